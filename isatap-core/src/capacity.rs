@@ -1,0 +1,193 @@
+//! How large the tables of a machine are, chosen by one type parameter.
+//!
+//! The core never allocates. Each machine takes a [`Capacity`] that names an
+//! array type for every table; code works on the slices behind them, so that
+//! a second capacity costs no second copy of the larger functions.
+//!
+//! A full table is loud: [`TableFull`] from
+//! the call, or an event, or a counted drop. What is evicted, if anything, is
+//! written beside the table.
+
+use core::fmt;
+use core::net::Ipv4Addr;
+
+use crate::error::{Table, TableFull};
+
+/// Memory for rows of `T`: an array, a boxed slice, a borrowed slice.
+pub trait Storage<T>: AsRef<[T]> + AsMut<[T]> {}
+
+impl<T, S: AsRef<[T]> + AsMut<[T]> + ?Sized> Storage<T> for S {}
+
+/// A row that has an empty value, so that arrays of it can be constants.
+pub trait Row: Copy {
+    /// The value of a row that is not in use.
+    const EMPTY: Self;
+}
+
+impl Row for Ipv4Addr {
+    const EMPTY: Self = Ipv4Addr::UNSPECIFIED;
+}
+
+/// An array of rows with a constant empty value: lets a whole machine be a
+/// `static`.
+pub trait Array<T>: Storage<T> + Clone {
+    /// All rows empty.
+    const EMPTY: Self;
+}
+
+impl<T: Row, const N: usize> Array<T> for [T; N] {
+    const EMPTY: Self = [T::EMPTY; N];
+}
+
+/// A list of at most as many rows as its storage has.
+#[derive(Clone)]
+pub struct List<T, S> {
+    storage: S,
+    len: usize,
+    row: core::marker::PhantomData<T>,
+}
+
+impl<T: Row, S: Array<T>> List<T, S> {
+    /// No rows.
+    pub const EMPTY: Self = List { storage: S::EMPTY, len: 0, row: core::marker::PhantomData };
+}
+
+impl<T: Copy, S: Storage<T>> List<T, S> {
+    /// An empty list in memory of the caller's.
+    pub fn with_storage(storage: S) -> Self {
+        List { storage, len: 0, row: core::marker::PhantomData }
+    }
+
+    /// The rows in use.
+    #[inline]
+    #[must_use]
+    pub fn as_slice(&self) -> &[T] {
+        self.storage.as_ref().get(..self.len).unwrap_or(&[])
+    }
+
+    /// The rows in use, to be changed.
+    #[inline]
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        self.storage.as_mut().get_mut(..self.len).unwrap_or(&mut [])
+    }
+
+    /// The rows in use, one after the other.
+    pub fn iter(&self) -> core::slice::Iter<'_, T> {
+        self.as_slice().iter()
+    }
+
+    /// The rows in use, one after the other, to be changed.
+    pub fn iter_mut(&mut self) -> core::slice::IterMut<'_, T> {
+        self.as_mut_slice().iter_mut()
+    }
+
+    /// Rows in use.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no row is in use.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Rows that there are.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.storage.as_ref().len()
+    }
+
+    /// Whether every row is in use.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len >= self.capacity()
+    }
+
+    /// Appends a row.
+    ///
+    /// # Errors
+    /// [`TableFull`], which names `table`; nothing changed.
+    pub fn push(&mut self, row: T, table: Table) -> Result<(), TableFull> {
+        let len = self.len;
+        match self.storage.as_mut().get_mut(len) {
+            Some(place) => {
+                *place = row;
+                self.len = len.saturating_add(1);
+                Ok(())
+            }
+            None => Err(TableFull::new(table)),
+        }
+    }
+
+    /// Keeps the rows that `keep` says yes to, in their order.
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+        let mut kept = 0_usize;
+        for at in 0..self.len {
+            let Some(row) = self.storage.as_mut().get_mut(at) else { break };
+            if keep(row) {
+                let row = *row;
+                if let Some(place) = self.storage.as_mut().get_mut(kept) {
+                    *place = row;
+                }
+                kept = kept.saturating_add(1);
+            }
+        }
+        self.len = kept;
+    }
+
+    /// Removes the row at `index`; the ones behind it move up.
+    pub fn remove(&mut self, index: usize) -> Option<T> {
+        let removed = self.as_slice().get(index).copied()?;
+        let mut at = 0_usize;
+        self.retain(|_| {
+            let keep = at != index;
+            at = at.saturating_add(1);
+            keep
+        });
+        Some(removed)
+    }
+
+    /// Inserts a row in front of the one at `index`, or at the end.
+    ///
+    /// # Errors
+    /// [`TableFull`], which names `table`; nothing changed.
+    pub fn insert(&mut self, index: usize, row: T, table: Table) -> Result<(), TableFull> {
+        self.push(row, table)?;
+        let index = index.min(self.len.saturating_sub(1));
+        if let Some(tail) = self.as_mut_slice().get_mut(index..) {
+            tail.rotate_right(1);
+        }
+        Ok(())
+    }
+
+    /// Forgets all rows.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+}
+
+impl<T: Copy + fmt::Debug, S: Storage<T>> fmt::Debug for List<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_list_says_which_table_and_keeps_its_rows() {
+        let mut list: List<Ipv4Addr, [Ipv4Addr; 2]> = List::EMPTY;
+        let (a, b, c) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 3));
+        list.push(a, Table::Locators).unwrap();
+        list.insert(0, b, Table::Locators).unwrap();
+        assert_eq!(list.push(c, Table::Locators), Err(TableFull::new(Table::Locators)));
+        assert_eq!(list.as_slice(), [b, a]);
+        assert_eq!(list.remove(0), Some(b));
+        assert_eq!(list.as_slice(), [a]);
+        assert_eq!(list.remove(1), None);
+    }
+}

@@ -1,0 +1,274 @@
+//! Why a packet was dropped, and how often.
+//!
+//! A drop is an answer, not an error: each has one reason, and whoever owns
+//! the machine counts it. The strings are stable; the tool's `check` and
+//! `status` print them.
+
+use core::fmt;
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $text:literal])+ $name:ident = $string:literal, $requirement:literal;)+) => {
+        /// Why a packet was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum DropReason {
+            $($(#[doc = $text])+ $name,)+
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of [`Counters`].
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$name,)+];
+
+            /// The reason in kebab-case; stable.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(DropReason::$name => $string,)+ }
+            }
+
+            /// The requirement that the packet broke.
+            #[must_use]
+            pub const fn requirement(self) -> &'static str {
+                match self { $(DropReason::$name => $requirement,)+ }
+            }
+
+            /// One sentence for people.
+            #[must_use]
+            pub const fn describe(self) -> &'static str {
+                match self { $(DropReason::$name => concat!($($text),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    // The outer header.
+    /// The outer header is no IPv4 header.
+    OuterMalformed = "outer-malformed", "TUN-11";
+    /// The outer header checksum does not hold.
+    OuterChecksum = "outer-checksum", "TUN-11";
+    /// The outer packet is a fragment; reassembly comes first and is the caller's.
+    OuterFragment = "outer-fragment", "TUN-10";
+    /// The outer packet is not protocol 41.
+    NotProtocol41 = "not-protocol-41", "TUN-5";
+    /// The outer packet is too short for an IPv6 header.
+    TooShort = "too-short", "TUN-11";
+    /// The outer source can never be valid: 0/8, 127/8, multicast, 240/4, a broadcast address.
+    OuterSourceRefused = "outer-source-refused", "TUN-15";
+    /// The outer destination is not a unicast address.
+    OuterDestinationRefused = "outer-destination-refused", "TUN-14";
+    /// No link of this node has these outer addresses.
+    NotAddressed = "not-addressed", "ISA-40";
+    // The inner header.
+    /// The inner packet is not IPv6.
+    InnerVersion = "inner-version", "TUN-5";
+    /// The inner packet is longer than what carried it.
+    Truncated = "truncated", "TUN-12";
+    /// The inner packet announces a jumbogram.
+    Jumbogram = "jumbogram", "TUN-12";
+    /// The inner source must never appear behind a tunnel: multicast, ::1, ::/96, IPv4-mapped.
+    InnerSourceRefused = "inner-source-refused", "TUN-16";
+    /// The inner source is unspecified, which an automatic tunnel has no use for.
+    InnerSourceUnspecified = "inner-source-unspecified", "TUN-16";
+    /// The inner destination is a multicast or loopback address that the link does not carry.
+    InnerDestinationRefused = "inner-destination-refused", "ISA-70";
+    /// More extension headers than are looked at.
+    ExtensionHeaders = "extension-headers", "SEC-12";
+    /// A routing header asks this node to forward further.
+    RoutingHeader = "routing-header", "SEC-12";
+    /// Tunnels in tunnels beyond the limit.
+    Nesting = "nesting", "SEC-13";
+    /// The outer header says congestion, the inner one cannot carry it.
+    EcnNotCapable = "ecn-not-capable", "TUN-52";
+    // Ingress checks.
+    /// The inner source neither embeds the outer source on an on-link prefix nor came from a potential router.
+    IsatapSourceMismatch = "isatap-source-mismatch", "ISA-42";
+    /// The outer source is not among the site's known members.
+    NotAMember = "not-a-member", "SEC-2";
+    /// The inner source is off-link and embeds one of this node's IPv4 addresses.
+    LoopSource = "loop-source", "SEC-3";
+    /// The inner destination is off-link and embeds one of this node's IPv4 addresses.
+    LoopDestination = "loop-destination", "SEC-3";
+    /// The outer address belongs to another known tunnel router.
+    KnownRouter = "known-router", "SEC-4";
+    /// The packet would go back to the outer source it came from.
+    BackToSender = "back-to-sender", "SEC-5";
+    /// The inner source is this node's own.
+    OwnSource = "own-source", "SEC-10";
+    /// An unverified source is on-link on another link.
+    SourceOfOtherLink = "source-of-other-link", "TUN-23";
+    /// The inner source is not allowed in from this side.
+    IngressFilter = "ingress-filter", "TUN-17";
+    // Neighbor Discovery.
+    /// A Neighbor Discovery message whose hop limit is not 255.
+    NdHopLimit = "nd-hop-limit", "NDP-2";
+    /// A Neighbor Discovery message in a fragment.
+    NdFragment = "nd-fragment", "NDP-3";
+    /// A Neighbor Discovery message that is malformed.
+    NdMalformed = "nd-malformed", "NDP-5";
+    /// An ICMPv6 message with a wrong checksum.
+    NdChecksum = "nd-checksum", "NDP-1";
+    /// A Neighbor Discovery message with addresses that its type forbids.
+    NdAddresses = "nd-addresses", "NDP-24";
+    /// A Router Advertisement that did not come from a potential router's link-local address.
+    RaNotFromRouter = "ra-not-from-router", "ISA-43";
+    /// A Redirect that did not come from the first hop, or to a target that is no neighbour.
+    RedirectRefused = "redirect-refused", "ISA-46";
+    /// A Router Solicitation where no router is.
+    NotARouter = "not-a-router", "NDP-25";
+    /// A Neighbor Solicitation or Advertisement about an address that is not known here.
+    NdUnknownTarget = "nd-unknown-target", "NDP-68";
+    /// An ICMPv6 informational message of unknown type.
+    IcmpUnknown = "icmp-unknown", "NDP-69";
+    // Tables and rates.
+    /// No room to remember; the sender asks again.
+    TableFull = "table-full", "SEC-5";
+    /// More than the limit of answers in this time.
+    RateLimited = "rate-limited", "ISA-57";
+    // Sending.
+    /// The packet from the inside is no whole IPv6 packet.
+    NotIpv6 = "not-ipv6", "TUN-5";
+    /// No route to the destination.
+    NoRoute = "no-route", "RTE-5";
+    /// The next hop has no IPv4 address in it.
+    NextHopUnresolvable = "next-hop-unresolvable", "ISA-80";
+    /// The outer destination must not be sent to.
+    DestinationRefused = "destination-refused", "TUN-4";
+    /// Multicast does not cross this link.
+    Multicast = "multicast", "ISA-70";
+    /// The link has no IPv4 address to send from.
+    NoLocator = "no-locator", "ISA-11";
+    /// The inner source does not belong to a locator that is still there.
+    SourceUnusable = "source-unusable", "ISA-13";
+    /// Larger than the tunnel's MTU.
+    PacketTooBig = "packet-too-big", "TUN-32";
+    /// The IPv4 identification space of the last two minutes is used up.
+    IdentificationExhausted = "identification-exhausted", "TUN-7";
+    /// The caller's buffer has no room for the outer header.
+    NoHeadroom = "no-headroom", "TUN-1";
+    // Forwarding.
+    /// Forwarding is off where the packet came in or would go out.
+    ForwardingOff = "forwarding-off", "RTE-7";
+    /// The hop limit ended here.
+    HopLimit = "hop-limit", "NDP-63";
+    /// The address's scope ends at this link.
+    Scope = "scope", "NDP-62";
+    /// Received for the subnet of the point-to-point link that it came from.
+    PointToPointBounce = "point-to-point-bounce", "TUN-64";
+    // ICMPv4.
+    /// An ICMPv4 error that matches nothing this node sent, or is not acted upon.
+    IcmpV4Ignored = "icmpv4-ignored", "TUN-35";
+}
+
+impl DropReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// The reason's place in [`Counters`].
+    #[must_use]
+    #[expect(clippy::as_conversions, reason = "a fieldless repr(u8) enum has no other conversion")]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl core::error::Error for DropReason {}
+
+/// What happened to packets: one counter a reason, and the good ends.
+///
+/// Whatever enters by `encapsulate`, `decapsulate` or `forward` is counted
+/// once in `entered` and once in one of the others. Counters wrap after 2^64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Packets handed in.
+    pub entered: u64,
+    /// Packets that left encapsulated.
+    pub tunnelled: u64,
+    /// Packets handed to this host's IPv6.
+    pub delivered: u64,
+    /// Packets that left over a native link.
+    pub native: u64,
+    /// Packets that a control machine took.
+    pub consumed: u64,
+    /// Dropped, by [`DropReason::index`].
+    by_reason: [u64; DropReason::COUNT],
+}
+
+impl Counters {
+    /// Nothing counted.
+    pub const ZERO: Counters =
+        Counters { entered: 0, tunnelled: 0, delivered: 0, native: 0, consumed: 0, by_reason: [0; DropReason::COUNT] };
+
+    /// Counts one drop.
+    pub fn count(&mut self, reason: DropReason) {
+        if let Some(counter) = self.by_reason.get_mut(reason.index()) {
+            *counter = counter.wrapping_add(1);
+        }
+    }
+
+    /// Drops for `reason` so far.
+    #[must_use]
+    pub fn get(&self, reason: DropReason) -> u64 {
+        self.by_reason.get(reason.index()).copied().unwrap_or(0)
+    }
+
+    /// The reasons that were counted at least once.
+    pub fn dropped(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.iter().map(|&reason| (reason, self.get(reason))).filter(|&(_, count)| count > 0)
+    }
+
+    /// Drops of every reason.
+    #[must_use]
+    pub fn total_dropped(&self) -> u64 {
+        self.by_reason.iter().fold(0, |sum, &count| sum.wrapping_add(count))
+    }
+
+    /// Adds what another thread counted.
+    pub fn merge(&mut self, other: &Counters) {
+        let add = |into: &mut u64, from: u64| *into = into.wrapping_add(from);
+        add(&mut self.entered, other.entered);
+        add(&mut self.tunnelled, other.tunnelled);
+        add(&mut self.delivered, other.delivered);
+        add(&mut self.native, other.native);
+        add(&mut self.consumed, other.consumed);
+        for (into, from) in self.by_reason.iter_mut().zip(other.by_reason) {
+            add(into, from);
+        }
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters::ZERO
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_string_requirement_and_sentence() {
+        let mut counters = Counters::ZERO;
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), index);
+            assert!(reason.as_str().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+            assert!(reason.requirement().contains('-'));
+            assert!(reason.describe().ends_with('.'), "{}", reason.describe());
+            assert_eq!(DropReason::ALL.iter().filter(|other| other.as_str() == reason.as_str()).count(), 1);
+            counters.count(*reason);
+        }
+        assert_eq!(counters.total_dropped(), u64::try_from(DropReason::COUNT).unwrap());
+        let mut sum = Counters::ZERO;
+        sum.merge(&counters);
+        sum.merge(&counters);
+        assert_eq!(sum.get(DropReason::HopLimit), 2);
+    }
+}

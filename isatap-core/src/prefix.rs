@@ -1,0 +1,371 @@
+//! Prefixes, and the classes of addresses that RFCs refuse.
+//!
+//! An IPv6 prefix is compared as two 64-bit halves: on 32-bit targets and in
+//! BPF a variable shift of 128 bits would be a function call.
+
+use core::fmt;
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::str::FromStr;
+
+use crate::capacity::Row;
+use crate::error::{Layer, ParseError, ParseErrorKind};
+
+/// An IPv6 prefix: bits behind its length are zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ipv6Prefix {
+    high: u64,
+    low: u64,
+    len: u8,
+}
+
+impl Ipv6Prefix {
+    /// `::/0`: every address.
+    pub const DEFAULT: Ipv6Prefix = Ipv6Prefix { high: 0, low: 0, len: 0 };
+    /// `fe80::/64`: what is on-link on every interface. [RFC 4291 §2.5.6]
+    pub const LINK_LOCAL: Ipv6Prefix = Ipv6Prefix { high: 0xfe80 << 48, low: 0, len: 64 };
+
+    /// The prefix of `len` bits that `address` starts with, or `None` if
+    /// `len > 128`.
+    #[must_use]
+    pub const fn new(address: Ipv6Addr, len: u8) -> Option<Self> {
+        if len > 128 {
+            return None;
+        }
+        let (high, low) = halves(&address);
+        let (high_mask, low_mask) = masks(len);
+        Some(Ipv6Prefix { high: high & high_mask, low: low & low_mask, len })
+    }
+
+    /// The /64 that `address` lies in.
+    #[must_use]
+    pub const fn subnet_of(address: &Ipv6Addr) -> Self {
+        let (high, _) = halves(address);
+        Ipv6Prefix { high, low: 0, len: 64 }
+    }
+
+    /// The length in bits, 0 to 128.
+    #[must_use]
+    pub const fn len(&self) -> u8 {
+        self.len
+    }
+
+    /// Whether this is `::/0`.
+    #[must_use]
+    pub const fn is_default(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The first address of the prefix.
+    #[must_use]
+    pub const fn address(&self) -> Ipv6Addr {
+        from_halves(self.high, self.low)
+    }
+
+    /// Whether `address` starts with this prefix.
+    #[inline]
+    #[must_use]
+    pub const fn contains(&self, address: &Ipv6Addr) -> bool {
+        let (high, low) = halves(address);
+        let (high_mask, low_mask) = masks(self.len);
+        ((high ^ self.high) & high_mask) | ((low ^ self.low) & low_mask) == 0
+    }
+
+    /// Whether every address of `other` is one of this prefix.
+    #[must_use]
+    pub const fn covers(&self, other: &Ipv6Prefix) -> bool {
+        self.len <= other.len && self.contains(&other.address())
+    }
+
+    /// The address of a /64 with the interface identifier `identifier`;
+    /// `None` when the prefix is longer or shorter.
+    #[must_use]
+    pub const fn with_identifier(&self, identifier: [u8; 8]) -> Option<Ipv6Addr> {
+        if self.len != 64 {
+            return None;
+        }
+        Some(from_halves(self.high, u64::from_be_bytes(identifier)))
+    }
+}
+
+impl Row for Ipv6Prefix {
+    const EMPTY: Self = Ipv6Prefix::DEFAULT;
+}
+
+impl fmt::Display for Ipv6Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address(), self.len)
+    }
+}
+
+impl fmt::Debug for Ipv6Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Ipv6Prefix {
+    type Err = ParseError;
+
+    /// Reads `2001:db8::/64`. Bits behind the length must be zero: a typing
+    /// error is more likely than a wish.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let (address, len) = split_prefix(text)?;
+        let address: Ipv6Addr =
+            address.parse().map_err(|_| ParseError::new(Layer::Text, ParseErrorKind::Value, 0))?;
+        let at = text.len().saturating_sub(len.len());
+        let wrong_len = ParseError::new(Layer::Text, ParseErrorKind::Length, at);
+        let len = len.parse().map_err(|_| wrong_len)?;
+        let prefix = Ipv6Prefix::new(address, len).ok_or(wrong_len)?;
+        if prefix.address() == address {
+            Ok(prefix)
+        } else {
+            Err(ParseError::new(Layer::Text, ParseErrorKind::Value, at))
+        }
+    }
+}
+
+/// An IPv4 prefix: bits behind its length are zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ipv4Prefix {
+    bits: u32,
+    len: u8,
+}
+
+impl Ipv4Prefix {
+    /// `0.0.0.0/0`: every address.
+    pub const DEFAULT: Ipv4Prefix = Ipv4Prefix { bits: 0, len: 0 };
+
+    /// The prefix of `len` bits that `address` starts with, or `None` if
+    /// `len > 32`.
+    #[must_use]
+    pub const fn new(address: Ipv4Addr, len: u8) -> Option<Self> {
+        if len > 32 {
+            return None;
+        }
+        Some(Ipv4Prefix { bits: address.to_bits() & mask32(len), len })
+    }
+
+    /// The length in bits, 0 to 32.
+    #[must_use]
+    pub const fn len(&self) -> u8 {
+        self.len
+    }
+
+    /// Whether this is `0.0.0.0/0`.
+    #[must_use]
+    pub const fn is_default(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The first address of the prefix.
+    #[must_use]
+    pub const fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.bits)
+    }
+
+    /// Whether `address` starts with this prefix.
+    #[inline]
+    #[must_use]
+    pub const fn contains(&self, address: Ipv4Addr) -> bool {
+        (address.to_bits() ^ self.bits) & mask32(self.len) == 0
+    }
+
+    /// The subnet's directed broadcast address, for lengths up to 30; longer
+    /// prefixes have none. [RFC 3021]
+    #[must_use]
+    pub const fn broadcast(&self) -> Option<Ipv4Addr> {
+        if self.len > 30 { None } else { Some(Ipv4Addr::from_bits(self.bits | !mask32(self.len))) }
+    }
+}
+
+impl Row for Ipv4Prefix {
+    const EMPTY: Self = Ipv4Prefix::DEFAULT;
+}
+
+impl fmt::Display for Ipv4Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address(), self.len)
+    }
+}
+
+impl fmt::Debug for Ipv4Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Ipv4Prefix {
+    type Err = ParseError;
+
+    /// Reads `10.0.0.0/8`. Bits behind the length must be zero.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let (address, len) = split_prefix(text)?;
+        let address: Ipv4Addr =
+            address.parse().map_err(|_| ParseError::new(Layer::Text, ParseErrorKind::Value, 0))?;
+        let at = text.len().saturating_sub(len.len());
+        let wrong_len = ParseError::new(Layer::Text, ParseErrorKind::Length, at);
+        let prefix = Ipv4Prefix::new(address, len.parse().map_err(|_| wrong_len)?).ok_or(wrong_len)?;
+        if prefix.address() == address {
+            Ok(prefix)
+        } else {
+            Err(ParseError::new(Layer::Text, ParseErrorKind::Value, at))
+        }
+    }
+}
+
+/// Whether the address can never be the source or destination of a packet
+/// between two nodes: 0/8, 127/8, 224/4, 240/4. [RFC 1122 §3.2.1.3]
+///
+/// Broadcast addresses of attached subnets are refused too, but only their
+/// owner knows them.
+#[inline]
+#[must_use]
+pub const fn is_never_unicast(address: Ipv4Addr) -> bool {
+    let first = address.to_bits() >> 24;
+    first == 0 || first == 127 || first >= 224
+}
+
+/// Whether the address is in 10/8, 172.16/12 or 192.168/16. [RFC 1918]
+#[inline]
+#[must_use]
+pub const fn is_private(address: Ipv4Addr) -> bool {
+    let bits = address.to_bits();
+    bits >> 24 == 10 || bits >> 20 == 0xac1 || bits >> 16 == 0xc0a8
+}
+
+/// Whether an IPv6 source must be discarded when it comes out of a tunnel:
+/// multicast, `::1`, `::/96` other than `::`, IPv4-mapped.
+/// `TUN-16 [RFC 4213 §3.6]`
+#[inline]
+#[must_use]
+pub const fn is_refused_inner_source(address: &Ipv6Addr) -> bool {
+    let (high, low) = halves(address);
+    // ::/96 and ::ffff:0:0/96 both have 80 zero bits; `::` itself is the
+    // source of duplicate address detection and is judged by the mechanism.
+    let low_high = low >> 32;
+    (high >> 56 == 0xff) || (high == 0 && ((low_high == 0 && low != 0) || low_high == 0xffff))
+}
+
+/// The two 64-bit halves of an address.
+#[inline]
+#[must_use]
+pub(crate) const fn halves(address: &Ipv6Addr) -> (u64, u64) {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = address.octets();
+    (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p]))
+}
+
+/// An address of two 64-bit halves.
+#[inline]
+const fn from_halves(high: u64, low: u64) -> Ipv6Addr {
+    let [a, b, c, d, e, f, g, h] = high.to_be_bytes();
+    let [i, j, k, l, m, n, o, p] = low.to_be_bytes();
+    Ipv6Addr::from_octets([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+}
+
+/// Masks of the two halves for a prefix of `len` bits, `len <= 128`.
+#[inline]
+const fn masks(len: u8) -> (u64, u64) {
+    if len <= 64 { (mask64(len), 0) } else { (u64::MAX, mask64(len.wrapping_sub(64))) }
+}
+
+/// The upper `len` bits, `len <= 64`.
+#[inline]
+#[expect(clippy::as_conversions, reason = "a const fn cannot call From; u8 to u32 loses nothing")]
+const fn mask64(len: u8) -> u64 {
+    match u64::MAX.checked_shr(len as u32) {
+        Some(rest) => !rest,
+        None => u64::MAX,
+    }
+}
+
+/// The upper `len` bits, `len <= 32`.
+#[inline]
+#[expect(clippy::as_conversions, reason = "a const fn cannot call From; u8 to u32 loses nothing")]
+const fn mask32(len: u8) -> u32 {
+    match u32::MAX.checked_shr(len as u32) {
+        Some(rest) => !rest,
+        None => u32::MAX,
+    }
+}
+
+fn split_prefix(text: &str) -> Result<(&str, &str), ParseError> {
+    let missing = ParseError::new(Layer::Text, ParseErrorKind::Truncated, text.len());
+    let (address, len) = text.split_once('/').ok_or(missing)?;
+    if len.is_empty() || !len.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(ParseError::new(Layer::Text, ParseErrorKind::Length, address.len().saturating_add(1)));
+    }
+    Ok((address, len))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+    use super::*;
+    use proptest::prelude::*;
+    use std::string::ToString;
+
+    /// The same question, bit by bit.
+    fn first_bits_equal(a: &Ipv6Addr, b: &Ipv6Addr, len: u8) -> bool {
+        (0..usize::from(len)).all(|bit| {
+            let at = |x: &Ipv6Addr| x.octets()[bit / 8] >> (7 - bit % 8) & 1;
+            at(a) == at(b)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn contains_agrees_with_comparing_bits(a: u128, flip in 0_u8..=128, len in 0_u8..=128) {
+            let a = Ipv6Addr::from_bits(a);
+            let b = Ipv6Addr::from_bits(a.to_bits() ^ if flip < 128 { 1 << flip } else { 0 });
+            let prefix = Ipv6Prefix::new(a, len).unwrap();
+            prop_assert_eq!(prefix.contains(&b), first_bits_equal(&a, &b, len));
+            prop_assert!(prefix.contains(&prefix.address()));
+            prop_assert_eq!(prefix.to_string().parse::<Ipv6Prefix>(), Ok(prefix));
+        }
+
+        #[test]
+        fn ipv4_contains_agrees_with_comparing_bits(a: u32, flip in 0_u32..=32, len in 0_u8..=32) {
+            let b = a ^ 1_u32.checked_shl(flip).unwrap_or(0);
+            let same = (0..u32::from(len)).all(|bit| (a ^ b) >> (31 - bit) & 1 == 0);
+            prop_assert_eq!(Ipv4Prefix::new(a.into(), len).unwrap().contains(b.into()), same);
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_prefix_says_where() {
+        assert!("2001:db8::/129".parse::<Ipv6Prefix>().is_err());
+        assert_eq!("2001:db8::1/64".parse::<Ipv6Prefix>().unwrap_err().offset, 12);
+        assert_eq!("2001:db8::".parse::<Ipv6Prefix>().unwrap_err().kind, ParseErrorKind::Truncated);
+        assert!("2001:db8::/+4".parse::<Ipv6Prefix>().is_err());
+        assert_eq!("10.0.0.0/8".parse::<Ipv4Prefix>().unwrap().broadcast(), Some(Ipv4Addr::new(10, 255, 255, 255)));
+        assert!("10.0.0.1/8".parse::<Ipv4Prefix>().is_err());
+    }
+
+    #[test]
+    fn tun_16_refused_inner_sources() {
+        for refused in ["ff02::1", "::1", "::192.0.2.1", "::ffff:192.0.2.1", "ff0e::1", "::0.0.0.2"] {
+            assert!(is_refused_inner_source(&refused.parse().unwrap()), "{refused}");
+        }
+        for kept in ["::", "2001:db8::1", "fe80::1", "fec0::1", "::ffff:0:192.0.2.1", "0:0:0:1::1"] {
+            assert!(!is_refused_inner_source(&kept.parse().unwrap()), "{kept}");
+        }
+    }
+
+    #[test]
+    fn tun_15_never_unicast() {
+        for (text, never) in [
+            ("0.1.2.3", true),
+            ("127.0.0.1", true),
+            ("224.0.0.1", true),
+            ("239.255.255.255", true),
+            ("240.0.0.1", true),
+            ("255.255.255.255", true),
+            ("1.0.0.0", false),
+            ("126.255.255.255", false),
+            ("128.0.0.0", false),
+            ("223.255.255.255", false),
+        ] {
+            assert_eq!(is_never_unicast(text.parse().unwrap()), never, "{text}");
+        }
+    }
+}
