@@ -45,7 +45,7 @@ impl Ipv6Prefix {
 
     /// The length in bits, 0 to 128.
     #[must_use]
-    pub const fn len(&self) -> u8 {
+    pub const fn length(&self) -> u8 {
         self.len
     }
 
@@ -110,8 +110,7 @@ impl FromStr for Ipv6Prefix {
     /// error is more likely than a wish.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let (address, len) = split_prefix(text)?;
-        let address: Ipv6Addr =
-            address.parse().map_err(|_| ParseError::new(Layer::Text, ParseErrorKind::Value, 0))?;
+        let address: Ipv6Addr = address.parse().map_err(|_| ParseError::new(Layer::Text, ParseErrorKind::Value, 0))?;
         let at = text.len().saturating_sub(len.len());
         let wrong_len = ParseError::new(Layer::Text, ParseErrorKind::Length, at);
         let len = len.parse().map_err(|_| wrong_len)?;
@@ -147,7 +146,7 @@ impl Ipv4Prefix {
 
     /// The length in bits, 0 to 32.
     #[must_use]
-    pub const fn len(&self) -> u8 {
+    pub const fn length(&self) -> u8 {
         self.len
     }
 
@@ -200,8 +199,7 @@ impl FromStr for Ipv4Prefix {
     /// Reads `10.0.0.0/8`. Bits behind the length must be zero.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let (address, len) = split_prefix(text)?;
-        let address: Ipv4Addr =
-            address.parse().map_err(|_| ParseError::new(Layer::Text, ParseErrorKind::Value, 0))?;
+        let address: Ipv4Addr = address.parse().map_err(|_| ParseError::new(Layer::Text, ParseErrorKind::Value, 0))?;
         let at = text.len().saturating_sub(len.len());
         let wrong_len = ParseError::new(Layer::Text, ParseErrorKind::Length, at);
         let prefix = Ipv4Prefix::new(address, len.parse().map_err(|_| wrong_len)?).ok_or(wrong_len)?;
