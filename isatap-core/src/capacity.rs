@@ -13,6 +13,93 @@ use core::net::Ipv4Addr;
 
 use crate::error::{Table, TableFull};
 
+/// How many rows each table of a machine has.
+///
+/// One type parameter instead of a dozen numbers, which would infect every
+/// enum that holds a machine. The trait is open: write your own where neither
+/// [`Small`] nor [`Standard`] fits.
+pub trait Capacity: 'static {
+    /// IPv4 addresses that one link owns.
+    type Locators: Count;
+    /// Entries of one potential router list; at most 32.
+    type PotentialRouters: Count;
+    /// Prefixes that one interface has learned or publishes.
+    type Prefixes: Count;
+    /// Routes of a node.
+    type Routes: Count;
+    /// Neighbours of one interface under unreachability detection.
+    type Neighbors: Count;
+    /// Path MTU estimates of one link.
+    type PathMtus: Count;
+    /// Hosts that wait for, or were just sent, a Router Advertisement.
+    type Solicitations: Count;
+    /// DNS servers learned; RFC 8106 §5.3.1 asks for three or more.
+    type DnsServers: Count;
+    /// DNS search domains learned.
+    type SearchDomains: Count;
+    /// IPv4 prefixes that count as the site's members (SEC-2).
+    type Members: Count;
+    /// Configured addresses of one interface.
+    type Addresses: Count;
+    /// Buckets of IPv4 Identification counters (TUN-7).
+    type Identifications: Count;
+}
+
+/// For firmware: a whole ISATAP host fits into 2 KiB.
+#[derive(Clone, Copy, Debug)]
+pub enum Small {}
+
+impl Capacity for Small {
+    type Locators = N<2>;
+    type PotentialRouters = N<2>;
+    type Prefixes = N<2>;
+    type Routes = N<6>;
+    type Neighbors = N<3>;
+    type PathMtus = N<2>;
+    type Solicitations = N<4>;
+    type DnsServers = N<3>;
+    type SearchDomains = N<0>;
+    type Members = N<2>;
+    type Addresses = N<3>;
+    type Identifications = N<2>;
+}
+
+/// For programs: room for a site with several routers and prefixes.
+#[derive(Clone, Copy, Debug)]
+pub enum Standard {}
+
+impl Capacity for Standard {
+    type Locators = N<8>;
+    type PotentialRouters = N<16>;
+    type Prefixes = N<16>;
+    type Routes = N<64>;
+    type Neighbors = N<32>;
+    type PathMtus = N<32>;
+    type Solicitations = N<128>;
+    type DnsServers = N<8>;
+    type SearchDomains = N<4>;
+    type Members = N<16>;
+    type Addresses = N<16>;
+    type Identifications = N<64>;
+}
+
+/// A number of rows, as a type.
+pub trait Count: 'static {
+    /// An array of that many rows.
+    type Of<T: Row>: Array<T>;
+}
+
+/// `COUNT` rows.
+#[derive(Clone, Copy, Debug)]
+pub enum N<const COUNT: usize> {}
+
+impl<const COUNT: usize> Count for N<COUNT> {
+    type Of<T: Row> = [T; COUNT];
+}
+
+/// The array of `K` rows of `T`.
+pub type Rows<K, T> = <K as Count>::Of<T>;
+
 /// Memory for rows of `T`: an array, a boxed slice, a borrowed slice.
 pub trait Storage<T>: AsRef<[T]> + AsMut<[T]> {}
 

@@ -4,6 +4,7 @@
 pub mod capacity;
 pub mod drop_reason;
 pub mod error;
+pub mod isatap;
 pub mod packet;
 pub mod prefix;
 pub mod time;

@@ -1,0 +1,249 @@
+//! The contract that every machine keeps.
+//!
+//! | class | calls | rule |
+//! |---|---|---|
+//! | packets | [`encapsulate`](Machine::encapsulate), [`decapsulate`](Machine::decapsulate), [`handle_icmpv4`](Machine::handle_icmpv4) | the verdict says what the caller's buffer now holds and where it goes |
+//! | time | [`handle_timeout`](Machine::handle_timeout) | the only call that takes entropy |
+//! | output | [`poll_transmit`](Machine::poll_transmit), [`poll_event`](Machine::poll_event) | drain both after every other call |
+//! | sleep | [`poll_timeout`](Machine::poll_timeout) | then wait for it or for a packet |
+//!
+//! - Time is an argument; a `now` that goes backwards counts as the latest one seen.
+//! - A deadline is due when `now >= deadline`. After `handle_timeout(t)` and a full drain the next deadline is later than `t`.
+//! - Output is level-triggered: rows remember what they want and what they told, and a poll writes the difference into the
+//!   caller's buffer. No queue can overflow; an add followed by a remove is silence; a buffer too short is an [`EmitError`] and
+//!   loses nothing. While output waits, `poll_timeout` answers the last `now`, so a forgetful caller wakes at once.
+//! - Inputs of one role (locators changed, names resolved) are methods of that role, each with `now`.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use crate::drop_reason::DropReason;
+use crate::error::{EmitError, Table};
+use crate::packet::{LinkId, PacketMut};
+use crate::proto41::Outer;
+use crate::route::Route;
+pub use crate::route::Change;
+use crate::time::{Expiry, Instant};
+
+/// A sans-IO machine: bytes, time and entropy in; verdicts, bytes and events
+/// out.
+pub trait Machine {
+    /// An IPv6 packet from this host (or from the kernel that forwards): it
+    /// becomes an outer packet in place, or stays for a native link, or is
+    /// dropped. The caller leaves [`HEADROOM`](crate::packet::HEADROOM).
+    fn encapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict;
+
+    /// An IPv4 packet from the network, header included: its inner packet is
+    /// delivered, taken by a control machine, or dropped.
+    fn decapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict;
+
+    /// An ICMPv4 message (without its IPv4 header) about something that this
+    /// node sent. It may become, in place, the ICMPv6 error for the inner
+    /// source, for which the quote must hold the inner header. `TUN-40`
+    fn handle_icmpv4(&mut self, now: Instant, message: &mut PacketMut<'_>) -> Verdict;
+
+    /// Does what is due. May be called at any time.
+    fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy);
+
+    /// Writes the next packet to send into `out`, which is emptied first.
+    ///
+    /// # Errors
+    /// `out` is too short; the packet stays wanted.
+    fn poll_transmit(&mut self, out: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError>;
+
+    /// The next thing the caller should know or do.
+    fn poll_event(&mut self) -> Option<Event>;
+
+    /// When to call [`handle_timeout`](Machine::handle_timeout) next.
+    fn poll_timeout(&self) -> Option<Instant>;
+}
+
+/// What became of a packet. Borrows nothing: the packet is free again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The buffer holds an outer IPv4 packet: send it.
+    Tunnel {
+        /// The link it goes out of.
+        link: LinkId,
+        /// Its outer header, for sockets where the kernel writes that.
+        outer: Outer,
+    },
+    /// The buffer holds an IPv6 packet for this host, or for the kernel that
+    /// forwards.
+    Deliver {
+        /// The link it came in by.
+        link: LinkId,
+        /// Who sent it.
+        from: crate::link::Admitted,
+    },
+    /// The buffer holds an IPv6 packet for a native link. Resolving the next
+    /// hop there is the caller's.
+    Native {
+        /// The link it goes out of.
+        link: LinkId,
+        /// The neighbour.
+        next_hop: Ipv6Addr,
+    },
+    /// A control machine took it; the buffer is free.
+    Consumed {
+        /// The link whose machine it was.
+        link: LinkId,
+    },
+    /// The control machine must see this packet; its bytes are untouched.
+    /// Only `&self` functions answer so.
+    Punt {
+        /// The link whose machine it is.
+        link: LinkId,
+    },
+    /// The buffer holds an answer to the packet that was in it: an ICMPv6
+    /// error, a Neighbor Advertisement, an echo reply.
+    Answer {
+        /// Where the answer goes.
+        via: Via,
+        /// Why the packet was dropped, if it was.
+        reason: Option<DropReason>,
+    },
+    /// Dropped; the bytes are those of the packet, so who wants to log can
+    /// parse them again.
+    Drop(DropReason),
+}
+
+/// Where an answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Via {
+    /// To this host's own IPv6, which sent the packet over `link`.
+    Host {
+        /// The link that the packet would have used.
+        link: LinkId,
+    },
+    /// Into a tunnel: the buffer holds the outer packet.
+    Tunnel {
+        /// The link it goes out of.
+        link: LinkId,
+        /// Its outer header.
+        outer: Outer,
+    },
+    /// Out of a native link.
+    Native {
+        /// The link it goes out of.
+        link: LinkId,
+        /// The neighbour.
+        next_hop: Ipv6Addr,
+    },
+}
+
+/// A packet that a machine sends of its own accord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Transmit {
+    /// The link it goes out of.
+    pub link: LinkId,
+    /// Its outer header; `None`: an IPv6 packet for a native link.
+    pub outer: Option<Outer>,
+}
+
+impl Transmit {
+    /// An outer packet.
+    #[must_use]
+    pub const fn tunnel(link: LinkId, outer: Outer) -> Self {
+        Transmit { link, outer: Some(outer) }
+    }
+}
+
+/// What the caller should know or do. All are differences: what was added
+/// will be told removed, and nothing is told twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Resolve the names of potential routers, then call `routers_resolved`.
+    ResolveRouters {
+        /// The link whose router list it is.
+        link: LinkId,
+    },
+    /// An address of this host: give it to the interface, or take it back.
+    Address {
+        /// The interface.
+        link: LinkId,
+        /// What happened.
+        change: Change,
+        /// The address.
+        address: LearnedAddress,
+    },
+    /// A route that this host learned.
+    Route {
+        /// What happened.
+        change: Change,
+        /// The route; names its link.
+        route: Route,
+    },
+    /// The link's IPv6 MTU.
+    Mtu {
+        /// The link.
+        link: LinkId,
+        /// Bytes.
+        mtu: u16,
+    },
+    /// The DNS servers learned have changed: see the interface's `dns_servers`.
+    DnsServers {
+        /// The interface.
+        link: LinkId,
+    },
+    /// The search domains learned have changed: see `search_domains`.
+    SearchDomains {
+        /// The interface.
+        link: LinkId,
+    },
+    /// A potential router has answered for the first time, or is gone.
+    Router {
+        /// The link.
+        link: LinkId,
+        /// What happened.
+        change: Change,
+        /// The router's IPv4 address.
+        address: Ipv4Addr,
+    },
+    /// A lifetime is shorter than the interval at which this router may be
+    /// asked again: its routes will lapse in between. `ISA-35`
+    LifetimeTooShort {
+        /// The link.
+        link: LinkId,
+        /// The router's IPv4 address.
+        address: Ipv4Addr,
+    },
+    /// A table had no room; something that was advertised or configured is
+    /// not used. Told once until room was found.
+    TableFull {
+        /// The link whose table it is.
+        link: LinkId,
+        /// Which table.
+        table: Table,
+    },
+}
+
+/// An address made of a prefix that a router advertises and a locator, or a
+/// link-local one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearnedAddress {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Length of its prefix in bits.
+    pub prefix_length: u8,
+    /// Until when it is preferred; deprecated afterwards. `NDP-35`
+    pub preferred_until: Expiry,
+    /// Until when it is valid at all.
+    pub valid_until: Expiry,
+}
+
+/// Cryptographic randomness, given by the caller where it is drawn.
+pub trait Entropy {
+    /// Fills `out` with random bytes.
+    fn fill(&mut self, out: &mut [u8]);
+}
+
+impl<F: FnMut(&mut [u8])> Entropy for F {
+    fn fill(&mut self, out: &mut [u8]) {
+        self(out);
+    }
+}

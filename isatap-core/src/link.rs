@@ -1,0 +1,311 @@
+//! A tunnel as a link: the two questions that make one mechanism different
+//! from another.
+//!
+//! *Given an inner source and an IPv6 next hop, which IPv4 addresses does the
+//! outer packet get?* ([`Link::resolve`]) and *given all four addresses of a
+//! packet that came in, may it enter, and who spoke?* ([`Link::admit`]).
+//! Everything else (routes, forwarding, MTU, loop checks) is the same for all.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::capacity::{Capacity, List, Row, Rows};
+use crate::drop_reason::DropReason;
+use crate::error::{Table, TableFull};
+use crate::prefix::Ipv6Prefix;
+use crate::proto41::Flow;
+use crate::proto41::ecn::{EcnMode, TosMode};
+use crate::proto41::mtu::MtuMode;
+
+/// What the datapath asks of a link. All answers come from plain data: no
+/// clock, no state that a packet changes.
+pub trait Link {
+    /// Which mechanism this is.
+    fn kind(&self) -> LinkKind;
+
+    /// Where a packet from `inner_source` to the neighbour `next_hop` goes.
+    /// `TUN-2`, `TUN-3`: both ends are answered here, since a peer compares
+    /// the outer source with the inner one.
+    ///
+    /// # Errors
+    /// The next hop has no usable IPv4 address in it, or this link has none.
+    fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason>;
+
+    /// Whether a protocol-41 packet may come in here.
+    ///
+    /// # Errors
+    /// [`Denied::NotAddressed`]: not for this link at all, no trace is left.
+    /// [`Denied::Refused`]: for this link, and not let in; the next link is
+    /// asked all the same. `TUN-23`
+    fn admit(&self, flow: &Flow) -> Result<Admitted, Denied>;
+
+    /// Whether `address` is a neighbour here: in an on-link prefix, link-local
+    /// included.
+    fn is_on_link(&self, address: &Ipv6Addr) -> bool;
+
+    /// Whether `address` is one of this node's own on this link.
+    fn is_local(&self, address: &Ipv6Addr) -> bool;
+
+    /// Whether `address` is an IPv4 address that this link sends from.
+    fn owns_ipv4(&self, address: Ipv4Addr) -> bool;
+
+    /// The node's address on this link from which to answer `destination`:
+    /// one that the peer's source check lets in. `NDP-64`
+    fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr>;
+
+    /// How outer headers are made.
+    fn policy(&self) -> &OuterPolicy;
+
+    /// What is known of the IPv4 path MTU toward `destination`, in bytes.
+    fn path_mtu(&self, destination: Ipv4Addr) -> u16;
+}
+
+/// The mechanisms, in the order in which protocol-41 packets are offered to
+/// them. `TUN-23 [RFC 5214 §7.3]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum LinkKind {
+    /// A configured tunnel: both IPv4 ends are given.
+    Configured,
+    /// ISATAP.
+    Isatap,
+    /// A link that carries IPv6 itself, such as Ethernet.
+    Native,
+}
+
+impl LinkKind {
+    /// The mechanism's name, as `check` prints it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LinkKind::Configured => "configured",
+            LinkKind::Isatap => "isatap",
+            LinkKind::Native => "native",
+        }
+    }
+}
+
+/// Where an IPv6 packet goes, for [`Link::resolve`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resolution {
+    /// Into an IPv4 packet with these addresses.
+    To {
+        /// The outer source.
+        source: Ipv4Addr,
+        /// The outer destination.
+        destination: Ipv4Addr,
+    },
+    /// Out of a native link as it is; finding the next hop's link-layer
+    /// address is the caller's.
+    Native,
+}
+
+/// Who sent a packet that was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Admitted {
+    /// A host of the site, whose inner source embeds its outer source.
+    Host,
+    /// A potential router; only from here does a Router Advertisement count.
+    Router,
+    /// The other end of a configured tunnel.
+    Remote,
+    /// Somebody who may be a relay; nothing vouches for the inner source.
+    UnverifiedRelay,
+}
+
+impl Admitted {
+    /// Who spoke, as `check` prints it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Admitted::Host => "host",
+            Admitted::Router => "router",
+            Admitted::Remote => "remote",
+            Admitted::UnverifiedRelay => "unverified-relay",
+        }
+    }
+}
+
+/// Why a link did not let a packet in, for [`Link::admit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Denied {
+    /// The outer addresses are not this link's.
+    NotAddressed,
+    /// They are, and the packet breaks a rule.
+    Refused(DropReason),
+}
+
+/// How a link makes its outer headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OuterPolicy {
+    /// Static or dynamic MTU. `TUN-30`
+    pub mtu: MtuMode,
+    /// The IPv6 MTU of the link, in bytes: 1,280 or what a Router
+    /// Advertisement said. `ISA-15`, `NDP-14`
+    pub link_mtu: u16,
+    /// Outer time to live.
+    pub ttl: u8,
+    /// Where the outer DSCP comes from. `TUN-50`
+    pub tos: TosMode,
+    /// How ECN enters the tunnel. `TUN-51`
+    pub ecn: EcnMode,
+}
+
+impl OuterPolicy {
+    /// What RFC 4213 recommends: MTU 1,280, TTL 64, TOS 0, ECN compatibility
+    /// mode; dynamic, so that the IPv4 Identification need not be unique
+    /// (`TUN-7`) and a smaller IPv4 path is found.
+    pub const DEFAULT: OuterPolicy = OuterPolicy {
+        mtu: MtuMode::Dynamic { interface: 1500 },
+        link_mtu: 1280,
+        ttl: 64,
+        tos: TosMode::Fixed(0),
+        ecn: EcnMode::Compatibility,
+    };
+}
+
+impl Default for OuterPolicy {
+    fn default() -> Self {
+        OuterPolicy::DEFAULT
+    }
+}
+
+/// An IPv4 address that a link sends from, with the length of its subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Locator {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Prefix length of the subnet it is on, to know the broadcast address
+    /// (`TUN-4`) and which destinations are near; 32 when not known.
+    pub subnet_length: u8,
+}
+
+impl From<Ipv4Addr> for Locator {
+    fn from(address: Ipv4Addr) -> Self {
+        Locator { address, subnet_length: 32 }
+    }
+}
+
+impl Row for Locator {
+    const EMPTY: Self = Locator { address: Ipv4Addr::UNSPECIFIED, subnet_length: 32 };
+}
+
+/// A link that carries IPv6 without a tunnel: the router's LAN.
+///
+/// The core routes to it and knows its prefixes; address resolution, and
+/// everything else that Ethernet needs, is the caller's (a kernel, smoltcp).
+#[derive(Clone)]
+pub struct NativeLink<C: Capacity> {
+    addresses: List<InterfaceAddress, Rows<C::Addresses, InterfaceAddress>>,
+    policy: OuterPolicy,
+}
+
+impl<C: Capacity> NativeLink<C> {
+    /// A native link of `mtu` bytes without addresses.
+    #[must_use]
+    pub const fn new(mtu: u16) -> Self {
+        NativeLink {
+            addresses: List::EMPTY,
+            policy: OuterPolicy { link_mtu: mtu, mtu: MtuMode::Static(mtu), ..OuterPolicy::DEFAULT },
+        }
+    }
+
+    /// Adds an address of this node, whose prefix is on-link.
+    ///
+    /// # Errors
+    /// The table of addresses is full.
+    pub fn add_address(&mut self, address: InterfaceAddress) -> Result<(), TableFull> {
+        self.addresses.push(address, Table::Addresses)
+    }
+
+    /// This node's addresses.
+    #[must_use]
+    pub fn addresses(&self) -> &[InterfaceAddress] {
+        self.addresses.as_slice()
+    }
+}
+
+impl<C: Capacity> Link for NativeLink<C> {
+    fn kind(&self) -> LinkKind {
+        LinkKind::Native
+    }
+
+    fn resolve(&self, _inner_source: &Ipv6Addr, _next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
+        Ok(Resolution::Native)
+    }
+
+    fn admit(&self, _flow: &Flow) -> Result<Admitted, Denied> {
+        Err(Denied::NotAddressed)
+    }
+
+    fn is_on_link(&self, address: &Ipv6Addr) -> bool {
+        Ipv6Prefix::LINK_LOCAL.contains(address) || is_in(self.addresses(), address)
+    }
+
+    fn is_local(&self, address: &Ipv6Addr) -> bool {
+        self.addresses.iter().any(|own| own.is(address))
+    }
+
+    fn owns_ipv4(&self, _address: Ipv4Addr) -> bool {
+        false
+    }
+
+    fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
+        source_among(self.addresses(), destination)
+    }
+
+    fn policy(&self) -> &OuterPolicy {
+        &self.policy
+    }
+
+    fn path_mtu(&self, _destination: Ipv4Addr) -> u16 {
+        self.policy.link_mtu
+    }
+}
+
+/// An IPv6 address of an interface of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InterfaceAddress {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Length of the on-link prefix, in bits; 128 when none goes with it.
+    pub prefix_length: u8,
+}
+
+impl InterfaceAddress {
+    /// Whether `address` is this one, or the subnet-router anycast address of
+    /// its prefix, which every router answers to. `ISA-70 [RFC 4291 §2.6.1]`
+    #[must_use]
+    pub fn is(&self, address: &Ipv6Addr) -> bool {
+        self.address == *address
+            || (self.prefix_length < 127 && self.prefix().is_some_and(|prefix| prefix.address() == *address))
+    }
+
+    /// The prefix that the address lies in.
+    #[must_use]
+    pub fn prefix(&self) -> Option<Ipv6Prefix> {
+        Ipv6Prefix::new(self.address, self.prefix_length)
+    }
+}
+
+impl Row for InterfaceAddress {
+    const EMPTY: Self = InterfaceAddress { address: Ipv6Addr::UNSPECIFIED, prefix_length: 128 };
+}
+
+/// Whether `address` is on-link by the prefix of one of `addresses`.
+pub(crate) fn is_in(addresses: &[InterfaceAddress], address: &Ipv6Addr) -> bool {
+    addresses.iter().any(|own| own.prefix().is_some_and(|prefix| prefix.contains(address)))
+}
+
+/// The address with which to answer `destination`: one of the same subnet,
+/// else of the same scope, else any. A small part of RFC 6724; `NDP-64`.
+pub(crate) fn source_among(addresses: &[InterfaceAddress], destination: &Ipv6Addr) -> Option<Ipv6Addr> {
+    let local = Ipv6Prefix::LINK_LOCAL.contains(destination);
+    let near = addresses.iter().find(|own| own.prefix().is_some_and(|prefix| prefix.contains(destination)));
+    near.or_else(|| addresses.iter().find(|own| Ipv6Prefix::LINK_LOCAL.contains(&own.address) == local))
+        .or_else(|| addresses.first())
+        .map(|own| own.address)
+}
