@@ -1,2 +1,36 @@
 //! ISATAP: IPv6 inside one IPv4 site, without IPv4 multicast. [RFC 5214]
+//!
+//! | file | what |
+//! |---|---|
+//! | [`addr`] | interface identifiers and addresses |
+//! | [`ingress`] | who may speak: one function a rule |
+//! | [`link`] | next hop to IPv4 address, and the ingress rules applied |
+//! | [`prl`] | the potential router list |
+//! | [`host`] | solicits routers, learns prefixes, addresses and routes |
+//! | [`router`] | answers solicitations |
+//!
+//! # What it cannot do
+//!
+//! No multicast, so no multicast applications and no duplicate address
+//! detection; no crossing of a NAT; one site only: whoever can send protocol
+//! 41 to a node inside can pretend to be any host of the site. Filter protocol
+//! 41 at the border.
+//!
+//! # Security limits
+//!
+//! The source check (`ISA-42`) believes potential routers in everything. A
+//! router list that comes from DNS is as trustworthy as that DNS. The checks
+//! against routing loops cannot see private IPv4 addresses (`SEC-3`): a site
+//! on private IPv4 needs the list of its own prefixes (`SEC-2`,
+//! [`Link::add_member`]).
+
 pub mod addr;
+pub mod host;
+pub mod ingress;
+pub mod link;
+pub mod prl;
+pub mod router;
+
+pub use host::{Answer, Host, HostConfig, HostInterface, ResolveFailure};
+pub use link::Link;
+pub use router::{RouterConfig, RouterInterface};

@@ -1,0 +1,189 @@
+//! An interface of a node: a link with the control machine that keeps it.
+//!
+//! The machine never holds what it shares: links' routes and the clock come
+//! in with each call, as a [`Context`].
+
+use core::net::Ipv4Addr;
+
+use crate::capacity::{Capacity, Rows};
+use crate::drop_reason::DropReason;
+use crate::engine::{Entropy, Event, Transmit};
+use crate::error::EmitError;
+use crate::link::{Admitted, Link, OuterPolicy};
+use crate::nd::message::{self, Message, NeighborAdvertisementRepr};
+use crate::nd::validate;
+use crate::packet::{LinkId, PacketMut};
+use crate::proto41::identification::{Bucket, Identifications};
+use crate::proto41::mtu::{self, MtuDecision};
+use crate::proto41::{self, Flow, Outer, icmp::TunnelError};
+use crate::route::{RouteTable, Slot};
+use crate::time::{Expiry, Instant};
+use crate::wire::{icmpv6, ipv6};
+use core::net::Ipv6Addr;
+
+/// The routes of a node of capacity `C`.
+pub type Routes<C> = RouteTable<Rows<<C as Capacity>::Routes, Slot>>;
+
+/// The IPv4 Identification counters of a node of capacity `C`.
+pub type Ids<C> = Identifications<Rows<<C as Capacity>::Identifications, Bucket>>;
+
+/// What an interface borrows from its node for one call.
+pub struct Context<'a, C: Capacity> {
+    /// The time, never going backwards.
+    pub now: Instant,
+    /// The interface's own number.
+    pub id: LinkId,
+    /// The node's routes.
+    pub routes: &'a mut Routes<C>,
+    /// The node's IPv4 Identification counters.
+    pub identifications: &'a mut Ids<C>,
+    /// Whether this interface forwards. `RTE-7`
+    pub forwarding: bool,
+}
+
+impl<C: Capacity> Context<'_, C> {
+    /// Encapsulates a packet that the interface itself has written.
+    ///
+    /// # Errors
+    /// No headroom, or no Identification left: see the reason.
+    pub(crate) fn wrap(
+        &mut self,
+        policy: &OuterPolicy,
+        path_mtu: u16,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        packet: &mut PacketMut<'_>,
+    ) -> Result<Outer, DropReason> {
+        let dont_fragment = match mtu::decide(policy.mtu, path_mtu, packet.len()) {
+            MtuDecision::Send { dont_fragment } => dont_fragment,
+            MtuDecision::TooBig { .. } => return Err(DropReason::PacketTooBig),
+        };
+        // TUN-7: an atomic datagram needs no Identification of its own.
+        let identification =
+            if dont_fragment { 0 } else { self.identifications.next(self.now, source, destination)? };
+        let outer = Outer { source, destination, ports: None, tos: 0, ttl: policy.ttl, dont_fragment, identification };
+        proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
+        Ok(outer)
+    }
+}
+
+/// What an interface did with a Neighbor Discovery message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// It is not the interface's: deliver it like any packet.
+    NotControl,
+    /// Taken.
+    Consumed,
+    /// Taken; the buffer holds an IPv6 packet that goes back to the sender.
+    Answer,
+    /// Refused.
+    Drop(DropReason),
+}
+
+/// A link with its control machine, as a node holds it.
+pub trait Interface<C: Capacity>: Link {
+    /// The link alone, for threads that only move packets.
+    type Snapshot: Link + Clone;
+
+    /// A copy of the link as it is now.
+    fn snapshot(&self) -> Self::Snapshot;
+
+    /// A Neighbor Discovery message that this link let in, already
+    /// decapsulated.
+    fn receive(&mut self, cx: &mut Context<'_, C>, from: Admitted, flow: &Flow, packet: &mut PacketMut<'_>)
+    -> Received;
+
+    /// A packet was sent to the neighbour at `destination`. `NDP-50`
+    fn note_sent(&mut self, now: Instant, destination: Ipv4Addr);
+
+    /// A route by `next_hop` would have been better, were it reachable.
+    /// `NDP-37`
+    fn note_avoided(&mut self, now: Instant, next_hop: &Ipv6Addr);
+
+    /// An ICMPv4 error about a packet that this link sent.
+    ///
+    /// # Errors
+    /// It is not believed or not acted upon.
+    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason>;
+
+    /// Does what is due.
+    fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy);
+
+    /// Writes the next packet that this interface wants to send.
+    ///
+    /// # Errors
+    /// The buffer is too short; the packet stays wanted.
+    fn poll_transmit(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        out: &mut PacketMut<'_>,
+    ) -> Result<Option<Transmit>, EmitError>;
+
+    /// The next difference between what is and what was told.
+    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event>;
+
+    /// When [`handle_timeout`](Interface::handle_timeout) has something to do.
+    fn deadline(&self) -> Expiry;
+
+    /// Whether a packet or an event waits to be polled.
+    fn has_output(&self) -> bool;
+}
+
+/// Room that an interface needs behind the headroom to write any of its own
+/// packets but a Router Advertisement: an IPv6 header and a Neighbor
+/// Solicitation.
+pub(crate) const CONTROL_PACKET: usize = 64;
+
+/// The Neighbor Discovery message in an IPv6 packet, if it is one, found
+/// behind any extension headers.
+pub(crate) fn neighbor_discovery(packet: &[u8]) -> Option<validate::Received<'_>> {
+    let header: &[u8; 40] = packet.first_chunk()?;
+    let upper = ipv6::upper_layer(packet).ok()?;
+    let icmpv6 = packet.get(upper.offset..)?;
+    if upper.protocol != icmpv6::PROTOCOL || !message::is_neighbor_discovery(*icmpv6.first()?) {
+        return None;
+    }
+    let fields = ipv6::Fields::of(header);
+    Some(validate::Received {
+        source: fields.source,
+        destination: fields.destination,
+        hop_limit: fields.hop_limit,
+        fragmented: upper.fragment,
+        icmpv6,
+    })
+}
+
+/// Answers a Neighbor Solicitation in place. `ISA-48`, `ISA-58`, `TUN-62`:
+/// every node must, whatever its role.
+///
+/// `NDP-68 [RFC 4861 §7.2.3]`: silence where the target is not ours.
+pub(crate) fn answer_solicitation(
+    link: &impl Link,
+    is_router: bool,
+    received: &validate::Received<'_>,
+) -> Result<(Ipv6Addr, Ipv6Addr, NeighborAdvertisementRepr), DropReason> {
+    let solicitation = validate::neighbor_solicitation(received)?;
+    let target = solicitation.target();
+    if !link.is_local(&target) || received.source.is_unspecified() {
+        return Err(DropReason::NdUnknownTarget);
+    }
+    // NDP-64: from the address that was asked.
+    let repr = NeighborAdvertisementRepr::answer(&solicitation, is_router);
+    Ok((target, received.source, repr))
+}
+
+/// Writes the advertisement that [`answer_solicitation`] decided on.
+pub(crate) fn write_advertisement(
+    packet: &mut PacketMut<'_>,
+    (source, destination, repr): (Ipv6Addr, Ipv6Addr, NeighborAdvertisementRepr),
+) -> Received {
+    match message::write_packet(packet, &source, &destination, |writer| repr.emit(writer)) {
+        Ok(_) => Received::Answer,
+        Err(_) => Received::Drop(DropReason::NoHeadroom),
+    }
+}
+
+/// The kind of a message that [`neighbor_discovery`] found.
+pub(crate) fn kind<'a>(received: &validate::Received<'a>) -> Result<Message<'a>, DropReason> {
+    validate::message(received)
+}

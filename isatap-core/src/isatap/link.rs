@@ -1,0 +1,208 @@
+//! The ISATAP link: next hop to IPv4 address and back, over plain data.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::capacity::{Capacity, List, Rows};
+use crate::drop_reason::DropReason;
+use crate::error::{Table, TableFull};
+use crate::isatap::addr::{self, embedded_ipv4};
+use crate::isatap::ingress;
+use crate::isatap::prl::Prl;
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
+use crate::nd::learned::{LearnedPrefix, Prefixes};
+use crate::prefix::{Ipv4Prefix, Ipv6Prefix, is_never_unicast};
+use crate::proto41::Flow;
+use crate::proto41::mtu::{MtuMode, PathMtu, PathMtus};
+
+/// An ISATAP interface's data: who we are, who the routers are, what is
+/// on-link. A host's or a router's control machine changes it; the datapath
+/// only reads it.
+#[derive(Clone)]
+pub struct Link<C: Capacity> {
+    pub(crate) locators: List<Locator, Rows<C::Locators, Locator>>,
+    pub(crate) prl: Prl<C>,
+    pub(crate) prefixes: Prefixes<Rows<C::Prefixes, LearnedPrefix>>,
+    pub(crate) members: List<Ipv4Prefix, Rows<C::Members, Ipv4Prefix>>,
+    pub(crate) paths: PathMtus<Rows<C::PathMtus, PathMtu>>,
+    pub(crate) policy: OuterPolicy,
+    pub(crate) router: bool,
+    pub(crate) refuse_routers: bool,
+}
+
+impl<C: Capacity> Link<C> {
+    /// A link without locators, routers or prefixes.
+    pub(crate) const fn new(policy: OuterPolicy, router: bool) -> Self {
+        Link {
+            locators: List::EMPTY,
+            prl: Prl::EMPTY,
+            prefixes: Prefixes::EMPTY,
+            members: List::EMPTY,
+            paths: PathMtus::EMPTY,
+            policy,
+            router,
+            refuse_routers: false,
+        }
+    }
+
+    /// The locators: IPv4 addresses that this link sends from.
+    #[must_use]
+    pub fn locators(&self) -> &[Locator] {
+        self.locators.as_slice()
+    }
+
+    /// The potential router list.
+    #[must_use]
+    pub fn potential_routers(&self) -> &Prl<C> {
+        &self.prl
+    }
+
+    /// `SEC-2`: adds an IPv4 prefix to the site's. With none, every IPv4
+    /// address counts as the site's.
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn add_member(&mut self, prefix: Ipv4Prefix) -> Result<(), TableFull> {
+        self.members.push(prefix, Table::Members)
+    }
+
+    /// `SEC-4`: refuses packets from, and to, the listed routers as if they
+    /// were hosts. Only right on a router whose list is complete.
+    pub fn set_refuse_routers(&mut self, refuse: bool) {
+        self.refuse_routers = refuse;
+    }
+
+    /// The locator to send from toward `destination` when the inner source
+    /// does not say: one of the same subnet, else the first. `ISA-13`
+    pub(crate) fn locator_for(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
+        let same_subnet = |locator: &&Locator| {
+            Ipv4Prefix::new(locator.address, locator.subnet_length).is_some_and(|subnet| subnet.contains(destination))
+        };
+        self.locators.iter().find(same_subnet).or_else(|| self.locators.as_slice().first()).map(|l| l.address)
+    }
+
+    /// Whether `address` is a directed broadcast address of a subnet of ours.
+    fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        self.locators.iter().any(|locator| {
+            Ipv4Prefix::new(locator.address, locator.subnet_length).and_then(|subnet| subnet.broadcast())
+                == Some(address)
+        })
+    }
+
+    /// The outer source for an inner source.
+    ///
+    /// `ISA-13`, `TUN-2 [RFC 4213 §3.5]`: it is the IPv4 address in the inner
+    /// source when that is an ISATAP address of this interface, whatever the
+    /// IPv4 routing would choose: the receiver compares the two. A router
+    /// sends from its own locator what it forwards, since hosts believe it by
+    /// their potential router lists.
+    fn outer_source(&self, inner_source: &Ipv6Addr, destination: Ipv4Addr) -> Result<Ipv4Addr, DropReason> {
+        if let Some(embedded) = embedded_ipv4(inner_source) {
+            if self.owns_ipv4(embedded) && self.is_on_link(inner_source) {
+                return Ok(embedded);
+            }
+            // ISA-11: the locator is gone, and so are packets from its addresses.
+            if !self.router && self.is_on_link(inner_source) {
+                return Err(DropReason::SourceUnusable);
+            }
+        }
+        self.locator_for(destination).ok_or(DropReason::NoLocator)
+    }
+}
+
+impl<C: Capacity> LinkTrait for Link<C> {
+    fn kind(&self) -> LinkKind {
+        LinkKind::Isatap
+    }
+
+    fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
+        // ISA-5, ISA-80: the next hop's last four bytes, of either u bit.
+        let destination = embedded_ipv4(next_hop).ok_or(DropReason::NextHopUnresolvable)?;
+        // TUN-4 [RFC 2893 §5.3]
+        if is_never_unicast(destination) || self.owns_ipv4(destination) || self.is_broadcast(destination) {
+            return Err(DropReason::DestinationRefused);
+        }
+        if self.prl.lists(destination) {
+            // SEC-4 [RFC 6324 §3.2.3]
+            if self.refuse_routers {
+                return Err(DropReason::KnownRouter);
+            }
+        } else {
+            // SEC-2
+            ingress::member(destination, self.members.as_slice())?;
+        }
+        let source = self.outer_source(inner_source, destination)?;
+        Ok(Resolution::To { source, destination })
+    }
+
+    fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
+        // ISA-40 [RFC 5214 §7.3]
+        if !self.owns_ipv4(flow.outer_destination) {
+            return Err(Denied::NotAddressed);
+        }
+        let judge = || {
+            if self.owns_ipv4(flow.outer_source) || self.is_broadcast(flow.outer_source) {
+                return Err(DropReason::OuterSourceRefused);
+            }
+            ingress::source_is_specified(flow)?;
+            ingress::destination(flow, self.router)?;
+            let listed = self.prl.lists(flow.outer_source);
+            if listed && self.refuse_routers {
+                return Err(DropReason::KnownRouter);
+            }
+            let from = ingress::source(flow, self.is_on_link(&flow.inner_source), listed)?;
+            if from == Admitted::Host {
+                ingress::member(flow.outer_source, self.members.as_slice())?;
+            }
+            Ok(from)
+        };
+        judge().map_err(Denied::Refused)
+    }
+
+    #[inline]
+    fn is_on_link(&self, address: &Ipv6Addr) -> bool {
+        Ipv6Prefix::LINK_LOCAL.contains(address) || self.prefixes.is_on_link(address)
+    }
+
+    fn is_local(&self, address: &Ipv6Addr) -> bool {
+        if !self.is_on_link(address) && !self.prefixes.is_autonomous(address) {
+            return false;
+        }
+        match embedded_ipv4(address) {
+            Some(embedded) => self.owns_ipv4(embedded),
+            // ISA-70 [RFC 4291 §2.6.1]: the subnet-router anycast address of a
+            // router's subnets; nobody's is fe80::.
+            None => self.router && !Ipv6Prefix::LINK_LOCAL.contains(address) && is_zero_identifier(address),
+        }
+    }
+
+    #[inline]
+    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
+        self.locators.iter().any(|locator| locator.address == address)
+    }
+
+    fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
+        let toward = embedded_ipv4(destination).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let locator = self.locator_for(toward)?;
+        let near = self.prefixes.iter().map(LearnedPrefix::prefix).find(|prefix| prefix.contains(destination));
+        let any = || self.prefixes.iter().map(LearnedPrefix::prefix).next();
+        let prefix = if Ipv6Prefix::LINK_LOCAL.contains(destination) { None } else { near.or_else(any) };
+        prefix.and_then(|prefix| addr::address(&prefix, locator)).or(Some(addr::link_local(locator)))
+    }
+
+    fn policy(&self) -> &OuterPolicy {
+        &self.policy
+    }
+
+    fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
+        let interface = match self.policy.mtu {
+            MtuMode::Dynamic { interface } => interface,
+            _ => u16::MAX,
+        };
+        self.paths.get(destination).map_or(interface, |estimate| estimate.min(interface))
+    }
+}
+
+/// Whether the lower 64 bits are zero.
+fn is_zero_identifier(address: &Ipv6Addr) -> bool {
+    Ipv6Prefix::subnet_of(address).address() == *address
+}

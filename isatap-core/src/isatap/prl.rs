@@ -1,0 +1,192 @@
+//! The potential router list: who may advertise, and when each was asked.
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use crate::capacity::{Capacity, Row, Rows, Array};
+use crate::error::{Table, TableFull};
+use crate::nd::solicit::Solicitation;
+use crate::prefix::is_never_unicast;
+use crate::time::{Expiry, Instant};
+
+/// The potential router list of one interface. `ISA-20 [RFC 5214 §8.1]`
+///
+/// A row keeps its place while it is in use, so that its number can name the
+/// router in what was learned from it. A row that has left the list remembers
+/// when its router was last asked: a name that flaps must not become a flood
+/// (`ISA-37`). Such rows are the first to be used again.
+#[derive(Clone)]
+pub struct Prl<C: Capacity> {
+    rows: Rows<C::PotentialRouters, PotentialRouter>,
+}
+
+/// Where an entry of the list came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EntryOrigin {
+    /// Configured by address; stays until it is configured away.
+    Static,
+    /// The answer to a name; follows the name. `ISA-23`
+    Resolved,
+}
+
+/// One potential router.
+#[derive(Clone, Copy, Debug)]
+pub struct PotentialRouter {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) origin: EntryOrigin,
+    pub(crate) listed: bool,
+    /// `ISA-45`: use it as a default router and take link parameters from it.
+    pub(crate) default: bool,
+    pub(crate) solicitation: Solicitation,
+    /// A solicitation waits to be written.
+    pub(crate) solicitation_wanted: bool,
+    /// A round waits for the names to be resolved again. `ISA-22`
+    pub(crate) round_pending: bool,
+    /// No round before this. `ISA-37`
+    pub(crate) earliest_round: Instant,
+    /// When to ask again. `ISA-35`
+    pub(crate) timer: Timer,
+    /// Rounds since an advertisement said something useful.
+    pub(crate) useless: u8,
+    /// The longest lifetime of its last advertisement.
+    pub(crate) alive_until: Expiry,
+    /// Its link-local address as it wrote it: the other u bit. `ISA-26`
+    pub(crate) other_form: bool,
+    pub(crate) told: bool,
+    pub(crate) warn_lifetime: bool,
+}
+
+/// TIMER(i) of RFC 5214 §8.3.4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    Off,
+    /// An advertisement asked for this interval from that instant; the jitter
+    /// is drawn at the next `handle_timeout`.
+    Draw { from: Instant, interval: Duration },
+    At(Instant),
+}
+
+impl PotentialRouter {
+    /// The router's IPv4 address.
+    #[must_use]
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Where the entry came from.
+    #[must_use]
+    pub fn origin(&self) -> EntryOrigin {
+        self.origin
+    }
+
+    /// Whether it has answered, and what it said has not all expired.
+    #[must_use]
+    pub fn is_alive(&self, now: Instant) -> bool {
+        self.told && !self.alive_until.is_due(now)
+    }
+
+    /// Solicitations sent in this round; zero when no round is under way.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.solicitation.attempts()
+    }
+
+    /// When the router will be asked next, if that is known yet.
+    #[must_use]
+    pub fn next_solicitation(&self) -> Option<Instant> {
+        match self.timer {
+            Timer::At(instant) => Some(instant),
+            _ => self.solicitation.deadline().instant(),
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        self.address.is_unspecified()
+    }
+}
+
+impl Row for PotentialRouter {
+    const EMPTY: Self = PotentialRouter {
+        address: Ipv4Addr::UNSPECIFIED,
+        origin: EntryOrigin::Static,
+        listed: false,
+        default: true,
+        solicitation: Solicitation::IDLE,
+        solicitation_wanted: false,
+        round_pending: false,
+        earliest_round: Instant::ZERO,
+        timer: Timer::Off,
+        useless: 0,
+        alive_until: Expiry::at(Instant::ZERO),
+        other_form: false,
+        told: false,
+        warn_lifetime: false,
+    };
+}
+
+impl<C: Capacity> Prl<C> {
+    /// No entries.
+    pub(crate) const EMPTY: Self = Prl { rows: Array::EMPTY };
+
+    /// Whether `address` is in the list.
+    #[inline]
+    #[must_use]
+    pub fn lists(&self, address: Ipv4Addr) -> bool {
+        self.rows.as_ref().iter().any(|row| row.address == address && row.listed)
+    }
+
+    /// The entries of the list.
+    pub fn iter(&self) -> impl Iterator<Item = &PotentialRouter> {
+        self.rows.as_ref().iter().filter(|row| row.listed)
+    }
+
+    /// The number of the row that lists `address`.
+    pub(crate) fn slot(&self, address: Ipv4Addr) -> Option<usize> {
+        self.rows.as_ref().iter().position(|row| row.listed && row.address == address)
+    }
+
+    /// All rows that are or were in use, with their numbers.
+    pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = (usize, &mut PotentialRouter)> {
+        self.rows.as_mut().iter_mut().enumerate().filter(|(_, row)| !row.is_free())
+    }
+
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &PotentialRouter> {
+        self.rows.as_ref().iter().filter(|row| !row.is_free())
+    }
+
+    pub(crate) fn row_mut(&mut self, slot: usize) -> Option<&mut PotentialRouter> {
+        self.rows.as_mut().get_mut(slot)
+    }
+
+    /// Whether an address can be a potential router at all: `ISA-25`.
+    #[must_use]
+    pub fn is_acceptable(address: Ipv4Addr, locators: &[crate::link::Locator]) -> bool {
+        !is_never_unicast(address) && !locators.iter().any(|own| own.address == address)
+    }
+
+    /// Lists `address`; the number of its row and whether it is new.
+    pub(crate) fn add(&mut self, address: Ipv4Addr, origin: EntryOrigin) -> Result<(usize, bool), TableFull> {
+        if let Some(slot) = self.slot(address) {
+            return Ok((slot, false));
+        }
+        let rows = self.rows.as_mut();
+        let retired = |row: &PotentialRouter| !row.listed && !row.told;
+        // The row that it had before, or a fresh one, or the one retired for
+        // the longest.
+        let slot = rows
+            .iter()
+            .position(|row| retired(row) && row.address == address)
+            .or_else(|| rows.iter().position(PotentialRouter::is_free))
+            .or_else(|| {
+                let oldest = rows.iter().enumerate().filter(|(_, row)| retired(row));
+                oldest.min_by_key(|(_, row)| row.earliest_round).map(|(slot, _)| slot)
+            })
+            .ok_or(TableFull::new(Table::PotentialRouters))?;
+        if let Some(row) = rows.get_mut(slot) {
+            let earliest_round = if row.address == address { row.earliest_round } else { Instant::ZERO };
+            *row = PotentialRouter { address, origin, listed: true, earliest_round, ..PotentialRouter::EMPTY };
+        }
+        Ok((slot, true))
+    }
+}
