@@ -7,6 +7,7 @@ pub mod error;
 pub mod isatap;
 pub mod packet;
 pub mod prefix;
+pub mod proto41;
 pub mod time;
 pub mod wire;
 

@@ -1,0 +1,127 @@
+//! Traffic class and congestion notification in and out of a tunnel.
+//! [RFC 4213 §3.5, RFC 6040]
+
+use crate::drop_reason::DropReason;
+
+/// What a packet says about congestion: the lower two bits of TOS and
+/// traffic class. [RFC 3168 §5]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Ecn {
+    /// 00: the transport does not understand congestion marks.
+    NotEct = 0,
+    /// 01: it does.
+    Ect1 = 1,
+    /// 10: it does.
+    Ect0 = 2,
+    /// 11: congestion was experienced.
+    Ce = 3,
+}
+
+impl Ecn {
+    /// The codepoint in the lower two bits of a TOS or traffic-class octet.
+    #[inline]
+    #[must_use]
+    pub const fn of(octet: u8) -> Self {
+        match octet & 3 {
+            0 => Ecn::NotEct,
+            1 => Ecn::Ect1,
+            2 => Ecn::Ect0,
+            _ => Ecn::Ce,
+        }
+    }
+
+    /// The two bits.
+    #[inline]
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        match self {
+            Ecn::NotEct => 0,
+            Ecn::Ect1 => 1,
+            Ecn::Ect0 => 2,
+            Ecn::Ce => 3,
+        }
+    }
+}
+
+/// What the outer header says about congestion. [RFC 6040 §4.3]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EcnMode {
+    /// The inner codepoint: to peers that are known to propagate marks.
+    Normal,
+    /// Nothing: to peers that may be older than RFC 6040 and lose marks.
+    #[default]
+    Compatibility,
+}
+
+/// What the outer header says about the class of traffic. `TUN-50`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TosMode {
+    /// The same DSCP, 0 to 63, for all packets.
+    Fixed(u8),
+    /// The inner DSCP. 6rd does so by default. [RFC 5969 §9]
+    CopyTrafficClass,
+}
+
+impl Default for TosMode {
+    /// `TUN-50 [RFC 4213 §3.5]`: zero unless specified.
+    fn default() -> Self {
+        TosMode::Fixed(0)
+    }
+}
+
+/// The outer TOS octet of a packet whose inner traffic class is
+/// `traffic_class`. `TUN-50`, `TUN-51`
+#[inline]
+#[must_use]
+pub const fn outer_tos(tos: TosMode, ecn: EcnMode, traffic_class: u8) -> u8 {
+    let dscp = match tos {
+        TosMode::Fixed(dscp) => dscp << 2,
+        TosMode::CopyTrafficClass => traffic_class & 0xfc,
+    };
+    dscp | enter(ecn, Ecn::of(traffic_class)).bits()
+}
+
+/// The outer codepoint of a packet that enters a tunnel.
+/// `TUN-51 [RFC 6040 §4.1]`
+#[inline]
+#[must_use]
+pub const fn enter(mode: EcnMode, inner: Ecn) -> Ecn {
+    match mode {
+        EcnMode::Normal => inner,
+        EcnMode::Compatibility => Ecn::NotEct,
+    }
+}
+
+/// What becomes of a packet's congestion notification where it leaves a
+/// tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Exit {
+    /// What the packet says from here on.
+    pub ecn: Ecn,
+    /// Whether no tunnel entry should have made this combination.
+    /// `TUN-53`: worth a log line, seldom and if wanted.
+    pub log: bool,
+}
+
+/// Combines the codepoints of a packet that leaves a tunnel.
+///
+/// # Errors
+/// `TUN-52`: [`DropReason::EcnNotCapable`] when congestion was experienced
+/// and the inner packet cannot say so; the drop then tells its sender.
+#[inline]
+pub const fn exit(inner: Ecn, outer: Ecn) -> Result<Exit, DropReason> {
+    // TUN-52 [RFC 6040 §4.2]
+    let (ecn, log) = match (inner, outer) {
+        (Ecn::NotEct, Ecn::Ce) => return Err(DropReason::EcnNotCapable),
+        (Ecn::NotEct, Ecn::NotEct) => (Ecn::NotEct, false),
+        (Ecn::NotEct, Ecn::Ect0 | Ecn::Ect1) => (Ecn::NotEct, true),
+        (Ecn::Ect0, Ecn::NotEct | Ecn::Ect0) => (Ecn::Ect0, false),
+        (Ecn::Ect0, Ecn::Ect1) => (Ecn::Ect1, false),
+        (Ecn::Ect1, Ecn::NotEct | Ecn::Ect1) => (Ecn::Ect1, false),
+        (Ecn::Ect1, Ecn::Ect0) => (Ecn::Ect1, true),
+        (Ecn::Ect0 | Ecn::Ect1, Ecn::Ce) => (Ecn::Ce, false),
+        (Ecn::Ce, outer) => (Ecn::Ce, matches!(outer, Ecn::Ect1)),
+    };
+    Ok(Exit { ecn, log })
+}

@@ -1,0 +1,122 @@
+//! IPv4 identifications that do not come again too soon. [RFC 6864 §4.3]
+
+use core::net::Ipv4Addr;
+
+use crate::drop_reason::DropReason;
+use crate::time::Instant;
+
+/// Counters of identifications, shared by the pairs of addresses that fall
+/// into the same of `N` buckets.
+///
+/// Only packets that routers may fragment need one; others take any value.
+/// Within [`LIFETIME_SECS`] a bucket gives no value twice to a pair, so it
+/// gives at most 65536, which is some 546 packets a second; `N` says how many
+/// pairs can run at that rate side by side. A bucket takes 36 bytes.
+///
+/// What a pair gets is its bucket's counter shifted by a keyed hash of the
+/// pair: without the seed, one pair's identifications tell nothing about
+/// another's. [RFC 7739 §5]
+#[derive(Clone, Debug)]
+pub struct Identifications<const N: usize> {
+    seed: [u64; 2],
+    buckets: [Bucket; N],
+}
+
+/// The longest that a datagram is thought to live, in seconds.
+/// [RFC 6864 §4.2, RFC 791 §3.2]
+pub const LIFETIME_SECS: u32 = 120;
+
+impl<const N: usize> Identifications<N> {
+    /// Counters whose values cannot be guessed without `seed`, which should
+    /// be random and secret.
+    #[must_use]
+    pub const fn new(seed: [u64; 2]) -> Self {
+        Identifications { seed, buckets: [Bucket::EMPTY; N] }
+    }
+
+    /// Replaces the seed: for machines that are constants and get their
+    /// randomness later. Values given before may come again at once.
+    pub fn reseed(&mut self, seed: [u64; 2]) {
+        self.seed = seed;
+    }
+
+    /// The identification of the next packet from `source` to `destination`.
+    ///
+    /// # Errors
+    /// `TUN-7`: [`DropReason::IdentificationExhausted`] when every value has
+    /// been used within the lifetime.
+    pub fn next(&mut self, now: Instant, source: Ipv4Addr, destination: Ipv4Addr) -> Result<u16, DropReason> {
+        let pair = u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits());
+        let [a, b, c, d, e, f, _, _] = siphash(self.seed, pair).to_be_bytes();
+        let shift = u16::from_be_bytes([a, b]);
+        let place = usize::try_from(u32::from_be_bytes([c, d, e, f])).unwrap_or(0).checked_rem(N).unwrap_or(0);
+        let bucket = self.buckets.get_mut(place).ok_or(DropReason::IdentificationExhausted)?;
+        Ok(bucket.next(now)?.wrapping_add(shift))
+    }
+}
+
+/// A counter whose range is cut into blocks: a block may be begun again when
+/// its last use is a lifetime ago.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    next: u16,
+    /// The second after the last use of each block; zero: never used.
+    used: [u32; BLOCKS],
+}
+
+/// The more there are, the less of the range waits for a block's last value.
+const BLOCKS: usize = 8;
+/// Bits of the counter that count inside a block.
+const BLOCK_BITS: u32 = 13;
+
+impl Bucket {
+    const EMPTY: Bucket = Bucket { next: 0, used: [0; BLOCKS] };
+
+    fn next(&mut self, now: Instant) -> Result<u16, DropReason> {
+        let next = self.next;
+        let block = self.used.get_mut(usize::from(next >> BLOCK_BITS)).ok_or(DropReason::IdentificationExhausted)?;
+        let second = u32::try_from(now.micros() / 1_000_000).unwrap_or(u32::MAX).saturating_add(1);
+        let begins = next.trailing_zeros() >= BLOCK_BITS;
+        if begins && *block != 0 && second < block.saturating_add(LIFETIME_SECS).saturating_add(1) {
+            return Err(DropReason::IdentificationExhausted);
+        }
+        *block = second.max(*block);
+        self.next = next.wrapping_add(1);
+        Ok(next)
+    }
+}
+
+/// SipHash-2-4 of one 64-bit word. [Aumasson and Bernstein, 2012]
+const fn siphash(key: [u64; 2], word: u64) -> u64 {
+    let [k0, k1] = key;
+    let mut v = [
+        k0 ^ 0x736f_6d65_7073_6575,
+        k1 ^ 0x646f_7261_6e64_6f6d,
+        k0 ^ 0x6c79_6765_6e65_7261,
+        k1 ^ 0x7465_6462_7974_6573 ^ word,
+    ];
+    v = sip_round(sip_round(v));
+    let [v0, v1, v2, v3] = v;
+    // The last block: no bytes left over, eight bytes in all.
+    const LAST: u64 = 8 << 56;
+    v = sip_round(sip_round([v0 ^ word, v1, v2, v3 ^ LAST]));
+    let [v0, v1, v2, v3] = v;
+    v = sip_round(sip_round(sip_round(sip_round([v0 ^ LAST, v1, v2 ^ 0xff, v3]))));
+    let [v0, v1, v2, v3] = v;
+    v0 ^ v1 ^ v2 ^ v3
+}
+
+const fn sip_round(v: [u64; 4]) -> [u64; 4] {
+    let [mut v0, mut v1, mut v2, mut v3] = v;
+    v0 = v0.wrapping_add(v1);
+    v1 = v1.rotate_left(13) ^ v0;
+    v0 = v0.rotate_left(32);
+    v2 = v2.wrapping_add(v3);
+    v3 = v3.rotate_left(16) ^ v2;
+    v0 = v0.wrapping_add(v3);
+    v3 = v3.rotate_left(21) ^ v0;
+    v2 = v2.wrapping_add(v1);
+    v1 = v1.rotate_left(17) ^ v2;
+    v2 = v2.rotate_left(32);
+    [v0, v1, v2, v3]
+}

@@ -1,0 +1,137 @@
+//! The UDP header. [RFC 768, RFC 8200 §8.1]
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::checksum::{self, Sum};
+use super::field::u16_at;
+use super::protocol;
+use crate::error::{Layer, ParseError, ParseErrorKind};
+
+/// Bytes of the header.
+pub const HEADER_LEN: usize = 8;
+
+/// A UDP header over the bytes it was found in.
+#[derive(Clone, Copy, Debug)]
+pub struct Header<'a> {
+    fixed: &'a [u8; HEADER_LEN],
+    payload: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    /// The header at the start of an IP payload. Bytes behind UDP's own
+    /// length are ignored.
+    ///
+    /// # Errors
+    /// Too few bytes for the header or for the length it states; a length
+    /// below 8. Length 0 (a jumbogram) is one of these.
+    pub fn parse(datagram: &'a [u8]) -> Result<Self, ParseError> {
+        let truncated = error(ParseErrorKind::Truncated, datagram.len());
+        let (fixed, rest) = datagram.split_first_chunk::<HEADER_LEN>().ok_or(truncated)?;
+        let len = usize::from(u16_at::<4, HEADER_LEN>(fixed));
+        let payload_len = len.checked_sub(HEADER_LEN).ok_or(error(ParseErrorKind::Length, 4))?;
+        let payload = rest.get(..payload_len).ok_or(truncated)?;
+        Ok(Header { fixed, payload })
+    }
+
+    /// The source port.
+    #[must_use]
+    pub fn source(&self) -> u16 {
+        u16_at::<0, HEADER_LEN>(self.fixed)
+    }
+
+    /// The destination port.
+    #[must_use]
+    pub fn destination(&self) -> u16 {
+        u16_at::<2, HEADER_LEN>(self.fixed)
+    }
+
+    /// Bytes of header and payload.
+    #[must_use]
+    pub fn length(&self) -> u16 {
+        u16_at::<4, HEADER_LEN>(self.fixed)
+    }
+
+    /// The checksum field; zero: none was sent.
+    #[must_use]
+    pub fn checksum(&self) -> u16 {
+        u16_at::<6, HEADER_LEN>(self.fixed)
+    }
+
+    /// What follows the header, up to the length.
+    #[must_use]
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// Whether the checksum holds over IPv4, where it may be absent (zero).
+    #[must_use]
+    pub fn is_valid_ipv4(&self, source: Ipv4Addr, destination: Ipv4Addr) -> bool {
+        let pseudo = checksum::pseudo_header_ipv4(source, destination, protocol::UDP, self.length());
+        self.checksum() == 0 || pseudo.bytes(self.fixed).bytes(self.payload).is_valid()
+    }
+
+    /// Whether the checksum holds over IPv6, where it must be present.
+    #[must_use]
+    pub fn is_valid_ipv6(&self, source: &Ipv6Addr, destination: &Ipv6Addr) -> bool {
+        let pseudo = checksum::pseudo_header_ipv6(source, destination, protocol::UDP, u32::from(self.length()));
+        self.checksum() != 0 && pseudo.bytes(self.fixed).bytes(self.payload).is_valid()
+    }
+
+    /// The ports, to be sent again.
+    #[must_use]
+    pub fn fields(&self) -> Fields {
+        Fields { source: self.source(), destination: self.destination() }
+    }
+}
+
+/// The ports of a UDP header, to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fields {
+    /// The source port.
+    pub source: u16,
+    /// The destination port.
+    pub destination: u16,
+}
+
+impl Fields {
+    /// The header in front of `payload`, sent over IPv4; `None` when the
+    /// payload is longer than 65527 bytes.
+    #[must_use]
+    pub fn to_bytes_ipv4(&self, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Option<[u8; HEADER_LEN]> {
+        let length = length(payload)?;
+        let pseudo = checksum::pseudo_header_ipv4(source, destination, protocol::UDP, length);
+        Some(self.to_bytes(pseudo, length, payload))
+    }
+
+    /// The header in front of `payload`, sent over IPv6; `None` when the
+    /// payload is longer than 65527 bytes.
+    #[must_use]
+    pub fn to_bytes_ipv6(&self, source: &Ipv6Addr, destination: &Ipv6Addr, payload: &[u8]) -> Option<[u8; HEADER_LEN]> {
+        let length = length(payload)?;
+        let pseudo = checksum::pseudo_header_ipv6(source, destination, protocol::UDP, u32::from(length));
+        Some(self.to_bytes(pseudo, length, payload))
+    }
+
+    fn to_bytes(self, pseudo: Sum, length: u16, payload: &[u8]) -> [u8; HEADER_LEN] {
+        let sum = pseudo.u16(self.source).u16(self.destination).u16(length).bytes(payload);
+        // [RFC 768]: a computed zero is sent as all ones, which is the same
+        // number; zero means that no checksum was computed.
+        let checksum = match sum.checksum() {
+            0 => 0xffff,
+            other => other,
+        };
+        let [a, b] = self.source.to_be_bytes();
+        let [c, d] = self.destination.to_be_bytes();
+        let [e, f] = length.to_be_bytes();
+        let [g, h] = checksum.to_be_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+}
+
+fn length(payload: &[u8]) -> Option<u16> {
+    u16::try_from(payload.len()).ok()?.checked_add(8)
+}
+
+fn error(kind: ParseErrorKind, offset: usize) -> ParseError {
+    ParseError::new(Layer::Udp, kind, offset)
+}
