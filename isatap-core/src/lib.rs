@@ -6,6 +6,7 @@ pub mod drop_reason;
 pub mod error;
 pub mod packet;
 pub mod prefix;
+pub mod route;
 pub mod time;
 pub mod wire;
 
