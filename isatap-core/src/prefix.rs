@@ -70,6 +70,24 @@ impl Ipv6Prefix {
         ((high ^ self.high) & high_mask) | ((low ^ self.low) & low_mask) == 0
     }
 
+    /// The upper 64 bits.
+    #[inline]
+    pub(crate) const fn high(&self) -> u64 {
+        self.high
+    }
+
+    /// Ones where the upper 64 bits count.
+    #[inline]
+    pub(crate) const fn high_mask(&self) -> u64 {
+        masks(self.len).0
+    }
+
+    /// What [`contains`](Self::contains) asks of the lower 64 bits.
+    #[inline]
+    pub(crate) const fn contains_low(&self, low: u64) -> bool {
+        self.len <= 64 || (low ^ self.low) & mask64(self.len.wrapping_sub(64)) == 0
+    }
+
     /// Whether every address of `other` is one of this prefix.
     #[must_use]
     pub const fn covers(&self, other: &Ipv6Prefix) -> bool {

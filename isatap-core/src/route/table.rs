@@ -1,0 +1,452 @@
+//! The table: rows in the order in which they are to be found.
+
+use core::fmt;
+use core::net::Ipv6Addr;
+
+use crate::capacity::{Array, List, Row, Storage};
+use crate::error::{Table, TableFull};
+use crate::packet::LinkId;
+use crate::route::slot::{Goodness, METRICS, Slot, first_match, swap_if_disordered};
+use crate::route::{Change, Route, RouteKey};
+use crate::time::{Expiry, Instant};
+
+/// Routes, found by the longest prefix.
+///
+/// `RTE-1, NDP-37, RTE-15 [RFC 4191 §3.2]`: of the routes that match a
+/// destination, those whose next hop is not known to be unreachable come
+/// first, also before longer prefixes; then the longer prefix, the higher
+/// [`Preference`](crate::route::Preference), the lower metric (the route's plus the interface's), and
+/// the one that was added first. If every matching next hop is unreachable,
+/// the best of them is used.
+///
+/// Inserting, removing and marking cost time in proportion to the rows that
+/// there are; a lookup is one scan.
+///
+/// # Output
+/// A row that the operating system must know of ([`Origin::is_told`](crate::route::Origin::is_told))
+/// remembers what was told. [`poll_change`](Self::poll_change) compares and
+/// tells the difference, so nothing queues up, and what is added and removed
+/// between two polls makes no noise. A removed row that was told keeps its
+/// place, out of sight of lookups, until its removal has been polled: a table
+/// full of such rows refuses new ones.
+#[derive(Clone)]
+pub struct RouteTable<S> {
+    /// Reachable rows, unreachable rows, removed rows that are still to be
+    /// told: each part in lookup order.
+    rows: List<Slot, S>,
+    reachable: usize,
+    live: usize,
+    next_rank: u64,
+    deadline: Expiry,
+    has_changes: bool,
+    generation: u32,
+    interface_metrics: [u32; METRICS],
+}
+
+impl<S: Array<Slot>> RouteTable<S> {
+    /// No routes.
+    pub const EMPTY: Self = Self::empty(List::EMPTY);
+
+    /// No routes; for statics.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl<S: Array<Slot>> Default for RouteTable<S> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl<S> RouteTable<S> {
+    const fn empty(rows: List<Slot, S>) -> Self {
+        RouteTable {
+            rows,
+            reachable: 0,
+            live: 0,
+            next_rank: 0,
+            deadline: Expiry::NEVER,
+            has_changes: false,
+            generation: 0,
+            interface_metrics: [0; METRICS],
+        }
+    }
+}
+
+/// Lookups.
+impl<S: Storage<Slot>> RouteTable<S> {
+    /// The route to `destination`, whatever its link.
+    ///
+    /// Without a zone a link-local destination is looked up like any other:
+    /// the `fe80::/64` that was added first answers, as the default zone.
+    /// [RFC 4007 §6]
+    #[inline]
+    #[must_use]
+    pub fn lookup(&self, destination: &Ipv6Addr) -> Option<&Route> {
+        let rows = self.live_rows();
+        first_match(rows, destination, None).and_then(|at| rows.get(at)).map(|slot| &slot.route)
+    }
+
+    /// The route to `destination` by `link`, the zone of a link-local
+    /// destination or the device that the packet came by; `None`: by any
+    /// link. Also says which better route was avoided.
+    #[inline]
+    #[must_use]
+    pub fn lookup_on(&self, link: Option<LinkId>, destination: &Ipv6Addr) -> Option<Lookup<'_>> {
+        let rows = self.live_rows();
+        let at = first_match(rows, destination, link)?;
+        let slot = rows.get(at)?;
+        let mut avoided = None;
+        if at < self.reachable && self.reachable < self.live {
+            let unreachable = rows.get(self.reachable..).unwrap_or(&[]);
+            avoided = first_match(unreachable, destination, link)
+                .and_then(|at| unreachable.get(at))
+                .filter(|other| self.goodness(other) < self.goodness(slot))
+                .map(|other| &other.route);
+        }
+        Some(Lookup { route: &slot.route, avoided })
+    }
+
+    /// The routes to several destinations: writes as many answers as the
+    /// shorter of the two slices has places.
+    pub fn lookup_batch(&self, destinations: &[Ipv6Addr], routes: &mut [Option<RouteId>]) {
+        let rows = self.live_rows();
+        for (destination, route) in destinations.iter().zip(routes) {
+            *route = first_match(rows, destination, None).map(RouteId::new);
+        }
+    }
+
+    /// The route that a lookup or an insertion named, before the table
+    /// changed again.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, id: RouteId) -> Option<&Route> {
+        self.live_rows().get(usize::from(id.0)).map(|slot| &slot.route)
+    }
+
+    /// The route with this key.
+    #[must_use]
+    pub fn find(&self, key: &RouteKey) -> Option<&Route> {
+        self.live_rows().iter().find(|slot| slot.has_key(key)).map(|slot| &slot.route)
+    }
+
+    /// Every route, in lookup order.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.live_rows().iter().map(|slot| &slot.route)
+    }
+
+    /// The routes that may be advertised, in lookup order. `RTE-6`
+    pub fn published(&self) -> impl Iterator<Item = &Route> {
+        self.iter().filter(|route| route.publish)
+    }
+
+    /// Whether `address` can be a next hop on `link`.
+    #[must_use]
+    pub fn is_neighbor(&self, link: LinkId, address: &Ipv6Addr) -> bool {
+        // RTE-2 [RFC 4861 §5.2]: link-local or on-link there; a next hop is
+        // not looked up by way of another next hop.
+        address.is_unicast_link_local()
+            || self.iter().any(|route| route.link == link && route.next_hop.is_none() && route.prefix.contains(address))
+    }
+
+    /// Whether the neighbour was marked by
+    /// [`set_unreachable`](Self::set_unreachable).
+    #[must_use]
+    pub fn is_unreachable(&self, link: LinkId, next_hop: &Ipv6Addr) -> bool {
+        let rows = self.live_rows().get(self.reachable..).unwrap_or(&[]);
+        rows.iter().any(|slot| slot.is_via(link, next_hop))
+    }
+
+    /// Routes that there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Whether there is no route.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Rows that there are.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        // A `RouteId` counts no further.
+        self.rows.capacity().min(usize::from(u16::MAX))
+    }
+
+    /// A number that changes whenever a lookup may have another answer: what
+    /// was remembered from earlier lookups is void then. `NDP-36`
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    fn live_rows(&self) -> &[Slot] {
+        self.rows.as_slice().get(..self.live).unwrap_or(&[])
+    }
+}
+
+/// Changes.
+impl<S: Storage<Slot>> RouteTable<S> {
+    /// No routes, in memory of the caller's; at most 65,535 rows are used.
+    pub fn with_storage(storage: S) -> Self {
+        Self::empty(List::with_storage(storage))
+    }
+
+    /// Adds a route, or replaces the one with the same [`RouteKey`].
+    ///
+    /// A replaced route keeps its place among equals. A next hop that is
+    /// marked unreachable stays so. The [`RouteId`] holds until the next
+    /// change.
+    ///
+    /// # Errors
+    /// No free row; nothing changed. Rows whose removal waits to be polled
+    /// are not free, but one of the same key is used again.
+    pub fn insert(&mut self, route: Route) -> Result<RouteId, TableFull> {
+        let key = route.key();
+        let old = self.rows.iter().position(|slot| slot.has_key(&key));
+        let unreachable = route.next_hop.is_some_and(|next_hop| self.is_unreachable(route.link, &next_hop));
+        let at = match old {
+            Some(at) => at,
+            None if self.rows.len() >= self.capacity() => return Err(TableFull::new(Table::Routes)),
+            None => {
+                self.rows.push(Slot::EMPTY, Table::Routes)?;
+                self.rows.len().saturating_sub(1)
+            }
+        };
+        let rank = self.next_rank;
+        let Some(slot) = self.rows.as_mut_slice().get_mut(at) else { return Err(TableFull::new(Table::Routes)) };
+        // A longer life alone does not void earlier lookups.
+        let same = slot.is_live && Route { expires: slot.route.expires, ..route } == slot.route;
+        if !slot.is_live {
+            slot.rank = rank;
+            self.next_rank = rank.wrapping_add(1);
+        }
+        slot.route = route;
+        slot.high_mask = route.prefix.high_mask();
+        slot.is_live = true;
+        slot.is_unreachable = unreachable;
+        let at = self.move_to_place(at);
+        self.note_change(!same);
+        Ok(RouteId::new(at))
+    }
+
+    /// Removes the route with this key.
+    pub fn remove(&mut self, key: &RouteKey) -> Option<Route> {
+        let removed = self.find(key).copied();
+        self.remove_if(|route| route.key() == *key);
+        removed
+    }
+
+    /// Removes all routes by a link that is gone. Returns how many.
+    pub fn remove_link(&mut self, link: LinkId) -> usize {
+        // RTE-8: no route outlives its interface.
+        self.remove_if(|route| route.link == link)
+    }
+
+    /// Removes all routes by a neighbour that is gone or no router any more.
+    /// Returns how many.
+    pub fn remove_next_hop(&mut self, link: LinkId, next_hop: &Ipv6Addr) -> usize {
+        self.remove_if(|route| route.link == link && route.next_hop.as_ref() == Some(next_hop))
+    }
+
+    /// Removes the routes that `doomed` says yes to. Returns how many.
+    pub fn remove_if(&mut self, mut doomed: impl FnMut(&Route) -> bool) -> usize {
+        let mut removed = 0_usize;
+        for slot in self.rows.iter_mut().filter(|slot| slot.is_live) {
+            if doomed(&slot.route) {
+                slot.is_live = false;
+                removed = removed.saturating_add(1);
+            }
+        }
+        if removed > 0 {
+            self.rows.retain(|slot| slot.is_live || slot.told.is_some());
+            self.sort();
+            self.note_change(true);
+        }
+        removed
+    }
+
+    /// Removes the routes whose time is over at `now`. Returns how many.
+    pub fn expire(&mut self, now: Instant) -> usize {
+        // RTE-8: lifetimes count down.
+        if !self.deadline.is_due(now) {
+            return 0;
+        }
+        self.remove_if(|route| route.expires.is_due(now))
+    }
+
+    /// When [`expire`](Self::expire) has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Expiry {
+        self.deadline
+    }
+
+    /// Marks a neighbour as unreachable, or takes the mark away: its routes
+    /// are used only where no other matches. Returns whether a route was
+    /// marked otherwise before.
+    ///
+    /// The mark lives in the neighbour's routes: it is gone with the last one.
+    pub fn set_unreachable(&mut self, link: LinkId, next_hop: &Ipv6Addr, unreachable: bool) -> bool {
+        // NDP-37 [RFC 4191 §3.2]
+        let mut changed = false;
+        for slot in self.rows.iter_mut().filter(|slot| slot.is_live && slot.is_via(link, next_hop)) {
+            changed |= slot.is_unreachable != unreachable;
+            slot.is_unreachable = unreachable;
+        }
+        if changed {
+            self.sort();
+            self.note_change(true);
+        }
+        changed
+    }
+
+    /// Puts a route behind its equals (same prefix, reachability, preference
+    /// and metric), so that the next of them is found: the round robin among
+    /// routers of which none is reachable. Returns whether there is such a
+    /// route.
+    pub fn rotate(&mut self, key: &RouteKey) -> bool {
+        // NDP-39 [RFC 4861 §6.3.6]
+        let rank = self.next_rank;
+        let Some(at) = self.rows.iter().position(|slot| slot.is_live && slot.has_key(key)) else { return false };
+        if let Some(slot) = self.rows.as_mut_slice().get_mut(at) {
+            slot.rank = rank;
+            self.next_rank = rank.wrapping_add(1);
+        }
+        self.move_to_place(at);
+        self.note_change(true);
+        true
+    }
+
+    /// What is added to the metric of every route by `link`; 0 at first.
+    ///
+    /// # Errors
+    /// Only links 0 to 7 can have an interface metric; nothing changed.
+    pub fn set_interface_metric(&mut self, link: LinkId, metric: u32) -> Result<(), TableFull> {
+        let place = self.interface_metrics.get_mut(link.index()).ok_or(TableFull::new(Table::Links))?;
+        if *place != metric {
+            *place = metric;
+            self.sort();
+            self.note_change(true);
+        }
+        Ok(())
+    }
+
+    /// Whether [`poll_change`](Self::poll_change) has something to tell.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.has_changes
+    }
+
+    /// The next difference between what was told and what is: removals first,
+    /// then in lookup order; `None` when there is none left.
+    ///
+    /// The route's metric is what is compared, with the interface's in it;
+    /// that of a removed route is what was told last. `Changed` means another
+    /// metric or preference for the same key. Lifetimes are not told: the end
+    /// of one is a removal.
+    pub fn poll_change(&mut self) -> Option<(Change, Route)> {
+        if !self.has_changes {
+            return None;
+        }
+        let told = self.poll_removed().or_else(|| self.poll_live());
+        self.note_change(false);
+        told
+    }
+
+    fn poll_removed(&mut self) -> Option<(Change, Route)> {
+        let removed = self.rows.remove(self.live)?;
+        let told = removed.told?;
+        Some((Change::Removed, Route { metric: told.metric, preference: told.preference, ..removed.route }))
+    }
+
+    fn poll_live(&mut self) -> Option<(Change, Route)> {
+        let metrics = self.interface_metrics;
+        self.rows.iter_mut().find_map(|slot| {
+            let change = slot.difference(&metrics)?;
+            let told = slot.wanted(&metrics);
+            slot.told = Some(told);
+            Some((change, Route { metric: told.metric, ..slot.route }))
+        })
+    }
+
+    /// Moves the row at `at`, the only one that may be out of order, to its
+    /// place, and returns that.
+    fn move_to_place(&mut self, mut at: usize) -> usize {
+        let metrics = self.interface_metrics;
+        let rows = self.rows.as_mut_slice();
+        while let Some(before) = at.checked_sub(1).filter(|&before| swap_if_disordered(rows, before, &metrics)) {
+            at = before;
+        }
+        while swap_if_disordered(rows, at, &metrics) {
+            at = at.saturating_add(1);
+        }
+        at
+    }
+
+    /// Puts all rows into order: few are out of it, so that each is carried
+    /// to its place. (The library's sort can panic.)
+    fn sort(&mut self) {
+        let metrics = self.interface_metrics;
+        let rows = self.rows.as_mut_slice();
+        for row in 1..rows.len() {
+            let mut at = row;
+            while let Some(before) = at.checked_sub(1).filter(|&before| swap_if_disordered(rows, before, &metrics)) {
+                at = before;
+            }
+        }
+    }
+
+    /// Brings up to date what is known of all rows together.
+    fn note_change(&mut self, lookups_differ: bool) {
+        self.reachable = 0;
+        self.live = 0;
+        self.deadline = Expiry::NEVER;
+        self.has_changes = false;
+        for slot in self.rows.iter() {
+            self.has_changes |= slot.difference(&self.interface_metrics).is_some();
+            if slot.is_live {
+                self.live = self.live.saturating_add(1);
+                self.reachable = self.reachable.saturating_add(usize::from(!slot.is_unreachable));
+                self.deadline = self.deadline.min(slot.route.expires);
+            }
+        }
+        self.generation = self.generation.wrapping_add(u32::from(lookups_differ));
+    }
+
+    fn goodness(&self, slot: &Slot) -> Goodness {
+        slot.goodness(&self.interface_metrics)
+    }
+}
+
+impl<S: Storage<Slot>> fmt::Debug for RouteTable<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// What [`RouteTable::lookup_on`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookup<'a> {
+    /// The route to use.
+    pub route: &'a Route,
+    /// A better route whose next hop is unreachable: worth a probe, since
+    /// there is traffic for it now. At most one a minute and router, which is
+    /// the caller's to count. `NDP-37 [RFC 4191 §3.5]`
+    pub avoided: Option<&'a Route>,
+}
+
+/// A row of a [`RouteTable`], as long as the table does not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteId(u16);
+
+impl RouteId {
+    fn new(at: usize) -> Self {
+        // Never saturates: see `RouteTable::capacity`.
+        RouteId(u16::try_from(at).unwrap_or(u16::MAX))
+    }
+}
