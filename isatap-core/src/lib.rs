@@ -3,7 +3,9 @@
 
 pub mod capacity;
 pub mod drop_reason;
+pub mod engine;
 pub mod error;
+pub mod nd;
 pub mod packet;
 pub mod prefix;
 pub mod time;
