@@ -1,37 +1,48 @@
 //! IPv4 identifications that do not come again too soon. [RFC 6864 §4.3]
 
+use core::fmt;
 use core::net::Ipv4Addr;
 
+use crate::capacity::{Array, Row, Storage};
 use crate::drop_reason::DropReason;
 use crate::time::Instant;
 
 /// Counters of identifications, shared by the pairs of addresses that fall
-/// into the same of `N` buckets.
+/// into the same bucket.
 ///
 /// Only packets that routers may fragment need one; others take any value.
 /// Within [`LIFETIME_SECS`] a bucket gives no value twice to a pair, so it
-/// gives at most 65536, which is some 546 packets a second; `N` says how many
-/// pairs can run at that rate side by side. A bucket takes 36 bytes.
+/// gives at most 65536, which is some 546 packets a second; the number of
+/// buckets says how many pairs can run at that rate side by side. A bucket
+/// takes 36 bytes.
 ///
 /// What a pair gets is its bucket's counter shifted by a keyed hash of the
 /// pair: without the seed, one pair's identifications tell nothing about
 /// another's. [RFC 7739 §5]
-#[derive(Clone, Debug)]
-pub struct Identifications<const N: usize> {
+#[derive(Clone)]
+pub struct Identifications<S> {
     seed: [u64; 2],
-    buckets: [Bucket; N],
+    buckets: S,
 }
 
 /// The longest that a datagram is thought to live, in seconds.
 /// [RFC 6864 §4.2, RFC 791 §3.2]
 pub const LIFETIME_SECS: u32 = 120;
 
-impl<const N: usize> Identifications<N> {
+impl<S: Array<Bucket>> Identifications<S> {
     /// Counters whose values cannot be guessed without `seed`, which should
     /// be random and secret.
     #[must_use]
     pub const fn new(seed: [u64; 2]) -> Self {
-        Identifications { seed, buckets: [Bucket::EMPTY; N] }
+        Identifications { seed, buckets: S::EMPTY }
+    }
+}
+
+impl<S: Storage<Bucket>> Identifications<S> {
+    /// [`Identifications::new`] in memory of the caller's, every bucket of
+    /// which must be [`Row::EMPTY`].
+    pub fn with_storage(seed: [u64; 2], storage: S) -> Self {
+        Identifications { seed, buckets: storage }
     }
 
     /// Replaces the seed: for machines that are constants and get their
@@ -44,24 +55,36 @@ impl<const N: usize> Identifications<N> {
     ///
     /// # Errors
     /// `TUN-7`: [`DropReason::IdentificationExhausted`] when every value has
-    /// been used within the lifetime.
+    /// been used within the lifetime, or there is no bucket at all.
     pub fn next(&mut self, now: Instant, source: Ipv4Addr, destination: Ipv4Addr) -> Result<u16, DropReason> {
         let pair = u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits());
         let [a, b, c, d, e, f, _, _] = siphash(self.seed, pair).to_be_bytes();
         let shift = u16::from_be_bytes([a, b]);
-        let place = usize::try_from(u32::from_be_bytes([c, d, e, f])).unwrap_or(0).checked_rem(N).unwrap_or(0);
-        let bucket = self.buckets.get_mut(place).ok_or(DropReason::IdentificationExhausted)?;
+        let buckets = self.buckets.as_mut();
+        let place = usize::try_from(u32::from_be_bytes([c, d, e, f])).unwrap_or(0).checked_rem(buckets.len());
+        let bucket = place.and_then(|place| buckets.get_mut(place)).ok_or(DropReason::IdentificationExhausted)?;
         Ok(bucket.next(now)?.wrapping_add(shift))
+    }
+}
+
+impl<S: Storage<Bucket>> fmt::Debug for Identifications<S> {
+    /// Without the seed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identifications({} buckets)", self.buckets.as_ref().len())
     }
 }
 
 /// A counter whose range is cut into blocks: a block may be begun again when
 /// its last use is a lifetime ago.
 #[derive(Clone, Copy, Debug)]
-struct Bucket {
+pub struct Bucket {
     next: u16,
     /// The second after the last use of each block; zero: never used.
     used: [u32; BLOCKS],
+}
+
+impl Row for Bucket {
+    const EMPTY: Self = Bucket { next: 0, used: [0; BLOCKS] };
 }
 
 /// The more there are, the less of the range waits for a block's last value.
@@ -70,8 +93,6 @@ const BLOCKS: usize = 8;
 const BLOCK_BITS: u32 = 13;
 
 impl Bucket {
-    const EMPTY: Bucket = Bucket { next: 0, used: [0; BLOCKS] };
-
     fn next(&mut self, now: Instant) -> Result<u16, DropReason> {
         let next = self.next;
         let block = self.used.get_mut(usize::from(next >> BLOCK_BITS)).ok_or(DropReason::IdentificationExhausted)?;
