@@ -1,0 +1,248 @@
+//! DNS servers and search domains. [RFC 8106 §5.3]
+
+use core::fmt;
+use core::net::Ipv6Addr;
+
+use super::{OVER, Sources};
+use crate::capacity::{Array, List, Row, Storage};
+use crate::error::{Table, TableFull};
+use crate::nd::option::{DnsSearchList, DomainName, RecursiveDnsServers};
+use crate::time::{Expiry, Instant, Lifetime};
+
+/// Things that routers advertise with a lifetime: [`DnsServer`]s or
+/// [`SearchDomain`]s, in the order in which they were learned.
+///
+/// Bounded: what finds no row is [`TableFull`]; nothing is evicted before
+/// its lifetime ends. Room for three or more is sufficient. [RFC 8106 §5.3.1]
+///
+/// That the list changed is told once, by [`poll_changed`](Self::poll_changed),
+/// whatever changed: who asks reads the whole list.
+#[derive(Clone)]
+pub struct TimedSet<T, S> {
+    rows: List<TimedRow<T>, S>,
+    changed: bool,
+}
+
+/// One row of a [`TimedSet`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedRow<T> {
+    item: T,
+    until: Expiry,
+    sources: Sources,
+}
+
+/// What a [`TimedSet`] holds.
+pub trait TimedItem: Row + PartialEq {
+    /// The table that a [`TableFull`] names.
+    const TABLE: Table;
+}
+
+/// A DNS server. A link-local address belongs to the link that it was
+/// learned on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsServer(pub Ipv6Addr);
+
+impl Row for DnsServer {
+    const EMPTY: Self = DnsServer(Ipv6Addr::UNSPECIFIED);
+}
+
+impl TimedItem for DnsServer {
+    const TABLE: Table = Table::DnsServers;
+}
+
+/// A search domain, with room for a name of `N` bytes in wire form; any name
+/// fits in the default, 255.
+#[derive(Clone, Copy)]
+pub struct SearchDomain<const N: usize = 255> {
+    wire: [u8; N],
+    len: u8,
+}
+
+impl<const N: usize> SearchDomain<N> {
+    /// The name, if there is room for it.
+    #[must_use]
+    pub fn new(name: &DomainName<'_>) -> Option<Self> {
+        let mut wire = [0; N];
+        wire.get_mut(..name.as_slice().len())?.copy_from_slice(name.as_slice());
+        Some(SearchDomain { wire, len: u8::try_from(name.as_slice().len()).ok()? })
+    }
+
+    /// The name in wire form.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        self.wire.get(..usize::from(self.len)).unwrap_or(&[])
+    }
+
+    /// The name; `None` only of a row that is not in use.
+    #[must_use]
+    pub fn name(&self) -> Option<DomainName<'_>> {
+        DomainName::from_wire(self.as_slice())
+    }
+}
+
+impl<const N: usize> PartialEq for SearchDomain<N> {
+    /// Case does not count. [RFC 1035 §2.3.3]
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice().eq_ignore_ascii_case(other.as_slice())
+    }
+}
+
+impl<const N: usize> Eq for SearchDomain<N> {}
+
+impl<const N: usize> fmt::Debug for SearchDomain<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name().fmt(f)
+    }
+}
+
+impl<const N: usize> Row for SearchDomain<N> {
+    const EMPTY: Self = SearchDomain { wire: [0; N], len: 0 };
+}
+
+impl<const N: usize> TimedItem for SearchDomain<N> {
+    const TABLE: Table = Table::SearchDomains;
+}
+
+impl<T> TimedRow<T> {
+    /// What was learned.
+    pub const fn item(&self) -> &T {
+        &self.item
+    }
+
+    /// Until when it may be used.
+    pub const fn until(&self) -> Expiry {
+        self.until
+    }
+
+    /// The routers that advertised it.
+    pub const fn sources(&self) -> Sources {
+        self.sources
+    }
+}
+
+impl<T: Row> Row for TimedRow<T> {
+    const EMPTY: Self = TimedRow { item: T::EMPTY, until: OVER, sources: Sources::NONE };
+}
+
+impl<T: TimedItem, S: Array<TimedRow<T>>> TimedSet<T, S> {
+    /// Nothing learned.
+    pub const EMPTY: Self = TimedSet { rows: List::EMPTY, changed: false };
+}
+
+impl<T: TimedItem, S: Storage<TimedRow<T>>> TimedSet<T, S> {
+    /// Nothing learned, in memory of the caller's.
+    pub fn with_storage(storage: S) -> Self {
+        TimedSet { rows: List::with_storage(storage), changed: false }
+    }
+
+    /// The router in slot `router` says that `item` may be used for
+    /// `lifetime`; zero: no longer.
+    ///
+    /// `NDP-13 [RFC 8106 §5.1, 5.2]`
+    ///
+    /// # Errors
+    /// It is new and there is no row for it.
+    pub fn learn(&mut self, now: Instant, item: T, lifetime: Lifetime, router: u8) -> Result<(), TableFull> {
+        if lifetime.is_zero() {
+            self.retain(|row| row.item != item);
+            return Ok(());
+        }
+        let until = Expiry::after(now, lifetime);
+        if let Some(row) = self.rows.iter_mut().find(|row| row.item == item) {
+            row.until = until;
+            row.sources.add(router);
+        } else {
+            self.rows.push(TimedRow { item, until, sources: Sources::of(router) }, T::TABLE)?;
+            self.changed = true;
+        }
+        Ok(())
+    }
+
+    /// The router in `slot` is no potential router any more: what only it
+    /// advertised is gone. `ISA-23`
+    pub fn forget_router(&mut self, slot: u8) {
+        self.retain(|row| !row.sources.take(slot));
+    }
+
+    /// Everything is gone: the link is.
+    pub fn forget_all(&mut self) {
+        self.retain(|_| false);
+    }
+
+    /// Lets time pass up to `now`.
+    pub fn expire(&mut self, now: Instant) {
+        self.retain(|row| !row.until.is_due(now));
+    }
+
+    /// The earliest time at which [`expire`](Self::expire) will change
+    /// something.
+    #[must_use]
+    pub fn deadline(&self) -> Expiry {
+        self.rows.iter().map(|row| row.until).min().unwrap_or(Expiry::NEVER)
+    }
+
+    /// What may be used, as of the last [`expire`](Self::expire).
+    pub fn iter(&self) -> core::slice::Iter<'_, TimedRow<T>> {
+        self.rows.iter()
+    }
+
+    /// Whether something came or went since this was last asked.
+    pub fn poll_changed(&mut self) -> bool {
+        core::mem::take(&mut self.changed)
+    }
+
+    /// Whether [`poll_changed`](Self::poll_changed) would say yes.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.changed
+    }
+
+    fn retain(&mut self, keep: impl FnMut(&mut TimedRow<T>) -> bool) {
+        let before = self.rows.len();
+        self.rows.retain(keep);
+        self.changed |= self.rows.len() != before;
+    }
+}
+
+impl<S: Storage<TimedRow<DnsServer>>> TimedSet<DnsServer, S> {
+    /// Takes in the servers of an option, as far as they fit.
+    ///
+    /// # Errors
+    /// One is new and there is no row for it; those before it were taken.
+    pub fn learn_option(
+        &mut self,
+        now: Instant,
+        option: &RecursiveDnsServers<'_>,
+        router: u8,
+    ) -> Result<(), TableFull> {
+        option.addresses().try_for_each(|address| self.learn(now, DnsServer(address), option.lifetime(), router))
+    }
+}
+
+impl<const N: usize, S: Storage<TimedRow<SearchDomain<N>>>> TimedSet<SearchDomain<N>, S> {
+    /// Takes in the domains of an option, as far as they fit.
+    ///
+    /// Security: names that are no plain host names are ignored, since what
+    /// a router advertises ends in resolver files and scripts.
+    ///
+    /// # Errors
+    /// One is new and there is no row for it, or it is longer than a row;
+    /// those before it were taken.
+    pub fn learn_option(&mut self, now: Instant, option: &DnsSearchList<'_>, router: u8) -> Result<(), TableFull> {
+        option.names().filter(DomainName::is_hostname).try_for_each(|name| match SearchDomain::new(&name) {
+            Some(domain) => self.learn(now, domain, option.lifetime(), router),
+            None if option.lifetime().is_zero() => Ok(()),
+            None => Err(TableFull::new(Table::SearchDomains)),
+        })
+    }
+}
+
+impl<T: TimedItem + fmt::Debug, S: Storage<TimedRow<T>>> fmt::Debug for TimedSet<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rows.fmt(f)
+    }
+}
+
+#[cfg(test)]
+#[path = "dns_tests.rs"]
+mod tests;

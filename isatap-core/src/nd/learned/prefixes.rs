@@ -1,0 +1,450 @@
+//! Prefixes: what is on-link, and which addresses to make.
+//!
+//! The two uses of a prefix have lifetimes of their own: a prefix may stay
+//! on-link no longer while addresses of it are valid, and the other way
+//! round. [RFC 5942 §4]
+
+use core::fmt;
+use core::net::Ipv6Addr;
+use core::time::Duration;
+
+use super::{OVER, Sources};
+use crate::capacity::{Array, List, Row, Storage};
+use crate::error::{Table, TableFull};
+use crate::nd::option::{PrefixFlags, PrefixInformation};
+use crate::prefix::Ipv6Prefix;
+use crate::time::{Expiry, Instant, Lifetime};
+
+/// What an unauthenticated advertisement can shorten a valid lifetime to, at
+/// worst. [RFC 4862 §5.5.3 e]
+pub const TWO_HOURS: Duration = Duration::from_secs(7200);
+
+/// The prefixes that routers have advertised.
+///
+/// Bounded: a new prefix that finds no row is [`TableFull`], and the next
+/// advertisement tries again; nothing that is in use is evicted.
+///
+/// What changes is level-triggered: each row has what is wanted and what the
+/// caller was told, and [`poll_on_link`](Self::poll_on_link) and
+/// [`poll_address`](Self::poll_address) give one difference at a time until
+/// there is none. Both are to be polled.
+#[derive(Clone)]
+pub struct Prefixes<S> {
+    rows: List<LearnedPrefix, S>,
+}
+
+/// One prefix: a row of [`Prefixes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearnedPrefix {
+    prefix: Ipv6Prefix,
+    on_link: Expiry,
+    valid: Expiry,
+    preferred: Expiry,
+    on_link_sources: Sources,
+    autonomous_sources: Sources,
+    told: Told,
+}
+
+/// What the caller was told of a row, possibly of the prefix that had the
+/// row before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    prefix: Ipv6Prefix,
+    on_link: bool,
+    /// Addresses that it was told of, a bit for each locator.
+    addresses: u32,
+    /// Those of them that it was told are deprecated.
+    deprecated: u32,
+}
+
+/// Whether something came or went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is there now.
+    Added,
+    /// It is gone.
+    Removed,
+}
+
+/// The state of an autoconfigured address. [RFC 4862 §5.5.4]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressState {
+    /// For any use.
+    Preferred,
+    /// For what is going on already; packets to it are still accepted.
+    Deprecated,
+    /// Not to be used, nor made.
+    Absent,
+}
+
+/// An address that is to be made, changed or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressChange {
+    /// Its prefix, of 64 bits.
+    pub prefix: Ipv6Prefix,
+    /// The slot of the locator whose identifier it has.
+    pub locator: u8,
+    /// What it is from now on.
+    pub state: AddressState,
+}
+
+impl<S: Array<LearnedPrefix>> Prefixes<S> {
+    /// No prefixes.
+    pub const EMPTY: Self = Prefixes { rows: List::EMPTY };
+}
+
+impl<S: Storage<LearnedPrefix>> Prefixes<S> {
+    /// No prefixes, in memory of the caller's.
+    pub fn with_storage(storage: S) -> Self {
+        Prefixes { rows: List::with_storage(storage) }
+    }
+
+    /// Takes in a prefix option of a valid advertisement by the router in
+    /// slot `router`.
+    ///
+    /// Link-local and multicast prefixes are ignored.
+    ///
+    /// # Errors
+    /// The prefix is new and there is no row for it; nothing changed.
+    pub fn learn(&mut self, now: Instant, option: &PrefixInformation, router: u8) -> Result<(), TableFull> {
+        // NDP-10, NDP-32, NDP-33 a, b [RFC 4861 §6.3.4; 4862 §5.5.3]
+        let first = option.prefix.address();
+        let long_enough = option.prefix.length() >= 8;
+        if long_enough && (first.is_unicast_link_local() || first.is_multicast()) {
+            return Ok(());
+        }
+        let on_link = option.flags.contains(PrefixFlags::ON_LINK);
+        // NDP-33 c, d [RFC 4862 §5.5.3]: identifiers have 64 bits.
+        let autonomous = option.flags.contains(PrefixFlags::AUTONOMOUS)
+            && option.preferred_lifetime <= option.valid_lifetime
+            && option.prefix.length() == 64;
+        if !on_link && !autonomous {
+            return Ok(());
+        }
+        let row = if option.valid_lifetime.is_zero() {
+            match self.rows.iter_mut().find(|row| row.prefix == option.prefix) {
+                Some(row) => row,
+                None => return Ok(()),
+            }
+        } else {
+            self.find_or_add(option.prefix)?
+        };
+        if on_link {
+            row.learn_on_link(now, option.valid_lifetime, router);
+        }
+        if autonomous {
+            row.learn_autonomous(now, option.valid_lifetime, option.preferred_lifetime, router);
+        }
+        Ok(())
+    }
+
+    /// The router in `slot` is no potential router any more: what only it
+    /// advertised is gone. `ISA-23`
+    pub fn forget_router(&mut self, slot: u8) {
+        for row in self.rows.iter_mut() {
+            if row.on_link_sources.take(slot) {
+                row.on_link = OVER;
+            }
+            if row.autonomous_sources.take(slot) {
+                (row.valid, row.preferred) = (OVER, OVER);
+            }
+        }
+    }
+
+    /// All prefixes are gone: the link is.
+    pub fn forget_all(&mut self) {
+        for row in self.rows.iter_mut() {
+            row.end();
+        }
+    }
+
+    /// Lets time pass up to `now`.
+    pub fn expire(&mut self, now: Instant) {
+        self.rows.retain(|row| {
+            row.expire(now);
+            row.is_wanted() || !row.told.is_empty()
+        });
+    }
+
+    /// The earliest time at which [`expire`](Self::expire) will change
+    /// something.
+    #[must_use]
+    pub fn deadline(&self) -> Expiry {
+        let of_row = |row: &LearnedPrefix| [row.on_link, row.valid, row.preferred];
+        self.rows.iter().flat_map(of_row).filter(|&expiry| expiry != OVER).min().unwrap_or(Expiry::NEVER)
+    }
+
+    /// Whether the address lies in an advertised on-link prefix, as of the
+    /// last [`expire`](Self::expire). Link-local addresses are always
+    /// on-link and are not looked for here. [RFC 5942 §4]
+    #[must_use]
+    pub fn is_on_link(&self, address: &Ipv6Addr) -> bool {
+        self.rows.iter().any(|row| row.is_on_link() && row.prefix.contains(address))
+    }
+
+    /// The prefixes that are on-link or have addresses.
+    pub fn iter(&self) -> impl Iterator<Item = &LearnedPrefix> {
+        self.rows.iter().filter(|row| row.is_wanted())
+    }
+
+    /// The next prefix that became on-link or no longer is.
+    pub fn poll_on_link(&mut self) -> Option<(Change, Ipv6Prefix)> {
+        self.rows.iter_mut().find_map(LearnedPrefix::poll_on_link)
+    }
+
+    /// The next address to make, change or remove, where `locators` has a
+    /// bit for each locator that addresses are to be made with.
+    ///
+    /// A locator that is gone is left out of `locators`; its slot may have
+    /// another IPv4 address as soon as this gives nothing more.
+    pub fn poll_address(&mut self, locators: u32) -> Option<AddressChange> {
+        self.rows.iter_mut().find_map(|row| row.poll_address(locators))
+    }
+
+    /// Whether one of the two polls would give something.
+    #[must_use]
+    pub fn has_changes(&self, locators: u32) -> bool {
+        self.rows.iter().any(|row| {
+            let mut row = *row;
+            row.poll_on_link().is_some() || row.poll_address(locators).is_some()
+        })
+    }
+
+    fn find_or_add(&mut self, prefix: Ipv6Prefix) -> Result<&mut LearnedPrefix, TableFull> {
+        let index = match self.rows.iter().position(|row| row.prefix == prefix) {
+            Some(index) => index,
+            None => self.add(prefix)?,
+        };
+        self.rows.as_mut_slice().get_mut(index).ok_or(TableFull::new(Table::Prefixes))
+    }
+
+    fn add(&mut self, prefix: Ipv6Prefix) -> Result<usize, TableFull> {
+        let over = |row: &LearnedPrefix| !row.is_wanted();
+        let clean = |row: &LearnedPrefix| over(row) && row.told.is_empty();
+        let rows = self.rows.as_slice();
+        // A row whose end the caller has yet to hear of is the last resort:
+        // it then has both an old and a new prefix.
+        let index = match rows.iter().position(clean) {
+            Some(index) => index,
+            None => match self.rows.push(LearnedPrefix::EMPTY, Table::Prefixes) {
+                Ok(()) => self.rows.len().saturating_sub(1),
+                Err(full) => self.rows.iter().position(over).ok_or(full)?,
+            },
+        };
+        let rows = self.rows.as_mut_slice();
+        // If the prefix was here before and another prefix has its row now,
+        // the caller need not hear of an end.
+        let before = rows.iter().position(|row| !row.told.is_empty() && row.told.prefix == prefix);
+        if let Some(before) = before
+            && before != index
+        {
+            let told_here = rows.get(index).map(|row| row.told);
+            let told_before = match (rows.get_mut(before), told_here) {
+                (Some(row), Some(told_here)) => core::mem::replace(&mut row.told, told_here),
+                _ => Told::nothing(prefix),
+            };
+            if let Some(row) = rows.get_mut(index) {
+                row.told = told_before;
+            }
+        }
+        if let Some(row) = rows.get_mut(index) {
+            *row = LearnedPrefix { prefix, told: row.told, ..LearnedPrefix::EMPTY };
+        }
+        Ok(index)
+    }
+}
+
+impl<S: Storage<LearnedPrefix>> fmt::Debug for Prefixes<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rows.fmt(f)
+    }
+}
+
+impl LearnedPrefix {
+    /// The prefix.
+    #[must_use]
+    pub fn prefix(&self) -> Ipv6Prefix {
+        self.prefix
+    }
+
+    /// Whether the prefix is on-link.
+    #[must_use]
+    pub fn is_on_link(&self) -> bool {
+        self.on_link != OVER
+    }
+
+    /// When it stops being on-link; `None`: it is not.
+    #[must_use]
+    pub fn on_link_until(&self) -> Option<Expiry> {
+        (self.on_link != OVER).then_some(self.on_link)
+    }
+
+    /// When addresses of it stop being valid; `None`: there are none.
+    #[must_use]
+    pub fn valid_until(&self) -> Option<Expiry> {
+        (self.valid != OVER).then_some(self.valid)
+    }
+
+    /// When addresses of it stop being preferred; `None`: they are not.
+    #[must_use]
+    pub fn preferred_until(&self) -> Option<Expiry> {
+        (self.preferred != OVER).then_some(self.preferred)
+    }
+
+    /// The state of addresses of the prefix at `now`.
+    ///
+    /// `NDP-35 [RFC 4862 §5.5.4]`
+    #[must_use]
+    pub fn address_state(&self, now: Instant) -> AddressState {
+        if self.valid.is_due(now) {
+            AddressState::Absent
+        } else if self.preferred.is_due(now) {
+            AddressState::Deprecated
+        } else {
+            AddressState::Preferred
+        }
+    }
+
+    /// The routers that say it is on-link.
+    #[must_use]
+    pub fn on_link_sources(&self) -> Sources {
+        self.on_link_sources
+    }
+
+    /// The routers that say hosts may make addresses of it.
+    #[must_use]
+    pub fn autonomous_sources(&self) -> Sources {
+        self.autonomous_sources
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.on_link != OVER || self.valid != OVER
+    }
+
+    /// NDP-32 [RFC 4861 §6.3.4]: the timer is the lifetime, zero ends it at
+    /// once; no two-hour rule.
+    fn learn_on_link(&mut self, now: Instant, valid: Lifetime, router: u8) {
+        if valid.is_zero() {
+            (self.on_link, self.on_link_sources) = (OVER, Sources::NONE);
+        } else {
+            self.on_link = Expiry::after(now, valid);
+            self.on_link_sources.add(router);
+        }
+    }
+
+    fn learn_autonomous(&mut self, now: Instant, valid: Lifetime, preferred: Lifetime, router: u8) {
+        if self.valid.is_due(now) {
+            // NDP-33 [RFC 4862 §5.5.3 d]
+            if valid.is_zero() {
+                return;
+            }
+            self.valid = Expiry::after(now, valid);
+            self.autonomous_sources = Sources::NONE;
+        } else {
+            self.valid = two_hour_rule(now, self.valid, valid);
+        }
+        self.preferred = if preferred.is_zero() { OVER } else { Expiry::after(now, preferred) };
+        self.autonomous_sources.add(router);
+    }
+
+    fn end(&mut self) {
+        *self = LearnedPrefix { prefix: self.prefix, told: self.told, ..LearnedPrefix::EMPTY };
+    }
+
+    fn expire(&mut self, now: Instant) {
+        if self.on_link.is_due(now) {
+            (self.on_link, self.on_link_sources) = (OVER, Sources::NONE);
+        }
+        if self.preferred.is_due(now) {
+            self.preferred = OVER;
+        }
+        if self.valid.is_due(now) {
+            (self.valid, self.preferred, self.autonomous_sources) = (OVER, OVER, Sources::NONE);
+        }
+    }
+
+    /// Whether the caller has yet to hear the end of another prefix.
+    fn has_past(&mut self) -> bool {
+        if self.told.is_empty() {
+            self.told = Told::nothing(self.prefix);
+        }
+        self.told.prefix != self.prefix
+    }
+
+    fn poll_on_link(&mut self) -> Option<(Change, Ipv6Prefix)> {
+        let wanted = !self.has_past() && self.on_link != OVER;
+        if self.told.on_link && !wanted {
+            self.told.on_link = false;
+            return Some((Change::Removed, self.told.prefix));
+        }
+        if wanted && !self.told.on_link {
+            self.told.on_link = true;
+            return Some((Change::Added, self.prefix));
+        }
+        None
+    }
+
+    fn poll_address(&mut self, locators: u32) -> Option<AddressChange> {
+        let past = self.has_past();
+        let wanted = if past || self.valid == OVER { 0 } else { locators };
+        let deprecated = if self.preferred == OVER { u32::MAX } else { 0 };
+        let told = &mut self.told;
+        let surplus = told.addresses & !wanted;
+        let missing = wanted & !told.addresses;
+        let changed = wanted & told.addresses & (told.deprecated ^ deprecated);
+        let (bits, state) = match (surplus, missing | changed, deprecated) {
+            (0, 0, _) => return None,
+            (0, bits, 0) => (bits, AddressState::Preferred),
+            (0, bits, _) => (bits, AddressState::Deprecated),
+            (bits, _, _) => (bits, AddressState::Absent),
+        };
+        let locator = bits.trailing_zeros();
+        let bit = 1_u32.checked_shl(locator).unwrap_or(0);
+        told.addresses = if state == AddressState::Absent { told.addresses & !bit } else { told.addresses | bit };
+        told.deprecated = told.deprecated & !bit | deprecated & bit & told.addresses;
+        Some(AddressChange { prefix: told.prefix, locator: u8::try_from(locator).unwrap_or(0), state })
+    }
+}
+
+impl Row for LearnedPrefix {
+    const EMPTY: Self = LearnedPrefix {
+        prefix: Ipv6Prefix::DEFAULT,
+        on_link: OVER,
+        valid: OVER,
+        preferred: OVER,
+        on_link_sources: Sources::NONE,
+        autonomous_sources: Sources::NONE,
+        told: Told::nothing(Ipv6Prefix::DEFAULT),
+    };
+}
+
+impl Told {
+    const fn nothing(prefix: Ipv6Prefix) -> Self {
+        Told { prefix, on_link: false, addresses: 0, deprecated: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.on_link && self.addresses == 0
+    }
+}
+
+/// When an address is valid until, after an advertisement with valid
+/// lifetime `received`, if it was until `valid`.
+///
+/// `NDP-34 [RFC 4862 §5.5.3 e]`: an advertisement that anybody may have
+/// forged can lengthen the time, but cut it to two hours at worst.
+#[must_use]
+pub fn two_hour_rule(now: Instant, valid: Expiry, received: Lifetime) -> Expiry {
+    let wanted = Expiry::after(now, received);
+    let two_hours = Expiry::at(now.saturating_add(TWO_HOURS));
+    if wanted > two_hours || wanted > valid {
+        wanted
+    } else if valid <= two_hours {
+        valid
+    } else {
+        two_hours
+    }
+}
+
+#[cfg(test)]
+mod tests;
