@@ -18,7 +18,7 @@ use crate::error::{Table, TableFull};
 /// One type parameter instead of a dozen numbers, which would infect every
 /// enum that holds a machine. The trait is open: write your own where neither
 /// [`Small`] nor [`Standard`] fits.
-pub trait Capacity: 'static {
+pub trait Capacity: Copy + 'static {
     /// IPv4 addresses that one link owns.
     type Locators: Count;
     /// Entries of one potential router list; at most 32.
@@ -84,7 +84,7 @@ impl Capacity for Standard {
 }
 
 /// A number of rows, as a type.
-pub trait Count: 'static {
+pub trait Count: Copy + 'static {
     /// An array of that many rows.
     type Of<T: Row>: Array<T>;
 }

@@ -3,14 +3,14 @@
 //! The machine never holds what it shares: links' routes and the clock come
 //! in with each call, as a [`Context`].
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::capacity::{Capacity, Rows};
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Transmit};
 use crate::error::EmitError;
 use crate::link::{Admitted, Link, OuterPolicy};
-use crate::nd::message::{self, Message, NeighborAdvertisementRepr};
+use crate::nd::message::{self, NeighborAdvertisementRepr};
 use crate::nd::validate;
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::identification::{Bucket, Identifications};
@@ -18,8 +18,7 @@ use crate::proto41::mtu::{self, MtuDecision};
 use crate::proto41::{self, Flow, Outer, icmp::TunnelError};
 use crate::route::{RouteTable, Slot};
 use crate::time::{Expiry, Instant};
-use crate::wire::{icmpv6, ipv6};
-use core::net::Ipv6Addr;
+use crate::wire::{ipv6, protocol};
 
 /// The routes of a node of capacity `C`.
 pub type Routes<C> = RouteTable<Rows<<C as Capacity>::Routes, Slot>>;
@@ -64,6 +63,23 @@ impl<C: Capacity> Context<'_, C> {
         let outer = Outer { source, destination, ports: None, tos: 0, ttl: policy.ttl, dont_fragment, identification };
         proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
         Ok(outer)
+    }
+}
+
+impl<C: Capacity> Context<'_, C> {
+    /// Sends what the interface has just written into `packet`: from one
+    /// locator to a neighbour. What cannot be sent is left out, as if it
+    /// had been lost on the way: whoever wanted it repeats it.
+    pub(crate) fn send(
+        &mut self,
+        link: &impl Link,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        packet: &mut PacketMut<'_>,
+    ) -> Option<Transmit> {
+        let path_mtu = link.path_mtu(destination);
+        let outer = self.wrap(link.policy(), path_mtu, source, destination, packet).ok()?;
+        Some(Transmit::tunnel(self.id, outer))
     }
 }
 
@@ -126,28 +142,22 @@ pub trait Interface<C: Capacity>: Link {
     fn deadline(&self) -> Expiry;
 
     /// Whether a packet or an event waits to be polled.
-    fn has_output(&self) -> bool;
+    fn has_output(&self, now: Instant) -> bool;
 }
-
-/// Room that an interface needs behind the headroom to write any of its own
-/// packets but a Router Advertisement: an IPv6 header and a Neighbor
-/// Solicitation.
-pub(crate) const CONTROL_PACKET: usize = 64;
 
 /// The Neighbor Discovery message in an IPv6 packet, if it is one, found
 /// behind any extension headers.
 pub(crate) fn neighbor_discovery(packet: &[u8]) -> Option<validate::Received<'_>> {
-    let header: &[u8; 40] = packet.first_chunk()?;
+    let header = ipv6::Header::parse(packet).ok()?;
     let upper = ipv6::upper_layer(packet).ok()?;
     let icmpv6 = packet.get(upper.offset..)?;
-    if upper.protocol != icmpv6::PROTOCOL || !message::is_neighbor_discovery(*icmpv6.first()?) {
+    if upper.protocol != protocol::ICMPV6 || !message::is_neighbor_discovery(*icmpv6.first()?) {
         return None;
     }
-    let fields = ipv6::Fields::of(header);
     Some(validate::Received {
-        source: fields.source,
-        destination: fields.destination,
-        hop_limit: fields.hop_limit,
+        source: header.source(),
+        destination: header.destination(),
+        hop_limit: header.hop_limit(),
         fragmented: upper.fragment,
         icmpv6,
     })
@@ -181,9 +191,4 @@ pub(crate) fn write_advertisement(
         Ok(_) => Received::Answer,
         Err(_) => Received::Drop(DropReason::NoHeadroom),
     }
-}
-
-/// The kind of a message that [`neighbor_discovery`] found.
-pub(crate) fn kind<'a>(received: &validate::Received<'a>) -> Result<Message<'a>, DropReason> {
-    validate::message(received)
 }

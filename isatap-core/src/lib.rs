@@ -3,9 +3,7 @@
 
 pub mod capacity;
 pub mod drop_reason;
-pub mod engine;
 pub mod error;
-pub mod nd;
 pub mod packet;
 pub mod prefix;
 pub mod time;
@@ -19,11 +17,7 @@ pub mod route;
 pub mod interface;
 pub mod link;
 
-pub mod configured;
 pub mod isatap;
-
-pub mod datapath;
-pub mod node;
 
 #[cfg(test)]
 extern crate std;

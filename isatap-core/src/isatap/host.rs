@@ -27,21 +27,21 @@ use crate::isatap::{addr, ingress};
 use crate::link::{
     Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution as NextHopResolution,
 };
-use crate::nd::learned::{DnsServer, DnsServers, LearnedPrefix, LinkParameters, SearchDomain, SearchDomains};
+use crate::nd::learned::{self, DnsServer, LinkParameters, SearchDomain, TimedRow, TimedSet};
 use crate::nd::message::{self, NeighborFlags, NeighborSolicitationRepr, RouterAdvertisement, RouterSolicitationRepr};
-use crate::nd::neighbor::{Neighbor, Neighbors};
-use crate::nd::solicit::SolicitationConfig;
+use crate::nd::neighbor::{Advertised, Neighbor, Neighbors};
+use crate::nd::solicit;
 use crate::nd::{Message, NdOption, validate};
-use crate::node::Node;
-use crate::packet::{LinkId, PacketMut};
+//use crate::node::Node;
+use crate::packet::PacketMut;
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
 use crate::proto41::icmp::TunnelError;
-use crate::route::{Origin, Preference, Route, RouteKey};
+use crate::route::{Origin, Preference, Route};
 use crate::time::{Expiry, Instant, Lifetime};
 
 /// An ISATAP host: a node with this one interface.
-pub type Host<C = Standard> = Node<HostInterface<C>, C, 1>;
+//pub type Host<C = Standard> = Node<HostInterface<C>, C, 1>;
 
 /// How a host behaves. [`HostConfig::DEFAULT`] is what RFC 5214 and RFC 7559
 /// recommend.
@@ -55,16 +55,15 @@ pub struct HostConfig {
     pub resolve: bool,
     /// PrlRefreshInterval. `ISA-21 [RFC 5214 §8.3.1]`
     pub refresh_interval: Duration,
-    /// MinRouterSolicitInterval: between two rounds to one router.
-    pub min_solicit_interval: Duration,
     /// When the link-local addresses exist. `ISA-12`
     pub link_local: LinkLocal,
     /// Where the first solicitation of a round goes. `ISA-30`
     pub solicit: SolicitDestination,
     /// Whether repeats go to the other u form and to all-routers. `ISA-27`
     pub try_other_forms: bool,
-    /// Retransmission of solicitations. `ISA-34`
-    pub solicitation: SolicitationConfig,
+    /// How solicitations are paced; its `min_round_interval` is
+    /// MinRouterSolicitInterval. `ISA-34`, `ISA-37`
+    pub solicitation: solicit::Config,
     /// Whether neighbours are probed. `ISA-48`
     pub probe_neighbors: bool,
 }
@@ -75,11 +74,10 @@ impl HostConfig {
         policy: OuterPolicy::DEFAULT,
         resolve: true,
         refresh_interval: Duration::from_secs(3600),
-        min_solicit_interval: Duration::from_secs(120),
         link_local: LinkLocal::Always,
         solicit: SolicitDestination::Unicast,
         try_other_forms: true,
-        solicitation: SolicitationConfig::DEFAULT,
+        solicitation: solicit::Config::DEFAULT,
         probe_neighbors: true,
     };
 }
@@ -134,8 +132,8 @@ pub struct HostInterface<C: Capacity> {
     link: Link<C>,
     names: Names,
     parameters: LinkParameters,
-    servers: DnsServers<Rows<C::DnsServers, DnsServer>>,
-    domains: SearchDomains<Rows<C::SearchDomains, SearchDomain>>,
+    servers: TimedSet<DnsServer, Rows<C::DnsServers, TimedRow<DnsServer>>>,
+    domains: TimedSet<SearchDomain, Rows<C::SearchDomains, TimedRow<SearchDomain>>>,
     neighbors: Neighbors<Ipv4Addr, Rows<C::Neighbors, Neighbor<Ipv4Addr>>>,
     addresses: List<AddressRow, Rows<C::Addresses, AddressRow>>,
     full: FullTables,
@@ -195,7 +193,8 @@ const TABLES: [Table; 6] = [
 
 impl FullTables {
     fn bit(table: Table) -> u16 {
-        TABLES.iter().position(|&other| other == table).map_or(0, |at| 1_u16.checked_shl(at.try_into().unwrap_or(0)).unwrap_or(0))
+        let at = TABLES.iter().position(|&other| other == table).and_then(|at| u32::try_from(at).ok());
+        at.and_then(|at| 1_u16.checked_shl(at)).unwrap_or(0)
     }
 
     fn note<T>(&mut self, result: Result<T, TableFull>) -> Option<T> {
@@ -239,9 +238,9 @@ impl<C: Capacity> HostInterface<C> {
                 failures: 0,
                 before_each_round: false,
             },
-            parameters: LinkParameters::new(),
-            servers: DnsServers::EMPTY,
-            domains: SearchDomains::EMPTY,
+            parameters: LinkParameters::DEFAULT,
+            servers: TimedSet::EMPTY,
+            domains: TimedSet::EMPTY,
             neighbors: Neighbors::EMPTY,
             addresses: List::EMPTY,
             full: FullTables { now: 0, told: 0 },
@@ -266,12 +265,12 @@ impl<C: Capacity> HostInterface<C> {
     }
 
     /// The DNS servers learned. `NDP-13`
-    pub fn dns_servers(&self) -> impl Iterator<Item = &DnsServer> {
+    pub fn dns_servers(&self) -> impl Iterator<Item = &TimedRow<DnsServer>> {
         self.servers.iter()
     }
 
     /// The search domains learned.
-    pub fn search_domains(&self) -> impl Iterator<Item = &SearchDomain> {
+    pub fn search_domains(&self) -> impl Iterator<Item = &TimedRow<SearchDomain>> {
         self.domains.iter()
     }
 
@@ -315,7 +314,7 @@ impl<C: Capacity> HostInterface<C> {
         self.sync_addresses(cx.now);
         if self.link.locators.is_empty() {
             for (_, row) in self.link.prl.rows_mut() {
-                row.solicitation.stop();
+                row.solicitation.answered();
                 row.solicitation_wanted = false;
                 row.round_pending = false;
                 row.timer = Timer::Off;
@@ -441,13 +440,14 @@ impl<C: Capacity> HostInterface<C> {
         let Some(row) = self.link.prl.row_mut(slot) else { return };
         row.retire();
         let address = row.address;
-        self.link.prefixes.forget_router(slot);
-        self.servers.forget_router(slot);
-        self.domains.forget_router(slot);
+        let number = router_number(slot);
+        self.link.prefixes.forget_router(number);
+        self.servers.forget_router(number);
+        self.domains.forget_router(number);
         for form in [addr::link_local(address), addr::other_link_local(address)] {
             cx.routes.remove_next_hop(cx.id, &form);
         }
-        self.neighbors.remove(address);
+        self.neighbors.forget(address);
         self.sync_routes(cx);
     }
 
@@ -458,11 +458,7 @@ impl<C: Capacity> HostInterface<C> {
             return;
         }
         let Some(row) = self.link.prl.row_mut(slot) else { return };
-        if !row.listed || row.solicitation.is_active() {
-            return;
-        }
-        if now < row.earliest_round {
-            row.timer = Timer::At(row.earliest_round);
+        if !row.listed {
             return;
         }
         row.timer = Timer::Off;
@@ -485,8 +481,7 @@ impl<C: Capacity> HostInterface<C> {
 
     fn begin(config: &HostConfig, row: &mut PotentialRouter, now: Instant, with_delay: bool) {
         row.round_pending = false;
-        row.earliest_round = now.saturating_add(config.min_solicit_interval);
-        row.solicitation.start(now, with_delay);
+        row.solicitation.start(now, with_delay, &config.solicitation);
     }
 
     /// The addresses that should be: one link-local a locator, and one for
@@ -502,10 +497,10 @@ impl<C: Capacity> HostInterface<C> {
             preferred_until: Expiry::NEVER,
             valid_until: Expiry::NEVER,
         };
-        let learned = self.link.prefixes.iter().filter(|row| row.is_autonomous(now)).map(|row| LinkPrefix {
-            prefix: row.prefix(),
-            preferred_until: row.preferred_until(),
-            valid_until: row.valid_until(),
+        let learned = self.link.prefixes.iter().filter_map(|row| {
+            let valid_until = row.valid_until().filter(|valid| !valid.is_due(now))?;
+            let preferred_until = row.preferred_until().unwrap_or(Expiry::at(now));
+            Some(LinkPrefix { prefix: row.prefix(), preferred_until, valid_until })
         });
         let mut full = Ok(());
         for prefix in link_locals.then_some(link_local).into_iter().chain(learned) {
@@ -537,23 +532,24 @@ impl<C: Capacity> HostInterface<C> {
 
     /// The on-link routes that should be: one for each on-link prefix.
     fn sync_routes(&mut self, cx: &mut Context<'_, C>) {
-        let (id, now, prefixes) = (cx.id, cx.now, &self.link.prefixes);
-        cx.routes.remove_if(|route| {
-            let gone = !prefixes.iter().any(|row| row.prefix() == route.prefix && row.is_on_link(now));
-            route.link == id && route.origin == Origin::OnLink && gone
-        });
-        for row in prefixes.iter().filter(|row| row.is_on_link(now)) {
-            let route =
-                Route { expires: row.on_link_until(), ..Route::on_link(row.prefix(), id, Origin::OnLink) };
-            self.full.note(cx.routes.insert(route));
+        while let Some((change, prefix)) = self.link.prefixes.poll_on_link() {
+            let route = Route::on_link(prefix, cx.id, Origin::OnLink);
+            match change {
+                learned::Change::Added => {
+                    self.full.note(cx.routes.insert(route));
+                }
+                learned::Change::Removed => {
+                    cx.routes.remove(&route.key());
+                }
+            }
         }
     }
 
     /// A Router Advertisement from the router in row `slot`.
     fn learn(&mut self, cx: &mut Context<'_, C>, slot: usize, source: Ipv6Addr, ra: &RouterAdvertisement<'_>) {
         let Some(default) = self.link.prl.row_mut(slot).map(|row| row.default) else { return };
-        let now = cx.now;
-        let mut lifetimes = Lifetimes::default();
+        let (now, number) = (cx.now, router_number(slot));
+        let mut lifetimes = Lifetimes { shortest: None, longest: Lifetime::ZERO };
         if default {
             // NDP-30, NDP-31: the last advertisement wins, zero says nothing.
             self.parameters.learn(now, ra);
@@ -565,13 +561,9 @@ impl<C: Capacity> HostInterface<C> {
         for option in ra.options().flatten() {
             match option {
                 NdOption::PrefixInformation(information) => {
-                    let prefix = information.prefix;
-                    if Ipv6Prefix::LINK_LOCAL.contains(&prefix.address()) || prefix.address().is_multicast() {
-                        continue;
-                    }
                     lifetimes.useful(information.valid_lifetime);
                     lifetimes.note(information.preferred_lifetime);
-                    let learned = self.link.prefixes.learn(now, &information, slot);
+                    let learned = self.link.prefixes.learn(now, &information, number);
                     if self.full.note(learned).is_some() {
                         self.full.found_room(Table::Prefixes);
                     }
@@ -589,19 +581,18 @@ impl<C: Capacity> HostInterface<C> {
                 }
                 NdOption::Mtu(mtu) if default => {
                     // NDP-14, TUN-36 [RFC 4861 §6.3.4]: what fits the link.
-                    let most = self.link.policy.mtu.max_link_mtu();
-                    if let Some(mtu) = u16::try_from(mtu.0).ok().filter(|mtu| (1280..=most).contains(mtu)) {
-                        self.link.policy.link_mtu = mtu;
+                    if self.parameters.learn_mtu(mtu, self.link.policy.mtu.interface_mtu()) {
+                        self.link.policy.link_mtu = self.parameters.mtu().unwrap_or(self.link.policy.link_mtu);
                     }
                 }
                 NdOption::RecursiveDnsServers(servers) => {
                     lifetimes.note(servers.lifetime());
-                    let learned = self.servers.learn(now, &servers, slot);
+                    let learned = self.servers.learn_option(now, &servers, number);
                     self.full.note(learned);
                 }
                 NdOption::DnsSearchList(domains) => {
                     lifetimes.note(domains.lifetime());
-                    let learned = self.domains.learn(now, &domains, slot);
+                    let learned = self.domains.learn_option(now, &domains, number);
                     self.full.note(learned);
                 }
                 _ => {}
@@ -625,7 +616,7 @@ impl<C: Capacity> HostInterface<C> {
             row.timer = Timer::Draw { from: now, interval };
             row.warn_lifetime = too_short;
             // NDP-66 [RFC 4861 §6.3.4]
-            self.neighbors.advertised_router(now, row.address);
+            self.neighbors.heard_router(row.address);
         }
     }
 
@@ -686,7 +677,7 @@ impl<C: Capacity> HostInterface<C> {
             SolicitDestination::AllRouters => [ingress::ALL_ROUTERS, own, other],
         };
         let turn = if self.config.try_other_forms { row.attempts().saturating_sub(1).checked_rem(3) } else { None };
-        let turn = usize::try_from(turn.unwrap_or(0)).unwrap_or(0);
+        let turn = usize::from(turn.unwrap_or(0));
         order.get(turn).copied().unwrap_or(own)
     }
 }
@@ -694,6 +685,14 @@ impl<C: Capacity> HostInterface<C> {
 /// A redirected destination is looked up again after this long; the RFC
 /// gives such entries no lifetime, a small table must.
 const REDIRECT_LIFETIME: Lifetime = Lifetime::from_secs(600);
+
+/// At most one probe a minute of a router that is avoided. [RFC 4191 §3.5]
+const AVOIDED_PROBE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The number of a row of the router list, as learned state names it.
+fn router_number(slot: usize) -> u8 {
+    u8::try_from(slot).unwrap_or(u8::MAX)
+}
 
 /// A prefix that addresses are made of.
 struct LinkPrefix {
@@ -703,7 +702,6 @@ struct LinkPrefix {
 }
 
 /// The lifetimes in one advertisement.
-#[derive(Default)]
 struct Lifetimes {
     shortest: Option<Duration>,
     longest: Lifetime,
@@ -730,7 +728,7 @@ impl Lifetimes {
 /// lifetime, never less than MinRouterSolicitInterval; without any, the
 /// refresh interval; after an advertisement that says nothing, ever longer.
 fn timer(config: &HostConfig, lifetimes: &Lifetimes, useless: u8) -> (Duration, bool) {
-    let least = config.min_solicit_interval;
+    let least = config.solicitation.min_round_interval;
     if useless > 0 {
         let factor = 1_u32.checked_shl(u32::from(useless).saturating_sub(1)).unwrap_or(u32::MAX);
         return (least.saturating_mul(factor).min(config.refresh_interval.max(least)), false);
@@ -787,7 +785,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
                 }
                 let solicited = na.flags().contains(NeighborFlags::SOLICITED);
                 let is_router = na.flags().contains(NeighborFlags::ROUTER);
-                if !self.neighbors.advertised(cx.now, flow.outer_source, solicited, is_router) {
+                if self.neighbors.advertised(cx.now, flow.outer_source, solicited, is_router) == Advertised::Unknown {
                     return Received::Drop(DropReason::NdUnknownTarget);
                 }
                 for form in [addr::link_local(flow.outer_source), addr::other_link_local(flow.outer_source)] {
@@ -814,19 +812,25 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
 
     fn note_sent(&mut self, now: Instant, destination: Ipv4Addr) {
         if self.config.probe_neighbors {
-            self.neighbors.note_sent(now, destination);
+            // A full table watches no more neighbours; nothing else changes.
+            let _ = self.neighbors.note_sent(now, destination);
         }
     }
 
     fn note_avoided(&mut self, now: Instant, next_hop: &Ipv6Addr) {
-        if let Some(ipv4) = addr::embedded_ipv4(next_hop) {
-            self.neighbors.probe_avoided(now, ipv4);
+        let slot = addr::embedded_ipv4(next_hop).and_then(|ipv4| self.link.prl.slot(ipv4));
+        if let Some(row) = slot.and_then(|slot| self.link.prl.row_mut(slot))
+            && row.avoided_until <= now
+        {
+            // NDP-37 [RFC 4191 §3.5]: there is traffic for it now; once a minute.
+            row.avoided_until = now.saturating_add(AVOIDED_PROBE_INTERVAL);
+            let _ = self.neighbors.probe(now, row.address);
         }
     }
 
     fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
         // TUN-44 [RFC 5214 §7.2]: a hint may only cast doubt (NDP-68).
-        if !error.is_too_big() {
+        if error.too_big().is_none() {
             self.neighbors.doubt(now, error.destination);
         }
         self.link.path_error(now, error)
@@ -847,9 +851,9 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
             self.sync_routes(cx);
             self.sync_addresses(now);
         }
-        self.neighbors.set_timers(self.parameters.reachable_time(), self.parameters.retrans_timer());
+        self.neighbors.set_times(self.parameters.reachable_time(), self.parameters.retrans_timer());
         self.neighbors.handle_timeout(now);
-        while let Some(unreachable) = self.neighbors.take_failed() {
+        while let Some(unreachable) = self.neighbors.next_failed() {
             for form in [addr::link_local(unreachable), addr::other_link_local(unreachable)] {
                 // NDP-37 [RFC 4191 §3.2]: skipped while another is reachable.
                 cx.routes.set_unreachable(cx.id, &form, true);
@@ -875,15 +879,15 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
                 // outer header names; hop limit 255; no link-layer address.
                 let (source, destination) = (addr::link_local(locator), self.solicitation_destination(&row));
                 message::write_packet(out, &source, &destination, |w| RouterSolicitationRepr.emit(w))?;
-                let sent = cx.send(&self.link, locator, row.address, out)?;
+                let sent = cx.send(&self.link, locator, row.address, out);
                 self.solicited(row.address);
                 return Ok(sent);
             }
             self.solicited(row.address);
         }
-        let Some(neighbor) = self.neighbors.next_probe() else { return Ok(None) };
+        let Some(neighbor) = self.neighbors.next_probe(cx.now) else { return Ok(None) };
         let Some(locator) = self.link.locator_for(neighbor) else {
-            self.neighbors.probed(cx.now, neighbor);
+            self.neighbors.probe_sent(cx.now, neighbor);
             return Ok(None);
         };
         let other_form = self.link.prl.iter().any(|row| row.address == neighbor && row.other_form);
@@ -891,8 +895,8 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
         // NDP-51: to the target itself.
         let source = addr::link_local(locator);
         message::write_packet(out, &source, &target, |w| NeighborSolicitationRepr { target }.emit(w))?;
-        let sent = cx.send(&self.link, locator, neighbor, out)?;
-        self.neighbors.probed(cx.now, neighbor);
+        let sent = cx.send(&self.link, locator, neighbor, out);
+        self.neighbors.probe_sent(cx.now, neighbor);
         Ok(sent)
     }
 
@@ -921,10 +925,10 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
             self.told_mtu = self.link.policy.link_mtu;
             return Some(Event::Mtu { link, mtu: self.told_mtu });
         }
-        if self.servers.take_changed() {
+        if self.servers.poll_changed() {
             return Some(Event::DnsServers { link });
         }
-        if self.domains.take_changed() {
+        if self.domains.poll_changed() {
             return Some(Event::SearchDomains { link });
         }
         self.full.next().map(|table| Event::TableFull { link, table })
@@ -934,7 +938,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
         let rows = self.link.prl.rows().map(PotentialRouter::deadline);
         [
             self.names.refresh,
-            self.link.paths.deadline(),
+            self.link.paths.next_deadline(),
             self.link.prefixes.deadline(),
             self.servers.deadline(),
             self.domains.deadline(),
@@ -947,13 +951,13 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
         .unwrap_or(Expiry::NEVER)
     }
 
-    fn has_output(&self) -> bool {
-        self.neighbors.next_probe().is_some()
+    fn has_output(&self, now: Instant) -> bool {
+        self.neighbors.next_probe(now).is_some()
             || (self.names.wanted && !self.names.asked)
             || self.addresses.iter().any(|row| row.wanted != row.told || row.changed)
             || self.told_mtu != self.link.policy.link_mtu
-            || self.servers.has_changed()
-            || self.domains.has_changed()
+            || self.servers.has_changes()
+            || self.domains.has_changes()
             || self.full.has_next()
             || self.link.prl.rows().any(|row| row.solicitation_wanted || row.told != row.answered || row.warn_lifetime)
     }
@@ -967,10 +971,11 @@ impl<C: Capacity> HostInterface<C> {
             row.answered = false;
         }
         if let Timer::Draw { from, interval } = row.timer {
-            // ISA-35: ±10 %, and never below MinRouterSolicitInterval.
+            // ISA-35: ±10 %. A round that would start before
+            // MinRouterSolicitInterval is over waits for it.
             let spread = interval.checked_div(10).unwrap_or(interval);
             let drawn = uniform(entropy, interval.saturating_sub(spread), interval.saturating_add(spread));
-            row.timer = Timer::At(from.saturating_add(drawn).max(row.earliest_round));
+            row.timer = Timer::At(from.saturating_add(drawn));
         }
         if matches!(row.timer, Timer::At(due) if due <= now) {
             row.timer = Timer::Off;

@@ -12,7 +12,9 @@ use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterP
 use crate::nd::learned::{LearnedPrefix, Prefixes};
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix, is_never_unicast};
 use crate::proto41::Flow;
+use crate::proto41::icmp::{TunnelError, TunnelErrorKind};
 use crate::proto41::mtu::{MtuMode, PathMtu, PathMtus};
+use crate::time::Instant;
 
 /// An ISATAP interface's data: who we are, who the routers are, what is
 /// on-link. A host's or a router's control machine changes it; the datapath
@@ -164,7 +166,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
     }
 
     fn is_local(&self, address: &Ipv6Addr) -> bool {
-        if !self.is_on_link(address) && !self.prefixes.is_autonomous(address) {
+        if !self.is_on_link(address) && !self.prefixes.iter().any(|row| row.valid_until().is_some() && row.prefix().contains(address)) {
             return false;
         }
         match embedded_ipv4(address) {
@@ -196,9 +198,26 @@ impl<C: Capacity> LinkTrait for Link<C> {
     fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
         let interface = match self.policy.mtu {
             MtuMode::Dynamic { interface } => interface,
-            _ => u16::MAX,
+            MtuMode::Static(_) => u16::MAX,
         };
         self.paths.get(destination).map_or(interface, |estimate| estimate.min(interface))
+    }
+}
+
+impl<C: Capacity> Link<C> {
+    /// An ICMPv4 error about a packet of this link's.
+    ///
+    /// # Errors
+    /// It does not change anything: see `TUN-35`, `TUN-43`.
+    pub(crate) fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
+        match (error.too_big(), self.policy.mtu) {
+            (Some(claim), MtuMode::Dynamic { interface }) => {
+                self.paths.too_big(now, &claim, interface).map(|_| ()).ok_or(DropReason::IcmpV4Ignored)
+            }
+            (Some(_), MtuMode::Static(_)) => Err(DropReason::IcmpV4Ignored),
+            (None, _) if error.kind == TunnelErrorKind::Ignored => Err(DropReason::IcmpV4Ignored),
+            (None, _) => Ok(()),
+        }
     }
 }
 

@@ -43,8 +43,10 @@ pub struct PotentialRouter {
     pub(crate) solicitation_wanted: bool,
     /// A round waits for the names to be resolved again. `ISA-22`
     pub(crate) round_pending: bool,
-    /// No round before this. `ISA-37`
-    pub(crate) earliest_round: Instant,
+    /// It has answered, and what it said has not all expired.
+    pub(crate) answered: bool,
+    /// No probe of it as an avoided router before this. `NDP-37`
+    pub(crate) avoided_until: Instant,
     /// When to ask again. `ISA-35`
     pub(crate) timer: Timer,
     /// Rounds since an advertisement said something useful.
@@ -83,12 +85,12 @@ impl PotentialRouter {
     /// Whether it has answered, and what it said has not all expired.
     #[must_use]
     pub fn is_alive(&self, now: Instant) -> bool {
-        self.told && !self.alive_until.is_due(now)
+        self.answered && !self.alive_until.is_due(now)
     }
 
     /// Solicitations sent in this round; zero when no round is under way.
     #[must_use]
-    pub fn attempts(&self) -> u32 {
+    pub fn attempts(&self) -> u16 {
         self.solicitation.attempts()
     }
 
@@ -99,6 +101,28 @@ impl PotentialRouter {
             Timer::At(instant) => Some(instant),
             _ => self.solicitation.deadline().instant(),
         }
+    }
+
+    /// Takes it off the list; remembers when it was asked last. `ISA-37`
+    pub(crate) fn retire(&mut self) {
+        self.listed = false;
+        self.answered = false;
+        self.solicitation.answered();
+        self.solicitation_wanted = false;
+        self.round_pending = false;
+        self.timer = Timer::Off;
+        self.warn_lifetime = false;
+    }
+
+    /// When `handle_timeout` has something to do here.
+    pub(crate) fn deadline(&self) -> Expiry {
+        let timer = match self.timer {
+            Timer::Off => Expiry::NEVER,
+            Timer::Draw { from, .. } => Expiry::at(from),
+            Timer::At(instant) => Expiry::at(instant),
+        };
+        let alive = if self.answered { self.alive_until } else { Expiry::NEVER };
+        timer.min(self.solicitation.deadline()).min(alive)
     }
 
     fn is_free(&self) -> bool {
@@ -115,7 +139,8 @@ impl Row for PotentialRouter {
         solicitation: Solicitation::IDLE,
         solicitation_wanted: false,
         round_pending: false,
-        earliest_round: Instant::ZERO,
+        answered: false,
+        avoided_until: Instant::ZERO,
         timer: Timer::Off,
         useless: 0,
         alive_until: Expiry::at(Instant::ZERO),
@@ -139,6 +164,11 @@ impl<C: Capacity> Prl<C> {
     /// The entries of the list.
     pub fn iter(&self) -> impl Iterator<Item = &PotentialRouter> {
         self.rows.as_ref().iter().filter(|row| row.listed)
+    }
+
+    /// Rows that there are.
+    pub(crate) fn capacity(&self) -> usize {
+        self.rows.as_ref().len()
     }
 
     /// The number of the row that lists `address`.
@@ -171,21 +201,24 @@ impl<C: Capacity> Prl<C> {
             return Ok((slot, false));
         }
         let rows = self.rows.as_mut();
-        let retired = |row: &PotentialRouter| !row.listed && !row.told;
-        // The row that it had before, or a fresh one, or the one retired for
-        // the longest.
+        // The row that it had before, else a fresh one, else one that has
+        // left the list and whose end was told.
         let slot = rows
             .iter()
-            .position(|row| retired(row) && row.address == address)
+            .position(|row| row.address == address)
             .or_else(|| rows.iter().position(PotentialRouter::is_free))
-            .or_else(|| {
-                let oldest = rows.iter().enumerate().filter(|(_, row)| retired(row));
-                oldest.min_by_key(|(_, row)| row.earliest_round).map(|(slot, _)| slot)
-            })
+            .or_else(|| rows.iter().position(|row| !row.listed && !row.told))
             .ok_or(TableFull::new(Table::PotentialRouters))?;
         if let Some(row) = rows.get_mut(slot) {
-            let earliest_round = if row.address == address { row.earliest_round } else { Instant::ZERO };
-            *row = PotentialRouter { address, origin, listed: true, earliest_round, ..PotentialRouter::EMPTY };
+            let before = if row.address == address { *row } else { PotentialRouter::EMPTY };
+            *row = PotentialRouter {
+                address,
+                origin,
+                listed: true,
+                solicitation: before.solicitation,
+                told: before.told,
+                ..PotentialRouter::EMPTY
+            };
         }
         Ok((slot, true))
     }

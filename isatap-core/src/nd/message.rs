@@ -13,7 +13,7 @@ use core::time::Duration;
 use bitflags::bitflags;
 
 use super::option::Options;
-use super::preference::Preference;
+use crate::route::Preference;
 use crate::error::{EmitError, Layer, ParseError, ParseErrorKind};
 use crate::packet::PacketMut;
 use crate::wire::field::{Writer, ipv6_at, u8_at, u16_at, u32_at};

@@ -17,10 +17,11 @@ pub mod learned;
 pub mod message;
 pub mod neighbor;
 pub mod option;
-pub mod preference;
+mod preference;
+
 pub mod solicit;
 pub mod validate;
 
 pub use message::Message;
 pub use option::{NdOption, Options};
-pub use preference::Preference;
+pub use crate::route::Preference;

@@ -14,7 +14,7 @@ use core::net::Ipv6Addr;
 
 use bitflags::bitflags;
 
-use super::preference::Preference;
+use crate::route::Preference;
 use crate::error::{Layer, ParseError, ParseErrorKind};
 use crate::prefix::Ipv6Prefix;
 use crate::time::Lifetime;

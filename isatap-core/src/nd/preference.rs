@@ -1,6 +1,6 @@
 //! How much a router wants to be preferred. [RFC 4191 §2.1]
 
-pub use crate::route::Preference;
+use crate::route::Preference;
 
 /// Two bits on the wire: 01 high, 00 medium, 11 low, 10 reserved.
 impl Preference {
