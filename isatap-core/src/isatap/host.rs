@@ -32,7 +32,7 @@ use crate::nd::message::{self, NeighborFlags, NeighborSolicitationRepr, RouterAd
 use crate::nd::neighbor::{Advertised, Neighbor, Neighbors};
 use crate::nd::solicit;
 use crate::nd::{Message, NdOption, validate};
-//use crate::node::Node;
+use crate::node::Node;
 use crate::packet::PacketMut;
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
@@ -41,7 +41,7 @@ use crate::route::{Origin, Preference, Route};
 use crate::time::{Expiry, Instant, Lifetime};
 
 /// An ISATAP host: a node with this one interface.
-//pub type Host<C = Standard> = Node<HostInterface<C>, C, 1>;
+pub type Host<C = Standard> = Node<HostInterface<C>, C, 1>;
 
 /// How a host behaves. [`HostConfig::DEFAULT`] is what RFC 5214 and RFC 7559
 /// recommend.
@@ -951,15 +951,18 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
         .unwrap_or(Expiry::NEVER)
     }
 
-    fn has_output(&self, now: Instant) -> bool {
-        self.neighbors.next_probe(now).is_some()
-            || (self.names.wanted && !self.names.asked)
+    fn has_packet(&self, now: Instant) -> bool {
+        self.neighbors.next_probe(now).is_some() || self.link.prl.rows().any(|row| row.solicitation_wanted)
+    }
+
+    fn has_event(&self) -> bool {
+        (self.names.wanted && !self.names.asked)
             || self.addresses.iter().any(|row| row.wanted != row.told || row.changed)
             || self.told_mtu != self.link.policy.link_mtu
             || self.servers.has_changes()
             || self.domains.has_changes()
             || self.full.has_next()
-            || self.link.prl.rows().any(|row| row.solicitation_wanted || row.told != row.answered || row.warn_lifetime)
+            || self.link.prl.rows().any(|row| row.told != row.answered || row.warn_lifetime)
     }
 }
 

@@ -131,21 +131,16 @@ impl TunnelError {
         }
     }
 
-    /// Puts into `packet` the ICMPv6 error for the sender of the inner
-    /// packet: Packet Too Big with what `path_mtu` leaves, or address
-    /// unreachable. Rate limits are the caller's.
+    /// Turns the message itself, which this error was parsed from, into the
+    /// ICMPv6 error for the sender of the inner packet: Packet Too Big with
+    /// what `path_mtu` leaves, or address unreachable. Rate limits are the
+    /// caller's.
     ///
     /// # Errors
     /// Too little is quoted ([`Refusal::NotIpv6`]), nothing follows from the
     /// error ([`Refusal::NothingFollows`]), the rules of ICMPv6 forbid it, or
-    /// the buffer is too short. The packet is then of no use.
-    pub fn answer(
-        &self,
-        message: &[u8],
-        packet: &mut PacketMut<'_>,
-        source: Ipv6Addr,
-        path_mtu: u16,
-    ) -> Result<(), Refusal> {
+    /// there is less than 12 bytes of headroom.
+    pub fn answer(&self, message: &mut PacketMut<'_>, source: Ipv6Addr, path_mtu: u16) -> Result<(), Refusal> {
         let kind = match self.kind {
             TunnelErrorKind::TooBig { .. } => {
                 ErrorKind::PacketTooBig { mtu: u32::from(path_mtu.saturating_sub(OVERHEAD)) }
@@ -155,9 +150,10 @@ impl TunnelError {
             }
             TunnelErrorKind::Ignored => return Err(Refusal::NothingFollows),
         };
-        let inner = self.inner(message).ok_or(Refusal::NotIpv6)?;
-        packet.copy_from(inner).map_err(Refusal::NoRoom)?;
-        icmpv6::error_in_place(packet, source, kind)
+        let (start, len) = self.inner.ok_or(Refusal::NotIpv6)?;
+        message.pull_front(start.into());
+        message.truncate(len.into());
+        icmpv6::error_in_place(message, source, kind)
     }
 }
 

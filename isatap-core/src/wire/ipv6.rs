@@ -337,7 +337,7 @@ pub fn nesting(packet: &[u8]) -> Result<u8, DropReason> {
 
 /// Whether a next-header value is that of an extension header that can be
 /// passed. ESP cannot: what follows is encrypted.
-fn is_extension_header(next_header: u8) -> bool {
+pub(crate) fn is_extension_header(next_header: u8) -> bool {
     matches!(
         next_header,
         protocol::HOP_BY_HOP

@@ -9,7 +9,7 @@ use crate::capacity::{Capacity, Rows};
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Transmit};
 use crate::error::EmitError;
-use crate::link::{Admitted, Link, OuterPolicy};
+use crate::link::{Admitted, Link, NativeLink, OuterPolicy};
 use crate::nd::message::{self, NeighborAdvertisementRepr};
 use crate::nd::validate;
 use crate::packet::{LinkId, PacketMut};
@@ -141,8 +141,11 @@ pub trait Interface<C: Capacity>: Link {
     /// When [`handle_timeout`](Interface::handle_timeout) has something to do.
     fn deadline(&self) -> Expiry;
 
-    /// Whether a packet or an event waits to be polled.
-    fn has_output(&self, now: Instant) -> bool;
+    /// Whether a packet waits to be polled.
+    fn has_packet(&self, now: Instant) -> bool;
+
+    /// Whether an event waits to be polled.
+    fn has_event(&self) -> bool;
 }
 
 /// The Neighbor Discovery message in an IPv6 packet, if it is one, found
@@ -190,5 +193,49 @@ pub(crate) fn write_advertisement(
     match message::write_packet(packet, &source, &destination, |writer| repr.emit(writer)) {
         Ok(_) => Received::Answer,
         Err(_) => Received::Drop(DropReason::NoHeadroom),
+    }
+}
+
+/// A native link has no control machine: its Neighbor Discovery is the
+/// caller's.
+impl<C: Capacity> Interface<C> for NativeLink<C> {
+    type Snapshot = NativeLink<C>;
+
+    fn snapshot(&self) -> NativeLink<C> {
+        self.clone()
+    }
+
+    fn receive(&mut self, _: &mut Context<'_, C>, _: Admitted, _: &Flow, _: &mut PacketMut<'_>) -> Received {
+        Received::NotControl
+    }
+
+    fn note_sent(&mut self, _: Instant, _: Ipv4Addr) {}
+
+    fn note_avoided(&mut self, _: Instant, _: &Ipv6Addr) {}
+
+    fn path_error(&mut self, _: Instant, _: &TunnelError) -> Result<(), DropReason> {
+        Err(DropReason::IcmpV4Ignored)
+    }
+
+    fn handle_timeout(&mut self, _: &mut Context<'_, C>, _: &mut dyn Entropy) {}
+
+    fn poll_transmit(&mut self, _: &mut Context<'_, C>, _: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
+        Ok(None)
+    }
+
+    fn poll_event(&mut self, _: &mut Context<'_, C>) -> Option<Event> {
+        None
+    }
+
+    fn deadline(&self) -> Expiry {
+        Expiry::NEVER
+    }
+
+    fn has_packet(&self, _: Instant) -> bool {
+        false
+    }
+
+    fn has_event(&self) -> bool {
+        false
     }
 }

@@ -1,0 +1,165 @@
+//! The link of a configured tunnel, over plain data.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::capacity::{Capacity, List, Rows};
+use crate::drop_reason::DropReason;
+use crate::engine::Admitted;
+use crate::error::{Table, TableFull};
+use crate::link::{
+    Denied, InterfaceAddress, Link as LinkTrait, LinkKind, OuterPolicy, Resolution, is_in, source_among,
+};
+use crate::prefix::{Ipv6Prefix, is_never_unicast};
+use crate::proto41::Flow;
+use crate::proto41::icmp::{TunnelError, TunnelErrorKind};
+use crate::proto41::mtu::{MtuMode, PathMtu, PathMtus};
+use crate::time::{Expiry, Instant};
+
+/// A configured tunnel's data.
+#[derive(Clone)]
+pub struct Link<C: Capacity> {
+    local: Ipv4Addr,
+    remote: Ipv4Addr,
+    policy: OuterPolicy,
+    addresses: List<InterfaceAddress, Rows<C::Addresses, InterfaceAddress>>,
+    path: PathMtus<[PathMtu; 1]>,
+}
+
+/// The link-local address that an end of a configured tunnel makes of its
+/// IPv4 address: `fe80::192.0.2.1`.
+///
+/// `TUN-61 [RFC 4213 §3.7]`: 32 zero bits in front of it, u bit 0.
+#[must_use]
+pub const fn link_local(ipv4: Ipv4Addr) -> Ipv6Addr {
+    let [a, b, c, d] = ipv4.octets();
+    match Ipv6Prefix::LINK_LOCAL.with_identifier([0, 0, 0, 0, a, b, c, d]) {
+        Some(address) => address,
+        None => Ipv6Addr::UNSPECIFIED,
+    }
+}
+
+impl<C: Capacity> Link<C> {
+    pub(crate) const fn new(local: Ipv4Addr, remote: Ipv4Addr, policy: OuterPolicy) -> Self {
+        Link { local, remote, policy, addresses: List::EMPTY, path: PathMtus::EMPTY }
+    }
+
+    /// This end's IPv4 address.
+    #[must_use]
+    pub fn local(&self) -> Ipv4Addr {
+        self.local
+    }
+
+    /// The other end's IPv4 address.
+    #[must_use]
+    pub fn remote(&self) -> Ipv4Addr {
+        self.remote
+    }
+
+    /// This node's addresses on the tunnel, the link-local one first.
+    pub fn addresses(&self) -> impl Iterator<Item = InterfaceAddress> + '_ {
+        let own = InterfaceAddress { address: link_local(self.local), prefix_length: 64 };
+        core::iter::once(own).chain(self.addresses.iter().copied())
+    }
+
+    pub(crate) fn add_address(&mut self, address: InterfaceAddress) -> Result<(), TableFull> {
+        if self.addresses().any(|own| own.address == address.address) {
+            return Ok(());
+        }
+        self.addresses.push(address, Table::Addresses)
+    }
+
+    pub(crate) fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
+        // TUN-35, TUN-45: about the one remote that we send to.
+        if error.destination != self.remote {
+            return Err(DropReason::IcmpV4Ignored);
+        }
+        match (error.too_big(), self.policy.mtu) {
+            (Some(claim), MtuMode::Dynamic { interface }) => {
+                self.path.too_big(now, &claim, interface).map(|_| ()).ok_or(DropReason::IcmpV4Ignored)
+            }
+            (Some(_), MtuMode::Static(_)) => Err(DropReason::IcmpV4Ignored),
+            (None, _) if error.kind == TunnelErrorKind::Ignored => Err(DropReason::IcmpV4Ignored),
+            (None, _) => Ok(()),
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.path.handle_timeout(now);
+    }
+
+    pub(crate) fn deadline(&self) -> Expiry {
+        self.path.next_deadline()
+    }
+}
+
+impl<C: Capacity> LinkTrait for Link<C> {
+    fn kind(&self) -> LinkKind {
+        LinkKind::Configured
+    }
+
+    fn resolve(&self, _inner_source: &Ipv6Addr, _next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
+        // TUN-4: configuration may be wrong too.
+        if is_never_unicast(self.remote) || self.remote == self.local {
+            return Err(DropReason::DestinationRefused);
+        }
+        Ok(Resolution::To { source: self.local, destination: self.remote })
+    }
+
+    fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
+        // TUN-13, TUN-14 [RFC 4213 §3.6]: both ends must be those configured.
+        // Nothing is said of a mismatch, since another tunnel may have the
+        // same local end.
+        if flow.outer_destination != self.local || flow.outer_source != self.remote {
+            return Err(Denied::NotAddressed);
+        }
+        let destination = &flow.inner_destination;
+        if destination.is_loopback() || destination.is_unspecified() {
+            return Err(Denied::Refused(DropReason::InnerDestinationRefused));
+        }
+        Ok(Admitted::Remote)
+    }
+
+    fn is_on_link(&self, address: &Ipv6Addr) -> bool {
+        Ipv6Prefix::LINK_LOCAL.contains(address) || is_in(self.addresses.as_slice(), address)
+    }
+
+    fn is_local(&self, address: &Ipv6Addr) -> bool {
+        self.addresses().any(|own| own.address == *address)
+    }
+
+    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
+        address == self.local
+    }
+
+    fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
+        let own = link_local(self.local);
+        if Ipv6Prefix::LINK_LOCAL.contains(destination) {
+            return Some(own);
+        }
+        source_among(self.addresses.as_slice(), destination).or(Some(own))
+    }
+
+    fn policy(&self) -> &OuterPolicy {
+        &self.policy
+    }
+
+    fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
+        let interface = match self.policy.mtu {
+            MtuMode::Dynamic { interface } => interface,
+            MtuMode::Static(_) => u16::MAX,
+        };
+        self.path.get(destination).map_or(interface, |estimate| estimate.min(interface))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tun_61_link_local_address_of_the_ipv4_address() {
+        assert_eq!(link_local(Ipv4Addr::new(192, 0, 2, 1)).to_string(), "fe80::c000:201");
+    }
+
+    use std::string::ToString;
+}

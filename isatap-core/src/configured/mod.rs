@@ -1,0 +1,257 @@
+//! Configured tunnels: both IPv4 ends are given. [RFC 4213 §3]
+//!
+//! A point-to-point link: every packet goes to the one remote, and only the
+//! remote is heard. Multicast crosses it. Router-to-router, host-to-router and
+//! host-to-host tunnels differ only in their routes (`TUN-65`).
+//!
+//! # Security limits
+//!
+//! Whoever can forge the remote's IPv4 address can send into the tunnel:
+//! IPv4 ingress filtering, or IPsec, is what stops that. [RFC 4213 §5]
+
+mod link;
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::capacity::{Capacity, Rows};
+use crate::drop_reason::DropReason;
+use crate::engine::{Admitted, Entropy, Event, LearnedAddress, Transmit};
+use crate::error::{EmitError, TableFull};
+use crate::interface::{
+    self as shared, AddressRow, Addresses, Context, Received, answer_solicitation, neighbor_discovery,
+    write_advertisement,
+};
+use crate::link::{Denied, InterfaceAddress, Link as LinkTrait, LinkKind, OuterPolicy, Resolution};
+use crate::nd::message::{self, NeighborFlags, NeighborSolicitationRepr};
+use crate::nd::neighbor::{Advertised, Neighbor, Neighbors, Reachability};
+use crate::nd::{Message, validate};
+use crate::packet::PacketMut;
+use crate::proto41::Flow;
+use crate::proto41::icmp::TunnelError;
+use crate::route::{Origin, Route};
+use crate::time::{Expiry, Instant};
+
+pub use link::{Link, link_local};
+
+/// What is configured. `TUN-60`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// This end's IPv4 address.
+    pub local: Ipv4Addr,
+    /// The other end's; never derived from an IPv6 address.
+    pub remote: Ipv4Addr,
+    /// How outer headers are made.
+    pub policy: OuterPolicy,
+    /// Whether the remote is probed when packets are sent. `TUN-62`: SHOULD.
+    pub probe_remote: bool,
+}
+
+impl Config {
+    /// A tunnel from `local` to `remote` as RFC 4213 recommends it.
+    #[must_use]
+    pub const fn new(local: Ipv4Addr, remote: Ipv4Addr) -> Self {
+        Config { local, remote, policy: OuterPolicy::DEFAULT, probe_remote: true }
+    }
+}
+
+/// The interface of a configured tunnel.
+#[derive(Clone)]
+pub struct Interface<C: Capacity> {
+    config: Config,
+    link: Link<C>,
+    remote: Neighbors<Ipv4Addr, [Neighbor<Ipv4Addr>; 1]>,
+    addresses: Addresses<Rows<C::Addresses, AddressRow>>,
+    told_mtu: u16,
+}
+
+impl<C: Capacity> Interface<C> {
+    /// A tunnel with its link-local address. `TUN-61`
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let mut interface = Interface {
+            config,
+            link: Link::new(config.local, config.remote, config.policy),
+            remote: Neighbors::EMPTY,
+            addresses: Addresses::EMPTY,
+            told_mtu: 0,
+        };
+        // One address always fits; a table without rows has none to tell.
+        let _ = interface.sync_addresses();
+        interface
+    }
+
+    /// The link's data.
+    #[must_use]
+    pub fn link(&self) -> &Link<C> {
+        &self.link
+    }
+
+    /// Adds an address of this node; its prefix is on-link here.
+    ///
+    /// # Errors
+    /// The table of addresses or of routes is full.
+    pub fn add_address(&mut self, cx: &mut Context<'_, C>, address: InterfaceAddress) -> Result<(), TableFull> {
+        self.link.add_address(address)?;
+        if let Some(prefix) = address.prefix().filter(|prefix| prefix.length() < 128) {
+            cx.routes.insert(Route::on_link(prefix, cx.id, Origin::OnLink))?;
+        }
+        self.sync_addresses()
+    }
+
+    /// What is known of the other end; `None`: nothing was sent yet.
+    #[must_use]
+    pub fn remote_reachability(&self) -> Option<Reachability> {
+        self.remote.reachability(self.config.remote)
+    }
+
+    fn sync_addresses(&mut self) -> Result<(), TableFull> {
+        let learned = |own: &InterfaceAddress| LearnedAddress {
+            address: own.address,
+            prefix_length: own.prefix_length,
+            preferred_until: Expiry::NEVER,
+            valid_until: Expiry::NEVER,
+        };
+        self.addresses.replace(self.link.addresses().map(|own| learned(&own)))
+    }
+}
+
+impl<C: Capacity> shared::Interface<C> for Interface<C> {
+    type Snapshot = Link<C>;
+
+    fn snapshot(&self) -> Link<C> {
+        self.link.clone()
+    }
+
+    fn receive(&mut self, cx: &mut Context<'_, C>, _from: Admitted, _flow: &Flow, packet: &mut PacketMut<'_>) -> Received {
+        let Some(received) = neighbor_discovery(packet.as_slice()) else { return Received::NotControl };
+        let message = match validate::message(&received) {
+            Ok(message) => message,
+            Err(reason) => return Received::Drop(reason),
+        };
+        match message {
+            // TUN-62 [RFC 4213 §3.8]: must be answered. Link-layer address
+            // options in it say nothing (TUN-63).
+            Message::NeighborSolicitation(_) => match answer_solicitation(&self.link, cx.forwarding, &received) {
+                Ok(answer) => write_advertisement(packet, answer),
+                Err(reason) => Received::Drop(reason),
+            },
+            Message::NeighborAdvertisement(na) => {
+                let solicited = na.flags().contains(NeighborFlags::SOLICITED);
+                let is_router = na.flags().contains(NeighborFlags::ROUTER);
+                match self.remote.advertised(cx.now, self.config.remote, solicited, is_router) {
+                    Advertised::Unknown => Received::Drop(DropReason::NdUnknownTarget),
+                    Advertised::Accepted { .. } => Received::Consumed,
+                }
+            }
+            // Whose solicitations and advertisements these are is the stack's
+            // to say: the tunnel is a link like any other.
+            Message::RouterSolicitation(_) | Message::RouterAdvertisement(_) => Received::NotControl,
+            // NDP-70: this link has no second neighbour to be redirected to.
+            Message::Redirect(_) => Received::Drop(DropReason::RedirectRefused),
+        }
+    }
+
+    fn note_sent(&mut self, now: Instant, destination: Ipv4Addr) {
+        if self.config.probe_remote {
+            // There is one row, and one neighbour.
+            let _ = self.remote.note_sent(now, destination);
+        }
+    }
+
+    fn note_avoided(&mut self, _now: Instant, _next_hop: &Ipv6Addr) {}
+
+    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
+        self.link.path_error(now, error)?;
+        // TUN-44
+        if error.too_big().is_none() {
+            self.remote.doubt(now, error.destination);
+        }
+        Ok(())
+    }
+
+    fn handle_timeout(&mut self, cx: &mut Context<'_, C>, _entropy: &mut dyn Entropy) {
+        self.link.handle_timeout(cx.now);
+        self.remote.handle_timeout(cx.now);
+        // An only neighbour that does not answer has no alternative: the next
+        // packet asks it again.
+        while self.remote.next_failed().is_some() {}
+    }
+
+    fn poll_transmit(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        out: &mut PacketMut<'_>,
+    ) -> Result<Option<Transmit>, EmitError> {
+        let Some(remote) = self.remote.next_probe(cx.now) else { return Ok(None) };
+        let (source, target) = (link_local(self.config.local), link_local(self.config.remote));
+        // NDP-51, TUN-63: to the target itself, without a link-layer address.
+        message::write_packet(out, &source, &target, |w| NeighborSolicitationRepr { target }.emit(w))?;
+        let sent = cx.send(&self.link, self.config.local, remote, out);
+        self.remote.probe_sent(cx.now, remote);
+        Ok(sent)
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
+        let link = cx.id;
+        if let Some((change, address)) = self.addresses.poll() {
+            return Some(Event::Address { link, change, address });
+        }
+        if self.told_mtu != self.config.policy.link_mtu {
+            self.told_mtu = self.config.policy.link_mtu;
+            return Some(Event::Mtu { link, mtu: self.told_mtu });
+        }
+        None
+    }
+
+    fn deadline(&self) -> Expiry {
+        self.remote.deadline().min(self.link.deadline())
+    }
+
+    fn has_packet(&self, now: Instant) -> bool {
+        self.remote.next_probe(now).is_some()
+    }
+
+    fn has_event(&self) -> bool {
+        self.addresses.has_changes() || self.told_mtu != self.config.policy.link_mtu
+    }
+}
+
+/// The link's answers are those of its data.
+impl<C: Capacity> LinkTrait for Interface<C> {
+    fn kind(&self) -> LinkKind {
+        self.link.kind()
+    }
+
+    fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
+        self.link.resolve(inner_source, next_hop)
+    }
+
+    fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
+        self.link.admit(flow)
+    }
+
+    fn is_on_link(&self, address: &Ipv6Addr) -> bool {
+        self.link.is_on_link(address)
+    }
+
+    fn is_local(&self, address: &Ipv6Addr) -> bool {
+        self.link.is_local(address)
+    }
+
+    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
+        self.link.owns_ipv4(address)
+    }
+
+    fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
+        self.link.source_for(destination)
+    }
+
+    fn policy(&self) -> &OuterPolicy {
+        self.link.policy()
+    }
+
+    fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
+        self.link.path_mtu(destination)
+    }
+}

@@ -1,0 +1,122 @@
+//! The addresses that an interface has, as they should be and as the caller
+//! was told.
+
+use core::net::Ipv6Addr;
+
+use crate::capacity::{Array, List, Row, Storage};
+use crate::engine::{Change, LearnedAddress};
+use crate::error::{Table, TableFull};
+use crate::time::Expiry;
+
+/// The addresses of one interface; level-triggered.
+#[derive(Clone, Debug)]
+pub struct Addresses<S> {
+    rows: List<AddressRow, S>,
+}
+
+/// One address, wanted, told, or both.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressRow {
+    address: LearnedAddress,
+    wanted: bool,
+    told: bool,
+    changed: bool,
+}
+
+impl Row for AddressRow {
+    const EMPTY: Self = AddressRow {
+        address: LearnedAddress {
+            address: Ipv6Addr::UNSPECIFIED,
+            prefix_length: 64,
+            preferred_until: Expiry::NEVER,
+            valid_until: Expiry::NEVER,
+        },
+        wanted: false,
+        told: false,
+        changed: false,
+    };
+}
+
+impl<S: Array<AddressRow>> Addresses<S> {
+    /// None.
+    pub(crate) const EMPTY: Self = Addresses { rows: List::EMPTY };
+}
+
+impl<S: Storage<AddressRow>> Addresses<S> {
+    /// Replaces the wanted addresses.
+    ///
+    /// # Errors
+    /// Not all found a row; the ones that were there before did.
+    pub(crate) fn replace(&mut self, wanted: impl Iterator<Item = LearnedAddress>) -> Result<(), TableFull> {
+        for row in self.rows.iter_mut() {
+            row.wanted = false;
+        }
+        let mut result = Ok(());
+        for address in wanted {
+            if let Some(row) = self.rows.iter_mut().find(|row| row.address.address == address.address) {
+                row.changed |= row.address != address;
+                row.address = address;
+                row.wanted = true;
+                continue;
+            }
+            // A row of an address that nobody was told of is as good as free.
+            self.rows.retain(|row| row.wanted || row.told);
+            let row = AddressRow { address, wanted: true, ..AddressRow::EMPTY };
+            if let Err(full) = self.rows.push(row, Table::Addresses) {
+                result = Err(full);
+            }
+        }
+        self.rows.retain(|row| row.wanted || row.told);
+        result
+    }
+
+    /// The addresses that should be.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
+        self.rows.iter().filter(|row| row.wanted).map(|row| row.address)
+    }
+
+    /// The next difference: what is to go first.
+    pub(crate) fn poll(&mut self) -> Option<(Change, LearnedAddress)> {
+        if let Some(at) = self.rows.iter().position(|row| row.told && !row.wanted) {
+            return self.rows.remove(at).map(|row| (Change::Removed, row.address));
+        }
+        let row = self.rows.iter_mut().find(|row| row.wanted && (!row.told || row.changed))?;
+        let change = if row.told { Change::Changed } else { Change::Added };
+        row.told = true;
+        row.changed = false;
+        Some((change, row.address))
+    }
+
+    /// Whether [`poll`](Self::poll) has something.
+    pub(crate) fn has_changes(&self) -> bool {
+        self.rows.iter().any(|row| row.wanted != row.told || row.changed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u16) -> LearnedAddress {
+        LearnedAddress { address: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last), ..AddressRow::EMPTY.address }
+    }
+
+    #[test]
+    fn differences_are_told_once_and_an_add_then_remove_is_silence() {
+        let mut table: Addresses<[AddressRow; 2]> = Addresses::EMPTY;
+        table.replace([address(1), address(2)].into_iter()).unwrap();
+        assert_eq!(table.poll(), Some((Change::Added, address(1))));
+        // 2 was never told: replacing it by 3 needs no row of its own.
+        table.replace([address(1), address(3)].into_iter()).unwrap();
+        assert_eq!(table.poll(), Some((Change::Added, address(3))));
+        assert!(!table.has_changes() && table.poll().is_none());
+        assert!(table.replace([address(4)].into_iter()).is_err(), "two removals wait to be told");
+        assert_eq!(table.poll().map(|(change, _)| change), Some(Change::Removed));
+        assert_eq!(table.poll().map(|(change, _)| change), Some(Change::Removed));
+        table.replace([address(4)].into_iter()).unwrap();
+        assert_eq!(table.poll(), Some((Change::Added, address(4))));
+        let shorter = LearnedAddress { valid_until: Expiry::at(crate::time::Instant::ZERO), ..address(4) };
+        table.replace([shorter].into_iter()).unwrap();
+        assert_eq!(table.poll(), Some((Change::Changed, shorter)));
+    }
+}
