@@ -158,6 +158,18 @@ impl<T: Copy, S: Storage<T>> List<T, S> {
         self.storage.as_mut().get_mut(..self.len).unwrap_or(&mut [])
     }
 
+    /// All rows, those that are not in use as well.
+    #[inline]
+    pub(crate) fn storage(&self) -> &[T] {
+        self.storage.as_ref()
+    }
+
+    /// All rows, those that are not in use as well, to be changed.
+    #[inline]
+    pub(crate) fn storage_mut(&mut self) -> &mut [T] {
+        self.storage.as_mut()
+    }
+
     /// The rows in use, one after the other.
     pub fn iter(&self) -> core::slice::Iter<'_, T> {
         self.as_slice().iter()

@@ -75,7 +75,7 @@ pub enum Verdict {
         /// The link it came in by.
         link: LinkId,
         /// Who sent it.
-        from: crate::link::Admitted,
+        from: Admitted,
     },
     /// The buffer holds an IPv6 packet for a native link. Resolving the next
     /// hop there is the caller's.
@@ -107,6 +107,33 @@ pub enum Verdict {
     /// Dropped; the bytes are those of the packet, so who wants to log can
     /// parse them again.
     Drop(DropReason),
+}
+
+/// Who sent a packet that was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Admitted {
+    /// A host of the site, whose inner source embeds its outer source.
+    Host,
+    /// A potential router; only from here does a Router Advertisement count.
+    Router,
+    /// The other end of a configured tunnel.
+    Remote,
+    /// Somebody who may be a relay; nothing vouches for the inner source.
+    UnverifiedRelay,
+}
+
+impl Admitted {
+    /// Who spoke, as `check` prints it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Admitted::Host => "host",
+            Admitted::Router => "router",
+            Admitted::Remote => "remote",
+            Admitted::UnverifiedRelay => "unverified-relay",
+        }
+    }
 }
 
 /// Where an answer goes.

@@ -7,6 +7,7 @@ pub mod error;
 pub mod packet;
 pub mod prefix;
 pub mod time;
+pub mod timer;
 pub mod wire;
 
 pub mod engine;

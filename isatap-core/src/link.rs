@@ -10,6 +10,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::capacity::{Capacity, List, Row, Rows};
 use crate::drop_reason::DropReason;
+pub use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
@@ -98,33 +99,6 @@ pub enum Resolution {
     /// Out of a native link as it is; finding the next hop's link-layer
     /// address is the caller's.
     Native,
-}
-
-/// Who sent a packet that was let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Admitted {
-    /// A host of the site, whose inner source embeds its outer source.
-    Host,
-    /// A potential router; only from here does a Router Advertisement count.
-    Router,
-    /// The other end of a configured tunnel.
-    Remote,
-    /// Somebody who may be a relay; nothing vouches for the inner source.
-    UnverifiedRelay,
-}
-
-impl Admitted {
-    /// Who spoke, as `check` prints it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Admitted::Host => "host",
-            Admitted::Router => "router",
-            Admitted::Remote => "remote",
-            Admitted::UnverifiedRelay => "unverified-relay",
-        }
-    }
 }
 
 /// Why a link did not let a packet in, for [`Link::admit`].

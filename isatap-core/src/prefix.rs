@@ -66,6 +66,12 @@ impl Ipv6Prefix {
     #[must_use]
     pub const fn contains(&self, address: &Ipv6Addr) -> bool {
         let (high, low) = halves(address);
+        self.contains_halves(high, low)
+    }
+
+    /// [`contains`](Self::contains), of an address taken apart before.
+    #[inline]
+    pub(crate) const fn contains_halves(&self, high: u64, low: u64) -> bool {
         let (high_mask, low_mask) = masks(self.len);
         ((high ^ self.high) & high_mask) | ((low ^ self.low) & low_mask) == 0
     }
@@ -80,12 +86,6 @@ impl Ipv6Prefix {
     #[inline]
     pub(crate) const fn high_mask(&self) -> u64 {
         masks(self.len).0
-    }
-
-    /// What [`contains`](Self::contains) asks of the lower 64 bits.
-    #[inline]
-    pub(crate) const fn contains_low(&self, low: u64) -> bool {
-        self.len <= 64 || (low ^ self.low) & mask64(self.len.wrapping_sub(64)) == 0
     }
 
     /// Whether every address of `other` is one of this prefix.

@@ -8,6 +8,7 @@
 //! on-link, `fe80::/64` on-link and `::/0` by its router's link-local
 //! address.
 
+mod index;
 mod slot;
 mod table;
 

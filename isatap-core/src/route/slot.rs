@@ -1,27 +1,28 @@
-//! One row of the table, and the scan over rows.
+//! One row of the table.
 
 use core::cmp::Reverse;
 use core::net::Ipv6Addr;
 
 use crate::capacity::Row;
 use crate::packet::LinkId;
-use crate::prefix::{Ipv6Prefix, halves};
+use crate::prefix::Ipv6Prefix;
 use crate::route::{Change, Origin, Preference, Route, RouteKey};
 
 /// Links that can have an interface metric other than zero.
 pub(super) const METRICS: usize = 8;
-/// Rows that are compared before the first branch: see [`first_match`].
-const BLOCK: usize = 8;
 
 /// Memory for one route; its inside is the table's.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot {
-    /// The mask of the upper half, since that is compared for every row.
-    pub(super) high_mask: u64,
     pub(super) route: Route,
+    /// Belongs to the place, not to the row that lies there: a word of the
+    /// [`Index`](super::index::Index).
+    pub(super) candidates: u64,
     /// Counts up with every row that is added: who came first.
     pub(super) rank: u64,
-    pub(super) told: Option<Told>,
+    /// What was told of the metric, if `told_preference` is there.
+    told_metric: u32,
+    told_preference: Option<Preference>,
     pub(super) is_live: bool,
     pub(super) is_unreachable: bool,
 }
@@ -36,14 +37,15 @@ pub(super) struct Told {
 /// What makes a route better than another, reachability apart: less is better.
 pub(super) type Goodness = (Reverse<u8>, Reverse<Preference>, u32, u64);
 
-const _: () = assert!(size_of::<Slot>() <= 96);
+const _: () = assert!(size_of::<Slot>() <= 88);
 
 impl Row for Slot {
     const EMPTY: Self = Slot {
-        high_mask: 0,
+        candidates: 0,
         route: Route::on_link(Ipv6Prefix::DEFAULT, LinkId(0), Origin::Manual),
         rank: 0,
-        told: None,
+        told_metric: 0,
+        told_preference: None,
         is_live: false,
         is_unreachable: false,
     };
@@ -71,60 +73,28 @@ impl Slot {
         Told { metric: self.metric(metrics), preference: self.route.preference }
     }
 
+    pub(super) fn told(&self) -> Option<Told> {
+        self.told_preference.map(|preference| Told { metric: self.told_metric, preference })
+    }
+
+    pub(super) fn set_told(&mut self, told: Told) {
+        self.told_metric = told.metric;
+        self.told_preference = Some(told.preference);
+    }
+
+    #[inline]
+    pub(super) fn is_match(&self, (high, low): (u64, u64), link: Option<LinkId>) -> bool {
+        self.route.prefix.contains_halves(high, low) && link.is_none_or(|link| self.route.link == link)
+    }
+
     pub(super) fn difference(&self, metrics: &[u32; METRICS]) -> Option<Change> {
-        match self.told {
+        match self.told() {
             Some(_) if !self.is_live => Some(Change::Removed),
             Some(told) if told != self.wanted(metrics) => Some(Change::Changed),
             None if self.is_live && self.route.origin.is_told() => Some(Change::Added),
             _ => None,
         }
     }
-}
-
-/// The first row that matches.
-///
-/// For short tables the price of a lookup is the branch that the processor
-/// cannot foresee: at which row the scan ends. So the upper halves of a block
-/// of rows are compared without a branch, and what is left is one branch a
-/// block. The lower half and the link are asked of hits alone.
-#[inline]
-pub(super) fn first_match(rows: &[Slot], destination: &Ipv6Addr, link: Option<LinkId>) -> Option<usize> {
-    let (high, low) = halves(destination);
-    let is_match = |slot: &Slot| slot.route.prefix.contains_low(low) && link.is_none_or(|link| slot.route.link == link);
-    let mut start = 0_usize;
-    let (blocks, rest) = rows.as_chunks::<BLOCK>();
-    for block in blocks {
-        if let Some(at) = first_hit(block, high_hits(block, high), is_match) {
-            return Some(start.saturating_add(at));
-        }
-        start = start.saturating_add(BLOCK);
-    }
-    first_hit(rest, high_hits(rest, high), is_match).map(|at| start.saturating_add(at))
-}
-
-/// One bit a row, the first row's lowest: whether the upper half matches.
-#[inline]
-fn high_hits(rows: &[Slot], high: u64) -> u32 {
-    let mut hits = 0;
-    let mut bit = 1_u32;
-    for slot in rows {
-        let hit = (slot.route.prefix.high() ^ high) & slot.high_mask == 0;
-        hits |= if hit { bit } else { 0 };
-        bit = bit.wrapping_shl(1);
-    }
-    hits
-}
-
-#[inline]
-fn first_hit(rows: &[Slot], mut hits: u32, is_match: impl Fn(&Slot) -> bool) -> Option<usize> {
-    while hits != 0 {
-        let at = usize::try_from(hits.trailing_zeros()).ok()?;
-        if is_match(rows.get(at)?) {
-            return Some(at);
-        }
-        hits &= hits.wrapping_sub(1);
-    }
-    None
 }
 
 /// Swaps the rows at `at` and behind it if they are in the wrong order.

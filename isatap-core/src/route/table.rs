@@ -6,7 +6,9 @@ use core::net::Ipv6Addr;
 use crate::capacity::{Array, List, Row, Storage};
 use crate::error::{Table, TableFull};
 use crate::packet::LinkId;
-use crate::route::slot::{Goodness, METRICS, Slot, first_match, swap_if_disordered};
+use crate::prefix::halves;
+use crate::route::index::Index;
+use crate::route::slot::{Goodness, METRICS, Slot, swap_if_disordered};
 use crate::route::{Change, Route, RouteKey};
 use crate::time::{Expiry, Instant};
 
@@ -34,6 +36,7 @@ pub struct RouteTable<S> {
     /// Reachable rows, unreachable rows, removed rows that are still to be
     /// told: each part in lookup order.
     rows: List<Slot, S>,
+    index: Index,
     reachable: usize,
     live: usize,
     next_rank: u64,
@@ -64,6 +67,7 @@ impl<S> RouteTable<S> {
     const fn empty(rows: List<Slot, S>) -> Self {
         RouteTable {
             rows,
+            index: Index::EMPTY,
             reachable: 0,
             live: 0,
             next_rank: 0,
@@ -85,8 +89,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
     #[inline]
     #[must_use]
     pub fn lookup(&self, destination: &Ipv6Addr) -> Option<&Route> {
-        let rows = self.live_rows();
-        first_match(rows, destination, None).and_then(|at| rows.get(at)).map(|slot| &slot.route)
+        self.first_match(destination, None).map(|(_, slot)| &slot.route)
     }
 
     /// The route to `destination` by `link`, the zone of a link-local
@@ -95,14 +98,13 @@ impl<S: Storage<Slot>> RouteTable<S> {
     #[inline]
     #[must_use]
     pub fn lookup_on(&self, link: Option<LinkId>, destination: &Ipv6Addr) -> Option<Lookup<'_>> {
-        let rows = self.live_rows();
-        let at = first_match(rows, destination, link)?;
-        let slot = rows.get(at)?;
+        let (at, slot) = self.first_match(destination, link)?;
         let mut avoided = None;
         if at < self.reachable && self.reachable < self.live {
-            let unreachable = rows.get(self.reachable..).unwrap_or(&[]);
-            avoided = first_match(unreachable, destination, link)
-                .and_then(|at| unreachable.get(at))
+            let unreachable = self.live_rows().get(self.reachable..).unwrap_or(&[]);
+            avoided = unreachable
+                .iter()
+                .find(|other| other.is_match(halves(destination), link))
                 .filter(|other| self.goodness(other) < self.goodness(slot))
                 .map(|other| &other.route);
         }
@@ -112,9 +114,8 @@ impl<S: Storage<Slot>> RouteTable<S> {
     /// The routes to several destinations: writes as many answers as the
     /// shorter of the two slices has places.
     pub fn lookup_batch(&self, destinations: &[Ipv6Addr], routes: &mut [Option<RouteId>]) {
-        let rows = self.live_rows();
         for (destination, route) in destinations.iter().zip(routes) {
-            *route = first_match(rows, destination, None).map(RouteId::new);
+            *route = self.first_match(destination, None).map(|(at, _)| RouteId::new(at));
         }
     }
 
@@ -185,6 +186,11 @@ impl<S: Storage<Slot>> RouteTable<S> {
         self.generation
     }
 
+    #[inline]
+    fn first_match(&self, destination: &Ipv6Addr, link: Option<LinkId>) -> Option<(usize, &Slot)> {
+        self.index.first_match(self.rows.storage(), self.live, destination, link)
+    }
+
     fn live_rows(&self) -> &[Slot] {
         self.rows.as_slice().get(..self.live).unwrap_or(&[])
     }
@@ -227,7 +233,6 @@ impl<S: Storage<Slot>> RouteTable<S> {
             self.next_rank = rank.wrapping_add(1);
         }
         slot.route = route;
-        slot.high_mask = route.prefix.high_mask();
         slot.is_live = true;
         slot.is_unreachable = unreachable;
         let at = self.move_to_place(at);
@@ -264,7 +269,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
             }
         }
         if removed > 0 {
-            self.rows.retain(|slot| slot.is_live || slot.told.is_some());
+            self.rows.retain(|slot| slot.is_live || slot.told().is_some());
             self.sort();
             self.note_change(true);
         }
@@ -360,7 +365,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
 
     fn poll_removed(&mut self) -> Option<(Change, Route)> {
         let removed = self.rows.remove(self.live)?;
-        let told = removed.told?;
+        let told = removed.told()?;
         Some((Change::Removed, Route { metric: told.metric, preference: told.preference, ..removed.route }))
     }
 
@@ -369,7 +374,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
         self.rows.iter_mut().find_map(|slot| {
             let change = slot.difference(&metrics)?;
             let told = slot.wanted(&metrics);
-            slot.told = Some(told);
+            slot.set_told(told);
             Some((change, Route { metric: told.metric, ..slot.route }))
         })
     }
@@ -415,6 +420,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
                 self.deadline = self.deadline.min(slot.route.expires);
             }
         }
+        self.index = Index::build(self.rows.storage_mut(), self.live);
         self.generation = self.generation.wrapping_add(u32::from(lookups_differ));
     }
 

@@ -561,6 +561,15 @@ fn play<const N: usize>(ops: &[Op], destinations: &[Ipv6Addr]) {
     while poll(&mut table, &mut model) {}
 }
 
+fn insert_all<const N: usize>(routes: &[Route], destinations: &[Ipv6Addr]) {
+    let mut table: RouteTable<[Slot; N]> = RouteTable::new();
+    let mut model = Model { capacity: N, ..Model::default() };
+    for route in routes {
+        assert_eq!(table.insert(*route).is_ok(), model.insert(*route));
+    }
+    check(&table, &model, destinations);
+}
+
 fn check<const N: usize>(table: &RouteTable<[Slot; N]>, model: &Model, destinations: &[Ipv6Addr]) {
     assert_eq!(table.len(), model.rows.len());
     assert_eq!(table.deadline(), model.rows.iter().map(|row| row.route.expires).min().unwrap_or(Expiry::NEVER));
@@ -611,5 +620,30 @@ proptest! {
             prop_assert!(turns <= 16);
         }
         prop_assert!(table.iter().all(|route| route.expires == Expiry::NEVER));
+    }
+}
+
+proptest! {
+    // Each case inserts hundreds of rows.
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn more_rows_than_a_word_of_the_index_has_bits(
+        routes in prop::collection::vec((any::<u64>(), 0_u8..=128), 65..220),
+        near in prop::collection::vec((any::<prop::sample::Index>(), any::<u128>()), 32),
+    ) {
+        let routes: Vec<Route> = routes
+            .into_iter()
+            // The upper bits decide little, as in a site of one provider.
+            .map(|(seed, length)| (0x2001_0db8 << 96 | u128::from(seed) << 32 & (u128::MAX >> 40), length))
+            .map(|(bits, length)| Ipv6Prefix::new(bits.into(), length).unwrap())
+            .map(|prefix| Route::on_link(prefix, LinkId(0), Origin::OnLink))
+            .collect();
+        let destinations: Vec<Ipv6Addr> = near
+            .iter()
+            .map(|(at, noise)| (at.get(&routes).prefix.address().to_bits() | noise >> 88).into())
+            .collect();
+        insert_all::<100>(&routes, &destinations);
+        insert_all::<200>(&routes, &destinations);
     }
 }
