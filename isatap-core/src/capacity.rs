@@ -11,6 +11,7 @@
 use core::fmt;
 use core::net::Ipv4Addr;
 
+use crate::drop_reason::Tally;
 use crate::error::{Table, TableFull};
 
 /// How many rows each table of a machine has.
@@ -43,6 +44,8 @@ pub trait Capacity: Copy + 'static {
     type Addresses: Count;
     /// Buckets of IPv4 Identification counters (TUN-7).
     type Identifications: Count;
+    /// What packets are counted in.
+    type Tally: Tally;
 }
 
 /// For firmware: a whole ISATAP host fits into 2 KiB.
@@ -62,6 +65,7 @@ impl Capacity for Small {
     type Members = N<2>;
     type Addresses = N<3>;
     type Identifications = N<2>;
+    type Tally = u32;
 }
 
 /// For programs: room for a site with several routers and prefixes.
@@ -81,6 +85,7 @@ impl Capacity for Standard {
     type Members = N<16>;
     type Addresses = N<16>;
     type Identifications = N<64>;
+    type Tally = u64;
 }
 
 /// A number of rows, as a type.

@@ -102,8 +102,11 @@ pub(crate) struct Plan {
     pub(crate) tos: u8,
     pub(crate) ttl: u8,
     /// A better route whose next hop is unreachable. `NDP-37`
-    pub(crate) avoided: Option<(LinkId, Ipv6Addr)>,
+    pub(crate) avoided: Option<Avoided>,
 }
+
+/// A link and the next hop on it that was not used.
+type Avoided = (LinkId, Ipv6Addr);
 
 /// Why a packet is not sent on, and what its sender should be told.
 #[derive(Clone, Copy, Debug)]
@@ -336,9 +339,7 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
             if filter != IngressFilter::Off && self.others(id).any(|(_, other)| native(other)) {
                 return Err(DropReason::IngressFilter);
             }
-            if filter == IngressFilter::Strict
-                && self.routes.lookup(source).is_none_or(|route| route.link != id)
-            {
+            if filter == IngressFilter::Strict && self.routes.lookup(source).is_none_or(|route| route.link != id) {
                 return Err(DropReason::IngressFilter);
             }
         }
@@ -373,9 +374,8 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     ///
     /// `SEC-3`: private IPv4 addresses are not unique, so they say nothing.
     fn embeds_own_ipv4(&self, address: &Ipv6Addr) -> bool {
-        let own = |ipv4: Ipv4Addr| {
-            !is_ambiguous(ipv4) && self.by_precedence().any(|(_, port)| port.link.owns_ipv4(ipv4))
-        };
+        let own =
+            |ipv4: Ipv4Addr| !is_ambiguous(ipv4) && self.by_precedence().any(|(_, port)| port.link.owns_ipv4(ipv4));
         embedded_ipv4(address).is_some_and(own) || other_forms(address).is_some_and(own)
     }
 
@@ -390,19 +390,17 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         self.plan_on(None, header, len, origin)
     }
 
-    fn plan_on(
-        &self,
-        zone: Option<LinkId>,
-        header: &InnerHeader,
-        len: usize,
-        origin: Origin,
-    ) -> Result<Plan, Refusal> {
+    fn plan_on(&self, zone: Option<LinkId>, header: &InnerHeader, len: usize, origin: Origin) -> Result<Plan, Refusal> {
         let (source, destination) = (&header.source, &header.destination);
         // ISA-70 [RFC 5214 §6.3]: what a kernel says to groups ends here.
-        if destination.is_multicast() {
+        // A configured tunnel is a point-to-point link and carries them.
+        let point_to_point = zone
+            .and_then(|zone| self.port(zone))
+            .is_some_and(|port| port.link.kind() == LinkKind::Configured && matches!(origin, Origin::Local));
+        if destination.is_multicast() && !point_to_point {
             return Err(Refusal::silent(DropReason::Multicast));
         }
-        if source.is_multicast() || source.is_unspecified() || source.is_loopback() {
+        if source.is_multicast() || (source.is_unspecified() && !point_to_point) || source.is_loopback() {
             return Err(Refusal::silent(DropReason::SourceUnusable));
         }
         if let Origin::Forwarded { link, .. } = origin {
@@ -483,7 +481,11 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         }
         // NDP-63, TUN-21 [RFC 4443 §3.3]
         if header.hop_limit <= 1 {
-            return Err(Refusal { reason: DropReason::HopLimit, answer: Some(ErrorKind::HopLimitExceeded), link: Some(from) });
+            return Err(Refusal {
+                reason: DropReason::HopLimit,
+                answer: Some(ErrorKind::HopLimitExceeded),
+                link: Some(from),
+            });
         }
         Ok(())
     }
@@ -494,9 +496,9 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         zone: Option<LinkId>,
         destination: &Ipv6Addr,
         origin: Origin,
-    ) -> Result<(LinkId, Ipv6Addr, Option<(LinkId, Ipv6Addr)>), Refusal> {
+    ) -> Result<(LinkId, Ipv6Addr, Option<Avoided>), Refusal> {
         // ISA-82: a link-local destination is a neighbour on its zone.
-        if Ipv6Prefix::LINK_LOCAL.contains(destination) {
+        if Ipv6Prefix::LINK_LOCAL.contains(destination) || destination.is_multicast() {
             let mut tunnels = self.by_precedence().filter(|(_, port)| port.link.kind() != LinkKind::Native);
             let only = tunnels.next().filter(|_| tunnels.next().is_none()).map(|(id, _)| id);
             let link = zone.or(only).ok_or(Refusal::silent(DropReason::Scope))?;

@@ -182,41 +182,86 @@ impl core::error::Error for DropReason {}
 
 /// What happened to packets: one counter a reason, and the good ends.
 ///
-/// Whatever enters by `encapsulate`, `decapsulate` or `forward` is counted
-/// once in `entered` and once in one of the others. Counters wrap after 2^64.
+/// Whatever enters by `encapsulate`, `decapsulate`, `forward` or
+/// `handle_icmpv4` is counted once in `entered` and once in one of the
+/// others. Counters wrap: `u64` ones never in practice, the `u32` ones of the
+/// smallest capacity after 2^32 packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Counters {
+pub struct Counters<T = u64> {
     /// Packets handed in.
-    pub entered: u64,
+    pub entered: T,
     /// Packets that left encapsulated.
-    pub tunnelled: u64,
+    pub tunnelled: T,
     /// Packets handed to this host's IPv6.
-    pub delivered: u64,
+    pub delivered: T,
     /// Packets that left over a native link.
-    pub native: u64,
+    pub native: T,
     /// Packets that a control machine took.
-    pub consumed: u64,
+    pub consumed: T,
     /// Dropped, by [`DropReason::index`].
-    by_reason: [u64; DropReason::COUNT],
+    by_reason: [T; DropReason::COUNT],
 }
 
-impl Counters {
+/// A counter: `u32` or `u64`.
+pub trait Tally: Copy + fmt::Debug + PartialEq + 'static {
     /// Nothing counted.
-    pub const ZERO: Counters =
-        Counters { entered: 0, tunnelled: 0, delivered: 0, native: 0, consumed: 0, by_reason: [0; DropReason::COUNT] };
+    const ZERO: Self;
+
+    /// Counts `more` than before, wrapping.
+    #[must_use]
+    fn plus(self, more: u64) -> Self;
+
+    /// The count.
+    fn get(self) -> u64;
+}
+
+impl Tally for u64 {
+    const ZERO: Self = 0;
+
+    fn plus(self, more: u64) -> Self {
+        self.wrapping_add(more)
+    }
+
+    fn get(self) -> u64 {
+        self
+    }
+}
+
+impl Tally for u32 {
+    const ZERO: Self = 0;
+
+    fn plus(self, more: u64) -> Self {
+        self.wrapping_add(u32::try_from(more & 0xffff_ffff).unwrap_or(0))
+    }
+
+    fn get(self) -> u64 {
+        self.into()
+    }
+}
+
+impl<T: Tally> Counters<T> {
+    /// Nothing counted.
+    pub const ZERO: Self = Counters {
+        entered: T::ZERO,
+        tunnelled: T::ZERO,
+        delivered: T::ZERO,
+        native: T::ZERO,
+        consumed: T::ZERO,
+        by_reason: [T::ZERO; DropReason::COUNT],
+    };
 
     /// Counts one drop.
     pub fn count(&mut self, reason: DropReason) {
         if let Some(counter) = self.by_reason.get_mut(reason.index()) {
-            *counter = counter.wrapping_add(1);
+            *counter = counter.plus(1);
         }
     }
 
     /// Drops for `reason` so far.
     #[must_use]
     pub fn get(&self, reason: DropReason) -> u64 {
-        self.by_reason.get(reason.index()).copied().unwrap_or(0)
+        self.by_reason.get(reason.index()).copied().map_or(0, T::get)
     }
 
     /// The reasons that were counted at least once.
@@ -227,12 +272,12 @@ impl Counters {
     /// Drops of every reason.
     #[must_use]
     pub fn total_dropped(&self) -> u64 {
-        self.by_reason.iter().fold(0, |sum, &count| sum.wrapping_add(count))
+        self.by_reason.iter().fold(0, |sum, &count| sum.wrapping_add(count.get()))
     }
 
     /// Adds what another thread counted.
-    pub fn merge(&mut self, other: &Counters) {
-        let add = |into: &mut u64, from: u64| *into = into.wrapping_add(from);
+    pub fn merge<U: Tally>(&mut self, other: &Counters<U>) {
+        let add = |into: &mut T, from: U| *into = into.plus(from.get());
         add(&mut self.entered, other.entered);
         add(&mut self.tunnelled, other.tunnelled);
         add(&mut self.delivered, other.delivered);
@@ -244,7 +289,7 @@ impl Counters {
     }
 }
 
-impl Default for Counters {
+impl<T: Tally> Default for Counters<T> {
     fn default() -> Self {
         Counters::ZERO
     }
@@ -256,7 +301,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_own_string_requirement_and_sentence() {
-        let mut counters = Counters::ZERO;
+        let mut counters = Counters::<u32>::ZERO;
         for (index, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(reason.index(), index);
             assert!(reason.as_str().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
@@ -266,7 +311,7 @@ mod tests {
             counters.count(*reason);
         }
         assert_eq!(counters.total_dropped(), u64::try_from(DropReason::COUNT).unwrap());
-        let mut sum = Counters::ZERO;
+        let mut sum = Counters::<u64>::ZERO;
         sum.merge(&counters);
         sum.merge(&counters);
         assert_eq!(sum.get(DropReason::HopLimit), 2);

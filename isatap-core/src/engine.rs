@@ -21,8 +21,8 @@ use crate::drop_reason::DropReason;
 use crate::error::{EmitError, Table};
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::Outer;
-use crate::route::Route;
 pub use crate::route::Change;
+use crate::route::Route;
 use crate::time::{Expiry, Instant};
 
 /// A sans-IO machine: bytes, time and entropy in; verdicts, bytes and events
@@ -292,6 +292,7 @@ pub fn uniform(entropy: &mut dyn Entropy, low: Duration, high: Duration) -> Dura
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects)]
     use super::*;
     use proptest::prelude::*;
 
@@ -302,7 +303,7 @@ mod tests {
             let (low, high) = (Duration::from_micros(low), Duration::from_micros(low + span));
             let drawn = uniform(&mut entropy, low, high);
             prop_assert!(low <= drawn && drawn < high);
-            let exact = low.as_micros() + (u128::from(span) * u128::from(bits) >> 32);
+            let exact = low.as_micros() + ((u128::from(span) * u128::from(bits)) >> 32);
             prop_assert_eq!(drawn.as_micros(), exact);
         }
     }

@@ -18,7 +18,11 @@ pub mod route;
 pub mod interface;
 pub mod link;
 
+pub mod configured;
 pub mod isatap;
+
+pub mod datapath;
+pub mod node;
 
 #[cfg(test)]
 extern crate std;

@@ -123,7 +123,13 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
         self.link.clone()
     }
 
-    fn receive(&mut self, cx: &mut Context<'_, C>, _from: Admitted, _flow: &Flow, packet: &mut PacketMut<'_>) -> Received {
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        _from: Admitted,
+        _flow: &Flow,
+        packet: &mut PacketMut<'_>,
+    ) -> Received {
         let Some(received) = neighbor_discovery(packet.as_slice()) else { return Received::NotControl };
         let message = match validate::message(&received) {
             Ok(message) => message,

@@ -9,7 +9,7 @@ use crate::error::{Table, TableFull};
 use crate::time::Expiry;
 
 /// The addresses of one interface; level-triggered.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Addresses<S> {
     rows: List<AddressRow, S>,
 }

@@ -3,6 +3,8 @@
 //! The machine never holds what it shares: links' routes and the clock come
 //! in with each call, as a [`Context`].
 
+mod addresses;
+
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::capacity::{Capacity, Rows};
@@ -19,6 +21,8 @@ use crate::proto41::{self, Flow, Outer, icmp::TunnelError};
 use crate::route::{RouteTable, Slot};
 use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
+
+pub use addresses::{AddressRow, Addresses};
 
 /// The routes of a node of capacity `C`.
 pub type Routes<C> = RouteTable<Rows<<C as Capacity>::Routes, Slot>>;

@@ -16,32 +16,30 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use crate::capacity::{Capacity, List, Row, Rows, Standard};
+use crate::capacity::{Capacity, Rows};
 use crate::drop_reason::DropReason;
 use crate::engine::{Change, Entropy, Event, LearnedAddress, Transmit, uniform};
 use crate::error::{EmitError, Table, TableFull};
-use crate::interface::{Context, Interface, Received, answer_solicitation, neighbor_discovery, write_advertisement};
+use crate::interface::{
+    AddressRow, Addresses, Context, Interface, Received, answer_solicitation, neighbor_discovery, write_advertisement,
+};
 use crate::isatap::link::Link;
 use crate::isatap::prl::{EntryOrigin, PotentialRouter, Prl, Timer};
 use crate::isatap::{addr, ingress};
 use crate::link::{
     Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution as NextHopResolution,
 };
-use crate::nd::learned::{self, DnsServer, LinkParameters, SearchDomain, TimedRow, TimedSet};
+use crate::nd::learned::{DnsServer, LinkParameters, SearchDomain, TimedRow, TimedSet};
 use crate::nd::message::{self, NeighborFlags, NeighborSolicitationRepr, RouterAdvertisement, RouterSolicitationRepr};
 use crate::nd::neighbor::{Advertised, Neighbor, Neighbors};
 use crate::nd::solicit;
 use crate::nd::{Message, NdOption, validate};
-use crate::node::Node;
 use crate::packet::PacketMut;
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
 use crate::proto41::icmp::TunnelError;
 use crate::route::{Origin, Preference, Route};
 use crate::time::{Expiry, Instant, Lifetime};
-
-/// An ISATAP host: a node with this one interface.
-pub type Host<C = Standard> = Node<HostInterface<C>, C, 1>;
 
 /// How a host behaves. [`HostConfig::DEFAULT`] is what RFC 5214 and RFC 7559
 /// recommend.
@@ -135,7 +133,7 @@ pub struct HostInterface<C: Capacity> {
     servers: TimedSet<DnsServer, Rows<C::DnsServers, TimedRow<DnsServer>>>,
     domains: TimedSet<SearchDomain, Rows<C::SearchDomains, TimedRow<SearchDomain>>>,
     neighbors: Neighbors<Ipv4Addr, Rows<C::Neighbors, Neighbor<Ipv4Addr>>>,
-    addresses: List<AddressRow, Rows<C::Addresses, AddressRow>>,
+    addresses: Addresses<Rows<C::Addresses, AddressRow>>,
     full: FullTables,
     told_mtu: u16,
 }
@@ -149,29 +147,6 @@ struct Names {
     failures: u8,
     /// TTL 0: resolve before each round. `ISA-22`
     before_each_round: bool,
-}
-
-/// An address as it should be and as it was told.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AddressRow {
-    address: LearnedAddress,
-    wanted: bool,
-    told: bool,
-    changed: bool,
-}
-
-impl Row for AddressRow {
-    const EMPTY: Self = AddressRow {
-        address: LearnedAddress {
-            address: Ipv6Addr::UNSPECIFIED,
-            prefix_length: 64,
-            preferred_until: Expiry::NEVER,
-            valid_until: Expiry::NEVER,
-        },
-        wanted: false,
-        told: false,
-        changed: false,
-    };
 }
 
 /// Which tables were found full, and which were told so.
@@ -231,18 +206,12 @@ impl<C: Capacity> HostInterface<C> {
         HostInterface {
             config,
             link: Link::new(config.policy, false),
-            names: Names {
-                wanted: false,
-                asked: false,
-                refresh: Expiry::NEVER,
-                failures: 0,
-                before_each_round: false,
-            },
+            names: Names { wanted: false, asked: false, refresh: Expiry::NEVER, failures: 0, before_each_round: false },
             parameters: LinkParameters::DEFAULT,
             servers: TimedSet::EMPTY,
             domains: TimedSet::EMPTY,
             neighbors: Neighbors::EMPTY,
-            addresses: List::EMPTY,
+            addresses: Addresses::EMPTY,
             full: FullTables { now: 0, told: 0 },
             told_mtu: 0,
         }
@@ -261,7 +230,7 @@ impl<C: Capacity> HostInterface<C> {
 
     /// This host's addresses as they should be.
     pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
-        self.addresses.iter().filter(|row| row.wanted).map(|row| row.address)
+        self.addresses.iter()
     }
 
     /// The DNS servers learned. `NDP-13`
@@ -297,16 +266,7 @@ impl<C: Capacity> HostInterface<C> {
     /// Addresses that cannot be locators are left out.
     pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
         let before = self.link.locators.clone();
-        self.link.locators.clear();
-        let mut result = Ok(());
-        for locator in locators.iter().filter(|locator| addr::is_locator(locator.address)) {
-            if self.link.locators.iter().any(|own| own.address == locator.address) {
-                continue;
-            }
-            if let Err(full) = self.link.locators.push(*locator, Table::Locators) {
-                result = Err(full);
-            }
-        }
+        let result = self.link.replace_locators(locators);
         let same = before.len() == self.link.locators.len() && before.iter().eq(self.link.locators.iter());
         if same {
             return result;
@@ -321,8 +281,7 @@ impl<C: Capacity> HostInterface<C> {
             }
             return result;
         }
-        let brings_new =
-            self.link.locators.iter().any(|new| !before.iter().any(|old| old.address == new.address));
+        let brings_new = self.link.locators.iter().any(|new| !before.iter().any(|old| old.address == new.address));
         if brings_new {
             self.names.wanted |= self.config.resolve;
             self.names.failures = 0;
@@ -407,10 +366,10 @@ impl<C: Capacity> HostInterface<C> {
         }
         for &address in addresses {
             // ISA-25
-            if Prl::<C>::is_acceptable(address, self.link.locators()) {
-                if let Err(full) = self.list(cx.now, address, EntryOrigin::Resolved) {
-                    result = Err(full);
-                }
+            if Prl::<C>::is_acceptable(address, self.link.locators())
+                && let Err(full) = self.list(cx.now, address, EntryOrigin::Resolved)
+            {
+                result = Err(full);
             }
         }
         self.start_pending(cx.now);
@@ -487,62 +446,36 @@ impl<C: Capacity> HostInterface<C> {
     /// The addresses that should be: one link-local a locator, and one for
     /// each autonomous prefix and locator. `ISA-12 [RFC 4862 §5.3]`
     fn sync_addresses(&mut self, now: Instant) {
-        for row in self.addresses.iter_mut() {
-            row.wanted = false;
-        }
-        let link_locals =
-            self.config.link_local == LinkLocal::Always || self.link.prl.iter().next().is_some();
-        let link_local = LinkPrefix {
-            prefix: Ipv6Prefix::LINK_LOCAL,
-            preferred_until: Expiry::NEVER,
-            valid_until: Expiry::NEVER,
-        };
+        let link_locals = self.config.link_local == LinkLocal::Always || self.link.prl.iter().next().is_some();
+        let link_local =
+            LinkPrefix { prefix: Ipv6Prefix::LINK_LOCAL, preferred_until: Expiry::NEVER, valid_until: Expiry::NEVER };
         let learned = self.link.prefixes.iter().filter_map(|row| {
             let valid_until = row.valid_until().filter(|valid| !valid.is_due(now))?;
             let preferred_until = row.preferred_until().unwrap_or(Expiry::at(now));
             Some(LinkPrefix { prefix: row.prefix(), preferred_until, valid_until })
         });
-        let mut full = Ok(());
-        for prefix in link_locals.then_some(link_local).into_iter().chain(learned) {
-            for locator in self.link.locators.iter() {
-                let Some(address) = addr::address(&prefix.prefix, locator.address) else { continue };
-                let address = LearnedAddress {
-                    address,
+        let prefixes = link_locals.then_some(link_local).into_iter().chain(learned);
+        let locators = self.link.locators.as_slice();
+        let wanted = prefixes.flat_map(|prefix| {
+            locators.iter().filter_map(move |locator| {
+                Some(LearnedAddress {
+                    address: addr::address(&prefix.prefix, locator.address)?,
                     prefix_length: 64,
                     preferred_until: prefix.preferred_until,
                     valid_until: prefix.valid_until,
-                };
-                if let Some(row) = self.addresses.iter_mut().find(|row| row.address.address == address.address) {
-                    row.changed |= row.address != address;
-                    row.address = address;
-                    row.wanted = true;
-                } else if let Err(error) =
-                    self.addresses.push(AddressRow { address, wanted: true, ..AddressRow::EMPTY }, Table::Addresses)
-                {
-                    full = Err(error);
-                }
-            }
-        }
-        self.addresses.retain(|row| row.wanted || row.told);
-        if full.is_ok() {
+                })
+            })
+        });
+        let replaced = self.addresses.replace(wanted);
+        if self.full.note(replaced).is_some() {
             self.full.found_room(Table::Addresses);
         }
-        self.full.note(full);
     }
 
     /// The on-link routes that should be: one for each on-link prefix.
     fn sync_routes(&mut self, cx: &mut Context<'_, C>) {
-        while let Some((change, prefix)) = self.link.prefixes.poll_on_link() {
-            let route = Route::on_link(prefix, cx.id, Origin::OnLink);
-            match change {
-                learned::Change::Added => {
-                    self.full.note(cx.routes.insert(route));
-                }
-                learned::Change::Removed => {
-                    cx.routes.remove(&route.key());
-                }
-            }
-        }
+        let synced = self.link.sync_routes(cx);
+        self.full.note(synced);
     }
 
     /// A Router Advertisement from the router in row `slot`.
@@ -581,9 +514,8 @@ impl<C: Capacity> HostInterface<C> {
                 }
                 NdOption::Mtu(mtu) if default => {
                     // NDP-14, TUN-36 [RFC 4861 §6.3.4]: what fits the link.
-                    if self.parameters.learn_mtu(mtu, self.link.policy.mtu.interface_mtu()) {
-                        self.link.policy.link_mtu = self.parameters.mtu().unwrap_or(self.link.policy.link_mtu);
-                    }
+                    self.parameters.learn_mtu(mtu, self.link.policy.mtu.interface_mtu());
+                    self.link.policy.link_mtu = self.parameters.mtu().unwrap_or(self.link.policy.link_mtu);
                 }
                 NdOption::RecursiveDnsServers(servers) => {
                     lifetimes.note(servers.lifetime());
@@ -651,8 +583,10 @@ impl<C: Capacity> HostInterface<C> {
     ) -> Received {
         // ISA-46 [RFC 4861 §8.1]: from the first hop that is in use, whose
         // entry may be a default router (ISA-45), to a neighbour of ours.
-        let first_hop = cx.routes.lookup_on(Some(cx.id), &destination).map(|found| found.route.next_hop_for(&destination));
-        let allowed = self.link.prl.slot(outer_source).and_then(|slot| self.link.prl.row_mut(slot)).is_some_and(|r| r.default);
+        let first_hop =
+            cx.routes.lookup_on(Some(cx.id), &destination).map(|found| found.route.next_hop_for(&destination));
+        let allowed =
+            self.link.prl.slot(outer_source).and_then(|slot| self.link.prl.row_mut(slot)).is_some_and(|r| r.default);
         let reachable = addr::embedded_ipv4(&target).is_some() && self.link.is_on_link(&target);
         if first_hop != Some(received.source) || !allowed || !reachable || destination.is_multicast() {
             return Received::Drop(DropReason::RedirectRefused);
@@ -774,7 +708,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
                 self.learn(cx, slot, received.source, &ra);
                 Received::Consumed
             }
-            Message::NeighborSolicitation(_) => match answer_solicitation(&self.link, false, &received) {
+            Message::NeighborSolicitation(_) => match answer_solicitation(&self.link, cx.forwarding, &received) {
                 Ok(answer) => write_advertisement(packet, answer),
                 Err(reason) => Received::Drop(reason),
             },
@@ -907,7 +841,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
             self.names.asked = true;
             return Some(Event::ResolveRouters { link });
         }
-        if let Some((change, address)) = self.poll_address() {
+        if let Some((change, address)) = self.addresses.poll() {
             return Some(Event::Address { link, change, address });
         }
         for (_, row) in self.link.prl.rows_mut() {
@@ -957,7 +891,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
 
     fn has_event(&self) -> bool {
         (self.names.wanted && !self.names.asked)
-            || self.addresses.iter().any(|row| row.wanted != row.told || row.changed)
+            || self.addresses.has_changes()
             || self.told_mtu != self.link.policy.link_mtu
             || self.servers.has_changes()
             || self.domains.has_changes()
@@ -997,17 +931,6 @@ impl<C: Capacity> HostInterface<C> {
         for (_, row) in self.link.prl.rows_mut().filter(|(_, row)| row.address == address) {
             row.solicitation_wanted = false;
         }
-    }
-
-    fn poll_address(&mut self) -> Option<(Change, LearnedAddress)> {
-        if let Some(at) = self.addresses.iter().position(|row| row.told && !row.wanted) {
-            return self.addresses.remove(at).map(|row| (Change::Removed, row.address));
-        }
-        let row = self.addresses.iter_mut().find(|row| row.wanted && (!row.told || row.changed))?;
-        let change = if row.told { Change::Changed } else { Change::Added };
-        row.told = true;
-        row.changed = false;
-        Some((change, row.address))
     }
 }
 

@@ -5,15 +5,17 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use crate::capacity::{Capacity, List, Rows};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
+use crate::interface::Context;
 use crate::isatap::addr::{self, embedded_ipv4};
 use crate::isatap::ingress;
 use crate::isatap::prl::Prl;
 use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
-use crate::nd::learned::{LearnedPrefix, Prefixes};
+use crate::nd::learned::{self, LearnedPrefix, Prefixes};
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix, is_never_unicast};
 use crate::proto41::Flow;
 use crate::proto41::icmp::{TunnelError, TunnelErrorKind};
 use crate::proto41::mtu::{MtuMode, PathMtu, PathMtus};
+use crate::route::{Origin, Route};
 use crate::time::Instant;
 
 /// An ISATAP interface's data: who we are, who the routers are, what is
@@ -80,6 +82,35 @@ impl<C: Capacity> Link<C> {
             Ipv4Prefix::new(locator.address, locator.subnet_length).is_some_and(|subnet| subnet.contains(destination))
         };
         self.locators.iter().find(same_subnet).or_else(|| self.locators.as_slice().first()).map(|l| l.address)
+    }
+
+    /// Replaces the locators by those that can be locators, without repeats.
+    pub(crate) fn replace_locators(&mut self, locators: &[Locator]) -> Result<(), TableFull> {
+        self.locators.clear();
+        let mut result = Ok(());
+        for locator in locators.iter().filter(|locator| addr::is_locator(locator.address)) {
+            if !self.owns_ipv4(locator.address)
+                && let Err(full) = self.locators.push(*locator, Table::Locators)
+            {
+                result = Err(full);
+            }
+        }
+        result
+    }
+
+    /// Brings the on-link routes to what the prefixes say.
+    pub(crate) fn sync_routes(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
+        let mut result = Ok(());
+        while let Some((change, prefix)) = self.prefixes.poll_on_link() {
+            let route = Route::on_link(prefix, cx.id, Origin::OnLink);
+            match change {
+                learned::Change::Added => result = result.and(cx.routes.insert(route).map(|_| ())),
+                learned::Change::Removed => {
+                    cx.routes.remove(&route.key());
+                }
+            }
+        }
+        result
     }
 
     /// Whether `address` is a directed broadcast address of a subnet of ours.
@@ -166,7 +197,9 @@ impl<C: Capacity> LinkTrait for Link<C> {
     }
 
     fn is_local(&self, address: &Ipv6Addr) -> bool {
-        if !self.is_on_link(address) && !self.prefixes.iter().any(|row| row.valid_until().is_some() && row.prefix().contains(address)) {
+        if !self.is_on_link(address)
+            && !self.prefixes.iter().any(|row| row.valid_until().is_some() && row.prefix().contains(address))
+        {
             return false;
         }
         match embedded_ipv4(address) {

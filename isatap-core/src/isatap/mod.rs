@@ -29,8 +29,8 @@ pub mod host;
 pub mod ingress;
 pub mod link;
 pub mod prl;
-//pub mod router;
+pub mod router;
 
-pub use host::{Answer, HostConfig, HostInterface, ResolveFailure};
+pub use host::{Answer, HostConfig, HostInterface, LinkLocal, ResolveFailure, SolicitDestination};
 pub use link::Link;
-//pub use router::{RouterConfig, RouterInterface};
+pub use router::{PublishedPrefix, RouterConfig, RouterInterface};

@@ -3,7 +3,7 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use crate::capacity::{Capacity, Row, Rows, Array};
+use crate::capacity::{Array, Capacity, Row, Rows};
 use crate::error::{Table, TableFull};
 use crate::nd::solicit::Solicitation;
 use crate::prefix::is_never_unicast;
@@ -65,7 +65,10 @@ pub(crate) enum Timer {
     Off,
     /// An advertisement asked for this interval from that instant; the jitter
     /// is drawn at the next `handle_timeout`.
-    Draw { from: Instant, interval: Duration },
+    Draw {
+        from: Instant,
+        interval: Duration,
+    },
     At(Instant),
 }
 

@@ -154,10 +154,14 @@ pub struct Solicitor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     /// The delay is to be drawn.
-    Draw { from: Instant },
+    Draw {
+        from: Instant,
+    },
     Due(Instant),
     /// Given; no other before that.
-    Given { quiet_until: Instant },
+    Given {
+        quiet_until: Instant,
+    },
 }
 
 impl Row for Solicitor {
@@ -368,7 +372,13 @@ impl<C: Capacity> RouterInterface<C> {
     }
 
     /// Writes the advertisement. `ISA-55`
-    fn emit(&self, forwarding: bool, routes: &crate::interface::Routes<C>, id: crate::packet::LinkId, writer: &mut Writer<'_>) {
+    fn emit(
+        &self,
+        forwarding: bool,
+        routes: &crate::interface::Routes<C>,
+        id: crate::packet::LinkId,
+        writer: &mut Writer<'_>,
+    ) {
         let published = |route: &&Route| route.publish && route.link != id;
         let default = self.config.advertise_default_route
             || routes.published().filter(published).any(|route| route.prefix.is_default());
@@ -405,12 +415,8 @@ impl<C: Capacity> RouterInterface<C> {
                 RouteInformation { prefix: route.prefix, preference: route.preference, lifetime }.emit(writer);
             }
         }
-        if !self.servers.is_empty() {
-            let header = usize::from(self.config.dns_lifetime.is_zero());
-            let _ = header;
-            for server in self.servers.iter() {
-                RecursiveDnsServers::emit_list(self.config.dns_lifetime, &[server.0], writer);
-            }
+        for server in self.servers.iter() {
+            RecursiveDnsServers::emit_list(self.config.dns_lifetime, &[server.0], writer);
         }
         if !self.domains.is_empty() {
             let names = self.domains.iter().filter_map(SearchDomain::name);

@@ -13,9 +13,9 @@ use core::time::Duration;
 use bitflags::bitflags;
 
 use super::option::Options;
-use crate::route::Preference;
 use crate::error::{EmitError, Layer, ParseError, ParseErrorKind};
 use crate::packet::PacketMut;
+use crate::route::Preference;
 use crate::wire::field::{Writer, ipv6_at, u8_at, u16_at, u32_at};
 
 /// Message types. [RFC 4861 §4]

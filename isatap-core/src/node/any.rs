@@ -17,7 +17,6 @@ use crate::time::{Expiry, Instant};
 
 /// An interface of any mechanism.
 #[derive(Clone)]
-#[expect(clippy::large_enum_variant, reason = "no allocator to box with; firmware names one interface, not this")]
 pub enum AnyInterface<C: Capacity> {
     /// A link that carries IPv6 itself.
     Native(NativeLink<C>),
@@ -31,7 +30,6 @@ pub enum AnyInterface<C: Capacity> {
 
 /// A link of any mechanism, without its control machine.
 #[derive(Clone)]
-#[expect(clippy::large_enum_variant, reason = "as above")]
 pub enum AnyLink<C: Capacity> {
     /// A link that carries IPv6 itself.
     Native(NativeLink<C>),

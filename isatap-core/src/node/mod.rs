@@ -13,12 +13,12 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::capacity::{Capacity, Standard};
 use crate::datapath::{Datapath, Origin, Plan, Port, Refusal, Switches, decrement_hop_limit, execute, is_control};
-use crate::drop_reason::{Counters, DropReason};
+use crate::drop_reason::{Counters, DropReason, Tally};
 use crate::engine::{Entropy, Event, Machine, Transmit, Verdict, Via};
 use crate::error::{EmitError, TableFull};
 use crate::interface::{Context, Ids, Interface, Received};
-use crate::isatap::host::{Answer, HostConfig, HostInterface, ResolveFailure};
-use crate::link::{Admitted, Link, LinkKind, Locator, Resolution};
+use crate::isatap::{self, Answer, HostConfig, HostInterface, ResolveFailure};
+use crate::link::{Admitted, LinkKind, Locator, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::icmp::TunnelError;
 use crate::proto41::identification::Identifications;
@@ -32,6 +32,9 @@ use budget::Budget;
 
 /// A node of any mix of links.
 pub type AnyNode<C = Standard, const LINKS: usize = 4> = Node<AnyInterface<C>, C, LINKS>;
+
+/// An ISATAP host: a node with this one interface.
+pub type IsatapHost<C = Standard> = Node<isatap::HostInterface<C>, C, 1>;
 
 /// How a node behaves, whatever its links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +70,7 @@ impl Default for NodeConfig {
 pub struct Node<I, C: Capacity = Standard, const LINKS: usize = 4> {
     datapath: Datapath<I, C, LINKS>,
     identifications: Ids<C>,
-    counters: Counters,
+    counters: Counters<C::Tally>,
     budget: Budget,
     now: Instant,
     config: NodeConfig,
@@ -158,12 +161,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
 
     /// What became of packets so far.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &Counters<C::Tally> {
         &self.counters
     }
 
     /// Adds what threads counted that work on a [`snapshot`](Self::snapshot).
-    pub fn merge_counters(&mut self, counted: &Counters) {
+    pub fn merge_counters<T: Tally>(&mut self, counted: &Counters<T>) {
         self.counters.merge(counted);
     }
 
@@ -226,7 +229,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         if control && let Some(verdict) = self.control(now, link, from, &flow, packet) {
             return verdict;
         }
-        if !forwards || self.datapath.is_local(link, &flow.inner_destination) {
+        // Groups have the scope of the link here: none is forwarded.
+        let destination = &flow.inner_destination;
+        if !forwards || destination.is_multicast() || self.datapath.is_local(link, destination) {
             return self.deliver(now, link, from, packet);
         }
         self.send_on(now, Origin::Forwarded { link, outer_source: Some(flow.outer_source) }, packet)
@@ -244,7 +249,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         match self.with_interface(now, link, |interface, cx| interface.receive(cx, from, flow, packet))? {
             Received::NotControl => None,
             Received::Consumed => {
-                self.counters.consumed = self.counters.consumed.wrapping_add(1);
+                self.counters.consumed = self.counters.consumed.plus(1);
                 Some(Verdict::Consumed { link })
             }
             Received::Drop(reason) => Some(self.drop(reason)),
@@ -258,7 +263,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
                 })?;
                 Some(match sent {
                     Ok(outer) => {
-                        self.counters.consumed = self.counters.consumed.wrapping_add(1);
+                        self.counters.consumed = self.counters.consumed.plus(1);
                         Verdict::Answer { via: Via::Tunnel { link, outer }, reason: None }
                     }
                     Err(reason) => self.drop(reason),
@@ -271,7 +276,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     fn deliver(&mut self, now: Instant, link: LinkId, from: Admitted, packet: &mut PacketMut<'_>) -> Verdict {
         if self.config.answer_echo {
             if icmpv6::echo_reply_in_place(packet).is_ok() {
-                self.counters.consumed = self.counters.consumed.wrapping_add(1);
+                self.counters.consumed = self.counters.consumed.plus(1);
                 packet.set_link(Some(link));
                 return match self.answer_via(now, link, packet) {
                     Some(via) => Verdict::Answer { via, reason: None },
@@ -282,7 +287,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
                 return self.drop(DropReason::IcmpUnknown);
             }
         }
-        self.counters.delivered = self.counters.delivered.wrapping_add(1);
+        self.counters.delivered = self.counters.delivered.plus(1);
         Verdict::Deliver { link, from }
     }
 
@@ -302,7 +307,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
                     Verdict::Native { .. } => &mut self.counters.native,
                     _ => &mut self.counters.tunnelled,
                 };
-                *counter = counter.wrapping_add(1);
+                *counter = counter.plus(1);
                 verdict
             }
             Err(reason) => self.drop(reason),
@@ -373,7 +378,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
 
     /// Clamps the time and counts a packet.
     fn enter(&mut self, now: Instant) -> Instant {
-        self.counters.entered = self.counters.entered.wrapping_add(1);
+        self.counters.entered = self.counters.entered.plus(1);
         self.clamp(now)
     }
 
@@ -417,7 +422,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
         if let Some(Err(reason)) = taken {
             return self.drop(reason);
         }
-        self.counters.consumed = self.counters.consumed.wrapping_add(1);
+        self.counters.consumed = self.counters.consumed.plus(1);
         let consumed = Verdict::Consumed { link };
         let quoted = error.inner(message.as_slice()).and_then(|inner| ipv6::Header::parse_quoted(inner).ok());
         let Some(sender) = quoted.map(|header| header.source()) else { return consumed };

@@ -151,6 +151,15 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
         }
     }
 
+    /// No addresses of this prefix any more; who advertised it has taken it
+    /// back, without the two hours that an advertisement would leave.
+    pub fn forget_autonomous(&mut self, prefix: &Ipv6Prefix) {
+        for row in self.rows.iter_mut().filter(|row| row.prefix == *prefix) {
+            row.autonomous_sources = Sources::NONE;
+            (row.valid, row.preferred) = (OVER, OVER);
+        }
+    }
+
     /// All prefixes are gone: the link is.
     pub fn forget_all(&mut self) {
         for row in self.rows.iter_mut() {
