@@ -46,12 +46,15 @@ impl AddressLookup for StubClient {
         let mut links = MAX_ALIASES;
         // Each round but the last uses up at least one alias.
         for _ in 0..=MAX_ALIASES {
-            match ask_servers(&name, links, conf, deadline)? {
-                Reply::Addresses { addresses, ttl } => {
+            let reply = first_answer(conf, deadline, |server, until| {
+                ask(server, &name, links, until)
+            })?;
+            match reply {
+                Sound::Addresses { addresses, ttl } => {
                     let ttl = ttl.min(chain_ttl);
                     return Ok(Records { addresses, ttl });
                 }
-                Reply::Alias {
+                Sound::Alias {
                     target,
                     ttl,
                     links: used,
@@ -60,45 +63,44 @@ impl AddressLookup for StubClient {
                     chain_ttl = chain_ttl.min(ttl);
                     links = links.saturating_sub(used);
                 }
-                Reply::NoSuchName => return Err(Failure::NoSuchName),
-                Reply::Malformed | Reply::Truncated => return Err(Failure::BadAnswer),
-                Reply::ServerFailure => return Err(Failure::ServerFailure),
             }
         }
         Err(Failure::BadAnswer)
     }
 }
 
-/// The first useful answer. Without one: what the servers said rather than their silence.
-fn ask_servers(
-    name: &WireName,
-    links: u8,
+/// Rounds over the servers, in order, until one gives a sound answer: `ask` with its
+/// address and the time it has. [`Failure::NoSuchName`] is a sound answer too. A server
+/// that was not heard is asked again in the next round, one that failed otherwise is not.
+///
+/// Without an answer: what the servers said rather than their silence.
+pub(super) fn first_answer<T>(
     conf: &ResolvConf,
     deadline: Instant,
-) -> Result<Reply, Failure> {
-    let mut silent = conf.nameservers.clone();
+    mut ask: impl FnMut(SocketAddr, Instant) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut unheard = conf.nameservers.clone();
     let mut said = None;
     for _ in 0..conf.attempts {
-        let mut still_silent = Vec::new();
-        for server in silent {
-            let until = deadline.min(Instant::now() + conf.timeout);
-            let failure = match ask(server, name, links, until) {
-                Ok(Reply::ServerFailure) => Failure::ServerFailure,
-                Ok(Reply::Malformed | Reply::Truncated) => Failure::BadAnswer,
-                Ok(reply) => return Ok(reply),
-                Err(error) => {
-                    still_silent.push(server);
-                    match error.kind() {
-                        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Failure::Timeout,
-                        _ => Failure::Unreachable,
-                    }
-                }
+        let mut still_unheard = Vec::new();
+        for server in unheard {
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(said.unwrap_or(Failure::Timeout));
+            }
+            let failure = match ask(server, deadline.min(now + conf.timeout)) {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::NoSuchName) => return Err(Failure::NoSuchName),
+                Err(failure) => failure,
             };
+            if rank(failure) < 2 {
+                still_unheard.push(server);
+            }
             if said.is_none_or(|said| rank(failure) > rank(said)) {
                 said = Some(failure);
             }
         }
-        silent = still_silent;
+        unheard = still_unheard;
     }
     Err(said.unwrap_or(Failure::Unreachable))
 }
@@ -112,9 +114,34 @@ fn rank(failure: Failure) -> u8 {
     }
 }
 
-fn ask(server: SocketAddr, name: &WireName, links: u8, until: Instant) -> io::Result<Reply> {
-    // Past the deadline nothing more is sent.
-    remaining(until)?;
+/// A [`Reply`] that leads on.
+enum Sound {
+    Addresses {
+        addresses: Vec<Ipv4Addr>,
+        ttl: Duration,
+    },
+    Alias {
+        target: WireName,
+        ttl: Duration,
+        links: u8,
+    },
+}
+
+fn ask(server: SocketAddr, name: &WireName, links: u8, until: Instant) -> Result<Sound, Failure> {
+    let reply = exchange(server, name, links, until).map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Failure::Timeout,
+        _ => Failure::Unreachable,
+    })?;
+    match reply {
+        Reply::Addresses { addresses, ttl } => Ok(Sound::Addresses { addresses, ttl }),
+        Reply::Alias { target, ttl, links } => Ok(Sound::Alias { target, ttl, links }),
+        Reply::NoSuchName => Err(Failure::NoSuchName),
+        Reply::ServerFailure => Err(Failure::ServerFailure),
+        Reply::Malformed | Reply::Truncated => Err(Failure::BadAnswer),
+    }
+}
+
+fn exchange(server: SocketAddr, name: &WireName, links: u8, until: Instant) -> io::Result<Reply> {
     let id = random_id()?;
     let question = message::query(id, name);
     let reply = ask_udp(server, &question, until, |message| {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-    ServerOrderingStrategy,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
@@ -14,13 +13,16 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use tokio::runtime::{Builder, Runtime};
 
+use super::client::first_answer;
 use super::{AddressLookup, Failure, Name, Records, ResolvConf};
 
 /// A client of the DNS by hickory-resolver, on a runtime of its own.
 ///
 /// It gets absolute names only, caches nothing (a refresh must ask, NAM-6) and reads no
-/// files: the steps around it stay ours. A zone in a server's address
-/// (`fe80::53%eth0`) is not passed on.
+/// files: the steps around it stay ours. Limits of hickory-resolver 0.26 beside
+/// [`StubClient`](super::StubClient): a zone in a server's address (`fe80::53%eth0`) is
+/// lost, and a loop of aliases is told as [`Failure::NoSuchName`], so that it takes
+/// routers away where ISA-24 would keep them.
 #[derive(Debug)]
 pub struct HickoryClient {
     runtime: Runtime,
@@ -46,15 +48,23 @@ impl AddressLookup for HickoryClient {
         deadline: Instant,
     ) -> Result<Records, Failure> {
         let question = name.to_absolute().to_string();
-        let resolver = hickory_resolver::Resolver::builder_with_config(
-            config(&conf.nameservers),
-            TokioRuntimeProvider::default(),
-        )
-        .with_options(options(conf))
-        .build()
-        .map_err(failure)?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        // Not a plain `timeout` argument of the builder: it counts for each server and try.
+        // One resolver a server: given all of them, this version spends the whole time on
+        // a first one that keeps silent, and asks no second after an error.
+        first_answer(conf, deadline, |server, until| {
+            self.ask(&question, server, until)
+        })
+    }
+}
+
+impl HickoryClient {
+    fn ask(&self, question: &str, server: SocketAddr, until: Instant) -> Result<Records, Failure> {
+        let left = until.saturating_duration_since(Instant::now());
+        let provider = TokioRuntimeProvider::default();
+        let resolver = hickory_resolver::Resolver::builder_with_config(config(server), provider)
+            .with_options(options(left))
+            .build()
+            .map_err(failure)?;
+        // The option counts for each question of a chain of aliases, this for them all.
         let lookup = self.runtime.block_on(async {
             tokio::time::timeout(left, resolver.lookup(question, RecordType::A)).await
         });
@@ -81,33 +91,26 @@ impl AddressLookup for HickoryClient {
     }
 }
 
-fn config(nameservers: &[SocketAddr]) -> ResolverConfig {
-    let nameservers = nameservers
-        .iter()
-        .map(|server| {
-            let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()]
-                .into_iter()
-                .map(|mut connection| {
-                    connection.port = server.port();
-                    connection
-                })
-                .collect();
-            // A "no such name" of any server of the list counts.
-            NameServerConfig::new(server.ip(), true, connections)
+fn config(server: SocketAddr) -> ResolverConfig {
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()]
+        .into_iter()
+        .map(|mut connection| {
+            connection.port = server.port();
+            connection
         })
         .collect();
-    ResolverConfig::from_parts(None, Vec::new(), nameservers)
+    // A "no such name" of any server of the list counts.
+    let server = NameServerConfig::new(server.ip(), true, connections);
+    ResolverConfig::from_parts(None, Vec::new(), vec![server])
 }
 
-fn options(conf: &ResolvConf) -> ResolverOpts {
+fn options(timeout: Duration) -> ResolverOpts {
     let mut options = ResolverOpts::default();
-    options.timeout = conf.timeout;
-    options.attempts = usize::from(conf.attempts).saturating_sub(1);
+    options.timeout = timeout;
+    options.attempts = 0;
     options.edns0 = false;
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;
-    options.num_concurrent_reqs = 1;
-    options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
     options.preserve_intermediates = true;
     options
 }

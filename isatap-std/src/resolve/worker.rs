@@ -42,7 +42,7 @@ pub struct Resolver {
     wake: UnixStream,
     /// Kept open here too: the end of a stream would be readable for ever.
     #[cfg(unix)]
-    _waker: UnixStream,
+    waker: Waker,
 }
 
 impl Resolver {
@@ -69,7 +69,7 @@ impl Resolver {
         #[cfg(unix)]
         let (wake, waker) = wake_pair()?;
         #[cfg(unix)]
-        let guard = Waker(waker.try_clone()?);
+        let guard = Waker(waker.0.try_clone()?);
         let mut lookup = Lookup::with_client(settings, client);
         std::thread::Builder::new()
             .name("isatap-resolve".to_owned())
@@ -94,7 +94,7 @@ impl Resolver {
             #[cfg(unix)]
             wake,
             #[cfg(unix)]
-            _waker: waker,
+            waker,
         })
     }
 
@@ -107,8 +107,11 @@ impl Resolver {
             return false;
         }
         self.pending = true;
-        // A thread that is gone shows as an outcome.
-        let _ = self.requests.send(locators.to_vec());
+        if self.requests.send(locators.to_vec()).is_err() {
+            // The thread is gone: that is the outcome, and nobody else would tell.
+            #[cfg(unix)]
+            self.waker.wake();
+        }
         true
     }
 
@@ -168,6 +171,7 @@ impl AsFd for Resolver {
 
 /// The thread's end of the wake-up socket.
 #[cfg(unix)]
+#[derive(Debug)]
 struct Waker(UnixStream);
 
 #[cfg(unix)]
@@ -186,9 +190,9 @@ impl Drop for Waker {
 }
 
 #[cfg(unix)]
-fn wake_pair() -> io::Result<(UnixStream, UnixStream)> {
+fn wake_pair() -> io::Result<(UnixStream, Waker)> {
     let (wake, waker) = UnixStream::pair()?;
     wake.set_nonblocking(true)?;
     waker.set_nonblocking(true)?;
-    Ok((wake, waker))
+    Ok((wake, Waker(waker)))
 }
