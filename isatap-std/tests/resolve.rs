@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use isatap_std::resolve::{
-    AddressLookup, Failure, Lookup, Name, Records, ResolvConf, Resolver, Settings, StubClient,
-    Unusable,
+    AddressLookup, Failure, Lookup, Name, Records, ResolvConf, Resolver, Settings, StubClient, Unusable,
 };
 
 const NOERROR: u16 = 0x8180;
@@ -64,30 +63,15 @@ struct Record {
 }
 
 fn a(owner: &str, address: [u8; 4], ttl: u32) -> Record {
-    Record {
-        owner: owner.to_owned(),
-        kind: 1,
-        ttl,
-        data: address.to_vec(),
-    }
+    Record { owner: owner.to_owned(), kind: 1, ttl, data: address.to_vec() }
 }
 
 fn cname(owner: &str, target: &str, ttl: u32) -> Record {
-    Record {
-        owner: owner.to_owned(),
-        kind: 5,
-        ttl,
-        data: encoded(target),
-    }
+    Record { owner: owner.to_owned(), kind: 5, ttl, data: encoded(target) }
 }
 
 fn aaaa(owner: &str, ttl: u32) -> Record {
-    Record {
-        owner: owner.to_owned(),
-        kind: 28,
-        ttl,
-        data: vec![0x20; 16],
-    }
+    Record { owner: owner.to_owned(), kind: 28, ttl, data: vec![0x20; 16] }
 }
 
 fn encoded(name: &str) -> Vec<u8> {
@@ -182,10 +166,7 @@ fn clients() -> Vec<(&'static str, Box<dyn AddressLookup>)> {
     vec![
         ("stub", Box::new(StubClient::new())),
         #[cfg(feature = "hickory")]
-        (
-            "hickory",
-            Box::new(isatap_std::resolve::HickoryClient::new().unwrap()),
-        ),
+        ("hickory", Box::new(isatap_std::resolve::HickoryClient::new().unwrap())),
     ]
 }
 
@@ -207,10 +188,7 @@ fn soon() -> Instant {
 }
 
 fn records(addresses: &[[u8; 4]], ttl: u64) -> Result<Records, Failure> {
-    Ok(Records {
-        addresses: addresses.iter().map(|octets| (*octets).into()).collect(),
-        ttl: Duration::from_secs(ttl),
-    })
+    Ok(Records { addresses: addresses.iter().map(|octets| (*octets).into()).collect(), ttl: Duration::from_secs(ttl) })
 }
 
 /// Asks one server, which always answers alike, with every client.
@@ -267,10 +245,7 @@ fn isa_24_no_answer_is_a_timeout_in_bounded_time() {
         assert_eq!(ask(&mut *client, &conf), Err(Failure::Timeout), "{which}");
         let took = start.elapsed();
         assert!(took >= TIMEOUT, "{which}: {took:?}");
-        assert!(
-            took < TIMEOUT * 4 + Duration::from_secs(1),
-            "{which}: {took:?}"
-        );
+        assert!(took < TIMEOUT * 4 + Duration::from_secs(1), "{which}: {took:?}");
         // The deadline cuts all of it short.
         let start = Instant::now();
         let name: Name = "isatap.example.com.".parse().unwrap();
@@ -286,10 +261,7 @@ fn isa_24_no_answer_is_a_timeout_in_bounded_time() {
 #[test]
 fn isa_24_nobody_there_is_not_an_absence() {
     // A port that was just free: the kernel answers with an ICMP error.
-    let address = UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (which, mut client) in clients() {
         let mut conf = conf(&[]);
         conf.nameservers = vec![address];
@@ -305,14 +277,8 @@ fn isa_24_nobody_there_is_not_an_absence() {
 
 #[test]
 fn isa_24_servfail_and_refused_are_failures() {
-    each_client(
-        |q| vec![q.answer(SERVFAIL, &[])],
-        Err(Failure::ServerFailure),
-    );
-    each_client(
-        |q| vec![q.answer(REFUSED, &[])],
-        Err(Failure::ServerFailure),
-    );
+    each_client(|q| vec![q.answer(SERVFAIL, &[])], Err(Failure::ServerFailure));
+    each_client(|q| vec![q.answer(REFUSED, &[])], Err(Failure::ServerFailure));
 }
 
 #[test]
@@ -323,10 +289,7 @@ fn nam_9_nxdomain_and_an_empty_answer_are_an_absence() {
 
 #[test]
 fn nam_8_aaaa_is_ignored() {
-    each_client(
-        |q| vec![q.answer(NOERROR, &[aaaa(NAME, 60)])],
-        Err(Failure::NoSuchName),
-    );
+    each_client(|q| vec![q.answer(NOERROR, &[aaaa(NAME, 60)])], Err(Failure::NoSuchName));
     each_client(
         |q| vec![q.answer(NOERROR, &[aaaa(NAME, 5), a(NAME, [10, 0, 0, 1], 60)])],
         records(&[[10, 0, 0, 1]], 60),
@@ -335,10 +298,7 @@ fn nam_8_aaaa_is_ignored() {
 
 #[test]
 fn isa_22_a_ttl_of_zero_is_told() {
-    each_client(
-        |q| vec![q.answer(NOERROR, &[a(NAME, [10, 0, 0, 1], 0)])],
-        records(&[[10, 0, 0, 1]], 0),
-    );
+    each_client(|q| vec![q.answer(NOERROR, &[a(NAME, [10, 0, 0, 1], 0)])], records(&[[10, 0, 0, 1]], 0));
 }
 
 #[test]
@@ -387,11 +347,7 @@ fn nam_7_a_loop_of_aliases_ends_and_is_not_an_absence() {
         vec![q.answer(NOERROR, &[cname(NAME, other, 60), cname(other, NAME, 60)])]
     });
     let over_several = Server::start(|q| {
-        let target = if q.name == NAME {
-            "b.example.com"
-        } else {
-            NAME
-        };
+        let target = if q.name == NAME { "b.example.com" } else { NAME };
         vec![q.answer(NOERROR, &[cname(&q.name, target, 60)])]
     });
     for server in [&in_one_answer, &over_several] {
@@ -445,10 +401,7 @@ fn our_own_question_is_no_answer() {
 
 #[test]
 fn only_a_wrong_identification_is_no_answer() {
-    each_client(
-        |q| vec![message(q.id ^ 1, NXDOMAIN, NAME, &[])],
-        Err(Failure::Timeout),
-    );
+    each_client(|q| vec![message(q.id ^ 1, NXDOMAIN, NAME, &[])], Err(Failure::Timeout));
 }
 
 #[test]
@@ -483,11 +436,7 @@ fn five_hundred_addresses_come_by_tcp() {
     let many = || (0..500u16).map(|n| a(NAME, [10, 1, (n >> 8) as u8, n as u8], 60));
     let server = Server::start(move |q| {
         let records: Vec<Record> = many().collect();
-        vec![if q.tcp {
-            q.answer(NOERROR, &records)
-        } else {
-            q.answer(NOERROR | TRUNCATED, &records[..10])
-        }]
+        vec![if q.tcp { q.answer(NOERROR, &records) } else { q.answer(NOERROR | TRUNCATED, &records[..10]) }]
     });
     for (which, mut client) in clients() {
         let answer = ask(&mut *client, &conf(&[&server])).unwrap();
@@ -574,14 +523,8 @@ fn the_next_server_is_asked_after_silence_and_after_a_failure() {
 #[test]
 fn isa_25_unusable_addresses_of_an_answer_are_refused() {
     let server = Server::start(|q| {
-        let addresses = [
-            [127, 0, 0, 1],
-            [224, 0, 0, 1],
-            [10, 0, 0, 1],
-            [10, 0, 0, 10],
-            [0, 0, 0, 0],
-            [255, 255, 255, 255],
-        ];
+        let addresses =
+            [[127, 0, 0, 1], [224, 0, 0, 1], [10, 0, 0, 1], [10, 0, 0, 10], [0, 0, 0, 0], [255, 255, 255, 255]];
         vec![q.answer(NOERROR, &addresses.map(|address| a(NAME, address, 60)))]
     });
     for (which, client) in clients() {
@@ -592,13 +535,7 @@ fn isa_25_unusable_addresses_of_an_answer_are_refused() {
         let reasons: Vec<Unusable> = answer.refused.iter().map(|(_, reason)| *reason).collect();
         assert_eq!(
             reasons,
-            [
-                Unusable::Loopback,
-                Unusable::Multicast,
-                Unusable::Own,
-                Unusable::ThisNetwork,
-                Unusable::Broadcast
-            ],
+            [Unusable::Loopback, Unusable::Multicast, Unusable::Own, Unusable::ThisNetwork, Unusable::Broadcast],
             "{which}"
         );
     }

@@ -35,30 +35,19 @@ impl StubClient {
 }
 
 impl AddressLookup for StubClient {
-    fn addresses(
-        &mut self,
-        name: &Name,
-        conf: &ResolvConf,
-        deadline: Instant,
-    ) -> Result<Records, Failure> {
+    fn addresses(&mut self, name: &Name, conf: &ResolvConf, deadline: Instant) -> Result<Records, Failure> {
         let mut name = WireName::from(name);
         let mut chain_ttl = Duration::MAX;
         let mut links = MAX_ALIASES;
         // Each round but the last uses up at least one alias.
         for _ in 0..=MAX_ALIASES {
-            let reply = first_answer(conf, deadline, |server, until| {
-                ask(server, &name, links, until)
-            })?;
+            let reply = first_answer(conf, deadline, |server, until| ask(server, &name, links, until))?;
             match reply {
                 Sound::Addresses { addresses, ttl } => {
                     let ttl = ttl.min(chain_ttl);
                     return Ok(Records { addresses, ttl });
                 }
-                Sound::Alias {
-                    target,
-                    ttl,
-                    links: used,
-                } => {
+                Sound::Alias { target, ttl, links: used } => {
                     name = target;
                     chain_ttl = chain_ttl.min(ttl);
                     links = links.saturating_sub(used);
@@ -116,15 +105,8 @@ fn rank(failure: Failure) -> u8 {
 
 /// A [`Reply`] that leads on.
 enum Sound {
-    Addresses {
-        addresses: Vec<Ipv4Addr>,
-        ttl: Duration,
-    },
-    Alias {
-        target: WireName,
-        ttl: Duration,
-        links: u8,
-    },
+    Addresses { addresses: Vec<Ipv4Addr>, ttl: Duration },
+    Alias { target: WireName, ttl: Duration, links: u8 },
 }
 
 fn ask(server: SocketAddr, name: &WireName, links: u8, until: Instant) -> Result<Sound, Failure> {
@@ -144,9 +126,7 @@ fn ask(server: SocketAddr, name: &WireName, links: u8, until: Instant) -> Result
 fn exchange(server: SocketAddr, name: &WireName, links: u8, until: Instant) -> io::Result<Reply> {
     let id = random_id()?;
     let question = message::query(id, name);
-    let reply = ask_udp(server, &question, until, |message| {
-        message::reply(message, id, name, links)
-    })?;
+    let reply = ask_udp(server, &question, until, |message| message::reply(message, id, name, links))?;
     if reply != Reply::Truncated {
         return Ok(reply);
     }

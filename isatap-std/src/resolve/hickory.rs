@@ -4,9 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
@@ -41,18 +39,11 @@ impl HickoryClient {
 }
 
 impl AddressLookup for HickoryClient {
-    fn addresses(
-        &mut self,
-        name: &Name,
-        conf: &ResolvConf,
-        deadline: Instant,
-    ) -> Result<Records, Failure> {
+    fn addresses(&mut self, name: &Name, conf: &ResolvConf, deadline: Instant) -> Result<Records, Failure> {
         let question = name.to_absolute().to_string();
         // One resolver a server: given all of them, this version spends the whole time on
         // a first one that keeps silent, and asks no second after an error.
-        first_answer(conf, deadline, |server, until| {
-            self.ask(&question, server, until)
-        })
+        first_answer(conf, deadline, |server, until| self.ask(&question, server, until))
     }
 }
 
@@ -65,9 +56,8 @@ impl HickoryClient {
             .build()
             .map_err(failure)?;
         // The option counts for each question of a chain of aliases, this for them all.
-        let lookup = self.runtime.block_on(async {
-            tokio::time::timeout(left, resolver.lookup(question, RecordType::A)).await
-        });
+        let lookup =
+            self.runtime.block_on(async { tokio::time::timeout(left, resolver.lookup(question, RecordType::A)).await });
         let lookup = match lookup {
             Ok(lookup) => lookup.map_err(failure)?,
             Err(_elapsed) => return Err(Failure::Timeout),

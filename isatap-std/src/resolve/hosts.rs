@@ -56,10 +56,7 @@ mod tests {
             addresses(HOSTS, &"Isatap".parse().unwrap()),
             [Ipv4Addr::new(10, 0, 0, 10), Ipv4Addr::new(10, 0, 0, 1)]
         );
-        assert_eq!(
-            addresses(HOSTS, &"isatap.example.com.".parse().unwrap()),
-            [Ipv4Addr::new(10, 0, 0, 4)]
-        );
+        assert_eq!(addresses(HOSTS, &"isatap.example.com.".parse().unwrap()), [Ipv4Addr::new(10, 0, 0, 4)]);
         assert!(addresses(HOSTS, &"isata".parse().unwrap()).is_empty());
         assert!(addresses("", &"isatap".parse().unwrap()).is_empty());
     }

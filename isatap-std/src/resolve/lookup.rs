@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{
-    AddressLookup, Answer, Entry, Failure, Name, ResolvConf, Settings, Source, StubClient,
-    Unusable, candidates, devolved, hosts,
+    AddressLookup, Answer, Entry, Failure, Name, ResolvConf, Settings, Source, StubClient, Unusable, candidates,
+    devolved, hosts,
 };
 
 /// The name that RFC 5214 §9 and the Windows hosts share.
@@ -44,12 +44,7 @@ impl<D: AddressLookup> Lookup<D> {
     /// Looks up by a client of the caller's.
     #[must_use]
     pub fn with_client(settings: Settings, dns: D) -> Self {
-        Lookup {
-            settings,
-            dns,
-            earlier: HashMap::new(),
-            partial: 0,
-        }
+        Lookup { settings, dns, earlier: HashMap::new(), partial: 0 }
     }
 
     /// Resolves the whole list once, all steps from the start (NAM-6). `locators`: this
@@ -122,21 +117,13 @@ impl<D: AddressLookup> Lookup<D> {
         }
         let mut ttl = merged.ttl;
         if failure.keeps_routers() {
-            let retry = FIRST_RETRY
-                .saturating_mul(1 << self.partial.min(16))
-                .min(LAST_RETRY);
+            let retry = FIRST_RETRY.saturating_mul(1 << self.partial.min(16)).min(LAST_RETRY);
             self.partial = self.partial.saturating_add(1);
             ttl = Some(ttl.map_or(retry, |ttl| ttl.min(retry)));
         } else {
             self.partial = 0;
         }
-        Ok(Answer {
-            addresses: merged.addresses,
-            ttl,
-            sources: merged.sources,
-            refused,
-            unresolved: merged.unresolved,
-        })
+        Ok(Answer { addresses: merged.addresses, ttl, sources: merged.sources, refused, unresolved: merged.unresolved })
     }
 }
 
@@ -217,11 +204,7 @@ impl System {
                 conf.search = devolved(&conf.search);
             }
         }
-        System {
-            hosts: read(&settings.hosts_file),
-            conf,
-            host_name: host_name.to_owned(),
-        }
+        System { hosts: read(&settings.hosts_file), conf, host_name: host_name.to_owned() }
     }
 }
 
@@ -258,9 +241,7 @@ impl<D: AddressLookup> Steps<'_, D> {
         let mut result = self.local_host_name().or_else(|_| self.listed(&key));
         if let (Err(failure), true) = (&result, self.settings.legacy_name) {
             let failure = *failure;
-            result = self
-                .listed(&known_name(LEGACY_NAME))
-                .map_err(|legacy| legacy.max(failure));
+            result = self.listed(&known_name(LEGACY_NAME)).map_err(|legacy| legacy.max(failure));
         }
         (key, result)
     }
@@ -271,11 +252,7 @@ impl<D: AddressLookup> Steps<'_, D> {
         if !self.settings.steps.local_host_name || !label.eq_ignore_ascii_case(NAME) {
             return Err(Failure::NoSuchName);
         }
-        Ok(Found {
-            addresses: self.usable(self.locators.to_vec())?,
-            ttl: None,
-            source: Source::LocalHostName,
-        })
+        Ok(Found { addresses: self.usable(self.locators.to_vec())?, ttl: None, source: Source::LocalHostName })
     }
 
     /// Steps 2 and 3, those of a name in a manual list (NAM-2).
@@ -302,11 +279,7 @@ impl<D: AddressLookup> Steps<'_, D> {
                 break;
             }
         }
-        Ok(Found {
-            addresses: self.usable(listed)?,
-            ttl: None,
-            source: Source::HostsFile,
-        })
+        Ok(Found { addresses: self.usable(listed)?, ttl: None, source: Source::HostsFile })
     }
 
     /// Step 3: the first candidate with a usable address.
@@ -346,11 +319,7 @@ impl<D: AddressLookup> Steps<'_, D> {
         if addresses.is_empty() {
             return Err(Failure::NoSuchName);
         }
-        let own = if self.settings.own_addresses {
-            &[]
-        } else {
-            self.locators
-        };
+        let own = if self.settings.own_addresses { &[] } else { self.locators };
         let mut seen = HashSet::new();
         let mut usable = Vec::new();
         for address in addresses {
@@ -401,12 +370,7 @@ mod tests {
     }
 
     impl AddressLookup for Zone {
-        fn addresses(
-            &mut self,
-            name: &Name,
-            _: &ResolvConf,
-            _: Instant,
-        ) -> Result<Records, Failure> {
+        fn addresses(&mut self, name: &Name, _: &ResolvConf, _: Instant) -> Result<Records, Failure> {
             assert!(name.is_absolute());
             self.asked.push(name.to_string());
             let answer = self.names.get(name.as_str()).cloned();
@@ -463,33 +427,20 @@ mod tests {
 
     #[test]
     fn nam_1_the_steps_are_taken_in_order_and_the_first_hit_ends_them() {
-        let files = Files::new(
-            "10.0.0.2 isatap\n",
-            "search example.com\n",
-            "ISATAP.example.com\n",
-        );
+        let files = Files::new("10.0.0.2 isatap\n", "search example.com\n", "ISATAP.example.com\n");
         let mut settings = files.settings(&[]);
         settings.own_addresses = true;
         let locators = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
         let resolve = |steps: Switches| {
-            let settings = Settings {
-                steps,
-                ..settings.clone()
-            };
+            let settings = Settings { steps, ..settings.clone() };
             let mut lookup = Lookup::with_client(settings, Zone::default());
             lookup.dns.has("isatap.example.com", &[ROUTER], 60);
             let answer = lookup.resolve(&locators);
-            (
-                answer.map(|a| (a.addresses, a.ttl, a.sources)),
-                lookup.dns.asked,
-            )
+            (answer.map(|a| (a.addresses, a.ttl, a.sources)), lookup.dns.asked)
         };
         let mut steps = Switches::default();
         let (answer, asked) = resolve(steps);
-        assert_eq!(
-            answer,
-            Ok((locators.to_vec(), None, vec![Source::LocalHostName]))
-        );
+        assert_eq!(answer, Ok((locators.to_vec(), None, vec![Source::LocalHostName])));
         assert!(asked.is_empty());
 
         steps.local_host_name = false;
@@ -511,11 +462,7 @@ mod tests {
 
     #[test]
     fn nam_1_a_step_without_a_usable_address_is_no_hit() {
-        let files = Files::new(
-            "127.0.0.1 isatap\n224.0.0.1 isatap\n",
-            "search example.com\n",
-            "isatap\n",
-        );
+        let files = Files::new("127.0.0.1 isatap\n224.0.0.1 isatap\n", "search example.com\n", "isatap\n");
         let mut lookup = files.lookup(&[]);
         lookup.dns.has("isatap.example.com", &[ROUTER], 60);
         // Called `isatap`, but a host: its own address is no router (ISA-25).
@@ -540,25 +487,13 @@ mod tests {
             // The host's name counts for the automatic list only.
             "isatap\n",
         );
-        let mut lookup = files.lookup(&[
-            "10.0.0.10",
-            "isatap",
-            "gateway",
-            "da.example.net",
-            "10.0.0.1",
-        ]);
+        let mut lookup = files.lookup(&["10.0.0.10", "isatap", "gateway", "da.example.net", "10.0.0.1"]);
         lookup.dns.has("isatap.example.com", &[ROUTER, OTHER], 300);
-        lookup
-            .dns
-            .has("da.example.net", &[Ipv4Addr::new(10, 0, 0, 4)], 60);
+        lookup.dns.has("da.example.net", &[Ipv4Addr::new(10, 0, 0, 4)], 60);
         let answer = lookup.resolve(&[Ipv4Addr::new(192, 0, 2, 1)]).unwrap();
         let expected: Vec<Ipv4Addr> = [10, 1, 3, 4].map(|n| [10, 0, 0, n].into()).to_vec();
         assert_eq!(answer.addresses, expected);
-        assert_eq!(
-            answer.ttl,
-            Some(Duration::from_secs(60)),
-            "ISA-22: the smallest"
-        );
+        assert_eq!(answer.ttl, Some(Duration::from_secs(60)), "ISA-22: the smallest");
         assert_eq!(answer.sources.len(), 5);
         assert!(answer.unresolved.is_empty());
     }
@@ -574,18 +509,11 @@ mod tests {
         assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER]);
         assert_eq!(
             lookup.dns.asked,
-            [
-                "isatap.example.com.",
-                "isatap.example.net.",
-                "_isatap.example.com.",
-                "_isatap.example.net."
-            ]
+            ["isatap.example.com.", "isatap.example.net.", "_isatap.example.com.", "_isatap.example.net."]
         );
         // What one name failed at is not forgotten for the other's absence.
         lookup.dns = Zone::default();
-        lookup
-            .dns
-            .fails("isatap.example.com", Failure::ServerFailure);
+        lookup.dns.fails("isatap.example.com", Failure::ServerFailure);
         assert_eq!(lookup.resolve(&[]), Err(Failure::ServerFailure));
     }
 
@@ -620,10 +548,7 @@ mod tests {
         lookup.settings.devolution = true;
         lookup.dns.asked.clear();
         assert_eq!(lookup.resolve(&[]), Err(Failure::NoSuchName));
-        assert_eq!(
-            lookup.dns.asked,
-            ["isatap.corp.example.com.", "isatap.example.com."]
-        );
+        assert_eq!(lookup.dns.asked, ["isatap.corp.example.com.", "isatap.example.com."]);
         lookup.settings.search = Some(vec!["example.org".parse().unwrap()]);
         lookup.settings.devolution = false;
         lookup.dns.asked.clear();
@@ -633,11 +558,7 @@ mod tests {
 
     #[test]
     fn a_whole_name_in_the_hosts_file_counts_too() {
-        let files = Files::new(
-            "10.0.0.1 isatap.example.net\n",
-            "search example.com example.net\n",
-            "",
-        );
+        let files = Files::new("10.0.0.1 isatap.example.net\n", "search example.com example.net\n", "");
         let mut lookup = files.lookup(&[]);
         lookup.dns.has("isatap.example.com", &[OTHER], 60);
         assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER]);
@@ -647,9 +568,7 @@ mod tests {
     fn isa_24_one_suffix_that_fails_is_not_an_absence() {
         let files = site();
         let mut lookup = files.lookup(&[]);
-        lookup
-            .dns
-            .fails("isatap.example.com", Failure::ServerFailure);
+        lookup.dns.fails("isatap.example.com", Failure::ServerFailure);
         let failure = lookup.resolve(&[]).unwrap_err();
         assert_eq!(failure, Failure::ServerFailure);
         assert!(failure.keeps_routers());
@@ -707,9 +626,7 @@ mod tests {
         lookup.dns.has("gateway.example.com", &[OTHER], 3600);
         assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER, OTHER]);
         lookup.dns.fails("isatap.example.com", Failure::Timeout);
-        lookup
-            .dns
-            .fails("gateway.example.com", Failure::ServerFailure);
+        lookup.dns.fails("gateway.example.com", Failure::ServerFailure);
         assert_eq!(lookup.resolve(&[]), Err(Failure::ServerFailure));
         // Now the absence of one is certain: its router goes, the other's stays.
         lookup.dns.names.remove("gateway.example.com");
@@ -765,9 +682,7 @@ mod tests {
     fn nam_50_duplicates_are_harmless_and_an_empty_answer_is_no_answer() {
         let files = site();
         let mut lookup = files.lookup(&[]);
-        lookup
-            .dns
-            .has("isatap.example.com", &[ROUTER, OTHER, ROUTER], 60);
+        lookup.dns.has("isatap.example.com", &[ROUTER, OTHER, ROUTER], 60);
         assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER, OTHER]);
         lookup.dns.fails("isatap.example.com", Failure::Timeout);
         assert!(lookup.resolve(&[]).unwrap_err().keeps_routers());

@@ -64,10 +64,7 @@ pub(super) fn query(id: u16, name: &WireName) -> Vec<u8> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     /// NAM-5, NAM-7: addresses, and the smallest TTL of the chain that led to them.
-    Addresses {
-        addresses: Vec<Ipv4Addr>,
-        ttl: Duration,
-    },
+    Addresses { addresses: Vec<Ipv4Addr>, ttl: Duration },
     /// The chain ends in a name of which this answer holds no address.
     Alias {
         target: WireName,
@@ -105,11 +102,7 @@ pub(super) fn reply(message: &[u8], id: u16, name: &WireName, links: u8) -> Opti
     if questions == 0 && rcode != RCODE_NO_ERROR && rcode != RCODE_NAME_ERROR {
         return Some(Reply::ServerFailure);
     }
-    if questions != 1
-        || reader.name()? != *name
-        || reader.u16()? != TYPE_A
-        || reader.u16()? != CLASS_IN
-    {
+    if questions != 1 || reader.name()? != *name || reader.u16()? != TYPE_A || reader.u16()? != CLASS_IN {
         return None;
     }
     match rcode {
@@ -150,10 +143,7 @@ fn follow(name: &WireName, records: &[Record], links: u8) -> Reply {
             }
         }
         if !addresses.is_empty() {
-            return Reply::Addresses {
-                addresses,
-                ttl: Duration::from_secs(shortest.into()),
-            };
+            return Reply::Addresses { addresses, ttl: Duration::from_secs(shortest.into()) };
         }
         match alias {
             Some((target, alias_ttl)) => {
@@ -162,11 +152,7 @@ fn follow(name: &WireName, records: &[Record], links: u8) -> Reply {
             }
             None if link == 0 => return Reply::NoSuchName,
             None => {
-                return Reply::Alias {
-                    target: owner.clone(),
-                    ttl: Duration::from_secs(ttl.into()),
-                    links: link,
-                };
+                return Reply::Alias { target: owner.clone(), ttl: Duration::from_secs(ttl.into()), links: link };
             }
         }
     }
@@ -280,10 +266,7 @@ mod tests {
     fn hex(text: &str) -> Vec<u8> {
         let digits: String = text.split_whitespace().collect();
         assert_eq!(digits.len() % 2, 0);
-        (0..digits.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
-            .collect()
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
     }
 
     fn isatap() -> WireName {
@@ -324,19 +307,13 @@ mod tests {
     #[test]
     fn nam_5_addresses_come_with_the_smallest_ttl() {
         let two = "c00c 0001 0001 00000e10 0004 0a000001 c00c 0001 0001 0000001e 0004 0a00000a";
-        assert_eq!(
-            read(&answer("8180", "0002", two)),
-            addresses(&[[10, 0, 0, 1], [10, 0, 0, 10]], 30)
-        );
+        assert_eq!(read(&answer("8180", "0002", two)), addresses(&[[10, 0, 0, 1], [10, 0, 0, 10]], 30));
     }
 
     #[test]
     fn nam_5_a_negative_ttl_is_zero() {
         let record = "c00c 0001 0001 80000001 0004 0a000001";
-        assert_eq!(
-            read(&answer("8180", "0001", record)),
-            addresses(&[[10, 0, 0, 1]], 0)
-        );
+        assert_eq!(read(&answer("8180", "0001", record)), addresses(&[[10, 0, 0, 1]], 0));
     }
 
     #[test]
@@ -345,10 +322,7 @@ mod tests {
         // in mixed case; c013 is "example.com" of the question.
         let chain = "09 44412d495341544150 c013 0001 0001 00000e10 0004 0a000001
                      c00c 0005 0001 0000003c 000c 09 64612d697361746170 c013";
-        assert_eq!(
-            read(&answer("8180", "0002", chain)),
-            addresses(&[[10, 0, 0, 1]], 60)
-        );
+        assert_eq!(read(&answer("8180", "0002", chain)), addresses(&[[10, 0, 0, 1]], 60));
     }
 
     #[test]
@@ -357,11 +331,7 @@ mod tests {
         let target = WireName::from(&"da-isatap.example.com".parse::<Name>().unwrap());
         assert_eq!(
             read(&answer("8180", "0001", chain)),
-            Some(Reply::Alias {
-                target,
-                ttl: Duration::from_secs(60),
-                links: 1
-            })
+            Some(Reply::Alias { target, ttl: Duration::from_secs(60), links: 1 })
         );
     }
 
@@ -374,10 +344,7 @@ mod tests {
 
     #[test]
     fn nam_7_eight_aliases_are_followed_and_nine_are_not() {
-        for (links, expected) in [
-            (8, addresses(&[[10, 0, 0, 1]], 5)),
-            (9, Some(Reply::Malformed)),
-        ] {
+        for (links, expected) in [(8, addresses(&[[10, 0, 0, 1]], 5)), (9, Some(Reply::Malformed))] {
             // x0 is the name asked for; x1, x2 … are "b", "c" … under the root.
             let mut records = String::new();
             for link in 0..links {
@@ -388,10 +355,7 @@ mod tests {
                 let target = 0x61 + link + 1;
                 records += &format!("{owner} 0005 0001 00000005 0003 01 {target:02x} 00 ");
             }
-            records += &format!(
-                "01 {:02x} 00 0001 0001 00000e10 0004 0a000001",
-                0x61 + links
-            );
+            records += &format!("01 {:02x} 00 0001 0001 00000e10 0004 0a000001", 0x61 + links);
             let count = format!("{:04x}", links + 1);
             assert_eq!(read(&answer("8180", &count, &records)), expected, "{links}");
         }
@@ -404,41 +368,23 @@ mod tests {
                        c00c 0001 0003 00000001 0004 0a0000fd
                        c00c 0010 0001 00000001 0000
                        c00c 0001 0001 00000e10 0004 0a000001";
-        assert_eq!(
-            read(&answer("8180", "0005", records)),
-            addresses(&[[10, 0, 0, 1]], 3600)
-        );
+        assert_eq!(read(&answer("8180", "0005", records)), addresses(&[[10, 0, 0, 1]], 3600));
         let only_aaaa = "c00c 001c 0001 0000001e 0010 20010db8000000000000000000000001";
-        assert_eq!(
-            read(&answer("8180", "0001", only_aaaa)),
-            Some(Reply::NoSuchName)
-        );
+        assert_eq!(read(&answer("8180", "0001", only_aaaa)), Some(Reply::NoSuchName));
     }
 
     #[test]
     fn isa_24_no_such_name_and_failure_are_told_apart() {
-        assert_eq!(
-            read(&answer("8183", "0000", "")),
-            Some(Reply::NoSuchName),
-            "NXDOMAIN"
-        );
-        assert_eq!(
-            read(&answer("8180", "0000", "")),
-            Some(Reply::NoSuchName),
-            "an empty answer"
-        );
+        assert_eq!(read(&answer("8183", "0000", "")), Some(Reply::NoSuchName), "NXDOMAIN");
+        assert_eq!(read(&answer("8180", "0000", "")), Some(Reply::NoSuchName), "an empty answer");
         assert_eq!(
             read(&answer("8500", "0000", "")),
             Some(Reply::NoSuchName),
             "an empty answer of the zone's own server"
         );
-        for (flags, what) in [
-            ("8181", "FORMERR"),
-            ("8182", "SERVFAIL"),
-            ("8184", "NOTIMP"),
-            ("8185", "REFUSED"),
-            ("8100", "a referral"),
-        ] {
+        for (flags, what) in
+            [("8181", "FORMERR"), ("8182", "SERVFAIL"), ("8184", "NOTIMP"), ("8185", "REFUSED"), ("8100", "a referral")]
+        {
             let expected = Some(Reply::ServerFailure);
             assert_eq!(read(&answer(flags, "0000", "")), expected, "{what}");
         }
@@ -450,10 +396,7 @@ mod tests {
     #[test]
     fn nam_7_truncated_is_told() {
         let record = "c00c 0001 0001 0000001e 0004 0a000001";
-        assert_eq!(
-            read(&answer("8380", "0001", record)),
-            Some(Reply::Truncated)
-        );
+        assert_eq!(read(&answer("8380", "0001", record)), Some(Reply::Truncated));
     }
 
     #[test]
@@ -466,11 +409,7 @@ mod tests {
         assert_eq!(reply(&good, 0x1234, &other, MAX_ALIASES), None, "name");
         assert_eq!(read(&query(0x1234, &isatap())), None, "our own question");
         assert_eq!(read(&answer("a980", "0001", record)), None, "opcode 5");
-        for (at, value, what) in [
-            (33, 0x1c, "type AAAA"),
-            (35, 3, "class CH"),
-            (5, 2, "QDCOUNT"),
-        ] {
+        for (at, value, what) in [(33, 0x1c, "type AAAA"), (35, 3, "class CH"), (5, 2, "QDCOUNT")] {
             let mut changed = good.clone();
             changed[at] = value;
             assert_eq!(read(&changed), None, "{what}");

@@ -93,11 +93,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let hosts_file = if cfg!(windows) {
-            r"C:\Windows\System32\drivers\etc\hosts"
-        } else {
-            "/etc/hosts"
-        };
+        let hosts_file = if cfg!(windows) { r"C:\Windows\System32\drivers\etc\hosts" } else { "/etc/hosts" };
         Settings {
             routers: Vec::new(),
             steps: Steps::default(),
@@ -128,11 +124,7 @@ pub struct Steps {
 
 impl Default for Steps {
     fn default() -> Self {
-        Steps {
-            local_host_name: true,
-            hosts_file: true,
-            dns: true,
-        }
+        Steps { local_host_name: true, hosts_file: true, dns: true }
     }
 }
 
@@ -333,21 +325,11 @@ pub trait AddressLookup: Send {
     ///
     /// [`Failure::NoSuchName`] if a server said so or had no A record; any other
     /// [`Failure`] if no server gave a sound answer.
-    fn addresses(
-        &mut self,
-        name: &Name,
-        conf: &ResolvConf,
-        deadline: Instant,
-    ) -> Result<Records, Failure>;
+    fn addresses(&mut self, name: &Name, conf: &ResolvConf, deadline: Instant) -> Result<Records, Failure>;
 }
 
 impl<T: AddressLookup + ?Sized> AddressLookup for Box<T> {
-    fn addresses(
-        &mut self,
-        name: &Name,
-        conf: &ResolvConf,
-        deadline: Instant,
-    ) -> Result<Records, Failure> {
+    fn addresses(&mut self, name: &Name, conf: &ResolvConf, deadline: Instant) -> Result<Records, Failure> {
         (**self).addresses(name, conf, deadline)
     }
 }

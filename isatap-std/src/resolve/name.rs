@@ -48,37 +48,26 @@ impl Name {
     /// The same name marked as absolute.
     #[must_use]
     pub fn to_absolute(&self) -> Name {
-        Name {
-            text: self.text.clone(),
-            absolute: true,
-        }
+        Name { text: self.text.clone(), absolute: true }
     }
 
     /// `self` in front of `suffix`, absolute; `None` when that is longer than 255 octets.
     #[must_use]
     pub fn with_suffix(&self, suffix: &Name) -> Option<Name> {
         let text = format!("{}.{}", self.text, suffix.text);
-        (text.len() + 2 <= MAX_NAME_OCTETS).then_some(Name {
-            text,
-            absolute: true,
-        })
+        (text.len() + 2 <= MAX_NAME_OCTETS).then_some(Name { text, absolute: true })
     }
 
     /// The name without its left-most label; `None` for a single label.
     #[must_use]
     pub fn parent(&self) -> Option<Name> {
         let (_, rest) = self.text.split_once('.')?;
-        Some(Name {
-            text: rest.to_owned(),
-            absolute: self.absolute,
-        })
+        Some(Name { text: rest.to_owned(), absolute: self.absolute })
     }
 
     /// Whether `text`, with or without a trailing dot and in any case, is this name.
     pub(super) fn matches(&self, text: &str) -> bool {
-        text.strip_suffix('.')
-            .unwrap_or(text)
-            .eq_ignore_ascii_case(&self.text)
+        text.strip_suffix('.').unwrap_or(text).eq_ignore_ascii_case(&self.text)
     }
 }
 
@@ -108,10 +97,7 @@ impl FromStr for Name {
         if let Some(offset) = labels.bytes().position(|byte| !byte.is_ascii_graphic()) {
             return Err(NameError::Character { offset });
         }
-        Ok(Name {
-            text: labels.to_ascii_lowercase(),
-            absolute,
-        })
+        Ok(Name { text: labels.to_ascii_lowercase(), absolute })
     }
 }
 
@@ -211,9 +197,7 @@ pub enum EntryError {
 impl fmt::Display for EntryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            EntryError::Address => {
-                f.write_str("expected an IPv4 address of four decimal numbers up to 255")
-            }
+            EntryError::Address => f.write_str("expected an IPv4 address of four decimal numbers up to 255"),
             EntryError::Ipv6 => f.write_str("expected an IPv4 address or a name, found a colon"),
             EntryError::Name(error) => error.fmt(f),
         }
@@ -244,10 +228,7 @@ mod tests {
         let longest = format!("{label}.{label}.{label}.{}", "b".repeat(61));
         assert_eq!(longest.len(), 253);
         assert!(longest.parse::<Name>().is_ok());
-        assert_eq!(
-            format!("{longest}b").parse::<Name>(),
-            Err(NameError::TooLong)
-        );
+        assert_eq!(format!("{longest}b").parse::<Name>(), Err(NameError::TooLong));
         for (text, error) in [
             ("", NameError::Empty),
             (".", NameError::Empty),
@@ -273,17 +254,11 @@ mod tests {
 
     #[test]
     fn nam_2_an_entry_is_an_address_or_a_name() {
-        assert_eq!(
-            "10.0.0.1".parse(),
-            Ok(Entry::Address(Ipv4Addr::new(10, 0, 0, 1)))
-        );
+        assert_eq!("10.0.0.1".parse(), Ok(Entry::Address(Ipv4Addr::new(10, 0, 0, 1))));
         assert_eq!("isatap".parse(), Ok(Entry::Name("isatap".parse().unwrap())));
         assert_eq!("10.0.0.256".parse::<Entry>(), Err(EntryError::Address));
         assert_eq!("10.0.0".parse::<Entry>(), Err(EntryError::Address));
         assert_eq!("fe80::1".parse::<Entry>(), Err(EntryError::Ipv6));
-        assert_eq!(
-            "a..b".parse::<Entry>(),
-            Err(EntryError::Name(NameError::EmptyLabel))
-        );
+        assert_eq!("a..b".parse::<Entry>(), Err(EntryError::Name(NameError::EmptyLabel)));
     }
 }

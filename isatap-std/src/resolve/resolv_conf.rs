@@ -121,11 +121,7 @@ fn interface_index(interface: &str) -> Option<u32> {
     if interface.contains(['/', '.']) {
         return None;
     }
-    std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex"))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+    std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex")).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -142,10 +138,7 @@ mod tests {
              sortlist 10.0.0.0\nlookup file bind\n",
         );
         let servers: Vec<String> = conf.nameservers.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            servers,
-            ["192.0.2.53:53", "[2001:db8::53]:53", "[fe80::53%7]:53"]
-        );
+        assert_eq!(servers, ["192.0.2.53:53", "[2001:db8::53]:53", "[fe80::53%7]:53"]);
         let search: Vec<&str> = conf.search.iter().map(Name::as_str).collect();
         assert_eq!(search, ["corp.example.com", "example.com"]);
         assert_eq!(conf.ndots, 2);

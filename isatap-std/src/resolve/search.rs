@@ -105,15 +105,7 @@ mod tests {
     #[test]
     fn nam_10_devolution_goes_down_to_two_labels() {
         let got = devolved(&names(&["a.b.example.com", "example.net", "example.com"]));
-        assert_eq!(
-            texts(&got),
-            [
-                "a.b.example.com",
-                "b.example.com",
-                "example.com",
-                "example.net"
-            ]
-        );
+        assert_eq!(texts(&got), ["a.b.example.com", "b.example.com", "example.com", "example.net"]);
         assert_eq!(texts(&devolved(&names(&["lan"]))), ["lan"]);
         assert!(devolved(&[]).is_empty());
     }

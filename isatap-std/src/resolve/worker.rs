@@ -60,10 +60,7 @@ impl Resolver {
     /// # Errors
     ///
     /// The thread or its wake-up socket cannot be made.
-    pub fn with_client(
-        settings: Settings,
-        client: impl AddressLookup + 'static,
-    ) -> io::Result<Self> {
+    pub fn with_client(settings: Settings, client: impl AddressLookup + 'static) -> io::Result<Self> {
         let (requests, wanted) = mpsc::channel::<Vec<Ipv4Addr>>();
         let (answered, outcomes) = mpsc::channel();
         #[cfg(unix)]
@@ -71,22 +68,20 @@ impl Resolver {
         #[cfg(unix)]
         let guard = Waker(waker.0.try_clone()?);
         let mut lookup = Lookup::with_client(settings, client);
-        std::thread::Builder::new()
-            .name("isatap-resolve".to_owned())
-            .spawn(move || {
-                // Declared first, so dropped last: a panic wakes the loop as well, and
-                // by then the channel tells it.
-                #[cfg(unix)]
-                let waker = guard;
-                let answered = answered;
-                while let Ok(locators) = wanted.recv() {
-                    if answered.send(lookup.resolve(&locators)).is_err() {
-                        break;
-                    }
-                    #[cfg(unix)]
-                    waker.wake();
+        std::thread::Builder::new().name("isatap-resolve".to_owned()).spawn(move || {
+            // Declared first, so dropped last: a panic wakes the loop as well, and
+            // by then the channel tells it.
+            #[cfg(unix)]
+            let waker = guard;
+            let answered = answered;
+            while let Ok(locators) = wanted.recv() {
+                if answered.send(lookup.resolve(&locators)).is_err() {
+                    break;
                 }
-            })?;
+                #[cfg(unix)]
+                waker.wake();
+            }
+        })?;
         Ok(Resolver {
             requests,
             outcomes,
