@@ -18,7 +18,7 @@ const NXDOMAIN: u16 = 0x8183;
 const REFUSED: u16 = 0x8185;
 const TRUNCATED: u16 = 0x0200;
 const NAME: &str = "isatap.example.com";
-/// Longer than any answer on the loopback takes, short enough to wait for.
+/// For servers that will not answer: short enough to wait for.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
 /// One question as the server saw it.
@@ -173,8 +173,15 @@ fn clients() -> Vec<(&'static str, Box<dyn AddressLookup>)> {
 fn conf(servers: &[&Server]) -> ResolvConf {
     let mut conf = ResolvConf::default();
     conf.nameservers = servers.iter().map(|server| server.address).collect();
-    conf.timeout = TIMEOUT;
+    conf.timeout = Duration::from_secs(5);
     conf.attempts = 1;
+    conf
+}
+
+/// The same for servers of which one is silent.
+fn impatient(servers: &[&Server]) -> ResolvConf {
+    let mut conf = conf(servers);
+    conf.timeout = TIMEOUT;
     conf
 }
 
@@ -239,23 +246,29 @@ fn sec_14_identification_and_port_change_with_each_question() {
 fn isa_24_no_answer_is_a_timeout_in_bounded_time() {
     let (one, two) = (Server::silent(), Server::silent());
     for (which, mut client) in clients() {
-        let mut conf = conf(&[&one, &two]);
+        let mut conf = impatient(&[&one, &two]);
         conf.attempts = 2;
         let start = Instant::now();
         assert_eq!(ask(&mut *client, &conf), Err(Failure::Timeout), "{which}");
         let took = start.elapsed();
         assert!(took >= TIMEOUT, "{which}: {took:?}");
         assert!(took < TIMEOUT * 4 + Duration::from_secs(1), "{which}: {took:?}");
-        // The deadline cuts all of it short.
+        // The deadline cuts a longer timeout short.
+        conf.timeout = Duration::from_secs(5);
         let start = Instant::now();
         let name: Name = "isatap.example.com.".parse().unwrap();
-        let answer = client.addresses(&name, &conf, start + TIMEOUT / 3);
+        let answer = client.addresses(&name, &conf, start + TIMEOUT);
         assert_eq!(answer, Err(Failure::Timeout), "{which}");
-        assert!(start.elapsed() < TIMEOUT, "{which}");
+        assert!(start.elapsed() < TIMEOUT * 5, "{which}");
+        // Past the deadline nobody is asked.
+        let asked = one.questions().len() + two.questions().len();
+        let answer = client.addresses(&name, &conf, Instant::now());
+        assert_eq!(answer, Err(Failure::Timeout), "{which}");
+        assert_eq!(one.questions().len() + two.questions().len(), asked);
     }
     // Two rounds over two servers, then one try that the deadline cut.
-    let stub_asked = one.questions().len() + two.questions().len();
-    assert!(stub_asked >= 5, "{stub_asked}");
+    assert!(one.questions().len() >= 3);
+    assert!(two.questions().len() >= 2);
 }
 
 #[test]
@@ -265,12 +278,11 @@ fn isa_24_nobody_there_is_not_an_absence() {
     for (which, mut client) in clients() {
         let mut conf = conf(&[]);
         conf.nameservers = vec![address];
-        let start = Instant::now();
+        conf.timeout = TIMEOUT;
         let failure = ask(&mut *client, &conf).unwrap_err();
         assert!(failure.keeps_routers(), "{which}: {failure:?}");
         if which == "stub" {
             assert_eq!(failure, Failure::Unreachable);
-            assert!(start.elapsed() < TIMEOUT, "known at once");
         }
     }
 }
@@ -318,8 +330,8 @@ fn nam_7_an_alias_is_followed_over_several_answers() {
     each_client(
         |q| {
             let record = match q.name.as_str() {
-                NAME => cname(NAME, "b.example.com", 300),
-                "b.example.com" => cname("b.example.com", "c.example.net", 30),
+                NAME => cname(NAME, "b.example.com", 30),
+                "b.example.com" => cname("b.example.com", "c.example.net", 300),
                 name => a(name, [10, 0, 0, 1], 3600),
             };
             vec![q.answer(NOERROR, &[record])]
@@ -365,6 +377,21 @@ fn nam_7_a_loop_of_aliases_ends_and_is_not_an_absence() {
 }
 
 #[test]
+fn nam_7_the_limit_of_eight_holds_over_all_answers() {
+    // Each answer holds five aliases of a chain without end.
+    let server = Server::start(|q| {
+        let first = q.name.split('.').next().unwrap();
+        let first: u32 = first.strip_prefix('n').map_or(0, |n| n.parse().unwrap());
+        let name = |n: u32| if n == 0 { NAME.to_owned() } else { format!("n{n}.example.com") };
+        let chain: Vec<Record> = (first..first + 5).map(|n| cname(&name(n), &name(n + 1), 60)).collect();
+        vec![q.answer(NOERROR, &chain)]
+    });
+    let answer = ask(&mut StubClient::new(), &conf(&[&server]));
+    assert_eq!(answer, Err(Failure::BadAnswer));
+    assert_eq!(server.questions().len(), 2);
+}
+
+#[test]
 fn answers_that_are_not_ours_are_passed_over() {
     each_client(
         |q| {
@@ -401,7 +428,11 @@ fn our_own_question_is_no_answer() {
 
 #[test]
 fn only_a_wrong_identification_is_no_answer() {
-    each_client(|q| vec![message(q.id ^ 1, NXDOMAIN, NAME, &[])], Err(Failure::Timeout));
+    let server = Server::start(|q| vec![message(q.id ^ 1, NXDOMAIN, NAME, &[])]);
+    for (which, mut client) in clients() {
+        let answer = ask(&mut *client, &impatient(&[&server]));
+        assert_eq!(answer, Err(Failure::Timeout), "{which}");
+    }
 }
 
 #[test]
@@ -425,10 +456,10 @@ fn a_flood_of_guesses_ends_the_question() {
         (1..200).map(|n| guess(q.id ^ n)).collect()
     });
     let start = Instant::now();
-    let answer = ask(&mut StubClient::new(), &conf(&[&server]));
+    let answer = ask(&mut StubClient::new(), &impatient(&[&server]));
     // A busy machine may lose datagrams of the flood: then the time ends it.
     assert!(matches!(answer, Err(Failure::BadAnswer | Failure::Timeout)));
-    assert!(start.elapsed() < TIMEOUT * 3);
+    assert!(start.elapsed() < TIMEOUT * 5);
 }
 
 #[test]
@@ -457,7 +488,7 @@ fn truncated_without_tcp_is_not_an_absence() {
         false => vec![q.answer(NOERROR | TRUNCATED, &[])],
     });
     for (which, mut client) in clients() {
-        let failure = ask(&mut *client, &conf(&[&server])).unwrap_err();
+        let failure = ask(&mut *client, &impatient(&[&server])).unwrap_err();
         assert!(failure.keeps_routers(), "{which}: {failure:?}");
     }
 }
@@ -472,7 +503,7 @@ fn a_message_cut_short_is_not_believed() {
             vec![answer]
         });
         for (which, mut client) in clients() {
-            let failure = ask(&mut *client, &conf(&[&server])).unwrap_err();
+            let failure = ask(&mut *client, &impatient(&[&server])).unwrap_err();
             assert!(failure.keeps_routers(), "{which} {cut}: {failure:?}");
         }
     }
@@ -495,12 +526,12 @@ fn a_dripping_stream_ends_with_the_timeout() {
             std::thread::sleep(TIMEOUT / 10);
         }
     });
-    let mut conf = conf(&[]);
+    let mut conf = impatient(&[]);
     conf.nameservers = vec![address];
     let start = Instant::now();
     let answer = ask(&mut StubClient::new(), &conf);
     assert_eq!(answer, Err(Failure::Timeout));
-    assert!(start.elapsed() < TIMEOUT * 3);
+    assert!(start.elapsed() < TIMEOUT * 5);
 }
 
 #[test]
@@ -510,14 +541,19 @@ fn the_next_server_is_asked_after_silence_and_after_a_failure() {
     let failing = Server::start(|q| vec![q.answer(SERVFAIL, &[])]);
     for (which, mut client) in clients() {
         for first in [&silent, &failing] {
-            let answer = ask(&mut *client, &conf(&[first, &good]));
+            let answer = ask(&mut *client, &impatient(&[first, &good]));
             assert_eq!(answer, records(&[[10, 0, 0, 1]], 60), "{which}");
         }
     }
     // One server's error and another's silence together are no absence.
-    let answer = ask(&mut StubClient::new(), &conf(&[&failing, &silent]));
+    let mut twice = impatient(&[&failing, &silent]);
+    twice.attempts = 2;
+    let (failing_before, silent_before) = (failing.questions().len(), silent.questions().len());
+    let answer = ask(&mut StubClient::new(), &twice);
     assert_eq!(answer, Err(Failure::ServerFailure));
-    assert_eq!(failing.questions().len(), clients().len() + 1);
+    // Only who was not heard is asked again.
+    assert_eq!(failing.questions().len() - failing_before, 1);
+    assert_eq!(silent.questions().len() - silent_before, 2);
 }
 
 #[test]

@@ -47,6 +47,7 @@ mod tests {
         isatap\n\
         10.0.0.2\n\
         #10.0.0.3 isatap\n\
+        10.0.0.5 other # isatap # again\n\
         10.0.0.4 isatap2 xisatap isatap.example.com\n\
         \n";
 

@@ -619,6 +619,19 @@ mod tests {
     }
 
     #[test]
+    fn isa_24_the_retry_comes_before_a_long_ttl_and_after_a_short_one() {
+        let files = site();
+        for (ttl, expected) in [(3600, 30), (10, 10)] {
+            let mut lookup = files.lookup(&["isatap", "gateway"]);
+            lookup.dns.has("isatap.example.com", &[ROUTER], ttl);
+            lookup.dns.fails("gateway.example.com", Failure::ServerFailure);
+            let answer = lookup.resolve(&[]).unwrap();
+            assert_eq!(answer.addresses, [ROUTER]);
+            assert_eq!(answer.ttl, Some(Duration::from_secs(expected)));
+        }
+    }
+
+    #[test]
     fn isa_24_a_list_that_fails_as_a_whole_is_a_failure() {
         let files = site();
         let mut lookup = files.lookup(&["isatap", "gateway"]);

@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn nam_7_eight_aliases_are_followed_and_nine_are_not() {
-        for (links, expected) in [(8, addresses(&[[10, 0, 0, 1]], 5)), (9, Some(Reply::Malformed))] {
+        for (links, expected) in [(8, addresses(&[[10, 0, 0, 1]], 2)), (9, Some(Reply::Malformed))] {
             // x0 is the name asked for; x1, x2 … are "b", "c" … under the root.
             let mut records = String::new();
             for link in 0..links {
@@ -353,7 +353,8 @@ mod tests {
                     n => format!("01 {:02x} 00", 0x61 + n),
                 };
                 let target = 0x61 + link + 1;
-                records += &format!("{owner} 0005 0001 00000005 0003 01 {target:02x} 00 ");
+                let ttl = if link == 0 { 2 } else { 5 };
+                records += &format!("{owner} 0005 0001 {ttl:08x} 0003 01 {target:02x} 00 ");
             }
             records += &format!("01 {:02x} 00 0001 0001 00000e10 0004 0a000001", 0x61 + links);
             let count = format!("{:04x}", links + 1);
@@ -430,6 +431,21 @@ mod tests {
             let message = answer("8180", "0001", &record);
             assert_eq!(read(&message), Some(Reply::Malformed), "{owner}");
         }
+    }
+
+    #[test]
+    fn b19_a_pointer_forward_of_the_one_that_led_to_it_is_refused() {
+        // Octets 36..47 are an unknown record's head, 47.. its data: at 47 a pointer, at
+        // 49 the root. The owner of the second record points to 47.
+        let ladder = |target: &str| {
+            let records = format!(
+                "00 0063 0001 00000000 0003 {target} 00
+                 c02f 0001 0001 0000001e 0004 0a000001"
+            );
+            read(&answer("8180", "0002", &records))
+        };
+        assert_eq!(ladder("c031"), Some(Reply::Malformed));
+        assert_eq!(ladder("c00c"), addresses(&[[10, 0, 0, 1]], 30));
     }
 
     /// Pointers to pointers without a label cost steps too (B19).
