@@ -50,6 +50,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use isatap_core::isatap::ResolveFailure;
+
 pub use self::client::StubClient;
 #[cfg(feature = "hickory")]
 pub use self::hickory::HickoryClient;
@@ -307,6 +309,13 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// ISA-24: what the host machine makes of it.
+impl From<Failure> for ResolveFailure {
+    fn from(failure: Failure) -> Self {
+        if failure.keeps_routers() { ResolveFailure::Unavailable } else { ResolveFailure::NoSuchName }
+    }
+}
+
 /// The addresses that the DNS has for one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Records {
@@ -365,6 +374,8 @@ mod tests {
     #[test]
     fn isa_24_only_a_definite_no_takes_routers_away() {
         assert!(!Failure::NoSuchName.keeps_routers());
+        assert_eq!(ResolveFailure::from(Failure::NoSuchName), ResolveFailure::NoSuchName);
+        assert_eq!(ResolveFailure::from(Failure::Timeout), ResolveFailure::Unavailable);
         assert!(!Failure::NoUsableAddress.keeps_routers());
         for failure in [
             Failure::File(io::ErrorKind::PermissionDenied),
