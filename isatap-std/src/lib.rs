@@ -1,1 +1,3 @@
 //! The operating-system side of `isatap-core`.
+
+pub mod resolve;
