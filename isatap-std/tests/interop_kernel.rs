@@ -4,8 +4,8 @@
 
 mod common;
 
-use common::peers::{self, Advertisement};
-use common::{Lab, Node, PATIENCE, wait_until};
+use common::peers::{self, Advertisement, isatap_address, link_local};
+use common::{Lab, Node, PATIENCE};
 
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
@@ -22,19 +22,14 @@ fn two_kernels_talk_isatap() {
     peers::kernel_router(&router, "10.0.0.1", &advertisement);
     peers::kernel_host(&host, "10.0.0.2", "10.0.0.1");
 
-    let seen = peers::solicit(&host, peers::link_local("10.0.0.1"));
+    let seen = peers::solicit(&host, link_local("10.0.0.1"));
     assert!(seen.contains("2001:db8:0:7::/64") && seen.contains("1400"), "{seen}");
+    let address = isatap_address(peers::PREFIX, "10.0.0.2");
+    peers::wait_for_address(&host, peers::DEVICE, address);
+    peers::wait_for_route(&host, "default via fe80::5efe:a00:1 dev is0", true, PATIENCE);
+    peers::wait_for_route(&host, "fd9c:30c:2da4:1000::/64 via fe80::5efe:a00:1 dev is0", true, PATIENCE);
 
-    let address = peers::isatap_address(peers::PREFIX, "10.0.0.2");
-    wait_until("the address", PATIENCE, || {
-        host.succeeds(&format!("ip -6 address show dev is0 | grep -q '{address}/64 scope global dynamic'"))
-    });
-    let routes = host.ok("ip -6 route show dev is0");
-    assert!(routes.contains("default via fe80::5efe:a00:1"), "{routes}");
-    assert!(routes.contains("fd9c:30c:2da4:1000::/64 via fe80::5efe:a00:1"), "{routes}");
-
-    let router_address = peers::isatap_address(peers::PREFIX, "10.0.0.1");
-    peers::ping(&host, &router_address.to_string());
+    let router_address = isatap_address(peers::PREFIX, "10.0.0.1");
     peers::ping_sizes(&host, &router_address.to_string(), 1400);
     peers::http(&host, &router, router_address);
     peers::http(&router, &host, address);
@@ -48,4 +43,28 @@ fn two_kernels_talk_isatap() {
         capture.so_far().fields("icmpv6.type == 134", &["ip.src", "ip.dst", "ipv6.dst", "icmpv6.opt.prefix"]);
     assert_eq!(advertisements[0][..3], ["10.0.0.1", "10.0.0.2", "fe80::5efe:a00:2"]);
     assert!(advertisements[0][3].starts_with("2001:db8:0:7::"), "{advertisements:?}");
+}
+
+/// That a point-to-point tunnel brings to an ISATAP router what the kernel's own ISATAP device cannot send.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_kernel_router_answers_all_routers_and_drops_a_forged_source() {
+    let lab = Lab::new();
+    let intranet = lab.wire();
+    let router = lab.guest("router", &[&intranet]);
+    let host = lab.guest("host", &[&intranet]);
+    peers::ipv4(&router, "10.0.0.1/24");
+    peers::ipv4(&host, "10.0.0.2/24");
+    peers::kernel_router(&router, "10.0.0.1", &Advertisement::default());
+    peers::point_to_point(&host, "10.0.0.2", "10.0.0.1", link_local("10.0.0.2"));
+
+    let seen = peers::solicit_by(&host, "p2p", "ff02::2");
+    assert!(seen.contains("2001:db8:0:7::/64"), "{seen}");
+
+    let forged = isatap_address(peers::PREFIX, "10.0.0.99");
+    host.ok(&format!("ip address add {forged}/64 dev p2p"));
+    let dropped = || router.ok("cat /sys/class/net/is0/statistics/rx_errors").trim().parse::<u32>().unwrap();
+    let before = dropped();
+    host.run(&format!("ping -6 -n -c 2 -W 1 -I {forged} {}", isatap_address(peers::PREFIX, "10.0.0.1")));
+    assert_eq!(dropped(), before + 2);
 }

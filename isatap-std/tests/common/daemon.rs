@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
-use super::{Namespace, Node, wait_for};
+use super::{Namespace, Node, Output, PATIENCE, wait_for};
 
 /// A process in a namespace; killed when dropped.
 pub struct Daemon {
@@ -29,10 +29,15 @@ impl Daemon {
         Self { what: format!("{program} {}", arguments.join(" ")), child, log }
     }
 
-    /// Our command-line tool, as this test run has built it.
+    /// Our command-line tool, as this test run has built it: `isatap host …`, `isatap
+    /// router …`. Waits until it says that its device is up.
     #[track_caller]
-    pub fn isatap(namespace: &Namespace, name: &str, arguments: &[&str]) -> Self {
-        Self::start(namespace, name, isatap_binary(), arguments)
+    pub fn isatap(namespace: &Namespace, arguments: &str) -> Self {
+        let role = arguments.split(' ').next().unwrap();
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        let mut daemon = Self::start(namespace, role, isatap_binary(), &arguments);
+        daemon.wait_for_line("isatap0 up", PATIENCE);
+        daemon
     }
 
     /// What it has printed so far, on both streams.
@@ -88,8 +93,14 @@ impl Drop for Daemon {
 
 /// Runs our command-line tool in a namespace and waits for it: `status`, `doctor`.
 #[track_caller]
-pub fn isatap(namespace: &Namespace, arguments: &str) -> super::Output {
+pub fn isatap(namespace: &Namespace, arguments: &str) -> Output {
     namespace.run(&format!("{} {arguments}", isatap_binary()))
+}
+
+/// Whether a filter of jq's holds for what our running daemon says of itself.
+#[track_caller]
+pub fn status(namespace: &Namespace, filter: &str) -> bool {
+    namespace.succeeds(&format!("{} status -j | jq -e '{filter}'", isatap_binary()))
 }
 
 #[track_caller]

@@ -20,12 +20,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use capture::{Capture, Packets};
-pub use daemon::{Daemon, isatap};
+pub use daemon::{Daemon, isatap, status};
 pub use guest::Guest;
 
 /// Everything that a run leaves on the machine carries this, then the process id
 /// of the test program: namespaces, folders in /tmp and in /etc/netns.
 const PREFIX: &str = "isatap-it-";
+
+/// Where our daemons keep their sockets: in the folder of their namespace, not in /run.
+const RUNTIME_DIR: &str = "ISATAP_RUNTIME_DIR";
 
 /// How long something may take that takes a second on an idle machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -89,6 +92,13 @@ pub trait Node {
             "pid=$(cat {}); kill $pid; for i in $(seq 100); do kill -0 $pid 2>/dev/null || exit 0; sleep 0.05; done; kill -KILL $pid",
             pid.display()
         ));
+    }
+
+    /// Sends a signal (`HUP`) to what [`Node::start`] started.
+    #[track_caller]
+    fn signal(&self, name: &str, signal: &str) {
+        let pid = self.directory().join(format!("{name}.log.pid"));
+        self.ok(&format!("kill -{signal} $(cat {})", pid.display()));
     }
 
     /// What a started server has printed so far.
@@ -184,7 +194,14 @@ impl Namespace {
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.full_name, program]).stdin(Stdio::null());
+        command.env(RUNTIME_DIR, self.directory.join("run"));
         command
+    }
+
+    /// Records what the kernel hands on from a device, and to it: after it has joined
+    /// packets, before it cuts them.
+    pub fn capture(&self, device: &str, filter: &str) -> Capture {
+        Capture::start(self, device, filter, self.directory.join(format!("{device}.pcap")))
     }
 
     /// A file that replaces `/etc/NAME` for commands of this namespace that start later.
@@ -212,6 +229,7 @@ impl Node for Namespace {
     fn run_for(&self, limit: Duration, command: &str) -> Output {
         let seconds = limit.as_secs_f32().to_string();
         let mut program = Command::new("timeout");
+        program.env(RUNTIME_DIR, self.directory.join("run"));
         program.args(["-k", "2", &seconds, "ip", "netns", "exec", &self.full_name, "bash", "-c", command]);
         run(program, command)
     }

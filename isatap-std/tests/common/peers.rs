@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::{Guest, Node, PATIENCE, wait_until};
+use super::{Guest, Node, PATIENCE, wait_for, wait_until};
 
 /// The prefix of the white paper's ISATAP subnet.
 pub const PREFIX: &str = "2001:db8:0:7::";
@@ -95,15 +95,45 @@ pub fn kernel_host(guest: &Guest, address: &str, router: &str) {
 
 /// Makes a kernel host solicit until it is answered; what rdisc6 says of the answer. A
 /// guest can miss the first packet on its tap.
+#[track_caller]
 pub fn solicit(guest: &Guest, router: Ipv6Addr) -> String {
-    let mut answer = String::new();
-    wait_until(&format!("an advertisement from {router}"), PATIENCE, || {
-        let output = guest.run(&format!("rdisc6 -1 -r 2 -w 2000 {router} {DEVICE}"));
-        let answered = output.success();
-        answer = output.text;
-        answered
+    solicit_by(guest, DEVICE, &router.to_string())
+}
+
+/// The same by another device or to another destination (`ff02::2`).
+#[track_caller]
+pub fn solicit_by(guest: &Guest, device: &str, destination: &str) -> String {
+    wait_for(&format!("an advertisement from {destination}"), PATIENCE, || {
+        let output = guest.run(&format!("rdisc6 -1 -r 2 -w 2000 {destination} {device}"));
+        output.success().then_some(output.text)
+    })
+}
+
+/// Gives a guest a second tunnel to one machine, by which it can send what an ISATAP device of
+/// the kernel's refuses to: multicast, and inner sources that embed somebody else's address.
+pub fn point_to_point(guest: &Guest, local: &str, remote: &str, inner: Ipv6Addr) {
+    guest.ok(&format!(
+        "ip tunnel add p2p mode sit local {local} remote {remote} ttl 64 && \
+         sysctl -qw net.ipv6.conf.p2p.addr_gen_mode=1 && ip link set p2p up && ip address add {inner}/64 dev p2p"
+    ));
+}
+
+/// Waits until `ip` says that a device has an address.
+#[track_caller]
+pub fn wait_for_address(node: &dyn Node, device: &str, address: Ipv6Addr) {
+    wait_until(&format!("{address} on {device} of {}", node.name()), PATIENCE, || {
+        node.succeeds(&format!("ip -6 address show dev {device} | grep -qF ' {address}/'"))
     });
-    answer
+}
+
+/// Waits until `ip` shows a route that begins like this, or until it no longer does.
+#[track_caller]
+pub fn wait_for_route(node: &dyn Node, route: &str, present: bool, limit: Duration) {
+    wait_until(&format!("route '{route}' on {}: {present}", node.name()), limit, || {
+        // By the exit status of grep alone, a command that failed would pass for an absent route.
+        let routes = node.ok("ip -6 route show");
+        routes.lines().any(|line| line.starts_with(route)) == present
+    });
 }
 
 /// Waits until a node answers echo requests of another; both may have to find routers first.
