@@ -15,3 +15,8 @@ pub fn embedded_ipv4(address: Ipv6Addr) -> Ipv4Addr {
     let [.., a, b, c, d] = address.octets();
     Ipv4Addr::new(a, b, c, d)
 }
+
+/// The version nibble of a packet.
+pub fn version(packet: &[u8]) -> Option<u8> {
+    packet.first().map(|byte| byte >> 4)
+}
