@@ -12,8 +12,11 @@ pub use libfuzzer_sys;
 
 use std::net::Ipv6Addr;
 
+/// What a target does with its input: nothing, or panic.
+pub type Body = fn(&[u8]);
+
 /// Name and body of each target.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("ipv6_text", ipv6_text)];
+pub const TARGETS: &[(&str, Body)] = &[("ipv6_text", ipv6_text)];
 
 /// The text of an address is the address, and is never longer than RFC 5952 allows.
 pub fn ipv6_text(data: &[u8]) {
