@@ -1,0 +1,72 @@
+//! What crossed a wire: recorded by tcpdump, decoded by tshark.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use super::{Namespace, PATIENCE, wait_until};
+
+/// A running tcpdump; see [`super::Wire::capture`].
+pub struct Capture {
+    tcpdump: Child,
+    file: PathBuf,
+}
+
+impl Capture {
+    pub(super) fn start(namespace: &Namespace, device: &str, filter: &str, file: PathBuf) -> Self {
+        let log = file.with_extension("log");
+        let tcpdump = namespace
+            .command("tcpdump")
+            // Without immediate mode the last packets stay in the kernel's buffer.
+            .args(["--immediate-mode", "-U", "-n", "-Z", "root", "-i", device, "-w"])
+            .arg(&file)
+            .arg(filter)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let capture = Self { tcpdump, file };
+        wait_until("tcpdump", PATIENCE, || fs::read_to_string(&log).unwrap().contains("listening on"));
+        capture
+    }
+
+    /// What has been recorded so far; recording goes on.
+    pub fn so_far(&self) -> Packets {
+        Packets { file: self.file.clone() }
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        let _ = self.tcpdump.kill();
+        let _ = self.tcpdump.wait();
+    }
+}
+
+/// A recording, to be asked by tshark's display filters.
+pub struct Packets {
+    file: PathBuf,
+}
+
+impl Packets {
+    /// The fields (`ip.src`, `icmpv6.type`) of each packet that passes the filter. A field
+    /// that occurs twice in a packet holds both values with a comma between them.
+    #[track_caller]
+    pub fn fields(&self, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
+        let mut tshark = Command::new("tshark");
+        tshark.arg("-n").arg("-r").arg(&self.file).args(["-Y", filter, "-T", "fields"]);
+        tshark.args(fields.iter().flat_map(|field| ["-e", field]));
+        let output = tshark.stdin(Stdio::null()).output().unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        // A file that ends within a packet is no mistake while tcpdump writes it.
+        assert!(output.status.success() || complaint.contains("cut short"), "{filter}: {complaint}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+    }
+
+    /// How many packets pass the filter.
+    #[track_caller]
+    pub fn count(&self, filter: &str) -> usize {
+        self.fields(filter, &["frame.number"]).len()
+    }
+}

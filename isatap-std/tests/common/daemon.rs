@@ -1,0 +1,112 @@
+//! Processes whose start, output and end a test watches: above all our own.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+use std::thread;
+use std::time::Duration;
+
+use super::{Namespace, Node, Output, PATIENCE, wait_for};
+
+/// A process in a namespace; killed when dropped.
+pub struct Daemon {
+    what: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    pub fn start(namespace: &Namespace, name: &str, program: &str, arguments: &[&str]) -> Self {
+        let log = namespace.shared().join(format!("{name}.log"));
+        let output = File::create(&log).unwrap();
+        let child = namespace
+            .command(program)
+            .args(arguments)
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        Self { what: format!("{program} {}", arguments.join(" ")), child, log }
+    }
+
+    /// Our command-line tool, as this test run has built it: `isatap host …`, `isatap
+    /// router …`. Waits until it says that its device is up.
+    #[track_caller]
+    pub fn isatap(namespace: &Namespace, arguments: &str) -> Self {
+        let role = arguments.split(' ').next().unwrap();
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        let mut daemon = Self::start(namespace, role, isatap_binary(), &arguments);
+        daemon.wait_for_line("isatap0 up", PATIENCE);
+        daemon
+    }
+
+    /// What it has printed so far, on both streams.
+    pub fn output(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits for a line that contains `text`; fails at once when the process ends first.
+    #[track_caller]
+    pub fn wait_for_line(&mut self, text: &str, limit: Duration) -> String {
+        let what = format!("'{text}' from {}", self.what);
+        wait_for(&what, limit, || {
+            let ended = self.child.try_wait().unwrap();
+            let line = self.output().lines().find(|line| line.contains(text)).map(str::to_owned);
+            assert!(line.is_some() || ended.is_none(), "{} ended: {ended:?}\n{}", self.what, self.output());
+            line
+        })
+    }
+
+    /// Asks it to end (SIGTERM) and waits.
+    #[track_caller]
+    pub fn terminate(mut self, limit: Duration) -> ExitStatus {
+        self.signal("TERM");
+        wait_for(&format!("end of {}", self.what), limit, || self.child.try_wait().unwrap())
+    }
+
+    /// Ends it without giving it a chance to clean up (SIGKILL).
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal by its name: `HUP`, `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- {}\n{}---", self.what, self.output());
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs our command-line tool in a namespace and waits for it: `status`, `doctor`.
+#[track_caller]
+pub fn isatap(namespace: &Namespace, arguments: &str) -> Output {
+    namespace.run(&format!("{} {arguments}", isatap_binary()))
+}
+
+/// Whether a filter of jq's holds for what our running daemon says of itself.
+#[track_caller]
+pub fn status(namespace: &Namespace, filter: &str) -> bool {
+    namespace.succeeds(&format!("{} status -j | jq -e '{filter}'", isatap_binary()))
+}
+
+#[track_caller]
+fn isatap_binary() -> &'static str {
+    match option_env!("CARGO_BIN_EXE_isatap") {
+        Some(path) => path,
+        None => panic!("the tool is built with `--features cli` only"),
+    }
+}

@@ -1,0 +1,50 @@
+#!/bin/bash
+# First process of a user-mode Linux guest (started by ../common/guest.rs).
+#
+# The guest's root file system is the host's, read-only, by hostfs. Only the
+# directory $ISATAP_SHARE of the host can be written; it is mounted at
+# /run/share. The host asks for a command by creating request.N there (a shell
+# script, its time limit in the first line); the guest answers with output.N
+# and, when the command has ended, one line in status.N. Requests run side by side.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run LANG=C.UTF-8
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t tmpfs tmpfs /tmp
+mount -t tmpfs tmpfs /run
+mount -t devtmpfs devtmpfs /dev 2>/dev/null
+mkdir -p /run/share /run/lock /run/kernel/lib/modules /dev/net
+[ -e /dev/net/tun ] || mknod /dev/net/tun c 10 200
+mount -t hostfs -o "$ISATAP_SHARE" none /run/share || { echo "guest: cannot mount $ISATAP_SHARE"; exec sleep 1; }
+hostname "$ISATAP_NAME"
+
+# Debian keeps the modules of this kernel apart from those of the host's.
+ln -s "/usr/lib/uml/modules/$(uname -r)" "/run/kernel/lib/modules/$(uname -r)"
+modprobe -d /run/kernel sit || echo "guest: no sit"
+
+ip link set lo up
+# Nobody else is on a link of a test: addresses are usable at once, errors are never held back.
+sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
+  net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0
+
+cd /run
+# A process costs a guest some 50 ms, so the loop has none of its own: it waits by reading from a pipe that stays empty.
+mkfifo /run/empty
+exec 9<>/run/empty
+: >/run/share/booted
+next=1
+while [ ! -e /run/share/power-off ]; do
+  if [ -e "/run/share/request.$next" ]; then
+    (
+      { read -r limit; IFS= read -r -d '' script; } <"/run/share/request.$next"
+      timeout -k 2 "$limit" bash -c "$script" >"/run/share/output.$next" 2>&1 </dev/null 9>&-
+      # The host takes it as complete when the line has its end.
+      echo $? >"/run/share/status.$next"
+    ) &
+    next=$((next + 1))
+  else
+    read -r -t 0.02 -u 9
+  fi
+done
+echo o >/proc/sysrq-trigger
+sleep 10
