@@ -16,9 +16,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that reads 0 now.
     pub fn start() -> Self {
-        Self {
-            origin: source::now(),
-        }
+        Self { origin: source::now() }
     }
 
     /// Microseconds since [`Clock::start`]; at most half a million years.
@@ -81,11 +79,7 @@ mod tests {
         let begin = clock.micros();
         std::thread::sleep(Duration::from_millis(20));
         let end = clock.micros();
-        assert!(
-            (20_000..10_000_000).contains(&(end - begin)),
-            "slept 20 ms, the clock says {} us",
-            end - begin
-        );
+        assert!((20_000..10_000_000).contains(&(end - begin)), "slept 20 ms, the clock says {} us", end - begin);
         assert!((0..1000).map(|_| clock.micros()).is_sorted());
     }
 

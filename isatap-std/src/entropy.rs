@@ -17,13 +17,8 @@ impl Entropy {
     /// Only where the system has no generator at all: a container without the
     /// system call and without `/dev/urandom`.
     pub fn fill(&mut self, out: &mut [u8]) -> Result<(), Error> {
-        getrandom::fill(out).map_err(|error| {
-            Error::refused(
-                "read random bytes from",
-                "the operating system",
-                error.into(),
-            )
-        })
+        getrandom::fill(out)
+            .map_err(|error| Error::refused("read random bytes from", "the operating system", error.into()))
     }
 }
 

@@ -51,11 +51,7 @@ impl Class {
 impl Error {
     /// The kernel refused: `doing` is a verb phrase ("set the MTU of"), `on` the
     /// device, address or path. Advice for the usual causes is filled in.
-    pub fn refused(
-        doing: impl Into<Cow<'static, str>>,
-        on: impl fmt::Display,
-        cause: io::Error,
-    ) -> Self {
+    pub fn refused(doing: impl Into<Cow<'static, str>>, on: impl fmt::Display, cause: io::Error) -> Self {
         let advice = usual_advice(&cause);
         Self {
             class: Class::Refused,
@@ -148,9 +144,7 @@ enum Cause {
 
 fn usual_advice(cause: &io::Error) -> &'static str {
     match cause.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "run as root, or give the program CAP_NET_ADMIN and CAP_NET_RAW"
-        }
+        io::ErrorKind::PermissionDenied => "run as root, or give the program CAP_NET_ADMIN and CAP_NET_RAW",
         _ => "",
     }
 }
@@ -165,22 +159,15 @@ mod tests {
         let error = Error::refused("open", "/dev/net/tun", denied);
         let line = error.to_string();
         assert!(line.starts_with("cannot open /dev/net/tun: permission denied"));
-        assert!(
-            line.ends_with("CAP_NET_ADMIN and CAP_NET_RAW"),
-            "must end in the advice: {line}"
-        );
+        assert!(line.ends_with("CAP_NET_ADMIN and CAP_NET_RAW"), "must end in the advice: {line}");
         assert!(!line.contains('\n'));
         assert_eq!(error.class().exit_code(), 2);
     }
 
     #[test]
     fn usage_has_no_kernel_answer() {
-        let error = Error::usage("name a device", "a/b", "a slash is not allowed")
-            .with_advice("choose another name");
-        assert_eq!(
-            error.to_string(),
-            "cannot name a device a/b: a slash is not allowed; choose another name"
-        );
+        let error = Error::usage("name a device", "a/b", "a slash is not allowed").with_advice("choose another name");
+        assert_eq!(error.to_string(), "cannot name a device a/b: a slash is not allowed; choose another name");
         assert_eq!(error.class().exit_code(), 1);
         assert!(error.io_error().is_none() && error.raw_os_error().is_none());
     }

@@ -16,7 +16,7 @@ pub mod error;
 pub mod offload;
 
 #[cfg(target_os = "linux")]
-// pub mod netlink;
+pub mod netlink;
 #[cfg(target_os = "linux")]
 // pub mod proto41_socket;
 #[cfg(target_os = "linux")]

@@ -82,14 +82,10 @@ impl RuntimeDir {
     /// cannot be made or written.
     pub fn claim(&self, device: &str) -> Result<Claim, Error> {
         let mut builder = fs::DirBuilder::new();
-        builder
-            .recursive(true)
-            .mode(0o755)
-            .create(&self.path)
-            .map_err(|error| {
-                Error::refused("make the folder", self.path.display(), error)
-                    .with_advice("run as root, or set ISATAP_RUNTIME_DIR to a folder of your own")
-            })?;
+        builder.recursive(true).mode(0o755).create(&self.path).map_err(|error| {
+            Error::refused("make the folder", self.path.display(), error)
+                .with_advice("run as root, or set ISATAP_RUNTIME_DIR to a folder of your own")
+        })?;
         let path = self.path.join(format!("{device}.lock"));
         let file = OpenOptions::new()
             .read(true)
@@ -99,22 +95,14 @@ impl RuntimeDir {
             .mode(0o644)
             .open(&path)
             .map_err(|error| Error::refused("open", path.display(), error))?;
-        let mut lock =
-            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(file, errno)| {
-                let error = Error::refused("lock", path.display(), errno.into());
-                if errno == Errno::EWOULDBLOCK {
-                    error.with_advice(held_by(file, device))
-                } else {
-                    error
-                }
-            })?;
+        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(file, errno)| {
+            let error = Error::refused("lock", path.display(), errno.into());
+            if errno == Errno::EWOULDBLOCK { error.with_advice(held_by(file, device)) } else { error }
+        })?;
         // Only for the reader of the error above: failing to write it is no harm.
         let _ = lock.set_len(0);
         let _ = writeln!(lock, "{}", std::process::id());
-        let claim = Claim {
-            socket: self.socket(device),
-            _lock: lock,
-        };
+        let claim = Claim { socket: self.socket(device), _lock: lock };
         claim.remove_socket()?;
         Ok(claim)
     }
@@ -143,11 +131,9 @@ impl Claim {
 
     fn remove_socket(&self) -> Result<(), Error> {
         match fs::remove_file(&self.socket) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::refused(
-                "remove the stale socket",
-                self.socket.display(),
-                error,
-            )),
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Error::refused("remove the stale socket", self.socket.display(), error))
+            }
             _ => Ok(()),
         }
     }
@@ -163,9 +149,7 @@ fn held_by(mut lock: File, device: &str) -> String {
     let mut text = String::new();
     let _ = lock.read_to_string(&mut text);
     match text.trim().parse::<u32>() {
-        Ok(pid) => format!(
-            "process {pid} already runs {device}: stop it (kill {pid}) or choose another --dev"
-        ),
+        Ok(pid) => format!("process {pid} already runs {device}: stop it (kill {pid}) or choose another --dev"),
         Err(_) => {
             format!("another process already runs {device}: stop it or choose another --dev")
         }
@@ -198,14 +182,8 @@ mod tests {
         let scratch = Scratch::new("second");
         let claim = scratch.0.claim("isatap0").unwrap();
         let error = scratch.0.claim("isatap0").unwrap_err().to_string();
-        assert!(
-            error.contains(&format!("process {} already runs", std::process::id())),
-            "{error}"
-        );
-        scratch
-            .0
-            .claim("isatap1")
-            .expect("another device is no conflict");
+        assert!(error.contains(&format!("process {} already runs", std::process::id())), "{error}");
+        scratch.0.claim("isatap1").expect("another device is no conflict");
         drop(claim);
         scratch.0.claim("isatap0").expect("free again after drop");
     }

@@ -38,28 +38,16 @@ impl Signals {
     ///
     /// Out of descriptors.
     pub fn catch() -> Result<Self, Error> {
-        let refused =
-            |error| Error::refused("catch", "the signals SIGINT, SIGTERM and SIGHUP", error);
+        let refused = |error| Error::refused("catch", "the signals SIGINT, SIGTERM and SIGHUP", error);
         let (stop, stop_writer) = pair().map_err(refused)?;
         let (reload, reload_writer) = pair().map_err(refused)?;
         let (wake, wake_writer) = pair().map_err(refused)?;
-        let mut signals = Self {
-            stop,
-            reload,
-            wake,
-            registrations: Vec::new(),
-        };
-        for (signal, writer) in [
-            (SIGINT, &stop_writer),
-            (SIGTERM, &stop_writer),
-            (SIGHUP, &reload_writer),
-        ] {
+        let mut signals = Self { stop, reload, wake, registrations: Vec::new() };
+        for (signal, writer) in [(SIGINT, &stop_writer), (SIGTERM, &stop_writer), (SIGHUP, &reload_writer)] {
             for end in [writer, &wake_writer] {
                 let end = end.try_clone().map_err(refused)?;
                 // On failure the drop of `signals` takes back what is registered.
-                signals
-                    .registrations
-                    .push(pipe::register(signal, end).map_err(refused)?);
+                signals.registrations.push(pipe::register(signal, end).map_err(refused)?);
             }
         }
         Ok(signals)
@@ -124,18 +112,12 @@ mod tests {
         for signal in [SIGHUP, SIGHUP, SIGTERM, SIGINT] {
             raise(signal).unwrap();
         }
-        let mut fds = [nix::poll::PollFd::new(
-            signals.as_fd(),
-            nix::poll::PollFlags::POLLIN,
-        )];
+        let mut fds = [nix::poll::PollFd::new(signals.as_fd(), nix::poll::PollFlags::POLLIN)];
         assert_eq!(nix::poll::poll(&mut fds, 1000_u16).unwrap(), 1);
         assert_eq!(signals.take(), Some(Request::Stop));
         assert_eq!(signals.take(), Some(Request::Reload));
         assert_eq!(signals.take(), None);
-        let mut fds = [nix::poll::PollFd::new(
-            signals.as_fd(),
-            nix::poll::PollFlags::POLLIN,
-        )];
+        let mut fds = [nix::poll::PollFd::new(signals.as_fd(), nix::poll::PollFlags::POLLIN)];
         assert_eq!(nix::poll::poll(&mut fds, 0_u16).unwrap(), 0);
     }
 }

@@ -16,7 +16,8 @@
 //! encoding.
 
 use crate::error::Error;
-use crate::offload::{BUFFER_LEN, HEADROOM, OffloadError, VirtioHeader};
+use crate::offload::{BUFFER_LEN, OffloadError, VirtioHeader};
+use isatap_core::packet::HEADROOM;
 use nix::errno::Errno;
 use nix::sys::uio::writev;
 use std::fs::{self, File, OpenOptions};
@@ -136,10 +137,7 @@ impl Tun {
             .ok_or(OffloadError::Truncated)
             .and_then(VirtioHeader::parse)
             .map_err(invalid)?;
-        Ok(Some(Received {
-            range: HEADROOM..begin + length,
-            header,
-        }))
+        Ok(Some(Received { range: HEADROOM..begin + length, header }))
     }
 
     /// Gives the kernel a packet as if it had come in by the device. `header` is the
@@ -160,18 +158,9 @@ impl Tun {
     /// # Errors
     ///
     /// As [`write`](Self::write).
-    pub fn write_parts(
-        &self,
-        first: &[u8],
-        second: &[u8],
-        header: &VirtioHeader,
-    ) -> io::Result<()> {
+    pub fn write_parts(&self, first: &[u8], second: &[u8], header: &VirtioHeader) -> io::Result<()> {
         let header = header.emit();
-        let parts = [
-            IoSlice::new(&header),
-            IoSlice::new(first),
-            IoSlice::new(second),
-        ];
+        let parts = [IoSlice::new(&header), IoSlice::new(first), IoSlice::new(second)];
         loop {
             match writev(&self.file, &parts) {
                 Ok(_) => return Ok(()),
@@ -190,8 +179,7 @@ impl Tun {
         // descriptor: an adopted device may come with somebody else's.
         let size = libc::c_int::try_from(VirtioHeader::LEN).unwrap_or_default();
         // SAFETY: the ioctl reads one int behind the pointer, which outlives the call.
-        unsafe { ioctl::set_vnet_header_size(file.as_raw_fd(), &raw const size) }
-            .map_err(refused)?;
+        unsafe { ioctl::set_vnet_header_size(file.as_raw_fd(), &raw const size) }.map_err(refused)?;
         let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
         // The kernel takes the two UDP bits together only.
         let udp = libc::TUN_F_USO4 | libc::TUN_F_USO6;
@@ -199,11 +187,7 @@ impl Tun {
         if with_udp.is_err() {
             set_offloads(&file, tcp).map_err(refused)?;
         }
-        Ok(Self {
-            file,
-            name: name.to_owned(),
-            udp_segmentation: with_udp.is_ok(),
-        })
+        Ok(Self { file, name: name.to_owned(), udp_segmentation: with_udp.is_ok() })
     }
 }
 
@@ -220,10 +204,7 @@ fn check_name(name: &str) -> Result<(), Error> {
         "a device name has 1 to 15 bytes"
     } else if name == "." || name == ".." {
         "the name is a folder's"
-    } else if name
-        .bytes()
-        .any(|byte| byte <= b' ' || byte == 0x7f || b"/:%".contains(&byte))
-    {
+    } else if name.bytes().any(|byte| byte <= b' ' || byte == 0x7f || b"/:%".contains(&byte)) {
         "a device name has no space and none of / : %"
     } else {
         return Ok(());
@@ -233,21 +214,11 @@ fn check_name(name: &str) -> Result<(), Error> {
 
 fn open() -> Result<File, Error> {
     const PATH: &str = "/dev/net/tun";
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(PATH)
-        .map_err(|error| {
-            let missing = matches!(error.kind(), ErrorKind::NotFound)
-                || error.raw_os_error() == Some(libc::ENODEV);
-            let error = Error::refused("open", PATH, error);
-            if missing {
-                error.with_advice("load the kernel module: modprobe tun")
-            } else {
-                error
-            }
-        })
+    OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(PATH).map_err(|error| {
+        let missing = matches!(error.kind(), ErrorKind::NotFound) || error.raw_os_error() == Some(libc::ENODEV);
+        let error = Error::refused("open", PATH, error);
+        if missing { error.with_advice("load the kernel module: modprobe tun") } else { error }
+    })
 }
 
 fn attach(file: &File, name: &str, extra: libc::c_int) -> Result<(), Errno> {
@@ -277,18 +248,14 @@ fn set_offloads(file: &File, offloads: libc::c_uint) -> Result<(), Errno> {
 fn exists_already(name: &str) -> Error {
     let refused = Error::refused("create the TUN device", name, Errno::EBUSY.into());
     if let Some((pid, command)) = holder(name) {
-        return refused.with_advice(format!(
-            "process {pid} ({command}) holds it: stop it or choose another --dev"
-        ));
+        return refused.with_advice(format!("process {pid} ({command}) holds it: stop it or choose another --dev"));
     }
     // Whether anybody holds it, and what it is, shows only by trying.
     let advice = match open().map(|file| attach(&file, name, 0)) {
-        Ok(Ok(())) => format!(
-            "it is persistent and nobody uses it: remove it (ip link delete {name}) or choose another --dev"
-        ),
-        Ok(Err(Errno::EINVAL)) => {
-            "a device of another kind has this name: choose another --dev".to_owned()
+        Ok(Ok(())) => {
+            format!("it is persistent and nobody uses it: remove it (ip link delete {name}) or choose another --dev")
         }
+        Ok(Err(Errno::EINVAL)) => "a device of another kind has this name: choose another --dev".to_owned(),
         _ => "another process holds it: stop it or choose another --dev".to_owned(),
     };
     refused.with_advice(advice)
@@ -301,10 +268,9 @@ fn holder(name: &str) -> Option<(u32, String)> {
     fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
         let pid: u32 = process.file_name().to_str()?.parse().ok()?;
         let infos = fs::read_dir(process.path().join("fdinfo")).ok()?;
-        let holds = infos.flatten().any(|info| {
-            fs::read_to_string(info.path())
-                .is_ok_and(|text| text.lines().any(|other| other == line))
-        });
+        let holds = infos
+            .flatten()
+            .any(|info| fs::read_to_string(info.path()).is_ok_and(|text| text.lines().any(|other| other == line)));
         holds.then(|| {
             let command = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             (pid, command.trim().to_owned())
@@ -312,10 +278,7 @@ fn holder(name: &str) -> Option<(u32, String)> {
     })
 }
 
-#[allow(
-    missing_docs,
-    reason = "nix's macros make public functions in a private module"
-)]
+#[allow(missing_docs, reason = "nix's macros make public functions in a private module")]
 mod ioctl {
     // From the Linux UAPI header if_tun.h: _IOW('T', 202, int) and so on.
     nix::ioctl_readwrite_bad!(
@@ -323,10 +286,7 @@ mod ioctl {
         nix::request_code_write!(b'T', 202, size_of::<libc::c_int>()),
         libc::ifreq
     );
-    nix::ioctl_write_int_bad!(
-        set_offload,
-        nix::request_code_write!(b'T', 208, size_of::<libc::c_uint>())
-    );
+    nix::ioctl_write_int_bad!(set_offload, nix::request_code_write!(b'T', 208, size_of::<libc::c_uint>()));
     nix::ioctl_write_ptr_bad!(
         set_vnet_header_size,
         nix::request_code_write!(b'T', 216, size_of::<libc::c_int>()),
@@ -341,16 +301,7 @@ mod tests {
 
     #[test]
     fn bad_names_are_usage_errors() {
-        for name in [
-            "",
-            "sixteen-bytes-xx",
-            "a/b",
-            "tun%d",
-            "a b",
-            "..",
-            "a:b",
-            "a\n",
-        ] {
+        for name in ["", "sixteen-bytes-xx", "a/b", "tun%d", "a b", "..", "a:b", "a\n"] {
             let error = Tun::create(name).unwrap_err();
             assert_eq!(error.class(), Class::Usage, "{name:?}");
         }

@@ -32,12 +32,9 @@ pub use checksum::complete_checksum;
 pub use receive::classify;
 pub use segment::{Segment, Segments};
 
+use isatap_core::packet::HEADROOM;
 use std::fmt;
 use std::num::NonZeroU16;
-
-/// Bytes left free in front of each packet, so that headers can be put there
-/// without a copy.
-pub const HEADROOM: usize = 64;
 
 /// Bytes that hold any packet the kernel hands out, headroom included: an IPv4
 /// packet of 65,535 bytes, or an IPv6 packet with 65,535 bytes of payload.
@@ -142,10 +139,7 @@ impl VirtioHeader {
     pub fn parse(bytes: &[u8; Self::LEN]) -> Result<Self, OffloadError> {
         let [flags, gso, h0, h1, s0, s1, c0, c1, o0, o1] = *bytes;
         let word = |a, b| u16::from_ne_bytes([a, b]);
-        let checksum = (flags & NEEDS_CSUM != 0).then(|| PartialChecksum {
-            start: word(c0, c1),
-            offset: word(o0, o1),
-        });
+        let checksum = (flags & NEEDS_CSUM != 0).then(|| PartialChecksum { start: word(c0, c1), offset: word(o0, o1) });
         let kind = match gso & !GSO_ECN {
             GSO_NONE => None,
             GSO_TCPV6 => Some(SegmentKind::Tcp),
@@ -162,10 +156,7 @@ impl VirtioHeader {
                 })
             })
             .transpose()?;
-        Ok(Self {
-            checksum,
-            segmentation,
-        })
+        Ok(Self { checksum, segmentation })
     }
 
     /// What the kernel is to read.
@@ -197,11 +188,7 @@ impl VirtioHeader {
 }
 
 pub(crate) fn word_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .copied()
-        .map(u16::from_be_bytes)
+    bytes.get(at..)?.first_chunk().copied().map(u16::from_be_bytes)
 }
 
 /// Where the transport header starts, and which it is, behind at most 8 extension
@@ -237,10 +224,7 @@ mod tests {
     fn header_bytes_are_those_of_virtio_net_h() {
         // flags, gso_type, hdr_len, gso_size, csum_start, csum_offset.
         let header = VirtioHeader {
-            checksum: Some(PartialChecksum {
-                start: 40,
-                offset: 16,
-            }),
+            checksum: Some(PartialChecksum { start: 40, offset: 16 }),
             segmentation: Some(Segmentation {
                 kind: SegmentKind::Tcp,
                 size: NonZeroU16::new(0x0102).unwrap(),
@@ -263,10 +247,7 @@ mod tests {
         for kind in [1, 3, 0x81, 6] {
             let mut bytes = [0; 10];
             bytes[1] = kind;
-            assert_eq!(
-                VirtioHeader::parse(&bytes),
-                Err(OffloadError::UnknownKind(kind))
-            );
+            assert_eq!(VirtioHeader::parse(&bytes), Err(OffloadError::UnknownKind(kind)));
         }
         let mut size_zero = [0; 10];
         size_zero[1] = 4;

@@ -57,12 +57,7 @@ pub(super) fn tcp_packet(sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
     tcp_packet_acknowledging(sequence, 0x0102_0304, flags, payload)
 }
 
-pub(super) fn tcp_packet_acknowledging(
-    sequence: u32,
-    acknowledgment: u32,
-    flags: u8,
-    payload: &[u8],
-) -> Vec<u8> {
+pub(super) fn tcp_packet_acknowledging(sequence: u32, acknowledgment: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
     let mut tcp = vec![0x03, 0xe8, 0x07, 0xd0];
     tcp.extend(sequence.to_be_bytes());
     tcp.extend(acknowledgment.to_be_bytes());
@@ -100,10 +95,6 @@ pub(super) fn tcp_flags(packet: &[u8]) -> u8 {
 
 /// The payload behind IPv6 and the TCP or UDP header.
 pub(super) fn payload(packet: &[u8]) -> &[u8] {
-    let header = if packet[6] == 17 {
-        8
-    } else {
-        usize::from(packet[52] >> 4) * 4
-    };
+    let header = if packet[6] == 17 { 8 } else { usize::from(packet[52] >> 4) * 4 };
     &packet[40 + header..]
 }

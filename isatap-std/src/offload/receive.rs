@@ -2,8 +2,8 @@
 
 use super::checksum;
 use super::{
-    IPV6_HEADER, MINIMUM_MTU, PartialChecksum, SegmentKind, Segmentation, TCP, TCP_CHECKSUM, UDP,
-    UDP_CHECKSUM, VirtioHeader, transport, word_at,
+    IPV6_HEADER, MINIMUM_MTU, PartialChecksum, SegmentKind, Segmentation, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM,
+    VirtioHeader, transport, word_at,
 };
 use std::num::NonZeroU16;
 
@@ -38,9 +38,7 @@ fn unfinished(packet: &[u8]) -> Option<VirtioHeader> {
         UDP => UDP_CHECKSUM,
         _ => return None,
     };
-    let field = packet
-        .get(start + usize::from(offset)..)?
-        .first_chunk::<2>()?;
+    let field = packet.get(start + usize::from(offset)..)?.first_chunk::<2>()?;
     let addresses = packet.get(8..IPV6_HEADER)?;
     // Padding behind the IPv6 packet is not ours to judge: it is cut before.
     let payload_length = usize::from(word_at(packet, 4)?);
@@ -57,10 +55,7 @@ fn unfinished(packet: &[u8]) -> Option<VirtioHeader> {
         return None;
     }
     let mut header = VirtioHeader {
-        checksum: Some(PartialChecksum {
-            start: u16::try_from(start).ok()?,
-            offset,
-        }),
+        checksum: Some(PartialChecksum { start: u16::try_from(start).ok()?, offset }),
         segmentation: None,
     };
     if protocol == TCP && packet.len() > MINIMUM_MTU {
@@ -106,22 +101,10 @@ mod tests {
     #[test]
     fn what_the_kernel_left_open_is_partial() {
         let tcp = classify(&partial(oracle::tcp_packet(1, 0x18, &[3; 200])));
-        assert_eq!(
-            tcp.checksum,
-            Some(PartialChecksum {
-                start: 40,
-                offset: 16
-            })
-        );
+        assert_eq!(tcp.checksum, Some(PartialChecksum { start: 40, offset: 16 }));
         assert_eq!(tcp.segmentation, None);
         let udp = classify(&partial(oracle::udp_packet(&[3; 2000])));
-        assert_eq!(
-            udp.checksum,
-            Some(PartialChecksum {
-                start: 40,
-                offset: 6
-            })
-        );
+        assert_eq!(udp.checksum, Some(PartialChecksum { start: 40, offset: 6 }));
         assert_eq!(udp.segmentation, None, "a UDP join cannot be undone");
     }
 

@@ -1,9 +1,7 @@
 //! Cutting a super-packet into packets of one segment each.
 
 use super::checksum::{self, Sum};
-use super::{
-    IPV6_HEADER, OffloadError, SegmentKind, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM, VirtioHeader,
-};
+use super::{IPV6_HEADER, OffloadError, SegmentKind, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM, VirtioHeader};
 use std::ops::Range;
 
 const FIN: u8 = 0x01;
@@ -70,13 +68,7 @@ impl<'a> Segments<'a> {
             return if header.segmentation.is_some() {
                 Err(OffloadError::Mismatch)
             } else {
-                Ok(Self {
-                    packet,
-                    header_len: 0,
-                    shape: Shape::Whole,
-                    next: Some(0),
-                    size: packet.len(),
-                })
+                Ok(Self { packet, header_len: 0, shape: Shape::Whole, next: Some(0), size: packet.len() })
             };
         };
         let transport = usize::from(partial.start);
@@ -112,23 +104,15 @@ impl<'a> Segments<'a> {
         Ok(Self {
             packet,
             header_len,
-            shape: Shape::Cut {
-                kind,
-                transport,
-                addresses: checksum::sum(addresses),
-            },
+            shape: Shape::Cut { kind, transport, addresses: checksum::sum(addresses) },
             next: Some(header_len),
-            size: header
-                .segmentation
-                .map_or(usize::MAX, |cut| usize::from(cut.size.get())),
+            size: header.segmentation.map_or(usize::MAX, |cut| usize::from(cut.size.get())),
         })
     }
 
     /// How many packets are still to come.
     pub fn remaining(&self) -> usize {
-        self.next.map_or(0, |next| {
-            (self.packet.len() - next).div_ceil(self.size.max(1)).max(1)
-        })
+        self.next.map_or(0, |next| (self.packet.len() - next).div_ceil(self.size.max(1)).max(1))
     }
 
     /// The length of the longest packet to come, headers included: what the MTU
@@ -147,12 +131,7 @@ impl<'a> Segments<'a> {
         let begin = self.next?;
         let end = begin.saturating_add(self.size).min(self.packet.len());
         let payload = begin..end;
-        if let Shape::Cut {
-            kind,
-            transport,
-            addresses,
-        } = self.shape
-        {
+        if let Shape::Cut { kind, transport, addresses } = self.shape {
             let header = header.get_mut(..self.header_len)?;
             header.copy_from_slice(self.packet.get(..self.header_len)?);
             let bytes = self.packet.get(payload.clone())?;
@@ -181,10 +160,7 @@ impl<'a> Segments<'a> {
             put(header_of, field, &checksum::finish(total));
         }
         self.next = (end < self.packet.len()).then_some(end);
-        Some(Segment {
-            header_len: self.header_len,
-            payload,
-        })
+        Some(Segment { header_len: self.header_len, payload })
     }
 
     /// Writes the next packet whole to the start of `out` and gives its length.
@@ -205,10 +181,7 @@ impl<'a> Segments<'a> {
 
     fn write_tcp(&self, tcp: &mut [u8], offset: u32, end: usize) {
         if let Some(sequence) = tcp.get_mut(4..8) {
-            let first = sequence
-                .first_chunk()
-                .copied()
-                .map_or(0, u32::from_be_bytes);
+            let first = sequence.first_chunk().copied().map_or(0, u32::from_be_bytes);
             sequence.copy_from_slice(&first.wrapping_add(offset).to_be_bytes());
         }
         if let Some(flags) = tcp.get_mut(TCP_FLAGS) {
@@ -251,12 +224,7 @@ mod tests {
                     SegmentKind::Udp => 6,
                 },
             }),
-            segmentation: NonZeroU16::new(size).map(|size| Segmentation {
-                kind,
-                size,
-                header_len: 0,
-                ecn: false,
-            }),
+            segmentation: NonZeroU16::new(size).map(|size| Segmentation { kind, size, header_len: 0, ecn: false }),
         }
     }
 
@@ -405,10 +373,7 @@ mod tests {
         assert_eq!(packets.len(), 2);
         for piece in packets {
             assert_eq!(piece[40..48], [6, 0, 1, 4, 0, 0, 0, 0]);
-            assert_eq!(
-                usize::from(piece[4]) << 8 | usize::from(piece[5]),
-                piece.len() - 40
-            );
+            assert_eq!(usize::from(piece[4]) << 8 | usize::from(piece[5]), piece.len() - 40);
             // Without the extension header the packet must verify as usual.
             let mut bare = [&piece[..40], &piece[48..]].concat();
             bare[6] = 6;
@@ -430,19 +395,10 @@ mod tests {
         let mut inside_ipv6 = good;
         inside_ipv6.checksum.as_mut().unwrap().start = 20;
         for bad in [no_checksum, wrong_kind, inside_ipv6] {
-            assert_eq!(
-                Segments::new(&packet, &bad).err(),
-                Some(OffloadError::Mismatch)
-            );
+            assert_eq!(Segments::new(&packet, &bad).err(), Some(OffloadError::Mismatch));
         }
-        assert_eq!(
-            Segments::new(&packet[..60], &good).err(),
-            Some(OffloadError::Truncated)
-        );
+        assert_eq!(Segments::new(&packet[..60], &good).err(), Some(OffloadError::Truncated));
         packet[0] = 0x45;
-        assert_eq!(
-            Segments::new(&packet, &good).err(),
-            Some(OffloadError::Mismatch)
-        );
+        assert_eq!(Segments::new(&packet, &good).err(), Some(OffloadError::Mismatch));
     }
 }
