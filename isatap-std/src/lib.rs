@@ -18,7 +18,7 @@ pub mod offload;
 #[cfg(target_os = "linux")]
 pub mod netlink;
 #[cfg(target_os = "linux")]
-// pub mod proto41_socket;
+pub mod proto41_socket;
 #[cfg(target_os = "linux")]
 pub mod runtime_dir;
 #[cfg(target_os = "linux")]

@@ -5,7 +5,7 @@ mod netns;
 
 use isatap_std::error::Class;
 use isatap_std::tun::Tun;
-use netns::Netns;
+use netns::{Netns, wait_for};
 
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
@@ -19,8 +19,9 @@ fn a_device_that_exists_is_never_taken_over() {
         let own = format!("process {} (", std::process::id());
         assert!(error.to_string().contains(&own), "{error}");
         drop(tun);
-        // Gone with its owner: nothing persistent is left by a kill.
-        drop(Tun::create("isatap0").unwrap());
+        // Gone with its owner: nothing persistent is left by a kill. (A child that
+        // another test has just forked may hold a copy until it runs its program.)
+        wait_for("end of the device", || Tun::create("isatap0").ok());
 
         n.ip("tuntap add dev stale mode tun");
         let error = Tun::create("stale").unwrap_err().to_string();

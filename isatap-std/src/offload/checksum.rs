@@ -23,12 +23,12 @@ pub fn complete_checksum(packet: &mut [u8], partial: &PartialChecksum) -> Result
 }
 
 /// A sum that is not yet folded. The order of the additions does not matter.
-pub(super) type Sum = u128;
+pub(crate) type Sum = u128;
 
 /// Adds up 16-bit words in the byte order of the machine (RFC 1071 §2(B): the
 /// order of bytes matters to the result only); an odd last byte is padded with
 /// zero, so only the last part of a packet may have an odd length.
-pub(super) fn sum(bytes: &[u8]) -> Sum {
+pub(crate) fn sum(bytes: &[u8]) -> Sum {
     let mut words = bytes.chunks_exact(8);
     let mut sum = 0;
     for word in &mut words {
@@ -45,7 +45,7 @@ pub(super) fn sum(bytes: &[u8]) -> Sum {
 
 /// The sum of an IPv6 pseudo-header (RFC 8200 §8.1) over a packet's addresses.
 /// `length` is that of the transport header and payload.
-pub(super) fn pseudo_header(addresses: &[u8], protocol: u8, length: usize) -> Sum {
+pub(crate) fn pseudo_header(addresses: &[u8], protocol: u8, length: usize) -> Sum {
     debug_assert!(addresses.len() == 32 && (protocol == TCP || protocol == UDP));
     let mut rest = [0; 8];
     let length = u32::try_from(length).unwrap_or(u32::MAX);
@@ -56,7 +56,7 @@ pub(super) fn pseudo_header(addresses: &[u8], protocol: u8, length: usize) -> Su
 
 /// Folds to 16 bits with end-around carry; the bytes as they stand on the wire,
 /// not complemented.
-pub(super) fn fold(sum: Sum) -> [u8; 2] {
+pub(crate) fn fold(sum: Sum) -> [u8; 2] {
     let mut folded = sum;
     while folded > 0xffff {
         folded = (folded & 0xffff) + (folded >> 16);
@@ -66,7 +66,7 @@ pub(super) fn fold(sum: Sum) -> [u8; 2] {
 
 /// The checksum itself. Zero is written as its other form, all ones: for UDP zero
 /// means "none" (RFC 768), and elsewhere both are valid.
-pub(super) fn finish(sum: Sum) -> [u8; 2] {
+pub(crate) fn finish(sum: Sum) -> [u8; 2] {
     match fold(sum).map(|byte| !byte) {
         [0, 0] => [0xff, 0xff],
         bytes => bytes,

@@ -22,7 +22,7 @@
 //! raw socket only where the administrator switched `rx-udp-gro-forwarding` or
 //! `rx-gro-list` on; leave both off on the underlay's device.
 
-mod checksum;
+pub(crate) mod checksum;
 // mod coalesce;
 mod receive;
 mod segment;
