@@ -16,7 +16,7 @@
 //! encoding.
 
 use crate::error::Error;
-use crate::offload::{BUFFER_LEN, OffloadError, VirtioHeader};
+use crate::offload::{BUFFER_LEN, Joined, OffloadError, VirtioHeader};
 use isatap_core::packet::HEADROOM;
 use nix::errno::Errno;
 use nix::sys::uio::writev;
@@ -150,19 +150,31 @@ impl Tun {
     /// packet; `ENOBUFS` or `WouldBlock` when the kernel is short of memory. The
     /// packet is lost: count it.
     pub fn write(&self, packet: &[u8], header: &VirtioHeader) -> io::Result<()> {
-        self.write_parts(packet, &[], header)
+        let header = header.emit();
+        self.write_pieces(&[IoSlice::new(&header), IoSlice::new(packet)])
     }
 
-    /// The same for a packet in two parts, headers and payload.
+    /// Gives the kernel what a [`Coalescer`](crate::offload::Coalescer) joined; `packet`
+    /// finds the packets by their numbers.
     ///
     /// # Errors
     ///
     /// As [`write`](Self::write).
-    pub fn write_parts(&self, first: &[u8], second: &[u8], header: &VirtioHeader) -> io::Result<()> {
-        let header = header.emit();
-        let parts = [IoSlice::new(&header), IoSlice::new(first), IoSlice::new(second)];
+    pub fn write_joined<'p>(&self, joined: &Joined<'_>, packet: impl Fn(usize) -> &'p [u8]) -> io::Result<()> {
+        let header = joined.header.emit();
+        let mut pieces = Vec::with_capacity(joined.parts.len() + 2);
+        pieces.push(IoSlice::new(&header));
+        pieces.push(IoSlice::new(joined.headers));
+        for part in joined.parts {
+            let bytes = packet(part.packet).get(part.range.clone());
+            pieces.push(IoSlice::new(bytes.ok_or(ErrorKind::InvalidInput)?));
+        }
+        self.write_pieces(&pieces)
+    }
+
+    fn write_pieces(&self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         loop {
-            match writev(&self.file, &parts) {
+            match writev(&self.file, pieces) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),

@@ -6,7 +6,7 @@ mod netns;
 
 use isatap_core::packet::HEADROOM;
 use isatap_std::netlink::{InterfaceAddress, Netlink, sysctl};
-use isatap_std::offload::{BUFFER_LEN, Segments, VirtioHeader, classify};
+use isatap_std::offload::{BUFFER_LEN, Coalescer, Segments, VirtioHeader, classify};
 use isatap_std::proto41_socket::{Datagram, Options, Proto41Socket, ReceiveBatch};
 use isatap_std::tun::Tun;
 use netns::{Netns, wait_for};
@@ -25,6 +25,7 @@ struct Seen {
     super_packets: AtomicU64,
     udp_super_packets: AtomicU64,
     joined: AtomicU64,
+    coalesced: AtomicU64,
     partial: AtomicU64,
     largest_received: AtomicU64,
     lost: AtomicU64,
@@ -44,8 +45,17 @@ struct Setup {
     address: Ipv6Addr,
     mtu: u32,
     dont_fragment: bool,
-    /// Whether to mark what the kernel left unfinished, or to be naive.
-    classify: bool,
+    receive: Receive,
+}
+
+#[derive(Clone, Copy)]
+enum Receive {
+    /// Join segments, and mark what the kernel left unfinished.
+    Coalesce,
+    /// Mark what the kernel left unfinished.
+    Classify,
+    /// Hand everything on as it is.
+    Naive,
 }
 
 impl End {
@@ -129,6 +139,8 @@ fn outbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen) {
 fn inbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen) {
     let mut batch = ReceiveBatch::new(64);
     socket.receive(&mut batch).unwrap();
+    let mut coalescer = Coalescer::new();
+    let mut packets = Vec::new();
     for (buffer, range) in batch.packets() {
         let packet = &buffer[range.start + 20..range.end];
         assert_eq!(range.start, HEADROOM);
@@ -139,10 +151,23 @@ fn inbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen) {
         } else if header.checksum.is_some() {
             seen.partial.fetch_add(1, Ordering::Relaxed);
         }
-        let header = if setup.classify { header } else { VirtioHeader::default() };
-        if tun.write(packet, &header).is_err() {
-            seen.lost.fetch_add(1, Ordering::Relaxed);
+        match setup.receive {
+            Receive::Coalesce => {
+                coalescer.push(packets.len(), packet);
+                packets.push(packet);
+                continue;
+            }
+            Receive::Classify => tun.write(packet, &header),
+            Receive::Naive => tun.write(packet, &VirtioHeader::default()),
         }
+        .unwrap_or_else(|_| {
+            seen.lost.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    for joined in coalescer.joined() {
+        let many = u64::from(joined.parts.len() > 1);
+        seen.coalesced.fetch_add(many, Ordering::Relaxed);
+        tun.write_joined(&joined, |index| packets[index]).unwrap();
     }
 }
 
@@ -166,7 +191,7 @@ impl World {
             address: A6,
             mtu: 1480,
             dont_fragment: true,
-            classify: true,
+            receive: Receive::Classify,
         };
         change(&mut setup);
         let other = Setup { local: setup.remote, remote: setup.local, address: B6, ..setup };
@@ -275,9 +300,23 @@ fn a_stream_crosses_a_network_card_that_joins() {
 
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
+fn a_stream_crosses_when_we_join() {
+    let world = World::new(|setup| setup.receive = Receive::Coalesce);
+    let took = world.stream(BYTES, LIMIT).expect("the stream stalled");
+    report("coalesced", BYTES, took);
+    let [_, b] = world.ends();
+    assert!(b.saw(|seen| &seen.coalesced) > 100, "nothing was joined");
+    // And on top of what the kernel joins.
+    world.join_on_receive();
+    let took = world.stream(BYTES, LIMIT).expect("the stream stalled");
+    report("joined and coalesced", BYTES, took);
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
 fn joined_packets_without_their_header_stall_a_stream() {
     // What classify() is for: the same setting without it.
-    let world = World::new(|setup| setup.classify = false);
+    let world = World::new(|setup| setup.receive = Receive::Naive);
     world.join_on_receive();
     let limit = Duration::from_secs(3);
     assert_eq!(world.stream(BYTES, limit), None);

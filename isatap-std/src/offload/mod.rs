@@ -16,6 +16,8 @@
 //!
 
 //!
+//! [`Coalescer`] joins what the kernel has not joined.
+//!
 //! Everything here is about the inner IPv6 packet, before encapsulation or after
 //! decapsulation. Nothing here can undo a UDP join: where the lengths of the
 //! datagrams are lost, so are the datagrams. The kernel joins UDP on its way to a
@@ -23,12 +25,12 @@
 //! `rx-gro-list` on; leave both off on the underlay's device.
 
 pub(crate) mod checksum;
-// mod coalesce;
+mod coalesce;
 mod receive;
 mod segment;
 
 pub use checksum::complete_checksum;
-// pub use coalesce::Coalescer;
+pub use coalesce::{Coalescer, Joined, Part};
 pub use receive::classify;
 pub use segment::{Segment, Segments};
 
