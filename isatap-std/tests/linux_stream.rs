@@ -5,6 +5,7 @@
 mod netns;
 
 use isatap_core::packet::HEADROOM;
+use isatap_core::proto41::Outer;
 use isatap_std::netlink::{InterfaceAddress, Netlink, sysctl};
 use isatap_std::offload::{BUFFER_LEN, Coalescer, Segments, VirtioHeader, classify};
 use isatap_std::proto41_socket::{Datagram, Options, Proto41Socket, ReceiveBatch};
@@ -69,6 +70,7 @@ impl End {
             sysctl::prepare_tunnel("tun0").unwrap();
             netlink.forbid_kernel_addresses(index).unwrap();
             netlink.set_mtu(index, setup.mtu).unwrap();
+            netlink.limit_super_packets(index, 65_515).unwrap();
             netlink.set_up(index, true).unwrap();
             let address = InterfaceAddress { address: setup.address, prefix_len: 64, preferred: None, valid: None };
             netlink.replace_address(index, &address).unwrap();
@@ -107,6 +109,7 @@ fn outbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen) {
             return;
         };
         let packet = &buffer[received.range];
+        assert!(packet.len() <= 65_515);
         if let Some(cut) = received.header.segmentation {
             seen.super_packets.fetch_add(1, Ordering::Relaxed);
             if cut.kind == isatap_std::offload::SegmentKind::Udp {
@@ -115,20 +118,21 @@ fn outbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen) {
         }
         let mut segments = Segments::new(packet, &received.header).unwrap();
         assert!(segments.longest() <= setup.mtu as usize);
+        let outer = Outer {
+            source: setup.local,
+            destination: setup.remote,
+            ports: None,
+            tos: 0,
+            ttl: 64,
+            dont_fragment: setup.dont_fragment,
+            identification: 0,
+        };
         let mut datagrams = Vec::with_capacity(segments.remaining());
         for header in &mut headers {
             let Some(segment) = segments.next_header(header) else {
                 break;
             };
-            datagrams.push(Datagram {
-                source: setup.local,
-                destination: setup.remote,
-                tos: 0,
-                ttl: 64,
-                dont_fragment: setup.dont_fragment,
-                headers: &header[..segment.header_len],
-                payload: &packet[segment.payload],
-            });
+            datagrams.push(Datagram::in_parts(&outer, &header[..segment.header_len], &packet[segment.payload]));
         }
         socket.send(&datagrams, |_, _| {
             seen.lost.fetch_add(1, Ordering::Relaxed);

@@ -205,6 +205,19 @@ impl Netlink {
         self.set_link(message).map_err(|error| Error::refused(format!("set the MTU to {mtu} of"), Device(index), error))
     }
 
+    /// Limits the super-packets that the kernel hands to the device to `bytes`, IPv6 header
+    /// included. With 65,515 and less each fits an IPv4 packet as it is.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal: no privilege, or more than the device can take.
+    pub fn limit_super_packets(&self, index: u32, bytes: u32) -> Result<(), Error> {
+        let mut message = link_message(index);
+        message.attributes.push(LinkAttribute::GsoMaxSize(bytes));
+        self.set_link(message)
+            .map_err(|error| Error::refused(format!("limit super-packets to {bytes} bytes on"), Device(index), error))
+    }
+
     /// Keeps the kernel from making a link-local address of its own: ours embeds
     /// the IPv4 address (RFC 5214 §6.2). To be called before the device is up.
     ///

@@ -1,9 +1,9 @@
 //! Joining what the kernel has not joined, before it goes to the TUN device.
 
-use super::checksum;
-use super::{
-    IPV6_HEADER, PartialChecksum, SegmentKind, Segmentation, TCP, TCP_CHECKSUM, VirtioHeader, classify, word_at,
-};
+use super::checksum::pseudo_header;
+use super::{IPV6_HEADER, PartialChecksum, SegmentKind, Segmentation, TCP_CHECKSUM, VirtioHeader, classify, word_at};
+use isatap_core::wire::checksum::Sum;
+use isatap_core::wire::protocol::TCP;
 use std::num::NonZeroU16;
 use std::ops::Range;
 
@@ -138,9 +138,9 @@ impl Segment {
             return None;
         }
         if header.checksum.is_none() {
-            let pseudo = checksum::pseudo_header(packet.get(8..IPV6_HEADER)?, TCP, packet.len() - IPV6_HEADER);
-            let sum = pseudo + checksum::sum(packet.get(IPV6_HEADER..)?);
-            if checksum::fold(sum) != [0xff, 0xff] {
+            let addresses = Sum::ZERO.bytes(packet.get(8..IPV6_HEADER)?);
+            let pseudo = pseudo_header(addresses, TCP, packet.len() - IPV6_HEADER);
+            if !pseudo.bytes(packet.get(IPV6_HEADER..)?).is_valid() {
                 return None;
             }
         }
@@ -251,12 +251,12 @@ impl Group {
             return Joined { header: self.header, headers: &[], parts: &self.parts };
         }
         let tcp_len = self.headers_len - IPV6_HEADER + self.payload_len;
-        let pseudo =
-            self.headers.get(8..IPV6_HEADER).map_or(0, |addresses| checksum::pseudo_header(addresses, TCP, tcp_len));
+        let addresses = Sum::ZERO.bytes(self.headers.get(8..IPV6_HEADER).unwrap_or_default());
+        let pseudo = pseudo_header(addresses, TCP, tcp_len).fold().to_be_bytes();
         let length = u16::try_from(tcp_len).unwrap_or(u16::MAX).to_be_bytes();
         let field = IPV6_HEADER + usize::from(TCP_CHECKSUM);
         self.headers[4..6].copy_from_slice(&length);
-        self.headers[field..field + 2].copy_from_slice(&checksum::fold(pseudo));
+        self.headers[field..field + 2].copy_from_slice(&pseudo);
         if self.pushed {
             self.headers[TCP_FLAGS] |= PSH;
         }

@@ -24,7 +24,7 @@
 //! raw socket only where the administrator switched `rx-udp-gro-forwarding` or
 //! `rx-gro-list` on; leave both off on the underlay's device.
 
-pub(crate) mod checksum;
+mod checksum;
 mod coalesce;
 mod receive;
 mod segment;
@@ -46,9 +46,7 @@ pub const BUFFER_LEN: usize = HEADROOM + 40 + 65_536;
 /// that any IPv6 path takes.
 pub(crate) const MINIMUM_MTU: usize = 1280;
 
-pub(crate) const IPV6_HEADER: usize = 40;
-pub(crate) const TCP: u8 = 6;
-pub(crate) const UDP: u8 = 17;
+pub(crate) const IPV6_HEADER: usize = isatap_core::wire::ipv6::HEADER_LEN;
 /// Offsets of the checksum field from the start of the transport header.
 pub(crate) const TCP_CHECKSUM: u16 = 16;
 pub(crate) const UDP_CHECKSUM: u16 = 6;
@@ -183,6 +181,12 @@ impl VirtioHeader {
         [flags, gso, h0, h1, s0, s1, c0, c1, o0, o1]
     }
 
+    /// For the core's [`PacketMut::set_segment_size`](isatap_core::packet::PacketMut::set_segment_size):
+    /// payload bytes of each packet that this one stands for, `None` when it stands for itself.
+    pub fn segment_size(&self) -> Option<NonZeroU16> {
+        self.segmentation.map(|cut| cut.size)
+    }
+
     /// Nothing is to be done to the packet.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
@@ -191,27 +195,6 @@ impl VirtioHeader {
 
 pub(crate) fn word_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().copied().map(u16::from_be_bytes)
-}
-
-/// Where the transport header starts, and which it is, behind at most 8 extension
-/// headers; `None` behind a fragment header or one that hides the transport.
-pub(crate) fn transport(packet: &[u8]) -> Option<(u8, usize)> {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const DESTINATION: u8 = 60;
-    let mut next = *packet.get(6)?;
-    let mut at = IPV6_HEADER;
-    for _ in 0..8 {
-        match next {
-            HOP_BY_HOP | ROUTING | DESTINATION => {
-                let [following, units] = *packet.get(at..)?.first_chunk()?;
-                next = following;
-                at += 8 + usize::from(units) * 8;
-            }
-            _ => return Some((next, at)),
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! Recognising what the kernel has joined, or left unfinished, on receive.
 
-use super::checksum;
+use super::checksum::pseudo_header;
 use super::{
-    IPV6_HEADER, MINIMUM_MTU, PartialChecksum, SegmentKind, Segmentation, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM,
-    VirtioHeader, transport, word_at,
+    IPV6_HEADER, MINIMUM_MTU, PartialChecksum, SegmentKind, Segmentation, TCP_CHECKSUM, UDP_CHECKSUM, VirtioHeader,
+    word_at,
 };
+use isatap_core::wire::checksum::Sum;
+use isatap_core::wire::ipv6::upper_layer;
+use isatap_core::wire::protocol::{TCP, UDP};
 use std::num::NonZeroU16;
 
 const CWR: u8 = 0x80;
@@ -32,7 +35,8 @@ pub fn classify(packet: &[u8]) -> VirtioHeader {
 }
 
 fn unfinished(packet: &[u8]) -> Option<VirtioHeader> {
-    let (protocol, start) = transport(packet)?;
+    let upper = upper_layer(packet).ok().filter(|upper| !upper.fragment)?;
+    let (protocol, start) = (upper.protocol, upper.offset);
     let offset = match protocol {
         TCP => TCP_CHECKSUM,
         UDP => UDP_CHECKSUM,
@@ -46,12 +50,8 @@ fn unfinished(packet: &[u8]) -> Option<VirtioHeader> {
         return None;
     }
     let length = packet.len() - start;
-    let pseudo = checksum::pseudo_header(addresses, protocol, length);
-    if checksum::fold(pseudo) != *field {
-        return None;
-    }
-    let covered = packet.get(start..)?;
-    if checksum::fold(pseudo + checksum::sum(covered)) == [0xff, 0xff] {
+    let pseudo = pseudo_header(Sum::ZERO.bytes(addresses), protocol, length);
+    if pseudo.fold().to_be_bytes() != *field || pseudo.bytes(packet.get(start..)?).is_valid() {
         return None;
     }
     let mut header = VirtioHeader {

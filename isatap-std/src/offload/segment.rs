@@ -1,7 +1,9 @@
 //! Cutting a super-packet into packets of one segment each.
 
-use super::checksum::{self, Sum};
-use super::{IPV6_HEADER, OffloadError, SegmentKind, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM, VirtioHeader};
+use super::checksum;
+use super::{IPV6_HEADER, OffloadError, SegmentKind, TCP_CHECKSUM, UDP_CHECKSUM, VirtioHeader};
+use isatap_core::wire::checksum::Sum;
+use isatap_core::wire::protocol::{TCP, UDP};
 use std::ops::Range;
 
 const FIN: u8 = 0x01;
@@ -104,7 +106,7 @@ impl<'a> Segments<'a> {
         Ok(Self {
             packet,
             header_len,
-            shape: Shape::Cut { kind, transport, addresses: checksum::sum(addresses) },
+            shape: Shape::Cut { kind, transport, addresses: Sum::ZERO.bytes(addresses) },
             next: Some(header_len),
             size: header.segmentation.map_or(usize::MAX, |cut| usize::from(cut.size.get())),
         })
@@ -151,12 +153,7 @@ impl<'a> Segments<'a> {
                 }
             };
             put(header_of, field, &[0, 0]);
-            // The sum of the addresses is there already; of the pseudo-header the
-            // length and the protocol are left.
-            let total = addresses
-                + checksum::pseudo_header(&[0; 32], protocol, transport_length)
-                + checksum::sum(header_of)
-                + checksum::sum(bytes);
+            let total = checksum::pseudo_header(addresses, protocol, transport_length).bytes(header_of).bytes(bytes);
             put(header_of, field, &checksum::finish(total));
         }
         self.next = (end < self.packet.len()).then_some(end);

@@ -50,14 +50,12 @@ pub use receive::{Icmpv4Error, ReceiveBatch};
 pub use send::{Datagram, SendFailure, local_fragmentation_needed};
 
 use crate::error::Error;
+use isatap_core::wire::protocol;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-
-/// The protocol number of IPv6 in IPv4 (RFC 4213 §3.5).
-pub const PROTOCOL: u8 = 41;
 
 /// How to open a [`Proto41Socket`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -115,10 +113,10 @@ impl Proto41Socket {
     pub fn open(options: &Options) -> Result<Self, Error> {
         // First the filters and options, then the socket that receives: nothing
         // is queued for a socket that nobody reads.
-        let dont_fragment = open(options, PROTOCOL, &filter::DROP_ALL)?;
+        let dont_fragment = open(options, protocol::IPV6, &filter::DROP_ALL)?;
         discover(&dont_fragment, libc::IP_PMTUDISC_PROBE)?;
-        let icmpv4 = open(options, ICMP, &filter::ERRORS_ABOUT_PROTOCOL_41)?;
-        let may_fragment = open(options, PROTOCOL, &[])?;
+        let icmpv4 = open(options, protocol::ICMPV4, &filter::ERRORS_ABOUT_PROTOCOL_41)?;
+        let may_fragment = open(options, protocol::IPV6, &[])?;
         discover(&may_fragment, libc::IP_PMTUDISC_OMIT)?;
         set_buffer(options.receive_buffer, |bytes| {
             setsockopt(&may_fragment, sockopt::RcvBufForce, bytes)
@@ -173,13 +171,14 @@ impl Proto41Socket {
     }
 
     /// Takes the next ICMPv4 error about a protocol-41 packet of this host, whoever
-    /// sent it; `None`: none waits. The message is not verified: that is the core's
-    /// part.
+    /// sent it, into `buffer`; `None`: none waits. The message is not verified: that is the core's
+    /// part ([`Machine::handle_icmpv4`](isatap_core::engine::Machine::handle_icmpv4)). A `buffer` of
+    /// 2 KiB holds any error that keeps to the RFCs; of a longer message it holds the start.
     ///
     /// # Errors
     ///
     /// As [`receive`](Self::receive).
-    pub fn receive_icmpv4<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Option<Icmpv4Error<'b>>> {
+    pub fn receive_icmpv4(&self, buffer: &mut [u8]) -> io::Result<Option<Icmpv4Error>> {
         receive::icmpv4_error(self.icmpv4.as_fd(), buffer)
     }
 
@@ -212,16 +211,14 @@ impl SendCounters {
     }
 }
 
-const ICMP: u8 = 1;
-
-fn open(options: &Options, protocol: u8, filter: &[libc::sock_filter]) -> Result<Socket, Error> {
-    let name = match protocol {
-        ICMP => "a raw socket for ICMPv4",
+fn open(options: &Options, number: u8, filter: &[libc::sock_filter]) -> Result<Socket, Error> {
+    let name = match number {
+        protocol::ICMPV4 => "a raw socket for ICMPv4",
         _ => "a raw socket for protocol 41",
     };
     let open = || -> io::Result<Socket> {
         let socket =
-            Socket::new(Domain::IPV4, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(i32::from(protocol))))?;
+            Socket::new(Domain::IPV4, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(i32::from(number))))?;
         if !filter.is_empty() {
             let filter: Vec<SockFilter> =
                 filter.iter().map(|op| SockFilter::new(op.code, op.jt, op.jf, op.k)).collect();

@@ -2,6 +2,7 @@
 
 use crate::offload::BUFFER_LEN;
 use isatap_core::packet::HEADROOM;
+use isatap_core::wire::ipv4;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use std::io;
@@ -102,37 +103,37 @@ impl ReceiveBatch {
 const MOST: usize = 64;
 
 /// An ICMPv4 error as it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Icmpv4Error<'b> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Icmpv4Error {
     /// Who sent it: a router on the way, or the destination.
     pub source: Ipv4Addr,
     /// To which of our addresses.
     pub destination: Ipv4Addr,
-    /// The message from its type on, without the IPv4 header in front: the quoted packet
-    /// is complete with its own header.
-    pub message: &'b [u8],
+    /// Where in the buffer the message is, from its type on, without the IPv4 header in front;
+    /// [`HEADROOM`] and more is free before it. The quoted packet is complete with its own header.
+    pub range: Range<usize>,
 }
 
-pub(super) fn icmpv4_error<'b>(socket: BorrowedFd<'_>, buffer: &'b mut [u8]) -> io::Result<Option<Icmpv4Error<'b>>> {
+pub(super) fn icmpv4_error(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<Icmpv4Error>> {
+    let space = buffer.get_mut(HEADROOM..).ok_or(io::ErrorKind::InvalidInput)?;
     let length = loop {
-        match recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
+        match recv(socket.as_raw_fd(), space, MsgFlags::MSG_DONTWAIT) {
             Ok(length) => break length,
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         }
     };
-    let packet = buffer.get(..length).unwrap_or_default();
     // The kernel checked this header; a caller's buffer may have cut it.
-    let parsed = packet.first_chunk::<20>().and_then(|header| {
-        let header_len = usize::from(header[0] & 15) * 4;
-        let address = |at: usize| {
-            let octets = header.get(at..)?.first_chunk::<4>()?;
-            Some(Ipv4Addr::from(*octets))
-        };
-        Some(Icmpv4Error { source: address(12)?, destination: address(16)?, message: packet.get(header_len..)? })
-    });
-    Ok(parsed)
+    let packet = space.get(..length).unwrap_or_default();
+    let Ok(header) = ipv4::Header::parse_quoted(packet) else {
+        return Ok(None);
+    };
+    Ok(Some(Icmpv4Error {
+        source: header.source(),
+        destination: header.destination(),
+        range: HEADROOM + header.header_len()..HEADROOM + length,
+    }))
 }
 
 /// Takes one packet and forgets it; `false` when none waits.

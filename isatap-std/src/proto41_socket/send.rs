@@ -1,7 +1,7 @@
 //! Many packets in one system call, each with its own source, TOS and TTL.
 
-use super::PROTOCOL;
-use crate::offload::checksum;
+use isatap_core::proto41::Outer;
+use isatap_core::wire::{icmpv4, ipv4, protocol};
 use nix::errno::Errno;
 use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
@@ -29,7 +29,27 @@ pub struct Datagram<'a> {
     pub payload: &'a [u8],
 }
 
-impl Datagram<'_> {
+impl<'a> Datagram<'a> {
+    /// An IPv6 packet under an outer header of the core's. Of an encapsulated packet it is
+    /// [`Outer::payload`]: the kernel writes the header itself, and chooses the Identification.
+    pub fn new(outer: &Outer, packet: &'a [u8]) -> Self {
+        Self::in_parts(outer, packet, &[])
+    }
+
+    /// The same for an IPv6 packet in two parts, as [`Segments`](crate::offload::Segments) cuts
+    /// them.
+    pub fn in_parts(outer: &Outer, headers: &'a [u8], payload: &'a [u8]) -> Self {
+        Self {
+            source: outer.source,
+            destination: outer.destination,
+            tos: outer.tos,
+            ttl: outer.ttl,
+            dont_fragment: outer.dont_fragment,
+            headers,
+            payload,
+        }
+    }
+
     /// Length of the IPv6 packet in bytes.
     pub fn len(&self) -> usize {
         self.headers.len() + self.payload.len()
@@ -95,33 +115,30 @@ impl From<Errno> for SendFailure {
 /// left. It feeds the core's own estimate. Gives its length in `out`; `None` when
 /// `out` has less than 28 bytes or the packet would be larger than IPv4 allows.
 pub fn local_fragmentation_needed(datagram: &Datagram<'_>, mtu: u16, out: &mut [u8]) -> Option<usize> {
-    const ICMP: usize = 8;
-    const IPV4: usize = 20;
-    // RFC 1812 §4.3.2.3: the whole message in 576 bytes.
-    const MOST: usize = 576 - IPV4;
-    let total = u16::try_from(IPV4 + datagram.len()).ok()?;
-    let quoted = datagram.len().min(MOST - ICMP - IPV4);
-    let length = (ICMP + IPV4 + quoted).min(out.len());
+    // RFC 1812 §4.3.2.3: the whole message, its own IPv4 header included, in 576 bytes.
+    const MOST: usize = 576 - ipv4::HEADER_LEN;
+    let header = ipv4::Fields {
+        tos: datagram.tos,
+        payload_len: u16::try_from(datagram.len()).ok().filter(|len| *len <= u16::MAX - 20)?,
+        identification: 0,
+        dont_fragment: true,
+        more_fragments: false,
+        fragment_offset: 0,
+        ttl: datagram.ttl,
+        protocol: protocol::IPV6,
+        source: datagram.source,
+        destination: datagram.destination,
+    };
+    let length = (icmpv4::HEADER_LEN + ipv4::HEADER_LEN + datagram.len()).min(MOST).min(out.len());
     let out = out.get_mut(..length)?;
-    let (icmp, quote) = out.split_first_chunk_mut::<ICMP>()?;
-    let (ipv4, payload) = quote.split_first_chunk_mut::<IPV4>()?;
-    let [mtu_high, mtu_low] = mtu.to_be_bytes();
-    *icmp = [3, 4, 0, 0, 0, 0, mtu_high, mtu_low];
-    let [total_high, total_low] = total.to_be_bytes();
-    let [s0, s1, s2, s3] = datagram.source.octets();
-    let [d0, d1, d2, d3] = datagram.destination.octets();
-    let (tos, ttl) = (datagram.tos, datagram.ttl);
-    *ipv4 = [0x45, tos, total_high, total_low, 0, 0, 0x40, 0, ttl, PROTOCOL, 0, 0, s0, s1, s2, s3, d0, d1, d2, d3];
-    let sum = checksum::finish(checksum::sum(ipv4));
-    (ipv4[10], ipv4[11]) = (sum[0], sum[1]);
-    let bytes = datagram.headers.iter().chain(datagram.payload);
-    for (to, from) in payload.iter_mut().zip(bytes) {
+    let (icmp, quote) = out.split_first_chunk_mut::<{ icmpv4::HEADER_LEN }>()?;
+    let (ipv4, payload) = quote.split_first_chunk_mut::<{ ipv4::HEADER_LEN }>()?;
+    *ipv4 = header.to_bytes();
+    for (to, from) in payload.iter_mut().zip(datagram.headers.iter().chain(datagram.payload)) {
         *to = *from;
     }
-    let sum = checksum::finish(checksum::sum(out));
-    if let Some(field) = out.get_mut(2..4) {
-        field.copy_from_slice(&sum);
-    }
+    let [high, low] = mtu.to_be_bytes();
+    *icmp = icmpv4::header(3, 4, [0, 0, high, low], quote);
     Some(length)
 }
 
