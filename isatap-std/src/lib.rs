@@ -1,3 +1,31 @@
 //! The operating-system side of `isatap-core`.
+//!
+//! | module | what it gives | where |
+//! | --- | --- | --- |
+//! | [`clock`], [`entropy`] | the two arguments that every machine of the core asks for | everywhere |
+//! | [`offload`] | super-packets of the kernel: cut, completed, recognised; pure functions | everywhere |
+//! | [`resolve`] | names of potential routers to IPv4 addresses | everywhere |
+//! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
+//! | `tun` | the device through which the kernel and the core exchange IPv6 packets | Linux |
+//! | `proto41_socket` | raw IPv4 sockets for protocol 41, and the ICMPv4 errors about what they sent | Linux |
+//! | `netlink` | addresses, routes and MTU of the device; what other hands change | Linux |
+//! | `signal`, `runtime_dir` | what a daemon needs to end and to start cleanly | Linux |
 
+pub mod clock;
+pub mod entropy;
+pub mod error;
+pub mod offload;
 pub mod resolve;
+
+#[cfg(target_os = "linux")]
+pub mod netlink;
+#[cfg(target_os = "linux")]
+pub mod proto41_socket;
+#[cfg(target_os = "linux")]
+pub mod runtime_dir;
+#[cfg(target_os = "linux")]
+pub mod signal;
+#[cfg(target_os = "linux")]
+pub mod tun;
+
+pub use error::Error;

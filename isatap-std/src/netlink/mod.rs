@@ -1,0 +1,556 @@
+//! Addresses, routes and MTU of a device, by rtnetlink; and what other hands
+//! change there.
+//!
+//! [`Netlink`] asks and orders, one request at a time, and waits for the kernel's
+//! answer. [`Monitor`] listens. Neither needs a thread or an async runtime.
+//!
+//! Routes that this program makes carry the number [`PROTOCOL`], and only those
+//! does it ever remove. Routes that others put on the device are what
+//! [`Netlink::foreign_routes`] and the monitor report, to be mirrored into the
+//! core's route table: a TUN device hides which next hop the kernel chose, so
+//! `ip -6 route add P via fe80::5efe:192.0.2.1 dev isatap0` works only so. Of
+//! these the main table alone is seen: policy routing with other tables is not.
+//!
+//! Addresses are added with `nodad noprefixroute`: a tunnel has no neighbours to
+//! ask (RFC 5214 §8), and which prefixes are on-link is the core's to say.
+
+mod monitor;
+mod parse;
+pub mod sysctl;
+mod transport;
+
+pub use monitor::{Event, Monitor};
+
+use crate::error::Error;
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo};
+use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RoutePreference, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+use transport::Transport;
+
+/// The routing protocol number of the routes that this program makes; shown by
+/// `ip -6 route` as `proto 86`.
+///
+/// 86 has no name in iproute2's table and no use known there; numbers above 15
+/// are for programs to choose.
+pub const PROTOCOL: u8 = 86;
+
+/// An IPv6 address to be put on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InterfaceAddress {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Length of its prefix, 0 to 128: it makes no route.
+    pub prefix_len: u8,
+    /// How long the address may start new connections; `None` is for ever, zero
+    /// is deprecated at once.
+    pub preferred: Option<Duration>,
+    /// How long the address exists; `None` is for ever. Fractions of a second are
+    /// rounded up. The kernel removes it then by itself.
+    pub valid: Option<Duration>,
+}
+
+/// How much a route is preferred to another of the same prefix and metric
+/// (RFC 4191 §2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Preference {
+    /// Only when there is nothing else.
+    Low,
+    /// The default.
+    #[default]
+    Medium,
+    /// Before all others.
+    High,
+}
+
+/// An IPv6 route through a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// First address of the destinations.
+    pub destination: Ipv6Addr,
+    /// Length of the destination prefix, 0 to 128.
+    pub prefix_len: u8,
+    /// The next hop on the link; `None`: the destination itself is on the link.
+    pub next_hop: Option<Ipv6Addr>,
+    /// The smaller, the better; 0 stands for the kernel's default of 1024.
+    pub metric: u32,
+    /// Between routes of equal metric.
+    pub preference: Preference,
+    /// How long the route exists; `None` is for ever. The kernel removes it then
+    /// by itself.
+    pub lifetime: Option<Duration>,
+}
+
+/// A route on the device that another hand made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ForeignRoute {
+    /// The route; its lifetime is what was left of it when it was reported.
+    pub route: Route,
+    /// Who made it: 2 the kernel (the prefix of an address), 3 boot, 4 static, and
+    /// so on, as in `/etc/iproute2/rt_protos`.
+    pub protocol: u8,
+}
+
+/// A network device.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Link {
+    /// The interface index.
+    pub index: u32,
+    /// The name.
+    pub name: String,
+    /// Whether the administrator switched it on.
+    pub is_up: bool,
+    /// Whether it is on and has a carrier: an IPv4 underlay that works.
+    pub is_running: bool,
+    /// The MTU in bytes.
+    pub mtu: u32,
+}
+
+/// An IPv4 address of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ipv4Address {
+    /// The device's interface index.
+    pub interface: u32,
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Length of its prefix.
+    pub prefix_len: u8,
+}
+
+/// How the kernel would send an IPv4 packet to some destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ipv4Path {
+    /// The source address it would choose.
+    pub source: Ipv4Addr,
+    /// The device it would leave by.
+    pub interface: u32,
+    /// The MTU in bytes: what the kernel learned of the path or what the route
+    /// says, else that of the device.
+    pub mtu: u32,
+}
+
+/// A socket to the kernel's tables of links, addresses and routes.
+#[derive(Debug)]
+pub struct Netlink {
+    transport: Transport,
+}
+
+impl Netlink {
+    /// Opens the socket.
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors, or a sandbox that forbids netlink sockets.
+    pub fn open() -> Result<Self, Error> {
+        let transport = Transport::open(0).map_err(|error| Error::refused("open", "a netlink socket", error))?;
+        Ok(Self { transport })
+    }
+
+    /// All devices of the namespace.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal, which is not expected.
+    pub fn links(&self) -> Result<Vec<Link>, Error> {
+        let answer = self
+            .dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))
+            .map_err(|error| Error::refused("list", "the network devices", error))?;
+        Ok(answer.iter().filter_map(parse::link_of).collect())
+    }
+
+    /// The device of that name.
+    ///
+    /// # Errors
+    ///
+    /// A usage error when there is none.
+    pub fn link(&self, name: &str) -> Result<Link, Error> {
+        let found = self.links()?.into_iter().find(|link| link.name == name);
+        found.ok_or_else(|| Error::usage("find the device", name, "there is none").with_advice("see: ip link"))
+    }
+
+    /// Switches a device on or off.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal: no privilege, or no such device.
+    pub fn set_up(&self, index: u32, up: bool) -> Result<(), Error> {
+        let mut message = link_message(index);
+        message.header.change_mask = LinkFlags::Up;
+        if up {
+            message.header.flags = LinkFlags::Up;
+        }
+        let doing = if up { "switch on" } else { "switch off" };
+        self.set_link(message).map_err(|error| Error::refused(doing, Device(index), error))
+    }
+
+    /// Sets the MTU.
+    ///
+    /// # Errors
+    ///
+    /// A usage error under 1280, where the kernel would take IPv6 off the device in
+    /// silence (RFC 8200 §5); or the kernel's refusal.
+    pub fn set_mtu(&self, index: u32, mtu: u32) -> Result<(), Error> {
+        if mtu < 1280 {
+            return Err(Error::usage(format!("set the MTU to {mtu} of"), Device(index), "IPv6 needs at least 1280"));
+        }
+        let mut message = link_message(index);
+        message.attributes.push(LinkAttribute::Mtu(mtu));
+        self.set_link(message).map_err(|error| Error::refused(format!("set the MTU to {mtu} of"), Device(index), error))
+    }
+
+    /// Limits the super-packets that the kernel hands to the device to `bytes`, IPv6 header
+    /// included. With 65,515 and less each fits an IPv4 packet as it is.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal: no privilege, or more than the device can take.
+    pub fn limit_super_packets(&self, index: u32, bytes: u32) -> Result<(), Error> {
+        let mut message = link_message(index);
+        message.attributes.push(LinkAttribute::GsoMaxSize(bytes));
+        self.set_link(message)
+            .map_err(|error| Error::refused(format!("limit super-packets to {bytes} bytes on"), Device(index), error))
+    }
+
+    /// Keeps the kernel from making a link-local address of its own: ours embeds
+    /// the IPv4 address (RFC 5214 §6.2). To be called before the device is up.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal: no privilege, or IPv6 is off.
+    pub fn forbid_kernel_addresses(&self, index: u32) -> Result<(), Error> {
+        let mut message = link_message(index);
+        let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]));
+        self.set_link(message)
+            .map_err(|error| Error::refused("keep the kernel's link-local address off", Device(index), error))
+    }
+
+    /// Adds an address, or gives the one that is there these lifetimes.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal: no privilege, no such device, a valid lifetime of zero
+    /// or shorter than the preferred one.
+    pub fn replace_address(&self, index: u32, address: &InterfaceAddress) -> Result<(), Error> {
+        let mut message = address_message(index, address.address, address.prefix_len);
+        let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
+        let mut lifetimes = CacheInfo::default();
+        lifetimes.ifa_preferred = seconds(address.preferred);
+        lifetimes.ifa_valid = seconds(address.valid);
+        message.attributes.push(AddressAttribute::Flags(flags));
+        message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
+        self.order(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+            .map_err(|error| Error::refused("add the address", On(address.address, index), error))
+    }
+
+    /// Removes an address; it is no error when it is gone already, or its device.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal: no privilege.
+    pub fn remove_address(&self, index: u32, address: Ipv6Addr, prefix_len: u8) -> Result<(), Error> {
+        let message = address_message(index, address, prefix_len);
+        self.order(RouteNetlinkMessage::DelAddress(message), 0)
+            .or_else(gone)
+            .map_err(|error| Error::refused("remove the address", On(address, index), error))
+    }
+
+    /// The IPv6 addresses of a device, whoever made them.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal, which is not expected.
+    pub fn addresses(&self, index: u32) -> Result<Vec<InterfaceAddress>, Error> {
+        let answer = self
+            .dump_addresses(AddressFamily::Inet6)
+            .map_err(|error| Error::refused("list the addresses of", Device(index), error))?;
+        let mine = answer.iter().filter_map(parse::ipv6_address_of);
+        Ok(mine.filter(|(interface, _)| *interface == index).map(|(_, address)| address).collect())
+    }
+
+    /// All IPv4 addresses of the namespace.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal, which is not expected.
+    pub fn ipv4_addresses(&self) -> Result<Vec<Ipv4Address>, Error> {
+        let answer = self
+            .dump_addresses(AddressFamily::Inet)
+            .map_err(|error| Error::refused("list", "the IPv4 addresses", error))?;
+        Ok(answer.iter().filter_map(parse::ipv4_address_of).collect())
+    }
+
+    /// Adds a route of ours through a device. When it is there already, only its
+    /// lifetime changes; a route of ours to the same prefix by another next hop
+    /// stays.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal: no privilege, the device is down, or the next hop is
+    /// neither link-local nor on-link.
+    pub fn add_route(&self, index: u32, route: &Route) -> Result<(), Error> {
+        let mut message = route_message(index, route);
+        if route.preference != Preference::Medium {
+            // Sent only where it says something: the kernel's default is Medium.
+            message.attributes.push(RouteAttribute::Preference(match route.preference {
+                Preference::Low => RoutePreference::Low,
+                Preference::Medium => RoutePreference::Medium,
+                Preference::High => RoutePreference::High,
+            }));
+        }
+        if let Some(lifetime) = route.lifetime {
+            message.attributes.push(RouteAttribute::Expires(seconds(Some(lifetime))));
+        }
+        // Without NLM_F_REPLACE, which would take any other's route of the same
+        // metric away. A route that exists is EEXIST, its lifetime refreshed.
+        self.order(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE)
+            .or_else(|error| match error.raw_os_error() {
+                Some(libc::EEXIST) => Ok(()),
+                _ => Err(error),
+            })
+            .map_err(|error| {
+                let unreachable = matches!(error.raw_os_error(), Some(libc::EHOSTUNREACH | libc::EINVAL));
+                let error = Error::refused("add the route", Through(route, index), error);
+                if unreachable {
+                    error.with_advice("the next hop has to be a link-local address, not one of this host's own")
+                } else {
+                    error
+                }
+            })
+    }
+
+    /// Removes a route of ours; it is no error when it is gone already, or its
+    /// device. A route of the same prefix that another hand made stays.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal: no privilege.
+    pub fn remove_route(&self, index: u32, route: &Route) -> Result<(), Error> {
+        self.order(RouteNetlinkMessage::DelRoute(route_message(index, route)), 0)
+            .or_else(gone)
+            .map_err(|error| Error::refused("remove the route", Through(route, index), error))
+    }
+
+    /// The routes through a device that this program made.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal, which is not expected.
+    pub fn own_routes(&self, index: u32) -> Result<Vec<Route>, Error> {
+        Ok(self.routes(index)?.filter(|route| route.protocol == PROTOCOL).map(|route| route.route).collect())
+    }
+
+    /// The routes through a device that other hands made.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal, which is not expected.
+    pub fn foreign_routes(&self, index: u32) -> Result<Vec<ForeignRoute>, Error> {
+        Ok(self.routes(index)?.filter(|route| route.protocol != PROTOCOL).collect())
+    }
+
+    /// How the kernel would send to `destination` now.
+    ///
+    /// # Errors
+    ///
+    /// There is no route.
+    pub fn ipv4_path(&self, destination: Ipv4Addr) -> Result<Ipv4Path, Error> {
+        let refused = |error| {
+            Error::refused("find the IPv4 route to", destination, error)
+                .with_advice("check the IPv4 network (ip route get), or name the local address")
+        };
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet;
+        message.header.destination_prefix_length = 32;
+        message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(destination)));
+        let answer = self.transport.request(RouteNetlinkMessage::GetRoute(message), NLM_F_REQUEST).map_err(refused)?;
+        let found = answer.iter().find_map(parse::ipv4_path_of);
+        let (source, interface, mtu) = found.ok_or_else(|| {
+            refused(io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer names no source"))
+        })?;
+        let mtu = match mtu {
+            Some(mtu) => mtu,
+            None => self.links()?.into_iter().find(|link| link.index == interface).map_or(1500, |link| link.mtu),
+        };
+        Ok(Ipv4Path { source, interface, mtu })
+    }
+
+    fn routes(&self, index: u32) -> Result<impl Iterator<Item = ForeignRoute> + use<>, Error> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet6;
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.attributes.push(RouteAttribute::Oif(index));
+        let answer = self
+            .dump(RouteNetlinkMessage::GetRoute(message))
+            .map_err(|error| Error::refused("list the routes through", Device(index), error))?;
+        Ok(answer.into_iter().flat_map(move |message| match message {
+            RouteNetlinkMessage::NewRoute(message) => parse::routes_of(&message, index),
+            _ => Vec::new(),
+        }))
+    }
+
+    fn dump_addresses(&self, family: AddressFamily) -> io::Result<Vec<RouteNetlinkMessage>> {
+        let mut message = AddressMessage::default();
+        message.header.family = family;
+        self.dump(RouteNetlinkMessage::GetAddress(message))
+    }
+
+    fn dump(&self, message: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.transport.request(message, NLM_F_REQUEST | NLM_F_DUMP)
+    }
+
+    fn set_link(&self, message: LinkMessage) -> io::Result<()> {
+        self.order(RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    fn order(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.transport.request(message, NLM_F_REQUEST | NLM_F_ACK | flags).map(drop)
+    }
+}
+
+/// A device in an error: by its name where it still has one.
+struct Device(u32);
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // nix gives an empty name, not an error, for a device that is gone.
+        match nix::net::if_::if_indextoname(self.0) {
+            Ok(name) if !name.is_empty() => f.write_str(&name.to_string_lossy()),
+            _ => write!(f, "device number {}", self.0),
+        }
+    }
+}
+
+struct On(Ipv6Addr, u32);
+
+impl fmt::Display for On {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.0, Device(self.1))
+    }
+}
+
+struct Through<'a>(&'a Route, u32);
+
+impl fmt::Display for Through<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.0.destination, self.0.prefix_len)?;
+        if let Some(next_hop) = self.0.next_hop {
+            write!(f, " via {next_hop}")?;
+        }
+        write!(f, " dev {}", Device(self.1))
+    }
+}
+
+/// What was to be removed is not there, or its device is not.
+fn gone(error: io::Error) -> io::Result<()> {
+    match error.raw_os_error() {
+        Some(libc::ESRCH | libc::EADDRNOTAVAIL | libc::ENODEV) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// Whole seconds, rounded up; all ones is for ever in the kernel's interface.
+fn seconds(lifetime: Option<Duration>) -> u32 {
+    const INFINITE: u32 = u32::MAX;
+    let Some(lifetime) = lifetime else {
+        return INFINITE;
+    };
+    let whole = lifetime.as_secs().saturating_add(u64::from(lifetime.subsec_nanos() > 0));
+    u32::try_from(whole).unwrap_or(INFINITE).min(INFINITE - 1)
+}
+
+fn link_message(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message
+}
+
+fn address_message(index: u32, address: Ipv6Addr, prefix_len: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    message.header.prefix_len = prefix_len;
+    message.header.index = index;
+    message.header.scope = AddressScope::Universe;
+    message.attributes.push(AddressAttribute::Local(IpAddr::V6(address)));
+    message
+}
+
+fn route_message(index: u32, route: &Route) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: AddressFamily::Inet6,
+        destination_prefix_length: route.prefix_len,
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: PROTOCOL.into(),
+        scope: RouteScope::Universe,
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    let attributes = &mut message.attributes;
+    attributes.push(RouteAttribute::Destination(RouteAddress::Inet6(route.destination)));
+    attributes.push(RouteAttribute::Oif(index));
+    if let Some(next_hop) = route.next_hop {
+        attributes.push(RouteAttribute::Gateway(RouteAddress::Inet6(next_hop)));
+    }
+    if route.metric != 0 {
+        attributes.push(RouteAttribute::Priority(route.metric));
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_round_up_and_never_become_infinite_by_accident() {
+        assert_eq!(seconds(None), u32::MAX);
+        assert_eq!(seconds(Some(Duration::ZERO)), 0);
+        assert_eq!(seconds(Some(Duration::from_millis(1))), 1);
+        assert_eq!(seconds(Some(Duration::from_secs(7200))), 7200);
+        assert_eq!(seconds(Some(Duration::MAX)), u32::MAX - 1);
+    }
+
+    // Needs no privilege: the loopback device of whatever namespace this is.
+    #[test]
+    fn asks_about_loopback() {
+        let netlink = Netlink::open().unwrap();
+        let lo = netlink.link("lo").unwrap();
+        assert_eq!((lo.index, lo.mtu), (1, 65536));
+        if lo.is_up {
+            let path = netlink.ipv4_path(Ipv4Addr::LOCALHOST).unwrap();
+            assert_eq!((path.source, path.interface), (Ipv4Addr::LOCALHOST, 1));
+        }
+        let error = netlink.link("no-such-device").unwrap_err();
+        assert_eq!(error.class(), crate::error::Class::Usage);
+    }
+
+    #[test]
+    fn a_refusal_names_what_and_where() {
+        let netlink = Netlink::open().unwrap();
+        let route = Route {
+            destination: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0),
+            prefix_len: 64,
+            next_hop: Some(Ipv6Addr::LOCALHOST),
+            metric: 0,
+            preference: Preference::Medium,
+            lifetime: None,
+        };
+        // No such device, or no privilege: refused either way.
+        let error = netlink.add_route(0x7fff_fff0, &route).unwrap_err();
+        let line = error.to_string();
+        assert!(
+            line.starts_with("cannot add the route 2001:db8::/64 via ::1 dev device number 2147483632: "),
+            "{line}"
+        );
+        let error = netlink.set_mtu(1, 1279).unwrap_err().to_string();
+        assert_eq!(error, "cannot set the MTU to 1279 of lo: IPv6 needs at least 1280");
+    }
+}

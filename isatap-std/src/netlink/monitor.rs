@@ -1,0 +1,141 @@
+//! What other hands change, as events.
+
+use super::transport::{Messages, Transport};
+use super::{ForeignRoute, Ipv4Address, Link, PROTOCOL, parse};
+use crate::error::Error;
+use netlink_packet_core::NetlinkPayload;
+use netlink_packet_route::RouteNetlinkMessage;
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// A change that this program did not make.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Event {
+    /// Another hand put a route on the watched device, or changed one: the same
+    /// prefix, next hop and metric may come again.
+    RouteAdded(ForeignRoute),
+    /// A route of another hand is gone.
+    RouteRemoved(ForeignRoute),
+    /// A device got an IPv4 address, or the address changed otherwise.
+    Ipv4AddressAdded(Ipv4Address),
+    /// A device lost an IPv4 address.
+    Ipv4AddressRemoved(Ipv4Address),
+    /// A device appeared, went up or down, or changed its name or MTU.
+    LinkChanged(Link),
+    /// A device is gone.
+    LinkRemoved {
+        /// Its interface index.
+        index: u32,
+    },
+    /// Changes were lost because they came faster than they were read: forget what
+    /// the events told and ask [`Netlink`](super::Netlink) for the whole.
+    Resync,
+}
+
+/// Listens to changes: of routes on one device, of IPv4 addresses and links on
+/// all. Non-blocking; wait for the descriptor to be readable.
+///
+/// Open it first and list routes and addresses afterwards, so that no change falls
+/// between the two. An IPv6 route replaced by another is told as an addition only:
+/// of the routes with that prefix and metric, those that a fresh list does not name
+/// are gone.
+#[derive(Debug)]
+pub struct Monitor {
+    transport: Transport,
+    device: u32,
+    waiting: VecDeque<Event>,
+    buffer: Vec<u8>,
+}
+
+impl Monitor {
+    /// Listens from now on; `device` is the interface index of the TUN device.
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors, or a sandbox that forbids netlink sockets.
+    pub fn open(device: u32) -> Result<Self, Error> {
+        const GROUPS: [libc::c_int; 3] = [libc::RTMGRP_LINK, libc::RTMGRP_IPV4_IFADDR, libc::RTMGRP_IPV6_ROUTE];
+        let groups = GROUPS.iter().fold(0, |mask, bit| mask | bit.cast_unsigned());
+        let open = || {
+            let transport = Transport::open(groups)?;
+            transport.enlarge_receive_buffer();
+            transport.set_non_blocking()?;
+            Ok(transport)
+        };
+        Ok(Self {
+            transport: open().map_err(|error| Error::refused("listen to", "network changes", error))?,
+            device,
+            waiting: VecDeque::new(),
+            buffer: Vec::with_capacity(1 << 16),
+        })
+    }
+
+    /// The next change; `None`: none waits.
+    ///
+    /// # Errors
+    ///
+    /// The socket failed, which is not expected: lost changes are
+    /// [`Event::Resync`], not an error.
+    pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Ok(Some(event));
+            }
+            match self.transport.receive(&mut self.buffer) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    return Ok(Some(Event::Resync));
+                }
+                Err(error) => {
+                    return Err(Error::refused("listen to", "network changes", error));
+                }
+            }
+            for (_, payload) in Messages::new(&self.buffer) {
+                match payload {
+                    NetlinkPayload::InnerMessage(message) => {
+                        events_of(&message, self.device, &mut self.waiting);
+                    }
+                    NetlinkPayload::Overrun(_) => self.waiting.push_back(Event::Resync),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.transport.as_fd()
+    }
+}
+
+fn events_of(message: &RouteNetlinkMessage, device: u32, out: &mut VecDeque<Event>) {
+    match message {
+        RouteNetlinkMessage::NewRoute(route) => {
+            let foreign = parse::routes_of(route, device).into_iter();
+            out.extend(foreign.filter(not_ours).map(Event::RouteAdded));
+        }
+        RouteNetlinkMessage::DelRoute(route) => {
+            let foreign = parse::routes_of(route, device).into_iter();
+            out.extend(foreign.filter(not_ours).map(Event::RouteRemoved));
+        }
+        RouteNetlinkMessage::NewAddress(_) => {
+            out.extend(parse::ipv4_address_of(message).map(Event::Ipv4AddressAdded));
+        }
+        RouteNetlinkMessage::DelAddress(_) => {
+            out.extend(parse::ipv4_address_of(message).map(Event::Ipv4AddressRemoved));
+        }
+        RouteNetlinkMessage::NewLink(_) => {
+            out.extend(parse::link_of(message).map(Event::LinkChanged));
+        }
+        RouteNetlinkMessage::DelLink(link) => out.push_back(Event::LinkRemoved { index: link.header.index }),
+        _ => {}
+    }
+}
+
+fn not_ours(route: &ForeignRoute) -> bool {
+    route.protocol != PROTOCOL
+}

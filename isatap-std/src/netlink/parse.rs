@@ -1,0 +1,183 @@
+//! From rtnetlink messages to what this program asks about.
+
+use super::{ForeignRoute, InterfaceAddress, Ipv4Address, Link, Preference, Route};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RoutePreference, RouteType,
+};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+pub(super) fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
+    match message {
+        RouteNetlinkMessage::NewLink(message) | RouteNetlinkMessage::DelLink(message) => link(message),
+        _ => None,
+    }
+}
+
+fn link(message: &LinkMessage) -> Option<Link> {
+    let mut name = None;
+    let mut mtu = 0;
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(value) => name = Some(value.clone()),
+            LinkAttribute::Mtu(value) => mtu = *value,
+            _ => {}
+        }
+    }
+    Some(Link {
+        index: message.header.index,
+        name: name?,
+        is_up: message.header.flags.contains(LinkFlags::Up),
+        is_running: message.header.flags.contains(LinkFlags::Up | LinkFlags::Running),
+        mtu,
+    })
+}
+
+fn address_message(message: &RouteNetlinkMessage) -> Option<&AddressMessage> {
+    match message {
+        RouteNetlinkMessage::NewAddress(message) | RouteNetlinkMessage::DelAddress(message) => Some(message),
+        _ => None,
+    }
+}
+
+/// The address itself: on a point-to-point device IFA_ADDRESS is the other end.
+fn local(message: &AddressMessage) -> Option<IpAddr> {
+    let mut found = None;
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => return Some(*address),
+            AddressAttribute::Address(address) => found = Some(*address),
+            _ => {}
+        }
+    }
+    found
+}
+
+pub(super) fn ipv4_address_of(message: &RouteNetlinkMessage) -> Option<Ipv4Address> {
+    let message = address_message(message)?;
+    let IpAddr::V4(address) = local(message)? else {
+        return None;
+    };
+    Some(Ipv4Address { interface: message.header.index, address, prefix_len: message.header.prefix_len })
+}
+
+/// The interface index and the address.
+pub(super) fn ipv6_address_of(message: &RouteNetlinkMessage) -> Option<(u32, InterfaceAddress)> {
+    let message = address_message(message)?;
+    let IpAddr::V6(address) = local(message)? else {
+        return None;
+    };
+    let lifetimes = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::CacheInfo(info) => Some((info.ifa_preferred, info.ifa_valid)),
+        _ => None,
+    });
+    let (preferred, valid) = lifetimes.unwrap_or((u32::MAX, u32::MAX));
+    let lifetime = |value| (value != u32::MAX).then(|| Duration::from_secs(u64::from(value)));
+    Some((
+        message.header.index,
+        InterfaceAddress {
+            address,
+            prefix_len: message.header.prefix_len,
+            preferred: lifetime(preferred),
+            valid: lifetime(valid),
+        },
+    ))
+}
+
+/// Source, interface and MTU (where the route has one) of an answer to "how would
+/// you send there?".
+pub(super) fn ipv4_path_of(message: &RouteNetlinkMessage) -> Option<(Ipv4Addr, u32, Option<u32>)> {
+    let RouteNetlinkMessage::NewRoute(message) = message else {
+        return None;
+    };
+    let (mut source, mut interface, mut mtu) = (None, None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => source = Some(*address),
+            RouteAttribute::Oif(index) => interface = Some(*index),
+            RouteAttribute::Metrics(metrics) => {
+                mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(mtu) => Some(*mtu),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    Some((source?, interface?, mtu))
+}
+
+/// The unicast routes through `device` that a message tells of: none, one, or
+/// one for each next hop of a multipath route.
+pub(super) fn routes_of(message: &RouteMessage, device: u32) -> Vec<ForeignRoute> {
+    let header = &message.header;
+    let mut table = u32::from(header.table);
+    let mut destination = Ipv6Addr::UNSPECIFIED;
+    let mut metric = 0;
+    let mut preference = Preference::Medium;
+    let mut lifetime = None;
+    let mut single = (None, None);
+    let mut hops = Vec::new();
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Table(value) => table = *value,
+            RouteAttribute::Destination(RouteAddress::Inet6(value)) => destination = *value,
+            RouteAttribute::Priority(value) => metric = *value,
+            RouteAttribute::Preference(value) => {
+                preference = match value {
+                    RoutePreference::Low => Preference::Low,
+                    RoutePreference::High => Preference::High,
+                    _ => Preference::Medium,
+                }
+            }
+            // Ticks of 1/100 s (USER_HZ), zero for none.
+            RouteAttribute::CacheInfo(info) if info.expires > 0 => {
+                lifetime = Some(Duration::from_millis(u64::from(info.expires) * 10));
+            }
+            RouteAttribute::Oif(index) => single.0 = Some(*index),
+            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => single.1 = Some(*address),
+            RouteAttribute::MultiPath(next_hops) => {
+                hops.extend(next_hops.iter().map(|hop| {
+                    let gateway = hop.attributes.iter().find_map(gateway);
+                    (Some(hop.interface_index), gateway)
+                }));
+            }
+            _ => {}
+        }
+    }
+    if header.address_family != AddressFamily::Inet6
+        || table != u32::from(RouteHeader::RT_TABLE_MAIN)
+        || header.kind != RouteType::Unicast
+        || header.flags.contains(RouteFlags::Cloned)
+    {
+        return Vec::new();
+    }
+    if hops.is_empty() {
+        hops.push(single);
+    }
+    hops.into_iter()
+        .filter(|(interface, _)| *interface == Some(device))
+        .map(|(_, next_hop)| ForeignRoute {
+            route: Route {
+                destination,
+                prefix_len: header.destination_prefix_length,
+                next_hop,
+                metric,
+                preference,
+                lifetime,
+            },
+            protocol: header.protocol.into(),
+        })
+        .collect()
+}
+
+fn gateway(attribute: &RouteAttribute) -> Option<Ipv6Addr> {
+    match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(*address),
+        _ => None,
+    }
+}

@@ -1,0 +1,64 @@
+//! The kernel's switches for IPv6 on a device, under `/proc/sys/net/ipv6/conf`.
+
+use crate::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+/// The value of a switch; `device` may be `all` or `default`.
+///
+/// # Errors
+///
+/// There is no such device or switch, or the kernel has no IPv6.
+pub fn ipv6(device: &str, name: &str) -> Result<i64, Error> {
+    let path = path(device, name);
+    let text = fs::read_to_string(&path).map_err(|error| Error::refused("read", path.display(), error))?;
+    text.trim().parse().map_err(|_| Error::usage("read", path.display(), "it holds no number"))
+}
+
+/// Sets a switch; one that has the value already is not written, so a read-only
+/// `/proc/sys`, as in a container, does no harm then.
+///
+/// # Errors
+///
+/// As [`ipv6`], or no privilege.
+pub fn set_ipv6(device: &str, name: &str, value: i64) -> Result<(), Error> {
+    if ipv6(device, name)? == value {
+        return Ok(());
+    }
+    let path = path(device, name);
+    fs::write(&path, value.to_string()).map_err(|error| {
+        let read_only = error.kind() == std::io::ErrorKind::ReadOnlyFilesystem;
+        let error = Error::refused(format!("set {value} in"), path.display(), error);
+        if read_only {
+            error.with_advice(format!("set it outside the container: sysctl net.ipv6.conf.{device}.{name}={value}"))
+        } else {
+            error
+        }
+    })
+}
+
+/// What every tunnel device needs before it goes up: IPv6 on, no kernel autoconfiguration,
+/// no duplicate address detection, no redirects. What routers and
+/// addresses there are on the tunnel is the core's to say (RFC 5214 §8.3.4).
+///
+/// # Errors
+///
+/// As [`set_ipv6`].
+pub fn prepare_tunnel(device: &str) -> Result<(), Error> {
+    for (name, value) in [
+        ("disable_ipv6", 0),
+        ("accept_ra", 0),
+        ("autoconf", 0),
+        ("accept_dad", 0),
+        ("dad_transmits", 0),
+        ("router_solicitations", 0),
+        ("accept_redirects", 0),
+    ] {
+        set_ipv6(device, name, value)?;
+    }
+    Ok(())
+}
+
+fn path(device: &str, name: &str) -> PathBuf {
+    ["/proc/sys/net/ipv6/conf", device, name].iter().collect()
+}

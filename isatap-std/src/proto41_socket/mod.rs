@@ -1,0 +1,258 @@
+//! Raw IPv4 sockets for protocol 41: the outer packets of configured tunnels,
+//! ISATAP, 6to4 and 6rd; and the ICMPv4 errors about what was sent.
+//!
+//! The kernel writes the IPv4 header and fragments. A socket with `IP_HDRINCL`
+//! cannot fragment: a packet larger than the device's MTU is `EMSGSIZE` there even
+//! with DF clear, against TUN-31. What the header is to say goes along with each
+//! packet: source, TOS and TTL as control messages, DF by the choice of the socket.
+//!
+//! # Three sockets
+//!
+//! | socket | sends with | receives |
+//! | --- | --- | --- |
+//! | may fragment | DF clear, `IP_PMTUDISC_OMIT` | every protocol-41 packet of the host |
+//! | do not fragment | DF set, `IP_PMTUDISC_PROBE` | nothing: a filter drops its copies |
+//! | ICMPv4 | nothing | errors that quote a protocol-41 packet |
+//!
+//! `OMIT` and `PROBE` look at the MTU of the device only, not at the kernel's
+//! estimate of the path. With `DONT` and `DO` a forged "fragmentation needed", which
+//! the kernel believes as soon as the quoted addresses and protocol fit, would for
+//! ten minutes cut every packet into fragments of 552 bytes, or refuse it. The core
+//! keeps its own estimate with its own checks (TUN-32, TUN-34, TUN-35).
+//!
+//! # Why not the error queue
+//!
+//! `IP_RECVERR` was measured on Linux 6.18 (namespaces, a router with a smaller MTU):
+//! the queue gives the quoted packet *without* its IPv4 header, so neither the
+//! Identification nor the Total Length that RFC 1191 needs; every raw protocol-41
+//! socket of the host with the option gets every error, whoever sent the packet; and
+//! the pending error makes the next send, to whatever destination, fail. A raw
+//! ICMP socket with a filter gets the message as it came, whole.
+//!
+//! # Beside others
+//!
+//! Every process with such a socket gets every packet: what is not for one of the
+//! node's links is dropped in silence. Measured: the kernel answers protocol 41 with
+//! "protocol unreachable" (ICMPv4 3/2) as long as nobody has a raw socket, and not
+//! once from the moment one is open, whatever its filter drops. By reading, not measured
+//! here: with the kernel's `sit` module loaded, a packet that none of its tunnels
+//! takes is answered with "port unreachable" (3/3) even though a raw socket took it;
+//! unload `sit`, or let the firewall drop those answers.
+//!
+//! What is received may be larger than any MTU and its inner checksum unfinished:
+//! see [`offload`](crate::offload).
+
+mod filter;
+mod receive;
+mod send;
+
+pub use receive::{Icmpv4Error, ReceiveBatch};
+pub use send::{Datagram, SendFailure, local_fragmentation_needed};
+
+use crate::error::Error;
+use isatap_core::wire::protocol;
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// How to open a [`Proto41Socket`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// Send and receive by this device only; `None`: by what the routing table says.
+    pub device: Option<String>,
+    /// Bytes of receive buffer, as the kernel counts: bookkeeping included. A joined
+    /// packet of 64 KiB counts about twice its length.
+    pub receive_buffer: usize,
+    /// Bytes of send buffer, as the kernel counts. Each of the two sockets has one.
+    pub send_buffer: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { device: None, receive_buffer: 4 << 20, send_buffer: 1 << 20 }
+    }
+}
+
+/// The sockets of one process, for all its protocol-41 links. Non-blocking.
+#[derive(Debug)]
+pub struct Proto41Socket {
+    may_fragment: Socket,
+    dont_fragment: Socket,
+    icmpv4: Socket,
+    counters: Cell<SendCounters>,
+}
+
+/// What became of the packets handed to [`Proto41Socket::send`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SendCounters {
+    /// Taken by the kernel.
+    pub sent: u64,
+    /// [`SendFailure::TooBig`].
+    pub too_big: u64,
+    /// [`SendFailure::Congested`].
+    pub congested: u64,
+    /// [`SendFailure::NotPermitted`].
+    pub not_permitted: u64,
+    /// [`SendFailure::Unreachable`].
+    pub unreachable: u64,
+    /// [`SendFailure::Invalid`].
+    pub invalid: u64,
+    /// [`SendFailure::Other`].
+    pub other: u64,
+}
+
+impl Proto41Socket {
+    /// Opens the sockets. From now on the kernel does not answer protocol 41 with
+    /// "protocol unreachable".
+    ///
+    /// # Errors
+    ///
+    /// No privilege (CAP_NET_RAW), or no such device.
+    pub fn open(options: &Options) -> Result<Self, Error> {
+        // First the filters and options, then the socket that receives: nothing
+        // is queued for a socket that nobody reads.
+        let dont_fragment = open(options, protocol::IPV6, &filter::DROP_ALL)?;
+        discover(&dont_fragment, libc::IP_PMTUDISC_PROBE)?;
+        let icmpv4 = open(options, protocol::ICMPV4, &filter::ERRORS_ABOUT_PROTOCOL_41)?;
+        let may_fragment = open(options, protocol::IPV6, &[])?;
+        discover(&may_fragment, libc::IP_PMTUDISC_OMIT)?;
+        set_buffer(options.receive_buffer, |bytes| {
+            setsockopt(&may_fragment, sockopt::RcvBufForce, bytes)
+                .or_else(|_| setsockopt(&may_fragment, sockopt::RcvBuf, bytes))
+        })?;
+        for socket in [&may_fragment, &dont_fragment] {
+            set_buffer(options.send_buffer, |bytes| {
+                setsockopt(socket, sockopt::SndBufForce, bytes).or_else(|_| setsockopt(socket, sockopt::SndBuf, bytes))
+            })?;
+        }
+        Ok(Self { may_fragment, dont_fragment, icmpv4, counters: Cell::default() })
+    }
+
+    /// Sends packets in order and gives how many the kernel took. Those that it
+    /// refuses are counted and told to `failed` by their place in `datagrams`; the
+    /// others are sent all the same. None is ever kept for later.
+    pub fn send(&self, datagrams: &[Datagram<'_>], mut failed: impl FnMut(usize, SendFailure)) -> usize {
+        let mut counters = self.counters.get();
+        let before = counters.sent;
+        let mut done = 0;
+        while let Some(first) = datagrams.get(done) {
+            let rest = datagrams.get(done..).unwrap_or_default();
+            let run = rest.iter().take_while(|datagram| datagram.dont_fragment == first.dont_fragment).count();
+            let socket = if first.dont_fragment { &self.dont_fragment } else { &self.may_fragment };
+            match send::send_some(socket.as_fd(), rest.get(..run).unwrap_or_default()) {
+                Ok(sent) => {
+                    counters.sent += u64::try_from(sent).unwrap_or_default();
+                    done += sent;
+                }
+                Err(failure) => {
+                    counters.count(failure);
+                    failed(done, failure);
+                    done += 1;
+                }
+            }
+        }
+        let sent = counters.sent - before;
+        self.counters.set(counters);
+        usize::try_from(sent).unwrap_or_default()
+    }
+
+    /// Takes the packets that wait, as many as `batch` holds, and gives how many:
+    /// whole IPv4 packets, header included, reassembled by the kernel. Zero: none
+    /// waits.
+    ///
+    /// # Errors
+    ///
+    /// The device it is bound to went down, or memory is short. Worth counting, not
+    /// fatal.
+    pub fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
+        batch.fill(self.may_fragment.as_fd())
+    }
+
+    /// Takes the next ICMPv4 error about a protocol-41 packet of this host, whoever
+    /// sent it, into `buffer`; `None`: none waits. The message is not verified: that is the core's
+    /// part ([`Machine::handle_icmpv4`](isatap_core::engine::Machine::handle_icmpv4)). A `buffer` of
+    /// 2 KiB holds any error that keeps to the RFCs; of a longer message it holds the start.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
+    pub fn receive_icmpv4(&self, buffer: &mut [u8]) -> io::Result<Option<Icmpv4Error>> {
+        receive::icmpv4_error(self.icmpv4.as_fd(), buffer)
+    }
+
+    /// Readable when [`receive`](Self::receive) has something.
+    pub fn packets_fd(&self) -> BorrowedFd<'_> {
+        self.may_fragment.as_fd()
+    }
+
+    /// Readable when [`receive_icmpv4`](Self::receive_icmpv4) has something.
+    pub fn icmpv4_fd(&self) -> BorrowedFd<'_> {
+        self.icmpv4.as_fd()
+    }
+
+    /// What became of the packets sent so far.
+    pub fn counters(&self) -> SendCounters {
+        self.counters.get()
+    }
+}
+
+impl SendCounters {
+    fn count(&mut self, failure: SendFailure) {
+        *match failure {
+            SendFailure::TooBig => &mut self.too_big,
+            SendFailure::Congested => &mut self.congested,
+            SendFailure::NotPermitted => &mut self.not_permitted,
+            SendFailure::Unreachable => &mut self.unreachable,
+            SendFailure::Invalid => &mut self.invalid,
+            SendFailure::Other(_) => &mut self.other,
+        } += 1;
+    }
+}
+
+fn open(options: &Options, number: u8, filter: &[libc::sock_filter]) -> Result<Socket, Error> {
+    let name = match number {
+        protocol::ICMPV4 => "a raw socket for ICMPv4",
+        _ => "a raw socket for protocol 41",
+    };
+    let open = || -> io::Result<Socket> {
+        let socket =
+            Socket::new(Domain::IPV4, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(i32::from(number))))?;
+        if !filter.is_empty() {
+            let filter: Vec<SockFilter> =
+                filter.iter().map(|op| SockFilter::new(op.code, op.jt, op.jf, op.k)).collect();
+            socket.attach_filter(&filter)?;
+            // What came in before the filter was there.
+            while receive::discard(socket.as_fd()) {}
+        }
+        Ok(socket)
+    };
+    let socket = open().map_err(|error| Error::refused("open", name, error))?;
+    if let Some(device) = &options.device {
+        socket.bind_device(Some(device.as_bytes())).map_err(|error| {
+            let missing = error.raw_os_error() == Some(libc::ENODEV);
+            let error = Error::refused(format!("bind {name} to"), device, error);
+            if missing { error.with_advice("see: ip link") } else { error }
+        })?;
+    }
+    Ok(socket)
+}
+
+fn discover(socket: &Socket, mode: libc::c_int) -> Result<(), Error> {
+    let size = libc::socklen_t::try_from(size_of_val(&mode)).unwrap_or_default();
+    // SAFETY: the kernel reads `size` bytes, an int, behind a pointer to `mode`, which
+    // outlives the call. Neither nix nor socket2 knows this option.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, (&raw const mode).cast(), size)
+    };
+    nix::errno::Errno::result(result)
+        .map(drop)
+        .map_err(|errno| Error::refused("choose fragmentation for", "a raw socket", errno.into()))
+}
+
+/// Without privilege the system's maximum is what we get: no error.
+fn set_buffer(bytes: usize, set: impl FnOnce(&usize) -> nix::Result<()>) -> Result<(), Error> {
+    set(&bytes)
+        .map_err(|errno| Error::refused(format!("set a buffer of {bytes} bytes for"), "a raw socket", errno.into()))
+}

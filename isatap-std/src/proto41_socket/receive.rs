@@ -1,0 +1,142 @@
+//! Many packets in one system call, each with headroom.
+
+use crate::offload::BUFFER_LEN;
+use isatap_core::packet::HEADROOM;
+use isatap_core::wire::ipv4;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::Ipv4Addr;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Buffers for [`Proto41Socket::receive`](super::Proto41Socket::receive), 64 KiB and
+/// headroom each, and what was received into them. Memory that no packet has needed
+/// yet is not used.
+#[derive(Debug)]
+pub struct ReceiveBatch {
+    slab: Vec<u8>,
+    // Of the packets that were received last, in order.
+    lengths: Vec<usize>,
+    capacity: usize,
+}
+
+impl ReceiveBatch {
+    /// Room for `capacity` packets, from 1 to 64.
+    pub fn new(capacity: usize) -> Self {
+        let capacity = capacity.clamp(1, MOST);
+        Self { slab: vec![0; capacity * BUFFER_LEN], lengths: Vec::with_capacity(capacity), capacity }
+    }
+
+    /// How many packets were received last.
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// None was received last.
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// How many packets it has room for.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The packets received last: each one's whole buffer, and where in it the packet
+    /// is. It starts at [`HEADROOM`].
+    pub fn packets(&mut self) -> impl Iterator<Item = (&mut [u8], Range<usize>)> {
+        self.slab
+            .chunks_exact_mut(BUFFER_LEN)
+            .zip(&self.lengths)
+            .map(|(buffer, length)| (buffer, HEADROOM..HEADROOM + length))
+    }
+
+    pub(super) fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        self.lengths.clear();
+        let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; MOST];
+        let mut messages = [const { MaybeUninit::<libc::mmsghdr>::zeroed() }; MOST];
+        let mut count = 0;
+        for ((buffer, part), message) in self.slab.chunks_exact_mut(BUFFER_LEN).zip(&mut parts).zip(&mut messages) {
+            let space = buffer.get_mut(HEADROOM..).unwrap_or_default();
+            let part = part.write(libc::iovec { iov_base: space.as_mut_ptr().cast(), iov_len: space.len() });
+            // SAFETY: zeroed above, and a C struct of integers and nullable pointers,
+            // for all of which zero is a value.
+            let header = unsafe { &mut message.assume_init_mut().msg_hdr };
+            header.msg_iov = part;
+            header.msg_iovlen = 1;
+            count += 1;
+        }
+        let received = loop {
+            // SAFETY: the first `count` messages are written, with pointers to the
+            // first `count` parts, and those to as many separate pieces of the slab,
+            // which this call borrows mutably; all outlive the call. A null timeout
+            // is allowed. nix offers recvmmsg over slices of its own types only, to be
+            // made anew for each call.
+            let result = unsafe {
+                libc::recvmmsg(
+                    socket.as_raw_fd(),
+                    messages.as_mut_ptr().cast(),
+                    count,
+                    libc::MSG_DONTWAIT as _,
+                    std::ptr::null_mut(),
+                )
+            };
+            match Errno::result(result) {
+                Ok(received) => break usize::try_from(received).unwrap_or_default(),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Ok(0),
+                Err(errno) => return Err(errno.into()),
+            }
+        };
+        self.lengths.extend(messages.iter().take(received).map(|message| {
+            // SAFETY: zeroed above, and the kernel wrote the first `received`.
+            let length = unsafe { message.assume_init_ref() }.msg_len;
+            usize::try_from(length).unwrap_or_default().min(BUFFER_LEN - HEADROOM)
+        }));
+        Ok(received)
+    }
+}
+
+/// What one call takes: more gains nothing, and 64 buffers are 4 MiB.
+const MOST: usize = 64;
+
+/// An ICMPv4 error as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Icmpv4Error {
+    /// Who sent it: a router on the way, or the destination.
+    pub source: Ipv4Addr,
+    /// To which of our addresses.
+    pub destination: Ipv4Addr,
+    /// Where in the buffer the message is, from its type on, without the IPv4 header in front;
+    /// [`HEADROOM`] and more is free before it. The quoted packet is complete with its own header.
+    pub range: Range<usize>,
+}
+
+pub(super) fn icmpv4_error(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<Icmpv4Error>> {
+    let space = buffer.get_mut(HEADROOM..).ok_or(io::ErrorKind::InvalidInput)?;
+    let length = loop {
+        match recv(socket.as_raw_fd(), space, MsgFlags::MSG_DONTWAIT) {
+            Ok(length) => break length,
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        }
+    };
+    // The kernel checked this header; a caller's buffer may have cut it.
+    let packet = space.get(..length).unwrap_or_default();
+    let Ok(header) = ipv4::Header::parse_quoted(packet) else {
+        return Ok(None);
+    };
+    Ok(Some(Icmpv4Error {
+        source: header.source(),
+        destination: header.destination(),
+        range: HEADROOM + header.header_len()..HEADROOM + length,
+    }))
+}
+
+/// Takes one packet and forgets it; `false` when none waits.
+pub(super) fn discard(socket: BorrowedFd<'_>) -> bool {
+    recv(socket.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT).is_ok()
+}

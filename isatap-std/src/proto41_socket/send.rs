@@ -1,0 +1,319 @@
+//! Many packets in one system call, each with its own source, TOS and TTL.
+
+use isatap_core::proto41::Outer;
+use isatap_core::wire::{icmpv4, ipv4, protocol};
+use nix::errno::Errno;
+use std::mem::MaybeUninit;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::{fmt, ptr};
+
+/// One outer packet: what its IPv4 header says, and the IPv6 packet in two parts
+/// that the kernel puts together, so that a cut super-packet needs no copy of its
+/// payload. Either part may be empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// Outer source: an address of this host.
+    pub source: Ipv4Addr,
+    /// Outer destination.
+    pub destination: Ipv4Addr,
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// Time to live, at least 1.
+    pub ttl: u8,
+    /// DF: the packet is never fragmented, here or on the way.
+    pub dont_fragment: bool,
+    /// The start of the IPv6 packet, or all of it.
+    pub headers: &'a [u8],
+    /// The rest of the IPv6 packet.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Datagram<'a> {
+    /// An IPv6 packet under an outer header of the core's. Of an encapsulated packet it is
+    /// [`Outer::payload`]: the kernel writes the header itself, and chooses the Identification.
+    pub fn new(outer: &Outer, packet: &'a [u8]) -> Self {
+        Self::in_parts(outer, packet, &[])
+    }
+
+    /// The same for an IPv6 packet in two parts, as [`Segments`](crate::offload::Segments) cuts
+    /// them.
+    pub fn in_parts(outer: &Outer, headers: &'a [u8], payload: &'a [u8]) -> Self {
+        Self {
+            source: outer.source,
+            destination: outer.destination,
+            tos: outer.tos,
+            ttl: outer.ttl,
+            dont_fragment: outer.dont_fragment,
+            headers,
+            payload,
+        }
+    }
+
+    /// Length of the IPv6 packet in bytes.
+    pub fn len(&self) -> usize {
+        self.headers.len() + self.payload.len()
+    }
+
+    /// There is nothing to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Why the kernel did not take a packet. The packet is lost; the next may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SendFailure {
+    /// DF is set and the packet is larger than the MTU of the device it would leave
+    /// by (`EMSGSIZE`), or it is larger than any IPv4 packet. No ICMPv4 message comes:
+    /// see [`local_fragmentation_needed`].
+    TooBig,
+    /// The socket's buffer or the device's queue is full (`EAGAIN`, `ENOBUFS`).
+    Congested,
+    /// A firewall of this host forbids it (`EPERM`).
+    NotPermitted,
+    /// No route, the device is down, or the source is no address of this host (any
+    /// more): the kernel does not tell these apart (`ENETUNREACH`, `EHOSTUNREACH`,
+    /// `ENETDOWN`).
+    Unreachable,
+    /// What no packet may say: TTL 0, or a source that is no host's (`EINVAL`).
+    Invalid,
+    /// Anything else: the error number.
+    Other(i32),
+}
+
+impl fmt::Display for SendFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooBig => f.write_str("larger than the MTU of the device"),
+            Self::Congested => f.write_str("the send queue is full"),
+            Self::NotPermitted => f.write_str("forbidden by a firewall of this host"),
+            Self::Unreachable => f.write_str("no IPv4 route, or the outer source is no address of this host"),
+            Self::Invalid => f.write_str("TTL or source that no packet may have"),
+            Self::Other(number) => write!(f, "{}", Errno::from_raw(*number)),
+        }
+    }
+}
+
+impl From<Errno> for SendFailure {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::EMSGSIZE => Self::TooBig,
+            Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => Self::Congested,
+            Errno::EPERM | Errno::EACCES => Self::NotPermitted,
+            Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ENETDOWN => Self::Unreachable,
+            Errno::EINVAL => Self::Invalid,
+            other => Self::Other(other as i32),
+        }
+    }
+}
+
+/// The ICMPv4 message that a router would have sent for a packet which the kernel
+/// refused as [`SendFailure::TooBig`]: destination unreachable, fragmentation needed
+/// (RFC 1191 §4), with the MTU of the device and a quote of the packet as it would have
+/// left. It feeds the core's own estimate. Gives its length in `out`; `None` when
+/// `out` has less than 28 bytes or the packet would be larger than IPv4 allows.
+pub fn local_fragmentation_needed(datagram: &Datagram<'_>, mtu: u16, out: &mut [u8]) -> Option<usize> {
+    // RFC 1812 §4.3.2.3: the whole message, its own IPv4 header included, in 576 bytes.
+    const MOST: usize = 576 - ipv4::HEADER_LEN;
+    let header = ipv4::Fields {
+        tos: datagram.tos,
+        payload_len: u16::try_from(datagram.len()).ok().filter(|len| *len <= u16::MAX - 20)?,
+        identification: 0,
+        dont_fragment: true,
+        more_fragments: false,
+        fragment_offset: 0,
+        ttl: datagram.ttl,
+        protocol: protocol::IPV6,
+        source: datagram.source,
+        destination: datagram.destination,
+    };
+    let length = (icmpv4::HEADER_LEN + ipv4::HEADER_LEN + datagram.len()).min(MOST).min(out.len());
+    let out = out.get_mut(..length)?;
+    let (icmp, quote) = out.split_first_chunk_mut::<{ icmpv4::HEADER_LEN }>()?;
+    let (ipv4, payload) = quote.split_first_chunk_mut::<{ ipv4::HEADER_LEN }>()?;
+    *ipv4 = header.to_bytes();
+    for (to, from) in payload.iter_mut().zip(datagram.headers.iter().chain(datagram.payload)) {
+        *to = *from;
+    }
+    let [high, low] = mtu.to_be_bytes();
+    *icmp = icmpv4::header(3, 4, [0, 0, high, low], quote);
+    Some(length)
+}
+
+/// Hands the first packets to the kernel in one call and gives how many it took, at
+/// least one; an error is about the first packet.
+pub(super) fn send_some(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> Result<usize, SendFailure> {
+    // Two sizes: control traffic does not pay for room it does not use.
+    if datagrams.len() <= 2 { send_chunk::<2>(socket, datagrams) } else { send_chunk::<64>(socket, datagrams) }
+}
+
+/// A control message as it lies in memory: the kernel's `struct cmsghdr`, its data,
+/// and the padding up to the next.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct ControlMessage<T> {
+    header: libc::cmsghdr,
+    data: T,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Control {
+    source: ControlMessage<libc::in_pktinfo>,
+    tos: ControlMessage<libc::c_int>,
+    ttl: ControlMessage<libc::c_int>,
+}
+
+// The layout above is what the kernel's macros compute, on this platform too.
+const _: () = {
+    const fn space(data: usize) -> usize {
+        // SAFETY: arithmetic on a number; unsafe only as it is declared in C.
+        unsafe { libc::CMSG_SPACE(data as libc::c_uint) as usize }
+    }
+    assert!(size_of::<ControlMessage<libc::in_pktinfo>>() == space(size_of::<libc::in_pktinfo>()));
+    assert!(size_of::<ControlMessage<libc::c_int>>() == space(size_of::<libc::c_int>()));
+    assert!(size_of::<libc::cmsghdr>() == space(0));
+};
+
+impl<T> ControlMessage<T> {
+    fn new(kind: libc::c_int, data: T) -> Self {
+        // SAFETY: `cmsghdr` is a C struct of integers, for which zero is a value; it
+        // has padding fields in some C libraries, so it cannot be written out here.
+        let mut header: libc::cmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<T>()) as _;
+        header.cmsg_level = libc::IPPROTO_IP;
+        header.cmsg_type = kind;
+        Self { header, data }
+    }
+}
+
+impl Control {
+    fn of(datagram: &Datagram<'_>) -> Self {
+        let address = |address: Ipv4Addr| libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) };
+        let source = libc::in_pktinfo {
+            ipi_ifindex: 0,
+            ipi_spec_dst: address(datagram.source),
+            ipi_addr: address(Ipv4Addr::UNSPECIFIED),
+        };
+        Self {
+            source: ControlMessage::new(libc::IP_PKTINFO, source),
+            tos: ControlMessage::new(libc::IP_TOS, datagram.tos.into()),
+            ttl: ControlMessage::new(libc::IP_TTL, datagram.ttl.into()),
+        }
+    }
+}
+
+fn send_chunk<const N: usize>(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> Result<usize, SendFailure> {
+    let mut destinations = [const { MaybeUninit::<libc::sockaddr_in>::zeroed() }; N];
+    let mut controls = [const { MaybeUninit::<Control>::uninit() }; N];
+    let mut parts = [const { MaybeUninit::<[libc::iovec; 2]>::uninit() }; N];
+    let mut messages = [const { MaybeUninit::<libc::mmsghdr>::zeroed() }; N];
+    let mut count = 0;
+    for ((((datagram, destination), control), part), message) in
+        datagrams.iter().zip(&mut destinations).zip(&mut controls).zip(&mut parts).zip(&mut messages)
+    {
+        // SAFETY: zeroed above, and C structs of integers and nullable pointers, for
+        // all of which zero is a value.
+        let (destination, message) = unsafe { (destination.assume_init_mut(), message.assume_init_mut()) };
+        destination.sin_family = libc::AF_INET as libc::sa_family_t;
+        destination.sin_addr.s_addr = u32::from_ne_bytes(datagram.destination.octets());
+        let control = control.write(Control::of(datagram));
+        let part = part.write([datagram.headers, datagram.payload].map(|bytes| libc::iovec {
+            // The kernel only reads what is sent; the type is shared with receiving.
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        }));
+        let header = &mut message.msg_hdr;
+        header.msg_name = ptr::from_mut(destination).cast();
+        header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+        header.msg_iov = part.as_mut_ptr();
+        header.msg_iovlen = part.len() as _;
+        header.msg_control = ptr::from_mut(control).cast();
+        header.msg_controllen = size_of::<Control>() as _;
+        count += 1;
+    }
+    loop {
+        // SAFETY: the first `count` messages are written, with pointers to the first
+        // `count` elements of the arrays above and to the slices that `datagrams`
+        // borrows; all outlive the call, and the kernel writes to `msg_len` only.
+        // nix offers sendmmsg with one control message for all packets only.
+        let result =
+            unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr().cast(), count, libc::MSG_DONTWAIT as _) };
+        match Errno::result(result) {
+            Ok(sent) => return Ok(usize::try_from(sent).unwrap_or_default().max(1)),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The RFC 1071 sum by the book, for whole words.
+    fn sums_to_all_ones(bytes: &[u8]) -> bool {
+        let mut total = 0_u32;
+        for pair in bytes.chunks(2) {
+            total += u32::from(pair[0]) * 256 + u32::from(*pair.get(1).unwrap_or(&0));
+        }
+        while total > 0xffff {
+            total = total % 0x10000 + total / 0x10000;
+        }
+        total == 0xffff
+    }
+
+    fn datagram<'a>(headers: &'a [u8], payload: &'a [u8]) -> Datagram<'a> {
+        Datagram {
+            source: Ipv4Addr::new(192, 0, 2, 1),
+            destination: Ipv4Addr::new(198, 51, 100, 1),
+            tos: 0xb9,
+            ttl: 64,
+            dont_fragment: true,
+            headers,
+            payload,
+        }
+    }
+
+    #[test]
+    fn a_local_refusal_reads_like_a_routers() {
+        let (headers, payload) = ([0x60; 41], [7; 1400]);
+        let datagram = datagram(&headers, &payload);
+        let mut out = [0; 1000];
+        let length = local_fragmentation_needed(&datagram, 1300, &mut out).unwrap();
+        assert_eq!(length, 556);
+        let message = &out[..length];
+        assert_eq!(message[..2], [3, 4]);
+        assert_eq!(message[6..8], 1300_u16.to_be_bytes());
+        assert!(sums_to_all_ones(message));
+        let quote = &message[8..];
+        assert!(sums_to_all_ones(&quote[..20]));
+        assert_eq!(quote[..2], [0x45, 0xb9]);
+        assert_eq!(quote[2..4], 1461_u16.to_be_bytes());
+        assert_eq!(quote[6..10], [0x40, 0, 64, 41]);
+        assert_eq!(quote[12..20], [192, 0, 2, 1, 198, 51, 100, 1]);
+        let inner = [&headers[..], &payload[..]].concat();
+        assert_eq!(quote[20..], inner[..quote.len() - 20]);
+
+        assert_eq!(local_fragmentation_needed(&datagram, 1300, &mut out[..28]), Some(28));
+        assert_eq!(local_fragmentation_needed(&datagram, 1300, &mut out[..27]), None);
+    }
+
+    #[test]
+    fn errors_are_told_apart_by_kind() {
+        for (errno, failure) in [
+            (Errno::EMSGSIZE, SendFailure::TooBig),
+            (Errno::EAGAIN, SendFailure::Congested),
+            (Errno::ENOBUFS, SendFailure::Congested),
+            (Errno::EPERM, SendFailure::NotPermitted),
+            (Errno::ENETUNREACH, SendFailure::Unreachable),
+            (Errno::EHOSTUNREACH, SendFailure::Unreachable),
+            (Errno::EINVAL, SendFailure::Invalid),
+            (Errno::EIO, SendFailure::Other(libc::EIO)),
+        ] {
+            assert_eq!(SendFailure::from(errno), failure);
+        }
+    }
+}

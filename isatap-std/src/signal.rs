@@ -1,0 +1,123 @@
+//! SIGINT, SIGTERM and SIGHUP as a descriptor to poll.
+//!
+//! The handlers write a byte into a pipe and nothing else, so a run loop sees a
+//! signal where it sees everything else, and no code runs at an odd moment. The
+//! signal mask stays as it is, so child processes inherit nothing (a `signalfd`
+//! would need the signals blocked in every thread).
+
+use crate::error::Error;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::low_level::{pipe, unregister};
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+/// What a signal asks of a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// SIGINT or SIGTERM: clean up and end.
+    Stop,
+    /// SIGHUP: read the configuration again.
+    Reload,
+}
+
+/// The signals, caught from construction until drop.
+#[derive(Debug)]
+pub struct Signals {
+    stop: UnixStream,
+    reload: UnixStream,
+    // Readable whenever one of the two is: one descriptor for the run loop.
+    wake: UnixStream,
+    registrations: Vec<signal_hook::SigId>,
+}
+
+impl Signals {
+    /// Catches the three signals from now on.
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors.
+    pub fn catch() -> Result<Self, Error> {
+        let refused = |error| Error::refused("catch", "the signals SIGINT, SIGTERM and SIGHUP", error);
+        let (stop, stop_writer) = pair().map_err(refused)?;
+        let (reload, reload_writer) = pair().map_err(refused)?;
+        let (wake, wake_writer) = pair().map_err(refused)?;
+        let mut signals = Self { stop, reload, wake, registrations: Vec::new() };
+        for (signal, writer) in [(SIGINT, &stop_writer), (SIGTERM, &stop_writer), (SIGHUP, &reload_writer)] {
+            for end in [writer, &wake_writer] {
+                let end = end.try_clone().map_err(refused)?;
+                // On failure the drop of `signals` takes back what is registered.
+                signals.registrations.push(pipe::register(signal, end).map_err(refused)?);
+            }
+        }
+        Ok(signals)
+    }
+
+    /// What was asked since the last call; [`Request::Stop`] comes first. Call it
+    /// until it gives `None` when the descriptor is readable.
+    pub fn take(&mut self) -> Option<Request> {
+        // The bell first: a signal that comes after it rings again.
+        drain(&mut self.wake);
+        if drain(&mut self.stop) {
+            return Some(Request::Stop);
+        }
+        drain(&mut self.reload).then_some(Request::Reload)
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for registration in self.registrations.drain(..) {
+            unregister(registration);
+        }
+    }
+}
+
+fn pair() -> std::io::Result<(UnixStream, UnixStream)> {
+    let (reader, writer) = UnixStream::pair()?;
+    reader.set_nonblocking(true)?;
+    writer.set_nonblocking(true)?;
+    Ok((reader, writer))
+}
+
+fn drain(reader: &mut UnixStream) -> bool {
+    let mut seen = false;
+    let mut bytes = [0; 64];
+    loop {
+        match reader.read(&mut bytes) {
+            Ok(0) => return seen,
+            Ok(_) => seen = true,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return seen,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signal_hook::low_level::raise;
+
+    // One test: signals belong to the whole process.
+    #[test]
+    fn signals_become_requests_and_repeats_collapse() {
+        let mut signals = Signals::catch().unwrap();
+        assert_eq!(signals.take(), None);
+        for signal in [SIGHUP, SIGHUP, SIGTERM, SIGINT] {
+            raise(signal).unwrap();
+        }
+        let mut fds = [nix::poll::PollFd::new(signals.as_fd(), nix::poll::PollFlags::POLLIN)];
+        assert_eq!(nix::poll::poll(&mut fds, 1000_u16).unwrap(), 1);
+        assert_eq!(signals.take(), Some(Request::Stop));
+        assert_eq!(signals.take(), Some(Request::Reload));
+        assert_eq!(signals.take(), None);
+        let mut fds = [nix::poll::PollFd::new(signals.as_fd(), nix::poll::PollFlags::POLLIN)];
+        assert_eq!(nix::poll::poll(&mut fds, 0_u16).unwrap(), 0);
+    }
+}
