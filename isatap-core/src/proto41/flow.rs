@@ -5,7 +5,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use crate::drop_reason::DropReason;
 use crate::prefix::{is_never_unicast, is_refused_inner_source};
 use crate::wire::checksum;
-use crate::wire::field::{ipv4_at, ipv6_at, u8_at, u16_at};
+use crate::wire::field::{ipv4_at, ipv6_at, u8_at, u16_at, word_at};
 use crate::wire::{ipv4, ipv6, protocol};
 
 /// The outer and inner addresses of a protocol-41 packet and what else the
@@ -35,8 +35,8 @@ pub struct Flow {
     pub header_len: u8,
     /// Bytes of inner packet: its header's 40 and its payload length.
     pub inner_len: u16,
-    /// Bytes between the end of the inner packet and that of the outer one.
-    pub padding: u16,
+    /// Bytes of outer packet, padding behind the inner one included.
+    pub total_length: u16,
 }
 
 impl Flow {
@@ -51,18 +51,15 @@ impl Flow {
     /// # Errors
     /// The first check that failed. A source `::` and whatever depends on the
     /// node's own addresses is left to the links.
+    #[inline(always)]
     pub fn parse(outer: &[u8]) -> Result<Flow, DropReason> {
-        let Some(headers) = outer.first_chunk::<60>() else {
-            return Err(short(outer));
-        };
-        if u8_at::<0, 60>(headers) != 0x45 {
-            return with_options(outer);
+        if let Some(headers) = outer.first_chunk::<60>() {
+            let (ipv4, ipv6) = split(headers);
+            if let Some(flow) = plain(ipv4, ipv6, outer.len()) {
+                return Ok(flow);
+            }
         }
-        let (ipv4, ipv6) = split(headers);
-        if !checksum::is_header_valid(ipv4) {
-            return Err(DropReason::OuterChecksum);
-        }
-        judge(ipv4, ipv6, ipv4::HEADER_LEN, outer.len())
+        judge(outer)
     }
 
     /// [`Flow::parse`] for callers that have no slice of the packet, such as
@@ -75,13 +72,17 @@ impl Flow {
     /// # Errors
     /// As [`Flow::parse`]; [`DropReason::OuterMalformed`] when `header_len` is
     /// not what the outer header says.
-    #[inline]
     pub fn from_headers(
         ipv4: &[u8; 20],
         ipv6: &[u8; 40],
         header_len: usize,
         received: usize,
     ) -> Result<Flow, DropReason> {
+        if header_len == ipv4::HEADER_LEN
+            && let Some(flow) = plain(ipv4, ipv6, received)
+        {
+            return Ok(flow);
+        }
         let first = u8_at::<0, 20>(ipv4);
         if first >> 4 != 4 || header_len < ipv4::HEADER_LEN || ipv4::header_len(first) != header_len {
             return Err(DropReason::OuterMalformed);
@@ -89,7 +90,13 @@ impl Flow {
         if header_len == ipv4::HEADER_LEN && !checksum::is_header_valid(ipv4) {
             return Err(DropReason::OuterChecksum);
         }
-        judge(ipv4, ipv6, header_len, received)
+        judge_headers(ipv4, ipv6, header_len, received)
+    }
+
+    /// Bytes between the end of the inner packet and that of the outer one.
+    #[must_use]
+    pub fn padding(&self) -> u16 {
+        self.total_length.saturating_sub(u16::from(self.header_len)).saturating_sub(self.inner_len)
     }
 
     /// The inner packet inside the outer one, without padding: for readers.
@@ -102,9 +109,59 @@ impl Flow {
     }
 }
 
-/// The checks behind the outer header's first byte and its checksum.
+/// The flow of a packet without outer options that is clearly in order, asked
+/// word-wide. `None` says only that [`judge`] must look.
+///
+/// Every packet that comes in runs through here, so the instructions count;
+/// that both ways agree is a property test.
 #[inline(always)]
-fn judge(ipv4: &[u8; 20], ipv6: &[u8; 40], header_len: usize, received: usize) -> Result<Flow, DropReason> {
+fn plain(ipv4: &[u8; 20], ipv6: &[u8; 40], received: usize) -> Option<Flow> {
+    let total = u16_at::<2, 20>(ipv4);
+    let payload_len = u16_at::<4, 40>(ipv6);
+    let is_outer_plain = word_at::<0, 20>(ipv4) & (FIRST_BYTE | FRAGMENT) == PLAIN
+        && checksum::is_header_valid(ipv4)
+        && usize::from(total) <= received
+        && u8_at::<9, 20>(ipv4) == protocol::IPV6;
+    if !is_outer_plain {
+        return None;
+    }
+    // An empty payload may be a jumbogram's: judge() knows.
+    if payload_len == 0 || u32::from(total) < u32::from(payload_len).wrapping_add(60) {
+        return None;
+    }
+    // 0 and 224 to 255 first, 127 then: asked one behind the other, the
+    // compiler would compute both answers.
+    let (source, destination) = (u8_at::<12, 20>(ipv4), u8_at::<16, 20>(ipv4));
+    let is_refused = |first: u8| first.wrapping_sub(1) >= 223;
+    if is_refused(source) || is_refused(destination) {
+        return None;
+    }
+    if source == 127 || destination == 127 {
+        return None;
+    }
+    let is_inner_plain = u8_at::<0, 40>(ipv6) & 0xf0 == 0x60
+        // All refused sources are multicast or have 64 zero bits in front.
+        && u8_at::<8, 40>(ipv6) != 0xff
+        && word_at::<8, 40>(ipv6) != 0;
+    is_inner_plain.then(|| flow(ipv4, ipv6, ipv4::HEADER_LEN))
+}
+
+/// The checks one by one, for packets that are not plain.
+#[cold]
+fn judge(outer: &[u8]) -> Result<Flow, DropReason> {
+    let header = ipv4::Header::parse_quoted(outer).map_err(|_| DropReason::OuterMalformed)?;
+    if !header.is_checksum_valid() {
+        return Err(DropReason::OuterChecksum);
+    }
+    let ipv4 = outer.first_chunk().ok_or(DropReason::OuterMalformed)?;
+    // With fewer than 40 bytes there the packet ends too early or is too
+    // short, which is found before these zeros are looked at.
+    let ipv6 = header.payload().first_chunk().unwrap_or(&[0; 40]);
+    judge_headers(ipv4, ipv6, header.header_len(), outer.len())
+}
+
+/// The checks behind version, header length and checksum.
+fn judge_headers(ipv4: &[u8; 20], ipv6: &[u8; 40], header_len: usize, received: usize) -> Result<Flow, DropReason> {
     let total = usize::from(u16_at::<2, 20>(ipv4));
     if total > received {
         return Err(DropReason::OuterMalformed);
@@ -118,51 +175,65 @@ fn judge(ipv4: &[u8; 20], ipv6: &[u8; 40], header_len: usize, received: usize) -
         return Err(DropReason::OuterFragment);
     }
     // TUN-11
-    let Some(rest) = total.checked_sub(header_len.saturating_add(ipv6::HEADER_LEN)) else {
+    let Some(room) = total.checked_sub(header_len.saturating_add(ipv6::HEADER_LEN)) else {
         return Err(DropReason::TooShort);
     };
     // TUN-15, TUN-14
-    let (outer_source, outer_destination) = (ipv4_at::<12, 20>(ipv4), ipv4_at::<16, 20>(ipv4));
-    if is_never_unicast(outer_source) {
+    if is_never_unicast(ipv4_at::<12, 20>(ipv4)) {
         return Err(DropReason::OuterSourceRefused);
     }
-    if is_never_unicast(outer_destination) {
+    if is_never_unicast(ipv4_at::<16, 20>(ipv4)) {
         return Err(DropReason::OuterDestinationRefused);
     }
-    // TUN-5, TUN-12
+    // TUN-5
     if u8_at::<0, 40>(ipv6) >> 4 != 6 {
         return Err(DropReason::InnerVersion);
     }
+    // TUN-12
     let payload_len = u16_at::<4, 40>(ipv6);
-    let Some(padding) = rest.checked_sub(usize::from(payload_len)) else {
+    if room < usize::from(payload_len) {
         return Err(DropReason::Truncated);
-    };
-    let next_header = u8_at::<6, 40>(ipv6);
-    if payload_len == 0 && next_header == protocol::HOP_BY_HOP {
+    }
+    if payload_len == 0 && u8_at::<6, 40>(ipv6) == protocol::HOP_BY_HOP {
         return Err(DropReason::Jumbogram);
     }
     // TUN-16
-    let inner_source = ipv6_at::<8, 40>(ipv6);
-    if is_refused_inner_source(&inner_source) {
+    if is_refused_inner_source(&ipv6_at::<8, 40>(ipv6)) {
         return Err(DropReason::InnerSourceRefused);
     }
-    Ok(Flow {
-        outer_source,
-        outer_destination,
-        inner_source,
+    Ok(flow(ipv4, ipv6, header_len))
+}
+
+/// The fields, from headers that were judged.
+#[inline(always)]
+fn flow(ipv4: &[u8; 20], ipv6: &[u8; 40], header_len: usize) -> Flow {
+    Flow {
+        outer_source: ipv4_at::<12, 20>(ipv4),
+        outer_destination: ipv4_at::<16, 20>(ipv4),
+        inner_source: ipv6_at::<8, 40>(ipv6),
         inner_destination: ipv6_at::<24, 40>(ipv6),
         tos: u8_at::<1, 20>(ipv4),
         outer_ttl: u8_at::<8, 20>(ipv4),
         traffic_class: ipv6::traffic_class(ipv6),
-        next_header,
+        next_header: u8_at::<6, 40>(ipv6),
         hop_limit: u8_at::<7, 40>(ipv6),
-        // None of the three can be cut: header_len is at most 60, and the
-        // others are not above the total length.
+        // Neither can be cut: the one is at most 60, the other not above the
+        // total length.
         header_len: u8::try_from(header_len).unwrap_or(u8::MAX),
-        inner_len: payload_len.wrapping_add(40),
-        padding: u16::try_from(padding).unwrap_or(u16::MAX),
-    })
+        inner_len: u16_at::<4, 40>(ipv6).wrapping_add(40),
+        total_length: u16_at::<2, 20>(ipv4),
+    }
 }
+
+/// More-fragments flag and fragment offset in the first word of the outer
+/// header.
+const FRAGMENT: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0x3f, 0xff]);
+
+/// Version and header length in the first word of the outer header.
+const FIRST_BYTE: u64 = u64::from_ne_bytes([0xff, 0, 0, 0, 0, 0, 0, 0]);
+
+/// The two of a packet that has neither options nor other fragments.
+const PLAIN: u64 = u64::from_ne_bytes([0x45, 0, 0, 0, 0, 0, 0, 0]);
 
 /// Outer and inner header of a packet without options.
 #[inline(always)]
@@ -170,31 +241,4 @@ fn split(headers: &[u8; 60]) -> (&[u8; 20], &[u8; 40]) {
     const NONE4: [u8; 20] = [0; 20];
     const NONE6: [u8; 40] = [0; 40];
     (headers.first_chunk().unwrap_or(&NONE4), headers.last_chunk().unwrap_or(&NONE6))
-}
-
-/// A packet whose first byte is not that of a header without options.
-#[cold]
-fn with_options(outer: &[u8]) -> Result<Flow, DropReason> {
-    let header = ipv4::Header::parse_quoted(outer).map_err(|_| DropReason::OuterMalformed)?;
-    if !header.is_checksum_valid() {
-        return Err(DropReason::OuterChecksum);
-    }
-    let ipv4 = outer.first_chunk().ok_or(DropReason::OuterMalformed)?;
-    let header_len = header.header_len();
-    // Options may leave less than the 40 bytes; what is not there is not
-    // looked at either, because the total length then does not reach it.
-    let mut ipv6 = [0; 40];
-    if let Some(there) = header.payload().first_chunk() {
-        ipv6 = *there;
-    }
-    judge(ipv4, &ipv6, header_len, outer.len())
-}
-
-/// Why a packet of fewer than 60 bytes is refused.
-#[cold]
-fn short(outer: &[u8]) -> DropReason {
-    match with_options(outer) {
-        Err(reason) => reason,
-        Ok(_) => DropReason::TooShort,
-    }
 }

@@ -7,6 +7,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use super::field::{bytes_at, word_at};
 use crate::prefix::halves;
 
 /// A one's-complement sum in the making.
@@ -41,11 +42,19 @@ impl Sum {
         for word in words {
             sum = sum.word(u64::from_ne_bytes(*word));
         }
-        let mut last = [0; 8];
-        for (place, byte) in last.iter_mut().zip(rest) {
-            *place = *byte;
+        let mut rest = rest;
+        if let Some((four, behind)) = rest.split_first_chunk() {
+            sum = sum.word(u64::from(u32::from_ne_bytes(*four)));
+            rest = behind;
         }
-        sum.word(u64::from_ne_bytes(last))
+        if let Some((two, behind)) = rest.split_first_chunk() {
+            sum = sum.word(u64::from(u16::from_ne_bytes(*two)));
+            rest = behind;
+        }
+        match rest.first() {
+            Some(last) => sum.word(u64::from(u16::from_ne_bytes([*last, 0]))),
+            None => sum,
+        }
     }
 
     /// Adds a 16-bit field.
@@ -144,10 +153,8 @@ pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
 #[inline(always)]
 #[must_use]
 pub fn is_header_valid(header: &[u8; 20]) -> bool {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = *header;
-    let sum = Sum(u64::from_ne_bytes([a, b, c, d, e, f, g, h]))
-        .word(u64::from_ne_bytes([i, j, k, l, m, n, o, p]))
-        .word(u64::from(u32::from_ne_bytes([q, r, s, t])));
+    let last = u32::from_ne_bytes(bytes_at::<16, 4, 20>(header));
+    let sum = Sum(word_at::<0, 20>(header)).word(word_at::<8, 20>(header)).word(u64::from(last));
     // Version 4 is somewhere in it: the sum of a header is not zero.
     is_multiple_of_ffff(sum.0)
 }

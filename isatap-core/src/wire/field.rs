@@ -15,11 +15,10 @@ pub fn bytes_at<const AT: usize, const LEN: usize, const N: usize>(from: &[u8; N
     const {
         assert!(AT <= N && LEN <= N - AT, "the field lies outside the array");
     }
-    let mut out = [0; LEN];
-    if let Some(field) = from.get(AT..).and_then(|rest| rest.first_chunk::<LEN>()) {
-        out = *field;
+    match from.get(AT..).and_then(|rest| rest.first_chunk::<LEN>()) {
+        Some(field) => *field,
+        None => [0; LEN],
     }
-    out
 }
 
 /// The byte at offset `AT`.
@@ -42,6 +41,14 @@ pub fn u16_at<const AT: usize, const N: usize>(from: &[u8; N]) -> u16 {
 #[must_use]
 pub fn u32_at<const AT: usize, const N: usize>(from: &[u8; N]) -> u32 {
     BigEndian::read_u32(&bytes_at::<AT, 4, N>(from))
+}
+
+/// The eight bytes at offset `AT` as the machine loads them: for tests
+/// against masks that are made of bytes too, and for sums.
+#[inline(always)]
+#[must_use]
+pub fn word_at<const AT: usize, const N: usize>(from: &[u8; N]) -> u64 {
+    u64::from_ne_bytes(bytes_at::<AT, 8, N>(from))
 }
 
 /// The IPv4 address at offset `AT`.
