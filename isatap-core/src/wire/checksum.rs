@@ -175,3 +175,113 @@ pub(crate) const fn fold32(sum: u32) -> u16 {
     let [_, _, high, low] = once.wrapping_add(once >> 16).to_be_bytes();
     u16::from_be_bytes([high, low])
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+    use super::*;
+    use crate::wire::hex;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// RFC 1071 §1, word by word, folding after each.
+    fn oracle(bytes: &[u8]) -> u16 {
+        let mut sum = 0_u32;
+        for pair in bytes.chunks(2) {
+            sum += u32::from(pair[0]) * 256 + u32::from(*pair.get(1).unwrap_or(&0));
+            if sum > 0xffff {
+                sum -= 0xffff;
+            }
+        }
+        sum as u16
+    }
+
+    /// Zero has two representations: 0 and 0xffff.
+    fn same(a: u16, b: u16) -> bool {
+        a % 0xffff == b % 0xffff
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..400),
+            prop::collection::vec(prop_oneof![Just(0xff_u8), Just(0), Just(0xfe)], 0..400),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn sums_agree_with_sixteen_bits_at_a_time(bytes in bytes(), cut in 0_usize..400) {
+            let sum = Sum::ZERO.bytes(&bytes);
+            prop_assert_eq!(sum.fold(), oracle(&bytes));
+            let (front, back) = bytes.split_at((cut & !1).min(bytes.len() & !1));
+            prop_assert_eq!(Sum::ZERO.bytes(front).bytes(back).fold(), oracle(&bytes));
+        }
+
+        #[test]
+        fn fields_sum_like_their_bytes(a: u16, b: u32, c: u32, d: u128, start in bytes()) {
+            let sum = Sum::ZERO.bytes(&start[..start.len() & !1]);
+            let mut bytes = start[..start.len() & !1].to_vec();
+            bytes.extend_from_slice(&a.to_be_bytes());
+            bytes.extend_from_slice(&b.to_be_bytes());
+            bytes.extend_from_slice(&c.to_be_bytes());
+            bytes.extend_from_slice(&d.to_be_bytes());
+            prop_assert_eq!(sum.u16(a).u32(b).ipv4(c.into()).ipv6(&d.into()).fold(), oracle(&bytes));
+        }
+
+        #[test]
+        fn a_header_is_valid_when_its_sum_is_all_ones(header: [u8; 20], right: bool) {
+            let mut header = header;
+            header[0] = 0x45;
+            if right {
+                header[10..12].fill(0);
+                let sum = !oracle(&header);
+                header[10..12].copy_from_slice(&sum.to_be_bytes());
+            }
+            prop_assert_eq!(is_header_valid(&header), oracle(&header) == 0xffff);
+            prop_assert!(!right || is_header_valid(&header));
+        }
+
+        #[test]
+        fn an_update_is_like_summing_again(bytes in prop::collection::vec(any::<u8>(), 2..80), at in 0_usize..40, new: u16) {
+            let mut bytes = bytes;
+            if bytes.len() % 2 == 1 {
+                bytes.pop();
+            }
+            let at = (at * 2) % bytes.len();
+            let before = checksum(&bytes);
+            let old = u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+            bytes[at..at + 2].copy_from_slice(&new.to_be_bytes());
+            prop_assert!(same(update(before, old, new), checksum(&bytes)));
+        }
+    }
+
+    #[test]
+    fn carries_survive_the_longest_packet_of_ones() {
+        for len in [64, 128, 65535, 65536] {
+            assert_eq!(Sum::ZERO.bytes(&vec![0xff; len]).fold(), oracle(&vec![0xff; len]), "{len}");
+        }
+        assert_eq!(checksum(&[]), 0xffff);
+    }
+
+    #[test]
+    fn the_example_of_rfc_1071() {
+        assert_eq!(Sum::ZERO.bytes(&hex("00 01 f2 03 f4 f5 f6 f7")).fold(), 0xddf2);
+    }
+
+    #[test]
+    fn the_example_of_rfc_1624() {
+        // §4: the sum must not become the other zero.
+        assert_eq!(update(0xdd2f, 0x5555, 0x3285), 0x0000);
+    }
+
+    #[test]
+    fn ndp_1_pseudo_header() {
+        // A neighbour probe, its ICMPv6 part of V-ISA.
+        let source = "fe80::5efe:a00:2".parse().unwrap();
+        let destination = "fe80::5efe:a00:1".parse().unwrap();
+        let message = hex("8700422b00000000fe8000000000000000005efe0a000001");
+        assert!(pseudo_header_ipv6(&source, &destination, 58, 24).bytes(&message).is_valid());
+        assert!(!pseudo_header_ipv6(&source, &destination, 58, 25).bytes(&message).is_valid());
+    }
+}

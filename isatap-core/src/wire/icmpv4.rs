@@ -133,3 +133,53 @@ pub fn echo_reply_in_place(message: &mut [u8]) -> Result<(), ParseError> {
 fn error(kind: ParseErrorKind, offset: usize) -> ParseError {
     ParseError::new(Layer::Icmpv4, kind, offset)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+    use super::*;
+    use crate::wire::hex;
+    use proptest::prelude::*;
+    use std::vec;
+
+    /// V-TUN: fragmentation needed, next-hop MTU 1300.
+    const TOO_BIG: &str = "03045ca7000005144500003c0000000040298e63c0000201c63364016000000000003b40";
+
+    #[test]
+    fn tun_41_fragmentation_needed() {
+        let bytes = hex(TOO_BIG);
+        let message = Message::parse(&bytes).unwrap();
+        assert_eq!((message.message_type(), message.code(), message.next_hop_mtu()), (3, 4, 1300));
+        assert_eq!(message.quote(), &bytes[8..]);
+        assert_eq!(header(3, 4, [0, 0, 5, 0x14], &bytes[8..]), bytes[..8]);
+        for len in 0..bytes.len() {
+            assert!(Message::parse(&bytes[..len]).is_err(), "{len}");
+        }
+    }
+
+    #[test]
+    fn extensions_are_not_part_of_the_quote() {
+        let mut body = vec![0x45; 128];
+        body.extend_from_slice(&[0x20, 0, 0, 0]);
+        let bytes = [&header(3, 4, [0, 32, 5, 0x14], &body)[..], &body].concat();
+        assert_eq!(Message::parse(&bytes).unwrap().quote().len(), 128);
+        // A length that is not there, and one of a type that has none.
+        let bytes = [&header(3, 4, [0, 34, 5, 0x14], &body)[..], &body].concat();
+        assert_eq!(Message::parse(&bytes).unwrap().quote().len(), 132);
+        let bytes = [&header(4, 0, [0, 32, 0, 0], &body)[..], &body].concat();
+        assert_eq!(Message::parse(&bytes).unwrap().quote().len(), 132);
+    }
+
+    proptest! {
+        #[test]
+        fn an_echo_comes_back(data: [u8; 4], body in prop::collection::vec(any::<u8>(), 0..50)) {
+            let mut bytes = [&header(8, 0, data, &body)[..], &body].concat();
+            echo_reply_in_place(&mut bytes).unwrap();
+            let reply = Message::parse(&bytes).unwrap();
+            prop_assert_eq!((reply.message_type(), reply.code()), (0, 0));
+            prop_assert_eq!(reply.echo().0, u16::from_be_bytes([data[0], data[1]]));
+            prop_assert_eq!(reply.body(), body.as_slice());
+            prop_assert_eq!(echo_reply_in_place(&mut bytes).unwrap_err().kind, ParseErrorKind::Type);
+        }
+    }
+}

@@ -485,3 +485,266 @@ const fn is_error(message_type: u8) -> bool {
 fn error(kind: ParseErrorKind, offset: usize) -> ParseError {
     ParseError::new(Layer::Icmpv6, kind, offset)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+    use super::*;
+    use crate::packet::HEADROOM;
+    use crate::wire::hex;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// V-TUN: an echo request of an ISATAP host.
+    const REQUEST: &str = "6000000000103a40 20010db80000000700005efe0a000002 20010db8000100000000000000000001
+        800029a2000100016162636465666768";
+
+    fn router() -> Ipv6Addr {
+        "fe80::5efe:a00:2".parse().unwrap()
+    }
+
+    /// What `act` makes of a packet in a buffer with headroom.
+    fn with_packet<T>(bytes: &[u8], act: impl FnOnce(&mut PacketMut<'_>) -> T) -> (T, Vec<u8>) {
+        let mut buffer = vec![0xee; HEADROOM + bytes.len()];
+        buffer[HEADROOM..].copy_from_slice(bytes);
+        let mut packet = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + bytes.len()).unwrap();
+        let result = act(&mut packet);
+        (result, packet.as_slice().to_vec())
+    }
+
+    fn error_about(bytes: &[u8], kind: ErrorKind) -> Result<Vec<u8>, Refusal> {
+        let (result, after) = with_packet(bytes, |packet| error_in_place(packet, router(), kind));
+        if result.is_err() {
+            assert_eq!(after, bytes, "a refusal leaves the packet as it was");
+        }
+        result.map(|()| after)
+    }
+
+    /// A packet to `destination` with this payload and a right checksum.
+    fn message(source: &str, destination: &str, bytes: &[u8]) -> Vec<u8> {
+        let (result, packet) =
+            with_packet(bytes, |packet| enclose(packet, source.parse().unwrap(), destination.parse().unwrap(), 64));
+        result.unwrap();
+        packet
+    }
+
+    #[test]
+    fn tun_42_error_bytes() {
+        let quote = hex(REQUEST);
+        for (kind, expected) in [
+            (ErrorKind::Unreachable(Unreachable::Address), "0103663a00000000"),
+            (ErrorKind::PacketTooBig { mtu: 1280 }, "0200603d00000500"),
+        ] {
+            let error = error_about(&quote, kind).unwrap();
+            let header = ipv6::Header::parse(&error).unwrap();
+            assert_eq!((header.source(), header.next_header(), header.hop_limit()), (router(), 58, 64));
+            assert_eq!(header.destination(), "2001:db8:0:7:0:5efe:a00:2".parse::<Ipv6Addr>().unwrap());
+            assert_eq!(header.payload(), [hex(expected), quote.clone()].concat());
+            let parsed = Message::parse(header.payload(), &header.source(), &header.destination()).unwrap();
+            assert_eq!(parsed.kind(), Kind::Error(kind));
+            assert!(parsed.is_error());
+        }
+    }
+
+    #[test]
+    fn tun_33_never_less_than_1280() {
+        let error = error_about(&hex(REQUEST), ErrorKind::PacketTooBig { mtu: 1279 }).unwrap();
+        assert_eq!(error[44..48], 1280_u32.to_be_bytes());
+    }
+
+    #[test]
+    fn ndp_61_as_much_as_fits_into_1280() {
+        for len in [1199, 1231, 1232, 1233, 1500, 9000] {
+            let mut culprit = hex(REQUEST);
+            culprit.resize(len, 0x5a);
+            culprit[4..6].copy_from_slice(&u16::try_from(len - 40).unwrap().to_be_bytes());
+            let error = error_about(&culprit, ErrorKind::HopLimitExceeded).unwrap();
+            assert_eq!(error.len(), 1280.min(len + 48));
+            assert_eq!(error[48..], culprit[..error.len() - 48]);
+            let header = ipv6::Header::parse(&error).unwrap();
+            assert_eq!(header.packet_len(), error.len());
+            assert!(Message::parse(header.payload(), &header.source(), &header.destination()).is_ok());
+        }
+    }
+
+    #[test]
+    fn ndp_62_types_codes_and_the_way_back() {
+        let quote = hex(REQUEST);
+        for (kind, start) in [
+            (ErrorKind::HopLimitExceeded, [3, 0, 0, 0, 0, 0]),
+            (ErrorKind::ReassemblyTimeExceeded, [3, 1, 0, 0, 0, 0]),
+            (ErrorKind::ParameterProblem { code: 1, pointer: 40 }, [4, 1, 0, 0, 0, 40]),
+            (ErrorKind::PacketTooBig { mtu: 0x0102_0304 }, [2, 0, 1, 2, 3, 4]),
+        ] {
+            let error = error_about(&quote, kind).unwrap();
+            assert_eq!([&error[40..42], &error[44..48]].concat(), start);
+        }
+        for code in 0..=255_u8 {
+            let Some(unreachable) = Unreachable::from_code(code) else {
+                assert!(code > 6);
+                continue;
+            };
+            assert_eq!(unreachable.code(), code);
+            let error = error_about(&quote, ErrorKind::Unreachable(unreachable)).unwrap();
+            assert_eq!(error[40..42], [1, code]);
+        }
+    }
+
+    #[test]
+    fn ndp_60_what_no_error_is_about() {
+        let kind = ErrorKind::Unreachable(Unreachable::Address);
+        let (a, b) = ("2001:db8::1", "2001:db8::2");
+        for message_type in 0..=255_u8 {
+            let expected = match message_type {
+                0..=127 => Some(Refusal::AboutAnError),
+                137 => Some(Refusal::AboutARedirect),
+                _ => None,
+            };
+            let culprit = message(a, b, &[message_type, 0, 0, 0, 0, 0, 0, 0]);
+            assert_eq!(error_about(&culprit, kind).err(), expected, "{message_type}");
+        }
+        let echo = [128, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(error_about(&message("::", b, &echo), kind), Err(Refusal::Source));
+        assert_eq!(error_about(&message("ff02::1", b, &echo), kind), Err(Refusal::Source));
+        let to_group = message(a, "ff05::1", &echo);
+        assert_eq!(error_about(&to_group, kind), Err(Refusal::MulticastDestination));
+        let problem = |code| ErrorKind::ParameterProblem { code, pointer: 6 };
+        assert_eq!(error_about(&to_group, problem(1)), Err(Refusal::MulticastDestination));
+        assert!(error_about(&to_group, problem(2)).is_ok());
+        assert!(error_about(&to_group, ErrorKind::PacketTooBig { mtu: 1400 }).is_ok());
+    }
+
+    #[test]
+    fn ndp_60_an_error_behind_extension_headers_or_cut_off_is_one() {
+        let kind = ErrorKind::HopLimitExceeded;
+        let mut culprit = message("2001:db8::1", "2001:db8::2", &hex("3a00000000000000 0100000000000000"));
+        culprit[6] = 60;
+        assert_eq!(error_about(&culprit, kind), Err(Refusal::AboutAnError));
+        culprit[48] = 128;
+        assert!(error_about(&culprit, kind).is_ok());
+        // Cut in front of the type, in front of the whole chain.
+        assert_eq!(error_about(&culprit[..48], kind), Err(Refusal::AboutAnError));
+        assert_eq!(error_about(&culprit[..40], kind), Err(Refusal::AboutAnError));
+        assert_eq!(error_about(&culprit[..39], kind), Err(Refusal::NotIpv6));
+        // A later fragment of ICMPv6 cannot be told; its first one was.
+        let mut culprit = message("2001:db8::1", "2001:db8::2", &hex("3a00000800000001 0100000000000000"));
+        culprit[6] = 44;
+        assert!(error_about(&culprit, kind).is_ok());
+    }
+
+    #[test]
+    fn no_headroom_leaves_the_packet_whole() {
+        let mut buffer = vec![0; 47 + 1400];
+        buffer[47..103].copy_from_slice(&hex(REQUEST));
+        let mut packet = PacketMut::new(&mut buffer, 47..1447).unwrap();
+        let refusal = error_in_place(&mut packet, router(), ErrorKind::HopLimitExceeded);
+        assert_eq!(refusal, Err(Refusal::NoRoom(EmitError::new(48, 47))));
+        assert_eq!(packet.range(), 47..1447);
+    }
+
+    #[test]
+    fn ndp_65_echo_reply() {
+        let request = hex(REQUEST);
+        let (result, reply) = with_packet(&request, echo_reply_in_place);
+        result.unwrap();
+        let header = ipv6::Header::parse(&reply).unwrap();
+        assert_eq!(header.source(), "2001:db8:1::1".parse::<Ipv6Addr>().unwrap());
+        assert_eq!(header.destination(), "2001:db8:0:7:0:5efe:a00:2".parse::<Ipv6Addr>().unwrap());
+        assert_eq!(header.hop_limit(), 64);
+        let message = Message::parse(header.payload(), &header.source(), &header.destination()).unwrap();
+        assert_eq!(message.kind(), Kind::EchoReply(Echo { identifier: 1, sequence: 1 }));
+        assert_eq!(message.body(), b"abcdefgh");
+        // The checksum by hand: type 129 instead of 128.
+        assert_eq!(message.checksum(), 0x28a2);
+    }
+
+    #[test]
+    fn ndp_65_behind_extension_headers_and_padding() {
+        let mut request = hex(REQUEST);
+        request.splice(40..40, hex("3a00000000000000"));
+        (request[5], request[6]) = (0x18, 60);
+        request.extend_from_slice(&[1, 2, 3]);
+        let (result, reply) = with_packet(&request, echo_reply_in_place);
+        result.unwrap();
+        let (_, expected) = with_packet(&hex(REQUEST), echo_reply_in_place);
+        assert_eq!(reply, expected);
+    }
+
+    #[test]
+    fn ndp_65_what_is_not_answered() {
+        let refused = |packet: &[u8]| {
+            let (result, after) = with_packet(packet, echo_reply_in_place);
+            assert_eq!(after, packet);
+            result.unwrap_err()
+        };
+        let (a, b) = ("2001:db8::1", "2001:db8::2");
+        let echo = [128, 0, 0, 0, 0, 1, 0, 2];
+        assert_eq!(refused(&message("::", b, &echo)), Refusal::Source);
+        assert_eq!(refused(&message("ff02::1", b, &echo)), Refusal::Source);
+        assert_eq!(refused(&message(a, "ff02::1", &echo)), Refusal::MulticastDestination);
+        assert_eq!(refused(&message(a, b, &[129, 0, 0, 0, 0, 1, 0, 2])), Refusal::NotAnEcho);
+        assert_eq!(refused(&message(a, b, &[128, 1, 0, 0, 0, 1, 0, 2])), Refusal::NotAnEcho);
+        let mut wrong = message(a, b, &echo);
+        wrong[43] ^= 1;
+        assert_eq!(refused(&wrong), Refusal::NotAnEcho);
+        let whole = hex(REQUEST);
+        for len in 0..whole.len() {
+            assert_eq!(refused(&whole[..len]), Refusal::NotIpv6, "{len}");
+        }
+    }
+
+    #[test]
+    fn ndp_1_the_checksum_covers_addresses_and_length() {
+        let packet = message("fe80::1", "fe80::2", &[133, 0, 0, 0, 0, 0, 0, 0]);
+        let [one, two, other] = ["fe80::1", "fe80::2", "fe80::3"].map(|text| text.parse::<Ipv6Addr>().unwrap());
+        assert!(Message::parse(&packet[40..], &one, &two).is_ok());
+        assert_eq!(Message::parse(&packet[40..], &one, &other).unwrap_err().kind, ParseErrorKind::Checksum);
+        let longer = [&packet[40..], &[0, 0]].concat();
+        assert_eq!(Message::parse(&longer, &one, &two).unwrap_err().kind, ParseErrorKind::Checksum);
+        for len in 0..8 {
+            assert_eq!(Message::parse(&packet[40..40 + len], &one, &two).unwrap_err().kind, ParseErrorKind::Truncated);
+        }
+    }
+
+    #[test]
+    fn ndp_69_unknown_messages_say_whether_they_are_errors() {
+        for (message_type, is_error) in [(100, true), (127, true), (200, false), (255, false)] {
+            let packet = message("fe80::1", "fe80::2", &[message_type, 0, 0, 0, 0, 0, 0, 0]);
+            let header = ipv6::Header::parse(&packet).unwrap();
+            let parsed = Message::parse(header.payload(), &header.source(), &header.destination()).unwrap();
+            assert_eq!((parsed.kind(), parsed.is_error()), (Kind::Other, is_error));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sent_parses(
+            (identifier, sequence, source, destination) in any::<(u16, u16, u128, u128)>(),
+            data in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let echo = Echo { identifier, sequence };
+            let (source, destination) = (source.into(), destination.into());
+            let mut buffer = [0xff; 200];
+            let mut packet = PacketMut::empty(&mut buffer);
+            echo.request(&mut packet, source, destination, &data).unwrap();
+            let header = ipv6::Header::parse(packet.as_slice()).unwrap();
+            prop_assert_eq!(header.packet_len(), packet.len());
+            let message = Message::parse(header.payload(), &source, &destination).unwrap();
+            prop_assert_eq!((message.kind(), message.body()), (Kind::EchoRequest(echo), data.as_slice()));
+        }
+
+        #[test]
+        fn any_packet_is_answered_or_left_alone(bytes in prop::collection::vec(any::<u8>(), 0..120), next_header: u8) {
+            let mut bytes = bytes;
+            if bytes.len() > 6 {
+                (bytes[0], bytes[6]) = (0x60, next_header);
+            }
+            if let Ok(error) = error_about(&bytes, ErrorKind::HopLimitExceeded) {
+                let header = ipv6::Header::parse(&error).unwrap();
+                prop_assert!(Message::parse(header.payload(), &header.source(), &header.destination()).is_ok());
+                prop_assert_eq!(&error[48..], &bytes[..]);
+            }
+        }
+    }
+}

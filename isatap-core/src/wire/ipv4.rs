@@ -254,3 +254,70 @@ pub(crate) fn header_len(first: u8) -> usize {
 fn error(kind: ParseErrorKind, offset: usize) -> ParseError {
     ParseError::new(Layer::Ipv4, kind, offset)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+    use super::*;
+    use crate::wire::hex;
+    use proptest::prelude::*;
+
+    const MINIMAL: &str = "45 00 00 3c 00 00 00 00 40 29 8e 63 c0 00 02 01 c6 33 64 01";
+
+    proptest! {
+        #[test]
+        fn parsing_undoes_emitting(
+            (tos, payload_len, identification, dont_fragment, more_fragments) in any::<(u8, u16, u16, bool, bool)>(),
+            (fragment_offset, ttl, protocol, source, destination) in any::<(u16, u8, u8, u32, u32)>(),
+        ) {
+            let fields = Fields {
+                tos, payload_len: payload_len.min(65515), identification, dont_fragment, more_fragments,
+                fragment_offset: fragment_offset & 0x1fff, ttl, protocol,
+                source: source.into(), destination: destination.into(),
+            };
+            let bytes = fields.to_bytes();
+            let header = Header::parse_quoted(&bytes).unwrap();
+            prop_assert_eq!(header.fields(), fields);
+            prop_assert!(header.is_checksum_valid());
+            prop_assert_eq!(header.is_fragment(), more_fragments || fields.fragment_offset != 0);
+            prop_assert_eq!(usize::from(header.total_length()), HEADER_LEN + usize::from(fields.payload_len));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(header) = Header::parse(&bytes) {
+                prop_assert_eq!(usize::from(header.total_length()), header.header_len() + header.payload().len());
+                prop_assert_eq!(header.options().len() + HEADER_LEN, header.header_len());
+            }
+        }
+    }
+
+    #[test]
+    fn the_minimal_packet_cut_at_every_length() {
+        let mut packet = hex(MINIMAL);
+        packet.resize(70, 0);
+        for len in 0..60 {
+            let error = Header::parse(&packet[..len]).unwrap_err();
+            assert_eq!((error.kind, error.offset), (ParseErrorKind::Truncated, len));
+        }
+        for len in 60..70 {
+            assert_eq!(Header::parse(&packet[..len]).unwrap().payload().len(), 40);
+        }
+        assert_eq!(Header::parse(&packet).unwrap().fields().to_bytes(), packet[..20]);
+    }
+
+    #[test]
+    fn tun_11_lengths_and_versions_that_are_impossible() {
+        let mut packet = hex(MINIMAL);
+        packet.resize(60, 0);
+        packet[0] = 0x44;
+        assert_eq!(Header::parse(&packet).unwrap_err().kind, ParseErrorKind::Length);
+        packet[0] = 0x65;
+        assert_eq!(Header::parse(&packet).unwrap_err().kind, ParseErrorKind::Version);
+        packet[0] = 0x4f;
+        packet[3] = 59;
+        assert_eq!(Header::parse(&packet).unwrap_err().kind, ParseErrorKind::Length);
+        packet[3] = 60;
+        assert_eq!(Header::parse(&packet).unwrap().payload(), []);
+    }
+}

@@ -356,3 +356,196 @@ const FLOW_LABEL_MASK: u32 = 0x000f_ffff;
 fn error(kind: ParseErrorKind, offset: usize) -> ParseError {
     ParseError::new(Layer::Ipv6, kind, offset)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+    use super::*;
+    use crate::wire::hex;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    const MINIMAL: &str = "60 00 00 00 00 00 3b 40 20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 01
+        20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 02";
+
+    /// A packet whose payload begins with a header of this protocol.
+    fn packet(next_header: u8, payload: &[u8]) -> Vec<u8> {
+        let mut packet = hex(MINIMAL);
+        packet[4..6].copy_from_slice(&u16::try_from(payload.len()).unwrap().to_be_bytes());
+        packet[6] = next_header;
+        packet.extend_from_slice(payload);
+        packet
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_undoes_emitting(
+            (traffic_class, flow_label, payload_len, next_header) in any::<(u8, u32, u16, u8)>(),
+            (hop_limit, source, destination, ecn) in any::<(u8, u128, u128, u8)>(),
+        ) {
+            let fields = Fields {
+                traffic_class, flow_label: flow_label & 0xfffff, payload_len, next_header, hop_limit,
+                source: source.into(), destination: destination.into(),
+            };
+            let mut bytes = fields.to_bytes();
+            prop_assert_eq!(Header::parse_quoted(&bytes).unwrap().fields(), fields);
+            set_ecn(&mut bytes, ecn);
+            set_hop_limit(&mut bytes, !hop_limit);
+            let changed = Fields {
+                traffic_class: (traffic_class & 0xfc) | (ecn & 3), hop_limit: !hop_limit, ..fields
+            };
+            prop_assert_eq!(Header::parse_quoted(&bytes).unwrap().fields(), changed);
+        }
+
+        #[test]
+        fn any_chain_of_headers_ends(payload in prop::collection::vec(0_u8..64, 0..300), next_header in 0_u8..64) {
+            let packet = packet(next_header, &payload);
+            if let Ok(upper) = upper_layer(&packet) {
+                prop_assert!(upper.offset <= packet.len());
+                prop_assert!(usize::from(upper.extension_headers) <= MAX_EXTENSION_HEADERS);
+            }
+            prop_assert!(nesting(&packet).unwrap_or(0) <= MAX_NESTING);
+        }
+    }
+
+    #[test]
+    fn the_minimal_packet_cut_at_every_length() {
+        let whole = packet(59, &[1, 2, 3]);
+        for len in 0..43 {
+            assert_eq!(Header::parse(&whole[..len]).unwrap_err().kind, ParseErrorKind::Truncated);
+            let reason = if len < 40 { DropReason::TooShort } else { DropReason::Truncated };
+            assert_eq!(upper_layer(&whole[..len]), Err(reason));
+        }
+        let header = Header::parse(&whole).unwrap();
+        assert_eq!((header.packet_len(), header.payload()), (43, &[1, 2, 3][..]));
+        assert_eq!(header.fields().to_bytes(), whole[..40]);
+        assert!(!header.is_jumbogram());
+        assert!(Header::parse(&packet(0, &[])).unwrap().is_jumbogram());
+        // What follows the packet does not count.
+        assert_eq!(Header::parse(&[&whole[..], &[9]].concat()).unwrap().payload(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn tun_12_no_next_header_is_legal() {
+        let upper = upper_layer(&packet(59, &[])).unwrap();
+        assert_eq!((upper.protocol, upper.offset), (59, 40));
+    }
+
+    #[test]
+    fn headers_are_passed_by_their_own_length() {
+        let payload = hex(
+            "2b 00 00 00 00 00 00 00", // hop-by-hop, then routing
+        )
+        .into_iter()
+        .chain(hex("3c 00 fe 00 00 00 00 00")) // routing, no segments left
+        .chain(hex("33 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00")) // destination options of 16
+        .chain(hex("2c 04 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00")) // AH of 24
+        .chain(hex("3a 00 00 01 00 00 00 07")) // first fragment
+        .chain(hex("80 00 00 00"))
+        .collect::<Vec<_>>();
+        let whole = packet(0, &payload);
+        assert_eq!(
+            upper_layer(&whole),
+            Ok(UpperLayer {
+                protocol: 58,
+                offset: 104,
+                fragment: true,
+                fragment_offset: 0,
+                more_fragments: true,
+                routing_type: Some(0xfe),
+                extension_headers: 5,
+            })
+        );
+        // Cut inside the chain; the length field follows the cut.
+        for len in 0..64 {
+            assert_eq!(upper_layer(&packet(0, &payload[..len])), Err(DropReason::Truncated), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_later_fragment_has_no_upper_layer_header() {
+        // Its data looks like a hop-by-hop header that must not be read.
+        let upper = upper_layer(&packet(44, &hex("00 00 00 08 00 00 00 07 ff"))).unwrap();
+        assert_eq!((upper.protocol, upper.offset, upper.fragment_offset), (0, 48, 1));
+        assert!(upper.fragment && !upper.more_fragments);
+    }
+
+    #[test]
+    fn sec_12_routing_headers_that_ask_for_forwarding() {
+        for (kind, left, expected) in [
+            (0, 1, Err(DropReason::RoutingHeader)),
+            (0, 0, Ok(Some(0))),
+            (2, 1, Ok(Some(2))),
+            (3, 1, Err(DropReason::RoutingHeader)),
+            (4, 2, Err(DropReason::RoutingHeader)),
+            (253, 255, Err(DropReason::RoutingHeader)),
+            (253, 0, Ok(Some(253))),
+        ] {
+            let packet = packet(43, &[59, 0, kind, left, 0, 0, 0, 0]);
+            assert_eq!(upper_layer(&packet).map(|upper| upper.routing_type), expected, "{kind} {left}");
+            assert!(upper_layer_with(&packet, &[kind]).is_ok());
+        }
+        // The second one counts too.
+        let packet = packet(43, &[43, 0, 2, 1, 0, 0, 0, 0, 59, 0, 0, 1, 0, 0, 0, 0]);
+        assert_eq!(upper_layer(&packet), Err(DropReason::RoutingHeader));
+    }
+
+    #[test]
+    fn sec_12_at_most_eight_extension_headers() {
+        for count in 0..20 {
+            let mut payload = vec![];
+            for left in (0..count).rev() {
+                payload.extend_from_slice(&[if left == 0 { 59 } else { 60 }, 0, 0, 0, 0, 0, 0, 0]);
+            }
+            let result = upper_layer(&packet(if count == 0 { 59 } else { 60 }, &payload));
+            if count <= 8 {
+                assert_eq!(result.map(|upper| upper.offset), Ok(40 + 8 * count));
+            } else {
+                assert_eq!(result, Err(DropReason::ExtensionHeaders));
+            }
+        }
+    }
+
+    #[test]
+    fn sec_13_tunnels_in_tunnels() {
+        let mut inside = packet(59, &[]);
+        for tunnels in 0..=64 {
+            let expected = if tunnels <= 4 { Ok(tunnels) } else { Err(DropReason::Nesting) };
+            assert_eq!(nesting(&inside), expected, "{tunnels}");
+            inside = packet(protocol::IPV6, &inside);
+        }
+    }
+
+    #[test]
+    fn sec_13_ipv4_headers_in_between_count() {
+        let mut inside = packet(59, &[]);
+        for pairs in 0_u8..=5 {
+            let expected = if pairs <= 2 { Ok(2 * pairs) } else { Err(DropReason::Nesting) };
+            assert_eq!(nesting(&inside), expected, "{pairs}");
+            let fields = ipv4::Fields {
+                tos: 0,
+                payload_len: u16::try_from(inside.len()).unwrap(),
+                identification: 0,
+                dont_fragment: false,
+                more_fragments: false,
+                fragment_offset: 0,
+                ttl: 64,
+                protocol: protocol::IPV6,
+                source: [10, 0, 0, 1].into(),
+                destination: [10, 0, 0, 2].into(),
+            };
+            inside = packet(protocol::IPV4, &[&fields.to_bytes()[..], &inside].concat());
+        }
+    }
+
+    #[test]
+    fn sec_13_behind_extension_headers_and_malformed() {
+        let inner = packet(59, &[]);
+        let hidden = packet(60, &[&hex("29 00 00 00 00 00 00 00")[..], &inner].concat());
+        assert_eq!(nesting(&hidden), Ok(1));
+        assert_eq!(nesting(&packet(protocol::IPV6, &[])), Ok(1));
+        assert_eq!(nesting(&packet(protocol::IPV6, &[0x45, 0])), Ok(1));
+        assert_eq!(nesting(&[]), Ok(0));
+    }
+}

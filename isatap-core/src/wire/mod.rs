@@ -47,3 +47,12 @@ pub mod protocol {
     /// Shim6.
     pub const SHIM6: u8 = 140;
 }
+
+/// Bytes from hex digits; whatever else is in the text is skipped.
+#[cfg(test)]
+pub(crate) fn hex(text: &str) -> std::vec::Vec<u8> {
+    let digits: std::vec::Vec<u8> =
+        text.chars().filter_map(|c| c.to_digit(16)).map(|digit| u8::try_from(digit).unwrap()).collect();
+    assert!(digits.len().is_multiple_of(2), "half a byte in {text}");
+    digits.chunks(2).map(|pair| (pair[0] << 4) | pair[1]).collect()
+}

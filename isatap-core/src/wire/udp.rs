@@ -135,3 +135,70 @@ fn length(payload: &[u8]) -> Option<u16> {
 fn error(kind: ParseErrorKind, offset: usize) -> ParseError {
     ParseError::new(Layer::Udp, kind, offset)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn datagram(header: [u8; 8], payload: &[u8]) -> Vec<u8> {
+        [&header, payload].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_undoes_emitting(
+            (source, destination, from, to) in any::<(u16, u16, u32, u32)>(),
+            payload in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let fields = Fields { source, destination };
+            let (from, to) = (Ipv4Addr::from(from), Ipv4Addr::from(to));
+            let mut bytes = datagram(fields.to_bytes_ipv4(from, to, &payload).unwrap(), &payload);
+            bytes.push(0);
+            let header = Header::parse(&bytes).unwrap();
+            prop_assert_eq!(header.fields(), fields);
+            prop_assert_eq!(header.payload(), payload.as_slice());
+            prop_assert!(header.is_valid_ipv4(from, to));
+            prop_assert!(header.checksum() != 0);
+            let (from, to) = (from.to_ipv6_mapped(), to.to_ipv6_mapped());
+            let bytes = datagram(fields.to_bytes_ipv6(&from, &to, &payload).unwrap(), &payload);
+            prop_assert!(Header::parse(&bytes).unwrap().is_valid_ipv6(&from, &to));
+            for len in 0..bytes.len() {
+                prop_assert_eq!(Header::parse(&bytes[..len]).unwrap_err().kind, ParseErrorKind::Truncated);
+            }
+        }
+    }
+
+    #[test]
+    fn a_checksum_of_zero_is_sent_as_ones() {
+        let (from, to) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+        let fields = Fields { source: 0, destination: 0 };
+        // What is missing to a sum of all ones goes into the payload.
+        let payload = fields.to_bytes_ipv4(from, to, &[0, 0]).unwrap()[6..].to_vec();
+        let bytes = datagram(fields.to_bytes_ipv4(from, to, &payload).unwrap(), &payload);
+        let header = Header::parse(&bytes).unwrap();
+        assert_eq!(header.checksum(), 0xffff);
+        assert!(header.is_valid_ipv4(from, to));
+    }
+
+    #[test]
+    fn an_absent_checksum_is_for_ipv4_only() {
+        let bytes = [0, 1, 0, 2, 0, 9, 0, 0, 0xaa];
+        let header = Header::parse(&bytes).unwrap();
+        assert!(header.is_valid_ipv4(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST));
+        assert!(!header.is_valid_ipv6(&Ipv6Addr::LOCALHOST, &Ipv6Addr::LOCALHOST));
+    }
+
+    #[test]
+    fn lengths_that_are_impossible() {
+        assert_eq!(Header::parse(&[0, 1, 0, 2, 0, 7, 0, 0]).unwrap_err().kind, ParseErrorKind::Length);
+        assert_eq!(Header::parse(&[0; 8]).unwrap_err().kind, ParseErrorKind::Length);
+        let fields = Fields { source: 1, destination: 2 };
+        let longest = vec![0; 65528];
+        assert!(fields.to_bytes_ipv4(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, &longest).is_none());
+        assert!(fields.to_bytes_ipv4(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, &longest[1..]).is_some());
+    }
+}
