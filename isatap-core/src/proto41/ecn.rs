@@ -125,3 +125,70 @@ pub const fn exit(inner: Ecn, outer: Ecn) -> Result<Exit, DropReason> {
     };
     Ok(Exit { ecn, log })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+    use super::*;
+
+    const ALL: [Ecn; 4] = [Ecn::NotEct, Ecn::Ect1, Ecn::Ect0, Ecn::Ce];
+
+    #[test]
+    fn codepoints_are_those_of_the_wire() {
+        for octet in 0..=255_u8 {
+            assert_eq!(Ecn::of(octet).bits(), octet & 3);
+        }
+        assert_eq!((Ecn::Ect0.bits(), Ecn::Ect1.bits()), (2, 1));
+    }
+
+    #[test]
+    fn tun_52_all_sixteen_cells() {
+        // Rows as in the specification: inner; columns: outer 00, 10, 01, 11.
+        // `!` is logged, `drop` is dropped.
+        let table = [
+            ("00", ["00", "00!", "00!", "drop"]),
+            ("10", ["10", "10", "01", "11"]),
+            ("01", ["01", "01!", "01", "11"]),
+            ("11", ["11", "11", "11!", "11"]),
+        ];
+        let parse = |text: &str| Ecn::of(u8::from_str_radix(&text[..2], 2).unwrap());
+        for (inner, row) in table {
+            for (outer, expected) in ["00", "10", "01", "11"].into_iter().zip(row) {
+                let expected = match expected {
+                    "drop" => Err(DropReason::EcnNotCapable),
+                    cell => Ok(Exit { ecn: parse(cell), log: cell.ends_with('!') }),
+                };
+                assert_eq!(exit(parse(inner), parse(outer)), expected, "{inner} {outer}");
+            }
+        }
+    }
+
+    #[test]
+    fn tun_51_entry() {
+        for inner in ALL {
+            assert_eq!(enter(EcnMode::Normal, inner), inner);
+            assert_eq!(enter(EcnMode::Compatibility, inner), Ecn::NotEct);
+        }
+        assert_eq!(EcnMode::default(), EcnMode::Compatibility);
+    }
+
+    #[test]
+    fn tun_50_tos() {
+        assert_eq!(outer_tos(TosMode::default(), EcnMode::default(), 0xff), 0);
+        assert_eq!(outer_tos(TosMode::CopyTrafficClass, EcnMode::Normal, 0xb9), 0xb9);
+        assert_eq!(outer_tos(TosMode::CopyTrafficClass, EcnMode::Compatibility, 0xbb), 0xb8);
+        assert_eq!(outer_tos(TosMode::Fixed(46), EcnMode::Normal, 0x03), 0xbb);
+        assert_eq!(outer_tos(TosMode::Fixed(46), EcnMode::Compatibility, 0x03), 0xb8);
+    }
+
+    #[test]
+    fn tun_52_a_mark_made_inside_the_tunnel_survives_it() {
+        for mode in [EcnMode::Normal, EcnMode::Compatibility] {
+            for inner in ALL {
+                // Unmarked, the packet leaves as it came in, without a log line.
+                assert_eq!(exit(inner, enter(mode, inner)), Ok(Exit { ecn: inner, log: false }));
+            }
+        }
+        assert_eq!(exit(Ecn::Ect0, Ecn::Ce).map(|exit| exit.ecn), Ok(Ecn::Ce));
+    }
+}

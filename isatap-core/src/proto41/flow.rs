@@ -242,3 +242,6 @@ fn split(headers: &[u8; 60]) -> (&[u8; 20], &[u8; 40]) {
     const NONE6: [u8; 40] = [0; 40];
     (headers.first_chunk().unwrap_or(&NONE4), headers.last_chunk().unwrap_or(&NONE6))
 }
+
+#[cfg(test)]
+mod tests;

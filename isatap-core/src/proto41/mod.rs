@@ -144,3 +144,6 @@ pub fn decapsulate(packet: &mut PacketMut<'_>, flow: &Flow) -> Result<ecn::Exit,
     }
     Ok(exit)
 }
+
+#[cfg(test)]
+mod tests;
