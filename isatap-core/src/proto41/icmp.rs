@@ -162,3 +162,158 @@ const QUOTE_AT: u16 = 8;
 
 /// Bytes behind the quoted header that every error has.
 const LEAST_QUOTE: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+    use super::*;
+    use crate::wire::{hex, icmpv4};
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    /// V-TUN: fragmentation needed, next-hop MTU 1300.
+    const TOO_BIG: &str = "03045ca7000005144500003c0000000040298e63c0000201c63364016000000000003b40";
+
+    /// V-TUN: the packet that it quotes, carrying the echo request of V-TUN.
+    const SENT: &str = "45 00 00 4c 00 00 00 00 40 29 00 00 c0 00 02 01 c6 33 64 01
+        6000000000103a40 20010db80000000700005efe0a000002 20010db8000100000000000000000001
+        800029a2000100016162636465666768";
+
+    fn message(message_type: u8, code: u8, data: [u8; 4], quote: &[u8]) -> Vec<u8> {
+        [&icmpv4::header(message_type, code, data, quote)[..], quote].concat()
+    }
+
+    #[test]
+    fn tun_41_vector() {
+        let bytes = hex(TOO_BIG);
+        let error = TunnelError::parse(&bytes).unwrap();
+        assert_eq!(error.kind, TunnelErrorKind::TooBig { next_hop_mtu: 1300 });
+        assert_eq!((error.source, error.destination), ([192, 0, 2, 1].into(), [198, 51, 100, 1].into()));
+        let claim = TooBig {
+            destination: [198, 51, 100, 1].into(),
+            quoted_total_length: 60,
+            quoted_header_len: 20,
+            next_hop_mtu: 1300,
+        };
+        assert_eq!(error.too_big(), Some(claim));
+        // TUN-40: eight bytes of inner header are not enough to answer.
+        assert_eq!(error.inner(&bytes), None);
+        for len in 0..bytes.len() {
+            assert_eq!(TunnelError::parse(&bytes[..len]), Err(DropReason::IcmpV4Ignored), "{len}");
+        }
+    }
+
+    #[test]
+    fn tun_40_quotes_of_every_length() {
+        let sent = hex(SENT);
+        for len in 0..=sent.len() {
+            let bytes = message(3, 1, [0; 4], &sent[..len]);
+            let error = TunnelError::parse(&bytes);
+            match len {
+                0..28 => assert_eq!(error, Err(DropReason::IcmpV4Ignored)),
+                28..60 => assert_eq!(error.unwrap().inner(&bytes), None, "{len}"),
+                _ => assert_eq!(error.unwrap().inner(&bytes), Some(&sent[20..len]), "{len}"),
+            }
+        }
+    }
+
+    #[test]
+    fn tun_42_tun_43_what_follows_from_which_error() {
+        let sent = hex(SENT);
+        for message_type in 0..=255_u8 {
+            for code in 0..=20_u8 {
+                let expected = match (message_type, code) {
+                    (3, 4) => Some(TunnelErrorKind::TooBig { next_hop_mtu: 0x0203 }),
+                    (3, 0..=3 | 6..=13) => Some(TunnelErrorKind::Unreachable { code }),
+                    (11, 0) => Some(TunnelErrorKind::TtlExceeded),
+                    (3 | 4 | 11 | 12, _) => Some(TunnelErrorKind::Ignored),
+                    _ => None,
+                };
+                let bytes = message(message_type, code, [0, 0, 2, 3], &sent);
+                assert_eq!(TunnelError::parse(&bytes).ok().map(|error| error.kind), expected, "{message_type} {code}");
+            }
+        }
+    }
+
+    #[test]
+    fn tun_35_quotes_of_packets_that_no_tunnel_sent() {
+        let judged = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut quote = hex(SENT);
+            change(&mut quote);
+            TunnelError::parse(&message(3, 4, [0, 0, 5, 0x14], &quote)).map(|error| error.inner.is_some())
+        };
+        assert_eq!(judged(&|_| {}), Ok(true));
+        assert_eq!(judged(&|quote| quote[9] = 17), Err(DropReason::IcmpV4Ignored));
+        assert_eq!(judged(&|quote| quote[20] = 0x45), Err(DropReason::IcmpV4Ignored));
+        assert_eq!(judged(&|quote| quote[0] = 0x65), Err(DropReason::IcmpV4Ignored));
+        assert_eq!(judged(&|quote| quote[0] = 0x44), Err(DropReason::IcmpV4Ignored));
+        // A later fragment's data is not the inner header.
+        assert_eq!(judged(&|quote| (quote[7], quote[20]) = (1, 0)), Ok(false));
+        let mut wrong = message(3, 4, [0, 0, 5, 0x14], &hex(SENT));
+        wrong[2] ^= 1;
+        assert_eq!(TunnelError::parse(&wrong), Err(DropReason::IcmpV4Ignored));
+    }
+
+    #[test]
+    fn tun_45_no_length_field_is_believed() {
+        let mut quote = hex(SENT);
+        // The outer length says less than is there, the inner one more.
+        (quote[3], quote[24]) = (70, 0xff);
+        let bytes = message(3, 1, [0; 4], &quote);
+        let error = TunnelError::parse(&bytes).unwrap();
+        assert_eq!(error.inner(&bytes), Some(&quote[20..70]));
+        assert_eq!(error.inner(&bytes[..60]), None);
+        quote[3] = 30;
+        let bytes = message(3, 1, [0; 4], &quote);
+        assert_eq!(TunnelError::parse(&bytes).unwrap().inner(&bytes), None);
+    }
+
+    #[test]
+    fn tun_42_answer_to_the_sender() {
+        let source = "fe80::5efe:a00:2".parse().unwrap();
+        let sent = hex(SENT);
+        for (error, path_mtu, expected) in [
+            (message(3, 1, [0; 4], &sent), 0, Ok("0103663a00000000")),
+            (message(11, 0, [0; 4], &sent), 0, Ok("0103663a00000000")),
+            (message(3, 4, [0, 0, 4, 0], &sent), 1024, Ok("0200603d00000500")),
+            (message(3, 4, [0, 0, 4, 0], &sent), 1300, Ok("0200603d00000500")),
+            (message(3, 5, [0; 4], &sent), 0, Err(Refusal::NothingFollows)),
+            (message(3, 1, [0; 4], &sent[..59]), 0, Err(Refusal::NotIpv6)),
+            // ICMPv6, and its type is not quoted: it may be an error.
+            (message(3, 1, [0; 4], &sent[..60]), 0, Err(Refusal::AboutAnError)),
+        ] {
+            let mut buffer = [0xee; 300];
+            let mut packet = PacketMut::empty(&mut buffer);
+            let parsed = TunnelError::parse(&error).unwrap();
+            let result = parsed.answer(&error, &mut packet, source, path_mtu);
+            match expected {
+                Ok(expected) => {
+                    result.unwrap();
+                    assert_eq!(packet.as_slice()[40..], [hex(expected), sent[20..].to_vec()].concat());
+                }
+                Err(refusal) => assert_eq!(result, Err(refusal)),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_quote_is_read_without_harm(
+            message_type in prop_oneof![Just(3_u8), Just(11), Just(12)], code in 0_u8..8, data: [u8; 4],
+            quote in prop::collection::vec(any::<u8>(), 0..120),
+        ) {
+            let mut quote = quote;
+            if quote.len() > 20 {
+                (quote[0], quote[9], quote[20]) = (0x40 | quote[0] & 15, 41, 0x60);
+            }
+            let bytes = message(message_type, code, data, &quote);
+            if let Ok(error) = TunnelError::parse(&bytes) {
+                let mut buffer = [0; 400];
+                let mut packet = PacketMut::empty(&mut buffer);
+                prop_assert!(error.inner(&bytes).is_none_or(|inner| inner.len() >= 40));
+                let _ = error.answer(&bytes, &mut packet, Ipv6Addr::LOCALHOST, 1300);
+                prop_assert!(packet.len() <= 1280);
+            }
+        }
+    }
+}

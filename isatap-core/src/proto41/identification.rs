@@ -143,3 +143,104 @@ const fn sip_round(v: [u64; 4]) -> [u64; 4] {
     v2 = v2.rotate_left(32);
     [v0, v1, v2, v3]
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    type One = Identifications<[Bucket; 1]>;
+
+    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    #[test]
+    fn tun_7_every_value_once_and_then_none_for_two_minutes() {
+        let mut source = One::new([1, 2]);
+        let mut seen = [false; 65536];
+        let start = Instant::from_micros(5_999_999);
+        for _ in 0..65536 {
+            let value = source.next(start, A, B).unwrap();
+            assert!(!std::mem::replace(&mut seen[usize::from(value)], true));
+        }
+        for secs in 5..=125 {
+            let result = source.next(Instant::from_secs(secs), A, B);
+            assert_eq!(result, Err(DropReason::IdentificationExhausted), "{secs}");
+        }
+        assert!(source.next(Instant::from_secs(126), A, B).is_ok());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        /// Whatever the rhythm, no pair gets a value again within the
+        /// lifetime. The model keeps the time of every value.
+        #[test]
+        fn tun_7_no_value_twice_within_the_lifetime(
+            seed: [u64; 2], bursts in prop::collection::vec((1_u32..20_000, 0_u64..60_000_000), 1..60),
+        ) {
+            let mut source = One::new(seed);
+            let mut last = HashMap::new();
+            let mut now = 0;
+            for (count, wait) in bursts {
+                for packet in 0..count {
+                    let destination = Ipv4Addr::from(u32::from(B) + packet % 3);
+                    let Ok(value) = source.next(Instant::from_micros(now), A, destination) else { continue };
+                    if let Some(before) = last.insert((destination, value), now) {
+                        prop_assert!(now - before >= 120_000_000, "{} again after {} us", value, now - before);
+                    }
+                    now += 7;
+                }
+                now += wait;
+            }
+        }
+    }
+
+    #[test]
+    fn tun_7_a_rate_below_seven_eighths_never_ends() {
+        let mut source = One::new([3, 4]);
+        // 57344 values in 122 seconds: what a block waits for at most.
+        let step = 122_000_000 / 57_344 + 1;
+        for packet in 0..300_000 {
+            let now = Instant::from_micros(packet * step);
+            assert!(source.next(now, A, B).is_ok(), "{packet}");
+        }
+    }
+
+    #[test]
+    fn sec_14_pairs_and_seeds_do_not_tell_about_each_other() {
+        let mut source = One::new([5, 6]);
+        let mut other = One::new([5, 7]);
+        let value = source.next(Instant::ZERO, A, B).unwrap();
+        assert_ne!(source.next(Instant::ZERO, B, A).unwrap(), value.wrapping_add(1));
+        assert_ne!(other.next(Instant::ZERO, A, B).unwrap(), value);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_repeats_nothing() {
+        let mut source = One::new([0, 0]);
+        for _ in 0..65536 {
+            source.next(Instant::from_secs(1000), A, B).unwrap();
+        }
+        assert!(source.next(Instant::ZERO, A, B).is_err());
+        assert!(source.next(Instant::from_secs(1122), A, B).is_ok());
+    }
+
+    #[test]
+    fn no_bucket_gives_nothing() {
+        let mut none = Identifications::<[Bucket; 0]>::new([0, 0]);
+        assert_eq!(none.next(Instant::ZERO, A, B), Err(DropReason::IdentificationExhausted));
+        static CONSTANT: One = One::new([0, 0]);
+        assert!(CONSTANT.clone().next(Instant::ZERO, A, B).is_ok());
+    }
+
+    #[test]
+    fn the_hash_is_siphash() {
+        // From the reference implementation's table: key 00..0f, the eight
+        // bytes 00..07.
+        let key = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];
+        assert_eq!(siphash(key, 0x0706_0504_0302_0100), 0x93f5_f579_9a93_2462);
+    }
+}

@@ -326,3 +326,6 @@ fn plateau_below(len: u16) -> u16 {
 fn plateau_above(mtu: u16) -> u16 {
     PLATEAUS.into_iter().rev().find(|plateau| *plateau > mtu).unwrap_or(65535)
 }
+
+#[cfg(test)]
+mod tests;
