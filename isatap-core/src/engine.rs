@@ -292,6 +292,7 @@ pub fn uniform(entropy: &mut dyn Entropy, low: Duration, high: Duration) -> Dura
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects)]
     use super::*;
     use proptest::prelude::*;
 
@@ -302,7 +303,7 @@ mod tests {
             let (low, high) = (Duration::from_micros(low), Duration::from_micros(low + span));
             let drawn = uniform(&mut entropy, low, high);
             prop_assert!(low <= drawn && drawn < high);
-            let exact = low.as_micros() + (u128::from(span) * u128::from(bits) >> 32);
+            let exact = low.as_micros() + ((u128::from(span) * u128::from(bits)) >> 32);
             prop_assert_eq!(drawn.as_micros(), exact);
         }
     }

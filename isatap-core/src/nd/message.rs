@@ -485,3 +485,7 @@ fn split<const N: usize>(icmpv6: &[u8], message_type: u8) -> Result<(&[u8; N], &
 const fn error(kind: ParseErrorKind, offset: usize) -> ParseError {
     ParseError::new(Layer::NeighborDiscovery, kind, offset)
 }
+
+#[cfg(test)]
+#[path = "message/tests.rs"]
+mod tests;

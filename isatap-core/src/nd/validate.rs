@@ -157,3 +157,7 @@ fn is_solicited_node_multicast(address: &Ipv6Addr) -> bool {
     const SOLICITED_NODE: Option<Ipv6Prefix> = Ipv6Prefix::new(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0), 104);
     SOLICITED_NODE.is_some_and(|prefix| prefix.contains(address))
 }
+
+#[cfg(test)]
+#[path = "validate/tests.rs"]
+mod tests;
