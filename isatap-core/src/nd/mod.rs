@@ -22,6 +22,6 @@ mod preference;
 pub mod solicit;
 pub mod validate;
 
+pub use crate::route::Preference;
 pub use message::Message;
 pub use option::{NdOption, Options};
-pub use crate::route::Preference;

@@ -14,9 +14,9 @@ use core::net::Ipv6Addr;
 
 use bitflags::bitflags;
 
-use crate::route::Preference;
 use crate::error::{Layer, ParseError, ParseErrorKind};
 use crate::prefix::Ipv6Prefix;
+use crate::route::Preference;
 use crate::time::Lifetime;
 use crate::wire::field::{Writer, ipv6_at, u8_at, u32_at};
 
