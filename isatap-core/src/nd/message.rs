@@ -17,25 +17,13 @@ use crate::error::{EmitError, Layer, ParseError, ParseErrorKind};
 use crate::packet::PacketMut;
 use crate::route::Preference;
 use crate::wire::field::{Writer, ipv6_at, u8_at, u16_at, u32_at};
-
-/// Message types. [RFC 4861 §4]
-pub mod message_type {
-    /// Router Solicitation.
-    pub const ROUTER_SOLICITATION: u8 = 133;
-    /// Router Advertisement.
-    pub const ROUTER_ADVERTISEMENT: u8 = 134;
-    /// Neighbor Solicitation.
-    pub const NEIGHBOR_SOLICITATION: u8 = 135;
-    /// Neighbor Advertisement.
-    pub const NEIGHBOR_ADVERTISEMENT: u8 = 136;
-    /// Redirect.
-    pub const REDIRECT: u8 = 137;
-}
+use crate::wire::icmpv6::Message as Icmpv6;
+use crate::wire::{checksum, icmpv6, ipv6, protocol};
 
 /// Whether an ICMPv6 type is one of Neighbor Discovery's five.
 #[must_use]
 pub const fn is_neighbor_discovery(icmpv6_type: u8) -> bool {
-    matches!(icmpv6_type, message_type::ROUTER_SOLICITATION..=message_type::REDIRECT)
+    matches!(icmpv6_type, Icmpv6::ROUTER_SOLICITATION..=Icmpv6::REDIRECT)
 }
 
 /// Any of the five messages.
@@ -62,19 +50,15 @@ impl<'a> Message<'a> {
     /// the type byte.
     pub fn parse(icmpv6: &'a [u8]) -> Result<Self, ParseError> {
         match icmpv6.first().copied() {
-            Some(message_type::ROUTER_SOLICITATION) => {
-                RouterSolicitation::parse(icmpv6).map(Message::RouterSolicitation)
-            }
-            Some(message_type::ROUTER_ADVERTISEMENT) => {
-                RouterAdvertisement::parse(icmpv6).map(Message::RouterAdvertisement)
-            }
-            Some(message_type::NEIGHBOR_SOLICITATION) => {
+            Some(Icmpv6::ROUTER_SOLICITATION) => RouterSolicitation::parse(icmpv6).map(Message::RouterSolicitation),
+            Some(Icmpv6::ROUTER_ADVERTISEMENT) => RouterAdvertisement::parse(icmpv6).map(Message::RouterAdvertisement),
+            Some(Icmpv6::NEIGHBOR_SOLICITATION) => {
                 NeighborSolicitation::parse(icmpv6).map(Message::NeighborSolicitation)
             }
-            Some(message_type::NEIGHBOR_ADVERTISEMENT) => {
+            Some(Icmpv6::NEIGHBOR_ADVERTISEMENT) => {
                 NeighborAdvertisement::parse(icmpv6).map(Message::NeighborAdvertisement)
             }
-            Some(message_type::REDIRECT) => Redirect::parse(icmpv6).map(Message::Redirect),
+            Some(Icmpv6::REDIRECT) => Redirect::parse(icmpv6).map(Message::Redirect),
             Some(_) => Err(error(ParseErrorKind::Type, 0)),
             None => Err(error(ParseErrorKind::Truncated, 0)),
         }
@@ -132,23 +116,23 @@ macro_rules! message_view {
 
 message_view! {
     /// A Router Solicitation. [RFC 4861 §4.1]
-    RouterSolicitation, 8, message_type::ROUTER_SOLICITATION
+    RouterSolicitation, 8, Icmpv6::ROUTER_SOLICITATION
 }
 message_view! {
     /// A Router Advertisement. [RFC 4861 §4.2]
-    RouterAdvertisement, 16, message_type::ROUTER_ADVERTISEMENT
+    RouterAdvertisement, 16, Icmpv6::ROUTER_ADVERTISEMENT
 }
 message_view! {
     /// A Neighbor Solicitation. [RFC 4861 §4.3]
-    NeighborSolicitation, 24, message_type::NEIGHBOR_SOLICITATION
+    NeighborSolicitation, 24, Icmpv6::NEIGHBOR_SOLICITATION
 }
 message_view! {
     /// A Neighbor Advertisement. [RFC 4861 §4.4]
-    NeighborAdvertisement, 24, message_type::NEIGHBOR_ADVERTISEMENT
+    NeighborAdvertisement, 24, Icmpv6::NEIGHBOR_ADVERTISEMENT
 }
 message_view! {
     /// A Redirect. [RFC 4861 §4.5]
-    Redirect, 40, message_type::REDIRECT
+    Redirect, 40, Icmpv6::REDIRECT
 }
 
 impl RouterAdvertisement<'_> {
@@ -284,7 +268,7 @@ pub struct RouterSolicitationRepr;
 impl RouterSolicitationRepr {
     /// Writes the message, 8 bytes, checksum zero.
     pub fn emit(&self, writer: &mut Writer<'_>) {
-        head(message_type::ROUTER_SOLICITATION, writer);
+        head(Icmpv6::ROUTER_SOLICITATION, writer);
         writer.u32(0);
     }
 }
@@ -311,7 +295,7 @@ impl RouterAdvertisementRepr {
     pub fn emit(&self, writer: &mut Writer<'_>) {
         // RFC 4191 §2.2: no preference without a router lifetime.
         let preference = if self.router_lifetime == 0 { Preference::Medium } else { self.preference };
-        head(message_type::ROUTER_ADVERTISEMENT, writer);
+        head(Icmpv6::ROUTER_ADVERTISEMENT, writer);
         writer.u8(self.cur_hop_limit);
         writer.u8(self.flags.bits() & !Preference::MASK | preference.to_flags());
         writer.u16(self.router_lifetime);
@@ -330,7 +314,7 @@ pub struct NeighborSolicitationRepr {
 impl NeighborSolicitationRepr {
     /// Writes the message, 24 bytes, checksum zero.
     pub fn emit(&self, writer: &mut Writer<'_>) {
-        head(message_type::NEIGHBOR_SOLICITATION, writer);
+        head(Icmpv6::NEIGHBOR_SOLICITATION, writer);
         writer.u32(0);
         writer.ipv6(&self.target);
     }
@@ -358,7 +342,7 @@ impl NeighborAdvertisementRepr {
 
     /// Writes the message, 24 bytes, checksum zero.
     pub fn emit(&self, writer: &mut Writer<'_>) {
-        head(message_type::NEIGHBOR_ADVERTISEMENT, writer);
+        head(Icmpv6::NEIGHBOR_ADVERTISEMENT, writer);
         writer.u32(self.flags.bits());
         writer.ipv6(&self.target);
     }
@@ -377,7 +361,7 @@ pub struct RedirectRepr {
 impl RedirectRepr {
     /// Writes the message, 40 bytes, checksum zero; options follow.
     pub fn emit(&self, writer: &mut Writer<'_>) {
-        head(message_type::REDIRECT, writer);
+        head(Icmpv6::REDIRECT, writer);
         writer.u32(0);
         writer.ipv6(&self.target);
         writer.ipv6(&self.destination);
@@ -397,14 +381,19 @@ pub fn write_packet(
     destination: &Ipv6Addr,
     emit: impl FnOnce(&mut Writer<'_>),
 ) -> Result<usize, EmitError> {
-    let len = packet.write_with(|writer| {
-        writer.u32(0x6000_0000);
-        // Length and checksum are known when the rest is written.
-        writer.u16(0);
+    let header = ipv6::Fields {
+        traffic_class: 0,
+        flow_label: 0,
+        // Known when the rest is written.
+        payload_len: 0,
+        next_header: protocol::ICMPV6,
         // NDP-2 [RFC 4861 §6.1, 7.1, 8.1]
-        writer.bytes(&[ICMPV6, HOP_LIMIT]);
-        writer.ipv6(source);
-        writer.ipv6(destination);
+        hop_limit: HOP_LIMIT,
+        source: *source,
+        destination: *destination,
+    };
+    let len = packet.write_with(|writer| {
+        writer.bytes(&header.to_bytes());
         emit(writer);
     })?;
     finish_packet(packet, source, destination)?;
@@ -413,8 +402,6 @@ pub fn write_packet(
 
 /// The hop limit of every Neighbor Discovery message. [RFC 4861 §6.1]
 pub const HOP_LIMIT: u8 = 255;
-
-const ICMPV6: u8 = 58;
 
 fn finish_packet(packet: &mut PacketMut<'_>, source: &Ipv6Addr, destination: &Ipv6Addr) -> Result<(), EmitError> {
     let bytes = packet.as_mut_slice();
@@ -427,10 +414,7 @@ fn finish_packet(packet: &mut PacketMut<'_>, source: &Ipv6Addr, destination: &Ip
         if let Some(field) = header.get_mut(4..6) {
             field.copy_from_slice(&payload.to_be_bytes());
         }
-        let checksum = checksum(source, destination, message);
-        if let Some(field) = message.get_mut(2..4) {
-            field.copy_from_slice(&checksum.to_be_bytes());
-        }
+        icmpv6::fill_checksum(message, source, destination);
     }
     Ok(())
 }
@@ -440,28 +424,8 @@ fn finish_packet(packet: &mut PacketMut<'_>, source: &Ipv6Addr, destination: &Ip
 /// `NDP-1 [RFC 4443 §2.3]`
 #[must_use]
 pub fn verify(source: &Ipv6Addr, destination: &Ipv6Addr, icmpv6: &[u8]) -> bool {
-    checksum(source, destination, icmpv6) == 0
-}
-
-/// The complement of the sum over pseudo-header and message.
-fn checksum(source: &Ipv6Addr, destination: &Ipv6Addr, icmpv6: &[u8]) -> u16 {
-    let mut sum = 0_u64;
-    let mut add = |bytes: &[u8]| {
-        for pair in bytes.chunks(2) {
-            let high = pair.first().copied().unwrap_or(0);
-            let low = pair.get(1).copied().unwrap_or(0);
-            sum = sum.wrapping_add(u64::from(u16::from_be_bytes([high, low])));
-        }
-    };
-    add(&source.octets());
-    add(&destination.octets());
-    add(&u32::try_from(icmpv6.len()).unwrap_or(u32::MAX).to_be_bytes());
-    add(&[0, ICMPV6]);
-    add(icmpv6);
-    while sum > 0xffff {
-        sum = (sum & 0xffff).wrapping_add(sum >> 16);
-    }
-    !u16::try_from(sum).unwrap_or(0)
+    let len = u32::try_from(icmpv6.len()).unwrap_or(u32::MAX);
+    checksum::pseudo_header_ipv6(source, destination, protocol::ICMPV6, len).bytes(icmpv6).is_valid()
 }
 
 /// Type, code 0 and a checksum yet to come.
@@ -485,3 +449,7 @@ fn split<const N: usize>(icmpv6: &[u8], message_type: u8) -> Result<(&[u8; N], &
 const fn error(kind: ParseErrorKind, offset: usize) -> ParseError {
     ParseError::new(Layer::NeighborDiscovery, kind, offset)
 }
+
+#[cfg(test)]
+#[path = "message/tests.rs"]
+mod tests;

@@ -99,6 +99,12 @@ enum State {
 }
 
 impl<K: Copy> Neighbor<K> {
+    /// A row that is not in use yet, to make storage of.
+    #[must_use]
+    pub const fn new(key: K) -> Self {
+        Self::stale(key, Instant::ZERO)
+    }
+
     const fn stale(key: K, since: Instant) -> Self {
         Neighbor { key, state: State::Stale { since }, is_router: false, next_probe: Instant::ZERO }
     }
@@ -151,7 +157,7 @@ impl<K: Copy> Neighbor<K> {
 }
 
 impl<K: Row> Row for Neighbor<K> {
-    const EMPTY: Self = Neighbor::stale(K::EMPTY, Instant::ZERO);
+    const EMPTY: Self = Neighbor::new(K::EMPTY);
 }
 
 impl<K: Row, S: Array<Neighbor<K>>> Neighbors<K, S> {

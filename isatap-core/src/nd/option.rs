@@ -660,3 +660,7 @@ fn writer_length(writer: &mut Writer<'_>, len: usize) -> usize {
     writer.u8(u8::try_from(units).unwrap_or(u8::MAX));
     units.saturating_mul(8).saturating_sub(len)
 }
+
+#[cfg(test)]
+#[path = "option/tests.rs"]
+mod tests;

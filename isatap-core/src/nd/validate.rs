@@ -10,12 +10,13 @@ use core::net::Ipv6Addr;
 
 use super::message::{
     self, Message, NeighborAdvertisement, NeighborFlags, NeighborSolicitation, Redirect, RouterAdvertisement,
-    RouterSolicitation, message_type,
+    RouterSolicitation,
 };
 use super::option::option_type;
 use crate::drop_reason::DropReason;
 use crate::error::ParseError;
 use crate::prefix::Ipv6Prefix;
+use crate::wire::icmpv6::Message as Icmpv6;
 
 /// An ICMPv6 message and what its IPv6 header said.
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +39,11 @@ pub struct Received<'a> {
 /// The first rule that it breaks.
 pub fn message<'a>(received: &Received<'a>) -> Result<Message<'a>, DropReason> {
     match received.icmpv6.first().copied() {
-        Some(message_type::ROUTER_SOLICITATION) => router_solicitation(received).map(Message::RouterSolicitation),
-        Some(message_type::ROUTER_ADVERTISEMENT) => router_advertisement(received).map(Message::RouterAdvertisement),
-        Some(message_type::NEIGHBOR_SOLICITATION) => neighbor_solicitation(received).map(Message::NeighborSolicitation),
-        Some(message_type::NEIGHBOR_ADVERTISEMENT) => {
-            neighbor_advertisement(received).map(Message::NeighborAdvertisement)
-        }
-        Some(message_type::REDIRECT) => redirect(received).map(Message::Redirect),
+        Some(Icmpv6::ROUTER_SOLICITATION) => router_solicitation(received).map(Message::RouterSolicitation),
+        Some(Icmpv6::ROUTER_ADVERTISEMENT) => router_advertisement(received).map(Message::RouterAdvertisement),
+        Some(Icmpv6::NEIGHBOR_SOLICITATION) => neighbor_solicitation(received).map(Message::NeighborSolicitation),
+        Some(Icmpv6::NEIGHBOR_ADVERTISEMENT) => neighbor_advertisement(received).map(Message::NeighborAdvertisement),
+        Some(Icmpv6::REDIRECT) => redirect(received).map(Message::Redirect),
         _ => Err(DropReason::NdMalformed),
     }
 }
@@ -157,3 +156,7 @@ fn is_solicited_node_multicast(address: &Ipv6Addr) -> bool {
     const SOLICITED_NODE: Option<Ipv6Prefix> = Ipv6Prefix::new(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0), 104);
     SOLICITED_NODE.is_some_and(|prefix| prefix.contains(address))
 }
+
+#[cfg(test)]
+#[path = "validate/tests.rs"]
+mod tests;

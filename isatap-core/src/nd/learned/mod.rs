@@ -17,7 +17,7 @@ mod prefixes;
 
 pub use dns::{DnsServer, SearchDomain, TimedItem, TimedRow, TimedSet};
 pub use parameters::LinkParameters;
-pub use prefixes::{AddressChange, AddressState, Change, LearnedPrefix, Prefixes, TWO_HOURS, two_hour_rule};
+pub use prefixes::{AddressState, Change, LearnedPrefix, Prefixes, TWO_HOURS, two_hour_rule};
 
 use crate::time::{Expiry, Instant};
 

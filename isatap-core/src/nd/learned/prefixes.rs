@@ -24,10 +24,10 @@ pub const TWO_HOURS: Duration = Duration::from_secs(7200);
 /// Bounded: a new prefix that finds no row is [`TableFull`], and the next
 /// advertisement tries again; nothing that is in use is evicted.
 ///
-/// What changes is level-triggered: each row has what is wanted and what the
-/// caller was told, and [`poll_on_link`](Self::poll_on_link) and
-/// [`poll_address`](Self::poll_address) give one difference at a time until
-/// there is none. Both are to be polled.
+/// What is on-link is told level-triggered: each row has what is wanted and
+/// what the caller was told, and [`poll_on_link`](Self::poll_on_link) gives
+/// one difference at a time until there is none. Addresses, which are made of
+/// a prefix and a locator, are rows of whoever knows the locators.
 #[derive(Clone)]
 pub struct Prefixes<S> {
     rows: List<LearnedPrefix, S>,
@@ -42,19 +42,9 @@ pub struct LearnedPrefix {
     preferred: Expiry,
     on_link_sources: Sources,
     autonomous_sources: Sources,
-    told: Told,
-}
-
-/// What the caller was told of a row, possibly of the prefix that had the
-/// row before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Told {
-    prefix: Ipv6Prefix,
-    on_link: bool,
-    /// Addresses that it was told of, a bit for each locator.
-    addresses: u32,
-    /// Those of them that it was told are deprecated.
-    deprecated: u32,
+    /// The prefix that the caller believes to be on-link by this row: this
+    /// one, none, or the one that had the row before.
+    told: Option<Ipv6Prefix>,
 }
 
 /// Whether something came or went.
@@ -75,17 +65,6 @@ pub enum AddressState {
     Deprecated,
     /// Not to be used, nor made.
     Absent,
-}
-
-/// An address that is to be made, changed or removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressChange {
-    /// Its prefix, of 64 bits.
-    pub prefix: Ipv6Prefix,
-    /// The slot of the locator whose identifier it has.
-    pub locator: u8,
-    /// What it is from now on.
-    pub state: AddressState,
 }
 
 impl<S: Array<LearnedPrefix>> Prefixes<S> {
@@ -171,7 +150,7 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
     pub fn expire(&mut self, now: Instant) {
         self.rows.retain(|row| {
             row.expire(now);
-            row.is_wanted() || !row.told.is_empty()
+            row.is_wanted() || row.told.is_some()
         });
     }
 
@@ -201,22 +180,10 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
         self.rows.iter_mut().find_map(LearnedPrefix::poll_on_link)
     }
 
-    /// The next address to make, change or remove, where `locators` has a
-    /// bit for each locator that addresses are to be made with.
-    ///
-    /// A locator that is gone is left out of `locators`; its slot may have
-    /// another IPv4 address as soon as this gives nothing more.
-    pub fn poll_address(&mut self, locators: u32) -> Option<AddressChange> {
-        self.rows.iter_mut().find_map(|row| row.poll_address(locators))
-    }
-
-    /// Whether one of the two polls would give something.
+    /// Whether [`poll_on_link`](Self::poll_on_link) would give something.
     #[must_use]
-    pub fn has_changes(&self, locators: u32) -> bool {
-        self.rows.iter().any(|row| {
-            let mut row = *row;
-            row.poll_on_link().is_some() || row.poll_address(locators).is_some()
-        })
+    pub fn has_changes(&self) -> bool {
+        self.rows.iter().any(|row| row.told != row.is_on_link().then_some(row.prefix))
     }
 
     fn find_or_add(&mut self, prefix: Ipv6Prefix) -> Result<&mut LearnedPrefix, TableFull> {
@@ -229,7 +196,7 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
 
     fn add(&mut self, prefix: Ipv6Prefix) -> Result<usize, TableFull> {
         let over = |row: &LearnedPrefix| !row.is_wanted();
-        let clean = |row: &LearnedPrefix| over(row) && row.told.is_empty();
+        let clean = |row: &LearnedPrefix| over(row) && row.told.is_none();
         let rows = self.rows.as_slice();
         // A row whose end the caller has yet to hear of is the last resort:
         // it then has both an old and a new prefix.
@@ -243,17 +210,13 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
         let rows = self.rows.as_mut_slice();
         // If the prefix was here before and another prefix has its row now,
         // the caller need not hear of an end.
-        let before = rows.iter().position(|row| !row.told.is_empty() && row.told.prefix == prefix);
-        if let Some(before) = before
-            && before != index
-        {
-            let told_here = rows.get(index).map(|row| row.told);
-            let told_before = match (rows.get_mut(before), told_here) {
-                (Some(row), Some(told_here)) => core::mem::replace(&mut row.told, told_here),
-                _ => Told::nothing(prefix),
-            };
+        if let Some(before) = rows.iter().position(|row| row.told == Some(prefix)) {
+            let here = rows.get(index).and_then(|row| row.told);
+            if let Some(row) = rows.get_mut(before) {
+                row.told = here;
+            }
             if let Some(row) = rows.get_mut(index) {
-                row.told = told_before;
+                row.told = Some(prefix);
             }
         }
         if let Some(row) = rows.get_mut(index) {
@@ -372,46 +335,19 @@ impl LearnedPrefix {
         }
     }
 
-    /// Whether the caller has yet to hear the end of another prefix.
-    fn has_past(&mut self) -> bool {
-        if self.told.is_empty() {
-            self.told = Told::nothing(self.prefix);
-        }
-        self.told.prefix != self.prefix
-    }
-
     fn poll_on_link(&mut self) -> Option<(Change, Ipv6Prefix)> {
-        let wanted = !self.has_past() && self.on_link != OVER;
-        if self.told.on_link && !wanted {
-            self.told.on_link = false;
-            return Some((Change::Removed, self.told.prefix));
+        let wanted = self.is_on_link().then_some(self.prefix);
+        match (self.told, wanted) {
+            (Some(told), wanted) if wanted != Some(told) => {
+                self.told = None;
+                Some((Change::Removed, told))
+            }
+            (None, Some(prefix)) => {
+                self.told = wanted;
+                Some((Change::Added, prefix))
+            }
+            _ => None,
         }
-        if wanted && !self.told.on_link {
-            self.told.on_link = true;
-            return Some((Change::Added, self.prefix));
-        }
-        None
-    }
-
-    fn poll_address(&mut self, locators: u32) -> Option<AddressChange> {
-        let past = self.has_past();
-        let wanted = if past || self.valid == OVER { 0 } else { locators };
-        let deprecated = if self.preferred == OVER { u32::MAX } else { 0 };
-        let told = &mut self.told;
-        let surplus = told.addresses & !wanted;
-        let missing = wanted & !told.addresses;
-        let changed = wanted & told.addresses & (told.deprecated ^ deprecated);
-        let (bits, state) = match (surplus, missing | changed, deprecated) {
-            (0, 0, _) => return None,
-            (0, bits, 0) => (bits, AddressState::Preferred),
-            (0, bits, _) => (bits, AddressState::Deprecated),
-            (bits, _, _) => (bits, AddressState::Absent),
-        };
-        let locator = bits.trailing_zeros();
-        let bit = 1_u32.checked_shl(locator).unwrap_or(0);
-        told.addresses = if state == AddressState::Absent { told.addresses & !bit } else { told.addresses | bit };
-        told.deprecated = told.deprecated & !bit | deprecated & bit & told.addresses;
-        Some(AddressChange { prefix: told.prefix, locator: u8::try_from(locator).unwrap_or(0), state })
     }
 }
 
@@ -423,18 +359,8 @@ impl Row for LearnedPrefix {
         preferred: OVER,
         on_link_sources: Sources::NONE,
         autonomous_sources: Sources::NONE,
-        told: Told::nothing(Ipv6Prefix::DEFAULT),
+        told: None,
     };
-}
-
-impl Told {
-    const fn nothing(prefix: Ipv6Prefix) -> Self {
-        Told { prefix, on_link: false, addresses: 0, deprecated: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        !self.on_link && self.addresses == 0
-    }
 }
 
 /// When an address is valid until, after an advertisement with valid

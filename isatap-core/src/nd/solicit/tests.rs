@@ -1,3 +1,4 @@
+#![allow(clippy::arithmetic_side_effects, clippy::as_conversions)]
 use super::*;
 use proptest::prelude::*;
 use std::vec::Vec;
@@ -91,7 +92,7 @@ fn isa_37_an_event_in_a_running_round_changes_nothing_before_its_time() {
     let mut sent = Vec::new();
     for second in 0..200 {
         let now = Instant::from_secs(second);
-        if second == 10 || second == 119 || second == 150 {
+        if [0, 10, 119, 150].contains(&second) {
             solicitation.start(now, false, &config);
         }
         if solicitation.handle_timeout(now, &config, &mut middle) {
