@@ -1,0 +1,261 @@
+//! Time, prefixes, buffers, wire formats, protocol 41.
+
+use isatap_core::capacity::List;
+use isatap_core::drop_reason::{Counters, DropReason};
+use isatap_core::error::{EmitError, Layer, ParseError, ParseErrorKind, Table, TableFull};
+use isatap_core::isatap::{addr, ingress};
+use isatap_core::link::{Admitted, InterfaceAddress, LinkKind};
+use isatap_core::prefix;
+use isatap_core::proto41::ecn::{self, Ecn, EcnMode, TosMode};
+use isatap_core::proto41::icmp::{TunnelError, TunnelErrorKind};
+use isatap_core::proto41::identification::{Bucket, Identifications};
+use isatap_core::proto41::mtu::{self, MtuMode, PathMtu, PathMtus, TooBig};
+use isatap_core::proto41::{self, Flow, Outer, Template};
+use isatap_core::time::{Expiry, Instant, Lifetime};
+use isatap_core::wire::checksum::{self, Sum};
+use isatap_core::wire::field::{self, Writer};
+use isatap_core::wire::{icmpv4, icmpv6, ipv4, ipv6, udp};
+
+use crate::{Unknown, any, keep};
+
+type Numbers = List<core::net::Ipv4Addr, [core::net::Ipv4Addr; 4]>;
+
+fn outer(unknown: &Unknown) -> Outer {
+    Outer {
+        source: unknown.ipv4(),
+        destination: unknown.ipv4(),
+        ports: any(None),
+        tos: unknown.value(),
+        ttl: unknown.value(),
+        dont_fragment: unknown.value(),
+        identification: unknown.value(),
+    }
+}
+
+/// Any flow at all, of which nothing was checked.
+fn flow(unknown: &Unknown) -> Option<Flow> {
+    any(Flow::parse(unknown.input()).ok())
+}
+
+crate::roots! {
+    instants => |u| {
+        let (one, other) = (u.now(), u.now());
+        (one.saturating_add(u.duration()), one.saturating_duration_since(other), one.micros(),
+         Instant::from_millis(u.value()), Instant::from_secs(u.value()))
+    };
+    expiries => |u| {
+        let (expiry, now) = (u.expiry(), u.now());
+        (Expiry::at(now), Expiry::after(now, u.lifetime()), expiry.instant(), expiry.is_due(now), expiry.remaining(now))
+    };
+    lifetimes => |u| {
+        let lifetime = u.lifetime();
+        (Lifetime::from_duration(u.duration()), lifetime.secs(), lifetime.duration(), lifetime.is_zero(), lifetime.is_infinite())
+    };
+    reasons => |u| {
+        let reason = any(DropReason::ALL).get(u.value::<usize>()).copied()?;
+        let mut counters = any(Counters::ZERO);
+        counters.count(reason);
+        let other = any(Counters::ZERO);
+        counters.merge(&other);
+        keep((reason.as_str(), reason.requirement(), reason.describe(), reason.index(), counters.get(reason),
+             counters.total_dropped()));
+        counters.dropped().for_each(|row| keep(row));
+        Some(counters)
+    };
+    errors => |u| {
+        let error = ParseError::new(any(Layer::Ipv4), any(ParseErrorKind::Truncated), u.value()).shifted(u.value());
+        (error, any(Layer::Ipv4).as_str(), any(ParseErrorKind::Truncated).as_str(),
+         EmitError::new(u.value(), u.value()), TableFull::new(any(Table::Routes)), any(Table::Routes).as_str(),
+         any(LinkKind::Isatap).as_str(), any(Admitted::Host).as_str())
+    };
+    lists => |u| {
+        let mut list = any(Numbers::with_storage(any([u.ipv4(); 4])));
+        let pushed = list.push(u.ipv4(), any(Table::Routes));
+        let inserted = list.insert(u.value(), u.ipv4(), any(Table::Routes));
+        let removed = list.remove(u.value());
+        list.retain(|row| any(row.is_private()));
+        list.iter_mut().for_each(|row| *row = u.ipv4());
+        keep(list.as_mut_slice());
+        keep((list.iter().count(), list.as_slice(), list.len(), list.is_empty(), list.is_full(), list.capacity()));
+        list.clear();
+        (pushed, inserted, removed)
+    };
+    packets => |u| {
+        let (count, length, segment, link) = (u.value(), u.value(), any(None), any(Some(u.link())));
+        let input = u.input();
+        let mut packet = u.packet();
+        packet.set_segment_size(segment);
+        packet.set_link(link);
+        keep((packet.len(), packet.is_empty(), packet.headroom(), packet.range(), packet.segment_size(), packet.link()));
+        keep(packet.push_front::<40>().is_ok());
+        packet.pull_front(count);
+        packet.truncate(length);
+        keep((packet.as_slice(), link.map(isatap_core::packet::LinkId::index)));
+        keep(packet.as_mut_slice());
+        keep(packet.copy_from(input));
+        keep(packet.write_with(|writer| writer.bytes(input)));
+        packet.clear();
+    };
+    ipv6_prefixes => |u| {
+        let (one, other, address) = (u.prefix(), u.prefix(), u.ipv6());
+        keep((one.length(), one.is_default(), one.address(), one.contains(&address), one.covers(&other)));
+        (prefix::Ipv6Prefix::subnet_of(&address), one.with_identifier(u.array()))
+    };
+    ipv4_prefixes => |u| {
+        let (one, address) = (u.ipv4_prefix(), u.ipv4());
+        (one.length(), one.is_default(), one.address(), one.contains(address), one.broadcast())
+    };
+    address_classes => |u| {
+        (prefix::is_never_unicast(u.ipv4()), prefix::is_private(u.ipv4()), prefix::is_refused_inner_source(&u.ipv6()))
+    };
+    interface_addresses => |u| {
+        let address = any(InterfaceAddress { address: u.ipv6(), prefix_length: u.value() });
+        (address.is(&u.ipv6()), address.prefix())
+    };
+    isatap_addresses => |u| {
+        (addr::identifier(u.ipv4()), addr::link_local(u.ipv4()), addr::other_link_local(u.ipv4()),
+         addr::address(&u.prefix(), u.ipv4()), addr::embedded_ipv4(&u.ipv6()), addr::is_globally_unique(u.ipv4()),
+         addr::is_locator(u.ipv4()))
+    };
+    isatap_ingress => |u| {
+        let flow = flow(u)?;
+        keep(ingress::source(&flow, u.value(), u.value()));
+        keep(ingress::source_is_specified(&flow));
+        keep(ingress::destination(&flow, u.value()));
+        keep(ingress::member(u.ipv4(), any(&[u.ipv4_prefix()])));
+        Some(ingress::advertisement(&u.ipv6(), u.ipv4(), any(Admitted::Router)))
+    };
+    checksums => |u| {
+        let sum = any(Sum::ZERO).bytes(u.bytes()).u16(u.value()).u32(u.value()).ipv4(u.ipv4()).ipv6(&u.ipv6());
+        keep((sum.fold(), sum.checksum(), sum.is_valid(), checksum::checksum(u.bytes())));
+        keep(checksum::pseudo_header_ipv4(u.ipv4(), u.ipv4(), u.value(), u.value()));
+        keep(checksum::pseudo_header_ipv6(&u.ipv6(), &u.ipv6(), u.value(), u.value()));
+        (checksum::update(u.value(), u.value(), u.value()), checksum::is_header_valid(&u.array()))
+    };
+    fields => |u| {
+        let bytes = u.array::<40>();
+        (field::bytes_at::<3, 5, 40>(&bytes), field::u8_at::<39, 40>(&bytes), field::u16_at::<38, 40>(&bytes),
+         field::u32_at::<36, 40>(&bytes), field::ipv4_at::<36, 40>(&bytes), field::ipv6_at::<24, 40>(&bytes))
+    };
+    writers => |u| {
+        let (ipv4, ipv6, count, input) = (u.ipv4(), u.ipv6(), u.value(), u.input());
+        let (short, word, long) = (u.value(), u.value(), u.value());
+        let write = |writer: &mut Writer<'_>| {
+            writer.bytes(input);
+            writer.zeros(count);
+            writer.u8(short);
+            writer.u16(word);
+            writer.u32(long);
+            writer.ipv4(ipv4);
+            writer.ipv6(&ipv6);
+        };
+        let mut writer = Writer::new(u.bytes());
+        write(&mut writer);
+        keep(writer.written());
+        keep(writer.finish());
+        let mut counting = Writer::counting();
+        write(&mut counting);
+        counting.written()
+    };
+    ipv4_headers => |u| {
+        for header in [ipv4::Header::parse(u.input()), ipv4::Header::parse_quoted(u.input())].into_iter().flatten() {
+            keep((header.header_len(), header.tos(), header.total_length(), header.identification(),
+                 header.dont_fragment(), header.more_fragments(), header.fragment_offset(), header.is_fragment()));
+            keep((header.ttl(), header.protocol(), header.checksum(), header.source(), header.destination(),
+                 header.options(), header.payload(), header.is_checksum_valid(), any(header.fields()).to_bytes()));
+        }
+    };
+    ipv6_headers => |u| {
+        for header in [ipv6::Header::parse(u.input()), ipv6::Header::parse_quoted(u.input())].into_iter().flatten() {
+            keep((header.traffic_class(), header.flow_label(), header.payload_length(), header.packet_len()));
+            keep((header.next_header(), header.hop_limit(), header.source(), header.destination(), header.payload(),
+                 header.is_jumbogram(), any(header.fields()).to_bytes()));
+        }
+        let mut header = u.array();
+        ipv6::set_ecn(&mut header, u.value());
+        ipv6::set_hop_limit(&mut header, u.value());
+        keep((ipv6::traffic_class(&header), header));
+    };
+    extension_headers => |u| {
+        (ipv6::upper_layer(u.input()), ipv6::upper_layer_with(u.input(), u.input()), ipv6::nesting(u.input()))
+    };
+    udp_headers => |u| {
+        let header = udp::Header::parse(u.input()).ok()?;
+        keep((header.source(), header.destination(), header.length(), header.checksum(), header.payload()));
+        keep((header.is_valid_ipv4(u.ipv4(), u.ipv4()), header.is_valid_ipv6(&u.ipv6(), &u.ipv6())));
+        let fields = any(header.fields());
+        keep(fields.to_bytes_ipv4(u.ipv4(), u.ipv4(), u.input()));
+        Some(fields.to_bytes_ipv6(&u.ipv6(), &u.ipv6(), u.input()))
+    };
+    icmpv4_messages => |u| {
+        keep(icmpv4::echo_reply_in_place(u.bytes()));
+        keep(icmpv4::header(u.value(), u.value(), u.array(), u.input()));
+        let message = icmpv4::Message::parse(u.input()).ok()?;
+        Some((message.message_type(), message.code(), message.checksum(), message.next_hop_mtu(), message.echo(),
+              message.body(), message.quote()))
+    };
+    icmpv6_messages => |u| {
+        let message = icmpv6::Message::parse(u.input(), &u.ipv6(), &u.ipv6()).ok()?;
+        Some((message.message_type(), message.code(), message.checksum(), message.header_data(), message.body(),
+              message.as_bytes(), message.is_error(), message.kind()))
+    };
+    icmpv6_answers => |u| {
+        let (source, destination, input, hop_limit) = (u.ipv6(), u.ipv6(), u.input(), u.value());
+        let unreachable = any(icmpv6::Unreachable::from_code(u.value()));
+        let kind = any(icmpv6::ErrorKind::Unreachable(unreachable?));
+        keep((kind.to_wire(), unreachable?.code()));
+        keep(icmpv6::error_in_place(&mut u.packet(), source, kind));
+        keep(icmpv6::echo_reply_in_place(&mut u.packet()));
+        keep(icmpv6::enclose(&mut u.packet(), source, destination, hop_limit));
+        icmpv6::fill_checksum(u.bytes(), &source, &destination);
+        let echo = icmpv6::Echo { identifier: u.value(), sequence: u.value() };
+        Some(echo.request(&mut u.packet(), source, destination, input))
+    };
+    flows => |u| {
+        let flow = flow(u)?;
+        keep(Flow::from_headers(&u.array(), &u.array(), u.value(), u.value()));
+        keep(flow.inner(u.input()));
+        Some(proto41::decapsulate(&mut u.packet(), &flow))
+    };
+    encapsulation => |u| {
+        let outer = outer(u);
+        keep((outer.header_len(), outer.payload(u.input())));
+        keep(proto41::encapsulate(&mut u.packet(), &outer));
+        let template = any(Template::new(u.ipv4(), u.value(), u.value(), u.value()));
+        let (destination, identification) = (u.ipv4(), u.value());
+        template.encapsulate(&mut u.packet(), destination, identification)
+    };
+    congestion => |u| {
+        let (inner, outer) = (Ecn::of(u.value()), Ecn::of(u.value()));
+        (ecn::outer_tos(any(TosMode::default()), any(EcnMode::Normal), u.value()), inner.bits(),
+         ecn::enter(any(EcnMode::Normal), inner), ecn::exit(inner, outer))
+    };
+    tunnel_errors => |u| {
+        keep(TunnelError::from_quote(any(TunnelErrorKind::TooBig { next_hop_mtu: 0 }), u.input(), u.value()));
+        let error = any(TunnelError::parse(u.input())).ok()?;
+        let (input, source, mtu) = (u.input(), u.ipv6(), u.value());
+        keep((error.inner(input), error.too_big()));
+        Some(error.answer(input, &mut u.packet(), source, mtu))
+    };
+    mtus => |u| {
+        let mode = any(MtuMode::default());
+        (mode.interface_mtu(), mtu::decide(mode, u.value(), u.value()), mtu::length_on_the_wire(&u.packet()))
+    };
+    path_mtus => |u| {
+        let mut table = any(PathMtus::<[PathMtu; 4]>::EMPTY);
+        let claim = TooBig { destination: u.ipv4(), quoted_total_length: u.value(), quoted_header_len: u.value(), next_hop_mtu: u.value() };
+        keep(table.too_big(u.now(), &claim, u.value()));
+        keep((table.handle_timeout(u.now()), table.next_deadline(), table.get(u.ipv4())));
+        table.rows().iter().for_each(|row| keep((row.destination(), row.mtu(), row.raise())));
+        table.clear();
+        let storage: [PathMtu; 4] = isatap_core::capacity::Array::EMPTY;
+        PathMtus::with_storage(storage).rows().len()
+    };
+    identifications => |u| {
+        let mut table = any(Identifications::<[Bucket; 4]>::new(any([0; 2])));
+        table.reseed(any([0; 2]));
+        let storage: [Bucket; 4] = isatap_core::capacity::Array::EMPTY;
+        keep(Identifications::with_storage(any([0; 2]), storage).next(u.now(), u.ipv4(), u.ipv4()));
+        table.next(u.now(), u.ipv4(), u.ipv4())
+    };
+}
