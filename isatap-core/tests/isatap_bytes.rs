@@ -161,29 +161,3 @@ fn isa_48_a_neighbor_solicitation_is_answered_from_the_address_asked() {
     assert_eq!(answer[60..], bytes("8800812ac0000000fe8000000000000000005efe0a000001"));
     assert_eq!(answer[28..44], v6("fe80::5efe:a00:1").octets());
 }
-
-const _: () = assert!(size_of::<IsatapHost<Small>>() <= 4096);
-#[test]
-fn sizes() {
-    use isatap_core::capacity::{Capacity, Rows};
-    macro_rules! s { ($($t:ty),* $(,)?) => { $(println!("{:6} {}", size_of::<$t>(), stringify!($t));)* } }
-    s!(
-        IsatapHost<Small>,
-        isatap_core::isatap::HostInterface<Small>,
-        isatap_core::isatap::Link<Small>,
-        isatap_core::interface::Routes<Small>,
-        isatap_core::interface::Ids<Small>,
-        isatap_core::drop_reason::Counters,
-        isatap_core::isatap::prl::PotentialRouter,
-        isatap_core::nd::learned::LearnedPrefix,
-        isatap_core::interface::AddressRow,
-        isatap_core::route::Slot,
-        isatap_core::nd::neighbor::Neighbor<Ipv4Addr>,
-        isatap_core::nd::learned::LinkParameters,
-        HostConfig,
-        isatap_core::nd::learned::TimedRow<isatap_core::nd::learned::DnsServer>,
-        isatap_core::proto41::mtu::PathMtu,
-        Verdict,
-        Event
-    );
-}

@@ -73,8 +73,8 @@ pub struct Node<I, C: Capacity = Standard, const LINKS: usize = 4> {
     counters: Counters<C::Tally>,
     budget: Budget,
     now: Instant,
-    config: NodeConfig,
     generation: u32,
+    answer_echo: bool,
 }
 
 impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
@@ -89,10 +89,10 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             datapath,
             identifications: Identifications::new(config.identification_seed),
             counters: Counters::ZERO,
-            budget: Budget::new(config.error_burst),
+            budget: Budget::new(config.errors_per_second, config.error_burst),
             now: Instant::ZERO,
-            config,
             generation: 0,
+            answer_echo: config.answer_echo,
         }
     }
 
@@ -274,7 +274,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
 
     /// Gives a packet to this host's IPv6, or plays its part.
     fn deliver(&mut self, now: Instant, link: LinkId, from: Admitted, packet: &mut PacketMut<'_>) -> Verdict {
-        if self.config.answer_echo {
+        if self.answer_echo {
             if icmpv6::echo_reply_in_place(packet).is_ok() {
                 self.counters.consumed = self.counters.consumed.plus(1);
                 packet.set_link(Some(link));
@@ -349,7 +349,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             return drop;
         };
         // NDP-61 [RFC 4443 §2.4 (f)]
-        if !self.budget.take(now, &self.config) || icmpv6::error_in_place(packet, source, kind).is_err() {
+        if !self.budget.take(now) || icmpv6::error_in_place(packet, source, kind).is_err() {
             return drop;
         }
         let reason = Some(refusal.reason);
@@ -431,7 +431,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
         let Some(source) = port.link.source_for(&sender) else { return consumed };
         let local = self.datapath.is_local(link, &sender);
         // TUN-42 [RFC 4213 §3.4]
-        if !self.budget.take(now, &self.config) || error.answer(message, source, path_mtu).is_err() {
+        if !self.budget.take(now) || error.answer(message, source, path_mtu).is_err() {
             return consumed;
         }
         if local {

@@ -284,8 +284,9 @@ mod tests {
         ] {
             let mut buffer = [0xee; 300];
             let mut packet = PacketMut::empty(&mut buffer);
-            let parsed = TunnelError::parse(&error).unwrap();
-            let result = parsed.answer(&error, &mut packet, source, path_mtu);
+            packet.copy_from(&error).unwrap();
+            let parsed = TunnelError::parse(packet.as_slice()).unwrap();
+            let result = parsed.answer(&mut packet, source, path_mtu);
             match expected {
                 Ok(expected) => {
                     result.unwrap();
@@ -311,7 +312,8 @@ mod tests {
                 let mut buffer = [0; 400];
                 let mut packet = PacketMut::empty(&mut buffer);
                 prop_assert!(error.inner(&bytes).is_none_or(|inner| inner.len() >= 40));
-                let _ = error.answer(&bytes, &mut packet, Ipv6Addr::LOCALHOST, 1300);
+                packet.copy_from(&bytes).unwrap();
+                let _ = error.answer(&mut packet, Ipv6Addr::LOCALHOST, 1300);
                 prop_assert!(packet.len() <= 1280);
             }
         }
