@@ -1,12 +1,79 @@
-//! IPv6 across IPv4 without an operating system.
+//! IPv6 across IPv4, without an operating system.
+//!
+//! This crate knows the protocols: ISATAP hosts and routers, configured
+//! tunnels, protocol-41 encapsulation, the Neighbor Discovery that tunnels
+//! need, and route lookup. It never does I/O, never reads a clock, never
+//! allocates and never panics; there is no `unsafe` in it. The caller gives
+//! bytes, time and entropy; the crate gives back verdicts, bytes to send,
+//! events and a deadline. The same code runs in a daemon, in the firmware of
+//! a router and over a snapshot in threads.
+//!
+//! # An ISATAP host
+//!
+//! ```
+//! use isatap_core::capacity::Small;
+//! use isatap_core::engine::Machine;
+//! use isatap_core::isatap::{Answer, HostConfig};
+//! use isatap_core::node::IsatapHost;
+//! use isatap_core::packet::PacketMut;
+//! use isatap_core::time::Instant;
+//!
+//! # let mut entropy = |out: &mut [u8]| out.fill(0);
+//! let now = Instant::from_secs(1);
+//! let mut host: IsatapHost<Small> = IsatapHost::host(HostConfig::DEFAULT);
+//! host.set_locators(now, &["10.0.0.2".parse::<core::net::Ipv4Addr>()?.into()])?;
+//! host.routers_resolved(now, Ok(Answer { addresses: &["10.0.0.1".parse()?], ttl: None }))?;
+//! host.handle_timeout(now, &mut entropy);
+//! let mut buffer = [0; 1500];
+//! let mut packet = PacketMut::empty(&mut buffer);
+//! while let Some(sent) = host.poll_transmit(&mut packet)? {
+//!     let outer = sent.outer.expect("ISATAP sends tunnelled packets only");
+//!     assert_eq!(outer.destination.to_string(), "10.0.0.1");
+//!     assert_eq!(packet.as_slice().len(), 68); // a Router Solicitation; send it
+//! }
+//! while let Some(event) = host.poll_event() {
+//!     println!("{event:?}"); // the link-local address fe80::5efe:10.0.0.2, the MTU
+//! }
+//! let wake_at = host.poll_timeout(); // in 4 s, unless an advertisement comes
+//! # assert!(wake_at.is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Layers
+//!
+//! A module imports only from the rows above its own; a technology never
+//! imports another one.
+//!
+//! | modules | what |
+//! |---|---|
+//! | [`time`], [`error`], [`drop_reason`] | instants and lifetimes; the ways to fail; why packets are dropped |
+//! | [`packet`], [`capacity`], [`timer`], [`wire`], [`prefix`] | packets in a caller's buffer; table sizes; deadlines; wire formats; prefixes |
+//! | [`engine`], [`route`], [`proto41`], [`nd`] | the contract of a machine; routes; encapsulation; Neighbor Discovery |
+//! | [`link`], [`interface`] | the two questions of a tunnel; a link with its control machine |
+//! | [`configured`], [`isatap`] | the mechanisms |
+//! | [`datapath`], [`node`] | what happens to a packet; the owner of it all |
+//!
+//! # What it does not do
+//!
+//! - It resolves no names and no link-layer addresses: the caller does, when
+//!   an event or a verdict says so.
+//! - It reassembles no IPv4 fragments; a kernel or a stack hands it whole
+//!   packets (`TUN-10`).
+//! - It does not encrypt or authenticate. Protocol 41 is as trustworthy as
+//!   the IPv4 network below: filter it at the border of the site, and list the
+//!   site's prefixes (`SEC-2`) where it uses private IPv4.
+//!
+//! Requirements are cited as `ISA-42 [RFC 5214 §7.3]` beside the code that
+//! keeps them; tests carry the same number.
 #![no_std]
 
-pub mod capacity;
 pub mod drop_reason;
 pub mod error;
+pub mod time;
+
+pub mod capacity;
 pub mod packet;
 pub mod prefix;
-pub mod time;
 pub mod timer;
 pub mod wire;
 
@@ -23,6 +90,10 @@ pub mod isatap;
 
 pub mod datapath;
 pub mod node;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
 
 #[cfg(test)]
 extern crate std;

@@ -541,7 +541,6 @@ impl<C: Capacity> HostInterface<C> {
             row.other_form = source != addr::link_local(row.address);
             row.solicitation.answered();
             row.solicitation_wanted = false;
-            row.answered = true;
             row.alive_until = Expiry::after(now, lifetimes.longest);
             row.useless = if lifetimes.longest.is_zero() { row.useless.saturating_add(1).min(16) } else { 0 };
             let (interval, too_short) = timer(&self.config, &lifetimes, row.useless);
@@ -549,6 +548,12 @@ impl<C: Capacity> HostInterface<C> {
             row.warn_lifetime = too_short;
             // NDP-66 [RFC 4861 §6.3.4]
             self.neighbors.heard_router(row.address);
+            if self.config.probe_neighbors && !row.answered {
+                // ISA-48 [RFC 5214 §8.4]: confirmed once, when its addresses
+                // are new.
+                let _ = self.neighbors.probe(now, row.address);
+            }
+            row.answered = true;
         }
     }
 

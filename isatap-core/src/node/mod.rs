@@ -9,7 +9,7 @@
 mod any;
 mod budget;
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::Ipv4Addr;
 
 use crate::capacity::{Capacity, Standard};
 use crate::datapath::{Datapath, Origin, Plan, Port, Refusal, Switches, decrement_hop_limit, execute, is_control};
@@ -547,10 +547,4 @@ fn is_unknown_informational(packet: &[u8]) -> bool {
             && message_type >= 128
             && !(128..=137).contains(&message_type)
     })
-}
-
-/// The source and destination of an IPv6 packet, for callers that log.
-#[must_use]
-pub fn addresses_of(packet: &[u8]) -> Option<(Ipv6Addr, Ipv6Addr)> {
-    ipv6::Header::parse_quoted(packet).ok().map(|header| (header.source(), header.destination()))
 }
