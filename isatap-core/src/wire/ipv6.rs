@@ -91,7 +91,7 @@ impl<'a> Header<'a> {
         usize::from(self.payload_length()).saturating_add(HEADER_LEN)
     }
 
-    /// The [`protocol`](super::protocol) of what follows the header.
+    /// The [`protocol`] of what follows the header.
     #[inline]
     #[must_use]
     pub fn next_header(&self) -> u8 {
@@ -158,7 +158,7 @@ pub struct Fields {
     pub flow_label: u32,
     /// Bytes behind the header.
     pub payload_len: u16,
-    /// The [`protocol`](super::protocol) of what follows the header.
+    /// The [`protocol`] of what follows the header.
     pub next_header: u8,
     /// Hops left.
     pub hop_limit: u8,
@@ -211,7 +211,7 @@ pub fn set_hop_limit(header: &mut [u8; HEADER_LEN], hop_limit: u8) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UpperLayer {
-    /// The [`protocol`](super::protocol) of the upper layer.
+    /// The [`protocol`] of the upper layer.
     pub protocol: u8,
     /// Where it starts, in bytes from the start of the packet. In a fragment
     /// other than the first its data, not its header, is there.
