@@ -139,7 +139,7 @@ impl TunnelError {
     /// # Errors
     /// Too little is quoted ([`Refusal::NotIpv6`]), nothing follows from the
     /// error ([`Refusal::NothingFollows`]), the rules of ICMPv6 forbid it, or
-    /// there is less than 12 bytes of headroom.
+    /// there are less than 20 bytes of headroom. The message is then of no use.
     pub fn answer(&self, message: &mut PacketMut<'_>, source: Ipv6Addr, path_mtu: u16) -> Result<(), Refusal> {
         let kind = match self.kind {
             TunnelErrorKind::TooBig { .. } => {
@@ -282,10 +282,10 @@ mod tests {
             // ICMPv6, and its type is not quoted: it may be an error.
             (message(3, 1, [0; 4], &sent[..60]), 0, Err(Refusal::AboutAnError)),
         ] {
-            let mut buffer = [0xee; 300];
-            let mut packet = PacketMut::empty(&mut buffer);
-            packet.copy_from(&error).unwrap();
-            let parsed = TunnelError::parse(packet.as_slice()).unwrap();
+            let parsed = TunnelError::parse(&error).unwrap();
+            let mut buffer = [&[0xee; 20], &error[..]].concat();
+            let end = buffer.len();
+            let mut packet = PacketMut::new(&mut buffer, 20..end).unwrap();
             let result = parsed.answer(&mut packet, source, path_mtu);
             match expected {
                 Ok(expected) => {
@@ -309,12 +309,14 @@ mod tests {
             }
             let bytes = message(message_type, code, data, &quote);
             if let Ok(error) = TunnelError::parse(&bytes) {
-                let mut buffer = [0; 400];
-                let mut packet = PacketMut::empty(&mut buffer);
-                prop_assert!(error.inner(&bytes).is_none_or(|inner| inner.len() >= 40));
-                packet.copy_from(&bytes).unwrap();
-                let _ = error.answer(&mut packet, Ipv6Addr::LOCALHOST, 1300);
-                prop_assert!(packet.len() <= 1280);
+                let inner = error.inner(&bytes);
+                prop_assert!(inner.is_none_or(|inner| inner.len() >= 40));
+                let mut buffer = [&[0; 20], &bytes[..]].concat();
+                let end = buffer.len();
+                let mut packet = PacketMut::new(&mut buffer, 20..end).unwrap();
+                if error.answer(&mut packet, Ipv6Addr::LOCALHOST, 1300).is_ok() {
+                    prop_assert_eq!(&packet.as_slice()[48..], inner.unwrap());
+                }
             }
         }
     }
