@@ -7,13 +7,12 @@
 //! that says what is left to do (see [`offload`](crate::offload)), so a TCP stream
 //! crosses in packets of up to 64 KiB.
 //!
-//! Why three ioctls of our own and not the crate `tun-rs` 2.8: it offers neither
+//! Why three ioctls of our own and not the crate `tun-rs` 2.8: it does not use
 //! `IFF_TUN_EXCL`, without which a stale device of the same name is taken over in
-//! silence, nor `TUN_F_TSO_ECN`; its offload layer copies each packet and answers
-//! with a wrong size rather than with the header, which the receive path here
-//! must write itself; and it brings a hash map and an allocator's worth of code
-//! for what is 60 lines. The ioctls go through `nix`, which knows their numbers'
-//! encoding.
+//! silence, nor `TUN_F_TSO_ECN`; and its `recv_multiple` hands out packets that are cut
+//! already, each copied and each to be decided anew, where here the core decides once
+//! about a super-packet and [`Segments`](crate::offload::Segments) copies no payload. The
+//! ioctls go through `nix`, which knows the encoding of their numbers.
 
 use crate::error::Error;
 use crate::offload::{BUFFER_LEN, Joined, OffloadError, VirtioHeader};

@@ -293,6 +293,25 @@ fn batches_arrive_in_order_and_each_process_gets_them_all() {
 
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
+fn what_the_kernel_drops_is_known() {
+    let (a, b) = (Netns::new(), Netns::new());
+    a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
+    let sender = a.run(open);
+    let receiver = b.run(|| Proto41Socket::open(&Options { receive_buffer: 20_000, ..Options::default() }).unwrap());
+    let inner = ipv6(1000);
+    let batch = vec![datagram(&inner); 200];
+    assert_eq!(sender.send(&batch, |i, f| panic!("packet {i}: {f}")), 200);
+    let mut received = 0;
+    let mut buffers = ReceiveBatch::new(64);
+    wait_for("account of all packets", || {
+        received += receiver.receive(&mut buffers).unwrap();
+        let dropped = receiver.receive_drops().unwrap() as usize;
+        (received + dropped == 200 && dropped > 0).then_some(())
+    });
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
 fn a_bound_socket_keeps_to_its_device() {
     let (a, b, c) = (Netns::new(), Netns::new(), Netns::new());
     a.connect("vb", "10.0.0.1/24", &b, "v", "10.0.0.2/24");

@@ -78,11 +78,14 @@ impl End {
             let socket = Proto41Socket::open(&Options::default()).unwrap();
             let (stop, seen) = (stop.clone(), seen.clone());
             std::thread::spawn(move || {
+                let mut buffer = vec![0; BUFFER_LEN];
+                let mut headers = vec![[0; Segments::MAX_HEADER_LEN]; 1100];
+                let mut batch = ReceiveBatch::new(64);
                 while !stop.load(Ordering::Relaxed) {
                     let mut fds = [tun.as_fd(), socket.packets_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
                     poll(&mut fds, 50_u16).unwrap();
-                    outbound(&tun, &socket, setup, &seen);
-                    inbound(&tun, &socket, setup, &seen);
+                    outbound(&tun, &socket, setup, &seen, &mut buffer, &mut headers);
+                    inbound(&tun, &socket, setup, &seen, &mut batch);
                 }
             })
         });
@@ -101,11 +104,11 @@ impl Drop for End {
     }
 }
 
-fn outbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen) {
-    let mut buffer = vec![0; BUFFER_LEN];
-    let mut headers = vec![[0; Segments::MAX_HEADER_LEN]; 1100];
+type Header = [u8; Segments::MAX_HEADER_LEN];
+
+fn outbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen, buffer: &mut [u8], headers: &mut [Header]) {
     for _ in 0..32 {
-        let Some(received) = tun.read(&mut buffer).unwrap() else {
+        let Some(received) = tun.read(buffer).unwrap() else {
             return;
         };
         let packet = &buffer[received.range];
@@ -128,7 +131,7 @@ fn outbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen) {
             identification: 0,
         };
         let mut datagrams = Vec::with_capacity(segments.remaining());
-        for header in &mut headers {
+        for header in headers.iter_mut() {
             let Some(segment) = segments.next_header(header) else {
                 break;
             };
@@ -140,9 +143,8 @@ fn outbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen) {
     }
 }
 
-fn inbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen) {
-    let mut batch = ReceiveBatch::new(64);
-    socket.receive(&mut batch).unwrap();
+fn inbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen, batch: &mut ReceiveBatch) {
+    socket.receive(batch).unwrap();
     let mut coalescer = Coalescer::new();
     let mut packets = Vec::new();
     for (buffer, range) in batch.packets() {

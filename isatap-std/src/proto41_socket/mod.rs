@@ -182,6 +182,16 @@ impl Proto41Socket {
         receive::icmpv4_error(self.icmpv4.as_fd(), buffer)
     }
 
+    /// How many packets the kernel dropped since the sockets were opened because the
+    /// receive buffer was full (modulo 2^32).
+    ///
+    /// # Errors
+    ///
+    /// A kernel before Linux 4.12.
+    pub fn receive_drops(&self) -> io::Result<u32> {
+        receive::drops(self.may_fragment.as_fd())
+    }
+
     /// Readable when [`receive`](Self::receive) has something.
     pub fn packets_fd(&self) -> BorrowedFd<'_> {
         self.may_fragment.as_fd()

@@ -136,6 +136,26 @@ pub(super) fn icmpv4_error(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Res
     }))
 }
 
+pub(super) fn drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    // SK_MEMINFO_DROPS of the Linux UAPI header sock_diag.h.
+    const DROPS: usize = 8;
+    let mut memory = [0_u32; DROPS + 1];
+    let mut size = libc::socklen_t::try_from(size_of_val(&memory)).unwrap_or_default();
+    // SAFETY: the kernel writes at most `size` bytes, those of `memory`, and the length to
+    // `size`; both outlive the call. Neither nix nor socket2 knows this option.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            memory.as_mut_ptr().cast(),
+            &raw mut size,
+        )
+    };
+    Errno::result(result)?;
+    Ok(memory[DROPS])
+}
+
 /// Takes one packet and forgets it; `false` when none waits.
 pub(super) fn discard(socket: BorrowedFd<'_>) -> bool {
     recv(socket.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT).is_ok()
