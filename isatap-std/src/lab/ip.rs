@@ -388,7 +388,7 @@ mod tests {
                 let part = Ipv4::parse(bytes).unwrap();
                 assert!(part.len() <= mtu);
                 assert_eq!(part.more_fragments, n + 1 < parts.len());
-                assert!(n + 1 == parts.len() || part.payload.len() % 8 == 0);
+                assert!(n + 1 == parts.len() || part.payload.len().is_multiple_of(8));
                 joined[part.offset..part.offset + part.payload.len()].copy_from_slice(part.payload);
             }
             assert_eq!(joined, payload);

@@ -122,29 +122,30 @@ impl Pings {
     pub(super) fn delivered(&mut self, now: Instant, node: NodeId, packet: &[u8]) {
         let Some(packet) = Ipv6::parse(packet) else { return };
         let Some((kind, code, body)) = packet.icmpv6() else { return };
-        let (id, outcome_of): (_, Box<dyn Fn(&Sent) -> PingOutcome>) = match kind {
-            129 => {
-                let hop_limit = packet.hop_limit;
-                let reply =
-                    move |sent: &Sent| PingOutcome::Reply { after: now.saturating_duration_since(sent.at), hop_limit };
-                (body.first_chunk(), Box::new(reply))
+        let id = match kind {
+            129 => body.first_chunk(),
+            // The quote: IPv6 header, then type, code, checksum, and the
+            // number. It may be cut short, so it is not parsed as whole.
+            1..=4 if body.get(10) == Some(&58) && body.get(44) == Some(&128) => {
+                body.get(48..).and_then(|rest| rest.first_chunk())
             }
-            1..=4 => {
-                // The quote: IPv6 header, then type, code, checksum, and the
-                // number. It may be cut short, so it is not parsed as whole.
-                let is_echo = body.get(10) == Some(&58) && body.get(44) == Some(&128);
-                let quoted = body.get(48..).and_then(|rest| rest.first_chunk()).filter(|_| is_echo);
-                let value = body.first_chunk().map_or(0, |word| u32::from_be_bytes(*word));
-                (quoted, Box::new(move |_: &Sent| PingOutcome::Error { kind, code, value }))
-            }
-            _ => return,
+            _ => None,
         };
-        let Some(id) = id else { return };
-        let Some(sent) = self.place(u32::from_be_bytes(*id)).and_then(|at| self.sent.get_mut(at)) else { return };
-        let from_there = kind != 129 || sent.to == packet.source || sent.to.is_multicast();
-        if sent.from == node && sent.outcome == PingOutcome::Waiting && from_there {
-            sent.outcome = outcome_of(sent);
+        let Some(id) = id.map(|id| u32::from_be_bytes(*id)) else { return };
+        let Some(sent) = self.place(id).and_then(|at| self.sent.get_mut(at)) else { return };
+        if sent.from != node || sent.outcome != PingOutcome::Waiting {
+            return;
         }
+        sent.outcome = match kind {
+            129 if sent.to == packet.source || sent.to.is_multicast() => {
+                PingOutcome::Reply { after: now.saturating_duration_since(sent.at), hop_limit: packet.hop_limit }
+            }
+            129 => return,
+            _ => {
+                let value = body.first_chunk().map_or(0, |word| u32::from_be_bytes(*word));
+                PingOutcome::Error { kind, code, value }
+            }
+        };
     }
 
     fn place(&self, id: u32) -> Option<usize> {
