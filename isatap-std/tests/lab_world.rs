@@ -97,8 +97,8 @@ impl LabNode for Tunnel {
         self.own.map(Tunnel::address)
     }
 
-    fn owns_ipv6(&self, _address: &Ipv6Addr) -> bool {
-        false
+    fn addresses(&self) -> Vec<Ipv6Addr> {
+        self.own.map(Tunnel::address).into_iter().collect()
     }
 
     fn check(&self) -> Result<(), String> {

@@ -32,6 +32,7 @@
 
 mod cloud;
 pub mod ip;
+mod isatap;
 mod journey;
 mod names;
 mod native;
@@ -39,9 +40,12 @@ mod node;
 pub mod pcap;
 mod ping;
 mod rng;
+#[cfg(feature = "cli")]
+pub mod scenario;
 mod world;
 
 pub use cloud::{CLOUD_ADDRESS, Chance, Cloud, Conditions, Filter};
+pub use isatap::{ISATAP_LINK, IsatapHost, IsatapRouter, LAN_LINK, RouterOptions};
 pub use journey::{Action, Hop, InnerHeader, OuterHeader, seconds};
 pub use names::{Answer, Names};
 pub use native::{NATIVE_LINK, NativeHost};

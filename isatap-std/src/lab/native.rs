@@ -67,7 +67,7 @@ impl LabNode for NativeHost {
         Some(self.address)
     }
 
-    fn owns_ipv6(&self, address: &Ipv6Addr) -> bool {
-        *address == self.address
+    fn addresses(&self) -> Vec<Ipv6Addr> {
+        vec![self.address]
     }
 }

@@ -33,6 +33,12 @@ pub trait LabNode: Any {
     /// When to call [`timeout`](LabNode::timeout) next, by the node's clock.
     fn poll_timeout(&self) -> Option<Instant>;
 
+    /// Puts what waits into `out`, after a method of the node was called by
+    /// [`World::with_node`](super::World::with_node).
+    fn drain(&mut self, now: Instant, out: &mut Outbox) {
+        let _ = (now, out);
+    }
+
     /// The node's IPv4 addresses in the cloud are these from now on.
     fn set_ipv4(&mut self, now: Instant, addresses: &[Ipv4Addr], out: &mut Outbox) {
         let _ = (now, addresses, out);
@@ -46,8 +52,13 @@ pub trait LabNode: Any {
     /// The address from which a program here would send to `destination`.
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr>;
 
+    /// The node's IPv6 addresses, link-local ones too.
+    fn addresses(&self) -> Vec<Ipv6Addr>;
+
     /// Whether `address` is this node's own: neighbours on a LAN find it so.
-    fn owns_ipv6(&self, address: &Ipv6Addr) -> bool;
+    fn owns_ipv6(&self, address: &Ipv6Addr) -> bool {
+        self.addresses().contains(address)
+    }
 
     /// What must hold after every call, told where it does not.
     ///

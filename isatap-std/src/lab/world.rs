@@ -274,10 +274,11 @@ impl World {
     ) -> Option<R> {
         let mut result = None;
         self.touch(id, |node, now, _, out| {
-            let node: &mut dyn Any = node;
-            if let Some(node) = node.downcast_mut() {
+            let any: &mut dyn Any = node;
+            if let Some(node) = any.downcast_mut() {
                 result = Some(call(node, now, out));
             }
+            node.drain(now, out);
         });
         result
     }
@@ -306,6 +307,12 @@ impl World {
     #[must_use]
     pub fn ipv4(&self, id: NodeId) -> &[Ipv4Addr] {
         self.nodes.get(id.0).map_or(&[], |slot| &slot.addresses)
+    }
+
+    /// The node's IPv6 addresses.
+    #[must_use]
+    pub fn ipv6(&self, id: NodeId) -> Vec<Ipv6Addr> {
+        self.nodes.get(id.0).map(|slot| slot.node.addresses()).unwrap_or_default()
     }
 
     /// Adds a native IPv6 segment, which takes 1 ms and loses nothing.
