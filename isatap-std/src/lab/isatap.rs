@@ -451,8 +451,7 @@ fn describe(event: &Event) -> String {
 
 /// I14: whatever came in has come to one end.
 fn check(counters: &Counters) -> Result<(), String> {
-    let ends =
-        counters.tunnelled + counters.delivered + counters.native + counters.consumed + counters.total_dropped();
+    let ends = counters.tunnelled + counters.delivered + counters.native + counters.consumed + counters.total_dropped();
     if counters.entered == ends {
         Ok(())
     } else {

@@ -52,6 +52,7 @@ pub struct World {
     sequence: u64,
     wakes: BTreeSet<(Instant, NodeId)>,
     nodes: Vec<Slot>,
+    by_name: HashMap<String, NodeId>,
     by_ipv4: HashMap<Ipv4Addr, NodeId>,
     lans: Vec<Lan>,
     outputs: VecDeque<(NodeId, Output)>,
@@ -116,6 +117,7 @@ impl World {
             sequence: 0,
             wakes: BTreeSet::new(),
             nodes: Vec::new(),
+            by_name: HashMap::new(),
             by_ipv4: HashMap::new(),
             lans: Vec::new(),
             outputs: VecDeque::new(),
@@ -227,6 +229,7 @@ impl World {
     pub fn add(&mut self, name: &str, node: impl LabNode) -> NodeId {
         assert!(self.find(name).is_none() && name != CLOUD, "two nodes are called {name}");
         let id = NodeId(self.nodes.len());
+        self.by_name.insert(name.into(), id);
         self.nodes.push(Slot {
             name: name.into(),
             node: Box::new(node),
@@ -249,7 +252,7 @@ impl World {
     /// The node called `name`.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<NodeId> {
-        self.nodes.iter().position(|slot| slot.name == name).map(NodeId)
+        self.by_name.get(name).copied()
     }
 
     /// The node's name.
@@ -297,7 +300,12 @@ impl World {
     /// Gives the node these IPv4 addresses, and takes others from it. An
     /// address that another node had moves.
     pub fn set_ipv4(&mut self, id: NodeId, addresses: &[Ipv4Addr]) {
-        self.by_ipv4.retain(|_, owner| *owner != id);
+        let before = std::mem::take(&mut self.nodes[id.0].addresses);
+        for address in before {
+            if self.by_ipv4.get(&address) == Some(&id) {
+                self.by_ipv4.remove(&address);
+            }
+        }
         self.by_ipv4.extend(addresses.iter().map(|address| (*address, id)));
         self.nodes[id.0].addresses = addresses.to_vec();
         self.touch(id, |node, now, _, out| node.set_ipv4(now, addresses, out));

@@ -126,7 +126,9 @@ impl Printer {
         if hop.node == scenario::NARRATOR {
             let text = hop.reason.as_deref().unwrap_or_default();
             return match text.split_once(": ") {
-                Some(("met", rest)) => writeln!(out, "{}", self.paint("32", &format!("{:>9}  as expected: {rest}", ""))),
+                Some(("met", rest)) => {
+                    writeln!(out, "{}", self.paint("32", &format!("{:>9}  as expected: {rest}", "")))
+                }
                 Some(("not met", rest)) => {
                     writeln!(out, "{}", self.paint("1;31", &format!("{:>9}  NOT AS EXPECTED: {rest}", "")))
                 }

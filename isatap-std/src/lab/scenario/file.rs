@@ -106,6 +106,9 @@ pub(super) struct RouterTable {
     /// More specific routes that it advertises.
     #[serde(default)]
     pub(super) routes: Vec<Text<Ipv6Prefix>>,
+    /// As a default router, and of its routes.
+    #[serde(default)]
+    pub(super) preference: RouterPreference,
     #[serde(default)]
     pub(super) router_lifetime: Option<Span>,
     #[serde(default)]
@@ -123,6 +126,16 @@ pub(super) struct RouterTable {
     pub(super) gateway: Option<Ipv6Addr>,
 }
 
+/// [RFC 4191 §2.1]
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RouterPreference {
+    Low,
+    #[default]
+    Medium,
+    High,
+}
+
 impl RouterTable {
     pub(super) fn options(&self) -> RouterOptions {
         let mut options = RouterOptions::advertising(&self.prefixes.iter().map(|prefix| prefix.0).collect::<Vec<_>>());
@@ -138,7 +151,13 @@ impl RouterTable {
             options.config.router_lifetime = u16::try_from(lifetime.0.as_secs()).unwrap_or(u16::MAX);
         }
         options.config.mtu = self.mtu.or(options.config.mtu);
-        options.routes = self.routes.iter().map(|prefix| (prefix.0, Preference::Medium)).collect();
+        let preference = match self.preference {
+            RouterPreference::Low => Preference::Low,
+            RouterPreference::Medium => Preference::Medium,
+            RouterPreference::High => Preference::High,
+        };
+        options.config.preference = preference;
+        options.routes = self.routes.iter().map(|prefix| (prefix.0, preference)).collect();
         options.lan = self.lan_address.map(|address| address.0);
         options.gateway = self.gateway;
         options
@@ -318,7 +337,9 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Span::parse(&text).ok_or_else(|| {
-            de::Error::custom(format!("{text:?} is no duration: write a number and us, ms, s, m, h or d, as in \"30s\""))
+            de::Error::custom(format!(
+                "{text:?} is no duration: write a number and us, ms, s, m, h or d, as in \"30s\""
+            ))
         })
     }
 }

@@ -130,12 +130,7 @@ impl Scenario {
             at(offset, error.message().replace('\n', ", "))
         })?;
         check(&file).map_err(|(offset, what)| at(offset, what))?;
-        Ok(Scenario {
-            name: name.into(),
-            description: file.description.clone(),
-            seed: file.seed.unwrap_or(1),
-            file,
-        })
+        Ok(Scenario { name: name.into(), description: file.description.clone(), seed: file.seed.unwrap_or(1), file })
     }
 
     /// Who takes part, a line each.
