@@ -5,6 +5,7 @@
 //! | [`clock`], [`entropy`] | the two arguments that every machine of the core asks for | everywhere |
 //! | [`offload`] | super-packets of the kernel: cut, completed, recognised; pure functions | everywhere |
 //! | [`resolve`] | names of potential routers to IPv4 addresses | everywhere |
+//! | [`lab`] | a deterministic world in one process, to try nodes in | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
 //! | `tun` | the device through which the kernel and the core exchange IPv6 packets | Linux |
 //! | `proto41_socket` | raw IPv4 sockets for protocol 41, and the ICMPv4 errors about what they sent | Linux |
@@ -14,6 +15,7 @@
 pub mod clock;
 pub mod entropy;
 pub mod error;
+pub mod lab;
 pub mod offload;
 pub mod resolve;
 

@@ -1,0 +1,111 @@
+//! How the tool ends: exit statuses, and errors of one line on stderr.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+/// How a subcommand ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Done: 0.
+    Done,
+    /// A check found problems: 3.
+    Problems,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Done => ExitCode::SUCCESS,
+            Status::Problems => ExitCode::from(3),
+        }
+    }
+}
+
+/// Why a subcommand failed. The text is one line: what was tried, what went
+/// wrong, what to do.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Usage or configuration: 1.
+    Usage(String),
+    /// The kernel or a peer refused: 2.
+    #[allow(dead_code, reason = "for the subcommands that talk to a kernel")]
+    Refused(String),
+    /// Standard output could not be written: 2, or 0 when nobody reads it.
+    Output(io::Error),
+}
+
+impl Failure {
+    /// Tells the user, and gives the exit status.
+    pub(crate) fn report(&self) -> ExitCode {
+        eprintln!("isatap: {self}");
+        match self {
+            Failure::Usage(_) => ExitCode::from(1),
+            Failure::Refused(_) | Failure::Output(_) => ExitCode::from(2),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage(text) | Failure::Refused(text) => f.write_str(text),
+            Failure::Output(error) => write!(f, "writing to standard output: {error}"),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}
+
+/// Ends after arguments that are not understood (1), or with the help that
+/// was asked for (0).
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Nobody to tell when standard output is closed.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(1)
+        }
+        _ => {
+            eprintln!("isatap: {}", one_line(&error.to_string()));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// clap's message without its label, its usage and its line breaks.
+fn one_line(message: &str) -> String {
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let parts: Vec<&str> = message
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .map(|line| line.strip_prefix("tip: ").unwrap_or(line))
+        .collect();
+    format!("{}; see --help", parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_errors_are_one_line() {
+        let message = "error: unexpected argument '--sed' found\n\n  tip: a similar argument exists: '--seed'\n\n\
+                       Usage: isatap lab --seed <N>\n\nFor more information, try '--help'.\n";
+        assert_eq!(
+            one_line(message),
+            "unexpected argument '--sed' found; a similar argument exists: '--seed'; see --help"
+        );
+    }
+}

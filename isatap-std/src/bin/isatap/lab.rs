@@ -1,0 +1,278 @@
+//! `isatap lab`: runs a scenario in the in-process world and prints the
+//! journey of each packet.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use isatap_core::isatap::addr::Dotted;
+use isatap_std::lab::scenario::{self, Scenario};
+use isatap_std::lab::{Action, Hop, InnerHeader, OuterHeader, seconds};
+use serde::Serialize;
+
+use crate::exit::{Failure, Status};
+
+/// Run a scenario in a world inside this process; needs no privilege.
+///
+/// All packets are real: hosts and routers are those of the library, only
+/// the network between them is made up. Prints both headers of each packet
+/// at each hop.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// A scenario's name, or a TOML file with one.
+    #[arg(default_value = "intranet")]
+    scenario: String,
+    /// List the scenarios.
+    #[arg(long)]
+    list: bool,
+    /// Print JSON, one object a hop.
+    #[arg(short, long)]
+    json: bool,
+    /// Record the IPv4 packets into this file, for Wireshark or tcpdump.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// What random things follow from, instead of the scenario's own.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if args.list {
+        list(&mut out, args.json)?;
+        return Ok(Status::Done);
+    }
+    let scenario = load(&args.scenario)?;
+    let seed = args.seed.unwrap_or(scenario.seed);
+    let mut run = scenario.start(seed).map_err(|error| Failure::Usage(error.to_string()))?;
+    if let Some(path) = &args.pcap {
+        run.world_mut().capture_to(path).map_err(|error| cannot_record(path, &error))?;
+    }
+    let mut printer = Printer { json: args.json, colour: !args.json && io::stdout().is_terminal() };
+    printer.start(&mut out, &scenario, seed)?;
+    while run.advance() {
+        for hop in run.world_mut().take_journey() {
+            printer.hop(&mut out, &hop)?;
+        }
+        out.flush()?;
+    }
+    for hop in run.world_mut().take_journey() {
+        printer.hop(&mut out, &hop)?;
+    }
+    printer.end(&mut out, &run)?;
+    out.flush()?;
+    if let Some(path) = &args.pcap {
+        run.world_mut().finish_capture().map_err(|error| cannot_record(path, &error))?;
+    }
+    if run.failures() == 0 { Ok(Status::Done) } else { Ok(Status::Problems) }
+}
+
+fn load(name: &str) -> Result<Scenario, Failure> {
+    if let Some(scenario) = Scenario::builtin(name) {
+        return Ok(scenario);
+    }
+    let path = Path::new(name);
+    if path.extension().is_none_or(|extension| extension != "toml") && !path.exists() {
+        let known: Vec<&str> = scenario::names().collect();
+        return Err(Failure::Usage(format!(
+            "no scenario is called {name}: choose one of {} or give a TOML file",
+            known.join(", ")
+        )));
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::Usage(format!("reading the scenario {name}: {error}; give a readable TOML file")))?;
+    Scenario::parse(name, &text).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+fn cannot_record(path: &Path, error: &io::Error) -> Failure {
+    Failure::Usage(format!("recording packets into {}: {error}; choose a file that can be written", path.display()))
+}
+
+fn list(out: &mut impl Write, json: bool) -> io::Result<()> {
+    for name in scenario::names() {
+        let Some(scenario) = Scenario::builtin(name) else { continue };
+        if json {
+            json_line(out, &ListLine { scenario: name, description: &scenario.description })?;
+        } else {
+            writeln!(out, "{name:<13} {}", scenario.description)?;
+        }
+    }
+    out.flush()
+}
+
+/// Prints a run, for people or for machines.
+struct Printer {
+    json: bool,
+    colour: bool,
+}
+
+impl Printer {
+    fn start(&mut self, out: &mut impl Write, scenario: &Scenario, seed: u64) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        writeln!(out, "{} (seed {seed})", self.bold(&scenario.name))?;
+        writeln!(out, "{}\n", scenario.description)?;
+        for line in scenario.cast() {
+            writeln!(out, "  {line}")?;
+        }
+        writeln!(out)
+    }
+
+    fn hop(&mut self, out: &mut impl Write, hop: &Hop) -> io::Result<()> {
+        if self.json {
+            return json_line(out, &HopLine::of(hop));
+        }
+        if hop.node == scenario::NARRATOR {
+            let text = hop.reason.as_deref().unwrap_or_default();
+            return match text.split_once(": ") {
+                Some(("met", rest)) => {
+                    writeln!(out, "{}", self.paint("32", &format!("{:>9}  as expected: {rest}", "")))
+                }
+                Some(("not met", rest)) => {
+                    writeln!(out, "{}", self.paint("1;31", &format!("{:>9}  NOT AS EXPECTED: {rest}", "")))
+                }
+                _ => writeln!(out, "\n{}", self.bold(text)),
+            };
+        }
+        let text = hop.to_string();
+        match hop.action {
+            Action::Drop => writeln!(out, "{}", self.paint("31", &text)),
+            Action::Event => writeln!(out, "{}", self.paint("2", &text)),
+            _ => writeln!(out, "{text}"),
+        }
+    }
+
+    fn end(&mut self, out: &mut impl Write, run: &scenario::Run) -> io::Result<()> {
+        let world = run.world();
+        let time = seconds(world.now());
+        if self.json {
+            return json_line(
+                out,
+                &EndLine {
+                    scenario: run.name(),
+                    seed: world.seed(),
+                    delivered: world.delivered(),
+                    dropped: world.dropped(),
+                    virtual_time: &time,
+                },
+            );
+        }
+        writeln!(out, "\n{} delivered, {} dropped, {time} of virtual time", world.delivered(), world.dropped())?;
+        match run.failures() {
+            0 => writeln!(out, "All {} expectations were met.", run.expectations()),
+            failed => writeln!(out, "{failed} of {} expectations were NOT met.", run.expectations()),
+        }
+    }
+
+    fn bold(&self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    fn paint(&self, style: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{style}m{text}\x1b[0m") } else { text.into() }
+    }
+}
+
+fn json_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}
+
+#[derive(Serialize)]
+struct ListLine<'a> {
+    scenario: &'a str,
+    description: &'a str,
+}
+
+#[derive(Serialize)]
+struct HopLine<'a> {
+    t: String,
+    node: &'a str,
+    action: &'static str,
+    reason: Option<&'a str>,
+    outer: Option<OuterLine>,
+    inner: Option<InnerLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct OuterLine {
+    kind: &'static str,
+    src: Ipv4Addr,
+    dst: Ipv4Addr,
+    protocol: u8,
+    ttl: u8,
+    tos: u8,
+    id: u16,
+    df: bool,
+    length: usize,
+}
+
+#[derive(Serialize)]
+struct InnerLine<'a> {
+    kind: &'static str,
+    src: Ipv6Addr,
+    dst: Ipv6Addr,
+    src_text: String,
+    dst_text: String,
+    hop_limit: u8,
+    traffic_class: u8,
+    next_header: u8,
+    length: usize,
+    packet: &'a str,
+}
+
+#[derive(Serialize)]
+struct EndLine<'a> {
+    scenario: &'a str,
+    seed: u64,
+    delivered: u64,
+    dropped: u64,
+    virtual_time: &'a str,
+}
+
+impl<'a> HopLine<'a> {
+    fn of(hop: &'a Hop) -> Self {
+        HopLine {
+            t: hop.seconds(),
+            node: &hop.node,
+            action: hop.action.as_str(),
+            reason: hop.reason.as_deref(),
+            outer: hop.outer.as_ref().map(OuterLine::of),
+            inner: hop.inner.as_ref().map(InnerLine::of),
+        }
+    }
+}
+
+impl OuterLine {
+    fn of(header: &OuterHeader) -> Self {
+        OuterLine {
+            kind: "ipv4",
+            src: header.source,
+            dst: header.destination,
+            protocol: header.protocol,
+            ttl: header.ttl,
+            tos: header.tos,
+            id: header.identification,
+            df: header.dont_fragment,
+            length: header.length,
+        }
+    }
+}
+
+impl<'a> InnerLine<'a> {
+    fn of(header: &'a InnerHeader) -> Self {
+        InnerLine {
+            kind: "ipv6",
+            src: header.source,
+            dst: header.destination,
+            src_text: Dotted(header.source).to_string(),
+            dst_text: Dotted(header.destination).to_string(),
+            hop_limit: header.hop_limit,
+            traffic_class: header.traffic_class,
+            next_header: header.next_header,
+            length: header.length,
+            packet: &header.packet,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The command-line tool `isatap`: one file a subcommand.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod exit;
+mod lab;
+
+use exit::{Failure, Status};
+
+/// IPv6 across IPv4: ISATAP hosts and routers, and a world to try them in.
+#[derive(Parser, Debug)]
+#[command(name = "isatap", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    Lab(lab::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::usage(&error),
+    };
+    let result = match cli.command {
+        Command::Lab(args) => lab::run(&args),
+    };
+    match result {
+        Ok(status) => status.into(),
+        // Whoever reads our output has seen enough: `isatap lab | head`.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Status::Done.into(),
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,406 @@
+//! The text of a scenario: TOML, with every mistake told by its line.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use isatap_core::link::InterfaceAddress;
+use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::route::Preference;
+use isatap_core::time::Lifetime;
+use serde::de::{self, Deserialize, Deserializer};
+use toml::Spanned;
+
+use super::super::cloud::{Chance, Conditions};
+use super::super::isatap::RouterOptions;
+
+/// A whole file.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct File {
+    pub(super) description: String,
+    #[serde(default)]
+    pub(super) seed: Option<u64>,
+    /// How long it goes on at least, from its start.
+    #[serde(default)]
+    pub(super) duration: Option<Span>,
+    #[serde(default)]
+    pub(super) cloud: CloudTable,
+    #[serde(default)]
+    pub(super) name: Vec<NameTable>,
+    #[serde(default)]
+    pub(super) host: Vec<Spanned<HostTable>>,
+    #[serde(default)]
+    pub(super) router: Vec<Spanned<RouterTable>>,
+    #[serde(default)]
+    pub(super) native: Vec<Spanned<NativeTable>>,
+    #[serde(default)]
+    pub(super) step: Vec<Spanned<StepTable>>,
+}
+
+/// `[cloud]`, and a step's `cloud`.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct CloudTable {
+    latency: Option<Span>,
+    jitter: Option<Span>,
+    loss: Option<Percent>,
+    duplication: Option<Percent>,
+    reordering: Option<Percent>,
+    mtu: Option<usize>,
+    black_hole: Option<bool>,
+    hops: Option<u8>,
+}
+
+impl CloudTable {
+    /// `before`, with what this table says.
+    pub(super) fn over(&self, before: Conditions) -> Conditions {
+        Conditions {
+            latency: self.latency.map_or(before.latency, |span| span.0),
+            jitter: self.jitter.map_or(before.jitter, |span| span.0),
+            loss: self.loss.map_or(before.loss, |percent| percent.0),
+            duplication: self.duplication.map_or(before.duplication, |percent| percent.0),
+            reordering: self.reordering.map_or(before.reordering, |percent| percent.0),
+            mtu: self.mtu.unwrap_or(before.mtu).max(68),
+            black_hole: self.black_hole.unwrap_or(before.black_hole),
+            hops: self.hops.unwrap_or(before.hops),
+        }
+    }
+}
+
+/// `[[name]]`, and a step's `name`.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct NameTable {
+    pub(super) name: String,
+    /// No address: no such name.
+    #[serde(default)]
+    pub(super) addresses: Vec<Ipv4Addr>,
+    #[serde(default = "Span::hour")]
+    pub(super) ttl: Span,
+}
+
+/// `[[host]]`: an ISATAP host.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct HostTable {
+    pub(super) name: String,
+    pub(super) ipv4: Vec<Ipv4Addr>,
+    /// Potential routers by address.
+    #[serde(default)]
+    pub(super) routers: Vec<Ipv4Addr>,
+    /// The name of the potential routers.
+    #[serde(default)]
+    pub(super) router_name: Option<String>,
+    /// When it gets its IPv4 addresses.
+    #[serde(default)]
+    pub(super) start: Span,
+}
+
+/// `[[router]]`: an ISATAP router, perhaps with a native link.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RouterTable {
+    pub(super) name: String,
+    pub(super) ipv4: Vec<Ipv4Addr>,
+    pub(super) prefixes: Vec<Text<Ipv6Prefix>>,
+    /// More specific routes that it advertises.
+    #[serde(default)]
+    pub(super) routes: Vec<Text<Ipv6Prefix>>,
+    /// As a default router, and of its routes.
+    #[serde(default)]
+    pub(super) preference: RouterPreference,
+    #[serde(default)]
+    pub(super) router_lifetime: Option<Span>,
+    #[serde(default)]
+    pub(super) valid: Option<Span>,
+    #[serde(default)]
+    pub(super) preferred: Option<Span>,
+    #[serde(default)]
+    pub(super) mtu: Option<u16>,
+    #[serde(default)]
+    pub(super) lan: Option<String>,
+    #[serde(default)]
+    pub(super) lan_address: Option<Text<AddressWithPrefix>>,
+    /// The next router on the LAN.
+    #[serde(default)]
+    pub(super) gateway: Option<Ipv6Addr>,
+}
+
+/// [RFC 4191 §2.1]
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RouterPreference {
+    Low,
+    #[default]
+    Medium,
+    High,
+}
+
+impl RouterTable {
+    pub(super) fn options(&self) -> RouterOptions {
+        let mut options = RouterOptions::advertising(&self.prefixes.iter().map(|prefix| prefix.0).collect::<Vec<_>>());
+        for prefix in &mut options.prefixes {
+            if let Some(valid) = self.valid {
+                prefix.valid_lifetime = Lifetime::from_duration(valid.0);
+            }
+            if let Some(preferred) = self.preferred {
+                prefix.preferred_lifetime = Lifetime::from_duration(preferred.0);
+            }
+        }
+        if let Some(lifetime) = self.router_lifetime {
+            options.config.router_lifetime = u16::try_from(lifetime.0.as_secs()).unwrap_or(u16::MAX);
+        }
+        options.config.mtu = self.mtu.or(options.config.mtu);
+        let preference = match self.preference {
+            RouterPreference::Low => Preference::Low,
+            RouterPreference::Medium => Preference::Medium,
+            RouterPreference::High => Preference::High,
+        };
+        options.config.preference = preference;
+        options.routes = self.routes.iter().map(|prefix| (prefix.0, preference)).collect();
+        options.lan = self.lan_address.map(|address| address.0);
+        options.gateway = self.gateway;
+        options
+    }
+}
+
+/// `[[native]]`: an IPv6 host without a tunnel.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct NativeTable {
+    pub(super) name: String,
+    pub(super) lan: String,
+    pub(super) address: Text<AddressWithPrefix>,
+    #[serde(default)]
+    pub(super) gateway: Option<Ipv6Addr>,
+}
+
+/// `[[step]]`: a title, a deed, or both.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct StepTable {
+    /// When, at the earliest; at once after the step before where not said.
+    #[serde(default)]
+    pub(super) at: Span,
+    #[serde(default)]
+    pub(super) title: Option<String>,
+    ping: Option<PingDeed>,
+    address: Option<AddressDeed>,
+    unplug: Option<String>,
+    plug: Option<String>,
+    suspend: Option<String>,
+    resume: Option<String>,
+    ipv4: Option<Ipv4Deed>,
+    cloud: Option<CloudTable>,
+    name: Option<NameTable>,
+}
+
+impl StepTable {
+    /// What the step does, at most one thing if it is written well.
+    pub(super) fn deeds(&self) -> Vec<Deed> {
+        let own = |name: &Option<String>| name.clone();
+        let deeds = [
+            self.ping.clone().map(Deed::Ping),
+            self.address.clone().map(Deed::Address),
+            own(&self.unplug).map(Deed::Unplug),
+            own(&self.plug).map(Deed::Plug),
+            own(&self.suspend).map(Deed::Suspend),
+            own(&self.resume).map(Deed::Resume),
+            self.ipv4.clone().map(Deed::Ipv4),
+            self.cloud.clone().map(Deed::Cloud),
+            self.name.clone().map(Deed::Name),
+        ];
+        deeds.into_iter().flatten().collect()
+    }
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub(super) enum Deed {
+    /// Echo requests and what should come back.
+    Ping(PingDeed),
+    /// An address that a node should have, or not.
+    Address(AddressDeed),
+    /// Pulls a node's cables.
+    Unplug(String),
+    /// Puts them back.
+    Plug(String),
+    /// Suspends a node.
+    Suspend(String),
+    /// Resumes it.
+    Resume(String),
+    /// Gives a node other IPv4 addresses.
+    Ipv4(Ipv4Deed),
+    /// Changes the cloud.
+    Cloud(CloudTable),
+    /// Changes a name.
+    Name(NameTable),
+}
+
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct PingDeed {
+    pub(super) from: String,
+    /// A node's name, or an address.
+    pub(super) to: String,
+    /// To and from the link-local addresses.
+    #[serde(default)]
+    pub(super) link_local: bool,
+    #[serde(default)]
+    pub(super) size: Option<usize>,
+    #[serde(default)]
+    pub(super) count: Option<u32>,
+    #[serde(default = "Span::second")]
+    pub(super) every: Span,
+    /// How long to wait for the last reply.
+    #[serde(default = "Span::two_seconds")]
+    pub(super) within: Span,
+    #[serde(default)]
+    pub(super) expect: Expect,
+    /// Replies that are enough, of `count`.
+    #[serde(default)]
+    pub(super) at_least: Option<u32>,
+}
+
+/// What should come back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Expect {
+    /// A reply.
+    #[default]
+    Reply,
+    /// Nothing.
+    Silence,
+    /// ICMPv6 "packet too big".
+    TooBig,
+    /// ICMPv6 "unreachable".
+    Unreachable,
+    /// Anything: it is only shown.
+    Anything,
+}
+
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct AddressDeed {
+    pub(super) node: String,
+    pub(super) address: Ipv6Addr,
+    #[serde(default = "yes")]
+    pub(super) expect: bool,
+}
+
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Ipv4Deed {
+    pub(super) node: String,
+    pub(super) addresses: Vec<Ipv4Addr>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A duration: `1500us`, `5ms`, `2s`, `30m`, `24h`, `30d`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span(pub(super) Duration);
+
+impl Span {
+    fn hour() -> Self {
+        Span(Duration::from_secs(3600))
+    }
+
+    fn second() -> Self {
+        Span(Duration::from_secs(1))
+    }
+
+    fn two_seconds() -> Self {
+        Span(Duration::from_secs(2))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.find(|c: char| !c.is_ascii_digit())?;
+        let (number, unit) = text.split_at(digits);
+        let number: u64 = number.parse().ok()?;
+        let micros = match unit {
+            "us" => 1,
+            "ms" => 1_000,
+            "s" => 1_000_000,
+            "m" => 60_000_000,
+            "h" => 3_600_000_000,
+            "d" => 86_400_000_000_u64,
+            _ => return None,
+        };
+        Some(Span(Duration::from_micros(number.checked_mul(micros)?)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Span::parse(&text).ok_or_else(|| {
+            de::Error::custom(format!(
+                "{text:?} is no duration: write a number and us, ms, s, m, h or d, as in \"30s\""
+            ))
+        })
+    }
+}
+
+/// A share in percent: `10` or `0.5`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Percent(Chance);
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let percent = f64::deserialize(deserializer)?;
+        if !(0.0..=100.0).contains(&percent) {
+            return Err(de::Error::custom(format!("{percent} is no share in percent: write 0 to 100")));
+        }
+        // In range, so the conversion neither cuts nor wraps.
+        Ok(Percent(Chance::per_million((percent * 10_000.0).round() as u32)))
+    }
+}
+
+/// A value written as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Text<T>(pub(super) T);
+
+impl<'de> Deserialize<'de> for Text<Ipv6Prefix> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Text).map_err(|error| {
+            de::Error::custom(format!("{text:?} is no IPv6 prefix ({error}): write one as in \"2001:db8:0:7::/64\""))
+        })
+    }
+}
+
+/// An address and the length of its prefix.
+pub(super) type AddressWithPrefix = InterfaceAddress;
+
+impl<'de> Deserialize<'de> for Text<AddressWithPrefix> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed = text.split_once('/').and_then(|(address, length)| {
+            let prefix_length = length.parse().ok().filter(|length| *length <= 128)?;
+            Some(InterfaceAddress { address: address.parse().ok()?, prefix_length })
+        });
+        parsed.map(Text).ok_or_else(|| {
+            de::Error::custom(format!(
+                "{text:?} is no address with prefix length: write one as in \"2001:db8:0:8::1/64\""
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_number_and_a_unit() {
+        assert_eq!(Span::parse("30s"), Some(Span(Duration::from_secs(30))));
+        assert_eq!(Span::parse("2d"), Some(Span(Duration::from_secs(172_800))));
+        assert_eq!(Span::parse("1500us"), Some(Span(Duration::from_micros(1500))));
+        for bad in ["", "30", "s", "3 s", "-1s", "1.5s", "99999999999999999999s", "18446744073709551615d"] {
+            assert_eq!(Span::parse(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The intranet of the white paper's figure 12 and what tests ask of it.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use isatap_core::isatap::{HostConfig, addr};
+use isatap_core::time::Instant;
+use isatap_std::lab::{
+    IsatapHost, IsatapRouter, LAN_LINK, NATIVE_LINK, NativeHost, NodeId, PingId, RouterOptions, World,
+};
+
+pub const A4: Ipv4Addr = Ipv4Addr::new(192, 168, 47, 99);
+pub const B4: Ipv4Addr = Ipv4Addr::new(131, 107, 71, 209);
+pub const ROUTER4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub const NAME: &str = "isatap.example.com";
+pub const HOUR: Duration = Duration::from_secs(3600);
+pub const DAY: Duration = Duration::from_secs(86_400);
+
+pub fn v6(text: &str) -> Ipv6Addr {
+    text.parse().unwrap()
+}
+
+pub fn c6() -> Ipv6Addr {
+    v6("2001:db8:0:8::c")
+}
+
+/// The address that a host of this IPv4 address has in the site's prefix.
+pub fn global(ipv4: Ipv4Addr) -> Ipv6Addr {
+    addr::address(&"2001:db8:0:7::/64".parse().unwrap(), ipv4).unwrap()
+}
+
+pub fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub struct Site {
+    pub world: World,
+    pub router: NodeId,
+    pub a: NodeId,
+    pub b: NodeId,
+    pub c: NodeId,
+}
+
+pub fn options() -> RouterOptions {
+    RouterOptions::advertising(&["2001:db8:0:7::/64".parse().unwrap()]).lan(v6("2001:db8:0:8::1"), 64)
+}
+
+/// A and B, which resolve a name for their router, and C beyond it.
+pub fn site(test: &str, seed: u64) -> Site {
+    site_with(test, seed, &options(), HostConfig::default())
+}
+
+pub fn site_with(test: &str, seed: u64, options: &RouterOptions, config: HostConfig) -> Site {
+    let mut world = World::for_test(test, seed);
+    world.names.set_addresses(NAME, &[ROUTER4], HOUR);
+    let lan = world.add_lan("lan");
+    let router: IsatapRouter = IsatapRouter::new(options).unwrap();
+    let router = world.add("router", router);
+    world.join(router, LAN_LINK, lan);
+    world.set_ipv4(router, &[ROUTER4]);
+    let native = NativeHost::new(c6(), "2001:db8:0:8::/64".parse().unwrap(), Some(v6("2001:db8:0:8::1")));
+    let c = world.add("C", native);
+    world.join(c, NATIVE_LINK, lan);
+    let host = || -> IsatapHost { IsatapHost::new(config, Some(NAME)) };
+    let a = world.add("A", host());
+    let b = world.add("B", host());
+    world.set_ipv4(a, &[A4]);
+    world.set_ipv4(b, &[B4]);
+    Site { world, router, a, b, c }
+}
+
+impl Site {
+    pub fn has(&self, node: NodeId, address: Ipv6Addr) -> bool {
+        self.world.ipv6(node).contains(&address)
+    }
+
+    /// Whether a ping is answered within two seconds.
+    pub fn reaches(&mut self, from: NodeId, to: Ipv6Addr) -> bool {
+        let ping = self.world.ping(from, to);
+        self.answered(ping)
+    }
+
+    pub fn answered(&mut self, ping: PingId) -> bool {
+        self.world.run_while_not(secs(2), |world| world.outcome(ping).is_reply())
+    }
+
+    /// Replies to `count` pings, one a second.
+    pub fn replies(&mut self, from: NodeId, to: Ipv6Addr, count: usize) -> usize {
+        let pings: Vec<PingId> = (0..count)
+            .map(|_| {
+                let ping = self.world.ping(from, to);
+                self.world.run_for(secs(1));
+                ping
+            })
+            .collect();
+        self.world.run_for(secs(2));
+        pings.iter().filter(|ping| self.world.outcome(**ping).is_reply()).count()
+    }
+
+    /// Goes on until both hosts have their global addresses; tells whether
+    /// they got them.
+    pub fn settle(&mut self, longest: Duration) -> bool {
+        let (a, b) = (self.a, self.b);
+        self.world
+            .run_while_not(longest, |world| world.ipv6(a).contains(&global(A4)) && world.ipv6(b).contains(&global(B4)))
+    }
+
+    /// Router Solicitations that `node` has sent, since the journey was taken
+    /// last.
+    pub fn solicitations(&self, node: &str) -> Vec<Instant> {
+        let sent = self.world.journey().iter().filter(|hop| {
+            hop.node == node
+                && hop.action == isatap_std::lab::Action::Encapsulate
+                && hop.inner.as_ref().is_some_and(|inner| inner.packet == "RS")
+        });
+        sent.map(|hop| hop.time).collect()
+    }
+}
