@@ -57,7 +57,8 @@ fn rte_walks_of_the_white_paper() {
     let journey = site.world.take_journey();
     assert_eq!(outer(&journey, "A", "echo request"), [(A4, B4)], "1: directly");
     assert_eq!(outer(&journey, "B", "echo reply"), [(B4, A4)]);
-    assert!(journey.iter().all(|hop| hop.node != "router"), "ISA-83: not by the router");
+    // Its own Neighbor Discovery goes on meanwhile.
+    assert!(outer(&journey, "router", "echo").is_empty(), "ISA-83: not by the router");
 
     let ping = site.world.ping(site.a, c6());
     assert!(site.answered(ping));
@@ -139,6 +140,7 @@ fn isa_30_isa_52_solicitation_and_advertisement_are_those_of_the_vectors() {
 #[test]
 fn isa_33_every_loss_and_seed_ends_with_addresses_and_replies() {
     for loss in [1, 10, 30, 50] {
+        let mut replies = 0;
         for seed in 0..20 {
             let mut site = site("loss-matrix", seed);
             site.world.keep_journey(false);
@@ -153,11 +155,13 @@ fn isa_33_every_loss_and_seed_ends_with_addresses_and_replies() {
             // in the end.
             assert!(site.settle(DAY * 3), "loss {loss} %, seed {seed}: no address after three days");
             let (a, b, c) = (site.a, site.b, site.c);
-            let replies = site.replies(a, global(B4), 20) + site.replies(b, c6(), 20) + site.replies(c, global(A4), 20);
-            let through = (100 - loss) * (100 - loss) * 60 / 10_000;
-            let least = usize::try_from(through / 2).unwrap();
-            assert!(replies >= least, "loss {loss} %, seed {seed}: {replies} of 60 replies");
+            let more = site.replies(a, global(B4), 20) + site.replies(b, c6(), 20) + site.replies(c, global(A4), 20);
+            assert!(more > 0, "loss {loss} %, seed {seed}: no reply");
+            replies += more;
         }
+        // Both ways must succeed; 1,200 tries leave chance little room.
+        let through = usize::try_from((100 - loss) * (100 - loss) * 1_200 / 10_000).unwrap();
+        assert!(replies >= through * 9 / 10, "loss {loss} %: {replies} replies, about {through} expected");
     }
 }
 

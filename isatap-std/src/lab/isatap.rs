@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use isatap_core::capacity::{Capacity, Standard};
 use isatap_core::datapath::Switches;
-use isatap_core::drop_reason::Counters;
+use isatap_core::drop_reason::{Counters, Tally};
 use isatap_core::engine::{Entropy, Event, Machine, Verdict, Via};
 use isatap_core::error::TableFull;
 use isatap_core::interface::Interface;
@@ -450,11 +450,15 @@ fn describe(event: &Event) -> String {
 }
 
 /// I14: whatever came in has come to one end.
-fn check(counters: &Counters) -> Result<(), String> {
-    let ends = counters.tunnelled + counters.delivered + counters.native + counters.consumed + counters.total_dropped();
-    if counters.entered == ends {
+fn check<T: Tally>(counters: &Counters<T>) -> Result<(), String> {
+    let ends = [counters.tunnelled, counters.delivered, counters.native, counters.consumed]
+        .map(Tally::get)
+        .iter()
+        .sum::<u64>()
+        + counters.total_dropped();
+    if counters.entered.get() == ends {
         Ok(())
     } else {
-        Err(format!("{} packets came in and {ends} came to an end (I14): {counters:?}", counters.entered))
+        Err(format!("{:?} packets came in and {ends} came to an end (I14): {counters:?}", counters.entered))
     }
 }
