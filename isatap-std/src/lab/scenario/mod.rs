@@ -288,7 +288,8 @@ impl Run {
 
     /// Gives hosts their addresses whose time comes.
     fn start_hosts(&mut self, comes: impl Fn(Instant) -> bool) {
-        while let Some((start, id, addresses)) = self.starts.pop_front_if(|(start, _, _)| comes(*start)) {
+        while self.starts.front().is_some_and(|(start, _, _)| comes(*start)) {
+            let Some((start, id, addresses)) = self.starts.pop_front() else { return };
             self.world.run_until(start);
             let text: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             let node = self.world.name(id).to_string();
@@ -312,10 +313,10 @@ impl Run {
                 let address = isatap_core::isatap::addr::Dotted(deed.address);
                 self.judge(has == deed.expect, format!("{} {verb} the address {address}", deed.node));
             }
-            Deed::Unplug(name) => self.to_node(&name, |world, id| world.set_plugged(id, false)),
-            Deed::Plug(name) => self.to_node(&name, |world, id| world.set_plugged(id, true)),
-            Deed::Suspend(name) => self.to_node(&name, |world, id| world.set_suspended(id, true)),
-            Deed::Resume(name) => self.to_node(&name, |world, id| world.set_suspended(id, false)),
+            Deed::Unplug(name) => self.with_node(&name, |world, id| world.set_plugged(id, false)),
+            Deed::Plug(name) => self.with_node(&name, |world, id| world.set_plugged(id, true)),
+            Deed::Suspend(name) => self.with_node(&name, |world, id| world.set_suspended(id, true)),
+            Deed::Resume(name) => self.with_node(&name, |world, id| world.set_suspended(id, false)),
             Deed::Ipv4(deed) => {
                 let Some(id) = world.find(&deed.node) else { return };
                 let text: Vec<String> = deed.addresses.iter().map(ToString::to_string).collect();
@@ -329,7 +330,7 @@ impl Run {
 
     /// Does something to a node. That there is one was checked when the file
     /// was read.
-    fn to_node(&mut self, name: &str, act: impl FnOnce(&mut World, NodeId)) {
+    fn with_node(&mut self, name: &str, act: impl FnOnce(&mut World, NodeId)) {
         if let Some(id) = self.world.find(name) {
             act(&mut self.world, id);
         }
