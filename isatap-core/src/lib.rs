@@ -50,7 +50,7 @@
 //! | [`packet`], [`capacity`], [`timer`], [`wire`], [`prefix`] | packets in a caller's buffer; table sizes; deadlines; wire formats; prefixes |
 //! | [`engine`], [`route`], [`proto41`], [`nd`] | the contract of a machine; routes; encapsulation; Neighbor Discovery |
 //! | [`link`], [`interface`] | the two questions of a tunnel; a link with its control machine |
-//! | [`configured`], [`isatap`] | the mechanisms |
+//! | [`configured`], [`isatap`], [`sixtofour`], [`sixrd`] | the mechanisms |
 //! | [`datapath`], [`node`] | what happens to a packet; the owner of it all |
 //!
 //! # What it does not do
@@ -87,6 +87,8 @@ pub mod link;
 
 pub mod configured;
 pub mod isatap;
+pub mod sixrd;
+pub mod sixtofour;
 
 pub mod datapath;
 pub mod node;
