@@ -258,3 +258,51 @@ impl<C: Capacity> Link<C> {
 fn is_zero_identifier(address: &Ipv6Addr) -> bool {
     Ipv6Prefix::subnet_of(address).address() == *address
 }
+
+/// An interface's answers as a link are those of its data.
+macro_rules! link_of_its_data {
+    ($interface:ident) => {
+        impl<C: Capacity> $crate::link::Link for $interface<C> {
+            fn kind(&self) -> $crate::link::LinkKind {
+                self.link.kind()
+            }
+
+            fn resolve(
+                &self,
+                inner_source: &core::net::Ipv6Addr,
+                next_hop: &core::net::Ipv6Addr,
+            ) -> Result<$crate::link::Resolution, $crate::drop_reason::DropReason> {
+                self.link.resolve(inner_source, next_hop)
+            }
+
+            fn admit(&self, flow: &$crate::proto41::Flow) -> Result<$crate::link::Admitted, $crate::link::Denied> {
+                self.link.admit(flow)
+            }
+
+            fn is_on_link(&self, address: &core::net::Ipv6Addr) -> bool {
+                self.link.is_on_link(address)
+            }
+
+            fn is_local(&self, address: &core::net::Ipv6Addr) -> bool {
+                self.link.is_local(address)
+            }
+
+            fn owns_ipv4(&self, address: core::net::Ipv4Addr) -> bool {
+                self.link.owns_ipv4(address)
+            }
+
+            fn source_for(&self, destination: &core::net::Ipv6Addr) -> Option<core::net::Ipv6Addr> {
+                self.link.source_for(destination)
+            }
+
+            fn policy(&self) -> &$crate::link::OuterPolicy {
+                self.link.policy()
+            }
+
+            fn path_mtu(&self, destination: core::net::Ipv4Addr) -> u16 {
+                self.link.path_mtu(destination)
+            }
+        }
+    };
+}
+pub(crate) use link_of_its_data;

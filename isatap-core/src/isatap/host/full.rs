@@ -1,0 +1,55 @@
+//! Tables that had no room.
+
+use crate::error::{Table, TableFull};
+
+/// Which tables were found full, and which were told so.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FullTables {
+    now: u16,
+    told: u16,
+}
+
+/// The tables of a host that can be full, by bit.
+const TABLES: [Table; 6] = [
+    Table::PotentialRouters,
+    Table::Prefixes,
+    Table::Routes,
+    Table::Addresses,
+    Table::DnsServers,
+    Table::SearchDomains,
+];
+
+impl FullTables {
+    pub(super) const NONE: FullTables = FullTables { now: 0, told: 0 };
+
+    fn bit(table: Table) -> u16 {
+        let at = TABLES.iter().position(|&other| other == table).and_then(|at| u32::try_from(at).ok());
+        at.and_then(|at| 1_u16.checked_shl(at)).unwrap_or(0)
+    }
+
+    pub(super) fn note<T>(&mut self, result: Result<T, TableFull>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(full) => {
+                self.now |= Self::bit(full.table);
+                None
+            }
+        }
+    }
+
+    pub(super) fn found_room(&mut self, table: Table) {
+        let bit = Self::bit(table);
+        self.now &= !bit;
+        self.told &= !bit;
+    }
+
+    pub(super) fn next(&mut self) -> Option<Table> {
+        let table = TABLES.into_iter().find(|&table| self.now & !self.told & Self::bit(table) != 0)?;
+        self.told |= Self::bit(table);
+        Some(table)
+    }
+
+    pub(super) fn has_next(&self) -> bool {
+        self.now & !self.told != 0
+    }
+}

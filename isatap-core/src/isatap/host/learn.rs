@@ -1,0 +1,197 @@
+//! What a Router Advertisement and a Redirect change.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use super::{HostConfig, HostInterface, router_number};
+use crate::capacity::Capacity;
+use crate::drop_reason::DropReason;
+use crate::error::Table;
+use crate::interface::{Context, Received};
+use crate::isatap::addr;
+use crate::isatap::prl::Timer;
+use crate::link::Link as _;
+use crate::nd::message::RouterAdvertisement;
+use crate::nd::{NdOption, validate};
+use crate::prefix::Ipv6Prefix;
+use crate::route::{Origin, Preference, Route};
+use crate::time::{Expiry, Lifetime};
+
+impl<C: Capacity> HostInterface<C> {
+    /// A Router Advertisement from the router in row `slot`.
+    pub(super) fn learn(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        slot: usize,
+        source: Ipv6Addr,
+        ra: &RouterAdvertisement<'_>,
+    ) {
+        let Some(default) = self.link.prl.row_mut(slot).map(|row| row.default) else { return };
+        let (now, number) = (cx.now, router_number(slot));
+        let mut lifetimes = Lifetimes { shortest: None, longest: Lifetime::ZERO };
+        if default {
+            // NDP-30, NDP-31: the last advertisement wins, zero says nothing.
+            self.parameters.learn(now, ra);
+            let lifetime = Lifetime::from_duration(ra.router_lifetime());
+            lifetimes.useful(lifetime);
+            // NDP-36 [RFC 4191 §3.1]: the header first, then each option.
+            self.set_route(cx, Ipv6Prefix::DEFAULT, source, ra.preference(), lifetime);
+        }
+        for option in ra.options().flatten() {
+            match option {
+                NdOption::PrefixInformation(information) => {
+                    lifetimes.useful(information.valid_lifetime);
+                    lifetimes.note(information.preferred_lifetime);
+                    let learned = self.link.prefixes.learn(now, &information, number);
+                    if self.full.note(learned).is_some() {
+                        self.full.found_room(Table::Prefixes);
+                    }
+                }
+                NdOption::RouteInformation(information) => {
+                    let scope = information.prefix.address();
+                    if scope.is_multicast() || scope.is_unicast_link_local() {
+                        continue;
+                    }
+                    if information.prefix.is_default() && !default {
+                        continue;
+                    }
+                    lifetimes.useful(information.lifetime);
+                    self.set_route(cx, information.prefix, source, information.preference, information.lifetime);
+                }
+                NdOption::Mtu(mtu) if default => {
+                    // NDP-14, TUN-36 [RFC 4861 §6.3.4]: what fits the link.
+                    self.parameters.learn_mtu(mtu, self.link.policy.mtu.interface_mtu());
+                    self.link.policy.link_mtu = self.parameters.mtu().unwrap_or(self.link.policy.link_mtu);
+                }
+                NdOption::RecursiveDnsServers(servers) => {
+                    lifetimes.note(servers.lifetime());
+                    let learned = self.servers.learn_option(now, &servers, number);
+                    self.full.note(learned);
+                }
+                NdOption::DnsSearchList(domains) => {
+                    lifetimes.note(domains.lifetime());
+                    let learned = self.domains.learn_option(now, &domains, number);
+                    self.full.note(learned);
+                }
+                _ => {}
+            }
+        }
+        self.sync_routes(cx);
+        self.sync_addresses(now);
+        for form in [addr::link_local, addr::other_link_local] {
+            if let Some(row) = self.link.prl.row_mut(slot) {
+                cx.routes.set_unreachable(cx.id, &form(row.address), false);
+            }
+        }
+        if let Some(row) = self.link.prl.row_mut(slot) {
+            row.other_form = source != addr::link_local(row.address);
+            row.solicitation.answered();
+            row.solicitation_wanted = false;
+            row.alive_until = Expiry::after(now, lifetimes.longest);
+            row.useless = if lifetimes.longest.is_zero() { row.useless.saturating_add(1).min(16) } else { 0 };
+            let (interval, too_short) = timer(&self.config, &lifetimes, row.useless);
+            row.timer = Timer::Draw { from: now, interval };
+            row.warn_lifetime = too_short;
+            // NDP-66 [RFC 4861 §6.3.4]
+            self.neighbors.heard_router(row.address);
+            if self.config.probe_neighbors && !row.answered {
+                // ISA-48 [RFC 5214 §8.4]: confirmed once, when its addresses
+                // are new.
+                let _ = self.neighbors.probe(now, row.address);
+            }
+            row.answered = true;
+        }
+    }
+
+    fn set_route(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        prefix: Ipv6Prefix,
+        next_hop: Ipv6Addr,
+        preference: Preference,
+        lifetime: Lifetime,
+    ) {
+        let route = Route {
+            preference,
+            expires: Expiry::after(cx.now, lifetime),
+            ..Route::via(prefix, cx.id, next_hop, Origin::Advertised)
+        };
+        if lifetime.is_zero() {
+            // ISA-47, NDP-36: zero withdraws this route and nothing else.
+            cx.routes.remove(&route.key());
+        } else if self.full.note(cx.routes.insert(route)).is_some() {
+            self.full.found_room(Table::Routes);
+        }
+    }
+
+    pub(super) fn redirect(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        received: &validate::Received<'_>,
+        target: Ipv6Addr,
+        destination: Ipv6Addr,
+        outer_source: Ipv4Addr,
+    ) -> Received {
+        // ISA-46 [RFC 4861 §8.1]: from the first hop that is in use, whose
+        // entry may be a default router (ISA-45), to a neighbour of ours.
+        let first_hop =
+            cx.routes.lookup_on(Some(cx.id), &destination).map(|found| found.route.next_hop_for(&destination));
+        let allowed =
+            self.link.prl.slot(outer_source).and_then(|slot| self.link.prl.row_mut(slot)).is_some_and(|r| r.default);
+        let reachable = addr::embedded_ipv4(&target).is_some() && self.link.is_on_link(&target);
+        if first_hop != Some(received.source) || !allowed || !reachable || destination.is_multicast() {
+            return Received::Drop(DropReason::RedirectRefused);
+        }
+        let Some(prefix) = Ipv6Prefix::new(destination, 128) else { return Received::Consumed };
+        let expires = Expiry::after(cx.now, REDIRECT_LIFETIME);
+        let on_link = Route::on_link(prefix, cx.id, Origin::Advertised);
+        let next_hop = if target == destination { None } else { Some(target) };
+        self.full.note(cx.routes.insert(Route { next_hop, expires, ..on_link }));
+        Received::Consumed
+    }
+}
+
+/// A redirected destination is looked up again after this long; the RFC
+/// gives such entries no lifetime, a small table must.
+const REDIRECT_LIFETIME: Lifetime = Lifetime::from_secs(600);
+
+/// The lifetimes in one advertisement.
+struct Lifetimes {
+    shortest: Option<Duration>,
+    longest: Lifetime,
+}
+
+impl Lifetimes {
+    /// A lifetime that must not run out before the router is asked again.
+    fn note(&mut self, lifetime: Lifetime) {
+        if let Some(duration) = lifetime.duration().filter(|duration| !duration.is_zero()) {
+            self.shortest = Some(self.shortest.map_or(duration, |shortest| shortest.min(duration)));
+        }
+    }
+
+    /// The same, of something that makes the advertisement useful.
+    fn useful(&mut self, lifetime: Lifetime) {
+        self.note(lifetime);
+        self.longest = self.longest.max(lifetime);
+    }
+}
+
+/// TIMER(i) before jitter, and whether a lifetime will run out before it.
+///
+/// `ISA-35 [RFC 5214 §8.3.4; RFC 7559 §2.1]`: 80 % of the shortest finite
+/// lifetime, never less than MinRouterSolicitInterval; without any, the
+/// refresh interval; after an advertisement that says nothing, ever longer.
+fn timer(config: &HostConfig, lifetimes: &Lifetimes, useless: u8) -> (Duration, bool) {
+    let least = config.solicitation.min_round_interval;
+    if useless > 0 {
+        let factor = 1_u32.checked_shl(u32::from(useless).saturating_sub(1)).unwrap_or(u32::MAX);
+        return (least.saturating_mul(factor).min(config.refresh_interval.max(least)), false);
+    }
+    match lifetimes.shortest {
+        None => (config.refresh_interval.max(least), false),
+        Some(shortest) => {
+            let early = shortest.saturating_mul(4).checked_div(5).unwrap_or(shortest);
+            (early.max(least), early < least && shortest <= least)
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The control machine: messages, time, packets and events.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use super::HostInterface;
+use crate::capacity::Capacity;
+use crate::drop_reason::DropReason;
+use crate::engine::{Change, Entropy, Event, Transmit};
+use crate::error::EmitError;
+use crate::interface::{Context, Interface, Received, answer_solicitation, neighbor_discovery, write_advertisement};
+use crate::isatap::link::Link;
+use crate::isatap::prl::PotentialRouter;
+use crate::isatap::{addr, ingress};
+use crate::link::Admitted;
+use crate::nd::message::{self, NeighborFlags, NeighborSolicitationRepr, RouterSolicitationRepr};
+use crate::nd::neighbor::Advertised;
+use crate::nd::{Message, validate};
+use crate::packet::PacketMut;
+use crate::proto41::Flow;
+use crate::proto41::icmp::TunnelError;
+use crate::route::Origin;
+use crate::time::{Expiry, Instant};
+
+impl<C: Capacity> Interface<C> for HostInterface<C> {
+    type Snapshot = Link<C>;
+
+    fn snapshot(&self) -> Link<C> {
+        self.link.clone()
+    }
+
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        from: Admitted,
+        flow: &Flow,
+        packet: &mut PacketMut<'_>,
+    ) -> Received {
+        let Some(received) = neighbor_discovery(packet.as_slice()) else { return Received::NotControl };
+        let message = match validate::message(&received) {
+            Ok(message) => message,
+            Err(reason) => return Received::Drop(reason),
+        };
+        match message {
+            // ISA-49, NDP-25 [RFC 4861 §6.2.6]
+            Message::RouterSolicitation(_) => Received::Drop(DropReason::NotARouter),
+            Message::RouterAdvertisement(ra) => {
+                if let Err(reason) = ingress::advertisement(&received.source, flow.outer_source, from) {
+                    return Received::Drop(reason);
+                }
+                let Some(slot) = self.link.prl.slot(flow.outer_source) else {
+                    return Received::Drop(DropReason::RaNotFromRouter);
+                };
+                self.learn(cx, slot, received.source, &ra);
+                Received::Consumed
+            }
+            Message::NeighborSolicitation(_) => match answer_solicitation(&self.link, cx.forwarding, &received) {
+                Ok(answer) => write_advertisement(packet, answer),
+                Err(reason) => Received::Drop(reason),
+            },
+            Message::NeighborAdvertisement(na) => {
+                // The neighbour is who sent the packet: its target must be it.
+                if addr::embedded_ipv4(&na.target()) != Some(flow.outer_source) {
+                    return Received::Drop(DropReason::NdUnknownTarget);
+                }
+                let solicited = na.flags().contains(NeighborFlags::SOLICITED);
+                let is_router = na.flags().contains(NeighborFlags::ROUTER);
+                if self.neighbors.advertised(cx.now, flow.outer_source, solicited, is_router) == Advertised::Unknown {
+                    return Received::Drop(DropReason::NdUnknownTarget);
+                }
+                for form in [addr::link_local(flow.outer_source), addr::other_link_local(flow.outer_source)] {
+                    if solicited {
+                        cx.routes.set_unreachable(cx.id, &form, false);
+                    }
+                    // NDP-53 [RFC 4861 §7.2.5]: a router no more.
+                    if !is_router {
+                        cx.routes.remove_if(|route| {
+                            route.link == cx.id
+                                && route.origin == Origin::Advertised
+                                && route.prefix.is_default()
+                                && route.next_hop == Some(form)
+                        });
+                    }
+                }
+                Received::Consumed
+            }
+            Message::Redirect(redirect) => {
+                self.redirect(cx, &received, redirect.target(), redirect.destination(), flow.outer_source)
+            }
+        }
+    }
+
+    fn note_sent(&mut self, now: Instant, destination: Ipv4Addr) {
+        if self.config.probe_neighbors {
+            // A full table watches no more neighbours; nothing else changes.
+            let _ = self.neighbors.note_sent(now, destination);
+        }
+    }
+
+    fn note_avoided(&mut self, now: Instant, next_hop: &Ipv6Addr) {
+        let slot = addr::embedded_ipv4(next_hop).and_then(|ipv4| self.link.prl.slot(ipv4));
+        if let Some(row) = slot.and_then(|slot| self.link.prl.row_mut(slot))
+            && row.avoided_until <= now
+        {
+            // NDP-37 [RFC 4191 §3.5]: there is traffic for it now; once a minute.
+            row.avoided_until = now.saturating_add(AVOIDED_PROBE_INTERVAL);
+            let _ = self.neighbors.probe(now, row.address);
+        }
+    }
+
+    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
+        // TUN-44 [RFC 5214 §7.2]: a hint may only cast doubt (NDP-68).
+        if error.too_big().is_none() {
+            self.neighbors.doubt(now, error.destination);
+        }
+        self.link.path_error(now, error)
+    }
+
+    fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
+        let now = cx.now;
+        if self.names.refresh.is_due(now) {
+            self.names.refresh = Expiry::NEVER;
+            self.names.wanted |= self.config.resolve;
+        }
+        self.link.paths.handle_timeout(now);
+        self.servers.expire(now);
+        self.domains.expire(now);
+        self.parameters.handle_timeout(now, entropy);
+        if self.link.prefixes.deadline().is_due(now) {
+            self.link.prefixes.expire(now);
+            self.sync_routes(cx);
+            self.sync_addresses(now);
+        }
+        self.neighbors.set_times(self.parameters.reachable_time(), self.parameters.retrans_timer());
+        self.neighbors.handle_timeout(now);
+        while let Some(unreachable) = self.neighbors.next_failed() {
+            for form in [addr::link_local(unreachable), addr::other_link_local(unreachable)] {
+                // NDP-37 [RFC 4191 §3.2]: skipped while another is reachable.
+                cx.routes.set_unreachable(cx.id, &form, true);
+            }
+            if let Some(slot) = self.link.prl.slot(unreachable) {
+                self.start_round(now, slot, false);
+            }
+        }
+        for slot in 0..self.slots() {
+            self.row_timeout(now, slot, entropy);
+        }
+    }
+
+    fn poll_transmit(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        out: &mut PacketMut<'_>,
+    ) -> Result<Option<Transmit>, EmitError> {
+        let wanted = self.link.prl.rows().find(|row| row.solicitation_wanted).copied();
+        if let Some(row) = wanted {
+            if let Some(locator) = self.link.locator_for(row.address) {
+                // ISA-31: from the link-local address of the locator that the
+                // outer header names; hop limit 255; no link-layer address.
+                let (source, destination) = (addr::link_local(locator), self.solicitation_destination(&row));
+                message::write_packet(out, &source, &destination, |w| RouterSolicitationRepr.emit(w))?;
+                let sent = cx.send(&self.link, locator, row.address, out);
+                self.solicited(row.address);
+                return Ok(sent);
+            }
+            self.solicited(row.address);
+        }
+        let Some(neighbor) = self.neighbors.next_probe(cx.now) else { return Ok(None) };
+        let Some(locator) = self.link.locator_for(neighbor) else {
+            self.neighbors.probe_sent(cx.now, neighbor);
+            return Ok(None);
+        };
+        let other_form = self.link.prl.iter().any(|row| row.address == neighbor && row.other_form);
+        let target = if other_form { addr::other_link_local(neighbor) } else { addr::link_local(neighbor) };
+        // NDP-51: to the target itself.
+        let source = addr::link_local(locator);
+        message::write_packet(out, &source, &target, |w| NeighborSolicitationRepr { target }.emit(w))?;
+        let sent = cx.send(&self.link, locator, neighbor, out);
+        self.neighbors.probe_sent(cx.now, neighbor);
+        Ok(sent)
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
+        let link = cx.id;
+        if self.names.wanted && !self.names.asked {
+            self.names.wanted = false;
+            self.names.asked = true;
+            return Some(Event::ResolveRouters { link });
+        }
+        if let Some((change, address)) = self.addresses.poll() {
+            return Some(Event::Address { link, change, address });
+        }
+        for (_, row) in self.link.prl.rows_mut() {
+            if row.told != row.answered {
+                row.told = row.answered;
+                let change = if row.told { Change::Added } else { Change::Removed };
+                return Some(Event::Router { link, change, address: row.address });
+            }
+            if row.warn_lifetime {
+                row.warn_lifetime = false;
+                return Some(Event::LifetimeTooShort { link, address: row.address });
+            }
+        }
+        if self.told_mtu != self.link.policy.link_mtu {
+            self.told_mtu = self.link.policy.link_mtu;
+            return Some(Event::Mtu { link, mtu: self.told_mtu });
+        }
+        if self.servers.poll_changed() {
+            return Some(Event::DnsServers { link });
+        }
+        if self.domains.poll_changed() {
+            return Some(Event::SearchDomains { link });
+        }
+        self.full.next().map(|table| Event::TableFull { link, table })
+    }
+
+    fn deadline(&self) -> Expiry {
+        let rows = self.link.prl.rows().map(PotentialRouter::deadline);
+        [
+            self.names.refresh,
+            self.link.paths.next_deadline(),
+            self.link.prefixes.deadline(),
+            self.servers.deadline(),
+            self.domains.deadline(),
+            self.parameters.deadline(),
+            self.neighbors.deadline(),
+        ]
+        .into_iter()
+        .chain(rows)
+        .min()
+        .unwrap_or(Expiry::NEVER)
+    }
+
+    fn has_packet(&self, now: Instant) -> bool {
+        self.neighbors.next_probe(now).is_some() || self.link.prl.rows().any(|row| row.solicitation_wanted)
+    }
+
+    fn has_event(&self) -> bool {
+        (self.names.wanted && !self.names.asked)
+            || self.addresses.has_changes()
+            || self.told_mtu != self.link.policy.link_mtu
+            || self.servers.has_changes()
+            || self.domains.has_changes()
+            || self.full.has_next()
+            || self.link.prl.rows().any(|row| row.told != row.answered || row.warn_lifetime)
+    }
+}
+
+/// At most one probe a minute of a router that is avoided. [RFC 4191 §3.5]
+const AVOIDED_PROBE_INTERVAL: Duration = Duration::from_secs(60);

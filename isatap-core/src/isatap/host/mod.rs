@@ -1,0 +1,257 @@
+//! The host: solicits potential routers for ever, and turns what they
+//! advertise into addresses, routes and an MTU.
+//!
+//! ```text
+//! Down ──locator──▶ Resolving ──addresses──▶ per router: Soliciting(n)
+//! Soliciting(n) ──▶ RS; the next after 4, 8, 16 … 3600 s with jitter (ISA-34)
+//! Soliciting ──valid RA──▶ Up(i), TIMER(i) at 80 % of the shortest lifetime
+//! Up(i) ──TIMER(i)──▶ Soliciting(i), routes kept
+//! Up(i) ──lifetimes over──▶ routes and addresses removed
+//! any ──last locator gone──▶ Down; any ──name's TTL over──▶ resolve again
+//! ```
+//!
+//! A host that asks once loses its prefix: routers on ISATAP advertise only
+//! when asked (`ISA-36`).
+
+mod config;
+mod full;
+mod learn;
+mod machine;
+mod names;
+mod solicit;
+
+use core::net::Ipv4Addr;
+
+use crate::capacity::{Capacity, Rows};
+use crate::engine::LearnedAddress;
+use crate::error::{Table, TableFull};
+use crate::interface::{AddressRow, Addresses, Context};
+use crate::isatap::addr;
+use crate::isatap::link::{Link, link_of_its_data};
+use crate::isatap::prl::{EntryOrigin, Timer};
+use crate::link::Locator;
+use crate::nd::learned::{DnsServer, LinkParameters, SearchDomain, TimedRow, TimedSet};
+use crate::nd::neighbor::{Neighbor, Neighbors};
+use crate::prefix::Ipv6Prefix;
+use crate::time::{Expiry, Instant};
+
+pub use config::{HostConfig, LinkLocal, SolicitDestination};
+use full::FullTables;
+use names::Names;
+pub use names::{Answer, ResolveFailure};
+
+/// The interface of an ISATAP host.
+#[derive(Clone)]
+pub struct HostInterface<C: Capacity> {
+    config: HostConfig,
+    link: Link<C>,
+    names: Names,
+    parameters: LinkParameters,
+    servers: TimedSet<DnsServer, Rows<C::DnsServers, TimedRow<DnsServer>>>,
+    domains: TimedSet<SearchDomain, Rows<C::SearchDomains, TimedRow<SearchDomain>>>,
+    neighbors: Neighbors<Ipv4Addr, Rows<C::Neighbors, Neighbor<Ipv4Addr>>>,
+    addresses: Addresses<Rows<C::Addresses, AddressRow>>,
+    full: FullTables,
+    told_mtu: u16,
+}
+
+impl<C: Capacity> HostInterface<C> {
+    /// A host without locators.
+    #[must_use]
+    pub const fn new(config: HostConfig) -> Self {
+        HostInterface {
+            config,
+            link: Link::new(config.policy, false),
+            names: Names { wanted: false, asked: false, refresh: Expiry::NEVER, failures: 0, before_each_round: false },
+            parameters: LinkParameters::DEFAULT,
+            servers: TimedSet::EMPTY,
+            domains: TimedSet::EMPTY,
+            neighbors: Neighbors::EMPTY,
+            addresses: Addresses::EMPTY,
+            full: FullTables::NONE,
+            told_mtu: 0,
+        }
+    }
+
+    /// The link's data.
+    #[must_use]
+    pub fn link(&self) -> &Link<C> {
+        &self.link
+    }
+
+    /// The link's data, for its settings.
+    pub fn link_mut(&mut self) -> &mut Link<C> {
+        &mut self.link
+    }
+
+    /// This host's addresses as they should be.
+    pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
+        self.addresses.iter()
+    }
+
+    /// The DNS servers learned. `NDP-13`
+    pub fn dns_servers(&self) -> impl Iterator<Item = &TimedRow<DnsServer>> {
+        self.servers.iter()
+    }
+
+    /// The search domains learned.
+    pub fn search_domains(&self) -> impl Iterator<Item = &TimedRow<SearchDomain>> {
+        self.domains.iter()
+    }
+
+    /// The link parameters learned.
+    #[must_use]
+    pub fn parameters(&self) -> &LinkParameters {
+        &self.parameters
+    }
+
+    /// The neighbours under unreachability detection, by IPv4 address.
+    #[must_use]
+    pub fn neighbors(&self) -> &Neighbors<Ipv4Addr, Rows<C::Neighbors, Neighbor<Ipv4Addr>>> {
+        &self.neighbors
+    }
+
+    /// Replaces the locators: the IPv4 addresses of this site's interface, at
+    /// any time. `ISA-11`, `ISA-14`
+    ///
+    /// Addresses made of a locator that is gone go with it; a new one brings
+    /// its own, and the names are resolved and the routers asked again.
+    ///
+    /// # Errors
+    /// More locators than the table holds: as many as fit are used.
+    /// Addresses that cannot be locators are left out.
+    pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
+        let before = self.link.locators.clone();
+        let result = self.link.replace_locators(locators);
+        let same = before.len() == self.link.locators.len() && before.iter().eq(self.link.locators.iter());
+        if same {
+            return result;
+        }
+        self.sync_addresses(cx.now);
+        if self.link.locators.is_empty() {
+            for (_, row) in self.link.prl.rows_mut() {
+                row.solicitation.answered();
+                row.solicitation_wanted = false;
+                row.round_pending = false;
+                row.timer = Timer::Off;
+            }
+            return result;
+        }
+        let brings_new = self.link.locators.iter().any(|new| !before.iter().any(|old| old.address == new.address));
+        if brings_new {
+            self.names.wanted |= self.config.resolve;
+            self.names.failures = 0;
+            for slot in 0..self.slots() {
+                self.start_round(cx.now, slot, true);
+            }
+        }
+        result
+    }
+
+    /// Lists a potential router by address. `ISA-20`
+    ///
+    /// # Errors
+    /// The router list is full.
+    pub fn add_router(&mut self, cx: &mut Context<'_, C>, address: Ipv4Addr) -> Result<(), TableFull> {
+        self.list(cx.now, address, EntryOrigin::Static)
+    }
+
+    /// Takes a potential router off the list, with all that was learned from
+    /// it alone.
+    pub fn remove_router(&mut self, cx: &mut Context<'_, C>, address: Ipv4Addr) {
+        if let Some(slot) = self.link.prl.slot(address) {
+            self.retire(cx, slot);
+            self.sync_addresses(cx.now);
+        }
+    }
+
+    /// `ISA-45`: whether a listed router may be a default router and set link
+    /// parameters. Holds while it is listed.
+    pub fn set_default_router(&mut self, address: Ipv4Addr, allowed: bool) {
+        if let Some(row) = self.link.prl.slot(address).and_then(|slot| self.link.prl.row_mut(slot)) {
+            row.default = allowed;
+        }
+    }
+
+    fn slots(&self) -> usize {
+        self.link.prl.capacity()
+    }
+
+    fn list(&mut self, now: Instant, address: Ipv4Addr, origin: EntryOrigin) -> Result<(), TableFull> {
+        let added = self.link.prl.add(address, origin);
+        self.full.note(added);
+        let (slot, new) = added?;
+        self.full.found_room(Table::PotentialRouters);
+        if new {
+            // ISA-32: a new entry starts a round.
+            self.start_round(now, slot, true);
+            self.sync_addresses(now);
+        }
+        Ok(())
+    }
+
+    /// Takes the entry off the list. `ISA-23`
+    fn retire(&mut self, cx: &mut Context<'_, C>, slot: usize) {
+        let Some(row) = self.link.prl.row_mut(slot) else { return };
+        row.retire();
+        let address = row.address;
+        let number = router_number(slot);
+        self.link.prefixes.forget_router(number);
+        self.servers.forget_router(number);
+        self.domains.forget_router(number);
+        for form in [addr::link_local(address), addr::other_link_local(address)] {
+            cx.routes.remove_next_hop(cx.id, &form);
+        }
+        self.neighbors.forget(address);
+        self.sync_routes(cx);
+    }
+
+    /// The addresses that should be: one link-local a locator, and one for
+    /// each autonomous prefix and locator. `ISA-12 [RFC 4862 §5.3]`
+    fn sync_addresses(&mut self, now: Instant) {
+        let link_locals = self.config.link_local == LinkLocal::Always || self.link.prl.iter().next().is_some();
+        let link_local =
+            LinkPrefix { prefix: Ipv6Prefix::LINK_LOCAL, preferred_until: Expiry::NEVER, valid_until: Expiry::NEVER };
+        let learned = self.link.prefixes.iter().filter_map(|row| {
+            let valid_until = row.valid_until().filter(|valid| !valid.is_due(now))?;
+            let preferred_until = row.preferred_until().unwrap_or(Expiry::at(now));
+            Some(LinkPrefix { prefix: row.prefix(), preferred_until, valid_until })
+        });
+        let prefixes = link_locals.then_some(link_local).into_iter().chain(learned);
+        let locators = self.link.locators.as_slice();
+        let wanted = prefixes.flat_map(|prefix| {
+            locators.iter().filter_map(move |locator| {
+                Some(LearnedAddress {
+                    address: addr::address(&prefix.prefix, locator.address)?,
+                    prefix_length: 64,
+                    preferred_until: prefix.preferred_until,
+                    valid_until: prefix.valid_until,
+                })
+            })
+        });
+        let replaced = self.addresses.replace(wanted);
+        if self.full.note(replaced).is_some() {
+            self.full.found_room(Table::Addresses);
+        }
+    }
+
+    /// The on-link routes that should be: one for each on-link prefix.
+    fn sync_routes(&mut self, cx: &mut Context<'_, C>) {
+        let synced = self.link.sync_routes(cx);
+        self.full.note(synced);
+    }
+}
+
+/// A prefix that addresses are made of.
+struct LinkPrefix {
+    prefix: Ipv6Prefix,
+    preferred_until: Expiry,
+    valid_until: Expiry,
+}
+
+/// The number of a row of the router list, as learned state names it.
+fn router_number(slot: usize) -> u8 {
+    u8::try_from(slot).unwrap_or(u8::MAX)
+}
+
+link_of_its_data!(HostInterface);

@@ -1,0 +1,93 @@
+//! When potential routers are asked, and under which address.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::{HostConfig, HostInterface, SolicitDestination};
+use crate::capacity::Capacity;
+use crate::engine::{Entropy, uniform};
+use crate::isatap::prl::{EntryOrigin, PotentialRouter, Timer};
+use crate::isatap::{addr, ingress};
+use crate::time::Instant;
+
+impl<C: Capacity> HostInterface<C> {
+    /// Starts a round of solicitations to one router, or sees to it that one
+    /// starts when it may. `ISA-33`, `ISA-37`
+    pub(super) fn start_round(&mut self, now: Instant, slot: usize, with_delay: bool) {
+        if self.link.locators.is_empty() {
+            return;
+        }
+        let Some(row) = self.link.prl.row_mut(slot) else { return };
+        if !row.listed {
+            return;
+        }
+        row.timer = Timer::Off;
+        if self.names.before_each_round && row.origin == EntryOrigin::Resolved && !row.round_pending {
+            row.round_pending = true;
+            self.names.wanted = true;
+            return;
+        }
+        Self::begin(&self.config, row, now, with_delay);
+    }
+
+    /// Begins the rounds that waited for the names.
+    pub(super) fn start_pending(&mut self, now: Instant) {
+        for (_, row) in self.link.prl.rows_mut() {
+            if row.listed && row.round_pending {
+                Self::begin(&self.config, row, now, false);
+            }
+        }
+    }
+
+    fn begin(config: &HostConfig, row: &mut PotentialRouter, now: Instant, with_delay: bool) {
+        row.round_pending = false;
+        row.solicitation.start(now, with_delay, &config.solicitation);
+    }
+
+    /// What is due in one row of the router list.
+    pub(super) fn row_timeout(&mut self, now: Instant, slot: usize, entropy: &mut dyn Entropy) {
+        let Some(row) = self.link.prl.row_mut(slot) else { return };
+        if row.answered && row.alive_until.is_due(now) {
+            row.answered = false;
+        }
+        if let Timer::Draw { from, interval } = row.timer {
+            // ISA-35: ±10 %. A round that would start before
+            // MinRouterSolicitInterval is over waits for it.
+            let spread = interval.checked_div(10).unwrap_or(interval);
+            let drawn = uniform(entropy, interval.saturating_sub(spread), interval.saturating_add(spread));
+            row.timer = Timer::At(from.saturating_add(drawn));
+        }
+        if matches!(row.timer, Timer::At(due) if due <= now) {
+            row.timer = Timer::Off;
+            // ISA-33: no delay when it is the timer that asks.
+            self.start_round(now, slot, false);
+        }
+        let config = self.config.solicitation;
+        let Some(row) = self.link.prl.row_mut(slot) else { return };
+        if row.solicitation.handle_timeout(now, &config, entropy) {
+            row.solicitation_wanted = true;
+        }
+    }
+
+    /// The inner destination of the next solicitation to a router. `ISA-27`
+    pub(super) fn solicitation_destination(&self, row: &PotentialRouter) -> Ipv6Addr {
+        let (own, other) = if row.other_form {
+            (addr::other_link_local(row.address), addr::link_local(row.address))
+        } else {
+            (addr::link_local(row.address), addr::other_link_local(row.address))
+        };
+        let order = match self.config.solicit {
+            SolicitDestination::Unicast => [own, other, ingress::ALL_ROUTERS],
+            SolicitDestination::AllRouters => [ingress::ALL_ROUTERS, own, other],
+        };
+        let turn = if self.config.try_other_forms { row.attempts().saturating_sub(1).checked_rem(3) } else { None };
+        let turn = usize::from(turn.unwrap_or(0));
+        order.get(turn).copied().unwrap_or(own)
+    }
+
+    /// The solicitation to `address` has been written.
+    pub(super) fn solicited(&mut self, address: Ipv4Addr) {
+        for (_, row) in self.link.prl.rows_mut().filter(|(_, row)| row.address == address) {
+            row.solicitation_wanted = false;
+        }
+    }
+}

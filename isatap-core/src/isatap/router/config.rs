@@ -1,0 +1,90 @@
+//! What a router advertises.
+
+use crate::capacity::Row;
+use crate::link::OuterPolicy;
+use crate::nd::message::RouterFlags;
+use crate::prefix::Ipv6Prefix;
+use crate::route::Preference;
+use crate::time::Lifetime;
+
+/// What a router advertises, prefixes and routes apart. `ISA-55`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RouterConfig {
+    /// How outer headers are made.
+    pub policy: OuterPolicy,
+    /// Whether solicitations are answered at all. `RTE-7`
+    pub advertise: bool,
+    /// Whether the router offers itself as a default router although no
+    /// `::/0` is published. Never while forwarding is off (`NDP-67`).
+    pub advertise_default_route: bool,
+    /// The hop limit that hosts should use; 0: no opinion.
+    pub cur_hop_limit: u8,
+    /// M, O and other flags.
+    pub flags: RouterFlags,
+    /// Preference as a default router.
+    pub preference: Preference,
+    /// Lifetime as a default router, in seconds. `ISA-59`
+    pub router_lifetime: u16,
+    /// How long a neighbour counts as reachable, in ms; 0: no opinion.
+    pub reachable_time: u32,
+    /// Between two Neighbor Solicitations, in ms; 0: no opinion.
+    pub retrans_timer: u32,
+    /// The MTU that hosts should use, in bytes; `None`: no opinion.
+    pub mtu: Option<u16>,
+    /// Lifetime of the DNS servers and search domains.
+    pub dns_lifetime: Lifetime,
+    /// Advertisements a second to all hosts together. `ISA-57`
+    pub answers_per_second: u16,
+}
+
+impl RouterConfig {
+    /// A default router with the lifetimes of RFC 4861, MTU 1,280.
+    pub const DEFAULT: RouterConfig = RouterConfig {
+        policy: OuterPolicy::DEFAULT,
+        advertise: true,
+        advertise_default_route: true,
+        cur_hop_limit: 64,
+        flags: RouterFlags::empty(),
+        preference: Preference::Medium,
+        router_lifetime: 1800,
+        reachable_time: 0,
+        retrans_timer: 0,
+        mtu: Some(1280),
+        dns_lifetime: Lifetime::from_secs(1800),
+        answers_per_second: 1000,
+    };
+}
+
+impl Default for RouterConfig {
+    fn default() -> Self {
+        RouterConfig::DEFAULT
+    }
+}
+
+/// A prefix that hosts make addresses of, and its lifetimes. `ISA-59`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishedPrefix {
+    /// The prefix, a /64.
+    pub prefix: Ipv6Prefix,
+    /// How long addresses are valid.
+    pub valid_lifetime: Lifetime,
+    /// How long addresses are preferred.
+    pub preferred_lifetime: Lifetime,
+}
+
+impl PublishedPrefix {
+    /// A prefix with the lifetimes of RFC 4861 §6.2.1: 30 and 7 days.
+    #[must_use]
+    pub const fn new(prefix: Ipv6Prefix) -> Self {
+        PublishedPrefix {
+            prefix,
+            valid_lifetime: Lifetime::from_secs(2_592_000),
+            preferred_lifetime: Lifetime::from_secs(604_800),
+        }
+    }
+}
+
+impl Row for PublishedPrefix {
+    const EMPTY: Self = PublishedPrefix::new(Ipv6Prefix::DEFAULT);
+}

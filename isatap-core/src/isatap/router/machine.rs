@@ -1,0 +1,136 @@
+//! The control machine: messages, time, packets and events.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use super::advertise::{Answer, MAX_RA_DELAY_TIME, QUIET};
+use super::{Full, RouterInterface};
+use crate::capacity::Capacity;
+use crate::drop_reason::DropReason;
+use crate::engine::{Entropy, Event, Transmit, uniform};
+use crate::error::{EmitError, Table};
+use crate::interface::{Context, Interface, Received, answer_solicitation, neighbor_discovery, write_advertisement};
+use crate::isatap::addr;
+use crate::isatap::link::Link;
+use crate::link::{Admitted, Link as _};
+use crate::nd::message;
+use crate::nd::{Message, validate};
+use crate::packet::PacketMut;
+use crate::proto41::Flow;
+use crate::proto41::icmp::TunnelError;
+use crate::time::{Expiry, Instant};
+
+impl<C: Capacity> Interface<C> for RouterInterface<C> {
+    type Snapshot = Link<C>;
+
+    fn snapshot(&self) -> Link<C> {
+        self.link.clone()
+    }
+
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        _from: Admitted,
+        flow: &Flow,
+        packet: &mut PacketMut<'_>,
+    ) -> Received {
+        let Some(received) = neighbor_discovery(packet.as_slice()) else { return Received::NotControl };
+        let message = match validate::message(&received) {
+            Ok(message) => message,
+            Err(reason) => return Received::Drop(reason),
+        };
+        match message {
+            Message::RouterSolicitation(_) => {
+                // ISA-51: to all-routers, or to us under either u bit.
+                if !received.destination.is_multicast() && !self.link.is_local(&received.destination) {
+                    return Received::Drop(DropReason::NdAddresses);
+                }
+                self.solicited(cx.now, received.source, flow)
+            }
+            // NDP-25 [RFC 4861 §6.2.7]: what other routers say is not ours to use.
+            Message::RouterAdvertisement(_) => Received::Consumed,
+            // ISA-58 [RFC 5214 §8.4]
+            Message::NeighborSolicitation(_) => match answer_solicitation(&self.link, cx.forwarding, &received) {
+                Ok(answer) => write_advertisement(packet, answer),
+                Err(reason) => Received::Drop(reason),
+            },
+            // No neighbour is watched here, so none is known (NDP-53).
+            Message::NeighborAdvertisement(_) => Received::Drop(DropReason::NdUnknownTarget),
+            // NDP-70 [RFC 4861 §8.2]
+            Message::Redirect(_) => Received::Drop(DropReason::RedirectRefused),
+        }
+    }
+
+    fn note_sent(&mut self, _now: Instant, _destination: Ipv4Addr) {}
+
+    fn note_avoided(&mut self, _now: Instant, _next_hop: &Ipv6Addr) {}
+
+    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
+        self.link.path_error(now, error)
+    }
+
+    fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
+        self.link.paths.handle_timeout(cx.now);
+        for row in self.solicitors.iter_mut() {
+            if let Answer::Draw { from } = row.answer {
+                // NDP-40 [RFC 4861 §6.2.6]
+                row.answer = Answer::Due(from.saturating_add(uniform(entropy, Duration::ZERO, MAX_RA_DELAY_TIME)));
+            }
+        }
+    }
+
+    fn poll_transmit(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        out: &mut PacketMut<'_>,
+    ) -> Result<Option<Transmit>, EmitError> {
+        let Some(at) = self.due(cx.now) else { return Ok(None) };
+        let Some(row) = self.solicitors.as_slice().get(at).copied() else { return Ok(None) };
+        let source = addr::link_local(row.locator);
+        message::write_packet(out, &source, &row.host, |writer| self.emit(cx.forwarding, cx.routes, cx.id, writer))?;
+        let answer = Answer::Given { quiet_until: cx.now.saturating_add(QUIET) };
+        if let Some(row) = self.solicitors.as_mut_slice().get_mut(at) {
+            row.answer = answer;
+        }
+        // Over the limit the host gets nothing and asks again.
+        if !self.may_answer(cx.now) {
+            return Ok(None);
+        }
+        Ok(cx.send(&self.link, row.locator, row.ipv4, out))
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
+        let link = cx.id;
+        if let Some((change, address)) = self.addresses.poll() {
+            return Some(Event::Address { link, change, address });
+        }
+        if self.told_mtu != self.link.policy.link_mtu {
+            self.told_mtu = self.link.policy.link_mtu;
+            return Some(Event::Mtu { link, mtu: self.told_mtu });
+        }
+        if self.addresses_full == Full::Untold {
+            self.addresses_full = Full::Told;
+            return Some(Event::TableFull { link, table: Table::Addresses });
+        }
+        None
+    }
+
+    fn deadline(&self) -> Expiry {
+        let rows = self.solicitors.iter().map(|row| match row.answer {
+            Answer::Draw { from } => Expiry::at(from),
+            Answer::Due(at) => Expiry::at(at),
+            Answer::Given { .. } => Expiry::NEVER,
+        });
+        rows.min().unwrap_or(Expiry::NEVER).min(self.link.paths.next_deadline())
+    }
+
+    fn has_packet(&self, now: Instant) -> bool {
+        self.due(now).is_some()
+    }
+
+    fn has_event(&self) -> bool {
+        self.addresses.has_changes()
+            || self.told_mtu != self.link.policy.link_mtu
+            || self.addresses_full == Full::Untold
+    }
+}

@@ -1,0 +1,206 @@
+//! The router: answers solicitations, each to the host that asked.
+//!
+//! ```text
+//! RS ──▶ row: delay drawn (0 … 0.5 s) ──▶ RA to the RS's source ──▶ quiet for 1 s
+//! ```
+//!
+//! There are no unsolicited advertisements, since a router knows no list of
+//! its hosts (`ISA-56`). A router that does not advertise is a
+//! [`HostInterface`](super::HostInterface) whose forwarding is on (`ISA-62`).
+
+mod advertise;
+mod config;
+mod machine;
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::capacity::{Capacity, List, Rows};
+use crate::engine::LearnedAddress;
+use crate::error::{Table, TableFull};
+use crate::interface::{AddressRow, Addresses, Context};
+use crate::isatap::addr;
+use crate::isatap::link::{Link, link_of_its_data};
+use crate::isatap::prl::EntryOrigin;
+use crate::link::{Link as _, Locator};
+use crate::nd::learned::{DnsServer, SearchDomain};
+use crate::nd::option::{PrefixFlags, PrefixInformation};
+use crate::prefix::Ipv6Prefix;
+use crate::time::{Expiry, Instant, Lifetime};
+
+pub use advertise::Solicitor;
+pub use config::{PublishedPrefix, RouterConfig};
+
+/// The interface of an advertising ISATAP router.
+#[derive(Clone)]
+pub struct RouterInterface<C: Capacity> {
+    config: RouterConfig,
+    link: Link<C>,
+    published: List<PublishedPrefix, Rows<C::Prefixes, PublishedPrefix>>,
+    servers: List<DnsServer, Rows<C::DnsServers, DnsServer>>,
+    domains: List<SearchDomain, Rows<C::SearchDomains, SearchDomain>>,
+    solicitors: List<Solicitor, Rows<C::Solicitations, Solicitor>>,
+    addresses: Addresses<Rows<C::Addresses, AddressRow>>,
+    /// Answers given in the second that began then. `ISA-57`
+    answered: (Instant, u16),
+    addresses_full: Full,
+    told_mtu: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Full {
+    No,
+    Untold,
+    Told,
+}
+
+impl<C: Capacity> RouterInterface<C> {
+    /// A router without locators or prefixes.
+    #[must_use]
+    pub const fn new(config: RouterConfig) -> Self {
+        RouterInterface {
+            config,
+            link: Link::new(config.policy, true),
+            published: List::EMPTY,
+            servers: List::EMPTY,
+            domains: List::EMPTY,
+            solicitors: List::EMPTY,
+            addresses: Addresses::EMPTY,
+            answered: (Instant::ZERO, 0),
+            addresses_full: Full::No,
+            told_mtu: 0,
+        }
+    }
+
+    /// The link's data.
+    #[must_use]
+    pub fn link(&self) -> &Link<C> {
+        &self.link
+    }
+
+    /// The link's data, for its settings.
+    pub fn link_mut(&mut self) -> &mut Link<C> {
+        &mut self.link
+    }
+
+    /// What is advertised, to be changed; hosts learn it when they ask next.
+    pub fn config_mut(&mut self) -> &mut RouterConfig {
+        &mut self.config
+    }
+
+    /// The published prefixes.
+    #[must_use]
+    pub fn published(&self) -> &[PublishedPrefix] {
+        self.published.as_slice()
+    }
+
+    /// This router's addresses: for each locator a link-local one and one in
+    /// each published prefix, of the same identifier. `ISA-54`
+    pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
+        self.addresses.iter()
+    }
+
+    /// Replaces the locators, at any time.
+    ///
+    /// # Errors
+    /// More locators than the table holds: as many as fit are used.
+    pub fn set_locators(&mut self, _cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
+        let result = self.link.replace_locators(locators);
+        // Nobody expects an answer from a locator that is gone.
+        let link = &self.link;
+        self.solicitors.retain(|row| link.owns_ipv4(row.locator));
+        self.sync_addresses();
+        result
+    }
+
+    /// Publishes a prefix: on-link here, and for hosts to make addresses of.
+    ///
+    /// # Errors
+    /// The table of prefixes is full.
+    ///
+    /// The prefix must be a /64; another one is on-link, and no addresses
+    /// are made of it.
+    pub fn publish(&mut self, cx: &mut Context<'_, C>, prefix: PublishedPrefix) -> Result<(), TableFull> {
+        self.withdraw(cx, &prefix.prefix);
+        self.published.push(prefix, Table::Prefixes)?;
+        // To this node itself its own prefix does not end.
+        let own = PrefixInformation {
+            prefix: prefix.prefix,
+            flags: PrefixFlags::ON_LINK | PrefixFlags::AUTONOMOUS,
+            valid_lifetime: Lifetime::INFINITE,
+            preferred_lifetime: Lifetime::INFINITE,
+        };
+        let learned = self.link.prefixes.learn(cx.now, &own, OWN);
+        self.link.sync_routes(cx)?;
+        self.sync_addresses();
+        learned
+    }
+
+    /// Takes back a prefix. Hosts keep their addresses until they expire, as
+    /// nobody can tell them. `ISA-56`
+    pub fn withdraw(&mut self, cx: &mut Context<'_, C>, prefix: &Ipv6Prefix) {
+        let before = self.published.len();
+        self.published.retain(|row| row.prefix != *prefix);
+        if self.published.len() == before {
+            return;
+        }
+        let gone = PrefixInformation {
+            prefix: *prefix,
+            flags: PrefixFlags::ON_LINK,
+            valid_lifetime: Lifetime::ZERO,
+            preferred_lifetime: Lifetime::ZERO,
+        };
+        let _ = self.link.prefixes.learn(cx.now, &gone, OWN);
+        self.link.prefixes.forget_autonomous(prefix);
+        self.link.prefixes.expire(cx.now);
+        // Removing routes needs no room.
+        let _ = self.link.sync_routes(cx);
+        self.sync_addresses();
+    }
+
+    /// Advertises a DNS server.
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn add_dns_server(&mut self, server: Ipv6Addr) -> Result<(), TableFull> {
+        self.servers.push(DnsServer(server), Table::DnsServers)
+    }
+
+    /// Advertises a search domain.
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn add_search_domain(&mut self, domain: SearchDomain) -> Result<(), TableFull> {
+        self.domains.push(domain, Table::SearchDomains)
+    }
+
+    /// Makes another router of the site known. `SEC-4`, `ISA-42`
+    ///
+    /// # Errors
+    /// The router list is full.
+    pub fn add_known_router(&mut self, address: Ipv4Addr) -> Result<(), TableFull> {
+        self.link.prl.add(address, EntryOrigin::Static).map(|_| ())
+    }
+
+    fn sync_addresses(&mut self) {
+        let prefixes = self.published.iter().map(|row| row.prefix);
+        let locators = self.link.locators.as_slice();
+        let wanted = core::iter::once(Ipv6Prefix::LINK_LOCAL).chain(prefixes).flat_map(|prefix| {
+            locators.iter().filter_map(move |locator| {
+                let address = addr::address(&prefix, locator.address)?;
+                let never = Expiry::NEVER;
+                Some(LearnedAddress { address, prefix_length: 64, preferred_until: never, valid_until: never })
+            })
+        });
+        let full = self.addresses.replace(wanted).is_err();
+        self.addresses_full = match (full, self.addresses_full) {
+            (false, _) => Full::No,
+            (true, Full::No) => Full::Untold,
+            (true, before) => before,
+        };
+    }
+}
+
+/// The row of the router list that stands for this router itself.
+const OWN: u8 = 0;
+
+link_of_its_data!(RouterInterface);
