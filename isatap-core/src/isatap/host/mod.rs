@@ -32,8 +32,9 @@ use crate::isatap::prl::{EntryOrigin, Timer};
 use crate::link::Locator;
 use crate::nd::learned::{DnsServer, LinkParameters, SearchDomain, TimedRow, TimedSet};
 use crate::nd::neighbor::{Neighbor, Neighbors};
+use crate::nd::option::{PrefixFlags, PrefixInformation};
 use crate::prefix::Ipv6Prefix;
-use crate::time::{Expiry, Instant};
+use crate::time::{Expiry, Instant, Lifetime};
 
 pub use config::{HostConfig, LinkLocal, SolicitDestination};
 use full::FullTables;
@@ -165,6 +166,23 @@ impl<C: Capacity> HostInterface<C> {
         }
     }
 
+    /// Makes a prefix on-link for ever, without an advertisement: for nodes
+    /// that are not told by a router. No addresses are made of it. An
+    /// advertisement of the same prefix takes it over, lifetime included.
+    ///
+    /// # Errors
+    /// The table of prefixes or of routes is full.
+    pub fn add_on_link_prefix(&mut self, cx: &mut Context<'_, C>, prefix: Ipv6Prefix) -> Result<(), TableFull> {
+        let given = PrefixInformation {
+            prefix,
+            flags: PrefixFlags::ON_LINK,
+            valid_lifetime: Lifetime::INFINITE,
+            preferred_lifetime: Lifetime::INFINITE,
+        };
+        self.link.prefixes.learn(cx.now, &given, NO_ROUTER)?;
+        self.link.sync_routes(cx)
+    }
+
     /// `ISA-45`: whether a listed router may be a default router and set link
     /// parameters. Holds while it is listed.
     pub fn set_default_router(&mut self, address: Ipv4Addr, allowed: bool) {
@@ -248,6 +266,9 @@ struct LinkPrefix {
     preferred_until: Expiry,
     valid_until: Expiry,
 }
+
+/// A number that no row of the router list has.
+const NO_ROUTER: u8 = u8::MAX;
 
 /// The number of a row of the router list, as learned state names it.
 fn router_number(slot: usize) -> u8 {

@@ -1,0 +1,252 @@
+//! Which outer packets a node would let in, and why not the others.
+//!
+//! A [`Checker`] is a node as it would be in the middle of its life: it has
+//! its IPv4 address, knows its routers and its on-link prefixes. Each packet
+//! meets that same node, in the state it was made with: no packet changes
+//! what becomes of the next one, so a capture can be judged in any order, and
+//! nothing is refused for coming too fast.
+//!
+//! The answer is that of [`Node::decapsulate`](isatap_core::node::Node), by
+//! the code that a running node uses: outer checks, each link by precedence,
+//! loop and spoofing checks, ECN, Neighbor Discovery. What an operating
+//! system does before (reassembly, its own martian filter) is not repeated: a
+//! fragment is dropped with [`DropReason::OuterFragment`], and whoever
+//! captures behind the kernel sees the whole datagram.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use isatap_core::capacity::Standard;
+use isatap_core::configured;
+use isatap_core::datapath::Switches;
+use isatap_core::drop_reason::DropReason;
+use isatap_core::engine::{Admitted, Machine, Verdict};
+use isatap_core::error::TableFull;
+use isatap_core::isatap::{HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
+use isatap_core::link::{Denied, InterfaceAddress, LinkKind};
+use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
+use isatap_core::packet::{HEADROOM, PacketMut};
+use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
+use isatap_core::proto41::Flow;
+use isatap_core::time::Instant;
+use isatap_core::wire::ipv4;
+
+use crate::Error;
+
+/// The most links that a [`Checker`] has.
+pub const MAX_LINKS: usize = 8;
+
+/// One link of the node, and what a running one would have learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkOptions {
+    /// An ISATAP host or router.
+    Isatap(IsatapOptions),
+    /// A configured tunnel.
+    Configured {
+        /// This end's IPv4 address.
+        local: Ipv4Addr,
+        /// The other end's.
+        remote: Ipv4Addr,
+        /// This node's addresses on it.
+        addresses: Vec<InterfaceAddress>,
+    },
+}
+
+/// An ISATAP link of a [`Checker`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IsatapOptions {
+    /// Whether it is an advertising router's.
+    pub router: bool,
+    /// The locators.
+    pub locals: Vec<Ipv4Addr>,
+    /// The potential router list.
+    pub routers: Vec<Ipv4Addr>,
+    /// The on-link prefixes; link-local is always one.
+    pub prefixes: Vec<Ipv6Prefix>,
+    /// The site's IPv4 prefixes (`SEC-2`); none: not checked.
+    pub members: Vec<Ipv4Prefix>,
+}
+
+/// A node that judges packets without being changed by them.
+pub struct Checker {
+    node: Box<AnyNode<Standard, MAX_LINKS>>,
+}
+
+/// What becomes of one packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The link that let it in, and who spoke; `None`: no link did.
+    pub admitted: Option<(LinkKind, Admitted)>,
+    /// Why it is dropped; `None`: it is let in.
+    pub reason: Option<DropReason>,
+    /// The answer of each link that was asked, in order.
+    pub trials: Vec<(LinkKind, Trial)>,
+    /// The outer addresses, source first, if there is an IPv4 header.
+    pub outer: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// The inner addresses, source first, if the packet is protocol 41 as far
+    /// as those can be read.
+    pub inner: Option<(Ipv6Addr, Ipv6Addr)>,
+}
+
+/// One link's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// It lets the packet in.
+    Admitted(Admitted),
+    /// The outer addresses are not its own.
+    NotAddressed,
+    /// They are, and the packet breaks a rule.
+    Refused(DropReason),
+}
+
+impl Trial {
+    /// The answer as `check` prints it: `accept`, `not-addressed`, or the
+    /// reason.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trial::Admitted(_) => "accept",
+            Trial::NotAddressed => "not-addressed",
+            Trial::Refused(reason) => reason.as_str(),
+        }
+    }
+}
+
+impl Judgement {
+    /// Whether the packet is let in.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.reason.is_none()
+    }
+}
+
+impl Checker {
+    /// A node with these links.
+    ///
+    /// # Errors
+    /// More links than [`MAX_LINKS`], or more of something than a node of
+    /// standard capacity holds; an ISATAP link without a usable locator.
+    pub fn new(links: &[LinkOptions]) -> Result<Self, Error> {
+        let mut node = Box::new(AnyNode::new(NodeConfig::DEFAULT));
+        for options in links {
+            add(&mut node, options)?;
+        }
+        Ok(Checker { node })
+    }
+
+    /// Judges the bytes of one IPv4 packet, outer header first.
+    #[must_use]
+    pub fn judge(&self, packet: &[u8]) -> Judgement {
+        let header = ipv4::Header::parse_quoted(packet).ok();
+        let outer = header.map(|header| (header.source(), header.destination()));
+        let flow = Flow::parse(packet);
+        let trials = flow.as_ref().map_or_else(|_| Vec::new(), |flow| self.trials(flow));
+        let admitted = trials.iter().find_map(|&(kind, trial)| match trial {
+            Trial::Admitted(from) => Some((kind, from)),
+            _ => None,
+        });
+        let inner = match &flow {
+            Ok(flow) => Some((flow.inner_source, flow.inner_destination)),
+            Err(_) => header.filter(|header| header.protocol() == 41).and_then(|header| inner(header.payload())),
+        };
+        Judgement { admitted, reason: self.reason(packet), trials, outer, inner }
+    }
+
+    fn trials(&self, flow: &Flow) -> Vec<(LinkKind, Trial)> {
+        let mut trials = Vec::new();
+        for (_, kind, answer) in self.node.datapath().trials(flow) {
+            let trial = match answer {
+                Ok(from) => Trial::Admitted(from),
+                Err(Denied::Refused(reason)) => Trial::Refused(reason),
+                Err(_) => Trial::NotAddressed,
+            };
+            trials.push((kind, trial));
+            if answer.is_ok() {
+                break;
+            }
+        }
+        trials
+    }
+
+    /// What a node in this state does with the packet.
+    fn reason(&self, packet: &[u8]) -> Option<DropReason> {
+        let mut buffer = vec![0; HEADROOM + packet.len()];
+        buffer[HEADROOM..].copy_from_slice(packet);
+        let end = buffer.len();
+        let Ok(mut packet) = PacketMut::new(&mut buffer, HEADROOM..end) else { return Some(DropReason::TooShort) };
+        match self.node.clone().decapsulate(NOW, &mut packet) {
+            Verdict::Drop(reason) => Some(reason),
+            Verdict::Answer { reason, .. } => reason,
+            _ => None,
+        }
+    }
+}
+
+/// The node's time, which stands still.
+const NOW: Instant = Instant::from_secs(1);
+
+/// The addresses in the first 40 bytes of what should be an IPv6 packet.
+fn inner(bytes: &[u8]) -> Option<(Ipv6Addr, Ipv6Addr)> {
+    let header = bytes.first_chunk::<40>().filter(|header| header[0] >> 4 == 6)?;
+    let address = |at: usize| header[at..].first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes));
+    Some((address(8)?, address(24)?))
+}
+
+fn add(node: &mut AnyNode<Standard, MAX_LINKS>, options: &LinkOptions) -> Result<(), Error> {
+    let full = |full: TableFull| Error::usage("make such a node", "", full.to_string());
+    match options {
+        LinkOptions::Isatap(options) => add_isatap(node, options),
+        LinkOptions::Configured { local, remote, addresses } => {
+            let tunnel = configured::Interface::new(configured::Config::new(*local, *remote));
+            let id = node.add(AnyInterface::Configured(tunnel), Switches::DEFAULT).map_err(full)?;
+            let told = node.with_interface(NOW, id, |interface, cx| match interface {
+                AnyInterface::Configured(tunnel) => {
+                    addresses.iter().try_for_each(|address| tunnel.add_address(cx, *address))
+                }
+                _ => Ok(()),
+            });
+            told.unwrap_or(Ok(())).map_err(full)
+        }
+    }
+}
+
+fn add_isatap(node: &mut AnyNode<Standard, MAX_LINKS>, options: &IsatapOptions) -> Result<(), Error> {
+    let full = |full: TableFull| Error::usage("make such a node", "", full.to_string());
+    let locators: Vec<_> = options.locals.iter().map(|&local| local.into()).collect();
+    let (interface, switches) = if options.router {
+        (AnyInterface::IsatapRouter(RouterInterface::new(RouterConfig::DEFAULT)), Switches::FORWARDING)
+    } else {
+        let mut config = HostConfig::DEFAULT;
+        config.resolve = false;
+        (AnyInterface::IsatapHost(HostInterface::new(config)), Switches::DEFAULT)
+    };
+    let id = node.add(interface, switches).map_err(full)?;
+    let told = node.with_interface(NOW, id, |interface, cx| match interface {
+        AnyInterface::IsatapHost(host) => {
+            host.set_locators(cx, &locators)?;
+            options.routers.iter().try_for_each(|router| host.add_router(cx, *router))?;
+            options.prefixes.iter().try_for_each(|prefix| host.add_on_link_prefix(cx, *prefix))?;
+            options.members.iter().try_for_each(|member| host.link_mut().add_member(*member))?;
+            Ok(host.link().locators().len())
+        }
+        AnyInterface::IsatapRouter(router) => {
+            router.set_locators(cx, &locators)?;
+            options.routers.iter().try_for_each(|other| router.add_known_router(*other))?;
+            let mut published = options.prefixes.iter().copied().map(PublishedPrefix::new);
+            published.try_for_each(|prefix| router.publish(cx, prefix))?;
+            options.members.iter().try_for_each(|member| router.link_mut().add_member(*member))?;
+            Ok(router.link().locators().len())
+        }
+        _ => Ok(0),
+    });
+    let used = told.unwrap_or(Ok(0)).map_err(full)?;
+    if used < locators.len() || used == 0 {
+        let given = options.locals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let why = "an ISATAP link needs IPv4 addresses that can be a host's";
+        return Err(Error::usage("use the local address", given, why));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
