@@ -113,7 +113,7 @@ pub fn packet(numbers: &mut Numbers, addresses: &Addresses, label: u32) -> Vec<u
     }
     let version = if fault == 2 { numbers.below(16) as u8 } else { 4 };
     let length = if fault == 3 { numbers.below(16) as u8 } else { (header_len / 4) as u8 };
-    let flags = match numbers.below(8) {
+    let flags: u16 = match numbers.below(8) {
         0 => 0x4000,
         1 => 0x8000,
         2 if fault == 4 => 0x2000,
@@ -126,7 +126,7 @@ pub fn packet(numbers: &mut Numbers, addresses: &Addresses, label: u32) -> Vec<u
     let mut packet = vec![version << 4 | length, numbers.next() as u8];
     packet.extend((total as u16).to_be_bytes());
     packet.extend((numbers.next() as u16).to_be_bytes());
-    packet.extend((flags as u16).to_be_bytes());
+    packet.extend(flags.to_be_bytes());
     packet.extend([if numbers.one_in(4) { numbers.next() as u8 } else { 64 }, protocol, 0, 0]);
     packet.extend(outer_source.octets());
     packet.extend(destination.octets());
