@@ -7,12 +7,15 @@
 //! | [`resolve`] | names of potential routers to IPv4 addresses | everywhere |
 //! | [`lab`] | a deterministic world in one process, to try nodes in | everywhere |
 //! | [`check`] | which packets a node would let in, and why not the others | everywhere |
+//! | `capture` | frames of pcap and pcapng files (feature `capture`) | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
 //! | `tun` | the device through which the kernel and the core exchange IPv6 packets | Linux |
 //! | `proto41_socket` | raw IPv4 sockets for protocol 41, and the ICMPv4 errors about what they sent | Linux |
 //! | `netlink` | addresses, routes and MTU of the device; what other hands change | Linux |
 //! | `signal`, `runtime_dir` | what a daemon needs to end and to start cleanly | Linux |
 
+#[cfg(feature = "capture")]
+pub mod capture;
 pub mod check;
 pub mod clock;
 pub mod entropy;

@@ -31,7 +31,6 @@ pub(crate) enum Failure {
     /// Usage or configuration: 1.
     Usage(String),
     /// The kernel or a peer refused: 2.
-    #[allow(dead_code, reason = "for the subcommands that talk to a kernel")]
     Refused(String),
     /// Standard output could not be written: 2, or 0 when nobody reads it.
     Output(io::Error),
@@ -53,6 +52,15 @@ impl fmt::Display for Failure {
         match self {
             Failure::Usage(text) | Failure::Refused(text) => f.write_str(text),
             Failure::Output(error) => write!(f, "writing to standard output: {error}"),
+        }
+    }
+}
+
+impl From<isatap_std::Error> for Failure {
+    fn from(error: isatap_std::Error) -> Self {
+        match error.class() {
+            isatap_std::error::Class::Usage => Failure::Usage(error.to_string()),
+            _ => Failure::Refused(error.to_string()),
         }
     }
 }

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod check;
 mod exit;
 mod lab;
+mod links;
 
 use exit::{Failure, Status};
 
@@ -20,6 +22,7 @@ struct Cli {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
+    Check(check::Args),
     Lab(lab::Args),
 }
 
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         Err(error) => return exit::usage(&error),
     };
     let result = match cli.command {
+        Command::Check(args) => check::run(&args),
         Command::Lab(args) => lab::run(&args),
     };
     match result {

@@ -1,0 +1,193 @@
+//! LINK-OPTIONS: links of a node on the command line, each `--link` with the
+//! options behind it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use isatap_core::link::InterfaceAddress;
+use isatap_core::prefix::Ipv6Prefix;
+use isatap_std::check::{IsatapOptions, LinkOptions};
+
+use crate::exit::Failure;
+
+/// The links in the order in which they were given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Links {
+    links: Vec<Given>,
+}
+
+/// One `--link`.
+#[derive(Clone, Debug, Default)]
+struct Given {
+    kind: String,
+    options: Vec<(&'static str, String)>,
+}
+
+/// Options of links: name, what its value is, help.
+const OPTIONS: [(&str, &str, &str); 7] = [
+    ("local", "V4", "An IPv4 address of this node on the link"),
+    ("router", "V4", "isatap: a potential router; repeat it for more"),
+    ("prefix", "P/LEN", "isatap: an on-link prefix; repeat it for more"),
+    ("member", "V4/LEN", "isatap: an IPv4 prefix of the site, the only ones to be believed then (SEC-2)"),
+    ("role", "ROLE", "isatap: host, which is the default, or router"),
+    ("remote", "V4", "configured: the IPv4 address of the other end"),
+    ("address", "P/LEN", "configured: an address of this node with its prefix length; repeat it for more"),
+];
+
+const KINDS: &str = "isatap or configured";
+
+impl clap::Args for Links {
+    fn augment_args(command: Command) -> Command {
+        let link = Arg::new("link")
+            .long("link")
+            .value_name("KIND")
+            .action(ArgAction::Append)
+            .help("A link of the node: isatap or configured; the options behind it are its own");
+        OPTIONS.iter().fold(command.arg(link), |command, &(name, value, help)| {
+            command.arg(Arg::new(name).long(name).value_name(value).action(ArgAction::Append).help(help))
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Links {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        // Where each value stood on the command line.
+        let mut given: Vec<(usize, &'static str, String)> = Vec::new();
+        for name in std::iter::once("link").chain(OPTIONS.iter().map(|&(name, ..)| name)) {
+            let places = matches.indices_of(name).into_iter().flatten();
+            let values = matches.get_many::<String>(name).into_iter().flatten();
+            given.extend(places.zip(values).map(|(place, value)| (place, name, value.clone())));
+        }
+        // With one link there is no doubt whose options they are, wherever they stand.
+        let only_one = given.iter().filter(|(_, name, _)| *name == "link").count() == 1;
+        given.sort_by_key(|&(place, name, _)| if only_one && name == "link" { 0 } else { place });
+        let mut links: Vec<Given> = Vec::new();
+        for (_, name, value) in given {
+            if name == "link" {
+                links.push(Given { kind: value, options: Vec::new() });
+            } else if let Some(link) = links.last_mut() {
+                link.options.push((name, value));
+            } else {
+                let message = format!("--{name} stands before the first --link: say first which link it belongs to\n");
+                return Err(clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, message));
+            }
+        }
+        Ok(Links { links })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Links {
+    /// The links, their values read.
+    ///
+    /// # Errors
+    /// No link, an unknown one, a value that is not what it should be, an
+    /// option of another kind of link or one that is missing.
+    pub(crate) fn options(&self) -> Result<Vec<LinkOptions>, Failure> {
+        if self.links.is_empty() {
+            return Err(Failure::Usage(format!("no link is given: add --link {KINDS} and its options")));
+        }
+        self.links.iter().map(Given::read).collect()
+    }
+}
+
+impl Given {
+    fn read(&self) -> Result<LinkOptions, Failure> {
+        match self.kind.as_str() {
+            "isatap" => {
+                self.only(&["local", "router", "prefix", "member", "role"])?;
+                let router = match self.optional::<String>("role")?.as_deref() {
+                    None | Some("host") => false,
+                    Some("router") => true,
+                    Some(other) => return Err(Failure::Usage(format!("--role {other}: expected host or router"))),
+                };
+                self.required("local")?;
+                Ok(LinkOptions::Isatap(IsatapOptions {
+                    router,
+                    locals: self.all("local")?,
+                    routers: self.all("router")?,
+                    prefixes: self.all("prefix")?,
+                    members: self.all("member")?,
+                }))
+            }
+            "configured" => {
+                self.only(&["local", "remote", "address"])?;
+                self.required("local")?;
+                self.required("remote")?;
+                let addresses: Vec<AddressWithLength> = self.all("address")?;
+                Ok(LinkOptions::Configured {
+                    local: self.one("local")?,
+                    remote: self.one("remote")?,
+                    addresses: addresses.into_iter().map(|address| address.0).collect(),
+                })
+            }
+            other => Err(Failure::Usage(format!("--link {other}: expected {KINDS}"))),
+        }
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.options.iter().filter(move |(given, _)| *given == name).map(|(_, value)| value.as_str())
+    }
+
+    fn only(&self, allowed: &[&str]) -> Result<(), Failure> {
+        match self.options.iter().find(|(name, _)| !allowed.contains(name)) {
+            None => Ok(()),
+            Some((name, _)) => Err(Failure::Usage(format!(
+                "--{name} is no option of --link {}, which takes --{}",
+                self.kind,
+                allowed.join(", --")
+            ))),
+        }
+    }
+
+    fn required(&self, name: &str) -> Result<(), Failure> {
+        match self.values(name).next() {
+            Some(_) => Ok(()),
+            None => Err(Failure::Usage(format!("--link {} needs --{name}", self.kind))),
+        }
+    }
+
+    fn all<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Vec<T>, Failure> {
+        self.values(name).map(|value| read(name, value)).collect()
+    }
+
+    fn optional<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Option<T>, Failure> {
+        if self.values(name).nth(1).is_some() {
+            return Err(Failure::Usage(format!("--{name} is given twice for --link {}", self.kind)));
+        }
+        self.values(name).next().map(|value| read(name, value)).transpose()
+    }
+
+    fn one<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<T, Failure> {
+        self.optional(name)?.ok_or_else(|| Failure::Usage(format!("--link {} needs --{name}", self.kind)))
+    }
+}
+
+fn read<T: FromStr<Err: fmt::Display>>(name: &str, value: &str) -> Result<T, Failure> {
+    let expected = OPTIONS.iter().find(|&&(option, ..)| option == name).map_or("a value", |&(_, value, _)| value);
+    value.parse().map_err(|error| Failure::Usage(format!("--{name} {value}: {error}; expected {expected}")))
+}
+
+/// `2001:db8::1/64`
+struct AddressWithLength(InterfaceAddress);
+
+impl FromStr for AddressWithLength {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, length) = text.split_once('/').unwrap_or((text, "128"));
+        let address = address.parse().map_err(|_| "no IPv6 address".to_owned())?;
+        let prefix_length = length.parse().map_err(|_| "no prefix length".to_owned())?;
+        Ipv6Prefix::new(address, prefix_length).ok_or("a prefix length is at most 128")?;
+        Ok(AddressWithLength(InterfaceAddress { address, prefix_length }))
+    }
+}
