@@ -191,6 +191,8 @@ pub enum Table {
     SearchDomains,
     /// IPv4 prefixes of the site's members (SEC-2).
     Members,
+    /// Known IPv6 prefixes of tunnels (SEC-3).
+    KnownPrefixes,
     /// Addresses of an interface.
     Addresses,
     /// Links of a node.
@@ -212,6 +214,7 @@ impl Table {
             Table::DnsServers => "DNS servers",
             Table::SearchDomains => "DNS search domains",
             Table::Members => "site members",
+            Table::KnownPrefixes => "known prefixes",
             Table::Addresses => "addresses",
             Table::Links => "links",
         }

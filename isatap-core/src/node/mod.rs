@@ -8,24 +8,23 @@
 
 mod any;
 mod budget;
+mod host;
+mod packets;
 
 use core::net::Ipv4Addr;
 
 use crate::capacity::{Capacity, Standard};
-use crate::datapath::{Datapath, Origin, Plan, Port, Refusal, Switches, decrement_hop_limit, execute, is_control};
+use crate::datapath::{Datapath, Origin, Switches};
 use crate::drop_reason::{Counters, DropReason, Tally};
-use crate::engine::{Entropy, Event, Machine, Transmit, Verdict, Via};
+use crate::engine::{Entropy, Event, Machine, Transmit, Verdict};
 use crate::error::{EmitError, TableFull};
-use crate::interface::{Context, Ids, Interface, Received};
-use crate::isatap::{self, Answer, HostConfig, HostInterface, ResolveFailure};
-use crate::link::{Admitted, LinkKind, Locator, Resolution};
+use crate::interface::{Context, Ids, Interface};
+use crate::isatap;
 use crate::packet::{LinkId, PacketMut};
-use crate::proto41::icmp::TunnelError;
+use crate::prefix::Ipv6Prefix;
 use crate::proto41::identification::Identifications;
-use crate::proto41::{self, Flow};
 use crate::route::{Route, RouteKey};
 use crate::time::Instant;
-use crate::wire::{icmpv6, ipv6, protocol};
 
 pub use any::AnyInterface;
 use budget::Budget;
@@ -74,7 +73,6 @@ pub struct Node<I, C: Capacity = Standard, const LINKS: usize = 4> {
     budget: Budget,
     now: Instant,
     generation: u32,
-    answer_echo: bool,
 }
 
 impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
@@ -84,7 +82,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         Self::with_datapath(config, Datapath::new())
     }
 
-    const fn with_datapath(config: NodeConfig, datapath: Datapath<I, C, LINKS>) -> Self {
+    const fn with_datapath(config: NodeConfig, mut datapath: Datapath<I, C, LINKS>) -> Self {
+        datapath.answers_echo = config.answer_echo;
         Node {
             datapath,
             identifications: Identifications::new(config.identification_seed),
@@ -92,7 +91,6 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             budget: Budget::new(config.errors_per_second, config.error_burst),
             now: Instant::ZERO,
             generation: 0,
-            answer_echo: config.answer_echo,
         }
     }
 
@@ -137,6 +135,15 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     #[must_use]
     pub fn datapath(&self) -> &Datapath<I, C, LINKS> {
         &self.datapath
+    }
+
+    /// See [`Datapath::add_known_prefix`].
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn add_known_prefix(&mut self, prefix: Ipv6Prefix) -> Result<(), TableFull> {
+        self.changed();
+        self.datapath.add_known_prefix(prefix)
     }
 
     /// The routes in use.
@@ -197,185 +204,6 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         self.identifications.reseed(seed);
     }
 
-    /// An IPv4 packet from the network, on a node that forwards by itself:
-    /// what is not for this node is sent on in the same buffer.
-    pub fn forward(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
-        self.receive(now, packet, true)
-    }
-
-    /// An IPv6 packet that arrived on the native link `link`, on a node that
-    /// forwards by itself.
-    pub fn forward_native(&mut self, now: Instant, link: LinkId, packet: &mut PacketMut<'_>) -> Verdict {
-        let now = self.enter(now);
-        let Ok(header) = ipv6::Header::parse(packet.as_slice()) else { return self.drop(DropReason::NotIpv6) };
-        let destination = header.destination();
-        if self.datapath.is_local(link, &destination) {
-            return self.deliver(now, link, Admitted::Remote, packet);
-        }
-        self.send_on(now, Origin::Forwarded { link, outer_source: None }, packet)
-    }
-
-    fn receive(&mut self, now: Instant, packet: &mut PacketMut<'_>, forwards: bool) -> Verdict {
-        let now = self.enter(now);
-        let (link, from, flow) = match self.datapath.admit(packet.as_slice()) {
-            Ok(admission) => admission,
-            Err(reason) => return self.drop(reason),
-        };
-        let control = is_control(&flow, packet.as_slice());
-        // TUN-53: combinations that no tunnel entry makes are not logged here.
-        if let Err(reason) = proto41::decapsulate(packet, &flow) {
-            return self.drop(reason);
-        }
-        if control && let Some(verdict) = self.control(now, link, from, &flow, packet) {
-            return verdict;
-        }
-        // Groups have the scope of the link here: none is forwarded.
-        let destination = &flow.inner_destination;
-        if !forwards || destination.is_multicast() || self.datapath.is_local(link, destination) {
-            return self.deliver(now, link, from, packet);
-        }
-        self.send_on(now, Origin::Forwarded { link, outer_source: Some(flow.outer_source) }, packet)
-    }
-
-    /// Neighbor Discovery: to the interface. `None`: it is not interested.
-    fn control(
-        &mut self,
-        now: Instant,
-        link: LinkId,
-        from: Admitted,
-        flow: &Flow,
-        packet: &mut PacketMut<'_>,
-    ) -> Option<Verdict> {
-        match self.with_interface(now, link, |interface, cx| interface.receive(cx, from, flow, packet))? {
-            Received::NotControl => None,
-            Received::Consumed => {
-                self.counters.consumed = self.counters.consumed.plus(1);
-                Some(Verdict::Consumed { link })
-            }
-            Received::Drop(reason) => Some(self.drop(reason)),
-            Received::Answer => {
-                // ISA-53: back to where it came from, from where it was sent to.
-                let (source, destination) = (flow.outer_destination, flow.outer_source);
-                let sent = self.with_interface(now, link, |interface, cx| {
-                    let path_mtu = interface.path_mtu(destination);
-                    let policy = *interface.policy();
-                    cx.wrap(&policy, path_mtu, source, destination, packet)
-                })?;
-                Some(match sent {
-                    Ok(outer) => {
-                        self.counters.consumed = self.counters.consumed.plus(1);
-                        Verdict::Answer { via: Via::Tunnel { link, outer }, reason: None }
-                    }
-                    Err(reason) => self.drop(reason),
-                })
-            }
-        }
-    }
-
-    /// Gives a packet to this host's IPv6, or plays its part.
-    fn deliver(&mut self, now: Instant, link: LinkId, from: Admitted, packet: &mut PacketMut<'_>) -> Verdict {
-        if self.answer_echo {
-            if icmpv6::echo_reply_in_place(packet).is_ok() {
-                self.counters.consumed = self.counters.consumed.plus(1);
-                packet.set_link(Some(link));
-                return match self.answer_via(now, link, packet) {
-                    Some(via) => Verdict::Answer { via, reason: None },
-                    None => Verdict::Consumed { link },
-                };
-            }
-            if is_unknown_informational(packet.as_slice()) {
-                return self.drop(DropReason::IcmpUnknown);
-            }
-        }
-        self.counters.delivered = self.counters.delivered.plus(1);
-        Verdict::Deliver { link, from }
-    }
-
-    /// Sends a packet from the inside, or from another link, where it
-    /// belongs.
-    fn send_on(&mut self, now: Instant, origin: Origin, packet: &mut PacketMut<'_>) -> Verdict {
-        let plan = match self.datapath.plan(packet, origin) {
-            Ok(plan) => plan,
-            Err(refusal) => return self.refuse(now, &refusal, origin, packet),
-        };
-        if let Origin::Forwarded { .. } = origin {
-            decrement_hop_limit(packet);
-        }
-        match self.carry_out(now, &plan, packet) {
-            Ok(verdict) => {
-                let counter = match verdict {
-                    Verdict::Native { .. } => &mut self.counters.native,
-                    _ => &mut self.counters.tunnelled,
-                };
-                *counter = counter.plus(1);
-                verdict
-            }
-            Err(reason) => self.drop(reason),
-        }
-    }
-
-    /// Does what was planned, and notes what that changes.
-    fn carry_out(&mut self, now: Instant, plan: &Plan, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
-        let mut identification = 0;
-        if let Resolution::To { source, destination } = plan.resolution {
-            if !plan.dont_fragment {
-                identification = self.identifications.next(now, source, destination)?;
-            }
-            if let Some(port) = self.datapath.port_mut(plan.link) {
-                port.link.note_sent(now, destination);
-            }
-        }
-        if let Some((link, next_hop)) = plan.avoided
-            && let Some(port) = self.datapath.port_mut(link)
-        {
-            port.link.note_avoided(now, &next_hop);
-        }
-        execute(plan, packet, identification)
-    }
-
-    /// Drops a packet, and tells its sender where that is due.
-    fn refuse(&mut self, now: Instant, refusal: &Refusal, origin: Origin, packet: &mut PacketMut<'_>) -> Verdict {
-        self.counters.count(refusal.reason);
-        let drop = Verdict::Drop(refusal.reason);
-        let (Some(kind), Some(link)) = (refusal.answer, refusal.link) else { return drop };
-        let Ok(header) = ipv6::Header::parse(packet.as_slice()) else { return drop };
-        // NDP-64: from an address of ours on the side that the packet came
-        // from, which the peer's source check lets in.
-        let side = match origin {
-            Origin::Local => link,
-            Origin::Forwarded { link, .. } => link,
-        };
-        let Some(source) = self.datapath.port(side).and_then(|port| port.link.source_for(&header.source())) else {
-            return drop;
-        };
-        // NDP-61 [RFC 4443 §2.4 (f)]
-        if !self.budget.take(now) || icmpv6::error_in_place(packet, source, kind).is_err() {
-            return drop;
-        }
-        let reason = Some(refusal.reason);
-        match origin {
-            Origin::Local => Verdict::Answer { via: Via::Host { link }, reason },
-            Origin::Forwarded { link, .. } => match self.answer_via(now, link, packet) {
-                Some(via) => Verdict::Answer { via, reason },
-                None => drop,
-            },
-        }
-    }
-
-    /// Finds the way of an answer that this node has just written, to a
-    /// packet that came in by `link`.
-    fn answer_via(&mut self, now: Instant, link: LinkId, packet: &mut PacketMut<'_>) -> Option<Via> {
-        let destination = ipv6::Header::parse(packet.as_slice()).ok()?.destination();
-        // A link-local sender is on the link that it spoke from.
-        packet.set_link(destination.is_unicast_link_local().then_some(link));
-        let plan = self.datapath.plan(packet, Origin::Local).ok()?;
-        match self.carry_out(now, &plan, packet).ok()? {
-            Verdict::Tunnel { link, outer } => Some(Via::Tunnel { link, outer }),
-            Verdict::Native { link, next_hop } => Some(Via::Native { link, next_hop }),
-            _ => None,
-        }
-    }
-
     /// Clamps the time and counts a packet.
     fn enter(&mut self, now: Instant) -> Instant {
         self.counters.entered = self.counters.entered.plus(1);
@@ -408,39 +236,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
     }
 
     fn handle_icmpv4(&mut self, now: Instant, message: &mut PacketMut<'_>) -> Verdict {
-        let now = self.enter(now);
-        let error = match TunnelError::parse(message.as_slice()) {
-            Ok(error) => error,
-            Err(reason) => return self.drop(reason),
-        };
-        // TUN-35, TUN-45: about something that one of our links can have sent.
-        let link = self.datapath.by_precedence().find_map(|(id, port)| {
-            (port.link.kind() != LinkKind::Native && port.link.owns_ipv4(error.source)).then_some(id)
-        });
-        let Some(link) = link else { return self.drop(DropReason::IcmpV4Ignored) };
-        let taken = self.with_interface(now, link, |interface, _| interface.path_error(now, &error));
-        if let Some(Err(reason)) = taken {
-            return self.drop(reason);
-        }
-        self.counters.consumed = self.counters.consumed.plus(1);
-        let consumed = Verdict::Consumed { link };
-        let quoted = error.inner(message.as_slice()).and_then(|inner| ipv6::Header::parse_quoted(inner).ok());
-        let Some(sender) = quoted.map(|header| header.source()) else { return consumed };
-        let Some(port) = self.datapath.port(link) else { return consumed };
-        let path_mtu = port.link.path_mtu(error.destination);
-        let Some(source) = port.link.source_for(&sender) else { return consumed };
-        let local = self.datapath.is_local(link, &sender);
-        // TUN-42 [RFC 4213 §3.4]
-        if !self.budget.take(now) || error.answer(message, source, path_mtu).is_err() {
-            return consumed;
-        }
-        if local {
-            return Verdict::Answer { via: Via::Host { link }, reason: None };
-        }
-        match self.answer_via(now, link, message) {
-            Some(via) => Verdict::Answer { via, reason: None },
-            None => consumed,
-        }
+        self.path_error(now, message)
     }
 
     fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
@@ -487,64 +283,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
     }
 }
 
-/// The one interface of a host.
-const ONLY: LinkId = LinkId(0);
-
-impl<C: Capacity> Node<HostInterface<C>, C, 1> {
-    /// An ISATAP host without locators: [`set_locators`](Self::set_locators)
-    /// brings it up. May be a constant.
-    #[must_use]
-    pub const fn host(config: HostConfig) -> Self {
-        let port = Port { link: HostInterface::new(config), switches: Switches::DEFAULT };
-        Self::with_datapath(NodeConfig::DEFAULT, Datapath::of([Some(port)]))
-    }
-
-    /// See [`HostInterface::set_locators`].
-    ///
-    /// # Errors
-    /// More locators than the table holds.
-    pub fn set_locators(&mut self, now: Instant, locators: &[Locator]) -> Result<(), TableFull> {
-        self.with_interface(now, ONLY, |host, cx| host.set_locators(cx, locators)).unwrap_or(Ok(()))
-    }
-
-    /// See [`HostInterface::add_router`].
-    ///
-    /// # Errors
-    /// The router list is full.
-    pub fn add_router(&mut self, now: Instant, address: Ipv4Addr) -> Result<(), TableFull> {
-        self.with_interface(now, ONLY, |host, cx| host.add_router(cx, address)).unwrap_or(Ok(()))
-    }
-
-    /// See [`HostInterface::routers_resolved`].
-    ///
-    /// # Errors
-    /// More addresses than the router list holds.
-    pub fn routers_resolved(
-        &mut self,
-        now: Instant,
-        answer: Result<Answer<'_>, ResolveFailure>,
-    ) -> Result<(), TableFull> {
-        self.with_interface(now, ONLY, |host, cx| host.routers_resolved(cx, answer)).unwrap_or(Ok(()))
-    }
-
-    /// This host's addresses.
-    pub fn addresses(&self) -> impl Iterator<Item = crate::engine::LearnedAddress> + '_ {
-        self.interface(ONLY).into_iter().flat_map(HostInterface::addresses)
-    }
-}
-
 /// The numbers of all links that there can be.
 fn link_ids<const LINKS: usize>() -> impl Iterator<Item = LinkId> {
     (0..=u8::MAX).take(LINKS).map(LinkId)
-}
-
-/// `NDP-69 [RFC 4443 §2.4 (b)]`
-fn is_unknown_informational(packet: &[u8]) -> bool {
-    ipv6::upper_layer(packet).is_ok_and(|upper| {
-        let message_type = packet.get(upper.offset).copied().unwrap_or(0);
-        upper.protocol == protocol::ICMPV6
-            && upper.fragment_offset == 0
-            && message_type >= 128
-            && !(128..=137).contains(&message_type)
-    })
 }

@@ -3,12 +3,12 @@
 
 use core::fmt;
 use core::net::Ipv4Addr;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use super::OVERHEAD;
 use crate::capacity::{Array, List, Row, Storage};
 use crate::error::Table;
-use crate::packet::PacketMut;
 use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
 
@@ -91,11 +91,11 @@ pub fn decide(mode: MtuMode, path_mtu: u16, inner_len: usize) -> MtuDecision {
 /// transport header cannot be found counts whole.
 #[inline]
 #[must_use]
-pub fn length_on_the_wire(packet: &PacketMut<'_>) -> usize {
-    match packet.segment_size() {
+pub fn length_on_the_wire(packet: &[u8], segment_size: Option<NonZeroU16>) -> usize {
+    match segment_size {
         None => packet.len(),
         Some(size) => {
-            let headers = headers_len(packet.as_slice()).unwrap_or(packet.len());
+            let headers = headers_len(packet).unwrap_or(packet.len());
             headers.saturating_add(usize::from(size.get())).min(packet.len())
         }
     }

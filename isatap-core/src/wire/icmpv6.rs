@@ -205,7 +205,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Type, code and the four bytes behind the checksum.
+    /// Type, code and the four bytes behind the checksum. `NDP-62`
     #[must_use]
     pub fn to_wire(self) -> (u8, u8, u32) {
         match self {

@@ -1,5 +1,6 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 use super::*;
+use crate::packet::PacketMut;
 use crate::wire::hex;
 use core::num::NonZeroU16;
 use proptest::prelude::*;
@@ -204,7 +205,7 @@ fn length_of(next_header: u8, payload: &[u8], len: usize, segment: Option<u16>) 
     bytes[4..6].copy_from_slice(&((len - 40) as u16).to_be_bytes());
     let mut packet = PacketMut::new(&mut bytes, 0..len).unwrap();
     packet.set_segment_size(segment.and_then(NonZeroU16::new));
-    length_on_the_wire(&packet)
+    length_on_the_wire(packet.as_slice(), packet.segment_size())
 }
 
 #[test]

@@ -1,0 +1,173 @@
+//! What must hold of a packet that a link let in, or that is to enter a
+//! tunnel, whatever the mechanism.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::{Datapath, IngressFilter, Port};
+use crate::capacity::Capacity;
+use crate::drop_reason::DropReason;
+use crate::engine::Admitted;
+use crate::isatap::addr::embedded_ipv4;
+use crate::link::{Link, LinkKind};
+use crate::nd::message::is_neighbor_discovery;
+use crate::packet::LinkId;
+use crate::prefix::{Ipv6Prefix, halves, is_private};
+use crate::proto41::Flow;
+use crate::wire::{ipv6, protocol};
+
+impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
+    /// The checks on what a link has let in that need the other links.
+    #[inline]
+    pub(super) fn check_admitted(
+        &self,
+        id: LinkId,
+        port: &Port<L>,
+        from: Admitted,
+        flow: &Flow,
+    ) -> Result<(), DropReason> {
+        let source = &flow.inner_source;
+        self.check_source(id, port.switches.ingress, source)?;
+        // TUN-23: what ISATAP refused must not come in as "native, by some
+        // relay".
+        if from == Admitted::UnverifiedRelay
+            && !Ipv6Prefix::LINK_LOCAL.contains(source)
+            && self.others(id).any(|(_, other)| other.link.is_on_link(source))
+        {
+            return Err(DropReason::SourceOfOtherLink);
+        }
+        // SEC-3, TUN-20 [RFC 6324 §3.3]
+        let destination = &flow.inner_destination;
+        if port.switches.loop_checks
+            && !port.link.is_on_link(destination)
+            && self.embeds_own_ipv4(destination)
+            && !self.is_local(id, destination)
+        {
+            return Err(DropReason::LoopDestination);
+        }
+        Ok(())
+    }
+
+    /// Whether `source` may come in from this side.
+    #[inline]
+    fn check_source(&self, id: LinkId, filter: IngressFilter, source: &Ipv6Addr) -> Result<(), DropReason> {
+        // SEC-10: nobody else speaks as us.
+        if self.is_local(id, source) {
+            return Err(DropReason::OwnSource);
+        }
+        if filter == IngressFilter::Off || Ipv6Prefix::LINK_LOCAL.contains(source) {
+            return Ok(());
+        }
+        // TUN-17 [RFC 4213 §3.6]
+        let native = |other: &Port<L>| other.link.kind() == LinkKind::Native && other.link.is_on_link(source);
+        if self.others(id).any(|(_, other)| native(other)) {
+            return Err(DropReason::IngressFilter);
+        }
+        if filter == IngressFilter::Strict && self.routes.lookup(source).is_none_or(|route| route.link != id) {
+            return Err(DropReason::IngressFilter);
+        }
+        Ok(())
+    }
+
+    /// Whether `source` may come in from a native link. Only the strict filter
+    /// applies there: a LAN's own prefixes are this link's, and what comes
+    /// from further inside is not known without routes.
+    pub(crate) fn check_native_source(
+        &self,
+        id: LinkId,
+        filter: IngressFilter,
+        source: &Ipv6Addr,
+    ) -> Result<(), DropReason> {
+        if filter == IngressFilter::Strict { self.check_source(id, filter, source) } else { Ok(()) }
+    }
+
+    fn others(&self, id: LinkId) -> impl Iterator<Item = (LinkId, &Port<L>)> {
+        self.by_precedence().filter(move |(other, _)| *other != id)
+    }
+
+    /// Whether `address` has one of this node's IPv4 addresses in it: as a
+    /// 6to4 prefix, an ISATAP identifier, a Teredo client or an
+    /// IPv4-compatible address.
+    ///
+    /// `SEC-3`: private IPv4 addresses are not unique, so they say something
+    /// only behind a prefix that is known to be of a tunnel of the same site.
+    pub(super) fn embeds_own_ipv4(&self, address: &Ipv6Addr) -> bool {
+        let own = |ipv4: Ipv4Addr| self.by_precedence().any(|(_, port)| port.link.owns_ipv4(ipv4));
+        let counts = |ipv4: Ipv4Addr| !is_ambiguous(ipv4) || self.is_known_prefix(address);
+        [embedded_ipv4(address), other_forms(address)].into_iter().flatten().any(|ipv4| own(ipv4) && counts(ipv4))
+    }
+
+    fn is_known_prefix(&self, address: &Ipv6Addr) -> bool {
+        self.known_prefixes.iter().any(|prefix| prefix.contains(address))
+    }
+
+    /// Whether a packet that was let in ends here: it is to one of this
+    /// node's addresses, or to a group, whose scope is the link.
+    #[inline]
+    pub(crate) fn ends_here(&self, link: LinkId, destination: &Ipv6Addr) -> bool {
+        destination.is_multicast() || self.is_local(link, destination)
+    }
+
+    /// Whether the node itself, not a stack above it, must see this packet to
+    /// one of its addresses. `NDP-65`, `NDP-69`
+    #[inline]
+    pub(super) fn is_for_node(&self, link: LinkId, flow: &Flow, outer: &[u8]) -> bool {
+        self.answers_echo
+            && self.is_local(link, &flow.inner_destination)
+            && ipv6::upper_layer(flow.inner(outer)).is_ok_and(|upper| upper.protocol == protocol::ICMPV6)
+    }
+}
+
+/// Whether a packet that was let in is Neighbor Discovery, found behind
+/// extension headers too.
+#[inline]
+pub(crate) fn is_control(flow: &Flow, outer: &[u8]) -> bool {
+    let inner = flow.inner(outer);
+    if flow.next_header == protocol::ICMPV6 {
+        return inner.get(40).is_some_and(|&message_type| is_neighbor_discovery(message_type));
+    }
+    is_extension_header(flow.next_header)
+        && ipv6::upper_layer(inner).is_ok_and(|upper| {
+            upper.protocol == protocol::ICMPV6
+                && inner.get(upper.offset).is_some_and(|&message_type| is_neighbor_discovery(message_type))
+        })
+}
+
+/// `SEC-12`, `SEC-13`: what hides behind the inner header.
+#[inline]
+pub(super) fn check_inner(flow: &Flow, outer: &[u8]) -> Result<(), DropReason> {
+    if is_extension_header(flow.next_header) {
+        ipv6::upper_layer(flow.inner(outer))?;
+    }
+    if matches!(flow.next_header, protocol::IPV6 | protocol::IPV4) || is_extension_header(flow.next_header) {
+        ipv6::nesting(flow.inner(outer))?;
+    }
+    Ok(())
+}
+
+fn is_extension_header(next_header: u8) -> bool {
+    !matches!(next_header, protocol::TCP | protocol::UDP | protocol::ICMPV6 | protocol::NO_NEXT_HEADER)
+        && ipv6::is_extension_header(next_header)
+}
+
+/// IPv4 addresses that are used by many: private [RFC 1918], shared
+/// [RFC 6598], link-local [RFC 3927].
+fn is_ambiguous(ipv4: Ipv4Addr) -> bool {
+    let bits = ipv4.to_bits();
+    is_private(ipv4) || bits >> 22 == 0x6440_0000 >> 22 || bits >> 16 == 0xa9fe
+}
+
+/// The IPv4 address that 6to4, Teredo or automatic tunnelling would send a
+/// packet to this destination to.
+fn other_forms(address: &Ipv6Addr) -> Option<Ipv4Addr> {
+    let (high, low) = halves(address);
+    let lower_half = |bits: u64| u32::try_from(bits & 0xffff_ffff).ok().map(Ipv4Addr::from_bits);
+    if high >> 48 == 0x2002 {
+        lower_half(high >> 16)
+    } else if high >> 32 == 0x2001_0000 {
+        lower_half(!low)
+    } else if high == 0 && low >> 32 == 0 {
+        lower_half(low)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,343 @@
+//! Links and routes as plain data: what happens to a packet, asked with
+//! `&self`.
+//!
+//! Out: IPv6 packet, route, [`Link::resolve`], loop checks, MTU, outer header
+//! into the headroom. In: [`Flow::parse`], each link by precedence
+//! ([`Link::admit`]), loop and spoofing checks, decapsulation in place.
+//!
+//! The functions decide or punt. What would need to change something (an
+//! ICMPv6 error and its rate limit, Neighbor Discovery) is
+//! [`Verdict::Punt`]: the bytes are untouched, and the owner, a
+//! [`Node`](crate::node::Node), does it. So threads, firmware and kernels
+//! share this code over copies of the data.
+
+mod checks;
+mod plan;
+
+use core::net::Ipv6Addr;
+
+use crate::capacity::{Capacity, List, Rows};
+use crate::drop_reason::DropReason;
+use crate::engine::{Admitted, Verdict};
+use crate::error::{Table, TableFull};
+use crate::interface::Routes;
+use crate::link::{Denied, Link, LinkKind};
+use crate::packet::{LinkId, PacketMut};
+use crate::prefix::Ipv6Prefix;
+use crate::proto41::ecn::{self, Ecn};
+use crate::proto41::{self, Flow, mtu};
+use crate::route::RouteTable;
+
+pub(crate) use checks::is_control;
+use plan::{InnerHeader, punt_or_drop};
+pub(crate) use plan::{Origin, Plan, Refusal, decrement_hop_limit, execute};
+
+/// Links and routes.
+#[derive(Clone)]
+pub struct Datapath<L, C: Capacity, const LINKS: usize> {
+    ports: [Option<Port<L>>; LINKS],
+    /// The numbers of the ports in use, by precedence. `TUN-23`
+    order: [u8; LINKS],
+    used: usize,
+    pub(crate) routes: Routes<C>,
+    /// IPv6 prefixes of tunnels in this site. `SEC-3`
+    known_prefixes: List<Ipv6Prefix, Rows<C::Members, Ipv6Prefix>>,
+    /// Whether the node answers echo requests itself. `NDP-65`
+    pub(crate) answers_echo: bool,
+}
+
+/// A link and the switches of its interface.
+#[derive(Clone, Debug)]
+pub struct Port<L> {
+    /// The link.
+    pub link: L,
+    /// Its switches.
+    pub switches: Switches,
+}
+
+/// The switches of one interface. `RTE-7`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Switches {
+    /// Packets that arrive here may be forwarded, and forwarded packets may
+    /// leave here. Off by default.
+    pub forwarding: bool,
+    /// Whose inner sources are let in from this side. `TUN-17`
+    pub ingress: IngressFilter,
+    /// The address checks against routing loops. `SEC-3`
+    pub loop_checks: bool,
+    /// The interface's metric, added to those of its routes. `RTE-1`
+    pub metric: u32,
+}
+
+impl Switches {
+    /// Forwarding off, all checks on, metric 0.
+    pub const DEFAULT: Switches =
+        Switches { forwarding: false, ingress: IngressFilter::Site, loop_checks: true, metric: 0 };
+
+    /// The same with forwarding on: a router's interface.
+    pub const FORWARDING: Switches = Switches { forwarding: true, ..Switches::DEFAULT };
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Switches::DEFAULT
+    }
+}
+
+/// The ingress filter of one side. `TUN-17 [RFC 4213 §3.6]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IngressFilter {
+    /// None.
+    Off,
+    /// Sources that are on-link on one of this node's native links do not
+    /// come in from here: toward the Internet. `SEC-10`
+    Site,
+    /// As well, only sources that a route leads back to by this link: toward
+    /// an edge network (strict reverse-path check).
+    Strict,
+}
+
+impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
+    /// No links, no routes.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::with_ports([const { None }; LINKS], 0)
+    }
+
+    /// One link, and no routes.
+    #[must_use]
+    pub(crate) const fn of(ports: [Option<Port<L>>; LINKS]) -> Self {
+        Self::with_ports(ports, 1)
+    }
+
+    const fn with_ports(ports: [Option<Port<L>>; LINKS], used: usize) -> Self {
+        Datapath {
+            ports,
+            order: [0; LINKS],
+            used,
+            routes: RouteTable::new(),
+            known_prefixes: List::EMPTY,
+            answers_echo: false,
+        }
+    }
+
+    /// Adds a link behind those of the same kind or one that takes
+    /// precedence. `TUN-23`
+    ///
+    /// # Errors
+    /// There are `LINKS` links already, or the interface's metric cannot be
+    /// kept.
+    pub fn add(&mut self, link: L, switches: Switches) -> Result<LinkId, TableFull> {
+        let full = TableFull::new(Table::Links);
+        let number = u8::try_from(self.used).map_err(|_| full)?;
+        let kind = link.kind();
+        let place = self.by_precedence().take_while(|(_, port)| port.link.kind() <= kind).count();
+        self.routes.set_interface_metric(LinkId(number), switches.metric)?;
+        let slot = self.ports.get_mut(self.used).ok_or(full)?;
+        *slot = Some(Port { link, switches });
+        self.used = self.used.saturating_add(1);
+        let used = self.used;
+        if let Some(tail) = self.order.get_mut(..used).and_then(|order| order.get_mut(place..)) {
+            tail.rotate_right(1);
+            if let Some(first) = tail.first_mut() {
+                *first = number;
+            }
+        }
+        Ok(LinkId(number))
+    }
+
+    /// The link of this number, with its switches.
+    #[inline]
+    #[must_use]
+    pub fn port(&self, id: LinkId) -> Option<&Port<L>> {
+        self.ports.get(id.index())?.as_ref()
+    }
+
+    /// The same, to be changed.
+    pub fn port_mut(&mut self, id: LinkId) -> Option<&mut Port<L>> {
+        self.ports.get_mut(id.index())?.as_mut()
+    }
+
+    /// One link and the routes, to be changed together.
+    pub(crate) fn split(&mut self, id: LinkId) -> Option<(&mut Port<L>, &mut Routes<C>)> {
+        Some((self.ports.get_mut(id.index())?.as_mut()?, &mut self.routes))
+    }
+
+    /// The links in the order in which packets are offered to them.
+    #[inline]
+    pub fn by_precedence(&self) -> impl Iterator<Item = (LinkId, &Port<L>)> {
+        let order = self.order.get(..self.used).unwrap_or(&[]);
+        order.iter().filter_map(|&number| self.port(LinkId(number)).map(|port| (LinkId(number), port)))
+    }
+
+    /// Adds the IPv6 prefix of a tunnel of this site, of this node or
+    /// another: behind it, private IPv4 addresses count for the checks against
+    /// routing loops too. `SEC-3 [RFC 6324 §3.3.1]`
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn add_known_prefix(&mut self, prefix: Ipv6Prefix) -> Result<(), TableFull> {
+        self.known_prefixes.push(prefix, Table::KnownPrefixes)
+    }
+
+    /// The link that packets are offered to after `place` others. `TUN-23`
+    pub(crate) fn in_order(&self, place: usize) -> Option<LinkId> {
+        self.order.get(..self.used)?.get(place).copied().map(LinkId)
+    }
+
+    /// The routes.
+    #[must_use]
+    pub fn routes(&self) -> &Routes<C> {
+        &self.routes
+    }
+
+    /// A copy of the data with each link mapped: what threads work on.
+    pub(crate) fn map<M>(&self, mut map: impl FnMut(&L) -> M) -> Datapath<M, C, LINKS> {
+        let mut ports = [const { None }; LINKS];
+        for (into, from) in ports.iter_mut().zip(self.ports.iter()) {
+            *into = from.as_ref().map(|port| Port { link: map(&port.link), switches: port.switches });
+        }
+        Datapath {
+            ports,
+            order: self.order,
+            used: self.used,
+            routes: self.routes.clone(),
+            known_prefixes: self.known_prefixes.clone(),
+            answers_echo: self.answers_echo,
+        }
+    }
+
+    /// Each link's answer to a packet, in order: what `check` shows.
+    pub fn trials<'a>(
+        &'a self,
+        flow: &'a Flow,
+    ) -> impl Iterator<Item = (LinkId, LinkKind, Result<Admitted, Denied>)> + 'a {
+        self.by_precedence().map(|(id, port)| (id, port.link.kind(), port.link.admit(flow)))
+    }
+
+    /// Encapsulates a packet of this host in place, with `identification` if
+    /// it may be fragmented.
+    pub fn encapsulate(&self, packet: &mut PacketMut<'_>, identification: u16) -> Verdict {
+        match self.plan(packet, Origin::Local) {
+            Ok(plan) => execute(&plan, packet, identification).unwrap_or_else(Verdict::Drop),
+            Err(refusal) => punt_or_drop(&refusal),
+        }
+    }
+
+    /// Judges and decapsulates an outer packet in place.
+    pub fn decapsulate(&self, packet: &mut PacketMut<'_>) -> Verdict {
+        match self.enter(packet) {
+            Ok((link, from, flow)) => deliver(link, from, &flow, packet),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Decapsulates an outer packet and sends it on, in one buffer: hop
+    /// limit, routes, loop checks. What is for this node is delivered.
+    pub fn forward(&self, packet: &mut PacketMut<'_>, identification: u16) -> Verdict {
+        let (link, from, flow) = match self.enter(packet) {
+            Ok(admission) => admission,
+            Err(verdict) => return verdict,
+        };
+        if self.ends_here(link, &flow.inner_destination) {
+            return deliver(link, from, &flow, packet);
+        }
+        // Where an answer is due the owner does it all again, from the outer
+        // packet; so the decision comes before anything is changed.
+        let exit = match ecn::exit(Ecn::of(flow.traffic_class), Ecn::of(flow.tos)) {
+            Ok(exit) => exit,
+            Err(reason) => return Verdict::Drop(reason),
+        };
+        let header = InnerHeader::of(&flow, exit.ecn);
+        let len = mtu::length_on_the_wire(flow.inner(packet.as_slice()), packet.segment_size());
+        let origin = Origin::Forwarded { link, outer_source: Some(flow.outer_source) };
+        match self.plan_header(None, &header, len, origin) {
+            Ok(plan) => {
+                if let Err(reason) = proto41::decapsulate(packet, &flow) {
+                    return Verdict::Drop(reason);
+                }
+                decrement_hop_limit(packet);
+                execute(&plan, packet, identification).unwrap_or_else(Verdict::Drop)
+            }
+            Err(refusal) => punt_or_drop(&refusal),
+        }
+    }
+
+    /// Lets an outer packet in, unless the owner must see it.
+    #[inline]
+    fn enter(&self, packet: &PacketMut<'_>) -> Result<(LinkId, Admitted, Flow), Verdict> {
+        let (link, from, flow) = self.admit(packet.as_slice()).map_err(Verdict::Drop)?;
+        if is_control(&flow, packet.as_slice()) || self.is_for_node(link, &flow, packet.as_slice()) {
+            return Err(Verdict::Punt { link });
+        }
+        Ok((link, from, flow))
+    }
+
+    /// [`encapsulate`](Self::encapsulate) for as many packets as there are
+    /// verdicts; identifications count up from `identification`.
+    pub fn encapsulate_batch(&self, packets: &mut [PacketMut<'_>], verdicts: &mut [Verdict], identification: &mut u16) {
+        for (packet, verdict) in packets.iter_mut().zip(verdicts) {
+            *verdict = self.encapsulate(packet, *identification);
+            if matches!(verdict, Verdict::Tunnel { outer, .. } if !outer.dont_fragment) {
+                *identification = identification.wrapping_add(1);
+            }
+        }
+    }
+
+    /// [`decapsulate`](Self::decapsulate) for as many packets as there are
+    /// verdicts.
+    pub fn decapsulate_batch(&self, packets: &mut [PacketMut<'_>], verdicts: &mut [Verdict]) {
+        for (packet, verdict) in packets.iter_mut().zip(verdicts) {
+            *verdict = self.decapsulate(packet);
+        }
+    }
+
+    /// Which link lets an outer packet in, and who speaks.
+    ///
+    /// # Errors
+    /// The reason of the first link that it was for, or what broke a rule
+    /// that is the same for all links.
+    #[inline]
+    pub fn admit(&self, outer: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
+        let flow = Flow::parse(outer)?;
+        let mut refused = DropReason::NotAddressed;
+        for (id, port) in self.by_precedence() {
+            match port.link.admit(&flow) {
+                Ok(from) => {
+                    self.check_admitted(id, port, from, &flow)?;
+                    checks::check_inner(&flow, outer)?;
+                    return Ok((id, from, flow));
+                }
+                Err(Denied::NotAddressed) => {}
+                Err(Denied::Refused(reason)) if refused == DropReason::NotAddressed => refused = reason,
+                Err(Denied::Refused(_)) => {}
+            }
+        }
+        Err(refused)
+    }
+
+    /// Whether `address` is this node's: link-local ones only on their link.
+    #[inline]
+    #[must_use]
+    pub fn is_local(&self, on: LinkId, address: &Ipv6Addr) -> bool {
+        if Ipv6Prefix::LINK_LOCAL.contains(address) {
+            return self.port(on).is_some_and(|port| port.link.is_local(address));
+        }
+        self.by_precedence().any(|(_, port)| port.link.is_local(address))
+    }
+}
+
+impl<L: Link, C: Capacity, const LINKS: usize> Default for Datapath<L, C, LINKS> {
+    fn default() -> Self {
+        Datapath::new()
+    }
+}
+
+#[inline]
+fn deliver(link: LinkId, from: Admitted, flow: &Flow, packet: &mut PacketMut<'_>) -> Verdict {
+    match proto41::decapsulate(packet, flow) {
+        Ok(_) => Verdict::Deliver { link, from },
+        Err(reason) => Verdict::Drop(reason),
+    }
+}

@@ -1,0 +1,281 @@
+//! Where a packet goes that is to be sent: route, link, outer addresses, MTU.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::Datapath;
+use crate::capacity::Capacity;
+use crate::drop_reason::DropReason;
+use crate::engine::Verdict;
+use crate::link::{Link, LinkKind, OuterPolicy, Resolution};
+use crate::packet::{LinkId, PacketMut};
+use crate::prefix::Ipv6Prefix;
+use crate::proto41::ecn::{Ecn, outer_tos};
+use crate::proto41::mtu::{self, MtuDecision};
+use crate::proto41::{self, Flow, Outer};
+use crate::wire::icmpv6::{ErrorKind, Unreachable};
+use crate::wire::ipv6;
+
+/// What is to be done with a packet from the inside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) link: LinkId,
+    pub(crate) next_hop: Ipv6Addr,
+    pub(crate) resolution: Resolution,
+    pub(crate) dont_fragment: bool,
+    pub(crate) tos: u8,
+    pub(crate) ttl: u8,
+    /// A better route whose next hop is unreachable. `NDP-37`
+    pub(crate) avoided: Option<Avoided>,
+}
+
+/// A link and the next hop on it that was not used.
+type Avoided = (LinkId, Ipv6Addr);
+
+/// Why a packet is not sent on, and what its sender should be told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reason: DropReason,
+    pub(crate) answer: Option<ErrorKind>,
+    /// The link that it concerns.
+    pub(crate) link: Option<LinkId>,
+}
+
+impl Refusal {
+    const fn silent(reason: DropReason) -> Self {
+        Refusal { reason, answer: None, link: None }
+    }
+
+    const fn unreachable(reason: DropReason, code: Unreachable, link: Option<LinkId>) -> Self {
+        Refusal { reason, answer: Some(ErrorKind::Unreachable(code)), link }
+    }
+}
+
+/// Where a packet to be sent comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin {
+    /// This host, or the kernel that forwards.
+    Local,
+    /// Another node: it came in by this link, in a tunnel from this source.
+    Forwarded { link: LinkId, outer_source: Option<Ipv4Addr> },
+}
+
+impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
+    /// Decides where a packet from the inside goes.
+    pub(crate) fn plan(&self, packet: &mut PacketMut<'_>, origin: Origin) -> Result<Plan, Refusal> {
+        let (header, len) = whole_packet(packet).ok_or(Refusal::silent(DropReason::NotIpv6))?;
+        self.plan_header(packet.link(), &header, len, origin)
+    }
+
+    /// The same of an inner header, for a packet of `len` bytes. `bound`: the
+    /// link whose device a packet of this host was read from.
+    pub(super) fn plan_header(
+        &self,
+        bound: Option<LinkId>,
+        header: &InnerHeader,
+        len: usize,
+        origin: Origin,
+    ) -> Result<Plan, Refusal> {
+        let (source, destination) = (&header.source, &header.destination);
+        // Only what this host sends is bound to a link; what is forwarded
+        // goes where the routes say.
+        let zone = bound.filter(|_| matches!(origin, Origin::Local));
+        // ISA-70 [RFC 5214 §6.3]: what a kernel says to groups ends here.
+        // A configured tunnel is a point-to-point link and carries them.
+        let is_point_to_point =
+            zone.and_then(|zone| self.port(zone)).is_some_and(|port| port.link.kind() == LinkKind::Configured);
+        if destination.is_multicast() && !is_point_to_point {
+            return Err(Refusal::silent(DropReason::Multicast));
+        }
+        if source.is_multicast() || (source.is_unspecified() && !is_point_to_point) || source.is_loopback() {
+            return Err(Refusal::silent(DropReason::SourceUnusable));
+        }
+        if let Origin::Forwarded { link, .. } = origin {
+            self.check_forwarding(link, header)?;
+        }
+        let (link, next_hop, avoided) = self.next_hop(zone, destination, origin)?;
+        let port = self.port(link).ok_or(Refusal::silent(DropReason::NoRoute))?;
+        if let Origin::Forwarded { link: from, .. } = origin {
+            // RTE-7: on both sides.
+            if !port.switches.forwarding {
+                return Err(Refusal::silent(DropReason::ForwardingOff));
+            }
+            // TUN-64 [RFC 4443 §3.1]
+            if from == link && port.link.kind() == LinkKind::Configured {
+                return Err(Refusal::unreachable(DropReason::PointToPointBounce, Unreachable::Address, Some(link)));
+            }
+        }
+        // SEC-3 [RFC 6324 §3.3]: into a tunnel no off-link source that another
+        // tunnel would map to ourselves.
+        if port.switches.loop_checks
+            && port.link.kind() != LinkKind::Native
+            && !port.link.is_on_link(source)
+            && self.embeds_own_ipv4(source)
+            && !self.is_local(link, source)
+        {
+            return Err(Refusal::silent(DropReason::LoopSource));
+        }
+        // RTE-3, RTE-4: the link's mechanism makes the next hop an IPv4
+        // address, and knows which of ours goes with the inner source.
+        let resolution = port.link.resolve(source, &next_hop).map_err(|reason| match reason {
+            // ISA-80, TUN-4
+            DropReason::NextHopUnresolvable | DropReason::DestinationRefused => {
+                Refusal::unreachable(reason, Unreachable::Address, Some(link))
+            }
+            _ => Refusal::silent(reason),
+        })?;
+        let mut path_mtu = None;
+        if let Resolution::To { destination, .. } = resolution {
+            // SEC-5
+            if matches!(origin, Origin::Forwarded { outer_source: Some(came_from), .. } if came_from == destination) {
+                return Err(Refusal::silent(DropReason::BackToSender));
+            }
+            path_mtu = Some(port.link.path_mtu(destination));
+        }
+        let policy = port.link.policy();
+        let dont_fragment = fits(policy, path_mtu, len).map_err(|mtu| Refusal {
+            reason: DropReason::PacketTooBig,
+            answer: Some(ErrorKind::PacketTooBig { mtu: u32::from(mtu) }),
+            link: Some(link),
+        })?;
+        let tos = outer_tos(policy.tos, policy.ecn, header.traffic_class);
+        Ok(Plan { link, next_hop, resolution, dont_fragment, tos, ttl: policy.ttl, avoided })
+    }
+
+    /// What stops a packet of somebody else's before any route is looked up.
+    fn check_forwarding(&self, from: LinkId, header: &InnerHeader) -> Result<(), Refusal> {
+        if !self.port(from).is_some_and(|port| port.switches.forwarding) {
+            return Err(Refusal::silent(DropReason::ForwardingOff));
+        }
+        let link_local = |address: &Ipv6Addr| address.is_unicast_link_local();
+        if link_local(&header.destination) || header.destination.is_loopback() || header.destination.is_unspecified() {
+            return Err(Refusal::silent(DropReason::Scope));
+        }
+        if link_local(&header.source) {
+            // [RFC 4291 §2.5.6; RFC 4443 §3.1 code 2]
+            return Err(Refusal::unreachable(DropReason::Scope, Unreachable::BeyondScope, Some(from)));
+        }
+        // NDP-63, TUN-21 [RFC 4443 §3.3]
+        if header.hop_limit <= 1 {
+            return Err(Refusal {
+                reason: DropReason::HopLimit,
+                answer: Some(ErrorKind::HopLimitExceeded),
+                link: Some(from),
+            });
+        }
+        Ok(())
+    }
+
+    /// The link and the neighbour that a destination is reached by.
+    fn next_hop(
+        &self,
+        zone: Option<LinkId>,
+        destination: &Ipv6Addr,
+        origin: Origin,
+    ) -> Result<(LinkId, Ipv6Addr, Option<Avoided>), Refusal> {
+        // ISA-82, RTE-16: a link-local destination is a neighbour on its zone.
+        if Ipv6Prefix::LINK_LOCAL.contains(destination) || destination.is_multicast() {
+            let mut tunnels = self.by_precedence().filter(|(_, port)| port.link.kind() != LinkKind::Native);
+            let only = tunnels.next().filter(|_| tunnels.next().is_none()).map(|(id, _)| id);
+            let link = zone.or(only).ok_or(Refusal::silent(DropReason::Scope))?;
+            return Ok((link, *destination, None));
+        }
+        let found = self.routes.lookup_on(zone, destination).ok_or_else(|| {
+            // RTE-5; not to whom a tunnel brought it, unless it forwards.
+            let from = match origin {
+                Origin::Local => zone.or_else(|| self.by_precedence().next().map(|(id, _)| id)),
+                Origin::Forwarded { link, .. } => Some(link),
+            };
+            Refusal::unreachable(DropReason::NoRoute, Unreachable::NoRoute, from)
+        })?;
+        let avoided = found.avoided.and_then(|route| route.next_hop.map(|next_hop| (route.link, next_hop)));
+        Ok((found.route.link, found.route.next_hop_for(destination), avoided))
+    }
+}
+
+/// Does what was planned: the outer header in front, or nothing on a native
+/// link.
+pub(crate) fn execute(plan: &Plan, packet: &mut PacketMut<'_>, identification: u16) -> Result<Verdict, DropReason> {
+    match plan.resolution {
+        Resolution::Native => Ok(Verdict::Native { link: plan.link, next_hop: plan.next_hop }),
+        Resolution::To { source, destination } => {
+            let outer = Outer {
+                source,
+                destination,
+                ports: None,
+                tos: plan.tos,
+                ttl: plan.ttl,
+                dont_fragment: plan.dont_fragment,
+                identification: if plan.dont_fragment { 0 } else { identification },
+            };
+            proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
+            Ok(Verdict::Tunnel { link: plan.link, outer })
+        }
+    }
+}
+
+/// `TUN-6`, `TUN-21`: only who forwards counts a hop; the caller knows that there is
+/// one left.
+pub(crate) fn decrement_hop_limit(packet: &mut PacketMut<'_>) {
+    if let Some(hop_limit) = packet.as_mut_slice().get_mut(7) {
+        *hop_limit = hop_limit.saturating_sub(1);
+    }
+}
+
+/// Whether `len` bytes may go by a link, and with which "do not fragment";
+/// else the MTU to report. `path_mtu`: none on a native link.
+fn fits(policy: &OuterPolicy, path_mtu: Option<u16>, len: usize) -> Result<bool, u16> {
+    let by_path = path_mtu.map(|path_mtu| mtu::decide(policy.mtu, path_mtu, len));
+    let by_path = by_path.unwrap_or(MtuDecision::Send { dont_fragment: false });
+    // The link's own MTU may be below what the path would carry.
+    let is_too_long = len > usize::from(policy.link_mtu);
+    match by_path {
+        MtuDecision::TooBig { mtu } if is_too_long => Err(mtu.min(policy.link_mtu)),
+        MtuDecision::TooBig { mtu } => Err(mtu),
+        MtuDecision::Send { .. } if is_too_long => Err(policy.link_mtu),
+        MtuDecision::Send { dont_fragment } => Ok(dont_fragment),
+    }
+}
+
+/// What a `&self` function answers: errors are the owner's to write.
+pub(super) fn punt_or_drop(refusal: &Refusal) -> Verdict {
+    match (refusal.answer, refusal.link) {
+        (Some(_), Some(link)) => Verdict::Punt { link },
+        _ => Verdict::Drop(refusal.reason),
+    }
+}
+
+/// The fields of an inner header that decisions are made of.
+pub(super) struct InnerHeader {
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    traffic_class: u8,
+    hop_limit: u8,
+}
+
+impl InnerHeader {
+    /// What will stand in the header once the packet is decapsulated and its
+    /// congestion mark is `ecn`.
+    pub(super) fn of(flow: &Flow, ecn: Ecn) -> Self {
+        InnerHeader {
+            source: flow.inner_source,
+            destination: flow.inner_destination,
+            traffic_class: (flow.traffic_class & !3) | ecn.bits(),
+            hop_limit: flow.hop_limit,
+        }
+    }
+}
+
+/// The header of a whole IPv6 packet, which is cut to the length that it
+/// says, and the length that counts for the MTU.
+fn whole_packet(packet: &mut PacketMut<'_>) -> Option<(InnerHeader, usize)> {
+    let header = ipv6::Header::parse(packet.as_slice()).ok()?;
+    let len = header.packet_len();
+    let fields = InnerHeader {
+        source: header.source(),
+        destination: header.destination(),
+        traffic_class: header.traffic_class(),
+        hop_limit: header.hop_limit(),
+    };
+    packet.truncate(len);
+    Some((fields, mtu::length_on_the_wire(packet.as_slice(), packet.segment_size())))
+}

@@ -1,0 +1,263 @@
+//! What becomes of one packet: the datapath's decision, carried out.
+
+use super::Node;
+use crate::capacity::Capacity;
+use crate::datapath::{Origin, Plan, Refusal, decrement_hop_limit, execute, is_control};
+use crate::drop_reason::{DropReason, Tally};
+use crate::engine::{Verdict, Via};
+use crate::interface::{Interface, Received};
+use crate::link::{Admitted, LinkKind, Resolution};
+use crate::packet::{LinkId, PacketMut};
+use crate::proto41::icmp::TunnelError;
+use crate::proto41::{self, Flow};
+use crate::time::Instant;
+use crate::wire::{icmpv6, ipv6, protocol};
+
+impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
+    /// An IPv4 packet from the network, on a node that forwards by itself:
+    /// what is not for this node is sent on in the same buffer.
+    pub fn forward(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
+        self.receive(now, packet, true)
+    }
+
+    /// An IPv6 packet that arrived on the native link `link`, on a node that
+    /// forwards by itself.
+    pub fn forward_native(&mut self, now: Instant, link: LinkId, packet: &mut PacketMut<'_>) -> Verdict {
+        let now = self.enter(now);
+        let Ok(header) = ipv6::Header::parse(packet.as_slice()) else { return self.drop(DropReason::NotIpv6) };
+        let (source, destination) = (header.source(), header.destination());
+        let Some(port) = self.datapath.port(link) else { return self.drop(DropReason::NotAddressed) };
+        // TUN-17: the knob toward an edge network.
+        if let Err(reason) = self.datapath.check_native_source(link, port.switches.ingress, &source) {
+            return self.drop(reason);
+        }
+        if self.datapath.is_local(link, &destination) {
+            return self.deliver(now, link, Admitted::Remote, packet);
+        }
+        self.send_on(now, Origin::Forwarded { link, outer_source: None }, packet)
+    }
+
+    pub(super) fn receive(&mut self, now: Instant, packet: &mut PacketMut<'_>, forwards: bool) -> Verdict {
+        let now = self.enter(now);
+        let (link, from, flow) = match self.datapath.admit(packet.as_slice()) {
+            Ok(admission) => admission,
+            // SEC-11, TUN-13: in silence.
+            Err(reason) => return self.drop(reason),
+        };
+        let control = is_control(&flow, packet.as_slice());
+        // TUN-19 [RFC 6040 §4.2]. TUN-53: nothing is logged here, so nothing
+        // needs a limit; drops are counted.
+        if let Err(reason) = proto41::decapsulate(packet, &flow) {
+            return self.drop(reason);
+        }
+        if control && let Some(verdict) = self.control(now, link, from, &flow, packet) {
+            return verdict;
+        }
+        if !forwards || self.datapath.ends_here(link, &flow.inner_destination) {
+            return self.deliver(now, link, from, packet);
+        }
+        self.send_on(now, Origin::Forwarded { link, outer_source: Some(flow.outer_source) }, packet)
+    }
+
+    /// Neighbor Discovery: to the interface that it came by, and to no other
+    /// (`TUN-22`). `None`: it is not interested.
+    fn control(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        from: Admitted,
+        flow: &Flow,
+        packet: &mut PacketMut<'_>,
+    ) -> Option<Verdict> {
+        match self.with_interface(now, link, |interface, cx| interface.receive(cx, from, flow, packet))? {
+            Received::NotControl => None,
+            Received::Consumed => {
+                self.counters.consumed = self.counters.consumed.plus(1);
+                Some(Verdict::Consumed { link })
+            }
+            Received::Drop(reason) => Some(self.drop(reason)),
+            Received::Answer => {
+                // ISA-53: back to where it came from, from where it was sent to.
+                let (source, destination) = (flow.outer_destination, flow.outer_source);
+                let sent = self.with_interface(now, link, |interface, cx| {
+                    let path_mtu = interface.path_mtu(destination);
+                    let policy = *interface.policy();
+                    cx.wrap(&policy, path_mtu, source, destination, packet)
+                })?;
+                Some(match sent {
+                    Ok(outer) => {
+                        self.counters.consumed = self.counters.consumed.plus(1);
+                        Verdict::Answer { via: Via::Tunnel { link, outer }, reason: None }
+                    }
+                    Err(reason) => self.drop(reason),
+                })
+            }
+        }
+    }
+
+    /// Gives a packet to this host's IPv6, or plays its part.
+    fn deliver(&mut self, now: Instant, link: LinkId, from: Admitted, packet: &mut PacketMut<'_>) -> Verdict {
+        let header = ipv6::Header::parse(packet.as_slice());
+        let is_asked = |header: ipv6::Header<'_>| self.datapath.is_local(link, &header.destination());
+        if self.datapath.answers_echo && header.is_ok_and(is_asked) {
+            if icmpv6::echo_reply_in_place(packet).is_ok() {
+                self.counters.consumed = self.counters.consumed.plus(1);
+                packet.set_link(Some(link));
+                return match self.answer_via(now, link, packet) {
+                    Some(via) => Verdict::Answer { via, reason: None },
+                    None => Verdict::Consumed { link },
+                };
+            }
+            if is_unknown_informational(packet.as_slice()) {
+                return self.drop(DropReason::IcmpUnknown);
+            }
+        }
+        self.counters.delivered = self.counters.delivered.plus(1);
+        Verdict::Deliver { link, from }
+    }
+
+    /// Sends a packet from the inside, or from another link, where it
+    /// belongs.
+    pub(super) fn send_on(&mut self, now: Instant, origin: Origin, packet: &mut PacketMut<'_>) -> Verdict {
+        let plan = match self.datapath.plan(packet, origin) {
+            Ok(plan) => plan,
+            Err(refusal) => return self.refuse(now, &refusal, origin, packet),
+        };
+        if let Origin::Forwarded { .. } = origin {
+            decrement_hop_limit(packet);
+        }
+        match self.carry_out(now, &plan, packet) {
+            Ok(verdict) => {
+                let counter = match verdict {
+                    Verdict::Native { .. } => &mut self.counters.native,
+                    _ => &mut self.counters.tunnelled,
+                };
+                *counter = counter.plus(1);
+                verdict
+            }
+            Err(reason) => self.drop(reason),
+        }
+    }
+
+    /// Does what was planned, and notes what that changes.
+    fn carry_out(&mut self, now: Instant, plan: &Plan, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+        let mut identification = 0;
+        if let Resolution::To { source, destination } = plan.resolution {
+            if !plan.dont_fragment {
+                identification = self.identifications.next(now, source, destination)?;
+            }
+            if let Some(port) = self.datapath.port_mut(plan.link) {
+                port.link.note_sent(now, destination);
+            }
+        }
+        if let Some((link, next_hop)) = plan.avoided
+            && let Some(port) = self.datapath.port_mut(link)
+        {
+            port.link.note_avoided(now, &next_hop);
+        }
+        execute(plan, packet, identification)
+    }
+
+    /// Drops a packet, and tells its sender where that is due.
+    fn refuse(&mut self, now: Instant, refusal: &Refusal, origin: Origin, packet: &mut PacketMut<'_>) -> Verdict {
+        self.counters.count(refusal.reason);
+        let drop = Verdict::Drop(refusal.reason);
+        let (Some(kind), Some(link)) = (refusal.answer, refusal.link) else { return drop };
+        let Ok(header) = ipv6::Header::parse(packet.as_slice()) else { return drop };
+        // NDP-64: from an address of ours on the side that the packet came
+        // from, which the peer's source check lets in.
+        let side = match origin {
+            Origin::Local => link,
+            Origin::Forwarded { link, .. } => link,
+        };
+        let Some(source) = self.datapath.port(side).and_then(|port| port.link.source_for(&header.source())) else {
+            return drop;
+        };
+        // NDP-61 [RFC 4443 §2.4 (f)]
+        if !self.budget.take(now) || icmpv6::error_in_place(packet, source, kind).is_err() {
+            return drop;
+        }
+        let reason = Some(refusal.reason);
+        match origin {
+            Origin::Local => Verdict::Answer { via: Via::Host { link }, reason },
+            Origin::Forwarded { link, .. } => match self.answer_via(now, link, packet) {
+                Some(via) => Verdict::Answer { via, reason },
+                None => drop,
+            },
+        }
+    }
+
+    /// Finds the way of an answer that this node has just written, to a
+    /// packet that came in by `link`.
+    fn answer_via(&mut self, now: Instant, link: LinkId, packet: &mut PacketMut<'_>) -> Option<Via> {
+        let destination = ipv6::Header::parse(packet.as_slice()).ok()?.destination();
+        // A link-local sender is on the link that it spoke from.
+        packet.set_link(destination.is_unicast_link_local().then_some(link));
+        let plan = self.datapath.plan(packet, Origin::Local).ok()?;
+        match self.carry_out(now, &plan, packet).ok()? {
+            Verdict::Tunnel { link, outer } => Some(Via::Tunnel { link, outer }),
+            Verdict::Native { link, next_hop } => Some(Via::Native { link, next_hop }),
+            _ => None,
+        }
+    }
+
+    /// The link that an ICMPv4 error concerns, and which has acted upon it.
+    ///
+    /// `TUN-35`, `TUN-45`: it must be about something that the link can have
+    /// sent. Several links may share the IPv4 address: the first that
+    /// believes it.
+    fn believe(&mut self, now: Instant, error: &TunnelError) -> Option<LinkId> {
+        for place in 0..LINKS {
+            let id = self.datapath.in_order(place)?;
+            let can_have_sent =
+                |interface: &I| interface.kind() != LinkKind::Native && interface.owns_ipv4(error.source);
+            if self.interface(id).is_some_and(can_have_sent)
+                && self.with_interface(now, id, |interface, _| interface.path_error(now, error)) == Some(Ok(()))
+            {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// An ICMPv4 error about a packet of one of the links. `TUN-42`
+    pub(super) fn path_error(&mut self, now: Instant, message: &mut PacketMut<'_>) -> Verdict {
+        let now = self.enter(now);
+        let error = match TunnelError::parse(message.as_slice()) {
+            Ok(error) => error,
+            Err(reason) => return self.drop(reason),
+        };
+        let link = self.believe(now, &error);
+        let Some(link) = link else { return self.drop(DropReason::IcmpV4Ignored) };
+        self.counters.consumed = self.counters.consumed.plus(1);
+        let consumed = Verdict::Consumed { link };
+        let quoted = error.inner(message.as_slice()).and_then(|inner| ipv6::Header::parse_quoted(inner).ok());
+        let Some(sender) = quoted.map(|header| header.source()) else { return consumed };
+        let Some(port) = self.datapath.port(link) else { return consumed };
+        let path_mtu = port.link.path_mtu(error.destination);
+        let Some(source) = port.link.source_for(&sender) else { return consumed };
+        let local = self.datapath.is_local(link, &sender);
+        // TUN-42 [RFC 4213 §3.4]
+        if !self.budget.take(now) || error.answer(message, source, path_mtu).is_err() {
+            return consumed;
+        }
+        if local {
+            return Verdict::Answer { via: Via::Host { link }, reason: None };
+        }
+        match self.answer_via(now, link, message) {
+            Some(via) => Verdict::Answer { via, reason: None },
+            None => consumed,
+        }
+    }
+}
+
+/// `NDP-69 [RFC 4443 §2.4 (b)]`
+fn is_unknown_informational(packet: &[u8]) -> bool {
+    ipv6::upper_layer(packet).is_ok_and(|upper| {
+        let message_type = packet.get(upper.offset).copied().unwrap_or(0);
+        upper.protocol == protocol::ICMPV6
+            && upper.fragment_offset == 0
+            && message_type >= 128
+            && !(128..=137).contains(&message_type)
+    })
+}

@@ -1,0 +1,186 @@
+//! ICMPv4 errors about tunnelled packets, from the wire to the sender.
+
+use std::time::Duration;
+
+use isatap_core::datapath::Switches;
+use isatap_core::drop_reason::DropReason;
+use isatap_core::engine::{Machine, Verdict, Via};
+use isatap_core::nd::neighbor::Reachability;
+use isatap_core::node::{AnyInterface, NodeConfig};
+
+use crate::support::*;
+
+fn report(node: &mut Any, message: &[u8]) -> Outcome {
+    with(message, |packet| node.handle_icmpv4(NOW, packet))
+}
+
+/// What the peer's packet becomes on its way into the site, and an error about
+/// it: (the packet as its sender made it, the outer packet that we sent).
+fn forwarded(border: &mut Border) -> (Inner, Vec<u8>) {
+    let inner = Inner::new(v6("2001:db8:f::1"), site6("10.0.0.3"));
+    let (verdict, outer) = forward(&mut border.node, &inner.from(FAR4, NEAR4));
+    assert!(matches!(verdict, Verdict::Tunnel { .. }));
+    (inner.hops(63), outer)
+}
+
+#[test]
+fn tun_42_unreachable_hosts_are_told_to_the_inner_source() {
+    let mut border = border();
+    let ignored = Verdict::Drop(DropReason::IcmpV4Ignored);
+    for kind in 0..=18_u8 {
+        for code in 0..=15_u8 {
+            // One error a tenth of a second is within the budget.
+            let mut border = crate::support::border();
+            let (inner, outer) = forwarded(&mut border);
+            let (verdict, bytes) = report(&mut border.node, &icmpv4(kind, code, [0; 4], &outer));
+            let is_told = matches!((kind, code), (3, 0..=3 | 6..=13) | (11, 0));
+            if is_told {
+                let Verdict::Answer { via: Via::Tunnel { link, .. }, reason: None } = verdict else {
+                    panic!("{kind} {code}: {verdict:?}");
+                };
+                assert_eq!(link, border.tunnel);
+                let sent = seen(&bytes);
+                assert_eq!(sent.destination, v4(FAR4));
+                // From an address of the link that had the trouble.
+                assert_eq!(sent.inner, error(site6(SITE4), &inner.bytes(), 1, 3, 0));
+            } else if (kind, code) != (3, 4) {
+                // TUN-43 and no error at all.
+                assert_eq!(verdict, ignored, "{kind} {code}");
+            }
+            balanced(&border.node);
+        }
+    }
+    // What this host itself sent goes to its own IPv6.
+    let inner = Inner::new(site6(SITE4), site6("10.0.0.3"));
+    let (_, outer) = send(&mut border.node, &inner);
+    let (verdict, bytes) = report(&mut border.node, &icmpv4(3, 1, [0; 4], &outer));
+    assert_eq!(verdict, Verdict::Answer { via: Via::Host { link: border.isatap }, reason: None });
+    assert_eq!(bytes, error(site6(SITE4), &inner.bytes(), 1, 3, 0));
+}
+
+#[test]
+fn tun_40_without_the_inner_header_nobody_can_be_told() {
+    let mut border = border();
+    let (_, outer) = forwarded(&mut border);
+    for quoted in [28, 40, 59] {
+        let (verdict, _) = report(&mut border.node, &icmpv4(3, 1, [0; 4], &outer[..quoted]));
+        assert_eq!(verdict, Verdict::Consumed { link: border.isatap }, "{quoted}");
+    }
+    let (verdict, _) = report(&mut border.node, &icmpv4(3, 1, [0; 4], &outer[..27]));
+    assert_eq!(verdict, Verdict::Drop(DropReason::IcmpV4Ignored));
+    let (verdict, bytes) = report(&mut border.node, &icmpv4(3, 1, [0; 4], &outer[..60]));
+    // A quote of a header alone says UDP, and none is there: no answer can be
+    // known to be about an error, so it is given.
+    assert!(matches!(verdict, Verdict::Answer { .. }), "{verdict:?}");
+    assert_eq!(seen(&bytes).inner.len(), 40 + 8 + 40);
+    balanced(&border.node);
+}
+
+#[test]
+fn tun_41_too_big_lowers_the_path_and_the_next_packet_is_told() {
+    let mut node = Any::new(NodeConfig::DEFAULT);
+    let mut config = isatap_core::configured::Config::new(v4(NEAR4), v4(FAR4));
+    config.policy.link_mtu = 1480;
+    let interface = AnyInterface::Configured(isatap_core::configured::Interface::new(config));
+    let id = node.add(interface, Switches::DEFAULT).unwrap();
+    let (own, far) = (v6("fe80::192.0.2.1"), v6("fe80::198.51.100.1"));
+    let inner = Inner::new(own, far).len(1480);
+    let (verdict, outer) = send_on(&mut node, id, &inner);
+    assert!(matches!(verdict, Verdict::Tunnel { .. }));
+    // A router quotes 68 bytes of it.
+    let (verdict, bytes) = report(&mut node, &icmpv4(3, 4, [0, 0, 0x05, 0x78], &outer[..68]));
+    assert_eq!(verdict, Verdict::Answer { via: Via::Host { link: id }, reason: None });
+    assert_eq!(bytes, error(own, &inner.bytes()[..48], 2, 0, 1380));
+    let (verdict, bytes) = send_on(&mut node, id, &inner);
+    assert!(matches!(verdict, Verdict::Answer { reason: Some(DropReason::PacketTooBig), .. }));
+    assert_eq!(bytes, error(own, &inner.bytes(), 2, 0, 1380));
+    assert!(matches!(send_on(&mut node, id, &Inner::new(own, far).len(1380)).0, Verdict::Tunnel { .. }));
+    // TUN-34: ten minutes later a larger packet is tried.
+    node.handle_timeout(NOW.saturating_add(Duration::from_secs(601)), &mut |out: &mut [u8]| out.fill(0));
+    let later = NOW.saturating_add(Duration::from_secs(602));
+    let larger = Inner::new(own, far).len(1460).bytes();
+    let (verdict, _) = with(&larger, |packet| {
+        packet.set_link(Some(id));
+        node.encapsulate(later, packet)
+    });
+    assert!(matches!(verdict, Verdict::Tunnel { .. }), "{verdict:?}");
+    balanced(&node);
+}
+
+#[test]
+fn tun_35_tun_45_errors_about_what_we_did_not_send_change_nothing() {
+    let mut border = border();
+    let (_, outer) = forwarded(&mut border);
+    let ignored = Verdict::Drop(DropReason::IcmpV4Ignored);
+    let mut foreign = outer.clone();
+    foreign[12..16].copy_from_slice(&[192, 0, 2, 77]);
+    assert_eq!(report(&mut border.node, &icmpv4(3, 1, [0; 4], &foreign)).0, ignored);
+    // Of the tunnel's local address, but not to its remote.
+    let inner = Inner::of("2001:db8:0:9::1", "2001:db8:f::1").from(NEAR4, "198.51.100.9");
+    assert_eq!(report(&mut border.node, &icmpv4(3, 4, [0, 0, 2, 0x40], &inner)).0, ignored);
+    // UDP, a later fragment, a broken checksum.
+    let mut udp = outer.clone();
+    udp[9] = 17;
+    assert_eq!(report(&mut border.node, &icmpv4(3, 1, [0; 4], &udp)).0, ignored);
+    let mut message = icmpv4(3, 1, [0; 4], &outer);
+    message[2] ^= 1;
+    assert_eq!(report(&mut border.node, &message).0, ignored);
+    // TUN-33: a claim of 300 bytes does not stop 1,280-byte packets.
+    let (verdict, _) = report(&mut border.node, &icmpv4(3, 4, [0, 0, 1, 0x2c], &outer));
+    assert!(matches!(verdict, Verdict::Answer { .. } | Verdict::Consumed { .. }));
+    let full = Inner::new(site6(SITE4), site6("10.0.0.3")).len(1280);
+    let (verdict, bytes) = send(&mut border.node, &full);
+    assert!(matches!(verdict, Verdict::Tunnel { .. }));
+    assert!(!seen(&bytes).dont_fragment);
+    balanced(&border.node);
+}
+
+/// Two links of one IPv4 address: the error finds the one that can have sent.
+#[test]
+fn tun_45_links_that_share_an_address_are_told_apart_by_the_destination() {
+    let mut node = Any::new(NodeConfig::DEFAULT);
+    add_tunnel(&mut node, SITE4, "10.0.0.9", "2001:db8:0:9::1", Switches::FORWARDING);
+    let isatap = add_router(&mut node, SITE4, ISATAP_PREFIX, Switches::FORWARDING);
+    let inner = Inner::new(site6(SITE4), site6("10.0.0.3"));
+    let (_, outer) = send(&mut node, &inner);
+    let (verdict, bytes) = report(&mut node, &icmpv4(3, 1, [0; 4], &outer));
+    assert_eq!(verdict, Verdict::Answer { via: Via::Host { link: isatap }, reason: None });
+    assert_eq!(bytes, error(site6(SITE4), &inner.bytes(), 1, 3, 0));
+}
+
+#[test]
+fn ndp_60_tun_42_no_error_is_made_of_an_error_and_all_share_one_budget() {
+    let mut border = border();
+    let error_packet = Inner::icmp(v6("2001:db8:f::1"), site6("10.0.0.3"), 1, 0, &[0; 48]);
+    let (_, outer) = forward(&mut border.node, &error_packet.from(FAR4, NEAR4));
+    let (verdict, _) = report(&mut border.node, &icmpv4(3, 1, [0; 4], &outer));
+    assert_eq!(verdict, Verdict::Consumed { link: border.isatap });
+    let (_, outer) = forwarded(&mut border);
+    let answers = (0..100)
+        .filter(|_| matches!(report(&mut border.node, &icmpv4(3, 1, [0; 4], &outer)).0, Verdict::Answer { .. }))
+        .count();
+    assert!((9..=10).contains(&answers), "{answers}");
+    balanced(&border.node);
+}
+
+#[test]
+fn tun_44_an_unreachable_router_is_doubted() {
+    let mut node = Any::new(NodeConfig::DEFAULT);
+    let host = add_host(&mut node, "10.0.0.2", SITE4, Switches::DEFAULT);
+    let (own, router) = (isatap6("fe80::", "10.0.0.2"), isatap6("fe80::", SITE4));
+    let inner = Inner::new(own, router);
+    let state = |node: &Any| {
+        let Some(AnyInterface::IsatapHost(host)) = node.interface(host) else { unreachable!() };
+        host.neighbors().reachability(v4(SITE4))
+    };
+    let (_, outer) = send_on(&mut node, host, &inner);
+    // A solicited advertisement: reachable.
+    let target = [&[0xe0, 0, 0, 0][..], &router.octets()].concat();
+    let confirmed = Inner::icmp(router, own, 136, 0, &target).hops(255);
+    receive(&mut node, &confirmed.from(SITE4, "10.0.0.2"));
+    assert_eq!(state(&node), Some(Reachability::Reachable));
+    report(&mut node, &icmpv4(3, 1, [0; 4], &outer));
+    assert_ne!(state(&node), Some(Reachability::Reachable));
+    // And only doubted, never confirmed, nor taken for dead.
+    assert!(state(&node).is_some());
+}
