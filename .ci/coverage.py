@@ -21,7 +21,7 @@ import sys
 import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
-FAMILIES = "ISA|TUN|NDP|RTE|SEC|NAM|S64|S6R"
+FAMILIES = "ISA|TUN|NDP|RTE|SEC|NAM|S64|S6R|TER|N64"
 CITATION = re.compile(rf"\b((?:{FAMILIES})-\d+[a-z]?)\b")
 TEST_ATTRIBUTE = re.compile(r"^#\[(?:\w+::)*test\b")
 FUNCTION = re.compile(r"^(?:pub(?:\([^)]*\))? )?(?:async )?fn (\w+)")

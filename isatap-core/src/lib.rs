@@ -50,8 +50,9 @@
 //! | [`packet`], [`capacity`], [`timer`], [`wire`], [`prefix`] | packets in a caller's buffer; table sizes; deadlines; wire formats; prefixes |
 //! | [`engine`], [`route`], [`proto41`], [`nd`] | the contract of a machine; routes; encapsulation; Neighbor Discovery |
 //! | [`link`], [`interface`] | the two questions of a tunnel; a link with its control machine |
-//! | [`configured`], [`isatap`], [`sixtofour`], [`sixrd`] | the mechanisms |
+//! | [`configured`], [`isatap`], [`sixtofour`], [`sixrd`], [`teredo`] | the mechanisms |
 //! | [`datapath`], [`node`] | what happens to a packet; the owner of it all |
+//! | [`embedded`] | every IPv4 address hidden in an IPv6 address |
 //!
 //! # What it does not do
 //!
@@ -89,8 +90,10 @@ pub mod configured;
 pub mod isatap;
 pub mod sixrd;
 pub mod sixtofour;
+pub mod teredo;
 
 pub mod datapath;
+pub mod embedded;
 pub mod node;
 
 #[cfg(doctest)]

@@ -10,6 +10,10 @@ use core::str::FromStr;
 use crate::capacity::Row;
 use crate::error::{Layer, ParseError, ParseErrorKind};
 
+mod public;
+
+pub use public::is_public;
+
 /// An IPv6 prefix: bits behind its length are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ipv6Prefix {

@@ -1,0 +1,191 @@
+//! Which addresses are reachable from anywhere. [RFC 6890, and the IANA
+//! special-purpose address registries that it began]
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::halves;
+
+/// Whether an address is one of the public internet: unicast, and "globally
+/// reachable" in IANA's registry of special-purpose addresses.
+///
+/// Not so are, in IPv4: 0/8, 10/8, 100.64/10, 127/8, 169.254/16, 172.16/12,
+/// 192.0.0/24 but for .9 and .10, 192.0.2/24, 192.88.99/24, 192.168/16,
+/// 198.18/15, 198.51.100/24, 203.0.113/24, and everything from 224/4 on. In
+/// IPv6: all outside of `2000::/3`, 2001::/23 but for its public parts,
+/// 2001:db8::/32, 3fff::/20, and the 6bone's old 3ffe::/16.
+///
+/// Where the registry says "not applicable" or what counts is an IPv4 address
+/// inside, that one is asked: `2002::/16`, both addresses of Teredo, and
+/// `64:ff9b::/96`. This is **not** all that can hide in an address: see
+/// [`embedded`](crate::embedded), whose `permits` is made to ask this
+/// function about everything.
+#[must_use]
+pub const fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_ipv4(address),
+        IpAddr::V6(address) => is_public_ipv6(&address),
+    }
+}
+
+const fn is_public_ipv4(address: Ipv4Addr) -> bool {
+    let bits = address.to_bits();
+    let first = bits >> 24;
+    !(first == 0
+        || first >= 224
+        || first == 127
+        || super::is_private(address)
+        || bits >> 22 == 0x6440_0000 >> 22
+        || bits >> 16 == 0xa9fe
+        || bits >> 8 == 0xc0_0000 && !matches!(bits & 0xff, 9 | 10)
+        || bits >> 8 == 0xc0_0002
+        || bits >> 8 == 0xc0_5863
+        || bits >> 17 == 0xc612_0000 >> 17
+        || bits >> 8 == 0xc6_3364
+        || bits >> 8 == 0xcb_0071)
+}
+
+#[expect(clippy::as_conversions, reason = "parts of a word are meant, in a const fn")]
+const fn is_public_ipv6(address: &Ipv6Addr) -> bool {
+    let (high, low) = halves(address);
+    let first = high >> 48;
+    if high == 0x0064_ff9b << 32 && low >> 32 == 0 {
+        return is_public_ipv4(Ipv4Addr::from_bits(low as u32));
+    }
+    match first {
+        0x2001 if high >> 32 == 0x2001_0000 => {
+            is_public_ipv4(Ipv4Addr::from_bits(high as u32)) && is_public_ipv4(Ipv4Addr::from_bits(!low as u32))
+        }
+        0x2001 if high >> 41 == 0x2001_0000 << 32 >> 41 => is_public_assignment(high, low),
+        0x2001 => high >> 32 != 0x2001_0db8,
+        0x2002 => is_public_ipv4(Ipv4Addr::from_bits((high >> 16) as u32)),
+        0x3ffe => false,
+        0x3fff => high >> 44 != 0x3_fff0,
+        _ => high >> 61 == 1,
+    }
+}
+
+/// The public parts of 2001::/23: the anycast addresses of port control and
+/// TURN and DNS-SD, AMT, AS112, ORCHIDv2, drone identifiers.
+const fn is_public_assignment(high: u64, low: u64) -> bool {
+    high == 0x2001_0001 << 32 && matches!(low, 1..=3)
+        || high >> 32 == 0x2001_0003
+        || high >> 16 == 0x2001_0004_0112
+        || high >> 36 == 0x200_1002
+        || high >> 36 == 0x200_1003
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n64_2_public_addresses_are_those_of_the_registries() {
+        for public in [
+            "1.1.1.1",
+            "8.8.8.8",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.0",
+            "169.253.255.255",
+            "169.255.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.0.0.9",
+            "192.0.0.10",
+            "192.0.1.0",
+            "192.0.3.0",
+            "192.88.98.255",
+            "192.88.100.0",
+            "192.31.196.1",
+            "192.167.255.255",
+            "192.169.0.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "198.51.99.255",
+            "203.0.114.0",
+            "223.255.255.255",
+            "2606:4700:4700::1111",
+            "2001:4860:4860::8888",
+            "2000::",
+            "3ffd:ffff::",
+            "3fff:1000::1",
+            "2001:200::1",
+            "2001:1::1",
+            "2001:1::3",
+            "2001:3::1",
+            "2001:4:112::1",
+            "2001:20::1",
+            "2001:3f:ffff::1",
+            "2003::1",
+            "2002:808:808::1",
+            "64:ff9b::8.8.8.8",
+            "2001:0:808:808:0:efff:f7f7:f7f7",
+            "2606:4700::5efe:10.0.0.1",
+        ] {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+        for other in [
+            "0.0.0.0",
+            "0.255.255.255",
+            "10.0.0.0",
+            "10.255.255.255",
+            "100.64.0.0",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.255.255.255",
+            "169.254.169.254",
+            "172.16.0.0",
+            "172.31.255.255",
+            "192.0.0.0",
+            "192.0.0.8",
+            "192.0.0.11",
+            "192.0.2.33",
+            "192.88.99.1",
+            "192.168.0.0",
+            "192.168.255.255",
+            "198.18.0.0",
+            "198.19.255.255",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "239.255.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::8.8.8.8",
+            "::ffff:8.8.8.8",
+            "::ffff:0:8.8.8.8",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b:1::8.8.8.8",
+            "100::1",
+            "1fff:ffff::",
+            "2001:1::",
+            "2001:1::4",
+            "2001:2::1",
+            "2001:10::1",
+            "2001:40::1",
+            "2001:1ff:ffff::1",
+            "2001:db8::1",
+            "2002:a00:1::1",
+            "2002:7f00:1::",
+            "3ffe::1",
+            "3fff::1",
+            "3fff:fff::1",
+            "4000::",
+            "5f00::1",
+            "fc00::1",
+            "fd00::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "2001:0:8e0:1:0:ffff:f5ff:fffe",
+            "2001:0:a00:1:0:efff:f7f7:f7f7",
+        ] {
+            assert!(!is_public(other.parse().unwrap()), "{other}");
+        }
+    }
+}
