@@ -28,7 +28,7 @@ use isatap_core::packet::{HEADROOM, PacketMut};
 use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
 use isatap_core::proto41::Flow;
 use isatap_core::time::Instant;
-use isatap_core::wire::ipv4;
+use isatap_core::wire::{icmpv6, ipv4, ipv6, protocol};
 
 use crate::Error;
 
@@ -173,13 +173,24 @@ impl Checker {
         let mut buffer = vec![0; HEADROOM + packet.len()];
         buffer[HEADROOM..].copy_from_slice(packet);
         let end = buffer.len();
-        let Ok(mut packet) = PacketMut::new(&mut buffer, HEADROOM..end) else { return Some(DropReason::TooShort) };
-        match self.node.clone().decapsulate(NOW, &mut packet) {
+        let Ok(mut received) = PacketMut::new(&mut buffer, HEADROOM..end) else { return Some(DropReason::TooShort) };
+        match self.node.clone().decapsulate(NOW, &mut received) {
+            // Nobody can say which neighbours a running node has just asked.
+            Verdict::Drop(DropReason::NdUnknownTarget) if is_neighbor_advertisement(packet) => None,
             Verdict::Drop(reason) => Some(reason),
             Verdict::Answer { reason, .. } => reason,
             _ => None,
         }
     }
+}
+
+/// Whether a Neighbor Advertisement is in an outer packet.
+fn is_neighbor_advertisement(packet: &[u8]) -> bool {
+    let Ok(flow) = Flow::parse(packet) else { return false };
+    let inner = flow.inner(packet);
+    ipv6::upper_layer(inner).is_ok_and(|upper| {
+        upper.protocol == protocol::ICMPV6 && inner.get(upper.offset) == Some(&icmpv6::Message::NEIGHBOR_ADVERTISEMENT)
+    })
 }
 
 /// The node's time, which stands still.
