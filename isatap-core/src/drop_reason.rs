@@ -155,6 +155,41 @@ drop_reasons! {
     Scope = "scope", "NDP-62";
     /// Received for the subnet of the point-to-point link that it came from.
     PointToPointBounce = "point-to-point-bounce", "TUN-64";
+    // Teredo.
+    /// The UDP payload is no Teredo packet.
+    TeredoMalformed = "teredo-malformed", "TER-10";
+    /// A trailer of unknown type asks to drop the packet.
+    TeredoTrailer = "teredo-trailer", "TER-10";
+    /// The alternate addresses of a bubble are malformed.
+    TeredoAlternates = "teredo-alternates", "TER-21";
+    /// The destination is no address of this client.
+    TeredoDestination = "teredo-destination", "TER-14";
+    /// The packet did not come from the address and port that its source embeds.
+    TeredoMapping = "teredo-mapping", "TER-39";
+    /// The nonce of an advertisement is missing or is not the one sent.
+    TeredoNonce = "teredo-nonce", "TER-32";
+    /// The message authentication code is missing or wrong.
+    TeredoAuthentication = "teredo-authentication", "TER-34";
+    /// The advertisement of a server breaks a rule of qualification.
+    TeredoAdvertisement = "teredo-advertisement", "TER-32";
+    /// The mapped address in the origin indication can be in no Teredo address.
+    TeredoOrigin = "teredo-origin", "TER-33";
+    /// An IPv4 address taken out of an IPv6 address is not to be sent to.
+    TeredoEmbedded = "teredo-embedded", "TER-40";
+    /// A discovery bubble that did not come from the local subnet.
+    TeredoDiscovery = "teredo-discovery", "TER-50";
+    /// The client is not qualified.
+    TeredoUnqualified = "teredo-unqualified", "TER-36";
+    /// The peer did not answer bubbles or the connectivity test.
+    TeredoNoAnswer = "teredo-no-answer", "TER-42";
+    /// Neither a bubble nor ICMPv6, and longer than a server carries.
+    TeredoNotForServer = "teredo-not-for-server", "TER-60";
+    /// Neither end is a client of this server.
+    TeredoNotOurClient = "teredo-not-our-client", "TER-60";
+    /// The packet comes from, or would go to, a server's own address and port.
+    TeredoServerLoop = "teredo-server-loop", "TER-63";
+    /// The relay does not serve this destination, or does not know this peer.
+    TeredoNotServed = "teredo-not-served", "TER-91";
     // ICMPv4.
     /// An ICMPv4 error that matches nothing this node sent, or is not acted upon.
     IcmpV4Ignored = "icmpv4-ignored", "TUN-35";

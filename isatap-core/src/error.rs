@@ -57,6 +57,8 @@ pub enum Layer {
     NeighborDiscovery,
     /// A Neighbor Discovery option.
     NeighborDiscoveryOption,
+    /// A Teredo UDP payload.
+    Teredo,
     /// Text.
     Text,
 }
@@ -73,6 +75,7 @@ impl Layer {
             Layer::Icmpv6 => "ICMPv6 message",
             Layer::NeighborDiscovery => "Neighbor Discovery message",
             Layer::NeighborDiscoveryOption => "Neighbor Discovery option",
+            Layer::Teredo => "Teredo payload",
             Layer::Text => "text",
         }
     }
@@ -197,6 +200,8 @@ pub enum Table {
     Addresses,
     /// Links of a node.
     Links,
+    /// Teredo peers.
+    Peers,
 }
 
 impl Table {
@@ -217,6 +222,7 @@ impl Table {
             Table::KnownPrefixes => "known prefixes",
             Table::Addresses => "addresses",
             Table::Links => "links",
+            Table::Peers => "Teredo peers",
         }
     }
 }

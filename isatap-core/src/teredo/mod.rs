@@ -3,11 +3,16 @@
 //! | file | what |
 //! |---|---|
 //! | [`addr`] | addresses: server, flags, and the mapped port and address behind a NAT |
+//! | [`packet`] | the UDP payload: authentication, origin indication, bubbles, trailers |
+//! | [`ingress`] | what each role lets in, rule by rule |
+//! | [`peer`] | peers: where they were heard, and whether to believe it |
+//! | [`authentication`] | secure qualification, with a hash of the caller's |
+//! | [`qualify`] | how a client learns and keeps its mapped address |
+//! | [`server`] | the server |
 //!
 //! # What it cannot do
 //!
-//! There are the address codecs here and nothing that sends: no client,
-//! server or relay yet.
+//! There is no client and no relay yet: only what they are made of.
 //!
 //! # Security limits
 //!
@@ -17,3 +22,10 @@
 //! packet.
 
 pub mod addr;
+pub mod authentication;
+pub mod ingress;
+mod limit;
+pub mod packet;
+pub mod peer;
+pub mod qualify;
+pub mod server;

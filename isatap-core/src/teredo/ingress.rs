@@ -1,0 +1,435 @@
+//! Which packets a client, a server and a relay let in: one pure function a
+//! role, whose checks stand in the order of the RFC.
+//!
+//! Each gives the case that the packet is, or the [`DropReason`] of the first
+//! rule that it breaks. What the case does is the machine's.
+
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+
+use super::addr::{Address, SERVER_PORT};
+use super::packet::{ALL_NODES, ALL_ROUTERS, DISCOVERY_GROUP, Datagram, KnownTrailers, is_bubble};
+use super::peer::Peer;
+use crate::drop_reason::DropReason;
+use crate::error::{ParseError, ParseErrorKind};
+use crate::link::Locator;
+use crate::packet::PacketMut;
+use crate::prefix::{Ipv4Prefix, is_never_unicast, is_private, is_refused_inner_source};
+use crate::wire::icmpv6::Message as Icmpv6;
+use crate::wire::{ipv4, ipv6, protocol, udp};
+
+/// Both ends of a UDP datagram that came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// Who sent it, as seen here: the UDP source.
+    pub from: SocketAddrV4,
+    /// Where it arrived: the UDP destination.
+    pub to: SocketAddrV4,
+}
+
+/// Takes the IPv4 and UDP headers off a packet, for who has no UDP socket.
+///
+/// # Errors
+/// It is no whole IPv4 packet with a right header checksum, or no UDP
+/// datagram with a right checksum. The packet is unchanged.
+pub fn take_udp(packet: &mut PacketMut<'_>) -> Result<Path, DropReason> {
+    let bytes = packet.as_slice();
+    let header = ipv4::Header::parse(bytes).map_err(|_| DropReason::OuterMalformed)?;
+    if !header.is_checksum_valid() {
+        return Err(DropReason::OuterChecksum);
+    }
+    if header.is_fragment() {
+        return Err(DropReason::OuterFragment);
+    }
+    if header.protocol() != protocol::UDP {
+        return Err(DropReason::TeredoMalformed);
+    }
+    let (source, destination) = (header.source(), header.destination());
+    let datagram = udp::Header::parse(header.payload()).map_err(|_| DropReason::TeredoMalformed)?;
+    // TER-16 [RFC 768]: zero means that there is none; else it must hold, and
+    // the datagram fills what carried it.
+    let whole = usize::from(datagram.length()) == header.payload().len();
+    if !whole || !datagram.is_valid_ipv4(source, destination) {
+        return Err(DropReason::TeredoMalformed);
+    }
+    let path = Path {
+        from: SocketAddrV4::new(source, datagram.source()),
+        to: SocketAddrV4::new(destination, datagram.destination()),
+    };
+    let payload = datagram.payload().len();
+    let headers = header.header_len().saturating_add(udp::HEADER_LEN);
+    packet.pull_front(headers);
+    packet.truncate(payload);
+    Ok(path)
+}
+
+/// A payload, taken apart and with its IPv6 header read.
+///
+/// # Errors
+/// As a [`DropReason`], what [`Datagram::parse`] found.
+pub fn parse<'a>(payload: &'a [u8]) -> Result<(Datagram<'a>, ipv6::Header<'a>), DropReason> {
+    let reason = |error: ParseError| match error.kind {
+        ParseErrorKind::Version => DropReason::InnerVersion,
+        _ => DropReason::TeredoMalformed,
+    };
+    let datagram = Datagram::parse(payload).map_err(reason)?;
+    let header = ipv6::Header::parse(datagram.ipv6()).map_err(reason)?;
+    Ok((datagram, header))
+}
+
+/// Whether an IPv4 address that was taken out of an IPv6 address, or out of
+/// an origin indication, may be sent to.
+///
+/// `TER-40 [RFC 4380 §5.2.4]`: it is a global unicast address. Beyond the
+/// RFC's list 100.64/10 and 240/4 are refused.
+#[inline]
+#[must_use]
+pub const fn is_global_unicast(address: Ipv4Addr) -> bool {
+    let bits = address.to_bits();
+    let link_local = bits >> 16 == 0xa9fe;
+    let relay_anycast = bits >> 8 == 0xc0_5863;
+    let shared = bits >> 22 == 0x6440_0000 >> 22;
+    !(is_never_unicast(address) || is_private(address) || link_local || relay_anycast || shared)
+}
+
+/// Whether a mapped address and port may be sent to: [`is_global_unicast`], a
+/// port, and neither this node's own address nor the broadcast address of one
+/// of its subnets. `TER-40`, `TER-4`
+#[inline]
+#[must_use]
+pub fn may_send_to(mapping: SocketAddrV4, own: &[Locator]) -> bool {
+    let address = *mapping.ip();
+    mapping.port() != 0 && is_global_unicast(address) && !is_own(address, own)
+}
+
+fn is_own(address: Ipv4Addr, own: &[Locator]) -> bool {
+    own.iter().any(|locator| {
+        let subnet = Ipv4Prefix::new(locator.address, locator.subnet_length);
+        locator.address == address || subnet.and_then(|subnet| subnet.broadcast()) == Some(address)
+    })
+}
+
+/// Whether an alternate address may be sent to: it may be private, but is no
+/// loopback, group, broadcast or own address. `TER-84 [RFC 6081 §5.6.4.2]`
+#[must_use]
+pub fn may_send_to_alternate(alternate: SocketAddrV4, own: &[Locator]) -> bool {
+    alternate.port() != 0 && !is_never_unicast(*alternate.ip()) && !is_own(*alternate.ip(), own)
+}
+
+/// Where a Teredo address says that its client can be reached.
+#[inline]
+#[must_use]
+pub fn embedded_mapping(address: &Address) -> SocketAddrV4 {
+    SocketAddrV4::new(address.client, address.port)
+}
+
+/// Whether an IPv6 address can belong to a node of the native Internet.
+#[must_use]
+pub fn is_native_global(address: &Ipv6Addr) -> bool {
+    let [first, second, ..] = address.segments();
+    // 2000::/3, which is all that has been given out, without Teredo.
+    first >> 13 == 1 && !(first == 0x2001 && second == 0)
+}
+
+/// The upper layer of an inner packet, with the rules that hold for every
+/// role.
+///
+/// `TER-43 [RFC 5095 §3]`: a routing header that asks for forwarding is
+/// refused. `TUN-16` of the inner source.
+fn upper_layer(packet: &[u8], header: &ipv6::Header<'_>) -> Result<ipv6::UpperLayer, DropReason> {
+    if is_refused_inner_source(&header.source()) || header.source().is_unspecified() {
+        return Err(DropReason::InnerSourceRefused);
+    }
+    ipv6::upper_layer(packet)
+}
+
+/// What a client knows when it judges a packet.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientView<'a> {
+    /// The server and its secondary address.
+    pub servers: [Ipv4Addr; 2],
+    /// The own address, once qualified.
+    pub address: Option<Ipv6Addr>,
+    /// The entry of the packet's inner source.
+    pub peer: Option<&'a Peer>,
+    /// Whether a connectivity test of that peer is under way.
+    pub testing: bool,
+    /// Where local discovery has heard that peer.
+    pub local: Option<SocketAddrV4>,
+    /// Whether local discovery is used.
+    pub discovery: bool,
+    /// This node's IPv4 addresses.
+    pub locators: &'a [Locator],
+}
+
+/// What a packet is to a client. [RFC 4380 §5.2.3, RFC 6081 §5.2.4.4]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCase {
+    /// A Router Advertisement of a server, yet to be judged by
+    /// [`qualify`](super::qualify).
+    Advertisement,
+    /// A bubble that came by the server: answer it, trust nobody.
+    IndirectBubble,
+    /// Case 1: from where the peer is trusted.
+    Trusted,
+    /// Case 2: the answer to a connectivity test.
+    TestReply,
+    /// Case 3: from where the source address says.
+    Mapped,
+    /// RFC 6081: a direct bubble from elsewhere that repeats our nonce.
+    NonceBubble,
+    /// Case 4: a bubble of local discovery.
+    Discovery,
+    /// Case 5: from where local discovery has heard the peer.
+    Local,
+    /// Case 6: a native source that has yet to pass the connectivity test.
+    Untested,
+}
+
+/// `TER-13`, `TER-14`, `TER-39`, section 4.5 in its order.
+///
+/// # Errors
+/// The first rule that the packet breaks.
+pub fn client(
+    view: &ClientView<'_>,
+    path: Path,
+    datagram: &Datagram<'_>,
+    header: &ipv6::Header<'_>,
+    trailers: &KnownTrailers<'_>,
+) -> Result<ClientCase, DropReason> {
+    let (source, destination) = (header.source(), header.destination());
+    let from_server = path.from.port() == SERVER_PORT && view.servers.contains(path.from.ip());
+    let bubble = is_bubble(header);
+    let upper = upper_layer(datagram.ipv6(), header)?;
+    let icmpv6 = (upper.protocol == protocol::ICMPV6 && !upper.fragment)
+        .then(|| datagram.ipv6().get(upper.offset..))
+        .flatten()
+        .filter(|message| message.len() >= 8);
+    let icmpv6_type = icmpv6.and_then(|message| message.first().copied());
+
+    // Step 0, advertisements: their destination is link-local.
+    if icmpv6_type == Some(Icmpv6::ROUTER_ADVERTISEMENT) {
+        return if from_server { Ok(ClientCase::Advertisement) } else { Err(DropReason::TeredoAdvertisement) };
+    }
+    // Case 4. What else arrives at the group is for nobody.
+    if *path.to.ip() == DISCOVERY_GROUP {
+        return discovery(view, path, header);
+    }
+    // TER-14 [RFC 4380 §5.2.3]
+    let address = view.address.ok_or(DropReason::TeredoUnqualified)?;
+    if destination != address {
+        return Err(DropReason::TeredoDestination);
+    }
+    if source == address {
+        return Err(DropReason::OwnSource);
+    }
+    let teredo = Address::from_ipv6(&source);
+    // TER-96: a bubble from the server is of a third party, and its source may
+    // be link-local. Some servers omit the origin of a Teredo source.
+    if from_server && bubble && (datagram.origin().is_some() || teredo.is_some()) {
+        return Ok(ClientCase::IndirectBubble);
+    }
+    // From here on nothing link-local comes in. B12: not by its own bytes
+    // swapped, but by its prefix.
+    if source.is_unicast_link_local() {
+        return Err(DropReason::InnerSourceRefused);
+    }
+    if from_server && datagram.origin().is_some() {
+        return match teredo {
+            Some(_) => Err(DropReason::TeredoMapping),
+            None if is_native_global(&source) => Ok(ClientCase::Untested),
+            None => Err(DropReason::InnerSourceRefused),
+        };
+    }
+    if let Some(peer) = view.peer {
+        // Case 1.
+        if peer.is_trusted_at(path.from) {
+            return Ok(ClientCase::Trusted);
+        }
+        // Case 2. F5: an echo reply and nothing else, of a running test.
+        if view.testing && !peer.is_trusted() && icmpv6_type == Some(Icmpv6::ECHO_REPLY) {
+            let data = icmpv6.and_then(|message| message.get(8..)).unwrap_or(&[]);
+            let valid = icmpv6.is_some_and(|message| Icmpv6::parse(message, &source, &destination).is_ok());
+            if valid && data == peer.test_nonce() {
+                return Ok(ClientCase::TestReply);
+            }
+        }
+    }
+    match teredo {
+        Some(teredo) if embedded_mapping(&teredo) == path.from => {
+            // TER-40 before anything is sent there, TER-4 of port 0.
+            if may_send_to(path.from, view.locators) { Ok(ClientCase::Mapped) } else { Err(DropReason::TeredoEmbedded) }
+        }
+        Some(_) => {
+            // TER-71 [RFC 6081 §5.2.4.4]
+            let nonce = view.peer.map_or([0; 4], Peer::nonce_sent);
+            if bubble && nonce != [0; 4] && trailers.nonce == Some(nonce) {
+                return Ok(ClientCase::NonceBubble);
+            }
+            // Case 5.
+            if view.discovery && view.local == Some(path.from) {
+                return Ok(ClientCase::Local);
+            }
+            // TER-39
+            Err(DropReason::TeredoMapping)
+        }
+        // Case 6.
+        None if is_native_global(&source) => Ok(ClientCase::Untested),
+        None => Err(DropReason::InnerSourceRefused),
+    }
+}
+
+/// `TER-50 [RFC 4380 §5.2.8]`
+fn discovery(view: &ClientView<'_>, path: Path, header: &ipv6::Header<'_>) -> Result<ClientCase, DropReason> {
+    let refused = DropReason::TeredoDiscovery;
+    let near = |locator: &Locator| {
+        let subnet = Ipv4Prefix::new(locator.address, locator.subnet_length);
+        locator.subnet_length < 32 && subnet.is_some_and(|subnet| subnet.contains(*path.from.ip()))
+    };
+    let source = Address::from_ipv6(&header.source()).ok_or(refused)?;
+    let mapped = view.address.as_ref().and_then(Address::from_ipv6).ok_or(DropReason::TeredoUnqualified)?;
+    let ok = view.discovery
+        && is_bubble(header)
+        && header.destination() == ALL_NODES
+        && Some(header.source()) != view.address
+        && is_global_unicast(source.client)
+        && source.port != 0
+        // A neighbour is behind the same NAT.
+        && source.client == mapped.client
+        && view.locators.iter().any(near)
+        && !is_own(*path.from.ip(), view.locators);
+    if ok { Ok(ClientCase::Discovery) } else { Err(refused) }
+}
+
+/// What a server knows when it judges a packet.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerView<'a> {
+    /// The primary and the secondary address.
+    pub addresses: [Ipv4Addr; 2],
+    /// Other servers.
+    pub known_servers: &'a [Ipv4Addr],
+    /// `TER-99`: a bubble is accepted from another port than its source says.
+    pub accept_symmetric_bubbles: bool,
+}
+
+impl ServerView<'_> {
+    /// Whether a server listens there: this one or a known one. `TER-63`
+    #[must_use]
+    pub fn is_server(&self, endpoint: SocketAddrV4) -> bool {
+        let address = endpoint.ip();
+        endpoint.port() == SERVER_PORT && (self.addresses.contains(address) || self.known_servers.contains(address))
+    }
+}
+
+/// What a packet is to a server. [RFC 4380 §5.3.1]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerCase {
+    /// Rule 4: a solicitation to answer.
+    Solicitation {
+        /// From the other address. `TER-3`
+        cone: bool,
+    },
+    /// Rule 5: from a client, to be forwarded wherever it goes.
+    FromClient,
+    /// Rule 6: from a stranger, to a client of this server.
+    ToClient,
+}
+
+/// The longest ICMPv6 payload that a server carries. `TER-64`
+pub const LONGEST_ICMPV6: u16 = 88;
+
+/// `TER-60`, `TER-63` in their order.
+///
+/// # Errors
+/// The first rule that the packet breaks.
+pub fn server(
+    view: &ServerView<'_>,
+    from: SocketAddrV4,
+    datagram: &Datagram<'_>,
+    header: &ipv6::Header<'_>,
+) -> Result<ServerCase, DropReason> {
+    // TER-63, B9, F3: first of all, whatever the packet is.
+    if view.is_server(from) {
+        return Err(DropReason::TeredoServerLoop);
+    }
+    // (2) [RFC 4380 §5.3.1]
+    let (source, destination) = (header.source(), header.destination());
+    let upper = upper_layer(datagram.ipv6(), header)?;
+    let icmpv6 = upper.protocol == protocol::ICMPV6 && !upper.fragment;
+    // TER-64: small, so that nobody uses a server as a relay.
+    let carried = is_bubble(header) || (icmpv6 && header.payload_length() <= LONGEST_ICMPV6);
+    if !carried {
+        return Err(DropReason::TeredoNotForServer);
+    }
+    // (3)
+    if !is_global_unicast(*from.ip()) || from.port() == 0 {
+        return Err(DropReason::OuterSourceRefused);
+    }
+    // (4) TER-5: whatever the link-local source is, only the cone bit counts.
+    let icmpv6_type = datagram.ipv6().get(upper.offset).copied().filter(|_| icmpv6);
+    if source.is_unicast_link_local() && destination == ALL_ROUTERS && icmpv6_type == Some(Icmpv6::ROUTER_SOLICITATION)
+    {
+        return Ok(ServerCase::Solicitation { cone: super::addr::is_cone(&source) });
+    }
+    match Address::from_ipv6(&source) {
+        // (5)
+        Some(client) if embedded_mapping(&client) == from => Ok(ServerCase::FromClient),
+        // TER-99
+        Some(client) if view.accept_symmetric_bubbles && is_bubble(header) && client.client == *from.ip() => {
+            Ok(ServerCase::FromClient)
+        }
+        // (7)
+        Some(_) => Err(DropReason::TeredoMapping),
+        // (6)
+        None => match Address::from_ipv6(&destination) {
+            Some(client) if client.server == view.addresses[0] => Ok(ServerCase::ToClient),
+            _ => Err(DropReason::TeredoNotOurClient),
+        },
+    }
+}
+
+/// What a packet is to a relay. [RFC 4380 §5.4.2]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayCase {
+    /// From a known peer, at the mapping that its address says.
+    Mapped,
+    /// `TER-102`: a bubble to the unguessable address of ours, from a known
+    /// peer that sits behind a symmetric NAT.
+    HashedBubble,
+}
+
+/// `TER-91` and `TER-102`, in the RFC's order: the source first, and only then
+/// the destination, which is the machine's to look at.
+///
+/// `bubble_source`: the source of the relay's bubbles to this peer.
+///
+/// # Errors
+/// The first rule that the packet breaks.
+pub fn relay(
+    peer: Option<&Peer>,
+    bubble_source: Option<&Ipv6Addr>,
+    from: SocketAddrV4,
+    datagram: &Datagram<'_>,
+    header: &ipv6::Header<'_>,
+) -> Result<RelayCase, DropReason> {
+    upper_layer(datagram.ipv6(), header)?;
+    let source = Address::from_ipv6(&header.source()).ok_or(DropReason::TeredoMapping)?;
+    if embedded_mapping(&source) == from {
+        if !is_global_unicast(*from.ip()) || from.port() == 0 {
+            return Err(DropReason::TeredoEmbedded);
+        }
+        return peer.map(|_| RelayCase::Mapped).ok_or(DropReason::TeredoNotServed);
+    }
+    // Once it is trusted there, all its packets come from there.
+    if peer.is_some_and(|peer| peer.is_trusted_at(from)) {
+        return Ok(RelayCase::Mapped);
+    }
+    let hashed = peer.is_some()
+        && is_bubble(header)
+        && bubble_source == Some(&header.destination())
+        && is_global_unicast(*from.ip())
+        && from.port() != 0;
+    if hashed { Ok(RelayCase::HashedBubble) } else { Err(DropReason::TeredoMapping) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+#![allow(clippy::arithmetic_side_effects)]
+use super::*;
+use proptest::prelude::*;
+use std::boxed::Box;
+use std::collections::HashMap;
+use std::vec;
+use std::vec::Vec;
+
+type Small = PeerTable<[Peer; 32]>;
+
+fn address(n: u32) -> Ipv6Addr {
+    Ipv6Addr::from_bits(0x2001_0000_c633_6401_0000_efff << 32 | u128::from(n))
+}
+
+fn mapping(n: u32) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::from_bits(0x0900_0000 | n), 4096)
+}
+
+fn at(secs: u64) -> Instant {
+    Instant::from_secs(secs)
+}
+
+/// The standard library hashes with this function too: with the key zero,
+/// and words in little-endian order.
+#[test]
+fn hash_is_siphash_1_3() {
+    use core::hash::Hasher;
+    for n in [0, 1, 77, u32::MAX] {
+        let address = address(n);
+        let mut reference = std::collections::hash_map::DefaultHasher::new();
+        reference.write(&address.octets());
+        let (high, low) = halves(&address);
+        let swapped = Ipv6Addr::from_bits(u128::from(high.swap_bytes()) << 64 | u128::from(low.swap_bytes()));
+        assert_eq!(hash([0, 0], &swapped), reference.finish());
+    }
+}
+
+#[test]
+fn ter_6_a_peer_is_the_whole_address() {
+    let mut table = Small::new();
+    table.find_or_insert(at(0), &address(1)).unwrap().trust(at(0), mapping(1), false);
+    let other_random_bits = Ipv6Addr::from_bits(address(1).to_bits() ^ 1 << 48);
+    assert!(table.find(&other_random_bits).is_none());
+    assert!(table.find(&address(1)).unwrap().is_trusted_at(mapping(1)));
+    assert!(!table.find(&address(1)).unwrap().is_trusted_at(mapping(2)));
+    table.remove(&address(1));
+    assert!(table.find(&address(1)).is_none());
+}
+
+#[test]
+fn a_peer_is_reachable_for_less_than_thirty_seconds() {
+    let mut table = Small::new();
+    let peer = table.find_or_insert(at(0), &address(1)).unwrap();
+    assert!(!peer.is_reachable(at(0)), "a new peer was heard long ago, even when the clock starts");
+    peer.trust(at(0), mapping(1), false);
+    assert!(peer.is_reachable(Instant::from_micros(29_999_999)));
+    assert!(!peer.is_reachable(at(30)));
+    assert!(peer.is_trusted());
+    peer.distrust();
+    assert!(!peer.is_reachable(at(1)));
+}
+
+#[test]
+fn ter_44_ter_45_bubbles_are_two_seconds_apart_and_four_in_three_hundred() {
+    let mut table = Small::new();
+    let peer = table.find_or_insert(at(0), &address(1)).unwrap();
+    assert!(peer.may_get_bubble(at(0)), "a new entry may be bubbled at once");
+    let mut sent = Vec::new();
+    for tenth in 0..7000_u64 {
+        let now = Instant::from_millis(tenth * 100);
+        if peer.may_get_bubble(now) {
+            peer.note_bubble(now);
+            sent.push(now);
+        }
+    }
+    assert!(sent.windows(2).all(|two| two[1].saturating_duration_since(two[0]) >= BUBBLE_INTERVAL));
+    for window in sent.windows(5) {
+        assert!(window[4].saturating_duration_since(window[0]) > BUBBLE_WINDOW, "{window:?}");
+    }
+    assert!(sent.len() >= 8, "{sent:?}");
+    // A direct answer ends the count.
+    peer.note_received(at(700));
+    assert!(peer.may_get_bubble(at(703)));
+}
+
+#[test]
+fn ter_98_an_answer_waits_for_nothing_and_is_counted() {
+    let mut table = Small::new();
+    let peer = table.find_or_insert(at(0), &address(1)).unwrap();
+    for _ in 0..4 {
+        assert!(peer.may_get_answer(at(1)));
+        peer.note_bubble(at(1));
+    }
+    assert!(!peer.may_get_answer(at(1)));
+    assert!(!peer.may_get_answer(at(300)));
+    assert!(peer.may_get_answer(at(301)));
+}
+
+#[test]
+fn ter_97_a_test_makes_a_peer_provisional() {
+    let mut table = Small::new();
+    let peer = table.find_or_insert(at(0), &address(1)).unwrap();
+    peer.trust(at(0), mapping(1), true);
+    peer.begin_test([7; 8]);
+    assert!(!peer.is_trusted() && !peer.is_verified());
+    assert_eq!(peer.test_nonce(), [7; 8]);
+    peer.set_nonce_sent([1, 2, 3, 4]);
+    peer.set_nonce_received([5, 6, 7, 8]);
+    assert_eq!((peer.nonce_sent(), peer.nonce_received()), ([1, 2, 3, 4], [5, 6, 7, 8]));
+}
+
+#[test]
+fn a_new_mapping_is_not_verified_by_the_old_one() {
+    let mut table = Small::new();
+    let peer = table.find_or_insert(at(0), &address(1)).unwrap();
+    peer.trust(at(0), mapping(1), true);
+    peer.trust(at(1), mapping(1), false);
+    assert!(peer.is_verified());
+    peer.trust(at(2), mapping(2), false);
+    assert!(peer.is_trusted() && !peer.is_verified());
+}
+
+#[test]
+fn ter_30_the_least_recently_used_goes_first() {
+    let mut table = PeerTable::<[Peer; 4]>::new();
+    for n in 0..4 {
+        table.find_or_insert(at(1), &address(n)).unwrap().trust(at(u64::from(n) + 1), mapping(n), false);
+    }
+    table.find_mut(&address(0)).unwrap().note_received(at(9));
+    table.find_or_insert(at(10), &address(9)).unwrap();
+    assert!(table.find(&address(1)).is_none());
+    assert!(table.find(&address(0)).is_some() && table.find(&address(9)).is_some());
+}
+
+#[test]
+fn i10_i9_a_table_of_verified_peers_refuses_and_names_itself() {
+    let mut table = PeerTable::<[Peer; 4]>::new();
+    for n in 0..4 {
+        table.find_or_insert(at(1), &address(n)).unwrap().trust(at(1), mapping(n), true);
+    }
+    assert_eq!(table.find_or_insert(at(2), &address(9)).unwrap_err(), TableFull::new(Table::Peers));
+    assert!((0..4).all(|n| table.find(&address(n)).is_some()));
+    // Who was silent for ten minutes makes room.
+    table.find_or_insert(at(601), &address(9)).unwrap();
+    assert!(PeerTable::<[Peer; 0]>::new().find_or_insert(at(0), &address(0)).is_err());
+}
+
+#[test]
+fn a_peer_that_our_own_traffic_asks_for_is_kept_while_it_may_answer() {
+    let mut table = PeerTable::<[Peer; 1]>::new();
+    let peer = table.find_or_insert(at(1), &address(1)).unwrap();
+    peer.ask();
+    peer.note_bubble(at(1));
+    assert!(table.find_or_insert(at(14), &address(2)).is_err());
+    assert!(table.find_or_insert(at(16), &address(2)).is_ok());
+}
+
+/// I10, F20, L3: forged peers beside verified ones.
+fn flood(capacity: usize, verified: u32, forged: u32) {
+    let mut table = PeerTable::with_storage(vec![Peer::EMPTY; capacity].into_boxed_slice());
+    table.rekey([0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
+    for n in 0..verified {
+        table.find_or_insert(at(1), &address(n)).unwrap().trust(at(1), mapping(n), true);
+    }
+    for n in 0..forged {
+        let now = Instant::from_micros(1_000_000 + u64::from(n) * 60);
+        let forged = address(0x8000_0000 | n);
+        if let Ok(peer) = table.find_or_insert(now, &forged) {
+            peer.trust(now, mapping(n), false);
+        }
+    }
+    assert!((0..verified).all(|n| table.find(&address(n)).is_some_and(|peer| peer.is_trusted_at(mapping(n)))));
+    assert!(table.iter().count() <= capacity);
+}
+
+#[test]
+fn i10_f20_ten_thousand_forged_peers_leave_the_verified_ones() {
+    flood(1024, 100, 10_000);
+    flood(256, 100, 10_000);
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "a million peers: seconds in a release build")]
+fn i10_f20_a_million_forged_peers_leave_the_verified_ones() {
+    flood(1024, 100, 1_000_000);
+    flood(1_000_000, 100, 1_000_000);
+}
+
+/// What may happen to a table, in any order.
+#[derive(Clone, Debug)]
+enum Op {
+    Heard(u32, bool),
+    Sent(u32),
+    Bubble(u32),
+    Distrust(u32),
+    Remove(u32),
+    Wait(u64),
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0_u32..60, any::<bool>()).prop_map(|(n, verified)| Op::Heard(n, verified)),
+        1 => (0_u32..60).prop_map(Op::Sent),
+        1 => (0_u32..60).prop_map(Op::Bubble),
+        1 => (0_u32..60).prop_map(Op::Distrust),
+        1 => (0_u32..60).prop_map(Op::Remove),
+        1 => (0_u64..400).prop_map(Op::Wait),
+    ]
+}
+
+proptest! {
+    /// I10 by a model: a plain map of who is verified. Nobody leaves it but
+    /// by being removed, distrusted or silent.
+    #[test]
+    fn i10_nobody_verified_is_evicted(ops in prop::collection::vec(any_op(), 0..400), key in any::<[u64; 2]>()) {
+        let mut table = Small::new();
+        table.rekey(key);
+        let mut now = at(1);
+        let mut verified: HashMap<u32, Instant> = HashMap::new();
+        for op in ops {
+            match op {
+                Op::Heard(n, secret) => {
+                    if let Ok(peer) = table.find_or_insert(now, &address(n)) {
+                        peer.trust(now, mapping(n), secret);
+                        if secret || verified.contains_key(&n) {
+                            verified.insert(n, now);
+                        }
+                    }
+                }
+                Op::Sent(n) => if let Some(peer) = table.find_mut(&address(n)) {
+                    peer.note_sent(now);
+                    verified.entry(n).and_modify(|last| *last = now);
+                },
+                Op::Bubble(n) => if let Some(peer) =
+                    table.find_mut(&address(n)).filter(|peer| peer.may_get_bubble(now))
+                {
+                    peer.note_bubble(now);
+                    verified.entry(n).and_modify(|last| *last = now);
+                },
+                Op::Distrust(n) => if let Some(peer) = table.find_mut(&address(n)) {
+                    peer.distrust();
+                    verified.remove(&n);
+                },
+                Op::Remove(n) => {
+                    table.remove(&address(n));
+                    verified.remove(&n);
+                }
+                Op::Wait(secs) => now = now.saturating_add(Duration::from_secs(secs)),
+            }
+            verified.retain(|_, last| now.saturating_duration_since(*last) < KEEP);
+            for n in verified.keys() {
+                prop_assert!(table.find(&address(*n)).is_some_and(Peer::is_verified), "{n} is gone");
+            }
+            prop_assert!(table.iter().count() <= 32);
+            // Nobody is in it twice.
+            let mut seen: Vec<_> = table.iter().map(Peer::address).collect();
+            seen.sort();
+            seen.dedup();
+            prop_assert_eq!(seen.len(), table.iter().count());
+        }
+    }
+}
+
+#[test]
+fn a_table_may_be_a_boxed_slice_and_is_48_bytes_a_peer() {
+    assert_eq!(size_of::<Peer>(), 48);
+    let storage: Box<[Peer]> = vec![Peer::EMPTY; 100_000].into();
+    let table = PeerTable::with_storage(storage);
+    assert_eq!(table.capacity(), 100_000);
+}

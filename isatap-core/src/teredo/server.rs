@@ -1,0 +1,442 @@
+//! A Teredo server: tells clients how their NAT shows them, and carries
+//! bubbles and echo packets to them. [RFC 4380 §5.3]
+//!
+//! It keeps nothing of a client. Each packet makes at most one, which leaves
+//! in the buffer that it came in (`F3`); no packet makes more than twice its
+//! own length.
+//!
+//! What it cannot do: it needs two public IPv4 addresses, of which clients
+//! must reach both at port 3544. It carries no data: beside it a relay must
+//! serve `2001::/32`. It believes what the IPv4 network says of a packet's
+//! source, like every server.
+
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+
+use super::addr::{Address, SERVER_PORT, prefix_of, server_link_local};
+use super::authentication::{self, Authenticator, Open, Sealed};
+use super::ingress::{self, Path, ServerCase, ServerView, is_global_unicast};
+use super::limit::Limits;
+use super::packet::{self, ORIGIN_LEN, is_bubble};
+use crate::capacity::Row;
+use crate::drop_reason::{Counters, DropReason};
+use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via};
+use crate::error::EmitError;
+use crate::nd::message::{RouterAdvertisementRepr, RouterFlags};
+use crate::nd::option::{Mtu, PrefixFlags, PrefixInformation};
+use crate::nd::validate;
+use crate::packet::{LinkId, PacketMut};
+use crate::proto41::{self, Outer};
+use crate::time::{Instant, Lifetime};
+use crate::wire::field::Writer;
+use crate::wire::{icmpv6, ipv6, protocol};
+
+/// Other servers that one server knows at most.
+pub const KNOWN_SERVERS: usize = 8;
+
+/// How a server behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// The address that clients are told, and that is in theirs.
+    pub primary: Ipv4Addr,
+    /// The other one, from which clients with the cone bit are answered.
+    pub secondary: Ipv4Addr,
+    /// Other servers, to which nothing is sent and from which nothing is
+    /// taken; unused places are 0.0.0.0.
+    pub known_servers: [Ipv4Addr; KNOWN_SERVERS],
+    /// Accepts bubbles of clients behind symmetric NATs of other servers.
+    /// `TER-99`: against the letter of RFC 4380 §5.3.1, off.
+    pub accept_symmetric_bubbles: bool,
+    /// Retransmission time that clients are told, in ms.
+    pub retrans_timer: u32,
+}
+
+impl ServerConfig {
+    /// A server at `primary` and the address behind it.
+    #[must_use]
+    pub const fn new(primary: Ipv4Addr) -> Self {
+        ServerConfig {
+            primary,
+            secondary: Ipv4Addr::from_bits(primary.to_bits().wrapping_add(1)),
+            known_servers: [<Ipv4Addr as Row>::EMPTY; KNOWN_SERVERS],
+            accept_symmetric_bubbles: false,
+            retrans_timer: 2000,
+        }
+    }
+}
+
+/// A server.
+#[derive(Clone)]
+pub struct Server<A = Open> {
+    config: ServerConfig,
+    authenticator: A,
+    link: LinkId,
+    answers: Limits<256>,
+    forwards: Limits<256>,
+    counters: Counters<u64>,
+    now: Instant,
+    seeded: bool,
+    identification: u16,
+}
+
+/// Router Advertisements to one source: a second, and at once. `TER-66`
+const ANSWERS: (u16, u16) = (2, 12);
+/// Packets carried from one source: a second, and at once. I11
+const FORWARDS: (u16, u16) = (50, 100);
+
+impl Server<Open> {
+    /// A server for everybody.
+    #[must_use]
+    pub const fn new(config: ServerConfig, link: LinkId) -> Self {
+        Server::with_authenticator(config, link, Open)
+    }
+}
+
+impl<A> Server<A> {
+    /// A server for the clients that `authenticator` knows.
+    #[must_use]
+    pub const fn with_authenticator(config: ServerConfig, link: LinkId, authenticator: A) -> Self {
+        Server {
+            config,
+            authenticator,
+            link,
+            answers: Limits::new(ANSWERS.0, ANSWERS.1),
+            forwards: Limits::new(FORWARDS.0, FORWARDS.1),
+            counters: Counters::ZERO,
+            now: Instant::ZERO,
+            seeded: false,
+            identification: 0,
+        }
+    }
+
+    /// How it behaves.
+    #[must_use]
+    pub fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
+    /// What became of packets so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters<u64> {
+        &self.counters
+    }
+
+    /// Its link-local address: the source of its advertisements.
+    #[must_use]
+    pub fn link_local(&self) -> Ipv6Addr {
+        server_link_local(self.config.primary)
+    }
+}
+
+impl<A: Authenticator> Server<A> {
+    /// A UDP payload that arrived at port 3544 of either address.
+    ///
+    /// [`Verdict::Answer`] and [`Verdict::Tunnel`]: send what the buffer
+    /// holds. [`Verdict::Deliver`]: an IPv6 packet for the native Internet.
+    pub fn handle_datagram(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Verdict {
+        self.now = self.now.max(now);
+        self.counters.entered = self.counters.entered.wrapping_add(1);
+        match self.judge(path, packet) {
+            Ok(verdict) => {
+                let counter = match verdict {
+                    Verdict::Tunnel { .. } => &mut self.counters.tunnelled,
+                    Verdict::Deliver { .. } => &mut self.counters.delivered,
+                    _ => &mut self.counters.consumed,
+                };
+                *counter = counter.wrapping_add(1);
+                verdict
+            }
+            Err(reason) => self.drop(reason),
+        }
+    }
+
+    fn drop(&mut self, reason: DropReason) -> Verdict {
+        self.counters.count(reason);
+        Verdict::Drop(reason)
+    }
+
+    fn judge(&mut self, path: Path, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+        // Both addresses, and only this port.
+        let ours = [self.config.primary, self.config.secondary];
+        if path.to.port() != SERVER_PORT || !ours.contains(path.to.ip()) {
+            return Err(DropReason::NotAddressed);
+        }
+        let (datagram, header) = ingress::parse(packet.as_slice())?;
+        let view = ServerView {
+            addresses: ours,
+            known_servers: &self.config.known_servers,
+            accept_symmetric_bubbles: self.config.accept_symmetric_bubbles,
+        };
+        // TER-60, TER-63
+        match ingress::server(&view, path.from, &datagram, &header)? {
+            ServerCase::Solicitation { cone } => {
+                let sealed = self.solicitation(&datagram)?;
+                self.advertise(path, cone, header.source(), sealed, packet)
+            }
+            ServerCase::FromClient | ServerCase::ToClient => {
+                let inner = datagram.inner_range();
+                self.carry(path, inner.start, inner.end, packet)
+            }
+        }
+    }
+
+    /// Judges a solicitation; gives the authentication header of its answer.
+    fn solicitation(&self, datagram: &packet::Datagram<'_>) -> Result<Option<Sealed>, DropReason> {
+        let refused = DropReason::TeredoAuthentication;
+        let received = crate::interface::neighbor_discovery(datagram.ipv6()).ok_or(DropReason::NdMalformed)?;
+        // TER-103: Windows sends a source link-layer option: valid.
+        validate::router_solicitation(&received)?;
+        let header = datagram.authentication();
+        if self.authenticator.is_required() {
+            // TER-60 (4): MUST drop what lacks a valid header.
+            let header = header.ok_or(refused)?;
+            if header.confirmation != 0 || !authentication::is_valid(&self.authenticator, &header, &[], datagram.ipv6())
+            {
+                return Err(refused);
+            }
+        }
+        // TER-62 [RFC 4380 §5.3.2]: identifier and nonce are repeated.
+        header.map(|header| Sealed::of(header.client_id, header.nonce, 0).ok_or(refused)).transpose()
+    }
+
+    /// `TER-62 [RFC 4380 §5.3.2]`
+    fn advertise(
+        &mut self,
+        path: Path,
+        cone: bool,
+        destination: Ipv6Addr,
+        sealed: Option<Sealed>,
+        packet: &mut PacketMut<'_>,
+    ) -> Result<Verdict, DropReason> {
+        // TER-66: no amplifier, and no help for a flood from a forged source.
+        if !self.answers.take(self.now, *path.from.ip()) {
+            return Err(DropReason::RateLimited);
+        }
+        let source = self.link_local();
+        let mut bytes = [0; ADVERTISEMENT_LEN];
+        let mut writer = Writer::new(&mut bytes);
+        write_advertisement(&mut writer, &source, &destination, &self.config);
+        if let Some(message) = bytes.get_mut(ipv6::HEADER_LEN..) {
+            icmpv6::fill_checksum(message, &source, &destination);
+        }
+        let origin = packet::origin_bytes(path.from);
+        let sealed = sealed.map(|mut sealed| {
+            sealed.seal(&self.authenticator, &origin, &bytes);
+            sealed
+        });
+        packet
+            .write_with(|writer| {
+                if let Some(sealed) = sealed {
+                    sealed.emit(writer);
+                }
+                writer.bytes(&origin);
+                writer.bytes(&bytes);
+            })
+            .map_err(|_| DropReason::NoHeadroom)?;
+        // The other address answers a client that thinks itself behind a cone
+        // NAT: only then does the answer arrive.
+        let from = match (cone, *path.to.ip() == self.config.primary) {
+            (true, true) | (false, false) => self.config.secondary,
+            (true, false) | (false, true) => self.config.primary,
+        };
+        let outer = self.wrap(from, path.from, packet)?;
+        Ok(Verdict::Answer { via: Via::Tunnel { link: self.link, outer }, reason: None })
+    }
+
+    /// `TER-61 [RFC 4380 §5.3.1]`: a packet that passed the checks goes where
+    /// its destination says.
+    fn carry(
+        &mut self,
+        path: Path,
+        start: usize,
+        end: usize,
+        packet: &mut PacketMut<'_>,
+    ) -> Result<Verdict, DropReason> {
+        let Ok(header) = ipv6::Header::parse(packet.as_slice().get(start..end).unwrap_or(&[])) else {
+            return Err(DropReason::TeredoMalformed);
+        };
+        let (destination, hop_limit, bubble) = (header.destination(), header.hop_limit(), is_bubble(&header));
+        if !self.forwards.take(self.now, *path.from.ip()) {
+            return Err(DropReason::RateLimited);
+        }
+        if destination == self.link_local() {
+            return self.answer_echo(path, start, end, packet);
+        }
+        // Not of global scope: never forwarded.
+        if destination.is_multicast()
+            || destination.is_unicast_link_local()
+            || destination.is_loopback()
+            || destination.is_unspecified()
+        {
+            return Err(DropReason::Scope);
+        }
+        let client = Address::from_ipv6(&destination);
+        let mapping = client.as_ref().map(ingress::embedded_mapping);
+        if let Some(mapping) = mapping {
+            // TER-40
+            if !is_global_unicast(*mapping.ip()) || mapping.port() == 0 {
+                return Err(DropReason::TeredoEmbedded);
+            }
+            // TER-63, F3: never to itself, nor to a server that would carry it on.
+            let view = ServerView {
+                addresses: [self.config.primary, self.config.secondary],
+                known_servers: &self.config.known_servers,
+                accept_symmetric_bubbles: false,
+            };
+            if view.is_server(mapping) {
+                return Err(DropReason::TeredoServerLoop);
+            }
+        } else if !ingress::is_native_global(&destination) {
+            return Err(DropReason::Scope);
+        }
+        // TER-65: bubbles as they are, whatever their hop limit.
+        if !bubble && hop_limit <= 1 {
+            return Err(DropReason::HopLimit);
+        }
+        packet.pull_front(start);
+        if !bubble && let Some(header) = packet.as_mut_slice().first_chunk_mut() {
+            ipv6::set_hop_limit(header, hop_limit.saturating_sub(1));
+        }
+        let Some(mapping) = mapping else {
+            packet.truncate(end.saturating_sub(start));
+            return Ok(Verdict::Deliver { link: self.link, from: Admitted::Host });
+        };
+        // TER-61: the trailers stay where they are; the client of this server
+        // is told where the packet came from.
+        let ours = client.is_some_and(|client| client.server == self.config.primary);
+        if ours {
+            packet::push_origin(packet, path.from).map_err(|_| DropReason::NoHeadroom)?;
+        }
+        let outer = self.wrap(self.config.primary, mapping, packet)?;
+        Ok(Verdict::Tunnel { link: self.link, outer })
+    }
+
+    /// An echo request to the server itself.
+    fn answer_echo(
+        &mut self,
+        path: Path,
+        start: usize,
+        end: usize,
+        packet: &mut PacketMut<'_>,
+    ) -> Result<Verdict, DropReason> {
+        packet.pull_front(start);
+        packet.truncate(end.saturating_sub(start));
+        icmpv6::echo_reply_in_place(packet).map_err(|_| DropReason::TeredoNotForServer)?;
+        let outer = self.wrap(*path.to.ip(), path.from, packet)?;
+        Ok(Verdict::Answer { via: Via::Tunnel { link: self.link, outer }, reason: None })
+    }
+
+    fn wrap(&mut self, from: Ipv4Addr, to: SocketAddrV4, packet: &mut PacketMut<'_>) -> Result<Outer, DropReason> {
+        self.identification = self.identification.wrapping_add(1);
+        let outer = outer(SocketAddrV4::new(from, SERVER_PORT), to, self.identification);
+        proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
+        Ok(outer)
+    }
+}
+
+/// The outer header of every Teredo packet.
+///
+/// `TER-104 [RFC 9601]`: DSCP and ECN are zero, since no congestion mark would
+/// be carried in. DF is clear: `[RFC 4380 §5.1.2]`.
+pub(super) fn outer(from: SocketAddrV4, to: SocketAddrV4, identification: u16) -> Outer {
+    Outer {
+        source: *from.ip(),
+        destination: *to.ip(),
+        ports: Some((from.port(), to.port())),
+        tos: 0,
+        ttl: Outer::DEFAULT_TTL,
+        dont_fragment: false,
+        identification,
+    }
+}
+
+/// IPv6 header, Router Advertisement, prefix and MTU.
+const ADVERTISEMENT_LEN: usize = 40 + 16 + 32 + 8;
+
+/// As miredo's, which every client is known to take. `TER-62`
+fn write_advertisement(writer: &mut Writer<'_>, source: &Ipv6Addr, destination: &Ipv6Addr, config: &ServerConfig) {
+    let header = ipv6::Fields {
+        traffic_class: 0,
+        flow_label: 0,
+        payload_len: 16 + 32 + 8,
+        next_header: protocol::ICMPV6,
+        hop_limit: crate::nd::message::HOP_LIMIT,
+        source: *source,
+        destination: *destination,
+    };
+    writer.bytes(&header.to_bytes());
+    RouterAdvertisementRepr {
+        flags: RouterFlags::empty(),
+        retrans_timer: config.retrans_timer,
+        ..RouterAdvertisementRepr::default()
+    }
+    .emit(writer);
+    PrefixInformation {
+        prefix: prefix_of(config.primary),
+        flags: PrefixFlags::AUTONOMOUS,
+        valid_lifetime: Lifetime::INFINITE,
+        preferred_lifetime: Lifetime::INFINITE,
+    }
+    .emit(writer);
+    Mtu(u32::from(packet::MTU)).emit(writer);
+}
+
+impl<A: Authenticator> Machine for Server<A> {
+    /// A server sends nothing of its host's: that is a relay's.
+    fn encapsulate(&mut self, now: Instant, _packet: &mut PacketMut<'_>) -> Verdict {
+        self.now = self.now.max(now);
+        self.counters.entered = self.counters.entered.wrapping_add(1);
+        self.drop(DropReason::NoRoute)
+    }
+
+    fn decapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
+        match ingress::take_udp(packet) {
+            Ok(path) => self.handle_datagram(now, path, packet),
+            Err(reason) => {
+                self.counters.entered = self.counters.entered.wrapping_add(1);
+                self.drop(reason)
+            }
+        }
+    }
+
+    fn handle_icmpv4(&mut self, _now: Instant, _message: &mut PacketMut<'_>) -> Verdict {
+        self.counters.entered = self.counters.entered.wrapping_add(1);
+        self.drop(DropReason::IcmpV4Ignored)
+    }
+
+    fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.now = self.now.max(now);
+        if !self.seeded {
+            self.seeded = true;
+            self.answers.rekey(draw_key(entropy));
+            self.forwards.rekey(draw_key(entropy));
+        }
+    }
+
+    fn poll_transmit(&mut self, out: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
+        out.clear();
+        Ok(None)
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        // Once, for its secret.
+        (!self.seeded).then_some(self.now)
+    }
+}
+
+/// A key of a table.
+pub(super) fn draw_key(entropy: &mut dyn Entropy) -> [u64; 2] {
+    let mut key = [0; 16];
+    entropy.fill(&mut key);
+    let [a, b, c, d, e, f, g, h, tail @ ..] = key;
+    [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes(tail)]
+}
+
+const _: () = assert!(ORIGIN_LEN + ADVERTISEMENT_LEN < 117);
+
+#[cfg(test)]
+mod tests;
