@@ -159,7 +159,12 @@ impl Lab {
 
     /// Boots a guest with a network card on each of the wires: eth0, eth1 and so on, without addresses.
     pub fn guest(&self, name: &str, wires: &[&Wire<'_>]) -> Guest {
-        Guest::boot(self, name, wires)
+        Guest::boot(self, name, wires, guest::Kernel::UserMode)
+    }
+
+    /// The same with Debian's own kernel under qemu: it has 6rd, and takes longer to boot.
+    pub fn stock_guest(&self, name: &str, wires: &[&Wire<'_>]) -> Guest {
+        Guest::boot(self, name, wires, guest::Kernel::Stock)
     }
 }
 

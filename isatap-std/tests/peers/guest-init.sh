@@ -1,9 +1,9 @@
 #!/bin/bash
-# First process of a user-mode Linux guest (started by ../common/guest.rs).
+# First process of a guest, user-mode Linux or qemu (started by ../common/guest.rs).
 #
-# The guest's root file system is the host's, read-only, by hostfs. Only the
-# directory $ISATAP_SHARE of the host can be written; it is mounted at
-# /run/share. The host asks for a command by creating request.N there (a shell
+# The guest's root file system is the host's, read-only, by hostfs or 9p. Only the
+# directory $ISATAP_SHARE of the host (`9p`: the share that qemu gives) can be written;
+# it is mounted at /run/share. The host asks for a command by creating request.N there (a shell
 # script, its time limit in the first line); the guest answers with output.N
 # and, when the command has ended, one line in status.N. Requests run side by side.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run LANG=C.UTF-8
@@ -15,11 +15,16 @@ mount -t tmpfs tmpfs /run
 mount -t devtmpfs devtmpfs /dev 2>/dev/null
 mkdir -p /run/share /run/lock /run/kernel/lib/modules /dev/net
 [ -e /dev/net/tun ] || mknod /dev/net/tun c 10 200
-mount -t hostfs -o "$ISATAP_SHARE" none /run/share || { echo "guest: cannot mount $ISATAP_SHARE"; exec sleep 1; }
+if [ "$ISATAP_SHARE" = 9p ]; then
+  mount -t 9p -o trans=virtio,version=9p2000.L,msize=131072,cache=none share /run/share
+else
+  mount -t hostfs -o "$ISATAP_SHARE" none /run/share
+fi || { echo "guest: cannot mount $ISATAP_SHARE"; exec sleep 1; }
 hostname "$ISATAP_NAME"
 
-# Debian keeps the modules of this kernel apart from those of the host's.
-ln -s "/usr/lib/uml/modules/$(uname -r)" "/run/kernel/lib/modules/$(uname -r)"
+# The modules of this kernel are apart from those of the host's.
+ln -s "${ISATAP_MODULES:-/usr/lib/uml/modules}/$(uname -r)" "/run/kernel/lib/modules/$(uname -r)"
+[ "$ISATAP_SHARE" != 9p ] || modprobe -d /run/kernel virtio_net || echo "guest: no virtio_net"
 modprobe -d /run/kernel sit || echo "guest: no sit"
 
 ip link set lo up
