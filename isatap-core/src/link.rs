@@ -12,7 +12,7 @@ use crate::capacity::{Capacity, List, Row, Rows};
 use crate::drop_reason::DropReason;
 pub use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
-use crate::prefix::Ipv6Prefix;
+use crate::prefix::{Ipv6Prefix, is_never_unicast};
 use crate::proto41::Flow;
 use crate::proto41::ecn::{EcnMode, TosMode};
 use crate::proto41::mtu::MtuMode;
@@ -48,6 +48,12 @@ pub trait Link {
 
     /// Whether `address` is an IPv4 address that this link sends from.
     fn owns_ipv4(&self, address: Ipv4Addr) -> bool;
+
+    /// Whether an outer packet may go to `destination` at all. `TUN-4`: not to
+    /// addresses that are no host's, and not to this node itself.
+    fn may_send_to(&self, destination: Ipv4Addr) -> bool {
+        !is_never_unicast(destination) && !self.owns_ipv4(destination)
+    }
 
     /// The node's address on this link from which to answer `destination`:
     /// one that the peer's source check lets in. `NDP-64`

@@ -20,3 +20,28 @@ fn every_listed_scenario_meets_its_expectations() {
         assert!(last["delivered"].as_u64().unwrap() > 0, "{name}: {last}");
     }
 }
+
+/// The issue's own words: two seeds with loss give different captures, and
+/// both deliver.
+#[test]
+fn seeds_with_loss_give_different_captures_and_deliver() {
+    let tool = env!("CARGO_BIN_EXE_isatap");
+    let directory = std::env::temp_dir().join(format!("isatap-lab-cli-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let run = |seed: &str, file: &str| {
+        let path = directory.join(file);
+        let run =
+            Command::new(tool).args(["lab", "loss", "--json", "--seed", seed, "--pcap"]).arg(&path).output().unwrap();
+        assert!(run.status.success(), "seed {seed}: {}", String::from_utf8_lossy(&run.stderr));
+        let out = String::from_utf8(run.stdout).unwrap();
+        let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+        assert!(last["delivered"].as_u64().unwrap() > 0 && out.contains("loss"), "seed {seed}");
+        (std::fs::read(&path).unwrap(), out)
+    };
+    let (first, again, second) = (run("1", "1.pcap"), run("1", "1-again.pcap"), run("2", "2.pcap"));
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert!(first == again, "the same seed gives the same bytes");
+    assert!(first.0 != second.0, "another seed gives others");
+    let packets = |capture: &[u8]| isatap_std::lab::pcap::read(capture).unwrap().len();
+    assert!(packets(&first.0) > 10 && packets(&second.0) > 10);
+}

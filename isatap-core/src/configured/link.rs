@@ -9,7 +9,7 @@ use crate::error::{Table, TableFull};
 use crate::link::{
     Denied, InterfaceAddress, Link as LinkTrait, LinkKind, OuterPolicy, Resolution, is_in, source_among,
 };
-use crate::prefix::{Ipv6Prefix, is_never_unicast};
+use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
 use crate::proto41::icmp::{TunnelError, TunnelErrorKind};
 use crate::proto41::mtu::{MtuMode, PathMtu, PathMtus};
@@ -99,7 +99,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
 
     fn resolve(&self, _inner_source: &Ipv6Addr, _next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
         // TUN-4: configuration may be wrong too.
-        if is_never_unicast(self.remote) || self.remote == self.local {
+        if !self.may_send_to(self.remote) {
             return Err(DropReason::DestinationRefused);
         }
         Ok(Resolution::To { source: self.local, destination: self.remote })

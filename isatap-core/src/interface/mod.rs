@@ -81,6 +81,10 @@ impl<C: Capacity> Context<'_, C> {
         destination: Ipv4Addr,
         packet: &mut PacketMut<'_>,
     ) -> Option<Transmit> {
+        // TUN-4: a router list may hold what has become an address of ours.
+        if !link.may_send_to(destination) {
+            return None;
+        }
         let path_mtu = link.path_mtu(destination);
         let outer = self.wrap(link.policy(), path_mtu, source, destination, packet).ok()?;
         Some(Transmit::tunnel(self.id, outer))

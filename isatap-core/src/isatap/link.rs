@@ -150,8 +150,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
     fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
         // ISA-5, ISA-80: the next hop's last four bytes, of either u bit.
         let destination = embedded_ipv4(next_hop).ok_or(DropReason::NextHopUnresolvable)?;
-        // TUN-4 [RFC 2893 §5.3]
-        if is_never_unicast(destination) || self.owns_ipv4(destination) || self.is_broadcast(destination) {
+        if !self.may_send_to(destination) {
             return Err(DropReason::DestinationRefused);
         }
         if self.prl.lists(destination) {
@@ -213,6 +212,11 @@ impl<C: Capacity> LinkTrait for Link<C> {
     #[inline]
     fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
         self.locators.iter().any(|locator| locator.address == address)
+    }
+
+    fn may_send_to(&self, destination: Ipv4Addr) -> bool {
+        // TUN-4 [RFC 2893 §5.3]
+        !is_never_unicast(destination) && !self.owns_ipv4(destination) && !self.is_broadcast(destination)
     }
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {

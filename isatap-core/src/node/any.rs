@@ -87,6 +87,10 @@ macro_rules! delegate_link {
                 $each!(self, inner => inner.owns_ipv4(address))
             }
 
+            fn may_send_to(&self, destination: Ipv4Addr) -> bool {
+                $each!(self, inner => inner.may_send_to(destination))
+            }
+
             fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
                 $each!(self, inner => inner.source_for(destination))
             }
