@@ -7,6 +7,8 @@ use clap::Parser;
 
 mod check;
 #[cfg(target_os = "linux")]
+mod config;
+#[cfg(target_os = "linux")]
 mod daemon;
 mod exit;
 #[cfg(target_os = "linux")]
@@ -31,6 +33,8 @@ struct Cli {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Check(check::Args),
+    #[cfg(target_os = "linux")]
+    Config(config::Args),
     Lab(lab::Args),
     #[cfg(target_os = "linux")]
     Host(Box<host::Args>),
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Check(args) => check::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Config(args) => config::run(&args),
         Command::Lab(args) => lab::run(&args),
         #[cfg(target_os = "linux")]
         Command::Host(args) => host::run(&args),
