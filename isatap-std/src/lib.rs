@@ -9,6 +9,11 @@
 //! | [`check`] | which packets a node would let in, and why not the others | everywhere |
 //! | `capture` | frames of pcap and pcapng files (feature `capture`) | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
+//! | `isatap` | an ISATAP host and an ISATAP router on this machine | Linux |
+//! | `driver` | the one run loop: packets and time between a machine of the core, sockets and devices | Linux |
+//! | `node` | links, their roles and what they say of themselves | Linux |
+//! | `config` | one TOML file for a whole node (feature `cli`) | Linux |
+//! | `control` | the socket by which a running daemon is asked (feature `cli`) | Linux |
 //! | `tun` | the device through which the kernel and the core exchange IPv6 packets | Linux |
 //! | `proto41_socket` | raw IPv4 sockets for protocol 41, and the ICMPv4 errors about what they sent | Linux |
 //! | `netlink` | addresses, routes and MTU of the device; what other hands change | Linux |
@@ -24,8 +29,18 @@ pub mod lab;
 pub mod offload;
 pub mod resolve;
 
+#[cfg(all(target_os = "linux", feature = "cli"))]
+pub mod config;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+pub mod control;
+#[cfg(target_os = "linux")]
+pub mod driver;
+#[cfg(target_os = "linux")]
+pub mod isatap;
 #[cfg(target_os = "linux")]
 pub mod netlink;
+#[cfg(target_os = "linux")]
+pub mod node;
 #[cfg(target_os = "linux")]
 pub mod proto41_socket;
 #[cfg(target_os = "linux")]

@@ -82,6 +82,12 @@ impl<C: Capacity> RouterInterface<C> {
         &mut self.link
     }
 
+    /// What is advertised.
+    #[must_use]
+    pub fn config(&self) -> &RouterConfig {
+        &self.config
+    }
+
     /// What is advertised, to be changed; hosts learn it when they ask next.
     pub fn config_mut(&mut self) -> &mut RouterConfig {
         &mut self.config

@@ -6,9 +6,19 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod check;
+#[cfg(target_os = "linux")]
+mod config;
+#[cfg(target_os = "linux")]
+mod daemon;
 mod exit;
+#[cfg(target_os = "linux")]
+mod host;
 mod lab;
 mod links;
+#[cfg(target_os = "linux")]
+mod router;
+#[cfg(target_os = "linux")]
+mod status;
 
 use exit::{Failure, Status};
 
@@ -23,7 +33,15 @@ struct Cli {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Check(check::Args),
+    #[cfg(target_os = "linux")]
+    Config(config::Args),
     Lab(lab::Args),
+    #[cfg(target_os = "linux")]
+    Host(Box<host::Args>),
+    #[cfg(target_os = "linux")]
+    Router(Box<router::Args>),
+    #[cfg(target_os = "linux")]
+    Status(status::Args),
 }
 
 fn main() -> ExitCode {
@@ -33,7 +51,15 @@ fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Check(args) => check::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Config(args) => config::run(&args),
         Command::Lab(args) => lab::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Host(args) => host::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Router(args) => router::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Status(args) => status::run(&args),
     };
     match result {
         Ok(status) => status.into(),
