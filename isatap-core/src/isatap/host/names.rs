@@ -7,7 +7,7 @@ use super::HostInterface;
 use crate::capacity::Capacity;
 use crate::error::TableFull;
 use crate::interface::Context;
-use crate::isatap::prl::{EntryOrigin, Prl};
+use crate::isatap::prl::EntryOrigin;
 use crate::time::Expiry;
 
 /// The potential routers' names, resolved.
@@ -79,7 +79,7 @@ impl<C: Capacity> HostInterface<C> {
                 &[]
             }
         };
-        // ISA-23: whole addresses are compared; entries in both keep all.
+        // ISA-23, NAM-50: whole addresses are compared; entries in both keep all.
         for slot in 0..self.slots() {
             let gone = self.link.prl.row_mut(slot).is_some_and(|row| {
                 row.listed && row.origin == EntryOrigin::Resolved && !addresses.contains(&row.address)
@@ -89,10 +89,7 @@ impl<C: Capacity> HostInterface<C> {
             }
         }
         for &address in addresses {
-            // ISA-25
-            if Prl::<C>::is_acceptable(address, self.link.locators())
-                && let Err(full) = self.list(cx.now, address, EntryOrigin::Resolved)
-            {
+            if let Err(full) = self.list(cx.now, address, EntryOrigin::Resolved) {
                 result = Err(full);
             }
         }
