@@ -53,6 +53,12 @@
 //! | [`configured`], [`isatap`], [`sixtofour`], [`sixrd`], [`teredo`] | the mechanisms |
 //! | [`datapath`], [`node`] | what happens to a packet; the owner of it all |
 //! | [`embedded`] | every IPv4 address hidden in an IPv6 address |
+//! | [`pretty`] | packets for people: what any bytes are, outer to inner |
+//!
+//! # Features
+//!
+//! None is on by default, and none changes what the others do: `serde` writes
+//! and reads prefixes as text, `defmt` logs what firmware logs.
 //!
 //! # What it does not do
 //!
@@ -95,6 +101,10 @@ pub mod teredo;
 pub mod datapath;
 pub mod embedded;
 pub mod node;
+pub mod pretty;
+
+#[cfg(feature = "defmt")]
+mod defmt_format;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

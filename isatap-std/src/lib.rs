@@ -8,6 +8,7 @@
 //! | [`lab`] | a deterministic world in one process, to try nodes in | everywhere |
 //! | [`check`] | which packets a node would let in, and why not the others | everywhere |
 //! | `capture` | frames of pcap and pcapng files (feature `capture`) | everywhere |
+//! | `explain` | what an address, a prefix or a packet is (feature `explain`) | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
 //! | `isatap` | an ISATAP host and an ISATAP router on this machine | Linux |
 //! | `driver` | the one run loop: packets and time between a machine of the core, sockets and devices | Linux |
@@ -25,6 +26,8 @@ pub mod check;
 pub mod clock;
 pub mod entropy;
 pub mod error;
+#[cfg(feature = "explain")]
+pub mod explain;
 pub mod lab;
 pub mod offload;
 pub mod resolve;

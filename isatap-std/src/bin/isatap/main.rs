@@ -13,6 +13,7 @@ mod daemon;
 mod exit;
 #[cfg(target_os = "linux")]
 mod host;
+mod explain;
 mod lab;
 mod links;
 #[cfg(target_os = "linux")]
@@ -35,6 +36,7 @@ enum Command {
     Check(check::Args),
     #[cfg(target_os = "linux")]
     Config(config::Args),
+    Explain(explain::Args),
     Lab(lab::Args),
     #[cfg(target_os = "linux")]
     Host(Box<host::Args>),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         #[cfg(target_os = "linux")]
         Command::Config(args) => config::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Lab(args) => lab::run(&args),
         #[cfg(target_os = "linux")]
         Command::Host(args) => host::run(&args),
