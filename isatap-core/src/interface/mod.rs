@@ -4,6 +4,8 @@
 //! in with each call, as a [`Context`].
 
 mod addresses;
+mod automatic;
+mod probe;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -23,6 +25,8 @@ use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
 
 pub use addresses::{AddressRow, Addresses};
+pub(crate) use automatic::{Automatic, delegate_to_link, path_error, path_mtu, replace_routes};
+pub(crate) use probe::Probe;
 
 /// The routes of a node of capacity `C`.
 pub type Routes<C> = RouteTable<Rows<<C as Capacity>::Routes, Slot>>;
@@ -61,6 +65,7 @@ impl<C: Capacity> Context<'_, C> {
             MtuDecision::Send { dont_fragment } => dont_fragment,
             MtuDecision::TooBig { .. } => return Err(DropReason::PacketTooBig),
         };
+        let dont_fragment = dont_fragment || policy.never_fragment;
         // TUN-7: an atomic datagram needs no Identification of its own.
         let identification =
             if dont_fragment { 0 } else { self.identifications.next(self.now, source, destination)? };
