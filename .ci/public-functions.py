@@ -23,7 +23,7 @@ for path in sorted((core / "src").rglob("*.rs")):
         if match := FUNCTION.match(line):
             public.setdefault(match[1], []).append(str(path.relative_to(core / "src")))
 
-images = "".join(path.read_text() for path in (core / "no-std-proof" / "src" / "bin").glob("*.rs"))
+images = "".join(path.read_text() for path in (core / "no-std-proof" / "src").rglob("*.rs"))
 called = set(re.findall(r"(?:::|\.)(\w+)\b", images))
 missing = {name: files for name, files in public.items() if name not in called}
 print(f"{len(public) - len(missing)} of {len(public)} names of public functions are called by the panic proof")

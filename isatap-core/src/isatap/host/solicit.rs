@@ -7,7 +7,7 @@ use crate::capacity::Capacity;
 use crate::engine::{Entropy, uniform};
 use crate::isatap::prl::{EntryOrigin, PotentialRouter, Timer};
 use crate::isatap::{addr, ingress};
-use crate::time::Instant;
+use crate::time::{Instant, duration};
 
 impl<C: Capacity> HostInterface<C> {
     /// Starts a round of solicitations to one router, or sees to it that one
@@ -52,8 +52,8 @@ impl<C: Capacity> HostInterface<C> {
         if let Timer::Draw { from, interval } = row.timer {
             // ISA-35: ±10 %. A round that would start before
             // MinRouterSolicitInterval is over waits for it.
-            let spread = interval.checked_div(10).unwrap_or(interval);
-            let drawn = uniform(entropy, interval.saturating_sub(spread), interval.saturating_add(spread));
+            let spread = duration::quotient(interval, 10);
+            let drawn = uniform(entropy, duration::difference(interval, spread), duration::sum(interval, spread));
             row.timer = Timer::At(from.saturating_add(drawn));
         }
         if matches!(row.timer, Timer::At(due) if due <= now) {

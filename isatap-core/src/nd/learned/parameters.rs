@@ -6,7 +6,7 @@ use crate::engine::{Entropy, uniform};
 use crate::nd::message::RouterAdvertisement;
 use crate::nd::neighbor::{REACHABLE_TIME, RETRANS_TIMER};
 use crate::nd::option::Mtu;
-use crate::time::{Expiry, Instant};
+use crate::time::{Expiry, Instant, duration};
 
 /// The hop limit to send with, the times of unreachability detection and the
 /// MTU, as routers last advertised them.
@@ -76,8 +76,8 @@ impl LinkParameters {
     /// Lets time pass up to `now`: draws the reachable time when it is due.
     pub fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         if self.redraw_at.is_due(now) {
-            let half = self.base_reachable_time.checked_div(2).unwrap_or_default();
-            self.reachable_time = uniform(entropy, half, self.base_reachable_time.saturating_add(half));
+            let half = duration::quotient(self.base_reachable_time, 2);
+            self.reachable_time = uniform(entropy, half, duration::sum(self.base_reachable_time, half));
             self.redraw_at = Expiry::at(now.saturating_add(Self::REDRAW_INTERVAL));
         }
     }
