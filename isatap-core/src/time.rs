@@ -195,7 +195,9 @@ impl fmt::Display for Lifetime {
 /// `Duration`'s own is built on `Duration::new`, which can panic as far as a
 /// linker knows.
 pub(crate) mod duration {
-    use super::{Duration, micros};
+    use core::time::Duration;
+
+    use crate::time::micros;
 
     /// `one` and `other` together.
     pub(crate) fn sum(one: Duration, other: Duration) -> Duration {
