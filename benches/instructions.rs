@@ -1,27 +1,200 @@
 //! Instruction counts of the operations in `lib.rs`.
 //!
-//! What the functions return is dropped outside of the measured part: hand packets back.
+//! What the functions return is dropped outside of the measured part. Cases
+//! named `bytes_N` run on packets of that length: `.ci/instructions.py` wants
+//! the same count for each, since nothing here may touch a payload.
 // The macros of gungraun write public items without documentation.
 #![allow(missing_docs)]
 
 use std::hint::black_box;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
+use isatap_benches::inputs::{self, HOST, PEER};
+use isatap_benches::{ours, peers};
+use isatap_core::capacity::Standard;
+use isatap_core::engine::Verdict;
+use isatap_core::isatap::addr;
+use isatap_core::link::Admitted;
+use isatap_core::node::{AnyNode, IsatapHost};
+use isatap_core::packet::PacketMut;
+use isatap_core::proto41::Template;
+use isatap_core::{configured, isatap};
 
+type Packet = PacketMut<'static>;
+type Host = &'static mut IsatapHost<Standard>;
+type Read = Option<(u32, u32, u8)>;
+
+// What calling and returning cost: in every count below.
 #[library_benchmark]
-#[bench::link_local("fe80::5efe:10.0.0.1".parse().unwrap())]
-fn embedded_ipv4(address: Ipv6Addr) -> Ipv4Addr {
-    isatap_benches::embedded_ipv4(black_box(address))
+#[bench::call(inputs::noise(64))]
+fn empty(bytes: &'static [u8]) -> &'static [u8] {
+    black_box(bytes)
 }
 
-// Cases named `bytes_N`: .ci/instructions.py wants the same count for each length.
 #[library_benchmark]
-#[bench::bytes_64(isatap_benches::packet(64))]
-#[bench::bytes_1280(isatap_benches::packet(1280))]
-fn version(packet: Vec<u8>) -> (Option<u8>, Vec<u8>) {
-    (isatap_benches::version(black_box(&packet)), packet)
+#[bench::bytes_64(inputs::bytes(inputs::from_peer(64)), inputs::isatap_link())]
+#[bench::bytes_1280(inputs::bytes(inputs::from_peer(1280)), inputs::isatap_link())]
+fn decap_isatap(outer: &'static [u8], link: &'static isatap::Link<Standard>) -> Option<Admitted> {
+    ours::parse_and_admit(black_box(outer), black_box(link))
 }
 
-library_benchmark_group!(name = operations, benchmarks = [embedded_ipv4, version]);
+#[library_benchmark]
+#[bench::bytes_64(inputs::bytes(inputs::from_remote(64)), inputs::configured_link())]
+#[bench::bytes_1280(inputs::bytes(inputs::from_remote(1280)), inputs::configured_link())]
+fn decap_configured(outer: &'static [u8], link: &'static configured::Link<Standard>) -> Option<Admitted> {
+    ours::parse_and_admit(black_box(outer), black_box(link))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(inputs::bytes(inputs::from_peer(64)))]
+#[bench::bytes_1280(inputs::bytes(inputs::from_peer(1280)))]
+fn decap_etherparse(outer: &'static [u8]) -> bool {
+    black_box(peers::by_etherparse::parse(black_box(outer))).is_some()
+}
+
+#[library_benchmark]
+#[bench::bytes_64(inputs::bytes(inputs::from_peer(64)))]
+#[bench::bytes_1280(inputs::bytes(inputs::from_peer(1280)))]
+fn decap_smoltcp(outer: &'static [u8]) -> bool {
+    black_box(peers::by_smoltcp::parse(black_box(outer))).is_some()
+}
+
+#[library_benchmark]
+#[bench::bytes_64(inputs::template(), inputs::to_peer(64))]
+#[bench::bytes_1280(inputs::template(), inputs::to_peer(1280))]
+fn encap_template(template: Template, mut packet: Packet) -> bool {
+    ours::encapsulate(black_box(&template), black_box(&mut packet), black_box(PEER))
+}
+
+fn front() -> &'static mut [u8; 20] {
+    Box::leak(Box::new([0; 20]))
+}
+
+#[library_benchmark]
+#[bench::any(front())]
+fn encap_etherparse(front: &'static mut [u8; 20]) -> bool {
+    peers::by_etherparse::encapsulate(black_box(front), black_box(64), black_box(HOST), black_box(PEER))
+}
+
+#[library_benchmark]
+#[bench::any(front())]
+fn encap_smoltcp(front: &'static mut [u8; 20]) -> bool {
+    peers::by_smoltcp::encapsulate(black_box(front), black_box(64), black_box(HOST), black_box(PEER))
+}
+
+#[library_benchmark]
+#[bench::three_options(inputs::advertisement_packet())]
+fn advertisement(packet: &'static [u8]) -> Read {
+    ours::router_advertisement(black_box(packet))
+}
+
+#[library_benchmark]
+#[bench::three_options(inputs::advertisement_packet())]
+fn advertisement_etherparse(packet: &'static [u8]) -> Read {
+    peers::by_etherparse::router_advertisement(black_box(packet))
+}
+
+#[library_benchmark]
+#[bench::three_options(inputs::advertisement_packet())]
+fn advertisement_smoltcp(packet: &'static [u8]) -> Read {
+    peers::by_smoltcp::router_advertisement(black_box(packet))
+}
+
+fn ends() -> (Ipv6Addr, Ipv6Addr) {
+    (addr::link_local(HOST), addr::link_local(inputs::ROUTER))
+}
+
+#[library_benchmark]
+#[bench::new(inputs::packet(&[0; 256]), ends())]
+fn solicitation(mut packet: Packet, ends: (Ipv6Addr, Ipv6Addr)) -> bool {
+    let (source, destination) = black_box(&ends);
+    ours::router_solicitation(black_box(&mut packet), source, destination)
+}
+
+fn space() -> &'static mut [u8; 48] {
+    Box::leak(Box::new([0; 48]))
+}
+
+#[library_benchmark]
+#[bench::new(space(), ends())]
+fn solicitation_etherparse(out: &'static mut [u8; 48], ends: (Ipv6Addr, Ipv6Addr)) -> bool {
+    let (source, destination) = black_box(&ends);
+    peers::by_etherparse::router_solicitation(black_box(out), source, destination)
+}
+
+#[library_benchmark]
+#[bench::new(space(), ends())]
+fn solicitation_smoltcp(out: &'static mut [u8; 48], ends: (Ipv6Addr, Ipv6Addr)) -> bool {
+    let (source, destination) = black_box(&ends);
+    peers::by_smoltcp::router_solicitation(black_box(out), source, destination)
+}
+
+#[library_benchmark]
+#[bench::length_20(inputs::noise(20))]
+#[bench::length_1280(inputs::noise(1280))]
+fn checksum(bytes: &'static [u8]) -> u16 {
+    ours::internet_checksum(black_box(bytes))
+}
+
+#[library_benchmark]
+#[bench::length_20(inputs::noise(20))]
+#[bench::length_1280(inputs::noise(1280))]
+fn checksum_etherparse(bytes: &'static [u8]) -> u16 {
+    peers::by_etherparse::internet_checksum(black_box(bytes))
+}
+
+#[library_benchmark]
+#[bench::length_20(inputs::noise(20))]
+#[bench::length_1280(inputs::noise(1280))]
+fn checksum_smoltcp(bytes: &'static [u8]) -> u16 {
+    peers::by_smoltcp::internet_checksum(black_box(bytes))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(inputs::host(), inputs::to_peer(64))]
+#[bench::bytes_1280(inputs::host(), inputs::to_peer(1280))]
+fn node_encapsulate(host: Host, mut packet: Packet) -> Verdict {
+    ours::node_encapsulate(black_box(host), black_box(&mut packet))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(inputs::host(), inputs::from_peer(64))]
+#[bench::bytes_1280(inputs::host(), inputs::from_peer(1280))]
+fn node_decapsulate(host: Host, mut packet: Packet) -> Verdict {
+    ours::node_decapsulate(black_box(host), black_box(&mut packet))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(inputs::forwarder(), inputs::from_remote(64))]
+#[bench::bytes_1280(inputs::forwarder(), inputs::from_remote(1280))]
+fn node_forward(node: &'static mut AnyNode<Standard, 4>, mut packet: Packet) -> Verdict {
+    black_box(node).forward(inputs::NOW, black_box(&mut packet))
+}
+
+library_benchmark_group!(
+    name = operations,
+    benchmarks = [
+        empty,
+        decap_isatap,
+        decap_configured,
+        decap_etherparse,
+        decap_smoltcp,
+        encap_template,
+        encap_etherparse,
+        encap_smoltcp,
+        advertisement,
+        advertisement_etherparse,
+        advertisement_smoltcp,
+        solicitation,
+        solicitation_etherparse,
+        solicitation_smoltcp,
+        checksum,
+        checksum_etherparse,
+        checksum_smoltcp,
+        node_encapsulate,
+        node_decapsulate,
+        node_forward,
+    ]
+);
 main!(library_benchmark_groups = operations);

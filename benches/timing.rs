@@ -1,16 +1,127 @@
-//! Wall time of the operations in `lib.rs`.
+//! Wall time of the operations in `lib.rs`, the peers beside us in one run:
+//! on a shared machine only ratios within a run mean anything.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use isatap_benches::embedded_ipv4;
+use isatap_benches::inputs::{self, HOST, PEER};
+use isatap_benches::{ours, peers};
+use isatap_core::isatap::addr;
 
-const LINK_LOCAL: &str = "fe80::5efe:10.0.0.1";
-
-fn timing(criterion: &mut Criterion) {
-    let address = LINK_LOCAL.parse().unwrap();
-    criterion.bench_function("embedded_ipv4", |bencher| bencher.iter(|| embedded_ipv4(black_box(address))));
+fn decapsulation(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decapsulation");
+    for length in [64, 1280] {
+        let outer = inputs::bytes(inputs::from_peer(length));
+        let link = inputs::isatap_link();
+        assert!(ours::parse_and_admit(outer, link).is_some());
+        group.bench_function(format!("isatap-core, ISATAP/{length}"), |bencher| {
+            bencher.iter(|| ours::parse_and_admit(black_box(outer), black_box(link)));
+        });
+        group.bench_function(format!("etherparse, no source check/{length}"), |bencher| {
+            bencher.iter(|| peers::by_etherparse::parse(black_box(outer)));
+        });
+        group.bench_function(format!("smoltcp, no source check/{length}"), |bencher| {
+            bencher.iter(|| peers::by_smoltcp::parse(black_box(outer)));
+        });
+        let outer = inputs::bytes(inputs::from_remote(length));
+        let link = inputs::configured_link();
+        assert!(ours::parse_and_admit(outer, link).is_some());
+        group.bench_function(format!("isatap-core, configured/{length}"), |bencher| {
+            bencher.iter(|| ours::parse_and_admit(black_box(outer), black_box(link)));
+        });
+    }
+    group.finish();
 }
 
-criterion_group!(benches, timing);
+fn encapsulation(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("encapsulation");
+    let template = inputs::template();
+    let mut packet = inputs::to_peer(1280);
+    let len = packet.as_slice().len();
+    group.bench_function("isatap-core, template", |bencher| {
+        bencher.iter(|| {
+            let done = ours::encapsulate(black_box(&template), &mut packet, black_box(PEER));
+            packet.pull_front(20);
+            done
+        });
+    });
+    assert_eq!(packet.as_slice().len(), len);
+    let mut front = [0; 20];
+    group.bench_function("etherparse", |bencher| {
+        bencher.iter(|| {
+            peers::by_etherparse::encapsulate(black_box(&mut front), black_box(1280), black_box(HOST), black_box(PEER))
+        });
+    });
+    group.bench_function("smoltcp", |bencher| {
+        bencher.iter(|| {
+            peers::by_smoltcp::encapsulate(black_box(&mut front), black_box(1280), black_box(HOST), black_box(PEER))
+        });
+    });
+    group.finish();
+}
+
+fn neighbor_discovery(criterion: &mut Criterion) {
+    let packet = inputs::advertisement_packet();
+    let read = Some((1800, 1280, 64));
+    assert_eq!(ours::router_advertisement(packet), read);
+    assert_eq!(peers::by_etherparse::router_advertisement(packet), read);
+    assert_eq!(peers::by_smoltcp::router_advertisement(packet), read);
+    let mut group = criterion.benchmark_group("advertisement, 3 options");
+    group.bench_function("isatap-core", |bencher| {
+        bencher.iter(|| ours::router_advertisement(black_box(packet)));
+    });
+    group.bench_function("etherparse", |bencher| {
+        bencher.iter(|| peers::by_etherparse::router_advertisement(black_box(packet)));
+    });
+    group.bench_function("smoltcp", |bencher| {
+        bencher.iter(|| peers::by_smoltcp::router_advertisement(black_box(packet)));
+    });
+    group.finish();
+
+    let (source, destination) = (addr::link_local(HOST), addr::link_local(inputs::ROUTER));
+    let mut packet = inputs::packet(&[0; 256]);
+    let (mut one, mut other) = ([0; 48], [0; 48]);
+    ours::router_solicitation(&mut packet, &source, &destination);
+    peers::by_etherparse::router_solicitation(&mut one, &source, &destination);
+    peers::by_smoltcp::router_solicitation(&mut other, &source, &destination);
+    assert_eq!(packet.as_slice(), one);
+    assert_eq!(packet.as_slice(), other);
+    let mut group = criterion.benchmark_group("solicitation");
+    group.bench_function("isatap-core", |bencher| {
+        bencher.iter(|| ours::router_solicitation(&mut packet, black_box(&source), black_box(&destination)));
+    });
+    group.bench_function("etherparse", |bencher| {
+        bencher.iter(|| {
+            peers::by_etherparse::router_solicitation(black_box(&mut one), black_box(&source), black_box(&destination))
+        });
+    });
+    group.bench_function("smoltcp", |bencher| {
+        bencher.iter(|| {
+            peers::by_smoltcp::router_solicitation(black_box(&mut one), black_box(&source), black_box(&destination))
+        });
+    });
+    group.finish();
+}
+
+fn checksums(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("checksum");
+    for length in [20, 1280] {
+        let bytes = inputs::noise(length);
+        let sum = ours::internet_checksum(bytes);
+        assert_eq!(peers::by_etherparse::internet_checksum(bytes), sum);
+        assert_eq!(peers::by_smoltcp::internet_checksum(bytes), sum);
+        group.bench_function(format!("isatap-core/{length}"), |bencher| {
+            bencher.iter(|| ours::internet_checksum(black_box(bytes)));
+        });
+        group.bench_function(format!("etherparse/{length}"), |bencher| {
+            bencher.iter(|| peers::by_etherparse::internet_checksum(black_box(bytes)));
+        });
+        group.bench_function(format!("smoltcp/{length}"), |bencher| {
+            bencher.iter(|| peers::by_smoltcp::internet_checksum(black_box(bytes)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decapsulation, encapsulation, neighbor_discovery, checksums);
 criterion_main!(benches);

@@ -24,7 +24,7 @@ use crate::prefix::Ipv6Prefix;
 use crate::proto41::Outer;
 pub use crate::route::Change;
 use crate::route::Route;
-use crate::time::{Expiry, Instant};
+use crate::time::{Expiry, Instant, duration};
 
 /// A sans-IO machine: bytes, time and entropy in; verdicts, bytes and events
 /// out.
@@ -318,11 +318,11 @@ pub fn uniform(entropy: &mut dyn Entropy, low: Duration, high: Duration) -> Dura
     let mut drawn = [0; 4];
     entropy.fill(&mut drawn);
     let drawn = u64::from(u32::from_be_bytes(drawn));
-    let span = u64::try_from(high.saturating_sub(low).as_micros()).unwrap_or(u64::MAX);
+    let span = u64::try_from(duration::difference(high, low).as_micros()).unwrap_or(u64::MAX);
     // span * drawn / 2^32 in two halves, neither of which can overflow.
     let upper = (span >> 32).saturating_mul(drawn);
     let lower = (span & 0xffff_ffff).saturating_mul(drawn) >> 32;
-    low.saturating_add(Duration::from_micros(upper.saturating_add(lower)))
+    duration::sum(low, Duration::from_micros(upper.saturating_add(lower)))
 }
 
 #[cfg(test)]

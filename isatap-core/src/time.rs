@@ -190,6 +190,36 @@ impl fmt::Display for Lifetime {
     }
 }
 
+/// `Duration` arithmetic in whole microseconds, saturating.
+///
+/// `Duration`'s own is built on `Duration::new`, which can panic as far as a
+/// linker knows.
+pub(crate) mod duration {
+    use core::time::Duration;
+
+    use crate::time::micros;
+
+    /// `one` and `other` together.
+    pub(crate) fn sum(one: Duration, other: Duration) -> Duration {
+        Duration::from_micros(micros(one).saturating_add(micros(other)))
+    }
+
+    /// What is left of `one` without `other`; never below zero.
+    pub(crate) fn difference(one: Duration, other: Duration) -> Duration {
+        Duration::from_micros(micros(one).saturating_sub(micros(other)))
+    }
+
+    /// `one`, `times` times.
+    pub(crate) fn product(one: Duration, times: u32) -> Duration {
+        Duration::from_micros(micros(one).saturating_mul(u64::from(times)))
+    }
+
+    /// A part of `one`, rounded down; zero when `by` is zero.
+    pub(crate) fn quotient(one: Duration, by: u32) -> Duration {
+        Duration::from_micros(micros(one).checked_div(u64::from(by)).unwrap_or(0))
+    }
+}
+
 /// Whole microseconds of a duration, saturating.
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
@@ -213,5 +243,18 @@ mod tests {
             Some(Instant::from_secs(12))
         );
         assert_eq!(Expiry::at(Instant::from_millis(7_900)).remaining(Instant::from_secs(1)), Lifetime::from_secs(6));
+    }
+    #[test]
+    fn durations_saturate_in_microseconds() {
+        let seven = Duration::from_secs(7);
+        let longest = Duration::from_micros(u64::MAX);
+        assert_eq!(duration::sum(seven, Duration::from_millis(1)), Duration::from_millis(7_001));
+        assert_eq!(duration::sum(Duration::MAX, Duration::MAX), longest);
+        assert_eq!(duration::difference(seven, Duration::from_secs(8)), Duration::ZERO);
+        assert_eq!(duration::difference(seven, Duration::from_millis(1)), Duration::from_millis(6_999));
+        assert_eq!(duration::product(seven, 3), Duration::from_secs(21));
+        assert_eq!(duration::product(Duration::MAX, 2), longest);
+        assert_eq!(duration::quotient(seven, 2), Duration::from_millis(3_500));
+        assert_eq!(duration::quotient(seven, 0), Duration::ZERO);
     }
 }

@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use isatap_core::capacity::Array;
 use isatap_core::engine;
 use isatap_core::nd::learned::{
-    AddressState, DnsServer, LearnedPrefix, LinkParameters, Prefixes, SearchDomain, Sources, TimedRow, TimedSet,
+    self, AddressState, DnsServer, LearnedPrefix, LinkParameters, Prefixes, SearchDomain, Sources, TimedRow, TimedSet,
 };
 use isatap_core::nd::message::{
     self, Message, NeighborAdvertisementRepr, NeighborSolicitationRepr, RedirectRepr, RouterSolicitationRepr,
@@ -14,6 +14,7 @@ use isatap_core::nd::neighbor::{Neighbor, Neighbors};
 use isatap_core::nd::option::{DnsSearchList, DomainName, Mtu, NdOption, Options, RecursiveDnsServers};
 use isatap_core::nd::solicit::{Config, Solicitation};
 use isatap_core::nd::validate::{self, Received};
+use isatap_core::route::Preference;
 use isatap_core::wire::field::Writer;
 
 use crate::{Unknown, any, keep};
@@ -65,6 +66,7 @@ crate::roots! {
         }
         Some(writer.finish())
     };
+    preferences => |u| (Preference::from_flags(u.value()), any(Preference::Medium).to_flags());
     emitters => |u| {
         let (source, destination, target) = (u.ipv6(), u.ipv6(), u.ipv6());
         keep(message::write_packet(&mut u.packet(), &source, &destination, |writer| {
@@ -115,8 +117,10 @@ crate::roots! {
                  row.address_state(u.now()), row.on_link_sources(), row.autonomous_sources()));
         }
         table.expire(u.now());
-        keep((table.deadline(), table.is_on_link(&u.ipv6()), table.has_changes(u.value())));
-        keep((table.poll_on_link(), table.poll_address(u.value()), AddressState::Preferred));
+        keep((table.deadline(), table.is_on_link(&u.ipv6()), table.has_changes()));
+        keep((table.poll_on_link(), any(AddressState::Preferred)));
+        table.forget_autonomous(&u.prefix());
+        keep(learned::two_hour_rule(u.now(), u.expiry(), u.lifetime()));
         table.forget_router(u.value());
         table.forget_all();
         let sources = Sources::of(u.value());

@@ -14,12 +14,15 @@
 //! own padding and address formatting can panic as far as the linker knows.
 #![no_std]
 
+pub mod addresses;
 pub mod discovery;
+pub mod machines;
 pub mod packets;
 pub mod routes;
 
 use core::hint::black_box;
 use core::net::{Ipv4Addr, Ipv6Addr};
+use core::sync::atomic::AtomicU8;
 use core::time::Duration;
 
 use isatap_core::packet::{LinkId, PacketMut};
@@ -34,6 +37,17 @@ pub fn any<T>(value: T) -> T {
 /// Uses a result, so that what made it stays.
 pub fn keep<T>(value: T) {
     black_box(&value);
+}
+
+/// Static memory of `N` bytes, so that an image shows what its machine weighs.
+pub struct Memory<const N: usize>([AtomicU8; N]);
+
+impl<const N: usize> Memory<N> {
+    /// For a static: it ends in the zeroed section.
+    #[expect(clippy::new_without_default, reason = "a static needs a constant")]
+    pub const fn new() -> Self {
+        Memory([const { AtomicU8::new(0) }; N])
+    }
 }
 
 /// Values that the optimiser knows nothing of, and room for packets.

@@ -12,15 +12,28 @@ use isatap_core::proto41::identification::{Bucket, Identifications};
 use isatap_core::proto41::mtu::{self, MtuMode, PathMtu, PathMtus, TooBig};
 use isatap_core::proto41::{self, Flow, Outer, Template};
 use isatap_core::time::{Expiry, Instant, Lifetime};
+use isatap_core::timer::TimerTable;
 use isatap_core::wire::checksum::{self, Sum};
 use isatap_core::wire::field::{self, Writer};
 use isatap_core::wire::{icmpv4, icmpv6, ipv4, ipv6, udp};
 
 use crate::{Unknown, any, keep};
 
+isatap_core::timers! {
+    /// Two timers.
+    pub enum Timer {
+        /// The first.
+        One,
+        /// The second.
+        Two,
+    }
+}
+
+type Timers = TimerTable<Timer, 2>;
+
 type Numbers = List<core::net::Ipv4Addr, [core::net::Ipv4Addr; 4]>;
 
-fn outer(unknown: &Unknown) -> Outer {
+pub(crate) fn outer(unknown: &Unknown) -> Outer {
     Outer {
         source: unknown.ipv4(),
         destination: unknown.ipv4(),
@@ -53,9 +66,9 @@ crate::roots! {
     };
     reasons => |u| {
         let reason = any(DropReason::ALL).get(u.value::<usize>()).copied()?;
-        let mut counters = any(Counters::ZERO);
+        let mut counters = any(Counters::<u64>::ZERO);
         counters.count(reason);
-        let other = any(Counters::ZERO);
+        let other = any(Counters::<u64>::ZERO);
         counters.merge(&other);
         keep((reason.as_str(), reason.requirement(), reason.describe(), reason.index(), counters.get(reason),
              counters.total_dropped()));
@@ -67,6 +80,14 @@ crate::roots! {
         (error, any(Layer::Ipv4).as_str(), any(ParseErrorKind::Truncated).as_str(),
          EmitError::new(u.value(), u.value()), TableFull::new(any(Table::Routes)), any(Table::Routes).as_str(),
          any(LinkKind::Isatap).as_str(), any(Admitted::Host).as_str())
+    };
+    timers => |u| {
+        let mut timers = any(Timers::new());
+        timers.set(any(Timer::One), u.expiry());
+        keep((timers.get(any(Timer::Two)), timers.is_set(any(Timer::One)), timers.next(), timers.next_timer()));
+        keep(timers.take_due(u.now()));
+        timers.clear(any(Timer::Two));
+        timers.next()
     };
     lists => |u| {
         let mut list = any(Numbers::with_storage(any([u.ipv4(); 4])));
@@ -135,13 +156,14 @@ crate::roots! {
     fields => |u| {
         let bytes = u.array::<40>();
         (field::bytes_at::<3, 5, 40>(&bytes), field::u8_at::<39, 40>(&bytes), field::u16_at::<38, 40>(&bytes),
-         field::u32_at::<36, 40>(&bytes), field::ipv4_at::<36, 40>(&bytes), field::ipv6_at::<24, 40>(&bytes))
+         field::word_at::<32, 40>(&bytes), field::u32_at::<36, 40>(&bytes), field::ipv4_at::<36, 40>(&bytes), field::ipv6_at::<24, 40>(&bytes))
     };
     writers => |u| {
         let (ipv4, ipv6, count, input) = (u.ipv4(), u.ipv6(), u.value(), u.input());
         let (short, word, long) = (u.value(), u.value(), u.value());
         let write = |writer: &mut Writer<'_>| {
             writer.bytes(input);
+            writer.array([short; 3]);
             writer.zeros(count);
             writer.u8(short);
             writer.u16(word);
@@ -214,7 +236,7 @@ crate::roots! {
     flows => |u| {
         let flow = flow(u)?;
         keep(Flow::from_headers(&u.array(), &u.array(), u.value(), u.value()));
-        keep(flow.inner(u.input()));
+        keep((flow.inner(u.input()), flow.padding()));
         Some(proto41::decapsulate(&mut u.packet(), &flow))
     };
     encapsulation => |u| {
@@ -235,11 +257,11 @@ crate::roots! {
         let error = any(TunnelError::parse(u.input())).ok()?;
         let (input, source, mtu) = (u.input(), u.ipv6(), u.value());
         keep((error.inner(input), error.too_big()));
-        Some(error.answer(input, &mut u.packet(), source, mtu))
+        Some(error.answer(&mut u.packet(), source, mtu))
     };
     mtus => |u| {
         let mode = any(MtuMode::default());
-        (mode.interface_mtu(), mtu::decide(mode, u.value(), u.value()), mtu::length_on_the_wire(&u.packet()))
+        (mode.interface_mtu(), mtu::decide(mode, u.value(), u.value()), mtu::length_on_the_wire(u.input(), any(None)))
     };
     path_mtus => |u| {
         let mut table = any(PathMtus::<[PathMtu; 4]>::EMPTY);

@@ -138,10 +138,9 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         self.used = self.used.saturating_add(1);
         let used = self.used;
         if let Some(tail) = self.order.get_mut(..used).and_then(|order| order.get_mut(place..)) {
-            tail.rotate_right(1);
-            if let Some(first) = tail.first_mut() {
-                *first = number;
-            }
+            // Not `rotate_right`, which panics on an empty slice.
+            let mut displaced = number;
+            tail.iter_mut().for_each(|place| core::mem::swap(place, &mut displaced));
         }
         Ok(LinkId(number))
     }

@@ -393,7 +393,7 @@ pub fn write_packet(
         destination: *destination,
     };
     let len = packet.write_with(|writer| {
-        writer.bytes(&header.to_bytes());
+        writer.array(header.to_bytes());
         emit(writer);
     })?;
     finish_packet(packet, source, destination)?;
@@ -411,9 +411,8 @@ fn finish_packet(packet: &mut PacketMut<'_>, source: &Ipv6Addr, destination: &Ip
             packet.clear();
             return Err(EmitError::new(total, usize::from(u16::MAX).saturating_add(40)));
         };
-        if let Some(field) = header.get_mut(4..6) {
-            field.copy_from_slice(&payload.to_be_bytes());
-        }
+        let [_, _, _, _, high, low, ..] = header;
+        [*high, *low] = payload.to_be_bytes();
         icmpv6::fill_checksum(message, source, destination);
     }
     Ok(())
@@ -430,7 +429,7 @@ pub fn verify(source: &Ipv6Addr, destination: &Ipv6Addr, icmpv6: &[u8]) -> bool 
 
 /// Type, code 0 and a checksum yet to come.
 fn head(message_type: u8, writer: &mut Writer<'_>) {
-    writer.bytes(&[message_type, 0, 0, 0]);
+    writer.array([message_type, 0, 0, 0]);
 }
 
 /// The structure that all five share: type, code 0, a fixed part, options

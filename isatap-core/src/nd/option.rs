@@ -361,7 +361,8 @@ impl RouteInformation {
         }
         let mut octets = [0; 16];
         let (_, prefix) = bytes.split_first_chunk::<8>()?;
-        octets.get_mut(..prefix.len())?.copy_from_slice(prefix);
+        // Not `copy_from_slice`: see Writer::bytes.
+        octets.get_mut(..prefix.len())?.iter_mut().zip(prefix).for_each(|(to, from)| *to = *from);
         Some(RouteInformation {
             prefix: Ipv6Prefix::new(Ipv6Addr::from(octets), prefix_length)?,
             preference: Preference::from_flags(u8_at::<3, 8>(fixed))?,

@@ -17,7 +17,7 @@
 use core::time::Duration;
 
 use crate::engine::{Entropy, uniform};
-use crate::time::{Expiry, Instant};
+use crate::time::{Expiry, Instant, duration};
 
 /// The longest delay before the first solicitation of a round.
 /// [RFC 4861 §10]
@@ -209,7 +209,7 @@ impl Config {
             // ISA-34 [RFC 7559 §2; RFC 8415 §15]: RT = IRT + RAND*IRT, then
             // RT = 2*RTprev + RAND*RTprev, then MRT + RAND*MRT.
             let last = Duration::from_millis(u64::from(last_ms));
-            let (base, spread) = if sent <= 1 { (first, first) } else { (last.saturating_mul(2), last) };
+            let (base, spread) = if sent <= 1 { (first, first) } else { (duration::product(last, 2), last) };
             let interval = around(base, spread, entropy);
             if interval > longest { around(longest, longest, entropy) } else { interval }
         } else if sent < MAX_RTR_SOLICITATIONS {
@@ -225,8 +225,8 @@ impl Config {
 
 /// `base` and up to a tenth of `spread` more or less.
 fn around(base: Duration, spread: Duration, entropy: &mut dyn Entropy) -> Duration {
-    let tenth = spread.checked_div(10).unwrap_or_default();
-    uniform(entropy, base.saturating_sub(tenth), base.saturating_add(tenth))
+    let tenth = duration::quotient(spread, 10);
+    uniform(entropy, duration::difference(base, tenth), duration::sum(base, tenth))
 }
 
 #[cfg(test)]

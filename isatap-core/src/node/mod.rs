@@ -26,7 +26,7 @@ use crate::proto41::identification::Identifications;
 use crate::route::{Route, RouteKey};
 use crate::time::Instant;
 
-pub use any::AnyInterface;
+pub use any::{AnyInterface, AnyLink};
 use budget::Budget;
 
 /// A node of any mix of links.

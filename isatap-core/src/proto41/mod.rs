@@ -111,7 +111,7 @@ pub fn encapsulate(packet: &mut PacketMut<'_>, outer: &Outer) -> Result<(), Emit
     let front = packet.push_front::<28>()?;
     if let Some((header, rest)) = front.split_first_chunk_mut::<{ ipv4::HEADER_LEN }>() {
         *header = fields.to_bytes();
-        rest.copy_from_slice(&udp);
+        rest.iter_mut().zip(udp).for_each(|(to, from)| *to = from);
     }
     Ok(())
 }

@@ -2,7 +2,14 @@
 #![no_std]
 #![no_main]
 
-no_std_proof::image!(no_std_proof::packets, no_std_proof::routes, no_std_proof::discovery, planted);
+no_std_proof::image!(
+    no_std_proof::packets,
+    no_std_proof::routes,
+    no_std_proof::discovery,
+    no_std_proof::machines,
+    no_std_proof::addresses,
+    planted
+);
 
 /// What has to break the proof.
 mod planted {

@@ -16,7 +16,7 @@ use crate::nd::solicit::Phase;
 use crate::nd::{NdOption, validate};
 use crate::prefix::Ipv6Prefix;
 use crate::route::{Origin, Preference, Route};
-use crate::time::{Expiry, Lifetime};
+use crate::time::{Expiry, Lifetime, duration};
 
 impl<C: Capacity> HostInterface<C> {
     /// A Router Advertisement from the router in row `slot`. `ISA-44`
@@ -203,12 +203,12 @@ fn timer(config: &HostConfig, lifetimes: &Lifetimes, useless: u8) -> (Duration, 
     let least = config.solicitation.min_round_interval;
     if useless > 0 {
         let factor = 1_u32.checked_shl(u32::from(useless).saturating_sub(1)).unwrap_or(u32::MAX);
-        return (least.saturating_mul(factor).min(config.refresh_interval.max(least)), false);
+        return (duration::product(least, factor).min(config.refresh_interval.max(least)), false);
     }
     match lifetimes.shortest {
         None => (config.refresh_interval, false),
         Some(shortest) => {
-            let early = shortest.saturating_mul(4).checked_div(5).unwrap_or(shortest);
+            let early = duration::quotient(duration::product(shortest, 4), 5);
             (early, shortest <= least)
         }
     }

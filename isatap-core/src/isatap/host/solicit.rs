@@ -8,7 +8,7 @@ use crate::capacity::Capacity;
 use crate::engine::{Entropy, uniform};
 use crate::isatap::prl::{EntryOrigin, PotentialRouter, Timer};
 use crate::isatap::{addr, ingress};
-use crate::time::Instant;
+use crate::time::{Instant, duration};
 
 impl<C: Capacity> HostInterface<C> {
     /// Starts a round of solicitations to one router, or sees to it that one
@@ -60,8 +60,8 @@ impl<C: Capacity> HostInterface<C> {
             let interval = Duration::from_secs(u64::from(secs));
             // ISA-35: ±10 %. A round that would start before
             // MinRouterSolicitInterval is over waits for it.
-            let spread = interval.checked_div(10).unwrap_or(interval);
-            let drawn = uniform(entropy, interval.saturating_sub(spread), interval.saturating_add(spread));
+            let spread = duration::quotient(interval, 10);
+            let drawn = uniform(entropy, duration::difference(interval, spread), duration::sum(interval, spread));
             // The least interval is least after the jitter as well.
             let drawn = drawn.max(self.config.solicitation.min_round_interval);
             row.timer = Timer::At(from.saturating_add(drawn));

@@ -62,9 +62,11 @@ impl<const N: usize> SearchDomain<N> {
     /// The name, if there is room for it.
     #[must_use]
     pub fn new(name: &DomainName<'_>) -> Option<Self> {
+        let name = name.as_slice();
         let mut wire = [0; N];
-        wire.get_mut(..name.as_slice().len())?.copy_from_slice(name.as_slice());
-        Some(SearchDomain { wire, len: u8::try_from(name.as_slice().len()).ok()? })
+        // Not `copy_from_slice`: see Writer::bytes.
+        wire.get_mut(..name.len())?.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+        Some(SearchDomain { wire, len: u8::try_from(name.len()).ok()? })
     }
 
     /// The name in wire form.

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::engine::{Entropy, uniform};
 use crate::nd::message::RouterAdvertisement;
 use crate::nd::option::Mtu;
-use crate::time::{Expiry, Instant};
+use crate::time::{Expiry, Instant, duration};
 
 /// The hop limit to send with, the times of unreachability detection and the
 /// MTU, as routers last advertised them.
@@ -77,8 +77,8 @@ impl LinkParameters {
     pub fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         if self.redraw_at.is_due(now) {
             let base = Duration::from_millis(u64::from(self.base_reachable_ms));
-            let half = base.checked_div(2).unwrap_or_default();
-            let drawn = uniform(entropy, half, base.saturating_add(half));
+            let half = duration::quotient(base, 2);
+            let drawn = uniform(entropy, half, duration::sum(base, half));
             self.reachable_micros = u64::try_from(drawn.as_micros()).unwrap_or(u64::MAX);
             self.redraw_at = Expiry::at(now.saturating_add(Self::REDRAW_INTERVAL));
         }

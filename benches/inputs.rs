@@ -1,0 +1,201 @@
+//! Packets, links and nodes. Everything lives for ever, so that no harness
+//! measures how it is given back.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use isatap_core::capacity::Standard;
+use isatap_core::configured;
+use isatap_core::datapath::Switches;
+use isatap_core::engine::Machine;
+use isatap_core::isatap::{Answer, HostConfig, addr};
+use isatap_core::link::NativeLink;
+use isatap_core::nd::message::{RouterAdvertisementRepr, RouterFlags, write_packet};
+use isatap_core::nd::option::{LinkLayerAddress, Mtu, NdOption, PrefixFlags, PrefixInformation};
+use isatap_core::node::{AnyInterface, AnyNode, IsatapHost};
+use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::proto41::{Outer, Template, encapsulate};
+use isatap_core::route::{Origin, Preference, Route};
+use isatap_core::time::{Instant, Lifetime};
+use isatap_core::wire::{ipv6, protocol};
+
+/// This host's locator.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+/// Another host of the site.
+pub const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+/// The potential router.
+pub const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+/// The far end of the configured tunnel.
+pub const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+/// When everything happens.
+pub const NOW: Instant = Instant::from_secs(1);
+
+/// The site's prefix.
+pub fn site() -> Ipv6Prefix {
+    "2001:db8:0:7::/64".parse().expect("a prefix")
+}
+
+/// A host that has learned the site's prefix from its router.
+pub fn host() -> &'static mut IsatapHost<Standard> {
+    let host = Box::leak(Box::new(IsatapHost::<Standard>::host(HostConfig::DEFAULT)));
+    let mut entropy = |out: &mut [u8]| out.fill(0x5a);
+    host.set_locators(NOW, &[HOST.into()]).expect("room for one locator");
+    host.routers_resolved(NOW, Ok(Answer { addresses: &[ROUTER], ttl: Some(Duration::from_secs(3600)) }))
+        .expect("room for one router");
+    settle(host, &mut entropy);
+    let mut buffer = vec![0; 512];
+    let mut packet = PacketMut::empty(&mut buffer);
+    advertisement(&mut packet);
+    tunnel(&mut packet, ROUTER, HOST);
+    host.decapsulate(NOW, &mut packet);
+    settle(host, &mut entropy);
+    let (_, own) = site_addresses();
+    assert!(host.addresses().any(|known| known.address == own), "nothing learned from the advertisement");
+    host
+}
+
+/// A router between a configured tunnel and a native link.
+pub fn forwarder() -> &'static mut AnyNode<Standard, 4> {
+    let node = Box::leak(Box::new(AnyNode::<Standard, 4>::new(Default::default())));
+    let tunnel = configured::Interface::new(configured::Config::new(HOST, REMOTE));
+    node.add(AnyInterface::Configured(tunnel), Switches::FORWARDING).expect("room");
+    let native = node.add(AnyInterface::Native(NativeLink::new(1500)), Switches::FORWARDING).expect("room");
+    node.insert_route(Route::on_link(site(), native, Origin::Manual)).expect("room");
+    settle(node, &mut |out: &mut [u8]| out.fill(0x5a));
+    node
+}
+
+fn settle(machine: &mut impl Machine, entropy: &mut impl FnMut(&mut [u8])) {
+    let mut buffer = vec![0; 512];
+    machine.handle_timeout(NOW, entropy);
+    while machine.poll_transmit(&mut PacketMut::empty(&mut buffer)).expect("room").is_some() {}
+    while machine.poll_event().is_some() {}
+}
+
+/// The advertisement that everybody reads: prefix, MTU, link-layer address.
+fn advertisement(packet: &mut PacketMut<'_>) {
+    let repr = RouterAdvertisementRepr {
+        cur_hop_limit: 64,
+        flags: RouterFlags::empty(),
+        preference: Preference::Medium,
+        router_lifetime: 1800,
+        reachable_time: 0,
+        retrans_timer: 0,
+    };
+    let prefix = PrefixInformation {
+        prefix: site(),
+        flags: PrefixFlags::AUTONOMOUS,
+        valid_lifetime: Lifetime::from_secs(86_400),
+        preferred_lifetime: Lifetime::from_secs(43_200),
+    };
+    let (source, destination) = (addr::link_local(ROUTER), addr::link_local(HOST));
+    write_packet(packet, &source, &destination, |writer| {
+        repr.emit(writer);
+        prefix.emit(writer);
+        Mtu(1280).emit(writer);
+        NdOption::SourceLinkLayerAddress(LinkLayerAddress { address: &[2, 0, 0, 0, 0, 1] }).emit(writer);
+    })
+    .expect("room");
+}
+
+/// The IPv6 packet that holds it.
+pub fn advertisement_packet() -> &'static [u8] {
+    let mut buffer = vec![0; 512];
+    let mut packet = PacketMut::empty(&mut buffer);
+    advertisement(&mut packet);
+    packet.as_slice().to_vec().leak()
+}
+
+fn tunnel(packet: &mut PacketMut<'_>, source: Ipv4Addr, destination: Ipv4Addr) {
+    let outer = Outer {
+        source,
+        destination,
+        ports: None,
+        tos: 0,
+        ttl: Outer::DEFAULT_TTL,
+        dont_fragment: false,
+        identification: 7,
+    };
+    encapsulate(packet, &outer).expect("headroom");
+}
+
+/// An IPv6 packet with `length` bytes, UDP in it.
+pub fn inner(length: usize, source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
+    let header = ipv6::Fields {
+        traffic_class: 0,
+        flow_label: 0,
+        payload_len: u16::try_from(length - 40).expect("short"),
+        next_header: protocol::UDP,
+        hop_limit: 64,
+        source,
+        destination,
+    };
+    let mut bytes = header.to_bytes().to_vec();
+    bytes.extend((40..length).map(|index| index.to_le_bytes()[0]));
+    bytes
+}
+
+/// A packet in a buffer of its own.
+pub fn packet(bytes: &[u8]) -> PacketMut<'static> {
+    let mut buffer = vec![0; HEADROOM];
+    buffer.extend_from_slice(bytes);
+    let end = buffer.len();
+    PacketMut::new(buffer.leak(), HEADROOM..end).expect("inside the buffer")
+}
+
+/// Addresses of the site: the peer's and ours.
+pub fn site_addresses() -> (Ipv6Addr, Ipv6Addr) {
+    let address = |ipv4| addr::address(&site(), ipv4).expect("a /64");
+    (address(PEER), address(HOST))
+}
+
+/// An outer packet from the peer, whose inner packet has `length` bytes.
+pub fn from_peer(length: usize) -> PacketMut<'static> {
+    let (source, destination) = site_addresses();
+    let mut packet = packet(&inner(length, source, destination));
+    tunnel(&mut packet, PEER, HOST);
+    packet
+}
+
+/// An IPv6 packet to the peer.
+pub fn to_peer(length: usize) -> PacketMut<'static> {
+    let (peer, host) = site_addresses();
+    packet(&inner(length, host, peer))
+}
+
+/// An outer packet out of the configured tunnel, bound for the native link.
+pub fn from_remote(length: usize) -> PacketMut<'static> {
+    let (_, host) = site_addresses();
+    let mut packet = packet(&inner(length, "2001:db8:ffff::1".parse().expect("an address"), host));
+    tunnel(&mut packet, REMOTE, HOST);
+    packet
+}
+
+/// The same bytes, to be read only.
+pub fn bytes(packet: PacketMut<'static>) -> &'static [u8] {
+    packet.as_slice().to_vec().leak()
+}
+
+/// A template from our locator.
+pub fn template() -> Template {
+    Template::new(HOST, 0, Outer::DEFAULT_TTL, true)
+}
+
+/// The link of a host, and a configured link.
+pub fn isatap_link() -> &'static isatap_core::isatap::Link<Standard> {
+    let host: &'static IsatapHost<Standard> = host();
+    host.interface(LinkId(0)).expect("the only one").link()
+}
+
+/// The configured link between [`HOST`] and [`REMOTE`].
+pub fn configured_link() -> &'static configured::Link<Standard> {
+    let interface = configured::Interface::<Standard>::new(configured::Config::new(HOST, REMOTE));
+    let interface: &'static _ = Box::leak(Box::new(interface));
+    interface.link()
+}
+
+/// Bytes without meaning.
+pub fn noise(length: usize) -> &'static [u8] {
+    (0..length).map(|index| index.wrapping_mul(167).to_le_bytes()[0]).collect::<Vec<u8>>().leak()
+}

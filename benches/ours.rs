@@ -1,0 +1,76 @@
+//! The operations of isatap-core.
+
+use std::hint::black_box;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use isatap_core::engine::{Machine, Verdict};
+use isatap_core::link::{Admitted, Denied, Link};
+use isatap_core::nd::message::{RouterSolicitationRepr, write_packet};
+use isatap_core::nd::option::NdOption;
+use isatap_core::nd::validate::{self, Received};
+use isatap_core::packet::PacketMut;
+use isatap_core::proto41::{Flow, Template};
+use isatap_core::wire::{checksum, ipv6};
+
+use crate::inputs::NOW;
+
+/// Every check on an outer packet: outer header with checksum, inner header,
+/// addresses, and the link's source rule.
+#[inline(always)]
+pub fn parse_and_admit(outer: &[u8], link: &impl Link) -> Option<Admitted> {
+    let flow = Flow::parse(outer).ok()?;
+    link.admit(&flow).map_err(|_: Denied| ()).ok()
+}
+
+/// The outer header, from a template.
+#[inline(always)]
+pub fn encapsulate(template: &Template, packet: &mut PacketMut<'_>, destination: Ipv4Addr) -> bool {
+    template.encapsulate(packet, destination, 0).is_ok()
+}
+
+/// A Router Advertisement: validated with its checksum, options read.
+#[inline(always)]
+pub fn router_advertisement(packet: &[u8]) -> Option<(u32, u32, u8)> {
+    let header = ipv6::Header::parse(packet).ok()?;
+    let received = Received {
+        source: header.source(),
+        destination: header.destination(),
+        hop_limit: header.hop_limit(),
+        fragmented: false,
+        icmpv6: header.payload(),
+    };
+    let advertisement = validate::router_advertisement(&received).ok()?;
+    let (mut mtu, mut length) = (0, 0);
+    for option in advertisement.options().flatten() {
+        match option {
+            NdOption::PrefixInformation(option) => length = black_box(option.prefix).length(),
+            NdOption::Mtu(option) => mtu = option.0,
+            _ => {}
+        }
+    }
+    Some((u32::try_from(advertisement.router_lifetime().as_secs()).ok()?, mtu, length))
+}
+
+/// A Router Solicitation with its IPv6 header and checksum.
+#[inline(always)]
+pub fn router_solicitation(packet: &mut PacketMut<'_>, source: &Ipv6Addr, destination: &Ipv6Addr) -> bool {
+    write_packet(packet, source, destination, |writer| RouterSolicitationRepr.emit(writer)).is_ok()
+}
+
+/// The Internet checksum.
+#[inline(always)]
+pub fn internet_checksum(bytes: &[u8]) -> u16 {
+    checksum::checksum(bytes)
+}
+
+/// A packet from this host.
+#[inline(always)]
+pub fn node_encapsulate(node: &mut impl Machine, packet: &mut PacketMut<'_>) -> Verdict {
+    node.encapsulate(NOW, packet)
+}
+
+/// A packet to this host.
+#[inline(always)]
+pub fn node_decapsulate(node: &mut impl Machine, packet: &mut PacketMut<'_>) -> Verdict {
+    node.decapsulate(NOW, packet)
+}

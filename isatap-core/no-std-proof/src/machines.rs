@@ -1,0 +1,197 @@
+//! Links, interfaces, the datapath and nodes of every role.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use isatap_core::capacity::{Capacity, Small, Standard};
+use isatap_core::configured;
+use isatap_core::datapath::{Datapath, Switches};
+use isatap_core::drop_reason::Counters;
+use isatap_core::engine::{Machine, Transmit, Verdict};
+use isatap_core::interface::{Context, Interface};
+use isatap_core::isatap::prl::Prl;
+use isatap_core::isatap::{
+    Answer, HostConfig, HostInterface, PublishedPrefix, ResolveFailure, RouterConfig, RouterInterface,
+};
+use isatap_core::link::{InterfaceAddress, Link, Locator, NativeLink};
+use isatap_core::nd::learned::SearchDomain;
+use isatap_core::nd::option::DomainName;
+use isatap_core::node::{AnyInterface, AnyLink, AnyNode, IsatapHost, Node, NodeConfig};
+use isatap_core::packet::LinkId;
+use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::route::{Origin, Route};
+
+use crate::{Unknown, any, keep};
+
+/// The larger tables: loops that a table of two rows would have unrolled stay.
+type Any = AnyNode<Standard, 4>;
+
+fn entropy(out: &mut [u8]) {
+    out.fill(any(0));
+}
+
+/// A node of any content, links and tables included.
+fn node() -> Any {
+    any(AnyNode::new(any(NodeConfig::DEFAULT)))
+}
+
+/// A host of any content.
+pub fn host() -> IsatapHost<Small> {
+    any(IsatapHost::host(any(HostConfig::DEFAULT)))
+}
+
+fn router() -> Node<RouterInterface<Small>, Small, 1> {
+    any(Node::new(any(NodeConfig::DEFAULT)))
+}
+
+fn route(u: &Unknown) -> Route {
+    any(Route::via(u.prefix(), u.link(), u.ipv6(), any(Origin::Manual)))
+}
+
+fn locators() -> &'static [Locator] {
+    any(&[])
+}
+
+/// All that [`Machine`] promises.
+pub fn drive(machine: &mut impl Machine, u: &mut Unknown) {
+    let now = u.now();
+    keep(machine.encapsulate(now, &mut u.packet()));
+    let now = u.now();
+    keep(machine.decapsulate(now, &mut u.packet()));
+    let now = u.now();
+    keep(machine.handle_icmpv4(now, &mut u.packet()));
+    machine.handle_timeout(u.now(), &mut entropy);
+    keep(machine.poll_transmit(&mut u.packet()));
+    keep(machine.poll_event());
+    keep(machine.poll_timeout());
+}
+
+/// What a node does that forwards.
+pub fn forward<I: Interface<C>, C: Capacity, const LINKS: usize>(node: &mut Node<I, C, LINKS>, u: &mut Unknown) {
+    let (now, link) = (u.now(), u.link());
+    keep(node.forward(now, &mut u.packet()));
+    keep(node.forward_native(now, link, &mut u.packet()));
+}
+
+/// What is told to a host.
+pub fn host_inputs(host: &mut IsatapHost<Small>, u: &Unknown) {
+    keep(host.set_locators(u.now(), locators()));
+    keep(host.add_router(u.now(), u.ipv4()));
+    keep(host.routers_resolved(u.now(), any(Ok(Answer { addresses: any(&[]), ttl: any(None) }))));
+    keep(host.routers_resolved(u.now(), any(Err(ResolveFailure::Unavailable))));
+    keep(host.addresses().count());
+    keep(host.with_interface(u.now(), u.link(), |host, cx| {
+        host.remove_router(cx, any(Ipv4Addr::LOCALHOST));
+        host.set_default_router(any(Ipv4Addr::LOCALHOST), any(true));
+        host.resolve_routers();
+        keep(host.add_on_link_prefix(cx, any(Ipv6Prefix::LINK_LOCAL)));
+        keep((host.addresses().count(), host.dns_servers().count(), host.search_domains().count()));
+        keep((host.parameters().mtu(), host.neighbors().iter().count()));
+    }));
+}
+
+/// What is told to a router.
+pub fn router_inputs(router: &mut RouterInterface<Small>, cx: &mut Context<'_, Small>) {
+    let prefix = any(Ipv6Prefix::DEFAULT);
+    keep(router.set_locators(cx, locators()));
+    keep(router.publish(cx, any(PublishedPrefix::new(prefix))));
+    router.withdraw(cx, &any(prefix));
+    keep((router.add_dns_server(any(Ipv6Addr::LOCALHOST)), router.add_known_router(any(Ipv4Addr::LOCALHOST))));
+}
+
+fn ask(link: &impl Link, u: &Unknown) {
+    if let Ok(flow) = isatap_core::proto41::Flow::parse(u.input()) {
+        keep(link.admit(&flow));
+    }
+    keep((link.kind(), link.resolve(&u.ipv6(), &u.ipv6()), link.is_on_link(&u.ipv6()), link.is_local(&u.ipv6())));
+    keep((link.owns_ipv4(u.ipv4()), link.source_for(&u.ipv6()), link.policy(), link.path_mtu(u.ipv4())));
+}
+
+crate::roots! {
+    whole_nodes => |u| drive(&mut node(), u);
+    hosts => |u| drive(&mut host(), u);
+    routers => |u| drive(&mut router(), u);
+    node_settings => |u| {
+        let mut node = node();
+        let interface = any(AnyInterface::Native(NativeLink::new(u.value())));
+        keep(node.add(interface, any(Switches::FORWARDING)));
+        keep(node.switches_mut(u.link()).map(|switches| switches.metric));
+        keep((node.insert_route(route(u)), node.remove_route(&route(u).key()), node.routes().count()));
+        keep(node.add_known_prefix(u.prefix()));
+        node.merge_counters(any(&Counters::<u32>::ZERO));
+        node.note_sent(u.now(), u.link(), u.ipv4());
+        node.reseed(any([0; 2]));
+        keep((node.interface(u.link()).map(Link::kind), node.counters().total_dropped(), node.generation()));
+        node.datapath().routes().len()
+    };
+    node_forwarding => |u| forward(&mut node(), u);
+    snapshots => |u| {
+        let snapshot = any(node().snapshot());
+        let identification = u.value();
+        keep(snapshot.encapsulate(&mut u.packet(), identification));
+        keep(snapshot.decapsulate(&mut u.packet()));
+        keep(snapshot.forward(&mut u.packet(), identification));
+    };
+    datapaths => |u| {
+        let mut datapath = any(Datapath::<AnyLink<Small>, Small, 4>::new());
+        keep(datapath.add(any(AnyLink::Native(NativeLink::new(u.value()))), any(Switches::DEFAULT)));
+        keep(datapath.add_known_prefix(u.prefix()));
+        keep(datapath.port(u.link()).map(|port| port.switches.forwarding));
+        keep(datapath.port_mut(u.link()).map(|port| port.switches.forwarding));
+        keep((datapath.by_precedence().count(), datapath.routes().len(), datapath.is_local(u.link(), &u.ipv6())));
+        if let Ok((link, from, flow)) = datapath.admit(u.input()) {
+            keep((link, from, datapath.trials(&flow).filter(|(_, _, trial)| trial.is_ok()).count()));
+        }
+    };
+    batches => |u| {
+        let datapath = any(Datapath::<AnyLink<Small>, Small, 2>::new());
+        let mut identification = u.value();
+        let mut verdicts = any([Verdict::Consumed { link: LinkId(0) }; 2]);
+        let mut packets = any([u.packet()]);
+        datapath.encapsulate_batch(&mut packets, &mut verdicts, &mut identification);
+        datapath.decapsulate_batch(&mut packets, &mut verdicts);
+        (verdicts, identification)
+    };
+    isatap_links => |u| {
+        let mut host = any(HostInterface::<Standard>::new(any(HostConfig::DEFAULT)));
+        ask(any(host.link()), u);
+        let link = any(host.link_mut());
+        keep(link.add_member(u.ipv4_prefix()));
+        link.set_refuse_routers(u.value());
+        keep((link.locators().len(), link.potential_routers().lists(u.ipv4())));
+        for router in link.potential_routers().iter() {
+            keep((router.address(), router.origin(), router.is_alive(u.now()), router.attempts(), router.next_solicitation()));
+        }
+        Prl::<Small>::is_acceptable(u.ipv4(), locators())
+    };
+    configured_links => |u| {
+        let interface = any(configured::Interface::<Standard>::new(any(configured::Config::new(u.ipv4(), u.ipv4()))));
+        let link = any(interface.link());
+        ask(link, u);
+        keep((link.local(), link.remote(), link.addresses().count(), configured::link_local(u.ipv4())));
+        interface.remote_reachability()
+    };
+    any_links => |u| {
+        ask(any(&AnyLink::<Small>::Native(NativeLink::new(u.value()))), u);
+        ask(any(&AnyInterface::<Small>::Native(NativeLink::new(u.value()))), u);
+        Transmit::tunnel(u.link(), crate::packets::outer(u))
+    };
+    told_hosts => |u| host_inputs(&mut host(), u);
+    told_routers => |u| {
+        let mut interface = any(RouterInterface::<Small>::new(any(RouterConfig::DEFAULT)));
+        interface.config_mut().router_lifetime = u.value();
+        keep((interface.published().len(), interface.addresses().count(), interface.link().locators().len()));
+        interface.link_mut().set_refuse_routers(u.value());
+        if let Some(domain) = DomainName::from_wire(u.input()).and_then(|name| SearchDomain::new(&name)) {
+            keep(interface.add_search_domain(domain));
+        }
+        let mut node = router();
+        keep(node.add(interface, any(Switches::FORWARDING)));
+        node.with_interface(u.now(), u.link(), |router, cx| router_inputs(router, cx))
+    };
+    configured_inputs => |u| {
+        let mut node: Node<configured::Interface<Small>, Small, 1> = any(Node::new(any(NodeConfig::DEFAULT)));
+        let address = any(InterfaceAddress { address: u.ipv6(), prefix_length: u.value() });
+        keep(node.with_interface(u.now(), u.link(), |tunnel, cx| tunnel.add_address(cx, address)));
+        drive(&mut node, u);
+    };
+}
