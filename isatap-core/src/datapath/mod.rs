@@ -66,6 +66,9 @@ pub struct Switches {
     /// The address checks against routing loops. `SEC-3`
     pub loop_checks: bool,
     /// The interface's metric, added to those of its routes. `RTE-1`
+    ///
+    /// Read when the interface is added; see [`Datapath::set_metric`] for
+    /// later.
     pub metric: u32,
 }
 
@@ -155,6 +158,17 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     /// The same, to be changed.
     pub fn port_mut(&mut self, id: LinkId) -> Option<&mut Port<L>> {
         self.ports.get_mut(id.index())?.as_mut()
+    }
+
+    /// Gives an interface another metric. `RTE-1`
+    ///
+    /// # Errors
+    /// There is no such interface, or its metric cannot be kept.
+    pub fn set_metric(&mut self, id: LinkId, metric: u32) -> Result<(), TableFull> {
+        let port = self.ports.get_mut(id.index()).and_then(Option::as_mut).ok_or(TableFull::new(Table::Links))?;
+        self.routes.set_interface_metric(id, metric)?;
+        port.switches.metric = metric;
+        Ok(())
     }
 
     /// One link and the routes, to be changed together.

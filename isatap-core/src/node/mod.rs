@@ -137,6 +137,15 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         self.datapath.port_mut(id).map(|port| &mut port.switches)
     }
 
+    /// Gives an interface another metric: its routes are sorted anew. `RTE-1`
+    ///
+    /// # Errors
+    /// There is no such interface, or its metric cannot be kept.
+    pub fn set_metric(&mut self, id: LinkId, metric: u32) -> Result<(), TableFull> {
+        self.changed();
+        self.datapath.set_metric(id, metric)
+    }
+
     /// Links and routes.
     #[must_use]
     pub fn datapath(&self) -> &Datapath<I, C, LINKS> {

@@ -63,6 +63,23 @@ fn rte_3_each_kind_of_link_makes_its_own_of_a_next_hop() {
 }
 
 #[test]
+fn rte_1_the_interfaces_metric_counts_and_can_be_changed() {
+    let mut border = border();
+    route(&mut border.node, "2001:db8:d::/48", border.lan, "2001:db8:0:8::fe");
+    route(&mut border.node, "2001:db8:d::/48", border.tunnel, "2001:db8:0:9::2");
+    let inner = Inner::of("2001:db8:0:8::1", "2001:db8:d::1");
+    let by_lan = |node: &mut Any| matches!(send(node, &inner).0, Verdict::Native { .. });
+    assert!(by_lan(&mut border.node), "the first of equals");
+    let before = border.node.generation();
+    border.node.set_metric(border.lan, 10).unwrap();
+    assert_ne!(border.node.generation(), before);
+    assert!(!by_lan(&mut border.node));
+    border.node.set_metric(border.tunnel, 11).unwrap();
+    assert!(by_lan(&mut border.node));
+    assert!(border.node.set_metric(isatap_core::packet::LinkId(3), 1).is_err(), "no such link");
+}
+
+#[test]
 fn rte_4_the_outer_source_is_the_one_in_the_inner_source() {
     let mut node = Any::new(NodeConfig::DEFAULT);
     let isatap = add_router(&mut node, SITE4, ISATAP_PREFIX, Switches::FORWARDING);
