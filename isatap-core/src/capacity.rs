@@ -66,7 +66,7 @@ impl Capacity for Small {
     type Members = N<2>;
     type Addresses = N<3>;
     type Identifications = N<2>;
-    type Tally = u32;
+    type Tally = u16;
 }
 
 /// For programs: room for a site with several routers and prefixes.

@@ -275,7 +275,7 @@ pub struct Counters<T = u64> {
     by_reason: [T; DropReason::COUNT],
 }
 
-/// A counter: `u32` or `u64`.
+/// A counter: `u16`, `u32` or `u64`.
 pub trait Tally: Copy + fmt::Debug + PartialEq + 'static {
     /// Nothing counted.
     const ZERO: Self;
@@ -297,6 +297,19 @@ impl Tally for u64 {
 
     fn get(self) -> u64 {
         self
+    }
+}
+
+/// For firmware: wraps after 65,536.
+impl Tally for u16 {
+    const ZERO: Self = 0;
+
+    fn plus(self, more: u64) -> Self {
+        self.wrapping_add(u16::try_from(more & 0xffff).unwrap_or(0))
+    }
+
+    fn get(self) -> u64 {
+        self.into()
     }
 }
 

@@ -11,9 +11,9 @@ mod config;
 #[cfg(target_os = "linux")]
 mod daemon;
 mod exit;
+mod explain;
 #[cfg(target_os = "linux")]
 mod host;
-mod explain;
 mod lab;
 mod links;
 #[cfg(target_os = "linux")]
