@@ -53,6 +53,7 @@
 //! | [`configured`], [`isatap`], [`sixtofour`], [`sixrd`], [`teredo`] | the mechanisms |
 //! | [`datapath`], [`node`] | what happens to a packet; the owner of it all |
 //! | [`embedded`] | every IPv4 address hidden in an IPv6 address |
+//! | [`pretty`] | packets for people: what any bytes are, outer to inner |
 //!
 //! # What it does not do
 //!
@@ -95,6 +96,7 @@ pub mod teredo;
 pub mod datapath;
 pub mod embedded;
 pub mod node;
+pub mod pretty;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
