@@ -8,6 +8,7 @@
 //! | [`lab`] | a deterministic world in one process, to try nodes in | everywhere |
 //! | [`check`] | which packets a node would let in, and why not the others | everywhere |
 //! | `capture` | frames of pcap and pcapng files (feature `capture`) | everywhere |
+//! | `explain` | what an address, a prefix or a packet is (feature `explain`) | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
 //! | `tun` | the device through which the kernel and the core exchange IPv6 packets | Linux |
 //! | `proto41_socket` | raw IPv4 sockets for protocol 41, and the ICMPv4 errors about what they sent | Linux |
@@ -20,6 +21,8 @@ pub mod check;
 pub mod clock;
 pub mod entropy;
 pub mod error;
+#[cfg(feature = "explain")]
+pub mod explain;
 pub mod lab;
 pub mod offload;
 pub mod resolve;

@@ -7,6 +7,7 @@ use clap::Parser;
 
 mod check;
 mod exit;
+mod explain;
 mod lab;
 mod links;
 
@@ -23,6 +24,7 @@ struct Cli {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Check(check::Args),
+    Explain(explain::Args),
     Lab(lab::Args),
 }
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Lab(args) => lab::run(&args),
     };
     match result {

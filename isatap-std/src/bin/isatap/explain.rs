@@ -1,0 +1,188 @@
+//! `isatap explain`: what an address, a prefix or a packet is.
+
+use std::fmt;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
+
+use isatap_core::embedded::Nat64Prefix;
+use isatap_core::prefix::Ipv6Prefix;
+use isatap_std::capture::{NotIp, Reader};
+use isatap_std::explain::{Explainer, PacketAnswer, Target, TargetError, sixrd_domain};
+use serde::Serialize;
+
+use crate::exit::{Failure, Status};
+
+/// Say what an address, a prefix or a packet is, and what is hidden in it.
+///
+/// TARGET is an address, a prefix, `0x…` and the bytes of an IP packet, a
+/// pcap or pcapng file, or `-`: one of these a line on standard input, one
+/// answer each, in order. Needs no privilege and sends nothing.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// What to explain.
+    #[arg(required = true, value_name = "TARGET")]
+    targets: Vec<String>,
+    /// Print JSON, one object an address or a packet.
+    #[arg(short, long)]
+    json: bool,
+    /// A 6rd domain to know; IPv4MaskLen 0 unless said, or the IPv4 block of its members.
+    #[arg(long = "6rd", value_name = "PREFIX/LEN[,MASKLEN]", value_parser = sixrd_domain)]
+    sixrd: Vec<isatap_core::sixrd::addr::Domain>,
+    /// A translator's prefix to know, of 32, 40, 48, 56, 64 or 96 bits.
+    #[arg(long, value_name = "PREFIX/LEN", value_parser = nat64_prefix)]
+    nat64: Vec<Nat64Prefix>,
+}
+
+fn nat64_prefix(text: &str) -> Result<Nat64Prefix, String> {
+    let prefix: Ipv6Prefix = text.parse().map_err(|error| format!("{error}"))?;
+    Nat64Prefix::new(prefix)
+        .ok_or_else(|| "a translator's prefix has 32, 40, 48, 56, 64 or 96 bits, and zeros in bits 64 to 71".to_owned())
+}
+
+pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
+    let explainer = Explainer { nat64: args.nat64.clone(), sixrd: args.sixrd.clone() };
+    let out = io::stdout().lock();
+    let mut printer = Printer {
+        json: args.json,
+        colour: !args.json && out.is_terminal(),
+        out: io::BufWriter::new(out),
+        explainer,
+        packets: 0,
+        last_error: None,
+    };
+    for target in &args.targets {
+        if target == "-" {
+            printer.lines(io::stdin().lock())?;
+        } else {
+            printer.one(target, false)?;
+        }
+    }
+    printer.out.flush()?;
+    match printer.last_error {
+        // One line is on standard error already for each but the last.
+        Some(error) => Err(Failure::Usage(error)),
+        None => Ok(Status::Done),
+    }
+}
+
+struct Printer<W: Write> {
+    json: bool,
+    colour: bool,
+    out: W,
+    explainer: Explainer,
+    /// How many packets were answered, over all targets.
+    packets: u64,
+    /// What went wrong last; told at the end, with the exit status.
+    last_error: Option<String>,
+}
+
+impl<W: Write> Printer<W> {
+    /// One target a line. A line that is none is answered by an error, and
+    /// the next one is read.
+    fn lines(&mut self, mut input: impl BufRead) -> Result<(), Failure> {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match input.read_until(b'\n', &mut line) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => {
+                    return Err(Failure::Usage(format!("reading targets from standard input: {error}")));
+                }
+            }
+            let text = String::from_utf8_lossy(&line);
+            let text = text.trim();
+            if !text.is_empty() {
+                self.one(text, true)?;
+            }
+        }
+    }
+
+    fn one(&mut self, text: &str, is_line: bool) -> Result<(), Failure> {
+        match text.parse() {
+            Ok(Target::Address(address)) => {
+                let answer = self.explainer.address(address);
+                self.answer(&answer)
+            }
+            Ok(Target::Prefix(address, length)) => {
+                let answer = self.explainer.prefix(address, length);
+                self.answer(&answer)
+            }
+            Ok(Target::Packet(bytes)) => {
+                self.packets += 1;
+                let answer = PacketAnswer::new(self.packets, None, &bytes);
+                self.answer(&answer)
+            }
+            Ok(Target::Capture(path)) => match self.capture(&path, text) {
+                Ok(()) => Ok(()),
+                Err(Failure::Usage(error)) => self.error(text, is_line, error),
+                Err(other) => Err(other),
+            },
+            Ok(_) => self.error(text, is_line, TargetError::not_one(text).to_string()),
+            Err(error) => self.error(text, is_line, error.to_string()),
+        }
+    }
+
+    fn capture(&mut self, path: &Path, text: &str) -> Result<(), Failure> {
+        if !path.exists() {
+            return Err(Failure::Usage(TargetError::not_one(text).to_string()));
+        }
+        let frames = Reader::open(path).map_err(|error| Failure::Usage(error.to_string()))?;
+        for frame in frames {
+            let frame = frame.map_err(|error| Failure::Usage(error.to_string()))?;
+            self.packets += 1;
+            let (number, time) = (self.packets, Some(frame.time));
+            let answer = match frame.ip() {
+                Ok(packet) if frame.bytes.len() < frame.original_len => {
+                    PacketAnswer::of_beginning(number, time, packet)
+                }
+                Ok(packet) => PacketAnswer::new(number, time, packet),
+                Err(why) => PacketAnswer::of_other(number, time, name_of(why)),
+            };
+            self.answer(&answer)?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, answer: &(impl Serialize + fmt::Display)) -> Result<(), Failure> {
+        if self.json {
+            serde_json::to_writer(&mut self.out, answer).map_err(io::Error::from)?;
+            self.out.write_all(b"\n")?;
+            return Ok(());
+        }
+        let text = answer.to_string();
+        match text.split_once('\n') {
+            Some((first, rest)) if self.colour => writeln!(self.out, "\x1b[1m{first}\x1b[0m\n{rest}\n")?,
+            _ => writeln!(self.out, "{text}\n")?,
+        }
+        Ok(())
+    }
+
+    /// Among other answers an error has its place in the order; the exit
+    /// status tells of it at the end.
+    fn error(&mut self, text: &str, is_line: bool, error: String) -> Result<(), Failure> {
+        if self.json && is_line {
+            serde_json::to_writer(&mut self.out, &ErrorLine { target: text, error: &error })
+                .map_err(io::Error::from)?;
+            self.out.write_all(b"\n")?;
+        }
+        if let Some(earlier) = self.last_error.replace(error) {
+            self.out.flush()?;
+            eprintln!("isatap: {earlier}");
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorLine<'a> {
+    target: &'a str,
+    error: &'a str,
+}
+
+fn name_of(why: NotIp) -> String {
+    match why {
+        NotIp::OtherProtocol(0x0806) => "not IP: ARP".to_owned(),
+        other => other.to_string(),
+    }
+}
