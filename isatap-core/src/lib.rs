@@ -55,6 +55,11 @@
 //! | [`embedded`] | every IPv4 address hidden in an IPv6 address |
 //! | [`pretty`] | packets for people: what any bytes are, outer to inner |
 //!
+//! # Features
+//!
+//! None is on by default, and none changes what the others do: `serde` writes
+//! and reads prefixes as text, `defmt` logs what firmware logs.
+//!
 //! # What it does not do
 //!
 //! - It resolves no names and no link-layer addresses: the caller does, when
@@ -97,6 +102,9 @@ pub mod datapath;
 pub mod embedded;
 pub mod node;
 pub mod pretty;
+
+#[cfg(feature = "defmt")]
+mod defmt_format;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -11,6 +11,8 @@ use crate::capacity::Row;
 use crate::error::{Layer, ParseError, ParseErrorKind};
 
 mod public;
+#[cfg(feature = "serde")]
+mod text_serde;
 
 pub use public::is_public;
 

@@ -17,6 +17,8 @@ const LAYERS: &[&[&str]] = &[
     &["link", "interface"],
     TECHNOLOGIES,
     &["embedded", "datapath", "node", "pretty"],
+    // What the modules are to a logger.
+    &["defmt_format"],
 ];
 
 /// The layer whose modules do not know each other.

@@ -91,8 +91,15 @@ pub(super) fn is_teredo(udp: &Udp, payload: &[u8]) -> bool {
         return true;
     }
     let inside = match payload {
-        [0, 0, _, _, _, _, _, _, behind @ ..] => behind,
+        [0, 1, id_len, value_len, behind @ ..] => {
+            let len = usize::from(*id_len).saturating_add(usize::from(*value_len)).saturating_add(9);
+            behind.get(len..).unwrap_or(&[])
+        }
         _ => payload,
+    };
+    let inside = match inside {
+        [0, 0, _, _, _, _, _, _, behind @ ..] => behind,
+        _ => inside,
     };
     let Ok(header) = ipv6::Header::parse(inside) else { return false };
     let is_teredo =

@@ -89,6 +89,9 @@ fn teredo_is_taken_apart() {
     assert!(Packet(&packet).to_string().ends_with("Teredo nonce trailer 12345678"));
     // Between clients, at ports that nobody knows.
     assert_eq!(kinds(&teredo((4096, 8192), &hex(BUBBLE))), ["ipv4", "udp", "ipv6"]);
+    let auth = [hex("000100000123456789abcdef00"), origin].concat();
+    let expected = ["ipv4", "udp", "teredo-authentication", "teredo-origin", "ipv6", "teredo-trailer"];
+    assert_eq!(kinds(&teredo((4096, 8192), &auth)), expected);
     assert_eq!(kinds(&teredo((53, 53), b"no Teredo here")), ["ipv4", "udp", "data"]);
     for malformed in ["0001", "00010005", "0002", "50", "00010000012345"] {
         let packet = teredo((4096, 3544), &hex(malformed));
@@ -134,6 +137,15 @@ fn an_error_shows_the_packet_that_it_is_about() {
     assert_eq!(kinds(&error), ["ipv4", "destination-unreachable", "ipv4", "malformed"]);
     assert!(Packet(&error).to_string().contains("fragmentation needed, next-hop MTU 1300, about"));
     assert_eq!(warnings(&error), []);
+}
+
+#[test]
+fn a_header_that_is_due_and_not_there_is_malformed() {
+    for next_header in [0, 6, 17, 43, 44, 51, 58, 60, 41, 4] {
+        let mut bytes = hex("6000000000003b4020010db800000000000000000000000120010db8000000000000000000000002");
+        bytes[6] = next_header;
+        assert_eq!(kinds(&bytes), ["ipv6", "malformed"], "{next_header}");
+    }
 }
 
 /// A change to a good packet, and what must be said of it.

@@ -564,8 +564,8 @@ impl<'a> Iterator for Layers<'a> {
                 }),
                 Next::Ipv4 => Some(self.ipv4()),
                 Next::Ipv6 => Some(self.ipv6()),
-                // An empty tunnel is malformed, other payloads may be empty.
-                Next::Payload(number) if self.rest.is_empty() && !is_tunnel(number) => {
+                // What has a header of its own is malformed without one.
+                Next::Payload(number) if self.rest.is_empty() && !has_header(number) => {
                     self.next = Next::End;
                     None
                 }
@@ -595,6 +595,12 @@ impl core::iter::FusedIterator for Layers<'_> {}
 
 const fn is_tunnel(number: u8) -> bool {
     matches!(number, protocol::IPV6 | protocol::IPV4)
+}
+
+const fn has_header(number: u8) -> bool {
+    matches!(number, protocol::UDP | protocol::TCP | protocol::ICMPV4 | protocol::ICMPV6)
+        || is_tunnel(number)
+        || is_extension_header(number)
 }
 
 const fn is_extension_header(number: u8) -> bool {
