@@ -7,14 +7,14 @@ use super::RouterInterface;
 use crate::capacity::{Capacity, Row};
 use crate::drop_reason::DropReason;
 use crate::error::Table;
-use crate::interface::Received;
+use crate::interface::{Context, Received};
 use crate::isatap::addr;
 use crate::nd::learned::SearchDomain;
 use crate::nd::message::RouterAdvertisementRepr;
 use crate::nd::option::{DnsSearchList, Mtu, PrefixFlags, PrefixInformation, RecursiveDnsServers, RouteInformation};
 use crate::proto41::Flow;
 use crate::route::Route;
-use crate::time::{Instant, Lifetime};
+use crate::time::{Expiry, Instant};
 use crate::wire::field::Writer;
 
 /// A host that has solicited.
@@ -25,6 +25,8 @@ pub struct Solicitor {
     /// The locator that it asked, from which it expects the answer. `ISA-53`
     pub(super) locator: Ipv4Addr,
     pub(super) answer: Answer,
+    /// Which of its advertisements is next.
+    pub(super) part: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,7 @@ impl Row for Solicitor {
         ipv4: Ipv4Addr::UNSPECIFIED,
         locator: Ipv4Addr::UNSPECIFIED,
         answer: Answer::Given { quiet_until: Instant::ZERO },
+        part: 0,
     };
 }
 
@@ -71,6 +74,7 @@ impl<C: Capacity> RouterInterface<C> {
             ipv4: flow.outer_source,
             locator: flow.outer_destination,
             answer: Answer::Draw { from: now },
+            part: 0,
         };
         if let Some(row) = self.solicitors.iter_mut().find(|row| row.host == source && row.locator == new.locator) {
             return match row.answer {
@@ -102,77 +106,116 @@ impl<C: Capacity> RouterInterface<C> {
         }
     }
 
-    /// Writes the advertisement. `ISA-55`
-    pub(super) fn emit(
-        &self,
-        forwarding: bool,
-        routes: &crate::interface::Routes<C>,
-        id: crate::packet::LinkId,
-        writer: &mut Writer<'_>,
-    ) {
-        let published = |route: &&Route| route.publish && route.link != id;
+    /// Writes advertisement number `part` of those that are needed to say
+    /// all. `true`: another one follows. `ISA-55`
+    pub(super) fn emit(&self, cx: &Context<'_, C>, part: u8, writer: &mut Writer<'_>) -> bool {
+        let published = |route: &&Route| route.publish && route.link != cx.id;
         let default = self.config.advertise_default_route
-            || routes.published().filter(published).any(|route| route.prefix.is_default());
+            || cx.routes.published().filter(published).any(|route| route.prefix.is_default());
         let ra = RouterAdvertisementRepr {
             cur_hop_limit: self.config.cur_hop_limit,
             flags: self.config.flags,
             preference: self.config.preference,
             // NDP-67, RTE-7 [RFC 4861 §6.2.5]: no default router without
             // forwarding.
-            router_lifetime: if default && forwarding { self.config.router_lifetime } else { 0 },
+            router_lifetime: if default && cx.forwarding { self.config.router_lifetime } else { 0 },
             reachable_time: self.config.reachable_time,
             retrans_timer: self.config.retrans_timer,
         };
         ra.emit(writer);
+        let mut parts = Parts { wanted: part, part: 0, len: writer.written(), head: writer.written(), writer };
         if let Some(mtu) = self.config.mtu {
-            Mtu(u32::from(mtu)).emit(writer);
+            parts.put(|writer| Mtu(u32::from(mtu)).emit(writer));
         }
         for prefix in self.published.iter() {
+            // NDP-33: nobody can make addresses of another length.
+            let autonomous = if prefix.prefix.length() == 64 { PrefixFlags::AUTONOMOUS } else { PrefixFlags::empty() };
             let option = PrefixInformation {
                 prefix: prefix.prefix,
-                flags: PrefixFlags::ON_LINK | PrefixFlags::AUTONOMOUS,
+                flags: PrefixFlags::ON_LINK | autonomous,
                 valid_lifetime: prefix.valid_lifetime,
                 preferred_lifetime: prefix.preferred_lifetime,
             };
-            option.emit(writer);
+            parts.put(|writer| option.emit(writer));
         }
         // NDP-12 [RFC 4191 §2.3, §4]: no prefix twice, at most 17; and none
         // that this node would not forward to.
-        let more_specific = || routes.published().filter(published).filter(|route| !route.prefix.is_default());
-        for (at, route) in more_specific().enumerate().take(MOST_ROUTES) {
-            let repeated = more_specific().take(at).any(|before| before.prefix == route.prefix);
-            if forwarding && !repeated {
-                let lifetime = Lifetime::from_secs(u32::from(self.config.router_lifetime));
-                RouteInformation { prefix: route.prefix, preference: route.preference, lifetime }.emit(writer);
-            }
+        let more_specific = || cx.routes.published().filter(published).filter(|route| !route.prefix.is_default());
+        let first = |at: usize, route: &Route| !more_specific().take(at).any(|before| before.prefix == route.prefix);
+        let distinct = more_specific().enumerate().filter(|&(at, route)| first(at, route)).map(|(_, route)| route);
+        for route in distinct.filter(|_| cx.forwarding).take(MOST_ROUTES) {
+            let lifetime = self.config.route_lifetime.min(route.expires.remaining(cx.now));
+            let option = RouteInformation { prefix: route.prefix, preference: route.preference, lifetime };
+            parts.put(|writer| option.emit(writer));
         }
         for server in self.servers.iter() {
-            RecursiveDnsServers::emit_list(self.config.dns_lifetime, &[server.0], writer);
+            parts.put(|writer| RecursiveDnsServers::emit_list(self.config.dns_lifetime, &[server.0], writer));
         }
-        if !self.domains.is_empty() {
-            let names = self.domains.iter().filter_map(SearchDomain::name);
-            DnsSearchList::emit_list(self.config.dns_lifetime, names, writer);
+        for name in self.domains.iter().filter_map(SearchDomain::name) {
+            let name = core::iter::once(name);
+            parts.put(|writer| DnsSearchList::emit_list(self.config.dns_lifetime, name.clone(), writer));
         }
+        parts.part > part
     }
 
-    /// One more answer in this second, if there may be. `ISA-57`
-    pub(super) fn may_answer(&mut self, now: Instant) -> bool {
+    /// From when on another answer may be given. `ISA-57`
+    pub(super) fn next_answer(&self) -> Expiry {
         let (since, count) = self.answered;
-        if now.saturating_duration_since(since) >= Duration::from_secs(1) {
-            self.answered = (now, 1);
-            return true;
+        match self.config.answers_per_second {
+            0 => Expiry::NEVER,
+            most if count < most => Expiry::at(Instant::ZERO),
+            _ => Expiry::at(since.saturating_add(SECOND)),
         }
-        if count >= self.config.answers_per_second {
-            return false;
-        }
-        self.answered = (since, count.saturating_add(1));
-        true
     }
 
+    /// Counts an answer.
+    pub(super) fn note_answer(&mut self, now: Instant) {
+        let (since, count) = self.answered;
+        let same_second = now.saturating_duration_since(since) < SECOND;
+        self.answered = if same_second { (since, count.saturating_add(1)) } else { (now, 1) };
+    }
+
+    /// The host that is to be answered now. Over the limit all wait for the
+    /// next second: the rows are bounded, and who finds none is told apart.
     pub(super) fn due(&self, now: Instant) -> Option<usize> {
-        self.solicitors.iter().position(|row| matches!(row.answer, Answer::Due(at) if at <= now))
+        let due = |row: &Solicitor| matches!(row.answer, Answer::Due(at) if at <= now);
+        if self.next_answer().is_due(now) { self.solicitors.iter().position(due) } else { None }
     }
 }
+
+/// Spreads options over advertisements, and writes those of one.
+///
+/// `ISA-57 [RFC 4861 §6.2.3]`: what does not fit into 1,280 bytes goes into
+/// another advertisement; each has the fixed part.
+struct Parts<'w, 'o> {
+    wanted: u8,
+    part: u8,
+    len: usize,
+    head: usize,
+    writer: &'w mut Writer<'o>,
+}
+
+impl Parts<'_, '_> {
+    fn put(&mut self, emit: impl Fn(&mut Writer<'_>)) {
+        let mut counting = Writer::counting();
+        emit(&mut counting);
+        let len = self.len.saturating_add(counting.written());
+        if len > MOST_BYTES {
+            self.part = self.part.saturating_add(1);
+            self.len = self.head.saturating_add(counting.written());
+        } else {
+            self.len = len;
+        }
+        if self.part == self.wanted {
+            emit(self.writer);
+        }
+    }
+}
+
+/// An ICMPv6 message that every IPv6 link carries whole.
+const MOST_BYTES: usize = 1280 - 40;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// `NDP-12 [RFC 4191 §4]`
 const MOST_ROUTES: usize = 17;

@@ -26,6 +26,9 @@ pub struct RouterConfig {
     pub preference: Preference,
     /// Lifetime as a default router, in seconds. `ISA-59`
     pub router_lifetime: u16,
+    /// Lifetime of published routes; one that ends earlier is advertised for
+    /// as long as it lasts. AdvRouteLifetime. [RFC 4191 §4]
+    pub route_lifetime: Lifetime,
     /// How long a neighbour counts as reachable, in ms; 0: no opinion.
     pub reachable_time: u32,
     /// Between two Neighbor Solicitations, in ms; 0: no opinion.
@@ -48,6 +51,7 @@ impl RouterConfig {
         flags: RouterFlags::empty(),
         preference: Preference::Medium,
         router_lifetime: 1800,
+        route_lifetime: Lifetime::from_secs(1800),
         reachable_time: 0,
         retrans_timer: 0,
         mtu: Some(1280),

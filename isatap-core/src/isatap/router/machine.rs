@@ -87,15 +87,15 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
         let Some(at) = self.due(cx.now) else { return Ok(None) };
         let Some(row) = self.solicitors.as_slice().get(at).copied() else { return Ok(None) };
         let source = addr::link_local(row.locator);
-        message::write_packet(out, &source, &row.host, |writer| self.emit(cx.forwarding, cx.routes, cx.id, writer))?;
-        let answer = Answer::Given { quiet_until: cx.now.saturating_add(QUIET) };
+        let mut more = false;
+        message::write_packet(out, &source, &row.host, |writer| more = self.emit(cx, row.part, writer))?;
         if let Some(row) = self.solicitors.as_mut_slice().get_mut(at) {
-            row.answer = answer;
+            row.part = row.part.saturating_add(1);
+            if !more {
+                row.answer = Answer::Given { quiet_until: cx.now.saturating_add(QUIET) };
+            }
         }
-        // Over the limit the host gets nothing and asks again.
-        if !self.may_answer(cx.now) {
-            return Ok(None);
-        }
+        self.note_answer(cx.now);
         Ok(cx.send(&self.link, row.locator, row.ipv4, out))
     }
 
@@ -118,7 +118,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
     fn deadline(&self) -> Expiry {
         let rows = self.solicitors.iter().map(|row| match row.answer {
             Answer::Draw { from } => Expiry::at(from),
-            Answer::Due(at) => Expiry::at(at),
+            Answer::Due(at) => Expiry::at(at).max(self.next_answer()),
             Answer::Given { .. } => Expiry::NEVER,
         });
         rows.min().unwrap_or(Expiry::NEVER).min(self.link.paths.next_deadline())
