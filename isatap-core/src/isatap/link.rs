@@ -121,6 +121,14 @@ impl<C: Capacity> Link<C> {
         })
     }
 
+    /// Whether addresses are made of a prefix that `address` lies in. Not the
+    /// same as on-link: L and A of an advertisement are independent.
+    /// `NDP-33 [RFC 5942 §4]`
+    fn makes_addresses(&self, address: &Ipv6Addr) -> bool {
+        let autonomous = |row: &LearnedPrefix| row.valid_until().is_some() && row.prefix().contains(address);
+        Ipv6Prefix::LINK_LOCAL.contains(address) || self.prefixes.iter().any(autonomous)
+    }
+
     /// The outer source for an inner source.
     ///
     /// `ISA-13`, `TUN-2 [RFC 4213 §3.5]`: it is the IPv4 address in the inner
@@ -130,11 +138,12 @@ impl<C: Capacity> Link<C> {
     /// their potential router lists.
     fn outer_source(&self, inner_source: &Ipv6Addr, destination: Ipv4Addr) -> Result<Ipv4Addr, DropReason> {
         if let Some(embedded) = embedded_ipv4(inner_source) {
-            if self.owns_ipv4(embedded) && self.is_on_link(inner_source) {
+            let of_this_link = self.is_on_link(inner_source) || self.makes_addresses(inner_source);
+            if of_this_link && self.owns_ipv4(embedded) {
                 return Ok(embedded);
             }
             // ISA-11: the locator is gone, and so are packets from its addresses.
-            if !self.router && self.is_on_link(inner_source) {
+            if of_this_link && !self.router {
                 return Err(DropReason::SourceUnusable);
             }
         }
@@ -196,16 +205,16 @@ impl<C: Capacity> LinkTrait for Link<C> {
     }
 
     fn is_local(&self, address: &Ipv6Addr) -> bool {
-        if !self.is_on_link(address)
-            && !self.prefixes.iter().any(|row| row.valid_until().is_some() && row.prefix().contains(address))
-        {
-            return false;
-        }
         match embedded_ipv4(address) {
-            Some(embedded) => self.owns_ipv4(embedded),
+            Some(embedded) => self.owns_ipv4(embedded) && self.makes_addresses(address),
             // ISA-70 [RFC 4291 §2.6.1]: the subnet-router anycast address of a
             // router's subnets; nobody's is fe80::.
-            None => self.router && !Ipv6Prefix::LINK_LOCAL.contains(address) && is_zero_identifier(address),
+            None => {
+                self.router
+                    && is_zero_identifier(address)
+                    && !Ipv6Prefix::LINK_LOCAL.contains(address)
+                    && self.prefixes.is_on_link(address)
+            }
         }
     }
 
@@ -222,10 +231,14 @@ impl<C: Capacity> LinkTrait for Link<C> {
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
         let toward = embedded_ipv4(destination).unwrap_or(Ipv4Addr::UNSPECIFIED);
         let locator = self.locator_for(toward)?;
-        let near = self.prefixes.iter().map(LearnedPrefix::prefix).find(|prefix| prefix.contains(destination));
-        let any = || self.prefixes.iter().map(LearnedPrefix::prefix).next();
-        let prefix = if Ipv6Prefix::LINK_LOCAL.contains(destination) { None } else { near.or_else(any) };
-        prefix.and_then(|prefix| addr::address(&prefix, locator)).or(Some(addr::link_local(locator)))
+        if Ipv6Prefix::LINK_LOCAL.contains(destination) {
+            return Some(addr::link_local(locator));
+        }
+        // The nearest of the addresses that there are, a deprecated one last.
+        let rank = |row: &&LearnedPrefix| (row.prefix().contains(destination), row.preferred_until().is_some());
+        let autonomous = self.prefixes.iter().filter(|row| row.valid_until().is_some());
+        let best = autonomous.reduce(|best, row| if rank(&row) > rank(&best) { row } else { best });
+        best.and_then(|row| addr::address(&row.prefix(), locator)).or(Some(addr::link_local(locator)))
     }
 
     fn policy(&self) -> &OuterPolicy {
