@@ -14,10 +14,14 @@ pub struct Addresses<S> {
     rows: List<AddressRow, S>,
 }
 
-/// One address, wanted, told, or both.
+/// One address, wanted, told, or both. The fields of a [`LearnedAddress`],
+/// laid out for small tables.
 #[derive(Clone, Copy, Debug)]
 pub struct AddressRow {
-    address: LearnedAddress,
+    address: Ipv6Addr,
+    preferred_until: Expiry,
+    valid_until: Expiry,
+    prefix_length: u8,
     wanted: bool,
     told: bool,
     changed: bool,
@@ -25,16 +29,26 @@ pub struct AddressRow {
 
 impl Row for AddressRow {
     const EMPTY: Self = AddressRow {
-        address: LearnedAddress {
-            address: Ipv6Addr::UNSPECIFIED,
-            prefix_length: 64,
-            preferred_until: Expiry::NEVER,
-            valid_until: Expiry::NEVER,
-        },
+        address: Ipv6Addr::UNSPECIFIED,
+        preferred_until: Expiry::NEVER,
+        valid_until: Expiry::NEVER,
+        prefix_length: 64,
         wanted: false,
         told: false,
         changed: false,
     };
+}
+
+impl AddressRow {
+    fn learned(&self) -> LearnedAddress {
+        let &AddressRow { address, prefix_length, preferred_until, valid_until, .. } = self;
+        LearnedAddress { address, prefix_length, preferred_until, valid_until }
+    }
+
+    fn set(&mut self, learned: LearnedAddress) {
+        let LearnedAddress { address, prefix_length, preferred_until, valid_until } = learned;
+        *self = AddressRow { address, prefix_length, preferred_until, valid_until, wanted: true, ..*self };
+    }
 }
 
 impl<S: Array<AddressRow>> Addresses<S> {
@@ -53,15 +67,15 @@ impl<S: Storage<AddressRow>> Addresses<S> {
         }
         let mut result = Ok(());
         for address in wanted {
-            if let Some(row) = self.rows.iter_mut().find(|row| row.address.address == address.address) {
-                row.changed |= row.address != address;
-                row.address = address;
-                row.wanted = true;
+            if let Some(row) = self.rows.iter_mut().find(|row| row.address == address.address) {
+                row.changed |= row.learned() != address;
+                row.set(address);
                 continue;
             }
             // A row of an address that nobody was told of is as good as free.
             self.rows.retain(|row| row.wanted || row.told);
-            let row = AddressRow { address, wanted: true, ..AddressRow::EMPTY };
+            let mut row = AddressRow::EMPTY;
+            row.set(address);
             if let Err(full) = self.rows.push(row, Table::Addresses) {
                 result = Err(full);
             }
@@ -72,19 +86,19 @@ impl<S: Storage<AddressRow>> Addresses<S> {
 
     /// The addresses that should be.
     pub(crate) fn iter(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
-        self.rows.iter().filter(|row| row.wanted).map(|row| row.address)
+        self.rows.iter().filter(|row| row.wanted).map(AddressRow::learned)
     }
 
     /// The next difference: what is to go first.
     pub(crate) fn poll(&mut self) -> Option<(Change, LearnedAddress)> {
         if let Some(at) = self.rows.iter().position(|row| row.told && !row.wanted) {
-            return self.rows.remove(at).map(|row| (Change::Removed, row.address));
+            return self.rows.remove(at).map(|row| (Change::Removed, row.learned()));
         }
         let row = self.rows.iter_mut().find(|row| row.wanted && (!row.told || row.changed))?;
         let change = if row.told { Change::Changed } else { Change::Added };
         row.told = true;
         row.changed = false;
-        Some((change, row.address))
+        Some((change, row.learned()))
     }
 
     /// Whether [`poll`](Self::poll) has something.
@@ -98,7 +112,7 @@ mod tests {
     use super::*;
 
     fn address(last: u16) -> LearnedAddress {
-        LearnedAddress { address: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last), ..AddressRow::EMPTY.address }
+        LearnedAddress { address: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last), ..AddressRow::EMPTY.learned() }
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod packets;
 
 use core::net::Ipv4Addr;
 
-use crate::capacity::{Capacity, Standard};
+use crate::capacity::{Capacity, Small, Standard};
 use crate::datapath::{Datapath, Origin, Switches};
 use crate::drop_reason::{Counters, DropReason, Tally};
 use crate::engine::{Entropy, Event, Machine, Transmit, Verdict};
@@ -34,6 +34,9 @@ pub type AnyNode<C = Standard, const LINKS: usize = 4> = Node<AnyInterface<C>, C
 
 /// An ISATAP host: a node with this one interface.
 pub type IsatapHost<C = Standard> = Node<isatap::HostInterface<C>, C, 1>;
+
+/// For firmware: a whole host, tables and all.
+const _: () = assert!(size_of::<IsatapHost<Small>>() <= 2048);
 
 /// How a node behaves, whatever its links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
