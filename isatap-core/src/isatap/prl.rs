@@ -67,9 +67,20 @@ pub(crate) enum Timer {
     /// is drawn at the next `handle_timeout`.
     Draw {
         from: Instant,
-        interval: Duration,
+        secs: u32,
     },
     At(Instant),
+}
+
+impl Timer {
+    /// Whether it runs and ends, before any jitter, not after `instant`.
+    pub(crate) fn is_before(self, instant: Instant) -> bool {
+        match self {
+            Timer::Off => false,
+            Timer::Draw { from, secs } => from.saturating_add(Duration::from_secs(u64::from(secs))) <= instant,
+            Timer::At(at) => at <= instant,
+        }
+    }
 }
 
 impl PotentialRouter {
@@ -201,6 +212,10 @@ impl<C: Capacity> Prl<C> {
     /// Lists `address`; the number of its row and whether it is new.
     pub(crate) fn add(&mut self, address: Ipv4Addr, origin: EntryOrigin) -> Result<(usize, bool), TableFull> {
         if let Some(slot) = self.slot(address) {
+            // ISA-20: what is configured by address outlives the name.
+            if let Some(row) = self.rows.as_mut().get_mut(slot).filter(|_| origin == EntryOrigin::Static) {
+                row.origin = origin;
+            }
             return Ok((slot, false));
         }
         let rows = self.rows.as_mut();

@@ -37,6 +37,14 @@ impl FullTables {
         }
     }
 
+    /// The outcome of learning something; `known`: it had its row already,
+    /// so that success says nothing of room for others.
+    pub(super) fn learned<T>(&mut self, table: Table, known: bool, result: Result<T, TableFull>) {
+        if self.note(result).is_some() && !known {
+            self.found_room(table);
+        }
+    }
+
     pub(super) fn found_room(&mut self, table: Table) {
         let bit = Self::bit(table);
         self.now &= !bit;

@@ -12,6 +12,7 @@ use crate::isatap::addr;
 use crate::isatap::prl::Timer;
 use crate::link::Link as _;
 use crate::nd::message::RouterAdvertisement;
+use crate::nd::solicit::Phase;
 use crate::nd::{NdOption, validate};
 use crate::prefix::Ipv6Prefix;
 use crate::route::{Origin, Preference, Route};
@@ -42,10 +43,9 @@ impl<C: Capacity> HostInterface<C> {
                 NdOption::PrefixInformation(information) => {
                     lifetimes.useful(information.valid_lifetime);
                     lifetimes.note(information.preferred_lifetime);
+                    let known = self.link.prefixes.iter().any(|row| row.prefix() == information.prefix);
                     let learned = self.link.prefixes.learn(now, &information, number);
-                    if self.full.note(learned).is_some() {
-                        self.full.found_room(Table::Prefixes);
-                    }
+                    self.full.learned(Table::Prefixes, known, learned);
                 }
                 NdOption::RouteInformation(information) => {
                     let scope = information.prefix.address();
@@ -65,13 +65,15 @@ impl<C: Capacity> HostInterface<C> {
                 }
                 NdOption::RecursiveDnsServers(servers) => {
                     lifetimes.note(servers.lifetime());
+                    let before = self.servers.iter().count();
                     let learned = self.servers.learn_option(now, &servers, number);
-                    self.full.note(learned);
+                    self.full.learned(Table::DnsServers, self.servers.iter().count() <= before, learned);
                 }
                 NdOption::DnsSearchList(domains) => {
                     lifetimes.note(domains.lifetime());
+                    let before = self.domains.iter().count();
                     let learned = self.domains.learn_option(now, &domains, number);
-                    self.full.note(learned);
+                    self.full.learned(Table::SearchDomains, self.domains.iter().count() <= before, learned);
                 }
                 _ => {}
             }
@@ -85,21 +87,30 @@ impl<C: Capacity> HostInterface<C> {
         }
         if let Some(row) = self.link.prl.row_mut(slot) {
             row.other_form = source != addr::link_local(row.address);
+            // A router with much to say says it in several advertisements
+            // [RFC 4861 §6.2.3]: the ones after the first, which answer no
+            // question, add to it.
+            let more = row.solicitation.phase() == Phase::Idle;
+            let was_new = !row.answered;
+            let alive_until = Expiry::after(now, lifetimes.longest);
+            row.alive_until = if more { alive_until.max(row.alive_until) } else { alive_until };
+            row.answered = !row.alive_until.is_due(now);
+            row.useless = if row.answered { 0 } else { row.useless.saturating_add(1).min(16) };
+            let (interval, too_short) = timer(&self.config, &lifetimes, row.useless);
+            if !more || !row.timer.is_before(now.saturating_add(interval)) {
+                let secs = u32::try_from(interval.as_secs()).unwrap_or(u32::MAX);
+                row.timer = Timer::Draw { from: now, secs };
+            }
+            row.warn_lifetime |= too_short;
             row.solicitation.answered();
             row.solicitation_wanted = false;
-            row.alive_until = Expiry::after(now, lifetimes.longest);
-            row.useless = if lifetimes.longest.is_zero() { row.useless.saturating_add(1).min(16) } else { 0 };
-            let (interval, too_short) = timer(&self.config, &lifetimes, row.useless);
-            row.timer = Timer::Draw { from: now, interval };
-            row.warn_lifetime = too_short;
             // NDP-66 [RFC 4861 §6.3.4]
             self.neighbors.heard_router(row.address);
-            if self.config.probe_neighbors && !row.answered {
+            if self.config.probe_neighbors && was_new && row.answered {
                 // ISA-48 [RFC 5214 §8.4]: confirmed once, when its addresses
                 // are new.
                 let _ = self.neighbors.probe(now, row.address);
             }
-            row.answered = true;
         }
     }
 
@@ -119,8 +130,9 @@ impl<C: Capacity> HostInterface<C> {
         if lifetime.is_zero() {
             // ISA-47, NDP-36: zero withdraws this route and nothing else.
             cx.routes.remove(&route.key());
-        } else if self.full.note(cx.routes.insert(route)).is_some() {
-            self.full.found_room(Table::Routes);
+        } else {
+            let known = cx.routes.find(&route.key()).is_some();
+            self.full.learned(Table::Routes, known, cx.routes.insert(route));
         }
     }
 
@@ -176,11 +188,12 @@ impl Lifetimes {
     }
 }
 
-/// TIMER(i) before jitter, and whether a lifetime will run out before it.
+/// TIMER(i) before jitter and before MinRouterSolicitInterval bounds it, and
+/// whether a lifetime will run out before it.
 ///
 /// `ISA-35 [RFC 5214 §8.3.4; RFC 7559 §2.1]`: 80 % of the shortest finite
-/// lifetime, never less than MinRouterSolicitInterval; without any, the
-/// refresh interval; after an advertisement that says nothing, ever longer.
+/// lifetime; without any, the refresh interval; after an advertisement that
+/// says nothing, ever longer.
 fn timer(config: &HostConfig, lifetimes: &Lifetimes, useless: u8) -> (Duration, bool) {
     let least = config.solicitation.min_round_interval;
     if useless > 0 {
@@ -188,10 +201,10 @@ fn timer(config: &HostConfig, lifetimes: &Lifetimes, useless: u8) -> (Duration, 
         return (least.saturating_mul(factor).min(config.refresh_interval.max(least)), false);
     }
     match lifetimes.shortest {
-        None => (config.refresh_interval.max(least), false),
+        None => (config.refresh_interval, false),
         Some(shortest) => {
             let early = shortest.saturating_mul(4).checked_div(5).unwrap_or(shortest);
-            (early.max(least), early < least && shortest <= least)
+            (early, shortest <= least)
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::interface::{Context, Interface, Received, answer_solicitation, neighb
 use crate::isatap::link::Link;
 use crate::isatap::prl::PotentialRouter;
 use crate::isatap::{addr, ingress};
-use crate::link::Admitted;
+use crate::link::{Admitted, Link as _};
 use crate::nd::message::{self, NeighborFlags, NeighborSolicitationRepr, RouterSolicitationRepr};
 use crate::nd::neighbor::Advertised;
 use crate::nd::{Message, validate};
@@ -120,7 +120,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
         let now = cx.now;
         if self.names.refresh.is_due(now) {
             self.names.refresh = Expiry::NEVER;
-            self.names.wanted |= self.config.resolve;
+            self.names.wanted |= self.config.resolve && !self.link.locators.is_empty();
         }
         self.link.paths.handle_timeout(now);
         self.servers.expire(now);
@@ -138,6 +138,16 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
                 // NDP-37 [RFC 4191 §3.2]: skipped while another is reachable.
                 cx.routes.set_unreachable(cx.id, &form, true);
             }
+            // NDP-50 [RFC 4861 §7.3.3]: next-hop determination is done again,
+            // so that what was redirected to it goes by the routers.
+            let link = cx.id;
+            cx.routes.remove_if(|route| {
+                let to = route.next_hop_for(&route.prefix.address());
+                route.link == link
+                    && route.origin == Origin::Advertised
+                    && route.prefix.length() == 128
+                    && addr::embedded_ipv4(&to) == Some(unreachable)
+            });
             if let Some(slot) = self.link.prl.slot(unreachable) {
                 self.start_round(now, slot, false);
             }
@@ -154,7 +164,9 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
     ) -> Result<Option<Transmit>, EmitError> {
         let wanted = self.link.prl.rows().find(|row| row.solicitation_wanted).copied();
         if let Some(row) = wanted {
-            if let Some(locator) = self.link.locator_for(row.address) {
+            // ISA-25: an own address may have been listed, or become one since.
+            let locator = self.link.locator_for(row.address).filter(|_| !self.link.owns_ipv4(row.address));
+            if let Some(locator) = locator {
                 // ISA-31: from the link-local address of the locator that the
                 // outer header names; hop limit 255; no link-layer address.
                 let (source, destination) = (addr::link_local(locator), self.solicitation_destination(&row));

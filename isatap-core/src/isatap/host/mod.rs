@@ -28,7 +28,7 @@ use crate::error::{Table, TableFull};
 use crate::interface::{AddressRow, Addresses, Context};
 use crate::isatap::addr;
 use crate::isatap::link::{Link, link_of_its_data};
-use crate::isatap::prl::{EntryOrigin, Timer};
+use crate::isatap::prl::{EntryOrigin, Prl, Timer};
 use crate::link::Locator;
 use crate::nd::learned::{DnsServer, LinkParameters, SearchDomain, TimedRow, TimedSet};
 use crate::nd::neighbor::{Neighbor, Neighbors};
@@ -136,6 +136,8 @@ impl<C: Capacity> HostInterface<C> {
                 row.round_pending = false;
                 row.timer = Timer::Off;
             }
+            // Down: nobody is asked for routers that nobody can ask.
+            self.names.wanted = false;
             return result;
         }
         let brings_new = self.link.locators.iter().any(|new| !before.iter().any(|old| old.address == new.address));
@@ -149,7 +151,9 @@ impl<C: Capacity> HostInterface<C> {
         result
     }
 
-    /// Lists a potential router by address. `ISA-20`
+    /// Lists a potential router by address. `ISA-20 [RFC 5214 §8.3.2]`: it
+    /// stays whatever the names say. An address that is never a unicast one
+    /// is left out (`ISA-25`), and one of our own is not asked.
     ///
     /// # Errors
     /// The router list is full.
@@ -196,13 +200,17 @@ impl<C: Capacity> HostInterface<C> {
     }
 
     fn list(&mut self, now: Instant, address: Ipv4Addr, origin: EntryOrigin) -> Result<(), TableFull> {
+        // ISA-25
+        if !Prl::<C>::is_acceptable(address, if origin == EntryOrigin::Resolved { self.link.locators() } else { &[] }) {
+            return Ok(());
+        }
         let added = self.link.prl.add(address, origin);
         self.full.note(added);
         let (slot, new) = added?;
-        self.full.found_room(Table::PotentialRouters);
         if new {
+            self.full.found_room(Table::PotentialRouters);
             // ISA-32: a new entry starts a round.
-            self.start_round(now, slot, true);
+            self.start_first_round(now, slot);
             self.sync_addresses(now);
         }
         Ok(())

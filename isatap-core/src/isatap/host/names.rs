@@ -7,7 +7,7 @@ use super::HostInterface;
 use crate::capacity::Capacity;
 use crate::error::TableFull;
 use crate::interface::Context;
-use crate::isatap::prl::{EntryOrigin, Prl};
+use crate::isatap::prl::EntryOrigin;
 use crate::time::Expiry;
 
 /// The potential routers' names, resolved.
@@ -89,10 +89,7 @@ impl<C: Capacity> HostInterface<C> {
             }
         }
         for &address in addresses {
-            // ISA-25
-            if Prl::<C>::is_acceptable(address, self.link.locators())
-                && let Err(full) = self.list(cx.now, address, EntryOrigin::Resolved)
-            {
+            if let Err(full) = self.list(cx.now, address, EntryOrigin::Resolved) {
                 result = Err(full);
             }
         }

@@ -1,6 +1,7 @@
 //! When potential routers are asked, and under which address.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
 
 use super::{HostConfig, HostInterface, SolicitDestination};
 use crate::capacity::Capacity;
@@ -13,20 +14,25 @@ impl<C: Capacity> HostInterface<C> {
     /// Starts a round of solicitations to one router, or sees to it that one
     /// starts when it may. `ISA-33`, `ISA-37`
     pub(super) fn start_round(&mut self, now: Instant, slot: usize, with_delay: bool) {
+        let Some(row) = self.link.prl.row_mut(slot).filter(|row| row.listed) else { return };
         if self.link.locators.is_empty() {
             return;
         }
-        let Some(row) = self.link.prl.row_mut(slot) else { return };
-        if !row.listed {
-            return;
-        }
-        row.timer = Timer::Off;
-        if self.names.before_each_round && row.origin == EntryOrigin::Resolved && !row.round_pending {
+        if self.names.before_each_round && row.origin == EntryOrigin::Resolved {
+            // ISA-22 [RFC 5214 §8.3.2]: the answer begins the round.
+            row.timer = Timer::Off;
             row.round_pending = true;
             self.names.wanted = true;
             return;
         }
         Self::begin(&self.config, row, now, with_delay);
+    }
+
+    /// The same for a router that has just been listed: its name is fresh.
+    pub(super) fn start_first_round(&mut self, now: Instant, slot: usize) {
+        if let Some(row) = self.link.prl.row_mut(slot).filter(|_| !self.link.locators.is_empty()) {
+            Self::begin(&self.config, row, now, true);
+        }
     }
 
     /// Begins the rounds that waited for the names.
@@ -39,6 +45,7 @@ impl<C: Capacity> HostInterface<C> {
     }
 
     fn begin(config: &HostConfig, row: &mut PotentialRouter, now: Instant, with_delay: bool) {
+        row.timer = Timer::Off;
         row.round_pending = false;
         row.solicitation.start(now, with_delay, &config.solicitation);
     }
@@ -49,11 +56,14 @@ impl<C: Capacity> HostInterface<C> {
         if row.answered && row.alive_until.is_due(now) {
             row.answered = false;
         }
-        if let Timer::Draw { from, interval } = row.timer {
+        if let Timer::Draw { from, secs } = row.timer {
+            let interval = Duration::from_secs(u64::from(secs));
             // ISA-35: ±10 %. A round that would start before
             // MinRouterSolicitInterval is over waits for it.
             let spread = interval.checked_div(10).unwrap_or(interval);
             let drawn = uniform(entropy, interval.saturating_sub(spread), interval.saturating_add(spread));
+            // The least interval is least after the jitter as well.
+            let drawn = drawn.max(self.config.solicitation.min_round_interval);
             row.timer = Timer::At(from.saturating_add(drawn));
         }
         if matches!(row.timer, Timer::At(due) if due <= now) {
