@@ -62,10 +62,12 @@ impl<C: Capacity> Link<C> {
     }
 
     pub(crate) fn add_address(&mut self, address: InterfaceAddress) -> Result<(), TableFull> {
-        if self.addresses().any(|own| own.address == address.address) {
-            return Ok(());
-        }
         self.addresses.push(address, Table::Addresses)
+    }
+
+    /// Whether one more address can be told of, besides the link-local one.
+    pub(crate) fn has_room(&self) -> bool {
+        self.addresses().count() < self.addresses.capacity()
     }
 
     pub(crate) fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {

@@ -16,13 +16,13 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use crate::capacity::{Capacity, Rows};
 use crate::drop_reason::DropReason;
 use crate::engine::{Admitted, Entropy, Event, LearnedAddress, Transmit};
-use crate::error::{EmitError, TableFull};
+use crate::error::{EmitError, Table, TableFull};
 use crate::interface::{
     self as shared, AddressRow, Addresses, Context, Received, answer_solicitation, neighbor_discovery,
     write_advertisement,
 };
 use crate::link::{Denied, InterfaceAddress, Link as LinkTrait, LinkKind, OuterPolicy, Resolution};
-use crate::nd::message::{self, NeighborFlags, NeighborSolicitationRepr};
+use crate::nd::message::{self, NeighborAdvertisementRepr, NeighborFlags, NeighborSolicitationRepr};
 use crate::nd::neighbor::{Advertised, Neighbor, Neighbors, Reachability};
 use crate::nd::{Message, validate};
 use crate::packet::PacketMut;
@@ -32,6 +32,9 @@ use crate::route::{Origin, Route};
 use crate::time::{Expiry, Instant};
 
 pub use link::{Link, link_local};
+
+/// `ff02::1`
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// What is configured. `TUN-60`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +93,19 @@ impl<C: Capacity> Interface<C> {
     /// Adds an address of this node; its prefix is on-link here.
     ///
     /// # Errors
-    /// The table of addresses or of routes is full.
+    /// The table of addresses (in which the link-local one has a row) or of
+    /// routes is full; nothing changed.
     pub fn add_address(&mut self, cx: &mut Context<'_, C>, address: InterfaceAddress) -> Result<(), TableFull> {
-        self.link.add_address(address)?;
+        if self.link.is_local(&address.address) {
+            return Ok(());
+        }
+        if !self.link.has_room() {
+            return Err(TableFull::new(Table::Addresses));
+        }
         if let Some(prefix) = address.prefix().filter(|prefix| prefix.length() < 128) {
             cx.routes.insert(Route::on_link(prefix, cx.id, Origin::OnLink))?;
         }
+        self.link.add_address(address)?;
         self.sync_addresses()
     }
 
@@ -138,6 +148,15 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
         match message {
             // TUN-62 [RFC 4213 §3.8]: must be answered. Link-layer address
             // options in it say nothing (TUN-63).
+            // TUN-61, NDP-52 [RFC 4861 §7.2.4]: whoever tests an address for
+            // being a duplicate has none yet, so that all nodes are told.
+            Message::NeighborSolicitation(ns)
+                if received.source.is_unspecified() && self.link.is_local(&ns.target()) =>
+            {
+                let target = ns.target();
+                let flags = if cx.forwarding { NeighborFlags::ROUTER } else { NeighborFlags::empty() };
+                write_advertisement(packet, (target, ALL_NODES, NeighborAdvertisementRepr { flags, target }))
+            }
             Message::NeighborSolicitation(_) => match answer_solicitation(&self.link, cx.forwarding, &received) {
                 Ok(answer) => write_advertisement(packet, answer),
                 Err(reason) => Received::Drop(reason),
