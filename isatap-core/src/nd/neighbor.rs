@@ -30,9 +30,13 @@ pub const MAX_UNICAST_SOLICIT: u8 = 3;
 /// [RFC 4861 §10]
 pub const DELAY_FIRST_PROBE_TIME: Duration = Duration::from_secs(5);
 /// How long a confirmation holds, before randomisation. [RFC 4861 §10]
-pub const REACHABLE_TIME: Duration = Duration::from_secs(30);
+pub const REACHABLE_TIME: Duration = Duration::from_micros(REACHABLE_MICROS);
 /// Time between two solicitations of a neighbour. [RFC 4861 §10]
 pub const RETRANS_TIMER: Duration = Duration::from_secs(1);
+
+// What rows of small machines are made of.
+const REACHABLE_MICROS: u64 = 30_000_000;
+const RETRANS_MS: u32 = 1_000;
 
 /// The neighbours that are being watched, by a key that is the caller's: on
 /// ISATAP the IPv4 address.
@@ -44,8 +48,8 @@ pub const RETRANS_TIMER: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Neighbors<K, S> {
     rows: List<Neighbor<K>, S>,
-    reachable_time: Duration,
-    retrans_timer: Duration,
+    reachable_micros: u64,
+    retrans_ms: u32,
 }
 
 /// One neighbour: a row of [`Neighbors`].
@@ -162,22 +166,21 @@ impl<K: Row> Row for Neighbor<K> {
 
 impl<K: Row, S: Array<Neighbor<K>>> Neighbors<K, S> {
     /// No neighbours, and the times of RFC 4861.
-    pub const EMPTY: Self =
-        Neighbors { rows: List::EMPTY, reachable_time: REACHABLE_TIME, retrans_timer: RETRANS_TIMER };
+    pub const EMPTY: Self = Neighbors { rows: List::EMPTY, reachable_micros: REACHABLE_MICROS, retrans_ms: RETRANS_MS };
 }
 
 impl<K: Copy + Eq, S: Storage<Neighbor<K>>> Neighbors<K, S> {
     /// No neighbours, in memory of the caller's, and the times of RFC 4861.
     pub fn with_storage(storage: S) -> Self {
-        Neighbors { rows: List::with_storage(storage), reachable_time: REACHABLE_TIME, retrans_timer: RETRANS_TIMER }
+        Neighbors { rows: List::with_storage(storage), reachable_micros: REACHABLE_MICROS, retrans_ms: RETRANS_MS }
     }
 
     /// Sets the (randomised) reachable time and the time between two
     /// solicitations; they hold from the next change of state on. Zero
     /// counts as 1 ms.
     pub fn set_times(&mut self, reachable_time: Duration, retrans_timer: Duration) {
-        self.reachable_time = reachable_time.max(Duration::from_millis(1));
-        self.retrans_timer = retrans_timer.max(Duration::from_millis(1));
+        self.reachable_micros = u64::try_from(reachable_time.as_micros()).unwrap_or(u64::MAX).max(1_000);
+        self.retrans_ms = u32::try_from(retrans_timer.as_millis()).unwrap_or(u32::MAX).max(1);
     }
 
     /// A packet was sent to the neighbour.
@@ -209,7 +212,7 @@ impl<K: Copy + Eq, S: Storage<Neighbor<K>>> Neighbors<K, S> {
     /// An upper layer made progress through the neighbour: it received what
     /// this node sent. Nothing happens when it is not watched.
     pub fn confirm(&mut self, now: Instant, key: K) {
-        let until = Expiry::at(now.saturating_add(self.reachable_time));
+        let until = Expiry::at(now.saturating_add(Duration::from_micros(self.reachable_micros)));
         if let Some(row) = self.find_mut(key) {
             row.state = State::Reachable { until };
         }
@@ -299,7 +302,7 @@ impl<K: Copy + Eq, S: Storage<Neighbor<K>>> Neighbors<K, S> {
     ///
     /// `NDP-68 [RFC 4861 §7.2.3]`: one for each RetransTimer, no more.
     pub fn probe_sent(&mut self, now: Instant, key: K) {
-        let next = now.saturating_add(self.retrans_timer);
+        let next = now.saturating_add(Duration::from_millis(u64::from(self.retrans_ms)));
         if let Some(row) = self.find_mut(key) {
             row.next_probe = next;
             if let State::Probe { sent, .. } = row.state {

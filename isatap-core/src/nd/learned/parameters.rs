@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use crate::engine::{Entropy, uniform};
 use crate::nd::message::RouterAdvertisement;
-use crate::nd::neighbor::{REACHABLE_TIME, RETRANS_TIMER};
 use crate::nd::option::Mtu;
 use crate::time::{Expiry, Instant};
 
@@ -16,9 +15,10 @@ use crate::time::{Expiry, Instant};
 pub struct LinkParameters {
     cur_hop_limit: u8,
     mtu: Option<u16>,
-    base_reachable_time: Duration,
-    reachable_time: Duration,
-    retrans_timer: Duration,
+    /// As messages carry them, in ms: two words less than durations.
+    base_reachable_ms: u32,
+    retrans_ms: u32,
+    reachable_micros: u64,
     redraw_at: Expiry,
 }
 
@@ -36,9 +36,9 @@ impl LinkParameters {
     pub const DEFAULT: LinkParameters = LinkParameters {
         cur_hop_limit: 64,
         mtu: None,
-        base_reachable_time: REACHABLE_TIME,
-        reachable_time: REACHABLE_TIME,
-        retrans_timer: RETRANS_TIMER,
+        base_reachable_ms: 30_000,
+        retrans_ms: 1_000,
+        reachable_micros: 30_000_000,
         redraw_at: Expiry::at(Instant::ZERO),
     };
 
@@ -52,12 +52,12 @@ impl LinkParameters {
             self.cur_hop_limit = advertisement.cur_hop_limit();
         }
         if advertisement.retrans_timer() != 0 {
-            self.retrans_timer = Duration::from_millis(u64::from(advertisement.retrans_timer()));
+            self.retrans_ms = advertisement.retrans_timer();
         }
-        let base = Duration::from_millis(u64::from(advertisement.reachable_time()));
-        if !base.is_zero() && base != self.base_reachable_time {
+        let base = advertisement.reachable_time();
+        if base != 0 && base != self.base_reachable_ms {
             // The value between 0.5 and 1.5 of it needs entropy: due now.
-            self.base_reachable_time = base;
+            self.base_reachable_ms = base;
             self.redraw_at = Expiry::at(now);
         }
         *self != before
@@ -76,8 +76,10 @@ impl LinkParameters {
     /// Lets time pass up to `now`: draws the reachable time when it is due.
     pub fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         if self.redraw_at.is_due(now) {
-            let half = self.base_reachable_time.checked_div(2).unwrap_or_default();
-            self.reachable_time = uniform(entropy, half, self.base_reachable_time.saturating_add(half));
+            let base = Duration::from_millis(u64::from(self.base_reachable_ms));
+            let half = base.checked_div(2).unwrap_or_default();
+            let drawn = uniform(entropy, half, base.saturating_add(half));
+            self.reachable_micros = u64::try_from(drawn.as_micros()).unwrap_or(u64::MAX);
             self.redraw_at = Expiry::at(now.saturating_add(Self::REDRAW_INTERVAL));
         }
     }
@@ -97,13 +99,13 @@ impl LinkParameters {
     /// How long a confirmation of a neighbour holds, randomised.
     #[must_use]
     pub fn reachable_time(&self) -> Duration {
-        self.reachable_time
+        Duration::from_micros(self.reachable_micros)
     }
 
     /// Time between two solicitations of a neighbour.
     #[must_use]
     pub fn retrans_timer(&self) -> Duration {
-        self.retrans_timer
+        Duration::from_millis(u64::from(self.retrans_ms))
     }
 
     /// The MTU in bytes, if one was advertised that the link can have.
