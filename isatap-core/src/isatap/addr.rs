@@ -24,7 +24,8 @@ const UNIVERSAL: u32 = 0x0200_5efe;
 /// `%zone` comes on top. `ISA-8`
 pub const LONGEST_SOCKET_TEXT: usize = 52;
 
-/// The interface identifier for `ipv4`, with the u bit of `ISA-2`.
+/// The interface identifier for `ipv4`, with the u bit of `ISA-2` and the g
+/// bit zero. `ISA-1 [RFC 5214 §6.1]`
 ///
 /// Does not judge whether `ipv4` can be a locator: see [`is_locator`].
 #[inline]

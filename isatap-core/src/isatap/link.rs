@@ -19,8 +19,11 @@ use crate::route::{Origin, Route};
 use crate::time::Instant;
 
 /// An ISATAP interface's data: who we are, who the routers are, what is
-/// on-link. A host's or a router's control machine changes it; the datapath
-/// only reads it.
+/// on-link. One of each for one site, since the locators of two would let one
+/// site's routers speak in the other. `ISA-10 [RFC 5214 §6.2]`
+///
+/// A host's or a router's control machine changes it; the datapath only reads
+/// it.
 #[derive(Clone)]
 pub struct Link<C: Capacity> {
     pub(crate) locators: List<Locator, Rows<C::Locators, Locator>>,
@@ -184,12 +187,14 @@ impl<C: Capacity> LinkTrait for Link<C> {
             if self.owns_ipv4(flow.outer_source) || self.is_broadcast(flow.outer_source) {
                 return Err(DropReason::OuterSourceRefused);
             }
+            // ISA-41; the rest of the source list is Flow::parse's (TUN-16).
             ingress::source_is_specified(flow)?;
             ingress::destination(flow, self.router)?;
             let listed = self.prl.lists(flow.outer_source);
             if listed && self.refuse_routers {
                 return Err(DropReason::KnownRouter);
             }
+            // ISA-50: a router is no exception.
             let from = ingress::source(flow, self.is_on_link(&flow.inner_source), listed)?;
             if from == Admitted::Host {
                 ingress::member(flow.outer_source, self.members.as_slice())?;

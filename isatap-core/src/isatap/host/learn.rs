@@ -19,7 +19,10 @@ use crate::route::{Origin, Preference, Route};
 use crate::time::{Expiry, Lifetime};
 
 impl<C: Capacity> HostInterface<C> {
-    /// A Router Advertisement from the router in row `slot`.
+    /// A Router Advertisement from the router in row `slot`. `ISA-44`
+    ///
+    /// Without route options its header gives the one default route, so that
+    /// a type C host does what types A and B would. `NDP-38 [RFC 4191 §3.1]`
     pub(super) fn learn(
         &mut self,
         cx: &mut Context<'_, C>,
@@ -43,6 +46,8 @@ impl<C: Capacity> HostInterface<C> {
                 NdOption::PrefixInformation(information) => {
                     lifetimes.useful(information.valid_lifetime);
                     lifetimes.note(information.preferred_lifetime);
+                    // ISA-83, NDP-32: L makes neighbours reached directly, A
+                    // makes addresses; neither implies the other.
                     let known = self.link.prefixes.iter().any(|row| row.prefix() == information.prefix);
                     let learned = self.link.prefixes.learn(now, &information, number);
                     self.full.learned(Table::Prefixes, known, learned);

@@ -162,23 +162,24 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
         cx: &mut Context<'_, C>,
         out: &mut PacketMut<'_>,
     ) -> Result<Option<Transmit>, EmitError> {
-        let wanted = self.link.prl.rows().find(|row| row.solicitation_wanted).copied();
-        if let Some(row) = wanted {
+        while let Some(row) = self.next_solicited() {
             // ISA-25: an own address may have been listed, or become one since.
             let locator = self.link.locator_for(row.address).filter(|_| !self.link.owns_ipv4(row.address));
-            if let Some(locator) = locator {
-                // ISA-31: from the link-local address of the locator that the
-                // outer header names; hop limit 255; no link-layer address.
-                let (source, destination) = (addr::link_local(locator), self.solicitation_destination(&row));
-                message::write_packet(out, &source, &destination, |w| RouterSolicitationRepr.emit(w))?;
-                let sent = cx.send(&self.link, locator, row.address, out);
+            let Some(locator) = locator else {
                 self.solicited(row.address);
-                return Ok(sent);
-            }
+                continue;
+            };
+            // ISA-31: from the link-local address of the locator that the
+            // outer header names; hop limit 255; no link-layer address.
+            let (source, destination) = (addr::link_local(locator), self.solicitation_destination(&row));
+            message::write_packet(out, &source, &destination, |w| RouterSolicitationRepr.emit(w))?;
+            let sent = cx.send(&self.link, locator, row.address, out);
             self.solicited(row.address);
+            return Ok(sent);
         }
         let Some(neighbor) = self.neighbors.next_probe(cx.now) else { return Ok(None) };
-        let Some(locator) = self.link.locator_for(neighbor) else {
+        let locator = self.link.locator_for(neighbor).filter(|_| !self.link.owns_ipv4(neighbor));
+        let Some(locator) = locator else {
             self.neighbors.probe_sent(cx.now, neighbor);
             return Ok(None);
         };

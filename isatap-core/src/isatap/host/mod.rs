@@ -129,6 +129,10 @@ impl<C: Capacity> HostInterface<C> {
             return result;
         }
         self.sync_addresses(cx.now);
+        // A neighbour's address that is ours now is nobody else's.
+        for locator in self.link.locators.iter() {
+            self.neighbors.forget(locator.address);
+        }
         if self.link.locators.is_empty() {
             for (_, row) in self.link.prl.rows_mut() {
                 row.solicitation.answered();
@@ -138,6 +142,8 @@ impl<C: Capacity> HostInterface<C> {
             }
             // Down: nobody is asked for routers that nobody can ask.
             self.names.wanted = false;
+            // Nor is anybody given up who was not asked.
+            self.neighbors.clear();
             return result;
         }
         let brings_new = self.link.locators.iter().any(|new| !before.iter().any(|old| old.address == new.address));
@@ -234,6 +240,9 @@ impl<C: Capacity> HostInterface<C> {
 
     /// The addresses that should be: one link-local a locator, and one for
     /// each autonomous prefix and locator. `ISA-12 [RFC 4862 §5.3]`
+    ///
+    /// They are used at once: without multicast nobody could object, and the
+    /// IPv4 address makes them unique. `ISA-6`, `NDP-54 [RFC 4862 §5.4]`
     fn sync_addresses(&mut self, now: Instant) {
         let link_locals = self.config.link_local == LinkLocal::Always || self.link.prl.iter().next().is_some();
         let link_local =

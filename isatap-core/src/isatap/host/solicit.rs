@@ -94,6 +94,11 @@ impl<C: Capacity> HostInterface<C> {
         order.get(turn).copied().unwrap_or(own)
     }
 
+    /// The next router to which a solicitation waits to be written.
+    pub(super) fn next_solicited(&self) -> Option<PotentialRouter> {
+        self.link.prl.rows().find(|row| row.solicitation_wanted).copied()
+    }
+
     /// The solicitation to `address` has been written.
     pub(super) fn solicited(&mut self, address: Ipv4Addr) {
         for (_, row) in self.link.prl.rows_mut().filter(|(_, row)| row.address == address) {

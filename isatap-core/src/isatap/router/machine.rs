@@ -87,6 +87,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
         let Some(at) = self.due(cx.now) else { return Ok(None) };
         let Some(row) = self.solicitors.as_slice().get(at).copied() else { return Ok(None) };
         let source = addr::link_local(row.locator);
+        // NDP-41 [RFC 4861 §6.2.6]: to the one who asked.
         let mut more = false;
         message::write_packet(out, &source, &row.host, |writer| more = self.emit(cx, row.part, writer))?;
         if let Some(row) = self.solicitors.as_mut_slice().get_mut(at) {

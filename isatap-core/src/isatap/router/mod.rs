@@ -83,6 +83,8 @@ impl<C: Capacity> RouterInterface<C> {
     }
 
     /// What is advertised, to be changed; hosts learn it when they ask next.
+    /// Whether packets are forwarded is another switch, of the interface
+    /// (`ISA-60`).
     pub fn config_mut(&mut self) -> &mut RouterConfig {
         &mut self.config
     }
