@@ -235,7 +235,8 @@ struct Steps<'l, D> {
 }
 
 impl<D: AddressLookup> Steps<'_, D> {
-    /// NAM-1 with the name `isatap`, then, if asked for, the legacy name (NAM-3).
+    /// NAM-1 with the name `isatap`, then, if asked for, the legacy name (NAM-3). Only a
+    /// convention: a manual list may have any name (NAM-4).
     fn automatic(&mut self) -> (Name, Result<Found, Failure>) {
         let key = known_name(NAME);
         let mut result = self.local_host_name().or_else(|_| self.listed(&key));
@@ -480,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn nam_2_a_manual_list_mixes_addresses_and_names() {
+    fn nam_2_nam_4_a_manual_list_mixes_addresses_and_names() {
         let files = Files::new(
             "10.0.0.3 gateway\n",
             "search example.com\n",
