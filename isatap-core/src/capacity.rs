@@ -48,7 +48,8 @@ pub trait Capacity: Copy + 'static {
     type Tally: Tally;
 }
 
-/// For firmware: a whole ISATAP host fits into 2 KiB.
+/// For firmware: a whole ISATAP host fits into 2 KiB, the counts of dropped
+/// packets apart.
 #[derive(Clone, Copy, Debug)]
 pub enum Small {}
 
