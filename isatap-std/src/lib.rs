@@ -10,6 +10,10 @@
 //! | `capture` | frames of pcap and pcapng files (feature `capture`) | everywhere |
 //! | `explain` | what an address, a prefix or a packet is (feature `explain`) | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
+//! | `isatap` | an ISATAP host and an ISATAP router on this machine | Linux |
+//! | `driver` | the one run loop: packets and time between a machine of the core, sockets and devices | Linux |
+//! | `node` | links, their roles and what they say of themselves | Linux |
+//! | `control` | the socket by which a running daemon is asked (feature `cli`) | Linux |
 //! | `tun` | the device through which the kernel and the core exchange IPv6 packets | Linux |
 //! | `proto41_socket` | raw IPv4 sockets for protocol 41, and the ICMPv4 errors about what they sent | Linux |
 //! | `netlink` | addresses, routes and MTU of the device; what other hands change | Linux |
@@ -27,8 +31,16 @@ pub mod lab;
 pub mod offload;
 pub mod resolve;
 
+#[cfg(all(target_os = "linux", feature = "cli"))]
+pub mod control;
+#[cfg(target_os = "linux")]
+pub mod driver;
+#[cfg(target_os = "linux")]
+pub mod isatap;
 #[cfg(target_os = "linux")]
 pub mod netlink;
+#[cfg(target_os = "linux")]
+pub mod node;
 #[cfg(target_os = "linux")]
 pub mod proto41_socket;
 #[cfg(target_os = "linux")]

@@ -63,6 +63,12 @@ impl<C: Capacity> Link<C> {
         &self.prl
     }
 
+    /// How outer headers are made, to be changed: the IPv4 interface underneath may get
+    /// another MTU.
+    pub fn policy_mut(&mut self) -> &mut OuterPolicy {
+        &mut self.policy
+    }
+
     /// `SEC-2`: adds an IPv4 prefix to the site's. With none, every IPv4
     /// address counts as the site's.
     ///

@@ -51,6 +51,14 @@ impl Pcap {
         self.error = self.out.write_all(&record).err();
     }
 
+    /// Makes what was added so far visible to readers of the file; an error counts as
+    /// that of a packet.
+    pub fn flush(&mut self) {
+        if self.error.is_none() {
+            self.error = self.out.flush().err();
+        }
+    }
+
     /// Ends the capture.
     ///
     /// # Errors

@@ -275,6 +275,18 @@ impl Netlink {
         Ok(mine.filter(|(interface, _)| *interface == index).map(|(_, address)| address).collect())
     }
 
+    /// All IPv6 addresses of the namespace, each with the interface index of its device.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal, which is not expected.
+    pub fn ipv6_addresses(&self) -> Result<Vec<(u32, InterfaceAddress)>, Error> {
+        let answer = self
+            .dump_addresses(AddressFamily::Inet6)
+            .map_err(|error| Error::refused("list", "the IPv6 addresses", error))?;
+        Ok(answer.iter().filter_map(parse::ipv6_address_of).collect())
+    }
+
     /// All IPv4 addresses of the namespace.
     ///
     /// # Errors

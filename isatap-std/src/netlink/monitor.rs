@@ -4,7 +4,7 @@ use super::transport::{Messages, Transport};
 use super::{ForeignRoute, Ipv4Address, Link, PROTOCOL, parse};
 use crate::error::Error;
 use netlink_packet_core::NetlinkPayload;
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,6 +22,14 @@ pub enum Event {
     Ipv4AddressAdded(Ipv4Address),
     /// A device lost an IPv4 address.
     Ipv4AddressRemoved(Ipv4Address),
+    /// A device got or lost an IPv6 address, or an address changed otherwise; of the
+    /// watched device itself this is not told.
+    Ipv6AddressesChanged {
+        /// The device's interface index.
+        interface: u32,
+    },
+    /// IPv4 routes changed; told only after [`Monitor::follow_ipv4_routes`].
+    Ipv4RoutesChanged,
     /// A device appeared, went up or down, or changed its name or MTU.
     LinkChanged(Link),
     /// A device is gone.
@@ -56,7 +64,8 @@ impl Monitor {
     ///
     /// Out of descriptors, or a sandbox that forbids netlink sockets.
     pub fn open(device: u32) -> Result<Self, Error> {
-        const GROUPS: [libc::c_int; 3] = [libc::RTMGRP_LINK, libc::RTMGRP_IPV4_IFADDR, libc::RTMGRP_IPV6_ROUTE];
+        const GROUPS: [libc::c_int; 4] =
+            [libc::RTMGRP_LINK, libc::RTMGRP_IPV4_IFADDR, libc::RTMGRP_IPV6_IFADDR, libc::RTMGRP_IPV6_ROUTE];
         let groups = GROUPS.iter().fold(0, |mask, bit| mask | bit.cast_unsigned());
         let open = || {
             let transport = Transport::open(groups)?;
@@ -70,6 +79,18 @@ impl Monitor {
             waiting: VecDeque::new(),
             buffer: Vec::with_capacity(1 << 16),
         })
+    }
+
+    /// Tells of IPv4 routes too, from now on: for who follows the address that the kernel
+    /// would choose.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal, which is not expected.
+    pub fn follow_ipv4_routes(&mut self) -> Result<(), Error> {
+        self.transport
+            .join(libc::RTNLGRP_IPV4_ROUTE)
+            .map_err(|error| Error::refused("listen to", "changes of IPv4 routes", error))
     }
 
     /// The next change; `None`: none waits.
@@ -114,6 +135,13 @@ impl AsFd for Monitor {
 
 fn events_of(message: &RouteNetlinkMessage, device: u32, out: &mut VecDeque<Event>) {
     match message {
+        RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route)
+            if route.header.address_family == AddressFamily::Inet =>
+        {
+            // One is enough, however many come at once.
+            out.retain(|event| *event != Event::Ipv4RoutesChanged);
+            out.push_back(Event::Ipv4RoutesChanged);
+        }
         RouteNetlinkMessage::NewRoute(route) => {
             let foreign = parse::routes_of(route, device).into_iter();
             out.extend(foreign.filter(not_ours).map(Event::RouteAdded));
@@ -121,6 +149,14 @@ fn events_of(message: &RouteNetlinkMessage, device: u32, out: &mut VecDeque<Even
         RouteNetlinkMessage::DelRoute(route) => {
             let foreign = parse::routes_of(route, device).into_iter();
             out.extend(foreign.filter(not_ours).map(Event::RouteRemoved));
+        }
+        RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address)
+            if address.header.family == AddressFamily::Inet6 =>
+        {
+            let interface = address.header.index;
+            if interface != device {
+                out.push_back(Event::Ipv6AddressesChanged { interface });
+            }
         }
         RouteNetlinkMessage::NewAddress(_) => {
             out.extend(parse::ipv4_address_of(message).map(Event::Ipv4AddressAdded));

@@ -36,6 +36,11 @@ impl Transport {
         self.socket.set_non_blocking(true)
     }
 
+    /// Hears one more group, by its number.
+    pub(super) fn join(&mut self, group: libc::c_uint) -> io::Result<()> {
+        self.socket.add_membership(group)
+    }
+
     /// Gives the kernel's bursts of notifications room; without privilege the
     /// system's maximum is what we get.
     pub(super) fn enlarge_receive_buffer(&self) {

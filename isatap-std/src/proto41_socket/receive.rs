@@ -53,6 +53,27 @@ impl ReceiveBatch {
             .map(|(buffer, length)| (buffer, HEADROOM..HEADROOM + length))
     }
 
+    /// A part of the buffer of a packet received last: what is left of it after
+    /// decapsulation. Empty when there is no such packet or place.
+    pub fn packet(&self, number: usize, range: Range<usize>) -> &[u8] {
+        let buffer = self.slab.chunks_exact(BUFFER_LEN).take(self.lengths.len()).nth(number);
+        buffer.and_then(|buffer| buffer.get(range)).unwrap_or_default()
+    }
+
+    /// Takes a packet as if it had been received, for sockets of tests.
+    #[cfg(test)]
+    pub(crate) fn push(&mut self, packet: &[u8]) {
+        let at = self.lengths.len() * BUFFER_LEN + HEADROOM;
+        self.slab[at..at + packet.len()].copy_from_slice(packet);
+        self.lengths.push(packet.len());
+    }
+
+    /// Forgets what was received.
+    #[cfg(test)]
+    pub(crate) fn clear(&mut self) {
+        self.lengths.clear();
+    }
+
     pub(super) fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.lengths.clear();
         let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; MOST];

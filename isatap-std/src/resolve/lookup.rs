@@ -123,7 +123,14 @@ impl<D: AddressLookup> Lookup<D> {
         } else {
             self.partial = 0;
         }
-        Ok(Answer { addresses: merged.addresses, ttl, sources: merged.sources, refused, unresolved: merged.unresolved })
+        Ok(Answer {
+            addresses: merged.addresses,
+            ttl,
+            sources: merged.sources,
+            address_sources: merged.address_sources,
+            refused,
+            unresolved: merged.unresolved,
+        })
     }
 }
 
@@ -150,6 +157,7 @@ struct Merged {
     seen: HashSet<Ipv4Addr>,
     ttl: Option<Duration>,
     sources: Vec<Source>,
+    address_sources: Vec<Source>,
     unresolved: Vec<(Name, Failure)>,
     failure: Option<Failure>,
 }
@@ -159,6 +167,7 @@ impl Merged {
         for address in addresses {
             if self.seen.insert(address) {
                 self.addresses.push(address);
+                self.address_sources.push(source.clone());
             }
         }
         self.ttl = [self.ttl, ttl].into_iter().flatten().min();

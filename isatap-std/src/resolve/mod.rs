@@ -143,6 +143,9 @@ pub struct Answer {
     pub ttl: Option<Duration>,
     /// Where the addresses come from, one for each entry of the list that brought some.
     pub sources: Vec<Source>,
+    /// Where each address comes from, in their order; of several entries that brought it,
+    /// the first.
+    pub address_sources: Vec<Source>,
     /// Addresses that were refused, and why.
     pub refused: Vec<(Ipv4Addr, Unusable)>,
     /// Names that brought no addresses this time. For those that *failed* (ISA-24), the

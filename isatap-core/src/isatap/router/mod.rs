@@ -82,6 +82,12 @@ impl<C: Capacity> RouterInterface<C> {
         &mut self.link
     }
 
+    /// What is advertised.
+    #[must_use]
+    pub fn config(&self) -> &RouterConfig {
+        &self.config
+    }
+
     /// What is advertised, to be changed; hosts learn it when they ask next.
     /// Whether packets are forwarded is another switch, of the interface
     /// (`ISA-60`).

@@ -1,0 +1,259 @@
+//! The socket by which `isatap status` asks a running daemon.
+//!
+//! One JSON object on one line asks, one answers, and the connection ends:
+//!
+//! ```text
+//! {"ask":"status"}                       -> the JSON of `isatap status -j`
+//! {"ask":"something new"}                -> {"error":"…"}
+//! ```
+//!
+//! Requests may get more members and there may be more of them; a daemon that does not know
+//! one says so. Whoever may write to the socket (mode 0660) may ask; nothing can be changed
+//! by it.
+
+use crate::error::Error;
+use crate::runtime_dir::Claim;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, Permissions};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+/// What a daemon can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Request {
+    /// What it knows and has counted.
+    Status,
+}
+
+/// Asks the daemon that listens at `path` and waits for its answer, 5 s at most.
+///
+/// # Errors
+///
+/// Nobody listens there, no permission, or no answer.
+pub fn ask(path: &Path, request: Request) -> Result<serde_json::Value, Error> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let refused = |error: io::Error| {
+        let gone = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused);
+        let error = Error::refused("ask the daemon at", path.display(), error);
+        if gone { error.with_advice("no daemon runs: start one") } else { error }
+    };
+    let converse = || -> io::Result<serde_json::Value> {
+        let mut stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut line = serde_json::to_vec(&request)?;
+        line.push(b'\n');
+        stream.write_all(&line)?;
+        stream.shutdown(Shutdown::Write)?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer)?;
+        Ok(serde_json::from_str(&answer)?)
+    };
+    let answer = converse().map_err(refused)?;
+    match answer.get("error").and_then(serde_json::Value::as_str) {
+        Some(why) => Err(refused(io::Error::other(why.to_owned()))),
+        None => Ok(answer),
+    }
+}
+
+/// Where one device's daemon is asked.
+#[derive(Debug)]
+pub(crate) struct Listener(UnixListener);
+
+impl Listener {
+    /// Listens at the place of the claim, whose drop removes the socket.
+    pub(crate) fn open(claim: &Claim) -> Result<Self, Error> {
+        let path = claim.socket();
+        let open = || -> io::Result<UnixListener> {
+            let listener = UnixListener::bind(path)?;
+            listener.set_nonblocking(true)?;
+            fs::set_permissions(path, Permissions::from_mode(0o660))?;
+            Ok(listener)
+        };
+        open().map(Self).map_err(|error| Error::refused("listen at", path.display(), error))
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Those who are asking. None can make the loop wait: what does not come or go at once is
+/// waited for, and the oldest of too many is hung up on.
+#[derive(Debug, Default)]
+pub(crate) struct Server {
+    clients: Vec<Client>,
+    next: u32,
+}
+
+#[derive(Debug)]
+struct Client {
+    number: u32,
+    link: usize,
+    stream: UnixStream,
+    line: Vec<u8>,
+}
+
+const MOST_CLIENTS: usize = 16;
+const LONGEST_REQUEST: usize = 4096;
+
+impl Server {
+    /// The next who wants to ask about the link `link`: a number, and what to watch.
+    pub(crate) fn accept(&mut self, listener: &Listener, link: usize) -> Option<(u32, BorrowedFd<'_>)> {
+        let (stream, _) = listener.0.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        if self.clients.len() >= MOST_CLIENTS {
+            self.clients.remove(0);
+        }
+        let number = self.next;
+        self.next = (self.next + 1) % (1 << 30);
+        self.clients.push(Client { number, link, stream, line: Vec::new() });
+        self.clients.last().map(|client| (number, client.stream.as_fd()))
+    }
+
+    /// What a client has asked, once its line is complete, and of which link.
+    pub(crate) fn read(&mut self, number: u32) -> Option<(usize, Result<Request, String>)> {
+        let at = self.clients.iter().position(|client| client.number == number)?;
+        let client = self.clients.get_mut(at)?;
+        let mut bytes = [0; 512];
+        loop {
+            match client.stream.read(&mut bytes) {
+                Ok(0) => {
+                    self.clients.remove(at);
+                    return None;
+                }
+                Ok(count) => client.line.extend_from_slice(bytes.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(_) => {
+                    self.clients.remove(at);
+                    return None;
+                }
+            }
+            if let Some(end) = client.line.iter().position(|byte| *byte == b'\n') {
+                let line = client.line.get(..end).unwrap_or_default();
+                let request = serde_json::from_slice(line);
+                return Some((client.link, request.map_err(|error| format!("not understood: {error}"))));
+            }
+            if client.line.len() > LONGEST_REQUEST {
+                return Some((client.link, Err(format!("a request has at most {LONGEST_REQUEST} bytes"))));
+            }
+        }
+    }
+
+    /// Answers and hangs up. The kernel's buffer holds any answer; a client that does not
+    /// read, and so has filled it, gets what fits.
+    pub(crate) fn answer(&mut self, number: u32, answer: &serde_json::Value) {
+        let Some(at) = self.clients.iter().position(|client| client.number == number) else { return };
+        let mut client = self.clients.remove(at);
+        let mut line = answer.to_string();
+        line.push('\n');
+        let _ = client.stream.write_all(line.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime_dir::RuntimeDir;
+
+    struct Scratch(RuntimeDir);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("isatap-control-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&path);
+            Self(RuntimeDir::at(path))
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(self.0.path());
+        }
+    }
+
+    /// Serves one client to its end, as the loop would.
+    fn serve(listener: &Listener, respond: impl Fn(Result<Request, String>) -> serde_json::Value) {
+        let mut server = Server::default();
+        let number = loop {
+            if let Some((number, _)) = server.accept(listener, 7) {
+                break number;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        while server.clients.iter().any(|client| client.number == number) {
+            if let Some((link, request)) = server.read(number) {
+                assert_eq!(link, 7);
+                server.answer(number, &respond(request));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_request_is_answered_on_one_line() {
+        let scratch = Scratch::new("answer");
+        let claim = scratch.0.claim("isatap0").unwrap();
+        let listener = Listener::open(&claim).unwrap();
+        let mode = fs::metadata(claim.socket()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        let answer = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                serve(&listener, |request| {
+                    assert_eq!(request, Ok(Request::Status));
+                    serde_json::json!({ "dev": "isatap0" })
+                });
+            });
+            ask(claim.socket(), Request::Status).unwrap()
+        });
+        assert_eq!(answer["dev"], "isatap0");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_told_and_slow_clients_wait() {
+        let scratch = Scratch::new("error");
+        let claim = scratch.0.claim("isatap0").unwrap();
+        let listener = Listener::open(&claim).unwrap();
+        let mut stream = UnixStream::connect(claim.socket()).unwrap();
+        let text = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                serve(&listener, |request| serde_json::json!({ "error": request.unwrap_err() }));
+            });
+            stream.write_all(b"{\"ask\":\"no").unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            stream.write_all(b"nsense\"}\n").unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        });
+        assert!(text.contains("not understood: unknown variant `nonsense`"), "{text}");
+    }
+
+    #[test]
+    fn too_many_clients_do_not_pile_up() {
+        let scratch = Scratch::new("many");
+        let claim = scratch.0.claim("isatap0").unwrap();
+        let listener = Listener::open(&claim).unwrap();
+        let mut server = Server::default();
+        let streams: Vec<_> = (0..40).map(|_| UnixStream::connect(claim.socket()).unwrap()).collect();
+        while server.accept(&listener, 0).is_some() {}
+        assert_eq!(server.clients.len(), MOST_CLIENTS);
+        drop(streams);
+    }
+
+    #[test]
+    fn nobody_there_is_told_with_advice() {
+        let error = ask(Path::new("/nonexistent/isatap0.sock"), Request::Status).unwrap_err().to_string();
+        assert!(error.ends_with("no daemon runs: start one"), "{error}");
+    }
+}

@@ -1,0 +1,336 @@
+//! A link of the machine's as the kernel has it: the device, and on it the addresses,
+//! routes and MTU that the machine wants, and what other hands do to it.
+
+use crate::error::Error;
+use crate::netlink::{self, InterfaceAddress, Monitor, Netlink, sysctl};
+use crate::tun::Tun;
+use isatap_core::engine::{Event, LearnedAddress};
+use isatap_core::packet::LinkId;
+use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::route::{self, Change, Origin, Preference, Route, RouteKey};
+use isatap_core::time::{Expiry, Instant, Lifetime};
+use std::cmp::Ordering;
+use std::io;
+use std::net::Ipv6Addr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+/// The metric of the kernel's own default for routes: of a native default route, say.
+const KERNEL_METRIC: u32 = 1024;
+
+/// The metric of routes through a tunnel unless something else is wanted: they yield to
+/// native ones of the same prefix.
+pub const DEFAULT_METRIC: u32 = 2 * KERNEL_METRIC;
+
+/// The longest packet that fits an outer IPv4 packet.
+const LONGEST_INNER: u32 = 65_515;
+
+/// The kernel's side of one link. Its device exists as long as the [`Tun`] does that
+/// [`open`](Self::open) gives.
+#[derive(Debug)]
+pub struct Attachment {
+    link: LinkId,
+    name: String,
+    index: u32,
+    metric: u32,
+    monitor: Monitor,
+    is_up: bool,
+    mtu: u16,
+    addresses: Vec<LearnedAddress>,
+    routes: Vec<Route>,
+    mirrored: Vec<Route>,
+}
+
+/// What other hands have done since the last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Routes on the device: [`Attachment::mirror`] them.
+    pub routes: bool,
+    /// IPv4 addresses, links or routes of the host: the locators may be others.
+    pub ipv4: bool,
+    /// IPv6 addresses on other devices of the host.
+    pub native: bool,
+    /// The device is up again, and has lost everything: [`Attachment::restore`] it.
+    pub came_up: bool,
+}
+
+impl Attachment {
+    /// Makes the device `name`, switches it on and listens to what happens to it. `metric`
+    /// is that of all routes of ours.
+    ///
+    /// # Errors
+    ///
+    /// What [`Tun::create`] says, or the kernel has no IPv6.
+    pub fn open(netlink: &Netlink, link: LinkId, name: &str, metric: u32) -> Result<(Self, Tun), Error> {
+        let tun = Tun::create(name)?;
+        let index = tun.index()?;
+        sysctl::prepare_tunnel(name)?;
+        netlink.forbid_kernel_addresses(index)?;
+        netlink.limit_super_packets(index, LONGEST_INNER)?;
+        let mtu = isatap_core::wire::ipv6::MINIMUM_MTU;
+        netlink.set_mtu(index, mtu.into())?;
+        // Listening comes first, so that no change falls between.
+        let monitor = Monitor::open(index)?;
+        netlink.set_up(index, true)?;
+        let attachment = Self {
+            link,
+            name: name.to_owned(),
+            index,
+            metric,
+            monitor,
+            is_up: true,
+            mtu,
+            addresses: Vec::new(),
+            routes: Vec::new(),
+            mirrored: Vec::new(),
+        };
+        attachment.add_link_local_route(netlink)?;
+        Ok((attachment, tun))
+    }
+
+    /// The link of the machine.
+    pub fn link(&self) -> LinkId {
+        self.link
+    }
+
+    /// The name of the device.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The interface index of the device.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Whether the device is switched on.
+    pub fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// The MTU that the machine wants, in bytes.
+    pub fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    /// The addresses that the machine wants on the device.
+    pub fn addresses(&self) -> &[LearnedAddress] {
+        &self.addresses
+    }
+
+    /// The routes that the machine wants through the device.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// Routes of other hands through the device, as the machine was told of them.
+    pub fn mirrored(&self) -> &[Route] {
+        &self.mirrored
+    }
+
+    /// Follows IPv4 routes too: see [`Changes::ipv4`].
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal, which is not expected.
+    pub fn follow_ipv4_routes(&mut self) -> Result<(), Error> {
+        self.monitor.follow_ipv4_routes()
+    }
+
+    /// Does to the device what an event of the machine says, if it is about this link.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal: worth a warning, since other things go on; the device being
+    /// down is no error, [`restore`](Self::restore) comes later.
+    pub fn apply(&mut self, netlink: &Netlink, now: Instant, event: &Event) -> Result<(), Error> {
+        match event {
+            Event::Address { link, change, address } if *link == self.link => {
+                self.addresses.retain(|known| known.address != address.address);
+                if *change == Change::Removed {
+                    return netlink.remove_address(self.index, address.address, address.prefix_length);
+                }
+                self.addresses.push(*address);
+                self.while_up(|this| this.put_address(netlink, now, address))
+            }
+            Event::Route { change, route } if route.link == self.link => {
+                let before = self.routes.iter().position(|known| known.key() == route.key());
+                let before = before.map(|at| self.routes.remove(at));
+                if *change == Change::Removed {
+                    return netlink.remove_route(self.index, &self.kernel_route(now, route));
+                }
+                self.routes.push(*route);
+                self.while_up(|this| {
+                    // The kernel takes a new lifetime for a route, and nothing else.
+                    if let Some(before) = before.filter(|before| before.preference != route.preference) {
+                        netlink.remove_route(this.index, &this.kernel_route(now, &before))?;
+                    }
+                    netlink.add_route(this.index, &this.kernel_route(now, route))
+                })
+            }
+            Event::Mtu { link, mtu } if *link == self.link => {
+                self.mtu = *mtu;
+                netlink.set_mtu(self.index, u32::from(*mtu))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What other hands have done since the last call.
+    ///
+    /// # Errors
+    ///
+    /// The device was deleted, or the netlink socket failed.
+    pub fn changes(&mut self, netlink: &Netlink) -> Result<Changes, Error> {
+        let mut changes = Changes::default();
+        while let Some(event) = self.monitor.next_event()? {
+            match event {
+                netlink::Event::RouteAdded(_) | netlink::Event::RouteRemoved(_) => changes.routes = true,
+                netlink::Event::LinkChanged(link) if link.index == self.index => {
+                    changes.came_up |= link.is_up && !self.is_up;
+                    self.is_up = link.is_up;
+                    self.name = link.name;
+                }
+                netlink::Event::LinkRemoved { index } if index == self.index => return Err(self.deleted()),
+                netlink::Event::Ipv6AddressesChanged { .. } => changes.native = true,
+                netlink::Event::Resync => {
+                    // What was lost may be anything; the device may have been down meanwhile.
+                    let found = netlink.links()?.into_iter().find(|link| link.index == self.index);
+                    self.is_up = found.ok_or_else(|| self.deleted())?.is_up;
+                    changes = Changes { routes: true, ipv4: true, native: true, came_up: self.is_up };
+                }
+                _ => changes.ipv4 = true,
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Puts everything back on a device that was down, or may have been.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusals, all of them; what could be put back is.
+    pub fn restore(&self, netlink: &Netlink, now: Instant) -> Vec<Error> {
+        let addresses = self.addresses.iter().map(|address| self.put_address(netlink, now, address));
+        let routes = || self.routes.iter().map(|route| netlink.add_route(self.index, &self.kernel_route(now, route)));
+        let mut errors: Vec<Error> = addresses.filter_map(Result::err).collect();
+        errors.extend(self.add_link_local_route(netlink).err());
+        errors.extend(routes().filter_map(Result::err));
+        errors
+    }
+
+    /// Compares the routes of other hands with what the machine was told of them: those
+    /// that it is to forget, and those that it is to know.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal, which is not expected.
+    pub fn mirror(&mut self, netlink: &Netlink, now: Instant) -> Result<(Vec<RouteKey>, Vec<Route>), Error> {
+        let found = netlink.foreign_routes(self.index)?;
+        let now_there: Vec<Route> = found.iter().filter_map(|foreign| self.mirrored_route(now, foreign)).collect();
+        let gone = |before: &&Route| now_there.iter().all(|route| route.key() != before.key());
+        let removed = self.mirrored.iter().filter(gone).map(Route::key).collect();
+        let added = now_there.iter().filter(|route| !self.mirrored.contains(route)).copied().collect();
+        self.mirrored = now_there;
+        Ok((removed, added))
+    }
+
+    /// `fe80::/64` on the device: without it the kernel sends to no neighbour there.
+    fn add_link_local_route(&self, netlink: &Netlink) -> Result<(), Error> {
+        let prefix = Ipv6Prefix::LINK_LOCAL;
+        let route = netlink::Route {
+            destination: prefix.address(),
+            prefix_len: prefix.length(),
+            next_hop: None,
+            metric: 256,
+            preference: netlink::Preference::Medium,
+            lifetime: None,
+        };
+        netlink.add_route(self.index, &route)
+    }
+
+    fn put_address(&self, netlink: &Netlink, now: Instant, address: &LearnedAddress) -> Result<(), Error> {
+        let valid = left(now, address.valid_until);
+        // Over in this moment: the kernel refuses it, and the machine will say so.
+        if valid == Some(Duration::ZERO) {
+            return Ok(());
+        }
+        let wanted = InterfaceAddress {
+            address: address.address,
+            prefix_len: address.prefix_length,
+            preferred: left(now, address.preferred_until),
+            valid,
+        };
+        netlink.replace_address(self.index, &wanted)
+    }
+
+    fn kernel_route(&self, now: Instant, route: &Route) -> netlink::Route {
+        netlink::Route {
+            destination: route.prefix.address(),
+            prefix_len: route.prefix.length(),
+            next_hop: route.next_hop,
+            metric: self.metric.saturating_add(route.metric),
+            preference: match route.preference {
+                Preference::Low => netlink::Preference::Low,
+                Preference::Medium => netlink::Preference::Medium,
+                Preference::High => netlink::Preference::High,
+            },
+            lifetime: left(now, route.expires),
+        }
+    }
+
+    /// A route of another hand, weighed against ours as the kernel weighs it: metric before
+    /// preference, where the machine has preference before metric.
+    fn mirrored_route(&self, now: Instant, foreign: &netlink::ForeignRoute) -> Option<Route> {
+        let route = &foreign.route;
+        let prefix = Ipv6Prefix::new(route.destination, route.prefix_len)?;
+        // Multicast and link-local destinations need no route to be neighbours here.
+        if route.destination.is_multicast() || Ipv6Prefix::LINK_LOCAL.covers(&prefix) {
+            return None;
+        }
+        let (preference, metric) = match route.metric.cmp(&self.metric) {
+            Ordering::Less => (Preference::High, route.metric),
+            Ordering::Greater => (Preference::Low, route.metric.saturating_sub(self.metric)),
+            Ordering::Equal => (core_preference(route.preference), 0),
+        };
+        let expires = route
+            .lifetime
+            .map_or(Expiry::NEVER, |left| Expiry::after(now, Lifetime::from_duration(left + Duration::from_secs(1))));
+        let on_link = Route::on_link(prefix, self.link, Origin::Mirrored);
+        Some(Route { next_hop: next_hop(route.next_hop), preference, metric, expires, ..on_link })
+    }
+
+    fn while_up(&self, change: impl FnOnce(&Self) -> Result<(), Error>) -> Result<(), Error> {
+        // Down by another hand: the kernel would refuse, and restore() comes when it is up.
+        if self.is_up { change(self) } else { Ok(()) }
+    }
+
+    fn deleted(&self) -> Error {
+        Error::refused("use the device", &self.name, io::Error::from_raw_os_error(libc::ENODEV))
+            .with_advice("another hand deleted it: start again")
+    }
+}
+
+impl AsFd for Attachment {
+    /// Readable when [`changes`](Attachment::changes) has something.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.monitor.as_fd()
+    }
+}
+
+fn next_hop(address: Option<Ipv6Addr>) -> Option<Ipv6Addr> {
+    address.filter(|address| !address.is_unspecified())
+}
+
+fn core_preference(preference: netlink::Preference) -> route::Preference {
+    match preference {
+        netlink::Preference::Low => Preference::Low,
+        netlink::Preference::Medium => Preference::Medium,
+        netlink::Preference::High => Preference::High,
+    }
+}
+
+/// What is left of a lifetime, to the microsecond; `None`: for ever.
+fn left(now: Instant, until: Expiry) -> Option<Duration> {
+    until.instant().map(|instant| instant.saturating_duration_since(now))
+}

@@ -1,0 +1,65 @@
+//! From the sockets to the devices.
+
+use super::{Device, Driver, OuterSocket, Outlet};
+use isatap_core::engine::{Machine, Verdict};
+use isatap_core::packet::{LinkId, PacketMut};
+use std::ops::Range;
+
+/// What one packet of a batch became that goes to a device.
+#[derive(Clone, Debug)]
+struct Delivered {
+    number: usize,
+    inner: Range<usize>,
+    link: LinkId,
+}
+
+impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
+    /// Takes a batch of packets from the sockets through the machine to the devices.
+    pub(super) fn inbound(&mut self) {
+        if self.socket.receive(&mut self.received).is_err() {
+            self.counters.receive_failed += 1;
+            return;
+        }
+        let now = self.clock.now();
+        let mut delivered = Vec::with_capacity(self.received.len());
+        for (number, (buffer, range)) in self.received.packets().enumerate() {
+            if let Some(tap) = &mut self.tap {
+                tap.received(buffer.get(range.clone()).unwrap_or_default());
+            }
+            let Ok(mut packet) = PacketMut::new(buffer, range) else { continue };
+            let verdict = self.machine.decapsulate(now, &mut packet);
+            if let Verdict::Deliver { link, .. } = verdict {
+                delivered.push(Delivered { number, inner: packet.range(), link });
+                continue;
+            }
+            let mut outlet = Outlet {
+                socket: &self.socket,
+                ports: &self.ports,
+                tap: &mut self.tap,
+                counters: &mut self.counters,
+                fallback: None,
+            };
+            outlet.carry_out(&verdict, &packet);
+        }
+        for port in &mut self.ports {
+            let mine = || delivered.iter().filter(|packet| packet.link == port.link);
+            let bytes = |packet: &Delivered| self.received.packet(packet.number, packet.inner.clone());
+            for packet in mine() {
+                port.coalescer.push(packet.number, bytes(packet));
+            }
+            let of_number = |number: usize| {
+                let packet = delivered.iter().find(|packet| packet.number == number);
+                packet.map(bytes).unwrap_or_default()
+            };
+            for joined in port.coalescer.joined() {
+                if port.device.write_joined(&joined, &of_number).is_err() {
+                    self.counters.device_write_failed += 1;
+                }
+            }
+            port.coalescer.clear();
+        }
+        let known = |link| self.ports.iter().any(|port| port.link == link);
+        let lost = delivered.iter().filter(|packet| !known(packet.link)).count();
+        self.counters.no_device += u64::try_from(lost).unwrap_or_default();
+    }
+}

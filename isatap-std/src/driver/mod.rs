@@ -1,0 +1,346 @@
+//! The one run loop: packets and time between a machine of the core, one set of
+//! protocol-41 sockets and any number of TUN devices.
+//!
+//! ```text
+//! TUN ──read──▶ encapsulate ──▶ cut into segments ──sendmmsg──▶ socket
+//! TUN ◀─write── join segments ◀── decapsulate ◀──recvmmsg── socket
+//!                        ICMPv4 errors ──▶ handle_icmpv4
+//! ```
+//!
+//! [`Driver`] is generic over the core's [`Machine`]. It moves packets and keeps the
+//! deadline; what a role adds (events, names, netlink, a control socket) is its owner's:
+//! the owner [watches](Driver::watch) its own descriptors and gets back from
+//! [`turn`](Driver::turn) which of them are ready. [`isatap`](crate::isatap) is such an
+//! owner.
+//!
+//! - The kernel forwards; the machine only encapsulates and decapsulates.
+//! - A super-packet is decided about once and cut afterwards.
+//! - Nothing that a single packet meets ends the loop: what the kernel refuses is counted
+//!   in [`IoCounters`], what the machine refuses in its own counters. Only a device that
+//!   somebody deleted is an error.
+//! - Each turn handles a bounded batch of every source, so that none starves the others.
+
+pub mod attachment;
+mod inbound;
+mod io;
+mod outbound;
+mod poller;
+mod tap;
+
+pub use io::{Device, OuterSocket};
+pub use poller::Token;
+
+use crate::clock::Clock;
+use crate::entropy::OsEntropy;
+use crate::error::Error;
+use crate::offload::{BUFFER_LEN, Coalescer, VirtioHeader};
+use crate::proto41_socket::{Datagram, Proto41Socket, ReceiveBatch};
+use crate::tun::Tun;
+use isatap_core::engine::{Machine, Verdict, Via};
+use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::time::Instant;
+use outbound::Outgoing;
+use poller::{Poller, Source};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+use tap::Tap;
+
+/// Moves packets and time between a machine, its sockets and its devices.
+#[derive(Debug)]
+pub struct Driver<M, S = Proto41Socket, D = Tun> {
+    machine: M,
+    socket: S,
+    ports: Vec<Port<D>>,
+    clock: Clock,
+    entropy: OsEntropy,
+    poller: Poller,
+    counters: IoCounters,
+    tap: Option<Tap>,
+    received: ReceiveBatch,
+    outgoing: Vec<Outgoing>,
+    slab: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+/// A link of the machine's and the device that stands for it.
+#[derive(Debug)]
+struct Port<D> {
+    link: LinkId,
+    device: D,
+    coalescer: Coalescer,
+}
+
+/// What became of packets outside the machine. What the sockets refused to send is
+/// [`Proto41Socket::counters`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct IoCounters {
+    /// Packets that a device would not take: it is down, or the kernel is short of memory.
+    pub device_write_failed: u64,
+    /// Packets of a device's that could not be read, or asked for an offload that was
+    /// never offered.
+    pub device_read_failed: u64,
+    /// Receive calls that failed.
+    pub receive_failed: u64,
+    /// Packets that the sockets did not take, whatever the reason.
+    pub send_failed: u64,
+    /// Verdicts and transmissions for links that have no device here.
+    pub no_device: u64,
+}
+
+/// Memory of packets from devices that are under way at once. Beyond the second limit a
+/// batch of super-packets would only leave the caches.
+const OUTBOUND_PACKETS: usize = 32;
+const OUTBOUND_BYTES: usize = 256 << 10;
+/// ICMPv4 errors handled in a row.
+const ICMPV4_BATCH: usize = 16;
+
+impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
+    /// Starts a clock, and a loop without devices.
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors, or a system without randomness.
+    pub fn new(machine: M, socket: S) -> Result<Self, Error> {
+        let poller = Poller::open()?;
+        poller.watch(socket.packets_fd(), Source::Packets)?;
+        poller.watch(socket.icmpv4_fd(), Source::Icmpv4)?;
+        Ok(Self {
+            machine,
+            socket,
+            ports: Vec::new(),
+            clock: Clock::start(),
+            entropy: OsEntropy::open()?,
+            poller,
+            counters: IoCounters::default(),
+            tap: None,
+            received: ReceiveBatch::new(64),
+            outgoing: Vec::with_capacity(OUTBOUND_PACKETS),
+            slab: vec![0; OUTBOUND_PACKETS * BUFFER_LEN],
+            scratch: vec![0; BUFFER_LEN],
+        })
+    }
+
+    /// Makes `device` the one of `link`.
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors.
+    pub fn attach(&mut self, link: LinkId, device: D) -> Result<(), Error> {
+        self.poller.watch(device.as_fd(), Source::Device(self.ports.len()))?;
+        self.ports.push(Port { link, device, coalescer: Coalescer::new() });
+        Ok(())
+    }
+
+    /// Watches a descriptor of the owner's for being readable.
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors.
+    pub fn watch(&self, fd: BorrowedFd<'_>, token: Token) -> Result<(), Error> {
+        self.poller.watch(fd, Source::Owner(token))
+    }
+
+    /// No longer watches a descriptor. Closing it does that as well, unless it was cloned.
+    pub fn unwatch(&self, fd: BorrowedFd<'_>) {
+        self.poller.unwatch(fd);
+    }
+
+    /// Records outer packets from now on: link type 101, raw IP. What is sent is recorded
+    /// as handed to the kernel, with Identification 0; what is received as it came.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn record(&mut self, path: &std::path::Path) -> Result<(), Error> {
+        self.tap = Some(Tap::create(path)?);
+        Ok(())
+    }
+
+    /// The time that the machine lives in.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// The machine, to be told something; the next [`turn`](Self::turn) sends what it then
+    /// wants to send.
+    pub fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
+    }
+
+    /// The sockets.
+    pub fn socket(&self) -> &S {
+        &self.socket
+    }
+
+    /// What became of packets outside the machine.
+    pub fn counters(&self) -> IoCounters {
+        self.counters
+    }
+
+    /// Waits until something is to be done, at most `timeout`, and does it: a batch of
+    /// packets from each side, and what is due. Gives the owner's tokens that are ready.
+    ///
+    /// `due` is a deadline of the owner's own. Afterwards the owner polls the machine's
+    /// events, all of them.
+    ///
+    /// # Errors
+    ///
+    /// A device is gone: somebody deleted it.
+    pub fn turn(&mut self, timeout: Option<Duration>, due: Option<Instant>) -> Result<Vec<Token>, Error> {
+        self.transmit();
+        let deadline = earlier(self.machine.poll_timeout(), due);
+        self.poller.arm(&self.clock, deadline)?;
+        let wait = deadline.map(|deadline| self.clock.until(deadline));
+        // The timer wakes the poller; here only whether it is too late to wait at all.
+        let timeout = if wait == Some(Duration::ZERO) { Some(Duration::ZERO) } else { timeout };
+        let mut tokens = Vec::new();
+        for source in self.poller.wait(timeout)? {
+            match source {
+                Source::Device(number) => self.outbound(number)?,
+                Source::Packets => self.inbound(),
+                Source::Icmpv4 => self.icmpv4_errors(),
+                Source::Timer => {}
+                Source::Owner(token) => tokens.push(token),
+            }
+        }
+        let now = self.clock.now();
+        if self.machine.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.machine.handle_timeout(now, &mut self.entropy);
+        }
+        self.transmit();
+        if let Some(tap) = &mut self.tap {
+            tap.flush();
+        }
+        // For who waits on our descriptor instead of calling us.
+        self.poller.arm(&self.clock, earlier(self.machine.poll_timeout(), due))?;
+        Ok(tokens)
+    }
+
+    /// Sends what the machine wants to send of its own accord.
+    fn transmit(&mut self) {
+        loop {
+            let mut packet = PacketMut::empty(&mut self.scratch);
+            // The buffer holds the longest packet there is: it is never too short.
+            let Ok(Some(transmit)) = self.machine.poll_transmit(&mut packet) else { return };
+            let Some(outer) = transmit.outer else {
+                self.counters.no_device += 1;
+                continue;
+            };
+            let datagram = Datagram::new(&outer, outer.payload(packet.as_slice()));
+            send_one(&self.socket, &mut self.tap, &mut self.counters, &datagram);
+        }
+    }
+
+    fn icmpv4_errors(&mut self) {
+        for _ in 0..ICMPV4_BATCH {
+            let error = match self.socket.receive_icmpv4(&mut self.scratch) {
+                Ok(Some(error)) => error,
+                Ok(None) => return,
+                Err(_) => {
+                    self.counters.receive_failed += 1;
+                    return;
+                }
+            };
+            self.icmpv4_message(error.range);
+        }
+    }
+
+    /// Hands the ICMPv4 message in the scratch buffer to the machine.
+    fn icmpv4_message(&mut self, range: std::ops::Range<usize>) {
+        let now = self.clock.now();
+        let Ok(mut message) = PacketMut::new(&mut self.scratch, range) else { return };
+        let verdict = self.machine.handle_icmpv4(now, &mut message);
+        let mut outlet = Outlet {
+            socket: &self.socket,
+            ports: &self.ports,
+            tap: &mut self.tap,
+            counters: &mut self.counters,
+            // What is for a native link is the kernel's to forward.
+            fallback: self.ports.first().map(|port| port.link),
+        };
+        outlet.carry_out(&verdict, &message);
+    }
+}
+
+impl<M, S, D> AsFd for Driver<M, S, D> {
+    /// Readable when [`turn`](Driver::turn) has something to do; for loops of others.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poller.as_fd()
+    }
+}
+
+/// Where single packets go: answers, and what is not worth a batch.
+struct Outlet<'d, S, D> {
+    socket: &'d S,
+    ports: &'d [Port<D>],
+    tap: &'d mut Option<Tap>,
+    counters: &'d mut IoCounters,
+    /// The link whose device takes what is for a link without one.
+    fallback: Option<LinkId>,
+}
+
+impl<S: OuterSocket, D: Device> Outlet<'_, S, D> {
+    /// Sends or delivers what a verdict says that the buffer holds. Drops are counted by
+    /// the machine.
+    fn carry_out(&mut self, verdict: &Verdict, packet: &PacketMut<'_>) {
+        match verdict {
+            Verdict::Tunnel { outer, .. } | Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } => {
+                let datagram = Datagram::new(outer, outer.payload(packet.as_slice()));
+                send_one(self.socket, self.tap, self.counters, &datagram);
+            }
+            Verdict::Deliver { link, .. }
+            | Verdict::Native { link, .. }
+            | Verdict::Answer { via: Via::Host { link } | Via::Native { link, .. }, .. } => {
+                self.deliver(*link, packet.as_slice());
+            }
+            _ => {}
+        }
+    }
+
+    fn deliver(&mut self, link: LinkId, packet: &[u8]) {
+        let device = |link| self.ports.iter().find(|port| Some(port.link) == link).map(|port| &port.device);
+        match device(Some(link)).or_else(|| device(self.fallback)) {
+            Some(device) if device.write(packet, &VirtioHeader::default()).is_err() => {
+                self.counters.device_write_failed += 1;
+            }
+            Some(_) => {}
+            None => self.counters.no_device += 1,
+        }
+    }
+}
+
+fn send_one<S: OuterSocket>(socket: &S, tap: &mut Option<Tap>, counters: &mut IoCounters, datagram: &Datagram<'_>) {
+    if let Some(tap) = tap {
+        tap.sent(datagram);
+    }
+    socket.send(std::slice::from_ref(datagram), &mut |_, _| counters.send_failed += 1);
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The kernel says so of a device that was deleted; everything else passes.
+fn is_deleted(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBADFD | libc::ENODEV)) || error.kind() == ErrorKind::NotFound
+}
+
+fn deleted(device: &str) -> Error {
+    Error::refused("read packets from", device, std::io::Error::from_raw_os_error(libc::ENODEV))
+        .with_advice("another hand deleted the device: start again")
+}
+
+const _: () = assert!(BUFFER_LEN > HEADROOM + 65_535);
+
+#[cfg(test)]
+mod tests;

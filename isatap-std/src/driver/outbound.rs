@@ -1,0 +1,215 @@
+//! From a device to the sockets.
+
+use super::{Device, Driver, OUTBOUND_BYTES, OUTBOUND_PACKETS, OuterSocket, Outlet, deleted, is_deleted};
+use crate::error::Error;
+use crate::offload::{BUFFER_LEN, Segments, VirtioHeader};
+use crate::proto41_socket::{Datagram, SendFailure, local_fragmentation_needed};
+use isatap_core::engine::{Machine, Verdict};
+use isatap_core::packet::{HEADROOM, PacketMut};
+use isatap_core::proto41::Outer;
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+/// A packet of the slab that the machine has encapsulated; it may stand for several.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    buffer: usize,
+    inner: Range<usize>,
+    header: VirtioHeader,
+    outer: Outer,
+}
+
+/// Packets in one system call.
+const SEND: usize = 64;
+
+type Header = [u8; Segments::MAX_HEADER_LEN];
+
+impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
+    /// Takes a batch of packets from a device through the machine to the sockets.
+    ///
+    /// # Errors
+    ///
+    /// The device was deleted.
+    pub(super) fn outbound(&mut self, number: usize) -> Result<(), Error> {
+        let Some(port) = self.ports.get(number) else { return Ok(()) };
+        let now = self.clock.now();
+        self.outgoing.clear();
+        let mut bytes = 0;
+        for (buffer_number, buffer) in self.slab.chunks_exact_mut(BUFFER_LEN).enumerate().take(OUTBOUND_PACKETS) {
+            let received = match port.device.read(buffer) {
+                Ok(Some(received)) => received,
+                Ok(None) => break,
+                Err(error) if is_deleted(&error) => return Err(deleted(port.device.name())),
+                Err(error) => {
+                    self.counters.device_read_failed += 1;
+                    // A packet that asks for the impossible is gone, the next may do.
+                    if error.kind() == ErrorKind::InvalidData {
+                        continue;
+                    }
+                    break;
+                }
+            };
+            bytes += received.range.len();
+            let Ok(mut packet) = PacketMut::new(buffer, received.range) else { continue };
+            packet.set_segment_size(received.header.segment_size());
+            packet.set_link(Some(port.link));
+            let verdict = self.machine.encapsulate(now, &mut packet);
+            if let Verdict::Tunnel { outer, .. } = verdict {
+                let range = packet.range();
+                let inner = range.start + outer.header_len()..range.end;
+                self.outgoing.push(Outgoing { buffer: buffer_number, inner, header: received.header, outer });
+            } else {
+                let mut outlet = Outlet {
+                    socket: &self.socket,
+                    ports: &self.ports,
+                    tap: &mut self.tap,
+                    counters: &mut self.counters,
+                    fallback: Some(port.link),
+                };
+                outlet.carry_out(&verdict, &packet);
+            }
+            if bytes >= OUTBOUND_BYTES {
+                break;
+            }
+        }
+        for (range, destination) in self.send_outgoing() {
+            self.too_big(range, destination);
+        }
+        Ok(())
+    }
+
+    /// Cuts and sends what the machine has encapsulated. Gives what was larger than the
+    /// device underneath takes, one packet a destination: the start of the slab's buffer
+    /// and the destination.
+    fn send_outgoing(&mut self) -> Vec<(TooBig, Ipv4Addr)> {
+        let mut too_big: Vec<(TooBig, Ipv4Addr)> = Vec::new();
+        let mut headers = [[0; Segments::MAX_HEADER_LEN]; SEND];
+        let mut work = Work { queue: self.outgoing.iter(), slab: &self.slab, current: None, malformed: 0 };
+        loop {
+            let mut datagrams = [NOTHING; SEND];
+            let mut count = 0;
+            for (header, datagram) in headers.iter_mut().zip(&mut datagrams) {
+                let Some(next) = work.next(header) else { break };
+                *datagram = next;
+                count += 1;
+            }
+            let datagrams = datagrams.get(..count).unwrap_or_default();
+            if datagrams.is_empty() {
+                break;
+            }
+            if let Some(tap) = &mut self.tap {
+                datagrams.iter().for_each(|datagram| tap.sent(datagram));
+            }
+            let failed = &mut self.counters.send_failed;
+            self.socket.send(datagrams, &mut |place, failure| {
+                *failed += 1;
+                let Some(datagram) = datagrams.get(place).filter(|_| failure == SendFailure::TooBig) else { return };
+                if datagram.dont_fragment && too_big.iter().all(|(_, known)| *known != datagram.destination) {
+                    too_big.push((TooBig::of(datagram), datagram.destination));
+                }
+            });
+        }
+        self.counters.device_read_failed += work.malformed;
+        too_big
+    }
+
+    /// The kernel has refused a packet that is larger than the device underneath takes, and
+    /// no router will say so: we do, in its words.
+    fn too_big(&mut self, refused: TooBig, destination: Ipv4Addr) {
+        let Some(mtu) = self.socket.device_mtu(destination) else { return };
+        let Some(space) = self.scratch.get_mut(HEADROOM..) else { return };
+        let datagram = refused.datagram();
+        if let Some(length) = local_fragmentation_needed(&datagram, mtu, space) {
+            self.icmpv4_message(HEADROOM..HEADROOM + length);
+        }
+    }
+}
+
+/// The start of a packet that was refused: as much as an ICMPv4 error would quote.
+#[derive(Clone, Debug)]
+struct TooBig {
+    quote: Vec<u8>,
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    tos: u8,
+    ttl: u8,
+    // What was not kept, as zeros that no quote reaches.
+    rest: Vec<u8>,
+}
+
+impl TooBig {
+    const QUOTE: usize = 576;
+
+    fn of(datagram: &Datagram<'_>) -> Self {
+        let quote: Vec<u8> = datagram.headers.iter().chain(datagram.payload).copied().take(Self::QUOTE).collect();
+        let rest = vec![0; datagram.len() - quote.len()];
+        Self {
+            quote,
+            source: datagram.source,
+            destination: datagram.destination,
+            tos: datagram.tos,
+            ttl: datagram.ttl,
+            rest,
+        }
+    }
+
+    fn datagram(&self) -> Datagram<'_> {
+        Datagram {
+            source: self.source,
+            destination: self.destination,
+            tos: self.tos,
+            ttl: self.ttl,
+            dont_fragment: true,
+            headers: &self.quote,
+            payload: &self.rest,
+        }
+    }
+}
+
+/// Packets to be cut, one segment after the other.
+struct Work<'a> {
+    queue: std::slice::Iter<'a, Outgoing>,
+    slab: &'a [u8],
+    current: Option<(Segments<'a>, &'a [u8], &'a Outer)>,
+    malformed: u64,
+}
+
+impl<'a> Work<'a> {
+    /// The next packet to send, its headers written to `header`.
+    fn next<'h>(&mut self, header: &'h mut Header) -> Option<Datagram<'h>>
+    where
+        'a: 'h,
+    {
+        loop {
+            if let Some((segments, packet, outer)) = &mut self.current {
+                if let Some(segment) = segments.next_header(header) {
+                    let payload = packet.get(segment.payload).unwrap_or_default();
+                    return Some(Datagram::in_parts(
+                        outer,
+                        header.get(..segment.header_len).unwrap_or_default(),
+                        payload,
+                    ));
+                }
+                self.current = None;
+            }
+            let next = self.queue.next()?;
+            let begin = next.buffer * BUFFER_LEN;
+            let packet = self.slab.get(begin + next.inner.start..begin + next.inner.end).unwrap_or_default();
+            match Segments::new(packet, &next.header) {
+                Ok(segments) => self.current = Some((segments, packet, &next.outer)),
+                Err(_) => self.malformed += 1,
+            }
+        }
+    }
+}
+
+const NOTHING: Datagram<'static> = Datagram {
+    source: Ipv4Addr::UNSPECIFIED,
+    destination: Ipv4Addr::UNSPECIFIED,
+    tos: 0,
+    ttl: 0,
+    dont_fragment: false,
+    headers: &[],
+    payload: &[],
+};

@@ -1,0 +1,68 @@
+//! A capture of outer packets, for tcpdump and Wireshark.
+
+use crate::error::Error;
+use crate::lab::pcap::Pcap;
+use crate::proto41_socket::Datagram;
+use isatap_core::time::Instant;
+use isatap_core::wire::{ipv4, protocol};
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Writes packets as they are sent and received. A full disk ends the capture, not the loop.
+#[derive(Debug)]
+pub(super) struct Tap {
+    pcap: Pcap,
+    bytes: Vec<u8>,
+}
+
+impl Tap {
+    pub(super) fn create(path: &Path) -> Result<Self, Error> {
+        let refused = |error| {
+            Error::refused("record packets into", path.display(), error)
+                .with_advice("choose a file that can be written")
+        };
+        let file = BufWriter::new(File::create(path).map_err(refused)?);
+        let pcap = Pcap::new(Box::new(file)).map_err(refused)?;
+        Ok(Self { pcap, bytes: Vec::with_capacity(2048) })
+    }
+
+    pub(super) fn received(&mut self, packet: &[u8]) {
+        self.pcap.packet(wall_clock(), packet);
+    }
+
+    /// The kernel writes this header; here it is written a second time, without the
+    /// Identification that only the kernel knows.
+    pub(super) fn sent(&mut self, datagram: &Datagram<'_>) {
+        let Ok(payload_len) = u16::try_from(datagram.len()) else { return };
+        let header = ipv4::Fields {
+            tos: datagram.tos,
+            payload_len,
+            identification: 0,
+            dont_fragment: datagram.dont_fragment,
+            more_fragments: false,
+            fragment_offset: 0,
+            ttl: datagram.ttl,
+            protocol: protocol::IPV6,
+            source: datagram.source,
+            destination: datagram.destination,
+        };
+        self.bytes.clear();
+        self.bytes.extend(header.to_bytes());
+        self.bytes.extend(datagram.headers);
+        self.bytes.extend(datagram.payload);
+        self.pcap.packet(wall_clock(), &self.bytes);
+    }
+
+    /// Once a turn, so that a reader sees what has happened.
+    pub(super) fn flush(&mut self) {
+        self.pcap.flush();
+    }
+}
+
+/// Captures have the time of day.
+fn wall_clock() -> Instant {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Instant::from_micros(u64::try_from(since.as_micros()).unwrap_or_default())
+}

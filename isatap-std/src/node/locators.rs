@@ -1,0 +1,90 @@
+//! Which IPv4 addresses of this machine a link sends from, at any time.
+
+use crate::error::Error;
+use crate::netlink::{Ipv4Address, Netlink};
+use isatap_core::isatap::addr::is_locator;
+use isatap_core::link::Locator;
+use std::net::Ipv4Addr;
+
+/// Where the locators of an ISATAP link come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LocatorSource {
+    /// These, as long as this machine has them.
+    Fixed(Vec<Ipv4Addr>),
+    /// All addresses of a device.
+    Device(String),
+    /// The one that the kernel would use toward the first potential router.
+    TowardRouter,
+}
+
+/// Locators, and the MTU of the device underneath.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) locators: Vec<Locator>,
+    /// The smallest of the devices', in bytes.
+    pub(crate) mtu: Option<u16>,
+}
+
+impl LocatorSource {
+    /// Sees whether it makes sense on this machine.
+    ///
+    /// # Errors
+    ///
+    /// A usage error: an address that can be no locator or is not this machine's, a device
+    /// that does not exist.
+    pub(crate) fn check(&self, netlink: &Netlink) -> Result<(), Error> {
+        match self {
+            LocatorSource::Fixed(addresses) => {
+                let own = netlink.ipv4_addresses()?;
+                for address in addresses {
+                    let why = if !is_locator(*address) {
+                        "no host can have this address"
+                    } else if !own.iter().any(|own| own.address == *address) {
+                        "this machine does not have this address"
+                    } else {
+                        continue;
+                    };
+                    return Err(Error::usage("send from", address, why).with_advice("see: ip -4 address"));
+                }
+                Ok(())
+            }
+            LocatorSource::Device(name) => netlink.link(name).map(drop),
+            LocatorSource::TowardRouter => Ok(()),
+        }
+    }
+
+    /// The locators now. `router`: the first potential router, if one is known.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal to list addresses, which is not expected. That there is no
+    /// address or no route is no error: there are no locators then (ISA-11).
+    pub(crate) fn find(&self, netlink: &Netlink, router: Option<Ipv4Addr>) -> Result<Found, Error> {
+        let own = netlink.ipv4_addresses()?;
+        let links = netlink.links()?;
+        let chosen: Vec<Ipv4Address> = match self {
+            LocatorSource::Fixed(addresses) => {
+                addresses.iter().filter_map(|address| own.iter().find(|own| own.address == *address)).copied().collect()
+            }
+            LocatorSource::Device(name) => {
+                let index = links.iter().find(|link| link.name == *name).map(|link| link.index);
+                own.iter().filter(|own| Some(own.interface) == index).copied().collect()
+            }
+            LocatorSource::TowardRouter => {
+                let path = router.and_then(|router| netlink.ipv4_path(router).ok().map(|path| (router, path)));
+                // A path from a router to itself is loopback's.
+                let source = path.filter(|(router, path)| path.source != *router).map(|(_, path)| path.source);
+                own.iter().filter(|own| Some(own.address) == source).copied().collect()
+            }
+        };
+        let chosen: Vec<_> = chosen.into_iter().filter(|own| is_locator(own.address)).collect();
+        let locators =
+            chosen.iter().map(|own| Locator { address: own.address, subnet_length: own.prefix_len }).collect();
+        let mtu = links
+            .iter()
+            .filter(|link| chosen.iter().any(|own| own.interface == link.index))
+            .map(|link| u16::try_from(link.mtu).unwrap_or(u16::MAX))
+            .min();
+        Ok(Found { locators, mtu })
+    }
+}

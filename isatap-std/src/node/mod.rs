@@ -1,0 +1,445 @@
+//! A node of the core on this machine: its links with their devices, what each link's role
+//! asks of the system, and the loop that turns it all.
+//!
+//! One process, one set of raw sockets, as many links as the machine holds. The roles of
+//! today are those of ISATAP; see [`isatap`](crate::isatap) for the way in.
+
+mod locators;
+mod native;
+mod role;
+pub mod status;
+
+pub use locators::LocatorSource;
+
+pub(crate) use role::{HostRole, Role, RouterRole};
+
+#[cfg(feature = "cli")]
+use crate::control::{self, Server};
+use crate::driver::attachment::Attachment;
+use crate::driver::{Driver, Token};
+use crate::entropy::OsEntropy;
+use crate::error::Error;
+use crate::netlink::Netlink;
+use crate::proto41_socket::Proto41Socket;
+use crate::runtime_dir::{Claim, RuntimeDir};
+use crate::signal::{Request, Signals};
+use isatap_core::capacity::{Capacity, N};
+use isatap_core::datapath::Switches;
+use isatap_core::engine::{Entropy as _, Event, Machine as _};
+use isatap_core::isatap::addr::{Dotted, embedded_ipv4};
+use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
+use isatap_core::packet::LinkId;
+use isatap_core::time::Instant;
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+/// Table sizes of a node on Linux: a site's routes and a burst of soliciting hosts, where
+/// the core's own profiles think of firmware.
+#[derive(Clone, Copy, Debug)]
+pub enum Linux {}
+
+impl Capacity for Linux {
+    type Locators = N<16>;
+    type PotentialRouters = N<32>;
+    type Prefixes = N<16>;
+    type Routes = N<256>;
+    type Neighbors = N<64>;
+    type PathMtus = N<128>;
+    type Solicitations = N<512>;
+    type DnsServers = N<8>;
+    type SearchDomains = N<8>;
+    type Members = N<64>;
+    type Addresses = N<64>;
+    type Identifications = N<256>;
+    type Tally = u64;
+}
+
+/// Links of a node, the native one included.
+pub(crate) const LINKS: usize = 4;
+
+pub(crate) type Machine = AnyNode<Linux, LINKS>;
+
+/// Something that who runs a node may want to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A device carries its link-local address and can be used.
+    Up {
+        /// The device.
+        device: String,
+        /// Its first link-local address.
+        link_local: Ipv6Addr,
+        /// Its MTU in bytes.
+        mtu: u16,
+    },
+    /// Something went as it should; for logs.
+    Info(String),
+    /// Something does not work and may work later; the node goes on.
+    Warning(String),
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Up { device, link_local, mtu } => write!(f, "{device} up: {} mtu {mtu}", Dotted(*link_local)),
+            Notice::Info(text) | Notice::Warning(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Who is told of [`Notice`]s.
+pub(crate) type Observer = Box<dyn FnMut(&Notice) + Send>;
+
+/// A node of the core on this machine.
+pub(crate) struct Node {
+    driver: Driver<Machine>,
+    netlink: Netlink,
+    links: Vec<Link>,
+    native: Option<LinkId>,
+    observer: Observer,
+    #[cfg(feature = "cli")]
+    server: Server,
+}
+
+/// One tunnel link.
+struct Link {
+    attachment: Attachment,
+    role: Role,
+    is_told: bool,
+    // Dropped with the link: the socket goes.
+    _claim: Option<Claim>,
+    #[cfg(feature = "cli")]
+    listener: Option<control::Listener>,
+}
+
+/// What a link is to be.
+pub(crate) struct LinkPlan {
+    pub(crate) device: String,
+    pub(crate) metric: u32,
+    pub(crate) interface: AnyInterface<Linux>,
+    pub(crate) switches: Switches,
+    pub(crate) role: Role,
+}
+
+// The owner's descriptors: three for each link, then those of clients.
+const PER_LINK: u32 = 4;
+const MONITOR: u32 = 0;
+const RESOLVER: u32 = 1;
+#[cfg(feature = "cli")]
+const LISTENER: u32 = 2;
+#[cfg(feature = "cli")]
+const FIRST_CLIENT: u32 = 1 << 16;
+const SIGNALS: Token = Token(u32::MAX);
+
+impl Node {
+    /// Opens the sockets, without links.
+    pub(crate) fn open(socket: &crate::proto41_socket::Options, observer: Observer) -> Result<Self, Error> {
+        let mut seed = [0; 16];
+        OsEntropy::open()?.fill(&mut seed);
+        let mut config = NodeConfig::DEFAULT;
+        let halves: [u64; 2] = std::array::from_fn(|half| {
+            u64::from_ne_bytes(std::array::from_fn(|byte| seed.get(half * 8 + byte).copied().unwrap_or_default()))
+        });
+        config.identification_seed = halves;
+        let driver = Driver::new(Machine::new(config), Proto41Socket::open(socket)?)?;
+        Ok(Self {
+            driver,
+            netlink: Netlink::open()?,
+            links: Vec::new(),
+            native: None,
+            observer,
+            #[cfg(feature = "cli")]
+            server: Server::default(),
+        })
+    }
+
+    pub(crate) fn driver_mut(&mut self) -> &mut Driver<Machine> {
+        &mut self.driver
+    }
+
+    /// Makes a link and its device. With a folder, this process becomes the daemon of the
+    /// device, and answers there.
+    pub(crate) fn add(&mut self, plan: LinkPlan, runtime: Option<&RuntimeDir>) -> Result<LinkId, Error> {
+        // Whoever has the claim may clean up; so it comes before anything is made.
+        let claim = runtime.map(|runtime| runtime.claim(&plan.device)).transpose()?;
+        let full = |error: isatap_core::error::TableFull| {
+            Error::usage("add a link for", &plan.device, error.to_string()).with_advice("run a second process")
+        };
+        let id = self.driver.machine_mut().add(plan.interface, plan.switches).map_err(full)?;
+        let (mut attachment, tun) = Attachment::open(&self.netlink, id, &plan.device, plan.metric)?;
+        if plan.role.follows_routes() {
+            attachment.follow_ipv4_routes()?;
+        }
+        self.driver.attach(id, tun)?;
+        let base = self.links.len().try_into().unwrap_or(u32::MAX / PER_LINK) * PER_LINK;
+        self.driver.watch(attachment.as_fd(), Token(base + MONITOR))?;
+        if let Some(fd) = plan.role.resolver_fd() {
+            self.driver.watch(fd, Token(base + RESOLVER))?;
+        }
+        #[cfg(feature = "cli")]
+        let listener = claim.as_ref().map(control::Listener::open).transpose()?;
+        #[cfg(feature = "cli")]
+        if let Some(listener) = &listener {
+            self.driver.watch(listener.as_fd(), Token(base + LISTENER))?;
+        }
+        self.links.push(Link {
+            attachment,
+            role: plan.role,
+            is_told: false,
+            _claim: claim,
+            #[cfg(feature = "cli")]
+            listener,
+        });
+        let at = self.links.len() - 1;
+        self.with_link(at, |link, env| link.role.start(env))?;
+        self.mirror(at)?;
+        self.refresh(at)?;
+        Ok(id)
+    }
+
+    /// Waits at most `timeout` for something to do, and does it.
+    pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> Result<Turned, Error> {
+        let due = self.links.iter().filter_map(|link| link.role.deadline()).min();
+        let tokens = self.driver.turn(timeout, due)?;
+        let mut turned = Turned::default();
+        for token in tokens {
+            if token == SIGNALS {
+                turned.signalled = true;
+                continue;
+            }
+            #[cfg(feature = "cli")]
+            if let Some(client) = token.0.checked_sub(FIRST_CLIENT) {
+                self.answer(client);
+                continue;
+            }
+            let Ok(at) = usize::try_from(token.0 / PER_LINK) else { continue };
+            match token.0 % PER_LINK {
+                MONITOR => self.changed(at)?,
+                RESOLVER => self.with_link(at, |link, env| link.role.resolved(env))?,
+                #[cfg(feature = "cli")]
+                LISTENER => self.accept(at),
+                _ => {}
+            }
+        }
+        let now = self.driver.now();
+        for at in 0..self.links.len() {
+            if self.links.get(at).and_then(|link| link.role.deadline()).is_some_and(|due| due <= now) {
+                self.with_link(at, |link, env| link.role.handle_timeout(env))?;
+            }
+        }
+        self.settle()?;
+        Ok(turned)
+    }
+
+    /// Turns until a signal asks to stop.
+    pub(crate) fn run_until(&mut self, signals: &mut Signals) -> Result<(), Error> {
+        self.driver.watch(signals.as_fd(), SIGNALS)?;
+        let result = loop {
+            match self.turn(None) {
+                Ok(turned) if turned.signalled => {
+                    while let Some(request) = signals.take() {
+                        match request {
+                            Request::Stop => return self.stopped(signals),
+                            Request::Reload => self.notice(&Notice::Info("nothing to read again: no file".into())),
+                        }
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        self.driver.unwatch(signals.as_fd());
+        result
+    }
+
+    fn stopped(&self, signals: &Signals) -> Result<(), Error> {
+        self.driver.unwatch(signals.as_fd());
+        Ok(())
+    }
+
+    /// Carries out what the machine tells, until it has nothing more to tell.
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        while let Some(event) = self.driver.machine_mut().poll_event() {
+            let now = self.driver.now();
+            for at in 0..self.links.len() {
+                let Some(link) = self.links.get_mut(at) else { continue };
+                if let Err(error) = link.attachment.apply(&self.netlink, now, &event) {
+                    self.notice(&Notice::Warning(error.to_string()));
+                }
+                if concerns(&event) == self.links.get(at).map(|link| link.attachment.link()) {
+                    self.with_link(at, |link, env| link.role.event(env, &event))?;
+                }
+            }
+        }
+        for at in 0..self.links.len() {
+            let Some(link) = self.links.get_mut(at) else { continue };
+            let first = link.attachment.addresses().iter().find(|address| address.address.is_unicast_link_local());
+            if let (false, Some(first)) = (link.is_told, first) {
+                let link_local = first.address;
+                link.is_told = true;
+                let (device, mtu) = (link.attachment.name().to_owned(), link.attachment.mtu());
+                self.notice(&Notice::Up { device, link_local, mtu });
+            }
+        }
+        Ok(())
+    }
+
+    /// The system has changed, by other hands.
+    fn changed(&mut self, at: usize) -> Result<(), Error> {
+        let Some(link) = self.links.get_mut(at) else { return Ok(()) };
+        let changes = link.attachment.changes(&self.netlink)?;
+        if changes.came_up {
+            for error in link.attachment.restore(&self.netlink, self.driver.now()) {
+                self.notice(&Notice::Warning(error.to_string()));
+            }
+        }
+        if changes.routes || changes.came_up {
+            self.mirror(at)?;
+        }
+        if changes.ipv4 {
+            self.refresh(at)?;
+        }
+        // One link looks for all.
+        if changes.native && at == 0 {
+            self.learn_native()?;
+        }
+        Ok(())
+    }
+
+    /// The locators may be others now.
+    fn refresh(&mut self, at: usize) -> Result<(), Error> {
+        self.with_link(at, |link, env| link.role.refresh(env))
+    }
+
+    /// Tells the machine of the routes that other hands have put on a device.
+    fn mirror(&mut self, at: usize) -> Result<(), Error> {
+        let Some(link) = self.links.get_mut(at) else { return Ok(()) };
+        let (removed, added) = link.attachment.mirror(&self.netlink, self.driver.now())?;
+        let machine = self.driver.machine_mut();
+        for key in &removed {
+            machine.remove_route(key);
+        }
+        for route in added {
+            if let Err(full) = machine.insert_route(route) {
+                (self.observer)(&Notice::Warning(format!("cannot use the route {route}: {full}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn with_link(
+        &mut self,
+        at: usize,
+        work: impl FnOnce(&mut Link, &mut Environment<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(link) = self.links.get_mut(at) else { return Ok(()) };
+        let now = self.driver.now();
+        let mut env = Environment {
+            now,
+            id: link.attachment.link(),
+            machine: self.driver.machine_mut(),
+            netlink: &self.netlink,
+            observer: &mut self.observer,
+        };
+        work(link, &mut env)
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        (self.observer)(notice);
+    }
+
+    /// The machine, to be told something about a link.
+    pub(crate) fn with_interface<R>(
+        &mut self,
+        id: LinkId,
+        tell: impl FnOnce(&mut AnyInterface<Linux>, &mut isatap_core::interface::Context<'_, Linux>) -> R,
+    ) -> Option<R> {
+        let now = self.driver.now();
+        self.driver.machine_mut().with_interface(now, id, tell)
+    }
+
+    pub(crate) fn attachment(&self, id: LinkId) -> Option<&Attachment> {
+        self.links.iter().map(|link| &link.attachment).find(|attachment| attachment.link() == id)
+    }
+}
+
+#[cfg(feature = "cli")]
+impl Node {
+    fn accept(&mut self, at: usize) {
+        let Some(listener) = self.links.get(at).and_then(|link| link.listener.as_ref()) else { return };
+        while let Some((client, fd)) = self.server.accept(listener, at) {
+            // Not watched is not answered: the client runs into its own time limit.
+            let _ = self.driver.watch(fd, Token(FIRST_CLIENT + client));
+        }
+    }
+
+    fn answer(&mut self, client: u32) {
+        let Some((at, request)) = self.server.read(client) else { return };
+        let answer = match request {
+            Ok(control::Request::Status) => serde_json::to_value(self.status(at)).unwrap_or_default(),
+            Err(why) => serde_json::json!({ "error": why }),
+        };
+        self.server.answer(client, &answer);
+    }
+}
+
+impl AsFd for Node {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.driver.as_fd()
+    }
+}
+
+/// What a turn came upon that is the caller's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turned {
+    signalled: bool,
+}
+
+/// What a role works with.
+pub(crate) struct Environment<'n> {
+    pub(crate) now: Instant,
+    pub(crate) id: LinkId,
+    pub(crate) machine: &'n mut Machine,
+    pub(crate) netlink: &'n Netlink,
+    observer: &'n mut Observer,
+}
+
+impl Environment<'_> {
+    pub(crate) fn warn(&mut self, text: impl Into<String>) {
+        (self.observer)(&Notice::Warning(text.into()));
+    }
+
+    pub(crate) fn info(&mut self, text: impl Into<String>) {
+        (self.observer)(&Notice::Info(text.into()));
+    }
+
+    /// The machine's interface of this link, to be told something.
+    pub(crate) fn tell<R>(
+        &mut self,
+        tell: impl FnOnce(&mut AnyInterface<Linux>, &mut isatap_core::interface::Context<'_, Linux>) -> R,
+    ) -> Option<R> {
+        self.machine.with_interface(self.now, self.id, tell)
+    }
+}
+
+fn concerns(event: &Event) -> Option<LinkId> {
+    match event {
+        Event::ResolveRouters { link }
+        | Event::Address { link, .. }
+        | Event::Mtu { link, .. }
+        | Event::DnsServers { link }
+        | Event::SearchDomains { link }
+        | Event::Router { link, .. }
+        | Event::LifetimeTooShort { link, .. }
+        | Event::TableFull { link, .. } => Some(*link),
+        Event::Route { route, .. } => Some(route.link),
+        _ => None,
+    }
+}
+
+/// An ISATAP address with its IPv4 address dotted, any other as usual.
+pub(crate) fn dotted(address: &Ipv6Addr) -> String {
+    if embedded_ipv4(address).is_some() { Dotted(*address).to_string() } else { address.to_string() }
+}

@@ -1,0 +1,71 @@
+//! The native links of this machine, as one link of the core's: the addresses that nobody
+//! else may speak from (SEC-10), and where routes lead that a router advertises.
+
+use super::{Node, Role};
+use crate::error::Error;
+use isatap_core::datapath::Switches;
+use isatap_core::error::TableFull;
+use isatap_core::link::{InterfaceAddress, NativeLink};
+use isatap_core::node::AnyInterface;
+use isatap_core::packet::LinkId;
+use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::route::{Origin, Route};
+use std::net::Ipv6Addr;
+
+/// The core sends nothing there itself: the kernel forwards.
+const MTU: u16 = 1500;
+
+impl Node {
+    /// Adds the native link; after the tunnels.
+    pub(crate) fn add_native(&mut self, switches: Switches) -> Result<(), Error> {
+        let native = AnyInterface::Native(NativeLink::new(MTU));
+        let id = self.driver_mut().machine_mut().add(native, switches).map_err(full)?;
+        self.native = Some(id);
+        self.learn_native()
+    }
+
+    /// Adds a route that leads to a native link, to be advertised on the others.
+    pub(crate) fn publish_route(&mut self, prefix: Ipv6Prefix) -> Result<(), Error> {
+        let Some(native) = self.native else { return Ok(()) };
+        let route = Route { publish: true, ..Route::on_link(prefix, native, Origin::Manual) };
+        self.driver_mut().machine_mut().insert_route(route).map_err(full)
+    }
+
+    /// Reads the IPv6 addresses of all devices but our own and loopback.
+    ///
+    /// TUN-17: a router lets no source in by a tunnel that is on-link on a native link of
+    /// its own. A host knows only its own addresses (SEC-10): with a native link beside the
+    /// tunnel it may rightly hear a native neighbour by way of a router.
+    pub(super) fn learn_native(&mut self) -> Result<(), Error> {
+        let Some(native) = self.native else { return Ok(()) };
+        let routes = self.links.iter().any(|link| matches!(link.role, Role::Router(_)));
+        let ours: Vec<u32> = self.links.iter().map(|link| link.attachment.index()).collect();
+        let mut link = NativeLink::new(MTU);
+        let mut is_full = None;
+        for (index, address) in self.netlink.ipv6_addresses()? {
+            if ours.contains(&index) || !is_of_a_neighbourhood(&address.address) {
+                continue;
+            }
+            let prefix_length = if routes { address.prefix_len } else { 128 };
+            is_full = link.add_address(InterfaceAddress { address: address.address, prefix_length }).err().or(is_full);
+        }
+        self.tell_native(native, link);
+        if let Some(full) = is_full {
+            self.notice(&super::Notice::Warning(format!("not every address of this machine is protected: {full}")));
+        }
+        Ok(())
+    }
+
+    fn tell_native(&mut self, native: LinkId, link: NativeLink<super::Linux>) {
+        self.with_interface(native, |interface, _| *interface = AnyInterface::Native(link));
+    }
+}
+
+/// Link-local ones are those of another link, and loopback is nobody's neighbour.
+fn is_of_a_neighbourhood(address: &Ipv6Addr) -> bool {
+    !address.is_unicast_link_local() && !address.is_loopback()
+}
+
+fn full(error: TableFull) -> Error {
+    Error::usage("add", "a native link or a route", error.to_string()).with_advice("advertise fewer routes")
+}

@@ -1,0 +1,362 @@
+//! What a link's role asks of the system beside a device: names, locators, a forwarding
+//! kernel.
+
+use super::locators::{Found, LocatorSource};
+use super::{Environment, Linux, dotted};
+use crate::error::Error;
+use crate::netlink::sysctl;
+use crate::resolve::{Answer, Failure, Resolver, Source};
+use isatap_core::engine::Event;
+use isatap_core::error::TableFull;
+use isatap_core::isatap::{self, HostInterface, RouterInterface};
+use isatap_core::link::Locator;
+use isatap_core::node::AnyInterface;
+use isatap_core::proto41::mtu::MtuMode;
+use isatap_core::route::Change;
+use isatap_core::time::Instant;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+/// The role of a link.
+#[derive(Debug)]
+pub(crate) enum Role {
+    Host(HostRole),
+    Router(RouterRole),
+}
+
+/// An ISATAP host: follows its locators and resolves its routers' names.
+#[derive(Debug)]
+pub(crate) struct HostRole {
+    pub(crate) locators: LocatorSource,
+    /// Potential routers given by address.
+    pub(crate) routers: Vec<Ipv4Addr>,
+    /// For those given by name.
+    pub(crate) resolver: Option<Resolver>,
+    pub(crate) found: Found,
+    /// What the names brought last.
+    pub(crate) answer: Option<Result<Answer, Failure>>,
+    /// The machine waits for an answer.
+    asked: bool,
+    search: Search,
+}
+
+/// The search for a first router while there is no locator, for which the machine does not
+/// ask: without a router nobody knows which locator leads to it.
+#[derive(Debug, Default)]
+struct Search {
+    at: Option<Instant>,
+    failures: u32,
+}
+
+/// An ISATAP router: follows the presence of its locators, and the kernel's forwarding.
+#[derive(Debug)]
+pub(crate) struct RouterRole {
+    pub(crate) locators: LocatorSource,
+    pub(crate) found: Found,
+    pub(crate) device: String,
+    pub(crate) forwards: Option<bool>,
+    next_check: Option<Instant>,
+}
+
+/// The kernel does not tell when forwarding is switched; hosts that hear of it later are
+/// no harm.
+const FORWARDING_CHECK: Duration = Duration::from_secs(5);
+
+/// The first wait after names brought nothing; doubled each time, as the core does it.
+const FIRST_RETRY: Duration = Duration::from_secs(10);
+const LAST_RETRY: Duration = Duration::from_secs(600);
+
+impl Role {
+    /// The name of the role in `status`.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Role::Host(_) => "isatap-host",
+            Role::Router(_) => "isatap-router",
+        }
+    }
+
+    pub(crate) fn follows_routes(&self) -> bool {
+        matches!(self, Role::Host(HostRole { locators: LocatorSource::TowardRouter, .. }))
+    }
+
+    pub(crate) fn resolver_fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Role::Host(host) => host.resolver.as_ref().map(AsFd::as_fd),
+            Role::Router(_) => None,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Role::Host(host) => host.search.at,
+            Role::Router(router) => router.next_check,
+        }
+    }
+
+    /// Once, when the device is there.
+    pub(crate) fn start(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        match self {
+            Role::Host(host) => host.start(env),
+            Role::Router(router) => router.check_forwarding(env),
+        }
+        Ok(())
+    }
+
+    /// IPv4 addresses, links or routes of the system are others.
+    pub(crate) fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        match self {
+            Role::Host(host) => host.refresh(env),
+            Role::Router(router) => router.refresh(env),
+        }
+    }
+
+    pub(crate) fn resolved(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        match self {
+            Role::Host(host) => host.resolved(env),
+            Role::Router(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        match self {
+            Role::Host(host) => {
+                host.search.at = None;
+                host.refresh(env)
+            }
+            Role::Router(router) => {
+                router.check_forwarding(env);
+                Ok(())
+            }
+        }
+    }
+
+    /// Something that the machine tells and that is not the device's.
+    pub(crate) fn event(&mut self, env: &mut Environment<'_>, event: &Event) -> Result<(), Error> {
+        match event {
+            Event::ResolveRouters { .. } => {
+                if let Role::Host(host) = self {
+                    host.asked = true;
+                    host.ask();
+                }
+            }
+            Event::Router { change, address, .. } => env.info(match change {
+                Change::Removed => format!("router {address} is gone"),
+                _ => format!("router {address} answers"),
+            }),
+            Event::LifetimeTooShort { address, .. } => env.warn(format!(
+                "the lifetimes of router {address} are shorter than the interval at which it may be asked: \
+                 addresses and routes will lapse; raise them there, or lower --min-router-solicit-interval"
+            )),
+            Event::TableFull { table, .. } => env.warn(format!("{}: the rest is not used", TableFull::new(*table))),
+            Event::DnsServers { .. } | Event::SearchDomains { .. } => {
+                env.info("DNS configuration learned; it is shown by status and not applied");
+            }
+            Event::Address { change, address, .. } => {
+                env.info(format!("address {}/{} {change}", dotted(&address.address), address.prefix_length));
+            }
+            Event::Route { change, route } => env.info(format!("route {route} {change}")),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl HostRole {
+    pub(crate) fn new(locators: LocatorSource, routers: Vec<Ipv4Addr>, resolver: Option<Resolver>) -> Self {
+        Self {
+            locators,
+            routers,
+            resolver,
+            found: Found::default(),
+            answer: None,
+            asked: false,
+            search: Search::default(),
+        }
+    }
+
+    /// Where a router of the list came from, for people.
+    pub(crate) fn source(&self, router: Ipv4Addr) -> Option<&Source> {
+        let answer = self.answer.as_ref()?.as_ref().ok()?;
+        let at = answer.addresses.iter().position(|address| *address == router)?;
+        answer.address_sources.get(at)
+    }
+
+    fn start(&mut self, env: &mut Environment<'_>) {
+        for router in self.routers.clone() {
+            let told = host(env, |host, cx| host.add_router(cx, router));
+            if let Some(Err(full)) = told {
+                env.warn(format!("router {router} is not used: {full}"));
+            }
+        }
+    }
+
+    fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        let router = self.first_router(env);
+        let found = self.locators.find(env.netlink, router)?;
+        if found.mtu != self.found.mtu {
+            host(env, |host, _| set_underlay_mtu(host.link_mut(), found.mtu));
+        }
+        if found.locators != self.found.locators {
+            let told = host(env, |host, cx| host.set_locators(cx, &found.locators));
+            if let Some(Err(full)) = told {
+                env.warn(format!("not every IPv4 address is used: {full}"));
+            }
+            env.info(match found.locators.as_slice() {
+                [] => "no IPv4 address to send from".to_owned(),
+                locators => format!("sends from {}", list(locators)),
+            });
+        }
+        let toward = self.locators == LocatorSource::TowardRouter;
+        if toward && found.locators.is_empty() && router.is_none() && self.search.at.is_none() {
+            self.ask();
+        }
+        self.found = found;
+        Ok(())
+    }
+
+    /// The first of the list: those by address, then those by name.
+    fn first_router(&self, env: &mut Environment<'_>) -> Option<Ipv4Addr> {
+        let listed = host(env, |host, _| host.link().potential_routers().iter().map(|row| row.address()).next());
+        let answered = || self.answer.as_ref()?.as_ref().ok()?.addresses.first().copied();
+        listed.flatten().or_else(answered)
+    }
+
+    fn ask(&mut self) {
+        let own: Vec<Ipv4Addr> = self.found.locators.iter().map(|locator| locator.address).collect();
+        if let Some(resolver) = &mut self.resolver {
+            // An answer that is under way already serves as well.
+            let _ = resolver.request(&own);
+        }
+    }
+
+    fn resolved(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        let Some(outcome) = self.resolver.as_mut().and_then(Resolver::try_recv) else { return Ok(()) };
+        self.tell(env, &outcome);
+        let failed = outcome.is_err();
+        self.answer = Some(outcome);
+        if std::mem::take(&mut self.asked) {
+            let answer = match self.answer.as_ref() {
+                Some(Ok(answer)) => Ok(isatap::Answer { addresses: &answer.addresses, ttl: answer.ttl }),
+                Some(Err(failure)) => Err((*failure).into()),
+                None => return Ok(()),
+            };
+            let told = host(env, |host, cx| host.routers_resolved(cx, answer));
+            if let Some(Err(full)) = told {
+                env.warn(format!("not every address of the names is used: {full}"));
+            }
+        } else if failed {
+            // The machine did not ask, so it does not count the retries either.
+            let wait = FIRST_RETRY.saturating_mul(1 << self.search.failures.min(16)).min(LAST_RETRY);
+            self.search.failures += 1;
+            self.search.at = Some(env.now.saturating_add(wait));
+        }
+        if !failed {
+            self.search = Search::default();
+        }
+        self.refresh(env)
+    }
+
+    fn tell(&self, env: &mut Environment<'_>, outcome: &Result<Answer, Failure>) {
+        // NAM-9: told when it changes, and not louder than it deserves.
+        let same = match (self.answer.as_ref(), outcome) {
+            (Some(Ok(before)), Ok(answer)) => before.addresses == answer.addresses,
+            (Some(Err(before)), Err(failure)) => before == failure,
+            _ => false,
+        };
+        if same {
+            return;
+        }
+        match outcome {
+            Ok(answer) => {
+                let sources: Vec<String> = answer.sources.iter().map(ToString::to_string).collect();
+                env.info(format!("potential routers {:?} by {}", answer.addresses, sources.join(", ")));
+            }
+            Err(failure) => {
+                let hint = failure.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                let text = format!("no potential router by name: {failure}{hint}");
+                if failure.is_routine() { env.info(text) } else { env.warn(text) }
+            }
+        }
+    }
+}
+
+impl RouterRole {
+    pub(crate) fn new(locators: LocatorSource, device: String) -> Self {
+        Self { locators, found: Found::default(), device, forwards: None, next_check: None }
+    }
+
+    fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        let found = self.locators.find(env.netlink, None)?;
+        if found.mtu != self.found.mtu {
+            router(env, |router, _| set_underlay_mtu(router.link_mut(), found.mtu));
+        }
+        if found.locators != self.found.locators {
+            let told = router(env, |router, cx| router.set_locators(cx, &found.locators));
+            if let Some(Err(full)) = told {
+                env.warn(format!("not every IPv4 address is used: {full}"));
+            }
+            if found.locators.is_empty() {
+                env.warn("the IPv4 address is gone: nobody is answered until it is back");
+            }
+        }
+        self.found = found;
+        Ok(())
+    }
+
+    /// NDP-67, RTE-7: a router that does not forward must not offer itself; on Linux the
+    /// kernel forwards, when it is told to for all devices.
+    fn check_forwarding(&mut self, env: &mut Environment<'_>) {
+        self.next_check = Some(env.now.saturating_add(FORWARDING_CHECK));
+        let is_on = |device: &str| sysctl::ipv6(device, "forwarding").is_ok_and(|value| value != 0);
+        let forwards = is_on("all") && is_on(&self.device);
+        if self.forwards == Some(forwards) {
+            return;
+        }
+        if !forwards {
+            env.warn(format!(
+                "the kernel does not forward IPv6, so this is no default router: \
+                 sysctl -w net.ipv6.conf.all.forwarding=1 net.ipv6.conf.{}.forwarding=1",
+                self.device
+            ));
+        } else if self.forwards.is_some() {
+            env.info("the kernel forwards IPv6 now");
+        }
+        self.forwards = Some(forwards);
+        if let Some(switches) = env.machine.switches_mut(env.id) {
+            switches.forwarding = forwards;
+        }
+    }
+}
+
+fn host<R>(
+    env: &mut Environment<'_>,
+    tell: impl FnOnce(&mut HostInterface<Linux>, &mut isatap_core::interface::Context<'_, Linux>) -> R,
+) -> Option<R> {
+    env.tell(|interface, cx| match interface {
+        AnyInterface::IsatapHost(host) => Some(tell(host, cx)),
+        _ => None,
+    })?
+}
+
+fn router<R>(
+    env: &mut Environment<'_>,
+    tell: impl FnOnce(&mut RouterInterface<Linux>, &mut isatap_core::interface::Context<'_, Linux>) -> R,
+) -> Option<R> {
+    env.tell(|interface, cx| match interface {
+        AnyInterface::IsatapRouter(router) => Some(tell(router, cx)),
+        _ => None,
+    })?
+}
+
+/// TUN-32: the ceiling of every path MTU; a static MTU has none.
+fn set_underlay_mtu(link: &mut isatap::Link<Linux>, mtu: Option<u16>) {
+    let policy = link.policy_mut();
+    if let (MtuMode::Dynamic { .. }, Some(interface)) = (policy.mtu, mtu) {
+        policy.mtu = MtuMode::Dynamic { interface };
+    }
+}
+
+fn list(locators: &[Locator]) -> String {
+    locators.iter().map(|locator| locator.address.to_string()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,316 @@
+//! What a running node says of itself.
+//!
+//! With the feature `cli` the types here serialise to the JSON of `isatap status -j`. Its
+//! keys are stable; new ones may come.
+
+use super::{Link, Node, Role};
+use isatap_core::drop_reason::Counters;
+use isatap_core::engine::LearnedAddress;
+use isatap_core::isatap::addr;
+use isatap_core::isatap::prl::{EntryOrigin, PotentialRouter};
+use isatap_core::link::Link as _;
+use isatap_core::node::AnyInterface;
+use isatap_core::route::Route;
+use isatap_core::time::{Expiry, Instant};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// One device of a node.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Status {
+    /// The device.
+    pub dev: String,
+    /// `isatap-host` or `isatap-router`.
+    pub role: String,
+    /// Whether the device is switched on.
+    pub up: bool,
+    /// The IPv4 addresses that it sends from.
+    pub locators: Vec<Ipv4Addr>,
+    /// Its IPv6 addresses.
+    pub addresses: Vec<Address>,
+    /// The routers that are alive.
+    pub routers: Vec<Router>,
+    /// The potential router list.
+    pub prl: Vec<PotentialRouterStatus>,
+    /// Why the names brought no router, when that was the last answer.
+    pub prl_error: Option<String>,
+    /// The IPv6 MTU in bytes.
+    pub mtu: u16,
+    /// The IPv4 MTU underneath in bytes.
+    pub underlay_mtu: Option<u16>,
+    /// Routes through the device: ours, and those of other hands.
+    pub routes: Vec<RouteStatus>,
+    /// DNS configuration learned. It is not applied to the system.
+    pub dns: Dns,
+    /// Whether packets are forwarded between this device and others; a router's concern.
+    pub forwarding: bool,
+    /// What a router advertises.
+    pub advertises: Option<Advertised>,
+    /// Dropped packets of the node by reason; only reasons that occurred.
+    pub counters: BTreeMap<String, u64>,
+    /// Packets of the node by their good end.
+    pub packets: Packets,
+    /// What the system did not take.
+    pub io: BTreeMap<String, u64>,
+}
+
+/// An IPv6 address of a device.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Address {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Length of its prefix in bits.
+    pub prefix_length: u8,
+    /// Seconds until it is deprecated; absent: never.
+    pub preferred: Option<u64>,
+    /// Seconds until it is gone; absent: never.
+    pub valid: Option<u64>,
+}
+
+/// A router that has answered.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Router {
+    /// Its IPv4 address.
+    pub address: Ipv4Addr,
+    /// Its link-local address.
+    pub link_local: Ipv6Addr,
+    /// What unreachability detection knows of it; absent: nothing was sent to it lately.
+    pub reachability: Option<String>,
+}
+
+/// An entry of the potential router list.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct PotentialRouterStatus {
+    /// Its IPv4 address.
+    pub address: Ipv4Addr,
+    /// Where the entry came from: `static`, `hosts file`, `dns NAME` and so on.
+    pub source: String,
+    /// Whether it has answered, and what it said has not all expired.
+    pub alive: bool,
+    /// Solicitations sent in this round; zero when none is under way.
+    pub attempts: u16,
+    /// Seconds until it is asked next, if that is known yet.
+    pub next_solicitation: Option<u64>,
+}
+
+/// A route through a device.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct RouteStatus {
+    /// The destinations.
+    pub prefix: String,
+    /// The next hop; absent: on-link.
+    pub via: Option<Ipv6Addr>,
+    /// Who made it: `advertised`, `on-link`, or `mirrored`: another hand.
+    pub origin: String,
+    /// `low`, `medium` or `high`.
+    pub preference: String,
+    /// Seconds until it is gone; absent: never.
+    pub lifetime: Option<u64>,
+}
+
+/// DNS configuration that routers advertise.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Dns {
+    /// Servers.
+    pub servers: Vec<Ipv6Addr>,
+    /// Search domains.
+    pub search: Vec<String>,
+    /// Whether the system uses them: never yet.
+    pub applied: bool,
+}
+
+/// What a router says in its advertisements.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Advertised {
+    /// Prefixes that hosts make addresses of.
+    pub prefixes: Vec<String>,
+    /// More specific routes.
+    pub routes: Vec<String>,
+    /// Whether it offers itself as a default router.
+    pub default_route: bool,
+}
+
+/// Packets by their good end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Packets {
+    /// Handed in, from either side.
+    pub entered: u64,
+    /// Left encapsulated; a super-packet counts once.
+    pub tunnelled: u64,
+    /// Handed to the kernel; a joined packet counts once.
+    pub delivered: u64,
+    /// Taken by the node itself.
+    pub consumed: u64,
+    /// Dropped, for all reasons.
+    pub dropped: u64,
+}
+
+impl Node {
+    /// What one link says of itself.
+    pub(crate) fn status(&self, at: usize) -> Option<Status> {
+        let link = self.links.get(at)?;
+        let id = link.attachment.link();
+        let machine = self.driver.machine();
+        let interface = machine.interface(id)?;
+        let now = self.driver.now();
+        let counters = machine.counters();
+        let mut status = Status {
+            dev: link.attachment.name().to_owned(),
+            role: link.role.as_str().to_owned(),
+            up: link.attachment.is_up(),
+            locators: Vec::new(),
+            addresses: link.attachment.addresses().iter().map(|address| Address::of(now, address)).collect(),
+            routers: Vec::new(),
+            prl: Vec::new(),
+            prl_error: None,
+            mtu: interface.policy().link_mtu,
+            underlay_mtu: None,
+            routes: link
+                .attachment
+                .routes()
+                .iter()
+                .chain(link.attachment.mirrored())
+                .map(|route| RouteStatus::of(now, route))
+                .collect(),
+            dns: Dns::default(),
+            forwarding: machine.datapath().port(id).is_some_and(|port| port.switches.forwarding),
+            advertises: None,
+            counters: counters.dropped().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
+            packets: Packets::of(counters),
+            io: self.io_counters(),
+        };
+        match (&link.role, interface) {
+            (Role::Host(role), AnyInterface::IsatapHost(host)) => {
+                status.locators = host.link().locators().iter().map(|locator| locator.address).collect();
+                status.underlay_mtu = role.found.mtu;
+                for row in host.link().potential_routers().iter() {
+                    status.prl.push(PotentialRouterStatus::of(now, link, row));
+                    if row.is_alive(now) {
+                        let address = row.address();
+                        let reachability = host.neighbors().reachability(address);
+                        status.routers.push(Router {
+                            address,
+                            link_local: addr::link_local(address),
+                            reachability: reachability.map(|state| format!("{state:?}").to_lowercase()),
+                        });
+                    }
+                }
+                status.prl_error = match &role.answer {
+                    Some(Err(failure)) => Some(failure.to_string()),
+                    _ => None,
+                };
+                status.dns.servers = host.dns_servers().map(|row| row.item().0).collect();
+                let names = host.search_domains().filter_map(|row| row.item().name());
+                status.dns.search = names.map(|name| name.to_string()).collect();
+            }
+            (Role::Router(role), AnyInterface::IsatapRouter(router)) => {
+                status.locators = router.link().locators().iter().map(|locator| locator.address).collect();
+                status.underlay_mtu = role.found.mtu;
+                let published = machine.datapath().routes().published().filter(|route| route.link != id);
+                status.advertises = Some(Advertised {
+                    prefixes: router.published().iter().map(|row| row.prefix.to_string()).collect(),
+                    routes: published.map(|route| route.prefix.to_string()).collect(),
+                    default_route: router.config().advertise_default_route && status.forwarding,
+                });
+            }
+            _ => {}
+        }
+        Some(status)
+    }
+
+    fn io_counters(&self) -> BTreeMap<String, u64> {
+        let io = self.driver.counters();
+        let sent = self.driver.socket().counters();
+        let drops = self.driver.socket().receive_drops().map(u64::from).unwrap_or_default();
+        let all = [
+            ("device-read-failed", io.device_read_failed),
+            ("device-write-failed", io.device_write_failed),
+            ("receive-failed", io.receive_failed),
+            ("receive-buffer-full", drops),
+            ("send-too-big", sent.too_big),
+            ("send-congested", sent.congested),
+            ("send-not-permitted", sent.not_permitted),
+            ("send-unreachable", sent.unreachable),
+            ("send-invalid", sent.invalid),
+            ("send-other", sent.other),
+            ("no-device", io.no_device),
+        ];
+        all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+}
+
+impl Address {
+    fn of(now: Instant, address: &LearnedAddress) -> Self {
+        Self {
+            address: address.address,
+            prefix_length: address.prefix_length,
+            preferred: seconds(now, address.preferred_until),
+            valid: seconds(now, address.valid_until),
+        }
+    }
+}
+
+impl RouteStatus {
+    fn of(now: Instant, route: &Route) -> Self {
+        Self {
+            prefix: route.prefix.to_string(),
+            via: route.next_hop,
+            origin: route.origin.as_str().to_owned(),
+            preference: route.preference.as_str().to_owned(),
+            lifetime: seconds(now, route.expires),
+        }
+    }
+}
+
+impl PotentialRouterStatus {
+    fn of(now: Instant, link: &Link, row: &PotentialRouter) -> Self {
+        let by_name = match &link.role {
+            Role::Host(host) => host.source(row.address()),
+            Role::Router(_) => None,
+        };
+        let source = match row.origin() {
+            EntryOrigin::Static => "static".to_owned(),
+            _ => by_name.map_or_else(|| "name".to_owned(), ToString::to_string),
+        };
+        Self {
+            address: row.address(),
+            source,
+            alive: row.is_alive(now),
+            attempts: row.attempts(),
+            next_solicitation: row.next_solicitation().map(|at| at.saturating_duration_since(now).as_secs()),
+        }
+    }
+}
+
+impl Packets {
+    fn of(counters: &Counters<u64>) -> Self {
+        Self {
+            entered: counters.entered,
+            tunnelled: counters.tunnelled,
+            delivered: counters.delivered,
+            consumed: counters.consumed,
+            dropped: counters.total_dropped(),
+        }
+    }
+}
+
+/// Whole seconds left; `None`: for ever.
+fn seconds(now: Instant, until: Expiry) -> Option<u64> {
+    until.instant().map(|instant| instant.saturating_duration_since(now).as_secs())
+}
