@@ -38,11 +38,12 @@ use crate::node::status::Status;
 use crate::node::{HostRole, LinkPlan, Node, Observer, Role, RouterRole};
 pub use crate::node::{LocatorSource, Notice};
 use crate::proto41_socket;
-use crate::resolve::{Entry, Resolver, Settings};
+use crate::resolve::{Entry, Name, NameError, Resolver, Settings, Unusable};
 use crate::runtime_dir::RuntimeDir;
 use crate::signal::Signals;
 use isatap_core::datapath::Switches;
 use isatap_core::error::TableFull;
+use isatap_core::isatap::addr::is_locator;
 use isatap_core::isatap::{HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::OuterPolicy;
 use isatap_core::nd::learned::SearchDomain;
@@ -152,6 +153,27 @@ impl Default for HostOptions {
 }
 
 impl HostOptions {
+    /// Whether the options make sense on any machine.
+    ///
+    /// # Errors
+    ///
+    /// A usage error about the first that does not.
+    pub fn check(&self) -> Result<(), Error> {
+        self.link.policy()?;
+        if let LocatorSource::Fixed(addresses) = &self.locators {
+            addresses.iter().try_for_each(|address| check_locator(*address))?;
+        }
+        for router in &self.routers {
+            if let Entry::Address(address) = router
+                && let Some(why) = Unusable::of(*address, &[])
+            {
+                let error = Error::usage("use the router", address, format!("it is {why}"));
+                return Err(error.with_advice("give the IPv4 address of the router inside the site"));
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the device and starts; `observer` is called with what happens.
     ///
     /// # Errors
@@ -159,6 +181,7 @@ impl HostOptions {
     /// A usage error for options that make no sense on this machine; the kernel's refusal,
     /// mostly for lack of privilege.
     pub fn open(self, observer: impl FnMut(&Notice) + Send + 'static) -> Result<Host, Error> {
+        self.check()?;
         let policy = self.link.policy()?;
         self.locators.check(&Netlink::open()?)?;
         let mut addresses = Vec::new();
@@ -282,6 +305,26 @@ pub struct RouterOptions {
 }
 
 impl RouterOptions {
+    /// Whether the options make sense on any machine.
+    ///
+    /// # Errors
+    ///
+    /// A usage error about the first that does not.
+    pub fn check(&self) -> Result<(), Error> {
+        self.link.policy()?;
+        let needs = |what: &'static str| Error::usage("start", "an ISATAP router", what);
+        if self.local.is_empty() {
+            return Err(needs("it needs an IPv4 address of its own").with_advice("name one of this machine's"));
+        }
+        if self.prefixes.is_empty() {
+            return Err(needs("it needs a prefix to advertise").with_advice("name one of 64 bits"));
+        }
+        self.local.iter().try_for_each(|address| check_locator(*address))?;
+        self.prefixes.iter().try_for_each(check_published)?;
+        self.routes.iter().try_for_each(check_route)?;
+        self.search_domains.iter().try_for_each(|domain| search_domain(domain).map(drop))
+    }
+
     /// Makes the device and starts; `observer` is called with what happens.
     ///
     /// # Errors
@@ -289,19 +332,10 @@ impl RouterOptions {
     /// A usage error for options that make no sense on this machine; the kernel's refusal,
     /// mostly for lack of privilege.
     pub fn open(self, observer: impl FnMut(&Notice) + Send + 'static) -> Result<Router, Error> {
+        self.check()?;
         let mut config = self.config;
         config.policy = self.link.policy()?;
         config.mtu = self.link.mtu.or(config.mtu);
-        let needs = |what: &'static str| Error::usage("start", "an ISATAP router", what);
-        if self.local.is_empty() {
-            return Err(needs("it needs an IPv4 address of its own").with_advice("give --local V4"));
-        }
-        if self.prefixes.is_empty() {
-            return Err(needs("it needs a prefix to advertise").with_advice("give --prefix PREFIX/64"));
-        }
-        for published in &self.prefixes {
-            check_published(published)?;
-        }
         let locators = LocatorSource::Fixed(self.local);
         locators.check(&Netlink::open()?)?;
         let mut interface = RouterInterface::new(config);
@@ -491,6 +525,21 @@ fn too_many(what: &'static str, which: impl std::fmt::Display, full: TableFull) 
     Error::usage(format!("use {what}"), which, full.to_string())
 }
 
+fn check_locator(address: Ipv4Addr) -> Result<(), Error> {
+    if is_locator(address) {
+        return Ok(());
+    }
+    Err(Error::usage("send from", address, "no host can have this address").with_advice("see: ip -4 address"))
+}
+
+fn check_route(prefix: &Ipv6Prefix) -> Result<(), Error> {
+    let address = prefix.address();
+    if !prefix.is_default() && (address.is_unicast_link_local() || address.is_multicast()) {
+        return Err(Error::usage("advertise the route", prefix, "no router advertises such a route"));
+    }
+    Ok(())
+}
+
 fn check_published(published: &PublishedPrefix) -> Result<(), Error> {
     let prefix = published.prefix;
     let why = if prefix.length() != 64 {
@@ -507,9 +556,9 @@ fn check_published(published: &PublishedPrefix) -> Result<(), Error> {
 
 /// A domain name in the form of the DNS option.
 fn search_domain(text: &str) -> Result<SearchDomain, Error> {
-    let name: crate::resolve::Name = text.parse().map_err(|error: crate::resolve::NameError| {
-        Error::usage("advertise the search domain", text, error.to_string())
-    })?;
+    let name: Name = text
+        .parse()
+        .map_err(|error: NameError| Error::usage("advertise the search domain", text, error.to_string()))?;
     let mut wire = Vec::with_capacity(text.len() + 2);
     for label in name.labels() {
         wire.push(u8::try_from(label.len()).unwrap_or(63));

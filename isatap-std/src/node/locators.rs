@@ -30,21 +30,16 @@ impl LocatorSource {
     ///
     /// # Errors
     ///
-    /// A usage error: an address that can be no locator or is not this machine's, a device
-    /// that does not exist.
+    /// A usage error: an address that is not this machine's, a device that does not exist.
     pub(crate) fn check(&self, netlink: &Netlink) -> Result<(), Error> {
         match self {
             LocatorSource::Fixed(addresses) => {
                 let own = netlink.ipv4_addresses()?;
                 for address in addresses {
-                    let why = if !is_locator(*address) {
-                        "no host can have this address"
-                    } else if !own.iter().any(|own| own.address == *address) {
-                        "this machine does not have this address"
-                    } else {
-                        continue;
-                    };
-                    return Err(Error::usage("send from", address, why).with_advice("see: ip -4 address"));
+                    if !own.iter().any(|own| own.address == *address) {
+                        let error = Error::usage("send from", address, "this machine does not have this address");
+                        return Err(error.with_advice("see: ip -4 address"));
+                    }
                 }
                 Ok(())
             }

@@ -100,7 +100,8 @@ fn one_line(message: &str) -> String {
         .filter(|line| !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more information"))
         .map(|line| line.strip_prefix("tip: ").unwrap_or(line))
         .collect();
-    format!("{}; see --help", parts.join("; "))
+    // A list's heading ends in a colon.
+    format!("{}; see --help", parts.join("; ").replace(":; ", ": "))
 }
 
 #[cfg(test)]
@@ -114,6 +115,12 @@ mod tests {
         assert_eq!(
             one_line(message),
             "unexpected argument '--sed' found; a similar argument exists: '--seed'; see --help"
+        );
+        let message =
+            "error: the following required arguments were not provided:\n  --local <V4>\n  --prefix <P>\n\nUsage: x\n";
+        assert_eq!(
+            one_line(message),
+            "the following required arguments were not provided: --local <V4>; --prefix <P>; see --help"
         );
     }
 }

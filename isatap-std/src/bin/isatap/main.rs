@@ -6,10 +6,18 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod check;
+#[cfg(target_os = "linux")]
+mod daemon;
 mod exit;
 mod explain;
+#[cfg(target_os = "linux")]
+mod host;
 mod lab;
 mod links;
+#[cfg(target_os = "linux")]
+mod router;
+#[cfg(target_os = "linux")]
+mod status;
 
 use exit::{Failure, Status};
 
@@ -26,6 +34,12 @@ enum Command {
     Check(check::Args),
     Explain(explain::Args),
     Lab(lab::Args),
+    #[cfg(target_os = "linux")]
+    Host(Box<host::Args>),
+    #[cfg(target_os = "linux")]
+    Router(Box<router::Args>),
+    #[cfg(target_os = "linux")]
+    Status(status::Args),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +51,12 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Lab(args) => lab::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Host(args) => host::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Router(args) => router::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Status(args) => status::run(&args),
     };
     match result {
         Ok(status) => status.into(),

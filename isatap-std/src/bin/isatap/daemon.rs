@@ -1,0 +1,88 @@
+//! What the commands that run a link have in common.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use isatap_core::prefix::Ipv4Prefix;
+use isatap_std::Error;
+use isatap_std::isatap::{LinkOptions, Notice};
+use isatap_std::runtime_dir::RuntimeDir;
+use isatap_std::signal::Signals;
+
+use crate::exit::{Failure, Status};
+
+/// Options of every link.
+#[derive(clap::Args, Debug)]
+pub(crate) struct LinkArgs {
+    /// The device to make.
+    #[arg(long, value_name = "DEV", default_value = isatap_std::isatap::DEFAULT_DEVICE)]
+    dev: String,
+    /// The IPv6 MTU in bytes, 1280 to 65515.
+    #[arg(long, value_name = "N")]
+    mtu: Option<u16>,
+    /// Outer time to live.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    ttl: u8,
+    /// Let outer packets be fragmented instead of finding the path MTU by DF and ICMPv4.
+    #[arg(long)]
+    no_path_mtu_discovery: bool,
+    /// An IPv4 prefix of the site; others' packets are dropped. A site on private IPv4
+    /// needs it against routing loops (SEC-2). May be repeated.
+    #[arg(long = "member", value_name = "PREFIX")]
+    members: Vec<Ipv4Prefix>,
+    /// The metric of routes through the device; native ones have 1024.
+    #[arg(long, value_name = "N", default_value_t = isatap_std::driver::attachment::DEFAULT_METRIC)]
+    metric: u32,
+    /// Record outer packets into this file, for Wireshark or tcpdump.
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// Count documentation IPv4 addresses as global. ISATAP takes every unicast address
+    /// anyway: no effect here.
+    #[arg(long)]
+    accept_bogons: bool,
+    /// Say what happens, on standard error.
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+impl LinkArgs {
+    pub(crate) fn options(&self) -> LinkOptions {
+        let mut options = LinkOptions::default();
+        options.device.clone_from(&self.dev);
+        options.mtu = self.mtu;
+        options.ttl = self.ttl;
+        options.path_mtu_discovery = !self.no_path_mtu_discovery;
+        options.members.clone_from(&self.members);
+        options.metric = self.metric;
+        options.pcap.clone_from(&self.pcap);
+        options.runtime = Some(RuntimeDir::new());
+        options
+    }
+}
+
+/// Prints what happens: that a device is up on standard output, anything else on standard
+/// error.
+pub(crate) fn observer(verbose: bool) -> impl FnMut(&Notice) + Send + 'static {
+    move |notice| match notice {
+        Notice::Up { .. } => {
+            // Nobody to tell when standard output is closed.
+            let mut out = io::stdout().lock();
+            let _ = writeln!(out, "{notice}").and_then(|()| out.flush());
+        }
+        Notice::Warning(text) => eprintln!("isatap: warning: {text}"),
+        _ if verbose => eprintln!("isatap: {notice}"),
+        _ => {}
+    }
+}
+
+/// Runs until SIGINT or SIGTERM. The signals are caught before anything is made, so that one
+/// that comes early leaves nothing behind either.
+pub(crate) fn run<L>(
+    open: impl FnOnce() -> Result<L, Error>,
+    run_until: impl FnOnce(&mut L, &mut Signals) -> Result<(), Error>,
+) -> Result<Status, Failure> {
+    let mut signals = Signals::catch()?;
+    let mut link = open()?;
+    run_until(&mut link, &mut signals)?;
+    Ok(Status::Done)
+}

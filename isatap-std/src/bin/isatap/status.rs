@@ -1,0 +1,121 @@
+//! `isatap status`: what running daemons say of themselves.
+
+use std::io::{self, Write};
+
+use isatap_core::isatap::addr::Dotted;
+use isatap_std::control::{self, Request};
+use isatap_std::node::status::Status as Device;
+use isatap_std::runtime_dir::RuntimeDir;
+
+use crate::exit::{Failure, Status};
+
+/// Show what running links know and have counted: addresses, routers, routes, dropped packets.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Print JSON, one object a device.
+    #[arg(short, long)]
+    json: bool,
+    /// One device; all of them if it is left out.
+    dev: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
+    let runtime = RuntimeDir::new();
+    let devices = match &args.dev {
+        Some(device) => vec![device.clone()],
+        None => runtime.devices(),
+    };
+    if devices.is_empty() {
+        eprintln!("isatap: no daemon runs here: {} is empty", runtime.path().display());
+    }
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut failed = None;
+    for device in devices {
+        let answer = match control::ask(&runtime.socket(&device), Request::Status) {
+            Ok(answer) => answer,
+            // Of several, one that was killed hides none of the others.
+            Err(error) if args.dev.is_none() => {
+                eprintln!("isatap: {error}");
+                failed = Some(error);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if args.json {
+            writeln!(out, "{answer}")?;
+            continue;
+        }
+        match serde_json::from_value(answer) {
+            Ok(status) => print(&mut out, &status)?,
+            Err(error) => return Err(Failure::Refused(format!("cannot read the status of {device}: {error}"))),
+        }
+    }
+    out.flush()?;
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(Status::Done),
+    }
+}
+
+fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
+    let state = if status.up { "up" } else { "down" };
+    let underlay = status.underlay_mtu.map(|mtu| format!(" over IPv4 mtu {mtu}")).unwrap_or_default();
+    writeln!(out, "{}: {} {state} mtu {}{underlay}", status.dev, status.role, status.mtu)?;
+    match status.locators.as_slice() {
+        [] => writeln!(out, "    no IPv4 address to send from")?,
+        locators => {
+            let list: Vec<String> = locators.iter().map(ToString::to_string).collect();
+            writeln!(out, "    from {}", list.join(", "))?;
+        }
+    }
+    for address in &status.addresses {
+        write!(out, "    address {}/{}", Dotted(address.address), address.prefix_length)?;
+        writeln!(out, "{}{}", seconds(" preferred ", address.preferred), seconds(" valid ", address.valid))?;
+    }
+    for router in &status.prl {
+        let health = if router.alive { "alive" } else { "silent" };
+        let next = seconds(" asked again in ", router.next_solicitation);
+        let attempts = match router.attempts {
+            0 => String::new(),
+            attempts => format!(" after {attempts} solicitations"),
+        };
+        writeln!(out, "    router {} ({}) {health}{next}{attempts}", router.address, router.source)?;
+    }
+    if let Some(error) = &status.prl_error {
+        writeln!(out, "    no router by name: {error}")?;
+    }
+    for route in &status.routes {
+        let via = route.via.map(|via| format!(" via {}", Dotted(via))).unwrap_or_default();
+        writeln!(out, "    route {}{via} {}{}", route.prefix, route.origin, seconds(" for ", route.lifetime))?;
+    }
+    if let Some(advertised) = &status.advertises {
+        for prefix in &advertised.prefixes {
+            writeln!(out, "    advertises prefix {prefix}")?;
+        }
+        for route in &advertised.routes {
+            writeln!(out, "    advertises route {route}")?;
+        }
+        let default = if advertised.default_route { "offers" } else { "offers no" };
+        writeln!(out, "    {default} default route")?;
+    }
+    for server in &status.dns.servers {
+        writeln!(out, "    dns server {server} (not applied)")?;
+    }
+    for domain in &status.dns.search {
+        writeln!(out, "    search domain {domain} (not applied)")?;
+    }
+    let packets = &status.packets;
+    writeln!(
+        out,
+        "    packets {} tunnelled {} delivered {} consumed {} dropped {}",
+        packets.entered, packets.tunnelled, packets.delivered, packets.consumed, packets.dropped
+    )?;
+    for (reason, count) in status.counters.iter().chain(&status.io) {
+        writeln!(out, "    {reason} {count}")?;
+    }
+    Ok(())
+}
+
+fn seconds(before: &str, seconds: Option<u64>) -> String {
+    seconds.map(|seconds| format!("{before}{seconds}s")).unwrap_or_default()
+}
