@@ -34,7 +34,8 @@ impl Daemon {
     #[track_caller]
     pub fn isatap(namespace: &Namespace, arguments: &str) -> Self {
         let role = arguments.split(' ').next().unwrap();
-        let arguments: Vec<_> = arguments.split(' ').collect();
+        // What it says is printed only when the test fails.
+        let arguments: Vec<_> = arguments.split(' ').chain(["--verbose"]).collect();
         let mut daemon = Self::start(namespace, role, isatap_binary(), &arguments);
         daemon.wait_for_line("isatap0 up", PATIENCE);
         daemon
