@@ -15,6 +15,7 @@ use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::proto41::mtu::MtuMode;
 use isatap_core::route::{Origin, Preference, Route};
 use isatap_core::time::{Instant, Lifetime};
+use isatap_core::wire::ipv4;
 
 /// Vectors were made with DF clear and identification zero.
 fn policy() -> OuterPolicy {
@@ -160,4 +161,38 @@ fn isa_48_a_neighbor_solicitation_is_answered_from_the_address_asked() {
     assert!(matches!(verdict, Verdict::Answer { via: Via::Tunnel { .. }, reason: None }), "{verdict:?}");
     assert_eq!(answer[60..], bytes("8800812ac0000000fe8000000000000000005efe0a000001"));
     assert_eq!(answer[28..44], v6("fe80::5efe:a00:1").octets());
+}
+
+/// Found with `ping -s 4000` against the kernel: the payload of its third fragment
+/// began with 136.
+#[test]
+fn ndp_3_a_later_fragment_that_looks_like_neighbor_discovery_is_delivered() {
+    let now = Instant::from_secs(1);
+    for message_type in 133..=137 {
+        let mut host = host();
+        host.set_locators(now, &[v4("10.0.0.2").into()]).unwrap();
+        host.add_router(now, v4("10.0.0.1")).unwrap();
+        let mut inner = bytes("6000000000102c40");
+        inner.extend(v6("fe80::5efe:a00:1").octets());
+        inner.extend(v6("fe80::5efe:a00:2").octets());
+        // The rest of an ICMPv6 message, from its byte 2704 on.
+        inner.extend(bytes("3a000a90 00000001"));
+        inner.extend([message_type, 0, 0, 0, 0, 0, 0, 0]);
+        let header = ipv4::Fields {
+            tos: 0,
+            payload_len: u16::try_from(inner.len()).unwrap(),
+            identification: 0,
+            dont_fragment: true,
+            more_fragments: false,
+            fragment_offset: 0,
+            ttl: 64,
+            protocol: 41,
+            source: v4("10.0.0.1"),
+            destination: v4("10.0.0.2"),
+        };
+        let outer = [&header.to_bytes()[..], &inner].concat();
+        let (verdict, delivered) = receive(&mut host, now, &outer);
+        assert!(matches!(verdict, Verdict::Deliver { .. }), "{message_type}: {verdict:?}");
+        assert_eq!(delivered, inner);
+    }
 }

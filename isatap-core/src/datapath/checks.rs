@@ -128,6 +128,8 @@ pub(crate) fn is_control(flow: &Flow, outer: &[u8]) -> bool {
     is_extension_header(flow.next_header)
         && ipv6::upper_layer(inner).is_ok_and(|upper| {
             upper.protocol == protocol::ICMPV6
+                // A later fragment begins with any bytes.
+                && upper.fragment_offset == 0
                 && inner.get(upper.offset).is_some_and(|&message_type| is_neighbor_discovery(message_type))
         })
 }

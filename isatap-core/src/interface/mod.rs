@@ -162,6 +162,10 @@ pub(crate) fn neighbor_discovery(packet: &[u8]) -> Option<validate::Received<'_>
     let header = ipv6::Header::parse(packet).ok()?;
     let upper = ipv6::upper_layer(packet).ok()?;
     let icmpv6 = packet.get(upper.offset..)?;
+    if upper.fragment_offset != 0 {
+        // The middle of something: its bytes only look like a message.
+        return None;
+    }
     if upper.protocol != protocol::ICMPV6 || !message::is_neighbor_discovery(*icmpv6.first()?) {
         return None;
     }

@@ -53,8 +53,10 @@ impl Default for Advertisement {
 impl Advertisement {
     fn radvd_configuration(&self) -> String {
         let mtu = self.mtu.map(|mtu| format!("AdvLinkMTU {mtu};")).unwrap_or_default();
-        let rdnss = self.rdnss.map(|server| format!("RDNSS {server} {{ AdvRDNSSLifetime 1800; }};")).unwrap_or_default();
-        let routes: String = self.routes.iter().map(|route| format!("route {route} {{ AdvRouteLifetime 1800; }};")).collect();
+        let rdnss =
+            self.rdnss.map(|server| format!("RDNSS {server} {{ AdvRDNSSLifetime 1800; }};")).unwrap_or_default();
+        let routes: String =
+            self.routes.iter().map(|route| format!("route {route} {{ AdvRouteLifetime 1800; }};")).collect();
         format!(
             "interface {DEVICE} {{ AdvSendAdvert on; UnicastOnly on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvDefaultLifetime {}; {mtu}
                prefix {}/64 {{ AdvValidLifetime {}; AdvPreferredLifetime {}; }}; {routes} {rdnss} }};\n",
