@@ -1,11 +1,11 @@
 //! For the tests of this module: packets and checksums made and judged the slow
 //! way, sharing no code with what they judge.
 
-pub(super) const SOURCE: [u8; 16] = *b"\x20\x01\x0d\xb8\0\0\0\x01\0\0\x5e\xfe\x0a\0\0\x01";
-pub(super) const DESTINATION: [u8; 16] = *b"\x20\x01\x0d\xb8\0\0\0\x01\0\0\x5e\xfe\x0a\0\0\x02";
+pub(crate) const SOURCE: [u8; 16] = *b"\x20\x01\x0d\xb8\0\0\0\x01\0\0\x5e\xfe\x0a\0\0\x01";
+pub(crate) const DESTINATION: [u8; 16] = *b"\x20\x01\x0d\xb8\0\0\0\x01\0\0\x5e\xfe\x0a\0\0\x02";
 
 /// The complement of the sum, one big-endian word after the other, carry by carry.
-pub(super) fn ones_complement(bytes: &[u8]) -> u16 {
+pub(crate) fn ones_complement(bytes: &[u8]) -> u16 {
     let mut total: u16 = 0;
     for pair in bytes.chunks(2) {
         let word = (u16::from(pair[0]) << 8) | u16::from(*pair.get(1).unwrap_or(&0));
@@ -25,7 +25,7 @@ fn pseudo_header(packet: &[u8], protocol: u8) -> Vec<u8> {
 
 /// The IPv6 length is right and the transport checksum adds up. No extension
 /// headers.
-pub(super) fn verifies(packet: &[u8]) -> bool {
+pub(crate) fn verifies(packet: &[u8]) -> bool {
     let length = usize::from(packet[4]) << 8 | usize::from(packet[5]);
     let mut all = pseudo_header(packet, packet[6]);
     all.extend(&packet[40..]);
@@ -53,11 +53,11 @@ fn ipv6(protocol: u8, transport: Vec<u8>) -> Vec<u8> {
 }
 
 /// A whole TCP packet with a timestamp option, ports 1000 and 2000.
-pub(super) fn tcp_packet(sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn tcp_packet(sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
     tcp_packet_acknowledging(sequence, 0x0102_0304, flags, payload)
 }
 
-pub(super) fn tcp_packet_acknowledging(sequence: u32, acknowledgment: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn tcp_packet_acknowledging(sequence: u32, acknowledgment: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
     let mut tcp = vec![0x03, 0xe8, 0x07, 0xd0];
     tcp.extend(sequence.to_be_bytes());
     tcp.extend(acknowledgment.to_be_bytes());
@@ -68,7 +68,7 @@ pub(super) fn tcp_packet_acknowledging(sequence: u32, acknowledgment: u32, flags
 }
 
 /// A whole UDP packet, ports 1000 and 2000.
-pub(super) fn udp_packet(payload: &[u8]) -> Vec<u8> {
+pub(crate) fn udp_packet(payload: &[u8]) -> Vec<u8> {
     let mut udp = vec![0x03, 0xe8, 0x07, 0xd0];
     udp.extend(((payload.len() + 8) as u16).to_be_bytes());
     udp.extend([0, 0]);
@@ -78,23 +78,23 @@ pub(super) fn udp_packet(payload: &[u8]) -> Vec<u8> {
 
 /// What a kernel leaves that counts on hardware: the folded sum of the
 /// pseudo-header, not complemented.
-pub(super) fn make_partial(packet: &mut [u8]) {
+pub(crate) fn make_partial(packet: &mut [u8]) {
     let protocol = packet[6];
     let sum = !ones_complement(&pseudo_header(packet, protocol));
     let field = if protocol == 6 { 56 } else { 46 };
     packet[field..field + 2].copy_from_slice(&sum.to_be_bytes());
 }
 
-pub(super) fn tcp_sequence(packet: &[u8]) -> u32 {
+pub(crate) fn tcp_sequence(packet: &[u8]) -> u32 {
     packet[44..48].iter().fold(0, |n, &b| n << 8 | u32::from(b))
 }
 
-pub(super) fn tcp_flags(packet: &[u8]) -> u8 {
+pub(crate) fn tcp_flags(packet: &[u8]) -> u8 {
     packet[53]
 }
 
 /// The payload behind IPv6 and the TCP or UDP header.
-pub(super) fn payload(packet: &[u8]) -> &[u8] {
+pub(crate) fn payload(packet: &[u8]) -> &[u8] {
     let header = if packet[6] == 17 { 8 } else { usize::from(packet[52] >> 4) * 4 };
     &packet[40 + header..]
 }
