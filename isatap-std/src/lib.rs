@@ -13,6 +13,7 @@
 //! | `isatap` | an ISATAP host and an ISATAP router on this machine | Linux |
 //! | `driver` | the one run loop: packets and time between a machine of the core, sockets and devices | Linux |
 //! | `node` | links, their roles and what they say of themselves | Linux |
+//! | `config` | one TOML file for a whole node (feature `cli`) | Linux |
 //! | `control` | the socket by which a running daemon is asked (feature `cli`) | Linux |
 //! | `tun` | the device through which the kernel and the core exchange IPv6 packets | Linux |
 //! | `proto41_socket` | raw IPv4 sockets for protocol 41, and the ICMPv4 errors about what they sent | Linux |
@@ -31,6 +32,8 @@ pub mod lab;
 pub mod offload;
 pub mod resolve;
 
+#[cfg(all(target_os = "linux", feature = "cli"))]
+pub mod config;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 pub mod control;
 #[cfg(target_os = "linux")]

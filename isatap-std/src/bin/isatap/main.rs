@@ -7,6 +7,8 @@ use clap::Parser;
 
 mod check;
 #[cfg(target_os = "linux")]
+mod config;
+#[cfg(target_os = "linux")]
 mod daemon;
 mod exit;
 mod explain;
@@ -33,6 +35,8 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Explain(explain::Args),
+    #[cfg(target_os = "linux")]
+    Config(config::Args),
     Lab(lab::Args),
     #[cfg(target_os = "linux")]
     Host(Box<host::Args>),
@@ -50,6 +54,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Config(args) => config::run(&args),
         Command::Lab(args) => lab::run(&args),
         #[cfg(target_os = "linux")]
         Command::Host(args) => host::run(&args),

@@ -1,0 +1,72 @@
+//! `isatap config`: about configuration files.
+
+use std::io::{self, Write};
+
+use isatap_std::config::{Config, Problem};
+use serde::Serialize;
+
+use crate::exit::{Failure, Status};
+
+/// Check a configuration file.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    Check(CheckArgs),
+}
+
+/// Tell every mistake in a file, with its line and what to write instead; exit status 3 if
+/// there is one. Needs no privilege.
+#[derive(clap::Args, Debug)]
+struct CheckArgs {
+    /// Print JSON, one object a mistake.
+    #[arg(short, long)]
+    json: bool,
+    /// The file.
+    file: String,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
+    let Command::Check(args) = &args.command;
+    let text = std::fs::read_to_string(&args.file)
+        .map_err(|error| Failure::Usage(format!("reading {}: {error}; give a readable TOML file", args.file)))?;
+    let mut out = io::stdout().lock();
+    match Config::parse(&args.file, &text) {
+        Ok(config) => {
+            if !args.json {
+                let links: Vec<String> =
+                    config.links.iter().map(|link| format!("{} ({})", link.device(), link.kind())).collect();
+                writeln!(out, "{}: no mistake: {}", args.file, links.join(", "))?;
+            }
+            Ok(Status::Done)
+        }
+        Err(problems) => {
+            for problem in &problems {
+                if args.json {
+                    serde_json::to_writer(&mut out, &Line::of(problem)).map_err(io::Error::from)?;
+                    writeln!(out)?;
+                } else {
+                    writeln!(out, "{problem}")?;
+                }
+            }
+            Ok(Status::Problems)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    file: &'a str,
+    line: usize,
+    text: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn of(problem: &'a Problem) -> Self {
+        Self { file: &problem.file, line: problem.line, text: &problem.text }
+    }
+}
