@@ -23,7 +23,7 @@
 use crate::driver::attachment::DEFAULT_METRIC;
 use crate::isatap::{DEFAULT_DEVICE, HostOptions, LinkOptions, LocatorSource, RouterOptions};
 use crate::resolve::Entry;
-use isatap_core::isatap::{LinkLocal, PublishedPrefix, SolicitDestination};
+use isatap_core::isatap::{HostConfig, LinkLocal, PublishedPrefix, RouterConfig, SolicitDestination};
 use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
 use isatap_core::route::Preference;
 use isatap_core::time::Lifetime;
@@ -201,15 +201,17 @@ struct LinkTable {
 
 impl LinkTable {
     fn options(self) -> LinkOptions {
-        let mut options = LinkOptions::default();
-        options.device = self.dev.unwrap_or_else(|| DEFAULT_DEVICE.to_owned());
-        options.mtu = self.mtu;
-        options.ttl = self.ttl.unwrap_or(options.ttl);
-        options.path_mtu_discovery = self.path_mtu_discovery.unwrap_or(true);
-        options.members = values(self.member);
-        options.metric = self.metric.unwrap_or(DEFAULT_METRIC);
-        options.pcap = self.pcap;
-        options
+        let default = LinkOptions::default();
+        LinkOptions {
+            device: self.dev.unwrap_or_else(|| DEFAULT_DEVICE.to_owned()),
+            mtu: self.mtu,
+            ttl: self.ttl.unwrap_or(default.ttl),
+            path_mtu_discovery: self.path_mtu_discovery.unwrap_or(true),
+            members: values(self.member),
+            metric: self.metric.unwrap_or(DEFAULT_METRIC),
+            pcap: self.pcap,
+            ..default
+        }
     }
 }
 
@@ -240,15 +242,13 @@ struct HostTable {
 
 impl HostTable {
     fn options(self) -> Result<HostOptions, String> {
-        let mut options = HostOptions::default();
-        options.locators = match (self.local.is_empty(), self.via) {
+        let locators = match (self.local.is_empty(), self.via) {
             (true, None) => LocatorSource::TowardRouter,
             (true, Some(device)) => LocatorSource::Device(device),
             (false, None) => LocatorSource::Fixed(self.local),
             (false, Some(_)) => return Err("local and via exclude each other: keep one".to_owned()),
         };
-        options.routers = values(self.router);
-        let config = &mut options.config;
+        let mut config = HostConfig::DEFAULT;
         if let Some(seconds) = self.min_router_solicit_interval {
             config.solicitation.min_round_interval = Duration::from_secs(seconds);
         }
@@ -271,8 +271,7 @@ impl HostTable {
             metric: self.metric,
             pcap: self.pcap,
         };
-        options.link = link.options();
-        Ok(options)
+        Ok(HostOptions { link: link.options(), locators, routers: values(self.router), config })
     }
 }
 
@@ -314,24 +313,16 @@ enum RouterPreference {
 
 impl RouterTable {
     fn options(self) -> RouterOptions {
-        let mut options = RouterOptions::default();
-        options.local = self.local;
-        options.prefixes = values(self.prefix)
-            .into_iter()
-            .map(|prefix| {
-                let default = PublishedPrefix::new(prefix);
-                PublishedPrefix {
-                    valid_lifetime: self.valid_lifetime.map_or(default.valid_lifetime, Lifetime::from_secs),
-                    preferred_lifetime: self.preferred_lifetime.map_or(default.preferred_lifetime, Lifetime::from_secs),
-                    ..default
-                }
-            })
-            .collect();
-        options.routes = values(self.advertise_route);
-        options.dns_servers = self.dns;
-        options.search_domains = self.search;
-        options.known_routers = self.known_router;
-        let config = &mut options.config;
+        let prefix = |prefix| {
+            let default = PublishedPrefix::new(prefix);
+            PublishedPrefix {
+                valid_lifetime: self.valid_lifetime.map_or(default.valid_lifetime, Lifetime::from_secs),
+                preferred_lifetime: self.preferred_lifetime.map_or(default.preferred_lifetime, Lifetime::from_secs),
+                ..default
+            }
+        };
+        let prefixes = values(self.prefix).into_iter().map(prefix).collect();
+        let mut config = RouterConfig::DEFAULT;
         config.advertise_default_route = self.default_route.unwrap_or(config.advertise_default_route);
         config.router_lifetime = self.router_lifetime.unwrap_or(config.router_lifetime);
         config.preference = match self.preference {
@@ -348,8 +339,16 @@ impl RouterTable {
             metric: self.metric,
             pcap: self.pcap,
         };
-        options.link = link.options();
-        options
+        RouterOptions {
+            link: link.options(),
+            local: self.local,
+            prefixes,
+            routes: values(self.advertise_route),
+            dns_servers: self.dns,
+            search_domains: self.search,
+            known_routers: self.known_router,
+            config,
+        }
     }
 }
 
