@@ -143,7 +143,8 @@ impl Soak {
             }
             assert!(own.len() <= 3, "nothing is left over: {own:?}");
         }
-        assert!(self.replies * 2 > self.pings, "{} of {}", self.replies, self.pings);
+        // With 10 % loss, and one of few nodes gone half of the time.
+        assert!(self.replies * 3 > self.pings, "{} of {}", self.replies, self.pings);
         self.world.finish_capture().unwrap();
         (self.world.delivered(), self.world.dropped(), self.replies)
     }
