@@ -99,6 +99,41 @@ drop_reasons! {
     SourceOfOtherLink = "source-of-other-link", "TUN-23";
     /// The inner source is not allowed in from this side.
     IngressFilter = "ingress-filter", "TUN-17";
+    // 6to4, 6rd and IPv4-compatible addresses.
+    /// An outer address of a 6to4 packet is not a global unicast one.
+    SixToFourOuterRefused = "6to4-outer-refused", "S64-20";
+    /// An inner address of a 6to4 packet is in ::/16, fe80::/10, fec0::/10 or ff00::/8.
+    SixToFourInnerRefused = "6to4-inner-refused", "S64-20";
+    /// The IPv4 address in a 6to4 address is not a global unicast one.
+    SixToFourEmbeddedRefused = "6to4-embedded-refused", "S64-14";
+    /// The IPv4 address in the 6to4 source is not the outer source.
+    SixToFourSourceMismatch = "6to4-source-mismatch", "S64-20";
+    /// The IPv4 address in the 6to4 destination is not the outer destination.
+    SixToFourDestinationMismatch = "6to4-destination-mismatch", "S64-20";
+    /// Neither the inner source nor the inner destination is a 6to4 address.
+    NativeToNative = "native-to-native", "S64-20";
+    /// The inner destination is not in this 6to4 router's site.
+    OutsideSite = "outside-site", "S64-21";
+    /// A relay does not carry packets from one 6to4 site to another.
+    SixToFourToSixToFour = "6to4-to-6to4", "S64-22";
+    /// A packet to another 6to4 site would go by a relay.
+    SixToFourByRelay = "6to4-by-relay", "S64-13";
+    /// The outer source is not among the relays that native packets are accepted from.
+    NotARelay = "not-a-relay", "S64-24";
+    /// The outer source is not among the 6to4 routers that this relay serves.
+    NotAClient = "not-a-client", "S64-46";
+    /// The outer source is no border relay, and not the IPv4 address in the 6rd source.
+    SixRdSourceMismatch = "6rd-source-mismatch", "S6R-22";
+    /// The inner destination is not in this customer edge's delegated prefix.
+    OutsideDelegation = "outside-delegation", "S6R-23";
+    /// A packet of another customer edge came by the border relay.
+    SiblingByRelay = "6rd-sibling-by-relay", "S6R-22";
+    /// A packet with a source of the 6rd domain came from outside of it.
+    SixRdSourceFromOutside = "6rd-source-from-outside", "S6R-35";
+    /// Another automatic tunnel brought the packet, which does not enter a 6rd domain.
+    TunnelToTunnel = "tunnel-to-tunnel", "S6R-34";
+    /// The IPv4-compatible addresses are not those of the outer packet.
+    CompatibleMismatch = "compatible-mismatch", "TUN-71";
     // Neighbor Discovery.
     /// A Neighbor Discovery message whose hop limit is not 255.
     NdHopLimit = "nd-hop-limit", "NDP-2";
@@ -130,6 +165,8 @@ drop_reasons! {
     NotIpv6 = "not-ipv6", "TUN-5";
     /// No route to the destination.
     NoRoute = "no-route", "RTE-5";
+    /// The destination is in a prefix of this node's that no link has.
+    NullRoute = "null-route", "S6R-20";
     /// The next hop has no IPv4 address in it.
     NextHopUnresolvable = "next-hop-unresolvable", "ISA-80";
     /// The outer destination must not be sent to.

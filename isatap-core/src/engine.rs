@@ -20,6 +20,7 @@ use core::time::Duration;
 use crate::drop_reason::DropReason;
 use crate::error::{EmitError, Table};
 use crate::packet::{LinkId, PacketMut};
+use crate::prefix::Ipv6Prefix;
 use crate::proto41::Outer;
 pub use crate::route::Change;
 use crate::route::Route;
@@ -189,6 +190,30 @@ pub enum Event {
         /// The link whose router list it is.
         link: LinkId,
     },
+    /// Resolve the name of the 6to4 relay, then call `relay_resolved`.
+    ResolveRelay {
+        /// The link whose relay it is.
+        link: LinkId,
+    },
+    /// A prefix for this node's LANs: give a part of it to each, or take it
+    /// back.
+    Delegation {
+        /// The tunnel that it belongs to.
+        link: LinkId,
+        /// What happened.
+        change: Change,
+        /// The prefix.
+        delegation: Delegation,
+    },
+    /// A relay was asked whether packets by it come back. `S6R-50`
+    RelayProbed {
+        /// The link.
+        link: LinkId,
+        /// The relay.
+        address: Ipv4Addr,
+        /// Whether it answered one of the probes.
+        reachable: bool,
+    },
     /// An address of this host: give it to the interface, or take it back.
     Address {
         /// The interface.
@@ -247,6 +272,16 @@ pub enum Event {
         /// Which table.
         table: Table,
     },
+}
+
+/// A prefix that a node has by its IPv4 address, for its LANs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delegation {
+    /// The prefix: 6to4's /48, 6rd's delegated prefix.
+    pub prefix: Ipv6Prefix,
+    /// Until when the IPv4 address is known to be this node's.
+    /// `S6R-8 [RFC 5969 §4]`
+    pub until: Expiry,
 }
 
 /// An address made of a prefix that a router advertises and a locator, or a

@@ -59,6 +59,8 @@ pub enum Layer {
     NeighborDiscoveryOption,
     /// A Teredo UDP payload.
     Teredo,
+    /// A DHCPv4 option.
+    Dhcpv4,
     /// Text.
     Text,
 }
@@ -76,6 +78,7 @@ impl Layer {
             Layer::NeighborDiscovery => "Neighbor Discovery message",
             Layer::NeighborDiscoveryOption => "Neighbor Discovery option",
             Layer::Teredo => "Teredo payload",
+            Layer::Dhcpv4 => "DHCPv4 option",
             Layer::Text => "text",
         }
     }

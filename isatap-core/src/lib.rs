@@ -50,7 +50,7 @@
 //! | [`packet`], [`capacity`], [`timer`], [`wire`], [`prefix`] | packets in a caller's buffer; table sizes; deadlines; wire formats; prefixes |
 //! | [`engine`], [`route`], [`proto41`], [`nd`] | the contract of a machine; routes; encapsulation; Neighbor Discovery |
 //! | [`link`], [`interface`] | the two questions of a tunnel; a link with its control machine |
-//! | [`configured`], [`isatap`], [`sixtofour`], [`sixrd`], [`teredo`] | the mechanisms |
+//! | [`configured`], [`isatap`], [`sixrd`], [`sixtofour`], [`compatible`], [`teredo`] | the mechanisms |
 //! | [`datapath`], [`node`] | what happens to a packet; the owner of it all |
 //! | [`embedded`] | every IPv4 address hidden in an IPv6 address |
 //! | [`pretty`] | packets for people: what any bytes are, outer to inner |
@@ -92,6 +92,7 @@ pub mod route;
 pub mod interface;
 pub mod link;
 
+pub mod compatible;
 pub mod configured;
 pub mod isatap;
 pub mod sixrd;

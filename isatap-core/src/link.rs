@@ -31,6 +31,54 @@ pub trait Link {
     /// The next hop has no usable IPv4 address in it, or this link has none.
     fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason>;
 
+    /// Whether a packet with these addresses may leave by the neighbour
+    /// `next_hop`: the rules that need the destination too. Asked before
+    /// [`resolve`](Link::resolve).
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    #[inline]
+    fn permit(
+        &self,
+        inner_source: &Ipv6Addr,
+        inner_destination: &Ipv6Addr,
+        next_hop: &Ipv6Addr,
+    ) -> Result<(), DropReason> {
+        let _ = (inner_source, inner_destination, next_hop);
+        Ok(())
+    }
+
+    /// Whether the control machine waits for such a packet, which need not be
+    /// Neighbor Discovery, and may have this node's own source. `S6R-50`
+    #[inline]
+    fn awaits(&self, flow: &Flow) -> bool {
+        let _ = flow;
+        false
+    }
+
+    /// Whether packets from `inner_source` must have come by this link, so
+    /// that a native link has none of them. `S6R-35`
+    #[inline]
+    fn claims_source(&self, inner_source: &Ipv6Addr) -> bool {
+        let _ = inner_source;
+        false
+    }
+
+    /// Whether `address` has one of this link's own IPv4 addresses in it, in a
+    /// way that only the link knows. `SEC-3`
+    #[inline]
+    fn embeds_own(&self, address: &Ipv6Addr) -> bool {
+        let _ = address;
+        false
+    }
+
+    /// Whether no packet sent into this link may be fragmented on the way, not
+    /// even where static MTU would let it. `S6R-32`
+    #[inline]
+    fn never_fragments(&self) -> bool {
+        false
+    }
+
     /// Whether a protocol-41 packet may come in here.
     ///
     /// # Errors
@@ -75,17 +123,33 @@ pub enum LinkKind {
     Configured,
     /// ISATAP.
     Isatap,
+    /// 6rd.
+    SixRd,
+    /// 6to4.
+    SixToFour,
+    /// Automatic tunnelling to IPv4-compatible addresses.
+    Compatible,
     /// A link that carries IPv6 itself, such as Ethernet.
     Native,
 }
 
 impl LinkKind {
+    /// Whether the IPv4 addresses come out of the IPv6 ones, so that anybody
+    /// can make a packet go to any of them.
+    #[must_use]
+    pub const fn is_automatic(self) -> bool {
+        matches!(self, LinkKind::Isatap | LinkKind::SixRd | LinkKind::SixToFour | LinkKind::Compatible)
+    }
+
     /// The mechanism's name, as `check` prints it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             LinkKind::Configured => "configured",
             LinkKind::Isatap => "isatap",
+            LinkKind::SixRd => "6rd",
+            LinkKind::SixToFour => "6to4",
+            LinkKind::Compatible => "compatible",
             LinkKind::Native => "native",
         }
     }

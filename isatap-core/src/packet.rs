@@ -25,6 +25,9 @@ pub const HEADROOM: usize = 80;
 pub struct LinkId(pub u8);
 
 impl LinkId {
+    /// No link: where null routes lead. `S6R-20`
+    pub const NULL: LinkId = LinkId(u8::MAX);
+
     /// The place in the node's table.
     #[must_use]
     pub fn index(self) -> usize {

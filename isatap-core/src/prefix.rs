@@ -30,6 +30,11 @@ impl Ipv6Prefix {
     /// `fe80::/64`: what is on-link on every interface. [RFC 4291 §2.5.6]
     pub const LINK_LOCAL: Ipv6Prefix = Ipv6Prefix { high: 0xfe80 << 48, low: 0, len: 64 };
 
+    /// `2002::/16`: every 6to4 site. [RFC 3056 §2]
+    pub const SIX_TO_FOUR: Ipv6Prefix = Ipv6Prefix { high: 0x2002 << 48, low: 0, len: 16 };
+    /// `::/96`: IPv4-compatible addresses, `::` and `::1`. [RFC 4291 §2.5.5.1]
+    pub const COMPATIBLE: Ipv6Prefix = Ipv6Prefix { high: 0, low: 0, len: 96 };
+
     /// The prefix of `len` bits that `address` starts with, or `None` if
     /// `len > 128`.
     #[must_use]

@@ -22,7 +22,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// The layer whose modules do not know each other.
-const TECHNOLOGIES: &[&str] = &["configured", "isatap", "sixtofour", "sixrd", "teredo", "select"];
+const TECHNOLOGIES: &[&str] = &["configured", "isatap", "sixtofour", "sixrd", "compatible", "lan", "teredo", "select"];
 
 /// Parts of a module that stand by themselves when circles are looked for:
 /// `packet` writes with `wire::field`, the messages of `wire` are written into

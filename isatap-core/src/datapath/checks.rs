@@ -26,6 +26,10 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         flow: &Flow,
     ) -> Result<(), DropReason> {
         let source = &flow.inner_source;
+        // S6R-50: a probe of ours that comes back is from us.
+        if port.link.awaits(flow) && self.is_local(id, source) {
+            return Ok(());
+        }
         self.check_source(id, port.switches.ingress, source)?;
         // TUN-23: what ISATAP refused must not come in as "native, by some
         // relay".
@@ -41,6 +45,7 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
             && !port.link.is_on_link(destination)
             && self.embeds_own_ipv4(destination)
             && !self.is_local(id, destination)
+            && !self.is_on_native_link(destination)
         {
             return Err(DropReason::LoopDestination);
         }
@@ -77,7 +82,19 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         filter: IngressFilter,
         source: &Ipv6Addr,
     ) -> Result<(), DropReason> {
+        // S6R-35: customers believe what a border relay sends them.
+        if filter != IngressFilter::Off && self.others(id).any(|(_, other)| other.link.claims_source(source)) {
+            return Err(DropReason::SixRdSourceFromOutside);
+        }
         if filter == IngressFilter::Strict { self.check_source(id, filter, source) } else { Ok(()) }
+    }
+
+    /// Whether `address` is a neighbour on a native link: a LAN of the 6to4
+    /// site that our own IPv4 address makes, which no tunnel is needed for, so
+    /// that there is no loop. A route by a native router does not do: what is
+    /// behind it may be the other half of the loop.
+    pub(super) fn is_on_native_link(&self, address: &Ipv6Addr) -> bool {
+        self.by_precedence().any(|(_, port)| port.link.kind() == LinkKind::Native && port.link.is_on_link(address))
     }
 
     fn others(&self, id: LinkId) -> impl Iterator<Item = (LinkId, &Port<L>)> {
@@ -94,10 +111,17 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         let own = |ipv4: Ipv4Addr| self.by_precedence().any(|(_, port)| port.link.owns_ipv4(ipv4));
         let counts = |ipv4: Ipv4Addr| !is_ambiguous(ipv4) || self.is_known_prefix(address);
         [embedded_ipv4(address), other_forms(address)].into_iter().flatten().any(|ipv4| own(ipv4) && counts(ipv4))
+            || self.by_precedence().any(|(_, port)| port.link.embeds_own(address))
     }
 
     fn is_known_prefix(&self, address: &Ipv6Addr) -> bool {
         self.known_prefixes.iter().any(|prefix| prefix.contains(address))
+    }
+
+    /// Whether a packet that `link` has let in is for its control machine.
+    #[inline]
+    pub(crate) fn is_control(&self, link: LinkId, flow: &Flow, outer: &[u8]) -> bool {
+        is_neighbor_discovery_packet(flow, outer) || self.port(link).is_some_and(|port| port.link.awaits(flow))
     }
 
     /// Whether a packet that was let in ends here: it is to one of this
@@ -120,7 +144,7 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
 /// Whether a packet that was let in is Neighbor Discovery, found behind
 /// extension headers too.
 #[inline]
-pub(crate) fn is_control(flow: &Flow, outer: &[u8]) -> bool {
+fn is_neighbor_discovery_packet(flow: &Flow, outer: &[u8]) -> bool {
     let inner = flow.inner(outer);
     if flow.next_header == protocol::ICMPV6 {
         return inner.get(40).is_some_and(|&message_type| is_neighbor_discovery(message_type));

@@ -28,7 +28,6 @@ use crate::proto41::ecn::{self, Ecn};
 use crate::proto41::{self, Flow, mtu};
 use crate::route::RouteTable;
 
-pub(crate) use checks::is_control;
 use plan::{InnerHeader, punt_or_drop};
 pub(crate) use plan::{Origin, Plan, Refusal, decrement_hop_limit, execute};
 
@@ -268,7 +267,7 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     #[inline]
     fn enter(&self, packet: &PacketMut<'_>) -> Result<(LinkId, Admitted, Flow), Verdict> {
         let (link, from, flow) = self.admit(packet.as_slice()).map_err(Verdict::Drop)?;
-        if is_control(&flow, packet.as_slice()) || self.is_for_node(link, &flow, packet.as_slice()) {
+        if self.is_control(link, &flow, packet.as_slice()) || self.is_for_node(link, &flow, packet.as_slice()) {
             return Err(Verdict::Punt { link });
         }
         Ok((link, from, flow))
@@ -300,7 +299,11 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     /// that is the same for all links.
     #[inline]
     pub fn admit(&self, outer: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
-        let flow = Flow::parse(outer)?;
+        let flow = match Flow::parse(outer) {
+            Ok(flow) => flow,
+            Err(DropReason::InnerSourceRefused) => return self.admit_compatible(outer),
+            Err(reason) => return Err(reason),
+        };
         let mut refused = DropReason::NotAddressed;
         for (id, port) in self.by_precedence() {
             match port.link.admit(&flow) {
@@ -312,6 +315,26 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
                 Err(Denied::NotAddressed) => {}
                 Err(Denied::Refused(reason)) if refused == DropReason::NotAddressed => refused = reason,
                 Err(Denied::Refused(_)) => {}
+            }
+        }
+        Err(refused)
+    }
+
+    /// `TUN-72`: IPv4-compatible sources are for the one link that wants them,
+    /// where a node has it.
+    #[cold]
+    fn admit_compatible(&self, outer: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
+        let flow = Flow::parse_compatible(outer)?;
+        let mut refused = DropReason::InnerSourceRefused;
+        for (id, port) in self.by_precedence().filter(|(_, port)| port.link.kind() == LinkKind::Compatible) {
+            match port.link.admit(&flow) {
+                Ok(from) => {
+                    self.check_admitted(id, port, from, &flow)?;
+                    checks::check_inner(&flow, outer)?;
+                    return Ok((id, from, flow));
+                }
+                Err(Denied::NotAddressed) => {}
+                Err(Denied::Refused(reason)) => refused = reason,
             }
         }
         Err(refused)

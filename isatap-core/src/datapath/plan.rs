@@ -99,6 +99,14 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
             if !port.switches.forwarding {
                 return Err(Refusal::silent(DropReason::ForwardingOff));
             }
+            // S6R-34: into a 6rd domain from native links, from the domain
+            // itself, and by tunnels of which both ends are known.
+            if port.link.kind() == LinkKind::SixRd
+                && from != link
+                && self.port(from).is_some_and(|port| port.link.kind().is_automatic())
+            {
+                return Err(Refusal::silent(DropReason::TunnelToTunnel));
+            }
             // TUN-64 [RFC 4443 §3.1]
             if from == link && port.link.kind() == LinkKind::Configured {
                 return Err(Refusal::unreachable(DropReason::PointToPointBounce, Unreachable::Address, Some(link)));
@@ -111,32 +119,42 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
             && !port.link.is_on_link(source)
             && self.embeds_own_ipv4(source)
             && !self.is_local(link, source)
+            && !self.is_on_native_link(source)
         {
             return Err(Refusal::silent(DropReason::LoopSource));
         }
         // RTE-3, RTE-4: the link's mechanism makes the next hop an IPv4
         // address, and knows which of ours goes with the inner source.
-        let resolution = port.link.resolve(source, &next_hop).map_err(|reason| match reason {
-            // ISA-80, TUN-4
-            DropReason::NextHopUnresolvable | DropReason::DestinationRefused => {
-                Refusal::unreachable(reason, Unreachable::Address, Some(link))
-            }
-            _ => Refusal::silent(reason),
-        })?;
+        let permitted = port.link.permit(source, destination, &next_hop);
+        let resolution =
+            permitted.and_then(|()| port.link.resolve(source, &next_hop)).map_err(|reason| match reason {
+                // ISA-80, TUN-4
+                DropReason::NextHopUnresolvable | DropReason::DestinationRefused => {
+                    Refusal::unreachable(reason, Unreachable::Address, Some(link))
+                }
+                _ => Refusal::silent(reason),
+            })?;
         let mut path_mtu = None;
         if let Resolution::To { destination, .. } = resolution {
-            // SEC-5
-            if matches!(origin, Origin::Forwarded { outer_source: Some(came_from), .. } if came_from == destination) {
+            // SEC-5; what a customer sends to itself by its border relay
+            // comes back (S6R-50).
+            if let Origin::Forwarded { outer_source: Some(came_from), link: from } = origin
+                && came_from == destination
+                && !(from == link && port.link.kind() == LinkKind::SixRd)
+            {
                 return Err(Refusal::silent(DropReason::BackToSender));
             }
             path_mtu = Some(port.link.path_mtu(destination));
         }
         let policy = port.link.policy();
-        let dont_fragment = fits(policy, path_mtu, len).map_err(|mtu| Refusal {
+        let fits = fits(policy, path_mtu, len);
+        let dont_fragment = fits.map_err(|mtu| Refusal {
             reason: DropReason::PacketTooBig,
             answer: Some(ErrorKind::PacketTooBig { mtu: u32::from(mtu) }),
             link: Some(link),
         })?;
+        // S6R-32
+        let dont_fragment = dont_fragment || port.link.never_fragments();
         let tos = outer_tos(policy.tos, policy.ecn, header.traffic_class);
         Ok(Plan { link, next_hop, resolution, dont_fragment, tos, ttl: policy.ttl, avoided })
     }
@@ -187,6 +205,14 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
             };
             Refusal::unreachable(DropReason::NoRoute, Unreachable::NoRoute, from)
         })?;
+        if found.route.link == LinkId::NULL {
+            let from = match origin {
+                Origin::Local => zone.or_else(|| self.by_precedence().next().map(|(id, _)| id)),
+                Origin::Forwarded { link, .. } => Some(link),
+            };
+            // S6R-20, RTE-10: ours, and nobody has it.
+            return Err(Refusal::unreachable(DropReason::NullRoute, Unreachable::RejectRoute, from));
+        }
         let avoided = found.avoided.and_then(|route| route.next_hop.map(|next_hop| (route.link, next_hop)));
         Ok((found.route.link, found.route.next_hop_for(destination), avoided))
     }

@@ -4,6 +4,8 @@
 //! in with each call, as a [`Context`].
 
 mod addresses;
+mod automatic;
+mod probe;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -23,6 +25,8 @@ use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
 
 pub use addresses::{AddressRow, Addresses};
+pub(crate) use automatic::{Automatic, delegate_to_link, path_error, path_mtu, replace_routes};
+pub(crate) use probe::Probe;
 
 /// The routes of a node of capacity `C`.
 pub type Routes<C> = RouteTable<Rows<<C as Capacity>::Routes, Slot>>;

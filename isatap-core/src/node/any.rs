@@ -3,6 +3,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::capacity::Capacity;
+use crate::compatible;
 use crate::configured;
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Transmit};
@@ -13,6 +14,8 @@ use crate::link::{Admitted, Denied, Link, LinkKind, NativeLink, OuterPolicy, Res
 use crate::packet::PacketMut;
 use crate::proto41::Flow;
 use crate::proto41::icmp::TunnelError;
+use crate::sixrd;
+use crate::sixtofour;
 use crate::time::{Expiry, Instant};
 
 /// An interface of any mechanism.
@@ -26,6 +29,16 @@ pub enum AnyInterface<C: Capacity> {
     IsatapHost(isatap::HostInterface<C>),
     /// An ISATAP router's interface.
     IsatapRouter(isatap::RouterInterface<C>),
+    /// A 6rd customer edge's interface.
+    SixRdEdge(sixrd::EdgeInterface<C>),
+    /// A 6rd border relay's interface.
+    SixRdRelay(sixrd::RelayInterface<C>),
+    /// The interface of a 6to4 router or host/router.
+    SixToFourRouter(sixtofour::RouterInterface<C>),
+    /// A 6to4 relay's interface.
+    SixToFourRelay(sixtofour::RelayInterface<C>),
+    /// Automatic tunnelling to IPv4-compatible addresses.
+    Compatible(compatible::Interface<C>),
 }
 
 /// A link of any mechanism, without its control machine.
@@ -37,6 +50,12 @@ pub enum AnyLink<C: Capacity> {
     Configured(configured::Link<C>),
     /// An ISATAP link.
     Isatap(isatap::Link<C>),
+    /// A 6rd link.
+    SixRd(sixrd::Link<C>),
+    /// A 6to4 link.
+    SixToFour(sixtofour::Link<C>),
+    /// A link to IPv4-compatible addresses.
+    Compatible(compatible::Link<C>),
 }
 
 macro_rules! each {
@@ -46,6 +65,11 @@ macro_rules! each {
             AnyInterface::Configured($inner) => $call,
             AnyInterface::IsatapHost($inner) => $call,
             AnyInterface::IsatapRouter($inner) => $call,
+            AnyInterface::SixRdEdge($inner) => $call,
+            AnyInterface::SixRdRelay($inner) => $call,
+            AnyInterface::SixToFourRouter($inner) => $call,
+            AnyInterface::SixToFourRelay($inner) => $call,
+            AnyInterface::Compatible($inner) => $call,
         }
     };
 }
@@ -56,6 +80,9 @@ macro_rules! each_link {
             AnyLink::Native($inner) => $call,
             AnyLink::Configured($inner) => $call,
             AnyLink::Isatap($inner) => $call,
+            AnyLink::SixRd($inner) => $call,
+            AnyLink::SixToFour($inner) => $call,
+            AnyLink::Compatible($inner) => $call,
         }
     };
 }
@@ -69,6 +96,31 @@ macro_rules! delegate_link {
 
             fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
                 $each!(self, inner => inner.resolve(inner_source, next_hop))
+            }
+
+            fn permit(
+                &self,
+                inner_source: &Ipv6Addr,
+                inner_destination: &Ipv6Addr,
+                next_hop: &Ipv6Addr,
+            ) -> Result<(), DropReason> {
+                $each!(self, inner => inner.permit(inner_source, inner_destination, next_hop))
+            }
+
+            fn awaits(&self, flow: &Flow) -> bool {
+                $each!(self, inner => inner.awaits(flow))
+            }
+
+            fn claims_source(&self, inner_source: &Ipv6Addr) -> bool {
+                $each!(self, inner => inner.claims_source(inner_source))
+            }
+
+            fn never_fragments(&self) -> bool {
+                $each!(self, inner => inner.never_fragments())
+            }
+
+            fn embeds_own(&self, address: &Ipv6Addr) -> bool {
+                $each!(self, inner => inner.embeds_own(address))
             }
 
             fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
@@ -118,6 +170,11 @@ impl<C: Capacity> Interface<C> for AnyInterface<C> {
             AnyInterface::Configured(interface) => AnyLink::Configured(interface.snapshot()),
             AnyInterface::IsatapHost(interface) => AnyLink::Isatap(interface.snapshot()),
             AnyInterface::IsatapRouter(interface) => AnyLink::Isatap(interface.snapshot()),
+            AnyInterface::SixRdEdge(interface) => AnyLink::SixRd(interface.snapshot()),
+            AnyInterface::SixRdRelay(interface) => AnyLink::SixRd(interface.snapshot()),
+            AnyInterface::SixToFourRouter(interface) => AnyLink::SixToFour(interface.snapshot()),
+            AnyInterface::SixToFourRelay(interface) => AnyLink::SixToFour(interface.snapshot()),
+            AnyInterface::Compatible(interface) => AnyLink::Compatible(interface.snapshot()),
         }
     }
 

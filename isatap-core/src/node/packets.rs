@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::capacity::Capacity;
-use crate::datapath::{Origin, Plan, Refusal, decrement_hop_limit, execute, is_control};
+use crate::datapath::{Origin, Plan, Refusal, decrement_hop_limit, execute};
 use crate::drop_reason::{DropReason, Tally};
 use crate::engine::{Verdict, Via};
 use crate::interface::{Interface, Received};
@@ -44,7 +44,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             // SEC-11, TUN-13: in silence.
             Err(reason) => return self.drop(reason),
         };
-        let control = is_control(&flow, packet.as_slice());
+        let control = self.datapath.is_control(link, &flow, packet.as_slice());
         // TUN-19 [RFC 6040 §4.2]. TUN-53: nothing is logged here, so nothing
         // needs a limit; drops are counted.
         if let Err(reason) = proto41::decapsulate(packet, &flow) {

@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::drop_reason::DropReason;
-use crate::prefix::{is_never_unicast, is_refused_inner_source};
+use crate::prefix::{Ipv6Prefix, is_never_unicast, is_refused_inner_source};
 use crate::wire::checksum;
 use crate::wire::field::{ipv4_at, ipv6_at, u8_at, u16_at, word_at};
 use crate::wire::{ipv4, ipv6, protocol};
@@ -60,6 +60,26 @@ impl Flow {
             }
         }
         judge(outer)
+    }
+
+    /// [`Flow::parse`] where IPv4-compatible sources, `::192.0.2.1`, are let
+    /// in: for the automatic tunnels of RFC 2893 alone. `TUN-72`
+    ///
+    /// # Errors
+    /// As [`Flow::parse`].
+    pub fn parse_compatible(outer: &[u8]) -> Result<Flow, DropReason> {
+        let refused = match Flow::parse(outer) {
+            Err(DropReason::InnerSourceRefused) => DropReason::InnerSourceRefused,
+            other => return other,
+        };
+        // The source is judged last, so everything else holds.
+        let header = ipv4::Header::parse_quoted(outer).map_err(|_| refused)?;
+        let (Some(ipv4), Some(ipv6)) = (outer.first_chunk(), header.payload().first_chunk()) else {
+            return Err(refused);
+        };
+        let flow = flow(ipv4, ipv6, header.header_len());
+        let source = &flow.inner_source;
+        if source.is_loopback() || !Ipv6Prefix::COMPATIBLE.contains(source) { Err(refused) } else { Ok(flow) }
     }
 
     /// [`Flow::parse`] for callers that have no slice of the packet, such as

@@ -134,7 +134,7 @@ pub struct Route {
     /// The cost, compared after the preference; the interface's metric is
     /// added to it. Less is better.
     pub metric: u32,
-    /// The link that packets leave by.
+    /// The link that packets leave by; [`LinkId::NULL`]: they end here.
     pub link: LinkId,
     /// The wish of the router that advertised it.
     pub preference: Preference,
@@ -172,6 +172,14 @@ impl Route {
         Route { next_hop: Some(next_hop), ..Route::on_link(prefix, link, origin) }
     }
 
+    /// A prefix that is this node's although no link has all of it: packets
+    /// to it end here unless a longer prefix leads on, and do not bounce to
+    /// the default route. `S6R-20`
+    #[must_use]
+    pub const fn null(prefix: Ipv6Prefix, origin: Origin) -> Self {
+        Route::on_link(prefix, LinkId::NULL, origin)
+    }
+
     /// The neighbour that gets a packet to `destination`.
     #[inline]
     #[must_use]
@@ -196,9 +204,13 @@ impl fmt::Display for Route {
         write!(f, "{}", self.prefix)?;
         match self.next_hop {
             Some(next_hop) => write!(f, " via {next_hop}")?,
+            None if self.link == LinkId::NULL => f.write_str(" null")?,
             None => f.write_str(" on-link")?,
         }
-        write!(f, " link {} metric {} {}", self.link.0, self.metric, self.origin)?;
+        if self.link != LinkId::NULL {
+            write!(f, " link {}", self.link.0)?;
+        }
+        write!(f, " metric {} {}", self.metric, self.origin)?;
         if self.preference != Preference::Medium {
             write!(f, " preference {}", self.preference)?;
         }

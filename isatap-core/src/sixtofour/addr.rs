@@ -15,10 +15,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use crate::prefix::{Ipv6Prefix, halves};
 
 /// `2002::/16`: every 6to4 site. [RFC 3056 §2]
-pub const PREFIX: Ipv6Prefix = match Ipv6Prefix::new(Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16) {
-    Some(prefix) => prefix,
-    None => Ipv6Prefix::DEFAULT,
-};
+pub const PREFIX: Ipv6Prefix = Ipv6Prefix::SIX_TO_FOUR;
 
 /// The anycast relay: deprecated, never used unless asked for.
 /// `S64-31 [RFC 3068 §2.4; RFC 7526 §5]`

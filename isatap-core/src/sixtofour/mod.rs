@@ -3,11 +3,34 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`addr`] | site prefixes and the addresses in them |
+//! | [`addr`] | site prefixes and the addresses in them; DirectAccess prefixes |
+//! | [`ingress`] | the checks of RFC 3964: one function a rule |
+//! | [`link`] | next hop to IPv4 address, and the checks applied |
+//! | [`router`] | a site's router, and the host that is its own router |
+//! | [`relay`] | between 6to4 sites and the native Internet |
+//!
+//! A host behind a 6to4 router is an ordinary IPv6 host (`RTE-12`).
+//!
+//! # What it cannot do
+//!
+//! No multicast; no crossing of a NAT, not even of one with public-looking
+//! addresses (`S64-36`); no native Internet without somebody's relay, which
+//! may be slow, far or a black hole. It is off unless a node is given such an
+//! interface (`S64-30`).
 //!
 //! # Security limits
 //!
 //! A packet with a native source may come from any relay, and nothing vouches
-//! for it (`S64-24`).
+//! for it: [`UnverifiedRelay`](crate::engine::Admitted::UnverifiedRelay)
+//! (`S64-24`). A relay without a list of clients works for everybody
+//! (`S64-46`).
 
 pub mod addr;
+pub mod ingress;
+pub mod link;
+pub mod relay;
+pub mod router;
+
+pub use link::Link;
+pub use relay::{RelayConfig, RelayInterface};
+pub use router::{Relay, RouterConfig, RouterInterface};

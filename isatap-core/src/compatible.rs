@@ -1,0 +1,213 @@
+//! Automatic tunnelling to IPv4-compatible addresses, `::192.0.2.1`: history.
+//!
+//! The first transition mechanism: each IPv4 host has the IPv6 address of 96
+//! zero bits and its IPv4 address. RFC 4291 §2.5.5.1 gave the addresses up,
+//! RFC 4213 dropped the mechanism. It is here to talk to what is left, off
+//! unless a node is given such an interface (`TUN-70`), and nothing is ever
+//! forwarded from it (`TUN-71`). [RFC 2893 §5]
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::capacity::{Capacity, List, Rows};
+use crate::drop_reason::DropReason;
+use crate::engine::{Entropy, Event, Transmit};
+use crate::error::{EmitError, Table, TableFull};
+use crate::interface::{
+    self as shared, Automatic, Context, Received, delegate_to_link, path_error, path_mtu, replace_routes,
+};
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
+use crate::packet::PacketMut;
+use crate::prefix::{Ipv4Prefix, Ipv6Prefix, is_never_unicast};
+use crate::proto41::Flow;
+use crate::proto41::icmp::TunnelError;
+use crate::proto41::mtu::{PathMtu, PathMtus};
+use crate::route::{Origin, Route};
+use crate::time::{Expiry, Instant};
+
+/// The IPv4-compatible address of `ipv4`.
+#[must_use]
+pub const fn address(ipv4: Ipv4Addr) -> Ipv6Addr {
+    let [a, b, c, d] = ipv4.octets();
+    Ipv6Addr::from_octets([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d])
+}
+
+/// The IPv4 address in an IPv4-compatible address. `TUN-72`: `::` and `::1`
+/// are none, though they look so.
+#[must_use]
+pub const fn embedded_ipv4(address: &Ipv6Addr) -> Option<Ipv4Addr> {
+    if address.is_unspecified() || address.is_loopback() || !Ipv6Prefix::COMPATIBLE.contains(address) {
+        return None;
+    }
+    let [.., a, b, c, d] = address.octets();
+    Some(Ipv4Addr::new(a, b, c, d))
+}
+
+/// The link's data.
+#[derive(Clone)]
+pub struct Link<C: Capacity> {
+    locators: List<Locator, Rows<C::Locators, Locator>>,
+    paths: PathMtus<Rows<C::PathMtus, PathMtu>>,
+    policy: OuterPolicy,
+}
+
+impl<C: Capacity> Link<C> {
+    fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        let broadcast =
+            |locator: &Locator| Ipv4Prefix::new(locator.address, locator.subnet_length).and_then(|net| net.broadcast());
+        self.locators.iter().any(|locator| broadcast(locator) == Some(address))
+    }
+
+    /// `TUN-71 [RFC 2893 §5.3, §5.6]`: between two hosts, each with the IPv4
+    /// address of its IPv6 address; for nobody behind them.
+    fn judge(&self, flow: &Flow) -> Result<Admitted, DropReason> {
+        if self.owns_ipv4(flow.outer_source) || self.is_broadcast(flow.outer_source) {
+            return Err(DropReason::OuterSourceRefused);
+        }
+        if embedded_ipv4(&flow.inner_source) != Some(flow.outer_source)
+            || embedded_ipv4(&flow.inner_destination) != Some(flow.outer_destination)
+        {
+            return Err(DropReason::CompatibleMismatch);
+        }
+        Ok(Admitted::Host)
+    }
+}
+
+impl<C: Capacity> LinkTrait for Link<C> {
+    fn kind(&self) -> LinkKind {
+        LinkKind::Compatible
+    }
+
+    fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
+        // TUN-70
+        let destination = embedded_ipv4(next_hop).ok_or(DropReason::NextHopUnresolvable)?;
+        // TUN-4, TUN-71
+        if is_never_unicast(destination) || self.owns_ipv4(destination) || self.is_broadcast(destination) {
+            return Err(DropReason::DestinationRefused);
+        }
+        match embedded_ipv4(inner_source) {
+            Some(source) if self.owns_ipv4(source) => Ok(Resolution::To { source, destination }),
+            _ => Err(DropReason::SourceUnusable),
+        }
+    }
+
+    fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
+        if !self.owns_ipv4(flow.outer_destination) {
+            return Err(Denied::NotAddressed);
+        }
+        self.judge(flow).map_err(Denied::Refused)
+    }
+
+    fn is_on_link(&self, address: &Ipv6Addr) -> bool {
+        embedded_ipv4(address).is_some()
+    }
+
+    fn is_local(&self, address: &Ipv6Addr) -> bool {
+        embedded_ipv4(address).is_some_and(|ipv4| self.owns_ipv4(ipv4))
+    }
+
+    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
+        self.locators.iter().any(|locator| locator.address == address)
+    }
+
+    fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {
+        self.locators.as_slice().first().map(|locator| address(locator.address))
+    }
+
+    fn policy(&self) -> &OuterPolicy {
+        &self.policy
+    }
+
+    fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
+        path_mtu(&self.paths, self.policy.mtu, destination)
+    }
+}
+
+/// The interface.
+#[derive(Clone)]
+pub struct Interface<C: Capacity> {
+    link: Link<C>,
+    told: Automatic<C>,
+}
+
+impl<C: Capacity> Interface<C> {
+    /// An interface without IPv4 addresses.
+    #[must_use]
+    pub const fn new(policy: OuterPolicy) -> Self {
+        let link = Link { locators: List::EMPTY, paths: PathMtus::EMPTY, policy };
+        Interface { link, told: Automatic::EMPTY }
+    }
+
+    /// Replaces the IPv4 addresses by those that can be unicast addresses.
+    ///
+    /// # Errors
+    /// More than the table of locators or of routes holds.
+    pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
+        let mut result = Ok(());
+        self.link.locators.clear();
+        for locator in locators.iter().filter(|locator| !is_never_unicast(locator.address)) {
+            if !self.link.owns_ipv4(locator.address) {
+                result = result.and(self.link.locators.push(*locator, Table::Locators));
+            }
+        }
+        let id = cx.id;
+        let on_link =
+            (!self.link.locators.is_empty()).then(|| Route::on_link(Ipv6Prefix::COMPATIBLE, id, Origin::Automatic));
+        let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
+        result = result.and(replace_routes(cx, own, on_link.into_iter()));
+        self.told.set_addresses(self.link.locators.iter().map(|own| address(own.address)), Expiry::NEVER);
+        self.told.note_room(result);
+        result
+    }
+}
+
+impl<C: Capacity> shared::Interface<C> for Interface<C> {
+    type Snapshot = Link<C>;
+
+    fn snapshot(&self) -> Link<C> {
+        self.link.clone()
+    }
+
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        _from: Admitted,
+        _flow: &Flow,
+        packet: &mut PacketMut<'_>,
+    ) -> Received {
+        Automatic::receive(&self.link, cx, packet)
+    }
+
+    fn note_sent(&mut self, _now: Instant, _destination: Ipv4Addr) {}
+
+    fn note_avoided(&mut self, _now: Instant, _next_hop: &Ipv6Addr) {}
+
+    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
+        path_error(&mut self.link.paths, self.link.policy.mtu, now, error)
+    }
+
+    fn handle_timeout(&mut self, cx: &mut Context<'_, C>, _entropy: &mut dyn Entropy) {
+        self.link.paths.handle_timeout(cx.now);
+    }
+
+    fn poll_transmit(&mut self, _: &mut Context<'_, C>, _: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
+        Ok(None)
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
+        self.told.poll_event(cx, &self.link.policy)
+    }
+
+    fn deadline(&self) -> Expiry {
+        self.link.paths.next_deadline()
+    }
+
+    fn has_packet(&self, _now: Instant) -> bool {
+        false
+    }
+
+    fn has_event(&self) -> bool {
+        self.told.has_event(&self.link.policy)
+    }
+}
+
+delegate_to_link!(Interface);

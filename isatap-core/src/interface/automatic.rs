@@ -1,0 +1,263 @@
+//! What the interface of every automatic tunnel has beside its link.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::capacity::{Capacity, Rows, Storage};
+use crate::drop_reason::DropReason;
+use crate::engine::{Change, Delegation, Event, LearnedAddress};
+use crate::error::{Table, TableFull};
+use crate::interface::{
+    AddressRow, Addresses, Context, Received, answer_solicitation, neighbor_discovery, write_advertisement,
+};
+use crate::link::{Link, OuterPolicy};
+use crate::nd::{Message, validate};
+use crate::packet::PacketMut;
+use crate::proto41::icmp::{TunnelError, TunnelErrorKind};
+use crate::proto41::mtu::{MtuMode, PathMtu, PathMtus};
+use crate::route::Route;
+use crate::time::{Expiry, Instant};
+
+/// Addresses, delegation and MTU as they should be and as the caller was
+/// told.
+#[derive(Clone)]
+pub(crate) struct Automatic<C: Capacity> {
+    addresses: Addresses<Rows<C::Addresses, AddressRow>>,
+    delegation: Option<Delegation>,
+    told_delegation: Option<Delegation>,
+    told_mtu: u16,
+    /// The table that had no room, until that is told.
+    full: Option<Table>,
+    told_full: bool,
+}
+
+impl<C: Capacity> Automatic<C> {
+    /// Nothing is there, and nothing was told.
+    pub(crate) const EMPTY: Self = Automatic {
+        addresses: Addresses::EMPTY,
+        delegation: None,
+        told_delegation: None,
+        told_mtu: 0,
+        full: None,
+        told_full: false,
+    };
+
+    /// Replaces the addresses, each without a prefix of its own.
+    pub(crate) fn set_addresses(&mut self, addresses: impl Iterator<Item = Ipv6Addr>, until: Expiry) {
+        let learned =
+            |address| LearnedAddress { address, prefix_length: 128, preferred_until: until, valid_until: until };
+        let result = self.addresses.replace(addresses.map(learned));
+        self.note_room(result);
+    }
+
+    /// The addresses.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
+        self.addresses.iter()
+    }
+
+    /// Replaces what this node may give to its LANs.
+    pub(crate) fn set_delegation(&mut self, delegation: Option<Delegation>) {
+        self.delegation = delegation;
+    }
+
+    /// What this node may give to its LANs.
+    pub(crate) fn delegation(&self) -> Option<Delegation> {
+        self.delegation
+    }
+
+    /// Notes whether there was room, to be told once until there is.
+    pub(crate) fn note_room(&mut self, result: Result<(), TableFull>) {
+        match result {
+            Ok(()) => (self.full, self.told_full) = (None, false),
+            Err(full) => self.full = Some(full.table),
+        }
+    }
+
+    /// The next difference.
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_, C>, policy: &OuterPolicy) -> Option<Event> {
+        let link = cx.id;
+        if let Some((change, address)) = self.addresses.poll() {
+            return Some(Event::Address { link, change, address });
+        }
+        if let Some((change, delegation)) = self.poll_delegation() {
+            return Some(Event::Delegation { link, change, delegation });
+        }
+        if self.told_mtu != policy.link_mtu {
+            self.told_mtu = policy.link_mtu;
+            return Some(Event::Mtu { link, mtu: self.told_mtu });
+        }
+        let table = self.full.filter(|_| !self.told_full)?;
+        self.told_full = true;
+        Some(Event::TableFull { link, table })
+    }
+
+    fn poll_delegation(&mut self) -> Option<(Change, Delegation)> {
+        if self.told_delegation == self.delegation {
+            return None;
+        }
+        let same = |wanted: Delegation| self.told_delegation.is_some_and(|told| told.prefix == wanted.prefix);
+        match (self.told_delegation, self.delegation) {
+            // S6R-9, S64-38: the old one goes before the new one comes.
+            (Some(told), wanted) if !wanted.is_some_and(same) => {
+                self.told_delegation = None;
+                Some((Change::Removed, told))
+            }
+            (told, Some(wanted)) => {
+                self.told_delegation = Some(wanted);
+                Some((if told.is_some() { Change::Changed } else { Change::Added }, wanted))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether [`poll_event`](Self::poll_event) has something.
+    pub(crate) fn has_event(&self, policy: &OuterPolicy) -> bool {
+        self.addresses.has_changes()
+            || self.told_delegation != self.delegation
+            || self.told_mtu != policy.link_mtu
+            || (self.full.is_some() && !self.told_full)
+    }
+
+    /// Neighbor Discovery where there are no router advertisements: what is
+    /// left is to answer who asks whether we are there.
+    pub(crate) fn receive(link: &impl Link, cx: &Context<'_, C>, packet: &mut PacketMut<'_>) -> Received {
+        let Some(received) = neighbor_discovery(packet.as_slice()) else { return Received::NotControl };
+        let message = match validate::message(&received) {
+            Ok(message) => message,
+            Err(reason) => return Received::Drop(reason),
+        };
+        Received::Drop(match message {
+            // TUN-62 [RFC 4213 §3.8]
+            Message::NeighborSolicitation(_) => match answer_solicitation(link, cx.forwarding, &received) {
+                Ok(answer) => return write_advertisement(packet, answer),
+                Err(reason) => reason,
+            },
+            // No neighbour is watched here. S6R-26
+            Message::NeighborAdvertisement(_) => DropReason::NdUnknownTarget,
+            Message::RouterSolicitation(_) => DropReason::NotARouter,
+            Message::RouterAdvertisement(_) => DropReason::RaNotFromRouter,
+            Message::Redirect(_) => DropReason::RedirectRefused,
+        })
+    }
+}
+
+/// Brings the routes that `own` says are the interface's to those `wanted`.
+///
+/// # Errors
+/// Not all found a row.
+pub(crate) fn replace_routes<C: Capacity>(
+    cx: &mut Context<'_, C>,
+    own: impl Fn(&Route) -> bool,
+    wanted: impl Iterator<Item = Route> + Clone,
+) -> Result<(), TableFull> {
+    cx.routes.remove_if(|route| own(route) && !wanted.clone().any(|other| other.key() == route.key()));
+    let mut result = Ok(());
+    for route in wanted {
+        if cx.routes.find(&route.key()) != Some(&route) {
+            result = result.and(cx.routes.insert(route).map(|_| ()));
+        }
+    }
+    result
+}
+
+/// What is known of the IPv4 path MTU toward `destination`.
+pub(crate) fn path_mtu<S: Storage<PathMtu>>(paths: &PathMtus<S>, mode: MtuMode, destination: Ipv4Addr) -> u16 {
+    let interface = match mode {
+        MtuMode::Dynamic { interface } => interface,
+        MtuMode::Static(_) => u16::MAX,
+    };
+    paths.get(destination).map_or(interface, |estimate| estimate.min(interface))
+}
+
+/// Applies an ICMPv4 error to what is known of the paths. `TUN-35`, `TUN-43`
+///
+/// # Errors
+/// It changes nothing.
+pub(crate) fn path_error<S: Storage<PathMtu>>(
+    paths: &mut PathMtus<S>,
+    mode: MtuMode,
+    now: Instant,
+    error: &TunnelError,
+) -> Result<(), DropReason> {
+    match (error.too_big(), mode) {
+        (Some(claim), MtuMode::Dynamic { interface }) => {
+            paths.too_big(now, &claim, interface).map(|_| ()).ok_or(DropReason::IcmpV4Ignored)
+        }
+        (Some(_), MtuMode::Static(_)) => Err(DropReason::IcmpV4Ignored),
+        (None, _) if error.kind == TunnelErrorKind::Ignored => Err(DropReason::IcmpV4Ignored),
+        (None, _) => Ok(()),
+    }
+}
+
+/// Lets an interface's answers as a link be those of its `link`.
+macro_rules! delegate_to_link {
+    ($interface:ident) => {
+        impl<C: $crate::capacity::Capacity> $crate::link::Link for $interface<C> {
+            fn kind(&self) -> $crate::link::LinkKind {
+                self.link.kind()
+            }
+
+            fn permit(
+                &self,
+                inner_source: &core::net::Ipv6Addr,
+                inner_destination: &core::net::Ipv6Addr,
+                next_hop: &core::net::Ipv6Addr,
+            ) -> Result<(), $crate::drop_reason::DropReason> {
+                self.link.permit(inner_source, inner_destination, next_hop)
+            }
+
+            fn resolve(
+                &self,
+                inner_source: &core::net::Ipv6Addr,
+                next_hop: &core::net::Ipv6Addr,
+            ) -> Result<$crate::link::Resolution, $crate::drop_reason::DropReason> {
+                self.link.resolve(inner_source, next_hop)
+            }
+
+            fn awaits(&self, flow: &$crate::proto41::Flow) -> bool {
+                self.link.awaits(flow)
+            }
+
+            fn claims_source(&self, inner_source: &core::net::Ipv6Addr) -> bool {
+                self.link.claims_source(inner_source)
+            }
+
+            fn never_fragments(&self) -> bool {
+                self.link.never_fragments()
+            }
+
+            fn embeds_own(&self, address: &core::net::Ipv6Addr) -> bool {
+                self.link.embeds_own(address)
+            }
+
+            fn admit(&self, flow: &$crate::proto41::Flow) -> Result<$crate::link::Admitted, $crate::link::Denied> {
+                self.link.admit(flow)
+            }
+
+            fn is_on_link(&self, address: &core::net::Ipv6Addr) -> bool {
+                self.link.is_on_link(address)
+            }
+
+            fn is_local(&self, address: &core::net::Ipv6Addr) -> bool {
+                self.link.is_local(address)
+            }
+
+            fn owns_ipv4(&self, address: core::net::Ipv4Addr) -> bool {
+                self.link.owns_ipv4(address)
+            }
+
+            fn source_for(&self, destination: &core::net::Ipv6Addr) -> Option<core::net::Ipv6Addr> {
+                self.link.source_for(destination)
+            }
+
+            fn policy(&self) -> &$crate::link::OuterPolicy {
+                self.link.policy()
+            }
+
+            fn path_mtu(&self, destination: core::net::Ipv4Addr) -> u16 {
+                self.link.path_mtu(destination)
+            }
+        }
+    };
+}
+
+pub(crate) use delegate_to_link;

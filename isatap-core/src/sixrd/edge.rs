@@ -1,0 +1,343 @@
+//! The customer edge: one IPv4 address, one delegated prefix.
+//!
+//! ```text
+//! IPv4 address + domain ──▶ delegated prefix ──▶ address, LANs, null route
+//!                      └──▶ 6rd prefix on-link, ::/0 by the border relay
+//! ```
+
+use core::fmt;
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::addr::{Domain, DomainError};
+use super::dhcp::SixRdOption;
+use super::link::{Link, Place, Side};
+use crate::capacity::Capacity;
+use crate::drop_reason::DropReason;
+use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
+use crate::error::{EmitError, TableFull};
+use crate::interface::{Automatic, Context, Interface, Probe, Received, delegate_to_link, path_error, replace_routes};
+use crate::link::{Admitted, Link as LinkTrait, Locator, OuterPolicy};
+use crate::packet::PacketMut;
+use crate::prefix::{Ipv4Prefix, Ipv6Prefix, is_never_unicast};
+use crate::proto41::Flow;
+use crate::proto41::ecn::{EcnMode, TosMode};
+use crate::proto41::icmp::TunnelError;
+use crate::route::{Origin, Route};
+use crate::time::{Expiry, Instant};
+use crate::wire::{ipv6, protocol};
+
+/// How outer headers of 6rd are made: the traffic class is copied, ECN bits
+/// included, the rest as RFC 4213 recommends. `S6R-24`, `S6R-25 [RFC 5969
+/// §9, §9.1]`
+pub const POLICY: OuterPolicy =
+    OuterPolicy { tos: TosMode::CopyTrafficClass, ecn: EcnMode::Normal, ..OuterPolicy::DEFAULT };
+
+/// How a customer edge works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EdgeConfig {
+    /// How outer headers are made.
+    pub policy: OuterPolicy,
+    /// Whether packets of other customer edges must come from them directly.
+    /// `S6R-22`
+    pub strict_siblings: bool,
+    /// Whether 6rd is used at all: DHCP says nothing while it is not.
+    /// `S6R-12`
+    pub enabled: bool,
+}
+
+impl EdgeConfig {
+    /// Enabled; siblings may come by the border relay.
+    pub const DEFAULT: EdgeConfig = EdgeConfig { policy: POLICY, strict_siblings: false, enabled: true };
+}
+
+impl Default for EdgeConfig {
+    fn default() -> Self {
+        EdgeConfig::DEFAULT
+    }
+}
+
+/// The 6rd interface of a customer edge.
+#[derive(Clone)]
+pub struct EdgeInterface<C: Capacity> {
+    config: EdgeConfig,
+    link: Link<C>,
+    /// The 6rd prefix and the IPv4MaskLen. `S6R-15`: the common bits are
+    /// those of our own IPv4 address.
+    domain: Option<(Ipv6Prefix, u8)>,
+    locator: Option<Locator>,
+    until: Expiry,
+    probe: Probe,
+    told: Automatic<C>,
+}
+
+/// Why a customer edge cannot be configured so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigureError {
+    /// The values make no domain.
+    Domain(DomainError),
+    /// A table has no room; what fits is used.
+    TableFull(TableFull),
+}
+
+impl fmt::Display for ConfigureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigureError::Domain(error) => write!(f, "no 6rd domain: {error}"),
+            ConfigureError::TableFull(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl core::error::Error for ConfigureError {}
+
+impl From<TableFull> for ConfigureError {
+    fn from(full: TableFull) -> Self {
+        ConfigureError::TableFull(full)
+    }
+}
+
+impl<C: Capacity> EdgeInterface<C> {
+    /// A customer edge of no domain, without an IPv4 address.
+    #[must_use]
+    pub const fn new(config: EdgeConfig) -> Self {
+        EdgeInterface {
+            config,
+            link: Link::new(config.policy, Side::Edge, config.strict_siblings),
+            domain: None,
+            locator: None,
+            until: Expiry::NEVER,
+            probe: Probe::IDLE,
+            told: Automatic::EMPTY,
+        }
+    }
+
+    /// The link's data.
+    #[must_use]
+    pub fn link(&self) -> &Link<C> {
+        &self.link
+    }
+
+    /// This node's 6rd address, if it has one now.
+    pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
+        self.told.addresses()
+    }
+
+    /// The prefix for LANs.
+    #[must_use]
+    pub fn delegation(&self) -> Option<Delegation> {
+        self.told.delegation()
+    }
+
+    /// Sets the domain, at any time: all its customers have the upper
+    /// `ipv4_mask_len` bits of their IPv4 addresses in common with us. The
+    /// first of `relays` is used, packets of all are accepted. `S6R-11`
+    ///
+    /// # Errors
+    /// The values make no domain, and nothing changed; or a table is full.
+    pub fn configure(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        prefix: Ipv6Prefix,
+        ipv4_mask_len: u8,
+        relays: impl Iterator<Item = Ipv4Addr>,
+    ) -> Result<(), ConfigureError> {
+        // Lengths and prefix make a domain with any IPv4 address or with none.
+        Domain::around(prefix, ipv4_mask_len, Ipv4Addr::UNSPECIFIED).map_err(ConfigureError::Domain)?;
+        self.withdraw(cx);
+        self.domain = Some((prefix, ipv4_mask_len));
+        let relays = self.link.replace_relays(relays);
+        let synced = self.sync(cx);
+        relays?;
+        Ok(synced?)
+    }
+
+    /// Sets the domain from DHCP. `S6R-12`, `S6R-14`: nothing happens while
+    /// 6rd is switched off.
+    ///
+    /// # Errors
+    /// As [`configure`](Self::configure).
+    pub fn configure_by_dhcp(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        option: &SixRdOption<'_>,
+    ) -> Result<(), ConfigureError> {
+        if !self.config.enabled {
+            return Ok(());
+        }
+        self.configure(cx, option.prefix(), option.ipv4_mask_len(), option.relays())
+    }
+
+    /// Switches 6rd on or off. `S6R-12`
+    ///
+    /// # Errors
+    /// The route table is full.
+    pub fn set_enabled(&mut self, cx: &mut Context<'_, C>, enabled: bool) -> Result<(), TableFull> {
+        self.config.enabled = enabled;
+        self.sync(cx)
+    }
+
+    /// Replaces the IPv4 address, of which a customer edge has one: the first
+    /// that can be a unicast address. `S6R-9`
+    ///
+    /// `until`: how long it is known to be ours, such as a DHCP lease.
+    /// Prefixes live no longer. `S6R-8`
+    ///
+    /// # Errors
+    /// The route table is full.
+    pub fn set_locators(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        locators: &[Locator],
+        until: Expiry,
+    ) -> Result<(), TableFull> {
+        self.locator = locators.iter().find(|locator| !is_never_unicast(locator.address)).copied();
+        self.until = until;
+        self.sync(cx)
+    }
+
+    /// Asks the border relay whether packets come back from it; the answer is
+    /// [`Event::RelayProbed`]. `S6R-50`
+    pub fn probe_relay(&mut self, now: Instant) {
+        if let (Some(relay), Some(_)) = (self.link.relays().first(), self.link.place) {
+            self.probe.start(now, *relay);
+            self.link.probing = true;
+        }
+    }
+
+    /// Whether the border relay answered the last probe; `None`: not asked,
+    /// or not known yet.
+    #[must_use]
+    pub fn is_relay_reachable(&self) -> Option<bool> {
+        self.probe.outcome()
+    }
+
+    /// Takes back what the place in the domain has brought.
+    fn withdraw(&mut self, cx: &mut Context<'_, C>) {
+        if let Some(place) = self.link.place.take() {
+            cx.routes.remove(&Route::null(place.delegated, Origin::Automatic).key());
+        }
+    }
+
+    /// Brings link, address, routes and delegation to what is known.
+    fn sync(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
+        let place = match (self.domain, self.locator) {
+            // The lengths were checked, so there is no error to come.
+            (Some((prefix, mask)), Some(own)) if self.config.enabled => Ipv4Prefix::new(own.address, mask)
+                .and_then(|common| Domain::new(prefix, common).ok())
+                .map(|domain| Place::new(domain, own)),
+            _ => None,
+        };
+        if self.link.place != place {
+            self.withdraw(cx);
+            self.probe.stop();
+            self.link.probing = false;
+            self.link.place = place;
+        }
+        let id = cx.id;
+        // S6R-20 [RFC 5969 §7.1.1]
+        let relay = place.and_then(|place| self.link.relays().first().map(|relay| place.domain.anycast(*relay)));
+        let default = relay.map(|relay| Route::via(Ipv6Prefix::DEFAULT, id, relay, Origin::Automatic));
+        let on_link = place.map(|place| Route::on_link(place.domain.prefix(), id, Origin::Automatic));
+        let null = place.map(|place| Route::null(place.delegated, Origin::Automatic));
+        let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
+        let result = replace_routes(cx, own, on_link.into_iter().chain(default).chain(null));
+        self.told.set_addresses(self.link.address().into_iter(), self.until);
+        let until = self.until;
+        self.told.set_delegation(place.map(|place| Delegation { prefix: place.delegated, until }));
+        self.told.note_room(result);
+        result
+    }
+}
+
+impl<C: Capacity> Interface<C> for EdgeInterface<C> {
+    type Snapshot = Link<C>;
+
+    fn snapshot(&self) -> Link<C> {
+        self.link.clone()
+    }
+
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        _from: Admitted,
+        flow: &Flow,
+        packet: &mut PacketMut<'_>,
+    ) -> Received {
+        if self.link.awaits(flow) {
+            self.probe.answered();
+            self.link.probing = self.probe.outcome().is_none();
+            return Received::Consumed;
+        }
+        Automatic::receive(&self.link, cx, packet)
+    }
+
+    fn note_sent(&mut self, _now: Instant, _destination: Ipv4Addr) {}
+
+    fn note_avoided(&mut self, _now: Instant, _next_hop: &Ipv6Addr) {}
+
+    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
+        path_error(&mut self.link.paths, self.link.policy.mtu, now, error)
+    }
+
+    fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
+        self.link.paths.handle_timeout(cx.now);
+        if self.probe.handle_timeout(cx.now, entropy) {
+            self.link.probing = false;
+        }
+    }
+
+    fn poll_transmit(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        out: &mut PacketMut<'_>,
+    ) -> Result<Option<Transmit>, EmitError> {
+        if !self.probe.is_due(cx.now) {
+            return Ok(None);
+        }
+        let (Some(place), relay) = (self.link.place, self.probe.relay()) else {
+            self.probe.stop();
+            return Ok(None);
+        };
+        // S6R-50 [RFC 5969 §8]: from us to us, by the relay's datapath; empty,
+        // so that nothing but forwarding is asked of it.
+        let header = ipv6::Fields {
+            traffic_class: 0,
+            flow_label: 0,
+            payload_len: 0,
+            next_header: protocol::NO_NEXT_HEADER,
+            hop_limit: PROBE_HOP_LIMIT,
+            source: place.address(),
+            destination: place.address(),
+        };
+        out.write_with(|writer| writer.bytes(&header.to_bytes()))?;
+        self.probe.sent(cx.now);
+        Ok(cx.send(&self.link, place.own.address, relay, out))
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
+        if let Some(reachable) = self.probe.untold() {
+            self.probe.told();
+            return Some(Event::RelayProbed { link: cx.id, address: self.probe.relay(), reachable });
+        }
+        self.told.poll_event(cx, &self.link.policy)
+    }
+
+    fn deadline(&self) -> Expiry {
+        self.link.paths.next_deadline().min(self.probe.deadline())
+    }
+
+    fn has_packet(&self, now: Instant) -> bool {
+        self.probe.is_due(now)
+    }
+
+    fn has_event(&self) -> bool {
+        self.probe.untold().is_some() || self.told.has_event(&self.link.policy)
+    }
+}
+
+/// Comes back one lower.
+const PROBE_HOP_LIMIT: u8 = 64;
+
+delegate_to_link!(EdgeInterface);

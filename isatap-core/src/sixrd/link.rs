@@ -1,0 +1,259 @@
+//! The 6rd link: next hop to IPv4 address and back, over plain data.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::addr::Domain;
+use super::ingress;
+use crate::capacity::{Capacity, List, Rows};
+use crate::drop_reason::DropReason;
+use crate::error::{Table, TableFull};
+use crate::interface::path_mtu;
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
+use crate::prefix::{Ipv4Prefix, Ipv6Prefix, is_never_unicast};
+use crate::proto41::Flow;
+use crate::proto41::mtu::{PathMtu, PathMtus};
+
+/// A 6rd interface's data. A customer edge's or a border relay's control
+/// machine changes it; the datapath only reads it.
+#[derive(Clone)]
+pub struct Link<C: Capacity> {
+    /// The domain and our place in it; `None`: no IPv4 address, or disabled.
+    pub(crate) place: Option<Place>,
+    /// A customer edge's border relays, the one in use first; to a border
+    /// relay, other tunnel routers, which are no customers. `S6R-33`
+    pub(crate) relays: List<Ipv4Addr, Rows<C::PotentialRouters, Ipv4Addr>>,
+    pub(crate) paths: PathMtus<Rows<C::PathMtus, PathMtu>>,
+    pub(crate) policy: OuterPolicy,
+    pub(crate) side: Side,
+    pub(crate) strict_siblings: bool,
+    /// Whether a probe of ours is on its way. `S6R-50`
+    pub(crate) probing: bool,
+}
+
+/// A domain as the node at one IPv4 address sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) domain: Domain,
+    pub(crate) own: Locator,
+    /// The delegated prefix of `own`.
+    pub(crate) delegated: Ipv6Prefix,
+}
+
+impl Place {
+    pub(crate) fn new(domain: Domain, own: Locator) -> Self {
+        Place { domain, own, delegated: domain.delegated(own.address) }
+    }
+
+    /// This node's address on the link: `::1` of the delegated prefix, whose
+    /// `::` is every router's (`S6R-7`).
+    pub(crate) fn address(&self) -> Ipv6Addr {
+        let last = u128::from(self.delegated.length() < 128);
+        Ipv6Addr::from_bits(self.delegated.address().to_bits() | last)
+    }
+}
+
+/// Which end of 6rd a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// A customer edge.
+    Edge,
+    /// A border relay; whether others have the same IPv4 address.
+    Relay { anycast: bool },
+}
+
+impl<C: Capacity> Link<C> {
+    /// A link without an IPv4 address.
+    pub(crate) const fn new(policy: OuterPolicy, side: Side, strict_siblings: bool) -> Self {
+        Link { place: None, relays: List::EMPTY, paths: PathMtus::EMPTY, policy, side, strict_siblings, probing: false }
+    }
+
+    /// The domain, while the link has an IPv4 address.
+    #[must_use]
+    pub fn domain(&self) -> Option<&Domain> {
+        self.place.as_ref().map(|place| &place.domain)
+    }
+
+    /// The IPv4 address that this link sends from.
+    #[must_use]
+    pub fn locator(&self) -> Option<Locator> {
+        self.place.map(|place| place.own)
+    }
+
+    /// The prefix delegated to this node by its IPv4 address.
+    #[must_use]
+    pub fn delegated(&self) -> Option<Ipv6Prefix> {
+        self.place.map(|place| place.delegated)
+    }
+
+    /// This node's address on the link.
+    #[must_use]
+    pub fn address(&self) -> Option<Ipv6Addr> {
+        self.place.map(|place| place.address())
+    }
+
+    /// The border relays of a customer edge, the one in use first.
+    #[must_use]
+    pub fn relays(&self) -> &[Ipv4Addr] {
+        self.relays.as_slice()
+    }
+
+    /// Replaces the border relays. `S6R-13`: those that cannot be are left
+    /// out.
+    pub(crate) fn replace_relays(&mut self, relays: impl Iterator<Item = Ipv4Addr>) -> Result<(), TableFull> {
+        self.relays.clear();
+        let mut result = Ok(());
+        for relay in relays.filter(|relay| !is_never_unicast(*relay)) {
+            if !self.relays.as_slice().contains(&relay)
+                && let Err(full) = self.relays.push(relay, Table::PotentialRouters)
+            {
+                result = Err(full);
+            }
+        }
+        result
+    }
+
+    /// Where a neighbour of the domain is.
+    fn neighbour(&self, place: &Place, next_hop: &Ipv6Addr) -> Option<Ipv4Addr> {
+        // S6R-15: relays first, whose IPv4 addresses may lie outside the
+        // common block.
+        let relay = || {
+            let is_its = |relay: &&Ipv4Addr| place.domain.delegated(**relay).contains(next_hop);
+            self.relays.iter().find(is_its).copied()
+        };
+        let embedded = place.domain.embedded_ipv4(next_hop)?;
+        match self.side {
+            Side::Edge => Some(relay().unwrap_or(embedded)),
+            Side::Relay { .. } => Some(embedded),
+        }
+    }
+
+    /// The rules on a packet that came in.
+    fn judge(&self, place: &Place, flow: &Flow) -> Result<Admitted, DropReason> {
+        if flow.outer_source == place.own.address || is_broadcast(&place.own, flow.outer_source) {
+            return Err(DropReason::OuterSourceRefused);
+        }
+        ingress::scope(&flow.inner_source, &flow.inner_destination)?;
+        match self.side {
+            Side::Edge => {
+                let from = ingress::source_at_edge(&place.domain, flow, self.relays.as_slice())?;
+                if self.strict_siblings && self.relays.as_slice().contains(&flow.outer_source) {
+                    ingress::no_sibling(&place.domain, flow, &place.delegated)?;
+                }
+                ingress::destination(flow, &place.delegated)?;
+                Ok(from)
+            }
+            Side::Relay { .. } => {
+                ingress::customer(flow.outer_source, self.relays.as_slice())?;
+                ingress::source(&place.domain, flow)
+            }
+        }
+    }
+}
+
+/// Whether `address` is the directed broadcast address of `own`'s subnet.
+fn is_broadcast(own: &Locator, address: Ipv4Addr) -> bool {
+    Ipv4Prefix::new(own.address, own.subnet_length).and_then(|subnet| subnet.broadcast()) == Some(address)
+}
+
+impl<C: Capacity> LinkTrait for Link<C> {
+    fn kind(&self) -> LinkKind {
+        LinkKind::SixRd
+    }
+
+    fn permit(
+        &self,
+        inner_source: &Ipv6Addr,
+        inner_destination: &Ipv6Addr,
+        _next_hop: &Ipv6Addr,
+    ) -> Result<(), DropReason> {
+        ingress::scope(inner_source, inner_destination)?;
+        let Some(place) = &self.place else { return Err(DropReason::NoLocator) };
+        match self.side {
+            // TUN-2: others compare the source with where it comes from.
+            Side::Edge if !place.delegated.contains(inner_source) => Err(DropReason::SourceUnusable),
+            // S6R-34: nothing else has its place in this tunnel.
+            Side::Relay { .. } if !place.domain.prefix().contains(inner_destination) => {
+                Err(DropReason::NextHopUnresolvable)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn resolve(&self, _inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
+        let Some(place) = &self.place else { return Err(DropReason::NoLocator) };
+        // S6R-21 [RFC 5969 §9.2]: to the customer edge itself, or to the relay.
+        let destination = self.neighbour(place, next_hop).ok_or(DropReason::NextHopUnresolvable)?;
+        // TUN-4
+        if is_never_unicast(destination) || destination == place.own.address || is_broadcast(&place.own, destination) {
+            return Err(DropReason::DestinationRefused);
+        }
+        if self.side != Side::Edge {
+            ingress::customer(destination, self.relays.as_slice())?;
+        }
+        // S6R-32 [RFC 5969 §7.2]: a relay's one address, anycast or not.
+        Ok(Resolution::To { source: place.own.address, destination })
+    }
+
+    fn awaits(&self, flow: &Flow) -> bool {
+        // S6R-50 [RFC 5969 §8], SEC-10: our own packet, back from the relay.
+        self.probing
+            && self.relays.as_slice().first() == Some(&flow.outer_source)
+            && flow.inner_source == flow.inner_destination
+            && self.address() == Some(flow.inner_source)
+    }
+
+    fn claims_source(&self, inner_source: &Ipv6Addr) -> bool {
+        // S6R-35: customers believe what a relay sends them.
+        match &self.place {
+            Some(place) if self.side != Side::Edge => {
+                place.domain.prefix().contains(inner_source) && !place.delegated.contains(inner_source)
+            }
+            _ => false,
+        }
+    }
+
+    fn never_fragments(&self) -> bool {
+        // S6R-32 [RFC 5969 §7.2, §9.1]: an error about a fragment may reach
+        // another relay of the address.
+        self.side == Side::Relay { anycast: true }
+    }
+
+    fn embeds_own(&self, address: &Ipv6Addr) -> bool {
+        // SEC-3: known prefixes make even private IPv4 addresses unambiguous.
+        self.place.as_ref().is_some_and(|place| place.delegated.contains(address))
+    }
+
+    fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
+        match &self.place {
+            Some(place) if flow.outer_destination == place.own.address => {
+                self.judge(place, flow).map_err(Denied::Refused)
+            }
+            _ => Err(Denied::NotAddressed),
+        }
+    }
+
+    fn is_on_link(&self, address: &Ipv6Addr) -> bool {
+        self.place.as_ref().is_some_and(|place| place.domain.prefix().contains(address))
+    }
+
+    fn is_local(&self, address: &Ipv6Addr) -> bool {
+        // S6R-7 [RFC 5969 §5]: the subnet-router anycast address too.
+        self.place.as_ref().is_some_and(|place| *address == place.address() || *address == place.delegated.address())
+    }
+
+    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
+        self.place.as_ref().is_some_and(|place| place.own.address == address)
+    }
+
+    fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {
+        self.address()
+    }
+
+    fn policy(&self) -> &OuterPolicy {
+        &self.policy
+    }
+
+    fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
+        path_mtu(&self.paths, self.policy.mtu, destination)
+    }
+}

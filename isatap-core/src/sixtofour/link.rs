@@ -1,0 +1,228 @@
+//! The 6to4 link: next hop to IPv4 address and back, over plain data.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::addr::{self, ANYCAST_RELAY, PREFIX, embedded_ipv4};
+use super::ingress;
+use crate::capacity::{Capacity, List, Rows};
+use crate::drop_reason::DropReason;
+use crate::error::{Table, TableFull};
+use crate::interface::path_mtu;
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
+use crate::prefix::{Ipv4Prefix, is_never_unicast};
+use crate::proto41::Flow;
+use crate::proto41::mtu::{PathMtu, PathMtus};
+use crate::wire::protocol;
+
+/// A 6to4 interface's data: who we are, and whom we listen to. A router's or
+/// a relay's control machine changes it; the datapath only reads it.
+#[derive(Clone)]
+pub struct Link<C: Capacity> {
+    pub(crate) locators: List<Locator, Rows<C::Locators, Locator>>,
+    pub(crate) paths: PathMtus<Rows<C::PathMtus, PathMtu>>,
+    /// The relays that native packets are accepted from; none: all. `S64-24`
+    pub(crate) relays: List<Ipv4Addr, Rows<C::PotentialRouters, Ipv4Addr>>,
+    /// The 6to4 routers that a relay serves; none: all. `S64-46`
+    pub(crate) clients: List<Ipv4Prefix, Rows<C::Members, Ipv4Prefix>>,
+    pub(crate) policy: OuterPolicy,
+    pub(crate) accept_bogons: bool,
+    pub(crate) side: Side,
+    /// The relay of which an answer is waited for. `S64-35`
+    pub(crate) probed: Option<Ipv4Addr>,
+}
+
+/// Which end of 6to4 a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// A site's router, or a host/router.
+    Site,
+    /// A relay to the native Internet; whether it answers at 192.88.99.1.
+    Relay { anycast: bool },
+}
+
+impl<C: Capacity> Link<C> {
+    /// A link without IPv4 addresses.
+    pub(crate) const fn new(policy: OuterPolicy, accept_bogons: bool, side: Side) -> Self {
+        Link {
+            locators: List::EMPTY,
+            paths: PathMtus::EMPTY,
+            relays: List::EMPTY,
+            clients: List::EMPTY,
+            policy,
+            accept_bogons,
+            side,
+            probed: None,
+        }
+    }
+
+    /// The IPv4 addresses that this link sends from.
+    #[must_use]
+    pub fn locators(&self) -> &[Locator] {
+        self.locators.as_slice()
+    }
+
+    /// This node's address for a locator of its own.
+    pub(crate) fn address_of(&self, locator: Ipv4Addr) -> Ipv6Addr {
+        match self.side {
+            Side::Site => addr::host_router(locator),
+            Side::Relay { .. } => addr::relay(locator),
+        }
+    }
+
+    /// Replaces the locators by those that may be, without repeats. `S64-1`
+    pub(crate) fn replace_locators(&mut self, locators: &[Locator]) -> Result<(), TableFull> {
+        self.locators.clear();
+        let mut result = Ok(());
+        for locator in locators {
+            if !ingress::locator(locator.address, self.accept_bogons) && !self.is_anycast(locator.address) {
+                continue;
+            }
+            let known = self.locators.iter().any(|own| own.address == locator.address);
+            if !known && let Err(full) = self.locators.push(*locator, Table::Locators) {
+                result = Err(full);
+            }
+        }
+        result
+    }
+
+    fn is_anycast(&self, ipv4: Ipv4Addr) -> bool {
+        self.side == Side::Relay { anycast: true } && ipv4 == ANYCAST_RELAY
+    }
+
+    /// Whether `address` is a directed broadcast address of a subnet of ours.
+    fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        let broadcast =
+            |locator: &Locator| Ipv4Prefix::new(locator.address, locator.subnet_length).and_then(|net| net.broadcast());
+        self.locators.iter().any(|locator| broadcast(locator) == Some(address))
+    }
+
+    /// The outer source for an inner source.
+    fn outer_source(&self, inner_source: &Ipv6Addr) -> Result<Ipv4Addr, DropReason> {
+        match embedded_ipv4(inner_source) {
+            // S64-11, S64-12 [RFC 3964 §3.1, §5.1], TUN-2: the one that the
+            // receiver compares with.
+            Some(embedded) if self.owns_ipv4(embedded) => Ok(embedded),
+            Some(_) => Err(DropReason::SourceUnusable),
+            // S64-34 [RFC 6343 §4.4]: firewalls of 6to4 users expect answers
+            // from where they sent to.
+            None if self.owns_ipv4(ANYCAST_RELAY) => Ok(ANYCAST_RELAY),
+            None => self.locators.as_slice().first().map(|own| own.address).ok_or(DropReason::NoLocator),
+        }
+    }
+
+    /// The rules on a packet that came in, in the order of RFC 3964 §5.2.
+    fn judge(&self, flow: &Flow) -> Result<Admitted, DropReason> {
+        let broadcast = |ipv4: Option<Ipv4Addr>| ipv4.is_some_and(|ipv4| self.is_broadcast(ipv4));
+        if self.owns_ipv4(flow.outer_source) || self.is_broadcast(flow.outer_source) {
+            return Err(DropReason::OuterSourceRefused);
+        }
+        ingress::outer(flow, self.accept_bogons)?;
+        for address in [&flow.inner_source, &flow.inner_destination] {
+            ingress::inner(address)?;
+            ingress::embedded(address, self.accept_bogons)?;
+            if broadcast(embedded_ipv4(address)) {
+                return Err(DropReason::SixToFourEmbeddedRefused);
+            }
+        }
+        let from = ingress::source(flow)?;
+        ingress::destination(flow)?;
+        ingress::one_is_sixtofour(&flow.inner_source, &flow.inner_destination)?;
+        match self.side {
+            Side::Site => {
+                ingress::in_site(flow)?;
+                if from == Admitted::UnverifiedRelay {
+                    ingress::relay(flow.outer_source, self.relays.as_slice())?;
+                }
+            }
+            Side::Relay { .. } => {
+                ingress::leaves_sixtofour(flow, self.is_local(&flow.inner_destination))?;
+                ingress::client(flow.outer_source, self.clients.as_slice())?;
+            }
+        }
+        Ok(from)
+    }
+}
+
+impl<C: Capacity> LinkTrait for Link<C> {
+    fn kind(&self) -> LinkKind {
+        LinkKind::SixToFour
+    }
+
+    fn permit(
+        &self,
+        inner_source: &Ipv6Addr,
+        inner_destination: &Ipv6Addr,
+        next_hop: &Ipv6Addr,
+    ) -> Result<(), DropReason> {
+        for address in [inner_source, inner_destination] {
+            ingress::inner(address)?;
+            ingress::embedded(address, self.accept_bogons)?;
+        }
+        ingress::embedded(next_hop, self.accept_bogons)?;
+        ingress::one_is_sixtofour(inner_source, inner_destination)?;
+        ingress::direct(inner_destination, next_hop)
+    }
+
+    fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
+        // S64-10 [RFC 3056 §3, §5.3], RTE-3: the next hop's, not the
+        // destination's.
+        let destination = embedded_ipv4(next_hop).ok_or(DropReason::NextHopUnresolvable)?;
+        // TUN-4; S64-11: nor to ourselves.
+        if is_never_unicast(destination) || self.owns_ipv4(destination) || self.is_broadcast(destination) {
+            return Err(DropReason::DestinationRefused);
+        }
+        if matches!(self.side, Side::Relay { .. }) {
+            ingress::client(destination, self.clients.as_slice())?;
+        }
+        Ok(Resolution::To { source: self.outer_source(inner_source)?, destination })
+    }
+
+    fn awaits(&self, flow: &Flow) -> bool {
+        // S64-35: an echo reply, or an error of the relay's.
+        self.probed == Some(flow.outer_source)
+            && flow.next_header == protocol::ICMPV6
+            && self.is_local(&flow.inner_destination)
+    }
+
+    fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
+        if !self.owns_ipv4(flow.outer_destination) {
+            return Err(Denied::NotAddressed);
+        }
+        self.judge(flow).map_err(Denied::Refused)
+    }
+
+    #[inline]
+    fn is_on_link(&self, address: &Ipv6Addr) -> bool {
+        PREFIX.contains(address)
+    }
+
+    fn is_local(&self, address: &Ipv6Addr) -> bool {
+        match embedded_ipv4(address) {
+            Some(ipv4) if self.owns_ipv4(ipv4) => {
+                // ISA-70 [RFC 4291 §2.6.1]: the subnet-router anycast address
+                // of subnet 0 too.
+                *address == self.address_of(ipv4) || *address == addr::site(ipv4).address()
+            }
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
+        self.locators.iter().any(|locator| locator.address == address)
+    }
+
+    fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {
+        // S64-34: of the anycast relay too, but not as the first choice.
+        let unicast = self.locators.iter().find(|locator| locator.address != ANYCAST_RELAY);
+        unicast.or_else(|| self.locators.as_slice().first()).map(|locator| self.address_of(locator.address))
+    }
+
+    fn policy(&self) -> &OuterPolicy {
+        &self.policy
+    }
+
+    fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
+        path_mtu(&self.paths, self.policy.mtu, destination)
+    }
+}

@@ -1,0 +1,161 @@
+//! The relay between 6to4 sites and the native Internet.
+//!
+//! It is a node with this interface and a native one, both forwarding. Its
+//! one route is `2002::/16`; the way to the native Internet is the node's.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::addr::PREFIX;
+use super::link::{Link, Side};
+use crate::capacity::Capacity;
+use crate::drop_reason::DropReason;
+use crate::engine::{Entropy, Event, LearnedAddress, Transmit};
+use crate::error::{EmitError, Table, TableFull};
+use crate::interface::{Automatic, Context, Interface, Received, delegate_to_link, path_error, replace_routes};
+use crate::link::{Admitted, Locator, OuterPolicy};
+use crate::packet::PacketMut;
+use crate::prefix::Ipv4Prefix;
+use crate::proto41::Flow;
+use crate::proto41::icmp::TunnelError;
+use crate::route::{Origin, Route};
+use crate::time::{Expiry, Instant};
+
+/// How a relay works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RelayConfig {
+    /// How outer headers are made.
+    pub policy: OuterPolicy,
+    /// Whether IPv4 addresses count as public that are not global although
+    /// RFC 3964 does not refuse them: for tests, which use such.
+    pub accept_bogons: bool,
+    /// Whether it answers at 192.88.99.1, when that is among its locators;
+    /// deprecated. `S64-31 [RFC 7526 §5]`
+    pub anycast: bool,
+    /// Whether `2002::/16` is published on the native side; nothing longer
+    /// ever is. `S64-44 [RFC 3056 §5.2]`
+    pub publish: bool,
+}
+
+impl RelayConfig {
+    /// No anycast, nothing published.
+    pub const DEFAULT: RelayConfig =
+        RelayConfig { policy: OuterPolicy::DEFAULT, accept_bogons: false, anycast: false, publish: false };
+}
+
+impl Default for RelayConfig {
+    fn default() -> Self {
+        RelayConfig::DEFAULT
+    }
+}
+
+/// The 6to4 interface of a relay. `S64-45`: a node is one only by being given
+/// this.
+#[derive(Clone)]
+pub struct RelayInterface<C: Capacity> {
+    config: RelayConfig,
+    link: Link<C>,
+    told: Automatic<C>,
+}
+
+impl<C: Capacity> RelayInterface<C> {
+    /// A relay without IPv4 addresses, for everybody.
+    #[must_use]
+    pub const fn new(config: RelayConfig) -> Self {
+        RelayInterface {
+            config,
+            link: Link::new(config.policy, config.accept_bogons, Side::Relay { anycast: config.anycast }),
+            told: Automatic::EMPTY,
+        }
+    }
+
+    /// The link's data.
+    #[must_use]
+    pub fn link(&self) -> &Link<C> {
+        &self.link
+    }
+
+    /// This relay's 6to4 addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
+        self.told.addresses()
+    }
+
+    /// Serves only 6to4 routers at these IPv4 addresses, and others so named.
+    /// `S64-46`: with none named, everybody: think twice.
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn add_client(&mut self, routers: Ipv4Prefix) -> Result<(), TableFull> {
+        self.link.clients.push(routers, Table::Members)
+    }
+
+    /// Replaces the IPv4 addresses, at any time. The first one is sent from;
+    /// 192.88.99.1, where it is allowed, before that. `S64-1`, `S64-34`
+    ///
+    /// # Errors
+    /// More than the table of locators or of routes holds.
+    pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
+        let mut result = self.link.replace_locators(locators);
+        let id = cx.id;
+        let on_link = (!self.link.locators.is_empty())
+            .then(|| Route { publish: self.config.publish, ..Route::on_link(PREFIX, id, Origin::Automatic) });
+        let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
+        result = result.and(replace_routes(cx, own, on_link.into_iter()));
+        let link = &self.link;
+        self.told.set_addresses(link.locators().iter().map(|own| link.address_of(own.address)), Expiry::NEVER);
+        self.told.note_room(result);
+        result
+    }
+}
+
+impl<C: Capacity> Interface<C> for RelayInterface<C> {
+    type Snapshot = Link<C>;
+
+    fn snapshot(&self) -> Link<C> {
+        self.link.clone()
+    }
+
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        _from: Admitted,
+        _flow: &Flow,
+        packet: &mut PacketMut<'_>,
+    ) -> Received {
+        Automatic::receive(&self.link, cx, packet)
+    }
+
+    fn note_sent(&mut self, _now: Instant, _destination: Ipv4Addr) {}
+
+    fn note_avoided(&mut self, _now: Instant, _next_hop: &Ipv6Addr) {}
+
+    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
+        path_error(&mut self.link.paths, self.link.policy.mtu, now, error)
+    }
+
+    fn handle_timeout(&mut self, cx: &mut Context<'_, C>, _entropy: &mut dyn Entropy) {
+        self.link.paths.handle_timeout(cx.now);
+    }
+
+    fn poll_transmit(&mut self, _: &mut Context<'_, C>, _: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
+        Ok(None)
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
+        self.told.poll_event(cx, &self.link.policy)
+    }
+
+    fn deadline(&self) -> Expiry {
+        self.link.paths.next_deadline()
+    }
+
+    fn has_packet(&self, _now: Instant) -> bool {
+        false
+    }
+
+    fn has_event(&self) -> bool {
+        self.told.has_event(&self.link.policy)
+    }
+}
+
+delegate_to_link!(RelayInterface);

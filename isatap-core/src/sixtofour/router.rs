@@ -1,0 +1,423 @@
+//! The router of a 6to4 site, and the host that is its own router.
+//!
+//! ```text
+//! public IPv4 address ──▶ address, 2002::/16, site /48 for the LANs
+//!                    └──▶ relay known (by address, by name) ──▶ ::/0
+//!                              └──▶ probed, three times no answer ──▶ no ::/0
+//! ```
+//!
+//! A host/router and a site's router differ in that forwarding is on for the
+//! latter, and its site prefix handed to LANs (`S64-23`).
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use super::addr::{self, PREFIX};
+use super::ingress;
+use super::link::{Link, Side};
+use crate::capacity::{Capacity, List, Rows};
+use crate::drop_reason::DropReason;
+use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
+use crate::error::{EmitError, Table, TableFull};
+use crate::interface::{Automatic, Context, Interface, Probe, Received, delegate_to_link, path_error, replace_routes};
+use crate::link::{Admitted, Link as LinkTrait, Locator, OuterPolicy};
+use crate::nd::message;
+use crate::packet::PacketMut;
+use crate::prefix::Ipv6Prefix;
+use crate::proto41::Flow;
+use crate::proto41::icmp::TunnelError;
+use crate::route::{Origin, Preference, Route};
+use crate::time::{Expiry, Instant};
+use crate::wire::icmpv6::Message as Icmpv6;
+use crate::wire::{ipv6, protocol};
+
+/// How a 6to4 router works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RouterConfig {
+    /// How outer headers are made.
+    pub policy: OuterPolicy,
+    /// Whether IPv4 addresses count as public that are not global although
+    /// RFC 3964 does not refuse them: for tests, which use such.
+    pub accept_bogons: bool,
+    /// The way to the native Internet.
+    pub relay: Relay,
+    /// Whether 6to4 rests while a native global prefix is known. `S64-33`
+    pub only_without_native: bool,
+    /// Whether the relay is asked for an answer before it is relied on.
+    /// `S64-35`
+    pub probe_relay: bool,
+}
+
+impl RouterConfig {
+    /// No relay; rests beside native IPv6.
+    pub const DEFAULT: RouterConfig = RouterConfig {
+        policy: OuterPolicy::DEFAULT,
+        accept_bogons: false,
+        relay: Relay::None,
+        only_without_native: true,
+        probe_relay: false,
+    };
+}
+
+impl Default for RouterConfig {
+    fn default() -> Self {
+        RouterConfig::DEFAULT
+    }
+}
+
+/// Which relay leads to the native Internet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Relay {
+    /// None: other 6to4 sites only. `RTE-11`
+    None,
+    /// The one at this IPv4 address.
+    Address(Ipv4Addr),
+    /// One whose name the caller resolves, see [`Event::ResolveRelay`]. There
+    /// is no default name. `S64-33`
+    Name,
+    /// Whichever answers at 192.88.99.1: deprecated, and only by asking for
+    /// it. `S64-31 [RFC 7526 §5]`
+    Anycast,
+}
+
+/// The 6to4 interface of a site's router or of a host/router.
+///
+/// `S64-30 [RFC 7526 §5]`: a node has 6to4 only by being given one;
+/// forwarding does not bring it.
+#[derive(Clone)]
+pub struct RouterInterface<C: Capacity> {
+    config: RouterConfig,
+    link: Link<C>,
+    /// All that the caller named; the link has those in use.
+    locators: List<Locator, Rows<C::Locators, Locator>>,
+    until: Expiry,
+    native: bool,
+    resolved: Option<Ipv4Addr>,
+    resolve: Resolve,
+    probe: Probe,
+    told: Automatic<C>,
+}
+
+/// What the name of the relay waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resolve {
+    /// Nothing: no name, or nobody asks.
+    Idle,
+    /// The caller is to be told.
+    Wanted,
+    /// The caller was told.
+    Asked,
+    /// The answer ages.
+    Fresh { until: Instant },
+}
+
+/// Without a TTL, and at most. Relays move seldom.
+const REFRESH: Duration = Duration::from_secs(3600);
+/// After a failure, and at least.
+const RETRY: Duration = Duration::from_secs(60);
+
+impl<C: Capacity> RouterInterface<C> {
+    /// A router without IPv4 addresses.
+    #[must_use]
+    pub const fn new(config: RouterConfig) -> Self {
+        RouterInterface {
+            config,
+            link: Link::new(config.policy, config.accept_bogons, Side::Site),
+            locators: List::EMPTY,
+            until: Expiry::NEVER,
+            native: false,
+            resolved: None,
+            resolve: Resolve::Idle,
+            probe: Probe::IDLE,
+            told: Automatic::EMPTY,
+        }
+    }
+
+    /// The link's data.
+    #[must_use]
+    pub fn link(&self) -> &Link<C> {
+        &self.link
+    }
+
+    /// This node's 6to4 addresses: one for each public IPv4 address.
+    pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
+        self.told.addresses()
+    }
+
+    /// The site prefix for LANs, of the first public IPv4 address. `S64-47`:
+    /// a site has one prefix by each uplink, and this link is one.
+    #[must_use]
+    pub fn delegation(&self) -> Option<Delegation> {
+        self.told.delegation()
+    }
+
+    /// The relay in use: known, and not found silent.
+    #[must_use]
+    pub fn relay(&self) -> Option<Ipv4Addr> {
+        self.known_relay().filter(|_| self.probe.outcome() != Some(false))
+    }
+
+    /// Replaces the IPv4 addresses, at any time; those that cannot be a 6to4
+    /// site's are left out. `S64-1`, `S64-38`
+    ///
+    /// `until`: how long they are known to be ours, such as a DHCP lease.
+    /// Prefixes live no longer. `S64-34 [RFC 3056 §2]`
+    ///
+    /// # Errors
+    /// More than the table of locators or of routes holds: as many as fit are
+    /// used.
+    pub fn set_locators(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        locators: &[Locator],
+        until: Expiry,
+    ) -> Result<(), TableFull> {
+        let mut result = Ok(());
+        self.locators.clear();
+        for locator in locators {
+            // Those in use fill no more rows than these.
+            if ingress::locator(locator.address, self.config.accept_bogons) {
+                result = result.and(self.locators.push(*locator, Table::Locators));
+            }
+        }
+        self.until = until;
+        result.and(self.sync(cx))
+    }
+
+    /// Says whether this node has a native global prefix. `S64-33`
+    ///
+    /// # Errors
+    /// The route table is full.
+    pub fn set_native(&mut self, cx: &mut Context<'_, C>, native: bool) -> Result<(), TableFull> {
+        self.native = native;
+        self.sync(cx)
+    }
+
+    /// Accepts packets with native sources only from this relay, from others
+    /// so named, and from 192.88.99.1. `S64-24`
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn accept_relay(&mut self, relay: Ipv4Addr) -> Result<(), TableFull> {
+        self.link.relays.push(relay, Table::PotentialRouters)
+    }
+
+    /// The answer to [`Event::ResolveRelay`]: the first address that can be a
+    /// relay's is used. None: the name did not resolve; a relay known before
+    /// is kept, and the name asked for again.
+    ///
+    /// # Errors
+    /// The route table is full.
+    pub fn relay_resolved(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        addresses: &[Ipv4Addr],
+        ttl: Option<Duration>,
+    ) -> Result<(), TableFull> {
+        let usable = |address: &&Ipv4Addr| {
+            ingress::is_usable(**address, self.config.accept_bogons) && !self.link.owns_ipv4(**address)
+        };
+        let wait = match addresses.iter().find(usable) {
+            Some(address) => {
+                self.resolved = Some(*address);
+                ttl.unwrap_or(REFRESH).clamp(RETRY, REFRESH)
+            }
+            None => RETRY,
+        };
+        self.resolve = Resolve::Fresh { until: cx.now.saturating_add(wait) };
+        self.sync(cx)
+    }
+
+    fn known_relay(&self) -> Option<Ipv4Addr> {
+        let relay = match self.config.relay {
+            Relay::None => None,
+            Relay::Address(address) => Some(address),
+            Relay::Name => self.resolved,
+            Relay::Anycast => Some(addr::ANYCAST_RELAY),
+        };
+        relay.filter(|relay| ingress::is_usable(*relay, self.config.accept_bogons) && !self.link.owns_ipv4(*relay))
+    }
+
+    /// Brings link, addresses, routes, probe and delegation to what is known.
+    fn sync(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
+        // Of the sites before: no other interface has null routes in them.
+        for locator in self.link.locators.iter() {
+            let gone = !self.locators.iter().any(|kept| kept.address == locator.address);
+            if gone || (self.native && self.config.only_without_native) {
+                cx.routes.remove(&Route::null(addr::site(locator.address), Origin::Automatic).key());
+            }
+        }
+        // S64-33: native IPv6 is better than 6to4.
+        let resting = self.native && self.config.only_without_native;
+        let locators = if resting { &[] } else { self.locators.as_slice() };
+        let mut result = self.link.replace_locators(locators);
+        let active = !self.link.locators.is_empty();
+        if active && self.config.relay == Relay::Name && self.resolve == Resolve::Idle {
+            self.resolve = Resolve::Wanted;
+        }
+        let relay = self.known_relay().filter(|_| active);
+        match relay {
+            Some(relay) if self.config.probe_relay => {
+                if self.probe.target() != Some(relay) {
+                    self.probe.start(cx.now, relay);
+                    self.link.probed = Some(relay);
+                }
+            }
+            _ => {
+                self.probe.stop();
+                self.link.probed = None;
+            }
+        }
+        result = result.and(self.sync_routes(cx));
+        let until = self.until;
+        let link = &self.link;
+        self.told.set_addresses(link.locators().iter().map(|locator| link.address_of(locator.address)), until);
+        let first = link.locators().first();
+        self.told.set_delegation(first.map(|own| Delegation { prefix: addr::site(own.address), until }));
+        self.told.note_room(result);
+        result
+    }
+
+    fn sync_routes(&self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
+        let id = cx.id;
+        let active = !self.link.locators.is_empty();
+        // S64-13: exactly this long. S64-45: not published.
+        let on_link = active.then(|| Route::on_link(PREFIX, id, Origin::Automatic));
+        // RTE-11: no relay, no route. Native routes are better than this.
+        let default = self.relay().filter(|_| active).map(|relay| Route {
+            preference: Preference::Low,
+            ..Route::via(Ipv6Prefix::DEFAULT, id, addr::relay(relay), Origin::Automatic)
+        });
+        // RTE-10: what no LAN of ours has must not bounce to the relay.
+        let sites = self.link.locators.iter().map(|own| Route::null(addr::site(own.address), Origin::Automatic));
+        let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
+        replace_routes(cx, own, on_link.into_iter().chain(default).chain(sites))
+    }
+
+    /// Whether a packet is the relay's answer to a probe: an echo reply, or
+    /// the error that hop limit 1 made. `S64-35`
+    fn is_answer(&self, packet: &[u8]) -> bool {
+        let Some(token) = self.probe.token().filter(|_| self.probe.is_asking()) else { return false };
+        let (Ok(header), Ok(upper)) = (ipv6::Header::parse(packet), ipv6::upper_layer(packet)) else { return false };
+        let Some(message) = packet.get(upper.offset..header.packet_len()) else { return false };
+        if !icmpv6_is_valid(&header, message) {
+            return false;
+        }
+        let echo = |message: &[u8], kind: u8| {
+            message.first() == Some(&kind) && message.get(4..8).is_some_and(|sent| sent == token.to_be_bytes())
+        };
+        echo(message, Icmpv6::ECHO_REPLY)
+            || (message.starts_with(&[Icmpv6::TIME_EXCEEDED, 0])
+                && message.get(8..).is_some_and(|quoted| {
+                    let to_relay = ipv6::Header::parse_quoted(quoted)
+                        .is_ok_and(|header| header.destination() == addr::relay(self.probe.relay()));
+                    to_relay && quoted.get(40..).is_some_and(|sent| echo(sent, Icmpv6::ECHO_REQUEST))
+                }))
+    }
+}
+
+fn icmpv6_is_valid(header: &ipv6::Header<'_>, message: &[u8]) -> bool {
+    header.next_header() == protocol::ICMPV6 && Icmpv6::parse(message, &header.source(), &header.destination()).is_ok()
+}
+
+impl<C: Capacity> Interface<C> for RouterInterface<C> {
+    type Snapshot = Link<C>;
+
+    fn snapshot(&self) -> Link<C> {
+        self.link.clone()
+    }
+
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        _from: Admitted,
+        flow: &Flow,
+        packet: &mut PacketMut<'_>,
+    ) -> Received {
+        if self.link.awaits(flow) && self.is_answer(packet.as_slice()) {
+            self.probe.answered();
+            self.link.probed = None;
+            return Received::Consumed;
+        }
+        Automatic::receive(&self.link, cx, packet)
+    }
+
+    fn note_sent(&mut self, _now: Instant, _destination: Ipv4Addr) {}
+
+    fn note_avoided(&mut self, _now: Instant, _next_hop: &Ipv6Addr) {}
+
+    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
+        path_error(&mut self.link.paths, self.link.policy.mtu, now, error)
+    }
+
+    fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
+        self.link.paths.handle_timeout(cx.now);
+        if matches!(self.resolve, Resolve::Fresh { until } if until <= cx.now) {
+            self.resolve = Resolve::Wanted;
+        }
+        if self.probe.handle_timeout(cx.now, entropy) {
+            self.link.probed = None;
+            // S64-35: the other sites stay reachable. Removing needs no room.
+            let _ = self.sync_routes(cx);
+        }
+    }
+
+    fn poll_transmit(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        out: &mut PacketMut<'_>,
+    ) -> Result<Option<Transmit>, EmitError> {
+        if !self.probe.is_due(cx.now) {
+            return Ok(None);
+        }
+        let relay = self.probe.relay();
+        let token = self.probe.token().unwrap_or(0);
+        let Some(own) = self.link.locators.as_slice().first().map(|own| own.address) else {
+            self.probe.stop();
+            return Ok(None);
+        };
+        message::write_packet(out, &addr::host_router(own), &addr::relay(relay), |writer| {
+            writer.bytes(&[Icmpv6::ECHO_REQUEST, 0, 0, 0]);
+            writer.u32(token);
+        })?;
+        // S64-35 [RFC 6343 §4.2.1]: the relay itself answers, one way or
+        // the other.
+        if let Some(hop_limit) = out.as_mut_slice().get_mut(7) {
+            *hop_limit = 1;
+        }
+        self.probe.sent(cx.now);
+        Ok(cx.send(&self.link, own, relay, out))
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
+        let link = cx.id;
+        if self.resolve == Resolve::Wanted {
+            self.resolve = Resolve::Asked;
+            return Some(Event::ResolveRelay { link });
+        }
+        if let Some(reachable) = self.probe.untold() {
+            self.probe.told();
+            return Some(Event::RelayProbed { link, address: self.probe.relay(), reachable });
+        }
+        self.told.poll_event(cx, &self.link.policy)
+    }
+
+    fn deadline(&self) -> Expiry {
+        let resolve = match self.resolve {
+            Resolve::Fresh { until } => Expiry::at(until),
+            _ => Expiry::NEVER,
+        };
+        self.link.paths.next_deadline().min(self.probe.deadline()).min(resolve)
+    }
+
+    fn has_packet(&self, now: Instant) -> bool {
+        self.probe.is_due(now)
+    }
+
+    fn has_event(&self) -> bool {
+        self.resolve == Resolve::Wanted || self.probe.untold().is_some() || self.told.has_event(&self.link.policy)
+    }
+}
+
+delegate_to_link!(RouterInterface);
