@@ -105,6 +105,14 @@ pub enum Verdict {
         /// Why the packet was dropped, if it was.
         reason: Option<DropReason>,
     },
+    /// The packet must wait for a peer to answer. The caller keeps the bytes
+    /// that the buffer now holds, or drops them; the machine knows only how
+    /// many there are. See [`Event::Released`].
+    Hold {
+        /// For whom it waits; the same for all packets that wait for the
+        /// same.
+        ticket: Ticket,
+    },
     /// Dropped; the bytes are those of the packet, so who wants to log can
     /// parse them again.
     Drop(DropReason),
@@ -264,6 +272,38 @@ pub enum Event {
         /// The router's IPv4 address.
         address: Ipv4Addr,
     },
+    /// What was held for this ticket may go: a packet from the inside is
+    /// handed to [`encapsulate`](Machine::encapsulate) again, one from the
+    /// network is delivered.
+    Released {
+        /// The link whose machine gave the ticket.
+        link: LinkId,
+        /// The ticket.
+        ticket: Ticket,
+    },
+    /// What was held for this ticket is to be dropped.
+    Abandoned {
+        /// The link whose machine gave the ticket.
+        link: LinkId,
+        /// The ticket.
+        ticket: Ticket,
+        /// Why.
+        reason: DropReason,
+    },
+    /// Listen on this UDP port too, and hand in what arrives there.
+    OpenPort {
+        /// The link whose machine wants it.
+        link: LinkId,
+        /// The port, of this host's own address.
+        port: u16,
+    },
+    /// Listen on this UDP port no longer.
+    ClosePort {
+        /// The link whose machine wanted it.
+        link: LinkId,
+        /// The port.
+        port: u16,
+    },
     /// A table had no room; something that was advertised or configured is
     /// not used. Told once until room was found.
     TableFull {
@@ -282,6 +322,16 @@ pub struct Delegation {
     /// Until when the IPv4 address is known to be this node's.
     /// `S6R-8 [RFC 5969 §4]`
     pub until: Expiry,
+}
+
+/// Names a place where packets wait, and which wait it is: a ticket of an
+/// earlier one is told from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket {
+    /// The place.
+    pub slot: u16,
+    /// Counts the waits at this place, and wraps.
+    pub generation: u16,
 }
 
 /// An address made of a prefix that a router advertises and a locator, or a

@@ -7,7 +7,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use super::addr::{Address, SERVER_PORT};
-use super::packet::{ALL_NODES, ALL_ROUTERS, DISCOVERY_GROUP, Datagram, KnownTrailers, is_bubble};
+use super::packet::{self, ALL_NODES, ALL_ROUTERS, DISCOVERY_GROUP, Datagram, KnownTrailers, is_bubble};
 use super::peer::Peer;
 use crate::drop_reason::DropReason;
 use crate::error::{ParseError, ParseErrorKind};
@@ -246,7 +246,8 @@ pub fn client(
             return Ok(ClientCase::Trusted);
         }
         // Case 2. F5: an echo reply and nothing else, of a running test.
-        if view.testing && !peer.is_trusted() && icmpv6_type == Some(Icmpv6::ECHO_REPLY) {
+        // TER-97: while one runs, also of a peer that is trusted elsewhere.
+        if view.testing && icmpv6_type == Some(Icmpv6::ECHO_REPLY) {
             let data = icmpv6.and_then(|message| message.get(8..)).unwrap_or(&[]);
             let valid = icmpv6.is_some_and(|message| Icmpv6::parse(message, &source, &destination).is_ok());
             if valid && data == peer.test_nonce() {
@@ -429,6 +430,29 @@ pub fn relay(
         && is_global_unicast(*from.ip())
         && from.port() != 0;
     if hashed { Ok(RelayCase::HashedBubble) } else { Err(DropReason::TeredoMapping) }
+}
+
+/// Whether a packet from the inside can be carried: to the length that the
+/// link has, and whole.
+///
+/// # Errors
+/// [`DropReason::NotIpv6`].
+pub(super) fn outgoing<'a>(packet: &'a [u8]) -> Result<ipv6::Header<'a>, DropReason> {
+    let header = ipv6::Header::parse(packet).map_err(|_| DropReason::NotIpv6)?;
+    if header.packet_len() != packet.len() {
+        return Err(DropReason::NotIpv6);
+    }
+    Ok(header)
+}
+
+/// See [`packet::MTU`].
+pub(super) fn fits(packet: &PacketMut<'_>) -> bool {
+    let len = match packet.segment_size() {
+        // What counts is a segment, of which the headers are not known here.
+        Some(size) => usize::from(size.get()),
+        None => packet.len(),
+    };
+    len <= usize::from(packet::MTU)
 }
 
 #[cfg(test)]

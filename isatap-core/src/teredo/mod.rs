@@ -8,11 +8,12 @@
 //! | [`peer`] | peers: where they were heard, and whether to believe it |
 //! | [`authentication`] | secure qualification, with a hash of the caller's |
 //! | [`qualify`] | how a client learns and keeps its mapped address |
+//! | [`client`] | the client |
 //! | [`server`] | the server |
 //!
 //! # What it cannot do
 //!
-//! There is no client and no relay yet: only what they are made of.
+//! There is no relay yet: native hosts are reached through those of others.
 //!
 //! # Security limits
 //!
@@ -23,6 +24,7 @@
 
 pub mod addr;
 pub mod authentication;
+pub mod client;
 pub mod ingress;
 mod limit;
 pub mod packet;

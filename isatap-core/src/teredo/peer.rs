@@ -249,6 +249,11 @@ impl Peer {
         self.nonce = nonce;
     }
 
+    /// The secret of a test of a peer that stays trusted where it is.
+    pub fn set_test_nonce(&mut self, nonce: [u8; 8]) {
+        self.nonce = nonce;
+    }
+
     /// The nonce of the last indirect bubble sent to it; zero: none.
     /// `TER-70`
     #[must_use]

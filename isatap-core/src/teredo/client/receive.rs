@@ -1,0 +1,432 @@
+//! What a client does with a packet that it let in. [RFC 4380 §5.2.3]
+
+use core::net::{Ipv6Addr, SocketAddrV4};
+
+use super::{
+    ANSWERS, BUBBLES, Client, Due, End, Expiry, LOCAL_LIFETIME, LocalPeer, PORT_REFRESH, TESTS, Targets, Work,
+    random_targets,
+};
+use crate::capacity::Storage;
+use crate::drop_reason::DropReason;
+use crate::engine::{Admitted, Verdict};
+use crate::packet::PacketMut;
+use crate::teredo::addr::{Address, SERVER_PORT};
+use crate::teredo::authentication::{self, Authenticator};
+use crate::teredo::ingress::{
+    self, ClientCase, ClientView, Path, is_global_unicast, is_native_global, may_send_to, may_send_to_alternate,
+};
+use crate::teredo::packet::{Datagram, KnownTrailers, SignOfLife, is_bubble, origin_bytes};
+use crate::teredo::peer::{BUBBLE_INTERVAL, BUBBLE_LIMIT, BUBBLE_WINDOW, Peer, VALIDITY};
+use crate::teredo::qualify;
+use crate::time::Instant;
+
+/// What the headers of a packet say, so that its buffer is free again.
+#[derive(Clone, Copy)]
+struct Arrived {
+    path: Path,
+    source: Ipv6Addr,
+    teredo: Option<Address>,
+    origin: Option<SocketAddrV4>,
+    bubble: bool,
+    nonce: Option<[u8; 4]>,
+    sign_of_life: Option<SignOfLife>,
+    random_port: Option<u16>,
+    start: usize,
+    end: usize,
+}
+
+impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
+    /// A UDP payload that arrived at the service port, at a port that
+    /// [`OpenPort`](crate::engine::Event::OpenPort) named, or (local
+    /// discovery) at port 3544 of 224.0.0.253.
+    ///
+    /// [`Verdict::Hold`]: keep the IPv6 packet that the buffer holds; when its
+    /// ticket is released, deliver it.
+    pub fn handle_datagram(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Verdict {
+        let now = self.clamp(now);
+        self.counters.entered = self.counters.entered.wrapping_add(1);
+        match self.receive(now, path, packet) {
+            Ok(verdict) => {
+                let counter = match verdict {
+                    Verdict::Deliver { .. } => &mut self.counters.delivered,
+                    _ => &mut self.counters.consumed,
+                };
+                *counter = counter.wrapping_add(1);
+                verdict
+            }
+            Err(reason) => self.drop(reason),
+        }
+    }
+
+    fn receive(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+        let (datagram, header) = ingress::parse(packet.as_slice())?;
+        let source = header.source();
+        let trailers = datagram.trailers().collect_known()?;
+        let servers = self.config.qualify.servers();
+        let view = ClientView {
+            servers,
+            address: self.address,
+            peer: self.peers.find(&source),
+            testing: self.session(&source).is_some_and(|session| session.work == Work::Test),
+            local: self.local_peer(now, &source),
+            discovery: self.config.local_discovery,
+            locators: self.locators(),
+        };
+        let case = ingress::client(&view, path, &datagram, &header, &trailers)?;
+        if case == ClientCase::Advertisement {
+            return self.advertised(now, path, &datagram);
+        }
+        if path.from.port() == SERVER_PORT && servers.contains(path.from.ip()) {
+            // TER-36: any valid packet counts.
+            self.qualification.note_heard(now);
+        }
+        let inner = datagram.inner_range();
+        let arrived = Arrived {
+            path,
+            source,
+            teredo: Address::from_ipv6(&source),
+            origin: datagram.origin(),
+            bubble: is_bubble(&header),
+            nonce: trailers.nonce.filter(|nonce| *nonce != [0; 4]),
+            sign_of_life: trailers.sign_of_life,
+            random_port: trailers.random_port.filter(|port| *port != 0),
+            start: inner.start,
+            end: inner.end,
+        };
+        match case {
+            ClientCase::Advertisement | ClientCase::IndirectBubble => {
+                // TER-21: a malformed list condemns the bubble.
+                self.indirect(now, &arrived, &trailers)?;
+                Ok(Verdict::Consumed { link: self.link })
+            }
+            ClientCase::Trusted | ClientCase::Mapped | ClientCase::NonceBubble | ClientCase::Local => {
+                self.direct(now, case, &arrived)?;
+                self.pass_on(&arrived, packet)
+            }
+            ClientCase::TestReply => {
+                let peer = self.peers.find_mut(&source).ok_or(DropReason::TableFull)?;
+                // Case 2: the relay nearest to the peer is where the reply
+                // came from. TER-97: whatever it was before.
+                peer.trust(now, path.from, true);
+                self.reached(&source);
+                Ok(Verdict::Consumed { link: self.link })
+            }
+            ClientCase::Discovery => {
+                self.discovered(now, &arrived)?;
+                Ok(Verdict::Consumed { link: self.link })
+            }
+            ClientCase::Untested => self.untested(now, &arrived, packet),
+        }
+    }
+
+    /// Gives the inner packet to the host; a bubble has nothing in it.
+    fn pass_on(&self, arrived: &Arrived, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+        if arrived.bubble {
+            return Ok(Verdict::Consumed { link: self.link });
+        }
+        packet.pull_front(arrived.start);
+        packet.truncate(arrived.end.saturating_sub(arrived.start));
+        Ok(Verdict::Deliver { link: self.link, from: Admitted::Remote })
+    }
+
+    /// A Router Advertisement of a server.
+    fn advertised(&mut self, now: Instant, path: Path, datagram: &Datagram<'_>) -> Result<Verdict, DropReason> {
+        let advertisement = qualify::judge(&self.config.qualify, path, datagram)?;
+        // TER-34 [RFC 4380 §5.2.2]: MUST discard what fails the verification.
+        if self.authenticator.client_id().is_some() {
+            let origin = datagram.origin().map(origin_bytes).unwrap_or_default();
+            let header = datagram.authentication().ok_or(DropReason::TeredoAuthentication)?;
+            let known = Some(header.client_id) == self.authenticator.client_id() && header.confirmation == 0;
+            if !known || !authentication::is_valid(&self.authenticator, &header, &origin, datagram.ipv6()) {
+                return Err(DropReason::TeredoAuthentication);
+            }
+        }
+        // TER-101: an answer to an echo test tells of a port of its own, and
+        // never changes the client's mapping.
+        let consumed = Ok(Verdict::Consumed { link: self.link });
+        let port = advertisement.mapping.port();
+        for session in self.sessions.iter_mut().filter(|session| session.echo.until != Expiry::NEVER) {
+            let Some(at) = session.echo.nonces.iter().position(|nonce| *nonce == advertisement.nonce) else { continue };
+            if path.to.port() != session.own_port {
+                return Err(DropReason::TeredoNonce);
+            }
+            if let Some(place) = session.echo.ports.get_mut(at).filter(|place| **place == 0) {
+                *place = port;
+            }
+            if let [lower, upper] = session.echo.ports
+                && lower != 0
+                && upper != 0
+            {
+                // TER-81: the middle; where the ports wrapped, the next one.
+                session.predicted =
+                    if upper < lower { lower.checked_add(1).unwrap_or(1024) } else { lower.midpoint(upper) };
+                session.echo.until = Expiry::NEVER;
+                session.due.insert(Due::DRAW | Due::INDIRECT);
+            }
+            return consumed;
+        }
+        // At the service port only.
+        if path.to.port() != self.config.port {
+            return Err(DropReason::TeredoNonce);
+        }
+        let outcome = self.qualification.on_advertisement(now, &self.config.qualify, &advertisement)?;
+        self.take_mapping(outcome);
+        consumed
+    }
+
+    /// A packet that came straight from its peer, and is believed.
+    fn direct(&mut self, now: Instant, case: ClientCase, arrived: &Arrived) -> Result<(), DropReason> {
+        let from = arrived.path.from;
+        let own_port = self.session(&arrived.source).map_or(0, |session| session.own_port);
+        let on_random = own_port != 0 && arrived.path.to.port() == own_port;
+        if !on_random && arrived.path.to.port() != self.config.port {
+            // A port that is no longer anybody's.
+            return Err(DropReason::TeredoMapping);
+        }
+        let ports = self.uses_random_ports() || self.guesses_ports();
+        let peer = match case {
+            // Case 3: MUST create.
+            ClientCase::Mapped => self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?,
+            _ => self.peers.find_mut(&arrived.source).ok_or(DropReason::TeredoMapping)?,
+        };
+        // Who repeats the nonce of our indirect bubble is who got it.
+        let secret = arrived.bubble && peer.nonce_sent() != [0; 4] && arrived.nonce == Some(peer.nonce_sent());
+        let was_trusted = peer.is_trusted();
+        let same = was_trusted && peer.mapping() == from;
+        let (primary, random) = peer.direct();
+        if ports && arrived.bubble && was_trusted && !same {
+            // TER-79 [RFC 6081 §5.4.4.5], the rows of a trusted peer.
+            let silent = !peer.was_heard_within(now, VALIDITY) && !peer.was_sent_within(now, VALIDITY);
+            let again = match (on_random, primary) {
+                (false, true) if silent => true,
+                (true, false) => true,
+                // It is heard where it was not before: believed below.
+                (false, false) => false,
+                _ => return Err(DropReason::TeredoMapping),
+            };
+            if again {
+                peer.distrust();
+                let may = peer.may_get_bubble(now);
+                if may {
+                    peer.note_bubble(now);
+                }
+                if let Some(session) = self.session_mut(&arrived.source) {
+                    if on_random {
+                        session.close_port();
+                    }
+                    if may {
+                        session.due.insert(Due::DRAW | Due::INDIRECT);
+                    }
+                }
+                return Err(DropReason::TeredoMapping);
+            }
+        }
+        if same && !secret {
+            peer.note_received(now);
+        } else {
+            peer.trust(now, from, secret);
+        }
+        // TER-74
+        if arrived.teredo.is_some_and(|teredo| ingress::embedded_mapping(&teredo) != from) {
+            peer.set_symmetric();
+        }
+        if on_random {
+            if !primary {
+                peer.set_direct(false, true);
+            }
+        } else if arrived.bubble || !was_trusted {
+            peer.set_direct(true, false);
+        }
+        let heard_on_primary = peer.direct().0;
+        if let Some(session) = self.session_mut(&arrived.source) {
+            // TER-79, TER-82: heard on the primary port, the other is not needed.
+            if heard_on_primary && session.own_port != 0 && (arrived.bubble || random) {
+                session.close_port();
+            } else if on_random && session.refresh_at == Expiry::NEVER {
+                session.refresh_at = Expiry::at(now.saturating_add(PORT_REFRESH));
+            }
+        }
+        self.reached(&arrived.source);
+        // TER-85: MUST answer a solicitation, and no advertisement.
+        if arrived.bubble
+            && arrived.sign_of_life == Some(SignOfLife::Solicitation)
+            && self.bubbles.take(now, BUBBLES.0, BUBBLES.1)
+            && let Ok(row) = self.session_for(now, &arrived.source, false)
+            && let Some(session) = self.sessions.get_mut(row)
+        {
+            session.due.insert(Due::ADVERTISE);
+        }
+        Ok(())
+    }
+
+    /// The peer is reachable: what waits may go.
+    fn reached(&mut self, peer: &Ipv6Addr) {
+        if let Some(session) = self.session_mut(peer) {
+            session.finish(End::Released);
+            session.due.remove(Due::DRAW | Due::INDIRECT | Due::ECHO | Due::SOLICIT | Due::LOCAL | Due::LOCAL_GROUP);
+            session.due.remove(Due::PROBE_LOWER | Due::PROBE_PEER | Due::PROBE_UPPER);
+            session.echo.until = Expiry::NEVER;
+        }
+    }
+
+    /// A bubble that came by the server. `TER-96`, `TER-46`
+    fn indirect(&mut self, now: Instant, arrived: &Arrived, trailers: &KnownTrailers<'_>) -> Result<(), DropReason> {
+        let Some(teredo) = arrived.teredo else {
+            // A relay: it trusts only an answer to the very address that it
+            // used, link-local or not.
+            let origin = arrived.origin.ok_or(DropReason::TeredoOrigin)?;
+            self.answer(now, arrived.source, origin)?;
+            // [RFC 4380 §5.2.3]: the test is what makes the peer trusted.
+            if is_native_global(&arrived.source) {
+                let _ = self.test(now, &arrived.source);
+            }
+            return Ok(());
+        };
+        let mapping = ingress::embedded_mapping(&teredo);
+        if !may_send_to(mapping, self.locators()) || !is_global_unicast(teredo.server) {
+            return Err(DropReason::TeredoEmbedded);
+        }
+        let alternates = match trailers.alternates {
+            Some(alternates) => Some(alternates.addresses()?),
+            None => None,
+        };
+        let symmetric_peers = self.config.qualify.symmetric_nat;
+        let strict = self.config.strict_bubble_timer;
+        let own_symmetric = self.is_symmetric();
+        let preserving = self.uses_random_ports();
+        let random_ports = preserving || self.guesses_ports();
+        let row = self.session_for(now, &arrived.source, false)?;
+        let peer = self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?;
+        // TER-70: stored, and gone where there is none.
+        peer.set_nonce_received(arrived.nonce.unwrap_or([0; 4]));
+        let may_bubble = peer.may_get_bubble(now);
+        // TER-98: at once, four in 300 s.
+        let may = if strict { may_bubble } else { peer.may_get_answer(now) };
+        if !may || !self.bubbles.take(now, BUBBLES.0, BUBBLES.1) {
+            return Err(DropReason::RateLimited);
+        }
+        let locator = self.locator;
+        let Some(session) = self.sessions.get_mut(row) else { return Err(DropReason::TableFull) };
+        // TER-78 [RFC 6081 §5.4.4.4]
+        if let Some(port) = arrived.random_port
+            && port != session.peer_port
+        {
+            let busy = peer.was_heard_within(now, VALIDITY) || peer.was_sent_within(now, VALIDITY);
+            if session.peer_port == 0 {
+                session.peer_port = port;
+            } else if !busy {
+                session.peer_port = port;
+                if random_ports {
+                    session.close_port();
+                }
+            }
+        }
+        peer.note_bubble(now);
+        if peer.is_trusted() {
+            // TER-84: to a trusted peer one, where it is.
+            session.targets.insert(Targets::MAPPING);
+            return Ok(());
+        }
+        session.targets.insert(Targets::EMBEDDED);
+        // TER-77, TER-100
+        let random = random_targets(session.peer_port, own_symmetric, random_ports, preserving);
+        if !random.is_empty() {
+            session.targets.insert(random);
+            session.due.insert(Due::DRAW);
+        }
+        // TER-84: each once.
+        if let Some(alternates) = alternates {
+            let own = locator.as_slice();
+            let usable = alternates.filter(|alternate| may_send_to_alternate(*alternate, own));
+            let targets = session.set_alternates(usable);
+            session.targets.insert(targets);
+        }
+        // TER-46 [RFC 6081 §3.1]: never within 2 s, so that two such clients do
+        // not keep each other busy.
+        if symmetric_peers && may_bubble && session.work == Work::Idle {
+            session.due.insert(Due::DRAW | Due::INDIRECT);
+        }
+        Ok(())
+    }
+
+    /// Wants a bubble to somebody who is no Teredo peer. `TER-96`
+    fn answer(&mut self, now: Instant, destination: Ipv6Addr, to: SocketAddrV4) -> Result<(), DropReason> {
+        if !may_send_to(to, self.locators()) {
+            return Err(DropReason::TeredoEmbedded);
+        }
+        if !self.bubbles.take(now, BUBBLES.0, BUBBLES.1) {
+            return Err(DropReason::RateLimited);
+        }
+        self.note_answer(now, destination, to)
+    }
+
+    fn note_answer(&mut self, now: Instant, destination: Ipv6Addr, to: SocketAddrV4) -> Result<(), DropReason> {
+        let known = self.answers.iter().position(|answer| answer.destination == destination && answer.to == to);
+        let idle = || {
+            let rows = self.answers.iter().enumerate().filter(|(_, answer)| !answer.wanted);
+            rows.min_by_key(|(_, answer)| answer.since).map(|(row, _)| row)
+        };
+        let row = known.or_else(idle).filter(|row| *row < ANSWERS).ok_or(DropReason::RateLimited)?;
+        let Some(answer) = self.answers.get_mut(row) else { return Err(DropReason::RateLimited) };
+        let recent = now.saturating_duration_since(answer.since) < BUBBLE_WINDOW;
+        let same = known.is_some() && recent;
+        // TER-98: four in 300 s. The address is a relay's secret of the day, so
+        // a relay that is in use has another one soon.
+        if same && answer.count >= BUBBLE_LIMIT {
+            return Err(DropReason::RateLimited);
+        }
+        let count = if same { answer.count } else { 0 };
+        let since = if same { answer.since } else { now };
+        *answer = super::Answer { destination, to, wanted: true, count: count.saturating_add(1), since };
+        Ok(())
+    }
+
+    /// Begins a connectivity test that somebody else causes. `TER-41`: for a
+    /// global unicast address only, four times in 300 s, and few in all.
+    fn test(&mut self, now: Instant, source: &Ipv6Addr) -> Result<usize, DropReason> {
+        let row = self.session_for(now, source, false)?;
+        let running = self.sessions.get(row).is_some_and(|session| session.work != Work::Idle);
+        if running {
+            return Ok(row);
+        }
+        let peer = self.peers.find_or_insert(now, source).map_err(|_| DropReason::TableFull)?;
+        if !peer.may_get_answer(now) || !self.tests.take(now, TESTS.0, TESTS.1) {
+            return Err(DropReason::RateLimited);
+        }
+        peer.note_bubble(now);
+        if let Some(session) = self.sessions.get_mut(row) {
+            session.begin(Work::Test, Due::DRAW | Due::ECHO, Expiry::at(now.saturating_add(BUBBLE_INTERVAL)));
+        }
+        Ok(row)
+    }
+
+    /// Case 6: the packet waits until its source has passed the test.
+    fn untested(&mut self, now: Instant, arrived: &Arrived, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+        if arrived.bubble || arrived.path.to.port() != self.config.port {
+            return Err(DropReason::TeredoMapping);
+        }
+        let row = self.test(now, &arrived.source)?;
+        let session = self.sessions.get_mut(row).ok_or(DropReason::TableFull)?;
+        let ticket = session.hold(now, row, true).ok_or(DropReason::TableFull)?;
+        packet.pull_front(arrived.start);
+        packet.truncate(arrived.end.saturating_sub(arrived.start));
+        Ok(Verdict::Hold { ticket })
+    }
+
+    /// `TER-51 [RFC 4380 §5.2.8]`
+    fn discovered(&mut self, now: Instant, arrived: &Arrived) -> Result<(), DropReason> {
+        let at = arrived.path.from;
+        let known = self.local.iter().position(|local| local.address == arrived.source);
+        let row = known.or_else(|| self.local.iter().position(|local| local.heard.is_due(now)));
+        let row = row.and_then(|row| self.local.get_mut(row)).ok_or(DropReason::TableFull)?;
+        *row = LocalPeer { address: arrived.source, at, heard: Expiry::at(now.saturating_add(LOCAL_LIFETIME)) };
+        let peer = self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?;
+        let may = peer.may_get_bubble(now);
+        if may && self.bubbles.take(now, BUBBLES.0, BUBBLES.1) {
+            peer.note_bubble(now);
+            // SHOULD reply, to where it came from.
+            self.note_answer(now, arrived.source, at)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1122 @@
+#![allow(clippy::arithmetic_side_effects)]
+use super::*;
+use crate::engine::Admitted;
+use crate::packet::HEADROOM;
+use crate::teredo::addr::{CLIENT_LINK_LOCAL, SERVER_PORT};
+use crate::teredo::ingress::Path;
+use crate::teredo::packet::{
+    Bubble, DISCOVERY_GROUP, Datagram, KnownTrailers, SignOfLife, Trailer, emit_alternates, is_bubble, push_origin,
+};
+use crate::teredo::qualify::OfflineReason;
+use crate::teredo::server::{Server, ServerConfig};
+use crate::wire::field::Writer;
+use crate::wire::{hex, icmpv6, protocol};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::vec;
+use std::vec::Vec;
+
+mod attack;
+mod operations;
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+const SECOND: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+const LINK: LinkId = LinkId(5);
+const PORT: u16 = 40_000;
+const LOCAL: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
+
+fn endpoint(text: &str) -> SocketAddrV4 {
+    text.parse().unwrap()
+}
+
+fn v6(text: &str) -> Ipv6Addr {
+    text.parse().unwrap()
+}
+
+fn server_at(address: Ipv4Addr) -> SocketAddrV4 {
+    SocketAddrV4::new(address, SERVER_PORT)
+}
+
+/// Where the NAT shows the client under test, to everybody.
+fn mapped() -> SocketAddrV4 {
+    endpoint("192.0.2.1:4096")
+}
+
+/// A peer of another server, behind another NAT.
+fn peer_b() -> (SocketAddrV4, Ipv6Addr) {
+    (endpoint("203.0.113.10:8192"), v6("2001:0:cb00:7178:0:dfff:34ff:8ef5"))
+}
+
+const SERVER_B: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 120);
+
+fn native() -> Ipv6Addr {
+    v6("2001:db8::1")
+}
+
+/// Numbers that do not come again, in place of randomness.
+#[derive(Clone, Default)]
+struct Draws(u64);
+
+impl Entropy for Draws {
+    fn fill(&mut self, out: &mut [u8]) {
+        for byte in out {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = self.0.to_be_bytes()[0];
+        }
+    }
+}
+
+/// A packet on the wire: UDP ends and payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sent {
+    port: u16,
+    to: SocketAddrV4,
+    payload: Vec<u8>,
+    ttl: u8,
+}
+
+impl Sent {
+    fn datagram(&self) -> Datagram<'_> {
+        Datagram::parse(&self.payload).unwrap()
+    }
+
+    fn header(&self) -> (Ipv6Addr, Ipv6Addr, bool) {
+        let header = ipv6::Header::parse(self.datagram().ipv6()).unwrap();
+        (header.source(), header.destination(), is_bubble(&header))
+    }
+
+    /// Whether it is the echo request of a connectivity test.
+    fn is_test(&self) -> bool {
+        self.payload.get(6) == Some(&protocol::ICMPV6) && self.payload.get(40) == Some(&128)
+    }
+
+    fn trailers(&self) -> KnownTrailers<'_> {
+        self.datagram().trailers().collect_known().unwrap()
+    }
+}
+
+type TestClient = Client<[Peer; 64], Open, 16>;
+
+/// A client with a clock, what it sent and what it told.
+#[derive(Clone)]
+struct Bench {
+    client: TestClient,
+    now: Instant,
+    draws: Draws,
+    sent: Vec<Sent>,
+    events: Vec<Event>,
+    /// Whether the server answers while time passes.
+    online: bool,
+}
+
+impl Bench {
+    fn new(config: ClientConfig) -> Self {
+        Bench {
+            client: Client::new(config, LINK),
+            now: Instant::from_secs(1),
+            draws: Draws::default(),
+            sent: vec![],
+            events: vec![],
+            online: false,
+        }
+    }
+
+    /// Behind a NAT that shows every destination the same mapping.
+    fn qualified() -> Self {
+        Bench::qualified_with(ClientConfig::new(SERVER, PORT), |_| mapped())
+    }
+
+    /// `nat`: what each server sees.
+    fn qualified_with(config: ClientConfig, nat: impl Fn(Ipv4Addr) -> SocketAddrV4) -> Self {
+        let mut bench = Bench::new(config);
+        bench.client.set_locator(bench.now, Some(Locator { address: LOCAL, subnet_length: 24 }));
+        bench.settle();
+        for _ in 0..2 {
+            let asked = bench.take();
+            bench.solicited(&asked, &nat);
+        }
+        assert!(bench.client.address().is_some(), "{:?}", bench.client.status());
+        bench.sent.clear();
+        bench.events.clear();
+        bench.online = true;
+        bench
+    }
+
+    /// Passes solicitations to a server; hands in what it answers.
+    fn solicited(&mut self, asked: &[Sent], nat: impl Fn(Ipv4Addr) -> SocketAddrV4) {
+        for sent in asked {
+            let answer = advertisement(&sent.payload, nat(*sent.to.ip()), *sent.to.ip());
+            let verdict = self.receive_at(sent.port, sent.to, &answer);
+            assert_eq!(verdict, Verdict::Consumed { link: LINK });
+        }
+    }
+
+    /// Does what is due, as a caller would, and holds the machine to I7.
+    fn settle(&mut self) {
+        loop {
+            self.drain();
+            match self.client.poll_timeout() {
+                Some(due) if due <= self.now => self.client.handle_timeout(self.now, &mut self.draws),
+                _ => break,
+            }
+            self.drain();
+            let next = self.client.poll_timeout();
+            assert!(next.is_none_or(|next| next > self.now), "I7: still due after a drain");
+        }
+    }
+
+    fn drain(&mut self) {
+        let mut buffer = [0; 1500];
+        let mut packet = PacketMut::empty(&mut buffer);
+        while let Some(transmit) = self.client.poll_transmit(&mut packet).unwrap() {
+            let outer = transmit.outer.unwrap();
+            let (port, to_port) = outer.ports.unwrap();
+            let to = SocketAddrV4::new(outer.destination, to_port);
+            assert_eq!(outer.source, LOCAL);
+            let never = crate::prefix::is_never_unicast(*to.ip()) && *to.ip() != DISCOVERY_GROUP;
+            assert!(!never && to_port != 0 && *to.ip() != LOCAL, "I3: {to}");
+            let payload = outer.payload(packet.as_slice()).to_vec();
+            self.sent.push(Sent { port, to, payload, ttl: outer.ttl });
+        }
+        while let Some(event) = self.client.poll_event() {
+            self.events.push(event);
+        }
+    }
+
+    fn wait(&mut self, duration: Duration) {
+        let until = self.now.saturating_add(duration);
+        while let Some(due) = self.client.poll_timeout().filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            self.settle();
+            if let Some(mapping) = self.client.status().mapping.filter(|_| self.online) {
+                let is_maintenance = |sent: &Sent| sent.port == PORT && sent.payload.len() == 61;
+                let (asked, others): (Vec<_>, _) = self.sent.drain(..).partition(is_maintenance);
+                self.sent = others;
+                self.solicited(&asked, |_| mapping);
+            }
+        }
+        self.now = until;
+        self.settle();
+    }
+
+    fn take(&mut self) -> Vec<Sent> {
+        self.settle();
+        core::mem::take(&mut self.sent)
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        self.settle();
+        core::mem::take(&mut self.events)
+    }
+
+    fn receive_at(&mut self, port: u16, from: SocketAddrV4, payload: &[u8]) -> Verdict {
+        self.receive_raw(Path { from, to: SocketAddrV4::new(LOCAL, port) }, payload)
+    }
+
+    fn receive(&mut self, from: SocketAddrV4, payload: &[u8]) -> Verdict {
+        self.receive_at(PORT, from, payload)
+    }
+
+    fn receive_raw(&mut self, path: Path, payload: &[u8]) -> Verdict {
+        let mut buffer = vec![0; HEADROOM + payload.len()];
+        buffer[HEADROOM..].copy_from_slice(payload);
+        let len = buffer.len();
+        let mut packet = PacketMut::new(&mut buffer, HEADROOM..len).unwrap();
+        let verdict = self.client.handle_datagram(self.now, path, &mut packet);
+        if let Verdict::Deliver { .. } | Verdict::Hold { .. } = verdict {
+            assert_eq!(packet.as_slice().len(), ipv6::Header::parse(packet.as_slice()).unwrap().packet_len());
+        }
+        self.settle();
+        verdict
+    }
+
+    /// A data packet from the host.
+    fn send(&mut self, destination: Ipv6Addr) -> Verdict {
+        let address = self.client.address().unwrap_or(v6("2001:0:1::1"));
+        self.send_packet(&data(address, destination))
+    }
+
+    fn send_packet(&mut self, bytes: &[u8]) -> Verdict {
+        let mut buffer = vec![0; 2000];
+        let mut packet = PacketMut::empty(&mut buffer);
+        packet.copy_from(bytes).unwrap();
+        let verdict = self.client.encapsulate(self.now, &mut packet);
+        self.settle();
+        verdict
+    }
+
+    fn address(&self) -> Ipv6Addr {
+        self.client.address().unwrap()
+    }
+
+    fn peer(&self, address: &Ipv6Addr) -> Option<&Peer> {
+        self.client.peers().find(address)
+    }
+}
+
+fn ticket(verdict: Verdict) -> crate::engine::Ticket {
+    match verdict {
+        Verdict::Hold { ticket } => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reason(verdict: Verdict) -> DropReason {
+    match verdict {
+        Verdict::Drop(reason) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn tunnelled(verdict: Verdict) -> (u16, SocketAddrV4) {
+    match verdict {
+        Verdict::Tunnel { outer, .. } => {
+            let ports = outer.ports.unwrap();
+            (ports.0, SocketAddrV4::new(outer.destination, ports.1))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a real server answers to a solicitation that comes from `seen`.
+fn advertisement(solicitation: &[u8], seen: SocketAddrV4, asked: Ipv4Addr) -> Vec<u8> {
+    let mut server = Server::new(ServerConfig::new(SERVER), LINK);
+    let mut buffer = [0; 500];
+    let mut packet = PacketMut::empty(&mut buffer);
+    packet.copy_from(solicitation).unwrap();
+    match server.handle_datagram(Instant::ZERO, Path { from: seen, to: server_at(asked) }, &mut packet) {
+        Verdict::Answer { via: crate::engine::Via::Tunnel { outer, .. }, .. } => {
+            assert_eq!(outer.source, asked);
+            outer.payload(packet.as_slice()).to_vec()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn written(emit: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+    let mut out = [0; 300];
+    let mut writer = Writer::new(&mut out);
+    emit(&mut writer);
+    let len = writer.finish().unwrap();
+    out[..len].to_vec()
+}
+
+fn bubble(source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
+    written(|writer| Bubble::new(source, destination).emit(writer))
+}
+
+fn with_nonce(mut bubble: Vec<u8>, nonce: [u8; 4]) -> Vec<u8> {
+    bubble.extend(written(|writer| Trailer::Nonce(nonce).emit(writer)));
+    bubble
+}
+
+fn with_origin(payload: &[u8], origin: SocketAddrV4) -> Vec<u8> {
+    let mut buffer = vec![0; 600];
+    let mut packet = PacketMut::empty(&mut buffer);
+    packet.copy_from(payload).unwrap();
+    push_origin(&mut packet, origin).unwrap();
+    packet.as_slice().to_vec()
+}
+
+/// A UDP packet of 12 bytes.
+fn data(source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
+    let header = ipv6::Fields {
+        traffic_class: 0,
+        flow_label: 0,
+        payload_len: 12,
+        next_header: protocol::UDP,
+        hop_limit: 64,
+        source,
+        destination,
+    };
+    [&header.to_bytes()[..], &[7; 12]].concat()
+}
+
+fn echo_reply(request: &[u8]) -> Vec<u8> {
+    let mut buffer = vec![0; 300];
+    let mut packet = PacketMut::empty(&mut buffer);
+    packet.copy_from(request).unwrap();
+    icmpv6::echo_reply_in_place(&mut packet).unwrap();
+    packet.as_slice().to_vec()
+}
+
+/// The client and its peer B trust each other.
+fn connected() -> Bench {
+    let mut bench = Bench::qualified();
+    let (at, b) = peer_b();
+    assert_eq!(bench.receive(at, &bubble(b, bench.address())), Verdict::Consumed { link: LINK });
+    assert!(bench.peer(&b).unwrap().is_trusted_at(at));
+    bench.sent.clear();
+    bench
+}
+
+#[test]
+fn ter_2_ter_36_a_client_qualifies_tells_its_address_and_moves() {
+    let mut bench = Bench::new(ClientConfig::new(SERVER, PORT));
+    assert_eq!(reason(bench.send(native())), DropReason::TeredoUnqualified);
+    bench.client.set_locator(bench.now, Some(Locator { address: LOCAL, subnet_length: 24 }));
+    let asked = bench.take();
+    assert_eq!(asked.len(), 1);
+    assert_eq!((asked[0].to, asked[0].port, asked[0].payload.len()), (server_at(SERVER), PORT, 61));
+    assert_eq!(asked[0].header().0, CLIENT_LINK_LOCAL);
+    bench.solicited(&asked, |_| mapped());
+    let asked = bench.take();
+    assert_eq!(asked[0].to, server_at(SECOND));
+    bench.solicited(&asked, |_| mapped());
+    let first = bench.address();
+    let parts = Address::from_ipv6(&first).unwrap();
+    assert_eq!((parts.server, parts.client, parts.port), (SERVER, *mapped().ip(), mapped().port()));
+    assert!(!parts.flags.has_reserved() && !parts.flags.contains(Flags::CONE) && parts.flags.random() != 0);
+    let events = bench.events();
+    assert_eq!(events[0], Event::Address { link: LINK, change: Change::Added, address: learned(first) });
+    assert_eq!(events[1], Event::Route { change: Change::Added, route: default_route(LINK) });
+    assert_eq!(bench.client.status().nat, NatKind::Restricted);
+
+    // Another mapping at maintenance: another address, with other bits.
+    bench.wait(Duration::from_secs(30));
+    let asked = bench.take();
+    assert_eq!(asked.len(), 1);
+    bench.solicited(&asked, |_| endpoint("192.0.2.1:5000"));
+    let second = bench.address();
+    assert_ne!(Address::from_ipv6(&second).unwrap().flags, parts.flags);
+    let events = bench.events();
+    assert_eq!(events[0], Event::Route { change: Change::Removed, route: default_route(LINK) });
+    assert_eq!(events[1], Event::Address { link: LINK, change: Change::Removed, address: learned(first) });
+    assert_eq!(events[2], Event::Address { link: LINK, change: Change::Added, address: learned(second) });
+    assert_eq!(events.len(), 4);
+    // The same mapping keeps the bits.
+    bench.wait(Duration::from_secs(30));
+    let asked = bench.take();
+    bench.solicited(&asked, |_| endpoint("192.0.2.1:5000"));
+    assert_eq!(bench.address(), second);
+}
+
+#[test]
+fn an_ipv4_change_abandons_what_is_held_and_begins_anew() {
+    let mut bench = Bench::qualified();
+    let held = ticket(bench.send(peer_b().1));
+    bench.take();
+    bench.client.set_locator(bench.now, None);
+    let events = bench.events();
+    let reason = DropReason::NoLocator;
+    assert!(events.contains(&Event::Abandoned { link: LINK, ticket: held, reason }), "{events:?}");
+    assert!(bench.take().is_empty());
+    assert_eq!(bench.client.poll_timeout(), None);
+    assert_eq!(bench.client.status().stage, Stage::Offline(OfflineReason::NotStarted));
+    let mut other = bench.clone();
+    other.client.set_locator(other.now, Some(Locator { address: LOCAL, subnet_length: 24 }));
+    assert_eq!(other.take().len(), 1);
+}
+
+#[test]
+fn case_5_bubbles_go_direct_and_by_the_peers_server_and_the_queue_is_released() {
+    let mut bench = Bench::qualified();
+    let (at, b) = peer_b();
+    let held = ticket(bench.send(b));
+    let sent = bench.take();
+    assert_eq!(sent.len(), 2, "{sent:?}");
+    assert_eq!((sent[0].to, sent[0].header()), (at, (bench.address(), b, true)));
+    assert_eq!((sent[1].to, sent[1].header()), (server_at(SERVER_B), (bench.address(), b, true)));
+    // TER-70: a nonce in the indirect one only; TER-83: with the local address.
+    assert_eq!(sent[0].trailers().nonce, None);
+    assert!(sent[1].trailers().nonce.is_some_and(|nonce| nonce != [0; 4]));
+    let alternates: Vec<_> = sent[1].trailers().alternates.unwrap().addresses().unwrap().collect();
+    assert_eq!(alternates, [SocketAddrV4::new(LOCAL, PORT)]);
+    // TER-42: four wait, the fifth does not.
+    for _ in 0..3 {
+        assert_eq!(ticket(bench.send(b)), held);
+    }
+    assert_eq!(reason(bench.send(b)), DropReason::TableFull);
+    assert!(bench.take().is_empty());
+
+    assert_eq!(bench.receive(at, &bubble(b, bench.address())), Verdict::Consumed { link: LINK });
+    assert_eq!(bench.events(), [Event::Released { link: LINK, ticket: held }]);
+    assert_eq!(tunnelled(bench.send(b)), (PORT, at));
+    // Data from there is delivered.
+    let delivered = Verdict::Deliver { link: LINK, from: Admitted::Remote };
+    assert_eq!(bench.receive(at, &data(b, bench.address())), delivered);
+}
+
+#[test]
+fn ter_44_ter_45_ter_70_four_bubbles_two_seconds_apart_then_the_packet_is_given_up() {
+    let mut bench = Bench::qualified();
+    let (_, b) = peer_b();
+    let held = ticket(bench.send(b));
+    let mut times = vec![];
+    let mut nonces = vec![];
+    for _ in 0..4 {
+        let sent = bench.take();
+        assert_eq!(sent.len(), 2);
+        nonces.push(sent[1].trailers().nonce.unwrap());
+        times.push(bench.now);
+        bench.wait(Duration::from_secs(2));
+    }
+    assert!(nonces.windows(2).all(|two| two[0] != two[1]), "a retransmission has a new nonce");
+    let reason_ = DropReason::TeredoNoAnswer;
+    assert_eq!(bench.events(), [Event::Abandoned { link: LINK, ticket: held, reason: reason_ }]);
+    assert!(bench.take().is_empty());
+    // Not a fifth within 300 s.
+    assert_eq!(reason(bench.send(b)), reason_);
+    bench.wait(Duration::from_secs(10));
+    assert_eq!(reason(bench.send(b)), reason_);
+}
+
+#[test]
+fn ter_42_ter_97_case_2_a_native_host_is_tested_through_the_server() {
+    let mut bench = Bench::qualified();
+    let relay = endpoint("198.51.100.50:3545");
+    let held = ticket(bench.send(native()));
+    let sent = bench.take();
+    assert_eq!((sent.len(), sent[0].to), (1, server_at(SERVER)));
+    let test = sent[0].datagram().ipv6().to_vec();
+    assert_eq!(test.len(), 56, "TER-64");
+    // Another's reply, another nonce, an unreachable: nothing.
+    let mut forged = echo_reply(&test);
+    forged[50] ^= 1;
+    icmpv6::fill_checksum(&mut forged[40..], &native(), &bench.address());
+    let verdict = bench.receive(endpoint("192.0.2.66:666"), &forged);
+    assert!(matches!(verdict, Verdict::Hold { .. }), "a packet of an untested source: {verdict:?}");
+    assert!(!bench.peer(&native()).unwrap().is_trusted());
+
+    let reply = echo_reply(&test);
+    assert_eq!(bench.receive(relay, &reply), Verdict::Consumed { link: LINK });
+    let events = bench.events();
+    assert!(events.contains(&Event::Released { link: LINK, ticket: held }), "{events:?}");
+    assert!(bench.peer(&native()).unwrap().is_verified());
+    assert_eq!(tunnelled(bench.send(native())), (PORT, relay));
+    // TER-97: after 30 s of silence the relay may be another one.
+    bench.wait(Duration::from_secs(60));
+    bench.take();
+    let held = ticket(bench.send(native()));
+    let other = endpoint("198.51.100.51:3545");
+    let sent = bench.take();
+    let test = sent.iter().find(|sent| sent.is_test()).unwrap().payload.clone();
+    assert_eq!(bench.receive(other, &echo_reply(&test)), Verdict::Consumed { link: LINK });
+    assert!(bench.events().contains(&Event::Released { link: LINK, ticket: held }));
+    assert_eq!(tunnelled(bench.send(native())), (PORT, other));
+}
+
+#[test]
+fn f5_b8_an_unreachable_ends_no_test_and_a_reply_without_the_nonce_proves_nothing() {
+    let mut bench = Bench::qualified();
+    bench.send(native());
+    let test = bench.take()[0].payload.clone();
+    let mut buffer = vec![0; 600];
+    let mut packet = PacketMut::empty(&mut buffer);
+    packet.copy_from(&test).unwrap();
+    let kind = icmpv6::ErrorKind::Unreachable(icmpv6::Unreachable::Address);
+    icmpv6::error_in_place(&mut packet, native(), kind).unwrap();
+    let error = packet.as_slice().to_vec();
+    bench.receive(endpoint("192.0.2.66:666"), &error);
+    let replayed = echo_reply(&test);
+    bench.wait(Duration::from_secs(2));
+    let again = bench.take()[0].payload.clone();
+    assert_ne!(again, test, "each attempt has its own nonce");
+    bench.receive(endpoint("192.0.2.66:666"), &replayed);
+    assert!(!bench.peer(&native()).unwrap().is_trusted());
+    assert_eq!(bench.receive(endpoint("198.51.100.50:3545"), &echo_reply(&again)), Verdict::Consumed { link: LINK });
+    assert!(bench.peer(&native()).unwrap().is_trusted());
+}
+
+#[test]
+fn case_6_an_unknown_native_source_is_held_tested_and_delivered() {
+    let mut bench = Bench::qualified();
+    let relay = endpoint("198.51.100.50:3545");
+    let packet = data(native(), bench.address());
+    let held = ticket(bench.receive(relay, &packet));
+    assert_eq!(ticket(bench.receive(relay, &packet)), held);
+    let sent = bench.take();
+    assert_eq!((sent.len(), sent[0].to), (1, server_at(SERVER)));
+    bench.receive(relay, &echo_reply(&sent[0].payload));
+    assert_eq!(bench.events(), [Event::Released { link: LINK, ticket: held }]);
+    let delivered = Verdict::Deliver { link: LINK, from: Admitted::Remote };
+    assert_eq!(bench.receive(relay, &packet), delivered);
+    // A test without an answer: what is held is dropped.
+    let silent = v6("2001:db8::2");
+    let held = ticket(bench.receive(relay, &data(silent, bench.address())));
+    bench.wait(Duration::from_secs(8));
+    let reason = DropReason::TeredoNoAnswer;
+    assert_eq!(bench.events(), [Event::Abandoned { link: LINK, ticket: held, reason }]);
+}
+
+#[test]
+fn ter_41_b8_tests_that_others_cause_are_few() {
+    let mut bench = Bench::qualified();
+    let mut tests = 0;
+    for n in 0..1000_u32 {
+        let source = Ipv6Addr::from_bits(native().to_bits() + u128::from(n) + 10);
+        bench.receive(endpoint("192.0.2.66:666"), &data(source, bench.address()));
+        tests += bench.take().len();
+    }
+    assert!(tests <= 8, "{tests}");
+    // Own traffic finds its way beside them.
+    assert!(matches!(bench.send(peer_b().1), Verdict::Hold { .. }));
+    // Nobody causes a test of an address that is not global.
+    for source in ["fd00::1", "fe80::1", "64:ff9b::a00:1", "3ffe:831f::1"] {
+        let mut bench = Bench::qualified();
+        let verdict = bench.receive(endpoint("192.0.2.66:666"), &data(v6(source), bench.address()));
+        if source.starts_with("3ffe") {
+            continue; // An address of 2000::/3 like any other.
+        }
+        assert_eq!(reason(verdict), DropReason::InnerSourceRefused, "{source}");
+        assert!(bench.take().is_empty());
+    }
+}
+
+#[test]
+fn a_forged_packet_does_not_stop_a_native_peer_that_is_being_heard() {
+    let mut bench = Bench::qualified();
+    let relay = endpoint("198.51.100.50:3545");
+    bench.send(native());
+    let test = bench.take()[0].payload.clone();
+    bench.receive(relay, &echo_reply(&test));
+    bench.receive(endpoint("192.0.2.66:666"), &data(native(), bench.address()));
+    assert_eq!(tunnelled(bench.send(native())), (PORT, relay));
+}
+
+#[test]
+fn ter_14_ter_39_section_4_5_refuses_in_its_order() {
+    let bench = Bench::qualified();
+    let (at, b) = peer_b();
+    let own = bench.address();
+    let refused = |from: SocketAddrV4, payload: &[u8]| reason(bench.clone().receive(from, payload));
+    let elsewhere = endpoint("203.0.113.10:8193");
+    assert_eq!(refused(at, &data(b, v6("2001:db8::9"))), DropReason::TeredoDestination);
+    assert_eq!(refused(at, &data(b, v6("fe80::1"))), DropReason::TeredoDestination);
+    assert_eq!(refused(at, &data(own, own)), DropReason::OwnSource);
+    assert_eq!(refused(elsewhere, &data(b, own)), DropReason::TeredoMapping);
+    assert_eq!(refused(elsewhere, &bubble(b, own)), DropReason::TeredoMapping);
+    assert_eq!(refused(at, &data(v6("ff02::1"), own)), DropReason::InnerSourceRefused);
+    assert_eq!(refused(at, &data(v6("::1"), own)), DropReason::InnerSourceRefused);
+    // B12: by prefix, on every machine.
+    assert_eq!(refused(at, &data(v6("fe80::1"), own)), DropReason::InnerSourceRefused);
+    assert_eq!(refused(at, &bubble(v6("fe80::1"), own)), DropReason::InnerSourceRefused);
+    assert_eq!(refused(at, &[0x45; 60]), DropReason::InnerVersion);
+    assert_eq!(refused(at, &[bubble(b, own), hex("4000")].concat()), DropReason::TeredoTrailer);
+    // From an address that the packet's source embeds, and nobody may have.
+    let private = endpoint("10.0.0.1:5000");
+    let inside = Address { server: SERVER_B, flags: Flags::empty(), port: 5000, client: *private.ip() }.to_ipv6();
+    assert_eq!(refused(private, &data(inside, own)), DropReason::TeredoEmbedded);
+    // Nothing of it made a peer.
+    let mut bench = bench;
+    bench.receive(elsewhere, &data(b, own));
+    assert!(bench.peer(&b).is_none());
+}
+
+#[test]
+fn ter_43_f7_routing_headers_pass_in_no_direction() {
+    let mut bench = connected();
+    let (at, b) = peer_b();
+    let routed = |source, destination| {
+        let mut packet = bubble(source, destination);
+        packet[5] = 24;
+        packet[6] = protocol::ROUTING;
+        packet.extend(hex("3a 02 00 01 00000000 20010db8000000000000000000000002"));
+        packet
+    };
+    let own = bench.address();
+    assert_eq!(reason(bench.receive(at, &routed(b, own))), DropReason::RoutingHeader);
+    assert_eq!(reason(bench.send_packet(&routed(own, b))), DropReason::RoutingHeader);
+}
+
+#[test]
+fn ter_40_ter_4_ter_7_where_nothing_is_sent() {
+    let mut bench = Bench::qualified();
+    let to = |server: &str, at: &str| {
+        let at = endpoint(at);
+        let server = server.parse().unwrap();
+        Address { server, flags: Flags::empty(), port: at.port(), client: *at.ip() }.to_ipv6()
+    };
+    for refused in [
+        to("203.0.113.120", "10.0.0.1:5000"),
+        to("203.0.113.120", "192.88.99.1:5000"),
+        to("203.0.113.120", "127.0.0.1:5000"),
+        to("203.0.113.120", "224.0.0.1:5000"),
+        to("203.0.113.120", "255.255.255.255:5000"),
+        to("203.0.113.120", "203.0.113.10:0"),
+        to("10.0.0.1", "203.0.113.10:5000"),
+        to("127.0.0.1", "203.0.113.10:5000"),
+    ] {
+        assert_eq!(reason(bench.send(refused)), DropReason::TeredoEmbedded, "{refused}");
+    }
+    assert_eq!(reason(bench.send(v6("3ffe:831f::1"))), DropReason::NextHopUnresolvable);
+    assert_eq!(reason(bench.send(v6("fe80::1"))), DropReason::NextHopUnresolvable);
+    assert_eq!(reason(bench.send(v6("ff02::1"))), DropReason::Multicast);
+    assert_eq!(reason(bench.send(bench.address())), DropReason::DestinationRefused);
+    assert_eq!(reason(bench.send_packet(&data(v6("2001:db8::7"), native()))), DropReason::SourceUnusable);
+    assert!(bench.take().is_empty());
+}
+
+#[test]
+fn ter_96_the_indirect_bubble_of_a_relay_is_answered_to_its_origin() {
+    let mut bench = Bench::qualified();
+    let relay = endpoint("198.51.100.50:3545");
+    let hashed = v6("fe80::6417:cee2:b183:2e3d");
+    let mut indirect = bubble(hashed, bench.address());
+    indirect[7] = 0;
+    let indirect = with_origin(&indirect, relay);
+    assert_eq!(bench.receive(server_at(SERVER), &indirect), Verdict::Consumed { link: LINK });
+    let sent = bench.take();
+    assert_eq!(sent.len(), 1);
+    assert_eq!((sent[0].to, sent[0].port), (relay, PORT));
+    assert_eq!(sent[0].payload, bubble(bench.address(), hashed));
+    // From the secondary address as well; not from anybody else.
+    assert_eq!(bench.receive(server_at(SECOND), &indirect), Verdict::Consumed { link: LINK });
+    assert_eq!(bench.take().len(), 1);
+    assert_eq!(reason(bench.receive(relay, &indirect)), DropReason::InnerSourceRefused);
+    assert!(bench.take().is_empty());
+    // TER-40 holds for an origin too.
+    let inside = with_origin(&bubble(hashed, bench.address()), endpoint("10.0.0.1:3545"));
+    assert_eq!(reason(bench.receive(server_at(SERVER), &inside)), DropReason::TeredoEmbedded);
+    // A native source is answered and tested.
+    let native_bubble = with_origin(&bubble(native(), bench.address()), relay);
+    bench.receive(server_at(SERVER), &native_bubble);
+    let sent = bench.take();
+    assert_eq!(sent.len(), 2);
+    assert!(sent.iter().any(|sent| sent.payload == bubble(bench.address(), native()) && sent.to == relay));
+    assert!(sent.iter().any(|sent| sent.is_test() && sent.to == server_at(SERVER)));
+    // A data packet with an origin never makes its source trusted.
+    let with_data = with_origin(&data(peer_b().1, bench.address()), peer_b().0);
+    assert_eq!(reason(bench.receive(server_at(SERVER), &with_data)), DropReason::TeredoMapping);
+}
+
+#[test]
+fn ter_96_ter_98_ter_70_ter_46_the_indirect_bubble_of_a_client_is_answered_with_its_nonce() {
+    let mut bench = Bench::qualified();
+    let (at, b) = peer_b();
+    let nonce = [0x12, 0x34, 0x56, 0x78];
+    let indirect = with_origin(&with_nonce(bubble(b, bench.address()), nonce), at);
+    assert_eq!(bench.receive(server_at(SERVER), &indirect), Verdict::Consumed { link: LINK });
+    let sent = bench.take();
+    // TER-46: and an indirect one of its own, to an untrusted peer.
+    assert_eq!(sent.len(), 2, "{sent:?}");
+    assert_eq!((sent[0].to, sent[0].trailers().nonce), (at, Some(nonce)));
+    assert_eq!(sent[1].to, server_at(SERVER_B));
+    assert!(!bench.peer(&b).unwrap().is_trusted(), "TER-39: an indirect bubble proves nothing");
+    // At once again, but not an indirect one within 2 s, and not a fifth.
+    for expected in [1, 1, 1, 0, 0] {
+        bench.receive(server_at(SERVER), &indirect);
+        assert_eq!(bench.take().len(), expected);
+    }
+    // Without a nonce the next one carries none. Some servers omit the origin.
+    let mut bench = Bench::qualified();
+    bench.receive(server_at(SERVER), &indirect);
+    bench.take();
+    bench.receive(server_at(SERVER), &bubble(b, bench.address()));
+    let sent = bench.take();
+    assert_eq!((sent[0].to, sent[0].trailers().nonce), (at, None));
+    // The letter of the RFC, by a knob.
+    let strict = ClientConfig { strict_bubble_timer: true, ..ClientConfig::new(SERVER, PORT) };
+    let mut bench = Bench::qualified_with(strict, |_| mapped());
+    bench.receive(server_at(SERVER), &indirect);
+    assert_eq!(bench.take().len(), 2);
+    bench.receive(server_at(SERVER), &indirect);
+    assert!(bench.take().is_empty());
+}
+
+#[test]
+fn ter_71_ter_74_a_direct_bubble_from_elsewhere_needs_the_nonce() {
+    let mut bench = Bench::qualified();
+    let (_, b) = peer_b();
+    let elsewhere = endpoint("203.0.113.10:60000");
+    let held = ticket(bench.send(b));
+    let nonce = bench.take()[1].trailers().nonce.unwrap();
+    for wrong in [None, Some([0; 4]), Some([nonce[0] ^ 1, nonce[1], nonce[2], nonce[3]])] {
+        let forged = wrong.map_or(bubble(b, bench.address()), |wrong| with_nonce(bubble(b, bench.address()), wrong));
+        assert_eq!(reason(bench.receive(elsewhere, &forged)), DropReason::TeredoMapping);
+    }
+    let answer = with_nonce(bubble(b, bench.address()), nonce);
+    assert_eq!(bench.receive(elsewhere, &answer), Verdict::Consumed { link: LINK });
+    assert_eq!(bench.events(), [Event::Released { link: LINK, ticket: held }]);
+    let peer = bench.peer(&b).unwrap();
+    assert!(peer.is_verified() && peer.is_symmetric() && peer.is_trusted_at(elsewhere));
+    assert_eq!(tunnelled(bench.send(b)), (PORT, elsewhere));
+    // Trusted there, it needs no nonce any more.
+    assert_eq!(bench.receive(elsewhere, &bubble(b, bench.address())), Verdict::Consumed { link: LINK });
+    // Data with a nonce behind it is no bubble.
+    let mut bench = Bench::qualified();
+    bench.send(b);
+    let nonce = bench.take()[1].trailers().nonce.unwrap();
+    let tail = with_nonce(data(b, bench.address()), nonce);
+    assert_eq!(reason(bench.receive(elsewhere, &tail)), DropReason::TeredoMapping);
+}
+
+#[test]
+fn ter_84_ter_21_alternate_addresses_get_a_bubble_each() {
+    let mut bench = Bench::qualified();
+    let (at, b) = peer_b();
+    let alternates = |list: &[SocketAddrV4]| {
+        let mut bubble = with_nonce(bubble(b, bench.address()), [1, 2, 3, 4]);
+        bubble.extend(written(|writer| emit_alternates(writer, list)));
+        with_origin(&bubble, at)
+    };
+    let near = endpoint("192.168.1.3:50000");
+    let good = alternates(&[near, SocketAddrV4::new(LOCAL, 1)]);
+    let malformed = alternates(&[endpoint("224.0.0.1:50000")]);
+    bench.receive(server_at(SERVER), &good);
+    let sent = bench.take();
+    let to: Vec<_> = sent.iter().map(|sent| sent.to).collect();
+    assert_eq!(to, [at, near, server_at(SERVER_B)], "not to our own address");
+    assert!(sent[..2].iter().all(|sent| sent.trailers().nonce == Some([1, 2, 3, 4])));
+    assert_eq!(reason(bench.receive(server_at(SERVER), &malformed)), DropReason::TeredoAlternates);
+    // Hairpinning: the answer from there counts by its nonce.
+    let nonce = sent[2].trailers().nonce.unwrap();
+    bench.receive(near, &with_nonce(bubble(b, bench.address()), nonce));
+    assert!(bench.peer(&b).unwrap().is_trusted_at(near));
+    // To a trusted peer one, where it is.
+    bench.receive(server_at(SERVER), &good);
+    let to: Vec<_> = bench.take().iter().map(|sent| sent.to).collect();
+    assert_eq!(to, [near]);
+}
+
+#[test]
+fn ter_83_ter_72_ter_73_what_upnp_has_got_is_an_alternate_unless_it_is_the_mapping() {
+    let mut bench = Bench::qualified();
+    let upnp = endpoint("10.9.9.9:40000");
+    bench.client.port_mapped(Some(upnp));
+    bench.send(peer_b().1);
+    let sent = bench.take();
+    let alternates: Vec<_> = sent[1].trailers().alternates.unwrap().addresses().unwrap().collect();
+    assert_eq!(alternates, [SocketAddrV4::new(LOCAL, PORT), upnp]);
+    // A single NAT: what it says is what the server says.
+    let mut bench = Bench::new(ClientConfig::new(SERVER, PORT));
+    bench.client.set_locator(bench.now, Some(Locator { address: LOCAL, subnet_length: 24 }));
+    bench.client.port_mapped(Some(mapped()));
+    for _ in 0..2 {
+        let asked = bench.take();
+        bench.solicited(&asked, |_| mapped());
+    }
+    assert_eq!(bench.client.port_mapping, None);
+}
+
+#[test]
+fn ter_85_a_silent_peer_is_asked_before_its_server_is() {
+    let mut bench = Bench::qualified();
+    let (at, b) = peer_b();
+    let indirect = with_origin(&with_nonce(bubble(b, bench.address()), [9; 4]), at);
+    bench.receive(server_at(SERVER), &indirect);
+    bench.receive(at, &bubble(b, bench.address()));
+    bench.wait(Duration::from_secs(40));
+    bench.take();
+    let held = ticket(bench.send(b));
+    let sent = bench.take();
+    assert_eq!((sent.len(), sent[0].to), (1, at));
+    assert_eq!(sent[0].trailers().sign_of_life, Some(SignOfLife::Solicitation));
+    let advertisement = [bubble(b, bench.address()), hex("04 04 01000000")].concat();
+    bench.receive(at, &advertisement);
+    assert_eq!(bench.events(), [Event::Released { link: LINK, ticket: held }]);
+    assert!(bench.take().is_empty(), "no answer to an advertisement");
+    assert_eq!(tunnelled(bench.send(b)), (PORT, at));
+
+    // Three questions, then a new connection.
+    bench.wait(Duration::from_secs(40));
+    bench.take();
+    ticket(bench.send(b));
+    for _ in 0..3 {
+        let sent = bench.take();
+        assert_eq!((sent.len(), sent[0].trailers().sign_of_life), (1, Some(SignOfLife::Solicitation)));
+        bench.wait(Duration::from_secs(2));
+    }
+    assert!(bench.take().iter().any(|sent| sent.to == server_at(SERVER_B)));
+
+    // A solicitation MUST be answered.
+    let mut bench = connected();
+    bench.receive(at, &[bubble(b, bench.address()), hex("04 04 00000000")].concat());
+    let sent = bench.take();
+    assert_eq!((sent[0].to, sent[0].trailers().sign_of_life), (at, Some(SignOfLife::Advertisement)));
+}
+
+#[test]
+fn a_peer_that_is_trusted_and_silent_gets_bubbles_again() {
+    let mut bench = connected();
+    let (at, b) = peer_b();
+    bench.wait(Duration::from_secs(31));
+    bench.take();
+    let held = ticket(bench.send(b));
+    assert_eq!(bench.take().len(), 2);
+    bench.receive(at, &data(b, bench.address()));
+    assert_eq!(bench.events(), [Event::Released { link: LINK, ticket: held }]);
+}
+
+/// Behind a symmetric NAT that keeps port numbers: both servers see the
+/// address, the first one the local port.
+fn port_preserving() -> Bench {
+    let nat = |server| SocketAddrV4::new(*mapped().ip(), if server == SERVER { PORT } else { 1025 });
+    Bench::qualified_with(ClientConfig::new(SERVER, PORT), nat)
+}
+
+#[test]
+fn ter_75_ter_76_ter_79_a_port_of_its_own_for_a_peer() {
+    let mut bench = port_preserving();
+    let (at, b) = peer_b();
+    let status = bench.client.status();
+    assert_eq!((status.nat, status.port_preserving), (NatKind::Symmetric, true));
+    let held = ticket(bench.send(b));
+    let sent = bench.take();
+    let events = bench.events();
+    let [Event::OpenPort { port: random, .. }] = events[..] else { panic!("{events:?}") };
+    assert!(random != PORT);
+    let indirect = sent.iter().find(|sent| sent.to == server_at(SERVER_B)).unwrap();
+    assert_eq!((indirect.port, indirect.trailers().random_port), (PORT, Some(random)));
+    let nonce = indirect.trailers().nonce.unwrap();
+    // One from each port opens the NAT for whichever answer comes.
+    let direct: Vec<_> = sent.iter().filter(|sent| sent.to == at).map(|sent| sent.port).collect();
+    assert_eq!(direct, [PORT, random]);
+    // Heard on the random port: data goes from there.
+    bench.receive_at(random, at, &with_nonce(bubble(b, bench.address()), nonce));
+    assert_eq!(bench.events(), [Event::Released { link: LINK, ticket: held }]);
+    assert_eq!(tunnelled(bench.send(b)), (random, at));
+    // TER-75: kept alive while no data goes, 20 times.
+    bench.wait(Duration::from_secs(29));
+    bench.take();
+    let refreshes = |bench: &mut Bench| {
+        let sent = bench.take();
+        sent.iter().filter(|sent| sent.port == random && sent.to == at).count()
+    };
+    bench.wait(Duration::from_secs(31));
+    assert_eq!(refreshes(&mut bench), 2, "after 30 s and after 60 s");
+    bench.wait(Duration::from_secs(3600));
+    assert!((15..=20).contains(&refreshes(&mut bench)));
+    assert!(bench.events().contains(&Event::ClosePort { link: LINK, port: random }));
+}
+
+#[test]
+fn ter_79_heard_on_the_primary_port_the_other_one_is_closed() {
+    let mut bench = port_preserving();
+    let (at, b) = peer_b();
+    bench.send(b);
+    bench.take();
+    let [Event::OpenPort { port: random, .. }] = bench.events()[..] else { panic!() };
+    bench.receive_at(random, at, &bubble(b, bench.address()));
+    assert_eq!(tunnelled(bench.send(b)), (random, at));
+    bench.receive(at, &bubble(b, bench.address()));
+    assert!(bench.events().contains(&Event::ClosePort { link: LINK, port: random }));
+    assert_eq!(tunnelled(bench.send(b)), (PORT, at));
+    // A packet at a port that is nobody's.
+    assert_eq!(reason(bench.receive_at(random, at, &data(b, bench.address()))), DropReason::TeredoMapping);
+}
+
+#[test]
+fn ter_77_ter_78_ter_100_the_peers_random_port_gets_a_bubble() {
+    let (at, b) = peer_b();
+    let indirect = |own: Ipv6Addr, port: u16| {
+        let mut bubble = with_nonce(bubble(b, own), [5; 4]);
+        bubble.extend(written(|writer| Trailer::RandomPort(port).emit(writer)));
+        with_origin(&bubble, at)
+    };
+    let random = |port| SocketAddrV4::new(*at.ip(), port);
+    // Not symmetric: from the primary port, without a trailer of its own.
+    let mut bench = Bench::qualified();
+    let own = bench.address();
+    bench.receive(server_at(SERVER), &indirect(own, 50_000));
+    let sent = bench.take();
+    let to_random = sent.iter().find(|sent| sent.to == random(50_000)).unwrap();
+    assert_eq!((to_random.port, to_random.trailers().random_port), (PORT, None));
+    assert_eq!(to_random.trailers().nonce, Some([5; 4]));
+    assert!(sent.iter().any(|sent| sent.to == at));
+    // Symmetric: from a port of its own, which the trailer names.
+    let mut bench = port_preserving();
+    let own = bench.address();
+    bench.receive(server_at(SERVER), &indirect(own, 50_000));
+    let sent = bench.take();
+    let opened = bench.events();
+    let [Event::OpenPort { port: own_random, .. }] = opened[..] else { panic!("{opened:?}") };
+    let to_random = sent.iter().find(|sent| sent.to == random(50_000)).unwrap();
+    assert_eq!((to_random.port, to_random.trailers().random_port), (own_random, Some(own_random)));
+    // Another one is stored only after 30 s of silence.
+    bench.receive(server_at(SERVER), &indirect(own, 50_001));
+    assert!(bench.take().iter().all(|sent| sent.to != random(50_001)));
+    bench.wait(Duration::from_secs(320));
+    bench.take();
+    bench.receive(server_at(SERVER), &indirect(own, 50_001));
+    assert!(bench.take().iter().any(|sent| sent.to == random(50_001)));
+}
+
+#[test]
+fn ter_80_ter_81_ter_101_a_sequential_nat_is_asked_for_its_next_port() {
+    let nat = |server| SocketAddrV4::new(*mapped().ip(), if server == SERVER { 1100 } else { 1101 });
+    let mut bench = Bench::qualified_with(ClientConfig::new(SERVER, PORT), nat);
+    let (at, b) = peer_b();
+    let address = bench.address();
+    bench.send(b);
+    let sent = bench.take();
+    let [Event::OpenPort { port: random, .. }] = bench.events()[..] else { panic!() };
+    let to: Vec<_> = sent.iter().filter(|sent| sent.port == random).map(|sent| sent.to).collect();
+    assert_eq!(to, [server_at(SERVER), at, server_at(SECOND)], "in this order");
+    assert!(sent.iter().all(|sent| sent.to != server_at(SERVER_B)), "no indirect bubble yet");
+    // 1200, then the peer, then 1202: the peer sees 1201.
+    let seen = |server| SocketAddrV4::new(*mapped().ip(), if server == SERVER { 1200 } else { 1202 });
+    let probes: Vec<_> = sent.into_iter().filter(|sent| sent.port == random && sent.to != at).collect();
+    bench.solicited(&probes, seen);
+    let sent = bench.take();
+    let indirect = sent.iter().find(|sent| sent.to == server_at(SERVER_B)).unwrap();
+    assert_eq!(indirect.trailers().random_port, Some(1201));
+    // TER-101: the client's own mapping is what it was.
+    assert_eq!((bench.address(), bench.client.status().mapping), (address, Some(nat(SERVER))));
+    // The peer's bubble arrives at the port that listens.
+    bench.receive_at(random, at, &bubble(b, bench.address()));
+    assert_eq!(tunnelled(bench.send(b)), (random, at));
+}
+
+#[test]
+fn ter_82_an_echo_test_without_answer_is_repeated_once() {
+    let nat = |server| SocketAddrV4::new(*mapped().ip(), if server == SERVER { 1100 } else { 1101 });
+    let mut bench = Bench::qualified_with(ClientConfig::new(SERVER, PORT), nat);
+    let (at, b) = peer_b();
+    bench.send(b);
+    let probes = |sent: &[Sent]| sent.iter().filter(|sent| sent.port != PORT).count();
+    assert_eq!(probes(&bench.take()), 3);
+    bench.wait(Duration::from_secs(1));
+    let sent = bench.take();
+    assert_eq!(probes(&sent), 3);
+    bench.wait(Duration::from_secs(2));
+    let sent = bench.take();
+    assert!(sent.iter().any(|sent| sent.to == server_at(SERVER_B)), "the bubble goes anyway");
+    // Heard on the primary port: all of it ends.
+    bench.receive(at, &bubble(b, bench.address()));
+    bench.take();
+    assert!(bench.events().iter().any(|event| matches!(event, Event::ClosePort { .. })));
+    assert_eq!(tunnelled(bench.send(b)), (PORT, at));
+}
+
+#[test]
+fn ter_50_ter_51_ter_52_local_discovery_is_off_and_finds_neighbours_when_on() {
+    let near = endpoint("192.168.1.3:50000");
+    // Another port of the same NAT.
+    let b = Address { server: SERVER, flags: Flags::empty(), port: 4097, client: *mapped().ip() }.to_ipv6();
+    let group = |from| Path { from, to: SocketAddrV4::new(DISCOVERY_GROUP, SERVER_PORT) };
+    let hello = written(|writer| Bubble::discovery(b).emit(writer));
+    let mut off = Bench::qualified();
+    assert_eq!(reason(off.receive_raw(group(near), &hello)), DropReason::TeredoDiscovery);
+    off.wait(Duration::from_secs(400));
+    assert!(off.take().iter().all(|sent| *sent.to.ip() != DISCOVERY_GROUP));
+
+    let config = ClientConfig { local_discovery: true, ..ClientConfig::new(SERVER, PORT) };
+    let mut bench = Bench::qualified_with(config, |_| mapped());
+    let refused = |from: SocketAddrV4, payload: &[u8]| {
+        let mut bench = bench.clone();
+        let verdict = bench.receive_raw(group(from), payload);
+        assert!(bench.take().is_empty());
+        reason(verdict)
+    };
+    assert_eq!(refused(endpoint("192.168.2.3:50000"), &hello), DropReason::TeredoDiscovery);
+    let foreign = written(|writer| Bubble::discovery(native()).emit(writer));
+    assert_eq!(refused(near, &foreign), DropReason::TeredoDiscovery);
+    let elsewhere = written(|writer| Bubble::discovery(peer_b().1).emit(writer));
+    assert_eq!(refused(near, &elsewhere), DropReason::TeredoDiscovery);
+    assert_eq!(refused(near, &data(b, bench.address())), DropReason::TeredoDiscovery);
+    // Unicast: not a discovery bubble.
+    assert_eq!(reason(bench.clone().receive(near, &hello)), DropReason::TeredoDestination);
+
+    assert_eq!(bench.receive_raw(group(near), &hello), Verdict::Consumed { link: LINK });
+    assert!(!bench.peer(&b).unwrap().is_trusted());
+    let sent = bench.take();
+    assert_eq!((sent.len(), sent[0].to, sent[0].payload.clone()), (1, near, bubble(bench.address(), b)));
+    // Case 3, then case 5 of reception.
+    bench.wait(Duration::from_secs(3));
+    bench.take();
+    let held = ticket(bench.send(b));
+    let sent = bench.take();
+    assert_eq!(sent.iter().map(|sent| sent.to).collect::<Vec<_>>(), [near, SocketAddrV4::new(DISCOVERY_GROUP, 3544)]);
+    assert_eq!(sent[1].ttl, 1);
+    assert_eq!(bench.receive(near, &bubble(b, bench.address())), Verdict::Consumed { link: LINK });
+    assert_eq!(bench.events(), [Event::Released { link: LINK, ticket: held }]);
+    assert_eq!(tunnelled(bench.send(b)), (PORT, near));
+}
+
+#[test]
+fn local_discovery_speaks_every_two_hundred_to_three_hundred_seconds() {
+    let config = ClientConfig { local_discovery: true, ..ClientConfig::new(SERVER, PORT) };
+    let mut bench = Bench::qualified_with(config, |_| mapped());
+    let mut times = vec![];
+    for _ in 0..4000 {
+        bench.wait(Duration::from_secs(1));
+        for sent in bench.take() {
+            if *sent.to.ip() == DISCOVERY_GROUP {
+                assert_eq!((sent.ttl, sent.to.port(), sent.port), (1, SERVER_PORT, PORT));
+                assert_eq!(sent.payload, written(|writer| Bubble::discovery(bench.address()).emit(writer)));
+                times.push(bench.now);
+            }
+        }
+    }
+    assert!(times.len() > 10);
+    for two in times.windows(2) {
+        let gap = two[1].saturating_duration_since(two[0]).as_secs();
+        assert!((200..=301).contains(&gap), "{gap}");
+    }
+}
+
+#[test]
+fn ter_3_case_4_is_for_those_who_trust_the_cone_bit() {
+    let cone = v6("2001:0:cb00:7178:8000:dfff:34ff:8ef5");
+    let (at, _) = peer_b();
+    let mut bench = Bench::qualified();
+    ticket(bench.send(cone));
+    let config = ClientConfig { trust_cone: true, ..ClientConfig::new(SERVER, PORT) };
+    let mut bench = Bench::qualified_with(config, |_| mapped());
+    assert_eq!(tunnelled(bench.send(cone)), (PORT, at));
+}
+
+#[test]
+fn ter_96_a_server_that_is_a_relay_delivers_without_an_origin() {
+    let mut bench = Bench::qualified();
+    bench.send(native());
+    let test = bench.take()[0].payload.clone();
+    assert_eq!(bench.receive(server_at(SERVER), &echo_reply(&test)), Verdict::Consumed { link: LINK });
+    let delivered = Verdict::Deliver { link: LINK, from: Admitted::Remote };
+    assert_eq!(bench.receive(server_at(SERVER), &data(native(), bench.address())), delivered);
+}
+
+#[test]
+fn f4_a_forged_advertisement_changes_nothing() {
+    let mut bench = Bench::qualified();
+    bench.online = false;
+    let before = bench.address();
+    bench.wait(Duration::from_secs(30));
+    let asked = bench.take();
+    let mut solicitation = asked[0].payload.clone();
+    solicitation[5] ^= 1;
+    let forged = advertisement(&solicitation, endpoint("192.0.2.66:666"), SERVER);
+    assert_eq!(reason(bench.receive(server_at(SERVER), &forged)), DropReason::TeredoNonce);
+    let real = advertisement(&asked[0].payload, endpoint("192.0.2.66:666"), SERVER);
+    assert_eq!(reason(bench.receive(endpoint("192.0.2.66:3544"), &real)), DropReason::TeredoAdvertisement);
+    assert_eq!(reason(bench.receive_at(50_000, server_at(SERVER), &real)), DropReason::TeredoNonce);
+    assert_eq!(bench.address(), before);
+}
+
+#[test]
+fn the_tickets_of_one_wait_are_not_those_of_the_next() {
+    let mut bench = Bench::qualified();
+    let (at, b) = peer_b();
+    let first = ticket(bench.send(b));
+    bench.receive(at, &bubble(b, bench.address()));
+    bench.events();
+    // The row goes to fifteen others and comes back.
+    for n in 0..40_u16 {
+        let other = Address { server: SERVER_B, flags: Flags::empty(), port: 9000 + n, client: *at.ip() };
+        bench.send(other.to_ipv6());
+        bench.wait(Duration::from_secs(9));
+    }
+    bench.wait(Duration::from_secs(31));
+    bench.take();
+    bench.events();
+    assert_ne!(ticket(bench.send(b)), first);
+}
+
+#[test]
+fn a_short_buffer_loses_nothing() {
+    let mut bench = Bench::qualified();
+    bench.client.encapsulate(bench.now, &mut {
+        let bytes = data(bench.client.address().unwrap(), peer_b().1);
+        let leaked = vec![0; 300].leak();
+        let mut packet = PacketMut::empty(leaked);
+        packet.copy_from(&bytes).unwrap();
+        packet
+    });
+    bench.client.handle_timeout(bench.now, &mut bench.draws);
+    let mut short = [0; HEADROOM + 39];
+    let mut packet = PacketMut::empty(&mut short);
+    assert!(bench.client.poll_transmit(&mut packet).is_err());
+    assert!(bench.client.poll_transmit(&mut packet).is_err());
+    assert_eq!(bench.take().len(), 2);
+}

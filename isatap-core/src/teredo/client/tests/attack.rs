@@ -1,0 +1,143 @@
+//! A search: an attacker who sees nothing, and sends whatever he likes from
+//! wherever he likes, through the server too. What he must not reach: a
+//! mapping of his choice, or a peer that is trusted at his address.
+//!
+//! The real client is walked through every order of its own doings (sending,
+//! waiting, real answers) and the attacker's packets, to a depth.
+
+use super::*;
+
+const ATTACKER: &str = "192.0.2.66:666";
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    SendToPeer,
+    SendToNative,
+    Wait,
+    RealBubble,
+    RealReply,
+    Forged(usize),
+}
+
+/// What the attacker can make: everything but nonces that he did not see.
+/// `knows`: the control, an attacker who saw everything that was sent.
+fn forgeries(bench: &Bench, seen: &[Sent], knows: bool) -> Vec<(SocketAddrV4, Vec<u8>)> {
+    let own = bench.address();
+    let (at, b) = peer_b();
+    let attacker = endpoint(ATTACKER);
+    let known = |sent: Option<&Sent>| sent.filter(|_| knows).cloned();
+    let nonce = known(seen.iter().rev().find(|sent| sent.to == server_at(SERVER_B)))
+        .and_then(|sent| sent.trailers().nonce)
+        .unwrap_or([0xee; 4]);
+    let reply = match known(seen.iter().rev().find(|sent| sent.is_test())) {
+        Some(test) => echo_reply(&test.payload),
+        None => {
+            let mut buffer = [0; 200];
+            let mut packet = PacketMut::empty(&mut buffer);
+            let echo = icmpv6::Echo { identifier: 0, sequence: 1 };
+            echo.request(&mut packet, own, native(), &[0xee; 8]).unwrap();
+            echo_reply(packet.as_slice())
+        }
+    };
+    let mut trailers = with_nonce(bubble(b, own), nonce);
+    trailers.extend(written(|writer| {
+        emit_alternates(writer, &[attacker]);
+        Trailer::RandomPort(attacker.port()).emit(writer);
+    }));
+    let solicitation = known(seen.iter().rev().find(|sent| sent.payload.len() == 61))
+        .map_or_else(|| [hex("00 01 00 00 eeeeeeeeeeeeeeee 00"), hex(SOLICITATION)].concat(), |sent| sent.payload);
+    vec![
+        // Straight, as the peer and as the native host.
+        (attacker, bubble(b, own)),
+        (attacker, with_nonce(bubble(b, own), nonce)),
+        (attacker, data(b, own)),
+        (attacker, data(native(), own)),
+        (attacker, reply.clone()),
+        // Through the server, with an origin that names him.
+        (server_at(SERVER), with_origin(&trailers, attacker)),
+        (server_at(SERVER), with_origin(&bubble(native(), own), attacker)),
+        (server_at(SERVER), with_origin(&data(native(), own), attacker)),
+        (server_at(SERVER), with_origin(&reply, attacker)),
+        // With a forged IPv4 source: the peer's own, which is no news of him.
+        (at, [bubble(b, own), hex("04 04 00000000")].concat()),
+        // An advertisement of his.
+        (server_at(SERVER), advertisement(&solicitation, attacker, SERVER)),
+        (server_at(SECOND), advertisement(&solicitation, attacker, SECOND)),
+    ]
+}
+
+const SOLICITATION: &str = "60 00 00 00 00 08 3a ff fe 80 00 00 00 00 00 00 00 00 ff ff ff ff ff ff
+    ff 02 00 00 00 00 00 00 00 00 00 00 00 00 00 02 85 00 7d 37 00 00 00 00";
+
+/// Whether the attacker has what he wants.
+fn is_lost(bench: &Bench) -> bool {
+    let attacker = endpoint(ATTACKER);
+    let mapping_is_his = bench.client.status().mapping == Some(attacker);
+    let trusts = |peer: &Peer| peer.is_trusted() && peer.mapping() == attacker;
+    // Case 3 trusts who is heard where his own address says: that is not he,
+    // since no address here embeds his.
+    mapping_is_his || bench.client.peers().iter().any(trusts)
+}
+
+fn search(depth: usize, knows: bool) -> (usize, bool) {
+    let start = Bench { online: false, ..Bench::qualified() };
+    let mut ahead = vec![(start, Vec::<Sent>::new(), depth)];
+    let mut states = 0;
+    while let Some((bench, seen, left)) = ahead.pop() {
+        states += 1;
+        if is_lost(&bench) {
+            return (states, true);
+        }
+        if left == 0 || bench.client.address().is_none() {
+            continue;
+        }
+        let forged = forgeries(&bench, &seen, knows);
+        let mut steps = vec![Step::SendToPeer, Step::SendToNative, Step::Wait, Step::RealBubble, Step::RealReply];
+        steps.extend((0..forged.len()).map(Step::Forged));
+        for step in steps {
+            let mut bench = bench.clone();
+            let mut seen = seen.clone();
+            let own = bench.address();
+            match step {
+                Step::SendToPeer => drop(bench.send(peer_b().1)),
+                Step::SendToNative => drop(bench.send(native())),
+                // Bubbles are repeated, then the server is asked.
+                Step::Wait => bench.wait(Duration::from_secs(if left % 2 == 0 { 2 } else { 31 })),
+                Step::RealBubble => drop(bench.receive(peer_b().0, &bubble(peer_b().1, own))),
+                Step::RealReply => match seen.iter().rev().find(|sent| sent.is_test()) {
+                    Some(test) => drop(bench.receive(endpoint("198.51.100.50:3545"), &echo_reply(&test.payload))),
+                    None => continue,
+                },
+                Step::Forged(n) => {
+                    let (from, payload) = &forged[n];
+                    bench.receive(*from, payload);
+                }
+            }
+            seen.extend(bench.take());
+            ahead.push((bench, seen, left - 1));
+        }
+    }
+    (states, false)
+}
+
+#[test]
+fn f5_f6_no_forged_packet_moves_the_mapping_or_a_peer() {
+    let (states, lost) = search(3, false);
+    assert!(states > 3000, "{states}");
+    assert!(!lost);
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "a million states: a minute in a release build")]
+fn f5_f6_no_forged_packet_moves_the_mapping_or_a_peer_in_five_steps() {
+    let (states, lost) = search(5, false);
+    assert!(states > 500_000, "{states}");
+    assert!(!lost);
+}
+
+/// The control: to an attacker who knows the nonces the client is lost, so
+/// the search looks where the checks are.
+#[test]
+fn f5_f6_with_the_nonces_the_search_finds_the_attack() {
+    assert!(search(3, true).1);
+}

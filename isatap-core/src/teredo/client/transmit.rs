@@ -1,0 +1,292 @@
+//! What a client writes of its own accord.
+
+use core::net::{Ipv6Addr, SocketAddrV4};
+
+use super::{Client, Due, Targets};
+use crate::capacity::Storage;
+use crate::engine::Transmit;
+use crate::error::EmitError;
+use crate::nd::message::{self, RouterSolicitationRepr};
+use crate::packet::PacketMut;
+use crate::proto41;
+use crate::teredo::addr::{Address, CLIENT_LINK_LOCAL, SERVER_PORT};
+use crate::teredo::authentication::{Authenticator, Sealed};
+use crate::teredo::ingress::{self, may_send_to};
+use crate::teredo::packet::{ALL_ROUTERS, Bubble, DISCOVERY_GROUP, SignOfLife, Trailer, emit_alternates};
+use crate::teredo::peer::Peer;
+use crate::wire::field::Writer;
+use crate::wire::icmpv6;
+
+/// What the next packet of a session is.
+enum Piece {
+    Due(Due),
+    Target(Targets),
+}
+
+/// A packet to be written: from which port, to where.
+struct Letter {
+    port: u16,
+    to: SocketAddrV4,
+}
+
+impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
+    /// The next packet; what was written is no longer wanted.
+    pub(super) fn write_next(&mut self, out: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
+        out.clear();
+        if let Some(solicitation) = self.qualification.wanted(&self.config.qualify) {
+            let port = self.config.port;
+            self.write_solicitation(out, &solicitation.source, solicitation.nonce)?;
+            let sent = self.finish(out, &Letter { port, to: solicitation.to })?;
+            self.qualification.sent();
+            return Ok(Some(sent));
+        }
+        for row in 0..N {
+            while let Some(piece) = self.next_piece(row) {
+                let letter = self.write_piece(row, &piece, out)?;
+                let sent = match &letter {
+                    Some(letter) => Some(self.finish(out, letter)?),
+                    None => None,
+                };
+                self.written(row, &piece);
+                if sent.is_some() {
+                    return Ok(sent);
+                }
+            }
+        }
+        if let Some(row) = self.answers.iter().position(|answer| answer.wanted)
+            && let Some(answer) = self.answers.get(row).copied()
+        {
+            let sent = match self.address {
+                Some(address) => {
+                    write_bubble(out, Bubble::new(address, answer.destination), |_| {})?;
+                    let port = self.config.port;
+                    Some(self.finish(out, &Letter { port, to: answer.to })?)
+                }
+                None => None,
+            };
+            if let Some(answer) = self.answers.get_mut(row) {
+                answer.wanted = false;
+            }
+            if sent.is_some() {
+                return Ok(sent);
+            }
+        }
+        if self.discover {
+            let sent = match self.address {
+                Some(address) => {
+                    write_bubble(out, Bubble::discovery(address), |_| {})?;
+                    let to = SocketAddrV4::new(DISCOVERY_GROUP, SERVER_PORT);
+                    let port = self.config.port;
+                    Some(self.finish(out, &Letter { port, to })?)
+                }
+                None => None,
+            };
+            self.discover = false;
+            return Ok(sent);
+        }
+        out.clear();
+        Ok(None)
+    }
+
+    /// The first thing that a session waits to send.
+    fn next_piece(&self, row: usize) -> Option<Piece> {
+        let session = self.sessions.get(row).filter(|session| !session.due.contains(Due::DRAW))?;
+        // RFC 6081 §5.5.4.1: the three of a test go first, in their order.
+        const FIRST: [Due; 4] = [Due::PROBE_LOWER, Due::PROBE_PEER, Due::PROBE_UPPER, Due::ADVERTISE];
+        let first = FIRST.into_iter().find(|due| session.due.contains(*due)).map(Piece::Due);
+        // The direct bubbles go before the indirect one: our NAT is open when
+        // the answer comes.
+        let target = || session.targets.iter().next().map(Piece::Target);
+        first.or_else(target).or_else(|| session.due.iter().next().map(Piece::Due))
+    }
+
+    fn written(&mut self, row: usize, piece: &Piece) {
+        if let Some(session) = self.sessions.get_mut(row) {
+            match *piece {
+                Piece::Due(due) => session.due.remove(due),
+                Piece::Target(target) => session.targets.remove(target),
+            }
+        }
+    }
+
+    /// Writes the UDP payload; `None`: there is nobody to send it to.
+    fn write_piece(&self, row: usize, piece: &Piece, out: &mut PacketMut<'_>) -> Result<Option<Letter>, EmitError> {
+        let (Some(session), Some(address)) = (self.sessions.get(row), self.address) else { return Ok(None) };
+        let Some(peer) = self.peers.find(&session.address) else { return Ok(None) };
+        let port = self.config.port;
+        let server = SocketAddrV4::new(self.config.qualify.server, SERVER_PORT);
+        let [_, secondary] = self.config.qualify.servers();
+        let teredo = Address::from_ipv6(&session.address);
+        let bubble = Bubble::new(address, session.address);
+        // TER-70: the nonce of the last indirect bubble that came, if any.
+        let direct = |writer: &mut Writer<'_>| {
+            if peer.nonce_received() != [0; 4] {
+                Trailer::Nonce(peer.nonce_received()).emit(writer);
+            }
+        };
+        // TER-76, TER-101: where the NAT shows the port of one's own.
+        let random = if session.predicted != 0 { session.predicted } else { session.own_port };
+        let random = if self.guesses_ports() { session.predicted } else { random };
+        // TER-101: of two ports, the one that the mapping was learned on.
+        let mapping_port = match peer.direct() {
+            (false, true) if session.own_port != 0 => session.own_port,
+            _ => port,
+        };
+        let letter = match *piece {
+            Piece::Due(Due::INDIRECT) => {
+                let Some(teredo) = teredo else { return Ok(None) };
+                let to = SocketAddrV4::new(teredo.server, SERVER_PORT);
+                write_bubble(out, bubble, |writer| {
+                    Trailer::Nonce(peer.nonce_sent()).emit(writer);
+                    // TER-83: before communication is established.
+                    if !peer.is_trusted() {
+                        self.emit_alternates(writer);
+                    }
+                    if random != 0 {
+                        Trailer::RandomPort(random).emit(writer);
+                    }
+                })?;
+                Letter { port, to }
+            }
+            Piece::Due(Due::ECHO) => {
+                // TER-64: small enough for every server.
+                let echo = icmpv6::Echo { identifier: 0, sequence: u16::from(session.attempts) };
+                echo.request(out, address, session.address, &peer.test_nonce())?;
+                Letter { port, to: server }
+            }
+            Piece::Due(Due::SOLICIT) => {
+                write_bubble(out, bubble, |writer| {
+                    direct(writer);
+                    Trailer::NeighborDiscovery(SignOfLife::Solicitation).emit(writer);
+                })?;
+                Letter { port: mapping_port, to: peer.mapping() }
+            }
+            Piece::Due(Due::ADVERTISE) => {
+                write_bubble(out, bubble, |writer| {
+                    direct(writer);
+                    Trailer::NeighborDiscovery(SignOfLife::Advertisement).emit(writer);
+                })?;
+                Letter { port: mapping_port, to: peer.mapping() }
+            }
+            Piece::Due(Due::LOCAL) => {
+                let Some(to) = self.local_peer(self.now, &session.address) else { return Ok(None) };
+                write_bubble(out, bubble, |_| {})?;
+                Letter { port, to }
+            }
+            Piece::Due(Due::LOCAL_GROUP) => {
+                write_bubble(out, Bubble::discovery(address), |_| {})?;
+                Letter { port, to: SocketAddrV4::new(DISCOVERY_GROUP, SERVER_PORT) }
+            }
+            Piece::Due(Due::PROBE_LOWER) => {
+                let [nonce, _] = session.echo.nonces;
+                self.write_solicitation(out, &CLIENT_LINK_LOCAL, nonce)?;
+                Letter { port: session.own_port, to: server }
+            }
+            Piece::Due(Due::PROBE_UPPER) => {
+                let [_, nonce] = session.echo.nonces;
+                self.write_solicitation(out, &CLIENT_LINK_LOCAL, nonce)?;
+                Letter { port: session.own_port, to: SocketAddrV4::new(secondary, SERVER_PORT) }
+            }
+            Piece::Due(Due::PROBE_PEER) => {
+                let Some(teredo) = teredo else { return Ok(None) };
+                write_bubble(out, bubble, direct)?;
+                Letter { port: session.own_port, to: ingress::embedded_mapping(&teredo) }
+            }
+            Piece::Due(_) => return Ok(None),
+            Piece::Target(target) => {
+                let embedded = teredo.as_ref().map(ingress::embedded_mapping);
+                let (port, to) = match target {
+                    Targets::EMBEDDED => (port, embedded),
+                    Targets::MAPPING => (mapping_port, Some(peer.mapping())),
+                    Targets::RANDOM => {
+                        let to = embedded.map(|to| SocketAddrV4::new(*to.ip(), session.peer_port));
+                        // TER-77: from our own, if we have one. TER-100: else
+                        // from the primary one.
+                        (if session.own_port != 0 { session.own_port } else { port }, to)
+                    }
+                    Targets::FROM_RANDOM => (session.own_port, embedded.filter(|_| session.own_port != 0)),
+                    alternate => (port, session.alternate(alternate)),
+                };
+                let Some(to) = to else { return Ok(None) };
+                let checked = matches!(target, Targets::EMBEDDED | Targets::RANDOM | Targets::FROM_RANDOM);
+                if checked && !may_send_to(to, self.locators()) {
+                    return Ok(None);
+                }
+                write_bubble(out, bubble, |writer| {
+                    direct(writer);
+                    if matches!(target, Targets::RANDOM | Targets::FROM_RANDOM) && session.own_port != 0 && random != 0
+                    {
+                        Trailer::RandomPort(random).emit(writer);
+                    }
+                })?;
+                Letter { port, to }
+            }
+        };
+        Ok(Some(letter))
+    }
+
+    /// `TER-83 [RFC 6081 §5.6.4.1]`: the local address and port, and what a port
+    /// mapping protocol has got.
+    fn emit_alternates(&self, writer: &mut Writer<'_>) {
+        if !self.config.hairpinning {
+            return;
+        }
+        match (self.locator, self.port_mapping) {
+            (Some(locator), Some(mapped)) => {
+                emit_alternates(writer, &[SocketAddrV4::new(locator.address, self.config.port), mapped]);
+            }
+            (Some(locator), None) => {
+                emit_alternates(writer, &[SocketAddrV4::new(locator.address, self.config.port)]);
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// A Router Solicitation with its authentication header.
+    /// `[RFC 4380 §5.2.1, §5.2.2]`
+    fn write_solicitation(&self, out: &mut PacketMut<'_>, source: &Ipv6Addr, nonce: [u8; 8]) -> Result<(), EmitError> {
+        message::write_packet(out, source, &ALL_ROUTERS, |writer| RouterSolicitationRepr.emit(writer))?;
+        let mut solicitation = [0; SOLICITATION_LEN];
+        if let Some(bytes) = out.as_slice().first_chunk() {
+            solicitation = *bytes;
+        }
+        let sealed = match self.authenticator.client_id().and_then(|id| Sealed::of(id, nonce, 0)) {
+            Some(mut sealed) => {
+                sealed.seal(&self.authenticator, &[], &solicitation);
+                sealed
+            }
+            // Always with a nonce, so that the answer proves something.
+            None => Sealed::open(nonce),
+        };
+        out.write_with(|writer| {
+            sealed.emit(writer);
+            writer.bytes(&solicitation);
+        })
+        .map(|_| ())
+    }
+
+    fn finish(&mut self, out: &mut PacketMut<'_>, letter: &Letter) -> Result<Transmit, EmitError> {
+        let mut outer = self.outer(letter.port, letter.to);
+        if *letter.to.ip() == DISCOVERY_GROUP {
+            // [RFC 4380 §5.2.8]: it stays on the link.
+            outer.ttl = 1;
+        }
+        proto41::encapsulate(out, &outer)?;
+        Ok(Transmit::tunnel(self.link, outer))
+    }
+}
+
+/// IPv6 header and Router Solicitation.
+const SOLICITATION_LEN: usize = 48;
+
+fn write_bubble(
+    out: &mut PacketMut<'_>,
+    bubble: Bubble,
+    trailers: impl FnOnce(&mut Writer<'_>),
+) -> Result<(), EmitError> {
+    out.write_with(|writer| {
+        bubble.emit(writer);
+        trailers(writer);
+    })
+    .map(|_| ())
+}
