@@ -72,6 +72,13 @@ pub trait Link {
         false
     }
 
+    /// Whether no packet sent into this link may be fragmented on the way, not
+    /// even where static MTU would let it. `S6R-32`
+    #[inline]
+    fn never_fragments(&self) -> bool {
+        false
+    }
+
     /// Whether a protocol-41 packet may come in here.
     ///
     /// # Errors
@@ -189,9 +196,6 @@ pub struct OuterPolicy {
     pub tos: TosMode,
     /// How ECN enters the tunnel. `TUN-51`
     pub ecn: EcnMode,
-    /// Whether no outer packet may be fragmented, not even where dynamic MTU
-    /// would let it: for anycast border relays. `S6R-32`
-    pub never_fragment: bool,
 }
 
 impl OuterPolicy {
@@ -204,7 +208,6 @@ impl OuterPolicy {
         ttl: 64,
         tos: TosMode::Fixed(0),
         ecn: EcnMode::Compatibility,
-        never_fragment: false,
     };
 }
 

@@ -154,7 +154,7 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
             link: Some(link),
         })?;
         // S6R-32
-        let dont_fragment = dont_fragment || policy.never_fragment;
+        let dont_fragment = dont_fragment || port.link.never_fragments();
         let tos = outer_tos(policy.tos, policy.ecn, header.traffic_class);
         Ok(Plan { link, next_hop, resolution, dont_fragment, tos, ttl: policy.ttl, avoided })
     }

@@ -221,6 +221,10 @@ macro_rules! delegate_to_link {
                 self.link.claims_source(inner_source)
             }
 
+            fn never_fragments(&self) -> bool {
+                self.link.never_fragments()
+            }
+
             fn embeds_own(&self, address: &core::net::Ipv6Addr) -> bool {
                 self.link.embeds_own(address)
             }

@@ -65,7 +65,6 @@ impl<C: Capacity> Context<'_, C> {
             MtuDecision::Send { dont_fragment } => dont_fragment,
             MtuDecision::TooBig { .. } => return Err(DropReason::PacketTooBig),
         };
-        let dont_fragment = dont_fragment || policy.never_fragment;
         // TUN-7: an atomic datagram needs no Identification of its own.
         let identification =
             if dont_fragment { 0 } else { self.identifications.next(self.now, source, destination)? };

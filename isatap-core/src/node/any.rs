@@ -115,6 +115,10 @@ macro_rules! delegate_link {
                 $each!(self, inner => inner.claims_source(inner_source))
             }
 
+            fn never_fragments(&self) -> bool {
+                $each!(self, inner => inner.never_fragments())
+            }
+
             fn embeds_own(&self, address: &Ipv6Addr) -> bool {
                 $each!(self, inner => inner.embeds_own(address))
             }

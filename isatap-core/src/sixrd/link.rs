@@ -57,8 +57,8 @@ impl Place {
 pub(crate) enum Side {
     /// A customer edge.
     Edge,
-    /// A border relay.
-    Relay,
+    /// A border relay; whether others have the same IPv4 address.
+    Relay { anycast: bool },
 }
 
 impl<C: Capacity> Link<C> {
@@ -123,7 +123,7 @@ impl<C: Capacity> Link<C> {
         let embedded = place.domain.embedded_ipv4(next_hop)?;
         match self.side {
             Side::Edge => Some(relay().unwrap_or(embedded)),
-            Side::Relay => Some(embedded),
+            Side::Relay { .. } => Some(embedded),
         }
     }
 
@@ -142,7 +142,7 @@ impl<C: Capacity> Link<C> {
                 ingress::destination(flow, &place.delegated)?;
                 Ok(from)
             }
-            Side::Relay => {
+            Side::Relay { .. } => {
                 ingress::customer(flow.outer_source, self.relays.as_slice())?;
                 ingress::source(&place.domain, flow)
             }
@@ -172,7 +172,9 @@ impl<C: Capacity> LinkTrait for Link<C> {
             // TUN-2: others compare the source with where it comes from.
             Side::Edge if !place.delegated.contains(inner_source) => Err(DropReason::SourceUnusable),
             // S6R-34: nothing else has its place in this tunnel.
-            Side::Relay if !place.domain.prefix().contains(inner_destination) => Err(DropReason::NextHopUnresolvable),
+            Side::Relay { .. } if !place.domain.prefix().contains(inner_destination) => {
+                Err(DropReason::NextHopUnresolvable)
+            }
             _ => Ok(()),
         }
     }
@@ -185,7 +187,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
         if is_never_unicast(destination) || destination == place.own.address || is_broadcast(&place.own, destination) {
             return Err(DropReason::DestinationRefused);
         }
-        if self.side == Side::Relay {
+        if self.side != Side::Edge {
             ingress::customer(destination, self.relays.as_slice())?;
         }
         // S6R-32 [RFC 5969 §7.2]: a relay's one address, anycast or not.
@@ -203,11 +205,17 @@ impl<C: Capacity> LinkTrait for Link<C> {
     fn claims_source(&self, inner_source: &Ipv6Addr) -> bool {
         // S6R-35: customers believe what a relay sends them.
         match &self.place {
-            Some(place) if self.side == Side::Relay => {
+            Some(place) if self.side != Side::Edge => {
                 place.domain.prefix().contains(inner_source) && !place.delegated.contains(inner_source)
             }
             _ => false,
         }
+    }
+
+    fn never_fragments(&self) -> bool {
+        // S6R-32 [RFC 5969 §7.2, §9.1]: an error about a fragment may reach
+        // another relay of the address.
+        self.side == Side::Relay { anycast: true }
     }
 
     fn embeds_own(&self, address: &Ipv6Addr) -> bool {

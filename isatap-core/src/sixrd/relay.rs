@@ -57,13 +57,8 @@ impl<C: Capacity> RelayInterface<C> {
     /// A border relay without an IPv4 address.
     #[must_use]
     pub const fn new(config: RelayConfig) -> Self {
-        let mut policy = config.policy;
-        if config.anycast {
-            // S6R-32 [RFC 5969 §7.2, §9.1]. An error about a fragment, or
-            // about the path, may reach another relay of the address.
-            policy.never_fragment = true;
-        }
-        RelayInterface { config, link: Link::new(policy, Side::Relay, false), told: Automatic::EMPTY }
+        let side = Side::Relay { anycast: config.anycast };
+        RelayInterface { config, link: Link::new(config.policy, side, false), told: Automatic::EMPTY }
     }
 
     /// The link's data.

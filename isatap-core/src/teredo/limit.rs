@@ -1,6 +1,6 @@
-//! How much one IPv4 source may make a server or a client send. `TER-66`, I11
+//! How much one source may make a server or a client send. `TER-66`, I11
 
-use core::net::Ipv4Addr;
+use core::net::Ipv6Addr;
 
 use super::peer::hash;
 use crate::time::Instant;
@@ -53,8 +53,8 @@ impl<const BUCKETS: usize> Limits<BUCKETS> {
     }
 
     /// Takes a token of `source`, if there is one.
-    pub(super) fn take(&mut self, now: Instant, source: Ipv4Addr) -> bool {
-        let place = hash(self.key, &source.to_ipv6_mapped());
+    pub(super) fn take(&mut self, now: Instant, source: &Ipv6Addr) -> bool {
+        let place = hash(self.key, source);
         let place = usize::try_from(place & 0xffff_ffff).unwrap_or(0).checked_rem(BUCKETS).unwrap_or(0);
         let (per_second, burst) = (self.per_second, self.burst);
         self.buckets.get_mut(place).is_some_and(|bucket| bucket.take(now, per_second, burst))
@@ -69,9 +69,10 @@ mod tests {
     fn ter_66_i11_one_source_does_not_use_up_what_others_may() {
         let mut limits: Limits<64> = Limits::new(2, 10);
         limits.rekey([1, 2]);
-        let flood = Ipv4Addr::new(192, 0, 2, 1);
+        let source = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, n, 0, 0, 0, 0, 1);
+        let flood = &source(1);
         assert_eq!((0..1000).filter(|_| limits.take(Instant::ZERO, flood)).count(), 10);
-        let served = (2..102).filter(|n| limits.take(Instant::ZERO, Ipv4Addr::new(192, 0, 2, *n))).count();
+        let served = (2..102).filter(|n| limits.take(Instant::ZERO, &source(*n))).count();
         assert!(served >= 90, "{served}");
         assert_eq!((0..1000).filter(|_| limits.take(Instant::from_secs(1), flood)).count(), 2);
     }

@@ -10,10 +10,12 @@
 //! | [`qualify`] | how a client learns and keeps its mapped address |
 //! | [`client`] | the client |
 //! | [`server`] | the server |
+//! | [`relay`] | the relay, and the host-specific relay |
 //!
 //! # What it cannot do
 //!
-//! There is no relay yet: native hosts are reached through those of others.
+//! Two clients behind symmetric NATs meet only in the pairs that RFC 6081 §3
+//! lists (`TER-105`). A packet that fits no 1,280 bytes is not carried.
 //!
 //! # Security limits
 //!
@@ -30,4 +32,5 @@ mod limit;
 pub mod packet;
 pub mod peer;
 pub mod qualify;
+pub mod relay;
 pub mod server;

@@ -209,7 +209,7 @@ impl<A: Authenticator> Server<A> {
         packet: &mut PacketMut<'_>,
     ) -> Result<Verdict, DropReason> {
         // TER-66: no amplifier, and no help for a flood from a forged source.
-        if !self.answers.take(self.now, *path.from.ip()) {
+        if !self.answers.take(self.now, &path.from.ip().to_ipv6_mapped()) {
             return Err(DropReason::RateLimited);
         }
         let source = self.link_local();
@@ -256,7 +256,7 @@ impl<A: Authenticator> Server<A> {
             return Err(DropReason::TeredoMalformed);
         };
         let (destination, hop_limit, bubble) = (header.destination(), header.hop_limit(), is_bubble(&header));
-        if !self.forwards.take(self.now, *path.from.ip()) {
+        if !self.forwards.take(self.now, &path.from.ip().to_ipv6_mapped()) {
             return Err(DropReason::RateLimited);
         }
         if destination == self.link_local() {

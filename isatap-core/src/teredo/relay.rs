@@ -1,0 +1,462 @@
+//! A Teredo relay: between the native IPv6 Internet and Teredo clients.
+//! [RFC 4380 §5.4]
+//!
+//! ```text
+//! encapsulate     native ─ reachable peer ─▶ Tunnel
+//!                        ╰ another ─ bubble by its server ─▶ Hold ─▶ Released ─▶ encapsulate again
+//! handle_datagram Teredo ─ from where its address says ─▶ Deliver, if its destination is served
+//! ```
+//!
+//! What it serves says what it is: the whole Internet, a site, or one host
+//! that has native IPv6 itself (a host-specific relay: `TER-94`).
+//!
+//! The caller routes `2001::/32` to it, and announces that as far as it
+//! serves (`TER-92`). Beside a server it listens on a port of its own, as
+//! miredo's does: one process may run both (`TER-93`).
+//!
+//! # What it cannot do
+//!
+//! It believes the IPv4 network: who can forge the IPv4 source of a client's
+//! mapping can send as that client. Any IPv6 host can make it send four
+//! bubbles to a server of its choice; how often is limited (`TER-107`).
+
+mod waits;
+
+use core::net::{Ipv6Addr, SocketAddrV4};
+
+pub use self::waits::Wait;
+use self::waits::{HELD, List, Waits};
+use super::addr::{Address, Flags, SERVER_PORT};
+use super::ingress::{self, Path, RelayCase, is_global_unicast, is_native_global, may_send_to};
+use super::limit::{Bucket, Limits};
+use super::packet::{Bubble, is_bubble};
+use super::peer::{BUBBLE_INTERVAL, Peer, PeerTable, hash};
+use super::server::{draw_key, outer};
+use crate::capacity::{Array, Row, Storage};
+use crate::drop_reason::{Counters, DropReason};
+use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via};
+use crate::error::EmitError;
+use crate::link::Locator;
+use crate::packet::{LinkId, PacketMut};
+use crate::prefix::Ipv6Prefix;
+use crate::proto41::{self, Outer};
+use crate::time::{Expiry, Instant};
+use crate::wire::icmpv6;
+use crate::wire::ipv6;
+
+/// Prefixes that one relay serves at most.
+pub const SERVED: usize = 8;
+
+/// How a relay behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RelayConfig {
+    /// The IPv4 address that it sends from.
+    pub locator: Locator,
+    /// Its UDP port, which the caller has opened.
+    pub port: u16,
+    /// The native destinations that it forwards to, and the native sources
+    /// that it forwards from; unused places are `None`.
+    pub served: [Option<Ipv6Prefix>; SERVED],
+    /// Its own IPv6 address, from which "packet too big" is answered; `None`:
+    /// the kernel above does that.
+    pub address: Option<Ipv6Addr>,
+    /// It sits behind a NAT that is no cone, and bubbles directly too.
+    pub behind_nat: bool,
+    /// Sends to clients whose address says cone without asking first. RFC 5991
+    /// §3.2: off.
+    pub trust_cone: bool,
+    /// Takes a bubble to the secret address of its own bubble from wherever
+    /// it comes, so that clients behind symmetric NATs reach it. `TER-102`:
+    /// beyond RFC 4380 §5.4.2, and what miredo does; on.
+    pub accept_symmetric: bool,
+}
+
+impl RelayConfig {
+    /// A relay between all native addresses and all clients.
+    #[must_use]
+    pub const fn new(locator: Locator, port: u16) -> Self {
+        let mut served = [None; SERVED];
+        served[0] = Some(Ipv6Prefix::DEFAULT);
+        RelayConfig {
+            locator,
+            port,
+            served,
+            address: None,
+            behind_nat: false,
+            trust_cone: false,
+            accept_symmetric: true,
+        }
+    }
+
+    /// A host-specific relay: for this host's own addresses, at most
+    /// [`SERVED`]. `TER-94`
+    #[must_use]
+    pub fn host_specific(locator: Locator, port: u16, addresses: &[Ipv6Addr]) -> Self {
+        let mut config = RelayConfig { served: [None; SERVED], ..RelayConfig::new(locator, port) };
+        for (place, address) in config.served.iter_mut().zip(addresses) {
+            *place = Ipv6Prefix::new(*address, 128);
+        }
+        config
+    }
+
+    fn serves(&self, address: &Ipv6Addr) -> bool {
+        is_native_global(address) && self.served.iter().flatten().any(|prefix| prefix.contains(address))
+    }
+}
+
+/// New peers that one /64 of native hosts may cause: a second, and at once.
+/// `TER-107`
+const BY_SOURCE: (u16, u16) = (50, 100);
+/// The same, of all of them.
+const IN_ALL: (u16, u16) = (2000, 4000);
+/// Bubbles to one silent peer: the first and three repeats.
+const ATTEMPTS: u8 = 4;
+
+/// A relay. `P` holds the peers, `Q` those that are being asked.
+#[derive(Clone)]
+pub struct Relay<P = [Peer; 256], Q = [Wait; 64]> {
+    config: RelayConfig,
+    link: LinkId,
+    peers: PeerTable<P>,
+    waits: Waits<Q>,
+    by_source: Limits<256>,
+    in_all: Bucket,
+    key: [u64; 2],
+    counters: Counters<u64>,
+    now: Instant,
+    seeded: bool,
+    identification: u16,
+}
+
+impl<P: Array<Peer>, const W: usize> Relay<P, [Wait; W]> {
+    /// A relay with its tables inside.
+    #[must_use]
+    pub const fn new(config: RelayConfig, link: LinkId) -> Self {
+        Relay::with_tables(config, link, PeerTable::new(), [Wait::EMPTY; W])
+    }
+}
+
+impl<P, Q> Relay<P, Q> {
+    /// A relay with tables in memory of the caller's; at most 65,536 rows of
+    /// `waits` are used.
+    #[must_use]
+    pub const fn with_tables(config: RelayConfig, link: LinkId, peers: PeerTable<P>, waits: Q) -> Self {
+        Relay {
+            config,
+            link,
+            peers,
+            waits: Waits::new(waits),
+            by_source: Limits::new(BY_SOURCE.0, BY_SOURCE.1),
+            in_all: Bucket::FULL,
+            key: [0; 2],
+            counters: Counters::ZERO,
+            now: Instant::ZERO,
+            seeded: false,
+            identification: 0,
+        }
+    }
+
+    /// How it behaves.
+    #[must_use]
+    pub fn config(&self) -> &RelayConfig {
+        &self.config
+    }
+
+    /// What became of packets so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters<u64> {
+        &self.counters
+    }
+
+    /// The peers.
+    #[must_use]
+    pub fn peers(&self) -> &PeerTable<P> {
+        &self.peers
+    }
+
+    /// The source of the bubbles to a peer: link-local, and a secret that only
+    /// who gets the bubble knows. `TER-94`, `TER-102`
+    #[must_use]
+    fn bubble_source(&self, peer: &Ipv6Addr) -> Ipv6Addr {
+        let [a, b, c, d, e, f, g, h] = hash(self.key, peer).to_be_bytes();
+        Ipv6Addr::from_octets([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a, b, c, d, e, f, g, h])
+    }
+}
+
+impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
+    fn clamp(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    fn count(&mut self, result: Result<Verdict, DropReason>) -> Verdict {
+        let counter = match result {
+            Err(reason) => {
+                self.counters.count(reason);
+                return Verdict::Drop(reason);
+            }
+            Ok(Verdict::Tunnel { .. }) => &mut self.counters.tunnelled,
+            Ok(Verdict::Deliver { .. }) => &mut self.counters.delivered,
+            Ok(_) => &mut self.counters.consumed,
+        };
+        *counter = counter.wrapping_add(1);
+        result.unwrap_or(Verdict::Consumed { link: self.link })
+    }
+
+    /// A packet of a native host to a client. `TER-90 [RFC 4380 §5.4.1]`
+    fn send(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+        let header = ingress::outgoing(packet.as_slice())?;
+        let (source, destination) = (header.source(), header.destination());
+        // F7, TER-43
+        ipv6::upper_layer(packet.as_slice())?;
+        let client = Address::from_ipv6(&destination).ok_or(DropReason::NoRoute)?;
+        // What comes back would not be forwarded to others.
+        if !self.config.serves(&source) {
+            return Err(DropReason::TeredoNotServed);
+        }
+        let mapping = ingress::embedded_mapping(&client);
+        let own = [self.config.locator];
+        if !may_send_to(mapping, &own) || !is_global_unicast(client.server) {
+            return Err(DropReason::TeredoEmbedded);
+        }
+        if !ingress::fits(packet) {
+            return self.too_big(packet);
+        }
+        // (1)
+        let known = self.peers.find_mut(&destination);
+        if let Some(peer) = known.filter(|peer| peer.is_reachable(now)) {
+            peer.note_sent(now);
+            let to = peer.mapping();
+            return self.tunnel(to, packet);
+        }
+        // (2), which RFC 5991 §3.2 wants treated as (3).
+        if self.config.trust_cone && client.flags.contains(Flags::CONE) {
+            let peer = self.peers.find_or_insert(now, &destination).map_err(|_| DropReason::TableFull)?;
+            peer.trust(now, mapping, false);
+            peer.note_sent(now);
+            return self.tunnel(mapping, packet);
+        }
+        // (3)
+        self.wait_for(now, &source, &destination)
+    }
+
+    fn wait_for(&mut self, now: Instant, source: &Ipv6Addr, peer: &Ipv6Addr) -> Result<Verdict, DropReason> {
+        let known = self.peers.find(peer);
+        let running = known.and_then(|known| self.waits.of(u32::from_be_bytes(known.nonce_sent()), peer));
+        let row = match running {
+            Some(row) => row,
+            None => {
+                // TER-107, TER-45: a client that did not answer is left alone.
+                if known.is_some_and(|known| !known.may_get_answer(now)) {
+                    return Err(DropReason::TeredoNoAnswer);
+                }
+                let subnet = Ipv6Prefix::subnet_of(source).address();
+                if !self.by_source.take(now, &subnet) || !self.in_all.take(now, IN_ALL.0, IN_ALL.1) {
+                    return Err(DropReason::RateLimited);
+                }
+                let entry = self.peers.find_or_insert(now, peer).map_err(|_| DropReason::TableFull)?;
+                let row = self.waits.begin(*peer).ok_or(DropReason::TableFull)?;
+                entry.ask();
+                entry.note_bubble(now);
+                // A relay needs no nonce of its own: the place holds the row.
+                entry.set_nonce_sent(row.to_be_bytes());
+                if let Some(wait) = self.waits.get_mut(row) {
+                    wait.attempts = 1;
+                }
+                row
+            }
+        };
+        let wait = self.waits.get_mut(row).filter(|wait| wait.held < HELD).ok_or(DropReason::TableFull)?;
+        wait.held = wait.held.saturating_add(1);
+        let ticket = self.waits.ticket(row).ok_or(DropReason::TableFull)?;
+        Ok(Verdict::Hold { ticket })
+    }
+
+    /// `NDP-60`: the sender is told, where nobody else does.
+    fn too_big(&mut self, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+        let reason = DropReason::PacketTooBig;
+        let address = self.config.address.ok_or(reason)?;
+        let kind = icmpv6::ErrorKind::PacketTooBig { mtu: u32::from(super::packet::MTU) };
+        icmpv6::error_in_place(packet, address, kind).map_err(|_| reason)?;
+        Ok(Verdict::Answer { via: Via::Host { link: self.link }, reason: Some(reason) })
+    }
+
+    fn tunnel(&mut self, to: SocketAddrV4, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+        let outer = self.outer(to);
+        proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
+        Ok(Verdict::Tunnel { link: self.link, outer })
+    }
+
+    fn outer(&mut self, to: SocketAddrV4) -> Outer {
+        self.identification = self.identification.wrapping_add(1);
+        outer(SocketAddrV4::new(self.config.locator.address, self.config.port), to, self.identification)
+    }
+
+    /// A UDP payload that arrived at the relay's port.
+    ///
+    /// [`Verdict::Deliver`]: an IPv6 packet for the native side, or for this
+    /// host.
+    pub fn handle_datagram(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Verdict {
+        let now = self.clamp(now);
+        self.counters.entered = self.counters.entered.wrapping_add(1);
+        let result = self.receive(now, path, packet);
+        self.count(result)
+    }
+
+    /// `TER-91 [RFC 4380 §5.4.2]`
+    fn receive(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+        if path.to.port() != self.config.port {
+            return Err(DropReason::NotAddressed);
+        }
+        let (datagram, header) = ingress::parse(packet.as_slice())?;
+        let (source, destination) = (header.source(), header.destination());
+        let bubble = is_bubble(&header);
+        let secret = self.bubble_source(&source);
+        let ours = Some(&secret).filter(|_| self.config.accept_symmetric);
+        let inner = datagram.inner_range();
+        let case = ingress::relay(self.peers.find(&source), ours, path.from, &datagram, &header)?;
+        let peer = self.peers.find_mut(&source).ok_or(DropReason::TeredoNotServed)?;
+        match case {
+            // TER-95: any packet of the peer answers. F20: who repeats the
+            // secret is verified.
+            RelayCase::Mapped => peer.trust(now, path.from, destination == secret),
+            RelayCase::HashedBubble => peer.trust(now, path.from, true),
+        }
+        let row = u32::from_be_bytes(peer.nonce_sent());
+        if let Some(row) = self.waits.of(row, &source) {
+            self.waits.put(row, List::Ended);
+        }
+        // Only now the destination: the answer to our bubble comes to its
+        // source, which is nobody's.
+        if bubble {
+            return Ok(Verdict::Consumed { link: self.link });
+        }
+        if !self.config.serves(&destination) {
+            return Err(DropReason::TeredoNotServed);
+        }
+        packet.pull_front(inner.start);
+        packet.truncate(inner.end.saturating_sub(inner.start));
+        Ok(Verdict::Deliver { link: self.link, from: Admitted::Remote })
+    }
+}
+
+impl<P: Storage<Peer>, Q: Storage<Wait>> Machine for Relay<P, Q> {
+    fn encapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
+        let now = self.clamp(now);
+        self.counters.entered = self.counters.entered.wrapping_add(1);
+        let result = self.send(now, packet);
+        self.count(result)
+    }
+
+    fn decapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
+        match ingress::take_udp(packet) {
+            Ok(path) => self.handle_datagram(now, path, packet),
+            Err(reason) => {
+                self.counters.entered = self.counters.entered.wrapping_add(1);
+                self.count(Err(reason))
+            }
+        }
+    }
+
+    fn handle_icmpv4(&mut self, now: Instant, _message: &mut PacketMut<'_>) -> Verdict {
+        self.clamp(now);
+        self.counters.entered = self.counters.entered.wrapping_add(1);
+        self.count(Err(DropReason::IcmpV4Ignored))
+    }
+
+    fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        let now = self.clamp(now);
+        if !self.seeded {
+            self.seeded = true;
+            self.peers.rekey(draw_key(entropy));
+            self.by_source.rekey(draw_key(entropy));
+            self.key = draw_key(entropy);
+        }
+        // In the order of their deadlines; each leaves the list.
+        while let Some(row) = self.waits.first(List::Waiting) {
+            let Some(wait) = self.waits.get_mut(row).filter(|wait| wait.deadline.is_due(now)) else { break };
+            let address = wait.address;
+            let again = wait.attempts < ATTEMPTS;
+            wait.attempts = wait.attempts.saturating_add(1);
+            wait.indirect_sent = false;
+            match self.peers.find_mut(&address).filter(|peer| again && peer.may_get_answer(now)) {
+                Some(peer) => {
+                    peer.note_bubble(now);
+                    self.waits.put(row, List::Sending);
+                }
+                None => {
+                    // TER-90, TER-107: the queue goes. The entry stays as what
+                    // it is, a memory that this client did not answer, and is
+                    // the first to be forgotten.
+                    if let Some(wait) = self.waits.get_mut(row) {
+                        wait.failed = Some(DropReason::TeredoNoAnswer);
+                    }
+                    self.waits.put(row, List::Ended);
+                }
+            }
+        }
+    }
+
+    fn poll_transmit(&mut self, out: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
+        out.clear();
+        while let Some(row) = self.waits.first(List::Sending) {
+            let Some(wait) = self.waits.get(row).copied() else { break };
+            let client = Address::from_ipv6(&wait.address);
+            let direct = wait.indirect_sent;
+            let to = client.map(|client| match direct {
+                true => ingress::embedded_mapping(&client),
+                false => SocketAddrV4::new(client.server, SERVER_PORT),
+            });
+            let mut sent = None;
+            if let Some(to) = to {
+                let bubble = Bubble::new(self.bubble_source(&wait.address), wait.address);
+                out.write_with(|writer| bubble.emit(writer))?;
+                let outer = self.outer(to);
+                proto41::encapsulate(out, &outer)?;
+                sent = Some(Transmit::tunnel(self.link, outer));
+            }
+            let more = !direct && self.config.behind_nat;
+            if let Some(wait) = self.waits.get_mut(row) {
+                wait.indirect_sent = true;
+                wait.deadline = Expiry::at(self.now.saturating_add(BUBBLE_INTERVAL));
+            }
+            if !more {
+                self.waits.put(row, List::Waiting);
+            }
+            if sent.is_some() {
+                return Ok(sent);
+            }
+        }
+        out.clear();
+        Ok(None)
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        let link = self.link;
+        while let Some(row) = self.waits.first(List::Ended) {
+            let ticket = self.waits.ticket(row);
+            let wait = self.waits.get(row).copied();
+            self.waits.put(row, List::Free);
+            if let (Some(ticket), Some(wait)) = (ticket, wait.filter(|wait| wait.held > 0)) {
+                return Some(match wait.failed {
+                    None => Event::Released { link, ticket },
+                    Some(reason) => Event::Abandoned { link, ticket, reason },
+                });
+            }
+        }
+        None
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let has = |list| self.waits.first(list).is_some();
+        if !self.seeded || has(List::Sending) || has(List::Ended) {
+            return Some(self.now);
+        }
+        let first = self.waits.first(List::Waiting).and_then(|row| self.waits.get(row));
+        first.and_then(|wait| wait.deadline.instant())
+    }
+}
+
+#[cfg(test)]
+mod tests;
