@@ -203,8 +203,8 @@ pub enum Event {
         /// The link whose relay it is.
         link: LinkId,
     },
-    /// A prefix for this node's LANs: give a part of it to each, or take it
-    /// back.
+    /// A prefix for this node's LANs: give a part of it to each (see
+    /// `delegate` of the node), or take it back.
     Delegation {
         /// The tunnel that it belongs to.
         link: LinkId,

@@ -51,6 +51,7 @@
 //! | [`engine`], [`route`], [`proto41`], [`nd`] | the contract of a machine; routes; encapsulation; Neighbor Discovery |
 //! | [`link`], [`interface`] | the two questions of a tunnel; a link with its control machine |
 //! | [`configured`], [`isatap`], [`sixrd`], [`sixtofour`], [`compatible`], [`teredo`] | the mechanisms |
+//! | [`lan`] | a router's native link |
 //! | [`datapath`], [`node`] | what happens to a packet; the owner of it all |
 //! | [`embedded`] | every IPv4 address hidden in an IPv6 address |
 //! | [`pretty`] | packets for people: what any bytes are, outer to inner |
@@ -95,6 +96,7 @@ pub mod link;
 pub mod compatible;
 pub mod configured;
 pub mod isatap;
+pub mod lan;
 pub mod sixrd;
 pub mod sixtofour;
 pub mod teredo;

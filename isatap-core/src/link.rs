@@ -265,6 +265,11 @@ impl<C: Capacity> NativeLink<C> {
         self.addresses.push(address, Table::Addresses)
     }
 
+    /// Keeps the addresses that `keep` says yes to.
+    pub(crate) fn retain_addresses(&mut self, mut keep: impl FnMut(&InterfaceAddress) -> bool) {
+        self.addresses.retain(|own| keep(own));
+    }
+
     /// This node's addresses.
     #[must_use]
     pub fn addresses(&self) -> &[InterfaceAddress] {

@@ -121,6 +121,12 @@ pub trait Interface<C: Capacity>: Link {
     fn receive(&mut self, cx: &mut Context<'_, C>, from: Admitted, flow: &Flow, packet: &mut PacketMut<'_>)
     -> Received;
 
+    /// A packet that arrived on this link natively.
+    fn receive_native(&mut self, cx: &mut Context<'_, C>, packet: &[u8]) -> Received {
+        let _ = (cx, packet);
+        Received::NotControl
+    }
+
     /// A packet was sent to the neighbour at `destination`. `NDP-50`
     fn note_sent(&mut self, now: Instant, destination: Ipv4Addr);
 

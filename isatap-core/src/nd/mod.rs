@@ -7,12 +7,13 @@
 //!
 //! What is not here: address resolution (a tunnel computes the IPv4 address
 //! from the IPv6 one), duplicate address detection (a link without multicast
-//! cannot do it), SEND, router timers for multicast advertisements.
+//! cannot do it), SEND.
 //!
 //! Security: a link that lets anybody speak lets anybody advertise. What
 //! these functions check are the rules of the RFCs, above all the hop limit
 //! of 255; who may be a router is the link's own check (ISA-43 on ISATAP).
 
+pub mod advertise;
 pub mod learned;
 pub mod message;
 pub mod neighbor;

@@ -2,16 +2,18 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use super::Node;
 use crate::capacity::Capacity;
 use crate::compatible;
 use crate::configured;
 use crate::drop_reason::DropReason;
-use crate::engine::{Entropy, Event, Transmit};
-use crate::error::EmitError;
+use crate::engine::{Change, Delegation, Entropy, Event, Transmit};
+use crate::error::{EmitError, TableFull};
 use crate::interface::{Context, Interface, Received};
 use crate::isatap;
+use crate::lan;
 use crate::link::{Admitted, Denied, Link, LinkKind, NativeLink, OuterPolicy, Resolution};
-use crate::packet::PacketMut;
+use crate::packet::{LinkId, PacketMut};
 use crate::proto41::Flow;
 use crate::proto41::icmp::TunnelError;
 use crate::sixrd;
@@ -23,6 +25,8 @@ use crate::time::{Expiry, Instant};
 pub enum AnyInterface<C: Capacity> {
     /// A link that carries IPv6 itself.
     Native(NativeLink<C>),
+    /// A router's native link, which advertises.
+    Lan(lan::Interface<C>),
     /// A configured tunnel.
     Configured(configured::Interface<C>),
     /// An ISATAP host's interface.
@@ -62,6 +66,7 @@ macro_rules! each {
     ($self:expr, $inner:ident => $call:expr) => {
         match $self {
             AnyInterface::Native($inner) => $call,
+            AnyInterface::Lan($inner) => $call,
             AnyInterface::Configured($inner) => $call,
             AnyInterface::IsatapHost($inner) => $call,
             AnyInterface::IsatapRouter($inner) => $call,
@@ -167,6 +172,7 @@ impl<C: Capacity> Interface<C> for AnyInterface<C> {
     fn snapshot(&self) -> AnyLink<C> {
         match self {
             AnyInterface::Native(link) => AnyLink::Native(link.snapshot()),
+            AnyInterface::Lan(interface) => AnyLink::Native(interface.snapshot()),
             AnyInterface::Configured(interface) => AnyLink::Configured(interface.snapshot()),
             AnyInterface::IsatapHost(interface) => AnyLink::Isatap(interface.snapshot()),
             AnyInterface::IsatapRouter(interface) => AnyLink::Isatap(interface.snapshot()),
@@ -186,6 +192,10 @@ impl<C: Capacity> Interface<C> for AnyInterface<C> {
         packet: &mut PacketMut<'_>,
     ) -> Received {
         each!(self, inner => inner.receive(cx, from, flow, packet))
+    }
+
+    fn receive_native(&mut self, cx: &mut Context<'_, C>, packet: &[u8]) -> Received {
+        each!(self, inner => inner.receive_native(cx, packet))
     }
 
     fn note_sent(&mut self, now: Instant, destination: Ipv4Addr) {
@@ -226,5 +236,30 @@ impl<C: Capacity> Interface<C> for AnyInterface<C> {
 
     fn has_event(&self) -> bool {
         each!(self, inner => inner.has_event())
+    }
+}
+
+impl<C: Capacity, const LINKS: usize> Node<AnyInterface<C>, C, LINKS> {
+    /// Does on every LAN what [`Event::Delegation`] asks for.
+    ///
+    /// # Errors
+    /// A table of a LAN, or that of the routes, is full; the others have it.
+    pub fn delegate(
+        &mut self,
+        now: Instant,
+        tunnel: LinkId,
+        change: Change,
+        delegation: Delegation,
+    ) -> Result<(), TableFull> {
+        let given = (change != Change::Removed).then_some(delegation);
+        let mut result = Ok(());
+        for id in super::link_ids::<LINKS>() {
+            let told = self.with_interface(now, id, |interface, cx| match interface {
+                AnyInterface::Lan(lan) => lan.delegate(cx, tunnel, given),
+                _ => Ok(()),
+            });
+            result = result.and(told.unwrap_or(Ok(())));
+        }
+        result
     }
 }

@@ -5,7 +5,7 @@ use crate::capacity::Capacity;
 use crate::datapath::{Origin, Plan, Refusal, decrement_hop_limit, execute};
 use crate::drop_reason::{DropReason, Tally};
 use crate::engine::{Verdict, Via};
-use crate::interface::{Interface, Received};
+use crate::interface::{Interface, Received, neighbor_discovery};
 use crate::link::{Admitted, LinkKind, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::icmp::TunnelError;
@@ -27,8 +27,22 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         let Ok(header) = ipv6::Header::parse(packet.as_slice()) else { return self.drop(DropReason::NotIpv6) };
         let (source, destination) = (header.source(), header.destination());
         let Some(port) = self.datapath.port(link) else { return self.drop(DropReason::NotAddressed) };
+        let filter = port.switches.ingress;
+        // NDP-42: a router on the link is asked by Neighbor Discovery alone.
+        let control = neighbor_discovery(packet.as_slice()).is_some();
+        let ask = |node: &mut Self| {
+            node.with_interface(now, link, |interface, cx| interface.receive_native(cx, packet.as_slice()))
+        };
+        match control.then(|| ask(self)).flatten() {
+            Some(Received::Consumed) => {
+                self.counters.consumed = self.counters.consumed.plus(1);
+                return Verdict::Consumed { link };
+            }
+            Some(Received::Drop(reason)) => return self.drop(reason),
+            _ => {}
+        }
         // TUN-17: the knob toward an edge network.
-        if let Err(reason) = self.datapath.check_native_source(link, port.switches.ingress, &source) {
+        if let Err(reason) = self.datapath.check_native_source(link, filter, &source) {
             return self.drop(reason);
         }
         if self.datapath.is_local(link, &destination) {

@@ -108,7 +108,8 @@ pub const fn directaccess_prefixes(ipv4: Ipv4Addr) -> DirectAccessPrefixes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DirectAccessUlaPrefixes {
-    /// The ISATAP hosts of the intranet.
+    /// The ISATAP hosts of the intranet. `S64-42`: the servers' IPsec rules
+    /// must name exactly this prefix.
     pub isatap: Ipv6Prefix,
     /// IP-HTTPS clients of the first server.
     pub ip_https: Ipv6Prefix,

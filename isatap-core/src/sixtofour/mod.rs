@@ -23,7 +23,8 @@
 //! A packet with a native source may come from any relay, and nothing vouches
 //! for it: [`UnverifiedRelay`](crate::engine::Admitted::UnverifiedRelay)
 //! (`S64-24`). A relay without a list of clients works for everybody
-//! (`S64-46`).
+//! (`S64-46`). The reverse-path check of RFC 3964 §5.3.3 is the node's
+//! [`Strict`](crate::datapath::IngressFilter::Strict) filter (`S64-25`).
 
 pub mod addr;
 pub mod ingress;
