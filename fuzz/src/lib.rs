@@ -6,26 +6,59 @@
 //!
 //! A body asserts what has to hold; it does not only wait for a panic. Its
 //! oracle is written independently of the code that it judges.
+//!
+//! # Which public functions a target runs
+//!
+//! | target | what of isatap-core | what it asserts |
+//! |---|---|---|
+//! | `outer_packet` | `proto41::Flow`, `link::Link::admit` of `isatap` and `configured`, `isatap::ingress`, `isatap::prl`, `node` `decapsulate`, `wire::checksum::is_header_valid`, `prefix::is_never_unicast`, `prefix::is_refused_inner_source` | the same answer as a second reading of the RFCs; refusals change no byte |
+//! | `nd_message` | `nd::message`, `nd::option`, `nd::validate`, `wire::field`, `route::Preference` | what is read is written the same; what is valid keeps RFC 4861 |
+//! | `route_operations` | `route`, `prefix::Ipv6Prefix` | the same answers as a naive table |
+//! | `host_operations` | `node::IsatapHost`, `isatap::host`, `isatap::link`, `nd::learned`, `nd::neighbor`, `nd::solicit`, `proto41::icmp`, `proto41::identification`, `proto41::mtu`, `proto41::ecn`, `interface`, `engine`, `packet`, `time`, `timer`, `capacity`, `drop_reason` | the contract of a machine: I3, I7, I14 |
+//! | `router_operations` | `isatap::router`, and the above | the same |
+//! | `node_operations` | `node::AnyNode`, `datapath`, `configured`, `link::NativeLink`, and the above | the same |
+//! | `wire_views` | `wire::ipv4`, `ipv6`, `udp`, `icmpv4`, `icmpv6`, `proto41::icmp` | lengths and sums; headers are written as they were read |
+//! | `embedded` | `embedded`, `isatap::addr`, `sixtofour::addr`, `teredo::addr`, `sixrd::addr` | nothing hidden is missed; a yes is never empty |
+//! | `prefix_text` | `prefix` parsers | what is read is written the same |
+//! | `ipv6_text` | `core::net` | the harness itself |
+//!
+//! The test `every_module_has_a_target` fails when a module of the core is in
+//! no row of this table.
 
 #[cfg(fuzzing)]
 pub use libfuzzer_sys;
 
-use std::net::Ipv6Addr;
+pub mod addresses;
+pub mod input;
+pub mod machines;
+pub mod neighbor_discovery;
+pub mod outer;
+pub mod routes;
+pub mod wire;
+
+pub use addresses::{embedded, ipv6_text, prefix_text};
+pub use machines::{host_operations, node_operations, router_operations};
+pub use neighbor_discovery::nd_message;
+pub use outer::outer_packet;
+pub use routes::route_operations;
+pub use wire::wire_views;
 
 /// What a target does with its input: nothing, or panic.
 pub type Body = fn(&[u8]);
 
 /// Name and body of each target.
-pub const TARGETS: &[(&str, Body)] = &[("ipv6_text", ipv6_text)];
-
-/// The text of an address is the address, and is never longer than RFC 5952 allows.
-pub fn ipv6_text(data: &[u8]) {
-    let Some(bytes) = data.first_chunk::<16>() else { return };
-    let address = Ipv6Addr::from(*bytes);
-    let text = address.to_string();
-    assert!(text.len() <= 45, "{text}");
-    assert_eq!(text.parse(), Ok(address));
-}
+pub const TARGETS: &[(&str, Body)] = &[
+    ("embedded", embedded),
+    ("host_operations", host_operations),
+    ("ipv6_text", ipv6_text),
+    ("nd_message", nd_message),
+    ("node_operations", node_operations),
+    ("outer_packet", outer_packet),
+    ("prefix_text", prefix_text),
+    ("route_operations", route_operations),
+    ("router_operations", router_operations),
+    ("wire_views", wire_views),
+];
 
 /// The entry point of a target: libFuzzer's when cargo-fuzz builds it; otherwise
 /// a program that runs the body once on each file that it is given, which is how
@@ -70,6 +103,26 @@ mod tests {
         let manifest = include_str!("../Cargo.toml");
         for name in &bodies {
             assert!(manifest.contains(&format!("\nname = \"{name}\"\n")), "no [[bin]] for {name}");
+        }
+    }
+
+    /// Modules of the core whose work is done by those named in the table.
+    const HELPERS: &[&str] = &["error"];
+
+    #[test]
+    fn every_module_has_a_target() {
+        let table: String =
+            include_str!("lib.rs").lines().filter(|line| line.starts_with("//! |")).collect::<Vec<_>>().join("\n");
+        for (name, _) in TARGETS {
+            assert!(table.contains(&format!("| `{name}` |")), "{name} is not in the table");
+        }
+        let core = include_str!("../../isatap-core/src/lib.rs");
+        let modules = core.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+        for module in modules.filter(|module| !HELPERS.contains(module)) {
+            assert!(
+                table.contains(&format!("`{module}`")) || table.contains(&format!("`{module}::")),
+                "no target runs {module}"
+            );
         }
     }
 
