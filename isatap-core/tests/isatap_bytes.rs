@@ -196,3 +196,19 @@ fn ndp_3_a_later_fragment_that_looks_like_neighbor_discovery_is_delivered() {
         assert_eq!(delivered, inner);
     }
 }
+
+// Found by the fuzz target `host_operations`.
+#[test]
+fn isa_25_no_solicitation_to_what_cannot_be_a_router() {
+    let now = Instant::from_secs(1);
+    let mut host: IsatapHost<Small> = IsatapHost::host(HostConfig::DEFAULT);
+    host.set_locators(now, &[v4("10.0.0.2").into()]).unwrap();
+    host.add_router(now, v4("127.0.0.1")).unwrap();
+    host.handle_timeout(now, &mut zeros);
+    assert_eq!(transmit(&mut host), None);
+    // The router's address becomes our own: nothing is asked of ourselves.
+    host.add_router(now, v4("10.0.0.1")).unwrap();
+    host.set_locators(now, &[v4("10.0.0.1").into()]).unwrap();
+    host.handle_timeout(now, &mut zeros);
+    assert_eq!(transmit(&mut host), None);
+}

@@ -33,7 +33,7 @@ use crate::link::Locator;
 use crate::nd::learned::{DnsServer, LinkParameters, SearchDomain, TimedRow, TimedSet};
 use crate::nd::neighbor::{Neighbor, Neighbors};
 use crate::nd::option::{PrefixFlags, PrefixInformation};
-use crate::prefix::Ipv6Prefix;
+use crate::prefix::{Ipv6Prefix, is_never_unicast};
 use crate::time::{Expiry, Instant, Lifetime};
 
 pub use config::{HostConfig, LinkLocal, SolicitDestination};
@@ -161,9 +161,15 @@ impl<C: Capacity> HostInterface<C> {
     /// stays whatever the names say. An address that is never a unicast one
     /// is left out (`ISA-25`), and one of our own is not asked.
     ///
+    /// One that can be nobody's is left out, as it is from an answer.
+    ///
     /// # Errors
     /// The router list is full.
     pub fn add_router(&mut self, cx: &mut Context<'_, C>, address: Ipv4Addr) -> Result<(), TableFull> {
+        // ISA-25
+        if is_never_unicast(address) {
+            return Ok(());
+        }
         self.list(cx.now, address, EntryOrigin::Static)
     }
 
