@@ -182,6 +182,12 @@ pub fn template() -> Template {
     Template::new(HOST, 0, Outer::DEFAULT_TTL, true)
 }
 
+/// An ISATAP, a 6to4, a Teredo and another address.
+pub fn mixed() -> [Ipv6Addr; 4] {
+    ["2001:db8::5efe:a00:1", "2002:c000:204::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:db8::1"]
+        .map(|text| text.parse().expect("an address"))
+}
+
 /// The link of a host, and a configured link.
 pub fn isatap_link() -> &'static isatap_core::isatap::Link<Standard> {
     let host: &'static IsatapHost<Standard> = host();

@@ -13,6 +13,7 @@ use gungraun::{library_benchmark, library_benchmark_group, main};
 use isatap_benches::inputs::{self, HOST, PEER};
 use isatap_benches::{ours, peers};
 use isatap_core::capacity::Standard;
+use isatap_core::embedded::Kind;
 use isatap_core::engine::Verdict;
 use isatap_core::isatap::addr;
 use isatap_core::link::Admitted;
@@ -130,6 +131,13 @@ fn solicitation_smoltcp(out: &'static mut [u8; 48], ends: (Ipv6Addr, Ipv6Addr)) 
     peers::by_smoltcp::router_solicitation(black_box(out), source, destination)
 }
 
+// Four addresses at once: .ci/instructions.py divides.
+#[library_benchmark]
+#[bench::mixed(inputs::mixed())]
+fn classify(addresses: [Ipv6Addr; 4]) -> [Kind; 4] {
+    ours::classify(black_box(&addresses))
+}
+
 #[library_benchmark]
 #[bench::length_20(inputs::noise(20))]
 #[bench::length_1280(inputs::noise(1280))]
@@ -189,6 +197,7 @@ library_benchmark_group!(
         solicitation,
         solicitation_etherparse,
         solicitation_smoltcp,
+        classify,
         checksum,
         checksum_etherparse,
         checksum_smoltcp,

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use isatap_core::embedded::{Kind, classify as classify_one};
 use isatap_core::engine::{Machine, Verdict};
 use isatap_core::link::{Admitted, Denied, Link};
 use isatap_core::nd::message::{RouterSolicitationRepr, write_packet};
@@ -20,6 +21,12 @@ use crate::inputs::NOW;
 pub fn parse_and_admit(outer: &[u8], link: &impl Link) -> Option<Admitted> {
     let flow = Flow::parse(outer).ok()?;
     link.admit(&flow).map_err(|_: Denied| ()).ok()
+}
+
+/// The form of four addresses, one of each.
+#[inline(always)]
+pub fn classify(addresses: &[Ipv6Addr; 4]) -> [Kind; 4] {
+    addresses.each_ref().map(classify_one)
 }
 
 /// The outer header, from a template.

@@ -103,6 +103,11 @@ fn neighbor_discovery(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn classification(criterion: &mut Criterion) {
+    let addresses = inputs::mixed();
+    criterion.bench_function("sort 4 addresses", |bencher| bencher.iter(|| ours::classify(black_box(&addresses))));
+}
+
 fn checksums(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("checksum");
     for length in [20, 1280] {
@@ -123,5 +128,5 @@ fn checksums(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decapsulation, encapsulation, neighbor_discovery, checksums);
+criterion_group!(benches, decapsulation, encapsulation, neighbor_discovery, classification, checksums);
 criterion_main!(benches);

@@ -83,8 +83,12 @@ impl Ipv6Prefix {
     /// [`contains`](Self::contains), of an address taken apart before.
     #[inline]
     pub(crate) const fn contains_halves(&self, high: u64, low: u64) -> bool {
-        let (high_mask, low_mask) = masks(self.len);
-        ((high ^ self.high) & high_mask) | ((low ^ self.low) & low_mask) == 0
+        // One shift: the bits that may differ are pushed out. `len <= 128`.
+        if self.len <= 64 {
+            is_zero_above(high ^ self.high, 64_u8.wrapping_sub(self.len))
+        } else {
+            high == self.high && is_zero_above(low ^ self.low, 128_u8.wrapping_sub(self.len))
+        }
     }
 
     /// The upper 64 bits.
@@ -293,6 +297,16 @@ const fn from_halves(high: u64, low: u64) -> Ipv6Addr {
 #[inline]
 const fn masks(len: u8) -> (u64, u64) {
     if len <= 64 { (mask64(len), 0) } else { (u64::MAX, mask64(len.wrapping_sub(64))) }
+}
+
+/// Whether nothing is left of `bits` without the lower `count`.
+#[inline]
+#[expect(clippy::as_conversions, reason = "a const fn cannot call From; u8 to u32 loses nothing")]
+const fn is_zero_above(bits: u64, count: u8) -> bool {
+    match bits.checked_shr(count as u32) {
+        Some(rest) => rest == 0,
+        None => true,
+    }
 }
 
 /// The upper `len` bits, `len <= 64`.

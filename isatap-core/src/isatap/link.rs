@@ -124,10 +124,7 @@ impl<C: Capacity> Link<C> {
 
     /// Whether `address` is a directed broadcast address of a subnet of ours.
     fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        self.locators.iter().any(|locator| {
-            Ipv4Prefix::new(locator.address, locator.subnet_length).and_then(|subnet| subnet.broadcast())
-                == Some(address)
-        })
+        self.locators.iter().any(|locator| is_broadcast_of(locator, address))
     }
 
     /// Whether addresses are made of a prefix that `address` lies in. Not the
@@ -280,6 +277,14 @@ impl<C: Capacity> Link<C> {
             (None, _) => Ok(()),
         }
     }
+}
+
+/// Whether `address` is the directed broadcast address of the locator's
+/// subnet; a /31 and a /32 have none. [RFC 3021]
+#[inline]
+fn is_broadcast_of(locator: &Locator, address: Ipv4Addr) -> bool {
+    let host_bits = u32::MAX.checked_shr(u32::from(locator.subnet_length)).unwrap_or(0);
+    host_bits > 1 && locator.address.to_bits() | host_bits == address.to_bits()
 }
 
 /// Whether the lower 64 bits are zero.

@@ -172,7 +172,9 @@ impl<C: Capacity> Prl<C> {
     #[inline]
     #[must_use]
     pub fn lists(&self, address: Ipv4Addr) -> bool {
-        self.rows.as_ref().iter().any(|row| row.address == address && row.listed)
+        // Rows are used from the front and never given back: the first free
+        // one ends them, and this is asked for every packet.
+        self.rows.as_ref().iter().take_while(|row| !row.is_free()).any(|row| row.address == address && row.listed)
     }
 
     /// The entries of the list.
