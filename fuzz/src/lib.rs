@@ -19,6 +19,7 @@
 //! | `node_operations` | `node::AnyNode`, `datapath`, `configured`, `link::NativeLink`, and the above | the same |
 //! | `wire_views` | `wire::ipv4`, `ipv6`, `udp`, `icmpv4`, `icmpv6`, `proto41::icmp` | lengths and sums; headers are written as they were read |
 //! | `embedded` | `embedded`, `isatap::addr`, `sixtofour::addr`, `teredo::addr`, `sixrd::addr` | nothing hidden is missed; a yes is never empty |
+//! | `explain` | `pretty` | any bytes are explained, in bounded room; layers lie inside the packet |
 //! | `prefix_text` | `prefix` parsers | what is read is written the same |
 //! | `ipv6_text` | `core::net` | the harness itself |
 //!
@@ -29,6 +30,7 @@
 pub use libfuzzer_sys;
 
 pub mod addresses;
+pub mod explain;
 pub mod input;
 pub mod machines;
 pub mod neighbor_discovery;
@@ -37,6 +39,7 @@ pub mod routes;
 pub mod wire;
 
 pub use addresses::{embedded, ipv6_text, prefix_text};
+pub use explain::explain;
 pub use machines::{host_operations, node_operations, router_operations};
 pub use neighbor_discovery::nd_message;
 pub use outer::outer_packet;
@@ -49,6 +52,7 @@ pub type Body = fn(&[u8]);
 /// Name and body of each target.
 pub const TARGETS: &[(&str, Body)] = &[
     ("embedded", embedded),
+    ("explain", explain),
     ("host_operations", host_operations),
     ("ipv6_text", ipv6_text),
     ("nd_message", nd_message),

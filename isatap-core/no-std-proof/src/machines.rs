@@ -157,6 +157,7 @@ crate::roots! {
         let link = any(host.link_mut());
         keep(link.add_member(u.ipv4_prefix()));
         link.set_refuse_routers(u.value());
+        link.policy_mut().ttl = u.value();
         keep((link.locators().len(), link.potential_routers().lists(u.ipv4())));
         for router in link.potential_routers().iter() {
             keep((router.address(), router.origin(), router.is_alive(u.now()), router.attempts(), router.next_solicitation()));
@@ -179,6 +180,7 @@ crate::roots! {
     told_routers => |u| {
         let mut interface = any(RouterInterface::<Small>::new(any(RouterConfig::DEFAULT)));
         interface.config_mut().router_lifetime = u.value();
+        keep(interface.config().router_lifetime);
         keep((interface.published().len(), interface.addresses().count(), interface.link().locators().len()));
         interface.link_mut().set_refuse_routers(u.value());
         if let Some(domain) = DomainName::from_wire(u.input()).and_then(|name| SearchDomain::new(&name)) {
