@@ -55,7 +55,10 @@ fn tcp_runs_at_full_speed_where_the_kernel_joins_packets() {
     peers::ping(&host, &of_router.to_string());
 
     let rates = peers::iperf3(&host, &router, of_router, 3);
-    assert!(rates.iter().all(|&rate| rate > 2e8), "{rates:?}");
+    // Both daemons, both ends of the stream and both kernels share the machine. A stream
+    // whose joined packets are not understood has a thousandth of it, or stalls.
+    let least = if cfg!(debug_assertions) { 3e7 } else { 3e8 };
+    assert!(rates.iter().all(|&rate| rate > least), "{rates:?}");
     // What the test is about has happened, in both directions.
     for capture in &joined {
         wait_until("joined packets", PATIENCE, || capture.so_far().count("ip.len > 3000") > 10);

@@ -118,16 +118,6 @@ impl Attachment {
         &self.addresses
     }
 
-    /// The routes that the machine wants through the device.
-    pub fn routes(&self) -> &[Route] {
-        &self.routes
-    }
-
-    /// Routes of other hands through the device, as the machine was told of them.
-    pub fn mirrored(&self) -> &[Route] {
-        &self.mirrored
-    }
-
     /// Follows IPv4 routes too: see [`Changes::ipv4`].
     ///
     /// # Errors
@@ -157,15 +147,15 @@ impl Attachment {
                 let before = self.routes.iter().position(|known| known.key() == route.key());
                 let before = before.map(|at| self.routes.remove(at));
                 if *change == Change::Removed {
-                    return netlink.remove_route(self.index, &self.kernel_route(now, route));
+                    return netlink.remove_route(self.index, &self.kernel_route(route));
                 }
                 self.routes.push(*route);
                 self.while_up(|this| {
-                    // The kernel takes a new lifetime for a route, and nothing else.
+                    // A route that is there already the kernel leaves as it is.
                     if let Some(before) = before.filter(|before| before.preference != route.preference) {
-                        netlink.remove_route(this.index, &this.kernel_route(now, &before))?;
+                        netlink.remove_route(this.index, &this.kernel_route(&before))?;
                     }
-                    netlink.add_route(this.index, &this.kernel_route(now, route))
+                    netlink.add_route(this.index, &this.kernel_route(route))
                 })
             }
             Event::Mtu { link, mtu } if *link == self.link => {
@@ -212,7 +202,7 @@ impl Attachment {
     /// The kernel's refusals, all of them; what could be put back is.
     pub fn restore(&self, netlink: &Netlink, now: Instant) -> Vec<Error> {
         let addresses = self.addresses.iter().map(|address| self.put_address(netlink, now, address));
-        let routes = || self.routes.iter().map(|route| netlink.add_route(self.index, &self.kernel_route(now, route)));
+        let routes = || self.routes.iter().map(|route| netlink.add_route(self.index, &self.kernel_route(route)));
         let mut errors: Vec<Error> = addresses.filter_map(Result::err).collect();
         errors.extend(self.add_link_local_route(netlink).err());
         errors.extend(routes().filter_map(Result::err));
@@ -264,7 +254,9 @@ impl Attachment {
         netlink.replace_address(self.index, &wanted)
     }
 
-    fn kernel_route(&self, now: Instant, route: &Route) -> netlink::Route {
+    /// Without its lifetime: the machine tells when it ends, and does not tell that it was
+    /// prolonged. Should this process end first, the device goes, and the route with it.
+    fn kernel_route(&self, route: &Route) -> netlink::Route {
         netlink::Route {
             destination: route.prefix.address(),
             prefix_len: route.prefix.length(),
@@ -275,7 +267,7 @@ impl Attachment {
                 Preference::Medium => netlink::Preference::Medium,
                 Preference::High => netlink::Preference::High,
             },
-            lifetime: left(now, route.expires),
+            lifetime: None,
         }
     }
 

@@ -49,7 +49,8 @@ use tap::Tap;
 /// Moves packets and time between a machine, its sockets and its devices.
 #[derive(Debug)]
 pub struct Driver<M, S = Proto41Socket, D = Tun> {
-    machine: M,
+    // A node is as large as its tables: more than a stack should carry about.
+    machine: Box<M>,
     socket: S,
     ports: Vec<Port<D>>,
     clock: Clock,
@@ -102,7 +103,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// # Errors
     ///
     /// Out of descriptors, or a system without randomness.
-    pub fn new(machine: M, socket: S) -> Result<Self, Error> {
+    pub fn new(machine: Box<M>, socket: S) -> Result<Self, Error> {
         let poller = Poller::open()?;
         poller.watch(socket.packets_fd(), Source::Packets)?;
         poller.watch(socket.icmpv4_fd(), Source::Icmpv4)?;

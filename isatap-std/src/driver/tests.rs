@@ -118,7 +118,7 @@ impl Wire {
     }
 
     fn driver(self: &Rc<Self>) -> Driver<Tunnel, Socket, Tun0> {
-        let mut driver = Driver::new(Tunnel::default(), Socket(self.clone())).unwrap();
+        let mut driver = Driver::new(Box::default(), Socket(self.clone())).unwrap();
         driver.attach(LINK, Tun0(self.clone())).unwrap();
         driver
     }
@@ -330,7 +330,7 @@ fn tun_32_a_packet_too_big_for_the_device_underneath_is_told_to_the_machine_once
 #[test]
 fn a_turn_wakes_at_the_deadline_and_its_descriptor_does_so_for_others() {
     let wire = Wire::new(0, Errno::UnknownErrno);
-    let mut driver = Driver::<_, _, Tun0>::new(Tunnel::default(), Socket(wire.clone())).unwrap();
+    let mut driver = Driver::<Tunnel, _, Tun0>::new(Box::default(), Socket(wire.clone())).unwrap();
     driver.unwatch(wire.ready.as_fd());
     driver.unwatch(wire.silent.as_fd());
     let due = driver.now().saturating_add(Duration::from_millis(50));
@@ -351,7 +351,7 @@ fn a_turn_wakes_at_the_deadline_and_its_descriptor_does_so_for_others() {
 #[test]
 fn an_owner_learns_which_of_its_descriptors_are_ready() {
     let wire = Wire::new(0, Errno::UnknownErrno);
-    let driver = &mut Driver::<_, _, Tun0>::new(Tunnel::default(), Socket(wire.clone())).unwrap();
+    let driver = &mut Driver::<Tunnel, _, Tun0>::new(Box::default(), Socket(wire.clone())).unwrap();
     driver.unwatch(wire.ready.as_fd());
     let (mine, mut theirs) = UnixStream::pair().unwrap();
     driver.watch(mine.as_fd(), Token(77)).unwrap();

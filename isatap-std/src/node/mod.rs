@@ -35,8 +35,8 @@ use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// Table sizes of a node on Linux: a site's routes and a burst of soliciting hosts, where
-/// the core's own profiles think of firmware.
+/// Table sizes of a node on Linux: the routes of a site and the addresses of a machine, where
+/// the profiles of the core think of a few.
 #[derive(Clone, Copy, Debug)]
 pub enum Linux {}
 
@@ -46,13 +46,13 @@ impl Capacity for Linux {
     type Prefixes = N<16>;
     type Routes = N<256>;
     type Neighbors = N<64>;
-    type PathMtus = N<128>;
-    type Solicitations = N<512>;
+    type PathMtus = N<64>;
+    type Solicitations = N<128>;
     type DnsServers = N<8>;
     type SearchDomains = N<8>;
     type Members = N<64>;
     type Addresses = N<64>;
-    type Identifications = N<256>;
+    type Identifications = N<64>;
     type Tally = u64;
 }
 
@@ -60,6 +60,9 @@ impl Capacity for Linux {
 pub(crate) const LINKS: usize = 4;
 
 pub(crate) type Machine = AnyNode<Linux, LINKS>;
+
+// It is built on a stack, in unoptimised builds in several copies, and threads have 2 MiB.
+const _: () = assert!(size_of::<Machine>() <= 128 << 10);
 
 /// Something that who runs a node may want to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,7 +146,7 @@ impl Node {
             u64::from_ne_bytes(std::array::from_fn(|byte| seed.get(half * 8 + byte).copied().unwrap_or_default()))
         });
         config.identification_seed = halves;
-        let driver = Driver::new(Machine::new(config), Proto41Socket::open(socket)?)?;
+        let driver = Driver::new(Box::new(Machine::new(config)), Proto41Socket::open(socket)?)?;
         Ok(Self {
             driver,
             netlink: Netlink::open()?,

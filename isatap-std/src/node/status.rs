@@ -181,11 +181,9 @@ impl Node {
             prl_error: None,
             mtu: interface.policy().link_mtu,
             underlay_mtu: None,
-            routes: link
-                .attachment
+            routes: machine
                 .routes()
-                .iter()
-                .chain(link.attachment.mirrored())
+                .filter(|route| route.link == id)
                 .map(|route| RouteStatus::of(now, route))
                 .collect(),
             dns: Dns::default(),
