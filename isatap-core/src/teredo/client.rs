@@ -129,6 +129,13 @@ const SOLICITATIONS: u8 = 3;
 const PORT_REFRESH: Duration = Duration::from_secs(30);
 /// [RFC 6081 §5.4]
 const PORT_REFRESHES: u8 = 20;
+/// How long a client behind a symmetric NAT gives its primary port before it
+/// uses ports of its own. Bubbles of two ports at once would leave the peer
+/// with one of them, and this client with the other.
+const PRIMARY_FIRST: Duration = Duration::from_millis(500);
+/// How long data waits for the nonce of a peer that is trusted already:
+/// [`PRIMARY_FIRST`] there, an echo test, and the way.
+const CONFIRM: Duration = Duration::from_millis(1500);
 /// Connectivity tests that others cause: a second, and at once. `TER-41`
 const TESTS: (u16, u16) = (4, 8);
 /// Answers to bubbles: a second, and at once. `TER-98`
@@ -478,10 +485,14 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     fn attempt(&mut self, now: Instant, row: usize) {
         let symmetric = self.is_symmetric();
         let preserving = self.uses_random_ports();
-        let random_ports = preserving || self.guesses_ports();
         let behind_cone = self.qualification.nat() == NatKind::Cone;
         let Some(session) = self.sessions.get_mut(row).filter(|session| session.deadline.is_due(now)) else { return };
         session.deadline = Expiry::NEVER;
+        if session.work == Work::Confirm {
+            // A peer without RFC 6081 has no nonce to tell.
+            session.finish(End::Released);
+            return;
+        }
         let limit = if session.work == Work::Solicit { SOLICITATIONS } else { ATTEMPTS };
         if session.work == Work::Solicit && session.attempts >= limit {
             // TER-85: as a new connection.
@@ -503,7 +514,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             _ => entry.note_bubble(now),
         }
         match session.work {
-            Work::Idle => {}
+            Work::Idle | Work::Confirm => {}
             Work::Test => session.due.insert(Due::DRAW | Due::ECHO),
             Work::Local => session.due.insert(Due::LOCAL | Due::LOCAL_GROUP),
             Work::Solicit => session.due.insert(Due::SOLICIT),
@@ -513,7 +524,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 if !behind_cone {
                     session.targets.insert(Targets::EMBEDDED);
                 }
-                session.targets.insert(random_targets(session.peer_port, symmetric, random_ports, preserving));
+                if session.peer_port != 0 && (preserving || !symmetric) {
+                    session.targets.insert(Targets::RANDOM);
+                }
             }
         }
     }
@@ -645,7 +658,27 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
 
     /// A session's other deadlines: the echo test and the refresh of ports.
     fn ports_due(&mut self, now: Instant, row: usize) {
+        let preserving = self.uses_random_ports();
         let Some(session) = self.sessions.get_mut(row) else { return };
+        if session.later.is_due(now) {
+            session.later = Expiry::NEVER;
+            let trusted = self.peers.find(&session.address).is_none_or(Peer::is_trusted);
+            if !trusted {
+                // Who began has sent its indirect bubble.
+                if session.work == Work::Idle {
+                    session.due.insert(Due::DRAW | Due::INDIRECT);
+                }
+                // RFC 6081 §5.4.4.3 is silent about a peer that is behind no
+                // symmetric NAT. What it sends to the random port comes in only
+                // if something went out there before. Not so to a peer with a
+                // random port: the NAT would then keep our port for this
+                // destination, and not for that one.
+                if preserving && session.peer_port == 0 {
+                    session.due.insert(Due::DRAW);
+                    session.targets.insert(Targets::FROM_RANDOM);
+                }
+            }
+        }
         if session.echo.until.is_due(now) {
             session.echo.until = Expiry::NEVER;
             // TER-82: with a second failure the bubble goes anyway.
@@ -686,21 +719,6 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         self.told_address != self.address
             || self.told_route != self.address.is_some()
             || self.sessions.iter().any(Session::has_event)
-    }
-}
-
-/// Where direct bubbles go besides the embedded mapping, of a client that is
-/// behind a symmetric NAT or not.
-fn random_targets(peer_port: u16, symmetric: bool, random_ports: bool, preserving: bool) -> Targets {
-    match peer_port {
-        // RFC 6081 §5.4.4.3 is silent about a peer that is behind no symmetric
-        // NAT. What it sends to the random port comes in only if something
-        // went out there.
-        0 if preserving => Targets::FROM_RANDOM,
-        0 => Targets::empty(),
-        // TER-77, TER-100
-        _ if random_ports || !symmetric => Targets::RANDOM,
-        _ => Targets::empty(),
     }
 }
 

@@ -427,7 +427,7 @@ fn drain<M: Machine>(machine: &mut M, out: &mut Outbox, router_name: Option<&str
     }
 }
 
-fn describe(event: &Event) -> String {
+pub(super) fn describe(event: &Event) -> String {
     match event {
         Event::ResolveRouters { .. } => "wants its routers' names resolved, and has none".into(),
         Event::Address { change, address, .. } => {
@@ -450,7 +450,7 @@ fn describe(event: &Event) -> String {
 }
 
 /// I14: whatever came in has come to one end.
-fn check<T: Tally>(counters: &Counters<T>) -> Result<(), String> {
+pub(super) fn check<T: Tally>(counters: &Counters<T>) -> Result<(), String> {
     let ends = [counters.tunnelled, counters.delivered, counters.native, counters.consumed]
         .map(Tally::get)
         .iter()

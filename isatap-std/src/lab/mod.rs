@@ -26,8 +26,8 @@
 //! ```
 //!
 //! # Limits
-//! The cloud has no routing and no NAT: every IPv4 address reaches every
-//! other. Segments resolve neighbours by asking the nodes, without Neighbor
+//! The cloud has no routing: every IPv4 address reaches every other, but those
+//! behind a [`Nat`]. Segments resolve neighbours by asking the nodes, without Neighbor
 //! Discovery. Programs are echo requests and raw packets; there is no TCP.
 
 mod cloud;
@@ -35,6 +35,7 @@ pub mod ip;
 mod isatap;
 mod journey;
 mod names;
+mod nat;
 mod native;
 mod node;
 pub mod pcap;
@@ -42,14 +43,17 @@ mod ping;
 mod rng;
 #[cfg(feature = "cli")]
 pub mod scenario;
+mod teredo;
 mod world;
 
 pub use cloud::{CLOUD_ADDRESS, Chance, Cloud, Conditions, Filter};
 pub use isatap::{ISATAP_LINK, IsatapHost, IsatapRouter, LAN_LINK, RouterOptions};
 pub use journey::{Action, Hop, InnerHeader, OuterHeader, seconds};
 pub use names::{Answer, Names};
+pub use nat::{Nat, NatKind};
 pub use native::{NATIVE_LINK, NativeHost};
 pub use node::{LabNode, Outbox};
 pub use ping::{Ping, PingId, PingOutcome};
 pub use rng::Rng;
+pub use teredo::{INTERNET_LINK, TEREDO_LINK, TeredoClient, TeredoRelay, TeredoServer};
 pub use world::{LanId, NodeId, World};

@@ -80,6 +80,8 @@ struct Slot {
     latest: Instant,
     wake: Option<Instant>,
     addresses: Vec<Ipv4Addr>,
+    /// The NAT that the node is behind.
+    gateway: Option<NodeId>,
     ports: Vec<(LinkId, LanId)>,
     reassembly: Reassembly,
 }
@@ -99,9 +101,21 @@ struct Scheduled {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
-    Ipv4 { packet: Vec<u8> },
-    Ipv6 { to: NodeId, link: LinkId, packet: Vec<u8> },
-    Name { node: NodeId, link: LinkId, name: String },
+    /// `via`: whoever has the destination, where it is not a gateway.
+    Ipv4 {
+        via: Option<NodeId>,
+        packet: Vec<u8>,
+    },
+    Ipv6 {
+        to: NodeId,
+        link: LinkId,
+        packet: Vec<u8>,
+    },
+    Name {
+        node: NodeId,
+        link: LinkId,
+        name: String,
+    },
 }
 
 impl World {
@@ -242,6 +256,7 @@ impl World {
             latest: Instant::ZERO,
             wake: None,
             addresses: Vec::new(),
+            gateway: None,
             ports: Vec::new(),
             reassembly: Reassembly::default(),
         });
@@ -309,6 +324,12 @@ impl World {
         self.by_ipv4.extend(addresses.iter().map(|address| (*address, id)));
         self.nodes[id.0].addresses = addresses.to_vec();
         self.touch(id, |node, now, _, out| node.set_ipv4(now, addresses, out));
+    }
+
+    /// Puts the node behind `gateway`, a [`Nat`](super::Nat): nodes behind the
+    /// same one reach each other, all others by it.
+    pub fn set_gateway(&mut self, id: NodeId, gateway: NodeId) {
+        self.nodes[id.0].gateway = Some(gateway);
     }
 
     /// The node's IPv4 addresses.
@@ -642,6 +663,27 @@ impl World {
         }
     }
 
+    /// The node that a packet reaches without a gateway: both are behind the
+    /// same one, or neither is behind any, or the sender is the gateway.
+    fn neighbour(&self, from: Option<NodeId>, destination: Ipv4Addr) -> Option<NodeId> {
+        let gateway_of = |id: NodeId| self.nodes[id.0].gateway;
+        let owner = self.by_ipv4.get(&destination).copied()?;
+        let near = match (gateway_of(owner), from.and_then(gateway_of)) {
+            (None, None) => true,
+            (Some(of_owner), Some(of_sender)) => of_owner == of_sender,
+            (Some(of_owner), None) => from == Some(of_owner),
+            (None, Some(_)) => false,
+        };
+        near.then_some(owner)
+    }
+
+    /// The gateway by which a packet leaves, if its destination is no
+    /// neighbour.
+    fn gateway_to(&self, from: Option<NodeId>, destination: Ipv4Addr) -> Option<NodeId> {
+        let gateway = from.and_then(|id| self.nodes[id.0].gateway)?;
+        self.neighbour(from, destination).is_none().then_some(gateway)
+    }
+
     /// An IPv4 packet enters the cloud.
     fn transmit(&mut self, from: Option<NodeId>, packet: Vec<u8>) {
         if let Some(pcap) = &mut self.pcap {
@@ -651,7 +693,8 @@ impl World {
         if from.is_some_and(|id| !self.nodes[id.0].plugged) {
             return self.lose("unplugged", &packet);
         }
-        let to = self.by_ipv4.get(&header.destination).copied();
+        let via = self.gateway_to(from, header.destination);
+        let to = via.or_else(|| self.neighbour(from, header.destination));
         let conditions = self.cloud.path(from, to);
         if to.is_none() {
             return self.lose("no-such-address", &packet);
@@ -687,9 +730,9 @@ impl World {
                 continue;
             }
             if let Some(again) = again {
-                self.schedule(again, What::Ipv4 { packet: part.clone() });
+                self.schedule(again, What::Ipv4 { via, packet: part.clone() });
             }
-            self.schedule(arrival, What::Ipv4 { packet: part });
+            self.schedule(arrival, What::Ipv4 { via, packet: part });
         }
     }
 
@@ -720,10 +763,10 @@ impl World {
 
     fn arrive(&mut self, what: What) {
         match what {
-            What::Ipv4 { packet } => {
+            What::Ipv4 { via, packet } => {
                 let Some(header) = Ipv4::parse(&packet) else { return self.lose("malformed", &packet) };
                 let fragment = header.is_fragment();
-                let Some(&to) = self.by_ipv4.get(&header.destination) else {
+                let Some(to) = via.or_else(|| self.by_ipv4.get(&header.destination).copied()) else {
                     return self.lose("no-such-address", &packet);
                 };
                 let slot = &mut self.nodes[to.0];

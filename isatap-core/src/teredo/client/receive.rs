@@ -3,8 +3,8 @@
 use core::net::{Ipv6Addr, SocketAddrV4};
 
 use super::{
-    ANSWERS, BUBBLES, Client, Due, End, Expiry, LOCAL_LIFETIME, LocalPeer, PORT_REFRESH, TESTS, Targets, Work,
-    random_targets,
+    ANSWERS, BUBBLES, CONFIRM, Client, Due, End, Expiry, LOCAL_LIFETIME, LocalPeer, PORT_REFRESH, PRIMARY_FIRST, TESTS,
+    Targets, Work,
 };
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
@@ -184,6 +184,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             return Err(DropReason::TeredoMapping);
         }
         let ports = self.uses_random_ports() || self.guesses_ports();
+        let own_symmetric = self.is_symmetric();
         let peer = match case {
             // Case 3: MUST create.
             ClientCase::Mapped => self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?,
@@ -238,6 +239,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             peer.set_direct(true, false);
         }
         let heard_on_primary = peer.direct().0;
+        let peer_nonce = peer.nonce_received();
         if let Some(session) = self.session_mut(&arrived.source) {
             // TER-79, TER-82: heard on the primary port, the other is not needed.
             if heard_on_primary && session.own_port != 0 && (arrived.bubble || random) {
@@ -246,7 +248,27 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 session.refresh_at = Expiry::at(now.saturating_add(PORT_REFRESH));
             }
         }
-        self.reached(&arrived.source);
+        // TER-71: who does not see us where our address says knows us by its own
+        // nonce only, which comes with its indirect bubble.
+        let unknown = peer_nonce == [0; 4] && (own_symmetric || !is_global_unicast(*from.ip()));
+        match self.session_mut(&arrived.source) {
+            Some(session) if !was_trusted && unknown && session.work == Work::Bubbles => {
+                session.work = Work::Confirm;
+                session.later = Expiry::NEVER;
+                session.deadline = Expiry::at(now.saturating_add(CONFIRM));
+            }
+            Some(session) if session.work == Work::Confirm => {}
+            _ => self.reached(&arrived.source),
+        }
+        // [RFC 4380 §5.2.3]: MAY bubble to who was heard. A peer that has just
+        // become trusted by a nonce may not have heard us yet.
+        if !was_trusted
+            && case == ClientCase::NonceBubble
+            && self.bubbles.take(now, BUBBLES.0, BUBBLES.1)
+            && let Some(session) = self.session_mut(&arrived.source)
+        {
+            session.targets.insert(Targets::MAPPING);
+        }
         // TER-85: MUST answer a solicitation, and no advertisement.
         if arrived.bubble
             && arrived.sign_of_life == Some(SignOfLife::Solicitation)
@@ -325,13 +347,16 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         if peer.is_trusted() {
             // TER-84: to a trusted peer one, where it is.
             session.targets.insert(Targets::MAPPING);
+            if session.work == Work::Confirm {
+                // Our bubble tells it where we are; now data may follow.
+                session.finish(End::Released);
+            }
             return Ok(());
         }
         session.targets.insert(Targets::EMBEDDED);
-        // TER-77, TER-100
-        let random = random_targets(session.peer_port, own_symmetric, random_ports, preserving);
-        if !random.is_empty() {
-            session.targets.insert(random);
+        // TER-77, TER-100. Whose NAT counts probes its port first: TER-80.
+        if session.peer_port != 0 && (preserving || !own_symmetric) {
+            session.targets.insert(Targets::RANDOM);
             session.due.insert(Due::DRAW);
         }
         // TER-84: each once.
@@ -343,7 +368,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
         // TER-46 [RFC 6081 §3.1]: never within 2 s, so that two such clients do
         // not keep each other busy.
-        if symmetric_peers && may_bubble && session.work == Work::Idle {
+        if random_ports {
+            session.later = Expiry::at(now.saturating_add(PRIMARY_FIRST));
+        } else if symmetric_peers && may_bubble && session.work == Work::Idle {
             session.due.insert(Due::DRAW | Due::INDIRECT);
         }
         Ok(())

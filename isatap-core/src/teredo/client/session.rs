@@ -21,6 +21,9 @@ pub(super) enum Work {
     Test,
     /// Bubbles on the local network. [RFC 4380 §5.2.4 case 3]
     Local,
+    /// The peer is trusted, and may not know yet where we are: its nonce is
+    /// awaited, or a moment.
+    Confirm,
     /// Asks a trusted peer that was silent whether it is still there.
     /// [RFC 6081 §5.7]
     Solicit,
@@ -135,6 +138,9 @@ pub(super) struct Session {
     /// What the NAT will make of `own_port`. `TER-81`
     pub(super) predicted: u16,
     pub(super) echo: EchoTest,
+    /// When the ports of one's own come into play, if the primary one alone
+    /// did not help.
+    pub(super) later: Expiry,
     /// `TER-75`
     pub(super) refresh_at: Expiry,
     pub(super) refreshes: u8,
@@ -158,6 +164,7 @@ impl Session {
         told_port: 0,
         predicted: 0,
         echo: EchoTest::NONE,
+        later: Expiry::NEVER,
         refresh_at: Expiry::NEVER,
         refreshes: 0,
         used: Instant::ZERO,
@@ -196,6 +203,7 @@ impl Session {
     pub(super) fn finish(&mut self, end: End) {
         self.work = Work::Idle;
         self.deadline = Expiry::NEVER;
+        self.later = Expiry::NEVER;
         self.attempts = 0;
         self.outbound.finish(end);
         self.inbound.finish(end);
@@ -242,6 +250,7 @@ impl Session {
             && self.targets.is_empty()
             && self.outbound.end.is_none()
             && self.inbound.end.is_none()
+            && self.later == Expiry::NEVER
             && self.own_port == 0
             && self.told_port == 0
     }
@@ -257,7 +266,7 @@ impl Session {
 
     /// The earliest deadline.
     pub(super) fn next(&self) -> Expiry {
-        self.deadline.min(self.echo.until).min(self.refresh_at)
+        self.deadline.min(self.later).min(self.echo.until).min(self.refresh_at)
     }
 
     /// Whether a packet can be written now.

@@ -190,7 +190,16 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             Piece::Due(Due::PROBE_PEER) => {
                 let Some(teredo) = teredo else { return Ok(None) };
                 write_bubble(out, bubble, direct)?;
-                Letter { port: session.own_port, to: ingress::embedded_mapping(&teredo) }
+                // The NAT's next port is for this destination and no other: the
+                // one from which the peer will send.
+                let mut to = ingress::embedded_mapping(&teredo);
+                if session.peer_port != 0 {
+                    to.set_port(session.peer_port);
+                }
+                if !may_send_to(to, self.locators()) {
+                    return Ok(None);
+                }
+                Letter { port: session.own_port, to }
             }
             Piece::Due(_) => return Ok(None),
             Piece::Target(target) => {

@@ -1,0 +1,333 @@
+//! NATs: what they make of a UDP flow, as RFC 6081 §3 sorts them.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::time::Duration;
+
+use isatap_core::drop_reason::DropReason;
+use isatap_core::packet::LinkId;
+use isatap_core::time::Instant;
+
+use super::ip::{self, Ipv4};
+use super::node::{LabNode, Outbox};
+use super::rng::Rng;
+
+/// IPv4 protocol number of UDP.
+const UDP: u8 = 17;
+
+/// How a NAT maps flows and filters what comes in. [RFC 6081 §3, RFC 4787 §4, §5]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NatKind {
+    /// One mapping for all destinations; anybody may answer.
+    Cone,
+    /// One mapping; who was sent to may answer, from any port.
+    AddressRestricted,
+    /// One mapping; who was sent to may answer, from the same port.
+    PortRestricted,
+    /// A mapping for each destination address and port; the port number is
+    /// kept while it is free.
+    PortPreserving,
+    /// A mapping for each destination address and port; ports count up.
+    Sequential,
+    /// A mapping for each destination address and port; ports are random.
+    PortSymmetric,
+    /// A mapping for each destination address; ports are random.
+    AddressSymmetric,
+}
+
+impl NatKind {
+    /// All kinds.
+    pub const ALL: [NatKind; 7] = [
+        NatKind::Cone,
+        NatKind::AddressRestricted,
+        NatKind::PortRestricted,
+        NatKind::PortPreserving,
+        NatKind::Sequential,
+        NatKind::PortSymmetric,
+        NatKind::AddressSymmetric,
+    ];
+
+    /// The kind's name in kebab-case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NatKind::Cone => "cone",
+            NatKind::AddressRestricted => "address-restricted",
+            NatKind::PortRestricted => "port-restricted",
+            NatKind::PortPreserving => "port-preserving",
+            NatKind::Sequential => "sequential",
+            NatKind::PortSymmetric => "port-symmetric",
+            NatKind::AddressSymmetric => "address-symmetric",
+        }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        NatKind::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    fn is_symmetric(self) -> bool {
+        !matches!(self, NatKind::Cone | NatKind::AddressRestricted | NatKind::PortRestricted)
+    }
+}
+
+/// A flow that went out, and may come back.
+#[derive(Clone, Debug)]
+struct Mapping {
+    inside: SocketAddrV4,
+    outside_port: u16,
+    /// Whom a symmetric NAT made it for: the address, and the port if it
+    /// counts.
+    to: Option<(Ipv4Addr, Option<u16>)>,
+    /// Who was sent to.
+    known: Vec<SocketAddrV4>,
+    used: Instant,
+}
+
+/// A NAT: the gateway of nodes with private addresses
+/// ([`World::set_gateway`](super::World::set_gateway)), with one public
+/// address. It carries UDP and nothing else.
+#[derive(Clone, Debug)]
+pub struct Nat {
+    kind: NatKind,
+    public: Ipv4Addr,
+    /// Whether packets of the inside to the public address come back in.
+    pub hairpin: bool,
+    /// How long a mapping holds after the last packet that went out.
+    pub timeout: Duration,
+    mappings: Vec<Mapping>,
+    next_port: u16,
+    rng: Rng,
+}
+
+impl Nat {
+    /// A NAT whose mappings hold for 60 s, without hairpinning.
+    #[must_use]
+    pub fn new(kind: NatKind, public: Ipv4Addr) -> Self {
+        let seed = u64::from(u32::from(public));
+        Nat {
+            kind,
+            public,
+            hairpin: false,
+            timeout: Duration::from_secs(60),
+            mappings: Vec::new(),
+            next_port: 20_000,
+            rng: Rng::fork(seed, "nat"),
+        }
+    }
+
+    /// Forgets all mappings, as after a reboot.
+    pub fn forget(&mut self) {
+        self.mappings.clear();
+    }
+
+    /// Mappings that hold.
+    #[must_use]
+    pub fn mappings(&self, now: Instant) -> usize {
+        self.mappings.iter().filter(|mapping| self.holds(mapping, now)).count()
+    }
+
+    fn holds(&self, mapping: &Mapping, now: Instant) -> bool {
+        now.saturating_duration_since(mapping.used) < self.timeout
+    }
+
+    fn is_free(&self, port: u16) -> bool {
+        port >= 1024 && self.mappings.iter().all(|mapping| mapping.outside_port != port)
+    }
+
+    fn choose_port(&mut self, inside: SocketAddrV4) -> u16 {
+        match self.kind {
+            NatKind::Sequential => loop {
+                let port = self.next_port;
+                self.next_port = self.next_port.checked_add(1).unwrap_or(20_000);
+                if self.is_free(port) {
+                    return port;
+                }
+            },
+            NatKind::PortPreserving if self.is_free(inside.port()) => inside.port(),
+            _ => loop {
+                let port = 1024 + u16::try_from(self.rng.below(64_000)).unwrap_or(0);
+                if self.is_free(port) {
+                    return port;
+                }
+            },
+        }
+    }
+
+    /// The port that a packet from the inside leaves by.
+    fn out(&mut self, now: Instant, inside: SocketAddrV4, to: SocketAddrV4) -> u16 {
+        let (kind, timeout) = (self.kind, self.timeout);
+        self.mappings.retain(|mapping| now.saturating_duration_since(mapping.used) < timeout);
+        let key = kind.is_symmetric().then(|| (*to.ip(), (kind != NatKind::AddressSymmetric).then_some(to.port())));
+        let found = self.mappings.iter().position(|mapping| mapping.inside == inside && mapping.to == key);
+        let index = found.unwrap_or_else(|| {
+            let outside_port = self.choose_port(inside);
+            self.mappings.push(Mapping { inside, outside_port, to: key, known: Vec::new(), used: now });
+            self.mappings.len() - 1
+        });
+        let mapping = &mut self.mappings[index];
+        mapping.used = now;
+        if !mapping.known.contains(&to) {
+            mapping.known.push(to);
+        }
+        mapping.outside_port
+    }
+
+    /// Whom a packet from the outside is for.
+    fn inward(&self, now: Instant, from: SocketAddrV4, port: u16) -> Option<SocketAddrV4> {
+        let mapping = self.mappings.iter().find(|mapping| mapping.outside_port == port && self.holds(mapping, now))?;
+        let passes = match self.kind {
+            NatKind::Cone => true,
+            NatKind::AddressRestricted | NatKind::AddressSymmetric => {
+                mapping.known.iter().any(|known| known.ip() == from.ip())
+            }
+            _ => mapping.known.contains(&from),
+        };
+        passes.then_some(mapping.inside)
+    }
+}
+
+impl LabNode for Nat {
+    fn receive_ipv4(&mut self, now: Instant, bytes: &[u8], out: &mut Outbox) {
+        let parsed = Ipv4::parse(bytes).filter(|packet| packet.protocol == UDP);
+        let Some((packet, [from_port, to_port])) = parsed.and_then(|packet| Some((packet, ports(&packet)?))) else {
+            return out.dropped(DropReason::NotAddressed, bytes);
+        };
+        let mut from = SocketAddrV4::new(packet.source, from_port);
+        let mut to = SocketAddrV4::new(packet.destination, to_port);
+        let outbound = packet.source.is_private();
+        if outbound {
+            if *to.ip() == self.public && !self.hairpin {
+                return out.dropped(DropReason::NotAddressed, bytes);
+            }
+            from = SocketAddrV4::new(self.public, self.out(now, from, to));
+        }
+        if *to.ip() == self.public {
+            match self.inward(now, from, to.port()) {
+                Some(inside) => to = inside,
+                None => return out.dropped(DropReason::NotAddressed, bytes),
+            }
+        }
+        match rewritten(&packet, from, to) {
+            Some(bytes) => out.ipv4(&bytes),
+            None => out.dropped(DropReason::HopLimit, bytes),
+        }
+    }
+
+    fn receive_ipv6(&mut self, _now: Instant, _link: LinkId, packet: &[u8], out: &mut Outbox) {
+        out.dropped(DropReason::NotAddressed, packet);
+    }
+
+    fn send_ipv6(&mut self, _now: Instant, _link: Option<LinkId>, packet: &[u8], out: &mut Outbox) {
+        out.dropped(DropReason::NoRoute, packet);
+    }
+
+    fn timeout(&mut self, _now: Instant, _entropy: &mut Rng, _out: &mut Outbox) {}
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {
+        None
+    }
+
+    fn addresses(&self) -> Vec<Ipv6Addr> {
+        Vec::new()
+    }
+}
+
+/// Source and destination port of a UDP packet.
+fn ports(packet: &Ipv4<'_>) -> Option<[u16; 2]> {
+    let header: &[u8; 8] = packet.payload.first_chunk()?;
+    Some([u16::from_be_bytes([header[0], header[1]]), u16::from_be_bytes([header[2], header[3]])])
+}
+
+/// The packet with other ends, checksums made anew, one hop further.
+fn rewritten(packet: &Ipv4<'_>, from: SocketAddrV4, to: SocketAddrV4) -> Option<Vec<u8>> {
+    let mut payload = packet.payload.to_vec();
+    payload[0..2].copy_from_slice(&from.port().to_be_bytes());
+    payload[2..4].copy_from_slice(&to.port().to_be_bytes());
+    payload[6..8].fill(0);
+    let length = u16::try_from(payload.len()).ok()?.to_be_bytes();
+    let pseudo = [&from.ip().octets()[..], &to.ip().octets(), &[0, UDP], &length].concat();
+    let sum = match ip::checksum(&[&pseudo, &payload]) {
+        0 => 0xffff,
+        sum => sum,
+    };
+    payload[6..8].copy_from_slice(&sum.to_be_bytes());
+    let ttl = packet.ttl.checked_sub(1).filter(|ttl| *ttl > 0)?;
+    Some(Ipv4 { source: *from.ip(), destination: *to.ip(), ttl, payload: &payload, ..*packet }.emit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(text: &str) -> SocketAddrV4 {
+        text.parse().unwrap()
+    }
+
+    const INSIDE: &str = "192.168.1.2:40000";
+
+    fn nat(kind: NatKind) -> Nat {
+        Nat::new(kind, Ipv4Addr::new(192, 0, 2, 1))
+    }
+
+    #[test]
+    fn each_kind_maps_and_filters_as_its_name_says() {
+        let (a, a_other_port, b) = (end("198.51.100.1:1"), end("198.51.100.1:2"), end("203.0.113.1:1"));
+        for kind in NatKind::ALL {
+            let mut nat = nat(kind);
+            let now = Instant::ZERO;
+            let first = nat.out(now, end(INSIDE), a);
+            assert_eq!(nat.out(now, end(INSIDE), a), first, "{kind:?}");
+            let comes_in = |from| nat.inward(now, from, first) == Some(end(INSIDE));
+            let expected = match kind {
+                NatKind::Cone => [true, true, true],
+                NatKind::AddressRestricted | NatKind::AddressSymmetric => [true, true, false],
+                _ => [true, false, false],
+            };
+            assert_eq!([comes_in(a), comes_in(a_other_port), comes_in(b)], expected, "{kind:?}");
+            let same_for_port = nat.out(now, end(INSIDE), a_other_port) == first;
+            let same_for_address = nat.out(now, end(INSIDE), b) == first;
+            let expected = match kind {
+                NatKind::AddressSymmetric => (true, false),
+                kind => (!kind.is_symmetric(), !kind.is_symmetric()),
+            };
+            assert_eq!((same_for_port, same_for_address), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn ports_are_kept_counted_or_drawn() {
+        let now = Instant::ZERO;
+        let out = |nat: &mut Nat, n: u8| nat.out(now, end(INSIDE), SocketAddrV4::new([203, 0, 113, n].into(), 9));
+        let mut preserving = nat(NatKind::PortPreserving);
+        assert_eq!(out(&mut preserving, 1), 40_000);
+        assert_ne!(out(&mut preserving, 2), 40_000);
+        let mut sequential = nat(NatKind::Sequential);
+        assert_eq!([1, 2, 3].map(|n| out(&mut sequential, n)), [20_000, 20_001, 20_002]);
+    }
+
+    #[test]
+    fn a_mapping_ends_after_the_last_packet_out() {
+        let mut nat = nat(NatKind::PortRestricted);
+        let a = end("198.51.100.1:1");
+        let port = nat.out(Instant::ZERO, end(INSIDE), a);
+        assert!(nat.inward(Instant::from_secs(59), a, port).is_some());
+        assert!(nat.inward(Instant::from_secs(60), a, port).is_none());
+        assert_eq!(nat.mappings(Instant::from_secs(60)), 0);
+        assert_ne!(nat.out(Instant::from_secs(60), end(INSIDE), a), port);
+        nat.forget();
+        assert_eq!(nat.mappings(Instant::from_secs(60)), 0);
+    }
+
+    #[test]
+    fn kinds_are_found_by_name() {
+        for kind in NatKind::ALL {
+            assert_eq!(NatKind::from_name(kind.as_str()), Some(kind));
+        }
+        assert_eq!(NatKind::from_name("open"), None);
+    }
+}

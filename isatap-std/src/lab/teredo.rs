@@ -1,0 +1,326 @@
+//! Nodes of the core for Teredo: a client, a server, a relay.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use isatap_core::drop_reason::{Counters, DropReason};
+use isatap_core::engine::{Event, Machine, Ticket, Verdict, Via};
+use isatap_core::link::Locator;
+use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::teredo::client::{Client, ClientConfig};
+use isatap_core::teredo::relay::{Relay, RelayConfig};
+use isatap_core::teredo::server::{Server, ServerConfig};
+use isatap_core::time::Instant;
+
+use super::ip::{Ipv4, Ipv6};
+use super::isatap::{check, describe};
+use super::node::{LabNode, Outbox};
+use super::rng::Rng;
+
+/// The Teredo link of the nodes here.
+pub const TEREDO_LINK: LinkId = LinkId(0);
+/// The native link of a [`TeredoServer`] and a [`TeredoRelay`].
+pub const INTERNET_LINK: LinkId = LinkId(1);
+
+/// Room for the longest packet that a machine writes of its own accord.
+const OWN_PACKET: usize = 1280 + 28;
+
+/// Packets that wait for a ticket. A caller of the core keeps them.
+#[derive(Debug, Default)]
+struct Held {
+    packets: Vec<(Ticket, bool, Vec<u8>)>,
+}
+
+impl Held {
+    fn take(&mut self, ticket: Ticket) -> Vec<(bool, Vec<u8>)> {
+        let (taken, rest) = self.packets.drain(..).partition(|(of, _, _)| *of == ticket);
+        self.packets = rest;
+        taken.into_iter().map(|(_, inbound, packet)| (inbound, packet)).collect()
+    }
+}
+
+/// What the three have in common.
+struct Port<M> {
+    machine: M,
+    held: Held,
+    /// UDP ports that are open.
+    ports: Vec<u16>,
+    /// Where native packets go; `None`: to the programs of this node.
+    native: Option<LinkId>,
+}
+
+impl<M: Machine> Port<M> {
+    fn new(machine: M, port: u16, native: Option<LinkId>) -> Self {
+        Port { machine, held: Held::default(), ports: vec![port], native }
+    }
+
+    fn receive(&mut self, now: Instant, bytes: &[u8], out: &mut Outbox) {
+        let port = Ipv4::parse(bytes).and_then(|packet| packet.payload.get(2..4).map(<[u8]>::to_vec));
+        let open = port.is_some_and(|port| self.ports.iter().any(|open| open.to_be_bytes() == port[..]));
+        if !open {
+            return out.dropped(DropReason::NotAddressed, bytes);
+        }
+        let mut buffer = vec![0; HEADROOM + bytes.len() + OWN_PACKET];
+        buffer[HEADROOM..HEADROOM + bytes.len()].copy_from_slice(bytes);
+        let Ok(mut packet) = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + bytes.len()) else { return };
+        let verdict = self.machine.decapsulate(now, &mut packet);
+        self.act(verdict, true, bytes, packet.as_slice(), out);
+        self.drain(now, out);
+    }
+
+    fn send(&mut self, now: Instant, bytes: &[u8], out: &mut Outbox) {
+        self.encapsulate(now, bytes, out);
+        self.drain(now, out);
+    }
+
+    fn encapsulate(&mut self, now: Instant, bytes: &[u8], out: &mut Outbox) {
+        let mut buffer = vec![0; HEADROOM + bytes.len() + OWN_PACKET];
+        buffer[HEADROOM..HEADROOM + bytes.len()].copy_from_slice(bytes);
+        let Ok(mut packet) = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + bytes.len()) else { return };
+        let verdict = self.machine.encapsulate(now, &mut packet);
+        self.act(verdict, false, bytes, packet.as_slice(), out);
+    }
+
+    fn act(&mut self, verdict: Verdict, inbound: bool, original: &[u8], now: &[u8], out: &mut Outbox) {
+        match verdict {
+            Verdict::Drop(reason) => out.dropped(reason, original),
+            Verdict::Hold { ticket } => self.held.packets.push((ticket, inbound, now.to_vec())),
+            Verdict::Consumed { .. } if inbound => out.decapsulated(original, Some("taken by the node itself")),
+            Verdict::Tunnel { .. } | Verdict::Answer { via: Via::Tunnel { .. }, .. } => out.ipv4(now),
+            Verdict::Deliver { .. } => {
+                out.decapsulated(original, None);
+                self.deliver(now, out);
+            }
+            Verdict::Answer { via: Via::Host { .. }, .. } => self.deliver(now, out),
+            _ => {}
+        }
+    }
+
+    fn deliver(&self, packet: &[u8], out: &mut Outbox) {
+        let destination = Ipv6::parse(packet).map(|header| header.destination);
+        match (self.native, destination) {
+            (Some(link), Some(destination)) => out.native(link, destination, &forwarded(packet)),
+            _ => out.deliver(TEREDO_LINK, packet),
+        }
+    }
+
+    fn timeout(&mut self, now: Instant, entropy: &mut Rng, out: &mut Outbox) {
+        self.machine.handle_timeout(now, entropy);
+        self.drain(now, out);
+    }
+
+    fn drain(&mut self, now: Instant, out: &mut Outbox) {
+        let mut buffer = [0; HEADROOM + OWN_PACKET];
+        let mut packet = PacketMut::empty(&mut buffer);
+        loop {
+            while let Ok(Some(_)) = self.machine.poll_transmit(&mut packet) {
+                out.ipv4(packet.as_slice());
+            }
+            let Some(event) = self.machine.poll_event() else { break };
+            match event {
+                Event::Released { ticket, .. } => {
+                    for (inbound, packet) in self.held.take(ticket) {
+                        if inbound { self.deliver(&packet, out) } else { self.encapsulate(now, &packet, out) }
+                    }
+                }
+                Event::Abandoned { ticket, reason, .. } => {
+                    for (_, packet) in self.held.take(ticket) {
+                        out.dropped(reason, &packet);
+                    }
+                }
+                Event::OpenPort { port, .. } => self.ports.push(port),
+                Event::ClosePort { port, .. } => self.ports.retain(|open| *open != port),
+                event => out.event(|| describe(&event)),
+            }
+        }
+    }
+}
+
+/// A router's part: one hop less.
+fn forwarded(packet: &[u8]) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    if let Some(hop_limit) = packet.get_mut(7) {
+        *hop_limit = hop_limit.saturating_sub(1);
+    }
+    packet
+}
+
+/// A client of the core, alone on its host.
+pub struct TeredoClient {
+    port: Port<Client>,
+}
+
+impl TeredoClient {
+    /// A client that starts once it has an IPv4 address.
+    #[must_use]
+    pub fn new(config: ClientConfig) -> Self {
+        TeredoClient { port: Port::new(Client::new(config, TEREDO_LINK), config.port, None) }
+    }
+
+    /// The machine.
+    #[must_use]
+    pub fn machine(&self) -> &Client {
+        &self.port.machine
+    }
+
+    /// The machine, to be told something by
+    /// [`World::with_node`](super::World::with_node).
+    pub fn machine_mut(&mut self) -> &mut Client {
+        &mut self.port.machine
+    }
+}
+
+impl LabNode for TeredoClient {
+    fn receive_ipv4(&mut self, now: Instant, packet: &[u8], out: &mut Outbox) {
+        self.port.receive(now, packet, out);
+    }
+
+    fn receive_ipv6(&mut self, _now: Instant, _link: LinkId, packet: &[u8], out: &mut Outbox) {
+        out.dropped(DropReason::NotAddressed, packet);
+    }
+
+    fn send_ipv6(&mut self, now: Instant, _link: Option<LinkId>, packet: &[u8], out: &mut Outbox) {
+        let own = self.port.machine.address();
+        match Ipv6::parse(packet) {
+            Some(header) if Some(header.destination) == own => out.deliver(TEREDO_LINK, packet),
+            _ => self.port.send(now, packet, out),
+        }
+    }
+
+    fn timeout(&mut self, now: Instant, entropy: &mut Rng, out: &mut Outbox) {
+        self.port.timeout(now, entropy, out);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.port.machine.poll_timeout()
+    }
+
+    fn drain(&mut self, now: Instant, out: &mut Outbox) {
+        self.port.drain(now, out);
+    }
+
+    fn set_ipv4(&mut self, now: Instant, addresses: &[Ipv4Addr], out: &mut Outbox) {
+        let locator = addresses.first().map(|address| Locator { address: *address, subnet_length: 24 });
+        self.port.machine.set_locator(now, locator);
+        self.port.drain(now, out);
+    }
+
+    fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {
+        self.port.machine.address()
+    }
+
+    fn addresses(&self) -> Vec<Ipv6Addr> {
+        self.port.machine.address().into_iter().collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check(self.port.machine.counters())
+    }
+}
+
+/// A server of the core, with a native link for what it forwards.
+pub struct TeredoServer {
+    port: Port<Server>,
+}
+
+impl TeredoServer {
+    /// A server; the world gives it both addresses.
+    #[must_use]
+    pub fn new(config: ServerConfig) -> Self {
+        let port = isatap_core::teredo::addr::SERVER_PORT;
+        TeredoServer { port: Port::new(Server::new(config, TEREDO_LINK), port, Some(INTERNET_LINK)) }
+    }
+
+    /// What became of packets so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters<u64> {
+        self.port.machine.counters()
+    }
+}
+
+impl LabNode for TeredoServer {
+    fn receive_ipv4(&mut self, now: Instant, packet: &[u8], out: &mut Outbox) {
+        self.port.receive(now, packet, out);
+    }
+
+    fn receive_ipv6(&mut self, _now: Instant, _link: LinkId, packet: &[u8], out: &mut Outbox) {
+        out.dropped(DropReason::ForwardingOff, packet);
+    }
+
+    fn send_ipv6(&mut self, _now: Instant, _link: Option<LinkId>, packet: &[u8], out: &mut Outbox) {
+        out.dropped(DropReason::NoRoute, packet);
+    }
+
+    fn timeout(&mut self, now: Instant, entropy: &mut Rng, out: &mut Outbox) {
+        self.port.timeout(now, entropy, out);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.port.machine.poll_timeout()
+    }
+
+    fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {
+        None
+    }
+
+    fn addresses(&self) -> Vec<Ipv6Addr> {
+        Vec::new()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check(self.port.machine.counters())
+    }
+}
+
+/// A relay of the core: the router of a native segment.
+pub struct TeredoRelay {
+    port: Port<Relay>,
+    address: Ipv6Addr,
+}
+
+impl TeredoRelay {
+    /// A relay whose address on the native segment is `address`.
+    #[must_use]
+    pub fn new(config: RelayConfig, address: Ipv6Addr) -> Self {
+        TeredoRelay { port: Port::new(Relay::new(config, TEREDO_LINK), config.port, Some(INTERNET_LINK)), address }
+    }
+
+    /// The machine.
+    #[must_use]
+    pub fn machine(&self) -> &Relay {
+        &self.port.machine
+    }
+}
+
+impl LabNode for TeredoRelay {
+    fn receive_ipv4(&mut self, now: Instant, packet: &[u8], out: &mut Outbox) {
+        self.port.receive(now, packet, out);
+    }
+
+    fn receive_ipv6(&mut self, now: Instant, _link: LinkId, packet: &[u8], out: &mut Outbox) {
+        self.port.send(now, &forwarded(packet), out);
+    }
+
+    fn send_ipv6(&mut self, now: Instant, _link: Option<LinkId>, packet: &[u8], out: &mut Outbox) {
+        self.port.send(now, packet, out);
+    }
+
+    fn timeout(&mut self, now: Instant, entropy: &mut Rng, out: &mut Outbox) {
+        self.port.timeout(now, entropy, out);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.port.machine.poll_timeout()
+    }
+
+    fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {
+        Some(self.address)
+    }
+
+    fn addresses(&self) -> Vec<Ipv6Addr> {
+        vec![self.address]
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check(self.port.machine.counters())
+    }
+}
