@@ -13,7 +13,7 @@ pub struct HostConfig {
     /// How outer headers are made.
     pub policy: OuterPolicy,
     /// Whether there are names to resolve: the host then asks for it by
-    /// [`Event::ResolveRouters`].
+    /// [`Event::ResolveRouters`](crate::engine::Event::ResolveRouters).
     pub resolve: bool,
     /// PrlRefreshInterval. `ISA-21 [RFC 5214 §8.3.1]`
     pub refresh_interval: Duration,

@@ -46,7 +46,7 @@ impl<C: Capacity> HostInterface<C> {
         self.names.wanted |= self.config.resolve;
     }
 
-    /// The answer to [`Event::ResolveRouters`].
+    /// The answer to [`Event::ResolveRouters`](crate::engine::Event::ResolveRouters).
     ///
     /// # Errors
     /// More addresses than the router list holds: as many as fit are used.
