@@ -102,7 +102,13 @@ fn ask(link: &impl Link, u: &Unknown) {
     if let Ok(flow) = isatap_core::proto41::Flow::parse(u.input()) {
         keep(link.admit(&flow));
     }
-    keep((link.kind(), link.resolve(&u.ipv6(), &u.ipv6()), link.is_on_link(&u.ipv6()), link.is_local(&u.ipv6())));
+    keep((
+        link.kind(),
+        link.kind().is_automatic(),
+        link.resolve(&u.ipv6(), &u.ipv6()),
+        link.is_on_link(&u.ipv6()),
+        link.is_local(&u.ipv6()),
+    ));
     keep((link.owns_ipv4(u.ipv4()), link.source_for(&u.ipv6()), link.policy(), link.path_mtu(u.ipv4())));
 }
 
@@ -116,7 +122,7 @@ crate::roots! {
         keep(node.add(interface, any(Switches::FORWARDING)));
         keep(node.switches_mut(u.link()).map(|switches| switches.metric));
         keep((node.insert_route(route(u)), node.remove_route(&route(u).key()), node.routes().count()));
-        keep(node.add_known_prefix(u.prefix()));
+        keep((node.add_known_prefix(u.prefix()), node.set_metric(u.link(), u.value())));
         node.merge_counters(any(&Counters::<u32>::ZERO));
         node.note_sent(u.now(), u.link(), u.ipv4());
         node.reseed(any([0; 2]));
@@ -134,7 +140,7 @@ crate::roots! {
     datapaths => |u| {
         let mut datapath = any(Datapath::<AnyLink<Small>, Small, 4>::new());
         keep(datapath.add(any(AnyLink::Native(NativeLink::new(u.value()))), any(Switches::DEFAULT)));
-        keep(datapath.add_known_prefix(u.prefix()));
+        keep((datapath.add_known_prefix(u.prefix()), datapath.set_metric(u.link(), u.value())));
         keep(datapath.port(u.link()).map(|port| port.switches.forwarding));
         keep(datapath.port_mut(u.link()).map(|port| port.switches.forwarding));
         keep((datapath.by_precedence().count(), datapath.routes().len(), datapath.is_local(u.link(), &u.ipv6())));

@@ -236,6 +236,7 @@ crate::roots! {
     flows => |u| {
         let flow = flow(u)?;
         keep(Flow::from_headers(&u.array(), &u.array(), u.value(), u.value()));
+        keep(Flow::parse_compatible(u.input()));
         keep((flow.inner(u.input()), flow.padding()));
         Some(proto41::decapsulate(&mut u.packet(), &flow))
     };

@@ -21,6 +21,7 @@ fn route(unknown: &Unknown) -> Route {
 crate::roots! {
     plain_routes => |u| {
         let route = any(Route::on_link(u.prefix(), u.link(), any(Origin::Manual)));
+        keep(Route::null(u.prefix(), any(Origin::Manual)));
         keep((any(Preference::Medium).as_str(), route.origin.as_str(), route.origin.is_told()));
         (route.next_hop_for(&u.ipv6()), route.key())
     };
