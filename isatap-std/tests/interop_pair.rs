@@ -46,8 +46,6 @@ fn tcp_runs_at_full_speed_where_the_kernel_joins_packets() {
     let intranet = lab.wire();
     let (router, host) = namespaces(&lab, |namespace, address| {
         intranet.join_with_offloads(namespace, "eth0", address);
-        // Without this a veth hands packets on one by one.
-        namespace.ok("ethtool -K eth0 gro on");
     });
     let joined = [&router, &host].map(|namespace| namespace.capture("eth0", "ip proto 41 and greater 3000"));
     let _daemons = pair(&router, &host);

@@ -258,15 +258,27 @@ impl Wire<'_> {
     /// A network card for a namespace, up and with an address (`10.0.0.1/24`). Checksums
     /// are written and packets are cut before they cross, as on a real wire.
     pub fn join(&self, namespace: &Namespace, device: &str, address: &str) {
-        self.join_with_offloads(namespace, device, address);
-        let port = self.last_port();
+        let port = self.connect(namespace, device, address);
         let off = "tx off rx off tso off gso off gro off";
         namespace.ok(&format!("ethtool -K {device} {off}"));
         self.lab.switch.ok(&format!("ethtool -K {port} {off}"));
     }
 
-    /// The same, where the kernel hands on packets longer than any wire would carry.
+    /// The same, where the kernel joins what comes in, as behind a real network card: packets
+    /// longer than any wire would carry are handed on.
     pub fn join_with_offloads(&self, namespace: &Namespace, device: &str, address: &str) {
+        let port = self.connect(namespace, device, address);
+        // A veth joins only what its other end cannot send in one piece, and only when it is
+        // told to wait a little for more, as a card does that holds its interrupts back.
+        self.lab.switch.ok(&format!("ethtool -K {port} tso off gso off"));
+        namespace.ok(&format!(
+            "ethtool -K {device} gro on && cd /sys/class/net/{device} && \
+             echo 2 >napi_defer_hard_irqs && echo 200000 >gro_flush_timeout"
+        ));
+    }
+
+    /// A veth from the namespace to the bridge; the name of the end at the bridge.
+    fn connect(&self, namespace: &Namespace, device: &str, address: &str) -> String {
         let port = self.next_port();
         let (there, here) = (&namespace.full_name, &self.lab.switch.full_name);
         host(&format!(
@@ -275,6 +287,7 @@ impl Wire<'_> {
              ip -n {there} link set {device} up && ip -n {there} address add {address} dev {device}",
             self.bridge
         ));
+        port
     }
 
     /// Records the frames that cross and match a filter of tcpdump's.
