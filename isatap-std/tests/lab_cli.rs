@@ -45,3 +45,24 @@ fn seeds_with_loss_give_different_captures_and_deliver() {
     let packets = |capture: &[u8]| isatap_std::lab::pcap::read(capture).unwrap().len();
     assert!(packets(&first.0) > 10 && packets(&second.0) > 10);
 }
+
+#[test]
+fn ter_105_the_matrix_of_nats_is_printed_one_line_a_pair() {
+    let tool = env!("CARGO_BIN_EXE_isatap");
+    let run = |arguments: &[&str]| {
+        let run = Command::new(tool).args(["lab", "teredo"]).args(arguments).output().unwrap();
+        (run.status.code(), String::from_utf8(run.stdout).unwrap())
+    };
+    let (status, out) = run(&["--matrix", "--json"]);
+    assert_eq!((status, out.lines().count()), (Some(0), 49));
+    let first: serde_json::Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["nat_a"], &first["connects"]), (&"cone".into(), &true.into()));
+    let (status, out) = run(&["--nat-a", "cone", "--nat-b", "sequential"]);
+    assert_eq!(status, Some(0), "{out}");
+    let (status, out) = run(&["--nat-a", "port-symmetric", "--nat-b", "port-symmetric"]);
+    assert_eq!(status, Some(3), "{out}");
+    let (status, _) = run(&["--nat-a", "open"]);
+    assert_ne!(status, Some(0));
+    let elsewhere = Command::new(tool).args(["lab", "intranet", "--matrix"]).output().unwrap();
+    assert_eq!(elsewhere.status.code(), Some(1));
+}

@@ -1,11 +1,13 @@
 //! Nodes of the core for Teredo: a client, a server, a relay.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use isatap_core::drop_reason::{Counters, DropReason};
 use isatap_core::engine::{Event, Machine, Ticket, Verdict, Via};
 use isatap_core::link::Locator;
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::teredo::client::{Client, ClientConfig};
 use isatap_core::teredo::relay::{Relay, RelayConfig};
 use isatap_core::teredo::server::{Server, ServerConfig};
@@ -13,8 +15,13 @@ use isatap_core::time::Instant;
 
 use super::ip::{Ipv4, Ipv6};
 use super::isatap::{check, describe};
+use super::journey::Action;
+use super::nat::{Nat, NatKind};
+use super::native::{NATIVE_LINK, NativeHost};
 use super::node::{LabNode, Outbox};
+use super::ping::PingOutcome;
 use super::rng::Rng;
+use super::world::{NodeId, World};
 
 /// The Teredo link of the nodes here.
 pub const TEREDO_LINK: LinkId = LinkId(0);
@@ -23,6 +30,94 @@ pub const INTERNET_LINK: LinkId = LinkId(1);
 
 /// Room for the longest packet that a machine writes of its own accord.
 const OWN_PACKET: usize = 1280 + 28;
+
+/// Two clients behind NATs, the server that both use, and a native host behind
+/// a relay.
+///
+/// `a` is behind [`Nat`] `nat-a`, and `b` behind `nat-b` or the same one.
+pub struct TeredoSite {
+    /// The world.
+    pub world: World,
+    /// The first client.
+    pub a: NodeId,
+    /// The second one.
+    pub b: NodeId,
+    /// The native host.
+    pub host: NodeId,
+    /// The NAT of `a`.
+    pub nat_a: NodeId,
+}
+
+/// How a first packet and its answer got through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// How long it took; `None`: no answer came.
+    pub after: Option<Duration>,
+    /// IPv4 packets that the clients, servers, relays and hosts sent in that
+    /// time.
+    pub packets: usize,
+}
+
+impl TeredoSite {
+    /// Builds the site in `world`, and lets both clients qualify.
+    #[must_use]
+    pub fn new(mut world: World, nat_a: NatKind, nat_b: Option<NatKind>, hairpin: bool) -> Self {
+        let server_address = Ipv4Addr::new(198, 51, 100, 1);
+        let relay_address = Ipv4Addr::new(198, 51, 100, 50);
+        let router = Ipv6Addr::new(0x2001, 0xdb8, 0, 8, 0, 0, 0, 1);
+        let native = Ipv6Addr::new(0x2001, 0xdb8, 0, 8, 0, 0, 0, 0x80);
+        let internet = world.add_lan("internet");
+        let server = world.add("server", TeredoServer::new(ServerConfig::new(server_address)));
+        world.set_ipv4(server, &[server_address, Ipv4Addr::new(198, 51, 100, 2)]);
+        world.join(server, INTERNET_LINK, internet);
+        let relay = world.add("relay", TeredoRelay::new(RelayConfig::new(relay_address.into(), 3545), router));
+        world.set_ipv4(relay, &[relay_address]);
+        world.join(relay, INTERNET_LINK, internet);
+        let host = world.add("host", NativeHost::new(native, Ipv6Prefix::subnet_of(&native), Some(router)));
+        world.join(host, NATIVE_LINK, internet);
+
+        let mut nat = |name: &str, kind, public: [u8; 4]| {
+            let mut nat = Nat::new(kind, public.into());
+            nat.hairpin = hairpin;
+            let id = world.add(name, nat);
+            world.set_ipv4(id, &[public.into()]);
+            id
+        };
+        let nat_a = nat("nat-a", nat_a, [192, 0, 2, 1]);
+        let nat_b = nat_b.map_or(nat_a, |kind| nat("nat-b", kind, [203, 0, 113, 10]));
+        let mut client = |name: &str, gateway, address: [u8; 4], port| {
+            let id = world.add(name, TeredoClient::new(ClientConfig::new(server_address, port)));
+            world.set_gateway(id, gateway);
+            world.set_ipv4(id, &[address.into()]);
+            id
+        };
+        let a = client("a", nat_a, [192, 168, 1, 2], 40_000);
+        let b = client("b", nat_b, [192, 168, 2, 2], 50_000);
+        world.run_for(Duration::from_secs(15));
+        TeredoSite { world, a, b, host, nat_a }
+    }
+
+    /// The node's IPv6 address, if it has one.
+    #[must_use]
+    pub fn address(&self, id: NodeId) -> Option<Ipv6Addr> {
+        self.world.ipv6(id).first().copied()
+    }
+
+    /// Sends one echo request and waits for the answer, for 20 s at most.
+    pub fn connect(&mut self, from: NodeId, to: NodeId) -> Connection {
+        let Some(destination) = self.address(to) else { return Connection { after: None, packets: 0 } };
+        let before = self.world.journey().len();
+        let ping = self.world.ping(from, destination);
+        self.world.run_while_not(Duration::from_secs(20), |world| world.outcome(ping).is_reply());
+        let after = match self.world.outcome(ping) {
+            PingOutcome::Reply { after, .. } => Some(after),
+            _ => None,
+        };
+        let hops = self.world.journey().iter().skip(before);
+        let sent = |node: &str, action| action == Action::Encapsulate && !node.starts_with("nat-");
+        Connection { after, packets: hops.filter(|hop| sent(&hop.node, hop.action)).count() }
+    }
+}
 
 /// Packets that wait for a ticket. A caller of the core keeps them.
 #[derive(Debug, Default)]

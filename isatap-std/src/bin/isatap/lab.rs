@@ -1,6 +1,8 @@
 //! `isatap lab`: runs a scenario in the in-process world and prints the
 //! journey of each packet.
 
+mod teredo;
+
 use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -19,7 +21,8 @@ use crate::exit::{Failure, Status};
 /// at each hop.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// A scenario's name, or a TOML file with one.
+    /// A scenario's name, or a TOML file with one; `teredo`: two Teredo clients
+    /// behind NATs.
     #[arg(default_value = "intranet")]
     scenario: String,
     /// List the scenarios.
@@ -34,6 +37,8 @@ pub(crate) struct Args {
     /// What random things follow from, instead of the scenario's own.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    #[command(flatten)]
+    teredo: teredo::TeredoArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
@@ -42,6 +47,10 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         list(&mut out, args.json)?;
         return Ok(Status::Done);
     }
+    if args.scenario == "teredo" {
+        return teredo::run(args, &mut out);
+    }
+    args.teredo.refuse_elsewhere()?;
     let scenario = load(&args.scenario)?;
     let seed = args.seed.unwrap_or(scenario.seed);
     let mut run = scenario.start(seed).map_err(|error| Failure::Usage(error.to_string()))?;
