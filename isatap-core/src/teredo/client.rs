@@ -18,7 +18,9 @@
 //! Two clients behind symmetric NATs reach each other only in the pairs that
 //! RFC 6081 §3 lists. Native hosts are reached only where a relay near them
 //! announces `2001::/32`. The own address shows the NAT's address and port.
-//! What the NAT and the networks between see, they can forge.
+//! What the NAT and the networks between see, they can forge. The refresh
+//! interval is configured: the optional test of RFC 4380 §5.2.7, which needs a
+//! second port, is left out.
 
 mod receive;
 mod session;
