@@ -137,6 +137,11 @@ impl<C: Capacity> Interface<C> {
         Interface { link, told: Automatic::EMPTY }
     }
 
+    /// How outer headers are made, to be changed.
+    pub fn policy_mut(&mut self) -> &mut OuterPolicy {
+        &mut self.link.policy
+    }
+
     /// Replaces the IPv4 addresses by those that can be unicast addresses.
     ///
     /// # Errors

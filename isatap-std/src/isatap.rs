@@ -31,101 +31,24 @@
 //! host of it, and a potential router is believed in everything. Filter protocol 41 at the
 //! border, and list the site's prefixes with `member` where it uses private IPv4 (SEC-2).
 
-use crate::driver::attachment::{Attachment, DEFAULT_METRIC};
 use crate::error::Error;
-use crate::netlink::Netlink;
-use crate::node::status::Status;
-use crate::node::{HostRole, LinkPlan, Node, Observer, Role, RouterRole};
+pub use crate::link::LinkOptions;
+use crate::link::{self, Running, check_locator, running, too_many};
+use crate::node::{FixedRole, HostRole, LinkPlan, Node, Role};
 pub use crate::node::{LocatorSource, Notice};
-use crate::proto41_socket;
 use crate::resolve::{Entry, Name, NameError, Resolver, Settings, Unusable};
-use crate::runtime_dir::RuntimeDir;
-use crate::signal::Signals;
 use isatap_core::datapath::Switches;
-use isatap_core::error::TableFull;
-use isatap_core::isatap::addr::is_locator;
 use isatap_core::isatap::{HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::OuterPolicy;
 use isatap_core::nd::learned::SearchDomain;
 use isatap_core::nd::option::DomainName;
 use isatap_core::node::AnyInterface;
 use isatap_core::packet::LinkId;
-use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
-use isatap_core::proto41::mtu::MtuMode;
-use isatap_core::wire::ipv6::MINIMUM_MTU;
+use isatap_core::prefix::Ipv6Prefix;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
-use std::time::Duration;
 
 /// The device when nothing else is asked for.
 pub const DEFAULT_DEVICE: &str = "isatap0";
-
-/// What host and router have in common.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct LinkOptions {
-    /// The TUN device to make.
-    pub device: String,
-    /// The IPv6 MTU in bytes, 1280 to 65515; `None`: 1280, and for a host what a router
-    /// advertises.
-    pub mtu: Option<u16>,
-    /// Outer time to live.
-    pub ttl: u8,
-    /// Whether the IPv4 path MTU is found by DF and ICMPv4. Without it, packets of up to the
-    /// MTU are fragmented where they do not fit.
-    pub path_mtu_discovery: bool,
-    /// The site's IPv4 prefixes; none: every address counts as the site's. `SEC-2`
-    pub members: Vec<Ipv4Prefix>,
-    /// The metric of routes through the device.
-    pub metric: u32,
-    /// A file to record outer packets into.
-    pub pcap: Option<PathBuf>,
-    /// Where this process becomes the daemon of the device and can be asked; `None`: nowhere.
-    pub runtime: Option<RuntimeDir>,
-    /// How the raw sockets are opened.
-    pub socket: proto41_socket::Options,
-}
-
-impl Default for LinkOptions {
-    fn default() -> Self {
-        Self {
-            device: DEFAULT_DEVICE.to_owned(),
-            mtu: None,
-            ttl: OuterPolicy::DEFAULT.ttl,
-            path_mtu_discovery: true,
-            members: Vec::new(),
-            metric: DEFAULT_METRIC,
-            pcap: None,
-            runtime: None,
-            socket: proto41_socket::Options::default(),
-        }
-    }
-}
-
-impl LinkOptions {
-    fn policy(&self) -> Result<OuterPolicy, Error> {
-        let mut policy = OuterPolicy::DEFAULT;
-        if let Some(mtu) = self.mtu {
-            if !(MINIMUM_MTU..=LARGEST_MTU).contains(&mtu) {
-                let why = format!("an ISATAP link carries {MINIMUM_MTU} to {LARGEST_MTU} bytes");
-                return Err(Error::usage("set the MTU", mtu, why));
-            }
-            policy.link_mtu = mtu;
-        }
-        if self.ttl == 0 {
-            return Err(Error::usage("set the time to live", self.ttl, "nothing would leave this machine"));
-        }
-        policy.ttl = self.ttl;
-        if !self.path_mtu_discovery {
-            policy.mtu = MtuMode::Static(policy.link_mtu);
-        }
-        Ok(policy)
-    }
-}
-
-/// The longest inner packet that an IPv4 packet takes.
-const LARGEST_MTU: u16 = 65_515;
 
 /// What a host is to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,7 +82,7 @@ impl HostOptions {
     ///
     /// A usage error about the first that does not.
     pub fn check(&self) -> Result<(), Error> {
-        self.link.policy()?;
+        self.link.policy(OuterPolicy::DEFAULT)?;
         if let LocatorSource::Fixed(addresses) = &self.locators {
             addresses.iter().try_for_each(|address| check_locator(*address))?;
         }
@@ -181,9 +104,15 @@ impl HostOptions {
     /// A usage error for options that make no sense on this machine; the kernel's refusal,
     /// mostly for lack of privilege.
     pub fn open(self, observer: impl FnMut(&Notice) + Send + 'static) -> Result<Host, Error> {
+        let link = self.link.clone();
+        link::open(&link, Box::new(observer), |node| self.add(node)).map(Host)
+    }
+
+    /// Makes the link in a node.
+    pub(crate) fn add(self, node: &mut Node) -> Result<LinkId, Error> {
         self.check()?;
-        let policy = self.link.policy()?;
-        self.locators.check(&Netlink::open()?)?;
+        let policy = self.link.policy(OuterPolicy::DEFAULT)?;
+        self.locators.check(node.netlink())?;
         let mut addresses = Vec::new();
         let mut settings = Settings::default();
         for entry in self.routers {
@@ -208,10 +137,7 @@ impl HostOptions {
             switches: Switches::DEFAULT,
             role: Role::Host(HostRole::new(self.locators, addresses, resolver)),
         };
-        let (mut node, link) = start(plan, &self.link, Box::new(observer))?;
-        node.add_native(Switches::DEFAULT)?;
-        node.settle()?;
-        Ok(Host(Running { node, link }))
+        node.add(plan, self.link.runtime.as_ref())
     }
 }
 
@@ -311,7 +237,7 @@ impl RouterOptions {
     ///
     /// A usage error about the first that does not.
     pub fn check(&self) -> Result<(), Error> {
-        self.link.policy()?;
+        self.link.policy(OuterPolicy::DEFAULT)?;
         let needs = |what: &'static str| Error::usage("start", "an ISATAP router", what);
         if self.local.is_empty() {
             return Err(needs("it needs an IPv4 address of its own").with_advice("name one of this machine's"));
@@ -332,12 +258,18 @@ impl RouterOptions {
     /// A usage error for options that make no sense on this machine; the kernel's refusal,
     /// mostly for lack of privilege.
     pub fn open(self, observer: impl FnMut(&Notice) + Send + 'static) -> Result<Router, Error> {
+        let link = self.link.clone();
+        link::open(&link, Box::new(observer), |node| self.add(node)).map(Router)
+    }
+
+    /// Makes the link in a node.
+    pub(crate) fn add(self, node: &mut Node) -> Result<LinkId, Error> {
         self.check()?;
         let mut config = self.config;
-        config.policy = self.link.policy()?;
+        config.policy = self.link.policy(OuterPolicy::DEFAULT)?;
         config.mtu = self.link.mtu.or(config.mtu);
         let locators = LocatorSource::Fixed(self.local);
-        locators.check(&Netlink::open()?)?;
+        locators.check(node.netlink())?;
         let mut interface = RouterInterface::new(config);
         for prefix in &self.link.members {
             interface.link_mut().add_member(*prefix).map_err(|full| too_many("the site's member", prefix, full))?;
@@ -357,9 +289,9 @@ impl RouterOptions {
             metric: self.link.metric,
             interface: AnyInterface::IsatapRouter(interface),
             switches: Switches::FORWARDING,
-            role: Role::Router(RouterRole::new(locators, self.link.device.clone())),
+            role: Role::Fixed(FixedRole::router("isatap-router", locators, self.link.device.clone())),
         };
-        let (mut node, link) = start(plan, &self.link, Box::new(observer))?;
+        let link = node.add(plan, self.link.runtime.as_ref())?;
         for published in &self.prefixes {
             let told = node.with_interface(link, |interface, cx| match interface {
                 AnyInterface::IsatapRouter(router) => router.publish(cx, *published),
@@ -367,12 +299,10 @@ impl RouterOptions {
             });
             told.unwrap_or(Ok(())).map_err(|full| too_many("the prefix", published.prefix, full))?;
         }
-        node.add_native(Switches::FORWARDING)?;
         for route in &self.routes {
             node.publish_route(*route)?;
         }
-        node.settle()?;
-        Ok(Router(Running { node, link }))
+        Ok(link)
     }
 }
 
@@ -435,101 +365,14 @@ impl Router {
     }
 }
 
-/// A node with one link, in its loop.
-struct Running {
-    node: Box<Node>,
-    link: LinkId,
-}
-
-macro_rules! running {
-    ($role:ident) => {
-        impl $role {
-            /// The name of the device.
-            pub fn device(&self) -> &str {
-                self.0.attachment().map_or("", Attachment::name)
-            }
-
-            /// The first link-local address; `None` while there is no IPv4 address to make
-            /// it of.
-            pub fn link_local(&self) -> Option<Ipv6Addr> {
-                let addresses = self.0.attachment()?.addresses();
-                addresses.iter().map(|address| address.address).find(Ipv6Addr::is_unicast_link_local)
-            }
-
-            /// What it knows and has counted.
-            pub fn status(&self) -> Option<Status> {
-                self.0.node.status(0)
-            }
-
-            /// Waits at most `timeout` for something to do, and does it: a batch of packets,
-            /// what is due, what the system has changed. `Some(Duration::ZERO)` does not wait.
-            ///
-            /// # Errors
-            ///
-            /// Somebody deleted the device. What single packets meet is counted instead.
-            pub fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-                self.0.node.turn(timeout).map(drop)
-            }
-
-            /// Turns until a signal asks to stop.
-            ///
-            /// # Errors
-            ///
-            /// As [`turn`](Self::turn).
-            pub fn run_until(&mut self, signals: &mut Signals) -> Result<(), Error> {
-                self.0.node.run_until(signals)
-            }
-        }
-
-        impl AsFd for $role {
-            /// Readable when [`turn`](Self::turn) has something to do, deadlines included.
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.0.node.as_fd()
-            }
-        }
-    };
-}
-
 running!(Host);
 running!(Router);
-
-impl Running {
-    fn attachment(&self) -> Option<&Attachment> {
-        self.node.attachment(self.link)
-    }
-}
-
-impl std::fmt::Debug for Running {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").field("attachment", &self.attachment()).finish_non_exhaustive()
-    }
-}
-
-fn start(plan: LinkPlan, options: &LinkOptions, observer: Observer) -> Result<(Box<Node>, LinkId), Error> {
-    let mut node = Box::new(Node::open(&options.socket, observer)?);
-    if let Some(path) = &options.pcap {
-        node.driver_mut().record(path)?;
-    }
-    let link = node.add(plan, options.runtime.as_ref())?;
-    Ok((node, link))
-}
 
 fn add_locator(locators: &mut LocatorSource, address: Ipv4Addr) {
     match locators {
         LocatorSource::Fixed(addresses) => addresses.push(address),
         other => *other = LocatorSource::Fixed(vec![address]),
     }
-}
-
-fn too_many(what: &'static str, which: impl std::fmt::Display, full: TableFull) -> Error {
-    Error::usage(format!("use {what}"), which, full.to_string())
-}
-
-fn check_locator(address: Ipv4Addr) -> Result<(), Error> {
-    if is_locator(address) {
-        return Ok(());
-    }
-    Err(Error::usage("send from", address, "no host can have this address").with_advice("see: ip -4 address"))
 }
 
 fn check_route(prefix: &Ipv6Prefix) -> Result<(), Error> {

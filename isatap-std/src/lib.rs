@@ -11,6 +11,8 @@
 //! | `explain` | what an address, a prefix or a packet is (feature `explain`) | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
 //! | `isatap` | an ISATAP host and an ISATAP router on this machine | Linux |
+//! | `tunnel` | a configured tunnel of this machine's | Linux |
+//! | `link` | what links of all kinds have in common | Linux |
 //! | `driver` | the one run loop: packets and time between a machine of the core, sockets and devices | Linux |
 //! | `node` | links, their roles and what they say of themselves | Linux |
 //! | `config` | one TOML file for a whole node (feature `cli`) | Linux |
@@ -41,6 +43,8 @@ pub mod driver;
 #[cfg(target_os = "linux")]
 pub mod isatap;
 #[cfg(target_os = "linux")]
+pub mod link;
+#[cfg(target_os = "linux")]
 pub mod netlink;
 #[cfg(target_os = "linux")]
 pub mod node;
@@ -52,5 +56,7 @@ pub mod runtime_dir;
 pub mod signal;
 #[cfg(target_os = "linux")]
 pub mod tun;
+#[cfg(target_os = "linux")]
+pub mod tunnel;
 
 pub use error::Error;

@@ -55,6 +55,10 @@ impl<C: Capacity> Link<C> {
         self.remote
     }
 
+    pub(crate) fn policy_mut(&mut self) -> &mut OuterPolicy {
+        &mut self.policy
+    }
+
     /// This node's addresses on the tunnel, the link-local one first.
     pub fn addresses(&self) -> impl Iterator<Item = InterfaceAddress> + '_ {
         let own = InterfaceAddress { address: link_local(self.local), prefix_length: 64 };

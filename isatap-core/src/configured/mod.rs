@@ -90,6 +90,11 @@ impl<C: Capacity> Interface<C> {
         &self.link
     }
 
+    /// How outer headers are made, to be changed.
+    pub fn policy_mut(&mut self) -> &mut OuterPolicy {
+        self.link.policy_mut()
+    }
+
     /// Adds an address of this node; its prefix is on-link here.
     ///
     /// # Errors
@@ -222,8 +227,8 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
         if let Some((change, address)) = self.addresses.poll() {
             return Some(Event::Address { link, change, address });
         }
-        if self.told_mtu != self.config.policy.link_mtu {
-            self.told_mtu = self.config.policy.link_mtu;
+        if self.told_mtu != self.link.policy().link_mtu {
+            self.told_mtu = self.link.policy().link_mtu;
             return Some(Event::Mtu { link, mtu: self.told_mtu });
         }
         None
@@ -238,7 +243,7 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
     }
 
     fn has_event(&self) -> bool {
-        self.addresses.has_changes() || self.told_mtu != self.config.policy.link_mtu
+        self.addresses.has_changes() || self.told_mtu != self.link.policy().link_mtu
     }
 }
 

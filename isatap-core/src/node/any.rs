@@ -45,6 +45,24 @@ pub enum AnyInterface<C: Capacity> {
     Compatible(compatible::Interface<C>),
 }
 
+impl<C: Capacity> AnyInterface<C> {
+    /// How a tunnel makes its outer headers, to be changed: the MTU of what is
+    /// underneath may be another one now. `None`: it is no tunnel. `TUN-32`
+    pub fn policy_mut(&mut self) -> Option<&mut OuterPolicy> {
+        Some(match self {
+            AnyInterface::Native(_) | AnyInterface::Lan(_) => return None,
+            AnyInterface::Configured(tunnel) => tunnel.policy_mut(),
+            AnyInterface::IsatapHost(host) => host.link_mut().policy_mut(),
+            AnyInterface::IsatapRouter(router) => router.link_mut().policy_mut(),
+            AnyInterface::SixRdEdge(edge) => edge.policy_mut(),
+            AnyInterface::SixRdRelay(relay) => relay.policy_mut(),
+            AnyInterface::SixToFourRouter(router) => router.policy_mut(),
+            AnyInterface::SixToFourRelay(relay) => relay.policy_mut(),
+            AnyInterface::Compatible(tunnel) => tunnel.policy_mut(),
+        })
+    }
+}
+
 /// A link of any mechanism, without its control machine.
 #[derive(Clone)]
 pub enum AnyLink<C: Capacity> {

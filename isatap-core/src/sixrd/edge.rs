@@ -119,6 +119,11 @@ impl<C: Capacity> EdgeInterface<C> {
         &self.link
     }
 
+    /// How outer headers are made, to be changed.
+    pub fn policy_mut(&mut self) -> &mut OuterPolicy {
+        &mut self.link.policy
+    }
+
     /// This node's 6rd address, if it has one now.
     pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
         self.told.addresses()

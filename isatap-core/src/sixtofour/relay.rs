@@ -75,6 +75,11 @@ impl<C: Capacity> RelayInterface<C> {
         &self.link
     }
 
+    /// How outer headers are made, to be changed.
+    pub fn policy_mut(&mut self) -> &mut OuterPolicy {
+        &mut self.link.policy
+    }
+
     /// This relay's 6to4 addresses.
     pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
         self.told.addresses()

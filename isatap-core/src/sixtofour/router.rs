@@ -140,6 +140,11 @@ impl<C: Capacity> RouterInterface<C> {
         &self.link
     }
 
+    /// How outer headers are made, to be changed.
+    pub fn policy_mut(&mut self) -> &mut OuterPolicy {
+        &mut self.link.policy
+    }
+
     /// This node's 6to4 addresses: one for each public IPv4 address.
     pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
         self.told.addresses()

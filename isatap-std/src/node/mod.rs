@@ -1,8 +1,8 @@
 //! A node of the core on this machine: its links with their devices, what each link's role
 //! asks of the system, and the loop that turns it all.
 //!
-//! One process, one set of raw sockets, as many links as the machine holds. The roles of
-//! today are those of ISATAP; see [`isatap`](crate::isatap) for the way in.
+//! One process, one set of raw sockets, as many links as the machine holds. The ways in are
+//! [`isatap`](crate::isatap) and [`tunnel`](crate::tunnel).
 
 mod locators;
 mod native;
@@ -11,7 +11,7 @@ pub mod status;
 
 pub use locators::LocatorSource;
 
-pub(crate) use role::{HostRole, Role, RouterRole};
+pub(crate) use role::{FixedRole, HostRole, Role};
 
 #[cfg(feature = "cli")]
 use crate::control::{self, Server};
@@ -68,12 +68,12 @@ const _: () = assert!(size_of::<Machine>() <= 128 << 10);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
-    /// A device carries its link-local address and can be used.
+    /// A device carries its first address and can be used.
     Up {
         /// The device.
         device: String,
-        /// Its first link-local address.
-        link_local: Ipv6Addr,
+        /// Its first link-local address; where there is none, its first address.
+        address: Ipv6Addr,
         /// Its MTU in bytes.
         mtu: u16,
     },
@@ -86,7 +86,7 @@ pub enum Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Notice::Up { device, link_local, mtu } => write!(f, "{device} up: {} mtu {mtu}", Dotted(*link_local)),
+            Notice::Up { device, address, mtu } => write!(f, "{device} up: {} mtu {mtu}", Dotted(*address)),
             Notice::Info(text) | Notice::Warning(text) => f.write_str(text),
         }
     }
@@ -100,7 +100,7 @@ pub(crate) struct Node {
     driver: Driver<Machine>,
     netlink: Netlink,
     links: Vec<Link>,
-    native: Option<LinkId>,
+    native: LinkId,
     observer: Observer,
     #[cfg(feature = "cli")]
     server: Server,
@@ -146,16 +146,28 @@ impl Node {
             u64::from_ne_bytes(std::array::from_fn(|byte| seed.get(half * 8 + byte).copied().unwrap_or_default()))
         });
         config.identification_seed = halves;
-        let driver = Driver::new(Box::new(Machine::new(config)), Proto41Socket::open(socket)?)?;
+        let mut machine = Box::new(Machine::new(config));
+        let native = native::add(&mut machine)?;
+        let driver = Driver::new(machine, Proto41Socket::open(socket)?)?;
         Ok(Self {
             driver,
             netlink: Netlink::open()?,
             links: Vec::new(),
-            native: None,
+            native,
             observer,
             #[cfg(feature = "cli")]
             server: Server::default(),
         })
+    }
+
+    pub(crate) fn netlink(&self) -> &Netlink {
+        &self.netlink
+    }
+
+    /// After the last link was added.
+    pub(crate) fn ready(&mut self) -> Result<(), Error> {
+        self.learn_native()?;
+        self.settle()
     }
 
     pub(crate) fn driver_mut(&mut self) -> &mut Driver<Machine> {
@@ -278,12 +290,14 @@ impl Node {
         }
         for at in 0..self.links.len() {
             let Some(link) = self.links.get_mut(at) else { continue };
-            let first = link.attachment.addresses().iter().find(|address| address.address.is_unicast_link_local());
+            let addresses = link.attachment.addresses();
+            let first = addresses.iter().find(|address| address.address.is_unicast_link_local());
+            let first = first.or_else(|| addresses.first());
             if let (false, Some(first)) = (link.is_told, first) {
-                let link_local = first.address;
+                let address = first.address;
                 link.is_told = true;
                 let (device, mtu) = (link.attachment.name().to_owned(), link.attachment.mtu());
-                self.notice(&Notice::Up { device, link_local, mtu });
+                self.notice(&Notice::Up { device, address, mtu });
             }
         }
         Ok(())
@@ -430,6 +444,9 @@ impl Environment<'_> {
 fn concerns(event: &Event) -> Option<LinkId> {
     match event {
         Event::ResolveRouters { link }
+        | Event::ResolveRelay { link }
+        | Event::RelayProbed { link, .. }
+        | Event::Delegation { link, .. }
         | Event::Address { link, .. }
         | Event::Mtu { link, .. }
         | Event::DnsServers { link }

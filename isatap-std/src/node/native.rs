@@ -1,7 +1,7 @@
 //! The native links of this machine, as one link of the core's: the addresses that nobody
 //! else may speak from (SEC-10), and where routes lead that a router advertises.
 
-use super::{Node, Role};
+use super::{Machine, Node};
 use crate::error::Error;
 use isatap_core::datapath::Switches;
 use isatap_core::error::TableFull;
@@ -15,19 +15,15 @@ use std::net::Ipv6Addr;
 /// The core sends nothing there itself: the kernel forwards.
 const MTU: u16 = 1500;
 
-impl Node {
-    /// Adds the native link; after the tunnels.
-    pub(crate) fn add_native(&mut self, switches: Switches) -> Result<(), Error> {
-        let native = AnyInterface::Native(NativeLink::new(MTU));
-        let id = self.driver_mut().machine_mut().add(native, switches).map_err(full)?;
-        self.native = Some(id);
-        self.learn_native()
-    }
+/// Adds the native link to a machine.
+pub(super) fn add(machine: &mut Machine) -> Result<LinkId, Error> {
+    machine.add(AnyInterface::Native(NativeLink::new(MTU)), Switches::DEFAULT).map_err(full)
+}
 
+impl Node {
     /// Adds a route that leads to a native link, to be advertised on the others.
     pub(crate) fn publish_route(&mut self, prefix: Ipv6Prefix) -> Result<(), Error> {
-        let Some(native) = self.native else { return Ok(()) };
-        let route = Route { publish: true, ..Route::on_link(prefix, native, Origin::Manual) };
+        let route = Route { publish: true, ..Route::on_link(prefix, self.native, Origin::Manual) };
         self.driver_mut().machine_mut().insert_route(route).map_err(full)
     }
 
@@ -37,8 +33,11 @@ impl Node {
     /// its own. A host knows only its own addresses (SEC-10): with a native link beside the
     /// tunnel it may rightly hear a native neighbour by way of a router.
     pub(super) fn learn_native(&mut self) -> Result<(), Error> {
-        let Some(native) = self.native else { return Ok(()) };
-        let routes = self.links.iter().any(|link| matches!(link.role, Role::Router(_)));
+        let routes = self.links.iter().any(|link| link.role.forwards());
+        let native = self.native;
+        if let Some(switches) = self.driver_mut().machine_mut().switches_mut(native) {
+            switches.forwarding = routes;
+        }
         let ours: Vec<u32> = self.links.iter().map(|link| link.attachment.index()).collect();
         let mut link = NativeLink::new(MTU);
         let mut is_full = None;

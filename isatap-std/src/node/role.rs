@@ -8,12 +8,13 @@ use crate::netlink::sysctl;
 use crate::resolve::{Answer, Failure, Resolver, Source};
 use isatap_core::engine::Event;
 use isatap_core::error::TableFull;
-use isatap_core::isatap::{self, HostInterface, RouterInterface};
+use isatap_core::interface::Context;
+use isatap_core::isatap::{self, HostInterface};
 use isatap_core::link::Locator;
 use isatap_core::node::AnyInterface;
 use isatap_core::proto41::mtu::MtuMode;
 use isatap_core::route::Change;
-use isatap_core::time::Instant;
+use isatap_core::time::{Expiry, Instant};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) enum Role {
     Host(HostRole),
-    Router(RouterRole),
+    Fixed(FixedRole),
 }
 
 /// An ISATAP host: follows its locators and resolves its routers' names.
@@ -49,14 +50,21 @@ struct Search {
     failures: u32,
 }
 
-/// An ISATAP router: follows the presence of its locators, and the kernel's forwarding.
+/// A link whose IPv4 addresses are given: follows their presence, the MTU underneath, and
+/// the kernel's forwarding.
 #[derive(Debug)]
-pub(crate) struct RouterRole {
+pub(crate) struct FixedRole {
+    /// In `status`.
+    name: &'static str,
     pub(crate) locators: LocatorSource,
     pub(crate) found: Found,
-    pub(crate) device: String,
-    pub(crate) forwards: Option<bool>,
+    device: String,
+    /// Whether the role is nothing without forwarding.
+    is_router: bool,
+    forwards: Option<bool>,
     next_check: Option<Instant>,
+    /// For a relay that is given by name.
+    relay: Option<Resolver>,
 }
 
 /// The kernel does not tell when forwarding is switched; hosts that hear of it later are
@@ -72,7 +80,7 @@ impl Role {
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Role::Host(_) => "isatap-host",
-            Role::Router(_) => "isatap-router",
+            Role::Fixed(fixed) => fixed.name,
         }
     }
 
@@ -80,17 +88,33 @@ impl Role {
         matches!(self, Role::Host(HostRole { locators: LocatorSource::TowardRouter, .. }))
     }
 
+    /// Whether packets are forwarded between its device and native links, as far as is known.
+    pub(crate) fn forwards(&self) -> bool {
+        match self {
+            Role::Host(_) => false,
+            Role::Fixed(fixed) => fixed.is_router || fixed.forwards == Some(true),
+        }
+    }
+
+    /// Its IPv4 addresses, and the MTU underneath.
+    pub(crate) fn found(&self) -> &Found {
+        match self {
+            Role::Host(host) => &host.found,
+            Role::Fixed(fixed) => &fixed.found,
+        }
+    }
+
     pub(crate) fn resolver_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Role::Host(host) => host.resolver.as_ref().map(AsFd::as_fd),
-            Role::Router(_) => None,
+            Role::Fixed(fixed) => fixed.relay.as_ref().map(AsFd::as_fd),
         }
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self {
             Role::Host(host) => host.search.at,
-            Role::Router(router) => router.next_check,
+            Role::Fixed(fixed) => fixed.next_check,
         }
     }
 
@@ -98,7 +122,7 @@ impl Role {
     pub(crate) fn start(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         match self {
             Role::Host(host) => host.start(env),
-            Role::Router(router) => router.check_forwarding(env),
+            Role::Fixed(fixed) => fixed.check_forwarding(env),
         }
         Ok(())
     }
@@ -107,14 +131,17 @@ impl Role {
     pub(crate) fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         match self {
             Role::Host(host) => host.refresh(env),
-            Role::Router(router) => router.refresh(env),
+            Role::Fixed(fixed) => fixed.refresh(env),
         }
     }
 
     pub(crate) fn resolved(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         match self {
             Role::Host(host) => host.resolved(env),
-            Role::Router(_) => Ok(()),
+            Role::Fixed(fixed) => {
+                fixed.resolved(env);
+                Ok(())
+            }
         }
     }
 
@@ -124,8 +151,8 @@ impl Role {
                 host.search.at = None;
                 host.refresh(env)
             }
-            Role::Router(router) => {
-                router.check_forwarding(env);
+            Role::Fixed(fixed) => {
+                fixed.check_forwarding(env);
                 Ok(())
             }
         }
@@ -140,10 +167,20 @@ impl Role {
                     host.ask();
                 }
             }
+            Event::ResolveRelay { .. } => {
+                if let Role::Fixed(fixed) = self {
+                    fixed.ask();
+                }
+            }
             Event::Router { change, address, .. } => env.info(match change {
                 Change::Removed => format!("router {address} is gone"),
                 _ => format!("router {address} answers"),
             }),
+            Event::RelayProbed { address, reachable: true, .. } => env.info(format!("relay {address} answers")),
+            Event::RelayProbed { address, .. } => env.warn(format!("relay {address} does not answer")),
+            Event::Delegation { change, delegation, .. } => {
+                env.info(format!("prefix {} for LANs {change}", delegation.prefix));
+            }
             Event::LifetimeTooShort { address, .. } => env.warn(format!(
                 "the lifetimes of router {address} are shorter than the interval at which it may be asked: \
                  addresses and routes will lapse; raise them there, or lower --min-router-solicit-interval"
@@ -195,7 +232,7 @@ impl HostRole {
         let router = self.first_router(env);
         let found = self.locators.find(env.netlink, router)?;
         if found.mtu != self.found.mtu {
-            host(env, |host, _| set_underlay_mtu(host.link_mut(), found.mtu));
+            set_underlay_mtu(env, found.mtu);
         }
         if found.locators != self.found.locators {
             let told = host(env, |host, cx| host.set_locators(cx, &found.locators));
@@ -281,23 +318,38 @@ impl HostRole {
     }
 }
 
-impl RouterRole {
-    pub(crate) fn new(locators: LocatorSource, device: String) -> Self {
-        Self { locators, found: Found::default(), device, forwards: None, next_check: None }
+impl FixedRole {
+    /// One that forwards: it warns while the kernel does not.
+    pub(crate) fn router(name: &'static str, locators: LocatorSource, device: String) -> Self {
+        Self { is_router: true, ..Self::end(name, locators, device) }
+    }
+
+    /// One that may forward or not.
+    pub(crate) fn end(name: &'static str, locators: LocatorSource, device: String) -> Self {
+        Self {
+            name,
+            locators,
+            found: Found::default(),
+            device,
+            is_router: false,
+            forwards: None,
+            next_check: None,
+            relay: None,
+        }
     }
 
     fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         let found = self.locators.find(env.netlink, None)?;
         if found.mtu != self.found.mtu {
-            router(env, |router, _| set_underlay_mtu(router.link_mut(), found.mtu));
+            set_underlay_mtu(env, found.mtu);
         }
         if found.locators != self.found.locators {
-            let told = router(env, |router, cx| router.set_locators(cx, &found.locators));
+            let told = env.tell(|interface, cx| set_locators(interface, cx, &found.locators));
             if let Some(Err(full)) = told {
                 env.warn(format!("not every IPv4 address is used: {full}"));
             }
             if found.locators.is_empty() {
-                env.warn("the IPv4 address is gone: nobody is answered until it is back");
+                env.warn("the IPv4 address is gone: nothing is sent or answered until it is back");
             }
         }
         self.found = found;
@@ -313,25 +365,67 @@ impl RouterRole {
         if self.forwards == Some(forwards) {
             return;
         }
-        if !forwards {
+        if self.is_router && !forwards {
             env.warn(format!(
-                "the kernel does not forward IPv6, so this is no default router: \
+                "the kernel does not forward IPv6, so this is no router: \
                  sysctl -w net.ipv6.conf.all.forwarding=1 net.ipv6.conf.{}.forwarding=1",
                 self.device
             ));
         } else if self.forwards.is_some() {
-            env.info("the kernel forwards IPv6 now");
+            env.info(if forwards { "the kernel forwards IPv6 now" } else { "the kernel no longer forwards IPv6" });
         }
         self.forwards = Some(forwards);
         if let Some(switches) = env.machine.switches_mut(env.id) {
             switches.forwarding = forwards;
         }
     }
+
+    fn ask(&mut self) {
+        let own: Vec<Ipv4Addr> = self.found.locators.iter().map(|locator| locator.address).collect();
+        if let Some(relay) = &mut self.relay {
+            // An answer that is under way already serves as well.
+            let _ = relay.request(&own);
+        }
+    }
+
+    fn resolved(&mut self, env: &mut Environment<'_>) {
+        let Some(outcome) = self.relay.as_mut().and_then(Resolver::try_recv) else { return };
+        let (addresses, ttl) = match &outcome {
+            Ok(answer) => (answer.addresses.as_slice(), answer.ttl),
+            Err(failure) => {
+                env.warn(format!("no relay by name: {failure}; it is asked for again"));
+                (&[][..], None)
+            }
+        };
+        let told = env.tell(|interface, cx| match interface {
+            AnyInterface::SixToFourRouter(router) => router.relay_resolved(cx, addresses, ttl),
+            _ => Ok(()),
+        });
+        if let Some(Err(full)) = told {
+            env.warn(format!("the relay is not used: {full}"));
+        }
+    }
+}
+
+/// Tells an interface which IPv4 addresses it has. A configured tunnel has been told.
+fn set_locators(
+    interface: &mut AnyInterface<Linux>,
+    cx: &mut Context<'_, Linux>,
+    locators: &[Locator],
+) -> Result<(), TableFull> {
+    match interface {
+        AnyInterface::IsatapRouter(router) => router.set_locators(cx, locators),
+        AnyInterface::SixRdEdge(edge) => edge.set_locators(cx, locators, Expiry::NEVER),
+        AnyInterface::SixRdRelay(relay) => relay.set_locators(cx, locators),
+        AnyInterface::SixToFourRouter(router) => router.set_locators(cx, locators, Expiry::NEVER),
+        AnyInterface::SixToFourRelay(relay) => relay.set_locators(cx, locators),
+        _ => Ok(()),
+    }
 }
 
 fn host<R>(
     env: &mut Environment<'_>,
-    tell: impl FnOnce(&mut HostInterface<Linux>, &mut isatap_core::interface::Context<'_, Linux>) -> R,
+    tell: impl FnOnce(&mut HostInterface<Linux>, &mut Context<'_, Linux>) -> R,
 ) -> Option<R> {
     env.tell(|interface, cx| match interface {
         AnyInterface::IsatapHost(host) => Some(tell(host, cx)),
@@ -339,22 +433,15 @@ fn host<R>(
     })?
 }
 
-fn router<R>(
-    env: &mut Environment<'_>,
-    tell: impl FnOnce(&mut RouterInterface<Linux>, &mut isatap_core::interface::Context<'_, Linux>) -> R,
-) -> Option<R> {
-    env.tell(|interface, cx| match interface {
-        AnyInterface::IsatapRouter(router) => Some(tell(router, cx)),
-        _ => None,
-    })?
-}
-
 /// TUN-32: the ceiling of every path MTU; a static MTU has none.
-fn set_underlay_mtu(link: &mut isatap::Link<Linux>, mtu: Option<u16>) {
-    let policy = link.policy_mut();
-    if let (MtuMode::Dynamic { .. }, Some(interface)) = (policy.mtu, mtu) {
-        policy.mtu = MtuMode::Dynamic { interface };
-    }
+fn set_underlay_mtu(env: &mut Environment<'_>, mtu: Option<u16>) {
+    env.tell(|interface, _| {
+        if let Some(policy) = interface.policy_mut()
+            && let (MtuMode::Dynamic { .. }, Some(interface)) = (policy.mtu, mtu)
+        {
+            policy.mtu = MtuMode::Dynamic { interface };
+        }
+    });
 }
 
 fn list(locators: &[Locator]) -> String {

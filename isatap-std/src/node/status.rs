@@ -22,7 +22,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub struct Status {
     /// The device.
     pub dev: String,
-    /// `isatap-host` or `isatap-router`.
+    /// `isatap-host`, `isatap-router`, `configured`, `6rd-ce`, `6rd-br`, `6to4-host-router`,
+    /// `6to4-router` or `6to4-relay`.
     pub role: String,
     /// Whether the device is switched on.
     pub up: bool,
@@ -46,8 +47,15 @@ pub struct Status {
     pub dns: Dns,
     /// Whether packets are forwarded between this device and others; a router's concern.
     pub forwarding: bool,
-    /// What a router advertises.
+    /// What an ISATAP router advertises.
     pub advertises: Option<Advertised>,
+    /// A configured tunnel's other end; the relay in use of 6to4 or 6rd.
+    pub remote: Option<Ipv4Addr>,
+    /// What unreachability detection knows of a configured tunnel's other end; absent:
+    /// nothing was sent to it lately.
+    pub reachability: Option<String>,
+    /// The prefix that is this node's by its IPv4 address, for LANs: of 6to4 or 6rd.
+    pub delegated: Option<String>,
     /// Dropped packets of the node by reason; only reasons that occurred.
     pub counters: BTreeMap<String, u64>,
     /// Packets of the node by their good end.
@@ -174,13 +182,13 @@ impl Node {
             dev: link.attachment.name().to_owned(),
             role: link.role.as_str().to_owned(),
             up: link.attachment.is_up(),
-            locators: Vec::new(),
+            locators: link.role.found().locators.iter().map(|locator| locator.address).collect(),
             addresses: link.attachment.addresses().iter().map(|address| Address::of(now, address)).collect(),
             routers: Vec::new(),
             prl: Vec::new(),
             prl_error: None,
             mtu: interface.policy().link_mtu,
-            underlay_mtu: None,
+            underlay_mtu: link.role.found().mtu,
             routes: machine
                 .routes()
                 .filter(|route| route.link == id)
@@ -189,6 +197,9 @@ impl Node {
             dns: Dns::default(),
             forwarding: machine.datapath().port(id).is_some_and(|port| port.switches.forwarding),
             advertises: None,
+            remote: None,
+            reachability: None,
+            delegated: None,
             counters: counters.dropped().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
             packets: Packets::of(counters),
             io: self.io_counters(),
@@ -196,7 +207,6 @@ impl Node {
         match (&link.role, interface) {
             (Role::Host(role), AnyInterface::IsatapHost(host)) => {
                 status.locators = host.link().locators().iter().map(|locator| locator.address).collect();
-                status.underlay_mtu = role.found.mtu;
                 for row in host.link().potential_routers().iter() {
                     status.prl.push(PotentialRouterStatus::of(now, link, row));
                     if row.is_alive(now) {
@@ -217,15 +227,29 @@ impl Node {
                 let names = host.search_domains().filter_map(|row| row.item().name());
                 status.dns.search = names.map(|name| name.to_string()).collect();
             }
-            (Role::Router(role), AnyInterface::IsatapRouter(router)) => {
-                status.locators = router.link().locators().iter().map(|locator| locator.address).collect();
-                status.underlay_mtu = role.found.mtu;
+            (_, AnyInterface::IsatapRouter(router)) => {
                 let published = machine.datapath().routes().published().filter(|route| route.link != id);
                 status.advertises = Some(Advertised {
                     prefixes: router.published().iter().map(|row| row.prefix.to_string()).collect(),
                     routes: published.map(|route| route.prefix.to_string()).collect(),
                     default_route: router.config().advertise_default_route && status.forwarding,
                 });
+            }
+            (_, AnyInterface::Configured(tunnel)) => {
+                let reachability = tunnel.remote_reachability();
+                status.remote = Some(tunnel.link().remote());
+                status.reachability = reachability.map(|state| format!("{state:?}").to_lowercase());
+            }
+            (_, AnyInterface::SixRdEdge(edge)) => {
+                status.remote = edge.link().relays().first().copied();
+                status.delegated = edge.link().delegated().map(|prefix| prefix.to_string());
+            }
+            (_, AnyInterface::SixRdRelay(relay)) => {
+                status.delegated = relay.link().delegated().map(|prefix| prefix.to_string());
+            }
+            (_, AnyInterface::SixToFourRouter(router)) => {
+                status.remote = router.relay();
+                status.delegated = router.delegation().map(|delegation| delegation.prefix.to_string());
             }
             _ => {}
         }
@@ -280,7 +304,7 @@ impl PotentialRouterStatus {
     fn of(now: Instant, link: &Link, row: &PotentialRouter) -> Self {
         let by_name = match &link.role {
             Role::Host(host) => host.source(row.address()),
-            Role::Router(_) => None,
+            Role::Fixed(_) => None,
         };
         let source = match row.origin() {
             EntryOrigin::Static => "static".to_owned(),

@@ -37,7 +37,7 @@ impl Daemon {
         // What it says is printed only when the test fails.
         let arguments: Vec<_> = arguments.split(' ').chain(["--verbose"]).collect();
         let mut daemon = Self::start(namespace, role, isatap_binary(), &arguments);
-        daemon.wait_for_line("isatap0 up", PATIENCE);
+        daemon.wait_for_line(" up: ", PATIENCE);
         daemon
     }
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use isatap_core::prefix::Ipv4Prefix;
 use isatap_std::Error;
-use isatap_std::isatap::{LinkOptions, Notice};
+use isatap_std::link::LinkOptions;
+use isatap_std::node::Notice;
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::signal::Signals;
 
@@ -14,9 +15,9 @@ use crate::exit::{Failure, Status};
 /// Options of every link.
 #[derive(clap::Args, Debug)]
 pub(crate) struct LinkArgs {
-    /// The device to make.
-    #[arg(long, value_name = "DEV", default_value = isatap_std::isatap::DEFAULT_DEVICE)]
-    dev: String,
+    /// The device to make; without it isatap0, tun6in4, tun6rd or tun6to4, by the command.
+    #[arg(long, value_name = "DEV")]
+    dev: Option<String>,
     /// The IPv6 MTU in bytes, 1280 to 65515.
     #[arg(long, value_name = "N")]
     mtu: Option<u16>,
@@ -26,8 +27,8 @@ pub(crate) struct LinkArgs {
     /// Let outer packets be fragmented instead of finding the path MTU by DF and ICMPv4.
     #[arg(long)]
     no_path_mtu_discovery: bool,
-    /// An IPv4 prefix of the site; others' packets are dropped. A site on private IPv4
-    /// needs it against routing loops (SEC-2). May be repeated.
+    /// ISATAP: an IPv4 prefix of the site; others' packets are dropped. A site on private
+    /// IPv4 needs it against routing loops (SEC-2). May be repeated.
     #[arg(long = "member", value_name = "PREFIX")]
     members: Vec<Ipv4Prefix>,
     /// The metric of routes through the device; native ones have 1024.
@@ -36,19 +37,19 @@ pub(crate) struct LinkArgs {
     /// Record outer packets into this file, for Wireshark or tcpdump.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// Count documentation IPv4 addresses as global. ISATAP takes every unicast address
-    /// anyway: no effect here.
+    /// Count IPv4 addresses as global that are not, such as documentation ones, for labs.
+    /// Only 6to4 asks whether they are.
     #[arg(long)]
-    accept_bogons: bool,
+    pub(crate) accept_bogons: bool,
     /// Say what happens, on standard error.
     #[arg(short, long)]
     pub(crate) verbose: bool,
 }
 
 impl LinkArgs {
-    pub(crate) fn options(&self) -> LinkOptions {
+    pub(crate) fn options(&self, default_device: &str) -> LinkOptions {
         let mut options = LinkOptions::default();
-        options.device.clone_from(&self.dev);
+        options.device = self.dev.clone().unwrap_or_else(|| default_device.to_owned());
         options.mtu = self.mtu;
         options.ttl = self.ttl;
         options.path_mtu_discovery = !self.no_path_mtu_discovery;

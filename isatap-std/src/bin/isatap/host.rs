@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use isatap_core::isatap::{LinkLocal, SolicitDestination};
-use isatap_std::isatap::{Host, HostOptions, LocatorSource};
+use isatap_std::isatap::{DEFAULT_DEVICE, Host, HostOptions, LocatorSource};
 use isatap_std::resolve::Entry;
 
 use crate::daemon::{self, LinkArgs};
@@ -49,7 +49,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let mut options = HostOptions::default();
-    options.link = args.link.options();
+    options.link = args.link.options(DEFAULT_DEVICE);
     options.locators = match &args.via {
         Some(device) => LocatorSource::Device(device.clone()),
         None if args.local.is_empty() => LocatorSource::TowardRouter,

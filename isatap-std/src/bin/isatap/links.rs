@@ -178,7 +178,8 @@ fn read<T: FromStr<Err: fmt::Display>>(name: &str, value: &str) -> Result<T, Fai
 }
 
 /// `2001:db8::1/64`
-struct AddressWithLength(InterfaceAddress);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AddressWithLength(pub(crate) InterfaceAddress);
 
 impl FromStr for AddressWithLength {
     type Err = String;

@@ -20,10 +20,13 @@ mod links;
 mod router;
 #[cfg(target_os = "linux")]
 mod status;
+#[cfg(target_os = "linux")]
+mod tunnel;
 
 use exit::{Failure, Status};
 
-/// IPv6 across IPv4: ISATAP hosts and routers, and a world to try them in.
+/// IPv6 across IPv4: ISATAP hosts and routers, configured tunnels, and a world to try them
+/// in.
 #[derive(Parser, Debug)]
 #[command(name = "isatap", version, arg_required_else_help = true)]
 struct Cli {
@@ -44,6 +47,8 @@ enum Command {
     Router(Box<router::Args>),
     #[cfg(target_os = "linux")]
     Status(status::Args),
+    #[cfg(target_os = "linux")]
+    Tunnel(Box<tunnel::Args>),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +68,8 @@ fn main() -> ExitCode {
         Command::Router(args) => router::run(&args),
         #[cfg(target_os = "linux")]
         Command::Status(args) => status::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Tunnel(args) => tunnel::run(&args),
     };
     match result {
         Ok(status) => status.into(),

@@ -6,7 +6,7 @@ use isatap_core::isatap::PublishedPrefix;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::route::Preference;
 use isatap_core::time::Lifetime;
-use isatap_std::isatap::{Router, RouterOptions};
+use isatap_std::isatap::{DEFAULT_DEVICE, Router, RouterOptions};
 
 use crate::daemon::{self, LinkArgs};
 use crate::exit::{Failure, Status};
@@ -57,7 +57,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let mut options = RouterOptions::default();
-    options.link = args.link.options();
+    options.link = args.link.options(DEFAULT_DEVICE);
     options.local.clone_from(&args.local);
     options.prefixes = args
         .prefixes

@@ -84,6 +84,13 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     if let Some(error) = &status.prl_error {
         writeln!(out, "    no router by name: {error}")?;
     }
+    if let Some(remote) = status.remote {
+        let reachability = status.reachability.as_ref().map(|state| format!(" {state}")).unwrap_or_default();
+        writeln!(out, "    to {remote}{reachability}")?;
+    }
+    if let Some(prefix) = &status.delegated {
+        writeln!(out, "    prefix for LANs {prefix}")?;
+    }
     for route in &status.routes {
         let via = route.via.map(|via| format!(" via {}", Dotted(via))).unwrap_or_default();
         writeln!(out, "    route {}{via} {}{}", route.prefix, route.origin, seconds(" for ", route.lifetime))?;
