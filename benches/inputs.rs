@@ -9,13 +9,13 @@ use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::engine::Machine;
 use isatap_core::isatap::{Answer, HostConfig, addr};
-use isatap_core::link::NativeLink;
+use isatap_core::link::{Link, NativeLink};
 use isatap_core::nd::message::{RouterAdvertisementRepr, RouterFlags, write_packet};
 use isatap_core::nd::option::{LinkLayerAddress, Mtu, NdOption, PrefixFlags, PrefixInformation};
 use isatap_core::node::{AnyInterface, AnyNode, IsatapHost};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_core::proto41::{Outer, Template, encapsulate};
+use isatap_core::proto41::{Flow, Outer, Template, encapsulate};
 use isatap_core::route::{Origin, Preference, Route};
 use isatap_core::time::{Instant, Lifetime};
 use isatap_core::wire::{ipv6, protocol};
@@ -85,7 +85,7 @@ fn advertisement(packet: &mut PacketMut<'_>) {
     };
     let prefix = PrefixInformation {
         prefix: site(),
-        flags: PrefixFlags::AUTONOMOUS,
+        flags: PrefixFlags::ON_LINK | PrefixFlags::AUTONOMOUS,
         valid_lifetime: Lifetime::from_secs(86_400),
         preferred_lifetime: Lifetime::from_secs(43_200),
     };
@@ -191,14 +191,23 @@ pub fn mixed() -> [Ipv6Addr; 4] {
 /// The link of a host, and a configured link.
 pub fn isatap_link() -> &'static isatap_core::isatap::Link<Standard> {
     let host: &'static IsatapHost<Standard> = host();
-    host.interface(LinkId(0)).expect("the only one").link()
+    let link = host.interface(LinkId(0)).expect("the only one").link();
+    admitted(link, from_peer(64));
+    link
 }
 
 /// The configured link between [`HOST`] and [`REMOTE`].
 pub fn configured_link() -> &'static configured::Link<Standard> {
     let interface = configured::Interface::<Standard>::new(configured::Config::new(HOST, REMOTE));
     let interface: &'static _ = Box::leak(Box::new(interface));
+    admitted(interface.link(), from_remote(64));
     interface.link()
+}
+
+/// A refusal is measured nowhere: it costs something else.
+fn admitted(link: &impl Link, packet: PacketMut<'static>) {
+    let flow = Flow::parse(packet.as_slice()).expect("a good packet");
+    link.admit(&flow).expect("a packet that the link takes");
 }
 
 /// Bytes without meaning.

@@ -6,6 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use isatap_benches::inputs::{self, HOST, PEER};
 use isatap_benches::{ours, peers};
+use isatap_core::engine::Verdict;
 use isatap_core::isatap::addr;
 
 fn decapsulation(criterion: &mut Criterion) {
@@ -103,6 +104,16 @@ fn neighbor_discovery(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What `instructions` counts of nodes is the good case.
+fn verdicts(_: &mut Criterion) {
+    let sent = ours::node_encapsulate(inputs::host(), &mut inputs::to_peer(64));
+    assert!(matches!(sent, Verdict::Tunnel { .. }), "{sent:?}");
+    let received = ours::node_decapsulate(inputs::host(), &mut inputs::from_peer(64));
+    assert!(matches!(received, Verdict::Deliver { .. }), "{received:?}");
+    let forwarded = inputs::forwarder().forward(inputs::NOW, &mut inputs::from_remote(64));
+    assert!(matches!(forwarded, Verdict::Native { .. }), "{forwarded:?}");
+}
+
 fn classification(criterion: &mut Criterion) {
     let addresses = inputs::mixed();
     criterion.bench_function("sort 4 addresses", |bencher| bencher.iter(|| ours::classify(black_box(&addresses))));
@@ -128,5 +139,5 @@ fn checksums(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decapsulation, encapsulation, neighbor_discovery, classification, checksums);
+criterion_group!(benches, verdicts, decapsulation, encapsulation, neighbor_discovery, classification, checksums);
 criterion_main!(benches);
