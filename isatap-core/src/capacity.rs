@@ -30,6 +30,9 @@ pub trait Capacity: Copy + 'static {
     type Routes: Count;
     /// Neighbours of one interface under unreachability detection.
     type Neighbors: Count;
+    /// Neighbours of a router's link that is checked for them (SEC-1); at
+    /// most 256.
+    type CheckedNeighbors: Count;
     /// Path MTU estimates of one link.
     type PathMtus: Count;
     /// Hosts that wait for, or were just sent, a Router Advertisement.
@@ -59,6 +62,7 @@ impl Capacity for Small {
     type Prefixes = N<2>;
     type Routes = N<6>;
     type Neighbors = N<3>;
+    type CheckedNeighbors = N<8>;
     type PathMtus = N<2>;
     type Solicitations = N<4>;
     type DnsServers = N<3>;
@@ -79,6 +83,7 @@ impl Capacity for Standard {
     type Prefixes = N<16>;
     type Routes = N<64>;
     type Neighbors = N<32>;
+    type CheckedNeighbors = N<128>;
     type PathMtus = N<32>;
     type Solicitations = N<128>;
     type DnsServers = N<8>;

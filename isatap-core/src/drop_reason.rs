@@ -91,6 +91,8 @@ drop_reasons! {
     LoopDestination = "loop-destination", "SEC-3";
     /// The outer address belongs to another known tunnel router.
     KnownRouter = "known-router", "SEC-4";
+    /// The neighbour did not answer whether it is there.
+    NeighborUnverified = "neighbor-unverified", "SEC-1";
     /// The packet would go back to the outer source it came from.
     BackToSender = "back-to-sender", "SEC-5";
     /// The inner source is this node's own.
@@ -271,6 +273,9 @@ pub struct Counters<T = u64> {
     pub native: T,
     /// Packets that a control machine took.
     pub consumed: T,
+    /// Packets that the caller was asked to hold. Handed in again, they enter
+    /// again.
+    pub held: T,
     /// Dropped, by [`DropReason::index`].
     by_reason: [T; DropReason::COUNT],
 }
@@ -333,6 +338,7 @@ impl<T: Tally> Counters<T> {
         delivered: T::ZERO,
         native: T::ZERO,
         consumed: T::ZERO,
+        held: T::ZERO,
         by_reason: [T::ZERO; DropReason::COUNT],
     };
 
@@ -368,6 +374,7 @@ impl<T: Tally> Counters<T> {
         add(&mut self.delivered, other.delivered);
         add(&mut self.native, other.native);
         add(&mut self.consumed, other.consumed);
+        add(&mut self.held, other.held);
         for (into, from) in self.by_reason.iter_mut().zip(other.by_reason) {
             add(into, from);
         }

@@ -14,6 +14,8 @@
 //!   loses nothing. While output waits, `poll_timeout` answers the last `now`, so a forgetful caller wakes at once.
 //! - Inputs of one role (locators changed, names resolved) are methods of that role, each with `now`.
 
+mod parking;
+
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
@@ -25,6 +27,8 @@ use crate::proto41::Outer;
 pub use crate::route::Change;
 use crate::route::Route;
 use crate::time::{Expiry, Instant, duration};
+
+pub use parking::{Parked, Parking, WaitEnd};
 
 /// A sans-IO machine: bytes, time and entropy in; verdicts, bytes and events
 /// out.
@@ -106,15 +110,19 @@ pub enum Verdict {
         reason: Option<DropReason>,
     },
     /// The packet must wait for a peer to answer. The caller keeps the bytes
-    /// that the buffer now holds, or drops them; the machine knows only how
-    /// many there are. See [`Event::Released`].
+    /// that the buffer now holds, in a [`Parking`] for instance, or drops
+    /// them; the machine has none of them. See [`Event::Released`].
     Hold {
         /// For whom it waits; the same for all packets that wait for the
         /// same.
         ticket: Ticket,
     },
-    /// Dropped; the bytes are those of the packet, so who wants to log can
-    /// parse them again.
+    /// Dropped; who wants to log can parse the bytes again: they are those
+    /// handed in, cut to the length that their IPv6 header says. Two
+    /// exceptions: a tunnelled packet that a control machine has read lost its
+    /// outer header, and the congestion mark of that is in the inner one; and
+    /// so did one whose sender could not be told, in place of which the
+    /// buffer may hold the ICMPv6 error that found no way.
     Drop(DropReason),
 }
 
@@ -272,16 +280,18 @@ pub enum Event {
         /// The router's IPv4 address.
         address: Ipv4Addr,
     },
-    /// What was held for this ticket may go: a packet from the inside is
-    /// handed to [`encapsulate`](Machine::encapsulate) again, one from the
-    /// network is delivered.
+    /// What was held for this ticket may go: it is handed in again to the call
+    /// that held it: its bytes are as they came. What a Teredo client
+    /// held that came from the network is an IPv6 packet, and is delivered.
     Released {
         /// The link whose machine gave the ticket.
         link: LinkId,
         /// The ticket.
         ticket: Ticket,
     },
-    /// What was held for this ticket is to be dropped.
+    /// What was held for this ticket is to be dropped. Handed in again within
+    /// 3 s, what waited for a neighbour (`SEC-1`) is dropped by the machine,
+    /// which tells its sender: see [`wait_end`](Event::wait_end).
     Abandoned {
         /// The link whose machine gave the ticket.
         link: LinkId,

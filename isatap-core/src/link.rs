@@ -72,6 +72,14 @@ pub trait Link {
         false
     }
 
+    /// Whether packets to and from this neighbour need no question whether it
+    /// is there. `SEC-1`
+    #[inline]
+    fn is_verified(&self, neighbor: &Ipv6Addr) -> bool {
+        let _ = neighbor;
+        true
+    }
+
     /// Whether no packet sent into this link may be fragmented on the way, not
     /// even where static MTU would let it. `S6R-32`
     #[inline]

@@ -256,6 +256,14 @@ pub const fn is_never_unicast(address: Ipv4Addr) -> bool {
     first == 0 || first == 127 || first >= 224
 }
 
+/// IPv4 addresses that are used by many: private [RFC 1918], shared
+/// [RFC 6598], link-local [RFC 3927].
+#[must_use]
+pub fn is_ambiguous(ipv4: Ipv4Addr) -> bool {
+    let bits = ipv4.to_bits();
+    is_private(ipv4) || bits >> 22 == 0x6440_0000 >> 22 || bits >> 16 == 0xa9fe
+}
+
 /// Whether the address is in 10/8, 172.16/12 or 192.168/16. [RFC 1918]
 #[inline]
 #[must_use]

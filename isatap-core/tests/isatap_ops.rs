@@ -141,7 +141,7 @@ impl<C: Capacity + Clone, R: Role<C>> Subject for Node<R, C, 1> {
     fn unaccounted(&self) -> u64 {
         use isatap_core::drop_reason::Tally as _;
         let counters = self.counters();
-        let told = [counters.delivered, counters.consumed, counters.tunnelled, counters.native];
+        let told = [counters.delivered, counters.consumed, counters.tunnelled, counters.native, counters.held];
         let told: u64 = told.iter().map(|tally| tally.get()).sum();
         counters.entered.get().abs_diff(told + counters.total_dropped())
     }

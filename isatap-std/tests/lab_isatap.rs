@@ -264,3 +264,24 @@ fn routers_and_hosts_ping_too() {
     assert!(site.reaches(a, v6("2001:db8:0:8::1")), "the router's address on the other side");
     assert!(site.reaches(a, global(A4)), "itself");
 }
+
+/// The router asks each host whether it is there; pings wait for the answer.
+#[test]
+fn sec_1_pings_wait_for_the_neighbour_check_and_go_on() {
+    let mut site = site("neighbour-check", 1);
+    let router = site.router;
+    site.world.with_node::<IsatapRouter, _>(router, |router, now, _| {
+        router.machine_mut().with_interface(now, isatap_std::lab::ISATAP_LINK, |interface, _| {
+            let isatap_core::node::AnyInterface::IsatapRouter(router) = interface else { unreachable!() };
+            router.config_mut().check_neighbors = isatap_core::isatap::CheckNeighbors::On;
+        });
+    });
+    assert!(site.settle(secs(5)));
+    let (a, c) = (site.a, site.c);
+    assert!(site.reaches(a, c6()) && site.reaches(c, global(B4)));
+    let counters = *site.world.node::<IsatapRouter>(router).unwrap().machine().counters();
+    assert!(counters.held >= 2, "{counters:?}");
+    assert!(!site.reaches(c, global(Ipv4Addr::new(10, 9, 9, 9))), "nobody is there");
+    let counters = *site.world.node::<IsatapRouter>(router).unwrap().machine().counters();
+    assert!(counters.get(isatap_core::drop_reason::DropReason::NeighborUnverified) > 0, "{counters:?}");
+}

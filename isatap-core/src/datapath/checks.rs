@@ -11,7 +11,7 @@ use crate::isatap::addr::embedded_ipv4;
 use crate::link::{Link, LinkKind};
 use crate::nd::message::is_neighbor_discovery;
 use crate::packet::LinkId;
-use crate::prefix::{Ipv6Prefix, halves, is_private};
+use crate::prefix::{Ipv6Prefix, halves, is_ambiguous};
 use crate::proto41::Flow;
 use crate::wire::{ipv6, protocol};
 
@@ -131,6 +131,20 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         destination.is_multicast() || self.is_local(link, destination)
     }
 
+    /// `SEC-1 [RFC 6324 §3.1.1]`: whether a packet that was let in, to be sent
+    /// on, must be from a neighbour that is known to be there. Routers vouch
+    /// for what they forward.
+    #[inline]
+    pub(crate) fn must_be_verified(&self, link: LinkId, from: Admitted, flow: &Flow) -> bool {
+        from == Admitted::Host && !self.ends_here(link, &flow.inner_destination)
+    }
+
+    /// See [`Link::is_verified`].
+    #[inline]
+    pub(crate) fn is_verified(&self, link: LinkId, neighbor: &Ipv6Addr) -> bool {
+        self.port(link).is_none_or(|port| port.link.is_verified(neighbor))
+    }
+
     /// Whether the node itself, not a stack above it, must see this packet to
     /// one of its addresses. `NDP-65`, `NDP-69`
     #[inline]
@@ -173,13 +187,6 @@ pub(super) fn check_inner(flow: &Flow, outer: &[u8]) -> Result<(), DropReason> {
 fn is_extension_header(next_header: u8) -> bool {
     !matches!(next_header, protocol::TCP | protocol::UDP | protocol::ICMPV6 | protocol::NO_NEXT_HEADER)
         && ipv6::is_extension_header(next_header)
-}
-
-/// IPv4 addresses that are used by many: private [RFC 1918], shared
-/// [RFC 6598], link-local [RFC 3927].
-fn is_ambiguous(ipv4: Ipv4Addr) -> bool {
-    let bits = ipv4.to_bits();
-    is_private(ipv4) || bits >> 22 == 0x6440_0000 >> 22 || bits >> 16 == 0xa9fe
 }
 
 /// The IPv4 address that 6to4, Teredo or automatic tunnelling would send a

@@ -24,11 +24,10 @@ use crate::interface::Routes;
 use crate::link::{Denied, Link, LinkKind};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
-use crate::proto41::ecn::{self, Ecn};
-use crate::proto41::{self, Flow, mtu};
+use crate::proto41::{self, Flow};
 use crate::route::RouteTable;
 
-use plan::{InnerHeader, punt_or_drop};
+use plan::punt_or_drop;
 pub(crate) use plan::{Origin, Plan, Refusal, decrement_hop_limit, execute};
 
 /// Links and routes.
@@ -232,6 +231,8 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     /// it may be fragmented.
     pub fn encapsulate(&self, packet: &mut PacketMut<'_>, identification: u16) -> Verdict {
         match self.plan(packet, Origin::Local) {
+            // SEC-1: the owner asks the neighbour.
+            Ok(plan) if !self.is_verified(plan.link, &plan.next_hop) => Verdict::Punt { link: plan.link },
             Ok(plan) => execute(&plan, packet, identification).unwrap_or_else(Verdict::Drop),
             Err(refusal) => punt_or_drop(&refusal),
         }
@@ -257,14 +258,8 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         }
         // Where an answer is due the owner does it all again, from the outer
         // packet; so the decision comes before anything is changed.
-        let exit = match ecn::exit(Ecn::of(flow.traffic_class), Ecn::of(flow.tos)) {
-            Ok(exit) => exit,
-            Err(reason) => return Verdict::Drop(reason),
-        };
-        let header = InnerHeader::of(&flow, exit.ecn);
-        let len = mtu::length_on_the_wire(flow.inner(packet.as_slice()), packet.segment_size());
-        let origin = Origin::Forwarded { link, outer_source: Some(flow.outer_source) };
-        match self.plan_header(None, &header, len, origin) {
+        match self.plan_onward(link, &flow, packet) {
+            Ok(plan) if !self.is_verified(plan.link, &plan.next_hop) => Verdict::Punt { link: plan.link },
             Ok(plan) => {
                 if let Err(reason) = proto41::decapsulate(packet, &flow) {
                     return Verdict::Drop(reason);
@@ -281,6 +276,9 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     fn enter(&self, packet: &PacketMut<'_>) -> Result<(LinkId, Admitted, Flow), Verdict> {
         let (link, from, flow) = self.admit(packet.as_slice()).map_err(Verdict::Drop)?;
         if self.is_control(link, &flow, packet.as_slice()) || self.is_for_node(link, &flow, packet.as_slice()) {
+            return Err(Verdict::Punt { link });
+        }
+        if self.must_be_verified(link, from, &flow) && !self.is_verified(link, &flow.inner_source) {
             return Err(Verdict::Punt { link });
         }
         Ok((link, from, flow))

@@ -9,7 +9,7 @@ use crate::engine::Verdict;
 use crate::link::{Link, LinkKind, OuterPolicy, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
-use crate::proto41::ecn::{Ecn, outer_tos};
+use crate::proto41::ecn::{self, Ecn, outer_tos};
 use crate::proto41::mtu::{self, MtuDecision};
 use crate::proto41::{self, Flow, Outer};
 use crate::wire::icmpv6::{ErrorKind, Unreachable};
@@ -41,11 +41,11 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    const fn silent(reason: DropReason) -> Self {
+    pub(crate) const fn silent(reason: DropReason) -> Self {
         Refusal { reason, answer: None, link: None }
     }
 
-    const fn unreachable(reason: DropReason, code: Unreachable, link: Option<LinkId>) -> Self {
+    pub(crate) const fn unreachable(reason: DropReason, code: Unreachable, link: Option<LinkId>) -> Self {
         Refusal { reason, answer: Some(ErrorKind::Unreachable(code)), link }
     }
 }
@@ -66,9 +66,18 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         self.plan_header(packet.link(), &header, len, origin)
     }
 
+    /// Decides where a packet that `link` let in goes on. Nothing of it is
+    /// changed yet, so it can be held, or handed to the owner, as it came.
+    pub(crate) fn plan_onward(&self, link: LinkId, flow: &Flow, packet: &PacketMut<'_>) -> Result<Plan, Refusal> {
+        let exit = ecn::exit(Ecn::of(flow.traffic_class), Ecn::of(flow.tos)).map_err(Refusal::silent)?;
+        let header = InnerHeader::of(flow, exit.ecn);
+        let len = mtu::length_on_the_wire(flow.inner(packet.as_slice()), packet.segment_size());
+        self.plan_header(None, &header, len, Origin::Forwarded { link, outer_source: Some(flow.outer_source) })
+    }
+
     /// The same of an inner header, for a packet of `len` bytes. `bound`: the
     /// link whose device a packet of this host was read from.
-    pub(super) fn plan_header(
+    fn plan_header(
         &self,
         bound: Option<LinkId>,
         header: &InnerHeader,
@@ -271,7 +280,7 @@ pub(super) fn punt_or_drop(refusal: &Refusal) -> Verdict {
 }
 
 /// The fields of an inner header that decisions are made of.
-pub(super) struct InnerHeader {
+struct InnerHeader {
     source: Ipv6Addr,
     destination: Ipv6Addr,
     traffic_class: u8,
@@ -281,7 +290,7 @@ pub(super) struct InnerHeader {
 impl InnerHeader {
     /// What will stand in the header once the packet is decapsulated and its
     /// congestion mark is `ecn`.
-    pub(super) fn of(flow: &Flow, ecn: Ecn) -> Self {
+    fn of(flow: &Flow, ecn: Ecn) -> Self {
         InnerHeader {
             source: flow.inner_source,
             destination: flow.inner_destination,

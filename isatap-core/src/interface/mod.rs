@@ -5,6 +5,7 @@
 
 mod addresses;
 mod automatic;
+mod neighbor_check;
 mod probe;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -26,6 +27,8 @@ use crate::wire::{ipv6, protocol};
 
 pub use addresses::{AddressRow, Addresses};
 pub(crate) use automatic::{Automatic, delegate_to_link, path_error, path_mtu, replace_routes};
+pub(crate) use neighbor_check::NeighborChecks;
+pub use neighbor_check::{CheckedNeighbor, NeighborCheck};
 pub(crate) use probe::Probe;
 
 /// The routes of a node of capacity `C`.
@@ -125,6 +128,14 @@ pub trait Interface<C: Capacity>: Link {
     fn receive_native(&mut self, cx: &mut Context<'_, C>, packet: &[u8]) -> Received {
         let _ = (cx, packet);
         Received::NotControl
+    }
+
+    /// Whether a packet to, or from, `neighbor` may pass; a link that checks
+    /// asks the neighbour where that is not known. Not called for packets that
+    /// this node itself is the end of. `SEC-1 [RFC 6324 §3.1.1]`
+    fn check_neighbor(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
+        let _ = (now, id, neighbor);
+        NeighborCheck::Pass
     }
 
     /// A packet was sent to the neighbour at `destination`. `NDP-50`

@@ -293,8 +293,11 @@ fn is_zero_identifier(address: &Ipv6Addr) -> bool {
 }
 
 /// An interface's answers as a link are those of its data.
+///
+/// `checked`: its own method that says whether a neighbour is known to be
+/// there. `SEC-1`
 macro_rules! link_of_its_data {
-    ($interface:ident) => {
+    ($interface:ident $(, $checked:ident)?) => {
         impl<C: Capacity> $crate::link::Link for $interface<C> {
             fn kind(&self) -> $crate::link::LinkKind {
                 self.link.kind()
@@ -311,6 +314,10 @@ macro_rules! link_of_its_data {
             fn admit(&self, flow: &$crate::proto41::Flow) -> Result<$crate::link::Admitted, $crate::link::Denied> {
                 self.link.admit(flow)
             }
+
+            $(fn is_verified(&self, neighbor: &core::net::Ipv6Addr) -> bool {
+                self.$checked(neighbor)
+            })?
 
             fn is_on_link(&self, address: &core::net::Ipv6Addr) -> bool {
                 self.link.is_on_link(address)

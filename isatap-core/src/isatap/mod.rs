@@ -22,7 +22,8 @@
 //! router list that comes from DNS is as trustworthy as that DNS. The checks
 //! against routing loops cannot see private IPv4 addresses (`SEC-3`): a site
 //! on private IPv4 needs the list of its own prefixes (`SEC-2`,
-//! [`Link::add_member`]).
+//! [`Link::add_member`]), or the neighbour check
+//! ([`RouterConfig::check_neighbors`], `SEC-1`).
 
 pub mod addr;
 pub mod host;
@@ -33,4 +34,4 @@ pub mod router;
 
 pub use host::{Answer, HostConfig, HostInterface, LinkLocal, ResolveFailure, SolicitDestination};
 pub use link::Link;
-pub use router::{PublishedPrefix, RouterConfig, RouterInterface};
+pub use router::{CheckNeighbors, PublishedPrefix, RouterConfig, RouterInterface, RouterLink};

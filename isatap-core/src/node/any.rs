@@ -9,7 +9,7 @@ use crate::configured;
 use crate::drop_reason::DropReason;
 use crate::engine::{Change, Delegation, Entropy, Event, Transmit};
 use crate::error::{EmitError, TableFull};
-use crate::interface::{Context, Interface, Received};
+use crate::interface::{Context, Interface, NeighborCheck, Received};
 use crate::isatap;
 use crate::lan;
 use crate::link::{Admitted, Denied, Link, LinkKind, NativeLink, OuterPolicy, Resolution};
@@ -70,8 +70,10 @@ pub enum AnyLink<C: Capacity> {
     Native(NativeLink<C>),
     /// A configured tunnel.
     Configured(configured::Link<C>),
-    /// An ISATAP link.
+    /// An ISATAP host's link.
     Isatap(isatap::Link<C>),
+    /// An ISATAP router's link.
+    IsatapRouter(isatap::RouterLink<C>),
     /// A 6rd link.
     SixRd(sixrd::Link<C>),
     /// A 6to4 link.
@@ -103,6 +105,7 @@ macro_rules! each_link {
             AnyLink::Native($inner) => $call,
             AnyLink::Configured($inner) => $call,
             AnyLink::Isatap($inner) => $call,
+            AnyLink::IsatapRouter($inner) => $call,
             AnyLink::SixRd($inner) => $call,
             AnyLink::SixToFour($inner) => $call,
             AnyLink::Compatible($inner) => $call,
@@ -136,6 +139,10 @@ macro_rules! delegate_link {
 
             fn claims_source(&self, inner_source: &Ipv6Addr) -> bool {
                 $each!(self, inner => inner.claims_source(inner_source))
+            }
+
+            fn is_verified(&self, neighbor: &Ipv6Addr) -> bool {
+                $each!(self, inner => inner.is_verified(neighbor))
             }
 
             fn never_fragments(&self) -> bool {
@@ -193,7 +200,7 @@ impl<C: Capacity> Interface<C> for AnyInterface<C> {
             AnyInterface::Lan(interface) => AnyLink::Native(interface.snapshot()),
             AnyInterface::Configured(interface) => AnyLink::Configured(interface.snapshot()),
             AnyInterface::IsatapHost(interface) => AnyLink::Isatap(interface.snapshot()),
-            AnyInterface::IsatapRouter(interface) => AnyLink::Isatap(interface.snapshot()),
+            AnyInterface::IsatapRouter(interface) => AnyLink::IsatapRouter(interface.snapshot()),
             AnyInterface::SixRdEdge(interface) => AnyLink::SixRd(interface.snapshot()),
             AnyInterface::SixRdRelay(interface) => AnyLink::SixRd(interface.snapshot()),
             AnyInterface::SixToFourRouter(interface) => AnyLink::SixToFour(interface.snapshot()),
@@ -214,6 +221,10 @@ impl<C: Capacity> Interface<C> for AnyInterface<C> {
 
     fn receive_native(&mut self, cx: &mut Context<'_, C>, packet: &[u8]) -> Received {
         each!(self, inner => inner.receive_native(cx, packet))
+    }
+
+    fn check_neighbor(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
+        each!(self, inner => inner.check_neighbor(now, id, neighbor))
     }
 
     fn note_sent(&mut self, now: Instant, destination: Ipv4Addr) {

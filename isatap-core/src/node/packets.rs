@@ -1,17 +1,20 @@
 //! What becomes of one packet: the datapath's decision, carried out.
 
+use core::net::Ipv6Addr;
+
 use super::Node;
 use crate::capacity::Capacity;
 use crate::datapath::{Origin, Plan, Refusal, decrement_hop_limit, execute};
 use crate::drop_reason::{DropReason, Tally};
-use crate::engine::{Verdict, Via};
-use crate::interface::{Interface, Received, neighbor_discovery};
+use crate::engine::{Ticket, Verdict, Via};
+use crate::interface::{Interface, NeighborCheck, Received, neighbor_discovery};
 use crate::link::{Admitted, LinkKind, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::icmp::TunnelError;
 use crate::proto41::{self, Flow};
 use crate::time::Instant;
-use crate::wire::{icmpv6, ipv6, protocol};
+use crate::wire::icmpv6::Unreachable;
+use crate::wire::{icmpv6, ipv4, ipv6, protocol};
 
 impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     /// An IPv4 packet from the network, on a node that forwards by itself:
@@ -58,19 +61,40 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             // SEC-11, TUN-13: in silence.
             Err(reason) => return self.drop(reason),
         };
-        let control = self.datapath.is_control(link, &flow, packet.as_slice());
-        // TUN-19 [RFC 6040 §4.2]. TUN-53: nothing is logged here, so nothing
-        // needs a limit; drops are counted.
-        if let Err(reason) = proto41::decapsulate(packet, &flow) {
-            return self.drop(reason);
+        let origin = Origin::Forwarded { link, outer_source: Some(flow.outer_source) };
+        if self.datapath.is_control(link, &flow, packet.as_slice()) {
+            if let Err(reason) = proto41::decapsulate(packet, &flow) {
+                return self.drop(reason);
+            }
+            if let Some(verdict) = self.control(now, link, from, &flow, packet) {
+                return verdict;
+            }
+            if !forwards || self.datapath.ends_here(link, &flow.inner_destination) {
+                return self.deliver(now, link, from, packet);
+            }
+            return self.send_on(now, origin, packet);
         }
-        if control && let Some(verdict) = self.control(now, link, from, &flow, packet) {
-            return verdict;
+        // SEC-1 [RFC 6324 §3.1.1]: the reverse check.
+        if self.datapath.must_be_verified(link, from, &flow) {
+            match self.check_neighbor(now, link, &flow.inner_source) {
+                NeighborCheck::Pass => {}
+                NeighborCheck::Wait(ticket) => return self.hold(ticket),
+                NeighborCheck::Refused => return self.drop(DropReason::NeighborUnverified),
+                NeighborCheck::TableFull => return self.drop(DropReason::TableFull),
+            }
         }
         if !forwards || self.datapath.ends_here(link, &flow.inner_destination) {
-            return self.deliver(now, link, from, packet);
+            // TUN-19 [RFC 6040 §4.2]. TUN-53: nothing is logged here, so
+            // nothing needs a limit; drops are counted.
+            return match proto41::decapsulate(packet, &flow) {
+                Ok(_) => self.deliver(now, link, from, packet),
+                Err(reason) => self.drop(reason),
+            };
         }
-        self.send_on(now, Origin::Forwarded { link, outer_source: Some(flow.outer_source) }, packet)
+        match self.datapath.plan_onward(link, &flow, packet) {
+            Ok(plan) => self.carry_out(now, &plan, origin, Some(&flow), packet),
+            Err(refusal) => self.refuse(now, &refusal, origin, Some(&flow), packet),
+        }
     }
 
     /// Neighbor Discovery: to the interface that it came by, and to no other
@@ -133,14 +157,47 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     /// Sends a packet from the inside, or from another link, where it
     /// belongs.
     pub(super) fn send_on(&mut self, now: Instant, origin: Origin, packet: &mut PacketMut<'_>) -> Verdict {
-        let plan = match self.datapath.plan(packet, origin) {
-            Ok(plan) => plan,
-            Err(refusal) => return self.refuse(now, &refusal, origin, packet),
+        match self.datapath.plan(packet, origin) {
+            Ok(plan) => self.carry_out(now, &plan, origin, None, packet),
+            Err(refusal) => self.refuse(now, &refusal, origin, None, packet),
+        }
+    }
+
+    /// Does what was planned for a packet, which is still in its outer header
+    /// where that is `flow`.
+    fn carry_out(
+        &mut self,
+        now: Instant,
+        plan: &Plan,
+        origin: Origin,
+        flow: Option<&Flow>,
+        packet: &mut PacketMut<'_>,
+    ) -> Verdict {
+        // SEC-1 [RFC 6324 §3.1.1]
+        match self.check_neighbor(now, plan.link, &plan.next_hop) {
+            NeighborCheck::Pass => {}
+            NeighborCheck::Wait(ticket) => return self.hold(ticket),
+            NeighborCheck::TableFull => return self.drop(DropReason::TableFull),
+            NeighborCheck::Refused => {
+                let code = Unreachable::Address;
+                let refusal = Refusal::unreachable(DropReason::NeighborUnverified, code, Some(plan.link));
+                return self.refuse(now, &refusal, origin, flow, packet);
+            }
+        }
+        let room = packet.headroom().saturating_add(flow.map_or(0, |flow| flow.header_len.into()));
+        let identification = match self.prepare(now, plan, room) {
+            Ok(identification) => identification,
+            Err(reason) => return self.drop(reason),
         };
+        if let Some(flow) = flow
+            && let Err(reason) = proto41::decapsulate(packet, flow)
+        {
+            return self.drop(reason);
+        }
         if let Origin::Forwarded { .. } = origin {
             decrement_hop_limit(packet);
         }
-        match self.carry_out(now, &plan, packet) {
+        match execute(plan, packet, identification) {
             Ok(verdict) => {
                 let counter = match verdict {
                     Verdict::Native { .. } => &mut self.counters.native,
@@ -153,10 +210,24 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         }
     }
 
-    /// Does what was planned, and notes what that changes.
-    fn carry_out(&mut self, now: Instant, plan: &Plan, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+    fn check_neighbor(&mut self, now: Instant, link: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
+        let Some(port) = self.datapath.port_mut(link) else { return NeighborCheck::Pass };
+        port.link.check_neighbor(now, link, neighbor)
+    }
+
+    fn hold(&mut self, ticket: Ticket) -> Verdict {
+        self.counters.held = self.counters.held.plus(1);
+        Verdict::Hold { ticket }
+    }
+
+    /// What must be there before a packet is changed: room in front of it,
+    /// and an Identification, which it gives. Notes what sending changes.
+    fn prepare(&mut self, now: Instant, plan: &Plan, room: usize) -> Result<u16, DropReason> {
         let mut identification = 0;
         if let Resolution::To { source, destination } = plan.resolution {
+            if room < ipv4::HEADER_LEN {
+                return Err(DropReason::NoHeadroom);
+            }
             if !plan.dont_fragment {
                 identification = self.identifications.next(now, source, destination)?;
             }
@@ -169,14 +240,27 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         {
             port.link.note_avoided(now, &next_hop);
         }
-        execute(plan, packet, identification)
+        Ok(identification)
     }
 
     /// Drops a packet, and tells its sender where that is due.
-    fn refuse(&mut self, now: Instant, refusal: &Refusal, origin: Origin, packet: &mut PacketMut<'_>) -> Verdict {
+    fn refuse(
+        &mut self,
+        now: Instant,
+        refusal: &Refusal,
+        origin: Origin,
+        flow: Option<&Flow>,
+        packet: &mut PacketMut<'_>,
+    ) -> Verdict {
         self.counters.count(refusal.reason);
         let drop = Verdict::Drop(refusal.reason);
         let (Some(kind), Some(link)) = (refusal.answer, refusal.link) else { return drop };
+        // An answer is written over the inner packet.
+        if let Some(flow) = flow
+            && proto41::decapsulate(packet, flow).is_err()
+        {
+            return drop;
+        }
         let Ok(header) = ipv6::Header::parse(packet.as_slice()) else { return drop };
         // NDP-64: from an address of ours on the side that the packet came
         // from, which the peer's source check lets in.
@@ -208,7 +292,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         // A link-local sender is on the link that it spoke from.
         packet.set_link(destination.is_unicast_link_local().then_some(link));
         let plan = self.datapath.plan(packet, Origin::Local).ok()?;
-        match self.carry_out(now, &plan, packet).ok()? {
+        // SEC-1: no answer waits for a neighbour.
+        if !self.datapath.is_verified(plan.link, &plan.next_hop) {
+            return None;
+        }
+        let identification = self.prepare(now, &plan, packet.headroom()).ok()?;
+        match execute(&plan, packet, identification).ok()? {
             Verdict::Tunnel { link, outer } => Some(Via::Tunnel { link, outer }),
             Verdict::Native { link, next_hop } => Some(Via::Native { link, next_hop }),
             _ => None,

@@ -18,5 +18,7 @@ mod forwarding;
 mod icmpv4;
 mod ingress;
 mod loops;
+mod neighbors;
 mod pairs;
 mod sizes;
+mod topologies;

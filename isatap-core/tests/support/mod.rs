@@ -249,8 +249,8 @@ pub fn transmits(node: &mut Any) -> Vec<Vec<u8>> {
 
 /// `I14`: whatever entered has one end.
 pub fn balanced(node: &Any) {
-    let Counters { entered, tunnelled, delivered, native, consumed, .. } = *node.counters();
-    let ends = tunnelled + delivered + native + consumed + node.counters().total_dropped();
+    let Counters { entered, tunnelled, delivered, native, consumed, held, .. } = *node.counters();
+    let ends = tunnelled + delivered + native + consumed + held + node.counters().total_dropped();
     assert_eq!(entered, ends, "{:?}", node.counters());
 }
 

@@ -126,6 +126,6 @@ pub(crate) fn link(node: &Any, id: LinkId) -> &impl Link {
 /// `I14`: whatever entered is counted once.
 pub(crate) fn assert_counted(node: &Any) {
     let counters = node.counters();
-    let ends = counters.tunnelled + counters.delivered + counters.native + counters.consumed;
+    let ends = counters.tunnelled + counters.delivered + counters.native + counters.consumed + counters.held;
     assert_eq!(counters.entered, ends + counters.total_dropped(), "{counters:?}");
 }

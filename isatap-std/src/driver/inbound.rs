@@ -1,5 +1,6 @@
 //! From the sockets to the devices.
 
+use super::parking::Way;
 use super::{Device, Driver, OuterSocket, Outlet};
 use isatap_core::engine::{Machine, Verdict};
 use isatap_core::packet::{LinkId, PacketMut};
@@ -30,6 +31,10 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             let verdict = self.machine.decapsulate(now, &mut packet);
             if let Verdict::Deliver { link, .. } = verdict {
                 delivered.push(Delivered { number, inner: packet.range(), link });
+                continue;
+            }
+            if let Verdict::Hold { ticket } = verdict {
+                self.counters.not_kept += u64::from(!self.parked.park(ticket, Way::Socket, &packet));
                 continue;
             }
             let mut outlet = Outlet {

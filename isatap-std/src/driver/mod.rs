@@ -24,6 +24,7 @@ pub mod attachment;
 mod inbound;
 mod io;
 mod outbound;
+mod parking;
 mod poller;
 mod tap;
 
@@ -36,10 +37,11 @@ use crate::error::Error;
 use crate::offload::{BUFFER_LEN, Coalescer, VirtioHeader};
 use crate::proto41_socket::{Datagram, Proto41Socket, ReceiveBatch};
 use crate::tun::Tun;
-use isatap_core::engine::{Machine, Verdict, Via};
+use isatap_core::engine::{Event, Machine, Parked, Parking, Verdict, Via};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::time::Instant;
 use outbound::Outgoing;
+use parking::Way;
 use poller::{Poller, Source};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -62,6 +64,7 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     outgoing: Vec<Outgoing>,
     slab: Vec<u8>,
     scratch: Vec<u8>,
+    parked: Parking<Vec<Parked<Way>>, Vec<u8>, Way>,
 }
 
 /// A link of the machine's and the device that stands for it.
@@ -88,12 +91,17 @@ pub struct IoCounters {
     pub send_failed: u64,
     /// Verdicts and transmissions for links that have no device here.
     pub no_device: u64,
+    /// Packets that should have waited for a peer or neighbour to answer, for which there was
+    /// no room, or which waited for one that did not.
+    pub not_kept: u64,
 }
 
 /// Memory of packets from devices that are under way at once. Beyond the second limit a
 /// batch of super-packets would only leave the caches.
 const OUTBOUND_PACKETS: usize = 32;
 const OUTBOUND_BYTES: usize = 256 << 10;
+/// Packets that wait for peers or neighbours to answer.
+const PARKED_PACKETS: usize = 32;
 /// ICMPv4 errors handled in a row.
 const ICMPV4_BATCH: usize = 16;
 
@@ -120,6 +128,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             outgoing: Vec::with_capacity(OUTBOUND_PACKETS),
             slab: vec![0; OUTBOUND_PACKETS * BUFFER_LEN],
             scratch: vec![0; BUFFER_LEN],
+            // Pages that nobody waits in are never touched.
+            parked: Parking::new(vec![Parked::EMPTY; PARKED_PACKETS], vec![0; PARKED_PACKETS * BUFFER_LEN]),
         })
     }
 
@@ -169,6 +179,18 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         &self.machine
     }
 
+    /// The next thing that the owner should know or do. Packets that waited for what has
+    /// happened are on their way then.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        loop {
+            let event = self.machine.poll_event()?;
+            match event.wait_end() {
+                Some((ticket, end)) => self.end_wait(ticket, end),
+                None => return Some(event),
+            }
+        }
+    }
+
     /// The machine, to be told something; the next [`turn`](Self::turn) sends what it then
     /// wants to send.
     pub fn machine_mut(&mut self) -> &mut M {
@@ -188,8 +210,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// Waits until something is to be done, at most `timeout`, and does it: a batch of
     /// packets from each side, and what is due. Gives the owner's tokens that are ready.
     ///
-    /// `due` is a deadline of the owner's own. Afterwards the owner polls the machine's
-    /// events, all of them.
+    /// `due` is a deadline of the owner's own. Afterwards the owner calls
+    /// [`poll_event`](Self::poll_event) until there is none.
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
 //! From a device to the sockets.
 
+use super::parking::Way;
 use super::{Device, Driver, OUTBOUND_BYTES, OUTBOUND_PACKETS, OuterSocket, Outlet, deleted, is_deleted};
 use crate::error::Error;
 use crate::offload::{BUFFER_LEN, Segments, VirtioHeader};
@@ -18,6 +19,14 @@ pub(super) struct Outgoing {
     inner: Range<usize>,
     header: VirtioHeader,
     outer: Outer,
+}
+
+impl Outgoing {
+    /// `packet` lies in the slab's buffer of that number.
+    pub(super) fn new(buffer: usize, packet: &PacketMut<'_>, header: VirtioHeader, outer: Outer) -> Self {
+        let range = packet.range();
+        Self { buffer, inner: range.start + outer.header_len()..range.end, header, outer }
+    }
 }
 
 /// Packets in one system call.
@@ -56,9 +65,10 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             packet.set_link(Some(port.link));
             let verdict = self.machine.encapsulate(now, &mut packet);
             if let Verdict::Tunnel { outer, .. } = verdict {
-                let range = packet.range();
-                let inner = range.start + outer.header_len()..range.end;
-                self.outgoing.push(Outgoing { buffer: buffer_number, inner, header: received.header, outer });
+                self.outgoing.push(Outgoing::new(buffer_number, &packet, received.header, outer));
+            } else if let Verdict::Hold { ticket } = verdict {
+                let way = Way::Device { link: port.link, header: received.header };
+                self.counters.not_kept += u64::from(!self.parked.park(ticket, way, &packet));
             } else {
                 let mut outlet = Outlet {
                     socket: &self.socket,
@@ -73,10 +83,15 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 break;
             }
         }
+        self.send_batch();
+        Ok(())
+    }
+
+    /// Sends what is in `outgoing`.
+    pub(super) fn send_batch(&mut self) {
         for (range, destination) in self.send_outgoing() {
             self.too_big(range, destination);
         }
-        Ok(())
     }
 
     /// Cuts and sends what the machine has encapsulated. Gives what was larger than the

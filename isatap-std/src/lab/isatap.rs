@@ -6,7 +6,7 @@ use std::time::Duration;
 use isatap_core::capacity::{Capacity, Standard};
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::{Counters, Tally};
-use isatap_core::engine::{Entropy, Event, Machine, Verdict, Via};
+use isatap_core::engine::{Entropy, Event, Machine, Parked, Parking, Ticket, Verdict, Via, WaitEnd};
 use isatap_core::error::TableFull;
 use isatap_core::interface::Interface;
 use isatap_core::isatap::addr::Dotted;
@@ -184,6 +184,19 @@ impl RouterOptions {
 /// link and a native one.
 pub struct IsatapRouter<C: Capacity = Standard> {
     node: AnyNode<C, 2>,
+    parked: Parking<Vec<Parked<Way>>, Vec<u8>, Way>,
+}
+
+/// Packets that may wait for neighbours, and how long they may be.
+const PARKED: usize = 16;
+const PARKED_LEN: usize = 1500;
+
+/// How a packet reached a router.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Tunnel,
+    Native(LinkId),
+    Programs(Option<LinkId>),
 }
 
 impl<C: Capacity> IsatapRouter<C> {
@@ -196,7 +209,8 @@ impl<C: Capacity> IsatapRouter<C> {
         let mut node = AnyNode::new(NodeConfig::DEFAULT);
         let isatap = AnyInterface::IsatapRouter(RouterInterface::new(options.config));
         node.add(isatap, Switches::FORWARDING)?;
-        let mut router = IsatapRouter { node };
+        let parked = Parking::new(vec![Parked::EMPTY; PARKED], vec![0; PARKED * PARKED_LEN]);
+        let mut router = IsatapRouter { node, parked };
         for prefix in &options.prefixes {
             router.publish(now, *prefix)?;
         }
@@ -254,36 +268,93 @@ impl<C: Capacity> IsatapRouter<C> {
     }
 }
 
+impl<C: Capacity> IsatapRouter<C> {
+    fn handle(&mut self, now: Instant, way: Way, bytes: &[u8], out: &mut Outbox) {
+        let Self { node, parked } = self;
+        let (mut came, mut held) = (Came::ByTunnel, None);
+        let verdict = |packet: &mut PacketMut<'_>| {
+            let verdict = match way {
+                Way::Tunnel => node.forward(now, packet),
+                Way::Native(link) => node.forward_native(now, link, packet),
+                Way::Programs(link) => {
+                    packet.set_link(link);
+                    node.encapsulate(now, packet)
+                }
+            };
+            came = match way {
+                Way::Tunnel => Came::ByTunnel,
+                Way::Native(_) => Came::Native,
+                Way::Programs(_) => Came::FromPrograms,
+            };
+            match verdict {
+                Verdict::Hold { ticket } => held = Some(parked.park(ticket, way, packet)),
+                other => act(other, came, bytes, packet, out),
+            }
+        };
+        with_packet(bytes, verdict);
+        match held {
+            Some(true) => out.event(|| "a packet waits for its neighbour to answer".into()),
+            Some(false) => out.event(|| "no room for a packet that should wait for its neighbour".into()),
+            None => {}
+        }
+    }
+
+    /// Empties the machine; packets that need wait no longer go on.
+    fn settle(&mut self, now: Instant, out: &mut Outbox) {
+        loop {
+            let ended = drain(&mut self.node, out, None);
+            if ended.is_empty() {
+                return;
+            }
+            for (ticket, end) in ended {
+                if let WaitEnd::Drop(reason) = end {
+                    let lost = self.parked.discard(ticket);
+                    out.event(|| format!("{lost} packets that waited are dropped: {reason}"));
+                }
+                let mut buffer = vec![0; HEADROOM + PARKED_LEN];
+                let mut packet = PacketMut::empty(&mut buffer);
+                while let Some(way) = self.parked.take(ticket, &mut packet) {
+                    self.handle(now, way, packet.as_slice(), out);
+                }
+            }
+        }
+    }
+}
+
 impl<C: Capacity> LabNode for IsatapRouter<C> {
     fn receive_ipv4(&mut self, now: Instant, packet: &[u8], out: &mut Outbox) {
-        receive_ipv4(&mut self.node, now, packet, out, Node::forward);
-        drain(&mut self.node, out, None);
+        if ip::Ipv4::parse(packet).is_some_and(|header| header.protocol == ip::PROTOCOL_ICMP) {
+            receive_ipv4(&mut self.node, now, packet, out, Node::forward);
+        } else {
+            self.handle(now, Way::Tunnel, packet, out);
+        }
+        self.settle(now, out);
     }
 
     fn receive_ipv6(&mut self, now: Instant, link: LinkId, packet: &[u8], out: &mut Outbox) {
-        with_packet(packet, |buffer| {
-            let verdict = self.node.forward_native(now, link, buffer);
-            act(verdict, Came::Native, packet, buffer, out);
-        });
-        drain(&mut self.node, out, None);
+        self.handle(now, Way::Native(link), packet, out);
+        self.settle(now, out);
     }
 
     fn send_ipv6(&mut self, now: Instant, link: Option<LinkId>, packet: &[u8], out: &mut Outbox) {
-        send_ipv6(&mut self.node, now, link, packet, out);
-        drain(&mut self.node, out, None);
+        match own_link(&self.node, packet) {
+            Some(own) => out.deliver(own, packet),
+            None => self.handle(now, Way::Programs(link), packet, out),
+        }
+        self.settle(now, out);
     }
 
     fn timeout(&mut self, now: Instant, entropy: &mut Rng, out: &mut Outbox) {
         self.node.handle_timeout(now, entropy);
-        drain(&mut self.node, out, None);
+        self.settle(now, out);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         self.node.poll_timeout()
     }
 
-    fn drain(&mut self, _now: Instant, out: &mut Outbox) {
-        drain(&mut self.node, out, None);
+    fn drain(&mut self, now: Instant, out: &mut Outbox) {
+        self.settle(now, out);
     }
 
     fn set_ipv4(&mut self, now: Instant, addresses: &[Ipv4Addr], out: &mut Outbox) {
@@ -295,7 +366,7 @@ impl<C: Capacity> LabNode for IsatapRouter<C> {
         if let Some(Err(full)) = told {
             out.event(|| full.to_string());
         }
-        drain(&mut self.node, out, None);
+        self.settle(now, out);
     }
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
@@ -362,6 +433,17 @@ fn receive_ipv4<I: Interface<C>, C: Capacity, const LINKS: usize>(
     });
 }
 
+/// The link of which a packet's destination is an own address.
+fn own_link<I: Interface<C>, C: Capacity, const LINKS: usize>(
+    node: &Node<I, C, LINKS>,
+    bytes: &[u8],
+) -> Option<LinkId> {
+    let destination = ip::Ipv6::parse(bytes).map(|header| header.destination)?;
+    (0..LINKS)
+        .filter_map(|id| u8::try_from(id).ok().map(LinkId))
+        .find(|id| node.interface(*id).is_some_and(|interface| interface.is_local(&destination)))
+}
+
 fn send_ipv6<I: Interface<C>, C: Capacity, const LINKS: usize>(
     node: &mut Node<I, C, LINKS>,
     now: Instant,
@@ -369,12 +451,7 @@ fn send_ipv6<I: Interface<C>, C: Capacity, const LINKS: usize>(
     bytes: &[u8],
     out: &mut Outbox,
 ) {
-    let destination = ip::Ipv6::parse(bytes).map(|header| header.destination);
-    let own = (0..LINKS).filter_map(|id| u8::try_from(id).ok().map(LinkId)).find(|id| {
-        let interface = node.interface(*id);
-        interface.zip(destination).is_some_and(|(interface, to)| interface.is_local(&to))
-    });
-    if let Some(own) = own {
+    if let Some(own) = own_link(node, bytes) {
         // To oneself no interface is needed, as on any host.
         return out.deliver(own, bytes);
     }
@@ -408,8 +485,9 @@ fn act(verdict: Verdict, came: Came, original: &[u8], packet: &PacketMut<'_>, ou
     }
 }
 
-/// Empties a machine: what it sends and what it tells.
-fn drain<M: Machine>(machine: &mut M, out: &mut Outbox, router_name: Option<&str>) {
+/// Empties a machine: what it sends and what it tells. Gives the tickets that
+/// packets need no longer wait for.
+fn drain<M: Machine>(machine: &mut M, out: &mut Outbox, router_name: Option<&str>) -> Vec<(Ticket, WaitEnd)> {
     let mut buffer = [0; HEADROOM + OWN_PACKET];
     let mut packet = PacketMut::empty(&mut buffer);
     while let Ok(Some(transmit)) = machine.poll_transmit(&mut packet) {
@@ -418,13 +496,16 @@ fn drain<M: Machine>(machine: &mut M, out: &mut Outbox, router_name: Option<&str
             None => out.event(|| "a control packet on a native link is left out".into()),
         }
     }
+    let mut ended = Vec::new();
     while let Some(event) = machine.poll_event() {
+        ended.extend(event.wait_end());
         if let (Event::ResolveRouters { link }, Some(name)) = (event, router_name) {
             out.resolve(link, name);
             continue;
         }
         out.event(|| describe(&event));
     }
+    ended
 }
 
 pub(super) fn describe(event: &Event) -> String {
@@ -444,6 +525,8 @@ pub(super) fn describe(event: &Event) -> String {
         Event::LifetimeTooShort { address, .. } => {
             format!("lifetimes of router {address} are shorter than it may be asked")
         }
+        Event::Released { .. } => "an answer has come: what waited goes on".into(),
+        Event::Abandoned { reason, .. } => format!("what waited waits no longer: {reason}"),
         Event::TableFull { table, .. } => TableFull::new(*table).to_string(),
         other => format!("{other:?}"),
     }
@@ -451,7 +534,7 @@ pub(super) fn describe(event: &Event) -> String {
 
 /// I14: whatever came in has come to one end.
 pub(super) fn check<T: Tally>(counters: &Counters<T>) -> Result<(), String> {
-    let ends = [counters.tunnelled, counters.delivered, counters.native, counters.consumed]
+    let ends = [counters.tunnelled, counters.delivered, counters.native, counters.consumed, counters.held]
         .map(Tally::get)
         .iter()
         .sum::<u64>()

@@ -25,7 +25,7 @@ use crate::runtime_dir::{Claim, RuntimeDir};
 use crate::signal::{Request, Signals};
 use isatap_core::capacity::{Capacity, N};
 use isatap_core::datapath::Switches;
-use isatap_core::engine::{Entropy as _, Event, Machine as _};
+use isatap_core::engine::{Entropy as _, Event};
 use isatap_core::isatap::addr::{Dotted, embedded_ipv4};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::LinkId;
@@ -46,6 +46,7 @@ impl Capacity for Linux {
     type Prefixes = N<16>;
     type Routes = N<256>;
     type Neighbors = N<64>;
+    type CheckedNeighbors = N<128>;
     type PathMtus = N<64>;
     type Solicitations = N<128>;
     type DnsServers = N<8>;
@@ -276,7 +277,7 @@ impl Node {
 
     /// Carries out what the machine tells, until it has nothing more to tell.
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
-        while let Some(event) = self.driver.machine_mut().poll_event() {
+        while let Some(event) = self.driver.poll_event() {
             let now = self.driver.now();
             for at in 0..self.links.len() {
                 let Some(link) = self.links.get_mut(at) else { continue };

@@ -272,6 +272,7 @@ impl Node {
             ("send-invalid", sent.invalid),
             ("send-other", sent.other),
             ("no-device", io.no_device),
+            ("not-kept", io.not_kept),
         ];
         all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
     }

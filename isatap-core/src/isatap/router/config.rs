@@ -1,5 +1,6 @@
 //! What a router advertises.
 
+use super::CheckNeighbors;
 use crate::capacity::Row;
 use crate::link::OuterPolicy;
 use crate::nd::message::RouterFlags;
@@ -39,6 +40,8 @@ pub struct RouterConfig {
     pub dns_lifetime: Lifetime,
     /// Advertisements a second to all hosts together. `ISA-57`
     pub answers_per_second: u16,
+    /// Whether hosts are asked whether they are there. `SEC-1`
+    pub check_neighbors: CheckNeighbors,
 }
 
 impl RouterConfig {
@@ -57,6 +60,7 @@ impl RouterConfig {
         mtu: Some(1280),
         dns_lifetime: Lifetime::from_secs(1800),
         answers_per_second: 1000,
+        check_neighbors: CheckNeighbors::Off,
     };
 }
 

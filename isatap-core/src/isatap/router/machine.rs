@@ -4,27 +4,28 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use super::advertise::{Answer, MAX_RA_DELAY_TIME, QUIET};
-use super::{Full, RouterInterface};
+use super::{Full, RouterInterface, RouterLink};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Transmit, uniform};
 use crate::error::{EmitError, Table};
-use crate::interface::{Context, Interface, Received, answer_solicitation, neighbor_discovery, write_advertisement};
+use crate::interface::{
+    Context, Interface, NeighborCheck, Received, answer_solicitation, neighbor_discovery, write_advertisement,
+};
 use crate::isatap::addr;
-use crate::isatap::link::Link;
 use crate::link::{Admitted, Link as _};
-use crate::nd::message;
+use crate::nd::message::{self, NeighborFlags, NeighborSolicitationRepr};
 use crate::nd::{Message, validate};
-use crate::packet::PacketMut;
+use crate::packet::{LinkId, PacketMut};
 use crate::proto41::Flow;
 use crate::proto41::icmp::TunnelError;
 use crate::time::{Expiry, Instant};
 
 impl<C: Capacity> Interface<C> for RouterInterface<C> {
-    type Snapshot = Link<C>;
+    type Snapshot = RouterLink<C>;
 
-    fn snapshot(&self) -> Link<C> {
-        self.link.clone()
+    fn snapshot(&self) -> RouterLink<C> {
+        self.snapshot_link()
     }
 
     fn receive(
@@ -54,11 +55,25 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
                 Ok(answer) => write_advertisement(packet, answer),
                 Err(reason) => Received::Drop(reason),
             },
-            // No neighbour is watched here, so none is known (NDP-53).
-            Message::NeighborAdvertisement(_) => Received::Drop(DropReason::NdUnknownTarget),
+            Message::NeighborAdvertisement(na) => {
+                // SEC-1: by the neighbour itself, not by a router for it; and
+                // only a solicited one confirms (NDP-53).
+                let target = na.target();
+                let itself = target == received.source && addr::embedded_ipv4(&target) == Some(flow.outer_source);
+                let solicited = na.flags().contains(NeighborFlags::SOLICITED);
+                if itself && solicited && self.neighbors.answered(cx.now, &target) {
+                    Received::Consumed
+                } else {
+                    Received::Drop(DropReason::NdUnknownTarget)
+                }
+            }
             // NDP-70 [RFC 4861 §8.2]
             Message::Redirect(_) => Received::Drop(DropReason::RedirectRefused),
         }
+    }
+
+    fn check_neighbor(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
+        self.ask(now, id, neighbor)
     }
 
     fn note_sent(&mut self, _now: Instant, _destination: Ipv4Addr) {}
@@ -71,6 +86,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
         self.link.paths.handle_timeout(cx.now);
+        self.neighbors.handle_timeout(cx.now);
         for row in self.solicitors.iter_mut() {
             if let Answer::Draw { from } = row.answer {
                 // NDP-40 [RFC 4861 §6.2.6]
@@ -84,6 +100,9 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
         cx: &mut Context<'_, C>,
         out: &mut PacketMut<'_>,
     ) -> Result<Option<Transmit>, EmitError> {
+        if let Some(neighbor) = self.neighbors.due(cx.now) {
+            return self.solicit(cx, &neighbor, out);
+        }
         let Some(at) = self.due(cx.now) else { return Ok(None) };
         let Some(row) = self.solicitors.as_slice().get(at).copied() else { return Ok(None) };
         let source = addr::link_local(row.locator);
@@ -109,6 +128,9 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
             self.told_mtu = self.link.policy.link_mtu;
             return Some(Event::Mtu { link, mtu: self.told_mtu });
         }
+        if let Some(event) = self.neighbors.poll_event(link) {
+            return Some(event);
+        }
         if self.addresses_full == Full::Untold {
             self.addresses_full = Full::Told;
             return Some(Event::TableFull { link, table: Table::Addresses });
@@ -122,16 +144,42 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
             Answer::Due(at) => Expiry::at(at).max(self.next_answer()),
             Answer::Given { .. } => Expiry::NEVER,
         });
-        rows.min().unwrap_or(Expiry::NEVER).min(self.link.paths.next_deadline())
+        rows.min().unwrap_or(Expiry::NEVER).min(self.link.paths.next_deadline()).min(self.neighbors.deadline())
     }
 
     fn has_packet(&self, now: Instant) -> bool {
-        self.due(now).is_some()
+        self.due(now).is_some() || self.neighbors.due(now).is_some()
     }
 
     fn has_event(&self) -> bool {
         self.addresses.has_changes()
             || self.told_mtu != self.link.policy.link_mtu
             || self.addresses_full == Full::Untold
+            || self.neighbors.has_event()
+    }
+}
+
+impl<C: Capacity> RouterInterface<C> {
+    /// Asks a neighbour whether it is there. `SEC-1`, `NDP-51`: by a packet to
+    /// it alone, from the address that it knows this router by.
+    fn solicit(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        neighbor: &Ipv6Addr,
+        out: &mut PacketMut<'_>,
+    ) -> Result<Option<Transmit>, EmitError> {
+        let ends = self
+            .link
+            .source_for(neighbor)
+            .and_then(|source| Some((source, addr::embedded_ipv4(&source)?, addr::embedded_ipv4(neighbor)?)));
+        let mut sent = None;
+        if let Some((source, locator, destination)) = ends {
+            let repr = NeighborSolicitationRepr { target: *neighbor };
+            message::write_packet(out, &source, neighbor, |writer| repr.emit(writer))?;
+            sent = cx.send(&self.link, locator, destination, out);
+        }
+        // One that could not be sent is as good as lost.
+        self.neighbors.sent(cx.now, neighbor);
+        Ok(sent)
     }
 }

@@ -9,6 +9,7 @@
 //! [`HostInterface`](super::HostInterface) whose forwarding is on (`ISA-62`).
 
 mod advertise;
+mod check;
 mod config;
 mod machine;
 
@@ -28,6 +29,7 @@ use crate::prefix::Ipv6Prefix;
 use crate::time::{Expiry, Instant, Lifetime};
 
 pub use advertise::Solicitor;
+pub use check::{CheckNeighbors, RouterLink};
 pub use config::{PublishedPrefix, RouterConfig};
 
 /// The interface of an advertising ISATAP router.
@@ -39,6 +41,7 @@ pub struct RouterInterface<C: Capacity> {
     servers: List<DnsServer, Rows<C::DnsServers, DnsServer>>,
     domains: List<SearchDomain, Rows<C::SearchDomains, SearchDomain>>,
     solicitors: List<Solicitor, Rows<C::Solicitations, Solicitor>>,
+    neighbors: check::Checks<C>,
     addresses: Addresses<Rows<C::Addresses, AddressRow>>,
     /// Answers given in the second that began then. `ISA-57`
     answered: (Instant, u16),
@@ -64,6 +67,7 @@ impl<C: Capacity> RouterInterface<C> {
             servers: List::EMPTY,
             domains: List::EMPTY,
             solicitors: List::EMPTY,
+            neighbors: check::Checks::<C>::EMPTY,
             addresses: Addresses::EMPTY,
             answered: (Instant::ZERO, 0),
             addresses_full: Full::No,
@@ -162,6 +166,7 @@ impl<C: Capacity> RouterInterface<C> {
         self.link.prefixes.expire(cx.now);
         // Removing routes needs no room.
         let _ = self.link.sync_routes(cx);
+        self.forget_neighbors(cx.now);
         self.sync_addresses();
     }
 
@@ -211,4 +216,4 @@ impl<C: Capacity> RouterInterface<C> {
 /// The row of the router list that stands for this router itself.
 const OWN: u8 = 0;
 
-link_of_its_data!(RouterInterface);
+link_of_its_data!(RouterInterface, vouches_for);

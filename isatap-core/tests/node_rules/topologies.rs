@@ -1,0 +1,372 @@
+//! RFC 6324 by search: every site of a few tunnel routers, every made-up pair
+//! of addresses, entered everywhere and from everybody.
+//!
+//! The routers stand on one LAN with routes to each other's prefixes, and
+//! everything else leaves by a gateway: without tunnels no packet goes round.
+//!
+//! A configured tunnel has its other end where it says. One that ends at a 6rd
+//! border relay, which knows nothing of it, does make a loop: that relay must
+//! be told of the router (`S6R-33`).
+
+use isatap_core::datapath::Switches;
+use isatap_core::engine::{Event, Machine, Verdict, Via};
+use isatap_core::isatap::CheckNeighbors;
+use isatap_core::node::{AnyInterface, NodeConfig};
+use isatap_core::packet::LinkId;
+use isatap_core::prefix::Ipv4Prefix;
+use isatap_core::sixrd::{self, Domain};
+use isatap_core::sixtofour;
+use isatap_core::time::Instant;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use super::neighbors::set_check;
+use crate::support::*;
+
+const TUNNEL: LinkId = LinkId(0);
+const LAN: LinkId = LinkId(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Isatap,
+    SixToFour,
+    SixRd,
+    Configured,
+}
+
+/// What is to end loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Defence {
+    /// Public IPv4 addresses and what is on unless switched off.
+    Public,
+    /// The same with the loop checks off.
+    Nothing,
+    /// Private IPv4 addresses and what is on unless switched off.
+    Private,
+    /// Private, and `SEC-1`.
+    Neighbors,
+    /// Private, and `SEC-2`.
+    Members,
+}
+
+impl Defence {
+    fn is_public(self) -> bool {
+        matches!(self, Defence::Public | Defence::Nothing)
+    }
+
+    /// `S64-1`: there is no 6to4 with private IPv4 addresses.
+    fn kinds(self) -> &'static [Kind] {
+        let all = &[Kind::Isatap, Kind::SixRd, Kind::Configured, Kind::SixToFour];
+        if self.is_public() { all } else { &all[..3] }
+    }
+}
+
+/// What a search found.
+#[derive(Debug, Default)]
+struct Found {
+    sites: u32,
+    packets: u64,
+    /// Packets that some router sent on twice.
+    loops: u64,
+    /// Packets that had a router ask for a neighbour.
+    asked: u64,
+    /// One of the loops.
+    first: Option<String>,
+}
+
+impl Found {
+    fn note(&mut self, round: bool, names: &[Ipv4Addr], from: Ipv6Addr, to: Ipv6Addr, outside: Option<Ipv4Addr>) {
+        if round {
+            self.loops += 1;
+            self.first.get_or_insert_with(|| format!("{from} -> {to} by {outside:?} among {names:?}"));
+        }
+    }
+}
+
+struct Site {
+    kinds: Vec<Kind>,
+    names: Vec<Ipv4Addr>,
+    routers: Vec<Any>,
+    now: Instant,
+    asked: u64,
+}
+
+impl Site {
+    /// `S6R-15`: the IPv4 block of each 6rd domain is its own, and the other
+    /// routers' addresses lie in those blocks too.
+    fn new(kinds: &[Kind], defence: Defence) -> Self {
+        let domains = kinds.iter().filter(|kind| **kind == Kind::SixRd).count();
+        let mut domain = 0;
+        let names: Vec<Ipv4Addr> = kinds
+            .iter()
+            .zip(1..)
+            .map(|(kind, number)| {
+                let (block, host) = match kind {
+                    Kind::SixRd => (domain, 1),
+                    _ => (number % domains.max(1), 100 + number),
+                };
+                domain += usize::from(*kind == Kind::SixRd);
+                let (first, block) = (if defence.is_public() { 131 } else { 10 }, u8::try_from(107 + block).unwrap());
+                Ipv4Addr::new(first, block, 0, u8::try_from(host).unwrap())
+            })
+            .collect();
+        let mut switches = Switches::FORWARDING;
+        switches.loop_checks = defence != Defence::Nothing;
+        let router = |at: usize| {
+            let mut node = Any::new(NodeConfig::DEFAULT);
+            let name = names[at].to_string();
+            match kinds[at] {
+                Kind::Isatap => {
+                    add_router(&mut node, &name, &format!("{}/64", prefix(at)), switches);
+                    if defence == Defence::Neighbors {
+                        set_check(&mut node, TUNNEL, CheckNeighbors::WhereBlind);
+                    }
+                    if defence == Defence::Members {
+                        node.with_interface(NOW, TUNNEL, |interface, _| {
+                            let AnyInterface::IsatapRouter(router) = interface else { unreachable!() };
+                            // Hosts of the site, none of which is a router.
+                            let hosts = Ipv4Prefix::new(Ipv4Addr::new(10, 200, 0, 0), 16).unwrap();
+                            router.link_mut().add_member(hosts).unwrap();
+                        });
+                    }
+                }
+                Kind::SixToFour => {
+                    let relay = sixtofour::RelayInterface::new(sixtofour::RelayConfig::DEFAULT);
+                    node.add(AnyInterface::SixToFourRelay(relay), switches).unwrap();
+                    node.with_interface(NOW, TUNNEL, |interface, cx| {
+                        let AnyInterface::SixToFourRelay(relay) = interface else { unreachable!() };
+                        relay.set_locators(cx, &[names[at].into()]).unwrap();
+                    });
+                }
+                Kind::SixRd => {
+                    let block = Ipv4Prefix::new(names[at], 16).unwrap();
+                    let domain = Domain::new(format!("{}/48", prefix(at)).parse().unwrap(), block).unwrap();
+                    let relay = sixrd::RelayInterface::new(sixrd::RelayConfig::new(domain));
+                    node.add(AnyInterface::SixRdRelay(relay), switches).unwrap();
+                    node.with_interface(NOW, TUNNEL, |interface, cx| {
+                        let AnyInterface::SixRdRelay(relay) = interface else { unreachable!() };
+                        relay.set_locators(cx, &[names[at].into()]).unwrap();
+                    });
+                }
+                Kind::Configured => {
+                    let far = remote(at, kinds).map_or("192.0.2.99".into(), |remote| names[remote].to_string());
+                    // Both ends are on the one subnet of the tunnel.
+                    let subnet = first_end(at, kinds);
+                    add_tunnel(&mut node, &name, &far, &format!("{}{}", prefix(subnet), at + 1), switches);
+                }
+            }
+            add_lan(&mut node, &format!("2001:db8:0:8::{}", at + 1), switches);
+            let others = |(other, _): &(usize, &Kind)| *other != at && remote(at, kinds) != Some(*other);
+            for (other, kind) in kinds.iter().enumerate().filter(others) {
+                let gateway = format!("2001:db8:0:8::{}", other + 1);
+                route(&mut node, &format!("{}/48", prefix(other)), LAN, &gateway);
+                if *kind == Kind::SixToFour && kinds[at] != Kind::SixToFour {
+                    route(&mut node, "2002::/16", LAN, &gateway);
+                }
+            }
+            route(&mut node, "::/0", LAN, "2001:db8:0:8::fe");
+            node
+        };
+        let routers = (0..kinds.len()).map(router).collect();
+        Site { kinds: kinds.to_vec(), names, routers, now: NOW, asked: 0 }
+    }
+
+    /// Addresses that the routers, or somebody who knows them, could have:
+    /// every router's IPv4 address in every router's form, and some others.
+    fn addresses(&self) -> Vec<Ipv6Addr> {
+        let mut addresses = vec![v6("2001:db8::1"), v6("2001:db8:0:8::99")];
+        let outsider = [Ipv4Addr::new(131, 107, 200, 9)];
+        for name in self.names.iter().chain(&outsider) {
+            for (at, kind) in self.kinds.iter().enumerate() {
+                match kind {
+                    Kind::Isatap => addresses.push(isatap6(&prefix(at), &name.to_string())),
+                    Kind::SixRd => {
+                        let block = Ipv4Prefix::new(self.names[at], 16).unwrap();
+                        let domain = Domain::new(format!("{}/48", prefix(at)).parse().unwrap(), block).unwrap();
+                        let site = domain.delegated(*name).address().to_bits();
+                        addresses.push(Ipv6Addr::from_bits(site | 0x99));
+                    }
+                    Kind::Configured => addresses.push(v6(&format!("{}99", prefix(at)))),
+                    Kind::SixToFour => {}
+                }
+            }
+            let [a, b, c, d] = name.octets();
+            addresses.push(v6(&format!("2002:{a:02x}{b:02x}:{c:02x}{d:02x}::1")));
+            addresses.push(v6(&format!("2001:0:4136:e378:8000:63bf:{:02x}{:02x}:{:02x}{:02x}", !a, !b, !c, !d)));
+        }
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+
+    fn handle(&mut self, at: usize, bytes: &[u8]) -> Outcome {
+        let (node, now) = (&mut self.routers[at], self.now);
+        with(
+            bytes,
+            |packet| {
+                if bytes[0] >> 4 == 4 { node.forward(now, packet) } else { node.forward_native(now, LAN, packet) }
+            },
+        )
+    }
+
+    fn router_at(&self, address: Ipv4Addr) -> Option<usize> {
+        self.names.iter().position(|name| *name == address)
+    }
+
+    /// Plays the questions of router `at` until they are answered, or not.
+    fn ask(&mut self, at: usize) {
+        self.asked += 1;
+        for _ in 0..4 {
+            for question in transmits(&mut self.routers[at]) {
+                let Some(other) = self.router_at(seen(&question).destination) else { continue };
+                let (verdict, answer) = self.handle(other, &question);
+                assert!(!matches!(verdict, Verdict::Tunnel { .. } | Verdict::Native { .. }), "a question goes on");
+                if let Verdict::Answer { via: Via::Tunnel { .. }, .. } = verdict {
+                    self.handle(at, &answer);
+                }
+            }
+            let ended = |event| matches!(event, Event::Released { .. } | Event::Abandoned { .. });
+            if std::iter::from_fn(|| self.routers[at].poll_event()).any(ended) {
+                return;
+            }
+            self.now = self.now.saturating_add(Duration::from_secs(1));
+            self.routers[at].handle_timeout(self.now, &mut |out: &mut [u8]| out.fill(0));
+        }
+        panic!("router {at} of {:?} never stopped waiting", self.kinds);
+    }
+
+    /// Follows one packet; whether some router sends it on twice.
+    fn goes_round(&mut self, entry: usize, packet: &[u8]) -> bool {
+        let (mut at, mut bytes) = (entry, packet.to_vec());
+        let mut sent_on = vec![false; self.routers.len()];
+        loop {
+            let (mut verdict, mut after) = self.handle(at, &bytes);
+            if let Verdict::Hold { .. } = verdict {
+                self.ask(at);
+                (verdict, after) = self.handle(at, &bytes);
+                if let Verdict::Hold { .. } = verdict {
+                    // It knows the source now, and asks for the destination.
+                    self.ask(at);
+                    (verdict, after) = self.handle(at, &bytes);
+                }
+            }
+            // One packet in, at most one packet out. One that only comes back
+            // to be refused has not gone round.
+            let is_sent_on = matches!(verdict, Verdict::Tunnel { .. } | Verdict::Native { .. });
+            if is_sent_on && std::mem::replace(&mut sent_on[at], true) {
+                return true;
+            }
+            let next = match verdict {
+                Verdict::Tunnel { outer, .. } => self.router_at(outer.destination),
+                Verdict::Native { next_hop, .. } => {
+                    (0..self.routers.len()).find(|other| v6(&format!("2001:db8:0:8::{}", other + 1)) == next_hop)
+                }
+                Verdict::Hold { .. } => panic!("waits for ever"),
+                _ => None,
+            };
+            let Some(next) = next else { return false };
+            (at, bytes) = (next, after);
+        }
+    }
+
+    fn search(&mut self, found: &mut Found) {
+        let addresses = self.addresses();
+        let mut from = self.names.clone();
+        from.push(Ipv4Addr::new(131, 107, 200, 9));
+        for source in &addresses {
+            for destination in &addresses {
+                let inner = Inner::new(*source, *destination).bytes();
+                for entry in 0..self.routers.len() {
+                    found.note(self.goes_round(entry, &inner), &self.names, *source, *destination, None);
+                    for outside in &from {
+                        let packet = Outer::new(*outside, self.names[entry]).around(&inner);
+                        found.note(self.goes_round(entry, &packet), &self.names, *source, *destination, Some(*outside));
+                    }
+                    found.packets += 1 + u64::try_from(from.len()).unwrap();
+                }
+            }
+        }
+        self.routers.iter().for_each(balanced);
+        found.sites += 1;
+        found.asked += self.asked;
+    }
+}
+
+/// The site prefix of the router at this place, a /48 ending in `::`.
+fn prefix(at: usize) -> String {
+    format!("2001:db8:{}00::", at + 1)
+}
+
+/// The other end of the configured tunnel of a router; every second one has
+/// its tunnel to the one before. None: it is somewhere else.
+fn remote(at: usize, kinds: &[Kind]) -> Option<usize> {
+    let tunnels: Vec<usize> = (0..kinds.len()).filter(|at| kinds[*at] == Kind::Configured).collect();
+    let place = tunnels.iter().position(|other| *other == at)?;
+    tunnels.get(place ^ 1).copied()
+}
+
+/// The first of the two ends of a configured tunnel, or the one that there is.
+fn first_end(at: usize, kinds: &[Kind]) -> usize {
+    remote(at, kinds).map_or(at, |remote| remote.min(at))
+}
+
+/// Every mixture of `count` routers. They differ in nothing but their kind.
+fn mixtures(kinds: &[Kind], count: usize) -> Vec<Vec<Kind>> {
+    let mut all = vec![Vec::new()];
+    for _ in 0..count {
+        all = all
+            .into_iter()
+            .flat_map(|site: Vec<Kind>| kinds.iter().map(move |kind| [&site[..], &[*kind]].concat()))
+            .collect();
+    }
+    all.retain(|site| site.is_sorted());
+    all
+}
+
+fn search(defence: Defence, counts: std::ops::RangeInclusive<usize>) -> Found {
+    let mut found = Found::default();
+    for kinds in counts.flat_map(|count| mixtures(defence.kinds(), count)) {
+        let before = found.loops;
+        Site::new(&kinds, defence).search(&mut found);
+        if !matches!(defence, Defence::Nothing | Defence::Private) {
+            assert_eq!(found.loops, before, "{kinds:?} with {defence:?}: {:?}", found.first);
+        }
+    }
+    println!("{defence:?}: {found:?}");
+    found
+}
+
+#[test]
+fn sec_3_sec_5_no_packet_goes_round_between_two_or_three_routers_with_public_addresses() {
+    let found = search(Defence::Public, 1..=3);
+    assert_eq!(found.loops, 0);
+    assert!(found.sites == 4 + 10 + 20 && found.packets > 90_000, "{found:?}");
+}
+
+#[test]
+fn sec_1_sec_2_no_packet_goes_round_between_two_or_three_routers_with_private_addresses() {
+    let found = search(Defence::Neighbors, 1..=3);
+    assert_eq!(found.loops, 0);
+    assert!(found.asked > 0, "{found:?}");
+    assert_eq!(search(Defence::Members, 1..=3).loops, 0);
+}
+
+/// The control: the search does find loops.
+#[test]
+fn without_the_checks_packets_go_round() {
+    for defence in [Defence::Nothing, Defence::Private] {
+        assert!(search(defence, 1..=2).loops > 10, "{defence:?}");
+    }
+}
+
+/// The whole search, for `.ci/run release`.
+#[test]
+#[ignore = "minutes in a debug build; run with --release"]
+fn sec_1_sec_2_sec_3_no_packet_goes_round_between_up_to_four_routers() {
+    for defence in [Defence::Public, Defence::Neighbors, Defence::Members] {
+        assert_eq!(search(defence, 1..=4).loops, 0);
+    }
+    for defence in [Defence::Nothing, Defence::Private] {
+        assert!(search(defence, 1..=4).loops > 1000, "{defence:?}");
+    }
+}
