@@ -282,6 +282,7 @@ fn sec_1_pings_wait_for_the_neighbour_check_and_go_on() {
     let counters = *site.world.node::<IsatapRouter>(router).unwrap().machine().counters();
     assert!(counters.held >= 2, "{counters:?}");
     assert!(!site.reaches(c, global(Ipv4Addr::new(10, 9, 9, 9))), "nobody is there");
+    site.world.run_for(secs(5));
     let counters = *site.world.node::<IsatapRouter>(router).unwrap().machine().counters();
     assert!(counters.get(isatap_core::drop_reason::DropReason::NeighborUnverified) > 0, "{counters:?}");
 }
