@@ -235,6 +235,17 @@ pub struct Locator {
     pub subnet_length: u8,
 }
 
+impl Locator {
+    /// Whether `address` is the directed broadcast address of the subnet; a
+    /// subnet of one or two addresses has none. `TUN-15`
+    #[inline]
+    #[must_use]
+    pub fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        let host_bits = u32::MAX.checked_shr(self.subnet_length.into()).unwrap_or(0);
+        host_bits > 1 && address.to_bits() == self.address.to_bits() | host_bits
+    }
+}
+
 impl From<Ipv4Addr> for Locator {
     fn from(address: Ipv4Addr) -> Self {
         Locator { address, subnet_length: 32 }

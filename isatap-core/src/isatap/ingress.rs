@@ -9,7 +9,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use crate::drop_reason::DropReason;
 use crate::isatap::addr::embedded_ipv4;
 use crate::link::Admitted;
-use crate::prefix::{Ipv4Prefix, Ipv6Prefix};
+use crate::prefix::{Ipv4Prefix, Ipv6Prefix, halves};
 use crate::proto41::Flow;
 
 /// `ff02::1`
@@ -53,11 +53,12 @@ pub fn source_is_specified(flow: &Flow) -> Result<(), DropReason> {
 /// [`DropReason::InnerDestinationRefused`]
 #[inline]
 pub fn destination(flow: &Flow, router: bool) -> Result<(), DropReason> {
-    let address = &flow.inner_destination;
-    let refused = if address.is_multicast() {
-        *address != if router { ALL_ROUTERS } else { ALL_NODES }
+    let (high, low) = halves(&flow.inner_destination);
+    let refused = if high >> 56 == 0xff {
+        flow.inner_destination != if router { ALL_ROUTERS } else { ALL_NODES }
     } else {
-        address.is_loopback() || address.is_unspecified()
+        // `::` and `::1`
+        high == 0 && low <= 1
     };
     if refused { Err(DropReason::InnerDestinationRefused) } else { Ok(()) }
 }
