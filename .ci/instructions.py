@@ -24,7 +24,7 @@ import sys
 # - advertisement: options are walked twice (once to refuse the message) and handed out as an enum by value;
 # - solicitation: written field by field through a bounds-checked Writer, not as one array.
 ROWS = [
-    ("decapsulate, ISATAP: parse and every check", "decap_isatap", 100, 285,
+    ("decapsulate, ISATAP: parse and every check", "decap_isatap", 100, 225,
      {"etherparse": "decap_etherparse", "smoltcp": "decap_smoltcp"}),
     ("decapsulate, configured: parse and every check", "decap_configured", 100, None,
      {"etherparse": "decap_etherparse", "smoltcp": "decap_smoltcp"}),

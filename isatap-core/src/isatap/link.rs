@@ -155,6 +155,28 @@ impl<C: Capacity> Link<C> {
         }
         self.locator_for(destination).ok_or(DropReason::NoLocator)
     }
+
+    /// Whether a packet to one of the locators may come in; `refused`: its
+    /// outer source cannot be a neighbour's.
+    #[inline(always)]
+    fn judge(&self, flow: &Flow, refused: bool) -> Result<Admitted, DropReason> {
+        if refused {
+            return Err(DropReason::OuterSourceRefused);
+        }
+        // ISA-41; the rest of the source list is Flow::parse's (TUN-16).
+        ingress::source_is_specified(flow)?;
+        ingress::destination(flow, self.router)?;
+        let listed = self.prl.lists(flow.outer_source);
+        if listed && self.refuse_routers {
+            return Err(DropReason::KnownRouter);
+        }
+        // ISA-50: a router is no exception.
+        let from = ingress::source(flow, self.is_on_link(&flow.inner_source), listed)?;
+        if from == Admitted::Host {
+            ingress::member(flow.outer_source, self.members.as_slice())?;
+        }
+        Ok(from)
+    }
 }
 
 impl<C: Capacity> LinkTrait for Link<C> {
@@ -182,8 +204,9 @@ impl<C: Capacity> LinkTrait for Link<C> {
     }
 
     // Every packet that comes in runs through here, so the instructions count:
-    // one walk over the locators, and nothing is asked twice.
-    #[inline]
+    // one walk over the locators, nothing asked twice, and no call: the flow
+    // stays in registers.
+    #[inline(always)]
     fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
         let (mut addressed, mut refused) = (false, false);
         for locator in self.locators.iter() {
@@ -194,28 +217,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
         if !addressed {
             return Err(Denied::NotAddressed);
         }
-        let judge = || {
-            if refused {
-                return Err(DropReason::OuterSourceRefused);
-            }
-            // ISA-41; the rest of the source list is Flow::parse's (TUN-16).
-            ingress::source_is_specified(flow)?;
-            ingress::destination(flow, self.router)?;
-            let listed = self.prl.lists(flow.outer_source);
-            if listed && self.refuse_routers {
-                return Err(DropReason::KnownRouter);
-            }
-            // ISA-50: a router is no exception.
-            let from = ingress::source(flow, self.is_on_link(&flow.inner_source), listed)?;
-            if from == Admitted::Host {
-                ingress::member(flow.outer_source, self.members.as_slice())?;
-            }
-            Ok(from)
-        };
-        judge().map_err(Denied::Refused)
+        self.judge(flow, refused).map_err(Denied::Refused)
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_on_link(&self, address: &Ipv6Addr) -> bool {
         Ipv6Prefix::LINK_LOCAL.contains(address) || self.prefixes.is_on_link(address)
     }
@@ -286,7 +291,6 @@ impl<C: Capacity> Link<C> {
         }
     }
 }
-
 
 /// Whether the lower 64 bits are zero.
 fn is_zero_identifier(address: &Ipv6Addr) -> bool {

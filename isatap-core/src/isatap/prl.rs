@@ -169,7 +169,7 @@ impl<C: Capacity> Prl<C> {
     pub(crate) const EMPTY: Self = Prl { rows: Array::EMPTY };
 
     /// Whether `address` is in the list.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn lists(&self, address: Ipv4Addr) -> bool {
         // Rows are used from the front and never given back: the first free

@@ -12,7 +12,7 @@ use super::{OVER, Sources};
 use crate::capacity::{Array, List, Row, Storage};
 use crate::error::{Table, TableFull};
 use crate::nd::option::{PrefixFlags, PrefixInformation};
-use crate::prefix::Ipv6Prefix;
+use crate::prefix::{Ipv6Prefix, halves};
 use crate::time::{Expiry, Instant, Lifetime};
 
 /// What an unauthenticated advertisement can shorten a valid lifetime to, at
@@ -165,9 +165,11 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
     /// Whether the address lies in an advertised on-link prefix, as of the
     /// last [`expire`](Self::expire). Link-local addresses are always
     /// on-link and are not looked for here. [RFC 5942 §4]
+    #[inline]
     #[must_use]
     pub fn is_on_link(&self, address: &Ipv6Addr) -> bool {
-        self.rows.iter().any(|row| row.is_on_link() && row.prefix.contains(address))
+        let (high, low) = halves(address);
+        self.rows.iter().any(|row| row.is_on_link() && row.prefix.contains_halves(high, low))
     }
 
     /// The prefixes that are on-link or have addresses.
