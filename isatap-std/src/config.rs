@@ -23,7 +23,7 @@
 use crate::driver::attachment::DEFAULT_METRIC;
 use crate::isatap::{DEFAULT_DEVICE, HostOptions, LinkOptions, LocatorSource, RouterOptions};
 use crate::resolve::Entry;
-use isatap_core::isatap::{HostConfig, LinkLocal, PublishedPrefix, RouterConfig, SolicitDestination};
+use isatap_core::isatap::{CheckNeighbors, HostConfig, LinkLocal, PublishedPrefix, RouterConfig, SolicitDestination};
 use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
 use isatap_core::route::Preference;
 use isatap_core::time::Lifetime;
@@ -301,6 +301,15 @@ struct RouterTable {
     search: Vec<String>,
     #[serde(default)]
     known_router: Vec<Ipv4Addr>,
+    check_neighbors: Option<Neighbors>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Neighbors {
+    Off,
+    WhereBlind,
+    On,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -329,6 +338,11 @@ impl RouterTable {
             Some(RouterPreference::Low) => Preference::Low,
             Some(RouterPreference::High) => Preference::High,
             Some(RouterPreference::Medium) | None => Preference::Medium,
+        };
+        config.check_neighbors = match self.check_neighbors {
+            Some(Neighbors::On) => CheckNeighbors::On,
+            Some(Neighbors::WhereBlind) => CheckNeighbors::WhereBlind,
+            Some(Neighbors::Off) | None => CheckNeighbors::Off,
         };
         let link = LinkTable {
             dev: self.dev,

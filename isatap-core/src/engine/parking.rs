@@ -75,13 +75,14 @@ impl<S: Storage<Parked<W>>, B: AsRef<[u8]> + AsMut<[u8]>, W: Copy> Parking<S, B,
         self.bytes.as_ref().len().checked_div(self.rows.as_ref().len()).unwrap_or(0)
     }
 
-    /// Keeps a copy of `packet`; whether there was room. It is the caller's to
-    /// count what is lost.
-    pub fn park(&mut self, ticket: Ticket, way: W, packet: &PacketMut<'_>) -> bool {
+    /// Keeps a copy of `packet`. Gives how many packets are lost by that: this
+    /// one, where there is no room, or the oldest of its ticket.
+    #[must_use]
+    pub fn park(&mut self, ticket: Ticket, way: W, packet: &PacketMut<'_>) -> usize {
         let place_len = self.place_len();
         let (len, number) = (packet.len(), self.next);
         if len > place_len {
-            return false;
+            return 1;
         }
         let rows = self.rows.as_ref();
         let is_of = |row: &Parked<W>| row.held.as_ref().is_some_and(|held| held.ticket == ticket);
@@ -90,15 +91,15 @@ impl<S: Storage<Parked<W>>, B: AsRef<[u8]> + AsMut<[u8]>, W: Copy> Parking<S, B,
         } else {
             rows.iter().position(|row| row.held.is_none())
         };
-        let Some(place) = place else { return false };
+        let Some(place) = place else { return 1 };
         let start = place.saturating_mul(place_len);
         let bytes = self.bytes.as_mut().get_mut(start..start.saturating_add(len));
-        let (Some(row), Some(bytes)) = (self.rows.as_mut().get_mut(place), bytes) else { return false };
+        let (Some(row), Some(bytes)) = (self.rows.as_mut().get_mut(place), bytes) else { return 1 };
         bytes.copy_from_slice(packet.as_slice());
         let (link, segment_size) = (packet.link(), packet.segment_size());
-        row.held = Some(Held { ticket, number, len, link, segment_size, way });
+        let before = row.held.replace(Held { ticket, number, len, link, segment_size, way });
         self.next = self.next.wrapping_add(1);
-        true
+        usize::from(before.is_some())
     }
 
     /// Takes the oldest packet that waits for `ticket` into `out`. It is lost
@@ -184,7 +185,7 @@ mod tests {
         packet.copy_from(bytes).unwrap();
         packet.set_link(Some(LinkId(7)));
         packet.set_segment_size(NonZeroU16::new(9));
-        lot.park(ticket, way, &packet)
+        lot.park(ticket, way, &packet) == 0
     }
 
     fn take(lot: &mut Lot, ticket: Ticket) -> Option<(char, Vec<u8>)> {
@@ -209,11 +210,11 @@ mod tests {
     fn the_newest_three_of_a_ticket_are_kept_and_no_other_ticket_loses_its_place() {
         let mut lot = lot();
         for (way, bytes) in [('1', b"1"), ('2', b"2"), ('3', b"3"), ('4', b"4")] {
-            assert!(park(&mut lot, A, way, bytes));
+            assert_eq!(park(&mut lot, A, way, bytes), way != '4', "the oldest is lost by the fourth");
         }
         assert!(park(&mut lot, B, 'b', b"b") && park(&mut lot, B, 'c', b"c"));
         assert!(!park(&mut lot, B, 'd', b"d"), "no place is left");
-        assert!(park(&mut lot, A, '5', b"5"), "in place of its own oldest");
+        assert!(!park(&mut lot, A, '5', b"5"), "in place of its own oldest");
         let ways: String = core::iter::from_fn(|| take(&mut lot, A)).map(|(way, _)| way).collect();
         assert_eq!((ways.as_str(), lot.len()), ("345", 2));
     }

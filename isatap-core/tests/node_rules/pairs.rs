@@ -1,124 +1,90 @@
 //! What one link refuses does not enter by another: every pair of kinds in
 //! one node, over one IPv4 address.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::rc::Rc;
-
 use isatap_core::capacity::Standard;
+use isatap_core::compatible;
 use isatap_core::datapath::{Datapath, IngressFilter, Switches};
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::Admitted;
-use isatap_core::link::{Denied, Link, LinkKind, OuterPolicy, Resolution};
-use isatap_core::node::NodeConfig;
-use isatap_core::proto41::Flow;
+use isatap_core::interface::Context;
+use isatap_core::link::{Denied, Link, OuterPolicy};
+use isatap_core::node::{AnyInterface, NodeConfig};
+use isatap_core::packet::LinkId;
+use isatap_core::sixrd::{self, Domain};
+use isatap_core::sixtofour;
 
 use crate::support::traffic;
 use crate::support::*;
 
-/// One of each kind of link, all with the IPv4 address [`SITE4`]. A new kind
+/// The IPv4 address of all links; a public one, as 6to4 wants.
+const OWN: &str = "131.107.0.3";
+/// In the site that it makes.
+const SIXTOFOUR: &str = "2002:836b:3::9";
+/// In the prefix that it has in the 6rd domain.
+const SIXRD: &str = "2001:db8:6000:300::9";
+
+type Interface = AnyInterface<Standard>;
+
+/// One of each kind of link, all with the IPv4 address [`OWN`]. A new kind
 /// is a new line.
-fn kinds() -> Vec<(&'static str, Shared)> {
+fn kinds() -> Vec<(&'static str, Interface)> {
+    let domain = Domain::new("2001:db8:6000::/40".parse().unwrap(), "131.107.0.0/16".parse().unwrap()).unwrap();
     vec![
-        ("configured", real(|node| add_tunnel(node, SITE4, "10.0.0.3", "2001:db8:0:9::1", Switches::DEFAULT))),
-        ("isatap-router", real(|node| add_router(node, SITE4, ISATAP_PREFIX, Switches::DEFAULT))),
-        ("isatap-router-2", real(|node| add_router(node, SITE4, "2001:db8:bad::/64", Switches::DEFAULT))),
-        ("isatap-host", real(|node| add_host(node, SITE4, "10.0.0.4", Switches::DEFAULT))),
+        ("configured", real(|node| add_tunnel(node, OWN, "10.0.0.3", "2001:db8:0:9::1", Switches::DEFAULT))),
+        ("isatap-router", real(|node| add_router(node, OWN, ISATAP_PREFIX, Switches::DEFAULT))),
+        ("isatap-router-2", real(|node| add_router(node, OWN, "2001:db8:bad::/64", Switches::DEFAULT))),
+        ("isatap-host", real(|node| add_host(node, OWN, "10.0.0.4", Switches::DEFAULT))),
         ("lan", real(|node| add_lan(node, "2001:db8:0:8::1", Switches::DEFAULT))),
-        ("relay", Shared(Rc::new(AnyRelay))),
+        // To its own site a 6to4 router takes whatever some relay brings.
+        ("6to4-router", {
+            let mut config = sixtofour::RouterConfig::DEFAULT;
+            config.accept_bogons = true;
+            let interface = sixtofour::RouterInterface::new(config);
+            told(AnyInterface::SixToFourRouter(interface), |interface, cx| {
+                let AnyInterface::SixToFourRouter(router) = interface else { unreachable!() };
+                router.set_locators(cx, &locators(&[OWN]), isatap_core::time::Expiry::NEVER).unwrap();
+            })
+        }),
+        ("6to4-relay", {
+            let mut config = sixtofour::RelayConfig::DEFAULT;
+            config.accept_bogons = true;
+            let interface = sixtofour::RelayInterface::new(config);
+            told(AnyInterface::SixToFourRelay(interface), |interface, cx| {
+                let AnyInterface::SixToFourRelay(relay) = interface else { unreachable!() };
+                relay.set_locators(cx, &locators(&[OWN])).unwrap();
+            })
+        }),
+        ("6rd-relay", {
+            let interface = sixrd::RelayInterface::new(sixrd::RelayConfig::new(domain));
+            told(AnyInterface::SixRdRelay(interface), |interface, cx| {
+                let AnyInterface::SixRdRelay(relay) = interface else { unreachable!() };
+                relay.set_locators(cx, &locators(&[OWN])).unwrap();
+            })
+        }),
+        ("compatible", {
+            told(AnyInterface::Compatible(compatible::Interface::new(OuterPolicy::DEFAULT)), |interface, cx| {
+                let AnyInterface::Compatible(interface) = interface else { unreachable!() };
+                interface.set_locators(cx, &locators(&[OWN])).unwrap();
+            })
+        }),
     ]
 }
 
-/// A link that one real node holds.
-fn real(add: impl Fn(&mut Any) -> isatap_core::packet::LinkId) -> Shared {
+/// A link as a real node holds it.
+fn real(add: impl Fn(&mut Any) -> LinkId) -> Interface {
     let mut node = Any::new(NodeConfig::DEFAULT);
     let id = add(&mut node);
-    Shared(Rc::new(node.interface(id).unwrap().clone()))
+    node.interface(id).unwrap().clone()
 }
 
-/// The hole that 6to4 is by nature: native sources may come from whatever
-/// relay. Nothing vouches for them.
-struct AnyRelay;
-
-impl Link for AnyRelay {
-    fn kind(&self) -> LinkKind {
-        LinkKind::Isatap
-    }
-
-    fn resolve(&self, _: &Ipv6Addr, _: &Ipv6Addr) -> Result<Resolution, DropReason> {
-        Err(DropReason::NextHopUnresolvable)
-    }
-
-    fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
-        if flow.outer_destination == v4(SITE4) { Ok(Admitted::UnverifiedRelay) } else { Err(Denied::NotAddressed) }
-    }
-
-    fn is_on_link(&self, address: &Ipv6Addr) -> bool {
-        address.segments()[0] == 0x2002 || address.is_unicast_link_local()
-    }
-
-    fn is_local(&self, address: &Ipv6Addr) -> bool {
-        *address == v6("2002:a00:1::1")
-    }
-
-    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
-        address == v4(SITE4)
-    }
-
-    fn source_for(&self, _: &Ipv6Addr) -> Option<Ipv6Addr> {
-        Some(v6("2002:a00:1::1"))
-    }
-
-    fn policy(&self) -> &OuterPolicy {
-        const { &OuterPolicy::DEFAULT }
-    }
-
-    fn path_mtu(&self, _: Ipv4Addr) -> u16 {
-        1500
-    }
+fn told(interface: Interface, tell: impl FnOnce(&mut Interface, &mut Context<'_, Standard>)) -> Interface {
+    let mut node = Any::new(NodeConfig::DEFAULT);
+    let id = node.add(interface, Switches::DEFAULT).unwrap();
+    node.with_interface(NOW, id, tell).unwrap();
+    node.interface(id).unwrap().clone()
 }
 
-#[derive(Clone)]
-struct Shared(Rc<dyn Link>);
-
-impl Link for Shared {
-    fn kind(&self) -> LinkKind {
-        self.0.kind()
-    }
-
-    fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
-        self.0.resolve(inner_source, next_hop)
-    }
-
-    fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
-        self.0.admit(flow)
-    }
-
-    fn is_on_link(&self, address: &Ipv6Addr) -> bool {
-        self.0.is_on_link(address)
-    }
-
-    fn is_local(&self, address: &Ipv6Addr) -> bool {
-        self.0.is_local(address)
-    }
-
-    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
-        self.0.owns_ipv4(address)
-    }
-
-    fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
-        self.0.source_for(destination)
-    }
-
-    fn policy(&self) -> &OuterPolicy {
-        self.0.policy()
-    }
-
-    fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
-        self.0.path_mtu(destination)
-    }
-}
-
-fn datapath(links: &[&Shared], ingress: IngressFilter) -> Datapath<Shared, Standard, 2> {
+fn datapath(links: &[&Interface], ingress: IngressFilter) -> Datapath<Interface, Standard, 2> {
     let mut datapath = Datapath::new();
     for link in links {
         let mut switches = Switches::FORWARDING;
@@ -142,9 +108,11 @@ fn tun_23_what_one_link_refuses_does_not_enter_by_another() {
                 let alone = [datapath(&[a], ingress), datapath(&[b], ingress)];
                 for inner_source in traffic::addresses() {
                     for outer_source in traffic::ipv4_addresses() {
-                        for destination in ["2001:db8:aa::1", "2001:db8:0:7:0:5efe:10.0.0.3", "ff02::2", "fe80::1"] {
+                        for destination in
+                            ["2001:db8:aa::1", "2001:db8:0:7:0:5efe:10.0.0.3", SIXTOFOUR, SIXRD, "ff02::2", "fe80::1"]
+                        {
                             let inner = Inner::new(inner_source, v6(destination));
-                            let outer = Outer::new(outer_source, v4(SITE4)).around(&inner.bytes());
+                            let outer = Outer::new(outer_source, v4(OWN)).around(&inner.bytes());
                             let Ok((link, from, flow)) = pair.admit(&outer) else {
                                 refused += 1;
                                 let singles = alone.each_ref().map(|one| one.admit(&outer));
@@ -186,15 +154,11 @@ fn tun_23_what_one_link_refuses_does_not_enter_by_another() {
 fn tun_23_an_unverified_source_of_another_link_is_dropped_for_that() {
     let kinds = kinds();
     let link = |name: &str| &kinds.iter().find(|(kind, _)| *kind == name).unwrap().1;
-    let spoofed =
-        Outer::new(v4("203.0.113.9"), v4(SITE4)).around(&Inner::new(site6("10.0.0.3"), v6("2001:db8:aa::1")).bytes());
-    let relay = datapath(&[link("relay")], IngressFilter::Site);
+    let spoofed = Outer::new(v4("203.0.113.9"), v4(OWN)).around(&Inner::new(site6("10.0.0.3"), v6(SIXTOFOUR)).bytes());
+    let relay = datapath(&[link("6to4-router")], IngressFilter::Site);
     assert!(relay.admit(&spoofed).is_ok(), "alone, nobody minds");
-    for order in [["relay", "isatap-router"], ["isatap-router", "relay"]] {
+    for order in [["6to4-router", "isatap-router"], ["isatap-router", "6to4-router"]] {
         let both = datapath(&order.map(link), IngressFilter::Site);
         assert_eq!(both.admit(&spoofed).unwrap_err(), DropReason::SourceOfOtherLink);
     }
-    // Link-local addresses are everybody's.
-    let link_local = Outer::new(v4("203.0.113.9"), v4(SITE4)).around(&Inner::of("fe80::77", "2001:db8:aa::1").bytes());
-    assert!(datapath(&[link("relay"), link("isatap-router")], IngressFilter::Site).admit(&link_local).is_ok());
 }

@@ -34,7 +34,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 continue;
             }
             if let Verdict::Hold { ticket } = verdict {
-                self.counters.not_kept += u64::from(!self.parked.park(ticket, Way::Socket, &packet));
+                let lost = self.parked.park(ticket, Way::Socket, &packet);
+                self.counters.not_kept += u64::try_from(lost).unwrap_or_default();
                 continue;
             }
             let mut outlet = Outlet {

@@ -68,7 +68,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 self.outgoing.push(Outgoing::new(buffer_number, &packet, received.header, outer));
             } else if let Verdict::Hold { ticket } = verdict {
                 let way = Way::Device { link: port.link, header: received.header };
-                self.counters.not_kept += u64::from(!self.parked.park(ticket, way, &packet));
+                let lost = self.parked.park(ticket, way, &packet);
+                self.counters.not_kept += u64::try_from(lost).unwrap_or_default();
             } else {
                 let mut outlet = Outlet {
                     socket: &self.socket,

@@ -35,7 +35,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             match (verdict, way) {
                 // One wait may follow another.
                 (Verdict::Hold { ticket }, way) => {
-                    self.counters.not_kept += u64::from(!self.parked.park(ticket, way, &packet));
+                    let lost = self.parked.park(ticket, way, &packet);
+                    self.counters.not_kept += u64::try_from(lost).unwrap_or_default();
                 }
                 (Verdict::Tunnel { outer, .. }, Way::Device { header, .. }) => {
                     let outgoing = Outgoing::new(0, &packet, header, outer);

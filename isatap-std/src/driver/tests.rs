@@ -2,7 +2,8 @@ use super::*;
 use crate::offload::{Joined, PartialChecksum, SegmentKind, Segmentation, oracle};
 use crate::proto41_socket::{Icmpv4Error, SendFailure};
 use crate::tun::Received;
-use isatap_core::engine::{Admitted, Entropy, Event, Transmit};
+use isatap_core::drop_reason::DropReason;
+use isatap_core::engine::{Admitted, Entropy, Event, Ticket, Transmit};
 use isatap_core::error::EmitError;
 use isatap_core::proto41::{self, Flow, Outer};
 use nix::errno::Errno;
@@ -31,16 +32,26 @@ struct Tunnel {
     hello: bool,
     next: Option<Instant>,
     errors: Vec<Vec<u8>>,
+    hold: bool,
+    event: Option<Event>,
 }
+
+const TICKET: Ticket = Ticket { slot: 3, generation: 7 };
 
 impl Machine for Tunnel {
     fn encapsulate(&mut self, _: Instant, packet: &mut PacketMut<'_>) -> Verdict {
         assert_eq!(packet.link(), Some(LINK));
+        if self.hold {
+            return Verdict::Hold { ticket: TICKET };
+        }
         proto41::encapsulate(packet, &OUTER).unwrap();
         Verdict::Tunnel { link: LINK, outer: OUTER }
     }
 
     fn decapsulate(&mut self, _: Instant, packet: &mut PacketMut<'_>) -> Verdict {
+        if self.hold {
+            return Verdict::Hold { ticket: TICKET };
+        }
         let flow = match Flow::parse(packet.as_slice()) {
             Ok(flow) => flow,
             Err(reason) => return Verdict::Drop(reason),
@@ -70,7 +81,7 @@ impl Machine for Tunnel {
     }
 
     fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.event.take()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -308,6 +319,37 @@ fn a_super_packet_is_cut_and_sent_in_order_and_comes_back_as_one() {
     let again: Vec<u8> = written.iter().flat_map(|(packet, _)| packet[HEADERS..].to_vec()).collect();
     assert_eq!(again, packet[HEADERS..HEADERS + 128 * 400]);
     assert!(written.iter().all(|(_, header)| header.segment_size() == NonZeroU16::new(400)));
+}
+
+/// `SEC-1`, `TER-41`: what waits goes on as it came, a super-packet too.
+#[test]
+fn sec_1_packets_that_wait_go_on_when_their_ticket_is_released() {
+    let wire = Wire::new(usize::MAX, Errno::EIO);
+    let mut driver = wire.driver();
+    let (packet, header) = tcp_super_packet(5000, 1000);
+    let inner = oracle::udp_packet(b"from the network");
+    driver.machine_mut().hold = true;
+    wire.from_kernel.borrow_mut().push_back((packet, header));
+    wire.incoming.borrow_mut().push_back(outer(&inner));
+    exhaust(&mut driver, &wire);
+    assert!(wire.sent.borrow().is_empty() && wire.to_kernel.borrow().is_empty());
+    driver.machine_mut().hold = false;
+    driver.machine_mut().event = Some(Event::Released { link: LINK, ticket: TICKET });
+    assert_eq!(driver.poll_event(), None);
+    assert_eq!(wire.sent.borrow().len(), 5, "cut into its segments");
+    assert_eq!(wire.to_kernel.borrow().iter().map(|(bytes, _)| bytes.clone()).collect::<Vec<_>>(), [inner.clone()]);
+    assert_eq!(driver.counters().not_kept, 0);
+    // What was in vain is dropped and counted, and nobody takes more than there is room for.
+    driver.machine_mut().hold = true;
+    for _ in 0..5 {
+        wire.incoming.borrow_mut().push_back(outer(&inner));
+    }
+    exhaust(&mut driver, &wire);
+    let reason = DropReason::TeredoNoAnswer;
+    driver.machine_mut().event = Some(Event::Abandoned { link: LINK, ticket: TICKET, reason });
+    assert_eq!(driver.poll_event(), None);
+    assert_eq!(driver.counters().not_kept, 5, "two for the newer ones, three in vain");
+    assert_eq!((wire.sent.borrow().len(), wire.to_kernel.borrow().len()), (5, 1));
 }
 
 #[test]

@@ -287,14 +287,14 @@ impl<C: Capacity> IsatapRouter<C> {
                 Way::Programs(_) => Came::FromPrograms,
             };
             match verdict {
-                Verdict::Hold { ticket } => held = Some(parked.park(ticket, way, packet)),
+                Verdict::Hold { ticket } => held = Some(parked.park(ticket, way, packet) == 0),
                 other => act(other, came, bytes, packet, out),
             }
         };
         with_packet(bytes, verdict);
         match held {
             Some(true) => out.event(|| "a packet waits for its neighbour to answer".into()),
-            Some(false) => out.event(|| "no room for a packet that should wait for its neighbour".into()),
+            Some(false) => out.event(|| "a packet that should wait for its neighbour is lost: no room".into()),
             None => {}
         }
     }

@@ -34,6 +34,21 @@ pub enum CheckNeighbors {
     On,
 }
 
+impl CheckNeighbors {
+    /// The word for it in options and configuration files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CheckNeighbors::Off => "off",
+            CheckNeighbors::WhereBlind => "where-blind",
+            CheckNeighbors::On => "on",
+        }
+    }
+
+    /// Every choice.
+    pub const ALL: [CheckNeighbors; 3] = [CheckNeighbors::Off, CheckNeighbors::WhereBlind, CheckNeighbors::On];
+}
+
 /// The neighbours of a router of capacity `C`.
 pub(super) type Checks<C> = NeighborChecks<Rows<<C as Capacity>::CheckedNeighbors, CheckedNeighbor>>;
 

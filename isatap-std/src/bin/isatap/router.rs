@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use isatap_core::isatap::PublishedPrefix;
+use isatap_core::isatap::{CheckNeighbors, PublishedPrefix};
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::route::Preference;
 use isatap_core::time::Lifetime;
@@ -51,6 +51,10 @@ pub(crate) struct Args {
     /// Another ISATAP router of the site (SEC-4). May be repeated.
     #[arg(long = "known-router", value_name = "V4")]
     known_routers: Vec<Ipv4Addr>,
+    /// Ask hosts whether they are there before forwarding for them, against routing loops (SEC-1):
+    /// off, on, or where-blind: private IPv4 without --member.
+    #[arg(long, value_name = "WHEN", default_value = "off", value_parser = check_neighbors)]
+    check_neighbors: CheckNeighbors,
     #[command(flatten)]
     link: LinkArgs,
 }
@@ -75,8 +79,16 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     options.config.advertise_default_route = !args.no_default;
     options.config.router_lifetime = args.router_lifetime;
     options.config.preference = args.preference;
+    options.config.check_neighbors = args.check_neighbors;
     let verbose = args.link.verbose;
     daemon::run(|| options.open(daemon::observer(verbose)), Router::run_until)
+}
+
+fn check_neighbors(text: &str) -> Result<CheckNeighbors, String> {
+    CheckNeighbors::ALL
+        .into_iter()
+        .find(|choice| choice.as_str() == text)
+        .ok_or_else(|| "expected off, where-blind or on".to_owned())
 }
 
 fn preference(text: &str) -> Result<Preference, String> {
