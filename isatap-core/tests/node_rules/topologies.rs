@@ -1,4 +1,4 @@
-//! RFC 6324 by search: every site of a few tunnel routers, every made-up pair
+//! RFC 6324 by search: every site of up to four tunnel routers, every made-up pair
 //! of addresses, entered everywhere and from everybody.
 //!
 //! The routers stand on one LAN with routes to each other's prefixes, and
@@ -337,36 +337,24 @@ fn search(defence: Defence, counts: std::ops::RangeInclusive<usize>) -> Found {
 }
 
 #[test]
-fn sec_3_sec_5_no_packet_goes_round_between_two_or_three_routers_with_public_addresses() {
-    let found = search(Defence::Public, 1..=3);
+fn sec_3_sec_5_no_packet_goes_round_between_up_to_four_routers_with_public_addresses() {
+    let found = search(Defence::Public, 1..=4);
     assert_eq!(found.loops, 0);
-    assert!(found.sites == 4 + 10 + 20 && found.packets > 90_000, "{found:?}");
+    assert!(found.sites == 4 + 10 + 20 + 35 && found.packets > 500_000, "{found:?}");
 }
 
 #[test]
-fn sec_1_sec_2_no_packet_goes_round_between_two_or_three_routers_with_private_addresses() {
-    let found = search(Defence::Neighbors, 1..=3);
+fn sec_1_sec_2_no_packet_goes_round_between_up_to_four_routers_with_private_addresses() {
+    let found = search(Defence::Neighbors, 1..=4);
     assert_eq!(found.loops, 0);
-    assert!(found.asked > 0, "{found:?}");
-    assert_eq!(search(Defence::Members, 1..=3).loops, 0);
+    assert!(found.asked > 1000, "{found:?}");
+    assert_eq!(search(Defence::Members, 1..=4).loops, 0);
 }
 
-/// The control: the search does find loops.
+/// The control: the search does find loops, and says how many.
 #[test]
 fn without_the_checks_packets_go_round() {
     for defence in [Defence::Nothing, Defence::Private] {
-        assert!(search(defence, 1..=2).loops > 10, "{defence:?}");
-    }
-}
-
-/// The whole search, for `.ci/run release`.
-#[test]
-#[ignore = "minutes in a debug build; run with --release"]
-fn sec_1_sec_2_sec_3_no_packet_goes_round_between_up_to_four_routers() {
-    for defence in [Defence::Public, Defence::Neighbors, Defence::Members] {
-        assert_eq!(search(defence, 1..=4).loops, 0);
-    }
-    for defence in [Defence::Nothing, Defence::Private] {
-        assert!(search(defence, 1..=4).loops > 1000, "{defence:?}");
+        assert!(search(defence, 1..=4).loops > 300, "{defence:?}");
     }
 }
