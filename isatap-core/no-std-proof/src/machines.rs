@@ -6,7 +6,7 @@ use isatap_core::capacity::{Capacity, Small, Standard};
 use isatap_core::configured;
 use isatap_core::datapath::{Datapath, Switches};
 use isatap_core::drop_reason::Counters;
-use isatap_core::engine::{Machine, Transmit, Verdict};
+use isatap_core::engine::{Event, Machine, Parked, Parking, Ticket, Transmit, Verdict};
 use isatap_core::interface::{Context, Interface};
 use isatap_core::isatap::prl::Prl;
 use isatap_core::isatap::{
@@ -17,7 +17,7 @@ use isatap_core::nd::learned::SearchDomain;
 use isatap_core::nd::option::DomainName;
 use isatap_core::node::{AnyInterface, AnyLink, AnyNode, IsatapHost, Node, NodeConfig};
 use isatap_core::packet::LinkId;
-use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::prefix::{Ipv6Prefix, is_ambiguous};
 use isatap_core::route::{Origin, Route};
 
 use crate::{Unknown, any, keep};
@@ -156,6 +156,16 @@ crate::roots! {
         datapath.encapsulate_batch(&mut packets, &mut verdicts, &mut identification);
         datapath.decapsulate_batch(&mut packets, &mut verdicts);
         (verdicts, identification)
+    };
+    parking => |u| {
+        let mut parking = any(Parking::new([Parked::EMPTY; 4], [0_u8; 256]));
+        let ticket = Ticket { slot: u.value(), generation: u.value() };
+        let way: u8 = u.value();
+        keep(parking.park(ticket, way, &u.packet()));
+        keep(parking.take(ticket, &mut u.packet()));
+        keep((parking.discard(ticket), parking.len(), parking.is_empty(), any(None::<Event>).map(|event| event.wait_end())));
+        let router = any(RouterInterface::<Standard>::new(any(RouterConfig::DEFAULT)));
+        (router.checks_neighbors(), is_ambiguous(u.ipv4()))
     };
     isatap_links => |u| {
         let mut host = any(HostInterface::<Standard>::new(any(HostConfig::DEFAULT)));

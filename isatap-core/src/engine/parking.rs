@@ -95,7 +95,7 @@ impl<S: Storage<Parked<W>>, B: AsRef<[u8]> + AsMut<[u8]>, W: Copy> Parking<S, B,
         let start = place.saturating_mul(place_len);
         let bytes = self.bytes.as_mut().get_mut(start..start.saturating_add(len));
         let (Some(row), Some(bytes)) = (self.rows.as_mut().get_mut(place), bytes) else { return 1 };
-        bytes.copy_from_slice(packet.as_slice());
+        bytes.iter_mut().zip(packet.as_slice()).for_each(|(to, from)| *to = *from);
         let (link, segment_size) = (packet.link(), packet.segment_size());
         let before = row.held.replace(Held { ticket, number, len, link, segment_size, way });
         self.next = self.next.wrapping_add(1);
