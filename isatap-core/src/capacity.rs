@@ -186,6 +186,15 @@ impl<T: Copy, S: Storage<T>> List<T, S> {
         self.as_slice().iter()
     }
 
+    /// The rows in use, one after the other, for loops that every packet runs
+    /// through: counted, since a kernel's verifier of BPF programs sees the end
+    /// of a loop in a number that has a bound, and not in two pointers that meet.
+    #[inline(always)]
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &T> {
+        let storage = self.storage.as_ref();
+        storage.iter().take(self.len.min(storage.len()))
+    }
+
     /// The rows in use, one after the other, to be changed.
     pub fn iter_mut(&mut self) -> core::slice::IterMut<'_, T> {
         self.as_mut_slice().iter_mut()

@@ -60,7 +60,7 @@ pub const fn address(prefix: &Ipv6Prefix, ipv4: Ipv4Addr) -> Option<Ipv6Addr> {
 ///
 /// The identifier alone proves nothing about who sent a packet or where a
 /// packet may go (`ISA-42`, `ISA-81`).
-#[inline]
+#[inline(always)]
 #[must_use]
 #[expect(clippy::as_conversions, reason = "the lower 32 bits are meant, in a const fn")]
 pub const fn embedded_ipv4(address: &Ipv6Addr) -> Option<Ipv4Addr> {

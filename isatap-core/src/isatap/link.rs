@@ -209,7 +209,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
     #[inline(always)]
     fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
         let (mut addressed, mut refused) = (false, false);
-        for locator in self.locators.iter() {
+        for locator in self.locators.rows() {
             addressed |= locator.address == flow.outer_destination;
             refused |= locator.address == flow.outer_source || locator.is_broadcast(flow.outer_source);
         }

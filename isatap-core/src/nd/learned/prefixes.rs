@@ -165,11 +165,11 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
     /// Whether the address lies in an advertised on-link prefix, as of the
     /// last [`expire`](Self::expire). Link-local addresses are always
     /// on-link and are not looked for here. [RFC 5942 §4]
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn is_on_link(&self, address: &Ipv6Addr) -> bool {
         let (high, low) = halves(address);
-        self.rows.iter().any(|row| row.is_on_link() && row.prefix.contains_halves(high, low))
+        self.rows.rows().any(|row| row.is_on_link() && row.prefix.contains_halves(high, low))
     }
 
     /// The prefixes that are on-link or have addresses.
