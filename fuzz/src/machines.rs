@@ -192,7 +192,8 @@ fn common<I: Interface<C>, C: Capacity, const LINKS: usize>(
 /// I14: in = delivered + sent + taken + dropped.
 fn balance<I: Interface<C>, C: Capacity, const LINKS: usize>(node: &Node<I, C, LINKS>) {
     let counters = node.counters();
-    let out = [counters.tunnelled, counters.delivered, counters.native, counters.consumed, counters.held].map(Tally::get);
+    let out =
+        [counters.tunnelled, counters.delivered, counters.native, counters.consumed, counters.held].map(Tally::get);
     assert_eq!(counters.entered.get(), out.iter().sum::<u64>() + counters.total_dropped());
 }
 
