@@ -1,9 +1,10 @@
-//! The socket by which `isatap status` asks a running daemon.
+//! The socket by which `isatap status` and `isatap doctor` ask a running daemon.
 //!
 //! One JSON object on one line asks, one answers, and the connection ends:
 //!
 //! ```text
 //! {"ask":"status"}                       -> the JSON of `isatap status -j`
+//! {"ask":"evidence"}                     -> the same and more, for `isatap doctor` to judge
 //! {"ask":"something new"}                -> {"error":"…"}
 //! ```
 //!
@@ -30,6 +31,8 @@ use std::time::Duration;
 pub enum Request {
     /// What it knows and has counted.
     Status,
+    /// The same, and what bears on why something does not work.
+    Evidence,
 }
 
 /// Asks the daemon that listens at `path` and waits for its answer, 5 s at most.

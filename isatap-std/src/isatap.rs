@@ -122,8 +122,8 @@ impl HostOptions {
             }
         }
         let resolve = !settings.routers.is_empty() || addresses.is_empty();
-        let resolver = resolve.then(|| Resolver::new(settings)).transpose();
-        let resolver = resolver.map_err(|error| Error::refused("start", "the resolver's thread", error))?;
+        let names = resolve.then(|| Ok((settings.clone(), Resolver::new(settings)?))).transpose();
+        let names = names.map_err(|error| Error::refused("start", "the resolver's thread", error))?;
         let mut config = self.config;
         (config.policy, config.resolve) = (policy, resolve);
         let mut interface = HostInterface::new(config);
@@ -135,7 +135,7 @@ impl HostOptions {
             metric: self.link.metric,
             interface: AnyInterface::IsatapHost(interface),
             switches: Switches::DEFAULT,
-            role: Role::Host(HostRole::new(self.locators, addresses, resolver)),
+            role: Role::Host(Box::new(HostRole::new(self.locators, addresses, names))),
         };
         node.add(plan, self.link.runtime.as_ref())
     }

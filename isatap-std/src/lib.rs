@@ -17,6 +17,7 @@
 //! | `node` | links, their roles and what they say of themselves | Linux |
 //! | `config` | one TOML file for a whole node (feature `cli`) | Linux |
 //! | `control` | the socket by which a running daemon is asked (feature `cli`) | Linux |
+//! | `doctor` | why a link does not work, and what to do (feature `cli`) | Linux |
 //! | `tun` | the device through which the kernel and the core exchange IPv6 packets | Linux |
 //! | `proto41_socket` | raw IPv4 sockets for protocol 41, and the ICMPv4 errors about what they sent | Linux |
 //! | `netlink` | addresses, routes and MTU of the device; what other hands change | Linux |
@@ -38,6 +39,8 @@ pub mod resolve;
 pub mod config;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 pub mod control;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+pub mod doctor;
 #[cfg(target_os = "linux")]
 pub mod driver;
 #[cfg(target_os = "linux")]

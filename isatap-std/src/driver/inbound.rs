@@ -27,8 +27,12 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             if let Some(tap) = &mut self.tap {
                 tap.received(buffer.get(range.clone()).unwrap_or_default());
             }
-            let Ok(mut packet) = PacketMut::new(buffer, range) else { continue };
+            let Ok(mut packet) = PacketMut::new(buffer, range.clone()) else { continue };
             let verdict = self.machine.decapsulate(now, &mut packet);
+            if let Verdict::Drop(reason) = verdict {
+                self.heard.refuse(now, reason, buffer.get(range).unwrap_or_default());
+                continue;
+            }
             if let Verdict::Deliver { link, .. } = verdict {
                 delivered.push(Delivered { number, inner: packet.range(), link });
                 continue;

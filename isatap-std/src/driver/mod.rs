@@ -21,6 +21,7 @@
 //! - Each turn handles a bounded batch of every source, so that none starves the others.
 
 pub mod attachment;
+pub mod heard;
 mod inbound;
 mod io;
 mod outbound;
@@ -37,6 +38,7 @@ use crate::error::Error;
 use crate::offload::{BUFFER_LEN, Coalescer, VirtioHeader};
 use crate::proto41_socket::{Datagram, Proto41Socket, ReceiveBatch};
 use crate::tun::Tun;
+use heard::Heard;
 use isatap_core::engine::{Event, Machine, Parked, Parking, Verdict, Via};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::time::Instant;
@@ -59,6 +61,7 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     entropy: OsEntropy,
     poller: Poller,
     counters: IoCounters,
+    heard: Heard,
     tap: Option<Tap>,
     received: ReceiveBatch,
     outgoing: Vec<Outgoing>,
@@ -123,6 +126,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             entropy: OsEntropy::open()?,
             poller,
             counters: IoCounters::default(),
+            heard: Heard::default(),
             tap: None,
             received: ReceiveBatch::new(64),
             outgoing: Vec::with_capacity(OUTBOUND_PACKETS),
@@ -207,6 +211,11 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         self.counters
     }
 
+    /// What was refused lately and from whom, and what ICMPv4 said.
+    pub fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
     /// Waits until something is to be done, at most `timeout`, and does it: a batch of
     /// packets from each side, and what is due. Gives the owner's tokens that are ready.
     ///
@@ -271,6 +280,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                     return;
                 }
             };
+            let now = self.clock.now();
+            self.heard.report(now, error.source, self.scratch.get(error.range.clone()).unwrap_or_default());
             self.icmpv4_message(error.range);
         }
     }

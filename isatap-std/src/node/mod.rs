@@ -4,6 +4,8 @@
 //! One process, one set of raw sockets, as many links as the machine holds. The ways in are
 //! [`isatap`](crate::isatap) and [`tunnel`](crate::tunnel).
 
+#[cfg(feature = "cli")]
+pub mod evidence;
 mod locators;
 mod native;
 mod role;
@@ -397,6 +399,7 @@ impl Node {
         let Some((at, request)) = self.server.read(client) else { return };
         let answer = match request {
             Ok(control::Request::Status) => serde_json::to_value(self.status(at)).unwrap_or_default(),
+            Ok(control::Request::Evidence) => serde_json::to_value(self.evidence(at)).unwrap_or_default(),
             Err(why) => serde_json::json!({ "error": why }),
         };
         self.server.answer(client, &answer);

@@ -5,7 +5,7 @@ use super::locators::{Found, LocatorSource};
 use super::{Environment, Linux, dotted};
 use crate::error::Error;
 use crate::netlink::sysctl;
-use crate::resolve::{Answer, Failure, Resolver, Source};
+use crate::resolve::{Answer, Failure, Resolver, Settings, Source};
 use isatap_core::engine::Event;
 use isatap_core::error::TableFull;
 use isatap_core::interface::Context;
@@ -22,7 +22,7 @@ use std::time::Duration;
 /// The role of a link.
 #[derive(Debug)]
 pub(crate) enum Role {
-    Host(HostRole),
+    Host(Box<HostRole>),
     Fixed(FixedRole),
 }
 
@@ -34,6 +34,9 @@ pub(crate) struct HostRole {
     pub(crate) routers: Vec<Ipv4Addr>,
     /// For those given by name.
     pub(crate) resolver: Option<Resolver>,
+    /// What that resolver was told.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only the doctor asks"))]
+    pub(crate) settings: Option<Settings>,
     pub(crate) found: Found,
     /// What the names brought last.
     pub(crate) answer: Option<Result<Answer, Failure>>,
@@ -85,7 +88,7 @@ impl Role {
     }
 
     pub(crate) fn follows_routes(&self) -> bool {
-        matches!(self, Role::Host(HostRole { locators: LocatorSource::TowardRouter, .. }))
+        matches!(self, Role::Host(host) if host.locators == LocatorSource::TowardRouter)
     }
 
     /// Whether packets are forwarded between its device and native links, as far as is known.
@@ -200,11 +203,13 @@ impl Role {
 }
 
 impl HostRole {
-    pub(crate) fn new(locators: LocatorSource, routers: Vec<Ipv4Addr>, resolver: Option<Resolver>) -> Self {
+    pub(crate) fn new(locators: LocatorSource, routers: Vec<Ipv4Addr>, names: Option<(Settings, Resolver)>) -> Self {
+        let (settings, resolver) = names.unzip();
         Self {
             locators,
             routers,
             resolver,
+            settings,
             found: Found::default(),
             answer: None,
             asked: false,

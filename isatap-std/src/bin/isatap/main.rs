@@ -10,6 +10,8 @@ mod check;
 mod config;
 #[cfg(target_os = "linux")]
 mod daemon;
+#[cfg(target_os = "linux")]
+mod doctor;
 mod exit;
 mod explain;
 #[cfg(target_os = "linux")]
@@ -39,6 +41,8 @@ enum Command {
     Check(check::Args),
     #[cfg(target_os = "linux")]
     Config(config::Args),
+    #[cfg(target_os = "linux")]
+    Doctor(doctor::Args),
     Explain(explain::Args),
     Lab(lab::Args),
     #[cfg(target_os = "linux")]
@@ -60,6 +64,8 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         #[cfg(target_os = "linux")]
         Command::Config(args) => config::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Doctor(args) => doctor::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Lab(args) => lab::run(&args),
         #[cfg(target_os = "linux")]

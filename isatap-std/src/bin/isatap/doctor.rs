@@ -1,0 +1,144 @@
+//! `isatap doctor`: the first thing that keeps a link from working, and what mends it.
+
+mod probe;
+mod system;
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use isatap_std::control::{self, Request};
+use isatap_std::doctor::{Facts, Finding, Step, Unsent, diagnose};
+use isatap_std::isatap::DEFAULT_DEVICE;
+use isatap_std::node::evidence::Evidence;
+use isatap_std::runtime_dir::RuntimeDir;
+
+use crate::exit::{Failure, Status};
+
+/// Find out why a link does not work: names the first step that fails, why, and what mends it.
+///
+/// A host comes to life in steps: name, prl, rs-sent, ra-seen, address, route, mtu, peer. Asks
+/// the daemon, looks at the kernel, and sends a few pings; takes 10 seconds at most. Ends with
+/// status 3 when something is not as it should be.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Print JSON, one object a step.
+    #[arg(short, long)]
+    json: bool,
+    /// One device; all of them if it is left out.
+    dev: Option<String>,
+}
+
+/// The time for probes of all devices together.
+const PROBING: Duration = Duration::from_secs(8);
+/// Routers that are probed.
+const ROUTERS: usize = 3;
+
+pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
+    let runtime = RuntimeDir::new();
+    let devices = match &args.dev {
+        Some(device) => vec![device.clone()],
+        None => Some(runtime.devices())
+            .filter(|devices| !devices.is_empty())
+            .unwrap_or_else(|| vec![DEFAULT_DEVICE.to_owned()]),
+    };
+    let deadline = Instant::now() + PROBING;
+    let mut out = io::stdout().lock();
+    let colour = !args.json && out.is_terminal();
+    let mut status = Status::Done;
+    for device in devices {
+        let examined = examine(&runtime, &device, deadline)?;
+        if examined.findings.iter().any(|finding| !finding.ok) {
+            status = Status::Problems;
+        }
+        if args.json {
+            for finding in &examined.findings {
+                writeln!(out, "{}", serde_json::to_string(&Line { dev: &device, finding }).unwrap_or_default())?;
+            }
+        } else {
+            print(&mut out, colour, &device, &examined)?;
+        }
+    }
+    Ok(status)
+}
+
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    finding: &'a Finding,
+    dev: &'a str,
+}
+
+/// What was found out about a device.
+struct Examined {
+    /// Its role; empty without a daemon.
+    role: String,
+    findings: Vec<Finding>,
+}
+
+fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Examined, Failure> {
+    let socket = runtime.socket(device);
+    let before = match control::ask(&socket, Request::Evidence) {
+        Ok(answer) => evidence(device, answer)?,
+        Err(error) => {
+            let kind = error.io_error().map(io::Error::kind);
+            if !matches!(kind, Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused)) {
+                return Err(error.into());
+            }
+            let holder = system::holder(device);
+            let finding = Finding::no_daemon(device, &socket.display().to_string(), holder.as_ref());
+            return Ok(Examined { role: String::new(), findings: vec![finding] });
+        }
+    };
+    let index = system::kernel(device, &[])?.1;
+    let mut rows = before.status.prl.clone();
+    rows.sort_by_key(|row| !row.alive);
+    let probed = rows.iter().take(ROUTERS).filter_map(|row| Some((row.address, index?)));
+    let probes = probed.map(|(router, index)| probe::router(router, index, before.status.mtu, deadline)).collect();
+    // Afterwards: what the pings have called for is told with the rest.
+    let after = evidence(device, control::ask(&socket, Request::Evidence)?)?;
+    let addresses: Vec<_> = after.status.addresses.iter().map(|address| address.address).collect();
+    let (mut kernel, _) = system::kernel(device, &addresses)?;
+    let count = |evidence: &Evidence, name: &str| evidence.status.io.get(name).copied().unwrap_or_default();
+    let during = |name: &str| count(&after, name).saturating_sub(count(&before, name));
+    let unsent = Unsent { not_permitted: during("send-not-permitted"), unreachable: during("send-unreachable") };
+    if unsent.not_permitted > 0 {
+        kernel.output_chains = system::output_chains();
+    }
+    let role = after.status.role.clone();
+    let facts = Facts { command: system::command(after.pid), evidence: after, unsent, kernel, probes };
+    Ok(Examined { role, findings: diagnose(&facts) })
+}
+
+fn evidence(device: &str, answer: serde_json::Value) -> Result<Evidence, Failure> {
+    serde_json::from_value(answer)
+        .map_err(|error| Failure::Refused(format!("cannot read the evidence of {device}: {error}; restart its daemon")))
+}
+
+fn print(out: &mut impl Write, colour: bool, device: &str, examined: &Examined) -> io::Result<()> {
+    let paint = |code: &str, text: &str| if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() };
+    let (findings, role) = (&examined.findings, &examined.role);
+    let colon = if role.is_empty() { String::new() } else { format!(": {role}") };
+    writeln!(out, "{}{colon}", paint("1", device))?;
+    for finding in findings {
+        let step = format!("{:<8}", finding.step.as_str());
+        if finding.ok {
+            writeln!(out, "  {} {step} {}", paint("32", "ok  "), finding.seen.as_deref().unwrap_or_default())?;
+        } else {
+            writeln!(out, "  {} {step} {}", paint("1;31", "FAIL"), finding.cause.as_deref().unwrap_or_default())?;
+            writeln!(out, "       {} {}", paint("1", "fix:    "), finding.fix.as_deref().unwrap_or_default())?;
+        }
+        if let Some(warning) = &finding.warning {
+            writeln!(out, "       {} {warning}", paint("33", "warning:"))?;
+        }
+    }
+    let steps = match role.as_str() {
+        "" => &[],
+        "isatap-host" => Step::OF_HOST,
+        _ => Step::OF_ROUTER,
+    };
+    let rest: Vec<&str> = steps.iter().skip(findings.len()).map(|step| step.as_str()).collect();
+    if !rest.is_empty() {
+        writeln!(out, "       not looked at before that is mended: {}", rest.join(", "))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! Pings, through the tunnel and beside it.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::time::{Duration, Instant};
+
+use isatap_core::isatap::addr;
+use isatap_std::doctor::{Longest, Probe};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Headers in front of the payload of an ICMPv6 echo request.
+const HEADERS: u16 = 48;
+/// What every IPv6 link carries.
+const MINIMUM_MTU: u16 = 1280;
+
+/// What a router answers: through the tunnel, small and large, and where it does not, by
+/// plain IPv4. Ends soon after `deadline`.
+pub(super) fn router(router: Ipv4Addr, index: u32, mtu: u16, deadline: Instant) -> Probe {
+    let mut probe = Probe { router, ipv4: None, tunnel: None, longest: None };
+    let Ok(mut tunnel) = Pinger::through(addr::link_local(router), index) else { return probe };
+    let began = Instant::now();
+    let answered = tunnel.any(2, 0, Duration::from_secs(1), deadline);
+    probe.tunnel = Some(answered);
+    if answered {
+        let wait = (began.elapsed() * 4).clamp(Duration::from_millis(300), Duration::from_secs(1));
+        probe.longest = longest(mtu, |bytes| {
+            (Instant::now() < deadline).then(|| tunnel.any(3, (bytes - HEADERS).into(), wait, deadline))
+        });
+    } else if let Ok(mut plain) = Pinger::to(router) {
+        probe.ipv4 = Some(plain.any(2, 0, Duration::from_secs(1), deadline));
+    }
+    probe
+}
+
+/// The longest packet that `passes`, which gives `None` when the time is over.
+fn longest(mtu: u16, mut passes: impl FnMut(u16) -> Option<bool>) -> Option<Longest> {
+    if passes(mtu)? {
+        return Some(Longest::Full);
+    }
+    if mtu <= MINIMUM_MTU || !passes(MINIMUM_MTU)? {
+        return Some(Longest::BelowMinimum);
+    }
+    let (mut good, mut bad) = (MINIMUM_MTU, mtu);
+    while good + 1 < bad {
+        let middle = good + (bad - good) / 2;
+        match passes(middle) {
+            Some(true) => good = middle,
+            Some(false) => bad = middle,
+            // What is known to pass is an answer too, if not the best.
+            None => break,
+        }
+    }
+    Some(Longest::Bytes(good))
+}
+
+/// Echo requests to one address.
+struct Pinger {
+    socket: Socket,
+    to: SocketAddr,
+    identifier: [u8; 2],
+    sequence: u16,
+}
+
+impl Pinger {
+    /// To a neighbour on the device with that index.
+    fn through(address: Ipv6Addr, index: u32) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
+        Ok(Self::new(socket, SocketAddrV6::new(address, 0, 0, index).into()))
+    }
+
+    /// By plain IPv4.
+    fn to(address: Ipv4Addr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
+        Ok(Self::new(socket, SocketAddrV4::new(address, 0).into()))
+    }
+
+    fn new(socket: Socket, to: SocketAddr) -> Self {
+        let [.., high, low] = std::process::id().to_be_bytes();
+        Self { socket, to, identifier: [high, low], sequence: 0 }
+    }
+
+    /// Whether one of `tries` requests with `length` bytes behind the header is answered.
+    fn any(&mut self, tries: u16, length: usize, wait: Duration, deadline: Instant) -> bool {
+        (0..tries).any(|number| (number == 0 || Instant::now() < deadline) && self.ask(length, wait).unwrap_or(false))
+    }
+
+    fn ask(&mut self, length: usize, wait: Duration) -> io::Result<bool> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let (request, reply) = if self.to.is_ipv6() { (128, 129) } else { (8, 0) };
+        let tail = [self.identifier, self.sequence.to_be_bytes()].concat();
+        let mut packet = vec![0; 8 + length];
+        packet[0] = request;
+        packet[4..8].copy_from_slice(&tail);
+        if self.to.is_ipv4() {
+            let checksum = checksum(&packet);
+            packet[2..4].copy_from_slice(&checksum);
+        }
+        let end = Instant::now() + wait;
+        self.socket.send_to(&packet, &self.to.into())?;
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            self.socket.set_read_timeout(Some(left))?;
+            let received = match (&self.socket).read(&mut buffer) {
+                Ok(received) => received,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let bytes = buffer.get(..received).unwrap_or_default();
+            // An IPv4 raw socket gives the header too, an IPv6 one does not.
+            let header = match self.to.ip() {
+                IpAddr::V4(_) => bytes.first().map_or(0, |byte| usize::from(byte & 15) * 4),
+                IpAddr::V6(_) => 0,
+            };
+            let message = bytes.get(header..).unwrap_or_default();
+            if message.first() == Some(&reply) && message.get(4..8) == Some(&tail[..]) {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// RFC 1071, of an even number of bytes.
+fn checksum(bytes: &[u8]) -> [u8; 2] {
+    let words = bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    (!(sum as u16)).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_packet_is_found_to_the_byte() {
+        for limit in [1280, 1281, 1399, 1480, 1499] {
+            let found = longest(1500, |bytes| Some(bytes <= limit));
+            assert_eq!(found, Some(Longest::Bytes(limit)));
+        }
+        assert_eq!(longest(1500, |_| Some(true)), Some(Longest::Full));
+        assert_eq!(longest(1500, |bytes| Some(bytes < 1280)), Some(Longest::BelowMinimum));
+        assert_eq!(longest(1280, |bytes| Some(bytes < 1280)), Some(Longest::BelowMinimum));
+    }
+
+    #[test]
+    fn when_the_time_is_over_what_passes_is_told() {
+        let mut left = 4;
+        let found = longest(60_000, |bytes| {
+            left -= 1;
+            (left >= 0).then_some(bytes < 9000)
+        });
+        let Some(Longest::Bytes(bytes)) = found else { panic!("{found:?}") };
+        assert!((1280..9000).contains(&bytes));
+        assert_eq!(longest(1500, |_| None), None);
+    }
+
+    #[test]
+    fn the_checksum_of_a_message_that_carries_it_is_zero() {
+        let mut message = [8, 0, 0, 0, 0x12, 0x34, 0, 1, 0xff, 0xff];
+        let sum = checksum(&message);
+        message[2..4].copy_from_slice(&sum);
+        assert_eq!(checksum(&message), [0, 0]);
+    }
+}

@@ -1,0 +1,230 @@
+//! Why a link does not work, and what to do about it: the judgement of `isatap doctor`.
+//!
+//! [`diagnose`] is a pure function from [`Facts`] to [`Finding`]s. The facts are what the
+//! daemon tells ([`Evidence`]), what the kernel has, and what came of a few packets that were
+//! sent to find out. It walks the [`Step`]s in the order in which an ISATAP link comes to
+//! life, each of which needs those before it, and stops at the first that fails.
+//!
+//! # What it cannot do
+//!
+//! It sees one machine. Of a router that says nothing it cannot know whether a filter on the
+//! way or the router itself is silent; it says which is likelier, and what to look at.
+
+mod host;
+mod router;
+mod shared;
+
+use crate::node::evidence::Evidence;
+use serde::Serialize;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// What there is to judge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// What the daemon tells, after the probes.
+    pub evidence: Evidence,
+    /// How the daemon was started, as `isatap host …`; `None`: that could not be found out.
+    pub command: Option<String>,
+    /// Packets that the kernel did not take from the daemon during the examination.
+    pub unsent: Unsent,
+    /// What the kernel has.
+    pub kernel: Kernel,
+    /// What potential routers answered.
+    pub probes: Vec<Probe>,
+}
+
+/// Packets that could not be sent during the examination, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsent {
+    /// A firewall of this machine (`EPERM`).
+    pub not_permitted: u64,
+    /// No IPv4 route, or no such source address.
+    pub unreachable: u64,
+}
+
+/// What the kernel has of the device.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kernel {
+    /// `None`: there is no such device.
+    pub device: Option<Device>,
+    /// `net.ipv6.conf.DEV.disable_ipv6`.
+    pub ipv6_disabled: bool,
+    /// Other devices that have one of the daemon's IPv6 addresses too.
+    pub rivals: Vec<Rival>,
+    /// nftables chains at the output hook: family, table and name, as nft takes them.
+    pub output_chains: Vec<String>,
+}
+
+/// A device as the kernel has it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Device {
+    /// Whether it is switched on.
+    pub is_up: bool,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Its IPv6 addresses.
+    pub addresses: Vec<Ipv6Addr>,
+    /// Routes through it: the prefix, and the next hop where there is one.
+    pub routes: Vec<(String, Option<Ipv6Addr>)>,
+}
+
+/// Another device with an address of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rival {
+    /// The device.
+    pub device: String,
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Who holds it, when it is a TUN device: process id and name.
+    pub holder: Option<(u32, String)>,
+}
+
+/// What one potential router answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// The router.
+    pub router: Ipv4Addr,
+    /// Whether it answered an IPv4 ping; `None`: not tried.
+    pub ipv4: Option<bool>,
+    /// Whether its link-local address answered a small ping through the tunnel.
+    pub tunnel: Option<bool>,
+    /// The longest IPv6 packet that was answered, in bytes, when the longest possible was not.
+    pub longest: Option<Longest>,
+}
+
+/// How long packets may be on the way to a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Longest {
+    /// As long as the MTU allows.
+    Full,
+    /// This many bytes; longer ones vanish.
+    Bytes(u16),
+    /// Not even 1280 bytes, which every IPv6 link has to carry.
+    BelowMinimum,
+}
+
+/// What a link needs, each of them all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Step {
+    /// A daemon that runs the device.
+    Daemon,
+    /// Names of potential routers have addresses.
+    Name,
+    /// There are potential routers.
+    Prl,
+    /// They are solicited.
+    RsSent,
+    /// One of them has advertised.
+    RaSeen,
+    /// The device has IPv6 addresses.
+    Address,
+    /// The device has routes.
+    Route,
+    /// Packets as long as the MTU arrive.
+    Mtu,
+    /// The other end answers.
+    Peer,
+}
+
+impl Step {
+    /// The steps of a host, in order.
+    pub const OF_HOST: &'static [Step] =
+        &[Step::Name, Step::Prl, Step::RsSent, Step::RaSeen, Step::Address, Step::Route, Step::Mtu, Step::Peer];
+
+    /// The steps of a router, and of any link that solicits nobody, in order.
+    pub const OF_ROUTER: &'static [Step] = &[Step::Address, Step::Route, Step::Mtu, Step::Peer];
+
+    /// The name in kebab-case; stable.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Step::Daemon => "daemon",
+            Step::Name => "name",
+            Step::Prl => "prl",
+            Step::RsSent => "rs-sent",
+            Step::RaSeen => "ra-seen",
+            Step::Address => "address",
+            Step::Route => "route",
+            Step::Mtu => "mtu",
+            Step::Peer => "peer",
+        }
+    }
+}
+
+/// What was found about one step. The keys of its JSON are stable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Finding {
+    /// The step.
+    pub step: Step,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// Why it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// What mends it: a command where one does, else a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    /// What there is, when it is as it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen: Option<String>,
+    /// What may become a problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+impl Finding {
+    /// A step that is as it should be.
+    pub fn good(step: Step, seen: impl Into<String>) -> Self {
+        Finding { step, ok: true, cause: None, fix: None, seen: Some(seen.into()), warning: None }
+    }
+
+    /// A step that is not.
+    pub fn bad(step: Step, cause: impl Into<String>, fix: impl Into<String>) -> Self {
+        Finding { step, ok: false, cause: Some(cause.into()), fix: Some(fix.into()), seen: None, warning: None }
+    }
+
+    /// With something that may become a problem.
+    #[must_use]
+    pub fn warn(self, warning: Option<String>) -> Self {
+        Finding { warning, ..self }
+    }
+
+    /// Nothing answers for the device. `holder`: the process that has it nevertheless.
+    pub fn no_daemon(device: &str, socket: &str, holder: Option<&(u32, String)>) -> Self {
+        match holder {
+            Some((pid, name)) => Self::bad(
+                Step::Daemon,
+                format!("{device} belongs to process {pid} ({name}), which does not answer at {socket}"),
+                format!("kill {pid}"),
+            ),
+            None => Self::bad(
+                Step::Daemon,
+                format!("no daemon runs {device}: nobody answers at {socket}"),
+                format!("isatap host --dev {device} --router V4|NAME, or isatap router; see isatap host --help"),
+            ),
+        }
+    }
+}
+
+/// Judges a link: a finding for each step up to the first that fails.
+#[must_use]
+pub fn diagnose(facts: &Facts) -> Vec<Finding> {
+    let is_host = facts.evidence.status.role == "isatap-host";
+    let steps = if is_host { Step::OF_HOST } else { Step::OF_ROUTER };
+    let mut findings = Vec::new();
+    for step in steps {
+        let finding = if is_host { host::judge(facts, *step) } else { router::judge(facts, *step) };
+        let ok = finding.ok;
+        findings.push(finding);
+        if !ok {
+            break;
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests;

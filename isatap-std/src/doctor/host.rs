@@ -1,0 +1,413 @@
+//! The steps of a host.
+
+use super::shared::{firewall, kernel_addresses, kernel_mtu, kernel_routes, refused_lately, restarted};
+use super::{Facts, Finding, Longest, Probe, Step};
+use crate::node::dotted;
+use crate::node::evidence::{Icmpv4Heard, NameFailure, NameFailureKind, Names, RefusedFrom};
+use crate::node::status::{Address, PotentialRouterStatus};
+use isatap_core::prefix::Ipv6Prefix;
+use std::net::Ipv4Addr;
+
+/// Seconds for which an ICMPv4 error tells of the present: the probes have just called for
+/// new ones, unless their sender limits them.
+const PRESENT: u64 = 60;
+/// Seconds for which a stranger's advertisement counts. Unsolicited ones come every ten
+/// minutes by default [RFC 4861 §6.2.1].
+const STRANGER: u64 = 1200;
+
+pub(super) fn judge(facts: &Facts, step: Step) -> Finding {
+    match step {
+        Step::Name => name(facts),
+        Step::Prl => prl(facts),
+        Step::RsSent => rs_sent(facts),
+        Step::RaSeen => ra_seen(facts),
+        Step::Address => address(facts),
+        Step::Route => route(facts),
+        Step::Mtu => mtu(facts),
+        _ => peer(facts),
+    }
+}
+
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn name(facts: &Facts) -> Finding {
+    let Some(names) = &facts.evidence.names else {
+        return Finding::good(Step::Name, "not needed: routers are given by address");
+    };
+    let asked = list(&names.names);
+    let has_routers = !facts.evidence.status.prl.is_empty();
+    if let Some(failure) = &names.failure {
+        // ISA-24: what was known is kept while nobody denies it.
+        if has_routers {
+            let known = list(facts.evidence.status.prl.iter().map(|row| row.address));
+            let warning = format!("looking up {asked} fails now: {}", failure.text);
+            return Finding::good(Step::Name, format!("{asked}: {known}")).warn(Some(warning));
+        }
+        return no_name(facts, names, failure);
+    }
+    if names.sources.is_empty() && !has_routers {
+        let servers = list(&names.nameservers);
+        let cause = format!("{asked} is being looked up; the name servers {servers} have not answered yet");
+        return Finding::bad(Step::Name, cause, "wait for the answer and run isatap doctor again");
+    }
+    let mut warnings: Vec<String> =
+        names.unresolved.iter().map(|(name, why)| format!("{name} brings nothing: {why}")).collect();
+    warnings.extend(names.refused.iter().map(|(address, why)| format!("{address} is not used: it is {why}")));
+    if names.automatic {
+        warnings.push(format!(
+            "no router is given, so whoever answers for isatap in {} is believed in everything; own that name, or \
+             give --router",
+            if names.search.is_empty() { "the hosts file".to_owned() } else { list(&names.search) }
+        ));
+    }
+    let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
+    Finding::good(Step::Name, format!("{asked} by {}", list(&names.sources))).warn(warning)
+}
+
+fn no_name(facts: &Facts, names: &Names, failure: &NameFailure) -> Finding {
+    let asked = list(&names.names);
+    let by_address = || restarted(facts, "--router", "V4");
+    let servers = list(&names.nameservers);
+    match failure.kind {
+        NameFailureKind::NoSuchName if names.bare && names.search.is_empty() => Finding::bad(
+            Step::Name,
+            format!(
+                "{asked} is a bare name, and there is no search domain to put behind it: /etc/resolv.conf has no \
+                 `search` line"
+            ),
+            "add the site's domain to /etc/resolv.conf: search DOMAIN",
+        ),
+        NameFailureKind::NoSuchName => {
+            let suffixes =
+                if names.bare { format!(" in the search domains {}", list(&names.search)) } else { String::new() };
+            Finding::bad(
+                Step::Name,
+                format!("the name servers {servers} know no IPv4 address for {asked}{suffixes}"),
+                format!(
+                    "add an A record for {asked}, or a line `V4 {asked}` to /etc/hosts, or {}; a Windows DNS server \
+                     refuses `isatap` until it is off its global query block list",
+                    by_address()
+                ),
+            )
+        }
+        // There is a name; what it brings is no list of routers.
+        NameFailureKind::NoUsableAddress => Finding::good(Step::Name, format!("{asked} has addresses")),
+        NameFailureKind::NoServer => Finding::bad(
+            Step::Name,
+            format!("{asked} cannot be looked up: {} ({servers})", failure.text),
+            format!("name a DNS server that answers in /etc/resolv.conf: nameserver V4; or {}", by_address()),
+        ),
+        NameFailureKind::BadServer => Finding::bad(
+            Step::Name,
+            format!("{asked} cannot be looked up: {} ({servers})", failure.text),
+            format!("mend that name server, or name another in /etc/resolv.conf; or {}", by_address()),
+        ),
+        NameFailureKind::Local => Finding::bad(
+            Step::Name,
+            format!("{asked} cannot be looked up: {}", failure.text),
+            "make /etc/hosts and /etc/resolv.conf readable for the daemon, and restart it",
+        ),
+    }
+}
+
+fn prl(facts: &Facts) -> Finding {
+    let rows = &facts.evidence.status.prl;
+    if !rows.is_empty() {
+        return Finding::good(Step::Prl, list(rows.iter().map(|row| format!("{} ({})", row.address, row.source))));
+    }
+    let names = facts.evidence.names.as_ref();
+    let unusable = names.and_then(|names| names.failure.as_ref().map(|failure| (names, failure)));
+    match unusable {
+        Some((names, failure)) => Finding::bad(
+            Step::Prl,
+            format!(
+                "{} leads to no address that a router can have: only to this machine itself, to loopback or the like \
+                 ({})",
+                list(&names.names),
+                failure.text
+            ),
+            format!("correct the A record of {} (or its line in /etc/hosts)", list(&names.names)),
+        ),
+        None => Finding::bad(Step::Prl, "the list of potential routers is empty", restarted(facts, "--router", "V4")),
+    }
+}
+
+fn rs_sent(facts: &Facts) -> Finding {
+    let status = &facts.evidence.status;
+    let routers = list(status.prl.iter().map(|row| row.address));
+    let first = status.prl.first().map(|row| row.address.to_string()).unwrap_or_default();
+    if status.locators.is_empty() {
+        let wanted = &facts.evidence.wanted_locators;
+        return if wanted.is_empty() {
+            let cause = format!("no IPv4 address of this machine leads to {routers}");
+            Finding::bad(Step::RsSent, cause, format!("give this machine an IPv4 route: see ip route get {first}"))
+        } else {
+            let cause = format!("this machine no longer has the IPv4 address {}", list(wanted));
+            let again = format!("ip address add {}/LEN dev DEV", list(wanted));
+            Finding::bad(Step::RsSent, cause, format!("{again}; or name one that it has: ip -4 address"))
+        };
+    }
+    if let Some(finding) = firewall(facts, Step::RsSent) {
+        return finding;
+    }
+    if facts.unsent.unreachable > 0 && status.prl.iter().all(|row| !row.alive) {
+        let cause = format!("the kernel has no IPv4 route to {routers} from {}", list(&status.locators));
+        return Finding::bad(Step::RsSent, cause, format!("give this machine one: see ip route get {first}"));
+    }
+    let is_asked = |row: &PotentialRouterStatus| row.alive || row.attempts > 0;
+    let from = list(&status.locators);
+    if let Some(row) = status.prl.iter().find(|row| is_asked(row)) {
+        let count = if row.alive { "answered".to_owned() } else { format!("{} in this round", row.attempts) };
+        return Finding::good(Step::RsSent, format!("{from} to {}: {count}", row.address));
+    }
+    let next = status.prl.iter().filter_map(|row| row.next_solicitation).min();
+    let when = next.map_or_else(String::new, |seconds| format!("; the first is due in {seconds} s"));
+    let wait = next.unwrap_or_default().saturating_add(1);
+    let fix = format!("wait {wait} s and run isatap doctor again, or restart the daemon");
+    Finding::bad(Step::RsSent, format!("nothing was sent to {routers} yet{when}"), fix)
+}
+
+fn ra_seen(facts: &Facts) -> Finding {
+    let rows = &facts.evidence.status.prl;
+    let (alive, silent): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.alive);
+    if !alive.is_empty() {
+        let warning =
+            (!silent.is_empty()).then(|| format!("{} does not answer", list(silent.iter().map(|row| row.address))));
+        return Finding::good(Step::RaSeen, list(alive.iter().map(|row| row.address))).warn(warning);
+    }
+    let routers = list(rows.iter().map(|row| row.address));
+    let is_listed = |address: Ipv4Addr| rows.iter().any(|row| row.address == address);
+    let is_stranger =
+        |row: &&RefusedFrom| row.reason == "ra-not-from-router" && !is_listed(row.from) && row.age <= STRANGER;
+    let stranger = facts.evidence.refused.iter().find(is_stranger);
+    if let Some(RefusedFrom { from, count, .. }) = stranger {
+        return Finding::bad(
+            Step::RaSeen,
+            format!(
+                "{routers} is silent, and {from} advertises ({count} refused) without being a potential router \
+                 (ra-not-from-router, RFC 5214 §7.3)"
+            ),
+            format!("if {from} is this site's router, {}; if not, find out who it is", restarted_router(facts, *from)),
+        );
+    }
+    let unsound = |row: &&RefusedFrom| {
+        is_listed(row.from) && (row.reason.starts_with("nd-") || row.reason == "ra-not-from-router")
+    };
+    if let Some(row) = facts.evidence.refused.iter().find(unsound) {
+        let inner = row.inner_source.map(|source| format!(" from {}", dotted(&source))).unwrap_or_default();
+        return Finding::bad(
+            Step::RaSeen,
+            format!("what {} sends{inner} is no sound advertisement: {} ({})", row.from, row.reason, row.count),
+            format!("look at what it sends: {}", restarted(facts, "--pcap", "FILE")),
+        );
+    }
+    if let Some(finding) = rows.iter().find_map(|row| icmpv4(facts, row)) {
+        return finding;
+    }
+    silence(facts, &routers)
+}
+
+/// The command of the daemon, with a router in the place of those that it has.
+fn restarted_router(facts: &Facts, router: Ipv4Addr) -> String {
+    restarted(facts, "--router", &router.to_string())
+}
+
+/// What somebody on the way says of packets to a silent router.
+fn icmpv4(facts: &Facts, row: &PotentialRouterStatus) -> Option<Finding> {
+    const UNREACHABLE: u8 = 3;
+    let router = row.address;
+    let is_present = |heard: &&Icmpv4Heard| heard.about == router && heard.age <= PRESENT && heard.kind == UNREACHABLE;
+    let heard = facts.evidence.icmpv4.iter().filter(is_present).min_by_key(|heard| heard.age)?;
+    let from = heard.from;
+    Some(match heard.code {
+        2 => Finding::bad(
+            Step::RaSeen,
+            format!("{router} takes no protocol 41: {from} says protocol unreachable; no ISATAP router runs there"),
+            format!("start one on {router}: isatap router --local {router} --prefix P/64; or list another router"),
+        ),
+        9 | 10 | 13 => Finding::bad(
+            Step::RaSeen,
+            format!("{from} filters protocol 41 to {router} (administratively prohibited)"),
+            format!(
+                "allow IPv4 protocol 41 on {from}, both ways: nft insert rule inet filter {} ip protocol 41 accept",
+                if from == router { "input" } else { "forward" }
+            ),
+        ),
+        0 | 1 | 5..=7 | 11 | 12 => Finding::bad(
+            Step::RaSeen,
+            format!("{router} cannot be reached: {from} says host or network unreachable{}", origin(row)),
+            format!("switch the router on, or correct its address; see ping {router} and ip route get {router}"),
+        ),
+        _ => return None,
+    })
+}
+
+fn origin(row: &PotentialRouterStatus) -> String {
+    if row.source == "static" { String::new() } else { format!("; the address comes from {}", row.source) }
+}
+
+/// Nobody says anything: what the probes tell.
+fn silence(facts: &Facts, routers: &str) -> Finding {
+    let sources = list(facts.evidence.status.prl.iter().map(|row| format!("{}{}", row.address, origin(row))));
+    let any = |answered: fn(&Probe) -> Option<bool>| facts.probes.iter().find(|probe| answered(probe) == Some(true));
+    if let Some(probe) = any(|probe| probe.tunnel) {
+        let router = probe.router;
+        return Finding::bad(
+            Step::RaSeen,
+            format!(
+                "{router} answers pings through the tunnel and no solicitation: it is no router, or lets nobody in"
+            ),
+            format!("advertise there: isatap router --local {router} --prefix P/64; or list the router that does"),
+        );
+    }
+    if let Some(probe) = any(|probe| probe.ipv4) {
+        let router = probe.router;
+        return Finding::bad(
+            Step::RaSeen,
+            format!(
+                "{router} answers an IPv4 ping, and nothing of protocol 41 comes back, not even an error: a filter on \
+                 the way or on the router drops protocol 41"
+            ),
+            format!(
+                "allow IPv4 protocol 41 on the way to {router} and on it, both ways: nft insert rule inet filter input \
+                 ip protocol 41 accept"
+            ),
+        );
+    }
+    Finding::bad(
+        Step::RaSeen,
+        format!("no answer of any kind from {sources}"),
+        format!("switch the router on, or list another one, or correct the name; see ping {routers}"),
+    )
+}
+
+fn address(facts: &Facts) -> Finding {
+    if let Some(finding) = kernel_addresses(facts, Step::Address) {
+        return finding;
+    }
+    let status = &facts.evidence.status;
+    let global: Vec<&Address> =
+        status.addresses.iter().filter(|address| !address.address.is_unicast_link_local()).collect();
+    let router = status.prl.iter().find(|row| row.alive).map(|row| row.address.to_string()).unwrap_or_default();
+    if global.is_empty() {
+        let fix = format!("advertise a prefix of 64 bits on {router} with the A flag set and a lifetime that is not 0");
+        return Finding::bad(Step::Address, format!("{router} advertises no prefix to make an address of"), fix);
+    }
+    let deprecated = global.iter().all(|address| address.preferred == Some(0));
+    let warning = deprecated.then(|| format!("every address is deprecated: raise the preferred lifetime on {router}"));
+    Finding::good(Step::Address, list(global.iter().map(|address| dotted(&address.address)))).warn(warning)
+}
+
+fn route(facts: &Facts) -> Finding {
+    let status = &facts.evidence.status;
+    let router = status.prl.iter().find(|row| row.alive).map(|row| row.address.to_string()).unwrap_or_default();
+    if let Some(finding) = kernel_routes(facts) {
+        return finding;
+    }
+    // ISA-83: an address does not make its prefix on-link.
+    let on_link: Vec<Ipv6Prefix> = status
+        .routes
+        .iter()
+        .filter(|route| route.via.is_none())
+        .filter_map(|route| route.prefix.parse().ok())
+        .collect();
+    let is_off_link = |address: &&Address| {
+        !address.address.is_unicast_link_local() && !on_link.iter().any(|prefix| prefix.contains(&address.address))
+    };
+    if let Some(address) = status.addresses.iter().find(is_off_link) {
+        let prefix = Ipv6Prefix::subnet_of(&address.address);
+        return Finding::bad(
+            Step::Route,
+            format!(
+                "{router} advertises {prefix} without the L flag: it is not on-link, so neighbours in it are reached \
+                 by way of the router only, and what they send directly is dropped (isatap-source-mismatch)"
+            ),
+            format!("set the L flag of {prefix} on {router}: radvd: AdvOnLink on; Windows: publish=yes"),
+        );
+    }
+    let by_router: Vec<_> = status.routes.iter().filter(|route| route.via.is_some()).collect();
+    let is_default = |prefix: &str| prefix == "::/0";
+    if by_router.is_empty() {
+        return Finding::bad(
+            Step::Route,
+            format!("{router} offers neither a default route (router lifetime 0) nor any other"),
+            format!("let {router} forward, and say so: there, sysctl -w net.ipv6.conf.all.forwarding=1"),
+        );
+    }
+    let warning = (!by_router.iter().any(|route| is_default(&route.prefix)))
+        .then(|| format!("{router} offers no default route: only what is listed is reached"));
+    Finding::good(Step::Route, list(by_router.iter().map(|route| &route.prefix))).warn(warning)
+}
+
+fn mtu(facts: &Facts) -> Finding {
+    if let Some(finding) = kernel_mtu(facts) {
+        return finding;
+    }
+    let mtu = facts.evidence.status.mtu;
+    for probe in &facts.probes {
+        let router = probe.router;
+        match probe.longest {
+            Some(Longest::Bytes(bytes)) => {
+                return Finding::bad(
+                    Step::Mtu,
+                    format!(
+                        "a black hole on the way to {router}: packets of {bytes} bytes are answered, longer ones up to \
+                         the MTU of {mtu} vanish, and no ICMPv4 says \"fragmentation needed\""
+                    ),
+                    format!(
+                        "{}; where {router} advertises a larger MTU, lower it there",
+                        restarted(facts, "--mtu", &bytes.to_string())
+                    ),
+                );
+            }
+            Some(Longest::BelowMinimum) => {
+                return Finding::bad(
+                    Step::Mtu,
+                    format!(
+                        "a black hole on the way to {router}: small packets are answered, 1280 bytes are not, and IPv6 \
+                         needs 1280; 1300 bytes of IPv4 do not get through, and no ICMPv4 says so"
+                    ),
+                    format!(
+                        "let IPv4 packets of 1300 bytes, or ICMPv4 \"fragmentation needed\", through on the way: see \
+                         ping -M do -s 1272 {router}"
+                    ),
+                );
+            }
+            _ => {}
+        }
+    }
+    let path = match facts.probes.iter().find(|probe| probe.longest == Some(Longest::Full)) {
+        Some(probe) => format!("{mtu} bytes, answered by {}", probe.router),
+        None => format!("{mtu} bytes; the path was not tried, since no router answers pings"),
+    };
+    Finding::good(Step::Mtu, path)
+}
+
+fn peer(facts: &Facts) -> Finding {
+    let status = &facts.evidence.status;
+    if let Some(probe) = facts.probes.iter().find(|probe| probe.tunnel == Some(true)) {
+        let seen = format!("{} answers through the tunnel", probe.router);
+        return Finding::good(Step::Peer, seen).warn(refused_lately(facts));
+    }
+    // Pings may be filtered where Neighbor Discovery is not.
+    let confirmed = status.routers.iter().find(|router| router.reachability.as_deref() == Some("reachable"));
+    if let Some(router) = confirmed {
+        let warning = Some(format!("{} answers no ping", router.address));
+        return Finding::good(Step::Peer, format!("{} answers Neighbor Solicitations", router.address)).warn(warning);
+    }
+    if facts.probes.iter().all(|probe| probe.tunnel.is_none()) {
+        let warning = "no ping was sent: that takes CAP_NET_RAW; run isatap doctor as root".to_owned();
+        return Finding::good(Step::Peer, "not tried").warn(Some(warning));
+    }
+    if let Some(finding) = firewall(facts, Step::Peer) {
+        return finding;
+    }
+    let routers = list(status.routers.iter().map(|router| router.address));
+    Finding::bad(
+        Step::Peer,
+        format!("{routers} has advertised and answers nothing now, neither a ping nor a Neighbor Solicitation"),
+        format!("see that {routers} still runs and that nothing on the way drops IPv4 protocol 41: ping {routers}"),
+    )
+}

@@ -1,0 +1,101 @@
+//! What host and router are judged by alike: the kernel's side of the device, and firewalls.
+
+use super::{Facts, Finding, Rival, Step};
+use crate::node::dotted;
+use crate::node::status::Address;
+
+/// The command that started the daemon, with an option added or set.
+pub(super) fn restarted(facts: &Facts, option: &str, value: &str) -> String {
+    let Some(command) = &facts.command else { return format!("restart the daemon with {option} {value}") };
+    let mut words: Vec<&str> = command.split(' ').collect();
+    if let Some(at) = words.iter().position(|word| *word == option) {
+        words.drain(at..(at + 2).min(words.len()));
+    }
+    format!("restart it: {} {option} {value}", words.join(" "))
+}
+
+/// EPERM: the packet met a rule of this machine's own.
+pub(super) fn firewall(facts: &Facts, step: Step) -> Option<Finding> {
+    if facts.unsent.not_permitted == 0 {
+        return None;
+    }
+    let chains = &facts.kernel.output_chains;
+    let commands: Vec<String> =
+        chains.iter().map(|chain| format!("nft insert rule {chain} ip protocol 41 accept")).collect();
+    let fix = if commands.is_empty() { "iptables -I OUTPUT -p 41 -j ACCEPT".to_owned() } else { commands.join(" && ") };
+    let cause = "a firewall of this machine forbids it to send IPv4 protocol 41 (EPERM)";
+    Some(Finding::bad(step, cause, fix))
+}
+
+/// The device and its addresses as the daemon wants them.
+pub(super) fn kernel_addresses(facts: &Facts, step: Step) -> Option<Finding> {
+    let status = &facts.evidence.status;
+    let dev = &status.dev;
+    let bounce = format!("ip link set {dev} down && ip link set {dev} up");
+    let Some(device) = &facts.kernel.device else {
+        return Some(Finding::bad(step, format!("the kernel has no device {dev}"), "restart the daemon"));
+    };
+    if facts.kernel.ipv6_disabled {
+        let cause = format!("IPv6 is switched off on {dev} (net.ipv6.conf.{dev}.disable_ipv6 = 1)");
+        return Some(Finding::bad(step, cause, format!("sysctl -w net.ipv6.conf.{dev}.disable_ipv6=0 && {bounce}")));
+    }
+    if !device.is_up {
+        let cause = format!("another hand has switched {dev} off");
+        return Some(Finding::bad(step, cause, format!("ip link set {dev} up")));
+    }
+    let missing = |address: &&Address| !device.addresses.contains(&address.address);
+    if let Some(address) = status.addresses.iter().find(missing) {
+        let cause = format!("another hand has taken {} off {dev}", dotted(&address.address));
+        return Some(Finding::bad(step, cause, bounce));
+    }
+    facts.kernel.rivals.first().map(|rival| rivalry(dev, step, rival))
+}
+
+fn rivalry(dev: &str, step: Step, rival: &Rival) -> Finding {
+    let other = &rival.device;
+    let address = dotted(&rival.address);
+    match &rival.holder {
+        Some((pid, name)) => Finding::bad(
+            step,
+            format!("{other} has the address {address} of {dev} too: process {pid} ({name}) speaks for it as well"),
+            format!("kill {pid}"),
+        ),
+        None => Finding::bad(
+            step,
+            format!("{other} has the address {address} of {dev} too: two tunnels speak for one IPv4 address"),
+            format!("ip link set {other} down"),
+        ),
+    }
+}
+
+/// Routes that the daemon has made and somebody else has removed.
+pub(super) fn kernel_routes(facts: &Facts) -> Option<Finding> {
+    let status = &facts.evidence.status;
+    let device = facts.kernel.device.as_ref()?;
+    let there = |prefix: &str, via| device.routes.iter().any(|(known, hop)| known == prefix && *hop == via);
+    let ours = status.routes.iter().filter(|route| route.origin != "mirrored");
+    let missing = ours.into_iter().find(|route| !there(&route.prefix, route.via))?;
+    let via = missing.via.map(|via| format!(" via {via}")).unwrap_or_default();
+    let (prefix, dev) = (&missing.prefix, &status.dev);
+    let cause = format!("another hand has taken the route {prefix}{via} off {dev}");
+    Some(Finding::bad(Step::Route, cause, format!("ip link set {dev} down && ip link set {dev} up")))
+}
+
+/// The kernel's MTU is the daemon's.
+pub(super) fn kernel_mtu(facts: &Facts) -> Option<Finding> {
+    let status = &facts.evidence.status;
+    let device = facts.kernel.device.as_ref()?;
+    let (dev, told) = (&status.dev, status.mtu);
+    if device.mtu == u32::from(told) {
+        return None;
+    }
+    let cause = format!("{dev} has MTU {} where the daemon wants {told}: another hand has set it", device.mtu);
+    Some(Finding::bad(Step::Mtu, cause, format!("ip link set {dev} mtu {told}")))
+}
+
+/// What came in and was refused in the last minute, by reason, for a warning.
+pub(super) fn refused_lately(facts: &Facts) -> Option<String> {
+    let lately = facts.evidence.refused.iter().filter(|row| row.age <= 60 && row.reason != "not-addressed");
+    let rows: Vec<String> = lately.map(|row| format!("{} from {} ({})", row.count, row.from, row.reason)).collect();
+    (!rows.is_empty()).then(|| format!("packets refused in the last minute: {}", rows.join(", ")))
+}

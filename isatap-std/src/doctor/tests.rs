@@ -1,0 +1,398 @@
+use super::*;
+use crate::node::evidence::{Icmpv4Heard, NameFailure, NameFailureKind, Names, NeighborHealth, RefusedFrom};
+use crate::node::status::Status;
+use serde_json::json;
+
+const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+/// A host at 10.0.0.2 that works, as its daemon and the kernel tell it.
+fn healthy() -> Facts {
+    let status: Status = serde_json::from_value(json!({
+        "dev": "isatap0", "role": "isatap-host", "up": true, "locators": ["10.0.0.2"],
+        "addresses": [
+            {"address": "fe80::5efe:a00:2", "prefix_length": 64, "preferred": null, "valid": null},
+            {"address": "2001:db8:0:7:0:5efe:a00:2", "prefix_length": 64, "preferred": 1800, "valid": 3600},
+        ],
+        "routers": [{"address": "10.0.0.1", "link_local": "fe80::5efe:a00:1", "reachability": "stale"}],
+        "prl": [{"address": "10.0.0.1", "source": "static", "alive": true, "attempts": 0, "next_solicitation": 900}],
+        "prl_error": null, "mtu": 1400, "underlay_mtu": 1500,
+        "routes": [
+            {"prefix": "2001:db8:0:7::/64", "via": null, "origin": "on-link", "preference": "medium", "lifetime": 3600},
+            {"prefix": "::/0", "via": "fe80::5efe:a00:1", "origin": "advertised", "preference": "medium", "lifetime": 1800},
+        ],
+        "dns": {"servers": [], "search": [], "applied": false}, "forwarding": false, "advertises": null,
+        "counters": {}, "packets": {"entered": 4, "tunnelled": 2, "delivered": 1, "consumed": 1, "dropped": 0}, "io": {},
+    }))
+    .unwrap();
+    let routes =
+        vec![("2001:db8:0:7::/64".to_owned(), None), ("::/0".to_owned(), Some("fe80::5efe:a00:1".parse().unwrap()))];
+    let addresses = status.addresses.iter().map(|address| address.address).collect();
+    Facts {
+        evidence: Evidence {
+            status,
+            pid: 77,
+            wanted_locators: vec![Ipv4Addr::new(10, 0, 0, 2)],
+            names: None,
+            refused: Vec::new(),
+            icmpv4: Vec::new(),
+            neighbors: vec![NeighborHealth { address: ROUTER, reachability: "stale".to_owned() }],
+        },
+        command: Some("isatap host --local 10.0.0.2 --router 10.0.0.1".to_owned()),
+        unsent: Unsent::default(),
+        kernel: Kernel { device: Some(Device { is_up: true, mtu: 1400, addresses, routes }), ..Kernel::default() },
+        probes: vec![Probe { router: ROUTER, ipv4: None, tunnel: Some(true), longest: Some(Longest::Full) }],
+    }
+}
+
+/// The same host whose router has never answered, nor anything else.
+fn silent() -> Facts {
+    let mut facts = healthy();
+    let status = &mut facts.evidence.status;
+    (status.prl[0].alive, status.prl[0].attempts) = (false, 3);
+    status.addresses.truncate(1);
+    status.routers.clear();
+    status.routes.clear();
+    facts.probes = vec![Probe { router: ROUTER, ipv4: Some(false), tunnel: Some(false), longest: None }];
+    facts
+}
+
+/// The same host that knows its router by the name `isatap`, which fails.
+fn nameless(kind: NameFailureKind) -> Facts {
+    let mut facts = silent();
+    facts.evidence.status.prl.clear();
+    facts.evidence.names = Some(Names {
+        names: vec!["isatap".to_owned()],
+        bare: true,
+        automatic: true,
+        search: vec!["example.test".to_owned()],
+        nameservers: vec!["10.0.0.53".to_owned()],
+        failure: Some(NameFailure { kind, text: "FAILURE".to_owned(), hint: None }),
+        ..Names::default()
+    });
+    facts
+}
+
+fn router() -> Facts {
+    let mut facts = healthy();
+    let status = &mut facts.evidence.status;
+    status.role = "isatap-router".to_owned();
+    status.forwarding = true;
+    status.routes.retain(|route| route.via.is_none());
+    facts.probes.clear();
+    facts
+}
+
+fn refused(reason: &str, from: [u8; 4]) -> RefusedFrom {
+    RefusedFrom { reason: reason.to_owned(), from: from.into(), inner_source: None, count: 3, age: 2 }
+}
+
+fn icmpv4(from: [u8; 4], code: u8) -> Icmpv4Heard {
+    Icmpv4Heard { from: from.into(), about: ROUTER, kind: 3, code, count: 2, age: 1 }
+}
+
+#[test]
+fn a_healthy_link_passes_every_step() {
+    for (facts, steps) in [(healthy(), Step::OF_HOST), (router(), Step::OF_ROUTER)] {
+        let findings = diagnose(&facts);
+        assert_eq!(findings.iter().map(|finding| finding.step).collect::<Vec<_>>(), steps);
+        assert!(findings.iter().all(|finding| finding.ok && finding.cause.is_none() && finding.fix.is_none()));
+        assert!(findings.iter().all(|finding| finding.seen.is_some() && finding.warning.is_none()), "{findings:#?}");
+    }
+}
+
+/// One line each: what is wrong, the step that has to fail, and what cause and fix must say.
+#[test]
+fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
+    type Break = fn(&mut Facts);
+    let mut bare = nameless(NameFailureKind::NoSuchName);
+    bare.evidence.names.as_mut().unwrap().search.clear();
+    let mut pending = nameless(NameFailureKind::NoSuchName);
+    let names = pending.evidence.names.as_mut().unwrap();
+    (names.failure, names.pending) = (None, true);
+    let mut wrong_name = silent();
+    wrong_name.evidence.status.prl[0].source = "dns isatap.example.test.".to_owned();
+    let by_name = [
+        ("no such name", nameless(NameFailureKind::NoSuchName), Step::Name, "know no IPv4 address", "/etc/hosts"),
+        ("no search domain", bare, Step::Name, "no search domain", "search DOMAIN"),
+        ("no answer yet", pending, Step::Name, "10.0.0.53 have not answered yet", "wait"),
+        ("no server", nameless(NameFailureKind::NoServer), Step::Name, "FAILURE (10.0.0.53)", "nameserver V4"),
+        ("bad server", nameless(NameFailureKind::BadServer), Step::Name, "FAILURE (10.0.0.53)", "another"),
+        ("no file", nameless(NameFailureKind::Local), Step::Name, "FAILURE", "readable"),
+        ("unusable", nameless(NameFailureKind::NoUsableAddress), Step::Prl, "no address that a router", "A record"),
+        ("wrong address", wrong_name, Step::RaSeen, "comes from dns isatap.example.test.", "correct the name"),
+    ];
+    let of_host: [(Break, Step, &str, &str); 29] = [
+        (|f| f.evidence.status.prl.clear(), Step::Prl, "is empty", "isatap host --local 10.0.0.2 --router V4"),
+        (
+            |f| f.evidence.status.locators.clear(),
+            Step::RsSent,
+            "no longer has the IPv4 address 10.0.0.2",
+            "ip address add 10.0.0.2",
+        ),
+        (
+            |f| {
+                f.evidence.status.locators.clear();
+                f.evidence.wanted_locators.clear();
+            },
+            Step::RsSent,
+            "leads to 10.0.0.1",
+            "ip route get 10.0.0.1",
+        ),
+        (|f| f.unsent.not_permitted = 1, Step::RsSent, "EPERM", "iptables -I OUTPUT -p 41 -j ACCEPT"),
+        (
+            |f| {
+                f.unsent.not_permitted = 1;
+                f.kernel.output_chains = vec!["inet a b".to_owned(), "ip c d".to_owned()];
+            },
+            Step::RsSent,
+            "firewall of this machine",
+            "nft insert rule inet a b ip protocol 41 accept && nft insert rule ip c d ip protocol 41 accept",
+        ),
+        (
+            |f| {
+                *f = silent();
+                f.unsent.unreachable = 1;
+            },
+            Step::RsSent,
+            "no IPv4 route",
+            "ip route get",
+        ),
+        (
+            |f| {
+                *f = silent();
+                f.evidence.status.prl[0].attempts = 0;
+                f.evidence.status.prl[0].next_solicitation = Some(7);
+            },
+            Step::RsSent,
+            "due in 7 s",
+            "wait 8 s",
+        ),
+        (|f| *f = silent(), Step::RaSeen, "no answer of any kind from 10.0.0.1", "ping 10.0.0.1"),
+        (
+            |f| {
+                *f = silent();
+                f.evidence.refused.push(refused("ra-not-from-router", [10, 0, 0, 9]));
+            },
+            Step::RaSeen,
+            "10.0.0.9 advertises (3 refused) without being a potential router",
+            "restart it: isatap host --local 10.0.0.2 --router 10.0.0.9",
+        ),
+        (
+            |f| {
+                *f = silent();
+                f.evidence.refused.push(refused("nd-hop-limit", [10, 0, 0, 1]));
+            },
+            Step::RaSeen,
+            "no sound advertisement: nd-hop-limit",
+            "--pcap",
+        ),
+        (
+            |f| {
+                *f = silent();
+                f.evidence.icmpv4.push(icmpv4([10, 0, 0, 1], 2));
+            },
+            Step::RaSeen,
+            "protocol unreachable",
+            "isatap router --local 10.0.0.1",
+        ),
+        (
+            |f| {
+                *f = silent();
+                f.evidence.icmpv4.push(icmpv4([10, 0, 3, 254], 13));
+            },
+            Step::RaSeen,
+            "10.0.3.254 filters protocol 41",
+            "on 10.0.3.254",
+        ),
+        (
+            |f| {
+                *f = silent();
+                f.evidence.icmpv4.push(icmpv4([10, 0, 0, 2], 1));
+            },
+            Step::RaSeen,
+            "unreachable",
+            "switch the router on",
+        ),
+        (
+            |f| {
+                *f = silent();
+                f.probes[0].ipv4 = Some(true);
+            },
+            Step::RaSeen,
+            "drops protocol 41",
+            "nft insert rule",
+        ),
+        (
+            |f| {
+                *f = silent();
+                f.probes[0].tunnel = Some(true);
+            },
+            Step::RaSeen,
+            "answers pings through the tunnel and no solicitation",
+            "isatap router --local 10.0.0.1",
+        ),
+        (|f| f.kernel.device = None, Step::Address, "no device isatap0", "restart"),
+        (
+            |f| f.kernel.ipv6_disabled = true,
+            Step::Address,
+            "disable_ipv6",
+            "sysctl -w net.ipv6.conf.isatap0.disable_ipv6=0",
+        ),
+        (
+            |f| f.kernel.device.as_mut().unwrap().is_up = false,
+            Step::Address,
+            "switched isatap0 off",
+            "ip link set isatap0 up",
+        ),
+        (
+            |f| f.kernel.device.as_mut().unwrap().addresses.truncate(1),
+            Step::Address,
+            "taken 2001:db8:0:7:0:5efe:10.0.0.2 off",
+            "ip link set isatap0 down && ip link set isatap0 up",
+        ),
+        (
+            |f| {
+                let address = f.evidence.status.addresses[0].address;
+                let holder = Some((4711, "isatap".to_owned()));
+                f.kernel.rivals.push(Rival { device: "isatap1".to_owned(), address, holder });
+            },
+            Step::Address,
+            "isatap1 has the address fe80::5efe:10.0.0.2 of isatap0 too: process 4711",
+            "kill 4711",
+        ),
+        (
+            |f| {
+                let address = f.evidence.status.addresses[0].address;
+                f.kernel.rivals.push(Rival { device: "is0".to_owned(), address, holder: None });
+            },
+            Step::Address,
+            "two tunnels",
+            "ip link set is0 down",
+        ),
+        (|f| f.evidence.status.addresses.truncate(1), Step::Address, "10.0.0.1 advertises no prefix", "A flag"),
+        (
+            |f| f.kernel.device.as_mut().unwrap().routes.truncate(1),
+            Step::Route,
+            "taken the route ::/0 via fe80::5efe:a00:1",
+            "ip link set",
+        ),
+        (
+            |f| {
+                f.evidence.status.routes.remove(0);
+            },
+            Step::Route,
+            "2001:db8:0:7::/64 without the L flag",
+            "on 10.0.0.1",
+        ),
+        (|f| f.evidence.status.routes.truncate(1), Step::Route, "neither a default route", "forwarding=1"),
+        (
+            |f| f.kernel.device.as_mut().unwrap().mtu = 1500,
+            Step::Mtu,
+            "has MTU 1500 where the daemon wants 1400",
+            "ip link set isatap0 mtu 1400",
+        ),
+        (
+            |f| f.probes[0].longest = Some(Longest::Bytes(1333)),
+            Step::Mtu,
+            "a black hole on the way to 10.0.0.1: packets of 1333 bytes",
+            "restart it: isatap host --local 10.0.0.2 --router 10.0.0.1 --mtu 1333",
+        ),
+        (|f| f.probes[0].longest = Some(Longest::BelowMinimum), Step::Mtu, "1280 bytes are not", "ICMPv4"),
+        (
+            |f| f.probes[0] = Probe { router: ROUTER, ipv4: Some(true), tunnel: Some(false), longest: None },
+            Step::Peer,
+            "answers nothing now",
+            "ping 10.0.0.1",
+        ),
+    ];
+    let of_router: [(Break, Step, &str, &str); 4] = [
+        (
+            |f| f.evidence.status.locators.clear(),
+            Step::Address,
+            "no longer has the IPv4 address 10.0.0.2",
+            "ip address add",
+        ),
+        (
+            |f| f.evidence.status.forwarding = false,
+            Step::Route,
+            "does not forward IPv6",
+            "sysctl -w net.ipv6.conf.all.forwarding=1",
+        ),
+        (|f| f.kernel.device.as_mut().unwrap().mtu = 1280, Step::Mtu, "has MTU 1280", "ip link set isatap0 mtu 1400"),
+        (|f| f.unsent.not_permitted = 2, Step::Peer, "EPERM", "iptables"),
+    ];
+    let broken = |mut facts: Facts, change: Break| {
+        change(&mut facts);
+        facts
+    };
+    let named = by_name.into_iter().map(|(_, facts, step, cause, fix)| (facts, step, cause, fix));
+    let host = of_host.into_iter().map(|(change, step, cause, fix)| (broken(healthy(), change), step, cause, fix));
+    let router = of_router.into_iter().map(|(change, step, cause, fix)| (broken(router(), change), step, cause, fix));
+    for (facts, step, cause, fix) in named.chain(host).chain(router) {
+        let findings = diagnose(&facts);
+        let (last, before) = findings.split_last().unwrap();
+        assert!(before.iter().all(|finding| finding.ok), "{cause}: {findings:#?}");
+        assert!(!last.ok && last.step == step, "{cause}: {last:#?}");
+        assert!(last.cause.as_ref().unwrap().contains(cause), "{cause}: {last:#?}");
+        assert!(last.fix.as_ref().unwrap().contains(fix), "{fix}: {last:#?}");
+        assert!(!format!("{last:?}").contains('\n'), "one line each: {last:#?}");
+    }
+}
+
+#[test]
+fn isa_24_a_lookup_that_fails_is_a_warning_while_a_router_is_known() {
+    let mut facts = healthy();
+    facts.evidence.names = nameless(NameFailureKind::NoServer).evidence.names;
+    let findings = diagnose(&facts);
+    assert!(findings.iter().all(|finding| finding.ok));
+    assert!(findings[0].warning.as_ref().unwrap().contains("FAILURE"), "{findings:#?}");
+}
+
+#[test]
+fn the_bare_name_is_warned_of_where_it_works() {
+    let mut facts = healthy();
+    let names = nameless(NameFailureKind::NoServer).evidence.names.unwrap();
+    let sources = vec!["dns isatap.example.test.".to_owned()];
+    facts.evidence.names = Some(Names { failure: None, sources, ..names });
+    let findings = diagnose(&facts);
+    assert!(findings.iter().all(|finding| finding.ok));
+    assert!(findings[0].warning.as_ref().unwrap().contains("whoever answers for isatap in example.test"));
+}
+
+#[test]
+fn a_router_that_answers_no_ping_is_a_peer_when_neighbor_discovery_reaches_it() {
+    let mut facts = healthy();
+    facts.probes[0] = Probe { router: ROUTER, ipv4: Some(false), tunnel: Some(false), longest: None };
+    facts.evidence.status.routers[0].reachability = Some("reachable".to_owned());
+    let findings = diagnose(&facts);
+    assert!(findings.iter().all(|finding| finding.ok), "{findings:#?}");
+    assert_eq!(findings.last().unwrap().warning.as_deref(), Some("10.0.0.1 answers no ping"));
+}
+
+#[test]
+fn old_complaints_say_nothing_of_the_present() {
+    let mut facts = silent();
+    facts.evidence.icmpv4.push(Icmpv4Heard { age: 3600, ..icmpv4([10, 0, 0, 1], 2) });
+    facts.evidence.refused.push(RefusedFrom { age: 7200, ..refused("ra-not-from-router", [10, 0, 0, 9]) });
+    assert!(diagnose(&facts).last().unwrap().cause.as_ref().unwrap().contains("no answer of any kind"));
+}
+
+#[test]
+fn without_a_daemon_the_holder_of_the_device_is_named() {
+    let nobody = Finding::no_daemon("isatap0", "/run/isatap/isatap0.sock", None);
+    assert!(!nobody.ok && nobody.cause.unwrap().contains("no daemon runs isatap0"));
+    assert!(nobody.fix.unwrap().starts_with("isatap host --dev isatap0"));
+    let held = Finding::no_daemon("isatap0", "x.sock", Some(&(12, "isatap".to_owned())));
+    assert_eq!((held.cause.unwrap().contains("process 12"), held.fix.as_deref()), (true, Some("kill 12")));
+}
+
+#[test]
+fn json_has_the_documented_keys() {
+    let bad = serde_json::to_string(&Finding::bad(Step::RaSeen, "c", "f")).unwrap();
+    assert_eq!(bad, r#"{"step":"ra-seen","ok":false,"cause":"c","fix":"f"}"#);
+    let good = serde_json::to_string(&Finding::good(Step::RsSent, "s")).unwrap();
+    assert_eq!(good, r#"{"step":"rs-sent","ok":true,"seen":"s"}"#);
+    for step in Step::OF_HOST.iter().chain(Step::OF_ROUTER).chain(&[Step::Daemon]) {
+        assert_eq!(serde_json::to_value(step).unwrap(), step.as_str());
+    }
+}

@@ -1,0 +1,177 @@
+//! What was refused lately and from whom, and what ICMPv4 said: for the person who asks why
+//! nothing comes.
+//!
+//! Bounded: [`SENDERS`] of each reason and [`REPORTS`] of ICMPv4, the longest silent of them
+//! making room. A flood of one kind hides nothing of another.
+
+use isatap_core::drop_reason::DropReason;
+use isatap_core::time::Instant;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Senders that are remembered of each reason.
+pub const SENDERS: usize = 4;
+/// ICMPv4 errors that are remembered.
+pub const REPORTS: usize = 16;
+
+/// What was refused, and what ICMPv4 said.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    refused: Vec<Refused>,
+    reports: Vec<Icmpv4Report>,
+}
+
+/// Packets of one sender that were dropped for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: DropReason,
+    /// The outer source.
+    pub outer_source: Ipv4Addr,
+    /// The inner source of the last one, where there was an IPv6 header.
+    pub inner_source: Option<Ipv6Addr>,
+    /// How many.
+    pub count: u64,
+    /// When the last one came.
+    pub last: Instant,
+}
+
+/// ICMPv4 errors of one sender about one destination of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Icmpv4Report {
+    /// Who says so.
+    pub from: Ipv4Addr,
+    /// Where the packet was to go.
+    pub about: Ipv4Addr,
+    /// Type of the message.
+    pub kind: u8,
+    /// Its code.
+    pub code: u8,
+    /// How many.
+    pub count: u64,
+    /// When the last one came.
+    pub last: Instant,
+}
+
+impl Heard {
+    /// What was dropped of what came in.
+    pub fn refused(&self) -> &[Refused] {
+        &self.refused
+    }
+
+    /// What ICMPv4 said.
+    pub fn reports(&self) -> &[Icmpv4Report] {
+        &self.reports
+    }
+
+    /// Notes that `packet`, outer header and all, was dropped.
+    pub(super) fn refuse(&mut self, now: Instant, reason: DropReason, packet: &[u8]) {
+        let Some(outer_source) = ipv4_at(packet, 12) else { return };
+        let header_len = packet.first().map_or(0, |byte| usize::from(byte & 15) * 4);
+        let inner = packet.get(header_len..).unwrap_or_default();
+        let is_ipv6 = inner.first().is_some_and(|byte| byte >> 4 == 6);
+        let source = inner.get(8..24).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+        let inner_source = source.filter(|_| is_ipv6).map(Ipv6Addr::from);
+        let same = |row: &&mut Refused| row.reason == reason && row.outer_source == outer_source;
+        if let Some(row) = self.refused.iter_mut().find(same) {
+            (row.count, row.last, row.inner_source) = (row.count + 1, now, inner_source);
+            return;
+        }
+        let of_reason = self.refused.iter().enumerate().filter(|(_, row)| row.reason == reason);
+        let rows = of_reason.clone().count();
+        let oldest = of_reason.min_by_key(|(_, row)| row.last).map(|(at, _)| at);
+        if let Some(at) = oldest.filter(|_| rows >= SENDERS) {
+            self.refused.swap_remove(at);
+        }
+        self.refused.push(Refused { reason, outer_source, inner_source, count: 1, last: now });
+    }
+
+    /// Notes an ICMPv4 error: `message` from its type on.
+    pub(super) fn report(&mut self, now: Instant, from: Ipv4Addr, message: &[u8]) {
+        let (Some(&kind), Some(&code), Some(about)) = (message.first(), message.get(1), ipv4_at(message, 8 + 16))
+        else {
+            return;
+        };
+        let same = |row: &&mut Icmpv4Report| (row.from, row.about, row.kind, row.code) == (from, about, kind, code);
+        if let Some(row) = self.reports.iter_mut().find(same) {
+            (row.count, row.last) = (row.count + 1, now);
+            return;
+        }
+        if self.reports.len() >= REPORTS {
+            let oldest = self.reports.iter().enumerate().min_by_key(|(_, row)| row.last).map(|(at, _)| at);
+            if let Some(at) = oldest {
+                self.reports.swap_remove(at);
+            }
+        }
+        self.reports.push(Icmpv4Report { from, about, kind, code, count: 1, last: now });
+    }
+}
+
+fn ipv4_at(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
+    let octets: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
+    Some(octets.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(last: u8) -> Vec<u8> {
+        let mut packet = vec![0; 60];
+        (packet[0], packet[20]) = (0x45, 0x60);
+        packet[12..16].copy_from_slice(&[10, 0, 0, last]);
+        packet[28..44].copy_from_slice(&"fe80::9".parse::<Ipv6Addr>().unwrap().octets());
+        packet
+    }
+
+    #[test]
+    fn a_sender_is_remembered_once_for_each_reason() {
+        let mut heard = Heard::default();
+        let later = Instant::from_micros(7);
+        heard.refuse(Instant::ZERO, DropReason::RaNotFromRouter, &packet(9));
+        heard.refuse(later, DropReason::RaNotFromRouter, &packet(9));
+        heard.refuse(later, DropReason::NdChecksum, &packet(9));
+        let [first, second] = heard.refused() else { panic!("{heard:?}") };
+        assert_eq!((first.outer_source, first.count, first.last), (Ipv4Addr::new(10, 0, 0, 9), 2, later));
+        assert_eq!(first.inner_source, "fe80::9".parse().ok());
+        assert_eq!((second.reason, second.count), (DropReason::NdChecksum, 1));
+    }
+
+    #[test]
+    fn a_flood_of_one_reason_hides_no_other_and_does_not_grow() {
+        let mut heard = Heard::default();
+        heard.refuse(Instant::ZERO, DropReason::RaNotFromRouter, &packet(9));
+        for last in 0..=255 {
+            heard.refuse(Instant::from_micros(last.into()), DropReason::IsatapSourceMismatch, &packet(last));
+        }
+        assert_eq!(heard.refused().len(), 1 + SENDERS);
+        assert!(heard.refused().iter().any(|row| row.reason == DropReason::RaNotFromRouter));
+        assert!(heard.refused().iter().any(|row| row.outer_source.octets()[3] == 255));
+    }
+
+    #[test]
+    fn icmpv4_errors_are_remembered_by_what_they_are_about() {
+        let mut heard = Heard::default();
+        let router = Ipv4Addr::new(10, 0, 0, 1);
+        let mut message = vec![0; 28];
+        (message[0], message[1]) = (3, 2);
+        message[24..28].copy_from_slice(&router.octets());
+        heard.report(Instant::ZERO, router, &message);
+        heard.report(Instant::ZERO, router, &message);
+        let [row] = heard.reports() else { panic!("{heard:?}") };
+        assert_eq!((row.from, row.about, row.kind, row.code, row.count), (router, router, 3, 2, 2));
+        heard.report(Instant::ZERO, router, &message[..20]);
+        for last in 0..100 {
+            heard.report(Instant::from_micros(1), Ipv4Addr::new(10, 0, 1, last), &message);
+        }
+        assert_eq!(heard.reports().len(), REPORTS);
+    }
+
+    #[test]
+    fn packets_too_short_for_a_header_are_passed_over() {
+        let mut heard = Heard::default();
+        heard.refuse(Instant::ZERO, DropReason::OuterMalformed, &[0x45; 3]);
+        assert!(heard.refused().is_empty());
+        heard.refuse(Instant::ZERO, DropReason::TooShort, &packet(9)[..22]);
+        assert_eq!(heard.refused()[0].inner_source, None);
+    }
+}
