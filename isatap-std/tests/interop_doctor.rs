@@ -287,17 +287,18 @@ fn isa_83_a_prefix_that_is_not_on_link() {
 fn a_black_hole_for_large_packets() {
     let lab = Lab::new();
     let site = Site::new(&lab);
-    // It advertises no MTU: one that it did would hold, whatever the host is told.
-    let _router = Daemon::isatap(&site.router, ROUTER);
-    let host = Daemon::isatap(&site.host, &format!("{HOST} --mtu 1400"));
+    let router = Daemon::isatap(&site.router, &format!("{ROUTER} --mtu 1400"));
+    let host = Daemon::isatap(&site.host, HOST);
     content(&site.host);
     // Outer packets of more than 1363 bytes vanish, and nobody says so.
     site.router
         .ok("nft add table inet way && nft add chain inet way in '{ type filter hook prerouting priority -400; }' && \
                     nft add rule inet way in ip protocol 41 meta length gt 1363 drop");
     let fix = fix_of(&site.host, "mtu", "black hole on the way to 10.0.0.1: packets of 1343 bytes are answered");
-    assert!(host.terminate(CURE).success());
-    let _host = Daemon::isatap(&site.host, &restarted(&fix));
+    assert!(fix.contains("advertise an MTU of 1343 on 10.0.0.1 (isatap router: --mtu 1343;"), "{fix}");
+    assert!(router.terminate(CURE).success() && host.terminate(CURE).success());
+    let _router = Daemon::isatap(&site.router, &format!("{ROUTER} --mtu 1343"));
+    let _host = Daemon::isatap(&site.host, HOST);
     content(&site.host);
 }
 

@@ -356,10 +356,14 @@ fn mtu(facts: &Facts) -> Finding {
                         "a black hole on the way to {router}: packets of {bytes} bytes are answered, longer ones up to \
                          the MTU of {mtu} vanish, and no ICMPv4 says \"fragmentation needed\""
                     ),
-                    format!(
-                        "{}; where {router} advertises a larger MTU, lower it there",
-                        restarted(facts, "--mtu", &bytes.to_string())
-                    ),
+                    match facts.evidence.advertised_mtu {
+                        // The advertised one holds: an option here would not help.
+                        Some(_) => format!(
+                            "advertise an MTU of {bytes} on {router} (isatap router: --mtu {bytes}; radvd: AdvLinkMTU \
+                             {bytes}), then restart the daemon here"
+                        ),
+                        None => restarted(facts, "--mtu", &bytes.to_string()),
+                    },
                 );
             }
             Some(Longest::BelowMinimum) => {

@@ -32,6 +32,7 @@ fn healthy() -> Facts {
             status,
             pid: 77,
             wanted_locators: vec![Ipv4Addr::new(10, 0, 0, 2)],
+            advertised_mtu: None,
             names: None,
             refused: Vec::new(),
             icmpv4: Vec::new(),
@@ -121,7 +122,7 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
         ("unusable", nameless(NameFailureKind::NoUsableAddress), Step::Prl, "no address that a router", "A record"),
         ("wrong address", wrong_name, Step::RaSeen, "comes from dns isatap.example.test.", "correct the name"),
     ];
-    let of_host: [(Break, Step, &str, &str); 29] = [
+    let of_host: [(Break, Step, &str, &str); 30] = [
         (|f| f.evidence.status.prl.clear(), Step::Prl, "is empty", "isatap host --local 10.0.0.2 --router V4"),
         (
             |f| f.evidence.status.locators.clear(),
@@ -296,6 +297,15 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
             Step::Mtu,
             "a black hole on the way to 10.0.0.1: packets of 1333 bytes",
             "restart it: isatap host --local 10.0.0.2 --router 10.0.0.1 --mtu 1333",
+        ),
+        (
+            |f| {
+                f.probes[0].longest = Some(Longest::Bytes(1333));
+                f.evidence.advertised_mtu = Some(1400);
+            },
+            Step::Mtu,
+            "black hole",
+            "advertise an MTU of 1333 on 10.0.0.1",
         ),
         (|f| f.probes[0].longest = Some(Longest::BelowMinimum), Step::Mtu, "1280 bytes are not", "ICMPv4"),
         (

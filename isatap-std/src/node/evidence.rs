@@ -25,6 +25,8 @@ pub struct Evidence {
     /// The IPv4 addresses that it was told to send from; empty: those of a device, or what
     /// leads to the router.
     pub wanted_locators: Vec<Ipv4Addr>,
+    /// The MTU that a router advertises, in bytes; it holds, whatever this host was told.
+    pub advertised_mtu: Option<u16>,
     /// How names went; `None`: there is no name to look up.
     pub names: Option<Names>,
     /// Packets that were refused lately.
@@ -140,9 +142,9 @@ impl Node {
         let link = self.links.get(at)?;
         let now = self.driver.now();
         let heard = self.driver.heard();
-        let neighbors = match self.driver.machine().interface(link.attachment.link())? {
-            AnyInterface::IsatapHost(host) => neighbors(host),
-            _ => Vec::new(),
+        let (neighbors, advertised_mtu) = match self.driver.machine().interface(link.attachment.link())? {
+            AnyInterface::IsatapHost(host) => (neighbors(host), host.parameters().mtu()),
+            _ => (Vec::new(), None),
         };
         let (wanted, names) = match &link.role {
             Role::Host(role) => (&role.locators, role.settings.as_ref().map(|settings| Names::of(link, settings))),
@@ -155,6 +157,7 @@ impl Node {
                 LocatorSource::Fixed(addresses) => addresses.clone(),
                 _ => Vec::new(),
             },
+            advertised_mtu,
             names,
             refused: heard.refused().iter().map(|row| RefusedFrom::of(now, row)).collect(),
             icmpv4: heard.reports().iter().map(|row| Icmpv4Heard::of(now, row)).collect(),
