@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use isatap_core::embedded::{Kind, classify as classify_one};
 use isatap_core::engine::{Machine, Verdict};
 use isatap_core::link::{Admitted, Denied, Link};
-use isatap_core::nd::message::{RouterSolicitationRepr, write_packet};
+use isatap_core::nd::message::router_solicitation_packet;
 use isatap_core::nd::option::NdOption;
 use isatap_core::nd::validate::{self, Received};
 use isatap_core::packet::PacketMut;
@@ -61,7 +61,7 @@ pub fn router_advertisement(packet: &[u8]) -> Option<(u32, u32, u8)> {
 /// A Router Solicitation with its IPv6 header and checksum.
 #[inline(always)]
 pub fn router_solicitation(packet: &mut PacketMut<'_>, source: &Ipv6Addr, destination: &Ipv6Addr) -> bool {
-    write_packet(packet, source, destination, |writer| RouterSolicitationRepr.emit(writer)).is_ok()
+    packet.copy_from(&router_solicitation_packet(source, destination)).is_ok()
 }
 
 /// The Internet checksum.

@@ -69,6 +69,7 @@ crate::roots! {
     preferences => |u| (Preference::from_flags(u.value()), any(Preference::Medium).to_flags());
     emitters => |u| {
         let (source, destination, target) = (u.ipv6(), u.ipv6(), u.ipv6());
+        keep(message::router_solicitation_packet(&source, &destination));
         keep(message::write_packet(&mut u.packet(), &source, &destination, |writer| {
             RouterSolicitationRepr.emit(writer);
             NeighborSolicitationRepr { target }.emit(writer);

@@ -15,10 +15,12 @@ use bitflags::bitflags;
 use super::option::Options;
 use crate::error::{EmitError, Layer, ParseError, ParseErrorKind};
 use crate::packet::PacketMut;
+use crate::prefix::halves;
 use crate::route::Preference;
+use crate::wire::checksum::{self, Sum};
 use crate::wire::field::{Writer, ipv6_at, u8_at, u16_at, u32_at};
 use crate::wire::icmpv6::Message as Icmpv6;
-use crate::wire::{checksum, icmpv6, ipv6, protocol};
+use crate::wire::{icmpv6, ipv6, protocol};
 
 /// Whether an ICMPv6 type is one of Neighbor Discovery's five.
 #[must_use]
@@ -271,6 +273,29 @@ impl RouterSolicitationRepr {
         head(Icmpv6::ROUTER_SOLICITATION, writer);
         writer.u32(0);
     }
+}
+
+/// A whole Router Solicitation without options: IPv6 header, message and
+/// checksum, as [`write_packet`] would write it.
+///
+/// Everything but the addresses is the same in each, so there is nothing to
+/// go wrong and little to compute. `ISA-31 [RFC 4861 §4.1]`
+#[must_use]
+pub fn router_solicitation_packet(source: &Ipv6Addr, destination: &Ipv6Addr) -> [u8; 48] {
+    // Payload length 8, ICMPv6, hop limit 255.
+    const HEAD: u64 = 0x6000_0000_0008_3aff;
+    const MESSAGE: u64 = 0x8500_0000_0000_0000;
+    const { assert!(HOP_LIMIT == 255 && Icmpv6::ROUTER_SOLICITATION == 0x85 && protocol::ICMPV6 == 0x3a) };
+    // The pseudo-header's length and next header, and the message's first word.
+    let sum = Sum::ZERO.ipv6(source).ipv6(destination).u16(8 + 58).u16(0x8500);
+    let message = MESSAGE | u64::from(sum.checksum()) << 32;
+    let (source, destination) = (halves(source), halves(destination));
+    let words = [HEAD, source.0, source.1, destination.0, destination.1, message].map(u64::to_be_bytes);
+    let mut packet = [0; 48];
+    for (into, word) in packet.as_chunks_mut().0.iter_mut().zip(words) {
+        *into = word;
+    }
+    packet
 }
 
 /// The fixed part of a Router Advertisement.

@@ -13,7 +13,7 @@ use crate::isatap::link::Link;
 use crate::isatap::prl::PotentialRouter;
 use crate::isatap::{addr, ingress};
 use crate::link::{Admitted, Link as _};
-use crate::nd::message::{self, NeighborFlags, NeighborSolicitationRepr, RouterSolicitationRepr};
+use crate::nd::message::{self, NeighborFlags, NeighborSolicitationRepr};
 use crate::nd::neighbor::Advertised;
 use crate::nd::{Message, validate};
 use crate::packet::PacketMut;
@@ -172,7 +172,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
             // ISA-31: from the link-local address of the locator that the
             // outer header names; hop limit 255; no link-layer address.
             let (source, destination) = (addr::link_local(locator), self.solicitation_destination(&row));
-            message::write_packet(out, &source, &destination, |w| RouterSolicitationRepr.emit(w))?;
+            out.copy_from(&message::router_solicitation_packet(&source, &destination))?;
             let sent = cx.send(&self.link, locator, row.address, out);
             self.solicited(row.address);
             return Ok(sent);

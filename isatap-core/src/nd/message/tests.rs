@@ -320,3 +320,15 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// The short way writes what the long one does.
+    #[test]
+    fn isa_31_a_whole_solicitation_is_what_write_packet_writes(source: u128, destination: u128) {
+        let (source, destination) = (Ipv6Addr::from_bits(source), Ipv6Addr::from_bits(destination));
+        let mut buffer = [0xaa; 200];
+        let mut packet = PacketMut::empty(&mut buffer);
+        write_packet(&mut packet, &source, &destination, |writer| RouterSolicitationRepr.emit(writer)).unwrap();
+        prop_assert_eq!(packet.as_slice(), router_solicitation_packet(&source, &destination));
+    }
+}
