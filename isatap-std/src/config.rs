@@ -450,7 +450,7 @@ mod tests {
         for (text, expected) in [
             ("[[isatap-host]]\nrouter = [\"10.0.0.256\"]\n", "node.toml:2: 10.0.0.256: expected an IPv4 address"),
             ("[[isatap-host]]\nmtu = -1\n", "node.toml:2: "),
-            ("[[isatap-host]]\nmtu = 1000\n", "node.toml:1: cannot set the MTU 1000: an ISATAP link carries 1280"),
+            ("[[isatap-host]]\nmtu = 1000\n", "node.toml:1: cannot set the MTU 1000: a tunnel carries 1280"),
             ("[[isatap-host]]\n\nruoter = []\n", "node.toml:3: unknown field `ruoter`, expected one of"),
             ("[[isatap-router]]\nlocal = []\n", "node.toml:1: missing field `prefix`"),
             (

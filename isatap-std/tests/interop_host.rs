@@ -57,7 +57,8 @@ fn everything_that_a_router_advertises_is_used() {
 
     assert!(status(&host, &format!(".dev == \"isatap0\" and (.addresses | tostring | contains(\"{address}\"))")));
     assert!(status(&host, ".prl | tostring | contains(\"10.0.0.1\")"));
-    assert!(isatap(&host, "status").success());
+    let examined = isatap(&host, "doctor");
+    assert!(examined.success(), "{}", examined.text);
 
     assert!(daemon.terminate(PATIENCE).success());
     assert!(!host.succeeds("ip link show dev isatap0"), "the device outlived its daemon");
