@@ -20,6 +20,8 @@
 //! | `doctor` | why a link does not work, and what to do (feature `cli`) | Linux |
 //! | `tun` | the device through which the kernel and the core exchange IPv6 packets | Linux |
 //! | `proto41_socket` | raw IPv4 sockets for protocol 41, and the ICMPv4 errors about what they sent | Linux |
+//! | `teredo` | a Teredo client, server and relay on this machine | Linux |
+//! | `udp_socket` | UDP sockets for Teredo, many ports behind one descriptor | Linux |
 //! | `netlink` | addresses, routes and MTU of the device; what other hands change | Linux |
 //! | `signal`, `runtime_dir` | what a daemon needs to end and to start cleanly | Linux |
 
@@ -58,8 +60,12 @@ pub mod runtime_dir;
 #[cfg(target_os = "linux")]
 pub mod signal;
 #[cfg(target_os = "linux")]
+pub mod teredo;
+#[cfg(target_os = "linux")]
 pub mod tun;
 #[cfg(target_os = "linux")]
 pub mod tunnel;
+#[cfg(target_os = "linux")]
+pub mod udp_socket;
 
 pub use error::Error;

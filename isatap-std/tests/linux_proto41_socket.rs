@@ -19,7 +19,7 @@ fn open() -> Proto41Socket {
 }
 
 fn datagram(payload: &[u8]) -> Datagram<'_> {
-    Datagram { source: A, destination: B, tos: 0, ttl: 64, dont_fragment: false, headers: &[], payload }
+    Datagram { source: A, destination: B, ports: None, tos: 0, ttl: 64, dont_fragment: false, headers: &[], payload }
 }
 
 /// An IPv6 packet of that length without a next header; bytes all different.

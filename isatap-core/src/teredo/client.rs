@@ -320,6 +320,17 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
     }
 
+    /// Other servers: the name that stands for them leads elsewhere. The client
+    /// begins anew, and what was held is abandoned. `secondary` as in
+    /// [`QualifyConfig::secondary`].
+    pub fn set_servers(&mut self, now: Instant, server: Ipv4Addr, secondary: Option<Ipv4Addr>) {
+        let qualify = &mut self.config.qualify;
+        if (qualify.server, qualify.secondary) != (server, secondary) {
+            (qualify.server, qualify.secondary) = (server, secondary);
+            self.restart(now);
+        }
+    }
+
     /// Begins anew, as after the network changed.
     pub fn restart(&mut self, now: Instant) {
         let now = self.clamp(now);

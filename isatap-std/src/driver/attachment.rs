@@ -118,6 +118,11 @@ impl Attachment {
         &self.addresses
     }
 
+    /// The routes that the machine wants on the device.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
     /// Follows IPv4 routes too: see [`Changes::ipv4`].
     ///
     /// # Errors

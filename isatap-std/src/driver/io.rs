@@ -35,8 +35,8 @@ pub trait OuterSocket {
     /// Readable when there are packets.
     fn packets_fd(&self) -> BorrowedFd<'_>;
 
-    /// Readable when there are ICMPv4 errors.
-    fn icmpv4_fd(&self) -> BorrowedFd<'_>;
+    /// Readable when there are ICMPv4 errors; `None`: this socket tells of none.
+    fn icmpv4_fd(&self) -> Option<BorrowedFd<'_>>;
 }
 
 /// The inner side: [`Tun`] and its like.
@@ -90,8 +90,8 @@ impl OuterSocket for Proto41Socket {
         Proto41Socket::packets_fd(self)
     }
 
-    fn icmpv4_fd(&self) -> BorrowedFd<'_> {
-        Proto41Socket::icmpv4_fd(self)
+    fn icmpv4_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(Proto41Socket::icmpv4_fd(self))
     }
 }
 

@@ -46,6 +46,7 @@ use outbound::Outgoing;
 use parking::Way;
 use poller::{Poller, Source};
 use std::io::ErrorKind;
+use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 use tap::Tap;
@@ -68,6 +69,7 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     slab: Vec<u8>,
     scratch: Vec<u8>,
     parked: Parking<Vec<Parked<Way>>, Vec<u8>, Way>,
+    unreachable_from: Option<Ipv6Addr>,
 }
 
 /// A link of the machine's and the device that stands for it.
@@ -117,7 +119,9 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     pub fn new(machine: Box<M>, socket: S) -> Result<Self, Error> {
         let poller = Poller::open()?;
         poller.watch(socket.packets_fd(), Source::Packets)?;
-        poller.watch(socket.icmpv4_fd(), Source::Icmpv4)?;
+        if let Some(fd) = socket.icmpv4_fd() {
+            poller.watch(fd, Source::Icmpv4)?;
+        }
         Ok(Self {
             machine,
             socket,
@@ -134,6 +138,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             scratch: vec![0; BUFFER_LEN],
             // Pages that nobody waits in are never touched.
             parked: Parking::new(vec![Parked::EMPTY; PARKED_PACKETS], vec![0; PARKED_PACKETS * BUFFER_LEN]),
+            unreachable_from: None,
         })
     }
 
@@ -189,7 +194,13 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         loop {
             let event = self.machine.poll_event()?;
             match event.wait_end() {
-                Some((ticket, end)) => self.end_wait(ticket, end),
+                Some((ticket, end)) => {
+                    let link = match event {
+                        Event::Released { link, .. } | Event::Abandoned { link, .. } => link,
+                        _ => LinkId::NULL,
+                    };
+                    self.end_wait(link, ticket, end);
+                }
                 None => return Some(event),
             }
         }
@@ -204,6 +215,17 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// The sockets.
     pub fn socket(&self) -> &S {
         &self.socket
+    }
+
+    /// The sockets, to open and close some.
+    pub fn socket_mut(&mut self) -> &mut S {
+        &mut self.socket
+    }
+
+    /// From which address the senders of packets that waited in vain are told so; `None`:
+    /// they are not.
+    pub fn answer_from(&mut self, address: Option<Ipv6Addr>) {
+        self.unreachable_from = address;
     }
 
     /// What became of packets outside the machine.

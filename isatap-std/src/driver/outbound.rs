@@ -174,6 +174,8 @@ impl TooBig {
         Datagram {
             source: self.source,
             destination: self.destination,
+            // What is sent by UDP has DF clear, so it is never too big.
+            ports: None,
             tos: self.tos,
             ttl: self.ttl,
             dont_fragment: true,
@@ -223,6 +225,7 @@ impl<'a> Work<'a> {
 const NOTHING: Datagram<'static> = Datagram {
     source: Ipv4Addr::UNSPECIFIED,
     destination: Ipv4Addr::UNSPECIFIED,
+    ports: None,
     tos: 0,
     ttl: 0,
     dont_fragment: false,

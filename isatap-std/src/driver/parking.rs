@@ -5,6 +5,7 @@ use super::{Device, Driver, OuterSocket, Outlet};
 use crate::offload::{BUFFER_LEN, VirtioHeader};
 use isatap_core::engine::{Machine, Ticket, Verdict, WaitEnd};
 use isatap_core::packet::{LinkId, PacketMut};
+use isatap_core::wire::icmpv6;
 
 /// How a packet that waits came, and goes again.
 #[derive(Clone, Copy, Debug)]
@@ -16,11 +17,10 @@ pub(super) enum Way {
 }
 
 impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
-    /// Hands in again what waited for a ticket, or drops it.
-    pub(super) fn end_wait(&mut self, ticket: Ticket, end: WaitEnd) {
+    /// Hands in again what waited for a ticket of `link`'s, or drops it.
+    pub(super) fn end_wait(&mut self, link: LinkId, ticket: Ticket, end: WaitEnd) {
         if let WaitEnd::Drop(_) = end {
-            let lost = self.parked.discard(ticket);
-            self.counters.not_kept += u64::try_from(lost).unwrap_or_default();
+            self.give_up(ticket);
             return;
         }
         let now = self.clock.now();
@@ -28,6 +28,18 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             let Some(buffer) = self.slab.get_mut(..BUFFER_LEN) else { return };
             let mut packet = PacketMut::empty(buffer);
             let Some(way) = self.parked.take(ticket, &mut packet) else { return };
+            // What a Teredo client held of the network's is an IPv6 packet.
+            if matches!(way, Way::Socket) && packet.as_slice().first().is_some_and(|first| first >> 4 == 6) {
+                let mut outlet = Outlet {
+                    socket: &self.socket,
+                    ports: &self.ports,
+                    tap: &mut self.tap,
+                    counters: &mut self.counters,
+                    fallback: None,
+                };
+                outlet.deliver(link, packet.as_slice());
+                continue;
+            }
             let (verdict, fallback) = match way {
                 Way::Device { link, .. } => (self.machine.encapsulate(now, &mut packet), Some(link)),
                 Way::Socket => (self.machine.decapsulate(now, &mut packet), None),
@@ -54,6 +66,30 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                     };
                     outlet.carry_out(&verdict, &packet);
                 }
+            }
+        }
+    }
+
+    /// Drops what waited for a ticket. Who sent it from this side is told that nobody
+    /// answers there, if there is an address to tell it from.
+    fn give_up(&mut self, ticket: Ticket) {
+        loop {
+            let Some(buffer) = self.slab.get_mut(..BUFFER_LEN) else { return };
+            let mut packet = PacketMut::empty(buffer);
+            let Some(way) = self.parked.take(ticket, &mut packet) else { return };
+            self.counters.not_kept += 1;
+            let (Way::Device { link, .. }, Some(own)) = (way, self.unreachable_from) else { continue };
+            let unreachable = icmpv6::ErrorKind::Unreachable(icmpv6::Unreachable::Address);
+            // What must not be answered is dropped in silence.
+            if icmpv6::error_in_place(&mut packet, own, unreachable).is_ok() {
+                let mut outlet = Outlet {
+                    socket: &self.socket,
+                    ports: &self.ports,
+                    tap: &mut self.tap,
+                    counters: &mut self.counters,
+                    fallback: None,
+                };
+                outlet.deliver(link, packet.as_slice());
             }
         }
     }

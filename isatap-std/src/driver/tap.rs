@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::lab::pcap::Pcap;
 use crate::proto41_socket::Datagram;
 use isatap_core::time::Instant;
-use isatap_core::wire::{ipv4, protocol};
+use isatap_core::wire::{ipv4, protocol, udp};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
@@ -32,10 +32,15 @@ impl Tap {
         self.pcap.packet(wall_clock(), packet);
     }
 
-    /// The kernel writes this header; here it is written a second time, without the
+    /// The kernel writes these headers; here they are written a second time, without the
     /// Identification that only the kernel knows.
     pub(super) fn sent(&mut self, datagram: &Datagram<'_>) {
-        let Ok(payload_len) = u16::try_from(datagram.len()) else { return };
+        let udp_header = datagram.ports.and_then(|(source, destination)| {
+            let payload = [datagram.headers, datagram.payload].concat();
+            udp::Fields { source, destination }.to_bytes_ipv4(datagram.source, datagram.destination, &payload)
+        });
+        let udp_header = udp_header.as_ref().map(<[u8; _]>::as_slice).unwrap_or_default();
+        let Ok(payload_len) = u16::try_from(udp_header.len() + datagram.len()) else { return };
         let header = ipv4::Fields {
             tos: datagram.tos,
             payload_len,
@@ -44,12 +49,13 @@ impl Tap {
             more_fragments: false,
             fragment_offset: 0,
             ttl: datagram.ttl,
-            protocol: protocol::IPV6,
+            protocol: if datagram.ports.is_some() { protocol::UDP } else { protocol::IPV6 },
             source: datagram.source,
             destination: datagram.destination,
         };
         self.bytes.clear();
         self.bytes.extend(header.to_bytes());
+        self.bytes.extend(udp_header);
         self.bytes.extend(datagram.headers);
         self.bytes.extend(datagram.payload);
         self.pcap.packet(wall_clock(), &self.bytes);

@@ -169,8 +169,8 @@ impl OuterSocket for Socket {
         self.0.ready.as_fd()
     }
 
-    fn icmpv4_fd(&self) -> BorrowedFd<'_> {
-        self.0.silent.as_fd()
+    fn icmpv4_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.silent.as_fd())
     }
 }
 

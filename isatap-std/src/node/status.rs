@@ -4,6 +4,7 @@
 //! keys are stable; new ones may come.
 
 use super::{Link, Node, Role};
+use crate::driver::attachment::Attachment;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::LearnedAddress;
 use isatap_core::isatap::addr;
@@ -11,9 +12,10 @@ use isatap_core::isatap::prl::{EntryOrigin, PotentialRouter};
 use isatap_core::link::Link as _;
 use isatap_core::node::AnyInterface;
 use isatap_core::route::Route;
+use isatap_core::teredo::peer::Peer;
 use isatap_core::time::{Expiry, Instant};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 /// One device of a node.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +64,90 @@ pub struct Status {
     pub packets: Packets,
     /// What the system did not take.
     pub io: BTreeMap<String, u64>,
+    /// What only Teredo has.
+    #[cfg_attr(feature = "cli", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub teredo: Option<Teredo>,
+}
+
+/// What a Teredo client, server or relay knows beside.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Teredo {
+    /// A client's stage: `offline`, `asking-cone`, `asking-server`, `asking-secondary`,
+    /// `qualified`; of the others `running`.
+    pub state: String,
+    /// Why a client is off-line.
+    pub reason: Option<String>,
+    /// The server's primary address, once it is known.
+    pub server: Option<Ipv4Addr>,
+    /// The UDP port of this machine.
+    pub port: u16,
+    /// How the NAT shows a client's port.
+    pub mapped: Option<SocketAddrV4>,
+    /// A client's NAT: `cone`, `restricted`, `symmetric` or `unknown`.
+    pub nat: Option<String>,
+    /// Seconds since a client's server was heard.
+    pub server_heard: Option<u64>,
+    /// Peers; a relay's clients.
+    pub peers: Vec<TeredoPeer>,
+}
+
+/// A peer of a Teredo client or relay.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct TeredoPeer {
+    /// Its IPv6 address.
+    pub address: Ipv6Addr,
+    /// Where it is sent to.
+    pub mapped: SocketAddrV4,
+    /// Whether that was proven.
+    pub trusted: bool,
+    /// Whether it was heard in the last 30 seconds.
+    pub reachable: bool,
+}
+
+impl TeredoPeer {
+    /// The first thousand.
+    pub(crate) fn list<'p>(now: Instant, peers: impl Iterator<Item = &'p Peer>) -> Vec<Self> {
+        let of = |peer: &Peer| Self {
+            address: peer.address(),
+            mapped: peer.mapping(),
+            trusted: peer.is_trusted(),
+            reachable: peer.is_reachable(now),
+        };
+        peers.take(1000).map(of).collect()
+    }
+}
+
+impl Status {
+    /// What a device alone says.
+    pub(crate) fn of_attachment(now: Instant, attachment: &Attachment, role: &str) -> Self {
+        Self {
+            dev: attachment.name().to_owned(),
+            role: role.to_owned(),
+            up: attachment.is_up(),
+            locators: Vec::new(),
+            addresses: attachment.addresses().iter().map(|address| Address::of(now, address)).collect(),
+            routers: Vec::new(),
+            prl: Vec::new(),
+            prl_error: None,
+            mtu: attachment.mtu(),
+            underlay_mtu: None,
+            routes: Vec::new(),
+            dns: Dns::default(),
+            forwarding: false,
+            advertises: None,
+            remote: None,
+            reachability: None,
+            delegated: None,
+            counters: BTreeMap::new(),
+            packets: Packets::default(),
+            io: BTreeMap::new(),
+            teredo: None,
+        }
+    }
 }
 
 /// An IPv6 address of a device.
@@ -178,32 +264,16 @@ impl Node {
         let interface = machine.interface(id)?;
         let now = self.driver.now();
         let counters = machine.counters();
-        let mut status = Status {
-            dev: link.attachment.name().to_owned(),
-            role: link.role.as_str().to_owned(),
-            up: link.attachment.is_up(),
-            locators: link.role.found().locators.iter().map(|locator| locator.address).collect(),
-            addresses: link.attachment.addresses().iter().map(|address| Address::of(now, address)).collect(),
-            routers: Vec::new(),
-            prl: Vec::new(),
-            prl_error: None,
-            mtu: interface.policy().link_mtu,
-            underlay_mtu: link.role.found().mtu,
-            routes: machine
-                .routes()
-                .filter(|route| route.link == id)
-                .map(|route| RouteStatus::of(now, route))
-                .collect(),
-            dns: Dns::default(),
-            forwarding: machine.datapath().port(id).is_some_and(|port| port.switches.forwarding),
-            advertises: None,
-            remote: None,
-            reachability: None,
-            delegated: None,
-            counters: counters.dropped().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
-            packets: Packets::of(counters),
-            io: self.io_counters(),
-        };
+        let mut status = Status::of_attachment(now, &link.attachment, link.role.as_str());
+        status.mtu = interface.policy().link_mtu;
+        status.forwarding = machine.datapath().port(id).is_some_and(|port| port.switches.forwarding);
+        status.counters = counters.dropped().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect();
+        status.routes =
+            machine.routes().filter(|route| route.link == id).map(|route| RouteStatus::of(now, route)).collect();
+        status.packets = Packets::of(counters);
+        status.io = self.io_counters();
+        status.locators = link.role.found().locators.iter().map(|locator| locator.address).collect();
+        status.underlay_mtu = link.role.found().mtu;
         match (&link.role, interface) {
             (Role::Host(role), AnyInterface::IsatapHost(host)) => {
                 status.locators = host.link().locators().iter().map(|locator| locator.address).collect();
@@ -290,7 +360,7 @@ impl Address {
 }
 
 impl RouteStatus {
-    fn of(now: Instant, route: &Route) -> Self {
+    pub(crate) fn of(now: Instant, route: &Route) -> Self {
         Self {
             prefix: route.prefix.to_string(),
             via: route.next_hop,
@@ -322,7 +392,7 @@ impl PotentialRouterStatus {
 }
 
 impl Packets {
-    fn of(counters: &Counters<u64>) -> Self {
+    pub(crate) fn of(counters: &Counters<u64>) -> Self {
         Self {
             entered: counters.entered,
             tunnelled: counters.tunnelled,

@@ -47,6 +47,7 @@ mod receive;
 mod send;
 
 pub use receive::{Icmpv4Error, ReceiveBatch};
+pub(crate) use send::send_some;
 pub use send::{Datagram, SendFailure, local_fragmentation_needed};
 
 use crate::error::Error;
@@ -209,7 +210,7 @@ impl Proto41Socket {
 }
 
 impl SendCounters {
-    fn count(&mut self, failure: SendFailure) {
+    pub(crate) fn count(&mut self, failure: SendFailure) {
         *match failure {
             SendFailure::TooBig => &mut self.too_big,
             SendFailure::Congested => &mut self.congested,
@@ -249,7 +250,7 @@ fn open(options: &Options, number: u8, filter: &[libc::sock_filter]) -> Result<S
     Ok(socket)
 }
 
-fn discover(socket: &Socket, mode: libc::c_int) -> Result<(), Error> {
+pub(crate) fn discover(socket: &Socket, mode: libc::c_int) -> Result<(), Error> {
     let size = libc::socklen_t::try_from(size_of_val(&mode)).unwrap_or_default();
     // SAFETY: the kernel reads `size` bytes, an int, behind a pointer to `mode`, which
     // outlives the call. Neither nix nor socket2 knows this option.
@@ -258,11 +259,10 @@ fn discover(socket: &Socket, mode: libc::c_int) -> Result<(), Error> {
     };
     nix::errno::Errno::result(result)
         .map(drop)
-        .map_err(|errno| Error::refused("choose fragmentation for", "a raw socket", errno.into()))
+        .map_err(|errno| Error::refused("choose fragmentation for", "a socket", errno.into()))
 }
 
 /// Without privilege the system's maximum is what we get: no error.
-fn set_buffer(bytes: usize, set: impl FnOnce(&usize) -> nix::Result<()>) -> Result<(), Error> {
-    set(&bytes)
-        .map_err(|errno| Error::refused(format!("set a buffer of {bytes} bytes for"), "a raw socket", errno.into()))
+pub(crate) fn set_buffer(bytes: usize, set: impl FnOnce(&usize) -> nix::Result<()>) -> Result<(), Error> {
+    set(&bytes).map_err(|errno| Error::refused(format!("set a buffer of {bytes} bytes for"), "a socket", errno.into()))
 }

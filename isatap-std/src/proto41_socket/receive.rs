@@ -74,6 +74,23 @@ impl ReceiveBatch {
         self.lengths.clear();
     }
 
+    /// Forgets what was received before other sockets fill the batch, one after the other.
+    pub(crate) fn restart(&mut self) {
+        self.lengths.clear();
+    }
+
+    /// The whole buffers that nothing was received into yet.
+    pub(crate) fn vacant(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        self.slab.chunks_exact_mut(BUFFER_LEN).skip(self.lengths.len())
+    }
+
+    /// The first vacant buffer holds a packet of this length at [`HEADROOM`].
+    pub(crate) fn occupy(&mut self, length: usize) {
+        if self.lengths.len() < self.capacity {
+            self.lengths.push(length.min(BUFFER_LEN - HEADROOM));
+        }
+    }
+
     pub(super) fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.lengths.clear();
         let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; MOST];

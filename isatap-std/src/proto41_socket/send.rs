@@ -17,6 +17,8 @@ pub struct Datagram<'a> {
     pub source: Ipv4Addr,
     /// Outer destination.
     pub destination: Ipv4Addr,
+    /// UDP source and destination; `None`: there is no UDP header.
+    pub ports: Option<(u16, u16)>,
     /// DSCP and ECN.
     pub tos: u8,
     /// Time to live, at least 1.
@@ -42,6 +44,7 @@ impl<'a> Datagram<'a> {
         Self {
             source: outer.source,
             destination: outer.destination,
+            ports: outer.ports,
             tos: outer.tos,
             ttl: outer.ttl,
             dont_fragment: outer.dont_fragment,
@@ -144,7 +147,7 @@ pub fn local_fragmentation_needed(datagram: &Datagram<'_>, mtu: u16, out: &mut [
 
 /// Hands the first packets to the kernel in one call and gives how many it took, at
 /// least one; an error is about the first packet.
-pub(super) fn send_some(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> Result<usize, SendFailure> {
+pub(crate) fn send_some(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> Result<usize, SendFailure> {
     // Two sizes: control traffic does not pay for room it does not use.
     if datagrams.len() <= 2 { send_chunk::<2>(socket, datagrams) } else { send_chunk::<64>(socket, datagrams) }
 }
@@ -218,6 +221,8 @@ fn send_chunk<const N: usize>(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]
         // all of which zero is a value.
         let (destination, message) = unsafe { (destination.assume_init_mut(), message.assume_init_mut()) };
         destination.sin_family = libc::AF_INET as libc::sa_family_t;
+        // Of a raw socket it has none.
+        destination.sin_port = datagram.ports.map_or(0, |(_, port)| port.to_be());
         destination.sin_addr.s_addr = u32::from_ne_bytes(datagram.destination.octets());
         let control = control.write(Control::of(datagram));
         let part = part.write([datagram.headers, datagram.payload].map(|bytes| libc::iovec {
@@ -269,6 +274,7 @@ mod tests {
         Datagram {
             source: Ipv4Addr::new(192, 0, 2, 1),
             destination: Ipv4Addr::new(198, 51, 100, 1),
+            ports: None,
             tos: 0xb9,
             ttl: 64,
             dont_fragment: true,

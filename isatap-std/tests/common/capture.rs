@@ -53,8 +53,14 @@ impl Packets {
     /// that occurs twice in a packet holds both values with a comma between them.
     #[track_caller]
     pub fn fields(&self, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
+        self.fields_as(&[], filter, fields)
+    }
+
+    /// The same with further options of tshark's, such as how a port is decoded.
+    #[track_caller]
+    fn fields_as(&self, options: &[&str], filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
         let mut tshark = Command::new("tshark");
-        tshark.arg("-n").arg("-r").arg(&self.file).args(["-Y", filter, "-T", "fields"]);
+        tshark.args(options).arg("-n").arg("-r").arg(&self.file).args(["-Y", filter, "-T", "fields"]);
         tshark.args(fields.iter().flat_map(|field| ["-e", field]));
         let output = tshark.stdin(Stdio::null()).output().unwrap();
         let complaint = String::from_utf8_lossy(&output.stderr);
@@ -68,5 +74,12 @@ impl Packets {
     #[track_caller]
     pub fn count(&self, filter: &str) -> usize {
         self.fields(filter, &["frame.number"]).len()
+    }
+
+    /// How many packets pass the filter when UDP port `port` is Teredo too.
+    #[track_caller]
+    pub fn count_teredo(&self, port: u16, filter: &str) -> usize {
+        let decode = format!("udp.port=={port},teredo");
+        self.fields_as(&["-d", &decode], filter, &["frame.number"]).len()
     }
 }

@@ -104,8 +104,9 @@ pub fn status(namespace: &Namespace, filter: &str) -> bool {
     namespace.succeeds(&format!("{} status -j | jq -e '{filter}'", isatap_binary()))
 }
 
+/// Where this test run has built our command-line tool.
 #[track_caller]
-fn isatap_binary() -> &'static str {
+pub fn isatap_binary() -> &'static str {
     match option_env!("CARGO_BIN_EXE_isatap") {
         Some(path) => path,
         None => panic!("the tool is built with `--features cli` only"),

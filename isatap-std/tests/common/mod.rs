@@ -21,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use capture::{Capture, Packets};
-pub use daemon::{Daemon, isatap, status};
+pub use daemon::{Daemon, isatap, isatap_binary, status};
 pub use guest::Guest;
 
 /// Everything that a run leaves on the machine carries this, then the process id

@@ -409,6 +409,29 @@ fn an_ipv4_change_abandons_what_is_held_and_begins_anew() {
 }
 
 #[test]
+fn another_server_is_asked_anew_and_the_same_one_is_not() {
+    let mut bench = Bench::qualified();
+    let held = ticket(bench.send(peer_b().1));
+    bench.take();
+    bench.client.set_servers(bench.now, SERVER, Some(SECOND));
+    assert!(bench.client.address().is_some() && bench.take().is_empty());
+
+    let other = Ipv4Addr::new(198, 51, 100, 77);
+    bench.client.set_servers(bench.now, other, None);
+    bench.settle();
+    let reason = DropReason::TeredoUnqualified;
+    let events = bench.events();
+    assert!(events.contains(&Event::Abandoned { link: LINK, ticket: held, reason }), "{events:?}");
+    assert_eq!(bench.client.address(), None);
+    let asked: Vec<_> = bench.take().iter().map(|sent| sent.to).collect();
+    assert_eq!(asked, [server_at(other)]);
+    // Without an IPv4 address nobody is asked.
+    let mut idle = Bench::new(ClientConfig::new(SERVER, PORT));
+    idle.client.set_servers(idle.now, other, None);
+    assert!(idle.take().is_empty());
+}
+
+#[test]
 fn case_5_bubbles_go_direct_and_by_the_peers_server_and_the_queue_is_released() {
     let mut bench = Bench::qualified();
     let (at, b) = peer_b();

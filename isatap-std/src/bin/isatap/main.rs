@@ -23,6 +23,8 @@ mod router;
 #[cfg(target_os = "linux")]
 mod status;
 #[cfg(target_os = "linux")]
+mod teredo;
+#[cfg(target_os = "linux")]
 mod tunnel;
 
 use exit::{Failure, Status};
@@ -52,6 +54,8 @@ enum Command {
     #[cfg(target_os = "linux")]
     Status(status::Args),
     #[cfg(target_os = "linux")]
+    Teredo(teredo::Args),
+    #[cfg(target_os = "linux")]
     Tunnel(Box<tunnel::Args>),
 }
 
@@ -74,6 +78,8 @@ fn main() -> ExitCode {
         Command::Router(args) => router::run(&args),
         #[cfg(target_os = "linux")]
         Command::Status(args) => status::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Teredo(args) => teredo::run(&args),
         #[cfg(target_os = "linux")]
         Command::Tunnel(args) => tunnel::run(&args),
     };

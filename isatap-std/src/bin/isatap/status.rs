@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use isatap_core::isatap::addr::Dotted;
 use isatap_std::control::{self, Request};
-use isatap_std::node::status::Status as Device;
+use isatap_std::node::status::{Status as Device, Teredo};
 use isatap_std::runtime_dir::RuntimeDir;
 
 use crate::exit::{Failure, Status};
@@ -91,6 +91,9 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     if let Some(prefix) = &status.delegated {
         writeln!(out, "    prefix for LANs {prefix}")?;
     }
+    if let Some(teredo) = &status.teredo {
+        print_teredo(out, teredo)?;
+    }
     for route in &status.routes {
         let via = route.via.map(|via| format!(" via {}", Dotted(via))).unwrap_or_default();
         writeln!(out, "    route {}{via} {}{}", route.prefix, route.origin, seconds(" for ", route.lifetime))?;
@@ -119,6 +122,25 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     )?;
     for (reason, count) in status.counters.iter().chain(&status.io) {
         writeln!(out, "    {reason} {count}")?;
+    }
+    Ok(())
+}
+
+fn print_teredo(out: &mut impl Write, teredo: &Teredo) -> io::Result<()> {
+    let server = teredo.server.map(|server| format!(" server {server}")).unwrap_or_default();
+    let heard = seconds(" heard before ", teredo.server_heard);
+    let reason = teredo.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    writeln!(out, "    teredo {}{reason} port {}{server}{heard}", teredo.state, teredo.port)?;
+    if let (Some(mapped), Some(nat)) = (teredo.mapped, &teredo.nat) {
+        writeln!(out, "    nat {nat} shows {mapped}")?;
+    }
+    for peer in &teredo.peers {
+        let state = match (peer.trusted, peer.reachable) {
+            (true, true) => "reachable",
+            (true, false) => "known",
+            (false, _) => "untested",
+        };
+        writeln!(out, "    peer {} at {} {state}", peer.address, peer.mapped)?;
     }
     Ok(())
 }

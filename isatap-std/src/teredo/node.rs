@@ -1,0 +1,382 @@
+//! What client, server and relay have in common: the device, the sockets, the loop.
+
+#[cfg(feature = "cli")]
+use crate::control;
+use crate::driver::attachment::{Attachment, DEFAULT_METRIC};
+use crate::driver::{Driver, IoCounters, Token};
+use crate::error::Error;
+use crate::netlink::Netlink;
+use crate::node::status::{Packets, RouteStatus, Status};
+use crate::node::{Notice, Observer};
+use crate::runtime_dir::Claim;
+use crate::signal::{Request, Signals};
+use crate::udp_socket::UdpSocket;
+use isatap_core::drop_reason::Counters;
+use isatap_core::engine::{Change, Event, Machine};
+use isatap_core::packet::LinkId;
+use isatap_core::route::{Origin, Route};
+use isatap_core::teredo::addr::PREFIX;
+use isatap_core::time::Instant;
+use std::collections::BTreeMap;
+use std::net::{Ipv6Addr, SocketAddrV4};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use super::LinkOptions;
+
+/// The only link of a Teredo node.
+pub(super) const LINK: LinkId = LinkId(0);
+
+/// The default route yields to every other: Teredo is for who has nothing better. The
+/// kernel's last number stands for "no route".
+const LAST_METRIC: u32 = u32::MAX - 1;
+
+/// What a role asks of the system beside a device, and what it says of itself.
+pub(super) trait Role {
+    type Machine: Machine;
+
+    /// The name of the role in `status`.
+    const NAME: &'static str;
+
+    fn counters(machine: &Self::Machine) -> &Counters<u64>;
+
+    /// The address that it is known by, once it can be used.
+    fn address(&self, machine: &Self::Machine) -> Option<Ipv6Addr>;
+
+    /// Adds what is the role's own.
+    fn describe(&self, now: Instant, machine: &Self::Machine, status: &mut Status);
+
+    /// Once, when the device is there.
+    fn start(&mut self, env: &mut Environment<'_, Self::Machine>) -> Result<(), Error>;
+
+    /// IPv4 addresses, links or routes of the system are others.
+    fn refresh(&mut self, env: &mut Environment<'_, Self::Machine>) -> Result<(), Error>;
+
+    /// After each turn.
+    fn turned(&mut self, _: &mut Environment<'_, Self::Machine>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn resolver_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn resolved(&mut self, _: &mut Environment<'_, Self::Machine>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn handle_timeout(&mut self, _: &mut Environment<'_, Self::Machine>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Where the machine's further ports listen.
+    fn port(&self, port: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, port)
+    }
+
+    fn port_failed(_: &mut Self::Machine, _: Instant, _: u16) {}
+}
+
+/// What a role works with.
+pub(super) struct Environment<'n, M> {
+    pub(super) now: Instant,
+    pub(super) driver: &'n mut Driver<M, UdpSocket>,
+    pub(super) attachment: &'n mut Attachment,
+    pub(super) netlink: &'n Netlink,
+    observer: &'n mut Observer,
+}
+
+impl<M> Environment<'_, M> {
+    pub(super) fn warn(&mut self, text: impl Into<String>) {
+        (self.observer)(&Notice::Warning(text.into()));
+    }
+
+    pub(super) fn info(&mut self, text: impl Into<String>) {
+        (self.observer)(&Notice::Info(text.into()));
+    }
+
+    /// Does to the device what an event says; what the kernel refuses is a warning.
+    pub(super) fn apply(&mut self, event: &Event) {
+        if let Err(error) = self.attachment.apply(self.netlink, self.now, event) {
+            self.warn(error.to_string());
+        }
+    }
+
+    /// Every Teredo address is a neighbour on the device, or no longer.
+    pub(super) fn route_teredo(&mut self, change: Change) {
+        let route = Route::on_link(PREFIX, LINK, Origin::Automatic);
+        self.apply(&Event::Route { change, route });
+    }
+}
+
+/// A machine of the core with its device; see [`super`].
+pub(super) struct Node<R: Role> {
+    driver: Driver<R::Machine, UdpSocket>,
+    attachment: Attachment,
+    netlink: Netlink,
+    role: R,
+    observer: Observer,
+    told: Option<Ipv6Addr>,
+    // Dropped with the node: the socket goes.
+    _claim: Option<Claim>,
+    #[cfg(feature = "cli")]
+    listener: Option<control::Listener>,
+    #[cfg(feature = "cli")]
+    server: control::Server,
+}
+
+const MONITOR: Token = Token(0);
+const RESOLVER: Token = Token(1);
+#[cfg(feature = "cli")]
+const LISTENER: Token = Token(2);
+#[cfg(feature = "cli")]
+const FIRST_CLIENT: u32 = 1 << 16;
+const SIGNALS: Token = Token(u32::MAX);
+
+impl<R: Role> Node<R> {
+    pub(super) fn open(
+        options: &LinkOptions,
+        role: R,
+        machine: Box<R::Machine>,
+        socket: UdpSocket,
+        observer: Observer,
+    ) -> Result<Self, Error> {
+        // Whoever has the claim may clean up; so it comes before anything is made.
+        let claim = options.runtime.as_ref().map(|runtime| runtime.claim(&options.device)).transpose()?;
+        let netlink = Netlink::open()?;
+        let mut driver = Driver::new(machine, socket)?;
+        if let Some(path) = &options.pcap {
+            driver.record(path)?;
+        }
+        let (mut attachment, tun) = Attachment::open(&netlink, LINK, &options.device, DEFAULT_METRIC)?;
+        attachment.follow_ipv4_routes()?;
+        // The kernel would hand out segments that share one header; over UDP each needs
+        // its own.
+        driver.attach(LINK, tun.without_offloads()?)?;
+        driver.watch(attachment.as_fd(), MONITOR)?;
+        if let Some(fd) = role.resolver_fd() {
+            driver.watch(fd, RESOLVER)?;
+        }
+        #[cfg(feature = "cli")]
+        let listener = claim.as_ref().map(control::Listener::open).transpose()?;
+        #[cfg(feature = "cli")]
+        if let Some(listener) = &listener {
+            driver.watch(listener.as_fd(), LISTENER)?;
+        }
+        let mut node = Self {
+            driver,
+            attachment,
+            netlink,
+            role,
+            observer,
+            told: None,
+            _claim: claim,
+            #[cfg(feature = "cli")]
+            listener,
+            #[cfg(feature = "cli")]
+            server: control::Server::default(),
+        };
+        node.with_role(R::start)?;
+        node.settle()?;
+        Ok(node)
+    }
+
+    pub(super) fn attachment(&self) -> &Attachment {
+        &self.attachment
+    }
+
+    pub(super) fn address(&self) -> Option<Ipv6Addr> {
+        self.role.address(self.driver.machine())
+    }
+
+    /// Waits at most `timeout` for something to do, and does it; `true`: a signal came.
+    pub(super) fn turn(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
+        let mut signalled = false;
+        for token in self.driver.turn(timeout, self.role.deadline())? {
+            match token {
+                SIGNALS => signalled = true,
+                MONITOR => self.changed()?,
+                RESOLVER => self.with_role(R::resolved)?,
+                #[cfg(feature = "cli")]
+                LISTENER => self.accept(),
+                #[cfg(feature = "cli")]
+                Token(number) => {
+                    if let Some(client) = number.checked_sub(FIRST_CLIENT) {
+                        self.answer(client);
+                    }
+                }
+                #[cfg(not(feature = "cli"))]
+                _ => {}
+            }
+        }
+        let now = self.driver.now();
+        if self.role.deadline().is_some_and(|due| due <= now) {
+            self.with_role(R::handle_timeout)?;
+        }
+        self.settle()?;
+        Ok(signalled)
+    }
+
+    /// Turns until a signal asks to stop.
+    pub(super) fn run_until(&mut self, signals: &mut Signals) -> Result<(), Error> {
+        self.driver.watch(signals.as_fd(), SIGNALS)?;
+        let result = 'turns: loop {
+            match self.turn(None) {
+                Ok(false) => {}
+                Ok(true) => {
+                    while let Some(request) = signals.take() {
+                        match request {
+                            Request::Stop => break 'turns Ok(()),
+                            Request::Reload => {
+                                (self.observer)(&Notice::Info("nothing to read again: no file".into()));
+                            }
+                        }
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.driver.unwatch(signals.as_fd());
+        result
+    }
+
+    fn with_role(
+        &mut self,
+        work: impl FnOnce(&mut R, &mut Environment<'_, R::Machine>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut env = Environment {
+            now: self.driver.now(),
+            driver: &mut self.driver,
+            attachment: &mut self.attachment,
+            netlink: &self.netlink,
+            observer: &mut self.observer,
+        };
+        work(&mut self.role, &mut env)
+    }
+
+    /// Carries out what the machine tells, until it has nothing more to tell.
+    fn settle(&mut self) -> Result<(), Error> {
+        let own = self.address().filter(|address| !address.is_unicast_link_local());
+        self.driver.answer_from(own);
+        while let Some(event) = self.driver.poll_event() {
+            self.event(&event)?;
+        }
+        self.with_role(R::turned)?;
+        let address = self.address();
+        if let Some(address) = address.filter(|_| address != self.told) {
+            let (device, mtu) = (self.attachment.name().to_owned(), self.attachment.mtu());
+            (self.observer)(&Notice::Up { device, address, mtu });
+        }
+        self.told = address;
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), Error> {
+        match event {
+            Event::OpenPort { port, .. } => {
+                if let Err(error) = self.driver.socket_mut().open(self.role.port(*port)) {
+                    (self.observer)(&Notice::Warning(error.to_string()));
+                    let now = self.driver.now();
+                    R::port_failed(self.driver.machine_mut(), now, *port);
+                }
+            }
+            Event::ClosePort { port, .. } => self.driver.socket_mut().close(*port),
+            Event::Address { change, address, .. } => {
+                self.with_role(|_, env| {
+                    env.apply(event);
+                    env.route_teredo(*change);
+                    env.info(format!("address {}/{} {change}", address.address, address.prefix_length));
+                    Ok(())
+                })?;
+            }
+            Event::Route { change, route } => {
+                let metric = LAST_METRIC - DEFAULT_METRIC;
+                let route = Route { metric, ..*route };
+                self.with_role(|_, env| {
+                    env.apply(&Event::Route { change: *change, route });
+                    env.info(format!("route {route} {change}"));
+                    Ok(())
+                })?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The system has changed, by other hands.
+    fn changed(&mut self) -> Result<(), Error> {
+        let changes = self.attachment.changes(&self.netlink)?;
+        if changes.came_up {
+            for error in self.attachment.restore(&self.netlink, self.driver.now()) {
+                (self.observer)(&Notice::Warning(error.to_string()));
+            }
+        }
+        if changes.ipv4 {
+            self.with_role(R::refresh)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let now = self.driver.now();
+        let machine = self.driver.machine();
+        let mut status = Status::of_attachment(now, &self.attachment, R::NAME);
+        let counters = R::counters(machine);
+        status.counters = counters.dropped().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect();
+        status.routes = self.attachment.routes().iter().map(|route| RouteStatus::of(now, route)).collect();
+        status.packets = Packets::of(counters);
+        status.io = io_counters(&self.driver.counters(), &self.driver.socket().counters());
+        self.role.describe(now, machine, &mut status);
+        status
+    }
+}
+
+#[cfg(feature = "cli")]
+impl<R: Role> Node<R> {
+    fn accept(&mut self) {
+        let Some(listener) = self.listener.as_ref() else { return };
+        while let Some((client, fd)) = self.server.accept(listener, 0) {
+            // Not watched is not answered: the client runs into its own time limit.
+            let _ = self.driver.watch(fd, Token(FIRST_CLIENT + client));
+        }
+    }
+
+    fn answer(&mut self, client: u32) {
+        let Some((_, request)) = self.server.read(client) else { return };
+        let answer = match request {
+            Ok(control::Request::Status) => serde_json::to_value(self.status()).unwrap_or_default(),
+            Ok(control::Request::Evidence) => {
+                serde_json::json!({ "error": "a Teredo link has no doctor yet: see isatap teredo qualify" })
+            }
+            Err(why) => serde_json::json!({ "error": why }),
+        };
+        self.server.answer(client, &answer);
+    }
+}
+
+impl<R: Role> AsFd for Node<R> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.driver.as_fd()
+    }
+}
+
+fn io_counters(io: &IoCounters, sent: &crate::proto41_socket::SendCounters) -> BTreeMap<String, u64> {
+    let all = [
+        ("device-read-failed", io.device_read_failed),
+        ("device-write-failed", io.device_write_failed),
+        ("receive-failed", io.receive_failed),
+        ("send-too-big", sent.too_big),
+        ("send-congested", sent.congested),
+        ("send-not-permitted", sent.not_permitted),
+        ("send-unreachable", sent.unreachable),
+        ("send-invalid", sent.invalid),
+        ("send-other", sent.other),
+        ("no-device", io.no_device),
+        ("not-kept", io.not_kept),
+    ];
+    all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
+}

@@ -1,0 +1,91 @@
+//! The relay's side of the system.
+
+use super::node::{Environment, LINK, Role};
+use super::server::warn_without_forwarding;
+use crate::error::Error;
+use crate::node::LocatorSource;
+use crate::node::status::{Status, Teredo, TeredoPeer};
+use isatap_core::drop_reason::Counters;
+use isatap_core::engine::{Change, Event, LearnedAddress};
+use isatap_core::teredo::addr::{Flags, link_local};
+use isatap_core::teredo::peer::Peer;
+use isatap_core::teredo::relay::{self, Wait};
+use isatap_core::time::{Expiry, Instant};
+use std::net::Ipv6Addr;
+
+/// Rows for the clients of a network, and for those of them that have not answered yet.
+pub(super) const PEERS: usize = 16_384;
+pub(super) const WAITS: usize = 1024;
+
+pub(super) type Machine = relay::Relay<Vec<Peer>, Vec<Wait>>;
+
+/// Has the kernel's packets for `2001::/32`, and gives it those of the clients.
+#[derive(Debug)]
+pub(super) struct RelayRole {
+    locators: LocatorSource,
+    there: bool,
+}
+
+impl RelayRole {
+    pub(super) fn new(locators: LocatorSource) -> Self {
+        Self { locators, there: true }
+    }
+}
+
+fn own_address(machine: &Machine) -> Ipv6Addr {
+    let config = machine.config();
+    link_local(Flags::empty(), config.port, config.locator.address)
+}
+
+impl Role for RelayRole {
+    type Machine = Machine;
+
+    const NAME: &'static str = "teredo-relay";
+
+    fn counters(machine: &Machine) -> &Counters<u64> {
+        machine.counters()
+    }
+
+    fn address(&self, machine: &Machine) -> Option<Ipv6Addr> {
+        Some(own_address(machine))
+    }
+
+    fn start(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
+        warn_without_forwarding(env, "this relay is its own host's only");
+        // TER-5: so that the kernel has an address to speak from on the device.
+        let address = LearnedAddress {
+            address: own_address(env.driver.machine()),
+            prefix_length: 64,
+            preferred_until: Expiry::NEVER,
+            valid_until: Expiry::NEVER,
+        };
+        env.apply(&Event::Address { link: LINK, change: Change::Added, address });
+        // TER-92: announcing it further is a routing daemon's.
+        env.route_teredo(Change::Added);
+        self.refresh(env)
+    }
+
+    fn refresh(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
+        let there = !self.locators.find(env.netlink, None)?.locators.is_empty();
+        if self.there && !there {
+            env.warn("the IPv4 address is gone: nobody is reached until it is back");
+        }
+        self.there = there;
+        Ok(())
+    }
+
+    fn describe(&self, now: Instant, machine: &Machine, status: &mut Status) {
+        let config = machine.config();
+        status.locators = vec![config.locator.address];
+        status.teredo = Some(Teredo {
+            state: "running".to_owned(),
+            reason: None,
+            server: None,
+            port: config.port,
+            mapped: None,
+            nat: None,
+            server_heard: None,
+            peers: TeredoPeer::list(now, machine.peers().iter()),
+        });
+    }
+}

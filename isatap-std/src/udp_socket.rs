@@ -1,0 +1,483 @@
+//! UDP sockets for Teredo: any number of local addresses and ports behind one descriptor.
+//!
+//! The machines of the core take whole IPv4 packets, and so do captures. A socket of the
+//! kernel gives none: what is received gets its IPv4 and UDP headers back, from what the
+//! kernel says of the datagram (addresses, ports, TOS and TTL; the UDP checksum, which the
+//! kernel has verified, is left out). The source port of what is sent chooses the socket.
+//!
+//! ```text
+//! recvmmsg ─▶ payload behind 28 bytes ─▶ headers written ─▶ Machine::decapsulate
+//! ```
+//!
+//! DF is never set (RFC 4380 §5.1.2), and the kernel's estimate of the path is not looked
+//! at: see [`proto41_socket`](crate::proto41_socket). ICMPv4 errors are not asked for: no
+//! Teredo machine acts on them.
+
+use crate::driver::OuterSocket;
+use crate::error::Error;
+use crate::proto41_socket::{
+    Datagram, Icmpv4Error, ReceiveBatch, SendCounters, SendFailure, discover, send_some, set_buffer,
+};
+use isatap_core::packet::HEADROOM;
+use isatap_core::wire::{ipv4, protocol, udp};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::cell::Cell;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// The sockets of one Teredo node.
+#[derive(Debug)]
+pub struct UdpSocket {
+    endpoints: Vec<Endpoint>,
+    epoll: Epoll,
+    next: u64,
+    counters: Cell<SendCounters>,
+    asked: Cell<Option<Instant>>,
+    round_trip: Cell<Option<Duration>>,
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    socket: Socket,
+    local: SocketAddrV4,
+    number: u64,
+}
+
+/// Send and receive buffers, in bytes: half a second at 60 Mbit/s.
+const BUFFER: usize = 4 << 20;
+/// Datagrams in one system call.
+const MOST: usize = 64;
+/// The headers that are written in front of what is received.
+const HEADERS: usize = ipv4::HEADER_LEN + udp::HEADER_LEN;
+
+impl UdpSocket {
+    /// No sockets yet: [`open`](Self::open) some.
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors.
+    pub fn new() -> Result<Self, Error> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+            .map_err(|errno| Error::refused("open", "an epoll instance", errno.into()))?;
+        Ok(Self {
+            endpoints: Vec::new(),
+            epoll,
+            next: 0,
+            counters: Cell::default(),
+            asked: Cell::default(),
+            round_trip: Cell::default(),
+        })
+    }
+
+    /// Opens a socket; address 0.0.0.0: all of this machine's, port 0: one that the kernel
+    /// chooses. Gives where it listens.
+    ///
+    /// # Errors
+    ///
+    /// The port is in use, or the address is not this machine's.
+    pub fn open(&mut self, local: SocketAddrV4) -> Result<SocketAddrV4, Error> {
+        self.bind(local, |_| Ok(()))
+    }
+
+    /// Listens to a group at one port, on the device of the address `interface`; beside
+    /// other programs that do. What this machine sends to the group does not come back.
+    ///
+    /// # Errors
+    ///
+    /// No such address, or a program has the port for itself.
+    pub fn join(&mut self, group: SocketAddrV4, interface: Ipv4Addr) -> Result<(), Error> {
+        let prepare = |socket: &Socket| {
+            socket.set_reuse_address(true)?;
+            socket.join_multicast_v4(group.ip(), &interface)
+        };
+        self.bind(group, prepare)?;
+        self.endpoints.iter().try_for_each(|endpoint| {
+            let silent = endpoint.socket.set_multicast_loop_v4(false);
+            silent.map_err(|error| Error::refused("switch off the loop of multicast for", endpoint.local, error))
+        })
+    }
+
+    fn bind(
+        &mut self,
+        local: SocketAddrV4,
+        prepare: impl FnOnce(&Socket) -> io::Result<()>,
+    ) -> Result<SocketAddrV4, Error> {
+        let open = || -> io::Result<(Socket, SocketAddrV4)> {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
+            prepare(&socket)?;
+            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+            socket.set_recv_tos_v4(true)?;
+            setsockopt(&socket, sockopt::Ipv4RecvTtl, &true)?;
+            socket.bind(&local.into())?;
+            let local = socket.local_addr()?.as_socket_ipv4().unwrap_or(local);
+            Ok((socket, local))
+        };
+        let (socket, local) = open().map_err(|error| {
+            let in_use = error.kind() == io::ErrorKind::AddrInUse;
+            let foreign = error.kind() == io::ErrorKind::AddrNotAvailable;
+            let error = Error::refused("listen at UDP", local, error);
+            match (in_use, foreign) {
+                (true, _) => error.with_advice("another program has this port: see ss -ulnp, or choose another"),
+                (_, true) => error.with_advice("this machine does not have this address: see ip -4 address"),
+                _ => error,
+            }
+        })?;
+        // DF is clear, whatever the kernel thinks of the path.
+        discover(&socket, libc::IP_PMTUDISC_OMIT)?;
+        set_buffer(BUFFER, |bytes| {
+            setsockopt(&socket, sockopt::RcvBufForce, bytes).or_else(|_| setsockopt(&socket, sockopt::RcvBuf, bytes))
+        })?;
+        set_buffer(BUFFER, |bytes| {
+            setsockopt(&socket, sockopt::SndBufForce, bytes).or_else(|_| setsockopt(&socket, sockopt::SndBuf, bytes))
+        })?;
+        let number = self.next;
+        self.next += 1;
+        self.epoll
+            .add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, number))
+            .map_err(|errno| Error::refused("wait for", "a UDP socket", errno.into()))?;
+        self.endpoints.push(Endpoint { socket, local, number });
+        Ok(local)
+    }
+
+    /// Closes what listens at a port, whatever the address.
+    pub fn close(&mut self, port: u16) {
+        self.endpoints.retain(|endpoint| endpoint.local.port() != port);
+    }
+
+    /// No longer listens to a group.
+    pub fn leave(&mut self, group: Ipv4Addr) {
+        self.endpoints.retain(|endpoint| *endpoint.local.ip() != group);
+    }
+
+    /// Where it listens.
+    pub fn local(&self) -> impl Iterator<Item = SocketAddrV4> {
+        self.endpoints.iter().map(|endpoint| endpoint.local)
+    }
+
+    /// What became of the packets sent so far.
+    pub fn counters(&self) -> SendCounters {
+        self.counters.get()
+    }
+
+    /// The time between the last sending that was followed by a datagram, and that
+    /// datagram: the round trip, where one question is asked at a time.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip.get()
+    }
+
+    /// The socket that a datagram leaves by; the exact address before 0.0.0.0.
+    fn endpoint(&self, source: SocketAddrV4) -> Option<&Endpoint> {
+        let at = |address| self.endpoints.iter().find(|endpoint| endpoint.local == address);
+        at(source).or_else(|| at(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, source.port())))
+    }
+}
+
+impl OuterSocket for UdpSocket {
+    fn send(&self, datagrams: &[Datagram<'_>], failed: &mut dyn FnMut(usize, SendFailure)) -> usize {
+        self.asked.set(Some(Instant::now()));
+        let mut counters = self.counters.get();
+        let before = counters.sent;
+        let mut done = 0;
+        while let Some(first) = datagrams.get(done) {
+            let source =
+                |datagram: &Datagram<'_>| datagram.ports.map(|(port, _)| SocketAddrV4::new(datagram.source, port));
+            // A run of datagrams that leave by the same socket.
+            let rest = datagrams.get(done..).unwrap_or_default();
+            let run = rest.iter().take(MOST).take_while(|datagram| source(datagram) == source(first)).count();
+            let sent = match source(first).and_then(|source| self.endpoint(source)) {
+                Some(endpoint) => send_some(endpoint.socket.as_fd(), rest.get(..run).unwrap_or_default()),
+                // The port was closed in this moment.
+                None => Err(SendFailure::Invalid),
+            };
+            match sent {
+                Ok(sent) => {
+                    counters.sent += u64::try_from(sent).unwrap_or_default();
+                    done += sent;
+                }
+                Err(failure) => {
+                    counters.count(failure);
+                    failed(done, failure);
+                    done += 1;
+                }
+            }
+        }
+        self.counters.set(counters);
+        usize::try_from(counters.sent - before).unwrap_or_default()
+    }
+
+    fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
+        batch.restart();
+        let mut events = [EpollEvent::empty(); 16];
+        let ready = self.epoll.wait(&mut events, EpollTimeout::ZERO)?;
+        let ready = events.get(..ready).unwrap_or_default();
+        // Each gets its share, so that none starves the others; what is left waits.
+        let share = batch.capacity().div_ceil(ready.len().max(1));
+        for event in ready {
+            let found = self.endpoints.iter().find(|endpoint| endpoint.number == event.data());
+            if let Some(endpoint) = found {
+                endpoint.receive(batch, share)?;
+            }
+        }
+        if let Some(asked) = Some(&self.asked).filter(|_| !batch.is_empty()).and_then(Cell::take) {
+            self.round_trip.set(Some(asked.elapsed()));
+        }
+        Ok(batch.len())
+    }
+
+    fn receive_icmpv4(&self, _: &mut [u8]) -> io::Result<Option<Icmpv4Error>> {
+        Ok(None)
+    }
+
+    fn device_mtu(&self, _: Ipv4Addr) -> Option<u16> {
+        None
+    }
+
+    fn packets_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
+    }
+
+    fn icmpv4_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// Room for what the kernel tells of a datagram: addresses, TOS and TTL, and more than that.
+type Control = [u64; 16];
+
+impl Endpoint {
+    /// Receives at most `most` datagrams into the vacant buffers of a batch.
+    fn receive(&self, batch: &mut ReceiveBatch, most: usize) -> io::Result<()> {
+        let mut names = [const { MaybeUninit::<libc::sockaddr_in>::zeroed() }; MOST];
+        let mut controls = [const { MaybeUninit::<Control>::zeroed() }; MOST];
+        let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; MOST];
+        let mut messages = [const { MaybeUninit::<libc::mmsghdr>::zeroed() }; MOST];
+        let mut count = 0;
+        let rooms = batch.vacant().take(most).zip(&mut names).zip(&mut controls).zip(&mut parts).zip(&mut messages);
+        for ((((buffer, name), control), part), message) in rooms {
+            let space = buffer.get_mut(HEADROOM + HEADERS..).unwrap_or_default();
+            let part = part.write(libc::iovec { iov_base: space.as_mut_ptr().cast(), iov_len: space.len() });
+            // SAFETY: zeroed above, and a C struct of integers and nullable pointers,
+            // for all of which zero is a value.
+            let header = unsafe { &mut message.assume_init_mut().msg_hdr };
+            header.msg_name = name.as_mut_ptr().cast();
+            header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+            header.msg_iov = part;
+            header.msg_iovlen = 1;
+            header.msg_control = control.as_mut_ptr().cast();
+            header.msg_controllen = size_of::<Control>() as _;
+            count += 1;
+        }
+        let received = loop {
+            // SAFETY: the first `count` messages are written, with pointers to the first
+            // `count` elements of the arrays above, and of those `parts` points to as many
+            // separate pieces of the batch, which this call borrows mutably; all outlive
+            // the call. A null timeout is allowed.
+            let result = unsafe {
+                libc::recvmmsg(
+                    self.socket.as_raw_fd(),
+                    messages.as_mut_ptr().cast(),
+                    count,
+                    libc::MSG_DONTWAIT as _,
+                    std::ptr::null_mut(),
+                )
+            };
+            match Errno::result(result) {
+                Ok(received) => break usize::try_from(received).unwrap_or_default(),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(errno) => return Err(errno.into()),
+            }
+        };
+        for (message, name) in messages.iter().zip(&names).take(received) {
+            // SAFETY: both were zeroed, of integers and nullable pointers, and the kernel
+            // wrote the first `received`.
+            let (message, name) = unsafe { (message.assume_init_ref(), name.assume_init_ref()) };
+            let from = SocketAddrV4::new(from_network(name.sin_addr), u16::from_be(name.sin_port));
+            let told = Told::read(&message.msg_hdr);
+            let to = SocketAddrV4::new(told.destination.unwrap_or(*self.local.ip()), self.local.port());
+            let length = usize::try_from(message.msg_len).unwrap_or_default();
+            let Some(buffer) = batch.vacant().next() else { break };
+            // Longer than IPv4 allows: the kernel hands out none.
+            if let Some(headers) = headers(from, to, &told, length)
+                && let Some(place) = buffer.get_mut(HEADROOM..HEADROOM + HEADERS)
+            {
+                place.copy_from_slice(&headers);
+            }
+            batch.occupy(HEADERS + length);
+        }
+        Ok(())
+    }
+}
+
+/// What the kernel tells of a datagram beside its sender.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    destination: Option<Ipv4Addr>,
+    tos: u8,
+    ttl: u8,
+}
+
+impl Told {
+    fn read(header: &libc::msghdr) -> Self {
+        let mut told = Self { destination: None, tos: 0, ttl: 0 };
+        // SAFETY: the kernel wrote the control messages and their length; these macros
+        // stay within that length and give null behind the last message.
+        let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
+        // SAFETY: null, or a pointer of the macros to a whole header within the buffer.
+        while let Some(message) = unsafe { next.as_ref() } {
+            // SAFETY: as above: where the data of this message begins.
+            let data = unsafe { libc::CMSG_DATA(next) };
+            if message.cmsg_level == libc::IPPROTO_IP {
+                match message.cmsg_type {
+                    libc::IP_PKTINFO => {
+                        // SAFETY: the kernel writes an `in_pktinfo` under this type; it
+                        // need not be aligned for one.
+                        let info: libc::in_pktinfo = unsafe { data.cast::<libc::in_pktinfo>().read_unaligned() };
+                        told.destination = Some(from_network(info.ipi_addr));
+                    }
+                    // SAFETY: one byte under this type.
+                    libc::IP_TOS => told.tos = unsafe { data.read() },
+                    libc::IP_TTL => {
+                        // SAFETY: an int under this type; it need not be aligned.
+                        let ttl: libc::c_int = unsafe { data.cast::<libc::c_int>().read_unaligned() };
+                        told.ttl = u8::try_from(ttl).unwrap_or(u8::MAX);
+                    }
+                    _ => {}
+                }
+            }
+            // SAFETY: as for the first.
+            next = unsafe { libc::CMSG_NXTHDR(header, next) };
+        }
+        told
+    }
+}
+
+fn from_network(address: libc::in_addr) -> Ipv4Addr {
+    Ipv4Addr::from(address.s_addr.to_ne_bytes())
+}
+
+/// The headers that the kernel took off, without UDP checksum; `None` for what fits no IPv4 packet.
+fn headers(from: SocketAddrV4, to: SocketAddrV4, told: &Told, length: usize) -> Option<[u8; HEADERS]> {
+    let udp_length = u16::try_from(length + udp::HEADER_LEN).ok()?;
+    let ipv4 = ipv4::Fields {
+        tos: told.tos,
+        payload_len: udp_length,
+        identification: 0,
+        dont_fragment: false,
+        more_fragments: false,
+        fragment_offset: 0,
+        ttl: told.ttl,
+        protocol: protocol::UDP,
+        source: *from.ip(),
+        destination: *to.ip(),
+    };
+    let mut bytes = [0; HEADERS];
+    let (first, rest) = bytes.split_at_mut(ipv4::HEADER_LEN);
+    first.copy_from_slice(&ipv4.to_bytes());
+    let fields = [from.port(), to.port(), udp_length, 0];
+    for (place, field) in rest.chunks_exact_mut(2).zip(fields) {
+        place.copy_from_slice(&field.to_be_bytes());
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isatap_core::packet::PacketMut;
+    use isatap_core::proto41::Outer;
+    use isatap_core::teredo::ingress::take_udp;
+
+    const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+    fn send(socket: &UdpSocket, from: SocketAddrV4, to: SocketAddrV4, payloads: &[&[u8]]) -> usize {
+        let datagrams: Vec<_> = payloads.iter().map(|payload| datagram(from, to, payload)).collect();
+        socket.send(&datagrams, &mut |place, failure| panic!("{place}: {failure}"))
+    }
+
+    /// In two parts, as a cut super-packet is.
+    fn datagram(from: SocketAddrV4, to: SocketAddrV4, bytes: &[u8]) -> Datagram<'_> {
+        let outer = Outer {
+            source: *from.ip(),
+            destination: *to.ip(),
+            ports: Some((from.port(), to.port())),
+            tos: 0,
+            ttl: 64,
+            dont_fragment: false,
+            identification: 0,
+        };
+        let (headers, payload) = bytes.split_at(bytes.len() / 3);
+        Datagram::in_parts(&outer, headers, payload)
+    }
+
+    /// What the core sees of what arrives: both ends and the payload.
+    fn received(socket: &UdpSocket, count: usize) -> Vec<(SocketAddrV4, SocketAddrV4, Vec<u8>)> {
+        let mut batch = ReceiveBatch::new(8);
+        let mut all = Vec::new();
+        let begin = Instant::now();
+        while all.len() < count && begin.elapsed() < Duration::from_secs(5) {
+            socket.receive(&mut batch).unwrap();
+            for (buffer, range) in batch.packets() {
+                let mut packet = PacketMut::new(buffer, range).unwrap();
+                let path = take_udp(&mut packet).unwrap();
+                all.push((path.from, path.to, packet.as_slice().to_vec()));
+            }
+        }
+        all
+    }
+
+    fn open(address: Ipv4Addr) -> (UdpSocket, SocketAddrV4) {
+        let mut socket = UdpSocket::new().unwrap();
+        let local = socket.open(SocketAddrV4::new(address, 0)).unwrap();
+        (socket, SocketAddrV4::new(LOCALHOST, local.port()))
+    }
+
+    #[test]
+    fn the_core_sees_both_ends_of_a_datagram_whatever_the_socket_is_bound_to() {
+        for address in [LOCALHOST, Ipv4Addr::UNSPECIFIED] {
+            let ((a, at_a), (b, at_b)) = (open(address), open(address));
+            let payloads: Vec<Vec<u8>> = (0..20).map(|n| vec![n; usize::from(n) * 60]).collect();
+            let slices: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+            assert_eq!(send(&a, at_a, at_b, &slices), payloads.len());
+            let expected: Vec<_> = payloads.iter().map(|payload| (at_a, at_b, payload.clone())).collect();
+            assert_eq!(received(&b, payloads.len()), expected);
+        }
+    }
+
+    #[test]
+    fn each_port_is_its_own_until_it_is_closed() {
+        let ((mut a, first), (b, at_b)) = (open(Ipv4Addr::UNSPECIFIED), open(LOCALHOST));
+        let second = a.open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)).unwrap().port();
+        let second = SocketAddrV4::new(LOCALHOST, second);
+        assert_ne!(first, second);
+        for from in [first, second] {
+            assert_eq!(send(&a, from, at_b, &[b"x"]), 1);
+            assert_eq!(received(&b, 1), [(from, at_b, b"x".to_vec())]);
+            send(&b, at_b, from, &[b"y"]);
+        }
+        let mut answers: Vec<_> = received(&a, 2).into_iter().map(|(_, to, _)| to).collect();
+        answers.sort();
+        let mut both = [first, second];
+        both.sort();
+        assert_eq!(answers, both);
+
+        a.close(second.port());
+        let mut failures = Vec::new();
+        assert_eq!(a.send(&[datagram(second, at_b, b"z")], &mut |place, failure| failures.push((place, failure))), 0);
+        assert_eq!(failures, [(0, SendFailure::Invalid)]);
+        assert_eq!(a.counters().invalid, 1);
+    }
+
+    #[test]
+    fn a_port_in_use_is_told_with_what_to_do() {
+        let (_socket, local) = open(LOCALHOST);
+        let error = UdpSocket::new().unwrap().open(local).unwrap_err().to_string();
+        assert!(error.contains(&local.to_string()) && error.contains("ss -ulnp"), "{error}");
+    }
+}
