@@ -396,7 +396,7 @@ impl<C: Capacity> LabNode for IsatapRouter<C> {
 
 /// How a packet came into a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Came {
+pub(super) enum Came {
     FromPrograms,
     ByTunnel,
     Native,
@@ -404,7 +404,7 @@ enum Came {
 }
 
 /// Copies `bytes` behind a machine's headroom.
-fn with_packet<R>(bytes: &[u8], work: impl FnOnce(&mut PacketMut<'_>) -> R) -> Option<R> {
+pub(super) fn with_packet<R>(bytes: &[u8], work: impl FnOnce(&mut PacketMut<'_>) -> R) -> Option<R> {
     // Behind it, room for an answer that is longer than its cause.
     let mut buffer = vec![0; HEADROOM + bytes.len() + OWN_PACKET];
     let mut packet = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + bytes.len()).ok()?;
@@ -412,7 +412,7 @@ fn with_packet<R>(bytes: &[u8], work: impl FnOnce(&mut PacketMut<'_>) -> R) -> O
     Some(work(&mut packet))
 }
 
-fn receive_ipv4<I: Interface<C>, C: Capacity, const LINKS: usize>(
+pub(super) fn receive_ipv4<I: Interface<C>, C: Capacity, const LINKS: usize>(
     node: &mut Node<I, C, LINKS>,
     now: Instant,
     bytes: &[u8],
@@ -444,7 +444,7 @@ fn own_link<I: Interface<C>, C: Capacity, const LINKS: usize>(
         .find(|id| node.interface(*id).is_some_and(|interface| interface.is_local(&destination)))
 }
 
-fn send_ipv6<I: Interface<C>, C: Capacity, const LINKS: usize>(
+pub(super) fn send_ipv6<I: Interface<C>, C: Capacity, const LINKS: usize>(
     node: &mut Node<I, C, LINKS>,
     now: Instant,
     link: Option<LinkId>,
@@ -464,7 +464,7 @@ fn send_ipv6<I: Interface<C>, C: Capacity, const LINKS: usize>(
 
 /// Carries out what a machine decided about the packet `original`, which may
 /// be something else by now.
-fn act(verdict: Verdict, came: Came, original: &[u8], packet: &PacketMut<'_>, out: &mut Outbox) {
+pub(super) fn act(verdict: Verdict, came: Came, original: &[u8], packet: &PacketMut<'_>, out: &mut Outbox) {
     let by_tunnel = came == Came::ByTunnel;
     let now = packet.as_slice();
     match verdict {
@@ -487,7 +487,11 @@ fn act(verdict: Verdict, came: Came, original: &[u8], packet: &PacketMut<'_>, ou
 
 /// Empties a machine: what it sends and what it tells. Gives the tickets that
 /// packets need no longer wait for.
-fn drain<M: Machine>(machine: &mut M, out: &mut Outbox, router_name: Option<&str>) -> Vec<(Ticket, WaitEnd)> {
+pub(super) fn drain<M: Machine>(
+    machine: &mut M,
+    out: &mut Outbox,
+    router_name: Option<&str>,
+) -> Vec<(Ticket, WaitEnd)> {
     let mut buffer = [0; HEADROOM + OWN_PACKET];
     let mut packet = PacketMut::empty(&mut buffer);
     while let Ok(Some(transmit)) = machine.poll_transmit(&mut packet) {

@@ -31,6 +31,7 @@
 //! Discovery. Programs are echo requests and raw packets; there is no TCP.
 
 mod cloud;
+mod gateway;
 pub mod ip;
 mod isatap;
 mod journey;
@@ -47,6 +48,7 @@ mod teredo;
 mod world;
 
 pub use cloud::{CLOUD_ADDRESS, Chance, Cloud, Conditions, Filter};
+pub use gateway::{Gateway, GatewayOptions, SITE_LINK, TUNNEL_LINK, Tunnel};
 pub use isatap::{ISATAP_LINK, IsatapHost, IsatapRouter, LAN_LINK, RouterOptions};
 pub use journey::{Action, Hop, InnerHeader, OuterHeader, seconds};
 pub use names::{Answer, Names};

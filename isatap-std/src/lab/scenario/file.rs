@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use isatap_core::drop_reason::DropReason;
 use isatap_core::link::InterfaceAddress;
-use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
 use isatap_core::route::Preference;
 use isatap_core::time::Lifetime;
 use serde::de::{self, Deserialize, Deserializer};
@@ -12,6 +13,7 @@ use toml::Spanned;
 
 use super::super::cloud::{Chance, Conditions};
 use super::super::isatap::RouterOptions;
+use super::tunnels::{SixRdTable, SixToFourTable};
 
 /// A whole file.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -33,6 +35,10 @@ pub(super) struct File {
     pub(super) router: Vec<Spanned<RouterTable>>,
     #[serde(default)]
     pub(super) native: Vec<Spanned<NativeTable>>,
+    #[serde(default, rename = "6to4")]
+    pub(super) sixtofour: Vec<Spanned<SixToFourTable>>,
+    #[serde(default, rename = "6rd")]
+    pub(super) sixrd: Vec<Spanned<SixRdTable>>,
     #[serde(default)]
     pub(super) step: Vec<Spanned<StepTable>>,
 }
@@ -185,6 +191,7 @@ pub(super) struct StepTable {
     #[serde(default)]
     pub(super) title: Option<String>,
     ping: Option<PingDeed>,
+    spoof: Option<SpoofDeed>,
     address: Option<AddressDeed>,
     unplug: Option<String>,
     plug: Option<String>,
@@ -201,6 +208,7 @@ impl StepTable {
         let own = |name: &Option<String>| name.clone();
         let deeds = [
             self.ping.clone().map(Deed::Ping),
+            self.spoof.clone().map(Deed::Spoof),
             self.address.clone().map(Deed::Address),
             own(&self.unplug).map(Deed::Unplug),
             own(&self.plug).map(Deed::Plug),
@@ -219,6 +227,8 @@ impl StepTable {
 pub(super) enum Deed {
     /// Echo requests and what should come back.
     Ping(PingDeed),
+    /// A packet of a liar, and where it should end.
+    Spoof(SpoofDeed),
     /// An address that a node should have, or not.
     Address(AddressDeed),
     /// Pulls a node's cables.
@@ -260,6 +270,29 @@ pub(super) struct PingDeed {
     /// Replies that are enough, of `count`.
     #[serde(default)]
     pub(super) at_least: Option<u32>,
+    /// Where it should end, and why.
+    #[serde(default)]
+    pub(super) drop: Option<DropTable>,
+}
+
+/// A protocol-41 packet that somebody in the cloud makes up: an echo request
+/// whose headers say what its sender likes.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct SpoofDeed {
+    pub(super) outer_source: Ipv4Addr,
+    pub(super) outer_destination: Ipv4Addr,
+    pub(super) source: Ipv6Addr,
+    pub(super) destination: Ipv6Addr,
+    pub(super) drop: DropTable,
+}
+
+/// Which node should drop a packet, and for which of the core's reasons.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct DropTable {
+    pub(super) node: String,
+    pub(super) reason: Text<DropReason>,
 }
 
 /// What should come back.
@@ -369,6 +402,26 @@ impl<'de> Deserialize<'de> for Text<Ipv6Prefix> {
         text.parse().map(Text).map_err(|error| {
             de::Error::custom(format!("{text:?} is no IPv6 prefix ({error}): write one as in \"2001:db8:0:7::/64\""))
         })
+    }
+}
+
+impl<'de> Deserialize<'de> for Text<Ipv4Prefix> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Text).map_err(|error| {
+            de::Error::custom(format!("{text:?} is no IPv4 prefix ({error}): write one as in \"10.0.0.0/8\""))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Text<DropReason> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let known = DropReason::ALL.iter().find(|reason| reason.as_str() == text);
+        known
+            .copied()
+            .map(Text)
+            .ok_or_else(|| de::Error::custom(format!("{text:?} is no reason for a drop: write one as in \"no-route\"")))
     }
 }
 

@@ -30,10 +30,27 @@
 //! address = "2001:db8:0:8::c/64"
 //! gateway = "2001:db8:0:8::1"
 //!
+//! [[6to4]]                      # a router; without a LAN a host/router
+//! name = "G"
+//! ipv4 = ["157.60.0.1"]
+//! relay = "194.207.1.5"         # or role = "relay", with a gateway
+//! lan = "site"
+//! lan-address = "2002:9d3c:1:1::ff/64"
+//!
+//! [[6rd]]                       # a customer edge; without border-relays a border relay
+//! name = "edge"
+//! ipv4 = ["10.100.100.1"]
+//! prefix = "2001:db8::/32"
+//! block = "10.0.0.0/8"
+//! border-relays = ["10.0.0.1"]
+//!
 //! [[step]]
 //! at = "10s"
 //! title = "From A to C and back"
 //! ping = { from = "A", to = "C", count = 10, at-least = 7 }   # expect = "reply", "silence", "too-big", …
+//!
+//! [[step]]                      # a liar's packet, and where it should end; a ping may say drop too
+//! spoof = { outer-source = "9.9.9.9", outer-destination = "157.60.0.1", source = "2002:808:808::1", destination = "2002:9d3c:1:1::1", drop = { node = "G", reason = "6to4-source-mismatch" } }
 //!
 //! [[step]]                      # also: address, unplug, plug, suspend, resume, ipv4, cloud, name
 //! unplug = "router"
@@ -42,17 +59,21 @@
 //! Steps happen in the order of the file, each not before its `at`.
 
 mod file;
+mod tunnels;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use isatap_core::error::TableFull;
 use isatap_core::time::Instant;
 
-use self::file::{Deed, Expect, File, PingDeed, StepTable};
+use self::file::{Deed, DropTable, Expect, File, PingDeed, SpoofDeed, StepTable};
+use self::tunnels::GatewayTable;
+use super::gateway::{Gateway, SITE_LINK};
+use super::ip;
 use super::isatap::{IsatapHost, IsatapRouter, LAN_LINK};
+use super::journey::{Action, Hop};
 use super::names::{Answer, Names};
 use super::native::{NATIVE_LINK, NativeHost};
 use super::ping::{Ping, PingId, PingOutcome};
@@ -63,7 +84,9 @@ use super::world::{NodeId, World};
 pub const NARRATOR: &str = "scenario";
 
 /// The scenarios that come with this crate.
-const BUILTIN: [(&str, &str); 4] = [
+const BUILTIN: [(&str, &str); 6] = [
+    ("6rd", include_str!("6rd.toml")),
+    ("6to4", include_str!("6to4.toml")),
     ("intranet", include_str!("intranet.toml")),
     ("loss", include_str!("loss.toml")),
     ("renumber", include_str!("renumber.toml")),
@@ -158,10 +181,14 @@ impl Scenario {
             let native = native.get_ref();
             format!("{:<8} IPv6 host      {} on the LAN", native.name, native.address.0.address)
         });
-        hosts.chain(routers).chain(natives).collect()
+        let gateways = self.file.gateways().filter_map(|(_, read)| read.ok()).map(|table| {
+            let lan = table.options.lan.map(|lan| format!(", {} on the LAN", lan.address)).unwrap_or_default();
+            format!("{:<8} {:<14} {}{lan}", table.name, table.role, list(table.ipv4))
+        });
+        hosts.chain(routers).chain(gateways).chain(natives).collect()
     }
 
-    fn too_much(&self, full: &TableFull) -> ScenarioError {
+    fn too_much(&self, full: &impl fmt::Display) -> ScenarioError {
         let text = format!("{full}: the scenario asks for more than a node holds");
         ScenarioError { file: self.name.clone(), line: 1, text }
     }
@@ -186,6 +213,15 @@ impl Scenario {
                 world.join(id, LAN_LINK, lan);
             }
             world.set_ipv4(id, &router.ipv4);
+        }
+        for table in self.file.gateways().filter_map(|(_, read)| read.ok()) {
+            let node: Gateway = Gateway::new(&table.options).map_err(|error| self.too_much(&error))?;
+            let id = world.add(table.name, node);
+            if let Some(lan) = table.lan {
+                let lan = world.find_lan(lan).unwrap_or_else(|| world.add_lan(lan));
+                world.join(id, SITE_LINK, lan);
+            }
+            world.set_ipv4(id, table.ipv4);
         }
         for native in &self.file.native {
             let native = native.get_ref();
@@ -236,7 +272,8 @@ impl Run {
         &self.world
     }
 
-    /// The world, to record it or to take its journey.
+    /// The world, to record it or to take its journey. Expected drops are
+    /// looked for in the journey: leave it on.
     pub fn world_mut(&mut self) -> &mut World {
         &mut self.world
     }
@@ -306,6 +343,7 @@ impl Run {
         let world = &mut self.world;
         match deed {
             Deed::Ping(ping) => self.ping(&ping),
+            Deed::Spoof(spoof) => self.spoof(&spoof),
             Deed::Address(deed) => {
                 let Some(id) = world.find(&deed.node) else { return };
                 let has = world.ipv6(id).contains(&deed.address);
@@ -336,8 +374,29 @@ impl Run {
         }
     }
 
+    /// Sends what somebody made up, and gives it time to arrive.
+    fn spoof(&mut self, deed: &SpoofDeed) {
+        let seen = self.world.journey().len();
+        let inner = ip::echo_request(deed.source, deed.destination, 64, 0, 0, 56);
+        self.world.inject_ipv4(&ip::protocol41_packet(deed.outer_source, deed.outer_destination, &inner));
+        self.run_for(Duration::from_secs(1));
+        self.judge_drop(&deed.drop, seen);
+    }
+
+    /// Whether the journey since `seen` has the drop that was expected.
+    fn judge_drop(&mut self, expected: &DropTable, seen: usize) {
+        let reason = expected.reason.0.as_str();
+        let is_it = |hop: &Hop| {
+            hop.action == Action::Drop && hop.node == expected.node && hop.reason.as_deref() == Some(reason)
+        };
+        let met = self.world.journey().iter().skip(seen).any(is_it);
+        let verb = if met { "drops" } else { "does not drop" };
+        self.judge(met, format!("{} {verb} it: {reason}", expected.node));
+    }
+
     fn ping(&mut self, deed: &PingDeed) {
         let Some(from) = self.world.find(&deed.from) else { return };
+        let seen = self.world.journey().len();
         let count = deed.count.unwrap_or(1);
         let mut pings: Vec<PingId> = Vec::new();
         for n in 0..count {
@@ -368,6 +427,9 @@ impl Run {
         if deed.expect != Expect::Anything {
             let enough = wanted >= least;
             self.judge(enough, format!("{} to {}: {found}", deed.from, deed.to));
+        }
+        if let Some(drop) = &deed.drop {
+            self.judge_drop(drop, seen);
         }
     }
 
@@ -431,6 +493,15 @@ fn set_name(names: &mut Names, table: &file::NameTable) {
     names.set(&table.name, answer);
 }
 
+impl File {
+    /// The nodes with 6to4 or 6rd: where the text of each begins, and what it
+    /// comes to.
+    fn gateways(&self) -> impl Iterator<Item = (usize, Result<GatewayTable<'_>, String>)> {
+        let sixtofour = self.sixtofour.iter().map(|table| (table.span().start, table.get_ref().read()));
+        sixtofour.chain(self.sixrd.iter().map(|table| (table.span().start, table.get_ref().read())))
+    }
+}
+
 /// What TOML alone cannot judge: that names are used once and known, and that
 /// things fit together. Errors are an offset and a text.
 fn check(file: &File) -> Result<(), (usize, String)> {
@@ -438,6 +509,8 @@ fn check(file: &File) -> Result<(), (usize, String)> {
     let nodes = file.host.iter().map(|host| (host.span().start, host.get_ref().name.as_str()));
     let nodes = nodes.chain(file.router.iter().map(|router| (router.span().start, router.get_ref().name.as_str())));
     let nodes = nodes.chain(file.native.iter().map(|native| (native.span().start, native.get_ref().name.as_str())));
+    let nodes = nodes.chain(file.sixtofour.iter().map(|node| (node.span().start, node.get_ref().name.as_str())));
+    let nodes = nodes.chain(file.sixrd.iter().map(|node| (node.span().start, node.get_ref().name.as_str())));
     for (at, name) in nodes {
         if name.is_empty() || name == NARRATOR || name == "cloud" || known.contains(&name) {
             return Err((at, format!("the node name {name:?} is taken: give each node its own")));
@@ -452,6 +525,9 @@ fn check(file: &File) -> Result<(), (usize, String)> {
         if let Some(prefix) = router.prefixes.iter().find(|prefix| prefix.0.length() != 64) {
             return Err((at, format!("{} is no ISATAP prefix: write a /64", prefix.0)));
         }
+    }
+    for (at, read) in file.gateways() {
+        read.map_err(|text| (at, text))?;
     }
     for step in &file.step {
         let (at, step) = (step.span().start, step.get_ref());
@@ -472,6 +548,9 @@ fn check(file: &File) -> Result<(), (usize, String)> {
                 if ping.to.parse::<Ipv6Addr>().is_err() {
                     node(&ping.to)?;
                 }
+                if let Some(drop) = &ping.drop {
+                    node(&drop.node)?;
+                }
                 if ping.size.is_some_and(|size| !(48..=65_535).contains(&size)) {
                     return Err((at, "a ping has 48 to 65535 bytes: change size".into()));
                 }
@@ -479,6 +558,7 @@ fn check(file: &File) -> Result<(), (usize, String)> {
                     return Err((at, "at-least is more than count: lower it".into()));
                 }
             }
+            [Deed::Spoof(spoof)] => node(&spoof.drop.node)?,
             [Deed::Address(deed)] => node(&deed.node)?,
             [Deed::Ipv4(deed)] => node(&deed.node)?,
             [Deed::Unplug(name) | Deed::Plug(name) | Deed::Suspend(name) | Deed::Resume(name)] => node(name)?,

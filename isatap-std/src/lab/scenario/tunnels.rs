@@ -1,0 +1,137 @@
+//! `[[6to4]]` and `[[6rd]]`: nodes with one such tunnel.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
+use isatap_core::sixrd::{self, Domain, DomainError};
+use isatap_core::sixtofour;
+
+use super::super::gateway::{GatewayOptions, Tunnel};
+use super::file::{AddressWithPrefix, Text};
+
+/// `[[6to4]]`: a router, a host/router where there is no LAN, or a relay.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct SixToFourTable {
+    pub(super) name: String,
+    pub(super) ipv4: Vec<Ipv4Addr>,
+    #[serde(default)]
+    role: SixToFourRole,
+    /// A router's relay: its way to the native Internet.
+    #[serde(default)]
+    relay: Option<Ipv4Addr>,
+    #[serde(default)]
+    lan: Option<String>,
+    #[serde(default)]
+    lan_address: Option<Text<AddressWithPrefix>>,
+    /// The next router on the LAN.
+    #[serde(default)]
+    gateway: Option<Ipv6Addr>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum SixToFourRole {
+    #[default]
+    Router,
+    Relay,
+}
+
+/// `[[6rd]]`: a customer edge or a border relay.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct SixRdTable {
+    pub(super) name: String,
+    pub(super) ipv4: Vec<Ipv4Addr>,
+    /// The domain: its IPv6 prefix, and the IPv4 block of its customers.
+    prefix: Text<Ipv6Prefix>,
+    block: Text<Ipv4Prefix>,
+    /// A customer edge's border relays; without any it is one itself.
+    #[serde(default)]
+    border_relays: Vec<Ipv4Addr>,
+    /// What a customer edge sends by its border relay although the domain has
+    /// it, so that the relay turns it back.
+    #[serde(default)]
+    by_relay: Vec<Text<Ipv6Prefix>>,
+    #[serde(default)]
+    lan: Option<String>,
+    #[serde(default)]
+    lan_address: Option<Text<AddressWithPrefix>>,
+    #[serde(default)]
+    gateway: Option<Ipv6Addr>,
+}
+
+/// What both kinds of table come to.
+pub(super) struct GatewayTable<'a> {
+    pub(super) name: &'a str,
+    pub(super) ipv4: &'a [Ipv4Addr],
+    pub(super) lan: Option<&'a str>,
+    /// How the tool lists it.
+    pub(super) role: &'static str,
+    pub(super) options: GatewayOptions,
+}
+
+impl SixToFourTable {
+    /// # Errors
+    /// What does not fit together, for a person.
+    pub(super) fn read(&self) -> Result<GatewayTable<'_>, String> {
+        let (role, tunnel) = match (self.role, self.relay) {
+            (SixToFourRole::Relay, Some(_)) => {
+                return Err(format!("the relay {} has a relay: remove one of the two", self.name));
+            }
+            (SixToFourRole::Relay, None) => ("6to4 relay", Tunnel::SixToFourRelay(sixtofour::RelayConfig::DEFAULT)),
+            (SixToFourRole::Router, relay) => {
+                let mut config = sixtofour::RouterConfig::DEFAULT;
+                config.relay = relay.map_or(sixtofour::Relay::None, sixtofour::Relay::Address);
+                let role = if self.lan.is_some() { "6to4 router" } else { "6to4 host/router" };
+                (role, Tunnel::SixToFourRouter(config))
+            }
+        };
+        let mut options = GatewayOptions::new(tunnel);
+        options.lan = whole_lan(&self.name, self.lan.as_ref(), self.lan_address)?;
+        options.gateway = self.gateway;
+        Ok(GatewayTable { name: &self.name, ipv4: &self.ipv4, lan: self.lan.as_deref(), role, options })
+    }
+}
+
+impl SixRdTable {
+    /// # Errors
+    /// What does not fit together, for a person.
+    pub(super) fn read(&self) -> Result<GatewayTable<'_>, String> {
+        let no_domain = |error: DomainError| format!("{} is in no 6rd domain: {error}", self.name);
+        let domain = Domain::new(self.prefix.0, self.block.0).map_err(no_domain)?;
+        let mut routes = Vec::new();
+        let (role, tunnel) = match self.border_relays.as_slice() {
+            [] if !self.by_relay.is_empty() => {
+                return Err(format!("{} sends by a border relay and has none: add border-relays", self.name));
+            }
+            [] => ("6rd border relay", Tunnel::SixRdRelay(sixrd::RelayConfig::new(domain))),
+            relays @ [first, ..] => {
+                let next_hop = domain.anycast(*first);
+                routes = self.by_relay.iter().map(|prefix| (prefix.0, next_hop)).collect();
+                let tunnel = Tunnel::SixRdEdge {
+                    config: sixrd::EdgeConfig::DEFAULT,
+                    prefix: domain.prefix(),
+                    ipv4_mask_len: domain.ipv4_mask_len(),
+                    relays: relays.to_vec(),
+                };
+                ("6rd edge", tunnel)
+            }
+        };
+        let lan = whole_lan(&self.name, self.lan.as_ref(), self.lan_address)?;
+        let options = GatewayOptions { tunnel, lan, gateway: self.gateway, routes };
+        Ok(GatewayTable { name: &self.name, ipv4: &self.ipv4, lan: self.lan.as_deref(), role, options })
+    }
+}
+
+/// A LAN's name and the address on it belong together.
+fn whole_lan(
+    name: &str,
+    lan: Option<&String>,
+    address: Option<Text<AddressWithPrefix>>,
+) -> Result<Option<AddressWithPrefix>, String> {
+    if lan.is_some() != address.is_some() {
+        return Err(format!("{name} has half a LAN: write both lan and lan-address"));
+    }
+    Ok(address.map(|address| address.0))
+}
