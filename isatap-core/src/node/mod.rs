@@ -46,7 +46,8 @@ pub struct NodeConfig {
     /// discards unknown ICMPv6, because no kernel or stack sits above it.
     /// `NDP-65`, `NDP-69`
     pub answer_echo: bool,
-    /// ICMPv6 errors a second. `NDP-61`
+    /// ICMPv6 errors a second; as many again that pass on ICMPv4 errors.
+    /// `NDP-61`
     pub errors_per_second: u16,
     /// ICMPv6 errors at once.
     pub error_burst: u16,
@@ -74,6 +75,8 @@ pub struct Node<I, C: Capacity = Standard, const LINKS: usize = 4> {
     identifications: Ids<C>,
     counters: Counters<C::Tally>,
     budget: Budget,
+    /// For what only passes on an ICMPv4 error.
+    relayed: Budget,
     now: Instant,
     generation: u32,
 }
@@ -92,6 +95,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             identifications: Identifications::new(config.identification_seed),
             counters: Counters::ZERO,
             budget: Budget::new(config.errors_per_second, config.error_burst),
+            relayed: Budget::new(config.errors_per_second, config.error_burst),
             now: Instant::ZERO,
             generation: 0,
         }

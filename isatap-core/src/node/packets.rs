@@ -304,23 +304,28 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         }
     }
 
-    /// The link that an ICMPv4 error concerns, and which has acted upon it.
+    /// The link that an ICMPv4 error concerns; every one that believes it has
+    /// acted upon it.
     ///
     /// `TUN-35`, `TUN-45`: it must be about something that the link can have
-    /// sent. Several links may share the IPv4 address: the first that
-    /// believes it.
-    fn believe(&mut self, now: Instant, error: &TunnelError) -> Option<LinkId> {
+    /// sent. Several links may share the IPv4 address, and the path to the
+    /// destination is the same for all of them. Who is to be told is the one
+    /// whose own address the quoted packet was from, else the first.
+    fn believe(&mut self, now: Instant, error: &TunnelError, sender: Option<&Ipv6Addr>) -> Option<LinkId> {
+        let (mut first, mut own) = (None, None);
         for place in 0..LINKS {
-            let id = self.datapath.in_order(place)?;
+            let Some(id) = self.datapath.in_order(place) else { break };
             let can_have_sent =
                 |interface: &I| interface.kind() != LinkKind::Native && interface.owns_ipv4(error.source);
             if self.interface(id).is_some_and(can_have_sent)
                 && self.with_interface(now, id, |interface, _| interface.path_error(now, error)) == Some(Ok(()))
             {
-                return Some(id);
+                first = first.or(Some(id));
+                let is_sender = |interface: &I| sender.is_some_and(|sender| interface.is_local(sender));
+                own = own.or(self.interface(id).is_some_and(is_sender).then_some(id));
             }
         }
-        None
+        own.or(first)
     }
 
     /// An ICMPv4 error about a packet of one of the links. `TUN-42`
@@ -330,18 +335,20 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             Ok(error) => error,
             Err(reason) => return self.drop(reason),
         };
-        let link = self.believe(now, &error);
+        let quoted = error.inner(message.as_slice()).and_then(|inner| ipv6::Header::parse_quoted(inner).ok());
+        let sender = quoted.map(|header| header.source());
+        let link = self.believe(now, &error, sender.as_ref());
         let Some(link) = link else { return self.drop(DropReason::IcmpV4Ignored) };
         self.counters.consumed = self.counters.consumed.plus(1);
         let consumed = Verdict::Consumed { link };
-        let quoted = error.inner(message.as_slice()).and_then(|inner| ipv6::Header::parse_quoted(inner).ok());
-        let Some(sender) = quoted.map(|header| header.source()) else { return consumed };
+        let Some(sender) = sender else { return consumed };
         let Some(port) = self.datapath.port(link) else { return consumed };
         let path_mtu = port.link.path_mtu(error.destination);
         let Some(source) = port.link.source_for(&sender) else { return consumed };
         let local = self.datapath.is_local(link, &sender);
-        // TUN-42 [RFC 4213 §3.4]
-        if !self.budget.take(now) || error.answer(message, source, path_mtu).is_err() {
+        // TUN-42 [RFC 4213 §3.4]. NDP-61: of a budget of its own, so that who
+        // forges ICMPv4 errors takes no answer from a packet of ours.
+        if !self.relayed.take(now) || error.answer(message, source, path_mtu).is_err() {
             return consumed;
         }
         if local {

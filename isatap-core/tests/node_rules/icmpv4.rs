@@ -5,6 +5,7 @@ use std::time::Duration;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Machine, Verdict, Via};
+use isatap_core::link::Link as _;
 use isatap_core::nd::neighbor::Reachability;
 use isatap_core::node::{AnyInterface, NodeConfig};
 
@@ -148,8 +149,31 @@ fn tun_45_links_that_share_an_address_are_told_apart_by_the_destination() {
     assert_eq!(bytes, error(site6(SITE4), &inner.bytes(), 1, 3, 0));
 }
 
+/// The path to an IPv4 address is the same for every link that sends from one address.
 #[test]
-fn ndp_60_tun_42_no_error_is_made_of_an_error_and_all_share_one_budget() {
+fn tun_41_tun_45_all_links_of_one_address_learn_the_path_and_the_sender_is_told_by_its_own() {
+    let mut node = Any::new(NodeConfig::DEFAULT);
+    // 6to4 has no use for private addresses.
+    let (own, remote) = ("131.107.0.2", "131.107.0.7");
+    let isatap = add_router(&mut node, own, ISATAP_PREFIX, Switches::FORWARDING);
+    let relay = isatap_core::sixtofour::RelayInterface::new(isatap_core::sixtofour::RelayConfig::DEFAULT);
+    let relay = node.add(AnyInterface::SixToFourRelay(relay), Switches::FORWARDING).unwrap();
+    node.with_interface(NOW, relay, |interface, cx| {
+        let AnyInterface::SixToFourRelay(relay) = interface else { unreachable!() };
+        relay.set_locators(cx, &locators(&[own])).unwrap();
+    });
+    let inner = Inner::new(site6(own), site6(remote));
+    let (_, outer) = send(&mut node, &inner);
+    let (verdict, _) = report(&mut node, &icmpv4(3, 4, [0, 0, 0x05, 0x46], &outer));
+    assert_eq!(verdict, Verdict::Answer { via: Via::Host { link: isatap }, reason: None });
+    for link in [isatap, relay] {
+        assert_eq!(node.interface(link).unwrap().path_mtu(v4(remote)), 0x0546, "{link:?}");
+    }
+    balanced(&node);
+}
+
+#[test]
+fn ndp_60_ndp_61_tun_42_no_error_is_made_of_an_error_and_forged_ones_starve_no_other() {
     let mut border = border();
     let error_packet = Inner::icmp(v6("2001:db8:f::1"), site6("10.0.0.3"), 1, 0, &[0; 48]);
     let (_, outer) = forward(&mut border.node, &error_packet.from(FAR4, NEAR4));
@@ -160,6 +184,10 @@ fn ndp_60_tun_42_no_error_is_made_of_an_error_and_all_share_one_budget() {
         .filter(|_| matches!(report(&mut border.node, &icmpv4(3, 1, [0; 4], &outer)).0, Verdict::Answer { .. }))
         .count();
     assert!((9..=10).contains(&answers), "{answers}");
+    // What this node itself cannot send is answered all the same.
+    let large = Inner::new(site6(SITE4), site6("10.0.0.3")).len(1500);
+    let (verdict, _) = send(&mut border.node, &large);
+    assert!(matches!(verdict, Verdict::Answer { reason: Some(DropReason::PacketTooBig), .. }), "{verdict:?}");
     balanced(&border.node);
 }
 
