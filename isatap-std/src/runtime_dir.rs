@@ -11,6 +11,7 @@
 //! daemons in another namespace than process 1's use a folder of their own.
 
 use crate::error::Error;
+use crate::tun::check_name;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File, OpenOptions};
@@ -79,8 +80,10 @@ impl RuntimeDir {
     /// # Errors
     ///
     /// Another process holds the device (the error names it), or the folder
-    /// cannot be made or written.
+    /// cannot be made or written; a usage error for what is no device's name, which
+    /// could lead out of the folder. A link in place of the lock file is not followed.
     pub fn claim(&self, device: &str) -> Result<Claim, Error> {
+        check_name(device)?;
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o755).create(&self.path).map_err(|error| {
             Error::refused("make the folder", self.path.display(), error)
@@ -93,6 +96,8 @@ impl RuntimeDir {
             .create(true)
             .truncate(false)
             .mode(0o644)
+            // Somebody else's folder may hold a link, whose target would be emptied.
+            .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(|error| Error::refused("open", path.display(), error))?;
         let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(file, errno)| {
@@ -186,6 +191,20 @@ mod tests {
         scratch.0.claim("isatap1").expect("another device is no conflict");
         drop(claim);
         scratch.0.claim("isatap0").expect("free again after drop");
+    }
+
+    #[test]
+    fn a_claim_touches_nothing_outside_of_its_folder() {
+        let scratch = Scratch::new("outside");
+        fs::create_dir_all(scratch.0.path()).unwrap();
+        let victim = scratch.0.path().parent().unwrap().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, scratch.0.path().join("isatap0.lock")).unwrap();
+        scratch.0.claim("isatap0").unwrap_err();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        let error = scratch.0.claim("../isatap1").unwrap_err();
+        assert_eq!(error.class(), crate::error::Class::Usage);
+        assert!(!scratch.0.path().parent().unwrap().join("isatap1.lock").exists());
     }
 
     #[test]

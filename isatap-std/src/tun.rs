@@ -23,7 +23,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice, Read};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 
 /// A TUN device of this process, non-blocking.
 #[derive(Debug)]
@@ -223,7 +224,7 @@ impl AsFd for Tun {
 
 /// The kernel's names: 1 to 15 bytes; `%` would make it number the device, and the
 /// rest cannot stand in a path of sysfs.
-fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let why = if name.is_empty() || name.len() >= libc::IFNAMSIZ {
         "a device name has 1 to 15 bytes"
     } else if name == "." || name == ".." {
@@ -286,16 +287,21 @@ fn exists_already(name: &str) -> Error {
 }
 
 /// The process that has the device open, by what `/proc` says of its descriptors;
-/// other users' processes show only to root.
+/// other users' processes show only to root. Another network namespace may have a device of
+/// the same name: whoever has no thread in ours does not count.
 fn holder(name: &str) -> Option<(u32, String)> {
     let line = format!("iff:\t{name}");
+    let namespace = |thread: &Path| fs::metadata(thread.join("ns/net")).map(|net| (net.dev(), net.ino())).ok();
+    let ours = namespace(Path::new("/proc/thread-self"))?;
     fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
         let pid: u32 = process.file_name().to_str()?.parse().ok()?;
         let infos = fs::read_dir(process.path().join("fdinfo")).ok()?;
         let holds = infos
             .flatten()
             .any(|info| fs::read_to_string(info.path()).is_ok_and(|text| text.lines().any(|other| other == line)));
-        holds.then(|| {
+        let mut threads = fs::read_dir(process.path().join("task")).ok()?.flatten();
+        let is_here = holds && threads.any(|thread| namespace(&thread.path()) == Some(ours));
+        is_here.then(|| {
             let command = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             (pid, command.trim().to_owned())
         })

@@ -87,7 +87,7 @@ fn victim() {
 fn i16_a_killed_process_leaves_nothing_behind() {
     let netns = Netns::new();
     let n = &netns;
-    n.run(|| {
+    let start = || {
         let mut victim = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "victim", "--nocapture"])
             .env("ISATAP_TEST_VICTIM", "1")
@@ -96,11 +96,24 @@ fn i16_a_killed_process_leaves_nothing_behind() {
             .unwrap();
         let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
         assert!(lines.map_while(Result::ok).any(|line| line == "up"), "the victim did not come up");
+        victim
+    };
+    // Others of the same name in other namespaces are not to be blamed: one before, one after.
+    let elsewhere = Netns::new();
+    let mut neighbors = vec![elsewhere.run(start)];
+    n.run(|| {
+        let mut victim = start();
+        let other = Netns::new();
+        neighbors.push(other.run(start));
         assert!(n.ip("-6 route show default").contains("isatap0"));
         let error = Tun::create("isatap0").unwrap_err().to_string();
         assert!(error.contains(&format!("process {} (", victim.id())), "{error}");
         victim.kill().unwrap();
         victim.wait().unwrap();
+        for neighbor in &mut neighbors {
+            neighbor.kill().unwrap();
+            neighbor.wait().unwrap();
+        }
         wait_for("end of the device", || n.ip("link show").lines().all(|line| !line.contains("isatap0")).then_some(()));
         assert_eq!(n.ip("-6 route show default"), "");
         assert!(!n.ip("-6 address show").contains("2001:db8::1"));
