@@ -221,3 +221,32 @@ fn options_that_make_no_sense_here_are_usage_errors() {
     });
     assert!(!netns.ip("link").contains("isatap0"), "something was made all the same");
 }
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn what_another_hand_takes_from_the_device_is_put_back() {
+    let (_router_ns, host_ns, _router, _host) = site();
+    for theft in [
+        &format!("-6 address delete {GLOBAL}/64 dev isatap0"),
+        "-6 route delete default dev isatap0",
+        "-6 route flush dev isatap0",
+        "-6 address flush dev isatap0",
+    ] {
+        host_ns.ip(theft);
+        wait_for("what was taken", || is_configured(&host_ns).then_some(()));
+        pings(&host_ns);
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn ndp_67_a_router_whose_device_gets_another_name_stays_a_default_router() {
+    let (router_ns, _host_ns, router, _host) = site();
+    router_ns.ip("link set isatap0 down");
+    router_ns.ip("link set isatap0 name tunnel9");
+    router_ns.ip("link set tunnel9 up");
+    wait_for("the new name", || router.status().filter(|status| status.dev == "tunnel9" && status.up));
+    // Longer than from one look at the switches of the kernel to the next.
+    std::thread::sleep(Duration::from_millis(5_500));
+    assert!(router.status().unwrap().forwarding);
+}

@@ -22,6 +22,9 @@ const KERNEL_METRIC: u32 = 1024;
 /// native ones of the same prefix.
 pub const DEFAULT_METRIC: u32 = 2 * KERNEL_METRIC;
 
+/// Between two repairs.
+const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The longest packet that fits an outer IPv4 packet.
 const LONGEST_INNER: u32 = 65_515;
 
@@ -39,6 +42,10 @@ pub struct Attachment {
     addresses: Vec<LearnedAddress>,
     routes: Vec<Route>,
     mirrored: Vec<Route>,
+    /// When what was lost is to be put back.
+    loss: Option<Instant>,
+    /// Not before this, so that two who disagree do not keep a machine busy.
+    next_repair: Instant,
 }
 
 /// What other hands have done since the last look.
@@ -50,6 +57,8 @@ pub struct Changes {
     pub ipv4: bool,
     /// IPv6 addresses on other devices of the host.
     pub native: bool,
+    /// An address or route of ours is gone: [`Attachment::note_loss`].
+    pub lost: bool,
     /// The device is up again, and has lost everything: [`Attachment::restore`] it.
     pub came_up: bool,
 }
@@ -83,6 +92,8 @@ impl Attachment {
             addresses: Vec::new(),
             routes: Vec::new(),
             mirrored: Vec::new(),
+            loss: None,
+            next_repair: Instant::ZERO,
         };
         attachment.add_link_local_route(netlink)?;
         Ok((attachment, tun))
@@ -181,6 +192,7 @@ impl Attachment {
         while let Some(event) = self.monitor.next_event()? {
             match event {
                 netlink::Event::RouteAdded(_) | netlink::Event::RouteRemoved(_) => changes.routes = true,
+                netlink::Event::OwnLost => changes.lost = true,
                 netlink::Event::LinkChanged(link) if link.index == self.index => {
                     changes.came_up |= link.is_up && !self.is_up;
                     self.is_up = link.is_up;
@@ -192,7 +204,7 @@ impl Attachment {
                     // What was lost may be anything; the device may have been down meanwhile.
                     let found = netlink.links()?.into_iter().find(|link| link.index == self.index);
                     self.is_up = found.ok_or_else(|| self.deleted())?.is_up;
-                    changes = Changes { routes: true, ipv4: true, native: true, came_up: self.is_up };
+                    changes = Changes { routes: true, ipv4: true, native: true, came_up: self.is_up, lost: false };
                 }
                 _ => changes.ipv4 = true,
             }
@@ -214,6 +226,45 @@ impl Attachment {
         errors
     }
 
+    /// Something of ours may be gone by another hand: sees to it that
+    /// [`repair`](Self::repair) is due, at most once a second.
+    pub fn note_loss(&mut self, now: Instant) {
+        self.loss = self.loss.or(Some(now.max(self.next_repair)));
+    }
+
+    /// When [`repair`](Self::repair) is due; `None`: nothing was lost.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.loss
+    }
+
+    /// Puts back the addresses and routes that the machine wants and that are not there, if
+    /// the device is up, and gives how many those were.
+    ///
+    /// # Errors
+    ///
+    /// The first of the kernel's refusals; what could be put back is.
+    pub fn repair(&mut self, netlink: &Netlink, now: Instant) -> Result<usize, Error> {
+        self.loss = None;
+        self.next_repair = now.saturating_add(REPAIR_INTERVAL);
+        if !self.is_up {
+            return Ok(0);
+        }
+        let found = netlink.addresses(self.index)?;
+        let is_over = |address: &LearnedAddress| left(now, address.valid_until) == Some(Duration::ZERO);
+        let gone =
+            |address: &&LearnedAddress| !is_over(address) && found.iter().all(|there| there.address != address.address);
+        let addresses = self.addresses.iter().filter(gone).map(|address| self.put_address(netlink, now, address));
+        let mut outcomes: Vec<Result<(), Error>> = addresses.collect();
+        let found = netlink.own_routes(self.index)?;
+        let key = |route: &netlink::Route| (route.destination, route.prefix_len, route.next_hop, route.metric);
+        let wanted =
+            std::iter::once(link_local_route()).chain(self.routes.iter().map(|route| self.kernel_route(route)));
+        let gone = wanted.filter(|wanted| found.iter().all(|there| key(there) != key(wanted)));
+        outcomes.extend(gone.map(|route| netlink.add_route(self.index, &route)));
+        let count = outcomes.len();
+        outcomes.into_iter().collect::<Result<(), Error>>().map(|()| count)
+    }
+
     /// Compares the routes of other hands with what the machine was told of them: those
     /// that it is to forget, and those that it is to know.
     ///
@@ -232,16 +283,7 @@ impl Attachment {
 
     /// `fe80::/64` on the device: without it the kernel sends to no neighbour there.
     fn add_link_local_route(&self, netlink: &Netlink) -> Result<(), Error> {
-        let prefix = Ipv6Prefix::LINK_LOCAL;
-        let route = netlink::Route {
-            destination: prefix.address(),
-            prefix_len: prefix.length(),
-            next_hop: None,
-            metric: 256,
-            preference: netlink::Preference::Medium,
-            lifetime: None,
-        };
-        netlink.add_route(self.index, &route)
+        netlink.add_route(self.index, &link_local_route())
     }
 
     fn put_address(&self, netlink: &Netlink, now: Instant, address: &LearnedAddress) -> Result<(), Error> {
@@ -312,6 +354,18 @@ impl AsFd for Attachment {
     /// Readable when [`changes`](Attachment::changes) has something.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.monitor.as_fd()
+    }
+}
+
+fn link_local_route() -> netlink::Route {
+    let prefix = Ipv6Prefix::LINK_LOCAL;
+    netlink::Route {
+        destination: prefix.address(),
+        prefix_len: prefix.length(),
+        next_hop: None,
+        metric: 256,
+        preference: netlink::Preference::Medium,
+        lifetime: None,
     }
 }
 

@@ -64,6 +64,7 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     counters: IoCounters,
     heard: Heard,
     tap: Option<Tap>,
+    capture_error: Option<Error>,
     received: ReceiveBatch,
     outgoing: Vec<Outgoing>,
     slab: Vec<u8>,
@@ -132,6 +133,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             counters: IoCounters::default(),
             heard: Heard::default(),
             tap: None,
+            capture_error: None,
             received: ReceiveBatch::new(64),
             outgoing: Vec::with_capacity(OUTBOUND_PACKETS),
             slab: vec![0; OUTBOUND_PACKETS * BUFFER_LEN],
@@ -176,6 +178,11 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     pub fn record(&mut self, path: &std::path::Path) -> Result<(), Error> {
         self.tap = Some(Tap::create(path)?);
         Ok(())
+    }
+
+    /// Why [recording](Self::record) has ended by itself, once: a full disk, say.
+    pub fn take_capture_error(&mut self) -> Option<Error> {
+        self.capture_error.take()
     }
 
     /// The time that the machine lives in.
@@ -269,8 +276,9 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             self.machine.handle_timeout(now, &mut self.entropy);
         }
         self.transmit();
-        if let Some(tap) = &mut self.tap {
-            tap.flush();
+        if let Some(error) = self.tap.as_mut().and_then(|tap| tap.flush().err()) {
+            self.capture_error = Some(error);
+            self.tap = None;
         }
         // For who waits on our descriptor instead of calling us.
         self.poller.arm(&self.clock, earlier(self.machine.poll_timeout(), due))?;

@@ -6,14 +6,15 @@ use crate::proto41_socket::Datagram;
 use isatap_core::time::Instant;
 use isatap_core::wire::{ipv4, protocol, udp};
 use std::fs::File;
-use std::io::BufWriter;
-use std::path::Path;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Writes packets as they are sent and received. A full disk ends the capture, not the loop.
 #[derive(Debug)]
 pub(super) struct Tap {
     pcap: Pcap,
+    path: PathBuf,
     bytes: Vec<u8>,
 }
 
@@ -25,7 +26,7 @@ impl Tap {
         };
         let file = BufWriter::new(File::create(path).map_err(refused)?);
         let pcap = Pcap::new(Box::new(file)).map_err(refused)?;
-        Ok(Self { pcap, bytes: Vec::with_capacity(2048) })
+        Ok(Self { pcap, path: path.to_owned(), bytes: Vec::with_capacity(2048) })
     }
 
     pub(super) fn received(&mut self, packet: &[u8]) {
@@ -62,8 +63,17 @@ impl Tap {
     }
 
     /// Once a turn, so that a reader sees what has happened.
-    pub(super) fn flush(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// The file can no longer be written: the capture has ended.
+    pub(super) fn flush(&mut self) -> Result<(), Error> {
         self.pcap.flush();
+        self.pcap.error().map_or(Ok(()), |error| {
+            let error = io::Error::new(error.kind(), error.to_string());
+            Err(Error::refused("record more packets into", self.path.display(), error)
+                .with_advice("the capture ends here, and nothing else does"))
+        })
     }
 }
 

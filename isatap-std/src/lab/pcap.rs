@@ -59,6 +59,12 @@ impl Pcap {
         }
     }
 
+    /// The error that ended the capture, if one did.
+    #[must_use]
+    pub fn error(&self) -> Option<&io::Error> {
+        self.error.as_ref()
+    }
+
     /// Ends the capture.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// A change that this program did not make.
+/// A change; but for [`Event::OwnLost`] one that this program did not make.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Event {
@@ -18,6 +18,9 @@ pub enum Event {
     RouteAdded(ForeignRoute),
     /// A route of another hand is gone.
     RouteRemoved(ForeignRoute),
+    /// A route of this program's on the watched device is gone, or an address of the device:
+    /// by another hand, by the kernel when its time was over, or by this program.
+    OwnLost,
     /// A device got an IPv4 address, or the address changed otherwise.
     Ipv4AddressAdded(Ipv4Address),
     /// A device lost an IPv4 address.
@@ -147,8 +150,13 @@ fn events_of(message: &RouteNetlinkMessage, device: u32, out: &mut VecDeque<Even
             out.extend(foreign.filter(not_ours).map(Event::RouteAdded));
         }
         RouteNetlinkMessage::DelRoute(route) => {
-            let foreign = parse::routes_of(route, device).into_iter();
-            out.extend(foreign.filter(not_ours).map(Event::RouteRemoved));
+            for removed in parse::routes_of(route, device) {
+                if not_ours(&removed) {
+                    out.push_back(Event::RouteRemoved(removed));
+                } else {
+                    own_lost(out);
+                }
+            }
         }
         RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address)
             if address.header.family == AddressFamily::Inet6 =>
@@ -156,6 +164,8 @@ fn events_of(message: &RouteNetlinkMessage, device: u32, out: &mut VecDeque<Even
             let interface = address.header.index;
             if interface != device {
                 out.push_back(Event::Ipv6AddressesChanged { interface });
+            } else if matches!(message, RouteNetlinkMessage::DelAddress(_)) {
+                own_lost(out);
             }
         }
         RouteNetlinkMessage::NewAddress(_) => {
@@ -170,6 +180,12 @@ fn events_of(message: &RouteNetlinkMessage, device: u32, out: &mut VecDeque<Even
         RouteNetlinkMessage::DelLink(link) => out.push_back(Event::LinkRemoved { index: link.header.index }),
         _ => {}
     }
+}
+
+/// One is enough, however many come at once.
+fn own_lost(out: &mut VecDeque<Event>) {
+    out.retain(|event| *event != Event::OwnLost);
+    out.push_back(Event::OwnLost);
 }
 
 fn not_ours(route: &ForeignRoute) -> bool {

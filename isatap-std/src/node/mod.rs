@@ -219,8 +219,11 @@ impl Node {
 
     /// Waits at most `timeout` for something to do, and does it.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> Result<Turned, Error> {
-        let due = self.links.iter().filter_map(|link| link.role.deadline()).min();
+        let due = self.links.iter().flat_map(|link| [link.role.deadline(), link.attachment.deadline()]).flatten().min();
         let tokens = self.driver.turn(timeout, due)?;
+        if let Some(error) = self.driver.take_capture_error() {
+            self.notice(&Notice::Warning(error.to_string()));
+        }
         let mut turned = Turned::default();
         for token in tokens {
             if token == SIGNALS {
@@ -245,6 +248,9 @@ impl Node {
         for at in 0..self.links.len() {
             if self.links.get(at).and_then(|link| link.role.deadline()).is_some_and(|due| due <= now) {
                 self.with_link(at, |link, env| link.role.handle_timeout(env))?;
+            }
+            if self.links.get(at).and_then(|link| link.attachment.deadline()).is_some_and(|due| due <= now) {
+                self.repair(at, now);
             }
         }
         self.settle()?;
@@ -310,6 +316,10 @@ impl Node {
     fn changed(&mut self, at: usize) -> Result<(), Error> {
         let Some(link) = self.links.get_mut(at) else { return Ok(()) };
         let changes = link.attachment.changes(&self.netlink)?;
+        link.role.device_is(link.attachment.name());
+        if changes.lost {
+            link.attachment.note_loss(self.driver.now());
+        }
         if changes.came_up {
             for error in link.attachment.restore(&self.netlink, self.driver.now()) {
                 self.notice(&Notice::Warning(error.to_string()));
@@ -326,6 +336,19 @@ impl Node {
             self.learn_native()?;
         }
         Ok(())
+    }
+
+    /// Puts back what another hand took from a device.
+    fn repair(&mut self, at: usize, now: Instant) {
+        let Some(link) = self.links.get_mut(at) else { return };
+        let device = link.attachment.name().to_owned();
+        match link.attachment.repair(&self.netlink, now) {
+            Ok(0) => {}
+            Ok(count) => self.notice(&Notice::Warning(format!(
+                "another hand took {count} of the addresses and routes of {device}: they are back"
+            ))),
+            Err(error) => self.notice(&Notice::Warning(error.to_string())),
+        }
     }
 
     /// The locators may be others now.

@@ -121,6 +121,15 @@ impl Role {
         }
     }
 
+    /// The name of the device, which another hand may change.
+    pub(crate) fn device_is(&mut self, name: &str) {
+        if let Role::Fixed(fixed) = self
+            && fixed.device != name
+        {
+            name.clone_into(&mut fixed.device);
+        }
+    }
+
     /// Once, when the device is there.
     pub(crate) fn start(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         match self {

@@ -64,15 +64,18 @@ impl LinkArgs {
 /// Prints what happens: that a device is up on standard output, anything else on standard
 /// error.
 pub(crate) fn observer(verbose: bool) -> impl FnMut(&Notice) + Send + 'static {
-    move |notice| match notice {
-        Notice::Up { .. } => {
-            // Nobody to tell when standard output is closed.
-            let mut out = io::stdout().lock();
-            let _ = writeln!(out, "{notice}").and_then(|()| out.flush());
-        }
-        Notice::Warning(text) => eprintln!("isatap: warning: {text}"),
-        _ if verbose => eprintln!("isatap: {notice}"),
-        _ => {}
+    move |notice| {
+        // Nobody to tell when the stream is closed or its disk is full: the link goes on, so
+        // no `eprintln`, which would panic.
+        let _ = match notice {
+            Notice::Up { .. } => {
+                let mut out = io::stdout().lock();
+                writeln!(out, "{notice}").and_then(|()| out.flush())
+            }
+            Notice::Warning(text) => writeln!(io::stderr(), "isatap: warning: {text}"),
+            _ if verbose => writeln!(io::stderr(), "isatap: {notice}"),
+            _ => Ok(()),
+        };
     }
 }
 
