@@ -14,6 +14,7 @@
 //! captures behind the kernel sees the whole datagram.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 use isatap_core::capacity::Standard;
 use isatap_core::configured;
@@ -27,7 +28,9 @@ use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::{HEADROOM, PacketMut};
 use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
 use isatap_core::proto41::Flow;
-use isatap_core::time::Instant;
+use isatap_core::sixrd::{self, Domain};
+use isatap_core::sixtofour;
+use isatap_core::time::{Expiry, Instant};
 use isatap_core::wire::{icmpv6, ipv4, ipv6, protocol};
 
 use crate::Error;
@@ -50,6 +53,52 @@ pub enum LinkOptions {
         /// This node's addresses on it.
         addresses: Vec<InterfaceAddress>,
     },
+    /// A 6rd customer edge or border relay.
+    SixRd(SixRdOptions),
+    /// A 6to4 router or relay.
+    SixToFour(SixToFourOptions),
+}
+
+/// A 6rd link of a [`Checker`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SixRdOptions {
+    /// Whether it is a border relay's; else it is a customer edge's.
+    pub border_relay: bool,
+    /// The IPv4 address.
+    pub local: Ipv4Addr,
+    /// The 6rd prefix.
+    pub prefix: Ipv6Prefix,
+    /// How many upper bits the IPv4 addresses of all customers share.
+    pub ipv4_mask_len: u8,
+    /// A customer edge's border relays.
+    pub relays: Vec<Ipv4Addr>,
+}
+
+/// A 6to4 link of a [`Checker`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SixToFourOptions {
+    /// Whether it is a relay's; else it is a site's router's.
+    pub relay: bool,
+    /// The IPv4 addresses.
+    pub locals: Vec<Ipv4Addr>,
+    /// Whether IPv4 addresses count as public that are not global.
+    pub accept_bogons: bool,
+}
+
+/// An address with the length of its prefix: `2001:db8::1/64`; without one, 128.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressWithLength(pub InterfaceAddress);
+
+impl FromStr for AddressWithLength {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, length) = text.split_once('/').unwrap_or((text, "128"));
+        let address = address.parse().map_err(|_| "no IPv6 address".to_owned())?;
+        let prefix_length = length.parse().map_err(|_| "no prefix length".to_owned())?;
+        Ipv6Prefix::new(address, prefix_length).ok_or("a prefix length is at most 128")?;
+        Ok(AddressWithLength(InterfaceAddress { address, prefix_length }))
+    }
 }
 
 /// An ISATAP link of a [`Checker`].
@@ -218,7 +267,72 @@ fn add(node: &mut AnyNode<Standard, MAX_LINKS>, options: &LinkOptions) -> Result
             });
             told.unwrap_or(Ok(())).map_err(full)
         }
+        LinkOptions::SixRd(options) => add_sixrd(node, options),
+        LinkOptions::SixToFour(options) => add_sixtofour(node, options),
     }
+}
+
+fn add_sixrd(node: &mut AnyNode<Standard, MAX_LINKS>, options: &SixRdOptions) -> Result<(), Error> {
+    let domain = |why: String| Error::usage("make a 6rd domain of", options.prefix, why);
+    let interface = if options.border_relay {
+        let around = Domain::around(options.prefix, options.ipv4_mask_len, options.local);
+        let config = sixrd::RelayConfig::new(around.map_err(|error| domain(error.to_string()))?);
+        AnyInterface::SixRdRelay(sixrd::RelayInterface::new(config))
+    } else {
+        AnyInterface::SixRdEdge(sixrd::EdgeInterface::new(sixrd::EdgeConfig::DEFAULT))
+    };
+    let full = |full: TableFull| Error::usage("make such a node", "", full.to_string());
+    let id = node.add(interface, Switches::FORWARDING).map_err(full)?;
+    let locators = [options.local.into()];
+    let told = node.with_interface(NOW, id, |interface, cx| match interface {
+        AnyInterface::SixRdEdge(edge) => {
+            let relays = options.relays.iter().copied();
+            edge.configure(cx, options.prefix, options.ipv4_mask_len, relays)
+                .map_err(|error| domain(error.to_string()))?;
+            edge.set_locators(cx, &locators, Expiry::NEVER).map_err(full)?;
+            Ok(edge.link().locator().is_some())
+        }
+        AnyInterface::SixRdRelay(relay) => {
+            relay.set_locators(cx, &locators).map_err(full)?;
+            Ok(relay.link().locator().is_some())
+        }
+        _ => Ok(false),
+    });
+    match told.unwrap_or(Ok(false))? {
+        true => Ok(()),
+        false => Err(Error::usage("use the local address", options.local, "it can be no host's")),
+    }
+}
+
+fn add_sixtofour(node: &mut AnyNode<Standard, MAX_LINKS>, options: &SixToFourOptions) -> Result<(), Error> {
+    let full = |full: TableFull| Error::usage("make such a node", "", full.to_string());
+    let interface = if options.relay {
+        let mut config = sixtofour::RelayConfig::DEFAULT;
+        config.accept_bogons = options.accept_bogons;
+        AnyInterface::SixToFourRelay(sixtofour::RelayInterface::new(config))
+    } else {
+        let mut config = sixtofour::RouterConfig::DEFAULT;
+        config.accept_bogons = options.accept_bogons;
+        AnyInterface::SixToFourRouter(sixtofour::RouterInterface::new(config))
+    };
+    let id = node.add(interface, Switches::FORWARDING).map_err(full)?;
+    let locators: Vec<_> = options.locals.iter().map(|&local| local.into()).collect();
+    let told = node.with_interface(NOW, id, |interface, cx| match interface {
+        AnyInterface::SixToFourRouter(router) => {
+            router.set_locators(cx, &locators, Expiry::NEVER).map(|()| router.link().locators().len())
+        }
+        AnyInterface::SixToFourRelay(relay) => {
+            relay.set_locators(cx, &locators).map(|()| relay.link().locators().len())
+        }
+        _ => Ok(0),
+    });
+    let used = told.unwrap_or(Ok(0)).map_err(full)?;
+    if used < locators.len() || used == 0 {
+        let given = options.locals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let error = Error::usage("use the local address", given, "a 6to4 site needs public IPv4 addresses");
+        return Err(error.with_advice("add --accept-bogons in a lab with documentation addresses"));
+    }
+    Ok(())
 }
 
 fn add_isatap(node: &mut AnyNode<Standard, MAX_LINKS>, options: &IsatapOptions) -> Result<(), Error> {

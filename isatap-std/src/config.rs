@@ -11,18 +11,39 @@
 //! dev = "isatap1"
 //! router = ["192.0.2.1", "isatap.example."]
 //!
+//! [[tunnel]]
+//! local = "192.0.2.1"
+//! remote = "198.51.100.1"
+//! address = ["2001:db8:77::1/64"]
+//!
+//! [[6rd]]
+//! role = "ce"
+//! prefix = "2001:db8::/32"
+//! v4-mask-len = 8
+//! local = "10.100.100.1"
+//! br = ["10.0.0.1"]
+//!
+//! [[6to4]]
+//! role = "relay"
+//! local = ["131.107.0.1"]
+//!
 //! [[native]]
 //! dev = "eth1"
 //! forwarding = true
 //! ```
 //!
-//! Keys are the options of the commands `isatap host` and `isatap router`; what may be
+//! Keys are the options of the commands `isatap host`, `router`, `tunnel`, `6rd` and `6to4`; what may be
 //! repeated there is a list here. Times are whole seconds. An unknown key is a mistake, and
 //! every mistake is told with its line.
 
+use crate::check::{self, AddressWithLength};
 use crate::driver::attachment::DEFAULT_METRIC;
 use crate::isatap::{DEFAULT_DEVICE, HostOptions, LinkOptions, LocatorSource, RouterOptions};
+use crate::node::MOST_LINKS;
 use crate::resolve::Entry;
+use crate::sixrd::{self, SixRdOptions};
+use crate::sixtofour::{self, SixToFourOptions};
+use crate::tunnel::{self, TunnelOptions};
 use isatap_core::isatap::{CheckNeighbors, HostConfig, LinkLocal, PublishedPrefix, RouterConfig, SolicitDestination};
 use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
 use isatap_core::route::Preference;
@@ -54,6 +75,12 @@ pub enum Link {
     IsatapHost(HostOptions),
     /// `[[isatap-router]]`
     IsatapRouter(RouterOptions),
+    /// `[[tunnel]]`
+    Tunnel(TunnelOptions),
+    /// `[[6rd]]`
+    SixRd(SixRdOptions),
+    /// `[[6to4]]`
+    SixToFour(SixToFourOptions),
 }
 
 /// `[[native]]`: a device that carries IPv6 itself.
@@ -87,13 +114,33 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 impl Link {
+    /// What it has in common with links of other kinds.
+    #[must_use]
+    pub fn common(&self) -> &LinkOptions {
+        match self {
+            Link::IsatapHost(host) => &host.link,
+            Link::IsatapRouter(router) => &router.link,
+            Link::Tunnel(tunnel) => &tunnel.link,
+            Link::SixRd(sixrd) => &sixrd.link,
+            Link::SixToFour(sixtofour) => &sixtofour.link,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn common_mut(&mut self) -> &mut LinkOptions {
+        match self {
+            Link::IsatapHost(host) => &mut host.link,
+            Link::IsatapRouter(router) => &mut router.link,
+            Link::Tunnel(tunnel) => &mut tunnel.link,
+            Link::SixRd(sixrd) => &mut sixrd.link,
+            Link::SixToFour(sixtofour) => &mut sixtofour.link,
+        }
+    }
+
     /// The device to make.
     #[must_use]
     pub fn device(&self) -> &str {
-        match self {
-            Link::IsatapHost(host) => &host.link.device,
-            Link::IsatapRouter(router) => &router.link.device,
-        }
+        &self.common().device
     }
 
     /// What it is, for people.
@@ -102,6 +149,12 @@ impl Link {
         match self {
             Link::IsatapHost(_) => "ISATAP host",
             Link::IsatapRouter(_) => "ISATAP router",
+            Link::Tunnel(_) => "configured tunnel",
+            Link::SixRd(SixRdOptions { role: sixrd::Role::CustomerEdge, .. }) => "6rd customer edge",
+            Link::SixRd(_) => "6rd border relay",
+            Link::SixToFour(SixToFourOptions { role: sixtofour::Role::HostRouter, .. }) => "6to4 host/router",
+            Link::SixToFour(SixToFourOptions { role: sixtofour::Role::Router, .. }) => "6to4 router",
+            Link::SixToFour(_) => "6to4 relay",
         }
     }
 
@@ -109,7 +162,62 @@ impl Link {
         match self {
             Link::IsatapHost(host) => host.check(),
             Link::IsatapRouter(router) => router.check(),
+            Link::Tunnel(tunnel) => tunnel.check(),
+            Link::SixRd(sixrd) => sixrd.check(),
+            Link::SixToFour(sixtofour) => sixtofour.check(),
         }
+    }
+}
+
+/// What `isatap check` is to know of a link. Names are not resolved.
+impl TryFrom<&Link> for check::LinkOptions {
+    type Error = crate::Error;
+
+    fn try_from(link: &Link) -> Result<Self, crate::Error> {
+        let needs_local = || {
+            let error = crate::Error::usage("check", link.device(), "its IPv4 addresses are known only while it runs");
+            error.with_advice("write local into the file")
+        };
+        Ok(match link {
+            Link::IsatapHost(host) => {
+                let LocatorSource::Fixed(locals) = &host.locators else { return Err(needs_local()) };
+                let address = |router: &Entry| match router {
+                    Entry::Address(address) => Some(*address),
+                    Entry::Name(_) => None,
+                };
+                check::LinkOptions::Isatap(check::IsatapOptions {
+                    locals: locals.clone(),
+                    routers: host.routers.iter().filter_map(address).collect(),
+                    members: host.link.members.clone(),
+                    ..check::IsatapOptions::default()
+                })
+            }
+            Link::IsatapRouter(router) => check::LinkOptions::Isatap(check::IsatapOptions {
+                router: true,
+                locals: router.local.clone(),
+                routers: router.known_routers.clone(),
+                prefixes: router.prefixes.iter().map(|published| published.prefix).collect(),
+                members: router.link.members.clone(),
+            }),
+            Link::Tunnel(tunnel) => check::LinkOptions::Configured {
+                local: tunnel.local,
+                remote: tunnel.remote,
+                addresses: tunnel.addresses.clone(),
+            },
+            Link::SixRd(sixrd) => check::LinkOptions::SixRd(check::SixRdOptions {
+                border_relay: sixrd.role == sixrd::Role::BorderRelay,
+                local: sixrd.local,
+                prefix: sixrd.prefix,
+                ipv4_mask_len: sixrd.ipv4_mask_len,
+                relays: sixrd.relays.clone(),
+            }),
+            Link::SixToFour(sixtofour) if sixtofour.local.is_empty() => return Err(needs_local()),
+            Link::SixToFour(sixtofour) => check::LinkOptions::SixToFour(check::SixToFourOptions {
+                relay: sixtofour.role == sixtofour::Role::Relay,
+                locals: sixtofour.local.clone(),
+                accept_bogons: sixtofour.accept_bogons,
+            }),
+        })
     }
 }
 
@@ -128,21 +236,13 @@ impl Config {
             line: 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count(),
             text: what,
         };
-        let tables: File = toml::from_str(text).map_err(|error| {
+        let mut tables: File = toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
             vec![at(offset, error.message().replace('\n', ", "))]
         })?;
         let mut problems = Vec::new();
         let mut links: Vec<Link> = Vec::new();
-        let hosts = tables.isatap_host.into_iter().map(|table| {
-            let begin = table.span().start;
-            (begin, table.into_inner().options().map(Link::IsatapHost))
-        });
-        let routers = tables.isatap_router.into_iter().map(|table| {
-            let begin = table.span().start;
-            (begin, Ok(Link::IsatapRouter(table.into_inner().options())))
-        });
-        for (begin, link) in hosts.chain(routers) {
+        for (begin, link) in tables.links() {
             let link = match link {
                 Ok(link) => link,
                 Err(what) => {
@@ -157,10 +257,27 @@ impl Config {
                 let text = format!("a second link has the device {}: give each its own dev", link.device());
                 problems.push(at(begin, text));
             }
+            // One file records what all links send.
+            let recorded = links.iter().find_map(|other| other.common().pcap.as_ref());
+            if let (Some(first), Some(second)) = (recorded, &link.common().pcap)
+                && first != second
+            {
+                problems
+                    .push(at(begin, format!("packets are recorded into {} already: give pcap once", first.display())));
+            }
+            if links.len() == MOST_LINKS {
+                problems.push(at(
+                    begin,
+                    format!("one process has at most {MOST_LINKS} links: put this one into another file"),
+                ));
+            }
             links.push(link);
         }
         if links.is_empty() && problems.is_empty() {
-            problems.push(at(0, "nothing to run: add [[isatap-host]] or [[isatap-router]]".to_owned()));
+            problems.push(at(
+                0,
+                "nothing to run: add [[isatap-host]] or [[isatap-router]], [[tunnel]], [[6rd]] or [[6to4]]".to_owned(),
+            ));
         }
         let natives = tables.native.into_iter().map(|table| Native { device: table.dev, forwarding: table.forwarding });
         let config = Config { links, natives: natives.collect() };
@@ -177,7 +294,31 @@ struct File {
     #[serde(default)]
     isatap_router: Vec<Spanned<RouterTable>>,
     #[serde(default)]
+    tunnel: Vec<Spanned<TunnelTable>>,
+    #[serde(default, rename = "6rd")]
+    sixrd: Vec<Spanned<SixRdTable>>,
+    #[serde(default, rename = "6to4")]
+    sixtofour: Vec<Spanned<SixToFourTable>>,
+    #[serde(default)]
     native: Vec<NativeTable>,
+}
+
+impl File {
+    /// Where each link's table begins, and the link.
+    fn links(&mut self) -> Vec<(usize, Result<Link, String>)> {
+        fn each<T>(
+            tables: &mut Vec<Spanned<T>>,
+            link: impl Fn(T) -> Result<Link, String>,
+        ) -> impl Iterator<Item = (usize, Result<Link, String>)> {
+            tables.drain(..).map(move |table| (table.span().start, link(table.into_inner())))
+        }
+        each(&mut self.isatap_host, |table| table.options().map(Link::IsatapHost))
+            .chain(each(&mut self.isatap_router, |table| Ok(Link::IsatapRouter(table.options()))))
+            .chain(each(&mut self.tunnel, |table| Ok(Link::Tunnel(table.options()))))
+            .chain(each(&mut self.sixrd, |table| Ok(Link::SixRd(table.options()))))
+            .chain(each(&mut self.sixtofour, |table| Ok(Link::SixToFour(table.options()))))
+            .collect()
+    }
 }
 
 #[derive(Deserialize)]
@@ -188,44 +329,42 @@ struct NativeTable {
     forwarding: bool,
 }
 
-/// The options of every link.
-struct LinkTable {
-    dev: Option<String>,
-    mtu: Option<u16>,
-    ttl: Option<u8>,
-    path_mtu_discovery: Option<bool>,
-    member: Vec<Parsed<Ipv4Prefix>>,
-    metric: Option<u32>,
-    pcap: Option<PathBuf>,
-}
-
-impl LinkTable {
-    fn options(self) -> LinkOptions {
-        let default = LinkOptions::default();
-        LinkOptions {
-            device: self.dev.unwrap_or_else(|| DEFAULT_DEVICE.to_owned()),
-            mtu: self.mtu,
-            ttl: self.ttl.unwrap_or(default.ttl),
-            path_mtu_discovery: self.path_mtu_discovery.unwrap_or(true),
-            members: values(self.member),
-            metric: self.metric.unwrap_or(DEFAULT_METRIC),
-            pcap: self.pcap,
-            ..default
+/// The table of a link: its own keys, and those of every link.
+macro_rules! table {
+    ($name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+        struct $name {
+            dev: Option<String>,
+            mtu: Option<u16>,
+            ttl: Option<u8>,
+            path_mtu_discovery: Option<bool>,
+            #[serde(default)]
+            member: Vec<Parsed<Ipv4Prefix>>,
+            metric: Option<u32>,
+            pcap: Option<PathBuf>,
+            $($(#[$attribute])* $field: $type,)*
         }
-    }
+
+        impl $name {
+            fn link(&mut self, default_device: &str) -> LinkOptions {
+                let default = LinkOptions::default();
+                LinkOptions {
+                    device: self.dev.take().unwrap_or_else(|| default_device.to_owned()),
+                    mtu: self.mtu,
+                    ttl: self.ttl.unwrap_or(default.ttl),
+                    path_mtu_discovery: self.path_mtu_discovery.unwrap_or(true),
+                    members: values(std::mem::take(&mut self.member)),
+                    metric: self.metric.unwrap_or(DEFAULT_METRIC),
+                    pcap: self.pcap.take(),
+                    ..default
+                }
+            }
+        }
+    };
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct HostTable {
-    dev: Option<String>,
-    mtu: Option<u16>,
-    ttl: Option<u8>,
-    path_mtu_discovery: Option<bool>,
-    #[serde(default)]
-    member: Vec<Parsed<Ipv4Prefix>>,
-    metric: Option<u32>,
-    pcap: Option<PathBuf>,
+table!(HostTable {
     #[serde(default)]
     local: Vec<Ipv4Addr>,
     via: Option<String>,
@@ -238,10 +377,11 @@ struct HostTable {
     solicit_all_routers: bool,
     #[serde(default)]
     link_local_with_router: bool,
-}
+});
 
 impl HostTable {
-    fn options(self) -> Result<HostOptions, String> {
+    fn options(mut self) -> Result<HostOptions, String> {
+        let link = self.link(DEFAULT_DEVICE);
         let locators = match (self.local.is_empty(), self.via) {
             (true, None) => LocatorSource::TowardRouter,
             (true, Some(device)) => LocatorSource::Device(device),
@@ -262,30 +402,11 @@ impl HostTable {
         if self.link_local_with_router {
             config.link_local = LinkLocal::WhenRouterKnown;
         }
-        let link = LinkTable {
-            dev: self.dev,
-            mtu: self.mtu,
-            ttl: self.ttl,
-            path_mtu_discovery: self.path_mtu_discovery,
-            member: self.member,
-            metric: self.metric,
-            pcap: self.pcap,
-        };
-        Ok(HostOptions { link: link.options(), locators, routers: values(self.router), config })
+        Ok(HostOptions { link, locators, routers: values(self.router), config })
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RouterTable {
-    dev: Option<String>,
-    mtu: Option<u16>,
-    ttl: Option<u8>,
-    path_mtu_discovery: Option<bool>,
-    #[serde(default)]
-    member: Vec<Parsed<Ipv4Prefix>>,
-    metric: Option<u32>,
-    pcap: Option<PathBuf>,
+table!(RouterTable {
     local: Vec<Ipv4Addr>,
     prefix: Vec<Parsed<Ipv6Prefix>>,
     #[serde(default)]
@@ -302,7 +423,7 @@ struct RouterTable {
     #[serde(default)]
     known_router: Vec<Ipv4Addr>,
     check_neighbors: Option<Neighbors>,
-}
+});
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -321,7 +442,8 @@ enum RouterPreference {
 }
 
 impl RouterTable {
-    fn options(self) -> RouterOptions {
+    fn options(mut self) -> RouterOptions {
+        let link = self.link(DEFAULT_DEVICE);
         let prefix = |prefix| {
             let default = PublishedPrefix::new(prefix);
             PublishedPrefix {
@@ -344,17 +466,8 @@ impl RouterTable {
             Some(Neighbors::WhereBlind) => CheckNeighbors::WhereBlind,
             Some(Neighbors::Off) | None => CheckNeighbors::Off,
         };
-        let link = LinkTable {
-            dev: self.dev,
-            mtu: self.mtu,
-            ttl: self.ttl,
-            path_mtu_discovery: self.path_mtu_discovery,
-            member: self.member,
-            metric: self.metric,
-            pcap: self.pcap,
-        };
         RouterOptions {
-            link: link.options(),
+            link,
             local: self.local,
             prefixes,
             routes: values(self.advertise_route),
@@ -363,6 +476,109 @@ impl RouterTable {
             known_routers: self.known_router,
             config,
         }
+    }
+}
+
+table!(TunnelTable {
+    local: Ipv4Addr,
+    remote: Ipv4Addr,
+    #[serde(default)]
+    address: Vec<Parsed<AddressWithLength>>,
+    neighbor_probes: Option<bool>,
+});
+
+impl TunnelTable {
+    fn options(mut self) -> TunnelOptions {
+        let mut options = TunnelOptions::new(self.local, self.remote);
+        options.link = self.link(tunnel::DEFAULT_DEVICE);
+        options.addresses = values(self.address).into_iter().map(|address| address.0).collect();
+        options.probe_remote = self.neighbor_probes.unwrap_or(options.probe_remote);
+        options
+    }
+}
+
+table!(SixRdTable {
+    role: Option<SixRdRole>,
+    prefix: Parsed<Ipv6Prefix>,
+    #[serde(default)]
+    v4_mask_len: u8,
+    local: Ipv4Addr,
+    #[serde(default)]
+    br: Vec<Ipv4Addr>,
+    customer: Option<Ipv4Addr>,
+    #[serde(default)]
+    anycast: bool,
+    #[serde(default)]
+    strict_siblings: bool,
+});
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum SixRdRole {
+    Ce,
+    Br,
+}
+
+impl SixRdTable {
+    fn options(mut self) -> SixRdOptions {
+        let role = match self.role {
+            Some(SixRdRole::Br) => sixrd::Role::BorderRelay,
+            Some(SixRdRole::Ce) | None => sixrd::Role::CustomerEdge,
+        };
+        let mut options = SixRdOptions::new(role, self.prefix.0, self.v4_mask_len, self.local);
+        options.link = self.link(sixrd::DEFAULT_DEVICE);
+        options.relays = self.br;
+        options.customer = self.customer;
+        options.anycast = self.anycast;
+        options.strict_siblings = self.strict_siblings;
+        options
+    }
+}
+
+table!(SixToFourTable {
+    role: Option<SixToFourRole>,
+    #[serde(default)]
+    local: Vec<Ipv4Addr>,
+    relay: Option<Parsed<Entry>>,
+    #[serde(default)]
+    probe_relay: bool,
+    #[serde(default)]
+    beside_native: bool,
+    #[serde(default)]
+    accept_relay: Vec<Ipv4Addr>,
+    #[serde(default)]
+    client: Vec<Parsed<Ipv4Prefix>>,
+    #[serde(default)]
+    anycast: bool,
+    #[serde(default)]
+    accept_bogons: bool,
+});
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum SixToFourRole {
+    HostRouter,
+    Router,
+    Relay,
+}
+
+impl SixToFourTable {
+    fn options(mut self) -> SixToFourOptions {
+        let mut options = SixToFourOptions::new(match self.role {
+            Some(SixToFourRole::HostRouter) | None => sixtofour::Role::HostRouter,
+            Some(SixToFourRole::Router) => sixtofour::Role::Router,
+            Some(SixToFourRole::Relay) => sixtofour::Role::Relay,
+        });
+        options.link = self.link(sixtofour::DEFAULT_DEVICE);
+        options.local = self.local;
+        options.relay = self.relay.map(|relay| relay.0);
+        options.probe_relay = self.probe_relay;
+        options.beside_native |= self.beside_native;
+        options.accepted_relays = self.accept_relay;
+        options.clients = values(self.client);
+        options.anycast = self.anycast;
+        options.accept_bogons = self.accept_bogons;
+        options
     }
 }
 

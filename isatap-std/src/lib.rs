@@ -11,6 +11,9 @@
 //! | `explain` | what an address, a prefix or a packet is (feature `explain`) | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
 //! | `isatap` | an ISATAP host and an ISATAP router on this machine | Linux |
+//! | `sixrd` | a 6rd customer edge and a 6rd border relay on this machine | Linux |
+//! | `sixtofour` | a 6to4 router, host/router or relay on this machine | Linux |
+//! | `run` | the links of a configuration file in one process (feature `cli`) | Linux |
 //! | `tunnel` | a configured tunnel of this machine's | Linux |
 //! | `link` | what links of all kinds have in common | Linux |
 //! | `driver` | the one run loop: packets and time between a machine of the core, sockets and devices | Linux |
@@ -55,10 +58,16 @@ pub mod netlink;
 pub mod node;
 #[cfg(target_os = "linux")]
 pub mod proto41_socket;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+pub mod run;
 #[cfg(target_os = "linux")]
 pub mod runtime_dir;
 #[cfg(target_os = "linux")]
 pub mod signal;
+#[cfg(target_os = "linux")]
+pub mod sixrd;
+#[cfg(target_os = "linux")]
+pub mod sixtofour;
 #[cfg(target_os = "linux")]
 pub mod teredo;
 #[cfg(target_os = "linux")]

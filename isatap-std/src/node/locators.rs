@@ -6,13 +6,15 @@ use isatap_core::isatap::addr::is_locator;
 use isatap_core::link::Locator;
 use std::net::Ipv4Addr;
 
-/// Where the locators of an ISATAP link come from.
+/// Where the locators of a link come from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LocatorSource {
     /// These, as long as this machine has them.
     Fixed(Vec<Ipv4Addr>),
     /// All addresses of a device.
     Device(String),
+    /// All addresses of this machine: a 6to4 link takes those that are public.
+    All,
     /// The one that the kernel would use toward the first potential router.
     TowardRouter,
 }
@@ -44,7 +46,7 @@ impl LocatorSource {
                 Ok(())
             }
             LocatorSource::Device(name) => netlink.link(name).map(drop),
-            LocatorSource::TowardRouter => Ok(()),
+            LocatorSource::All | LocatorSource::TowardRouter => Ok(()),
         }
     }
 
@@ -65,6 +67,7 @@ impl LocatorSource {
                 let index = links.iter().find(|link| link.name == *name).map(|link| link.index);
                 own.iter().filter(|own| Some(own.interface) == index).copied().collect()
             }
+            LocatorSource::All => own.clone(),
             LocatorSource::TowardRouter => {
                 let path = router.and_then(|router| netlink.ipv4_path(router).ok().map(|path| (router, path)));
                 // A path from a router to itself is loopback's.

@@ -2,7 +2,8 @@
 //! asks of the system, and the loop that turns it all.
 //!
 //! One process, one set of raw sockets, as many links as the machine holds. The ways in are
-//! [`isatap`](crate::isatap) and [`tunnel`](crate::tunnel).
+//! [`isatap`](crate::isatap), [`tunnel`](crate::tunnel), [`sixrd`](crate::sixrd) and
+//! [`sixtofour`](crate::sixtofour), or `run` with all of them in one file.
 
 #[cfg(feature = "cli")]
 pub mod evidence;
@@ -61,6 +62,9 @@ impl Capacity for Linux {
 
 /// Links of a node, the native one included.
 pub(crate) const LINKS: usize = 4;
+
+/// Tunnels of one process.
+pub const MOST_LINKS: usize = LINKS - 1;
 
 pub(crate) type Machine = AnyNode<Linux, LINKS>;
 
@@ -259,15 +263,20 @@ impl Node {
 
     /// Turns until a signal asks to stop.
     pub(crate) fn run_until(&mut self, signals: &mut Signals) -> Result<(), Error> {
+        while self.run_until_asked(signals)? != Request::Stop {
+            self.notice(&Notice::Info("nothing to read again: no file".into()));
+        }
+        Ok(())
+    }
+
+    /// Turns until a signal asks for something.
+    pub(crate) fn run_until_asked(&mut self, signals: &mut Signals) -> Result<Request, Error> {
         self.driver.watch(signals.as_fd(), SIGNALS)?;
         let result = loop {
             match self.turn(None) {
                 Ok(turned) if turned.signalled => {
-                    while let Some(request) = signals.take() {
-                        match request {
-                            Request::Stop => return self.stopped(signals),
-                            Request::Reload => self.notice(&Notice::Info("nothing to read again: no file".into())),
-                        }
+                    if let Some(request) = signals.take() {
+                        break Ok(request);
                     }
                 }
                 Ok(_) => {}
@@ -276,11 +285,6 @@ impl Node {
         };
         self.driver.unwatch(signals.as_fd());
         result
-    }
-
-    fn stopped(&self, signals: &Signals) -> Result<(), Error> {
-        self.driver.unwatch(signals.as_fd());
-        Ok(())
     }
 
     /// Carries out what the machine tells, until it has nothing more to tell.
@@ -401,6 +405,10 @@ impl Node {
     ) -> Option<R> {
         let now = self.driver.now();
         self.driver.machine_mut().with_interface(now, id, tell)
+    }
+
+    pub(crate) fn statuses(&self) -> impl Iterator<Item = status::Status> + '_ {
+        (0..self.links.len()).filter_map(|at| self.status(at))
     }
 
     pub(crate) fn attachment(&self, id: LinkId) -> Option<&Attachment> {

@@ -41,28 +41,40 @@ impl Node {
         let ours: Vec<u32> = self.links.iter().map(|link| link.attachment.index()).collect();
         let mut link = NativeLink::new(MTU);
         let mut is_full = None;
+        let mut has_native = false;
         for (index, address) in self.netlink.ipv6_addresses()? {
             if ours.contains(&index) || !is_of_a_neighbourhood(&address.address) {
                 continue;
             }
+            has_native |= is_native_global(&address.address);
             let prefix_length = if routes { address.prefix_len } else { 128 };
             is_full = link.add_address(InterfaceAddress { address: address.address, prefix_length }).err().or(is_full);
         }
-        self.tell_native(native, link);
+        self.with_interface(native, |interface, _| *interface = AnyInterface::Native(link));
+        for id in self.links.iter().map(|link| link.attachment.link()).collect::<Vec<_>>() {
+            // S64-33: native IPv6 is better than 6to4.
+            let told = self.with_interface(id, |interface, cx| match interface {
+                AnyInterface::SixToFourRouter(router) => router.set_native(cx, has_native),
+                _ => Ok(()),
+            });
+            is_full = told.and_then(Result::err).or(is_full);
+        }
         if let Some(full) = is_full {
             self.notice(&super::Notice::Warning(format!("not every address of this machine is protected: {full}")));
         }
         Ok(())
-    }
-
-    fn tell_native(&mut self, native: LinkId, link: NativeLink<super::Linux>) {
-        self.with_interface(native, |interface, _| *interface = AnyInterface::Native(link));
     }
 }
 
 /// Link-local ones are those of another link, and loopback is nobody's neighbour.
 fn is_of_a_neighbourhood(address: &Ipv6Addr) -> bool {
     !address.is_unicast_link_local() && !address.is_loopback()
+}
+
+/// A global address that no tunnel has made: of 2000::/3, and neither 6to4's nor Teredo's.
+fn is_native_global(address: &Ipv6Addr) -> bool {
+    let [first, second, ..] = address.segments();
+    first >> 13 == 1 && first != 0x2002 && (first, second) != (0x2001, 0)
 }
 
 fn full(error: TableFull) -> Error {

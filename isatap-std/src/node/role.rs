@@ -352,6 +352,11 @@ impl FixedRole {
         }
     }
 
+    /// The same with a resolver that knows the name of its relay.
+    pub(crate) fn with_relay(self, relay: Option<Resolver>) -> Self {
+        Self { relay, ..self }
+    }
+
     fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         let found = self.locators.find(env.netlink, None)?;
         if found.mtu != self.found.mtu {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::isatap::addr::Dotted;
 use isatap_std::capture::Reader;
-use isatap_std::check::{Checker, Judgement};
+use isatap_std::check::{Checker, Judgement, LinkOptions};
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
@@ -26,6 +26,15 @@ use crate::links::Links;
 pub(crate) struct Args {
     #[command(flatten)]
     links: Links,
+    /// A configuration file, instead of --link: the links that it describes. What a running
+    /// node learns, such as the prefixes of an ISATAP host, is not known then.
+    #[cfg(target_os = "linux")]
+    #[arg(value_name = "CONFIG.toml", conflicts_with = "link")]
+    config: Option<String>,
+    /// Count IPv4 addresses as global that are not, such as documentation ones, for labs.
+    /// Only 6to4 asks whether they are.
+    #[arg(long)]
+    accept_bogons: bool,
     /// The capture, pcap or pcapng; `-`: standard input.
     #[arg(long, value_name = "FILE", required_unless_present = "reasons")]
     pcap: Option<PathBuf>,
@@ -37,6 +46,24 @@ pub(crate) struct Args {
     reasons: bool,
 }
 
+impl Args {
+    #[cfg(target_os = "linux")]
+    fn node(&self) -> Result<Vec<LinkOptions>, Failure> {
+        match &self.config {
+            None => self.links.options(self.accept_bogons),
+            Some(file) => {
+                let links = crate::run::read(file)?.links;
+                links.iter().map(|link| LinkOptions::try_from(link).map_err(Failure::from)).collect()
+            }
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn node(&self) -> Result<Vec<LinkOptions>, Failure> {
+        self.links.options(self.accept_bogons)
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.reasons {
@@ -44,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         out.flush()?;
         return Ok(Status::Done);
     }
-    let checker = Checker::new(&args.links.options()?)?;
+    let checker = Checker::new(&args.node()?)?;
     let Some(path) = &args.pcap else { return Err(Failure::Usage("check needs --pcap FILE".into())) };
     let mut printer = Printer { json: args.json, colour: !args.json && io::stdout().is_terminal() };
     let mut summary = Summary::default();

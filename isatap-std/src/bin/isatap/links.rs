@@ -5,9 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use isatap_core::link::InterfaceAddress;
-use isatap_core::prefix::Ipv6Prefix;
-use isatap_std::check::{IsatapOptions, LinkOptions};
+use isatap_std::check::{AddressWithLength, IsatapOptions, LinkOptions, SixRdOptions, SixToFourOptions};
 
 use crate::exit::Failure;
 
@@ -25,17 +23,19 @@ struct Given {
 }
 
 /// Options of links: name, what its value is, help.
-const OPTIONS: [(&str, &str, &str); 7] = [
+const OPTIONS: [(&str, &str, &str); 9] = [
     ("local", "V4", "An IPv4 address of this node on the link"),
     ("router", "V4", "isatap: a potential router; repeat it for more"),
-    ("prefix", "P/LEN", "isatap: an on-link prefix; repeat it for more"),
+    ("prefix", "P/LEN", "isatap: an on-link prefix; repeat it for more. 6rd: the 6rd prefix"),
+    ("v4-mask-len", "N", "6rd: how many upper IPv4 bits all customers share; 0 if left out"),
+    ("br", "V4", "6rd: a border relay of the customer edge; repeat it for more"),
     ("member", "V4/LEN", "isatap: an IPv4 prefix of the site, the only ones to be believed then (SEC-2)"),
-    ("role", "ROLE", "isatap: host, which is the default, or router"),
+    ("role", "ROLE", "isatap: host or router; 6to4: router or relay; 6rd: ce or br; the first is the default"),
     ("remote", "V4", "configured: the IPv4 address of the other end"),
     ("address", "P/LEN", "configured: an address of this node with its prefix length; repeat it for more"),
 ];
 
-const KINDS: &str = "isatap or configured";
+const KINDS: &str = "isatap, 6rd, 6to4 or configured";
 
 impl clap::Args for Links {
     fn augment_args(command: Command) -> Command {
@@ -43,7 +43,7 @@ impl clap::Args for Links {
             .long("link")
             .value_name("KIND")
             .action(ArgAction::Append)
-            .help("A link of the node: isatap or configured; the options behind it are its own");
+            .help("A link of the node: isatap, 6rd, 6to4 or configured; the options behind it are its own");
         OPTIONS.iter().fold(command.arg(link), |command, &(name, value, help)| {
             command.arg(Arg::new(name).long(name).value_name(value).action(ArgAction::Append).help(help))
         })
@@ -87,29 +87,26 @@ impl clap::FromArgMatches for Links {
 }
 
 impl Links {
-    /// The links, their values read.
+    /// The links, their values read. `accept_bogons`: IPv4 addresses that are not global
+    /// count as such, where that is asked.
     ///
     /// # Errors
     /// No link, an unknown one, a value that is not what it should be, an
     /// option of another kind of link or one that is missing.
-    pub(crate) fn options(&self) -> Result<Vec<LinkOptions>, Failure> {
+    pub(crate) fn options(&self, accept_bogons: bool) -> Result<Vec<LinkOptions>, Failure> {
         if self.links.is_empty() {
             return Err(Failure::Usage(format!("no link is given: add --link {KINDS} and its options")));
         }
-        self.links.iter().map(Given::read).collect()
+        self.links.iter().map(|link| link.read(accept_bogons)).collect()
     }
 }
 
 impl Given {
-    fn read(&self) -> Result<LinkOptions, Failure> {
+    fn read(&self, accept_bogons: bool) -> Result<LinkOptions, Failure> {
         match self.kind.as_str() {
             "isatap" => {
                 self.only(&["local", "router", "prefix", "member", "role"])?;
-                let router = match self.optional::<String>("role")?.as_deref() {
-                    None | Some("host") => false,
-                    Some("router") => true,
-                    Some(other) => return Err(Failure::Usage(format!("--role {other}: expected host or router"))),
-                };
+                let router = self.role("host", "router")?;
                 self.required("local")?;
                 Ok(LinkOptions::Isatap(IsatapOptions {
                     router,
@@ -130,7 +127,38 @@ impl Given {
                     addresses: addresses.into_iter().map(|address| address.0).collect(),
                 })
             }
+            "6rd" => {
+                self.only(&["local", "prefix", "v4-mask-len", "br", "role"])?;
+                self.required("local")?;
+                self.required("prefix")?;
+                Ok(LinkOptions::SixRd(SixRdOptions {
+                    border_relay: self.role("ce", "br")?,
+                    local: self.one("local")?,
+                    prefix: self.one("prefix")?,
+                    ipv4_mask_len: self.optional("v4-mask-len")?.unwrap_or(0),
+                    relays: self.all("br")?,
+                }))
+            }
+            "6to4" => {
+                self.only(&["local", "role"])?;
+                self.required("local")?;
+                Ok(LinkOptions::SixToFour(SixToFourOptions {
+                    relay: self.role("router", "relay")?,
+                    locals: self.all("local")?,
+                    accept_bogons,
+                }))
+            }
             other => Err(Failure::Usage(format!("--link {other}: expected {KINDS}"))),
+        }
+    }
+
+    /// Whether the role is the second of the two; the first is the default.
+    fn role(&self, first: &str, second: &str) -> Result<bool, Failure> {
+        match self.optional::<String>("role")? {
+            None => Ok(false),
+            Some(role) if role == first => Ok(false),
+            Some(role) if role == second => Ok(true),
+            Some(other) => Err(Failure::Usage(format!("--role {other}: expected {first} or {second}"))),
         }
     }
 
@@ -175,20 +203,4 @@ impl Given {
 fn read<T: FromStr<Err: fmt::Display>>(name: &str, value: &str) -> Result<T, Failure> {
     let expected = OPTIONS.iter().find(|&&(option, ..)| option == name).map_or("a value", |&(_, value, _)| value);
     value.parse().map_err(|error| Failure::Usage(format!("--{name} {value}: {error}; expected {expected}")))
-}
-
-/// `2001:db8::1/64`
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AddressWithLength(pub(crate) InterfaceAddress);
-
-impl FromStr for AddressWithLength {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (address, length) = text.split_once('/').unwrap_or((text, "128"));
-        let address = address.parse().map_err(|_| "no IPv6 address".to_owned())?;
-        let prefix_length = length.parse().map_err(|_| "no prefix length".to_owned())?;
-        Ipv6Prefix::new(address, prefix_length).ok_or("a prefix length is at most 128")?;
-        Ok(AddressWithLength(InterfaceAddress { address, prefix_length }))
-    }
 }

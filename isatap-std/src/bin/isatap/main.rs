@@ -21,6 +21,12 @@ mod links;
 #[cfg(target_os = "linux")]
 mod router;
 #[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
+mod sixrd;
+#[cfg(target_os = "linux")]
+mod sixtofour;
+#[cfg(target_os = "linux")]
 mod status;
 #[cfg(target_os = "linux")]
 mod teredo;
@@ -29,8 +35,7 @@ mod tunnel;
 
 use exit::{Failure, Status};
 
-/// IPv6 across IPv4: ISATAP hosts and routers, configured tunnels, and a world to try them
-/// in.
+/// IPv6 across IPv4: ISATAP, 6to4, 6rd and configured tunnels, and a world to try them in.
 #[derive(Parser, Debug)]
 #[command(name = "isatap", version, arg_required_else_help = true)]
 struct Cli {
@@ -51,6 +56,14 @@ enum Command {
     Host(Box<host::Args>),
     #[cfg(target_os = "linux")]
     Router(Box<router::Args>),
+    #[cfg(target_os = "linux")]
+    Run(run::Args),
+    #[cfg(target_os = "linux")]
+    #[command(name = "6rd")]
+    SixRd(Box<sixrd::Args>),
+    #[cfg(target_os = "linux")]
+    #[command(name = "6to4")]
+    SixToFour(Box<sixtofour::Args>),
     #[cfg(target_os = "linux")]
     Status(status::Args),
     #[cfg(target_os = "linux")]
@@ -76,6 +89,12 @@ fn main() -> ExitCode {
         Command::Host(args) => host::run(&args),
         #[cfg(target_os = "linux")]
         Command::Router(args) => router::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Run(args) => run::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::SixRd(args) => sixrd::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::SixToFour(args) => sixtofour::run(&args),
         #[cfg(target_os = "linux")]
         Command::Status(args) => status::run(&args),
         #[cfg(target_os = "linux")]

@@ -2,11 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use isatap_std::check::AddressWithLength;
 use isatap_std::tunnel::{DEFAULT_DEVICE, Tunnel, TunnelOptions};
 
 use crate::daemon::{self, LinkArgs};
 use crate::exit::{Failure, Status};
-use crate::links::AddressWithLength;
 
 /// Run a configured tunnel (6in4): both IPv4 ends are given, as those of a tunnel broker or
 /// of Linux's `mode sit`.

@@ -1,0 +1,104 @@
+//! `isatap run`: the links of a configuration file in one process.
+
+use std::env;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use isatap_std::Error;
+use isatap_std::config::Config;
+use isatap_std::run::Run;
+use isatap_std::runtime_dir::RuntimeDir;
+use isatap_std::signal::{Request, Signals};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::daemon;
+use crate::exit::{Failure, Status};
+
+/// Run all links of a configuration file in one process, for systemd or by hand.
+///
+/// SIGHUP reads the file again. A file with mistakes changes nothing; one that says the same
+/// as before neither; otherwise all links are made anew. Tells systemd when it is ready
+/// (Type=notify-reload). Needs CAP_NET_ADMIN and CAP_NET_RAW; ends on SIGINT or SIGTERM, and
+/// leaves nothing behind.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The file; see: isatap config check FILE.
+    file: String,
+    /// Say what happens, on standard error.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
+    let mut config = read(&args.file)?;
+    let mut signals = Signals::catch()?;
+    let open = |config: &Config| -> Result<Run, Error> {
+        Run::open(config, Some(&RuntimeDir::new()), daemon::observer(args.verbose))
+    };
+    let mut links = open(&config)?;
+    notify("READY=1");
+    loop {
+        if links.run_until_asked(&mut signals)? == Request::Stop {
+            notify("STOPPING=1");
+            return Ok(Status::Done);
+        }
+        notify(&reloading());
+        match read(&args.file) {
+            Err(failure) => eprintln!("isatap: warning: {}; nothing is changed", failure),
+            Ok(new) if new == config => {
+                if args.verbose {
+                    eprintln!("isatap: {} says the same as before", args.file);
+                }
+            }
+            Ok(new) => {
+                // The old devices go first: the new ones may have their names.
+                drop(links);
+                links = match open(&new) {
+                    Ok(links) => {
+                        config = new;
+                        links
+                    }
+                    Err(error) => {
+                        eprintln!("isatap: warning: {error}; the links are made as they were before");
+                        open(&config)?
+                    }
+                };
+            }
+        }
+        notify("READY=1");
+    }
+}
+
+/// Reads a file; of several mistakes, all but the last are told here.
+pub(crate) fn read(file: &str) -> Result<Config, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::Usage(format!("reading {file}: {error}; give a readable TOML file")))?;
+    Config::parse(file, &text).map_err(|mut problems| {
+        let last = problems.pop().map(|problem| problem.to_string()).unwrap_or_default();
+        for problem in problems {
+            eprintln!("isatap: {problem}");
+        }
+        Failure::Usage(last)
+    })
+}
+
+/// Tells systemd, if it has started this process and wants to know: sd_notify(3).
+fn notify(state: &str) {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
+    let told = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
+    if let Err(error) = told {
+        eprintln!("isatap: warning: telling {state:?} to {}: {error}", path.display());
+    }
+}
+
+/// With the time by which systemd tells an old "ready" from the one to come.
+fn reloading() -> String {
+    let micros = clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |now| i128::from(now.tv_sec()) * 1_000_000 + i128::from(now.tv_nsec()) / 1000);
+    format!("RELOADING=1\nMONOTONIC_USEC={micros}")
+}
