@@ -16,7 +16,7 @@
 //! ```
 //!
 //! All of it is gone when the value is dropped: device, addresses, routes. Needs
-//! CAP_NET_ADMIN and CAP_NET_RAW. [`Host::turn`] and its [`AsFd`] serve loops of others.
+//! CAP_NET_ADMIN and CAP_NET_RAW. [`Host::turn`] and its [`AsFd`](std::os::fd::AsFd) serve loops of others.
 //!
 //! # What it does not do
 //!
