@@ -18,6 +18,7 @@ pub mod addresses;
 pub mod discovery;
 pub mod machines;
 pub mod packets;
+pub mod prefixes;
 pub mod routes;
 
 use core::hint::black_box;

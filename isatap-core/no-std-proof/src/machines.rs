@@ -17,7 +17,7 @@ use isatap_core::nd::learned::SearchDomain;
 use isatap_core::nd::option::DomainName;
 use isatap_core::node::{AnyInterface, AnyLink, AnyNode, IsatapHost, Node, NodeConfig};
 use isatap_core::packet::LinkId;
-use isatap_core::prefix::{Ipv6Prefix, is_ambiguous};
+use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::route::{Origin, Route};
 
 use crate::{Unknown, any, keep};
@@ -47,7 +47,8 @@ fn route(u: &Unknown) -> Route {
     any(Route::via(u.prefix(), u.link(), u.ipv6(), any(Origin::Manual)))
 }
 
-fn locators() -> &'static [Locator] {
+/// IPv4 addresses of a node, of any number.
+pub fn locators() -> &'static [Locator] {
     any(&[])
 }
 
@@ -165,7 +166,7 @@ crate::roots! {
         keep(parking.take(ticket, &mut u.packet()));
         keep((parking.discard(ticket), parking.len(), parking.is_empty(), any(None::<Event>).map(|event| event.wait_end())));
         let router = any(RouterInterface::<Standard>::new(any(RouterConfig::DEFAULT)));
-        (router.checks_neighbors(), is_ambiguous(u.ipv4()))
+        (router.checks_neighbors(), isatap_core::prefix::is_ambiguous(u.ipv4()))
     };
     isatap_links => |u| {
         let mut host = any(HostInterface::<Standard>::new(any(HostConfig::DEFAULT)));
@@ -175,6 +176,7 @@ crate::roots! {
         link.set_refuse_routers(u.value());
         link.policy_mut().ttl = u.value();
         keep((link.locators().len(), link.potential_routers().lists(u.ipv4())));
+        keep(link.locators().iter().any(|own| own.is_broadcast(u.ipv4())));
         for router in link.potential_routers().iter() {
             keep((router.address(), router.origin(), router.is_alive(u.now()), router.attempts(), router.next_solicitation()));
         }

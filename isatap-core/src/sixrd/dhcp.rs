@@ -123,9 +123,9 @@ pub fn gather(options: &[u8], out: &mut [u8]) -> Result<Option<usize>, ParseErro
                 let value = options.get(start..end).ok_or(error(ParseErrorKind::Truncated, options.len()))?;
                 if code == CODE {
                     let from = found.unwrap_or(0);
-                    let to = from.saturating_add(len);
-                    out.get_mut(from..to).ok_or(error(ParseErrorKind::Length, at))?.copy_from_slice(value);
-                    found = Some(to);
+                    let room = out.get_mut(from..).and_then(|rest| rest.split_at_mut_checked(value.len()));
+                    room.ok_or(error(ParseErrorKind::Length, at))?.0.copy_from_slice(value);
+                    found = Some(from.saturating_add(len));
                 }
                 at = end;
             }

@@ -7,6 +7,7 @@ no_std_proof::image!(
     no_std_proof::routes,
     no_std_proof::discovery,
     no_std_proof::machines,
+    no_std_proof::prefixes,
     no_std_proof::addresses,
     planted
 );
