@@ -452,8 +452,13 @@ fn run(answer_echo: bool, ops: &[Op]) {
     config.answer_echo = answer_echo;
     let mut trial = Trial { node: Any::new(config), known: Vec::new(), now: NOW, latest: NOW, last_sent: None };
     for op in ops {
-        let tells_the_time =
-            !matches!(op, Op::Clock(_) | Op::AddLink(_) | Op::Route { .. } | Op::Switch { .. } | Op::Reseed(_));
+        let tells_the_time = match op {
+            Op::Clock(_) | Op::AddLink(_) | Op::Route { .. } | Op::Switch { .. } | Op::Reseed(_) => false,
+            // Tells it itself, if there is a deadline.
+            Op::ToDeadline => false,
+            Op::Icmpv4AboutOurs { .. } => trial.last_sent.is_some(),
+            _ => true,
+        };
         if tells_the_time {
             trial.latest = trial.latest.max(trial.now);
         }
