@@ -32,7 +32,7 @@ ROWS = [
      {"etherparse": "encap_etherparse", "smoltcp": "encap_smoltcp"}),
     ("Router Advertisement, 3 options, verified and read", "advertisement", 260, 500,
      {"etherparse": "advertisement_etherparse", "smoltcp": "advertisement_smoltcp"}),
-    ("Router Solicitation with IPv6 header, built", "solicitation", 55, 165,
+    ("Router Solicitation with IPv6 header, built", "solicitation", 55, 75,
      {"etherparse": "solicitation_etherparse", "smoltcp": "solicitation_smoltcp"}),
     ("sort 4 addresses: ISATAP, 6to4, Teredo, other (each)", "classify", 26, None, {}),
     ("checksum, 20 bytes", "checksum length_20", None, None,

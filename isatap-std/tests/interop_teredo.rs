@@ -195,7 +195,7 @@ fn our_client_takes_a_miredo_client_s_place() {
     peers::ping_sizes(&a.client, &theirs.to_string(), 1280);
     download(&a.client, &b.client, theirs);
     download(&b.client, &a.client, ours);
-    decodes(&capture, 500);
+    decodes(&capture, 300);
 
     // Nobody answers: the sender is told, and nothing is left behind in the end.
     let silent = "2001:0:c633:6401:0:63bf:34ff:8e9b";
@@ -308,7 +308,7 @@ fn our_relay_connects_native_hosts_with_miredo_clients_and_ours() {
         download(client, &native, host);
         download(&native, client, address);
     }
-    decodes(&capture, 500);
+    decodes(&capture, 300);
     assert!(status(&relay, r#".role == "teredo-relay" and (.teredo.peers | length) == 2"#));
     assert!(relay_daemon.terminate(PATIENCE).success());
     assert!(!relay.succeeds("ip -6 route show | grep -q '^2001::/32'"));
