@@ -1,8 +1,8 @@
 //! IPv6 across IPv4, without an operating system.
 //!
 //! This crate knows the protocols: ISATAP hosts and routers, configured
-//! tunnels, protocol-41 encapsulation, the Neighbor Discovery that tunnels
-//! need, and route lookup. It never does I/O, never reads a clock, never
+//! tunnels, 6to4, 6rd, Teredo, protocol-41 encapsulation, the Neighbor
+//! Discovery that tunnels need, and route lookup. It never does I/O, never reads a clock, never
 //! allocates and never panics; there is no `unsafe` in it. The caller gives
 //! bytes, time and entropy; the crate gives back verdicts, bytes to send,
 //! events and a deadline. The same code runs in a daemon, in the firmware of
@@ -70,6 +70,9 @@
 //! - It does not encrypt or authenticate. Protocol 41 is as trustworthy as
 //!   the IPv4 network below: filter it at the border of the site, and list the
 //!   site's prefixes (`SEC-2`) where it uses private IPv4.
+//! - That no path panics is proven by linking for everything but [`teredo`],
+//!   which is written to the same rules and tested, and not yet part of that
+//!   proof.
 //!
 //! Requirements are cited as `ISA-42 [RFC 5214 §7.3]` beside the code that
 //! keeps them; tests carry the same number.
