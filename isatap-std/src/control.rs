@@ -39,13 +39,18 @@ pub enum Request {
 ///
 /// # Errors
 ///
-/// Nobody listens there, no permission, or no answer.
+/// Nobody listens there, no permission, or no answer. Of a daemon that [`ended`] before it
+/// answered, the error says so.
 pub fn ask(path: &Path, request: Request) -> Result<serde_json::Value, Error> {
     const PATIENCE: Duration = Duration::from_secs(5);
     let refused = |error: io::Error| {
         let gone = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused);
         let error = Error::refused("ask the daemon at", path.display(), error);
-        if gone { error.with_advice("no daemon runs: start one") } else { error }
+        match gone {
+            true => error.with_advice("no daemon runs: start one"),
+            false if ended(&error) => error.with_advice("it ended before it answered: ask again"),
+            false => error,
+        }
     };
     let converse = || -> io::Result<serde_json::Value> {
         let mut stream = UnixStream::connect(path)?;
@@ -56,7 +61,9 @@ pub fn ask(path: &Path, request: Request) -> Result<serde_json::Value, Error> {
         stream.write_all(&line)?;
         stream.shutdown(Shutdown::Write)?;
         let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer)?;
+        if BufReader::new(stream).read_line(&mut answer)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
         Ok(serde_json::from_str(&answer)?)
     };
     let answer = converse().map_err(refused)?;
@@ -64,6 +71,12 @@ pub fn ask(path: &Path, request: Request) -> Result<serde_json::Value, Error> {
         Some(why) => Err(refused(io::Error::other(why.to_owned()))),
         None => Ok(answer),
     }
+}
+
+/// Whether [`ask`] failed because the daemon ended between the question and the answer.
+pub fn ended(error: &Error) -> bool {
+    let kind = error.io_error().map(io::Error::kind);
+    matches!(kind, Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof))
 }
 
 /// Where one device's daemon is asked.
@@ -252,6 +265,27 @@ mod tests {
         while server.accept(&listener, 0).is_some() {}
         assert_eq!(server.clients.len(), MOST_CLIENTS);
         drop(streams);
+    }
+
+    /// By closing the connection before the request was read, or after: the first resets it.
+    #[test]
+    fn a_daemon_that_ends_while_it_is_asked_is_told() {
+        for reads in [false, true] {
+            let scratch = Scratch::new(if reads { "end" } else { "reset" });
+            let claim = scratch.0.claim("isatap0").unwrap();
+            let listener = UnixListener::bind(claim.socket()).unwrap();
+            let error = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    if reads {
+                        stream.read_to_end(&mut Vec::new()).unwrap();
+                    }
+                });
+                ask(claim.socket(), Request::Status).unwrap_err()
+            });
+            assert!(ended(&error), "{error}");
+            assert!(error.to_string().ends_with("it ended before it answered: ask again"), "{error}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod probe;
 mod system;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use isatap_std::control::{self, Request};
@@ -35,18 +36,21 @@ const ROUTERS: usize = 3;
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let runtime = RuntimeDir::new();
-    let devices = match &args.dev {
-        Some(device) => vec![device.clone()],
-        None => Some(runtime.devices())
-            .filter(|devices| !devices.is_empty())
-            .unwrap_or_else(|| vec![DEFAULT_DEVICE.to_owned()]),
-    };
+    let running = if args.dev.is_none() { runtime.devices() } else { Vec::new() };
+    let listed = !running.is_empty();
+    let one = || vec![args.dev.clone().unwrap_or_else(|| DEFAULT_DEVICE.to_owned())];
+    let devices = if listed { running } else { one() };
     let deadline = Instant::now() + PROBING;
     let mut out = io::stdout().lock();
     let colour = !args.json && out.is_terminal();
     let mut status = Status::Done;
     for device in devices {
         let examined = examine(&runtime, &device, deadline)?;
+        // One that ends while its neighbours are looked at is no fault of the link.
+        if listed && examined.role.is_empty() && !runtime.socket(&device).exists() {
+            eprintln!("isatap: the daemon of {device} has just ended");
+            continue;
+        }
         if examined.findings.iter().any(|finding| !finding.ok) {
             status = Status::Problems;
         }
@@ -77,25 +81,19 @@ struct Examined {
 
 fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Examined, Failure> {
     let socket = runtime.socket(device);
-    let before = match control::ask(&socket, Request::Evidence) {
-        Ok(answer) => evidence(device, answer)?,
-        Err(error) => {
-            let kind = error.io_error().map(io::Error::kind);
-            if !matches!(kind, Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused)) {
-                return Err(error.into());
-            }
-            let holder = system::holder(device);
-            let finding = Finding::no_daemon(device, &socket.display().to_string(), holder.as_ref());
-            return Ok(Examined { role: String::new(), findings: vec![finding] });
-        }
+    let no_daemon = || {
+        let holder = system::holder(device);
+        let finding = Finding::no_daemon(device, &socket.display().to_string(), holder.as_ref());
+        Examined { role: String::new(), findings: vec![finding] }
     };
+    let Some(before) = evidence(device, &socket)? else { return Ok(no_daemon()) };
     let index = system::kernel(device, &[])?.1;
     let mut rows = before.status.prl.clone();
     rows.sort_by_key(|row| !row.alive);
     let probed = rows.iter().take(ROUTERS).filter_map(|row| Some((row.address, index?)));
     let probes = probed.map(|(router, index)| probe::router(router, index, before.status.mtu, deadline)).collect();
     // Afterwards: what the pings have called for is told with the rest.
-    let after = evidence(device, control::ask(&socket, Request::Evidence)?)?;
+    let Some(after) = evidence(device, &socket)? else { return Ok(no_daemon()) };
     let addresses: Vec<_> = after.status.addresses.iter().map(|address| address.address).collect();
     let (mut kernel, _) = system::kernel(device, &addresses)?;
     let count = |evidence: &Evidence, name: &str| evidence.status.io.get(name).copied().unwrap_or_default();
@@ -109,9 +107,26 @@ fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Exam
     Ok(Examined { role, findings: diagnose(&facts) })
 }
 
-fn evidence(device: &str, answer: serde_json::Value) -> Result<Evidence, Failure> {
-    serde_json::from_value(answer)
-        .map_err(|error| Failure::Refused(format!("cannot read the evidence of {device}: {error}; restart its daemon")))
+/// What the daemon can tell; none where no daemon runs, or none any more.
+fn evidence(device: &str, socket: &Path) -> Result<Option<Evidence>, Failure> {
+    const LAST_BREATH: Duration = Duration::from_millis(200);
+    let ask = || control::ask(socket, Request::Evidence);
+    let answer = ask().or_else(|error| match control::ended(&error) {
+        true => {
+            std::thread::sleep(LAST_BREATH);
+            ask()
+        }
+        false => Err(error),
+    });
+    match answer {
+        Ok(answer) => serde_json::from_value(answer).map(Some).map_err(|error| {
+            Failure::Refused(format!("cannot read the evidence of {device}: {error}; restart its daemon"))
+        }),
+        Err(error) => match error.io_error().map(io::Error::kind) {
+            Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
+            _ => Err(error.into()),
+        },
+    }
 }
 
 fn print(out: &mut impl Write, colour: bool, device: &str, examined: &Examined) -> io::Result<()> {
