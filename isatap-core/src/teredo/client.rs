@@ -32,7 +32,7 @@ use core::time::Duration;
 use self::session::{Due, End, Session, Targets, Work};
 use super::addr::{Address, Flags, OBSOLETE_PREFIX, PREFIX};
 use super::authentication::{Authenticator, Open};
-use super::ingress::{self, is_global_unicast, may_send_to};
+use super::ingress::{self, is_usable, may_send_to};
 use super::limit::Bucket;
 use super::peer::{BUBBLE_INTERVAL, Peer, PeerTable, VALIDITY};
 use super::qualify::{NatKind, Outcome, Qualification, QualifyConfig, Stage};
@@ -429,7 +429,8 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
         // TER-40, TER-4: where its mapping and its server are.
         let mapping = ingress::embedded_mapping(&teredo);
-        if !may_send_to(mapping, self.locators()) || !is_global_unicast(teredo.server) {
+        let bogons = self.config.qualify.accept_bogons;
+        if !may_send_to(mapping, self.locators(), bogons) || !is_usable(teredo.server, bogons) {
             return Err(DropReason::TeredoEmbedded);
         }
         // Case 4, which RFC 5991 §3.2 wants treated as case 5.

@@ -91,14 +91,24 @@ pub const fn is_global_unicast(address: Ipv4Addr) -> bool {
     !(is_never_unicast(address) || is_private(address) || link_local || relay_anycast || shared)
 }
 
-/// Whether a mapped address and port may be sent to: [`is_global_unicast`], a
-/// port, and neither this node's own address nor the broadcast address of one
-/// of its subnets. `TER-40`, `TER-4`
+/// The same. `accept_bogons`, for labs: private addresses and 100.64/10 count
+/// as global ones, which documentation addresses do anyway; never loopback,
+/// 169.254/16, multicast, 0/8 or 240/4.
 #[inline]
 #[must_use]
-pub fn may_send_to(mapping: SocketAddrV4, own: &[Locator]) -> bool {
+pub const fn is_usable(address: Ipv4Addr, accept_bogons: bool) -> bool {
+    let is_bogon = is_private(address) || address.to_bits() >> 22 == 0x6440_0000 >> 22;
+    is_global_unicast(address) || (accept_bogons && is_bogon)
+}
+
+/// Whether a mapped address and port may be sent to: [`is_usable`], a port,
+/// and neither this node's own address nor the broadcast address of one of its
+/// subnets. `TER-40`, `TER-4`
+#[inline]
+#[must_use]
+pub fn may_send_to(mapping: SocketAddrV4, own: &[Locator], accept_bogons: bool) -> bool {
     let address = *mapping.ip();
-    mapping.port() != 0 && is_global_unicast(address) && !is_own(address, own)
+    mapping.port() != 0 && is_usable(address, accept_bogons) && !is_own(address, own)
 }
 
 fn is_own(address: Ipv4Addr, own: &[Locator]) -> bool {
@@ -159,6 +169,8 @@ pub struct ClientView<'a> {
     pub discovery: bool,
     /// This node's IPv4 addresses.
     pub locators: &'a [Locator],
+    /// See [`is_usable`].
+    pub accept_bogons: bool,
 }
 
 /// What a packet is to a client. [RFC 4380 §5.2.3, RFC 6081 §5.2.4.4]
@@ -258,7 +270,11 @@ pub fn client(
     match teredo {
         Some(teredo) if embedded_mapping(&teredo) == path.from => {
             // TER-40 before anything is sent there, TER-4 of port 0.
-            if may_send_to(path.from, view.locators) { Ok(ClientCase::Mapped) } else { Err(DropReason::TeredoEmbedded) }
+            if may_send_to(path.from, view.locators, view.accept_bogons) {
+                Ok(ClientCase::Mapped)
+            } else {
+                Err(DropReason::TeredoEmbedded)
+            }
         }
         Some(_) => {
             // TER-71 [RFC 6081 §5.2.4.4]
@@ -292,7 +308,7 @@ fn discovery(view: &ClientView<'_>, path: Path, header: &ipv6::Header<'_>) -> Re
         && is_bubble(header)
         && header.destination() == ALL_NODES
         && Some(header.source()) != view.address
-        && is_global_unicast(source.client)
+        && is_usable(source.client, view.accept_bogons)
         && source.port != 0
         // A neighbour is behind the same NAT.
         && source.client == mapped.client
@@ -310,6 +326,8 @@ pub struct ServerView<'a> {
     pub known_servers: &'a [Ipv4Addr],
     /// `TER-99`: a bubble is accepted from another port than its source says.
     pub accept_symmetric_bubbles: bool,
+    /// See [`is_usable`].
+    pub accept_bogons: bool,
 }
 
 impl ServerView<'_> {
@@ -362,7 +380,7 @@ pub fn server(
         return Err(DropReason::TeredoNotForServer);
     }
     // (3)
-    if !is_global_unicast(*from.ip()) || from.port() == 0 {
+    if !is_usable(*from.ip(), view.accept_bogons) || from.port() == 0 {
         return Err(DropReason::OuterSourceRefused);
     }
     // (4) TER-5: whatever the link-local source is, only the cone bit counts.
@@ -402,6 +420,7 @@ pub enum RelayCase {
 /// the destination, which is the machine's to look at.
 ///
 /// `bubble_source`: the source of the relay's bubbles to this peer.
+/// `accept_bogons`: see [`is_usable`].
 ///
 /// # Errors
 /// The first rule that the packet breaks.
@@ -411,11 +430,12 @@ pub fn relay(
     from: SocketAddrV4,
     datagram: &Datagram<'_>,
     header: &ipv6::Header<'_>,
+    accept_bogons: bool,
 ) -> Result<RelayCase, DropReason> {
     upper_layer(datagram.ipv6(), header)?;
     let source = Address::from_ipv6(&header.source()).ok_or(DropReason::TeredoMapping)?;
     if embedded_mapping(&source) == from {
-        if !is_global_unicast(*from.ip()) || from.port() == 0 {
+        if !is_usable(*from.ip(), accept_bogons) || from.port() == 0 {
             return Err(DropReason::TeredoEmbedded);
         }
         return peer.map(|_| RelayCase::Mapped).ok_or(DropReason::TeredoNotServed);
@@ -427,7 +447,7 @@ pub fn relay(
     let hashed = peer.is_some()
         && is_bubble(header)
         && bubble_source == Some(&header.destination())
-        && is_global_unicast(*from.ip())
+        && is_usable(*from.ip(), accept_bogons)
         && from.port() != 0;
     if hashed { Ok(RelayCase::HashedBubble) } else { Err(DropReason::TeredoMapping) }
 }

@@ -12,7 +12,7 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use core::time::Duration;
 
 use super::addr::{self, CLIENT_LINK_LOCAL, CLIENT_LINK_LOCAL_CONE, SERVER_PORT};
-use super::ingress::{Path, is_global_unicast};
+use super::ingress::{Path, is_usable};
 use super::packet::Datagram;
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, uniform};
@@ -128,6 +128,9 @@ pub struct QualifyConfig {
     pub refresh_interval: Duration,
     /// Takes advertisements of the prefix that Windows XP used. `TER-7`
     pub accept_obsolete_prefix: bool,
+    /// Counts private IPv4 addresses as global ones, for labs: see
+    /// [`is_usable`].
+    pub accept_bogons: bool,
 }
 
 impl QualifyConfig {
@@ -141,6 +144,7 @@ impl QualifyConfig {
             symmetric_nat: true,
             refresh_interval: REFRESH_INTERVAL,
             accept_obsolete_prefix: true,
+            accept_bogons: false,
         }
     }
 
@@ -188,7 +192,7 @@ pub fn judge(config: &QualifyConfig, path: Path, datagram: &Datagram<'_>) -> Res
     let advertisement = validate::router_advertisement(&received)?;
     // TER-33 [RFC 4380 §4]: a global address embeds nothing but a global one.
     let mapping = datagram.origin().ok_or(refused)?;
-    if !is_global_unicast(*mapping.ip()) || mapping.port() == 0 {
+    if !is_usable(*mapping.ip(), config.accept_bogons) || mapping.port() == 0 {
         return Err(DropReason::TeredoOrigin);
     }
     let mut prefix = None;

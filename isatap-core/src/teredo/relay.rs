@@ -27,7 +27,7 @@ use core::net::{Ipv6Addr, SocketAddrV4};
 pub use self::waits::Wait;
 use self::waits::{HELD, List, Waits};
 use super::addr::{Address, Flags, SERVER_PORT};
-use super::ingress::{self, Path, RelayCase, is_global_unicast, is_native_global, may_send_to};
+use super::ingress::{self, Path, RelayCase, is_native_global, is_usable, may_send_to};
 use super::limit::{Bucket, Limits};
 use super::packet::{Bubble, is_bubble};
 use super::peer::{BUBBLE_INTERVAL, Peer, PeerTable, hash};
@@ -70,6 +70,9 @@ pub struct RelayConfig {
     /// it comes, so that clients behind symmetric NATs reach it. `TER-102`:
     /// beyond RFC 4380 §5.4.2, and what miredo does; on.
     pub accept_symmetric: bool,
+    /// Counts private IPv4 addresses as global ones, for labs: see
+    /// [`is_usable`].
+    pub accept_bogons: bool,
 }
 
 impl RelayConfig {
@@ -86,6 +89,7 @@ impl RelayConfig {
             behind_nat: false,
             trust_cone: false,
             accept_symmetric: true,
+            accept_bogons: false,
         }
     }
 
@@ -217,7 +221,8 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         }
         let mapping = ingress::embedded_mapping(&client);
         let own = [self.config.locator];
-        if !may_send_to(mapping, &own) || !is_global_unicast(client.server) {
+        let bogons = self.config.accept_bogons;
+        if !may_send_to(mapping, &own, bogons) || !is_usable(client.server, bogons) {
             return Err(DropReason::TeredoEmbedded);
         }
         if !ingress::fits(packet) {
@@ -315,7 +320,8 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         let secret = self.bubble_source(&source);
         let ours = Some(&secret).filter(|_| self.config.accept_symmetric);
         let inner = datagram.inner_range();
-        let case = ingress::relay(self.peers.find(&source), ours, path.from, &datagram, &header)?;
+        let bogons = self.config.accept_bogons;
+        let case = ingress::relay(self.peers.find(&source), ours, path.from, &datagram, &header, bogons)?;
         let peer = self.peers.find_mut(&source).ok_or(DropReason::TeredoNotServed)?;
         match case {
             // TER-95: any packet of the peer answers. F20: who repeats the

@@ -14,7 +14,7 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use super::addr::{Address, SERVER_PORT, prefix_of, server_link_local};
 use super::authentication::{self, Authenticator, Open, Sealed};
-use super::ingress::{self, Path, ServerCase, ServerView, is_global_unicast};
+use super::ingress::{self, Path, ServerCase, ServerView, is_usable};
 use super::limit::Limits;
 use super::packet::{self, ORIGIN_LEN, is_bubble};
 use crate::capacity::Row;
@@ -47,6 +47,9 @@ pub struct ServerConfig {
     /// Accepts bubbles of clients behind symmetric NATs of other servers.
     /// `TER-99`: against the letter of RFC 4380 §5.3.1, off.
     pub accept_symmetric_bubbles: bool,
+    /// Counts private IPv4 addresses as global ones, for labs: see
+    /// [`is_usable`].
+    pub accept_bogons: bool,
     /// Retransmission time that clients are told, in ms.
     pub retrans_timer: u32,
 }
@@ -60,6 +63,7 @@ impl ServerConfig {
             secondary: Ipv4Addr::from_bits(primary.to_bits().wrapping_add(1)),
             known_servers: [<Ipv4Addr as Row>::EMPTY; KNOWN_SERVERS],
             accept_symmetric_bubbles: false,
+            accept_bogons: false,
             retrans_timer: 2000,
         }
     }
@@ -166,6 +170,7 @@ impl<A: Authenticator> Server<A> {
             addresses: ours,
             known_servers: &self.config.known_servers,
             accept_symmetric_bubbles: self.config.accept_symmetric_bubbles,
+            accept_bogons: self.config.accept_bogons,
         };
         // TER-60, TER-63
         match ingress::server(&view, path.from, &datagram, &header)? {
@@ -274,7 +279,7 @@ impl<A: Authenticator> Server<A> {
         let mapping = client.as_ref().map(ingress::embedded_mapping);
         if let Some(mapping) = mapping {
             // TER-40
-            if !is_global_unicast(*mapping.ip()) || mapping.port() == 0 {
+            if !is_usable(*mapping.ip(), self.config.accept_bogons) || mapping.port() == 0 {
                 return Err(DropReason::TeredoEmbedded);
             }
             // TER-63, F3: never to itself, nor to a server that would carry it on.
@@ -282,6 +287,7 @@ impl<A: Authenticator> Server<A> {
                 addresses: [self.config.primary, self.config.secondary],
                 known_servers: &self.config.known_servers,
                 accept_symmetric_bubbles: false,
+                accept_bogons: self.config.accept_bogons,
             };
             if view.is_server(mapping) {
                 return Err(DropReason::TeredoServerLoop);

@@ -13,7 +13,7 @@ use crate::packet::PacketMut;
 use crate::teredo::addr::{Address, SERVER_PORT};
 use crate::teredo::authentication::{self, Authenticator};
 use crate::teredo::ingress::{
-    self, ClientCase, ClientView, Path, is_global_unicast, is_native_global, may_send_to, may_send_to_alternate,
+    self, ClientCase, ClientView, Path, is_native_global, is_usable, may_send_to, may_send_to_alternate,
 };
 use crate::teredo::packet::{Datagram, KnownTrailers, SignOfLife, is_bubble, origin_bytes};
 use crate::teredo::peer::{BUBBLE_INTERVAL, BUBBLE_LIMIT, BUBBLE_WINDOW, Peer, VALIDITY};
@@ -71,6 +71,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             local: self.local_peer(now, &source),
             discovery: self.config.local_discovery,
             locators: self.locators(),
+            accept_bogons: self.config.qualify.accept_bogons,
         };
         let case = ingress::client(&view, path, &datagram, &header, &trailers)?;
         if case == ClientCase::Advertisement {
@@ -185,6 +186,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
         let ports = self.uses_random_ports() || self.guesses_ports();
         let own_symmetric = self.is_symmetric();
+        let bogons = self.config.qualify.accept_bogons;
         let peer = match case {
             // Case 3: MUST create.
             ClientCase::Mapped => self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?,
@@ -250,7 +252,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
         // TER-71: who does not see us where our address says knows us by its own
         // nonce only, which comes with its indirect bubble.
-        let unknown = peer_nonce == [0; 4] && (own_symmetric || !is_global_unicast(*from.ip()));
+        let unknown = peer_nonce == [0; 4] && (own_symmetric || !is_usable(*from.ip(), bogons));
         match self.session_mut(&arrived.source) {
             Some(session) if !was_trusted && unknown && session.work == Work::Bubbles => {
                 session.work = Work::Confirm;
@@ -305,7 +307,8 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             return Ok(());
         };
         let mapping = ingress::embedded_mapping(&teredo);
-        if !may_send_to(mapping, self.locators()) || !is_global_unicast(teredo.server) {
+        let bogons = self.config.qualify.accept_bogons;
+        if !may_send_to(mapping, self.locators(), bogons) || !is_usable(teredo.server, bogons) {
             return Err(DropReason::TeredoEmbedded);
         }
         let alternates = match trailers.alternates {
@@ -378,7 +381,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
 
     /// Wants a bubble to somebody who is no Teredo peer. `TER-96`
     fn answer(&mut self, now: Instant, destination: Ipv6Addr, to: SocketAddrV4) -> Result<(), DropReason> {
-        if !may_send_to(to, self.locators()) {
+        if !may_send_to(to, self.locators(), self.config.qualify.accept_bogons) {
             return Err(DropReason::TeredoEmbedded);
         }
         if !self.bubbles.take(now, BUBBLES.0, BUBBLES.1) {

@@ -196,7 +196,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 if session.peer_port != 0 {
                     to.set_port(session.peer_port);
                 }
-                if !may_send_to(to, self.locators()) {
+                if !may_send_to(to, self.locators(), self.config.qualify.accept_bogons) {
                     return Ok(None);
                 }
                 Letter { port: session.own_port, to }
@@ -218,7 +218,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 };
                 let Some(to) = to else { return Ok(None) };
                 let checked = matches!(target, Targets::EMBEDDED | Targets::RANDOM | Targets::FROM_RANDOM);
-                if checked && !may_send_to(to, self.locators()) {
+                if checked && !may_send_to(to, self.locators(), self.config.qualify.accept_bogons) {
                     return Ok(None);
                 }
                 write_bubble(out, bubble, |writer| {

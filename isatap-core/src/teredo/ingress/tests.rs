@@ -42,7 +42,7 @@ fn ter_40_addresses_that_are_sent_to() {
         assert!(is_global_unicast(ipv4(sent_to)), "{sent_to}");
     }
     let own = [Locator { address: ipv4("192.0.2.9"), subnet_length: 24 }];
-    let to = |text: &str| may_send_to(text.parse().unwrap(), &own);
+    let to = |text: &str| may_send_to(text.parse().unwrap(), &own, false);
     assert!(to("192.0.2.1:1"));
     assert!(!to("192.0.2.9:1") && !to("192.0.2.255:1") && !to("192.0.2.1:0") && !to("10.0.0.1:1"));
 }
@@ -70,6 +70,24 @@ fn i3_f17_ter_40_agrees_with_a_list_of_prefixes() {
         let address = Ipv4Addr::from_bits(upper << 8 | 77);
         assert_eq!(is_global_unicast(address), !list.iter().any(|prefix| prefix.contains(address)), "{address}");
     }
+}
+
+/// cli.md: a lab may live in private addresses, and in no more than those.
+#[test]
+fn ter_40_bogons_are_private_and_shared_addresses_and_nothing_else() {
+    let bogons: Vec<Ipv4Prefix> = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"]
+        .iter()
+        .map(|text| text.parse().unwrap())
+        .collect();
+    for upper in 0..1_u32 << 24 {
+        let address = Ipv4Addr::from_bits(upper << 8 | 77);
+        let expected = is_global_unicast(address) || bogons.iter().any(|prefix| prefix.contains(address));
+        assert_eq!(is_usable(address, true), expected, "{address}");
+        assert_eq!(is_usable(address, false), is_global_unicast(address), "{address}");
+    }
+    let own = [Locator { address: ipv4("10.0.0.9"), subnet_length: 24 }];
+    let to = |text: &str| may_send_to(text.parse().unwrap(), &own, true);
+    assert!(to("10.0.0.1:1") && !to("10.0.0.9:1") && !to("10.0.0.255:1") && !to("10.0.0.1:0") && !to("127.0.0.1:1"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 #![allow(clippy::arithmetic_side_effects)]
 use super::*;
 use crate::packet::HEADROOM;
+use crate::teredo::ingress::is_global_unicast;
 use crate::teredo::packet::Datagram;
 use crate::wire::field::Writer;
 use crate::wire::{hex, protocol};
