@@ -82,7 +82,7 @@ pub(crate) fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) ->
         if let Some(value) = attempt() {
             return value;
         }
-        assert!(begin.elapsed() < Duration::from_secs(5), "no {what} in 5 s");
+        assert!(begin.elapsed() < Duration::from_secs(20), "no {what} in 20 s");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
