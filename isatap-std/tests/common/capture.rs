@@ -17,8 +17,11 @@ impl Capture {
         let log = file.with_extension("log");
         let tcpdump = namespace
             .command("tcpdump")
-            // Without immediate mode the last packets stay in the kernel's buffer.
-            .args(["--immediate-mode", "-U", "-n", "-Z", "root", "-i", device, "-w"])
+            // Without immediate mode the last packets stay in the kernel's buffer. With it each
+            // packet takes a place of the longest length, and the default buffer has eight: it
+            // has to be large, or packets are lost to a tcpdump that waits for a processor.
+            .args(["--immediate-mode", "-s", "66000", "-B", "131072"])
+            .args(["-U", "-n", "-Z", "root", "-i", device, "-w"])
             .arg(&file)
             .arg(filter)
             .stdout(Stdio::null())
