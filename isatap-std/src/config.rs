@@ -22,6 +22,7 @@
 //! v4-mask-len = 8
 //! local = "10.100.100.1"
 //! br = ["10.0.0.1"]
+//! lan = ["eth2", "eth3:a0"]
 //!
 //! [[6to4]]
 //! role = "relay"
@@ -39,6 +40,7 @@
 use crate::check::{self, AddressWithLength};
 use crate::driver::attachment::DEFAULT_METRIC;
 use crate::isatap::{DEFAULT_DEVICE, HostOptions, LinkOptions, LocatorSource, RouterOptions};
+use crate::lan::LanOptions;
 use crate::node::MOST_LINKS;
 use crate::resolve::Entry;
 use crate::sixrd::{self, SixRdOptions};
@@ -141,6 +143,16 @@ impl Link {
     #[must_use]
     pub fn device(&self) -> &str {
         &self.common().device
+    }
+
+    /// The LANs that get a prefix of it.
+    #[must_use]
+    pub fn lans(&self) -> &[LanOptions] {
+        match self {
+            Link::SixRd(sixrd) => &sixrd.lans,
+            Link::SixToFour(sixtofour) => &sixtofour.lans,
+            _ => &[],
+        }
     }
 
     /// What it is, for people.
@@ -265,13 +277,8 @@ impl Config {
                 problems
                     .push(at(begin, format!("packets are recorded into {} already: give pcap once", first.display())));
             }
-            if links.len() == MOST_LINKS {
-                problems.push(at(
-                    begin,
-                    format!("one process has at most {MOST_LINKS} links: put this one into another file"),
-                ));
-            }
             links.push(link);
+            problems.extend(conflicts(&links).map(|text| at(begin, text)));
         }
         if links.is_empty() && problems.is_empty() {
             problems.push(at(
@@ -284,6 +291,38 @@ impl Config {
         problems.sort_by_key(|problem| problem.line);
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
+}
+
+/// What is wrong with the last of these links beside the others: a process has room for so
+/// many, and a LAN has one subnet and is no tunnel.
+fn conflicts(links: &[Link]) -> impl Iterator<Item = String> {
+    let mut found = Vec::new();
+    let Some((last, before)) = links.split_last() else { return found.into_iter() };
+    let mut lans: Vec<&LanOptions> = Vec::new();
+    for lan in before.iter().flat_map(Link::lans) {
+        if lans.iter().all(|known| known.device != lan.device) {
+            lans.push(lan);
+        }
+    }
+    let count = |links: usize, lans: usize| links + lans;
+    let was_full = count(before.len(), lans.len()) > MOST_LINKS;
+    for lan in last.lans() {
+        match lans.iter().find(|known| known.device == lan.device) {
+            None => lans.push(lan),
+            Some(known) if known.subnet != lan.subnet => {
+                found.push(format!("the LAN {lan} is {known} at another link: write the same at both"));
+            }
+            Some(_) => {}
+        }
+    }
+    let made = |lan: &&&LanOptions| links.iter().any(|link| link.device() == lan.device);
+    if let Some(lan) = lans.iter().find(made) {
+        found.push(format!("{} is made by this file and no LAN: name a device with hosts", lan.device));
+    }
+    if !was_full && count(links.len(), lans.len()) > MOST_LINKS {
+        found.push(format!("one process has at most {MOST_LINKS} links and LANs: put this one into another file"));
+    }
+    found.into_iter()
 }
 
 #[derive(Deserialize)]
@@ -510,6 +549,8 @@ table!(SixRdTable {
     anycast: bool,
     #[serde(default)]
     strict_siblings: bool,
+    #[serde(default)]
+    lan: Vec<Parsed<LanOptions>>,
 });
 
 #[derive(Clone, Copy, Deserialize)]
@@ -531,6 +572,7 @@ impl SixRdTable {
         options.customer = self.customer;
         options.anycast = self.anycast;
         options.strict_siblings = self.strict_siblings;
+        options.lans = values(self.lan);
         options
     }
 }
@@ -550,6 +592,8 @@ table!(SixToFourTable {
     client: Vec<Parsed<Ipv4Prefix>>,
     #[serde(default)]
     anycast: bool,
+    #[serde(default)]
+    lan: Vec<Parsed<LanOptions>>,
     #[serde(default)]
     accept_bogons: bool,
 });
@@ -577,6 +621,7 @@ impl SixToFourTable {
         options.accepted_relays = self.accept_relay;
         options.clients = values(self.client);
         options.anycast = self.anycast;
+        options.lans = values(self.lan);
         options.accept_bogons = self.accept_bogons;
         options
     }

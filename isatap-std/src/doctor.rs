@@ -15,6 +15,7 @@ mod router;
 mod shared;
 
 use crate::node::evidence::Evidence;
+use crate::node::status::Status;
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -122,6 +123,8 @@ pub enum Step {
     Address,
     /// The device has routes.
     Route,
+    /// The LANs behind it have a prefix, and a router that leads on.
+    Lan,
     /// Packets as long as the MTU arrive.
     Mtu,
     /// The other end answers.
@@ -136,6 +139,19 @@ impl Step {
     /// The steps of a router, and of any link that solicits nobody, in order.
     pub const OF_ROUTER: &'static [Step] = &[Step::Address, Step::Route, Step::Mtu, Step::Peer];
 
+    /// The same where there are LANs behind it.
+    pub const OF_LAN_ROUTER: &'static [Step] = &[Step::Address, Step::Route, Step::Lan, Step::Mtu, Step::Peer];
+
+    /// Those of a device that says this of itself, in order.
+    #[must_use]
+    pub fn of(status: &Status) -> &'static [Step] {
+        match status.role.as_str() {
+            "isatap-host" => Step::OF_HOST,
+            _ if status.lans.is_empty() => Step::OF_ROUTER,
+            _ => Step::OF_LAN_ROUTER,
+        }
+    }
+
     /// The name in kebab-case; stable.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -147,6 +163,7 @@ impl Step {
             Step::RaSeen => "ra-seen",
             Step::Address => "address",
             Step::Route => "route",
+            Step::Lan => "lan",
             Step::Mtu => "mtu",
             Step::Peer => "peer",
         }
@@ -213,7 +230,7 @@ impl Finding {
 #[must_use]
 pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     let is_host = facts.evidence.status.role == "isatap-host";
-    let steps = if is_host { Step::OF_HOST } else { Step::OF_ROUTER };
+    let steps = Step::of(&facts.evidence.status);
     let mut findings = Vec::new();
     for step in steps {
         let finding = if is_host { host::judge(facts, *step) } else { router::judge(facts, *step) };

@@ -15,6 +15,7 @@
 //! | `sixtofour` | a 6to4 router, host/router or relay on this machine | Linux |
 //! | `run` | the links of a configuration file in one process (feature `cli`) | Linux |
 //! | `tunnel` | a configured tunnel of this machine's | Linux |
+//! | `lan` | LANs that a router gives prefixes to | Linux |
 //! | `link` | what links of all kinds have in common | Linux |
 //! | `driver` | the one run loop: packets and time between a machine of the core, sockets and devices | Linux |
 //! | `node` | links, their roles and what they say of themselves | Linux |
@@ -25,6 +26,7 @@
 //! | `proto41_socket` | raw IPv4 sockets for protocol 41, and the ICMPv4 errors about what they sent | Linux |
 //! | `teredo` | a Teredo client, server and relay on this machine | Linux |
 //! | `udp_socket` | UDP sockets for Teredo, many ports behind one descriptor | Linux |
+//! | `nd_socket` | Router Solicitations and Advertisements on a native device | Linux |
 //! | `netlink` | addresses, routes and MTU of the device; what other hands change | Linux |
 //! | `signal`, `runtime_dir` | what a daemon needs to end and to start cleanly | Linux |
 
@@ -51,7 +53,11 @@ pub mod driver;
 #[cfg(target_os = "linux")]
 pub mod isatap;
 #[cfg(target_os = "linux")]
+pub mod lan;
+#[cfg(target_os = "linux")]
 pub mod link;
+#[cfg(target_os = "linux")]
+pub mod nd_socket;
 #[cfg(target_os = "linux")]
 pub mod netlink;
 #[cfg(target_os = "linux")]

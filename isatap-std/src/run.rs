@@ -71,6 +71,16 @@ impl Run {
         self.0.statuses()
     }
 
+    /// Tells the hosts of LANs that their prefixes and their router go, which takes 4 seconds
+    /// at most; a second signal ends it. Without LANs it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`run_until_asked`](Self::run_until_asked).
+    pub fn finish(&mut self, signals: &mut Signals) -> Result<(), Error> {
+        self.0.finish(signals)
+    }
+
     /// Turns until a signal asks for something.
     ///
     /// # Errors

@@ -11,9 +11,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The kernel forwards, if it is told to. A customer edge's prefix for LANs is in
-//! [`Status::delegated`](crate::node::status::Status::delegated); giving it to them is the
-//! administrator's. DHCPv4 is not spoken here: `isatap_core::sixrd::dhcp` reads option 212
+//! The kernel forwards, if it is told to. A customer edge gives a /64 of its delegated prefix
+//! to each of its [LANs](SixRdOptions::lans) and tells their hosts. DHCPv4 is not spoken here: `isatap_core::sixrd::dhcp` reads option 212
 //! for a client that gets it.
 //!
 //! # Security limits
@@ -25,6 +24,7 @@
 //! needs a filter between the two (S6R-34).
 
 use crate::error::Error;
+use crate::lan::{self, LanOptions};
 use crate::link::{self, LinkOptions, Running, check_locator, running, too_many};
 use crate::node::{self, FixedRole, LinkPlan, LocatorSource, Node, Notice};
 use isatap_core::datapath::Switches;
@@ -73,6 +73,8 @@ pub struct SixRdOptions {
     /// Of a customer edge: whether packets of other customers must come from them directly.
     /// `S6R-22`
     pub strict_siblings: bool,
+    /// Of a customer edge: the LANs that get a /64 of its delegated prefix.
+    pub lans: Vec<LanOptions>,
 }
 
 impl SixRdOptions {
@@ -89,6 +91,7 @@ impl SixRdOptions {
             customer: None,
             anycast: false,
             strict_siblings: false,
+            lans: Vec::new(),
         }
     }
 
@@ -112,7 +115,12 @@ impl SixRdOptions {
     pub fn check(&self) -> Result<(), Error> {
         self.link.policy(POLICY)?;
         check_locator(self.local)?;
-        self.domain()?;
+        let domain = self.domain()?;
+        if self.role == Role::BorderRelay && !self.lans.is_empty() {
+            let error = Error::usage("start", "a border relay", "only a customer edge has LANs");
+            return Err(error.with_advice("name the LANs at a customer edge"));
+        }
+        lan::check(&self.lans, domain.delegated_length())?;
         if self.role == Role::BorderRelay && !self.relays.is_empty() {
             let error = Error::usage("start", "a border relay", "it is the way out of its domain and has none");
             return Err(error.with_advice("leave the border relay's address out, or be a customer edge"));
@@ -148,8 +156,12 @@ impl SixRdOptions {
             Role::CustomerEdge => {
                 let mut config = EdgeConfig::DEFAULT;
                 (config.policy, config.strict_siblings) = (policy, self.strict_siblings);
-                let role = FixedRole::end("6rd-ce", locators, device);
-                (AnyInterface::SixRdEdge(EdgeInterface::new(config)), Switches::DEFAULT, role)
+                let (role, switches) = if self.lans.is_empty() {
+                    (FixedRole::end("6rd-ce", locators, device), Switches::DEFAULT)
+                } else {
+                    (FixedRole::router("6rd-ce", locators, device), Switches::FORWARDING)
+                };
+                (AnyInterface::SixRdEdge(EdgeInterface::new(config)), switches, role)
             }
             Role::BorderRelay => {
                 let mut config = RelayConfig::new(domain);
@@ -176,6 +188,7 @@ impl SixRdOptions {
             ConfigureError::TableFull(full) => too_many("the 6rd domain", self.prefix, full),
             error => Error::usage("use the 6rd domain", self.prefix, error.to_string()),
         })?;
+        node.add_lans(link, &self.lans, self.link.runtime.as_ref())?;
         Ok(link)
     }
 }

@@ -11,9 +11,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The kernel forwards, if it is told to. A router's prefix for LANs is in
-//! [`Status::delegated`](crate::node::status::Status::delegated); giving it to them is the
-//! administrator's.
+//! The kernel forwards, if it is told to. A router gives a /64 of its prefix to each of its
+//! [LANs](SixToFourOptions::lans) and tells their hosts.
 //!
 //! # What it cannot do
 //!
@@ -27,6 +26,7 @@
 //! without a list of clients works for everybody (`S64-46`).
 
 use crate::error::Error;
+use crate::lan::{self, LanOptions};
 use crate::link::{self, LinkOptions, Running, check_locator, running, too_many};
 use crate::node::{self, FixedRole, LinkPlan, LocatorSource, Node, Notice};
 use crate::resolve::{Entry, Resolver, Settings};
@@ -42,6 +42,9 @@ use std::net::Ipv4Addr;
 
 /// The device when nothing else is asked for.
 pub const DEFAULT_DEVICE: &str = "tun6to4";
+
+/// A site's prefix has as many bits. [RFC 3056 §2]
+const SITE_LENGTH: u8 = 48;
 
 /// What a node is to 6to4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +81,9 @@ pub struct SixToFourOptions {
     pub clients: Vec<Ipv4Prefix>,
     /// Of a relay: whether it answers at 192.88.99.1 too; deprecated. `S64-31`
     pub anycast: bool,
+    /// Of a router: the LANs that get a /64 of the site's prefix, that of its first public
+    /// IPv4 address. `S64-37`
+    pub lans: Vec<LanOptions>,
     /// Whether IPv4 addresses count as public that are not global, such as documentation
     /// ones; private ones never do.
     pub accept_bogons: bool,
@@ -97,6 +103,7 @@ impl SixToFourOptions {
             accepted_relays: Vec::new(),
             clients: Vec::new(),
             anycast: false,
+            lans: Vec::new(),
             accept_bogons: false,
         }
     }
@@ -123,6 +130,12 @@ impl SixToFourOptions {
         if self.role != Role::Relay && (self.anycast || !self.clients.is_empty()) {
             return Err(Error::usage("start", "a 6to4 router", "only a relay has clients or an anycast address"));
         }
+        // S64-23
+        if self.role != Role::Router && !self.lans.is_empty() {
+            let error = Error::usage("start", "6to4", "only a router has LANs");
+            return Err(error.with_advice("give it the role router"));
+        }
+        lan::check(&self.lans, SITE_LENGTH)?;
         if let Some(Entry::Address(relay)) = self.relay
             && !ingress::is_usable(relay, self.accept_bogons)
         {
@@ -160,7 +173,9 @@ impl SixToFourOptions {
             switches,
             role: node::Role::Fixed(role),
         };
-        node.add(plan, self.link.runtime.as_ref())
+        let link = node.add(plan, self.link.runtime.as_ref())?;
+        node.add_lans(link, &self.lans, self.link.runtime.as_ref())?;
+        Ok(link)
     }
 
     fn relay_interface(&self, locators: LocatorSource) -> Result<Parts, Error> {
@@ -235,6 +250,16 @@ mod tests {
         assert!(at(Role::Relay, "192.88.99.1").check().is_err());
         assert!(SixToFourOptions { anycast: true, ..at(Role::Relay, "192.88.99.1") }.check().is_ok());
         assert!(SixToFourOptions { anycast: true, ..at(Role::Router, "131.107.0.1") }.check().is_err());
+    }
+
+    #[test]
+    fn s64_23_only_a_router_has_lans() {
+        let with_lan = |role| SixToFourOptions { lans: vec![LanOptions::new("eth1")], ..at(role, "131.107.0.1") };
+        assert!(with_lan(Role::Router).check().is_ok());
+        for role in [Role::HostRouter, Role::Relay] {
+            let error = with_lan(role).check().unwrap_err().to_string();
+            assert!(error.contains("only a router has LANs"), "{error}");
+        }
     }
 
     #[test]

@@ -93,13 +93,16 @@ pub struct Interface<C: Capacity> {
 
 /// A prefix that hosts make addresses of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Published {
-    prefix: Ipv6Prefix,
+    /// The /64.
+    pub prefix: Ipv6Prefix,
     /// The tunnel that it belongs to; [`LinkId::NULL`]: given by hand.
-    from: LinkId,
-    until: Expiry,
+    pub from: LinkId,
+    /// When it is no longer spoken of.
+    pub until: Expiry,
     /// Taken back: valid for existing connections only, until then.
-    is_deprecated: bool,
+    pub is_deprecated: bool,
 }
 
 impl Row for Published {
@@ -124,7 +127,14 @@ impl<C: Capacity> Interface<C> {
         &self.link
     }
 
-    /// Begins to advertise, if that is configured.
+    /// What hosts make addresses of, or did.
+    #[must_use]
+    pub fn published(&self) -> &[Published] {
+        self.prefixes.as_slice()
+    }
+
+    /// Begins to advertise, if that is configured; also after a change that
+    /// hosts should know of soon.
     pub fn start(&mut self, now: Instant) {
         if self.config.advertise {
             self.schedule.start(now);

@@ -8,6 +8,7 @@ pub(super) fn judge(facts: &Facts, step: Step) -> Finding {
     match step {
         Step::Address => address(facts),
         Step::Route => route(facts),
+        Step::Lan => lan(facts),
         Step::Mtu => {
             let mtu = facts.evidence.status.mtu;
             kernel_mtu(facts).unwrap_or_else(|| Finding::good(Step::Mtu, format!("{mtu} bytes")))
@@ -51,6 +52,41 @@ fn route(facts: &Facts) -> Finding {
         None => status.routes.iter().map(|route| route.prefix.as_str()).collect::<Vec<_>>().join(", "),
     };
     Finding::good(Step::Route, seen)
+}
+
+/// The first LAN whose hosts get no prefix or no way on.
+fn lan(facts: &Facts) -> Finding {
+    let status = &facts.evidence.status;
+    let mut seen = Vec::new();
+    let mut warning = None;
+    for lan in &status.lans {
+        let dev = &lan.dev;
+        if let Some(problem) = &lan.problem {
+            // Where a command mends it, the problem names it last.
+            let (cause, fix) = problem.rsplit_once(": ").unwrap_or((problem, ""));
+            let fix = if fix.contains(' ') { fix.to_owned() } else { format!("see: ip -6 address show dev {dev}") };
+            return Finding::bad(Step::Lan, format!("the hosts of {dev} get no prefix: {cause}"), fix);
+        }
+        if !lan.forwarding {
+            return Finding::bad(
+                Step::Lan,
+                format!("the kernel does not forward IPv6, so the hosts of {dev} hear of no default router"),
+                format!("sysctl -w net.ipv6.conf.all.forwarding=1 && sysctl -w net.ipv6.conf.{dev}.forwarding=1"),
+            );
+        }
+        let current: Vec<&str> =
+            lan.prefixes.iter().filter(|prefix| !prefix.deprecated).map(|prefix| prefix.prefix.as_str()).collect();
+        if current.is_empty() {
+            let cause = format!("there is no prefix for the hosts of {dev}: the tunnel has none to give");
+            return Finding::bad(Step::Lan, cause, format!("isatap status {}", status.dev));
+        }
+        if !lan.default_router {
+            let why = format!("the hosts of {dev} hear of no default router: the tunnel has no default route");
+            warning = warning.or(Some(format!("{why}; name a relay (--relay, --br)")));
+        }
+        seen.push(format!("{dev} has {}", current.join(", ")));
+    }
+    Finding::good(Step::Lan, seen.join("; ")).warn(warning)
 }
 
 fn peer(facts: &Facts) -> Finding {

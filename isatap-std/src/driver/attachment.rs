@@ -22,6 +22,9 @@ const KERNEL_METRIC: u32 = 1024;
 /// native ones of the same prefix.
 pub const DEFAULT_METRIC: u32 = 2 * KERNEL_METRIC;
 
+/// The metric of the kernel's own routes to the prefixes of a device.
+const LAN_METRIC: u32 = 256;
+
 /// Between two repairs.
 const REPAIR_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -36,6 +39,7 @@ pub struct Attachment {
     name: String,
     index: u32,
     metric: u32,
+    kind: Kind,
     monitor: Monitor,
     is_up: bool,
     mtu: u16,
@@ -46,6 +50,15 @@ pub struct Attachment {
     loss: Option<Instant>,
     /// Not before this, so that two who disagree do not keep a machine busy.
     next_repair: Instant,
+}
+
+/// Whose the device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A TUN device of ours, and all that is on it.
+    Tunnel,
+    /// A native device of the administrator's.
+    Lan,
 }
 
 /// What other hands have done since the last look.
@@ -86,6 +99,7 @@ impl Attachment {
             name: name.to_owned(),
             index,
             metric,
+            kind: Kind::Tunnel,
             monitor,
             is_up: true,
             mtu,
@@ -97,6 +111,58 @@ impl Attachment {
         };
         attachment.add_link_local_route(netlink)?;
         Ok((attachment, tun))
+    }
+
+    /// Takes the native device `name`, which is there and up, as that of a LAN: it gets
+    /// addresses and routes beside its own, until [`withdraw`](Self::withdraw). What a killed
+    /// predecessor left there goes.
+    ///
+    /// # Errors
+    ///
+    /// No such device, or the kernel's refusal.
+    pub fn adopt(netlink: &Netlink, link: LinkId, name: &str) -> Result<Self, Error> {
+        let found = netlink.link(name)?;
+        let monitor = Monitor::open(found.index)?;
+        for route in netlink.own_routes(found.index)? {
+            let prefix = Ipv6Prefix::new(route.destination, route.prefix_len);
+            for left in netlink.addresses(found.index)? {
+                // A route outlives its address: see `withdraw`.
+                if prefix.is_some_and(|prefix| prefix.contains(&left.address)) {
+                    netlink.remove_address(found.index, left.address, left.prefix_len)?;
+                }
+            }
+            netlink.remove_route(found.index, &route)?;
+        }
+        Ok(Self {
+            link,
+            name: found.name,
+            index: found.index,
+            metric: LAN_METRIC,
+            kind: Kind::Lan,
+            monitor,
+            is_up: found.is_up,
+            mtu: u16::try_from(found.mtu).unwrap_or(u16::MAX),
+            addresses: Vec::new(),
+            routes: Vec::new(),
+            mirrored: Vec::new(),
+            loss: None,
+            next_repair: Instant::ZERO,
+        })
+    }
+
+    /// Takes addresses and routes off a device that stays.
+    ///
+    /// # Errors
+    ///
+    /// The first of the kernel's refusals; what could be removed is.
+    pub fn withdraw(&mut self, netlink: &Netlink) -> Result<(), Error> {
+        let addresses = std::mem::take(&mut self.addresses);
+        let mut outcomes: Vec<Result<(), Error>> =
+            addresses.iter().map(|own| netlink.remove_address(self.index, own.address, own.prefix_length)).collect();
+        let routes: Vec<netlink::Route> =
+            self.routes.drain(..).map(|route| kernel_route(self.metric, &route)).collect();
+        outcomes.extend(routes.iter().map(|route| netlink.remove_route(self.index, route)));
+        outcomes.into_iter().collect()
     }
 
     /// The link of the machine.
@@ -151,6 +217,10 @@ impl Attachment {
     /// down is no error, [`restore`](Self::restore) comes later.
     pub fn apply(&mut self, netlink: &Netlink, now: Instant, event: &Event) -> Result<(), Error> {
         match event {
+            // The link-local address of a LAN is the kernel's.
+            Event::Address { address, .. } if self.kind == Kind::Lan && address.address.is_unicast_link_local() => {
+                Ok(())
+            }
             Event::Address { link, change, address } if *link == self.link => {
                 self.addresses.retain(|known| known.address != address.address);
                 if *change == Change::Removed {
@@ -174,7 +244,7 @@ impl Attachment {
                     netlink.add_route(this.index, &this.kernel_route(route))
                 })
             }
-            Event::Mtu { link, mtu } if *link == self.link => {
+            Event::Mtu { link, mtu } if *link == self.link && self.kind == Kind::Tunnel => {
                 self.mtu = *mtu;
                 netlink.set_mtu(self.index, u32::from(*mtu))
             }
@@ -221,7 +291,9 @@ impl Attachment {
         let addresses = self.addresses.iter().map(|address| self.put_address(netlink, now, address));
         let routes = || self.routes.iter().map(|route| netlink.add_route(self.index, &self.kernel_route(route)));
         let mut errors: Vec<Error> = addresses.filter_map(Result::err).collect();
-        errors.extend(self.add_link_local_route(netlink).err());
+        if self.kind == Kind::Tunnel {
+            errors.extend(self.add_link_local_route(netlink).err());
+        }
         errors.extend(routes().filter_map(Result::err));
         errors
     }
@@ -257,8 +329,8 @@ impl Attachment {
         let mut outcomes: Vec<Result<(), Error>> = addresses.collect();
         let found = netlink.own_routes(self.index)?;
         let key = |route: &netlink::Route| (route.destination, route.prefix_len, route.next_hop, route.metric);
-        let wanted =
-            std::iter::once(link_local_route()).chain(self.routes.iter().map(|route| self.kernel_route(route)));
+        let link_local = (self.kind == Kind::Tunnel).then(link_local_route);
+        let wanted = link_local.into_iter().chain(self.routes.iter().map(|route| self.kernel_route(route)));
         let gone = wanted.filter(|wanted| found.iter().all(|there| key(there) != key(wanted)));
         outcomes.extend(gone.map(|route| netlink.add_route(self.index, &route)));
         let count = outcomes.len();
@@ -298,24 +370,14 @@ impl Attachment {
             preferred: left(now, address.preferred_until),
             valid,
         };
-        netlink.replace_address(self.index, &wanted)
+        match self.kind {
+            Kind::Tunnel => netlink.replace_address(self.index, &wanted),
+            Kind::Lan => netlink.replace_lan_address(self.index, &wanted),
+        }
     }
 
-    /// Without its lifetime: the machine tells when it ends, and does not tell that it was
-    /// prolonged. Should this process end first, the device goes, and the route with it.
     fn kernel_route(&self, route: &Route) -> netlink::Route {
-        netlink::Route {
-            destination: route.prefix.address(),
-            prefix_len: route.prefix.length(),
-            next_hop: route.next_hop,
-            metric: self.metric.saturating_add(route.metric),
-            preference: match route.preference {
-                Preference::Low => netlink::Preference::Low,
-                Preference::Medium => netlink::Preference::Medium,
-                Preference::High => netlink::Preference::High,
-            },
-            lifetime: None,
-        }
+        kernel_route(self.metric, route)
     }
 
     /// A route of another hand, weighed against ours as the kernel weighs it: metric before
@@ -354,6 +416,24 @@ impl AsFd for Attachment {
     /// Readable when [`changes`](Attachment::changes) has something.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.monitor.as_fd()
+    }
+}
+
+/// A route as the kernel is to have it, without its lifetime: the machine tells when it ends,
+/// and does not tell that it was prolonged. Should this process end first, the device goes,
+/// and the route with it.
+fn kernel_route(metric: u32, route: &Route) -> netlink::Route {
+    netlink::Route {
+        destination: route.prefix.address(),
+        prefix_len: route.prefix.length(),
+        next_hop: route.next_hop,
+        metric: metric.saturating_add(route.metric),
+        preference: match route.preference {
+            Preference::Low => netlink::Preference::Low,
+            Preference::Medium => netlink::Preference::Medium,
+            Preference::High => netlink::Preference::High,
+        },
+        lifetime: None,
     }
 }
 

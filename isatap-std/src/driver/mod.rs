@@ -24,6 +24,7 @@ pub mod attachment;
 pub mod heard;
 mod inbound;
 mod io;
+mod lan;
 mod outbound;
 mod parking;
 mod poller;
@@ -42,6 +43,7 @@ use heard::Heard;
 use isatap_core::engine::{Event, Machine, Parked, Parking, Verdict, Via};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::time::Instant;
+use lan::LanPort;
 use outbound::Outgoing;
 use parking::Way;
 use poller::{Poller, Source};
@@ -58,6 +60,7 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     machine: Box<M>,
     socket: S,
     ports: Vec<Port<D>>,
+    lans: Vec<LanPort>,
     clock: Clock,
     entropy: OsEntropy,
     poller: Poller,
@@ -127,6 +130,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             machine,
             socket,
             ports: Vec::new(),
+            lans: Vec::new(),
             clock: Clock::start(),
             entropy: OsEntropy::open()?,
             poller,
@@ -292,7 +296,12 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             // The buffer holds the longest packet there is: it is never too short.
             let Ok(Some(transmit)) = self.machine.poll_transmit(&mut packet) else { return };
             let Some(outer) = transmit.outer else {
-                self.counters.no_device += 1;
+                let Some(lan) = self.lans.iter_mut().find(|lan| lan.is_of(transmit.link)) else {
+                    self.counters.no_device += 1;
+                    continue;
+                };
+                // It is said again: advertisements come three in a row.
+                self.counters.send_failed += u64::from(!lan.send(packet.as_slice()));
                 continue;
             };
             let datagram = Datagram::new(&outer, outer.payload(packet.as_slice()));

@@ -122,6 +122,8 @@ pub struct Ipv4Address {
     pub address: Ipv4Addr,
     /// Length of its prefix.
     pub prefix_len: u8,
+    /// How long it is known to stay, such as a DHCP lease; `None`: for ever.
+    pub valid: Option<Duration>,
 }
 
 /// How the kernel would send an IPv4 packet to some destination.
@@ -239,8 +241,21 @@ impl Netlink {
     /// The kernel's refusal: no privilege, no such device, a valid lifetime of zero
     /// or shorter than the preferred one.
     pub fn replace_address(&self, index: u32, address: &InterfaceAddress) -> Result<(), Error> {
+        self.put_address(index, address, AddressFlags::Nodad | AddressFlags::Noprefixroute)
+    }
+
+    /// The same on a link with neighbours, whom the kernel asks first whether one of them has
+    /// the address (RFC 4862 §5.4).
+    ///
+    /// # Errors
+    ///
+    /// As [`replace_address`](Self::replace_address).
+    pub fn replace_lan_address(&self, index: u32, address: &InterfaceAddress) -> Result<(), Error> {
+        self.put_address(index, address, AddressFlags::Noprefixroute)
+    }
+
+    fn put_address(&self, index: u32, address: &InterfaceAddress, flags: AddressFlags) -> Result<(), Error> {
         let mut message = address_message(index, address.address, address.prefix_len);
-        let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
         let mut lifetimes = CacheInfo::default();
         lifetimes.ifa_preferred = seconds(address.preferred);
         lifetimes.ifa_valid = seconds(address.valid);
@@ -273,6 +288,21 @@ impl Netlink {
             .map_err(|error| Error::refused("list the addresses of", Device(index), error))?;
         let mine = answer.iter().filter_map(parse::ipv6_address_of);
         Ok(mine.filter(|(interface, _)| *interface == index).map(|(_, address)| address).collect())
+    }
+
+    /// The link-local address of a device that can be used: no neighbour has it, as far as
+    /// the kernel knows by now.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal, which is not expected.
+    pub fn link_local(&self, index: u32) -> Result<Option<Ipv6Addr>, Error> {
+        let answer = self
+            .dump_addresses(AddressFamily::Inet6)
+            .map_err(|error| Error::refused("list the addresses of", Device(index), error))?;
+        let usable = answer.iter().filter(|message| !parse::is_doubtful(message)).filter_map(parse::ipv6_address_of);
+        let mut found = usable.filter(|(interface, _)| *interface == index).map(|(_, address)| address.address);
+        Ok(found.find(Ipv6Addr::is_unicast_link_local))
     }
 
     /// All IPv6 addresses of the namespace, each with the interface index of its device.

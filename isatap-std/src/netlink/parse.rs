@@ -3,7 +3,7 @@
 use super::{ForeignRoute, InterfaceAddress, Ipv4Address, Link, Preference, Route};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RoutePreference, RouteType,
@@ -62,7 +62,31 @@ pub(super) fn ipv4_address_of(message: &RouteNetlinkMessage) -> Option<Ipv4Addre
     let IpAddr::V4(address) = local(message)? else {
         return None;
     };
-    Some(Ipv4Address { interface: message.header.index, address, prefix_len: message.header.prefix_len })
+    let (_, valid) = lifetimes(message);
+    Some(Ipv4Address { interface: message.header.index, address, prefix_len: message.header.prefix_len, valid })
+}
+
+/// Preferred and valid.
+fn lifetimes(message: &AddressMessage) -> (Option<Duration>, Option<Duration>) {
+    let told = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::CacheInfo(info) => Some((info.ifa_preferred, info.ifa_valid)),
+        _ => None,
+    });
+    let lifetime = |value| (value != u32::MAX).then(|| Duration::from_secs(u64::from(value)));
+    told.map_or((None, None), |(preferred, valid)| (lifetime(preferred), lifetime(valid)))
+}
+
+/// Whether an address is being asked for on the link, or somebody else has it there.
+pub(super) fn is_doubtful(message: &RouteNetlinkMessage) -> bool {
+    let Some(message) = address_message(message) else { return true };
+    let in_attribute = message.attributes.iter().any(|attribute| match attribute {
+        AddressAttribute::Flags(flags) => {
+            let doubtful = AddressFlags::Tentative | AddressFlags::Dadfailed;
+            flags.intersects(doubtful) && !flags.contains(AddressFlags::Optimistic)
+        }
+        _ => false,
+    });
+    in_attribute || message.header.flags.contains(AddressHeaderFlags::Tentative)
 }
 
 /// The interface index and the address.
@@ -71,21 +95,8 @@ pub(super) fn ipv6_address_of(message: &RouteNetlinkMessage) -> Option<(u32, Int
     let IpAddr::V6(address) = local(message)? else {
         return None;
     };
-    let lifetimes = message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::CacheInfo(info) => Some((info.ifa_preferred, info.ifa_valid)),
-        _ => None,
-    });
-    let (preferred, valid) = lifetimes.unwrap_or((u32::MAX, u32::MAX));
-    let lifetime = |value| (value != u32::MAX).then(|| Duration::from_secs(u64::from(value)));
-    Some((
-        message.header.index,
-        InterfaceAddress {
-            address,
-            prefix_len: message.header.prefix_len,
-            preferred: lifetime(preferred),
-            valid: lifetime(valid),
-        },
-    ))
+    let (preferred, valid) = lifetimes(message);
+    Some((message.header.index, InterfaceAddress { address, prefix_len: message.header.prefix_len, preferred, valid }))
 }
 
 /// Source, interface and MTU (where the route has one) of an answer to "how would

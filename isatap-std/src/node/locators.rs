@@ -5,6 +5,7 @@ use crate::netlink::{Ipv4Address, Netlink};
 use isatap_core::isatap::addr::is_locator;
 use isatap_core::link::Locator;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 /// Where the locators of a link come from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +26,8 @@ pub(crate) struct Found {
     pub(crate) locators: Vec<Locator>,
     /// The smallest of the devices', in bytes.
     pub(crate) mtu: Option<u16>,
+    /// How long they are all known to stay; `None`: for ever.
+    pub(crate) valid: Option<Duration>,
 }
 
 impl LocatorSource {
@@ -83,6 +86,7 @@ impl LocatorSource {
             .filter(|link| chosen.iter().any(|own| own.interface == link.index))
             .map(|link| u16::try_from(link.mtu).unwrap_or(u16::MAX))
             .min();
-        Ok(Found { locators, mtu })
+        let valid = chosen.iter().filter_map(|own| own.valid).min();
+        Ok(Found { locators, mtu, valid })
     }
 }

@@ -7,6 +7,7 @@
 
 #[cfg(feature = "cli")]
 pub mod evidence;
+mod lan;
 mod locators;
 mod native;
 mod role;
@@ -61,15 +62,15 @@ impl Capacity for Linux {
 }
 
 /// Links of a node, the native one included.
-pub(crate) const LINKS: usize = 4;
+pub(crate) const LINKS: usize = 8;
 
-/// Tunnels of one process.
+/// Tunnels and LANs of one process.
 pub const MOST_LINKS: usize = LINKS - 1;
 
 pub(crate) type Machine = AnyNode<Linux, LINKS>;
 
 // It is built on a stack, in unoptimised builds in several copies, and threads have 2 MiB.
-const _: () = assert!(size_of::<Machine>() <= 128 << 10);
+const _: () = assert!(size_of::<Machine>() <= 256 << 10);
 
 /// Something that who runs a node may want to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +108,7 @@ pub(crate) struct Node {
     driver: Driver<Machine>,
     netlink: Netlink,
     links: Vec<Link>,
+    lans: Vec<lan::Lan>,
     native: LinkId,
     observer: Observer,
     #[cfg(feature = "cli")]
@@ -139,6 +141,8 @@ const MONITOR: u32 = 0;
 const RESOLVER: u32 = 1;
 #[cfg(feature = "cli")]
 const LISTENER: u32 = 2;
+/// Then those of LANs.
+const FIRST_LAN: u32 = 1 << 12;
 #[cfg(feature = "cli")]
 const FIRST_CLIENT: u32 = 1 << 16;
 const SIGNALS: Token = Token(u32::MAX);
@@ -160,6 +164,7 @@ impl Node {
             driver,
             netlink: Netlink::open()?,
             links: Vec::new(),
+            lans: Vec::new(),
             native,
             observer,
             #[cfg(feature = "cli")]
@@ -174,6 +179,7 @@ impl Node {
     /// After the last link was added.
     pub(crate) fn ready(&mut self) -> Result<(), Error> {
         self.learn_native()?;
+        self.refresh_lans()?;
         self.settle()
     }
 
@@ -223,7 +229,8 @@ impl Node {
 
     /// Waits at most `timeout` for something to do, and does it.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> Result<Turned, Error> {
-        let due = self.links.iter().flat_map(|link| [link.role.deadline(), link.attachment.deadline()]).flatten().min();
+        let of_links = self.links.iter().flat_map(|link| [link.role.deadline(), link.attachment.deadline()]);
+        let due = of_links.chain(self.lans.iter().map(lan::Lan::deadline)).flatten().min();
         let tokens = self.driver.turn(timeout, due)?;
         if let Some(error) = self.driver.take_capture_error() {
             self.notice(&Notice::Warning(error.to_string()));
@@ -237,6 +244,10 @@ impl Node {
             #[cfg(feature = "cli")]
             if let Some(client) = token.0.checked_sub(FIRST_CLIENT) {
                 self.answer(client);
+                continue;
+            }
+            if let Some(ready) = token.0.checked_sub(FIRST_LAN) {
+                self.lan_ready(ready)?;
                 continue;
             }
             let Ok(at) = usize::try_from(token.0 / PER_LINK) else { continue };
@@ -257,6 +268,7 @@ impl Node {
                 self.repair(at, now);
             }
         }
+        self.lan_timeouts(now)?;
         self.settle()?;
         Ok(turned)
     }
@@ -266,7 +278,7 @@ impl Node {
         while self.run_until_asked(signals)? != Request::Stop {
             self.notice(&Notice::Info("nothing to read again: no file".into()));
         }
-        Ok(())
+        self.finish(signals)
     }
 
     /// Turns until a signal asks for something.
@@ -300,6 +312,7 @@ impl Node {
                     self.with_link(at, |link, env| link.role.event(env, &event))?;
                 }
             }
+            self.lan_event(now, &event)?;
         }
         for at in 0..self.links.len() {
             let Some(link) = self.links.get_mut(at) else { continue };
@@ -338,6 +351,9 @@ impl Node {
         // One link looks for all.
         if changes.native && at == 0 {
             self.learn_native()?;
+        }
+        if (changes.native || changes.ipv4) && at == 0 {
+            self.refresh_lans()?;
         }
         Ok(())
     }
@@ -434,6 +450,12 @@ impl Node {
             Err(why) => serde_json::json!({ "error": why }),
         };
         self.server.answer(client, &answer);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.withdraw_lans();
     }
 }
 

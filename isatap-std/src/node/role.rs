@@ -61,6 +61,8 @@ pub(crate) struct FixedRole {
     name: &'static str,
     pub(crate) locators: LocatorSource,
     pub(crate) found: Found,
+    /// Until when the locators are known to be ours.
+    until: Expiry,
     device: String,
     /// Whether the role is nothing without forwarding.
     is_router: bool,
@@ -344,6 +346,7 @@ impl FixedRole {
             name,
             locators,
             found: Found::default(),
+            until: Expiry::NEVER,
             device,
             is_router: false,
             forwards: None,
@@ -362,12 +365,16 @@ impl FixedRole {
         if found.mtu != self.found.mtu {
             set_underlay_mtu(env, found.mtu);
         }
-        if found.locators != self.found.locators {
-            let told = env.tell(|interface, cx| set_locators(interface, cx, &found.locators));
+        // S64-37, S6R-8: a lease is prolonged from time to time.
+        let until = found.valid.map_or(Expiry::NEVER, |valid| Expiry::at(env.now.saturating_add(valid)));
+        let changed = found.locators != self.found.locators;
+        if changed || is_another_time(self.until, until) {
+            self.until = until;
+            let told = env.tell(|interface, cx| set_locators(interface, cx, &found.locators, until));
             if let Some(Err(full)) = told {
                 env.warn(format!("not every IPv4 address is used: {full}"));
             }
-            if found.locators.is_empty() {
+            if changed && found.locators.is_empty() {
                 env.warn("the IPv4 address is gone: nothing is sent or answered until it is back");
             }
         }
@@ -431,14 +438,26 @@ fn set_locators(
     interface: &mut AnyInterface<Linux>,
     cx: &mut Context<'_, Linux>,
     locators: &[Locator],
+    until: Expiry,
 ) -> Result<(), TableFull> {
     match interface {
         AnyInterface::IsatapRouter(router) => router.set_locators(cx, locators),
-        AnyInterface::SixRdEdge(edge) => edge.set_locators(cx, locators, Expiry::NEVER),
+        AnyInterface::SixRdEdge(edge) => edge.set_locators(cx, locators, until),
         AnyInterface::SixRdRelay(relay) => relay.set_locators(cx, locators),
-        AnyInterface::SixToFourRouter(router) => router.set_locators(cx, locators, Expiry::NEVER),
+        AnyInterface::SixToFourRouter(router) => router.set_locators(cx, locators, until),
         AnyInterface::SixToFourRelay(relay) => relay.set_locators(cx, locators),
         _ => Ok(()),
+    }
+}
+
+/// Lifetimes of addresses are whole seconds in the kernel.
+fn is_another_time(before: Expiry, now: Expiry) -> bool {
+    match (before.instant(), now.instant()) {
+        (Some(before), Some(now)) => {
+            let (early, late) = (before.min(now), before.max(now));
+            late.saturating_duration_since(early) > Duration::from_secs(2)
+        }
+        (before, now) => before != now,
     }
 }
 

@@ -3,12 +3,14 @@
 //! With the feature `cli` the types here serialise to the JSON of `isatap status -j`. Its
 //! keys are stable; new ones may come.
 
+use super::lan::Lan;
 use super::{Link, Node, Role};
 use crate::driver::attachment::Attachment;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::LearnedAddress;
 use isatap_core::isatap::addr;
 use isatap_core::isatap::prl::{EntryOrigin, PotentialRouter};
+use isatap_core::lan::Published;
 use isatap_core::link::Link as _;
 use isatap_core::node::AnyInterface;
 use isatap_core::route::Route;
@@ -58,6 +60,9 @@ pub struct Status {
     pub reachability: Option<String>,
     /// The prefix that is this node's by its IPv4 address, for LANs: of 6to4 or 6rd.
     pub delegated: Option<String>,
+    /// The LANs that get a /64 of it.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub lans: Vec<LanStatus>,
     /// Dropped packets of the node by reason; only reasons that occurred.
     pub counters: BTreeMap<String, u64>,
     /// Packets of the node by their good end.
@@ -142,6 +147,7 @@ impl Status {
             remote: None,
             reachability: None,
             delegated: None,
+            lans: Vec::new(),
             counters: BTreeMap::new(),
             packets: Packets::default(),
             io: BTreeMap::new(),
@@ -238,6 +244,40 @@ pub struct Advertised {
     pub default_route: bool,
 }
 
+/// A LAN behind a tunnel.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct LanStatus {
+    /// Its device.
+    pub dev: String,
+    /// The number of its /64, in hexadecimal; absent: that of the interface, which is not there.
+    pub subnet: Option<String>,
+    /// From which address the router speaks; absent: it does not, see `problem`.
+    pub link_local: Option<Ipv6Addr>,
+    /// Whether the kernel forwards between this device and others.
+    pub forwarding: bool,
+    /// Whether hosts hear of a default router here.
+    pub default_router: bool,
+    /// What hosts make addresses of, or did: of all tunnels that this LAN has prefixes of.
+    pub prefixes: Vec<LanPrefix>,
+    /// Why hosts are not served, or get no prefix.
+    pub problem: Option<String>,
+}
+
+/// A prefix that is advertised on a LAN.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct LanPrefix {
+    /// The prefix.
+    pub prefix: String,
+    /// Whether it was taken back: hosts hear that it is not to be used any more.
+    pub deprecated: bool,
+    /// Seconds until it is no longer spoken of; absent: never.
+    pub until: Option<u64>,
+}
+
 /// Packets by their good end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
@@ -274,6 +314,7 @@ impl Node {
         status.io = self.io_counters();
         status.locators = link.role.found().locators.iter().map(|locator| locator.address).collect();
         status.underlay_mtu = link.role.found().mtu;
+        status.lans = self.lans_of(id).map(|lan| self.lan_status(now, lan)).collect();
         match (&link.role, interface) {
             (Role::Host(role), AnyInterface::IsatapHost(host)) => {
                 status.locators = host.link().locators().iter().map(|locator| locator.address).collect();
@@ -326,6 +367,26 @@ impl Node {
         Some(status)
     }
 
+    fn lan_status(&self, now: Instant, lan: &Lan) -> LanStatus {
+        let machine = self.driver.machine();
+        let facts = lan.facts();
+        let published = match machine.interface(facts.id) {
+            Some(AnyInterface::Lan(lan)) => lan.published(),
+            _ => &[],
+        };
+        let forwarding = machine.datapath().port(facts.id).is_some_and(|port| port.switches.forwarding);
+        let leads_on = machine.routes().any(|route| route.prefix.is_default() && route.link != facts.id);
+        LanStatus {
+            dev: facts.device.to_owned(),
+            subnet: facts.subnet.map(|subnet| format!("{subnet:x}")),
+            link_local: facts.link_local,
+            forwarding,
+            default_router: facts.link_local.is_some() && forwarding && leads_on,
+            prefixes: published.iter().map(|row| LanPrefix::of(now, row)).collect(),
+            problem: facts.problem.map(str::to_owned),
+        }
+    }
+
     fn io_counters(&self) -> BTreeMap<String, u64> {
         let io = self.driver.counters();
         let sent = self.driver.socket().counters();
@@ -356,6 +417,12 @@ impl Address {
             preferred: seconds(now, address.preferred_until),
             valid: seconds(now, address.valid_until),
         }
+    }
+}
+
+impl LanPrefix {
+    fn of(now: Instant, row: &Published) -> Self {
+        Self { prefix: row.prefix.to_string(), deprecated: row.is_deprecated, until: seconds(now, row.until) }
     }
 }
 

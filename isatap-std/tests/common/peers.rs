@@ -185,3 +185,12 @@ pub fn iperf3(client: &dyn Node, server: &dyn Node, address: Ipv6Addr, seconds: 
     eprintln!("{} to {}: {rates:.0?} bit/s there and back", client.name(), server.name());
     rates
 }
+
+/// Makes a namespace's host solicit the routers of its LAN; what rdisc6 says of the answer.
+#[track_caller]
+pub fn solicit_router(host: &dyn Node, device: &str) -> String {
+    wait_for(&format!("an advertisement on {device} of {}", host.name()), PATIENCE, || {
+        let output = host.run(&format!("rdisc6 -1 -r 3 -w 5000 {device}"));
+        output.success().then_some(output.text)
+    })
+}

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use isatap_std::config::{Config, Problem};
+use isatap_std::config::{Config, Link, Problem};
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
@@ -38,8 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     match Config::parse(&args.file, &text) {
         Ok(config) => {
             if !args.json {
-                let links: Vec<String> =
-                    config.links.iter().map(|link| format!("{} ({})", link.device(), link.kind())).collect();
+                let links: Vec<String> = config.links.iter().map(describe).collect();
                 writeln!(out, "{}: no mistake: {}", args.file, links.join(", "))?;
             }
             Ok(Status::Done)
@@ -56,6 +55,12 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             Ok(Status::Problems)
         }
     }
+}
+
+fn describe(link: &Link) -> String {
+    let lans: Vec<String> = link.lans().iter().map(ToString::to_string).collect();
+    let lans = if lans.is_empty() { String::new() } else { format!(" for the LANs {}", lans.join(" and ")) };
+    format!("{} ({}{lans})", link.device(), link.kind())
 }
 
 #[derive(Serialize)]

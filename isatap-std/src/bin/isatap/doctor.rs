@@ -76,6 +76,8 @@ struct Line<'a> {
 struct Examined {
     /// Its role; empty without a daemon.
     role: String,
+    /// What it goes through.
+    steps: &'static [Step],
     findings: Vec<Finding>,
 }
 
@@ -84,7 +86,7 @@ fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Exam
     let no_daemon = || {
         let holder = system::holder(device);
         let finding = Finding::no_daemon(device, &socket.display().to_string(), holder.as_ref());
-        Examined { role: String::new(), findings: vec![finding] }
+        Examined { role: String::new(), steps: &[], findings: vec![finding] }
     };
     let Some(before) = evidence(device, &socket)? else { return Ok(no_daemon()) };
     let index = system::kernel(device, &[])?.1;
@@ -102,9 +104,9 @@ fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Exam
     if unsent.not_permitted > 0 {
         kernel.output_chains = system::output_chains();
     }
-    let role = after.status.role.clone();
+    let (role, steps) = (after.status.role.clone(), Step::of(&after.status));
     let facts = Facts { command: system::command(after.pid), evidence: after, unsent, kernel, probes };
-    Ok(Examined { role, findings: diagnose(&facts) })
+    Ok(Examined { role, steps, findings: diagnose(&facts) })
 }
 
 /// What the daemon can tell; none where no daemon runs, or none any more.
@@ -146,12 +148,7 @@ fn print(out: &mut impl Write, colour: bool, device: &str, examined: &Examined) 
             writeln!(out, "       {} {warning}", paint("33", "warning:"))?;
         }
     }
-    let steps = match role.as_str() {
-        "" => &[],
-        "isatap-host" => Step::OF_HOST,
-        _ => Step::OF_ROUTER,
-    };
-    let rest: Vec<&str> = steps.iter().skip(findings.len()).map(|step| step.as_str()).collect();
+    let rest: Vec<&str> = examined.steps.iter().skip(findings.len()).map(|step| step.as_str()).collect();
     if !rest.is_empty() {
         writeln!(out, "       not looked at before that is mended: {}", rest.join(", "))?;
     }

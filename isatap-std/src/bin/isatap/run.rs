@@ -41,6 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     loop {
         if links.run_until_asked(&mut signals)? == Request::Stop {
             notify("STOPPING=1");
+            links.finish(&mut signals)?;
             return Ok(Status::Done);
         }
         notify(&reloading());
@@ -52,6 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                 }
             }
             Ok(new) => {
+                links.finish(&mut signals)?;
                 // The old devices go first: the new ones may have their names.
                 drop(links);
                 links = match open(&new) {

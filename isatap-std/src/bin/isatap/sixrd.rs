@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use clap::ValueEnum;
 use isatap_core::prefix::Ipv6Prefix;
+use isatap_std::lan::LanOptions;
 use isatap_std::sixrd::{self, DEFAULT_DEVICE, SixRd, SixRdOptions};
 
 use crate::daemon::{self, LinkArgs};
@@ -11,8 +12,10 @@ use crate::exit::{Failure, Status};
 
 /// Run a 6rd customer edge, or a border relay: a provider's IPv6 across its IPv4 network.
 ///
-/// The kernel forwards, if it is told to: sysctl net.ipv6.conf.all.forwarding=1. Needs
-/// CAP_NET_ADMIN and CAP_NET_RAW; ends on SIGINT or SIGTERM, and leaves nothing behind.
+/// The kernel forwards, if it is told to: sysctl net.ipv6.conf.all.forwarding=1 (devices that
+/// learn their own addresses from a router need accept_ra=2 then). Hosts of LANs get a default
+/// router only with --br; at the end they hear that the prefix is not to be used any more,
+/// which takes up to 4 seconds. Needs CAP_NET_ADMIN and CAP_NET_RAW; ends on SIGINT or SIGTERM, and leaves nothing behind.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// The 6rd prefix.
@@ -39,6 +42,11 @@ pub(crate) struct Args {
     /// ce: let in packets of other customers only from themselves, not by the border relay.
     #[arg(long)]
     strict_siblings: bool,
+    /// ce: give the LAN of this device a /64 of the delegated prefix: put an address there,
+    /// and advertise the prefix to its hosts. SUBNET is hexadecimal, as it stands in the
+    /// address; left out, it is the number of the interface. May be repeated.
+    #[arg(long = "lan", value_name = "DEV[:SUBNET]")]
+    lans: Vec<LanOptions>,
     #[command(flatten)]
     link: LinkArgs,
 }
@@ -60,6 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     options.customer = args.customer;
     options.anycast = args.anycast;
     options.strict_siblings = args.strict_siblings;
+    options.lans.clone_from(&args.lans);
     let verbose = args.link.verbose;
     daemon::run(|| options.open(daemon::observer(verbose)), SixRd::run_until)
 }

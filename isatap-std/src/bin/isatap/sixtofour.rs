@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use clap::ValueEnum;
 use isatap_core::prefix::Ipv4Prefix;
+use isatap_std::lan::LanOptions;
 use isatap_std::resolve::Entry;
 use isatap_std::sixtofour::{self, DEFAULT_DEVICE, SixToFour, SixToFourOptions};
 
@@ -15,6 +16,12 @@ use crate::exit::{Failure, Status};
 /// Without --relay other 6to4 sites are reached, and the native Internet is not. A relay of
 /// your own or of your provider's is meant: public ones are rare today. Needs CAP_NET_ADMIN
 /// and CAP_NET_RAW; ends on SIGINT or SIGTERM, and leaves nothing behind.
+///
+/// A router with --lan: the kernel forwards, if it is told to: sysctl
+/// net.ipv6.conf.all.forwarding=1 (devices that learn their own addresses from a router need
+/// accept_ra=2 then). Hosts get a default router only with --relay. When the IPv4 address
+/// changes, and at the end, they hear that the old prefix is not to be used any more; the end
+/// takes up to 4 seconds then.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// host-router rests while this machine has native IPv6.
@@ -42,6 +49,11 @@ pub(crate) struct Args {
     /// relay: answer at 192.88.99.1 too, where this machine has that address; deprecated.
     #[arg(long)]
     anycast: bool,
+    /// router: give the LAN of this device a /64 of the site's prefix: put an address there,
+    /// and advertise the prefix to its hosts. SUBNET is hexadecimal, as it stands in the
+    /// address; left out, it is the number of the interface. May be repeated.
+    #[arg(long = "lan", value_name = "DEV[:SUBNET]")]
+    lans: Vec<LanOptions>,
     #[command(flatten)]
     link: LinkArgs,
 }
@@ -71,6 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     options.accepted_relays.clone_from(&args.accepted_relays);
     options.clients.clone_from(&args.clients);
     options.anycast = args.anycast;
+    options.lans.clone_from(&args.lans);
     options.accept_bogons = args.link.accept_bogons;
     let verbose = args.link.verbose;
     daemon::run(|| options.open(daemon::observer(verbose)), SixToFour::run_until)

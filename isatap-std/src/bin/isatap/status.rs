@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use isatap_core::isatap::addr::Dotted;
 use isatap_std::control::{self, Request};
-use isatap_std::node::status::{Status as Device, Teredo};
+use isatap_std::node::status::{LanStatus, Status as Device, Teredo};
 use isatap_std::runtime_dir::RuntimeDir;
 
 use crate::exit::{Failure, Status};
@@ -91,6 +91,9 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     if let Some(prefix) = &status.delegated {
         writeln!(out, "    prefix for LANs {prefix}")?;
     }
+    for lan in &status.lans {
+        print_lan(out, lan)?;
+    }
     if let Some(teredo) = &status.teredo {
         print_teredo(out, teredo)?;
     }
@@ -122,6 +125,24 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     )?;
     for (reason, count) in status.counters.iter().chain(&status.io) {
         writeln!(out, "    {reason} {count}")?;
+    }
+    Ok(())
+}
+
+fn print_lan(out: &mut impl Write, lan: &LanStatus) -> io::Result<()> {
+    let subnet = lan.subnet.as_ref().map(|subnet| format!(" subnet {subnet}")).unwrap_or_default();
+    let router = match (&lan.link_local, lan.default_router) {
+        (None, _) => " not served".to_owned(),
+        (Some(address), true) => format!(" default router {address}"),
+        (Some(address), false) => format!(" router {address}, no default router"),
+    };
+    writeln!(out, "    lan {}{subnet}{router}", lan.dev)?;
+    if let Some(problem) = &lan.problem {
+        writeln!(out, "        {problem}")?;
+    }
+    for prefix in &lan.prefixes {
+        let deprecated = if prefix.deprecated { " deprecated" } else { "" };
+        writeln!(out, "        prefix {}{deprecated}{}", prefix.prefix, seconds(" for ", prefix.until))?;
     }
     Ok(())
 }
