@@ -352,6 +352,9 @@ fn s64_22_s64_46_a_relay_carries_nothing_between_sites_and_for_its_clients_only(
     node.insert_route(back).unwrap();
     let native = arrive_natively(&mut node, NOW, LAN, &inner(v6("2001:db8::9"), v6("2001:db8:5::1"), 64));
     assert_eq!(dropped(&native), Some(DropReason::NativeToNative));
+    // Nor with a source of the relay's own site, which would pass for 6to4.
+    let own = arrive_natively(&mut node, NOW, LAN, &inner(v6("2002:c2cf:105:7::1"), v6("2001:db8:5::1"), 64));
+    assert_eq!(dropped(&own), Some(DropReason::NativeToNative));
     // S64-46
     node.with_interface(NOW, SIXTOFOUR, |interface, _| match interface {
         AnyInterface::SixToFourRelay(relay) => relay.add_client("192.0.2.0/24".parse().unwrap()).unwrap(),

@@ -45,7 +45,7 @@ crate::roots! {
         keep((ingress::is_usable(u.ipv4(), u.value()), ingress::locator(u.ipv4(), u.value())));
         keep((ingress::outer(&flow, u.value()), ingress::inner(&u.ipv6()), ingress::embedded(&u.ipv6(), u.value())));
         keep((ingress::source(&flow), ingress::destination(&flow), ingress::one_is_sixtofour(&u.ipv6(), &u.ipv6())));
-        keep((ingress::in_site(&flow), ingress::leaves_sixtofour(&flow, u.value()), ingress::relay(u.ipv4(), ipv4s())));
+        keep((ingress::in_site(&flow), ingress::leaves_sixtofour(&flow, u.value()), ingress::enters_sixtofour(&u.ipv6()), ingress::relay(u.ipv4(), ipv4s())));
         Some((ingress::client(u.ipv4(), any(&[])), ingress::direct(&u.ipv6(), &u.ipv6())))
     };
     sixrd_rules => |u| {

@@ -162,6 +162,16 @@ pub fn leaves_sixtofour(flow: &Flow, local: bool) -> Result<(), DropReason> {
     }
 }
 
+/// `S64-22 [RFC 3964 §3.2]`: a relay sends into the tunnel only what is for a
+/// 6to4 site; other relays are no way to native destinations.
+///
+/// # Errors
+/// [`DropReason::NativeToNative`]
+#[inline]
+pub fn enters_sixtofour(destination: &Ipv6Addr) -> Result<(), DropReason> {
+    if embedded_ipv4(destination).is_some() { Ok(()) } else { Err(DropReason::NativeToNative) }
+}
+
 /// `S64-24 [RFC 3964 §4.1.2]`: the relays that native packets are accepted
 /// from, when they are listed; replies come from 192.88.99.1 too.
 ///

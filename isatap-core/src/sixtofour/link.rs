@@ -160,6 +160,9 @@ impl<C: Capacity> LinkTrait for Link<C> {
         }
         ingress::embedded(next_hop, self.accept_bogons)?;
         ingress::one_is_sixtofour(inner_source, inner_destination)?;
+        if matches!(self.side, Side::Relay { .. }) {
+            ingress::enters_sixtofour(inner_destination)?;
+        }
         ingress::direct(inner_destination, next_hop)
     }
 

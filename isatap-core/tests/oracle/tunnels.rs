@@ -1,0 +1,276 @@
+//! Links of every kind, alone and together, against a second reading of their
+//! ingress rules.
+
+use isatap_core::capacity::Standard;
+use isatap_core::datapath::Switches;
+use isatap_core::engine::{Machine, Verdict};
+use isatap_core::link::{Denied, Link, Resolution};
+use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
+use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::proto41::Flow;
+use isatap_core::time::Instant;
+use std::net::Ipv6Addr;
+
+use super::input::Input;
+use super::links::{add, speaker};
+use super::packets::{self, IPV4, PRIVATE, PUBLIC, WORLD, World};
+use super::rules::{Domain, Opinion, Own4, Packet, Rules, cut4, enters, is_a_host};
+
+type Node = AnyNode<Standard, 4>;
+
+const NOW: Instant = Instant::from_secs(1000);
+
+/// Up to two IPv4 addresses to be listed, mostly neighbours', or none.
+fn some(input: &mut Input<'_>) -> Vec<u32> {
+    let count = input.byte() % 3;
+    (0..count).map(|_| if input.byte() & 3 == 0 { packets::ipv4(input) } else { input.among(&IPV4[2..8]) }).collect()
+}
+
+/// 6rd domains of any lengths that RFC 5969 and `S6R-2` allow, around `own`.
+fn domain(input: &mut Input<'_>, own: u32) -> Domain {
+    if input.byte() & 1 == 0 {
+        return Domain { common: (cut4(own, 16), 16), ..WORLD.domain };
+    }
+    let mask = input.byte() % 33;
+    let length = 16 + input.byte() % (17 + mask);
+    let prefix = 0x2001_0db8_6000_aaaa << 64 >> (128 - u32::from(length)) << (128 - u32::from(length));
+    Domain { prefix: (prefix, length), common: (cut4(own, mask), mask) }
+}
+
+/// A link of the kind `kind`, told to be at `told`.
+pub fn rules(input: &mut Input<'_>, kind: u8, told: &[Own4], world: &mut World) -> Rules {
+    let first = told[0];
+    let (own, strangers) = (Vec::new(), input.byte() & 1 == 1);
+    let mut rules = match kind % 10 {
+        0 => {
+            let far = packets::ipv4(input);
+            Rules::Configured { near: first.0, far, addresses: vec![(0x2001_0db8_0000_0009 << 64 | 1, 64)] }
+        }
+        1 => Rules::Isatap { own, routers: some(input), prefixes: vec![world.isatap], router: true },
+        2 => Rules::Isatap { own, routers: hosts(some(input), told), prefixes: Vec::new(), router: false },
+        3 => Rules::SixToFourSite { own, relays: some(input), strangers },
+        4 => {
+            let clients = some(input).into_iter().map(|client| (cut4(client, 16), 16)).collect();
+            Rules::SixToFourRelay { own, clients, strangers, anycast: input.byte() & 1 == 1 }
+        }
+        5 => {
+            world.domain = domain(input, first.0);
+            let relays = some(input).into_iter().filter(|ipv4| is_a_host(*ipv4)).collect();
+            Rules::SixRdEdge { own: first, domain: world.domain, relays, strict: strangers }
+        }
+        6 => {
+            world.domain = domain(input, first.0);
+            let routers = some(input).into_iter().filter(|ipv4| is_a_host(*ipv4)).collect();
+            Rules::SixRdRelay { own: first, domain: world.domain, routers }
+        }
+        7 => Rules::Compatible { own },
+        8 => Rules::Native { addresses: vec![(world.lan.0 | 1, 64)] },
+        _ => {
+            let link_local = 0xfe80 << 112 | 0x0200_00ff_fe00_0001;
+            Rules::Lan { link_local, subnet: 1, prefixes: vec![world.lan] }
+        }
+    };
+    rules.relocate(told);
+    rules
+}
+
+/// Potential routers that a host at `own` takes.
+fn hosts(routers: Vec<u32>, own: &[Own4]) -> Vec<u32> {
+    routers.into_iter().filter(|router| is_a_host(*router) && !own.iter().any(|(own, _)| own == router)).collect()
+}
+
+/// IPv4 addresses of this node, of which a link can have up to two.
+pub fn own(input: &mut Input<'_>) -> Vec<Own4> {
+    let length = input.among(&[24, 24, 32, 31, 30, 16, 8]);
+    let list = [
+        vec![PUBLIC],
+        vec![PUBLIC],
+        vec![PRIVATE],
+        vec![PUBLIC, PRIVATE],
+        vec![PRIVATE, PUBLIC],
+        vec![(0xc633_6407, 24)],
+        vec![PUBLIC, (0xc058_6301, 32)],
+        vec![(0x6440_0001, 24), PUBLIC],
+    ];
+    let mut own = list[usize::from(input.byte()) % list.len()].clone();
+    own[0].1 = length;
+    own
+}
+
+fn buffer(bytes: &[u8]) -> Vec<u8> {
+    [&[0; HEADROOM][..], bytes].concat()
+}
+
+/// What a node makes of an outer packet, and that a refusal changes nothing.
+fn decapsulate(node: &mut Node, packet: &[u8]) -> Verdict {
+    let mut buffer = buffer(packet);
+    let end = buffer.len();
+    let mut inside = PacketMut::new(&mut buffer, HEADROOM..end).unwrap();
+    node.decapsulate(NOW, &mut inside)
+}
+
+/// One link alone: the same answer as the rules, for each packet; and what it
+/// would send is sent as the rules say.
+pub fn tunnel_packet(data: &[u8]) {
+    let mut input = Input::new(data);
+    let kind = input.byte() % 8;
+    let own = own(&mut input);
+    let mut world = WORLD;
+    let rules = rules(&mut input, kind, &own, &mut world);
+    let mut node: Box<Node> = Box::new(AnyNode::new(NodeConfig::DEFAULT));
+    let (id, added) = add(&mut node, NOW, &rules, Switches::DEFAULT);
+    added.unwrap();
+    for _ in 0..8 {
+        let outer = packets::outer(&mut input, &world);
+        let read = Packet::read(&outer);
+        let flow = Flow::parse_compatible(&outer);
+        assert_eq!(flow.is_ok(), read.is_some(), "{flow:?}");
+        let is_plain = Flow::parse(&outer).is_ok();
+        assert_eq!(is_plain, read.is_some_and(|packet| !packet.compatible), "{flow:?}");
+        if let (Ok(flow), Some(packet)) = (&flow, read)
+            && (is_plain || matches!(rules, Rules::Compatible { .. }))
+        {
+            let link = node.interface(id).unwrap();
+            let said = match link.admit(flow) {
+                Ok(from) => Opinion::Admitted(speaker(from)),
+                Err(Denied::Refused(_)) => Opinion::Refused,
+                Err(_) => Opinion::NotAddressed,
+            };
+            assert_eq!(said, rules.judge(&packet), "{rules:?} {flow:?}");
+        }
+        // I4: nothing gets past the link.
+        let verdict = decapsulate(&mut node, &outer);
+        let is_let_in = read.is_some_and(|packet| matches!(rules.judge(&packet), Opinion::Admitted(_)));
+        assert!(matches!(verdict, Verdict::Drop(_)) || is_let_in, "{verdict:?} {rules:?} {flow:?}");
+        let (source, next_hop) = (packets::any_ipv6(&mut input, &world), packets::any_ipv6(&mut input, &world));
+        let destination = if input.byte() & 1 == 0 { next_hop } else { packets::any_ipv6(&mut input, &world) };
+        egress(node.interface(id).unwrap(), &rules, source, destination, next_hop);
+        if input.is_empty() {
+            break;
+        }
+    }
+}
+
+/// I3: what a link sends goes from an address of ours to one that a host can
+/// have, and passes the check of a peer that is a link of the same kind.
+fn egress(link: &AnyInterface<Standard>, rules: &Rules, source: Ipv6Addr, destination: Ipv6Addr, next_hop: Ipv6Addr) {
+    let sent = link.permit(&source, &destination, &next_hop).and_then(|()| link.resolve(&source, &next_hop));
+    let Ok(Resolution::To { source: from, destination: to }) = sent else { return };
+    let (from, to) = (from.to_bits(), to.to_bits());
+    let context = format!("{rules:?} {source} to {destination} by {next_hop}");
+    let own = rules.own();
+    assert!(own.iter().any(|(own, _)| *own == from), "{context}");
+    assert!(is_a_host(to) && !own.iter().any(|(own, _)| *own == to), "{context}");
+    let packet = Packet {
+        from,
+        to,
+        source: source.to_bits(),
+        destination: destination.to_bits(),
+        compatible: false,
+        plain: true,
+    };
+    // Who receives it there, with nothing listed.
+    let there = match rules {
+        Rules::SixToFourSite { strangers, .. } if next_hop == destination => {
+            Rules::SixToFourSite { own: vec![(to, 32)], relays: Vec::new(), strangers: *strangers }
+        }
+        Rules::SixToFourRelay { strangers, .. } => {
+            Rules::SixToFourSite { own: vec![(to, 32)], relays: Vec::new(), strangers: *strangers }
+        }
+        Rules::SixRdEdge { domain, relays, .. } if !relays.contains(&to) && next_hop == destination => {
+            Rules::SixRdEdge { own: (to, 32), domain: *domain, relays: relays.clone(), strict: false }
+        }
+        Rules::SixRdRelay { domain, .. } if next_hop == destination => {
+            Rules::SixRdEdge { own: (to, 32), domain: *domain, relays: vec![from], strict: false }
+        }
+        Rules::Compatible { .. } if next_hop == destination => Rules::Compatible { own: vec![(to, 32)] },
+        _ => return,
+    };
+    let answer = there.judge(&packet);
+    assert!(matches!(answer, Opinion::Admitted(_)), "{context}: {there:?} says {answer:?}");
+}
+
+/// Up to four links in one node: what enters, and as whose, is what the rules
+/// of all of them say together. `TUN-23`
+pub fn link_pairs(data: &[u8]) {
+    let mut input = Input::new(data);
+    let count = 2 + usize::from(input.byte() % 3);
+    let own = own(&mut input);
+    let mut world = WORLD;
+    let mut node: Box<Node> = Box::new(AnyNode::new(NodeConfig::DEFAULT));
+    let mut links = Vec::new();
+    for _ in 0..count {
+        let kind = input.byte();
+        let rules = rules(&mut input, kind, &own, &mut world);
+        let (id, added) = add(&mut node, NOW, &rules, Switches::DEFAULT);
+        added.unwrap();
+        assert_eq!(id, LinkId(u8::try_from(links.len()).unwrap()));
+        links.push(rules);
+    }
+    for _ in 0..8 {
+        let outer = packets::outer(&mut input, &world);
+        let expected = Packet::read(&outer).map(|packet| (packet, enters(&links, &packet)));
+        let found = node.datapath().admit(&outer);
+        let context = || format!("{found:?} of {links:?}");
+        match (&found, expected) {
+            (Ok((id, from, _)), Some((_, entry))) => {
+                assert_eq!(Some((id.index(), speaker(*from))), entry, "{}", context());
+            }
+            (Ok(_), None) => panic!("malformed: {}", context()),
+            // What is behind the inner header may be refused too.
+            (Err(_), Some((packet, entry))) => assert!(entry.is_none() || !packet.plain, "{entry:?}: {}", context()),
+            (Err(_), None) => {}
+        }
+        let is_let_in = found.is_ok();
+        let verdict = decapsulate(&mut node, &outer);
+        assert!(matches!(verdict, Verdict::Drop(_)) || is_let_in, "{verdict:?}: {links:?}");
+        if input.is_empty() {
+            break;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A target that never lets a packet in proves nothing.
+    #[test]
+    fn the_inputs_of_the_targets_reach_every_kind_of_link_both_ways() {
+        let mut answers = std::collections::BTreeSet::new();
+        let mut state = 1_u64;
+        for _ in 0..12_000 {
+            let bytes: Vec<u8> = (0..640)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    state.to_be_bytes()[0]
+                })
+                .collect();
+            let mut input = Input::new(&bytes);
+            let kind = input.byte() % 8;
+            let own = own(&mut input);
+            let mut world = WORLD;
+            let rules = rules(&mut input, kind, &own, &mut world);
+            while !input.is_empty() {
+                if let Some(packet) = Packet::read(&packets::outer(&mut input, &world)) {
+                    answers.insert((kind, format!("{:?}", rules.judge(&packet))));
+                }
+            }
+        }
+        let of = |kind: u8| {
+            answers.iter().filter(|(of, _)| *of == kind).map(|(_, answer)| answer.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(0), ["Admitted(Remote)", "NotAddressed", "Refused"]);
+        for kind in [1, 2] {
+            assert_eq!(of(kind), ["Admitted(Host)", "Admitted(Router)", "NotAddressed", "Refused"]);
+        }
+        for kind in [3, 4] {
+            assert_eq!(of(kind), ["Admitted(Anybody)", "Admitted(Host)", "NotAddressed", "Refused"]);
+        }
+        assert_eq!(of(5), ["Admitted(Anybody)", "Admitted(Host)", "Admitted(Router)", "NotAddressed", "Refused"]);
+        for kind in [6, 7] {
+            assert_eq!(of(kind), ["Admitted(Host)", "NotAddressed", "Refused"]);
+        }
+        assert!(!IPV4.contains(&0));
+    }
+}
