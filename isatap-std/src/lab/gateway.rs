@@ -1,30 +1,30 @@
-//! Nodes made of the core: routers, relays and customer edges of 6to4 and 6rd.
+//! Nodes made of the core: routers, relays and customer edges of any mix of tunnels.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatap_core::capacity::{Capacity, Standard};
+use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::engine::Machine;
 use isatap_core::error::TableFull;
-use isatap_core::link::{InterfaceAddress, Link, Locator, NativeLink};
-use isatap_core::node::{AnyInterface, AnyNode, Node, NodeConfig};
+use isatap_core::isatap::{self, PublishedPrefix};
+use isatap_core::link::{InterfaceAddress, Locator, NativeLink};
+use isatap_core::node::{AnyInterface, AnyNode};
 use isatap_core::packet::LinkId;
-use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
 use isatap_core::route::{Origin, Route};
 use isatap_core::sixrd::{self, ConfigureError};
 use isatap_core::sixtofour;
 use isatap_core::time::{Expiry, Instant};
 
-use super::isatap::{self, Came};
+use super::forwarder::Forwarder;
 use super::node::{LabNode, Outbox};
 use super::rng::Rng;
 
-/// The tunnel of a [`Gateway`].
-pub const TUNNEL_LINK: LinkId = LinkId(0);
-/// The native link of a [`Gateway`].
-pub const SITE_LINK: LinkId = LinkId(1);
+/// Tunnels and native links of a [`Gateway`] together.
+pub const GATEWAY_LINKS: usize = 6;
 
-/// Which tunnel a [`Gateway`] has, and which end of it.
+/// A tunnel of a [`Gateway`], and which end of it.
 #[derive(Clone, Debug)]
 pub enum Tunnel {
     /// A 6to4 router, or a host/router where there is no native link.
@@ -44,41 +44,116 @@ pub enum Tunnel {
     },
     /// A 6rd border relay.
     SixRdRelay(sixrd::RelayConfig),
+    /// An ISATAP router.
+    IsatapRouter {
+        /// What it advertises beside prefixes.
+        config: isatap::RouterConfig,
+        /// The prefixes that it advertises.
+        prefixes: Vec<Ipv6Prefix>,
+        /// The site's IPv4 prefixes; none: any address may be the site's. `SEC-2`
+        members: Vec<Ipv4Prefix>,
+    },
+    /// A configured tunnel.
+    Configured {
+        /// Both ends.
+        config: configured::Config,
+        /// The addresses of this end.
+        addresses: Vec<InterfaceAddress>,
+    },
+}
+
+/// A tunnel of a node that may have several.
+#[derive(Clone, Debug)]
+pub struct TunnelOptions {
+    /// The tunnel.
+    pub tunnel: Tunnel,
+    /// Those of the node's IPv4 addresses that are this tunnel's; `None`: all.
+    pub ipv4: Option<Vec<Ipv4Addr>>,
+    /// The metric of its interface, added to those of its routes.
+    pub metric: u32,
+}
+
+/// Where a route of a [`Gateway`] leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// By one of its tunnels, counted from 0.
+    Tunnel(usize),
+    /// By one of its native links, counted from 0.
+    Lan(usize),
+    /// Nowhere.
+    Null,
+}
+
+/// A route of a [`Gateway`], beside those that its mechanisms make.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayRoute {
+    /// The destinations.
+    pub prefix: Ipv6Prefix,
+    /// By which link.
+    pub port: Port,
+    /// By which neighbour there; `None`: they are neighbours themselves.
+    pub next_hop: Option<Ipv6Addr>,
+    /// Lower is better.
+    pub metric: u32,
+    /// Whether advertisements tell of it.
+    pub publish: bool,
+}
+
+impl GatewayRoute {
+    /// The way to everything else, by a native link.
+    #[must_use]
+    pub const fn default_by(lan: usize, next_hop: Ipv6Addr) -> Self {
+        let prefix = Ipv6Prefix::DEFAULT;
+        GatewayRoute { prefix, port: Port::Lan(lan), next_hop: Some(next_hop), metric: 0, publish: false }
+    }
 }
 
 /// What makes one [`Gateway`] different from another.
 #[derive(Clone, Debug)]
 pub struct GatewayOptions {
-    /// Its tunnel.
-    pub tunnel: Tunnel,
-    /// Its address on the native link, if it has one.
-    pub lan: Option<InterfaceAddress>,
-    /// The next router on the native link.
-    pub gateway: Option<Ipv6Addr>,
-    /// Routes by way of the tunnel beside those that the mechanism makes: a
-    /// prefix and the next hop.
-    pub routes: Vec<(Ipv6Prefix, Ipv6Addr)>,
+    /// Its tunnels.
+    pub tunnels: Vec<TunnelOptions>,
+    /// Its address on each of its native links.
+    pub lans: Vec<InterfaceAddress>,
+    /// Its routes.
+    pub routes: Vec<GatewayRoute>,
+    /// Whether it looks for routing loops. `SEC-3`
+    pub loop_checks: bool,
 }
 
 impl GatewayOptions {
     /// A tunnel and nothing else.
     #[must_use]
-    pub const fn new(tunnel: Tunnel) -> Self {
-        GatewayOptions { tunnel, lan: None, gateway: None, routes: Vec::new() }
+    pub fn new(tunnel: Tunnel) -> Self {
+        let tunnels = vec![TunnelOptions { tunnel, ipv4: None, metric: 0 }];
+        GatewayOptions { tunnels, lans: Vec::new(), routes: Vec::new(), loop_checks: true }
     }
 
-    /// The same with a native link.
+    /// The same with one more native link.
     #[must_use]
-    pub const fn lan(mut self, address: Ipv6Addr, prefix_length: u8) -> Self {
-        self.lan = Some(InterfaceAddress { address, prefix_length });
+    pub fn lan(mut self, address: Ipv6Addr, prefix_length: u8) -> Self {
+        self.lans.push(InterfaceAddress { address, prefix_length });
         self
+    }
+
+    /// The link of the machine that stands for a port; [`Port::Null`] has none.
+    #[must_use]
+    pub fn link(&self, port: Port) -> Option<LinkId> {
+        let at = match port {
+            Port::Tunnel(at) => at,
+            Port::Lan(at) => self.tunnels.len() + at,
+            Port::Null => return None,
+        };
+        u8::try_from(at).ok().map(LinkId)
     }
 }
 
-/// A node of the core with one 6to4 or 6rd tunnel, which forwards by itself
-/// between it and a native link.
+/// A node of the core with any mix of tunnels, which forwards by itself between them and
+/// native links.
 pub struct Gateway<C: Capacity = Standard> {
-    node: AnyNode<C, 2>,
+    forwarder: Forwarder<C, GATEWAY_LINKS>,
+    /// Of each tunnel, which IPv4 addresses may be its.
+    ipv4: Vec<Option<Vec<Ipv4Addr>>>,
 }
 
 impl<C: Capacity> Gateway<C> {
@@ -88,123 +163,136 @@ impl<C: Capacity> Gateway<C> {
     /// A table of the node is too small for the options, or the values of a
     /// 6rd customer edge make no domain.
     pub fn new(options: &GatewayOptions) -> Result<Self, ConfigureError> {
-        let mut node = AnyNode::new(NodeConfig::DEFAULT);
-        let interface = match &options.tunnel {
-            Tunnel::SixToFourRouter(config) => AnyInterface::SixToFourRouter(sixtofour::RouterInterface::new(*config)),
-            Tunnel::SixToFourRelay(config) => AnyInterface::SixToFourRelay(sixtofour::RelayInterface::new(*config)),
-            Tunnel::SixRdEdge { config, .. } => AnyInterface::SixRdEdge(sixrd::EdgeInterface::new(*config)),
-            Tunnel::SixRdRelay(config) => AnyInterface::SixRdRelay(sixrd::RelayInterface::new(*config)),
-        };
-        let tunnel = node.add(interface, Switches::FORWARDING)?;
-        if let Tunnel::SixRdEdge { prefix, ipv4_mask_len, relays, .. } = &options.tunnel {
-            let configured = node.with_interface(Instant::ZERO, tunnel, |interface, cx| match interface {
-                AnyInterface::SixRdEdge(edge) => edge.configure(cx, *prefix, *ipv4_mask_len, relays.iter().copied()),
-                _ => Ok(()),
-            });
-            configured.unwrap_or(Ok(()))?;
+        let mut forwarder: Forwarder<C, GATEWAY_LINKS> = Forwarder::new();
+        let node = &mut forwarder.node;
+        let mut switches = Switches::FORWARDING;
+        switches.loop_checks = options.loop_checks;
+        for tunnel in &options.tunnels {
+            let mut own = switches;
+            own.metric = tunnel.metric;
+            let id = node.add(interface(&tunnel.tunnel), own)?;
+            configure(node, id, &tunnel.tunnel)?;
         }
-        if let Some(lan) = options.lan {
+        for lan in &options.lans {
             let mut native = NativeLink::new(1500);
-            native.add_address(lan)?;
-            node.add(AnyInterface::Native(native), Switches::FORWARDING)?;
+            native.add_address(*lan)?;
+            let id = node.add(AnyInterface::Native(native), switches)?;
             if let Some(prefix) = lan.prefix() {
-                node.insert_route(Route::on_link(prefix, SITE_LINK, Origin::Manual))?;
-            }
-            if let Some(gateway) = options.gateway {
-                node.insert_route(Route::via(Ipv6Prefix::DEFAULT, SITE_LINK, gateway, Origin::Manual))?;
+                node.insert_route(Route::on_link(prefix, id, Origin::Manual))?;
             }
         }
-        for (prefix, next_hop) in &options.routes {
-            node.insert_route(Route::via(*prefix, tunnel, *next_hop, Origin::Manual))?;
+        for route in &options.routes {
+            let base = match options.link(route.port) {
+                Some(link) => Route::on_link(route.prefix, link, Origin::Manual),
+                None => Route::null(route.prefix, Origin::Manual),
+            };
+            let (metric, publish) = (route.metric, route.publish);
+            node.insert_route(Route { next_hop: route.next_hop, metric, publish, ..base })?;
         }
-        Ok(Gateway { node })
+        Ok(Gateway { forwarder, ipv4: options.tunnels.iter().map(|tunnel| tunnel.ipv4.clone()).collect() })
     }
 
     /// The machine.
     #[must_use]
-    pub fn machine(&self) -> &AnyNode<C, 2> {
-        &self.node
+    pub fn machine(&self) -> &AnyNode<C, GATEWAY_LINKS> {
+        &self.forwarder.node
     }
 
     /// The machine, to be told something by
     /// [`World::with_node`](super::World::with_node).
-    pub fn machine_mut(&mut self) -> &mut AnyNode<C, 2> {
-        &mut self.node
+    pub fn machine_mut(&mut self) -> &mut AnyNode<C, GATEWAY_LINKS> {
+        &mut self.forwarder.node
     }
+}
 
-    fn settle(&mut self, out: &mut Outbox) {
-        isatap::drain(&mut self.node, out, None);
+fn interface<C: Capacity>(tunnel: &Tunnel) -> AnyInterface<C> {
+    match tunnel {
+        Tunnel::SixToFourRouter(config) => AnyInterface::SixToFourRouter(sixtofour::RouterInterface::new(*config)),
+        Tunnel::SixToFourRelay(config) => AnyInterface::SixToFourRelay(sixtofour::RelayInterface::new(*config)),
+        Tunnel::SixRdEdge { config, .. } => AnyInterface::SixRdEdge(sixrd::EdgeInterface::new(*config)),
+        Tunnel::SixRdRelay(config) => AnyInterface::SixRdRelay(sixrd::RelayInterface::new(*config)),
+        Tunnel::IsatapRouter { config, .. } => AnyInterface::IsatapRouter(isatap::RouterInterface::new(*config)),
+        Tunnel::Configured { config, .. } => AnyInterface::Configured(configured::Interface::new(*config)),
     }
+}
+
+/// What an interface is told once it is a node's.
+fn configure<C: Capacity, const LINKS: usize>(
+    node: &mut AnyNode<C, LINKS>,
+    id: LinkId,
+    tunnel: &Tunnel,
+) -> Result<(), ConfigureError> {
+    let told = node.with_interface(Instant::ZERO, id, |interface, cx| match (interface, tunnel) {
+        (AnyInterface::SixRdEdge(edge), Tunnel::SixRdEdge { prefix, ipv4_mask_len, relays, .. }) => {
+            edge.configure(cx, *prefix, *ipv4_mask_len, relays.iter().copied())
+        }
+        (AnyInterface::IsatapRouter(router), Tunnel::IsatapRouter { prefixes, members, .. }) => {
+            for member in members {
+                router.link_mut().add_member(*member)?;
+            }
+            prefixes.iter().try_for_each(|prefix| Ok(router.publish(cx, PublishedPrefix::new(*prefix))?))
+        }
+        (AnyInterface::Configured(end), Tunnel::Configured { addresses, .. }) => {
+            addresses.iter().try_for_each(|own| Ok(end.add_address(cx, *own)?))
+        }
+        _ => Ok(()),
+    });
+    told.unwrap_or(Ok(()))
 }
 
 impl<C: Capacity> LabNode for Gateway<C> {
     fn receive_ipv4(&mut self, now: Instant, packet: &[u8], out: &mut Outbox) {
-        isatap::receive_ipv4(&mut self.node, now, packet, out, Node::forward);
-        self.settle(out);
+        self.forwarder.receive_ipv4(now, packet, out);
     }
 
     fn receive_ipv6(&mut self, now: Instant, link: LinkId, packet: &[u8], out: &mut Outbox) {
-        isatap::with_packet(packet, |buffer| {
-            let verdict = self.node.forward_native(now, link, buffer);
-            isatap::act(verdict, Came::Native, packet, buffer, out);
-        });
-        self.settle(out);
+        self.forwarder.receive_ipv6(now, link, packet, out);
     }
 
     fn send_ipv6(&mut self, now: Instant, link: Option<LinkId>, packet: &[u8], out: &mut Outbox) {
-        isatap::send_ipv6(&mut self.node, now, link, packet, out);
-        self.settle(out);
+        self.forwarder.send_ipv6(now, link, packet, out);
     }
 
     fn timeout(&mut self, now: Instant, entropy: &mut Rng, out: &mut Outbox) {
-        self.node.handle_timeout(now, entropy);
-        self.settle(out);
+        self.forwarder.timeout(now, entropy, out);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.node.poll_timeout()
+        self.forwarder.node.poll_timeout()
     }
 
-    fn drain(&mut self, _now: Instant, out: &mut Outbox) {
-        self.settle(out);
+    fn drain(&mut self, now: Instant, out: &mut Outbox) {
+        self.forwarder.settle(now, out);
     }
 
     fn set_ipv4(&mut self, now: Instant, addresses: &[Ipv4Addr], out: &mut Outbox) {
-        let locators: Vec<Locator> = addresses.iter().copied().map(Locator::from).collect();
-        let told = self.node.with_interface(now, TUNNEL_LINK, |interface, cx| match interface {
-            AnyInterface::SixToFourRouter(router) => router.set_locators(cx, &locators, Expiry::NEVER),
-            AnyInterface::SixToFourRelay(relay) => relay.set_locators(cx, &locators),
-            AnyInterface::SixRdEdge(edge) => edge.set_locators(cx, &locators, Expiry::NEVER),
-            AnyInterface::SixRdRelay(relay) => relay.set_locators(cx, &locators),
-            _ => Ok(()),
-        });
-        if let Some(Err(full)) = told {
-            out.event(|| TableFull::to_string(&full));
+        for (id, only) in (0..).map(LinkId).zip(&self.ipv4) {
+            let may_have = |address: &&Ipv4Addr| only.as_ref().is_none_or(|only| only.contains(address));
+            let locators: Vec<Locator> = addresses.iter().filter(may_have).copied().map(Locator::from).collect();
+            let told = self.forwarder.node.with_interface(now, id, |interface, cx| match interface {
+                AnyInterface::SixToFourRouter(router) => router.set_locators(cx, &locators, Expiry::NEVER),
+                AnyInterface::SixToFourRelay(relay) => relay.set_locators(cx, &locators),
+                AnyInterface::SixRdEdge(edge) => edge.set_locators(cx, &locators, Expiry::NEVER),
+                AnyInterface::SixRdRelay(relay) => relay.set_locators(cx, &locators),
+                AnyInterface::IsatapRouter(router) => router.set_locators(cx, &locators),
+                _ => Ok(()),
+            });
+            if let Some(Err(full)) = told {
+                out.event(|| TableFull::to_string(&full));
+            }
         }
-        self.settle(out);
+        self.forwarder.settle(now, out);
     }
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
-        let link = self.node.datapath().routes().lookup(destination).map_or(TUNNEL_LINK, |route| route.link);
-        self.node.interface(link)?.source_for(destination)
+        self.forwarder.source_for(destination)
     }
 
     fn addresses(&self) -> Vec<Ipv6Addr> {
-        [TUNNEL_LINK, SITE_LINK]
-            .into_iter()
-            .filter_map(|link| self.node.interface(link))
-            .flat_map(|interface| match interface {
-                AnyInterface::SixToFourRouter(router) => router.addresses().map(|row| row.address).collect(),
-                AnyInterface::SixToFourRelay(relay) => relay.addresses().map(|row| row.address).collect(),
-                AnyInterface::SixRdEdge(edge) => edge.addresses().map(|row| row.address).collect(),
-                AnyInterface::SixRdRelay(relay) => relay.addresses().map(|row| row.address).collect(),
-                AnyInterface::Native(native) => native.addresses().iter().map(|own| own.address).collect(),
-                _ => Vec::new(),
-            })
-            .collect()
+        self.forwarder.addresses()
     }
 
     fn check(&self) -> Result<(), String> {
-        isatap::check(self.node.counters())
+        self.forwarder.check()
     }
 }

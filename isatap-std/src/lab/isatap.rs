@@ -6,18 +6,19 @@ use std::time::Duration;
 use isatap_core::capacity::{Capacity, Standard};
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::{Counters, Tally};
-use isatap_core::engine::{Entropy, Event, Machine, Parked, Parking, Ticket, Verdict, Via, WaitEnd};
+use isatap_core::engine::{Entropy, Event, Machine, Ticket, Verdict, Via, WaitEnd};
 use isatap_core::error::TableFull;
 use isatap_core::interface::Interface;
 use isatap_core::isatap::addr::Dotted;
 use isatap_core::isatap::{self, HostConfig, PublishedPrefix, ResolveFailure, RouterConfig, RouterInterface};
 use isatap_core::link::{InterfaceAddress, Link, Locator, NativeLink};
-use isatap_core::node::{AnyInterface, AnyNode, IsatapHost as Host, Node, NodeConfig};
+use isatap_core::node::{AnyInterface, AnyNode, IsatapHost as Host, Node};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::route::{Origin, Preference, Route};
 use isatap_core::time::{Instant, Lifetime};
 
+use super::forwarder::Forwarder;
 use super::ip;
 use super::names::Answer;
 use super::node::{LabNode, Outbox};
@@ -183,20 +184,7 @@ impl RouterOptions {
 /// An ISATAP router of the core, which forwards by itself between the ISATAP
 /// link and a native one.
 pub struct IsatapRouter<C: Capacity = Standard> {
-    node: AnyNode<C, 2>,
-    parked: Parking<Vec<Parked<Way>>, Vec<u8>, Way>,
-}
-
-/// Packets that may wait for neighbours, and how long they may be.
-const PARKED: usize = 16;
-const PARKED_LEN: usize = 1500;
-
-/// How a packet reached a router.
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    Tunnel,
-    Native(LinkId),
-    Programs(Option<LinkId>),
+    forwarder: Forwarder<C, 2>,
 }
 
 impl<C: Capacity> IsatapRouter<C> {
@@ -206,30 +194,28 @@ impl<C: Capacity> IsatapRouter<C> {
     /// A table of the node is too small for the options.
     pub fn new(options: &RouterOptions) -> Result<Self, TableFull> {
         let now = Instant::ZERO;
-        let mut node = AnyNode::new(NodeConfig::DEFAULT);
+        let mut router = IsatapRouter { forwarder: Forwarder::new() };
         let isatap = AnyInterface::IsatapRouter(RouterInterface::new(options.config));
-        node.add(isatap, Switches::FORWARDING)?;
-        let parked = Parking::new(vec![Parked::EMPTY; PARKED], vec![0; PARKED * PARKED_LEN]);
-        let mut router = IsatapRouter { node, parked };
+        router.machine_mut().add(isatap, Switches::FORWARDING)?;
         for prefix in &options.prefixes {
             router.publish(now, *prefix)?;
         }
         let Some(lan) = options.lan else { return Ok(router) };
         let mut native = NativeLink::new(1500);
         native.add_address(lan)?;
-        router.node.add(AnyInterface::Native(native), Switches::FORWARDING)?;
+        router.machine_mut().add(AnyInterface::Native(native), Switches::FORWARDING)?;
         if let Some(prefix) = lan.prefix() {
-            router.node.insert_route(Route::on_link(prefix, LAN_LINK, Origin::Manual))?;
+            router.machine_mut().insert_route(Route::on_link(prefix, LAN_LINK, Origin::Manual))?;
         }
         if let Some(gateway) = options.gateway {
-            router.node.insert_route(Route::via(Ipv6Prefix::DEFAULT, LAN_LINK, gateway, Origin::Manual))?;
+            router.machine_mut().insert_route(Route::via(Ipv6Prefix::DEFAULT, LAN_LINK, gateway, Origin::Manual))?;
         }
         for (prefix, preference) in &options.routes {
             let route = match options.gateway {
                 Some(gateway) => Route::via(*prefix, LAN_LINK, gateway, Origin::Manual),
                 None => Route::on_link(*prefix, LAN_LINK, Origin::Manual),
             };
-            router.node.insert_route(Route { preference: *preference, publish: true, ..route })?;
+            router.machine_mut().insert_route(Route { preference: *preference, publish: true, ..route })?;
         }
         Ok(router)
     }
@@ -239,7 +225,7 @@ impl<C: Capacity> IsatapRouter<C> {
     /// # Errors
     /// The table of prefixes is full.
     pub fn publish(&mut self, now: Instant, prefix: PublishedPrefix) -> Result<(), TableFull> {
-        let told = self.node.with_interface(now, ISATAP_LINK, |interface, cx| match interface {
+        let told = self.machine_mut().with_interface(now, ISATAP_LINK, |interface, cx| match interface {
             AnyInterface::IsatapRouter(router) => router.publish(cx, prefix),
             _ => Ok(()),
         });
@@ -248,7 +234,7 @@ impl<C: Capacity> IsatapRouter<C> {
 
     /// No longer advertises a prefix.
     pub fn withdraw(&mut self, now: Instant, prefix: &Ipv6Prefix) {
-        self.node.with_interface(now, ISATAP_LINK, |interface, cx| {
+        self.machine_mut().with_interface(now, ISATAP_LINK, |interface, cx| {
             if let AnyInterface::IsatapRouter(router) = interface {
                 router.withdraw(cx, prefix);
             }
@@ -258,139 +244,63 @@ impl<C: Capacity> IsatapRouter<C> {
     /// The machine.
     #[must_use]
     pub fn machine(&self) -> &AnyNode<C, 2> {
-        &self.node
+        &self.forwarder.node
     }
 
     /// The machine, to be told something by
     /// [`World::with_node`](super::World::with_node).
     pub fn machine_mut(&mut self) -> &mut AnyNode<C, 2> {
-        &mut self.node
-    }
-}
-
-impl<C: Capacity> IsatapRouter<C> {
-    fn handle(&mut self, now: Instant, way: Way, bytes: &[u8], out: &mut Outbox) {
-        let Self { node, parked } = self;
-        let (mut came, mut held) = (Came::ByTunnel, None);
-        let verdict = |packet: &mut PacketMut<'_>| {
-            let verdict = match way {
-                Way::Tunnel => node.forward(now, packet),
-                Way::Native(link) => node.forward_native(now, link, packet),
-                Way::Programs(link) => {
-                    packet.set_link(link);
-                    node.encapsulate(now, packet)
-                }
-            };
-            came = match way {
-                Way::Tunnel => Came::ByTunnel,
-                Way::Native(_) => Came::Native,
-                Way::Programs(_) => Came::FromPrograms,
-            };
-            match verdict {
-                Verdict::Hold { ticket } => held = Some(parked.park(ticket, way, packet) == 0),
-                other => act(other, came, bytes, packet, out),
-            }
-        };
-        with_packet(bytes, verdict);
-        match held {
-            Some(true) => out.event(|| "a packet waits for its neighbour to answer".into()),
-            Some(false) => out.event(|| "a packet that should wait for its neighbour is lost: no room".into()),
-            None => {}
-        }
-    }
-
-    /// Empties the machine; packets that need wait no longer go on.
-    fn settle(&mut self, now: Instant, out: &mut Outbox) {
-        loop {
-            let ended = drain(&mut self.node, out, None);
-            if ended.is_empty() {
-                return;
-            }
-            for (ticket, end) in ended {
-                if let WaitEnd::Drop(reason) = end {
-                    let lost = self.parked.discard(ticket);
-                    out.event(|| format!("{lost} packets that waited are dropped: {reason}"));
-                }
-                let mut buffer = vec![0; HEADROOM + PARKED_LEN];
-                let mut packet = PacketMut::empty(&mut buffer);
-                while let Some(way) = self.parked.take(ticket, &mut packet) {
-                    self.handle(now, way, packet.as_slice(), out);
-                }
-            }
-        }
+        &mut self.forwarder.node
     }
 }
 
 impl<C: Capacity> LabNode for IsatapRouter<C> {
     fn receive_ipv4(&mut self, now: Instant, packet: &[u8], out: &mut Outbox) {
-        if ip::Ipv4::parse(packet).is_some_and(|header| header.protocol == ip::PROTOCOL_ICMP) {
-            receive_ipv4(&mut self.node, now, packet, out, Node::forward);
-        } else {
-            self.handle(now, Way::Tunnel, packet, out);
-        }
-        self.settle(now, out);
+        self.forwarder.receive_ipv4(now, packet, out);
     }
 
     fn receive_ipv6(&mut self, now: Instant, link: LinkId, packet: &[u8], out: &mut Outbox) {
-        self.handle(now, Way::Native(link), packet, out);
-        self.settle(now, out);
+        self.forwarder.receive_ipv6(now, link, packet, out);
     }
 
     fn send_ipv6(&mut self, now: Instant, link: Option<LinkId>, packet: &[u8], out: &mut Outbox) {
-        match own_link(&self.node, packet) {
-            Some(own) => out.deliver(own, packet),
-            None => self.handle(now, Way::Programs(link), packet, out),
-        }
-        self.settle(now, out);
+        self.forwarder.send_ipv6(now, link, packet, out);
     }
 
     fn timeout(&mut self, now: Instant, entropy: &mut Rng, out: &mut Outbox) {
-        self.node.handle_timeout(now, entropy);
-        self.settle(now, out);
+        self.forwarder.timeout(now, entropy, out);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.node.poll_timeout()
+        self.machine().poll_timeout()
     }
 
     fn drain(&mut self, now: Instant, out: &mut Outbox) {
-        self.settle(now, out);
+        self.forwarder.settle(now, out);
     }
 
     fn set_ipv4(&mut self, now: Instant, addresses: &[Ipv4Addr], out: &mut Outbox) {
         let locators: Vec<Locator> = addresses.iter().copied().map(Locator::from).collect();
-        let told = self.node.with_interface(now, ISATAP_LINK, |interface, cx| match interface {
+        let told = self.machine_mut().with_interface(now, ISATAP_LINK, |interface, cx| match interface {
             AnyInterface::IsatapRouter(router) => router.set_locators(cx, &locators),
             _ => Ok(()),
         });
         if let Some(Err(full)) = told {
             out.event(|| full.to_string());
         }
-        self.settle(now, out);
+        self.forwarder.settle(now, out);
     }
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
-        let link = match self.node.datapath().routes().lookup(destination) {
-            Some(route) => route.link,
-            None => ISATAP_LINK,
-        };
-        self.node.interface(link)?.source_for(destination)
+        self.forwarder.source_for(destination)
     }
 
     fn addresses(&self) -> Vec<Ipv6Addr> {
-        [ISATAP_LINK, LAN_LINK]
-            .into_iter()
-            .filter_map(|link| self.node.interface(link))
-            .flat_map(|interface| match interface {
-                AnyInterface::IsatapRouter(router) => router.addresses().map(|row| row.address).collect(),
-                AnyInterface::Native(native) => native.addresses().iter().map(|own| own.address).collect(),
-                _ => Vec::new(),
-            })
-            .collect()
+        self.forwarder.addresses()
     }
 
     fn check(&self) -> Result<(), String> {
-        check(self.node.counters())
+        self.forwarder.check()
     }
 }
 
@@ -434,7 +344,7 @@ pub(super) fn receive_ipv4<I: Interface<C>, C: Capacity, const LINKS: usize>(
 }
 
 /// The link of which a packet's destination is an own address.
-fn own_link<I: Interface<C>, C: Capacity, const LINKS: usize>(
+pub(super) fn own_link<I: Interface<C>, C: Capacity, const LINKS: usize>(
     node: &Node<I, C, LINKS>,
     bytes: &[u8],
 ) -> Option<LinkId> {
@@ -522,6 +432,7 @@ pub(super) fn describe(event: &Event) -> String {
             Some(next_hop) => format!("route {} by {} {change}", route.prefix, Dotted(next_hop)),
             None => format!("route {} on-link {change}", route.prefix),
         },
+        Event::Delegation { change, delegation, .. } => format!("prefix {} for LANs {change}", delegation.prefix),
         Event::Mtu { mtu, .. } => format!("MTU {mtu}"),
         Event::DnsServers { .. } => "DNS servers changed".into(),
         Event::SearchDomains { .. } => "search domains changed".into(),

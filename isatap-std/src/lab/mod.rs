@@ -30,7 +30,9 @@
 //! behind a [`Nat`]. Segments resolve neighbours by asking the nodes, without Neighbor
 //! Discovery. Programs are echo requests and raw packets; there is no TCP.
 
+mod balancer;
 mod cloud;
+mod forwarder;
 mod gateway;
 pub mod ip;
 mod isatap;
@@ -47,8 +49,9 @@ pub mod scenario;
 mod teredo;
 mod world;
 
+pub use balancer::Balancer;
 pub use cloud::{CLOUD_ADDRESS, Chance, Cloud, Conditions, Filter};
-pub use gateway::{Gateway, GatewayOptions, SITE_LINK, TUNNEL_LINK, Tunnel};
+pub use gateway::{GATEWAY_LINKS, Gateway, GatewayOptions, GatewayRoute, Port, Tunnel, TunnelOptions};
 pub use isatap::{ISATAP_LINK, IsatapHost, IsatapRouter, LAN_LINK, RouterOptions};
 pub use journey::{Action, Hop, InnerHeader, OuterHeader, seconds};
 pub use names::{Answer, Names};

@@ -14,20 +14,29 @@ use super::rng::Rng;
 /// The link by which a [`NativeHost`] is joined to its segment.
 pub const NATIVE_LINK: LinkId = LinkId(0);
 
-/// An IPv6 host of one address, one on-link prefix and one default router:
-/// the far end of the white paper's figures, written without the core.
+/// An IPv6 host of one address, one on-link prefix, and routers by default or
+/// for some prefixes: the far end of the white paper's figures, written without
+/// the core.
 #[derive(Clone, Debug)]
 pub struct NativeHost {
     address: Ipv6Addr,
     on_link: Ipv6Prefix,
     gateway: Option<Ipv6Addr>,
+    routes: Vec<(Ipv6Prefix, Ipv6Addr)>,
 }
 
 impl NativeHost {
     /// A host of this address, whose neighbours are those in `on_link`.
     #[must_use]
     pub fn new(address: Ipv6Addr, on_link: Ipv6Prefix, gateway: Option<Ipv6Addr>) -> Self {
-        NativeHost { address, on_link, gateway }
+        NativeHost { address, on_link, gateway, routes: Vec::new() }
+    }
+
+    /// The same with a router for the destinations in `prefix`.
+    #[must_use]
+    pub fn route(mut self, prefix: Ipv6Prefix, router: Ipv6Addr) -> Self {
+        self.routes.push((prefix, router));
+        self
     }
 }
 
@@ -50,7 +59,9 @@ impl LabNode for NativeHost {
             return out.deliver(NATIVE_LINK, packet);
         }
         let near = self.on_link.contains(&header.destination) || header.destination.is_unicast_link_local();
-        match (near, self.gateway) {
+        let by = self.routes.iter().filter(|(prefix, _)| prefix.contains(&header.destination));
+        let by = by.max_by_key(|(prefix, _)| prefix.length()).map(|(_, router)| *router);
+        match (near, by.or(self.gateway)) {
             (true, _) => out.native(NATIVE_LINK, header.destination, packet),
             (false, Some(gateway)) => out.native(NATIVE_LINK, gateway, packet),
             (false, None) => out.dropped(DropReason::NoRoute, packet),

@@ -141,11 +141,13 @@ struct Port<M> {
     ports: Vec<u16>,
     /// Where native packets go; `None`: to the programs of this node.
     native: Option<LinkId>,
+    /// The next router there; `None`: all destinations are neighbours.
+    gateway: Option<Ipv6Addr>,
 }
 
 impl<M: Machine> Port<M> {
     fn new(machine: M, port: u16, native: Option<LinkId>) -> Self {
-        Port { machine, held: Held::default(), ports: vec![port], native }
+        Port { machine, held: Held::default(), ports: vec![port], native, gateway: None }
     }
 
     fn receive(&mut self, now: Instant, bytes: &[u8], out: &mut Outbox) {
@@ -193,7 +195,9 @@ impl<M: Machine> Port<M> {
     fn deliver(&self, packet: &[u8], out: &mut Outbox) {
         let destination = Ipv6::parse(packet).map(|header| header.destination);
         match (self.native, destination) {
-            (Some(link), Some(destination)) => out.native(link, destination, &forwarded(packet)),
+            (Some(link), Some(destination)) => {
+                out.native(link, self.gateway.unwrap_or(destination), &forwarded(packet))
+            }
             _ => out.deliver(TEREDO_LINK, packet),
         }
     }
@@ -325,6 +329,13 @@ impl TeredoServer {
         TeredoServer { port: Port::new(Server::new(config, TEREDO_LINK), port, Some(INTERNET_LINK)) }
     }
 
+    /// The same where a router leads on from the native segment.
+    #[must_use]
+    pub fn gateway(mut self, gateway: Option<Ipv6Addr>) -> Self {
+        self.port.gateway = gateway;
+        self
+    }
+
     /// What became of packets so far.
     #[must_use]
     pub fn counters(&self) -> &Counters<u64> {
@@ -377,6 +388,13 @@ impl TeredoRelay {
     #[must_use]
     pub fn new(config: RelayConfig, address: Ipv6Addr) -> Self {
         TeredoRelay { port: Port::new(Relay::new(config, TEREDO_LINK), config.port, Some(INTERNET_LINK)), address }
+    }
+
+    /// The same where a router leads on from the native segment.
+    #[must_use]
+    pub fn gateway(mut self, gateway: Option<Ipv6Addr>) -> Self {
+        self.port.gateway = gateway;
+        self
     }
 
     /// The machine.

@@ -356,6 +356,11 @@ impl World {
         self.lans.iter().position(|lan| lan.name == name).map(LanId)
     }
 
+    /// The segment called `name`, which is added if there is none.
+    pub fn segment(&mut self, name: &str) -> LanId {
+        self.find_lan(name).unwrap_or_else(|| self.add_lan(name))
+    }
+
     /// Joins the node's native link `link` to a segment.
     pub fn join(&mut self, id: NodeId, link: LinkId, lan: LanId) {
         self.nodes[id.0].ports.push((link, lan));

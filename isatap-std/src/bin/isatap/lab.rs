@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use isatap_core::isatap::addr::Dotted;
 use isatap_std::lab::scenario::{self, Scenario};
-use isatap_std::lab::{Action, Hop, InnerHeader, OuterHeader, seconds};
+use isatap_std::lab::{Action, Hop, InnerHeader, OuterHeader, World, seconds};
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
@@ -18,11 +18,13 @@ use crate::exit::{Failure, Status};
 ///
 /// All packets are real: hosts and routers are those of the library, only
 /// the network between them is made up. Prints both headers of each packet
-/// at each hop.
+/// at each hop, and whether what the scenario expects has come: exit status 3
+/// if not. Among them: direct-access, how an intranet reaches the clients of
+/// DirectAccess servers; loops, packets that go round between tunnel routers
+/// (RFC 6324), with the checks and without.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// A scenario's name, or a TOML file with one; `teredo`: two Teredo clients
-    /// behind NATs.
+    /// A scenario's name, see --list, or a TOML file with one.
     #[arg(default_value = "intranet")]
     scenario: String,
     /// List the scenarios.
@@ -47,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         list(&mut out, args.json)?;
         return Ok(Status::Done);
     }
-    if args.scenario == "teredo" {
+    if args.scenario == teredo::NAME {
         return teredo::run(args, &mut out);
     }
     args.teredo.refuse_elsewhere()?;
@@ -82,7 +84,7 @@ fn load(name: &str) -> Result<Scenario, Failure> {
     }
     let path = Path::new(name);
     if path.extension().is_none_or(|extension| extension != "toml") && !path.exists() {
-        let known: Vec<&str> = scenario::names().collect();
+        let known: Vec<&str> = scenario::names().chain([teredo::NAME]).collect();
         return Err(Failure::Usage(format!(
             "no scenario is called {name}: choose one of {} or give a TOML file",
             known.join(", ")
@@ -98,12 +100,13 @@ fn cannot_record(path: &Path, error: &io::Error) -> Failure {
 }
 
 fn list(out: &mut impl Write, json: bool) -> io::Result<()> {
-    for name in scenario::names() {
-        let Some(scenario) = Scenario::builtin(name) else { continue };
+    let builtin = scenario::names().filter_map(|name| Some((name, Scenario::builtin(name)?.description)));
+    let teredo = (teredo::NAME, teredo::DESCRIPTION.to_owned());
+    for (name, description) in builtin.chain([teredo]) {
         if json {
-            json_line(out, &ListLine { scenario: name, description: &scenario.description })?;
+            json_line(out, &ListLine { scenario: name, description: &description })?;
         } else {
-            writeln!(out, "{name:<13} {}", scenario.description)?;
+            writeln!(out, "{name:<13} {description}")?;
         }
     }
     out.flush()
@@ -156,16 +159,7 @@ impl Printer {
         let world = run.world();
         let time = seconds(world.now());
         if self.json {
-            return json_line(
-                out,
-                &EndLine {
-                    scenario: run.name(),
-                    seed: world.seed(),
-                    delivered: world.delivered(),
-                    dropped: world.dropped(),
-                    virtual_time: &time,
-                },
-            );
+            return end_line(out, run.name(), world);
         }
         writeln!(out, "\n{} delivered, {} dropped, {time} of virtual time", world.delivered(), world.dropped())?;
         match run.failures() {
@@ -181,6 +175,13 @@ impl Printer {
     fn paint(&self, style: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{style}m{text}\x1b[0m") } else { text.into() }
     }
+}
+
+/// The last line of JSON.
+fn end_line(out: &mut impl Write, scenario: &str, world: &World) -> io::Result<()> {
+    let (delivered, dropped) = (world.delivered(), world.dropped());
+    let virtual_time = &seconds(world.now());
+    json_line(out, &EndLine { scenario, seed: world.seed(), delivered, dropped, virtual_time })
 }
 
 fn json_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! The text of a scenario: TOML, with every mistake told by its line.
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use toml::Spanned;
 
 use super::super::cloud::{Chance, Conditions};
 use super::super::isatap::RouterOptions;
+use super::direct_access::DirectAccessTable;
+use super::node::NodeTable;
+use super::teredo::{BalancerTable, ClientTable, NatTable, RelayTable, ServerTable};
 use super::tunnels::{SixRdTable, SixToFourTable};
 
 /// A whole file.
@@ -39,6 +43,21 @@ pub(super) struct File {
     pub(super) sixtofour: Vec<Spanned<SixToFourTable>>,
     #[serde(default, rename = "6rd")]
     pub(super) sixrd: Vec<Spanned<SixRdTable>>,
+    #[serde(default)]
+    pub(super) node: Vec<Spanned<NodeTable>>,
+    #[serde(default)]
+    pub(super) nat: Vec<Spanned<NatTable>>,
+    #[serde(default)]
+    pub(super) balancer: Vec<Spanned<BalancerTable>>,
+    #[serde(default)]
+    pub(super) teredo_client: Vec<Spanned<ClientTable>>,
+    #[serde(default)]
+    pub(super) teredo_server: Vec<Spanned<ServerTable>>,
+    #[serde(default)]
+    pub(super) teredo_relay: Vec<Spanned<RelayTable>>,
+    /// It has done its part before this is read.
+    #[serde(default, rename = "direct-access")]
+    _direct_access: Option<DirectAccessTable>,
     #[serde(default)]
     pub(super) step: Vec<Spanned<StepTable>>,
 }
@@ -179,6 +198,17 @@ pub(super) struct NativeTable {
     pub(super) address: Text<AddressWithPrefix>,
     #[serde(default)]
     pub(super) gateway: Option<Ipv6Addr>,
+    /// Routers for some destinations alone.
+    #[serde(default)]
+    pub(super) routes: Vec<NativeRoute>,
+}
+
+/// A static route of a host.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct NativeRoute {
+    pub(super) prefix: Text<Ipv6Prefix>,
+    pub(super) via: Ipv6Addr,
 }
 
 /// `[[step]]`: a title, a deed, or both.
@@ -273,6 +303,9 @@ pub(super) struct PingDeed {
     /// Where it should end, and why.
     #[serde(default)]
     pub(super) drop: Option<DropTable>,
+    /// The outer headers of requests and replies, in order.
+    #[serde(default)]
+    pub(super) outer: Vec<Text<Pair>>,
 }
 
 /// A protocol-41 packet that somebody in the cloud makes up: an echo request
@@ -284,7 +317,64 @@ pub(super) struct SpoofDeed {
     pub(super) outer_destination: Ipv4Addr,
     pub(super) source: Ipv6Addr,
     pub(super) destination: Ipv6Addr,
-    pub(super) drop: DropTable,
+    #[serde(default = "hop_limit")]
+    pub(super) hop_limit: u8,
+    /// How long to watch what becomes of it.
+    #[serde(default = "Span::second")]
+    pub(super) within: Span,
+    #[serde(default)]
+    pub(super) drop: Option<DropTable>,
+    /// How often the node sends it on that does so most often.
+    #[serde(default)]
+    pub(super) rounds: Option<Range>,
+    /// How many tunnel packets come of it.
+    #[serde(default)]
+    pub(super) packets: Option<Range>,
+}
+
+/// How many of something there should be.
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Range {
+    #[serde(default)]
+    at_least: u32,
+    at_most: Option<u32>,
+}
+
+impl Range {
+    pub(super) fn holds(self, count: u32) -> bool {
+        count >= self.at_least && self.at_most.is_none_or(|most| count <= most)
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.at_least, self.at_most) {
+            (0, Some(most)) => write!(f, "{most} at most"),
+            (least, Some(most)) => write!(f, "{least} to {most}"),
+            (least, None) => write!(f, "{least} at least"),
+        }
+    }
+}
+
+/// The source and the destination of an outer header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pair(pub(super) Ipv4Addr, pub(super) Ipv4Addr);
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", self.0, self.1)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text<Pair> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed = text.split_once(" -> ").and_then(|(from, to)| Some(Pair(from.parse().ok()?, to.parse().ok()?)));
+        parsed.map(Text).ok_or_else(|| {
+            de::Error::custom(format!("{text:?} is no outer header: write one as in \"192.0.2.1 -> 192.0.2.2\""))
+        })
+    }
 }
 
 /// Which node should drop a packet, and for which of the core's reasons.
@@ -326,6 +416,10 @@ pub(super) struct AddressDeed {
 pub(super) struct Ipv4Deed {
     pub(super) node: String,
     pub(super) addresses: Vec<Ipv4Addr>,
+}
+
+fn hop_limit() -> u8 {
+    64
 }
 
 fn yes() -> bool {

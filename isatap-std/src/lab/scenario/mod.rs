@@ -44,12 +44,42 @@
 //! block = "10.0.0.0/8"
 //! border-relays = ["10.0.0.1"]
 //!
+//! [[node]]                      # any mix of tunnels and LANs
+//! name = "server"
+//! ipv4 = ["172.16.10.25", "131.107.9.1"]
+//! [[node.tunnel]]               # isatap-router, 6to4-router, 6to4-relay, 6rd-edge, 6rd-relay, configured
+//! kind = "isatap-router"
+//! ipv4 = ["172.16.10.25"]       # this tunnel's alone
+//! prefixes = ["fd9c:30c:2da4:1::/64"]
+//! metric = 300
+//! [[node.lan]]
+//! name = "dmz"
+//! address = "fd9c:30c:2da4:111::25/64"
+//! [[node.route]]
+//! prefix = "fd9c:30c:2da4:1::/64"
+//! by = "dmz"                    # or the kind of a tunnel, or "nothing"
+//! via = "fd9c:30c:2da4:111::31"
+//! metric = 200
+//!
+//! [[teredo-client]]             # also: teredo-server, teredo-relay, balancer
+//! name = "T"
+//! ipv4 = "192.168.1.2"
+//! server = "131.107.0.2"
+//! nat = "home"                  # [[nat]] with name, ipv4 and kind
+//!
+//! [direct-access]               # then {intranet}::1/64 and so on stand for what is derived
+//! ipv4 = "131.107.0.2"
+//!
 //! [[step]]
 //! at = "10s"
 //! title = "From A to C and back"
 //! ping = { from = "A", to = "C", count = 10, at-least = 7 }   # expect = "reply", "silence", "too-big", …
 //!
-//! [[step]]                      # a liar's packet, and where it should end; a ping may say drop too
+//! [[step]]                      # and each outer header that it and its answer should get
+//! ping = { from = "A", to = "C", outer = ["192.168.47.99 -> 10.0.0.1", "10.0.0.1 -> 192.168.47.99"] }
+//!
+//! [[step]]                      # a liar's packet, and where it should end; a ping may say drop too.
+//!                               # rounds = { at-most = 1 }: how often one node may send it on
 //! spoof = { outer-source = "9.9.9.9", outer-destination = "157.60.0.1", source = "2002:808:808::1", destination = "2002:9d3c:1:1::1", drop = { node = "G", reason = "6to4-source-mismatch" } }
 //!
 //! [[step]]                      # also: address, unplug, plug, suspend, resume, ipv4, cloud, name
@@ -58,36 +88,40 @@
 //!
 //! Steps happen in the order of the file, each not before its `at`.
 
+mod direct_access;
 mod file;
+mod node;
+mod run;
+mod teredo;
 mod tunnels;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::net::Ipv6Addr;
-use std::time::Duration;
 
 use isatap_core::time::Instant;
 
-use self::file::{Deed, DropTable, Expect, File, PingDeed, SpoofDeed, StepTable};
+pub use self::run::Run;
+
+use self::file::{Deed, File};
+use self::teredo::Extra;
 use self::tunnels::GatewayTable;
-use super::gateway::{Gateway, SITE_LINK};
-use super::ip;
+use super::gateway::{Gateway, Port};
 use super::isatap::{IsatapHost, IsatapRouter, LAN_LINK};
-use super::journey::{Action, Hop};
 use super::names::{Answer, Names};
 use super::native::{NATIVE_LINK, NativeHost};
-use super::ping::{Ping, PingId, PingOutcome};
-use super::world::{NodeId, World};
+use super::world::World;
 
 /// The journey's name for who tells the scenario: titles, and whether what
 /// was expected came (`met: …`, `not met: …`).
 pub const NARRATOR: &str = "scenario";
 
 /// The scenarios that come with this crate.
-const BUILTIN: [(&str, &str); 6] = [
+const BUILTIN: [(&str, &str); 8] = [
     ("6rd", include_str!("6rd.toml")),
     ("6to4", include_str!("6to4.toml")),
+    ("direct-access", include_str!("direct-access.toml")),
     ("intranet", include_str!("intranet.toml")),
+    ("loops", include_str!("loops.toml")),
     ("loss", include_str!("loss.toml")),
     ("renumber", include_str!("renumber.toml")),
     ("router-death", include_str!("router-death.toml")),
@@ -148,6 +182,12 @@ impl Scenario {
             line: 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count(),
             text: what,
         };
+        let text = &direct_access::expand(text).map_err(|(offset, what)| at(offset, what))?;
+        let at = |offset: usize, what: String| ScenarioError {
+            file: name.into(),
+            line: 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count(),
+            text: what,
+        };
         let file: File = toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
             at(offset, error.message().replace('\n', ", "))
@@ -182,10 +222,14 @@ impl Scenario {
             format!("{:<8} IPv6 host      {} on the LAN", native.name, native.address.0.address)
         });
         let gateways = self.file.gateways().filter_map(|(_, read)| read.ok()).map(|table| {
-            let lan = table.options.lan.map(|lan| format!(", {} on the LAN", lan.address)).unwrap_or_default();
-            format!("{:<8} {:<14} {}{lan}", table.name, table.role, list(table.ipv4))
+            let of = |(lan, name): (&isatap_core::link::InterfaceAddress, &&str)| {
+                format!(", {} on the LAN {name}", lan.address)
+            };
+            let lans: String = table.options.lans.iter().zip(&table.lans).map(of).collect();
+            format!("{:<8} {:<14} {}{lans}", table.name, table.role, list(table.ipv4))
         });
-        hosts.chain(routers).chain(gateways).chain(natives).collect()
+        let extras = self.file.extras().map(|(_, extra)| extra.cast());
+        hosts.chain(routers).chain(gateways).chain(extras).chain(natives).collect()
     }
 
     fn too_much(&self, full: &impl fmt::Display) -> ScenarioError {
@@ -209,7 +253,7 @@ impl Scenario {
             let node: IsatapRouter = IsatapRouter::new(&router.options()).map_err(|full| self.too_much(&full))?;
             let id = world.add(&router.name, node);
             if let Some(lan) = &router.lan {
-                let lan = world.find_lan(lan).unwrap_or_else(|| world.add_lan(lan));
+                let lan = world.segment(lan);
                 world.join(id, LAN_LINK, lan);
             }
             world.set_ipv4(id, &router.ipv4);
@@ -217,18 +261,25 @@ impl Scenario {
         for table in self.file.gateways().filter_map(|(_, read)| read.ok()) {
             let node: Gateway = Gateway::new(&table.options).map_err(|error| self.too_much(&error))?;
             let id = world.add(table.name, node);
-            if let Some(lan) = table.lan {
-                let lan = world.find_lan(lan).unwrap_or_else(|| world.add_lan(lan));
-                world.join(id, SITE_LINK, lan);
+            for (at, lan) in table.lans.iter().enumerate() {
+                let lan = world.segment(lan);
+                if let Some(link) = table.options.link(Port::Lan(at)) {
+                    world.join(id, link, lan);
+                }
             }
             world.set_ipv4(id, table.ipv4);
+        }
+        for (_, extra) in self.file.extras() {
+            extra.add(&mut world);
         }
         for native in &self.file.native {
             let native = native.get_ref();
             let address = native.address.0;
             let Some(prefix) = address.prefix() else { continue };
-            let id = world.add(&native.name, NativeHost::new(address.address, prefix, native.gateway));
-            let lan = world.find_lan(&native.lan).unwrap_or_else(|| world.add_lan(&native.lan));
+            let host = NativeHost::new(address.address, prefix, native.gateway);
+            let host = native.routes.iter().fold(host, |host, route| host.route(route.prefix.0, route.via));
+            let id = world.add(&native.name, host);
+            let lan = world.segment(&native.lan);
             world.join(id, NATIVE_LINK, lan);
         }
         for host in &self.file.host {
@@ -243,244 +294,7 @@ impl Scenario {
         starts.sort();
         let steps = self.file.step.iter().map(|step| step.get_ref().clone()).collect();
         let end = Instant::ZERO.saturating_add(self.file.duration.unwrap_or_default().0);
-        Ok(Run { name: self.name.clone(), world, starts: starts.into(), steps, end, expectations: 0, failures: 0 })
-    }
-}
-
-/// A scenario on its way.
-#[derive(Debug)]
-pub struct Run {
-    name: String,
-    world: World,
-    starts: VecDeque<(Instant, NodeId, Vec<std::net::Ipv4Addr>)>,
-    steps: VecDeque<StepTable>,
-    end: Instant,
-    expectations: u32,
-    failures: u32,
-}
-
-impl Run {
-    /// The scenario's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The world.
-    #[must_use]
-    pub fn world(&self) -> &World {
-        &self.world
-    }
-
-    /// The world, to record it or to take its journey. Expected drops are
-    /// looked for in the journey: leave it on.
-    pub fn world_mut(&mut self) -> &mut World {
-        &mut self.world
-    }
-
-    /// Expectations judged so far.
-    #[must_use]
-    pub fn expectations(&self) -> u32 {
-        self.expectations
-    }
-
-    /// Those that were not met.
-    #[must_use]
-    pub fn failures(&self) -> u32 {
-        self.failures
-    }
-
-    /// Does the next step, or what is left of the time after the last; tells
-    /// whether there was something to do.
-    pub fn advance(&mut self) -> bool {
-        let Some(step) = self.steps.pop_front() else {
-            let more = self.world.now() < self.end;
-            self.run_until(self.end);
-            return more;
-        };
-        // What starts at this very time belongs under the title.
-        let at = Instant::ZERO.saturating_add(step.at.0).max(self.world.now());
-        self.start_hosts(|start| start < at);
-        self.world.run_until(at);
-        if let Some(title) = &step.title {
-            self.world.note(NARRATOR, title.as_str());
-        }
-        self.run_until(at);
-        for deed in step.deeds() {
-            self.perform(deed);
-        }
-        true
-    }
-
-    /// Runs the whole scenario; tells how many expectations were not met.
-    pub fn finish(&mut self) -> u32 {
-        while self.advance() {}
-        self.failures
-    }
-
-    fn run_until(&mut self, end: Instant) {
-        self.start_hosts(|start| start <= end);
-        self.world.run_until(end);
-    }
-
-    /// Gives hosts their addresses whose time comes.
-    fn start_hosts(&mut self, comes: impl Fn(Instant) -> bool) {
-        while self.starts.front().is_some_and(|(start, _, _)| comes(*start)) {
-            let Some((start, id, addresses)) = self.starts.pop_front() else { return };
-            self.world.run_until(start);
-            let text: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            let node = self.world.name(id).to_string();
-            self.world.note(&node, format!("has the IPv4 address {}", text.join(", ")));
-            self.world.set_ipv4(id, &addresses);
-        }
-    }
-
-    fn run_for(&mut self, duration: Duration) {
-        self.run_until(self.world.now().saturating_add(duration));
-    }
-
-    fn perform(&mut self, deed: Deed) {
-        let world = &mut self.world;
-        match deed {
-            Deed::Ping(ping) => self.ping(&ping),
-            Deed::Spoof(spoof) => self.spoof(&spoof),
-            Deed::Address(deed) => {
-                let Some(id) = world.find(&deed.node) else { return };
-                let has = world.ipv6(id).contains(&deed.address);
-                let verb = if deed.expect { "has" } else { "has not" };
-                let address = isatap_core::isatap::addr::Dotted(deed.address);
-                self.judge(has == deed.expect, format!("{} {verb} the address {address}", deed.node));
-            }
-            Deed::Unplug(name) => self.with_node(&name, |world, id| world.set_plugged(id, false)),
-            Deed::Plug(name) => self.with_node(&name, |world, id| world.set_plugged(id, true)),
-            Deed::Suspend(name) => self.with_node(&name, |world, id| world.set_suspended(id, true)),
-            Deed::Resume(name) => self.with_node(&name, |world, id| world.set_suspended(id, false)),
-            Deed::Ipv4(deed) => {
-                let Some(id) = world.find(&deed.node) else { return };
-                let text: Vec<String> = deed.addresses.iter().map(ToString::to_string).collect();
-                world.note(&deed.node, format!("its IPv4 address is now {}", text.join(", ")));
-                world.set_ipv4(id, &deed.addresses);
-            }
-            Deed::Cloud(table) => world.cloud.conditions = table.over(world.cloud.conditions),
-            Deed::Name(table) => set_name(&mut world.names, &table),
-        }
-    }
-
-    /// Does something to a node. That there is one was checked when the file
-    /// was read.
-    fn with_node(&mut self, name: &str, act: impl FnOnce(&mut World, NodeId)) {
-        if let Some(id) = self.world.find(name) {
-            act(&mut self.world, id);
-        }
-    }
-
-    /// Sends what somebody made up, and gives it time to arrive.
-    fn spoof(&mut self, deed: &SpoofDeed) {
-        let seen = self.world.journey().len();
-        let inner = ip::echo_request(deed.source, deed.destination, 64, 0, 0, 56);
-        self.world.inject_ipv4(&ip::protocol41_packet(deed.outer_source, deed.outer_destination, &inner));
-        self.run_for(Duration::from_secs(1));
-        self.judge_drop(&deed.drop, seen);
-    }
-
-    /// Whether the journey since `seen` has the drop that was expected.
-    fn judge_drop(&mut self, expected: &DropTable, seen: usize) {
-        let reason = expected.reason.0.as_str();
-        let is_it = |hop: &Hop| {
-            hop.action == Action::Drop && hop.node == expected.node && hop.reason.as_deref() == Some(reason)
-        };
-        let met = self.world.journey().iter().skip(seen).any(is_it);
-        let verb = if met { "drops" } else { "does not drop" };
-        self.judge(met, format!("{} {verb} it: {reason}", expected.node));
-    }
-
-    fn ping(&mut self, deed: &PingDeed) {
-        let Some(from) = self.world.find(&deed.from) else { return };
-        let seen = self.world.journey().len();
-        let count = deed.count.unwrap_or(1);
-        let mut pings: Vec<PingId> = Vec::new();
-        for n in 0..count {
-            if n > 0 {
-                self.run_for(deed.every.0);
-            }
-            let Some(to) = self.destination(&deed.to, deed.link_local) else { continue };
-            let mut ping = Ping::to(to);
-            if let Some(size) = deed.size {
-                ping = ping.size(size);
-            }
-            pings.push(self.world.ping_with(from, ping));
-        }
-        let patience = self.world.now().saturating_add(deed.within.0);
-        let waits = |world: &World| pings.iter().any(|ping| world.outcome(*ping) == PingOutcome::Waiting);
-        while waits(&self.world) && self.world.next().is_some_and(|next| next <= patience) {
-            let next = self.world.next().unwrap_or(patience);
-            self.run_until(next);
-        }
-        let outcomes: Vec<PingOutcome> = pings.iter().map(|ping| self.world.outcome(*ping)).collect();
-        let wanted = outcomes.iter().filter(|outcome| deed.expect.is(outcome)).count();
-        let least = usize::try_from(deed.at_least.unwrap_or(count)).unwrap_or(usize::MAX);
-        let found = match (outcomes.as_slice(), count) {
-            ([], _) => format!("{} has no such address", deed.to),
-            ([one], 1) => describe(one),
-            (all, _) => format!("{} of {} got {}", wanted, all.len(), deed.expect.describe()),
-        };
-        if deed.expect != Expect::Anything {
-            let enough = wanted >= least;
-            self.judge(enough, format!("{} to {}: {found}", deed.from, deed.to));
-        }
-        if let Some(drop) = &deed.drop {
-            self.judge_drop(drop, seen);
-        }
-    }
-
-    /// The address that a ping to `to` goes to now.
-    fn destination(&self, to: &str, link_local: bool) -> Option<Ipv6Addr> {
-        if let Ok(address) = to.parse() {
-            return Some(address);
-        }
-        let addresses = self.world.ipv6(self.world.find(to)?);
-        addresses.into_iter().find(|address| address.is_unicast_link_local() == link_local)
-    }
-
-    fn judge(&mut self, met: bool, what: String) {
-        self.expectations += 1;
-        self.failures += u32::from(!met);
-        self.world.note(NARRATOR, format!("{}: {what}", if met { "met" } else { "not met" }));
-    }
-}
-
-impl Expect {
-    fn is(self, outcome: &PingOutcome) -> bool {
-        match self {
-            Expect::Reply => outcome.is_reply(),
-            Expect::Silence => *outcome == PingOutcome::Waiting,
-            Expect::TooBig => matches!(outcome, PingOutcome::Error { kind: 2, .. }),
-            Expect::Unreachable => matches!(outcome, PingOutcome::Error { kind: 1, .. }),
-            Expect::Anything => true,
-        }
-    }
-
-    fn describe(self) -> &'static str {
-        match self {
-            Expect::Reply => "a reply",
-            Expect::Silence => "no answer",
-            Expect::TooBig => "packet too big",
-            Expect::Unreachable => "unreachable",
-            Expect::Anything => "anything",
-        }
-    }
-}
-
-fn describe(outcome: &PingOutcome) -> String {
-    match outcome {
-        PingOutcome::Waiting => "no answer".into(),
-        PingOutcome::NoSource => "no address to send from".into(),
-        PingOutcome::Reply { after, .. } => {
-            format!("a reply after {}.{:03} ms", after.as_micros() / 1000, after.as_micros() % 1000)
-        }
-        PingOutcome::Error { kind: 1, code, .. } => format!("unreachable, code {code}"),
-        PingOutcome::Error { kind: 2, value, .. } => format!("packet too big, MTU {value}"),
-        PingOutcome::Error { kind, code, .. } => format!("ICMPv6 error {kind}.{code}"),
+        Ok(Run::new(&self.name, world, starts.into(), steps, end))
     }
 }
 
@@ -494,11 +308,24 @@ fn set_name(names: &mut Names, table: &file::NameTable) {
 }
 
 impl File {
-    /// The nodes with 6to4 or 6rd: where the text of each begins, and what it
+    /// The nodes with tunnels that are no ISATAP host and no `[[router]]`: where the text of each begins, and what it
     /// comes to.
     fn gateways(&self) -> impl Iterator<Item = (usize, Result<GatewayTable<'_>, String>)> {
         let sixtofour = self.sixtofour.iter().map(|table| (table.span().start, table.get_ref().read()));
-        sixtofour.chain(self.sixrd.iter().map(|table| (table.span().start, table.get_ref().read())))
+        let sixrd = self.sixrd.iter().map(|table| (table.span().start, table.get_ref().read()));
+        let nodes = self.node.iter().map(|table| (table.span().start, table.get_ref().read()));
+        sixtofour.chain(sixrd).chain(nodes)
+    }
+
+    /// NATs, balancers and what Teredo has: where the text of each begins, and it. NATs come
+    /// before those behind them.
+    fn extras(&self) -> impl Iterator<Item = (usize, Extra<'_>)> {
+        let nats = self.nat.iter().map(|table| (table.span().start, Extra::Nat(table.get_ref())));
+        let balancers = self.balancer.iter().map(|table| (table.span().start, Extra::Balancer(table.get_ref())));
+        let servers = self.teredo_server.iter().map(|table| (table.span().start, Extra::Server(table.get_ref())));
+        let relays = self.teredo_relay.iter().map(|table| (table.span().start, Extra::Relay(table.get_ref())));
+        let clients = self.teredo_client.iter().map(|table| (table.span().start, Extra::Client(table.get_ref())));
+        nats.chain(balancers).chain(servers).chain(relays).chain(clients)
     }
 }
 
@@ -511,6 +338,9 @@ fn check(file: &File) -> Result<(), (usize, String)> {
     let nodes = nodes.chain(file.native.iter().map(|native| (native.span().start, native.get_ref().name.as_str())));
     let nodes = nodes.chain(file.sixtofour.iter().map(|node| (node.span().start, node.get_ref().name.as_str())));
     let nodes = nodes.chain(file.sixrd.iter().map(|node| (node.span().start, node.get_ref().name.as_str())));
+    let nodes = nodes.chain(file.node.iter().map(|node| (node.span().start, node.get_ref().name.as_str())));
+    let extras: Vec<(usize, Extra<'_>)> = file.extras().collect();
+    let nodes = nodes.chain(extras.iter().map(|(at, extra)| (*at, extra.name())));
     for (at, name) in nodes {
         if name.is_empty() || name == NARRATOR || name == "cloud" || known.contains(&name) {
             return Err((at, format!("the node name {name:?} is taken: give each node its own")));
@@ -528,6 +358,11 @@ fn check(file: &File) -> Result<(), (usize, String)> {
     }
     for (at, read) in file.gateways() {
         read.map_err(|text| (at, text))?;
+    }
+    let nats: Vec<&str> =
+        extras.iter().filter(|(_, extra)| matches!(extra, Extra::Nat(_))).map(|(_, extra)| extra.name()).collect();
+    for (at, extra) in &extras {
+        extra.check(&nats).map_err(|text| (*at, text))?;
     }
     for step in &file.step {
         let (at, step) = (step.span().start, step.get_ref());
@@ -558,7 +393,14 @@ fn check(file: &File) -> Result<(), (usize, String)> {
                     return Err((at, "at-least is more than count: lower it".into()));
                 }
             }
-            [Deed::Spoof(spoof)] => node(&spoof.drop.node)?,
+            [Deed::Spoof(spoof)] => {
+                if let Some(drop) = &spoof.drop {
+                    node(&drop.node)?;
+                }
+                if spoof.drop.is_none() && spoof.rounds.is_none() && spoof.packets.is_none() {
+                    return Err((at, "a spoof that expects nothing: add drop, rounds or packets".into()));
+                }
+            }
             [Deed::Address(deed)] => node(&deed.node)?,
             [Deed::Ipv4(deed)] => node(&deed.node)?,
             [Deed::Unplug(name) | Deed::Plug(name) | Deed::Suspend(name) | Deed::Resume(name)] => node(name)?,

@@ -1,4 +1,4 @@
-//! `[[6to4]]` and `[[6rd]]`: nodes with one such tunnel.
+//! `[[6to4]]` and `[[6rd]]`: nodes with one such tunnel. [`node`](super::node) has those with several.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -6,7 +6,7 @@ use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
 use isatap_core::sixrd::{self, Domain, DomainError};
 use isatap_core::sixtofour;
 
-use super::super::gateway::{GatewayOptions, Tunnel};
+use super::super::gateway::{GatewayOptions, GatewayRoute, Port, Tunnel};
 use super::file::{AddressWithPrefix, Text};
 
 /// `[[6to4]]`: a router, a host/router where there is no LAN, or a relay.
@@ -61,13 +61,14 @@ pub(super) struct SixRdTable {
     gateway: Option<Ipv6Addr>,
 }
 
-/// What both kinds of table come to.
+/// What all kinds of table come to.
 pub(super) struct GatewayTable<'a> {
     pub(super) name: &'a str,
     pub(super) ipv4: &'a [Ipv4Addr],
-    pub(super) lan: Option<&'a str>,
+    /// The segments of its native links, in order.
+    pub(super) lans: Vec<&'a str>,
     /// How the tool lists it.
-    pub(super) role: &'static str,
+    pub(super) role: String,
     pub(super) options: GatewayOptions,
 }
 
@@ -88,9 +89,10 @@ impl SixToFourTable {
             }
         };
         let mut options = GatewayOptions::new(tunnel);
-        options.lan = whole_lan(&self.name, self.lan.as_ref(), self.lan_address)?;
-        options.gateway = self.gateway;
-        Ok(GatewayTable { name: &self.name, ipv4: &self.ipv4, lan: self.lan.as_deref(), role, options })
+        options.lans.extend(whole_lan(&self.name, self.lan.as_ref(), self.lan_address)?);
+        options.routes.extend(self.gateway.map(|gateway| GatewayRoute::default_by(0, gateway)));
+        let lans = self.lan.as_deref().into_iter().collect();
+        Ok(GatewayTable { name: &self.name, ipv4: &self.ipv4, lans, role: role.into(), options })
     }
 }
 
@@ -108,7 +110,15 @@ impl SixRdTable {
             [] => ("6rd border relay", Tunnel::SixRdRelay(sixrd::RelayConfig::new(domain))),
             relays @ [first, ..] => {
                 let next_hop = domain.anycast(*first);
-                routes = self.by_relay.iter().map(|prefix| (prefix.0, next_hop)).collect();
+                let (port, next_hop) = (Port::Tunnel(0), Some(next_hop));
+                let by_relay = |prefix: &Text<Ipv6Prefix>| GatewayRoute {
+                    prefix: prefix.0,
+                    port,
+                    next_hop,
+                    metric: 0,
+                    publish: false,
+                };
+                routes = self.by_relay.iter().map(by_relay).collect();
                 let tunnel = Tunnel::SixRdEdge {
                     config: sixrd::EdgeConfig::DEFAULT,
                     prefix: domain.prefix(),
@@ -118,9 +128,12 @@ impl SixRdTable {
                 ("6rd edge", tunnel)
             }
         };
-        let lan = whole_lan(&self.name, self.lan.as_ref(), self.lan_address)?;
-        let options = GatewayOptions { tunnel, lan, gateway: self.gateway, routes };
-        Ok(GatewayTable { name: &self.name, ipv4: &self.ipv4, lan: self.lan.as_deref(), role, options })
+        let mut options = GatewayOptions::new(tunnel);
+        options.lans.extend(whole_lan(&self.name, self.lan.as_ref(), self.lan_address)?);
+        routes.extend(self.gateway.map(|gateway| GatewayRoute::default_by(0, gateway)));
+        options.routes = routes;
+        let lans = self.lan.as_deref().into_iter().collect();
+        Ok(GatewayTable { name: &self.name, ipv4: &self.ipv4, lans, role: role.into(), options })
     }
 }
 

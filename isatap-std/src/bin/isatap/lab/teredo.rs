@@ -8,6 +8,11 @@ use serde::Serialize;
 use super::{Printer, cannot_record, json_line};
 use crate::exit::{Failure, Status};
 
+/// The name of the scenario.
+pub(super) const NAME: &str = "teredo";
+/// One line on what it shows.
+pub(super) const DESCRIPTION: &str = "Teredo: two clients behind NATs of your choice; --matrix tries every pair";
+
 /// What only the scenario `teredo` takes.
 #[derive(clap::Args, Debug)]
 pub(super) struct TeredoArgs {
@@ -87,6 +92,9 @@ pub(super) fn run(args: &super::Args, out: &mut impl Write) -> Result<Status, Fa
         writeln!(out)?;
     }
     print(out, args.json, (nat_a, nat_b, options.hairpin), connection)?;
+    if args.json {
+        super::end_line(out, NAME, &site.world)?;
+    }
     out.flush()?;
     if let Some(path) = &args.pcap {
         site.world.finish_capture().map_err(|error| cannot_record(path, &error))?;
