@@ -70,7 +70,8 @@ pub struct SixRdOptions {
     pub prefix: Ipv6Prefix,
     /// How many upper bits the IPv4 addresses of all customers share.
     pub ipv4_mask_len: u8,
-    /// A customer edge's border relays.
+    /// A customer edge's border relays; to a border relay, other tunnel routers, which are no
+    /// customers.
     pub relays: Vec<Ipv4Addr>,
 }
 
@@ -293,6 +294,7 @@ fn add_sixrd(node: &mut AnyNode<Standard, MAX_LINKS>, options: &SixRdOptions) ->
             Ok(edge.link().locator().is_some())
         }
         AnyInterface::SixRdRelay(relay) => {
+            relay.set_known_routers(&options.relays).map_err(full)?;
             relay.set_locators(cx, &locators).map_err(full)?;
             Ok(relay.link().locator().is_some())
         }
@@ -330,7 +332,7 @@ fn add_sixtofour(node: &mut AnyNode<Standard, MAX_LINKS>, options: &SixToFourOpt
     if used < locators.len() || used == 0 {
         let given = options.locals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let error = Error::usage("use the local address", given, "a 6to4 site needs public IPv4 addresses");
-        return Err(error.with_advice("add --accept-bogons in a lab with documentation addresses"));
+        return Err(error.with_advice("add --accept-bogons in a lab with private or documentation addresses"));
     }
     Ok(())
 }

@@ -221,7 +221,7 @@ impl TryFrom<&Link> for check::LinkOptions {
                 local: sixrd.local,
                 prefix: sixrd.prefix,
                 ipv4_mask_len: sixrd.ipv4_mask_len,
-                relays: sixrd.relays.clone(),
+                relays: if sixrd.relays.is_empty() { &sixrd.known_routers } else { &sixrd.relays }.clone(),
             }),
             Link::SixToFour(sixtofour) if sixtofour.local.is_empty() => return Err(needs_local()),
             Link::SixToFour(sixtofour) => check::LinkOptions::SixToFour(check::SixToFourOptions {
@@ -546,6 +546,8 @@ table!(SixRdTable {
     br: Vec<Ipv4Addr>,
     customer: Option<Ipv4Addr>,
     #[serde(default)]
+    known_router: Vec<Ipv4Addr>,
+    #[serde(default)]
     anycast: bool,
     #[serde(default)]
     strict_siblings: bool,
@@ -570,6 +572,7 @@ impl SixRdTable {
         options.link = self.link(sixrd::DEFAULT_DEVICE);
         options.relays = self.br;
         options.customer = self.customer;
+        options.known_routers = self.known_router;
         options.anycast = self.anycast;
         options.strict_siblings = self.strict_siblings;
         options.lans = values(self.lan);

@@ -68,6 +68,9 @@ pub struct SixRdOptions {
     /// Of a border relay: an address of a customer, where its own is not in the block that
     /// they share. `S6R-15`
     pub customer: Option<Ipv4Addr>,
+    /// Of a border relay: other tunnel routers of the IPv4 network, which are no customers,
+    /// such as one whose configured tunnel ends here. `S6R-33`
+    pub known_routers: Vec<Ipv4Addr>,
     /// Of a border relay: whether others have the same IPv4 address. `S6R-32`
     pub anycast: bool,
     /// Of a customer edge: whether packets of other customers must come from them directly.
@@ -89,6 +92,7 @@ impl SixRdOptions {
             local,
             relays: Vec::new(),
             customer: None,
+            known_routers: Vec::new(),
             anycast: false,
             strict_siblings: false,
             lans: Vec::new(),
@@ -124,6 +128,13 @@ impl SixRdOptions {
         if self.role == Role::BorderRelay && !self.relays.is_empty() {
             let error = Error::usage("start", "a border relay", "it is the way out of its domain and has none");
             return Err(error.with_advice("leave the border relay's address out, or be a customer edge"));
+        }
+        if self.role == Role::CustomerEdge && !self.known_routers.is_empty() {
+            return Err(Error::usage(
+                "start",
+                "a customer edge",
+                "only a border relay has customers to tell from routers",
+            ));
         }
         for relay in &self.relays {
             if check_locator(*relay).is_err() || *relay == self.local {
@@ -166,8 +177,11 @@ impl SixRdOptions {
             Role::BorderRelay => {
                 let mut config = RelayConfig::new(domain);
                 (config.policy, config.anycast) = (policy, self.anycast);
+                let mut relay = RelayInterface::new(config);
+                let known = relay.set_known_routers(&self.known_routers);
+                known.map_err(|full| too_many("the router", list(&self.known_routers), full))?;
                 let role = FixedRole::router("6rd-br", locators, device);
-                (AnyInterface::SixRdRelay(RelayInterface::new(config)), Switches::FORWARDING, role)
+                (AnyInterface::SixRdRelay(relay), Switches::FORWARDING, role)
             }
         };
         let plan = LinkPlan {
@@ -191,6 +205,10 @@ impl SixRdOptions {
         node.add_lans(link, &self.lans, self.link.runtime.as_ref())?;
         Ok(link)
     }
+}
+
+fn list(addresses: &[Ipv4Addr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An end of a 6rd domain; gone, device and all, when dropped.

@@ -6,7 +6,7 @@
 //!
 //! A configured tunnel has its other end where it says. One that ends at a 6rd
 //! border relay, which knows nothing of it, does make a loop: that relay must
-//! be told of the router (`S6R-33`).
+//! be told of the router (`S6R-33`), and the last test shows both.
 
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Event, Machine, Verdict, Via};
@@ -95,6 +95,12 @@ impl Site {
     /// `S6R-15`: the IPv4 block of each 6rd domain is its own, and the other
     /// routers' addresses lie in those blocks too.
     fn new(kinds: &[Kind], defence: Defence) -> Self {
+        Site::with_stray(kinds, defence, None)
+    }
+
+    /// The same where configured tunnels without another end lead to the
+    /// router `stray`, which has none.
+    fn with_stray(kinds: &[Kind], defence: Defence, stray: Option<usize>) -> Self {
         let domains = kinds.iter().filter(|kind| **kind == Kind::SixRd).count();
         let mut domain = 0;
         let names: Vec<Ipv4Addr> = kinds
@@ -149,7 +155,8 @@ impl Site {
                     });
                 }
                 Kind::Configured => {
-                    let far = remote(at, kinds).map_or("192.0.2.99".into(), |remote| names[remote].to_string());
+                    let far =
+                        remote(at, kinds).or(stray).map_or("192.0.2.99".into(), |remote| names[remote].to_string());
                     // Both ends are on the one subnet of the tunnel.
                     let subnet = first_end(at, kinds);
                     add_tunnel(&mut node, &name, &far, &format!("{}{}", prefix(subnet), at + 1), switches);
@@ -356,5 +363,26 @@ fn sec_1_sec_2_no_packet_goes_round_between_up_to_four_routers_with_private_addr
 fn without_the_checks_packets_go_round() {
     for defence in [Defence::Nothing, Defence::Private] {
         assert!(search(defence, 1..=4).loops > 300, "{defence:?}");
+    }
+}
+
+/// `SEC-3` cannot help: only the relay knows that the source is in its domain.
+#[test]
+fn s6r_33_a_configured_tunnel_to_an_unaware_border_relay_makes_loops_until_the_relay_is_told() {
+    let kinds = [Kind::SixRd, Kind::Configured];
+    for defence in [Defence::Public, Defence::Private] {
+        let loops = |is_told: bool| {
+            let mut site = Site::with_stray(&kinds, defence, Some(0));
+            let end = site.names[1];
+            site.routers[0].with_interface(NOW, TUNNEL, |interface, _| {
+                let AnyInterface::SixRdRelay(relay) = interface else { unreachable!() };
+                relay.set_known_routers(if is_told { std::slice::from_ref(&end) } else { &[] }).unwrap();
+            });
+            let mut found = Found::default();
+            site.search(&mut found);
+            found.loops
+        };
+        assert!(loops(false) > 0, "{defence:?}: the control finds none");
+        assert_eq!(loops(true), 0, "{defence:?}");
     }
 }

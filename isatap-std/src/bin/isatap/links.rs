@@ -28,7 +28,7 @@ const OPTIONS: [(&str, &str, &str); 9] = [
     ("router", "V4", "isatap: a potential router; repeat it for more"),
     ("prefix", "P/LEN", "isatap: an on-link prefix; repeat it for more. 6rd: the 6rd prefix"),
     ("v4-mask-len", "N", "6rd: how many upper IPv4 bits all customers share; 0 if left out"),
-    ("br", "V4", "6rd: a border relay of the customer edge; repeat it for more"),
+    ("br", "V4", "6rd: a border relay of the customer edge; to a border relay, a router that is no customer"),
     ("member", "V4/LEN", "isatap: an IPv4 prefix of the site, the only ones to be believed then (SEC-2)"),
     ("role", "ROLE", "isatap: host or router; 6to4: router or relay; 6rd: ce or br; the first is the default"),
     ("remote", "V4", "configured: the IPv4 address of the other end"),

@@ -36,6 +36,10 @@ pub(crate) struct Args {
     /// br: an address of a customer, where --local is not in the block that customers share.
     #[arg(long, value_name = "V4")]
     customer: Option<Ipv4Addr>,
+    /// br: another tunnel router of the network, which is no customer: if it has a tunnel to
+    /// this relay, packets may go round between the two otherwise. May be repeated.
+    #[arg(long = "known-router", value_name = "V4")]
+    known_routers: Vec<Ipv4Addr>,
     /// br: others have the same IPv4 address, so that no outer packet may be fragmented.
     #[arg(long)]
     anycast: bool,
@@ -66,6 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     options.link = args.link.options(DEFAULT_DEVICE);
     options.relays.clone_from(&args.relays);
     options.customer = args.customer;
+    options.known_routers.clone_from(&args.known_routers);
     options.anycast = args.anycast;
     options.strict_siblings = args.strict_siblings;
     options.lans.clone_from(&args.lans);
