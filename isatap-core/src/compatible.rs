@@ -10,19 +10,14 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::capacity::{Capacity, List, Rows};
 use crate::drop_reason::DropReason;
-use crate::engine::{Entropy, Event, Transmit};
-use crate::error::{EmitError, Table, TableFull};
-use crate::interface::{
-    self as shared, Automatic, Context, Received, delegate_to_link, path_error, path_mtu, replace_routes,
-};
+use crate::error::{Table, TableFull};
+use crate::interface::{Automatic, Context, link_and_policy, path_mtu, replace_routes, silent_interface};
 use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
-use crate::packet::PacketMut;
-use crate::prefix::{Ipv4Prefix, Ipv6Prefix, is_never_unicast};
+use crate::prefix::{Ipv6Prefix, is_never_unicast};
 use crate::proto41::Flow;
-use crate::proto41::icmp::TunnelError;
 use crate::proto41::mtu::{PathMtu, PathMtus};
 use crate::route::{Origin, Route};
-use crate::time::{Expiry, Instant};
+use crate::time::Expiry;
 
 /// The IPv4-compatible address of `ipv4`.
 #[must_use]
@@ -52,9 +47,7 @@ pub struct Link<C: Capacity> {
 
 impl<C: Capacity> Link<C> {
     fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        let broadcast =
-            |locator: &Locator| Ipv4Prefix::new(locator.address, locator.subnet_length).and_then(|net| net.broadcast());
-        self.locators.iter().any(|locator| broadcast(locator) == Some(address))
+        self.locators.iter().any(|locator| locator.is_broadcast(address))
     }
 
     /// `TUN-71 [RFC 2893 §5.3, §5.6]`: between two hosts, each with the IPv4
@@ -137,10 +130,7 @@ impl<C: Capacity> Interface<C> {
         Interface { link, told: Automatic::EMPTY }
     }
 
-    /// How outer headers are made, to be changed.
-    pub fn policy_mut(&mut self) -> &mut OuterPolicy {
-        &mut self.link.policy
-    }
+    link_and_policy!();
 
     /// Replaces the IPv4 addresses by those that can be unicast addresses.
     ///
@@ -159,60 +149,10 @@ impl<C: Capacity> Interface<C> {
             (!self.link.locators.is_empty()).then(|| Route::on_link(Ipv6Prefix::COMPATIBLE, id, Origin::Automatic));
         let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
         result = result.and(replace_routes(cx, own, on_link.into_iter()));
-        self.told.set_addresses(self.link.locators.iter().map(|own| address(own.address)), Expiry::NEVER);
+        self.told.set_addresses(self.link.locators.iter().map(|own| address(own.address)), None, Expiry::NEVER);
         self.told.note_room(result);
         result
     }
 }
 
-impl<C: Capacity> shared::Interface<C> for Interface<C> {
-    type Snapshot = Link<C>;
-
-    fn snapshot(&self) -> Link<C> {
-        self.link.clone()
-    }
-
-    fn receive(
-        &mut self,
-        cx: &mut Context<'_, C>,
-        _from: Admitted,
-        _flow: &Flow,
-        packet: &mut PacketMut<'_>,
-    ) -> Received {
-        Automatic::receive(&self.link, cx, packet)
-    }
-
-    fn note_sent(&mut self, _now: Instant, _destination: Ipv4Addr) {}
-
-    fn note_avoided(&mut self, _now: Instant, _next_hop: &Ipv6Addr) {}
-
-    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
-        path_error(&mut self.link.paths, self.link.policy.mtu, now, error)
-    }
-
-    fn handle_timeout(&mut self, cx: &mut Context<'_, C>, _entropy: &mut dyn Entropy) {
-        self.link.paths.handle_timeout(cx.now);
-    }
-
-    fn poll_transmit(&mut self, _: &mut Context<'_, C>, _: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
-        Ok(None)
-    }
-
-    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
-        self.told.poll_event(cx, &self.link.policy)
-    }
-
-    fn deadline(&self) -> Expiry {
-        self.link.paths.next_deadline()
-    }
-
-    fn has_packet(&self, _now: Instant) -> bool {
-        false
-    }
-
-    fn has_event(&self) -> bool {
-        self.told.has_event(&self.link.policy)
-    }
-}
-
-delegate_to_link!(Interface);
+silent_interface!(Interface);

@@ -272,6 +272,22 @@ pub const fn is_private(address: Ipv4Addr) -> bool {
     bits >> 24 == 10 || bits >> 20 == 0xac1 || bits >> 16 == 0xc0a8
 }
 
+/// Whether the address is a host's, and yet not of the public Internet:
+/// private, shared by carriers' customers, for documentation, for benchmarks,
+/// or in 192.0.0/24. Labs live in these, so that a node may be told to take
+/// them for global ones. [RFC 6890 §2.2.2]
+#[inline]
+pub(crate) const fn is_bogon(address: Ipv4Addr) -> bool {
+    let bits = address.to_bits();
+    is_private(address)
+        || bits >> 22 == 0x6440_0000 >> 22
+        || bits >> 8 == 0x00c0_0000
+        || bits >> 8 == 0x00c0_0002
+        || bits >> 17 == 0xc612_0000 >> 17
+        || bits >> 8 == 0x00c6_3364
+        || bits >> 8 == 0x00cb_0071
+}
+
 /// Whether an IPv6 source must be discarded when it comes out of a tunnel:
 /// multicast, `::1`, `::/96` other than `::`, IPv4-mapped.
 /// `TUN-16 [RFC 4213 §3.6]`

@@ -304,7 +304,22 @@ fn s6r_8_s6r_9_a_new_ipv4_address_is_a_new_prefix_and_lives_as_long() {
         })
         .collect();
     let (before, after) = (v6("2001:db8:6464:100::1"), v6("2001:db8:6464:700::1"));
-    assert_eq!(addresses, [(Change::Removed, before, Expiry::NEVER), (Change::Added, after, lease)]);
+    // S6R-7: with each comes its anycast address, which nobody is to speak from.
+    let (anycast_before, anycast_after) = (v6("2001:db8:6464:100::"), v6("2001:db8:6464:700::"));
+    assert_eq!(
+        addresses,
+        [
+            (Change::Removed, before, Expiry::NEVER),
+            (Change::Removed, anycast_before, Expiry::NEVER),
+            (Change::Added, after, lease),
+            (Change::Added, anycast_after, lease)
+        ]
+    );
+    let deprecated = |event: &Event| {
+        matches!(event, Event::Address { address, .. }
+            if address.address == anycast_after && address.preferred_until.is_due(Instant::ZERO))
+    };
+    assert_eq!(told.iter().filter(|event| deprecated(event)).count(), 1);
     let nulls: Vec<_> = node.routes().filter(|route| route.link == LinkId::NULL).map(|route| route.prefix).collect();
     assert_eq!(nulls, ["2001:db8:6464:700::/56".parse().unwrap()]);
     // A longer lease alone changes the lifetime.
@@ -397,6 +412,38 @@ fn s6r_32_an_anycast_relay_never_lets_its_packets_be_fragmented() {
         let down = arrive_natively(&mut relay, NOW, LAN, &inner(v6("3fff::1"), v6("2001:db8:6464:100::1"), 64));
         assert_eq!(tunnelled(&down), Some((v4("10.0.0.1"), v4("10.100.100.1"))));
         assert_eq!(down.1[6] & 0x40 != 0, anycast);
+        // What it says itself, to a customer that asks whether it is there.
+        let (customer, own) = (v6("2001:db8:6464:100::1"), v6("2001:db8:0:100::1"));
+        let question = outer(v4("10.100.100.1"), v4("10.0.0.1"), &neighbor_solicitation(customer, own));
+        let (verdict, answer) = arrive(&mut relay, NOW, &question);
+        assert!(matches!(verdict, Verdict::Answer { .. }), "{verdict:?}");
+        assert_eq!((answer[6] & 0x40 != 0, answer[60]), (anycast, 136));
+    }
+}
+
+/// ICMPv6 type 135 for `target`, to itself.
+fn neighbor_solicitation(source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
+    let mut packet = inner(source, target, 255);
+    let message = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &target.octets()].concat();
+    (packet[5], packet[6]) = (24, 58);
+    let pseudo = [&source.octets()[..], &target.octets(), &[0, 0, 0, 24, 0, 0, 0, 58], &message].concat();
+    let sum: u32 = pseudo.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    packet.extend(message);
+    packet[42..44].copy_from_slice(&(!(((folded & 0xffff) + (folded >> 16)) as u16)).to_be_bytes());
+    packet
+}
+
+#[test]
+fn s6r_20_what_no_lan_has_ends_here_whatever_device_the_kernel_gave_it_to() {
+    let mut node = edge("10.100.100.1");
+    let packet = inner(v6("2001:db8:6464:100::1"), v6("2001:db8:6464:1ee::9"), 64);
+    for device in [None, Some(SIXRD)] {
+        let (verdict, _) = with_packet(&packet, |packet| {
+            packet.set_link(device);
+            node.encapsulate(NOW, packet)
+        });
+        assert_eq!(dropped(&(verdict, vec![])), Some(DropReason::NullRoute), "{device:?}");
     }
 }
 

@@ -84,8 +84,8 @@ pub struct SixToFourOptions {
     /// Of a router: the LANs that get a /64 of the site's prefix, that of its first public
     /// IPv4 address. `S64-37`
     pub lans: Vec<LanOptions>,
-    /// Whether IPv4 addresses count as public that are not global, such as documentation
-    /// ones; private ones never do.
+    /// Whether IPv4 addresses count as public that are not global, such as private and
+    /// documentation ones: for labs.
     pub accept_bogons: bool,
 }
 
@@ -238,11 +238,19 @@ mod tests {
     }
 
     #[test]
-    fn s64_1_private_ipv4_makes_no_site_and_documentation_only_in_labs() {
+    fn s64_1_private_and_documentation_ipv4_make_a_site_only_in_labs() {
         assert!(at(Role::Router, "131.107.0.1").check().is_ok());
-        assert!(at(Role::Router, "192.0.2.1").check().is_err());
-        assert!(SixToFourOptions { accept_bogons: true, ..at(Role::Router, "192.0.2.1") }.check().is_ok());
-        assert!(SixToFourOptions { accept_bogons: true, ..at(Role::Router, "10.0.0.1") }.check().is_err());
+        for (local, in_labs) in [
+            ("192.0.2.1", true),
+            ("10.0.0.1", true),
+            ("169.254.0.1", false),
+            ("127.0.0.1", false),
+            ("240.0.0.1", false),
+        ] {
+            assert!(at(Role::Router, local).check().is_err(), "{local}");
+            let options = SixToFourOptions { accept_bogons: true, ..at(Role::Router, local) };
+            assert_eq!(options.check().is_ok(), in_labs, "{local}");
+        }
     }
 
     #[test]

@@ -6,13 +6,14 @@ use crate::capacity::{Capacity, List, Rows};
 use crate::drop_reason::DropReason;
 use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
+use crate::interface::{path_error, path_mtu};
 use crate::link::{
     Denied, InterfaceAddress, Link as LinkTrait, LinkKind, OuterPolicy, Resolution, is_in, source_among,
 };
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
-use crate::proto41::icmp::{TunnelError, TunnelErrorKind};
-use crate::proto41::mtu::{MtuMode, PathMtu, PathMtus};
+use crate::proto41::icmp::TunnelError;
+use crate::proto41::mtu::{PathMtu, PathMtus};
 use crate::time::{Expiry, Instant};
 
 /// A configured tunnel's data.
@@ -79,14 +80,7 @@ impl<C: Capacity> Link<C> {
         if error.destination != self.remote {
             return Err(DropReason::IcmpV4Ignored);
         }
-        match (error.too_big(), self.policy.mtu) {
-            (Some(claim), MtuMode::Dynamic { interface }) => {
-                self.path.too_big(now, &claim, interface).map(|_| ()).ok_or(DropReason::IcmpV4Ignored)
-            }
-            (Some(_), MtuMode::Static(_)) => Err(DropReason::IcmpV4Ignored),
-            (None, _) if error.kind == TunnelErrorKind::Ignored => Err(DropReason::IcmpV4Ignored),
-            (None, _) => Ok(()),
-        }
+        path_error(&mut self.path, self.policy.mtu, now, error)
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -150,11 +144,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
     }
 
     fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
-        let interface = match self.policy.mtu {
-            MtuMode::Dynamic { interface } => interface,
-            MtuMode::Static(_) => u16::MAX,
-        };
-        self.path.get(destination).map_or(interface, |estimate| estimate.min(interface))
+        path_mtu(&self.path, self.policy.mtu, destination)
     }
 }
 

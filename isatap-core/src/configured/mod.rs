@@ -18,10 +18,10 @@ use crate::drop_reason::DropReason;
 use crate::engine::{Admitted, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
 use crate::interface::{
-    self as shared, AddressRow, Addresses, Context, Received, answer_solicitation, neighbor_discovery,
-    write_advertisement,
+    self as shared, AddressRow, Addresses, Context, Received, answer_solicitation, link_of_its_data,
+    neighbor_discovery, write_advertisement,
 };
-use crate::link::{Denied, InterfaceAddress, Link as LinkTrait, LinkKind, OuterPolicy, Resolution};
+use crate::link::{InterfaceAddress, Link as LinkTrait, OuterPolicy};
 use crate::nd::message::{self, NeighborAdvertisementRepr, NeighborFlags, NeighborSolicitationRepr};
 use crate::nd::neighbor::{Advertised, Neighbor, Neighbors, Reachability};
 use crate::nd::{Message, validate};
@@ -247,41 +247,4 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
     }
 }
 
-/// The link's answers are those of its data.
-impl<C: Capacity> LinkTrait for Interface<C> {
-    fn kind(&self) -> LinkKind {
-        self.link.kind()
-    }
-
-    fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
-        self.link.resolve(inner_source, next_hop)
-    }
-
-    fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
-        self.link.admit(flow)
-    }
-
-    fn is_on_link(&self, address: &Ipv6Addr) -> bool {
-        self.link.is_on_link(address)
-    }
-
-    fn is_local(&self, address: &Ipv6Addr) -> bool {
-        self.link.is_local(address)
-    }
-
-    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
-        self.link.owns_ipv4(address)
-    }
-
-    fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
-        self.link.source_for(destination)
-    }
-
-    fn policy(&self) -> &OuterPolicy {
-        self.link.policy()
-    }
-
-    fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
-        self.link.path_mtu(destination)
-    }
-}
+link_of_its_data!(Interface);

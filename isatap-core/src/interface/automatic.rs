@@ -41,11 +41,22 @@ impl<C: Capacity> Automatic<C> {
         told_full: false,
     };
 
-    /// Replaces the addresses, each without a prefix of its own.
-    pub(crate) fn set_addresses(&mut self, addresses: impl Iterator<Item = Ipv6Addr>, until: Expiry) {
-        let learned =
-            |address| LearnedAddress { address, prefix_length: 128, preferred_until: until, valid_until: until };
-        let result = self.addresses.replace(addresses.map(learned));
+    /// Replaces the addresses, each without a prefix of its own. `anycast`:
+    /// one to answer at, and not to speak from: it comes deprecated.
+    pub(crate) fn set_addresses(
+        &mut self,
+        addresses: impl Iterator<Item = Ipv6Addr>,
+        anycast: Option<Ipv6Addr>,
+        until: Expiry,
+    ) {
+        let learned = |address, preferred_until| LearnedAddress {
+            address,
+            prefix_length: 128,
+            preferred_until,
+            valid_until: until,
+        };
+        let anycast = anycast.map(|address| learned(address, Expiry::at(Instant::ZERO)));
+        let result = self.addresses.replace(addresses.map(|address| learned(address, until)).chain(anycast));
         self.note_room(result);
     }
 
@@ -187,77 +198,3 @@ pub(crate) fn path_error<S: Storage<PathMtu>>(
         (None, _) => Ok(()),
     }
 }
-
-/// Lets an interface's answers as a link be those of its `link`.
-macro_rules! delegate_to_link {
-    ($interface:ident) => {
-        impl<C: $crate::capacity::Capacity> $crate::link::Link for $interface<C> {
-            fn kind(&self) -> $crate::link::LinkKind {
-                self.link.kind()
-            }
-
-            fn permit(
-                &self,
-                inner_source: &core::net::Ipv6Addr,
-                inner_destination: &core::net::Ipv6Addr,
-                next_hop: &core::net::Ipv6Addr,
-            ) -> Result<(), $crate::drop_reason::DropReason> {
-                self.link.permit(inner_source, inner_destination, next_hop)
-            }
-
-            fn resolve(
-                &self,
-                inner_source: &core::net::Ipv6Addr,
-                next_hop: &core::net::Ipv6Addr,
-            ) -> Result<$crate::link::Resolution, $crate::drop_reason::DropReason> {
-                self.link.resolve(inner_source, next_hop)
-            }
-
-            fn awaits(&self, flow: &$crate::proto41::Flow) -> bool {
-                self.link.awaits(flow)
-            }
-
-            fn claims_source(&self, inner_source: &core::net::Ipv6Addr) -> bool {
-                self.link.claims_source(inner_source)
-            }
-
-            fn never_fragments(&self) -> bool {
-                self.link.never_fragments()
-            }
-
-            fn embeds_own(&self, address: &core::net::Ipv6Addr) -> bool {
-                self.link.embeds_own(address)
-            }
-
-            fn admit(&self, flow: &$crate::proto41::Flow) -> Result<$crate::link::Admitted, $crate::link::Denied> {
-                self.link.admit(flow)
-            }
-
-            fn is_on_link(&self, address: &core::net::Ipv6Addr) -> bool {
-                self.link.is_on_link(address)
-            }
-
-            fn is_local(&self, address: &core::net::Ipv6Addr) -> bool {
-                self.link.is_local(address)
-            }
-
-            fn owns_ipv4(&self, address: core::net::Ipv4Addr) -> bool {
-                self.link.owns_ipv4(address)
-            }
-
-            fn source_for(&self, destination: &core::net::Ipv6Addr) -> Option<core::net::Ipv6Addr> {
-                self.link.source_for(destination)
-            }
-
-            fn policy(&self) -> &$crate::link::OuterPolicy {
-                self.link.policy()
-            }
-
-            fn path_mtu(&self, destination: core::net::Ipv4Addr) -> u16 {
-                self.link.path_mtu(destination)
-            }
-        }
-    };
-}
-
-pub(crate) use delegate_to_link;

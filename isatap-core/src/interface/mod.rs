@@ -5,6 +5,7 @@
 
 mod addresses;
 mod automatic;
+mod delegate;
 mod neighbor_check;
 mod probe;
 
@@ -14,7 +15,7 @@ use crate::capacity::{Capacity, Rows};
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Transmit};
 use crate::error::EmitError;
-use crate::link::{Admitted, Link, NativeLink, OuterPolicy};
+use crate::link::{Admitted, Link, NativeLink};
 use crate::nd::message::{self, NeighborAdvertisementRepr};
 use crate::nd::validate;
 use crate::packet::{LinkId, PacketMut};
@@ -26,7 +27,8 @@ use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
 
 pub use addresses::{AddressRow, Addresses};
-pub(crate) use automatic::{Automatic, delegate_to_link, path_error, path_mtu, replace_routes};
+pub(crate) use automatic::{Automatic, path_error, path_mtu, replace_routes};
+pub(crate) use delegate::{interface_of_its_link, link_and_policy, link_of_its_data, silent_interface};
 pub(crate) use neighbor_check::NeighborChecks;
 pub use neighbor_check::{CheckedNeighbor, NeighborCheck};
 pub(crate) use probe::Probe;
@@ -52,20 +54,21 @@ pub struct Context<'a, C: Capacity> {
 }
 
 impl<C: Capacity> Context<'_, C> {
-    /// Encapsulates a packet that the interface itself has written.
+    /// Encapsulates a packet that the interface of `link` has written itself.
     ///
     /// # Errors
     /// No headroom, or no Identification left: see the reason.
     pub(crate) fn wrap(
         &mut self,
-        policy: &OuterPolicy,
-        path_mtu: u16,
+        link: &impl Link,
         source: Ipv4Addr,
         destination: Ipv4Addr,
         packet: &mut PacketMut<'_>,
     ) -> Result<Outer, DropReason> {
-        let dont_fragment = match mtu::decide(policy.mtu, path_mtu, packet.len()) {
-            MtuDecision::Send { dont_fragment } => dont_fragment,
+        let policy = link.policy();
+        let dont_fragment = match mtu::decide(policy.mtu, link.path_mtu(destination), packet.len()) {
+            // S6R-32: what the node itself says to customers is no exception.
+            MtuDecision::Send { dont_fragment } => dont_fragment || link.never_fragments(),
             MtuDecision::TooBig { .. } => return Err(DropReason::PacketTooBig),
         };
         // TUN-7: an atomic datagram needs no Identification of its own.
@@ -92,8 +95,7 @@ impl<C: Capacity> Context<'_, C> {
         if !link.may_send_to(destination) {
             return None;
         }
-        let path_mtu = link.path_mtu(destination);
-        let outer = self.wrap(link.policy(), path_mtu, source, destination, packet).ok()?;
+        let outer = self.wrap(link, source, destination, packet).ok()?;
         Some(Transmit::tunnel(self.id, outer))
     }
 }

@@ -5,7 +5,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use crate::capacity::{Capacity, List, Rows};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
-use crate::interface::Context;
+use crate::interface::{Context, path_error, path_mtu};
 use crate::isatap::addr::{self, embedded_ipv4};
 use crate::isatap::ingress;
 use crate::isatap::prl::Prl;
@@ -13,8 +13,8 @@ use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterP
 use crate::nd::learned::{self, LearnedPrefix, Prefixes};
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix, is_never_unicast};
 use crate::proto41::Flow;
-use crate::proto41::icmp::{TunnelError, TunnelErrorKind};
-use crate::proto41::mtu::{MtuMode, PathMtu, PathMtus};
+use crate::proto41::icmp::TunnelError;
+use crate::proto41::mtu::{PathMtu, PathMtus};
 use crate::route::{Origin, Route};
 use crate::time::Instant;
 
@@ -267,11 +267,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
     }
 
     fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
-        let interface = match self.policy.mtu {
-            MtuMode::Dynamic { interface } => interface,
-            MtuMode::Static(_) => u16::MAX,
-        };
-        self.paths.get(destination).map_or(interface, |estimate| estimate.min(interface))
+        path_mtu(&self.paths, self.policy.mtu, destination)
     }
 }
 
@@ -281,14 +277,7 @@ impl<C: Capacity> Link<C> {
     /// # Errors
     /// It does not change anything: see `TUN-35`, `TUN-43`.
     pub(crate) fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
-        match (error.too_big(), self.policy.mtu) {
-            (Some(claim), MtuMode::Dynamic { interface }) => {
-                self.paths.too_big(now, &claim, interface).map(|_| ()).ok_or(DropReason::IcmpV4Ignored)
-            }
-            (Some(_), MtuMode::Static(_)) => Err(DropReason::IcmpV4Ignored),
-            (None, _) if error.kind == TunnelErrorKind::Ignored => Err(DropReason::IcmpV4Ignored),
-            (None, _) => Ok(()),
-        }
+        path_error(&mut self.paths, self.policy.mtu, now, error)
     }
 }
 
@@ -296,58 +285,3 @@ impl<C: Capacity> Link<C> {
 fn is_zero_identifier(address: &Ipv6Addr) -> bool {
     Ipv6Prefix::subnet_of(address).address() == *address
 }
-
-/// An interface's answers as a link are those of its data.
-///
-/// `checked`: its own method that says whether a neighbour is known to be
-/// there. `SEC-1`
-macro_rules! link_of_its_data {
-    ($interface:ident $(, $checked:ident)?) => {
-        impl<C: Capacity> $crate::link::Link for $interface<C> {
-            fn kind(&self) -> $crate::link::LinkKind {
-                self.link.kind()
-            }
-
-            fn resolve(
-                &self,
-                inner_source: &core::net::Ipv6Addr,
-                next_hop: &core::net::Ipv6Addr,
-            ) -> Result<$crate::link::Resolution, $crate::drop_reason::DropReason> {
-                self.link.resolve(inner_source, next_hop)
-            }
-
-            fn admit(&self, flow: &$crate::proto41::Flow) -> Result<$crate::link::Admitted, $crate::link::Denied> {
-                self.link.admit(flow)
-            }
-
-            $(fn is_verified(&self, neighbor: &core::net::Ipv6Addr) -> bool {
-                self.$checked(neighbor)
-            })?
-
-            fn is_on_link(&self, address: &core::net::Ipv6Addr) -> bool {
-                self.link.is_on_link(address)
-            }
-
-            fn is_local(&self, address: &core::net::Ipv6Addr) -> bool {
-                self.link.is_local(address)
-            }
-
-            fn owns_ipv4(&self, address: core::net::Ipv4Addr) -> bool {
-                self.link.owns_ipv4(address)
-            }
-
-            fn source_for(&self, destination: &core::net::Ipv6Addr) -> Option<core::net::Ipv6Addr> {
-                self.link.source_for(destination)
-            }
-
-            fn policy(&self) -> &$crate::link::OuterPolicy {
-                self.link.policy()
-            }
-
-            fn path_mtu(&self, destination: core::net::Ipv4Addr) -> u16 {
-                self.link.path_mtu(destination)
-            }
-        }
-    };
-}
-pub(crate) use link_of_its_data;

@@ -14,7 +14,7 @@ use crate::drop_reason::DropReason;
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
 use crate::interface::{
-    self as shared, AddressRow, Addresses, Context, Received, delegate_to_link, neighbor_discovery,
+    self as shared, AddressRow, Addresses, Context, Received, link_of_its_data, neighbor_discovery,
 };
 use crate::link::{Admitted, InterfaceAddress, Link as _, NativeLink};
 use crate::nd::advertise::{Intervals, Schedule};
@@ -393,4 +393,4 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
 /// [RFC 4861 §4.1]
 const ROUTER_SOLICITATION: u8 = crate::wire::icmpv6::Message::ROUTER_SOLICITATION;
 
-delegate_to_link!(Interface);
+link_of_its_data!(Interface);

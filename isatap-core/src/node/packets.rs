@@ -117,11 +117,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             Received::Answer => {
                 // ISA-53: back to where it came from, from where it was sent to.
                 let (source, destination) = (flow.outer_destination, flow.outer_source);
-                let sent = self.with_interface(now, link, |interface, cx| {
-                    let path_mtu = interface.path_mtu(destination);
-                    let policy = *interface.policy();
-                    cx.wrap(&policy, path_mtu, source, destination, packet)
-                })?;
+                let sent =
+                    self.with_interface(now, link, |interface, cx| cx.wrap(interface, source, destination, packet))?;
                 Some(match sent {
                     Ok(outer) => {
                         self.counters.consumed = self.counters.consumed.plus(1);

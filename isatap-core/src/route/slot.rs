@@ -84,7 +84,9 @@ impl Slot {
 
     #[inline]
     pub(super) fn is_match(&self, (high, low): (u64, u64), link: Option<LinkId>) -> bool {
-        self.route.prefix.contains_halves(high, low) && link.is_none_or(|link| self.route.link == link)
+        // S6R-20: what ends here ends here by whatever device it came.
+        let by_link = |link| self.route.link == link || self.route.link == LinkId::NULL;
+        self.route.prefix.contains_halves(high, low) && link.is_none_or(by_link)
     }
 
     pub(super) fn difference(&self, metrics: &[u32; METRICS]) -> Option<Change> {

@@ -330,9 +330,13 @@ impl<S: Storage<Slot>> RouteTable<S> {
     /// What is added to the metric of every route by `link`; 0 at first.
     ///
     /// # Errors
-    /// Only links 0 to 7 can have an interface metric; nothing changed.
+    /// Only links 0 to 7 can have an interface metric other than 0; nothing
+    /// changed.
     pub fn set_interface_metric(&mut self, link: LinkId, metric: u32) -> Result<(), TableFull> {
-        let place = self.interface_metrics.get_mut(link.index()).ok_or(TableFull::new(Table::Links))?;
+        let Some(place) = self.interface_metrics.get_mut(link.index()) else {
+            // What has no place has the metric 0.
+            return if metric == 0 { Ok(()) } else { Err(TableFull::new(Table::Links)) };
+        };
         if *place != metric {
             *place = metric;
             self.sort();

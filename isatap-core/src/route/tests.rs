@@ -122,6 +122,23 @@ fn rte_5_no_route_is_an_answer() {
 }
 
 #[test]
+fn s6r_20_rte_10_a_null_route_is_found_by_whatever_link_a_packet_came() {
+    let mut table = Small::new();
+    table.insert(on_link("2001:db8::/32", ISATAP)).unwrap();
+    table.insert(Route::null("2001:db8:7::/48".parse().unwrap(), Origin::Automatic)).unwrap();
+    table.insert(on_link("2001:db8:7:1::/64", LAN)).unwrap();
+    let link_of = |by: Option<LinkId>, text: &str| table.lookup_on(by, &address(text)).map(|found| found.route.link);
+    for by in [None, Some(ISATAP), Some(LAN)] {
+        assert_eq!(link_of(by, "2001:db8:7:2::1"), Some(LinkId::NULL), "{by:?}");
+    }
+    // What leads on is found before, on its own link.
+    assert_eq!(link_of(None, "2001:db8:7:1::1"), Some(LAN));
+    assert_eq!(link_of(Some(LAN), "2001:db8:7:1::1"), Some(LAN));
+    assert_eq!(link_of(Some(ISATAP), "2001:db8:7:1::1"), Some(LinkId::NULL));
+    assert_eq!(link_of(Some(ISATAP), "2001:db8:8::1"), Some(ISATAP));
+}
+
+#[test]
 fn rte_6_only_published_routes_are_published() {
     let mut table = Small::new();
     let published = Route { publish: true, ..on_link("2001:db8:0:7::/64", ISATAP) };
@@ -371,7 +388,7 @@ impl Model {
         self.rows
             .iter()
             .filter(|row| Self::matches(&row.route, destination))
-            .filter(|row| link.is_none() || link == Some(row.route.link))
+            .filter(|row| link.is_none() || link == Some(row.route.link) || row.route.link == LinkId::NULL)
             .filter(|row| !(reachable_only && row.unreachable))
             .max_by_key(|row| {
                 let route = &row.route;
@@ -435,7 +452,7 @@ fn any_address() -> impl Strategy<Value = Ipv6Addr> {
 }
 
 fn any_link() -> impl Strategy<Value = LinkId> {
-    (0_u8..3).prop_map(LinkId)
+    prop_oneof![6 => (0_u8..3).prop_map(LinkId), 1 => Just(LinkId::NULL)]
 }
 
 fn any_next_hop() -> impl Strategy<Value = Ipv6Addr> {
@@ -470,7 +487,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => (any_link(), any_next_hop()).prop_map(|(link, next_hop)| Op::RemoveNextHop(link, next_hop)),
         1 => (0_u64..40).prop_map(Op::Expire),
         3 => (any_link(), any_next_hop(), any::<bool>()).prop_map(|(link, next_hop, mark)| Op::SetUnreachable(link, next_hop, mark)),
-        1 => (any_link(), 0_u32..3).prop_map(|(link, metric)| Op::SetMetric(link, metric)),
+        1 => ((0_u8..3).prop_map(LinkId), 0_u32..3).prop_map(|(link, metric)| Op::SetMetric(link, metric)),
         2 => any_route().prop_map(Op::Rotate),
         2 => Just(Op::PollOne),
         1 => Just(Op::PollAll),

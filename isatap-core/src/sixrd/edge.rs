@@ -6,22 +6,23 @@
 //! ```
 
 use core::fmt;
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::Ipv4Addr;
 
 use super::addr::{Domain, DomainError};
 use super::dhcp::SixRdOption;
 use super::link::{Link, Place, Side};
 use crate::capacity::Capacity;
-use crate::drop_reason::DropReason;
-use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
+use crate::engine::{Delegation, Entropy, Event, Transmit};
 use crate::error::{EmitError, TableFull};
-use crate::interface::{Automatic, Context, Interface, Probe, Received, delegate_to_link, path_error, replace_routes};
+use crate::interface::{
+    Automatic, Context, Interface, Probe, Received, interface_of_its_link, link_and_policy, link_of_its_data,
+    replace_routes,
+};
 use crate::link::{Admitted, Link as LinkTrait, Locator, OuterPolicy};
 use crate::packet::PacketMut;
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix, is_never_unicast};
 use crate::proto41::Flow;
 use crate::proto41::ecn::{EcnMode, TosMode};
-use crate::proto41::icmp::TunnelError;
 use crate::route::{Origin, Route};
 use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
@@ -113,21 +114,7 @@ impl<C: Capacity> EdgeInterface<C> {
         }
     }
 
-    /// The link's data.
-    #[must_use]
-    pub fn link(&self) -> &Link<C> {
-        &self.link
-    }
-
-    /// How outer headers are made, to be changed.
-    pub fn policy_mut(&mut self) -> &mut OuterPolicy {
-        &mut self.link.policy
-    }
-
-    /// This node's 6rd address, if it has one now.
-    pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
-        self.told.addresses()
-    }
+    link_and_policy!();
 
     /// The prefix for LANs.
     #[must_use]
@@ -248,7 +235,7 @@ impl<C: Capacity> EdgeInterface<C> {
         let null = place.map(|place| Route::null(place.delegated, Origin::Automatic));
         let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
         let result = replace_routes(cx, own, on_link.into_iter().chain(default).chain(null));
-        self.told.set_addresses(self.link.address().into_iter(), self.until);
+        self.told.set_addresses(self.link.address().into_iter(), self.link.anycast(), self.until);
         let until = self.until;
         self.told.set_delegation(place.map(|place| Delegation { prefix: place.delegated, until }));
         self.told.note_room(result);
@@ -257,11 +244,7 @@ impl<C: Capacity> EdgeInterface<C> {
 }
 
 impl<C: Capacity> Interface<C> for EdgeInterface<C> {
-    type Snapshot = Link<C>;
-
-    fn snapshot(&self) -> Link<C> {
-        self.link.clone()
-    }
+    interface_of_its_link!();
 
     fn receive(
         &mut self,
@@ -276,14 +259,6 @@ impl<C: Capacity> Interface<C> for EdgeInterface<C> {
             return Received::Consumed;
         }
         Automatic::receive(&self.link, cx, packet)
-    }
-
-    fn note_sent(&mut self, _now: Instant, _destination: Ipv4Addr) {}
-
-    fn note_avoided(&mut self, _now: Instant, _next_hop: &Ipv6Addr) {}
-
-    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
-        path_error(&mut self.link.paths, self.link.policy.mtu, now, error)
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
@@ -345,4 +320,4 @@ impl<C: Capacity> Interface<C> for EdgeInterface<C> {
 /// Comes back one lower.
 const PROBE_HOP_LIMIT: u8 = 64;
 
-delegate_to_link!(EdgeInterface);
+link_of_its_data!(EdgeInterface);

@@ -9,7 +9,7 @@ use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
 use crate::interface::path_mtu;
 use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
-use crate::prefix::{Ipv4Prefix, Ipv6Prefix, is_never_unicast};
+use crate::prefix::{Ipv6Prefix, is_never_unicast};
 use crate::proto41::Flow;
 use crate::proto41::mtu::{PathMtu, PathMtus};
 
@@ -91,6 +91,13 @@ impl<C: Capacity> Link<C> {
         self.place.map(|place| place.address())
     }
 
+    /// The subnet-router anycast address of the delegated prefix, where it is
+    /// not this node's only address. `S6R-7 [RFC 5969 §5]`
+    #[must_use]
+    pub fn anycast(&self) -> Option<Ipv6Addr> {
+        self.place.map(|place| place.delegated.address()).filter(|anycast| self.address() != Some(*anycast))
+    }
+
     /// The border relays of a customer edge, the one in use first.
     #[must_use]
     pub fn relays(&self) -> &[Ipv4Addr] {
@@ -129,7 +136,7 @@ impl<C: Capacity> Link<C> {
 
     /// The rules on a packet that came in.
     fn judge(&self, place: &Place, flow: &Flow) -> Result<Admitted, DropReason> {
-        if flow.outer_source == place.own.address || is_broadcast(&place.own, flow.outer_source) {
+        if flow.outer_source == place.own.address || place.own.is_broadcast(flow.outer_source) {
             return Err(DropReason::OuterSourceRefused);
         }
         ingress::scope(&flow.inner_source, &flow.inner_destination)?;
@@ -148,11 +155,6 @@ impl<C: Capacity> Link<C> {
             }
         }
     }
-}
-
-/// Whether `address` is the directed broadcast address of `own`'s subnet.
-fn is_broadcast(own: &Locator, address: Ipv4Addr) -> bool {
-    Ipv4Prefix::new(own.address, own.subnet_length).and_then(|subnet| subnet.broadcast()) == Some(address)
 }
 
 impl<C: Capacity> LinkTrait for Link<C> {
@@ -184,7 +186,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
         // S6R-21 [RFC 5969 §9.2]: to the customer edge itself, or to the relay.
         let destination = self.neighbour(place, next_hop).ok_or(DropReason::NextHopUnresolvable)?;
         // TUN-4
-        if is_never_unicast(destination) || destination == place.own.address || is_broadcast(&place.own, destination) {
+        if is_never_unicast(destination) || destination == place.own.address || place.own.is_broadcast(destination) {
             return Err(DropReason::DestinationRefused);
         }
         if self.side != Side::Edge {

@@ -3,23 +3,18 @@
 //! It is a node with this interface and a native one, both forwarding. What
 //! customers send to each other by it goes back into the tunnel (hairpin).
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::Ipv4Addr;
 
 use super::addr::Domain;
 use super::edge::POLICY;
 use super::link::{Link, Place, Side};
 use crate::capacity::Capacity;
-use crate::drop_reason::DropReason;
-use crate::engine::{Entropy, Event, LearnedAddress, Transmit};
-use crate::error::{EmitError, TableFull};
-use crate::interface::{Automatic, Context, Interface, Received, delegate_to_link, path_error, replace_routes};
-use crate::link::{Admitted, Locator, OuterPolicy};
-use crate::packet::PacketMut;
+use crate::error::TableFull;
+use crate::interface::{Automatic, Context, link_and_policy, replace_routes, silent_interface};
+use crate::link::{Locator, OuterPolicy};
 use crate::prefix::is_never_unicast;
-use crate::proto41::Flow;
-use crate::proto41::icmp::TunnelError;
 use crate::route::{Origin, Route};
-use crate::time::{Expiry, Instant};
+use crate::time::Expiry;
 
 /// How a border relay works. `S6R-30`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,21 +56,7 @@ impl<C: Capacity> RelayInterface<C> {
         RelayInterface { config, link: Link::new(config.policy, side, false), told: Automatic::EMPTY }
     }
 
-    /// The link's data.
-    #[must_use]
-    pub fn link(&self) -> &Link<C> {
-        &self.link
-    }
-
-    /// How outer headers are made, to be changed.
-    pub fn policy_mut(&mut self) -> &mut OuterPolicy {
-        &mut self.link.policy
-    }
-
-    /// This relay's 6rd address.
-    pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
-        self.told.addresses()
-    }
+    link_and_policy!();
 
     /// Makes other tunnel routers of the IPv4 network known, which are no
     /// customers. `S6R-33`, `SEC-4`
@@ -108,60 +89,10 @@ impl<C: Capacity> RelayInterface<C> {
         let null = place.map(|place| Route::null(place.delegated, Origin::Automatic));
         let is_own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
         let result = replace_routes(cx, is_own, on_link.into_iter().chain(null));
-        self.told.set_addresses(self.link.address().into_iter(), Expiry::NEVER);
+        self.told.set_addresses(self.link.address().into_iter(), self.link.anycast(), Expiry::NEVER);
         self.told.note_room(result);
         result
     }
 }
 
-impl<C: Capacity> Interface<C> for RelayInterface<C> {
-    type Snapshot = Link<C>;
-
-    fn snapshot(&self) -> Link<C> {
-        self.link.clone()
-    }
-
-    fn receive(
-        &mut self,
-        cx: &mut Context<'_, C>,
-        _from: Admitted,
-        _flow: &Flow,
-        packet: &mut PacketMut<'_>,
-    ) -> Received {
-        Automatic::receive(&self.link, cx, packet)
-    }
-
-    fn note_sent(&mut self, _now: Instant, _destination: Ipv4Addr) {}
-
-    fn note_avoided(&mut self, _now: Instant, _next_hop: &Ipv6Addr) {}
-
-    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
-        path_error(&mut self.link.paths, self.link.policy.mtu, now, error)
-    }
-
-    fn handle_timeout(&mut self, cx: &mut Context<'_, C>, _entropy: &mut dyn Entropy) {
-        self.link.paths.handle_timeout(cx.now);
-    }
-
-    fn poll_transmit(&mut self, _: &mut Context<'_, C>, _: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
-        Ok(None)
-    }
-
-    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
-        self.told.poll_event(cx, &self.link.policy)
-    }
-
-    fn deadline(&self) -> Expiry {
-        self.link.paths.next_deadline()
-    }
-
-    fn has_packet(&self, _now: Instant) -> bool {
-        false
-    }
-
-    fn has_event(&self) -> bool {
-        self.told.has_event(&self.link.policy)
-    }
-}
-
-delegate_to_link!(RelayInterface);
+silent_interface!(RelayInterface);

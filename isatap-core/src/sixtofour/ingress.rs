@@ -9,31 +9,23 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use super::addr::{ANYCAST_RELAY, embedded_ipv4};
 use crate::drop_reason::DropReason;
 use crate::link::Admitted;
-use crate::prefix::{Ipv4Prefix, halves, is_never_unicast, is_private};
+use crate::prefix::{Ipv4Prefix, halves, is_bogon, is_never_unicast};
 use crate::proto41::Flow;
 
 /// Whether an IPv4 address may stand in the outer header and in a `2002::/16`
 /// address. Directed broadcast addresses of attached subnets may not either,
 /// but only the link knows them. `S64-14 [RFC 3964 §5.3.1]`
 ///
-/// `accept_bogons` lets in what RFC 3964 does not list although it is not
-/// global: 100.64/10, 192.0.0/24, 198.18/15 and the documentation prefixes.
+/// `accept_bogons`, for labs: private addresses count as global, and so do
+/// 100.64/10, 192.0.0/24, 198.18/15 and the documentation prefixes, which
+/// RFC 3964 does not list although they are not global. Never loopback,
+/// 169.254/16, multicast, 0/8 or 240/4.
 /// 192.88.99.1 may stand anywhere: relays answer from it. [RFC 7526 §6]
 #[inline]
 #[must_use]
 pub const fn is_usable(ipv4: Ipv4Addr, accept_bogons: bool) -> bool {
-    let bits = ipv4.to_bits();
-    if is_never_unicast(ipv4) || is_private(ipv4) || bits >> 16 == 0xa9fe {
-        return false;
-    }
-    // [RFC 6890 §2.2.2]
-    let is_bogon = bits >> 22 == 0x6440_0000 >> 22
-        || bits >> 8 == 0x00c0_0000
-        || bits >> 8 == 0x00c0_0002
-        || bits >> 17 == 0xc612_0000 >> 17
-        || bits >> 8 == 0x00c6_3364
-        || bits >> 8 == 0x00cb_0071;
-    accept_bogons || !is_bogon
+    let is_link_local = ipv4.to_bits() >> 16 == 0xa9fe;
+    !is_never_unicast(ipv4) && !is_link_local && (accept_bogons || !is_bogon(ipv4))
 }
 
 /// Whether a node may take `ipv4` for its own site. `S64-1 [RFC 3056 §2;

@@ -91,9 +91,7 @@ impl<C: Capacity> Link<C> {
 
     /// Whether `address` is a directed broadcast address of a subnet of ours.
     fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        let broadcast =
-            |locator: &Locator| Ipv4Prefix::new(locator.address, locator.subnet_length).and_then(|net| net.broadcast());
-        self.locators.iter().any(|locator| broadcast(locator) == Some(address))
+        self.locators.iter().any(|locator| locator.is_broadcast(address))
     }
 
     /// The outer source for an inner source.

@@ -9,23 +9,24 @@
 //! A host/router and a site's router differ in that forwarding is on for the
 //! latter, and its site prefix handed to LANs (`S64-23`).
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use super::addr::{self, PREFIX};
 use super::ingress;
 use super::link::{Link, Side};
 use crate::capacity::{Capacity, List, Rows};
-use crate::drop_reason::DropReason;
-use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
+use crate::engine::{Delegation, Entropy, Event, Transmit};
 use crate::error::{EmitError, Table, TableFull};
-use crate::interface::{Automatic, Context, Interface, Probe, Received, delegate_to_link, path_error, replace_routes};
+use crate::interface::{
+    Automatic, Context, Interface, Probe, Received, interface_of_its_link, link_and_policy, link_of_its_data,
+    replace_routes,
+};
 use crate::link::{Admitted, Link as LinkTrait, Locator, OuterPolicy};
 use crate::nd::message;
 use crate::packet::PacketMut;
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
-use crate::proto41::icmp::TunnelError;
 use crate::route::{Origin, Preference, Route};
 use crate::time::{Expiry, Instant};
 use crate::wire::icmpv6::Message as Icmpv6;
@@ -134,21 +135,7 @@ impl<C: Capacity> RouterInterface<C> {
         }
     }
 
-    /// The link's data.
-    #[must_use]
-    pub fn link(&self) -> &Link<C> {
-        &self.link
-    }
-
-    /// How outer headers are made, to be changed.
-    pub fn policy_mut(&mut self) -> &mut OuterPolicy {
-        &mut self.link.policy
-    }
-
-    /// This node's 6to4 addresses: one for each public IPv4 address.
-    pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
-        self.told.addresses()
-    }
+    link_and_policy!();
 
     /// The site prefix for LANs, of the first public IPv4 address. `S64-47`:
     /// a site has one prefix by each uplink, and this link is one.
@@ -277,7 +264,7 @@ impl<C: Capacity> RouterInterface<C> {
         result = result.and(self.sync_routes(cx));
         let until = self.until;
         let link = &self.link;
-        self.told.set_addresses(link.locators().iter().map(|locator| link.address_of(locator.address)), until);
+        self.told.set_addresses(link.locators().iter().map(|locator| link.address_of(locator.address)), None, until);
         let first = link.locators().first();
         self.told.set_delegation(first.map(|own| Delegation { prefix: addr::site(own.address), until }));
         self.told.note_room(result);
@@ -327,11 +314,7 @@ fn icmpv6_is_valid(header: &ipv6::Header<'_>, message: &[u8]) -> bool {
 }
 
 impl<C: Capacity> Interface<C> for RouterInterface<C> {
-    type Snapshot = Link<C>;
-
-    fn snapshot(&self) -> Link<C> {
-        self.link.clone()
-    }
+    interface_of_its_link!();
 
     fn receive(
         &mut self,
@@ -346,14 +329,6 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
             return Received::Consumed;
         }
         Automatic::receive(&self.link, cx, packet)
-    }
-
-    fn note_sent(&mut self, _now: Instant, _destination: Ipv4Addr) {}
-
-    fn note_avoided(&mut self, _now: Instant, _next_hop: &Ipv6Addr) {}
-
-    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
-        path_error(&mut self.link.paths, self.link.policy.mtu, now, error)
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
@@ -425,4 +400,4 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
     }
 }
 
-delegate_to_link!(RouterInterface);
+link_of_its_data!(RouterInterface);

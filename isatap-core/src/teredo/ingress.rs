@@ -13,7 +13,7 @@ use crate::drop_reason::DropReason;
 use crate::error::{ParseError, ParseErrorKind};
 use crate::link::Locator;
 use crate::packet::PacketMut;
-use crate::prefix::{Ipv4Prefix, is_never_unicast, is_private, is_refused_inner_source};
+use crate::prefix::{Ipv4Prefix, is_bogon, is_never_unicast, is_private, is_refused_inner_source};
 use crate::wire::icmpv6::Message as Icmpv6;
 use crate::wire::{ipv4, ipv6, protocol, udp};
 
@@ -97,8 +97,7 @@ pub const fn is_global_unicast(address: Ipv4Addr) -> bool {
 #[inline]
 #[must_use]
 pub const fn is_usable(address: Ipv4Addr, accept_bogons: bool) -> bool {
-    let is_bogon = is_private(address) || address.to_bits() >> 22 == 0x6440_0000 >> 22;
-    is_global_unicast(address) || (accept_bogons && is_bogon)
+    is_global_unicast(address) || (accept_bogons && is_bogon(address))
 }
 
 /// Whether a mapped address and port may be sent to: [`is_usable`], a port,

@@ -181,7 +181,8 @@ pub enum Rules {
         prefixes: Vec<Net6>,
         router: bool,
     },
-    /// `strangers`: 100.64/10 and others that RFC 3964 does not list pass.
+    /// `strangers`: private addresses pass, and 100.64/10 and others that RFC 3964 does not
+    /// list.
     SixToFourSite {
         own: Vec<Own4>,
         relays: Vec<u32>,
@@ -420,20 +421,15 @@ fn six_to_four(address: u128) -> Option<u32> {
     ([a, b] == [0x20, 0x02]).then(|| u32::from_be_bytes([c, d, e, f]))
 }
 
-/// RFC 3964 §5.3.1, in the words of its table.
+/// RFC 3964 §5.3.1, in the words of its table; `strangers`: but for what labs live in.
 pub fn may_be_sixtofour(address: u32, own: &[Own4], strangers: bool) -> bool {
     let among = |nets: &[(u32, u8)]| nets.iter().any(|net| is_in4(address, *net));
-    let listed = [
-        (0, 8),
+    let listed =
+        [(0, 8), (four(127, 0, 0, 0), 8), (four(169, 254, 0, 0), 16), (four(224, 0, 0, 0), 4), (four(240, 0, 0, 0), 4)];
+    let special = [
         (four(10, 0, 0, 0), 8),
-        (four(127, 0, 0, 0), 8),
         (four(172, 16, 0, 0), 12),
         (four(192, 168, 0, 0), 16),
-        (four(169, 254, 0, 0), 16),
-        (four(224, 0, 0, 0), 4),
-        (four(240, 0, 0, 0), 4),
-    ];
-    let special = [
         (four(100, 64, 0, 0), 10),
         (four(192, 0, 0, 0), 24),
         (four(192, 0, 2, 0), 24),

@@ -4,9 +4,9 @@ use core::net::Ipv6Addr;
 
 use super::RouterInterface;
 use crate::capacity::{Capacity, Rows};
-use crate::interface::{CheckedNeighbor, NeighborCheck, NeighborChecks};
+use crate::interface::{CheckedNeighbor, NeighborCheck, NeighborChecks, link_of_its_data};
 use crate::isatap::addr::embedded_ipv4;
-use crate::isatap::link::{Link, link_of_its_data};
+use crate::isatap::link::Link;
 use crate::link::Link as _;
 use crate::packet::LinkId;
 use crate::prefix::is_ambiguous;

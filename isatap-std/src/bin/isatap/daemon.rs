@@ -37,8 +37,8 @@ pub(crate) struct LinkArgs {
     /// Record outer packets into this file, for Wireshark or tcpdump.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// Count IPv4 addresses as global that are not, such as documentation ones, for labs.
-    /// Only 6to4 asks whether they are.
+    /// Count private and documentation IPv4 addresses as global, for labs. Only 6to4 and
+    /// Teredo ask whether they are.
     #[arg(long)]
     pub(crate) accept_bogons: bool,
     /// Say what happens, on standard error.
