@@ -27,10 +27,10 @@ fn wait_for_address_in(host: &Namespace, prefix: &str) -> Ipv6Addr {
 fn site<'l>(lab: &'l Lab, outer: &common::Wire<'l>, address: &str, lan: &common::Wire<'l>) -> (Namespace, Namespace) {
     let ours = lab.namespace("ours");
     outer.join(&ours, "eth0", address);
-    lan.join(&ours, "eth1", "192.168.5.1/24");
+    lan.join(&ours, "eth1", "169.254.5.1/24");
     ours.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
     let host = lab.namespace("host");
-    lan.join(&host, "eth0", "192.168.5.2/24");
+    lan.join(&host, "eth0", "169.254.5.2/24");
     (ours, host)
 }
 
@@ -53,7 +53,8 @@ fn s64_37_s64_38_ndp_42_hosts_of_a_6to4_site_configure_themselves_and_are_renumb
 
     let (ours, host) = site(&lab, &internet, "198.51.100.1/24", &lan);
     let frames = lan.capture("icmp6");
-    // Without --local: all public IPv4 addresses, which 192.168.5.1 is not.
+    // Without --local: all public IPv4 addresses, which 169.254.5.1 is not,
+    // not even in a lab.
     let daemon = Daemon::isatap(&ours, "6to4 --role router --relay 198.51.100.2 --lan eth1:5 --accept-bogons");
     let first = wait_for_address_in(&host, "2002:c633:6401:5::");
     let told = peers::solicit_router(&host, "eth0");

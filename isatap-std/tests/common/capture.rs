@@ -79,6 +79,16 @@ impl Packets {
         self.fields(filter, &["frame.number"]).len()
     }
 
+    /// Whatever was recorded is whole: nothing is malformed, no checksum is wrong.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        let wrong = "_ws.malformed || _ws.expert.severity == error || ip.checksum.status == \"Bad\" || \
+                     icmpv6.checksum.status == \"Bad\"";
+        let wrong = self.fields(wrong, &["frame.number", "ip.src", "ip.dst", "_ws.expert.message"]);
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert!(self.count("ip") > 0, "nothing was recorded");
+    }
+
     /// How many packets pass the filter when UDP port `port` is Teredo too.
     #[track_caller]
     pub fn count_teredo(&self, port: u16, filter: &str) -> usize {

@@ -138,6 +138,24 @@ pub fn wait_for_route(node: &dyn Node, route: &str, present: bool, limit: Durati
     });
 }
 
+/// Makes what an IPv4 router carries between two subnets (`10.0.0.0/24 dev eth0`) less than
+/// both think; it says so to whoever sends more.
+pub fn narrow(router: &dyn Node, subnets: [&str; 2], mtu: u32) {
+    router.ok("sysctl -qw net.ipv4.ip_forward_use_pmtu=1");
+    for subnet in subnets {
+        router.ok(&format!("ip route replace {subnet} mtu lock {mtu}"));
+    }
+}
+
+/// Waits until a node, by sending what is longer, has learned an IPv6 path MTU.
+#[track_caller]
+pub fn wait_for_path_mtu(node: &dyn Node, address: &str, mtu: u32) {
+    wait_until(&format!("path MTU {mtu} from {} to {address}", node.name()), PATIENCE, || {
+        node.run(&format!("ping -6 -n -c 1 -W 1 -s 1432 {address}"));
+        node.succeeds(&format!("ip -6 route get {address} | grep -q 'mtu {mtu}'"))
+    });
+}
+
 /// Waits until a node answers echo requests of another; both may have to find routers first.
 #[track_caller]
 pub fn ping(from: &dyn Node, target: &str) {
@@ -160,11 +178,29 @@ pub fn ping_sizes(from: &dyn Node, target: &str, mtu: usize) {
 #[track_caller]
 pub fn http(client: &dyn Node, server: &dyn Node, address: Ipv6Addr) {
     let text = format!("page of {} for {}", server.name(), client.name());
+    serve(server, &text, || {
+        assert_eq!(client.ok(&format!("curl -sS --retry 3 --retry-all-errors -m 20 http://[{address}]/")), text);
+    });
+}
+
+/// A page of `size` bytes by HTTP: many packets as long as the path carries.
+#[track_caller]
+pub fn download(client: &dyn Node, server: &dyn Node, address: Ipv6Addr, size: usize) {
+    serve(server, &"x".repeat(size), || {
+        let command = format!(
+            "curl -sS --retry 3 --retry-all-errors -m 25 -o /dev/null -w '%{{size_download}}' http://[{address}]/"
+        );
+        assert_eq!(client.ok(&command), size.to_string());
+    });
+}
+
+/// Serves a page while `ask` asks for it.
+fn serve(server: &dyn Node, text: &str, ask: impl FnOnce()) {
     let page = server.file("page", &format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()));
     let answer = server.file("answer", &format!("read -r line; cat {page}\n"));
     server.start("http", &format!("socat TCP6-LISTEN:80,fork,reuseaddr EXEC:\"sh {answer}\""));
     wait_until("an HTTP server", PATIENCE, || server.succeeds("ss -ltn | grep -q :80"));
-    assert_eq!(client.ok(&format!("curl -sS --retry 3 --retry-all-errors -m 20 http://[{address}]/")), text);
+    ask();
     server.stop("http");
 }
 
