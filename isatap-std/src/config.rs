@@ -31,11 +31,18 @@
 //! [[native]]
 //! dev = "eth1"
 //! forwarding = true
+//!
+//! [[teredo-client]]
+//! server = "teredo.example.net"
 //! ```
 //!
-//! Keys are the options of the commands `isatap host`, `router`, `tunnel`, `6rd` and `6to4`; what may be
-//! repeated there is a list here. Times are whole seconds. An unknown key is a mistake, and
+//! Keys are the options of the commands `isatap host`, `router`, `tunnel`, `6rd`, `6to4` and
+//! `teredo client`, `server` and `relay`; what may be repeated there is a list here. Times are whole seconds. An unknown key is a mistake, and
 //! every mistake is told with its line.
+
+mod teredo;
+
+pub use teredo::{Bind, TeredoLink};
 
 use crate::check::{self, AddressWithLength};
 use crate::driver::attachment::DEFAULT_METRIC;
@@ -65,11 +72,13 @@ use toml::Spanned;
 pub struct Config {
     /// Its tunnels, those of a kind in the order of the file.
     pub links: Vec<Link>,
+    /// Its Teredo clients, servers and relays.
+    pub teredo: Vec<TeredoLink>,
     /// What it says of native links.
     pub natives: Vec<Native>,
 }
 
-/// One tunnel of a file.
+/// One protocol-41 tunnel of a file.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Link {
@@ -280,14 +289,44 @@ impl Config {
             links.push(link);
             problems.extend(conflicts(&links).map(|text| at(begin, text)));
         }
-        if links.is_empty() && problems.is_empty() {
+        let mut teredo: Vec<TeredoLink> = Vec::new();
+        for (begin, link) in tables.teredo().links() {
+            let link = match link {
+                Ok(link) => link,
+                Err(what) => {
+                    problems.push(at(begin, what));
+                    continue;
+                }
+            };
+            if let Err(error) = link.options.check() {
+                problems.push(at(begin, error.to_string()));
+            }
+            let common = link.options.link();
+            let others = || teredo.iter().map(|other| other.options.link());
+            let same_device = |device: &str| device == common.device;
+            if links.iter().any(|other| same_device(other.device())) || others().any(|other| same_device(&other.device))
+            {
+                let text = format!("a second link has the device {}: give each its own dev", common.device);
+                problems.push(at(begin, text));
+            }
+            // Each has sockets of its own, and a file of its own.
+            let recorded = links.iter().map(|other| &other.common().pcap).chain(others().map(|other| &other.pcap));
+            if let Some(path) = recorded.flatten().find(|path| common.pcap.as_ref() == Some(*path)) {
+                let text = format!("packets are recorded into {} already: give Teredo its own file", path.display());
+                problems.push(at(begin, text));
+            }
+            teredo.push(link);
+        }
+        if links.is_empty() && teredo.is_empty() && problems.is_empty() {
             problems.push(at(
                 0,
-                "nothing to run: add [[isatap-host]] or [[isatap-router]], [[tunnel]], [[6rd]] or [[6to4]]".to_owned(),
+                "nothing to run: add [[isatap-host]] or [[isatap-router]], [[tunnel]], [[6rd]], [[6to4]], \
+                 [[teredo-client]], [[teredo-server]] or [[teredo-relay]]"
+                    .to_owned(),
             ));
         }
         let natives = tables.native.into_iter().map(|table| Native { device: table.dev, forwarding: table.forwarding });
-        let config = Config { links, natives: natives.collect() };
+        let config = Config { links, teredo, natives: natives.collect() };
         problems.sort_by_key(|problem| problem.line);
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
@@ -339,10 +378,24 @@ struct File {
     #[serde(default, rename = "6to4")]
     sixtofour: Vec<Spanned<SixToFourTable>>,
     #[serde(default)]
+    teredo_client: Vec<Spanned<teredo::ClientTable>>,
+    #[serde(default)]
+    teredo_server: Vec<Spanned<teredo::ServerTable>>,
+    #[serde(default)]
+    teredo_relay: Vec<Spanned<teredo::RelayTable>>,
+    #[serde(default)]
     native: Vec<NativeTable>,
 }
 
 impl File {
+    fn teredo(&mut self) -> teredo::Tables {
+        teredo::Tables {
+            clients: std::mem::take(&mut self.teredo_client),
+            servers: std::mem::take(&mut self.teredo_server),
+            relays: std::mem::take(&mut self.teredo_relay),
+        }
+    }
+
     /// Where each link's table begins, and the link.
     fn links(&mut self) -> Vec<(usize, Result<Link, String>)> {
         fn each<T>(

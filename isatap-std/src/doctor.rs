@@ -13,6 +13,7 @@
 mod host;
 mod router;
 mod shared;
+mod teredo;
 
 use crate::node::evidence::Evidence;
 use crate::node::status::Status;
@@ -32,6 +33,34 @@ pub struct Facts {
     pub kernel: Kernel,
     /// What potential routers answered.
     pub probes: Vec<Probe>,
+    /// What a Teredo server answered; `None`: it was not asked.
+    pub teredo: Option<TeredoProbe>,
+}
+
+/// What a Teredo server answered to a solicitation from another port than the daemon's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TeredoProbe {
+    /// The server.
+    pub server: Ipv4Addr,
+    /// How that went.
+    pub answer: TeredoAnswer,
+    /// Whether it answered an IPv4 ping; `None`: not tried.
+    pub ping: Option<bool>,
+}
+
+/// What came of a solicitation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TeredoAnswer {
+    /// An advertisement.
+    Answered,
+    /// ICMPv4 port unreachable: no Teredo server is there.
+    Refused,
+    /// No route, or ICMPv4 host or network unreachable.
+    Unreachable,
+    /// A firewall of this machine (`EPERM`).
+    NotPermitted,
+    /// Nothing.
+    Silent,
 }
 
 /// Packets that could not be sent during the examination, by reason.
@@ -119,6 +148,12 @@ pub enum Step {
     RsSent,
     /// One of them has advertised.
     RaSeen,
+    /// There is a UDP socket with an IPv4 address of this machine's: Teredo.
+    Socket,
+    /// The server has answered: Teredo.
+    Answered,
+    /// The NAT is one that Teredo works behind.
+    Nat,
     /// The device has IPv6 addresses.
     Address,
     /// The device has routes.
@@ -142,11 +177,33 @@ impl Step {
     /// The same where there are LANs behind it.
     pub const OF_LAN_ROUTER: &'static [Step] = &[Step::Address, Step::Route, Step::Lan, Step::Mtu, Step::Peer];
 
+    /// The steps of a Teredo client, in order.
+    pub const OF_TEREDO_CLIENT: &'static [Step] = &[
+        Step::Name,
+        Step::Socket,
+        Step::RsSent,
+        Step::Answered,
+        Step::Nat,
+        Step::Address,
+        Step::Route,
+        Step::Mtu,
+        Step::Peer,
+    ];
+
+    /// The steps of a Teredo server, in order: it has no address of its own.
+    pub const OF_TEREDO_SERVER: &'static [Step] = &[Step::Socket, Step::Route, Step::Mtu, Step::Peer];
+
+    /// The steps of a Teredo relay, in order.
+    pub const OF_TEREDO_RELAY: &'static [Step] = &[Step::Socket, Step::Address, Step::Route, Step::Mtu, Step::Peer];
+
     /// Those of a device that says this of itself, in order.
     #[must_use]
     pub fn of(status: &Status) -> &'static [Step] {
         match status.role.as_str() {
             "isatap-host" => Step::OF_HOST,
+            "teredo-client" => Step::OF_TEREDO_CLIENT,
+            "teredo-server" => Step::OF_TEREDO_SERVER,
+            "teredo-relay" => Step::OF_TEREDO_RELAY,
             _ if status.lans.is_empty() => Step::OF_ROUTER,
             _ => Step::OF_LAN_ROUTER,
         }
@@ -161,6 +218,9 @@ impl Step {
             Step::Prl => "prl",
             Step::RsSent => "rs-sent",
             Step::RaSeen => "ra-seen",
+            Step::Socket => "socket",
+            Step::Answered => "answered",
+            Step::Nat => "nat",
             Step::Address => "address",
             Step::Route => "route",
             Step::Lan => "lan",
@@ -220,7 +280,12 @@ impl Finding {
             None => Self::bad(
                 Step::Daemon,
                 format!("no daemon runs {device}: nobody answers at {socket}"),
-                format!("isatap host --dev {device} --router V4|NAME, or isatap router; see isatap host --help"),
+                match device.starts_with(crate::teredo::DEFAULT_DEVICE) {
+                    true => format!("isatap teredo client --dev {device} --server HOST; see isatap teredo --help"),
+                    false => {
+                        format!("isatap host --dev {device} --router V4|NAME, or isatap router; see isatap host --help")
+                    }
+                },
             ),
         }
     }
@@ -229,11 +294,15 @@ impl Finding {
 /// Judges a link: a finding for each step up to the first that fails.
 #[must_use]
 pub fn diagnose(facts: &Facts) -> Vec<Finding> {
-    let is_host = facts.evidence.status.role == "isatap-host";
-    let steps = Step::of(&facts.evidence.status);
+    let role = facts.evidence.status.role.as_str();
+    let judge = match role {
+        "isatap-host" => host::judge,
+        "teredo-client" | "teredo-server" | "teredo-relay" => teredo::judge,
+        _ => router::judge,
+    };
     let mut findings = Vec::new();
-    for step in steps {
-        let finding = if is_host { host::judge(facts, *step) } else { router::judge(facts, *step) };
+    for step in Step::of(&facts.evidence.status) {
+        let finding = judge(facts, *step);
         let ok = finding.ok;
         findings.push(finding);
         if !ok {

@@ -25,10 +25,12 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::Cell;
+use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The sockets of one Teredo node.
@@ -123,7 +125,12 @@ impl UdpSocket {
             let foreign = error.kind() == io::ErrorKind::AddrNotAvailable;
             let error = Error::refused("listen at UDP", local, error);
             match (in_use, foreign) {
-                (true, _) => error.with_advice("another program has this port: see ss -ulnp, or choose another"),
+                (true, _) => match holder(local.port()) {
+                    Some((pid, name)) => error.with_advice(format!(
+                        "process {pid} ({name}) has this port: end it, or choose another port or address"
+                    )),
+                    None => error.with_advice("another program has this port: see ss -ulnp, or choose another"),
+                },
                 (_, true) => error.with_advice("this machine does not have this address: see ip -4 address"),
                 _ => error,
             }
@@ -358,6 +365,30 @@ impl Told {
     }
 }
 
+/// A process that has a UDP socket at this port, and its name; as far as this one may look.
+fn holder(port: u16) -> Option<(u32, String)> {
+    let table = fs::read_to_string("/proc/net/udp").ok()?;
+    let of_port = |line: &str| {
+        let mut fields = line.split_ascii_whitespace();
+        let (_, local) = fields.nth(1)?.split_once(':')?;
+        (u16::from_str_radix(local, 16) == Ok(port)).then_some(())?;
+        fields.nth(7).map(|inode| format!("socket:[{inode}]"))
+    };
+    let sockets: Vec<String> = table.lines().skip(1).filter_map(of_port).collect();
+    let holds = |process: &PathBuf| {
+        let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        descriptors
+            .filter_map(|fd| fs::read_link(fd.path()).ok())
+            .any(|target| target.to_str().is_some_and(|target| sockets.iter().any(|socket| socket == target)))
+    };
+    let pid_of = |process: &PathBuf| -> Option<u32> { process.file_name()?.to_str()?.parse().ok() };
+    let entries = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
+    let process = entries.filter(|process| pid_of(process).is_some()).find(holds)?;
+    let pid = pid_of(&process)?;
+    let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+    Some((pid, name.trim().to_owned()))
+}
+
 fn from_network(address: libc::in_addr) -> Ipv4Addr {
     Ipv4Addr::from(address.s_addr.to_ne_bytes())
 }
@@ -478,6 +509,9 @@ mod tests {
     fn a_port_in_use_is_told_with_what_to_do() {
         let (_socket, local) = open(LOCALHOST);
         let error = UdpSocket::new().unwrap().open(local).unwrap_err().to_string();
-        assert!(error.contains(&local.to_string()) && error.contains("ss -ulnp"), "{error}");
+        assert!(
+            error.contains(&local.to_string()) && error.contains(&format!("process {} (", std::process::id())),
+            "{error}"
+        );
     }
 }

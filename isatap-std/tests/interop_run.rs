@@ -32,10 +32,14 @@ fn one_file_makes_an_isatap_router_a_6to4_relay_and_native_ipv6_of_one_process()
     let told = server.shared().join("notify");
     let socket = UnixDatagram::bind(&told).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let told_line = || {
+    let told_line = || loop {
         let mut bytes = [0; 256];
         let length = socket.recv(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes[..length]).into_owned()
+        let line = String::from_utf8_lossy(&bytes[..length]).into_owned();
+        // What is said of the state comes between.
+        if !line.starts_with("STATUS=") {
+            return line;
+        }
     };
     let tool = env!("CARGO_BIN_EXE_isatap");
     let notify = format!("NOTIFY_SOCKET={}", told.display());

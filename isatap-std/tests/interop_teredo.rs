@@ -11,156 +11,13 @@
 
 mod common;
 
-use common::{
-    Capture, Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap, isatap_binary, peers, status, wait_for, wait_until,
+use common::teredo::{
+    Nat, PORT, RELAY, SERVER, decodes, download, home, miredo, miredo_client, miredo_server, our_client, our_server,
+    relayed, server_namespace, start, teredo_address,
 };
+use common::{Lab, Node, PATIENCE, isatap, peers, status, wait_until};
 use std::net::Ipv6Addr;
 use std::time::Duration;
-
-const SERVER: &str = "198.51.100.1";
-const RELAY: &str = "198.51.100.9";
-/// Every client's service port, so that a cone NAT can be told of it.
-const PORT: u16 = 40_000;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Nat {
-    /// Whoever knows the mapping can send to it.
-    Cone,
-    /// One mapping for all; only who was sent to can answer: what masquerading does.
-    PortRestricted,
-    /// Another mapping for each destination, at random ports.
-    Symmetric,
-}
-
-/// Joins the Internet, of which all networks are on one wire.
-fn join_internet(internet: &Wire<'_>, namespace: &Namespace, addresses: &[&str]) {
-    for (number, address) in addresses.iter().enumerate() {
-        match number {
-            0 => internet.join(namespace, "eth0", &format!("{address}/24")),
-            _ => {
-                namespace.ok(&format!("ip address add {address}/24 dev eth0"));
-            }
-        }
-    }
-    for network in ["198.51.100.0/24", "203.0.113.0/24"] {
-        namespace.ok(&format!("ip route replace {network} dev eth0"));
-    }
-}
-
-/// A NAT with a client's network behind it, and the client's namespace.
-struct Home {
-    _nat: Namespace,
-    client: Namespace,
-}
-
-fn home<'l>(lab: &'l Lab, internet: &Wire<'l>, name: &str, number: u8, kind: Nat) -> Home {
-    let nat = lab.namespace(&format!("nat-{name}"));
-    let client = lab.namespace(&format!("client-{name}"));
-    join_internet(internet, &nat, &[&format!("203.0.113.{number}")]);
-    let inside = lab.wire();
-    inside.join(&nat, "eth1", &format!("192.168.{number}.1/24"));
-    inside.join(&client, "eth0", &format!("192.168.{number}.2/24"));
-    client.ok(&format!("ip route add default via 192.168.{number}.1"));
-    // Unsolicited packets must end at once: a reject, or an entry of connection tracking for
-    // them, would change what the NAT does to the next packet of the client's.
-    let masquerade = if kind == Nat::Symmetric { "masquerade random,fully-random" } else { "masquerade" };
-    let dnat = match kind {
-        Nat::Cone => format!("iifname eth0 udp dport {PORT} dnat to 192.168.{number}.2:{PORT}"),
-        _ => String::new(),
-    };
-    let rules = nat.file(
-        "nat.nft",
-        &format!(
-            "table ip nat {{
-                chain in {{ type nat hook prerouting priority -100; {dnat}
-                }}
-                chain out {{ type nat hook postrouting priority 100; oifname eth0 {masquerade}
-                }}
-            }}
-            table ip filter {{
-                chain input {{ type filter hook input priority 0; iifname eth0 meta l4proto udp drop
-                }}
-            }}\n"
-        ),
-    );
-    nat.ok(&format!("sysctl -qw net.ipv4.ip_forward=1 && nft -f {rules}"));
-    Home { _nat: nat, client }
-}
-
-fn server_namespace(lab: &Lab, internet: &Wire<'_>) -> Namespace {
-    let server = lab.namespace("server");
-    join_internet(internet, &server, &[SERVER, "198.51.100.2"]);
-    server.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
-    server
-}
-
-fn miredo_server(server: &Namespace) {
-    let configuration = server.file("miredo-server.conf", &format!("ServerBindAddress {SERVER}\n"));
-    let pid = server.directory().join("miredo-server.pid");
-    server.start("miredo-server", &format!("miredo-server -f -c {configuration} -u nobody -p {}", pid.display()));
-    wait_until("miredo-server", PATIENCE, || server.succeeds("ss -uln | grep -q 198.51.100.2:3544"));
-}
-
-/// Miredo as a client, or as a relay; its device is `teredo` like ours.
-fn miredo(namespace: &Namespace, configuration: &str) {
-    let text = format!("InterfaceName teredo\nBindPort {PORT}\n{configuration}\n");
-    let configuration = namespace.file("miredo.conf", &text);
-    let pid = namespace.directory().join("miredo.pid");
-    namespace.start("miredo", &format!("miredo -f -c {configuration} -u nobody -p {}", pid.display()));
-}
-
-fn miredo_client(namespace: &Namespace) -> Ipv6Addr {
-    miredo(namespace, &format!("ServerAddress {SERVER}"));
-    teredo_address(namespace)
-}
-
-fn our_client(namespace: &Namespace) -> (Daemon, Ipv6Addr) {
-    let daemon = start(namespace, "client", &format!("--server {SERVER} --bind :{PORT}"));
-    (daemon, teredo_address(namespace))
-}
-
-fn our_server(server: &Namespace) -> Daemon {
-    start(server, "server", &format!("--primary {SERVER}"))
-}
-
-/// `isatap teredo ROLE …`, until it is up.
-fn start(namespace: &Namespace, role: &str, options: &str) -> Daemon {
-    let arguments = format!("teredo {role} {options} --verbose");
-    let arguments: Vec<_> = arguments.split(' ').collect();
-    let mut daemon = Daemon::start(namespace, role, isatap_binary(), &arguments);
-    daemon.wait_for_line("teredo up: ", PATIENCE);
-    daemon
-}
-
-/// The Teredo address of a client, ours or miredo's, once it has one.
-fn teredo_address(namespace: &Namespace) -> Ipv6Addr {
-    wait_for(&format!("a Teredo address of {}", namespace.name()), PATIENCE, || {
-        let shown = namespace.ok("ip -6 -o address show | grep -o '2001:0:[0-9a-f:]*' || true");
-        shown.lines().next().and_then(|address| address.parse().ok())
-    })
-}
-
-/// A page of 300 kB.
-fn download(client: &Namespace, server: &Namespace, address: Ipv6Addr) {
-    const LENGTH: usize = 300_000;
-    let page =
-        server.file("page", &format!("HTTP/1.0 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n{}", "x".repeat(LENGTH)));
-    let answer = server.file("answer", &format!("read -r line; cat {page}\n"));
-    server.start("http", &format!("socat TCP6-LISTEN:80,fork,reuseaddr EXEC:\"sh {answer}\""));
-    wait_until("an HTTP server", PATIENCE, || server.succeeds("ss -ltn | grep -q :80"));
-    let command = format!("curl -sS --retry 2 --retry-all-errors -m 20 http://[{address}]/ | wc -c");
-    let length = client.run_for(Duration::from_secs(70), &command).text;
-    server.stop("http");
-    assert_eq!(length.trim().parse(), Ok(LENGTH), "{} from {}", client.name(), server.name());
-}
-
-/// What ours have sent is Teredo to tshark, and nothing of it malformed.
-#[track_caller]
-fn decodes(capture: &Capture, least: usize) {
-    wait_until("Teredo packets", PATIENCE, || capture.so_far().count_teredo(PORT, "teredo") >= least);
-    let wrong = "_ws.malformed || _ws.expert.severity == error || ip.checksum.status == bad";
-    assert_eq!(capture.so_far().count_teredo(PORT, wrong), 0);
-}
 
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
@@ -214,7 +71,7 @@ fn our_client_qualifies_anew_after_its_server_was_gone_and_follows_its_ipv4_addr
     let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
     miredo_server(&server);
     a.client.etc("hosts", &format!("{SERVER} teredo.example.net\n"));
-    let options = format!("--server teredo.example.net --bind :{PORT} --refresh-interval 2");
+    let options = format!("--server teredo.example.net --bind :{PORT} --refresh-interval 2 --retry-interval 4");
     let mut client = start(&a.client, "client", &options);
     let before = teredo_address(&a.client);
 
@@ -226,9 +83,14 @@ fn our_client_qualifies_anew_after_its_server_was_gone_and_follows_its_ipv4_addr
         r#".teredo.state == "offline" and .teredo.reason == "server-silent" and .addresses == []"#
     ));
     assert!(!a.client.ok("ip -6 route show dev teredo").contains("default"));
+    // A server that is back is found by itself: the address is the same, but for 12 bits.
     miredo_server(&server);
-    // It asks again after a pause of minutes; a change of the IPv4 address is asked about at
-    // once.
+    let again = teredo_address(&a.client);
+    assert_eq!(
+        (before.segments()[..4].to_vec(), before.octets()[10..].to_vec()),
+        (again.segments()[..4].to_vec(), again.octets()[10..].to_vec())
+    );
+    // A change of the IPv4 address is asked about at once.
     a.client.ok("ip address del 192.168.1.2/24 dev eth0 && ip address add 192.168.1.3/24 dev eth0");
     a.client.ok("ip route replace default via 192.168.1.1");
     let after = teredo_address(&a.client);
@@ -268,20 +130,6 @@ fn our_server_serves_miredo_clients_and_ours() {
          and (.[1].qualified | not) and .[1].reason == \"server-silent\" and .[1].stage == \"asking-server\"' {two}"
     ));
     assert!(server_daemon.terminate(PATIENCE).success());
-}
-
-/// The relay's place, and the native host behind it.
-fn relayed(lab: &Lab, internet: &Wire<'_>, server: &Namespace) -> (Namespace, Namespace) {
-    let (relay, native) = (lab.namespace("relay"), lab.namespace("native"));
-    join_internet(internet, &relay, &[RELAY]);
-    let site = lab.wire();
-    for (namespace, address) in [(&relay, "9"), (&native, "7")] {
-        site.join(namespace, "eth6", &format!("2001:db8:1::{address}/64"));
-    }
-    site.join(server, "eth6", "2001:db8:1::1/64");
-    relay.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
-    native.ok("ip -6 route add 2001::/32 via 2001:db8:1::9");
-    (relay, native)
 }
 
 #[test]
@@ -332,6 +180,82 @@ fn our_client_reaches_a_native_host_by_miredo_s_relay_and_our_server() {
     download(&native, &a.client, ours);
 }
 
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn our_client_and_miredo_s_server_and_relay_reach_a_native_host() {
+    let lab = Lab::new();
+    let internet = lab.wire();
+    let server = server_namespace(&lab, &internet);
+    let (relay, native) = relayed(&lab, &internet, &server);
+    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
+    miredo_server(&server);
+    miredo(&relay, &format!("RelayType relay\nBindAddress {RELAY}"));
+    peers::wait_for_route(&relay, "2001::/32 ", true, PATIENCE);
+    let (_client, ours) = our_client(&a.client);
+    // Each may begin.
+    peers::ping(&native, &ours.to_string());
+    peers::ping(&a.client, "2001:db8:1::7");
+    download(&a.client, &native, "2001:db8:1::7".parse().unwrap());
+}
+
+/// TER-36: the NAT forgets and gives another port, and the client follows it.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn ter_36_our_client_notices_that_its_nat_has_forgotten_it() {
+    let lab = Lab::new();
+    let internet = lab.wire();
+    let server = server_namespace(&lab, &internet);
+    let (a, b) =
+        (home(&lab, &internet, "a", 1, Nat::PortRestricted), home(&lab, &internet, "b", 2, Nat::PortRestricted));
+    // Entries that live for a second: forgotten before the client speaks again.
+    let forgetful = "net.netfilter.nf_conntrack_udp_timeout=1 net.netfilter.nf_conntrack_udp_timeout_stream=1";
+    let shown_at = |port: u16| {
+        let rules = format!(
+            "flush chain ip nat out
+             add rule ip nat out oifname eth0 udp sport {PORT} snat to 203.0.113.1:{port}
+             add rule ip nat out oifname eth0 masquerade\n"
+        );
+        a.nat.ok(&format!("nft -f {}", a.nat.file("shown.nft", &rules)));
+    };
+    a.nat.ok(&format!("sysctl -qw {forgetful}"));
+    shown_at(50_000);
+    miredo_server(&server);
+    let options = format!("--server {SERVER} --bind :{PORT} --refresh-interval 3");
+    let _client = start(&a.client, "client", &options);
+    let before = teredo_address(&a.client);
+    assert!(status(&a.client, r#".teredo.mapped == "203.0.113.1:50000""#));
+    let (_other, of_b) = our_client(&b.client);
+    peers::ping(&a.client, &of_b.to_string());
+    shown_at(50_001);
+    wait_until("the new mapping", PATIENCE, || status(&a.client, r#".teredo.mapped == "203.0.113.1:50001""#));
+    wait_until("the new address", PATIENCE, || teredo_address(&a.client) != before);
+    let after = teredo_address(&a.client);
+    assert_eq!(after.segments()[5], !50_001);
+    assert!(!a.client.ok("ip -6 address show dev teredo").contains(&before.to_string()));
+    peers::ping(&b.client, &after.to_string());
+    peers::ping(&a.client, &of_b.to_string());
+}
+
+/// RFC 6081 §5.6: behind one NAT they meet by their local addresses.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn ter_83_two_of_our_clients_behind_one_nat_find_each_other() {
+    let lab = Lab::new();
+    let internet = lab.wire();
+    let server = server_namespace(&lab, &internet);
+    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
+    let neighbor = lab.namespace("neighbor");
+    a.inside.join(&neighbor, "eth0", "192.168.1.3/24");
+    neighbor.ok("ip route add default via 192.168.1.1");
+    let _server = our_server(&server);
+    let (_client, _) = our_client(&a.client);
+    // Another port: RFC 4380 §5.2 wants that of several clients behind one NAT.
+    let _neighbor = start(&neighbor, "client", &format!("--server {SERVER} --bind :40001"));
+    let address = teredo_address(&neighbor);
+    peers::ping(&a.client, &address.to_string());
+    assert!(status(&a.client, r#".teredo.peers | any(.trusted and .mapped == "192.168.1.3:40001")"#));
+}
+
 /// TER-105, as far as nftables can play the NAT: both our clients, our server.
 fn pair(of_a: Nat, of_b: Nat) {
     let lab = Lab::new();
@@ -360,4 +284,8 @@ pairs! {
     ter_105_port_restricted_reaches_port_restricted: PortRestricted PortRestricted,
     ter_105_symmetric_reaches_cone: Symmetric Cone,
     ter_105_cone_reaches_symmetric: Cone Symmetric,
+    ter_105_cone_reaches_cone: Cone Cone,
+    ter_105_address_restricted_reaches_symmetric: AddressRestricted Symmetric,
+    ter_105_symmetric_reaches_address_restricted: Symmetric AddressRestricted,
+    ter_105_port_restricted_reaches_address_restricted: PortRestricted AddressRestricted,
 }

@@ -113,6 +113,8 @@ pub struct Status {
     pub address: Option<Ipv6Addr>,
     /// When a valid packet of the server came last.
     pub server_heard: Instant,
+    /// When the server is asked again, while the client is off-line.
+    pub next_attempt: Option<Instant>,
     /// Peers with whom something is under way.
     pub sessions: usize,
 }
@@ -274,6 +276,10 @@ impl<S, A, const N: usize> Client<S, A, N> {
             mapping: self.qualification.mapping(),
             address: self.address,
             server_heard: self.qualification.last_heard(),
+            next_attempt: match self.qualification.stage() {
+                Stage::Offline(_) => self.qualification.deadline().instant(),
+                _ => None,
+            },
             sessions: self.sessions.iter().filter(|session| session.work != Work::Idle).count(),
         }
     }
@@ -343,7 +349,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     /// What a port mapping protocol (UPnP, PCP) has got from the NAT for the
     /// service port; `None`: nothing, or no longer. `TER-72 [RFC 6081 §5.3]`
     pub fn port_mapped(&mut self, mapping: Option<SocketAddrV4>) {
-        self.port_mapping = mapping.filter(|mapping| mapping.port() != 0);
+        // TER-73: behind a single NAT it is what the server sees anyway.
+        let seen = self.qualification.mapping();
+        self.port_mapping = mapping.filter(|mapping| mapping.port() != 0 && Some(*mapping) != seen);
     }
 
     /// The caller could not open a port that it was told to.

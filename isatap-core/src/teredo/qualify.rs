@@ -33,8 +33,8 @@ pub const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 /// A refresh interval is no shorter, whatever is configured.
 const SHORTEST_REFRESH: Duration = Duration::from_secs(1);
 
-/// The first pause of a client that is off-line; it doubles, up to
-/// [`LONGEST_PAUSE`]. The RFC has no rule; miredo waits as long.
+/// The first pause of a client that is off-line, unless configured; it doubles,
+/// up to [`LONGEST_PAUSE`]. The RFC has no rule; miredo waits as long.
 pub const FIRST_PAUSE: Duration = Duration::from_secs(100);
 
 /// See [`FIRST_PAUSE`].
@@ -126,6 +126,8 @@ pub struct QualifyConfig {
     pub symmetric_nat: bool,
     /// How long the server may be silent at most.
     pub refresh_interval: Duration,
+    /// See [`FIRST_PAUSE`].
+    pub first_pause: Duration,
     /// Takes advertisements of the prefix that Windows XP used. `TER-7`
     pub accept_obsolete_prefix: bool,
     /// Counts private IPv4 addresses as global ones, for labs: see
@@ -143,6 +145,7 @@ impl QualifyConfig {
             cone_phase: false,
             symmetric_nat: true,
             refresh_interval: REFRESH_INTERVAL,
+            first_pause: FIRST_PAUSE,
             accept_obsolete_prefix: true,
             accept_bogons: false,
         }
@@ -397,8 +400,8 @@ impl Qualification {
                 self.deadline = Expiry::at(now.saturating_add(SOLICITATION_INTERVAL));
             }
             Stage::Cone => self.enter(now, Stage::Primary),
-            Stage::Primary => return self.go_offline(now, OfflineReason::ServerSilent),
-            Stage::Secondary => return self.go_offline(now, OfflineReason::SecondarySilent),
+            Stage::Primary => return self.go_offline(now, config, OfflineReason::ServerSilent),
+            Stage::Secondary => return self.go_offline(now, config, OfflineReason::SecondarySilent),
             Stage::Maintenance => {
                 // TER-38: back to qualification.
                 self.start(now, config);
@@ -448,7 +451,7 @@ impl Qualification {
                 Some(first) if first == mapping => Ok(self.qualify(now, first, NatKind::Restricted)),
                 // RFC 6081 §3.1: with the first server's mapping.
                 Some(first) if config.symmetric_nat => Ok(self.qualify(now, first, NatKind::Symmetric)),
-                _ => Ok(self.go_offline(now, OfflineReason::SymmetricNat)),
+                _ => Ok(self.go_offline(now, config, OfflineReason::SymmetricNat)),
             },
             Stage::Maintenance => {
                 // TER-36 [RFC 4380 §5.2.5]: MUST compare.
@@ -481,10 +484,11 @@ impl Qualification {
         self.deadline = Expiry::at(now);
     }
 
-    fn go_offline(&mut self, now: Instant, reason: OfflineReason) -> Outcome {
+    fn go_offline(&mut self, now: Instant, config: &QualifyConfig, reason: OfflineReason) -> Outcome {
         self.enter(now, Stage::Offline(reason));
         self.mapping = None;
-        let pause = FIRST_PAUSE.saturating_mul(1_u32.checked_shl(u32::from(self.pauses)).unwrap_or(u32::MAX));
+        let first = config.first_pause.max(SOLICITATION_INTERVAL);
+        let pause = first.saturating_mul(1_u32.checked_shl(u32::from(self.pauses)).unwrap_or(u32::MAX));
         self.pauses = self.pauses.saturating_add(1).min(31);
         self.deadline = Expiry::at(now.saturating_add(pause.min(LONGEST_PAUSE)));
         Outcome::Lost

@@ -8,10 +8,23 @@ use crate::node::status::Address;
 pub(super) fn restarted(facts: &Facts, option: &str, value: &str) -> String {
     let Some(command) = &facts.command else { return format!("restart the daemon with {option} {value}") };
     let mut words: Vec<&str> = command.split(' ').collect();
+    if let ["isatap", "run", rest @ ..] = words.as_slice() {
+        let file = rest.iter().find(|word| !word.starts_with('-')).copied().unwrap_or("its file");
+        let key = option.trim_start_matches('-');
+        return format!("write {key} = {value:?} into {file}, and: kill -HUP {}", facts.evidence.pid);
+    }
     if let Some(at) = words.iter().position(|word| *word == option) {
         words.drain(at..(at + 2).min(words.len()));
     }
     format!("restart it: {} {option} {value}", words.join(" "))
+}
+
+/// How the daemon begins anew, with what it was told before.
+pub(super) fn reconfigured(facts: &Facts) -> String {
+    match &facts.command {
+        Some(command) => format!("restart it: {command}"),
+        None => "restart the daemon".to_owned(),
+    }
 }
 
 /// EPERM: the packet met a rule of this machine's own.
@@ -55,6 +68,16 @@ fn rivalry(dev: &str, step: Step, rival: &Rival) -> Finding {
     let other = &rival.device;
     let address = dotted(&rival.address);
     match &rival.holder {
+        // Not of ours: another Teredo client.
+        holder if rival.address.segments()[..2] == [0x2001, 0] => Finding::bad(
+            step,
+            format!(
+                "a second Teredo client runs on {other} with {address}: process {}; the kernel gives packets to one of \
+                 the two",
+                holder.as_ref().map_or_else(|| "unknown".to_owned(), |(pid, name)| format!("{pid} ({name})"))
+            ),
+            holder.as_ref().map_or_else(|| format!("ip link set {other} down"), |(pid, _)| format!("kill {pid}")),
+        ),
         Some((pid, name)) => Finding::bad(
             step,
             format!("{other} has the address {address} of {dev} too: process {pid} ({name}) speaks for it as well"),

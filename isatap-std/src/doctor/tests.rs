@@ -42,6 +42,7 @@ fn healthy() -> Facts {
         unsent: Unsent::default(),
         kernel: Kernel { device: Some(Device { is_up: true, mtu: 1400, addresses, routes }), ..Kernel::default() },
         probes: vec![Probe { router: ROUTER, ipv4: None, tunnel: Some(true), longest: Some(Longest::Full) }],
+        teredo: None,
     }
 }
 

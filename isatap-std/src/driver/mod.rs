@@ -109,8 +109,8 @@ pub struct IoCounters {
 /// batch of super-packets would only leave the caches.
 const OUTBOUND_PACKETS: usize = 32;
 const OUTBOUND_BYTES: usize = 256 << 10;
-/// Packets that wait for peers or neighbours to answer.
-const PARKED_PACKETS: usize = 32;
+/// Packets that wait for peers or neighbours to answer: a busy relay's too.
+const PARKED_PACKETS: usize = 256;
 /// ICMPv4 errors handled in a row.
 const ICMPV4_BATCH: usize = 16;
 

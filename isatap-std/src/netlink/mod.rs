@@ -136,6 +136,8 @@ pub struct Ipv4Path {
     /// The MTU in bytes: what the kernel learned of the path or what the route
     /// says, else that of the device.
     pub mtu: u32,
+    /// The router that it would be sent to; `None`: the destination is on the link.
+    pub gateway: Option<Ipv4Addr>,
 }
 
 /// A socket to the kernel's tables of links, addresses and routes.
@@ -414,14 +416,14 @@ impl Netlink {
         message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(destination)));
         let answer = self.transport.request(RouteNetlinkMessage::GetRoute(message), NLM_F_REQUEST).map_err(refused)?;
         let found = answer.iter().find_map(parse::ipv4_path_of);
-        let (source, interface, mtu) = found.ok_or_else(|| {
+        let (source, interface, mtu, gateway) = found.ok_or_else(|| {
             refused(io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer names no source"))
         })?;
         let mtu = match mtu {
             Some(mtu) => mtu,
             None => self.links()?.into_iter().find(|link| link.index == interface).map_or(1500, |link| link.mtu),
         };
-        Ok(Ipv4Path { source, interface, mtu })
+        Ok(Ipv4Path { source, interface, mtu, gateway })
     }
 
     fn routes(&self, index: u32) -> Result<impl Iterator<Item = ForeignRoute> + use<>, Error> {

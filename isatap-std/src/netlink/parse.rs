@@ -11,6 +11,8 @@ use netlink_packet_route::route::{
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+type Path = (Ipv4Addr, u32, Option<u32>, Option<Ipv4Addr>);
+
 pub(super) fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
     match message {
         RouteNetlinkMessage::NewLink(message) | RouteNetlinkMessage::DelLink(message) => link(message),
@@ -99,17 +101,18 @@ pub(super) fn ipv6_address_of(message: &RouteNetlinkMessage) -> Option<(u32, Int
     Some((message.header.index, InterfaceAddress { address, prefix_len: message.header.prefix_len, preferred, valid }))
 }
 
-/// Source, interface and MTU (where the route has one) of an answer to "how would
-/// you send there?".
-pub(super) fn ipv4_path_of(message: &RouteNetlinkMessage) -> Option<(Ipv4Addr, u32, Option<u32>)> {
+/// Source, interface, MTU and gateway (where the route has them) of an answer to "how
+/// would you send there?".
+pub(super) fn ipv4_path_of(message: &RouteNetlinkMessage) -> Option<Path> {
     let RouteNetlinkMessage::NewRoute(message) = message else {
         return None;
     };
-    let (mut source, mut interface, mut mtu) = (None, None, None);
+    let (mut source, mut interface, mut mtu, mut gateway) = (None, None, None, None);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::PrefSource(RouteAddress::Inet(address)) => source = Some(*address),
             RouteAttribute::Oif(index) => interface = Some(*index),
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => gateway = Some(*address),
             RouteAttribute::Metrics(metrics) => {
                 mtu = metrics.iter().find_map(|metric| match metric {
                     RouteMetric::Mtu(mtu) => Some(*mtu),
@@ -119,7 +122,7 @@ pub(super) fn ipv4_path_of(message: &RouteNetlinkMessage) -> Option<(Ipv4Addr, u
             _ => {}
         }
     }
-    Some((source?, interface?, mtu))
+    Some((source?, interface?, mtu, gateway))
 }
 
 /// The unicast routes through `device` that a message tells of: none, one, or

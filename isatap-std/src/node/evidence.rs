@@ -3,11 +3,10 @@
 //!
 //! Facts only; [`doctor`](crate::doctor) judges them.
 
-use super::locators::LocatorSource;
 use super::status::Status;
-use super::{Link, Node, Role};
-use crate::driver::heard::{Icmpv4Report, Refused};
-use crate::resolve::{Entry, Failure, Name, ResolvConf, Settings};
+use super::{HostRole, Node, Role};
+use crate::driver::heard::{Heard, Icmpv4Report, Refused};
+use crate::resolve::{Answer, Entry, Failure, Name, ResolvConf, Settings};
 use isatap_core::isatap::host::HostInterface;
 use isatap_core::node::AnyInterface;
 use isatap_core::time::Instant;
@@ -141,27 +140,20 @@ impl Node {
     pub(crate) fn evidence(&self, at: usize) -> Option<Evidence> {
         let link = self.links.get(at)?;
         let now = self.driver.now();
-        let heard = self.driver.heard();
         let (neighbors, advertised_mtu) = match self.driver.machine().interface(link.attachment.link())? {
             AnyInterface::IsatapHost(host) => (neighbors(host), host.parameters().mtu()),
             _ => (Vec::new(), None),
         };
         let (wanted, names) = match &link.role {
-            Role::Host(role) => (&role.locators, role.settings.as_ref().map(|settings| Names::of(link, settings))),
+            Role::Host(role) => (&role.locators, role.settings.as_ref().map(|settings| role.names(settings))),
             Role::Fixed(role) => (&role.locators, None),
         };
         Some(Evidence {
-            status: self.status(at)?,
-            pid: std::process::id(),
-            wanted_locators: match wanted {
-                LocatorSource::Fixed(addresses) => addresses.clone(),
-                _ => Vec::new(),
-            },
+            wanted_locators: wanted.fixed().to_vec(),
             advertised_mtu,
             names,
-            refused: heard.refused().iter().map(|row| RefusedFrom::of(now, row)).collect(),
-            icmpv4: heard.reports().iter().map(|row| Icmpv4Heard::of(now, row)).collect(),
             neighbors,
+            ..Evidence::of_driver(self.status(at)?, now, self.driver.heard())
         })
     }
 }
@@ -174,8 +166,31 @@ fn neighbors(host: &HostInterface<super::Linux>) -> Vec<NeighborHealth> {
     host.neighbors().iter().map(health).collect()
 }
 
+impl Evidence {
+    /// What a driver alone knows.
+    pub(crate) fn of_driver(status: Status, now: Instant, heard: &Heard) -> Self {
+        Evidence {
+            status,
+            pid: std::process::id(),
+            wanted_locators: Vec::new(),
+            advertised_mtu: None,
+            names: None,
+            refused: heard.refused().iter().map(|row| RefusedFrom::of(now, row)).collect(),
+            icmpv4: heard.reports().iter().map(|row| Icmpv4Heard::of(now, row)).collect(),
+            neighbors: Vec::new(),
+        }
+    }
+}
+
+impl HostRole {
+    fn names(&self, settings: &Settings) -> Names {
+        let pending = self.resolver.as_ref().is_some_and(crate::resolve::Resolver::is_pending);
+        Names::of(settings, pending, self.answer.as_ref())
+    }
+}
+
 impl Names {
-    fn of(link: &Link, settings: &Settings) -> Self {
+    pub(crate) fn of(settings: &Settings, pending: bool, answer: Option<&Result<Answer, Failure>>) -> Self {
         // Read again as each lookup does: a file that is absent means the same there.
         let text = std::fs::read_to_string(&settings.resolver_file).unwrap_or_default();
         let conf = ResolvConf::parse(&text);
@@ -197,9 +212,8 @@ impl Names {
         if names.automatic {
             names.names.push("isatap".to_owned());
         }
-        let Role::Host(role) = &link.role else { return names };
-        names.pending = role.resolver.as_ref().is_some_and(crate::resolve::Resolver::is_pending);
-        match &role.answer {
+        names.pending = pending;
+        match answer {
             Some(Ok(answer)) => {
                 names.sources = answer.sources.iter().map(ToString::to_string).collect();
                 let failed = answer.unresolved.iter();

@@ -423,6 +423,7 @@ impl Node {
         self.driver.machine_mut().with_interface(now, id, tell)
     }
 
+    #[cfg(feature = "cli")]
     pub(crate) fn statuses(&self) -> impl Iterator<Item = status::Status> + '_ {
         (0..self.links.len()).filter_map(|at| self.status(at))
     }

@@ -6,6 +6,7 @@
 use super::lan::Lan;
 use super::{Link, Node, Role};
 use crate::driver::attachment::Attachment;
+use crate::teredo::port_mapping;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::LearnedAddress;
 use isatap_core::isatap::addr;
@@ -27,7 +28,7 @@ pub struct Status {
     /// The device.
     pub dev: String,
     /// `isatap-host`, `isatap-router`, `configured`, `6rd-ce`, `6rd-br`, `6to4-host-router`,
-    /// `6to4-router` or `6to4-relay`.
+    /// `6to4-router`, `6to4-relay`, `teredo-client`, `teredo-server` or `teredo-relay`.
     pub role: String,
     /// Whether the device is switched on.
     pub up: bool,
@@ -90,12 +91,68 @@ pub struct Teredo {
     pub port: u16,
     /// How the NAT shows a client's port.
     pub mapped: Option<SocketAddrV4>,
+    /// The server's other address.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub secondary: Option<Ipv4Addr>,
     /// A client's NAT: `cone`, `restricted`, `symmetric` or `unknown`.
     pub nat: Option<String>,
     /// Seconds since a client's server was heard.
     pub server_heard: Option<u64>,
+    /// Seconds until a client that is off-line asks its server again.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub asked_again: Option<u64>,
+    /// Whose secret a client qualifies with.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub client_id: Option<String>,
+    /// How the NAT was asked to open a client's port; absent: it was not, or has not answered.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub port_mapping: Option<PortMappingStatus>,
     /// Peers; a relay's clients.
     pub peers: Vec<TeredoPeer>,
+}
+
+impl Teredo {
+    /// Of a server or relay, of which there is little to say.
+    pub(crate) fn running() -> Self {
+        Teredo {
+            state: "running".to_owned(),
+            reason: None,
+            server: None,
+            port: 0,
+            mapped: None,
+            secondary: None,
+            nat: None,
+            server_heard: None,
+            asked_again: None,
+            client_id: None,
+            port_mapping: None,
+            peers: Vec::new(),
+        }
+    }
+}
+
+/// How the NAT was asked to open a port.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct PortMappingStatus {
+    /// How the world sees the port.
+    pub external: Option<SocketAddrV4>,
+    /// `PCP`, `NAT-PMP` or `UPnP`.
+    pub by: Option<String>,
+    /// Why there is none.
+    pub failure: Option<String>,
+}
+
+impl PortMappingStatus {
+    pub(crate) fn of(outcome: &port_mapping::Outcome) -> Self {
+        let (mapped, failure) = (outcome.as_ref().ok(), outcome.as_ref().err());
+        Self {
+            external: mapped.map(|mapped| mapped.external),
+            by: mapped.map(|mapped| mapped.by.to_owned()),
+            failure: failure.cloned(),
+        }
+    }
 }
 
 /// A peer of a Teredo client or relay.

@@ -1,14 +1,17 @@
 //! The client's side of the system: the server's name, the own IPv4 address, what it says.
 
 use super::node::{Environment, Role};
-use super::{ServerName, stage_name};
+use super::port_mapping::{Mapped, Mapper};
+use super::secrets::Secrets;
+use super::{ClientOptions, ServerName, stage_name};
 use crate::error::Error;
 use crate::node::LocatorSource;
-use crate::node::status::{Status, Teredo, TeredoPeer};
+#[cfg(feature = "cli")]
+use crate::node::evidence::Names;
+use crate::node::status::{PortMappingStatus, Status, Teredo, TeredoPeer};
 use crate::resolve::{Answer, Entry, Failure, Resolver, Settings};
-use isatap_core::drop_reason::Counters;
+use isatap_core::drop_reason::{Counters, DropReason};
 use isatap_core::link::Locator;
-use isatap_core::teredo::authentication::Open;
 use isatap_core::teredo::client;
 use isatap_core::teredo::packet::DISCOVERY_GROUP;
 use isatap_core::teredo::peer::Peer;
@@ -22,7 +25,7 @@ use std::time::Duration;
 pub(super) const PEERS: usize = 1024;
 
 /// With 64 peers something can be under way at a time.
-pub(super) type Machine = client::Client<Vec<Peer>, Open, 64>;
+pub(super) type Machine = client::Client<Vec<Peer>, Secrets, 64>;
 
 /// See the module.
 #[derive(Debug)]
@@ -39,6 +42,11 @@ pub(super) struct ClientRole {
     stage: Stage,
     failures: u32,
     ask_at: Option<Instant>,
+    answer: Option<Result<Answer, Failure>>,
+    client_id: Option<String>,
+    port: u16,
+    mapper: Option<Mapper>,
+    mapping: Option<Result<Mapped, String>>,
 }
 
 /// The first wait after the name brought nothing; doubled each time.
@@ -49,12 +57,10 @@ impl ClientRole {
     /// # Errors
     ///
     /// No thread for the resolver.
-    pub(super) fn new(
-        server: ServerName,
-        secondary: Option<Ipv4Addr>,
-        bind: Ipv4Addr,
-        local_discovery: bool,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(options: &ClientOptions, port: u16, mapper: Option<Mapper>) -> Result<Self, Error> {
+        let server = options.server.clone();
+        let server = server.ok_or_else(|| Error::usage("start", "a Teredo client", "it needs a server"))?;
+        let bind = *options.bind.ip();
         let resolver = match server.entry() {
             Entry::Address(_) => None,
             name @ Entry::Name(_) => {
@@ -70,17 +76,22 @@ impl ClientRole {
         };
         Ok(Self {
             server,
-            secondary,
+            secondary: options.secondary,
             resolver,
             locators,
             bind,
-            local_discovery,
+            local_discovery: options.config.local_discovery,
             known: None,
             locator: None,
             underlay_mtu: None,
             stage: Stage::Offline(OfflineReason::NotStarted),
             failures: 0,
             ask_at: None,
+            answer: None,
+            client_id: options.secrets.ids().next(),
+            port,
+            mapper,
+            mapping: None,
         })
     }
 
@@ -103,17 +114,19 @@ impl ClientRole {
     }
 
     fn answered(&mut self, env: &mut Environment<'_, Machine>, answer: Result<Answer, Failure>) -> Result<(), Error> {
+        let answer = self.answer.insert(answer);
         match answer {
             Ok(Answer { addresses, .. }) => {
                 self.failures = 0;
-                match addresses.first() {
+                match addresses.first().copied() {
                     // A name with several addresses may turn them around each time.
                     Some(_) if self.known.is_some_and(|known| addresses.contains(&known)) => Ok(()),
-                    Some(first) => self.use_server(env, *first),
+                    Some(first) => self.use_server(env, first),
                     None => Ok(()),
                 }
             }
             Err(failure) => {
+                let failure = *failure;
                 let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(16)).min(LAST_RETRY);
                 self.failures += 1;
                 self.ask_at = Some(env.now.saturating_add(wait));
@@ -125,6 +138,21 @@ impl ClientRole {
                 Ok(())
             }
         }
+    }
+
+    /// Asks the gateway for a mapping of the port; `false`: there is none to ask.
+    fn order(&self, env: &mut Environment<'_, Machine>) -> bool {
+        let (Some(mapper), Some(locator), Some(server)) = (&self.mapper, self.locator, self.known) else {
+            return false;
+        };
+        let gateway = env.netlink.ipv4_path(server).ok().and_then(|path| path.gateway);
+        let Some(gateway) = gateway else {
+            env.info("no gateway on the way to the server: no port mapping is needed");
+            return false;
+        };
+        let local = SocketAddrV4::new(locator.address, self.port);
+        mapper.map(gateway, local);
+        true
     }
 
     /// `TER-52`: neighbours are looked for where the own address is, if at all.
@@ -142,9 +170,10 @@ impl ClientRole {
         let status = env.driver.machine().status();
         match self.stage {
             Stage::Offline(OfflineReason::NotStarted) => {}
-            Stage::Offline(reason) => {
-                let next = "it is asked again after a pause; see isatap teredo qualify";
-                env.warn(format!("no Teredo by {}: {}; {next}", self.server, reason.as_str()));
+            Stage::Offline(_) => {
+                let next = "it is asked again after a pause; see isatap doctor";
+                let reason = offline_reason(env.driver.machine());
+                env.warn(format!("no Teredo by {}: {reason}; {next}", self.server));
             }
             Stage::Qualified => {
                 if let Some(mapping) = status.mapping {
@@ -153,6 +182,15 @@ impl ClientRole {
             }
             _ => {}
         }
+    }
+}
+
+/// Why it is off-line: the stage's reason, or that the server was heard and not believed.
+fn offline_reason(machine: &Machine) -> &'static str {
+    let refused = machine.counters().get(DropReason::TeredoAuthentication) > 0;
+    match stage_name(machine.status().stage).1 {
+        Some(_) if refused => "authentication-failed",
+        reason => reason.unwrap_or_default(),
     }
 }
 
@@ -192,7 +230,11 @@ impl Role for ClientRole {
                 Some(locator) => format!("sends from {}", locator.address),
                 None => "no IPv4 address to send from".to_owned(),
             });
-            env.driver.machine_mut().set_locator(env.now, locator);
+            self.mapping = None;
+            // RFC 6081 §5.3.3: the mapping first, so that the server sees what it makes of
+            // ours; the mapper says soon how that went.
+            let ordered = self.order(env);
+            env.driver.machine_mut().set_locator(env.now, locator.filter(|_| !ordered));
             self.follow_group(env);
         }
         Ok(())
@@ -224,6 +266,37 @@ impl Role for ClientRole {
         }
     }
 
+    fn mapper_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.mapper.as_ref().map(AsFd::as_fd)
+    }
+
+    fn mapped(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
+        let Some(outcome) = self.mapper.as_ref().and_then(Mapper::try_recv) else { return Ok(()) };
+        match &outcome {
+            Ok(Mapped { external, by, .. }) => env.info(format!("the NAT has opened {external} for us, by {by}")),
+            Err(why) => env.warn(format!("no port mapping: {why}")),
+        }
+        let machine = env.driver.machine_mut();
+        // Nothing to do where the locator is known already.
+        machine.set_locator(env.now, self.locator);
+        machine.port_mapped(outcome.as_ref().ok().map(|mapped| mapped.external));
+        self.mapping = Some(outcome);
+        Ok(())
+    }
+
+    #[cfg(feature = "cli")]
+    fn wanted_locators(&self) -> &[Ipv4Addr] {
+        self.locators.fixed()
+    }
+
+    #[cfg(feature = "cli")]
+    fn names(&self) -> Option<Names> {
+        let resolver = self.resolver.as_ref()?;
+        let mut settings = Settings::default();
+        settings.routers.push(self.server.entry().clone());
+        Some(Names::of(&settings, resolver.is_pending(), self.answer.as_ref()))
+    }
+
     fn deadline(&self) -> Option<Instant> {
         self.ask_at
     }
@@ -248,13 +321,18 @@ impl Role for ClientRole {
         let (state, reason) = stage_name(own.stage);
         status.teredo = Some(Teredo {
             state: state.to_owned(),
-            reason: reason.map(str::to_owned),
+            reason: reason.map(|_| offline_reason(machine).to_owned()),
             server: self.known,
+            secondary: machine.config().qualify.secondary.filter(|_| self.known.is_some()),
             port: machine.config().port,
             mapped: own.mapping,
             nat: Some(own.nat.as_str().to_owned()),
             server_heard: own.mapping.map(|_| now.saturating_duration_since(own.server_heard).as_secs()),
+            asked_again: own.next_attempt.map(|at| at.saturating_duration_since(now).as_secs()),
+            client_id: self.client_id.clone(),
+            port_mapping: self.mapping.as_ref().map(PortMappingStatus::of),
             peers: TeredoPeer::list(now, machine.peers().iter()),
+            ..Teredo::running()
         });
     }
 }

@@ -6,6 +6,8 @@ use crate::driver::attachment::{Attachment, DEFAULT_METRIC};
 use crate::driver::{Driver, IoCounters, Token};
 use crate::error::Error;
 use crate::netlink::Netlink;
+#[cfg(feature = "cli")]
+use crate::node::evidence::{Evidence, Names};
 use crate::node::status::{Packets, RouteStatus, Status};
 use crate::node::{Notice, Observer};
 use crate::runtime_dir::Claim;
@@ -18,7 +20,7 @@ use isatap_core::route::{Origin, Route};
 use isatap_core::teredo::addr::PREFIX;
 use isatap_core::time::Instant;
 use std::collections::BTreeMap;
-use std::net::{Ipv6Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -73,12 +75,55 @@ pub(super) trait Role {
         Ok(())
     }
 
+    fn mapper_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn mapped(&mut self, _: &mut Environment<'_, Self::Machine>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The IPv4 addresses that it needs, when it needs certain ones.
+    #[cfg(feature = "cli")]
+    fn wanted_locators(&self) -> &[Ipv4Addr];
+
+    /// How the name of the server went; `None`: there is no name.
+    #[cfg(feature = "cli")]
+    fn names(&self) -> Option<Names> {
+        None
+    }
+
     /// Where the machine's further ports listen.
     fn port(&self, port: u16) -> SocketAddrV4 {
-        SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, port)
+        SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)
     }
 
     fn port_failed(_: &mut Self::Machine, _: Instant, _: u16) {}
+}
+
+/// A running client, server or relay, for a loop that runs several. Readable when
+/// [`turn`](Self::turn) has something to do.
+#[cfg(feature = "cli")]
+pub(crate) trait Member: AsFd {
+    /// Waits at most `timeout` for something to do, and does it.
+    ///
+    /// # Errors
+    ///
+    /// Somebody deleted the device.
+    fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error>;
+
+    fn status(&self) -> Status;
+}
+
+#[cfg(feature = "cli")]
+impl<R: Role> Member for Node<R> {
+    fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        Node::turn(self, timeout).map(drop)
+    }
+
+    fn status(&self) -> Status {
+        Node::status(self)
+    }
 }
 
 /// What a role works with.
@@ -131,8 +176,9 @@ pub(super) struct Node<R: Role> {
 
 const MONITOR: Token = Token(0);
 const RESOLVER: Token = Token(1);
+const MAPPER: Token = Token(2);
 #[cfg(feature = "cli")]
-const LISTENER: Token = Token(2);
+const LISTENER: Token = Token(3);
 #[cfg(feature = "cli")]
 const FIRST_CLIENT: u32 = 1 << 16;
 const SIGNALS: Token = Token(u32::MAX);
@@ -160,6 +206,9 @@ impl<R: Role> Node<R> {
         driver.watch(attachment.as_fd(), MONITOR)?;
         if let Some(fd) = role.resolver_fd() {
             driver.watch(fd, RESOLVER)?;
+        }
+        if let Some(fd) = role.mapper_fd() {
+            driver.watch(fd, MAPPER)?;
         }
         #[cfg(feature = "cli")]
         let listener = claim.as_ref().map(control::Listener::open).transpose()?;
@@ -201,6 +250,7 @@ impl<R: Role> Node<R> {
                 SIGNALS => signalled = true,
                 MONITOR => self.changed()?,
                 RESOLVER => self.with_role(R::resolved)?,
+                MAPPER => self.with_role(R::mapped)?,
                 #[cfg(feature = "cli")]
                 LISTENER => self.accept(),
                 #[cfg(feature = "cli")]
@@ -345,13 +395,19 @@ impl<R: Role> Node<R> {
         }
     }
 
+    /// What it tells the doctor.
+    fn evidence(&self) -> Evidence {
+        let mut evidence = Evidence::of_driver(self.status(), self.driver.now(), self.driver.heard());
+        evidence.wanted_locators = self.role.wanted_locators().to_vec();
+        evidence.names = self.role.names();
+        evidence
+    }
+
     fn answer(&mut self, client: u32) {
         let Some((_, request)) = self.server.read(client) else { return };
         let answer = match request {
             Ok(control::Request::Status) => serde_json::to_value(self.status()).unwrap_or_default(),
-            Ok(control::Request::Evidence) => {
-                serde_json::json!({ "error": "a Teredo link has no doctor yet: see isatap teredo qualify" })
-            }
+            Ok(control::Request::Evidence) => serde_json::to_value(self.evidence()).unwrap_or_default(),
             Err(why) => serde_json::json!({ "error": why }),
         };
         self.server.answer(client, &answer);

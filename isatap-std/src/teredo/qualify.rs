@@ -2,14 +2,18 @@
 //! it. Needs no privilege and makes no device.
 
 use super::node::LINK;
-use super::{ServerName, check_public, stage_name};
+use super::options::check_public;
+use super::secrets::Secrets;
+use super::{ServerName, stage_name};
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::node::LocatorSource;
 use crate::resolve::{Entry, Lookup, Settings};
 use crate::udp_socket::UdpSocket;
+use isatap_core::drop_reason::DropReason;
 use isatap_core::teredo::client::{Client, ClientConfig};
+use isatap_core::teredo::peer::{Peer, PeerTable};
 use isatap_core::teredo::qualify::Stage;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -48,13 +52,23 @@ pub struct Report {
 /// Twice three solicitations, 4 s apart, and something for the machine to breathe.
 const PATIENCE: Duration = Duration::from_secs(27);
 
+/// How it qualifies.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct QualifyOptions {
+    /// The secret of secure qualification: [`Secrets::of_client`].
+    pub secrets: Secrets,
+    /// Whether private IPv4 addresses count as public, for labs.
+    pub accept_bogons: bool,
+}
+
 /// Qualifies once with a server, within half a minute. What the server or the network did
 /// wrong is in the report.
 ///
 /// # Errors
 ///
 /// The kernel's refusal, which is not expected.
-pub fn qualify(server: &ServerName) -> Result<Report, Error> {
+pub fn qualify(server: &ServerName, options: &QualifyOptions) -> Result<Report, Error> {
     let mut report = Report {
         server: server.to_string(),
         address: None,
@@ -84,7 +98,7 @@ pub fn qualify(server: &ServerName) -> Result<Report, Error> {
         }
     };
     report.address = Some(address);
-    if let Err(error) = check_public(address, "use the server") {
+    if let Err(error) = check_public(address, "use the server", options.accept_bogons) {
         report.reason = Some(error.to_string());
         return Ok(report);
     }
@@ -96,7 +110,10 @@ pub fn qualify(server: &ServerName) -> Result<Report, Error> {
     let mut socket = UdpSocket::new()?;
     let port = socket.open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))?.port();
     report.local = Some(SocketAddrV4::new(locator.address, port));
-    let machine = Box::new(Client::<[_; 1], _, 1>::new(ClientConfig::new(address, port), LINK));
+    let mut config = ClientConfig::new(address, port);
+    config.qualify.accept_bogons = options.accept_bogons;
+    let machine = Machine::with_parts(config, LINK, options.secrets.clone(), PeerTable::new());
+    let machine = Box::new(machine);
     let mut driver: Driver<_, UdpSocket> = Driver::new(machine, socket)?;
     let now = driver.now();
     driver.machine_mut().set_locator(now, Some(locator));
@@ -104,13 +121,10 @@ pub fn qualify(server: &ServerName) -> Result<Report, Error> {
     Ok(report)
 }
 
-fn run<const N: usize>(
-    driver: &mut Driver<
-        Client<[isatap_core::teredo::peer::Peer; 1], isatap_core::teredo::authentication::Open, N>,
-        UdpSocket,
-    >,
-    report: &mut Report,
-) -> Result<(), Error> {
+/// It has no peers.
+type Machine = Client<[Peer; 1], Secrets, 1>;
+
+fn run(driver: &mut Driver<Machine, UdpSocket>, report: &mut Report) -> Result<(), Error> {
     let end = Instant::now() + PATIENCE;
     let mut stage = driver.machine().status().stage;
     loop {
@@ -129,6 +143,10 @@ fn run<const N: usize>(
             let (name, _) = stage_name(if report.qualified { status.stage } else { stage });
             report.stage = name.to_owned();
             report.reason = stage_name(status.stage).1.map(str::to_owned);
+            if !report.qualified && driver.machine().counters().get(DropReason::TeredoAuthentication) > 0 {
+                // It was heard, and not believed.
+                report.reason = Some("authentication-failed".to_owned());
+            }
             report.nat = status.nat.as_str().to_owned();
             report.mapped = status.mapping;
             report.port_preserving = status.mapping.map(|_| status.port_preserving);

@@ -1,7 +1,7 @@
 //! The relay's side of the system.
 
 use super::node::{Environment, LINK, Role};
-use super::server::warn_without_forwarding;
+use super::server::{forwards, warn_without_forwarding};
 use crate::error::Error;
 use crate::node::LocatorSource;
 use crate::node::status::{Status, Teredo, TeredoPeer};
@@ -11,6 +11,8 @@ use isatap_core::teredo::addr::{Flags, link_local};
 use isatap_core::teredo::peer::Peer;
 use isatap_core::teredo::relay::{self, Wait};
 use isatap_core::time::{Expiry, Instant};
+#[cfg(feature = "cli")]
+use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
 /// Rows for the clients of a network, and for those of them that have not answered yet.
@@ -74,18 +76,19 @@ impl Role for RelayRole {
         Ok(())
     }
 
+    #[cfg(feature = "cli")]
+    fn wanted_locators(&self) -> &[Ipv4Addr] {
+        self.locators.fixed()
+    }
+
     fn describe(&self, now: Instant, machine: &Machine, status: &mut Status) {
         let config = machine.config();
-        status.locators = vec![config.locator.address];
+        status.locators = if self.there { vec![config.locator.address] } else { Vec::new() };
+        status.forwarding = forwards(&status.dev);
         status.teredo = Some(Teredo {
-            state: "running".to_owned(),
-            reason: None,
-            server: None,
             port: config.port,
-            mapped: None,
-            nat: None,
-            server_heard: None,
             peers: TeredoPeer::list(now, machine.peers().iter()),
+            ..Teredo::running()
         });
     }
 }

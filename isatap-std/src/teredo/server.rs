@@ -1,6 +1,7 @@
 //! The server's side of the system.
 
 use super::node::{Environment, Role};
+use super::secrets::Secrets;
 use crate::error::Error;
 use crate::netlink::sysctl;
 use crate::node::LocatorSource;
@@ -9,20 +10,21 @@ use isatap_core::drop_reason::Counters;
 use isatap_core::teredo::addr::SERVER_PORT;
 use isatap_core::teredo::server;
 use isatap_core::time::Instant;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-pub(super) type Machine = server::Server;
+pub(super) type Machine = server::Server<Secrets>;
 
 /// Answers at two addresses; what is for the native Internet the kernel forwards.
 #[derive(Debug)]
 pub(super) struct ServerRole {
     addresses: LocatorSource,
-    there: Option<usize>,
+    there: Vec<Ipv4Addr>,
+    is_told: bool,
 }
 
 impl ServerRole {
     pub(super) fn new(addresses: LocatorSource) -> Self {
-        Self { addresses, there: None }
+        Self { addresses, there: Vec::new(), is_told: false }
     }
 }
 
@@ -45,35 +47,39 @@ impl Role for ServerRole {
     }
 
     fn refresh(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
-        let there = self.addresses.find(env.netlink, None)?.locators.len();
-        if there < 2 && self.there != Some(there) {
+        let found = self.addresses.find(env.netlink, None)?.locators;
+        self.there = found.iter().map(|locator| locator.address).collect();
+        let is_whole = self.there.len() >= 2;
+        if !is_whole && !self.is_told {
             env.warn("one of the server's addresses is gone: clients do not qualify until it is back");
         }
-        self.there = Some(there);
+        self.is_told = !is_whole;
         Ok(())
+    }
+
+    #[cfg(feature = "cli")]
+    fn wanted_locators(&self) -> &[Ipv4Addr] {
+        self.addresses.fixed()
     }
 
     fn describe(&self, _: Instant, machine: &Machine, status: &mut Status) {
         let config = machine.config();
-        status.locators = vec![config.primary, config.secondary];
-        status.teredo = Some(Teredo {
-            state: "running".to_owned(),
-            reason: None,
-            server: Some(config.primary),
-            port: SERVER_PORT,
-            mapped: None,
-            nat: None,
-            server_heard: None,
-            peers: Vec::new(),
-        });
+        status.locators.clone_from(&self.there);
+        status.forwarding = forwards(&status.dev);
+        status.teredo = Some(Teredo { server: Some(config.primary), port: SERVER_PORT, ..Teredo::running() });
     }
+}
+
+/// Whether the kernel forwards between the device and others.
+pub(super) fn forwards(device: &str) -> bool {
+    let is_on = |device: &str| sysctl::ipv6(device, "forwarding").is_ok_and(|value| value != 0);
+    is_on("all") && is_on(device)
 }
 
 /// On Linux the kernel forwards, when it is told to for all devices.
 pub(super) fn warn_without_forwarding<M>(env: &mut Environment<'_, M>, consequence: &str) {
     let device = env.attachment.name().to_owned();
-    let is_on = |device: &str| sysctl::ipv6(device, "forwarding").is_ok_and(|value| value != 0);
-    if !(is_on("all") && is_on(&device)) {
+    if !forwards(&device) {
         env.warn(format!(
             "the kernel does not forward IPv6, so {consequence}: \
              sysctl -w net.ipv6.conf.all.forwarding=1 net.ipv6.conf.{device}.forwarding=1"

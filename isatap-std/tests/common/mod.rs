@@ -12,6 +12,7 @@ mod daemon;
 pub mod generator;
 mod guest;
 pub mod peers;
+pub mod teredo;
 
 use std::cell::Cell;
 use std::fs;

@@ -38,7 +38,9 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     match Config::parse(&args.file, &text) {
         Ok(config) => {
             if !args.json {
-                let links: Vec<String> = config.links.iter().map(describe).collect();
+                let teredo = config.teredo.iter().map(|link| &link.options);
+                let teredo = teredo.map(|options| format!("{} ({})", options.link().device, options.kind()));
+                let links: Vec<String> = config.links.iter().map(describe).chain(teredo).collect();
                 writeln!(out, "{}: no mistake: {}", args.file, links.join(", "))?;
             }
             Ok(Status::Done)

@@ -4,11 +4,13 @@ mod probe;
 mod system;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use isatap_core::teredo::addr::PREFIX;
 use isatap_std::control::{self, Request};
-use isatap_std::doctor::{Facts, Finding, Step, Unsent, diagnose};
+use isatap_std::doctor::{Facts, Finding, Step, TeredoAnswer, Unsent, diagnose};
 use isatap_std::isatap::DEFAULT_DEVICE;
 use isatap_std::node::evidence::Evidence;
 use isatap_std::runtime_dir::RuntimeDir;
@@ -17,8 +19,8 @@ use crate::exit::{Failure, Status};
 
 /// Find out why a link does not work: names the first step that fails, why, and what mends it.
 ///
-/// A host comes to life in steps: name, prl, rs-sent, ra-seen, address, route, mtu, peer. Asks
-/// the daemon, looks at the kernel, and sends a few pings; takes 10 seconds at most. Ends with
+/// A host comes to life in steps: name, prl, rs-sent, ra-seen, address, route, mtu, peer; a
+/// Teredo client in name, socket, rs-sent, answered, nat, address, route, mtu, peer. Asks the daemon, looks at the kernel, and sends a few pings; takes 10 seconds at most. Ends with
 /// status 3 when something is not as it should be.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -89,23 +91,29 @@ fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Exam
         Examined { role: String::new(), steps: &[], findings: vec![finding] }
     };
     let Some(before) = evidence(device, &socket)? else { return Ok(no_daemon()) };
-    let index = system::kernel(device, &[])?.1;
+    let index = system::kernel(device, |_| false)?.1;
     let mut rows = before.status.prl.clone();
     rows.sort_by_key(|row| !row.alive);
     let probed = rows.iter().take(ROUTERS).filter_map(|row| Some((row.address, index?)));
     let probes = probed.map(|(router, index)| probe::router(router, index, before.status.mtu, deadline)).collect();
+    let is_client = before.status.role == "teredo-client";
+    let teredo = before.status.teredo.as_ref().filter(|teredo| is_client && teredo.state != "qualified");
+    let teredo = teredo.and_then(|teredo| teredo.server).map(|server| probe::teredo(server, deadline));
     // Afterwards: what the pings have called for is told with the rest.
     let Some(after) = evidence(device, &socket)? else { return Ok(no_daemon()) };
     let addresses: Vec<_> = after.status.addresses.iter().map(|address| address.address).collect();
-    let (mut kernel, _) = system::kernel(device, &addresses)?;
+    // Two Teredo clients of one machine take each other's packets.
+    let is_rival = |address: &Ipv6Addr| addresses.contains(address) || (is_client && PREFIX.contains(address));
+    let (mut kernel, _) = system::kernel(device, is_rival)?;
     let count = |evidence: &Evidence, name: &str| evidence.status.io.get(name).copied().unwrap_or_default();
     let during = |name: &str| count(&after, name).saturating_sub(count(&before, name));
     let unsent = Unsent { not_permitted: during("send-not-permitted"), unreachable: during("send-unreachable") };
-    if unsent.not_permitted > 0 {
+    let is_forbidden = teredo.is_some_and(|probe| probe.answer == TeredoAnswer::NotPermitted);
+    if unsent.not_permitted > 0 || is_forbidden {
         kernel.output_chains = system::output_chains();
     }
     let (role, steps) = (after.status.role.clone(), Step::of(&after.status));
-    let facts = Facts { command: system::command(after.pid), evidence: after, unsent, kernel, probes };
+    let facts = Facts { command: system::command(after.pid), evidence: after, unsent, kernel, probes, teredo };
     Ok(Examined { role, steps, findings: diagnose(&facts) })
 }
 

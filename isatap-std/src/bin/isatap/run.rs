@@ -5,8 +5,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use isatap_std::Error;
 use isatap_std::config::Config;
+use isatap_std::node::Notice;
 use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::signal::{Request, Signals};
@@ -17,8 +17,8 @@ use crate::exit::{Failure, Status};
 
 /// Run all links of a configuration file in one process, for systemd or by hand.
 ///
-/// SIGHUP reads the file again. A file with mistakes changes nothing; one that says the same
-/// as before neither; otherwise all links are made anew. Tells systemd when it is ready
+/// SIGHUP reads the file again. A file with mistakes changes nothing, and what it says as
+/// before goes on; the links that speak protocol 41 are made anew together. Tells systemd when it is ready
 /// (Type=notify-reload). Needs CAP_NET_ADMIN and CAP_NET_RAW; ends on SIGINT or SIGTERM, and
 /// leaves nothing behind.
 #[derive(clap::Args, Debug)]
@@ -33,10 +33,15 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let mut config = read(&args.file)?;
     let mut signals = Signals::catch()?;
-    let open = |config: &Config| -> Result<Run, Error> {
-        Run::open(config, Some(&RuntimeDir::new()), daemon::observer(args.verbose))
+    let mut print = daemon::observer(args.verbose);
+    let observer = move |notice: &Notice| {
+        print(notice);
+        // What `systemctl status` shows: the last of what matters.
+        if let Notice::Up { .. } | Notice::Warning(_) = notice {
+            notify(&format!("STATUS={notice}"));
+        }
     };
-    let mut links = open(&config)?;
+    let mut links = Run::open(&config, Some(&RuntimeDir::new()), observer)?;
     notify("READY=1");
     loop {
         if links.run_until_asked(&mut signals)? == Request::Stop {
@@ -47,26 +52,18 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         notify(&reloading());
         match read(&args.file) {
             Err(failure) => eprintln!("isatap: warning: {}; nothing is changed", failure),
-            Ok(new) if new == config => {
-                if args.verbose {
-                    eprintln!("isatap: {} says the same as before", args.file);
+            Ok(new) => match links.reload(&new, &mut signals) {
+                Ok(()) => {
+                    if new == config && args.verbose {
+                        eprintln!("isatap: {} says the same as before", args.file);
+                    }
+                    config = new;
                 }
-            }
-            Ok(new) => {
-                links.finish(&mut signals)?;
-                // The old devices go first: the new ones may have their names.
-                drop(links);
-                links = match open(&new) {
-                    Ok(links) => {
-                        config = new;
-                        links
-                    }
-                    Err(error) => {
-                        eprintln!("isatap: warning: {error}; the links are made as they were before");
-                        open(&config)?
-                    }
-                };
-            }
+                Err(error) => {
+                    eprintln!("isatap: warning: {error}; the links are made as they were before");
+                    links.reload(&config, &mut signals)?;
+                }
+            },
         }
         notify("READY=1");
     }

@@ -151,9 +151,19 @@ fn print_teredo(out: &mut impl Write, teredo: &Teredo) -> io::Result<()> {
     let server = teredo.server.map(|server| format!(" server {server}")).unwrap_or_default();
     let heard = seconds(" heard before ", teredo.server_heard);
     let reason = teredo.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    writeln!(out, "    teredo {}{reason} port {}{server}{heard}", teredo.state, teredo.port)?;
+    let again = seconds(" asked again in ", teredo.asked_again);
+    writeln!(out, "    teredo {}{reason} port {}{server}{heard}{again}", teredo.state, teredo.port)?;
     if let (Some(mapped), Some(nat)) = (teredo.mapped, &teredo.nat) {
         writeln!(out, "    nat {nat} shows {mapped}")?;
+    }
+    if let Some(id) = &teredo.client_id {
+        writeln!(out, "    qualifies as {id}")?;
+    }
+    if let Some(mapping) = &teredo.port_mapping {
+        match (mapping.external, &mapping.by, &mapping.failure) {
+            (Some(external), Some(by), _) => writeln!(out, "    port mapping {external} by {by}")?,
+            (_, _, why) => writeln!(out, "    no port mapping: {}", why.as_deref().unwrap_or_default())?,
+        }
     }
     for peer in &teredo.peers {
         let state = match (peer.trusted, peer.reachable) {

@@ -2,13 +2,16 @@
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use isatap_core::prefix::Ipv6Prefix;
+use isatap_std::config::Bind;
 use isatap_std::runtime_dir::RuntimeDir;
-use isatap_std::teredo::qualify::{Report, qualify};
+use isatap_std::teredo::port_mapping::PortMapping;
+use isatap_std::teredo::qualify::{QualifyOptions, Report, qualify};
+use isatap_std::teredo::secrets::Secrets;
 use isatap_std::teredo::{Client, ClientOptions, LinkOptions, Relay, RelayOptions, Server, ServerName, ServerOptions};
 
 use crate::daemon;
@@ -39,6 +42,9 @@ struct LinkArgs {
     /// Record outer packets into this file, for Wireshark or tcpdump.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
+    /// Count private IPv4 addresses as public ones, for labs.
+    #[arg(long)]
+    accept_bogons: bool,
     /// Say what happens, on standard error.
     #[arg(short, long)]
     verbose: bool,
@@ -50,6 +56,7 @@ impl LinkArgs {
         options.device.clone_from(&self.dev);
         options.pcap.clone_from(&self.pcap);
         options.runtime = Some(RuntimeDir::new());
+        options.accept_bogons = self.accept_bogons;
         options
     }
 }
@@ -68,11 +75,26 @@ struct ClientArgs {
     secondary: Option<Ipv4Addr>,
     /// Send from this IPv4 address and UDP port. Without an address from the one that the
     /// kernel would use toward the server; without a port from any.
-    #[arg(long, value_name = "[V4]:PORT", value_parser = bind)]
-    bind: Option<SocketAddrV4>,
+    #[arg(long, value_name = "[V4]:PORT")]
+    bind: Option<Bind>,
     /// Seconds that the server may be silent at most: less than the NAT's time-out.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     refresh_interval: u64,
+    /// Seconds until a server that did not answer is asked again, at first; twice as long
+    /// each time.
+    #[arg(long, value_name = "SECONDS", default_value_t = 100)]
+    retry_interval: u64,
+    /// Qualify with the secret in this file, as its server demands. See --help of teredo
+    /// server for what is in it: here one line.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Ask the NAT to open the port: auto, pcp or upnp. Peers behind NATs of more kinds are
+    /// reached then, and so is this host by everybody.
+    #[arg(long, value_name = "HOW", default_value = "off")]
+    port_mapping: PortMapping,
+    /// Do without Teredo behind a symmetric NAT, as before RFC 6081.
+    #[arg(long)]
+    no_symmetric_nat: bool,
     /// Ask for a cone NAT first, as before RFC 5991.
     #[arg(long)]
     cone_phase: bool,
@@ -106,6 +128,11 @@ struct ServerArgs {
     /// Accept bubbles of symmetric clients of other servers, against the letter of RFC 4380.
     #[arg(long)]
     accept_symmetric_bubbles: bool,
+    /// Answer only clients with a secret in this file. It has one client on a line: an
+    /// identifier, white space, the secret, as text or as 0x and hexadecimal digits, 16 bytes
+    /// at least. Only its owner and group may read it.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     #[command(flatten)]
     link: LinkArgs,
 }
@@ -120,8 +147,8 @@ struct RelayArgs {
     #[arg(long, value_name = "V4")]
     local: Ipv4Addr,
     /// The UDP port that it sends from; any if it is left out.
-    #[arg(long, value_name = "[V4]:PORT", value_parser = bind)]
-    bind: Option<SocketAddrV4>,
+    #[arg(long, value_name = "[V4]:PORT")]
+    bind: Option<Bind>,
     /// A native prefix that it serves. May be repeated, up to eight times; all if it is left
     /// out.
     #[arg(long = "serve", value_name = "PREFIX")]
@@ -140,6 +167,12 @@ struct QualifyArgs {
     /// Print JSON, one object a server.
     #[arg(short, long)]
     json: bool,
+    /// Qualify with the secret in this file.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Count private IPv4 addresses as public ones, for labs.
+    #[arg(long)]
+    accept_bogons: bool,
     /// The servers.
     #[arg(value_name = "HOST", required = true)]
     servers: Vec<ServerName>,
@@ -159,13 +192,22 @@ fn client(args: &ClientArgs) -> Result<Status, Failure> {
     options.link = args.link.options();
     options.server = Some(args.server.clone());
     options.secondary = args.secondary;
-    options.bind = args.bind.unwrap_or(options.bind);
+    options.bind = args.bind.map_or(options.bind, |bind| bind.0);
     options.beside_native = args.beside_native;
     options.config.qualify.refresh_interval = Duration::from_secs(args.refresh_interval);
+    options.config.qualify.first_pause = Duration::from_secs(args.retry_interval);
+    options.config.qualify.symmetric_nat = !args.no_symmetric_nat;
     options.config.qualify.cone_phase = args.cone_phase;
+    options.secrets = client_secrets(args.secret_file.as_deref())?;
+    options.port_mapping = args.port_mapping;
     options.config.local_discovery = args.local_discovery;
     let verbose = args.link.verbose;
     daemon::run(|| options.open(daemon::observer(verbose)), Client::run_until)
+}
+
+/// The secret of a client; without a file none.
+fn client_secrets(file: Option<&Path>) -> Result<Secrets, Failure> {
+    Ok(file.map(|file| Secrets::load(file)?.of_client()).transpose()?.unwrap_or_default())
 }
 
 fn server(args: &ServerArgs) -> Result<Status, Failure> {
@@ -173,6 +215,9 @@ fn server(args: &ServerArgs) -> Result<Status, Failure> {
     options.link = args.link.options();
     options.config.secondary = args.secondary.unwrap_or(options.config.secondary);
     options.config.accept_symmetric_bubbles = args.accept_symmetric_bubbles;
+    if let Some(file) = &args.secret_file {
+        options.secrets = Secrets::load(file)?.of_server()?;
+    }
     if args.known_servers.len() > options.config.known_servers.len() {
         return Err(Failure::Usage("a server knows eight others at most; see --help".to_owned()));
     }
@@ -184,7 +229,7 @@ fn server(args: &ServerArgs) -> Result<Status, Failure> {
 }
 
 fn relay(args: &RelayArgs) -> Result<Status, Failure> {
-    let bind = args.bind.unwrap_or(SocketAddrV4::new(args.local, 0));
+    let bind = args.bind.map_or(SocketAddrV4::new(args.local, 0), |bind| bind.0);
     if !bind.ip().is_unspecified() && *bind.ip() != args.local {
         return Err(Failure::Usage(format!("--bind {bind} and --local {} differ: name one address", args.local)));
     }
@@ -197,8 +242,12 @@ fn relay(args: &RelayArgs) -> Result<Status, Failure> {
 }
 
 fn qualify_all(args: &QualifyArgs) -> Result<Status, Failure> {
+    let mut options = QualifyOptions::default();
+    options.secrets = client_secrets(args.secret_file.as_deref())?;
+    options.accept_bogons = args.accept_bogons;
+    let options = &options;
     let reports = thread::scope(|scope| {
-        let threads: Vec<_> = args.servers.iter().map(|server| scope.spawn(move || qualify(server))).collect();
+        let threads: Vec<_> = args.servers.iter().map(|server| scope.spawn(move || qualify(server, options))).collect();
         let joined = threads.into_iter().map(|thread| match thread.join() {
             Ok(report) => report.map_err(Failure::from),
             Err(_) => Err(Failure::Refused("cannot qualify: a thread of it ended early".to_owned())),
@@ -239,33 +288,4 @@ fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
         writeln!(out, "    round trip {}.{:03} ms", micros / 1000, micros % 1000)?;
     }
     Ok(())
-}
-
-/// `[V4]:PORT`, or a port alone.
-fn bind(text: &str) -> Result<SocketAddrV4, String> {
-    let (address, port) = text.rsplit_once(':').unwrap_or(("", text));
-    let address = match address {
-        "" => Ok(Ipv4Addr::UNSPECIFIED),
-        address => address.parse(),
-    };
-    match (address, port.parse()) {
-        (Ok(address), Ok(port)) => Ok(SocketAddrV4::new(address, port)),
-        _ => Err("expected [V4]:PORT, such as 192.0.2.1:40000 or :40000".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bind_takes_an_address_and_a_port_or_a_port() {
-        let any = Ipv4Addr::UNSPECIFIED;
-        assert_eq!(bind(":40000"), Ok(SocketAddrV4::new(any, 40_000)));
-        assert_eq!(bind("40000"), Ok(SocketAddrV4::new(any, 40_000)));
-        assert_eq!(bind("192.0.2.1:0"), Ok(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 0)));
-        for wrong in ["", ":", "192.0.2.1", "192.0.2.1:65536", "[::1]:1", "x:1"] {
-            assert!(bind(wrong).is_err(), "{wrong}");
-        }
-    }
 }

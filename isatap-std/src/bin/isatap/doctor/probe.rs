@@ -1,11 +1,12 @@
 //! Pings, through the tunnel and beside it.
 
 use std::io::{self, ErrorKind, Read};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::time::{Duration, Instant};
 
 use isatap_core::isatap::addr;
-use isatap_std::doctor::{Longest, Probe};
+use isatap_core::teredo::addr::SERVER_PORT;
+use isatap_std::doctor::{Longest, Probe, TeredoAnswer, TeredoProbe};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Headers in front of the payload of an ICMPv6 echo request.
@@ -30,6 +31,57 @@ pub(super) fn router(router: Ipv4Addr, index: u32, mtu: u16, deadline: Instant) 
         probe.ipv4 = Some(plain.any(2, 0, Duration::from_secs(1), deadline));
     }
     probe
+}
+
+/// What a Teredo server answers to a solicitation, and to a ping where it says nothing. Ends
+/// soon after `deadline`.
+pub(super) fn teredo(server: Ipv4Addr, deadline: Instant) -> TeredoProbe {
+    let answer = solicit(server, deadline).unwrap_or_else(|error| match error.kind() {
+        ErrorKind::PermissionDenied => TeredoAnswer::NotPermitted,
+        ErrorKind::ConnectionRefused => TeredoAnswer::Refused,
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
+            TeredoAnswer::Unreachable
+        }
+        _ => TeredoAnswer::Silent,
+    });
+    let plain = Some(()).filter(|()| answer == TeredoAnswer::Silent).and_then(|()| Pinger::to(server).ok());
+    let ping = plain.map(|mut plain| plain.any(2, 0, Duration::from_secs(1), deadline));
+    TeredoProbe { server, answer, ping }
+}
+
+/// [RFC 4380 §5.2.1]: from fe80::ffff:ffff:ffff to ff02::2, checksum and all.
+const SOLICITATION: [u8; 48] = [
+    0x60, 0, 0, 0, 0, 8, 58, 255, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 0xff, 2, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 133, 0, 0x7d, 0x37, 0, 0, 0, 0,
+];
+
+fn solicit(server: Ipv4Addr, deadline: Instant) -> io::Result<TeredoAnswer> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    // So that the kernel tells of ICMPv4 errors.
+    socket.connect((server, SERVER_PORT))?;
+    let nonce = std::process::id().to_be_bytes();
+    // Without identifier, as every client without a secret.
+    let header = [&[0, 1, 0, 0][..], &nonce, &nonce, &[0]].concat();
+    let packet = [&header[..], &SOLICITATION].concat();
+    for attempt in 0..3 {
+        if attempt > 0 && Instant::now() > deadline {
+            break;
+        }
+        socket.send(&packet)?;
+        let end = Instant::now() + Duration::from_secs(1);
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            socket.set_read_timeout(Some(left))?;
+            let mut buffer = [0; 2048];
+            match socket.recv(&mut buffer) {
+                Ok(length) if buffer[..length].starts_with(&header) => return Ok(TeredoAnswer::Answered),
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(TeredoAnswer::Silent)
 }
 
 /// The longest packet that `passes`, which gives `None` when the time is over.

@@ -11,9 +11,9 @@ use isatap_std::Error;
 use isatap_std::doctor::{Device, Kernel, Rival};
 use isatap_std::netlink::{Netlink, sysctl};
 
-/// The kernel's side of `device`; `ours` are the addresses that the daemon has there. The
-/// index comes with it.
-pub(super) fn kernel(device: &str, ours: &[Ipv6Addr]) -> Result<(Kernel, Option<u32>), Error> {
+/// The kernel's side of `device`; `is_rival` says which addresses no other device may have.
+/// The index comes with it.
+pub(super) fn kernel(device: &str, is_rival: impl Fn(&Ipv6Addr) -> bool) -> Result<(Kernel, Option<u32>), Error> {
     let netlink = Netlink::open()?;
     let links = netlink.links()?;
     let Some(link) = links.iter().find(|link| link.name == device) else { return Ok((Kernel::default(), None)) };
@@ -26,7 +26,7 @@ pub(super) fn kernel(device: &str, ours: &[Ipv6Addr]) -> Result<(Kernel, Option<
     let rivals = all.iter().filter(|(index, _)| *index != link.index).filter_map(|(index, address)| {
         let other = links.iter().find(|link| link.index == *index)?.name.clone();
         let holder = holder(&other);
-        ours.contains(&address.address).then_some(Rival { device: other, address: address.address, holder })
+        is_rival(&address.address).then_some(Rival { device: other, address: address.address, holder })
     });
     let kernel = Kernel {
         device: Some(Device {

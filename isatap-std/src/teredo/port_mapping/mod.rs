@@ -1,0 +1,346 @@
+//! Asking the NAT to open the service port: by PCP, NAT-PMP or UPnP. [RFC 6081 §5.3]
+//!
+//! A mapping that holds for everybody lets peers in that the NAT would otherwise keep out,
+//! above all where it is symmetric: the client tells them of it. A thread of its own talks to
+//! the gateway, so that the loop never waits; it asks again in time, and takes the mapping
+//! back in the end.
+//!
+//! # Security limits
+//!
+//! Whoever knows the port can then send to it, not only who was sent to: so it is off unless
+//! wanted. The gateway is believed, and the protocols are not encrypted: whoever can answer in
+//! its place on the local network can tell a wrong address, to which peers then send bubbles.
+
+#[cfg(feature = "pcp")]
+mod pcp;
+#[cfg(feature = "upnp")]
+mod upnp;
+
+use crate::error::Error;
+use crate::runtime_dir::RuntimeDir;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+/// Whether and how the NAT is asked to open the service port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PortMapping {
+    /// It is not.
+    #[default]
+    Off,
+    /// By PCP, else by NAT-PMP, else by UPnP: as many of them as were built in.
+    Auto,
+    /// By PCP, else by NAT-PMP (feature `pcp`).
+    Pcp,
+    /// By UPnP (feature `upnp`).
+    Upnp,
+}
+
+impl PortMapping {
+    /// Whether this program can do it.
+    ///
+    /// # Errors
+    ///
+    /// A usage error: it was built without.
+    pub fn check(self) -> Result<(), Error> {
+        let (pcp, upnp) = (cfg!(feature = "pcp"), cfg!(feature = "upnp"));
+        let (ok, features) = match self {
+            PortMapping::Off => (true, ""),
+            PortMapping::Auto => (pcp || upnp, "pcp or upnp"),
+            PortMapping::Pcp => (pcp, "pcp"),
+            PortMapping::Upnp => (upnp, "upnp"),
+        };
+        if ok {
+            return Ok(());
+        }
+        let error = Error::usage("ask the NAT for", "a port mapping", "this program was built without the protocol");
+        Err(error.with_advice(format!("build it with the feature {features}")))
+    }
+}
+
+impl FromStr for PortMapping {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(PortMapping::Off),
+            "auto" => Ok(PortMapping::Auto),
+            "pcp" => Ok(PortMapping::Pcp),
+            "upnp" => Ok(PortMapping::Upnp),
+            _ => Err("expected off, auto, pcp or upnp"),
+        }
+    }
+}
+
+/// What a gateway has granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mapped {
+    /// How the world sees the port.
+    pub(crate) external: SocketAddrV4,
+    /// `PCP`, `NAT-PMP` or `UPnP`.
+    pub(crate) by: &'static str,
+    renew_after: Duration,
+}
+
+/// One protocol, blocking.
+trait Method: Send {
+    /// Gets a mapping for `local`, or renews the one that there is. Ends within some seconds.
+    fn map(&mut self, gateway: Ipv4Addr, local: SocketAddrV4) -> Result<Mapped, String>;
+
+    /// Takes it back.
+    fn unmap(&mut self);
+}
+
+/// What to map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Order {
+    gateway: Ipv4Addr,
+    local: SocketAddrV4,
+}
+
+/// How it went; again whenever that changes.
+pub(crate) type Outcome = Result<Mapped, String>;
+
+/// The thread that talks to the gateway; readable when [`try_recv`](Self::try_recv) has
+/// something.
+#[derive(Debug)]
+pub(crate) struct Mapper {
+    orders: Option<Sender<Order>>,
+    outcomes: Receiver<Outcome>,
+    ended: Receiver<()>,
+    wake: UnixStream,
+}
+
+/// After a gateway had none, or did not renew it.
+const RETRY: Duration = Duration::from_secs(600);
+/// How long the end may take: a gateway that does not answer is not waited for.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+impl Mapper {
+    /// Starts the thread, which waits for [`map`](Self::map). `runtime`: where is remembered
+    /// what a killed predecessor could not take back.
+    pub(super) fn start(how: PortMapping, runtime: Option<&RuntimeDir>, device: &str) -> Result<Self, Error> {
+        let file = runtime.map(|runtime| runtime.path().join(format!("{device}.port-mapping")));
+        Self::with_methods(methods(how, file))
+    }
+
+    fn with_methods(methods: Vec<Box<dyn Method>>) -> Result<Self, Error> {
+        let refused = |error| Error::refused("start", "the thread for port mappings", error);
+        let (wake, waker) = UnixStream::pair().map_err(refused)?;
+        wake.set_nonblocking(true).map_err(refused)?;
+        waker.set_nonblocking(true).map_err(refused)?;
+        let (orders, wanted) = mpsc::channel();
+        let (told, outcomes) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("isatap-mapping".to_owned())
+            .spawn(move || {
+                // Dropped last: who waits for it knows that the gateway was told.
+                let _end = end;
+                let tell = |outcome| {
+                    let heard = told.send(outcome).is_ok();
+                    // A full socket is readable already.
+                    let _ = (&waker).write(&[1]);
+                    heard
+                };
+                serve(methods, &wanted, tell);
+            })
+            .map_err(refused)?;
+        Ok(Self { orders: Some(orders), outcomes, ended, wake })
+    }
+
+    /// Wants `local` mapped by `gateway`, and nothing else any more.
+    pub(super) fn map(&self, gateway: Ipv4Addr, local: SocketAddrV4) {
+        if let Some(orders) = &self.orders {
+            // Without the thread there is no mapping, which is how it began.
+            let _ = orders.send(Order { gateway, local });
+        }
+    }
+
+    /// How it went, if that is news.
+    pub(super) fn try_recv(&self) -> Option<Outcome> {
+        while matches!((&self.wake).read(&mut [0; 16]), Ok(1..)) {}
+        self.outcomes.try_iter().last()
+    }
+}
+
+impl AsFd for Mapper {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+impl Drop for Mapper {
+    fn drop(&mut self) {
+        self.orders = None;
+        let _ = self.ended.recv_timeout(FAREWELL);
+    }
+}
+
+fn methods(how: PortMapping, file: Option<PathBuf>) -> Vec<Box<dyn Method>> {
+    let wants = |other| how == PortMapping::Auto || how == other;
+    let mut methods: Vec<Box<dyn Method>> = Vec::new();
+    #[cfg(feature = "pcp")]
+    if wants(PortMapping::Pcp) {
+        methods.extend(pcp::Pcp::new().map(|pcp| Box::new(pcp) as Box<dyn Method>));
+    }
+    #[cfg(feature = "upnp")]
+    if wants(PortMapping::Upnp) {
+        methods.push(Box::new(upnp::Upnp::new(file.clone())));
+    }
+    let _ = (&wants, &mut methods, file);
+    methods
+}
+
+/// Until nobody wants anything any more.
+fn serve(mut methods: Vec<Box<dyn Method>>, wanted: &Receiver<Order>, tell: impl Fn(Outcome) -> bool) {
+    let mut order: Option<Order> = None;
+    let mut told: Option<Outcome> = None;
+    let mut used: Option<usize> = None;
+    let mut next: Option<Instant> = None;
+    loop {
+        let received = match next {
+            Some(at) => wanted.recv_timeout(at.saturating_duration_since(Instant::now())),
+            None => wanted.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match received {
+            Ok(new) => {
+                // Only the last one counts.
+                let new = wanted.try_iter().last().unwrap_or(new);
+                if order != Some(new)
+                    && let Some(method) = used.take().and_then(|at| methods.get_mut(at))
+                {
+                    method.unmap();
+                }
+                // Who asks again wants to hear again.
+                (order, told) = (Some(new), None);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        let Some(order) = order else { continue };
+        let outcome = attempt(&mut methods, &mut used, order);
+        let wait = outcome.as_ref().map_or(RETRY, |mapped| mapped.renew_after);
+        next = Some(Instant::now() + wait);
+        if told.as_ref() != Some(&outcome) {
+            told = Some(outcome.clone());
+            if !tell(outcome) {
+                break;
+            }
+        }
+    }
+    if let Some(method) = used.and_then(|at| methods.get_mut(at)) {
+        method.unmap();
+    }
+}
+
+/// By what worked last, else by the first that works.
+fn attempt(methods: &mut [Box<dyn Method>], used: &mut Option<usize>, order: Order) -> Outcome {
+    let mut failures = Vec::new();
+    let first = used.take();
+    let rest = (0..methods.len()).filter(|at| Some(*at) != first);
+    for at in first.into_iter().chain(rest) {
+        let Some(method) = methods.get_mut(at) else { continue };
+        match method.map(order.gateway, order.local) {
+            Ok(mapped) => {
+                *used = Some(at);
+                return Ok(mapped);
+            }
+            Err(why) => failures.push(why),
+        }
+    }
+    Err(failures.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    const LOCAL: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 40_000);
+    const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+
+    /// A gateway that grants what its script says, and what was asked of it.
+    struct Scripted {
+        answers: Vec<Result<u16, &'static str>>,
+        log: Arc<Mutex<Vec<String>>>,
+        name: &'static str,
+        renew_after: Duration,
+    }
+
+    impl Method for Scripted {
+        fn map(&mut self, _: Ipv4Addr, local: SocketAddrV4) -> Result<Mapped, String> {
+            self.log.lock().unwrap().push(format!("{} map {}", self.name, local.port()));
+            let answer = if self.answers.len() > 1 { self.answers.remove(0) } else { self.answers[0] };
+            let external = |port| SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 1), port);
+            let granted = |port| Mapped { external: external(port), by: self.name, renew_after: self.renew_after };
+            answer.map(granted).map_err(str::to_owned)
+        }
+
+        fn unmap(&mut self) {
+            self.log.lock().unwrap().push(format!("{} unmap", self.name));
+        }
+    }
+
+    fn next(mapper: &Mapper) -> Outcome {
+        let begin = Instant::now();
+        loop {
+            if let Some(outcome) = mapper.try_recv() {
+                return outcome;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(20), "no outcome");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn ter_72_what_works_is_kept_renewed_and_taken_back_in_the_end() {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let method = |name, answers| -> Box<dyn Method> {
+            Box::new(Scripted { answers, log: log.clone(), name, renew_after: Duration::from_millis(20) })
+        };
+        let methods = vec![method("a", vec![Err("a: no")]), method("b", vec![Ok(7), Ok(7), Ok(8)])];
+        let mapper = Mapper::with_methods(methods).unwrap();
+        mapper.map(GATEWAY, LOCAL);
+        assert_eq!(next(&mapper).unwrap().external.port(), 7);
+        // A renewal that changes nothing is no news.
+        assert_eq!(next(&mapper).unwrap().external.port(), 8);
+        // Another address of ours: what there is goes first.
+        mapper.map(GATEWAY, SocketAddrV4::new(*LOCAL.ip(), 40_001));
+        next(&mapper).unwrap();
+        drop(mapper);
+        let log = log.lock().unwrap();
+        assert_eq!(log[..3], ["a map 40000", "b map 40000", "b map 40000"]);
+        let moved = log.iter().position(|line| line.ends_with("40001")).unwrap();
+        assert_eq!(log[moved - 1], "b unmap");
+        assert_eq!(log.last().unwrap(), "b unmap");
+    }
+
+    #[test]
+    fn a_gateway_without_any_of_it_is_told_with_every_reason() {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let method = |name, why| -> Box<dyn Method> {
+            Box::new(Scripted { answers: vec![Err(why)], log: log.clone(), name, renew_after: RETRY })
+        };
+        let mapper = Mapper::with_methods(vec![method("a", "a: silent"), method("b", "b: refused")]).unwrap();
+        mapper.map(GATEWAY, LOCAL);
+        assert_eq!(next(&mapper), Err("a: silent; b: refused".to_owned()));
+        drop(mapper);
+        assert!(log.lock().unwrap().iter().all(|line| !line.ends_with("unmap")));
+    }
+
+    #[test]
+    fn ways_are_named() {
+        assert_eq!("auto".parse(), Ok(PortMapping::Auto));
+        assert_eq!("upnp".parse(), Ok(PortMapping::Upnp));
+        assert!("igd".parse::<PortMapping>().is_err());
+        assert!(PortMapping::Off.check().is_ok());
+        assert_eq!(PortMapping::Pcp.check().is_ok(), cfg!(feature = "pcp"));
+    }
+}
