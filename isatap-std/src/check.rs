@@ -13,6 +13,8 @@
 //! fragment is dropped with [`DropReason::OuterFragment`], and whoever
 //! captures behind the kernel sees the whole datagram.
 
+mod teredo;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -34,6 +36,9 @@ use isatap_core::time::{Expiry, Instant};
 use isatap_core::wire::{icmpv6, ipv4, ipv6, protocol};
 
 use crate::Error;
+
+use teredo::TeredoClient;
+pub use teredo::TeredoOptions;
 
 /// The most links that a [`Checker`] has.
 pub const MAX_LINKS: usize = 8;
@@ -57,6 +62,28 @@ pub enum LinkOptions {
     SixRd(SixRdOptions),
     /// A 6to4 router or relay.
     SixToFour(SixToFourOptions),
+    /// A Teredo client.
+    Teredo(TeredoOptions),
+}
+
+/// What a packet was tried on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    /// A link of protocol 41.
+    Link(LinkKind),
+    /// A Teredo client.
+    Teredo,
+}
+
+impl Mechanism {
+    /// The mechanism's name, as `check` prints it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Mechanism::Link(kind) => kind.as_str(),
+            Mechanism::Teredo => "teredo",
+        }
+    }
 }
 
 /// A 6rd link of a [`Checker`].
@@ -120,17 +147,18 @@ pub struct IsatapOptions {
 /// A node that judges packets without being changed by them.
 pub struct Checker {
     node: Box<AnyNode<Standard, MAX_LINKS>>,
+    teredo: Vec<TeredoClient>,
 }
 
 /// What becomes of one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
     /// The link that let it in, and who spoke; `None`: no link did.
-    pub admitted: Option<(LinkKind, Admitted)>,
+    pub admitted: Option<(Mechanism, Admitted)>,
     /// Why it is dropped; `None`: it is let in.
     pub reason: Option<DropReason>,
     /// The answer of each link that was asked, in order.
-    pub trials: Vec<(LinkKind, Trial)>,
+    pub trials: Vec<(Mechanism, Trial)>,
     /// The outer addresses, source first, if there is an IPv4 header.
     pub outer: Option<(Ipv4Addr, Ipv4Addr)>,
     /// The inner addresses, source first, if the packet is protocol 41 as far
@@ -175,13 +203,18 @@ impl Checker {
     ///
     /// # Errors
     /// More links than [`MAX_LINKS`], or more of something than a node of
-    /// standard capacity holds; an ISATAP link without a usable locator.
+    /// standard capacity holds; an ISATAP link without a usable locator; a
+    /// Teredo client that no server could qualify.
     pub fn new(links: &[LinkOptions]) -> Result<Self, Error> {
         let mut node = Box::new(AnyNode::new(NodeConfig::DEFAULT));
+        let mut teredo = Vec::new();
         for options in links {
-            add(&mut node, options)?;
+            match options {
+                LinkOptions::Teredo(options) => teredo.push(TeredoClient::new(options)?),
+                options => add(&mut node, options)?,
+            }
         }
-        Ok(Checker { node })
+        Ok(Checker { node, teredo })
     }
 
     /// Judges the bytes of one IPv4 packet, outer header first.
@@ -189,6 +222,15 @@ impl Checker {
     pub fn judge(&self, packet: &[u8]) -> Judgement {
         let header = ipv4::Header::parse_quoted(packet).ok();
         let outer = header.map(|header| (header.source(), header.destination()));
+        if !self.teredo.is_empty() && header.is_some_and(|header| header.protocol() == protocol::UDP) {
+            return self.teredo.iter().find_map(|client| client.judge(packet)).unwrap_or_else(|| Judgement {
+                admitted: None,
+                reason: Some(DropReason::NotAddressed),
+                trials: vec![(Mechanism::Teredo, Trial::NotAddressed)],
+                outer,
+                inner: None,
+            });
+        }
         let flow = Flow::parse(packet);
         let trials = flow.as_ref().map_or_else(|_| Vec::new(), |flow| self.trials(flow));
         let admitted = trials.iter().find_map(|&(kind, trial)| match trial {
@@ -202,7 +244,7 @@ impl Checker {
         Judgement { admitted, reason: self.reason(packet), trials, outer, inner }
     }
 
-    fn trials(&self, flow: &Flow) -> Vec<(LinkKind, Trial)> {
+    fn trials(&self, flow: &Flow) -> Vec<(Mechanism, Trial)> {
         let mut trials = Vec::new();
         for (_, kind, answer) in self.node.datapath().trials(flow) {
             let trial = match answer {
@@ -210,7 +252,7 @@ impl Checker {
                 Err(Denied::Refused(reason)) => Trial::Refused(reason),
                 Err(_) => Trial::NotAddressed,
             };
-            trials.push((kind, trial));
+            trials.push((Mechanism::Link(kind), trial));
             if answer.is_ok() {
                 break;
             }
@@ -270,6 +312,8 @@ fn add(node: &mut AnyNode<Standard, MAX_LINKS>, options: &LinkOptions) -> Result
         }
         LinkOptions::SixRd(options) => add_sixrd(node, options),
         LinkOptions::SixToFour(options) => add_sixtofour(node, options),
+        // No link of a node's.
+        LinkOptions::Teredo(_) => Ok(()),
     }
 }
 

@@ -346,12 +346,14 @@ fn conflicts(links: &[Link]) -> impl Iterator<Item = String> {
     let count = |links: usize, lans: usize| links + lans;
     let was_full = count(before.len(), lans.len()) > MOST_LINKS;
     for lan in last.lans() {
-        match lans.iter().find(|known| known.device == lan.device) {
-            None => lans.push(lan),
+        // That a device is named twice by one link is that link's mistake, told already.
+        let elsewhere = before.iter().flat_map(Link::lans).find(|known| known.device == lan.device);
+        match elsewhere {
             Some(known) if known.subnet != lan.subnet => {
                 found.push(format!("the LAN {lan} is {known} at another link: write the same at both"));
             }
             Some(_) => {}
+            None => lans.push(lan),
         }
     }
     let made = |lan: &&&LanOptions| links.iter().any(|link| link.device() == lan.device);

@@ -103,8 +103,8 @@ fn tun_23_every_link_that_was_asked_is_shown() {
     assert_eq!(
         judged.trials,
         [
-            (LinkKind::Configured, Trial::NotAddressed),
-            (LinkKind::Isatap, Trial::Refused(DropReason::IsatapSourceMismatch))
+            (Mechanism::Link(LinkKind::Configured), Trial::NotAddressed),
+            (Mechanism::Link(LinkKind::Isatap), Trial::Refused(DropReason::IsatapSourceMismatch))
         ]
     );
     assert_eq!((judged.admitted, judged.reason), (None, Some(DropReason::IsatapSourceMismatch)));
@@ -112,7 +112,7 @@ fn tun_23_every_link_that_was_asked_is_shown() {
     assert_eq!(judged.inner, Some((v6("2001:db8::1"), v6("2001:db8::2"))));
 
     let judged = checker.judge(&packet(("10.9.9.9", "10.0.0.2"), ("2001:db8::1", "2001:db8::2"), None));
-    assert_eq!(judged.trials, [(LinkKind::Configured, Trial::Admitted(Admitted::Remote))]);
+    assert_eq!(judged.trials, [(Mechanism::Link(LinkKind::Configured), Trial::Admitted(Admitted::Remote))]);
     assert!(judged.is_accepted());
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(value_name = "CONFIG.toml", conflicts_with = "link")]
     config: Option<String>,
     /// Count IPv4 addresses as global that are not, such as documentation ones, for labs.
-    /// Only 6to4 asks whether they are.
+    /// Only 6to4 and Teredo ask whether they are.
     #[arg(long)]
     accept_bogons: bool,
     /// The capture, pcap or pcapng; `-`: standard input.

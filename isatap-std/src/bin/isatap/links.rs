@@ -2,10 +2,11 @@
 //! options behind it.
 
 use std::fmt;
+use std::net::SocketAddrV4;
 use std::str::FromStr;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use isatap_std::check::{AddressWithLength, IsatapOptions, LinkOptions, SixRdOptions, SixToFourOptions};
+use isatap_std::check::{AddressWithLength, IsatapOptions, LinkOptions, SixRdOptions, SixToFourOptions, TeredoOptions};
 
 use crate::exit::Failure;
 
@@ -23,19 +24,20 @@ struct Given {
 }
 
 /// Options of links: name, what its value is, help.
-const OPTIONS: [(&str, &str, &str); 9] = [
-    ("local", "V4", "An IPv4 address of this node on the link"),
+const OPTIONS: [(&str, &str, &str); 10] = [
+    ("local", "V4", "An IPv4 address of this node on the link; teredo: V4:PORT, as the capture shows the client"),
     ("router", "V4", "isatap: a potential router; repeat it for more"),
     ("prefix", "P/LEN", "isatap: an on-link prefix; repeat it for more. 6rd: the 6rd prefix"),
     ("v4-mask-len", "N", "6rd: how many upper IPv4 bits all customers share; 0 if left out"),
     ("br", "V4", "6rd: a border relay of the customer edge; to a border relay, a router that is no customer"),
     ("member", "V4/LEN", "isatap: an IPv4 prefix of the site, the only ones to be believed then (SEC-2)"),
     ("role", "ROLE", "isatap: host or router; 6to4: router or relay; 6rd: ce or br; the first is the default"),
+    ("server", "V4", "teredo: the client's server, by its primary IPv4 address"),
     ("remote", "V4", "configured: the IPv4 address of the other end"),
     ("address", "P/LEN", "configured: an address of this node with its prefix length; repeat it for more"),
 ];
 
-const KINDS: &str = "isatap, 6rd, 6to4 or configured";
+const KINDS: &str = "isatap, 6rd, 6to4, configured or teredo";
 
 impl clap::Args for Links {
     fn augment_args(command: Command) -> Command {
@@ -43,7 +45,7 @@ impl clap::Args for Links {
             .long("link")
             .value_name("KIND")
             .action(ArgAction::Append)
-            .help("A link of the node: isatap, 6rd, 6to4 or configured; the options behind it are its own");
+            .help("A link of the node: isatap, 6rd, 6to4, configured or teredo; the options behind it are its own");
         OPTIONS.iter().fold(command.arg(link), |command, &(name, value, help)| {
             command.arg(Arg::new(name).long(name).value_name(value).action(ArgAction::Append).help(help))
         })
@@ -148,6 +150,15 @@ impl Given {
                     accept_bogons,
                 }))
             }
+            "teredo" => {
+                self.only(&["local", "server"])?;
+                self.required("local")?;
+                Ok(LinkOptions::Teredo(TeredoOptions {
+                    local: self.endpoint("local")?,
+                    server: self.one("server")?,
+                    accept_bogons,
+                }))
+            }
             other => Err(Failure::Usage(format!("--link {other}: expected {KINDS}"))),
         }
     }
@@ -160,6 +171,12 @@ impl Given {
             Some(role) if role == second => Ok(true),
             Some(other) => Err(Failure::Usage(format!("--role {other}: expected {first} or {second}"))),
         }
+    }
+
+    /// An IPv4 address and a UDP port.
+    fn endpoint(&self, name: &str) -> Result<SocketAddrV4, Failure> {
+        let text: String = self.one(name)?;
+        text.parse().map_err(|_| Failure::Usage(format!("--{name} {text}: expected V4:PORT, as 192.0.2.1:40000")))
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &str> {

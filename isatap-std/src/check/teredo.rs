@@ -1,0 +1,175 @@
+//! A Teredo client of a [`Checker`](super::Checker), in the middle of its life: qualified, and
+//! in touch with no peer.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::ops::Range;
+
+use isatap_core::drop_reason::DropReason;
+use isatap_core::engine::{Admitted, Machine, Verdict};
+use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::teredo::addr::{Address, SERVER_PORT};
+use isatap_core::teredo::client::{Client, ClientConfig};
+use isatap_core::teredo::ingress::{self, Path, take_udp};
+use isatap_core::teredo::server::{Server, ServerConfig};
+use isatap_core::time::Instant;
+use isatap_core::wire::ipv4;
+
+use super::{Judgement, Mechanism, Trial};
+use crate::Error;
+
+/// A Teredo client of a checker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TeredoOptions {
+    /// Where the client is, as the capture shows it.
+    pub local: SocketAddrV4,
+    /// Its server's primary address.
+    pub server: Ipv4Addr,
+    /// Whether IPv4 addresses count as global that are not.
+    pub accept_bogons: bool,
+}
+
+/// The client.
+#[derive(Clone)]
+pub(super) struct TeredoClient {
+    client: Box<Client>,
+    own: Address,
+    options: TeredoOptions,
+    now: Instant,
+}
+
+/// Rounds of asking and answering; a cooperative server needs a few.
+const ROUNDS: usize = 64;
+/// Room for what a server writes.
+const ROOM: usize = 1500;
+
+impl TeredoClient {
+    /// A client that a server of this library's has qualified, without a NAT between them.
+    pub(super) fn new(options: &TeredoOptions) -> Result<Self, Error> {
+        let mut config = ClientConfig::new(options.server, options.local.port());
+        config.qualify.accept_bogons = options.accept_bogons;
+        let mut of_server = ServerConfig::new(options.server);
+        of_server.accept_bogons = options.accept_bogons;
+        let mut client = Box::new(Client::new(config, LinkId(0)));
+        let mut server = Server::new(of_server, LinkId(0));
+        let mut entropy = |out: &mut [u8]| out.fill(0x5a);
+        let mut now = Instant::from_secs(1);
+        client.set_locator(now, Some((*options.local.ip()).into()));
+        server.handle_timeout(now, &mut entropy);
+        for _ in 0..ROUNDS {
+            if let Some(own) = client.address().as_ref().and_then(Address::from_ipv6) {
+                return Ok(Self { client, own, options: options.clone(), now });
+            }
+            client.handle_timeout(now, &mut entropy);
+            while client.poll_event().is_some() {}
+            exchange(now, &mut client, &mut server);
+            match client.poll_timeout() {
+                Some(next) => now = now.max(next),
+                None => break,
+            }
+        }
+        let error =
+            Error::usage("make a Teredo client at", options.local, "it and its server need global IPv4 addresses");
+        Err(error.with_advice("add --accept-bogons in a lab with documentation addresses"))
+    }
+
+    /// Judges a packet; `None`: it is not for this client.
+    pub(super) fn judge(&self, packet: &[u8]) -> Option<Judgement> {
+        let header = ipv4::Header::parse_quoted(packet).ok()?;
+        if header.destination() != *self.options.local.ip() {
+            return None;
+        }
+        let mut buffer = copy(packet);
+        let mut payload = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + packet.len()).ok()?;
+        let taken = take_udp(&mut payload);
+        if matches!(taken, Ok(path) if path.to != self.options.local) {
+            return None;
+        }
+        let addresses = ingress::parse(payload.as_slice()).ok();
+        let inner = addresses.as_ref().map(|(_, header)| (header.source(), header.destination()));
+        let place = addresses.as_ref().map(|(datagram, _)| datagram.inner_range());
+        let outcome = taken.and_then(|path| self.admit(packet, &path, inner, place));
+        let trial = outcome.map_or_else(Trial::Refused, Trial::Admitted);
+        Some(Judgement {
+            admitted: outcome.ok().map(|from| (Mechanism::Teredo, from)),
+            reason: outcome.err(),
+            trials: vec![(Mechanism::Teredo, trial)],
+            outer: Some((header.source(), header.destination())),
+            inner,
+        })
+    }
+
+    fn admit(
+        &self,
+        packet: &[u8],
+        path: &Path,
+        inner: Option<(Ipv6Addr, Ipv6Addr)>,
+        place: Option<Range<usize>>,
+    ) -> Result<Admitted, DropReason> {
+        let mut buffer = copy(packet);
+        let mut received =
+            PacketMut::new(&mut buffer, HEADROOM..HEADROOM + packet.len()).map_err(|_| DropReason::TooShort)?;
+        // TER-2: twelve bits of an address are drawn, and nobody knows which a running
+        // client has drawn.
+        if let Some((_, to)) = inner
+            && let Some(to) = Address::from_ipv6(&to)
+            && let Some(place) = place
+            && (Address { flags: self.own.flags, ..to }) == self.own
+        {
+            let at = ipv4_header_len(packet) + UDP_HEADER + place.start + DESTINATION;
+            if let Some(bytes) = received.as_mut_slice().get_mut(at..at + 16) {
+                bytes.copy_from_slice(&self.own.to_ipv6().octets());
+            }
+            clear_udp_checksum(received.as_mut_slice());
+        }
+        let servers = self.client.config().qualify.servers();
+        let from_server = path.from.port() == SERVER_PORT && servers.contains(path.from.ip());
+        match self.client.clone().decapsulate(self.now, &mut received) {
+            // Nor which nonce it has sent to its server.
+            Verdict::Drop(DropReason::TeredoNonce) if from_server => Ok(Admitted::Router),
+            Verdict::Drop(reason) => Err(reason),
+            // Its source embeds where it came from.
+            Verdict::Deliver { .. } if !from_server => Ok(Admitted::Host),
+            // It would be asked for a proof first.
+            Verdict::Hold { .. } => Ok(Admitted::UnverifiedRelay),
+            _ if from_server => Ok(Admitted::Router),
+            _ => Ok(Admitted::Host),
+        }
+    }
+}
+
+const UDP_HEADER: usize = 8;
+/// Where an IPv6 header has its destination.
+const DESTINATION: usize = 24;
+
+fn ipv4_header_len(packet: &[u8]) -> usize {
+    packet.first().map_or(0, |first| usize::from(first & 15) * 4)
+}
+
+/// None there: what has been written over it was right, which is known by now.
+fn clear_udp_checksum(packet: &mut [u8]) {
+    let at = ipv4_header_len(packet) + 6;
+    if let Some(checksum) = packet.get_mut(at..at + 2) {
+        checksum.fill(0);
+    }
+}
+
+fn copy(packet: &[u8]) -> Vec<u8> {
+    let mut buffer = vec![0; HEADROOM + packet.len()];
+    buffer[HEADROOM..].copy_from_slice(packet);
+    buffer
+}
+
+/// Carries what the client asks to the server, and the answers back.
+fn exchange(now: Instant, client: &mut Client, server: &mut Server) {
+    let mut buffer = vec![0; HEADROOM + ROOM];
+    let mut packet = PacketMut::empty(&mut buffer);
+    while let Ok(Some(_)) = client.poll_transmit(&mut packet) {
+        let verdict = server.decapsulate(now, &mut packet);
+        if matches!(verdict, Verdict::Answer { .. } | Verdict::Tunnel { .. }) {
+            client.decapsulate(now, &mut packet);
+        }
+        while let Ok(Some(_)) = server.poll_transmit(&mut packet) {
+            client.decapsulate(now, &mut packet);
+        }
+    }
+}
