@@ -7,6 +7,7 @@
 //! Everything else (routes, forwarding, MTU, loop checks) is the same for all.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
+use core::ops::Deref;
 
 use crate::capacity::{Capacity, List, Row, Rows};
 use crate::drop_reason::DropReason;
@@ -120,6 +121,99 @@ pub trait Link {
 
     /// What is known of the IPv4 path MTU toward `destination`, in bytes.
     fn path_mtu(&self, destination: Ipv4Addr) -> u16;
+}
+
+/// Every answer of a link is that of what `$each` finds behind it.
+macro_rules! link_by {
+    ($($each:tt)+) => {
+        fn kind(&self) -> $crate::link::LinkKind {
+            $($each)+!(self, inner => inner.kind())
+        }
+
+        fn resolve(
+            &self,
+            inner_source: &core::net::Ipv6Addr,
+            next_hop: &core::net::Ipv6Addr,
+        ) -> Result<$crate::link::Resolution, $crate::drop_reason::DropReason> {
+            $($each)+!(self, inner => inner.resolve(inner_source, next_hop))
+        }
+
+        fn permit(
+            &self,
+            inner_source: &core::net::Ipv6Addr,
+            inner_destination: &core::net::Ipv6Addr,
+            next_hop: &core::net::Ipv6Addr,
+        ) -> Result<(), $crate::drop_reason::DropReason> {
+            $($each)+!(self, inner => inner.permit(inner_source, inner_destination, next_hop))
+        }
+
+        fn awaits(&self, flow: &$crate::proto41::Flow) -> bool {
+            $($each)+!(self, inner => inner.awaits(flow))
+        }
+
+        fn claims_source(&self, inner_source: &core::net::Ipv6Addr) -> bool {
+            $($each)+!(self, inner => inner.claims_source(inner_source))
+        }
+
+        fn never_fragments(&self) -> bool {
+            $($each)+!(self, inner => inner.never_fragments())
+        }
+
+        fn embeds_own(&self, address: &core::net::Ipv6Addr) -> bool {
+            $($each)+!(self, inner => inner.embeds_own(address))
+        }
+
+        fn admit(&self, flow: &$crate::proto41::Flow) -> Result<$crate::link::Admitted, $crate::link::Denied> {
+            $($each)+!(self, inner => inner.admit(flow))
+        }
+
+        fn is_on_link(&self, address: &core::net::Ipv6Addr) -> bool {
+            $($each)+!(self, inner => inner.is_on_link(address))
+        }
+
+        fn is_local(&self, address: &core::net::Ipv6Addr) -> bool {
+            $($each)+!(self, inner => inner.is_local(address))
+        }
+
+        fn owns_ipv4(&self, address: core::net::Ipv4Addr) -> bool {
+            $($each)+!(self, inner => inner.owns_ipv4(address))
+        }
+
+        fn may_send_to(&self, destination: core::net::Ipv4Addr) -> bool {
+            $($each)+!(self, inner => inner.may_send_to(destination))
+        }
+
+        fn source_for(&self, destination: &core::net::Ipv6Addr) -> Option<core::net::Ipv6Addr> {
+            $($each)+!(self, inner => inner.source_for(destination))
+        }
+
+        fn policy(&self) -> &$crate::link::OuterPolicy {
+            $($each)+!(self, inner => inner.policy())
+        }
+
+        fn path_mtu(&self, destination: core::net::Ipv4Addr) -> u16 {
+            $($each)+!(self, inner => inner.path_mtu(destination))
+        }
+    };
+}
+pub(crate) use link_by;
+
+/// What a pointer points to, for [`link_by!`.
+macro_rules! pointee {
+    ($self:expr, $inner:ident => $call:expr) => {{
+        let $inner = &**$self;
+        $call
+    }};
+}
+pub(crate) use pointee;
+
+/// A link behind a pointer: a `Box`, where nodes have large ones.
+impl<P: Deref<Target: Link>> Link for P {
+    link_by!(pointee);
+
+    fn is_verified(&self, neighbor: &Ipv6Addr) -> bool {
+        (**self).is_verified(neighbor)
+    }
 }
 
 /// The mechanisms, in the order in which protocol-41 packets are offered to

@@ -51,19 +51,23 @@ impl<'l> Senders<'l> {
     }
 
     /// Where the kernel and we send the packets to each destination.
-    fn choices(&self, destinations: &[Ipv6Addr]) -> Vec<[Option<Ipv4Addr>; 2]> {
+    fn choices(&self, destinations: &[Ipv6Addr], refused: impl Fn(Ipv4Addr) -> bool) -> Vec<[Option<Ipv4Addr>; 2]> {
         let capture = self.wire.capture("ip proto 41");
+        let mut missing = destinations.to_vec();
         let mut seen = [BTreeMap::new(), BTreeMap::new()];
-        // Queues are short, and a guest may lose a packet: what is missing gets more chances.
+        // Queues are short, and a guest may lose a packet: what one of both seems to refuse,
+        // and is not known to, gets more chances.
         for _ in 0..3 {
             for (sender, seen) in [&self.kernel as &dyn Node, &self.ours].into_iter().zip(&seen) {
-                send(sender, destinations.iter().filter(|destination| !seen.contains_key(*destination)));
+                send(sender, missing.iter().filter(|destination| !seen.contains_key(*destination)));
             }
-            seen = self.addresses.map(|sender| on_the_wire(&capture, sender));
-            if destinations
-                .iter()
-                .all(|destination| seen[0].contains_key(destination) == seen[1].contains_key(destination))
-            {
+            seen = self.on_the_wire(&capture);
+            missing.retain(|destination| match (seen[0].get(destination), seen[1].get(destination)) {
+                (Some(_), Some(_)) | (None, None) => false,
+                (Some(kernel), None) => !refused(*kernel),
+                (None, Some(_)) => true,
+            });
+            if missing.is_empty() {
                 break;
             }
         }
@@ -71,14 +75,28 @@ impl<'l> Senders<'l> {
         destinations.iter().map(|to| [0, 1].map(|sender: usize| seen[sender].get(to).copied())).collect()
     }
 
+    /// The outer destination by the inner one, of what each has sent.
+    fn on_the_wire(&self, capture: &Capture) -> [BTreeMap<Ipv6Addr, Ipv4Addr>; 2] {
+        let (mut packets, mut before) = (Vec::new(), 0);
+        wait_until("all packets to be on the wire", PATIENCE, || {
+            std::thread::sleep(Duration::from_millis(300));
+            packets = capture.so_far().fields("ipv6 && udp.dstport == 9", &["ip.src", "ip.dst", "ipv6.dst"]);
+            std::mem::replace(&mut before, packets.len()) == packets.len()
+        });
+        self.addresses.map(|sender| {
+            let of_sender = packets.iter().filter(|fields| fields[0] == sender.to_string());
+            of_sender.map(|fields| (fields[2].parse().unwrap(), fields[1].parse().unwrap())).collect()
+        })
+    }
+
     /// Compares the choices; `refused` says of an IPv4 address whether a requirement has us
     /// refuse it. Gives how many destinations both send to, and how many the kernel alone.
     #[track_caller]
     fn compare(&self, destinations: &[Ipv6Addr], refused: fn(Ipv4Addr) -> bool) -> [usize; 2] {
-        let choices = self.choices(destinations);
         let [a, b, c, _] = self.addresses[0].octets();
         // TUN-4
         let refused = |ipv4: Ipv4Addr| refused(ipv4) || ipv4 == Ipv4Addr::new(a, b, c, 255);
+        let choices = self.choices(destinations, refused);
         let (mut both, mut neither, mut alone) = (0, 0, 0);
         for (destination, choice) in destinations.iter().zip(&choices) {
             match *choice {
@@ -128,19 +146,6 @@ for number, destination in enumerate(open("{list}").read().split()):
     );
     let output = sender.run_for(Duration::from_secs(60), &format!("python3 {script}"));
     assert!(output.success(), "{output:#?}");
-}
-
-/// The outer destination by the inner one, of what `sender` has sent.
-fn on_the_wire(capture: &Capture, sender: Ipv4Addr) -> BTreeMap<Ipv6Addr, Ipv4Addr> {
-    let filter = format!("ip.src == {sender} && ipv6 && udp.dstport == 9");
-    let read = || capture.so_far().fields(&filter, &["ip.dst", "ipv6.dst"]);
-    let (mut packets, mut before) = (Vec::new(), 0);
-    wait_until("all packets to be on the wire", PATIENCE, || {
-        std::thread::sleep(Duration::from_millis(300));
-        packets = read();
-        std::mem::replace(&mut before, packets.len()) == packets.len()
-    });
-    packets.iter().map(|fields| (fields[1].parse().unwrap(), fields[0].parse().unwrap())).collect()
 }
 
 /// An address with an IPv4 address behind the first `at` bits, and anything behind that.

@@ -7,80 +7,110 @@
 macro_rules! link_of_its_data {
     ($interface:ident $(, $checked:ident)?) => {
         impl<C: $crate::capacity::Capacity> $crate::link::Link for $interface<C> {
-            fn kind(&self) -> $crate::link::LinkKind {
-                self.link.kind()
-            }
-
-            fn permit(
-                &self,
-                inner_source: &core::net::Ipv6Addr,
-                inner_destination: &core::net::Ipv6Addr,
-                next_hop: &core::net::Ipv6Addr,
-            ) -> Result<(), $crate::drop_reason::DropReason> {
-                self.link.permit(inner_source, inner_destination, next_hop)
-            }
-
-            fn resolve(
-                &self,
-                inner_source: &core::net::Ipv6Addr,
-                next_hop: &core::net::Ipv6Addr,
-            ) -> Result<$crate::link::Resolution, $crate::drop_reason::DropReason> {
-                self.link.resolve(inner_source, next_hop)
-            }
-
-            fn awaits(&self, flow: &$crate::proto41::Flow) -> bool {
-                self.link.awaits(flow)
-            }
-
-            fn claims_source(&self, inner_source: &core::net::Ipv6Addr) -> bool {
-                self.link.claims_source(inner_source)
-            }
+            $crate::link::link_by!($crate::interface::link_field);
 
             $(fn is_verified(&self, neighbor: &core::net::Ipv6Addr) -> bool {
                 self.$checked(neighbor)
             })?
-
-            fn never_fragments(&self) -> bool {
-                self.link.never_fragments()
-            }
-
-            fn embeds_own(&self, address: &core::net::Ipv6Addr) -> bool {
-                self.link.embeds_own(address)
-            }
-
-            fn admit(&self, flow: &$crate::proto41::Flow) -> Result<$crate::link::Admitted, $crate::link::Denied> {
-                self.link.admit(flow)
-            }
-
-            fn is_on_link(&self, address: &core::net::Ipv6Addr) -> bool {
-                self.link.is_on_link(address)
-            }
-
-            fn is_local(&self, address: &core::net::Ipv6Addr) -> bool {
-                self.link.is_local(address)
-            }
-
-            fn owns_ipv4(&self, address: core::net::Ipv4Addr) -> bool {
-                self.link.owns_ipv4(address)
-            }
-
-            fn may_send_to(&self, destination: core::net::Ipv4Addr) -> bool {
-                self.link.may_send_to(destination)
-            }
-
-            fn source_for(&self, destination: &core::net::Ipv6Addr) -> Option<core::net::Ipv6Addr> {
-                self.link.source_for(destination)
-            }
-
-            fn policy(&self) -> &$crate::link::OuterPolicy {
-                self.link.policy()
-            }
-
-            fn path_mtu(&self, destination: core::net::Ipv4Addr) -> u16 {
-                self.link.path_mtu(destination)
-            }
         }
     };
+}
+
+/// The field `link`, for [`link_by`](crate::link::link_by).
+macro_rules! link_field {
+    ($self:expr, $inner:ident => $call:expr) => {{
+        let $inner = &$self.link;
+        $call
+    }};
+}
+
+/// Everything that an interface does is done by what `$each` finds behind it,
+/// `$each_mut` to change it.
+macro_rules! interface_by {
+    ([$($each:tt)+], [$($each_mut:tt)+]) => {
+        fn receive(
+            &mut self,
+            cx: &mut $crate::interface::Context<'_, C>,
+            from: $crate::link::Admitted,
+            flow: &$crate::proto41::Flow,
+            packet: &mut $crate::packet::PacketMut<'_>,
+        ) -> $crate::interface::Received {
+            $($each_mut)+!(self, inner => inner.receive(cx, from, flow, packet))
+        }
+
+        fn receive_native(
+            &mut self,
+            cx: &mut $crate::interface::Context<'_, C>,
+            packet: &[u8],
+        ) -> $crate::interface::Received {
+            $($each_mut)+!(self, inner => inner.receive_native(cx, packet))
+        }
+
+        fn check_neighbor(
+            &mut self,
+            now: $crate::time::Instant,
+            id: $crate::packet::LinkId,
+            neighbor: &core::net::Ipv6Addr,
+        ) -> $crate::interface::NeighborCheck {
+            $($each_mut)+!(self, inner => inner.check_neighbor(now, id, neighbor))
+        }
+
+        fn note_sent(&mut self, now: $crate::time::Instant, destination: core::net::Ipv4Addr) {
+            $($each_mut)+!(self, inner => inner.note_sent(now, destination));
+        }
+
+        fn note_avoided(&mut self, now: $crate::time::Instant, next_hop: &core::net::Ipv6Addr) {
+            $($each_mut)+!(self, inner => inner.note_avoided(now, next_hop));
+        }
+
+        fn path_error(
+            &mut self,
+            now: $crate::time::Instant,
+            error: &$crate::proto41::icmp::TunnelError,
+        ) -> Result<(), $crate::drop_reason::DropReason> {
+            $($each_mut)+!(self, inner => inner.path_error(now, error))
+        }
+
+        fn handle_timeout(
+            &mut self,
+            cx: &mut $crate::interface::Context<'_, C>,
+            entropy: &mut dyn $crate::engine::Entropy,
+        ) {
+            $($each_mut)+!(self, inner => inner.handle_timeout(cx, entropy));
+        }
+
+        fn poll_transmit(
+            &mut self,
+            cx: &mut $crate::interface::Context<'_, C>,
+            out: &mut $crate::packet::PacketMut<'_>,
+        ) -> Result<Option<$crate::engine::Transmit>, $crate::error::EmitError> {
+            $($each_mut)+!(self, inner => inner.poll_transmit(cx, out))
+        }
+
+        fn poll_event(&mut self, cx: &mut $crate::interface::Context<'_, C>) -> Option<$crate::engine::Event> {
+            $($each_mut)+!(self, inner => inner.poll_event(cx))
+        }
+
+        fn deadline(&self) -> $crate::time::Expiry {
+            $($each)+!(self, inner => inner.deadline())
+        }
+
+        fn has_packet(&self, now: $crate::time::Instant) -> bool {
+            $($each)+!(self, inner => inner.has_packet(now))
+        }
+
+        fn has_event(&self) -> bool {
+            $($each)+!(self, inner => inner.has_event())
+        }
+    };
+}
+
+/// What a pointer points to, to be changed.
+macro_rules! pointee_mut {
+    ($self:expr, $inner:ident => $call:expr) => {{
+        let $inner = &mut **$self;
+        $call
+    }};
 }
 
 /// The part of an automatic tunnel's interface that is the same for each:
@@ -183,7 +213,10 @@ macro_rules! link_and_policy {
     };
 }
 
+pub(crate) use interface_by;
 pub(crate) use interface_of_its_link;
 pub(crate) use link_and_policy;
+pub(crate) use link_field;
 pub(crate) use link_of_its_data;
+pub(crate) use pointee_mut;
 pub(crate) use silent_interface;

@@ -10,12 +10,13 @@ mod neighbor_check;
 mod probe;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
+use core::ops::DerefMut;
 
 use crate::capacity::{Capacity, Rows};
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Transmit};
 use crate::error::EmitError;
-use crate::link::{Admitted, Link, NativeLink};
+use crate::link::{Admitted, Link, NativeLink, pointee};
 use crate::nd::message::{self, NeighborAdvertisementRepr};
 use crate::nd::validate;
 use crate::packet::{LinkId, PacketMut};
@@ -28,7 +29,9 @@ use crate::wire::{ipv6, protocol};
 
 pub use addresses::{AddressRow, Addresses};
 pub(crate) use automatic::{Automatic, path_error, path_mtu, replace_routes};
-pub(crate) use delegate::{interface_of_its_link, link_and_policy, link_of_its_data, silent_interface};
+pub(crate) use delegate::{
+    interface_by, interface_of_its_link, link_and_policy, link_field, link_of_its_data, pointee_mut, silent_interface,
+};
 pub(crate) use neighbor_check::NeighborChecks;
 pub use neighbor_check::{CheckedNeighbor, NeighborCheck};
 pub(crate) use probe::Probe;
@@ -177,6 +180,21 @@ pub trait Interface<C: Capacity>: Link {
 
     /// Whether an event waits to be polled.
     fn has_event(&self) -> bool;
+}
+
+/// An interface behind a pointer: a `Box`, where a node is to have room for
+/// many and not hold it.
+impl<P, C: Capacity> Interface<C> for P
+where
+    P: DerefMut<Target: Interface<C>>,
+{
+    type Snapshot = <P::Target as Interface<C>>::Snapshot;
+
+    fn snapshot(&self) -> Self::Snapshot {
+        (**self).snapshot()
+    }
+
+    interface_by!([pointee], [pointee_mut]);
 }
 
 /// The Neighbor Discovery message in an IPv6 packet, if it is one, found

@@ -1,24 +1,21 @@
 //! An interface of any mechanism, for nodes that have several.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::Ipv6Addr;
 
 use super::Node;
 use crate::capacity::Capacity;
 use crate::compatible;
 use crate::configured;
-use crate::drop_reason::DropReason;
-use crate::engine::{Change, Delegation, Entropy, Event, Transmit};
-use crate::error::{EmitError, TableFull};
-use crate::interface::{Context, Interface, NeighborCheck, Received};
+use crate::engine::{Change, Delegation};
+use crate::error::TableFull;
+use crate::interface::{Interface, interface_by};
 use crate::isatap;
 use crate::lan;
-use crate::link::{Admitted, Denied, Link, LinkKind, NativeLink, OuterPolicy, Resolution};
-use crate::packet::{LinkId, PacketMut};
-use crate::proto41::Flow;
-use crate::proto41::icmp::TunnelError;
+use crate::link::{Link, NativeLink, OuterPolicy, link_by};
+use crate::packet::LinkId;
 use crate::sixrd;
 use crate::sixtofour;
-use crate::time::{Expiry, Instant};
+use crate::time::Instant;
 
 /// An interface of any mechanism.
 #[derive(Clone)]
@@ -116,73 +113,10 @@ macro_rules! each_link {
 macro_rules! delegate_link {
     ($name:ident, $each:ident) => {
         impl<C: Capacity> Link for $name<C> {
-            fn kind(&self) -> LinkKind {
-                $each!(self, inner => inner.kind())
-            }
-
-            fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
-                $each!(self, inner => inner.resolve(inner_source, next_hop))
-            }
-
-            fn permit(
-                &self,
-                inner_source: &Ipv6Addr,
-                inner_destination: &Ipv6Addr,
-                next_hop: &Ipv6Addr,
-            ) -> Result<(), DropReason> {
-                $each!(self, inner => inner.permit(inner_source, inner_destination, next_hop))
-            }
-
-            fn awaits(&self, flow: &Flow) -> bool {
-                $each!(self, inner => inner.awaits(flow))
-            }
-
-            fn claims_source(&self, inner_source: &Ipv6Addr) -> bool {
-                $each!(self, inner => inner.claims_source(inner_source))
-            }
+            link_by!($each);
 
             fn is_verified(&self, neighbor: &Ipv6Addr) -> bool {
                 $each!(self, inner => inner.is_verified(neighbor))
-            }
-
-            fn never_fragments(&self) -> bool {
-                $each!(self, inner => inner.never_fragments())
-            }
-
-            fn embeds_own(&self, address: &Ipv6Addr) -> bool {
-                $each!(self, inner => inner.embeds_own(address))
-            }
-
-            fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
-                $each!(self, inner => inner.admit(flow))
-            }
-
-            fn is_on_link(&self, address: &Ipv6Addr) -> bool {
-                $each!(self, inner => inner.is_on_link(address))
-            }
-
-            fn is_local(&self, address: &Ipv6Addr) -> bool {
-                $each!(self, inner => inner.is_local(address))
-            }
-
-            fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
-                $each!(self, inner => inner.owns_ipv4(address))
-            }
-
-            fn may_send_to(&self, destination: Ipv4Addr) -> bool {
-                $each!(self, inner => inner.may_send_to(destination))
-            }
-
-            fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
-                $each!(self, inner => inner.source_for(destination))
-            }
-
-            fn policy(&self) -> &OuterPolicy {
-                $each!(self, inner => inner.policy())
-            }
-
-            fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
-                $each!(self, inner => inner.path_mtu(destination))
             }
         }
     };
@@ -209,63 +143,7 @@ impl<C: Capacity> Interface<C> for AnyInterface<C> {
         }
     }
 
-    fn receive(
-        &mut self,
-        cx: &mut Context<'_, C>,
-        from: Admitted,
-        flow: &Flow,
-        packet: &mut PacketMut<'_>,
-    ) -> Received {
-        each!(self, inner => inner.receive(cx, from, flow, packet))
-    }
-
-    fn receive_native(&mut self, cx: &mut Context<'_, C>, packet: &[u8]) -> Received {
-        each!(self, inner => inner.receive_native(cx, packet))
-    }
-
-    fn check_neighbor(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
-        each!(self, inner => inner.check_neighbor(now, id, neighbor))
-    }
-
-    fn note_sent(&mut self, now: Instant, destination: Ipv4Addr) {
-        each!(self, inner => inner.note_sent(now, destination));
-    }
-
-    fn note_avoided(&mut self, now: Instant, next_hop: &Ipv6Addr) {
-        each!(self, inner => inner.note_avoided(now, next_hop));
-    }
-
-    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
-        each!(self, inner => inner.path_error(now, error))
-    }
-
-    fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
-        each!(self, inner => inner.handle_timeout(cx, entropy));
-    }
-
-    fn poll_transmit(
-        &mut self,
-        cx: &mut Context<'_, C>,
-        out: &mut PacketMut<'_>,
-    ) -> Result<Option<Transmit>, EmitError> {
-        each!(self, inner => inner.poll_transmit(cx, out))
-    }
-
-    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
-        each!(self, inner => inner.poll_event(cx))
-    }
-
-    fn deadline(&self) -> Expiry {
-        each!(self, inner => inner.deadline())
-    }
-
-    fn has_packet(&self, now: Instant) -> bool {
-        each!(self, inner => inner.has_packet(now))
-    }
-
-    fn has_event(&self) -> bool {
-        each!(self, inner => inner.has_event())
-    }
+    interface_by!([each], [each]);
 }
 
 impl<C: Capacity, const LINKS: usize> Node<AnyInterface<C>, C, LINKS> {

@@ -4,7 +4,8 @@ use super::{Driver, Token};
 use crate::error::Error;
 use crate::nd_socket::NdSocket;
 use isatap_core::capacity::Capacity;
-use isatap_core::node::AnyNode;
+use isatap_core::interface::Interface;
+use isatap_core::node::Node;
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use std::os::fd::AsFd;
 
@@ -58,7 +59,7 @@ impl<M, S, D> Driver<M, S, D> {
     }
 }
 
-impl<C: Capacity, S, D, const LINKS: usize> Driver<AnyNode<C, LINKS>, S, D> {
+impl<I: Interface<C>, C: Capacity, S, D, const LINKS: usize> Driver<Node<I, C, LINKS>, S, D> {
     /// Hands what waits at the socket of a native link to the machine.
     pub fn hear_lan(&mut self, link: LinkId) {
         for _ in 0..BATCH {

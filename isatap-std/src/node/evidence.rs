@@ -140,7 +140,7 @@ impl Node {
     pub(crate) fn evidence(&self, at: usize) -> Option<Evidence> {
         let link = self.links.get(at)?;
         let now = self.driver.now();
-        let (neighbors, advertised_mtu) = match self.driver.machine().interface(link.attachment.link())? {
+        let (neighbors, advertised_mtu) = match self.interface(link.attachment.link())? {
             AnyInterface::IsatapHost(host) => (neighbors(host), host.parameters().mtu()),
             _ => (Vec::new(), None),
         };

@@ -161,7 +161,7 @@ impl Node {
             self.netlink.link(&options.device)?;
             let claim = runtime.map(|runtime| runtime.claim(&options.device)).transpose()?;
             let number = self.lans.len().try_into().unwrap_or(u32::MAX);
-            let nothing = AnyInterface::Native(NativeLink::new(MTU));
+            let nothing = Box::new(AnyInterface::Native(NativeLink::new(MTU)));
             let id = self
                 .driver
                 .machine_mut()
@@ -230,7 +230,7 @@ impl Node {
         lan.served = Some(Served { place, attachment, forwards: None, next_check: now, no_room: None });
         self.check_lan_forwarding(lan);
         for tunnel in lan.tunnels.clone() {
-            let delegation = self.driver.machine().interface(tunnel).and_then(|interface| match interface {
+            let delegation = self.interface(tunnel).and_then(|interface| match interface {
                 AnyInterface::SixToFourRouter(router) => router.delegation(),
                 AnyInterface::SixRdEdge(edge) => edge.delegation(),
                 _ => None,

@@ -31,7 +31,7 @@ use isatap_core::capacity::{Capacity, N};
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Entropy as _, Event};
 use isatap_core::isatap::addr::{Dotted, embedded_ipv4};
-use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
+use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use std::fmt;
@@ -62,15 +62,17 @@ impl Capacity for Linux {
 }
 
 /// Links of a node, the native one included.
-pub(crate) const LINKS: usize = 8;
+pub(crate) const LINKS: usize = 16;
 
 /// Tunnels and LANs of one process.
 pub const MOST_LINKS: usize = LINKS - 1;
 
-pub(crate) type Machine = AnyNode<Linux, LINKS>;
+/// Each interface has its tables in memory of its own, so that a node pays for those that it
+/// has, and not for those that it may have.
+pub(crate) type Machine = isatap_core::node::Node<Box<AnyInterface<Linux>>, Linux, LINKS>;
 
 // It is built on a stack, in unoptimised builds in several copies, and threads have 2 MiB.
-const _: () = assert!(size_of::<Machine>() <= 256 << 10);
+const _: () = assert!(size_of::<Machine>() <= 64 << 10 && size_of::<AnyInterface<Linux>>() <= 64 << 10);
 
 /// Something that who runs a node may want to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,7 +197,7 @@ impl Node {
         let full = |error: isatap_core::error::TableFull| {
             Error::usage("add a link for", &plan.device, error.to_string()).with_advice("run a second process")
         };
-        let id = self.driver.machine_mut().add(plan.interface, plan.switches).map_err(full)?;
+        let id = self.driver.machine_mut().add(Box::new(plan.interface), plan.switches).map_err(full)?;
         let (mut attachment, tun) = Attachment::open(&self.netlink, id, &plan.device, plan.metric)?;
         if plan.role.follows_routes() {
             attachment.follow_ipv4_routes()?;
@@ -420,7 +422,12 @@ impl Node {
         tell: impl FnOnce(&mut AnyInterface<Linux>, &mut isatap_core::interface::Context<'_, Linux>) -> R,
     ) -> Option<R> {
         let now = self.driver.now();
-        self.driver.machine_mut().with_interface(now, id, tell)
+        self.driver.machine_mut().with_interface(now, id, |interface, cx| tell(interface, cx))
+    }
+
+    /// The machine's interface of a link.
+    fn interface(&self, id: LinkId) -> Option<&AnyInterface<Linux>> {
+        self.driver.machine().interface(id).map(|interface| &**interface)
     }
 
     #[cfg(feature = "cli")]
@@ -495,7 +502,7 @@ impl Environment<'_> {
         &mut self,
         tell: impl FnOnce(&mut AnyInterface<Linux>, &mut isatap_core::interface::Context<'_, Linux>) -> R,
     ) -> Option<R> {
-        self.machine.with_interface(self.now, self.id, tell)
+        self.machine.with_interface(self.now, self.id, |interface, cx| tell(interface, cx))
     }
 }
 

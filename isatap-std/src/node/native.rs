@@ -17,7 +17,7 @@ const MTU: u16 = 1500;
 
 /// Adds the native link to a machine.
 pub(super) fn add(machine: &mut Machine) -> Result<LinkId, Error> {
-    machine.add(AnyInterface::Native(NativeLink::new(MTU)), Switches::DEFAULT).map_err(full)
+    machine.add(Box::new(AnyInterface::Native(NativeLink::new(MTU))), Switches::DEFAULT).map_err(full)
 }
 
 impl Node {

@@ -358,7 +358,7 @@ impl Node {
         let link = self.links.get(at)?;
         let id = link.attachment.link();
         let machine = self.driver.machine();
-        let interface = machine.interface(id)?;
+        let interface = self.interface(id)?;
         let now = self.driver.now();
         let counters = machine.counters();
         let mut status = Status::of_attachment(now, &link.attachment, link.role.as_str());
@@ -427,7 +427,7 @@ impl Node {
     fn lan_status(&self, now: Instant, lan: &Lan) -> LanStatus {
         let machine = self.driver.machine();
         let facts = lan.facts();
-        let published = match machine.interface(facts.id) {
+        let published = match self.interface(facts.id) {
             Some(AnyInterface::Lan(lan)) => lan.published(),
             _ => &[],
         };
