@@ -26,7 +26,7 @@ use isatap_core::engine::{Admitted, Machine, Verdict};
 use isatap_core::error::TableFull;
 use isatap_core::isatap::{HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::{Denied, InterfaceAddress, LinkKind};
-use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
+use isatap_core::node::{AnyInterface, Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, PacketMut};
 use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
 use isatap_core::proto41::Flow;
@@ -146,9 +146,12 @@ pub struct IsatapOptions {
 
 /// A node that judges packets without being changed by them.
 pub struct Checker {
-    node: Box<AnyNode<Standard, MAX_LINKS>>,
+    node: Box<CheckedNode>,
     teredo: Vec<TeredoClient>,
 }
+
+/// It is copied for each packet, so it holds no more links than there are.
+type CheckedNode = Node<Box<AnyInterface<Standard>>, Standard, MAX_LINKS>;
 
 /// What becomes of one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,7 +209,7 @@ impl Checker {
     /// standard capacity holds; an ISATAP link without a usable locator; a
     /// Teredo client that no server could qualify.
     pub fn new(links: &[LinkOptions]) -> Result<Self, Error> {
-        let mut node = Box::new(AnyNode::new(NodeConfig::DEFAULT));
+        let mut node = Box::new(CheckedNode::new(NodeConfig::DEFAULT));
         let mut teredo = Vec::new();
         for options in links {
             match options {
@@ -295,14 +298,14 @@ fn inner(bytes: &[u8]) -> Option<(Ipv6Addr, Ipv6Addr)> {
     Some((address(8)?, address(24)?))
 }
 
-fn add(node: &mut AnyNode<Standard, MAX_LINKS>, options: &LinkOptions) -> Result<(), Error> {
+fn add(node: &mut CheckedNode, options: &LinkOptions) -> Result<(), Error> {
     let full = |full: TableFull| Error::usage("make such a node", "", full.to_string());
     match options {
         LinkOptions::Isatap(options) => add_isatap(node, options),
         LinkOptions::Configured { local, remote, addresses } => {
             let tunnel = configured::Interface::new(configured::Config::new(*local, *remote));
-            let id = node.add(AnyInterface::Configured(tunnel), Switches::DEFAULT).map_err(full)?;
-            let told = node.with_interface(NOW, id, |interface, cx| match interface {
+            let id = node.add(Box::new(AnyInterface::Configured(tunnel)), Switches::DEFAULT).map_err(full)?;
+            let told = node.with_interface(NOW, id, |interface, cx| match &mut **interface {
                 AnyInterface::Configured(tunnel) => {
                     addresses.iter().try_for_each(|address| tunnel.add_address(cx, *address))
                 }
@@ -317,7 +320,7 @@ fn add(node: &mut AnyNode<Standard, MAX_LINKS>, options: &LinkOptions) -> Result
     }
 }
 
-fn add_sixrd(node: &mut AnyNode<Standard, MAX_LINKS>, options: &SixRdOptions) -> Result<(), Error> {
+fn add_sixrd(node: &mut CheckedNode, options: &SixRdOptions) -> Result<(), Error> {
     let domain = |why: String| Error::usage("make a 6rd domain of", options.prefix, why);
     let interface = if options.border_relay {
         let around = Domain::around(options.prefix, options.ipv4_mask_len, options.local);
@@ -327,9 +330,9 @@ fn add_sixrd(node: &mut AnyNode<Standard, MAX_LINKS>, options: &SixRdOptions) ->
         AnyInterface::SixRdEdge(sixrd::EdgeInterface::new(sixrd::EdgeConfig::DEFAULT))
     };
     let full = |full: TableFull| Error::usage("make such a node", "", full.to_string());
-    let id = node.add(interface, Switches::FORWARDING).map_err(full)?;
+    let id = node.add(Box::new(interface), Switches::FORWARDING).map_err(full)?;
     let locators = [options.local.into()];
-    let told = node.with_interface(NOW, id, |interface, cx| match interface {
+    let told = node.with_interface(NOW, id, |interface, cx| match &mut **interface {
         AnyInterface::SixRdEdge(edge) => {
             let relays = options.relays.iter().copied();
             edge.configure(cx, options.prefix, options.ipv4_mask_len, relays)
@@ -350,7 +353,7 @@ fn add_sixrd(node: &mut AnyNode<Standard, MAX_LINKS>, options: &SixRdOptions) ->
     }
 }
 
-fn add_sixtofour(node: &mut AnyNode<Standard, MAX_LINKS>, options: &SixToFourOptions) -> Result<(), Error> {
+fn add_sixtofour(node: &mut CheckedNode, options: &SixToFourOptions) -> Result<(), Error> {
     let full = |full: TableFull| Error::usage("make such a node", "", full.to_string());
     let interface = if options.relay {
         let mut config = sixtofour::RelayConfig::DEFAULT;
@@ -361,9 +364,9 @@ fn add_sixtofour(node: &mut AnyNode<Standard, MAX_LINKS>, options: &SixToFourOpt
         config.accept_bogons = options.accept_bogons;
         AnyInterface::SixToFourRouter(sixtofour::RouterInterface::new(config))
     };
-    let id = node.add(interface, Switches::FORWARDING).map_err(full)?;
+    let id = node.add(Box::new(interface), Switches::FORWARDING).map_err(full)?;
     let locators: Vec<_> = options.locals.iter().map(|&local| local.into()).collect();
-    let told = node.with_interface(NOW, id, |interface, cx| match interface {
+    let told = node.with_interface(NOW, id, |interface, cx| match &mut **interface {
         AnyInterface::SixToFourRouter(router) => {
             router.set_locators(cx, &locators, Expiry::NEVER).map(|()| router.link().locators().len())
         }
@@ -381,7 +384,7 @@ fn add_sixtofour(node: &mut AnyNode<Standard, MAX_LINKS>, options: &SixToFourOpt
     Ok(())
 }
 
-fn add_isatap(node: &mut AnyNode<Standard, MAX_LINKS>, options: &IsatapOptions) -> Result<(), Error> {
+fn add_isatap(node: &mut CheckedNode, options: &IsatapOptions) -> Result<(), Error> {
     let full = |full: TableFull| Error::usage("make such a node", "", full.to_string());
     let locators: Vec<_> = options.locals.iter().map(|&local| local.into()).collect();
     let (interface, switches) = if options.router {
@@ -391,8 +394,8 @@ fn add_isatap(node: &mut AnyNode<Standard, MAX_LINKS>, options: &IsatapOptions) 
         config.resolve = false;
         (AnyInterface::IsatapHost(HostInterface::new(config)), Switches::DEFAULT)
     };
-    let id = node.add(interface, switches).map_err(full)?;
-    let told = node.with_interface(NOW, id, |interface, cx| match interface {
+    let id = node.add(Box::new(interface), switches).map_err(full)?;
+    let told = node.with_interface(NOW, id, |interface, cx| match &mut **interface {
         AnyInterface::IsatapHost(host) => {
             host.set_locators(cx, &locators)?;
             options.routers.iter().try_for_each(|router| host.add_router(cx, *router))?;

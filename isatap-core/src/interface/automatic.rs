@@ -171,6 +171,7 @@ pub(crate) fn replace_routes<C: Capacity>(
 }
 
 /// What is known of the IPv4 path MTU toward `destination`.
+#[inline]
 pub(crate) fn path_mtu<S: Storage<PathMtu>>(paths: &PathMtus<S>, mode: MtuMode, destination: Ipv4Addr) -> u16 {
     let interface = match mode {
         MtuMode::Dynamic { interface } => interface,
