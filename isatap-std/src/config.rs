@@ -709,6 +709,19 @@ mod tests {
     }
 
     #[test]
+    fn a_process_holds_so_many_links_and_says_at_which_line_there_are_too_many() {
+        let tunnels = |count: usize| -> String {
+            let tunnel =
+                |at| format!("[[tunnel]]\ndev = \"t{at}\"\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.{at}\"\n");
+            (10..10 + count).map(tunnel).collect()
+        };
+        assert_eq!(Config::parse("node.toml", &tunnels(15)).unwrap().links.len(), MOST_LINKS);
+        let problems = problems(&tunnels(17));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("node.toml:61: one process has at most 15 links"), "{problems:?}");
+    }
+
+    #[test]
     fn a_file_describes_what_the_commands_do() {
         let config = Config::parse(
             "node.toml",

@@ -6,7 +6,7 @@ mod common;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use common::{Daemon, Lab, Node, PATIENCE, isatap, peers, status, wait_until};
+use common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap, peers, status, wait_until};
 
 const FILE: &str = include_str!("../../examples/direct-access.toml");
 
@@ -72,4 +72,42 @@ fn one_file_makes_an_isatap_router_a_6to4_relay_and_native_ipv6_of_one_process()
 
     assert!(daemon.terminate(PATIENCE).success());
     assert!(!server.succeeds("ip link show dev isatap0") && !server.succeeds("ip link show dev other"));
+}
+
+/// As many tunnels as a process holds, between two of them: none is in another's way.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn fifteen_tunnels_of_one_process_carry_packets() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let (near, far) = (lab.namespace("near"), lab.namespace("far"));
+    wire.join(&near, "eth0", "192.0.2.1/24");
+    wire.join(&far, "eth0", "192.0.2.2/24");
+    let file = |is_near: bool| -> String {
+        (101..116)
+            .map(|last| {
+                let (local, remote) = if is_near { (1, last) } else { (last, 1) };
+                format!("[[tunnel]]\ndev = \"t{last}\"\nlocal = \"192.0.2.{local}\"\nremote = \"192.0.2.{remote}\"\n")
+            })
+            .collect()
+    };
+    for last in 101..116 {
+        far.ok(&format!("ip address add 192.0.2.{last}/24 dev eth0"));
+    }
+    let run = |node: &Namespace, is_near| {
+        let file = node.file("tunnels.toml", &file(is_near));
+        let mut daemon = Daemon::isatap(node, &format!("run {file}"));
+        daemon.wait_for_line("t115 up: ", PATIENCE);
+        daemon
+    };
+    let daemons = [run(&near, true), run(&far, false)];
+    let capture = wire.capture("ip proto 41");
+    for last in [101_u8, 108, 115] {
+        peers::ping(&near, &format!("fe80::c000:2{last:02x}%t{last}"));
+    }
+    capture.so_far().assert_clean();
+    assert!(status(&near, "select(.dev == \"t115\") | .remote == \"192.0.2.115\""));
+    for daemon in daemons {
+        assert!(daemon.terminate(PATIENCE).success());
+    }
 }
