@@ -22,10 +22,12 @@
 //! | `wire_views` | `wire::ipv4`, `ipv6`, `udp`, `icmpv4`, `icmpv6`, `proto41::icmp` | lengths and sums; headers are written as they were read |
 //! | `embedded` | `embedded`, `isatap::addr`, `sixtofour::addr`, `teredo::addr`, `sixrd::addr` | nothing hidden is missed; a yes is never empty |
 //! | `explain` | `pretty` | any bytes are explained, in bounded room; layers lie inside the packet |
+//! | `teredo_datagram` | `teredo::packet`, `teredo::ingress` | the same answer as a second reading of RFC 4380 and 6081, typed errors included; what is read is written the same |
+//! | `teredo_client_operations` | `teredo::client`, `teredo::qualify`, `teredo::peer`, `teredo::authentication` | the contract of a machine; a peer is believed only where it has shown itself, the mapping only by who was asked (F4, F5) |
+//! | `teredo_server_operations` | `teredo::server` | the contract; one packet out of one, unchanged inside, never for a server (F3) |
+//! | `teredo_relay_operations` | `teredo::relay`, `teredo::peer` | the contract; as for the client (F6), and no more bubbles than were asked for |
 //! | `prefix_text` | `prefix` parsers | what is read is written the same |
 //! | `ipv6_text` | `core::net` | the harness itself |
-//!
-//! Of `teredo` the address codec alone is run.
 //!
 //! The rules that `tunnel_packet`, `link_pairs` and `node_operations` judge by
 //! are in `isatap-core/tests/oracle`, whose `ingress_oracle.rs` runs the first two
@@ -46,6 +48,8 @@ pub mod neighbor_discovery;
 pub mod oracle;
 pub mod outer;
 pub mod routes;
+pub mod teredo;
+pub mod teredo_machines;
 pub mod wire;
 
 pub use addresses::{embedded, ipv6_text, prefix_text};
@@ -57,6 +61,8 @@ pub use oracle::input;
 pub use oracle::tunnels::{link_pairs, tunnel_packet};
 pub use outer::outer_packet;
 pub use routes::route_operations;
+pub use teredo::teredo_datagram;
+pub use teredo_machines::{teredo_client_operations, teredo_relay_operations, teredo_server_operations};
 pub use wire::wire_views;
 
 /// What a target does with its input: nothing, or panic.
@@ -75,6 +81,10 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("prefix_text", prefix_text),
     ("route_operations", route_operations),
     ("router_operations", router_operations),
+    ("teredo_client_operations", teredo_client_operations),
+    ("teredo_datagram", teredo_datagram),
+    ("teredo_relay_operations", teredo_relay_operations),
+    ("teredo_server_operations", teredo_server_operations),
     ("tunnel_packet", tunnel_packet),
     ("wire_views", wire_views),
 ];

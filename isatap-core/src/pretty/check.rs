@@ -7,6 +7,7 @@ use super::layer::{Trailer, Udp};
 use super::walk::is_server_port;
 use super::warning::{Warning, Warnings};
 use crate::prefix::{is_never_unicast, is_private, is_refused_inner_source};
+use crate::teredo::packet::Datagram;
 use crate::wire::ipv6;
 use crate::{isatap, sixtofour, teredo};
 
@@ -72,12 +73,9 @@ fn read(address: &Ipv6Addr, warnings: &mut Warnings) -> Option<teredo::addr::Add
 /// Trailers that decide on the packet. [RFC 6081 §4]
 pub(super) fn trailer(trailer: &Trailer<'_>, warnings: &mut Warnings) {
     warnings.add_if(trailer.name() == "unknown" && trailer.trailer_type >> 6 == 1, Warning::TrailerDiscard);
-    if trailer.trailer_type == 3 {
-        // TER-21 [RFC 6081 §5.6.4.2]
-        let is_usable = |(ipv4, port): (Ipv4Addr, u16)| port != 0 && !is_never_unicast(ipv4);
-        let is_list = matches!(trailer.value.len(), 8 | 14 | 20 | 26) && trailer.alternates().all(is_usable);
-        warnings.add_if(!is_list, Warning::AlternateAddress);
-    }
+    // TER-21 [RFC 6081 §5.6.4.2]
+    let list = trailer.read_alternates();
+    warnings.add_if(list.is_some_and(|list| list.addresses().is_err()), Warning::AlternateAddress);
 }
 
 /// Whether a datagram is Teredo: by the server's port, or because an IPv6
@@ -90,18 +88,8 @@ pub(super) fn is_teredo(udp: &Udp, payload: &[u8]) -> bool {
     if is_server_port(udp) {
         return true;
     }
-    let inside = match payload {
-        [0, 1, id_len, value_len, behind @ ..] => {
-            let len = usize::from(*id_len).saturating_add(usize::from(*value_len)).saturating_add(9);
-            behind.get(len..).unwrap_or(&[])
-        }
-        _ => payload,
-    };
-    let inside = match inside {
-        [0, 0, _, _, _, _, _, _, behind @ ..] => behind,
-        _ => inside,
-    };
-    let Ok(header) = ipv6::Header::parse(inside) else { return false };
+    let Ok(datagram) = Datagram::parse(payload) else { return false };
+    let Ok(header) = ipv6::Header::parse(datagram.ipv6()) else { return false };
     let is_teredo =
         |address: Ipv6Addr| teredo::addr::PREFIX.contains(&address) || teredo::addr::OBSOLETE_PREFIX.contains(&address);
     is_teredo(header.source()) || is_teredo(header.destination())

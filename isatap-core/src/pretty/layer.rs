@@ -8,6 +8,8 @@ use crate::error::ParseError;
 use crate::nd::message::{NeighborFlags, RouterFlags};
 use crate::nd::option::Options;
 use crate::route::Preference;
+use crate::teredo::packet;
+pub use crate::teredo::packet::Authentication;
 use crate::wire::{ipv4, ipv6, protocol};
 
 /// One layer of a packet.
@@ -288,20 +290,6 @@ impl NdBody {
     }
 }
 
-/// Authentication in front of a Teredo packet. [RFC 4380 §5.1.1]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Authentication<'a> {
-    /// Who the client says it is; empty: nobody.
-    pub client_id: &'a [u8],
-    /// The authentication value; empty: none.
-    pub value: &'a [u8],
-    /// Drawn by the client, echoed by the server.
-    pub nonce: [u8; 8],
-    /// 0: the key is valid.
-    pub confirmation: u8,
-}
-
 /// Where a Teredo server got a packet from. [RFC 4380 §5.1.1]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -339,18 +327,22 @@ impl<'a> Trailer<'a> {
     /// The addresses and ports of an alternate address trailer; of any other
     /// none.
     pub fn alternates(&self) -> impl Iterator<Item = (Ipv4Addr, u16)> + use<'a> {
-        let entries = if self.trailer_type == 3 { self.value.get(2..).unwrap_or(&[]) } else { &[] };
-        entries.chunks_exact(6).filter_map(|entry| match entry {
-            [a, b, c, d, e, f] => Some((Ipv4Addr::new(*a, *b, *c, *d), u16::from_be_bytes([*e, *f]))),
+        let entries = self.read_alternates().into_iter().flat_map(|list| list.entries());
+        entries.map(|entry| (*entry.ip(), entry.port()))
+    }
+
+    pub(super) fn read_alternates(&self) -> Option<packet::AlternateAddresses<'a>> {
+        match packet::Trailer::read(self.trailer_type, self.value) {
+            packet::Trailer::AlternateAddress(list) => Some(list),
             _ => None,
-        })
+        }
     }
 
     /// The port of a random port trailer.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
-        match (self.trailer_type, self.value) {
-            (5 | 2, [a, b]) => Some(u16::from_be_bytes([*a, *b])),
+        match packet::Trailer::read(self.trailer_type, self.value) {
+            packet::Trailer::RandomPort(port) => Some(port),
             _ => None,
         }
     }

@@ -2,14 +2,13 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::layer::{
-    Authentication, Content, Data, Extension, Fragment, Icmp, Layer, Malformed, Origin, Tcp, Trailer, Udp,
-};
+use super::layer::{Content, Data, Extension, Fragment, Icmp, Layer, Malformed, Origin, Tcp, Trailer, Udp};
 use super::warning::{Warning, Warnings};
 use super::{check, neighbor};
 use crate::error::{self, ParseError, ParseErrorKind};
 use crate::proto41::ecn::{self, Ecn};
-use crate::teredo::addr::{SERVER_PORT, obfuscate_ipv4, obfuscate_port};
+use crate::teredo::addr::SERVER_PORT;
+use crate::teredo::packet;
 use crate::wire::checksum::{self, Sum};
 use crate::wire::field::{bytes_at, u8_at, u16_at, u32_at};
 use crate::wire::{ipv4, ipv6, protocol};
@@ -442,37 +441,27 @@ impl<'a> Layers<'a> {
     fn teredo(&mut self, authentication: bool, origin: bool) -> Option<Layer<'a>> {
         let mut warnings = Warnings::NONE;
         match self.rest {
-            [0, 1, id_len, value_len, behind @ ..] if authentication => {
-                let (id_len, value_len) = (usize::from(*id_len), usize::from(*value_len));
-                let parts = behind.split_at_checked(id_len).and_then(|(client_id, behind)| {
-                    let (value, behind) = behind.split_at_checked(value_len)?;
-                    let (nonce, behind) = behind.split_first_chunk::<8>()?;
-                    Some((client_id, value, *nonce, *behind.first()?))
-                });
-                let Some((client_id, value, nonce, confirmation)) = parts else {
-                    warnings.add(Warning::TeredoMalformed);
-                    return Some(self.malformed(
-                        error::Layer::Udp,
-                        ParseErrorKind::Truncated,
-                        self.rest.len(),
-                        warnings,
-                    ));
+            [0, 1, ..] if authentication => {
+                let (header, len) = match packet::Authentication::parse(self.rest) {
+                    Ok(parsed) => parsed,
+                    Err(error) => {
+                        warnings.add(Warning::TeredoMalformed);
+                        return Some(self.malformed(error.layer, error.kind, error.offset, warnings));
+                    }
                 };
-                warnings.add_if(confirmation != 0, Warning::TeredoConfirmation);
-                let content = Content::TeredoAuthentication(Authentication { client_id, value, nonce, confirmation });
-                let layer = self.layer(content, warnings);
-                let len = id_len.saturating_add(value_len).saturating_add(13);
+                warnings.add_if(header.confirmation != 0, Warning::TeredoConfirmation);
+                let layer = self.layer(Content::TeredoAuthentication(header), warnings);
                 self.advance(len, Next::Teredo { authentication: false, origin });
                 Some(layer)
             }
-            [0, 0, a, b, c, d, e, f, ..] if origin => {
-                let port = obfuscate_port(u16::from_be_bytes([*a, *b]));
-                let address = obfuscate_ipv4(Ipv4Addr::new(*c, *d, *e, *f));
-                let layer = self.layer(Content::TeredoOrigin(Origin { port, address }), warnings);
+            [0, 0, ..] if origin && self.rest.len() >= packet::ORIGIN_LEN => {
+                let origin = self.rest.first_chunk().map(packet::origin_from)?;
+                let origin = Origin { port: origin.port(), address: *origin.ip() };
+                let layer = self.layer(Content::TeredoOrigin(origin), warnings);
                 if let Carrier::Teredo { has_origin, .. } = &mut self.around.carrier {
                     *has_origin = true;
                 }
-                self.advance(8, Next::Teredo { authentication: false, origin: false });
+                self.advance(packet::ORIGIN_LEN, Next::Teredo { authentication: false, origin: false });
                 Some(layer)
             }
             [first, ..] if first >> 4 == 6 => {
@@ -482,23 +471,23 @@ impl<'a> Layers<'a> {
             // TER-10 [RFC 4380 §5.1.1]
             _ => {
                 warnings.add(Warning::TeredoMalformed);
-                Some(self.malformed(error::Layer::Udp, ParseErrorKind::Value, 0, warnings))
+                Some(self.malformed(error::Layer::Teredo, ParseErrorKind::Type, 0, warnings))
             }
         }
     }
 
     fn trailer(&mut self) -> Option<Layer<'a>> {
         let mut warnings = Warnings::NONE;
-        let [trailer_type, len, behind @ ..] = self.rest else {
+        if self.rest.len() < 2 {
             // One stray byte: the walk ends.
             self.next = if self.rest.is_empty() { Next::End } else { Next::Data(None) };
             return None;
-        };
-        let Some(value) = behind.get(..usize::from(*len)) else {
+        }
+        let Some((trailer_type, value, _)) = packet::cut_trailer(self.rest) else {
             warnings.add(Warning::TrailerMalformed);
             return Some(self.rest_as(Content::Data(Data { protocol: None, bytes: self.rest }), warnings));
         };
-        let trailer = Trailer { trailer_type: *trailer_type, value };
+        let trailer = Trailer { trailer_type, value };
         check::trailer(&trailer, &mut warnings);
         let layer = self.layer(Content::TeredoTrailer(trailer), warnings);
         self.advance(value.len().saturating_add(2), Next::Trailer);

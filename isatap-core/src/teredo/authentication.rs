@@ -84,7 +84,8 @@ impl Sealed {
     /// A header of `client_id`; `None` when that is too long.
     pub(super) fn of(client_id: &[u8], nonce: [u8; 8], confirmation: u8) -> Option<Self> {
         let mut sealed = Sealed { confirmation, ..Sealed::open(nonce) };
-        sealed.id.get_mut(..client_id.len())?.copy_from_slice(client_id);
+        let place = sealed.id.get_mut(..client_id.len())?;
+        place.iter_mut().zip(client_id).for_each(|(to, from)| *to = *from);
         sealed.id_len = client_id.len();
         Some(sealed)
     }

@@ -6,7 +6,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use super::addr::{Address, SERVER_PORT};
+use super::addr::{Address, OBSOLETE_PREFIX, PREFIX, SERVER_PORT};
 use super::packet::{self, ALL_NODES, ALL_ROUTERS, DISCOVERY_GROUP, Datagram, KnownTrailers, is_bubble};
 use super::peer::Peer;
 use crate::drop_reason::DropReason;
@@ -134,9 +134,10 @@ pub fn embedded_mapping(address: &Address) -> SocketAddrV4 {
 /// Whether an IPv6 address can belong to a node of the native Internet.
 #[must_use]
 pub fn is_native_global(address: &Ipv6Addr) -> bool {
-    let [first, second, ..] = address.segments();
-    // 2000::/3, which is all that has been given out, without Teredo.
-    first >> 13 == 1 && !(first == 0x2001 && second == 0)
+    let [first, ..] = address.segments();
+    // 2000::/3, which is all that has been given out, without Teredo. TER-7:
+    // nor is there anything native under the prefix of before.
+    first >> 13 == 1 && !PREFIX.contains(address) && !OBSOLETE_PREFIX.contains(address)
 }
 
 /// The upper layer of an inner packet, with the rules that hold for every
@@ -251,6 +252,11 @@ pub fn client(
             None => Err(DropReason::InnerSourceRefused),
         };
     }
+    // I3: whoever is believed at some address will be sent to there. Private
+    // ones are those of neighbours.
+    if !may_send_to_alternate(path.from, view.locators) {
+        return Err(DropReason::OuterSourceRefused);
+    }
     if let Some(peer) = view.peer {
         // Case 1.
         if peer.is_trusted_at(path.from) {
@@ -327,9 +333,18 @@ pub struct ServerView<'a> {
     pub accept_symmetric_bubbles: bool,
     /// See [`is_usable`].
     pub accept_bogons: bool,
+    /// `TER-7`: addresses of the old prefix are those of clients, too.
+    pub accept_obsolete_prefix: bool,
 }
 
 impl ServerView<'_> {
+    /// The client that has an address, if this server reads it so.
+    #[must_use]
+    pub fn client(&self, address: &Ipv6Addr) -> Option<Address> {
+        let obsolete = || Address::from_obsolete_ipv6(address).filter(|_| self.accept_obsolete_prefix);
+        Address::from_ipv6(address).or_else(obsolete)
+    }
+
     /// Whether a server listens there: this one or a known one. `TER-63`
     #[must_use]
     pub fn is_server(&self, endpoint: SocketAddrV4) -> bool {
@@ -388,7 +403,7 @@ pub fn server(
     {
         return Ok(ServerCase::Solicitation { cone: super::addr::is_cone(&source) });
     }
-    match Address::from_ipv6(&source) {
+    match view.client(&source) {
         // (5)
         Some(client) if embedded_mapping(&client) == from => Ok(ServerCase::FromClient),
         // TER-99
@@ -398,7 +413,7 @@ pub fn server(
         // (7)
         Some(_) => Err(DropReason::TeredoMapping),
         // (6)
-        None => match Address::from_ipv6(&destination) {
+        None => match view.client(&destination) {
             Some(client) if client.server == view.addresses[0] => Ok(ServerCase::ToClient),
             _ => Err(DropReason::TeredoNotOurClient),
         },

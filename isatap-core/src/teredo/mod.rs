@@ -28,6 +28,7 @@ pub mod addr;
 pub mod authentication;
 pub mod client;
 pub mod ingress;
+mod interval;
 mod limit;
 pub mod packet;
 pub mod peer;

@@ -8,17 +8,16 @@
 //! What is trusted here is a nonce: whoever saw the solicitation (the NAT,
 //! the server, any network between) can answer it. Nobody else can.
 
+mod advertisement;
+
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use core::time::Duration;
 
-use super::addr::{self, CLIENT_LINK_LOCAL, CLIENT_LINK_LOCAL_CONE, SERVER_PORT};
-use super::ingress::{Path, is_usable};
-use super::packet::Datagram;
+pub use self::advertisement::{Advertisement, judge};
+use super::addr::{CLIENT_LINK_LOCAL, CLIENT_LINK_LOCAL_CONE, SERVER_PORT};
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, uniform};
-use crate::nd::option::NdOption;
-use crate::nd::validate;
-use crate::time::{Expiry, Instant};
+use crate::time::{Expiry, Instant, duration};
 
 /// Time between two solicitations. [RFC 4380 §5.2.1]
 pub const SOLICITATION_INTERVAL: Duration = Duration::from_secs(4);
@@ -126,12 +125,12 @@ pub struct QualifyConfig {
     pub symmetric_nat: bool,
     /// How long the server may be silent at most.
     pub refresh_interval: Duration,
-    /// See [`FIRST_PAUSE`].
-    pub first_pause: Duration,
     /// Takes advertisements of the prefix that Windows XP used. `TER-7`
     pub accept_obsolete_prefix: bool,
+    /// See [`FIRST_PAUSE`].
+    pub first_pause: Duration,
     /// Counts private IPv4 addresses as global ones, for labs: see
-    /// [`is_usable`].
+    /// [`is_usable`](super::ingress::is_usable).
     pub accept_bogons: bool,
 }
 
@@ -145,8 +144,8 @@ impl QualifyConfig {
             cone_phase: false,
             symmetric_nat: true,
             refresh_interval: REFRESH_INTERVAL,
-            first_pause: FIRST_PAUSE,
             accept_obsolete_prefix: true,
+            first_pause: FIRST_PAUSE,
             accept_bogons: false,
         }
     }
@@ -156,65 +155,6 @@ impl QualifyConfig {
     pub fn servers(&self) -> [Ipv4Addr; 2] {
         [self.server, self.secondary.unwrap_or(self.server)]
     }
-}
-
-/// An advertisement that is valid by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Advertisement {
-    /// The server's address that sent it.
-    pub from: Ipv4Addr,
-    /// The link-local address that it was sent to.
-    pub destination: Ipv6Addr,
-    /// The nonce that it repeats.
-    pub nonce: [u8; 8],
-    /// How the NAT shows the client.
-    pub mapping: SocketAddrV4,
-    /// The IPv4 address in the prefix: the server's.
-    pub server: Ipv4Addr,
-}
-
-/// Whether a Router Advertisement is one that can qualify a client.
-///
-/// `TER-32 [RFC 4380 §5.2.1]`. Of it only prefix, origin and MTU count
-/// (`TER-106`): a router lifetime of 0 and a prefix that is not on-link are
-/// what every server sends. The MTU can only be 1,280: `NDP-14`.
-///
-/// # Errors
-/// The first rule that it breaks.
-pub fn judge(config: &QualifyConfig, path: Path, datagram: &Datagram<'_>) -> Result<Advertisement, DropReason> {
-    let refused = DropReason::TeredoAdvertisement;
-    let servers = config.servers();
-    if path.from.port() != SERVER_PORT || !servers.contains(path.from.ip()) {
-        return Err(refused);
-    }
-    // RFC 4380 §5.2.2: MUST discard on another nonce; without one too, since
-    // one is always sent.
-    let nonce = datagram.authentication().ok_or(DropReason::TeredoNonce)?.nonce;
-    let received = crate::interface::neighbor_discovery(datagram.ipv6()).ok_or(DropReason::NdMalformed)?;
-    // NDP-21
-    let advertisement = validate::router_advertisement(&received)?;
-    // TER-33 [RFC 4380 §4]: a global address embeds nothing but a global one.
-    let mapping = datagram.origin().ok_or(refused)?;
-    if !is_usable(*mapping.ip(), config.accept_bogons) || mapping.port() == 0 {
-        return Err(DropReason::TeredoOrigin);
-    }
-    let mut prefix = None;
-    for option in advertisement.options() {
-        match option.map_err(|_| DropReason::NdMalformed)? {
-            NdOption::PrefixInformation(information) if prefix.is_none() => prefix = Some(information.prefix),
-            // Exactly one.
-            NdOption::PrefixInformation(_) => return Err(refused),
-            _ => {}
-        }
-    }
-    // What lies behind the 64 bits means nothing, and was cut off already.
-    let prefix = prefix.filter(|prefix| prefix.length() == 64).ok_or(refused)?.address();
-    let obsolete = || addr::Address::from_obsolete_ipv6(&prefix).filter(|_| config.accept_obsolete_prefix);
-    let server = addr::Address::from_ipv6(&prefix).or_else(obsolete).ok_or(refused)?.server;
-    if !servers.contains(&server) {
-        return Err(refused);
-    }
-    Ok(Advertisement { from: *path.from.ip(), destination: received.destination, nonce, mapping, server })
 }
 
 /// A solicitation to be sent.
@@ -379,7 +319,7 @@ impl Qualification {
             Stage::Qualified if self.refresh.is_zero() => {
                 // RFC 6081 §5.1.1: 75 to 100 percent, drawn each time.
                 let longest = config.refresh_interval.max(SHORTEST_REFRESH);
-                let shortest = longest.saturating_sub(longest.checked_div(4).unwrap_or(longest));
+                let shortest = duration::difference(longest, duration::quotient(longest, 4));
                 self.refresh = uniform(entropy, shortest, longest).max(SHORTEST_REFRESH);
                 self.deadline = Expiry::at(self.heard.saturating_add(self.refresh));
             }
@@ -488,7 +428,7 @@ impl Qualification {
         self.enter(now, Stage::Offline(reason));
         self.mapping = None;
         let first = config.first_pause.max(SOLICITATION_INTERVAL);
-        let pause = first.saturating_mul(1_u32.checked_shl(u32::from(self.pauses)).unwrap_or(u32::MAX));
+        let pause = duration::product(first, 1_u32.checked_shl(u32::from(self.pauses)).unwrap_or(u32::MAX));
         self.pauses = self.pauses.saturating_add(1).min(31);
         self.deadline = Expiry::at(now.saturating_add(pause.min(LONGEST_PAUSE)));
         Outcome::Lost

@@ -237,7 +237,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         }
         // (2), which RFC 5991 §3.2 wants treated as (3).
         if self.config.trust_cone && client.flags.contains(Flags::CONE) {
-            let peer = self.peers.find_or_insert(now, &destination).map_err(|_| DropReason::TableFull)?;
+            let peer = self.peers.find_or_insert_asked(now, &destination).map_err(|_| DropReason::TableFull)?;
             peer.trust(now, mapping, false);
             peer.note_sent(now);
             return self.tunnel(mapping, packet);
@@ -260,7 +260,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
                 if !self.by_source.take(now, &subnet) || !self.in_all.take(now, IN_ALL.0, IN_ALL.1) {
                     return Err(DropReason::RateLimited);
                 }
-                let entry = self.peers.find_or_insert(now, peer).map_err(|_| DropReason::TableFull)?;
+                let entry = self.peers.find_or_insert_asked(now, peer).map_err(|_| DropReason::TableFull)?;
                 let row = self.waits.begin(*peer).ok_or(DropReason::TableFull)?;
                 entry.ask();
                 entry.note_bubble(now);

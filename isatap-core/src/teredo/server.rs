@@ -12,7 +12,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use super::addr::{Address, SERVER_PORT, prefix_of, server_link_local};
+use super::addr::{SERVER_PORT, prefix_of, server_link_local};
 use super::authentication::{self, Authenticator, Open, Sealed};
 use super::ingress::{self, Path, ServerCase, ServerView, is_usable};
 use super::limit::Limits;
@@ -50,6 +50,11 @@ pub struct ServerConfig {
     /// Counts private IPv4 addresses as global ones, for labs: see
     /// [`is_usable`].
     pub accept_bogons: bool,
+    /// Carries packets of and to clients that have an address of the prefix
+    /// that Windows XP used before RFC 4380, as if it were of the new one.
+    /// `TER-7`: it is advertised to nobody, so off; such a client has it from
+    /// elsewhere.
+    pub accept_obsolete_prefix: bool,
     /// Retransmission time that clients are told, in ms.
     pub retrans_timer: u32,
 }
@@ -64,6 +69,7 @@ impl ServerConfig {
             known_servers: [<Ipv4Addr as Row>::EMPTY; KNOWN_SERVERS],
             accept_symmetric_bubbles: false,
             accept_bogons: false,
+            accept_obsolete_prefix: false,
             retrans_timer: 2000,
         }
     }
@@ -166,12 +172,7 @@ impl<A: Authenticator> Server<A> {
             return Err(DropReason::NotAddressed);
         }
         let (datagram, header) = ingress::parse(packet.as_slice())?;
-        let view = ServerView {
-            addresses: ours,
-            known_servers: &self.config.known_servers,
-            accept_symmetric_bubbles: self.config.accept_symmetric_bubbles,
-            accept_bogons: self.config.accept_bogons,
-        };
+        let view = self.view();
         // TER-60, TER-63
         match ingress::server(&view, path.from, &datagram, &header)? {
             ServerCase::Solicitation { cone } => {
@@ -182,6 +183,16 @@ impl<A: Authenticator> Server<A> {
                 let inner = datagram.inner_range();
                 self.carry(path, inner.start, inner.end, packet)
             }
+        }
+    }
+
+    fn view(&self) -> ServerView<'_> {
+        ServerView {
+            addresses: [self.config.primary, self.config.secondary],
+            known_servers: &self.config.known_servers,
+            accept_symmetric_bubbles: self.config.accept_symmetric_bubbles,
+            accept_bogons: self.config.accept_bogons,
+            accept_obsolete_prefix: self.config.accept_obsolete_prefix,
         }
     }
 
@@ -275,7 +286,8 @@ impl<A: Authenticator> Server<A> {
         {
             return Err(DropReason::Scope);
         }
-        let client = Address::from_ipv6(&destination);
+        let view = self.view();
+        let client = view.client(&destination);
         let mapping = client.as_ref().map(ingress::embedded_mapping);
         if let Some(mapping) = mapping {
             // TER-40
@@ -283,12 +295,6 @@ impl<A: Authenticator> Server<A> {
                 return Err(DropReason::TeredoEmbedded);
             }
             // TER-63, F3: never to itself, nor to a server that would carry it on.
-            let view = ServerView {
-                addresses: [self.config.primary, self.config.secondary],
-                known_servers: &self.config.known_servers,
-                accept_symmetric_bubbles: false,
-                accept_bogons: self.config.accept_bogons,
-            };
             if view.is_server(mapping) {
                 return Err(DropReason::TeredoServerLoop);
             }

@@ -60,5 +60,7 @@ pub use native::{NATIVE_LINK, NativeHost};
 pub use node::{LabNode, Outbox};
 pub use ping::{Ping, PingId, PingOutcome};
 pub use rng::Rng;
-pub use teredo::{Connection, INTERNET_LINK, TEREDO_LINK, TeredoClient, TeredoRelay, TeredoServer, TeredoSite};
+pub use teredo::{
+    Connection, INTERNET_LINK, TEREDO_LINK, TeredoClient, TeredoRelay, TeredoServer, TeredoSetup, TeredoSite,
+};
 pub use world::{LanId, NodeId, World};

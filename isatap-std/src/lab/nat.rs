@@ -30,7 +30,8 @@ pub enum NatKind {
     Sequential,
     /// A mapping for each destination address and port; ports are random.
     PortSymmetric,
-    /// A mapping for each destination address; ports are random.
+    /// A mapping for each destination address and port; ports are random, and
+    /// the NAT has several addresses, which it takes in turn.
     AddressSymmetric,
 }
 
@@ -75,10 +76,9 @@ impl NatKind {
 #[derive(Clone, Debug)]
 struct Mapping {
     inside: SocketAddrV4,
-    outside_port: u16,
-    /// Whom a symmetric NAT made it for: the address, and the port if it
-    /// counts.
-    to: Option<(Ipv4Addr, Option<u16>)>,
+    outside: SocketAddrV4,
+    /// Whom a symmetric NAT made it for.
+    to: Option<SocketAddrV4>,
     /// Who was sent to.
     known: Vec<SocketAddrV4>,
     used: Instant,
@@ -91,11 +91,15 @@ struct Mapping {
 pub struct Nat {
     kind: NatKind,
     public: Ipv4Addr,
+    /// All of its addresses, the first of which is `public`.
+    pool: Vec<Ipv4Addr>,
     /// Whether packets of the inside to the public address come back in.
     pub hairpin: bool,
     /// How long a mapping holds after the last packet that went out.
     pub timeout: Duration,
     mappings: Vec<Mapping>,
+    /// Ports that a port mapping protocol has opened, and for whom.
+    opened: Vec<(SocketAddrV4, u16)>,
     next_port: u16,
     rng: Rng,
 }
@@ -108,12 +112,21 @@ impl Nat {
         Nat {
             kind,
             public,
+            pool: vec![public],
             hairpin: false,
             timeout: Duration::from_secs(60),
             mappings: Vec::new(),
+            opened: Vec::new(),
             next_port: 20_000,
             rng: Rng::fork(seed, "nat"),
         }
+    }
+
+    /// Opens a port as UPnP and PCP do: whoever sends to it reaches `inside`.
+    /// Packets of `inside` leave by it; where the NAT is symmetric, those to
+    /// the first destination. [RFC 6081 §3]
+    pub fn open(&mut self, inside: SocketAddrV4, port: u16) {
+        self.opened.push((inside, port));
     }
 
     /// Forgets all mappings, as after a reboot.
@@ -132,10 +145,17 @@ impl Nat {
     }
 
     fn is_free(&self, port: u16) -> bool {
-        port >= 1024 && self.mappings.iter().all(|mapping| mapping.outside_port != port)
+        let mapped = self.mappings.iter().any(|mapping| mapping.outside.port() == port);
+        port >= 1024 && !mapped && self.opened.iter().all(|(_, opened)| *opened != port)
     }
 
     fn choose_port(&mut self, inside: SocketAddrV4) -> u16 {
+        let opened = self.opened.iter().find(|(of, _)| *of == inside).map(|(_, port)| *port);
+        // A symmetric NAT has it for one destination only.
+        let is_taken = |port: &u16| self.mappings.iter().any(|mapping| mapping.outside.port() == *port);
+        if let Some(port) = opened.filter(|port| !is_taken(port)) {
+            return port;
+        }
         match self.kind {
             NatKind::Sequential => loop {
                 let port = self.next_port;
@@ -154,15 +174,22 @@ impl Nat {
         }
     }
 
-    /// The port that a packet from the inside leaves by.
-    fn out(&mut self, now: Instant, inside: SocketAddrV4, to: SocketAddrV4) -> u16 {
+    /// The address and port that a packet from the inside leaves by.
+    fn out(&mut self, now: Instant, inside: SocketAddrV4, to: SocketAddrV4) -> SocketAddrV4 {
         let (kind, timeout) = (self.kind, self.timeout);
         self.mappings.retain(|mapping| now.saturating_duration_since(mapping.used) < timeout);
-        let key = kind.is_symmetric().then(|| (*to.ip(), (kind != NatKind::AddressSymmetric).then_some(to.port())));
+        let key = kind.is_symmetric().then_some(to);
         let found = self.mappings.iter().position(|mapping| mapping.inside == inside && mapping.to == key);
         let index = found.unwrap_or_else(|| {
-            let outside_port = self.choose_port(inside);
-            self.mappings.push(Mapping { inside, outside_port, to: key, known: Vec::new(), used: now });
+            let address = match kind {
+                NatKind::AddressSymmetric => {
+                    self.pool.rotate_left(1);
+                    self.pool[0]
+                }
+                _ => self.public,
+            };
+            let outside = SocketAddrV4::new(address, self.choose_port(inside));
+            self.mappings.push(Mapping { inside, outside, to: key, known: Vec::new(), used: now });
             self.mappings.len() - 1
         });
         let mapping = &mut self.mappings[index];
@@ -170,17 +197,19 @@ impl Nat {
         if !mapping.known.contains(&to) {
             mapping.known.push(to);
         }
-        mapping.outside_port
+        mapping.outside
     }
 
     /// Whom a packet from the outside is for.
-    fn inward(&self, now: Instant, from: SocketAddrV4, port: u16) -> Option<SocketAddrV4> {
-        let mapping = self.mappings.iter().find(|mapping| mapping.outside_port == port && self.holds(mapping, now))?;
+    fn inward(&self, now: Instant, from: SocketAddrV4, to: SocketAddrV4) -> Option<SocketAddrV4> {
+        let opened = |(_, opened): &&(SocketAddrV4, u16)| SocketAddrV4::new(self.public, *opened) == to;
+        if let Some((inside, _)) = self.opened.iter().find(opened) {
+            return Some(*inside);
+        }
+        let mapping = self.mappings.iter().find(|mapping| mapping.outside == to && self.holds(mapping, now))?;
         let passes = match self.kind {
             NatKind::Cone => true,
-            NatKind::AddressRestricted | NatKind::AddressSymmetric => {
-                mapping.known.iter().any(|known| known.ip() == from.ip())
-            }
+            NatKind::AddressRestricted => mapping.known.iter().any(|known| known.ip() == from.ip()),
             _ => mapping.known.contains(&from),
         };
         passes.then_some(mapping.inside)
@@ -197,13 +226,13 @@ impl LabNode for Nat {
         let mut to = SocketAddrV4::new(packet.destination, to_port);
         let outbound = packet.source.is_private();
         if outbound {
-            if *to.ip() == self.public && !self.hairpin {
+            if self.pool.contains(to.ip()) && !self.hairpin {
                 return out.dropped(DropReason::NotAddressed, bytes);
             }
-            from = SocketAddrV4::new(self.public, self.out(now, from, to));
+            from = self.out(now, from, to);
         }
-        if *to.ip() == self.public {
-            match self.inward(now, from, to.port()) {
+        if self.pool.contains(to.ip()) {
+            match self.inward(now, from, to) {
                 Some(inside) => to = inside,
                 None => return out.dropped(DropReason::NotAddressed, bytes),
             }
@@ -223,6 +252,10 @@ impl LabNode for Nat {
     }
 
     fn timeout(&mut self, _now: Instant, _entropy: &mut Rng, _out: &mut Outbox) {}
+
+    fn set_ipv4(&mut self, _now: Instant, addresses: &[Ipv4Addr], _out: &mut Outbox) {
+        self.pool = addresses.to_vec();
+    }
 
     fn poll_timeout(&self) -> Option<Instant> {
         None
@@ -279,30 +312,30 @@ mod tests {
         let (a, a_other_port, b) = (end("198.51.100.1:1"), end("198.51.100.1:2"), end("203.0.113.1:1"));
         for kind in NatKind::ALL {
             let mut nat = nat(kind);
+            nat.pool.push(Ipv4Addr::new(192, 0, 2, 2));
             let now = Instant::ZERO;
             let first = nat.out(now, end(INSIDE), a);
             assert_eq!(nat.out(now, end(INSIDE), a), first, "{kind:?}");
             let comes_in = |from| nat.inward(now, from, first) == Some(end(INSIDE));
             let expected = match kind {
                 NatKind::Cone => [true, true, true],
-                NatKind::AddressRestricted | NatKind::AddressSymmetric => [true, true, false],
+                NatKind::AddressRestricted => [true, true, false],
                 _ => [true, false, false],
             };
             assert_eq!([comes_in(a), comes_in(a_other_port), comes_in(b)], expected, "{kind:?}");
-            let same_for_port = nat.out(now, end(INSIDE), a_other_port) == first;
-            let same_for_address = nat.out(now, end(INSIDE), b) == first;
-            let expected = match kind {
-                NatKind::AddressSymmetric => (true, false),
-                kind => (!kind.is_symmetric(), !kind.is_symmetric()),
-            };
-            assert_eq!((same_for_port, same_for_address), expected, "{kind:?}");
+            for other in [a_other_port, b] {
+                assert_eq!(nat.out(now, end(INSIDE), other) == first, !kind.is_symmetric(), "{kind:?}");
+            }
+            let other_address = nat.out(now, end(INSIDE), end("203.0.113.2:1")).ip() != first.ip();
+            assert_eq!(other_address, kind == NatKind::AddressSymmetric);
         }
     }
 
     #[test]
     fn ports_are_kept_counted_or_drawn() {
         let now = Instant::ZERO;
-        let out = |nat: &mut Nat, n: u8| nat.out(now, end(INSIDE), SocketAddrV4::new([203, 0, 113, n].into(), 9));
+        let out =
+            |nat: &mut Nat, n: u8| nat.out(now, end(INSIDE), SocketAddrV4::new([203, 0, 113, n].into(), 9)).port();
         let mut preserving = nat(NatKind::PortPreserving);
         assert_eq!(out(&mut preserving, 1), 40_000);
         assert_ne!(out(&mut preserving, 2), 40_000);
@@ -314,13 +347,27 @@ mod tests {
     fn a_mapping_ends_after_the_last_packet_out() {
         let mut nat = nat(NatKind::PortRestricted);
         let a = end("198.51.100.1:1");
-        let port = nat.out(Instant::ZERO, end(INSIDE), a);
-        assert!(nat.inward(Instant::from_secs(59), a, port).is_some());
-        assert!(nat.inward(Instant::from_secs(60), a, port).is_none());
+        let outside = nat.out(Instant::ZERO, end(INSIDE), a);
+        assert!(nat.inward(Instant::from_secs(59), a, outside).is_some());
+        assert!(nat.inward(Instant::from_secs(60), a, outside).is_none());
         assert_eq!(nat.mappings(Instant::from_secs(60)), 0);
-        assert_ne!(nat.out(Instant::from_secs(60), end(INSIDE), a), port);
+        assert_ne!(nat.out(Instant::from_secs(60), end(INSIDE), a), outside);
         nat.forget();
         assert_eq!(nat.mappings(Instant::from_secs(60)), 0);
+    }
+
+    #[test]
+    fn an_opened_port_lets_everybody_in_and_a_symmetric_nat_has_it_for_one_destination() {
+        let (now, stranger) = (Instant::ZERO, end("203.0.113.1:1"));
+        let opened = end("192.0.2.1:40000");
+        for (kind, for_all) in [(NatKind::PortRestricted, true), (NatKind::PortSymmetric, false)] {
+            let mut nat = nat(kind);
+            nat.open(end(INSIDE), 40_000);
+            assert_eq!(nat.inward(now, stranger, opened), Some(end(INSIDE)));
+            assert_eq!(nat.out(now, end(INSIDE), end("198.51.100.1:1")), opened);
+            assert_eq!(nat.out(now, end(INSIDE), stranger) == opened, for_all, "{kind:?}");
+            assert_ne!(nat.out(now, end("192.168.1.9:40000"), stranger), opened);
+        }
     }
 
     #[test]

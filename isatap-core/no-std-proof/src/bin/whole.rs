@@ -9,6 +9,7 @@ no_std_proof::image!(
     no_std_proof::machines,
     no_std_proof::prefixes,
     no_std_proof::addresses,
+    no_std_proof::teredo,
     planted
 );
 

@@ -2,37 +2,33 @@
 
 use core::net::{Ipv6Addr, SocketAddrV4};
 
-use super::{
-    ANSWERS, BUBBLES, CONFIRM, Client, Due, End, Expiry, LOCAL_LIFETIME, LocalPeer, PORT_REFRESH, PRIMARY_FIRST, TESTS,
-    Targets, Work,
-};
+use super::{BUBBLES, CONFIRM, Client, Due, End, Expiry, PORT_REFRESH, Targets, Work};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
 use crate::engine::{Admitted, Verdict};
 use crate::packet::PacketMut;
 use crate::teredo::addr::{Address, SERVER_PORT};
 use crate::teredo::authentication::{self, Authenticator};
-use crate::teredo::ingress::{
-    self, ClientCase, ClientView, Path, is_native_global, is_usable, may_send_to, may_send_to_alternate,
-};
-use crate::teredo::packet::{Datagram, KnownTrailers, SignOfLife, is_bubble, origin_bytes};
-use crate::teredo::peer::{BUBBLE_INTERVAL, BUBBLE_LIMIT, BUBBLE_WINDOW, Peer, VALIDITY};
+use crate::teredo::ingress::{self, ClientCase, ClientView, Path, is_usable};
+use crate::teredo::packet::{Datagram, SignOfLife, is_bubble, origin_bytes};
+use crate::teredo::peer::{Peer, VALIDITY};
 use crate::teredo::qualify;
 use crate::time::Instant;
+use crate::wire::ipv6;
 
 /// What the headers of a packet say, so that its buffer is free again.
 #[derive(Clone, Copy)]
-struct Arrived {
-    path: Path,
-    source: Ipv6Addr,
-    teredo: Option<Address>,
-    origin: Option<SocketAddrV4>,
-    bubble: bool,
-    nonce: Option<[u8; 4]>,
-    sign_of_life: Option<SignOfLife>,
-    random_port: Option<u16>,
-    start: usize,
-    end: usize,
+pub(super) struct Arrived {
+    pub(super) path: Path,
+    pub(super) source: Ipv6Addr,
+    pub(super) teredo: Option<Address>,
+    pub(super) origin: Option<SocketAddrV4>,
+    pub(super) bubble: bool,
+    pub(super) nonce: Option<[u8; 4]>,
+    pub(super) sign_of_life: Option<SignOfLife>,
+    pub(super) random_port: Option<u16>,
+    pub(super) start: usize,
+    pub(super) end: usize,
 }
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
@@ -60,6 +56,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
 
     fn receive(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
         let (datagram, header) = ingress::parse(packet.as_slice())?;
+        if self.determination.port() != 0 && path.to.port() == self.determination.port() {
+            return self.at_second_port(now, path, &datagram, &header);
+        }
         let source = header.source();
         let trailers = datagram.trailers().collect_known()?;
         let servers = self.config.qualify.servers();
@@ -130,10 +129,34 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         Ok(Verdict::Deliver { link: self.link, from: Admitted::Remote })
     }
 
-    /// A Router Advertisement of a server.
-    fn advertised(&mut self, now: Instant, path: Path, datagram: &Datagram<'_>) -> Result<Verdict, DropReason> {
-        let advertisement = qualify::judge(&self.config.qualify, path, datagram)?;
-        // TER-34 [RFC 4380 §5.2.2]: MUST discard what fails the verification.
+    /// What arrived at the port that is there for the refresh interval only: an
+    /// advertisement and a bubble of our own. [RFC 4380 §5.2.7]
+    fn at_second_port(
+        &mut self,
+        now: Instant,
+        path: Path,
+        datagram: &Datagram<'_>,
+        header: &ipv6::Header<'_>,
+    ) -> Result<Verdict, DropReason> {
+        let config = self.config.qualify;
+        if path.from != SocketAddrV4::new(config.server, SERVER_PORT) {
+            return Err(DropReason::TeredoDestination);
+        }
+        if !is_bubble(header) {
+            let advertisement = qualify::judge(&config, path, datagram)?;
+            self.verify(datagram)?;
+            self.determination.on_advertisement(now, &config, &advertisement)?;
+        } else if Some(header.source()) == self.address {
+            let nonce = datagram.trailers().collect_known()?.nonce;
+            self.determination.on_bubble(now, &config, &header.destination(), nonce)?;
+        } else {
+            return Err(DropReason::TeredoDestination);
+        }
+        Ok(Verdict::Consumed { link: self.link })
+    }
+
+    /// `TER-34 [RFC 4380 §5.2.2]`: MUST discard what fails the verification.
+    fn verify(&self, datagram: &Datagram<'_>) -> Result<(), DropReason> {
         if self.authenticator.client_id().is_some() {
             let origin = datagram.origin().map(origin_bytes).unwrap_or_default();
             let header = datagram.authentication().ok_or(DropReason::TeredoAuthentication)?;
@@ -142,6 +165,13 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 return Err(DropReason::TeredoAuthentication);
             }
         }
+        Ok(())
+    }
+
+    /// A Router Advertisement of a server.
+    fn advertised(&mut self, now: Instant, path: Path, datagram: &Datagram<'_>) -> Result<Verdict, DropReason> {
+        let advertisement = qualify::judge(&self.config.qualify, path, datagram)?;
+        self.verify(datagram)?;
         // TER-101: an answer to an echo test tells of a port of its own, and
         // never changes the client's mapping.
         let consumed = Ok(Verdict::Consumed { link: self.link });
@@ -291,172 +321,5 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             session.due.remove(Due::PROBE_LOWER | Due::PROBE_PEER | Due::PROBE_UPPER);
             session.echo.until = Expiry::NEVER;
         }
-    }
-
-    /// A bubble that came by the server. `TER-96`, `TER-46`
-    fn indirect(&mut self, now: Instant, arrived: &Arrived, trailers: &KnownTrailers<'_>) -> Result<(), DropReason> {
-        let Some(teredo) = arrived.teredo else {
-            // A relay: it trusts only an answer to the very address that it
-            // used, link-local or not.
-            let origin = arrived.origin.ok_or(DropReason::TeredoOrigin)?;
-            self.answer(now, arrived.source, origin)?;
-            // [RFC 4380 §5.2.3]: the test is what makes the peer trusted.
-            if is_native_global(&arrived.source) {
-                let _ = self.test(now, &arrived.source);
-            }
-            return Ok(());
-        };
-        let mapping = ingress::embedded_mapping(&teredo);
-        let bogons = self.config.qualify.accept_bogons;
-        if !may_send_to(mapping, self.locators(), bogons) || !is_usable(teredo.server, bogons) {
-            return Err(DropReason::TeredoEmbedded);
-        }
-        let alternates = match trailers.alternates {
-            Some(alternates) => Some(alternates.addresses()?),
-            None => None,
-        };
-        let symmetric_peers = self.config.qualify.symmetric_nat;
-        let strict = self.config.strict_bubble_timer;
-        let own_symmetric = self.is_symmetric();
-        let preserving = self.uses_random_ports();
-        let random_ports = preserving || self.guesses_ports();
-        let row = self.session_for(now, &arrived.source, false)?;
-        let peer = self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?;
-        // TER-70: stored, and gone where there is none.
-        peer.set_nonce_received(arrived.nonce.unwrap_or([0; 4]));
-        let may_bubble = peer.may_get_bubble(now);
-        // TER-98: at once, four in 300 s.
-        let may = if strict { may_bubble } else { peer.may_get_answer(now) };
-        if !may || !self.bubbles.take(now, BUBBLES.0, BUBBLES.1) {
-            return Err(DropReason::RateLimited);
-        }
-        let locator = self.locator;
-        let Some(session) = self.sessions.get_mut(row) else { return Err(DropReason::TableFull) };
-        // TER-78 [RFC 6081 §5.4.4.4]
-        if let Some(port) = arrived.random_port
-            && port != session.peer_port
-        {
-            let busy = peer.was_heard_within(now, VALIDITY) || peer.was_sent_within(now, VALIDITY);
-            if session.peer_port == 0 {
-                session.peer_port = port;
-            } else if !busy {
-                session.peer_port = port;
-                if random_ports {
-                    session.close_port();
-                }
-            }
-        }
-        peer.note_bubble(now);
-        if peer.is_trusted() {
-            // TER-84: to a trusted peer one, where it is.
-            session.targets.insert(Targets::MAPPING);
-            if session.work == Work::Confirm {
-                // Our bubble tells it where we are; now data may follow.
-                session.finish(End::Released);
-            }
-            return Ok(());
-        }
-        session.targets.insert(Targets::EMBEDDED);
-        // TER-77, TER-100. Whose NAT counts probes its port first: TER-80.
-        if session.peer_port != 0 && (preserving || !own_symmetric) {
-            session.targets.insert(Targets::RANDOM);
-            session.due.insert(Due::DRAW);
-        }
-        // TER-84: each once.
-        if let Some(alternates) = alternates {
-            let own = locator.as_slice();
-            let usable = alternates.filter(|alternate| may_send_to_alternate(*alternate, own));
-            let targets = session.set_alternates(usable);
-            session.targets.insert(targets);
-        }
-        // TER-46 [RFC 6081 §3.1]: never within 2 s, so that two such clients do
-        // not keep each other busy.
-        if random_ports {
-            session.later = Expiry::at(now.saturating_add(PRIMARY_FIRST));
-        } else if symmetric_peers && may_bubble && session.work == Work::Idle {
-            session.due.insert(Due::DRAW | Due::INDIRECT);
-        }
-        Ok(())
-    }
-
-    /// Wants a bubble to somebody who is no Teredo peer. `TER-96`
-    fn answer(&mut self, now: Instant, destination: Ipv6Addr, to: SocketAddrV4) -> Result<(), DropReason> {
-        if !may_send_to(to, self.locators(), self.config.qualify.accept_bogons) {
-            return Err(DropReason::TeredoEmbedded);
-        }
-        if !self.bubbles.take(now, BUBBLES.0, BUBBLES.1) {
-            return Err(DropReason::RateLimited);
-        }
-        self.note_answer(now, destination, to)
-    }
-
-    fn note_answer(&mut self, now: Instant, destination: Ipv6Addr, to: SocketAddrV4) -> Result<(), DropReason> {
-        let known = self.answers.iter().position(|answer| answer.destination == destination && answer.to == to);
-        let idle = || {
-            let rows = self.answers.iter().enumerate().filter(|(_, answer)| !answer.wanted);
-            rows.min_by_key(|(_, answer)| answer.since).map(|(row, _)| row)
-        };
-        let row = known.or_else(idle).filter(|row| *row < ANSWERS).ok_or(DropReason::RateLimited)?;
-        let Some(answer) = self.answers.get_mut(row) else { return Err(DropReason::RateLimited) };
-        let recent = now.saturating_duration_since(answer.since) < BUBBLE_WINDOW;
-        let same = known.is_some() && recent;
-        // TER-98: four in 300 s. The address is a relay's secret of the day, so
-        // a relay that is in use has another one soon.
-        if same && answer.count >= BUBBLE_LIMIT {
-            return Err(DropReason::RateLimited);
-        }
-        let count = if same { answer.count } else { 0 };
-        let since = if same { answer.since } else { now };
-        *answer = super::Answer { destination, to, wanted: true, count: count.saturating_add(1), since };
-        Ok(())
-    }
-
-    /// Begins a connectivity test that somebody else causes. `TER-41`: for a
-    /// global unicast address only, four times in 300 s, and few in all.
-    fn test(&mut self, now: Instant, source: &Ipv6Addr) -> Result<usize, DropReason> {
-        let row = self.session_for(now, source, false)?;
-        let running = self.sessions.get(row).is_some_and(|session| session.work != Work::Idle);
-        if running {
-            return Ok(row);
-        }
-        let peer = self.peers.find_or_insert(now, source).map_err(|_| DropReason::TableFull)?;
-        if !peer.may_get_answer(now) || !self.tests.take(now, TESTS.0, TESTS.1) {
-            return Err(DropReason::RateLimited);
-        }
-        peer.note_bubble(now);
-        if let Some(session) = self.sessions.get_mut(row) {
-            session.begin(Work::Test, Due::DRAW | Due::ECHO, Expiry::at(now.saturating_add(BUBBLE_INTERVAL)));
-        }
-        Ok(row)
-    }
-
-    /// Case 6: the packet waits until its source has passed the test.
-    fn untested(&mut self, now: Instant, arrived: &Arrived, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
-        if arrived.bubble || arrived.path.to.port() != self.config.port {
-            return Err(DropReason::TeredoMapping);
-        }
-        let row = self.test(now, &arrived.source)?;
-        let session = self.sessions.get_mut(row).ok_or(DropReason::TableFull)?;
-        let ticket = session.hold(now, row, true).ok_or(DropReason::TableFull)?;
-        packet.pull_front(arrived.start);
-        packet.truncate(arrived.end.saturating_sub(arrived.start));
-        Ok(Verdict::Hold { ticket })
-    }
-
-    /// `TER-51 [RFC 4380 §5.2.8]`
-    fn discovered(&mut self, now: Instant, arrived: &Arrived) -> Result<(), DropReason> {
-        let at = arrived.path.from;
-        let known = self.local.iter().position(|local| local.address == arrived.source);
-        let row = known.or_else(|| self.local.iter().position(|local| local.heard.is_due(now)));
-        let row = row.and_then(|row| self.local.get_mut(row)).ok_or(DropReason::TableFull)?;
-        *row = LocalPeer { address: arrived.source, at, heard: Expiry::at(now.saturating_add(LOCAL_LIFETIME)) };
-        let peer = self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?;
-        let may = peer.may_get_bubble(now);
-        if may && self.bubbles.take(now, BUBBLES.0, BUBBLES.1) {
-            peer.note_bubble(now);
-            // SHOULD reply, to where it came from.
-            self.note_answer(now, arrived.source, at)?;
-        }
-        Ok(())
     }
 }

@@ -1,15 +1,19 @@
 #![allow(clippy::arithmetic_side_effects)]
+use super::machine::{default_route, learned};
 use super::*;
-use crate::engine::Admitted;
-use crate::packet::HEADROOM;
-use crate::teredo::addr::{CLIENT_LINK_LOCAL, SERVER_PORT};
+use crate::engine::{Admitted, Change, Entropy, Event, Machine};
+use crate::packet::{HEADROOM, PacketMut};
+use crate::teredo::addr::{Address, CLIENT_LINK_LOCAL, Flags, SERVER_PORT};
+use crate::teredo::ingress;
 use crate::teredo::ingress::Path;
 use crate::teredo::packet::{
     Bubble, DISCOVERY_GROUP, Datagram, KnownTrailers, SignOfLife, Trailer, emit_alternates, is_bubble, push_origin,
 };
 use crate::teredo::qualify::OfflineReason;
+use crate::teredo::qualify::Stage;
 use crate::teredo::server::{Server, ServerConfig};
 use crate::wire::field::Writer;
+use crate::wire::ipv6;
 use crate::wire::{hex, icmpv6, protocol};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -17,6 +21,7 @@ use std::vec;
 use std::vec::Vec;
 
 mod attack;
+mod flood;
 mod operations;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
@@ -614,6 +619,8 @@ fn ter_14_ter_39_section_4_5_refuses_in_its_order() {
     // B12: by prefix, on every machine.
     assert_eq!(refused(at, &data(v6("fe80::1"), own)), DropReason::InnerSourceRefused);
     assert_eq!(refused(at, &bubble(v6("fe80::1"), own)), DropReason::InnerSourceRefused);
+    // TER-7: the old prefix is no native one, so nobody there is tested.
+    assert_eq!(refused(at, &data(v6("3ffe:831f:cb00:7178:0:dfff:34ff:8ef5"), own)), DropReason::InnerSourceRefused);
     assert_eq!(refused(at, &[0x45; 60]), DropReason::InnerVersion);
     assert_eq!(refused(at, &[bubble(b, own), hex("4000")].concat()), DropReason::TeredoTrailer);
     // From an address that the packet's source embeds, and nobody may have.
@@ -812,6 +819,35 @@ fn ter_83_ter_72_ter_73_what_upnp_has_got_is_an_alternate_unless_it_is_the_mappi
         bench.solicited(&asked, |_| mapped());
     }
     assert_eq!(bench.client.port_mapping, None);
+    // The router may answer when the server has done so already.
+    let mut bench = Bench::qualified();
+    bench.client.port_mapped(Some(mapped()));
+    assert_eq!(bench.client.port_mapping, None);
+}
+
+/// Both sides have opened ports in symmetric NATs: what others see of a packet
+/// leads nowhere, the port in the address does. [RFC 6081 §5.3.4]
+#[test]
+fn ter_74_between_opened_ports_packets_go_where_the_address_says() {
+    let nat = |server| if server == SERVER { mapped() } else { endpoint("192.0.2.1:7777") };
+    for opened in [None, Some(mapped()), Some(endpoint("10.9.9.9:40000"))] {
+        let mut config = ClientConfig::new(SERVER, PORT);
+        config.sequential_ports = false;
+        let mut bench = Bench::qualified_with(config, nat);
+        bench.client.port_mapped(opened);
+        let (at, b) = peer_b();
+        let own = bench.address();
+        let seen = SocketAddrV4::new(*at.ip(), 9999);
+        bench.send(b);
+        let asked = bench.take();
+        let nonce = asked.iter().find(|sent| sent.to == server_at(SERVER_B)).unwrap().trailers().nonce.unwrap();
+        bench.receive(server_at(SERVER), &with_origin(&with_nonce(bubble(b, own), [7; 4]), at));
+        bench.receive(seen, &with_nonce(bubble(b, own), nonce));
+        assert!(bench.peer(&b).unwrap().is_trusted_at(seen));
+        // With another mapping than the server sees there is another NAT yet.
+        let expected = if opened == Some(mapped()) { at } else { seen };
+        assert_eq!(tunnelled(bench.send(b)).1, expected, "{opened:?}");
+    }
 }
 
 #[test]
@@ -1155,4 +1191,122 @@ fn a_short_buffer_loses_nothing() {
     assert!(bench.client.poll_transmit(&mut packet).is_err());
     assert!(bench.client.poll_transmit(&mut packet).is_err());
     assert_eq!(bench.take().len(), 2);
+}
+
+/// I3: what is believed at an address is answered there, so nobody is at one
+/// that cannot be another node's, even if he knows the nonce.
+#[test]
+fn i3_nobody_is_believed_at_an_address_that_is_no_other_nodes() {
+    let mut bench = Bench::qualified();
+    let (_, b) = peer_b();
+    let own = bench.address();
+    bench.send(b);
+    let asked = bench.take();
+    let indirect = asked.iter().find(|sent| sent.to == server_at(SERVER_B)).unwrap();
+    let bubble = with_nonce(bubble(b, own), indirect.trailers().nonce.unwrap());
+    for impossible in ["192.168.1.2:9", "127.0.0.1:9", "0.0.0.0:9", "224.0.0.1:9", "203.0.113.11:0"] {
+        assert_eq!(reason(bench.receive(endpoint(impossible), &bubble)), DropReason::OuterSourceRefused);
+    }
+    assert!(!bench.peer(&b).unwrap().is_trusted());
+    assert_eq!(bench.receive(endpoint("192.168.1.3:9"), &bubble), Verdict::Consumed { link: LINK });
+    assert!(bench.peer(&b).unwrap().is_trusted());
+}
+
+/// What the second port sends, and hears; the server carries its bubble.
+fn determining() -> (Bench, u16) {
+    let mut config = ClientConfig::new(SERVER, PORT);
+    config.interval_determination = true;
+    let mut bench = Bench::qualified_with(config, |_| mapped());
+    // Its first question was thrown away above; here comes the second.
+    bench.wait(Duration::from_secs(4));
+    let port = bench.client.determination.port();
+    assert!(port != 0 && port != PORT);
+    (bench, port)
+}
+
+/// [RFC 4380 §5.2.7]: left alone for a minute, then a bubble by the server.
+#[test]
+fn a_second_port_finds_out_how_long_the_nat_keeps_a_mapping() {
+    let (mut bench, port) = determining();
+    let second = endpoint("192.0.2.1:7000");
+    let mut bubbles = vec![];
+    // The NAT forgets after 80 s: 60 s hold, 90 s do not, 75 s do.
+    for (candidate, holds) in [(60, true), (90, false), (75, true)] {
+        let asked = bench.take().into_iter().find(|sent| sent.port == port).unwrap();
+        assert_eq!((asked.to, asked.payload.len()), (server_at(SERVER), 61));
+        bench.receive_at(port, server_at(SERVER), &advertisement(&asked.payload, second, SERVER));
+        let is_bubble = |sent: &Sent| sent.to == server_at(SERVER) && sent.payload.len() == 46;
+        bench.wait(Duration::from_secs(candidate - 1));
+        assert!(!bench.sent.iter().any(is_bubble), "{candidate}");
+        bench.wait(Duration::from_secs(1));
+        let bubble = bench.sent.iter().find(|sent| is_bubble(sent)).cloned().unwrap();
+        let (source, destination, _) = bubble.header();
+        assert_eq!((bubble.port, source), (PORT, bench.address()));
+        let to = Address::from_ipv6(&destination).unwrap();
+        assert_eq!((to.server, ingress::embedded_mapping(&to)), (SERVER, second));
+        bench.sent.clear();
+        if holds {
+            let arrived = with_origin(&bubble.payload, mapped());
+            assert_eq!(bench.receive_at(port, server_at(SERVER), &arrived), Verdict::Consumed { link: LINK });
+        } else {
+            bench.wait(Duration::from_secs(8));
+            assert_eq!(bench.sent.iter().filter(|sent| is_bubble(sent)).count(), 3, "three repeats");
+        }
+        bubbles.push(bubble);
+    }
+    // 75 of 90 s: near enough. Nothing more, and the port is closed.
+    assert_eq!(bench.client.status().refresh_interval, Duration::from_secs(75));
+    assert_eq!(bench.client.determination.port(), 0);
+    let closed = |event: &Event| matches!(event, Event::ClosePort { port: closed, .. } if *closed == port);
+    assert!(bench.events().iter().any(closed));
+    // TER-36: within that interval from now on.
+    let heard = bench.client.status().server_heard;
+    bench.online = false;
+    bench.wait(Duration::from_secs(100));
+    let silent = bench.now.saturating_duration_since(heard);
+    assert!(bench.sent.iter().any(|sent| sent.payload.len() == 61), "{silent:?}");
+}
+
+/// Whoever forges what the second port waits for makes the interval no longer.
+#[test]
+fn the_second_port_believes_its_own_nonces_only_and_does_nothing_else() {
+    let (mut bench, port) = determining();
+    let own = bench.address();
+    let asked = bench.take().into_iter().find(|sent| sent.port == port).unwrap();
+    let second = endpoint("192.0.2.1:7000");
+    let mut forged = advertisement(&asked.payload, endpoint("192.0.2.66:666"), SERVER);
+    forged[4] ^= 1;
+    assert_eq!(reason(bench.receive_at(port, server_at(SERVER), &forged)), DropReason::TeredoNonce);
+    let answer = advertisement(&asked.payload, second, SERVER);
+    assert_eq!(reason(bench.receive_at(port, endpoint("192.0.2.66:3544"), &answer)), DropReason::TeredoDestination);
+    bench.receive_at(port, server_at(SERVER), &answer);
+    bench.wait(Duration::from_secs(60));
+    let bubble = bench.take().into_iter().find(|sent| sent.payload.len() == 46).unwrap();
+    let mut forged = bubble.payload.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(reason(bench.receive_at(port, server_at(SERVER), &forged)), DropReason::TeredoNonce);
+    // MUST NOT be used otherwise.
+    let (at, b) = peer_b();
+    assert_eq!(reason(bench.receive_at(port, at, &data(b, own))), DropReason::TeredoDestination);
+    assert_eq!(
+        reason(bench.receive_at(port, server_at(SERVER), &with_origin(&data(b, own), at))),
+        DropReason::TeredoNonce
+    );
+    assert_eq!(bench.client.status().refresh_interval, crate::teredo::qualify::REFRESH_INTERVAL);
+    assert!(bench.peer(&b).is_none());
+    // The real one, once.
+    assert_eq!(bench.receive_at(port, server_at(SERVER), &bubble.payload), Verdict::Consumed { link: LINK });
+    assert_eq!(bench.client.status().refresh_interval, Duration::from_secs(60));
+    assert!(matches!(bench.receive_at(port, server_at(SERVER), &bubble.payload), Verdict::Drop(_)));
+}
+
+#[test]
+fn a_second_port_that_cannot_be_opened_leaves_the_interval_as_it_is() {
+    let (mut bench, port) = determining();
+    bench.client.port_failed(bench.now, port);
+    assert!(!bench.events().iter().any(|event| matches!(event, Event::ClosePort { .. })));
+    bench.take();
+    bench.wait(Duration::from_secs(300));
+    assert!(bench.sent.iter().all(|sent| sent.port == PORT));
+    assert_eq!(bench.client.status().refresh_interval, crate::teredo::qualify::REFRESH_INTERVAL);
 }

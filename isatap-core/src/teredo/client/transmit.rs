@@ -2,6 +2,7 @@
 
 use core::net::{Ipv6Addr, SocketAddrV4};
 
+use super::send::where_to;
 use super::{Client, Due, Targets};
 use crate::capacity::Storage;
 use crate::engine::Transmit;
@@ -38,6 +39,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             self.write_solicitation(out, &solicitation.source, solicitation.nonce)?;
             let sent = self.finish(out, &Letter { port, to: solicitation.to })?;
             self.qualification.sent();
+            return Ok(Some(sent));
+        }
+        if let Some(sent) = self.write_determination(out)? {
             return Ok(Some(sent));
         }
         for row in 0..N {
@@ -88,6 +92,25 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         Ok(None)
     }
 
+    /// The question of the second port, and the bubble to it. [RFC 4380 §5.2.7]
+    fn write_determination(&mut self, out: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
+        let config = self.config.qualify;
+        if let Some(solicitation) = self.determination.wanted(&config) {
+            self.write_solicitation(out, &solicitation.source, solicitation.nonce)?;
+            let sent = self.finish(out, &Letter { port: self.determination.port(), to: solicitation.to })?;
+            self.determination.sent();
+            return Ok(Some(sent));
+        }
+        let Some((bubble, nonce)) = self.address.and_then(|own| self.determination.wanted_bubble(own)) else {
+            return Ok(None);
+        };
+        write_bubble(out, bubble, |writer| Trailer::Nonce(nonce).emit(writer))?;
+        let to = SocketAddrV4::new(config.server, SERVER_PORT);
+        let sent = self.finish(out, &Letter { port: self.config.port, to })?;
+        self.determination.bubble_sent();
+        Ok(Some(sent))
+    }
+
     /// The first thing that a session waits to send.
     fn next_piece(&self, row: usize) -> Option<Piece> {
         let session = self.sessions.get(row).filter(|session| !session.due.contains(Due::DRAW))?;
@@ -132,6 +155,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             (false, true) if session.own_port != 0 => session.own_port,
             _ => port,
         };
+        let mapping = where_to(peer, self.trusts_opened_ports(), self.config.qualify.accept_bogons);
         let letter = match *piece {
             Piece::Due(Due::INDIRECT) => {
                 let Some(teredo) = teredo else { return Ok(None) };
@@ -159,14 +183,14 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                     direct(writer);
                     Trailer::NeighborDiscovery(SignOfLife::Solicitation).emit(writer);
                 })?;
-                Letter { port: mapping_port, to: peer.mapping() }
+                Letter { port: mapping_port, to: mapping }
             }
             Piece::Due(Due::ADVERTISE) => {
                 write_bubble(out, bubble, |writer| {
                     direct(writer);
                     Trailer::NeighborDiscovery(SignOfLife::Advertisement).emit(writer);
                 })?;
-                Letter { port: mapping_port, to: peer.mapping() }
+                Letter { port: mapping_port, to: mapping }
             }
             Piece::Due(Due::LOCAL) => {
                 let Some(to) = self.local_peer(self.now, &session.address) else { return Ok(None) };
@@ -206,7 +230,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 let embedded = teredo.as_ref().map(ingress::embedded_mapping);
                 let (port, to) = match target {
                     Targets::EMBEDDED => (port, embedded),
-                    Targets::MAPPING => (mapping_port, Some(peer.mapping())),
+                    Targets::MAPPING => (mapping_port, Some(mapping)),
                     Targets::RANDOM => {
                         let to = embedded.map(|to| SocketAddrV4::new(*to.ip(), session.peer_port));
                         // TER-77: from our own, if we have one. TER-100: else

@@ -1,4 +1,5 @@
 use super::*;
+use crate::drop_reason::DropReason;
 use crate::wire::hex;
 use proptest::prelude::*;
 use std::borrow::ToOwned;

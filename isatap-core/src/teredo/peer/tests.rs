@@ -1,5 +1,7 @@
 #![allow(clippy::arithmetic_side_effects)]
 use super::*;
+use crate::error::{Table, TableFull};
+use crate::prefix::halves;
 use proptest::prelude::*;
 use std::boxed::Box;
 use std::collections::HashMap;
@@ -155,6 +157,36 @@ fn a_peer_that_our_own_traffic_asks_for_is_kept_while_it_may_answer() {
     assert!(table.find_or_insert(at(16), &address(2)).is_ok());
 }
 
+/// A peer without RFC 6081 has no secret to repeat. While this node's own
+/// traffic uses it, nobody outside takes its place; own traffic to others may.
+#[test]
+fn i10_a_peer_that_own_traffic_uses_is_spared_by_outsiders() {
+    let mut table = PeerTable::<[Peer; 4]>::new();
+    for n in 0..4 {
+        let peer = table.find_or_insert_asked(at(1), &address(n)).unwrap();
+        peer.ask();
+        peer.note_bubble(at(1));
+        peer.trust(at(2), mapping(n), false);
+        peer.note_sent(at(3 + u64::from(n)));
+    }
+    assert!(table.find_or_insert(at(30), &address(9)).is_err());
+    assert!((0..4).all(|n| table.find(&address(n)).is_some()));
+    // Own traffic takes the place of the one that is in use least.
+    table.find_or_insert_asked(at(30), &address(9)).unwrap();
+    assert!(table.find(&address(0)).is_none() && table.find(&address(3)).is_some());
+    // Heard and not spoken to, or the other way round, is not in use.
+    table.find_mut(&address(1)).unwrap().note_received(at(31));
+    table.find_mut(&address(2)).unwrap().note_sent(at(31));
+    assert!(table.find_or_insert(at(33), &address(10)).is_ok());
+    assert!(table.find(&address(9)).is_none(), "it was never asked, nor spoken to");
+    // Who was only ever heard from outside is no such peer, however busy.
+    let mut table = PeerTable::<[Peer; 1]>::new();
+    let peer = table.find_or_insert(at(1), &address(1)).unwrap();
+    peer.trust(at(1), mapping(1), false);
+    peer.note_sent(at(1));
+    assert!(table.find_or_insert(at(1), &address(2)).is_ok());
+}
+
 /// I10, F20, L3: forged peers beside verified ones.
 fn flood(capacity: usize, verified: u32, forged: u32) {
     let mut table = PeerTable::with_storage(vec![Peer::EMPTY; capacity].into_boxed_slice());
@@ -190,6 +222,7 @@ fn i10_f20_a_million_forged_peers_leave_the_verified_ones() {
 #[derive(Clone, Debug)]
 enum Op {
     Heard(u32, bool),
+    Asked(u32),
     Sent(u32),
     Bubble(u32),
     Distrust(u32),
@@ -200,6 +233,7 @@ enum Op {
 fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (0_u32..60, any::<bool>()).prop_map(|(n, verified)| Op::Heard(n, verified)),
+        2 => (0_u32..60).prop_map(Op::Asked),
         1 => (0_u32..60).prop_map(Op::Sent),
         1 => (0_u32..60).prop_map(Op::Bubble),
         1 => (0_u32..60).prop_map(Op::Distrust),
@@ -209,48 +243,70 @@ fn any_op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    /// I10 by a model: a plain map of who is verified. Nobody leaves it but
-    /// by being removed, distrusted or silent.
+    /// I10 by a model: a plain map of what is known of each peer. Nobody who
+    /// is verified or being asked leaves it but by being removed, distrusted
+    /// or silent; who is in use by own traffic leaves it for own traffic only.
     #[test]
     fn i10_nobody_verified_is_evicted(ops in prop::collection::vec(any_op(), 0..400), key in any::<[u64; 2]>()) {
         let mut table = Small::new();
         table.rekey(key);
         let mut now = at(1);
-        let mut verified: HashMap<u32, Instant> = HashMap::new();
+        let mut known: HashMap<u32, Known> = HashMap::new();
         for op in ops {
+            let before: Vec<_> = known.iter().filter(|(_, of)| of.in_use(now)).map(|(n, _)| *n).collect();
+            let mut own = false;
             match op {
                 Op::Heard(n, secret) => {
                     if let Ok(peer) = table.find_or_insert(now, &address(n)) {
                         peer.trust(now, mapping(n), secret);
-                        if secret || verified.contains_key(&n) {
-                            verified.insert(n, now);
-                        }
+                        let of = known.entry(n).or_default();
+                        (of.trusted, of.heard) = (true, Some(now));
+                        of.verified |= secret;
+                    }
+                }
+                Op::Asked(n) => {
+                    own = true;
+                    if let Ok(peer) = table.find_or_insert_asked(now, &address(n)) {
+                        peer.ask();
+                        peer.note_sent(now);
+                        let of = known.entry(n).or_default();
+                        (of.asked, of.sent) = (true, Some(now));
                     }
                 }
                 Op::Sent(n) => if let Some(peer) = table.find_mut(&address(n)) {
                     peer.note_sent(now);
-                    verified.entry(n).and_modify(|last| *last = now);
+                    known.entry(n).or_default().sent = Some(now);
                 },
                 Op::Bubble(n) => if let Some(peer) =
                     table.find_mut(&address(n)).filter(|peer| peer.may_get_bubble(now))
                 {
                     peer.note_bubble(now);
-                    verified.entry(n).and_modify(|last| *last = now);
+                    known.entry(n).or_default().sent = Some(now);
                 },
                 Op::Distrust(n) => if let Some(peer) = table.find_mut(&address(n)) {
                     peer.distrust();
-                    verified.remove(&n);
+                    let of = known.entry(n).or_default();
+                    (of.trusted, of.verified) = (false, false);
                 },
                 Op::Remove(n) => {
                     table.remove(&address(n));
-                    verified.remove(&n);
+                    known.remove(&n);
                 }
                 Op::Wait(secs) => now = now.saturating_add(Duration::from_secs(secs)),
             }
-            verified.retain(|_, last| now.saturating_duration_since(*last) < KEEP);
-            for n in verified.keys() {
-                prop_assert!(table.find(&address(*n)).is_some_and(Peer::is_verified), "{n} is gone");
+            for (n, of) in &known {
+                let here = table.find(&address(*n));
+                if of.is_verified(now) {
+                    prop_assert!(here.is_some_and(Peer::is_verified), "{n} is gone");
+                }
+                if of.is_being_asked(now) {
+                    prop_assert!(here.is_some(), "{n} is gone while it is asked");
+                }
+                if !own && before.contains(n) && of.in_use(now) {
+                    prop_assert!(here.is_some_and(Peer::is_trusted), "{n} is gone while it is used");
+                }
             }
+            known.retain(|n, _| table.find(&address(*n)).is_some());
             prop_assert!(table.iter().count() <= 32);
             // Nobody is in it twice.
             let mut seen: Vec<_> = table.iter().map(Peer::address).collect();
@@ -258,6 +314,34 @@ proptest! {
             seen.dedup();
             prop_assert_eq!(seen.len(), table.iter().count());
         }
+    }
+}
+
+/// What the model knows of a peer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    trusted: bool,
+    verified: bool,
+    asked: bool,
+    heard: Option<Instant>,
+    sent: Option<Instant>,
+}
+
+impl Known {
+    fn within(of: Option<Instant>, now: Instant, secs: u64) -> bool {
+        of.is_some_and(|then| now.saturating_duration_since(then) < Duration::from_secs(secs))
+    }
+
+    fn is_verified(&self, now: Instant) -> bool {
+        self.trusted && self.verified && (Known::within(self.heard, now, 600) || Known::within(self.sent, now, 600))
+    }
+
+    fn is_being_asked(&self, now: Instant) -> bool {
+        self.asked && !self.trusted && Known::within(self.sent, now, 15)
+    }
+
+    fn in_use(&self, now: Instant) -> bool {
+        self.asked && self.trusted && Known::within(self.heard, now, 30) && Known::within(self.sent, now, 30)
     }
 }
 

@@ -1,9 +1,11 @@
 #![allow(clippy::arithmetic_side_effects)]
 use super::*;
+use crate::drop_reason::DropReason;
+use crate::teredo::ingress::Path;
+use crate::teredo::packet::Datagram;
 use crate::teredo::packet::MTU;
 use crate::wire::hex;
 use std::borrow::ToOwned;
-use std::collections::BTreeSet;
 use std::string::String;
 use std::vec;
 use std::vec::Vec;
@@ -321,88 +323,7 @@ fn b10_a_nat_that_moves_each_time_makes_no_storm() {
     assert!(bench.now.saturating_duration_since(since) >= Duration::from_secs(100 * 22));
 }
 
-/// An exhaustive search over the machine: a world that answers or is silent,
-/// and an attacker who knows everything but the nonces.
-mod search {
-    use super::*;
-
-    #[derive(Clone, Copy, Debug)]
-    enum Step {
-        /// The next deadline.
-        Wait,
-        /// The server that was asked answers, from this mapping.
-        Answer(u16),
-        /// The attacker sends an advertisement from this server's address.
-        Forge(Ipv4Addr, Ipv6Addr),
-        /// The attacker sends a copy of an old answer.
-        Replay,
-    }
-
-    const FORGED: u16 = 666;
-
-    /// Walks all sequences of `depth` steps; `check_nonce` as `false` is the
-    /// control: the machine without its check. Gives the states seen and
-    /// whether a forged mapping was ever believed.
-    fn walk(depth: usize, check_nonce: bool) -> (usize, bool) {
-        let mut believed = false;
-        let mut states = BTreeSet::new();
-        let mut ahead = vec![(Bench::new(QualifyConfig { cone_phase: true, ..config() }), None::<Solicitation>, depth)];
-        while let Some((bench, asked, left)) = ahead.pop() {
-            states.insert(std::format!("{:?} {:?} {}", bench.machine.stage, bench.machine.mapping, bench.machine.sent));
-            believed |= bench.machine.mapping.is_some_and(|mapping| mapping.port() == FORGED);
-            if left == 0 {
-                continue;
-            }
-            let mut steps = vec![Step::Wait, Step::Answer(4096), Step::Answer(4097), Step::Replay];
-            for server in [SERVER, SECOND] {
-                steps.extend([CLIENT_LINK_LOCAL, CLIENT_LINK_LOCAL_CONE].map(|to| Step::Forge(server, to)));
-            }
-            for step in steps {
-                let mut bench = Bench { sent: bench.sent.clone(), machine: bench.machine.clone(), ..bench };
-                let mut asked = asked;
-                match step {
-                    Step::Wait => asked = bench.next().1.or(asked),
-                    Step::Answer(port) => {
-                        let Some(question) = asked else { continue };
-                        let from = bench.machine.answering(&bench.config);
-                        let _ = bench.answer(&question, from, port);
-                    }
-                    Step::Replay => {
-                        let Some((_, old)) = bench.sent.first().copied() else { continue };
-                        if bench.machine.nonce == Some(old.nonce) {
-                            continue;
-                        }
-                        let from = bench.machine.answering(&bench.config);
-                        let _ = bench.answer(&old, from, FORGED);
-                    }
-                    Step::Forge(from, destination) => {
-                        let nonce = match bench.machine.nonce {
-                            Some(nonce) if !check_nonce => nonce,
-                            _ => [0xee; 8],
-                        };
-                        let forged =
-                            Advertisement { from, destination, nonce, mapping: mapping(FORGED), server: SERVER };
-                        let _ = bench.machine.on_advertisement(bench.now, &bench.config, &forged);
-                    }
-                }
-                ahead.push((bench, asked, left - 1));
-            }
-        }
-        (states.len(), believed)
-    }
-
-    #[test]
-    fn f4_no_forged_advertisement_changes_the_mapping() {
-        let (states, believed) = walk(6, true);
-        assert!(states > 20, "{states}");
-        assert!(!believed);
-    }
-
-    #[test]
-    fn f4_without_the_check_of_the_nonce_the_search_finds_the_attack() {
-        assert!(walk(3, false).1);
-    }
-}
+mod search;
 
 #[test]
 fn kinds_and_reasons_have_names() {

@@ -343,6 +343,9 @@ fn ter_40_ter_90_what_is_not_sent_to() {
     // Nobody's source but who is served: Teredo to Teredo needs no relay.
     assert_eq!(reason(bench.send(client(2).1, client(1).1)), DropReason::TeredoNotServed);
     assert_eq!(reason(bench.send(v6("fe80::1"), client(1).1)), DropReason::TeredoNotServed);
+    // TER-7: nor is the old prefix a native host's, or a client's.
+    assert_eq!(reason(bench.send(v6("3ffe:831f::1"), client(1).1)), DropReason::TeredoNotServed);
+    assert_eq!(reason(bench.send(native(), v6("3ffe:831f:c633:6401:0:efff:3fff:fdfe"))), DropReason::NoRoute);
     let mut routed = data(native(), client(1).1);
     routed[5] = 24;
     routed[6] = protocol::ROUTING;

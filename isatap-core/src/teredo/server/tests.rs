@@ -59,7 +59,7 @@ fn path(from: SocketAddrV4, to: Ipv4Addr) -> Path {
 
 fn teredo_address(server: Ipv4Addr, at: SocketAddrV4) -> Ipv6Addr {
     let flags = crate::teredo::addr::Flags::empty();
-    Address { server, flags, port: at.port(), client: *at.ip() }.to_ipv6()
+    crate::teredo::addr::Address { server, flags, port: at.port(), client: *at.ip() }.to_ipv6()
 }
 
 fn bubble(source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
@@ -290,6 +290,31 @@ fn ter_61_what_is_not_global_is_not_forwarded() {
 
 /// F3, B9: whoever sends to whomever, one packet in makes at most one, and no
 /// server is sent to.
+#[test]
+fn ter_7_clients_of_the_old_prefix_are_served_on_request_and_told_of_the_new_one() {
+    let (at, a) = client_a();
+    let (to, b) = client_b();
+    let old = |address: Ipv6Addr| Ipv6Addr::from_bits(address.to_bits() & !0 >> 32 | 0x3ffe_831f << 96);
+    let lax = || Server::new(ServerConfig { accept_obsolete_prefix: true, ..config() }, LINK);
+    for (source, destination, by_default) in [
+        // By default the old prefix is a stranger's (rule 6), and nobody's to go to.
+        (old(a), b, None),
+        (a, old(b), Some(DropReason::Scope)),
+        (old(a), old(b), Some(DropReason::TeredoNotOurClient)),
+    ] {
+        let packet = bubble(source, destination);
+        let answer = handle(&mut server(), path(at, SERVER), &packet);
+        assert_eq!(by_default, by_default.is_some().then(|| dropped(&answer)));
+        let (_, went, carried) = sent(&handle(&mut lax(), path(at, SERVER), &packet));
+        assert_eq!((went, &carried[8..]), (to, &packet[..]));
+    }
+    // Whoever forges its source is refused there too, and nothing else is told.
+    let forged = handle(&mut lax(), path(endpoint("192.0.2.1:4097"), SERVER), &bubble(old(a), b));
+    assert_eq!(dropped(&forged), DropReason::TeredoMapping);
+    let (.., told) = sent(&handle(&mut lax(), path(at, SERVER), &hex(RS)));
+    assert!(!told.windows(4).any(|bytes| bytes == [0x3f, 0xfe, 0x83, 0x1f]));
+}
+
 #[test]
 fn ter_63_f3_b9_no_pair_of_servers_and_clients_makes_a_loop() {
     let ends = [

@@ -1,0 +1,195 @@
+//! What a client does when time has passed, and where it needs entropy.
+
+use core::time::Duration;
+
+use super::{Client, Due, PORT_REFRESH, PORT_REFRESHES, Targets, Work};
+use crate::capacity::Storage;
+use crate::drop_reason::DropReason;
+use crate::engine::{Entropy, uniform};
+use crate::teredo::addr::{Address, Flags};
+use crate::teredo::authentication::Authenticator;
+use crate::teredo::peer::Peer;
+use crate::teredo::qualify::{NatKind, Outcome};
+use crate::time::{Expiry, Instant};
+
+impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
+    /// The mapping was learned, or is another one.
+    pub(super) fn take_mapping(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::None => {}
+            Outcome::Qualified | Outcome::Moved => {
+                // TER-36: the old address is invalid at once.
+                if outcome == Outcome::Moved {
+                    self.determination.doubt();
+                }
+                if outcome == Outcome::Moved || self.address.is_some() {
+                    self.forget(DropReason::TeredoUnqualified);
+                }
+                self.form_address = true;
+                if self.config.interval_determination {
+                    self.determination.begin(self.now);
+                }
+                self.compare_mappings();
+            }
+            Outcome::Lost => {
+                self.determination.doubt();
+                self.forget(DropReason::TeredoUnqualified);
+            }
+        }
+    }
+
+    /// `TER-2 [RFC 5991 §3.1]`: 12 random bits for each address formed.
+    pub(super) fn form_address(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.form_address = false;
+        let Some(mapping) = self.qualification.mapping() else { return };
+        let mut random = [0; 2];
+        entropy.fill(&mut random);
+        let mut flags = Flags::from_random(u16::from_be_bytes(random));
+        flags.set(Flags::CONE, self.qualification.nat() == NatKind::Cone);
+        let address =
+            Address { server: self.qualification.server(), flags, port: mapping.port(), client: *mapping.ip() };
+        self.address = Some(address.to_ipv6());
+        if self.config.local_discovery {
+            self.discover_at = Expiry::at(now);
+        }
+    }
+
+    /// Draws what a session's packets need.
+    pub(super) fn draw(&mut self, now: Instant, row: usize, entropy: &mut dyn Entropy) {
+        let (random_ports, guesses) = (self.uses_random_ports(), self.guesses_ports());
+        let port = self.draw_port(entropy);
+        let Some(session) = self.sessions.get_mut(row) else { return };
+        session.due.remove(Due::DRAW);
+        let Some(peer) = self.peers.find_mut(&session.address) else {
+            session.due = Due::empty();
+            session.targets = Targets::empty();
+            return;
+        };
+        let trusted = peer.is_trusted();
+        let direct = session.targets.intersects(Targets::RANDOM | Targets::FROM_RANDOM);
+        let indirect = session.due.contains(Due::INDIRECT);
+        let wants_port = (random_ports && (indirect || direct)) || (guesses && indirect);
+        if wants_port && !trusted && session.own_port == 0 {
+            // TER-76 [RFC 6081 §5.4.4.2]
+            session.own_port = port;
+        }
+        if guesses
+            && session.due.contains(Due::INDIRECT)
+            && !trusted
+            && session.predicted == 0
+            && session.echo.count < 2
+        {
+            // TER-80 [RFC 6081 §5.5.4.1]: instead of the indirect bubble.
+            session.due.remove(Due::INDIRECT);
+            if session.echo.until == Expiry::NEVER {
+                let mut nonces = [0; 16];
+                entropy.fill(&mut nonces);
+                let [a, b, c, d, e, f, g, h, second @ ..] = nonces;
+                session.echo.nonces = [[a, b, c, d, e, f, g, h], second];
+                session.echo.ports = [0; 2];
+                session.echo.count = session.echo.count.saturating_add(1);
+                let wait = Duration::from_secs(u64::from(session.echo.count));
+                session.echo.until = Expiry::at(now.saturating_add(wait));
+                session.due.insert(Due::PROBE_LOWER | Due::PROBE_PEER | Due::PROBE_UPPER);
+            }
+        }
+        if session.due.contains(Due::INDIRECT) {
+            // TER-70: a new one for each, never zero. F5, F20: a peer that is
+            // trusted keeps what it was trusted for.
+            let mut nonce = [0; 4];
+            entropy.fill(&mut nonce);
+            let [a, b, c, d] = nonce;
+            peer.set_nonce_sent(if nonce == [0; 4] { [1, 0, 0, 0] } else { [a, b, c, d] });
+        }
+        if session.due.contains(Due::ECHO) {
+            // TER-97: provisional from here on. Not so a peer that is being
+            // heard: else anybody could stop its packets by a forged one. The
+            // answer moves it all the same, if a relay has changed.
+            let mut nonce = [0; 8];
+            entropy.fill(&mut nonce);
+            if peer.is_reachable(now) { peer.set_test_nonce(nonce) } else { peer.begin_test(nonce) }
+        }
+    }
+
+    /// A session's other deadlines: the echo test and the refresh of ports.
+    pub(super) fn ports_due(&mut self, now: Instant, row: usize) {
+        let preserving = self.uses_random_ports();
+        let Some(session) = self.sessions.get_mut(row) else { return };
+        if session.later.is_due(now) {
+            session.later = Expiry::NEVER;
+            let trusted = self.peers.find(&session.address).is_none_or(Peer::is_trusted);
+            if !trusted {
+                // Who began has sent its indirect bubble.
+                if session.work == Work::Idle {
+                    session.due.insert(Due::DRAW | Due::INDIRECT);
+                }
+                // RFC 6081 §5.4.4.3 is silent about a peer that is behind no
+                // symmetric NAT. What it sends to the random port comes in only
+                // if something went out there before. Not so to a peer with a
+                // random port: the NAT would then keep our port for this
+                // destination, and not for that one.
+                if preserving && session.peer_port == 0 {
+                    session.due.insert(Due::DRAW);
+                    session.targets.insert(Targets::FROM_RANDOM);
+                }
+            }
+        }
+        if session.echo.until.is_due(now) {
+            session.echo.until = Expiry::NEVER;
+            // TER-82: with a second failure the bubble goes anyway.
+            session.due.insert(Due::DRAW | Due::INDIRECT);
+        }
+        if session.refresh_at.is_due(now) {
+            // TER-75 [RFC 6081 §5.4.3]
+            let sent = self.peers.find(&session.address).is_some_and(|peer| peer.was_sent_within(now, PORT_REFRESH));
+            session.refreshes = if sent { 0 } else { session.refreshes.saturating_add(1) };
+            if session.refreshes > PORT_REFRESHES || self.peers.find(&session.address).is_none() {
+                session.close_port();
+            } else {
+                session.refresh_at = Expiry::at(now.saturating_add(PORT_REFRESH));
+                if !sent {
+                    session.targets.insert(Targets::MAPPING);
+                }
+            }
+        }
+    }
+
+    /// Local discovery. `[RFC 4380 §5.2.8]`: 200 to 300 s apart.
+    pub(super) fn discover(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        if self.discover_at.is_due(now) {
+            self.discover = true;
+            let wait = uniform(entropy, Duration::from_secs(200), Duration::from_secs(300));
+            self.discover_at = Expiry::at(now.saturating_add(wait));
+        }
+    }
+
+    /// What is due of the optional determination of the refresh interval.
+    pub(super) fn determine(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        if self.determination.wants_port(now) {
+            let port = self.draw_port(entropy);
+            self.determination.opened(now, &self.config.qualify, port);
+        }
+        self.determination.handle_timeout(now, &self.config.qualify, entropy);
+    }
+
+    /// An ephemeral port that is not in use here. [RFC 6335 §6]
+    fn draw_port(&self, entropy: &mut dyn Entropy) -> u16 {
+        let mut drawn = [0; 2];
+        entropy.fill(&mut drawn);
+        let mut port = u16::from_be_bytes(drawn) | 0xc000;
+        let is_used = |port: u16| {
+            let sessions = self.sessions.iter().any(|session| session.own_port == port || session.told_port == port);
+            sessions
+                || port == self.config.port
+                || [self.determination.port(), self.determination.told_port].contains(&port)
+        };
+        // One more than there can be: one of them is free.
+        for _ in 0..N.saturating_mul(2).saturating_add(3) {
+            if !is_used(port) {
+                break;
+            }
+            port = port.wrapping_add(1) | 0xc000;
+        }
+        port
+    }
+}

@@ -1,0 +1,226 @@
+//! What a client does with a packet of its host. [RFC 4380 §5.2.4]
+
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+
+use super::{ATTEMPTS, Client, Due, End, SOLICITATIONS, Session, Targets, Work};
+use crate::capacity::Storage;
+use crate::drop_reason::DropReason;
+use crate::engine::Verdict;
+use crate::packet::PacketMut;
+use crate::proto41::{self, Outer};
+use crate::teredo::addr::{Address, Flags};
+use crate::teredo::authentication::Authenticator;
+use crate::teredo::ingress::{self, is_usable, may_send_to};
+use crate::teredo::peer::{BUBBLE_INTERVAL, Peer, VALIDITY};
+use crate::teredo::qualify::NatKind;
+use crate::teredo::server::outer;
+use crate::time::{Expiry, Instant};
+use crate::wire::ipv6;
+
+impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
+    /// A packet from the inside. Section 4.6 in its order. [RFC 4380 §5.2.4]
+    pub(super) fn send(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+        let header = ingress::outgoing(packet.as_slice())?;
+        let (source, destination) = (header.source(), header.destination());
+        // F7: no routing header goes out that would not be let in.
+        ipv6::upper_layer(packet.as_slice())?;
+        let address = self.address.ok_or(DropReason::TeredoUnqualified)?;
+        if source != address {
+            return Err(DropReason::SourceUnusable);
+        }
+        if destination.is_multicast() {
+            return Err(DropReason::Multicast);
+        }
+        if !ingress::fits(packet) {
+            return Err(DropReason::PacketTooBig);
+        }
+        if destination == address || destination.is_unspecified() || destination.is_loopback() {
+            return Err(DropReason::DestinationRefused);
+        }
+        // Case 1.
+        let mut idle = false;
+        let (opened, bogons) = (self.trusts_opened_ports(), self.config.qualify.accept_bogons);
+        if let Some(peer) = self.peers.find_mut(&destination) {
+            if peer.is_reachable(now) {
+                peer.note_sent(now);
+                let (mapping, direct) = (where_to(peer, opened, bogons), peer.direct());
+                return self.tunnel(&destination, mapping, direct, packet);
+            }
+            // TER-85: silent in both directions.
+            idle = peer.is_trusted() && !peer.was_sent_within(now, VALIDITY) && peer.nonce_received() != [0; 4];
+        }
+        let teredo = Address::from_ipv6(&destination);
+        let Some(teredo) = teredo else {
+            // TER-7: an address of the old prefix is no peer, and no native
+            // host.
+            if !ingress::is_native_global(&destination) {
+                return Err(DropReason::NextHopUnresolvable);
+            }
+            // Case 2.
+            return self.wait_for(now, &destination, Work::Test);
+        };
+        // Case 3.
+        if self.local_peer(now, &destination).is_some() {
+            return self.wait_for(now, &destination, Work::Local);
+        }
+        // TER-40, TER-4: where its mapping and its server are.
+        let mapping = ingress::embedded_mapping(&teredo);
+        if !may_send_to(mapping, self.locators(), bogons) || !is_usable(teredo.server, bogons) {
+            return Err(DropReason::TeredoEmbedded);
+        }
+        // Case 4, which RFC 5991 §3.2 wants treated as case 5.
+        if self.config.trust_cone && teredo.flags.contains(Flags::CONE) {
+            let peer = self.peers.find_or_insert_asked(now, &destination).map_err(|_| DropReason::TableFull)?;
+            peer.note_sent(now);
+            return self.tunnel(&destination, mapping, (false, false), packet);
+        }
+        // TER-85
+        if idle && self.config.server_load_reduction {
+            return self.wait_for(now, &destination, Work::Solicit);
+        }
+        // Case 5.
+        self.wait_for(now, &destination, Work::Bubbles)
+    }
+
+    /// Sends a data packet: from the port that the mapping was learned on.
+    pub(super) fn tunnel(
+        &mut self,
+        peer: &Ipv6Addr,
+        mapping: SocketAddrV4,
+        direct: (bool, bool),
+        packet: &mut PacketMut<'_>,
+    ) -> Result<Verdict, DropReason> {
+        // TER-101 [RFC 6081 §6.3]
+        let port = match direct {
+            (false, true) => self.session(peer).map(|session| session.own_port).filter(|port| *port != 0),
+            _ => None,
+        };
+        let outer = self.outer(port.unwrap_or(self.config.port), mapping);
+        proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
+        Ok(Verdict::Tunnel { link: self.link, outer })
+    }
+
+    pub(super) fn outer(&mut self, port: u16, to: SocketAddrV4) -> Outer {
+        self.identification = self.identification.wrapping_add(1);
+        let from = self.locator.map_or(Ipv4Addr::UNSPECIFIED, |locator| locator.address);
+        outer(SocketAddrV4::new(from, port), to, self.identification)
+    }
+
+    /// A packet from the inside waits until the peer is reachable.
+    pub(super) fn wait_for(&mut self, now: Instant, peer: &Ipv6Addr, work: Work) -> Result<Verdict, DropReason> {
+        let row = self.session_for(now, peer, true)?;
+        let entry = self.peers.find_or_insert_asked(now, peer).map_err(|_| DropReason::TableFull)?;
+        let Some(session) = self.sessions.get_mut(row) else { return Err(DropReason::TableFull) };
+        if session.work == Work::Idle {
+            // TER-45: four times in 300 s without an answer are enough. That is
+            // a rule for bubbles: a native host may be asked for again.
+            if work != Work::Test && !entry.may_get_answer(now) {
+                return Err(DropReason::TeredoNoAnswer);
+            }
+            entry.ask();
+            // TER-45: not within 2 s of what was sent last.
+            let begins = if entry.may_get_bubble(now) { now } else { now.saturating_add(BUBBLE_INTERVAL) };
+            session.work = work;
+            session.attempts = 0;
+            session.deadline = Expiry::at(begins);
+        }
+        let ticket = session.hold(now, row, false).ok_or(DropReason::TableFull)?;
+        self.attempt(now, row);
+        Ok(Verdict::Hold { ticket })
+    }
+
+    /// Sends once more what a session's work wants, if that is due; or gives
+    /// up.
+    pub(super) fn attempt(&mut self, now: Instant, row: usize) {
+        let symmetric = self.is_symmetric();
+        let preserving = self.uses_random_ports();
+        let behind_cone = self.qualification.nat() == NatKind::Cone;
+        let Some(session) = self.sessions.get_mut(row).filter(|session| session.deadline.is_due(now)) else { return };
+        session.deadline = Expiry::NEVER;
+        if session.work == Work::Confirm {
+            // A peer without RFC 6081 has no nonce to tell.
+            session.finish(End::Released);
+            return;
+        }
+        let limit = if session.work == Work::Solicit { SOLICITATIONS } else { ATTEMPTS };
+        if session.work == Work::Solicit && session.attempts >= limit {
+            // TER-85: as a new connection.
+            session.work = Work::Bubbles;
+            session.attempts = 0;
+        }
+        let entry = self.peers.find_mut(&session.address).filter(|_| session.work != Work::Idle);
+        let may = |entry: &&mut Peer| session.work == Work::Test || entry.may_get_answer(now);
+        let Some(entry) = entry.filter(may).filter(|_| session.attempts < ATTEMPTS) else {
+            session.finish(End::Abandoned(DropReason::TeredoNoAnswer));
+            session.close_port();
+            return;
+        };
+        session.attempts = session.attempts.saturating_add(1);
+        session.deadline = Expiry::at(now.saturating_add(BUBBLE_INTERVAL));
+        match session.work {
+            // A question to a known peer, which RFC 6081 §5.7 limits itself.
+            Work::Solicit => entry.note_sent(now),
+            _ => entry.note_bubble(now),
+        }
+        match session.work {
+            Work::Idle | Work::Confirm => {}
+            Work::Test => session.due.insert(Due::DRAW | Due::ECHO),
+            Work::Local => session.due.insert(Due::LOCAL | Due::LOCAL_GROUP),
+            Work::Solicit => session.due.insert(Due::SOLICIT),
+            Work::Bubbles => {
+                session.due.insert(Due::DRAW | Due::INDIRECT);
+                // A direct one opens our NAT for the answer; a cone NAT is open.
+                if !behind_cone {
+                    session.targets.insert(Targets::EMBEDDED);
+                }
+                if session.peer_port != 0 && (preserving || !symmetric) {
+                    session.targets.insert(Targets::RANDOM);
+                }
+            }
+        }
+    }
+
+    /// The row of a peer.
+    pub(super) fn session(&self, peer: &Ipv6Addr) -> Option<&Session> {
+        self.sessions.iter().find(|session| session.address == *peer && !session.is_free())
+    }
+
+    pub(super) fn session_mut(&mut self, peer: &Ipv6Addr) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.address == *peer && !session.is_free())
+    }
+
+    /// The row of a peer, or one that is made for it. What outsiders begin
+    /// takes no more than half of the rows, and no row from anybody.
+    pub(super) fn session_for(&mut self, now: Instant, peer: &Ipv6Addr, own: bool) -> Result<usize, DropReason> {
+        if let Some(row) = self.sessions.iter().position(|session| session.address == *peer && !session.is_free()) {
+            return Ok(row);
+        }
+        let outsiders = self.sessions.iter().filter(|session| session.is_outsiders()).count();
+        if !own && outsiders.saturating_mul(2) >= N {
+            return Err(DropReason::RateLimited);
+        }
+        let idle = self.sessions.iter().enumerate().filter(|(_, session)| session.is_idle());
+        let row = idle.min_by_key(|(_, session)| (!session.is_free(), session.last_use())).map(|(row, _)| row);
+        let row = row.ok_or(DropReason::TableFull)?;
+        if let Some(session) = self.sessions.get_mut(row) {
+            session.claim(now, *peer);
+        }
+        Ok(row)
+    }
+
+    pub(super) fn local_peer(&self, now: Instant, peer: &Ipv6Addr) -> Option<SocketAddrV4> {
+        let found = self.local.iter().find(|local| local.address == *peer && !local.heard.is_due(now));
+        found.map(|local| local.at).filter(|_| self.config.local_discovery)
+    }
+}
+
+/// Where packets to a peer go: to its mapping, or (TER-74) to the port that its
+/// address says, which is open to everybody.
+pub(super) fn where_to(peer: &Peer, trusts_opened_ports: bool, accept_bogons: bool) -> SocketAddrV4 {
+    let embedded = || Address::from_ipv6(&peer.address()).map(|address| ingress::embedded_mapping(&address));
+    match trusts_opened_ports && peer.is_symmetric() {
+        // TER-40: what may not be sent to is left alone.
+        true => embedded().filter(|to| may_send_to(*to, &[], accept_bogons)).unwrap_or(peer.mapping()),
+        false => peer.mapping(),
+    }
+}

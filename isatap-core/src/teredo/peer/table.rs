@@ -1,0 +1,194 @@
+//! Finds peers, and forgets the one that counts least.
+
+use core::fmt;
+use core::net::Ipv6Addr;
+
+use super::{PROBES, Peer, Standing, State};
+use crate::capacity::{Array, Row, Storage};
+use crate::error::{Table, TableFull};
+use crate::prefix::halves;
+use crate::time::Instant;
+
+/// The peers, in memory of the caller's choice.
+///
+/// An array makes a table that may be a constant; a boxed slice makes one of
+/// a million peers, which never passes over the stack.
+#[derive(Clone)]
+pub struct PeerTable<S = [Peer; 64]> {
+    key: [u64; 2],
+    slots: S,
+}
+
+impl<S: Array<Peer>> PeerTable<S> {
+    /// No peers. Places can be guessed until [`rekey`](Self::rekey) was called.
+    #[must_use]
+    pub const fn new() -> Self {
+        PeerTable { key: [0; 2], slots: S::EMPTY }
+    }
+}
+
+impl<S: Array<Peer>> Default for PeerTable<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Storage<Peer>> PeerTable<S> {
+    /// No peers, in memory of the caller's, which is overwritten.
+    pub fn with_storage(mut storage: S) -> Self {
+        storage.as_mut().fill(Peer::EMPTY);
+        PeerTable { key: [0; 2], slots: storage }
+    }
+
+    /// Hides the places behind a random key. Forgets all peers.
+    pub fn rekey(&mut self, key: [u64; 2]) {
+        self.key = key;
+        self.clear();
+    }
+
+    /// Forgets all peers.
+    pub fn clear(&mut self) {
+        self.slots.as_mut().fill(Peer::EMPTY);
+    }
+
+    /// Peers that fit in.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.slots.as_ref().len()
+    }
+
+    /// The peers, for a status report: walks the whole table.
+    pub fn iter(&self) -> impl Iterator<Item = &Peer> {
+        self.slots.as_ref().iter().filter(|peer| peer.state.contains(State::USED))
+    }
+
+    /// The peer of this address.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, address: &Ipv6Addr) -> Option<&Peer> {
+        let place = self.place(address)?;
+        self.slots.as_ref().get(place)
+    }
+
+    /// The peer of this address, to be changed.
+    #[inline]
+    pub fn find_mut(&mut self, address: &Ipv6Addr) -> Option<&mut Peer> {
+        let place = self.place(address)?;
+        self.slots.as_mut().get_mut(place)
+    }
+
+    /// The peer of this address, which is made if need be: somebody outside
+    /// is the cause.
+    ///
+    /// # Errors
+    /// Every place that it could take is a verified peer's, or of one that own
+    /// traffic uses; see the module's rule. Nothing changed.
+    pub fn find_or_insert(&mut self, now: Instant, address: &Ipv6Addr) -> Result<&mut Peer, TableFull> {
+        self.find_or_replace(now, address, Standing::Asked)
+    }
+
+    /// The same, and this node's own traffic is the cause.
+    ///
+    /// # Errors
+    /// Every place that it could take is a verified peer's, or of one that is
+    /// being asked. Nothing changed.
+    pub fn find_or_insert_asked(&mut self, now: Instant, address: &Ipv6Addr) -> Result<&mut Peer, TableFull> {
+        self.find_or_replace(now, address, Standing::Verified)
+    }
+
+    /// `spared`: who counts as much or more keeps its place.
+    fn find_or_replace(&mut self, now: Instant, address: &Ipv6Addr, spared: Standing) -> Result<&mut Peer, TableFull> {
+        let place = match self.place(address) {
+            Some(place) => place,
+            None => {
+                let place = self.victim(now, address, spared).ok_or(TableFull::new(Table::Peers))?;
+                if let Some(slot) = self.slots.as_mut().get_mut(place) {
+                    *slot = Peer::new(*address);
+                }
+                place
+            }
+        };
+        self.slots.as_mut().get_mut(place).ok_or(TableFull::new(Table::Peers))
+    }
+
+    /// Forgets one peer.
+    pub fn remove(&mut self, address: &Ipv6Addr) {
+        if let Some(peer) = self.find_mut(address) {
+            *peer = Peer::EMPTY;
+        }
+    }
+
+    fn place(&self, address: &Ipv6Addr) -> Option<usize> {
+        let slots = self.slots.as_ref();
+        self.places(address).find(|place| {
+            slots.get(*place).is_some_and(|peer| peer.address == *address && peer.state.contains(State::USED))
+        })
+    }
+
+    /// The place that a new peer may have: free, or of who counts least.
+    fn victim(&self, now: Instant, address: &Ipv6Addr, spared: Standing) -> Option<usize> {
+        let slots = self.slots.as_ref();
+        let rank = |place: &usize| slots.get(*place).map(|peer| (peer.standing(now), peer.last_use()));
+        let place = self.places(address).min_by_key(rank)?;
+        // I10: whatever the newcomer is.
+        (rank(&place)?.0 < spared).then_some(place)
+    }
+
+    /// The places of an address: [`PROBES`] in a row, or all there are.
+    #[inline]
+    fn places(&self, address: &Ipv6Addr) -> impl Iterator<Item = usize> + use<S> {
+        let len = self.slots.as_ref().len();
+        let hash = hash(self.key, address) >> 32;
+        // The upper half of a product instead of a remainder: no division.
+        let start = usize::try_from((hash.wrapping_mul(u64::try_from(len).unwrap_or(0))) >> 32).unwrap_or(0);
+        (0..PROBES.min(len)).map(move |step| {
+            let place = start.wrapping_add(step);
+            if place < len { place } else { place.wrapping_sub(len) }
+        })
+    }
+}
+
+impl<S: Storage<Peer>> fmt::Debug for PeerTable<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerTable({} of {})", self.iter().count(), self.capacity())
+    }
+}
+
+/// SipHash-1-3 of an address: enough to hide places in a table.
+/// [Aumasson and Bernstein, 2012]
+#[inline]
+pub(in crate::teredo) fn hash(key: [u64; 2], address: &Ipv6Addr) -> u64 {
+    let (high, low) = halves(address);
+    let [k0, k1] = key;
+    let mut v = [
+        k0 ^ 0x736f_6d65_7073_6575,
+        k1 ^ 0x646f_7261_6e64_6f6d,
+        k0 ^ 0x6c79_6765_6e65_7261,
+        k1 ^ 0x7465_6462_7974_6573,
+    ];
+    // The last word holds the length in its upper byte, and no bytes.
+    for word in [high, low, 16 << 56] {
+        let [v0, v1, v2, v3] = v;
+        let [v0, v1, v2, v3] = round([v0, v1, v2, v3 ^ word]);
+        v = [v0 ^ word, v1, v2, v3];
+    }
+    let [v0, v1, v2, v3] = v;
+    let [v0, v1, v2, v3] = round(round(round([v0, v1, v2 ^ 0xff, v3])));
+    v0 ^ v1 ^ v2 ^ v3
+}
+
+#[inline]
+const fn round(v: [u64; 4]) -> [u64; 4] {
+    let [mut v0, mut v1, mut v2, mut v3] = v;
+    v0 = v0.wrapping_add(v1);
+    v1 = v1.rotate_left(13) ^ v0;
+    v0 = v0.rotate_left(32);
+    v2 = v2.wrapping_add(v3);
+    v3 = v3.rotate_left(16) ^ v2;
+    v0 = v0.wrapping_add(v3);
+    v3 = v3.rotate_left(21) ^ v0;
+    v2 = v2.wrapping_add(v1);
+    v1 = v1.rotate_left(17) ^ v2;
+    v2 = v2.rotate_left(32);
+    [v0, v1, v2, v3]
+}
