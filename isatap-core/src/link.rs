@@ -335,8 +335,23 @@ impl Locator {
     #[inline]
     #[must_use]
     pub fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        let host_bits = u32::MAX.checked_shr(self.subnet_length.into()).unwrap_or(0);
-        host_bits > 1 && address.to_bits() == self.address.to_bits() | host_bits
+        self.host_bits() > 1 && address == self.last_address()
+    }
+
+    /// The last address of the subnet.
+    #[inline]
+    pub(crate) const fn last_address(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.address.to_bits() | self.host_bits())
+    }
+
+    /// Ones where the subnet's addresses differ.
+    #[inline]
+    #[expect(clippy::as_conversions, reason = "a const fn cannot call From; u8 to u32 loses nothing")]
+    const fn host_bits(&self) -> u32 {
+        match u32::MAX.checked_shr(self.subnet_length as u32) {
+            Some(bits) => bits,
+            None => 0,
+        }
     }
 }
 

@@ -139,12 +139,11 @@ crate::roots! {
          addr::is_locator(u.ipv4()))
     };
     isatap_ingress => |u| {
-        let flow = flow(u)?;
-        keep(ingress::source(&flow, u.value(), u.value()));
-        keep(ingress::source_is_specified(&flow));
-        keep(ingress::destination(&flow, u.value()));
+        keep(ingress::source(&u.ipv6(), u.ipv4(), u.value(), u.value()));
+        keep(ingress::source_is_specified(&u.ipv6()));
+        keep(ingress::destination(&u.ipv6(), u.value()));
         keep(ingress::member(u.ipv4(), any(&[u.ipv4_prefix()])));
-        Some(ingress::advertisement(&u.ipv6(), u.ipv4(), any(Admitted::Router)))
+        ingress::advertisement(&u.ipv6(), u.ipv4(), any(Admitted::Router))
     };
     checksums => |u| {
         let sum = any(Sum::ZERO).bytes(u.bytes()).u16(u.value()).u32(u.value()).ipv4(u.ipv4()).ipv6(&u.ipv6());

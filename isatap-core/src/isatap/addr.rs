@@ -14,6 +14,7 @@ use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::prefix::{Ipv6Prefix, halves, is_never_unicast, is_private};
+use crate::wire::field::bytes_at;
 
 /// The upper half of the identifier with u = 0: `00-00-5E-FE`.
 const LOCAL: u32 = 0x0000_5efe;
@@ -50,6 +51,7 @@ pub const fn other_link_local(ipv4: Ipv4Addr) -> Ipv6Addr {
 
 /// The address for `ipv4` in `prefix`; `None` unless the prefix is a /64.
 /// `ISA-4`
+#[inline]
 #[must_use]
 pub const fn address(prefix: &Ipv6Prefix, ipv4: Ipv4Addr) -> Option<Ipv6Addr> {
     prefix.with_identifier(identifier(ipv4))
@@ -66,6 +68,17 @@ pub const fn address(prefix: &Ipv6Prefix, ipv4: Ipv4Addr) -> Option<Ipv6Addr> {
 pub const fn embedded_ipv4(address: &Ipv6Addr) -> Option<Ipv4Addr> {
     let (_, low) = halves(address);
     if low >> 32 & 0xfdff_ffff == 0x5efe { Some(Ipv4Addr::from_bits(low as u32)) } else { None }
+}
+
+/// Whether [`embedded_ipv4`] of `address` is `ipv4`, asked word-wide on the
+/// bytes as they were sent.
+#[inline(always)]
+pub(crate) fn embeds(address: &Ipv6Addr, ipv4: Ipv4Addr) -> bool {
+    /// All but the u bit.
+    const MASK: u32 = u32::from_ne_bytes([0xfd, 0xff, 0xff, 0xff]);
+    let octets = &address.octets();
+    u32::from_ne_bytes(bytes_at::<8, 4, 16>(octets)) & MASK == u32::from_ne_bytes(LOCAL.to_be_bytes())
+        && bytes_at::<12, 4, 16>(octets) == ipv4.octets()
 }
 
 /// Whether `ipv4` is known to be globally unique, so that u = 1.
@@ -276,6 +289,7 @@ mod tests {
             let prefix = Ipv6Prefix::new(Ipv6Addr::from_bits(u128::from(prefix) << 64), 64).unwrap();
             let address = address(&prefix, ipv4).unwrap();
             prop_assert_eq!(embedded_ipv4(&address), Some(ipv4));
+            prop_assert!(embeds(&address, ipv4));
             prop_assert_eq!(Dotted(address).to_string().parse::<Ipv6Addr>(), Ok(address));
         }
     }

@@ -10,7 +10,6 @@ use crate::drop_reason::DropReason;
 use crate::isatap::addr::embedded_ipv4;
 use crate::link::Admitted;
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix, halves};
-use crate::proto41::Flow;
 
 /// `ff02::1`
 pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -25,10 +24,15 @@ pub const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 /// # Errors
 /// [`DropReason::IsatapSourceMismatch`]
 #[inline]
-pub fn source(flow: &Flow, on_link: bool, potential_router: bool) -> Result<Admitted, DropReason> {
+pub fn source(
+    inner_source: &Ipv6Addr,
+    outer_source: Ipv4Addr,
+    on_link: bool,
+    potential_router: bool,
+) -> Result<Admitted, DropReason> {
     if potential_router {
         Ok(Admitted::Router)
-    } else if on_link && embedded_ipv4(&flow.inner_source) == Some(flow.outer_source) {
+    } else if on_link && embedded_ipv4(inner_source) == Some(outer_source) {
         Ok(Admitted::Host)
     } else {
         Err(DropReason::IsatapSourceMismatch)
@@ -41,8 +45,8 @@ pub fn source(flow: &Flow, on_link: bool, potential_router: bool) -> Result<Admi
 /// # Errors
 /// [`DropReason::InnerSourceUnspecified`]
 #[inline]
-pub fn source_is_specified(flow: &Flow) -> Result<(), DropReason> {
-    if flow.inner_source.is_unspecified() { Err(DropReason::InnerSourceUnspecified) } else { Ok(()) }
+pub fn source_is_specified(inner_source: &Ipv6Addr) -> Result<(), DropReason> {
+    if inner_source.is_unspecified() { Err(DropReason::InnerSourceUnspecified) } else { Ok(()) }
 }
 
 /// `ISA-70 [RFC 5214 §6.3]`: multicast is not supported. Solicitations to
@@ -52,15 +56,24 @@ pub fn source_is_specified(flow: &Flow) -> Result<(), DropReason> {
 /// # Errors
 /// [`DropReason::InnerDestinationRefused`]
 #[inline]
-pub fn destination(flow: &Flow, router: bool) -> Result<(), DropReason> {
-    let (high, low) = halves(&flow.inner_destination);
+pub fn destination(inner_destination: &Ipv6Addr, router: bool) -> Result<(), DropReason> {
+    let (high, low) = halves(inner_destination);
     let refused = if high >> 56 == 0xff {
-        flow.inner_destination != if router { ALL_ROUTERS } else { ALL_NODES }
+        *inner_destination != if router { ALL_ROUTERS } else { ALL_NODES }
     } else {
         // `::` and `::1`
         high == 0 && low <= 1
     };
     if refused { Err(DropReason::InnerDestinationRefused) } else { Ok(()) }
+}
+
+/// Whether a destination is clearly one that [`destination`] lets pass, on a
+/// host and on a router; `false` says only that it must be asked.
+#[inline(always)]
+pub(crate) fn is_plainly_unicast(inner_destination: &Ipv6Addr) -> bool {
+    let [first, ..] = inner_destination.octets();
+    // Neither ff00::/8 nor 0::/8, in one comparison.
+    first.wrapping_add(1) > 1
 }
 
 /// `SEC-2 [RFC 6324 §3.2.5]`: the site's IPv4 prefixes, when they are listed,

@@ -8,7 +8,8 @@ use crate::error::{Table, TableFull};
 use crate::interface::{Context, path_error, path_mtu};
 use crate::isatap::addr::{self, embedded_ipv4};
 use crate::isatap::ingress;
-use crate::isatap::prl::Prl;
+use crate::isatap::locators::{Locators, Marks};
+use crate::isatap::prl::{EntryOrigin, Prl};
 use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
 use crate::nd::learned::{self, LearnedPrefix, Prefixes};
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix, is_never_unicast};
@@ -26,8 +27,12 @@ use crate::time::Instant;
 /// it.
 #[derive(Clone)]
 pub struct Link<C: Capacity> {
-    pub(crate) locators: List<Locator, Rows<C::Locators, Locator>>,
+    pub(crate) locators: Locators<C>,
     pub(crate) prl: Prl<C>,
+    /// Whose packets are no plain host's: the locators, the broadcast
+    /// addresses of their subnets, the potential routers. Any address while
+    /// there is no locator.
+    marks: Marks,
     pub(crate) prefixes: Prefixes<Rows<C::Prefixes, LearnedPrefix>>,
     pub(crate) members: List<Ipv4Prefix, Rows<C::Members, Ipv4Prefix>>,
     pub(crate) paths: PathMtus<Rows<C::PathMtus, PathMtu>>,
@@ -40,8 +45,9 @@ impl<C: Capacity> Link<C> {
     /// A link without locators, routers or prefixes.
     pub(crate) const fn new(policy: OuterPolicy, router: bool) -> Self {
         Link {
-            locators: List::EMPTY,
+            locators: Locators::EMPTY,
             prl: Prl::EMPTY,
+            marks: Marks::ALL,
             prefixes: Prefixes::EMPTY,
             members: List::EMPTY,
             paths: PathMtus::EMPTY,
@@ -95,16 +101,20 @@ impl<C: Capacity> Link<C> {
 
     /// Replaces the locators by those that can be locators, without repeats.
     pub(crate) fn replace_locators(&mut self, locators: &[Locator]) -> Result<(), TableFull> {
-        self.locators.clear();
-        let mut result = Ok(());
-        for locator in locators.iter().filter(|locator| addr::is_locator(locator.address)) {
-            if !self.owns_ipv4(locator.address)
-                && let Err(full) = self.locators.push(*locator, Table::Locators)
-            {
-                result = Err(full);
-            }
-        }
+        let result = self.locators.replace(locators);
+        self.mark();
         result
+    }
+
+    /// Lists a potential router; the number of its row and whether it is new.
+    pub(crate) fn list_router(&mut self, address: Ipv4Addr, origin: EntryOrigin) -> Result<(usize, bool), TableFull> {
+        let result = self.prl.add(address, origin);
+        self.mark();
+        result
+    }
+
+    fn mark(&mut self) {
+        self.marks = self.locators.marks().with(self.prl.marks());
     }
 
     /// Brings the on-link routes to what the prefixes say.
@@ -120,11 +130,6 @@ impl<C: Capacity> Link<C> {
             }
         }
         result
-    }
-
-    /// Whether `address` is a directed broadcast address of a subnet of ours.
-    fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        self.locators.iter().any(|locator| locator.is_broadcast(address))
     }
 
     /// Whether addresses are made of a prefix that `address` lies in. Not the
@@ -156,24 +161,64 @@ impl<C: Capacity> Link<C> {
         self.locator_for(destination).ok_or(DropReason::NoLocator)
     }
 
-    /// Whether a packet to one of the locators may come in; `refused`: its
-    /// outer source cannot be a neighbour's.
+    /// Who sent a packet that is clearly in order; `None` says only that
+    /// [`judge`](Self::judge) must look.
+    ///
+    /// Every packet that comes in runs through here, so the instructions
+    /// count: no walk, and nothing that reads the flow from memory. That both
+    /// ways agree is a property test.
     #[inline(always)]
-    fn judge(&self, flow: &Flow, refused: bool) -> Result<Admitted, DropReason> {
+    fn plain(&self, flow: &Flow) -> Option<Admitted> {
+        let (source, inner_source) = (flow.outer_source, &flow.inner_source);
+        if !self.locators.is_first(flow.outer_destination) || !ingress::is_plainly_unicast(&flow.inner_destination) {
+            return None;
+        }
+        if !self.marks.may_have(source) {
+            let is_host = addr::embeds(inner_source, source)
+                && self.prefixes.is_plainly_on_link(inner_source)
+                && self.members.is_empty();
+            return is_host.then_some(Admitted::Host);
+        }
+        let is_router = self.prl.is_first(source)
+            && !self.locators.may_have(source)
+            && !self.refuse_routers
+            && !inner_source.is_unspecified();
+        is_router.then_some(Admitted::Router)
+    }
+
+    /// The checks one by one, for packets that are not plain.
+    #[inline(never)]
+    fn judge(
+        &self,
+        outer_source: Ipv4Addr,
+        outer_destination: Ipv4Addr,
+        inner_source: &Ipv6Addr,
+        inner_destination: &Ipv6Addr,
+    ) -> Result<Admitted, Denied> {
+        let (mut addressed, mut refused) = (false, false);
+        for locator in self.locators.rows() {
+            addressed |= locator.address == outer_destination;
+            refused |= locator.address == outer_source || locator.is_broadcast(outer_source);
+        }
+        // ISA-40 [RFC 5214 §7.3]
+        if !addressed {
+            return Err(Denied::NotAddressed);
+        }
         if refused {
-            return Err(DropReason::OuterSourceRefused);
+            return Err(Denied::Refused(DropReason::OuterSourceRefused));
         }
         // ISA-41; the rest of the source list is Flow::parse's (TUN-16).
-        ingress::source_is_specified(flow)?;
-        ingress::destination(flow, self.router)?;
-        let listed = self.prl.lists(flow.outer_source);
+        ingress::source_is_specified(inner_source).map_err(Denied::Refused)?;
+        ingress::destination(inner_destination, self.router).map_err(Denied::Refused)?;
+        let listed = self.prl.lists(outer_source);
         if listed && self.refuse_routers {
-            return Err(DropReason::KnownRouter);
+            return Err(Denied::Refused(DropReason::KnownRouter));
         }
         // ISA-50: a router is no exception.
-        let from = ingress::source(flow, self.is_on_link(&flow.inner_source), listed)?;
+        let from = ingress::source(inner_source, outer_source, self.is_on_link(inner_source), listed)
+            .map_err(Denied::Refused)?;
         if from == Admitted::Host {
-            ingress::member(flow.outer_source, self.members.as_slice())?;
+            ingress::member(outer_source, self.members.as_slice()).map_err(Denied::Refused)?;
         }
         Ok(from)
     }
@@ -203,21 +248,17 @@ impl<C: Capacity> LinkTrait for Link<C> {
         Ok(Resolution::To { source, destination })
     }
 
-    // Every packet that comes in runs through here, so the instructions count:
-    // one walk over the locators, nothing asked twice, and no call: the flow
-    // stays in registers.
     #[inline(always)]
     fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
-        let (mut addressed, mut refused) = (false, false);
-        for locator in self.locators.rows() {
-            addressed |= locator.address == flow.outer_destination;
-            refused |= locator.address == flow.outer_source || locator.is_broadcast(flow.outer_source);
+        match self.plain(flow) {
+            Some(from) => Ok(from),
+            None => {
+                // Copies: what is handed on by reference would have to be in
+                // memory for the plain packets too.
+                let (inner_source, inner_destination) = (flow.inner_source, flow.inner_destination);
+                self.judge(flow.outer_source, flow.outer_destination, &inner_source, &inner_destination)
+            }
         }
-        // ISA-40 [RFC 5214 §7.3]
-        if !addressed {
-            return Err(Denied::NotAddressed);
-        }
-        self.judge(flow, refused).map_err(Denied::Refused)
     }
 
     #[inline(always)]
@@ -241,12 +282,12 @@ impl<C: Capacity> LinkTrait for Link<C> {
 
     #[inline]
     fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
-        self.locators.iter().any(|locator| locator.address == address)
+        self.locators.own(address)
     }
 
     fn may_send_to(&self, destination: Ipv4Addr) -> bool {
         // TUN-4 [RFC 2893 §5.3]
-        !is_never_unicast(destination) && !self.owns_ipv4(destination) && !self.is_broadcast(destination)
+        !is_never_unicast(destination) && !self.locators.own(destination) && !self.locators.is_broadcast(destination)
     }
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
@@ -285,3 +326,6 @@ impl<C: Capacity> Link<C> {
 fn is_zero_identifier(address: &Ipv6Addr) -> bool {
     Ipv6Prefix::subnet_of(address).address() == *address
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,7 @@ pub mod addr;
 pub mod host;
 pub mod ingress;
 pub mod link;
+mod locators;
 pub mod prl;
 pub mod router;
 

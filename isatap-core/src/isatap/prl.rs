@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use crate::capacity::{Array, Capacity, Row, Rows};
 use crate::error::{Table, TableFull};
+use crate::isatap::locators::Marks;
 use crate::nd::solicit::Solicitation;
 use crate::prefix::is_never_unicast;
 use crate::time::{Expiry, Instant};
@@ -33,9 +34,9 @@ pub enum EntryOrigin {
 /// One potential router.
 #[derive(Clone, Copy, Debug)]
 pub struct PotentialRouter {
-    pub(crate) address: Ipv4Addr,
+    address: Ipv4Addr,
     pub(crate) origin: EntryOrigin,
-    pub(crate) listed: bool,
+    listed: bool,
     /// `ISA-45`: use it as a default router and take link parameters from it.
     pub(crate) default: bool,
     pub(crate) solicitation: Solicitation,
@@ -96,6 +97,11 @@ impl PotentialRouter {
         self.origin
     }
 
+    /// Whether it is on the list; a row that has left it remembers.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.listed
+    }
+
     /// Whether it has answered, and what it said has not all expired.
     #[must_use]
     pub fn is_alive(&self, now: Instant) -> bool {
@@ -139,6 +145,12 @@ impl PotentialRouter {
         timer.min(self.solicitation.deadline()).min(alive)
     }
 
+    /// Whether this is the entry for `address`.
+    #[inline(always)]
+    fn lists(&self, address: Ipv4Addr) -> bool {
+        self.address == address && self.listed
+    }
+
     fn is_free(&self) -> bool {
         self.address.is_unspecified()
     }
@@ -168,13 +180,24 @@ impl<C: Capacity> Prl<C> {
     /// No entries.
     pub(crate) const EMPTY: Self = Prl { rows: Array::EMPTY };
 
+    /// The addresses in the list, and some that have left it.
+    pub(crate) fn marks(&self) -> Marks {
+        self.rows().fold(Marks::NONE, |marks, row| marks.with_address(row.address))
+    }
+
     /// Whether `address` is in the list.
-    #[inline(always)]
     #[must_use]
     pub fn lists(&self, address: Ipv4Addr) -> bool {
         // Rows are used from the front and never given back: the first free
-        // one ends them, and this is asked for every packet.
-        self.rows.as_ref().iter().take_while(|row| !row.is_free()).any(|row| row.address == address && row.listed)
+        // one ends them.
+        self.rows.as_ref().iter().take_while(|row| !row.is_free()).any(|row| row.lists(address))
+    }
+
+    /// Whether `address` is listed in the first row, as that of the only
+    /// router is.
+    #[inline(always)]
+    pub(crate) fn is_first(&self, address: Ipv4Addr) -> bool {
+        self.rows.as_ref().first().is_some_and(|row| row.lists(address))
     }
 
     /// The entries of the list.
@@ -189,7 +212,7 @@ impl<C: Capacity> Prl<C> {
 
     /// The number of the row that lists `address`.
     pub(crate) fn slot(&self, address: Ipv4Addr) -> Option<usize> {
-        self.rows.as_ref().iter().position(|row| row.listed && row.address == address)
+        self.rows.as_ref().iter().position(|row| row.lists(address))
     }
 
     /// All rows that are or were in use, with their numbers.
@@ -211,8 +234,9 @@ impl<C: Capacity> Prl<C> {
         !is_never_unicast(address) && !locators.iter().any(|own| own.address == address)
     }
 
-    /// Lists `address`; the number of its row and whether it is new.
-    pub(crate) fn add(&mut self, address: Ipv4Addr, origin: EntryOrigin) -> Result<(usize, bool), TableFull> {
+    /// Lists `address`; the number of its row and whether it is new. For
+    /// [`Link::list_router`](crate::isatap::Link) alone, which marks it.
+    pub(super) fn add(&mut self, address: Ipv4Addr, origin: EntryOrigin) -> Result<(usize, bool), TableFull> {
         if let Some(slot) = self.slot(address) {
             // ISA-20: what is configured by address outlives the name.
             if let Some(row) = self.rows.as_mut().get_mut(slot).filter(|_| origin == EntryOrigin::Static) {

@@ -53,13 +53,13 @@ impl Flow {
     /// node's own addresses is left to the links.
     #[inline(always)]
     pub fn parse(outer: &[u8]) -> Result<Flow, DropReason> {
-        if let Some(headers) = outer.first_chunk::<60>() {
-            let (ipv4, ipv6) = split(headers);
-            if let Some(flow) = plain(ipv4, ipv6, outer.len()) {
-                return Ok(flow);
-            }
-        }
-        judge(outer)
+        // Both ways end in references to the headers, not in a flow, which
+        // would go through memory: so links read the packet itself.
+        let (ipv4, ipv6, header_len) = match outer.first_chunk::<60>().map(split) {
+            Some((ipv4, ipv6)) if is_plain(ipv4, ipv6, outer.len()) => (ipv4, ipv6, ipv4::HEADER_LEN),
+            _ => judge(outer)?,
+        };
+        Ok(flow(ipv4, ipv6, header_len))
     }
 
     /// [`Flow::parse`] where IPv4-compatible sources, `::192.0.2.1`, are let
@@ -98,10 +98,8 @@ impl Flow {
         header_len: usize,
         received: usize,
     ) -> Result<Flow, DropReason> {
-        if header_len == ipv4::HEADER_LEN
-            && let Some(flow) = plain(ipv4, ipv6, received)
-        {
-            return Ok(flow);
+        if header_len == ipv4::HEADER_LEN && is_plain(ipv4, ipv6, received) {
+            return Ok(flow(ipv4, ipv6, header_len));
         }
         let first = u8_at::<0, 20>(ipv4);
         if first >> 4 != 4 || header_len < ipv4::HEADER_LEN || ipv4::header_len(first) != header_len {
@@ -110,7 +108,8 @@ impl Flow {
         if header_len == ipv4::HEADER_LEN && !checksum::is_header_valid(ipv4) {
             return Err(DropReason::OuterChecksum);
         }
-        judge_headers(ipv4, ipv6, header_len, received)
+        judge_headers(ipv4, ipv6, header_len, received)?;
+        Ok(flow(ipv4, ipv6, header_len))
     }
 
     /// Bytes between the end of the inner packet and that of the outer one.
@@ -129,46 +128,50 @@ impl Flow {
     }
 }
 
-/// The flow of a packet without outer options that is clearly in order, asked
-/// word-wide. `None` says only that [`judge`] must look.
+/// Whether a packet without outer options is clearly in order, asked
+/// word-wide. `false` says only that [`judge`] must look.
 ///
 /// Every packet that comes in runs through here, so the instructions count;
 /// that both ways agree is a property test.
 #[inline(always)]
-fn plain(ipv4: &[u8; 20], ipv6: &[u8; 40], received: usize) -> Option<Flow> {
+fn is_plain(ipv4: &[u8; 20], ipv6: &[u8; 40], received: usize) -> bool {
+    // The protocol before the words that it lies in: the compiler would cut
+    // it out of them instead of comparing a byte.
+    if u8_at::<9, 20>(ipv4) != protocol::IPV6 {
+        return false;
+    }
     let total = u16_at::<2, 20>(ipv4);
     let payload_len = u16_at::<4, 40>(ipv6);
     let is_outer_plain = word_at::<0, 20>(ipv4) & (FIRST_BYTE | FRAGMENT) == PLAIN
         && checksum::is_header_valid(ipv4)
-        && usize::from(total) <= received
-        && u8_at::<9, 20>(ipv4) == protocol::IPV6;
+        && usize::from(total) <= received;
     if !is_outer_plain {
-        return None;
+        return false;
     }
-    // An empty payload may be a jumbogram's: judge() knows.
-    if payload_len == 0 || u32::from(total) < u32::from(payload_len).wrapping_add(60) {
-        return None;
+    // An empty payload may be a jumbogram's: judge() knows. Here it becomes
+    // 65,535, which is longer than what a packet has room for.
+    if i32::from(payload_len.wrapping_sub(1)) >= i32::from(total).wrapping_sub(60) {
+        return false;
     }
     // 0 and 224 to 255 first, 127 then: asked one behind the other, the
     // compiler would compute both answers.
     let (source, destination) = (u8_at::<12, 20>(ipv4), u8_at::<16, 20>(ipv4));
     let is_refused = |first: u8| first.wrapping_sub(1) >= 223;
     if is_refused(source) || is_refused(destination) {
-        return None;
+        return false;
     }
     if source == 127 || destination == 127 {
-        return None;
+        return false;
     }
-    let is_inner_plain = u8_at::<0, 40>(ipv6) & 0xf0 == 0x60
+    u8_at::<0, 40>(ipv6) & 0xf0 == 0x60
         // All refused sources are multicast or have 64 zero bits in front.
         && u8_at::<8, 40>(ipv6) != 0xff
-        && word_at::<8, 40>(ipv6) != 0;
-    is_inner_plain.then(|| flow(ipv4, ipv6, ipv4::HEADER_LEN))
+        && word_at::<8, 40>(ipv6) != 0
 }
 
 /// The checks one by one, for packets that are not plain.
 #[cold]
-fn judge(outer: &[u8]) -> Result<Flow, DropReason> {
+fn judge(outer: &[u8]) -> Result<(&[u8; 20], &[u8; 40], usize), DropReason> {
     let header = ipv4::Header::parse_quoted(outer).map_err(|_| DropReason::OuterMalformed)?;
     if !header.is_checksum_valid() {
         return Err(DropReason::OuterChecksum);
@@ -177,11 +180,12 @@ fn judge(outer: &[u8]) -> Result<Flow, DropReason> {
     // With fewer than 40 bytes there the packet ends too early or is too
     // short, which is found before these zeros are looked at.
     let ipv6 = header.payload().first_chunk().unwrap_or(&[0; 40]);
-    judge_headers(ipv4, ipv6, header.header_len(), outer.len())
+    judge_headers(ipv4, ipv6, header.header_len(), outer.len())?;
+    Ok((ipv4, ipv6, header.header_len()))
 }
 
 /// The checks behind version, header length and checksum.
-fn judge_headers(ipv4: &[u8; 20], ipv6: &[u8; 40], header_len: usize, received: usize) -> Result<Flow, DropReason> {
+fn judge_headers(ipv4: &[u8; 20], ipv6: &[u8; 40], header_len: usize, received: usize) -> Result<(), DropReason> {
     let total = usize::from(u16_at::<2, 20>(ipv4));
     if total > received {
         return Err(DropReason::OuterMalformed);
@@ -221,7 +225,7 @@ fn judge_headers(ipv4: &[u8; 20], ipv6: &[u8; 40], header_len: usize, received: 
     if is_refused_inner_source(&ipv6_at::<8, 40>(ipv6)) {
         return Err(DropReason::InnerSourceRefused);
     }
-    Ok(flow(ipv4, ipv6, header_len))
+    Ok(())
 }
 
 /// The fields, from headers that were judged.

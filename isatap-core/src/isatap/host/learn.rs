@@ -41,7 +41,9 @@ impl<C: Capacity> HostInterface<C> {
             // NDP-36 [RFC 4191 §3.1]: the header first, then each option.
             self.set_route(cx, Ipv6Prefix::DEFAULT, source, ra.preference(), lifetime);
         }
-        for option in ra.options().flatten() {
+        for option in ra.options() {
+            // None: the message would have been refused.
+            let Ok(option) = option else { break };
             match option {
                 NdOption::PrefixInformation(information) => {
                     lifetimes.useful(information.valid_lifetime);
@@ -87,11 +89,11 @@ impl<C: Capacity> HostInterface<C> {
         self.sync_addresses(now);
         for form in [addr::link_local, addr::other_link_local] {
             if let Some(row) = self.link.prl.row_mut(slot) {
-                cx.routes.set_unreachable(cx.id, &form(row.address), false);
+                cx.routes.set_unreachable(cx.id, &form(row.address()), false);
             }
         }
         if let Some(row) = self.link.prl.row_mut(slot) {
-            row.other_form = source != addr::link_local(row.address);
+            row.other_form = source != addr::link_local(row.address());
             // A router with much to say says it in several advertisements
             // [RFC 4861 §6.2.3]: the ones after the first, which answer no
             // question, add to it.
@@ -110,11 +112,11 @@ impl<C: Capacity> HostInterface<C> {
             row.solicitation.answered();
             row.solicitation_wanted = false;
             // NDP-66 [RFC 4861 §6.3.4]
-            self.neighbors.heard_router(row.address);
+            self.neighbors.heard_router(row.address());
             if self.config.probe_neighbors && was_new && row.answered {
                 // ISA-48 [RFC 5214 §8.4]: confirmed once, when its addresses
                 // are new.
-                let _ = self.neighbors.probe(now, row.address);
+                let _ = self.neighbors.probe(now, row.address());
             }
         }
     }

@@ -104,7 +104,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
         {
             // NDP-37 [RFC 4191 §3.5]: there is traffic for it now; once a minute.
             row.avoided_until = now.saturating_add(AVOIDED_PROBE_INTERVAL);
-            let _ = self.neighbors.probe(now, row.address);
+            let _ = self.neighbors.probe(now, row.address());
         }
     }
 
@@ -164,17 +164,17 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
     ) -> Result<Option<Transmit>, EmitError> {
         while let Some(row) = self.next_solicited() {
             // ISA-25: an own address may have been listed, or become one since.
-            let locator = self.link.locator_for(row.address).filter(|_| !self.link.owns_ipv4(row.address));
+            let locator = self.link.locator_for(row.address()).filter(|_| !self.link.owns_ipv4(row.address()));
             let Some(locator) = locator else {
-                self.solicited(row.address);
+                self.solicited(row.address());
                 continue;
             };
             // ISA-31: from the link-local address of the locator that the
             // outer header names; hop limit 255; no link-layer address.
             let (source, destination) = (addr::link_local(locator), self.solicitation_destination(&row));
             out.copy_from(&message::router_solicitation_packet(&source, &destination))?;
-            let sent = cx.send(&self.link, locator, row.address, out);
-            self.solicited(row.address);
+            let sent = cx.send(&self.link, locator, row.address(), out);
+            self.solicited(row.address());
             return Ok(sent);
         }
         let Some(neighbor) = self.neighbors.next_probe(cx.now) else { return Ok(None) };
@@ -183,7 +183,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
             self.neighbors.probe_sent(cx.now, neighbor);
             return Ok(None);
         };
-        let other_form = self.link.prl.iter().any(|row| row.address == neighbor && row.other_form);
+        let other_form = self.link.prl.iter().any(|row| row.address() == neighbor && row.other_form);
         let target = if other_form { addr::other_link_local(neighbor) } else { addr::link_local(neighbor) };
         // NDP-51: to the target itself.
         let source = addr::link_local(locator);
@@ -207,11 +207,11 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
             if row.told != row.answered {
                 row.told = row.answered;
                 let change = if row.told { Change::Added } else { Change::Removed };
-                return Some(Event::Router { link, change, address: row.address });
+                return Some(Event::Router { link, change, address: row.address() });
             }
             if row.warn_lifetime {
                 row.warn_lifetime = false;
-                return Some(Event::LifetimeTooShort { link, address: row.address });
+                return Some(Event::LifetimeTooShort { link, address: row.address() });
             }
         }
         if self.told_mtu != self.link.policy.link_mtu {

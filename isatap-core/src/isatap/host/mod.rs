@@ -124,7 +124,7 @@ impl<C: Capacity> HostInterface<C> {
     pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
         let before = self.link.locators.clone();
         let result = self.link.replace_locators(locators);
-        let same = before.len() == self.link.locators.len() && before.iter().eq(self.link.locators.iter());
+        let same = before.as_slice() == self.link.locators.as_slice();
         if same {
             return result;
         }
@@ -216,7 +216,7 @@ impl<C: Capacity> HostInterface<C> {
         if !Prl::<C>::is_acceptable(address, if origin == EntryOrigin::Resolved { self.link.locators() } else { &[] }) {
             return Ok(());
         }
-        let added = self.link.prl.add(address, origin);
+        let added = self.link.list_router(address, origin);
         self.full.note(added);
         let (slot, new) = added?;
         if new {
@@ -232,7 +232,7 @@ impl<C: Capacity> HostInterface<C> {
     fn retire(&mut self, cx: &mut Context<'_, C>, slot: usize) {
         let Some(row) = self.link.prl.row_mut(slot) else { return };
         row.retire();
-        let address = row.address;
+        let address = row.address();
         let number = router_number(slot);
         self.link.prefixes.forget_router(number);
         self.servers.forget_router(number);

@@ -82,7 +82,7 @@ impl<C: Capacity> HostInterface<C> {
         // ISA-23, NAM-50: whole addresses are compared; entries in both keep all.
         for slot in 0..self.slots() {
             let gone = self.link.prl.row_mut(slot).is_some_and(|row| {
-                row.listed && row.origin == EntryOrigin::Resolved && !addresses.contains(&row.address)
+                row.is_listed() && row.origin == EntryOrigin::Resolved && !addresses.contains(&row.address())
             });
             if gone {
                 self.retire(cx, slot);

@@ -14,7 +14,7 @@ impl<C: Capacity> HostInterface<C> {
     /// Starts a round of solicitations to one router, or sees to it that one
     /// starts when it may. `ISA-33`, `ISA-37`
     pub(super) fn start_round(&mut self, now: Instant, slot: usize, with_delay: bool) {
-        let Some(row) = self.link.prl.row_mut(slot).filter(|row| row.listed) else { return };
+        let Some(row) = self.link.prl.row_mut(slot).filter(|row| row.is_listed()) else { return };
         if self.link.locators.is_empty() {
             return;
         }
@@ -38,7 +38,7 @@ impl<C: Capacity> HostInterface<C> {
     /// Begins the rounds that waited for the names.
     pub(super) fn start_pending(&mut self, now: Instant) {
         for (_, row) in self.link.prl.rows_mut() {
-            if row.listed && row.round_pending {
+            if row.is_listed() && row.round_pending {
                 Self::begin(&self.config, row, now, false);
             }
         }
@@ -81,9 +81,9 @@ impl<C: Capacity> HostInterface<C> {
     /// The inner destination of the next solicitation to a router. `ISA-27`
     pub(super) fn solicitation_destination(&self, row: &PotentialRouter) -> Ipv6Addr {
         let (own, other) = if row.other_form {
-            (addr::other_link_local(row.address), addr::link_local(row.address))
+            (addr::other_link_local(row.address()), addr::link_local(row.address()))
         } else {
-            (addr::link_local(row.address), addr::other_link_local(row.address))
+            (addr::link_local(row.address()), addr::other_link_local(row.address()))
         };
         let order = match self.config.solicit {
             SolicitDestination::Unicast => [own, other, ingress::ALL_ROUTERS],
@@ -101,7 +101,7 @@ impl<C: Capacity> HostInterface<C> {
 
     /// The solicitation to `address` has been written.
     pub(super) fn solicited(&mut self, address: Ipv4Addr) {
-        for (_, row) in self.link.prl.rows_mut().filter(|(_, row)| row.address == address) {
+        for (_, row) in self.link.prl.rows_mut().filter(|(_, row)| row.address() == address) {
             row.solicitation_wanted = false;
         }
     }

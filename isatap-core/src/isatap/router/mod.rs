@@ -191,7 +191,7 @@ impl<C: Capacity> RouterInterface<C> {
     /// # Errors
     /// The router list is full.
     pub fn add_known_router(&mut self, address: Ipv4Addr) -> Result<(), TableFull> {
-        self.link.prl.add(address, EntryOrigin::Static).map(|_| ())
+        self.link.list_router(address, EntryOrigin::Static).map(|_| ())
     }
 
     fn sync_addresses(&mut self) {

@@ -19,6 +19,9 @@ use crate::time::{Expiry, Instant, Lifetime};
 /// worst. [RFC 4862 §5.5.3 e]
 pub const TWO_HOURS: Duration = Duration::from_secs(7200);
 
+/// The upper half of addresses in `fe80::/64`, as it is sent.
+const LINK_LOCAL: [u8; 8] = Ipv6Prefix::LINK_LOCAL.high().to_be_bytes();
+
 /// The prefixes that routers have advertised.
 ///
 /// Bounded: a new prefix that finds no row is [`TableFull`], and the next
@@ -31,6 +34,10 @@ pub const TWO_HOURS: Duration = Duration::from_secs(7200);
 #[derive(Clone)]
 pub struct Prefixes<S> {
     rows: List<LearnedPrefix, S>,
+    /// The upper half of addresses in the first on-link /64, as it is sent;
+    /// that of link-local ones when there is none, since those are on-link
+    /// anyway.
+    first_on_link: [u8; 8],
 }
 
 /// One prefix: a row of [`Prefixes`].
@@ -69,13 +76,13 @@ pub enum AddressState {
 
 impl<S: Array<LearnedPrefix>> Prefixes<S> {
     /// No prefixes.
-    pub const EMPTY: Self = Prefixes { rows: List::EMPTY };
+    pub const EMPTY: Self = Prefixes { rows: List::EMPTY, first_on_link: LINK_LOCAL };
 }
 
 impl<S: Storage<LearnedPrefix>> Prefixes<S> {
     /// No prefixes, in memory of the caller's.
     pub fn with_storage(storage: S) -> Self {
-        Prefixes { rows: List::with_storage(storage) }
+        Prefixes { rows: List::with_storage(storage), first_on_link: LINK_LOCAL }
     }
 
     /// Takes in a prefix option of a valid advertisement by the router in
@@ -86,6 +93,12 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
     /// # Errors
     /// The prefix is new and there is no row for it; nothing changed.
     pub fn learn(&mut self, now: Instant, option: &PrefixInformation, router: u8) -> Result<(), TableFull> {
+        let result = self.learn_row(now, option, router);
+        self.note_first();
+        result
+    }
+
+    fn learn_row(&mut self, now: Instant, option: &PrefixInformation, router: u8) -> Result<(), TableFull> {
         // NDP-10, NDP-32, NDP-33 a, b [RFC 4861 §6.3.4; 4862 §5.5.3]
         let first = option.prefix.address();
         let long_enough = option.prefix.length() >= 8;
@@ -128,6 +141,7 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
                 (row.valid, row.preferred) = (OVER, OVER);
             }
         }
+        self.note_first();
     }
 
     /// No addresses of this prefix any more; who advertised it has taken it
@@ -144,6 +158,7 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
         for row in self.rows.iter_mut() {
             row.end();
         }
+        self.note_first();
     }
 
     /// Lets time pass up to `now`.
@@ -152,6 +167,7 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
             row.expire(now);
             row.is_wanted() || row.told.is_some()
         });
+        self.note_first();
     }
 
     /// The earliest time at which [`expire`](Self::expire) will change
@@ -170,6 +186,21 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
     pub fn is_on_link(&self, address: &Ipv6Addr) -> bool {
         let (high, low) = halves(address);
         self.rows.rows().any(|row| row.is_on_link() && row.prefix.contains_halves(high, low))
+    }
+
+    /// Whether the address is link-local or lies in the first on-link /64;
+    /// `false` says only that [`is_on_link`](Self::is_on_link) must be asked.
+    #[inline(always)]
+    pub(crate) fn is_plainly_on_link(&self, address: &Ipv6Addr) -> bool {
+        let [a, b, c, d, e, f, g, h, ..] = address.octets();
+        let upper = [a, b, c, d, e, f, g, h];
+        upper == self.first_on_link || upper == LINK_LOCAL
+    }
+
+    /// To be called when a row begins or ceases to be on-link.
+    fn note_first(&mut self) {
+        let mut on_link = self.rows.iter().filter(|row| row.is_on_link() && row.prefix.length() == 64);
+        self.first_on_link = on_link.next().map_or(LINK_LOCAL, |row| row.prefix.high().to_be_bytes());
     }
 
     /// The prefixes that are on-link or have addresses.
