@@ -48,8 +48,8 @@ pub fn router_advertisement(packet: &[u8]) -> Option<(u32, u32, u8)> {
     };
     let advertisement = validate::router_advertisement(&received).ok()?;
     let (mut mtu, mut length) = (0, 0);
-    for option in advertisement.options().flatten() {
-        match option {
+    for option in advertisement.options() {
+        match option.ok()? {
             NdOption::PrefixInformation(option) => length = black_box(option.prefix).length(),
             NdOption::Mtu(option) => mtu = option.0,
             _ => {}

@@ -96,12 +96,14 @@ macro_rules! message_view {
             ///
             /// # Errors
             /// As [`Message::parse`].
+            #[inline]
             pub fn parse(icmpv6: &'a [u8]) -> Result<Self, ParseError> {
                 let (fixed, options) = split::<$length>(icmpv6, $message_type)?;
                 Ok($name { fixed, options })
             }
 
             /// The options.
+            #[inline]
             #[must_use]
             pub const fn options(&self) -> Options<'a> {
                 Options::new(self.options, $length)
@@ -164,6 +166,7 @@ impl RouterAdvertisement<'_> {
 
     /// How long the sender is a default router: up to 65,535 s; zero: it is
     /// none.
+    #[inline]
     #[must_use]
     pub fn router_lifetime(&self) -> Duration {
         Duration::from_secs(u64::from(u16_at::<6, 16>(self.fixed)))
@@ -280,15 +283,17 @@ impl RouterSolicitationRepr {
 ///
 /// Everything but the addresses is the same in each, so there is nothing to
 /// go wrong and little to compute. `ISA-31 [RFC 4861 §4.1]`
+#[inline]
 #[must_use]
 pub fn router_solicitation_packet(source: &Ipv6Addr, destination: &Ipv6Addr) -> [u8; 48] {
     // Payload length 8, ICMPv6, hop limit 255.
     const HEAD: u64 = 0x6000_0000_0008_3aff;
-    const MESSAGE: u64 = 0x8500_0000_0000_0000;
     const { assert!(HOP_LIMIT == 255 && Icmpv6::ROUTER_SOLICITATION == 0x85 && protocol::ICMPV6 == 0x3a) };
-    // The pseudo-header's length and next header, and the message's first word.
-    let sum = Sum::ZERO.ipv6(source).ipv6(destination).u16(8 + 58).u16(0x8500);
-    let message = MESSAGE | u64::from(sum.checksum()) << 32;
+    // The pseudo-header's length and next header, and the message's first
+    // word: a constant, since they come first.
+    let sum = Sum::ZERO.u16(8 + 58).u16(0x8500).ipv6(source).ipv6(destination);
+    let [high, low] = sum.checksum().to_be_bytes();
+    let message = u64::from_be_bytes([Icmpv6::ROUTER_SOLICITATION, 0, high, low, 0, 0, 0, 0]);
     let (source, destination) = (halves(source), halves(destination));
     let words = [HEAD, source.0, source.1, destination.0, destination.1, message].map(u64::to_be_bytes);
     let mut packet = [0; 48];
@@ -446,6 +451,7 @@ fn finish_packet(packet: &mut PacketMut<'_>, source: &Ipv6Addr, destination: &Ip
 /// Whether the checksum of an ICMPv6 message holds between these addresses.
 ///
 /// `NDP-1 [RFC 4443 §2.3]`
+#[inline]
 #[must_use]
 pub fn verify(source: &Ipv6Addr, destination: &Ipv6Addr, icmpv6: &[u8]) -> bool {
     let len = u32::try_from(icmpv6.len()).unwrap_or(u32::MAX);
@@ -459,6 +465,7 @@ fn head(message_type: u8, writer: &mut Writer<'_>) {
 
 /// The structure that all five share: type, code 0, a fixed part, options
 /// that can be walked.
+#[inline]
 fn split<const N: usize>(icmpv6: &[u8], message_type: u8) -> Result<(&[u8; N], &[u8]), ParseError> {
     let (fixed, options) = icmpv6.split_first_chunk::<N>().ok_or(error(ParseErrorKind::Truncated, icmpv6.len()))?;
     match icmpv6 {

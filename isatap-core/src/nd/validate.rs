@@ -69,6 +69,7 @@ pub fn router_solicitation<'a>(received: &Received<'a>) -> Result<RouterSolicita
 ///
 /// # Errors
 /// The first rule that it breaks.
+#[inline]
 pub fn router_advertisement<'a>(received: &Received<'a>) -> Result<RouterAdvertisement<'a>, DropReason> {
     let advertisement = common(received, RouterAdvertisement::parse)?;
     if !is_link_local(&received.source) {
@@ -127,6 +128,7 @@ pub fn redirect<'a>(received: &Received<'a>) -> Result<Redirect<'a>, DropReason>
 }
 
 /// What all five have in common, the cheapest first.
+#[inline]
 fn common<'a, T>(
     received: &Received<'a>,
     parse: impl FnOnce(&'a [u8]) -> Result<T, ParseError>,

@@ -90,9 +90,9 @@ impl Sum {
     #[inline]
     #[must_use]
     pub fn fold(self) -> u16 {
-        let [a, b, c, d, e, f, g, h] = self.0.to_ne_bytes();
-        let (sum, carry) = u32::from_ne_bytes([a, b, c, d]).overflowing_add(u32::from_ne_bytes([e, f, g, h]));
-        u16::from_be(fold32(sum.wrapping_add(u32::from(carry))))
+        // What is added below carries into the upper half: see fold32().
+        let [a, b, c, d, ..] = self.0.wrapping_add(self.0.rotate_left(32)).to_be_bytes();
+        u16::from_be(fold32(u32::from_be_bytes([a, b, c, d])))
     }
 
     /// What goes into the checksum field: the complement of the sum, summed
@@ -135,7 +135,8 @@ pub fn pseudo_header_ipv4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8,
 /// upper layer's header and data. [RFC 8200 §8.1]
 #[must_use]
 pub fn pseudo_header_ipv6(source: &Ipv6Addr, destination: &Ipv6Addr, next_header: u8, length: u32) -> Sum {
-    Sum::ZERO.ipv6(source).ipv6(destination).u32(length).u32(u32::from(next_header))
+    // The numbers first: nothing can be carried out of them.
+    Sum::ZERO.u32(u32::from(next_header)).u32(length).ipv6(source).ipv6(destination)
 }
 
 /// The checksum after one 16-bit field changed from `old` to `new`.
@@ -168,11 +169,11 @@ const fn is_multiple_of_ffff(sum: u64) -> bool {
     sum.wrapping_mul(INVERSE) <= u64::MAX / 0xffff
 }
 
-/// Adds the upper half to the lower one until nothing is carried.
+/// The end-around sum of the two halves: with the halves exchanged added, it
+/// is the upper one, into which the lower one has carried.
 #[inline]
 pub(crate) const fn fold32(sum: u32) -> u16 {
-    let once = (sum & 0xffff).wrapping_add(sum >> 16);
-    let [_, _, high, low] = once.wrapping_add(once >> 16).to_be_bytes();
+    let [high, low, ..] = sum.wrapping_add(sum.rotate_left(16)).to_be_bytes();
     u16::from_be_bytes([high, low])
 }
 

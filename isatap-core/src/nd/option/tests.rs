@@ -1,5 +1,9 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions)]
 use super::*;
+use crate::prefix::Ipv6Prefix;
+use crate::route::Preference;
+use crate::time::Lifetime;
+use core::net::Ipv6Addr;
 use proptest::prelude::*;
 use std::string::{String, ToString};
 use std::vec::Vec;
