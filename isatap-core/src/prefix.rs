@@ -48,6 +48,7 @@ impl Ipv6Prefix {
     }
 
     /// The /64 that `address` lies in.
+    #[inline]
     #[must_use]
     pub const fn subnet_of(address: &Ipv6Addr) -> Self {
         let (high, _) = halves(address);
@@ -55,6 +56,7 @@ impl Ipv6Prefix {
     }
 
     /// The length in bits, 0 to 128.
+    #[inline]
     #[must_use]
     pub const fn length(&self) -> u8 {
         self.len
@@ -67,6 +69,7 @@ impl Ipv6Prefix {
     }
 
     /// The first address of the prefix.
+    #[inline]
     #[must_use]
     pub const fn address(&self) -> Ipv6Addr {
         from_halves(self.high, self.low)
@@ -111,6 +114,7 @@ impl Ipv6Prefix {
 
     /// The address of a /64 with the interface identifier `identifier`;
     /// `None` when the prefix is longer or shorter.
+    #[inline]
     #[must_use]
     pub const fn with_identifier(&self, identifier: [u8; 8]) -> Option<Ipv6Addr> {
         if self.len != 64 {
