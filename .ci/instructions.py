@@ -24,7 +24,9 @@ import sys
 # - advertisement: options are walked twice (once to refuse the message) and handed out as an enum by value;
 # - solicitation: written field by field through a bounds-checked Writer, not as one array.
 ROWS = [
-    ("decapsulate, ISATAP: parse and every check", "decap_isatap", 100, 225,
+    ("decapsulate, ISATAP from a host: parse and every check", "decap_isatap", 100, None,
+     {"etherparse": "decap_etherparse", "smoltcp": "decap_smoltcp"}),
+    ("decapsulate, ISATAP from the router: parse and every check", "decap_isatap_router", 100, None,
      {"etherparse": "decap_etherparse", "smoltcp": "decap_smoltcp"}),
     ("decapsulate, configured: parse and every check", "decap_configured", 100, None,
      {"etherparse": "decap_etherparse", "smoltcp": "decap_smoltcp"}),

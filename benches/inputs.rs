@@ -158,6 +158,20 @@ pub fn from_peer(length: usize) -> PacketMut<'static> {
     packet
 }
 
+/// An outer packet from the router, whose inner packet is from a host
+/// elsewhere and has `length` bytes.
+pub fn from_router(length: usize) -> PacketMut<'static> {
+    let (_, host) = site_addresses();
+    let mut packet = packet(&inner(length, elsewhere(), host));
+    tunnel(&mut packet, ROUTER, HOST);
+    packet
+}
+
+/// A host outside of the site.
+fn elsewhere() -> Ipv6Addr {
+    "2001:db8:ffff::1".parse().expect("an address")
+}
+
 /// An IPv6 packet to the peer.
 pub fn to_peer(length: usize) -> PacketMut<'static> {
     let (peer, host) = site_addresses();
@@ -167,7 +181,7 @@ pub fn to_peer(length: usize) -> PacketMut<'static> {
 /// An outer packet out of the configured tunnel, bound for the native link.
 pub fn from_remote(length: usize) -> PacketMut<'static> {
     let (_, host) = site_addresses();
-    let mut packet = packet(&inner(length, "2001:db8:ffff::1".parse().expect("an address"), host));
+    let mut packet = packet(&inner(length, elsewhere(), host));
     tunnel(&mut packet, REMOTE, HOST);
     packet
 }
@@ -193,6 +207,7 @@ pub fn isatap_link() -> &'static isatap_core::isatap::Link<Standard> {
     let host: &'static IsatapHost<Standard> = host();
     let link = host.interface(LinkId(0)).expect("the only one").link();
     admitted(link, from_peer(64));
+    admitted(link, from_router(64));
     link
 }
 

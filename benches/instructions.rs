@@ -41,6 +41,13 @@ fn decap_isatap(outer: &'static [u8], link: &'static isatap::Link<Standard>) -> 
 }
 
 #[library_benchmark]
+#[bench::bytes_64(inputs::bytes(inputs::from_router(64)), inputs::isatap_link())]
+#[bench::bytes_1280(inputs::bytes(inputs::from_router(1280)), inputs::isatap_link())]
+fn decap_isatap_router(outer: &'static [u8], link: &'static isatap::Link<Standard>) -> Option<Admitted> {
+    ours::parse_and_admit(black_box(outer), black_box(link))
+}
+
+#[library_benchmark]
 #[bench::bytes_64(inputs::bytes(inputs::from_remote(64)), inputs::configured_link())]
 #[bench::bytes_1280(inputs::bytes(inputs::from_remote(1280)), inputs::configured_link())]
 fn decap_configured(outer: &'static [u8], link: &'static configured::Link<Standard>) -> Option<Admitted> {
@@ -185,6 +192,7 @@ library_benchmark_group!(
     benchmarks = [
         empty,
         decap_isatap,
+        decap_isatap_router,
         decap_configured,
         decap_etherparse,
         decap_smoltcp,
