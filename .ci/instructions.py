@@ -18,32 +18,28 @@ import pathlib
 import sys
 
 # (text, ours, goal, ceiling, {peer: bench}); a bench is "function" or "function case".
-# Ceilings above a goal, and what stands in the way:
-# - decap_isatap: `admit` walks locators, potential routers and prefixes one by one, each row in its
-#   own cache line, with a variable shift a prefix;
-# - advertisement: options are walked twice (once to refuse the message) and handed out as an enum by value;
-# - solicitation: written field by field through a bounds-checked Writer, not as one array.
+# The ceiling is the goal, or lower, a little above what was reached, so that nothing is lost unseen.
 ROWS = [
     ("decapsulate, ISATAP from a host: parse and every check", "decap_isatap", 100, None,
      {"etherparse": "decap_etherparse", "smoltcp": "decap_smoltcp"}),
     ("decapsulate, ISATAP from the router: parse and every check", "decap_isatap_router", 100, None,
      {"etherparse": "decap_etherparse", "smoltcp": "decap_smoltcp"}),
-    ("decapsulate, configured: parse and every check", "decap_configured", 100, None,
+    ("decapsulate, configured: parse and every check", "decap_configured", 100, 82,
      {"etherparse": "decap_etherparse", "smoltcp": "decap_smoltcp"}),
-    ("encapsulate from a template", "encap_template", 55, None,
+    ("encapsulate from a template", "encap_template", 55, 52,
      {"etherparse": "encap_etherparse", "smoltcp": "encap_smoltcp"}),
-    ("Router Advertisement, 3 options, verified and read", "advertisement", 260, 500,
+    ("Router Advertisement, 3 options, verified and read", "advertisement", 260, None,
      {"etherparse": "advertisement_etherparse", "smoltcp": "advertisement_smoltcp"}),
-    ("Router Solicitation with IPv6 header, built", "solicitation", 55, 75,
+    ("Router Solicitation with IPv6 header, built", "solicitation", 55, None,
      {"etherparse": "solicitation_etherparse", "smoltcp": "solicitation_smoltcp"}),
-    ("sort 4 addresses: ISATAP, 6to4, Teredo, other (each)", "classify", 26, None, {}),
-    ("checksum, 20 bytes", "checksum length_20", None, None,
+    ("sort 4 addresses: ISATAP, 6to4, Teredo, other (each)", "classify", 26, 22, {}),
+    ("checksum, 20 bytes", "checksum length_20", None, 70,
      {"etherparse": "checksum_etherparse length_20", "smoltcp": "checksum_smoltcp length_20"}),
-    ("checksum, 1,280 bytes", "checksum length_1280", 450, None,
+    ("checksum, 1,280 bytes", "checksum length_1280", 450, 310,
      {"etherparse": "checksum_etherparse length_1280", "smoltcp": "checksum_smoltcp length_1280"}),
-    ("host: route, checks, encapsulate", "node_encapsulate", None, None, {}),
-    ("host: every check, decapsulate", "node_decapsulate", None, None, {}),
-    ("router: decapsulate, checks, forward", "node_forward", None, None, {}),
+    ("host: route, checks, encapsulate", "node_encapsulate", None, 900, {}),
+    ("host: every check, decapsulate", "node_decapsulate", None, 640, {}),
+    ("router: decapsulate, checks, forward", "node_forward", None, 1600, {}),
 ]
 # Counts of this many operations at once.
 BATCHES = {"classify": 4}
