@@ -124,11 +124,16 @@ fn a_configuration_file_is_a_node_as_well() {
     );
     // Of the file's mistakes the last is the error; addresses that only a machine knows are one.
     let bad = std::env::temp_dir().join(format!("isatap-check-cli-{}.toml", std::process::id()));
-    std::fs::write(&bad, "[[6to4]]\nrole = \"router\"\n").unwrap();
-    let output = isatap(&["check", bad.to_str().unwrap(), "--pcap", path.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(1));
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(error.contains("write local into the file"), "{error}");
+    for (text, expected) in [
+        ("[[6to4]]\nrole = \"router\"\n", "write local into the file"),
+        ("[[teredo-client]]\nserver = \"192.0.2.1\"\n", "use --link teredo"),
+    ] {
+        std::fs::write(&bad, text).unwrap();
+        let output = isatap(&["check", bad.to_str().unwrap(), "--pcap", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1));
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(error.contains(expected), "{error}");
+    }
     std::fs::remove_file(bad).unwrap();
     std::fs::remove_file(path).unwrap();
 }

@@ -144,15 +144,15 @@ fn several_mistakes_are_told_in_the_order_of_their_lines() {
 #[test]
 fn more_links_and_lans_than_a_process_holds_are_told_once() {
     let lan = |from: usize, to: usize| (from..=to).map(|n| format!("\"eth{n}:{n:x}\"")).collect::<Vec<_>>().join(", ");
-    let six = format!("[[6to4]]\nrole = \"router\"\nlan = [{}]\n", lan(1, 6));
-    assert_eq!(check(&six, &[]).0, Some(0));
-    let seven = format!(
+    let all = format!("[[6to4]]\nrole = \"router\"\nlan = [{}]\n", lan(1, 14));
+    assert_eq!(check(&all, &[]).0, Some(0));
+    let more = format!(
         "[[6to4]]\nrole = \"router\"\nlan = [{}]\n[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\n",
-        lan(1, 7)
+        lan(1, 15)
     );
-    let (status, lines) = check(&seven, &[]);
+    let (status, lines) = check(&more, &[]);
     assert_eq!((status, lines.len()), (Some(3), 1), "{lines:#?}");
-    assert!(lines[0].contains("one process has at most 7 links and LANs"), "{lines:#?}");
+    assert!(lines[0].contains("one process has at most 15 links and LANs"), "{lines:#?}");
 }
 
 #[test]

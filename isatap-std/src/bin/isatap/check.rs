@@ -52,8 +52,15 @@ impl Args {
         match &self.config {
             None => self.links.options(self.accept_bogons),
             Some(file) => {
-                let links = crate::run::read(file)?.links;
-                links.iter().map(|link| LinkOptions::try_from(link).map_err(Failure::from)).collect()
+                let config = crate::run::read(file)?;
+                if let Some(teredo) = config.teredo.first() {
+                    let device = &teredo.options.link().device;
+                    return Err(Failure::Usage(format!(
+                        "cannot check {device}: how its NAT shows it is known only while it runs; \
+                         use --link teredo --local V4:PORT --server V4 instead of the file"
+                    )));
+                }
+                config.links.iter().map(|link| LinkOptions::try_from(link).map_err(Failure::from)).collect()
             }
         }
     }
