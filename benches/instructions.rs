@@ -11,6 +11,8 @@ use std::net::Ipv6Addr;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use isatap_benches::inputs::{self, HOST, PEER};
+use isatap_benches::links::{self, Ends};
+use isatap_benches::routes::{self, Random};
 use isatap_benches::{ours, peers};
 use isatap_core::capacity::Standard;
 use isatap_core::embedded::Kind;
@@ -20,7 +22,7 @@ use isatap_core::link::Admitted;
 use isatap_core::node::{AnyNode, IsatapHost};
 use isatap_core::packet::PacketMut;
 use isatap_core::proto41::Template;
-use isatap_core::{configured, isatap};
+use isatap_core::{compatible, configured, isatap, sixrd, sixtofour};
 
 type Packet = PacketMut<'static>;
 type Host = &'static mut IsatapHost<Standard>;
@@ -187,6 +189,107 @@ fn node_forward(node: &'static mut AnyNode<Standard, 4>, mut packet: Packet) -> 
     black_box(node).forward(inputs::NOW, black_box(&mut packet))
 }
 
+#[library_benchmark]
+#[bench::bytes_64(links::isatap(), links::isatap().outbound(64))]
+#[bench::bytes_1280(links::isatap(), links::isatap().outbound(1280))]
+fn send_isatap(ends: Ends<isatap::Link<Standard>>, mut packet: Packet) -> bool {
+    ours::send(black_box(ends.link), black_box(&mut packet), black_box(&ends.own.0), black_box(&ends.peer.0))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(links::isatap(), links::isatap().inbound(64))]
+#[bench::bytes_1280(links::isatap(), links::isatap().inbound(1280))]
+fn receive_isatap(ends: Ends<isatap::Link<Standard>>, mut packet: Packet) -> Option<Admitted> {
+    ours::receive(black_box(ends.link), black_box(&mut packet))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(links::configured(), links::configured().outbound(64))]
+#[bench::bytes_1280(links::configured(), links::configured().outbound(1280))]
+fn send_configured(ends: Ends<configured::Link<Standard>>, mut packet: Packet) -> bool {
+    ours::send(black_box(ends.link), black_box(&mut packet), black_box(&ends.own.0), black_box(&ends.peer.0))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(links::configured(), links::configured().inbound(64))]
+#[bench::bytes_1280(links::configured(), links::configured().inbound(1280))]
+fn receive_configured(ends: Ends<configured::Link<Standard>>, mut packet: Packet) -> Option<Admitted> {
+    ours::receive(black_box(ends.link), black_box(&mut packet))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(links::sixtofour(), links::sixtofour().outbound(64))]
+#[bench::bytes_1280(links::sixtofour(), links::sixtofour().outbound(1280))]
+fn send_sixtofour(ends: Ends<sixtofour::Link<Standard>>, mut packet: Packet) -> bool {
+    ours::send(black_box(ends.link), black_box(&mut packet), black_box(&ends.own.0), black_box(&ends.peer.0))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(links::sixtofour(), links::sixtofour().inbound(64))]
+#[bench::bytes_1280(links::sixtofour(), links::sixtofour().inbound(1280))]
+fn receive_sixtofour(ends: Ends<sixtofour::Link<Standard>>, mut packet: Packet) -> Option<Admitted> {
+    ours::receive(black_box(ends.link), black_box(&mut packet))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(links::sixrd(), links::sixrd().outbound(64))]
+#[bench::bytes_1280(links::sixrd(), links::sixrd().outbound(1280))]
+fn send_sixrd(ends: Ends<sixrd::Link<Standard>>, mut packet: Packet) -> bool {
+    ours::send(black_box(ends.link), black_box(&mut packet), black_box(&ends.own.0), black_box(&ends.peer.0))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(links::sixrd(), links::sixrd().inbound(64))]
+#[bench::bytes_1280(links::sixrd(), links::sixrd().inbound(1280))]
+fn receive_sixrd(ends: Ends<sixrd::Link<Standard>>, mut packet: Packet) -> Option<Admitted> {
+    ours::receive(black_box(ends.link), black_box(&mut packet))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(links::compatible(), links::compatible().outbound(64))]
+#[bench::bytes_1280(links::compatible(), links::compatible().outbound(1280))]
+fn send_compatible(ends: Ends<compatible::Interface<Standard>>, mut packet: Packet) -> bool {
+    ours::send(black_box(ends.link), black_box(&mut packet), black_box(&ends.own.0), black_box(&ends.peer.0))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(links::compatible(), links::compatible().inbound(64))]
+#[bench::bytes_1280(links::compatible(), links::compatible().inbound(1280))]
+fn receive_compatible(ends: Ends<compatible::Interface<Standard>>, mut packet: Packet) -> Option<Admitted> {
+    ours::receive_compatible(black_box(ends.link), black_box(&mut packet))
+}
+
+/// Looked up at once: .ci/instructions.py divides.
+const LOOKUPS: usize = 64;
+
+fn table<const ROUTES: usize>() -> &'static Random<ROUTES> {
+    Box::leak(Box::new(routes::random(LOOKUPS)))
+}
+
+#[library_benchmark]
+#[bench::random(table())]
+fn lookup_1(random: &'static Random<1>) -> u32 {
+    ours::lookups(black_box(&random.table), &random.destinations)
+}
+
+#[library_benchmark]
+#[bench::random(table())]
+fn lookup_8(random: &'static Random<8>) -> u32 {
+    ours::lookups(black_box(&random.table), &random.destinations)
+}
+
+#[library_benchmark]
+#[bench::random(table())]
+fn lookup_64(random: &'static Random<64>) -> u32 {
+    ours::lookups(black_box(&random.table), &random.destinations)
+}
+
+#[library_benchmark]
+#[bench::random(table())]
+fn lookup_512(random: &'static Random<512>) -> u32 {
+    ours::lookups(black_box(&random.table), &random.destinations)
+}
+
 library_benchmark_group!(
     name = operations,
     benchmarks = [
@@ -212,6 +315,20 @@ library_benchmark_group!(
         node_encapsulate,
         node_decapsulate,
         node_forward,
+        send_isatap,
+        receive_isatap,
+        send_configured,
+        receive_configured,
+        send_sixtofour,
+        receive_sixtofour,
+        send_sixrd,
+        receive_sixrd,
+        send_compatible,
+        receive_compatible,
+        lookup_1,
+        lookup_8,
+        lookup_64,
+        lookup_512,
     ]
 );
 main!(library_benchmark_groups = operations);

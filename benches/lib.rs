@@ -2,6 +2,7 @@
 //! `instructions` (gungraun under valgrind, exact counts) both call these.
 //!
 //! - `inputs`: packets, links and nodes, made outside of what is measured.
+//! - `links`: a link of each kind with its packets; `routes`: route tables.
 //! - `ours`: the operations of isatap-core.
 //! - `peers`: the same work by other libraries, in the same run.
 //!
@@ -9,5 +10,7 @@
 //! a row of the table in `.ci/instructions.py`.
 
 pub mod inputs;
+pub mod links;
 pub mod ours;
 pub mod peers;
+pub mod routes;

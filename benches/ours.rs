@@ -3,17 +3,19 @@
 use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use isatap_core::drop_reason::DropReason;
 use isatap_core::embedded::{Kind, classify as classify_one};
 use isatap_core::engine::{Machine, Verdict};
-use isatap_core::link::{Admitted, Denied, Link};
+use isatap_core::link::{Admitted, Denied, Link, Resolution};
 use isatap_core::nd::message::router_solicitation_packet;
 use isatap_core::nd::option::NdOption;
 use isatap_core::nd::validate::{self, Received};
 use isatap_core::packet::PacketMut;
-use isatap_core::proto41::{Flow, Template};
+use isatap_core::proto41::{self, Flow, Outer, Template};
 use isatap_core::wire::{checksum, ipv6};
 
 use crate::inputs::NOW;
+use crate::routes::Table;
 
 /// Every check on an outer packet: outer header with checksum, inner header,
 /// addresses, and the link's source rule.
@@ -21,6 +23,43 @@ use crate::inputs::NOW;
 pub fn parse_and_admit(outer: &[u8], link: &impl Link) -> Option<Admitted> {
     let flow = Flow::parse(outer).ok()?;
     link.admit(&flow).map_err(|_: Denied| ()).ok()
+}
+
+/// Out by a link: its rules, outer addresses, outer header in front.
+#[inline(always)]
+pub fn send(link: &impl Link, packet: &mut PacketMut<'_>, source: &Ipv6Addr, next_hop: &Ipv6Addr) -> bool {
+    let permitted = link.permit(source, next_hop, next_hop).and_then(|()| link.resolve(source, next_hop));
+    let Ok(Resolution::To { source, destination }) = permitted else { return false };
+    let ttl = link.policy().ttl;
+    let outer = Outer { source, destination, ports: None, tos: 0, ttl, dont_fragment: true, identification: 0 };
+    proto41::encapsulate(packet, &outer).is_ok()
+}
+
+/// In by a link: every check on headers and addresses, outer header off.
+#[inline(always)]
+pub fn receive(link: &impl Link, packet: &mut PacketMut<'_>) -> Option<Admitted> {
+    received(Flow::parse(packet.as_slice()), link, packet)
+}
+
+/// [`receive`] where IPv4-compatible sources are let in.
+#[inline(always)]
+pub fn receive_compatible(link: &impl Link, packet: &mut PacketMut<'_>) -> Option<Admitted> {
+    received(Flow::parse_compatible(packet.as_slice()), link, packet)
+}
+
+#[inline(always)]
+fn received(flow: Result<Flow, DropReason>, link: &impl Link, packet: &mut PacketMut<'_>) -> Option<Admitted> {
+    let flow = flow.ok()?;
+    let from = link.admit(&flow).map_err(|_: Denied| ()).ok()?;
+    proto41::decapsulate(packet, &flow).ok()?;
+    Some(from)
+}
+
+/// The metrics of the routes to some destinations, added up.
+#[inline(always)]
+pub fn lookups<const ROUTES: usize>(table: &Table<ROUTES>, destinations: &[Ipv6Addr]) -> u32 {
+    let metric = |destination: &Ipv6Addr| table.lookup(black_box(destination)).map_or(0, |route| route.metric);
+    destinations.iter().fold(0, |sum, destination| sum.wrapping_add(metric(destination)))
 }
 
 /// The form of four addresses, one of each.

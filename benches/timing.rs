@@ -5,9 +5,12 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use isatap_benches::inputs::{self, HOST, PEER};
+use isatap_benches::links::{self, Ends};
 use isatap_benches::{ours, peers};
 use isatap_core::engine::Verdict;
 use isatap_core::isatap::addr;
+use isatap_core::link::{Admitted, Link};
+use isatap_core::packet::PacketMut;
 
 fn decapsulation(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decapsulation");
@@ -58,6 +61,46 @@ fn encapsulation(criterion: &mut Criterion) {
             peers::by_smoltcp::encapsulate(black_box(&mut front), black_box(1280), black_box(HOST), black_box(PEER))
         });
     });
+    group.finish();
+}
+
+/// Each kind of link, both ways.
+fn links(criterion: &mut Criterion) {
+    one_link(criterion, "ISATAP", &links::isatap(), ours::receive);
+    one_link(criterion, "configured", &links::configured(), ours::receive);
+    one_link(criterion, "6to4", &links::sixtofour(), ours::receive);
+    one_link(criterion, "6rd", &links::sixrd(), ours::receive);
+    one_link(criterion, "IPv4-compatible", &links::compatible(), ours::receive_compatible);
+}
+
+fn one_link<L: Link>(
+    criterion: &mut Criterion,
+    name: &str,
+    ends: &Ends<L>,
+    receive: fn(&L, &mut PacketMut<'_>) -> Option<Admitted>,
+) {
+    let mut group = criterion.benchmark_group(format!("link, {name}"));
+    let mut outbound = ends.outbound(1280);
+    let len = outbound.len();
+    group.bench_function("resolve, encapsulate", |bencher| {
+        bencher.iter(|| {
+            let done = ours::send(black_box(ends.link), &mut outbound, black_box(&ends.own.0), black_box(&ends.peer.0));
+            assert!(done);
+            outbound.pull_front(20);
+        });
+    });
+    assert_eq!(outbound.len(), len);
+    let mut inbound = ends.inbound(1280);
+    let outer = inbound.as_slice().to_vec();
+    group.bench_function("parse, admit, decapsulate", |bencher| {
+        bencher.iter(|| {
+            let from = receive(black_box(ends.link), &mut inbound);
+            assert!(from.is_some());
+            // Twenty bytes put back.
+            *inbound.push_front::<20>().expect("headroom") = *outer.first_chunk().expect("a header");
+        });
+    });
+    assert_eq!(inbound.as_slice(), outer);
     group.finish();
 }
 
@@ -139,5 +182,5 @@ fn checksums(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, verdicts, decapsulation, encapsulation, neighbor_discovery, classification, checksums);
+criterion_group!(benches, verdicts, decapsulation, encapsulation, links, neighbor_discovery, classification, checksums);
 criterion_main!(benches);

@@ -10,14 +10,13 @@ use isatap_core::isatap::{Answer, PublishedPrefix, ResolveFailure};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::{LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_core::proto41::Outer;
 use isatap_core::route::{Origin, Route};
 
 use crate::input::Input;
 use crate::machines::{Clock, balance, check_verdict, common, in_a_buffer, tick};
 use crate::oracle::links::{add, net6, relocate};
 use crate::oracle::packets::{self, WORLD, address};
-use crate::oracle::rules::{Opinion, Own4, Packet, Rules, cut4, is_a_host};
+use crate::oracle::rules::{Own4, Rules, cut4, is_a_host, may_enter};
 use crate::oracle::tunnels::{own, rules};
 
 const LINKS: usize = 4;
@@ -52,26 +51,6 @@ fn run<C: Capacity>(config: NodeConfig, input: &mut Input<'_>) {
     }
 }
 
-/// `I4`: some link lets this outer packet in.
-fn may_enter(links: &[Rules], outer: &[u8]) -> bool {
-    let Some(packet) = Packet::read(outer) else { return false };
-    links.iter().any(|link| matches!(link.judge(&packet), Opinion::Admitted(_)))
-}
-
-/// `I3`: from an address of the link's to one that is not.
-fn check_outer(links: &[Rules], link: LinkId, outer: &Outer) {
-    let rules = &links[link.index()];
-    let own = rules.own();
-    let is_ours = |ipv4: u32| own.iter().any(|(own, _)| *own == ipv4);
-    let is_broadcast = |ipv4: u32| {
-        let last = |(own, length): &Own4| own | u32::MAX.checked_shr((*length).into()).unwrap_or(0);
-        own.iter().any(|own| own.1 <= 30 && last(own) == ipv4)
-    };
-    let (from, to) = (outer.source.to_bits(), outer.destination.to_bits());
-    assert!(!rules.is_native() && is_ours(from), "{outer:?} by {rules:?}");
-    assert!(is_a_host(to) && !is_ours(to) && !is_broadcast(to), "{outer:?} by {rules:?}");
-}
-
 fn check(links: &[Rules], outer: Option<&[u8]>, verdict: &Verdict, bytes: &[u8]) {
     check_verdict(verdict, bytes);
     let sent = match verdict {
@@ -85,7 +64,8 @@ fn check(links: &[Rules], outer: Option<&[u8]>, verdict: &Verdict, bytes: &[u8])
         _ => None,
     };
     if let Some((link, outer)) = sent {
-        check_outer(links, *link, outer);
+        let (from, to) = (outer.source.to_bits(), outer.destination.to_bits());
+        assert!(links[link.index()].may_send(from, to), "{outer:?} by {:?}", links[link.index()]);
     }
     // I4, SEC-11: what may not enter leaves no trace but its count.
     if let Some(outer) = outer {

@@ -1,7 +1,7 @@
 //! Nodes of mixed links under any order of calls: what must hold after each.
 //!
-//! `I3` no packet leaves for a place that is none; `I4` nothing enters that a
-//! rule written here, not there, refuses; `I7` deadlines move; `I12` no error
+//! `I3` no packet leaves for a place that is none; `I4` nothing enters that the
+//! rules of no link let in, as [`oracle`] reads them; `I7` deadlines move; `I12` no error
 //! about an error; `I14` whatever entered has one end.
 #![allow(
     clippy::arithmetic_side_effects,
@@ -12,21 +12,24 @@
     unreachable_pub
 )]
 
+mod oracle;
 mod support;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use isatap_core::datapath::{IngressFilter, Switches};
-use isatap_core::engine::{Machine, Verdict, Via};
+use isatap_core::engine::{Event, Machine, Verdict, Via};
 use isatap_core::isatap::{Answer, PublishedPrefix, ResolveFailure};
-use isatap_core::link::Locator;
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::proto41::Outer as OuterFields;
 use isatap_core::route::{Origin, Route};
 use isatap_core::time::Instant;
+use oracle::input::Input;
+use oracle::rules::{Rules, cut4, may_enter};
+use oracle::{links, packets};
 use proptest::prelude::*;
 use support::*;
 
@@ -89,10 +92,23 @@ enum Op {
         next_hop: Option<Ipv6Addr>,
     },
     Reseed(u64),
+    /// What only one kind of interface is told.
+    Control {
+        link: u8,
+        what: u8,
+    },
 }
 
-const LOCATORS: [&[&str]; 6] =
-    [&[], &[SITE4], &[SITE4, "10.0.0.9"], &["131.107.0.1"], &["127.0.0.1", "224.0.0.1", "10.0.0.2"], &[NEAR4]];
+const LOCATORS: [&[&str]; 8] = [
+    &[],
+    &[SITE4],
+    &[SITE4, "10.0.0.9"],
+    &["131.107.0.1"],
+    &["131.107.0.2"],
+    &["10.0.0.2", "131.107.0.2"],
+    &["127.0.0.1", "224.0.0.1", "10.0.0.2"],
+    &[NEAR4],
+];
 const PREFIXES: [&str; 3] = [ISATAP_PREFIX, "2001:db8:bad::/64", "2001:db8:0:77::/64"];
 const ROUTES: [&str; 5] = ["::/0", "2001:db8:f::/48", "2001:db8:aa::/48", "2002::/16", "2001:db8:0:8::2/128"];
 const ANSWERS: [&[&str]; 5] =
@@ -101,10 +117,15 @@ const ANSWERS: [&[&str]; 5] =
 fn op() -> impl Strategy<Value = Op> {
     let link = 0_u8..5;
     let inner = support::traffic::inner;
-    let outer = support::traffic::outer_packet;
+    // Of the site, or of all mechanisms.
+    let outer = || {
+        let bytes = prop::collection::vec(any::<u8>(), 0..200);
+        let any_form = bytes.prop_map(|bytes| packets::outer(&mut Input::new(&bytes), &packets::WORLD));
+        prop_oneof![support::traffic::outer_packet(), any_form]
+    };
     let next_hop = prop::option::of(prop::sample::select(support::traffic::addresses()));
     prop_oneof![
-        2 => (0_u8..4).prop_map(Op::AddLink),
+        2 => (0..KINDS).prop_map(Op::AddLink),
         4 => (inner(), prop::option::of(link.clone())).prop_map(|(inner, link)| Op::Send { inner, link }),
         4 => outer().prop_map(Op::Receive),
         4 => outer().prop_map(Op::Forward),
@@ -125,20 +146,44 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (any::<bool>(), 0..ROUTES.len(), link, next_hop)
             .prop_map(|(add, prefix, link, next_hop)| Op::Route { add, prefix, link, next_hop }),
         1 => any::<u64>().prop_map(Op::Reseed),
+        2 => (0_u8..5, 0_u8..8).prop_map(|(link, what)| Op::Control { link, what }),
     ]
 }
 
-/// What the test itself knows of a link.
-#[derive(Clone, Debug)]
-enum Known {
-    Tunnel,
-    Lan,
-    Isatap { locators: Vec<Ipv4Addr>, routers: Vec<Ipv4Addr> },
+/// How many kinds of link there are.
+const KINDS: u8 = 10;
+
+/// A link of each kind, as it is added.
+fn rules(kind: u8) -> Rules {
+    let bits = |text: &str| v6(text).to_bits();
+    let site = |text: &str| (v4(text).to_bits(), 24);
+    let isatap = (bits("2001:db8:0:7::"), 64);
+    let (own, relays) = (vec![packets::PUBLIC], vec![v4("131.107.9.1").to_bits()]);
+    let domain = packets::WORLD.domain;
+    match kind {
+        0 => {
+            let addresses = vec![(bits("2001:db8:0:9::1"), 64)];
+            Rules::Configured { near: v4(NEAR4).to_bits(), far: v4(FAR4).to_bits(), addresses }
+        }
+        1 => Rules::Native { addresses: vec![(bits("2001:db8:0:8::1"), 64)] },
+        2 => Rules::Isatap { own: vec![site(SITE4)], routers: Vec::new(), prefixes: vec![isatap], router: true },
+        3 => {
+            let routers = vec![v4(SITE4).to_bits()];
+            Rules::Isatap { own: vec![site("10.0.0.9")], routers, prefixes: Vec::new(), router: false }
+        }
+        4 => Rules::SixToFourSite { own, relays, strangers: false },
+        5 => Rules::SixToFourRelay { own, clients: Vec::new(), strangers: true, anycast: false },
+        6 => Rules::SixRdEdge { own: packets::PUBLIC, domain, relays, strict: false },
+        7 => Rules::SixRdRelay { own: packets::PUBLIC, domain, routers: Vec::new() },
+        8 => Rules::Compatible { own },
+        _ => Rules::Lan { link_local: bits("fe80::200:ff:fe00:1"), subnet: 5, prefixes: Vec::new() },
+    }
 }
 
 struct Trial {
     node: Any,
-    known: Vec<Known>,
+    /// What the test itself knows of each link: what it lets in at most.
+    known: Vec<Rules>,
     now: Instant,
     latest: Instant,
     last_sent: Option<Vec<u8>>,
@@ -162,48 +207,10 @@ impl Trial {
         let sent = seen(packet);
         assert_eq!((sent.source, sent.destination), (outer.source, outer.destination));
         assert!(can_be_a_host(sent.destination) && sent.destination != Ipv4Addr::BROADCAST, "{sent:?}");
-        match &self.known[link.index()] {
-            Known::Tunnel => assert_eq!((sent.source, sent.destination), (v4(NEAR4), v4(FAR4))),
-            Known::Isatap { locators, .. } => {
-                assert!(locators.contains(&sent.source), "{:?} has {locators:?}", sent.source);
-                assert!(!locators.contains(&sent.destination), "to itself: {sent:?}");
-                for locator in locators {
-                    let [a, b, c, _] = locator.octets();
-                    assert_ne!(sent.destination, Ipv4Addr::new(a, b, c, 255), "directed broadcast");
-                }
-            }
-            Known::Lan => panic!("a LAN needs no outer header"),
-        }
+        let (known, from, to) = (&self.known[link.index()], sent.source.to_bits(), sent.destination.to_bits());
+        assert!(known.may_send(from, to), "{sent:?} by {known:?}");
         assert!(!sent.dont_fragment || packet.len() <= 1500);
         self.last_sent = Some(packet.to_vec());
-    }
-
-    /// `I4`: some link lets this packet in, by rules that are not the code's.
-    fn may_enter(&self, outer: &[u8]) -> bool {
-        let address = |at: usize| Ipv4Addr::new(outer[at], outer[at + 1], outer[at + 2], outer[at + 3]);
-        let (from, to) = (address(12), address(16));
-        let inner = &outer[20..];
-        let source = source_of(inner);
-        let octets = source.octets();
-        let is_isatap = octets[9..12] == [0, 0x5e, 0xfe] && octets[8] & 0xfd == 0;
-        let embeds = is_isatap && octets[12..] == from.octets();
-        let is_sane = !source.is_multicast()
-            && source != Ipv6Addr::LOCALHOST
-            && (octets[..12] != [0; 12] || source.is_unspecified())
-            && octets[..12] != [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
-        let on_some_prefix = octets[..8] == [0xfe, 0x80, 0, 0, 0, 0, 0, 0]
-            || PREFIXES.iter().any(|prefix| prefix.parse::<Ipv6Prefix>().unwrap().contains(&source));
-        is_sane
-            && can_be_a_host(from)
-            && self.known.iter().any(|known| match known {
-                Known::Tunnel => (from, to) == (v4(FAR4), v4(NEAR4)),
-                Known::Lan => false,
-                Known::Isatap { locators, routers } => {
-                    locators.contains(&to)
-                        && !source.is_unspecified()
-                        && (routers.contains(&from) || (embeds && on_some_prefix))
-                }
-            })
     }
 
     /// What must hold of a verdict; `outer`: the packet as it came.
@@ -211,13 +218,13 @@ impl Trial {
         if let (Some(outer), Verdict::Deliver { .. } | Verdict::Tunnel { .. } | Verdict::Native { .. }) =
             (outer, verdict)
         {
-            assert!(self.may_enter(outer), "{verdict:?} of {outer:02x?} with {:?}", self.known);
+            assert!(may_enter(&self.known, outer), "{verdict:?} of {outer:02x?} with {:?}", self.known);
         }
         match verdict {
             Verdict::Tunnel { link, outer } => self.check_outer(link, &outer, packet),
-            Verdict::Native { link, .. } => assert!(matches!(self.known[link.index()], Known::Lan)),
+            Verdict::Native { link, .. } => assert!(self.known[link.index()].is_native()),
             Verdict::Answer { via, .. } => {
-                if outer.is_some_and(|outer| !self.may_enter(outer)) {
+                if outer.is_some_and(|outer| !may_enter(&self.known, outer)) {
                     panic!("SEC-11: an answer to a packet that may not enter");
                 }
                 match via {
@@ -245,8 +252,10 @@ impl Trial {
             assert!(n < 1000, "packets without end");
         }
         for n in 0.. {
-            if self.node.poll_event().is_none() {
-                break;
+            let Some(event) = self.node.poll_event() else { break };
+            // As a program does it.
+            if let Event::Delegation { link, change, delegation } = event {
+                let _ = self.node.delegate(self.now, link, change, delegation);
             }
             assert!(n < 1000, "events without end");
         }
@@ -264,46 +273,65 @@ impl Trial {
         if self.known.len() == 4 {
             return;
         }
-        let switches = Switches::FORWARDING;
-        let isatap = |is_router| Known::Isatap {
-            locators: vec![v4(if is_router { SITE4 } else { "10.0.0.9" })],
-            routers: if is_router { Vec::new() } else { vec![v4(SITE4)] },
-        };
-        let node = &mut self.node;
-        let known = match kind {
-            0 => {
-                add_tunnel(node, NEAR4, FAR4, "2001:db8:0:9::1", switches);
-                Known::Tunnel
-            }
-            1 => {
-                add_lan(node, "2001:db8:0:8::1", switches);
-                Known::Lan
-            }
-            2 => {
-                add_router(node, SITE4, ISATAP_PREFIX, switches);
-                isatap(true)
-            }
-            _ => {
-                add_host(node, "10.0.0.9", SITE4, switches);
-                isatap(false)
-            }
-        };
+        let mut known = rules(kind);
+        let (link, added) = links::add(&mut self.node, NOW, &known, Switches::FORWARDING);
+        added.unwrap();
+        match &mut known {
+            Rules::Native { .. } => route_on_link(&mut self.node, LAN_PREFIX, link),
+            // Whatever is published, or advertised to it.
+            Rules::Isatap { prefixes, .. } => prefixes.extend(PREFIXES.map(|prefix| {
+                let prefix: Ipv6Prefix = prefix.parse().unwrap();
+                (prefix.address().to_bits(), prefix.length())
+            })),
+            _ => {}
+        }
         self.known.push(known);
     }
 
     fn set_locators(&mut self, link: u8, set: usize) {
-        let now = self.now;
         // All share one subnet length, so that broadcast addresses are known.
-        let wanted: Vec<Locator> =
-            LOCATORS[set].iter().map(|text| Locator { address: v4(text), subnet_length: 24 }).collect();
-        self.node.with_interface(now, LinkId(link), |interface, cx| match interface {
-            AnyInterface::IsatapHost(host) => drop(host.set_locators(cx, &wanted)),
-            AnyInterface::IsatapRouter(router) => drop(router.set_locators(cx, &wanted)),
+        let told: Vec<(u32, u8)> = LOCATORS[set].iter().map(|text| (v4(text).to_bits(), 24)).collect();
+        links::relocate(&mut self.node, self.now, LinkId(link), &told).unwrap();
+        if let Some(known) = self.known.get_mut(usize::from(link)) {
+            known.relocate(&told);
+        }
+    }
+
+    /// What only one kind of interface is told.
+    fn control(&mut self, link: u8, what: u8) {
+        let domain = packets::WORLD.domain;
+        let relay = v4("131.107.9.1");
+        let mut moved = None;
+        self.node.with_interface(self.now, LinkId(link), |interface, cx| match interface {
+            AnyInterface::SixToFourRouter(router) => {
+                let addresses = [v4("127.0.0.1"), relay];
+                match what {
+                    0 | 1 => router.set_native(cx, what == 1).unwrap(),
+                    2 => router.relay_resolved(cx, &[], None).unwrap(),
+                    _ => router.relay_resolved(cx, &addresses, Some(Duration::from_secs(u64::from(what)))).unwrap(),
+                }
+            }
+            AnyInterface::SixRdEdge(edge) => match what {
+                0 | 1 => edge.set_enabled(cx, what == 1).unwrap(),
+                2 | 3 => edge.probe_relay(cx.now),
+                _ => {
+                    let mask = 8 + what;
+                    let answer = edge.configure(cx, links::net6(domain.prefix), mask, [relay].into_iter());
+                    // 40 bits of prefix leave room for 24 of an IPv4 address.
+                    answer.unwrap();
+                    moved = Some(mask);
+                }
+            },
+            AnyInterface::Lan(lan) => match what {
+                0 => lan.start(cx.now),
+                1 => lan.stop(cx.now),
+                _ => lan.publish(cx, PREFIXES[usize::from(what) % PREFIXES.len()].parse().unwrap()).unwrap(),
+            },
             _ => {}
         });
-        if let Some(Known::Isatap { locators, .. }) = self.known.get_mut(usize::from(link)) {
-            *locators =
-                wanted.iter().map(|locator| locator.address).filter(|address| can_be_a_host(*address)).collect();
+        if let (Some(mask), Some(Rules::SixRdEdge { own, domain, .. })) = (moved, self.known.get_mut(usize::from(link)))
+        {
+            domain.common = (cut4(own.0, mask), mask);
         }
     }
 
@@ -321,10 +349,10 @@ impl Trial {
             true
         });
         if is_host == Some(true)
-            && let Some(Known::Isatap { routers, .. }) = self.known.get_mut(usize::from(link))
+            && let Some(Rules::Isatap { routers, .. }) = self.known.get_mut(usize::from(link))
         {
             // More than is listed may be allowed here, never less.
-            routers.extend(addresses);
+            routers.extend(addresses.iter().map(|address| address.to_bits()));
         }
     }
 
@@ -412,6 +440,7 @@ impl Trial {
                 }
             }
             Op::Reseed(seed) => self.node.reseed([*seed, 1]),
+            Op::Control { link, what } => self.control(*link, *what),
         }
     }
 }
@@ -447,6 +476,10 @@ fn check_answer(packet: &[u8]) {
     }
 }
 
+fn route_on_link(node: &mut Any, prefix: &str, link: LinkId) {
+    node.insert_route(Route::on_link(prefix.parse().unwrap(), link, Origin::Manual)).unwrap();
+}
+
 fn run(answer_echo: bool, ops: &[Op]) {
     let mut config = NodeConfig::DEFAULT;
     config.answer_echo = answer_echo;
@@ -475,7 +508,7 @@ proptest! {
     #[test]
     fn whatever_is_called_in_whatever_order(
         answer_echo: bool,
-        links in prop::collection::vec(0_u8..4, 0..4),
+        links in prop::collection::vec(0..KINDS, 0..4),
         ops in prop::collection::vec(op(), 1..60),
     ) {
         let ops: Vec<Op> = links.into_iter().map(Op::AddLink).chain(ops).collect();
@@ -491,7 +524,7 @@ proptest! {
     #[ignore = "minutes: .ci/run release"]
     fn whatever_is_called_in_whatever_order_for_longer(
         answer_echo: bool,
-        links in prop::collection::vec(0_u8..4, 0..4),
+        links in prop::collection::vec(0..KINDS, 0..4),
         ops in prop::collection::vec(op(), 1..200),
     ) {
         let ops: Vec<Op> = links.into_iter().map(Op::AddLink).chain(ops).collect();

@@ -104,3 +104,28 @@ pub fn advertisement(source: &Ipv6Addr, outer_source: Ipv4Addr, from: Admitted) 
         Err(DropReason::RaNotFromRouter)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each of the three conditions fails once.
+    #[test]
+    fn isa_43_an_advertisement_is_a_potential_routers_own() {
+        let outer = Ipv4Addr::new(10, 0, 0, 1);
+        let refused = Err(DropReason::RaNotFromRouter);
+        for (source, from, expected) in [
+            ("fe80::5efe:10.0.0.1", Admitted::Router, Ok(())),
+            ("fe80::200:5efe:10.0.0.1", Admitted::Router, Ok(())),
+            ("fe80::5efe:10.0.0.1", Admitted::Host, refused),
+            ("fe80::5efe:10.0.0.9", Admitted::Router, refused),
+            ("fe80::1", Admitted::Router, refused),
+            ("2001:db8::5efe:10.0.0.1", Admitted::Router, refused),
+            ("2001:db8::5efe:10.0.0.9", Admitted::Router, refused),
+            ("2001:db8::5efe:10.0.0.1", Admitted::Host, refused),
+            ("fe80::1", Admitted::Host, refused),
+        ] {
+            assert_eq!(advertisement(&source.parse().unwrap(), outer, from), expected, "{source} {from:?}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! RFC 6324 by search: every site of up to four tunnel routers, every made-up pair
-//! of addresses, entered everywhere and from everybody.
+//! of addresses, entered everywhere and from everybody. The soak has every site
+//! of six, ten thousand sites by chance, and one of fifty routers.
 //!
 //! The routers stand on one LAN with routes to each other's prefixes, and
 //! everything else leaves by a gateway: without tunnels no packet goes round.
@@ -54,6 +55,13 @@ impl Defence {
         matches!(self, Defence::Public | Defence::Nothing)
     }
 
+    /// None of the loops that this defence is to end was found.
+    fn assert_none(self, found: &Found, kinds: &[Kind]) {
+        if !matches!(self, Defence::Nothing | Defence::Private) {
+            assert_eq!(found.loops, 0, "{kinds:?} with {self:?}: {:?}", found.first);
+        }
+    }
+
     /// `S64-1`: there is no 6to4 with private IPv4 addresses.
     fn kinds(self) -> &'static [Kind] {
         let all = &[Kind::Isatap, Kind::SixRd, Kind::Configured, Kind::SixToFour];
@@ -86,6 +94,8 @@ impl Found {
 struct Site {
     kinds: Vec<Kind>,
     names: Vec<Ipv4Addr>,
+    /// Each router's address on the LAN.
+    gateways: Vec<Ipv6Addr>,
     routers: Vec<Any>,
     now: Instant,
     asked: u64,
@@ -167,7 +177,8 @@ impl Site {
             for (other, kind) in kinds.iter().enumerate().filter(others) {
                 let gateway = format!("2001:db8:0:8::{}", other + 1);
                 route(&mut node, &format!("{}/48", prefix(other)), LAN, &gateway);
-                if *kind == Kind::SixToFour && kinds[at] != Kind::SixToFour {
+                let is_first = kinds.iter().position(|other| *other == Kind::SixToFour) == Some(other);
+                if *kind == Kind::SixToFour && kinds[at] != Kind::SixToFour && is_first {
                     route(&mut node, "2002::/16", LAN, &gateway);
                 }
             }
@@ -175,7 +186,8 @@ impl Site {
             node
         };
         let routers = (0..kinds.len()).map(router).collect();
-        Site { kinds: kinds.to_vec(), names, routers, now: NOW, asked: 0 }
+        let gateways = (1..=kinds.len()).map(|number| v6(&format!("2001:db8:0:8::{number}"))).collect();
+        Site { kinds: kinds.to_vec(), names, gateways, routers, now: NOW, asked: 0 }
     }
 
     /// Addresses that the routers, or somebody who knows them, could have:
@@ -265,9 +277,7 @@ impl Site {
             }
             let next = match verdict {
                 Verdict::Tunnel { outer, .. } => self.router_at(outer.destination),
-                Verdict::Native { next_hop, .. } => {
-                    (0..self.routers.len()).find(|other| v6(&format!("2001:db8:0:8::{}", other + 1)) == next_hop)
-                }
+                Verdict::Native { next_hop, .. } => self.gateways.iter().position(|gateway| *gateway == next_hop),
                 Verdict::Hold { .. } => panic!("waits for ever"),
                 _ => None,
             };
@@ -293,9 +303,48 @@ impl Site {
                 }
             }
         }
+        self.ended(found);
+    }
+
+    /// The same with `count` packets drawn at random.
+    fn search_by_chance(&mut self, found: &mut Found, random: &mut Random, count: u32) {
+        let addresses = self.addresses();
+        let mut from = self.names.clone();
+        from.push(Ipv4Addr::new(131, 107, 200, 9));
+        for _ in 0..count {
+            let (source, destination) = (*random.among(&addresses), *random.among(&addresses));
+            let entry = random.below(self.routers.len());
+            let inner = Inner::new(source, destination).bytes();
+            // One in eight comes natively.
+            let outside = (random.below(8) != 0).then(|| *random.among(&from));
+            let packet = outside.map_or(inner.clone(), |outside| Outer::new(outside, self.names[entry]).around(&inner));
+            found.note(self.goes_round(entry, &packet), &self.names, source, destination, outside);
+            found.packets += 1;
+        }
+        self.ended(found);
+    }
+
+    fn ended(&mut self, found: &mut Found) {
         self.routers.iter().for_each(balanced);
         found.sites += 1;
         found.asked += self.asked;
+    }
+}
+
+/// Steele, Lea and Flood's generator: a fixed sequence a seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((bits ^ bits >> 31) % u64::try_from(limit).unwrap()).unwrap()
+    }
+
+    fn among<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+        &choices[self.below(choices.len())]
     }
 }
 
@@ -333,11 +382,8 @@ fn mixtures(kinds: &[Kind], count: usize) -> Vec<Vec<Kind>> {
 fn search(defence: Defence, counts: std::ops::RangeInclusive<usize>) -> Found {
     let mut found = Found::default();
     for kinds in counts.flat_map(|count| mixtures(defence.kinds(), count)) {
-        let before = found.loops;
         Site::new(&kinds, defence).search(&mut found);
-        if !matches!(defence, Defence::Nothing | Defence::Private) {
-            assert_eq!(found.loops, before, "{kinds:?} with {defence:?}: {:?}", found.first);
-        }
+        defence.assert_none(&found, &kinds);
     }
     println!("{defence:?}: {found:?}");
     found
@@ -384,5 +430,52 @@ fn s6r_33_a_configured_tunnel_to_an_unaware_border_relay_makes_loops_until_the_r
         };
         assert!(loops(false) > 0, "{defence:?}: the control finds none");
         assert_eq!(loops(true), 0, "{defence:?}");
+    }
+}
+
+/// `sites` of `routers` each, of kinds drawn at random, and `packets` in each.
+fn by_chance(defence: Defence, sites: u32, routers: std::ops::RangeInclusive<usize>, packets: u32) -> Found {
+    let mut found = Found::default();
+    let mut random = Random(6324);
+    for _ in 0..sites {
+        let count = routers.start() + random.below(routers.end() - routers.start() + 1);
+        let kinds: Vec<Kind> = (0..count).map(|_| *random.among(defence.kinds())).collect();
+        Site::new(&kinds, defence).search_by_chance(&mut found, &mut random, packets);
+        defence.assert_none(&found, &kinds);
+    }
+    println!("{defence:?}, {sites} sites of {routers:?}: {found:?}");
+    found
+}
+
+const DEFENCES: [Defence; 3] = [Defence::Public, Defence::Neighbors, Defence::Members];
+
+#[test]
+#[ignore = "minutes: .ci/run soak"]
+fn sec_1_sec_2_sec_3_sec_5_no_packet_goes_round_between_five_or_six_routers() {
+    for defence in DEFENCES {
+        assert!(search(defence, 5..=6).packets > 1_000_000);
+    }
+}
+
+#[test]
+#[ignore = "minutes: .ci/run soak"]
+fn sec_1_sec_2_sec_3_sec_5_no_packet_goes_round_in_ten_thousand_sites() {
+    for defence in DEFENCES {
+        assert_eq!(by_chance(defence, 10_000, 5..=8, 200).packets, 2_000_000);
+    }
+    // The control: with the checks off, thousands do.
+    for defence in [Defence::Nothing, Defence::Private] {
+        assert!(by_chance(defence, 10_000, 5..=8, 200).loops > 1_000, "{defence:?}");
+    }
+}
+
+#[test]
+#[ignore = "minutes: .ci/run soak"]
+fn sec_1_sec_2_sec_3_sec_5_no_packet_goes_round_between_fifty_routers() {
+    for defence in DEFENCES {
+        assert_eq!(by_chance(defence, 1, 50..=50, 1_000_000).packets, 1_000_000);
+    }
+    for defence in [Defence::Nothing, Defence::Private] {
+        assert!(by_chance(defence, 1, 50..=50, 100_000).loops > 0, "{defence:?}");
     }
 }

@@ -358,6 +358,17 @@ impl Rules {
         }
     }
 
+    /// `I3`: an outer packet may go from `from` to `to`.
+    pub fn may_send(&self, from: u32, to: u32) -> bool {
+        let own = self.own();
+        let is_elsewhere = is_a_host(to) && !owns(&own, to) && !is_broadcast(to, &own);
+        let is_its_peer = match self {
+            Rules::Configured { far, .. } => to == *far,
+            _ => true,
+        };
+        owns(&own, from) && is_elsewhere && is_its_peer
+    }
+
     fn is_on_link(&self, address: u128) -> bool {
         let among = |nets: &[Net6]| nets.iter().any(|net| is_in(address, *net));
         match self {
@@ -466,6 +477,12 @@ fn sixrd_refuses(packet: &Packet) -> bool {
     let group = |address: u128| address >> 120 == 0xff;
     let bad = |address: u128| link_local(address) || group(address);
     packet.source == 0 || bad(packet.source) || bad(packet.destination) || packet.destination <= 1
+}
+
+/// `I4`: some link lets this outer packet in.
+pub fn may_enter(links: &[Rules], outer: &[u8]) -> bool {
+    let Some(packet) = Packet::read(outer) else { return false };
+    links.iter().any(|link| matches!(link.judge(&packet), Opinion::Admitted(_)))
 }
 
 /// What a node of these links does, with all checks on: the number of the
