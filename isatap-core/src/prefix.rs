@@ -371,6 +371,7 @@ mod tests {
     #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
     use super::*;
     use proptest::prelude::*;
+    use std::format;
     use std::string::ToString;
 
     /// The same question, bit by bit.
@@ -400,6 +401,67 @@ mod tests {
         }
     }
 
+    /// Every length, and what lies just outside of it.
+    #[test]
+    fn prefixes_of_every_length() {
+        let ones = Ipv6Addr::from_bits(u128::MAX);
+        for len in 0..=128_u8 {
+            let prefix = Ipv6Prefix::new(ones, len).unwrap();
+            let cut = u128::MAX.checked_shr(u32::from(len)).map_or(u128::MAX, |rest| !rest);
+            assert_eq!((prefix.address().to_bits(), prefix.length()), (cut, len));
+            assert_eq!(prefix.is_default(), len == 0);
+            assert_eq!((prefix.high(), prefix.high_mask()), ((cut >> 64) as u64, (cut >> 64) as u64));
+            for other in 0..=128_u8 {
+                let other = Ipv6Prefix::new(ones, other).unwrap();
+                assert_eq!(prefix.covers(&other), len <= other.length(), "{prefix} {other}");
+            }
+            let sibling = Ipv6Prefix::new(Ipv6Addr::from_bits(cut ^ 1 << (128 - len.max(1))), len).unwrap();
+            assert_eq!(prefix.covers(&sibling), len == 0, "{prefix} {sibling}");
+            let identifier = [1, 2, 3, 4, 5, 6, 7, 8];
+            let made = prefix.with_identifier(identifier);
+            assert_eq!(made, (len == 64).then(|| "ffff:ffff:ffff:ffff:102:304:506:708".parse().unwrap()));
+        }
+        assert_eq!(Ipv6Prefix::new(ones, 129), None);
+        assert_eq!(Ipv6Prefix::subnet_of(&ones), Ipv6Prefix::new(ones, 64).unwrap());
+        let ones = Ipv4Addr::from_bits(u32::MAX);
+        for len in 0..=32_u8 {
+            let prefix = Ipv4Prefix::new(ones, len).unwrap();
+            let cut = u32::MAX.checked_shr(u32::from(len)).map_or(u32::MAX, |rest| !rest);
+            assert_eq!((prefix.address().to_bits(), prefix.length()), (cut, len));
+            assert_eq!(prefix.is_default(), len == 0);
+            let zeros = Ipv4Prefix::new(Ipv4Addr::UNSPECIFIED, len).unwrap();
+            let last = Ipv4Addr::from_bits(!cut);
+            assert_eq!(zeros.broadcast(), (len <= 30).then_some(last), "{zeros}");
+            assert_eq!(zeros.to_string(), format!("0.0.0.0/{len}"));
+            assert_eq!(format!("{zeros:?}"), zeros.to_string());
+        }
+        assert_eq!(Ipv4Prefix::new(ones, 33), None);
+        assert_eq!(format!("{:?}", Ipv6Prefix::LINK_LOCAL), "fe80::/64");
+    }
+
+    /// At the borders of each block, and one beside them.
+    #[test]
+    fn ambiguous_and_private_ipv4_addresses() {
+        let blocks = [
+            ("10.0.0.0/8", true),
+            ("172.16.0.0/12", true),
+            ("192.168.0.0/16", true),
+            ("100.64.0.0/10", false),
+            ("169.254.0.0/16", false),
+        ]
+        .map(|(block, private)| (block.parse::<Ipv4Prefix>().unwrap(), private));
+        for (block, private) in blocks {
+            let (first, last) = (block.address(), block.broadcast().unwrap());
+            for inside in [first, last] {
+                assert!(is_ambiguous(inside), "{inside}");
+                assert_eq!(is_private(inside), private, "{inside}");
+            }
+            for outside in [first.to_bits() - 1, last.to_bits() + 1].map(Ipv4Addr::from_bits) {
+                assert!(!is_ambiguous(outside) && !is_private(outside), "{outside}");
+            }
+        }
+    }
+
     #[test]
     fn text_that_is_no_prefix_says_where() {
         assert!("2001:db8::/129".parse::<Ipv6Prefix>().is_err());
@@ -408,14 +470,62 @@ mod tests {
         assert!("2001:db8::/+4".parse::<Ipv6Prefix>().is_err());
         assert_eq!("10.0.0.0/8".parse::<Ipv4Prefix>().unwrap().broadcast(), Some(Ipv4Addr::new(10, 255, 255, 255)));
         assert!("10.0.0.1/8".parse::<Ipv4Prefix>().is_err());
+        // The first byte that does not fit, or where the text ends too early.
+        for (text, kind, offset) in [
+            ("2001:db8::", ParseErrorKind::Truncated, 10),
+            ("2001:db8::/", ParseErrorKind::Length, 11),
+            ("2001:db8::/+4", ParseErrorKind::Length, 11),
+            ("2001:db8::/129", ParseErrorKind::Length, 11),
+            ("2001:db8::/999", ParseErrorKind::Length, 11),
+            ("2001:db8:/32", ParseErrorKind::Value, 0),
+            ("2001:db8::1/64", ParseErrorKind::Value, 12),
+        ] {
+            let error = text.parse::<Ipv6Prefix>().unwrap_err();
+            assert_eq!((error.kind, error.offset), (kind, offset), "{text}");
+        }
+        for (text, kind, offset) in [
+            ("10.0.0.0", ParseErrorKind::Truncated, 8),
+            ("10.0.0.0/", ParseErrorKind::Length, 9),
+            ("10.0.0.0/-1", ParseErrorKind::Length, 9),
+            ("10.0.0.0/33", ParseErrorKind::Length, 9),
+            ("10.0.0.0/256", ParseErrorKind::Length, 9),
+            ("10.0.0/8", ParseErrorKind::Value, 0),
+            ("10.0.0.1/8", ParseErrorKind::Value, 9),
+        ] {
+            let error = text.parse::<Ipv4Prefix>().unwrap_err();
+            assert_eq!((error.kind, error.offset), (kind, offset), "{text}");
+        }
     }
 
     #[test]
     fn tun_16_refused_inner_sources() {
-        for refused in ["ff02::1", "::1", "::192.0.2.1", "::ffff:192.0.2.1", "ff0e::1", "::0.0.0.2"] {
+        for refused in [
+            "ff00::",
+            "::255.255.255.255",
+            "::ffff:0.0.0.0",
+            "::ffff:255.255.255.255",
+            "ff02::1",
+            "::1",
+            "::192.0.2.1",
+            "::ffff:192.0.2.1",
+            "ff0e::1",
+            "::0.0.0.2",
+        ] {
             assert!(is_refused_inner_source(&refused.parse().unwrap()), "{refused}");
         }
-        for kept in ["::", "2001:db8::1", "fe80::1", "fec0::1", "::ffff:0:192.0.2.1", "0:0:0:1::1"] {
+        for kept in [
+            "feff::1",
+            "::1:0:0",
+            "::fffe:192.0.2.1",
+            "0:0:0:1:0:ffff:c000:201",
+            "1::ffff:192.0.2.1",
+            "::",
+            "2001:db8::1",
+            "fe80::1",
+            "fec0::1",
+            "::ffff:0:192.0.2.1",
+            "0:0:0:1::1",
+        ] {
             assert!(!is_refused_inner_source(&kept.parse().unwrap()), "{kept}");
         }
     }

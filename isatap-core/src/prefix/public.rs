@@ -77,6 +77,88 @@ const fn is_public_assignment(high: u64, low: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prefix::{Ipv4Prefix, Ipv6Prefix};
+    use std::vec::Vec;
+
+    /// At the borders of each block, inside and out, against lists.
+    #[test]
+    fn n64_2_public_ends_where_the_blocks_of_the_registries_do() {
+        let not_public = [
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.0.0.0/29",
+            "192.0.0.8/32",
+            "192.0.0.11/32",
+            "192.0.0.12/30",
+            "192.0.0.16/28",
+            "192.0.0.32/27",
+            "192.0.0.64/26",
+            "192.0.0.128/25",
+            "192.0.2.0/24",
+            "192.88.99.0/24",
+            "192.168.0.0/16",
+            "198.18.0.0/15",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "224.0.0.0/4",
+            "240.0.0.0/4",
+        ]
+        .map(|text| text.parse::<Ipv4Prefix>().unwrap());
+        let mut borders: Vec<u32> = Vec::new();
+        for block in &not_public {
+            let first = block.address().to_bits();
+            let last = block.broadcast().map_or(first, Ipv4Addr::to_bits);
+            borders.extend([first, last, first.wrapping_sub(1), last.wrapping_add(1)]);
+        }
+        for ipv4 in borders.iter().copied().map(Ipv4Addr::from_bits) {
+            let expected = !not_public.iter().any(|block| block.contains(ipv4));
+            assert_eq!(is_public(IpAddr::V4(ipv4)), expected, "{ipv4}");
+            // Where an IPv4 address is what counts, that one is asked.
+            let [a, b, c, d] = ipv4.octets();
+            let six_to_four = Ipv6Addr::from_octets([0x20, 2, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+            let nat64 = Ipv6Addr::from_octets([0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]);
+            let server = Ipv6Addr::from_octets([0x20, 1, 0, 0, a, b, c, d, 0, 0, 0, 0, 247, 247, 247, 247]);
+            let client = Ipv6Addr::from_octets([0x20, 1, 0, 0, 8, 8, 8, 8, 0, 0, 0, 0, !a, !b, !c, !d]);
+            for address in [six_to_four, nat64, server, client] {
+                assert_eq!(is_public(IpAddr::V6(address)), expected, "{address}");
+            }
+        }
+        // The first that match decide.
+        let blocks = [
+            ("2001:1::1/128", true),
+            ("2001:1::2/128", true),
+            ("2001:1::3/128", true),
+            ("2001:3::/32", true),
+            ("2001:4:112::/48", true),
+            ("2001:20::/28", true),
+            ("2001:30::/28", true),
+            ("2001::/23", false),
+            ("2001:db8::/32", false),
+            ("3ffe::/16", false),
+            ("3fff::/20", false),
+            ("2000::/3", true),
+            ("::/0", false),
+        ]
+        .map(|(text, public)| (text.parse::<Ipv6Prefix>().unwrap(), public));
+        let of_ipv4 = ["2001::/32", "2002::/16", "64:ff9b::/96"].map(|text| text.parse::<Ipv6Prefix>().unwrap());
+        for (block, _) in &blocks {
+            let first = block.address().to_bits();
+            let last = first | u128::MAX.checked_shr(block.length().into()).unwrap_or(0);
+            for bits in [first, last, first.wrapping_sub(1), last.wrapping_add(1)] {
+                let address = Ipv6Addr::from_bits(bits);
+                if of_ipv4.iter().any(|prefix| prefix.contains(&address)) {
+                    continue;
+                }
+                let expected =
+                    blocks.iter().find(|(block, _)| block.contains(&address)).is_some_and(|(_, public)| *public);
+                assert_eq!(is_public(IpAddr::V6(address)), expected, "{address}");
+            }
+        }
+    }
 
     #[test]
     fn n64_2_public_addresses_are_those_of_the_registries() {
