@@ -3,7 +3,7 @@ use super::*;
 use crate::prefix::{Ipv4Prefix, is_public};
 use crate::sixrd::addr::Domain;
 use proptest::prelude::*;
-use std::string::String;
+use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{format, vec};
 
@@ -269,4 +269,33 @@ proptest! {
         };
         prop_assert_eq!(classify(&address), expected);
     }
+}
+
+#[test]
+fn each_form_has_a_name_and_the_section_of_an_rfc_of_its_own() {
+    let forms = [
+        Form::Isatap,
+        Form::SixToFour,
+        Form::SixRd,
+        Form::Teredo,
+        Form::Mapped,
+        Form::Compatible,
+        Form::Translated,
+        Form::Nat64,
+        Form::Configured,
+    ];
+    for (at, form) in forms.iter().enumerate() {
+        let (rfc, section) = form.rfc().split_once(" §").unwrap();
+        assert!(rfc.strip_prefix("RFC ").unwrap().parse::<u16>().unwrap() > 2000, "{rfc}");
+        assert!(section.split('.').all(|number| number.parse::<u8>().is_ok()), "{section}");
+        for other in &forms[..at] {
+            assert!(form.as_str() != other.as_str() && form.rfc() != other.rfc());
+        }
+    }
+}
+
+#[test]
+fn a_translators_prefix_as_text() {
+    assert_eq!(WELL_KNOWN.to_string(), "64:ff9b::/96");
+    assert_eq!(format!("{WELL_KNOWN:?}"), "64:ff9b::/96");
 }
