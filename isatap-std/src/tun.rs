@@ -104,19 +104,6 @@ impl Tun {
         self.udp_segmentation
     }
 
-    /// From now on the kernel hands out whole packets only, checksums and all, which is what
-    /// a tunnel over UDP takes: there each segment needs a UDP header of its own.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's refusal, which is not expected.
-    pub fn without_offloads(mut self) -> Result<Self, Error> {
-        set_offloads(&self.file, 0)
-            .map_err(|errno| Error::refused("switch off the offloads of", &self.name, errno.into()))?;
-        self.udp_segmentation = false;
-        Ok(self)
-    }
-
     /// Takes the next packet that the kernel sent to the device, to `buffer` at
     /// [`HEADROOM`]; `buffer` has at least [`BUFFER_LEN`] bytes. `None`: none waits.
     ///

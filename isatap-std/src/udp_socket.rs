@@ -13,6 +13,8 @@
 //! at: see [`proto41_socket`](crate::proto41_socket). ICMPv4 errors are not asked for: no
 //! Teredo machine acts on them.
 
+mod joined;
+
 use crate::driver::OuterSocket;
 use crate::error::Error;
 use crate::proto41_socket::{
@@ -40,6 +42,8 @@ pub struct UdpSocket {
     epoll: Epoll,
     next: u64,
     counters: Cell<SendCounters>,
+    /// Whether the kernel cuts joined datagrams: see [`joined`].
+    cuts: Cell<bool>,
     asked: Cell<Option<Instant>>,
     round_trip: Cell<Option<Duration>>,
 }
@@ -72,6 +76,7 @@ impl UdpSocket {
             epoll,
             next: 0,
             counters: Cell::default(),
+            cuts: Cell::new(true),
             asked: Cell::default(),
             round_trip: Cell::default(),
         })
@@ -178,6 +183,28 @@ impl UdpSocket {
         self.round_trip.get()
     }
 
+    /// Sends the first of some datagrams that leave by one socket; gives how many, at least
+    /// one.
+    fn send_run(&self, endpoint: &Endpoint, run: &[Datagram<'_>]) -> Result<usize, SendFailure> {
+        let socket = endpoint.socket.as_fd();
+        if !self.cuts.get() {
+            return send_some(socket, run);
+        }
+        let first = joined::count(run);
+        if let (2.., Some(together)) = (first, run.get(..first)) {
+            match joined::send(socket, together) {
+                Ok(()) => return Ok(first),
+                // The device completes no checksums, or a datagram does not fit it uncut.
+                Err(Errno::EIO | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT) => self.cuts.set(false),
+                // There may be room for some of them.
+                Err(_) => {}
+            }
+            return send_some(socket, together);
+        }
+        let single = (1..run.len()).find(|at| joined::count(run.get(*at..).unwrap_or_default()) > 1);
+        send_some(socket, run.get(..single.unwrap_or(run.len())).unwrap_or_default())
+    }
+
     /// The socket that a datagram leaves by; the exact address before 0.0.0.0.
     fn endpoint(&self, source: SocketAddrV4) -> Option<&Endpoint> {
         let at = |address| self.endpoints.iter().find(|endpoint| endpoint.local == address);
@@ -197,8 +224,9 @@ impl OuterSocket for UdpSocket {
             // A run of datagrams that leave by the same socket.
             let rest = datagrams.get(done..).unwrap_or_default();
             let run = rest.iter().take(MOST).take_while(|datagram| source(datagram) == source(first)).count();
+            let run = rest.get(..run).unwrap_or_default();
             let sent = match source(first).and_then(|source| self.endpoint(source)) {
-                Some(endpoint) => send_some(endpoint.socket.as_fd(), rest.get(..run).unwrap_or_default()),
+                Some(endpoint) => self.send_run(endpoint, run),
                 // The port was closed in this moment.
                 None => Err(SendFailure::Invalid),
             };
@@ -479,6 +507,25 @@ mod tests {
             let expected: Vec<_> = payloads.iter().map(|payload| (at_a, at_b, payload.clone())).collect();
             assert_eq!(received(&b, payloads.len()), expected);
         }
+    }
+
+    /// Lengths of bulk data, of which the kernel is handed pieces to cut.
+    #[test]
+    fn what_goes_in_one_piece_arrives_as_it_was() {
+        let ((a, at_a), (b, at_b)) = (open(LOCALHOST), open(LOCALHOST));
+        let payloads: Vec<Vec<u8>> = (0..60)
+            .map(|n: u8| vec![n; if n % 20 == 19 { 700 } else { 1248 }])
+            .chain((0..3).map(|n| vec![n; 40]))
+            .chain([vec![9; 1200], vec![8; 1248]])
+            .collect();
+        let slices: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+        assert_eq!(send(&a, at_a, at_b, &slices), payloads.len());
+        let expected: Vec<_> = payloads.iter().map(|payload| (at_a, at_b, payload.clone())).collect();
+        assert_eq!(received(&b, payloads.len()), expected);
+        // And piece by piece, as without the kernel's help.
+        a.cuts.set(false);
+        assert_eq!(send(&a, at_a, at_b, &slices), payloads.len());
+        assert_eq!(received(&b, payloads.len()), expected);
     }
 
     #[test]

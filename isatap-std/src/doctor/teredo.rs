@@ -319,3 +319,6 @@ fn peer(facts: &Facts, teredo: &Teredo) -> Finding {
     };
     Finding::good(Step::Peer, seen).warn(warning)
 }
+
+#[cfg(test)]
+mod tests;

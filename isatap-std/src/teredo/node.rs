@@ -200,9 +200,7 @@ impl<R: Role> Node<R> {
         }
         let (mut attachment, tun) = Attachment::open(&netlink, LINK, &options.device, DEFAULT_METRIC)?;
         attachment.follow_ipv4_routes()?;
-        // The kernel would hand out segments that share one header; over UDP each needs
-        // its own.
-        driver.attach(LINK, tun.without_offloads()?)?;
+        driver.attach(LINK, tun)?;
         driver.watch(attachment.as_fd(), MONITOR)?;
         if let Some(fd) = role.resolver_fd() {
             driver.watch(fd, RESOLVER)?;

@@ -205,6 +205,12 @@ impl Namespace {
         command
     }
 
+    /// The processes that run in it.
+    pub fn pids(&self) -> Vec<u32> {
+        let pids = host(&format!("ip netns pids {}", self.full_name));
+        pids.lines().filter_map(|pid| pid.trim().parse().ok()).collect()
+    }
+
     /// Records what the kernel hands on from a device, and to it: after it has joined
     /// packets, before it cuts them.
     pub fn capture(&self, device: &str, filter: &str) -> Capture {

@@ -234,6 +234,18 @@ fn three_solicitations_four_seconds_apart_then_pauses_that_grow() {
         pauses.push(until.saturating_duration_since(bench.now).as_secs());
     }
     assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 3600, 3600, 3600, 3600]);
+    // As configured, and never faster than it asks anyhow.
+    for (first, expected) in [(10, 10), (0, 4)] {
+        let mut config = config();
+        config.first_pause = Duration::from_secs(first);
+        let mut bench = Bench::new(config);
+        for _ in 0..3 {
+            bench.next();
+        }
+        bench.next();
+        let until = bench.machine.deadline().instant().unwrap();
+        assert_eq!(until.saturating_duration_since(bench.now).as_secs(), expected);
+    }
     // Success ends the growth.
     bench.qualify();
     assert!(bench.machine.is_qualified());
