@@ -113,10 +113,10 @@ pub fn trailer(input: &mut Input<'_>) -> Vec<u8> {
         3 => &[8, 14, 20, 26, 32],
         _ => &[4, 4, 0],
     };
-    let stated = if input.byte() % 8 == 0 { input.byte() } else { input.among(usual) };
+    let stated = if input.byte().is_multiple_of(8) { input.byte() } else { input.among(usual) };
     let mut value = input.bytes(usize::from(stated)).to_vec();
     // Most are as long as they say.
-    if input.byte() % 8 != 0 {
+    if !input.byte().is_multiple_of(8) {
         value.resize(usize::from(stated), 7);
     }
     [vec![kind, stated], value].concat()
@@ -167,7 +167,7 @@ pub fn payload(input: &mut Input<'_>) -> Vec<u8> {
             }
         }
     }
-    if input.byte() % 8 == 0 {
+    if input.byte().is_multiple_of(8) {
         payload.truncate(usize::from(input.u16()) % (payload.len() + 1));
     }
     payload

@@ -428,9 +428,9 @@ pub fn teredo_client_operations(data: &[u8]) {
                 let back = if kind == 255 { 0 } else { usize::from(input.byte() % 4) };
                 let asked = inbox.iter().rev().filter(|sent| sent.payload.starts_with(&[0, 1])).nth(back).cloned();
                 if let Some(asked) = asked {
-                    let forged = kind != 255 && input.byte() % 4 == 0;
+                    let forged = kind != 255 && input.byte().is_multiple_of(4);
                     let mapping = if forged { input.among(&ENDS) } else { seen(*asked.to.ip(), asked.port) };
-                    let prefix = if kind % 16 == 0 { 0x3ffe_831f } else { 0x2001_0000 };
+                    let prefix = if kind.is_multiple_of(16) { 0x3ffe_831f } else { 0x2001_0000 };
                     let mut answer = advertisement(&asked.payload, mapping, prefix);
                     if forged {
                         // By somebody who does not know the nonce.
@@ -484,7 +484,7 @@ pub fn teredo_server_operations(data: &[u8]) {
         if input.is_empty() {
             break;
         }
-        if input.byte() % 4 == 0 {
+        if input.byte().is_multiple_of(4) {
             bench.wait(&*server, &mut input);
         }
         let from = input.among(&ENDS);
