@@ -62,11 +62,15 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let source = header.source();
         let trailers = datagram.trailers().collect_known()?;
         let servers = self.config.qualify.servers();
+        let peer = self.peers.find(&source);
+        // Case 1 is decided before a test counts.
+        let is_known = peer.is_some_and(|peer| peer.is_trusted_at(path.from));
+        let is_tested = || self.session(&source).is_some_and(|session| session.work == Work::Test);
         let view = ClientView {
             servers,
             address: self.address,
-            peer: self.peers.find(&source),
-            testing: self.session(&source).is_some_and(|session| session.work == Work::Test),
+            peer,
+            testing: !is_known && is_tested(),
             local: self.local_peer(now, &source),
             discovery: self.config.local_discovery,
             locators: self.locators(),
@@ -108,7 +112,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 // Case 2: the relay nearest to the peer is where the reply
                 // came from. TER-97: whatever it was before.
                 peer.trust(now, path.from, true);
-                self.reached(&source);
+                self.reached(self.row_of(&source));
                 Ok(Verdict::Consumed { link: self.link })
             }
             ClientCase::Discovery => {
@@ -208,7 +212,8 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     /// A packet that came straight from its peer, and is believed.
     fn direct(&mut self, now: Instant, case: ClientCase, arrived: &Arrived) -> Result<(), DropReason> {
         let from = arrived.path.from;
-        let own_port = self.session(&arrived.source).map_or(0, |session| session.own_port);
+        let row = self.row_of(&arrived.source);
+        let own_port = row.and_then(|row| self.sessions.get(row)).map_or(0, |session| session.own_port);
         let on_random = own_port != 0 && arrived.path.to.port() == own_port;
         if !on_random && arrived.path.to.port() != self.config.port {
             // A port that is no longer anybody's.
@@ -243,7 +248,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 if may {
                     peer.note_bubble(now);
                 }
-                if let Some(session) = self.session_mut(&arrived.source) {
+                if let Some(session) = row.and_then(|row| self.sessions.get_mut(row)) {
                     if on_random {
                         session.close_port();
                     }
@@ -272,7 +277,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
         let heard_on_primary = peer.direct().0;
         let peer_nonce = peer.nonce_received();
-        if let Some(session) = self.session_mut(&arrived.source) {
+        if let Some(session) = row.and_then(|row| self.sessions.get_mut(row)) {
             // TER-79, TER-82: heard on the primary port, the other is not needed.
             if heard_on_primary && session.own_port != 0 && (arrived.bubble || random) {
                 session.close_port();
@@ -283,21 +288,21 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         // TER-71: who does not see us where our address says knows us by its own
         // nonce only, which comes with its indirect bubble.
         let unknown = peer_nonce == [0; 4] && (own_symmetric || !is_usable(*from.ip(), bogons));
-        match self.session_mut(&arrived.source) {
+        match row.and_then(|row| self.sessions.get_mut(row)) {
             Some(session) if !was_trusted && unknown && session.work == Work::Bubbles => {
                 session.work = Work::Confirm;
                 session.later = Expiry::NEVER;
                 session.deadline = Expiry::at(now.saturating_add(CONFIRM));
             }
             Some(session) if session.work == Work::Confirm => {}
-            _ => self.reached(&arrived.source),
+            _ => self.reached(row),
         }
         // [RFC 4380 §5.2.3]: MAY bubble to who was heard. A peer that has just
         // become trusted by a nonce may not have heard us yet.
         if !was_trusted
             && case == ClientCase::NonceBubble
             && self.bubbles.take(now, BUBBLES.0, BUBBLES.1)
-            && let Some(session) = self.session_mut(&arrived.source)
+            && let Some(session) = row.and_then(|row| self.sessions.get_mut(row))
         {
             session.targets.insert(Targets::MAPPING);
         }
@@ -314,8 +319,8 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     }
 
     /// The peer is reachable: what waits may go.
-    fn reached(&mut self, peer: &Ipv6Addr) {
-        if let Some(session) = self.session_mut(peer) {
+    fn reached(&mut self, row: Option<usize>) {
+        if let Some(session) = row.and_then(|row| self.sessions.get_mut(row)) {
             session.finish(End::Released);
             session.due.remove(Due::DRAW | Due::INDIRECT | Due::ECHO | Due::SOLICIT | Due::LOCAL | Due::LOCAL_GROUP);
             session.due.remove(Due::PROBE_LOWER | Due::PROBE_PEER | Due::PROBE_UPPER);

@@ -182,17 +182,18 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
 
     /// The row of a peer.
     pub(super) fn session(&self, peer: &Ipv6Addr) -> Option<&Session> {
-        self.sessions.iter().find(|session| session.address == *peer && !session.is_free())
+        self.sessions.get(self.row_of(peer)?)
     }
 
-    pub(super) fn session_mut(&mut self, peer: &Ipv6Addr) -> Option<&mut Session> {
-        self.sessions.iter_mut().find(|session| session.address == *peer && !session.is_free())
+    /// Its number: for who looks at it more than once.
+    pub(super) fn row_of(&self, peer: &Ipv6Addr) -> Option<usize> {
+        self.sessions.iter().position(|session| session.address == *peer && !session.is_free())
     }
 
     /// The row of a peer, or one that is made for it. What outsiders begin
     /// takes no more than half of the rows, and no row from anybody.
     pub(super) fn session_for(&mut self, now: Instant, peer: &Ipv6Addr, own: bool) -> Result<usize, DropReason> {
-        if let Some(row) = self.sessions.iter().position(|session| session.address == *peer && !session.is_free()) {
+        if let Some(row) = self.row_of(peer) {
             return Ok(row);
         }
         let outsiders = self.sessions.iter().filter(|session| session.is_outsiders()).count();
@@ -209,8 +210,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     }
 
     pub(super) fn local_peer(&self, now: Instant, peer: &Ipv6Addr) -> Option<SocketAddrV4> {
-        let found = self.local.iter().find(|local| local.address == *peer && !local.heard.is_due(now));
-        found.map(|local| local.at).filter(|_| self.config.local_discovery)
+        // Off for most: nothing is looked through then.
+        let known = if self.config.local_discovery { self.local.as_slice() } else { &[] };
+        known.iter().find(|local| local.address == *peer && !local.heard.is_due(now)).map(|local| local.at)
     }
 }
 
