@@ -110,6 +110,8 @@ table!(ClientTable {
     refresh_interval: Option<u64>,
     retry_interval: Option<u64>,
     #[serde(default)]
+    determine_interval: bool,
+    #[serde(default)]
     cone_phase: bool,
     symmetric_nat: Option<bool>,
     #[serde(default)]
@@ -129,6 +131,7 @@ impl ClientTable {
         options.beside_native = self.beside_native;
         options.port_mapping = self.port_mapping.map_or(PortMapping::Off, |how| how.0);
         options.config.local_discovery = self.local_discovery;
+        options.config.interval_determination = self.determine_interval;
         let qualify = &mut options.config.qualify;
         qualify.refresh_interval = self.refresh_interval.map_or(qualify.refresh_interval, Duration::from_secs);
         qualify.first_pause = self.retry_interval.map_or(qualify.first_pause, Duration::from_secs);
@@ -145,6 +148,8 @@ table!(ServerTable {
     known_server: Vec<Ipv4Addr>,
     #[serde(default)]
     accept_symmetric_bubbles: bool,
+    #[serde(default)]
+    accept_obsolete_prefix: bool,
     secret_file: Option<PathBuf>,
 });
 
@@ -153,6 +158,7 @@ impl ServerTable {
         let mut options = ServerOptions { link: self.common(), ..ServerOptions::new(self.primary) };
         options.config.secondary = self.secondary.unwrap_or(options.config.secondary);
         options.config.accept_symmetric_bubbles = self.accept_symmetric_bubbles;
+        options.config.accept_obsolete_prefix = self.accept_obsolete_prefix;
         let places = options.config.known_servers.len();
         if self.known_server.len() > places {
             return Err(format!("a server knows {places} others at most"));
@@ -221,6 +227,7 @@ mod tests {
             bind = ":40000"
             refresh-interval = 20
             retry-interval = 15
+            determine-interval = true
             symmetric-nat = false
             port-mapping = "off"
             accept-bogons = true
@@ -232,6 +239,7 @@ mod tests {
         assert_eq!((client.bind.port(), client.config.qualify.symmetric_nat), (40_000, false));
         assert_eq!(client.config.qualify.refresh_interval, Duration::from_secs(20));
         assert_eq!(client.config.qualify.first_pause, Duration::from_secs(15));
+        assert!(client.config.interval_determination);
         assert_eq!(server.secret_file, Some(PathBuf::from("/etc/isatap/clients")));
         let RoleOptions::Server(server) = &server.options else { panic!("{server:?}") };
         assert_eq!(server.config.secondary, Ipv4Addr::new(198, 51, 100, 2));

@@ -80,6 +80,10 @@ struct ClientArgs {
     /// Seconds that the server may be silent at most: less than the NAT's time-out.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     refresh_interval: u64,
+    /// Find out with a second port for how long the NAT keeps a mapping, up to 120 s, and
+    /// refresh no more often than that takes.
+    #[arg(long)]
+    determine_interval: bool,
     /// Seconds until a server that did not answer is asked again, at first; twice as long
     /// each time.
     #[arg(long, value_name = "SECONDS", default_value_t = 100)]
@@ -128,6 +132,10 @@ struct ServerArgs {
     /// Accept bubbles of symmetric clients of other servers, against the letter of RFC 4380.
     #[arg(long)]
     accept_symmetric_bubbles: bool,
+    /// Carry for clients of Windows XP, whose addresses are in 3ffe:831f::/32; they are told
+    /// of 2001::/32 all the same.
+    #[arg(long)]
+    accept_obsolete_prefix: bool,
     /// Answer only clients with a secret in this file. It has one client on a line: an
     /// identifier, white space, the secret, as text or as 0x and hexadecimal digits, 16 bytes
     /// at least. Only its owner and group may read it.
@@ -201,6 +209,7 @@ fn client(args: &ClientArgs) -> Result<Status, Failure> {
     options.secrets = client_secrets(args.secret_file.as_deref())?;
     options.port_mapping = args.port_mapping;
     options.config.local_discovery = args.local_discovery;
+    options.config.interval_determination = args.determine_interval;
     let verbose = args.link.verbose;
     daemon::run(|| options.open(daemon::observer(verbose)), Client::run_until)
 }
@@ -215,6 +224,7 @@ fn server(args: &ServerArgs) -> Result<Status, Failure> {
     options.link = args.link.options();
     options.config.secondary = args.secondary.unwrap_or(options.config.secondary);
     options.config.accept_symmetric_bubbles = args.accept_symmetric_bubbles;
+    options.config.accept_obsolete_prefix = args.accept_obsolete_prefix;
     if let Some(file) = &args.secret_file {
         options.secrets = Secrets::load(file)?.of_server()?;
     }
