@@ -43,7 +43,7 @@ ROWS = [
     # A link of each kind, both ways, with the packet rewritten. No goal was set: the ceilings are what was
     # reached and a tenth, so that a rule that costs more than it should shows.
     ("ISATAP: rules, resolve, encapsulate", "send_isatap", None, 320, {}),
-    ("ISATAP: parse, admit, decapsulate", "receive_isatap", None, 320, {}),
+    ("ISATAP: parse, admit, decapsulate", "receive_isatap", None, 172, {}),
     ("configured: rules, resolve, encapsulate", "send_configured", None, 145, {}),
     ("configured: parse, admit, decapsulate", "receive_configured", None, 160, {}),
     ("6to4: rules, resolve, encapsulate", "send_sixtofour", None, 480, {}),

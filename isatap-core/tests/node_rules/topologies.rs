@@ -463,9 +463,9 @@ fn sec_1_sec_2_sec_3_sec_5_no_packet_goes_round_in_ten_thousand_sites() {
     for defence in DEFENCES {
         assert_eq!(by_chance(defence, 10_000, 5..=8, 200).packets, 2_000_000);
     }
-    // The control: with the checks off, thousands do.
+    // The control: with the checks off, some do.
     for defence in [Defence::Nothing, Defence::Private] {
-        assert!(by_chance(defence, 10_000, 5..=8, 200).loops > 1_000, "{defence:?}");
+        assert!(by_chance(defence, 10_000, 5..=8, 200).loops > 100, "{defence:?}");
     }
 }
 
