@@ -25,7 +25,6 @@
 
 use crate::error::Error;
 use crate::tun::check_name;
-use isatap_core::prefix::Ipv6Prefix;
 use std::fmt;
 use std::num::NonZeroU16;
 use std::str::FromStr;
@@ -117,12 +116,6 @@ pub(crate) fn fits(subnet: Option<u16>, delegated: u8) -> Result<(), String> {
     }
 }
 
-/// What to say of a delegated prefix in which a LAN finds no room.
-pub(crate) fn no_room(device: &str, subnet: u16, delegated: Ipv6Prefix) -> Option<String> {
-    let why = fits(Some(subnet), delegated.length()).err()?;
-    Some(format!("{device} gets no prefix of {delegated}: {why}; name it with one that fits, as {device}:1"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,8 +149,5 @@ mod tests {
         {
             assert!(check(&lans(texts), length).is_err(), "{texts:?} {length}");
         }
-        let prefix: Ipv6Prefix = "2001:db8:6464:100::/56".parse().unwrap();
-        assert_eq!(no_room("eth1", 0xff, prefix), None);
-        assert!(no_room("eth1", 0x100, prefix).unwrap().contains("eth1 gets no prefix of 2001:db8:6464:100::/56"));
     }
 }

@@ -62,10 +62,9 @@ fn lan(facts: &Facts) -> Finding {
     for lan in &status.lans {
         let dev = &lan.dev;
         if let Some(problem) = &lan.problem {
-            // Where a command mends it, the problem names it last.
-            let (cause, fix) = problem.rsplit_once(": ").unwrap_or((problem, ""));
-            let fix = if fix.contains(' ') { fix.to_owned() } else { format!("see: ip -6 address show dev {dev}") };
-            return Finding::bad(Step::Lan, format!("the hosts of {dev} get no prefix: {cause}"), fix);
+            let fix =
+                lan.fix.clone().unwrap_or_else(|| format!("wait a moment; then see: ip -6 address show dev {dev}"));
+            return Finding::bad(Step::Lan, format!("the hosts of {dev} get no prefix: {problem}"), fix);
         }
         if !lan.forwarding {
             return Finding::bad(

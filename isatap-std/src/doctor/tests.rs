@@ -1,6 +1,6 @@
 use super::*;
 use crate::node::evidence::{Icmpv4Heard, NameFailure, NameFailureKind, Names, NeighborHealth, RefusedFrom};
-use crate::node::status::Status;
+use crate::node::status::{LanStatus, Status};
 use serde_json::json;
 
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -84,6 +84,23 @@ fn router() -> Facts {
     facts
 }
 
+/// A 6to4 router with a LAN that is served.
+fn lan_router() -> Facts {
+    let mut facts = router();
+    let status = &mut facts.evidence.status;
+    (status.role, status.advertises) = ("6to4-router".to_owned(), None);
+    status.lans = serde_json::from_value(json!([{
+        "dev": "eth1", "subnet": "5", "link_local": "fe80::1", "forwarding": true, "default_router": true,
+        "prefixes": [
+            {"prefix": "2002:836b:1:5::/64", "deprecated": true, "until": 7000},
+            {"prefix": "2002:9d3c:1:5::/64", "deprecated": false, "until": null},
+        ],
+        "problem": null, "fix": null,
+    }]))
+    .unwrap();
+    facts
+}
+
 fn refused(reason: &str, from: [u8; 4]) -> RefusedFrom {
     RefusedFrom { reason: reason.to_owned(), from: from.into(), inner_source: None, count: 3, age: 2 }
 }
@@ -94,7 +111,8 @@ fn icmpv4(from: [u8; 4], code: u8) -> Icmpv4Heard {
 
 #[test]
 fn a_healthy_link_passes_every_step() {
-    for (facts, steps) in [(healthy(), Step::OF_HOST), (router(), Step::OF_ROUTER)] {
+    for (facts, steps) in [(healthy(), Step::OF_HOST), (router(), Step::OF_ROUTER), (lan_router(), Step::OF_LAN_ROUTER)]
+    {
         let findings = diagnose(&facts);
         assert_eq!(findings.iter().map(|finding| finding.step).collect::<Vec<_>>(), steps);
         assert!(findings.iter().all(|finding| finding.ok && finding.cause.is_none() && finding.fix.is_none()));
@@ -406,4 +424,37 @@ fn json_has_the_documented_keys() {
     for step in Step::OF_HOST.iter().chain(Step::OF_ROUTER).chain(&[Step::Daemon]) {
         assert_eq!(serde_json::to_value(step).unwrap(), step.as_str());
     }
+}
+
+/// S64-37, NDP-67: what keeps the hosts of a LAN from a prefix and a way on.
+#[test]
+fn a_lan_whose_hosts_get_nothing_is_named_with_what_mends_it() {
+    type Break = fn(&mut LanStatus);
+    let cases: [(Break, &str, &str); 4] = [
+        (
+            |lan| (lan.problem, lan.fix) = (Some("eth1 is switched off".into()), Some("ip link set eth1 up".into())),
+            "the hosts of eth1 get no prefix: eth1 is switched off",
+            "ip link set eth1 up",
+        ),
+        (
+            |lan| lan.problem = Some("eth1 has no link-local address yet".into()),
+            "no link-local address yet",
+            "wait a moment",
+        ),
+        (|lan| lan.forwarding = false, "hosts of eth1 hear of no default router", "net.ipv6.conf.eth1.forwarding=1"),
+        (|lan| lan.prefixes.truncate(1), "no prefix for the hosts of eth1", "isatap status isatap0"),
+    ];
+    for (change, cause, fix) in cases {
+        let mut facts = lan_router();
+        change(&mut facts.evidence.status.lans[0]);
+        let last = diagnose(&facts).pop().unwrap();
+        assert_eq!((last.step, last.ok), (Step::Lan, false), "{last:?}");
+        assert!(last.cause.as_ref().unwrap().contains(cause) && last.fix.as_ref().unwrap().contains(fix), "{last:?}");
+    }
+    // A site without a relay works, for other sites.
+    let mut facts = lan_router();
+    facts.evidence.status.lans[0].default_router = false;
+    let findings = diagnose(&facts);
+    let lan = findings.iter().find(|finding| finding.step == Step::Lan).unwrap();
+    assert!(lan.ok && lan.warning.as_ref().unwrap().contains("--relay"), "{lan:?}");
 }

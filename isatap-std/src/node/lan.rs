@@ -5,7 +5,7 @@ use super::{FIRST_LAN, Linux, Node, Notice};
 use crate::driver::Token;
 use crate::driver::attachment::Attachment;
 use crate::error::Error;
-use crate::lan::{LanOptions, no_room};
+use crate::lan::{LanOptions, fits};
 use crate::nd_socket::NdSocket;
 use crate::netlink::{Netlink, sysctl};
 use crate::runtime_dir::{Claim, RuntimeDir};
@@ -18,6 +18,7 @@ use isatap_core::node::AnyInterface;
 use isatap_core::packet::LinkId;
 use isatap_core::route::Change;
 use isatap_core::time::Instant;
+use std::fmt;
 use std::net::Ipv6Addr;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -46,7 +47,7 @@ struct Served {
     forwards: Option<bool>,
     next_check: Instant,
     /// Why there is no prefix although one is delegated.
-    no_room: Option<String>,
+    no_room: Option<Problem>,
 }
 
 /// What a router needs of a device.
@@ -57,12 +58,25 @@ struct Place {
     subnet: u16,
 }
 
-/// Why a device cannot be served.
+/// Why a device cannot be served, or gets no prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Problem {
     text: String,
-    /// It mends itself.
-    is_routine: bool,
+    /// What to do; `None`: it mends itself.
+    fix: Option<String>,
+}
+
+impl Problem {
+    fn new(text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { text: text.into(), fix: Some(fix.into()) }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        self.fix.as_ref().map_or(Ok(()), |fix| write!(f, "; {fix}"))
+    }
 }
 
 /// What a LAN's descriptors are, in a token.
@@ -81,24 +95,24 @@ const MTU: u16 = 1500;
 impl Place {
     fn find(netlink: &Netlink, options: &LanOptions) -> Result<Result<Self, Problem>, Error> {
         let device = &options.device;
-        let cannot = |text: String, is_routine| Ok(Err(Problem { text, is_routine }));
+        let cannot = |text: String, fix: String| Ok(Err(Problem::new(text, fix)));
         let Some(link) = netlink.links()?.into_iter().find(|link| link.name == *device) else {
-            return cannot(format!("the device {device} is gone"), false);
+            return cannot(format!("the device {device} is gone"), "see: ip link".into());
         };
         if !link.is_up {
-            return cannot(format!("{device} is switched off: ip link set {device} up"), false);
+            return cannot(format!("{device} is switched off"), format!("ip link set {device} up"));
         }
         if sysctl::ipv6(device, "disable_ipv6").is_ok_and(|value| value != 0) {
-            let text = format!("IPv6 is switched off on {device}: sysctl -w net.ipv6.conf.{device}.disable_ipv6=0");
-            return cannot(text, false);
+            let fix = format!("sysctl -w net.ipv6.conf.{device}.disable_ipv6=0");
+            return cannot(format!("IPv6 is switched off on {device}"), fix);
         }
         // S64-2
         let Some(subnet) = options.subnet.or_else(|| u16::try_from(link.index).ok().filter(|index| *index != 0)) else {
-            let text = format!("the interface of {device} has number {}: name a subnet, as {device}:1", link.index);
-            return cannot(text, false);
+            let text = format!("the interface of {device} has the number {}, which is no subnet", link.index);
+            return cannot(text, format!("name a subnet, as {device}:1"));
         };
         let Some(link_local) = netlink.link_local(link.index)? else {
-            return cannot(format!("{device} has no link-local address yet"), true);
+            return Ok(Err(Problem { text: format!("{device} has no link-local address yet"), fix: None }));
         };
         Ok(Ok(Place { index: link.index, link_local, subnet }))
     }
@@ -124,9 +138,10 @@ impl Lan {
             subnet: served.map(|served| served.place.subnet).or(self.options.subnet),
             link_local: served.map(|served| served.place.link_local),
             problem: match served {
-                Some(served) => served.no_room.as_deref(),
-                None => self.problem.as_ref().map(|problem| problem.text.as_str()),
-            },
+                Some(served) => served.no_room.as_ref(),
+                None => self.problem.as_ref(),
+            }
+            .map(|problem| (problem.text.as_str(), problem.fix.as_deref())),
         }
     }
 }
@@ -137,7 +152,8 @@ pub(super) struct Facts<'l> {
     pub(super) device: &'l str,
     pub(super) subnet: Option<u16>,
     pub(super) link_local: Option<Ipv6Addr>,
-    pub(super) problem: Option<&'l str>,
+    /// What is wrong, and what to do.
+    pub(super) problem: Option<(&'l str, Option<&'l str>)>,
 }
 
 impl Node {
@@ -198,15 +214,15 @@ impl Node {
             }
             node.close(lan);
             let opened = found.and_then(|place| {
-                node.open_lan(lan, place).map_err(|error| Problem { text: error.to_string(), is_routine: false })
+                node.open_lan(lan, place).map_err(|error| Problem::new(error.to_string(), "restart the daemon"))
             });
             match opened {
                 Ok(()) => lan.problem = None,
                 Err(problem) => {
                     if lan.problem.as_ref() != Some(&problem) {
-                        let text = format!("no router for the LAN of {}: {}", lan.options.device, problem.text);
-                        let notice = if problem.is_routine { Notice::Info(text) } else { Notice::Warning(text) };
-                        node.notice(&notice);
+                        let text = format!("no router for the LAN of {}: {problem}", lan.options.device);
+                        let is_routine = problem.fix.is_none();
+                        node.notice(&if is_routine { Notice::Info(text) } else { Notice::Warning(text) });
                     }
                     lan.problem = Some(problem);
                 }
@@ -263,9 +279,16 @@ impl Node {
             self.notice(&Notice::Warning(format!("not every prefix is used on {device}: {full}")));
         }
         let Some(served) = &mut lan.served else { return };
-        let no_room = given.and_then(|given| no_room(device, served.place.subnet, given.prefix));
-        if let Some(text) = no_room.as_ref().filter(|text| served.no_room.as_ref() != Some(text)) {
-            self.notice(&Notice::Warning(text.clone()));
+        let why =
+            given.and_then(|given| Some((given.prefix, fits(Some(served.place.subnet), given.prefix.length()).err()?)));
+        let no_room = why.map(|(prefix, why)| {
+            Problem::new(
+                format!("{device} gets no prefix of {prefix}: {why}"),
+                format!("name a subnet that fits, as {device}:1"),
+            )
+        });
+        if let Some(problem) = no_room.as_ref().filter(|problem| served.no_room.as_ref() != Some(problem)) {
+            (self.observer)(&Notice::Warning(problem.to_string()));
         }
         served.no_room = no_room;
     }

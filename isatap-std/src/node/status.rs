@@ -320,6 +320,8 @@ pub struct LanStatus {
     pub prefixes: Vec<LanPrefix>,
     /// Why hosts are not served, or get no prefix.
     pub problem: Option<String>,
+    /// What mends that; absent: time.
+    pub fix: Option<String>,
 }
 
 /// A prefix that is advertised on a LAN.
@@ -440,7 +442,8 @@ impl Node {
             forwarding,
             default_router: facts.link_local.is_some() && forwarding && leads_on,
             prefixes: published.iter().map(|row| LanPrefix::of(now, row)).collect(),
-            problem: facts.problem.map(str::to_owned),
+            problem: facts.problem.map(|(problem, _)| problem.to_owned()),
+            fix: facts.problem.and_then(|(_, fix)| fix.map(str::to_owned)),
         }
     }
 

@@ -66,6 +66,9 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         Role::Ce => sixrd::Role::CustomerEdge,
         Role::Br => sixrd::Role::BorderRelay,
     };
+    if !args.lans.is_empty() && args.relays.is_empty() {
+        eprintln!("isatap: warning: without --br the hosts of the LANs hear of no default router");
+    }
     let mut options = SixRdOptions::new(role, args.prefix, args.v4_mask_len, args.local);
     options.link = args.link.options(DEFAULT_DEVICE);
     options.relays.clone_from(&args.relays);

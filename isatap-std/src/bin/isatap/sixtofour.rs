@@ -74,6 +74,9 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     if role == sixtofour::Role::Relay && args.clients.is_empty() {
         eprintln!("isatap: warning: without --client this relay works for every 6to4 site that can reach it");
     }
+    if !args.lans.is_empty() && args.relay.is_none() {
+        eprintln!("isatap: warning: without --relay the hosts of the LANs hear of no default router");
+    }
     let mut options = SixToFourOptions::new(role);
     options.link = args.link.options(DEFAULT_DEVICE);
     options.local.clone_from(&args.local);

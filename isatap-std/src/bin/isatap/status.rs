@@ -138,7 +138,8 @@ fn print_lan(out: &mut impl Write, lan: &LanStatus) -> io::Result<()> {
     };
     writeln!(out, "    lan {}{subnet}{router}", lan.dev)?;
     if let Some(problem) = &lan.problem {
-        writeln!(out, "        {problem}")?;
+        let fix = lan.fix.as_ref().map(|fix| format!("; {fix}")).unwrap_or_default();
+        writeln!(out, "        {problem}{fix}")?;
     }
     for prefix in &lan.prefixes {
         let deprecated = if prefix.deprecated { " deprecated" } else { "" };
