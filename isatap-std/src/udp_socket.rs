@@ -273,6 +273,10 @@ impl OuterSocket for UdpSocket {
         None
     }
 
+    fn has_ports(&self) -> bool {
+        true
+    }
+
     fn packets_fd(&self) -> BorrowedFd<'_> {
         self.epoll.0.as_fd()
     }

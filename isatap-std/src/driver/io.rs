@@ -32,6 +32,11 @@ pub trait OuterSocket {
     /// `None` when that cannot be found out.
     fn device_mtu(&self, destination: Ipv4Addr) -> Option<u16>;
 
+    /// Whether the owner opens ports of it as the machine says.
+    fn has_ports(&self) -> bool {
+        false
+    }
+
     /// Readable when there are packets.
     fn packets_fd(&self) -> BorrowedFd<'_>;
 

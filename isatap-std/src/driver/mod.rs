@@ -47,6 +47,7 @@ use lan::LanPort;
 use outbound::Outgoing;
 use parking::Way;
 use poller::{Poller, Source};
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -74,6 +75,8 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     scratch: Vec<u8>,
     parked: Parking<Vec<Parked<Way>>, Vec<u8>, Way>,
     unreachable_from: Option<Ipv6Addr>,
+    /// What the owner is yet to be told, taken early: see [`turn`](Driver::turn).
+    events: VecDeque<Event>,
 }
 
 /// A link of the machine's and the device that stands for it.
@@ -145,6 +148,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             // Pages that nobody waits in are never touched.
             parked: Parking::new(vec![Parked::EMPTY; PARKED_PACKETS], vec![0; PARKED_PACKETS * BUFFER_LEN]),
             unreachable_from: None,
+            events: VecDeque::new(),
         })
     }
 
@@ -202,6 +206,10 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// The next thing that the owner should know or do. Packets that waited for what has
     /// happened are on their way then.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front().or_else(|| self.next_event())
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
         loop {
             let event = self.machine.poll_event()?;
             match event.wait_end() {
@@ -279,7 +287,11 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         if self.machine.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.machine.handle_timeout(now, &mut self.entropy);
         }
-        self.transmit();
+        // What leaves by a new port waits for the owner to open it: the next turn sends it.
+        let opens = self.socket.has_ports() && self.take_events();
+        if !opens {
+            self.transmit();
+        }
         if let Some(error) = self.tap.as_mut().and_then(|tap| tap.flush().err()) {
             self.capture_error = Some(error);
             self.tap = None;
@@ -287,6 +299,14 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         // For who waits on our descriptor instead of calling us.
         self.poller.arm(&self.clock, earlier(self.machine.poll_timeout(), due))?;
         Ok(tokens)
+    }
+
+    /// Takes what the owner is to be told; whether a port is to be opened.
+    fn take_events(&mut self) -> bool {
+        while let Some(event) = self.next_event() {
+            self.events.push_back(event);
+        }
+        self.events.iter().any(|event| matches!(event, Event::OpenPort { .. }))
     }
 
     /// Sends what the machine wants to send of its own accord.
