@@ -13,7 +13,7 @@ use gungraun::{library_benchmark, library_benchmark_group, main};
 use isatap_benches::inputs::{self, HOST, PEER};
 use isatap_benches::links::{self, Ends};
 use isatap_benches::routes::{self, Random};
-use isatap_benches::{ours, peers};
+use isatap_benches::{ours, peers, teredo};
 use isatap_core::capacity::Standard;
 use isatap_core::embedded::Kind;
 use isatap_core::engine::Verdict;
@@ -22,6 +22,8 @@ use isatap_core::link::Admitted;
 use isatap_core::node::{AnyNode, IsatapHost};
 use isatap_core::packet::PacketMut;
 use isatap_core::proto41::Template;
+use isatap_core::teredo::ingress::{ClientCase, ClientView};
+use isatap_core::teredo::server::Server;
 use isatap_core::{compatible, configured, isatap, sixrd, sixtofour};
 
 type Packet = PacketMut<'static>;
@@ -290,6 +292,51 @@ fn lookup_512(random: &'static Random<512>) -> u32 {
     ours::lookups(black_box(&random.table), &random.destinations)
 }
 
+#[library_benchmark]
+#[bench::bytes_64(teredo::view(64).1)]
+#[bench::bytes_1280(teredo::view(1280).1)]
+fn teredo_datagram(payload: &'static [u8]) -> bool {
+    black_box(teredo::parse(black_box(payload))).is_some()
+}
+
+#[library_benchmark]
+#[bench::bytes_64(teredo::view(64))]
+#[bench::bytes_1280(teredo::view(1280))]
+fn teredo_admit(input: (ClientView<'static>, &'static [u8])) -> Option<ClientCase> {
+    teredo::parse_and_admit(black_box(&input.0), black_box(teredo::from_peer_path()), black_box(input.1)).ok()
+}
+
+type TeredoPacket = (&'static mut teredo::AnyClient, Packet);
+
+#[library_benchmark]
+#[bench::bytes_64(teredo::received(64))]
+#[bench::bytes_1280(teredo::received(1280))]
+fn teredo_receive(mut input: TeredoPacket) -> Verdict {
+    teredo::receive(black_box(input.0), black_box(teredo::from_peer_path()), black_box(&mut input.1))
+}
+
+// The UDP checksum goes over the packet, so the length counts here.
+#[library_benchmark]
+#[bench::length_64(teredo::to_send(64))]
+#[bench::length_1280(teredo::to_send(1280))]
+fn teredo_encapsulate(mut input: TeredoPacket) -> Verdict {
+    teredo::encapsulate(black_box(input.0), black_box(&mut input.1))
+}
+
+#[library_benchmark]
+#[bench::peers_100(teredo::leaked_peers(100))]
+#[bench::peers_10000(teredo::leaked_peers(10_000))]
+#[bench::peers_1000000(teredo::leaked_peers(1_000_000))]
+fn teredo_lookup(input: (&'static teredo::Peers, Ipv6Addr)) -> bool {
+    black_box(black_box(input.0).find(black_box(&input.1))).is_some()
+}
+
+#[library_benchmark]
+#[bench::one(teredo::server(), teredo::solicitation())]
+fn teredo_server(server: &'static mut Server, mut payload: Packet) -> Verdict {
+    teredo::answer(black_box(server), black_box(&mut payload))
+}
+
 library_benchmark_group!(
     name = operations,
     benchmarks = [
@@ -329,6 +376,12 @@ library_benchmark_group!(
         lookup_8,
         lookup_64,
         lookup_512,
+        teredo_datagram,
+        teredo_admit,
+        teredo_receive,
+        teredo_encapsulate,
+        teredo_lookup,
+        teredo_server,
     ]
 );
 main!(library_benchmark_groups = operations);

@@ -5,6 +5,7 @@
 //! - `links`: a link of each kind with its packets; `routes`: route tables.
 //! - `ours`: the operations of isatap-core.
 //! - `peers`: the same work by other libraries, in the same run.
+//! - `teredo`: inputs and operations of Teredo.
 //!
 //! A new bench is a function here, one line in each of the two harnesses and
 //! a row of the table in `.ci/instructions.py`.
@@ -14,3 +15,4 @@ pub mod links;
 pub mod ours;
 pub mod peers;
 pub mod routes;
+pub mod teredo;

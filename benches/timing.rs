@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use isatap_benches::inputs::{self, HOST, PEER};
 use isatap_benches::links::{self, Ends};
-use isatap_benches::{ours, peers};
+use isatap_benches::{ours, peers, teredo};
 use isatap_core::engine::Verdict;
 use isatap_core::isatap::addr;
 use isatap_core::link::{Admitted, Link};
@@ -147,8 +147,66 @@ fn neighbor_discovery(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn teredo_packets(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("Teredo");
+    for length in [64, 1280] {
+        let (view, payload) = teredo::view(length);
+        assert!(teredo::parse(payload).is_some());
+        group.bench_function(format!("datagram parse/{length}"), |bencher| {
+            bencher.iter(|| teredo::parse(black_box(payload)));
+        });
+        group.bench_function(format!("parse and every check/{length}"), |bencher| {
+            bencher.iter(|| teredo::parse_and_admit(black_box(&view), teredo::from_peer_path(), black_box(payload)));
+        });
+        let (client, mut packet) = teredo::to_send(length);
+        group.bench_function(format!("encapsulate to a known peer/{length}"), |bencher| {
+            bencher.iter(|| {
+                let verdict = teredo::encapsulate(client, black_box(&mut packet));
+                packet.pull_front(28);
+                verdict
+            });
+        });
+    }
+    let server = teredo::server();
+    group.bench_function("server, RS to RA", |bencher| {
+        bencher.iter_batched_ref(
+            teredo::solicitation,
+            |payload| teredo::answer(server, black_box(payload)),
+            criterion::BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+
+    // All peers in turn: each lookup misses the caches as it would on a relay.
+    let mut group = criterion.benchmark_group("Teredo peers");
+    for count in [100_u32, 10_000, 1_000_000] {
+        let table = teredo::peers(count, count);
+        let mut number = 0;
+        group.bench_function(format!("lookup/{count}"), |bencher| {
+            bencher.iter(|| {
+                number = (number + 7919) % count;
+                table.find(black_box(&teredo::peer(number).1)).is_some()
+            });
+        });
+    }
+    group.finish();
+}
+
 /// What `instructions` counts of nodes is the good case.
 fn verdicts(_: &mut Criterion) {
+    let (client, mut payload) = teredo::received(64);
+    let received = teredo::receive(client, teredo::from_peer_path(), &mut payload);
+    assert!(matches!(received, Verdict::Deliver { .. }), "{received:?}");
+    let (client, mut packet) = teredo::to_send(64);
+    let sent = teredo::encapsulate(client, &mut packet);
+    assert!(matches!(sent, Verdict::Tunnel { .. }), "{sent:?}");
+    let (view, payload) = teredo::view(64);
+    let admitted = teredo::parse_and_admit(&view, teredo::from_peer_path(), payload);
+    assert_eq!(admitted, Ok(isatap_core::teredo::ingress::ClientCase::Trusted));
+    let answered = teredo::answer(teredo::server(), &mut teredo::solicitation());
+    assert!(matches!(answered, Verdict::Answer { .. }), "{answered:?}");
+    let (peers, address) = teredo::leaked_peers(1_000_000);
+    assert!(peers.find(&address).is_some());
     let sent = ours::node_encapsulate(inputs::host(), &mut inputs::to_peer(64));
     assert!(matches!(sent, Verdict::Tunnel { .. }), "{sent:?}");
     let received = ours::node_decapsulate(inputs::host(), &mut inputs::from_peer(64));
@@ -182,5 +240,15 @@ fn checksums(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, verdicts, decapsulation, encapsulation, links, neighbor_discovery, classification, checksums);
+criterion_group!(
+    benches,
+    verdicts,
+    decapsulation,
+    encapsulation,
+    links,
+    neighbor_discovery,
+    classification,
+    checksums,
+    teredo_packets
+);
 criterion_main!(benches);
