@@ -66,8 +66,8 @@ ROWS = [
     ("Teredo client: 1,280 bytes to a known peer, with UDP checksum", "teredo_encapsulate length_1280", None, 985, {}),
     ("Teredo peer lookup, table for 100", "teredo_lookup peers_100", None, 192, {}),
     ("Teredo peer lookup, table for 10,000", "teredo_lookup peers_10000", None, 192, {}),
-    ("Teredo peer lookup, table for 1,000,000", "teredo_lookup peers_1000000", None, 220, {}),
-    ("Teredo server: RS to RA", "teredo_server", None, None, {}),
+    ("Teredo peer lookup, table for 1,000,000", "teredo_lookup peers_1000000", None, 192, {}),
+    ("Teredo server: RS to RA", "teredo_server", None, 1880, {}),
 ]
 # Counts of this many operations at once.
 BATCHES = {"classify": 4, "lookup_1": 64, "lookup_8": 64, "lookup_64": 64, "lookup_512": 64}
