@@ -147,7 +147,7 @@ impl<C: Capacity> Interface<C> for AnyInterface<C> {
 }
 
 impl<C: Capacity, const LINKS: usize> Node<AnyInterface<C>, C, LINKS> {
-    /// Does on every LAN what [`Event::Delegation`] asks for.
+    /// Does on every LAN what [`Event::Delegation`](crate::engine::Event::Delegation) asks for.
     ///
     /// # Errors
     /// A table of a LAN, or that of the routes, is full; the others have it.

@@ -274,7 +274,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
 
     /// Other servers: the name that stands for them leads elsewhere. The client
     /// begins anew, and what was held is abandoned. `secondary` as in
-    /// [`QualifyConfig::secondary`].
+    /// [`QualifyConfig::secondary`](super::qualify::QualifyConfig::secondary).
     pub fn set_servers(&mut self, now: Instant, server: Ipv4Addr, secondary: Option<Ipv4Addr>) {
         let qualify = &mut self.config.qualify;
         if (qualify.server, qualify.secondary) != (server, secondary) {

@@ -104,7 +104,7 @@ impl World {
         self.touch(id, |node, now, _, out| node.set_ipv4(now, addresses, out));
     }
 
-    /// Puts the node behind `gateway`, a [`Nat`](super::Nat): nodes behind the
+    /// Puts the node behind `gateway`, a [`Nat`](crate::lab::Nat): nodes behind the
     /// same one reach each other, all others by it.
     pub fn set_gateway(&mut self, id: NodeId, gateway: NodeId) {
         self.nodes[id.0].gateway = Some(gateway);
