@@ -33,16 +33,16 @@ const SHORTEST: usize = 16;
 
 /// Who qualifies with which secret; empty: there is no secure qualification.
 ///
-/// The machines' authenticators need the feature `secure-qualification`.
+/// Without the feature `secure-qualification` any secret is an error.
 ///
 /// ```
+/// # #[cfg(feature = "secure-qualification")] {
 /// use isatap_std::teredo::secrets::Secrets;
 ///
 /// let secrets = Secrets::parse("clients", "laptop-7 0x8f3c62aa10b94d27ce5517e06b8bd041\n")?;
-/// # #[cfg(feature = "secure-qualification")]
 /// let client = secrets.clone().of_client()?;
-/// # #[cfg(feature = "secure-qualification")]
 /// let server = secrets.of_server()?;
+/// # }
 /// # Ok::<(), isatap_std::Error>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
