@@ -149,8 +149,9 @@ impl<C: Capacity> Interface<C> {
             (!self.link.locators.is_empty()).then(|| Route::on_link(Ipv6Prefix::COMPATIBLE, id, Origin::Automatic));
         let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
         result = result.and(replace_routes(cx, own, on_link.into_iter()));
-        self.told.set_addresses(self.link.locators.iter().map(|own| address(own.address)), None, Expiry::NEVER);
-        self.told.note_room(result);
+        let told =
+            self.told.set_addresses(self.link.locators.iter().map(|own| address(own.address)), None, Expiry::NEVER);
+        self.told.note_room(result.and(told));
         result
     }
 }

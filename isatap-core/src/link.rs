@@ -198,7 +198,7 @@ macro_rules! link_by {
 }
 pub(crate) use link_by;
 
-/// What a pointer points to, for [`link_by!`.
+/// What a pointer points to, for `link_by!`.
 macro_rules! pointee {
     ($self:expr, $inner:ident => $call:expr) => {{
         let $inner = &**$self;

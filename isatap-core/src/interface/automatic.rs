@@ -42,13 +42,14 @@ impl<C: Capacity> Automatic<C> {
     };
 
     /// Replaces the addresses, each without a prefix of its own. `anycast`:
-    /// one to answer at, and not to speak from: it comes deprecated.
+    /// one to answer at, and not to speak from: it comes deprecated. For
+    /// [`note_room`](Self::note_room), with what else was replaced.
     pub(crate) fn set_addresses(
         &mut self,
         addresses: impl Iterator<Item = Ipv6Addr>,
         anycast: Option<Ipv6Addr>,
         until: Expiry,
-    ) {
+    ) -> Result<(), TableFull> {
         let learned = |address, preferred_until| LearnedAddress {
             address,
             prefix_length: 128,
@@ -56,8 +57,7 @@ impl<C: Capacity> Automatic<C> {
             valid_until: until,
         };
         let anycast = anycast.map(|address| learned(address, Expiry::at(Instant::ZERO)));
-        let result = self.addresses.replace(addresses.map(|address| learned(address, until)).chain(anycast));
-        self.note_room(result);
+        self.addresses.replace(addresses.map(|address| learned(address, until)).chain(anycast))
     }
 
     /// The addresses.

@@ -235,10 +235,10 @@ impl<C: Capacity> EdgeInterface<C> {
         let null = place.map(|place| Route::null(place.delegated, Origin::Automatic));
         let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
         let result = replace_routes(cx, own, on_link.into_iter().chain(default).chain(null));
-        self.told.set_addresses(self.link.address().into_iter(), self.link.anycast(), self.until);
+        let told = self.told.set_addresses(self.link.address().into_iter(), self.link.anycast(), self.until);
         let until = self.until;
         self.told.set_delegation(place.map(|place| Delegation { prefix: place.delegated, until }));
-        self.told.note_room(result);
+        self.told.note_room(result.and(told));
         result
     }
 }

@@ -89,8 +89,8 @@ impl<C: Capacity> RelayInterface<C> {
         let null = place.map(|place| Route::null(place.delegated, Origin::Automatic));
         let is_own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
         let result = replace_routes(cx, is_own, on_link.into_iter().chain(null));
-        self.told.set_addresses(self.link.address().into_iter(), self.link.anycast(), Expiry::NEVER);
-        self.told.note_room(result);
+        let told = self.told.set_addresses(self.link.address().into_iter(), self.link.anycast(), Expiry::NEVER);
+        self.told.note_room(result.and(told));
         result
     }
 }

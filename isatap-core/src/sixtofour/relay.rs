@@ -19,8 +19,9 @@ use crate::time::Expiry;
 pub struct RelayConfig {
     /// How outer headers are made.
     pub policy: OuterPolicy,
-    /// Whether IPv4 addresses count as public that are not global although
-    /// RFC 3964 does not refuse them: for tests, which use such.
+    /// For labs: whether IPv4 addresses that are not global count as if they
+    /// were, private ones (which `S64-14` refuses) included; see
+    /// [`ingress::is_usable`](super::ingress::is_usable).
     pub accept_bogons: bool,
     /// Whether it answers at 192.88.99.1, when that is among its locators;
     /// deprecated. `S64-31 [RFC 7526 §5]`
@@ -86,8 +87,12 @@ impl<C: Capacity> RelayInterface<C> {
         let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
         result = result.and(replace_routes(cx, own, on_link.into_iter()));
         let link = &self.link;
-        self.told.set_addresses(link.locators().iter().map(|own| link.address_of(own.address)), None, Expiry::NEVER);
-        self.told.note_room(result);
+        let told = self.told.set_addresses(
+            link.locators().iter().map(|own| link.address_of(own.address)),
+            None,
+            Expiry::NEVER,
+        );
+        self.told.note_room(result.and(told));
         result
     }
 }

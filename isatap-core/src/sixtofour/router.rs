@@ -38,8 +38,9 @@ use crate::wire::{ipv6, protocol};
 pub struct RouterConfig {
     /// How outer headers are made.
     pub policy: OuterPolicy,
-    /// Whether IPv4 addresses count as public that are not global although
-    /// RFC 3964 does not refuse them: for tests, which use such.
+    /// For labs: whether IPv4 addresses that are not global count as if they
+    /// were, private ones (which `S64-14` refuses) included; see
+    /// [`ingress::is_usable`](super::ingress::is_usable).
     pub accept_bogons: bool,
     /// The way to the native Internet.
     pub relay: Relay,
@@ -264,10 +265,14 @@ impl<C: Capacity> RouterInterface<C> {
         result = result.and(self.sync_routes(cx));
         let until = self.until;
         let link = &self.link;
-        self.told.set_addresses(link.locators().iter().map(|locator| link.address_of(locator.address)), None, until);
+        let told = self.told.set_addresses(
+            link.locators().iter().map(|locator| link.address_of(locator.address)),
+            None,
+            until,
+        );
         let first = link.locators().first();
         self.told.set_delegation(first.map(|own| Delegation { prefix: addr::site(own.address), until }));
-        self.told.note_room(result);
+        self.told.note_room(result.and(told));
         result
     }
 

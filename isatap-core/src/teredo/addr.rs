@@ -109,7 +109,8 @@ impl Address {
     }
 
     /// The same for [`OBSOLETE_PREFIX`]. `TER-7`: who reads captures wants
-    /// this; a node sends to no such address.
+    /// this, and a server that is told to serve them; clients and relays send to
+    /// no such address.
     #[inline]
     #[must_use]
     #[expect(clippy::as_conversions, reason = "the lower 32 bits are meant, in a const fn")]

@@ -287,6 +287,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     pub fn restart(&mut self, now: Instant) {
         let now = self.clamp(now);
         if self.locator.is_some() {
+            self.determination.renew();
             self.forget(DropReason::TeredoUnqualified);
             self.qualification.start(now, &self.config.qualify);
         }

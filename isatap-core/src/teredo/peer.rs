@@ -22,7 +22,9 @@
 //! 4. who is verified: it repeated a secret that was sent to it, or is being
 //!    asked for one on behalf of this node's own traffic. **Nothing evicts
 //!    it**; the newcomer is refused instead. Who is being asked is kept for
-//!    15 s, and there are no more of them than the owner asks for at a time.
+//!    15 s after the last question, though the owner may give up after 8 s and
+//!    ask for others: at most about three times as many are kept as the owner
+//!    asks for at a time.
 
 mod table;
 

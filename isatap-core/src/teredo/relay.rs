@@ -256,6 +256,10 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
                 if known.is_some_and(|known| !known.may_get_answer(now)) {
                     return Err(DropReason::TeredoNoAnswer);
                 }
+                // Before a peer makes room for one that cannot be asked.
+                if !self.waits.has_room() {
+                    return Err(DropReason::TableFull);
+                }
                 let subnet = Ipv6Prefix::subnet_of(source).address();
                 if !self.by_source.take(now, &subnet) || !self.in_all.take(now, IN_ALL.0, IN_ALL.1) {
                     return Err(DropReason::RateLimited);

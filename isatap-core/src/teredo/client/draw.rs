@@ -107,6 +107,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             // answer moves it all the same, if a relay has changed.
             let mut nonce = [0; 8];
             entropy.fill(&mut nonce);
+            if nonce == [0; 8] {
+                nonce = [1, 0, 0, 0, 0, 0, 0, 0];
+            }
             if peer.is_reachable(now) { peer.set_test_nonce(nonce) } else { peer.begin_test(nonce) }
         }
     }

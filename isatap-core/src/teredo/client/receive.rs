@@ -65,7 +65,10 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let peer = self.peers.find(&source);
         // Case 1 is decided before a test counts.
         let is_known = peer.is_some_and(|peer| peer.is_trusted_at(path.from));
-        let is_tested = || self.session(&source).is_some_and(|session| session.work == Work::Test);
+        // Not before its secret is drawn: many packets may come first.
+        let is_tested = || {
+            self.session(&source).is_some_and(|session| session.work == Work::Test && !session.due.contains(Due::DRAW))
+        };
         let view = ClientView {
             servers,
             address: self.address,

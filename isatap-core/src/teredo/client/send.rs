@@ -6,6 +6,7 @@ use super::{ATTEMPTS, Client, Due, End, SOLICITATIONS, Session, Targets, Work};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
 use crate::engine::Verdict;
+use crate::link::Locator;
 use crate::packet::PacketMut;
 use crate::proto41::{self, Outer};
 use crate::teredo::addr::{Address, Flags};
@@ -40,10 +41,11 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         // Case 1.
         let mut idle = false;
         let (opened, bogons) = (self.trusts_opened_ports(), self.config.qualify.accept_bogons);
+        let locator = self.locator;
         if let Some(peer) = self.peers.find_mut(&destination) {
             if peer.is_reachable(now) {
                 peer.note_sent(now);
-                let (mapping, direct) = (where_to(peer, opened, bogons), peer.direct());
+                let (mapping, direct) = (where_to(peer, opened, locator.as_slice(), bogons), peer.direct());
                 return self.tunnel(&destination, mapping, direct, packet);
             }
             // TER-85: silent in both directions.
@@ -218,11 +220,16 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
 
 /// Where packets to a peer go: to its mapping, or (TER-74) to the port that its
 /// address says, which is open to everybody.
-pub(super) fn where_to(peer: &Peer, trusts_opened_ports: bool, accept_bogons: bool) -> SocketAddrV4 {
+pub(super) fn where_to(
+    peer: &Peer,
+    trusts_opened_ports: bool,
+    locators: &[Locator],
+    accept_bogons: bool,
+) -> SocketAddrV4 {
     let embedded = || Address::from_ipv6(&peer.address()).map(|address| ingress::embedded_mapping(&address));
     match trusts_opened_ports && peer.is_symmetric() {
         // TER-40: what may not be sent to is left alone.
-        true => embedded().filter(|to| may_send_to(*to, &[], accept_bogons)).unwrap_or(peer.mapping()),
+        true => embedded().filter(|to| may_send_to(*to, locators, accept_bogons)).unwrap_or(peer.mapping()),
         false => peer.mapping(),
     }
 }

@@ -155,7 +155,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             (false, true) if session.own_port != 0 => session.own_port,
             _ => port,
         };
-        let mapping = where_to(peer, self.trusts_opened_ports(), self.config.qualify.accept_bogons);
+        let mapping = where_to(peer, self.trusts_opened_ports(), self.locators(), self.config.qualify.accept_bogons);
         let letter = match *piece {
             Piece::Due(Due::INDIRECT) => {
                 let Some(teredo) = teredo else { return Ok(None) };

@@ -107,6 +107,12 @@ impl<Q: Storage<Wait>> Waits<Q> {
         self.heads.get(list.index()).copied().filter(|row| *row != NONE)
     }
 
+    /// Whether [`begin`](Self::begin) has a row.
+    pub(super) fn has_room(&self) -> bool {
+        let is_fresh = |row: u16| self.get(u32::from(row)).is_some();
+        self.first(List::Free).is_some() || u16::try_from(self.fresh).is_ok_and(is_fresh)
+    }
+
     /// A row for a peer, in the list of those to be sent.
     pub(super) fn begin(&mut self, address: Ipv6Addr) -> Option<u32> {
         let row = match self.first(List::Free) {

@@ -19,6 +19,8 @@ enum Step {
     RealBubble,
     RealReply,
     Forged(usize),
+    /// Two at once, before the client does anything of its own.
+    ForgedAtOnce(usize, usize),
 }
 
 /// What the attacker can make: everything but nonces that he did not see.
@@ -31,15 +33,16 @@ fn forgeries(bench: &Bench, seen: &[Sent], knows: bool) -> Vec<(SocketAddrV4, Ve
     let nonce = known(seen.iter().rev().find(|sent| sent.to == server_at(SERVER_B)))
         .and_then(|sent| sent.trailers().nonce)
         .unwrap_or([0xee; 4]);
+    let guessed = |nonce: [u8; 8]| {
+        let mut buffer = [0; 200];
+        let mut packet = PacketMut::empty(&mut buffer);
+        let echo = icmpv6::Echo { identifier: 0, sequence: 1 };
+        echo.request(&mut packet, own, native(), &nonce).unwrap();
+        echo_reply(packet.as_slice())
+    };
     let reply = match known(seen.iter().rev().find(|sent| sent.is_test())) {
         Some(test) => echo_reply(&test.payload),
-        None => {
-            let mut buffer = [0; 200];
-            let mut packet = PacketMut::empty(&mut buffer);
-            let echo = icmpv6::Echo { identifier: 0, sequence: 1 };
-            echo.request(&mut packet, own, native(), &[0xee; 8]).unwrap();
-            echo_reply(packet.as_slice())
-        }
+        None => guessed([0xee; 8]),
     };
     let mut trailers = with_nonce(bubble(b, own), nonce);
     trailers.extend(written(|writer| {
@@ -55,6 +58,8 @@ fn forgeries(bench: &Bench, seen: &[Sent], knows: bool) -> Vec<(SocketAddrV4, Ve
         (attacker, data(b, own)),
         (attacker, data(native(), own)),
         (attacker, reply.clone()),
+        // A nonce that nobody has drawn yet.
+        (attacker, guessed([0; 8])),
         // Through the server, with an origin that names him.
         (server_at(SERVER), with_origin(&trailers, attacker)),
         (server_at(SERVER), with_origin(&bubble(native(), own), attacker)),
@@ -67,6 +72,11 @@ fn forgeries(bench: &Bench, seen: &[Sent], knows: bool) -> Vec<(SocketAddrV4, Ve
         (server_at(SECOND), advertisement(&solicitation, attacker, SECOND)),
     ]
 }
+
+/// Places in the list.
+const DATA: usize = 3;
+const ZERO_REPLY: usize = 5;
+const DATA_BY_SERVER: usize = 8;
 
 const SOLICITATION: &str = "60 00 00 00 00 08 3a ff fe 80 00 00 00 00 00 00 00 00 ff ff ff ff ff ff
     ff 02 00 00 00 00 00 00 00 00 00 00 00 00 00 02 85 00 7d 37 00 00 00 00";
@@ -145,6 +155,7 @@ fn search(depth: usize, knows: bool) -> (usize, bool) {
             let mut steps = vec![Step::SendToPeer, Step::SendToNative, Step::RealBubble, Step::RealReply];
             steps.extend([2, 31].map(Step::Wait));
             steps.extend((0..forged.len()).map(Step::Forged));
+            steps.extend([Step::ForgedAtOnce(DATA, ZERO_REPLY), Step::ForgedAtOnce(DATA_BY_SERVER, ZERO_REPLY)]);
             for step in steps {
                 let mut bench = bench.clone();
                 let mut seen = seen.clone();
@@ -162,6 +173,13 @@ fn search(depth: usize, knows: bool) -> (usize, bool) {
                     Step::Forged(n) => {
                         let (from, payload) = &forged[n];
                         bench.receive(*from, payload);
+                    }
+                    Step::ForgedAtOnce(first, second) => {
+                        for n in [first, second] {
+                            let (from, payload) = &forged[n];
+                            bench.receive_in_a_row(Path { from: *from, to: SocketAddrV4::new(LOCAL, PORT) }, payload);
+                        }
+                        bench.settle();
                     }
                 }
                 seen.extend(bench.take());
