@@ -130,7 +130,7 @@ impl UdpSocket {
             let foreign = error.kind() == io::ErrorKind::AddrNotAvailable;
             let error = Error::refused("listen at UDP", local, error);
             match (in_use, foreign) {
-                (true, _) => match holder(local.port()) {
+                (true, _) => match holder(local) {
                     Some((pid, name)) => error.with_advice(format!(
                         "process {pid} ({name}) has this port: end it, or choose another port or address"
                     )),
@@ -397,16 +397,22 @@ impl Told {
     }
 }
 
-/// A process that has a UDP socket at this port, and its name; as far as this one may look.
-fn holder(port: u16) -> Option<(u32, String)> {
+/// The socket of a line of `/proc/net/udp`, if it keeps others from `wanted`.
+fn in_the_way(line: &str, wanted: SocketAddrV4) -> Option<String> {
+    let mut fields = line.split_ascii_whitespace();
+    let (address, port) = fields.nth(1)?.split_once(':')?;
+    // The address is printed as the number that its bytes are in memory.
+    let address = Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?.to_ne_bytes());
+    let same = address == *wanted.ip() || address.is_unspecified() || wanted.ip().is_unspecified();
+    (same && u16::from_str_radix(port, 16) == Ok(wanted.port())).then_some(())?;
+    fields.nth(7).map(|inode| format!("socket:[{inode}]"))
+}
+
+/// A process that has a UDP socket in the way of this one, and its name; as far as this one may
+/// look.
+fn holder(wanted: SocketAddrV4) -> Option<(u32, String)> {
     let table = fs::read_to_string("/proc/net/udp").ok()?;
-    let of_port = |line: &str| {
-        let mut fields = line.split_ascii_whitespace();
-        let (_, local) = fields.nth(1)?.split_once(':')?;
-        (u16::from_str_radix(local, 16) == Ok(port)).then_some(())?;
-        fields.nth(7).map(|inode| format!("socket:[{inode}]"))
-    };
-    let sockets: Vec<String> = table.lines().skip(1).filter_map(of_port).collect();
+    let sockets: Vec<String> = table.lines().skip(1).filter_map(|line| in_the_way(line, wanted)).collect();
     let holds = |process: &PathBuf| {
         let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
         descriptors
@@ -458,6 +464,21 @@ mod tests {
     use isatap_core::teredo::ingress::take_udp;
 
     const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+    #[test]
+    fn who_has_the_port_at_another_address_is_not_in_the_way() {
+        let line = |address: Ipv4Addr| {
+            let number = u32::from_ne_bytes(address.octets());
+            format!(
+                "  77: {number:08X}:0DD8 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4711 2 0 0"
+            )
+        };
+        let at = |last| Ipv4Addr::new(127, 0, 0, last);
+        let found = |there, wanted, port| in_the_way(&line(there), SocketAddrV4::new(wanted, port)).is_some();
+        assert_eq!(in_the_way(&line(at(1)), SocketAddrV4::new(at(1), 3544)).unwrap(), "socket:[4711]");
+        assert!(!found(at(2), at(1), 3544) && !found(at(1), at(1), 3545));
+        assert!(found(Ipv4Addr::UNSPECIFIED, at(1), 3544) && found(at(2), Ipv4Addr::UNSPECIFIED, 3544));
+    }
 
     fn send(socket: &UdpSocket, from: SocketAddrV4, to: SocketAddrV4, payloads: &[&[u8]]) -> usize {
         let datagrams: Vec<_> = payloads.iter().map(|payload| datagram(from, to, payload)).collect();

@@ -3,9 +3,12 @@
 
 mod common;
 
+use std::mem;
 use std::net::Ipv6Addr;
+use std::thread::sleep;
+use std::time::Duration;
 
-use common::{Daemon, Lab, Node, PATIENCE, peers, status};
+use common::{Daemon, Lab, Node, PATIENCE, peers, status, wait_until};
 
 const DOMAIN: &str = "6rd-prefix 2001:db8::/32 6rd-relay_prefix 10.0.0.0/8";
 const OURS: &str = "6rd --prefix 2001:db8::/32 --v4-mask-len 8 --mtu 1480 --local 10.100.100";
@@ -82,7 +85,13 @@ fn s6r_7_s6r_20_s6r_25_s6r_31_s6r_34_both_ends_work_with_the_kernel_at_the_other
     kernel.ok("ip tunnel del rd && ip tunnel add hub mode sit local 10.0.0.1 remote 10.100.100.2 ttl 64 && \
          ip link set hub up && ip address add 2001:db8:0:100::1/32 dev hub");
     ours.ok(&format!("ip -6 route add 2001:db8:0:100::/56 via {of_relay} dev tun6rd"));
-    let before = packets.count(direct);
+    // What crossed before has been recorded when the count stands still.
+    let mut before = packets.count(direct);
+    wait_until("the end of what went directly", PATIENCE, || {
+        sleep(Duration::from_millis(500));
+        let now = capture.so_far().count(direct);
+        mem::replace(&mut before, now) == now
+    });
     peers::ping_sizes(&ours, &of_kernel.to_string(), 1280);
     peers::http(&kernel, &ours, of_ours);
     let packets = capture.so_far();

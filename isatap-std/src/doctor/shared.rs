@@ -116,9 +116,12 @@ pub(super) fn kernel_mtu(facts: &Facts) -> Option<Finding> {
     Some(Finding::bad(Step::Mtu, cause, format!("ip link set {dev} mtu {told}")))
 }
 
+/// How many seconds ago what was refused may explain what is seen now.
+pub(super) const LATELY: u64 = 60;
+
 /// What came in and was refused in the last minute, by reason, for a warning.
 pub(super) fn refused_lately(facts: &Facts) -> Option<String> {
-    let lately = facts.evidence.refused.iter().filter(|row| row.age <= 60 && row.reason != "not-addressed");
+    let lately = facts.evidence.refused.iter().filter(|row| row.age <= LATELY && row.reason != "not-addressed");
     let rows: Vec<String> = lately.map(|row| format!("{} from {} ({})", row.count, row.from, row.reason)).collect();
     (!rows.is_empty()).then(|| format!("packets refused in the last minute: {}", rows.join(", ")))
 }

@@ -1,8 +1,8 @@
 //! The steps of a Teredo client, server and relay.
 
-use super::shared::{kernel_addresses, kernel_mtu, kernel_routes, reconfigured, refused_lately, restarted};
+use super::shared::{LATELY, kernel_addresses, kernel_mtu, kernel_routes, reconfigured, refused_lately, restarted};
 use super::{Facts, Finding, Step, TeredoAnswer};
-use crate::node::evidence::NameFailureKind;
+use crate::node::evidence::{NameFailureKind, RefusedFrom};
 use crate::node::status::Teredo;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::teredo::addr::SERVER_PORT;
@@ -193,7 +193,11 @@ fn answered(facts: &Facts, teredo: &Teredo) -> Finding {
 
 /// It was heard, and its answers were not believed.
 fn authentication(facts: &Facts, teredo: &Teredo) -> Option<Finding> {
-    let refused = facts.evidence.refused.iter().find(|row| {
+    let reason = teredo.reason.as_deref();
+    // The daemon's own word is about its last attempt, however long ago that was.
+    let told = reason == Some("authentication-failed");
+    let explains = told || matches!(reason, None | Some("server-silent" | "secondary-silent"));
+    let refused = facts.evidence.refused.iter().filter(|row| explains && (told || row.age <= LATELY)).find(|row| {
         let from_server = [teredo.server, teredo.secondary].contains(&Some(row.from));
         from_server && row.reason == DropReason::TeredoAuthentication.as_str()
     })?;
@@ -307,8 +311,9 @@ fn peer(facts: &Facts, teredo: &Teredo) -> Finding {
             )
         }
     };
-    let unauthorised =
-        facts.evidence.refused.iter().filter(|row| row.reason == DropReason::TeredoAuthentication.as_str());
+    let is_unauthorised =
+        |row: &&RefusedFrom| row.age <= LATELY && row.reason == DropReason::TeredoAuthentication.as_str();
+    let unauthorised = facts.evidence.refused.iter().filter(is_unauthorised);
     let unauthorised: Vec<String> = unauthorised.map(|row| row.from.to_string()).collect();
     let warning = match unauthorised.as_slice() {
         [] => refused_lately(facts),

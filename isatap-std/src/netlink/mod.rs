@@ -307,6 +307,18 @@ impl Netlink {
         Ok(found.find(Ipv6Addr::is_unicast_link_local))
     }
 
+    /// Whether the device has a link-local address that another machine on the link has too.
+    pub(crate) fn has_duplicate_link_local(&self, index: u32) -> Result<bool, Error> {
+        let answer = self
+            .dump_addresses(AddressFamily::Inet6)
+            .map_err(|error| Error::refused("list the addresses of", Device(index), error))?;
+        let mut duplicates = answer.iter().filter(|message| parse::is_duplicate(message));
+        Ok(duplicates.any(|message| {
+            parse::ipv6_address_of(message)
+                .is_some_and(|(interface, address)| interface == index && address.address.is_unicast_link_local())
+        }))
+    }
+
     /// All IPv6 addresses of the namespace, each with the interface index of its device.
     ///
     /// # Errors

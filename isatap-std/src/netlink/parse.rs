@@ -91,6 +91,16 @@ pub(super) fn is_doubtful(message: &RouteNetlinkMessage) -> bool {
     in_attribute || message.header.flags.contains(AddressHeaderFlags::Tentative)
 }
 
+/// Whether somebody else on the link has the address.
+pub(super) fn is_duplicate(message: &RouteNetlinkMessage) -> bool {
+    address_message(message).is_some_and(|message| {
+        message.attributes.iter().any(|attribute| match attribute {
+            AddressAttribute::Flags(flags) => flags.contains(AddressFlags::Dadfailed),
+            _ => false,
+        })
+    })
+}
+
 /// The interface index and the address.
 pub(super) fn ipv6_address_of(message: &RouteNetlinkMessage) -> Option<(u32, InterfaceAddress)> {
     let message = address_message(message)?;

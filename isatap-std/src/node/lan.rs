@@ -89,6 +89,8 @@ const FORWARDING_CHECK: Duration = Duration::from_secs(5);
 /// How long the end of a node waits for its last words: multicast advertisements are 3
 /// seconds apart (RFC 4861 §6.2.6).
 const LAST_WORDS: Duration = Duration::from_secs(4);
+/// The kernel's `IN6_ADDR_GEN_MODE_NONE`.
+const ADDR_GEN_MODE_NONE: i64 = 1;
 /// The core sends nothing but advertisements there; the kernel forwards.
 const MTU: u16 = 1500;
 
@@ -112,6 +114,17 @@ impl Place {
             return cannot(text, format!("name a subnet, as {device}:1"));
         };
         let Some(link_local) = netlink.link_local(link.index)? else {
+            if netlink.has_duplicate_link_local(link.index)? {
+                let text = format!("the link-local address of {device} is another machine's as well");
+                let fix = format!(
+                    "give one of both another MAC address; then: ip link set {device} down && ip link set {device} up"
+                );
+                return cannot(text, fix);
+            }
+            if sysctl::ipv6(device, "addr_gen_mode").is_ok_and(|mode| mode == ADDR_GEN_MODE_NONE) {
+                let text = format!("{device} has no link-local address, and the kernel is told to make none");
+                return cannot(text, format!("sysctl -w net.ipv6.conf.{device}.addr_gen_mode=0"));
+            }
             return Ok(Err(Problem { text: format!("{device} has no link-local address yet"), fix: None }));
         };
         Ok(Ok(Place { index: link.index, link_local, subnet }))

@@ -40,6 +40,8 @@ pub(super) struct ClientRole {
     locator: Option<Locator>,
     underlay_mtu: Option<u16>,
     stage: Stage,
+    /// Answers without the secret, counted when the attempt that is under way began.
+    refused_before: u64,
     failures: u32,
     ask_at: Option<Instant>,
     answer: Option<Result<Answer, Failure>>,
@@ -85,6 +87,7 @@ impl ClientRole {
             locator: None,
             underlay_mtu: None,
             stage: Stage::Offline(OfflineReason::NotStarted),
+            refused_before: 0,
             failures: 0,
             ask_at: None,
             answer: None,
@@ -151,8 +154,7 @@ impl ClientRole {
             return false;
         };
         let local = SocketAddrV4::new(locator.address, self.port);
-        mapper.map(gateway, local);
-        true
+        mapper.map(gateway, local)
     }
 
     /// `TER-52`: neighbours are looked for where the own address is, if at all.
@@ -172,7 +174,7 @@ impl ClientRole {
             Stage::Offline(OfflineReason::NotStarted) => {}
             Stage::Offline(_) => {
                 let next = "it is asked again after a pause; see isatap doctor";
-                let reason = offline_reason(env.driver.machine());
+                let reason = self.offline_reason(env.driver.machine());
                 env.warn(format!("no Teredo by {}: {reason}; {next}", self.server));
             }
             Stage::Qualified => {
@@ -183,15 +185,32 @@ impl ClientRole {
             _ => {}
         }
     }
+
+    fn offline_reason(&self, machine: &Machine) -> &'static str {
+        offline_reason(machine.status().stage, refused(machine) > self.refused_before)
+    }
+}
+
+/// Answers that did not carry the secret, since the start.
+fn refused(machine: &Machine) -> u64 {
+    machine.counters().get(DropReason::TeredoAuthentication)
 }
 
 /// Why it is off-line: the stage's reason, or that the server was heard and not believed.
-fn offline_reason(machine: &Machine) -> &'static str {
-    let refused = machine.counters().get(DropReason::TeredoAuthentication) > 0;
-    match stage_name(machine.status().stage).1 {
-        Some(_) if refused => "authentication-failed",
-        reason => reason.unwrap_or_default(),
+fn offline_reason(stage: Stage, was_refused: bool) -> &'static str {
+    match stage {
+        Stage::Offline(OfflineReason::ServerSilent | OfflineReason::SecondarySilent) if was_refused => {
+            "authentication-failed"
+        }
+        stage => stage_name(stage).1.unwrap_or_default(),
     }
+}
+
+/// Whether an attempt begins: what was refused before does not explain how it ends.
+fn begins(before: Stage, now: Stage) -> bool {
+    // The questions of maintenance are part of the attempt that they may end.
+    let rests = |stage| matches!(stage, Stage::Offline(_) | Stage::Qualified);
+    now == Stage::Qualified || (rests(before) && !rests(now) && now != Stage::Maintenance)
 }
 
 impl Role for ClientRole {
@@ -244,6 +263,9 @@ impl Role for ClientRole {
         let stage = env.driver.machine().status().stage;
         // Maintenance is what an address takes to be kept: nothing to tell.
         let same = |stage| if stage == Stage::Maintenance { Stage::Qualified } else { stage };
+        if begins(self.stage, stage) {
+            self.refused_before = refused(env.driver.machine());
+        }
         if same(stage) != same(self.stage) {
             self.stage = stage;
             self.tell_stage(env);
@@ -271,7 +293,7 @@ impl Role for ClientRole {
     }
 
     fn mapped(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
-        let Some(outcome) = self.mapper.as_ref().and_then(Mapper::try_recv) else { return Ok(()) };
+        let Some(outcome) = self.mapper.as_mut().and_then(Mapper::try_recv) else { return Ok(()) };
         match &outcome {
             Ok(Mapped { external, by, .. }) => env.info(format!("the NAT has opened {external} for us, by {by}")),
             Err(why) => env.warn(format!("no port mapping: {why}")),
@@ -321,7 +343,7 @@ impl Role for ClientRole {
         let (state, reason) = stage_name(own.stage);
         status.teredo = Some(Teredo {
             state: state.to_owned(),
-            reason: reason.map(|_| offline_reason(machine).to_owned()),
+            reason: reason.map(|_| self.offline_reason(machine).to_owned()),
             server: self.known,
             secondary: machine.config().qualify.secondary.filter(|_| self.known.is_some()),
             port: machine.config().port,
@@ -334,5 +356,32 @@ impl Role for ClientRole {
             peers: TeredoPeer::list(now, machine.peers().iter()),
             ..Teredo::running()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_answer_explains_the_silence_of_its_own_attempt_alone() {
+        let silent = Stage::Offline(OfflineReason::ServerSilent);
+        assert_eq!(offline_reason(silent, true), "authentication-failed");
+        assert_eq!(offline_reason(silent, false), "server-silent");
+        assert_eq!(offline_reason(Stage::Offline(OfflineReason::SecondarySilent), true), "authentication-failed");
+        assert_eq!(offline_reason(Stage::Offline(OfflineReason::SymmetricNat), true), "symmetric-nat");
+        assert_eq!(offline_reason(Stage::Offline(OfflineReason::NotStarted), true), "not-started");
+
+        assert!(begins(silent, Stage::Primary) && begins(silent, Stage::Cone));
+        assert!(begins(Stage::Secondary, Stage::Qualified) && begins(Stage::Qualified, Stage::Primary));
+        for (before, now) in [
+            (Stage::Primary, silent),
+            (Stage::Cone, Stage::Primary),
+            (Stage::Primary, Stage::Secondary),
+            (Stage::Qualified, Stage::Maintenance),
+            (Stage::Maintenance, silent),
+        ] {
+            assert!(!begins(before, now), "{before:?} {now:?}");
+        }
     }
 }

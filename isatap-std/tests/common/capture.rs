@@ -20,7 +20,7 @@ impl Capture {
             // Without immediate mode the last packets stay in the kernel's buffer. With it each
             // packet takes a place of the longest length, and the default buffer has eight: it
             // has to be large, or packets are lost to a tcpdump that waits for a processor.
-            .args(["--immediate-mode", "-s", "66000", "-B", "131072"])
+            .args(["--immediate-mode", "-s", "66000", "-B", "65536"])
             .args(["-U", "-n", "-Z", "root", "-i", device, "-w"])
             .arg(&file)
             .arg(filter)

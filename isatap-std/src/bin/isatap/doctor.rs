@@ -20,8 +20,9 @@ use crate::exit::{Failure, Status};
 /// Find out why a link does not work: names the first step that fails, why, and what mends it.
 ///
 /// A host comes to life in steps: name, prl, rs-sent, ra-seen, address, route, mtu, peer; a
-/// Teredo client in name, socket, rs-sent, answered, nat, address, route, mtu, peer. Asks the daemon, looks at the kernel, and sends a few pings; takes 10 seconds at most. Ends with
-/// status 3 when something is not as it should be.
+/// Teredo client in name, socket, rs-sent, answered, nat, address, route, mtu, peer. Asks the
+/// daemon, looks at the kernel, and sends a few pings; takes about 10 seconds a device. Ends
+/// with status 3 when something is not as it should be.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Print JSON, one object a step.
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     dev: Option<String>,
 }
 
-/// The time for probes of all devices together.
+/// The time for the probes of a device, each of which ends soon after.
 const PROBING: Duration = Duration::from_secs(8);
 /// Routers that are probed.
 const ROUTERS: usize = 3;
@@ -42,12 +43,11 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let listed = !running.is_empty();
     let one = || vec![args.dev.clone().unwrap_or_else(|| DEFAULT_DEVICE.to_owned())];
     let devices = if listed { running } else { one() };
-    let deadline = Instant::now() + PROBING;
     let mut out = io::stdout().lock();
     let colour = !args.json && out.is_terminal();
     let mut status = Status::Done;
     for device in devices {
-        let examined = examine(&runtime, &device, deadline)?;
+        let examined = examine(&runtime, &device, Instant::now() + PROBING)?;
         // One that ends while its neighbours are looked at is no fault of the link.
         if listed && examined.role.is_empty() && !runtime.socket(&device).exists() {
             eprintln!("isatap: the daemon of {device} has just ended");

@@ -91,6 +91,12 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
     let row =
         |reason: &str| RefusedFrom { reason: reason.to_owned(), from: SERVER, inner_source: None, count: 3, age: 2 };
     wrong_secret.evidence.refused = vec![row("teredo-authentication")];
+    // What was refused before this attempt says nothing of it.
+    let mut mended_secret = wrong_secret.clone();
+    mended_secret.evidence.refused[0].age = 61;
+    // The daemon's own word is about its last attempt.
+    let mut paused = mended_secret.clone();
+    teredo(&mut paused).reason = Some("authentication-failed".to_owned());
     let mut secondary = offline(TeredoAnswer::Answered, None);
     teredo(&mut secondary).reason = Some("secondary-silent".to_owned());
     let mut symmetric = offline(TeredoAnswer::Answered, None);
@@ -114,6 +120,8 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
         (in_file, Step::Answered, "no answer", "write server = \"HOST\" into /etc/isatap.toml, and: kill -HUP 77"),
         (wrong_secret, Step::Answered, "not with the secret of laptop-7", "--secret-file"),
         (unknown_secret, Step::Answered, "does not know the secret of laptop-7", "udp dport 3544"),
+        (mended_secret, Step::Answered, "does not know the secret of laptop-7", "udp dport 3544"),
+        (paused, Step::Answered, "not with the secret of laptop-7", "--secret-file"),
         (secondary, Step::Answered, "its second address 198.51.100.2 does not", "--secondary V4"),
         (symmetric, Step::Nat, "the NAT is symmetric", "symmetric-nat = false"),
         (server, Step::Route, "the kernel does not forward IPv6", "net.ipv6.conf.teredo.forwarding=1"),

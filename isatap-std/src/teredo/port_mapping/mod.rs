@@ -24,7 +24,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 /// Whether and how the NAT is asked to open the service port.
@@ -115,6 +115,19 @@ pub(crate) struct Mapper {
     outcomes: Receiver<Outcome>,
     ended: Receiver<()>,
     wake: UnixStream,
+    /// The thread's end of `wake`: without it a thread that has ended made it readable for ever.
+    _waker: UnixStream,
+    is_lost: bool,
+}
+
+/// Rings when the thread ends, even by a panic.
+struct LastBell(UnixStream);
+
+impl Drop for LastBell {
+    fn drop(&mut self) {
+        // A full socket is readable already.
+        let _ = self.0.write(&[1]);
+    }
 }
 
 /// After a gateway had none, or did not renew it.
@@ -135,6 +148,8 @@ impl Mapper {
         let (wake, waker) = UnixStream::pair().map_err(refused)?;
         wake.set_nonblocking(true).map_err(refused)?;
         waker.set_nonblocking(true).map_err(refused)?;
+        let kept = waker.try_clone().map_err(refused)?;
+        let bell = LastBell(waker.try_clone().map_err(refused)?);
         let (orders, wanted) = mpsc::channel();
         let (told, outcomes) = mpsc::channel();
         let (end, ended) = mpsc::channel();
@@ -143,7 +158,9 @@ impl Mapper {
             .spawn(move || {
                 // Dropped last: who waits for it knows that the gateway was told.
                 let _end = end;
-                let tell = |outcome| {
+                // After `told`, so that who hears it finds that nothing more comes.
+                let _bell = bell;
+                let tell = move |outcome| {
                     let heard = told.send(outcome).is_ok();
                     // A full socket is readable already.
                     let _ = (&waker).write(&[1]);
@@ -152,21 +169,30 @@ impl Mapper {
                 serve(methods, &wanted, tell);
             })
             .map_err(refused)?;
-        Ok(Self { orders: Some(orders), outcomes, ended, wake })
+        Ok(Self { orders: Some(orders), outcomes, ended, wake, _waker: kept, is_lost: false })
     }
 
-    /// Wants `local` mapped by `gateway`, and nothing else any more.
-    pub(super) fn map(&self, gateway: Ipv4Addr, local: SocketAddrV4) {
-        if let Some(orders) = &self.orders {
-            // Without the thread there is no mapping, which is how it began.
-            let _ = orders.send(Order { gateway, local });
-        }
+    /// Wants `local` mapped by `gateway`, and nothing else any more; `false`: the thread has
+    /// ended, and no outcome will come.
+    pub(super) fn map(&self, gateway: Ipv4Addr, local: SocketAddrV4) -> bool {
+        let order = Order { gateway, local };
+        !self.is_lost && self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok())
     }
 
     /// How it went, if that is news.
-    pub(super) fn try_recv(&self) -> Option<Outcome> {
+    pub(super) fn try_recv(&mut self) -> Option<Outcome> {
         while matches!((&self.wake).read(&mut [0; 16]), Ok(1..)) {}
-        self.outcomes.try_iter().last()
+        let mut last = None;
+        loop {
+            match self.outcomes.try_recv() {
+                Ok(outcome) => last = Some(outcome),
+                Err(TryRecvError::Disconnected) if !self.is_lost => {
+                    self.is_lost = true;
+                    return Some(Err("the thread that asks the gateway has ended".to_owned()));
+                }
+                Err(_) => return last,
+            }
+        }
     }
 }
 
@@ -272,11 +298,18 @@ mod tests {
         log: Arc<Mutex<Vec<String>>>,
         name: &'static str,
         renew_after: Duration,
+        /// Waited for before the last answer is given.
+        held: Option<Receiver<()>>,
     }
 
     impl Method for Scripted {
         fn map(&mut self, _: Ipv4Addr, local: SocketAddrV4) -> Result<Mapped, String> {
             self.log.lock().unwrap().push(format!("{} map {}", self.name, local.port()));
+            if self.answers.len() == 1
+                && let Some(held) = self.held.take()
+            {
+                let _ = held.recv();
+            }
             let answer = if self.answers.len() > 1 { self.answers.remove(0) } else { self.answers[0] };
             let external = |port| SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 1), port);
             let granted = |port| Mapped { external: external(port), by: self.name, renew_after: self.renew_after };
@@ -288,35 +321,43 @@ mod tests {
         }
     }
 
-    fn next(mapper: &Mapper) -> Outcome {
+    fn wait_for<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
         let begin = Instant::now();
         loop {
-            if let Some(outcome) = mapper.try_recv() {
-                return outcome;
+            if let Some(value) = attempt() {
+                return value;
             }
-            assert!(begin.elapsed() < Duration::from_secs(20), "no outcome");
+            assert!(begin.elapsed() < Duration::from_secs(20), "no {what}");
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    fn next(mapper: &mut Mapper) -> Outcome {
+        wait_for("outcome", || mapper.try_recv())
     }
 
     #[test]
     fn ter_72_what_works_is_kept_renewed_and_taken_back_in_the_end() {
         let log = Arc::new(Mutex::new(Vec::new()));
-        let method = |name, answers| -> Box<dyn Method> {
-            Box::new(Scripted { answers, log: log.clone(), name, renew_after: Duration::from_millis(20) })
+        let method = |name, answers, held| -> Box<dyn Method> {
+            Box::new(Scripted { answers, log: log.clone(), name, renew_after: Duration::from_millis(20), held })
         };
-        let methods = vec![method("a", vec![Err("a: no")]), method("b", vec![Ok(7), Ok(7), Ok(8)])];
-        let mapper = Mapper::with_methods(methods).unwrap();
-        mapper.map(GATEWAY, LOCAL);
-        assert_eq!(next(&mapper).unwrap().external.port(), 7);
+        let (go_on, held) = mpsc::channel();
+        let methods = vec![method("a", vec![Err("a: no")], None), method("b", vec![Ok(7), Ok(7), Ok(8)], Some(held))];
+        let mut mapper = Mapper::with_methods(methods).unwrap();
+        assert!(mapper.map(GATEWAY, LOCAL));
+        assert_eq!(next(&mut mapper).unwrap().external.port(), 7);
         // A renewal that changes nothing is no news.
-        assert_eq!(next(&mapper).unwrap().external.port(), 8);
+        wait_for("second renewal", || (log.lock().unwrap().len() == 4).then_some(()));
+        assert_eq!(mapper.try_recv(), None);
+        go_on.send(()).unwrap();
+        assert_eq!(next(&mut mapper).unwrap().external.port(), 8);
         // Another address of ours: what there is goes first.
-        mapper.map(GATEWAY, SocketAddrV4::new(*LOCAL.ip(), 40_001));
-        next(&mapper).unwrap();
+        assert!(mapper.map(GATEWAY, SocketAddrV4::new(*LOCAL.ip(), 40_001)));
+        next(&mut mapper).unwrap();
         drop(mapper);
         let log = log.lock().unwrap();
-        assert_eq!(log[..3], ["a map 40000", "b map 40000", "b map 40000"]);
+        assert_eq!(log[..4], ["a map 40000", "b map 40000", "b map 40000", "b map 40000"]);
         let moved = log.iter().position(|line| line.ends_with("40001")).unwrap();
         assert_eq!(log[moved - 1], "b unmap");
         assert_eq!(log.last().unwrap(), "b unmap");
@@ -326,13 +367,39 @@ mod tests {
     fn a_gateway_without_any_of_it_is_told_with_every_reason() {
         let log = Arc::new(Mutex::new(Vec::new()));
         let method = |name, why| -> Box<dyn Method> {
-            Box::new(Scripted { answers: vec![Err(why)], log: log.clone(), name, renew_after: RETRY })
+            Box::new(Scripted { answers: vec![Err(why)], log: log.clone(), name, renew_after: RETRY, held: None })
         };
-        let mapper = Mapper::with_methods(vec![method("a", "a: silent"), method("b", "b: refused")]).unwrap();
-        mapper.map(GATEWAY, LOCAL);
-        assert_eq!(next(&mapper), Err("a: silent; b: refused".to_owned()));
+        let mut mapper = Mapper::with_methods(vec![method("a", "a: silent"), method("b", "b: refused")]).unwrap();
+        assert!(mapper.map(GATEWAY, LOCAL));
+        assert_eq!(next(&mut mapper), Err("a: silent; b: refused".to_owned()));
         drop(mapper);
         assert!(log.lock().unwrap().iter().all(|line| !line.ends_with("unmap")));
+    }
+
+    #[test]
+    fn a_thread_that_ends_early_is_told_once_and_leaves_nothing_readable() {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        struct Panicking;
+        impl Method for Panicking {
+            fn map(&mut self, _: Ipv4Addr, _: SocketAddrV4) -> Result<Mapped, String> {
+                panic!("as the test wants it")
+            }
+
+            fn unmap(&mut self) {}
+        }
+
+        let mut mapper = Mapper::with_methods(vec![Box::new(Panicking)]).unwrap();
+        assert!(mapper.map(GATEWAY, LOCAL));
+        // As the loop waits for it.
+        let readable = |mapper: &Mapper, limit: u16| {
+            poll(&mut [PollFd::new(mapper.as_fd(), PollFlags::POLLIN)], PollTimeout::from(limit)).unwrap() > 0
+        };
+        assert!(readable(&mapper, 20_000));
+        assert!(mapper.try_recv().unwrap().unwrap_err().contains("ended"));
+        assert_eq!(mapper.try_recv(), None);
+        mapper.ended.recv_timeout(Duration::from_secs(20)).unwrap_err();
+        assert!(!readable(&mapper, 0));
+        assert!(!mapper.map(GATEWAY, LOCAL));
     }
 
     #[test]

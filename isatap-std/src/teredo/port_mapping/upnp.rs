@@ -30,6 +30,15 @@ impl Upnp {
         fs::read_to_string(self.file.as_ref()?).ok()?.trim().parse().ok()
     }
 
+    fn remember(&self, port: Option<u16>) {
+        let Some(file) = &self.file else { return };
+        // Not remembered is what a full disk costs: the mapping stays after a kill.
+        let _ = match port {
+            Some(port) => fs::write(file, port.to_string()),
+            None => fs::remove_file(file),
+        };
+    }
+
     fn search(&self, local: SocketAddrV4) -> Result<Gateway, String> {
         let mut options = SearchOptions::default();
         options.bind_addr = SocketAddr::new(IpAddr::V4(*local.ip()), 0);
@@ -49,12 +58,17 @@ impl Method for Upnp {
         };
         let failed = |error: &dyn std::fmt::Display| format!("by UPnP of {}: {error}", gateway.addr);
         // TER-72 [RFC 6081 §5.3.3]: what a predecessor has left goes first.
-        if let Some(port) = self.remembered().filter(|port| Some(*port) != self.external_port) {
-            let _ = gateway.remove_port(PortMappingProtocol::UDP, port);
-        }
+        let left = self.remembered().filter(|port| Some(*port) != self.external_port);
+        let left = left.filter(|port| gateway.remove_port(PortMappingProtocol::UDP, *port).is_err());
         let port = local.port();
+        // Before there is one: who is killed meanwhile leaves none that nobody knows of.
+        self.remember(Some(port));
         let added = gateway.add_port(PortMappingProtocol::UDP, port, SocketAddr::V4(local), LEASE, DESCRIPTION);
-        added.map_err(|error| failed(&error))?;
+        if let Err(error) = added {
+            // What was there before is there still.
+            self.remember(self.external_port.or(left));
+            return Err(failed(&error));
+        }
         let external = match gateway.get_external_ip() {
             Ok(IpAddr::V4(address)) => Ok(address),
             Ok(IpAddr::V6(_)) => Err(failed(&"an IPv6 address")),
@@ -64,14 +78,13 @@ impl Method for Upnp {
             Ok(external) => SocketAddrV4::new(external, port),
             Err(why) => {
                 // SHOULD remove it then.
-                let _ = gateway.remove_port(PortMappingProtocol::UDP, port);
+                if gateway.remove_port(PortMappingProtocol::UDP, port).is_ok() {
+                    self.external_port = None;
+                    self.remember(left);
+                }
                 return Err(why);
             }
         };
-        if let Some(file) = &self.file {
-            // Not remembered is what a full disk costs: the mapping stays after a kill.
-            let _ = fs::write(file, port.to_string());
-        }
         self.external_port = Some(port);
         self.gateway = Some(gateway);
         Ok(Mapped { external, by: "UPnP", renew_after: RENEW_AFTER })
@@ -80,9 +93,8 @@ impl Method for Upnp {
     fn unmap(&mut self) {
         if let (Some(gateway), Some(port)) = (&self.gateway, self.external_port.take())
             && gateway.remove_port(PortMappingProtocol::UDP, port).is_ok()
-            && let Some(file) = &self.file
         {
-            let _ = fs::remove_file(file);
+            self.remember(None);
         }
     }
 }
