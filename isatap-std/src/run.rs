@@ -88,12 +88,14 @@ impl Run {
 
     /// Becomes what another file says. What it says as before goes on undisturbed: the links
     /// that speak protocol 41 together, Teredo each for itself. Hosts of LANs are told of what
-    /// ends, as by [`finish`](Self::finish).
+    /// ends, as by [`finish`](Self::finish); what a signal asks for meanwhile is still to be taken
+    /// afterwards.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open). What was to end has ended then, and what begins before the one
-    /// that failed has begun: call it again with a file that works.
+    /// As [`open`](Self::open). A file of secrets that cannot be used changes nothing. Else what
+    /// was to end has ended then, and what begins before the one that failed has begun: call it
+    /// again with a file that works.
     pub fn reload(&mut self, config: &Config, signals: &mut Signals) -> Result<(), Error> {
         self.apply(config, Some(signals))
     }
@@ -122,11 +124,16 @@ impl Run {
             }
             let mut own = options.clone();
             own.link_mut().runtime.clone_from(&self.runtime);
-            let member = own.start(self.observer())?;
+            let member = own.start(self.observer(), &self.devices())?;
             let number = self.watch(member.as_fd())?;
             self.teredo.push(Teredo { member, options, number });
         }
         Ok(())
+    }
+
+    /// Whether no link runs: after a [`reload`](Self::reload) that failed, say.
+    pub fn is_idle(&self) -> bool {
+        self.protocol41.is_none() && self.teredo.is_empty()
     }
 
     /// What each link knows and has counted; Teredo last.
@@ -137,6 +144,7 @@ impl Run {
 
     /// Tells the hosts of LANs that their prefixes and their router go, which takes 4 seconds
     /// at most; a second signal ends it. Without LANs it does nothing. Teredo rests meanwhile.
+    /// What a signal asked for is still to be taken afterwards.
     ///
     /// # Errors
     ///
@@ -226,6 +234,12 @@ impl Run {
             )));
         }
         Ok(())
+    }
+
+    /// The interface indices of the devices that run.
+    fn devices(&self) -> Vec<u32> {
+        let node = self.protocol41.iter().flat_map(|protocol41| protocol41.node.devices());
+        node.chain(self.teredo.iter().map(|running| running.member.device())).collect()
     }
 
     /// One observer for all.

@@ -8,7 +8,7 @@
 use crate::error::Error;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{pipe, unregister};
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
@@ -28,6 +28,10 @@ pub struct Signals {
     reload: UnixStream,
     // Readable whenever one of the two is: one descriptor for the run loop.
     wake: UnixStream,
+    // For `put_back`.
+    stop_writer: UnixStream,
+    reload_writer: UnixStream,
+    wake_writer: UnixStream,
     registrations: Vec<signal_hook::SigId>,
 }
 
@@ -42,9 +46,11 @@ impl Signals {
         let (stop, stop_writer) = pair().map_err(refused)?;
         let (reload, reload_writer) = pair().map_err(refused)?;
         let (wake, wake_writer) = pair().map_err(refused)?;
-        let mut signals = Self { stop, reload, wake, registrations: Vec::new() };
-        for (signal, writer) in [(SIGINT, &stop_writer), (SIGTERM, &stop_writer), (SIGHUP, &reload_writer)] {
-            for end in [writer, &wake_writer] {
+        let registrations = Vec::new();
+        let mut signals = Self { stop, reload, wake, stop_writer, reload_writer, wake_writer, registrations };
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            let writer = if signal == SIGHUP { &signals.reload_writer } else { &signals.stop_writer };
+            for end in [writer, &signals.wake_writer] {
                 let end = end.try_clone().map_err(refused)?;
                 // On failure the drop of `signals` takes back what is registered.
                 signals.registrations.push(pipe::register(signal, end).map_err(refused)?);
@@ -62,6 +68,17 @@ impl Signals {
             return Some(Request::Stop);
         }
         drain(&mut self.reload).then_some(Request::Reload)
+    }
+
+    /// As if the signal came now: for who took a request that is for another to honour.
+    pub(crate) fn put_back(&mut self, request: Request) {
+        let writer = match request {
+            Request::Stop => &mut self.stop_writer,
+            Request::Reload => &mut self.reload_writer,
+        };
+        // Full is as good as written: it is asked for already.
+        let _ = writer.write(&[0]);
+        let _ = self.wake_writer.write(&[0]);
     }
 }
 
@@ -119,5 +136,12 @@ mod tests {
         assert_eq!(signals.take(), None);
         let mut fds = [nix::poll::PollFd::new(signals.as_fd(), nix::poll::PollFlags::POLLIN)];
         assert_eq!(nix::poll::poll(&mut fds, 0_u16).unwrap(), 0);
+        for request in [Request::Reload, Request::Stop] {
+            signals.put_back(request);
+            let mut fds = [nix::poll::PollFd::new(signals.as_fd(), nix::poll::PollFlags::POLLIN)];
+            assert_eq!(nix::poll::poll(&mut fds, 0_u16).unwrap(), 1);
+            assert_eq!(signals.take(), Some(request));
+            assert_eq!(signals.take(), None);
+        }
     }
 }

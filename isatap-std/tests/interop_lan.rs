@@ -140,11 +140,14 @@ fn s6r_8_s6r_20_a_customer_edge_serves_its_lan_no_longer_than_its_lease_and_clea
 
     daemon.kill();
     assert!(ours.succeeds("ip -6 address show dev eth1 | grep -q ' 2001:db8:6464:1a0:'"), "the control");
+    // The administrator's, beside what was left there.
+    ours.ok("ip -6 address add 2001:db8:6464:1a0::77/64 dev eth1 noprefixroute nodad");
     // The number of the interface, which in a namespace is small.
     let index = ours.ok("cat /sys/class/net/eth1/ifindex");
     let daemon = start("");
     wait_for_address_in(&host, &format!("2001:db8:6464:1{:02x}::", index.trim().parse::<u8>().unwrap()));
-    assert!(!ours.succeeds("ip -6 address show dev eth1 | grep -q ' 2001:db8:6464:1a0:'"));
+    let kept = ours.ok("ip -6 address show dev eth1 | grep ' 2001:db8:6464:1a0:'");
+    assert!(kept.lines().count() == 1 && kept.contains(" 2001:db8:6464:1a0::77/64 "), "{kept}");
     assert!(!ours.succeeds("ip -6 route show dev eth1 | grep -q '^2001:db8:6464:1a0:'"));
 
     // Without forwarding this is no default router, and the doctor says so.

@@ -95,6 +95,29 @@ fn one_file_makes_an_isatap_router_a_teredo_server_and_a_teredo_relay_of_one_pro
     }
 }
 
+/// The answer about the name comes when nothing else wakes the process: what it makes due has
+/// to.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_teredo_client_with_a_named_server_starts_beside_a_tunnel_of_the_same_process() {
+    let lab = Lab::new();
+    let internet = lab.wire();
+    let server = server_namespace(&lab, &internet);
+    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
+    let _server = our_server(&server);
+    a.client.etc("hosts", &format!("127.0.0.1 localhost\n{SERVER} teredo.example.net\n"));
+    let text = format!(
+        "[[tunnel]]\nlocal = \"192.168.1.2\"\nremote = \"192.168.1.1\"\n\n\
+         [[teredo-client]]\nserver = \"teredo.example.net.\"\nbind = \":{PORT}\"\n"
+    );
+    let file = a.client.file("node.toml", &text);
+    let mut daemon = Daemon::isatap(&a.client, &format!("run {file}"));
+    daemon.wait_for_line("teredo up: 2001:0:c633:6401:", PATIENCE);
+    let told = isatap(&a.client, "status -j teredo").text;
+    assert!(told.contains(r#""state":"qualified""#), "{told}");
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
 /// The process behind a device, and the device's index: the same while it was not made anew.
 fn status_pid(namespace: &Namespace, device: &str) -> String {
     namespace.ok(&format!("ip -o link show dev {device} | cut -d: -f1"))

@@ -123,11 +123,15 @@ impl Attachment {
     pub fn adopt(netlink: &Netlink, link: LinkId, name: &str) -> Result<Self, Error> {
         let found = netlink.link(name)?;
         let monitor = Monitor::open(found.index)?;
+        // The core makes its addresses so; others in the prefix are the administrator's.
+        let ours = netlink.link_local(found.index)?.map(|own| identifier(&own));
         for route in netlink.own_routes(found.index)? {
             let prefix = Ipv6Prefix::new(route.destination, route.prefix_len);
             for left in netlink.addresses(found.index)? {
                 // A route outlives its address: see `withdraw`.
-                if prefix.is_some_and(|prefix| prefix.contains(&left.address)) {
+                if prefix.is_some_and(|prefix| prefix.contains(&left.address))
+                    && Some(identifier(&left.address)) == ours
+                {
                     netlink.remove_address(found.index, left.address, left.prefix_len)?;
                 }
             }
@@ -447,6 +451,12 @@ fn link_local_route() -> netlink::Route {
         preference: netlink::Preference::Medium,
         lifetime: None,
     }
+}
+
+/// The lower 64 bits.
+fn identifier(address: &Ipv6Addr) -> [u16; 4] {
+    let [.., a, b, c, d] = address.segments();
+    [a, b, c, d]
 }
 
 fn next_hop(address: Option<Ipv6Addr>) -> Option<Ipv6Addr> {

@@ -301,6 +301,18 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         Ok(tokens)
     }
 
+    /// Sends what the machine wants to send after the owner's work, and sees to it that the
+    /// descriptor is readable when the next thing is due: the machine's, or `due`. For who
+    /// waits on the descriptor; [`turn`](Self::turn) begins with the same.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not set the timer, which is not expected.
+    pub fn rearm(&mut self, due: Option<Instant>) -> Result<(), Error> {
+        self.transmit();
+        self.poller.arm(&self.clock, earlier(self.machine.poll_timeout(), due))
+    }
+
     /// Takes what the owner is to be told; whether a port is to be opened.
     fn take_events(&mut self) -> bool {
         while let Some(event) = self.next_event() {

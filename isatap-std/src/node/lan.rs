@@ -413,7 +413,8 @@ impl Node {
 
     /// The end: hosts hear that the prefixes are not to be used any more and that the router
     /// goes (NDP-42), which takes 4 seconds at most; a second signal spares them. Without LANs
-    /// it takes no time.
+    /// it takes no time. What was asked for meanwhile is put back, for the caller to take: this
+    /// may be the end before a new beginning.
     pub(crate) fn finish(&mut self, signals: &mut Signals) -> Result<(), Error> {
         let mut waits = Vec::new();
         self.each_lan(|node, lan| {
@@ -436,14 +437,27 @@ impl Node {
         })?;
         let end = self.driver.now().saturating_add(LAST_WORDS);
         self.driver.watch(signals.as_fd(), super::SIGNALS)?;
+        let mut asked = Vec::new();
+        let mut outcome = Ok(());
         while waits.iter().any(|(id, sent)| self.driver.lan_packets(*id) == *sent) {
             let left = end.saturating_duration_since(self.driver.now());
-            if left.is_zero() || (self.turn(Some(left))?.signalled && signals.take() == Some(Request::Stop)) {
+            if left.is_zero() || asked.contains(&Request::Stop) {
                 break;
+            }
+            match self.turn(Some(left)) {
+                Ok(turned) if turned.signalled => asked.extend(signals.take()),
+                Ok(_) => {}
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
             }
         }
         self.driver.unwatch(signals.as_fd());
-        Ok(())
+        for request in asked {
+            signals.put_back(request);
+        }
+        outcome
     }
 
     /// Takes off the devices what is there.

@@ -231,9 +231,7 @@ impl Node {
 
     /// Waits at most `timeout` for something to do, and does it.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> Result<Turned, Error> {
-        let of_links = self.links.iter().flat_map(|link| [link.role.deadline(), link.attachment.deadline()]);
-        let due = of_links.chain(self.lans.iter().map(lan::Lan::deadline)).flatten().min();
-        let tokens = self.driver.turn(timeout, due)?;
+        let tokens = self.driver.turn(timeout, self.deadline())?;
         if let Some(error) = self.driver.take_capture_error() {
             self.notice(&Notice::Warning(error.to_string()));
         }
@@ -272,7 +270,15 @@ impl Node {
         }
         self.lan_timeouts(now)?;
         self.settle()?;
+        // All of that may have set a deadline, and a loop of several waits on our descriptor.
+        self.driver.rearm(self.deadline())?;
         Ok(turned)
+    }
+
+    /// The earliest deadline that is not the machine's.
+    fn deadline(&self) -> Option<Instant> {
+        let of_links = self.links.iter().flat_map(|link| [link.role.deadline(), link.attachment.deadline()]);
+        of_links.chain(self.lans.iter().map(lan::Lan::deadline)).flatten().min()
     }
 
     /// Turns until a signal asks to stop.
@@ -433,6 +439,12 @@ impl Node {
     #[cfg(feature = "cli")]
     pub(crate) fn statuses(&self) -> impl Iterator<Item = status::Status> + '_ {
         (0..self.links.len()).filter_map(|at| self.status(at))
+    }
+
+    /// The interface indices of the links' devices.
+    #[cfg(feature = "cli")]
+    pub(crate) fn devices(&self) -> impl Iterator<Item = u32> + '_ {
+        self.links.iter().map(|link| link.attachment.index())
     }
 
     pub(crate) fn attachment(&self, id: LinkId) -> Option<&Attachment> {

@@ -113,6 +113,9 @@ pub(crate) trait Member: AsFd {
     fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error>;
 
     fn status(&self) -> Status;
+
+    /// The interface index of the device.
+    fn device(&self) -> u32;
 }
 
 #[cfg(feature = "cli")]
@@ -123,6 +126,10 @@ impl<R: Role> Member for Node<R> {
 
     fn status(&self) -> Status {
         Node::status(self)
+    }
+
+    fn device(&self) -> u32 {
+        self.attachment.index()
     }
 }
 
@@ -266,6 +273,8 @@ impl<R: Role> Node<R> {
             self.with_role(R::handle_timeout)?;
         }
         self.settle()?;
+        // All of that may have set a deadline, and a loop of several waits on our descriptor.
+        self.driver.rearm(self.role.deadline())?;
         Ok(signalled)
     }
 

@@ -170,13 +170,13 @@ impl ClientOptions {
     /// A usage error for options that make no sense on this machine; the kernel's refusal,
     /// mostly for lack of privilege.
     pub fn open(self, observer: impl FnMut(&Notice) + Send + 'static) -> Result<Client, Error> {
-        self.node(Box::new(observer)).map(|node| Client(Box::new(node)))
+        self.node(Box::new(observer), &[]).map(|node| Client(Box::new(node)))
     }
 
-    fn node(self, observer: Observer) -> Result<Node<ClientRole>, Error> {
+    fn node(self, observer: Observer, own: &[u32]) -> Result<Node<ClientRole>, Error> {
         self.check()?;
         if !self.beside_native {
-            check_alone(&Netlink::open()?)?;
+            check_alone(&Netlink::open()?, own)?;
         }
         if !self.bind.ip().is_unspecified() {
             LocatorSource::Fixed(vec![*self.bind.ip()]).check(&Netlink::open()?)?;
@@ -386,20 +386,24 @@ impl RoleOptions {
         }
     }
 
-    /// Makes the device and starts, for a loop that runs several.
+    /// Makes the device and starts, for a loop that runs several; `own` are the interface
+    /// indices of the others' devices.
     #[cfg(feature = "cli")]
-    pub(crate) fn start(self, observer: Observer) -> Result<Box<dyn Member>, Error> {
+    pub(crate) fn start(self, observer: Observer, own: &[u32]) -> Result<Box<dyn Member>, Error> {
         Ok(match self {
-            RoleOptions::Client(client) => Box::new(client.node(observer)?),
+            RoleOptions::Client(client) => Box::new(client.node(observer, own)?),
             RoleOptions::Server(server) => Box::new(server.node(observer)?),
             RoleOptions::Relay(relay) => Box::new(relay.node(observer)?),
         })
     }
 }
 
-/// `TER-31 [RFC 4380 §5.5]`: no client beside other IPv6 connectivity.
-fn check_alone(netlink: &Netlink) -> Result<(), Error> {
-    let native = netlink.ipv6_addresses()?.into_iter().map(|(_, own)| own.address).find(is_native_global);
+/// `TER-31 [RFC 4380 §5.5]`: no client beside other IPv6 connectivity. The devices `own` are
+/// tunnels of this process: its file names them together, and which has its address first is
+/// chance.
+fn check_alone(netlink: &Netlink, own: &[u32]) -> Result<(), Error> {
+    let others = netlink.ipv6_addresses()?.into_iter().filter(|(device, _)| !own.contains(device));
+    let native = others.map(|(_, address)| address.address).find(is_native_global);
     match native {
         None => Ok(()),
         Some(address) => {

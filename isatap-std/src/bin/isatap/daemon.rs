@@ -1,5 +1,6 @@
 //! What the commands that run a link have in common.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -65,18 +66,24 @@ impl LinkArgs {
 /// error.
 pub(crate) fn observer(verbose: bool) -> impl FnMut(&Notice) + Send + 'static {
     move |notice| {
-        // Nobody to tell when the stream is closed or its disk is full: the link goes on, so
-        // no `eprintln`, which would panic.
-        let _ = match notice {
+        match notice {
             Notice::Up { .. } => {
                 let mut out = io::stdout().lock();
-                writeln!(out, "{notice}").and_then(|()| out.flush())
+                // As in `say`.
+                let _ = writeln!(out, "{notice}").and_then(|()| out.flush());
             }
-            Notice::Warning(text) => writeln!(io::stderr(), "isatap: warning: {text}"),
-            _ if verbose => writeln!(io::stderr(), "isatap: {notice}"),
-            _ => Ok(()),
-        };
+            Notice::Warning(text) => say(&format!("warning: {text}")),
+            _ if verbose => say(notice),
+            _ => {}
+        }
     }
+}
+
+/// Says something on standard error.
+pub(crate) fn say(what: &impl Display) {
+    // Nobody to tell when the stream is closed or its disk is full: the link goes on, so
+    // no `eprintln`, which would panic.
+    let _ = writeln!(io::stderr(), "isatap: {what}");
 }
 
 /// Runs until SIGINT or SIGTERM. The signals are caught before anything is made, so that one

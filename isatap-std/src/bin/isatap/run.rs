@@ -51,17 +51,22 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         }
         notify(&reloading());
         match read(&args.file) {
-            Err(failure) => eprintln!("isatap: warning: {}; nothing is changed", failure),
+            Err(failure) => daemon::say(&format!("warning: {failure}; nothing is changed")),
             Ok(new) => match links.reload(&new, &mut signals) {
                 Ok(()) => {
                     if new == config && args.verbose {
-                        eprintln!("isatap: {} says the same as before", args.file);
+                        daemon::say(&format!("{} says the same as before", args.file));
                     }
                     config = new;
                 }
                 Err(error) => {
-                    eprintln!("isatap: warning: {error}; the links are made as they were before");
-                    links.reload(&config, &mut signals)?;
+                    daemon::say(&format!("warning: {error}; the links are made as they were before"));
+                    if let Err(error) = links.reload(&config, &mut signals) {
+                        if links.is_idle() {
+                            return Err(error.into());
+                        }
+                        daemon::say(&format!("warning: {error}; what runs goes on without the rest"));
+                    }
                 }
             },
         }
@@ -76,7 +81,7 @@ pub(crate) fn read(file: &str) -> Result<Config, Failure> {
     Config::parse(file, &text).map_err(|mut problems| {
         let last = problems.pop().map(|problem| problem.to_string()).unwrap_or_default();
         for problem in problems {
-            eprintln!("isatap: {problem}");
+            daemon::say(&problem);
         }
         Failure::Usage(last)
     })
@@ -91,7 +96,7 @@ fn notify(state: &str) {
     };
     let told = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
     if let Err(error) = told {
-        eprintln!("isatap: warning: telling {state:?} to {}: {error}", path.display());
+        daemon::say(&format!("warning: telling {state:?} to {}: {error}", path.display()));
     }
 }
 
