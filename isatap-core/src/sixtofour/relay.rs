@@ -21,7 +21,7 @@ pub struct RelayConfig {
     pub policy: OuterPolicy,
     /// For labs: whether IPv4 addresses that are not global count as if they
     /// were, private ones (which `S64-14` refuses) included; see
-    /// [`ingress::is_usable`](super::ingress::is_usable).
+    /// [`is_usable`](super::ingress::is_usable).
     pub accept_bogons: bool,
     /// Whether it answers at 192.88.99.1, when that is among its locators;
     /// deprecated. `S64-31 [RFC 7526 §5]`

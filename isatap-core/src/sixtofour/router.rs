@@ -40,7 +40,7 @@ pub struct RouterConfig {
     pub policy: OuterPolicy,
     /// For labs: whether IPv4 addresses that are not global count as if they
     /// were, private ones (which `S64-14` refuses) included; see
-    /// [`ingress::is_usable`](super::ingress::is_usable).
+    /// [`ingress::is_usable`].
     pub accept_bogons: bool,
     /// The way to the native Internet.
     pub relay: Relay,
