@@ -240,7 +240,9 @@ impl Trial {
         }
     }
 
-    fn drain(&mut self) {
+    /// Takes what is to be sent and told; whether a LAN was delegated a prefix, or lost one.
+    fn drain(&mut self) -> bool {
+        let mut delegated = false;
         for n in 0.. {
             let mut buffer = [0; HEADROOM + 1500];
             let mut packet = PacketMut::empty(&mut buffer);
@@ -255,15 +257,23 @@ impl Trial {
             let Some(event) = self.node.poll_event() else { break };
             // As a program does it.
             if let Event::Delegation { link, change, delegation } = event {
+                delegated = true;
                 let _ = self.node.delegate(self.now, link, change, delegation);
             }
             assert!(n < 1000, "events without end");
         }
+        delegated
     }
 
     fn timeout(&mut self) {
-        self.node.handle_timeout(self.now, &mut |out: &mut [u8]| out.fill(0x5a));
-        self.drain();
+        let poll = |this: &mut Self| {
+            this.node.handle_timeout(this.now, &mut |out: &mut [u8]| out.fill(0x5a));
+            this.drain()
+        };
+        // What a LAN is delegated while it is drained may be advertised at once.
+        if poll(self) {
+            poll(self);
+        }
         if let Some(deadline) = self.node.poll_timeout() {
             assert!(deadline > self.latest, "I7: a deadline at {deadline} survived {}", self.latest);
         }
@@ -399,7 +409,7 @@ impl Trial {
                 self.now = Instant::from_millis(u64::try_from(millis_now.saturating_add(*millis)).unwrap_or(0));
             }
             Op::ToDeadline => {
-                self.drain();
+                let _ = self.drain();
                 if let Some(deadline) = self.node.poll_timeout() {
                     self.now = self.now.max(deadline);
                     self.latest = self.latest.max(self.now);
