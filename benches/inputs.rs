@@ -107,7 +107,8 @@ pub fn advertisement_packet() -> &'static [u8] {
     packet.as_slice().to_vec().leak()
 }
 
-fn tunnel(packet: &mut PacketMut<'_>, source: Ipv4Addr, destination: Ipv4Addr) {
+/// Puts an IPv4 header before the packet.
+pub fn tunnel(packet: &mut PacketMut<'_>, source: Ipv4Addr, destination: Ipv4Addr) {
     let outer = Outer {
         source,
         destination,

@@ -12,7 +12,6 @@ use isatap_core::link::{Link, Locator, OuterPolicy};
 use isatap_core::node::{AnyInterface, AnyNode};
 use isatap_core::packet::PacketMut;
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_core::proto41::{Outer, encapsulate};
 use isatap_core::sixrd;
 use isatap_core::sixtofour;
 use isatap_core::time::Expiry;
@@ -43,17 +42,7 @@ impl<L: Link> Ends<L> {
     /// An outer packet from the neighbour around one of `length` bytes.
     pub fn inbound(&self, length: usize) -> PacketMut<'static> {
         let mut packet = inputs::packet(&inputs::inner(length, self.peer.0, self.own.0));
-        let (source, destination) = (self.peer.1, self.own.1);
-        let outer = Outer {
-            source,
-            destination,
-            ports: None,
-            tos: 0,
-            ttl: Outer::DEFAULT_TTL,
-            dont_fragment: false,
-            identification: 7,
-        };
-        encapsulate(&mut packet, &outer).expect("headroom");
+        inputs::tunnel(&mut packet, self.peer.1, self.own.1);
         packet
     }
 }

@@ -129,7 +129,9 @@ const fn siphash(key: [u64; 2], word: u64) -> u64 {
     v0 ^ v1 ^ v2 ^ v3
 }
 
-const fn sip_round(v: [u64; 4]) -> [u64; 4] {
+/// A round of SipHash. [Aumasson and Bernstein, 2012]
+#[inline]
+pub(crate) const fn sip_round(v: [u64; 4]) -> [u64; 4] {
     let [mut v0, mut v1, mut v2, mut v3] = v;
     v0 = v0.wrapping_add(v1);
     v1 = v1.rotate_left(13) ^ v0;

@@ -5,7 +5,9 @@
 
 use super::lan::Lan;
 use super::{Link, Node, Role};
+use crate::driver::IoCounters;
 use crate::driver::attachment::Attachment;
+use crate::proto41_socket::SendCounters;
 use crate::teredo::port_mapping;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::LearnedAddress;
@@ -370,7 +372,8 @@ impl Node {
         status.routes =
             machine.routes().filter(|route| route.link == id).map(|route| RouteStatus::of(now, route)).collect();
         status.packets = Packets::of(counters);
-        status.io = self.io_counters();
+        let socket = self.driver.socket();
+        status.io = io_counters(&self.driver.counters(), &socket.counters(), socket.receive_drops().ok());
         status.locators = link.role.found().locators.iter().map(|locator| locator.address).collect();
         status.underlay_mtu = link.role.found().mtu;
         status.lans = self.lans_of(id).map(|lan| self.lan_status(now, lan)).collect();
@@ -446,27 +449,25 @@ impl Node {
             fix: facts.problem.and_then(|(_, fix)| fix.map(str::to_owned)),
         }
     }
+}
 
-    fn io_counters(&self) -> BTreeMap<String, u64> {
-        let io = self.driver.counters();
-        let sent = self.driver.socket().counters();
-        let drops = self.driver.socket().receive_drops().map(u64::from).unwrap_or_default();
-        let all = [
-            ("device-read-failed", io.device_read_failed),
-            ("device-write-failed", io.device_write_failed),
-            ("receive-failed", io.receive_failed),
-            ("receive-buffer-full", drops),
-            ("send-too-big", sent.too_big),
-            ("send-congested", sent.congested),
-            ("send-not-permitted", sent.not_permitted),
-            ("send-unreachable", sent.unreachable),
-            ("send-invalid", sent.invalid),
-            ("send-other", sent.other),
-            ("no-device", io.no_device),
-            ("not-kept", io.not_kept),
-        ];
-        all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
-    }
+/// What input and output have counted, by name; `drops`: for want of room in the socket.
+pub(crate) fn io_counters(io: &IoCounters, sent: &SendCounters, drops: Option<u32>) -> BTreeMap<String, u64> {
+    let all = [
+        ("device-read-failed", io.device_read_failed),
+        ("device-write-failed", io.device_write_failed),
+        ("receive-failed", io.receive_failed),
+        ("receive-buffer-full", drops.map(u64::from).unwrap_or_default()),
+        ("send-too-big", sent.too_big),
+        ("send-congested", sent.congested),
+        ("send-not-permitted", sent.not_permitted),
+        ("send-unreachable", sent.unreachable),
+        ("send-invalid", sent.invalid),
+        ("send-other", sent.other),
+        ("no-device", io.no_device),
+        ("not-kept", io.not_kept),
+    ];
+    all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
 impl Address {

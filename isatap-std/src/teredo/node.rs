@@ -3,12 +3,12 @@
 #[cfg(feature = "cli")]
 use crate::control;
 use crate::driver::attachment::{Attachment, DEFAULT_METRIC};
-use crate::driver::{Driver, IoCounters, Token};
+use crate::driver::{Driver, Token};
 use crate::error::Error;
 use crate::netlink::Netlink;
 #[cfg(feature = "cli")]
 use crate::node::evidence::{Evidence, Names};
-use crate::node::status::{Packets, RouteStatus, Status};
+use crate::node::status::{Packets, RouteStatus, Status, io_counters};
 use crate::node::{Notice, Observer};
 use crate::runtime_dir::Claim;
 use crate::signal::{Request, Signals};
@@ -19,7 +19,6 @@ use isatap_core::packet::LinkId;
 use isatap_core::route::{Origin, Route};
 use isatap_core::teredo::addr::PREFIX;
 use isatap_core::time::Instant;
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -386,7 +385,7 @@ impl<R: Role> Node<R> {
         status.counters = counters.dropped().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect();
         status.routes = self.attachment.routes().iter().map(|route| RouteStatus::of(now, route)).collect();
         status.packets = Packets::of(counters);
-        status.io = io_counters(&self.driver.counters(), &self.driver.socket().counters());
+        status.io = io_counters(&self.driver.counters(), &self.driver.socket().counters(), None);
         self.role.describe(now, machine, &mut status);
         status
     }
@@ -425,21 +424,4 @@ impl<R: Role> AsFd for Node<R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.driver.as_fd()
     }
-}
-
-fn io_counters(io: &IoCounters, sent: &crate::proto41_socket::SendCounters) -> BTreeMap<String, u64> {
-    let all = [
-        ("device-read-failed", io.device_read_failed),
-        ("device-write-failed", io.device_write_failed),
-        ("receive-failed", io.receive_failed),
-        ("send-too-big", sent.too_big),
-        ("send-congested", sent.congested),
-        ("send-not-permitted", sent.not_permitted),
-        ("send-unreachable", sent.unreachable),
-        ("send-invalid", sent.invalid),
-        ("send-other", sent.other),
-        ("no-device", io.no_device),
-        ("not-kept", io.not_kept),
-    ];
-    all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
 }

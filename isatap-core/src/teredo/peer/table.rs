@@ -7,6 +7,7 @@ use super::{PROBES, Peer, Standing, State};
 use crate::capacity::{Array, Row, Storage};
 use crate::error::{Table, TableFull};
 use crate::prefix::halves;
+use crate::proto41::identification::sip_round;
 use crate::time::Instant;
 
 /// The peers, in memory of the caller's choice.
@@ -169,26 +170,10 @@ pub(in crate::teredo) fn hash(key: [u64; 2], address: &Ipv6Addr) -> u64 {
     // The last word holds the length in its upper byte, and no bytes.
     for word in [high, low, 16 << 56] {
         let [v0, v1, v2, v3] = v;
-        let [v0, v1, v2, v3] = round([v0, v1, v2, v3 ^ word]);
+        let [v0, v1, v2, v3] = sip_round([v0, v1, v2, v3 ^ word]);
         v = [v0 ^ word, v1, v2, v3];
     }
     let [v0, v1, v2, v3] = v;
-    let [v0, v1, v2, v3] = round(round(round([v0, v1, v2 ^ 0xff, v3])));
+    let [v0, v1, v2, v3] = sip_round(sip_round(sip_round([v0, v1, v2 ^ 0xff, v3])));
     v0 ^ v1 ^ v2 ^ v3
-}
-
-#[inline]
-const fn round(v: [u64; 4]) -> [u64; 4] {
-    let [mut v0, mut v1, mut v2, mut v3] = v;
-    v0 = v0.wrapping_add(v1);
-    v1 = v1.rotate_left(13) ^ v0;
-    v0 = v0.rotate_left(32);
-    v2 = v2.wrapping_add(v3);
-    v3 = v3.rotate_left(16) ^ v2;
-    v0 = v0.wrapping_add(v3);
-    v3 = v3.rotate_left(21) ^ v0;
-    v2 = v2.wrapping_add(v1);
-    v1 = v1.rotate_left(17) ^ v2;
-    v2 = v2.rotate_left(32);
-    [v0, v1, v2, v3]
 }
