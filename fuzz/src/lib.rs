@@ -30,7 +30,7 @@
 //! | `ipv6_text` | `core::net` | the harness itself |
 //!
 //! The rules that `tunnel_packet`, `link_pairs` and `node_operations` judge by
-//! are in `isatap-core/tests/oracle`, whose `ingress_oracle.rs` runs the first two
+//! are in `isatap-core/tests/node/oracle`, whose `ingress_oracle.rs` runs the first two
 //! under `cargo test` of the core.
 //!
 //! The test `every_module_has_a_target` fails when a module of the core is in
@@ -44,7 +44,7 @@ pub mod explain;
 pub mod machines;
 pub mod mixed;
 pub mod neighbor_discovery;
-#[path = "../../isatap-core/tests/oracle/mod.rs"]
+#[path = "../../isatap-core/tests/node/oracle/mod.rs"]
 pub mod oracle;
 pub mod outer;
 pub mod routes;

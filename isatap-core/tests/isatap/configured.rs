@@ -1,0 +1,176 @@
+//! Configured tunnels, driven through bytes.
+
+use crate::support::*;
+use isatap_core::capacity::Standard;
+use isatap_core::configured::{Config, Interface};
+use isatap_core::datapath::Switches;
+use isatap_core::drop_reason::DropReason;
+use isatap_core::engine::{Admitted, Machine, Verdict, Via};
+use isatap_core::link::InterfaceAddress;
+use isatap_core::nd::neighbor::Reachability;
+use isatap_core::node::{Node, NodeConfig};
+use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::route::{Origin, Route};
+
+const LINK: LinkId = LinkId(0);
+const CONSUMED: Verdict = Verdict::Consumed { link: LINK };
+
+type Tunnel = Run<Node<Interface<Standard>, Standard, 1>>;
+
+/// From 192.0.2.1 to 198.51.100.1, 2001:db8::1/64, default route into it.
+fn tunnel(config: Config, switches: Switches) -> Tunnel {
+    let mut node = Node::new(NodeConfig::DEFAULT);
+    let id = node.add(Interface::new(config), switches).unwrap();
+    let address = InterfaceAddress { address: v6("2001:db8::1"), prefix_length: 64 };
+    node.with_interface(at(1.0), id, |tunnel, cx| tunnel.add_address(cx, address)).unwrap().unwrap();
+    node.insert_route(Route::via(prefix("::/0"), id, v6("fe80::c633:6401"), Origin::Manual)).unwrap();
+    let mut run = Run::new(node, Dice::Middle);
+    run.drain();
+    run
+}
+
+fn config() -> Config {
+    Config::new(v4("192.0.2.1"), v4("198.51.100.1"))
+}
+
+fn standard() -> Tunnel {
+    tunnel(config(), Switches::DEFAULT)
+}
+
+/// An IPv6 packet from the other end.
+fn from_remote(tunnel: &mut Tunnel, inner: &[u8]) -> Verdict {
+    tunnel.receive(&outer("198.51.100.1", "192.0.2.1", inner))
+}
+
+fn reachability(tunnel: &Tunnel) -> Option<Reachability> {
+    tunnel.machine.interface(LINK).unwrap().remote_reachability()
+}
+
+#[test]
+fn tun_60_everything_goes_to_the_configured_remote_whatever_the_addresses_say() {
+    let mut tunnel = standard();
+    let ends = Ok((v4("192.0.2.1"), v4("198.51.100.1")));
+    // 6to4, ISATAP, IPv4-compatible: nothing in them is looked at.
+    for destination in ["2001:db8:5::1", "2002:a00:5::1", "2001:db8:5::5efe:10.0.0.5", "::10.0.0.5", "2001:db8::99"] {
+        assert_eq!(tunnel.send(v6("2001:db8::1"), v6(destination)), ends, "{destination}");
+    }
+    assert_eq!(tunnel.send(v6("fe80::c000:201"), v6("fe80::c633:6401")), ends);
+    // A point-to-point link carries groups.
+    assert_eq!(tunnel.send(v6("fe80::c000:201"), v6("ff02::5")), ends);
+}
+
+#[test]
+fn tun_60_tun_13_only_the_configured_remote_is_heard() {
+    let inner = ipv6(v6("2001:db8:5::1"), v6("2001:db8::1"), 59, 64, &[]);
+    for (from, to, expected) in [
+        ("198.51.100.1", "192.0.2.1", Verdict::Deliver { link: LINK, from: Admitted::Remote }),
+        ("198.51.100.2", "192.0.2.1", Verdict::Drop(DropReason::NotAddressed)),
+        ("198.51.100.1", "192.0.2.2", Verdict::Drop(DropReason::NotAddressed)),
+    ] {
+        assert_eq!(standard().receive(&outer(from, to, &inner)), expected, "{from} {to}");
+    }
+}
+
+#[test]
+fn tun_61_it_has_the_link_local_address_of_its_ipv4_address() {
+    let tunnel = standard();
+    let addresses: Vec<_> = tunnel.addresses.keys().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["2001:db8::1", "fe80::c000:201"]);
+}
+
+#[test]
+fn tun_62_tun_63_probes_are_answered_and_link_layer_addresses_ignored() {
+    let target = v6("fe80::c000:201");
+    let peer = v6("fe80::c633:6401");
+    let with_address = [ns(target), vec![1, 1, 192, 0, 2, 99, 0, 0]].concat();
+    for message in [ns(target), with_address] {
+        for (forwarding, flags) in [(Switches::DEFAULT, 0x40), (Switches::FORWARDING, 0xc0)] {
+            let mut tunnel = tunnel(config(), forwarding);
+            let verdict = from_remote(&mut tunnel, &nd(peer, target, message.clone()));
+            assert!(matches!(verdict, Verdict::Answer { via: Via::Tunnel { .. }, reason: None }), "{verdict:?}");
+            let sent = tunnel.take().pop().unwrap();
+            assert_eq!(sent.outer, (v4("192.0.2.1"), v4("198.51.100.1")));
+            assert_eq!((sent.kind(), sent.source, sent.destination, sent.icmpv6[4]), (NA, target, peer, flags));
+            assert_eq!(sent.icmpv6[8..], target.octets(), "and no link-layer address");
+        }
+    }
+    // NDP-68: not an address of this interface.
+    let verdict = from_remote(&mut standard(), &nd(peer, v6("2001:db8::9"), ns(v6("2001:db8::9"))));
+    assert_eq!(verdict, Verdict::Drop(DropReason::NdUnknownTarget));
+}
+
+#[test]
+fn ndp_52_tun_61_duplicate_address_detection_of_the_peer_is_answered_to_all() {
+    let target = v6("fe80::c000:201");
+    let mut tunnel = standard();
+    let question = nd(v6("::"), v6("ff02::1:ff00:201"), ns(target));
+    let verdict = from_remote(&mut tunnel, &question);
+    assert!(matches!(verdict, Verdict::Answer { .. }), "{verdict:?}");
+    let sent = tunnel.take().pop().unwrap();
+    assert_eq!((sent.destination, sent.icmpv6[4]), (ALL_NODES, 0), "S = 0: nobody asked by name");
+    // An address that is not ours is free for the peer.
+    let question = nd(v6("::"), v6("ff02::1:ff00:7"), ns(v6("2001:db8::7")));
+    assert_eq!(from_remote(&mut tunnel, &question), Verdict::Drop(DropReason::NdUnknownTarget));
+}
+
+#[test]
+fn tun_62_ndp_50_the_remote_is_probed_when_packets_are_sent() {
+    let mut tunnel = standard();
+    tunnel.pass(secs(1000));
+    assert_eq!((tunnel.take(), reachability(&tunnel)), (vec![], None), "no traffic, no probes");
+    let peer = v6("fe80::c633:6401");
+    tunnel.send(v6("2001:db8::1"), v6("2001:db8:5::1")).unwrap();
+    let start = tunnel.now;
+    tunnel.pass(secs(5));
+    let sent = tunnel.take().pop().unwrap();
+    assert_eq!((sent.kind(), sent.source, sent.destination), (NS, v6("fe80::c000:201"), peer));
+    assert_eq!((sent.icmpv6.len(), &sent.icmpv6[8..]), (24, &peer.octets()[..]));
+    assert_eq!(from_remote(&mut tunnel, &nd(peer, v6("fe80::c000:201"), na(0xc0, peer))), CONSUMED);
+    assert_eq!(reachability(&tunnel), Some(Reachability::Reachable));
+    // Reachable for 30 s; then a packet, 5 s, and three probes a second apart.
+    tunnel.pass(secs(30));
+    assert_eq!(reachability(&tunnel), Some(Reachability::Stale));
+    tunnel.sent.clear();
+    tunnel.send(v6("2001:db8::1"), v6("2001:db8:5::1")).unwrap();
+    let second = tunnel.now;
+    tunnel.pass(secs(60));
+    let times: Vec<_> = tunnel.sent.iter().map(|(at, _)| at.saturating_duration_since(second)).collect();
+    assert_eq!(times, [secs(5), secs(6), secs(7)]);
+    assert_eq!(reachability(&tunnel), None, "given up, until the next packet");
+    assert!(tunnel.send(v6("2001:db8::1"), v6("2001:db8:5::1")).is_ok(), "there is no other way to send it");
+    assert!(second > start);
+    // The switch.
+    let mut quiet = config();
+    quiet.probe_remote = false;
+    let mut tunnel = self::tunnel(quiet, Switches::DEFAULT);
+    tunnel.send(v6("2001:db8::1"), v6("2001:db8:5::1")).unwrap();
+    tunnel.pass(secs(100));
+    assert_eq!(tunnel.take(), []);
+}
+
+#[test]
+fn tun_64_what_came_in_does_not_bounce_back() {
+    let mut tunnel = tunnel(config(), Switches::FORWARDING);
+    let packet = outer("198.51.100.1", "192.0.2.1", &ipv6(v6("2001:db8:5::1"), v6("2001:db8::77"), 59, 64, &[]));
+    let mut buffer = vec![0; HEADROOM + packet.len() + 1300];
+    buffer[HEADROOM..HEADROOM + packet.len()].copy_from_slice(&packet);
+    let mut packet = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + packet.len()).unwrap();
+    let verdict = tunnel.machine.forward(tunnel.now, &mut packet);
+    let Verdict::Answer { via: Via::Tunnel { .. }, reason } = verdict else { panic!("{verdict:?}") };
+    assert_eq!(reason, Some(DropReason::PointToPointBounce));
+    let sent = Sent::read(packet.as_slice());
+    assert_eq!(sent.icmpv6[..2], [1, 3], "destination unreachable, address unreachable");
+    assert_eq!((sent.source, sent.destination), (v6("2001:db8::1"), v6("2001:db8:5::1")));
+}
+
+#[test]
+fn ndp_70_there_is_no_second_neighbour_to_be_redirected_to() {
+    let mut tunnel = standard();
+    let message = redirect(v6("fe80::9"), v6("2001:db8:5::1"));
+    let verdict = from_remote(&mut tunnel, &nd(v6("fe80::c633:6401"), v6("fe80::c000:201"), message));
+    assert_eq!(verdict, Verdict::Drop(DropReason::RedirectRefused));
+    // Advertisements are the stack's, which runs on this link like on any other.
+    let packet = nd(v6("fe80::c633:6401"), ALL_NODES, ra(1800, &[]));
+    assert_eq!(from_remote(&mut tunnel, &packet), Verdict::Deliver { link: LINK, from: Admitted::Remote });
+    assert!(tunnel.machine.poll_event().is_none());
+}

@@ -1,0 +1,596 @@
+//! The advertising ISATAP router, driven through bytes: whom it answers, when,
+//! with what.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::support::*;
+use isatap_core::capacity::Standard;
+use isatap_core::datapath::Switches;
+use isatap_core::drop_reason::DropReason;
+use isatap_core::engine::{Admitted, Machine, Verdict, Via};
+use isatap_core::isatap::{HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
+use isatap_core::link::{InterfaceAddress, NativeLink};
+use isatap_core::nd::learned::SearchDomain;
+use isatap_core::nd::option::DomainName;
+use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
+use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::route::{Origin, Preference, Route};
+use isatap_core::time::{Expiry, Instant};
+
+const LINK: LinkId = LinkId(0);
+const CONSUMED: Verdict = Verdict::Consumed { link: LINK };
+
+fn config() -> RouterConfig {
+    RouterConfig::DEFAULT
+}
+
+/// The router of the vectors.
+fn standard(dice: Dice) -> Router {
+    router(config(), &["10.0.0.1"], &["2001:db8:0:7::/64"], Switches::FORWARDING, dice)
+}
+
+/// A published route on another link.
+fn published(text: &str, preference: Preference) -> Route {
+    let via = Route::via(prefix(text), LinkId(7), v6("fe80::9"), Origin::Manual);
+    Route { publish: true, preference, ..via }
+}
+
+/// The advertisements sent so far.
+fn advertisements(router: &mut Router) -> Vec<Sent> {
+    let sent = router.take();
+    assert!(sent.iter().all(|sent| sent.kind() == RA));
+    sent
+}
+
+/// Asks once, and gives the only answer.
+fn answer(router: &mut Router) -> Sent {
+    router.pass(secs(5));
+    router.take();
+    assert_eq!(router.asked("10.0.0.2", "10.0.0.1", ALL_ROUTERS), CONSUMED);
+    router.pass(secs(1));
+    let sent = advertisements(router);
+    assert_eq!(sent.len(), 1);
+    sent[0].clone()
+}
+
+fn lifetime_of(sent: &Sent) -> u16 {
+    u16::from_be_bytes([sent.icmpv6[6], sent.icmpv6[7]])
+}
+
+#[test]
+fn isa_51_isa_52_which_solicitations_are_answered() {
+    let (ours, other) = (local("10.0.0.1"), universal("10.0.0.1"));
+    let host = local("10.0.0.2");
+    let with_address = [rs(), vec![1, 1, 1, 2, 3, 4, 5, 6]].concat();
+    let code = vec![RS, 1, 0, 0, 0, 0, 0, 0];
+    let refused = |reason| Verdict::Drop(reason);
+    let table = [
+        (nd(host, ALL_ROUTERS, rs()), CONSUMED),
+        (nd(host, ours, rs()), CONSUMED),
+        (nd(host, other, rs()), CONSUMED),
+        // Any ISATAP address that passes the source check.
+        (nd(universal("10.0.0.2"), ours, rs()), CONSUMED),
+        (nd(v6("2001:db8:0:7:0:5efe:a00:2"), ours, rs()), CONSUMED),
+        // ISA-31: a link-layer address is tolerated.
+        (nd(host, ours, with_address), CONSUMED),
+        (nd(host, ALL_NODES, rs()), refused(DropReason::InnerDestinationRefused)),
+        (nd(host, local("10.0.0.9"), rs()), refused(DropReason::NdAddresses)),
+        (icmpv6(host, ours, 254, rs()), refused(DropReason::NdHopLimit)),
+        (nd(host, ours, code), refused(DropReason::NdMalformed)),
+        (nd(host, ours, rs()[..7].to_vec()), refused(DropReason::NdMalformed)),
+        (nd(host, ours, [rs(), vec![1, 0, 0, 0, 0, 0, 0, 0]].concat()), refused(DropReason::NdMalformed)),
+        (ipv6(host, ours, 58, 255, &rs()), refused(DropReason::NdChecksum)),
+        (nd(Ipv6Addr::UNSPECIFIED, ALL_ROUTERS, rs()), refused(DropReason::InnerSourceUnspecified)),
+        // ISA-50: (a) holds for the router as well.
+        (nd(local("10.0.0.3"), ours, rs()), refused(DropReason::IsatapSourceMismatch)),
+        (nd(v6("2001:db8:9:9:0:5efe:a00:2"), ours, rs()), refused(DropReason::IsatapSourceMismatch)),
+        (nd(v6("fe80::2"), ours, rs()), refused(DropReason::IsatapSourceMismatch)),
+    ];
+    for (number, (packet, expected)) in table.into_iter().enumerate() {
+        let mut router = standard(Dice::Middle);
+        assert_eq!(router.receive(&outer("10.0.0.2", "10.0.0.1", &packet)), expected, "row {number}");
+        router.pass(secs(10));
+        let sent = advertisements(&mut router);
+        assert_eq!(sent.len(), usize::from(expected == CONSUMED), "row {number}");
+        for sent in sent {
+            // ISA-52, NDP-41: to the node that asked, and to it alone.
+            let asker: [u8; 16] = packet[8..24].try_into().unwrap();
+            assert_eq!((sent.destination, sent.outer), (asker.into(), (v4("10.0.0.1"), v4("10.0.0.2"))));
+            assert_eq!((sent.source, sent.hop_limit), (ours, 255));
+        }
+    }
+}
+
+#[test]
+fn isa_50_isa_42_a_router_believes_hosts_by_their_address_only() {
+    let table = [
+        ("2001:db8:0:7:0:5efe:a00:2", "10.0.0.2", true),
+        ("2001:db8:0:7:200:5efe:a00:2", "10.0.0.2", true),
+        ("2001:db8:0:7:0:5efe:a00:2", "10.0.0.3", false),
+        ("2001:db8:0:7::1", "10.0.0.2", false),
+        ("2001:db8:1::1", "10.0.0.2", false),
+        ("2001:db8:1::1", "10.0.0.99", true),
+    ];
+    for (source, outer_source, accepted) in table {
+        let mut router = standard(Dice::Middle);
+        router.machine.with_interface(router.now, LINK, |r, _| r.add_known_router(v4("10.0.0.99"))).unwrap().unwrap();
+        let packet = ipv6(v6(source), v6("2001:db8:1::1"), 59, 64, &[]);
+        let verdict = router.receive(&outer(outer_source, "10.0.0.1", &packet));
+        let from = if outer_source == "10.0.0.99" { Admitted::Router } else { Admitted::Host };
+        let expected = if accepted {
+            Verdict::Deliver { link: LINK, from }
+        } else {
+            Verdict::Drop(DropReason::IsatapSourceMismatch)
+        };
+        assert_eq!(verdict, expected, "{source} from {outer_source}");
+    }
+}
+
+#[test]
+fn isa_53_isa_54_each_locator_answers_for_itself() {
+    let locators = ["10.0.0.1", "131.107.71.209"];
+    let mut router = router(config(), &locators, &["2001:db8:0:7::/64"], Switches::FORWARDING, Dice::Middle);
+    // ISA-54: one identifier a locator, in every prefix.
+    let addresses: Vec<_> = router.addresses.keys().map(ToString::to_string).collect();
+    let expected = [
+        "2001:db8:0:7:0:5efe:a00:1",
+        "2001:db8:0:7:200:5efe:836b:47d1",
+        "fe80::5efe:a00:1",
+        "fe80::200:5efe:836b:47d1",
+    ];
+    assert_eq!(addresses, expected);
+    for to in locators {
+        router.asked("10.0.0.2", to, ALL_ROUTERS);
+    }
+    router.pass(secs(1));
+    let mut sent: Vec<_> = advertisements(&mut router).iter().map(|sent| (sent.outer.0, sent.source)).collect();
+    sent.sort();
+    let expected = [(v4("10.0.0.1"), local("10.0.0.1")), (v4("131.107.71.209"), universal("131.107.71.209"))];
+    assert_eq!(sent, expected);
+    // A locator that is gone answers nobody, not even those who asked it.
+    router.pass(secs(5));
+    router.asked("10.0.0.2", "10.0.0.1", ALL_ROUTERS);
+    let told = router.machine.with_interface(router.now, LINK, |r, cx| r.set_locators(cx, &[v4(locators[1]).into()]));
+    told.unwrap().unwrap();
+    router.pass(secs(10));
+    assert_eq!(router.take(), []);
+}
+
+#[test]
+fn ndp_40_the_delay_is_uniform_in_half_a_second_from_the_first_solicitation() {
+    let delay = |dice| {
+        let mut router = standard(dice);
+        router.step();
+        let start = router.now;
+        router.asked("10.0.0.2", "10.0.0.1", ALL_ROUTERS);
+        router.step();
+        // Asking again does not defer the answer, nor double it.
+        router.asked("10.0.0.2", "10.0.0.1", ALL_ROUTERS);
+        router.pass(secs(1));
+        assert_eq!(router.sent.len(), 1);
+        router.sent[0].0.saturating_duration_since(start)
+    };
+    assert_eq!(delay(Dice::Low), Duration::ZERO);
+    assert_eq!(delay(Dice::Middle), Duration::from_millis(250));
+    let high = delay(Dice::High);
+    assert!(high < Duration::from_millis(500) && high > Duration::from_micros(499_990));
+    let mean: Duration =
+        (1..=400_u64).map(|seed| delay(Dice::Seeded(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)))).sum::<Duration>() / 400;
+    assert!((Duration::from_millis(225)..Duration::from_millis(275)).contains(&mean), "{mean:?}");
+}
+
+#[test]
+fn isa_55_isa_59_ndp_41_what_is_advertised_follows_what_is_published() {
+    let mut router = standard(Dice::Middle);
+    let sent = answer(&mut router);
+    // CurHopLimit 64, no flags, 1800 s, no times.
+    assert_eq!(sent.icmpv6[4..16], [64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let standard_options = vec![mtu(1280), pio("2001:db8:0:7::/64", 0xc0, 2_592_000, 604_800)];
+    assert_eq!(sent.options(), standard_options);
+    // The publish flag decides, route by route.
+    let high = published("2001:db8:1::/48", Preference::High);
+    let silent = Route { publish: false, ..published("2001:db8:2::/48", Preference::High) };
+    for route in [high, silent] {
+        router.machine.insert_route(route).unwrap();
+    }
+    let mut expected = standard_options.clone();
+    let rio_high = [vec![24, 2, 48, 0x08, 0, 0, 0x07, 0x08], v6("2001:db8:1::").octets()[..8].to_vec()].concat();
+    expected.push(rio_high);
+    assert_eq!(answer(&mut router).options(), expected);
+    // A route that ends is not promised for longer.
+    router.machine.insert_route(Route { expires: Expiry::after(router.now, lifetime(300)), ..high }).unwrap();
+    let options = answer(&mut router).options();
+    let promised = u32::from_be_bytes(options[2][4..8].try_into().unwrap());
+    assert!((290..300).contains(&promised), "{promised}");
+    router.machine.remove_route(&high.key()).unwrap();
+    assert_eq!(answer(&mut router).options(), standard_options);
+    // DNS.
+    let told = router.machine.with_interface(router.now, LINK, |router, _| {
+        router.add_dns_server(v6("2001:db8::53")).unwrap();
+        let name = DomainName::from_wire(b"\x07example\x03com\x00").unwrap();
+        router.add_search_domain(SearchDomain::new(&name).unwrap()).unwrap();
+    });
+    told.unwrap();
+    let mut expected = standard_options.clone();
+    expected.push(rdnss(1800, &["2001:db8::53"]));
+    expected.push([&[31, 3, 0, 0, 0, 0, 0x07, 0x08][..], b"\x07example\x03com\x00\0\0\0"].concat());
+    assert_eq!(answer(&mut router).options(), expected);
+    // A prefix that is taken back.
+    router.machine.with_interface(router.now, LINK, |r, cx| r.withdraw(cx, &prefix("2001:db8:0:7::/64"))).unwrap();
+    assert_eq!(answer(&mut router).options()[1..], expected[2..]);
+    assert!(!router.has_address("2001:db8:0:7:0:5efe:a00:1"));
+}
+
+#[test]
+fn isa_55_a_router_that_is_no_default_router_still_has_its_routes() {
+    let mut config = config();
+    config.advertise_default_route = false;
+    config.preference = Preference::High;
+    let mut router = router(config, &["10.0.0.1"], &["2001:db8:0:7::/64"], Switches::FORWARDING, Dice::Middle);
+    router.machine.insert_route(published("2001:db8:1::/48", Preference::Low)).unwrap();
+    let sent = answer(&mut router);
+    assert_eq!((lifetime_of(&sent), sent.icmpv6[5]), (0, 0), "RFC 4191 §2.2: no preference with lifetime 0");
+    assert_eq!(sent.options()[2][..8], [24, 2, 48, 0x18, 0, 0, 0x07, 0x08]);
+    // With a published ::/0 it is one, and says so in the header.
+    router.machine.insert_route(published("::/0", Preference::Medium)).unwrap();
+    let sent = answer(&mut router);
+    assert_eq!((lifetime_of(&sent), sent.icmpv6[5]), (1800, 0x08));
+    assert_eq!(sent.options().len(), 3);
+    // A lifetime of zero as a default router withdraws no other route.
+    router.machine.with_interface(router.now, LINK, |router, _| router.config_mut().router_lifetime = 0).unwrap();
+    let sent = answer(&mut router);
+    assert_eq!((lifetime_of(&sent), &sent.options()[2][4..8]), (0, &[0, 0, 0x07, 0x08][..]));
+}
+
+#[test]
+fn isa_55_a_prefix_of_another_length_is_on_link_only() {
+    let mut router = router(config(), &["10.0.0.1"], &["2001:db8::/56"], Switches::FORWARDING, Dice::Middle);
+    assert_eq!(answer(&mut router).options()[1], pio("2001:db8::/56", 0x80, 2_592_000, 604_800));
+    assert_eq!(router.addresses.len(), 1, "the link-local one");
+}
+
+#[test]
+fn ndp_12_no_route_twice_and_at_most_seventeen() {
+    let mut router = standard(Dice::Middle);
+    for number in 0..25 {
+        let route = published(&format!("2001:db8:{:x}::/48", 0x100 + number), Preference::Medium);
+        for next_hop in ["fe80::9", "fe80::a"] {
+            router.machine.insert_route(Route { next_hop: Some(v6(next_hop)), ..route }).unwrap();
+        }
+    }
+    let sent = answer(&mut router);
+    let mut routes: Vec<_> = sent.options().into_iter().filter(|option| option[0] == 24).collect();
+    assert_eq!(routes.len(), 17);
+    routes.sort();
+    routes.dedup();
+    assert_eq!(routes.len(), 17, "all different");
+}
+
+/// More than one advertisement can say.
+fn talkative() -> Router {
+    let prefixes: Vec<_> = (0..16).map(|n| format!("2001:db8:0:{n:x}::/64")).collect();
+    let prefixes: Vec<_> = prefixes.iter().map(String::as_str).collect();
+    let mut router = router(config(), &["10.0.0.1"], &prefixes, Switches::FORWARDING, Dice::Middle);
+    for number in 0..17 {
+        let route = published(&format!("2001:db8:{:x}::/48", 0x100 + number), Preference::Medium);
+        router.machine.insert_route(route).unwrap();
+    }
+    let told = router.machine.with_interface(router.now, LINK, |router, _| {
+        for number in 0..8 {
+            router.add_dns_server(Ipv6Addr::from_bits(0x2001_0db8 << 96 | number)).unwrap();
+        }
+        for letter in *b"abcd" {
+            let label = [&[63][..], &[letter; 63]].concat();
+            let wire = [label.repeat(3), vec![0]].concat();
+            router.add_search_domain(SearchDomain::new(&DomainName::from_wire(&wire).unwrap()).unwrap()).unwrap();
+        }
+    });
+    told.unwrap();
+    router
+}
+
+#[test]
+fn isa_57_what_does_not_fit_into_1280_bytes_goes_into_another_advertisement() {
+    let mut router = talkative();
+    router.asked("10.0.0.2", "10.0.0.1", ALL_ROUTERS);
+    router.pass(secs(1));
+    let sent = advertisements(&mut router);
+    assert_eq!(sent.len(), 2);
+    assert!(sent.iter().all(|sent| sent.icmpv6.len() + 40 <= 1280));
+    assert_eq!(sent[0].icmpv6[4..16], sent[1].icmpv6[4..16], "one fixed part");
+    let all: Vec<_> = sent.iter().flat_map(Sent::options).collect();
+    let count = |kind: u8| all.iter().filter(|option| option[0] == kind).count();
+    assert_eq!((count(5), count(3), count(24), count(25), count(31)), (1, 16, 17, 8, 4));
+    // A host that hears both has it all.
+    let mut host = host(by_address(), &["10.0.0.2"], Dice::Middle);
+    host.router("10.0.0.1");
+    for sent in &sent {
+        let inner = nd(
+            sent.source,
+            sent.destination,
+            sent.icmpv6
+                .clone()
+                .into_iter()
+                .enumerate()
+                .map(|(at, byte)| if at == 2 || at == 3 { 0 } else { byte })
+                .collect(),
+        );
+        assert_eq!(host.receive(&outer("10.0.0.1", "10.0.0.2", &inner)), CONSUMED);
+    }
+    let interface = host.machine.interface(LINK).unwrap();
+    assert_eq!((interface.dns_servers().count(), interface.search_domains().count()), (8, 4));
+    assert_eq!(host.routes.len(), 16 + 17 + 1);
+}
+
+#[test]
+fn isa_56_nothing_is_sent_to_who_did_not_ask() {
+    let mut router = standard(Dice::Seeded(5));
+    router.pass(secs(86400));
+    let told = router.machine.with_interface(router.now, LINK, |router, cx| {
+        router.config_mut().router_lifetime = 900;
+        router.publish(cx, PublishedPrefix::new(prefix("2001:db8:0:8::/64")))
+    });
+    told.unwrap().unwrap();
+    router.pass(secs(86400));
+    router.asked("10.0.0.2", "10.0.0.1", ALL_ROUTERS);
+    router.pass(secs(86400));
+    assert_eq!(router.take().len(), 1);
+}
+
+#[test]
+fn isa_57_one_answer_a_second_to_one_host_and_so_many_to_all() {
+    let mut router = standard(Dice::Low);
+    let mut answers = 0;
+    for _ in 0..100 {
+        let verdict = router.asked("10.0.0.2", "10.0.0.1", ALL_ROUTERS);
+        assert!(verdict == CONSUMED || verdict == Verdict::Drop(DropReason::RateLimited));
+        router.pass(Duration::from_millis(100));
+        answers += advertisements(&mut router).len();
+    }
+    assert_eq!(answers, 10, "in ten seconds");
+
+    let mut config = config();
+    config.answers_per_second = 10;
+    let mut router =
+        crate::support::router(config, &["10.0.0.1"], &["2001:db8:0:7::/64"], Switches::FORWARDING, Dice::Low);
+    router.step();
+    let start = router.now;
+    for host in 1..=100 {
+        router.asked(&format!("10.0.1.{host}"), "10.0.0.1", ALL_ROUTERS);
+    }
+    router.pass(secs(20));
+    let mut in_second = BTreeMap::<u64, u32>::new();
+    for (at, _) in &router.sent {
+        *in_second.entry(at.saturating_duration_since(start).as_secs()).or_default() += 1;
+    }
+    // All who found room are answered, ten a second.
+    assert_eq!(in_second.into_iter().collect::<Vec<_>>(), (0..10).map(|second| (second, 10)).collect::<Vec<_>>());
+    // Zero: nobody, and no busy wake-up.
+    router.machine.with_interface(router.now, LINK, |router, _| router.config_mut().answers_per_second = 0).unwrap();
+    router.take();
+    router.asked("10.0.2.1", "10.0.0.1", ALL_ROUTERS);
+    router.pass(secs(100));
+    assert_eq!(router.take(), []);
+}
+
+#[test]
+fn isa_58_solicitations_of_its_own_addresses_are_answered_as_a_router() {
+    let mut router = standard(Dice::Middle);
+    let global = v6("2001:db8:0:7:0:5efe:a00:1");
+    for (target, answered) in [
+        (local("10.0.0.1"), true),
+        (universal("10.0.0.1"), true),
+        (global, true),
+        (local("10.0.0.9"), false),
+        (v6("2001:db8:0:9:0:5efe:a00:1"), false),
+    ] {
+        let packet = nd(local("10.0.0.2"), target, ns(target));
+        let verdict = router.receive(&outer("10.0.0.2", "10.0.0.1", &packet));
+        assert_eq!(
+            matches!(verdict, Verdict::Answer { via: Via::Tunnel { .. }, .. }),
+            answered,
+            "{target} {verdict:?}"
+        );
+        let sent = router.take();
+        assert_eq!(sent.len(), usize::from(answered));
+        for sent in sent {
+            assert_eq!((sent.kind(), sent.source, sent.destination), (NA, target, local("10.0.0.2")));
+            assert_eq!(sent.icmpv6[4], 0xc0, "R and S");
+            assert_eq!(sent.icmpv6[8..], target.octets());
+        }
+    }
+}
+
+#[test]
+fn ndp_67_without_forwarding_it_is_no_default_router_and_says_so() {
+    let mut router = standard(Dice::Middle);
+    router.machine.insert_route(published("2001:db8:1::/48", Preference::High)).unwrap();
+    router.machine.insert_route(published("::/0", Preference::High)).unwrap();
+    assert_eq!((lifetime_of(&answer(&mut router)), answer(&mut router).options().len()), (1800, 3));
+    router.machine.switches_mut(LINK).unwrap().forwarding = false;
+    let sent = answer(&mut router);
+    assert_eq!((lifetime_of(&sent), sent.options().len()), (0, 2), "the prefix stays, the routes go");
+    let packet = nd(local("10.0.0.2"), local("10.0.0.1"), ns(local("10.0.0.1")));
+    router.receive(&outer("10.0.0.2", "10.0.0.1", &packet));
+    assert_eq!(router.take()[0].icmpv6[4], 0x40, "R = 0");
+    // And with advertising off nobody is answered at all. RTE-7
+    router.machine.with_interface(router.now, LINK, |router, _| router.config_mut().advertise = false).unwrap();
+    router.pass(secs(5));
+    assert_eq!(router.asked("10.0.0.2", "10.0.0.1", ALL_ROUTERS), Verdict::Drop(DropReason::NotARouter));
+}
+
+#[test]
+fn ndp_70_a_router_follows_no_redirect_and_no_advertisement() {
+    let mut router = standard(Dice::Middle);
+    router.machine.insert_route(published("2001:db8:1::/48", Preference::High)).unwrap();
+    router.machine.with_interface(router.now, LINK, |r, _| r.add_known_router(v4("10.0.0.99"))).unwrap().unwrap();
+    let routes = |router: &Router| router.machine.routes().copied().collect::<Vec<_>>();
+    let before = routes(&router);
+    let message = redirect(local("10.0.0.3"), v6("2001:db8:1::9"));
+    let packet = nd(local("10.0.0.99"), local("10.0.0.1"), message);
+    let refused = Verdict::Drop(DropReason::RedirectRefused);
+    assert_eq!(router.receive(&outer("10.0.0.99", "10.0.0.1", &packet)), refused);
+    let options = [pio("2001:db8:0:66::/64", 0xc0, 86400, 14400), rio("2001:db8:5::/48", 0, 1800)];
+    let packet = nd(local("10.0.0.99"), local("10.0.0.1"), ra(1800, &options));
+    assert_eq!(router.receive(&outer("10.0.0.99", "10.0.0.1", &packet)), CONSUMED);
+    router.pass(secs(1));
+    assert_eq!(routes(&router), before);
+    assert_eq!((router.addresses.len(), router.take()), (2, vec![]));
+}
+
+#[test]
+fn isa_59_a_host_of_this_router_asks_again_after_1440_seconds() {
+    let mut router = standard(Dice::Middle);
+    let sent = answer(&mut router);
+    let mut config = by_address();
+    config.probe_neighbors = false;
+    let mut host = host(config, &["10.0.0.2"], Dice::Middle);
+    host.router("10.0.0.1");
+    host.pass(secs(1));
+    host.take();
+    let heard = host.now;
+    let mut message = sent.icmpv6.clone();
+    message[2..4].fill(0);
+    host.receive(&outer("10.0.0.1", "10.0.0.2", &nd(sent.source, sent.destination, message)));
+    host.pass(secs(2000));
+    assert_eq!(host.solicitations()[0].0, heard.saturating_add(secs(1440)));
+}
+
+/// A router between an ISATAP site and a LAN.
+fn between(switches: [Switches; 2]) -> (AnyNode<Standard>, [LinkId; 2]) {
+    let mut node = AnyNode::new(NodeConfig::DEFAULT);
+    let site = node.add(AnyInterface::IsatapRouter(RouterInterface::new(config())), switches[0]).unwrap();
+    let mut lan = NativeLink::new(1500);
+    lan.add_address(InterfaceAddress { address: v6("2001:db8:1::1"), prefix_length: 64 }).unwrap();
+    let lan = node.add(AnyInterface::Native(lan), switches[1]).unwrap();
+    let told = node.with_interface(at(1.0), site, |interface, cx| {
+        let AnyInterface::IsatapRouter(router) = interface else { panic!() };
+        router.set_locators(cx, &[v4("10.0.0.1").into()]).unwrap();
+        router.publish(cx, PublishedPrefix::new(prefix("2001:db8:0:7::/64"))).unwrap();
+    });
+    told.unwrap();
+    let route = Route { publish: true, ..Route::on_link(prefix("2001:db8:1::/64"), lan, Origin::Manual) };
+    node.insert_route(route).unwrap();
+    (node, [site, lan])
+}
+
+#[test]
+fn isa_60_forwarding_and_advertising_have_switches_of_their_own() {
+    let (on, off) = (Switches::FORWARDING, Switches::DEFAULT);
+    for (site_switches, lan_switches) in [(on, on), (on, off), (off, on), (off, off)] {
+        let (node, [site, lan]) = between([site_switches, lan_switches]);
+        let mut run = Run::new(node, Dice::Low);
+        let packet =
+            outer("10.0.0.2", "10.0.0.1", &ipv6(v6("2001:db8:0:7:0:5efe:a00:2"), v6("2001:db8:1::2"), 59, 64, &[]));
+        let mut buffer = vec![0; HEADROOM + packet.len()];
+        buffer[HEADROOM..].copy_from_slice(&packet);
+        let mut packet = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + packet.len()).unwrap();
+        let verdict = run.machine.forward(run.now, &mut packet);
+        let expected = if site_switches.forwarding && lan_switches.forwarding {
+            Verdict::Native { link: lan, next_hop: v6("2001:db8:1::2") }
+        } else {
+            Verdict::Drop(DropReason::ForwardingOff)
+        };
+        assert_eq!(verdict, expected);
+        // Advertising goes on whatever is forwarded; what is offered does not.
+        let asked = run.receive(&outer("10.0.0.2", "10.0.0.1", &nd(local("10.0.0.2"), ALL_ROUTERS, rs())));
+        assert_eq!(asked, Verdict::Consumed { link: site });
+        run.pass(secs(1));
+        let sent = run.take();
+        assert_eq!(lifetime_of(&sent[0]) > 0, site_switches.forwarding);
+        let routes = sent[0].options().iter().filter(|option| option[0] == 24).count();
+        assert_eq!(routes, usize::from(site_switches.forwarding));
+    }
+}
+
+#[test]
+fn isa_62_a_router_that_does_not_advertise_is_a_host_to_the_routers() {
+    let mut node: AnyNode<Standard> = AnyNode::new(NodeConfig::DEFAULT);
+    let host = AnyInterface::IsatapHost(HostInterface::new(by_address()));
+    let id = node.add(host, Switches::FORWARDING).unwrap();
+    let told = node.with_interface(at(1000.0), id, |interface, cx| {
+        let AnyInterface::IsatapHost(host) = interface else { panic!() };
+        host.set_locators(cx, &[v4("10.0.0.2").into()]).unwrap();
+        host.add_router(cx, v4("10.0.0.1")).unwrap();
+    });
+    told.unwrap();
+    let mut run = Run::new(node, Dice::Low);
+    run.pass(secs(1));
+    assert_eq!(run.take()[0].kind(), RS, "it solicits");
+    let options = [pio("2001:db8:0:7::/64", 0xc0, 86400, 14400)];
+    let packet = nd(local("10.0.0.1"), local("10.0.0.2"), ra(1800, &options));
+    assert_eq!(run.receive(&outer("10.0.0.1", "10.0.0.2", &packet)), Verdict::Consumed { link: id });
+    assert!(run.has_address("2001:db8:0:7:0:5efe:a00:2"));
+    let packet = nd(local("10.0.0.3"), local("10.0.0.2"), rs());
+    assert_eq!(run.receive(&outer("10.0.0.3", "10.0.0.2", &packet)), Verdict::Drop(DropReason::NotARouter));
+    // But it says that it is a router to whoever asks for its address.
+    run.take();
+    let packet = nd(local("10.0.0.3"), local("10.0.0.2"), ns(local("10.0.0.2")));
+    run.receive(&outer("10.0.0.3", "10.0.0.2", &packet));
+    assert_eq!(run.take()[0].icmpv6[4], 0xc0);
+}
+
+/// L2: hosts that all start within a second, and ask as RFC 7559 has it.
+#[test]
+fn isa_57_ten_thousand_hosts_at_once_are_all_answered_within_the_limits() {
+    const HOSTS: u32 = 10_000;
+    let mut router = standard(Dice::Seeded(99));
+    router.step();
+    let start = router.now;
+    let mut state = 42_u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    // (when, host, attempt); a host that was answered asks no more.
+    let mut asking: BinaryHeap<Reverse<(Instant, u32, u32)>> = (0..HOSTS)
+        .map(|host| Reverse((start.saturating_add(Duration::from_micros(random(1_000_000))), host, 0)))
+        .collect();
+    let mut waiting = BTreeMap::<Ipv4Addr, Instant>::new();
+    let mut answered = BTreeMap::<Ipv4Addr, Instant>::new();
+    let mut in_second = BTreeMap::<u64, u32>::new();
+    let (mut questions, mut refused) = (0_u32, 0_u32);
+    while (answered.len() as u32) < HOSTS {
+        let next_question = asking.peek().map(|Reverse((at, ..))| *at);
+        let next_deadline = router.machine.poll_timeout().filter(|_| !waiting.is_empty());
+        router.now = next_question.into_iter().chain(next_deadline).min().unwrap().max(router.now);
+        router.step();
+        for sent in advertisements(&mut router) {
+            let host = sent.outer.1;
+            let asked = waiting.remove(&host).expect("who did not ask gets nothing");
+            assert!(router.now.saturating_duration_since(asked) <= Duration::from_millis(500) + secs(1));
+            assert_eq!(answered.insert(host, router.now), None, "one answer each");
+            *in_second.entry(router.now.saturating_duration_since(start).as_secs()).or_default() += 1;
+        }
+        while let Some(&Reverse((at, host, attempt))) = asking.peek().filter(|Reverse((at, ..))| *at <= router.now) {
+            asking.pop();
+            let address = Ipv4Addr::from_bits(0x0a01_0000 + host);
+            if answered.contains_key(&address) {
+                continue;
+            }
+            let text = address.to_string();
+            questions += 1;
+            match router.asked(&text, "10.0.0.1", ALL_ROUTERS) {
+                CONSUMED => {
+                    waiting.entry(address).or_insert(at);
+                }
+                Verdict::Drop(DropReason::TableFull) => refused += 1,
+                other => panic!("{other:?}"),
+            }
+            // I9: never more wait than there are rows.
+            assert!(waiting.len() <= 128);
+            let interval = (4_000_000_u64 << attempt.min(20)).min(3_600_000_000);
+            let jitter = random(interval / 5);
+            let next = at.saturating_add(Duration::from_micros(interval - interval / 10 + jitter));
+            asking.push(Reverse((next, host, attempt + 1)));
+        }
+    }
+    assert!(in_second.values().all(|&count| count <= 1000), "{in_second:?}");
+    assert!(refused > 0 && questions < HOSTS * 12, "{questions} questions, {refused} refused");
+    let last = answered.values().max().unwrap().saturating_duration_since(start);
+    assert!(last < secs(3600), "{last:?}");
+    assert_eq!(router.machine.counters().get(DropReason::TableFull), u64::from(refused));
+}

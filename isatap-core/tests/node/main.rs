@@ -1,0 +1,26 @@
+//! The rules of links, routes and nodes, shown on real nodes with packets
+//! made by hand.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    unreachable_pub
+)]
+
+mod oracle;
+mod support;
+
+mod agreement;
+mod errors;
+mod forwarding;
+mod icmpv4;
+mod ingress;
+mod ingress_oracle;
+mod loops;
+mod neighbors;
+mod ops;
+mod pairs;
+mod sizes;
+mod topologies;

@@ -1,0 +1,169 @@
+//! The tool `isatap config check` as a user runs it.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What it says of a file with this text: the exit status, and the lines.
+fn check(text: &str, options: &[&str]) -> (Option<i32>, Vec<String>) {
+    static FILES: AtomicUsize = AtomicUsize::new(0);
+    let number = FILES.fetch_add(1, Ordering::Relaxed);
+    let file = std::env::temp_dir().join(format!("isatap-config-cli-{}-{number}.toml", std::process::id()));
+    std::fs::write(&file, text).unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_isatap")).args(["config", "check"]).args(options).arg(&file).output().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let name = file.to_str().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), text.lines().map(|line| line.replace(name, "node.toml")).collect())
+}
+
+/// One mistake each: the table, which begins in line 1, and how the only line of the answer begins.
+#[test]
+fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
+    for (text, expected) in [
+        // 6to4
+        (
+            "[[6to4]]\nlocal = [\"10.0.0.1\"]\n",
+            "node.toml:1: cannot make a 6to4 site of 10.0.0.1: it is no public IPv4 address; use ISATAP",
+        ),
+        (
+            "[[6to4]]\nrole = \"realy\"\n",
+            "node.toml:2: unknown variant `realy`, expected one of `host-router`, `router`, `relay`",
+        ),
+        (
+            "[[6to4]]\nrole = \"relay\"\nrelay = \"131.107.0.9\"\n",
+            "node.toml:1: cannot start a 6to4 relay: it is a relay and needs none",
+        ),
+        (
+            "[[6to4]]\nclient = [\"131.107.0.0/16\"]\n",
+            "node.toml:1: cannot start a 6to4 router: only a relay has clients",
+        ),
+        ("[[6to4]]\n\nclient = [\"131.107.0.0/33\"]\n", "node.toml:3: 131.107.0.0/33: "),
+        (
+            "[[6to4]]\nrelay = \"192.168.0.1\"\n",
+            "node.toml:1: cannot use the relay 192.168.0.1: it is no public IPv4 address",
+        ),
+        // LANs
+        (
+            "[[6to4]]\nlan = [\"eth1\"]\n",
+            "node.toml:1: cannot start 6to4: only a router has LANs; give it the role router",
+        ),
+        (
+            "[[6to4]]\nrole = \"router\"\nlan = [\"eth1:0\"]\n",
+            "node.toml:3: eth1:0: cannot give a prefix to the LAN eth1:0: \"0\" is no subnet; write 1 to ffff, as in eth1:a0",
+        ),
+        ("[[6to4]]\nrole = \"router\"\nlan = [\"a b\"]\n", "node.toml:3: a b: cannot name a device \"a b\": "),
+        (
+            "[[6to4]]\nrole = \"router\"\nlan = [\"eth1\", \"eth1:2\"]\n",
+            "node.toml:1: cannot give a prefix to the LAN eth1:2: the device is named twice",
+        ),
+        (
+            "[[6to4]]\nrole = \"router\"\nlan = [\"eth1:7\", \"eth2:7\"]\n",
+            "node.toml:1: cannot give a prefix to the LAN eth2:7: eth1 has this subnet already; give each LAN its own",
+        ),
+        (
+            "[[6to4]]\nrole = \"router\"\nlan = [\"tun6to4\"]\n",
+            "node.toml:1: tun6to4 is made by this file and no LAN: name a device with hosts",
+        ),
+        // 6rd
+        ("[[6rd]]\nlocal = \"10.0.0.2\"\n", "node.toml:1: missing field `prefix`"),
+        ("[[6rd]]\nprefix = \"2001:db8::/32\"\n", "node.toml:1: missing field `local`"),
+        (
+            "[[6rd]]\nprefix = \"2001:db8::/48\"\nlocal = \"10.0.0.2\"\n",
+            "node.toml:1: cannot make a 6rd domain of 2001:db8::/48 with 0 common IPv4 bits: ",
+        ),
+        (
+            "[[6rd]]\nprefix = \"2001:db8::/32\"\nv4-mask-len = 33\nlocal = \"10.0.0.2\"\n",
+            "node.toml:1: cannot make a 6rd domain of 2001:db8::/32 with 33 common IPv4 bits: ",
+        ),
+        (
+            "[[6rd]]\nprefix = \"2001:db8::/32\"\nlocal = \"10.0.0.2\"\nbr = [\"10.0.0.2\"]\n",
+            "node.toml:1: cannot use the border relay 10.0.0.2: it is no other host's address",
+        ),
+        (
+            "[[6rd]]\nrole = \"br\"\nprefix = \"2001:db8::/32\"\nlocal = \"10.0.0.2\"\nlan = [\"eth1\"]\n",
+            "node.toml:1: cannot start a border relay: only a customer edge has LANs",
+        ),
+        (
+            "[[6rd]]\nprefix = \"2001:db8::/32\"\nv4-mask-len = 8\nlocal = \"10.0.0.2\"\nlan = [\"eth1:100\"]\n",
+            "node.toml:1: cannot give a prefix to the LAN eth1:100: subnet 100 has no place in a /56: the last is ff",
+        ),
+        (
+            "[[6rd]]\nprefix = \"2001:db8::/32\"\nlocal = \"10.0.0.2\"\nlan = [\"eth1\", \"eth2\"]\n",
+            "node.toml:1: cannot give a prefix to the LAN eth2: a delegated /64 is one LAN's whole; name one LAN",
+        ),
+        // Configured tunnels
+        ("[[tunnel]]\nlocal = \"192.0.2.1\"\n", "node.toml:1: missing field `remote`"),
+        (
+            "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.1\"\n",
+            "node.toml:1: cannot send to 192.0.2.1: it is no other host's address; give the IPv4 address of the other end",
+        ),
+        (
+            "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\naddress = [\"2001:db8::1/129\"]\n",
+            "node.toml:4: 2001:db8::1/129: a prefix length is at most 128",
+        ),
+        (
+            "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nlan = [\"eth1\"]\n",
+            "node.toml:4: unknown field `lan`, expected one of",
+        ),
+        (
+            "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nttl = 0\n",
+            "node.toml:1: cannot set the time to live 0: nothing would leave this machine",
+        ),
+    ] {
+        let (status, lines) = check(text, &[]);
+        assert_eq!((status, lines.len()), (Some(3), 1), "{text}{lines:#?}");
+        assert!(lines[0].starts_with(expected), "{text}{lines:#?}");
+        // The same for machines.
+        let (status, json) = check(text, &["-j"]);
+        let value: serde_json::Value = serde_json::from_str(&json[0]).unwrap();
+        assert_eq!(status, Some(3));
+        let told = format!("node.toml:{}: {}", value["line"], value["text"].as_str().unwrap());
+        assert_eq!(told, lines[0]);
+    }
+}
+
+#[test]
+fn several_mistakes_are_told_in_the_order_of_their_lines() {
+    let (status, lines) = check(
+        "[[6to4]]\nrole = \"router\"\nlan = [\"eth1:1\"]\n[[6rd]]\nprefix = \"2001:db8::/32\"\nv4-mask-len = 8\nlocal = \"10.0.0.2\"\n\
+         lan = [\"eth1:2\"]\n[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"127.0.0.1\"\n",
+        &[],
+    );
+    assert_eq!(status, Some(3));
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(
+        lines.iter().any(|line| line.contains("the LAN eth1:") && line.contains("write the same at both")),
+        "{lines:#?}"
+    );
+    let numbers: Vec<u32> = lines.iter().map(|line| line.split(':').nth(1).unwrap().parse().unwrap()).collect();
+    assert!(numbers.is_sorted(), "{lines:#?}");
+}
+
+#[test]
+fn more_links_and_lans_than_a_process_holds_are_told_once() {
+    let lan = |from: usize, to: usize| (from..=to).map(|n| format!("\"eth{n}:{n:x}\"")).collect::<Vec<_>>().join(", ");
+    let all = format!("[[6to4]]\nrole = \"router\"\nlan = [{}]\n", lan(1, 14));
+    assert_eq!(check(&all, &[]).0, Some(0));
+    let more = format!(
+        "[[6to4]]\nrole = \"router\"\nlan = [{}]\n[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\n",
+        lan(1, 15)
+    );
+    let (status, lines) = check(&more, &[]);
+    assert_eq!((status, lines.len()), (Some(3), 1), "{lines:#?}");
+    assert!(lines[0].contains("one process has at most 15 links and LANs"), "{lines:#?}");
+}
+
+#[test]
+fn a_good_file_is_told_with_its_links_and_lans() {
+    let (status, lines) = check(
+        "[[6to4]]\nrole = \"router\"\nlan = [\"eth1:5\", \"eth2\"]\n[[6rd]]\nprefix = \"2001:db8::/32\"\nv4-mask-len = 8\nlocal = \"10.0.0.2\"\n",
+        &[],
+    );
+    assert_eq!(status, Some(0), "{lines:#?}");
+    assert!(lines[0].contains("tun6to4 (6to4 router for the LANs eth1:5 and eth2)"), "{lines:#?}");
+    assert!(lines[0].contains("tun6rd (6rd customer edge)"), "{lines:#?}");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/direct-access.toml");
+    let output = Command::new(env!("CARGO_BIN_EXE_isatap")).args(["config", "check", example]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}

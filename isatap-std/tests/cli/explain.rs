@@ -1,0 +1,137 @@
+//! The tool `isatap explain` as a user runs it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+const VECTORS: &str = include_str!("../../../isatap-core/tests/vectors/embedded.json");
+
+fn explain(arguments: &[&str], input: &str) -> Output {
+    let mut child = spawn(arguments);
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    // A tool that does not read its input closes it.
+    let _ = writer.join().unwrap();
+    output
+}
+
+fn spawn(arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_isatap"))
+        .arg("explain")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn objects(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn thousands_of_addresses_are_answered_rightly_and_in_order() {
+    let file: Value = serde_json::from_str(VECTORS).unwrap();
+    let vectors: Vec<&Value> =
+        file["vectors"].as_array().unwrap().iter().filter(|vector| vector.get("known").is_none()).collect();
+    let asked: Vec<&Value> = vectors.iter().cycle().take(20_000).copied().collect();
+    let input: String = asked.iter().map(|vector| format!("{}\n", vector["address"].as_str().unwrap())).collect();
+    let output = explain(&["-j", "-"], &input);
+    assert!(output.status.success());
+    let answers = objects(&output);
+    assert_eq!(answers.len(), asked.len());
+    for (answer, vector) in answers.iter().zip(&asked) {
+        let (said, address) = (answer["address"].as_str().unwrap(), vector["address"].as_str().unwrap());
+        let parse = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap();
+        assert_eq!(parse(said), parse(address));
+        let embedded: Vec<Value> = answer["ipv4"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| {
+                let mut entry = serde_json::json!({"ipv4": one["address"], "form": one["form"], "role": one["role"]});
+                if let Some(port) = one.get("port") {
+                    entry["port"] = port.clone();
+                }
+                entry
+            })
+            .collect();
+        assert_eq!(Value::from(embedded), vector["embedded"], "{address}");
+    }
+}
+
+#[test]
+fn a_line_that_is_no_target_keeps_its_place_and_fails_the_run() {
+    let output = explain(&["-j", "-"], "::1\n\nnonsense\n10.0.0.0/8\n");
+    assert_eq!(output.status.code(), Some(1));
+    let answers = objects(&output);
+    assert_eq!(answers.len(), 3, "an empty line asks nothing");
+    assert_eq!(answers[1]["target"], "nonsense");
+    assert!(answers[1]["error"].as_str().unwrap().contains("give an address, a prefix"));
+    assert_eq!(answers[2]["prefix"], "10.0.0.0/8");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+#[test]
+fn errors_say_what_was_expected() {
+    for (arguments, expected) in [
+        (&["/no/such/file.pcap"][..], "a pcap or pcapng file"),
+        (&["0x123"], "an even number of hexadecimal digits"),
+        (&["::/129"], "a prefix length of 0 to 128"),
+        (&["--6rd", "2001:db8::/32,33", "::1"], "0 to 32"),
+        (&["--nat64", "2001:db8::/33", "::1"], "32, 40, 48, 56, 64 or 96 bits"),
+        (&[env!("CARGO_BIN_EXE_isatap")], "neither a pcap nor a pcapng file"),
+        (&[], "TARGET"),
+    ] {
+        let output = explain(arguments, "");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+        assert!(error.contains(expected) && error.lines().count() == 1, "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn who_has_seen_enough_ends_it_quietly() {
+    let mut child = spawn(&["-"]);
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || {
+        let line = "2002:836b:1::1\n".repeat(1000);
+        while stdin.write_all(line.as_bytes()).is_ok() {}
+    });
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    lines.read_line(&mut first).unwrap();
+    assert_eq!(first, "2002:836b:1::1\n");
+    drop(lines);
+    writer.join().unwrap();
+    let mut error = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert_eq!((child.wait().unwrap().code(), error.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_capture_of_the_lab_is_explained_packet_by_packet() {
+    let file = std::env::temp_dir().join(format!("isatap-explain-{}.pcap", std::process::id()));
+    let path = file.to_str().unwrap();
+    let lab = Command::new(env!("CARGO_BIN_EXE_isatap")).args(["lab", "--pcap", path]).output().unwrap();
+    assert!(lab.status.success());
+    let output = explain(&["-j", path], "");
+    std::fs::remove_file(&file).unwrap();
+    assert!(output.status.success());
+    let answers = objects(&output);
+    assert!(answers.len() > 5);
+    for (number, answer) in (1_u64..).zip(&answers) {
+        assert_eq!(answer["n"], number);
+        assert_eq!(answer["layers"][0]["kind"], "ipv4", "{answer}");
+        assert_eq!(answer["layers"][1]["kind"], "ipv6", "{answer}");
+        assert!(answer["time"].as_str().unwrap().contains('.'));
+    }
+    let advertised = answers.iter().any(|answer| answer["layers"][2]["kind"] == "router-advertisement");
+    assert!(advertised, "the lab's router advertises");
+}

@@ -1,0 +1,8 @@
+//! The tool as a user meets it, where no privileges are needed: what it prints, and how it ends.
+
+mod check;
+// What a file asks for is opened on Linux only.
+#[cfg(target_os = "linux")]
+mod config;
+mod explain;
+mod lab;

@@ -1,0 +1,202 @@
+//! Our host with the Linux kernel as its ISATAP router (in a guest) and radvd.
+
+use std::time::Duration;
+
+use crate::common::peers::{self, Advertisement, PREFIX, isatap_address, link_local};
+use crate::common::{Daemon, Guest, Lab, Namespace, Node, PATIENCE, Wire, isatap, status, wait_until};
+
+/// Lifetimes in these tests are seconds, and so is the least time between two rounds of solicitation.
+const IMPATIENT: &str = "--min-router-solicit-interval 3";
+
+/// The kernel as router at 10.0.0.1, and a namespace at 10.0.0.2 for our host.
+fn site(lab: &Lab, advertisement: &Advertisement) -> (Guest, Namespace) {
+    let intranet = lab.wire();
+    (router(lab, &intranet, "router", "10.0.0.1", advertisement), host(lab, &intranet))
+}
+
+fn router(lab: &Lab, intranet: &Wire<'_>, name: &str, address: &str, advertisement: &Advertisement) -> Guest {
+    let router = lab.guest(name, &[intranet]);
+    peers::ipv4(&router, &format!("{address}/24"));
+    peers::kernel_router(&router, address, advertisement);
+    router
+}
+
+fn host(lab: &Lab, intranet: &Wire<'_>) -> Namespace {
+    let host = lab.namespace("host");
+    intranet.join(&host, "eth0", "10.0.0.2/24");
+    host
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn everything_that_a_router_advertises_is_used() {
+    let lab = Lab::new();
+    let advertisement =
+        Advertisement { mtu: Some(1400), routes: &["fd9c:30c:2da4:1000::/64"], ..Advertisement::default() };
+    let (router, host) = site(&lab, &advertisement);
+    let daemon = Daemon::isatap(&host, "host --local 10.0.0.2 --router 10.0.0.1");
+
+    let address = isatap_address(PREFIX, "10.0.0.2");
+    peers::wait_for_address(&host, "isatap0", link_local("10.0.0.2"));
+    peers::wait_for_address(&host, "isatap0", address);
+    peers::wait_for_route(&host, "default via fe80::5efe:a00:1 dev isatap0", true, PATIENCE);
+    peers::wait_for_route(&host, "fd9c:30c:2da4:1000::/64 via fe80::5efe:a00:1 dev isatap0", true, PATIENCE);
+    wait_until("the advertised MTU", PATIENCE, || host.ok("ip link show dev isatap0").contains("mtu 1400"));
+
+    let router_address = isatap_address(PREFIX, "10.0.0.1");
+    peers::ping(&host, "fe80::5efe:a00:1%isatap0");
+    peers::ping_sizes(&host, &router_address.to_string(), 1400);
+    peers::ping_sizes(&router, &address.to_string(), 1400);
+    peers::http(&host, &router, router_address);
+    peers::http(&router, &host, address);
+    let rates = peers::iperf3(&host, &router, router_address, 2);
+    assert!(rates.iter().all(|&rate| rate > 1e7), "{rates:?}");
+
+    assert!(status(&host, &format!(".dev == \"isatap0\" and (.addresses | tostring | contains(\"{address}\"))")));
+    assert!(status(&host, ".prl | tostring | contains(\"10.0.0.1\")"));
+    let examined = isatap(&host, "doctor");
+    assert!(examined.success(), "{}", examined.text);
+
+    assert!(daemon.terminate(PATIENCE).success());
+    assert!(!host.succeeds("ip link show dev isatap0"), "the device outlived its daemon");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn isa_35_an_address_with_a_short_lifetime_is_renewed() {
+    let lab = Lab::new();
+    let short = Advertisement { router_lifetime: 20, valid: 20, preferred: 20, ..Advertisement::default() };
+    let (_router, host) = site(&lab, &short);
+    let _daemon = Daemon::isatap(&host, &format!("host --local 10.0.0.2 --router 10.0.0.1 {IMPATIENT}"));
+    let router_address = isatap_address(PREFIX, "10.0.0.1").to_string();
+    peers::ping(&host, &router_address);
+
+    // Longer than two lifetimes; not once may address or route be away.
+    for second in 0..45 {
+        let addresses = host.ok("ip -6 address show dev isatap0 scope global -deprecated");
+        assert!(addresses.contains("2001:db8:0:7:0:5efe:a00:2"), "gone after {second} s");
+        assert!(host.ok("ip -6 route show").contains("default via fe80::5efe:a00:1"), "no route after {second} s");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    peers::ping(&host, &router_address);
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_router_that_goes_is_forgotten_and_found_again() {
+    let lab = Lab::new();
+    let short = Advertisement { router_lifetime: 15, valid: 15, preferred: 15, ..Advertisement::default() };
+    let (router, host) = site(&lab, &short);
+    let _daemon = Daemon::isatap(&host, &format!("host --local 10.0.0.2 --router 10.0.0.1 {IMPATIENT}"));
+    let default = "default via fe80::5efe:a00:1 dev isatap0";
+    peers::wait_for_route(&host, default, true, PATIENCE);
+
+    // Killed, so that it cannot say goodbye.
+    router.signal("radvd", "KILL");
+    peers::wait_for_route(&host, default, false, Duration::from_secs(30));
+    wait_until("the address to go", PATIENCE, || {
+        !host.ok("ip -6 address show dev isatap0").contains("2001:db8:0:7:0:5efe:a00:2")
+    });
+
+    // The solicitations have become rarer meanwhile (4 s, 8 s, 16 s).
+    peers::advertise(&router, &short);
+    peers::wait_for_route(&host, default, true, Duration::from_secs(90));
+    peers::ping(&host, &isatap_address(PREFIX, "10.0.0.1").to_string());
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn isa_22_isa_23_the_router_list_follows_the_name() {
+    let lab = Lab::new();
+    let intranet = lab.wire();
+    let _old = router(&lab, &intranet, "old", "10.0.0.1", &Advertisement::default());
+    let other = Advertisement { prefix: "2001:db8:0:9::", ..Advertisement::default() };
+    let _new = router(&lab, &intranet, "new", "10.0.0.4", &other);
+    let host = host(&lab, &intranet);
+    let dns = lab.namespace("dns");
+    intranet.join(&dns, "eth0", "10.0.0.53/24");
+
+    let names = dns.file("names", "10.0.0.1 isatap.example.test\n");
+    dns.start(
+        "dnsmasq",
+        &format!(
+            "dnsmasq --keep-in-foreground --conf-file=/dev/null --user=root --pid-file= --no-resolv --no-hosts \
+             --addn-hosts={names} --local=/example.test/ --local-ttl=3 --log-queries --log-facility=-"
+        ),
+    );
+    host.etc("resolv.conf", "nameserver 10.0.0.53\nsearch example.test\n");
+    host.etc("hosts", "127.0.0.1 localhost\n");
+    let _daemon = Daemon::isatap(&host, &format!("host --local 10.0.0.2 {IMPATIENT}"));
+    peers::wait_for_route(&host, "default via fe80::5efe:a00:1 dev isatap0", true, PATIENCE);
+
+    dns.file("names", "10.0.0.4 isatap.example.test\n");
+    dns.signal("dnsmasq", "HUP");
+    peers::wait_for_route(&host, "default via fe80::5efe:a00:4 dev isatap0", true, PATIENCE);
+    peers::wait_for_route(&host, "default via fe80::5efe:a00:1 dev isatap0", false, PATIENCE);
+    peers::wait_for_address(&host, "isatap0", isatap_address("2001:db8:0:9::", "10.0.0.2"));
+    peers::ping(&host, &isatap_address("2001:db8:0:9::", "10.0.0.4").to_string());
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn isa_11_isa_14_a_new_ipv4_address_brings_new_ipv6_addresses() {
+    let lab = Lab::new();
+    let (router, host) = site(&lab, &Advertisement::default());
+    // Neither --local nor --via: the address is the one that leads to the router.
+    let _daemon = Daemon::isatap(&host, &format!("host --router 10.0.0.1 {IMPATIENT}"));
+    let [before, after] = ["10.0.0.2", "10.0.0.3"].map(|address| isatap_address(PREFIX, address));
+    peers::wait_for_address(&host, "isatap0", before);
+
+    host.ok("ip address add 10.0.0.3/24 dev eth0 && ip address delete 10.0.0.2/24 dev eth0");
+    // The kernel takes the whole subnet away with its first address.
+    host.ok("ip address replace 10.0.0.3/24 dev eth0");
+    peers::wait_for_address(&host, "isatap0", after);
+    peers::wait_for_address(&host, "isatap0", link_local("10.0.0.3"));
+    wait_until("the old addresses to go", PATIENCE, || !host.ok("ip -6 address show dev isatap0").contains("a00:2/"));
+    peers::ping(&host, &isatap_address(PREFIX, "10.0.0.1").to_string());
+    peers::ping(&router, &after.to_string());
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn isa_42_a_forged_inner_source_is_dropped_and_counted() {
+    let lab = Lab::new();
+    let intranet = lab.wire();
+    let _router = router(&lab, &intranet, "router", "10.0.0.1", &Advertisement::default());
+    let host = host(&lab, &intranet);
+    let forger = lab.guest("forger", &[&intranet]);
+    peers::ipv4(&forger, "10.0.0.9/24");
+    let _daemon = Daemon::isatap(&host, "host --local 10.0.0.2 --router 10.0.0.1");
+    let address = isatap_address(PREFIX, "10.0.0.2");
+    peers::wait_for_address(&host, "isatap0", address);
+
+    // What is true is taken first: otherwise a packet that never came would pass for one that was dropped.
+    peers::point_to_point(&forger, "10.0.0.9", "10.0.0.2", isatap_address(PREFIX, "10.0.0.9"));
+    peers::ping(&forger, &address.to_string());
+    assert!(status(&host, ".counters[\"isatap-source-mismatch\"] // 0 | . == 0"));
+
+    let forged = isatap_address(PREFIX, "10.0.0.99");
+    forger.ok(&format!("ip address add {forged}/64 dev p2p"));
+    let output = forger.run(&format!("ping -6 -n -c 3 -W 1 -I {forged} {address}"));
+    assert!(!output.success(), "{output:?}");
+    assert!(status(&host, ".counters[\"isatap-source-mismatch\"] >= 3"), "{}", isatap(&host, "status -j").text);
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_start_after_a_kill_is_like_the_first() {
+    let lab = Lab::new();
+    let (_router, host) = site(&lab, &Advertisement::default());
+    let command = "host --local 10.0.0.2 --router 10.0.0.1";
+    let address = isatap_address(PREFIX, "10.0.0.2");
+    for _ in 0..2 {
+        let daemon = Daemon::isatap(&host, command);
+        peers::wait_for_address(&host, "isatap0", address);
+        daemon.kill();
+        wait_until("the device to go with its process", PATIENCE, || !host.succeeds("ip link show dev isatap0"));
+    }
+    let daemon = Daemon::isatap(&host, command);
+    peers::wait_for_address(&host, "isatap0", address);
+    peers::ping(&host, &isatap_address(PREFIX, "10.0.0.1").to_string());
+    assert!(daemon.terminate(PATIENCE).success());
+}

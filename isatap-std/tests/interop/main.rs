@@ -1,0 +1,28 @@
+//! Our daemons beside real peers, in network namespaces and user-mode kernels: root, and the
+//! Debian packages that `.ci/run interop` installs.
+//!
+//! Each test has a [`Lab`](common::Lab) of its own, so that they run beside each other.
+//! `compare_*` measure and judge nothing; CI leaves them out by name.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+mod compare_teredo;
+mod daemon;
+mod destinations;
+mod differential;
+mod direct_access;
+mod doctor;
+mod explain;
+mod host;
+mod kernel;
+mod lan;
+mod pair;
+mod router;
+mod run;
+mod sixrd;
+mod sixtofour;
+mod stock_kernel;
+mod teredo;
+mod teredo_tool;
+mod tunnel;

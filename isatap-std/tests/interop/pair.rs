@@ -1,0 +1,61 @@
+//! Our host with our router, in two namespaces of the machine's own kernel.
+
+use crate::common::peers::{self, PREFIX, isatap_address};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Wire, wait_until};
+
+fn pair(router: &Namespace, host: &Namespace) -> (Daemon, Daemon) {
+    router.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
+    let router_daemon = Daemon::isatap(router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64"));
+    let host_daemon = Daemon::isatap(host, "host --local 10.0.0.2 --router 10.0.0.1");
+    peers::wait_for_address(host, "isatap0", isatap_address(PREFIX, "10.0.0.2"));
+    peers::wait_for_route(host, "default via fe80::5efe:a00:1 dev isatap0", true, PATIENCE);
+    (router_daemon, host_daemon)
+}
+
+fn namespaces(lab: &Lab, join: impl Fn(&Namespace, &str)) -> (Namespace, Namespace) {
+    let (router, host) = (lab.namespace("router"), lab.namespace("host"));
+    join(&router, "10.0.0.1/24");
+    join(&host, "10.0.0.2/24");
+    (router, host)
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn our_host_uses_our_router() {
+    let lab = Lab::new();
+    let intranet: Wire<'_> = lab.wire();
+    let (router, host) = namespaces(&lab, |namespace, address| intranet.join(namespace, "eth0", address));
+    let _daemons = pair(&router, &host);
+    let [of_router, of_host] = ["10.0.0.1", "10.0.0.2"].map(|address| isatap_address(PREFIX, address));
+    peers::ping(&host, "fe80::5efe:a00:1%isatap0");
+    peers::ping_sizes(&host, &of_router.to_string(), 1280);
+    peers::ping_sizes(&router, &of_host.to_string(), 1280);
+    peers::http(&host, &router, of_router);
+    peers::http(&router, &host, of_host);
+}
+
+/// With offloads on, the kernel joins the segments of a TCP stream before a raw socket sees
+/// them: packets that are longer than any MTU come in, and have to be let through whole.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn tcp_runs_at_full_speed_where_the_kernel_joins_packets() {
+    let lab = Lab::new();
+    let intranet = lab.wire();
+    let (router, host) = namespaces(&lab, |namespace, address| {
+        intranet.join_with_offloads(namespace, "eth0", address);
+    });
+    let joined = [&router, &host].map(|namespace| namespace.capture("eth0", "ip proto 41 and greater 3000"));
+    let _daemons = pair(&router, &host);
+    let of_router = isatap_address(PREFIX, "10.0.0.1");
+    peers::ping(&host, &of_router.to_string());
+
+    let rates = peers::iperf3(&host, &router, of_router, 3);
+    // Both daemons, both ends of the stream and both kernels share the machine. A stream
+    // whose joined packets are not understood has a thousandth of it, or stalls.
+    let least = if cfg!(debug_assertions) { 3e7 } else { 3e8 };
+    assert!(rates.iter().all(|&rate| rate > least), "{rates:?}");
+    // What the test is about has happened, in both directions.
+    for capture in &joined {
+        wait_until("joined packets", PATIENCE, || capture.so_far().count("ip.len > 3000") > 10);
+    }
+}

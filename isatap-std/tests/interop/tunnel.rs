@@ -1,0 +1,90 @@
+//! A configured tunnel of ours with the Linux kernel's at its other end (in a guest), and
+//! between them an IPv4 path that carries less than the devices do.
+
+use std::net::Ipv6Addr;
+
+use crate::common::{Daemon, Guest, Lab, Namespace, Node, PATIENCE, Wire, peers, status, wait_until};
+
+const OURS: &str = "2001:db8:77::1";
+const THEIRS: &str = "2001:db8:77::2";
+
+/// Our end at 192.0.2.1, a router, the kernel's end at 198.51.100.2.
+fn ends<'l>(lab: &'l Lab, wires: &'l [Wire<'l>; 2]) -> (Namespace, Namespace, Guest) {
+    let [near, far] = wires;
+    let ours = lab.namespace("ours");
+    near.join(&ours, "eth0", "192.0.2.1/24");
+    ours.ok("ip route add default via 192.0.2.254");
+    let router = lab.namespace("router");
+    near.join(&router, "eth0", "192.0.2.254/24");
+    far.join(&router, "eth1", "198.51.100.254/24");
+    router.ok("sysctl -qw net.ipv4.ip_forward=1");
+    let kernel = lab.guest("kernel", &[far]);
+    peers::ipv4(&kernel, "198.51.100.2/24");
+    kernel.ok(&format!(
+        "ip route add default via 198.51.100.254 && \
+         ip tunnel add p2p mode sit local 198.51.100.2 remote 192.0.2.1 ttl 64 && ip link set p2p up mtu 1480 && \
+         ip address add {THEIRS}/64 dev p2p"
+    ));
+    (ours, router, kernel)
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn tun_61_tun_62_a_tunnel_to_the_kernel_carries_everything_and_finds_the_path_mtu() {
+    let lab = Lab::new();
+    let wires = [lab.wire(), lab.wire()];
+    let capture = wires[0].capture("ip proto 41");
+    let (ours, router, kernel) = ends(&lab, &wires);
+    let daemon = Daemon::isatap(
+        &ours,
+        &format!("tunnel --local 192.0.2.1 --remote 198.51.100.2 --address {OURS}/64 --mtu 1480"),
+    );
+    let [our_address, their_address]: [Ipv6Addr; 2] = [OURS, THEIRS].map(|text| text.parse().unwrap());
+
+    // Link-local addresses are made as the kernel makes them; multicast crosses.
+    peers::ping(&ours, "fe80::c633:6402%tun6in4");
+    peers::ping(&kernel, "fe80::c000:201%p2p");
+    peers::ping_sizes(&ours, THEIRS, 1480);
+    peers::ping_sizes(&kernel, OURS, 1480);
+    peers::http(&ours, &kernel, their_address);
+    peers::http(&kernel, &ours, our_address);
+    wait_until("the kernel's answer to a probe", PATIENCE, || {
+        ours.run(&format!("ping -6 -n -c 1 -W 1 {THEIRS}"));
+        status(&ours, ".remote == \"198.51.100.2\" and .reachability == \"reachable\"")
+    });
+
+    // TUN-42: less than both ends think, and the router says so to whoever sends.
+    peers::narrow(&router, ["192.0.2.0/24 dev eth0", "198.51.100.0/24 dev eth1"], 1400);
+    peers::wait_for_path_mtu(&ours, THEIRS, 1380);
+    peers::wait_for_path_mtu(&kernel, OURS, 1380);
+    peers::ping_sizes(&ours, THEIRS, 1480);
+    peers::ping_sizes(&kernel, OURS, 1480);
+    let rates = peers::iperf3(&ours, &kernel, their_address, 1);
+    assert!(rates.iter().all(|&rate| rate > 1e6), "{rates:?}");
+
+    let packets = capture.so_far();
+    assert!(packets.count("ip.src == 192.0.2.1 and ip.flags.df == 1") > 0);
+    packets.assert_clean();
+
+    assert!(daemon.terminate(PATIENCE).success());
+    assert!(!ours.succeeds("ip link show dev tun6in4"), "the device outlived its daemon");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn tun_13_packets_of_another_end_are_not_let_in() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ours = lab.namespace("ours");
+    wire.join(&ours, "eth0", "192.0.2.1/24");
+    let stranger = lab.guest("stranger", &[&wire]);
+    peers::ipv4(&stranger, "192.0.2.9/24");
+    peers::point_to_point(&stranger, "192.0.2.9", "192.0.2.1", THEIRS.parse().unwrap());
+    let _daemon = Daemon::isatap(&ours, &format!("tunnel --local 192.0.2.1 --remote 192.0.2.2 --address {OURS}/64"));
+    let output = stranger.run(&format!("ping -6 -n -c 3 -W 1 {OURS}"));
+    assert!(!output.success(), "{output:?}");
+    assert!(status(&ours, ".counters[\"not-addressed\"] >= 3"));
+    // The control: the same packets by an end that is believed.
+    stranger.ok("ip address add 192.0.2.2/24 dev eth0 && ip tunnel change p2p local 192.0.2.2 remote 192.0.2.1");
+    peers::ping(&stranger, OURS);
+}

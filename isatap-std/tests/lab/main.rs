@@ -1,0 +1,9 @@
+//! Whole networks in one process, under a virtual clock: nothing sleeps, nothing needs privileges.
+
+mod site;
+
+mod faults;
+mod isatap;
+mod soak;
+mod teredo;
+mod world;

@@ -1,0 +1,249 @@
+//! An ISATAP host and router of the library in namespaces, and what other hands do to their
+//! devices.
+
+use crate::netns::{Netns, wait_for};
+use isatap_core::prefix::Ipv6Prefix;
+use isatap_std::isatap::{Host, HostOptions, LocatorSource, Router, RouterOptions};
+use isatap_std::node::status::Status;
+use isatap_std::runtime_dir::RuntimeDir;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const HOST4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const ROUTER4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const GLOBAL: &str = "2001:db8:0:7:0:5efe:a00:2";
+
+/// A host or router that turns in a thread of its own until it is dropped.
+struct Turning {
+    stop: Arc<AtomicBool>,
+    status: Arc<Mutex<Option<Status>>>,
+    thread: Option<JoinHandle<Result<(), isatap_std::Error>>>,
+}
+
+macro_rules! turning {
+    ($netns:expr, $open:expr) => {{
+        let (stop, status) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
+        let thread = $netns.run(|| {
+            let mut link = $open.unwrap();
+            let (stop, status) = (stop.clone(), status.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    link.turn(Some(Duration::from_millis(20)))?;
+                    *status.lock().unwrap() = link.status();
+                }
+                Ok(())
+            })
+        });
+        Turning { stop, status, thread: Some(thread) }
+    }};
+}
+
+impl Turning {
+    fn status(&self) -> Option<Status> {
+        self.status.lock().unwrap().clone()
+    }
+
+    /// How it ended by itself.
+    fn end(&mut self) -> Result<(), isatap_std::Error> {
+        wait_for("end of the loop", || self.thread.as_ref().unwrap().is_finished().then_some(()));
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Turning {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A site of one router and one host, which has its global address.
+fn site() -> (Netns, Netns, Turning, Turning) {
+    let (router_ns, host_ns) = (Netns::new(), Netns::new());
+    router_ns.connect("va", "10.0.0.1/24", &host_ns, "vb", "10.0.0.2/24");
+    router_ns.sysctl("net.ipv6.conf.all.forwarding", "1");
+    let prefix: Ipv6Prefix = "2001:db8:0:7::/64".parse().unwrap();
+    let router = turning!(router_ns, Router::builder().local(ROUTER4).prefix(prefix).open());
+    let host = turning!(host_ns, Host::builder().local(HOST4).router("10.0.0.1").open());
+    wait_for("global address and default route", || is_configured(&host_ns).then_some(()));
+    (router_ns, host_ns, router, host)
+}
+
+fn is_configured(netns: &Netns) -> bool {
+    let addresses = netns.ip("-6 address show dev isatap0");
+    let routes = netns.ip("-6 route show dev isatap0");
+    addresses.contains(GLOBAL)
+        && addresses.contains("fe80::5efe:a00:2")
+        && routes.contains("default via fe80::5efe:a00:1")
+        && routes.contains("2001:db8:0:7::/64")
+        && routes.contains("fe80::/64")
+}
+
+fn pings(netns: &Netns) {
+    wait_for("answer to a ping", || {
+        let ping =
+            || std::process::Command::new("ping").args(["-6", "-c1", "-W1", "2001:db8:0:7:0:5efe:a00:1"]).output();
+        netns.run(|| ping().unwrap().status.success()).then_some(())
+    });
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_device_that_was_down_gets_everything_back() {
+    let (_router_ns, host_ns, _router, _host) = site();
+    pings(&host_ns);
+    host_ns.ip("link set isatap0 down");
+    assert!(!is_configured(&host_ns), "the kernel was to take them away");
+    host_ns.ip("link set isatap0 up");
+    wait_for("everything again", || is_configured(&host_ns).then_some(()));
+    pings(&host_ns);
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_device_that_is_deleted_ends_the_loop_with_advice() {
+    let (_router_ns, host_ns, _router, mut host) = site();
+    host_ns.ip("link delete isatap0");
+    let error = host.end().unwrap_err().to_string();
+    assert!(error.contains("isatap0") && error.ends_with("start again"), "{error}");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn routes_of_other_hands_are_used_and_forgotten() {
+    let (_router_ns, host_ns, _router, host) = site();
+    let mirrored = || {
+        let status = host.status()?;
+        Some(
+            status
+                .routes
+                .iter()
+                .filter(|route| route.origin == "mirrored")
+                .map(|r| r.prefix.clone())
+                .collect::<Vec<_>>(),
+        )
+    };
+    host_ns.ip("-6 route add 2001:db8:99::/48 via fe80::5efe:a00:9 dev isatap0");
+    wait_for("the route", || mirrored().filter(|found| found == &["2001:db8:99::/48"]));
+    host_ns.ip("-6 route delete 2001:db8:99::/48 via fe80::5efe:a00:9 dev isatap0");
+    wait_for("its end", || mirrored().filter(Vec::is_empty));
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn isa_11_a_host_whose_only_address_goes_sends_nothing_until_it_is_back() {
+    let (_router_ns, host_ns, _router, host) = site();
+    host_ns.ip("address delete 10.0.0.2/24 dev vb");
+    wait_for("no address", || host.status().filter(|status| status.locators.is_empty() && status.addresses.is_empty()));
+    assert!(!host_ns.ip("-6 address show dev isatap0").contains("inet6"));
+    host_ns.ip("address add 10.0.0.2/24 dev vb");
+    wait_for("everything again", || is_configured(&host_ns).then_some(()));
+    pings(&host_ns);
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn ndp_67_a_router_whose_kernel_does_not_forward_is_no_default_router() {
+    let (router_ns, host_ns, router, _host) = site();
+    assert!(router.status().unwrap().forwarding);
+    router_ns.sysctl("net.ipv6.conf.all.forwarding", "0");
+    let seen = std::time::Instant::now();
+    while router.status().unwrap().forwarding {
+        assert!(seen.elapsed() < Duration::from_secs(15), "the switch is not noticed");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!router.status().unwrap().advertises.unwrap().default_route);
+    // Who asks now learns the prefix alone.
+    let other = Netns::new();
+    router_ns.connect("vc", "10.0.1.1/24", &other, "vd", "10.0.1.2/24");
+    other.ip("route add 10.0.0.0/24 via 10.0.1.1");
+    router_ns.sysctl("net.ipv4.ip_forward", "1");
+    let _second = turning!(other, Host::builder().local(Ipv4Addr::new(10, 0, 1, 2)).router("10.0.0.1").open());
+    wait_for("the prefix", || {
+        other.ip("-6 address show dev isatap0").contains("2001:db8:0:7:0:5efe:a00:102").then_some(())
+    });
+    assert!(!other.ip("-6 route show").contains("default"));
+    assert!(is_configured(&host_ns), "what is known is not taken back: nobody can tell");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_second_daemon_is_refused_and_the_first_goes_on() {
+    let (_router_ns, host_ns, _router, _host) = site();
+    let again = |options: HostOptions| host_ns.run(|| options.open(|_| ()).map(drop).unwrap_err().to_string());
+    let mut options = HostOptions::default();
+    options.locators = LocatorSource::Fixed(vec![HOST4]);
+    options.routers = vec!["10.0.0.1".parse().unwrap()];
+    let error = again(options.clone());
+    let own = format!("process {} (", std::process::id());
+    assert!(error.contains("create the TUN device isatap0") && error.contains(&own), "{error}");
+
+    // With a folder, its lock says so before anything is made.
+    let folder = std::env::temp_dir().join(format!("isatap-second-{}", std::process::id()));
+    let runtime = RuntimeDir::at(&folder);
+    let claim = runtime.claim("isatap0").unwrap();
+    options.link.runtime = Some(runtime);
+    let error = again(options.clone());
+    assert!(error.contains("already runs isatap0"), "{error}");
+    drop(claim);
+    std::fs::remove_dir_all(folder).unwrap();
+    pings(&host_ns);
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn options_that_make_no_sense_here_are_usage_errors() {
+    let netns = Netns::new();
+    let usage = |error: isatap_std::Error| {
+        assert_eq!(error.class(), isatap_std::error::Class::Usage, "{error}");
+        error.to_string()
+    };
+    netns.run(|| {
+        let error = usage(Host::builder().local(HOST4).router("10.0.0.1").open().unwrap_err());
+        assert_eq!(error, "cannot send from 10.0.0.2: this machine does not have this address; see: ip -4 address");
+        let error = usage(Host::builder().via("eth9").open().unwrap_err());
+        assert_eq!(error, "cannot find the device eth9: there is none; see: ip link");
+        usage(Host::builder().router("300.0.0.1").open().unwrap_err());
+        usage(Host::builder().router("127.0.0.1").open().unwrap_err());
+        usage(Router::builder().local(ROUTER4).open().unwrap_err());
+        let mut options = RouterOptions::default();
+        options.local = vec![ROUTER4];
+        options.link.mtu = Some(1000);
+        usage(options.open(|_| ()).unwrap_err());
+    });
+    assert!(!netns.ip("link").contains("isatap0"), "something was made all the same");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn what_another_hand_takes_from_the_device_is_put_back() {
+    let (_router_ns, host_ns, _router, _host) = site();
+    for theft in [
+        &format!("-6 address delete {GLOBAL}/64 dev isatap0"),
+        "-6 route delete default dev isatap0",
+        "-6 route flush dev isatap0",
+        "-6 address flush dev isatap0",
+    ] {
+        host_ns.ip(theft);
+        wait_for("what was taken", || is_configured(&host_ns).then_some(()));
+        pings(&host_ns);
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn ndp_67_a_router_whose_device_gets_another_name_stays_a_default_router() {
+    let (router_ns, _host_ns, router, _host) = site();
+    router_ns.ip("link set isatap0 down");
+    router_ns.ip("link set isatap0 name tunnel9");
+    router_ns.ip("link set tunnel9 up");
+    wait_for("the new name", || router.status().filter(|status| status.dev == "tunnel9" && status.up));
+    // Longer than from one look at the switches of the kernel to the next.
+    std::thread::sleep(Duration::from_millis(5_500));
+    assert!(router.status().unwrap().forwarding);
+}

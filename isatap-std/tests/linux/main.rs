@@ -1,0 +1,12 @@
+//! The layer of devices and sockets against this machine's kernel, in network namespaces: root only.
+//!
+//! Tests move their own threads between namespaces and count what the kernel does: one at a time.
+#![cfg(target_os = "linux")]
+
+mod netns;
+
+mod isatap;
+mod netlink;
+mod proto41_socket;
+mod stream;
+mod tun;

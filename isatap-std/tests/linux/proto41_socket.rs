@@ -1,0 +1,331 @@
+//! The protocol-41 sockets against the kernel, on veth pairs.
+
+use crate::netns::{Netns, wait_for};
+use isatap_std::error::Class;
+use isatap_std::offload::BUFFER_LEN;
+use isatap_std::proto41_socket::{Datagram, Options, Proto41Socket, ReceiveBatch, SendFailure};
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+fn open() -> Proto41Socket {
+    Proto41Socket::open(&Options::default()).unwrap()
+}
+
+fn datagram(payload: &[u8]) -> Datagram<'_> {
+    Datagram { source: A, destination: B, ports: None, tos: 0, ttl: 64, dont_fragment: false, headers: &[], payload }
+}
+
+/// An IPv6 packet of that length without a next header; bytes all different.
+fn ipv6(length: usize) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend(((length - 40) as u16).to_be_bytes());
+    packet.extend([59, 64]);
+    packet.extend(1..=32);
+    packet.extend((0..length - 40).map(|n| (n % 251) as u8));
+    packet
+}
+
+/// Waits for packets and gives them, whole.
+fn receive(socket: &Proto41Socket) -> Vec<Vec<u8>> {
+    let mut batch = ReceiveBatch::new(16);
+    wait_for("packet", || {
+        let count = socket.receive(&mut batch).unwrap();
+        assert_eq!(batch.len(), count);
+        (count > 0).then_some(())
+    });
+    batch.packets().map(|(buffer, range)| buffer[range].to_vec()).collect()
+}
+
+fn send_one(socket: &Proto41Socket, datagram: Datagram<'_>) -> Result<(), SendFailure> {
+    let mut result = Ok(());
+    socket.send(&[datagram], |_, failure| result = Err(failure));
+    result
+}
+
+/// Raw packets that pass the devices of a namespace, in and out.
+struct Tap(socket2::Socket);
+
+impl Tap {
+    fn on(netns: &Netns) -> Self {
+        const ALL: u16 = 3;
+        netns.run(|| {
+            let socket =
+                socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, Some(i32::from(ALL.to_be()).into()))
+                    .unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            Self(socket)
+        })
+    }
+
+    /// IPv4 packets without the link header until nothing came for 0.3 s.
+    fn ipv4_packets(&self) -> Vec<Vec<u8>> {
+        let mut packets = Vec::new();
+        let mut buffer = [0; 70_000];
+        while let Ok(length) = (&self.0).read(&mut buffer) {
+            if buffer[12..14] == [8, 0] {
+                packets.push(buffer[14..length].to_vec());
+            }
+        }
+        packets
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn tun_31_without_df_the_kernel_fragments_and_df_stays_clear() {
+    let (a, b) = (Netns::new(), Netns::new());
+    a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
+    a.ip("link set va mtu 1300");
+    let (sender, receiver) = (a.run(open), b.run(open));
+    let wire = Tap::on(&b);
+    let inner = ipv6(1400);
+    let sent = Datagram { headers: &inner[..40], tos: 0xb9, ttl: 17, ..datagram(&inner[40..]) };
+    send_one(&sender, sent).unwrap();
+    let packets = receive(&receiver);
+    assert_eq!(packets.len(), 1);
+    // Reassembled by the kernel, header included.
+    assert_eq!(packets[0].len(), 1420);
+    assert_eq!(packets[0][20..], inner);
+    let fragments: Vec<_> = wire.ipv4_packets().into_iter().filter(|packet| packet[9] == 41).collect();
+    assert_eq!(fragments.len(), 2);
+    for fragment in &fragments {
+        assert!(fragment.len() <= 1300);
+        assert_eq!(fragment[6] & 0x40, 0, "DF is set");
+        assert_eq!((fragment[1], fragment[8]), (0xb9, 17), "TOS and TTL");
+        assert_eq!(fragment[12..20], [10, 0, 0, 1, 10, 0, 0, 2]);
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn with_df_what_the_device_cannot_take_is_too_big_and_the_rest_goes_on() {
+    let (a, b) = (Netns::new(), Netns::new());
+    a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
+    a.ip("link set va mtu 1300");
+    let (sender, receiver) = (a.run(open), b.run(open));
+    let wire = Tap::on(&b);
+    let (large, small) = (ipv6(1281), ipv6(1280));
+    let df = |payload| Datagram { dont_fragment: true, ..datagram(payload) };
+    let mut failures = Vec::new();
+    let sent = sender.send(&[df(&small), df(&large), df(&small)], |index, failure| {
+        failures.push((index, failure));
+    });
+    assert_eq!(sent, 2);
+    assert_eq!(failures, [(1, SendFailure::TooBig)]);
+    let counters = sender.counters();
+    assert_eq!((counters.sent, counters.too_big), (2, 1));
+    let mut received = Vec::new();
+    while received.len() < 2 {
+        received.extend(receive(&receiver));
+    }
+    assert!(received.iter().all(|packet| packet[20..] == small));
+    assert!(wire.ipv4_packets().iter().all(|p| p[6] & 0x40 != 0));
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn an_error_about_a_packet_with_df_comes_whole() {
+    let (a, router, b) = (Netns::new(), Netns::new(), Netns::new());
+    a.connect("va", "10.0.0.1/24", &router, "ra", "10.0.0.254/24");
+    router.connect("rb", "10.0.1.254/24", &b, "vb", "10.0.1.2/24");
+    a.ip("route add default via 10.0.0.254");
+    b.ip("route add default via 10.0.1.254");
+    router.ip("link set rb mtu 1300");
+    router.sysctl("net.ipv4.ip_forward", "1");
+    let sender = a.run(open);
+    // Another process's sockets: they must not be disturbed by our errors.
+    let bystander = a.run(open);
+    let inner = ipv6(1400);
+    let sent = Datagram { destination: Ipv4Addr::new(10, 0, 1, 2), dont_fragment: true, tos: 0x28, ..datagram(&inner) };
+    send_one(&sender, sent).unwrap();
+    let mut buffer = vec![0; BUFFER_LEN];
+    let message = wait_for("ICMPv4 error", || {
+        let error = sender.receive_icmpv4(&mut buffer).unwrap()?;
+        assert_eq!(error.source, Ipv4Addr::new(10, 0, 0, 254));
+        assert_eq!(error.destination, A);
+        Some(buffer[error.range].to_vec())
+    });
+    assert_eq!(message[..2], [3, 4], "fragmentation needed");
+    assert_eq!(message[6..8], 1300_u16.to_be_bytes());
+    let quote = &message[8..];
+    assert_eq!((quote[0], quote[1], quote[9]), (0x45, 0x28, 41));
+    assert_eq!(quote[2..4], 1420_u16.to_be_bytes());
+    assert_ne!(quote[6] & 0x40, 0, "the quote shows DF");
+    assert_eq!(quote[12..20], [10, 0, 0, 1, 10, 0, 1, 2]);
+    assert!(quote.len() >= 20 + 48);
+    assert_eq!(quote[20..], inner[..quote.len() - 20]);
+    assert!(bystander.receive_icmpv4(&mut buffer).unwrap().is_some());
+
+    // The kernel's own estimate of the path is 1300 now; neither it nor the error
+    // stops a packet: the core decides.
+    assert!(a.ip("route get 10.0.1.2").contains("mtu 1300"));
+    send_one(&sender, sent).expect("the kernel's path MTU must not decide");
+    let near = Datagram { destination: Ipv4Addr::new(10, 0, 0, 254), ..sent };
+    send_one(&sender, near).expect("an error about one peer must not hit another");
+    let may_fragment = Datagram { dont_fragment: false, ..sent };
+    let wire = Tap::on(&a);
+    send_one(&sender, may_fragment).unwrap();
+    let packets = wire.ipv4_packets();
+    let lengths: Vec<_> = packets.iter().filter(|p| p[9] == 41).map(Vec::len).collect();
+    assert_eq!(lengths, [1420], "cut to the MTU of the device only");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn tun_2_the_source_is_what_the_packet_says() {
+    let (a, b) = (Netns::new(), Netns::new());
+    a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
+    a.ip("address add 10.0.0.77/24 dev va");
+    let (sender, receiver) = (a.run(open), b.run(open));
+    let inner = ipv6(60);
+    for source in [Ipv4Addr::new(10, 0, 0, 77), A] {
+        for dont_fragment in [false, true] {
+            let sent = Datagram { source, dont_fragment, ..datagram(&inner) };
+            send_one(&sender, sent).unwrap();
+            assert_eq!(receive(&receiver)[0][12..16], source.octets());
+        }
+    }
+    let foreign = Datagram { source: Ipv4Addr::new(10, 0, 0, 99), ..datagram(&inner) };
+    assert_eq!(
+        send_one(&sender, foreign),
+        Err(SendFailure::Unreachable),
+        "no packet leaves with a source that is not ours"
+    );
+    let multicast = Datagram { source: Ipv4Addr::new(224, 0, 0, 9), ..datagram(&inner) };
+    let dead = Datagram { ttl: 0, ..datagram(&inner) };
+    for bad in [multicast, dead] {
+        assert_eq!(send_one(&sender, bad), Err(SendFailure::Invalid));
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn refusals_are_counted_by_kind_and_none_is_fatal() {
+    let (a, b) = (Netns::new(), Netns::new());
+    a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
+    a.command("nft add table ip t");
+    a.command("nft add chain ip t o { type filter hook output priority 0 ; }");
+    a.command("nft add rule ip t o ip daddr 10.0.0.3 drop");
+    let sender = a.run(open);
+    let inner = ipv6(100);
+    let to = |last: [u8; 4]| Datagram { destination: last.into(), ..datagram(&inner) };
+    let largest = vec![0; 65_536];
+    let batch =
+        [to([10, 0, 0, 3]), to([203, 0, 113, 1]), Datagram { payload: &largest, ..datagram(&[]) }, to([10, 0, 0, 2])];
+    let mut failures = Vec::new();
+    let sent = sender.send(&batch, |index, failure| failures.push((index, failure)));
+    assert_eq!(failures, [(0, SendFailure::NotPermitted), (1, SendFailure::Unreachable), (2, SendFailure::TooBig),]);
+    assert_eq!(sent, 1);
+    let counters = sender.counters();
+    assert_eq!((counters.not_permitted, counters.unreachable, counters.too_big), (1, 1, 1));
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn an_open_socket_silences_protocol_unreachable() {
+    let (a, b) = (Netns::new(), Netns::new());
+    a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
+    // Or the rate limit of ICMP hides what this test is about.
+    b.sysctl("net.ipv4.icmp_ratelimit", "0");
+    let sender = a.run(open);
+    let inner = ipv6(200);
+    let mut buffer = vec![0; BUFFER_LEN];
+    let mut answers = |wanted: usize| {
+        let mut seen = 0;
+        let begin = std::time::Instant::now();
+        while seen < wanted || begin.elapsed() < Duration::from_millis(300) {
+            assert!(begin.elapsed() < Duration::from_secs(5), "{seen} of {wanted}");
+            if let Some(error) = sender.receive_icmpv4(&mut buffer).unwrap() {
+                assert_eq!((error.source, &buffer[error.range][..2]), (B, &[3, 2][..]));
+                seen += 1;
+            }
+        }
+        seen
+    };
+    for _ in 0..5 {
+        send_one(&sender, datagram(&inner)).unwrap();
+    }
+    assert_eq!(answers(5), 5, "the kernel answers while nobody listens");
+
+    let receiver = b.run(open);
+    for _ in 0..5 {
+        send_one(&sender, datagram(&inner)).unwrap();
+    }
+    assert_eq!(answers(0), 0, "an open socket must silence it");
+    let mut got = 0;
+    while got < 5 {
+        got += receive(&receiver).len();
+    }
+    assert_eq!(got, 5);
+
+    drop(receiver);
+    send_one(&sender, datagram(&inner)).unwrap();
+    assert_eq!(answers(1), 1, "and it is back afterwards");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn batches_arrive_in_order_and_each_process_gets_them_all() {
+    let (a, b) = (Netns::new(), Netns::new());
+    a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
+    let sender = a.run(open);
+    let receivers = [b.run(open), b.run(open)];
+    let inner: Vec<Vec<u8>> = (41..241).map(ipv6).collect();
+    let batch: Vec<_> = inner.iter().map(|packet| datagram(packet)).collect();
+    assert_eq!(sender.send(&batch, |i, f| panic!("packet {i}: {f}")), 200);
+    for receiver in &receivers {
+        let mut received = Vec::new();
+        while received.len() < 200 {
+            received.extend(receive(receiver));
+        }
+        let contents: Vec<_> = received.iter().map(|p| p[20..].to_vec()).collect();
+        assert_eq!(contents, inner);
+        assert_eq!(receiver.receive(&mut ReceiveBatch::new(1)).unwrap(), 0);
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn what_the_kernel_drops_is_known() {
+    let (a, b) = (Netns::new(), Netns::new());
+    a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
+    let sender = a.run(open);
+    let receiver = b.run(|| Proto41Socket::open(&Options { receive_buffer: 20_000, ..Options::default() }).unwrap());
+    let inner = ipv6(1000);
+    let batch = vec![datagram(&inner); 200];
+    assert_eq!(sender.send(&batch, |i, f| panic!("packet {i}: {f}")), 200);
+    let mut received = 0;
+    let mut buffers = ReceiveBatch::new(64);
+    wait_for("account of all packets", || {
+        received += receiver.receive(&mut buffers).unwrap();
+        let dropped = receiver.receive_drops().unwrap() as usize;
+        (received + dropped == 200 && dropped > 0).then_some(())
+    });
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_bound_socket_keeps_to_its_device() {
+    let (a, b, c) = (Netns::new(), Netns::new(), Netns::new());
+    a.connect("vb", "10.0.0.1/24", &b, "v", "10.0.0.2/24");
+    a.connect("vc", "10.0.1.1/24", &c, "v", "10.0.1.2/24");
+    let bound = a.run(|| Proto41Socket::open(&Options { device: Some("vb".into()), ..Options::default() }).unwrap());
+    let inner = ipv6(100);
+    let (at_b, at_c) = (b.run(open), c.run(open));
+    let answer =
+        |from: [u8; 4], to: [u8; 4]| Datagram { source: from.into(), destination: to.into(), ..datagram(&inner) };
+    send_one(&at_c, answer([10, 0, 1, 2], [10, 0, 1, 1])).unwrap();
+    send_one(&at_b, answer([10, 0, 0, 2], [10, 0, 0, 1])).unwrap();
+    let received = receive(&bound);
+    assert_eq!(received.len(), 1);
+    assert_eq!(received[0][12..16], [10, 0, 0, 2]);
+
+    let error =
+        a.run(|| Proto41Socket::open(&Options { device: Some("missing".into()), ..Options::default() })).unwrap_err();
+    assert_eq!(error.class(), Class::Refused);
+    assert!(error.to_string().contains("see: ip link"), "{error}");
+}
