@@ -229,8 +229,8 @@ fn refusals_are_counted_by_kind_and_none_is_fatal() {
 fn an_open_socket_silences_protocol_unreachable() {
     let (a, b) = (Netns::new(), Netns::new());
     a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
-    // Or the rate limit of ICMP hides what this test is about.
-    b.sysctl("net.ipv4.icmp_ratelimit", "0");
+    // Or the rate limits of ICMP, one a peer and one for all, hide what this test is about.
+    b.sysctl("net.ipv4.icmp_ratemask", "0");
     let sender = a.run(open);
     let inner = ipv6(200);
     let mut buffer = vec![0; BUFFER_LEN];
@@ -238,7 +238,7 @@ fn an_open_socket_silences_protocol_unreachable() {
         let mut seen = 0;
         let begin = std::time::Instant::now();
         while seen < wanted || begin.elapsed() < Duration::from_millis(300) {
-            assert!(begin.elapsed() < Duration::from_secs(5), "{seen} of {wanted}");
+            assert!(begin.elapsed() < Duration::from_secs(20), "{seen} of {wanted}");
             if let Some(error) = sender.receive_icmpv4(&mut buffer).unwrap() {
                 assert_eq!((error.source, &buffer[error.range][..2]), (B, &[3, 2][..]));
                 seen += 1;
@@ -263,8 +263,11 @@ fn an_open_socket_silences_protocol_unreachable() {
     assert_eq!(got, 5);
 
     drop(receiver);
-    send_one(&sender, datagram(&inner)).unwrap();
-    assert_eq!(answers(1), 1, "and it is back afterwards");
+    // Not at once: a child that another test has forked holds the socket until it executes.
+    wait_for("answer after the socket is closed", || {
+        send_one(&sender, datagram(&inner)).unwrap();
+        (answers(0) > 0).then_some(())
+    });
 }
 
 #[test]
@@ -275,6 +278,9 @@ fn batches_arrive_in_order_and_each_process_gets_them_all() {
     let sender = a.run(open);
     let receivers = [b.run(open), b.run(open)];
     let inner: Vec<Vec<u8>> = (41..241).map(ipv6).collect();
+    // Until the neighbor is resolved the kernel keeps packets back, and of 200 not all.
+    send_one(&sender, datagram(&inner[0])).unwrap();
+    receivers.iter().for_each(|receiver| assert_eq!(receive(receiver).len(), 1));
     let batch: Vec<_> = inner.iter().map(|packet| datagram(packet)).collect();
     assert_eq!(sender.send(&batch, |i, f| panic!("packet {i}: {f}")), 200);
     for receiver in &receivers {
@@ -296,14 +302,18 @@ fn what_the_kernel_drops_is_known() {
     let sender = a.run(open);
     let receiver = b.run(|| Proto41Socket::open(&Options { receive_buffer: 20_000, ..Options::default() }).unwrap());
     let inner = ipv6(1000);
+    // Until the neighbor is resolved the kernel keeps packets back, and of 200 not all.
+    send_one(&sender, datagram(&inner)).unwrap();
+    assert_eq!(receive(&receiver).len(), 1);
     let batch = vec![datagram(&inner); 200];
     assert_eq!(sender.send(&batch, |i, f| panic!("packet {i}: {f}")), 200);
+    // Nobody reads before the buffer is full: a reader could keep up.
+    wait_for("first drop", || (receiver.receive_drops().unwrap() > 0).then_some(()));
     let mut received = 0;
     let mut buffers = ReceiveBatch::new(64);
     wait_for("account of all packets", || {
         received += receiver.receive(&mut buffers).unwrap();
-        let dropped = receiver.receive_drops().unwrap() as usize;
-        (received + dropped == 200 && dropped > 0).then_some(())
+        (received + receiver.receive_drops().unwrap() as usize == 200).then_some(())
     });
 }
 

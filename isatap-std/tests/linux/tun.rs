@@ -86,7 +86,7 @@ fn i16_a_killed_process_leaves_nothing_behind() {
     let n = &netns;
     let start = || {
         let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "victim", "--nocapture"])
+            .args(["--ignored", "--exact", "tun::victim", "--nocapture"])
             .env("ISATAP_TEST_VICTIM", "1")
             .stdout(Stdio::piped())
             .spawn()
