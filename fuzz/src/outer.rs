@@ -17,6 +17,7 @@ use isatap_core::proto41::Flow;
 use isatap_core::time::Instant;
 
 use crate::input::{fix_ipv4, sum};
+use crate::oracle::options;
 
 /// This host.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -40,7 +41,8 @@ fn common(packet: &[u8]) -> Option<Passed> {
     let whole = packet.get(..total)?;
     let inner = whole.get(header_len..)?;
     let is_plain = at(0)? >> 4 == 4 && header_len >= 20 && at(9)? == 41 && at(6)? & 0x3f == 0 && at(7)? == 0;
-    if !is_plain || sum(&[header]) != 0xffff || inner.len() < 40 {
+    let are_skipped = || options::read(&header[20..]) == options::Answer::Skip;
+    if !is_plain || sum(&[header]) != 0xffff || inner.len() < 40 || !are_skipped() {
         return None;
     }
     let four = |place: usize| <[u8; 4]>::try_from(&packet[place..place + 4]).unwrap();

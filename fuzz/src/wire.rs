@@ -4,6 +4,7 @@ use isatap_core::proto41::icmp::TunnelError;
 use isatap_core::wire::{icmpv4, icmpv6, ipv4, ipv6, udp};
 
 use crate::input::sum;
+use crate::oracle::options;
 
 /// Each view on each prefix of the input.
 pub fn wire_views(data: &[u8]) {
@@ -22,6 +23,11 @@ fn views(bytes: &[u8]) {
         assert!((20..=60).contains(&len) && len % 4 == 0);
         assert_eq!(header.payload().len() + len, usize::from(header.total_length()));
         assert_eq!(header.options().len() + 20, len);
+        // A source route that can be read is found, whatever comes behind it.
+        if options::read(header.options()) != options::Answer::RefuseMalformed {
+            let is_refused = options::read(header.options()) == options::Answer::RefuseSourceRoute;
+            assert_eq!(header.is_source_routed(), is_refused);
+        }
         assert_eq!(header.is_checksum_valid(), sum(&[&bytes[..len]]) == 0xffff);
         if len == 20 && header.is_checksum_valid() && bytes[6] & 0x80 == 0 {
             assert_eq!(header.fields().to_bytes(), bytes[..20]);

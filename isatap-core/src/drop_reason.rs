@@ -47,6 +47,10 @@ drop_reasons! {
     OuterMalformed = "outer-malformed", "TUN-11";
     /// The outer header checksum does not hold.
     OuterChecksum = "outer-checksum", "TUN-11";
+    /// An option of the outer header is malformed, comes twice or is a security label.
+    OuterOptions = "outer-options", "TUN-11";
+    /// The outer header has a source route.
+    OuterSourceRoute = "outer-source-route", "SEC-12";
     /// The outer packet is a fragment; reassembly comes first and is the caller's.
     OuterFragment = "outer-fragment", "TUN-10";
     /// The outer packet is not protocol 41.

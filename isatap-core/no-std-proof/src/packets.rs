@@ -183,7 +183,7 @@ crate::roots! {
             keep((header.header_len(), header.tos(), header.total_length(), header.identification(),
                  header.dont_fragment(), header.more_fragments(), header.fragment_offset(), header.is_fragment()));
             keep((header.ttl(), header.protocol(), header.checksum(), header.source(), header.destination(),
-                 header.options(), header.payload(), header.is_checksum_valid(), any(header.fields()).to_bytes()));
+                 header.options(), header.is_source_routed(), header.payload(), header.is_checksum_valid(), any(header.fields()).to_bytes()));
         }
     };
     ipv6_headers => |u| {

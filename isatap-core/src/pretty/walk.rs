@@ -5,7 +5,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::layer::{Content, Data, Extension, Fragment, Icmp, Layer, Malformed, Origin, Tcp, Trailer, Udp};
 use super::warning::{Warning, Warnings};
 use super::{check, neighbor};
+use crate::drop_reason::DropReason;
 use crate::error::{self, ParseError, ParseErrorKind};
+use crate::proto41::check_options;
 use crate::proto41::ecn::{self, Ecn};
 use crate::teredo::addr::SERVER_PORT;
 use crate::teredo::packet;
@@ -146,6 +148,11 @@ impl<'a> Layers<'a> {
         if !self.around.is_partial {
             warnings.add_if(stated > self.rest.len() || stated < header.header_len(), Warning::Ipv4Length);
             warnings.add_if(!header.is_checksum_valid(), Warning::Ipv4Checksum);
+            match check_options(header.options()) {
+                Ok(()) => {}
+                Err(DropReason::OuterSourceRoute) => warnings.add(Warning::Ipv4SourceRoute),
+                Err(_) => warnings.add(Warning::Ipv4Options),
+            }
         }
         let is_cut = stated > self.rest.len();
         let is_tunnel = header.protocol() == protocol::IPV6;

@@ -40,6 +40,8 @@ macro_rules! warnings {
 warnings! {
     Ipv4Checksum = "ipv4-checksum", "TUN-11", "The IPv4 header checksum does not hold.";
     Ipv4Length = "ipv4-length", "TUN-11", "The IPv4 header states more or fewer bytes than there can be.";
+    Ipv4Options = "ipv4-options", "TUN-11", "An IPv4 option is malformed, comes twice or is a security label: to be dropped.";
+    Ipv4SourceRoute = "ipv4-source-route", "SEC-12", "The IPv4 header has a source route: to be dropped.";
     OuterFragment = "outer-fragment", "TUN-10", "A fragment: what it carries is known after reassembly only.";
     OuterSource = "outer-source", "TUN-15", "The outer source can never be a sender.";
     OuterDestination = "outer-destination", "TUN-14", "The outer destination is no unicast address.";

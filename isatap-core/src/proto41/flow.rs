@@ -2,6 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use super::check_options;
 use crate::drop_reason::DropReason;
 use crate::prefix::{Ipv6Prefix, is_never_unicast, is_refused_inner_source};
 use crate::wire::checksum;
@@ -44,7 +45,8 @@ impl Flow {
     ///
     /// The checks, in this order: the outer header is one of IPv4 and its
     /// checksum holds, the packet is there to its end, of protocol 41, not a
-    /// fragment, long enough; outer source and destination can be unicast
+    /// fragment, long enough; its options are in order and none is a source
+    /// route; outer source and destination can be unicast
     /// addresses; the inner packet is of IPv6 and there to its end; its
     /// source may come out of a tunnel.
     ///
@@ -86,8 +88,8 @@ impl Flow {
     /// a BPF program: both headers as arrays, the outer header's length and
     /// how many bytes of outer packet there are.
     ///
-    /// With options (`header_len` beyond 20) the checksum is not verified, as
-    /// the options are not here: let the IPv4 host do it.
+    /// With options (`header_len` beyond 20) neither they nor the checksum are
+    /// judged, as they are not here: leave such packets to the IPv4 host.
     ///
     /// # Errors
     /// As [`Flow::parse`]; [`DropReason::OuterMalformed`] when `header_len` is
@@ -108,7 +110,7 @@ impl Flow {
         if header_len == ipv4::HEADER_LEN && !checksum::is_header_valid(ipv4) {
             return Err(DropReason::OuterChecksum);
         }
-        judge_headers(ipv4, ipv6, header_len, received)?;
+        judge_headers(ipv4, &[], ipv6, header_len, received)?;
         Ok(flow(ipv4, ipv6, header_len))
     }
 
@@ -180,12 +182,18 @@ fn judge(outer: &[u8]) -> Result<(&[u8; 20], &[u8; 40], usize), DropReason> {
     // With fewer than 40 bytes there the packet ends too early or is too
     // short, which is found before these zeros are looked at.
     let ipv6 = header.payload().first_chunk().unwrap_or(&[0; 40]);
-    judge_headers(ipv4, ipv6, header.header_len(), outer.len())?;
+    judge_headers(ipv4, header.options(), ipv6, header.header_len(), outer.len())?;
     Ok((ipv4, ipv6, header.header_len()))
 }
 
 /// The checks behind version, header length and checksum.
-fn judge_headers(ipv4: &[u8; 20], ipv6: &[u8; 40], header_len: usize, received: usize) -> Result<(), DropReason> {
+fn judge_headers(
+    ipv4: &[u8; 20],
+    options: &[u8],
+    ipv6: &[u8; 40],
+    header_len: usize,
+    received: usize,
+) -> Result<(), DropReason> {
     let total = usize::from(u16_at::<2, 20>(ipv4));
     if total > received {
         return Err(DropReason::OuterMalformed);
@@ -202,6 +210,8 @@ fn judge_headers(ipv4: &[u8; 20], ipv6: &[u8; 40], header_len: usize, received: 
     let Some(room) = total.checked_sub(header_len.saturating_add(ipv6::HEADER_LEN)) else {
         return Err(DropReason::TooShort);
     };
+    // TUN-11, SEC-12
+    check_options(options)?;
     // TUN-15, TUN-14
     if is_never_unicast(ipv4_at::<12, 20>(ipv4)) {
         return Err(DropReason::OuterSourceRefused);

@@ -16,11 +16,13 @@ mod flow;
 pub mod icmp;
 pub mod identification;
 pub mod mtu;
+mod options;
 mod template;
 
 use core::net::Ipv4Addr;
 
 pub use self::flow::Flow;
+pub(crate) use self::options::check_options;
 pub use self::template::Template;
 
 use self::ecn::Ecn;

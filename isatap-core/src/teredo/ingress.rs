@@ -14,6 +14,7 @@ use crate::error::{ParseError, ParseErrorKind};
 use crate::link::Locator;
 use crate::packet::PacketMut;
 use crate::prefix::{Ipv4Prefix, is_bogon, is_never_unicast, is_private, is_refused_inner_source};
+use crate::proto41::check_options;
 use crate::wire::icmpv6::Message as Icmpv6;
 use crate::wire::{ipv4, ipv6, protocol, udp};
 
@@ -29,8 +30,8 @@ pub struct Path {
 /// Takes the IPv4 and UDP headers off a packet, for who has no UDP socket.
 ///
 /// # Errors
-/// It is no whole IPv4 packet with a right header checksum, or no UDP
-/// datagram with a right checksum. The packet is unchanged.
+/// It is no whole IPv4 packet with a right header checksum, its options are
+/// malformed or a source route, or it is no UDP datagram with a right checksum. The packet is unchanged.
 pub fn take_udp(packet: &mut PacketMut<'_>) -> Result<Path, DropReason> {
     let bytes = packet.as_slice();
     let header = ipv4::Header::parse(bytes).map_err(|_| DropReason::OuterMalformed)?;
@@ -43,6 +44,8 @@ pub fn take_udp(packet: &mut PacketMut<'_>) -> Result<Path, DropReason> {
     if header.protocol() != protocol::UDP {
         return Err(DropReason::TeredoMalformed);
     }
+    // TUN-11, SEC-12: as for protocol 41.
+    check_options(header.options())?;
     let (source, destination) = (header.source(), header.destination());
     let datagram = udp::Header::parse(header.payload()).map_err(|_| DropReason::TeredoMalformed)?;
     // TER-16 [RFC 768]: zero means that there is none; else it must hold, and

@@ -1,7 +1,10 @@
 //! The IPv4 header. [RFC 791 §3.1]
 
+pub(crate) mod options;
+
 use core::net::Ipv4Addr;
 
+use self::options::Options;
 use super::checksum::{self, Sum};
 use super::field::{ipv4_at, u8_at, u16_at};
 use crate::error::{Layer, ParseError, ParseErrorKind};
@@ -134,6 +137,12 @@ impl<'a> Header<'a> {
     #[must_use]
     pub fn options(&self) -> &'a [u8] {
         self.options
+    }
+
+    /// Whether a source route is among the options, pending or done.
+    #[must_use]
+    pub fn is_source_routed(&self) -> bool {
+        Options::new(self.options).flatten().any(|option| option.is_source_route())
     }
 
     /// What follows the header, up to the total length.

@@ -2,12 +2,13 @@
 //! of the rules, on bytes that are the same in each run. The fuzz targets
 //! `tunnel_packet` and `link_pairs` look further.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use isatap_core::sixtofour::ingress;
 
 use crate::oracle::input::Input;
+use crate::oracle::options;
 use crate::oracle::packets::{self, WORLD};
 use crate::oracle::rules::{Packet, may_be_sixtofour};
 use crate::oracle::tunnels::{link_pairs, own, rules, tunnel_packet};
@@ -35,6 +36,21 @@ fn tun_23_i4_links_of_one_node_let_in_what_their_rules_say_together() {
     for seed in 0..3_000 {
         link_pairs(&noise(seed, 700));
     }
+}
+
+/// Headers with options are among the packets, in order and not.
+#[test]
+fn tun_11_sec_12_the_inputs_have_options_of_every_answer() {
+    let mut answers = BTreeMap::new();
+    for seed in 0..20_000 {
+        let bytes = noise(seed, 400);
+        let packet = packets::outer(&mut Input::new(&bytes), &WORLD);
+        let header_len = usize::from(packet[0] & 0xf) * 4;
+        if let Some(options @ [_, ..]) = packet.get(20..header_len) {
+            *answers.entry(options::read(options)).or_insert(0) += 1;
+        }
+    }
+    assert!(answers.len() == 3 && answers.values().all(|count| *count > 50), "{answers:?}");
 }
 
 /// A target that never lets a packet in proves nothing.

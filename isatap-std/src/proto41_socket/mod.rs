@@ -160,8 +160,8 @@ impl Proto41Socket {
     }
 
     /// Takes the packets that wait, as many as `batch` holds, and gives how many:
-    /// whole IPv4 packets, header included, reassembled by the kernel. Zero: none
-    /// waits.
+    /// whole IPv4 packets, header included, reassembled by the kernel. Options that
+    /// the kernel has judged are taken off, but a source route. Zero: none waits.
     ///
     /// # Errors
     ///

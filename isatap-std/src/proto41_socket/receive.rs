@@ -2,6 +2,7 @@
 
 use crate::offload::BUFFER_LEN;
 use isatap_core::packet::HEADROOM;
+use isatap_core::wire::checksum::checksum;
 use isatap_core::wire::ipv4;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
@@ -133,8 +134,40 @@ impl ReceiveBatch {
             let length = unsafe { message.assume_init_ref() }.msg_len;
             usize::try_from(length).unwrap_or_default().min(BUFFER_LEN - HEADROOM)
         }));
+        for (buffer, length) in self.slab.chunks_exact_mut(BUFFER_LEN).zip(&mut self.lengths) {
+            let packet = buffer.get_mut(HEADROOM..HEADROOM + *length).unwrap_or_default();
+            if packet.first().is_some_and(|first| *first > WITHOUT_OPTIONS) {
+                *length = as_on_the_wire(packet);
+            }
+        }
         Ok(received)
     }
+}
+
+/// Version 4 and 20 bytes of header.
+const WITHOUT_OPTIONS: u8 = 0x45;
+
+/// Makes the header of a packet one that the core can judge; the packet's new length.
+///
+/// The kernel has verified the header, its options included, and has then filled in what
+/// options ask of a host (Record Route, Timestamp), so the checksum no longer holds. Its
+/// verdict counts: the options are taken off. A source route, which the kernel lets in
+/// where somebody allowed that (`accept_source_route`), stays for the core to refuse.
+fn as_on_the_wire(packet: &mut [u8]) -> usize {
+    let whole = packet.len();
+    let Ok(header) = ipv4::Header::parse_quoted(packet) else { return whole };
+    let (header_len, fields) = (header.header_len(), header.fields());
+    if header.is_source_routed() {
+        if let Some(header) = packet.get_mut(..header_len) {
+            header[10..12].fill(0);
+            let checksum = checksum(header);
+            header[10..12].copy_from_slice(&checksum.to_be_bytes());
+        }
+        return whole;
+    }
+    packet.copy_within(header_len.., ipv4::HEADER_LEN);
+    packet[..ipv4::HEADER_LEN].copy_from_slice(&fields.to_bytes());
+    whole - (header_len - ipv4::HEADER_LEN)
 }
 
 /// What one call takes: more gains nothing, and 64 buffers are 4 MiB.
@@ -197,4 +230,55 @@ pub(super) fn drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
 /// Takes one packet and forgets it; `false` when none waits.
 pub(super) fn discard(socket: BorrowedFd<'_>) -> bool {
     recv(socket.as_raw_fd(), &mut [], MsgFlags::MSG_DONTWAIT).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isatap_core::drop_reason::DropReason;
+    use isatap_core::proto41::Flow;
+
+    /// A packet with these options as a raw socket has it: the checksum does not hold.
+    fn received(options: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x45 + (options.len() / 4) as u8, 3, 0, (68 + options.len()) as u8, 0x12, 0x34, 0, 0];
+        packet.extend([9, 41, 0xbe, 0xef, 10, 0, 0, 1, 10, 0, 0, 2]);
+        packet.extend(options);
+        packet.extend([0x60, 0, 0, 0, 0, 8, 59, 64]);
+        packet.extend(
+            ["2001:db8::1", "2001:db8::2"].map(|text| text.parse::<std::net::Ipv6Addr>().unwrap().octets()).concat(),
+        );
+        packet.extend([1, 2, 3, 4, 5, 6, 7, 8]);
+        packet
+    }
+
+    #[test]
+    fn tun_11_options_that_the_kernel_has_filled_in_are_taken_off() {
+        let without = received(&[]);
+        // Full by the kernel's hand, and with less room than a host that reads it again would want.
+        for options in [&[7, 7, 8, 10, 0, 0, 2, 0][..], &[7, 9, 8, 10, 0, 0, 2, 0, 0, 0, 0, 0], &[1; 40]] {
+            let mut packet = received(options);
+            let length = as_on_the_wire(&mut packet);
+            assert_eq!(length, without.len());
+            assert_eq!(packet[20..length], without[20..]);
+            let flow = Flow::parse(&packet[..length]).unwrap();
+            assert_eq!((flow.header_len, flow.total_length, flow.tos, flow.outer_ttl), (20, 68, 3, 9));
+            assert_eq!(flow.outer_source, Ipv4Addr::new(10, 0, 0, 1));
+        }
+    }
+
+    #[test]
+    fn sec_12_a_source_route_that_the_kernel_let_in_is_left_for_the_core_to_refuse() {
+        let mut packet = received(&[131, 7, 8, 10, 0, 0, 2, 0]);
+        let whole = packet.len();
+        assert_eq!(as_on_the_wire(&mut packet), whole);
+        assert_eq!(Flow::parse(&packet), Err(DropReason::OuterSourceRoute));
+    }
+
+    #[test]
+    fn a_header_that_ends_early_is_left_alone() {
+        let mut packet = received(&[1; 40]);
+        let as_it_was = packet.clone();
+        assert_eq!(as_on_the_wire(&mut packet[..59]), 59);
+        assert_eq!(packet, as_it_was);
+    }
 }

@@ -377,6 +377,15 @@ impl<'a> Judged<'a> {
             }
         }
         let both = by_kernel.iter().filter(|n| accepted(**n)).count();
+        // Options are judged alike, not only by those who are not stricter: both answers occur.
+        for refused in [DropReason::OuterOptions, DropReason::OuterSourceRoute] {
+            let count = self.judgements.iter().filter(|judged| judged.reason == Some(refused)).count();
+            assert!(count > 100, "{count} packets are dropped for {}", refused.as_str());
+        }
+        let with_options = |n: &&u32| packets[**n as usize][0] > 0x45 && accepted(**n);
+        let skipped = by_kernel.iter().filter(with_options).count();
+        eprintln!("{skipped} packets with options let in by both");
+        assert!(skipped > 50, "{skipped} packets with options are let in");
         let neither = (0..PACKETS).filter(|n| !accepted(*n) && !by_kernel.contains(n)).count();
         eprintln!("{PACKETS} packets: {both} let in by both, {neither} by neither; where we are stricter:");
         for (reason, count) in &stricter_than_kernel {

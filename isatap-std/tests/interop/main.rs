@@ -15,6 +15,7 @@ mod direct_access;
 mod doctor;
 mod explain;
 mod host;
+mod ingress;
 mod kernel;
 mod lan;
 mod pair;

@@ -182,6 +182,34 @@ fn tun_11_options_are_skipped() {
     }
 }
 
+/// The minimal packet with these options.
+fn with_options(options: &[u8]) -> Vec<u8> {
+    let mut bytes = hex(MINIMAL);
+    bytes.splice(20..20, options.iter().copied());
+    bytes[0] += options.len() as u8 / 4;
+    bytes[3] += options.len() as u8;
+    fix(&mut bytes);
+    bytes
+}
+
+#[test]
+fn tun_11_sec_12_options_are_judged() {
+    let judge = |options: &[u8]| Flow::parse(&with_options(options)).map(|flow| flow.header_len);
+    assert_eq!(judge(&[7, 7, 4, 0, 0, 0, 0, 0]), Ok(28), "Record Route");
+    assert_eq!(judge(&[131, 7, 4, 10, 0, 0, 2, 0]), Err(DropReason::OuterSourceRoute));
+    assert_eq!(judge(&[137, 7, 8, 10, 0, 0, 2, 0]), Err(DropReason::OuterSourceRoute), "done");
+    assert_eq!(judge(&[222, 9, 0, 0, 0, 0, 0, 0]), Err(DropReason::OuterOptions), "past the end");
+    assert_eq!(judge(&[7, 7, 3, 0, 0, 0, 0, 0]), Err(DropReason::OuterOptions), "bad pointer");
+    let mut compatible = with_options(&[131, 7, 4, 10, 0, 0, 2, 0]);
+    compatible[36..48].fill(0);
+    assert_eq!(Flow::parse_compatible(&compatible), Err(DropReason::OuterSourceRoute));
+    // Who is meant is known before: other protocols are none of ours.
+    let mut tcp = with_options(&[131, 7, 4, 10, 0, 0, 2, 0]);
+    tcp[9] = 6;
+    fix(&mut tcp);
+    assert_eq!(Flow::parse(&tcp), Err(DropReason::NotProtocol41));
+}
+
 #[test]
 fn tun_11_checksum() {
     let whole = packet(&[7; 8], |_| {});

@@ -130,6 +130,19 @@ fn ter_16_udp_is_taken_off_when_its_checksum_holds_or_is_absent() {
     for len in 0..datagram.len() {
         assert!(take(&datagram[..len]).is_err(), "{len}");
     }
+    // TUN-11, SEC-12: the header's options are judged as those of protocol 41.
+    let with_option = |option: [u8; 8]| {
+        let mut bytes = datagram.clone();
+        bytes.splice(20..20, option);
+        (bytes[0], bytes[3]) = (0x47, bytes[3] + 8);
+        bytes[10..12].fill(0);
+        let checksum = crate::wire::checksum::checksum(&bytes[..28]);
+        bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
+        take(&bytes)
+    };
+    assert_eq!(with_option([7, 7, 4, 0, 0, 0, 0, 0]), Ok((path, 61)));
+    assert_eq!(with_option([131, 7, 8, 0, 0, 0, 0, 0]), Err(DropReason::OuterSourceRoute));
+    assert_eq!(with_option([7, 9, 4, 0, 0, 0, 0, 0]), Err(DropReason::OuterOptions));
 }
 
 #[test]

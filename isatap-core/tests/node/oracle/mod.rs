@@ -15,6 +15,7 @@
 
 pub mod input;
 pub mod links;
+pub mod options;
 pub mod packets;
 pub mod rules;
 pub mod tunnels;

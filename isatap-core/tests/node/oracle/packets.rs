@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::input::{Input, fix_icmpv6, fix_ipv4};
+use super::options;
 use super::rules::{Domain, Net6, Own4};
 
 /// A public and a private address of this node, and their subnets' others.
@@ -155,7 +156,7 @@ pub fn outer(input: &mut Input<'_>, world: &World) -> Vec<u8> {
     packet.extend([0, 0, flags & 0x40, 0, 64, 41, 0, 0]);
     packet.extend(from.to_be_bytes());
     packet.extend(to.to_be_bytes());
-    packet.resize(header_len, 1);
+    packet.extend(options::any(input, header_len - 20));
     packet.extend(inner);
     packet.resize(packet.len() + padding, 0);
     if flags & 0x8c == 0x8c {

@@ -4,6 +4,8 @@
 //! Nothing of the core's is called: addresses are numbers here, and bits are
 //! taken one at a time.
 
+use super::options::{self, Answer};
+
 /// An address of this node and the length of its subnet.
 pub type Own4 = (u32, u8);
 /// An IPv6 prefix.
@@ -93,7 +95,7 @@ impl Packet {
         let header = bytes.get(..header_len)?;
         let inner = bytes.get(..total)?.get(header_len..)?;
         let is_sound = at(0)? >> 4 == 4 && header_len >= 20 && at(9)? == 41 && at(6)? & 0x3f == 0 && at(7)? == 0;
-        if !is_sound || !adds_up(header) || inner.len() < 40 {
+        if !is_sound || !adds_up(header) || inner.len() < 40 || options::read(&header[20..]) != Answer::Skip {
             return None;
         }
         let word = |place: usize| u32::from_be_bytes(bytes[place..place + 4].try_into().unwrap());

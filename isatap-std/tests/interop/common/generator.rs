@@ -95,11 +95,7 @@ pub fn packet(numbers: &mut Numbers, addresses: &Addresses, label: u32) -> Vec<u
         if numbers.one_in(8) { numbers.pick(&OUTER_CLASSES) } else { numbers.pick(&addresses.outer_sources) };
     let inner = inner_packet(numbers, addresses, outer_source, label, fault);
 
-    let options = match numbers.below(6) {
-        // No operation and end of list: what options ask of a router is the IPv4 host's business.
-        0 => numbers.pick(&[&[1, 1, 1, 0][..], &[1; 8], &[0; 12], &[1; 40]]),
-        _ => &[],
-    };
+    let options = if numbers.one_in(4) { options(numbers) } else { Vec::new() };
     let padding = if numbers.one_in(6) { numbers.below(64) as usize } else { 0 };
     let mut payload = inner;
     payload.extend((0..padding).map(|_| numbers.next() as u8));
@@ -138,6 +134,61 @@ pub fn packet(numbers: &mut Numbers, addresses: &Addresses, label: u32) -> Vec<u
     }
     packet.extend(payload);
     packet
+}
+
+/// IPv4 options of every type: most in order, many nearly. [RFC 791 §3.1, 1108, 2113]
+fn options(numbers: &mut Numbers) -> Vec<u8> {
+    let room = 4 * (numbers.below(10) as usize + 1);
+    let mut options = Vec::new();
+    while options.len() < room {
+        match numbers.below(8) {
+            0 => options.push(0),
+            1 => options.push(1),
+            _ => options.extend(option(numbers, room - options.len())),
+        }
+    }
+    // The last one may be cut, and so run past the end.
+    options.truncate(room);
+    options
+}
+
+fn option(numbers: &mut Numbers, room: usize) -> Vec<u8> {
+    const RECORDS: [u8; 4] = [7, 68, 131, 137];
+    let kind = match numbers.below(6) {
+        0 => numbers.pick(&[130, 133, 134, 136, 148]),
+        1 => numbers.next() as u8,
+        _ => numbers.pick(&[7, 7, 7, 68, 68, 68, 131, 137]),
+    };
+    // What is recorded in it: by a clock four bytes or eight, by routers four.
+    let flag = numbers.pick(&[0, 1, 3, 3, 2, 15]);
+    let (head, slot) = if kind == 68 { (4, if flag == 0 { 4 } else { 8 }) } else { (3, 4) };
+    let mut length = head + slot * numbers.below(4) as usize;
+    if !numbers.one_in(4) {
+        length = length.min(room);
+    }
+    if numbers.one_in(8) {
+        length = numbers.pick(&[0, 1, 2, 3, 4, 5, 8, 40, 255]);
+    }
+    let mut pointer = match numbers.below(3) {
+        0 => head + 1,
+        1 => length + 1,
+        _ => head + 1 + slot * numbers.below(4) as usize,
+    };
+    if numbers.one_in(6) {
+        pointer = numbers.below(48) as usize;
+    }
+    let missed = if numbers.one_in(4) { 15 } else { numbers.below(16) as u8 };
+    let mut option: Vec<u8> = (0..length.max(2)).map(|_| numbers.next() as u8).collect();
+    (option[0], option[1]) = (kind, length as u8);
+    if RECORDS.contains(&kind) && option.len() > 3 {
+        (option[2], option[3]) = (pointer as u8, if kind == 68 { missed << 4 | flag } else { option[3] });
+    }
+    if kind == 134 && option.len() > 7 {
+        // A label of one tag, of a domain of interpretation.
+        let tag = option.len() as u8 - 6;
+        option[2..8].copy_from_slice(&[0, 0, 0, 1, 1, tag]);
+    }
+    option
 }
 
 fn inner_packet(

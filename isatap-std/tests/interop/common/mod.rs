@@ -9,6 +9,7 @@
 
 mod capture;
 mod daemon;
+pub mod forge;
 pub mod generator;
 mod guest;
 pub mod peers;
