@@ -37,7 +37,8 @@
 //! ```
 //!
 //! Keys are the options of the commands `isatap host`, `router`, `tunnel`, `6rd`, `6to4` and
-//! `teredo client`, `server` and `relay`; what may be repeated there is a list here. Times are whole seconds. An unknown key is a mistake, and
+//! `teredo client`, `server` and `relay`; what may be repeated there is a list here. In front of
+//! the tables, `user = "NAME"` is `--user NAME`. Times are whole seconds. An unknown key is a mistake, and
 //! every mistake is told with its line.
 
 mod tables;
@@ -60,6 +61,8 @@ use tables::{File, Parsed, values};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
+    /// The user that the daemon becomes once everything is open; `None`: it stays who it is.
+    pub user: Option<String>,
     /// Its tunnels, those of a kind in the order of the file.
     pub links: Vec<Link>,
     /// Its Teredo clients, servers and relays.
@@ -316,7 +319,7 @@ impl Config {
             ));
         }
         let natives = tables.native.into_iter().map(|table| Native { device: table.dev, forwarding: table.forwarding });
-        let config = Config { links, teredo, natives: natives.collect() };
+        let config = Config { user: tables.user, links, teredo, natives: natives.collect() };
         problems.sort_by_key(|problem| problem.line);
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }

@@ -10,16 +10,17 @@
 //!
 //! Requests may get more members and there may be more of them; a daemon that does not know
 //! one says so. Whoever may write to the socket (mode 0660) may ask; nothing can be changed
-//! by it.
+//! by it. A client that asks nothing is hung up on after 5 seconds.
 
 use crate::error::Error;
-use crate::runtime_dir::Claim;
+use crate::runtime_dir::{Claim, new_owner};
+use isatap_core::time::Instant;
+use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, Permissions};
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
@@ -42,7 +43,6 @@ pub enum Request {
 /// Nobody listens there, no permission, or no answer. Of a daemon that [`ended`] before it
 /// answered, the error says so.
 pub fn ask(path: &Path, request: Request) -> Result<serde_json::Value, Error> {
-    const PATIENCE: Duration = Duration::from_secs(5);
     let refused = |error: io::Error| {
         let gone = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused);
         let error = Error::refused("ask the daemon at", path.display(), error);
@@ -88,9 +88,15 @@ impl Listener {
     pub(crate) fn open(claim: &Claim) -> Result<Self, Error> {
         let path = claim.socket();
         let open = || -> io::Result<UnixListener> {
-            let listener = UnixListener::bind(path)?;
+            // Not by its name afterwards: a link may stand there by then.
+            let umask = umask(Mode::from_bits_truncate(0o117));
+            let listener = UnixListener::bind(path);
+            nix::sys::stat::umask(umask);
+            let listener = listener?;
+            if let Some((uid, gid)) = new_owner() {
+                std::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
+            }
             listener.set_nonblocking(true)?;
-            fs::set_permissions(path, Permissions::from_mode(0o660))?;
             Ok(listener)
         };
         open().map(Self).map_err(|error| Error::refused("listen at", path.display(), error))
@@ -104,11 +110,13 @@ impl AsFd for Listener {
 }
 
 /// Those who are asking. None can make the loop wait: what does not come or go at once is
-/// waited for, and the oldest of too many is hung up on.
+/// waited for, for a while, and the oldest of too many is hung up on.
 #[derive(Debug, Default)]
 pub(crate) struct Server {
     clients: Vec<Client>,
     next: u32,
+    retry: Option<Instant>,
+    not_accepted: u64,
 }
 
 #[derive(Debug)]
@@ -117,23 +125,72 @@ struct Client {
     link: usize,
     stream: UnixStream,
     line: Vec<u8>,
+    patience: Instant,
 }
 
 const MOST_CLIENTS: usize = 16;
 const LONGEST_REQUEST: usize = 4096;
+/// As long as [`ask`] waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Until a client that could not be accepted is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 impl Server {
     /// The next who wants to ask about the link `link`: a number, and what to watch.
-    pub(crate) fn accept(&mut self, listener: &Listener, link: usize) -> Option<(u32, BorrowedFd<'_>)> {
-        let (stream, _) = listener.0.accept().ok()?;
-        stream.set_nonblocking(true).ok()?;
+    ///
+    /// The listener is to be watched [for what is new](crate::driver::Driver::watch_edge): a
+    /// client that cannot be accepted, for lack of descriptors, stays there, and would keep the
+    /// loop busy. It is tried again after [`deadline`](Self::deadline).
+    ///
+    /// # Errors
+    ///
+    /// A client could not be accepted; told once.
+    pub(crate) fn accept(
+        &mut self,
+        now: Instant,
+        listener: &Listener,
+        link: usize,
+    ) -> Result<Option<(u32, BorrowedFd<'_>)>, Error> {
+        let accepted = listener.0.accept().and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream));
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => {
+                self.retry = Some(now.saturating_add(RETRY));
+                self.not_accepted += 1;
+                let told = Error::refused("accept", "who asks for the status", error).with_advice(
+                    "it is tried again each second; raise the limit on open files (ulimit -n, LimitNOFILE=)",
+                );
+                return if self.not_accepted == 1 { Err(told) } else { Ok(None) };
+            }
+        };
         if self.clients.len() >= MOST_CLIENTS {
             self.clients.remove(0);
         }
         let number = self.next;
         self.next = (self.next + 1) % (1 << 30);
-        self.clients.push(Client { number, link, stream, line: Vec::new() });
-        self.clients.last().map(|client| (number, client.stream.as_fd()))
+        let patience = now.saturating_add(PATIENCE);
+        self.clients.push(Client { number, link, stream, line: Vec::new(), patience });
+        Ok(self.clients.last().map(|client| (number, client.stream.as_fd())))
+    }
+
+    /// When [`expire`](Self::expire) is to be called.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.clients.iter().map(|client| client.patience).chain(self.retry).min()
+    }
+
+    /// Hangs up on those who have asked nothing for too long. `true`: clients wait to be
+    /// accepted.
+    pub(crate) fn expire(&mut self, now: Instant) -> bool {
+        self.clients.retain(|client| client.patience > now);
+        self.retry.take_if(|due| *due <= now).is_some()
+    }
+
+    /// Adds how often a client could not be accepted.
+    pub(crate) fn count(&self, counters: &mut BTreeMap<String, u64>) {
+        if self.not_accepted > 0 {
+            counters.insert("accept-failed".to_owned(), self.not_accepted);
+        }
     }
 
     /// What a client has asked, once its line is complete, and of which link.
@@ -181,6 +238,8 @@ impl Server {
 mod tests {
     use super::*;
     use crate::runtime_dir::RuntimeDir;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     struct Scratch(RuntimeDir);
 
@@ -202,7 +261,7 @@ mod tests {
     fn serve(listener: &Listener, respond: impl Fn(Result<Request, String>) -> serde_json::Value) {
         let mut server = Server::default();
         let number = loop {
-            if let Some((number, _)) = server.accept(listener, 7) {
+            if let Some((number, _)) = server.accept(Instant::ZERO, listener, 7).unwrap() {
                 break number;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -262,9 +321,25 @@ mod tests {
         let listener = Listener::open(&claim).unwrap();
         let mut server = Server::default();
         let streams: Vec<_> = (0..40).map(|_| UnixStream::connect(claim.socket()).unwrap()).collect();
-        while server.accept(&listener, 0).is_some() {}
+        while server.accept(Instant::ZERO, &listener, 0).unwrap().is_some() {}
         assert_eq!(server.clients.len(), MOST_CLIENTS);
         drop(streams);
+    }
+
+    #[test]
+    fn who_asks_nothing_is_hung_up_on() {
+        let scratch = Scratch::new("silent");
+        let claim = scratch.0.claim("isatap0").unwrap();
+        let listener = Listener::open(&claim).unwrap();
+        let mut server = Server::default();
+        let mut silent = UnixStream::connect(claim.socket()).unwrap();
+        server.accept(Instant::ZERO, &listener, 0).unwrap().unwrap();
+        assert_eq!(server.deadline(), Some(Instant::from_secs(5)));
+        assert!(!server.expire(Instant::from_micros(4_999_999)));
+        assert_eq!(server.clients.len(), 1);
+        assert!(!server.expire(Instant::from_secs(5)));
+        assert_eq!(server.deadline(), None);
+        assert_eq!(silent.read(&mut [0]).unwrap(), 0);
     }
 
     /// By closing the connection before the request was read, or after: the first resets it.

@@ -29,6 +29,7 @@
 //! | `nd_socket` | Router Solicitations and Advertisements on a native device | Linux |
 //! | `netlink` | addresses, routes and MTU of the device; what other hands change | Linux |
 //! | `signal`, `runtime_dir` | what a daemon needs to end and to start cleanly | Linux |
+//! | `privileges` | what a daemon gives up once it runs (feature `privileges`) | Linux |
 
 #[cfg(feature = "capture")]
 pub mod capture;
@@ -62,6 +63,8 @@ pub mod nd_socket;
 pub mod netlink;
 #[cfg(target_os = "linux")]
 pub mod node;
+#[cfg(all(target_os = "linux", feature = "privileges"))]
+pub mod privileges;
 #[cfg(target_os = "linux")]
 pub mod proto41_socket;
 #[cfg(all(target_os = "linux", feature = "cli"))]
@@ -76,6 +79,7 @@ pub mod sixrd;
 pub mod sixtofour;
 #[cfg(target_os = "linux")]
 pub mod teredo;
+mod thread;
 #[cfg(target_os = "linux")]
 pub mod tun;
 #[cfg(target_os = "linux")]

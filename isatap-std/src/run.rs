@@ -14,6 +14,7 @@
 //! ```
 
 use crate::config::{Config, Link, Native};
+use crate::driver::Tap;
 use crate::error::Error;
 use crate::netlink::{Netlink, sysctl};
 use crate::node::status::Status;
@@ -105,15 +106,17 @@ impl Run {
         // The old devices go first: the new ones may have their names.
         self.teredo.retain(|running| wanted.contains(&running.options));
         let is_same = |node: &Protocol41| node.links == config.links && node.natives == config.natives;
+        let mut recording = None;
         if !self.protocol41.as_ref().is_some_and(is_same) {
             if let (Some(protocol41), Some(signals)) = (&mut self.protocol41, signals) {
                 protocol41.node.finish(signals)?;
             }
-            self.protocol41 = None;
+            // Into the same file it goes on: this process may not be able to open it any more.
+            recording = self.protocol41.take().and_then(|mut old| old.node.driver_mut().take_recording());
             self.check_natives(&config.natives)?;
         }
         if self.protocol41.is_none() && !config.links.is_empty() {
-            let node = self.open_node(config)?;
+            let node = self.open_node(config, recording)?;
             let number = self.watch(node.as_fd())?;
             let (links, natives) = (config.links.clone(), config.natives.clone());
             self.protocol41 = Some(Protocol41 { node, links, natives, number });
@@ -202,10 +205,13 @@ impl Run {
         }
     }
 
-    fn open_node(&self, config: &Config) -> Result<Box<Node>, Error> {
+    fn open_node(&self, config: &Config, recording: Option<Tap>) -> Result<Box<Node>, Error> {
         let mut node = Box::new(Node::open(&proto41_socket::Options::default(), self.observer())?);
         if let Some(path) = config.links.iter().find_map(|link| link.common().pcap.as_ref()) {
-            node.driver_mut().record(path)?;
+            match recording.filter(|recording| recording.path() == path) {
+                Some(recording) => node.driver_mut().go_on_recording(recording),
+                None => node.driver_mut().record(path)?,
+            }
         }
         for link in &config.links {
             let mut link = link.clone();

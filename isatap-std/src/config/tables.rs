@@ -25,6 +25,7 @@ use toml::Spanned;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct File {
+    pub(super) user: Option<String>,
     #[serde(default)]
     isatap_host: Vec<Spanned<HostTable>>,
     #[serde(default)]

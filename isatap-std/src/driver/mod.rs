@@ -52,7 +52,7 @@ use std::io::ErrorKind;
 use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
-use tap::Tap;
+pub(crate) use tap::Tap;
 
 /// Moves packets and time between a machine, its sockets and its devices.
 #[derive(Debug)]
@@ -106,6 +106,8 @@ pub struct IoCounters {
     /// Packets that should have waited for a peer or neighbour to answer, for which there was
     /// no room, or which waited for one that did not.
     pub not_kept: u64,
+    /// Packets that are missing in the capture: its reader or disk is too slow, or nobody reads.
+    pub not_recorded: u64,
 }
 
 /// Memory of packets from devices that are under way at once. Beyond the second limit a
@@ -172,23 +174,50 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         self.poller.watch(fd, Source::Owner(token))
     }
 
+    /// The same, told once for all that waits: who cannot take it now is not kept busy, and
+    /// tries again of his own accord.
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors.
+    pub fn watch_edge(&self, fd: BorrowedFd<'_>, token: Token) -> Result<(), Error> {
+        self.poller.watch_edge(fd, Source::Owner(token))
+    }
+
     /// No longer watches a descriptor. Closing it does that as well, unless it was cloned.
     pub fn unwatch(&self, fd: BorrowedFd<'_>) {
         self.poller.unwatch(fd);
     }
 
     /// Records outer packets from now on: link type 101, raw IP. What is sent is recorded
-    /// as handed to the kernel, with Identification 0; what is received as it came.
+    /// as handed to the kernel, with Identification 0; what is received as it came. `path` is a
+    /// regular file, made or emptied, or a FIFO, whose reader may come and go. A reader or disk
+    /// that is too slow costs packets of the capture ([`IoCounters::not_recorded`]) and nothing
+    /// else.
     ///
     /// # Errors
     ///
-    /// The file cannot be written.
+    /// The file cannot be written, is of another kind, or is another user's; links are not
+    /// followed.
     pub fn record(&mut self, path: &std::path::Path) -> Result<(), Error> {
         self.tap = Some(Tap::create(path)?);
         Ok(())
     }
 
-    /// Why [recording](Self::record) has ended by itself, once: a full disk, say.
+    /// Ends recording here, to [go on](Self::go_on_recording) elsewhere.
+    #[cfg(feature = "cli")]
+    pub(crate) fn take_recording(&mut self) -> Option<Tap> {
+        self.tap.take()
+    }
+
+    /// Records into a file that is open already.
+    #[cfg(feature = "cli")]
+    pub(crate) fn go_on_recording(&mut self, tap: Tap) {
+        self.tap = Some(tap);
+    }
+
+    /// Why [recording](Self::record) has ended by itself, once: a full disk, say. Or that
+    /// packets are missing.
     pub fn take_capture_error(&mut self) -> Option<Error> {
         self.capture_error.take()
     }
@@ -292,9 +321,16 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         if !opens {
             self.transmit();
         }
-        if let Some(error) = self.tap.as_mut().and_then(|tap| tap.flush().err()) {
-            self.capture_error = Some(error);
-            self.tap = None;
+        if let Some(tap) = &mut self.tap {
+            match tap.flush() {
+                Ok(None) => {}
+                Ok(Some(loss)) => self.capture_error = Some(loss),
+                Err(error) => {
+                    self.capture_error = Some(error);
+                    self.tap = None;
+                }
+            }
+            self.counters.not_recorded += self.tap.as_mut().map_or(0, Tap::take_lost);
         }
         // For who waits on our descriptor instead of calling us.
         self.poller.arm(&self.clock, earlier(self.machine.poll_timeout(), due))?;

@@ -45,8 +45,17 @@ impl Poller {
     }
 
     pub(super) fn watch(&self, fd: BorrowedFd<'_>, source: Source) -> Result<(), Error> {
+        self.add(fd, EpollFlags::EPOLLIN, source)
+    }
+
+    /// Tells of what is new and not again of what is left.
+    pub(super) fn watch_edge(&self, fd: BorrowedFd<'_>, source: Source) -> Result<(), Error> {
+        self.add(fd, EpollFlags::EPOLLIN | EpollFlags::EPOLLET, source)
+    }
+
+    fn add(&self, fd: BorrowedFd<'_>, flags: EpollFlags, source: Source) -> Result<(), Error> {
         self.epoll
-            .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, source.number()))
+            .add(fd, EpollEvent::new(flags, source.number()))
             .map_err(|errno| Error::refused("wait for", "a descriptor", errno.into()))
     }
 

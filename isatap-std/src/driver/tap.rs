@@ -1,32 +1,83 @@
 //! A capture of outer packets, for tcpdump and Wireshark.
+//!
+//! Disks stall and readers of FIFOs stop. So a thread of its own writes, and what it has not
+//! written yet is bounded: beyond that, packets are missing in the capture.
 
 use crate::error::Error;
 use crate::lab::pcap::Pcap;
 use crate::proto41_socket::Datagram;
+use crate::runtime_dir::new_owner;
 use isatap_core::time::Instant;
 use isatap_core::wire::{ipv4, protocol, udp};
-use std::fs::File;
-use std::io::{self, BufWriter};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::Uid;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 /// Writes packets as they are sent and received. A full disk ends the capture, not the loop.
 #[derive(Debug)]
-pub(super) struct Tap {
+pub(crate) struct Tap {
     pcap: Pcap,
     path: PathBuf,
     bytes: Vec<u8>,
+    shared: Arc<Shared>,
+    is_loss_told: bool,
+    /// Closed when the thread has written all.
+    ended: Receiver<()>,
 }
+
+/// What the loop and the thread know of each other.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Bytes that were handed over and are not written yet.
+    waiting: AtomicUsize,
+    lost: AtomicU64,
+    error: Mutex<Option<io::Error>>,
+}
+
+/// At most so much is kept that is not written yet.
+const MOST_WAITING: usize = 8 << 20;
+/// How long the end waits for the last packets to be written.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 impl Tap {
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
-        let refused = |error| {
+        let refused = |error: io::Error| {
             Error::refused("record packets into", path.display(), error)
-                .with_advice("choose a file that can be written")
+                .with_advice("choose a file that can be written, in a folder of your own")
         };
-        let file = BufWriter::new(File::create(path).map_err(refused)?);
-        let pcap = Pcap::new(Box::new(file)).map_err(refused)?;
-        Ok(Self { pcap, path: path.to_owned(), bytes: Vec::with_capacity(2048) })
+        let (file, is_fifo) = open(path)?;
+        let (chunks, wanted) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
+        let shared = Arc::<Shared>::default();
+        let writer = Writer { chunks, shared: shared.clone(), chunk: Chunk::default(), has_header: false };
+        let pcap = Pcap::new(Box::new(writer)).map_err(refused)?;
+        let thread = {
+            let shared = shared.clone();
+            move || {
+                let _end = end;
+                write_all(file, is_fifo, &wanted, &shared);
+            }
+        };
+        crate::thread::spawn("isatap-capture", thread).map_err(refused)?;
+        Ok(Self { pcap, path: path.to_owned(), bytes: Vec::with_capacity(2048), shared, is_loss_told: false, ended })
+    }
+
+    /// The file.
+    #[cfg(feature = "cli")]
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Packets that are missing, since the last call.
+    pub(super) fn take_lost(&mut self) -> u64 {
+        self.shared.lost.swap(0, Ordering::Relaxed)
     }
 
     pub(super) fn received(&mut self, packet: &[u8]) {
@@ -62,20 +113,177 @@ impl Tap {
         self.pcap.packet(wall_clock(), &self.bytes);
     }
 
-    /// Once a turn, so that a reader sees what has happened.
+    /// Once a turn, so that a reader sees what has happened. The first time that packets are
+    /// missing, that.
     ///
     /// # Errors
     ///
     /// The file can no longer be written: the capture has ended.
-    pub(super) fn flush(&mut self) -> Result<(), Error> {
+    pub(super) fn flush(&mut self) -> Result<Option<Error>, Error> {
         self.pcap.flush();
-        self.pcap.error().map_or(Ok(()), |error| {
-            let error = io::Error::new(error.kind(), error.to_string());
-            Err(Error::refused("record more packets into", self.path.display(), error)
-                .with_advice("the capture ends here, and nothing else does"))
-        })
+        let error = self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(error) = error {
+            return Err(Error::refused("record more packets into", self.path.display(), error)
+                .with_advice("the capture ends here, and nothing else does"));
+        }
+        if self.is_loss_told || self.shared.lost.load(Ordering::Relaxed) == 0 {
+            return Ok(None);
+        }
+        self.is_loss_told = true;
+        let why = "it takes them more slowly than they come, or nobody reads it";
+        Ok(Some(
+            Error::refused("record all packets into", self.path.display(), io::Error::other(why))
+                .with_advice("status counts those that are missing (not-recorded)"),
+        ))
     }
 }
+
+impl Drop for Tap {
+    /// Waits for the thread, but not for a reader that has stopped: the process ends without it.
+    fn drop(&mut self) {
+        self.pcap.flush();
+        let nothing = Pcap::new(Box::new(io::sink()));
+        if let Ok(nothing) = nothing {
+            // The last sender goes: the thread ends when it has written what waits.
+            drop(std::mem::replace(&mut self.pcap, nothing));
+            let _ = self.ended.recv_timeout(FAREWELL);
+        }
+    }
+}
+
+/// Opens the file, a regular one or a FIFO; `true`: a FIFO. Neither waits for anything, nor
+/// follows a link, nor empties or fills somebody else's file.
+fn open(path: &Path) -> Result<(File, bool), Error> {
+    let unusable = |why: String, advice: &'static str| {
+        Error::usage("record packets into", path.display(), why).with_advice(advice)
+    };
+    let refused = |error: io::Error| match error.raw_os_error() {
+        Some(libc::ELOOP) => unusable("it is a symbolic link".to_owned(), "name the file that it leads to"),
+        Some(libc::EISDIR) => unusable("it is a folder".to_owned(), "name a file in it"),
+        _ => Error::refused("record packets into", path.display(), error)
+            .with_advice("choose a file that can be written, in a folder of your own"),
+    };
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    let file = loop {
+        match options.open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            // A FIFO that nobody reads yet can be opened while somebody does.
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+                let reader = OpenOptions::new()
+                    .read(true)
+                    .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
+                    .open(path)
+                    .map_err(refused)?;
+                let is_fifo = reader.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
+                if !is_fifo {
+                    return Err(unusable("it is neither a regular file nor a FIFO".to_owned(), "name one of these"));
+                }
+                break options.open(path).map_err(refused)?;
+            }
+            other => break other.map_err(refused)?,
+        }
+        match options.clone().create_new(true).open(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            other => break other.map_err(refused)?,
+        }
+    };
+    let metadata = file.metadata().map_err(refused)?;
+    let is_fifo = metadata.file_type().is_fifo();
+    if !is_fifo && !metadata.is_file() {
+        return Err(unusable("it is neither a regular file nor a FIFO".to_owned(), "name one of these"));
+    }
+    let owner = new_owner();
+    let own = [Some(Uid::effective().as_raw()), owner.map(|(uid, _)| uid)];
+    if !own.contains(&Some(metadata.uid())) {
+        let why = format!("it belongs to the user {}, who could read or change it", metadata.uid());
+        return Err(unusable(why, "remove it, or name another file"));
+    }
+    if metadata.is_file() {
+        if metadata.nlink() > 1 {
+            return Err(unusable("the file has a second name".to_owned(), "remove it, or name another file"));
+        }
+        file.set_len(0).map_err(refused)?;
+        if let Some((uid, gid)) = owner {
+            // As tcpdump does: whom the daemon becomes may open it again.
+            std::os::unix::fs::fchown(&file, Some(uid), Some(gid)).map_err(refused)?;
+        }
+    }
+    // It was only not to wait for a reader here: the thread may wait.
+    let flags = fcntl(&file, FcntlArg::F_GETFL).map_err(|errno| refused(errno.into()))?;
+    let flags = OFlag::from_bits_retain(flags) - OFlag::O_NONBLOCK;
+    fcntl(&file, FcntlArg::F_SETFL(flags)).map_err(|errno| refused(errno.into()))?;
+    Ok((file, is_fifo))
+}
+
+/// Whole records, and how many packets they are.
+#[derive(Debug, Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    packets: u64,
+}
+
+/// Collects what [`Pcap`] writes, one record a call, for the thread.
+struct Writer {
+    chunks: Sender<Chunk>,
+    shared: Arc<Shared>,
+    chunk: Chunk,
+    has_header: bool,
+}
+
+impl Write for Writer {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        let waiting = self.shared.waiting.load(Ordering::Relaxed) + self.chunk.bytes.len();
+        if waiting + record.len() > MOST_WAITING {
+            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.chunk.bytes.extend_from_slice(record);
+            self.chunk.packets += u64::from(self.has_header);
+            self.has_header = true;
+        }
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.chunk.bytes.is_empty() {
+            let chunk = std::mem::take(&mut self.chunk);
+            self.shared.waiting.fetch_add(chunk.bytes.len(), Ordering::Relaxed);
+            // The thread has ended: its error comes.
+            let _ = self.chunks.send(chunk);
+        }
+        Ok(())
+    }
+}
+
+/// The thread: writes until nothing more can come, or the file takes no more.
+fn write_all(mut file: File, is_fifo: bool, chunks: &Receiver<Chunk>, shared: &Shared) {
+    let mut header = Vec::new();
+    // A reader of a FIFO that comes later needs the header too.
+    let mut has_header = true;
+    while let Ok(chunk) = chunks.recv() {
+        let length = chunk.bytes.len();
+        if header.is_empty() {
+            header = chunk.bytes.get(..HEADER_LEN).unwrap_or_default().to_vec();
+        }
+        let lead: &[u8] = if has_header { &[] } else { &header };
+        let written = file.write_all(lead).and_then(|()| file.write_all(&chunk.bytes));
+        shared.waiting.fetch_sub(length, Ordering::Relaxed);
+        match written {
+            Ok(()) => has_header = true,
+            Err(error) if is_fifo && error.kind() == ErrorKind::BrokenPipe => {
+                shared.lost.fetch_add(chunk.packets, Ordering::Relaxed);
+                has_header = false;
+            }
+            Err(error) => {
+                *shared.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                return;
+            }
+        }
+    }
+}
+
+/// Of a capture.
+const HEADER_LEN: usize = 24;
 
 /// Captures have the time of day.
 fn wall_clock() -> Instant {

@@ -212,7 +212,7 @@ impl Node {
         let listener = claim.as_ref().map(control::Listener::open).transpose()?;
         #[cfg(feature = "cli")]
         if let Some(listener) = &listener {
-            self.driver.watch(listener.as_fd(), Token(base + LISTENER))?;
+            self.driver.watch_edge(listener.as_fd(), Token(base + LISTENER))?;
         }
         self.links.push(Link {
             attachment,
@@ -268,6 +268,10 @@ impl Node {
                 self.repair(at, now);
             }
         }
+        #[cfg(feature = "cli")]
+        if self.server.expire(now) {
+            (0..self.links.len()).for_each(|at| self.accept(at));
+        }
         self.lan_timeouts(now)?;
         self.settle()?;
         // All of that may have set a deadline, and a loop of several waits on our descriptor.
@@ -278,7 +282,10 @@ impl Node {
     /// The earliest deadline that is not the machine's.
     fn deadline(&self) -> Option<Instant> {
         let of_links = self.links.iter().flat_map(|link| [link.role.deadline(), link.attachment.deadline()]);
-        of_links.chain(self.lans.iter().map(lan::Lan::deadline)).flatten().min()
+        let others = of_links.chain(self.lans.iter().map(lan::Lan::deadline));
+        #[cfg(feature = "cli")]
+        let others = others.chain([self.server.deadline()]);
+        others.flatten().min()
     }
 
     /// Turns until a signal asks to stop.
@@ -456,9 +463,13 @@ impl Node {
 impl Node {
     fn accept(&mut self, at: usize) {
         let Some(listener) = self.links.get(at).and_then(|link| link.listener.as_ref()) else { return };
-        while let Some((client, fd)) = self.server.accept(listener, at) {
-            // Not watched is not answered: the client runs into its own time limit.
-            let _ = self.driver.watch(fd, Token(FIRST_CLIENT + client));
+        loop {
+            match self.server.accept(self.driver.now(), listener, at) {
+                // Not watched is not answered: the client runs into its own time limit.
+                Ok(Some((client, fd))) => drop(self.driver.watch(fd, Token(FIRST_CLIENT + client))),
+                Ok(None) => return,
+                Err(error) => return (self.observer)(&Notice::Warning(error.to_string())),
+            }
         }
     }
 

@@ -374,6 +374,8 @@ impl Node {
         status.packets = Packets::of(counters);
         let socket = self.driver.socket();
         status.io = io_counters(&self.driver.counters(), &socket.counters(), socket.receive_drops().ok());
+        #[cfg(feature = "cli")]
+        self.server.count(&mut status.io);
         status.locators = link.role.found().locators.iter().map(|locator| locator.address).collect();
         status.underlay_mtu = link.role.found().mtu;
         status.lans = self.lans_of(id).map(|lan| self.lan_status(now, lan)).collect();
@@ -466,6 +468,7 @@ pub(crate) fn io_counters(io: &IoCounters, sent: &SendCounters, drops: Option<u3
         ("send-other", sent.other),
         ("no-device", io.no_device),
         ("not-kept", io.not_kept),
+        ("not-recorded", io.not_recorded),
     ];
     all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
 }

@@ -116,12 +116,15 @@ fn nameserver(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(address, DNS_PORT))
 }
 
-/// Linux tells an interface's index as a file; elsewhere a zone must be a number.
+#[cfg(target_os = "linux")]
 fn interface_index(interface: &str) -> Option<u32> {
-    if interface.contains(['/', '.']) {
-        return None;
-    }
-    std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex")).ok()?.trim().parse().ok()
+    nix::net::if_::if_nametoindex(interface).ok()
+}
+
+/// Elsewhere a zone must be a number.
+#[cfg(not(target_os = "linux"))]
+fn interface_index(_: &str) -> Option<u32> {
+    None
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl Resolver {
         #[cfg(unix)]
         let guard = Waker(waker.0.try_clone()?);
         let mut lookup = Lookup::with_client(settings, client);
-        std::thread::Builder::new().name("isatap-resolve".to_owned()).spawn(move || {
+        crate::thread::spawn("isatap-resolve", move || {
             // Declared first, so dropped last: a panic wakes the loop as well, and
             // by then the channel tells it.
             #[cfg(unix)]

@@ -218,7 +218,7 @@ impl<R: Role> Node<R> {
         let listener = claim.as_ref().map(control::Listener::open).transpose()?;
         #[cfg(feature = "cli")]
         if let Some(listener) = &listener {
-            driver.watch(listener.as_fd(), LISTENER)?;
+            driver.watch_edge(listener.as_fd(), LISTENER)?;
         }
         let mut node = Self {
             driver,
@@ -249,7 +249,11 @@ impl<R: Role> Node<R> {
     /// Waits at most `timeout` for something to do, and does it; `true`: a signal came.
     pub(super) fn turn(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
         let mut signalled = false;
-        for token in self.driver.turn(timeout, self.role.deadline())? {
+        let tokens = self.driver.turn(timeout, self.deadline())?;
+        if let Some(error) = self.driver.take_capture_error() {
+            (self.observer)(&Notice::Warning(error.to_string()));
+        }
+        for token in tokens {
             match token {
                 SIGNALS => signalled = true,
                 MONITOR => self.changed()?,
@@ -271,10 +275,22 @@ impl<R: Role> Node<R> {
         if self.role.deadline().is_some_and(|due| due <= now) {
             self.with_role(R::handle_timeout)?;
         }
+        #[cfg(feature = "cli")]
+        if self.server.expire(now) {
+            self.accept();
+        }
         self.settle()?;
         // All of that may have set a deadline, and a loop of several waits on our descriptor.
-        self.driver.rearm(self.role.deadline())?;
+        self.driver.rearm(self.deadline())?;
         Ok(signalled)
+    }
+
+    /// The earliest deadline that is not the machine's.
+    fn deadline(&self) -> Option<Instant> {
+        let deadlines = [self.role.deadline()].into_iter();
+        #[cfg(feature = "cli")]
+        let deadlines = deadlines.chain([self.server.deadline()]);
+        deadlines.flatten().min()
     }
 
     /// Turns until a signal asks to stop.
@@ -386,6 +402,8 @@ impl<R: Role> Node<R> {
         status.routes = self.attachment.routes().iter().map(|route| RouteStatus::of(now, route)).collect();
         status.packets = Packets::of(counters);
         status.io = io_counters(&self.driver.counters(), &self.driver.socket().counters(), None);
+        #[cfg(feature = "cli")]
+        self.server.count(&mut status.io);
         self.role.describe(now, machine, &mut status);
         status
     }
@@ -395,9 +413,13 @@ impl<R: Role> Node<R> {
 impl<R: Role> Node<R> {
     fn accept(&mut self) {
         let Some(listener) = self.listener.as_ref() else { return };
-        while let Some((client, fd)) = self.server.accept(listener, 0) {
-            // Not watched is not answered: the client runs into its own time limit.
-            let _ = self.driver.watch(fd, Token(FIRST_CLIENT + client));
+        loop {
+            match self.server.accept(self.driver.now(), listener, 0) {
+                // Not watched is not answered: the client runs into its own time limit.
+                Ok(Some((client, fd))) => drop(self.driver.watch(fd, Token(FIRST_CLIENT + client))),
+                Ok(None) => return,
+                Err(error) => return (self.observer)(&Notice::Warning(error.to_string())),
+            }
         }
     }
 

@@ -19,6 +19,7 @@ mod ingress;
 mod kernel;
 mod lan;
 mod pair;
+mod privileges;
 mod router;
 mod run;
 mod sixrd;

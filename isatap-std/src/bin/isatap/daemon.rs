@@ -8,6 +8,7 @@ use isatap_core::prefix::Ipv4Prefix;
 use isatap_std::Error;
 use isatap_std::link::LinkOptions;
 use isatap_std::node::Notice;
+use isatap_std::privileges::Privileges;
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::signal::Signals;
 
@@ -45,6 +46,48 @@ pub(crate) struct LinkArgs {
     /// Say what happens, on standard error.
     #[arg(short, long)]
     pub(crate) verbose: bool,
+    #[command(flatten)]
+    pub(crate) privileges: PrivilegeArgs,
+}
+
+/// What every daemon gives up.
+#[derive(clap::Args, Debug)]
+pub(crate) struct PrivilegeArgs {
+    /// Become this user once everything is open. Whoever the user is, only CAP_NET_ADMIN and
+    /// CAP_NET_RAW stay, with a list of system calls and files.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Give up nothing: to find out whether something fails for lack of privileges.
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) keep_privileges: bool,
+}
+
+impl PrivilegeArgs {
+    /// What the daemon keeps, before anything is opened; `None`: everything. `user` is the one
+    /// of a file; `add` says what the daemon does beside what all do.
+    pub(crate) fn announce(
+        &self,
+        user: Option<&str>,
+        add: impl FnOnce(Privileges) -> Privileges,
+    ) -> Result<Option<Privileges>, Error> {
+        if self.keep_privileges {
+            return Ok(None);
+        }
+        let mut privileges = add(Privileges::new().runtime(&RuntimeDir::new()));
+        if let Some(user) = self.user.as_deref().or(user) {
+            privileges = privileges.user(user)?;
+        }
+        privileges.announce();
+        Ok(Some(privileges))
+    }
+}
+
+/// Gives up what was announced, once everything is open.
+pub(crate) fn give_up(privileges: Option<Privileges>) -> Result<(), Error> {
+    for missing in privileges.map(Privileges::give_up).transpose()?.unwrap_or_default() {
+        say(&format!("warning: {missing}"));
+    }
+    Ok(())
 }
 
 impl LinkArgs {
@@ -89,11 +132,14 @@ pub(crate) fn say(what: &impl Display) {
 /// Runs until SIGINT or SIGTERM. The signals are caught before anything is made, so that one
 /// that comes early leaves nothing behind either.
 pub(crate) fn run<L>(
+    privileges: &PrivilegeArgs,
     open: impl FnOnce() -> Result<L, Error>,
     run_until: impl FnOnce(&mut L, &mut Signals) -> Result<(), Error>,
 ) -> Result<Status, Failure> {
     let mut signals = Signals::catch()?;
+    let privileges = privileges.announce(None, |privileges| privileges)?;
     let mut link = open()?;
+    give_up(privileges)?;
     run_until(&mut link, &mut signals)?;
     Ok(Status::Done)
 }

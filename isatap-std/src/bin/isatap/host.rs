@@ -73,5 +73,5 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         );
     }
     let verbose = args.link.verbose;
-    daemon::run(|| options.open(daemon::observer(verbose)), Host::run_until)
+    daemon::run(&args.link.privileges, || options.open(daemon::observer(verbose)), Host::run_until)
 }

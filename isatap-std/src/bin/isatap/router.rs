@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     options.config.preference = args.preference;
     options.config.check_neighbors = args.check_neighbors;
     let verbose = args.link.verbose;
-    daemon::run(|| options.open(daemon::observer(verbose)), Router::run_until)
+    daemon::run(&args.link.privileges, || options.open(daemon::observer(verbose)), Router::run_until)
 }
 
 fn check_neighbors(text: &str) -> Result<CheckNeighbors, String> {

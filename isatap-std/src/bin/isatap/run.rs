@@ -1,25 +1,28 @@
 //! `isatap run`: the links of a configuration file in one process.
 
 use std::env;
+use std::fs::File;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use isatap_std::config::Config;
 use isatap_std::node::Notice;
+use isatap_std::privileges::Privileges;
 use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::signal::{Request, Signals};
+use isatap_std::teredo::RoleOptions;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::daemon;
+use crate::daemon::{self, PrivilegeArgs};
 use crate::exit::{Failure, Status};
 
 /// Run all links of a configuration file in one process, for systemd or by hand.
 ///
 /// SIGHUP reads the file again. A file with mistakes changes nothing, and what it says as
 /// before goes on; the links that speak protocol 41 are made anew together. Tells systemd when it is ready
-/// (Type=notify-reload). Needs CAP_NET_ADMIN and CAP_NET_RAW; ends on SIGINT or SIGTERM, and
+/// and while it reloads (Type=notify, or notify-reload from systemd 253 on). Needs CAP_NET_ADMIN and CAP_NET_RAW; ends on SIGINT or SIGTERM, and
 /// leaves nothing behind.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -28,6 +31,8 @@ pub(crate) struct Args {
     /// Say what happens, on standard error.
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    privileges: PrivilegeArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
@@ -41,7 +46,16 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             notify(&format!("STATUS={notice}"));
         }
     };
+    let privileges =
+        args.privileges.announce(config.user.as_deref(), |privileges| keep(privileges, &args.file, &config))?;
     let mut links = Run::open(&config, Some(&RuntimeDir::new()), observer)?;
+    daemon::give_up(privileges)?;
+    if let Err(error) = File::open(&args.file) {
+        daemon::say(&format!(
+            "warning: reading {} again: {error}; a reload needs a file that the daemon's user may read",
+            args.file
+        ));
+    }
     notify("READY=1");
     loop {
         if links.run_until_asked(&mut signals)? == Request::Stop {
@@ -54,6 +68,9 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             Err(failure) => daemon::say(&format!("warning: {failure}; nothing is changed")),
             Ok(new) => match links.reload(&new, &mut signals) {
                 Ok(()) => {
+                    if new.user != config.user {
+                        daemon::say(&"warning: user is another: the daemon stays who it is until it is started again");
+                    }
                     if new == config && args.verbose {
                         daemon::say(&format!("{} says the same as before", args.file));
                     }
@@ -72,6 +89,27 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         }
         notify("READY=1");
     }
+}
+
+/// What a reload opens: the file itself, those with secrets, and what packets are recorded into.
+fn keep(privileges: Privileges, file: &str, config: &Config) -> Privileges {
+    let mut privileges = privileges.read(file);
+    for link in &config.links {
+        privileges = link.common().pcap.iter().fold(privileges, Privileges::write);
+    }
+    for link in &config.teredo {
+        privileges = link.secret_file.iter().fold(privileges, Privileges::read);
+        privileges = link.options.link().pcap.iter().fold(privileges, Privileges::write);
+        let port = match &link.options {
+            RoleOptions::Client(client) => client.bind.port(),
+            RoleOptions::Relay(relay) => relay.local.port(),
+            _ => 0,
+        };
+        if (1..1024).contains(&port) {
+            privileges = privileges.bind_low_ports();
+        }
+    }
+    privileges
 }
 
 /// Reads a file; of several mistakes, all but the last are told here.

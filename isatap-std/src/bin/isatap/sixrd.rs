@@ -78,5 +78,5 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     options.strict_siblings = args.strict_siblings;
     options.lans.clone_from(&args.lans);
     let verbose = args.link.verbose;
-    daemon::run(|| options.open(daemon::observer(verbose)), SixRd::run_until)
+    daemon::run(&args.link.privileges, || options.open(daemon::observer(verbose)), SixRd::run_until)
 }

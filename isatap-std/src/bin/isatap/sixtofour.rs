@@ -89,5 +89,5 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     options.lans.clone_from(&args.lans);
     options.accept_bogons = args.link.accept_bogons;
     let verbose = args.link.verbose;
-    daemon::run(|| options.open(daemon::observer(verbose)), SixToFour::run_until)
+    daemon::run(&args.link.privileges, || options.open(daemon::observer(verbose)), SixToFour::run_until)
 }

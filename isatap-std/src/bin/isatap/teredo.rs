@@ -14,7 +14,7 @@ use isatap_std::teredo::qualify::{QualifyOptions, Report, qualify};
 use isatap_std::teredo::secrets::Secrets;
 use isatap_std::teredo::{Client, ClientOptions, LinkOptions, Relay, RelayOptions, Server, ServerName, ServerOptions};
 
-use crate::daemon;
+use crate::daemon::{self, PrivilegeArgs};
 use crate::exit::{Failure, Status};
 
 /// Teredo: IPv6 in UDP, through NATs.
@@ -48,6 +48,8 @@ struct LinkArgs {
     /// Say what happens, on standard error.
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    privileges: PrivilegeArgs,
 }
 
 impl LinkArgs {
@@ -211,7 +213,7 @@ fn client(args: &ClientArgs) -> Result<Status, Failure> {
     options.config.local_discovery = args.local_discovery;
     options.config.interval_determination = args.determine_interval;
     let verbose = args.link.verbose;
-    daemon::run(|| options.open(daemon::observer(verbose)), Client::run_until)
+    daemon::run(&args.link.privileges, || options.open(daemon::observer(verbose)), Client::run_until)
 }
 
 /// The secret of a client; without a file none.
@@ -235,7 +237,7 @@ fn server(args: &ServerArgs) -> Result<Status, Failure> {
         *place = *known;
     }
     let verbose = args.link.verbose;
-    daemon::run(|| options.open(daemon::observer(verbose)), Server::run_until)
+    daemon::run(&args.link.privileges, || options.open(daemon::observer(verbose)), Server::run_until)
 }
 
 fn relay(args: &RelayArgs) -> Result<Status, Failure> {
@@ -248,7 +250,7 @@ fn relay(args: &RelayArgs) -> Result<Status, Failure> {
     options.served.clone_from(&args.served);
     options.behind_nat = args.behind_nat;
     let verbose = args.link.verbose;
-    daemon::run(|| options.open(daemon::observer(verbose)), Relay::run_until)
+    daemon::run(&args.link.privileges, || options.open(daemon::observer(verbose)), Relay::run_until)
 }
 
 fn qualify_all(args: &QualifyArgs) -> Result<Status, Failure> {

@@ -37,5 +37,5 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     options.addresses = args.addresses.iter().map(|address| address.0).collect();
     options.probe_remote = !args.no_neighbor_probes;
     let verbose = args.link.verbose;
-    daemon::run(|| options.open(daemon::observer(verbose)), Tunnel::run_until)
+    daemon::run(&args.link.privileges, || options.open(daemon::observer(verbose)), Tunnel::run_until)
 }

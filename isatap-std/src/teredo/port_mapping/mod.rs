@@ -153,22 +153,20 @@ impl Mapper {
         let (orders, wanted) = mpsc::channel();
         let (told, outcomes) = mpsc::channel();
         let (end, ended) = mpsc::channel();
-        std::thread::Builder::new()
-            .name("isatap-mapping".to_owned())
-            .spawn(move || {
-                // Dropped last: who waits for it knows that the gateway was told.
-                let _end = end;
-                // After `told`, so that who hears it finds that nothing more comes.
-                let _bell = bell;
-                let tell = move |outcome| {
-                    let heard = told.send(outcome).is_ok();
-                    // A full socket is readable already.
-                    let _ = (&waker).write(&[1]);
-                    heard
-                };
-                serve(methods, &wanted, tell);
-            })
-            .map_err(refused)?;
+        let work = move || {
+            // Dropped last: who waits for it knows that the gateway was told.
+            let _end = end;
+            // After `told`, so that who hears it finds that nothing more comes.
+            let _bell = bell;
+            let tell = move |outcome| {
+                let heard = told.send(outcome).is_ok();
+                // A full socket is readable already.
+                let _ = (&waker).write(&[1]);
+                heard
+            };
+            serve(methods, &wanted, tell);
+        };
+        crate::thread::spawn("isatap-mapping", work).map_err(refused)?;
         Ok(Self { orders: Some(orders), outcomes, ended, wake, _waker: kept, is_lost: false })
     }
 

@@ -2,9 +2,11 @@
 
 use super::{Mapped, Method};
 use igd_next::{Gateway, GatewayIpVersion, PortMappingProtocol, SearchOptions, search_gateway};
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// For ever: `TER-72`, and all that some gateways know.
@@ -34,7 +36,7 @@ impl Upnp {
         let Some(file) = &self.file else { return };
         // Not remembered is what a full disk costs: the mapping stays after a kill.
         let _ = match port {
-            Some(port) => fs::write(file, port.to_string()),
+            Some(port) => write_new(file, &port.to_string()),
             None => fs::remove_file(file),
         };
     }
@@ -47,6 +49,13 @@ impl Upnp {
         options.single_search_timeout = Some(Duration::from_secs(2));
         search_gateway(options).map_err(|error| format!("by UPnP: {error}"))
     }
+}
+
+/// Never through a link that somebody has put there.
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let _ = fs::remove_file(path);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 impl Method for Upnp {

@@ -77,6 +77,11 @@ impl Daemon {
         assert!(status.unwrap().success());
     }
 
+    /// The process: `ip netns exec` becomes the program.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

@@ -1,0 +1,272 @@
+//! What a running daemon gives up: capabilities, its user, files and system calls that it does
+//! not need.
+//!
+//! Nothing of this happens by itself: the tool `isatap` calls it, and so may other programs
+//! whose process does nothing else.
+//!
+//! ```no_run
+//! use isatap_std::isatap::Host;
+//! use isatap_std::privileges::Privileges;
+//!
+//! let privileges = Privileges::new().user("isatap")?;
+//! // Before any thread is started: threads of this library give up all they have at once.
+//! privileges.announce();
+//! let mut host = Host::builder().router("10.0.0.1").open()?;
+//! for missing in privileges.give_up()? {
+//!     eprintln!("{missing}");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | what | afterwards |
+//! | --- | --- |
+//! | capabilities | `CAP_NET_ADMIN` (devices, addresses, routes, `/proc/sys/net`) and `CAP_NET_RAW` (raw sockets) in the main thread, none in others; the bounding set is empty (who starts without `CAP_SETPCAP`, as by systemd's `User=`, has the one that it was given) |
+//! | user | the one that was asked for, without other groups |
+//! | `no_new_privs` | set: no program that it could start has more |
+//! | files (Landlock) | see [`Privileges::give_up`] |
+//! | system calls (seccomp) | those of a list; no program, no process, no executable memory, no socket but IP, netlink and UNIX |
+//!
+//! **A forbidden system call fails with EPERM**, and the kernel logs it (audit, type 1326). It
+//! does not kill the process: the list is of what this program and the C library below do on
+//! the kernels and libraries of today, and a library that learns a new call must not end the
+//! IPv6 of a whole site. Whoever has taken over the process gains nothing by the difference: the
+//! call is not made either way. `clone3` fails with ENOSYS, so that the C library falls
+//! back to `clone`, whose flags can be judged.
+//!
+//! Capabilities, users and Landlock belong to a thread, not to a process, and the kernel's own
+//! means for all threads (Landlock's of Linux 7.0) are too new. So threads are started through
+//! one function that takes everything from them, and seccomp, which can be set for all, comes
+//! last.
+
+mod files;
+mod system_calls;
+
+use crate::error::Error;
+use crate::runtime_dir::RuntimeDir;
+use capctl::{Cap, CapSet, CapState, bounding, prctl};
+use landlock::RulesetCreated;
+use nix::unistd::{Gid, Uid, User};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a process needs after its start; everything else it [gives up](Self::give_up).
+#[derive(Clone, Debug)]
+pub struct Privileges {
+    user: Option<User>,
+    capabilities: CapSet,
+    read: Vec<PathBuf>,
+    write: Vec<PathBuf>,
+    runtime: Option<RuntimeDir>,
+}
+
+/// What threads are to give up; set once, before there are any.
+#[derive(Debug)]
+struct Plan {
+    ids: Option<(Uid, Gid)>,
+    files: io::Result<RulesetCreated>,
+}
+
+static PLAN: OnceLock<Plan> = OnceLock::new();
+static GIVEN_UP: AtomicBool = AtomicBool::new(false);
+
+impl Default for Privileges {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Privileges {
+    /// What the links of this library need, as the user that the process has.
+    pub fn new() -> Self {
+        let capabilities = [Cap::NET_ADMIN, Cap::NET_RAW].into_iter().collect();
+        Self { user: None, capabilities, read: Vec::new(), write: Vec::new(), runtime: None }
+    }
+
+    /// Becomes this user, with the user's own group and no other.
+    ///
+    /// # Errors
+    ///
+    /// There is no such user.
+    pub fn user(mut self, name: &str) -> Result<Self, Error> {
+        let found = User::from_name(name).map_err(|errno| Error::refused("look up the user", name, errno.into()))?;
+        let unknown = || {
+            Error::usage("become the user", name, "there is none of this name")
+                .with_advice(format!("useradd --system {name}, or name another user"))
+        };
+        self.user = Some(found.ok_or_else(unknown)?);
+        Ok(self)
+    }
+
+    /// Binds a UDP port below 1024, after the start as well: keeps `CAP_NET_BIND_SERVICE`.
+    #[must_use]
+    pub fn bind_low_ports(mut self) -> Self {
+        self.capabilities.add(Cap::NET_BIND_SERVICE);
+        self
+    }
+
+    /// Reads this file after the start, and the one that takes its place: so all of its folder
+    /// stays readable, as far as the user may.
+    #[must_use]
+    pub fn read(mut self, file: impl Into<PathBuf>) -> Self {
+        self.read.push(file.into());
+        self
+    }
+
+    /// Opens this file for writing after the start; it has to be there when
+    /// [`give_up`](Self::give_up) is called.
+    #[must_use]
+    pub fn write(mut self, file: impl Into<PathBuf>) -> Self {
+        self.write.push(file.into());
+        self
+    }
+
+    /// Makes and removes the files of devices in this folder.
+    #[must_use]
+    pub fn runtime(mut self, folder: &RuntimeDir) -> Self {
+        self.runtime = Some(folder.clone());
+        self
+    }
+
+    /// Threads that this library starts from now on keep no right but to read the files that
+    /// names are resolved with; what it makes in a [`RuntimeDir`] belongs to the user.
+    ///
+    /// Call it before anything is opened; a second call changes nothing.
+    pub fn announce(&self) {
+        let ids = self.user.as_ref().map(|user| (user.uid, user.gid));
+        // A rule needs a folder; who makes devices tells what is wrong with it.
+        let _ = self.runtime.as_ref().map(RuntimeDir::make);
+        PLAN.get_or_init(|| Plan { ids, files: files::of_threads(self.runtime.as_ref().map(RuntimeDir::path)) });
+    }
+
+    /// Gives up everything else, for ever. What the kernel does not have is told: one line
+    /// each, for people.
+    ///
+    /// Files that stay open to it: for reading `/etc`, what `/etc/resolv.conf` and `/etc/hosts`
+    /// lead to, the folders of [`read`](Self::read) and `/proc/sys/kernel/hostname`; for writing
+    /// too `/proc/sys/net`, `/dev/net/tun`, [`runtime`](Self::runtime) and
+    /// [`write`](Self::write). What its user may not do there it may not do either; but who
+    /// stays root owns much of `/etc`.
+    ///
+    /// # Errors
+    ///
+    /// The process may not become the user, or the kernel refuses to take something. The
+    /// process is to end then: it is somewhere between.
+    pub fn give_up(self) -> Result<Vec<String>, Error> {
+        let files = files::of_daemon(&self.read, &self.write, self.runtime.as_ref().map(RuntimeDir::path));
+        let ids = self.user.as_ref().map(|user| (user.uid, user.gid));
+        let name = self.user.as_ref().map_or("", |user| user.name.as_str());
+        let refused = |error: io::Error| {
+            let error = Error::refused("give up privileges", "", error);
+            if name.is_empty() { error } else { error.with_advice(format!("start as root to become {name}")) }
+        };
+        let files = self.confine(ids, files).map_err(refused)?;
+        let mut missing = Vec::new();
+        missing.extend(files);
+        missing.extend(system_calls::restrict().map_err(refused)?);
+        GIVEN_UP.store(true, Ordering::Relaxed);
+        Ok(missing)
+    }
+
+    /// All but seccomp, for this thread.
+    fn confine(&self, ids: Option<(Uid, Gid)>, files: io::Result<RulesetCreated>) -> io::Result<Option<String>> {
+        become_user(ids)?;
+        let held = CapState::get_current().map_err(os_error)?.permitted;
+        keep(held & self.capabilities)?;
+        restrict_files(files)
+    }
+}
+
+/// Whether threads are to have no rights.
+pub(crate) fn are_planned() -> bool {
+    PLAN.get().is_some()
+}
+
+/// The user that this process becomes or has become: whose the files of its devices are to be.
+pub(crate) fn owner() -> Option<(Uid, Gid)> {
+    PLAN.get()?.ids
+}
+
+/// Takes everything from a new thread, as far as [`Privileges::announce`] was called.
+///
+/// # Errors
+///
+/// The thread has more rights than it should have.
+pub(crate) fn confine_thread() -> io::Result<()> {
+    let Some(plan) = PLAN.get() else { return Ok(()) };
+    if !GIVEN_UP.load(Ordering::Relaxed) {
+        become_user(plan.ids)?;
+        let files = plan.files.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()));
+        restrict_files(files.and_then(RulesetCreated::try_clone))?;
+    }
+    keep(CapSet::empty())
+}
+
+/// Changes the user and empties the bounding set; capabilities stay as they are permitted.
+fn become_user(ids: Option<(Uid, Gid)>) -> io::Result<()> {
+    let state = CapState::get_current().map_err(os_error)?;
+    if state.effective.has(Cap::SETPCAP) {
+        bounding::clear().map_err(os_error)?;
+    }
+    let is_already = |(uid, gid): &(Uid, Gid)| Uid::effective() == *uid && Gid::effective() == *gid;
+    let Some((uid, gid)) = ids.filter(|ids| !is_already(ids)) else { return Ok(()) };
+    // Of this thread alone, by bare system calls: the C library would change all threads, of
+    // which some have no right to change any more, and abort.
+    capctl::cap_set_ids(Some(uid.as_raw()), Some(gid.as_raw()), Some(&[])).map_err(os_error)
+}
+
+fn keep(capabilities: CapSet) -> io::Result<()> {
+    let state = CapState { effective: capabilities, permitted: capabilities, inheritable: CapSet::empty() };
+    // What is not inheritable is not ambient either.
+    state.set_current().map_err(os_error)?;
+    // Threads have the rest from the main thread, once it has it; they may not ask any more.
+    if GIVEN_UP.load(Ordering::Relaxed) { Ok(()) } else { prctl::set_no_new_privs().map_err(os_error) }
+}
+
+/// What the kernel lacks, for people.
+fn restrict_files(files: io::Result<RulesetCreated>) -> io::Result<Option<String>> {
+    use landlock::RulesetStatus;
+    let status = files?.restrict_self().map_err(io::Error::other)?;
+    Ok(match status.ruleset {
+        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => None,
+        RulesetStatus::NotEnforced => {
+            Some("files are protected by the user and its groups alone: no Landlock here".to_owned())
+        }
+    })
+}
+
+fn os_error(error: capctl::Error) -> io::Error {
+    io::Error::from_raw_os_error(error.code())
+}
+
+/// The folder of a file and, where the file is a link, that of its target.
+fn folders(file: &Path) -> impl Iterator<Item = PathBuf> {
+    let there = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let target = file.canonicalize().ok();
+    [Some(there), target].into_iter().flatten().filter_map(|path| Some(path.parent()?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Class;
+
+    #[test]
+    fn an_unknown_user_is_a_usage_error_with_advice() {
+        let error = Privileges::new().user("no-such-user-here").unwrap_err();
+        assert_eq!(error.class(), Class::Usage);
+        assert!(error.to_string().contains("useradd --system no-such-user-here"), "{error}");
+    }
+
+    #[test]
+    fn a_link_leads_into_two_folders() {
+        let folder = std::env::temp_dir().join(format!("isatap-privileges-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("real")).unwrap();
+        std::fs::write(folder.join("real/resolv.conf"), "").unwrap();
+        let _ = std::os::unix::fs::symlink("real/resolv.conf", folder.join("resolv.conf"));
+        let found: Vec<_> = folders(&folder.join("resolv.conf")).collect();
+        assert_eq!(found, [folder.clone(), folder.canonicalize().unwrap().join("real")]);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
