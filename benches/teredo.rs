@@ -146,6 +146,7 @@ pub fn view(length: usize) -> (ClientView<'static>, &'static [u8]) {
         servers: client.config().qualify.servers(),
         address: client.address(),
         peer: client.peers().find(&peer(7).1),
+        secret_source: None,
         testing: false,
         local: None,
         discovery: false,

@@ -449,6 +449,7 @@ pub fn teredo_datagram(data: &[u8]) {
         servers: SERVERS,
         address: Some(address(SERVERS[0], 0, MAPPED)),
         peer: None,
+        secret_source: None,
         testing: false,
         local: None,
         discovery: false,

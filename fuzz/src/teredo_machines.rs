@@ -198,6 +198,8 @@ struct Witness {
     asked: BTreeSet<[u8; 8]>,
     nonces: BTreeSet<(u128, [u8; 4])>,
     tests: BTreeSet<(u128, Vec<u8>)>,
+    /// Sources that only the peer of a bubble gets to know.
+    secrets: BTreeSet<(u128, u128)>,
     /// Where each peer has shown that it is.
     proven: BTreeSet<(u128, SocketAddrV4)>,
     mappings: BTreeSet<SocketAddrV4>,
@@ -207,7 +209,10 @@ impl Witness {
     /// A packet that the client is about to get.
     fn arrives(&mut self, path: Path, payload: &[u8]) {
         let Some(at) = position(payload) else { return };
-        let (packet, (source, _)) = (&payload[at..], ends(&payload[at..]));
+        let (packet, (source, destination)) = (&payload[at..], ends(&payload[at..]));
+        if packet[6] == 59 && self.secrets.contains(&(source, destination)) {
+            self.proven.insert((source, path.from));
+        }
         if embedded(source).is_some_and(|(_, mapping)| mapping == path.from) {
             self.proven.insert((source, path.from));
         }
@@ -263,7 +268,10 @@ impl Witness {
             let unicast = first != 0 && first != 127 && first < 224;
             assert!(sent.to.port() != 0 && (unicast || *sent.to.ip() == GROUP), "{sent:?}");
             assert_ne!(*sent.to.ip(), locator.address);
-            let (_, destination, packet) = inside(&sent.payload);
+            let (source, destination, packet) = inside(&sent.payload);
+            if packet[6] == 59 && packet.len() == 40 && source >> 112 == 0xfe80 && sent.to.port() == 3544 {
+                self.secrets.insert((destination, source));
+            }
             if packet[6] == 59 && packet.len() >= 46 && packet[40..42] == [1, 4] && sent.to.port() == 3544 {
                 self.nonces.insert((destination, packet[42..46].try_into().unwrap()));
             }
@@ -377,8 +385,10 @@ pub fn teredo_client_operations(data: &[u8]) {
                 let source = peer(&mut input);
                 let honest = embedded(source.to_bits()).map(|(_, mapping)| mapping).filter(|_| input.byte() & 3 != 0);
                 let from = honest.unwrap_or_else(|| input.among(&ENDS));
-                let mut packet = match input.byte() % 3 {
-                    0 => inner(&mut input, source, own),
+                let mut secrets = witness.secrets.iter().filter(|(peer, _)| *peer == source.to_bits());
+                let mut packet = match (input.byte() % 4, secrets.next_back()) {
+                    (0, _) => inner(&mut input, source, own),
+                    (1, Some((_, secret))) => bubble(source, Ipv6Addr::from_bits(*secret)),
                     _ => bubble(source, own),
                 };
                 let known = inbox.iter().rev().find(|sent| inside(&sent.payload).1 == source.to_bits());

@@ -124,6 +124,7 @@ crate::roots! {
             servers: [u.ipv4(), u.ipv4()],
             address: any(Some(u.ipv6())),
             peer,
+            secret_source: any(Some(u.ipv6())),
             testing: u.value(),
             local: any(Some(endpoint(u))),
             discovery: u.value(),

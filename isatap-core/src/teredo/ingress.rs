@@ -164,6 +164,9 @@ pub struct ClientView<'a> {
     pub address: Option<Ipv6Addr>,
     /// The entry of the packet's inner source.
     pub peer: Option<&'a Peer>,
+    /// The link-local source of the bubble that asked that peer where it is.
+    /// `TER-102`
+    pub secret_source: Option<Ipv6Addr>,
     /// Whether a connectivity test of that peer is under way.
     pub testing: bool,
     /// Where local discovery has heard that peer.
@@ -192,6 +195,9 @@ pub enum ClientCase {
     Mapped,
     /// RFC 6081: a direct bubble from elsewhere that repeats our nonce.
     NonceBubble,
+    /// `TER-102`: a direct bubble to the secret address that our bubble came
+    /// from.
+    SecretBubble,
     /// Case 4: a bubble of local discovery.
     Discovery,
     /// Case 5: from where local discovery has heard the peer.
@@ -229,15 +235,21 @@ pub fn client(
     if *path.to.ip() == DISCOVERY_GROUP {
         return discovery(view, path, header);
     }
-    // TER-14 [RFC 4380 §5.2.3]
+    // TER-14 [RFC 4380 §5.2.3]: the own address, or the source of a bubble of
+    // our own.
     let address = view.address.ok_or(DropReason::TeredoUnqualified)?;
+    let teredo = Address::from_ipv6(&source);
     if destination != address {
-        return Err(DropReason::TeredoDestination);
+        let answers = bubble && !from_server && teredo.is_some() && view.secret_source == Some(destination);
+        // I3
+        return match answers && may_send_to_alternate(path.from, view.locators) {
+            true => Ok(ClientCase::SecretBubble),
+            false => Err(DropReason::TeredoDestination),
+        };
     }
     if source == address {
         return Err(DropReason::OwnSource);
     }
-    let teredo = Address::from_ipv6(&source);
     // TER-96: a bubble from the server is of a third party, and its source may
     // be link-local. Some servers omit the origin of a Teredo source.
     if from_server && bubble && (datagram.origin().is_some() || teredo.is_some()) {

@@ -33,7 +33,7 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use core::time::Duration;
 
 pub use self::table::PeerTable;
-pub(super) use self::table::hash;
+pub(super) use self::table::{hash, secret_source};
 use crate::capacity::Row;
 use crate::time::Instant;
 

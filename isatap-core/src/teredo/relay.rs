@@ -30,7 +30,7 @@ use super::addr::{Address, Flags, SERVER_PORT};
 use super::ingress::{self, Path, RelayCase, is_native_global, is_usable, may_send_to};
 use super::limit::{Bucket, Limits};
 use super::packet::{Bubble, is_bubble};
-use super::peer::{BUBBLE_INTERVAL, Peer, PeerTable, hash};
+use super::peer::{BUBBLE_INTERVAL, Peer, PeerTable, secret_source};
 use super::server::{draw_key, outer};
 use crate::capacity::{Array, Row, Storage};
 use crate::drop_reason::{Counters, DropReason};
@@ -183,8 +183,7 @@ impl<P, Q> Relay<P, Q> {
     /// who gets the bubble knows. `TER-94`, `TER-102`
     #[must_use]
     fn bubble_source(&self, peer: &Ipv6Addr) -> Ipv6Addr {
-        let [a, b, c, d, e, f, g, h] = hash(self.key, peer).to_be_bytes();
-        Ipv6Addr::from_octets([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a, b, c, d, e, f, g, h])
+        secret_source(self.key, peer)
     }
 }
 

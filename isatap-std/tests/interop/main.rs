@@ -26,5 +26,6 @@ mod sixrd;
 mod sixtofour;
 mod stock_kernel;
 mod teredo;
+mod teredo_matrix;
 mod teredo_tool;
 mod tunnel;

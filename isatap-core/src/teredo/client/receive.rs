@@ -73,13 +73,21 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             servers,
             address: self.address,
             peer,
+            // Not for the many that are addressed to the own address.
+            secret_source: peer
+                .filter(|_| Some(header.destination()) != self.address)
+                .and_then(|peer| self.secret_source(peer)),
             testing: !is_known && is_tested(),
             local: self.local_peer(now, &source),
             discovery: self.config.local_discovery,
             locators: self.locators(),
             accept_bogons: self.config.qualify.accept_bogons,
         };
-        let case = ingress::client(&view, path, &datagram, &header, &trailers)?;
+        let judged = ingress::client(&view, path, &datagram, &header, &trailers);
+        if judged == Err(DropReason::TeredoMapping) && is_bubble(&header) {
+            self.ask_from_secret(&source);
+        }
+        let case = judged?;
         if case == ClientCase::Advertisement {
             return self.advertised(now, path, &datagram);
         }
@@ -106,7 +114,11 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 self.indirect(now, &arrived, &trailers)?;
                 Ok(Verdict::Consumed { link: self.link })
             }
-            ClientCase::Trusted | ClientCase::Mapped | ClientCase::NonceBubble | ClientCase::Local => {
+            ClientCase::Trusted
+            | ClientCase::Mapped
+            | ClientCase::NonceBubble
+            | ClientCase::SecretBubble
+            | ClientCase::Local => {
                 self.direct(now, case, &arrived)?;
                 self.pass_on(&arrived, packet)
             }
@@ -123,6 +135,23 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 Ok(Verdict::Consumed { link: self.link })
             }
             ClientCase::Untested => self.untested(now, &arrived, packet),
+        }
+    }
+
+    /// `TER-102`: a peer that is being asked has answered from elsewhere than
+    /// its address says, and repeats no nonce. One that knows RFC 4380 only
+    /// (miredo behind a symmetric NAT) never will, but answers a bubble to the
+    /// address that it came from. So there is one from an address that nobody
+    /// can guess, for each attempt. `TER-99`: behind a symmetric NAT the answer
+    /// to it would not come in.
+    fn ask_from_secret(&mut self, source: &Ipv6Addr) {
+        if !self.is_symmetric()
+            && let Some(session) = self.row_of(source).and_then(|row| self.sessions.get_mut(row))
+            && session.work == Work::Bubbles
+            && session.secret_attempt < session.attempts
+        {
+            session.secret_attempt = session.attempts;
+            session.due.insert(Due::SECRET);
         }
     }
 
@@ -230,8 +259,10 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             ClientCase::Mapped => self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?,
             _ => self.peers.find_mut(&arrived.source).ok_or(DropReason::TeredoMapping)?,
         };
-        // Who repeats the nonce of our indirect bubble is who got it.
-        let secret = arrived.bubble && peer.nonce_sent() != [0; 4] && arrived.nonce == Some(peer.nonce_sent());
+        // Who repeats the nonce of our indirect bubble, or answers to the secret
+        // source of one, is who got it.
+        let nonce = arrived.bubble && peer.nonce_sent() != [0; 4] && arrived.nonce == Some(peer.nonce_sent());
+        let secret = nonce || case == ClientCase::SecretBubble;
         let was_trusted = peer.is_trusted();
         let same = was_trusted && peer.mapping() == from;
         let (primary, random) = peer.direct();
@@ -301,9 +332,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             _ => self.reached(row),
         }
         // [RFC 4380 §5.2.3]: MAY bubble to who was heard. A peer that has just
-        // become trusted by a nonce may not have heard us yet.
+        // become trusted by a secret may not have heard us yet.
         if !was_trusted
-            && case == ClientCase::NonceBubble
+            && matches!(case, ClientCase::NonceBubble | ClientCase::SecretBubble)
             && self.bubbles.take(now, BUBBLES.0, BUBBLES.1)
             && let Some(session) = row.and_then(|row| self.sessions.get_mut(row))
         {
@@ -326,6 +357,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         if let Some(session) = row.and_then(|row| self.sessions.get_mut(row)) {
             session.finish(End::Released);
             session.due.remove(Due::DRAW | Due::INDIRECT | Due::ECHO | Due::SOLICIT | Due::LOCAL | Due::LOCAL_GROUP);
+            session.due.remove(Due::SECRET);
             session.due.remove(Due::PROBE_LOWER | Due::PROBE_PEER | Due::PROBE_UPPER);
             session.echo.until = Expiry::NEVER;
         }

@@ -211,6 +211,13 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         Ok(row)
     }
 
+    /// The source of the bubble that asks a peer where it is: another one for
+    /// each nonce, and none before there is one. `TER-102`
+    pub(super) fn secret_source(&self, peer: &Peer) -> Option<Ipv6Addr> {
+        let nonce = u32::from_be_bytes(peer.nonce_sent());
+        (nonce != 0).then(|| self.peers.secret_source(&peer.address(), nonce))
+    }
+
     pub(super) fn local_peer(&self, now: Instant, peer: &Ipv6Addr) -> Option<SocketAddrV4> {
         // Off for most: nothing is looked through then.
         let known = if self.config.local_discovery { self.local.as_slice() } else { &[] };

@@ -49,6 +49,8 @@ bitflags::bitflags! {
         const PROBE_LOWER = 128;
         const PROBE_PEER = 256;
         const PROBE_UPPER = 512;
+        /// A bubble by the peer's server from a secret address. `TER-102`
+        const SECRET = 1024;
     }
 }
 
@@ -122,6 +124,8 @@ pub(super) struct Session {
     pub(super) work: Work,
     pub(super) deadline: Expiry,
     pub(super) attempts: u8,
+    /// The attempt that the last bubble from a secret address belongs to.
+    pub(super) secret_attempt: u8,
     /// Packets from the inside.
     pub(super) outbound: Queue,
     /// Packets from the network.
@@ -154,6 +158,7 @@ impl Session {
         work: Work::Idle,
         deadline: Expiry::NEVER,
         attempts: 0,
+        secret_attempt: 0,
         outbound: Queue::EMPTY,
         inbound: Queue::EMPTY,
         due: Due::empty(),
@@ -205,6 +210,7 @@ impl Session {
         self.deadline = Expiry::NEVER;
         self.later = Expiry::NEVER;
         self.attempts = 0;
+        self.secret_attempt = 0;
         self.outbound.finish(end);
         self.inbound.finish(end);
     }

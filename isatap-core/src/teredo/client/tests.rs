@@ -384,8 +384,7 @@ fn ter_2_ter_36_a_client_qualifies_tells_its_address_and_moves() {
     assert_eq!(bench.client.status().nat, NatKind::Restricted);
 
     // Another mapping at maintenance: another address, with other bits.
-    bench.wait(Duration::from_secs(30));
-    let asked = bench.take();
+    let asked = refreshed(&mut bench);
     assert_eq!(asked.len(), 1);
     bench.solicited(&asked, |_| endpoint("192.0.2.1:5000"));
     let second = bench.address();
@@ -396,10 +395,21 @@ fn ter_2_ter_36_a_client_qualifies_tells_its_address_and_moves() {
     assert_eq!(events[2], Event::Address { link: LINK, change: Change::Added, address: learned(second) });
     assert_eq!(events.len(), 4);
     // The same mapping keeps the bits.
-    bench.wait(Duration::from_secs(30));
-    let asked = bench.take();
+    let asked = refreshed(&mut bench);
+    assert_eq!(asked.len(), 1);
     bench.solicited(&asked, |_| endpoint("192.0.2.1:5000"));
     assert_eq!(bench.address(), second);
+}
+
+/// The first that is sent of a client that has nothing to do but to be remembered.
+fn refreshed(bench: &mut Bench) -> Vec<Sent> {
+    let waited = (1..).find(|_| {
+        bench.wait(Duration::from_secs(1));
+        !bench.sent.is_empty()
+    });
+    // Uniform in 75 to 100 % of 30 s.
+    assert!(waited.is_some_and(|seconds| (22..=31).contains(&seconds)), "{waited:?}");
+    bench.take()
 }
 
 #[test]
@@ -775,6 +785,83 @@ fn ter_71_ter_74_a_direct_bubble_from_elsewhere_needs_the_nonce() {
     let nonce = bench.take()[1].trailers().nonce.unwrap();
     let tail = with_nonce(data(b, bench.address()), nonce);
     assert_eq!(reason(bench.receive(elsewhere, &tail)), DropReason::TeredoMapping);
+}
+
+/// miredo behind a symmetric NAT, as seen on the wire: it answers the bubble that
+/// came by its server from another port than its address says, and repeats no nonce.
+#[test]
+fn ter_102_ter_71_a_peer_without_nonces_proves_where_it_is_by_a_secret_source() {
+    let mut bench = Bench::qualified();
+    let (_, b) = peer_b();
+    let elsewhere = endpoint("203.0.113.10:60000");
+    let own = bench.address();
+    let held = ticket(bench.send(b));
+    assert_eq!(bench.take().len(), 2);
+    // It is not believed for that, but asked from an address that it alone gets to know.
+    assert_eq!(reason(bench.receive(elsewhere, &bubble(b, own))), DropReason::TeredoMapping);
+    let asked = bench.take();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    let (secret, to, is_bubble) = asked[0].header();
+    assert_eq!((asked[0].port, asked[0].to, to, is_bubble), (PORT, server_at(SERVER_B), b, true));
+    // miredo's check of a length without trailers is met as well.
+    assert!(secret.is_unicast_link_local() && asked[0].payload.len() == 40, "{asked:?}");
+    // Once for each attempt, whoever goes on.
+    for _ in 0..3 {
+        assert_eq!(reason(bench.receive(elsewhere, &bubble(b, own))), DropReason::TeredoMapping);
+    }
+    assert!(bench.take().is_empty());
+    bench.wait(Duration::from_secs(2));
+    assert_eq!(bench.take().len(), 2);
+    assert_eq!(reason(bench.receive(elsewhere, &bubble(b, own))), DropReason::TeredoMapping);
+    let again = bench.take()[0].header().0;
+    assert_ne!(again, secret, "each attempt has another");
+
+    let other = v6("2001:0:cb00:7178:0:dfff:34ff:8ef4");
+    let guess = Ipv6Addr::from_bits(again.to_bits() ^ 1);
+    let refused = DropReason::TeredoDestination;
+    for (from, wrong) in [
+        (elsewhere, bubble(b, guess)),
+        (elsewhere, bubble(b, secret)),
+        // Another peer knows nothing of it; data is no bubble; the server relays.
+        (elsewhere, bubble(other, again)),
+        (elsewhere, data(b, again)),
+        (server_at(SERVER), with_origin(&bubble(b, again), elsewhere)),
+        // I3: to there nothing would be sent.
+        (endpoint("127.0.0.1:7"), bubble(b, again)),
+        (endpoint("255.255.255.255:7"), bubble(b, again)),
+    ] {
+        assert_eq!(reason(bench.receive(from, &wrong)), refused, "{from} {wrong:02x?}");
+    }
+    assert!(bench.events().is_empty());
+
+    assert_eq!(bench.receive(elsewhere, &bubble(b, again)), Verdict::Consumed { link: LINK });
+    assert_eq!(bench.events(), [Event::Released { link: LINK, ticket: held }]);
+    let peer = bench.peer(&b).unwrap();
+    assert!(peer.is_verified() && peer.is_symmetric() && peer.is_trusted_at(elsewhere));
+    // A bubble from where our address says, so that it believes us, and the data.
+    let sent = bench.take();
+    assert_eq!((sent.len(), sent[0].to, sent[0].header()), (1, elsewhere, (own, b, true)));
+    assert_eq!(tunnelled(bench.send(b)), (PORT, elsewhere));
+    let delivered = Verdict::Deliver { link: LINK, from: Admitted::Remote };
+    assert_eq!(bench.receive(elsewhere, &data(b, own)), delivered);
+}
+
+/// Who is not asked for gets no such bubble, nor does a client behind a symmetric NAT,
+/// which could not hear the answer, send one: `TER-99`.
+#[test]
+fn ter_102_ter_99_a_secret_source_is_used_only_where_it_can_help() {
+    let (_, b) = peer_b();
+    let elsewhere = endpoint("203.0.113.10:60000");
+    let mut idle = Bench::qualified();
+    assert_eq!(reason(idle.receive(elsewhere, &bubble(b, idle.address()))), DropReason::TeredoMapping);
+    // No nonce, no secret: not even the one that the key alone would give.
+    assert_eq!(reason(idle.receive(elsewhere, &bubble(b, v6("fe80::1")))), DropReason::TeredoDestination);
+    assert!(idle.take().is_empty());
+    let mut symmetric = port_preserving();
+    symmetric.send(b);
+    symmetric.take();
+    assert_eq!(reason(symmetric.receive(elsewhere, &bubble(b, symmetric.address()))), DropReason::TeredoMapping);
+    assert!(symmetric.take().is_empty());
 }
 
 #[test]

@@ -172,6 +172,12 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 })?;
                 Letter { port, to }
             }
+            Piece::Due(Due::SECRET) => {
+                let (Some(teredo), Some(source)) = (teredo, self.secret_source(peer)) else { return Ok(None) };
+                // Without trailers: who does not know RFC 6081 is asked.
+                write_bubble(out, Bubble::new(source, session.address), |_| {})?;
+                Letter { port, to: SocketAddrV4::new(teredo.server, SERVER_PORT) }
+            }
             Piece::Due(Due::ECHO) => {
                 // TER-64: small enough for every server.
                 let echo = icmpv6::Echo { identifier: 0, sequence: u16::from(session.attempts) };

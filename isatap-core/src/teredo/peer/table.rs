@@ -119,6 +119,12 @@ impl<S: Storage<Peer>> PeerTable<S> {
         }
     }
 
+    /// Another one for each number but zero, which is that of the places.
+    pub(in crate::teredo) fn secret_source(&self, address: &Ipv6Addr, number: u32) -> Ipv6Addr {
+        let [high, low] = self.key;
+        secret_source([high, low ^ u64::from(number)], address)
+    }
+
     fn place(&self, address: &Ipv6Addr) -> Option<usize> {
         let slots = self.slots.as_ref();
         self.places(address).find(|place| {
@@ -153,6 +159,12 @@ impl<S: Storage<Peer>> fmt::Debug for PeerTable<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PeerTable({} of {})", self.iter().count(), self.capacity())
     }
+}
+
+/// A link-local source for a bubble that only who gets the bubble knows. `TER-102`
+pub(in crate::teredo) fn secret_source(key: [u64; 2], peer: &Ipv6Addr) -> Ipv6Addr {
+    let [a, b, c, d, e, f, g, h] = hash(key, peer).to_be_bytes();
+    Ipv6Addr::from_octets([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a, b, c, d, e, f, g, h])
 }
 
 /// SipHash-1-3 of an address: enough to hide places in a table.

@@ -30,9 +30,11 @@ fn forgeries(bench: &Bench, seen: &[Sent], knows: bool) -> Vec<(SocketAddrV4, Ve
     let (at, b) = peer_b();
     let attacker = endpoint(ATTACKER);
     let known = |sent: Option<&Sent>| sent.filter(|_| knows).cloned();
-    let nonce = known(seen.iter().rev().find(|sent| sent.to == server_at(SERVER_B)))
-        .and_then(|sent| sent.trailers().nonce)
-        .unwrap_or([0xee; 4]);
+    let mut asked = seen.iter().rev().filter(|sent| sent.to == server_at(SERVER_B));
+    let (plain, by_nonce) =
+        (asked.clone().find(|sent| sent.payload.len() == 40), asked.find(|sent| sent.payload.len() > 40));
+    let nonce = known(by_nonce).and_then(|sent| sent.trailers().nonce).unwrap_or([0xee; 4]);
+    let secret = known(plain).map_or(v6("fe80::eeee:eeee:eeee:eeee"), |sent| sent.header().0);
     let guessed = |nonce: [u8; 8]| {
         let mut buffer = [0; 200];
         let mut packet = PacketMut::empty(&mut buffer);
@@ -55,6 +57,8 @@ fn forgeries(bench: &Bench, seen: &[Sent], knows: bool) -> Vec<(SocketAddrV4, Ve
         // Straight, as the peer and as the native host.
         (attacker, bubble(b, own)),
         (attacker, with_nonce(bubble(b, own), nonce)),
+        // To the source that only the peer gets to know.
+        (attacker, bubble(b, secret)),
         (attacker, data(b, own)),
         (attacker, data(native(), own)),
         (attacker, reply.clone()),
@@ -74,9 +78,9 @@ fn forgeries(bench: &Bench, seen: &[Sent], knows: bool) -> Vec<(SocketAddrV4, Ve
 }
 
 /// Places in the list.
-const DATA: usize = 3;
-const ZERO_REPLY: usize = 5;
-const DATA_BY_SERVER: usize = 8;
+const DATA: usize = 4;
+const ZERO_REPLY: usize = 6;
+const DATA_BY_SERVER: usize = 9;
 
 const SOLICITATION: &str = "60 00 00 00 00 08 3a ff fe 80 00 00 00 00 00 00 00 00 ff ff ff ff ff ff
     ff 02 00 00 00 00 00 00 00 00 00 00 00 00 00 02 85 00 7d 37 00 00 00 00";
@@ -106,11 +110,11 @@ fn key(bench: &Bench, seen: &[Sent]) -> String {
     );
     for session in client.sessions.iter().filter(|session| !session.is_free()) {
         key += &std::format!(
-            "\n{} {:?} {:?} {} {:?} {:?} {:?} {} {} {:?}",
+            "\n{} {:?} {:?} {:?} {:?} {:?} {:?} {} {} {:?}",
             session.address,
             session.work,
             since(session.deadline.instant()),
-            session.attempts,
+            (session.attempts, session.secret_attempt),
             session.outbound,
             session.inbound,
             session.targets,

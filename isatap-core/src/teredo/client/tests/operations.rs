@@ -26,7 +26,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         6 => (0_u32..50_000).prop_map(Op::Wait),
         1 => (0_u32..50_000).prop_map(Op::Back),
         6 => (0_u8..30).prop_map(Op::Send),
-        10 => (0_u8..30, 0_u8..9, any::<bool>(), any::<bool>())
+        10 => (0_u8..30, 0_u8..10, any::<bool>(), any::<bool>())
             .prop_map(|(peer, kind, forged, random)| Op::Receive { peer, kind, forged, random }),
         6 => (0_u8..8).prop_map(Op::Answer),
         1 => (0_u8..3).prop_map(Op::Locator),
@@ -121,8 +121,11 @@ fn run(ops: Vec<Op>, symmetric: u8) {
             Op::Receive { peer: n, kind, forged, random } => {
                 let (at, source) = peer(n);
                 let from = if forged { endpoint("192.0.2.66:666") } else { at };
-                let known = inbox.iter().rev().find(|sent| sent.to == server_at(SERVER_B)).cloned();
-                let nonce = known.and_then(|sent| sent.trailers().nonce).unwrap_or([3; 4]);
+                let asked: Vec<_> = inbox.iter().rev().filter(|sent| sent.to == server_at(SERVER_B)).collect();
+                let nonce = asked.iter().find_map(|sent| sent.trailers().nonce).unwrap_or([3; 4]);
+                let secrets = asked.iter().map(|sent| sent.header()).filter(|header| header.1 == source);
+                let mut secrets = secrets.map(|header| header.0).filter(Ipv6Addr::is_unicast_link_local);
+                let secret = secrets.next().unwrap_or(v6("fe80::3"));
                 let (from, payload) = match kind {
                     0 => (from, bubble(source, own)),
                     1 => (from, data(source, own)),
@@ -139,6 +142,7 @@ fn run(ops: Vec<Op>, symmetric: u8) {
                         (server_at(SERVER), with_origin(&bubble, at))
                     }
                     7 => (server_at(SECOND), with_origin(&data(source, own), at)),
+                    9 => (from, bubble(source, secret)),
                     _ => {
                         let test = inbox.iter().rev().find(|sent| sent.is_test()).cloned();
                         match test {
