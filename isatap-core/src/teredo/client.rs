@@ -332,12 +332,12 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         Verdict::Drop(reason)
     }
 
-    /// The mapping is gone: no address, no peer, nothing under way.
+    /// The mapping is gone: no address, nobody believed, nothing under way.
     fn forget(&mut self, reason: DropReason) {
         self.address = None;
         self.form_address = false;
         self.determination.stop();
-        self.peers.clear();
+        self.peers.distrust_all();
         for session in &mut self.sessions {
             session.finish(End::Abandoned(reason));
             session.close_port();

@@ -204,6 +204,16 @@ impl Peer {
         self.state.remove(State::TRUSTED | State::VERIFIED | State::DIRECT_PRIMARY | State::DIRECT_RANDOM);
     }
 
+    /// Nothing of what was learned holds any more, but what was sent and what
+    /// answered: `TER-45` counts bubbles to an address, whatever the own one is.
+    fn forget(&mut self) {
+        self.distrust();
+        self.state.remove(State::ASKED | State::SYMMETRIC);
+        self.nonce = [0; 8];
+        self.mapped = Ipv4Addr::UNSPECIFIED;
+        self.port = 0;
+    }
+
     /// A packet came straight from it.
     #[inline]
     pub fn note_received(&mut self, now: Instant) {

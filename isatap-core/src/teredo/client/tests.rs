@@ -505,6 +505,44 @@ fn ter_44_ter_45_ter_70_four_bubbles_two_seconds_apart_then_the_packet_is_given_
     assert_eq!(reason(bench.send(b)), reason_);
 }
 
+/// A new mapping, another address or another server is none of the silent peer's doing.
+#[test]
+fn ter_45_a_new_qualification_does_not_forget_who_was_silent() {
+    let anew: [fn(&mut Bench); 3] = [
+        |bench| bench.client.restart(bench.now),
+        |bench| bench.client.set_servers(bench.now, SECOND, Some(SERVER)),
+        |bench| bench.client.set_locator(bench.now, Some(Locator { address: LOCAL, subnet_length: 25 })),
+    ];
+    for anew in anew {
+        let mut bench = Bench::qualified();
+        bench.online = true;
+        let (_, b) = peer_b();
+        let begin = bench.now;
+        bench.send(b);
+        bench.wait(Duration::from_secs(8));
+        assert_eq!(bench.take().iter().filter(|sent| sent.to == server_at(SERVER_B)).count(), 4);
+        anew(&mut bench);
+        for _ in 0..2 {
+            bench.settle();
+            let asked = bench.take();
+            bench.solicited(&asked, |_| mapped());
+        }
+        assert_eq!(bench.client.status().stage, Stage::Qualified);
+        bench.events();
+        assert_eq!(reason(bench.send(b)), DropReason::TeredoNoAnswer);
+        // The last was sent after 6 s.
+        bench.now = begin.saturating_add(Duration::from_secs(305));
+        assert_eq!(reason(bench.send(b)), DropReason::TeredoNoAnswer);
+        bench.now = begin.saturating_add(Duration::from_secs(307));
+        ticket(bench.send(b));
+        assert!(bench.take().iter().any(|sent| sent.to == server_at(SERVER_B)));
+        // What was believed before is not.
+        let (mut bench, (at, b)) = (connected(), peer_b());
+        anew(&mut bench);
+        assert!(!bench.peer(&b).unwrap().is_trusted_at(at));
+    }
+}
+
 #[test]
 fn ter_42_ter_97_case_2_a_native_host_is_tested_through_the_server() {
     let mut bench = Bench::qualified();

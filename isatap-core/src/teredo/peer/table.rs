@@ -52,6 +52,14 @@ impl<S: Storage<Peer>> PeerTable<S> {
         self.slots.as_mut().fill(Peer::EMPTY);
     }
 
+    /// Believes nobody any more. Who was sent bubbles in vain stays known, and
+    /// is the first to make room.
+    pub(in crate::teredo) fn distrust_all(&mut self) {
+        for peer in self.slots.as_mut().iter_mut().filter(|peer| peer.state.contains(State::USED)) {
+            peer.forget();
+        }
+    }
+
     /// Peers that fit in.
     #[must_use]
     pub fn capacity(&self) -> usize {
