@@ -12,7 +12,7 @@ use crate::capacity::{Capacity, List, Rows};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
 use crate::interface::{Automatic, Context, link_and_policy, path_mtu, replace_routes, silent_interface};
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, may_send_to};
 use crate::prefix::{Ipv6Prefix, is_never_unicast};
 use crate::proto41::Flow;
 use crate::proto41::mtu::{PathMtu, PathMtus};
@@ -74,7 +74,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
         // TUN-70
         let destination = embedded_ipv4(next_hop).ok_or(DropReason::NextHopUnresolvable)?;
         // TUN-4, TUN-71
-        if is_never_unicast(destination) || self.owns_ipv4(destination) || self.is_broadcast(destination) {
+        if !self.may_send_to(destination) {
             return Err(DropReason::DestinationRefused);
         }
         match embedded_ipv4(inner_source) {
@@ -100,6 +100,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
 
     fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
         self.locators.iter().any(|locator| locator.address == address)
+    }
+
+    fn may_send_to(&self, destination: Ipv4Addr) -> bool {
+        may_send_to(destination, self.locators.as_slice())
     }
 
     fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {

@@ -329,6 +329,15 @@ pub struct Locator {
     pub subnet_length: u8,
 }
 
+/// Whether a node with these addresses may send to `destination`, whatever a
+/// name, a router list or an IPv6 address says: it is a host's (`TUN-15`), and
+/// neither one of its own nor the directed broadcast address of a subnet of
+/// theirs (`TUN-4`).
+pub(crate) fn may_send_to(destination: Ipv4Addr, own: &[Locator]) -> bool {
+    let refused = |locator: &Locator| locator.address == destination || locator.is_broadcast(destination);
+    !is_never_unicast(destination) && !own.iter().any(refused)
+}
+
 impl Locator {
     /// Whether `address` is the directed broadcast address of the subnet; a
     /// subnet of one or two addresses has none. `TUN-15`

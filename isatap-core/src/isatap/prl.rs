@@ -6,8 +6,8 @@ use core::time::Duration;
 use crate::capacity::{Array, Capacity, Row, Rows};
 use crate::error::{Table, TableFull};
 use crate::isatap::locators::Marks;
+use crate::link::may_send_to;
 use crate::nd::solicit::Solicitation;
-use crate::prefix::is_never_unicast;
 use crate::time::{Expiry, Instant};
 
 /// The potential router list of one interface. `ISA-20 [RFC 5214 §8.1]`
@@ -231,7 +231,7 @@ impl<C: Capacity> Prl<C> {
     /// Whether an address can be a potential router at all: `ISA-25`.
     #[must_use]
     pub fn is_acceptable(address: Ipv4Addr, locators: &[crate::link::Locator]) -> bool {
-        !is_never_unicast(address) && !locators.iter().any(|own| own.address == address)
+        may_send_to(address, locators)
     }
 
     /// Lists `address`; the number of its row and whether it is new. For

@@ -8,7 +8,7 @@ use crate::capacity::{Capacity, List, Rows};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
 use crate::interface::path_mtu;
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, may_send_to};
 use crate::prefix::{Ipv6Prefix, is_never_unicast};
 use crate::proto41::Flow;
 use crate::proto41::mtu::{PathMtu, PathMtus};
@@ -186,7 +186,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
         // S6R-21 [RFC 5969 §9.2]: to the customer edge itself, or to the relay.
         let destination = self.neighbour(place, next_hop).ok_or(DropReason::NextHopUnresolvable)?;
         // TUN-4
-        if is_never_unicast(destination) || destination == place.own.address || place.own.is_broadcast(destination) {
+        if !self.may_send_to(destination) {
             return Err(DropReason::DestinationRefused);
         }
         if self.side != Side::Edge {
@@ -245,6 +245,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
 
     fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
         self.place.as_ref().is_some_and(|place| place.own.address == address)
+    }
+
+    fn may_send_to(&self, destination: Ipv4Addr) -> bool {
+        may_send_to(destination, self.place.as_ref().map(|place| core::slice::from_ref(&place.own)).unwrap_or_default())
     }
 
     fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {

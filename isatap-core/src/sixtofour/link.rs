@@ -8,8 +8,8 @@ use crate::capacity::{Capacity, List, Rows};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
 use crate::interface::path_mtu;
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
-use crate::prefix::{Ipv4Prefix, is_never_unicast};
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, may_send_to};
+use crate::prefix::Ipv4Prefix;
 use crate::proto41::Flow;
 use crate::proto41::mtu::{PathMtu, PathMtus};
 use crate::wire::protocol;
@@ -169,7 +169,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
         // destination's.
         let destination = embedded_ipv4(next_hop).ok_or(DropReason::NextHopUnresolvable)?;
         // TUN-4; S64-11: nor to ourselves.
-        if is_never_unicast(destination) || self.owns_ipv4(destination) || self.is_broadcast(destination) {
+        if !self.may_send_to(destination) {
             return Err(DropReason::DestinationRefused);
         }
         if matches!(self.side, Side::Relay { .. }) {
@@ -211,6 +211,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
     #[inline]
     fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
         self.locators.iter().any(|locator| locator.address == address)
+    }
+
+    fn may_send_to(&self, destination: Ipv4Addr) -> bool {
+        may_send_to(destination, self.locators.as_slice())
     }
 
     fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {

@@ -208,12 +208,9 @@ impl<C: Capacity> RouterInterface<C> {
         addresses: &[Ipv4Addr],
         ttl: Option<Duration>,
     ) -> Result<(), TableFull> {
-        let usable = |address: &&Ipv4Addr| {
-            ingress::is_usable(**address, self.config.accept_bogons) && !self.link.owns_ipv4(**address)
-        };
-        let wait = match addresses.iter().find(usable) {
+        let wait = match addresses.iter().copied().find(|address| self.can_be_relay(*address)) {
             Some(address) => {
-                self.resolved = Some(*address);
+                self.resolved = Some(address);
                 ttl.unwrap_or(REFRESH).clamp(RETRY, REFRESH)
             }
             None => RETRY,
@@ -229,7 +226,12 @@ impl<C: Capacity> RouterInterface<C> {
             Relay::Name => self.resolved,
             Relay::Anycast => Some(addr::ANYCAST_RELAY),
         };
-        relay.filter(|relay| ingress::is_usable(*relay, self.config.accept_bogons) && !self.link.owns_ipv4(*relay))
+        relay.filter(|relay| self.can_be_relay(*relay))
+    }
+
+    /// S64-20, TUN-4: a name or a configuration may say anything.
+    fn can_be_relay(&self, address: Ipv4Addr) -> bool {
+        ingress::is_usable(address, self.config.accept_bogons) && self.link.may_send_to(address)
     }
 
     /// Brings link, addresses, routes, probe and delegation to what is known.

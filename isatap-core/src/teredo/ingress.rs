@@ -11,7 +11,7 @@ use super::packet::{self, ALL_NODES, ALL_ROUTERS, DISCOVERY_GROUP, Datagram, Kno
 use super::peer::Peer;
 use crate::drop_reason::DropReason;
 use crate::error::{ParseError, ParseErrorKind};
-use crate::link::Locator;
+use crate::link::{self, Locator};
 use crate::packet::PacketMut;
 use crate::prefix::{Ipv4Prefix, is_bogon, is_never_unicast, is_private, is_refused_inner_source};
 use crate::proto41::check_options;
@@ -110,21 +110,14 @@ pub const fn is_usable(address: Ipv4Addr, accept_bogons: bool) -> bool {
 #[must_use]
 pub fn may_send_to(mapping: SocketAddrV4, own: &[Locator], accept_bogons: bool) -> bool {
     let address = *mapping.ip();
-    mapping.port() != 0 && is_usable(address, accept_bogons) && !is_own(address, own)
-}
-
-fn is_own(address: Ipv4Addr, own: &[Locator]) -> bool {
-    own.iter().any(|locator| {
-        let subnet = Ipv4Prefix::new(locator.address, locator.subnet_length);
-        locator.address == address || subnet.and_then(|subnet| subnet.broadcast()) == Some(address)
-    })
+    mapping.port() != 0 && is_usable(address, accept_bogons) && link::may_send_to(address, own)
 }
 
 /// Whether an alternate address may be sent to: it may be private, but is no
 /// loopback, group, broadcast or own address. `TER-84 [RFC 6081 §5.6.4.2]`
 #[must_use]
 pub fn may_send_to_alternate(alternate: SocketAddrV4, own: &[Locator]) -> bool {
-    alternate.port() != 0 && !is_never_unicast(*alternate.ip()) && !is_own(*alternate.ip(), own)
+    alternate.port() != 0 && link::may_send_to(*alternate.ip(), own)
 }
 
 /// Where a Teredo address says that its client can be reached.
@@ -334,7 +327,7 @@ fn discovery(view: &ClientView<'_>, path: Path, header: &ipv6::Header<'_>) -> Re
         // A neighbour is behind the same NAT.
         && source.client == mapped.client
         && view.locators.iter().any(near)
-        && !is_own(*path.from.ip(), view.locators);
+        && link::may_send_to(*path.from.ip(), view.locators);
     if ok { Ok(ClientCase::Discovery) } else { Err(refused) }
 }
 

@@ -661,6 +661,20 @@ fn isa_25_addresses_that_can_be_no_router_are_never_asked() {
     assert_eq!(host.solicitations(), []);
 }
 
+/// TUN-4: whoever answers for the name can say any address.
+#[test]
+fn isa_25_a_broadcast_address_from_dns_is_no_router() {
+    let mut host = host(HostConfig::DEFAULT, &[], Dice::Middle);
+    host.machine
+        .set_locators(host.now, &[isatap_core::link::Locator { address: v4("10.0.0.2"), subnet_length: 24 }])
+        .unwrap();
+    host.resolved(&["10.0.0.255", "10.0.0.1", "10.0.1.255"], None);
+    let interface = host.machine.interface(LINK).unwrap();
+    let listed: Vec<_> = interface.link().potential_routers().iter().map(|row| row.address()).collect();
+    // Of another subnet nobody can know it.
+    assert_eq!(listed, [v4("10.0.0.1"), v4("10.0.1.255")]);
+}
+
 #[test]
 fn isa_20_an_entry_given_by_address_stays_when_the_name_drops_it() {
     let mut host = host(HostConfig::DEFAULT, &["10.0.0.2"], Dice::Middle);

@@ -578,6 +578,24 @@ fn s64_33_rte_11_a_relay_by_name_makes_the_default_route_and_is_asked_for_again(
     assert_eq!(default(&node), Some(v6("2002:c2cf:105::1")));
 }
 
+/// TUN-4: nothing is sent to one, so none is a default router, nor probed.
+#[test]
+fn s64_20_a_broadcast_address_is_no_relay() {
+    let own = Locator { address: v4("198.51.100.1"), subnet_length: 24 };
+    let default = |node: &Any| node.routes().find(|route| route.prefix.is_default()).and_then(|route| route.next_hop);
+    for (relay, next_hop) in [("198.51.100.255", None), ("198.51.100.254", Some(v6("2002:c633:64fe::1")))] {
+        let mut node = router(router_config(Relay::Address(v4(relay))), &["198.51.100.1"]);
+        tell(&mut node, NOW, |router, cx| router.set_locators(cx, &[own], Expiry::NEVER)).unwrap();
+        assert_eq!(default(&node), next_hop);
+    }
+    let mut node = router(router_config(Relay::Name), &["198.51.100.1"]);
+    tell(&mut node, NOW, |router, cx| router.set_locators(cx, &[own], Expiry::NEVER)).unwrap();
+    events(&mut node);
+    let found = [v4("198.51.100.255"), v4("198.51.100.9")];
+    tell(&mut node, NOW, |router, cx| router.relay_resolved(cx, &found, None)).unwrap();
+    assert_eq!(default(&node), Some(v6("2002:c633:6409::1")));
+}
+
 #[test]
 fn rte_10_what_no_lan_has_does_not_bounce_to_the_relay() {
     let mut node = router(router_config(Relay::Address(v4("194.207.1.5"))), &["157.60.0.1"]);
