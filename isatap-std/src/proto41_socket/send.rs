@@ -181,30 +181,35 @@ const _: () = {
 };
 
 impl<T> ControlMessage<T> {
-    fn new(kind: libc::c_int, data: T) -> Self {
-        // SAFETY: `cmsghdr` is a C struct of integers, for which zero is a value; it
-        // has padding fields in some C libraries, so it cannot be written out here.
-        let mut header: libc::cmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };
-        header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<T>()) as _;
-        header.cmsg_level = libc::IPPROTO_IP;
-        header.cmsg_type = kind;
-        Self { header, data }
+    /// Field by field: the padding stays what it was.
+    fn set(&mut self, kind: libc::c_int, data: T) {
+        self.header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<T>()) as _;
+        self.header.cmsg_level = libc::IPPROTO_IP;
+        self.header.cmsg_type = kind;
+        self.data = data;
     }
 }
 
 impl Control {
-    fn of(datagram: &Datagram<'_>) -> Self {
+    /// In zeroed memory, which the padding of each message keeps: the kernel is handed
+    /// the bytes between them as well.
+    fn write<'a>(memory: &'a mut MaybeUninit<Self>, datagram: &Datagram<'_>) -> &'a mut Self {
+        // SAFETY: the memory of one such struct, of C structs of integers, for all of which
+        // zero is a value. A value that is copied there would not bring its padding.
+        let control = unsafe {
+            ptr::write_bytes(memory.as_mut_ptr(), 0, 1);
+            memory.assume_init_mut()
+        };
         let address = |address: Ipv4Addr| libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) };
         let source = libc::in_pktinfo {
             ipi_ifindex: 0,
             ipi_spec_dst: address(datagram.source),
             ipi_addr: address(Ipv4Addr::UNSPECIFIED),
         };
-        Self {
-            source: ControlMessage::new(libc::IP_PKTINFO, source),
-            tos: ControlMessage::new(libc::IP_TOS, datagram.tos.into()),
-            ttl: ControlMessage::new(libc::IP_TTL, datagram.ttl.into()),
-        }
+        control.source.set(libc::IP_PKTINFO, source);
+        control.tos.set(libc::IP_TOS, datagram.tos.into());
+        control.ttl.set(libc::IP_TTL, datagram.ttl.into());
+        control
     }
 }
 
@@ -224,7 +229,7 @@ fn send_chunk<const N: usize>(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]
         // Of a raw socket it has none.
         destination.sin_port = datagram.ports.map_or(0, |(_, port)| port.to_be());
         destination.sin_addr.s_addr = u32::from_ne_bytes(datagram.destination.octets());
-        let control = control.write(Control::of(datagram));
+        let control = Control::write(control, datagram);
         let part = part.write([datagram.headers, datagram.payload].map(|bytes| libc::iovec {
             // The kernel only reads what is sent; the type is shared with receiving.
             iov_base: bytes.as_ptr().cast_mut().cast(),
@@ -281,6 +286,40 @@ mod tests {
             headers,
             payload,
         }
+    }
+
+    /// The kernel is handed every byte of them: the padding of a message too, which is what
+    /// the stack held before unless somebody writes it.
+    #[test]
+    fn all_bytes_of_the_control_messages_are_written() {
+        const LEN: usize = size_of::<Control>();
+        let datagram = datagram(&[], &[]);
+        let mut memory = MaybeUninit::<Control>::uninit();
+        let bytes = |memory: &MaybeUninit<Control>| {
+            // SAFETY: each of the bytes was written, by the calls below.
+            unsafe { std::slice::from_raw_parts(memory.as_ptr().cast::<u8>(), LEN).to_vec() }
+        };
+        let mut written = [0xa5, 0x5a].map(|before| {
+            // SAFETY: the memory of one such struct.
+            unsafe { ptr::write_bytes(memory.as_mut_ptr(), before, 1) };
+            Control::write(&mut memory, &datagram);
+            bytes(&memory)
+        });
+        assert_eq!(written[0], written[1]);
+        let message = |kind: libc::c_int, data: &[u8]| {
+            let mut bytes = (size_of::<libc::cmsghdr>() + data.len()).to_ne_bytes().to_vec();
+            bytes.resize(size_of::<libc::cmsghdr>() - 8, 0);
+            bytes.extend([libc::IPPROTO_IP.to_ne_bytes(), kind.to_ne_bytes()].concat());
+            bytes.extend(data);
+            bytes.resize(bytes.len().next_multiple_of(size_of::<usize>()), 0);
+            bytes
+        };
+        let expected = [
+            message(libc::IP_PKTINFO, &[0, 0, 0, 0, 192, 0, 2, 1, 0, 0, 0, 0]),
+            message(libc::IP_TOS, &0xb9_i32.to_ne_bytes()),
+            message(libc::IP_TTL, &64_i32.to_ne_bytes()),
+        ];
+        assert_eq!(std::mem::take(&mut written[0]), expected.concat());
     }
 
     #[test]
