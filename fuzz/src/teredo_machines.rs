@@ -275,8 +275,13 @@ impl Witness {
             if packet[6] == 59 && packet.len() >= 46 && packet[40..42] == [1, 4] && sent.to.port() == 3544 {
                 self.nonces.insert((destination, packet[42..46].try_into().unwrap()));
             }
-            if packet[6] == 58 && packet.get(40) == Some(&128) && sent.to.port() == 3544 {
-                self.tests.insert((destination, packet[48..].to_vec()));
+            // A peer may be at port 3544 too, and the host's packets to it are of any length.
+            if packet[6] == 58
+                && packet.get(40) == Some(&128)
+                && sent.to.port() == 3544
+                && let Some(data) = packet.get(48..)
+            {
+                self.tests.insert((destination, data.to_vec()));
             }
             if sent.payload.starts_with(&[0, 1]) {
                 self.asked.insert(sent.payload[4..12].try_into().unwrap());
