@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! IPv4 address + domain ──▶ delegated prefix ──▶ address, LANs, null route
-//!                      └──▶ 6rd prefix on-link, ::/0 by the border relay
+//!                      └──▶ 6rd prefix on-link, ::/0 to the border relay
 //! ```
 
 use core::fmt;
@@ -228,9 +228,10 @@ impl<C: Capacity> EdgeInterface<C> {
             self.link.place = place;
         }
         let id = cx.id;
-        // S6R-20 [RFC 5969 §7.1.1]
-        let relay = place.and_then(|place| self.link.relays().first().map(|relay| place.domain.anycast(*relay)));
-        let default = relay.map(|relay| Route::via(Ipv6Prefix::DEFAULT, id, relay, Origin::Automatic));
+        // S6R-20 [RFC 5969 §7.1.1]. Without a gateway: the relay is an IPv4 next hop, and by an
+        // IPv6 address it can have this node's own, when it lies outside the common block.
+        let default = (place.is_some() && !self.link.relays().is_empty())
+            .then(|| Route::on_link(Ipv6Prefix::DEFAULT, id, Origin::Automatic));
         let on_link = place.map(|place| Route::on_link(place.domain.prefix(), id, Origin::Automatic));
         let null = place.map(|place| Route::null(place.delegated, Origin::Automatic));
         let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;

@@ -119,17 +119,19 @@ impl<C: Capacity> Link<C> {
         result
     }
 
-    /// Where a neighbour of the domain is.
+    /// The IPv4 address behind a next hop: the border relay's, for whatever lies outside of
+    /// the domain, or the one that a customer's address embeds. `S6R-21`
     fn neighbour(&self, place: &Place, next_hop: &Ipv6Addr) -> Option<Ipv4Addr> {
-        // S6R-15: relays first, whose IPv4 addresses may lie outside the
-        // common block.
-        let relay = || {
-            let is_its = |relay: &&Ipv4Addr| place.domain.delegated(**relay).contains(next_hop);
-            self.relays.iter().find(is_its).copied()
+        let Some(embedded) = place.domain.embedded_ipv4(next_hop) else {
+            // S6R-20: the relay is an IPv4 next hop; a border relay has none.
+            return if self.side == Side::Edge { self.relays.as_slice().first().copied() } else { None };
         };
-        let embedded = place.domain.embedded_ipv4(next_hop)?;
+        // S6R-15: a relay outside the common block shares its lower bits with a customer, whose
+        // prefix it is. What is the relay's is the address that routes name it by.
+        let is_its = |relay: &&Ipv4Addr| place.domain.anycast(**relay) == *next_hop;
+        let relay = || self.relays.iter().find(is_its).copied();
         match self.side {
-            Side::Edge => Some(relay().unwrap_or(embedded)),
+            Side::Edge => relay().or(Some(embedded)),
             Side::Relay { .. } => Some(embedded),
         }
     }

@@ -154,7 +154,7 @@ fn s6r_20_s6r_21_routes_and_next_hops_of_a_customer_edge() {
         [
             "2001:db8:6464:100::/56 null metric 0 automatic",
             "2001:db8::/32 on-link link 0 metric 0 automatic",
-            "::/0 via 2001:db8:0:100:: link 0 metric 0 automatic",
+            "::/0 on-link link 0 metric 0 automatic",
         ]
     );
     let own = v6("2001:db8:6464:100::1");
@@ -162,7 +162,7 @@ fn s6r_20_s6r_21_routes_and_next_hops_of_a_customer_edge() {
         ("2001:db8:6464:200::1", "10.100.100.2"),
         ("2001:db8:6464:2ff:1:2:3:4", "10.100.100.2"),
         ("3fff::1", "10.0.0.1"),
-        // Any address in the relay's own prefix is the relay's.
+        // Any address in the prefix of a relay inside the block is the relay's.
         ("2001:db8:0:1ab::7", "10.0.0.1"),
     ] {
         let sent = send(&mut node, NOW, &inner(own, v6(destination), 64));
@@ -380,17 +380,55 @@ fn s6r_6_s6r_7_s6r_15_s6r_30_a_relay_outside_the_block_of_its_customers() {
         assert!(matches!(verdict, Verdict::Deliver { .. }), "{own}: {verdict:?}");
     }
     assert_eq!(dropped(&arrive(&mut relay, NOW, &up("2001:db8:2:1ff::1"))), Some(DropReason::NullRoute));
-    // A customer edge answers its own anycast address too. It knows the relay
-    // by its prefix, though its IPv4 address is not in the block.
+    // A customer edge answers its own anycast address too. It knows the relay by the relay's
+    // anycast address; whatever else has the relay's lower bits is a customer's.
     let mut edge = edge("10.100.100.1");
     tell(&mut edge, NOW, |edge, cx| {
         edge.configure(cx, "2001:db8::/32".parse().unwrap(), 8, [v4("192.0.2.1")].into_iter()).unwrap();
     });
-    let sent = send(&mut edge, NOW, &inner(customer, v6("2001:db8:2:100::1"), 64));
-    assert_eq!(tunnelled(&sent), Some((v4("10.100.100.1"), v4("192.0.2.1"))));
+    for (destination, outer) in [
+        ("2001:db8:2:100::", "192.0.2.1"),
+        ("2001:db8:2:100::1", "10.0.2.1"),
+        ("2001:db8:2:1ab::7", "10.0.2.1"),
+        ("3fff::1", "192.0.2.1"),
+    ] {
+        let sent = send(&mut edge, NOW, &inner(customer, v6(destination), 64));
+        assert_eq!(tunnelled(&sent), Some((v4("10.100.100.1"), v4(outer))), "{destination}");
+    }
     let from_relay = outer(v4("192.0.2.1"), v4("10.100.100.1"), &inner(v6("2001:db8:2:100::1"), customer, 64));
     assert!(matches!(arrive(&mut edge, NOW, &from_relay).0, Verdict::Deliver { .. }));
     assert!(link(&edge, SIXRD).is_local(&v6("2001:db8:6464:100::")));
+}
+
+#[test]
+fn s6r_15_s6r_20_a_relay_whose_lower_bits_are_our_own_is_the_way_out() {
+    // With 32 common bits there are no others: all of the prefix is one customer's.
+    for (mask, local, own) in [(8, "10.51.100.1", "2001:db8:3364:100::1"), (32, "10.51.100.1", "2001:db8::1")] {
+        let mut edge = edge(local);
+        tell(&mut edge, NOW, |edge, cx| {
+            edge.configure(cx, "2001:db8::/32".parse().unwrap(), mask, [v4("198.51.100.1")].into_iter()).unwrap();
+        });
+        let default = edge.routes().find(|route| route.prefix.length() == 0).unwrap();
+        // By a gateway that is its own address the kernel takes no route.
+        assert_eq!(default.next_hop, None);
+        let out = send(&mut edge, NOW, &inner(v6(own), v6("3fff::1"), 64));
+        assert_eq!(tunnelled(&out), Some((v4(local), v4("198.51.100.1"))), "{mask}");
+        let back = outer(v4("198.51.100.1"), v4(local), &inner(v6("3fff::1"), v6(own), 64));
+        assert!(matches!(arrive(&mut edge, NOW, &back).0, Verdict::Deliver { .. }), "{mask}");
+        let to_self = link(&edge, SIXRD).resolve(&v6(own), &v6(own));
+        assert_eq!(to_self, Err(DropReason::DestinationRefused), "{mask}");
+    }
+}
+
+#[test]
+fn s6r_20_without_a_relay_nothing_leaves_the_domain() {
+    let mut edge = edge("10.100.100.1");
+    tell(&mut edge, NOW, |edge, cx| {
+        edge.configure(cx, "2001:db8::/32".parse().unwrap(), 8, [].into_iter()).unwrap();
+    });
+    assert!(edge.routes().all(|route| route.prefix.length() != 0));
+    let out = link(&edge, SIXRD).resolve(&v6("2001:db8:6464:100::1"), &v6("3fff::1"));
+    assert_eq!(out, Err(DropReason::NextHopUnresolvable));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::common::{Daemon, Lab, Node, PATIENCE, peers, status, wait_until};
+use crate::common::{Daemon, Lab, Node, PATIENCE, isatap, peers, status, wait_until};
 
 const DOMAIN: &str = "6rd-prefix 2001:db8::/32 6rd-relay_prefix 10.0.0.0/8";
 const OURS: &str = "6rd --prefix 2001:db8::/32 --v4-mask-len 8 --mtu 1480 --local 10.100.100";
@@ -57,6 +57,26 @@ fn s6r_7_s6r_20_s6r_25_s6r_31_s6r_34_both_ends_work_with_the_kernel_at_the_other
     assert!(capture.so_far().count("ip.src == 10.0.0.1 && ip.len == 1400 && tcp") > 0);
     assert!(edge.terminate(PATIENCE).success());
 
+    // S6R-15: the same relay outside the block, and a customer with its lower bits.
+    kernel.ok(&format!(
+        "ip address add 198.51.100.1/32 dev lo && ip tunnel add out mode sit local 198.51.100.1 ttl 64 && \
+         ip tunnel 6rd dev out {DOMAIN} && ip link set out up && \
+         ip -6 route add 2001:db8:3364:100::/56 dev out src 2600::1"
+    ));
+    router.ok("ip route add 198.51.100.1 via 10.0.0.1 && ip route add 10.51.100.1 dev eth0");
+    ours.ok("ip address add 10.51.100.1/32 dev eth0");
+    for mask in [8, 32] {
+        // With all bits in common the prefix is this customer's, and the relay's longer.
+        let prefix = if mask == 8 { "2001:db8::/32" } else { "2001:db8:3364:100::/56" };
+        let alike = Daemon::isatap(
+            &ours,
+            &format!("6rd --prefix {prefix} --v4-mask-len {mask} --local 10.51.100.1 --br 198.51.100.1"),
+        );
+        peers::ping(&ours, "2600::1");
+        assert!(alike.terminate(PATIENCE).success());
+    }
+    kernel.ok("ip tunnel del out");
+
     relay.ok("sysctl -qw net.ipv6.conf.all.forwarding=1 && ip -6 address add 2600::2/128 dev lo");
     kernel.ok("ip -6 route add 2600::2/128 via ::10.100.100.2 dev rd");
     let border = Daemon::isatap(&relay, &format!("{OURS}.2 --role br"));
@@ -97,4 +117,41 @@ fn s6r_7_s6r_20_s6r_25_s6r_31_s6r_34_both_ends_work_with_the_kernel_at_the_other
     assert_eq!(packets.count(direct), before, "the kernel sent to us directly");
     packets.assert_clean();
     assert!(edge.terminate(PATIENCE).success() && border.terminate(PATIENCE).success());
+}
+
+/// A relay outside the block of its customers has the lower bits of one of them: of the one
+/// that asks, or of another. Both have a way out, and find each other.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn s6r_15_s6r_20_a_relay_with_the_lower_bits_of_a_customer_is_the_way_out_of_all() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let [relay, like_it, other] = ["relay", "like-it", "other"].map(|name| lab.namespace(name));
+    for (node, address) in [(&relay, "198.51.100.1"), (&like_it, "10.51.100.1"), (&other, "10.0.0.5")] {
+        wire.join(node, "eth0", &format!("{address}/24"));
+        node.ok("for net in 10.0.0.0/8 198.51.100.0/24; do ip route replace $net dev eth0; done");
+    }
+    relay.ok("sysctl -qw net.ipv6.conf.all.forwarding=1 && ip -6 address add 2600::1/128 dev lo");
+    let domain = "6rd --prefix 2001:db8::/32";
+    let _relay =
+        Daemon::isatap(&relay, &format!("{domain} --v4-mask-len 8 --role br --local 198.51.100.1 --customer 10.0.0.5"));
+    let customer = |node, local: &str, mask: u8| {
+        Daemon::isatap(node, &format!("{domain} --v4-mask-len {mask} --local {local} --br 198.51.100.1"))
+    };
+    let alike = customer(&like_it, "10.51.100.1", 8);
+    let _other = customer(&other, "10.0.0.5", 8);
+    // Ours as the relay has the prefix of the one that is like it; the kernel, above, has none.
+    for node in [&like_it, &other] {
+        assert!(node.ok("ip -6 route show default").contains("default dev tun6rd"));
+    }
+    peers::ping(&other, "2600::1");
+    peers::ping(&other, "2001:db8:3364:100::1");
+    peers::ping(&like_it, "2001:db8:0:500::1");
+    let doctor = isatap(&other, "doctor tun6rd").text;
+    assert!(!doctor.contains("another hand"), "{doctor}");
+    assert!(alike.terminate(PATIENCE).success());
+
+    // All bits in common: the relay sees a domain of its own.
+    let _alike = customer(&like_it, "10.51.100.1", 32);
+    assert!(like_it.ok("ip -6 route show default").contains("default dev tun6rd"));
 }
