@@ -121,8 +121,13 @@ impl FromStr for AddressWithLength {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (address, length) = text.split_once('/').unwrap_or((text, "128"));
-        let address = address.parse().map_err(|_| "no IPv6 address".to_owned())?;
+        let address = |text: &str| text.parse().map_err(|_| "no IPv6 address".to_owned());
+        // What is left out would be guessed: a device with a /128 reaches nobody.
+        let Some((own, length)) = text.split_once('/') else {
+            let own: Ipv6Addr = address(text)?;
+            return Err(format!("a prefix length is missing: write {own}/64, or {own}/128 for an address alone"));
+        };
+        let address = address(own)?;
         let prefix_length = length.parse().map_err(|_| "no prefix length".to_owned())?;
         Ipv6Prefix::new(address, prefix_length).ok_or("a prefix length is at most 128")?;
         Ok(AddressWithLength(InterfaceAddress { address, prefix_length }))

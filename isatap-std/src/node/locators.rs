@@ -44,7 +44,8 @@ impl LocatorSource {
     ///
     /// # Errors
     ///
-    /// A usage error: an address that is not this machine's, a device that does not exist.
+    /// A usage error: an address that is not this machine's, a device that does not exist or
+    /// is the loopback device.
     pub(crate) fn check(&self, netlink: &Netlink) -> Result<(), Error> {
         match self {
             LocatorSource::Fixed(addresses) => {
@@ -57,7 +58,17 @@ impl LocatorSource {
                 }
                 Ok(())
             }
-            LocatorSource::Device(name) => netlink.link(name).map(drop),
+            LocatorSource::Device(name) => {
+                let index = netlink.link(name)?.index;
+                let own: Vec<_> = netlink.ipv4_addresses()?.into_iter().filter(|own| own.interface == index).collect();
+                // An address may come later, but not to where this one is.
+                if own.iter().any(|own| own.address.is_loopback()) && !own.iter().any(|own| is_locator(own.address)) {
+                    let text = format!("it is the loopback device, and {} is on every machine", Ipv4Addr::LOCALHOST);
+                    let error = Error::usage("send from the addresses of", name, text);
+                    return Err(error.with_advice("name the device towards the site; see: ip -4 address"));
+                }
+                Ok(())
+            }
             LocatorSource::All | LocatorSource::TowardRouter => Ok(()),
         }
     }

@@ -242,6 +242,11 @@ impl HostRole {
                 env.warn(format!("router {router} is not used: {full}"));
             }
         }
+        if let LocatorSource::Device(name) = &self.locators
+            && self.locators.find(env.netlink, None).is_ok_and(|found| found.locators.is_empty())
+        {
+            env.warn(format!("{name} has no IPv4 address to send from: waiting for one; see: ip -4 address"));
+        }
     }
 
     fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {

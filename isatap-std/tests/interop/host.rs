@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::peers::{self, Advertisement, PREFIX, isatap_address, link_local};
-use crate::common::{Daemon, Guest, Lab, Namespace, Node, PATIENCE, Wire, isatap, status, wait_until};
+use crate::common::{Daemon, Guest, Lab, Namespace, Node, PATIENCE, Wire, isatap, isatap_binary, status, wait_until};
 
 /// Lifetimes in these tests are seconds, and so is the least time between two rounds of solicitation.
 const IMPATIENT: &str = "--min-router-solicit-interval 3";
@@ -199,4 +199,26 @@ fn a_start_after_a_kill_is_like_the_first() {
     peers::wait_for_address(&host, "isatap0", address);
     peers::ping(&host, &isatap_address(PREFIX, "10.0.0.1").to_string());
     assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_device_without_a_locator_is_told_of() {
+    let lab = Lab::new();
+    let host = lab.namespace("host");
+    let refused = isatap(&host, "host --via lo --router 10.0.0.1");
+    assert_eq!(refused.status, 1, "{refused:?}");
+    assert!(refused.text.contains("it is the loopback device"), "{refused:?}");
+    // One that may still get its address is waited for, and that is said.
+    host.ok("ip link add eth9 type bridge && ip link set eth9 up");
+    let waiting = Daemon::start(&host, "waiting", isatap_binary(), &["host", "--via", "eth9", "--router", "10.0.0.1"]);
+    wait_until("what the host waits for", PATIENCE, || {
+        waiting.output().contains("eth9 has no IPv4 address to send from")
+    });
+    host.ok("ip address add 10.0.0.2/24 dev eth9");
+    peers::wait_for_address(&host, "isatap0", link_local("10.0.0.2"));
+    // An address of the site on loopback is as good as any.
+    host.ok("ip address add 10.9.9.9/32 dev lo");
+    let _loopback = Daemon::isatap(&host, "host --via lo --router 10.0.0.1 --dev isatap1");
+    peers::wait_for_address(&host, "isatap1", link_local("10.9.9.9"));
 }
