@@ -27,6 +27,7 @@
 //! | `teredo_server_operations` | `teredo::server` | the contract; one packet out of one, unchanged inside, never for a server (F3) |
 //! | `teredo_relay_operations` | `teredo::relay`, `teredo::peer` | the contract; as for the client (F6), and no more bubbles than were asked for |
 //! | `prefix_text` | `prefix` parsers | what is read is written the same |
+//! | `pasted_text` | none of it: `explain::pasted` of isatap-std | what is taken for a packet stands in the text; what is written is read the same |
 //! | `ipv6_text` | `core::net` | the harness itself |
 //!
 //! The rules that `tunnel_packet`, `link_pairs` and `node_operations` judge by
@@ -47,6 +48,7 @@ pub mod neighbor_discovery;
 #[path = "../../isatap-core/tests/node/oracle/mod.rs"]
 pub mod oracle;
 pub mod outer;
+pub mod pasted_text;
 pub mod routes;
 pub mod teredo;
 pub mod teredo_machines;
@@ -60,6 +62,7 @@ pub use neighbor_discovery::nd_message;
 pub use oracle::input;
 pub use oracle::tunnels::{link_pairs, tunnel_packet};
 pub use outer::outer_packet;
+pub use pasted_text::pasted_text;
 pub use routes::route_operations;
 pub use teredo::teredo_datagram;
 pub use teredo_machines::{teredo_client_operations, teredo_relay_operations, teredo_server_operations};
@@ -78,6 +81,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("nd_message", nd_message),
     ("node_operations", node_operations),
     ("outer_packet", outer_packet),
+    ("pasted_text", pasted_text),
     ("prefix_text", prefix_text),
     ("route_operations", route_operations),
     ("router_operations", router_operations),

@@ -6,9 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use isatap_core::embedded::{Embedded, Form, Known, LOCAL_USE, Role, WELL_KNOWN, embedded_ipv4s};
 use isatap_core::isatap::addr::{Dotted, is_globally_unique, is_locator, link_local};
 use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix, is_public};
+use isatap_core::sixrd::addr::Domain;
 use isatap_core::{sixtofour, teredo};
 use serde::Serialize;
 
+use super::shares;
 use super::special::block_of;
 
 /// What an address is, and everything that is in it.
@@ -28,6 +30,15 @@ pub struct AddressAnswer {
     pub prefix: Option<String>,
     /// Every IPv4 address in it, the outermost first.
     pub ipv4: Vec<Ipv4Answer>,
+    /// Of a prefix: the IPv4 blocks whose addresses its addresses embed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ipv4_blocks: Vec<Ipv4BlockAnswer>,
+    /// The port that was asked about with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The text that was asked about, where it had to be read as an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// The flags of a Teredo or ISATAP address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flags: Option<FlagsAnswer>,
@@ -52,6 +63,18 @@ pub struct Ipv4Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// The form that it is part of.
+    pub form: &'static str,
+}
+
+/// The IPv4 addresses in the addresses of a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Ipv4BlockAnswer {
+    /// `embedded`, or of Teredo `server` or `client`.
+    pub role: &'static str,
+    /// The block, `0.0.0.0/0` where it can be any address.
+    pub prefix: String,
+    /// The form that they are part of.
     pub form: &'static str,
 }
 
@@ -107,6 +130,9 @@ fn explain_ipv4(address: Ipv4Addr) -> AddressAnswer {
         scope: scope_ipv4(address),
         prefix: block.map(|block| block.prefix.to_owned()),
         ipv4: Vec::new(),
+        ipv4_blocks: Vec::new(),
+        port: None,
+        asked: None,
         flags: None,
         rfc: block.map_or("RFC 791", |block| block.rfc),
         notes,
@@ -134,18 +160,11 @@ fn explain_ipv6(address: Ipv6Addr, known: &Known<'_>) -> AddressAnswer {
     if is_client {
         notes.push("The source from which a Teredo client solicits a server [TER-5].".to_owned());
     }
-    for embedded in &found {
+    let is_stated = |embedded: &&Embedded| embedded.form != Form::SixRd || !is_open(embedded, &address, known);
+    for embedded in found.iter().filter(is_stated) {
         note(&mut notes, &address, embedded);
     }
-    if let Some(domain) = known.sixrd.iter().find(|domain| domain.prefix().contains(&address)) {
-        let common = domain.common();
-        if common.length() > 0 && common.address().is_unspecified() {
-            notes.push(format!(
-                "The first {} bits of the IPv4 address are its domain's and not here; zeros are shown [S6R-15].",
-                common.length()
-            ));
-        }
-    }
+    open_note(&mut notes, &address, known);
     let rfc = match (form, block) {
         (Some(form), _) => form.rfc(),
         (None, Some(block)) => block.rfc,
@@ -157,7 +176,10 @@ fn explain_ipv6(address: Ipv6Addr, known: &Known<'_>) -> AddressAnswer {
         also,
         scope: scope_ipv6(&address),
         prefix: prefix_of(&address, form, known).map(|prefix| text_of(&prefix)),
-        ipv4: found.iter().map(Ipv4Answer::of).collect(),
+        ipv4: found.iter().filter(is_stated).map(Ipv4Answer::of).collect(),
+        ipv4_blocks: Vec::new(),
+        port: None,
+        asked: None,
         flags: flags_of(&address, &found),
         rfc,
         notes,
@@ -180,19 +202,22 @@ pub(super) fn explain_prefix(address: IpAddr, length: u8, known: &Known<'_>) -> 
     // What lies behind the length is every value, not zero.
     let is_whole = |length: u8| if first.is_ipv4() { length == 32 } else { length == 128 };
     if !is_whole(length) {
-        let found = match first {
-            IpAddr::V6(first) => embedded_ipv4s(first, known).collect(),
+        let shares = match first {
+            IpAddr::V6(first) => shares::of(first, length, known),
             IpAddr::V4(_) => Vec::new(),
         };
-        let is_inside = |embedded: &&Embedded| last_bit(embedded, known, first) <= length;
-        let kept: Vec<&Embedded> = found.iter().filter(is_inside).collect();
-        answer.ipv4 = kept.iter().map(|embedded| Ipv4Answer::of(embedded)).collect();
-        answer.also.clear();
-        answer.flags = None;
-        // The form counts when the prefix lies within those that have it.
-        let first_form = found.first().map(|embedded| embedded.form);
-        let form = first_form.filter(|form| form_length(*form, first, known) <= length);
+        let form = shares.first().map(|share| share.form);
         answer.kind = form.map_or("native", kind_of);
+        answer.also.clear();
+        for other in shares.iter().map(|share| kind_of(share.form)) {
+            if other != answer.kind && other != "native" && !answer.also.contains(&other) {
+                answer.also.push(other);
+            }
+        }
+        answer.flags = None;
+        answer.scope = shares::scope_of(first, length);
+        answer.ipv4 = shares.iter().filter_map(shares::Share::address).collect();
+        answer.ipv4_blocks = shares.iter().filter_map(shares::Share::block).collect();
         let block = block_of(first).filter(|block| block_length(block.prefix) <= length);
         answer.rfc = match (form, block) {
             (Some(form), _) => form.rfc(),
@@ -204,12 +229,12 @@ pub(super) fn explain_prefix(address: IpAddr, length: u8, known: &Known<'_>) -> 
         if let (IpAddr::V6(first), Some(Form::SixToFour)) = (first, form) {
             answer.notes.push(sites_of(first, length));
         }
-        for embedded in kept.iter().filter(|embedded| embedded.form != Form::SixToFour) {
-            answer.notes.push(format!(
-                "All its addresses have {} in them ({}).",
-                embedded.address,
-                embedded.form.as_str()
-            ));
+        answer
+            .notes
+            .extend(shares.iter().filter(|share| share.form != Form::SixToFour).filter_map(shares::Share::note));
+        if let IpAddr::V6(first) = first {
+            open_note(&mut answer.notes, &first, known);
+            answer.notes.extend(shares::held(first, length));
         }
     }
     if !is_exact {
@@ -233,37 +258,31 @@ fn sites_of(first: Ipv6Addr, length: u8) -> String {
     }
 }
 
-/// How many bits an address must share to have the form at all.
-fn form_length(form: Form, address: IpAddr, known: &Known<'_>) -> u8 {
-    match (form, address) {
-        (Form::SixToFour, _) => 16,
-        (Form::Teredo, _) => 32,
-        (Form::SixRd, IpAddr::V6(address)) => {
-            known.sixrd.iter().find(|domain| domain.prefix().contains(&address)).map_or(128, |d| d.prefix().length())
-        }
-        (Form::Nat64, IpAddr::V6(address)) if LOCAL_USE.contains(&address) => LOCAL_USE.length(),
-        (Form::Nat64, IpAddr::V6(address)) => nat64_length(&address, known),
-        (Form::Mapped | Form::Compatible | Form::Translated, _) => 96,
-        _ => 128,
-    }
+/// Whether the IPv4 address is of a 6rd domain whose common bits are not known.
+/// [RFC 5969 §4]
+fn is_open(embedded: &Embedded, address: &Ipv6Addr, known: &Known<'_>) -> bool {
+    known.sixrd.iter().any(|domain| {
+        has_open_bits(domain)
+            && domain.prefix().contains(address)
+            && domain.embedded_ipv4(address) == Some(embedded.address)
+    })
 }
 
-/// The bit behind an embedded address.
-fn last_bit(embedded: &Embedded, known: &Known<'_>, address: IpAddr) -> u8 {
-    let IpAddr::V6(address) = address else { return 32 };
-    match (embedded.form, embedded.role) {
-        (Form::SixToFour, _) => 48,
-        (Form::Teredo, Role::Server) if address.segments()[0] != 0xfe80 => 64,
-        (Form::SixRd, _) => known
-            .sixrd
-            .iter()
-            .find(|domain| domain.embedded_ipv4(&address) == Some(embedded.address))
-            .map_or(128, isatap_core::sixrd::addr::Domain::delegated_length),
-        (Form::Nat64, _) if !LOCAL_USE.contains(&address) => match nat64_length(&address, known) {
-            length @ (32 | 96) => length + 32,
-            length => length.saturating_add(40),
-        },
-        _ => 128,
+/// Whether only the length of the common bits was given.
+pub(super) fn has_open_bits(domain: &Domain) -> bool {
+    domain.common().length() > 0 && domain.common().address().is_unspecified()
+}
+
+/// S6R-15: what an address in such a domain does not say.
+fn open_note(notes: &mut Vec<String>, address: &Ipv6Addr, known: &Known<'_>) {
+    let of_address = |domain: &&Domain| has_open_bits(domain) && domain.prefix().contains(address);
+    if let Some(domain) = known.sixrd.iter().find(of_address) {
+        let length = domain.common().length();
+        notes.push(format!(
+            "The first {length} bits of its IPv4 address are its 6rd domain's and not in it: give the block, as in \
+             --6rd {},10.0.0.0/{length} [S6R-15].",
+            domain.prefix()
+        ));
     }
 }
 
@@ -319,7 +338,7 @@ fn prefix_of(address: &Ipv6Addr, form: Option<Form>, known: &Known<'_>) -> Optio
 }
 
 /// `::ffff:0:0/96`, which would be shown dotted.
-fn text_of(prefix: &Ipv6Prefix) -> String {
+pub(super) fn text_of(prefix: &Ipv6Prefix) -> String {
     match prefix.address().segments() {
         [0, 0, 0, 0, 0, 0xffff, 0, 0] => format!("::ffff:0:0/{}", prefix.length()),
         _ => prefix.to_string(),
@@ -350,6 +369,13 @@ fn is_teredo_client_link_local(address: &Ipv6Addr) -> bool {
     head == 0xfe80
         && flags & !0x8000 == 0
         && (tail == [0x5445, 0x5245, 0x444f] || tail[..2] == [0xffff, 0xffff] && tail[2] >= 0xfff0)
+}
+
+/// Whether nothing is sent to a Teredo address, whoever its client is.
+fn is_unreachable(address: &Ipv6Addr) -> bool {
+    let of_rfc = teredo::addr::Address::from_ipv6(address);
+    let is_obsolete = teredo::addr::OBSOLETE_PREFIX.contains(address);
+    is_obsolete || of_rfc.is_some_and(|read| !is_public(IpAddr::V4(read.server)))
 }
 
 /// What follows from one IPv4 address in an address.
@@ -393,6 +419,8 @@ fn note(notes: &mut Vec<String>, address: &Ipv6Addr, embedded: &Embedded) {
         (Form::Teredo, _) => {
             match embedded.port {
                 Some(0) => notes.push("Port 0: nobody can be reached there [TER-4].".to_owned()),
+                // Not where a note on the server or the prefix says that nothing is sent.
+                Some(_) if public && is_unreachable(address) => {}
                 Some(port) if public => {
                     notes.push(format!("Clients and relays send UDP to {ipv4} port {port} [TER-44]."));
                 }
@@ -453,7 +481,7 @@ fn isatap_notes(notes: &mut Vec<String>, address: &Ipv6Addr, ipv4: Ipv4Addr) {
 }
 
 /// [RFC 6724 §3.1, RFC 4007 §4]; of multicast by its nibble.
-fn scope_ipv6(address: &Ipv6Addr) -> &'static str {
+pub(super) fn scope_ipv6(address: &Ipv6Addr) -> &'static str {
     let [first, ..] = address.segments();
     match first {
         _ if address.is_unspecified() => "unspecified",
@@ -477,7 +505,7 @@ fn scope_ipv6(address: &Ipv6Addr) -> &'static str {
     }
 }
 
-fn scope_ipv4(address: Ipv4Addr) -> &'static str {
+pub(super) fn scope_ipv4(address: Ipv4Addr) -> &'static str {
     if address.is_unspecified() {
         "unspecified"
     } else if address.is_loopback() || address.is_link_local() || address.is_broadcast() {
@@ -497,6 +525,9 @@ fn scope_ipv4(address: Ipv4Addr) -> &'static str {
 impl fmt::Display for AddressAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.title)?;
+        if let Some(port) = self.port {
+            write!(f, ", port {port}")?;
+        }
         write!(f, "\n  form    {} [{}]", self.kind, self.rfc)?;
         if !self.also.is_empty() {
             write!(f, ", also {}", self.also.join(", "))?;
@@ -504,6 +535,12 @@ impl fmt::Display for AddressAnswer {
         write!(f, "\n  scope   {}", self.scope)?;
         if let Some(prefix) = &self.prefix {
             write!(f, "\n  prefix  {prefix}")?;
+        }
+        for block in &self.ipv4_blocks {
+            write!(f, "\n  {:<8}{}", if block.role == "embedded" { "IPv4" } else { block.role }, block.prefix)?;
+            if self.ipv4_blocks.len() > 1 && block.form != self.kind {
+                write!(f, " ({})", block.form)?;
+            }
         }
         for ipv4 in &self.ipv4 {
             write!(f, "\n  {:<8}{}", if ipv4.role == "embedded" { "IPv4" } else { ipv4.role }, ipv4.address)?;

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::{host, pasted};
+
 use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
 use isatap_core::sixrd::addr::Domain;
 
@@ -12,11 +14,11 @@ use isatap_core::sixrd::addr::Domain;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target {
-    /// An address; in brackets and with a zone, if someone likes.
+    /// An address.
     Address(IpAddr),
     /// An address and a prefix length. Bits behind the length may be set.
     Prefix(IpAddr, u8),
-    /// `0x…`: the bytes of an IP packet.
+    /// The bytes of an IP packet.
     Packet(Vec<u8>),
     /// Any other text: a file, which should be a capture.
     Capture(PathBuf),
@@ -27,26 +29,83 @@ impl FromStr for Target {
 
     /// Reads a target. Whether a file is there is not looked at.
     fn from_str(text: &str) -> Result<Self, TargetError> {
+        Reading::new(text).map(|reading| reading.target)
+    }
+}
+
+/// A target, with what its text says beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reading {
+    /// The target.
+    pub target: Target,
+    /// The port that stands with an address.
+    pub port: Option<u16>,
+    /// How the text was read, where others may read it otherwise: sentences.
+    pub notes: Vec<String>,
+}
+
+impl Reading {
+    /// Reads text: a target in any of the forms that people have it in. Whether a
+    /// file is there is not looked at.
+    ///
+    /// Addresses come in brackets, with port, zone, in URLs, as names of `ip6.arpa`,
+    /// `in-addr.arpa` and `ipv6-literal.net`, and as libc's `inet_aton` reads them;
+    /// packets as [`Pieces`](super::Pieces) reads them.
+    ///
+    /// # Errors
+    /// It is none; says what to write instead.
+    pub fn new(text: &str) -> Result<Self, TargetError> {
         let text = text.trim();
-        if let Some(digits) = text.strip_prefix("0x").or(text.strip_prefix("0X")) {
-            return hex(digits).map(Target::Packet);
-        }
-        if let Some(address) = address(text) {
-            return Ok(Target::Address(address));
-        }
-        if let Some((before, length)) = text.split_once('/')
-            && let Some(address) = address(before)
-        {
-            let most = if address.is_ipv4() { 32 } else { 128 };
-            return match length.parse::<u8>() {
-                Ok(len) if len <= most && !length.starts_with('+') => Ok(Target::Prefix(address, len)),
-                _ => Err(TargetError(format!("{text}: a prefix length of 0 to {most} was expected behind the slash"))),
-            };
+        if let Some(known) = plain(text) {
+            return known;
         }
         if text.is_empty() || text.contains('\0') {
             return Err(TargetError::not_one(text));
         }
-        Ok(Target::Capture(PathBuf::from(text)))
+        let mut pieces = pasted::pieces(text, |line| plain(line).is_some());
+        match (pieces.pop().map(|piece| piece.found), pieces.is_empty()) {
+            (Some(pasted::Found::Packet(bytes)), true) => Ok(Target::Packet(bytes).into()),
+            (Some(pasted::Found::Wrong(error)), true) => Err(TargetError(format!("{}: {error}", start_of(text)))),
+            _ => Ok(Target::Capture(PathBuf::from(text)).into()),
+        }
+    }
+}
+
+impl From<Target> for Reading {
+    fn from(target: Target) -> Self {
+        Reading { target, port: None, notes: Vec::new() }
+    }
+}
+
+/// Text that means something by itself, whatever files there are.
+pub(super) fn plain(text: &str) -> Option<Result<Reading, TargetError>> {
+    if let Some(digits) = text.strip_prefix("0x").or(text.strip_prefix("0X"))
+        && !digits.contains(['.', ',', '/', 'x', 'X'])
+    {
+        let (first, behind) = digits.split_once(':').unwrap_or((digits, "-"));
+        // tcpdump's offset; up to 8 digits alone are an address to libc.
+        let is_offset = first.len() >= 4 && (behind.is_empty() || behind.starts_with(char::is_whitespace));
+        let is_number = digits.len() <= 8 && !digits.contains([':', ' ', '\t']);
+        if is_offset && first.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        if !is_number {
+            return Some(hex(digits).map(|bytes| {
+                let start = pasted::ip_start(&bytes);
+                Target::Packet(bytes.get(start..).unwrap_or(&[]).to_vec()).into()
+            }));
+        }
+    }
+    host::read(text)
+}
+
+/// The beginning of text that was pasted, for an error.
+pub(super) fn start_of(text: &str) -> String {
+    let line = text.lines().next().unwrap_or("").trim();
+    match line.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or(line)),
+        None => line.to_owned(),
     }
 }
 
@@ -60,7 +119,7 @@ impl TargetError {
     pub fn not_one(text: &str) -> Self {
         TargetError(format!(
             "{text:?} is nothing that can be explained: give an address, a prefix, 0x and packet bytes, \
-             a pcap or pcapng file, or - for one of these a line"
+             a dump of a packet, a pcap or pcapng file, or - for these on standard input"
         ))
     }
 }
@@ -73,14 +132,6 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
-fn address(text: &str) -> Option<IpAddr> {
-    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    match text.split_once('%') {
-        Some((address, zone)) if !zone.is_empty() => address.parse().ok().map(IpAddr::V6),
-        _ => text.parse().ok(),
-    }
-}
-
 fn hex(digits: &str) -> Result<Vec<u8>, TargetError> {
     let digits: Vec<char> = digits.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
     let values: Option<Vec<u32>> = digits.iter().map(|digit| digit.to_digit(16)).collect();
@@ -89,7 +140,11 @@ fn hex(digits: &str) -> Result<Vec<u8>, TargetError> {
         .map(|values| values.chunks_exact(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).unwrap_or(0)).collect());
     bytes.ok_or_else(|| {
         let shown: String = digits.iter().take(20).collect();
-        TargetError(format!("0x{shown}…: an even number of hexadecimal digits was expected"))
+        let what = match digits.iter().find(|digit| !digit.is_ascii_hexdigit()) {
+            Some(other) => format!("{other:?} is no hexadecimal digit"),
+            None => format!("{} digits", digits.len()),
+        };
+        TargetError(format!("0x{shown}…: {what}; an even number of hexadecimal digits was expected"))
     })
 }
 

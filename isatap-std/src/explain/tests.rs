@@ -74,7 +74,10 @@ fn a_6rd_domain_or_translator_is_seen_where_it_is_given() {
     assert_eq!(json("2001:db8:6464:100::1", &Explainer::default())["kind"], "native");
     // The mask's length alone leaves the shared bits open.
     let open = Explainer { sixrd: vec![sixrd_domain("2001:db8::/32,8").unwrap()], nat64: vec![] };
-    assert_eq!(json("2001:db8:6464:100::1", &open)["ipv4"][0]["address"], "0.100.100.1");
+    let answer = json("2001:db8:6464:100::1", &open);
+    assert_eq!((&answer["kind"], &answer["ipv4"]), (&json!("6rd"), &json!([])), "no address that is none");
+    assert!(answer["notes"].to_string().contains("The first 8 bits of its IPv4 address"), "{answer}");
+    assert_eq!(json("2001:db8:6400::/40", &open).get("ipv4_blocks"), None);
     for wrong in ["2001:db8::/32,33", "2001:db8::1/32", "2001:db8::/32,x", "2001:db8::", "2001:db8::/100"] {
         assert!(sixrd_domain(wrong).is_err(), "{wrong}");
     }
@@ -127,16 +130,181 @@ fn flags_and_scope_are_said() {
     }
 }
 
+/// Prefix, kind, other kinds, whole IPv4 addresses, IPv4 blocks, scope.
 #[test]
-fn text_is_an_address_a_prefix_bytes_or_a_file() {
-    assert_eq!("0x6000".parse(), Ok(Target::Packet(vec![0x60, 0])));
-    assert_eq!("0X45 00:aB".parse(), Ok(Target::Packet(vec![0x45, 0, 0xab])));
-    assert_eq!(" fe80::1%eth0 ".parse(), Ok(Target::Address("fe80::1".parse().unwrap())));
-    assert_eq!("10.0.0.0/8".parse(), Ok(Target::Prefix("10.0.0.0".parse().unwrap(), 8)));
-    assert_eq!("a/b.pcap".parse(), Ok(Target::Capture("a/b.pcap".into())));
-    for wrong in ["", "0x", "0x123", "0xfg", "::/129", "10.0.0.0/33", "10.0.0.0/", "::/+1", "a\0b"] {
-        assert!(wrong.parse::<Target>().is_err(), "{wrong}");
+fn prefixes_are_judged_whole_and_show_their_ipv4_block() {
+    type Row<'a> = (&'a str, &'a str, &'a [&'a str], &'a [&'a str], &'a [&'a str], &'a str);
+    let rows: [Row<'_>; 21] = [
+        ("fe80::5efe:0:0/96", "isatap", &[], &[], &["embedded 0.0.0.0/0"], "link-local"),
+        ("2001:db8::200:5efe:a00:0/104", "isatap", &[], &[], &["embedded 10.0.0.0/8"], "global"),
+        ("2001:db8::5efe:a00:0/95", "native", &[], &[], &[], "global"),
+        ("ff02::5efe:a00:0/104", "native", &[], &[], &[], "link-local"),
+        ("::ffff:10.0.0.0/104", "ipv4-mapped", &[], &[], &["embedded 10.0.0.0/8"], "global"),
+        ("::ffff:127.0.0.0/104", "ipv4-mapped", &[], &[], &["embedded 127.0.0.0/8"], "link-local"),
+        ("64:ff9b::/96", "nat64", &[], &[], &["embedded 0.0.0.0/0"], "global"),
+        ("64:ff9b::a00:0/104", "nat64", &[], &[], &["embedded 10.0.0.0/8"], "global"),
+        ("64:ff9b:1::/48", "nat64", &[], &[], &[], "global"),
+        ("2002:a00::/24", "6to4", &[], &[], &["embedded 10.0.0.0/8"], "global"),
+        ("2002:a00:1::/48", "6to4", &[], &["embedded 10.0.0.1"], &[], "global"),
+        ("2002:a00:1::5efe:0:0/96", "6to4", &["isatap"], &["embedded 10.0.0.1"], &["embedded 0.0.0.0/0"], "global"),
+        ("2001:0:4136::/48", "teredo", &[], &[], &["server 65.54.0.0/16"], "global"),
+        ("2001:0:4136:e378::/64", "teredo", &[], &["server 65.54.227.120"], &[], "global"),
+        (
+            "2001:0:4136:e378:8000:63bf:3fff:fd00/120",
+            "teredo",
+            &[],
+            &["server 65.54.227.120"],
+            &["client 192.0.2.0/24"],
+            "global",
+        ),
+        ("3ffe:831f::/32", "teredo", &[], &[], &["server 0.0.0.0/0"], "global"),
+        ("::/96", "ipv4-compatible", &[], &[], &["embedded 0.0.0.0/0"], "several"),
+        ("::ffff:0:a00:0/104", "nat64", &[], &[], &["embedded 10.0.0.0/8"], "global"),
+        ("fe80::/96", "native", &[], &[], &["embedded 0.0.0.0/0"], "link-local"),
+        ("::/0", "native", &[], &[], &[], "several"),
+        ("160.0.0.0/4", "native", &[], &[], &[], "several"),
+    ];
+    for (prefix, kind, also, ipv4, blocks, scope) in rows {
+        let answer = json(prefix, &Explainer::default());
+        let shown = |key: &str, value: &str| -> Vec<String> {
+            let all = answer.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+            all.iter()
+                .map(|one| format!("{} {}", one["role"].as_str().unwrap(), one[value].as_str().unwrap()))
+                .collect()
+        };
+        assert_eq!(
+            (&answer["kind"], &answer["also"], &answer["scope"]),
+            (&json!(kind), &json!(also), &json!(scope)),
+            "{answer}"
+        );
+        assert_eq!(
+            (shown("ipv4", "address"), shown("ipv4_blocks", "prefix")),
+            (ipv4.iter().map(|s| (*s).to_owned()).collect(), blocks.iter().map(|s| (*s).to_owned()).collect()),
+            "{answer}"
+        );
     }
+    let known = Explainer {
+        sixrd: vec![sixrd_domain("2001:db8::/32,10.0.0.0/8").unwrap()],
+        nat64: ["fd00::/32", "fd01::/40", "fd02::/64"]
+            .map(|text| Nat64Prefix::new(text.parse().unwrap()).unwrap())
+            .to_vec(),
+    };
+    for (prefix, block) in [
+        ("2001:db8:6400::/40", "10.100.0.0/16"),
+        ("2001:db8::/32", "10.0.0.0/8"),
+        ("fd00:0:a00::/40", "10.0.0.0/8"),
+        // Bits 64 to 71 are none of the IPv4 address.
+        ("fd01:0:a:1::/64", "10.0.1.0/24"),
+        ("fd01:0:a:1:80::/72", "10.0.1.0/24"),
+        ("fd02::a:0:0:0/80", "10.0.0.0/8"),
+    ] {
+        let answer = json(prefix, &known);
+        assert_eq!(answer["ipv4_blocks"][0]["prefix"], block, "{answer}");
+    }
+    assert!(json("2000::/3", &Explainer::default())["notes"].to_string().contains("2002::/16 (6to4)"));
+}
+
+/// No two notes of an answer say opposite things.
+#[test]
+fn notes_do_not_contradict_each_other() {
+    let says = |text: &str, what: &str| json(text, &Explainer::default())["notes"].to_string().contains(what);
+    for text in [
+        // The server is private; the prefix is obsolete.
+        "2001:0:a00:1:0:63bf:3fff:fdd2",
+        "3ffe:831f:4136:e378:8000:63bf:f7f7:f7f7",
+        "2001:0:a00:1:0:63bf:f7f7:f7f7",
+    ] {
+        assert!(says(text, "nothing is sent"), "{text}");
+        assert!(!says(text, "send UDP to"), "{text}");
+    }
+    assert!(says("2001:0:4136:e378:8000:63bf:f7f7:f7f7", "send UDP to 8.8.8.8 port 40000"));
+}
+
+/// Text, the address and port that it is, and what a note says of it.
+#[test]
+fn addresses_are_read_as_people_have_them() {
+    for (text, address, port, note) in [
+        ("[::1]:80", "::1", Some(80), ""),
+        ("[2001:db8::1]", "2001:db8::1", None, ""),
+        ("[fe80::1%eth0]:53", "fe80::1", Some(53), ""),
+        ("10.0.0.1:65535", "10.0.0.1", Some(65535), ""),
+        ("http://[::ffff:7f00:1]:80/", "::ffff:127.0.0.1", Some(80), "The URL's host is ::ffff:127.0.0.1."),
+        ("http://[fe80::1%25eth0]/", "fe80::1", None, "host"),
+        ("http://0x7f.1/", "127.0.0.1", None, "0x7f.1 is 127.0.0.1 to libc"),
+        ("HTTPS://user:pass@10.0.0.1:8443/a?b#c", "10.0.0.1", Some(8443), "user:pass in front of the @"),
+        ("http://example.com@127.0.0.1/", "127.0.0.1", None, "example.com in front of the @"),
+        ("http://a@b@127.0.0.1#@example.com/", "127.0.0.1", None, "a@b in front"),
+        ("http://127.0.0.1\\@example.com/", "127.0.0.1", None, "host is 127.0.0.1"),
+        ("http://127.0.0.1./", "127.0.0.1", None, "host"),
+        ("//10.0.0.1/x", "10.0.0.1", None, "host"),
+        ("http://%31%32%37.0.0.1/", "127.0.0.1", None, "signs that browsers decode"),
+        ("http://①②⑦。⓪.⓪.１/", "127.0.0.1", None, "signs that browsers decode"),
+        ("2130706433", "127.0.0.1", None, "inet_aton"),
+        ("0x7f000001", "127.0.0.1", None, "inet_aton"),
+        ("0x7F.0.0.1", "127.0.0.1", None, "inet_aton"),
+        ("017700000001", "127.0.0.1", None, "inet_aton"),
+        ("127.1", "127.0.0.1", None, "inet_aton"),
+        ("127.65530", "127.0.255.250", None, "inet_aton"),
+        ("10.1.258", "10.1.1.2", None, "inet_aton"),
+        ("010.0.0.1", "8.0.0.1", None, "8.0.0.1 to libc (a leading 0 is octal) and 10.0.0.1 to others"),
+        ("127.1:80", "127.0.0.1", Some(80), "inet_aton"),
+        ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.B.D.0.1.0.0.2.ip6.arpa.", "2001:db8::1", None, ""),
+        ("1.0.0.10.in-addr.arpa", "10.0.0.1", None, ""),
+        ("fe80--5efe-a00-1s4.ipv6-literal.net", "fe80::5efe:a00:1", None, ""),
+        ("\\\\2001-db8--1.ipv6-literal.net\\share", "2001:db8::1", None, "host"),
+    ] {
+        let reading = Reading::new(text).unwrap();
+        let answer = Explainer::default().reading(text, &reading).unwrap();
+        let value = serde_json::to_value(&answer).unwrap();
+        assert_eq!((answer.address, answer.port), (address.parse().unwrap(), port), "{text}");
+        assert!(reading.notes.join(" ").contains(note), "{text}: {:?}", reading.notes);
+        assert_eq!(value.get("asked").is_some(), !note.is_empty(), "{value}");
+    }
+    for (text, address, length) in [
+        ("fe80::1%eth0/64", "fe80::1", 64),
+        ("[2001:db8::]/32", "2001:db8::", 32),
+        ("8.b.d.0.1.0.0.2.ip6.arpa", "2001:db8::", 32),
+        ("0.10.in-addr.arpa", "10.0.0.0", 16),
+        ("ip6.arpa", "::", 0),
+    ] {
+        assert_eq!(text.parse(), Ok(Target::Prefix(address.parse().unwrap(), length)), "{text}");
+    }
+}
+
+/// What is refused, and what to write instead.
+#[test]
+fn what_cannot_be_read_says_what_to_write() {
+    for (text, expected) in [
+        ("fe80::1/64%eth0", "write fe80::1%eth0/64"),
+        ("10/8", "write 10.0.0.0/8"),
+        ("192.168/16", "write 192.168.0.0/16"),
+        ("10.0.0.0/255.0.0.0", "write 10.0.0.0/8"),
+        ("::/129", "a prefix length of 0 to 128"),
+        ("10.0.0.0/33", "a prefix length of 0 to 32"),
+        ("10.0.0.0/", "a prefix length of 0 to 32"),
+        ("::/+1", "a prefix length of 0 to 128"),
+        ("10.0.0.1.80", "write 10.0.0.1:80"),
+        ("10.0.0.256", "256 is too large for its place"),
+        ("08.0.0.1", "write 8 without the 0"),
+        ("4294967296", "too large for its place"),
+        ("10.0.0.1:99999", "a port of 0 to 65535"),
+        ("[::1]:http", "a port of 0 to 65535"),
+        ("http://example.com/", "example.com is a name, and no DNS is asked"),
+        ("http:///x", "a URL without a host"),
+        ("g.ip6.arpa", "one hexadecimal digit each"),
+        ("256.in-addr.arpa", "labels of 0 to 255"),
+        ("fe80.ipv6-literal.net", "write fe80--1.ipv6-literal.net"),
+        ("0x123456789", "9 digits; an even number of hexadecimal digits"),
+        ("0x45000050zz", "'z' is no hexadecimal digit"),
+        ("", "nothing that can be explained"),
+        ("a\0b", "nothing that can be explained"),
+    ] {
+        let error = text.parse::<Target>().unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains('\n'), "{text}: {error}");
+    }
+    assert_eq!("a/b.pcap".parse(), Ok(Target::Capture("a/b.pcap".into())));
+    assert_eq!(" fe80::1%eth0 ".parse(), Ok(Target::Address("fe80::1".parse().unwrap())));
+    assert_eq!("0X45 00:aB 01 02".parse(), Ok(Target::Packet(vec![0x45, 0, 0xab, 1, 2])));
 }
 
 #[test]

@@ -78,12 +78,39 @@ fn a_line_that_is_no_target_keeps_its_place_and_fails_the_run() {
     assert_eq!(error.lines().count(), 1, "{error}");
 }
 
+/// Dumps as people paste them are their packet, headings and all; other lines keep their place.
+#[test]
+fn pasted_dumps_are_one_packet_each() {
+    const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/pasted_text/");
+    let dump = |name: &str| std::fs::read_to_string(format!("{SEEDS}{name}")).unwrap();
+    let layers = |output: &Output| objects(output).iter().map(|answer| answer["layers"].clone()).collect::<Vec<_>>();
+    let packet = "0x4500005000010000402966820a0000020a00000160000000001\
+                  43a40fe8000000000000000005efe0a000002fe8000000000000000005efe0a000001800040630001000168656c6c6f20697361746170";
+    let expected = layers(&explain(&["-j", packet], ""));
+    assert_eq!(expected[0][2]["kind"], "echo-request");
+    for name in ["tcpdump-x", "xxd", "tshark-x", "od-words", "array", "python"] {
+        assert_eq!(layers(&explain(&["-j", "-"], &dump(name))), expected, "{name}");
+        // As an argument, of several lines.
+        assert_eq!(layers(&explain(&["-j", &dump(name)], "")), expected, "{name}");
+    }
+    let output = explain(&["-j", "-"], &format!("::1\n{}http://0x7f.1:8080/\n0010 4500 0050\n", dump("tcpdump-x")));
+    let answers = objects(&output);
+    assert_eq!((answers.len(), output.status.code()), (4, Some(1)));
+    assert_eq!(answers[1]["layers"], expected[0]);
+    assert_eq!((&answers[2]["address"], &answers[2]["port"]), (&"127.0.0.1".into(), &8080.into()));
+    assert_eq!(answers[2]["asked"], "http://0x7f.1:8080/");
+    assert_eq!(answers[3]["target"], "0010 4500 0050");
+}
+
 #[test]
 fn errors_say_what_was_expected() {
     for (arguments, expected) in [
         (&["/no/such/file.pcap"][..], "a pcap or pcapng file"),
-        (&["0x123"], "an even number of hexadecimal digits"),
+        (&["0x123456789"], "an even number of hexadecimal digits"),
         (&["::/129"], "a prefix length of 0 to 128"),
+        (&["0x0010:  4500 0050"], "paste it from its first line"),
+        (&["0000 4500 0050 0001"], "write 0000: for an offset"),
+        (&["http://isatap.example/"], "give one of its addresses"),
         (&["--6rd", "2001:db8::/32,33", "::1"], "0 to 32"),
         (&["--nat64", "2001:db8::/33", "::1"], "32, 40, 48, 56, 64 or 96 bits"),
         (&[env!("CARGO_BIN_EXE_isatap")], "neither a pcap nor a pcapng file"),

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -64,6 +65,104 @@ fn a_thousand_mixed_packets_are_explained_as_tshark_does() {
     ] {
         assert!(said.contains(&format!("\"kind\":\"{kind}\"")), "{kind}");
     }
+}
+
+/// Packets as the tools print them, pasted: the same answers as about their bytes.
+#[test]
+#[ignore = "wants tcpdump, tshark, xxd and hexdump; run by .ci/run interop"]
+fn what_tools_print_is_explained_as_its_bytes() {
+    let mut maker = Maker { random: 17 };
+    let packets: Vec<Vec<u8>> = (0..20)
+        .map(|n| match n % 4 {
+            0 => maker.protocol41(),
+            1 => maker.teredo(),
+            2 => maker.plain_ipv4(),
+            _ => maker.ipv6_packet(),
+        })
+        .collect();
+    assert!(packets.iter().any(|packet| packet.len() % 2 == 1), "an odd length is among them");
+    let hex = |packet: &[u8]| packet.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let expected = explained(packets.iter().map(|packet| format!("0x{}\n", hex(packet))).collect());
+    assert_eq!(expected.lines().count(), packets.len());
+
+    let folder = std::env::temp_dir().join(format!("isatap-pasted-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("packets.pcap");
+    let print = |program: &str, arguments: &[&str], file: &std::path::Path| -> String {
+        let output = Command::new(program).args(arguments).arg(file).output().unwrap();
+        assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    // As IP packets, and as frames with Ethernet in front, padded to 60 bytes.
+    let frames: Vec<Vec<u8>> = packets.iter().map(|packet| ethernet(packet)).collect();
+    for (link_type, written) in [(101, &packets), (1, &frames)] {
+        fs::write(&file, pcap_of(link_type, written)).unwrap();
+        for options in ["-xnr", "-xxnr", "-XXnr", "-Xnvvvr", "-Xnetr"] {
+            assert_eq!(explained(print("tcpdump", &[options], &file)), expected, "tcpdump {options}, {link_type}");
+        }
+        for options in [&["-xr"][..], &["-n", "-V", "-xr"], &["--hexdump", "frames", "-r"]] {
+            assert_eq!(explained(print("tshark", options, &file)), expected, "tshark {options:?}, {link_type}");
+        }
+        let paths: Vec<_> = (0..written.len()).map(|n| folder.join(format!("{n}.bin"))).collect();
+        for (path, packet) in paths.iter().zip(written) {
+            fs::write(path, packet).unwrap();
+        }
+        for command in [
+            "xxd",
+            "xxd -c 8",
+            "xxd -c 32 -g 4",
+            "xxd -g 1 -u",
+            "xxd -i",
+            "xxd -p",
+            "xxd -d",
+            "hexdump -C",
+            "hexdump -Cv",
+            "hexdump -b",
+            "od -A x -t x1",
+            "od -A x -t x1z -v",
+            "od -A d -t x1",
+            "od -b",
+            "od -A n -t x1",
+        ] {
+            let (program, options) = command.split_once(' ').unwrap_or((command, ""));
+            let options: Vec<&str> = options.split_whitespace().collect();
+            let text: String = paths.iter().map(|path| print(program, &options, path) + "\n").collect();
+            assert_eq!(explained(text), expected, "{command}, {link_type}");
+        }
+        // Words in the machine's order: of Ethernet the order cannot always be told.
+        for command in ["hexdump -v", "hexdump -x", "od -v", "od -x", "od -A x -t x2"] {
+            let (program, options) = command.split_once(' ').unwrap();
+            let options: Vec<&str> = options.split_whitespace().collect();
+            for (path, expected) in paths.iter().zip(expected.lines()) {
+                let answer: Value = serde_json::from_str(&explained(print(program, &options, path))).unwrap();
+                let expected: Value = serde_json::from_str(expected).unwrap();
+                assert_eq!(answer["layers"], expected["layers"], "{command} {}", path.display());
+            }
+        }
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+/// What `isatap explain -j -` says of a text.
+fn explained(text: String) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_isatap"))
+        .args(["explain", "-j", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn ethernet(packet: &[u8]) -> Vec<u8> {
+    let ether_type: &[u8] = if packet[0] >> 4 == 4 { &[8, 0] } else { &[0x86, 0xdd] };
+    let mut frame = [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2][..], ether_type, packet].concat();
+    frame.resize(frame.len().max(60), 0);
+    frame
 }
 
 const FIELDS: [&str; 9] = [
@@ -496,8 +595,12 @@ fn with_checksum(mut bytes: Vec<u8>, at: usize, pseudo: &[u8]) -> Vec<u8> {
 }
 
 fn pcap(packets: &[Vec<u8>]) -> Vec<u8> {
+    pcap_of(101, packets)
+}
+
+fn pcap_of(link_type: u32, packets: &[Vec<u8>]) -> Vec<u8> {
     let mut file = Vec::new();
-    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 101] {
+    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, link_type] {
         file.extend(word.to_le_bytes());
     }
     for (second, packet) in (1_u32..).zip(packets) {

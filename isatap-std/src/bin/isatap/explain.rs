@@ -7,16 +7,17 @@ use std::path::Path;
 use isatap_core::embedded::Nat64Prefix;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_std::capture::{NotIp, Reader};
-use isatap_std::explain::{Explainer, PacketAnswer, Target, TargetError, sixrd_domain};
+use isatap_std::explain::{Explainer, PacketAnswer, Piece, Pieces, Target, TargetError, sixrd_domain};
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
 
 /// Say what an address, a prefix or a packet is, and what is hidden in it.
 ///
-/// TARGET is an address, a prefix, `0x…` and the bytes of an IP packet, a
-/// pcap or pcapng file, or `-`: one of these a line on standard input, one
-/// answer each, in order. Needs no privilege and sends nothing.
+/// TARGET is an address (a URL, a reverse name, with a port), a prefix, `0x…`
+/// and the bytes of an IP packet, a packet as tcpdump -x, xxd, hexdump -C, od
+/// or tshark -x print it, a pcap or pcapng file, or `-`: these on standard
+/// input, one answer each, in order. Needs no privilege and sends nothing.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// What to explain.
@@ -54,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         if target == "-" {
             printer.lines(io::stdin().lock())?;
         } else {
-            printer.one(target, false)?;
+            printer.argument(target)?;
         }
     }
     printer.out.flush()?;
@@ -77,49 +78,64 @@ struct Printer<W: Write> {
 }
 
 impl<W: Write> Printer<W> {
-    /// One target a line. A line that is none is answered by an error, and
-    /// the next one is read.
+    /// One target a line, or a packet in several. A line that is none is
+    /// answered by an error, and the next one is read.
     fn lines(&mut self, mut input: impl BufRead) -> Result<(), Failure> {
         let mut line = Vec::new();
+        let mut pieces = Pieces::default();
         loop {
             line.clear();
             match input.read_until(b'\n', &mut line) {
-                Ok(0) => return Ok(()),
+                Ok(0) => {
+                    return pieces.end().try_for_each(|piece| self.one(piece, true));
+                }
                 Ok(_) => {}
                 Err(error) => {
                     return Err(Failure::Usage(format!("reading targets from standard input: {error}")));
                 }
             }
             let text = String::from_utf8_lossy(&line);
-            let text = text.trim();
-            if !text.is_empty() {
-                self.one(text, true)?;
+            for piece in pieces.line(&text) {
+                self.one(piece, true)?;
             }
         }
     }
 
-    fn one(&mut self, text: &str, is_line: bool) -> Result<(), Failure> {
-        match text.parse() {
-            Ok(Target::Address(address)) => {
-                let answer = self.explainer.address(address);
-                self.answer(&answer)
+    /// A target of the command line, of one line or several.
+    fn argument(&mut self, text: &str) -> Result<(), Failure> {
+        let mut pieces = Pieces::default();
+        for line in text.lines().chain(text.is_empty().then_some("")) {
+            for piece in pieces.line(line) {
+                self.one(piece, false)?;
             }
-            Ok(Target::Prefix(address, length)) => {
-                let answer = self.explainer.prefix(address, length);
-                self.answer(&answer)
-            }
-            Ok(Target::Packet(bytes)) => {
+        }
+        for piece in pieces.end() {
+            self.one(piece, false)?;
+        }
+        if text.trim().is_empty() { self.error(text, false, TargetError::not_one(text).to_string()) } else { Ok(()) }
+    }
+
+    fn one(&mut self, piece: Piece, is_line: bool) -> Result<(), Failure> {
+        let text = piece.text.as_str();
+        let reading = match piece.reading {
+            Ok(reading) => reading,
+            Err(error) => return self.error(text, is_line, error.to_string()),
+        };
+        if let Some(answer) = self.explainer.reading(text, &reading) {
+            return self.answer(&answer);
+        }
+        match reading.target {
+            Target::Packet(bytes) => {
                 self.packets += 1;
                 let answer = PacketAnswer::new(self.packets, None, &bytes);
                 self.answer(&answer)
             }
-            Ok(Target::Capture(path)) => match self.capture(&path, text) {
+            Target::Capture(path) => match self.capture(&path, text) {
                 Ok(()) => Ok(()),
                 Err(Failure::Usage(error)) => self.error(text, is_line, error),
                 Err(other) => Err(other),
             },
-            Ok(_) => self.error(text, is_line, TargetError::not_one(text).to_string()),
-            Err(error) => self.error(text, is_line, error.to_string()),
+            _ => self.error(text, is_line, TargetError::not_one(text).to_string()),
         }
     }
 
