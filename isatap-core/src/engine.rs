@@ -136,6 +136,8 @@ pub enum Admitted {
     Router,
     /// The other end of a configured tunnel.
     Remote,
+    /// A relay that was configured, with a source from beyond; it has to vouch for it.
+    Relay,
     /// Somebody who may be a relay; nothing vouches for the inner source.
     UnverifiedRelay,
 }
@@ -146,7 +148,7 @@ impl Admitted {
     pub const fn as_str(self) -> &'static str {
         match self {
             Admitted::Host => "host",
-            Admitted::Router => "router",
+            Admitted::Router | Admitted::Relay => "router",
             Admitted::Remote => "remote",
             Admitted::UnverifiedRelay => "unverified-relay",
         }

@@ -47,8 +47,12 @@ pub enum Layer {
     Ipv4,
     /// The IPv6 header or one of its extension headers.
     Ipv6,
+    /// An IPv6 extension header.
+    Ipv6Extension,
     /// The UDP header.
     Udp,
+    /// The TCP header.
+    Tcp,
     /// An ICMPv4 message.
     Icmpv4,
     /// An ICMPv6 message.
@@ -72,7 +76,9 @@ impl Layer {
         match self {
             Layer::Ipv4 => "IPv4 header",
             Layer::Ipv6 => "IPv6 header",
+            Layer::Ipv6Extension => "IPv6 extension header",
             Layer::Udp => "UDP header",
+            Layer::Tcp => "TCP header",
             Layer::Icmpv4 => "ICMPv4 message",
             Layer::Icmpv6 => "ICMPv6 message",
             Layer::NeighborDiscovery => "Neighbor Discovery message",

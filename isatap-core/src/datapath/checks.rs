@@ -33,7 +33,7 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         self.check_source(id, port.switches.ingress, source)?;
         // TUN-23: what ISATAP refused must not come in as "native, by some
         // relay".
-        if from == Admitted::UnverifiedRelay
+        if matches!(from, Admitted::UnverifiedRelay | Admitted::Relay)
             && !Ipv6Prefix::LINK_LOCAL.contains(source)
             && self.others(id).any(|(_, other)| other.link.is_on_link(source))
         {

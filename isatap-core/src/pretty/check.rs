@@ -7,7 +7,7 @@ use super::layer::{Trailer, Udp};
 use super::walk::is_server_port;
 use super::warning::{Warning, Warnings};
 use crate::prefix::{is_never_unicast, is_private, is_refused_inner_source};
-use crate::teredo::packet::Datagram;
+use crate::teredo::packet;
 use crate::wire::ipv6;
 use crate::{isatap, sixtofour, teredo};
 
@@ -26,10 +26,8 @@ pub(super) fn protocol41(
     let of_6to4 = sixtofour::addr::embedded_ipv4(&source);
     // ISA-42 [RFC 5214 §7.3], S64-20 [RFC 3964 §5.2]: of two forms in one
     // address one that agrees is enough, the other mechanism may have it.
-    if of_isatap != Some(outer_source) && of_6to4 != Some(outer_source) {
-        warnings.add_if(of_6to4.is_some(), Warning::SixToFourSource);
-        warnings.add_if(of_6to4.is_none() && of_isatap.is_some(), Warning::IsatapSource);
-    }
+    let is_other = of_isatap != Some(outer_source) && of_6to4 != Some(outer_source);
+    warnings.add_if(is_other && of_6to4.is_some(), Warning::SixToFourSource);
     let to_6to4 = sixtofour::addr::embedded_ipv4(&destination);
     warnings.add_if(
         to_6to4.is_some_and(|ipv4| ipv4 != outer_destination)
@@ -39,6 +37,16 @@ pub(super) fn protocol41(
     // S64-14 [RFC 3056 §9, 3964 §5.3.2]
     let is_refused = |ipv4: Option<Ipv4Addr>| ipv4.is_some_and(is_not_global);
     warnings.add_if(is_refused(of_6to4) || is_refused(to_6to4), Warning::SixToFourPrivate);
+    // What no node accepts needs no word on who would.
+    let is_lost = [
+        Warning::OuterSource,
+        Warning::OuterDestination,
+        Warning::InnerSource,
+        Warning::SixToFourDestination,
+        Warning::SixToFourPrivate,
+    ];
+    let is_lost = is_lost.into_iter().any(|warning| warnings.contains(warning));
+    warnings.add_if(is_other && of_6to4.is_none() && of_isatap.is_some() && !is_lost, Warning::IsatapSource);
 }
 
 /// The rules for Teredo addresses; `sender` is where the datagram is from.
@@ -78,21 +86,35 @@ pub(super) fn trailer(trailer: &Trailer<'_>, warnings: &mut Warnings) {
     warnings.add_if(list.is_some_and(|list| list.addresses().is_err()), Warning::AlternateAddress);
 }
 
-/// Whether a datagram is Teredo: by the server's port, or because an IPv6
-/// packet with a Teredo address is in it. Clients and relays speak to each
-/// other at any port.
-pub(super) fn is_teredo(udp: &Udp, payload: &[u8]) -> bool {
-    if payload.is_empty() {
-        return false;
+/// Whether a datagram is Teredo, by its structure: an IPv6 packet with a Teredo
+/// address, behind what may stand in front of one. Clients and relays speak to
+/// each other at any port; with a server also from link-local addresses. The
+/// server's port alone says nothing: DNS and others may have it. [RFC 4380 §5.1.1]
+pub(super) fn is_teredo(udp: &Udp, payload: &[u8], is_partial: bool) -> bool {
+    let with_server = is_server_port(udp);
+    let mut rest = payload;
+    if let [0, 1, ..] = rest {
+        match packet::Authentication::parse(rest) {
+            // TER-12: no other confirmation is defined.
+            Ok((header, _)) if with_server && header.confirmation <= 1 => return true,
+            Ok((_, len)) => rest = rest.get(len..).unwrap_or(&[]),
+            Err(_) => return with_server && is_partial,
+        }
     }
-    if is_server_port(udp) {
-        return true;
+    if let [0, 0, ..] = rest {
+        rest = rest.get(packet::ORIGIN_LEN..).unwrap_or(&[]);
     }
-    let Ok(datagram) = Datagram::parse(payload) else { return false };
-    let Ok(header) = ipv6::Header::parse(datagram.ipv6()) else { return false };
-    let is_teredo =
-        |address: Ipv6Addr| teredo::addr::PREFIX.contains(&address) || teredo::addr::OBSOLETE_PREFIX.contains(&address);
-    is_teredo(header.source()) || is_teredo(header.destination())
+    match ipv6::Header::parse_quoted(rest) {
+        Ok(header) => {
+            let is_teredo = |address: Ipv6Addr| {
+                teredo::addr::PREFIX.contains(&address) || teredo::addr::OBSOLETE_PREFIX.contains(&address)
+            };
+            let is_whole = is_partial || with_server || header.packet_len() <= rest.len();
+            let is_local = with_server && header.source().is_unicast_link_local();
+            is_whole && (is_teredo(header.source()) || is_teredo(header.destination()) || is_local)
+        }
+        Err(_) => with_server && is_partial && rest.first().is_some_and(|first| first >> 4 == 6),
+    }
 }
 
 /// What 6to4 and Teredo refuse; documentation addresses may pass, for tests

@@ -58,6 +58,9 @@ pub enum Content<'a> {
     TeredoTrailer(Trailer<'a>),
     /// Bytes that are not looked into.
     Data(Data<'a>),
+    /// The beginning of a layer: the rest was not captured or quoted, or is in
+    /// another fragment.
+    Cut(Cut<'a>),
     /// Bytes that are not what they should be.
     Malformed(Malformed<'a>),
 }
@@ -96,6 +99,7 @@ impl Content<'_> {
             Content::TeredoOrigin(_) => "teredo-origin",
             Content::TeredoTrailer(_) => "teredo-trailer",
             Content::Data(_) => "data",
+            Content::Cut(_) => "cut",
             Content::Malformed(_) => "malformed",
         }
     }
@@ -126,6 +130,12 @@ impl Extension<'_> {
             protocol::HOST_IDENTITY => "host-identity",
             _ => "shim6",
         }
+    }
+
+    /// The length that a jumbo payload option states. [RFC 2675 §2]
+    #[must_use]
+    pub fn jumbo_payload(&self) -> Option<u32> {
+        if self.protocol == protocol::HOP_BY_HOP { jumbo_payload(self.bytes) } else { None }
     }
 
     /// Type and segments left of a routing header.
@@ -224,9 +234,17 @@ pub struct NeighborDiscovery<'a> {
     pub body: NdBody,
     pub(super) options: &'a [u8],
     pub(super) options_offset: usize,
+    pub(super) is_cut: bool,
 }
 
 impl<'a> NeighborDiscovery<'a> {
+    /// Whether only the beginning of the message is here: an option without an
+    /// end is cut then, and no mistake.
+    #[must_use]
+    pub const fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     /// The options, up to the first that has no end.
     #[must_use]
     pub const fn options(&self) -> Options<'a> {
@@ -358,6 +376,16 @@ pub struct Data<'a> {
     pub bytes: &'a [u8],
 }
 
+/// The beginning of a layer whose rest is not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cut<'a> {
+    /// What it is the beginning of, for people: `IPv6 header`.
+    pub layer: &'static str,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
 /// Bytes that are not what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -366,4 +394,19 @@ pub struct Malformed<'a> {
     pub error: ParseError,
     /// The bytes.
     pub bytes: &'a [u8],
+}
+
+/// The length in the jumbo payload option of a hop-by-hop header. [RFC 2675 §2]
+pub(super) fn jumbo_payload(header: &[u8]) -> Option<u32> {
+    let mut rest = header.get(2..)?;
+    // An option takes a byte or more.
+    for _ in 0..header.len() {
+        rest = match rest {
+            [0, behind @ ..] => behind,
+            [0xc2, 4, a, b, c, d, ..] => return Some(u32::from_be_bytes([*a, *b, *c, *d])),
+            [_, len, behind @ ..] => behind.get(usize::from(*len)..)?,
+            _ => return None,
+        };
+    }
+    None
 }

@@ -38,7 +38,8 @@ pub(super) fn read(icmpv6: &[u8]) -> Result<NeighborDiscovery<'_>, ParseError> {
         }
         _ => return Err(ParseError::new(Layer::NeighborDiscovery, ParseErrorKind::Type, 0)),
     };
-    Ok(NeighborDiscovery { body, options: icmpv6.get(len..).unwrap_or(&[]), options_offset: len })
+    let options = icmpv6.get(len..).unwrap_or(&[]);
+    Ok(NeighborDiscovery { body, options, options_offset: len, is_cut: false })
 }
 
 fn advertisement(fixed: &[u8; 16]) -> NdBody {

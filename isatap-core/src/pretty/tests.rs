@@ -93,11 +93,104 @@ fn teredo_is_taken_apart() {
     let expected = ["ipv4", "udp", "teredo-authentication", "teredo-origin", "ipv6", "teredo-trailer"];
     assert_eq!(kinds(&teredo((4096, 8192), &auth)), expected);
     assert_eq!(kinds(&teredo((53, 53), b"no Teredo here")), ["ipv4", "udp", "data"]);
-    for malformed in ["0001", "00010005", "0002", "50", "00010000012345"] {
-        let packet = teredo((4096, 3544), &hex(malformed));
-        assert_eq!(kinds(&packet), ["ipv4", "udp", "malformed"], "{malformed}");
+    // An authentication, and no packet behind it.
+    for malformed in ["", "50", "0002", "00000102"] {
+        let packet = teredo((4096, 3544), &hex(&format!("000100000123456789abcdef00{malformed}")));
+        assert_eq!(kinds(&packet), ["ipv4", "udp", "teredo-authentication", "malformed"], "{malformed}");
         assert_eq!(warnings(&packet), [Warning::TeredoMalformed], "{malformed}");
     }
+}
+
+/// The server's port alone makes no Teredo: DNS may be there, whatever its identifier.
+#[test]
+fn dns_at_the_port_of_teredo_is_data() {
+    let query = "01000001000000000000066973617461700765 78616d706c650000010001";
+    let answer = "818000010001000000000669736174617007657861 6d706c650000010001c00c000100010000003c00040a000001";
+    for identifier in ["0000", "0001", "0002", "6000", "6fff", "1234"] {
+        for message in [query, answer] {
+            let payload = hex(&format!("{identifier}{message}"));
+            for ports in [(4096, 3544), (3544, 4096)] {
+                let packet = teredo(ports, &payload);
+                assert_eq!(kinds(&packet), ["ipv4", "udp", "data"], "{identifier}");
+                assert_eq!(warnings(&packet), [], "{identifier}");
+            }
+        }
+    }
+    for other in ["0001", "00010005", "0002", "50", "00010000012345", "600000000000"] {
+        assert_eq!(kinds(&teredo((4096, 3544), &hex(other))), ["ipv4", "udp", "data"], "{other}");
+    }
+    // A native packet to nobody's Teredo address is none either.
+    let native = "6000000000003bff20010db800000000000000000000000120010db8000000000000000000000002";
+    assert_eq!(kinds(&teredo((4096, 3544), &hex(native))), ["ipv4", "udp", "data"]);
+    assert_eq!(kinds(&teredo((4096, 3544), &hex(BUBBLE))), ["ipv4", "udp", "ipv6"]);
+}
+
+/// Wherever a capture or a quote cuts a packet, what is left is "cut here", never malformed.
+#[test]
+fn what_is_cut_is_never_malformed() {
+    let mut packets: Vec<Vec<u8>> =
+        [SOLICITATION, ADVERTISEMENT, TEREDO, TOO_BIG].iter().map(|text| hex(text)).collect();
+    packets.push(teredo((3544, 4096), &[hex("0000feaefefdfcfb"), hex(BUBBLE), hex("010412345678")].concat()));
+    for next in [0, 6, 17, 43, 44, 51, 58, 60] {
+        let mut with = hex("6000000000203b4020010db800000000000000000000000120010db8000000000000000000000002");
+        with[6] = next;
+        with.extend([59, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0, 0, 0].repeat(2));
+        packets.push(with);
+    }
+    for packet in packets {
+        let whole = kinds(&packet);
+        for len in 1..packet.len() {
+            let layers: Vec<_> = Layers::of_beginning(&packet[..len]).collect();
+            let kinds: Vec<_> = layers.iter().map(|layer| layer.content.kind()).collect();
+            let text: String = layers.iter().map(|layer| format!("{layer:#}")).collect();
+            assert!(!text.contains("malformed"), "{len} bytes: {text}");
+            let told = kinds.iter().position(|kind| *kind == "cut").unwrap_or(kinds.len());
+            // A datagram whose Teredo cannot be seen any more is data.
+            let is_same = kinds[..told].iter().zip(&whole).all(|(cut, whole)| cut == whole || *cut == "data");
+            assert!(is_same && told + 1 >= kinds.len(), "{len} bytes: {kinds:?} of {whole:?}");
+            // The same in an error's quote.
+            if packet[0] == 0x45 && len >= 20 {
+                let mut error = hex("4500000000000000400100000a0000010a0000020b00000000000000");
+                error.extend(&packet[..len]);
+                let length = (error.len() as u16).to_be_bytes();
+                error[2..4].copy_from_slice(&length);
+                let text = format!("{:#}", Packet(&error));
+                assert!(!text.contains("malformed"), "{len} bytes: {text}");
+            }
+        }
+    }
+}
+
+/// BIG TCP with and without the jumbo payload option, and a jumbogram of UDP. [RFC 2675]
+#[test]
+fn jumbograms_and_big_tcp_are_read_to_their_end() {
+    let addresses = "20010db800000000000000000000000120010db8000000000000000000000002";
+    let tcp = "c0010050000000010000000250100100000000 00";
+    let data = "00".repeat(70_000);
+    let jumbo = |next: &str, header: &str, len: u32| {
+        hex(&format!("60000000000000 40{addresses}{next}00c204{:08x}{header}{data}", len))
+    };
+    let kinds_of = |bytes: &[u8]| (kinds(bytes), warnings(bytes));
+    let packet = jumbo("06", tcp, 70_028);
+    assert_eq!(kinds_of(&packet), (Vec::from(["ipv6", "hop-by-hop", "tcp", "data"]), Vec::new()));
+    assert!(Packet(&packet).to_string().contains("jumbo payload of 70028 bytes"));
+    // Of UDP the length field is 0, and the checksum is not judged wrong for it.
+    let udp = jumbo("11", "c001005000000001", 70_016);
+    assert_eq!(kinds(&udp), ["ipv6", "hop-by-hop", "udp", "data"]);
+    assert!(!warnings(&udp).contains(&Warning::UdpLength));
+    // The kernel's, without the option.
+    let big = hex(&format!("6000000000000640{addresses}{tcp}{data}"));
+    assert_eq!(kinds_of(&big), (Vec::from(["ipv6", "tcp", "data"]), Vec::new()));
+    // More than there is, or cut.
+    let long = jumbo("06", tcp, 80_000);
+    assert_eq!(warnings(&long), [Warning::Ipv6Length]);
+    // In a tunnel it is told once, without a word of padding.
+    let mut tunnelled = hex("4500000000004000402900000a0000020a000001");
+    tunnelled.extend(hex(&format!("60000000000000 40{addresses}0600c20400011170{tcp}")));
+    let length = (tunnelled.len() as u16).to_be_bytes();
+    tunnelled[2..4].copy_from_slice(&length);
+    let told: Vec<_> = warnings(&tunnelled).into_iter().filter(|warning| *warning != Warning::Ipv4Checksum).collect();
+    assert_eq!(told, [Warning::InnerTruncated, Warning::Jumbogram]);
 }
 
 #[test]
@@ -134,7 +227,8 @@ fn an_error_shows_the_packet_that_it_is_about() {
     let quote = hex("03045ca7000005144500003c0000000040298e63c0000201c63364016000000000003b40");
     let mut error = hex("450000380000000040018e8fc6336401c0000201");
     error.extend(&quote);
-    assert_eq!(kinds(&error), ["ipv4", "destination-unreachable", "ipv4", "malformed"]);
+    assert_eq!(kinds(&error), ["ipv4", "destination-unreachable", "ipv4", "cut"]);
+    assert!(Packet(&error).to_string().ends_with("| cut here, 8 bytes of the IPv6 header: 6000000000003b40"));
     assert!(Packet(&error).to_string().contains("fragmentation needed, next-hop MTU 1300, about"));
     assert_eq!(warnings(&error), []);
 }
@@ -171,7 +265,7 @@ fn after(packet: &str, change: impl Fn(&mut Vec<u8>), expected: &[Warning]) {
 fn isa_42_tun_5_tun_14_tun_15_tun_16_tunnels_are_judged() {
     after(SOLICITATION, |_| {}, &[]);
     after(SOLICITATION, |b| b[15] = 9, &[Warning::IsatapSource]);
-    after(SOLICITATION, |b| b[12..16].fill(127), &[Warning::OuterSource, Warning::IsatapSource]);
+    after(SOLICITATION, |b| b[12..16].fill(127), &[Warning::OuterSource]);
     after(SOLICITATION, |b| b[16] = 224, &[Warning::OuterDestination]);
     after(SOLICITATION, |b| b[28..44].fill(0xff), &[Warning::InnerSource]);
     after(SOLICITATION, |b| b[20] = 0x50, &[Warning::InnerVersion]);
@@ -336,4 +430,23 @@ fn check_walk(bytes: &[u8]) {
         assert!(count <= usize::from(Layers::MAX) && layers.next().is_none());
     }
     assert!(!Packet(bytes).to_string().contains('\n'));
+    // No layer says both of two things that exclude each other.
+    for layer in Layers::new(bytes) {
+        for (one, other) in CONTRARY {
+            assert!(!(layer.warnings.contains(one) && layer.warnings.contains(other)), "{layer:#}");
+        }
+    }
 }
+
+/// Accepted by some and by none; too short and too long; not there and wrong.
+const CONTRARY: [(Warning, Warning); 9] = [
+    (Warning::IsatapSource, Warning::OuterSource),
+    (Warning::IsatapSource, Warning::OuterDestination),
+    (Warning::IsatapSource, Warning::InnerSource),
+    (Warning::IsatapSource, Warning::SixToFourSource),
+    (Warning::IsatapSource, Warning::SixToFourDestination),
+    (Warning::IsatapSource, Warning::SixToFourPrivate),
+    (Warning::Padding, Warning::InnerTruncated),
+    (Warning::InnerVersion, Warning::InnerTruncated),
+    (Warning::UdpLength, Warning::UdpChecksum),
+];

@@ -45,7 +45,7 @@ impl fmt::Display for Layer<'_> {
             if let Content::NeighborDiscovery(message) = &self.content {
                 for option in message.options() {
                     f.write_str(", ")?;
-                    write_option(f, &option)?;
+                    write_option(f, &option, message.is_cut())?;
                 }
             }
             return Ok(());
@@ -56,7 +56,7 @@ impl fmt::Display for Layer<'_> {
             for option in message.options() {
                 f.write_str("\n")?;
                 indent(f, self.depth, "  option ")?;
-                write_option(f, &option)?;
+                write_option(f, &option, message.is_cut())?;
             }
         }
         for warning in self.warnings.iter() {
@@ -146,6 +146,14 @@ impl fmt::Display for Content<'_> {
                 f.write_str(": ")?;
                 write_hex(f, data.bytes)
             }
+            Content::Cut(cut) => {
+                write!(f, "cut here, {} bytes of the {}", cut.bytes.len(), cut.layer)?;
+                if cut.bytes.is_empty() {
+                    return Ok(());
+                }
+                f.write_str(": ")?;
+                write_hex(f, cut.bytes)
+            }
             Content::Malformed(malformed) => {
                 write!(f, "malformed, {}", malformed.error)?;
                 if malformed.bytes.is_empty() {
@@ -171,6 +179,9 @@ fn write_extension(f: &mut Formatter<'_>, extension: &Extension<'_>) -> fmt::Res
     f.write_str(name)?;
     if let Some((routing_type, segments_left)) = extension.routing() {
         write!(f, ", type {routing_type}, {segments_left} segments left")?;
+    }
+    if let Some(length) = extension.jumbo_payload() {
+        write!(f, ", jumbo payload of {length} bytes")?;
     }
     write!(f, ", {} bytes, next header ", extension.bytes.len())?;
     write_protocol(f, extension.next_header)
@@ -302,7 +313,7 @@ fn write_neighbor_discovery(f: &mut Formatter<'_>, body: &NdBody) -> fmt::Result
     }
 }
 
-fn write_option(f: &mut Formatter<'_>, option: &Result<NdOption<'_>, ParseError>) -> fmt::Result {
+fn write_option(f: &mut Formatter<'_>, option: &Result<NdOption<'_>, ParseError>, is_cut: bool) -> fmt::Result {
     match option {
         Ok(NdOption::SourceLinkLayerAddress(option)) => {
             f.write_str("source link-layer address ")?;
@@ -358,6 +369,7 @@ fn write_option(f: &mut Formatter<'_>, option: &Result<NdOption<'_>, ParseError>
         }
         Ok(NdOption::Unusable(raw)) => write_raw(f, "unusable option", raw),
         Ok(NdOption::Unknown(raw)) => write_raw(f, "unknown option", raw),
+        Err(_) if is_cut => f.write_str("cut here"),
         Err(error) => write!(f, "malformed, {error}"),
     }
 }

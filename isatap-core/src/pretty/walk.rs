@@ -2,7 +2,9 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::layer::{Content, Data, Extension, Fragment, Icmp, Layer, Malformed, Origin, Tcp, Trailer, Udp};
+use super::layer::{
+    Content, Cut, Data, Extension, Fragment, Icmp, Layer, Malformed, Origin, Tcp, Trailer, Udp, jumbo_payload,
+};
 use super::warning::{Warning, Warnings};
 use super::{check, neighbor};
 use crate::drop_reason::DropReason;
@@ -62,6 +64,8 @@ struct Around {
     /// that cut it. Lengths and checksums are not judged then.
     is_partial: bool,
     is_quoted: bool,
+    /// The payload is longer than the header's 16 bits can say.
+    is_jumbo: bool,
     extension_headers: u8,
     depth: u8,
     tunnels: u8,
@@ -94,6 +98,7 @@ impl<'a> Layers<'a> {
                 is_fragment: false,
                 is_partial: false,
                 is_quoted: false,
+                is_jumbo: false,
                 extension_headers: 0,
                 depth: 0,
                 tunnels: 0,
@@ -133,10 +138,26 @@ impl<'a> Layers<'a> {
         self.rest_as(Content::Malformed(Malformed { error, bytes: self.rest }), warnings)
     }
 
+    /// A layer that ends too early: cut where the packet is, else malformed.
+    fn ends_early(&mut self, layer: error::Layer, warnings: Warnings) -> Layer<'a> {
+        if self.around.is_partial {
+            return self.cut(layer.as_str());
+        }
+        self.malformed(layer, ParseErrorKind::Truncated, self.rest.len(), warnings)
+    }
+
+    /// The beginning of what follows; the rest was not captured or quoted.
+    fn cut(&mut self, layer: &'static str) -> Layer<'a> {
+        self.rest_as(Content::Cut(Cut { layer, bytes: self.rest }), Warnings::NONE)
+    }
+
     fn ipv4(&mut self) -> Layer<'a> {
         let mut warnings = Warnings::NONE;
         let header = match ipv4::Header::parse_quoted(self.rest) {
             Ok(header) => header,
+            Err(error) if self.around.is_partial && error.kind == ParseErrorKind::Truncated => {
+                return self.cut(error.layer.as_str());
+            }
             Err(error) => {
                 warnings.add_if(!self.around.is_partial, Warning::Ipv4Length);
                 return self.malformed(error.layer, error.kind, error.offset, warnings);
@@ -161,6 +182,7 @@ impl<'a> Layers<'a> {
         self.rest = self.rest.get(..stated.max(header.header_len())).unwrap_or(self.rest);
         self.around.addresses = (IpAddr::V4(header.source()), IpAddr::V4(header.destination()));
         self.around.is_fragment = header.is_fragment();
+        self.around.is_jumbo = false;
         self.around.is_partial |= is_cut || header.more_fragments();
         self.around.hop_limit = header.ttl();
         self.around.carrier =
@@ -180,6 +202,9 @@ impl<'a> Layers<'a> {
         let is_tunnelled = carrier != Carrier::None;
         let header = match ipv6::Header::parse_quoted(self.rest) {
             Ok(header) => header,
+            Err(error) if self.around.is_partial && error.kind == ParseErrorKind::Truncated => {
+                return self.cut(error.layer.as_str());
+            }
             Err(error) => {
                 let is_version = error.kind == ParseErrorKind::Version;
                 warnings.add_if(is_tunnelled && is_version, Warning::InnerVersion);
@@ -187,17 +212,18 @@ impl<'a> Layers<'a> {
                 return self.malformed(error.layer, error.kind, error.offset, warnings);
             }
         };
-        let is_too_long = header.packet_len() > self.rest.len();
+        let packet_len = self.ipv6_len(&header);
+        let is_too_long = packet_len > self.rest.len();
         if !self.around.is_partial && is_too_long {
             warnings.add(if is_tunnelled { Warning::InnerTruncated } else { Warning::Ipv6Length });
         }
         warnings.add_if(header.is_jumbogram() && is_tunnelled, Warning::Jumbogram);
-        let (inside, behind) = self.rest.split_at_checked(header.packet_len()).unwrap_or((self.rest, &[]));
+        let (inside, behind) = self.rest.split_at_checked(packet_len).unwrap_or((self.rest, &[]));
         match carrier {
             Carrier::None => {}
             Carrier::Protocol41 { source, destination, tos } => {
-                // TUN-12: padding. (A packet of no length at all is the jumbogram of above.)
-                warnings.add_if(!behind.is_empty() && !header.is_jumbogram(), Warning::Padding);
+                // TUN-12: padding.
+                warnings.add_if(!behind.is_empty(), Warning::Padding);
                 if !self.around.is_quoted {
                     check::protocol41(&header, source, destination, &mut warnings);
                     let (inner, outer) = (Ecn::of(header.traffic_class()), Ecn::of(tos));
@@ -216,6 +242,7 @@ impl<'a> Layers<'a> {
         }
         let layer = self.layer(Content::Ipv6(header), warnings);
         self.rest = inside;
+        self.around.is_jumbo = packet_len != header.packet_len();
         self.around.addresses = (IpAddr::V6(header.source()), IpAddr::V6(header.destination()));
         self.around.is_fragment = false;
         self.around.is_partial |= is_too_long;
@@ -223,6 +250,24 @@ impl<'a> Layers<'a> {
         self.around.extension_headers = 0;
         self.advance(ipv6::HEADER_LEN, Next::Payload(header.next_header()));
         layer
+    }
+
+    /// How long an IPv6 packet is. A length of zero has another place to say it:
+    /// the jumbo payload option [RFC 2675 §3], or, of TCP segments that the kernel
+    /// joined (BIG TCP), nothing but the bytes that are there.
+    fn ipv6_len(&self, header: &ipv6::Header<'_>) -> usize {
+        let behind = self.rest.get(ipv6::HEADER_LEN..).unwrap_or(&[]);
+        match (header.payload_length(), header.next_header()) {
+            (0, protocol::HOP_BY_HOP) => {
+                let len = behind.get(1).map_or(0, |units| usize::from(*units).saturating_add(1).saturating_mul(8));
+                let jumbo = behind.get(..len).or(Some(behind)).and_then(jumbo_payload);
+                jumbo
+                    .and_then(|len| usize::try_from(len).ok())
+                    .map_or(self.rest.len(), |len| len.saturating_add(ipv6::HEADER_LEN))
+            }
+            (0, protocol::TCP) if behind.len() >= TCP_LEN => self.rest.len(),
+            _ => header.packet_len(),
+        }
     }
 
     /// A payload of `number`, or nothing when there is none.
@@ -257,7 +302,7 @@ impl<'a> Layers<'a> {
     fn extension(&mut self, number: u8) -> Layer<'a> {
         let mut warnings = Warnings::NONE;
         let Some(fixed) = self.rest.first_chunk::<8>() else {
-            return self.malformed(error::Layer::Ipv6, ParseErrorKind::Truncated, self.rest.len(), warnings);
+            return self.ends_early(error::Layer::Ipv6Extension, warnings);
         };
         let [next_header, len, routing_type, segments_left, ..] = *fixed;
         self.around.extension_headers = self.around.extension_headers.saturating_add(1);
@@ -285,7 +330,7 @@ impl<'a> Layers<'a> {
             _ => usize::from(len).saturating_add(1).saturating_mul(8),
         };
         let Some(bytes) = self.rest.get(..len) else {
-            return self.malformed(error::Layer::Ipv6, ParseErrorKind::Truncated, self.rest.len(), warnings);
+            return self.ends_early(error::Layer::Ipv6Extension, warnings);
         };
         // SEC-12 [RFC 5095 §3, RFC 6169 §2.3.3]
         let asks = number == protocol::ROUTING && segments_left != 0;
@@ -299,7 +344,7 @@ impl<'a> Layers<'a> {
         let mut warnings = Warnings::NONE;
         let Some(fixed) = self.rest.first_chunk::<8>() else {
             warnings.add_if(!self.around.is_partial, Warning::UdpLength);
-            return self.malformed(error::Layer::Udp, ParseErrorKind::Truncated, self.rest.len(), warnings);
+            return self.ends_early(error::Layer::Udp, warnings);
         };
         let udp = Udp {
             source: u16_at::<0, 8>(fixed),
@@ -307,7 +352,9 @@ impl<'a> Layers<'a> {
             length: u16_at::<4, 8>(fixed),
             checksum: u16_at::<6, 8>(fixed),
         };
-        let length = usize::from(udp.length);
+        // Of a jumbogram the packet says the length. [RFC 2675 §4]
+        let is_open = udp.length == 0 && self.around.is_jumbo;
+        let length = if is_open { self.rest.len() } else { usize::from(udp.length) };
         let datagram = self.rest.get(..length.max(8)).unwrap_or(self.rest);
         if !self.around.is_partial {
             let is_wrong = length < 8 || length > self.rest.len();
@@ -319,7 +366,7 @@ impl<'a> Layers<'a> {
         let layer = self.layer(Content::Udp(udp), warnings);
         self.rest = datagram;
         self.advance(8, Next::Data(None));
-        if check::is_teredo(&udp, self.rest) {
+        if check::is_teredo(&udp, self.rest, self.around.is_partial) {
             self.around.depth = self.around.depth.saturating_add(1);
             self.around.tunnels = self.around.tunnels.saturating_add(1);
             let source = match self.around.addresses.0 {
@@ -333,19 +380,18 @@ impl<'a> Layers<'a> {
     }
 
     fn tcp(&mut self) -> Layer<'a> {
-        let Some(fixed) = self.rest.first_chunk::<20>() else {
-            let layer = if self.around.addresses.0.is_ipv6() { error::Layer::Ipv6 } else { error::Layer::Ipv4 };
-            return self.malformed(layer, ParseErrorKind::Truncated, self.rest.len(), Warnings::NONE);
+        let Some(fixed) = self.rest.first_chunk::<TCP_LEN>() else {
+            return self.ends_early(error::Layer::Tcp, Warnings::NONE);
         };
-        let header_len = usize::from(u8_at::<12, 20>(fixed) >> 4).saturating_mul(4);
+        let header_len = usize::from(u8_at::<12, TCP_LEN>(fixed) >> 4).saturating_mul(4);
         let layer = self.layer(
             Content::Tcp(Tcp {
-                source: u16_at::<0, 20>(fixed),
-                destination: u16_at::<2, 20>(fixed),
-                sequence: u32_at::<4, 20>(fixed),
-                acknowledgment: u32_at::<8, 20>(fixed),
-                flags: u8_at::<13, 20>(fixed),
-                window: u16_at::<14, 20>(fixed),
+                source: u16_at::<0, TCP_LEN>(fixed),
+                destination: u16_at::<2, TCP_LEN>(fixed),
+                sequence: u32_at::<4, TCP_LEN>(fixed),
+                acknowledgment: u32_at::<8, TCP_LEN>(fixed),
+                flags: u8_at::<13, TCP_LEN>(fixed),
+                window: u16_at::<14, TCP_LEN>(fixed),
             }),
             Warnings::NONE,
         );
@@ -365,7 +411,7 @@ impl<'a> Layers<'a> {
     fn icmpv4(&mut self) -> Layer<'a> {
         let mut warnings = Warnings::NONE;
         let Some(fixed) = self.rest.first_chunk::<8>() else {
-            return self.malformed(error::Layer::Icmpv4, ParseErrorKind::Truncated, self.rest.len(), warnings);
+            return self.ends_early(error::Layer::Icmpv4, warnings);
         };
         let message = self.icmp(fixed);
         let is_valid = Sum::ZERO.bytes(self.rest).is_valid();
@@ -395,7 +441,8 @@ impl<'a> Layers<'a> {
             warnings.add_if(self.around.hop_limit != 255 && !self.around.is_quoted, Warning::NdHopLimit);
             warnings.add_if(self.around.is_fragment, Warning::NdFragment);
             return match neighbor::read(self.rest) {
-                Ok(message) => {
+                Ok(mut message) => {
+                    message.is_cut = self.around.is_partial;
                     if !self.around.is_partial {
                         neighbor::check(&message, self.rest, &self.ipv6_addresses(), &mut warnings);
                         let is_tunnelled = self.around.tunnels > 0;
@@ -403,11 +450,12 @@ impl<'a> Layers<'a> {
                     }
                     self.rest_as(Content::NeighborDiscovery(message), warnings)
                 }
+                Err(error) if error.kind == ParseErrorKind::Truncated => self.ends_early(error.layer, warnings),
                 Err(error) => self.malformed(error.layer, error.kind, error.offset, warnings),
             };
         }
         let Some(fixed) = self.rest.first_chunk::<8>() else {
-            return self.malformed(error::Layer::Icmpv6, ParseErrorKind::Truncated, self.rest.len(), warnings);
+            return self.ends_early(error::Layer::Icmpv6, warnings);
         };
         warnings.add_if(!is_valid, Warning::Icmpv6Checksum);
         let message = self.icmp(fixed);
@@ -451,6 +499,7 @@ impl<'a> Layers<'a> {
             [0, 1, ..] if authentication => {
                 let (header, len) = match packet::Authentication::parse(self.rest) {
                     Ok(parsed) => parsed,
+                    Err(_) if self.around.is_partial => return Some(self.cut(error::Layer::Teredo.as_str())),
                     Err(error) => {
                         warnings.add(Warning::TeredoMalformed);
                         return Some(self.malformed(error.layer, error.kind, error.offset, warnings));
@@ -475,6 +524,9 @@ impl<'a> Layers<'a> {
                 self.next = Next::Ipv6;
                 None
             }
+            _ if self.around.is_partial && self.rest.len() < packet::ORIGIN_LEN => {
+                Some(self.cut(error::Layer::Teredo.as_str()))
+            }
             // TER-10 [RFC 4380 §5.1.1]
             _ => {
                 warnings.add(Warning::TeredoMalformed);
@@ -491,6 +543,9 @@ impl<'a> Layers<'a> {
             return None;
         }
         let Some((trailer_type, value, _)) = packet::cut_trailer(self.rest) else {
+            if self.around.is_partial {
+                return Some(self.cut("Teredo trailer"));
+            }
             warnings.add(Warning::TrailerMalformed);
             return Some(self.rest_as(Content::Data(Data { protocol: None, bytes: self.rest }), warnings));
         };
@@ -588,6 +643,9 @@ impl<'a> Iterator for Layers<'a> {
 }
 
 impl core::iter::FusedIterator for Layers<'_> {}
+
+/// Bytes of a TCP header without options.
+const TCP_LEN: usize = 20;
 
 const fn is_tunnel(number: u8) -> bool {
     matches!(number, protocol::IPV6 | protocol::IPV4)

@@ -27,8 +27,8 @@ pub fn source(domain: &Domain, flow: &Flow) -> Result<Admitted, DropReason> {
 }
 
 /// `S6R-22 [RFC 5969 §9.2]`: a customer edge lets in what a border relay
-/// sends, whatever the inner source; else [`source`] decides. Nothing vouches
-/// for native sources, wherever they came to the relay from.
+/// sends, whatever the inner source; else [`source`] decides. For native
+/// sources nobody but the relay vouches, wherever they came to it from.
 ///
 /// # Errors
 /// [`DropReason::SixRdSourceMismatch`]
@@ -40,7 +40,7 @@ pub fn source_at_edge(domain: &Domain, flow: &Flow, relays: &[Ipv4Addr]) -> Resu
         // S6R-31, S6R-35: the relay has looked.
         Ok(Admitted::Router)
     } else {
-        Ok(Admitted::UnverifiedRelay)
+        Ok(Admitted::Relay)
     }
 }
 

@@ -116,7 +116,7 @@ fn tun_23_what_one_link_refuses_does_not_enter_by_another() {
                             let Ok((link, from, flow)) = pair.admit(&outer) else {
                                 refused += 1;
                                 let singles = alone.each_ref().map(|one| one.admit(&outer));
-                                let unverified = [Admitted::UnverifiedRelay];
+                                let unverified = [Admitted::UnverifiedRelay, Admitted::Relay];
                                 if singles
                                     .iter()
                                     .any(|one| matches!(one, Ok((_, from, _)) if unverified.contains(from)))
@@ -135,7 +135,7 @@ fn tun_23_what_one_link_refuses_does_not_enter_by_another() {
                             let other = [b, a][link.index()];
                             let is_others = other.is_on_link(&inner_source) && !inner_source.is_unicast_link_local();
                             let other_refused = matches!(other.admit(&flow), Err(Denied::Refused(_)));
-                            if is_others && from == Admitted::UnverifiedRelay {
+                            if is_others && matches!(from, Admitted::UnverifiedRelay | Admitted::Relay) {
                                 panic!("{context}, refused by the other: {other_refused}");
                             }
                             // SEC-10: never as one of our own.

@@ -99,7 +99,7 @@ fn s6r_22_s6r_23_customer_edge_of_the_vectors() {
     for (source, outer_source, destination, expected, strict) in [
         ("2001:db8:6464:200::1", "10.100.100.2", own, Ok(Admitted::Host), None),
         ("2001:db8:6464:200::1", "10.100.100.3", own, mismatch, None),
-        ("3fff::1", "10.0.0.1", own, Ok(Admitted::UnverifiedRelay), None),
+        ("3fff::1", "10.0.0.1", own, Ok(Admitted::Relay), None),
         ("3fff::1", "10.100.100.2", own, mismatch, None),
         ("2001:db8:6464:200::1", "10.0.0.1", own, Ok(Admitted::Router), Some(Err(DropReason::SiblingByRelay))),
         (own, "10.0.0.1", own, Ok(Admitted::Router), None),
@@ -345,7 +345,7 @@ fn s6r_11_s6r_12_s6r_14_dhcp_configures_unless_switched_off() {
     });
     for by in ["192.0.2.1", "192.0.2.2"] {
         let flow = flow("3fff::1", by, "2001:dc6:3364:700::1", "198.51.100.7");
-        assert_eq!(link(&on, SIXRD).admit(&flow), Ok(Admitted::UnverifiedRelay));
+        assert_eq!(link(&on, SIXRD).admit(&flow), Ok(Admitted::Relay));
     }
     // Switched off later, all of it goes.
     tell(&mut on, NOW, |edge, cx| edge.set_enabled(cx, false)).unwrap();

@@ -176,6 +176,9 @@ fn content<M: SerializeMap>(content: &Content<'_>, map: &mut M) -> Result<(), M:
             map.serialize_entry("protocol", &extension.protocol)?;
             map.serialize_entry("next_header", &extension.next_header)?;
             map.serialize_entry("length", &extension.bytes.len())?;
+            if let Some(length) = extension.jumbo_payload() {
+                map.serialize_entry("jumbo_payload", &length)?;
+            }
             if let Some((routing_type, segments_left)) = extension.routing() {
                 map.serialize_entry("routing_type", &routing_type)?;
                 map.serialize_entry("segments_left", &segments_left)?;
@@ -248,6 +251,10 @@ fn content<M: SerializeMap>(content: &Content<'_>, map: &mut M) -> Result<(), M:
             }
             map.serialize_entry("length", &data.bytes.len())
         }
+        Content::Cut(cut) => {
+            map.serialize_entry("layer", cut.layer)?;
+            map.serialize_entry("length", &cut.bytes.len())
+        }
         Content::Malformed(malformed) => {
             map.serialize_entry("error", &malformed.error.to_string())?;
             map.serialize_entry("length", &malformed.bytes.len())
@@ -313,10 +320,19 @@ impl Serialize for Json<&NeighborDiscovery<'_>> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut options = serializer.serialize_seq(None)?;
         for option in self.0.options() {
-            options.serialize_element(&Json(option))?;
+            match option {
+                Err(_) if self.0.is_cut() => options.serialize_element(&Kind { kind: "cut" })?,
+                option => options.serialize_element(&Json(option))?,
+            }
         }
         options.end()
     }
+}
+
+/// An option of which nothing but its kind is said.
+#[derive(serde::Serialize)]
+struct Kind {
+    kind: &'static str,
 }
 
 impl Serialize for Json<Result<NdOption<'_>, ParseError>> {

@@ -43,7 +43,7 @@ pub fn speaker(from: Admitted) -> Speaker {
         Admitted::Remote => Speaker::Remote,
         Admitted::Host => Speaker::Host,
         Admitted::Router => Speaker::Router,
-        Admitted::UnverifiedRelay => Speaker::Anybody,
+        Admitted::UnverifiedRelay | Admitted::Relay => Speaker::Anybody,
         _ => panic!("{from:?} is new here"),
     }
 }
