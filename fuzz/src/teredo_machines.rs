@@ -429,7 +429,8 @@ pub fn teredo_client_operations(data: &[u8]) {
                 locator = (bits & 0x60 != 0).then_some(Locator { address: *LOCAL.ip(), subnet_length });
                 client.set_locator(bench.now, locator);
             }
-            210..=214 => client.restart(bench.now),
+            210..=212 => client.restart(bench.now),
+            213..=214 => client.ask_server(bench.now),
             215..=219 => client.set_servers(bench.now, input.among(&SERVERS), input.among(&[None, Some(SERVERS[1])])),
             220..=224 => client.port_mapped(input.among(&[None, Some(ENDS[6]), Some(MAPPED)])),
             225..=229 => {

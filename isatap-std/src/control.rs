@@ -5,12 +5,14 @@
 //! ```text
 //! {"ask":"status"}                       -> the JSON of `isatap status -j`
 //! {"ask":"evidence"}                     -> the same and more, for `isatap doctor` to judge
+//! {"ask":"solicit"}                      -> {"asked":["10.0.0.1"]}: routers are asked now
 //! {"ask":"something new"}                -> {"error":"…"}
 //! ```
 //!
 //! Requests may get more members and there may be more of them; a daemon that does not know
 //! one says so. Whoever may write to the socket (mode 0660) may ask; nothing can be changed
-//! by it. A client that asks nothing is hung up on after 5 seconds.
+//! by it but the time of the next solicitation. A client that asks nothing is hung up on
+//! after 5 seconds.
 
 use crate::error::Error;
 use crate::runtime_dir::{Claim, new_owner};
@@ -19,7 +21,7 @@ use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -34,6 +36,16 @@ pub enum Request {
     Status,
     /// The same, and what bears on why something does not work.
     Evidence,
+    /// To ask its routers, relay or server now.
+    Solicit,
+}
+
+/// The answer to [`Request::Solicit`].
+pub(crate) fn solicited(asked: Result<Vec<Ipv4Addr>, &'static str>) -> serde_json::Value {
+    match asked {
+        Ok(asked) => serde_json::json!({ "asked": asked }),
+        Err(why) => serde_json::json!({ "error": why }),
+    }
 }
 
 /// Asks the daemon that listens at `path` and waits for its answer, 5 s at most.

@@ -134,6 +134,16 @@ impl Run {
         Ok(())
     }
 
+    /// Asks all routers, relays and servers now, whatever the timers say.
+    pub fn solicit(&mut self) {
+        if let Some(protocol41) = &mut self.protocol41 {
+            protocol41.node.solicit_all();
+        }
+        for running in &mut self.teredo {
+            running.member.solicit();
+        }
+    }
+
     /// Whether no link runs: after a [`reload`](Self::reload) that failed, say.
     pub fn is_idle(&self) -> bool {
         self.protocol41.is_none() && self.teredo.is_empty()

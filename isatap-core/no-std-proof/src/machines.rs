@@ -83,7 +83,7 @@ pub fn host_inputs(host: &mut IsatapHost<Small>, u: &Unknown) {
     keep(host.with_interface(u.now(), u.link(), |host, cx| {
         host.remove_router(cx, any(Ipv4Addr::LOCALHOST));
         host.set_default_router(any(Ipv4Addr::LOCALHOST), any(true));
-        host.resolve_routers();
+        host.solicit_routers(cx);
         keep(host.add_on_link_prefix(cx, any(Ipv6Prefix::LINK_LOCAL)));
         keep((host.addresses().count(), host.dns_servers().count(), host.search_domains().count()));
         keep((host.parameters().mtu(), host.neighbors().iter().count()));
@@ -96,6 +96,7 @@ pub fn router_inputs(router: &mut RouterInterface<Small>, cx: &mut Context<'_, S
     keep(router.set_locators(cx, locators()));
     keep(router.publish(cx, any(PublishedPrefix::new(prefix))));
     router.withdraw(cx, &any(prefix));
+    router.advertise_again(cx.now);
     keep((router.add_dns_server(any(Ipv6Addr::LOCALHOST)), router.add_known_router(any(Ipv4Addr::LOCALHOST))));
 }
 

@@ -196,6 +196,7 @@ crate::roots! {
         let mut client = client(u);
         client.set_locator(u.now(), any(Some(locator(u))));
         client.set_servers(u.now(), u.ipv4(), any(Some(u.ipv4())));
+        client.ask_server(u.now());
         client.restart(u.now());
         client.port_mapped(any(Some(endpoint(u))));
         client.port_failed(u.now(), u.value());

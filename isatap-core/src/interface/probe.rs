@@ -18,6 +18,8 @@ pub(crate) struct Probe {
     /// What an answer must bring back; drawn before the first packet.
     token: Option<u32>,
     state: State,
+    /// What came of the question before this one.
+    known: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +34,22 @@ enum State {
 
 impl Probe {
     /// Nothing was asked.
-    pub(crate) const IDLE: Probe = Probe { relay: Ipv4Addr::UNSPECIFIED, token: None, state: State::Idle };
+    pub(crate) const IDLE: Probe = Probe { relay: Ipv4Addr::UNSPECIFIED, token: None, state: State::Idle, known: None };
 
     /// Asks `relay`, from the start if it was asked before.
     pub(crate) fn start(&mut self, now: Instant, relay: Ipv4Addr) {
-        *self = Probe { relay, token: None, state: State::Asking { sent: 0, next: now } };
+        *self = Probe::IDLE.asking(now, relay);
+    }
+
+    /// Asks the same relay again; what is known of it holds meanwhile.
+    pub(crate) fn repeat(&mut self, now: Instant) {
+        if self.state != State::Idle {
+            *self = Probe { known: self.outcome(), ..Probe::IDLE.asking(now, self.relay) };
+        }
+    }
+
+    const fn asking(self, now: Instant, relay: Ipv4Addr) -> Self {
+        Probe { relay, state: State::Asking { sent: 0, next: now }, ..self }
     }
 
     /// Whether an answer is waited for; before the first packet there is none.
@@ -80,7 +93,7 @@ impl Probe {
     /// An answer has come.
     pub(crate) fn answered(&mut self) {
         if self.is_asking() {
-            self.state = State::Ended { reachable: true, told: false };
+            self.end(true);
         }
     }
 
@@ -94,9 +107,13 @@ impl Probe {
         }
         let over = matches!(self.state, State::Asking { sent, next } if sent >= TRIES && next <= now);
         if over {
-            self.state = State::Ended { reachable: false, told: false };
+            self.end(false);
         }
         over
+    }
+
+    fn end(&mut self, reachable: bool) {
+        self.state = State::Ended { reachable, told: self.known == Some(reachable) };
     }
 
     /// When there is something to do.
@@ -111,7 +128,7 @@ impl Probe {
     pub(crate) fn outcome(&self) -> Option<bool> {
         match self.state {
             State::Ended { reachable, .. } => Some(reachable),
-            State::Idle | State::Asking { .. } => None,
+            State::Idle | State::Asking { .. } => self.known,
         }
     }
 

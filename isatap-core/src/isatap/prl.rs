@@ -50,8 +50,12 @@ pub struct PotentialRouter {
     pub(crate) avoided_until: Instant,
     /// When to ask again. `ISA-35`
     pub(crate) timer: Timer,
-    /// Rounds since an advertisement said something useful.
+    /// Advertisements since one gave a way on.
     pub(crate) useless: u8,
+    /// When it advertised last, if ever.
+    pub(crate) heard: Expiry,
+    /// It has advertised since it was asked last.
+    pub(crate) heard_since_asked: bool,
     /// The longest lifetime of its last advertisement.
     pub(crate) alive_until: Expiry,
     /// Its link-local address as it wrote it: the other u bit. `ISA-26`
@@ -108,6 +112,12 @@ impl PotentialRouter {
         self.answered && !self.alive_until.is_due(now)
     }
 
+    /// When its last advertisement came.
+    #[must_use]
+    pub fn last_heard(&self) -> Option<Instant> {
+        self.heard.instant()
+    }
+
     /// Solicitations sent in this round; zero when no round is under way.
     #[must_use]
     pub fn attempts(&self) -> u16 {
@@ -117,10 +127,11 @@ impl PotentialRouter {
     /// When the router will be asked next, if that is known yet.
     #[must_use]
     pub fn next_solicitation(&self) -> Option<Instant> {
-        match self.timer {
-            Timer::At(instant) => Some(instant),
-            _ => self.solicitation.deadline().instant(),
-        }
+        let timer = match self.timer {
+            Timer::At(instant) => Expiry::at(instant),
+            _ => Expiry::NEVER,
+        };
+        timer.min(self.solicitation.deadline()).instant()
     }
 
     /// Takes it off the list; remembers when it was asked last. `ISA-37`
@@ -169,6 +180,8 @@ impl Row for PotentialRouter {
         avoided_until: Instant::ZERO,
         timer: Timer::Off,
         useless: 0,
+        heard: Expiry::NEVER,
+        heard_since_asked: false,
         alive_until: Expiry::at(Instant::ZERO),
         other_form: false,
         told: false,

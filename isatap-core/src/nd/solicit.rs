@@ -127,6 +127,36 @@ impl Solicitation {
         };
     }
 
+    /// Asks at once, by a round of its own: somebody who waits for the answer
+    /// wants it. `heard`: when the last answer came, if ever.
+    ///
+    /// `ISA-37` bounds what happens by itself, and this does not. Two
+    /// solicitations are 4 s apart all the same. [RFC 4861 §6.3.7]
+    pub(crate) fn start_now(&mut self, now: Instant, heard: Expiry) {
+        let soon = now.saturating_add(RTR_SOLICITATION_INTERVAL);
+        let at = match self.state {
+            State::Starting { at, .. } if at <= soon => at,
+            State::Delaying { until } => until,
+            State::Backoff { interval_ms, until, .. } => {
+                let interval = Duration::from_millis(u64::from(interval_ms));
+                // What is left of the interval without what is over 4 s.
+                let left = until.saturating_duration_since(now);
+                let over = duration::difference(interval, RTR_SOLICITATION_INTERVAL);
+                now.saturating_add(duration::difference(left, over))
+            }
+            _ => heard.instant().map_or(now, |heard| now.max(heard.saturating_add(RTR_SOLICITATION_INTERVAL))),
+        };
+        self.state = State::Starting { at, with_delay: false };
+    }
+
+    /// Brings the next repetition of a running round forward to `now`:
+    /// something that the router gave ends before it.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        if let State::Backoff { until, .. } = &mut self.state {
+            *until = now.min(*until);
+        }
+    }
+
     /// Lets time pass up to `now`. `true`: one solicitation is to be sent,
     /// and its repetition is already scheduled.
     pub fn handle_timeout(&mut self, now: Instant, config: &Config, entropy: &mut dyn Entropy) -> bool {

@@ -28,7 +28,7 @@ use crate::packet::PacketMut;
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
 use crate::route::{Origin, Preference, Route};
-use crate::time::{Expiry, Instant};
+use crate::time::{Expiry, Instant, duration};
 use crate::wire::icmpv6::Message as Icmpv6;
 use crate::wire::{ipv6, protocol};
 
@@ -98,6 +98,8 @@ pub struct RouterInterface<C: Capacity> {
     resolved: Option<Ipv4Addr>,
     resolve: Resolve,
     probe: Probe,
+    /// When the relay is probed again, and how often it was silent in a row.
+    probe_again: (Expiry, u8),
     told: Automatic<C>,
 }
 
@@ -118,6 +120,10 @@ enum Resolve {
 const REFRESH: Duration = Duration::from_secs(3600);
 /// After a failure, and at least.
 const RETRY: Duration = Duration::from_secs(60);
+/// A relay that was silent is probed again after this, then after twice as long and so on.
+const FIRST_PROBE_PAUSE: Duration = Duration::from_secs(10);
+/// One that answered is after this, and no pause is longer.
+const LONGEST_PROBE_PAUSE: Duration = Duration::from_secs(300);
 
 impl<C: Capacity> RouterInterface<C> {
     /// A router without IPv4 addresses.
@@ -132,6 +138,7 @@ impl<C: Capacity> RouterInterface<C> {
             resolved: None,
             resolve: Resolve::Idle,
             probe: Probe::IDLE,
+            probe_again: (Expiry::NEVER, 0),
             told: Automatic::EMPTY,
         }
     }
@@ -256,11 +263,13 @@ impl<C: Capacity> RouterInterface<C> {
             Some(relay) if self.config.probe_relay => {
                 if self.probe.target() != Some(relay) {
                     self.probe.start(cx.now, relay);
+                    self.probe_again = (Expiry::NEVER, 0);
                     self.link.probed = Some(relay);
                 }
             }
             _ => {
                 self.probe.stop();
+                self.probe_again = (Expiry::NEVER, 0);
                 self.link.probed = None;
             }
         }
@@ -276,6 +285,17 @@ impl<C: Capacity> RouterInterface<C> {
         self.told.set_delegation(first.map(|own| Delegation { prefix: addr::site(own.address), until }));
         self.told.note_room(result.and(told));
         result
+    }
+
+    /// Probes the relay now, if it is one that is probed; which one that is.
+    pub fn probe_relay(&mut self, now: Instant) -> Option<Ipv4Addr> {
+        let relay = self.probe.target()?;
+        self.probe_again.0 = Expiry::NEVER;
+        if self.link.probed.is_none() {
+            self.probe.repeat(now);
+            self.link.probed = Some(relay);
+        }
+        Some(relay)
     }
 
     fn sync_routes(&self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
@@ -331,8 +351,15 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
         packet: &mut PacketMut<'_>,
     ) -> Received {
         if self.link.awaits(flow) && self.is_answer(packet.as_slice()) {
+            let was_silent = self.probe.outcome() == Some(false);
             self.probe.answered();
             self.link.probed = None;
+            // S64-35: it is relied on while it answers.
+            self.probe_again = (Expiry::at(cx.now.saturating_add(LONGEST_PROBE_PAUSE)), 0);
+            if was_silent {
+                // A full table is told of.
+                let _ = self.sync(cx);
+            }
             return Received::Consumed;
         }
         Automatic::receive(&self.link, cx, packet)
@@ -343,8 +370,16 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
         if matches!(self.resolve, Resolve::Fresh { until } if until <= cx.now) {
             self.resolve = Resolve::Wanted;
         }
+        if self.probe_again.0.is_due(cx.now) {
+            self.probe_relay(cx.now);
+        }
         if self.probe.handle_timeout(cx.now, entropy) {
             self.link.probed = None;
+            // It may come back, and nobody else would tell.
+            let (_, failures) = self.probe_again;
+            let pause = duration::product(FIRST_PROBE_PAUSE, 1_u32.checked_shl(failures.into()).unwrap_or(u32::MAX));
+            let again = Expiry::at(cx.now.saturating_add(pause.min(LONGEST_PROBE_PAUSE)));
+            self.probe_again = (again, failures.saturating_add(1).min(16));
             // S64-35: the other sites stay reachable. Removing needs no room.
             let _ = self.sync_routes(cx);
         }
@@ -395,7 +430,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
             Resolve::Fresh { until } => Expiry::at(until),
             _ => Expiry::NEVER,
         };
-        self.link.paths.next_deadline().min(self.probe.deadline()).min(resolve)
+        self.link.paths.next_deadline().min(self.probe.deadline()).min(self.probe_again.0).min(resolve)
     }
 
     fn has_packet(&self, now: Instant) -> bool {

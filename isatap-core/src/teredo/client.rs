@@ -283,6 +283,15 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
     }
 
+    /// Asks the server now, whatever the timers say: for an administrator who
+    /// has changed something. An address is kept while it answers.
+    pub fn ask_server(&mut self, now: Instant) {
+        let now = self.clamp(now);
+        if self.locator.is_some() {
+            self.qualification.ask_now(now);
+        }
+    }
+
     /// Begins anew, as after the network changed.
     pub fn restart(&mut self, now: Instant) {
         let now = self.clamp(now);

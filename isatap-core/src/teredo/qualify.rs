@@ -273,6 +273,20 @@ impl Qualification {
         self.enter(now, if config.cone_phase { Stage::Cone } else { Stage::Primary });
     }
 
+    /// Asks the server now: at the end of a pause that is cut short, or whether
+    /// the address still holds. Nothing happens while it is being asked, or
+    /// was heard less than 4 s ago.
+    pub(super) fn ask_now(&mut self, now: Instant) {
+        match self.stage {
+            Stage::Offline(OfflineReason::NotStarted) => {}
+            Stage::Offline(_) => self.deadline = Expiry::at(now),
+            Stage::Qualified if self.heard.saturating_add(SOLICITATION_INTERVAL) <= now => {
+                self.enter(now, Stage::Maintenance);
+            }
+            _ => {}
+        }
+    }
+
     /// Stops: there is no IPv4 address.
     pub fn stop(&mut self) {
         *self = Qualification::new();

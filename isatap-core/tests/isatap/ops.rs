@@ -172,7 +172,11 @@ impl<C: Capacity> Role<C> for HostInterface<C> {
                 host.set_default_router(v4(IPV4[*number]), *allowed);
                 Ok(())
             }
-            Command::Publish(..) | Command::Withdraw(_) | Command::Forwarding(_) => Ok(()),
+            Command::Forwarding(_) => {
+                host.solicit_routers(cx);
+                Ok(())
+            }
+            Command::Publish(..) | Command::Withdraw(_) => Ok(()),
         });
     }
 
@@ -200,6 +204,10 @@ impl<C: Capacity> Role<C> for RouterInterface<C> {
             }
             Command::Default(number, allowed) => {
                 router.config_mut().answers_per_second = if *allowed { *number as u16 } else { 1000 };
+                Ok(())
+            }
+            Command::Forwarding(_) => {
+                router.advertise_again(cx.now);
                 Ok(())
             }
             _ => Ok(()),

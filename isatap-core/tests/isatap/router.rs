@@ -422,6 +422,62 @@ fn ndp_67_without_forwarding_it_is_no_default_router_and_says_so() {
     assert_eq!(router.asked("10.0.0.2", "10.0.0.1", ALL_ROUTERS), Verdict::Drop(DropReason::NotARouter));
 }
 
+/// ISA-56, NDP-67: those that it has served hear of a change, each once and at its pace.
+#[test]
+fn isa_56_hosts_hear_when_forwarding_is_switched() {
+    let mut router = standard(Dice::Seeded(5));
+    let hosts: Vec<String> = (2..100).map(|last| format!("10.0.0.{last}")).collect();
+    for host in &hosts {
+        assert_eq!(router.asked(host, "10.0.0.1", ALL_ROUTERS), CONSUMED);
+    }
+    router.pass(secs(1));
+    assert_eq!(router.take().len(), hosts.len());
+    // One that has just been answered is not told twice within a second.
+    router.asked("10.0.0.200", "10.0.0.1", ALL_ROUTERS);
+    router.pass(Duration::from_millis(500));
+    let answered = router.sent.last().unwrap().0;
+    router.take();
+    for forwarding in [false, true] {
+        router.machine.switches_mut(LINK).unwrap().forwarding = forwarding;
+        let switched = router.now;
+        router.machine.with_interface(router.now, LINK, |router, cx| router.advertise_again(cx.now)).unwrap();
+        router.pass(secs(2));
+        let told = std::mem::take(&mut router.sent);
+        let mut to: Vec<_> = told.iter().map(|(_, sent)| sent.outer.1).collect();
+        to.sort();
+        to.dedup();
+        assert_eq!((to.len(), told.len()), (hosts.len() + 1, hosts.len() + 1));
+        for (at, sent) in told {
+            assert_eq!(lifetime_of(&sent), if forwarding { 1800 } else { 0 });
+            let late = at.saturating_duration_since(switched);
+            let quiet = sent.outer.1 == v4("10.0.0.200") && !forwarding;
+            let most = if quiet { Duration::from_millis(1500) } else { Duration::from_millis(500) };
+            assert!(late <= most, "{late:?}");
+            assert!(!quiet || at.saturating_duration_since(answered) >= secs(1));
+        }
+    }
+    router.pass(secs(100));
+    assert_eq!(router.take(), [], "once");
+}
+
+/// ISA-57: the limit on answers holds for what nobody asked for too.
+#[test]
+fn isa_57_a_change_is_told_no_faster_than_answers_are_given() {
+    let mut config = config();
+    config.answers_per_second = 10;
+    let mut router = router(config, &["10.0.0.1"], &["2001:db8:0:7::/64"], Switches::FORWARDING, Dice::Middle);
+    for last in 2..62 {
+        router.asked(&format!("10.0.0.{last}"), "10.0.0.1", ALL_ROUTERS);
+    }
+    router.pass(secs(10));
+    assert_eq!(router.take().len(), 60);
+    router.machine.with_interface(router.now, LINK, |router, cx| router.advertise_again(cx.now)).unwrap();
+    router.pass(secs(10));
+    let times: Vec<_> = router.sent.iter().map(|(at, _)| *at).collect();
+    assert_eq!(times.len(), 60);
+    assert!(times.windows(11).all(|window| window[10].saturating_duration_since(window[0]) >= secs(1)), "{times:?}");
+}
+
 #[test]
 fn ndp_70_a_router_follows_no_redirect_and_no_advertisement() {
     let mut router = standard(Dice::Middle);

@@ -7,10 +7,12 @@ use std::time::Duration;
 use crate::support::*;
 use isatap_core::engine::Event;
 use isatap_core::isatap::{HostConfig, ResolveFailure, SolicitDestination};
+use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use proptest::prelude::*;
 
 const SLAAC: u8 = ON_LINK | AUTONOMOUS;
+const LINK: LinkId = LinkId(0);
 
 fn seconds_after(start: Instant, times: &[(Instant, std::net::Ipv4Addr, Ipv6Addr)]) -> Vec<f64> {
     times.iter().map(|(at, ..)| at.saturating_duration_since(start).as_secs_f64()).collect()
@@ -128,10 +130,10 @@ fn isa_32_what_starts_a_round() {
 fn isa_35_timer_of_the_vectors_with_jitter_at_both_ends() {
     let options = [pio("2001:db8:0:7::/64", SLAAC, 86400, 14400), rio("2001:db8:1::/48", 0x08, 1800)];
     let short = [rio("2001:db8:1::/48", 0x08, 100)];
-    let infinite = [pio("2001:db8:0:7::/64", SLAAC, u32::MAX, u32::MAX)];
+    let infinite = [pio("2001:db8:0:7::/64", SLAAC, u32::MAX, u32::MAX), rio("2001:db8:1::/48", 0, u32::MAX)];
     // Router lifetime, options; TIMER(i) at both ends of the jitter and between; whether a warning is due.
     type Case<'a> = (u16, &'a [Vec<u8>], [f64; 3], bool);
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 10] = [
         (1800, &options, [1296.0, 1440.0, 1584.0], false),
         // 80 s, of which MinRouterSolicitInterval makes 120 s, whatever the jitter.
         (1800, &short, [120.0, 120.0, 120.0], true),
@@ -139,13 +141,14 @@ fn isa_35_timer_of_the_vectors_with_jitter_at_both_ends() {
         (130, &[], [120.0, 120.0, 120.0], false),
         (120, &[], [120.0, 120.0, 120.0], true),
         (160, &[], [120.0, 128.0, 140.8], false),
-        // Nothing ends: PrlRefreshInterval.
-        (0, &infinite, [3240.0, 3600.0, 3960.0], false),
+        // Nothing ends: PrlRefreshInterval, and never later than that.
+        (0, &infinite, [3240.0, 3420.0, 3600.0], false),
         // The preferred lifetime and that of DNS servers count as well.
         (9000, &[pio("2001:db8:0:7::/64", SLAAC, 86400, 1000)], [720.0, 800.0, 880.0], false),
         (9000, &[rdnss(500, &["2001:db8::53"])], [360.0, 400.0, 440.0], false),
-        // Zeros are skipped.
-        (9000, &[rio("2001:db8:1::/48", 0x08, 0), rdnss(0, &["2001:db8::53"])], [6480.0, 7200.0, 7920.0], false),
+        // Zeros are skipped; the refresh interval caps what is left.
+        (4000, &[rio("2001:db8:1::/48", 0x08, 0), rdnss(0, &["2001:db8::53"])], [2880.0, 3200.0, 3520.0], false),
+        (9000, &[], [3240.0, 3420.0, 3600.0], false),
     ];
     for (lifetime, options, expected, warned) in cases {
         for (dice, expected) in [Dice::Low, Dice::Middle, Dice::High].into_iter().zip(expected) {
@@ -168,23 +171,147 @@ fn isa_35_timer_of_the_vectors_with_jitter_at_both_ends() {
     }
 }
 
-#[test]
-fn isa_35_an_advertisement_that_says_nothing_is_asked_for_ever_more_rarely() {
-    let mut host = asking(Dice::Middle);
-    let mut spans = Vec::new();
-    let mut last = None;
-    for _ in 0..8 {
-        while host.sent.iter().all(|(_, sent)| sent.kind() != RS) {
-            host.pass(Duration::from_millis(500));
-        }
-        let asked = host.solicitations()[0].0;
-        spans.extend(last.map(|last| asked.saturating_duration_since(last).as_secs()));
-        last = Some(asked);
-        host.hear("10.0.0.1", "10.0.0.2", 0, &[]);
+/// Runs until the next solicitation, and takes it.
+fn next_solicitation(host: &mut Host) -> Instant {
+    while host.sent.iter().all(|(_, sent)| sent.kind() != RS) {
+        host.next();
     }
-    assert_eq!(spans, [120, 240, 480, 960, 1920, 3600, 3600]);
-    let routers = host.events.iter().filter(|(_, event)| matches!(event, Event::Router { .. })).count();
-    assert_eq!(routers, 0, "it has told nothing that could be used");
+    host.solicitations()[0].0
+}
+
+/// The spans between solicitations, each of which is answered by the same advertisement.
+fn spans_when_answered(host: &mut Host, count: usize, lifetime: u16, options: &[Vec<u8>]) -> Vec<u64> {
+    let mut last = next_solicitation(host);
+    let mut spans = Vec::new();
+    while spans.len() < count {
+        host.hear("10.0.0.1", "10.0.0.2", lifetime, options);
+        let asked = next_solicitation(host);
+        spans.push(asked.saturating_duration_since(last).as_secs());
+        last = asked;
+    }
+    spans
+}
+
+/// The host that was dead for 5.6 days: the router did not forward yet when it asked.
+#[test]
+fn isa_34_an_advertisement_without_a_way_on_does_not_end_the_asking() {
+    let thirty_days = [pio("2001:db8:0:7::/64", SLAAC, 2_592_000, 604_800)];
+    for options in [&[][..], &thirty_days] {
+        let mut config = by_address();
+        config.probe_neighbors = false;
+        let mut host = host(config, &["10.0.0.2"], Dice::Middle);
+        host.router("10.0.0.1");
+        let spans = spans_when_answered(&mut host, 12, 0, options);
+        // TIMER(i) sees to it that the refresh interval is not exceeded by its jitter.
+        assert_eq!(spans, [4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3420, 3420]);
+        assert_eq!(host.next_hops("::/0"), []);
+        // A way on ends it.
+        host.hear("10.0.0.1", "10.0.0.2", 1800, options);
+        assert_eq!(host.next_hops("::/0"), [Some(local("10.0.0.1"))]);
+        let heard = host.now;
+        assert_eq!(next_solicitation(&mut host), heard.saturating_add(secs(1440)));
+    }
+    // So does a route that is none by default.
+    let mut config = by_address();
+    config.probe_neighbors = false;
+    let mut host = host(config, &["10.0.0.2"], Dice::Middle);
+    host.router("10.0.0.1");
+    next_solicitation(&mut host);
+    host.hear("10.0.0.1", "10.0.0.2", 0, &[rio("2001:db8:1::/48", 0, 1800)]);
+    let heard = host.now;
+    assert_eq!(next_solicitation(&mut host), heard.saturating_add(secs(1440)));
+}
+
+#[test]
+fn isa_35_a_short_lifetime_is_renewed_while_a_way_on_is_asked_for() {
+    let mut config = by_address();
+    config.probe_neighbors = false;
+    let mut host = host(config, &["10.0.0.2"], Dice::Middle);
+    host.router("10.0.0.1");
+    let spans = spans_when_answered(&mut host, 12, 0, &[pio("2001:db8:0:7::/64", SLAAC, 600, 600)]);
+    // 80 % of 600 s where the back-off is beyond it.
+    assert_eq!(spans, [4, 8, 16, 32, 64, 128, 256, 480, 480, 480, 480, 480]);
+}
+
+#[test]
+fn isa_35_without_back_off_rounds_without_a_way_on_become_rarer_up_to_the_refresh_interval() {
+    let mut config = by_address();
+    config.probe_neighbors = false;
+    config.solicitation.backoff = false;
+    let mut host = host(config, &["10.0.0.2"], Dice::Middle);
+    host.router("10.0.0.1");
+    let spans = spans_when_answered(&mut host, 18, 0, &[]);
+    // Each round has three; TIMER(i) is redrawn with every answer.
+    let longest: Vec<u64> = spans.iter().copied().filter(|span| *span != 4).collect();
+    assert!(longest.windows(2).all(|pair| pair[0] <= pair[1]), "{spans:?}");
+    assert_eq!((spans[..2].to_vec(), longest.last()), (vec![4, 4], Some(&3420)), "{spans:?}");
+}
+
+/// NDP-67, ISA-47: it said by itself that it forwards no more, or answered a Neighbor
+/// Solicitation as a host.
+#[test]
+fn isa_32_a_router_that_stops_forwarding_is_asked_again() {
+    let stops = |host: &mut Host, by_advertisement: bool| {
+        if by_advertisement {
+            host.hear("10.0.0.1", "10.0.0.2", 0, &[]);
+        } else {
+            let reply = nd(local("10.0.0.1"), local("10.0.0.2"), na(0x40, local("10.0.0.1")));
+            host.receive(&outer("10.0.0.1", "10.0.0.2", &reply));
+        }
+    };
+    for by_advertisement in [true, false] {
+        let mut host = asking(Dice::Middle);
+        next_solicitation(&mut host);
+        host.hear("10.0.0.1", "10.0.0.2", 9000, &[]);
+        let reply = nd(local("10.0.0.1"), local("10.0.0.2"), na(0xc0, local("10.0.0.1")));
+        host.receive(&outer("10.0.0.1", "10.0.0.2", &reply));
+        host.pass(secs(500));
+        host.take();
+        stops(&mut host, by_advertisement);
+        let (stopped, none) = (host.now, host.next_hops("::/0"));
+        assert_eq!(none, []);
+        let asked = next_solicitation(&mut host).saturating_duration_since(stopped);
+        assert_eq!(asked, Duration::from_millis(500), "MAX_RTR_SOLICITATION_DELAY, {by_advertisement}");
+        // ISA-37: and no round begins sooner than 120 s after the last one.
+        host.hear("10.0.0.1", "10.0.0.2", 9000, &[]);
+        let round = host.now;
+        host.pass(secs(10));
+        host.take();
+        stops(&mut host, true);
+        assert_eq!(next_solicitation(&mut host), round.saturating_add(Duration::from_millis(120_500)));
+    }
+}
+
+#[test]
+fn isa_37_an_administrator_who_asks_does_not_wait() {
+    let mut config = HostConfig::DEFAULT;
+    config.probe_neighbors = false;
+    let mut host = host(config, &["10.0.0.2"], Dice::Middle);
+    host.resolved(&["10.0.0.1"], None);
+    next_solicitation(&mut host);
+    host.hear("10.0.0.1", "10.0.0.2", 9000, &[]);
+    host.pass(secs(30));
+    let ask = |host: &mut Host| {
+        host.machine.with_interface(host.now, LINK, |host, cx| host.solicit_routers(cx)).unwrap();
+        host.drain();
+        host.now
+    };
+    let questions = host.questions();
+    let asked = ask(&mut host);
+    assert_eq!((next_solicitation(&mut host), host.questions()), (asked, questions + 1));
+    // Whoever asks all the time is no flood: 4 s apart, answered or not.
+    let mut sent = Vec::new();
+    for turn in 0..80 {
+        host.pass(Duration::from_millis(500));
+        let times = host.solicitations();
+        if !times.is_empty() && turn > 40 {
+            host.hear("10.0.0.1", "10.0.0.2", 9000, &[]);
+        }
+        sent.extend(times.iter().map(|sent| sent.0));
+        ask(&mut host);
+    }
+    assert!(sent.windows(2).all(|pair| pair[1].saturating_duration_since(pair[0]) >= secs(4)), "{sent:?}");
+    assert!((9..=10).contains(&sent.len()), "{sent:?}");
 }
 
 #[test]
@@ -376,8 +503,14 @@ proptest! {
             host.pass(secs(60));
         }
         let fired = host.solicitations()[0].0.saturating_duration_since(heard);
+        // Without a way on the round goes on: 4.4 s after its first solicitation at most.
+        if (router, route) == (0, 0) {
+            prop_assert!(fired <= Duration::from_millis(4_400), "{fired:?}");
+            return Ok(());
+        }
         prop_assert!(fired >= secs(least), "{fired:?} {least}");
-        if let Some(soonest) = soonest.filter(|&s| u64::from(s) > least && (router, valid, route) != (0, 0, 0)) {
+        prop_assert!(fired <= secs(3600), "{fired:?}");
+        if let Some(soonest) = soonest.filter(|&s| u64::from(s) > least) {
             prop_assert!(fired < secs(soonest.into()), "{fired:?} {soonest}");
         }
     }

@@ -485,7 +485,7 @@ fn s64_35_a_hop_limit_error_is_an_answer_and_silence_ends_the_default_route() {
     assert!(site.routes().any(|route| route.prefix == addr::PREFIX), "the other sites stay");
     let told = events(&mut site);
     assert!(told.contains(&Event::RelayProbed { link: SIXTOFOUR, address: v4("194.207.1.5"), reachable: false }));
-    assert_eq!(site.poll_timeout(), None);
+    assert_eq!(site.poll_timeout(), Some(Instant::from_secs(1013)), "it may come back");
 
     // Time exceeded, from a router on the relay, about our probe.
     let mut site = router(config, &["157.60.0.1"]);
@@ -505,6 +505,73 @@ fn s64_35_a_hop_limit_error_is_an_answer_and_silence_ends_the_default_route() {
     let relayed = arrive(&mut site, NOW, &outer(v4("194.207.1.5"), v4("157.60.0.1"), &error));
     assert_eq!(relayed.0, Verdict::Consumed { link: SIXTOFOUR });
     assert!(events(&mut site).iter().any(|event| matches!(event, Event::RelayProbed { reachable: true, .. })));
+}
+
+/// A relay that was down when the site came up, and one that goes: neither is for ever.
+#[test]
+fn s64_35_a_relay_is_relied_on_while_it_answers_and_no_longer() {
+    let mut config = router_config(Relay::Address(v4("194.207.1.5")));
+    config.probe_relay = true;
+    let mut site = router(config, &["157.60.0.1"]);
+    let default = |site: &Any| site.routes().any(|route| route.prefix.is_default());
+    let relayed = |probe: &[u8]| {
+        let mut reply = probe[20..].to_vec();
+        let (source, destination) = (v6("2002:c2cf:105::1"), v6("2002:9d3c:1::9d3c:1"));
+        reply[8..24].copy_from_slice(&source.octets());
+        reply[24..40].copy_from_slice(&destination.octets());
+        (reply[7], reply[40]) = (64, 129);
+        isatap_core::wire::icmpv6::fill_checksum(&mut reply[40..], &source, &destination);
+        outer(v4("194.207.1.5"), v4("157.60.0.1"), &reply)
+    };
+    // When probes were sent while nobody answers, and how that is told.
+    let mut now = NOW;
+    let silence = |site: &mut Any, now: &mut Instant, until: u64| {
+        let (mut sent, mut told) = (Vec::new(), Vec::new());
+        while let Some(next) = site.poll_timeout().filter(|next| *next <= Instant::from_secs(until)) {
+            *now = (*now).max(next);
+            site.handle_timeout(*now, &mut zeros);
+            while transmit(site).is_some() {
+                sent.push(now.micros() / 1_000_000);
+            }
+            told.extend(events(site).into_iter().filter(|event| matches!(event, Event::RelayProbed { .. })));
+        }
+        (sent, told)
+    };
+    site.handle_timeout(now, &mut zeros);
+    let (sent, told) = silence(&mut site, &mut now, 1100);
+    // 10 s, 20 s, 40 s after each end.
+    assert_eq!(sent, [1000, 1001, 1002, 1013, 1014, 1015, 1036, 1037, 1038, 1079, 1080, 1081]);
+    assert!(!default(&site));
+    assert!(matches!(told[..], [Event::RelayProbed { reachable: false, .. }]), "told once: {told:?}");
+    // The longest pause is five minutes.
+    let (sent, _) = silence(&mut site, &mut now, 5000);
+    assert!(sent.windows(2).all(|pair| pair[1] - pair[0] <= 301) && sent.last().unwrap() > &4600, "{sent:?}");
+    // It comes back.
+    now = site.poll_timeout().unwrap();
+    site.handle_timeout(now, &mut zeros);
+    let probe = transmit(&mut site).unwrap();
+    assert!(!default(&site), "what is known holds until there is an answer");
+    assert_eq!(arrive(&mut site, now, &relayed(&probe)).0, Verdict::Consumed { link: SIXTOFOUR });
+    assert!(default(&site));
+    assert!(events(&mut site).iter().any(|event| matches!(event, Event::RelayProbed { reachable: true, .. })));
+    // And goes: noticed when it is asked again, and relied on until then.
+    let asked = site.poll_timeout().unwrap();
+    assert_eq!(asked, now.saturating_add(Duration::from_secs(300)));
+    now = asked;
+    site.handle_timeout(now, &mut zeros);
+    assert!(transmit(&mut site).is_some() && default(&site));
+    silence(&mut site, &mut now, asked.micros() / 1_000_000 + 4);
+    assert!(!default(&site));
+    // An administrator who knows better does not wait.
+    let probed = site.with_interface(now, SIXTOFOUR, |interface, cx| match interface {
+        AnyInterface::SixToFourRouter(router) => router.probe_relay(cx.now),
+        _ => None,
+    });
+    assert_eq!(probed, Some(Some(v4("194.207.1.5"))));
+    site.handle_timeout(now, &mut zeros);
+    let probe = transmit(&mut site).unwrap();
+    arrive(&mut site, now, &relayed(&probe));
+    assert!(default(&site));
 }
 
 #[test]

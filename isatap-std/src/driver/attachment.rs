@@ -70,6 +70,8 @@ pub struct Changes {
     pub ipv4: bool,
     /// IPv6 addresses on other devices of the host.
     pub native: bool,
+    /// Switches of a device's: whether the kernel forwards, say.
+    pub switches: bool,
     /// An address or route of ours is gone: [`Attachment::note_loss`].
     pub lost: bool,
     /// The device is up again, and has lost everything: [`Attachment::restore`] it.
@@ -274,11 +276,13 @@ impl Attachment {
                 }
                 netlink::Event::LinkRemoved { index } if index == self.index => return Err(self.deleted()),
                 netlink::Event::Ipv6AddressesChanged { .. } => changes.native = true,
+                netlink::Event::SwitchesChanged => changes.switches = true,
                 netlink::Event::Resync => {
                     // What was lost may be anything; the device may have been down meanwhile.
                     let found = netlink.links()?.into_iter().find(|link| link.index == self.index);
                     self.is_up = found.ok_or_else(|| self.deleted())?.is_up;
-                    changes = Changes { routes: true, ipv4: true, native: true, came_up: self.is_up, lost: false };
+                    let came_up = self.is_up;
+                    changes = Changes { routes: true, ipv4: true, native: true, switches: true, came_up, lost: false };
                 }
                 _ => changes.ipv4 = true,
             }

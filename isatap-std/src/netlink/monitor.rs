@@ -9,6 +9,10 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 
+// Of <linux/rtnetlink.h>.
+const RTNLGRP_IPV6_NETCONF: u32 = 25;
+const RTM_NEWNETCONF: u16 = 80;
+
 /// A change; but for [`Event::OwnLost`] one that this program did not make.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -33,6 +37,9 @@ pub enum Event {
     },
     /// IPv4 routes changed; told only after [`Monitor::follow_ipv4_routes`].
     Ipv4RoutesChanged,
+    /// A switch of a device's, or of all devices', is another: whether the kernel forwards,
+    /// say. [`sysctl`](super::sysctl) tells what it is now.
+    SwitchesChanged,
     /// A device appeared, went up or down, or changed its name or MTU.
     LinkChanged(Link),
     /// A device is gone.
@@ -67,8 +74,13 @@ impl Monitor {
     ///
     /// Out of descriptors, or a sandbox that forbids netlink sockets.
     pub fn open(device: u32) -> Result<Self, Error> {
-        const GROUPS: [libc::c_int; 4] =
-            [libc::RTMGRP_LINK, libc::RTMGRP_IPV4_IFADDR, libc::RTMGRP_IPV6_IFADDR, libc::RTMGRP_IPV6_ROUTE];
+        const GROUPS: [libc::c_int; 5] = [
+            libc::RTMGRP_LINK,
+            libc::RTMGRP_IPV4_IFADDR,
+            libc::RTMGRP_IPV6_IFADDR,
+            libc::RTMGRP_IPV6_ROUTE,
+            1 << (RTNLGRP_IPV6_NETCONF - 1),
+        ];
         let groups = GROUPS.iter().fold(0, |mask, bit| mask | bit.cast_unsigned());
         let open = || {
             let transport = Transport::open(groups)?;
@@ -116,6 +128,9 @@ impl Monitor {
                 Err(error) => {
                     return Err(Error::refused("listen to", "network changes", error));
                 }
+            }
+            if Messages::types(&self.buffer).any(|kind| kind == RTM_NEWNETCONF) {
+                self.waiting.push_back(Event::SwitchesChanged);
             }
             for (_, payload) in Messages::new(&self.buffer) {
                 match payload {

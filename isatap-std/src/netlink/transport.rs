@@ -141,23 +141,38 @@ impl<'a> Messages<'a> {
     pub(super) fn new(datagram: &'a [u8]) -> Self {
         Self { rest: datagram }
     }
+
+    /// The types of all messages in a datagram, those that cannot be read included.
+    pub(super) fn types(datagram: &'a [u8]) -> impl Iterator<Item = u16> {
+        let mut messages = Self::new(datagram);
+        std::iter::from_fn(move || {
+            let message = messages.next_bytes()?;
+            let &[low, high] = message.get(4..)?.first_chunk()?;
+            Some(u16::from_ne_bytes([low, high]))
+        })
+    }
+
+    fn next_bytes(&mut self) -> Option<&'a [u8]> {
+        const HEADER: usize = 16;
+        let length = u32::from_ne_bytes(*self.rest.first_chunk()?);
+        let length = usize::try_from(length).ok()?;
+        if length < HEADER {
+            return None;
+        }
+        let message = self.rest.get(..length)?;
+        // Aligned to 4; the last message may lack its padding.
+        let next = length.checked_next_multiple_of(4)?;
+        self.rest = self.rest.get(next..).unwrap_or_default();
+        Some(message)
+    }
 }
 
 impl Iterator for Messages<'_> {
     type Item = (NetlinkHeader, NetlinkPayload<RouteNetlinkMessage>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        const HEADER: usize = 16;
         loop {
-            let length = u32::from_ne_bytes(*self.rest.first_chunk()?);
-            let length = usize::try_from(length).ok()?;
-            if length < HEADER {
-                return None;
-            }
-            let message = self.rest.get(..length)?;
-            // Aligned to 4; the last message may lack its padding.
-            let next = length.checked_next_multiple_of(4)?;
-            self.rest = self.rest.get(next..).unwrap_or_default();
+            let message = self.next_bytes()?;
             if let Ok(message) = NetlinkMessage::deserialize(message) {
                 return Some(message.into_parts());
             }
@@ -178,6 +193,7 @@ mod tests {
                 *first = u32::from(length).to_ne_bytes();
             }
             prop_assert!(Messages::new(&bytes).count() <= bytes.len() / 16 + 1);
+            prop_assert!(Messages::types(&bytes).count() <= bytes.len() / 16 + 1);
         }
     }
 
@@ -195,5 +211,6 @@ mod tests {
         let read: Vec<_> = Messages::new(&datagram).collect();
         assert_eq!(read.len(), 1);
         assert!(matches!(read[0].1, NetlinkPayload::Done(_)));
+        assert_eq!(Messages::types(&datagram).collect::<Vec<_>>(), [24, 3]);
     }
 }

@@ -45,7 +45,6 @@ struct Served {
     place: Place,
     attachment: Attachment,
     forwards: Option<bool>,
-    next_check: Instant,
     /// Why there is no prefix although one is delegated.
     no_room: Option<Problem>,
 }
@@ -84,8 +83,6 @@ const MONITOR: u32 = 0;
 const SOLICITATIONS: u32 = 1;
 const PER_LAN: u32 = 2;
 
-/// The kernel does not tell when forwarding is switched.
-const FORWARDING_CHECK: Duration = Duration::from_secs(5);
 /// How long the end of a node waits for its last words: multicast advertisements are 3
 /// seconds apart (RFC 4861 §6.2.6).
 const LAST_WORDS: Duration = Duration::from_secs(4);
@@ -134,8 +131,7 @@ impl Place {
 impl Lan {
     /// When there is something to do that nothing else tells.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let served = self.served.as_ref()?;
-        Some(served.attachment.deadline().map_or(served.next_check, |due| due.min(served.next_check)))
+        self.served.as_ref()?.attachment.deadline()
     }
 
     fn token(&self, what: u32) -> Token {
@@ -256,7 +252,7 @@ impl Node {
         self.driver.attach_lan(lan.id, socket, lan.token(SOLICITATIONS))?;
         self.with_interface(lan.id, |slot, _| *slot = AnyInterface::Lan(interface));
         self.notice(&Notice::Info(format!("router of the LAN of {device}: {}", place.link_local)));
-        lan.served = Some(Served { place, attachment, forwards: None, next_check: now, no_room: None });
+        lan.served = Some(Served { place, attachment, forwards: None, no_room: None });
         self.check_lan_forwarding(lan);
         for tunnel in lan.tunnels.clone() {
             let delegation = self.interface(tunnel).and_then(|interface| match interface {
@@ -346,12 +342,20 @@ impl Node {
             self.driver.hear_lan(lan.id);
             return Ok(());
         }
+        let mut switches = false;
         if let Some(served) = &mut lan.served {
             // A device that was deleted is found out below.
-            let lost = served.attachment.changes(&self.netlink).is_ok_and(|changes| changes.lost);
-            if lost {
+            let changes = served.attachment.changes(&self.netlink).unwrap_or_default();
+            if changes.lost {
                 served.attachment.note_loss(self.driver.now());
             }
+            switches = changes.switches;
+        }
+        if switches {
+            self.each_lan(|node, lan| {
+                node.check_lan_forwarding(lan);
+                Ok(())
+            })?;
         }
         self.refresh_lans()
     }
@@ -370,9 +374,6 @@ impl Node {
                     Err(error) => node.notice(&Notice::Warning(error.to_string())),
                 }
             }
-            if served.next_check <= now {
-                node.check_lan_forwarding(lan);
-            }
             Ok(())
         })
     }
@@ -382,7 +383,6 @@ impl Node {
     fn check_lan_forwarding(&mut self, lan: &mut Lan) {
         let Some(served) = &mut lan.served else { return };
         let device = &lan.options.device;
-        served.next_check = self.driver.now().saturating_add(FORWARDING_CHECK);
         let is_on = |device: &str| sysctl::ipv6(device, "forwarding").is_ok_and(|value| value != 0);
         let forwards = is_on("all") && is_on(device);
         if served.forwards == Some(forwards) {

@@ -35,7 +35,7 @@ use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -291,7 +291,7 @@ impl Node {
     /// Turns until a signal asks to stop.
     pub(crate) fn run_until(&mut self, signals: &mut Signals) -> Result<(), Error> {
         while self.run_until_asked(signals)? != Request::Stop {
-            self.notice(&Notice::Info("nothing to read again: no file".into()));
+            self.solicit_all();
         }
         self.finish(signals)
     }
@@ -363,6 +363,9 @@ impl Node {
         if changes.ipv4 {
             self.refresh(at)?;
         }
+        if changes.switches {
+            self.with_link(at, |link, env| link.role.switches_changed(env))?;
+        }
         // One link looks for all.
         if changes.native && at == 0 {
             self.learn_native()?;
@@ -424,6 +427,27 @@ impl Node {
         work(link, &mut env)
     }
 
+    /// Asks now whom one link would ask in time; whom that is, or why there is nobody.
+    fn solicit(&mut self, at: usize) -> Result<Vec<Ipv4Addr>, &'static str> {
+        let mut asked = Err("there is no such link");
+        self.with_link(at, |link, env| {
+            asked = link.role.solicit(env);
+            Ok(())
+        })
+        .map_or(Err("it failed"), |()| asked)
+    }
+
+    /// The same for all links that have somebody to ask.
+    pub(crate) fn solicit_all(&mut self) {
+        for at in 0..self.links.len() {
+            let Ok(asked) = self.solicit(at) else { continue };
+            let device = self.links.get(at).map(|link| link.attachment.name().to_owned()).unwrap_or_default();
+            let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
+            let asked = if asked.is_empty() { "for names".to_owned() } else { asked.join(", ") };
+            self.notice(&Notice::Info(format!("{device} asks now: {asked}")));
+        }
+    }
+
     fn notice(&mut self, notice: &Notice) {
         (self.observer)(notice);
     }
@@ -478,6 +502,7 @@ impl Node {
         let answer = match request {
             Ok(control::Request::Status) => serde_json::to_value(self.status(at)).unwrap_or_default(),
             Ok(control::Request::Evidence) => serde_json::to_value(self.evidence(at)).unwrap_or_default(),
+            Ok(control::Request::Solicit) => control::solicited(self.solicit(at)),
             Err(why) => serde_json::json!({ "error": why }),
         };
         self.server.answer(client, &answer);

@@ -67,14 +67,9 @@ pub(crate) struct FixedRole {
     /// Whether the role is nothing without forwarding.
     is_router: bool,
     forwards: Option<bool>,
-    next_check: Option<Instant>,
     /// For a relay that is given by name.
     relay: Option<Resolver>,
 }
-
-/// The kernel does not tell when forwarding is switched; hosts that hear of it later are
-/// no harm.
-const FORWARDING_CHECK: Duration = Duration::from_secs(5);
 
 /// The first wait after names brought nothing; doubled each time, as the core does it.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
@@ -119,7 +114,7 @@ impl Role {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self {
             Role::Host(host) => host.search.at,
-            Role::Fixed(fixed) => fixed.next_check,
+            Role::Fixed(_) => None,
         }
     }
 
@@ -165,10 +160,23 @@ impl Role {
                 host.search.at = None;
                 host.refresh(env)
             }
-            Role::Fixed(fixed) => {
-                fixed.check_forwarding(env);
-                Ok(())
-            }
+            Role::Fixed(_) => Ok(()),
+        }
+    }
+
+    /// The kernel has told that a switch of a device's is another.
+    pub(crate) fn switches_changed(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        if let Role::Fixed(fixed) = self {
+            fixed.check_forwarding(env);
+        }
+        Ok(())
+    }
+
+    /// Asks now whom it would ask in time; whom that is, or why there is nobody.
+    pub(crate) fn solicit(&mut self, env: &mut Environment<'_>) -> Result<Vec<Ipv4Addr>, &'static str> {
+        match self {
+            Role::Host(role) => role.solicit(env),
+            Role::Fixed(fixed) => fixed.solicit(env),
         }
     }
 
@@ -247,6 +255,19 @@ impl HostRole {
         {
             env.warn(format!("{name} has no IPv4 address to send from: waiting for one; see: ip -4 address"));
         }
+    }
+
+    /// All routers, and the names for their addresses.
+    fn solicit(&mut self, env: &mut Environment<'_>) -> Result<Vec<Ipv4Addr>, &'static str> {
+        let asked = host(env, |host, cx| {
+            host.solicit_routers(cx);
+            host.link().potential_routers().iter().map(|row| row.address()).collect()
+        });
+        // Without a locator the machine asks for no names.
+        if self.found.locators.is_empty() {
+            self.ask();
+        }
+        Ok(asked.unwrap_or_default())
     }
 
     fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
@@ -355,7 +376,6 @@ impl FixedRole {
             device,
             is_router: false,
             forwards: None,
-            next_check: None,
             relay: None,
         }
     }
@@ -390,7 +410,6 @@ impl FixedRole {
     /// NDP-67, RTE-7: a router that does not forward must not offer itself; on Linux the
     /// kernel forwards, when it is told to for all devices.
     fn check_forwarding(&mut self, env: &mut Environment<'_>) {
-        self.next_check = Some(env.now.saturating_add(FORWARDING_CHECK));
         let is_on = |device: &str| sysctl::ipv6(device, "forwarding").is_ok_and(|value| value != 0);
         let forwards = is_on("all") && is_on(&self.device);
         if self.forwards == Some(forwards) {
@@ -408,6 +427,29 @@ impl FixedRole {
         self.forwards = Some(forwards);
         if let Some(switches) = env.machine.switches_mut(env.id) {
             switches.forwarding = forwards;
+        }
+        // NDP-67: hosts are not to find it out by their lost packets.
+        env.tell(|interface, cx| {
+            if let AnyInterface::IsatapRouter(router) = interface {
+                router.advertise_again(cx.now);
+            }
+        });
+    }
+
+    fn solicit(&mut self, env: &mut Environment<'_>) -> Result<Vec<Ipv4Addr>, &'static str> {
+        self.ask();
+        let relay = env.tell(|interface, cx| match interface {
+            AnyInterface::SixRdEdge(edge) => {
+                edge.probe_relay(cx.now);
+                edge.link().relays().first().copied()
+            }
+            AnyInterface::SixToFourRouter(router) => router.probe_relay(cx.now),
+            _ => None,
+        });
+        match relay.flatten() {
+            Some(relay) => Ok(vec![relay]),
+            None if self.relay.is_some() => Ok(Vec::new()),
+            None => Err("it has nobody to ask"),
         }
     }
 

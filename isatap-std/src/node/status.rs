@@ -252,8 +252,12 @@ pub struct PotentialRouterStatus {
     pub address: Ipv4Addr,
     /// Where the entry came from: `static`, `hosts file`, `dns NAME` and so on.
     pub source: String,
-    /// Whether it has answered, and what it said has not all expired.
+    /// Whether it has answered, and what it said has not all expired: see `heard` for how
+    /// long ago that was.
     pub alive: bool,
+    /// Seconds since its last advertisement.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub heard: Option<u64>,
     /// Solicitations sent in this round; zero when none is under way.
     pub attempts: u16,
     /// Seconds until it is asked next, if that is known yet.
@@ -516,6 +520,7 @@ impl PotentialRouterStatus {
             address: row.address(),
             source,
             alive: row.is_alive(now),
+            heard: row.last_heard().map(|at| now.saturating_duration_since(at).as_secs()),
             attempts: row.attempts(),
             next_solicitation: row.next_solicitation().map(|at| at.saturating_duration_since(now).as_secs()),
         }

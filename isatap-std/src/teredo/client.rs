@@ -306,6 +306,12 @@ impl Role for ClientRole {
         Ok(())
     }
 
+    fn solicit(&mut self, env: &mut Environment<'_, Machine>) -> Result<Vec<Ipv4Addr>, &'static str> {
+        self.ask();
+        env.driver.machine_mut().ask_server(env.now);
+        Ok(self.known.into_iter().collect())
+    }
+
     #[cfg(feature = "cli")]
     fn wanted_locators(&self) -> &[Ipv4Addr] {
         self.locators.fixed()

@@ -82,6 +82,11 @@ pub(super) trait Role {
         Ok(())
     }
 
+    /// Asks now whom it would ask in time; whom that is, or why there is nobody.
+    fn solicit(&mut self, _: &mut Environment<'_, Self::Machine>) -> Result<Vec<Ipv4Addr>, &'static str> {
+        Err("it has nobody to ask")
+    }
+
     /// The IPv4 addresses that it needs, when it needs certain ones.
     #[cfg(feature = "cli")]
     fn wanted_locators(&self) -> &[Ipv4Addr];
@@ -111,6 +116,9 @@ pub(crate) trait Member: AsFd {
     /// Somebody deleted the device.
     fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error>;
 
+    /// Asks now whom it would ask in time, if there is anybody.
+    fn solicit(&mut self);
+
     fn status(&self) -> Status;
 
     /// The interface index of the device.
@@ -121,6 +129,10 @@ pub(crate) trait Member: AsFd {
 impl<R: Role> Member for Node<R> {
     fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         Node::turn(self, timeout).map(drop)
+    }
+
+    fn solicit(&mut self) {
+        let _ = Node::solicit(self);
     }
 
     fn status(&self) -> Status {
@@ -275,6 +287,9 @@ impl<R: Role> Node<R> {
         if self.role.deadline().is_some_and(|due| due <= now) {
             self.with_role(R::handle_timeout)?;
         }
+        if self.attachment.deadline().is_some_and(|due| due <= now) {
+            self.repair(now);
+        }
         #[cfg(feature = "cli")]
         if self.server.expire(now) {
             self.accept();
@@ -287,10 +302,22 @@ impl<R: Role> Node<R> {
 
     /// The earliest deadline that is not the machine's.
     fn deadline(&self) -> Option<Instant> {
-        let deadlines = [self.role.deadline()].into_iter();
+        let deadlines = [self.role.deadline(), self.attachment.deadline()].into_iter();
         #[cfg(feature = "cli")]
         let deadlines = deadlines.chain([self.server.deadline()]);
         deadlines.flatten().min()
+    }
+
+    /// Puts back what another program took from the device.
+    fn repair(&mut self, now: Instant) {
+        let device = self.attachment.name().to_owned();
+        match self.attachment.repair(&self.netlink, now) {
+            Ok(0) => {}
+            Ok(count) => (self.observer)(&Notice::Warning(format!(
+                "another program took {count} of the addresses and routes of {device}: they are back"
+            ))),
+            Err(error) => (self.observer)(&Notice::Warning(error.to_string())),
+        }
     }
 
     /// Turns until a signal asks to stop.
@@ -304,7 +331,9 @@ impl<R: Role> Node<R> {
                         match request {
                             Request::Stop => break 'turns Ok(()),
                             Request::Reload => {
-                                (self.observer)(&Notice::Info("nothing to read again: no file".into()));
+                                let asked = self.solicit().is_ok();
+                                let text = if asked { "asks the server now" } else { "there is nobody to ask" };
+                                (self.observer)(&Notice::Info(text.into()));
                             }
                         }
                     }
@@ -314,6 +343,16 @@ impl<R: Role> Node<R> {
         };
         self.driver.unwatch(signals.as_fd());
         result
+    }
+
+    /// See [`Role::solicit`].
+    fn solicit(&mut self) -> Result<Vec<Ipv4Addr>, &'static str> {
+        let mut asked = Err("it failed");
+        let _ = self.with_role(|role, env| {
+            asked = role.solicit(env);
+            Ok(())
+        });
+        asked
     }
 
     fn with_role(
@@ -382,6 +421,9 @@ impl<R: Role> Node<R> {
     /// The system has changed, by other hands.
     fn changed(&mut self) -> Result<(), Error> {
         let changes = self.attachment.changes(&self.netlink)?;
+        if changes.lost {
+            self.attachment.note_loss(self.driver.now());
+        }
         if changes.came_up {
             for error in self.attachment.restore(&self.netlink, self.driver.now()) {
                 (self.observer)(&Notice::Warning(error.to_string()));
@@ -436,6 +478,7 @@ impl<R: Role> Node<R> {
         let answer = match request {
             Ok(control::Request::Status) => serde_json::to_value(self.status()).unwrap_or_default(),
             Ok(control::Request::Evidence) => serde_json::to_value(self.evidence()).unwrap_or_default(),
+            Ok(control::Request::Solicit) => control::solicited(self.solicit()),
             Err(why) => serde_json::json!({ "error": why }),
         };
         self.server.answer(client, &answer);

@@ -104,6 +104,35 @@ fn a_router_that_goes_is_forgotten_and_found_again() {
     peers::ping(&host, &isatap_address(PREFIX, "10.0.0.1").to_string());
 }
 
+/// radvd says what it has to say only when it is asked, and nobody tells the host that it would
+/// say something else now.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn isa_34_a_way_on_is_asked_for_and_asked_for_at_once_on_demand() {
+    let lab = Lab::new();
+    let none = Advertisement { router_lifetime: 0, ..Advertisement::default() };
+    let (router, host) = site(&lab, &none);
+    let mut daemon = Daemon::isatap(&host, "host --local 10.0.0.2 --router 10.0.0.1");
+    peers::wait_for_address(&host, "isatap0", isatap_address(PREFIX, "10.0.0.2"));
+    let default = "default via fe80::5efe:a00:1 dev isatap0";
+    peers::wait_for_route(&host, default, false, PATIENCE);
+    assert!(status(&host, ".prl[0] | .alive and .next_solicitation < 20"));
+    let advertise = |advertisement: &Advertisement| peers::advertise_otherwise(&router, advertisement);
+    // 4, 8, 16 s after one another.
+    advertise(&Advertisement::default());
+    peers::wait_for_route(&host, default, true, PATIENCE);
+    // Content, it would ask in minutes.
+    assert!(status(&host, ".prl[0].next_solicitation > 60"));
+    advertise(&none);
+    daemon.signal("HUP");
+    daemon.wait_for_line("isatap0 asks now: 10.0.0.1", PATIENCE);
+    peers::wait_for_route(&host, default, false, PATIENCE);
+    advertise(&Advertisement::default());
+    let asked = isatap(&host, "solicit isatap0");
+    assert_eq!((asked.status, asked.text.as_str()), (0, "isatap0 asks 10.0.0.1\n"));
+    peers::wait_for_route(&host, default, true, Duration::from_secs(10));
+}
+
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
 fn isa_22_isa_23_the_router_list_follows_the_name() {

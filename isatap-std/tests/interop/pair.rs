@@ -1,7 +1,9 @@
 //! Our host with our router, in two namespaces of the machine's own kernel.
 
+use std::time::Duration;
+
 use crate::common::peers::{self, PREFIX, isatap_address};
-use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Wire, wait_until};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Wire, status, wait_until};
 
 fn pair(router: &Namespace, host: &Namespace) -> (Daemon, Daemon) {
     router.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
@@ -32,6 +34,36 @@ fn our_host_uses_our_router() {
     peers::ping_sizes(&router, &of_host.to_string(), 1280);
     peers::http(&host, &router, of_router);
     peers::http(&router, &host, of_host);
+}
+
+/// NDP-67, ISA-34 [RFC 7559 §2.1]: the router is up, the host is, and forwarding comes last.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_hosts_route_follows_the_routers_forwarding_within_seconds() {
+    const SECONDS: Duration = Duration::from_secs(5);
+    let lab = Lab::new();
+    let intranet = lab.wire();
+    let (router, host) = namespaces(&lab, |namespace, address| intranet.join(namespace, "eth0", address));
+    let _router = Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64"));
+    let _host = Daemon::isatap(&host, "host --local 10.0.0.2 --router 10.0.0.1");
+    peers::wait_for_address(&host, "isatap0", isatap_address(PREFIX, "10.0.0.2"));
+    assert!(!host.ok("ip -6 route show").contains("default"));
+    assert!(status(&host, ".prl[0] | .alive and .heard < 60 and .next_solicitation < 20"));
+    let default = "default via fe80::5efe:a00:1 dev isatap0";
+    // Nobody asks while the host is content, nor for two minutes after its first question: from the
+    // second switch on it is the router that tells.
+    for on in [true, false, true, false, true] {
+        router.ok(&format!("sysctl -qw net.ipv6.conf.all.forwarding={}", u8::from(on)));
+        peers::wait_for_route(&host, default, on, SECONDS);
+        assert!(status(&router, &format!(".forwarding == {on}")));
+    }
+    // The switch of the device alone counts as well.
+    for on in [false, true] {
+        router.ok(&format!("sysctl -qw net.ipv6.conf.isatap0.forwarding={}", u8::from(on)));
+        peers::wait_for_route(&host, default, on, SECONDS);
+    }
+    peers::ping(&host, &isatap_address(PREFIX, "10.0.0.1").to_string());
+    assert!(status(&host, ".prl[0].next_solicitation <= 3600"));
 }
 
 /// With offloads on, the kernel joins the segments of a TCP stream before a raw socket sees

@@ -430,8 +430,7 @@ fn the_doctor_names_what_this_machine_itself_forbids() {
 
     // Routes and the MTU in other hands.
     a.client.ok("ip -6 route del 2001::/32 dev teredo");
-    let fix = fix_of(&a.client, "route", "another hand has taken the route 2001::/32");
-    a.client.ok(&fix);
+    wait_until("the route to come back", PATIENCE, || a.client.ok("ip -6 route show dev teredo").contains("2001::/32"));
     a.client.ok("ip link set teredo mtu 1400");
     let fix = fix_of(&a.client, "mtu", "teredo has MTU 1400 where the daemon wants 1280");
     a.client.ok(&fix);

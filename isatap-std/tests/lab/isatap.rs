@@ -13,6 +13,51 @@ use isatap_core::time::Instant;
 use isatap_std::lab::pcap::{self, Pcap, SharedBuffer};
 use isatap_std::lab::{Action, Chance, Conditions, Hop, IsatapHost, IsatapRouter, PingOutcome, RouterOptions, World};
 
+/// NDP-67, ISA-56, RFC 7559 §2.1: the router is up, the hosts are, and forwarding comes last.
+#[test]
+fn isa_34_hosts_have_their_way_on_seconds_after_forwarding_is_switched_on() {
+    let mut site = site("forwarding-last", 1);
+    let (router, a) = (site.router, site.a);
+    let switch = |site: &mut Site, on: bool, tells: bool| {
+        let switched = site.world.with_node::<IsatapRouter, _>(router, |router, now, _| {
+            let site = isatap_std::lab::ISATAP_LINK;
+            router.machine_mut().switches_mut(site).unwrap().forwarding = on;
+            router.machine_mut().with_interface(now, site, |interface, cx| match interface {
+                isatap_core::node::AnyInterface::IsatapRouter(router) if tells => router.advertise_again(cx.now),
+                _ => {}
+            });
+        });
+        assert!(switched.is_some());
+    };
+    switch(&mut site, false, true);
+    assert!(site.settle(secs(5)), "the prefix is advertised all the same");
+    site.world.run_for(DAY);
+    assert!(!site.reaches(a, c6()));
+    // Those that have been served are told.
+    switch(&mut site, true, true);
+    site.world.run_for(secs(1));
+    assert!(site.reaches(a, c6()));
+    switch(&mut site, false, true);
+    site.world.run_for(secs(1));
+    assert!(!site.reaches(a, c6()));
+    // One whom nobody tells asks: the round that began when the way was lost has not become rare yet.
+    site.world.run_for(secs(30));
+    switch(&mut site, true, false);
+    assert!(site.world.run_while_not(secs(40), |world| has_default(world, a)));
+    assert!(site.reaches(a, c6()));
+    // And in the worst case, when forwarding was off for days: the refresh interval.
+    switch(&mut site, false, true);
+    site.world.run_for(DAY * 3);
+    switch(&mut site, true, false);
+    assert!(site.world.run_while_not(secs(3600), |world| has_default(world, a)));
+    assert!(site.reaches(a, c6()));
+}
+
+fn has_default(world: &World, host: isatap_std::lab::NodeId) -> bool {
+    let host = world.node::<IsatapHost>(host).unwrap();
+    host.machine().routes().any(|route| route.prefix.is_default())
+}
+
 /// Outer source and destination of what `node` encapsulated.
 fn outer(journey: &[Hop], node: &str, packet: &str) -> Vec<(Ipv4Addr, Ipv4Addr)> {
     journey

@@ -16,7 +16,7 @@ use crate::nd::solicit::Phase;
 use crate::nd::{NdOption, validate};
 use crate::prefix::Ipv6Prefix;
 use crate::route::{Origin, Preference, Route};
-use crate::time::{Expiry, Lifetime, duration};
+use crate::time::{Expiry, Instant, Lifetime, duration};
 
 impl<C: Capacity> HostInterface<C> {
     /// A Router Advertisement from the router in row `slot`. `ISA-44`
@@ -92,25 +92,31 @@ impl<C: Capacity> HostInterface<C> {
                 cx.routes.set_unreachable(cx.id, &form(row.address()), false);
             }
         }
+        let leads_on = !ra.router_lifetime().is_zero() || leads_on(cx, addr::embedded_ipv4(&source));
         if let Some(row) = self.link.prl.row_mut(slot) {
             row.other_form = source != addr::link_local(row.address());
             // A router with much to say says it in several advertisements
             // [RFC 4861 §6.2.3]: the ones after the first, which answer no
             // question, add to it.
-            let more = row.solicitation.phase() == Phase::Idle;
+            let more = row.heard_since_asked;
+            row.heard = Expiry::at(now);
+            row.heard_since_asked = true;
             let was_new = !row.answered;
             let alive_until = Expiry::after(now, lifetimes.longest);
             row.alive_until = if more { alive_until.max(row.alive_until) } else { alive_until };
             row.answered = !row.alive_until.is_due(now);
-            row.useless = if row.answered { 0 } else { row.useless.saturating_add(1).min(16) };
+            row.useless = if leads_on { 0 } else { row.useless.saturating_add(1).min(16) };
             let (interval, too_short) = timer(&self.config, &lifetimes, row.useless);
             if !more || !row.timer.is_before(now.saturating_add(interval)) {
                 let secs = u32::try_from(interval.as_secs()).unwrap_or(u32::MAX);
                 row.timer = Timer::Draw { from: now, secs };
             }
             row.warn_lifetime |= too_short;
-            row.solicitation.answered();
-            row.solicitation_wanted = false;
+            if leads_on {
+                row.solicitation.answered();
+                row.solicitation_wanted = false;
+            }
+            let asks_no_more = row.solicitation.phase() == Phase::Idle;
             // NDP-66 [RFC 4861 §6.3.4]
             self.neighbors.heard_router(row.address());
             if self.config.probe_neighbors && was_new && row.answered {
@@ -118,7 +124,18 @@ impl<C: Capacity> HostInterface<C> {
                 // are new.
                 let _ = self.neighbors.probe(now, row.address());
             }
+            if !leads_on && asks_no_more {
+                // It has said so without being asked, or the round had ended.
+                self.ask_for_a_way(now, slot);
+            }
         }
+    }
+
+    /// `ISA-34 [RFC 7559 §2.1]`: an advertisement that brings no way on does
+    /// not end the asking. The router may forward a moment later, and nobody
+    /// else would tell.
+    pub(super) fn ask_for_a_way(&mut self, now: Instant, slot: usize) {
+        self.start_round(now, slot, true);
     }
 
     fn set_route(
@@ -170,6 +187,15 @@ impl<C: Capacity> HostInterface<C> {
     }
 }
 
+/// Whether a router gives a way on: a default route, or any other.
+pub(super) fn leads_on<C: Capacity>(cx: &Context<'_, C>, router: Option<Ipv4Addr>) -> bool {
+    cx.routes.iter().any(|route| {
+        route.link == cx.id
+            && route.origin == Origin::Advertised
+            && route.next_hop.is_some_and(|next_hop| addr::embedded_ipv4(&next_hop) == router)
+    })
+}
+
 /// A redirected destination is looked up again after this long; the RFC
 /// gives such entries no lifetime, a small table must.
 const REDIRECT_LIFETIME: Lifetime = Lifetime::from_secs(600);
@@ -199,11 +225,11 @@ impl Lifetimes {
 /// whether a lifetime will run out before it.
 ///
 /// `ISA-35 [RFC 5214 §8.3.4; RFC 7559 §2.1]`: 80 % of the shortest finite
-/// lifetime; without any, the refresh interval; after an advertisement that
-/// says nothing, ever longer.
+/// lifetime, and the refresh interval at most. Where the round ends without
+/// a way on, since there is no backoff, ever longer.
 fn timer(config: &HostConfig, lifetimes: &Lifetimes, useless: u8) -> (Duration, bool) {
     let least = config.solicitation.min_round_interval;
-    if useless > 0 {
+    if useless > 0 && !config.solicitation.backoff {
         let factor = 1_u32.checked_shl(u32::from(useless).saturating_sub(1)).unwrap_or(u32::MAX);
         return (duration::product(least, factor).min(config.refresh_interval.max(least)), false);
     }
@@ -211,7 +237,7 @@ fn timer(config: &HostConfig, lifetimes: &Lifetimes, useless: u8) -> (Duration, 
         None => (config.refresh_interval, false),
         Some(shortest) => {
             let early = duration::quotient(duration::product(shortest, 4), 5);
-            (early, shortest <= least)
+            (early.min(config.refresh_interval), shortest <= least)
         }
     }
 }

@@ -4,6 +4,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use super::HostInterface;
+use super::learn::leads_on;
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::{Change, Entropy, Event, Transmit};
@@ -68,19 +69,25 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
                 if self.neighbors.advertised(cx.now, flow.outer_source, solicited, is_router) == Advertised::Unknown {
                     return Received::Drop(DropReason::NdUnknownTarget);
                 }
+                let mut lost_default = false;
                 for form in [addr::link_local(flow.outer_source), addr::other_link_local(flow.outer_source)] {
                     if solicited {
                         cx.routes.set_unreachable(cx.id, &form, false);
                     }
                     // NDP-53 [RFC 4861 §7.2.5]: a router no more.
                     if !is_router {
-                        cx.routes.remove_if(|route| {
+                        let removed = cx.routes.remove_if(|route| {
                             route.link == cx.id
                                 && route.origin == Origin::Advertised
                                 && route.prefix.is_default()
                                 && route.next_hop == Some(form)
                         });
+                        lost_default |= removed > 0;
                     }
+                }
+                let slot = self.link.prl.slot(flow.outer_source).filter(|_| lost_default);
+                if let Some(slot) = slot.filter(|_| !leads_on(cx, Some(flow.outer_source))) {
+                    self.ask_for_a_way(cx.now, slot);
                 }
                 Received::Consumed
             }

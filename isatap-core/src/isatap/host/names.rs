@@ -41,11 +41,6 @@ pub(super) struct Names {
 }
 
 impl<C: Capacity> HostInterface<C> {
-    /// Resolves the names now, whatever the timers say.
-    pub fn resolve_routers(&mut self) {
-        self.names.wanted |= self.config.resolve;
-    }
-
     /// The answer to [`Event::ResolveRouters`](crate::engine::Event::ResolveRouters).
     ///
     /// # Errors

@@ -6,8 +6,10 @@ use core::time::Duration;
 use super::{HostConfig, HostInterface, SolicitDestination};
 use crate::capacity::Capacity;
 use crate::engine::{Entropy, uniform};
+use crate::interface::Context;
 use crate::isatap::prl::{EntryOrigin, PotentialRouter, Timer};
 use crate::isatap::{addr, ingress};
+use crate::nd::solicit::{Config, Phase};
 use crate::time::{Instant, duration};
 
 impl<C: Capacity> HostInterface<C> {
@@ -44,6 +46,21 @@ impl<C: Capacity> HostInterface<C> {
         }
     }
 
+    /// Asks all potential routers now, and the names for their addresses,
+    /// whatever the timers say: for an administrator who has changed
+    /// something. 4 s after the last solicitation, if that was a moment ago.
+    pub fn solicit_routers(&mut self, cx: &mut Context<'_, C>) {
+        self.names.wanted |= self.config.resolve;
+        if self.link.locators.is_empty() {
+            return;
+        }
+        for (_, row) in self.link.prl.rows_mut().filter(|(_, row)| row.is_listed()) {
+            row.timer = Timer::Off;
+            row.round_pending = false;
+            row.solicitation.start_now(cx.now, row.heard);
+        }
+    }
+
     fn begin(config: &HostConfig, row: &mut PotentialRouter, now: Instant, with_delay: bool) {
         row.timer = Timer::Off;
         row.round_pending = false;
@@ -61,17 +78,25 @@ impl<C: Capacity> HostInterface<C> {
             // ISA-35: ±10 %. A round that would start before
             // MinRouterSolicitInterval is over waits for it.
             let spread = duration::quotient(interval, 10);
-            let drawn = uniform(entropy, duration::difference(interval, spread), duration::sum(interval, spread));
+            let longest = duration::sum(interval, spread).min(self.config.refresh_interval);
+            let drawn = uniform(entropy, duration::difference(interval, spread).min(longest), longest);
             // The least interval is least after the jitter as well.
             let drawn = drawn.max(self.config.solicitation.min_round_interval);
             row.timer = Timer::At(from.saturating_add(drawn));
         }
         if matches!(row.timer, Timer::At(due) if due <= now) {
             row.timer = Timer::Off;
-            // ISA-33: no delay when it is the timer that asks.
-            self.start_round(now, slot, false);
+            if row.useless > 0 && row.solicitation.phase() == Phase::Soliciting {
+                // The round that waits for a way on goes on, and no slower.
+                row.solicitation.hurry(now);
+            } else {
+                // ISA-33: no delay when it is the timer that asks.
+                self.start_round(now, slot, false);
+            }
         }
+        // No silence is longer than the refresh interval.
         let config = self.config.solicitation;
+        let config = Config { max_interval: config.max_interval.min(self.config.refresh_interval), ..config };
         let Some(row) = self.link.prl.row_mut(slot) else { return };
         if row.solicitation.handle_timeout(now, &config, entropy) {
             row.solicitation_wanted = true;
@@ -103,6 +128,7 @@ impl<C: Capacity> HostInterface<C> {
     pub(super) fn solicited(&mut self, address: Ipv4Addr) {
         for (_, row) in self.link.prl.rows_mut().filter(|(_, row)| row.address() == address) {
             row.solicitation_wanted = false;
+            row.heard_since_asked = false;
         }
     }
 }

@@ -106,6 +106,22 @@ impl<C: Capacity> RouterInterface<C> {
         }
     }
 
+    /// Has every host that has asked told again, since what is advertised has
+    /// changed: call it after [`config_mut`](Self::config_mut), or when
+    /// forwarding is switched. `ISA-56`, `NDP-67 [RFC 4861 §6.2.4, §6.2.5]`
+    ///
+    /// They are those that the table still knows, and are told within half a
+    /// second, each by a packet to it alone and no oftener than if it had
+    /// asked (`ISA-57`). Who is not reached asks again in time.
+    pub fn advertise_again(&mut self, now: Instant) {
+        for row in self.solicitors.iter_mut() {
+            if let Answer::Given { quiet_until } = row.answer {
+                row.answer = Answer::Draw { from: now.max(quiet_until) };
+                row.part = 0;
+            }
+        }
+    }
+
     /// Writes advertisement number `part` of those that are needed to say
     /// all. `true`: another one follows. `ISA-55`
     pub(super) fn emit(&self, cx: &Context<'_, C>, part: u8, writer: &mut Writer<'_>) -> bool {

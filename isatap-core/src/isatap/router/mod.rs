@@ -4,8 +4,8 @@
 //! RS ──▶ row: delay drawn (0 … 0.5 s) ──▶ RA to the RS's source ──▶ quiet for 1 s
 //! ```
 //!
-//! There are no unsolicited advertisements, since a router knows no list of
-//! its hosts (`ISA-56`). A router that does not advertise is a
+//! There are no periodic advertisements, since a router knows no list of
+//! its hosts; those that it remembers hear of a change (`ISA-56`). A router that does not advertise is a
 //! [`HostInterface`](super::HostInterface) whose forwarding is on (`ISA-62`).
 
 mod advertise;
@@ -92,7 +92,8 @@ impl<C: Capacity> RouterInterface<C> {
         &self.config
     }
 
-    /// What is advertised, to be changed; hosts learn it when they ask next.
+    /// What is advertised, to be changed; hosts learn it when they ask next,
+    /// or by [`advertise_again`](Self::advertise_again).
     /// Whether packets are forwarded is another switch, of the interface
     /// (`ISA-60`).
     pub fn config_mut(&mut self) -> &mut RouterConfig {

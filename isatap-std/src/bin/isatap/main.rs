@@ -27,6 +27,8 @@ mod sixrd;
 #[cfg(target_os = "linux")]
 mod sixtofour;
 #[cfg(target_os = "linux")]
+mod solicit;
+#[cfg(target_os = "linux")]
 mod status;
 #[cfg(target_os = "linux")]
 mod teredo;
@@ -65,6 +67,8 @@ enum Command {
     #[command(name = "6to4")]
     SixToFour(Box<sixtofour::Args>),
     #[cfg(target_os = "linux")]
+    Solicit(solicit::Args),
+    #[cfg(target_os = "linux")]
     Status(status::Args),
     #[cfg(target_os = "linux")]
     Teredo(teredo::Args),
@@ -95,6 +99,8 @@ fn main() -> ExitCode {
         Command::SixRd(args) => sixrd::run(&args),
         #[cfg(target_os = "linux")]
         Command::SixToFour(args) => sixtofour::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Solicit(args) => solicit::run(&args),
         #[cfg(target_os = "linux")]
         Command::Status(args) => status::run(&args),
         #[cfg(target_os = "linux")]

@@ -21,7 +21,8 @@ use crate::exit::{Failure, Status};
 /// Run all links of a configuration file in one process, for systemd or by hand.
 ///
 /// SIGHUP reads the file again. A file with mistakes changes nothing, and what it says as
-/// before goes on; the links that speak protocol 41 are made anew together. Tells systemd when it is ready
+/// before goes on; the links that speak protocol 41 are made anew together. Then routers, relays
+/// and servers are asked at once. Tells systemd when it is ready
 /// and while it reloads (Type=notify, or notify-reload from systemd 253 on). Needs CAP_NET_ADMIN and CAP_NET_RAW; ends on SIGINT or SIGTERM, and
 /// leaves nothing behind.
 #[derive(clap::Args, Debug)]
@@ -75,6 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                         daemon::say(&format!("{} says the same as before", args.file));
                     }
                     config = new;
+                    links.solicit();
                 }
                 Err(error) => {
                     daemon::say(&format!("warning: {error}; the links are made as they were before"));

@@ -79,7 +79,8 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
             0 => String::new(),
             attempts => format!(" after {attempts} solicitations"),
         };
-        writeln!(out, "    router {} ({}) {health}{next}{attempts}", router.address, router.source)?;
+        let heard = router.heard.map(|heard| format!(" heard {heard}s ago")).unwrap_or_default();
+        writeln!(out, "    router {} ({}) {health}{heard}{next}{attempts}", router.address, router.source)?;
     }
     if let Some(error) = &status.prl_error {
         writeln!(out, "    no router by name: {error}")?;

@@ -86,6 +86,16 @@ pub fn advertise(guest: &Guest, advertisement: &Advertisement) {
     guest.start("radvd", &format!("radvd -n -m stderr -p /run/radvd.pid -C {configuration}"));
 }
 
+/// Has the running radvd say something else from now on.
+pub fn advertise_otherwise(guest: &Guest, advertisement: &Advertisement) {
+    let before = guest.log("radvd").len();
+    guest.file("radvd.conf", &advertisement.radvd_configuration());
+    guest.signal("radvd", "HUP");
+    wait_until("radvd to read its file", PATIENCE, || {
+        guest.log("radvd").get(before..).is_some_and(|log| log.contains("resuming normal operation"))
+    });
+}
+
 /// Makes a guest an ISATAP host that knows one router. The kernel sends no solicitation itself: see [`solicit`].
 pub fn kernel_host(guest: &Guest, address: &str, router: &str) {
     guest.ok(&format!(
