@@ -39,7 +39,16 @@
 //! last.
 
 mod files;
+// Those that seccompiler knows. Other architectures have other calls and other numbers.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
 mod system_calls;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+mod system_calls {
+    #[expect(clippy::unnecessary_wraps, reason = "as where they are restricted")]
+    pub(super) fn restrict() -> std::io::Result<Option<String>> {
+        Ok(Some(format!("system calls are not restricted on {}", std::env::consts::ARCH)))
+    }
+}
 
 use crate::error::Error;
 use crate::runtime_dir::RuntimeDir;

@@ -194,10 +194,13 @@ fn open(path: &Path) -> Result<(File, bool), Error> {
         return Err(unusable("it is neither a regular file nor a FIFO".to_owned(), "name one of these"));
     }
     let owner = new_owner();
-    let own = [Some(Uid::effective().as_raw()), owner.map(|(uid, _)| uid)];
+    // The FIFO that the user of Wireshark has made, where nobody else makes files.
+    let folder = path.parent().filter(|folder| is_fifo && !folder.as_os_str().is_empty());
+    let of_folder = folder.and_then(|folder| folder.metadata().ok()).filter(|folder| folder.mode() & 0o022 == 0);
+    let own = [Some(Uid::effective().as_raw()), owner.map(|(uid, _)| uid), of_folder.map(|folder| folder.uid())];
     if !own.contains(&Some(metadata.uid())) {
         let why = format!("it belongs to the user {}, who could read or change it", metadata.uid());
-        return Err(unusable(why, "remove it, or name another file"));
+        return Err(unusable(why, "remove it, or name another file, or a FIFO in a folder of that user"));
     }
     if metadata.is_file() {
         if metadata.nlink() > 1 {

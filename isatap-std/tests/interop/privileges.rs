@@ -478,10 +478,12 @@ fn a_capture_goes_into_files_of_ones_own_only() {
     fs::hard_link(&victim, place("second")).unwrap();
     fs::write(place("theirs"), "theirs\n").unwrap();
     host.ok(&format!("chown nobody {}", place("theirs").display()));
+    host.ok(&format!("mkfifo {0} && chown nobody {0}", place("their-fifo").display()));
     for (path, why) in [
         (place("link"), "it is a symbolic link; name the file that it leads to"),
         (place("second"), "the file has a second name; remove it"),
         (place("theirs"), "it belongs to the user 65534, who could read or change it; remove it"),
+        (place("their-fifo"), "it belongs to the user 65534"),
         (host.directory(), "it is a folder; name a file in it"),
         ("/dev/null".into(), "it is neither a regular file nor a FIFO; name one of these"),
         (place("none/such"), "No such file or directory (os error 2); choose a file"),
@@ -497,6 +499,12 @@ fn a_capture_goes_into_files_of_ones_own_only() {
     assert_eq!(fs::metadata(&new).unwrap().mode() & 0o777, 0o600);
     assert!(daemon.terminate(PATIENCE).success());
     assert!(host.ok(&format!("tcpdump -n -r {} 2>/dev/null", new.display())).contains("echo reply"));
+
+    // Where nobody but that user makes files it is no trap.
+    let folder = place("of-nobody").display().to_string();
+    host.ok(&format!("mkdir {folder} && mkfifo {folder}/fifo && chown -R nobody {folder}"));
+    let daemon = Daemon::isatap(&host, &format!("{HOST} --pcap {folder}/fifo"));
+    assert!(daemon.terminate(PATIENCE).success());
 }
 
 /// In the kernel's ticks of 10 ms.
