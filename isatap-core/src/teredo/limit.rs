@@ -1,20 +1,15 @@
-//! How much one source may make a server or a client send. `TER-66`, I11
+//! How much one source may make a server, a relay or a client send, however
+//! many others there are. `TER-66`, `TER-107`, I11
+//!
+//! A flood comes from as many forged sources as it likes, so nothing here is
+//! kept of a source but a share of a table whose size is fixed. What counts is
+//! then that the whole table lets more through than a flood can bring:
+//! `BUCKETS` times the rate of one.
 
 use core::net::Ipv6Addr;
 
 use super::peer::hash;
 use crate::time::Instant;
-
-/// Token buckets, shared by the sources whose keyed hash is the same: a
-/// bounded table that nobody can fill, at the price that two sources may
-/// share a bucket by chance.
-#[derive(Clone)]
-pub(super) struct Limits<const BUCKETS: usize> {
-    key: [u64; 2],
-    buckets: [Bucket; BUCKETS],
-    per_second: u16,
-    burst: u16,
-}
 
 /// A token bucket: what is used of the burst, and until when.
 #[derive(Clone, Copy, Debug)]
@@ -43,31 +38,167 @@ impl Bucket {
     }
 }
 
+/// The unit of a bucket's time: 64 µs, so that 32 bits last for three days.
+const TICK: u64 = 64;
+const TICKS_PER_SECOND: u32 = 15_625;
+
+/// Token buckets of four bytes, shared by the sources whose keyed hash is the
+/// same: a bounded table that nobody can fill, at the price that two sources
+/// may share a bucket by chance.
+///
+/// Of a bucket only the time is kept at which it will be full again ("generic
+/// cell rate algorithm", ITU-T I.371): as far ahead of now as tokens are gone.
+/// A time that is further ahead than all tokens are worth is one of the past,
+/// since times wrap.
+#[derive(Clone)]
+pub(super) struct Limits<const BUCKETS: usize> {
+    key: [u64; 2],
+    full_at: [u32; BUCKETS],
+    /// What a token is worth, in ticks.
+    token: u32,
+    /// What all tokens of a bucket are worth.
+    burst: u32,
+}
+
 impl<const BUCKETS: usize> Limits<BUCKETS> {
-    pub(super) const fn new(per_second: u16, burst: u16) -> Self {
-        Limits { key: [0; 2], buckets: [Bucket::FULL; BUCKETS], per_second, burst }
+    /// Of each: so many a second, and so many at once.
+    pub(super) const fn new((per_second, burst): (u32, u32)) -> Self {
+        let token = match TICKS_PER_SECOND.checked_div(per_second) {
+            Some(ticks) => ticks,
+            None => TICKS_PER_SECOND,
+        };
+        Limits { key: [0; 2], full_at: [0; BUCKETS], token, burst: token.saturating_mul(burst) }
     }
 
     pub(super) fn rekey(&mut self, key: [u64; 2]) {
         self.key = key;
     }
 
+    /// What `source` has used and not earned again, in ticks.
+    fn used(&self, now: Instant, place: usize) -> u32 {
+        let ahead = self.full_at.get(place).map_or(0, |full_at| full_at.wrapping_sub(ticks(now)));
+        if ahead > self.burst { 0 } else { ahead }
+    }
+
+    fn spend(&mut self, now: Instant, place: usize) {
+        let used = self.used(now, place);
+        if let Some(full_at) = self.full_at.get_mut(place) {
+            *full_at = ticks(now).wrapping_add(used).wrapping_add(self.token);
+        }
+    }
+
     /// Takes a token of `source`, if there is one.
     pub(super) fn take(&mut self, now: Instant, source: &Ipv6Addr) -> bool {
-        let place = hash(self.key, source);
-        let place = usize::try_from(place & 0xffff_ffff).unwrap_or(0).checked_rem(BUCKETS).unwrap_or(0);
-        let (per_second, burst) = (self.per_second, self.burst);
-        self.buckets.get_mut(place).is_some_and(|bucket| bucket.take(now, per_second, burst))
+        let place = place::<BUCKETS>(self.key, source.to_bits());
+        let granted = self.used(now, place).saturating_add(self.token) <= self.burst;
+        if granted {
+            self.spend(now, place);
+        }
+        granted
     }
+}
+
+/// What many may make a relay send to one destination, in fair shares.
+///
+/// In each [`WINDOW`] a destination gets a fixed number of tokens. Whoever asks
+/// for one gets it as long as he has had fewer than are left for everybody (a
+/// "dynamic threshold", as switches have it for the memory of their ports:
+/// Choudhury and Hahne, 1998). One that asks without end gets half of them and
+/// leaves the other half; `n` of them leave the part `1/(n+1)`.
+#[derive(Clone)]
+pub(super) struct Shares<const DESTINATIONS: usize, const PAIRS: usize> {
+    keys: [[u64; 2]; 2],
+    all: [Count; DESTINATIONS],
+    own: [Count; PAIRS],
+    tokens: u16,
+}
+
+/// How long tokens last, in µs.
+pub(super) const WINDOW: u64 = 2_500_000;
+
+/// Tokens taken in a window; in any other one none. The number of the window
+/// wraps after 45 hours: a count of then may be taken for one of now.
+#[derive(Clone, Copy)]
+struct Count {
+    window: u16,
+    taken: u16,
+}
+
+impl Count {
+    const NONE: Count = Count { window: 0, taken: 0 };
+
+    fn taken(self, window: u16) -> u16 {
+        if self.window == window { self.taken } else { 0 }
+    }
+
+    fn take(&mut self, window: u16) {
+        *self = Count { window, taken: self.taken(window).saturating_add(1) };
+    }
+}
+
+impl<const DESTINATIONS: usize, const PAIRS: usize> Shares<DESTINATIONS, PAIRS> {
+    /// So many tokens for each destination in each window.
+    pub(super) const fn new(tokens: u16) -> Self {
+        Shares { keys: [[0; 2]; 2], all: [Count::NONE; DESTINATIONS], own: [Count::NONE; PAIRS], tokens }
+    }
+
+    pub(super) fn rekey(&mut self, keys: [[u64; 2]; 2]) {
+        self.keys = keys;
+    }
+
+    /// Whether a token of `destination` is left for `source`, a /64's upper half.
+    pub(super) fn has(&self, now: Instant, destination: u32, source: u64) -> bool {
+        let (window, (all, own)) = (window(now), self.places(destination, source));
+        let all = self.all.get(all).map_or(u16::MAX, |count| count.taken(window));
+        let own = self.own.get(own).map_or(u16::MAX, |count| count.taken(window));
+        own < self.tokens.saturating_sub(all)
+    }
+
+    /// Takes a token, if one is left.
+    pub(super) fn take(&mut self, now: Instant, destination: u32, source: u64) -> bool {
+        let granted = self.has(now, destination, source);
+        let (window, (all, own)) = (window(now), self.places(destination, source));
+        if granted && let (Some(all), Some(own)) = (self.all.get_mut(all), self.own.get_mut(own)) {
+            all.take(window);
+            own.take(window);
+        }
+        granted
+    }
+
+    fn places(&self, destination: u32, source: u64) -> (usize, usize) {
+        let [all, own] = self.keys;
+        let destination = u128::from(destination);
+        let pair = u128::from(source).wrapping_shl(64) | destination;
+        (place::<DESTINATIONS>(all, destination), place::<PAIRS>(own, pair))
+    }
+}
+
+fn window(now: Instant) -> u16 {
+    let number = now.micros().checked_div(WINDOW).unwrap_or(0) & 0xffff;
+    u16::try_from(number).unwrap_or(0)
+}
+
+fn place<const LEN: usize>(key: [u64; 2], of: u128) -> usize {
+    let hash = hash(key, &Ipv6Addr::from_bits(of));
+    usize::try_from(hash & 0xffff_ffff).unwrap_or(0).checked_rem(LEN).unwrap_or(0)
+}
+
+fn ticks(now: Instant) -> u32 {
+    // The lower half: it wraps.
+    let ticks = now.micros().checked_div(TICK).unwrap_or(0) & 0xffff_ffff;
+    u32::try_from(ticks).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects)]
     use super::*;
+    use core::time::Duration;
+    use proptest::prelude::*;
 
     #[test]
     fn ter_66_i11_one_source_does_not_use_up_what_others_may() {
-        let mut limits: Limits<64> = Limits::new(2, 10);
+        let mut limits: Limits<64> = Limits::new((2, 10));
         limits.rekey([1, 2]);
         let source = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, n, 0, 0, 0, 0, 1);
         let flood = &source(1);
@@ -75,5 +206,55 @@ mod tests {
         let served = (2..102).filter(|n| limits.take(Instant::ZERO, &source(*n))).count();
         assert!(served >= 90, "{served}");
         assert_eq!((0..1000).filter(|_| limits.take(Instant::from_secs(1), flood)).count(), 2);
+    }
+
+    proptest! {
+        /// Against a bucket in floating point: never more than a token off, at any time
+        /// of the clock, wrap included.
+        #[test]
+        fn ter_66_a_bucket_of_four_bytes_is_a_bucket(
+            start in any::<u32>(),
+            pauses in prop::collection::vec(0_u32..400_000, 1..200),
+            rate in 1_u32..200,
+            burst in 1_u32..100,
+        ) {
+            let mut limits: Limits<1> = Limits::new((rate, burst));
+            let mut now = Instant::from_micros(u64::from(start) * TICK * 2);
+            let (mut tokens, mut granted, mut expected) = (f64::from(burst), 0_i32, 0_i32);
+            for pause in pauses {
+                now = now.saturating_add(Duration::from_micros(pause.into()));
+                tokens = (tokens + f64::from(pause) * f64::from(rate) / 1e6).min(f64::from(burst));
+                if tokens >= 1.0 {
+                    tokens -= 1.0;
+                    expected += 1;
+                }
+                granted += i32::from(limits.take(now, &Ipv6Addr::UNSPECIFIED));
+                // Ticks are rounded down: up to one in 78 at 200 a second.
+                prop_assert!((granted - expected).abs() <= 1 + granted / 70, "{granted} of {expected}");
+            }
+        }
+    }
+
+    /// One that asks for all there is, and others that come later.
+    #[test]
+    fn ter_107_who_asks_without_end_leaves_half() {
+        let mut shares: Shares<16, 256> = Shares::new(200);
+        shares.rekey([[1, 2], [3, 4]]);
+        let mut had = 0;
+        // Four windows, in steps of 10 ms; six others ask five times a second each.
+        for step in 0_u64..1000 {
+            let now = Instant::from_micros(step * 10_000);
+            had += (0..10).filter(|_| shares.take(now, 7, 0)).count();
+            for other in (1..=6).filter(|_| step % 20 == 0) {
+                assert!(shares.take(now, 7, other), "{other} at {now}");
+            }
+        }
+        // A few less in a window in which others were first.
+        assert!((385..=400).contains(&had), "{had}");
+        // Another destination has tokens of its own, and two that ask without end leave a
+        // third: 100 and 50 are had already.
+        let now = Instant::from_secs(100);
+        let had = [0, 1, 2].map(|source| (0..1000).filter(|_| shares.take(now, 8, source)).count());
+        assert_eq!(had, [100, 50, 25]);
     }
 }

@@ -21,10 +21,10 @@
 //!    ([`find_or_insert_asked`](PeerTable::find_or_insert_asked)),
 //! 4. who is verified: it repeated a secret that was sent to it, or is being
 //!    asked for one on behalf of this node's own traffic. **Nothing evicts
-//!    it**; the newcomer is refused instead. Who is being asked is kept for
-//!    15 s after the last question, though the owner may give up after 8 s and
-//!    ask for others: at most about three times as many are kept as the owner
-//!    asks for at a time.
+//!    it**; the newcomer is refused instead. Who is being asked is kept until a
+//!    relay gives up, and for 15 s after the last question by a client, which
+//!    may ask for others after 8 s: at most about three times as many are kept
+//!    as it asks for at a time.
 
 mod table;
 
@@ -231,6 +231,12 @@ impl Peer {
     /// This node's own traffic waits for it.
     pub fn ask(&mut self) {
         self.state.insert(State::ASKED);
+    }
+
+    /// Nobody waits for it any more, since it did not answer: it is the first
+    /// to make room.
+    pub(super) fn give_up(&mut self) {
+        self.state.remove(State::ASKED);
     }
 
     /// `TER-45 [RFC 4380 §5.2.6]`: not within 2 s of the last packet to it,

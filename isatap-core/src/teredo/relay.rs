@@ -18,17 +18,18 @@
 //!
 //! It believes the IPv4 network: who can forge the IPv4 source of a client's
 //! mapping can send as that client. Any IPv6 host can make it send four
-//! bubbles to a server of its choice; how often is limited (`TER-107`).
+//! bubbles to a server of its choice; how often is limited, and no /64 takes
+//! the share of another (`TER-107`). Who has many /64s has many shares.
 
 mod waits;
 
 use core::net::{Ipv6Addr, SocketAddrV4};
 
 pub use self::waits::Wait;
-use self::waits::{HELD, List, Waits};
+use self::waits::{List, Waits};
 use super::addr::{Address, Flags, SERVER_PORT};
 use super::ingress::{self, Path, RelayCase, is_native_global, is_usable, may_send_to};
-use super::limit::{Bucket, Limits};
+use super::limit::{Bucket, Limits, Shares};
 use super::packet::{Bubble, is_bubble};
 use super::peer::{BUBBLE_INTERVAL, Peer, PeerTable, secret_source};
 use super::server::{draw_key, outer};
@@ -38,7 +39,7 @@ use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via};
 use crate::error::EmitError;
 use crate::link::Locator;
 use crate::packet::{LinkId, PacketMut};
-use crate::prefix::Ipv6Prefix;
+use crate::prefix::{Ipv6Prefix, halves};
 use crate::proto41::{self, Outer};
 use crate::time::{Expiry, Instant};
 use crate::wire::icmpv6;
@@ -111,9 +112,13 @@ impl RelayConfig {
 
 /// New peers that one /64 of native hosts may cause: a second, and at once.
 /// `TER-107`
-const BY_SOURCE: (u16, u16) = (50, 100);
+const BY_SOURCE: (u32, u32) = (50, 100);
 /// The same, of all of them.
 const IN_ALL: (u16, u16) = (2000, 4000);
+/// Bubbles to one server in 2.5 s, of all /64s in fair shares. `TER-107`:
+/// somebody else chooses where that is, and a server of ours carries no more
+/// than that for a relay.
+const TO_SERVER: u16 = 200;
 /// Bubbles to one silent peer: the first and three repeats.
 const ATTEMPTS: u8 = 4;
 
@@ -124,7 +129,8 @@ pub struct Relay<P = [Peer; 256], Q = [Wait; 64]> {
     link: LinkId,
     peers: PeerTable<P>,
     waits: Waits<Q>,
-    by_source: Limits<256>,
+    by_source: Limits<1024>,
+    to_server: Shares<256, 1024>,
     in_all: Bucket,
     key: [u64; 2],
     counters: Counters<u64>,
@@ -151,7 +157,8 @@ impl<P, Q> Relay<P, Q> {
             link,
             peers,
             waits: Waits::new(waits),
-            by_source: Limits::new(BY_SOURCE.0, BY_SOURCE.1),
+            by_source: Limits::new(BY_SOURCE),
+            to_server: Shares::new(TO_SERVER),
             in_all: Bucket::FULL,
             key: [0; 2],
             counters: Counters::ZERO,
@@ -256,15 +263,21 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
                     return Err(DropReason::TeredoNoAnswer);
                 }
                 // Before a peer makes room for one that cannot be asked.
-                if !self.waits.has_room() {
+                let (subnet, _) = halves(source);
+                if !self.waits.has_room() || !self.waits.may_hold(subnet) {
                     return Err(DropReason::TableFull);
                 }
-                let subnet = Ipv6Prefix::subnet_of(source).address();
-                if !self.by_source.take(now, &subnet) || !self.in_all.take(now, IN_ALL.0, IN_ALL.1) {
+                let server = server_of(peer);
+                let subnet_address = Ipv6Prefix::subnet_of(source).address();
+                if !self.to_server.has(now, server, subnet)
+                    || !self.by_source.take(now, &subnet_address)
+                    || !self.in_all.take(now, IN_ALL.0, IN_ALL.1)
+                    || !self.to_server.take(now, server, subnet)
+                {
                     return Err(DropReason::RateLimited);
                 }
                 let entry = self.peers.find_or_insert_asked(now, peer).map_err(|_| DropReason::TableFull)?;
-                let row = self.waits.begin(*peer).ok_or(DropReason::TableFull)?;
+                let row = self.waits.begin(*peer, subnet).ok_or(DropReason::TableFull)?;
                 entry.ask();
                 entry.note_bubble(now);
                 // A relay needs no nonce of its own: the place holds the row.
@@ -275,8 +288,9 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
                 row
             }
         };
-        let wait = self.waits.get_mut(row).filter(|wait| wait.held < HELD).ok_or(DropReason::TableFull)?;
-        wait.held = wait.held.saturating_add(1);
+        if !self.waits.hold(row) {
+            return Err(DropReason::TableFull);
+        }
         let ticket = self.waits.ticket(row).ok_or(DropReason::TableFull)?;
         Ok(Verdict::Hold { ticket })
     }
@@ -380,24 +394,32 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Machine for Relay<P, Q> {
             self.seeded = true;
             self.peers.rekey(draw_key(entropy));
             self.by_source.rekey(draw_key(entropy));
+            self.to_server.rekey([draw_key(entropy), draw_key(entropy)]);
+            self.waits.rekey(draw_key(entropy));
             self.key = draw_key(entropy);
         }
         // In the order of their deadlines; each leaves the list.
         while let Some(row) = self.waits.first(List::Waiting) {
             let Some(wait) = self.waits.get_mut(row).filter(|wait| wait.deadline.is_due(now)) else { break };
-            let address = wait.address;
+            let (address, subnet) = (wait.address, wait.subnet);
             let again = wait.attempts < ATTEMPTS;
             wait.attempts = wait.attempts.saturating_add(1);
             wait.indirect_sent = false;
+            // TER-107: a repeat that its /64 has no share for is as good as lost.
+            wait.deadline = Expiry::at(now.saturating_add(BUBBLE_INTERVAL));
             match self.peers.find_mut(&address).filter(|peer| again && peer.may_get_answer(now)) {
-                Some(peer) => {
+                Some(peer) if self.to_server.take(now, server_of(&address), subnet) => {
                     peer.note_bubble(now);
                     self.waits.put(row, List::Sending);
                 }
+                Some(_) => self.waits.put(row, List::Waiting),
                 None => {
                     // TER-90, TER-107: the queue goes. The entry stays as what
                     // it is, a memory that this client did not answer, and is
                     // the first to be forgotten.
+                    if let Some(peer) = self.peers.find_mut(&address) {
+                        peer.give_up();
+                    }
                     if let Some(wait) = self.waits.get_mut(row) {
                         wait.failed = Some(DropReason::TeredoNoAnswer);
                     }
@@ -446,8 +468,8 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Machine for Relay<P, Q> {
         while let Some(row) = self.waits.first(List::Ended) {
             let ticket = self.waits.ticket(row);
             let wait = self.waits.get(row).copied();
-            self.waits.put(row, List::Free);
-            if let (Some(ticket), Some(wait)) = (ticket, wait.filter(|wait| wait.held > 0)) {
+            self.waits.release(row);
+            if let (Some(ticket), Some(wait)) = (ticket, wait.filter(Wait::has_packets)) {
                 return Some(match wait.failed {
                     None => Event::Released { link, ticket },
                     Some(reason) => Event::Abandoned { link, ticket, reason },
@@ -465,6 +487,11 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Machine for Relay<P, Q> {
         let first = self.waits.first(List::Waiting).and_then(|row| self.waits.get(row));
         first.and_then(|wait| wait.deadline.instant())
     }
+}
+
+/// The server in a client's address.
+fn server_of(client: &Ipv6Addr) -> u32 {
+    Address::from_ipv6(client).map_or(0, |client| client.server.to_bits())
 }
 
 #[cfg(test)]

@@ -81,18 +81,22 @@ pub struct Server<A = Open> {
     config: ServerConfig,
     authenticator: A,
     link: LinkId,
-    answers: Limits<256>,
-    forwards: Limits<256>,
+    answers: Limits<8192>,
+    forwards: Limits<4096>,
     counters: Counters<u64>,
     now: Instant,
     seeded: bool,
     identification: u16,
 }
 
-/// Router Advertisements to one source: a second, and at once. `TER-66`
-const ANSWERS: (u16, u16) = (2, 12);
-/// Packets carried from one source: a second, and at once. I11
-const FORWARDS: (u16, u16) = (50, 100);
+/// Router Advertisements to one source: a second, and at once. `TER-66`: so
+/// much can be made to arrive at who did not ask, with a forged source. All
+/// buckets together let 65,536 a second through: a flood that comes from
+/// everywhere does not fill them.
+const ANSWERS: (u32, u32) = (8, 12);
+/// Packets carried from one source, which may be a relay's: a second, and at
+/// once. I11
+const FORWARDS: (u32, u32) = (100, 400);
 
 impl Server<Open> {
     /// A server for everybody.
@@ -110,8 +114,8 @@ impl<A> Server<A> {
             config,
             authenticator,
             link,
-            answers: Limits::new(ANSWERS.0, ANSWERS.1),
-            forwards: Limits::new(FORWARDS.0, FORWARDS.1),
+            answers: Limits::new(ANSWERS),
+            forwards: Limits::new(FORWARDS),
             counters: Counters::ZERO,
             now: Instant::ZERO,
             seeded: false,

@@ -115,7 +115,7 @@ pub struct IoCounters {
 const OUTBOUND_PACKETS: usize = 32;
 const OUTBOUND_BYTES: usize = 256 << 10;
 /// Packets that wait for peers or neighbours to answer: a busy relay's too.
-const PARKED_PACKETS: usize = 256;
+pub(crate) const PARKED_PACKETS: usize = 256;
 /// ICMPv4 errors handled in a row.
 const ICMPV4_BATCH: usize = 16;
 

@@ -2,6 +2,7 @@
 
 use super::node::{Environment, LINK, Role};
 use super::server::{forwards, warn_without_forwarding};
+use crate::driver::PARKED_PACKETS;
 use crate::error::Error;
 use crate::node::LocatorSource;
 use crate::node::status::{Status, Teredo, TeredoPeer};
@@ -15,9 +16,10 @@ use isatap_core::time::{Expiry, Instant};
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
-/// Rows for the clients of a network, and for those of them that have not answered yet.
+/// Rows for the clients of a network, and for those of them that have not answered yet: as
+/// many as packets can wait for.
 pub(super) const PEERS: usize = 16_384;
-pub(super) const WAITS: usize = 1024;
+pub(super) const WAITS: usize = PARKED_PACKETS;
 
 pub(super) type Machine = relay::Relay<Vec<Peer>, Vec<Wait>>;
 

@@ -6,4 +6,5 @@ mod faults;
 mod isatap;
 mod soak;
 mod teredo;
+mod teredo_floods;
 mod world;

@@ -9,10 +9,11 @@ use core::net::Ipv6Addr;
 use crate::capacity::{Row, Storage};
 use crate::drop_reason::DropReason;
 use crate::engine::Ticket;
+use crate::teredo::peer::hash;
 use crate::time::Expiry;
 
 /// Packets that wait for one peer. `TER-42`
-pub(super) const HELD: u8 = 4;
+const HELD: u8 = 4;
 
 /// No row.
 const NONE: u32 = u32::MAX;
@@ -47,7 +48,11 @@ pub struct Wait {
     /// Why the packets are given up; `None`: they are released.
     pub(super) failed: Option<DropReason>,
     pub(super) attempts: u8,
-    pub(super) held: u8,
+    held: u8,
+    /// Who asked for it: the upper half of the native address.
+    pub(super) subnet: u64,
+    /// Where its packets are counted.
+    share: usize,
     /// The direct bubble goes after the indirect one.
     pub(super) indirect_sent: bool,
     generation: u16,
@@ -63,6 +68,8 @@ impl Row for Wait {
         failed: None,
         attempts: 0,
         held: 0,
+        subnet: 0,
+        share: 0,
         indirect_sent: false,
         generation: 0,
         list: List::Free,
@@ -71,10 +78,28 @@ impl Row for Wait {
     };
 }
 
+impl Wait {
+    /// Whether packets wait for it.
+    pub(super) fn has_packets(&self) -> bool {
+        self.held > 0
+    }
+}
+
+/// Counts of packets, shared by the /64s whose keyed hash is the same.
+const SHARES: usize = 1024;
+
 /// The rows, in memory of the caller's choice.
+///
+/// As many packets may wait as there are rows. A /64 may have one more wait as
+/// long as it has fewer waiting than would still find room: one that asks for
+/// clients that nobody has keeps half of the room free for all others, and two
+/// of them a third.
 #[derive(Clone)]
 pub(super) struct Waits<Q> {
     rows: Q,
+    key: [u64; 2],
+    shares: [u16; SHARES],
+    held: usize,
     heads: [u32; LISTS],
     tails: [u32; LISTS],
     /// Rows from here on were never used: the list of free ones need not be
@@ -84,7 +109,8 @@ pub(super) struct Waits<Q> {
 
 impl<Q> Waits<Q> {
     pub(super) const fn new(rows: Q) -> Self {
-        Waits { rows, heads: [NONE; LISTS], tails: [NONE; LISTS], fresh: 0 }
+        let (heads, tails) = ([NONE; LISTS], [NONE; LISTS]);
+        Waits { rows, key: [0; 2], shares: [0; SHARES], held: 0, heads, tails, fresh: 0 }
     }
 }
 
@@ -107,14 +133,61 @@ impl<Q: Storage<Wait>> Waits<Q> {
         self.heads.get(list.index()).copied().filter(|row| *row != NONE)
     }
 
+    /// Hides which /64s share a count.
+    pub(super) fn rekey(&mut self, key: [u64; 2]) {
+        self.key = key;
+    }
+
     /// Whether [`begin`](Self::begin) has a row.
     pub(super) fn has_room(&self) -> bool {
         let is_fresh = |row: u16| self.get(u32::from(row)).is_some();
         self.first(List::Free).is_some() || u16::try_from(self.fresh).is_ok_and(is_fresh)
     }
 
-    /// A row for a peer, in the list of those to be sent.
-    pub(super) fn begin(&mut self, address: Ipv6Addr) -> Option<u32> {
+    fn share(&self, subnet: u64) -> usize {
+        let hash = hash(self.key, &Ipv6Addr::from_bits(u128::from(subnet)));
+        usize::try_from(hash & 0xffff_ffff).unwrap_or(0).checked_rem(SHARES).unwrap_or(0)
+    }
+
+    /// Whether a /64 may have one more packet wait.
+    pub(super) fn may_hold(&self, subnet: u64) -> bool {
+        self.has_left(self.share(subnet))
+    }
+
+    fn has_left(&self, share: usize) -> bool {
+        let own = self.shares.get(share).map_or(usize::MAX, |own| usize::from(*own));
+        own < self.rows.as_ref().len().saturating_sub(self.held)
+    }
+
+    /// One more packet waits, if there is room for it.
+    pub(super) fn hold(&mut self, row: u32) -> bool {
+        let Some(share) = self.get(row).filter(|wait| wait.held < HELD).map(|wait| wait.share) else { return false };
+        let granted = self.has_left(share);
+        if granted {
+            if let Some(share) = self.shares.get_mut(share) {
+                *share = share.saturating_add(1);
+            }
+            if let Some(wait) = self.get_mut(row) {
+                wait.held = wait.held.saturating_add(1);
+            }
+            self.held = self.held.saturating_add(1);
+        }
+        granted
+    }
+
+    /// Gives a row back, and what waited for it.
+    pub(super) fn release(&mut self, row: u32) {
+        let Some(wait) = self.get_mut(row) else { return };
+        let (held, share) = (core::mem::take(&mut wait.held), wait.share);
+        if let Some(share) = self.shares.get_mut(share) {
+            *share = share.saturating_sub(u16::from(held));
+        }
+        self.held = self.held.saturating_sub(usize::from(held));
+        self.put(row, List::Free);
+    }
+
+    /// A row for a peer that a /64 asks for, in the list of those to be sent.
+    pub(super) fn begin(&mut self, address: Ipv6Addr, subnet: u64) -> Option<u32> {
         let row = match self.first(List::Free) {
             Some(row) => row,
             None => {
@@ -129,10 +202,11 @@ impl<Q: Storage<Wait>> Waits<Q> {
                 row
             }
         };
+        let share = self.share(subnet);
         let wait = self.get_mut(row)?;
         let generation = wait.generation.wrapping_add(1);
         let (list, previous, next) = (wait.list, wait.previous, wait.next);
-        *wait = Wait { address, generation, list, previous, next, ..Wait::EMPTY };
+        *wait = Wait { address, subnet, share, generation, list, previous, next, ..Wait::EMPTY };
         self.put(row, List::Sending);
         Some(row)
     }
@@ -198,6 +272,34 @@ mod tests {
         found
     }
 
+    /// TER-107: of 8 places one asker gets 4, a second one half of the rest.
+    #[test]
+    fn ter_107_who_asks_much_leaves_room_for_others() {
+        let mut waits = Waits::new([Wait::EMPTY; 8]);
+        let ask = |waits: &mut Waits<_>, subnet| {
+            let row = (waits.may_hold(subnet) && waits.has_room())
+                .then(|| waits.begin(Ipv6Addr::from_bits(subnet.into()), subnet))??;
+            waits.hold(row).then_some(row)
+        };
+        let first: Vec<_> = (0..20).filter_map(|_| ask(&mut waits, 1)).collect();
+        let second: Vec<_> = (0..20).filter_map(|_| ask(&mut waits, 2)).collect();
+        let third: Vec<_> = (0..20).filter_map(|_| ask(&mut waits, 3)).collect();
+        assert_eq!((first.len(), second.len(), third.len()), (4, 2, 1));
+        // More packets to the same client are counted all the same.
+        assert!(!waits.hold(first[0]) && !waits.hold(second[0]));
+        for row in first {
+            waits.release(row);
+        }
+        assert!(waits.hold(second[0]) && waits.hold(third[0]));
+        for row in second.into_iter().chain(third) {
+            waits.release(row);
+        }
+        assert_eq!((waits.held, waits.shares.iter().sum::<u16>()), (0, 0));
+        // Of one client no more than four: TER-42.
+        let row = ask(&mut waits, 1).unwrap();
+        assert_eq!((0..20).filter(|_| waits.hold(row)).count(), 3);
+    }
+
     proptest! {
         /// Against plain vectors: each row is in the list that it was put
         /// into last, in that order.
@@ -207,7 +309,7 @@ mod tests {
             let mut model: Vec<(u32, usize)> = Vec::new();
             for (row, to) in moves {
                 if to == 4 {
-                    match waits.begin(Ipv6Addr::from_bits(7)) {
+                    match waits.begin(Ipv6Addr::from_bits(7), 1) {
                         Some(row) => {
                             model.retain(|(other, _)| *other != row);
                             model.push((row, 1));
