@@ -308,8 +308,9 @@ fn add(node: &mut CheckedNode, options: &LinkOptions) -> Result<(), Error> {
     match options {
         LinkOptions::Isatap(options) => add_isatap(node, options),
         LinkOptions::Configured { local, remote, addresses } => {
+            // Whether its kernel forwards is not known: what a router would take is let in.
             let tunnel = configured::Interface::new(configured::Config::new(*local, *remote));
-            let id = node.add(Box::new(AnyInterface::Configured(tunnel)), Switches::DEFAULT).map_err(full)?;
+            let id = node.add(Box::new(AnyInterface::Configured(tunnel)), Switches::FORWARDING).map_err(full)?;
             let told = node.with_interface(NOW, id, |interface, cx| match &mut **interface {
                 AnyInterface::Configured(tunnel) => {
                     addresses.iter().try_for_each(|address| tunnel.add_address(cx, *address))
@@ -397,7 +398,8 @@ fn add_isatap(node: &mut CheckedNode, options: &IsatapOptions) -> Result<(), Err
     } else {
         let mut config = HostConfig::DEFAULT;
         config.resolve = false;
-        (AnyInterface::IsatapHost(HostInterface::new(config)), Switches::DEFAULT)
+        // Which other addresses its machine has is not known here, so what is for others is let in.
+        (AnyInterface::IsatapHost(HostInterface::new(config)), Switches::FORWARDING)
     };
     let id = node.add(Box::new(interface), switches).map_err(full)?;
     let told = node.with_interface(NOW, id, |interface, cx| match &mut **interface {

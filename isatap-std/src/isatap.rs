@@ -22,7 +22,9 @@
 //!
 //! - It applies no DNS configuration; what routers advertise is in [`Host::status`].
 //! - It switches the kernel's forwarding neither on nor off: a [`Router`] says in a
-//!   [`Notice`] that it is off, and is no default router meanwhile.
+//!   [`Notice`] that it is off, and is no default router meanwhile. A [`Host`] forwards for
+//!   nobody, whatever the kernel does: what is for none of this machine's addresses is
+//!   dropped, and the device's own `forwarding` is 0 (RTE-7).
 //! - Routes of other hands on the device are followed in the main table only.
 //!
 //! # Security limits

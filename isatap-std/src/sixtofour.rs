@@ -49,7 +49,9 @@ const SITE_LENGTH: u8 = 48;
 /// What a node is to 6to4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// A host that is its own router; it rests while the machine has native IPv6. `S64-33`
+    /// A host that is its own router, and nobody else's: what is for none of this machine's
+    /// addresses is dropped, whatever the kernel forwards (RTE-7). It rests while the machine
+    /// has native IPv6. `S64-33`
     HostRouter,
     /// The router of a site.
     Router,
@@ -214,7 +216,7 @@ impl SixToFourOptions {
         }
         let device = self.link.device.clone();
         let (role, switches) = match self.role {
-            Role::HostRouter => (FixedRole::end("6to4-host-router", locators, device), Switches::DEFAULT),
+            Role::HostRouter => (FixedRole::host("6to4-host-router", locators, device), Switches::DEFAULT),
             _ => (FixedRole::router("6to4-router", locators, device), Switches::FORWARDING),
         };
         Ok((AnyInterface::SixToFourRouter(router), switches, role.with_relay(resolver)))

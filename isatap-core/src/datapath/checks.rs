@@ -52,6 +52,21 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         Ok(())
     }
 
+    /// `RTE-7`: whether a packet that `link` has let in is for others, and the
+    /// link does not forward. The IPv6 stack above must not see it either:
+    /// Linux forwards between all devices or none, so strangers would reach
+    /// by us what is behind us.
+    #[inline]
+    pub(crate) fn is_for_others(&self, link: LinkId, destination: &Ipv6Addr) -> bool {
+        let Some(port) = self.port(link) else { return true };
+        if port.switches.forwarding || self.ends_here(link, destination) {
+            return false;
+        }
+        // A point-to-point link has two ends: what is link-local and not the other's is ours,
+        // whoever has put it there.
+        port.link.kind() != LinkKind::Configured || !Ipv6Prefix::LINK_LOCAL.contains(destination)
+    }
+
     /// Whether `source` may come in from this side.
     #[inline]
     fn check_source(&self, id: LinkId, filter: IngressFilter, source: &Ipv6Addr) -> Result<(), DropReason> {

@@ -58,7 +58,9 @@ pub struct Port<L> {
 #[non_exhaustive]
 pub struct Switches {
     /// Packets that arrive here may be forwarded, and forwarded packets may
-    /// leave here. Off by default.
+    /// leave here. Off by default: what arrives and is for none of the node's
+    /// addresses is dropped, so a [native link](crate::link::NativeLink) has
+    /// to know those of the machine's other devices.
     pub forwarding: bool,
     /// Whose inner sources are let in from this side. `TUN-17`
     pub ingress: IngressFilter,
@@ -277,6 +279,10 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         let (link, from, flow) = self.admit(packet.as_slice()).map_err(Verdict::Drop)?;
         if self.is_control(link, &flow, packet.as_slice()) || self.is_for_node(link, &flow, packet.as_slice()) {
             return Err(Verdict::Punt { link });
+        }
+        // RTE-7
+        if self.is_for_others(link, &flow.inner_destination) {
+            return Err(Verdict::Drop(DropReason::ForwardingOff));
         }
         if self.must_be_verified(link, from, &flow) && !self.is_verified(link, &flow.inner_source) {
             return Err(Verdict::Punt { link });

@@ -69,10 +69,17 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             if let Some(verdict) = self.control(now, link, from, &flow, packet) {
                 return verdict;
             }
+            if self.datapath.is_for_others(link, &flow.inner_destination) {
+                return self.drop(DropReason::ForwardingOff);
+            }
             if !forwards || self.datapath.ends_here(link, &flow.inner_destination) {
                 return self.deliver(now, link, from, packet);
             }
             return self.send_on(now, origin, packet);
+        }
+        // RTE-7: where nothing is forwarded, nobody need be asked.
+        if self.datapath.is_for_others(link, &flow.inner_destination) {
+            return self.drop(DropReason::ForwardingOff);
         }
         // SEC-1 [RFC 6324 §3.1.1]: the reverse check.
         if self.datapath.must_be_verified(link, from, &flow) {

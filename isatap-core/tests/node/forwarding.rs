@@ -179,6 +179,46 @@ fn rte_7_forwarding_is_asked_on_both_sides() {
     }
 }
 
+/// The kernel above may forward between all devices, as Linux does: what a link that does not
+/// forward has let in is not handed to it. [VU#199397]
+#[test]
+fn rte_7_what_is_for_others_does_not_go_up_by_a_link_that_does_not_forward() {
+    let mut node = Any::new(NodeConfig::DEFAULT);
+    let site = add_host(&mut node, "10.0.0.3", "10.0.0.1", Switches::DEFAULT);
+    let tunnel = add_tunnel(&mut node, NEAR4, FAR4, "2001:db8:77::2", Switches::DEFAULT);
+    add_lan(&mut node, "2001:db8:0:8::1", Switches::DEFAULT);
+    let links = [(site, "fe80::5efe:10.0.0.9", "10.0.0.9", "10.0.0.3"), (tunnel, "2001:db8:f::1", FAR4, NEAR4)];
+    for (link, source, from, to) in links {
+        let mut to = |destination: &str, forwarding: bool| {
+            node.switches_mut(link).unwrap().forwarding = forwarding;
+            let packet = Inner::of(source, destination).from(from, to);
+            let of_threads = with(&packet, |packet| node.snapshot().decapsulate(packet)).0;
+            let (verdict, _) = receive(&mut node, &packet);
+            assert_eq!(of_threads, verdict, "a thread says the same");
+            match verdict {
+                Verdict::Deliver { .. } => None,
+                Verdict::Drop(reason) => Some(reason),
+                other => panic!("{other:?}"),
+            }
+        };
+        for stranger in ["2001:db8:0:8::2", "2001:db8:a::1", "fd00::1"] {
+            assert_eq!(to(stranger, false), Some(DropReason::ForwardingOff), "{stranger}");
+            assert_eq!(to(stranger, true), None, "{stranger}, for a kernel that forwards");
+        }
+        // Addresses of any of its links are the node's.
+        for own in ["2001:db8:0:8::1", "2001:db8:77::2"] {
+            assert_eq!(to(own, false), None, "{own}");
+        }
+    }
+    node.switches_mut(tunnel).unwrap().forwarding = false;
+    // Groups end at the link, and a link-local address behind a point-to-point link is ours.
+    for own in ["ff02::1", "ff0e::1", "fe80::2"] {
+        let packet = Inner::of("2001:db8:f::1", own).from(FAR4, NEAR4);
+        assert!(matches!(receive(&mut node, &packet).0, Verdict::Deliver { .. }), "{own}");
+    }
+    balanced(&node);
+}
+
 #[test]
 fn rte_5_no_route_is_answered_with_code_0() {
     let mut node = Any::new(NodeConfig::DEFAULT);

@@ -68,7 +68,7 @@ pub struct Changes {
     pub routes: bool,
     /// IPv4 addresses, links or routes of the host: the locators may be others.
     pub ipv4: bool,
-    /// IPv6 addresses on other devices of the host.
+    /// IPv6 addresses on devices of the host.
     pub native: bool,
     /// Switches of a device's: whether the kernel forwards, say.
     pub switches: bool,

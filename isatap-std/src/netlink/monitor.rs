@@ -29,8 +29,8 @@ pub enum Event {
     Ipv4AddressAdded(Ipv4Address),
     /// A device lost an IPv4 address.
     Ipv4AddressRemoved(Ipv4Address),
-    /// A device got or lost an IPv6 address, or an address changed otherwise; of the
-    /// watched device itself this is not told.
+    /// A device got or lost an IPv6 address, or an address changed otherwise; on the
+    /// watched device it may be this program's.
     Ipv6AddressesChanged {
         /// The device's interface index.
         interface: u32,
@@ -177,11 +177,10 @@ fn events_of(message: &RouteNetlinkMessage, device: u32, out: &mut VecDeque<Even
             if address.header.family == AddressFamily::Inet6 =>
         {
             let interface = address.header.index;
-            if interface != device {
-                out.push_back(Event::Ipv6AddressesChanged { interface });
-            } else if matches!(message, RouteNetlinkMessage::DelAddress(_)) {
+            if interface == device && matches!(message, RouteNetlinkMessage::DelAddress(_)) {
                 own_lost(out);
             }
+            out.push_back(Event::Ipv6AddressesChanged { interface });
         }
         RouteNetlinkMessage::NewAddress(_) => {
             out.extend(parse::ipv4_address_of(message).map(Event::Ipv4AddressAdded));

@@ -59,6 +59,19 @@ pub fn prepare_tunnel(device: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Tells the kernel that a device is a host's, where all others are a router's. It forwards
+/// from there all the same as long as `all` says so: what is for others is the core's to drop
+/// (RTE-7). So where `/proc/sys` is read-only, nothing is lost.
+///
+/// # Errors
+///
+/// As [`ipv6`].
+pub fn be_a_host(device: &str) -> Result<(), Error> {
+    ipv6(device, "forwarding")?;
+    let _ = set_ipv6(device, "forwarding", 0);
+    Ok(())
+}
+
 fn path(device: &str, name: &str) -> PathBuf {
     ["/proc/sys/net/ipv6/conf", device, name].iter().collect()
 }

@@ -23,7 +23,7 @@ use crate::driver::attachment::Attachment;
 use crate::driver::{Driver, Token};
 use crate::entropy::OsEntropy;
 use crate::error::Error;
-use crate::netlink::Netlink;
+use crate::netlink::{Netlink, sysctl};
 use crate::proto41_socket::Proto41Socket;
 use crate::runtime_dir::{Claim, RuntimeDir};
 use crate::signal::{Request, Signals};
@@ -56,7 +56,7 @@ impl Capacity for Linux {
     type DnsServers = N<8>;
     type SearchDomains = N<8>;
     type Members = N<64>;
-    type Addresses = N<64>;
+    type Addresses = N<256>;
     type Identifications = N<64>;
     type Tally = u64;
 }
@@ -199,6 +199,9 @@ impl Node {
         };
         let id = self.driver.machine_mut().add(Box::new(plan.interface), plan.switches).map_err(full)?;
         let (mut attachment, tun) = Attachment::open(&self.netlink, id, &plan.device, plan.metric)?;
+        if plan.role.is_host() {
+            sysctl::be_a_host(&plan.device)?;
+        }
         if plan.role.follows_routes() {
             attachment.follow_ipv4_routes()?;
         }

@@ -1,5 +1,6 @@
 //! The native links of this machine, as one link of the core's: the addresses that nobody
-//! else may speak from (SEC-10), and where routes lead that a router advertises.
+//! else may speak from (SEC-10) and that packets may be for (RTE-7), and where routes lead
+//! that a router advertises.
 
 use super::{Machine, Node};
 use crate::error::Error;
@@ -27,7 +28,10 @@ impl Node {
         self.driver_mut().machine_mut().insert_route(route).map_err(full)
     }
 
-    /// Reads the IPv6 addresses of all devices but our own and loopback.
+    /// Reads the IPv6 addresses of all devices.
+    ///
+    /// RTE-7: a link that does not forward lets in what is for one of them, and on our own
+    /// devices other programs may have put some.
     ///
     /// TUN-17: a router lets no source in by a tunnel that is on-link on a native link of
     /// its own. A host knows only its own addresses (SEC-10): with a native link beside the
@@ -38,16 +42,19 @@ impl Node {
         if let Some(switches) = self.driver_mut().machine_mut().switches_mut(native) {
             switches.forwarding = routes;
         }
-        let ours: Vec<u32> = self.links.iter().map(|link| link.attachment.index()).collect();
         let mut link = NativeLink::new(MTU);
         let mut is_full = None;
         let mut has_native = false;
         for (index, address) in self.netlink.ipv6_addresses()? {
-            if ours.contains(&index) || !is_of_a_neighbourhood(&address.address) {
+            if !is_of_a_neighbourhood(&address.address) {
                 continue;
             }
-            has_native |= is_native_global(&address.address);
-            let prefix_length = if routes { address.prefix_len } else { 128 };
+            let tunnel = self.links.iter().map(|link| &link.attachment).find(|ours| ours.index() == index);
+            if tunnel.is_some_and(|ours| ours.addresses().iter().any(|own| own.address == address.address)) {
+                continue;
+            }
+            has_native |= tunnel.is_none() && is_native_global(&address.address);
+            let prefix_length = if routes && tunnel.is_none() { address.prefix_len } else { 128 };
             is_full = link.add_address(InterfaceAddress { address: address.address, prefix_length }).err().or(is_full);
         }
         self.with_interface(native, |interface, _| *interface = AnyInterface::Native(link));
@@ -60,7 +67,10 @@ impl Node {
             is_full = told.and_then(Result::err).or(is_full);
         }
         if let Some(full) = is_full {
-            self.notice(&super::Notice::Warning(format!("not every address of this machine is protected: {full}")));
+            self.notice(&super::Notice::Warning(format!(
+                "not every address of this machine is known: {full}. Anybody may use the others as a source, and a \
+                 tunnel that does not forward drops what is for them"
+            )));
         }
         Ok(())
     }

@@ -66,6 +66,8 @@ pub(crate) struct FixedRole {
     device: String,
     /// Whether the role is nothing without forwarding.
     is_router: bool,
+    /// Whether the role never forwards, whatever the kernel does.
+    is_host: bool,
     forwards: Option<bool>,
     /// For a relay that is given by name.
     relay: Option<Resolver>,
@@ -93,6 +95,15 @@ impl Role {
         match self {
             Role::Host(_) => false,
             Role::Fixed(fixed) => fixed.is_router || fixed.forwards == Some(true),
+        }
+    }
+
+    /// Whether it serves its own machine alone: the core lets in what is for that one, and
+    /// the kernel is told that the device is a host's.
+    pub(crate) fn is_host(&self) -> bool {
+        match self {
+            Role::Host(_) => true,
+            Role::Fixed(fixed) => fixed.is_host,
         }
     }
 
@@ -366,6 +377,11 @@ impl FixedRole {
         Self { is_router: true, ..Self::end(name, locators, device) }
     }
 
+    /// One that serves its own machine alone.
+    pub(crate) fn host(name: &'static str, locators: LocatorSource, device: String) -> Self {
+        Self { is_host: true, ..Self::end(name, locators, device) }
+    }
+
     /// One that may forward or not.
     pub(crate) fn end(name: &'static str, locators: LocatorSource, device: String) -> Self {
         Self {
@@ -375,6 +391,7 @@ impl FixedRole {
             until: Expiry::NEVER,
             device,
             is_router: false,
+            is_host: false,
             forwards: None,
             relay: None,
         }
@@ -410,6 +427,9 @@ impl FixedRole {
     /// NDP-67, RTE-7: a router that does not forward must not offer itself; on Linux the
     /// kernel forwards, when it is told to for all devices.
     fn check_forwarding(&mut self, env: &mut Environment<'_>) {
+        if self.is_host {
+            return;
+        }
         let is_on = |device: &str| sysctl::ipv6(device, "forwarding").is_ok_and(|value| value != 0);
         let forwards = is_on("all") && is_on(&self.device);
         if self.forwards == Some(forwards) {

@@ -5,6 +5,7 @@ use super::port_mapping::{Mapped, Mapper};
 use super::secrets::Secrets;
 use super::{ClientOptions, ServerName, stage_name};
 use crate::error::Error;
+use crate::netlink::sysctl;
 use crate::node::LocatorSource;
 #[cfg(feature = "cli")]
 use crate::node::evidence::Names;
@@ -227,6 +228,8 @@ impl Role for ClientRole {
     }
 
     fn start(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
+        // TER-14: the machine lets in what is for its own address.
+        sysctl::be_a_host(env.attachment.name())?;
         match self.server.entry() {
             Entry::Address(address) => {
                 let address = *address;

@@ -13,9 +13,10 @@ use crate::exit::{Failure, Status};
 /// Run an ISATAP host: a device with IPv6 addresses and a default route across the IPv4 site.
 ///
 /// Without --local and --via it sends from the IPv4 address that the kernel would use
-/// toward the first router, and follows it when it changes. SIGHUP, or isatap solicit DEV, asks
-/// the routers at once. Needs CAP_NET_ADMIN and CAP_NET_RAW; ends on SIGINT or SIGTERM, and
-/// leaves nothing behind.
+/// toward the first router, and follows it when it changes. It forwards for nobody: packets
+/// for other machines are dropped, even where the kernel forwards. SIGHUP, or isatap solicit
+/// DEV, asks the routers at once. Needs CAP_NET_ADMIN and CAP_NET_RAW; ends on SIGINT or
+/// SIGTERM, and leaves nothing behind.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Send from this IPv4 address. May be repeated.

@@ -24,7 +24,7 @@ use crate::exit::{Failure, Status};
 /// takes up to 4 seconds then.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// host-router rests while this machine has native IPv6.
+    /// host-router serves this machine alone, and rests while it has native IPv6.
     #[arg(long, value_enum, default_value_t = Role::HostRouter)]
     role: Role,
     /// A public IPv4 address of this machine. May be repeated; all of them if left out.
