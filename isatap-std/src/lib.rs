@@ -7,7 +7,7 @@
 //! | [`resolve`] | names of potential routers to IPv4 addresses | everywhere |
 //! | [`lab`] | a deterministic world in one process, to try nodes in | everywhere |
 //! | [`check`] | which packets a node would let in, and why not the others | everywhere |
-//! | `capture` | frames of pcap and pcapng files (feature `capture`) | everywhere |
+//! | `capture` | frames of pcap and pcapng files, and the IP packets in them (feature `capture`) | everywhere |
 //! | `explain` | what an address, a prefix or a packet is (feature `explain`) | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
 //! | `isatap` | an ISATAP host and an ISATAP router on this machine | Linux |

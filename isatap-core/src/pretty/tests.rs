@@ -293,6 +293,19 @@ fn tun_11_tun_12_lengths_that_do_not_fit_are_said() {
 }
 
 #[test]
+fn tun_11_what_a_network_card_fills_in_is_said() {
+    let mut bytes = hex(SOLICITATION);
+    bytes[10..12].fill(0);
+    assert_eq!(warnings(&bytes), [Warning::Ipv4ChecksumUnset]);
+    // The captured length counts, of the inner packet as well.
+    bytes[2..4].fill(0);
+    bytes[24..26].fill(0);
+    assert_eq!(warnings(&bytes), [Warning::Ipv4LengthUnset]);
+    let kinds: Vec<_> = Layers::new(&bytes).map(|layer| layer.content.kind()).collect();
+    assert_eq!(kinds, ["ipv4", "ipv6", "router-solicitation"]);
+}
+
+#[test]
 fn ndp_1_ndp_2_ndp_3_ndp_5_ndp_20_messages_are_judged() {
     after(SOLICITATION, |b| b[27] = 64, &[Warning::NdHopLimit]);
     after(SOLICITATION, |b| b[61] = 1, &[Warning::NdCode]);

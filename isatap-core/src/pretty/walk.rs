@@ -63,6 +63,8 @@ struct Around {
     /// Not all bytes of the packet are here: a quote, a fragment, a capture
     /// that cut it. Lengths and checksums are not judged then.
     is_partial: bool,
+    /// The outer length is zero, and so may the inner one be: hardware fills both in.
+    is_offloaded: bool,
     is_quoted: bool,
     /// The payload is longer than the header's 16 bits can say.
     is_jumbo: bool,
@@ -97,6 +99,7 @@ impl<'a> Layers<'a> {
                 hop_limit: 0,
                 is_fragment: false,
                 is_partial: false,
+                is_offloaded: false,
                 is_quoted: false,
                 is_jumbo: false,
                 extension_headers: 0,
@@ -168,7 +171,12 @@ impl<'a> Layers<'a> {
         let stated = if total == 0 { self.rest.len() } else { total };
         if !self.around.is_partial {
             warnings.add_if(stated > self.rest.len() || stated < header.header_len(), Warning::Ipv4Length);
-            warnings.add_if(!header.is_checksum_valid(), Warning::Ipv4Checksum);
+            warnings.add_if(total == 0, Warning::Ipv4LengthUnset);
+            // With the length the hardware completes the checksum.
+            if total != 0 && !header.is_checksum_valid() {
+                let is_unset = header.checksum() == 0;
+                warnings.add(if is_unset { Warning::Ipv4ChecksumUnset } else { Warning::Ipv4Checksum });
+            }
             match check_options(header.options()) {
                 Ok(()) => {}
                 Err(DropReason::OuterSourceRoute) => warnings.add(Warning::Ipv4SourceRoute),
@@ -184,6 +192,7 @@ impl<'a> Layers<'a> {
         self.around.is_fragment = header.is_fragment();
         self.around.is_jumbo = false;
         self.around.is_partial |= is_cut || header.more_fragments();
+        self.around.is_offloaded = total == 0;
         self.around.hop_limit = header.ttl();
         self.around.carrier =
             Carrier::Protocol41 { source: header.source(), destination: header.destination(), tos: header.tos() };
@@ -266,6 +275,7 @@ impl<'a> Layers<'a> {
                     .map_or(self.rest.len(), |len| len.saturating_add(ipv6::HEADER_LEN))
             }
             (0, protocol::TCP) if behind.len() >= TCP_LEN => self.rest.len(),
+            (0, next) if self.around.is_offloaded && next != protocol::NO_NEXT_HEADER => self.rest.len(),
             _ => header.packet_len(),
         }
     }

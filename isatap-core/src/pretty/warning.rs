@@ -39,6 +39,8 @@ macro_rules! warnings {
 
 warnings! {
     Ipv4Checksum = "ipv4-checksum", "TUN-11", "The IPv4 header checksum does not hold.";
+    Ipv4ChecksumUnset = "ipv4-checksum-unset", "TUN-11", "The IPv4 header checksum is 0: captured before the sender's network card filled it in.";
+    Ipv4LengthUnset = "ipv4-length-unset", "TUN-11", "The IPv4 length is 0: segmentation offload, captured before the sender's network card cut it up.";
     Ipv4Length = "ipv4-length", "TUN-11", "The IPv4 header states more or fewer bytes than there can be.";
     Ipv4Options = "ipv4-options", "TUN-11", "An IPv4 option is malformed, comes twice or is a security label: to be dropped.";
     Ipv4SourceRoute = "ipv4-source-route", "SEC-12", "The IPv4 header has a source route: to be dropped.";

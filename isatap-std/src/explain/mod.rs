@@ -21,6 +21,7 @@
 //! It asks no DNS and sends nothing.
 
 mod address;
+mod frame;
 mod host;
 mod packet;
 mod pasted;
@@ -35,6 +36,7 @@ use isatap_core::embedded::{Known, Nat64Prefix};
 use isatap_core::sixrd::addr::Domain;
 
 pub use address::{AddressAnswer, FlagsAnswer, Ipv4Answer, Ipv4BlockAnswer};
+pub use frame::{FrameAnswer, TagAnswer};
 pub use packet::{PacketAnswer, WarningAnswer};
 pub use target::{Reading, Target, TargetError, sixrd_domain};
 

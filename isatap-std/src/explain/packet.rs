@@ -11,7 +11,7 @@ use isatap_core::route::Preference;
 use isatap_core::wire::{ipv6, protocol};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-use super::Hex;
+use super::{FrameAnswer, Hex};
 
 /// The layers of a packet, and what a node would stumble over.
 ///
@@ -24,6 +24,8 @@ pub struct PacketAnswer<'a> {
     pub time: Option<Duration>,
     /// Why there is no IP packet to look into.
     pub not_ip: Option<String>,
+    /// The frame that it was captured in.
+    pub frame: Option<FrameAnswer>,
     layers: Vec<Layer<'a>>,
 }
 
@@ -31,7 +33,7 @@ impl<'a> PacketAnswer<'a> {
     /// The answer about an IP packet of either version.
     #[must_use]
     pub fn new(number: u64, time: Option<Duration>, packet: &'a [u8]) -> Self {
-        PacketAnswer { number, time, not_ip: None, layers: Layers::new(packet).collect() }
+        PacketAnswer { number, time, not_ip: None, frame: None, layers: Layers::new(packet).collect() }
     }
 
     /// The answer about a packet of which a capture kept the start only.
@@ -43,7 +45,13 @@ impl<'a> PacketAnswer<'a> {
     /// The answer about a frame that holds no IP packet, and why.
     #[must_use]
     pub fn of_other(number: u64, time: Option<Duration>, why: String) -> Self {
-        PacketAnswer { number, time, not_ip: Some(why), layers: Vec::new() }
+        PacketAnswer { number, time, not_ip: Some(why), frame: None, layers: Vec::new() }
+    }
+
+    /// The same answer with the frame that the packet was captured in.
+    #[must_use]
+    pub fn in_frame(self, frame: FrameAnswer) -> Self {
+        PacketAnswer { frame: Some(frame), ..self }
     }
 
     /// The layers, outer to inner.
@@ -77,6 +85,14 @@ impl fmt::Display for PacketAnswer<'_> {
         if let Some(time) = self.time {
             write!(f, " at {}", Seconds(time))?;
         }
+        if let Some(frame) = &self.frame {
+            if frame.is_cut() {
+                write!(f, ", captured {} of {} bytes", frame.captured, frame.length)?;
+            }
+            if let Some(tags) = frame.tags() {
+                write!(f, "\n  {tags}")?;
+            }
+        }
         if let Some(why) = &self.not_ip {
             write!(f, "\n  {why}")?;
         }
@@ -108,6 +124,9 @@ impl Serialize for PacketAnswer<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("n", &self.number)?;
         map.serialize_entry("time", &self.time.map(|time| Seconds(time).to_string()))?;
+        if let Some(frame) = &self.frame {
+            map.serialize_entry("frame", frame)?;
+        }
         if let Some(why) = &self.not_ip {
             map.serialize_entry("not_ip", why)?;
         }

@@ -162,3 +162,42 @@ fn a_capture_of_the_lab_is_explained_packet_by_packet() {
     let advertised = answers.iter().any(|answer| answer["layers"][2]["kind"] == "router-advertisement");
     assert!(advertised, "the lab's router advertises");
 }
+
+#[test]
+fn a_capture_from_standard_input_is_one_as_a_file_is() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
+    for name in ["mpls.pcap", "eth.pcap.gz", "pow2.pcapng"] {
+        let file = format!("{folder}/{name}");
+        let from_file = explain(&["-j", &file], "");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_isatap"));
+        child.args(["explain", "-j", "-"]).stdin(std::fs::File::open(&file).unwrap());
+        let from_input = child.output().unwrap();
+        assert!(from_file.status.success() && from_input.status.success());
+        assert_eq!(objects(&from_input), objects(&from_file), "{name}");
+        assert_eq!(objects(&from_file).len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn what_a_capture_says_around_a_packet_is_shown() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
+    let one = |name: &str| {
+        let file = format!("{folder}/{name}");
+        let text = explain(&[&file], "");
+        (objects(&explain(&["-j", &file], "")).remove(0), String::from_utf8(text.stdout).unwrap())
+    };
+    let (object, text) = one("mpls.pcap");
+    assert_eq!(object["frame"]["tags"][0]["kind"], "mpls");
+    assert_eq!((&object["frame"]["tags"][0]["id"], &object["time"]), (&100.into(), &"1700000000.123456".into()));
+    assert!(text.contains("\n  MPLS label 100, TTL 64\n  IPv4 10.0.0.2"), "{text}");
+    let (object, text) = one("snap68.pcap");
+    assert_eq!((&object["frame"]["captured"], &object["frame"]["length"]), (&68.into(), &94.into()));
+    assert!(text.starts_with("packet 1 at 1700000000.123456, captured 68 of 94 bytes\n"), "{text}");
+    assert_eq!(object["layers"][0]["dst"], "10.0.0.1");
+    for (name, warning) in [("cs0.pcap", "ipv4-checksum-unset"), ("tso0.pcap", "ipv4-length-unset")] {
+        let (object, _) = one(name);
+        let warnings = object["warnings"].as_array().unwrap();
+        assert_eq!(warnings.len(), 1, "{object}");
+        assert_eq!(warnings[0]["name"], warning);
+    }
+}

@@ -6,18 +6,20 @@ use std::path::Path;
 
 use isatap_core::embedded::Nat64Prefix;
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_std::capture::{NotIp, Reader};
-use isatap_std::explain::{Explainer, PacketAnswer, Piece, Pieces, Target, TargetError, sixrd_domain};
+use isatap_std::capture::Reader;
+use isatap_std::explain::{Explainer, FrameAnswer, PacketAnswer, Piece, Pieces, Target, TargetError, sixrd_domain};
 use serde::Serialize;
 
+use crate::captures;
 use crate::exit::{Failure, Status};
 
 /// Say what an address, a prefix or a packet is, and what is hidden in it.
 ///
 /// TARGET is an address (a URL, a reverse name, with a port), a prefix, `0x…`
 /// and the bytes of an IP packet, a packet as tcpdump -x, xxd, hexdump -C, od
-/// or tshark -x print it, a pcap or pcapng file, or `-`: these on standard
-/// input, one answer each, in order. Needs no privilege and sends nothing.
+/// or tshark -x print it, a pcap or pcapng file (also compressed by gzip or
+/// zstd), or `-`: standard input, a capture or any of the others, one answer
+/// each, in order. Needs no privilege and sends nothing.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// What to explain.
@@ -53,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     };
     for target in &args.targets {
         if target == "-" {
-            printer.lines(io::stdin().lock())?;
+            printer.standard_input()?;
         } else {
             printer.argument(target)?;
         }
@@ -78,6 +80,17 @@ struct Printer<W: Write> {
 }
 
 impl<W: Write> Printer<W> {
+    /// A capture, or one target a line.
+    fn standard_input(&mut self) -> Result<(), Failure> {
+        let unreadable = |error| Failure::Usage(format!("reading targets from standard input: {error}"));
+        let is_capture = Reader::recognises(io::stdin().lock().fill_buf().map_err(unreadable)?);
+        if !is_capture {
+            return self.lines(io::stdin().lock());
+        }
+        // What was looked at is in the buffer that all users of standard input share.
+        self.capture_at(Path::new("-"), "-", false)
+    }
+
     /// One target a line, or a packet in several. A line that is none is
     /// answered by an error, and the next one is read.
     fn lines(&mut self, mut input: impl BufRead) -> Result<(), Failure> {
@@ -130,34 +143,34 @@ impl<W: Write> Printer<W> {
                 let answer = PacketAnswer::new(self.packets, None, &bytes);
                 self.answer(&answer)
             }
-            Target::Capture(path) => match self.capture(&path, text) {
-                Ok(()) => Ok(()),
-                Err(Failure::Usage(error)) => self.error(text, is_line, error),
-                Err(other) => Err(other),
-            },
+            Target::Capture(path) if !path.exists() => {
+                self.error(text, is_line, TargetError::not_one(text).to_string())
+            }
+            Target::Capture(path) => self.capture_at(&path, text, is_line),
             _ => self.error(text, is_line, TargetError::not_one(text).to_string()),
         }
     }
 
-    fn capture(&mut self, path: &Path, text: &str) -> Result<(), Failure> {
-        if !path.exists() {
-            return Err(Failure::Usage(TargetError::not_one(text).to_string()));
-        }
-        let frames = Reader::open(path).map_err(|error| Failure::Usage(error.to_string()))?;
-        for frame in frames {
-            let frame = frame.map_err(|error| Failure::Usage(error.to_string()))?;
+    /// The packets of a capture; what is wrong with it has its place behind them.
+    fn capture_at(&mut self, path: &Path, text: &str, is_line: bool) -> Result<(), Failure> {
+        let fault = captures::each(path, |frame, packet| {
             self.packets += 1;
-            let (number, time) = (self.packets, Some(frame.time));
-            let answer = match frame.ip() {
-                Ok(packet) if frame.bytes.len() < frame.original_len => {
-                    PacketAnswer::of_beginning(number, time, packet)
+            let (number, time) = (self.packets, frame.time);
+            let answer = match &packet {
+                Ok(packet) if packet.bytes.len() < packet.length => {
+                    PacketAnswer::of_beginning(number, time, packet.bytes)
                 }
-                Ok(packet) => PacketAnswer::new(number, time, packet),
-                Err(why) => PacketAnswer::of_other(number, time, name_of(why)),
+                Ok(packet) => PacketAnswer::new(number, time, packet.bytes),
+                Err(why) => PacketAnswer::of_other(number, time, why.to_string()),
             };
-            self.answer(&answer)?;
+            let tags = packet.as_ref().map_or(&[][..], |packet| &packet.tags);
+            self.answer(&answer.in_frame(FrameAnswer::new(frame, tags)))
+        });
+        match fault {
+            Ok(()) => Ok(()),
+            Err(Failure::Usage(error)) => self.error(text, is_line, error),
+            Err(other) => Err(other),
         }
-        Ok(())
     }
 
     fn answer(&mut self, answer: &(impl Serialize + fmt::Display)) -> Result<(), Failure> {
@@ -194,11 +207,4 @@ impl<W: Write> Printer<W> {
 struct ErrorLine<'a> {
     target: &'a str,
     error: &'a str,
-}
-
-fn name_of(why: NotIp) -> String {
-    match why {
-        NotIp::OtherProtocol(0x0806) => "not IP: ARP".to_owned(),
-        other => other.to_string(),
-    }
 }

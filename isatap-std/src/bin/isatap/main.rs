@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod captures;
 mod check;
 #[cfg(target_os = "linux")]
 mod config;

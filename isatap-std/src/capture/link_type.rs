@@ -1,0 +1,115 @@
+//! Link types: the numbers of <https://www.tcpdump.org/linktypes.html> and their names.
+
+macro_rules! link_types {
+    (read: $($name:ident = $number:literal),+; named: $($other:literal = $text:literal,)+) => {
+        $(pub(super) const $name: u16 = $number;)+
+
+        /// The name of a link type, without its `LINKTYPE_`; `None`: it has none here.
+        #[must_use]
+        pub const fn name(number: u16) -> Option<&'static str> {
+            Some(match number {
+                $($number => stringify!($name),)+
+                $($other => $text,)+
+                147..=162 => "USER",
+                _ => return None,
+            })
+        }
+    };
+}
+
+link_types! {
+    read:
+    NULL = 0,
+    ETHERNET = 1,
+    TOKEN_RING = 6,
+    ARCNET = 7,
+    SLIP = 8,
+    PPP = 9,
+    FDDI = 10,
+    RAW_BSD = 12,
+    RAW_OPENBSD = 14,
+    PPP_HDLC = 50,
+    PPP_ETHER = 51,
+    SYMANTEC = 99,
+    ATM_RFC1483 = 100,
+    RAW = 101,
+    C_HDLC = 104,
+    IEEE802_11 = 105,
+    ATM_CLIP = 106,
+    FRELAY = 107,
+    LOOP = 108,
+    ENC = 109,
+    LINUX_SLL = 113,
+    PFLOG = 117,
+    PRISM = 119,
+    IP_OVER_FC = 122,
+    SUNATM = 123,
+    RADIOTAP = 127,
+    ARCNET_LINUX = 129,
+    AVS = 163,
+    PPP_PPPD = 166,
+    JUNIPER_ETHER = 178,
+    JUNIPER_PPP = 179,
+    JUNIPER_FRELAY = 180,
+    JUNIPER_CHDLC = 181,
+    PPI = 192,
+    ERF = 197,
+    PPP_WITH_DIR = 204,
+    C_HDLC_WITH_DIR = 205,
+    FRELAY_WITH_DIR = 206,
+    MPLS = 219,
+    IPNET = 226,
+    IPV4 = 228,
+    IPV6 = 229,
+    NFLOG = 239,
+    NETANALYZER = 240,
+    NETANALYZER_TRANSPARENT = 241,
+    IPOIB = 242,
+    WIRESHARK_UPPER_PDU = 252,
+    PKTAP = 258,
+    LINUX_SLL2 = 276;
+    named:
+    3 = "AX25",
+    114 = "LTALK",
+    138 = "APPLE_IP_OVER_IEEE1394",
+    140 = "MTP2",
+    141 = "MTP3",
+    142 = "SCCP",
+    143 = "DOCSIS",
+    144 = "LINUX_IRDA",
+    165 = "BACNET_MS_TP",
+    169 = "GPRS_LLC",
+    177 = "LINUX_LAPD",
+    187 = "BLUETOOTH_HCI_H4",
+    189 = "USB_LINUX",
+    190 = "CAN20B",
+    195 = "IEEE802_15_4_WITHFCS",
+    201 = "BLUETOOTH_HCI_H4_WITH_PHDR",
+    202 = "AX25_KISS",
+    203 = "LAPD",
+    209 = "IPMB_LINUX",
+    212 = "LIN",
+    215 = "IEEE802_15_4_NONASK_PHY",
+    220 = "USB_LINUX_MMAPPED",
+    224 = "FC_2",
+    227 = "CAN_SOCKETCAN",
+    230 = "IEEE802_15_4_NOFCS",
+    231 = "DBUS",
+    243 = "MPEG_2_TS",
+    247 = "INFINIBAND",
+    248 = "SCTP",
+    249 = "USBPCAP",
+    251 = "BLUETOOTH_LE_LL",
+    253 = "NETLINK",
+    254 = "BLUETOOTH_LINUX_MONITOR",
+    256 = "BLUETOOTH_LE_LL_WITH_PHDR",
+    265 = "ISO_14443",
+    266 = "USB_DARWIN",
+    271 = "VSOCK",
+    272 = "NORDIC_BLE",
+    274 = "ETHERNET_MPACKET",
+    280 = "VPP_DISPATCH",
+    283 = "IEEE802_15_4_TAP",
+    290 = "ETW",
+    295 = "Z_WAVE_SERIAL",
+}
