@@ -12,10 +12,16 @@
 //! system does before (reassembly, its own martian filter) is not repeated: a
 //! fragment is dropped with [`DropReason::OuterFragment`], and whoever
 //! captures behind the kernel sees the whole datagram.
+//!
+//! A capture shows what leaves as well: a packet from the node's own address
+//! to another one is [`Decision::Sent`], which is neither let in nor dropped.
+//! What a capture lacks of a packet, its end or what a network card fills in,
+//! counts as right, with a [`Note`].
 
 mod teredo;
+mod whole;
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::str::FromStr;
 
 use isatap_core::capacity::Standard;
@@ -23,7 +29,7 @@ use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Machine, Verdict};
-use isatap_core::error::TableFull;
+use isatap_core::error::{ParseErrorKind, TableFull};
 use isatap_core::isatap::{HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::{Denied, InterfaceAddress, LinkKind};
 use isatap_core::node::{AnyInterface, Node, NodeConfig};
@@ -39,6 +45,8 @@ use crate::Error;
 
 use teredo::TeredoClient;
 pub use teredo::TeredoOptions;
+pub use whole::Note;
+use whole::Whole;
 
 /// The most links that a [`Checker`] has.
 pub const MAX_LINKS: usize = 8;
@@ -153,6 +161,12 @@ pub struct IsatapOptions {
 pub struct Checker {
     node: Box<CheckedNode>,
     teredo: Vec<TeredoClient>,
+    /// The IPv4 addresses of all links.
+    own: Vec<Ipv4Addr>,
+    /// The same of Teredo clients, of which a NAT may share the address.
+    own_ports: Vec<SocketAddrV4>,
+    /// IPv6 addresses that the node has, or would have.
+    own_inner: Vec<Ipv6Addr>,
 }
 
 /// It is copied for each packet, so it holds no more links than there are.
@@ -160,18 +174,51 @@ type CheckedNode = Node<Box<AnyInterface<Standard>>, Standard, MAX_LINKS>;
 
 /// What becomes of one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Judgement {
+    /// What the node does with it.
+    pub decision: Decision,
     /// The link that let it in, and who spoke; `None`: no link did.
     pub admitted: Option<(Mechanism, Admitted)>,
-    /// Why it is dropped; `None`: it is let in.
+    /// Why it is dropped; `None`: it is not.
     pub reason: Option<DropReason>,
     /// The answer of each link that was asked, in order.
     pub trials: Vec<(Mechanism, Trial)>,
     /// The outer addresses, source first, if there is an IPv4 header.
     pub outer: Option<(Ipv4Addr, Ipv4Addr)>,
-    /// The inner addresses, source first, if the packet is protocol 41 as far
-    /// as those can be read.
-    pub inner: Option<(Ipv6Addr, Ipv6Addr)>,
+    /// The inner source, if it can be read.
+    pub inner_source: Option<Ipv6Addr>,
+    /// The inner destination, if it can be read.
+    pub inner_destination: Option<Ipv6Addr>,
+    /// What was taken for granted.
+    pub notes: Vec<Note>,
+}
+
+/// What a node does with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// It lets the packet in.
+    Accept,
+    /// It drops the packet.
+    Drop,
+    /// It has sent the packet itself.
+    Sent,
+    /// Too little was captured to say.
+    Cut,
+}
+
+impl Decision {
+    /// The decision as `check` prints it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Decision::Accept => "accept",
+            Decision::Drop => "drop",
+            Decision::Sent => "sent",
+            Decision::Cut => "cut",
+        }
+    }
 }
 
 /// One link's answer.
@@ -202,7 +249,38 @@ impl Judgement {
     /// Whether the packet is let in.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
-        self.reason.is_none()
+        self.decision == Decision::Accept
+    }
+
+    /// A judgement without trials.
+    fn new(decision: Decision) -> Self {
+        Judgement {
+            decision,
+            admitted: None,
+            reason: None,
+            trials: Vec::new(),
+            outer: None,
+            inner_source: None,
+            inner_destination: None,
+            notes: Vec::new(),
+        }
+    }
+
+    fn dropped(reason: DropReason) -> Self {
+        Judgement { reason: Some(reason), ..Judgement::new(Decision::Drop) }
+    }
+
+    /// Of bytes without an IPv4 header. Native IPv6 concerns no tunnel.
+    fn of_no_header(packet: &[u8]) -> Self {
+        let is_ipv6 = packet.first().is_some_and(|first| first >> 4 == 6);
+        Judgement::dropped(if is_ipv6 { DropReason::NotProtocol41 } else { DropReason::OuterMalformed })
+    }
+
+    /// The same with what the packet says of itself.
+    fn about(self, header: &ipv4::Header<'_>, whole: Whole) -> Self {
+        let (inner_source, inner_destination) = whole.inner_addresses();
+        let outer = Some((header.source(), header.destination()));
+        Judgement { outer, inner_source, inner_destination, notes: whole.notes, ..self }
     }
 }
 
@@ -222,34 +300,102 @@ impl Checker {
                 options => add(&mut node, options)?,
             }
         }
-        Ok(Checker { node, teredo })
+        let own = links.iter().flat_map(LinkOptions::locals).collect();
+        let own_inner = links.iter().flat_map(LinkOptions::addresses).chain(MULTICAST).collect();
+        let own_ports = links.iter().filter_map(|options| match options {
+            LinkOptions::Teredo(options) => Some(options.local),
+            _ => None,
+        });
+        Ok(Checker { node, teredo, own, own_ports: own_ports.collect(), own_inner })
     }
 
-    /// Judges the bytes of one IPv4 packet, outer header first.
+    /// Judges the bytes of one IPv4 packet that has come in, outer header first.
     #[must_use]
     pub fn judge(&self, packet: &[u8]) -> Judgement {
-        let header = ipv4::Header::parse_quoted(packet).ok();
-        let outer = header.map(|header| (header.source(), header.destination()));
-        if !self.teredo.is_empty() && header.is_some_and(|header| header.protocol() == protocol::UDP) {
+        match ipv4::Header::parse_quoted(packet) {
+            Ok(header) => self.judge_whole(packet, &header).about(&header, Whole::received(packet)),
+            Err(_) => Judgement::of_no_header(packet),
+        }
+    }
+
+    /// Judges an IPv4 packet of `length` bytes that a capture shows, of which it
+    /// holds `captured`.
+    #[must_use]
+    pub fn judge_captured(&self, captured: &[u8], length: usize) -> Judgement {
+        let header = match ipv4::Header::parse_quoted(captured) {
+            Ok(header) => header,
+            Err(error) if error.kind == ParseErrorKind::Truncated && captured.len() < length => {
+                return Judgement { notes: vec![Note::Cut], ..Judgement::new(Decision::Cut) };
+            }
+            Err(_) => return Judgement::of_no_header(captured),
+        };
+        let whole = Whole::new(captured, length, &header);
+        let judgement = if self.is_own(captured, &header) {
+            Judgement::new(Decision::Sent)
+        } else if whole.is_cut() {
+            self.judge_cut(&whole, &header)
+        } else {
+            self.judge_whole(&whole.bytes, &header)
+        };
+        judgement.about(&header, whole)
+    }
+
+    /// Whether the node has sent the packet.
+    fn is_own(&self, packet: &[u8], header: &ipv4::Header<'_>) -> bool {
+        if self.own.contains(&header.source()) {
+            return !self.own.contains(&header.destination());
+        }
+        whole::ports(packet, header).is_some_and(|(source, destination)| {
+            let is_own = |address, port| self.own_ports.contains(&SocketAddrV4::new(address, port));
+            is_own(header.source(), source) && !is_own(header.destination(), destination)
+        })
+    }
+
+    /// Judges a packet of which the end is missing.
+    fn judge_cut(&self, whole: &Whole, header: &ipv4::Header<'_>) -> Judgement {
+        let unknown = || Judgement::new(Decision::Cut);
+        let as_filled = self.judge_whole(&whole.bytes, header);
+        let is_udp = header.protocol() == protocol::UDP && !self.teredo.is_empty();
+        let Some(at) = whole.inner().or_else(|| (!is_udp).then_some(header.header_len())) else {
+            // Where the datagram would go is known from its ports.
+            let is_elsewhere = as_filled.reason == Some(DropReason::NotAddressed);
+            let is_known = whole::ports(&whole.bytes[..whole.known], header).is_some()
+                || self.own_ports.iter().all(|own| *own.ip() != header.destination());
+            return if is_elsewhere && is_known { as_filled } else { unknown() };
+        };
+        let known = whole.known_of_inner_header(at);
+        if known >= ipv6::HEADER_LEN {
+            return as_filled;
+        }
+        if known < whole::DESTINATION {
+            // A refusal that is owed to the outer header stands.
+            let of_outer = self.judge_whole(&whole.with_any_inner(at), header);
+            let is_elsewhere = of_outer.trials.iter().all(|(_, trial)| *trial == Trial::NotAddressed);
+            return if !of_outer.is_accepted() && is_elsewhere { of_outer } else { unknown() };
+        }
+        // Some bytes of the destination are missing: the node's own addresses are tried that fit.
+        let judged = self.own_inner.iter().filter_map(|own| whole.to(at, *own));
+        let mut judged = judged.map(|packet| self.judge_whole(&packet, header)).chain([as_filled]);
+        let Some(first) = judged.next() else { return unknown() };
+        if first.is_accepted() { first } else { judged.find(Judgement::is_accepted).unwrap_or(first) }
+    }
+
+    /// Judges a packet that is all there.
+    fn judge_whole(&self, packet: &[u8], header: &ipv4::Header<'_>) -> Judgement {
+        if !self.teredo.is_empty() && header.protocol() == protocol::UDP {
             return self.teredo.iter().find_map(|client| client.judge(packet)).unwrap_or_else(|| Judgement {
-                admitted: None,
-                reason: Some(DropReason::NotAddressed),
                 trials: vec![(Mechanism::Teredo, Trial::NotAddressed)],
-                outer,
-                inner: None,
+                ..Judgement::dropped(DropReason::NotAddressed)
             });
         }
-        let flow = Flow::parse(packet);
-        let trials = flow.as_ref().map_or_else(|_| Vec::new(), |flow| self.trials(flow));
+        let trials = Flow::parse(packet).map_or_else(|_| Vec::new(), |flow| self.trials(&flow));
         let admitted = trials.iter().find_map(|&(kind, trial)| match trial {
             Trial::Admitted(from) => Some((kind, from)),
             _ => None,
         });
-        let inner = match &flow {
-            Ok(flow) => Some((flow.inner_source, flow.inner_destination)),
-            Err(_) => header.filter(|header| header.protocol() == 41).and_then(|header| inner(header.payload())),
-        };
-        Judgement { admitted, reason: self.reason(packet), trials, outer, inner }
+        let reason = self.reason(packet);
+        let decision = if reason.is_none() { Decision::Accept } else { Decision::Drop };
+        Judgement { admitted, reason, trials, ..Judgement::new(decision) }
     }
 
     fn trials(&self, flow: &Flow) -> Vec<(Mechanism, Trial)> {
@@ -296,11 +442,49 @@ fn is_neighbor_advertisement(packet: &[u8]) -> bool {
 /// The node's time, which stands still.
 const NOW: Instant = Instant::from_secs(1);
 
-/// The addresses in the first 40 bytes of what should be an IPv6 packet.
-fn inner(bytes: &[u8]) -> Option<(Ipv6Addr, Ipv6Addr)> {
-    let header = bytes.first_chunk::<40>().filter(|header| header[0] >> 4 == 6)?;
-    let address = |at: usize| header[at..].first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes));
-    Some((address(8)?, address(24)?))
+/// All nodes and all routers of a link.
+const MULTICAST: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2)];
+
+impl LinkOptions {
+    /// The IPv4 addresses that are the node's alone.
+    fn locals(&self) -> Vec<Ipv4Addr> {
+        match self {
+            LinkOptions::Isatap(options) => options.locals.clone(),
+            LinkOptions::Configured { local, .. } => vec![*local],
+            LinkOptions::SixRd(options) => vec![options.local],
+            LinkOptions::SixToFour(options) => options.locals.clone(),
+            LinkOptions::Teredo(_) => Vec::new(),
+        }
+    }
+
+    /// IPv6 addresses that a node with this link has, as far as they follow from it.
+    fn addresses(&self) -> Vec<Ipv6Addr> {
+        use isatap_core::isatap::addr as isatap;
+        match self {
+            LinkOptions::Isatap(options) => {
+                let of_local = |local: &Ipv4Addr| {
+                    let of_prefixes = options.prefixes.iter().filter_map(|prefix| isatap::address(prefix, *local));
+                    let mut addresses: Vec<_> = of_prefixes.collect();
+                    addresses.extend([isatap::link_local(*local), isatap::other_link_local(*local)]);
+                    addresses
+                };
+                options.locals.iter().flat_map(of_local).collect()
+            }
+            LinkOptions::Configured { addresses, .. } => addresses.iter().map(|own| own.address).collect(),
+            LinkOptions::SixRd(options) => {
+                let domain = Domain::around(options.prefix, options.ipv4_mask_len, options.local).ok();
+                let first =
+                    |domain: Domain| Ipv6Addr::from_bits(domain.delegated(options.local).address().to_bits() | 1);
+                domain.map(first).into_iter().collect()
+            }
+            LinkOptions::SixToFour(options) => {
+                let own = |local: &Ipv4Addr| [sixtofour::addr::host_router(*local), sixtofour::addr::relay(*local)];
+                options.locals.iter().flat_map(own).collect()
+            }
+            LinkOptions::Teredo(_) => Vec::new(),
+        }
+    }
 }
 
 fn add(node: &mut CheckedNode, options: &LinkOptions) -> Result<(), Error> {

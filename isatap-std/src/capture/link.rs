@@ -196,9 +196,8 @@ impl<'a> Walk<'a> {
             // A byte for the direction, in place of the address or in front of it.
             PPP_PPPD => {
                 self.skip(1)?;
-                match self.u8(0)? {
-                    0x03 => self.skip(1)?,
-                    _ => {}
+                if self.u8(0)? == 0x03 {
+                    self.skip(1)?;
                 }
                 self.ppp_framed()
             }
@@ -258,8 +257,9 @@ impl<'a> Walk<'a> {
             NFLOG => self.nflog(),
             MPLS => self.mpls(),
             IPOIB => {
-                let ether_type = self.u16(20)?;
-                self.skip(24)?;
+                // Behind a global route header: a type and two reserved bytes.
+                let ether_type = self.u16(40)?;
+                self.skip(44)?;
                 self.ether_type(ether_type)
             }
             SYMANTEC => {

@@ -14,7 +14,7 @@ use isatap_core::teredo::server::{Server, ServerConfig};
 use isatap_core::time::Instant;
 use isatap_core::wire::ipv4;
 
-use super::{Judgement, Mechanism, Trial};
+use super::{Decision, Judgement, Mechanism, Trial};
 use crate::Error;
 
 /// A Teredo client of a checker.
@@ -89,12 +89,12 @@ impl TeredoClient {
         let place = addresses.as_ref().map(|(datagram, _)| datagram.inner_range());
         let outcome = taken.and_then(|path| self.admit(packet, &path, inner, place));
         let trial = outcome.map_or_else(Trial::Refused, Trial::Admitted);
+        let decision = if outcome.is_ok() { Decision::Accept } else { Decision::Drop };
         Some(Judgement {
             admitted: outcome.ok().map(|from| (Mechanism::Teredo, from)),
             reason: outcome.err(),
             trials: vec![(Mechanism::Teredo, trial)],
-            outer: Some((header.source(), header.destination())),
-            inner,
+            ..Judgement::new(decision)
         })
     }
 

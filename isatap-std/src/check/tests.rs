@@ -41,6 +41,10 @@ fn packet(outer: (&str, &str), inner: (&str, &str), icmpv6: Option<&[u8]>) -> Ve
     packet
 }
 
+fn inner(judged: &Judgement) -> (Option<Ipv6Addr>, Option<Ipv6Addr>) {
+    (judged.inner_source, judged.inner_destination)
+}
+
 fn host() -> Checker {
     Checker::new(&[LinkOptions::Isatap(IsatapOptions {
         locals: vec![v4("10.0.0.2")],
@@ -109,7 +113,7 @@ fn tun_23_every_link_that_was_asked_is_shown() {
     );
     assert_eq!((judged.admitted, judged.reason), (None, Some(DropReason::IsatapSourceMismatch)));
     assert_eq!(judged.outer, Some((v4("10.0.0.5"), v4("10.0.0.2"))));
-    assert_eq!(judged.inner, Some((v6("2001:db8::1"), v6("2001:db8::2"))));
+    assert_eq!(inner(&judged), (Some(v6("2001:db8::1")), Some(v6("2001:db8::2"))));
 
     let judged = checker.judge(&packet(("10.9.9.9", "10.0.0.2"), ("2001:db8::1", "2001:db8::2"), None));
     assert_eq!(judged.trials, [(Mechanism::Link(LinkKind::Configured), Trial::Admitted(Admitted::Remote))]);
@@ -128,7 +132,7 @@ fn whatever_is_no_packet_gets_a_reason_too() {
     fragment[10] ^= 0x20;
     let judged = checker.judge(&fragment);
     assert_eq!(judged.reason, Some(DropReason::OuterFragment));
-    assert_eq!(judged.inner, Some((v6("2001:db8::1"), v6("2001:db8::2"))), "shown all the same");
+    assert_eq!(inner(&judged), (Some(v6("2001:db8::1")), Some(v6("2001:db8::2"))), "shown all the same");
 }
 
 #[test]
@@ -147,4 +151,158 @@ fn an_address_without_its_length_is_asked_for_it() {
     assert!(error.contains("write 2001:470:1f0a::2/64, or 2001:470:1f0a::2/128"), "{error}");
     let given: AddressWithLength = "2001:470:1f0a::2/64".parse().unwrap();
     assert_eq!((given.0.address, given.0.prefix_length), (v6("2001:470:1f0a::2"), 64));
+}
+
+/// The node of the cases of the field.
+fn router() -> Checker {
+    Checker::new(&[LinkOptions::Isatap(IsatapOptions {
+        router: true,
+        locals: vec![v4("10.0.0.1")],
+        prefixes: vec!["2001:db8:0:7::/64".parse().unwrap()],
+        ..IsatapOptions::default()
+    })])
+    .unwrap()
+}
+
+/// The judgement of a packet as a capture shows it.
+fn captured(checker: &Checker, packet: &[u8]) -> Judgement {
+    checker.judge_captured(packet, packet.len())
+}
+
+#[test]
+fn what_the_node_sends_is_neither_let_in_nor_dropped() {
+    let checker = host();
+    let addresses = ("2001:db8:0:7:0:5efe:a00:2", "2001:db8:0:7:0:5efe:a00:3");
+    let judged = captured(&checker, &packet(("10.0.0.2", "10.0.0.3"), addresses, None));
+    assert_eq!((judged.decision, judged.reason, judged.trials.len()), (Decision::Sent, None, 0));
+    assert_eq!(judged.outer, Some((v4("10.0.0.2"), v4("10.0.0.3"))));
+    assert_eq!(inner(&judged), (Some(v6(addresses.0)), Some(v6(addresses.1))));
+    assert_eq!(checker.judge(&packet(("10.0.0.2", "10.0.0.3"), addresses, None)).decision, Decision::Drop, "coming in");
+    // Whatever it is, a fragment or another protocol.
+    let mut other = packet(("10.0.0.2", "10.0.0.3"), addresses, None);
+    (other[9], other[6]) = (6, 0x20);
+    assert_eq!(captured(&checker, &other).decision, Decision::Sent);
+    // What comes back to its sender, or is forged, is judged.
+    let own = packet(("10.0.0.2", "10.0.0.2"), addresses, None);
+    assert_eq!(captured(&checker, &own).decision, Decision::Drop);
+    // A Teredo client's address may be its NAT's: the port tells it from others.
+    let client =
+        TeredoOptions { local: "192.0.2.1:4000".parse().unwrap(), server: v4("198.51.100.1"), accept_bogons: true };
+    let checker = Checker::new(&[LinkOptions::Teredo(client)]).unwrap();
+    let datagram = |port: u16| {
+        let mut packet = packet(("192.0.2.1", "198.51.100.1"), addresses, None);
+        packet[9] = 17;
+        packet[20..28].copy_from_slice(&[port.to_be_bytes(), [13, 216], [0, 40], [0, 0]].concat());
+        packet
+    };
+    assert_eq!(captured(&checker, &datagram(4000)).decision, Decision::Sent);
+    assert_eq!(captured(&checker, &datagram(4001)).reason, Some(DropReason::NotAddressed));
+}
+
+#[test]
+fn native_ipv6_is_not_malformed() {
+    let judged = host().judge(&[&[0x60, 0, 0, 0, 0, 0, 59, 64][..], &[0x20; 32]].concat());
+    assert_eq!((judged.decision, judged.reason), (Decision::Drop, Some(DropReason::NotProtocol41)));
+}
+
+/// Good and bad packets, with options of Neighbor Discovery and extension headers.
+fn packets() -> Vec<(&'static str, Vec<u8>)> {
+    let own = "2001:db8:0:7:0:5efe:a00:2";
+    let (to_host, from_router) = ("fe80::5efe:a00:2", "fe80::5efe:a00:1");
+    let ra = |options: &[u8]| [&RA[..], options].concat();
+    let prefix =
+        [&[3, 4, 64, 0xc0, 0, 1, 0x51, 0x80, 0, 0, 0x38, 0x40, 0, 0, 0, 0][..], &v6("2001:db8:9:9::").octets()];
+    let options = [prefix.concat(), vec![5, 1, 0, 0, 0, 0, 5, 0]].concat();
+    let solicitation = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &v6(to_host).octets()].concat();
+    let redirect = [&[137, 0, 0, 0, 0, 0, 0, 0][..], &v6("fe80::5efe:a00:9").octets(), &v6("2001:db8::9").octets()];
+    let mut with_headers = packet(("10.0.0.3", "10.0.0.2"), ("2001:db8:0:7:0:5efe:a00:3", own), Some(&[128; 40]));
+    (with_headers[26], with_headers[60], with_headers[61]) = (0, 60, 0);
+    (with_headers[68], with_headers[69]) = (58, 1);
+    vec![
+        (
+            "echo",
+            packet(("10.0.0.3", "10.0.0.2"), ("2001:db8:0:7:0:5efe:a00:3", own), Some(&[128, 0, 0, 0, 0, 1, 0, 1])),
+        ),
+        ("from a router", packet(("10.0.0.1", "10.0.0.2"), ("2001:db8:1::1", own), None)),
+        ("headers", with_headers),
+        ("RA", packet(("10.0.0.1", "10.0.0.2"), (from_router, to_host), Some(&ra(&options)))),
+        ("RA to all nodes", packet(("10.0.0.1", "10.0.0.2"), (from_router, "ff02::1"), Some(&ra(&options)))),
+        ("NS", packet(("10.0.0.1", "10.0.0.2"), (from_router, to_host), Some(&solicitation))),
+        ("Redirect", packet(("10.0.0.1", "10.0.0.2"), (from_router, to_host), Some(&redirect.concat()))),
+        ("forged source", packet(("10.0.0.4", "10.0.0.2"), ("2001:db8:0:7:0:5efe:a00:3", own), None)),
+        ("RA of no router", packet(("10.0.0.3", "10.0.0.2"), ("fe80::5efe:a00:3", to_host), Some(&ra(&options)))),
+        (
+            "RA, option of length 0",
+            packet(("10.0.0.1", "10.0.0.2"), (from_router, to_host), Some(&ra(&[5, 0, 0, 0, 0, 0, 0, 0]))),
+        ),
+        ("to another", packet(("10.0.0.3", "10.0.0.4"), ("2001:db8:0:7:0:5efe:a00:3", own), None)),
+        ("loopback inside", packet(("10.0.0.3", "10.0.0.2"), ("::1", own), None)),
+    ]
+}
+
+#[test]
+fn a_packet_that_is_cut_is_judged_by_what_is_there() {
+    let checker = host();
+    for (name, packet) in packets() {
+        let whole = checker.judge(&packet);
+        let mut decided = None;
+        for known in 0..packet.len() {
+            let judged = checker.judge_captured(&packet[..known], packet.len());
+            assert_eq!(judged.notes, [Note::Cut], "{name}, {known} bytes");
+            // A refusal is owed to what is there, and stays when more is.
+            match judged.decision {
+                Decision::Drop => assert_eq!(judged.reason, whole.reason, "{name}, {known} bytes"),
+                Decision::Accept => assert!(known >= 44, "{name}, {known} bytes: nobody knows the source"),
+                _ => assert!(known < 44, "{name}, {known} bytes"),
+            }
+            if judged.decision == Decision::Drop {
+                decided = decided.or(Some(known));
+            } else {
+                assert_eq!(decided, None, "{name}, {known} bytes");
+            }
+            assert_eq!(judged.inner_source.is_some(), known >= 44, "{name}, {known} bytes");
+            assert_eq!(judged.inner_destination.is_some(), known >= 60, "{name}, {known} bytes");
+        }
+        assert_eq!(whole.notes, []);
+        // As soon as the field is there that is at fault.
+        let expected = match name {
+            "to another" => Some(20),
+            "forged source" | "loopback inside" => Some(44),
+            "RA of no router" | "Redirect" => Some(61),
+            "RA, option of length 0" => Some(78),
+            _ => None,
+        };
+        assert_eq!(decided, expected, "{name}");
+        assert_eq!(whole.is_accepted(), expected.is_none(), "{name}");
+    }
+}
+
+#[test]
+fn the_cases_of_the_field_are_judged_right() {
+    let checker = router();
+    let packet = |file: &[u8], header: usize| file[24 + 16 + header..].to_vec();
+    let snap = packet(include_bytes!("../../tests/cases/snap68.pcap"), 14);
+    let judged = checker.judge_captured(&snap, 80);
+    assert_eq!((judged.decision, &judged.notes[..]), (Decision::Accept, &[Note::Cut][..]));
+    assert_eq!(inner(&judged), (Some(v6("fe80::5efe:10.0.0.2")), None));
+    let unset = packet(include_bytes!("../../tests/cases/cs0.pcap"), 0);
+    let judged = captured(&checker, &unset);
+    assert_eq!((judged.decision, &judged.notes[..]), (Decision::Accept, &[Note::ChecksumUnset][..]));
+    assert_eq!(checker.judge(&unset).reason, Some(DropReason::OuterChecksum), "received like this it is wrong");
+    // The rest of it is judged: a checksum that is wrong, and a source that is.
+    let mut wrong = unset.clone();
+    wrong[11] = 1;
+    assert_eq!(captured(&checker, &wrong).reason, Some(DropReason::OuterChecksum));
+    let mut forged = unset;
+    forged[15] = 9;
+    assert_eq!(captured(&checker, &forged).reason, Some(DropReason::IsatapSourceMismatch));
+    let segments = packet(include_bytes!("../../tests/cases/tso0.pcap"), 0);
+    let judged = captured(&checker, &segments);
+    assert_eq!((judged.decision, &judged.notes[..]), (Decision::Accept, &[Note::LengthUnset][..]));
+    // More than any length field can say.
+    let mut big = segments.clone();
+    big.resize(200_000, 0x78);
+    assert_eq!(captured(&checker, &big).decision, Decision::Accept);
+    let judged = checker.judge_captured(&segments[..100], 200_000);
+    assert_eq!((judged.decision, &judged.notes[..]), (Decision::Accept, &[Note::LengthUnset, Note::Cut][..]));
 }

@@ -42,7 +42,11 @@ fn judged(scenario: &str, destination: &str, links: &str) -> Vec<(String, String
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let to_us = |packet: &Value| packet["outer_dst"] == destination;
     let all = lines(&output);
-    assert!(all.iter().filter(|packet| !to_us(packet)).all(|packet| packet["verdict"] == "drop"), "{links}");
+    let is_ours = |packet: &Value| links.contains(packet["outer_src"].as_str().unwrap());
+    for packet in all.iter().filter(|packet| !to_us(packet)) {
+        let verdict = &packet["verdict"];
+        assert!(verdict == "drop" || verdict == "sent" && is_ours(packet), "{links}: {packet}");
+    }
     all.iter()
         .filter(|packet| to_us(packet))
         .map(|row| (text(&row["link"]), text(&row["from"]), text(&row["reason"])))
@@ -148,13 +152,17 @@ fn every_packet_is_answered_in_order_with_stable_keys() {
     assert!(packets.len() > 20);
     for (at, packet) in packets.iter().enumerate() {
         assert_eq!(packet["n"], at + 1);
-        let keys: Vec<_> = packet.as_object().unwrap().keys().map(String::as_str).collect();
-        for key in ["verdict", "link", "from", "reason", "requirement", "trials", "outer_src", "inner_dst"] {
-            assert!(keys.contains(&key), "{packet}");
-        }
+        assert_keys(packet);
         let ours = packet["outer_dst"] == "192.168.47.99";
-        assert_eq!(packet["verdict"], if ours { "accept" } else { "drop" }, "{packet}");
-        if ours {
+        let sent = packet["outer_src"] == "192.168.47.99";
+        assert_eq!(
+            packet["verdict"],
+            ["drop", "accept", "sent"][usize::from(ours) + 2 * usize::from(sent)],
+            "{packet}"
+        );
+        if sent {
+            assert!(packet["link"].is_null() && packet["reason"].is_null() && packet["trials"] == Value::Array(vec![]));
+        } else if ours {
             assert_eq!(packet["link"], "isatap");
             assert_eq!(packet["from"], if packet["outer_src"] == "10.0.0.1" { "router" } else { "host" }, "{packet}");
             assert!(packet["reason"].is_null());
@@ -169,6 +177,204 @@ fn every_packet_is_answered_in_order_with_stable_keys() {
         refused.iter().any(|packet| packet["reason"] == "isatap-source-mismatch" && packet["requirement"] == "ISA-42")
     );
     std::fs::remove_file(path).unwrap();
+}
+
+/// Whether an object has the keys that are promised, and no other.
+#[track_caller]
+fn assert_keys(packet: &Value) {
+    const KEYS: [&str; 13] = [
+        "captured",
+        "from",
+        "inner_dst",
+        "inner_src",
+        "length",
+        "link",
+        "n",
+        "outer_dst",
+        "outer_src",
+        "reason",
+        "requirement",
+        "trials",
+        "verdict",
+    ];
+    let mut keys: Vec<_> = packet.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, KEYS, "{packet}");
+}
+
+const ROUTER: [&str; 8] =
+    ["--link", "isatap", "--role", "router", "--local", "10.0.0.1", "--prefix", "2001:db8:0:7::/64"];
+
+/// A file of its own for a test.
+fn temporary(name: &str, bytes: &[u8]) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("isatap-check-cli-{}-{name}", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn pcap(link_type: u32, packets: &[&[u8]]) -> Vec<u8> {
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, link_type] {
+        file.extend(word.to_le_bytes());
+    }
+    for packet in packets {
+        let length = u32::try_from(packet.len()).unwrap();
+        for word in [1_700_000_000, 0, length, length] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(*packet);
+    }
+    file
+}
+
+/// An echo from 10.0.0.2 to the router in an Ethernet frame, and its answer.
+fn echo() -> [Vec<u8>; 2] {
+    let request = include_bytes!("../cases/mpls.pcap")[24 + 16 + 14 + 4..].to_vec();
+    let mut answer = request.clone();
+    // Sums do not mind who stands first.
+    for (first, second, length) in [(12, 16, 4), (28, 44, 16)] {
+        answer[first..first + length].copy_from_slice(&request[second..second + length]);
+        answer[second..second + length].copy_from_slice(&request[first..first + length]);
+    }
+    [request, answer].map(|packet| [&[0; 12][..], &[8, 0], &packet].concat())
+}
+
+#[test]
+fn an_ordinary_capture_of_a_node_that_works_ends_with_0() {
+    let [request, answer] = echo();
+    let arp = [&[0xff; 12][..], &[8, 6], &[0; 28]].concat();
+    let path = temporary("ordinary.pcap", &pcap(1, &[&request, &answer, &arp, &[0; 9]]));
+    let file = path.to_str().unwrap();
+    for arguments in [&[file][..], &["--pcap", file]] {
+        let output = isatap(&[&["check", "-j"][..], &ROUTER, arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let packets = lines(&output);
+        packets.iter().for_each(assert_keys);
+        let verdicts: Vec<_> = packets.iter().map(|packet| packet["verdict"].as_str().unwrap()).collect();
+        assert_eq!(verdicts, ["accept", "sent", "not-ip", "not-ip"]);
+        assert_eq!((&packets[0]["captured"], &packets[0]["length"]), (&94.into(), &94.into()));
+        assert_eq!(
+            (&packets[1]["outer_src"], &packets[1]["inner_dst"]),
+            (&"10.0.0.1".into(), &"fe80::5efe:a00:2".into())
+        );
+        assert!(packets[2]["outer_src"].is_null() && packets[2]["reason"].is_null());
+    }
+    let text = isatap(&[&["check"][..], &ROUTER, &[file]].concat());
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.contains("1 let in, 0 dropped, 1 sent by the node, 2 not IP\n") && text.contains("not-ip  ARP\n"),
+        "{text}"
+    );
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn the_links_are_options_or_a_file_wherever_it_stands() {
+    let [request, answer] = echo();
+    // Its ISATAP router is 10.0.0.1 as well.
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/direct-access.toml");
+    let text = std::fs::read(config).unwrap();
+    let other = temporary("no-extension", &text);
+    let other = other.to_str().unwrap();
+    let path = temporary("wherever.pcap", &pcap(1, &[&request, &answer]));
+    let file = path.to_str().unwrap();
+    for arguments in [
+        ["--config", config, file].as_slice(),
+        &[file, "--config", config],
+        &[config, file],
+        &[file, config],
+        &[other, file],
+        &[config, "--pcap", file],
+        &["--config", config, "--pcap", file],
+    ] {
+        let output = isatap(&[&["check", "-j"][..], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(lines(&output)[0]["link"], "isatap", "{arguments:?}");
+    }
+    for (arguments, expected) in [
+        (&[config][..], "check needs a capture"),
+        (&[file], "--link"),
+        (&["--config", config, "--pcap", file, file], "leave out"),
+        (&[config, file, file], "CAPTURE"),
+        (&["--config", config, "--link", "isatap", file], "--link"),
+    ] {
+        let output = isatap(&[&["check"][..], arguments].concat());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+        assert!(error.contains(expected) && error.lines().count() == 1, "{arguments:?}: {error}");
+    }
+    std::fs::remove_file(path).unwrap();
+    std::fs::remove_file(other).unwrap();
+}
+
+#[test]
+fn the_cases_of_the_field_are_let_in() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
+    for (name, captured, length, note) in [
+        ("snap68.pcap", 68, 94, Some("cut")),
+        ("ppp9.pcap", 84, 84, None),
+        ("ppp9_pfc.pcap", 81, 81, None),
+        ("mpls.pcap", 98, 98, None),
+        ("cs0.pcap", 68, 68, Some("checksum-unset")),
+        ("tso0.pcap", 3080, 3080, Some("length-unset")),
+        ("eth.pcap.gz", 94, 94, None),
+        ("pow2.pcapng", 94, 94, None),
+        ("obsoletepb.pcapng", 94, 94, None),
+    ] {
+        let output = isatap(&[&["check", "-j"][..], &ROUTER, &[&format!("{folder}/{name}")]].concat());
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        let packets = lines(&output);
+        assert_eq!(packets.len(), 1, "{name}");
+        assert_eq!((&packets[0]["verdict"], &packets[0]["link"]), (&"accept".into(), &"isatap".into()), "{name}");
+        assert_eq!((&packets[0]["captured"], &packets[0]["length"]), (&captured.into(), &length.into()), "{name}");
+        assert_eq!(packets[0]["notes"][0].as_str(), note, "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_and_never_a_verdict() {
+    let [request, _] = echo();
+    let usb = temporary("usb.pcap", &pcap(220, &[&[0; 64], &[0; 64]]));
+    let empty = temporary("empty.pcap", &[]);
+    let headless = temporary("header.pcap", &pcap(1, &[]));
+    let text = temporary("text.pcap", b"what tcpdump printed, not what it wrote");
+    let whole = pcap(1, &[&request, &request]);
+    let cut = temporary("cut.pcap", &whole[..whole.len() - 1]);
+    let check = |file: &PathBuf| isatap(&[&["check", "-j"][..], &ROUTER, &[file.to_str().unwrap()]].concat());
+    for (file, status, packets, expected) in [
+        (&usb, 1, 0, "cannot read 2 packets of the capture"),
+        (&usb, 1, 0, "the first is packet 1: link type 220 (USB_LINUX_MMAPPED) is not understood"),
+        (&empty, 1, 0, "it is empty"),
+        (&headless, 0, 0, "holds no packets"),
+        (&text, 1, 0, "neither a pcap nor a pcapng file"),
+        (&cut, 1, 2, "cut short in packet 2"),
+        (&std::env::temp_dir(), 1, 0, "is a directory"),
+    ] {
+        let output = check(file);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), lines(&output).len()), (Some(status), packets), "{file:?}: {error}");
+        assert!(error.contains(expected) && error.lines().count() == 1, "{file:?}: {error}");
+        // As `explain` sees it.
+        let explained = isatap(&["explain", "-j", file.to_str().unwrap()]);
+        let error = String::from_utf8_lossy(&explained.stderr).into_owned();
+        assert_eq!((explained.status.code(), lines(&explained).len()), (Some(status), packets), "{file:?}: {error}");
+        assert!(error.contains(expected), "{file:?}: {error}");
+    }
+    let last = lines(&check(&cut)).remove(1);
+    assert_eq!((&last["verdict"], &last["captured"], &last["length"]), (&"accept".into(), &93.into(), &94.into()));
+    for file in [usb, empty, headless, text, cut] {
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
+fn a_frame_cut_in_its_link_layer_is_no_verdict_either() {
+    let mut file = pcap(1, &[&[0; 10]]);
+    file[24 + 12..24 + 16].copy_from_slice(&94_u32.to_le_bytes());
+    let path = temporary("short.pcap", &file);
+    let output = isatap(&[&["check", "-j"][..], &ROUTER, &[path.to_str().unwrap()]].concat());
+    std::fs::remove_file(path).unwrap();
+    assert_eq!((output.status.code(), &lines(&output)[0]["verdict"]), (Some(0), &"cut".into()));
 }
 
 #[test]

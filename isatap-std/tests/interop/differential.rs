@@ -231,7 +231,7 @@ fn s6r_22_s6r_31_we_let_in_nothing_that_the_kernel_drops_as_6rd_edge_or_relay() 
                 // customers send to each other by it.
                 excused: &[("S6R-22", |judged| {
                     let by_relay = judged.outer.is_some_and(|(source, _)| source == ROUTER);
-                    by_relay && judged.inner.is_some_and(|(source, _)| is_of_domain(&source))
+                    by_relay && judged.inner_source.is_some_and(|source| is_of_domain(&source))
                 })],
             },
             Case {
@@ -245,7 +245,7 @@ fn s6r_22_s6r_31_we_let_in_nothing_that_the_kernel_drops_as_6rd_edge_or_relay() 
                 ],
                 // The hairpin: Linux drops what is for another customer.
                 excused: &[("S6R-34", |judged| {
-                    judged.inner.is_some_and(|(_, destination)| {
+                    judged.inner_destination.is_some_and(|destination| {
                         is_of_domain(&destination) && {
                             customer(OWN, 0, 0).segments()[..4] != destination.segments()[..4]
                         }

@@ -2,23 +2,27 @@
 //! not the others.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use isatap_core::drop_reason::DropReason;
 use isatap_core::isatap::addr::Dotted;
-use isatap_std::capture::Reader;
-use isatap_std::check::{Checker, Judgement, LinkOptions};
+use isatap_std::capture::{Frame, NotIp, Reader};
+use isatap_std::check::{Checker, Decision, Judgement, LinkOptions};
 use serde::Serialize;
 
+use crate::captures;
 use crate::exit::{Failure, Status};
 use crate::links::Links;
 
-/// Judge the packets of a capture as a node with these links would.
+/// Show which packets of a capture a node with these links would accept.
 ///
-/// Each packet meets the same node, whatever came before it. Exit status 3:
-/// at least one packet would be dropped.
+/// Each packet is judged on its own. Packets of the node's own are `sent`,
+/// frames without an IP packet `not-ip`; of a packet that the capture holds in
+/// part, the rest counts as right, and it is `cut` where too little is there to
+/// say. Exit status 3: at least one packet would be dropped.
 ///
 /// Options behind a --link are that link's: `--link isatap --local 10.0.0.2
 /// --router 10.0.0.1 --prefix 2001:db8:0:7::/64`.
@@ -29,14 +33,18 @@ pub(crate) struct Args {
     /// A configuration file, instead of --link: the links that it describes. What a running
     /// node learns, such as the prefixes of an ISATAP host, is not known then.
     #[cfg(target_os = "linux")]
-    #[arg(value_name = "CONFIG.toml", conflicts_with = "link")]
-    config: Option<String>,
+    #[arg(long, value_name = "FILE", conflicts_with = "link")]
+    config: Option<PathBuf>,
     /// Count IPv4 addresses as global that are not, such as documentation ones, for labs.
     /// Only 6to4 and Teredo ask whether they are.
     #[arg(long)]
     accept_bogons: bool,
-    /// The capture, pcap or pcapng; `-`: standard input.
-    #[arg(long, value_name = "FILE", required_unless_present = "reasons")]
+    /// The capture: pcap or pcapng, also compressed by gzip or zstd; `-`: standard input. A
+    /// CONFIG.toml may stand here too, instead of --config.
+    #[arg(value_name = "CAPTURE", num_args = 0..=2)]
+    files: Vec<PathBuf>,
+    /// The capture, as a positional CAPTURE.
+    #[arg(long, value_name = "CAPTURE")]
     pcap: Option<PathBuf>,
     /// Print JSON, one object a packet.
     #[arg(short, long)]
@@ -46,13 +54,43 @@ pub(crate) struct Args {
     reasons: bool,
 }
 
+/// What the files of the command line are.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Files {
+    config: Option<PathBuf>,
+    capture: Option<PathBuf>,
+}
+
 impl Args {
+    fn files(&self) -> Result<Files, Failure> {
+        let mut files = Files { capture: self.pcap.clone(), ..Files::default() };
+        #[cfg(target_os = "linux")]
+        files.config.clone_from(&self.config);
+        let has_links = self.links.are_given();
+        for file in &self.files {
+            // What is given already, a positional is not.
+            let is_config = match (files.config.is_some() || has_links, files.capture.is_some()) {
+                (false, true) => true,
+                (true, false) => false,
+                (true, true) => {
+                    let file = file.display();
+                    let what = if has_links { "links and a capture" } else { "a file of links and a capture" };
+                    return Err(Failure::Usage(format!("check has {what} already: leave out {file}")));
+                }
+                (false, false) => !is_capture(file),
+            };
+            let place = if is_config { &mut files.config } else { &mut files.capture };
+            *place = Some(file.clone());
+        }
+        Ok(files)
+    }
+
     #[cfg(target_os = "linux")]
-    fn node(&self) -> Result<Vec<LinkOptions>, Failure> {
-        match &self.config {
+    fn node(&self, config: Option<&Path>) -> Result<Vec<LinkOptions>, Failure> {
+        match config {
             None => self.links.options(self.accept_bogons),
             Some(file) => {
-                let config = crate::run::read(file)?;
+                let config = crate::run::read(&file.to_string_lossy())?;
                 if let Some(teredo) = config.teredo.first() {
                     let device = &teredo.options.link().device;
                     return Err(Failure::Usage(format!(
@@ -66,9 +104,22 @@ impl Args {
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn node(&self) -> Result<Vec<LinkOptions>, Failure> {
+    fn node(&self, _config: Option<&Path>) -> Result<Vec<LinkOptions>, Failure> {
         self.links.options(self.accept_bogons)
     }
+}
+
+/// Whether a file is a capture, and no file of links: by its name, or by how it begins.
+fn is_capture(file: &Path) -> bool {
+    if cfg!(not(target_os = "linux")) || file.as_os_str() == "-" {
+        return true;
+    }
+    if file.extension().is_some_and(|extension| extension == "toml") {
+        return false;
+    }
+    let mut start = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(8).read_to_end(&mut start));
+    read.is_err() || start.is_empty() || Reader::recognises(&start)
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
@@ -78,36 +129,57 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         out.flush()?;
         return Ok(Status::Done);
     }
-    let checker = Checker::new(&args.node()?)?;
-    let Some(path) = &args.pcap else { return Err(Failure::Usage("check needs --pcap FILE".into())) };
+    let files = args.files()?;
+    let checker = Checker::new(&args.node(files.config.as_deref())?)?;
+    let Some(path) = &files.capture else {
+        return Err(Failure::Usage("check needs a capture: add a pcap or pcapng file, or - for standard input".into()));
+    };
     let mut printer = Printer { json: args.json, colour: !args.json && io::stdout().is_terminal() };
     let mut summary = Summary::default();
-    let mut result = Ok(());
-    for frame in Reader::open(path)? {
-        let frame = match frame {
-            Ok(frame) => frame,
-            // What came before the fault is answered first.
-            Err(error) => {
-                result = Err(error);
-                break;
-            }
+    let result = captures::each(path, |frame, packet| {
+        let answer = match packet {
+            Ok(packet) => Answer::Packet(checker.judge_captured(packet.bytes, packet.length)),
+            // The rest may have been a packet.
+            Err(NotIp::Short) if frame.bytes.len() < frame.original_len => Answer::Cut,
+            Err(why) => Answer::NotIp(why),
         };
-        summary.cut_short += u64::from(frame.original_len > frame.bytes.len());
-        // What is no IP packet is no outer packet either, and says so.
-        let judged = checker.judge(frame.ip().unwrap_or_default());
-        summary.count(&judged);
-        printer.packet(&mut out, frame.number, &judged)?;
-    }
-    if !args.json {
-        summary.print(&mut out)?;
+        summary.count(&answer);
+        Ok(printer.packet(&mut out, frame, &answer)?)
+    });
+    // What came before a fault is answered.
+    match &result {
+        Err(Failure::Output(_)) => {}
+        _ if args.json || summary.is_empty() => {}
+        _ => summary.print(&mut out)?,
     }
     out.flush()?;
-    if summary.cut_short > 0 {
-        let count = summary.cut_short;
-        eprintln!("isatap: {count} packets are in the capture in part only and were judged as they are there");
-    }
     result?;
     Ok(if summary.dropped.is_empty() { Status::Done } else { Status::Problems })
+}
+
+/// What is said about one frame.
+enum Answer {
+    Packet(Judgement),
+    /// Not even the link layer is all there.
+    Cut,
+    NotIp(NotIp),
+}
+
+impl Answer {
+    fn judgement(&self) -> Option<&Judgement> {
+        match self {
+            Answer::Packet(judged) => Some(judged),
+            _ => None,
+        }
+    }
+
+    fn verdict(&self) -> &'static str {
+        match self {
+            Answer::Packet(judged) => judged.decision.as_str(),
+            Answer::Cut => Decision::Cut.as_str(),
+            Answer::NotIp(_) => "not-ip",
+        }
+    }
 }
 
 /// One packet, as JSON. The keys are stable.
@@ -115,6 +187,8 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
 struct Line {
     n: u64,
     verdict: &'static str,
+    captured: usize,
+    length: usize,
     link: Option<&'static str>,
     from: Option<&'static str>,
     reason: Option<&'static str>,
@@ -124,6 +198,9 @@ struct Line {
     outer_dst: Option<Ipv4Addr>,
     inner_src: Option<Ipv6Addr>,
     inner_dst: Option<Ipv6Addr>,
+    /// What was taken for granted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -140,20 +217,28 @@ struct ReasonLine {
 }
 
 impl Line {
-    fn new(n: u64, judged: &Judgement) -> Self {
-        let trials = judged.trials.iter();
+    fn new(frame: &Frame, answer: &Answer) -> Self {
+        let judged = answer.judgement();
+        let admitted = judged.and_then(|judged| judged.admitted);
+        let reason = judged.and_then(|judged| judged.reason);
+        let outer = judged.and_then(|judged| judged.outer);
+        let trials = judged.into_iter().flat_map(|judged| &judged.trials);
+        let notes = judged.into_iter().flat_map(|judged| &judged.notes);
         Line {
-            n,
-            verdict: if judged.is_accepted() { "accept" } else { "drop" },
-            link: judged.admitted.map(|(link, _)| link.as_str()),
-            from: judged.admitted.map(|(_, from)| from.as_str()),
-            reason: judged.reason.map(DropReason::as_str),
-            requirement: judged.reason.map(DropReason::requirement),
+            n: frame.number,
+            verdict: answer.verdict(),
+            captured: frame.bytes.len(),
+            length: frame.original_len,
+            link: admitted.map(|(link, _)| link.as_str()),
+            from: admitted.map(|(_, from)| from.as_str()),
+            reason: reason.map(DropReason::as_str),
+            requirement: reason.map(DropReason::requirement),
             trials: trials.map(|(link, trial)| TrialLine { link: link.as_str(), result: trial.as_str() }).collect(),
-            outer_src: judged.outer.map(|(source, _)| source),
-            outer_dst: judged.outer.map(|(_, destination)| destination),
-            inner_src: judged.inner.map(|(source, _)| source),
-            inner_dst: judged.inner.map(|(_, destination)| destination),
+            outer_src: outer.map(|(source, _)| source),
+            outer_dst: outer.map(|(_, destination)| destination),
+            inner_src: judged.and_then(|judged| judged.inner_source),
+            inner_dst: judged.and_then(|judged| judged.inner_destination),
+            notes: notes.map(|note| note.as_str()).collect(),
         }
     }
 }
@@ -164,35 +249,50 @@ struct Printer {
 }
 
 impl Printer {
-    fn packet(&mut self, out: &mut impl Write, number: u64, judged: &Judgement) -> io::Result<()> {
+    fn packet(&mut self, out: &mut impl Write, frame: &Frame, answer: &Answer) -> io::Result<()> {
         if self.json {
-            serde_json::to_writer(&mut *out, &Line::new(number, judged))?;
+            serde_json::to_writer(&mut *out, &Line::new(frame, answer))?;
             return writeln!(out);
         }
-        let (on, off) = match (self.colour, judged.is_accepted()) {
-            (false, _) => ("", ""),
-            (true, true) => ("\x1b[32m", "\x1b[0m"),
-            (true, false) => ("\x1b[31m", "\x1b[0m"),
+        let decision = answer.judgement().map(|judged| judged.decision);
+        let (on, off) = match (self.colour, decision) {
+            (true, Some(Decision::Accept)) => ("\x1b[32m", "\x1b[0m"),
+            (true, Some(Decision::Drop)) => ("\x1b[31m", "\x1b[0m"),
+            _ => ("", ""),
         };
-        let verdict = if judged.is_accepted() { "accept" } else { "drop" };
-        write!(out, "{number:>6}  {on}{verdict:<6}{off}  ")?;
+        write!(out, "{:>6}  {on}{:<6}{off}", frame.number, answer.verdict())?;
+        let judged = match answer {
+            Answer::Packet(judged) => judged,
+            Answer::NotIp(why) => return writeln!(out, "  {}", why.to_string().trim_start_matches("not IP: ")),
+            Answer::Cut => return writeln!(out, "  captured {} of {} bytes", frame.bytes.len(), frame.original_len),
+        };
         match (judged.admitted, judged.reason) {
-            (Some((link, from)), None) => write!(out, "{}, from {}", link.as_str(), from.as_str())?,
-            (_, Some(reason)) => write!(out, "{} ({})", reason.as_str(), reason.requirement())?,
+            (_, Some(reason)) => write!(out, "  {} ({})", reason.as_str(), reason.requirement())?,
+            (Some((link, from)), None) => write!(out, "  {}, from {}", link.as_str(), from.as_str())?,
+            (None, None) if judged.decision == Decision::Cut => {
+                write!(out, "  captured {} of {} bytes", frame.bytes.len(), frame.original_len)?;
+            }
             (None, None) => {}
         }
         writeln!(out)?;
         if let Some((source, destination)) = judged.outer {
             writeln!(out, "                IPv4  {source} -> {destination}")?;
         }
-        if let Some((source, destination)) = judged.inner {
-            writeln!(out, "                IPv6  {} -> {}", Dotted(source), Dotted(destination))?;
+        if let Some(source) = judged.inner_source {
+            write!(out, "                IPv6  {} -> ", Dotted(source))?;
+            match judged.inner_destination {
+                Some(destination) => writeln!(out, "{}", Dotted(destination))?,
+                None => writeln!(out, "(not captured)")?,
+            }
         }
         // With one link its answer is the reason.
         if judged.trials.len() > 1 {
             let trials: Vec<_> =
                 judged.trials.iter().map(|(link, trial)| format!("{} {}", link.as_str(), trial.as_str())).collect();
             writeln!(out, "                asked {}", trials.join(", "))?;
+        }
+        for note in &judged.notes {
+            writeln!(out, "                note: {note}")?;
         }
         Ok(())
     }
@@ -202,20 +302,41 @@ impl Printer {
 struct Summary {
     accepted: u64,
     dropped: BTreeMap<DropReason, u64>,
-    cut_short: u64,
+    sent: u64,
+    not_ip: u64,
+    cut: u64,
 }
 
 impl Summary {
-    fn count(&mut self, judged: &Judgement) {
-        match judged.reason {
-            None => self.accepted += 1,
-            Some(reason) => *self.dropped.entry(reason).or_default() += 1,
-        }
+    fn count(&mut self, answer: &Answer) {
+        let place = match answer {
+            Answer::NotIp(_) => &mut self.not_ip,
+            Answer::Cut => &mut self.cut,
+            Answer::Packet(judged) => match (judged.decision, judged.reason) {
+                (Decision::Sent, _) => &mut self.sent,
+                (Decision::Cut, _) => &mut self.cut,
+                (_, Some(reason)) => self.dropped.entry(reason).or_default(),
+                (_, None) => &mut self.accepted,
+            },
+        };
+        *place += 1;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.accepted + self.sent + self.not_ip + self.cut == 0 && self.dropped.is_empty()
     }
 
     fn print(&self, out: &mut impl Write) -> io::Result<()> {
         let dropped: u64 = self.dropped.values().sum();
-        writeln!(out, "\n{} let in, {dropped} dropped", self.accepted)?;
+        write!(out, "\n{} let in, {dropped} dropped", self.accepted)?;
+        for (count, what) in
+            [(self.sent, "sent by the node"), (self.not_ip, "not IP"), (self.cut, "captured too short to say")]
+        {
+            if count > 0 {
+                write!(out, ", {count} {what}")?;
+            }
+        }
+        writeln!(out)?;
         for (reason, count) in &self.dropped {
             writeln!(out, "{count:>8}  {:<28} {:<8} {}", reason.as_str(), reason.requirement(), reason.describe())?;
         }

@@ -89,6 +89,11 @@ impl clap::FromArgMatches for Links {
 }
 
 impl Links {
+    /// Whether there is a `--link`.
+    pub(crate) fn are_given(&self) -> bool {
+        !self.links.is_empty()
+    }
+
     /// The links, their values read. `accept_bogons`: IPv4 addresses that are not global
     /// count as such, where that is asked.
     ///
