@@ -4,16 +4,17 @@
 //! BPF a variable shift of 128 bits would be a function call.
 
 use core::fmt;
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
 use crate::capacity::Row;
-use crate::error::{Layer, ParseError, ParseErrorKind};
 
+mod error;
 mod public;
 #[cfg(feature = "serde")]
 mod text_serde;
 
+pub use error::PrefixError;
 pub use public::is_public;
 
 /// An IPv6 prefix: bits behind its length are zero.
@@ -141,21 +142,18 @@ impl fmt::Debug for Ipv6Prefix {
 }
 
 impl FromStr for Ipv6Prefix {
-    type Err = ParseError;
+    type Err = PrefixError;
 
     /// Reads `2001:db8::/64`. Bits behind the length must be zero: a typing
     /// error is more likely than a wish.
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let (address, len) = split_prefix(text)?;
-        let address: Ipv6Addr = address.parse().map_err(|_| ParseError::new(Layer::Text, ParseErrorKind::Value, 0))?;
-        let at = text.len().saturating_sub(len.len());
-        let wrong_len = ParseError::new(Layer::Text, ParseErrorKind::Length, at);
-        let len = len.parse().map_err(|_| wrong_len)?;
-        let prefix = Ipv6Prefix::new(address, len).ok_or(wrong_len)?;
+    fn from_str(text: &str) -> Result<Self, PrefixError> {
+        let (address, len, at) = PrefixError::split::<Ipv6Addr>(text, 64)?;
+        let prefix = len.parse().ok().and_then(|len| Ipv6Prefix::new(address, len));
+        let prefix = prefix.ok_or(PrefixError::length(at, 128))?;
         if prefix.address() == address {
             Ok(prefix)
         } else {
-            Err(ParseError::new(Layer::Text, ParseErrorKind::Value, at))
+            Err(PrefixError::bits(at, IpAddr::V6(prefix.address()), prefix.len))
         }
     }
 }
@@ -231,19 +229,17 @@ impl fmt::Debug for Ipv4Prefix {
 }
 
 impl FromStr for Ipv4Prefix {
-    type Err = ParseError;
+    type Err = PrefixError;
 
     /// Reads `10.0.0.0/8`. Bits behind the length must be zero.
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let (address, len) = split_prefix(text)?;
-        let address: Ipv4Addr = address.parse().map_err(|_| ParseError::new(Layer::Text, ParseErrorKind::Value, 0))?;
-        let at = text.len().saturating_sub(len.len());
-        let wrong_len = ParseError::new(Layer::Text, ParseErrorKind::Length, at);
-        let prefix = Ipv4Prefix::new(address, len.parse().map_err(|_| wrong_len)?).ok_or(wrong_len)?;
+    fn from_str(text: &str) -> Result<Self, PrefixError> {
+        let (address, len, at) = PrefixError::split::<Ipv4Addr>(text, 24)?;
+        let prefix = len.parse().ok().and_then(|len| Ipv4Prefix::new(address, len));
+        let prefix = prefix.ok_or(PrefixError::length(at, 32))?;
         if prefix.address() == address {
             Ok(prefix)
         } else {
-            Err(ParseError::new(Layer::Text, ParseErrorKind::Value, at))
+            Err(PrefixError::bits(at, IpAddr::V4(prefix.address()), prefix.len))
         }
     }
 }
@@ -357,19 +353,11 @@ const fn mask32(len: u8) -> u32 {
     }
 }
 
-fn split_prefix(text: &str) -> Result<(&str, &str), ParseError> {
-    let missing = ParseError::new(Layer::Text, ParseErrorKind::Truncated, text.len());
-    let (address, len) = text.split_once('/').ok_or(missing)?;
-    if len.is_empty() || !len.bytes().all(|digit| digit.is_ascii_digit()) {
-        return Err(ParseError::new(Layer::Text, ParseErrorKind::Length, address.len().saturating_add(1)));
-    }
-    Ok((address, len))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
     use super::*;
+    use crate::error::ParseErrorKind;
     use proptest::prelude::*;
     use std::format;
     use std::string::ToString;
@@ -494,6 +482,27 @@ mod tests {
         ] {
             let error = text.parse::<Ipv4Prefix>().unwrap_err();
             assert_eq!((error.kind, error.offset), (kind, offset), "{text}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_prefix_says_what_to_write() {
+        for (text, expected) in [
+            ("2001:db8:0:7::1/64", "has bits behind its length: write 2001:db8:0:7::/64"),
+            ("2001:db8::1", "the length is missing: write 2001:db8::/64, say"),
+            ("2001:db8::/129", "the length behind the slash is 0 to 128"),
+            ("10.0.0.0/8", "an IPv6 prefix was expected: write one as 2001:db8::/64"),
+            ("x", "an IPv6 prefix was expected: write one as 2001:db8::/64"),
+        ] {
+            assert_eq!(text.parse::<Ipv6Prefix>().unwrap_err().to_string(), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("10.0.0.1/8", "has bits behind its length: write 10.0.0.0/8"),
+            ("10.0.0.1", "the length is missing: write 10.0.0.0/24, say"),
+            ("10.0.0.0/33", "the length behind the slash is 0 to 32"),
+            ("2001:db8::/32", "an IPv4 prefix was expected: write one as 10.0.0.0/24"),
+        ] {
+            assert_eq!(text.parse::<Ipv4Prefix>().unwrap_err().to_string(), expected, "{text}");
         }
     }
 

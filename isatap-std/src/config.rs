@@ -41,6 +41,7 @@
 //! the tables, `user = "NAME"` is `--user NAME`. Times are whole seconds. An unknown key is a mistake, and
 //! every mistake is told with its line.
 
+mod mistakes;
 mod tables;
 mod teredo;
 
@@ -55,7 +56,7 @@ use crate::sixrd::{self, SixRdOptions};
 use crate::sixtofour::{self, SixToFourOptions};
 use crate::tunnel::TunnelOptions;
 use std::fmt;
-use tables::{File, Parsed, values};
+use tables::{Parsed, values};
 
 /// What a file describes.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,13 +106,19 @@ pub struct Problem {
     pub file: String,
     /// The line, from 1.
     pub line: usize,
+    /// The column, from 1; nothing where the whole table is meant.
+    pub column: Option<usize>,
     /// What is wrong and what to write instead.
     pub text: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.text)
+        write!(f, "{}:{}", self.file, self.line)?;
+        if let Some(column) = self.column {
+            write!(f, ":{column}")?;
+        }
+        write!(f, ": {}", self.text)
     }
 }
 
@@ -242,21 +249,33 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// All mistakes that can be told at once, by line; of a file that cannot be read as
-    /// TOML, or has a value of a wrong kind, the first.
+    /// All mistakes, by line and column, with what to write instead. What is wrong between
+    /// two tables is told of tables without mistakes of their own.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
         let at = |offset: usize, what: String| Problem {
             file: file.to_owned(),
             line: 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count(),
+            column: None,
             text: what,
         };
-        let mut tables: File = toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            vec![at(offset, error.message().replace('\n', ", "))]
-        })?;
-        let mut problems = Vec::new();
+        let column = |offset: usize| {
+            let line = text.get(..offset).unwrap_or(text).rsplit('\n').next().unwrap_or("");
+            1 + line.chars().count()
+        };
+        let mistakes::Outcome { file: tables, mistakes, damaged } = mistakes::read(text);
+        let mut problems: Vec<Problem> = mistakes
+            .into_iter()
+            .map(|mistake| Problem {
+                column: (!mistake.is_table).then(|| column(mistake.offset)),
+                ..at(mistake.offset, mistake.text)
+            })
+            .collect();
+        let Some(mut tables) = tables else {
+            problems.sort_by_key(|problem| (problem.line, problem.column));
+            return Err(problems);
+        };
         let mut links: Vec<Link> = Vec::new();
-        for (begin, link) in tables.links() {
+        for (begin, link) in tables.links().into_iter().filter(|(begin, _)| !damaged.contains(begin)) {
             let link = match link {
                 Ok(link) => link,
                 Err(what) => {
@@ -283,7 +302,7 @@ impl Config {
             problems.extend(conflicts(&links).map(|text| at(begin, text)));
         }
         let mut teredo: Vec<TeredoLink> = Vec::new();
-        for (begin, link) in tables.teredo().links() {
+        for (begin, link) in tables.teredo().links().filter(|(begin, _)| !damaged.contains(begin)) {
             let link = match link {
                 Ok(link) => link,
                 Err(what) => {
@@ -320,7 +339,7 @@ impl Config {
         }
         let natives = tables.native.into_iter().map(|table| Native { device: table.dev, forwarding: table.forwarding });
         let config = Config { user: tables.user, links, teredo, natives: natives.collect() };
-        problems.sort_by_key(|problem| problem.line);
+        problems.sort_by_key(|problem| (problem.line, problem.column));
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 }

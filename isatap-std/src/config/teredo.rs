@@ -257,13 +257,13 @@ mod tests {
         for (text, expected) in [
             (
                 "[[teredo-client]]\nserver = \"198.51.100.1:53\"\n",
-                "node.toml:2: 198.51.100.1:53: a Teredo server listens",
+                "node.toml:2:10: 198.51.100.1:53: a Teredo server listens",
             ),
             ("[[teredo-client]]\nserver = \"10.0.0.1\"\n", "node.toml:1: cannot use the server 10.0.0.1: Teredo works"),
             ("[[teredo-client]]\nbind = \":1\"\n", "node.toml:1: missing field `server`"),
             (
                 "[[teredo-client]]\nserver = \"a.example\"\nport-mapping = \"igd\"\n",
-                "node.toml:3: igd: expected off, auto",
+                "node.toml:3:16: igd: expected off, auto",
             ),
             (
                 "\n[[teredo-server]]\nprimary = \"198.51.100.1\"\nsecondary = \"198.51.100.1\"\n",
@@ -271,7 +271,7 @@ mod tests {
             ),
             (
                 "[[teredo-relay]]\nlocal = \"198.51.100.1\"\nports = 1\n",
-                "node.toml:3: unknown field `ports`, expected one of",
+                "node.toml:3:1: unknown field `ports`, expected one of",
             ),
             (
                 "[[teredo-relay]]\nlocal = \"198.51.100.1\"\nport = 3544\n",

@@ -28,7 +28,7 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
         ),
         (
             "[[6to4]]\nrole = \"realy\"\n",
-            "node.toml:2: unknown variant `realy`, expected one of `host-router`, `router`, `relay`",
+            "node.toml:2:8: unknown variant `realy`, expected one of `host-router`, `router`, `relay`",
         ),
         (
             "[[6to4]]\nrole = \"relay\"\nrelay = \"131.107.0.9\"\n",
@@ -38,7 +38,7 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
             "[[6to4]]\nclient = [\"131.107.0.0/16\"]\n",
             "node.toml:1: cannot start a 6to4 router: only a relay has clients",
         ),
-        ("[[6to4]]\n\nclient = [\"131.107.0.0/33\"]\n", "node.toml:3: 131.107.0.0/33: "),
+        ("[[6to4]]\n\nclient = [\"131.107.0.0/33\"]\n", "node.toml:3:10: 131.107.0.0/33: "),
         (
             "[[6to4]]\nrelay = \"192.168.0.1\"\n",
             "node.toml:1: cannot use the relay 192.168.0.1: it is no public IPv4 address",
@@ -50,9 +50,9 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
         ),
         (
             "[[6to4]]\nrole = \"router\"\nlan = [\"eth1:0\"]\n",
-            "node.toml:3: eth1:0: cannot give a prefix to the LAN eth1:0: \"0\" is no subnet; write 1 to ffff, as in eth1:a0",
+            "node.toml:3:7: eth1:0: cannot give a prefix to the LAN eth1:0: \"0\" is no subnet; write 1 to ffff, as in eth1:a0",
         ),
-        ("[[6to4]]\nrole = \"router\"\nlan = [\"a b\"]\n", "node.toml:3: a b: cannot name a device \"a b\": "),
+        ("[[6to4]]\nrole = \"router\"\nlan = [\"a b\"]\n", "node.toml:3:7: a b: cannot name a device \"a b\": "),
         (
             "[[6to4]]\nrole = \"router\"\nlan = [\"eth1\", \"eth1:2\"]\n",
             "node.toml:1: cannot give a prefix to the LAN eth1:2: the device is named twice",
@@ -100,11 +100,11 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
         ),
         (
             "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\naddress = [\"2001:db8::1/129\"]\n",
-            "node.toml:4: 2001:db8::1/129: a prefix length is at most 128",
+            "node.toml:4:11: 2001:db8::1/129: a prefix length is at most 128",
         ),
         (
             "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nlan = [\"eth1\"]\n",
-            "node.toml:4: unknown field `lan`, expected one of",
+            "node.toml:4:1: unknown field `lan`, expected one of",
         ),
         (
             "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nttl = 0\n",
@@ -118,9 +118,109 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
         let (status, json) = check(text, &["-j"]);
         let value: serde_json::Value = serde_json::from_str(&json[0]).unwrap();
         assert_eq!(status, Some(3));
-        let told = format!("node.toml:{}: {}", value["line"], value["text"].as_str().unwrap());
+        let column = value.get("column").map_or_else(String::new, |column| format!(":{column}"));
+        let told = format!("node.toml:{}{column}: {}", value["line"], value["text"].as_str().unwrap());
         assert_eq!(told, lines[0]);
     }
+}
+
+/// A kind of mistake each, with line, column and what to write instead.
+#[test]
+fn a_mistaken_key_or_value_is_told_with_what_to_write() {
+    for (text, expected) in [
+        // Tables.
+        ("[isatap-host]\n", "node.toml:1: there can be several of them: write [[isatap-host]]"),
+        ("[[isatap-hots]]\n", "node.toml:1: no table is named isatap-hots: write [[isatap-host]]"),
+        (
+            "[[isatap_router]]\nlocal = [\"10.0.0.1\"]\n",
+            "node.toml:1: no table is named isatap_router: write [[isatap-router]]",
+        ),
+        // Keys.
+        ("[[isatap-host]]\n  ruoter = []\n", "node.toml:2:3: unknown field `ruoter`, expected one of "),
+        (
+            "[[tunnel]]\nlocal = \"192.0.2.1\"\n",
+            "node.toml:1: missing field `remote`: write remote = \"198.51.100.1\", say",
+        ),
+        // Lists and single values.
+        ("[[isatap-host]]\nlocal = \"10.0.0.2\"\n", "node.toml:2:9: local is a list: write local = [\"10.0.0.2\"]"),
+        (
+            "[[tunnel]]\nlocal = [\"192.0.2.1\"]\nremote = \"192.0.2.2\"\n",
+            "node.toml:2:9: local is one value and no list: write local = \"192.0.2.1\"",
+        ),
+        // Numbers, text, yes and no.
+        ("[[isatap-host]]\nmtu = \"1400\"\n", "node.toml:2:7: mtu is a number: write mtu = 1400"),
+        ("[[isatap-host]]\nmtu = -1\n", "node.toml:2:7: mtu is a number of 0 to 65535, and -1 is not"),
+        ("[[isatap-host]]\ndev = 5\n", "node.toml:2:7: dev is text: write dev = \"5\""),
+        (
+            "[[isatap-host]]\nneighbor-probes = \"no\"\n",
+            "node.toml:2:19: neighbor-probes is true or false: write neighbor-probes = false",
+        ),
+        ("[[6to4]]\nrole = \"realy\"\n", "node.toml:2:8: unknown variant `realy`, expected one of "),
+        // Addresses and prefixes.
+        (
+            "[[isatap-host]]\nlocal = [\"10.0.0.2\", \"10.0.0.256\"]\n",
+            "node.toml:2:22: local: 10.0.0.256 is no IPv4 address: write four numbers of 0 to 255",
+        ),
+        (
+            "[[isatap-host]]\nlocal = [\"10.0.0.2/8\"]\n",
+            "node.toml:2:10: local: 10.0.0.2/8 has a length: write the address alone, 10.0.0.2",
+        ),
+        (
+            "[[tunnel]]\nlocal = \"192.0.2.1:53\"\nremote = \"192.0.2.2\"\n",
+            "node.toml:2:9: local: 192.0.2.1:53 has a port: write the address alone, 192.0.2.1",
+        ),
+        (
+            "[[tunnel]]\nlocal = \"2001:db8::1\"\nremote = \"192.0.2.2\"\n",
+            "node.toml:2:9: local: 2001:db8::1 is an IPv6 address: write the IPv4 address of the tunnel's end",
+        ),
+        (
+            "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::1/64\"]\n",
+            "node.toml:3:10: 2001:db8:0:7::1/64: has bits behind its length: write 2001:db8:0:7::/64",
+        ),
+        (
+            "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::\"]\n",
+            "node.toml:3:10: 2001:db8:0:7::: the length is missing: write 2001:db8:0:7::/64, say",
+        ),
+        (
+            "[[isatap-host]]\nmember = [\"10.0.0.0/33\"]\n",
+            "node.toml:2:10: 10.0.0.0/33: the length behind the slash is 0 to 32",
+        ),
+        (
+            "[[isatap-host]]\nmember = [\"fd00::/8\"]\n",
+            "node.toml:2:10: fd00::/8: an IPv4 prefix was expected: write one as 10.0.0.0/24",
+        ),
+    ] {
+        let (status, lines) = check(text, &[]);
+        assert_eq!((status, lines.len()), (Some(3), 1), "{text}{lines:#?}");
+        assert!(lines[0].starts_with(expected), "{text}{lines:#?}");
+        let (_, json) = check(text, &["-j"]);
+        let value: serde_json::Value = serde_json::from_str(&json[0]).unwrap();
+        let column = value.get("column").map_or_else(String::new, |column| format!(":{column}"));
+        assert_eq!(format!("node.toml:{}{column}: {}", value["line"], value["text"].as_str().unwrap()), lines[0]);
+    }
+    for (text, meant) in [
+        ("[[isatap-host]]\nruoter = []\n", "; write router"),
+        ("[[isatap-host]]\nneighbour-probes = true\n", "; write neighbor-probes"),
+        ("[[isatap-host]]\nsolicit_all_routers = true\n", "; write solicit-all-routers"),
+        ("[[6to4]]\nrole = \"realy\"\n", "; write role = \"relay\""),
+    ] {
+        assert!(check(text, &[]).1[0].ends_with(meant), "{text}");
+    }
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_told_at_once() {
+    let text = "[[isatap-router]]\nlocal = \"10.0.0.1\"\nprefix = [\"2001:db8:0:7::1/64\"]\nmtu = \"big\"\nruoter = 1\n\n\
+                [[isatap-hots]]\nlocal = 1\n\n[[tunnel]]\nlocal = \"192.0.2.1\"\nttl = 300\n\n\
+                [[6to4]]\nlocal = [\"10.0.0.1\"]\n\n[teredo-client]\nserver = 5\n";
+    let (status, lines) = check(text, &[]);
+    assert_eq!(status, Some(3));
+    let places: Vec<String> =
+        lines.iter().map(|line| line.trim_start_matches("node.toml:").split(": ").next().unwrap().to_owned()).collect();
+    assert_eq!(places, ["2:9", "3:10", "4:7", "5:1", "7", "10", "12:7", "14", "17"], "{lines:#?}");
+    // Of a text that is no TOML all that is wrong with that.
+    let (_, lines) = check("[[tunnel]]\nlocal = \nremote = \"192.0.2.2\nmtu = = 5\n", &[]);
+    assert!(lines.len() >= 2 && lines[0].starts_with("node.toml:2:"), "{lines:#?}");
 }
 
 #[test]

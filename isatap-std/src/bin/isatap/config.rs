@@ -69,11 +69,13 @@ fn describe(link: &Link) -> String {
 struct Line<'a> {
     file: &'a str,
     line: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
     text: &'a str,
 }
 
 impl<'a> Line<'a> {
     fn of(problem: &'a Problem) -> Self {
-        Self { file: &problem.file, line: problem.line, text: &problem.text }
+        Self { file: &problem.file, line: problem.line, column: problem.column, text: &problem.text }
     }
 }
