@@ -79,7 +79,7 @@ fn one_file_makes_an_isatap_router_a_teredo_server_and_a_teredo_relay_of_one_pro
     // A mistake changes nothing; a relay that goes disturbs neither the server nor ISATAP.
     server.file("node.toml", &text.replace("41000", "\"x\""));
     daemon.signal("HUP");
-    daemon.wait_for_line("node.toml:12: ", PATIENCE);
+    daemon.wait_for_line("node.toml:12:8: port is a number", PATIENCE);
     let process = status_pid(&server, "tserver");
     server.file("node.toml", text.split("[[teredo-relay]]").next().unwrap());
     daemon.signal("HUP");
