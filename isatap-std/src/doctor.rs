@@ -5,6 +5,9 @@
 //! sent to find out. It walks the [`Step`]s in the order in which an ISATAP link comes to
 //! life, each of which needs those before it, and stops at the first that fails.
 //!
+//! A step is `ok` when something that happened during the examination shows it. Where nothing
+//! could, the finding is [`unknown`](Finding::unknown), and says why.
+//!
 //! # What it cannot do
 //!
 //! It sees one machine. Of a router that says nothing it cannot know whether a filter on the
@@ -16,7 +19,7 @@ mod shared;
 mod teredo;
 
 use crate::node::evidence::Evidence;
-use crate::node::status::Status;
+use crate::node::status::{Packets, Status};
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -29,6 +32,15 @@ pub struct Facts {
     pub command: Option<String>,
     /// Packets that the kernel did not take from the daemon during the examination.
     pub unsent: Unsent,
+    /// How long the examination took, in seconds: what is older tells nothing of the present.
+    pub elapsed: u64,
+    /// Routers that have advertised during the examination, and a Teredo server that was heard.
+    pub answered: Vec<Ipv4Addr>,
+    /// Packets of the node before the examination.
+    pub before: Packets,
+    /// Packets of protocol 41 that reached a device of this machine during the examination,
+    /// in front of its firewall; `None`: nobody could look.
+    pub arrived: Option<Vec<Arrived>>,
     /// What the kernel has.
     pub kernel: Kernel,
     /// What potential routers answered.
@@ -72,6 +84,17 @@ pub struct Unsent {
     pub unreachable: u64,
 }
 
+/// Packets of one sender that reached a device of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// The outer source.
+    pub from: Ipv4Addr,
+    /// The device.
+    pub device: String,
+    /// How many.
+    pub count: u64,
+}
+
 /// What the kernel has of the device.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kernel {
@@ -83,6 +106,8 @@ pub struct Kernel {
     pub rivals: Vec<Rival>,
     /// nftables chains at the output hook: family, table and name, as nft takes them.
     pub output_chains: Vec<String>,
+    /// The same at the hooks that packets pass on their way in.
+    pub input_chains: Vec<String>,
 }
 
 /// A device as the kernel has it.
@@ -109,14 +134,14 @@ pub struct Rival {
     pub holder: Option<(u32, String)>,
 }
 
-/// What one potential router answered.
+/// What one potential router, the far end of a tunnel or a relay answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
     /// The router.
     pub router: Ipv4Addr,
     /// Whether it answered an IPv4 ping; `None`: not tried.
     pub ipv4: Option<bool>,
-    /// Whether its link-local address answered a small ping through the tunnel.
+    /// Whether it answered a small ping through the tunnel.
     pub tunnel: Option<bool>,
     /// The longest IPv6 packet that was answered, in bytes, when the longest possible was not.
     pub longest: Option<Longest>,
@@ -238,6 +263,9 @@ pub struct Finding {
     pub step: Step,
     /// Whether it is as it should be.
     pub ok: bool,
+    /// Whether nothing is known: nothing speaks against it, and nothing fresh for it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
     /// Why it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
@@ -255,12 +283,18 @@ pub struct Finding {
 impl Finding {
     /// A step that is as it should be.
     pub fn good(step: Step, seen: impl Into<String>) -> Self {
-        Finding { step, ok: true, cause: None, fix: None, seen: Some(seen.into()), warning: None }
+        Finding { step, ok: true, unknown: false, cause: None, fix: None, seen: Some(seen.into()), warning: None }
+    }
+
+    /// A step of which nothing is known: why.
+    pub fn unknown(step: Step, why: impl Into<String>) -> Self {
+        Finding { unknown: true, ..Self::good(step, why) }
     }
 
     /// A step that is not.
     pub fn bad(step: Step, cause: impl Into<String>, fix: impl Into<String>) -> Self {
-        Finding { step, ok: false, cause: Some(cause.into()), fix: Some(fix.into()), seen: None, warning: None }
+        let (cause, fix) = (Some(cause.into()), Some(fix.into()));
+        Finding { step, ok: false, unknown: false, cause, fix, seen: None, warning: None }
     }
 
     /// With something that may become a problem.
@@ -291,12 +325,20 @@ impl Finding {
     }
 }
 
+/// Whether something was heard again between two looks, of which each tells the age in whole
+/// seconds: `before`, and `elapsed` whole seconds later, or more, `after`.
+#[must_use]
+pub fn is_heard_again(before: Option<u64>, after: Option<u64>, elapsed: u64) -> bool {
+    after.is_some_and(|after| before.is_none_or(|before| after < before.saturating_add(elapsed)))
+}
+
 /// Judges a link: a finding for each step up to the first that fails.
 #[must_use]
 pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     let role = facts.evidence.status.role.as_str();
     let judge = match role {
         "isatap-host" => host::judge,
+        _ if facts.evidence.status.resting => resting,
         "teredo-client" | "teredo-server" | "teredo-relay" => teredo::judge,
         _ => router::judge,
     };
@@ -310,6 +352,11 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// 6to4 beside native IPv6, which is better. `S64-33`
+fn resting(_: &Facts, step: Step) -> Finding {
+    Finding::unknown(step, "6to4 rests: this machine has native IPv6 (--beside-native has it work all the same)")
 }
 
 #[cfg(test)]

@@ -97,6 +97,7 @@ pub fn router_inputs(router: &mut RouterInterface<Small>, cx: &mut Context<'_, S
     keep(router.publish(cx, any(PublishedPrefix::new(prefix))));
     router.withdraw(cx, &any(prefix));
     router.advertise_again(cx.now);
+    keep(router.last_answered());
     keep((router.add_dns_server(any(Ipv6Addr::LOCALHOST)), router.add_known_router(any(Ipv4Addr::LOCALHOST))));
 }
 

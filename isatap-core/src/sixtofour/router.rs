@@ -152,6 +152,12 @@ impl<C: Capacity> RouterInterface<C> {
         self.told.delegation()
     }
 
+    /// Whether it rests, since there is native IPv6. `S64-33`
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        self.native && self.config.only_without_native
+    }
+
     /// The relay in use: known, and not found silent.
     #[must_use]
     pub fn relay(&self) -> Option<Ipv4Addr> {
@@ -226,7 +232,9 @@ impl<C: Capacity> RouterInterface<C> {
         self.sync(cx)
     }
 
-    fn known_relay(&self) -> Option<Ipv4Addr> {
+    /// The relay that is to be used, whether or not it answers.
+    #[must_use]
+    pub fn known_relay(&self) -> Option<Ipv4Addr> {
         let relay = match self.config.relay {
             Relay::None => None,
             Relay::Address(address) => Some(address),
@@ -246,13 +254,12 @@ impl<C: Capacity> RouterInterface<C> {
         // Of the sites before: no other interface has null routes in them.
         for locator in self.link.locators.iter() {
             let gone = !self.locators.iter().any(|kept| kept.address == locator.address);
-            if gone || (self.native && self.config.only_without_native) {
+            if gone || self.is_resting() {
                 cx.routes.remove(&Route::null(addr::site(locator.address), Origin::Automatic).key());
             }
         }
         // S64-33: native IPv6 is better than 6to4.
-        let resting = self.native && self.config.only_without_native;
-        let locators = if resting { &[] } else { self.locators.as_slice() };
+        let locators = if self.is_resting() { &[] } else { self.locators.as_slice() };
         let mut result = self.link.replace_locators(locators);
         let active = !self.link.locators.is_empty();
         if active && self.config.relay == Relay::Name && self.resolve == Resolve::Idle {

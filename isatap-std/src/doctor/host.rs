@@ -1,9 +1,12 @@
 //! The steps of a host.
 
-use super::shared::{firewall, kernel_addresses, kernel_mtu, kernel_routes, refused_lately, restarted};
-use super::{Facts, Finding, Longest, Probe, Step};
+use super::shared::{
+    Complaint, answered, complaint, firewall, kernel_addresses, kernel_mtu, kernel_routes, own_input, refused_lately,
+    restarted,
+};
+use super::{Facts, Finding, Longest, Step};
 use crate::node::dotted;
-use crate::node::evidence::{Icmpv4Heard, NameFailure, NameFailureKind, Names, RefusedFrom};
+use crate::node::evidence::{NameFailure, NameFailureKind, Names, RefusedFrom};
 use crate::node::status::{Address, PotentialRouterStatus};
 use isatap_core::prefix::Ipv6Prefix;
 use std::net::Ipv4Addr;
@@ -26,6 +29,17 @@ pub(super) fn judge(facts: &Facts, step: Step) -> Finding {
         Step::Mtu => mtu(facts),
         _ => peer(facts),
     }
+}
+
+/// Whether a router has answered the solicitation of this examination.
+fn answers(facts: &Facts, row: &PotentialRouterStatus) -> bool {
+    facts.answered.contains(&row.address)
+}
+
+/// A router that answers, for what it could do.
+fn router(facts: &Facts) -> String {
+    let row = facts.evidence.status.prl.iter().find(|row| answers(facts, row));
+    row.map(|row| row.address.to_string()).unwrap_or_default()
 }
 
 fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
@@ -152,14 +166,14 @@ fn rs_sent(facts: &Facts) -> Finding {
     if let Some(finding) = firewall(facts, Step::RsSent) {
         return finding;
     }
-    if facts.unsent.unreachable > 0 && status.prl.iter().all(|row| !row.alive) {
+    if facts.unsent.unreachable > 0 && status.prl.iter().all(|row| !answers(facts, row)) {
         let cause = format!("the kernel has no IPv4 route to {routers} from {}", list(&status.locators));
         return Finding::bad(Step::RsSent, cause, format!("give this machine one: see ip route get {first}"));
     }
-    let is_asked = |row: &PotentialRouterStatus| row.alive || row.attempts > 0;
+    let is_asked = |row: &PotentialRouterStatus| answers(facts, row) || row.attempts > 0;
     let from = list(&status.locators);
     if let Some(row) = status.prl.iter().find(|row| is_asked(row)) {
-        let count = if row.alive { "answered".to_owned() } else { format!("{} in this round", row.attempts) };
+        let count = if answers(facts, row) { "answered".to_owned() } else { format!("{} in this round", row.attempts) };
         return Finding::good(Step::RsSent, format!("{from} to {}: {count}", row.address));
     }
     let next = status.prl.iter().filter_map(|row| row.next_solicitation).min();
@@ -171,13 +185,19 @@ fn rs_sent(facts: &Facts) -> Finding {
 
 fn ra_seen(facts: &Facts) -> Finding {
     let rows = &facts.evidence.status.prl;
-    let (alive, silent): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.alive);
-    if !alive.is_empty() {
+    // What was heard before this examination says nothing of now.
+    let (heard, silent): (Vec<_>, Vec<_>) = rows.iter().partition(|row| answers(facts, row));
+    if !heard.is_empty() {
         let warning =
             (!silent.is_empty()).then(|| format!("{} does not answer", list(silent.iter().map(|row| row.address))));
-        return Finding::good(Step::RaSeen, list(alive.iter().map(|row| row.address))).warn(warning);
+        let seen = list(heard.iter().map(|row| row.address));
+        return Finding::good(Step::RaSeen, format!("{seen}, now")).warn(warning);
     }
-    let routers = list(rows.iter().map(|row| row.address));
+    let before = |row: &PotentialRouterStatus| match row.heard {
+        Some(age) => format!("{} (heard {age} s ago, and not now)", row.address),
+        None => row.address.to_string(),
+    };
+    let routers = list(rows.iter().map(before));
     let is_listed = |address: Ipv4Addr| rows.iter().any(|row| row.address == address);
     let is_stranger =
         |row: &&RefusedFrom| row.reason == "ra-not-from-router" && !is_listed(row.from) && row.age <= STRANGER;
@@ -206,7 +226,10 @@ fn ra_seen(facts: &Facts) -> Finding {
     if let Some(finding) = rows.iter().find_map(|row| icmpv4(facts, row)) {
         return finding;
     }
-    silence(facts, &routers)
+    if let Some(finding) = rows.iter().find_map(|row| own_input(facts, Step::RaSeen, row.address)) {
+        return finding;
+    }
+    silence(facts)
 }
 
 /// The command of the daemon, with a router in the place of those that it has.
@@ -216,18 +239,16 @@ fn restarted_router(facts: &Facts, router: Ipv4Addr) -> String {
 
 /// What somebody on the way says of packets to a silent router.
 fn icmpv4(facts: &Facts, row: &PotentialRouterStatus) -> Option<Finding> {
-    const UNREACHABLE: u8 = 3;
     let router = row.address;
-    let is_present = |heard: &&Icmpv4Heard| heard.about == router && heard.age <= PRESENT && heard.kind == UNREACHABLE;
-    let heard = facts.evidence.icmpv4.iter().filter(is_present).min_by_key(|heard| heard.age)?;
+    let (complaint, heard) = complaint(facts, router, PRESENT)?;
     let from = heard.from;
-    Some(match heard.code {
-        2 => Finding::bad(
+    Some(match complaint {
+        Complaint::NoTunnel => Finding::bad(
             Step::RaSeen,
             format!("{router} takes no protocol 41: {from} says protocol unreachable; no ISATAP router runs there"),
             format!("start one on {router}: isatap router --local {router} --prefix P/64; or list another router"),
         ),
-        9 | 10 | 13 => Finding::bad(
+        Complaint::Filter => Finding::bad(
             Step::RaSeen,
             format!("{from} filters protocol 41 to {router} (administratively prohibited)"),
             format!(
@@ -235,12 +256,11 @@ fn icmpv4(facts: &Facts, row: &PotentialRouterStatus) -> Option<Finding> {
                 if from == router { "input" } else { "forward" }
             ),
         ),
-        0 | 1 | 5..=7 | 11 | 12 => Finding::bad(
+        Complaint::Unreachable => Finding::bad(
             Step::RaSeen,
             format!("{router} cannot be reached: {from} says host or network unreachable{}", origin(row)),
             format!("switch the router on, or correct its address; see ping {router} and ip route get {router}"),
         ),
-        _ => return None,
     })
 }
 
@@ -249,10 +269,14 @@ fn origin(row: &PotentialRouterStatus) -> String {
 }
 
 /// Nobody says anything: what the probes tell.
-fn silence(facts: &Facts, routers: &str) -> Finding {
-    let sources = list(facts.evidence.status.prl.iter().map(|row| format!("{}{}", row.address, origin(row))));
-    let any = |answered: fn(&Probe) -> Option<bool>| facts.probes.iter().find(|probe| answered(probe) == Some(true));
-    if let Some(probe) = any(|probe| probe.tunnel) {
+fn silence(facts: &Facts) -> Finding {
+    let rows = &facts.evidence.status.prl;
+    let routers = list(rows.iter().map(|row| row.address));
+    let sources = list(rows.iter().map(|row| match row.heard {
+        Some(age) => format!("{}{} (heard {age} s ago, and not now)", row.address, origin(row)),
+        None => format!("{}{}", row.address, origin(row)),
+    }));
+    if let Some(probe) = answered(facts, |probe| probe.tunnel) {
         let router = probe.router;
         return Finding::bad(
             Step::RaSeen,
@@ -262,7 +286,7 @@ fn silence(facts: &Facts, routers: &str) -> Finding {
             format!("advertise there: isatap router --local {router} --prefix P/64; or list the router that does"),
         );
     }
-    if let Some(probe) = any(|probe| probe.ipv4) {
+    if let Some(probe) = answered(facts, |probe| probe.ipv4) {
         let router = probe.router;
         return Finding::bad(
             Step::RaSeen,
@@ -290,7 +314,7 @@ fn address(facts: &Facts) -> Finding {
     let status = &facts.evidence.status;
     let global: Vec<&Address> =
         status.addresses.iter().filter(|address| !address.address.is_unicast_link_local()).collect();
-    let router = status.prl.iter().find(|row| row.alive).map(|row| row.address.to_string()).unwrap_or_default();
+    let router = router(facts);
     if global.is_empty() {
         let fix = format!("advertise a prefix of 64 bits on {router} with the A flag set and a lifetime that is not 0");
         return Finding::bad(Step::Address, format!("{router} advertises no prefix to make an address of"), fix);
@@ -302,7 +326,7 @@ fn address(facts: &Facts) -> Finding {
 
 fn route(facts: &Facts) -> Finding {
     let status = &facts.evidence.status;
-    let router = status.prl.iter().find(|row| row.alive).map(|row| row.address.to_string()).unwrap_or_default();
+    let router = router(facts);
     if let Some(finding) = kernel_routes(facts) {
         return finding;
     }
@@ -382,36 +406,25 @@ fn mtu(facts: &Facts) -> Finding {
             _ => {}
         }
     }
-    let path = match facts.probes.iter().find(|probe| probe.longest == Some(Longest::Full)) {
-        Some(probe) => format!("{mtu} bytes, answered by {}", probe.router),
-        None => format!("{mtu} bytes; the path was not tried, since no router answers pings"),
-    };
-    Finding::good(Step::Mtu, path)
+    match facts.probes.iter().find(|probe| probe.longest == Some(Longest::Full)) {
+        Some(probe) => Finding::good(Step::Mtu, format!("{mtu} bytes, answered by {}", probe.router)),
+        None => Finding::unknown(
+            Step::Mtu,
+            format!("{mtu} bytes at the device; the path was not tried, since no router answers pings"),
+        ),
+    }
 }
 
 fn peer(facts: &Facts) -> Finding {
-    let status = &facts.evidence.status;
-    if let Some(probe) = facts.probes.iter().find(|probe| probe.tunnel == Some(true)) {
+    if let Some(probe) = answered(facts, |probe| probe.tunnel) {
         let seen = format!("{} answers through the tunnel", probe.router);
         return Finding::good(Step::Peer, seen).warn(refused_lately(facts));
     }
-    // Pings may be filtered where Neighbor Discovery is not.
-    let confirmed = status.routers.iter().find(|router| router.reachability.as_deref() == Some("reachable"));
-    if let Some(router) = confirmed {
-        let warning = Some(format!("{} answers no ping", router.address));
-        return Finding::good(Step::Peer, format!("{} answers Neighbor Solicitations", router.address)).warn(warning);
-    }
-    if facts.probes.iter().all(|probe| probe.tunnel.is_none()) {
-        let warning = "no ping was sent: that takes CAP_NET_RAW; run isatap doctor as root".to_owned();
-        return Finding::good(Step::Peer, "not tried").warn(Some(warning));
-    }
-    if let Some(finding) = firewall(facts, Step::Peer) {
-        return finding;
-    }
-    let routers = list(status.routers.iter().map(|router| router.address));
-    Finding::bad(
-        Step::Peer,
-        format!("{routers} has advertised and answers nothing now, neither a ping nor a Neighbor Solicitation"),
-        format!("see that {routers} still runs and that nothing on the way drops IPv4 protocol 41: ping {routers}"),
-    )
+    // Pings may be filtered where solicitations are not, whose answer came by the tunnel just now.
+    let router = router(facts);
+    let warning = match facts.probes.iter().all(|probe| probe.tunnel.is_none()) {
+        true => "no ping was sent: that takes CAP_NET_RAW; run isatap doctor as root".to_owned(),
+        false => format!("{router} answers no ping"),
+    };
+    Finding::good(Step::Peer, format!("{router} answers Router Solicitations through the tunnel")).warn(Some(warning))
 }

@@ -1,8 +1,14 @@
 //! The steps of a router, and of any link that solicits nobody: the others are left out.
 
-use super::shared::{firewall, kernel_addresses, kernel_mtu, kernel_routes, refused_lately};
+use super::shared::{
+    Complaint, LATELY, answered, carried, complaint, firewall, input_fix, kernel_addresses, kernel_mtu, kernel_routes,
+    own_input, refused_lately, with_flag,
+};
 use super::{Facts, Finding, Step};
 use crate::node::dotted;
+use crate::node::evidence::RefusedFrom;
+use isatap_core::drop_reason::DropReason;
+use std::net::Ipv4Addr;
 
 pub(super) fn judge(facts: &Facts, step: Step) -> Finding {
     match step {
@@ -11,7 +17,7 @@ pub(super) fn judge(facts: &Facts, step: Step) -> Finding {
         Step::Lan => lan(facts),
         Step::Mtu => {
             let mtu = facts.evidence.status.mtu;
-            kernel_mtu(facts).unwrap_or_else(|| Finding::good(Step::Mtu, format!("{mtu} bytes")))
+            kernel_mtu(facts).unwrap_or_else(|| Finding::good(Step::Mtu, format!("{mtu} bytes at the device")))
         }
         _ => peer(facts),
     }
@@ -21,6 +27,10 @@ fn address(facts: &Facts) -> Finding {
     let status = &facts.evidence.status;
     if status.locators.is_empty() {
         let wanted: Vec<String> = facts.evidence.wanted_locators.iter().map(ToString::to_string).collect();
+        if wanted.is_empty() {
+            let cause = "this machine has no IPv4 address to send from";
+            return Finding::bad(Step::Address, cause, "give it one: ip address add V4/LEN dev DEV");
+        }
         let wanted = wanted.join(", ");
         return Finding::bad(
             Step::Address,
@@ -30,6 +40,9 @@ fn address(facts: &Facts) -> Finding {
     }
     if let Some(finding) = kernel_addresses(facts, Step::Address) {
         return finding;
+    }
+    if status.addresses.is_empty() {
+        return no_address(facts);
     }
     let addresses: Vec<String> = status.addresses.iter().map(|address| dotted(&address.address)).collect();
     Finding::good(Step::Address, addresses.join(", "))
@@ -88,11 +101,152 @@ fn lan(facts: &Facts) -> Finding {
     Finding::good(Step::Lan, seen.join("; ")).warn(warning)
 }
 
+/// There are IPv4 addresses, and no IPv6 address can be made of them.
+fn no_address(facts: &Facts) -> Finding {
+    let status = &facts.evidence.status;
+    let locators = status.locators.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if !status.role.starts_with("6to4") {
+        let cause = format!("{} has no address: none can be made of {locators}", status.dev);
+        return Finding::bad(Step::Address, cause, "see its warnings: start it again with --verbose");
+    }
+    Finding::bad(
+        Step::Address,
+        format!(
+            "6to4 needs a public IPv4 address, and this machine has only {locators}, which others do not reach \
+             (RFC 3056 §2): nothing is sent"
+        ),
+        format!(
+            "give this machine a public IPv4 address; behind a NAT use Teredo: isatap teredo client --server HOST; in a \
+             lab {}",
+            with_flag(facts, "--accept-bogons")
+        ),
+    )
+}
+
 fn peer(facts: &Facts) -> Finding {
     if let Some(finding) = firewall(facts, Step::Peer) {
         return finding;
     }
+    let status = &facts.evidence.status;
+    let finding = match status.role.as_str() {
+        "isatap-router" => hosts(facts),
+        "configured" | "6to4-host-router" | "6to4-router" | "6rd-ce" => match status.remote {
+            Some(remote) => other_end(facts, remote),
+            None => nobody_in_particular(facts, "there is no relay, and no other site was asked"),
+        },
+        _ => nobody_in_particular(facts, "its customers are not asked"),
+    };
+    if finding.ok { finding.warn(refused_lately(facts)) } else { finding }
+}
+
+/// Those who come by themselves are there when they do.
+fn nobody_in_particular(facts: &Facts, why: &str) -> Finding {
     let packets = &facts.evidence.status.packets;
-    let seen = format!("{} packets tunnelled, {} delivered", packets.tunnelled, packets.delivered);
-    Finding::good(Step::Peer, seen).warn(refused_lately(facts))
+    match carried(facts) {
+        Some(seen) => Finding::good(Step::Peer, seen),
+        None => Finding::unknown(
+            Step::Peer,
+            format!("{why}; {} packets tunnelled, {} delivered since the start", packets.tunnelled, packets.delivered),
+        ),
+    }
+}
+
+/// The hosts of an ISATAP router.
+fn hosts(facts: &Facts) -> Finding {
+    let status = &facts.evidence.status;
+    // SEC-2: what the administrator has shut out himself.
+    let is_stranger = |row: &&RefusedFrom| row.age <= LATELY && row.reason == DropReason::NotAMember.as_str();
+    if let Some(row) = facts.evidence.refused.iter().find(is_stranger) {
+        let [a, b, c, _] = row.from.octets();
+        let prefix = format!("{}/24", Ipv4Addr::new(a, b, c, 0));
+        return Finding::bad(
+            Step::Peer,
+            format!(
+                "{} packets of {} were dropped, the last {} s ago: it is in none of the site's prefixes (--member; \
+                 {})",
+                row.count, row.from, row.age, row.reason
+            ),
+            format!("if {} belongs to the site, {}; else filter protocol 41 at the border", row.from, {
+                with_flag(facts, &format!("--member {prefix}"))
+            }),
+        );
+    }
+    let entered = status.packets.entered > facts.before.entered;
+    if let Some(arrived) = facts.arrived.as_ref().and_then(|arrived| arrived.first()).filter(|_| !entered) {
+        let cause = format!(
+            "packets of {} come in at {}, and this machine's own firewall drops them: IPv4 protocol 41 is not let in",
+            arrived.from, arrived.device
+        );
+        return Finding::bad(Step::Peer, cause, input_fix(facts));
+    }
+    match (carried(facts), status.answered) {
+        (Some(seen), _) => Finding::good(Step::Peer, seen),
+        (None, Some(age)) => Finding::good(Step::Peer, format!("a host was answered {age} s ago")),
+        (None, None) => Finding::unknown(Step::Peer, "no host has asked yet"),
+    }
+}
+
+/// The far end of a configured tunnel, or a relay.
+fn other_end(facts: &Facts, remote: Ipv4Addr) -> Finding {
+    let status = &facts.evidence.status;
+    let is_tunnel = status.role == "configured";
+    if answered(facts, |probe| probe.tunnel).is_some() || status.relay_answers == Some(true) {
+        return Finding::good(Step::Peer, format!("{remote} answers through the tunnel"));
+    }
+    if status.role != "6rd-ce" && facts.probes.iter().all(|probe| probe.tunnel.is_none()) {
+        let why = "not tried: a ping takes CAP_NET_RAW; run isatap doctor as root";
+        return Finding::unknown(Step::Peer, why);
+    }
+    let local = status.locators.first().map(ToString::to_string).unwrap_or_default();
+    let there = match is_tunnel {
+        true => format!("isatap tunnel --local {remote} --remote {local}"),
+        false => format!("let a relay run on {remote}, or name another"),
+    };
+    if let Some((complaint, heard)) = complaint(facts, remote, facts.elapsed) {
+        let from = heard.from;
+        return match complaint {
+            Complaint::NoTunnel => Finding::bad(
+                Step::Peer,
+                format!(
+                    "{remote} {}: {from} says {} unreachable",
+                    if is_tunnel { format!("has no tunnel to {local}") } else { "is no relay".to_owned() },
+                    if heard.code == 2 { "protocol" } else { "port" }
+                ),
+                format!("set up the other end: {there}"),
+            ),
+            Complaint::Filter => Finding::bad(
+                Step::Peer,
+                format!("{from} filters protocol 41 to {remote} (administratively prohibited)"),
+                format!("allow IPv4 protocol 41 on {from}, both ways"),
+            ),
+            Complaint::Unreachable => Finding::bad(
+                Step::Peer,
+                format!("{remote} cannot be reached: {from} says host or network unreachable"),
+                format!("switch it on, or correct its address; see ping {remote} and ip route get {remote}"),
+            ),
+        };
+    }
+    if let Some(finding) = own_input(facts, Step::Peer, remote) {
+        return finding;
+    }
+    // One way works, and of the other nothing is known.
+    if let Some(seen) = carried(facts) {
+        let why = format!("{seen}; whether what is sent arrives is not known: {remote} answers no ping");
+        return Finding::unknown(Step::Peer, why);
+    }
+    if answered(facts, |probe| probe.ipv4).is_some() {
+        return Finding::bad(
+            Step::Peer,
+            format!(
+                "{remote} answers an IPv4 ping, and nothing of protocol 41 comes back, not even an error: a filter on the \
+                 way or there drops it, or there is no tunnel to {local}"
+            ),
+            format!("allow IPv4 protocol 41 on the way to {remote} and on it, both ways; {there}"),
+        );
+    }
+    Finding::bad(
+        Step::Peer,
+        format!("no answer of any kind from {remote}"),
+        format!("switch it on, or correct its address; see ping {remote}"),
+    )
 }

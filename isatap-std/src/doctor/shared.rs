@@ -1,8 +1,10 @@
 //! What host and router are judged by alike: the kernel's side of the device, and firewalls.
 
-use super::{Facts, Finding, Rival, Step};
+use super::{Facts, Finding, Probe, Rival, Step};
 use crate::node::dotted;
+use crate::node::evidence::Icmpv4Heard;
 use crate::node::status::Address;
+use std::net::Ipv4Addr;
 
 /// The command that started the daemon, with an option added or set.
 pub(super) fn restarted(facts: &Facts, option: &str, value: &str) -> String {
@@ -17,6 +19,14 @@ pub(super) fn restarted(facts: &Facts, option: &str, value: &str) -> String {
         words.drain(at..(at + 2).min(words.len()));
     }
     format!("restart it: {} {option} {value}", words.join(" "))
+}
+
+/// The same with words that stand for themselves.
+pub(super) fn with_flag(facts: &Facts, words: &str) -> String {
+    match &facts.command {
+        Some(command) if !command.starts_with("isatap run ") => format!("restart it: {command} {words}"),
+        _ => format!("restart the daemon with {words}"),
+    }
 }
 
 /// How the daemon begins anew, with what it was told before.
@@ -38,6 +48,67 @@ pub(super) fn firewall(facts: &Facts, step: Step) -> Option<Finding> {
     let fix = if commands.is_empty() { "iptables -I OUTPUT -p 41 -j ACCEPT".to_owned() } else { commands.join(" && ") };
     let cause = "a firewall of this machine forbids it to send IPv4 protocol 41 (EPERM)";
     Some(Finding::bad(step, cause, fix))
+}
+
+/// Packets of `peer` come as far as the device underneath, and the daemon, which hears every
+/// packet of protocol 41 that the kernel lets in, does not know of them.
+pub(super) fn own_input(facts: &Facts, step: Step, peer: Ipv4Addr) -> Option<Finding> {
+    let arrived = facts.arrived.as_ref()?.iter().find(|arrived| arrived.from == peer)?;
+    let refused = facts.evidence.refused.iter().any(|row| row.from == peer && row.age <= facts.elapsed);
+    if refused || facts.evidence.status.packets.delivered > facts.before.delivered {
+        return None;
+    }
+    let device = &arrived.device;
+    Some(Finding::bad(
+        step,
+        format!(
+            "what {peer} answers comes in at {device}, and this machine's own firewall drops it: IPv4 protocol 41 is \
+             not let in (or a reverse-path filter drops it: sysctl net.ipv4.conf.{device}.rp_filter)"
+        ),
+        input_fix(facts),
+    ))
+}
+
+pub(super) fn input_fix(facts: &Facts) -> String {
+    let rule = |chain: &String| format!("nft insert rule {chain} ip protocol 41 accept");
+    let commands: Vec<String> = facts.kernel.input_chains.iter().map(rule).collect();
+    if commands.is_empty() { "iptables -I INPUT -p 41 -j ACCEPT".to_owned() } else { commands.join(" && ") }
+}
+
+/// Where a packet was to go that somebody on the way has complained of.
+pub(super) enum Complaint {
+    /// The other end takes no protocol 41, or not from here.
+    NoTunnel,
+    /// A filter.
+    Filter,
+    /// There is no way to it.
+    Unreachable,
+}
+
+/// What ICMPv4 says of packets to `about`, `age` seconds ago at most.
+pub(super) fn complaint(facts: &Facts, about: Ipv4Addr, age: u64) -> Option<(Complaint, &Icmpv4Heard)> {
+    const UNREACHABLE: u8 = 3;
+    let is_present = |heard: &&Icmpv4Heard| heard.about == about && heard.age <= age && heard.kind == UNREACHABLE;
+    let heard = facts.evidence.icmpv4.iter().filter(is_present).min_by_key(|heard| heard.age)?;
+    let complaint = match heard.code {
+        2 | 3 => Complaint::NoTunnel,
+        9 | 10 | 13 => Complaint::Filter,
+        0 | 1 | 5..=7 | 11 | 12 => Complaint::Unreachable,
+        _ => return None,
+    };
+    Some((complaint, heard))
+}
+
+/// What has been carried while the doctor looked.
+pub(super) fn carried(facts: &Facts) -> Option<String> {
+    let (now, before) = (&facts.evidence.status.packets, &facts.before);
+    let delivered = now.delivered.saturating_sub(before.delivered);
+    (delivered > 0).then(|| format!("{delivered} packets came in during the last {} s", facts.elapsed.max(1)))
+}
+
+/// The first of the probes that a function says yes to.
+pub(super) fn answered(facts: &Facts, by: fn(&Probe) -> Option<bool>) -> Option<&Probe> {
+    facts.probes.iter().find(|probe| by(probe) == Some(true))
 }
 
 /// The device and its addresses as the daemon wants them.

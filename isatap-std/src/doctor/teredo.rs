@@ -1,6 +1,8 @@
 //! The steps of a Teredo client, server and relay.
 
-use super::shared::{LATELY, kernel_addresses, kernel_mtu, kernel_routes, reconfigured, refused_lately, restarted};
+use super::shared::{
+    LATELY, carried, kernel_addresses, kernel_mtu, kernel_routes, reconfigured, refused_lately, restarted,
+};
 use super::{Facts, Finding, Step, TeredoAnswer};
 use crate::node::evidence::{NameFailureKind, RefusedFrom};
 use crate::node::status::Teredo;
@@ -134,7 +136,8 @@ fn answered(facts: &Facts, teredo: &Teredo) -> Finding {
     let step = Step::Answered;
     let to = server(facts, teredo);
     let reason = teredo.reason.as_deref();
-    if is_qualified(teredo) || reason == Some("symmetric-nat") {
+    let is_fresh = teredo.server.is_some_and(|server| facts.answered.contains(&server));
+    if (is_qualified(teredo) && is_fresh) || reason == Some("symmetric-nat") {
         let heard = teredo.server_heard.map(|seconds| format!(", {seconds} s ago")).unwrap_or_default();
         return Finding::good(step, format!("by {to}{heard}"));
     }
@@ -315,6 +318,11 @@ fn peer(facts: &Facts, teredo: &Teredo) -> Finding {
         |row: &&RefusedFrom| row.age <= LATELY && row.reason == DropReason::TeredoAuthentication.as_str();
     let unauthorised = facts.evidence.refused.iter().filter(is_unauthorised);
     let unauthorised: Vec<String> = unauthorised.map(|row| row.from.to_string()).collect();
+    let is_busy = carried(facts).is_some()
+        || match status.role.as_str() {
+            "teredo-client" => teredo.peers.iter().any(|peer| peer.reachable),
+            _ => packets.consumed > facts.before.consumed,
+        };
     let warning = match unauthorised.as_slice() {
         [] => refused_lately(facts),
         list => Some(format!(
@@ -322,7 +330,11 @@ fn peer(facts: &Facts, teredo: &Teredo) -> Finding {
             list.join(", ")
         )),
     };
-    Finding::good(Step::Peer, seen).warn(warning)
+    let finding = match is_busy {
+        true => Finding::good(Step::Peer, seen),
+        false => Finding::unknown(Step::Peer, format!("nobody was heard meanwhile; {seen}")),
+    };
+    finding.warn(warning)
 }
 
 #[cfg(test)]

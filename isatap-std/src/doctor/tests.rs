@@ -1,9 +1,10 @@
 use super::*;
 use crate::node::evidence::{Icmpv4Heard, NameFailure, NameFailureKind, Names, NeighborHealth, RefusedFrom};
-use crate::node::status::{LanStatus, Status};
+use crate::node::status::{LanStatus, Packets, Status};
 use serde_json::json;
 
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const PACKETS: Packets = Packets { entered: 4, tunnelled: 2, delivered: 1, consumed: 1, dropped: 0 };
 
 /// A host at 10.0.0.2 that works, as its daemon and the kernel tell it.
 fn healthy() -> Facts {
@@ -14,7 +15,7 @@ fn healthy() -> Facts {
             {"address": "2001:db8:0:7:0:5efe:a00:2", "prefix_length": 64, "preferred": 1800, "valid": 3600},
         ],
         "routers": [{"address": "10.0.0.1", "link_local": "fe80::5efe:a00:1", "reachability": "stale"}],
-        "prl": [{"address": "10.0.0.1", "source": "static", "alive": true, "attempts": 0, "next_solicitation": 900}],
+        "prl": [{"address": "10.0.0.1", "source": "static", "alive": true, "heard": 1, "attempts": 0, "next_solicitation": 900}],
         "prl_error": null, "mtu": 1400, "underlay_mtu": 1500,
         "routes": [
             {"prefix": "2001:db8:0:7::/64", "via": null, "origin": "on-link", "preference": "medium", "lifetime": 3600},
@@ -40,6 +41,10 @@ fn healthy() -> Facts {
         },
         command: Some("isatap host --local 10.0.0.2 --router 10.0.0.1".to_owned()),
         unsent: Unsent::default(),
+        elapsed: 2,
+        answered: vec![ROUTER],
+        before: PACKETS,
+        arrived: Some(Vec::new()),
         kernel: Kernel { device: Some(Device { is_up: true, mtu: 1400, addresses, routes }), ..Kernel::default() },
         probes: vec![Probe { router: ROUTER, ipv4: None, tunnel: Some(true), longest: Some(Longest::Full) }],
         teredo: None,
@@ -49,8 +54,9 @@ fn healthy() -> Facts {
 /// The same host whose router has never answered, nor anything else.
 fn silent() -> Facts {
     let mut facts = healthy();
+    facts.answered.clear();
     let status = &mut facts.evidence.status;
-    (status.prl[0].alive, status.prl[0].attempts) = (false, 3);
+    (status.prl[0].alive, status.prl[0].heard, status.prl[0].attempts) = (false, None, 3);
     status.addresses.truncate(1);
     status.routers.clear();
     status.routes.clear();
@@ -80,8 +86,30 @@ fn router() -> Facts {
     status.role = "isatap-router".to_owned();
     status.forwarding = true;
     status.routes.retain(|route| route.via.is_none());
+    status.answered = Some(700);
     facts.probes.clear();
     facts
+}
+
+/// A configured tunnel to 10.0.0.1 whose other end answers.
+fn tunnel() -> Facts {
+    let mut facts = router();
+    let status = &mut facts.evidence.status;
+    (status.role, status.remote, status.answered) = ("configured".to_owned(), Some(ROUTER), None);
+    facts.command = Some("isatap tunnel --local 10.0.0.2 --remote 10.0.0.1".to_owned());
+    facts.probes = vec![Probe { router: ROUTER, ipv4: None, tunnel: Some(true), longest: None }];
+    facts
+}
+
+/// The same, and nothing comes back.
+fn silent_tunnel(ipv4: bool) -> Facts {
+    let mut facts = tunnel();
+    facts.probes = vec![Probe { router: ROUTER, ipv4: Some(ipv4), tunnel: Some(false), longest: None }];
+    facts
+}
+
+fn arrived() -> Option<Vec<Arrived>> {
+    Some(vec![Arrived { from: ROUTER, device: "eth0".to_owned(), count: 3 }])
 }
 
 /// A 6to4 router with a LAN that is served.
@@ -89,6 +117,9 @@ fn lan_router() -> Facts {
     let mut facts = router();
     let status = &mut facts.evidence.status;
     (status.role, status.advertises) = ("6to4-router".to_owned(), None);
+    (status.remote, status.answered) = (Some(ROUTER), None);
+    facts.probes = vec![Probe { router: ROUTER, ipv4: None, tunnel: Some(true), longest: None }];
+    let status = &mut facts.evidence.status;
     status.lans = serde_json::from_value(json!([{
         "dev": "eth1", "subnet": "5", "link_local": "fe80::1", "forwarding": true, "default_router": true,
         "prefixes": [
@@ -111,12 +142,17 @@ fn icmpv4(from: [u8; 4], code: u8) -> Icmpv4Heard {
 
 #[test]
 fn a_healthy_link_passes_every_step() {
-    for (facts, steps) in [(healthy(), Step::OF_HOST), (router(), Step::OF_ROUTER), (lan_router(), Step::OF_LAN_ROUTER)]
-    {
+    for (facts, steps) in [
+        (healthy(), Step::OF_HOST),
+        (router(), Step::OF_ROUTER),
+        (tunnel(), Step::OF_ROUTER),
+        (lan_router(), Step::OF_LAN_ROUTER),
+    ] {
         let findings = diagnose(&facts);
         assert_eq!(findings.iter().map(|finding| finding.step).collect::<Vec<_>>(), steps);
         assert!(findings.iter().all(|finding| finding.ok && finding.cause.is_none() && finding.fix.is_none()));
         assert!(findings.iter().all(|finding| finding.seen.is_some() && finding.warning.is_none()), "{findings:#?}");
+        assert!(findings.iter().all(|finding| !finding.unknown), "{findings:#?}");
     }
 }
 
@@ -141,7 +177,7 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
         ("unusable", nameless(NameFailureKind::NoUsableAddress), Step::Prl, "no address that a router", "A record"),
         ("wrong address", wrong_name, Step::RaSeen, "comes from dns isatap.example.test.", "correct the name"),
     ];
-    let of_host: [(Break, Step, &str, &str); 30] = [
+    let of_host: [(Break, Step, &str, &str); 33] = [
         (|f| f.evidence.status.prl.clear(), Step::Prl, "is empty", "isatap host --local 10.0.0.2 --router V4"),
         (
             |f| f.evidence.status.locators.clear(),
@@ -182,6 +218,8 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
                 *f = silent();
                 f.evidence.status.prl[0].attempts = 0;
                 f.evidence.status.prl[0].next_solicitation = Some(7);
+                f.evidence.status.prl[0].heard = None;
+                f.answered.clear();
             },
             Step::RsSent,
             "due in 7 s",
@@ -327,14 +365,49 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
             "advertise an MTU of 1333 on 10.0.0.1",
         ),
         (|f| f.probes[0].longest = Some(Longest::BelowMinimum), Step::Mtu, "1280 bytes are not", "ICMPv4"),
+        // What was heard before the examination is no evidence, whatever the lifetimes say.
         (
-            |f| f.probes[0] = Probe { router: ROUTER, ipv4: Some(true), tunnel: Some(false), longest: None },
-            Step::Peer,
-            "answers nothing now",
+            |f| {
+                f.probes[0] = Probe { router: ROUTER, ipv4: Some(true), tunnel: Some(false), longest: None };
+                f.evidence.status.prl[0].heard = Some(5);
+                f.answered.clear();
+                f.evidence.status.prl[0].attempts = 1;
+                f.evidence.status.routers[0].reachability = Some("reachable".to_owned());
+            },
+            Step::RaSeen,
+            "10.0.0.1 answers an IPv4 ping, and nothing of protocol 41 comes back",
+            "nft insert rule",
+        ),
+        (
+            |f| {
+                *f = silent();
+                f.evidence.status.prl[0].heard = Some(300);
+            },
+            Step::RaSeen,
+            "no answer of any kind from 10.0.0.1 (heard 300 s ago, and not now)",
             "ping 10.0.0.1",
         ),
+        (
+            |f| {
+                *f = silent();
+                f.arrived = arrived();
+            },
+            Step::RaSeen,
+            "what 10.0.0.1 answers comes in at eth0, and this machine's own firewall drops it",
+            "iptables -I INPUT -p 41 -j ACCEPT",
+        ),
+        (
+            |f| {
+                *f = silent();
+                f.arrived = arrived();
+                f.kernel.input_chains = vec!["inet a in".to_owned(), "ip c pre".to_owned()];
+            },
+            Step::RaSeen,
+            "own firewall",
+            "nft insert rule inet a in ip protocol 41 accept && nft insert rule ip c pre ip protocol 41 accept",
+        ),
     ];
-    let of_router: [(Break, Step, &str, &str); 4] = [
+    let of_router: [(Break, Step, &str, &str); 15] = [
         (
             |f| f.evidence.status.locators.clear(),
             Step::Address,
@@ -349,6 +422,87 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
         ),
         (|f| f.kernel.device.as_mut().unwrap().mtu = 1280, Step::Mtu, "has MTU 1280", "ip link set isatap0 mtu 1400"),
         (|f| f.unsent.not_permitted = 2, Step::Peer, "EPERM", "iptables"),
+        (
+            |f| f.evidence.refused.push(refused("not-a-member", [10, 0, 9, 5])),
+            Step::Peer,
+            "3 packets of 10.0.9.5 were dropped, the last 2 s ago: it is in none of the site's prefixes (--member;",
+            "if 10.0.9.5 belongs to the site, restart it: isatap host --local 10.0.0.2 --router 10.0.0.1 --member 10.0.9.0/24",
+        ),
+        (|f| f.arrived = arrived(), Step::Peer, "packets of 10.0.0.1 come in at eth0", "iptables -I INPUT"),
+        (
+            |f| {
+                f.evidence.status.locators.clear();
+                f.evidence.wanted_locators.clear();
+            },
+            Step::Address,
+            "no IPv4 address to send from",
+            "ip address add V4/LEN",
+        ),
+        (
+            |f| {
+                f.evidence.status.role = "6to4-host-router".to_owned();
+                f.evidence.status.addresses.clear();
+                f.evidence.wanted_locators.clear();
+                f.command = Some("isatap 6to4".to_owned());
+            },
+            Step::Address,
+            "6to4 needs a public IPv4 address, and this machine has only 10.0.0.2",
+            "restart it: isatap 6to4 --accept-bogons",
+        ),
+        (
+            |f| {
+                *f = silent_tunnel(true);
+                f.evidence.icmpv4.push(icmpv4([10, 0, 0, 1], 2));
+            },
+            Step::Peer,
+            "10.0.0.1 has no tunnel to 10.0.0.2: 10.0.0.1 says protocol unreachable",
+            "isatap tunnel --local 10.0.0.1 --remote 10.0.0.2",
+        ),
+        (
+            |f| {
+                *f = silent_tunnel(true);
+                f.evidence.icmpv4.push(icmpv4([10, 0, 0, 1], 3));
+            },
+            Step::Peer,
+            "says port unreachable",
+            "isatap tunnel --local 10.0.0.1 --remote 10.0.0.2",
+        ),
+        (
+            |f| {
+                *f = silent_tunnel(true);
+                f.evidence.icmpv4.push(icmpv4([10, 0, 3, 254], 13));
+            },
+            Step::Peer,
+            "10.0.3.254 filters protocol 41 to 10.0.0.1",
+            "on 10.0.3.254",
+        ),
+        (
+            |f| {
+                *f = silent_tunnel(true);
+                f.arrived = arrived();
+            },
+            Step::Peer,
+            "what 10.0.0.1 answers comes in at eth0, and this machine's own firewall drops it",
+            "iptables -I INPUT",
+        ),
+        (
+            |f| *f = silent_tunnel(true),
+            Step::Peer,
+            "answers an IPv4 ping, and nothing of protocol 41",
+            "--remote 10.0.0.2",
+        ),
+        (|f| *f = silent_tunnel(false), Step::Peer, "no answer of any kind from 10.0.0.1", "ping 10.0.0.1"),
+        (
+            |f| {
+                *f = silent_tunnel(false);
+                f.evidence.status.role = "6rd-ce".to_owned();
+                f.evidence.status.relay_answers = Some(false);
+                f.evidence.icmpv4.push(icmpv4([10, 0, 0, 1], 2));
+            },
+            Step::Peer,
+            "10.0.0.1 is no relay: 10.0.0.1 says protocol unreachable",
+            "let a relay run on 10.0.0.1, or name another",
+        ),
     ];
     let broken = |mut facts: Facts, change: Break| {
         change(&mut facts);
@@ -389,13 +543,62 @@ fn the_bare_name_is_warned_of_where_it_works() {
 }
 
 #[test]
-fn a_router_that_answers_no_ping_is_a_peer_when_neighbor_discovery_reaches_it() {
+fn a_router_that_answers_no_ping_is_a_peer_when_it_answers_solicitations() {
     let mut facts = healthy();
     facts.probes[0] = Probe { router: ROUTER, ipv4: Some(false), tunnel: Some(false), longest: None };
-    facts.evidence.status.routers[0].reachability = Some("reachable".to_owned());
     let findings = diagnose(&facts);
     assert!(findings.iter().all(|finding| finding.ok), "{findings:#?}");
+    let mtu = findings.iter().find(|finding| finding.step == Step::Mtu).unwrap();
+    assert!(mtu.unknown && mtu.seen.as_ref().unwrap().contains("not tried"), "{mtu:?}");
     assert_eq!(findings.last().unwrap().warning.as_deref(), Some("10.0.0.1 answers no ping"));
+}
+
+/// Ages are whole seconds; what was heard a moment before does not count.
+#[test]
+fn what_was_heard_before_is_not_heard_again() {
+    for (before, after, elapsed, again) in [
+        (None, Some(0), 0, true),
+        (None, None, 5, false),
+        (Some(300), Some(0), 0, true),
+        // Nothing new: the age has grown by what has passed, or by a second more.
+        (Some(300), Some(302), 2, false),
+        (Some(300), Some(303), 2, false),
+        (Some(0), Some(2), 2, false),
+        (Some(0), Some(1), 4, true),
+    ] {
+        assert_eq!(is_heard_again(before, after, elapsed), again, "{before:?} {after:?} {elapsed}");
+    }
+}
+
+/// What nothing fresh speaks for is not ok, and what cannot be known is said to be unknown.
+#[test]
+fn counters_of_the_past_are_no_evidence() {
+    let peer = |facts: &Facts| diagnose(facts).pop().unwrap();
+    // Packets that came in meanwhile show one way of two.
+    let mut facts = silent_tunnel(true);
+    facts.evidence.status.packets.delivered += 2;
+    let finding = peer(&facts);
+    assert!(finding.ok && finding.unknown && finding.seen.unwrap().starts_with("2 packets came in"));
+    // An old complaint of ICMPv4 is not.
+    let mut facts = silent_tunnel(true);
+    facts.evidence.icmpv4.push(Icmpv4Heard { age: 3, ..icmpv4([10, 0, 0, 1], 2) });
+    assert!(peer(&facts).cause.unwrap().contains("answers an IPv4 ping"));
+    // Nobody to ask, or nobody who may.
+    let mut unknown = vec![lan_router(), router(), tunnel(), router(), lan_router()];
+    unknown[0].evidence.status.remote = None;
+    unknown[1].evidence.status.answered = None;
+    unknown[2].probes[0].tunnel = None;
+    unknown[3].evidence.status.role = "6rd-br".to_owned();
+    unknown[4].evidence.status.resting = true;
+    for facts in unknown {
+        let finding = peer(&facts);
+        assert!(finding.step == Step::Peer && finding.ok && finding.unknown, "{finding:?}");
+    }
+    // Where the daemon hears what comes in, no firewall is in between.
+    let mut facts = silent_tunnel(true);
+    facts.arrived = arrived();
+    facts.evidence.refused.push(refused("configured-source-mismatch", [10, 0, 0, 1]));
+    assert!(!peer(&facts).cause.unwrap().contains("firewall"));
 }
 
 #[test]

@@ -71,6 +71,8 @@ pub(crate) struct FixedRole {
     forwards: Option<bool>,
     /// For a relay that is given by name.
     relay: Option<Resolver>,
+    /// Of 6to4: no address can be made of those that there are.
+    unusable: bool,
 }
 
 /// The first wait after names brought nothing; doubled each time, as the core does it.
@@ -363,6 +365,14 @@ impl HostRole {
                 env.info(format!("potential routers {:?} by {}", answer.addresses, sources.join(", ")));
             }
             Err(failure) => {
+                if self.answer.is_none() && failure.is_routine() {
+                    // Whoever has just started this waits for something that does not come.
+                    let names = self.settings.as_ref().map(|settings| settings.routers.as_slice()).unwrap_or_default();
+                    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+                    let names = if names.is_empty() { "isatap".to_owned() } else { names.join(", ") };
+                    env.warn(format!("no router yet: {names}: {failure}; it is looked up again; see isatap doctor"));
+                    return;
+                }
                 let hint = failure.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
                 let text = format!("no potential router by name: {failure}{hint}");
                 if failure.is_routine() { env.info(text) } else { env.warn(text) }
@@ -394,6 +404,7 @@ impl FixedRole {
             is_host: false,
             forwards: None,
             relay: None,
+            unusable: false,
         }
     }
 
@@ -420,8 +431,26 @@ impl FixedRole {
                 env.warn("the IPv4 address is gone: nothing is sent or answered until it is back");
             }
         }
+        self.tell_unusable(env, &found.locators);
         self.found = found;
         Ok(())
+    }
+
+    /// S64-1: without a public IPv4 address 6to4 says nothing at all, which is to be told.
+    fn tell_unusable(&mut self, env: &mut Environment<'_>, found: &[Locator]) {
+        let unusable = env.tell(|interface, _| match interface {
+            AnyInterface::SixToFourRouter(router) => router.link().locators().is_empty() && !router.is_resting(),
+            AnyInterface::SixToFourRelay(relay) => relay.link().locators().is_empty(),
+            _ => false,
+        });
+        let before = std::mem::replace(&mut self.unusable, unusable.unwrap_or_default());
+        if self.unusable && !before {
+            let there = if found.is_empty() { "none".to_owned() } else { format!("only {}", list(found)) };
+            env.warn(format!(
+                "6to4 needs a public IPv4 address, and this machine has {there}: nothing is sent; behind a NAT use isatap \
+                 teredo client, and --accept-bogons in a lab"
+            ));
+        }
     }
 
     /// NDP-67, RTE-7: a router that does not forward must not offer itself; on Linux the

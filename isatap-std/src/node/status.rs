@@ -56,6 +56,15 @@ pub struct Status {
     pub forwarding: bool,
     /// What an ISATAP router advertises.
     pub advertises: Option<Advertised>,
+    /// Seconds since an ISATAP router answered a host.
+    #[cfg_attr(feature = "cli", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub answered: Option<u64>,
+    /// Whether 6to4 rests, since this machine has native IPv6.
+    #[cfg_attr(feature = "cli", serde(default, skip_serializing_if = "std::ops::Not::not"))]
+    pub resting: bool,
+    /// Whether the relay of 6rd answered when it was asked last; absent: not asked, or not known yet.
+    #[cfg_attr(feature = "cli", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub relay_answers: Option<bool>,
     /// A configured tunnel's other end; the relay in use of 6to4 or 6rd.
     pub remote: Option<Ipv4Addr>,
     /// What unreachability detection knows of a configured tunnel's other end; absent:
@@ -203,6 +212,9 @@ impl Status {
             dns: Dns::default(),
             forwarding: false,
             advertises: None,
+            answered: None,
+            resting: false,
+            relay_answers: None,
             remote: None,
             reachability: None,
             delegated: None,
@@ -407,6 +419,7 @@ impl Node {
                 status.dns.search = names.map(|name| name.to_string()).collect();
             }
             (_, AnyInterface::IsatapRouter(router)) => {
+                status.answered = router.last_answered().map(|at| now.saturating_duration_since(at).as_secs());
                 let published = machine.datapath().routes().published().filter(|route| route.link != id);
                 status.advertises = Some(Advertised {
                     prefixes: router.published().iter().map(|row| row.prefix.to_string()).collect(),
@@ -421,13 +434,16 @@ impl Node {
             }
             (_, AnyInterface::SixRdEdge(edge)) => {
                 status.remote = edge.link().relays().first().copied();
+                status.relay_answers = edge.is_relay_reachable();
                 status.delegated = edge.link().delegated().map(|prefix| prefix.to_string());
             }
             (_, AnyInterface::SixRdRelay(relay)) => {
                 status.delegated = relay.link().delegated().map(|prefix| prefix.to_string());
             }
             (_, AnyInterface::SixToFourRouter(router)) => {
-                status.remote = router.relay();
+                status.remote = router.known_relay();
+                status.relay_answers = router.relay().is_none().then_some(false).filter(|_| status.remote.is_some());
+                status.resting = router.is_resting();
                 status.delegated = router.delegation().map(|delegation| delegation.prefix.to_string());
             }
             _ => {}

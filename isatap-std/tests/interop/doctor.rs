@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::common::peers::{self, PREFIX};
-use crate::common::{Daemon, Lab, Namespace, Node, Output, Wire, isatap, wait_for, wait_until};
+use crate::common::{Daemon, Lab, Namespace, Node, Output, Wire, isatap, isatap_binary, status, wait_for, wait_until};
 use serde_json::Value;
 
 const HOST: &str = "host --local 10.0.0.2 --router 10.0.0.1";
@@ -370,15 +370,185 @@ fn what_another_hand_has_done_to_the_device() {
     content(&site.host);
     let address = peers::isatap_address(PREFIX, "10.0.0.2");
     for (injury, step, cause) in [
-        ("ip link set isatap0 down".to_owned(), "address", "switched isatap0 off"),
-        (format!("ip address delete {address}/64 dev isatap0"), "address", "taken 2001:db8:0:7:0:5efe:10.0.0.2 off"),
-        ("ip -6 route delete default dev isatap0".to_owned(), "route", "taken the route ::/0"),
-        ("ip link set isatap0 mtu 1500".to_owned(), "mtu", "has MTU 1500"),
-        ("sysctl -qw net.ipv6.conf.isatap0.disable_ipv6=1".to_owned(), "address", "IPv6 is switched off"),
+        ("ip link set isatap0 down", "address", "switched isatap0 off"),
+        ("ip link set isatap0 mtu 1500", "mtu", "has MTU 1500"),
+        ("sysctl -qw net.ipv6.conf.isatap0.disable_ipv6=1", "address", "IPv6 is switched off"),
     ] {
-        site.host.ok(&injury);
+        site.host.ok(injury);
         let fix = fix_of(&site.host, step, cause);
         site.host.ok(&fix);
         content(&site.host);
     }
+    // The daemon mends these itself, within a second: the doctor need not be called.
+    site.host.ok(&format!("ip address delete {address}/64 dev isatap0"));
+    peers::wait_for_address(&site.host, "isatap0", address);
+    site.host.ok("ip -6 route delete default dev isatap0");
+    peers::wait_for_route(&site.host, "default via fe80::5efe:a00:1 dev isatap0", true, CURE);
+}
+
+/// What stops protocol 41 on its way into a machine.
+const DROP: &str = "nft add table inet own && nft add chain inet own in '{ type filter hook input priority 0; }' && \
+                    nft add rule inet own in ip protocol 41 drop";
+
+/// What the doctor says now, in one run.
+#[track_caller]
+fn now(host: &Namespace, step: &str, cause: &str) -> String {
+    let (output, findings) = findings(host);
+    let failed = findings.into_iter().find(|finding| finding["ok"] == false).unwrap_or_else(|| panic!("{output:#?}"));
+    assert!(failed["step"] == step && failed["cause"].as_str().unwrap().contains(cause), "{failed:#}");
+    failed["fix"].as_str().unwrap().to_owned()
+}
+
+/// The state of a moment ago is no evidence: neither lifetimes nor reachability that was confirmed.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn protocol_41_dropped_a_moment_ago() {
+    let lab = Lab::new();
+    let site = Site::new(&lab);
+    let _router = Daemon::isatap(&site.router, ROUTER);
+    let _host = Daemon::isatap(&site.host, HOST);
+    content(&site.host);
+    assert!(status(&site.host, ".prl[0] | .alive and .heard < 10"));
+    site.router.ok(DROP);
+    let fix = now(&site.host, "ra-seen", "nothing of protocol 41 comes back, not even an error");
+    let text = isatap(&site.host, "status").text;
+    assert!(text.contains("router 10.0.0.1 (static) alive heard "), "{text}");
+    site.router.ok(&fix.split(": ").nth(1).unwrap().replace("inet filter input", "inet own in"));
+    content(&site.host);
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn protocol_41_dropped_by_the_hosts_own_firewall() {
+    let lab = Lab::new();
+    let site = Site::new(&lab);
+    site.host.ok(DROP);
+    let _router = Daemon::isatap(&site.router, ROUTER);
+    let _host = Daemon::isatap(&site.host, HOST);
+    let fix = fix_of(&site.host, "ra-seen", "what 10.0.0.1 answers comes in at eth0, and this machine's own firewall");
+    assert_eq!(fix, "nft insert rule inet own in ip protocol 41 accept");
+    site.host.ok(&fix);
+    content(&site.host);
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn protocol_41_dropped_by_the_routers_own_firewall() {
+    let lab = Lab::new();
+    let site = Site::new(&lab);
+    site.router.ok(DROP);
+    let _router = Daemon::isatap(&site.router, ROUTER);
+    let _host = Daemon::isatap(&site.host, HOST);
+    // Its host asks while the doctor looks, sooner or later.
+    let fix = wait_for("the router's doctor to see its host", CURE, || {
+        let _ = isatap(&site.host, "solicit isatap0");
+        let (_, findings) = findings(&site.router);
+        let failed = findings.into_iter().find(|finding| finding["ok"] == false)?;
+        assert!(failed["cause"].as_str()?.contains("packets of 10.0.0.2 come in at eth0"), "{failed}");
+        failed["fix"].as_str().map(str::to_owned)
+    });
+    assert_eq!(fix, "nft insert rule inet own in ip protocol 41 accept");
+    site.router.ok(&fix);
+    content(&site.host);
+    let seen = content(&site.router);
+    assert!(seen.last().unwrap()["seen"].as_str().unwrap().contains("a host was answered"), "{seen:#?}");
+}
+
+/// TUN-44, TUN-62: packets that go are no evidence that somebody takes them.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_tunnel_without_another_end() {
+    let lab = Lab::new();
+    let site = Site::new(&lab);
+    let _near = Daemon::isatap(&site.host, "tunnel --local 10.0.0.2 --remote 10.0.0.1 --address 2001:db8:0:9::2/64");
+    site.host.run("ping -6 -n -c 3 -W 1 -i 0.2 2001:db8:0:9::1");
+    let fix = now(&site.host, "peer", "10.0.0.1 has no tunnel to 10.0.0.2: 10.0.0.1 says protocol unreachable");
+    let command = fix.split("isatap ").nth(1).unwrap();
+    let _far = Daemon::isatap(&site.router, command);
+    let seen = content(&site.host);
+    assert_eq!(seen.last().unwrap()["seen"], "10.0.0.1 answers through the tunnel", "{seen:#?}");
+    // On the way, and here.
+    site.router.ok(DROP);
+    // What the other kernel says by itself when a link is new comes in meanwhile.
+    fix_of(&site.host, "peer", "10.0.0.1 answers an IPv4 ping, and nothing of protocol 41 comes back");
+    site.router.ok("nft delete table inet own");
+    site.host.ok(DROP);
+    let fix =
+        fix_of(&site.host, "peer", "what 10.0.0.1 answers comes in at eth0, and this machine's own firewall drops it");
+    site.host.ok(&fix);
+    content(&site.host);
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn s6r_50_a_border_relay_that_is_none() {
+    let lab = Lab::new();
+    let site = Site::new(&lab);
+    let domain = "6rd --prefix 2001:db8::/32 --v4-mask-len 8";
+    let _edge = Daemon::isatap(&site.host, &format!("{domain} --local 10.0.0.2 --br 10.0.0.1"));
+    now(&site.host, "peer", "10.0.0.1 is no relay: 10.0.0.1 says protocol unreachable");
+    let _relay = Daemon::isatap(&site.router, &format!("{domain} --local 10.0.0.1 --role br"));
+    let seen = content(&site.host);
+    assert_eq!(seen.last().unwrap()["seen"], "10.0.0.1 answers through the tunnel", "{seen:#?}");
+    let seen = content(&site.router);
+    assert!(seen.last().unwrap()["unknown"] == true, "it asks no customers: {seen:#?}");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn s64_1_6to4_on_a_private_address() {
+    let lab = Lab::new();
+    let site = Site::new(&lab);
+    let mut daemon = Daemon::start(&site.host, "6to4", isatap_binary(), &["6to4", "--relay", "192.88.99.1"]);
+    daemon.wait_for_line("6to4 needs a public IPv4 address, and this machine has only 10.0.0.2", CURE);
+    let fix = fix_of(&site.host, "address", "6to4 needs a public IPv4 address, and this machine has only 10.0.0.2");
+    assert!(daemon.terminate(CURE).success());
+    // The fix works: an address. Of the relay it says nothing.
+    let _daemon = Daemon::isatap(&site.host, &restarted(&fix));
+    let fix = fix_of(&site.host, "peer", "no answer of any kind from 192.88.99.1");
+    assert!(fix.contains("ping 192.88.99.1"), "{fix}");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn s64_35_a_6to4_relay_that_is_none() {
+    let lab = Lab::new();
+    let site = Site::new(&lab);
+    let _site = Daemon::isatap(&site.host, "6to4 --local 10.0.0.2 --relay 10.0.0.1 --accept-bogons");
+    now(&site.host, "peer", "10.0.0.1 is no relay: 10.0.0.1 says protocol unreachable");
+    let _relay = Daemon::isatap(&site.router, "6to4 --role relay --local 10.0.0.1 --accept-bogons");
+    let seen = content(&site.host);
+    assert_eq!(seen.last().unwrap()["seen"], "10.0.0.1 answers through the tunnel", "{seen:#?}");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn sec_2_a_router_whose_members_leave_a_host_out() {
+    let lab = Lab::new();
+    let site = Site::new(&lab);
+    let router = Daemon::isatap(&site.router, &format!("{ROUTER} --member 10.0.1.0/24"));
+    let _host = Daemon::isatap(&site.host, HOST);
+    let fix = fix_of(&site.router, "peer", "packets of 10.0.0.2 were dropped");
+    assert!(fix.contains("--member 10.0.0.0/24"), "{fix}");
+    assert!(router.terminate(CURE).success());
+    let _router = Daemon::isatap(&site.router, &restarted(&fix));
+    content(&site.host);
+    content(&site.router);
+}
+
+/// NAM-9: said once, to whoever has started it.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn nam_9_a_host_says_at_start_that_its_name_does_not_exist() {
+    let lab = Lab::new();
+    let site = Site::new(&lab);
+    let dns = site.dns(&lab);
+    serve(&dns, "10.0.0.1 other.example.test\n");
+    site.host.etc("resolv.conf", "nameserver 10.0.0.53\nsearch example.test\n");
+    let mut host = Daemon::start(&site.host, "host", isatap_binary(), &["host", "--local", "10.0.0.2"]);
+    let line = host.wait_for_line("no router yet: isatap: ", CURE);
+    assert!(line.ends_with("it is looked up again; see isatap doctor"), "{line}");
+    // Once, though it is looked up again.
+    fix_of(&site.host, "name", "10.0.0.53 know no IPv4 address for isatap in the search domains example.test");
+    assert_eq!(host.output().matches("no router yet").count(), 1);
 }

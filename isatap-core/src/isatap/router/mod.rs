@@ -106,6 +106,13 @@ impl<C: Capacity> RouterInterface<C> {
         self.published.as_slice()
     }
 
+    /// When a host was answered last, to the second.
+    #[must_use]
+    pub fn last_answered(&self) -> Option<Instant> {
+        let (since, count) = self.answered;
+        (count > 0).then_some(since)
+    }
+
     /// This router's addresses: for each locator a link-local one and one in
     /// each published prefix, of the same identifier. `ISA-54`
     pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {

@@ -1,28 +1,33 @@
 //! `isatap doctor`: the first thing that keeps a link from working, and what mends it.
 
+mod arrivals;
 mod probe;
 mod system;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use isatap_core::teredo::addr::PREFIX;
 use isatap_std::control::{self, Request};
-use isatap_std::doctor::{Facts, Finding, Step, TeredoAnswer, Unsent, diagnose};
+use isatap_std::doctor::{Facts, Finding, Step, TeredoAnswer, Unsent, diagnose, is_heard_again};
 use isatap_std::isatap::DEFAULT_DEVICE;
 use isatap_std::node::evidence::Evidence;
+use isatap_std::node::status::Status as Link;
 use isatap_std::runtime_dir::RuntimeDir;
 
 use crate::exit::{Failure, Status};
+use arrivals::Arrivals;
+use probe::Target;
 
 /// Find out why a link does not work: names the first step that fails, why, and what mends it.
 ///
 /// A host comes to life in steps: name, prl, rs-sent, ra-seen, address, route, mtu, peer; a
-/// Teredo client in name, socket, rs-sent, answered, nat, address, route, mtu, peer. Asks the
-/// daemon, looks at the kernel, and sends a few pings; takes about 10 seconds a device. Ends
-/// with status 3 when something is not as it should be.
+/// Teredo client in name, socket, rs-sent, answered, nat, address, route, mtu, peer. Has the
+/// daemon ask its routers, looks at the kernel, and sends a few pings; takes about 10 seconds a
+/// device. What is ok was seen meanwhile; a ? stands where nothing could be. Ends with status 3
+/// when something is not as it should be.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Print JSON, one object a step.
@@ -91,16 +96,32 @@ fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Exam
         Examined { role: String::new(), steps: &[], findings: vec![finding] }
     };
     let Some(before) = evidence(device, &socket)? else { return Ok(no_daemon()) };
+    let arrivals = Arrivals::listen();
+    let began = Instant::now();
+    // Whoever has nobody to ask says so; that the answer comes is seen below.
+    let _ = control::ask(&socket, Request::Solicit);
     let index = system::kernel(device, |_| false)?.1;
     let mut rows = before.status.prl.clone();
     rows.sort_by_key(|row| !row.alive);
-    let probed = rows.iter().take(ROUTERS).filter_map(|row| Some((row.address, index?)));
-    let probes = probed.map(|(router, index)| probe::router(router, index, before.status.mtu, deadline)).collect();
+    let targets = rows.iter().take(ROUTERS).map(|row| Target::router(row.address)).chain(Target::of(&before.status));
+    let probed = targets.filter_map(|target| Some((target, (device, index?))));
+    let probes =
+        probed.map(|(target, device)| probe::other_end(&target, device, before.status.mtu, deadline)).collect();
     let is_client = before.status.role == "teredo-client";
-    let teredo = before.status.teredo.as_ref().filter(|teredo| is_client && teredo.state != "qualified");
+    let teredo = before.status.teredo.as_ref().filter(|_| is_client);
     let teredo = teredo.and_then(|teredo| teredo.server).map(|server| probe::teredo(server, deadline));
     // Afterwards: what the pings have called for is told with the rest.
-    let Some(after) = evidence(device, &socket)? else { return Ok(no_daemon()) };
+    let (after, answered) = loop {
+        let elapsed = began.elapsed();
+        let Some(after) = evidence(device, &socket)? else { return Ok(no_daemon()) };
+        let answered = answered(&before.status, &after.status, elapsed.as_secs());
+        if is_settled(&before.status, &after.status, &answered, elapsed) {
+            break (after, answered);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let elapsed = began.elapsed().as_secs();
+    let arrived = arrivals.and_then(Arrivals::end);
     let addresses: Vec<_> = after.status.addresses.iter().map(|address| address.address).collect();
     // Two Teredo clients of one machine take each other's packets.
     let is_rival = |address: &Ipv6Addr| addresses.contains(address) || (is_client && PREFIX.contains(address));
@@ -110,11 +131,54 @@ fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Exam
     let unsent = Unsent { not_permitted: during("send-not-permitted"), unreachable: during("send-unreachable") };
     let is_forbidden = teredo.is_some_and(|probe| probe.answer == TeredoAnswer::NotPermitted);
     if unsent.not_permitted > 0 || is_forbidden {
-        kernel.output_chains = system::output_chains();
+        kernel.output_chains = system::chains_at(&["output"]);
+    }
+    if arrived.as_ref().is_some_and(|arrived| !arrived.is_empty()) {
+        kernel.input_chains = system::chains_at(&["prerouting", "input"]);
     }
     let (role, steps) = (after.status.role.clone(), Step::of(&after.status));
-    let facts = Facts { command: system::command(after.pid), evidence: after, unsent, kernel, probes, teredo };
+    let command = system::command(after.pid);
+    let before = before.status.packets;
+    let facts = Facts { command, evidence: after, unsent, elapsed, answered, before, arrived, kernel, probes, teredo };
     Ok(Examined { role, steps, findings: diagnose(&facts) })
+}
+
+/// The routers and the Teredo server that were heard between two looks.
+fn answered(before: &Link, after: &Link, elapsed: u64) -> Vec<Ipv4Addr> {
+    let routers = after.prl.iter().filter(|row| {
+        let known = before.prl.iter().find(|known| known.address == row.address);
+        is_heard_again(known.and_then(|known| known.heard), row.heard, elapsed)
+    });
+    let server = after.teredo.as_ref().filter(|teredo| {
+        let known = before.teredo.as_ref().and_then(|known| known.server_heard);
+        is_heard_again(known, teredo.server_heard, elapsed)
+    });
+    routers.map(|row| row.address).chain(server.and_then(|teredo| teredo.server)).collect()
+}
+
+/// Whether all that was asked has been answered, or had its time. Solicitations are 4 s apart:
+/// where one was sent a moment before, the next one waits.
+fn is_settled(before: &Link, after: &Link, answered: &[Ipv4Addr], elapsed: Duration) -> bool {
+    const ANSWER: Duration = Duration::from_millis(5500);
+    const STRANGERS: Duration = Duration::from_secs(3);
+    match after.role.as_str() {
+        "isatap-host" => {
+            let was_alive = |address| before.prl.iter().any(|row| row.address == address && row.alive);
+            let is_answered = !answered.is_empty()
+                && after.prl.iter().all(|row| answered.contains(&row.address) || !was_alive(row.address));
+            is_answered || after.prl.is_empty() || after.locators.is_empty() || elapsed >= ANSWER
+        }
+        "6rd-ce" => after.relay_answers.is_some() || after.remote.is_none() || elapsed >= ANSWER,
+        // Its hosts come by themselves, if at all.
+        "isatap-router" => {
+            let is_known = after.answered.is_some_and(|age| age < 60) || after.packets.entered > before.packets.entered;
+            is_known || elapsed >= STRANGERS
+        }
+        "teredo-client" => {
+            !answered.is_empty() || before.teredo.as_ref().is_none_or(|t| t.state != "qualified") || elapsed >= ANSWER
+        }
+        _ => true,
+    }
 }
 
 /// What the daemon can tell; none where no daemon runs, or none any more.
@@ -147,7 +211,8 @@ fn print(out: &mut impl Write, colour: bool, device: &str, examined: &Examined) 
     for finding in findings {
         let step = format!("{:<8}", finding.step.as_str());
         if finding.ok {
-            writeln!(out, "  {} {step} {}", paint("32", "ok  "), finding.seen.as_deref().unwrap_or_default())?;
+            let mark = if finding.unknown { paint("33", "?   ") } else { paint("32", "ok  ") };
+            writeln!(out, "  {mark} {step} {}", finding.seen.as_deref().unwrap_or_default())?;
         } else {
             writeln!(out, "  {} {step} {}", paint("1;31", "FAIL"), finding.cause.as_deref().unwrap_or_default())?;
             writeln!(out, "       {} {}", paint("1", "fix:    "), finding.fix.as_deref().unwrap_or_default())?;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::doctor::{Device, Kernel, TeredoProbe, Unsent, diagnose};
 use crate::node::evidence::{Evidence, RefusedFrom};
-use crate::node::status::Status;
+use crate::node::status::{Packets, Status};
 use serde_json::json;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
@@ -43,6 +43,10 @@ fn qualified() -> Facts {
         },
         command: Some("isatap teredo client --server 198.51.100.1".to_owned()),
         unsent: Unsent::default(),
+        elapsed: 4,
+        answered: vec![SERVER],
+        before: Packets { entered: 4, tunnelled: 2, delivered: 1, consumed: 1, dropped: 0 },
+        arrived: None,
         kernel: Kernel { device: Some(device), ..Kernel::default() },
         probes: Vec::new(),
         teredo: None,

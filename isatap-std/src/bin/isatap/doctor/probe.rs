@@ -1,12 +1,14 @@
 //! Pings, through the tunnel and beside it.
 
 use std::io::{self, ErrorKind, Read};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::time::{Duration, Instant};
 
 use isatap_core::isatap::addr;
 use isatap_core::teredo::addr::SERVER_PORT;
+use isatap_core::{configured, sixtofour};
 use isatap_std::doctor::{Longest, Probe, TeredoAnswer, TeredoProbe};
+use isatap_std::node::status::Status;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Headers in front of the payload of an ICMPv6 echo request.
@@ -14,20 +16,57 @@ const HEADERS: u16 = 48;
 /// What every IPv6 link carries.
 const MINIMUM_MTU: u16 = 1280;
 
-/// What a router answers: through the tunnel, small and large, and where it does not, by
+/// Whom to ask by a ping through a tunnel.
+pub(super) struct Target {
+    /// The other end of the tunnel.
+    pub(super) outer: Ipv4Addr,
+    /// Its addresses, one of which may answer.
+    pub(super) inner: Vec<Ipv6Addr>,
+    /// 1: who forwards instead of answering says so.
+    pub(super) hop_limit: u32,
+}
+
+impl Target {
+    /// The router of an ISATAP host.
+    pub(super) fn router(outer: Ipv4Addr) -> Self {
+        Self { outer, inner: vec![addr::link_local(outer)], hop_limit: 64 }
+    }
+
+    /// The other end of what a device says of itself, if there is one that can be pinged.
+    pub(super) fn of(status: &Status) -> Option<Self> {
+        const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+        let outer = status.remote?;
+        match status.role.as_str() {
+            // Its link-local address may be of any form, and so may the others be: all nodes
+            // of a link of two are the other one.
+            "configured" => {
+                let vias = status.routes.iter().filter_map(|route| route.via);
+                let inner = [configured::link_local(outer), ALL_NODES].into_iter().chain(vias).collect();
+                Some(Self { outer, inner, hop_limit: 64 })
+            }
+            // S64-35 [RFC 6343 §4.2.1]
+            "6to4-host-router" | "6to4-router" => {
+                Some(Self { outer, inner: vec![sixtofour::addr::relay(outer)], hop_limit: 1 })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What the other end answers: through the tunnel, small and large, and where it does not, by
 /// plain IPv4. Ends soon after `deadline`.
-pub(super) fn router(router: Ipv4Addr, index: u32, mtu: u16, deadline: Instant) -> Probe {
-    let mut probe = Probe { router, ipv4: None, tunnel: None, longest: None };
-    let Ok(mut tunnel) = Pinger::through(addr::link_local(router), index) else { return probe };
+pub(super) fn other_end(target: &Target, device: (&str, u32), mtu: u16, deadline: Instant) -> Probe {
+    let mut probe = Probe { router: target.outer, ipv4: None, tunnel: None, longest: None };
+    let Ok(mut tunnel) = Pinger::through(target, device) else { return probe };
     let began = Instant::now();
     let answered = tunnel.any(2, 0, Duration::from_secs(1), deadline);
     probe.tunnel = Some(answered);
-    if answered {
+    if answered && target.hop_limit > 1 {
         let wait = (began.elapsed() * 4).clamp(Duration::from_millis(300), Duration::from_secs(1));
         probe.longest = longest(mtu, |bytes| {
             (Instant::now() < deadline).then(|| tunnel.any(3, (bytes - HEADERS).into(), wait, deadline))
         });
-    } else if let Ok(mut plain) = Pinger::to(router) {
+    } else if let Ok(mut plain) = Pinger::to(target.outer) {
         probe.ipv4 = Some(plain.any(2, 0, Duration::from_secs(1), deadline));
     }
     probe
@@ -105,28 +144,37 @@ fn longest(mtu: u16, mut passes: impl FnMut(u16) -> Option<bool>) -> Option<Long
     Some(Longest::Bytes(good))
 }
 
-/// Echo requests to one address.
+/// Echo requests to one node, by any of its addresses.
 struct Pinger {
     socket: Socket,
-    to: SocketAddr,
+    to: Vec<SocketAddr>,
     identifier: [u8; 2],
     sequence: u16,
 }
 
 impl Pinger {
-    /// To a neighbour on the device with that index.
-    fn through(address: Ipv6Addr, index: u32) -> io::Result<Self> {
+    /// To a neighbour on the device with that name and index.
+    fn through(target: &Target, (device, index): (&str, u32)) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
-        Ok(Self::new(socket, SocketAddrV6::new(address, 0, 0, index).into()))
+        socket.bind_device(Some(device.as_bytes()))?;
+        socket.set_unicast_hops_v6(target.hop_limit)?;
+        // Of all nodes this one does not count.
+        socket.set_multicast_loop_v6(false)?;
+        socket.set_multicast_if_v6(index)?;
+        let scope = |address: &Ipv6Addr| {
+            if address.is_unicast_link_local() || address.is_multicast() { index } else { 0 }
+        };
+        let to = target.inner.iter().map(|address| SocketAddrV6::new(*address, 0, 0, scope(address)).into());
+        Ok(Self::new(socket, to.collect()))
     }
 
     /// By plain IPv4.
     fn to(address: Ipv4Addr) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
-        Ok(Self::new(socket, SocketAddrV4::new(address, 0).into()))
+        Ok(Self::new(socket, vec![SocketAddrV4::new(address, 0).into()]))
     }
 
-    fn new(socket: Socket, to: SocketAddr) -> Self {
+    fn new(socket: Socket, to: Vec<SocketAddr>) -> Self {
         let [.., high, low] = std::process::id().to_be_bytes();
         Self { socket, to, identifier: [high, low], sequence: 0 }
     }
@@ -138,17 +186,22 @@ impl Pinger {
 
     fn ask(&mut self, length: usize, wait: Duration) -> io::Result<bool> {
         self.sequence = self.sequence.wrapping_add(1);
-        let (request, reply) = if self.to.is_ipv6() { (128, 129) } else { (8, 0) };
+        let is_ipv6 = self.to.iter().all(SocketAddr::is_ipv6);
+        let (request, reply) = if is_ipv6 { (128, 129) } else { (8, 0) };
         let tail = [self.identifier, self.sequence.to_be_bytes()].concat();
         let mut packet = vec![0; 8 + length];
         packet[0] = request;
         packet[4..8].copy_from_slice(&tail);
-        if self.to.is_ipv4() {
+        if !is_ipv6 {
             let checksum = checksum(&packet);
             packet[2..4].copy_from_slice(&checksum);
         }
         let end = Instant::now() + wait;
-        self.socket.send_to(&packet, &self.to.into())?;
+        // One that has no route hinders none of the others.
+        let sent: Vec<_> = self.to.iter().map(|to| self.socket.send_to(&packet, &(*to).into())).collect();
+        if sent.iter().all(Result::is_err) {
+            sent.into_iter().collect::<io::Result<Vec<_>>>()?;
+        }
         let mut buffer = vec![0; 1 << 16];
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -164,12 +217,17 @@ impl Pinger {
             };
             let bytes = buffer.get(..received).unwrap_or_default();
             // An IPv4 raw socket gives the header too, an IPv6 one does not.
-            let header = match self.to.ip() {
-                IpAddr::V4(_) => bytes.first().map_or(0, |byte| usize::from(byte & 15) * 4),
-                IpAddr::V6(_) => 0,
+            let header = match is_ipv6 {
+                false => bytes.first().map_or(0, |byte| usize::from(byte & 15) * 4),
+                true => 0,
             };
             let message = bytes.get(header..).unwrap_or_default();
             if message.first() == Some(&reply) && message.get(4..8) == Some(&tail[..]) {
+                return Ok(true);
+            }
+            // Time exceeded: the request in it, behind the header of both.
+            let quoted = message.get(8 + 40..).filter(|_| is_ipv6 && message.starts_with(&[3, 0]));
+            if quoted.is_some_and(|quoted| quoted.first() == Some(&request) && quoted.get(4..8) == Some(&tail[..])) {
                 return Ok(true);
             }
         }

@@ -28,6 +28,9 @@ pub(super) fn kernel(device: &str, is_rival: impl Fn(&Ipv6Addr) -> bool) -> Resu
         let holder = holder(&other);
         is_rival(&address.address).then_some(Rival { device: other, address: address.address, holder })
     });
+    let mut rivals: Vec<Rival> = rivals.collect();
+    // The address by which they are known first, in whatever order the kernel has them.
+    rivals.sort_by_key(|rival| !rival.address.is_unicast_link_local());
     let kernel = Kernel {
         device: Some(Device {
             is_up: link.is_up,
@@ -36,8 +39,9 @@ pub(super) fn kernel(device: &str, is_rival: impl Fn(&Ipv6Addr) -> bool) -> Resu
             routes: routes.iter().filter_map(route).collect(),
         }),
         ipv6_disabled: sysctl::ipv6(device, "disable_ipv6").is_ok_and(|value| value != 0),
-        rivals: rivals.collect(),
+        rivals,
         output_chains: Vec::new(),
+        input_chains: Vec::new(),
     };
     Ok((kernel, Some(link.index)))
 }
@@ -71,9 +75,9 @@ pub(super) fn command(pid: u32) -> Option<String> {
     Some(std::iter::once(name).chain(rest.map(std::borrow::Cow::into_owned)).collect::<Vec<_>>().join(" "))
 }
 
-/// The nftables chains that packets of this machine pass on their way out: `inet filter output`.
+/// The nftables chains that packets pass at some of the hooks: `inet filter output` at `output`.
 /// Nothing when nft is not there or says nothing for a second.
-pub(super) fn output_chains() -> Vec<String> {
+pub(super) fn chains_at(hooks: &[&str]) -> Vec<String> {
     let child = Command::new("nft").args(["-j", "list", "chains"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let Ok(mut child) = child else { return Vec::new() };
     let end = Instant::now() + Duration::from_secs(1);
@@ -86,14 +90,14 @@ pub(super) fn output_chains() -> Vec<String> {
         std::thread::sleep(Duration::from_millis(5));
     }
     let Ok(output) = child.wait_with_output() else { return Vec::new() };
-    chains(&output.stdout)
+    chains(&output.stdout, hooks)
 }
 
-fn chains(json: &[u8]) -> Vec<String> {
+fn chains(json: &[u8], hooks: &[&str]) -> Vec<String> {
     let answer: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
     let objects = answer["nftables"].as_array().into_iter().flatten().map(|object| &object["chain"]);
-    let at_output = objects.filter(|chain| chain["hook"] == "output");
-    at_output
+    let at_hooks = objects.filter(|chain| hooks.iter().any(|hook| chain["hook"] == *hook));
+    at_hooks
         .filter_map(|chain| {
             let family = chain["family"].as_str().filter(|family| matches!(*family, "ip" | "inet"))?;
             Some(format!("{family} {} {}", chain["table"].as_str()?, chain["name"].as_str()?))
@@ -106,14 +110,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chains_at_the_output_hook_are_named_as_nft_takes_them() {
+    fn chains_at_a_hook_are_named_as_nft_takes_them() {
         let json = br#"{"nftables": [{"metainfo": {"version": "1.1.3"}},
             {"chain": {"family": "inet", "table": "t", "name": "out", "handle": 1, "type": "filter", "hook": "output", "prio": 0}},
             {"chain": {"family": "inet", "table": "t", "name": "in", "handle": 2, "type": "filter", "hook": "input", "prio": 0}},
             {"chain": {"family": "ip6", "table": "u", "name": "out", "handle": 1, "hook": "output"}},
             {"chain": {"family": "ip", "table": "t", "name": "jumped", "handle": 3}}]}"#;
-        assert_eq!(chains(json), ["inet t out"]);
-        assert!(chains(b"not json").is_empty());
+        assert_eq!(chains(json, &["output"]), ["inet t out"]);
+        assert_eq!(chains(json, &["prerouting", "input"]), ["inet t in"]);
+        assert!(chains(b"not json", &["output"]).is_empty());
     }
 
     #[test]
