@@ -30,8 +30,9 @@ pub trait Capacity: Copy + 'static {
     type Routes: Count;
     /// Neighbours of one interface under unreachability detection.
     type Neighbors: Count;
-    /// Neighbours of a router's link that is checked for them (SEC-1); at
-    /// most 256.
+    /// Neighbours of a router's link that is checked for them (SEC-1): the
+    /// hosts that talk by the router at a time, and room for questions; at
+    /// most 65,535. Their memory may be taken when it is first written.
     type CheckedNeighbors: Count;
     /// Path MTU estimates of one link.
     type PathMtus: Count;
@@ -43,6 +44,8 @@ pub trait Capacity: Copy + 'static {
     type SearchDomains: Count;
     /// IPv4 prefixes that count as the site's members (SEC-2).
     type Members: Count;
+    /// Other tunnel routers of the IPv4 network (SEC-4).
+    type KnownRouters: Count;
     /// Configured addresses of one interface.
     type Addresses: Count;
     /// Buckets of IPv4 Identification counters (TUN-7).
@@ -68,6 +71,7 @@ impl Capacity for Small {
     type DnsServers = N<3>;
     type SearchDomains = N<0>;
     type Members = N<2>;
+    type KnownRouters = N<2>;
     type Addresses = N<3>;
     type Identifications = N<2>;
     type Tally = u16;
@@ -89,6 +93,7 @@ impl Capacity for Standard {
     type DnsServers = N<8>;
     type SearchDomains = N<4>;
     type Members = N<16>;
+    type KnownRouters = N<16>;
     type Addresses = N<16>;
     type Identifications = N<64>;
     type Tally = u64;

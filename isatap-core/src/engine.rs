@@ -341,7 +341,7 @@ pub struct Delegation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
     /// The place.
-    pub slot: u16,
+    pub slot: u32,
     /// Counts the waits at this place, and wraps.
     pub generation: u16,
 }

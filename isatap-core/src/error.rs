@@ -203,6 +203,8 @@ pub enum Table {
     SearchDomains,
     /// IPv4 prefixes of the site's members (SEC-2).
     Members,
+    /// Other tunnel routers (SEC-4).
+    KnownRouters,
     /// Known IPv6 prefixes of tunnels (SEC-3).
     KnownPrefixes,
     /// Addresses of an interface.
@@ -228,6 +230,7 @@ impl Table {
             Table::DnsServers => "DNS servers",
             Table::SearchDomains => "DNS search domains",
             Table::Members => "site members",
+            Table::KnownRouters => "known routers",
             Table::KnownPrefixes => "known prefixes",
             Table::Addresses => "addresses",
             Table::Links => "links",

@@ -68,8 +68,7 @@
 //! - It reassembles no IPv4 fragments; a kernel or a stack hands it whole
 //!   packets (`TUN-10`).
 //! - It does not encrypt or authenticate. Protocol 41 is as trustworthy as
-//!   the IPv4 network below: filter it at the border of the site, and list the
-//!   site's prefixes (`SEC-2`) where it uses private IPv4.
+//!   the IPv4 network below: filter it at the border of the site.
 //! - That no path panics is proven by linking for everything but [`teredo`],
 //!   which is written to the same rules and tested, and not yet part of that
 //!   proof.

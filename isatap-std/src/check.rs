@@ -30,10 +30,11 @@ use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Machine, Verdict};
 use isatap_core::error::{ParseErrorKind, TableFull};
-use isatap_core::isatap::{HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
-use isatap_core::link::{Denied, InterfaceAddress, LinkKind};
+use isatap_core::isatap::addr::embedded_ipv4;
+use isatap_core::isatap::{CheckNeighbors, HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
+use isatap_core::link::{Denied, InterfaceAddress, Link as _, LinkKind};
 use isatap_core::node::{AnyInterface, Node, NodeConfig};
-use isatap_core::packet::{HEADROOM, PacketMut};
+use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
 use isatap_core::proto41::Flow;
 use isatap_core::sixrd::{self, Domain};
@@ -155,6 +156,8 @@ pub struct IsatapOptions {
     pub prefixes: Vec<Ipv6Prefix>,
     /// The site's IPv4 prefixes (`SEC-2`); none: not checked.
     pub members: Vec<Ipv4Prefix>,
+    /// Other tunnel routers, as a router knows them (`SEC-4`).
+    pub known_routers: Vec<Ipv4Addr>,
 }
 
 /// A node that judges packets without being changed by them.
@@ -423,10 +426,23 @@ impl Checker {
         match self.node.clone().decapsulate(NOW, &mut received) {
             // Nobody can say which neighbours a running node has just asked.
             Verdict::Drop(DropReason::NdUnknownTarget) if is_neighbor_advertisement(packet) => None,
+            // Of a prefix that is only known to be on-link here, a running host has made an address.
+            Verdict::Drop(DropReason::NdUnknownTarget) if self.is_asked(packet) => None,
             Verdict::Drop(reason) => Some(reason),
             Verdict::Answer { reason, .. } => reason,
             _ => None,
         }
+    }
+}
+
+impl Checker {
+    /// Whether a Neighbor Solicitation asks for the address on an on-link prefix that the
+    /// outer destination makes.
+    fn is_asked(&self, packet: &[u8]) -> bool {
+        let Ok(flow) = Flow::parse(packet) else { return false };
+        let target = flow.inner_destination;
+        let is_on_link = |id: u8| self.node.interface(LinkId(id)).is_some_and(|link| link.is_on_link(&target));
+        embedded_ipv4(&target) == Some(flow.outer_destination) && (0..u8::MAX).take(MAX_LINKS).any(is_on_link)
     }
 }
 
@@ -578,7 +594,10 @@ fn add_isatap(node: &mut CheckedNode, options: &IsatapOptions) -> Result<(), Err
     let full = |full: TableFull| Error::usage("make such a node", "", full.to_string());
     let locators: Vec<_> = options.locals.iter().map(|&local| local.into()).collect();
     let (interface, switches) = if options.router {
-        (AnyInterface::IsatapRouter(RouterInterface::new(RouterConfig::DEFAULT)), Switches::FORWARDING)
+        let mut config = RouterConfig::DEFAULT;
+        // Of the hosts in a capture nobody can be asked; a running router lets no fewer in.
+        config.check_neighbors = CheckNeighbors::Off;
+        (AnyInterface::IsatapRouter(RouterInterface::new(config)), Switches::FORWARDING)
     } else {
         let mut config = HostConfig::DEFAULT;
         config.resolve = false;
@@ -596,7 +615,8 @@ fn add_isatap(node: &mut CheckedNode, options: &IsatapOptions) -> Result<(), Err
         }
         AnyInterface::IsatapRouter(router) => {
             router.set_locators(cx, &locators)?;
-            options.routers.iter().try_for_each(|other| router.add_known_router(*other))?;
+            options.routers.iter().try_for_each(|other| router.add_trusted_router(*other))?;
+            router.set_known_routers(&options.known_routers)?;
             let mut published = options.prefixes.iter().copied().map(PublishedPrefix::new);
             published.try_for_each(|prefix| router.publish(cx, prefix))?;
             options.members.iter().try_for_each(|member| router.link_mut().add_member(*member))?;

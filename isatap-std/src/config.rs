@@ -179,6 +179,15 @@ impl Link {
         }
     }
 
+    /// What it leaves open, and what closes that; one line each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            Link::IsatapRouter(router) => router.warnings(),
+            _ => Vec::new(),
+        }
+    }
+
     fn check(&self) -> Result<(), crate::Error> {
         match self {
             Link::IsatapHost(host) => host.check(),
@@ -216,7 +225,8 @@ impl TryFrom<&Link> for check::LinkOptions {
             Link::IsatapRouter(router) => check::LinkOptions::Isatap(check::IsatapOptions {
                 router: true,
                 locals: router.local.clone(),
-                routers: router.known_routers.clone(),
+                routers: router.trusted_routers.clone(),
+                known_routers: router.known_routers.clone(),
                 prefixes: router.prefixes.iter().map(|published| published.prefix).collect(),
                 members: router.link.members.clone(),
             }),

@@ -31,7 +31,9 @@
 //!
 //! Whoever can send protocol 41 to this machine from inside the site can pretend to be any
 //! host of it, and a potential router is believed in everything. Filter protocol 41 at the
-//! border, and list the site's prefixes with `member` where it uses private IPv4 (SEC-2).
+//! border. A router ends the loops that forged packets can make between it and other tunnel
+//! routers by asking its hosts whether they are there (SEC-1), as long as it is let do so:
+//! see [`RouterOptions::warnings`].
 
 use crate::error::Error;
 pub use crate::link::LinkOptions;
@@ -40,13 +42,13 @@ use crate::node::{FixedRole, HostRole, LinkPlan, Node, Role};
 pub use crate::node::{LocatorSource, Notice};
 use crate::resolve::{Entry, Name, NameError, Resolver, Settings, Unusable};
 use isatap_core::datapath::Switches;
-use isatap_core::isatap::{HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
+use isatap_core::isatap::{CheckNeighbors, HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::OuterPolicy;
 use isatap_core::nd::learned::SearchDomain;
 use isatap_core::nd::option::DomainName;
 use isatap_core::node::AnyInterface;
 use isatap_core::packet::LinkId;
-use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::prefix::{Ipv6Prefix, is_ambiguous};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The device when nothing else is asked for.
@@ -225,8 +227,11 @@ pub struct RouterOptions {
     pub dns_servers: Vec<Ipv6Addr>,
     /// Search domains to advertise.
     pub search_domains: Vec<String>,
-    /// Other routers of the site. `SEC-4`
+    /// Other tunnel routers of the IPv4 network, of any mechanism: no hosts of this link.
+    /// `SEC-4`
     pub known_routers: Vec<Ipv4Addr>,
+    /// Other routers of this link, which are believed in everything.
+    pub trusted_routers: Vec<Ipv4Addr>,
     /// What is advertised beside. Its outer policy follows from the rest, and its MTU too
     /// where [`LinkOptions::mtu`] is given.
     pub config: RouterConfig,
@@ -250,7 +255,36 @@ impl RouterOptions {
         self.local.iter().try_for_each(|address| check_locator(*address))?;
         self.prefixes.iter().try_for_each(check_published)?;
         self.routes.iter().try_for_each(check_route)?;
+        if let Some(both) = self.trusted_routers.iter().find(|router| self.known_routers.contains(router)) {
+            let why = "it is a known router too, from which nothing is taken";
+            let advice = "name it trust-router if it is a router of this link, else known-router";
+            return Err(Error::usage("trust the router", both, why).with_advice(advice));
+        }
         self.search_domains.iter().try_for_each(|domain| search_domain(domain).map(drop))
+    }
+
+    /// What the options leave open: packets with forged addresses may go round between this
+    /// router and another one until their hop limit ends them (RFC 6324). One line each, which
+    /// says what closes it.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let own_is_ambiguous = self.local.iter().copied().any(is_ambiguous);
+        // Without a list anybody may be a host, on private IPv4 as well.
+        let members = &self.link.members;
+        let host_is_ambiguous = members.is_empty() || members.iter().any(|prefix| is_ambiguous(prefix.address()));
+        if self.config.check_neighbors == CheckNeighbors::Off && (own_is_ambiguous || host_is_ambiguous) {
+            warnings.push(OPEN_LOOP.to_owned());
+        }
+        warnings.extend(self.trusted_routers.iter().filter(|router| own_is_ambiguous || is_ambiguous(**router)).map(
+            |router| {
+                format!(
+                    "{router} is trusted on private IPv4: a forged packet can go round between it and this router unless \
+                     it checks its neighbours too (RFC 6324); trust only routers of this very link, name others known-router"
+                )
+            },
+        ));
+        warnings
     }
 
     /// Makes the device and starts; `observer` is called with what happens.
@@ -267,6 +301,9 @@ impl RouterOptions {
     /// Makes the link in a node.
     pub(crate) fn add(self, node: &mut Node) -> Result<LinkId, Error> {
         self.check()?;
+        for warning in self.warnings() {
+            node.notice(&Notice::Warning(format!("{}: {warning}", self.link.device)));
+        }
         let mut config = self.config;
         config.policy = self.link.policy(OuterPolicy::DEFAULT)?;
         config.mtu = self.link.mtu.or(config.mtu);
@@ -276,8 +313,13 @@ impl RouterOptions {
         for prefix in &self.link.members {
             interface.link_mut().add_member(*prefix).map_err(|full| too_many("the site's member", prefix, full))?;
         }
-        for router in &self.known_routers {
-            interface.add_known_router(*router).map_err(|full| too_many("the router", router, full))?;
+        let known = interface.set_known_routers(&self.known_routers);
+        known.map_err(|full| {
+            let all: Vec<String> = self.known_routers.iter().map(ToString::to_string).collect();
+            too_many("the known router", all.join(", "), full)
+        })?;
+        for router in &self.trusted_routers {
+            interface.add_trusted_router(*router).map_err(|full| too_many("the router", router, full))?;
         }
         for server in &self.dns_servers {
             interface.add_dns_server(*server).map_err(|full| too_many("the DNS server", server, full))?;
@@ -307,6 +349,11 @@ impl RouterOptions {
         Ok(link)
     }
 }
+
+/// What `check-neighbors` off means.
+const OPEN_LOOP: &str = "the neighbour check is off, and nothing else sees a routing loop on private IPv4: one \
+                                    forged packet can go round between this router and another tunnel router until its hop \
+                                    limit ends it (RFC 6324); set check-neighbors to where-blind";
 
 /// How to open a [`Router`]; see [`Router::builder`].
 #[derive(Debug, Default)]

@@ -98,7 +98,8 @@ pub fn router_inputs(router: &mut RouterInterface<Small>, cx: &mut Context<'_, S
     router.withdraw(cx, &any(prefix));
     router.advertise_again(cx.now);
     keep(router.last_answered());
-    keep((router.add_dns_server(any(Ipv6Addr::LOCALHOST)), router.add_known_router(any(Ipv4Addr::LOCALHOST))));
+    keep((router.add_dns_server(any(Ipv6Addr::LOCALHOST)), router.add_trusted_router(any(Ipv4Addr::LOCALHOST))));
+    keep(router.set_known_routers(any(&[Ipv4Addr::LOCALHOST][..])));
 }
 
 fn ask(link: &impl Link, u: &Unknown) {
@@ -175,9 +176,8 @@ crate::roots! {
         ask(any(host.link()), u);
         let link = any(host.link_mut());
         keep(link.add_member(u.ipv4_prefix()));
-        link.set_refuse_routers(u.value());
         link.policy_mut().ttl = u.value();
-        keep((link.locators().len(), link.potential_routers().lists(u.ipv4())));
+        keep((link.locators().len(), link.potential_routers().lists(u.ipv4()), link.known_routers().count()));
         keep(link.locators().iter().any(|own| own.is_broadcast(u.ipv4())));
         for router in link.potential_routers().iter() {
             keep((router.address(), router.origin(), router.is_alive(u.now()), router.attempts(), router.next_solicitation()));
@@ -202,7 +202,6 @@ crate::roots! {
         interface.config_mut().router_lifetime = u.value();
         keep(interface.config().router_lifetime);
         keep((interface.published().len(), interface.addresses().count(), interface.link().locators().len()));
-        interface.link_mut().set_refuse_routers(u.value());
         if let Some(domain) = DomainName::from_wire(u.input()).and_then(|name| SearchDomain::new(&name)) {
             keep(interface.add_search_domain(domain));
         }

@@ -120,12 +120,16 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     /// 6to4 prefix, an ISATAP identifier, a Teredo client or an
     /// IPv4-compatible address.
     ///
-    /// `SEC-3`: private IPv4 addresses are not unique, so they say something
-    /// only behind a prefix that is known to be of a tunnel of the same site.
+    /// `SEC-3`: private IPv4 addresses are not unique, so in an ISATAP
+    /// identifier they say something only behind a prefix that is known to be of
+    /// a tunnel of the same site. The prefixes of the other forms are the same
+    /// everywhere, and their mechanisms have no private addresses outside of
+    /// such a site (`S64-1`): there, ours are ours.
     pub(super) fn embeds_own_ipv4(&self, address: &Ipv6Addr) -> bool {
         let own = |ipv4: Ipv4Addr| self.by_precedence().any(|(_, port)| port.link.owns_ipv4(ipv4));
         let counts = |ipv4: Ipv4Addr| !is_ambiguous(ipv4) || self.is_known_prefix(address);
-        [embedded_ipv4(address), other_forms(address)].into_iter().flatten().any(|ipv4| own(ipv4) && counts(ipv4))
+        embedded_ipv4(address).is_some_and(|ipv4| own(ipv4) && counts(ipv4))
+            || other_forms(address).is_some_and(own)
             || self.by_precedence().any(|(_, port)| port.link.embeds_own(address))
     }
 

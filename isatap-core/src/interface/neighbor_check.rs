@@ -7,27 +7,45 @@
 //!
 //! ```text
 //! unknown ──packet──▶ asked, up to 3 times, 1 s apart ──answer──▶ verified ──10 min unused──▶ unknown
-//!            (Hold)              │                                   │ ▲
+//!         ──RA sent─▶            │                                   │ ▲
 //!                                └─silence─▶ refused for 3 s         └─┴─ asked anew when used after 30 s
 //! ```
+//!
+//! A host that has just been sent an advertisement is asked behind it, so that
+//! the first packet of a host that solicits finds it verified.
+//!
+//! # Room
+//!
+//! The rows are a hash table: an address may be in one of two windows of eight
+//! places, which a secret key hides, so that nobody can make up addresses that
+//! all want the same places. Who is new takes, of those places:
+//!
+//! 1. one that nobody uses, in the emptier window;
+//! 2. that of the neighbour that was refused first;
+//! 3. that of the oldest question.
+//!
+//! A verified neighbour never gives way (`R14`). A flood of made-up addresses
+//! therefore shortens the time that a question has for its answer, to the
+//! number of rows divided by the rate, and costs nobody else anything. What
+//! waited for a question that gave way waits on, with what waits for the
+//! neighbour that took the place, and is handed in again with it.
+//!
+//! Questions are in lists, so that no turn of a loop walks the table.
 //!
 //! # Limits
 //!
 //! An answer proves that somebody got the question, or guessed that it was
 //! asked: whoever can send with a forged IPv4 source inside the site can
 //! answer for a neighbour that is not there [RFC 6324 §3.1.1].
-//!
-//! Half of the rows are for neighbours that were not verified yet, so packets
-//! to made-up addresses never push out a verified neighbour (`R14`); they do
-//! keep new ones waiting while they last.
 
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use crate::capacity::{Array, Row, Storage};
 use crate::drop_reason::DropReason;
-use crate::engine::{Event, Ticket};
+use crate::engine::{Entropy, Event, Ticket};
 use crate::packet::LinkId;
+use crate::proto41::identification::hash_address;
 use crate::time::{Expiry, Instant};
 
 /// MAX_UNICAST_SOLICIT. [RFC 4861 §10]
@@ -36,11 +54,14 @@ const TRIES: u8 = 3;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// REACHABLE_TIME: how long an answer is good without another one.
 const REACHABLE: Duration = Duration::from_secs(30);
-/// How long a neighbour is remembered that is not used.
+/// How long a neighbour is remembered that is not used; one that is used
+/// answers every 30 s.
 const UNUSED: Duration = Duration::from_secs(600);
 /// How long one that did not answer is not asked again. The sender of what
 /// was held is told within this time.
 const REFUSED: Duration = Duration::from_secs(3);
+/// Places of one window.
+const WINDOW: usize = 8;
 
 /// What a link's neighbour check says to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,98 +80,90 @@ pub enum NeighborCheck {
 #[derive(Clone, Copy, Debug)]
 pub struct CheckedNeighbor {
     address: Ipv6Addr,
-    state: State,
-    /// Counts the questions that packets waited for.
+    /// When it was asked first, answered last, or was given up.
+    since: Instant,
+    /// When the next solicitation, or the end of the question, is due.
+    next: Instant,
+    /// Counts the ends of questions that were told.
     generation: u16,
-    /// How such a question ended, until that is told.
-    untold: Option<Outcome>,
+    /// Its neighbours in the list that it is in.
+    before: u16,
+    behind: u16,
+    list: List,
+    state: State,
+    /// Solicitations sent for the question at hand.
+    sent: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Unused,
-    /// Packets wait for the answer.
-    Asking(Question),
-    /// `renewing`: asked anew; nobody waits.
-    Verified {
-        answered: Instant,
-        used: Instant,
-        renewing: Option<Question>,
-    },
-    Refused {
-        until: Instant,
-    },
+    /// Packets may wait for the answer.
+    Asking,
+    /// In a list of questions: asked anew; nobody waits.
+    Verified,
+    Refused,
 }
 
-/// Solicitations sent, and when the next one, or the end, is due.
+/// The lists that a row may be in: at most one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Question {
-    sent: u8,
-    next: Instant,
+enum List {
+    None,
+    /// To be solicited.
+    Due,
+    /// Solicited; the one whose time is over first stands first.
+    Asked,
+    /// How the question ended is to be told.
+    Ended,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Answered,
-    Silent,
-}
+/// No row.
+const NONE: u16 = u16::MAX;
 
 impl Row for CheckedNeighbor {
-    const EMPTY: Self =
-        CheckedNeighbor { address: Ipv6Addr::UNSPECIFIED, state: State::Unused, generation: 0, untold: None };
+    const EMPTY: Self = CheckedNeighbor {
+        address: Ipv6Addr::UNSPECIFIED,
+        since: Instant::ZERO,
+        next: Instant::ZERO,
+        generation: 0,
+        before: NONE,
+        behind: NONE,
+        list: List::None,
+        state: State::Unused,
+        sent: 0,
+    };
+}
+
+/// How much a row counts: who counts least gives way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Free,
+    Refused,
+    Asking,
+    /// It keeps its place.
+    Firm,
 }
 
 impl CheckedNeighbor {
-    fn question(&self) -> Option<&Question> {
-        match &self.state {
-            State::Asking(question) | State::Verified { renewing: Some(question), .. } => Some(question),
-            _ => None,
-        }
+    /// The state now: rows that nobody asks for are left as they are when
+    /// their time is over.
+    fn state(&self, now: Instant) -> State {
+        let keep = match self.state {
+            State::Verified => UNUSED,
+            State::Refused => REFUSED,
+            other => return other,
+        };
+        // Who waited is told first.
+        if self.list == List::None && self.since.saturating_add(keep) <= now { State::Unused } else { self.state }
     }
 
-    fn question_mut(&mut self) -> Option<&mut Question> {
-        match &mut self.state {
-            State::Asking(question) | State::Verified { renewing: Some(question), .. } => Some(question),
-            _ => None,
-        }
-    }
-
-    fn is_of(&self, address: &Ipv6Addr) -> bool {
-        self.state != State::Unused && self.address == *address
-    }
-
-    /// Whether another neighbour may have this row: nobody waits to be told.
-    fn is_free(&self) -> bool {
-        matches!(self.state, State::Unused | State::Refused { .. }) && self.untold.is_none()
-    }
-
-    fn deadline(&self) -> Expiry {
-        match self.state {
-            State::Unused => Expiry::NEVER,
-            State::Asking(question) => Expiry::at(question.next),
-            State::Verified { used, renewing, .. } => {
-                let question = renewing.map_or(Expiry::NEVER, |question| Expiry::at(question.next));
-                question.min(Expiry::at(used.saturating_add(UNUSED)))
-            }
-            State::Refused { until } => Expiry::at(until),
-        }
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        let is_over = |question: &Question| question.sent >= TRIES && question.next <= now;
-        match self.state {
-            State::Asking(question) if is_over(&question) => {
-                self.state = State::Refused { until: now.saturating_add(REFUSED) };
-                self.untold = Some(Outcome::Silent);
-            }
-            State::Verified { used, renewing, .. } => {
-                let gone = renewing.is_some_and(|question| is_over(&question));
-                if gone || used.saturating_add(UNUSED) <= now {
-                    self.state = State::Unused;
-                }
-            }
-            State::Refused { until } if until <= now => self.state = State::Unused,
-            _ => {}
+    fn standing(&self, now: Instant) -> Standing {
+        match self.state(now) {
+            _ if self.list == List::Ended => Standing::Firm,
+            State::Unused => Standing::Free,
+            State::Refused => Standing::Refused,
+            State::Asking => Standing::Asking,
+            State::Verified => Standing::Firm,
         }
     }
 }
@@ -158,262 +171,310 @@ impl CheckedNeighbor {
 /// The neighbours of one link.
 #[derive(Clone, Debug)]
 pub(crate) struct NeighborChecks<S> {
+    key: Key,
+    /// The first and the last row of each list.
+    ends: [(u16, u16); 3],
     rows: S,
+}
+
+/// What hides the places.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    /// It was not drawn yet. `wanted`: there are rows.
+    Undrawn {
+        wanted: bool,
+    },
+    Drawn([u64; 2]),
+}
+
+impl core::fmt::Debug for Key {
+    /// Without the key.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(if matches!(self, Key::Drawn(_)) { "Drawn" } else { "Undrawn" })
+    }
 }
 
 impl<S: Array<CheckedNeighbor>> NeighborChecks<S> {
     /// Nobody is known.
-    pub(crate) const EMPTY: Self = NeighborChecks { rows: S::EMPTY };
+    pub(crate) const EMPTY: Self =
+        NeighborChecks { key: Key::Undrawn { wanted: false }, ends: [(NONE, NONE); 3], rows: S::EMPTY };
 }
 
 impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
     /// Whether `address` has answered.
     pub(crate) fn is_verified(&self, address: &Ipv6Addr) -> bool {
-        let verified = |row: &CheckedNeighbor| matches!(row.state, State::Verified { .. }) && row.address == *address;
-        self.rows.as_ref().iter().any(verified)
+        self.find(address).and_then(|row| self.get(row)).is_some_and(|row| row.state == State::Verified)
     }
 
     /// Whether a packet to or from `address` may pass; asks where that is not
     /// known.
     pub(crate) fn check(&mut self, now: Instant, link: LinkId, address: &Ipv6Addr) -> NeighborCheck {
-        if let Some((slot, row)) = numbered(self.rows.as_mut()).find(|(_, row)| row.is_of(address)) {
-            return match row.state {
-                State::Verified { answered, renewing, .. } => {
-                    let stale = answered.saturating_add(REACHABLE) <= now;
-                    let renewing = renewing.or(stale.then_some(Question { sent: 0, next: now }));
-                    row.state = State::Verified { answered, used: now, renewing };
-                    NeighborCheck::Pass
-                }
-                State::Asking(_) => NeighborCheck::Wait(ticket(link, slot, row.generation)),
-                State::Refused { .. } | State::Unused => NeighborCheck::Refused,
-            };
+        let Some(at) = self.look_up(now, address) else { return NeighborCheck::TableFull };
+        let Some(row) = self.get(at) else { return NeighborCheck::TableFull };
+        match row.state(now) {
+            State::Verified => {
+                self.renew(now, at);
+                NeighborCheck::Pass
+            }
+            State::Asking => NeighborCheck::Wait(ticket(link, at, row.generation)),
+            State::Refused => NeighborCheck::Refused,
+            State::Unused => {
+                let ticket = ticket(link, at, row.generation);
+                self.ask(now, at, address);
+                NeighborCheck::Wait(ticket)
+            }
         }
-        // Verified rows may fill the whole table, questions half of it.
-        let rows = self.rows.as_ref();
-        let asking = rows.iter().filter(|row| matches!(row.state, State::Asking(_))).count();
-        if asking >= rows.len().div_ceil(2) {
-            return NeighborCheck::TableFull;
+    }
+
+    /// A packet of `address` is to be expected: asks now where that is not
+    /// known to be good for a while.
+    pub(crate) fn expect(&mut self, now: Instant, address: &Ipv6Addr) {
+        let Some(at) = self.look_up(now, address) else { return };
+        match self.get(at).map(|row| row.state(now)) {
+            Some(State::Verified) => self.renew(now, at),
+            Some(State::Unused) => self.ask(now, at, address),
+            _ => {}
         }
-        // One that is not in use, else the one refused first.
-        let free = numbered(self.rows.as_mut()).filter(|(_, row)| row.is_free());
-        let Some((slot, row)) = free.min_by_key(|(_, row)| match row.state {
-            State::Refused { until } => until,
-            _ => Instant::ZERO,
-        }) else {
-            return NeighborCheck::TableFull;
-        };
-        row.address = *address;
-        row.state = State::Asking(Question { sent: 0, next: now });
-        row.generation = row.generation.wrapping_add(1);
-        NeighborCheck::Wait(ticket(link, slot, row.generation))
     }
 
     /// A solicited advertisement came from `address`; whether it was asked
     /// for.
     pub(crate) fn answered(&mut self, now: Instant, address: &Ipv6Addr) -> bool {
-        let asked =
-            |row: &&mut CheckedNeighbor| row.is_of(address) && row.question().is_some_and(|question| question.sent > 0);
-        let Some(row) = self.rows.as_mut().iter_mut().find(asked) else { return false };
-        let used = match row.state {
-            State::Verified { used, .. } => used,
-            _ => {
-                row.untold = Some(Outcome::Answered);
-                now
-            }
-        };
-        row.state = State::Verified { answered: now, used, renewing: None };
+        let Some(at) = self.find(address) else { return false };
+        let Some(row) = self.get(at) else { return false };
+        let was_asked = matches!(row.list, List::Due | List::Asked) && row.sent > 0;
+        if !was_asked {
+            return false;
+        }
+        let waited = row.state == State::Asking;
+        self.put(at, if waited { List::Ended } else { List::None });
+        self.set(at, |row| (row.state, row.since) = (State::Verified, now));
         true
     }
 
     /// Forgets the neighbours that `keep` says no to; who waits is told.
     pub(crate) fn retain(&mut self, now: Instant, keep: impl Fn(&Ipv6Addr) -> bool) {
-        for row in self.rows.as_mut().iter_mut().filter(|row| !keep(&row.address)) {
-            match row.state {
-                State::Asking(_) => {
-                    row.state = State::Refused { until: now.saturating_add(REFUSED) };
-                    row.untold = Some(Outcome::Silent);
-                }
-                State::Verified { .. } => row.state = State::Unused,
-                State::Refused { .. } | State::Unused => {}
+        for at in 0..self.len() {
+            match self.get(at).filter(|row| !keep(&row.address)).map(|row| row.state) {
+                Some(State::Asking) => self.give_up(now, at),
+                Some(State::Verified) => self.forget(at),
+                _ => {}
             }
         }
     }
 
-    /// Gives up those that did not answer, forgets those not used.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.rows.as_mut().iter_mut().for_each(|row| row.handle_timeout(now));
+    /// Gives up those that did not answer, and draws the key where `asks`
+    /// says that there will be questions.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, asks: bool, entropy: &mut dyn Entropy) {
+        if let Key::Undrawn { wanted } = self.key
+            && (wanted || asks)
+        {
+            self.draw_key(now, entropy);
+        }
+        while let Some(at) = self.first(List::Asked)
+            && let Some(row) = self.get(at)
+            && row.next <= now
+        {
+            match row.state {
+                _ if row.sent < TRIES => self.put(at, List::Due),
+                State::Asking => self.give_up(now, at),
+                _ => self.forget(at),
+            }
+        }
+    }
+
+    /// Places change with the key: who was asked before is asked again.
+    fn draw_key(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.retain(now, |_| false);
+        for at in 0..self.len() {
+            self.set(at, |row| row.address = Ipv6Addr::UNSPECIFIED);
+        }
+        let mut drawn = [[0; 8]; 2];
+        drawn.iter_mut().for_each(|word| entropy.fill(word));
+        self.key = Key::Drawn(drawn.map(u64::from_be_bytes));
     }
 
     /// The next neighbour to solicit.
-    pub(crate) fn due(&self, now: Instant) -> Option<Ipv6Addr> {
-        let is_due = |question: &Question| question.sent < TRIES && question.next <= now;
-        self.rows.as_ref().iter().find(|row| row.question().is_some_and(is_due)).map(|row| row.address)
+    pub(crate) fn due(&self) -> Option<Ipv6Addr> {
+        self.first(List::Due).and_then(|at| self.get(at)).map(|row| row.address)
     }
 
     /// It was solicited, or could not be.
-    pub(crate) fn sent(&mut self, now: Instant, address: &Ipv6Addr) {
-        let row = self.rows.as_mut().iter_mut().find(|row| row.is_of(address));
-        if let Some(question) = row.and_then(CheckedNeighbor::question_mut) {
-            question.sent = question.sent.saturating_add(1);
-            question.next = now.saturating_add(INTERVAL);
-        }
+    pub(crate) fn sent(&mut self, now: Instant) {
+        let Some(at) = self.first(List::Due) else { return };
+        self.put(at, List::Asked);
+        self.set(at, |row| (row.sent, row.next) = (row.sent.saturating_add(1), now.saturating_add(INTERVAL)));
     }
 
     /// What became of held packets, one ticket after the other.
     pub(crate) fn poll_event(&mut self, link: LinkId) -> Option<Event> {
-        numbered(self.rows.as_mut()).find_map(|(slot, row)| {
-            let ticket = ticket(link, slot, row.generation);
-            Some(match row.untold.take()? {
-                Outcome::Answered => Event::Released { link, ticket },
-                Outcome::Silent => Event::Abandoned { link, ticket, reason: DropReason::NeighborUnverified },
-            })
+        let at = self.first(List::Ended)?;
+        let row = *self.get(at)?;
+        self.put(at, List::None);
+        self.set(at, |row| row.generation = row.generation.wrapping_add(1));
+        let ticket = ticket(link, at, row.generation);
+        Some(match row.state {
+            State::Verified => Event::Released { link, ticket },
+            _ => Event::Abandoned { link, ticket, reason: DropReason::NeighborUnverified },
         })
     }
 
     /// Whether [`poll_event`](Self::poll_event) has something.
     pub(crate) fn has_event(&self) -> bool {
-        self.rows.as_ref().iter().any(|row| row.untold.is_some())
+        self.first(List::Ended).is_some()
     }
 
     /// When there is something to do.
     pub(crate) fn deadline(&self) -> Expiry {
-        self.rows.as_ref().iter().map(CheckedNeighbor::deadline).min().unwrap_or(Expiry::NEVER)
+        if self.key == (Key::Undrawn { wanted: true }) {
+            return Expiry::at(Instant::ZERO);
+        }
+        self.first(List::Asked).and_then(|at| self.get(at)).map_or(Expiry::NEVER, |row| Expiry::at(row.next))
+    }
+
+    /// Begins a question.
+    fn ask(&mut self, now: Instant, at: u16, address: &Ipv6Addr) {
+        if let Key::Undrawn { wanted } = &mut self.key {
+            *wanted = true;
+        }
+        self.put(at, List::Due);
+        self.set(at, |row| {
+            (row.address, row.state) = (*address, State::Asking);
+            (row.since, row.next, row.sent) = (now, now, 0);
+        });
+    }
+
+    /// Asks a verified neighbour anew where its answer is old.
+    fn renew(&mut self, now: Instant, at: u16) {
+        let is_old = |row: &CheckedNeighbor| row.list == List::None && row.since.saturating_add(REACHABLE) <= now;
+        if self.get(at).is_some_and(is_old) {
+            self.put(at, List::Due);
+            self.set(at, |row| row.sent = 0);
+        }
+    }
+
+    /// It did not answer.
+    fn give_up(&mut self, now: Instant, at: u16) {
+        self.put(at, List::Ended);
+        self.set(at, |row| (row.state, row.since) = (State::Refused, now));
+    }
+
+    fn forget(&mut self, at: u16) {
+        // Who waits for a row that has answered is told all the same.
+        if self.get(at).is_some_and(|row| row.list != List::Ended) {
+            self.put(at, List::None);
+        }
+        self.set(at, |row| row.state = if row.list == List::Ended { State::Refused } else { State::Unused });
+    }
+
+    fn find(&self, address: &Ipv6Addr) -> Option<u16> {
+        let is_of = |at: &u16| self.get(*at).is_some_and(|row| row.state != State::Unused && row.address == *address);
+        self.windows(address, self.len()).into_iter().flatten().find(is_of)
+    }
+
+    /// The row of `address`, or the one that it may have.
+    fn look_up(&mut self, now: Instant, address: &Ipv6Addr) -> Option<u16> {
+        if let Some(at) = self.find(address) {
+            return Some(at);
+        }
+        // Memory may be taken now.
+        let len = u16::try_from(self.rows.as_mut().len()).unwrap_or(NONE);
+        let weakest = self.windows(address, len).map(|window| {
+            let firm = |at: u16| self.get(at).is_some_and(|row| row.standing(now) == Standing::Firm);
+            let taken = window.clone().filter(|at| firm(*at)).count();
+            let rank = |at: u16| {
+                let row = self.get(at)?;
+                match row.standing(now) {
+                    Standing::Free => Some((Standing::Free, taken, Instant::ZERO, at)),
+                    standing => Some((standing, 0, row.since, at)),
+                }
+            };
+            window.filter_map(rank).min()
+        });
+        let (standing, _, _, at) = weakest.into_iter().flatten().min()?;
+        if standing == Standing::Firm {
+            return None;
+        }
+        self.put(at, List::None);
+        self.set(at, |row| row.state = State::Unused);
+        Some(at)
+    }
+
+    /// The places that an address may have, of `len`.
+    fn windows(&self, address: &Ipv6Addr, len: u16) -> [impl Iterator<Item = u16> + Clone + use<S>; 2] {
+        let key = if let Key::Drawn(key) = self.key { key } else { [0; 2] };
+        let hash = hash_address(key, address);
+        let size = u16::try_from(WINDOW).unwrap_or(NONE).min(len);
+        [hash >> 32, hash & 0xffff_ffff].map(|hash| {
+            // The upper half of a product instead of a remainder: no division.
+            let start = u16::try_from(hash.wrapping_mul(u64::from(len)) >> 32).unwrap_or(0);
+            (0..size).map(move |step| {
+                let to_end = len.wrapping_sub(start);
+                if step < to_end { start.wrapping_add(step) } else { step.wrapping_sub(to_end) }
+            })
+        })
+    }
+
+    fn len(&self) -> u16 {
+        u16::try_from(self.rows.as_ref().len()).unwrap_or(NONE)
+    }
+
+    fn get(&self, at: u16) -> Option<&CheckedNeighbor> {
+        self.rows.as_ref().get(usize::from(at))
+    }
+
+    fn set(&mut self, at: u16, change: impl FnOnce(&mut CheckedNeighbor)) {
+        if let Some(row) = self.rows.as_mut().get_mut(usize::from(at)) {
+            change(row);
+        }
+    }
+
+    fn first(&self, list: List) -> Option<u16> {
+        let (first, _) = *self.ends.get(list.place()?)?;
+        (first != NONE).then_some(first)
+    }
+
+    /// Moves a row to the end of a list.
+    fn put(&mut self, at: u16, list: List) {
+        let Some(row) = self.get(at).copied() else { return };
+        if let Some((first, last)) = row.list.place().and_then(|place| self.ends.get_mut(place)) {
+            if row.before == NONE {
+                *first = row.behind;
+            }
+            if row.behind == NONE {
+                *last = row.before;
+            }
+            self.set(row.before, |before| before.behind = row.behind);
+            self.set(row.behind, |behind| behind.before = row.before);
+        }
+        let mut end = NONE;
+        if let Some((first, last)) = list.place().and_then(|place| self.ends.get_mut(place)) {
+            end = *last;
+            *last = at;
+            if end == NONE {
+                *first = at;
+            }
+            self.set(end, |end| end.behind = at);
+        }
+        self.set(at, |row| (row.list, row.before, row.behind) = (list, end, NONE));
     }
 }
 
-/// The rows that tickets can name, with their numbers.
-fn numbered(rows: &mut [CheckedNeighbor]) -> impl Iterator<Item = (u8, &mut CheckedNeighbor)> {
-    (0..=u8::MAX).zip(rows)
+impl List {
+    fn place(self) -> Option<usize> {
+        match self {
+            List::None => None,
+            List::Due => Some(0),
+            List::Asked => Some(1),
+            List::Ended => Some(2),
+        }
+    }
 }
 
 /// `SEC-1`: tickets of several links of a node differ.
-fn ticket(link: LinkId, slot: u8, generation: u16) -> Ticket {
-    Ticket { slot: u16::from_be_bytes([link.0, slot]), generation }
+fn ticket(link: LinkId, row: u16, generation: u16) -> Ticket {
+    Ticket { slot: u32::from(link.0) << 16 | u32::from(row), generation }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::panic)]
-    use super::*;
-
-    const LINK: LinkId = LinkId(2);
-    type Checks = NeighborChecks<[CheckedNeighbor; 4]>;
-
-    fn host(number: u16) -> Ipv6Addr {
-        Ipv6Addr::new(0x2001, 0xdb8, 0, 7, 0, 0x5efe, 0x0a00, number)
-    }
-
-    fn at(secs: u64) -> Instant {
-        Instant::from_secs(secs)
-    }
-
-    fn wait(checks: &mut Checks, now: Instant, address: Ipv6Addr) -> Ticket {
-        match checks.check(now, LINK, &address) {
-            NeighborCheck::Wait(ticket) => ticket,
-            other => panic!("{address}: {other:?}"),
-        }
-    }
-
-    fn verify(checks: &mut Checks, now: Instant, address: Ipv6Addr) {
-        let ticket = wait(checks, now, address);
-        assert_eq!(checks.due(now), Some(address));
-        checks.sent(now, &address);
-        assert!(checks.answered(now, &address));
-        assert_eq!(checks.poll_event(LINK), Some(Event::Released { link: LINK, ticket }));
-        assert_eq!(checks.check(now, LINK, &address), NeighborCheck::Pass);
-    }
-
-    #[test]
-    fn sec_1_silence_after_three_solicitations_ends_the_wait() {
-        let mut checks = Checks::EMPTY;
-        let ticket = wait(&mut checks, at(0), host(1));
-        assert!(!checks.answered(at(0), &host(1)), "nothing was asked yet");
-        for second in 0..3 {
-            checks.handle_timeout(at(second));
-            assert_eq!(checks.due(at(second)), Some(host(1)));
-            checks.sent(at(second), &host(1));
-            assert_eq!((checks.due(at(second)), checks.deadline()), (None, Expiry::at(at(second + 1))));
-            assert_eq!(wait(&mut checks, at(second), host(1)), ticket, "all wait for the same");
-        }
-        checks.handle_timeout(at(3));
-        let reason = DropReason::NeighborUnverified;
-        assert_eq!(checks.poll_event(LINK), Some(Event::Abandoned { link: LINK, ticket, reason }));
-        assert_eq!(checks.poll_event(LINK), None);
-        assert_eq!(checks.check(at(3), LINK, &host(1)), NeighborCheck::Refused);
-        assert!(!checks.answered(at(3), &host(1)), "too late");
-        checks.handle_timeout(at(6));
-        let again = wait(&mut checks, at(6), host(1));
-        assert_ne!(again, ticket, "another wait");
-    }
-
-    #[test]
-    fn sec_1_a_neighbour_in_use_is_asked_anew_and_lost_when_it_is_silent() {
-        let mut checks = Checks::EMPTY;
-        verify(&mut checks, at(0), host(1));
-        assert_eq!((checks.check(at(29), LINK, &host(1)), checks.due(at(29))), (NeighborCheck::Pass, None));
-        assert_eq!((checks.check(at(30), LINK, &host(1)), checks.due(at(30))), (NeighborCheck::Pass, Some(host(1))));
-        checks.sent(at(30), &host(1));
-        assert!(checks.answered(at(30), &host(1)));
-        assert!(!checks.has_event(), "nobody waited");
-        assert_eq!(checks.check(at(60), LINK, &host(1)), NeighborCheck::Pass);
-        for second in 60..63 {
-            assert_eq!(checks.due(at(second)), Some(host(1)));
-            checks.sent(at(second), &host(1));
-        }
-        assert_eq!(checks.check(at(62), LINK, &host(1)), NeighborCheck::Pass);
-        checks.handle_timeout(at(63));
-        assert!(!checks.is_verified(&host(1)) && !checks.has_event());
-    }
-
-    #[test]
-    fn sec_1_a_neighbour_not_used_is_forgotten() {
-        let mut checks = Checks::EMPTY;
-        verify(&mut checks, at(5), host(1));
-        assert_eq!(checks.deadline(), Expiry::at(at(605)));
-        checks.handle_timeout(at(604));
-        assert!(checks.is_verified(&host(1)));
-        checks.handle_timeout(at(605));
-        assert!(!checks.is_verified(&host(1)) && checks.deadline() == Expiry::NEVER);
-    }
-
-    #[test]
-    fn sec_1_made_up_neighbours_fill_half_of_the_rows_and_push_out_nobody() {
-        let mut checks = Checks::EMPTY;
-        verify(&mut checks, at(0), host(1));
-        verify(&mut checks, at(0), host(2));
-        for number in 100..200 {
-            let full = checks.check(at(0), LINK, &host(number)) == NeighborCheck::TableFull;
-            assert_eq!(full, number >= 102, "{number}");
-        }
-        assert!(checks.is_verified(&host(1)) && checks.is_verified(&host(2)));
-        for second in 0..4 {
-            checks.handle_timeout(at(second));
-            while let Some(address) = checks.due(at(second)) {
-                checks.sent(at(second), &address);
-            }
-        }
-        // Nobody takes a row whose end was not told.
-        assert_eq!(checks.check(at(3), LINK, &host(3)), NeighborCheck::TableFull);
-        assert_eq!(core::iter::from_fn(|| checks.poll_event(LINK)).count(), 2);
-        verify(&mut checks, at(3), host(3));
-        verify(&mut checks, at(3), host(4));
-        assert_eq!(checks.check(at(3), LINK, &host(5)), NeighborCheck::TableFull, "all rows are verified");
-    }
-
-    #[test]
-    fn sec_1_tickets_of_two_links_differ() {
-        let (mut one, mut other) = (Checks::EMPTY, Checks::EMPTY);
-        assert_ne!(one.check(at(0), LinkId(0), &host(1)), other.check(at(0), LinkId(1), &host(1)));
-    }
-
-    #[test]
-    fn sec_1_who_waits_for_a_neighbour_that_is_no_longer_one_is_told() {
-        let mut checks = Checks::EMPTY;
-        verify(&mut checks, at(0), host(1));
-        let ticket = wait(&mut checks, at(0), host(2));
-        checks.retain(at(0), |address| *address == host(3));
-        assert!(!checks.is_verified(&host(1)));
-        let reason = DropReason::NeighborUnverified;
-        assert_eq!(checks.poll_event(LINK), Some(Event::Abandoned { link: LINK, ticket, reason }));
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::capacity::{Capacity, List, Rows};
+use crate::capacity::{Array, Capacity, List, Rows};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
 use crate::interface::{Context, path_error, path_mtu};
@@ -30,15 +30,16 @@ pub struct Link<C: Capacity> {
     pub(crate) locators: Locators<C>,
     pub(crate) prl: Prl<C>,
     /// Whose packets are no plain host's: the locators, the broadcast
-    /// addresses of their subnets, the potential routers. Any address while
-    /// there is no locator.
+    /// addresses of their subnets, the potential routers, the known routers.
+    /// Any address while there is no locator.
     marks: Marks,
     pub(crate) prefixes: Prefixes<Rows<C::Prefixes, LearnedPrefix>>,
     pub(crate) members: List<Ipv4Prefix, Rows<C::Members, Ipv4Prefix>>,
     pub(crate) paths: PathMtus<Rows<C::PathMtus, PathMtu>>,
     pub(crate) policy: OuterPolicy,
     pub(crate) router: bool,
-    pub(crate) refuse_routers: bool,
+    /// Other tunnel routers, and 0.0.0.0 behind them. `SEC-4`
+    known: Rows<C::KnownRouters, Ipv4Addr>,
 }
 
 impl<C: Capacity> Link<C> {
@@ -53,7 +54,7 @@ impl<C: Capacity> Link<C> {
             paths: PathMtus::EMPTY,
             policy,
             router,
-            refuse_routers: false,
+            known: <Rows<C::KnownRouters, Ipv4Addr> as Array<Ipv4Addr>>::EMPTY,
         }
     }
 
@@ -76,7 +77,8 @@ impl<C: Capacity> Link<C> {
     }
 
     /// `SEC-2`: adds an IPv4 prefix to the site's. With none, every IPv4
-    /// address counts as the site's.
+    /// address counts as the site's. It keeps other sites out; a tunnel router
+    /// inside the prefix it does not see.
     ///
     /// # Errors
     /// The table is full.
@@ -84,10 +86,25 @@ impl<C: Capacity> Link<C> {
         self.members.push(prefix, Table::Members)
     }
 
-    /// `SEC-4`: refuses packets from, and to, the listed routers as if they
-    /// were hosts. Only right on a router whose list is complete.
-    pub fn set_refuse_routers(&mut self, refuse: bool) {
-        self.refuse_routers = refuse;
+    /// Other tunnel routers, which are no hosts. `SEC-4`
+    pub fn known_routers(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.known.as_ref().iter().copied().take_while(|router| !router.is_unspecified())
+    }
+
+    /// `SEC-4`: see [`RouterInterface::set_known_routers`](super::RouterInterface::set_known_routers).
+    pub(crate) fn set_known_routers(&mut self, routers: &[Ipv4Addr]) -> Result<(), TableFull> {
+        let rows = self.known.as_mut();
+        rows.fill(Ipv4Addr::UNSPECIFIED);
+        let routers = routers.iter().filter(|router| !router.is_unspecified());
+        rows.iter_mut().zip(routers.clone()).for_each(|(row, router)| *row = *router);
+        let is_full = routers.count() > rows.len();
+        self.mark();
+        if is_full { Err(TableFull::new(Table::KnownRouters)) } else { Ok(()) }
+    }
+
+    /// `SEC-4 [RFC 6324 §3.2.3]`: whether that is another tunnel router.
+    fn knows(&self, address: Ipv4Addr) -> bool {
+        !address.is_unspecified() && self.known.as_ref().contains(&address)
     }
 
     /// The locator to send from toward `destination` when the inner source
@@ -114,7 +131,8 @@ impl<C: Capacity> Link<C> {
     }
 
     fn mark(&mut self) {
-        self.marks = self.locators.marks().with(self.prl.marks());
+        let marks = self.locators.marks().with(self.prl.marks());
+        self.marks = self.known_routers().fold(marks, Marks::with_address);
     }
 
     /// Brings the on-link routes to what the prefixes say.
@@ -181,7 +199,7 @@ impl<C: Capacity> Link<C> {
         }
         let is_router = self.prl.is_first(source)
             && !self.locators.may_have(source)
-            && !self.refuse_routers
+            && self.known.as_ref().first().is_none_or(Ipv4Addr::is_unspecified)
             && !inner_source.is_unspecified();
         is_router.then_some(Admitted::Router)
     }
@@ -210,10 +228,10 @@ impl<C: Capacity> Link<C> {
         // ISA-41; the rest of the source list is Flow::parse's (TUN-16).
         ingress::source_is_specified(inner_source).map_err(Denied::Refused)?;
         ingress::destination(inner_destination, self.router).map_err(Denied::Refused)?;
-        let listed = self.prl.lists(outer_source);
-        if listed && self.refuse_routers {
+        if self.knows(outer_source) {
             return Err(Denied::Refused(DropReason::KnownRouter));
         }
+        let listed = self.prl.lists(outer_source);
         // ISA-50: a router is no exception.
         let from = ingress::source(inner_source, outer_source, self.is_on_link(inner_source), listed)
             .map_err(Denied::Refused)?;
@@ -235,12 +253,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
         if !self.may_send_to(destination) {
             return Err(DropReason::DestinationRefused);
         }
-        if self.prl.lists(destination) {
-            // SEC-4 [RFC 6324 §3.2.3]
-            if self.refuse_routers {
-                return Err(DropReason::KnownRouter);
-            }
-        } else {
+        if self.knows(destination) {
+            return Err(DropReason::KnownRouter);
+        }
+        if !self.prl.lists(destination) {
             // SEC-2
             ingress::member(destination, self.members.as_slice())?;
         }

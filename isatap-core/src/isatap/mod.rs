@@ -19,11 +19,13 @@
 //! # Security limits
 //!
 //! The source check (`ISA-42`) believes potential routers in everything. A
-//! router list that comes from DNS is as trustworthy as that DNS. The checks
-//! against routing loops cannot see private IPv4 addresses (`SEC-3`): a site
-//! on private IPv4 needs the list of its own prefixes (`SEC-2`,
-//! [`Link::add_member`]), or the neighbour check
-//! ([`RouterConfig::check_neighbors`], `SEC-1`).
+//! router list that comes from DNS is as trustworthy as that DNS. The address
+//! checks against routing loops cannot see private IPv4 addresses (`SEC-3`):
+//! there a router asks its neighbours ([`RouterConfig::check_neighbors`],
+//! `SEC-1`). A list of the site's prefixes (`SEC-2`, [`Link::add_member`]) or of
+//! other tunnel routers (`SEC-4`, [`RouterInterface::set_known_routers`]) is
+//! good to have and replaces that nowhere: two routers may both be in the first,
+//! and one be missing in the second.
 
 pub mod addr;
 pub mod host;

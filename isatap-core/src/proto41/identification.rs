@@ -1,10 +1,11 @@
 //! IPv4 identifications that do not come again too soon. [RFC 6864 §4.3]
 
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::capacity::{Array, Row, Storage};
 use crate::drop_reason::DropReason;
+use crate::prefix::halves;
 use crate::time::Instant;
 
 /// Counters of identifications, shared by the pairs of addresses that fall
@@ -129,9 +130,32 @@ const fn siphash(key: [u64; 2], word: u64) -> u64 {
     v0 ^ v1 ^ v2 ^ v3
 }
 
+/// SipHash-1-3 of an address: enough to hide places in a table.
+/// [Aumasson and Bernstein, 2012]
+#[inline]
+pub(crate) fn hash_address(key: [u64; 2], address: &Ipv6Addr) -> u64 {
+    let (high, low) = halves(address);
+    let [k0, k1] = key;
+    let mut v = [
+        k0 ^ 0x736f_6d65_7073_6575,
+        k1 ^ 0x646f_7261_6e64_6f6d,
+        k0 ^ 0x6c79_6765_6e65_7261,
+        k1 ^ 0x7465_6462_7974_6573,
+    ];
+    // The last word holds the length in its upper byte, and no bytes.
+    for word in [high, low, 16 << 56] {
+        let [v0, v1, v2, v3] = v;
+        let [v0, v1, v2, v3] = sip_round([v0, v1, v2, v3 ^ word]);
+        v = [v0 ^ word, v1, v2, v3];
+    }
+    let [v0, v1, v2, v3] = v;
+    let [v0, v1, v2, v3] = sip_round(sip_round(sip_round([v0, v1, v2 ^ 0xff, v3])));
+    v0 ^ v1 ^ v2 ^ v3
+}
+
 /// A round of SipHash. [Aumasson and Bernstein, 2012]
 #[inline]
-pub(crate) const fn sip_round(v: [u64; 4]) -> [u64; 4] {
+const fn sip_round(v: [u64; 4]) -> [u64; 4] {
     let [mut v0, mut v1, mut v2, mut v3] = v;
     v0 = v0.wrapping_add(v1);
     v1 = v1.rotate_left(13) ^ v0;

@@ -193,7 +193,7 @@ impl<C: Capacity> Role<C> for RouterInterface<C> {
                 let locators: Vec<_> = ipv4(numbers).into_iter().map(Into::into).collect();
                 router.set_locators(cx, &locators)
             }
-            Command::AddRouter(number) => router.add_known_router(v4(IPV4[*number])),
+            Command::AddRouter(number) => router.add_trusted_router(v4(IPV4[*number])),
             Command::Publish(number, valid) => router.publish(
                 cx,
                 PublishedPrefix { valid_lifetime: lifetime(*valid), ..PublishedPrefix::new(subnet(number)) },

@@ -11,7 +11,7 @@ use isatap_core::capacity::Standard;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Machine, Verdict, Via};
-use isatap_core::isatap::{HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
+use isatap_core::isatap::{CheckNeighbors, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::{InterfaceAddress, NativeLink};
 use isatap_core::nd::learned::SearchDomain;
 use isatap_core::nd::option::DomainName;
@@ -23,8 +23,11 @@ use isatap_core::time::{Expiry, Instant};
 const LINK: LinkId = LinkId(0);
 const CONSUMED: Verdict = Verdict::Consumed { link: LINK };
 
+/// The neighbour check is another test's matter.
 fn config() -> RouterConfig {
-    RouterConfig::DEFAULT
+    let mut config = RouterConfig::DEFAULT;
+    config.check_neighbors = CheckNeighbors::Off;
+    config
 }
 
 /// The router of the vectors.
@@ -116,7 +119,7 @@ fn isa_50_isa_42_a_router_believes_hosts_by_their_address_only() {
     ];
     for (source, outer_source, accepted) in table {
         let mut router = standard(Dice::Middle);
-        router.machine.with_interface(router.now, LINK, |r, _| r.add_known_router(v4("10.0.0.99"))).unwrap().unwrap();
+        router.machine.with_interface(router.now, LINK, |r, _| r.add_trusted_router(v4("10.0.0.99"))).unwrap().unwrap();
         let packet = ipv6(v6(source), v6("2001:db8:1::1"), 59, 64, &[]);
         let verdict = router.receive(&outer(outer_source, "10.0.0.1", &packet));
         let from = if outer_source == "10.0.0.99" { Admitted::Router } else { Admitted::Host };
@@ -482,7 +485,7 @@ fn isa_57_a_change_is_told_no_faster_than_answers_are_given() {
 fn ndp_70_a_router_follows_no_redirect_and_no_advertisement() {
     let mut router = standard(Dice::Middle);
     router.machine.insert_route(published("2001:db8:1::/48", Preference::High)).unwrap();
-    router.machine.with_interface(router.now, LINK, |r, _| r.add_known_router(v4("10.0.0.99"))).unwrap().unwrap();
+    router.machine.with_interface(router.now, LINK, |r, _| r.add_trusted_router(v4("10.0.0.99"))).unwrap().unwrap();
     let routes = |router: &Router| router.machine.routes().copied().collect::<Vec<_>>();
     let before = routes(&router);
     let message = redirect(local("10.0.0.3"), v6("2001:db8:1::9"));

@@ -185,18 +185,26 @@ fn sec_2_only_listed_members_are_heard_and_spoken_to() {
 fn sec_4_other_listed_routers_are_no_hosts_in_either_direction() {
     let mut border = border();
     let other = "10.0.0.254";
-    with_router(&mut border, |router| router.add_known_router(v4(other)).unwrap());
+    with_router(&mut border, |router| router.add_trusted_router(v4(other)).unwrap());
     let heard = Inner::new(site6(other), site6(SITE4)).from(other, SITE4);
     let spoken = Inner::new(v6("2001:db8:0:8::1"), site6(other));
-    // An incomplete list is only for being believed.
+    // To be trusted is another matter.
     let believed = Verdict::Deliver { link: border.isatap, from: Admitted::Router };
     assert_eq!(receive(&mut border.node, &heard).0, believed);
     assert!(matches!(send(&mut border.node, &spoken).0, Verdict::Tunnel { .. }));
-    with_router(&mut border, |router| router.link_mut().set_refuse_routers(true));
+    with_router(&mut border, |router| router.set_known_routers(&[v4("10.0.0.253"), v4(other)]).unwrap());
     assert_eq!(receive(&mut border.node, &heard).0, DROP(DropReason::KnownRouter));
     assert_eq!(send(&mut border.node, &spoken).0, DROP(DropReason::KnownRouter));
     let host = Inner::new(site6("10.0.0.3"), site6(SITE4)).from("10.0.0.3", SITE4);
     assert_eq!(receive(&mut border.node, &host).0, Verdict::Deliver { link: border.isatap, from: Admitted::Host });
+    // Neither its solicitations nor its answers count.
+    let solicitation = Inner::icmp(isatap6("fe80::", other), v6("ff02::2"), 133, 0, &[0; 4]).hops(255);
+    assert_eq!(receive(&mut border.node, &solicitation.from(other, SITE4)).0, DROP(DropReason::KnownRouter));
+    // The list is replaced, and has an end.
+    with_router(&mut border, |router| router.set_known_routers(&[]).unwrap());
+    assert_eq!(receive(&mut border.node, &heard).0, believed);
+    let many: Vec<_> = (0..17).map(|last| std::net::Ipv4Addr::new(10, 0, 1, last)).collect();
+    with_router(&mut border, |router| assert!(router.set_known_routers(&many).is_err()));
 }
 
 fn with_router(

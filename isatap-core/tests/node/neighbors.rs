@@ -1,12 +1,13 @@
 //! `SEC-1`: nothing goes to, or comes from, a neighbour that is not there.
 
+use isatap_core::capacity::Standard;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Event, Machine, Ticket, Verdict, Via, WaitEnd};
-use isatap_core::isatap::CheckNeighbors;
+use isatap_core::isatap::{CheckNeighbors, RouterConfig, RouterInterface};
 use isatap_core::link::Link;
-use isatap_core::node::AnyInterface;
+use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
-use isatap_core::prefix::Ipv4Prefix;
+use isatap_core::route::{Origin, Route};
 use isatap_core::time::Instant;
 
 use crate::support::*;
@@ -24,6 +25,8 @@ pub fn set_check(node: &mut Any, id: LinkId, check: CheckNeighbors) {
 fn checking() -> Border {
     let mut border = border();
     set_check(&mut border.node, border.isatap, CheckNeighbors::On);
+    // The key of its table is drawn before anybody is asked.
+    border.node.handle_timeout(NOW, &mut |out: &mut [u8]| out.fill(0x5a));
     border
 }
 
@@ -174,40 +177,107 @@ fn sec_1_threads_leave_a_neighbour_that_is_not_verified_to_the_owner() {
     assert!(border.node.interface(border.isatap).unwrap().is_verified(&site6(HOST4)));
 }
 
-#[test]
-fn sec_1_off_unless_asked_for_and_by_choice_only_where_nothing_else_sees_loops() {
-    let checks = |address: &str, check, tell: fn(&mut isatap_core::isatap::RouterInterface<_>)| {
-        let mut border = border_of(isatap_core::node::NodeConfig::DEFAULT, address);
-        set_check(&mut border.node, border.isatap, check);
-        border
-            .node
-            .with_interface(NOW, border.isatap, |interface, _| {
-                let AnyInterface::IsatapRouter(router) = interface else { unreachable!() };
-                tell(router);
-                router.checks_neighbors()
-            })
-            .unwrap()
-    };
-    let default = isatap_core::isatap::RouterConfig::DEFAULT.check_neighbors;
-    assert!(!checks(SITE4, default, |_| ()));
-    assert!(checks("131.107.71.209", CheckNeighbors::On, |_| ()));
-    for (address, private) in [(SITE4, true), ("100.64.0.1", true), ("131.107.71.209", false)] {
-        assert_eq!(checks(address, CheckNeighbors::WhereBlind, |_| ()), private, "{address}");
-    }
-    assert!(!checks(SITE4, CheckNeighbors::WhereBlind, |router| {
-        router.link_mut().add_member(Ipv4Prefix::new(v4(SITE4), 24).unwrap()).unwrap();
-    }));
-    assert!(!checks(SITE4, CheckNeighbors::WhereBlind, |router| router.link_mut().set_refuse_routers(true)));
+/// Whom a router at `address` asks before it forwards to him.
+fn asked(address: &str, check: CheckNeighbors, tell: impl FnOnce(&mut RouterInterface<Standard>)) -> [bool; 2] {
+    let mut border = border_of(NodeConfig::DEFAULT, address);
+    set_check(&mut border.node, border.isatap, check);
+    border.node.with_interface(NOW, border.isatap, |interface, _| {
+        let AnyInterface::IsatapRouter(router) = interface else { unreachable!() };
+        tell(router);
+    });
+    ["10.0.0.3", "131.107.200.3"].map(|host| match send(&mut border.node, &outside(host)).0 {
+        Verdict::Hold { .. } => true,
+        Verdict::Tunnel { .. } => false,
+        other => panic!("{other:?}"),
+    })
 }
 
 #[test]
-fn sec_1_a_router_that_is_configured_is_not_asked() {
+fn sec_1_by_default_who_has_a_private_address_is_asked_and_everybody_by_who_has_one() {
+    let default = RouterConfig::DEFAULT.check_neighbors;
+    assert_eq!(default, CheckNeighbors::WhereBlind);
+    for (address, everybody) in [(SITE4, true), ("100.64.0.1", true), ("131.107.71.209", false)] {
+        assert_eq!(asked(address, default, |_| ()), [true, everybody], "{address}");
+        assert_eq!(asked(address, CheckNeighbors::On, |_| ()), [true, true], "{address}");
+        assert_eq!(asked(address, CheckNeighbors::Off, |_| ()), [false, false], "{address}");
+    }
+}
+
+/// Two routers may both be members, and a list may lack one.
+#[test]
+fn sec_1_neither_members_nor_known_routers_replace_the_question() {
+    let check = CheckNeighbors::WhereBlind;
+    for site in ["10.0.0.0/8", "10.0.0.0/24", "0.0.0.0/0"] {
+        let members = |router: &mut RouterInterface<Standard>| {
+            router.link_mut().add_member(site.parse().unwrap()).unwrap();
+            router.link_mut().add_member("131.107.0.0/16".parse().unwrap()).unwrap();
+        };
+        assert_eq!(asked(SITE4, check, members), [true, true], "{site}");
+    }
+    assert_eq!(asked(SITE4, check, |router| router.set_known_routers(&[v4("10.0.0.2")]).unwrap()), [true, true]);
+}
+
+#[test]
+fn sec_1_a_host_that_solicits_and_answers_is_known_before_its_first_packet() {
+    let mut border = checking();
+    let solicitation = Inner::icmp(isatap6("fe80::", HOST4), v6("ff02::2"), 133, 0, &[0; 4]).hops(255);
+    receive(&mut border.node, &solicitation.from(HOST4, SITE4));
+    for _ in 0..2 {
+        let now = border.node.poll_timeout().unwrap();
+        border.node.handle_timeout(now, &mut |out: &mut [u8]| out.fill(0));
+    }
+    let sent = transmits(&mut border.node);
+    let kinds: Vec<u8> = sent.iter().map(|packet| seen(packet).inner[40]).collect();
+    assert_eq!(kinds, [134, 135], "an advertisement, and a question behind it");
+    let question = seen(&sent[1]);
+    assert_eq!(question.destination, v4(HOST4));
+    // Of an address in the prefix: a router of another site has a link-local one too.
+    assert_eq!(question.inner, self::solicitation(HOST4).bytes());
+    receive(&mut border.node, &advertisement(HOST4, 0x40).from(HOST4, SITE4));
+    let first = Inner::new(site6(HOST4), v6("2001:db8:99::1")).from(HOST4, SITE4);
+    assert!(matches!(forward(&mut border.node, &first).0, Verdict::Native { .. }));
+    assert!(matches!(forward_native(&mut border.node, border.lan, &outside(HOST4)).0, Verdict::Tunnel { .. }));
+    assert!(transmits(&mut border.node).is_empty());
+    assert_eq!(border.node.counters().held, 0);
+}
+
+/// A router of another site has `fe80::5efe:V4` as every ISATAP node has.
+#[test]
+fn sec_1_the_link_local_address_vouches_for_no_other() {
+    let mut border = checking();
+    let packet = Inner::new(site6(HOST4), v6("2001:db8:99::1")).from(HOST4, SITE4);
+    held(forward(&mut border.node, &packet), &packet);
+    asks(&mut border.node, HOST4);
+    let local = isatap6("fe80::", HOST4);
+    let rest = [&[0x40, 0, 0, 0][..], &local.octets()].concat();
+    let answer = Inner::icmp(local, isatap6("fe80::", SITE4), 136, 0, &rest).hops(255);
+    assert_eq!(
+        receive(&mut border.node, &answer.from(HOST4, SITE4)).0,
+        Verdict::Drop(DropReason::NdUnknownTarget),
+        "nobody asked"
+    );
+    held(forward(&mut border.node, &packet), &packet);
+}
+
+/// What it sends is let in; that an address is its own is asked all the same,
+/// or two routers that trust each other would be two halves of a loop.
+#[test]
+fn sec_1_a_trusted_router_is_asked_unless_a_route_names_it() {
     let mut border = checking();
     border.node.with_interface(NOW, border.isatap, |interface, _| {
         let AnyInterface::IsatapRouter(router) = interface else { unreachable!() };
-        router.add_known_router(v4("10.0.0.2")).unwrap();
+        router.add_trusted_router(v4("10.0.0.2")).unwrap();
     });
-    assert!(matches!(send(&mut border.node, &outside("10.0.0.2")).0, Verdict::Tunnel { .. }));
+    held(send(&mut border.node, &outside("10.0.0.2")), &outside("10.0.0.2").bytes());
     let by_router = Inner::new(v6("2001:db8:77::1"), v6("2001:db8:99::1")).from("10.0.0.2", SITE4);
     assert!(matches!(forward(&mut border.node, &by_router).0, Verdict::Native { .. }));
+    for (next_hop, is_asked) in [("10.0.0.2", false), ("10.0.0.3", true)] {
+        let next_hop = isatap6("fe80::", next_hop);
+        route(&mut border.node, "2001:db8:77::/48", border.isatap, &next_hop.to_string());
+        let (verdict, _) = send(&mut border.node, &Inner::of("2001:db8:99::1", "2001:db8:77::1"));
+        assert_eq!(matches!(verdict, Verdict::Hold { .. }), is_asked, "{next_hop}: {verdict:?}");
+        border.node.remove_route(
+            &Route::via("2001:db8:77::/48".parse().unwrap(), border.isatap, next_hop, Origin::Manual).key(),
+        );
+    }
 }

@@ -11,7 +11,7 @@
 
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Event, Machine, Verdict, Via};
-use isatap_core::isatap::CheckNeighbors;
+use isatap_core::isatap::{CheckNeighbors, RouterConfig};
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv4Prefix;
@@ -21,7 +21,6 @@ use isatap_core::time::Instant;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::neighbors::set_check;
 use crate::support::*;
 
 const TUNNEL: LinkId = LinkId(0);
@@ -42,11 +41,17 @@ enum Defence {
     Public,
     /// The same with the loop checks off.
     Nothing,
-    /// Private IPv4 addresses and what is on unless switched off.
+    /// Private IPv4 addresses and what is on unless switched off: `SEC-1`.
     Private,
-    /// Private, and `SEC-1`.
-    Neighbors,
-    /// Private, and `SEC-2`.
+    /// The same in one site: every router lists its prefix (`SEC-2`), which has
+    /// every router in it.
+    Site,
+    /// Private, the neighbour check off.
+    Unasked,
+    /// One site, the neighbour check off.
+    UnaskedSite,
+    /// Private, the neighbour check off, and `SEC-2` with a prefix that has no
+    /// router in it.
     Members,
 }
 
@@ -55,17 +60,20 @@ impl Defence {
         matches!(self, Defence::Public | Defence::Nothing)
     }
 
+    fn is_site(self) -> bool {
+        matches!(self, Defence::Site | Defence::UnaskedSite)
+    }
+
     /// None of the loops that this defence is to end was found.
     fn assert_none(self, found: &Found, kinds: &[Kind]) {
-        if !matches!(self, Defence::Nothing | Defence::Private) {
+        if !matches!(self, Defence::Nothing | Defence::Unasked | Defence::UnaskedSite) {
             assert_eq!(found.loops, 0, "{kinds:?} with {self:?}: {:?}", found.first);
         }
     }
 
-    /// `S64-1`: there is no 6to4 with private IPv4 addresses.
+    /// 6to4 with private IPv4 addresses is a lab's (`S64-1`).
     fn kinds(self) -> &'static [Kind] {
-        let all = &[Kind::Isatap, Kind::SixRd, Kind::Configured, Kind::SixToFour];
-        if self.is_public() { all } else { &all[..3] }
+        &[Kind::Isatap, Kind::SixRd, Kind::Configured, Kind::SixToFour]
     }
 }
 
@@ -118,6 +126,7 @@ impl Site {
             .zip(1..)
             .map(|(kind, number)| {
                 let (block, host) = match kind {
+                    _ if defence.is_site() => (0, number),
                     Kind::SixRd => (domain, 1),
                     _ => (number % domains.max(1), 100 + number),
                 };
@@ -133,21 +142,26 @@ impl Site {
             let name = names[at].to_string();
             match kinds[at] {
                 Kind::Isatap => {
-                    add_router(&mut node, &name, &format!("{}/64", prefix(at)), switches);
-                    if defence == Defence::Neighbors {
-                        set_check(&mut node, TUNNEL, CheckNeighbors::WhereBlind);
+                    let mut config = RouterConfig::DEFAULT;
+                    if !matches!(defence, Defence::Private | Defence::Site | Defence::Public) {
+                        config.check_neighbors = CheckNeighbors::Off;
                     }
-                    if defence == Defence::Members {
-                        node.with_interface(NOW, TUNNEL, |interface, _| {
-                            let AnyInterface::IsatapRouter(router) = interface else { unreachable!() };
-                            // Hosts of the site, none of which is a router.
-                            let hosts = Ipv4Prefix::new(Ipv4Addr::new(10, 200, 0, 0), 16).unwrap();
-                            router.link_mut().add_member(hosts).unwrap();
-                        });
-                    }
+                    add_router_of(&mut node, config, &name, &format!("{}/64", prefix(at)), switches);
+                    let members = match defence {
+                        Defence::Site | Defence::UnaskedSite => Some(names[at]),
+                        Defence::Members => Some(Ipv4Addr::new(10, 200, 0, 0)),
+                        _ => None,
+                    };
+                    node.with_interface(NOW, TUNNEL, |interface, _| {
+                        let AnyInterface::IsatapRouter(router) = interface else { unreachable!() };
+                        let members = members.and_then(|inside| Ipv4Prefix::new(inside, 16));
+                        members.into_iter().for_each(|members| router.link_mut().add_member(members).unwrap());
+                    });
                 }
                 Kind::SixToFour => {
-                    let relay = sixtofour::RelayInterface::new(sixtofour::RelayConfig::DEFAULT);
+                    let mut config = sixtofour::RelayConfig::DEFAULT;
+                    config.accept_bogons = !defence.is_public();
+                    let relay = sixtofour::RelayInterface::new(config);
                     node.add(AnyInterface::SixToFourRelay(relay), switches).unwrap();
                     node.with_interface(NOW, TUNNEL, |interface, cx| {
                         let AnyInterface::SixToFourRelay(relay) = interface else { unreachable!() };
@@ -162,6 +176,10 @@ impl Site {
                     node.with_interface(NOW, TUNNEL, |interface, cx| {
                         let AnyInterface::SixRdRelay(relay) = interface else { unreachable!() };
                         relay.set_locators(cx, &[names[at].into()]).unwrap();
+                        // S6R-33: who gives two domains one block tells their relays.
+                        let is_other = |other: &usize| *other != at && kinds[*other] == Kind::SixRd;
+                        let others: Vec<_> = (0..kinds.len()).filter(is_other).map(|other| names[other]).collect();
+                        relay.set_known_routers(if defence.is_site() { &others } else { &[] }).unwrap();
                     });
                 }
                 Kind::Configured => {
@@ -398,16 +416,30 @@ fn sec_3_sec_5_no_packet_goes_round_between_up_to_four_routers_with_public_addre
 
 #[test]
 fn sec_1_sec_2_no_packet_goes_round_between_up_to_four_routers_with_private_addresses() {
-    let found = search(Defence::Neighbors, 1..=4);
+    let found = search(Defence::Private, 1..=4);
     assert_eq!(found.loops, 0);
     assert!(found.asked > 1000, "{found:?}");
+}
+
+/// Every router in the prefix that every router lists: `SEC-2` sees nothing.
+#[test]
+fn sec_1_no_packet_goes_round_between_up_to_four_routers_of_one_site() {
+    let found = search(Defence::Site, 1..=4);
+    assert_eq!(found.loops, 0);
+    assert!(found.asked > 1000, "{found:?}");
+    assert!(search(Defence::UnaskedSite, 1..=4).loops > 300, "the control");
+}
+
+/// `SEC-2` ends the loops of ISATAP routers alone, where it lists no router.
+#[test]
+fn sec_2_no_packet_goes_round_between_up_to_four_routers_that_are_no_members() {
     assert_eq!(search(Defence::Members, 1..=4).loops, 0);
 }
 
 /// The control: the search does find loops, and says how many.
 #[test]
 fn without_the_checks_packets_go_round() {
-    for defence in [Defence::Nothing, Defence::Private] {
+    for defence in [Defence::Nothing, Defence::Unasked] {
         assert!(search(defence, 1..=4).loops > 300, "{defence:?}");
     }
 }
@@ -447,7 +479,7 @@ fn by_chance(defence: Defence, sites: u32, routers: std::ops::RangeInclusive<usi
     found
 }
 
-const DEFENCES: [Defence; 3] = [Defence::Public, Defence::Neighbors, Defence::Members];
+const DEFENCES: [Defence; 4] = [Defence::Public, Defence::Private, Defence::Site, Defence::Members];
 
 #[test]
 #[ignore = "minutes: .ci/run soak"]
@@ -464,7 +496,7 @@ fn sec_1_sec_2_sec_3_sec_5_no_packet_goes_round_in_ten_thousand_sites() {
         assert_eq!(by_chance(defence, 10_000, 5..=8, 200).packets, 2_000_000);
     }
     // The control: with the checks off, some do.
-    for defence in [Defence::Nothing, Defence::Private] {
+    for defence in [Defence::Nothing, Defence::Unasked] {
         assert!(by_chance(defence, 10_000, 5..=8, 200).loops > 100, "{defence:?}");
     }
 }
@@ -475,7 +507,7 @@ fn sec_1_sec_2_sec_3_sec_5_no_packet_goes_round_between_fifty_routers() {
     for defence in DEFENCES {
         assert_eq!(by_chance(defence, 1, 50..=50, 1_000_000).packets, 1_000_000);
     }
-    for defence in [Defence::Nothing, Defence::Private] {
+    for defence in [Defence::Nothing, Defence::Unasked] {
         assert!(by_chance(defence, 1, 50..=50, 100_000).loops > 0, "{defence:?}");
     }
 }

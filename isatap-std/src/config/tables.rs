@@ -173,6 +173,8 @@ table!(RouterTable {
     search: Vec<String>,
     #[serde(default)]
     known_router: Vec<Ipv4Addr>,
+    #[serde(default)]
+    trust_router: Vec<Ipv4Addr>,
     check_neighbors: Option<Neighbors>,
 });
 
@@ -214,8 +216,8 @@ impl RouterTable {
         };
         config.check_neighbors = match self.check_neighbors {
             Some(Neighbors::On) => CheckNeighbors::On,
-            Some(Neighbors::WhereBlind) => CheckNeighbors::WhereBlind,
-            Some(Neighbors::Off) | None => CheckNeighbors::Off,
+            Some(Neighbors::Off) => CheckNeighbors::Off,
+            Some(Neighbors::WhereBlind) | None => CheckNeighbors::WhereBlind,
         };
         RouterOptions {
             link,
@@ -225,6 +227,7 @@ impl RouterTable {
             dns_servers: self.dns,
             search_domains: self.search,
             known_routers: self.known_router,
+            trusted_routers: self.trust_router,
             config,
         }
     }

@@ -2,12 +2,13 @@
 
 use super::shared::{
     Complaint, LATELY, answered, carried, complaint, firewall, input_fix, kernel_addresses, kernel_mtu, kernel_routes,
-    own_input, refused_lately, with_flag,
+    own_input, refused_lately, restarted, with_flag,
 };
 use super::{Facts, Finding, Step};
 use crate::node::dotted;
 use crate::node::evidence::RefusedFrom;
 use isatap_core::drop_reason::DropReason;
+use isatap_core::prefix::is_ambiguous;
 use std::net::Ipv4Addr;
 
 pub(super) fn judge(facts: &Facts, step: Step) -> Finding {
@@ -127,6 +128,9 @@ fn peer(facts: &Facts) -> Finding {
     if let Some(finding) = firewall(facts, Step::Peer) {
         return finding;
     }
+    if let Some(finding) = open_loop(facts) {
+        return finding;
+    }
     let status = &facts.evidence.status;
     let finding = match status.role.as_str() {
         "isatap-router" => hosts(facts),
@@ -136,7 +140,7 @@ fn peer(facts: &Facts) -> Finding {
         },
         _ => nobody_in_particular(facts, "its customers are not asked"),
     };
-    if finding.ok { finding.warn(refused_lately(facts)) } else { finding }
+    if finding.ok { finding.warn(trusts_blindly(facts).or_else(|| refused_lately(facts))) } else { finding }
 }
 
 /// Those who come by themselves are there when they do.
@@ -249,4 +253,27 @@ fn other_end(facts: &Facts, remote: Ipv4Addr) -> Finding {
         format!("no answer of any kind from {remote}"),
         format!("switch it on, or correct its address; see ping {remote}"),
     )
+}
+
+/// `SEC-1`: nothing sees a loop where addresses are private and nobody is asked.
+fn open_loop(facts: &Facts) -> Option<Finding> {
+    let status = &facts.evidence.status;
+    let is_off = status.check_neighbors.as_deref() == Some("off");
+    let private = status.locators.iter().find(|locator| is_ambiguous(**locator)).filter(|_| is_off)?;
+    let cause = format!(
+        "the neighbour check is off, and nothing else sees a routing loop on private IPv4 ({private}): one forged packet \
+         can go round between this router and another tunnel router until its hop limit ends it (RFC 6324)"
+    );
+    Some(Finding::bad(Step::Peer, cause, restarted(facts, "--check-neighbors", "where-blind")))
+}
+
+/// What a trusted router sends back is no loop to this one.
+fn trusts_blindly(facts: &Facts) -> Option<String> {
+    let status = &facts.evidence.status;
+    let is_blind = status.locators.iter().copied().any(is_ambiguous);
+    let router = status.trusted_routers.iter().find(|router| is_blind || is_ambiguous(**router))?;
+    Some(format!(
+        "{router} is trusted on private IPv4: a forged packet can go round between it and this router unless it checks \
+         its neighbours too; name it --known-router if it is no router of this very link"
+    ))
 }

@@ -141,6 +141,29 @@ fn icmpv4(from: [u8; 4], code: u8) -> Icmpv4Heard {
 }
 
 #[test]
+fn sec_1_a_router_that_leaves_a_loop_open_is_told_how_to_close_it() {
+    let mut facts = router();
+    facts.command = Some("isatap router --local 10.0.0.2 --check-neighbors off --prefix 2001:db8:0:7::/64".to_owned());
+    facts.evidence.status.check_neighbors = Some("off".to_owned());
+    let last = diagnose(&facts).pop().unwrap();
+    assert!(!last.ok && last.step == Step::Peer, "{last:?}");
+    assert!(last.cause.unwrap().contains("routing loop on private IPv4 (10.0.0.2)"));
+    let fix = "restart it: isatap router --local 10.0.0.2 --prefix 2001:db8:0:7::/64 --check-neighbors where-blind";
+    assert_eq!(last.fix.unwrap(), fix);
+    // On public addresses the others' checks see it.
+    facts.evidence.status.locators = vec![Ipv4Addr::new(131, 107, 0, 1)];
+    assert!(diagnose(&facts).iter().all(|finding| finding.ok));
+    for check in ["where-blind", "on"] {
+        let mut facts = router();
+        facts.evidence.status.check_neighbors = Some(check.to_owned());
+        assert!(diagnose(&facts).iter().all(|finding| finding.ok && finding.warning.is_none()), "{check}");
+        facts.evidence.status.trusted_routers = vec![ROUTER];
+        let last = diagnose(&facts).pop().unwrap();
+        assert!(last.ok && last.warning.unwrap().contains("10.0.0.1 is trusted on private IPv4"));
+    }
+}
+
+#[test]
 fn a_healthy_link_passes_every_step() {
     for (facts, steps) in [
         (healthy(), Step::OF_HOST),

@@ -11,9 +11,11 @@ mod lan;
 mod locators;
 mod native;
 mod role;
+mod rows;
 pub mod status;
 
 pub use locators::LocatorSource;
+pub use rows::{HeapRows, OnHeap};
 
 pub(crate) use role::{FixedRole, HostRole, Role};
 
@@ -50,12 +52,14 @@ impl Capacity for Linux {
     type Prefixes = N<16>;
     type Routes = N<256>;
     type Neighbors = N<64>;
-    type CheckedNeighbors = N<128>;
+    // 384 KiB, of a router that asks.
+    type CheckedNeighbors = OnHeap<8192>;
     type PathMtus = N<64>;
     type Solicitations = N<128>;
     type DnsServers = N<8>;
     type SearchDomains = N<8>;
     type Members = N<64>;
+    type KnownRouters = N<64>;
     type Addresses = N<256>;
     type Identifications = N<64>;
     type Tally = u64;
@@ -451,7 +455,7 @@ impl Node {
         }
     }
 
-    fn notice(&mut self, notice: &Notice) {
+    pub(crate) fn notice(&mut self, notice: &Notice) {
         (self.observer)(notice);
     }
 

@@ -65,6 +65,16 @@ pub struct Status {
     /// Whether the relay of 6rd answered when it was asked last; absent: not asked, or not known yet.
     #[cfg_attr(feature = "cli", serde(default, skip_serializing_if = "Option::is_none"))]
     pub relay_answers: Option<bool>,
+    /// Whether an ISATAP router asks its hosts whether they are there: `off`, `where-blind` or
+    /// `on`.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub check_neighbors: Option<String>,
+    /// Other tunnel routers, which an ISATAP router takes for no hosts.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub known_routers: Vec<Ipv4Addr>,
+    /// Other routers of its link, which an ISATAP router trusts.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub trusted_routers: Vec<Ipv4Addr>,
     /// A configured tunnel's other end; the relay in use of 6to4 or 6rd.
     pub remote: Option<Ipv4Addr>,
     /// What unreachability detection knows of a configured tunnel's other end; absent:
@@ -215,6 +225,9 @@ impl Status {
             answered: None,
             resting: false,
             relay_answers: None,
+            check_neighbors: None,
+            known_routers: Vec::new(),
+            trusted_routers: Vec::new(),
             remote: None,
             reachability: None,
             delegated: None,
@@ -420,6 +433,10 @@ impl Node {
             }
             (_, AnyInterface::IsatapRouter(router)) => {
                 status.answered = router.last_answered().map(|at| now.saturating_duration_since(at).as_secs());
+                status.check_neighbors = Some(router.config().check_neighbors.as_str().to_owned());
+                status.known_routers = router.link().known_routers().collect();
+                status.trusted_routers =
+                    router.link().potential_routers().iter().map(PotentialRouter::address).collect();
                 let published = machine.datapath().routes().published().filter(|route| route.link != id);
                 status.advertises = Some(Advertised {
                     prefixes: router.published().iter().map(|row| row.prefix.to_string()).collect(),

@@ -223,6 +223,47 @@ fn all_mistakes_of_a_file_are_told_at_once() {
     assert!(lines.len() >= 2 && lines[0].starts_with("node.toml:2:"), "{lines:#?}");
 }
 
+/// What is no mistake and leaves a routing loop open; how the second line of the answer begins.
+#[test]
+fn sec_1_what_leaves_a_loop_open_is_warned_of() {
+    let router = |local: &str, more: &str| {
+        format!("[[isatap-router]]\nlocal = [\"{local}\"]\nprefix = [\"2001:db8:0:7::/64\"]\n{more}")
+    };
+    let off = "check-neighbors = \"off\"\n";
+    let open =
+        "node.toml: warning: isatap0: the neighbour check is off, and nothing else sees a routing loop on private";
+    let trusts = "node.toml: warning: isatap0: 10.0.0.2 is trusted on private IPv4: ";
+    for (text, expected) in [
+        (router("10.0.0.1", off), Some(open)),
+        (router("10.0.0.1", &format!("{off}member = [\"10.0.0.0/8\"]\n")), Some(open)),
+        // Whoever is no member cannot be half of a loop; without members anybody may be a host.
+        (router("131.107.0.1", off), Some(open)),
+        (router("131.107.0.1", &format!("{off}member = [\"131.107.0.0/16\"]\n")), None),
+        (router("10.0.0.1", ""), None),
+        (router("10.0.0.1", "known-router = [\"10.0.0.2\"]\n"), None),
+        (router("10.0.0.1", "trust-router = [\"10.0.0.2\"]\n"), Some(trusts)),
+        (router("131.107.0.1", "trust-router = [\"131.107.0.2\"]\n"), None),
+    ] {
+        let (status, lines) = check(&text, &[]);
+        assert_eq!((status, lines.len()), (Some(0), 1 + usize::from(expected.is_some())), "{text}{lines:#?}");
+        assert!(expected.is_none_or(|expected| lines[1].starts_with(expected)), "{text}{lines:#?}");
+        let (status, json) = check(&text, &["-j"]);
+        assert_eq!((status, json.len()), (Some(0), lines.len() - 1), "{text}{json:#?}");
+        for line in json {
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(value["dev"], "isatap0");
+            assert!(lines[1].ends_with(value["warning"].as_str().unwrap()));
+        }
+    }
+    let (status, lines) =
+        check(&router("10.0.0.1", "known-router = [\"10.0.0.2\"]\ntrust-router = [\"10.0.0.2\"]\n"), &[]);
+    assert_eq!(status, Some(3));
+    assert!(
+        lines[0].starts_with("node.toml:1: cannot trust the router 10.0.0.2: it is a known router too"),
+        "{lines:#?}"
+    );
+}
+
 #[test]
 fn several_mistakes_are_told_in_the_order_of_their_lines() {
     let (status, lines) = check(

@@ -58,7 +58,13 @@ fn rte_1_rte_6_sec_2_expectations_fail_where_the_network_is_another() {
             "NOT AS EXPECTED: nobody sends it on; expected 20 at least",
         ),
         (LOOPS, "members = [\"10.3.0.0/16\"]", "", "NOT AS EXPECTED: member-1 does not drop it"),
-        (LOOPS, "check-neighbors = \"where-blind\"", "", "NOT AS EXPECTED: asking-1 sends it on"),
+        (
+            LOOPS,
+            "members = [\"10.0.0.0/8\"]\n[[node.lan]]",
+            "members = [\"10.0.0.0/8\"]\ncheck-neighbors = \"off\"\n[[node.lan]]",
+            "NOT AS EXPECTED: site sends it on",
+        ),
+        (LOOPS, "accept-bogons = true", "", "NOT AS EXPECTED: "),
         (
             INTRANET,
             "10.0.0.1 -> 131.107.71.209",

@@ -18,6 +18,7 @@ mod host;
 mod ingress;
 mod kernel;
 mod lan;
+mod loops;
 mod pair;
 mod privileges;
 mod router;

@@ -17,7 +17,7 @@ enum Op {
     ForgetRouter,
     ForgetPrefixes,
     Member(Ipv4Prefix),
-    RefuseRouters(bool),
+    Know(Vec<Ipv4Addr>),
 }
 
 /// Few enough for packets to meet the tables; .255 and .127 are broadcast
@@ -45,7 +45,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::ForgetRouter),
         1 => Just(Op::ForgetPrefixes),
         1 => (ipv4(), 24_u8..=32).prop_map(|(ipv4, length)| Op::Member(Ipv4Prefix::new(ipv4, length).unwrap())),
-        1 => any::<bool>().prop_map(Op::RefuseRouters),
+        1 => proptest::collection::vec(ipv4(), 0..3).prop_map(Op::Know),
     ]
 }
 
@@ -75,7 +75,9 @@ fn apply<C: Capacity>(link: &mut Link<C>, now: &mut Instant, op: Op) {
         Op::Member(prefix) => {
             let _ = link.add_member(prefix);
         }
-        Op::RefuseRouters(refuse) => link.set_refuse_routers(refuse),
+        Op::Know(routers) => {
+            let _ = link.set_known_routers(&routers);
+        }
     }
 }
 

@@ -4,31 +4,36 @@ use core::net::Ipv6Addr;
 
 use super::RouterInterface;
 use crate::capacity::{Capacity, Rows};
+use crate::engine::Entropy;
 use crate::interface::{CheckedNeighbor, NeighborCheck, NeighborChecks, link_of_its_data};
 use crate::isatap::addr::embedded_ipv4;
 use crate::isatap::link::Link;
 use crate::link::Link as _;
 use crate::packet::LinkId;
-use crate::prefix::is_ambiguous;
+use crate::prefix::{Ipv6Prefix, halves, is_ambiguous};
 use crate::time::Instant;
 
 /// Whether a router asks a neighbour whether it is there before it forwards
 /// anything to it or from it.
 ///
-/// `SEC-1 [RFC 6324 §3.1.1]`: it ends routing loops where the other checks are
-/// blind, which is behind private IPv4 addresses. It has a price: as many
-/// hosts as the table has rows ([`Capacity::CheckedNeighbors`]) can talk by
-/// the router at a time, the first packet of each waits for an answer, and a
-/// host that answers no Neighbor Solicitation is cut off. A list of the site's
-/// IPv4 prefixes ([`Link::add_member`], `SEC-2`) has none of these, so this is
-/// off unless asked for.
+/// `SEC-1 [RFC 6324 §3.1.1]`: it ends routing loops where the address checks
+/// (`SEC-3`) are blind. A host pays nothing: it is asked behind the
+/// advertisement that it solicited, and answers before it sends. One that
+/// answers no Neighbor Solicitation, which every IPv6 node must, is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CheckNeighbors {
     /// Never.
     Off,
-    /// While a locator is private and neither the site's IPv4 prefixes nor all
-    /// its routers are listed (`SEC-2`, `SEC-4`): where nothing else would end
-    /// a loop.
+    /// Where the neighbour's IPv4 address or a locator of ours may be
+    /// anybody's: the address checks of one of the two ends see nothing there.
+    /// The site's prefixes (`SEC-2`) do not change that, since two routers may
+    /// both be in them; nor does a list of routers (`SEC-4`), which may lack
+    /// one.
+    ///
+    /// With a public address at each end, the address checks of the other
+    /// router see its own address in the packet. Where it has none, like a 6rd
+    /// border relay of another vendor whose prefix we cannot know, use
+    /// [`On`](Self::On).
     WhereBlind,
     /// Always.
     On,
@@ -58,7 +63,31 @@ pub(super) type Checks<C> = NeighborChecks<Rows<<C as Capacity>::CheckedNeighbor
 pub struct RouterLink<C: Capacity> {
     link: Link<C>,
     neighbors: Checks<C>,
-    checks: bool,
+    scope: Scope,
+}
+
+/// Which neighbours are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Nobody,
+    /// Those whose IPv4 address may be anybody's.
+    Ambiguous,
+    Everybody,
+}
+
+impl Scope {
+    #[inline]
+    fn includes<C: Capacity>(self, link: &Link<C>, neighbor: &Ipv6Addr) -> bool {
+        let asked = match self {
+            Scope::Nobody => false,
+            Scope::Ambiguous => embedded_ipv4(neighbor).is_some_and(is_ambiguous),
+            Scope::Everybody => true,
+        };
+        // A route by a router names its link-local address, which nobody has
+        // made up, and which every ISATAP node has, whatever its prefixes: an
+        // answer would prove nothing.
+        asked && !(Ipv6Prefix::LINK_LOCAL.contains(neighbor) && is_router(link, neighbor))
+    }
 }
 
 impl<C: Capacity> RouterLink<C> {
@@ -69,37 +98,64 @@ impl<C: Capacity> RouterLink<C> {
     }
 
     pub(super) fn vouches_for(&self, neighbor: &Ipv6Addr) -> bool {
-        !self.checks || is_router(&self.link, neighbor) || self.neighbors.is_verified(neighbor)
+        !self.scope.includes(&self.link, neighbor) || self.neighbors.is_verified(neighbor)
     }
 }
 
 impl<C: Capacity> RouterInterface<C> {
-    /// Whether neighbours are checked now.
+    /// Whether all neighbours are checked now, wherever they are.
     #[must_use]
     pub fn checks_neighbors(&self) -> bool {
+        self.scope() == Scope::Everybody
+    }
+
+    #[inline]
+    fn scope(&self) -> Scope {
         match self.config.check_neighbors {
-            CheckNeighbors::Off => false,
-            CheckNeighbors::On => true,
-            CheckNeighbors::WhereBlind => {
-                let private = self.link.locators.iter().any(|locator| is_ambiguous(locator.address));
-                private && self.link.members.is_empty() && !self.link.refuse_routers
+            CheckNeighbors::Off => Scope::Nobody,
+            CheckNeighbors::WhereBlind if !self.blind => Scope::Ambiguous,
+            CheckNeighbors::WhereBlind | CheckNeighbors::On => Scope::Everybody,
+        }
+    }
+
+    /// Notes whether the address checks see our own locators.
+    pub(super) fn note_locators(&mut self) {
+        self.blind = self.link.locators.iter().any(|locator| is_ambiguous(locator.address));
+    }
+
+    pub(super) fn vouches_for(&self, neighbor: &Ipv6Addr) -> bool {
+        !self.scope().includes(&self.link, neighbor) || self.neighbors.is_verified(neighbor)
+    }
+
+    pub(super) fn snapshot_link(&self) -> RouterLink<C> {
+        RouterLink { link: self.link.clone(), neighbors: self.neighbors.clone(), scope: self.scope() }
+    }
+
+    #[inline]
+    pub(super) fn ask(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
+        if !self.scope().includes(&self.link, neighbor) {
+            return NeighborCheck::Pass;
+        }
+        self.neighbors.check(now, id, neighbor)
+    }
+
+    /// Asks a host that has just been sent what addresses are made of. Its
+    /// link-local address would not do: a router of another site has one too.
+    pub(super) fn expect(&mut self, now: Instant, host: &Ipv6Addr) {
+        let (_, identifier) = halves(host);
+        for row in self.published.iter().filter(|row| row.prefix.length() == 64) {
+            let (prefix, _) = halves(&row.prefix.address());
+            let address = Ipv6Addr::from_bits(u128::from(prefix) << 64 | u128::from(identifier));
+            if self.scope().includes(&self.link, &address) {
+                self.neighbors.expect(now, &address);
             }
         }
     }
 
-    pub(super) fn vouches_for(&self, neighbor: &Ipv6Addr) -> bool {
-        !self.checks_neighbors() || is_router(&self.link, neighbor) || self.neighbors.is_verified(neighbor)
-    }
-
-    pub(super) fn snapshot_link(&self) -> RouterLink<C> {
-        RouterLink { link: self.link.clone(), neighbors: self.neighbors.clone(), checks: self.checks_neighbors() }
-    }
-
-    pub(super) fn ask(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
-        if !self.checks_neighbors() || is_router(&self.link, neighbor) {
-            return NeighborCheck::Pass;
-        }
-        self.neighbors.check(now, id, neighbor)
+    /// Does what is due for the neighbours.
+    pub(super) fn time_neighbors(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        let asks = self.scope() == Scope::Everybody;
+        self.neighbors.handle_timeout(now, asks, entropy);
     }
 
     /// Neighbours in a prefix that is gone are none.
@@ -109,7 +165,7 @@ impl<C: Capacity> RouterInterface<C> {
     }
 }
 
-/// The other routers of the site are configured, and need no question.
+/// The routers that this one trusts.
 fn is_router<C: Capacity>(link: &Link<C>, neighbor: &Ipv6Addr) -> bool {
     embedded_ipv4(neighbor).is_some_and(|ipv4| link.prl.lists(ipv4))
 }

@@ -45,7 +45,8 @@ pub struct RouterConfig {
 }
 
 impl RouterConfig {
-    /// A default router with the lifetimes of RFC 4861, MTU 1,280.
+    /// A default router with the lifetimes of RFC 4861, MTU 1,280, which asks
+    /// its neighbours where nothing else would see a routing loop.
     pub const DEFAULT: RouterConfig = RouterConfig {
         policy: OuterPolicy::DEFAULT,
         advertise: true,
@@ -60,7 +61,7 @@ impl RouterConfig {
         mtu: Some(1280),
         dns_lifetime: Lifetime::from_secs(1800),
         answers_per_second: 1000,
-        check_neighbors: CheckNeighbors::Off,
+        check_neighbors: CheckNeighbors::WhereBlind,
     };
 }
 

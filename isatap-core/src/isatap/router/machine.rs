@@ -86,7 +86,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
         self.link.paths.handle_timeout(cx.now);
-        self.neighbors.handle_timeout(cx.now);
+        self.time_neighbors(cx.now, entropy);
         for row in self.solicitors.iter_mut() {
             if let Answer::Draw { from } = row.answer {
                 // NDP-40 [RFC 4861 §6.2.6]
@@ -100,7 +100,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
         cx: &mut Context<'_, C>,
         out: &mut PacketMut<'_>,
     ) -> Result<Option<Transmit>, EmitError> {
-        if let Some(neighbor) = self.neighbors.due(cx.now) {
+        if let Some(neighbor) = self.neighbors.due() {
             return self.solicit(cx, &neighbor, out);
         }
         let Some(at) = self.due(cx.now) else { return Ok(None) };
@@ -116,6 +116,10 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
             }
         }
         self.note_answer(cx.now);
+        if !more {
+            // SEC-1: it knows what its addresses are now.
+            self.expect(cx.now, &row.host);
+        }
         Ok(cx.send(&self.link, row.locator, row.ipv4, out))
     }
 
@@ -148,7 +152,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
     }
 
     fn has_packet(&self, now: Instant) -> bool {
-        self.due(now).is_some() || self.neighbors.due(now).is_some()
+        self.due(now).is_some() || self.neighbors.due().is_some()
     }
 
     fn has_event(&self) -> bool {
@@ -179,7 +183,7 @@ impl<C: Capacity> RouterInterface<C> {
             sent = cx.send(&self.link, locator, destination, out);
         }
         // One that could not be sent is as good as lost.
-        self.neighbors.sent(cx.now, neighbor);
+        self.neighbors.sent(cx.now);
         Ok(sent)
     }
 }

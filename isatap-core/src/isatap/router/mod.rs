@@ -42,6 +42,8 @@ pub struct RouterInterface<C: Capacity> {
     domains: List<SearchDomain, Rows<C::SearchDomains, SearchDomain>>,
     solicitors: List<Solicitor, Rows<C::Solicitations, Solicitor>>,
     neighbors: check::Checks<C>,
+    /// Whether a locator may be anybody's. `SEC-3`
+    blind: bool,
     addresses: Addresses<Rows<C::Addresses, AddressRow>>,
     /// Answers given in the second that began then. `ISA-57`
     answered: (Instant, u16),
@@ -68,6 +70,7 @@ impl<C: Capacity> RouterInterface<C> {
             domains: List::EMPTY,
             solicitors: List::EMPTY,
             neighbors: check::Checks::<C>::EMPTY,
+            blind: false,
             addresses: Addresses::EMPTY,
             answered: (Instant::ZERO, 0),
             addresses_full: Full::No,
@@ -125,6 +128,7 @@ impl<C: Capacity> RouterInterface<C> {
     /// More locators than the table holds: as many as fit are used.
     pub fn set_locators(&mut self, _cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
         let result = self.link.replace_locators(locators);
+        self.note_locators();
         // Nobody expects an answer from a locator that is gone.
         let link = &self.link;
         self.solicitors.retain(|row| link.owns_ipv4(row.locator));
@@ -194,12 +198,26 @@ impl<C: Capacity> RouterInterface<C> {
         self.domains.push(domain, Table::SearchDomains)
     }
 
-    /// Makes another router of the site known. `SEC-4`, `ISA-42`
+    /// Lists another router of this link as a potential router: what it sends
+    /// is let in whatever its source. `ISA-42`
+    ///
+    /// Two routers that believe each other in everything are two halves of a
+    /// loop: only for routers whose own checks are known.
     ///
     /// # Errors
     /// The router list is full.
-    pub fn add_known_router(&mut self, address: Ipv4Addr) -> Result<(), TableFull> {
+    pub fn add_trusted_router(&mut self, address: Ipv4Addr) -> Result<(), TableFull> {
         self.link.list_router(address, EntryOrigin::Static).map(|_| ())
+    }
+
+    /// Makes the other tunnel routers of the IPv4 network known, of whatever
+    /// mechanism: nothing is let in from them, or sent to them, as if they were
+    /// hosts. One that is trusted as well is refused. `SEC-4 [RFC 6324 §3.2.3]`
+    ///
+    /// # Errors
+    /// More than the table holds.
+    pub fn set_known_routers(&mut self, routers: &[Ipv4Addr]) -> Result<(), TableFull> {
+        self.link.set_known_routers(routers)
     }
 
     fn sync_addresses(&mut self) {

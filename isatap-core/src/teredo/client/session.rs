@@ -188,7 +188,7 @@ impl Session {
     /// The ticket of the packets that wait in one direction.
     pub(super) fn ticket(&self, row: usize, inbound: bool) -> Ticket {
         let slot = row.saturating_mul(2).saturating_add(usize::from(inbound));
-        Ticket { slot: u16::try_from(slot).unwrap_or(u16::MAX), generation: self.generation }
+        Ticket { slot: u32::try_from(slot).unwrap_or(u32::MAX), generation: self.generation }
     }
 
     /// One more packet waits, if there is room for it.

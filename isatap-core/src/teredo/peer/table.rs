@@ -6,8 +6,7 @@ use core::net::Ipv6Addr;
 use super::{PROBES, Peer, Standing, State};
 use crate::capacity::{Array, Row, Storage};
 use crate::error::{Table, TableFull};
-use crate::prefix::halves;
-use crate::proto41::identification::sip_round;
+pub(in crate::teredo) use crate::proto41::identification::hash_address as hash;
 use crate::time::Instant;
 
 /// The peers, in memory of the caller's choice.
@@ -173,27 +172,4 @@ impl<S: Storage<Peer>> fmt::Debug for PeerTable<S> {
 pub(in crate::teredo) fn secret_source(key: [u64; 2], peer: &Ipv6Addr) -> Ipv6Addr {
     let [a, b, c, d, e, f, g, h] = hash(key, peer).to_be_bytes();
     Ipv6Addr::from_octets([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a, b, c, d, e, f, g, h])
-}
-
-/// SipHash-1-3 of an address: enough to hide places in a table.
-/// [Aumasson and Bernstein, 2012]
-#[inline]
-pub(in crate::teredo) fn hash(key: [u64; 2], address: &Ipv6Addr) -> u64 {
-    let (high, low) = halves(address);
-    let [k0, k1] = key;
-    let mut v = [
-        k0 ^ 0x736f_6d65_7073_6575,
-        k1 ^ 0x646f_7261_6e64_6f6d,
-        k0 ^ 0x6c79_6765_6e65_7261,
-        k1 ^ 0x7465_6462_7974_6573,
-    ];
-    // The last word holds the length in its upper byte, and no bytes.
-    for word in [high, low, 16 << 56] {
-        let [v0, v1, v2, v3] = v;
-        let [v0, v1, v2, v3] = sip_round([v0, v1, v2, v3 ^ word]);
-        v = [v0 ^ word, v1, v2, v3];
-    }
-    let [v0, v1, v2, v3] = v;
-    let [v0, v1, v2, v3] = sip_round(sip_round(sip_round([v0, v1, v2 ^ 0xff, v3])));
-    v0 ^ v1 ^ v2 ^ v3
 }

@@ -219,7 +219,7 @@ impl<Q: Storage<Wait>> Waits<Q> {
 
     pub(super) fn ticket(&self, row: u32) -> Option<Ticket> {
         let generation = self.get(row)?.generation;
-        Some(Ticket { slot: u16::try_from(row & 0xffff).unwrap_or(0), generation })
+        Some(Ticket { slot: row, generation })
     }
 
     fn take_out(&mut self, row: u32) {

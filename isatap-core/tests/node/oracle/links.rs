@@ -10,7 +10,7 @@ use isatap_core::datapath::Switches;
 use isatap_core::engine::Admitted;
 use isatap_core::error::TableFull;
 use isatap_core::interface::Context;
-use isatap_core::isatap::{HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
+use isatap_core::isatap::{CheckNeighbors, HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::lan;
 use isatap_core::link::{InterfaceAddress, Locator, NativeLink, OuterPolicy};
 use isatap_core::node::{AnyInterface, AnyNode};
@@ -68,7 +68,12 @@ fn interface<C: Capacity>(rules: &Rules) -> AnyInterface<C> {
             let config = configured::Config::new(Ipv4Addr::from_bits(*near), Ipv4Addr::from_bits(*far));
             AnyInterface::Configured(configured::Interface::new(config))
         }
-        Rules::Isatap { router: true, .. } => AnyInterface::IsatapRouter(RouterInterface::new(RouterConfig::DEFAULT)),
+        Rules::Isatap { router: true, .. } => {
+            // The oracle judges one packet, and has nobody to ask.
+            let mut config = RouterConfig::DEFAULT;
+            config.check_neighbors = CheckNeighbors::Off;
+            AnyInterface::IsatapRouter(RouterInterface::new(config))
+        }
         Rules::Isatap { .. } => {
             let mut config = HostConfig::DEFAULT;
             config.resolve = false;
@@ -115,7 +120,7 @@ fn tell<C: Capacity>(interface: &mut AnyInterface<C>, cx: &mut Context<'_, C>, r
             })
         }
         (AnyInterface::IsatapRouter(router), Rules::Isatap { routers, prefixes, .. }) => {
-            addresses(routers).into_iter().try_for_each(|known| router.add_known_router(known))?;
+            addresses(routers).into_iter().try_for_each(|known| router.add_trusted_router(known))?;
             router.set_locators(cx, &locators)?;
             prefixes.iter().try_for_each(|prefix| router.publish(cx, PublishedPrefix::new(net6(*prefix))))
         }

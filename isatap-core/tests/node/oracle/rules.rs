@@ -515,19 +515,20 @@ pub fn enters(links: &[Rules], packet: &Packet) -> Option<(usize, Speaker)> {
 }
 
 /// RFC 6324 §3.3: some tunnel would send a packet to `address` to this node.
-/// Private addresses are many nodes'.
+/// Private addresses are many nodes', who may all have ISATAP; nobody may make a
+/// 6to4 prefix of one, and where a lab does it is ours.
 fn embeds_own(links: &[Rules], address: u128) -> bool {
     let own: Vec<Own4> = links.iter().flat_map(Rules::own).collect();
     let teredo = is_in(address, (0x2001 << 112, 32)).then(|| !low(address));
     let compatible = (address >> 32 == 0).then(|| low(address));
-    let forms = [isatap(address), six_to_four(address), teredo, compatible];
+    let forms = [isatap(address).filter(|ipv4| !is_ambiguous(*ipv4)), six_to_four(address), teredo, compatible];
     let delegated = links.iter().any(|link| match link {
         Rules::SixRdEdge { own: (own, _), domain, .. } | Rules::SixRdRelay { own: (own, _), domain, .. } => {
             is_in(address, domain.delegated(*own))
         }
         _ => false,
     });
-    delegated || forms.into_iter().flatten().any(|ipv4| owns(&own, ipv4) && !is_ambiguous(ipv4))
+    delegated || forms.into_iter().flatten().any(|ipv4| owns(&own, ipv4))
 }
 
 fn low(address: u128) -> u32 {

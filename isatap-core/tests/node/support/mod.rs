@@ -13,7 +13,7 @@ use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Machine, Verdict};
-use isatap_core::isatap::{HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
+use isatap_core::isatap::{CheckNeighbors, HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::{InterfaceAddress, Locator, NativeLink};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
@@ -256,8 +256,17 @@ pub const ISATAP_PREFIX: &str = "2001:db8:0:7::/64";
 pub const LAN_PREFIX: &str = "2001:db8:0:8::/64";
 
 /// A router's ISATAP interface, added to `node` with this IPv4 address.
+///
+/// It asks nobody whether he is there: who tests that says so.
 pub fn add_router(node: &mut Any, address: &str, prefix: &str, switches: Switches) -> LinkId {
-    let id = node.add(AnyInterface::IsatapRouter(RouterInterface::new(RouterConfig::DEFAULT)), switches).unwrap();
+    let mut config = RouterConfig::DEFAULT;
+    config.check_neighbors = CheckNeighbors::Off;
+    add_router_of(node, config, address, prefix, switches)
+}
+
+/// The same of any configuration.
+pub fn add_router_of(node: &mut Any, config: RouterConfig, address: &str, prefix: &str, switches: Switches) -> LinkId {
+    let id = node.add(AnyInterface::IsatapRouter(RouterInterface::new(config)), switches).unwrap();
     node.with_interface(NOW, id, |interface, cx| {
         let AnyInterface::IsatapRouter(router) = interface else { unreachable!() };
         router.set_locators(cx, &[Locator { address: v4(address), subnet_length: 24 }]).unwrap();

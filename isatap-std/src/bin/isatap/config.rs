@@ -20,10 +20,10 @@ enum Command {
 }
 
 /// Tell every mistake in a file, with its line and what to write instead; exit status 3 if
-/// there is one. Needs no privilege.
+/// there is one. What is no mistake and leaves a hole is warned of. Needs no privilege.
 #[derive(clap::Args, Debug)]
 struct CheckArgs {
-    /// Print JSON, one object a mistake.
+    /// Print JSON, one object a mistake or warning.
     #[arg(short, long)]
     json: bool,
     /// The file.
@@ -42,6 +42,17 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                 let teredo = teredo.map(|options| format!("{} ({})", options.link().device, options.kind()));
                 let links: Vec<String> = config.links.iter().map(describe).chain(teredo).collect();
                 writeln!(out, "{}: no mistake: {}", args.file, links.join(", "))?;
+            }
+            for link in &config.links {
+                for warning in link.warnings() {
+                    let (file, dev) = (args.file.as_str(), link.device());
+                    if args.json {
+                        serde_json::to_writer(&mut out, &Warning { file, dev, warning }).map_err(io::Error::from)?;
+                        writeln!(out)?;
+                    } else {
+                        writeln!(out, "{file}: warning: {dev}: {warning}")?;
+                    }
+                }
             }
             Ok(Status::Done)
         }
@@ -72,6 +83,14 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     column: Option<usize>,
     text: &'a str,
+}
+
+/// Of a link, which is no mistake.
+#[derive(Serialize)]
+struct Warning<'a> {
+    file: &'a str,
+    dev: &'a str,
+    warning: String,
 }
 
 impl<'a> Line<'a> {

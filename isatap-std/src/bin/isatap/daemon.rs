@@ -29,8 +29,7 @@ pub(crate) struct LinkArgs {
     /// Let outer packets be fragmented instead of finding the path MTU by DF and ICMPv4.
     #[arg(long)]
     no_path_mtu_discovery: bool,
-    /// ISATAP: an IPv4 prefix of the site; others' packets are dropped. A site on private
-    /// IPv4 needs it against routing loops (SEC-2). May be repeated.
+    /// ISATAP: an IPv4 prefix of the site; others' packets are dropped (SEC-2). May be repeated.
     #[arg(long = "member", value_name = "PREFIX")]
     members: Vec<Ipv4Prefix>,
     /// The metric of routes through the device; native ones have 1024.

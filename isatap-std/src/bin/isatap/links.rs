@@ -24,13 +24,14 @@ struct Given {
 }
 
 /// Options of links: name, what its value is, help.
-const OPTIONS: [(&str, &str, &str); 10] = [
+const OPTIONS: [(&str, &str, &str); 11] = [
     ("local", "V4", "An IPv4 address of this node on the link; teredo: V4:PORT, as the capture shows the client"),
     ("router", "V4", "isatap: a potential router; repeat it for more"),
     ("prefix", "P/LEN", "isatap: an on-link prefix; repeat it for more. 6rd: the 6rd prefix"),
     ("v4-mask-len", "N", "6rd: how many upper IPv4 bits all customers share; 0 if left out"),
     ("br", "V4", "6rd: a border relay of the customer edge; to a border relay, a router that is no customer"),
     ("member", "V4/LEN", "isatap: an IPv4 prefix of the site, the only ones to be believed then (SEC-2)"),
+    ("known-router", "V4", "isatap: another tunnel router, which is no host of a router's link (SEC-4)"),
     ("role", "ROLE", "isatap: host or router; 6to4: router or relay; 6rd: ce or br; the first is the default"),
     ("server", "V4", "teredo: the client's server, by its primary IPv4 address"),
     ("remote", "V4", "configured: the IPv4 address of the other end"),
@@ -112,7 +113,7 @@ impl Given {
     fn read(&self, accept_bogons: bool) -> Result<LinkOptions, Failure> {
         match self.kind.as_str() {
             "isatap" => {
-                self.only(&["local", "router", "prefix", "member", "role"])?;
+                self.only(&["local", "router", "prefix", "member", "known-router", "role"])?;
                 let router = self.role("host", "router")?;
                 self.required("local")?;
                 Ok(LinkOptions::Isatap(IsatapOptions {
@@ -121,6 +122,7 @@ impl Given {
                     routers: self.all("router")?,
                     prefixes: self.all("prefix")?,
                     members: self.all("member")?,
+                    known_routers: self.all("known-router")?,
                 }))
             }
             "configured" => {

@@ -48,12 +48,18 @@ pub(crate) struct Args {
     /// A search domain to advertise. May be repeated.
     #[arg(long = "search", value_name = "DOMAIN")]
     search_domains: Vec<String>,
-    /// Another ISATAP router of the site (SEC-4). May be repeated.
+    /// Another tunnel router of the IPv4 network, ISATAP, 6to4, 6rd or other: nothing is taken from
+    /// it, or sent to it, as if it were a host (SEC-4). May be repeated.
     #[arg(long = "known-router", value_name = "V4")]
     known_routers: Vec<Ipv4Addr>,
+    /// Another router of this very link: what it sends is let in whatever its source. May be
+    /// repeated.
+    #[arg(long = "trust-router", value_name = "V4")]
+    trusted_routers: Vec<Ipv4Addr>,
     /// Ask hosts whether they are there before forwarding for them, against routing loops (SEC-1):
-    /// off, on, or where-blind: private IPv4 without --member.
-    #[arg(long, value_name = "WHEN", default_value = "off", value_parser = check_neighbors)]
+    /// on, off, or where-blind: where an IPv4 address is private, which the other checks cannot
+    /// judge. Hosts notice nothing: they are asked when they solicit.
+    #[arg(long, value_name = "WHEN", default_value = "where-blind", value_parser = check_neighbors)]
     check_neighbors: CheckNeighbors,
     #[command(flatten)]
     link: LinkArgs,
@@ -76,6 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     options.dns_servers.clone_from(&args.dns_servers);
     options.search_domains.clone_from(&args.search_domains);
     options.known_routers.clone_from(&args.known_routers);
+    options.trusted_routers.clone_from(&args.trusted_routers);
     options.config.advertise_default_route = !args.no_default;
     options.config.router_lifetime = args.router_lifetime;
     options.config.preference = args.preference;

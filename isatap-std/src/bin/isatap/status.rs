@@ -112,6 +112,15 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
         let default = if advertised.default_route { "offers" } else { "offers no" };
         writeln!(out, "    {default} default route")?;
     }
+    if let Some(check) = &status.check_neighbors {
+        writeln!(out, "    neighbour check {check}")?;
+    }
+    for router in &status.known_routers {
+        writeln!(out, "    known router {router}: no host")?;
+    }
+    for router in &status.trusted_routers {
+        writeln!(out, "    trusted router {router}")?;
+    }
     for server in &status.dns.servers {
         writeln!(out, "    dns server {server} (not applied)")?;
     }

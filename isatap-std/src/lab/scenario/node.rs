@@ -49,6 +49,9 @@ struct TunnelTable {
     default_route: bool,
     /// 6to4-router.
     relay: Option<Ipv4Addr>,
+    /// 6to4-relay: whether private IPv4 addresses count as global.
+    #[serde(default)]
+    accept_bogons: bool,
     /// 6rd-relay and 6rd-edge.
     domain: Option<DomainTable>,
     #[serde(default)]
@@ -78,8 +81,8 @@ enum Kind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Neighbors {
-    #[default]
     Off,
+    #[default]
     WhereBlind,
     On,
 }
@@ -162,7 +165,11 @@ impl TunnelTable {
                 config.relay = self.relay.map_or(sixtofour::Relay::None, sixtofour::Relay::Address);
                 Tunnel::SixToFourRouter(config)
             }
-            Kind::SixToFourRelay => Tunnel::SixToFourRelay(sixtofour::RelayConfig::DEFAULT),
+            Kind::SixToFourRelay => {
+                let mut config = sixtofour::RelayConfig::DEFAULT;
+                config.accept_bogons = self.accept_bogons;
+                Tunnel::SixToFourRelay(config)
+            }
             Kind::SixRdEdge => {
                 let domain = domain()?;
                 Tunnel::SixRdEdge {
