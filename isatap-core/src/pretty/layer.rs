@@ -4,12 +4,13 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use super::warning::Warnings;
-use crate::error::ParseError;
+use crate::error::{self, ParseError};
 use crate::nd::message::{NeighborFlags, RouterFlags};
 use crate::nd::option::Options;
 use crate::route::Preference;
 use crate::teredo::packet;
 pub use crate::teredo::packet::Authentication;
+use crate::wire::field::{u8_at, u16_at, u32_at};
 use crate::wire::{ipv4, ipv6, protocol};
 
 /// One layer of a packet.
@@ -384,6 +385,52 @@ pub struct Cut<'a> {
     pub layer: &'static str,
     /// The bytes.
     pub bytes: &'a [u8],
+}
+
+impl<'a> Cut<'a> {
+    /// What an IPv6 header says in the bytes that are there; `None`: they are
+    /// the beginning of something else, or end in front of the addresses.
+    #[must_use]
+    pub fn ipv6(&self) -> Option<Ipv6Beginning<'a>> {
+        let (fixed, addresses) = self.bytes.split_first_chunk::<8>()?;
+        let word = u32_at::<0, 8>(fixed);
+        let is_ipv6 = self.layer == error::Layer::Ipv6.as_str() && word >> 28 == 6;
+        let [traffic_class, ..] = (word << 4).to_be_bytes();
+        let (source, rest) = match addresses.split_first_chunk::<16>() {
+            Some((source, rest)) => (Some(Ipv6Addr::from(*source)), rest),
+            None => (None, addresses),
+        };
+        is_ipv6.then_some(Ipv6Beginning {
+            traffic_class,
+            flow_label: word & 0x000f_ffff,
+            payload_length: u16_at::<4, 8>(fixed),
+            next_header: u8_at::<6, 8>(fixed),
+            hop_limit: u8_at::<7, 8>(fixed),
+            source,
+            rest,
+        })
+    }
+}
+
+/// The beginning of an IPv6 header, whose addresses are not all there.
+/// [RFC 8200 §3]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ipv6Beginning<'a> {
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// The flow label.
+    pub flow_label: u32,
+    /// Bytes behind the whole header.
+    pub payload_length: u16,
+    /// The number of what follows.
+    pub next_header: u8,
+    /// Hops left.
+    pub hop_limit: u8,
+    /// The source, if it is all there.
+    pub source: Option<Ipv6Addr>,
+    /// The beginning of the address that is cut.
+    pub rest: &'a [u8],
 }
 
 /// Bytes that are not what they should be.

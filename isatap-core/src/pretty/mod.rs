@@ -38,8 +38,8 @@ mod walk;
 mod warning;
 
 pub use layer::{
-    Authentication, Content, Cut, Data, Extension, Fragment, Icmp, Layer, Malformed, NdBody, NeighborDiscovery, Origin,
-    Tcp, Trailer, Udp,
+    Authentication, Content, Cut, Data, Extension, Fragment, Icmp, Ipv6Beginning, Layer, Malformed, NdBody,
+    NeighborDiscovery, Origin, Tcp, Trailer, Udp,
 };
 pub use text::Packet;
 pub use walk::Layers;

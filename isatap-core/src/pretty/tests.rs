@@ -161,6 +161,36 @@ fn what_is_cut_is_never_malformed() {
     }
 }
 
+/// Of an IPv6 header that is cut, the fields that are there are told.
+#[test]
+fn a_header_that_is_cut_tells_the_fields_that_are_there() {
+    let packet = hex("45000050000000004029000 00a0000020a000001 6ab00005 0014 3aff \
+        fe800000000000000000 5efe0a000002 fe800000000000000000 5efe0a000001");
+    let told = |len: usize| {
+        let layer = Layers::of_beginning(&packet[..len]).last().unwrap();
+        let Content::Cut(cut) = layer.content else { panic!("{len} bytes: {layer}") };
+        (cut.ipv6(), layer.content.to_string())
+    };
+    // What Wireshark says of the same bytes.
+    let (header, text) = told(54);
+    let header = header.unwrap();
+    assert_eq!((header.traffic_class, header.flow_label, header.payload_length), (0xab, 5, 20));
+    assert_eq!((header.next_header, header.hop_limit, header.rest), (58, 255, &packet[44..54]));
+    assert_eq!(header.source, Some("fe80::5efe:a00:2".parse().unwrap()));
+    assert_eq!(
+        text,
+        "cut here, 34 bytes of the IPv6 header: fe80::5efe:10.0.0.2 -> fe800000000000000000…, next header 58 (ICMPv6), \
+         hop limit 255, 20 bytes of payload, traffic class 0xab, flow label 0x00005"
+    );
+    assert!(told(44).1.contains("header: fe80::5efe:10.0.0.2 -> …, next header 58"), "{}", told(44).1);
+    assert!(told(43).1.contains("header: source fe8000000000000000005efe0a0000…, next header 58"), "{}", told(43).1);
+    assert_eq!(told(27), (None, "cut here, 7 bytes of the IPv6 header: 6ab0000500143a".into()));
+    // Of another layer the same bytes are another thing.
+    let udp = hex("4500005000000000401100000a0000020a000001 60000000000000");
+    let layer = Layers::of_beginning(&udp).last().unwrap();
+    assert!(matches!(layer.content, Content::Cut(cut) if cut.ipv6().is_none()), "{layer}");
+}
+
 /// BIG TCP with and without the jumbo payload option, and a jumbogram of UDP. [RFC 2675]
 #[test]
 fn jumbograms_and_big_tcp_are_read_to_their_end() {
@@ -228,7 +258,9 @@ fn an_error_shows_the_packet_that_it_is_about() {
     let mut error = hex("450000380000000040018e8fc6336401c0000201");
     error.extend(&quote);
     assert_eq!(kinds(&error), ["ipv4", "destination-unreachable", "ipv4", "cut"]);
-    assert!(Packet(&error).to_string().ends_with("| cut here, 8 bytes of the IPv6 header: 6000000000003b40"));
+    assert!(Packet(&error).to_string().ends_with(
+        "| cut here, 8 bytes of the IPv6 header: no addresses, next header 59 (none), hop limit 64, 0 bytes of payload"
+    ));
     assert!(Packet(&error).to_string().contains("fragmentation needed, next-hop MTU 1300, about"));
     assert_eq!(warnings(&error), []);
 }

@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Formatter};
 
-use super::layer::{Content, Extension, Icmp, Layer, NdBody, Tcp, Trailer};
+use super::layer::{Content, Extension, Icmp, Ipv6Beginning, Layer, NdBody, Tcp, Trailer};
 use super::walk::Layers;
 use crate::error::ParseError;
 use crate::isatap::addr::Dotted;
@@ -152,7 +152,10 @@ impl fmt::Display for Content<'_> {
                     return Ok(());
                 }
                 f.write_str(": ")?;
-                write_hex(f, cut.bytes)
+                match cut.ipv6() {
+                    Some(header) => write_ipv6_beginning(f, &header),
+                    None => write_hex(f, cut.bytes),
+                }
             }
             Content::Malformed(malformed) => {
                 write!(f, "malformed, {}", malformed.error)?;
@@ -163,6 +166,27 @@ impl fmt::Display for Content<'_> {
                 write_hex(f, malformed.bytes)
             }
         }
+    }
+}
+
+/// As a whole header, without what is cut off.
+fn write_ipv6_beginning(f: &mut Formatter<'_>, header: &Ipv6Beginning<'_>) -> fmt::Result {
+    match header.source {
+        Some(source) => write!(f, "{} -> ", Dotted(source))?,
+        None if header.rest.is_empty() => f.write_str("no addresses")?,
+        None => f.write_str("source ")?,
+    }
+    write_hex(f, header.rest)?;
+    if header.source.is_some() || !header.rest.is_empty() {
+        f.write_str("…")?;
+    }
+    f.write_str(", next header ")?;
+    write_protocol(f, header.next_header)?;
+    write!(f, ", hop limit {}, {} bytes of payload", header.hop_limit, header.payload_length)?;
+    write_class(f, "traffic class", header.traffic_class)?;
+    match header.flow_label {
+        0 => Ok(()),
+        label => write!(f, ", flow label {label:#07x}"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use isatap_core::error::ParseError;
 use isatap_core::nd::message::{NeighborFlags, RouterFlags};
 use isatap_core::nd::option::{NdOption, PrefixFlags};
-use isatap_core::pretty::{Content, Icmp, Layer, Layers, NdBody, NeighborDiscovery, Trailer, Warning};
+use isatap_core::pretty::{Content, Icmp, Ipv6Beginning, Layer, Layers, NdBody, NeighborDiscovery, Trailer, Warning};
 use isatap_core::route::Preference;
 use isatap_core::wire::{ipv6, protocol};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
@@ -272,6 +272,9 @@ fn content<M: SerializeMap>(content: &Content<'_>, map: &mut M) -> Result<(), M:
         }
         Content::Cut(cut) => {
             map.serialize_entry("layer", cut.layer)?;
+            if let Some(header) = cut.ipv6() {
+                ipv6_beginning(&header, map)?;
+            }
             map.serialize_entry("length", &cut.bytes.len())
         }
         Content::Malformed(malformed) => {
@@ -280,6 +283,18 @@ fn content<M: SerializeMap>(content: &Content<'_>, map: &mut M) -> Result<(), M:
         }
         _ => Ok(()),
     }
+}
+
+/// The keys of a whole header, without those that are cut off.
+fn ipv6_beginning<M: SerializeMap>(header: &Ipv6Beginning<'_>, map: &mut M) -> Result<(), M::Error> {
+    if let Some(source) = &header.source {
+        map.serialize_entry("src", source)?;
+    }
+    map.serialize_entry("next_header", &header.next_header)?;
+    map.serialize_entry("hop_limit", &header.hop_limit)?;
+    map.serialize_entry("traffic_class", &header.traffic_class)?;
+    map.serialize_entry("flow_label", &header.flow_label)?;
+    map.serialize_entry("payload_length", &header.payload_length)
 }
 
 fn icmp<M: SerializeMap>(message: &Icmp<'_>, map: &mut M) -> Result<(), M::Error> {

@@ -194,6 +194,12 @@ fn what_a_capture_says_around_a_packet_is_shown() {
     assert_eq!((&object["frame"]["captured"], &object["frame"]["length"]), (&68.into(), &94.into()));
     assert!(text.starts_with("packet 1 at 1700000000.123456, captured 68 of 94 bytes\n"), "{text}");
     assert_eq!(object["layers"][0]["dst"], "10.0.0.1");
+    let inner = &object["layers"][1];
+    assert_eq!(
+        (&inner["kind"], &inner["src"], &inner["hop_limit"]),
+        (&"cut".into(), &"fe80::5efe:a00:2".into(), &64.into())
+    );
+    assert!(inner.get("dst").is_none() && !text.contains("malformed"), "{text}");
     for (name, warning) in [("cs0.pcap", "ipv4-checksum-unset"), ("tso0.pcap", "ipv4-length-unset")] {
         let (object, _) = one(name);
         let warnings = object["warnings"].as_array().unwrap();
