@@ -187,8 +187,8 @@ impl<'a> Walk<'a> {
                 self.skip(20)?;
                 self.cooked(hardware, protocol)
             }
-            PPP => self.ppp_framed(),
-            PPP_HDLC => match self.u8(0)? {
+            // Cisco's frames stand among them; editcap writes 9 for 50.
+            PPP | PPP_HDLC => match self.u8(0)? {
                 0x0f | 0x8f => self.cisco_hdlc(),
                 _ => self.ppp_framed(),
             },
@@ -444,8 +444,20 @@ impl<'a> Walk<'a> {
         // The packet says itself what it is. [RFC 4928 §3]
         match self.u8(0)? >> 4 {
             4 | 6 => Ok(()),
-            // A control word in front of a pseudowire's frame. [RFC 4385 §3]
-            0 => self.skip(4).and_then(|()| self.bridged()),
+            // A control word in front of a pseudowire's frame [RFC 4385 §3], or a frame without
+            // one, whose destination begins like that: the reading that comes to a packet.
+            0 => {
+                let (frame, tags) = (self.rest, self.tags.len());
+                // Depth is not given back: two readings a label do not multiply.
+                match self.skip(4).and_then(|()| self.bridged()).and_then(|()| self.raw()) {
+                    Ok(()) => Ok(()),
+                    Err(_) => {
+                        self.rest = frame;
+                        self.tags.truncate(tags);
+                        self.bridged()
+                    }
+                }
+            }
             1 => Err(NotIp::Opaque("a pseudowire's control channel")),
             _ => self.bridged(),
         }

@@ -325,6 +325,14 @@ fn tags_are_told_outermost_first() {
     let [first, second] = [Tag::Mpls { label: 16, class: 0, ttl: 64 }, Tag::Mpls { label: 100, class: 1, ttl: 63 }];
     assert_eq!(tagged(&labels), Ok((PACKET.to_vec(), vec![first, second])));
     assert_eq!(second.to_string(), "MPLS label 100, class 1, TTL 63");
+    // Ethernet over MPLS with a control word and without; of most vendors' addresses the first
+    // bits are those of a control word.
+    let label = Tag::Mpls { label: 100, class: 0, ttl: 63 };
+    for control in [&[0; 4][..], &[]] {
+        let frame = [0, 0x1b, 0x21, 0, 0, 1, 0, 0x1b, 0x21, 0, 0, 2, 8, 0];
+        let pseudowire = [&[0x88, 0x47, 0, 6, 0x41, 63][..], control, &frame].concat();
+        assert_eq!(tagged(&pseudowire), Ok((PACKET.to_vec(), vec![label, Tag::Ethernet])), "{control:?}");
+    }
     let pppoe = [0x88, 0x64, 0x11, 0, 0, 7, 0, 7, 0, 0x21];
     assert_eq!(tagged(&pppoe), Ok((PACKET.to_vec(), vec![Tag::Pppoe { session: 7 }])));
     // A stack that never ends, and tags without number.
@@ -344,6 +352,7 @@ fn ppp_in_all_its_forms() {
         (9, &[0xff, 3, 0x21]),
         (9, &[0, 0x57]),
         (9, &[0x57]),
+        (9, &[0x0f, 0, 8, 0]),
         (50, &[0xff, 3, 0, 0x21]),
         (50, &[0, 0x21]),
         (50, &[0x21]),

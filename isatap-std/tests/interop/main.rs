@@ -7,6 +7,7 @@
 
 mod common;
 
+mod captures;
 mod compare_teredo;
 mod daemon;
 mod destinations;
