@@ -195,6 +195,9 @@ pub struct Judgement {
     pub inner_destination: Option<Ipv6Addr>,
     /// What was taken for granted.
     pub notes: Vec<Note>,
+    /// Whether it is dropped because none of the node's tunnels is meant: it is of another
+    /// protocol, or to somebody else. An ordinary capture is full of such packets.
+    pub is_elsewhere: bool,
 }
 
 /// What a node does with a packet.
@@ -266,6 +269,7 @@ impl Judgement {
             inner_source: None,
             inner_destination: None,
             notes: Vec::new(),
+            is_elsewhere: false,
         }
     }
 
@@ -276,7 +280,8 @@ impl Judgement {
     /// Of bytes without an IPv4 header. Native IPv6 concerns no tunnel.
     fn of_no_header(packet: &[u8]) -> Self {
         let is_ipv6 = packet.first().is_some_and(|first| first >> 4 == 6);
-        Judgement::dropped(if is_ipv6 { DropReason::NotProtocol41 } else { DropReason::OuterMalformed })
+        let reason = if is_ipv6 { DropReason::NotProtocol41 } else { DropReason::OuterMalformed };
+        Judgement { is_elsewhere: is_ipv6, ..Judgement::dropped(reason) }
     }
 
     /// The same with what the packet says of itself.
@@ -385,6 +390,28 @@ impl Checker {
 
     /// Judges a packet that is all there.
     fn judge_whole(&self, packet: &[u8], header: &ipv4::Header<'_>) -> Judgement {
+        let judgement = self.ask_links(packet, header);
+        let is_dropped = judgement.decision == Decision::Drop;
+        let is_elsewhere = is_dropped && self.is_elsewhere(packet, header, &judgement.trials);
+        Judgement { is_elsewhere, ..judgement }
+    }
+
+    /// Whether a packet that no link takes is for none of them.
+    fn is_elsewhere(&self, packet: &[u8], header: &ipv4::Header<'_>, trials: &[(Mechanism, Trial)]) -> bool {
+        let destination = header.destination();
+        let is_unasked = trials.iter().all(|(_, trial)| *trial == Trial::NotAddressed);
+        match header.protocol() {
+            protocol::IPV6 => is_unasked && !self.own.contains(&destination),
+            protocol::UDP if !self.teredo.is_empty() => match whole::ports(packet, header) {
+                Some((_, port)) => !self.own_ports.contains(&SocketAddrV4::new(destination, port)),
+                // A fragment says nothing of its port.
+                None => is_unasked,
+            },
+            _ => true,
+        }
+    }
+
+    fn ask_links(&self, packet: &[u8], header: &ipv4::Header<'_>) -> Judgement {
         if !self.teredo.is_empty() && header.protocol() == protocol::UDP {
             return self.teredo.iter().find_map(|client| client.judge(packet)).unwrap_or_else(|| Judgement {
                 trials: vec![(Mechanism::Teredo, Trial::NotAddressed)],

@@ -196,7 +196,8 @@ fn what_the_node_sends_is_neither_let_in_nor_dropped() {
         packet
     };
     assert_eq!(captured(&checker, &datagram(4000)).decision, Decision::Sent);
-    assert_eq!(captured(&checker, &datagram(4001)).reason, Some(DropReason::NotAddressed));
+    let elsewhere = captured(&checker, &datagram(4001));
+    assert_eq!((elsewhere.reason, elsewhere.is_elsewhere), (Some(DropReason::NotAddressed), true));
 }
 
 #[test]

@@ -22,7 +22,8 @@ use crate::links::Links;
 /// Each packet is judged on its own. Packets of the node's own are `sent`,
 /// frames without an IP packet `not-ip`; of a packet that the capture holds in
 /// part, the rest counts as right, and it is `cut` where too little is there to
-/// say. Exit status 3: at least one packet would be dropped.
+/// say. Exit status 3: at least one packet would be dropped that is for a tunnel
+/// of the node. Other protocols and packets to others are counted apart.
 ///
 /// Options behind a --link are that link's: `--link isatap --local 10.0.0.2
 /// --router 10.0.0.1 --prefix 2001:db8:0:7::/64`.
@@ -302,6 +303,8 @@ impl Printer {
 struct Summary {
     accepted: u64,
     dropped: BTreeMap<DropReason, u64>,
+    /// Dropped as nothing that concerns a tunnel of the node.
+    elsewhere: u64,
     sent: u64,
     not_ip: u64,
     cut: u64,
@@ -315,6 +318,7 @@ impl Summary {
             Answer::Packet(judged) => match (judged.decision, judged.reason) {
                 (Decision::Sent, _) => &mut self.sent,
                 (Decision::Cut, _) => &mut self.cut,
+                _ if judged.is_elsewhere => &mut self.elsewhere,
                 (_, Some(reason)) => self.dropped.entry(reason).or_default(),
                 (_, None) => &mut self.accepted,
             },
@@ -323,15 +327,18 @@ impl Summary {
     }
 
     fn is_empty(&self) -> bool {
-        self.accepted + self.sent + self.not_ip + self.cut == 0 && self.dropped.is_empty()
+        self.accepted + self.elsewhere + self.sent + self.not_ip + self.cut == 0 && self.dropped.is_empty()
     }
 
     fn print(&self, out: &mut impl Write) -> io::Result<()> {
         let dropped: u64 = self.dropped.values().sum();
         write!(out, "\n{} let in, {dropped} dropped", self.accepted)?;
-        for (count, what) in
-            [(self.sent, "sent by the node"), (self.not_ip, "not IP"), (self.cut, "captured too short to say")]
-        {
+        for (count, what) in [
+            (self.elsewhere, "not for its tunnels"),
+            (self.sent, "sent by the node"),
+            (self.not_ip, "not IP"),
+            (self.cut, "captured too short to say"),
+        ] {
             if count > 0 {
                 write!(out, ", {count} {what}")?;
             }
