@@ -28,6 +28,7 @@
 //! | `teredo_relay_operations` | `teredo::relay`, `teredo::peer` | the contract; as for the client (F6), and no more bubbles than were asked for |
 //! | `prefix_text` | `prefix` parsers | what is read is written the same |
 //! | `pasted_text` | none of it: `explain::pasted` of isatap-std | what is taken for a packet stands in the text; what is written is read the same |
+//! | `captures` | none of it: `capture` and `check` of isatap-std | frames are parts of the file, packets of the frame; a plain pcap file has the frames of a second reading; a refusal has a reason |
 //! | `ipv6_text` | `core::net` | the harness itself |
 //!
 //! The rules that `tunnel_packet`, `link_pairs` and `node_operations` judge by
@@ -41,6 +42,7 @@
 pub use libfuzzer_sys;
 
 pub mod addresses;
+pub mod captures;
 pub mod explain;
 pub mod machines;
 pub mod mixed;
@@ -55,6 +57,7 @@ pub mod teredo_machines;
 pub mod wire;
 
 pub use addresses::{embedded, ipv6_text, prefix_text};
+pub use captures::captures;
 pub use explain::explain;
 pub use machines::{host_operations, router_operations};
 pub use mixed::node_operations;
@@ -73,6 +76,7 @@ pub type Body = fn(&[u8]);
 
 /// Name and body of each target.
 pub const TARGETS: &[(&str, Body)] = &[
+    ("captures", captures),
     ("embedded", embedded),
     ("explain", explain),
     ("host_operations", host_operations),
