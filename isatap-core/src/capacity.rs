@@ -36,8 +36,10 @@ pub trait Capacity: Copy + 'static {
     type CheckedNeighbors: Count;
     /// Path MTU estimates of one link.
     type PathMtus: Count;
-    /// Hosts that wait for, or were just sent, a Router Advertisement.
+    /// Hosts that wait for a Router Advertisement.
     type Solicitations: Count;
+    /// Hosts that a router remembers to have answered a moment ago.
+    type Answered: Count;
     /// DNS servers learned; RFC 8106 §5.3.1 asks for three or more.
     type DnsServers: Count;
     /// DNS search domains learned.
@@ -50,6 +52,9 @@ pub trait Capacity: Copy + 'static {
     type Addresses: Count;
     /// Buckets of IPv4 Identification counters (TUN-7).
     type Identifications: Count;
+    /// Routers whose refused prefixes, routes and names are counted, each
+    /// table apart.
+    type Refusals: Count;
     /// What packets are counted in.
     type Tally: Tally;
 }
@@ -68,12 +73,14 @@ impl Capacity for Small {
     type CheckedNeighbors = N<8>;
     type PathMtus = N<2>;
     type Solicitations = N<4>;
+    type Answered = N<8>;
     type DnsServers = N<3>;
     type SearchDomains = N<0>;
     type Members = N<2>;
     type KnownRouters = N<2>;
     type Addresses = N<3>;
     type Identifications = N<2>;
+    type Refusals = N<0>;
     type Tally = u16;
 }
 
@@ -90,12 +97,14 @@ impl Capacity for Standard {
     type CheckedNeighbors = N<128>;
     type PathMtus = N<32>;
     type Solicitations = N<128>;
+    type Answered = N<1024>;
     type DnsServers = N<8>;
     type SearchDomains = N<4>;
     type Members = N<16>;
     type KnownRouters = N<16>;
     type Addresses = N<16>;
     type Identifications = N<64>;
+    type Refusals = N<8>;
     type Tally = u64;
 }
 

@@ -126,6 +126,7 @@ crate::roots! {
         keep(node.add(interface, any(Switches::FORWARDING)));
         keep(node.switches_mut(u.link()).map(|switches| switches.metric));
         keep((node.insert_route(route(u)), node.remove_route(&route(u).key()), node.routes().count()));
+        keep(node.refusals().iter().count());
         keep((node.add_known_prefix(u.prefix()), node.set_metric(u.link(), u.value())));
         node.merge_counters(any(&Counters::<u32>::ZERO));
         node.note_sent(u.now(), u.link(), u.ipv4());

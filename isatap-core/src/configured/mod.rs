@@ -108,7 +108,7 @@ impl<C: Capacity> Interface<C> {
             return Err(TableFull::new(Table::Addresses));
         }
         if let Some(prefix) = address.prefix().filter(|prefix| prefix.length() < 128) {
-            cx.routes.insert(Route::on_link(prefix, cx.id, Origin::OnLink))?;
+            cx.insert_route(Route::on_link(prefix, cx.id, Origin::OnLink))?;
         }
         self.link.add_address(address)?;
         self.sync_addresses()

@@ -57,16 +57,21 @@ impl<S: Array<AddressRow>> Addresses<S> {
 }
 
 impl<S: Storage<AddressRow>> Addresses<S> {
-    /// Replaces the wanted addresses.
+    /// Replaces the wanted addresses, the first of them if they are too many.
     ///
     /// # Errors
-    /// Not all found a row; the ones that were there before did.
+    /// Not all found a row. One that waits for the end of another to be told
+    /// finds it when it is asked for again.
     pub(crate) fn replace(&mut self, wanted: impl Iterator<Item = LearnedAddress>) -> Result<(), TableFull> {
         for row in self.rows.iter_mut() {
             row.wanted = false;
         }
         let mut result = Ok(());
-        for address in wanted {
+        for (at, address) in wanted.enumerate() {
+            if at >= self.rows.capacity() {
+                result = Err(TableFull::new(Table::Addresses));
+                break;
+            }
             if let Some(row) = self.rows.iter_mut().find(|row| row.address == address.address) {
                 row.changed |= row.learned() != address;
                 row.set(address);

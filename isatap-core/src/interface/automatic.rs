@@ -164,7 +164,7 @@ pub(crate) fn replace_routes<C: Capacity>(
     let mut result = Ok(());
     for route in wanted {
         if cx.routes.find(&route.key()) != Some(&route) {
-            result = result.and(cx.routes.insert(route).map(|_| ()));
+            result = result.and(cx.insert_route(route));
         }
     }
     result

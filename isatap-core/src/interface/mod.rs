@@ -8,14 +8,15 @@ mod automatic;
 mod delegate;
 mod neighbor_check;
 mod probe;
+mod refusals;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::DerefMut;
 
-use crate::capacity::{Capacity, Rows};
+use crate::capacity::{Capacity, Rows, Storage};
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Transmit};
-use crate::error::EmitError;
+use crate::error::{EmitError, Table, TableFull};
 use crate::link::{Admitted, Link, NativeLink, pointee};
 use crate::nd::message::{self, NeighborAdvertisementRepr};
 use crate::nd::validate;
@@ -23,7 +24,7 @@ use crate::packet::{LinkId, PacketMut};
 use crate::proto41::identification::{Bucket, Identifications};
 use crate::proto41::mtu::{self, MtuDecision};
 use crate::proto41::{self, Flow, Outer, icmp::TunnelError};
-use crate::route::{RouteTable, Slot};
+use crate::route::{Origin, Route, RouteTable, Slot};
 use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
 
@@ -35,12 +36,16 @@ pub(crate) use delegate::{
 pub(crate) use neighbor_check::NeighborChecks;
 pub use neighbor_check::{CheckedNeighbor, NeighborCheck};
 pub(crate) use probe::Probe;
+pub use refusals::{Refusal, Refusals};
 
 /// The routes of a node of capacity `C`.
 pub type Routes<C> = RouteTable<Rows<<C as Capacity>::Routes, Slot>>;
 
 /// The IPv4 Identification counters of a node of capacity `C`.
 pub type Ids<C> = Identifications<Rows<<C as Capacity>::Identifications, Bucket>>;
+
+/// What a node of capacity `C` remembers of what found no room.
+pub type RefusalsOf<C> = Refusals<Rows<<C as Capacity>::Refusals, Refusal>>;
 
 /// What an interface borrows from its node for one call.
 pub struct Context<'a, C: Capacity> {
@@ -52,6 +57,8 @@ pub struct Context<'a, C: Capacity> {
     pub routes: &'a mut Routes<C>,
     /// The node's IPv4 Identification counters.
     pub identifications: &'a mut Ids<C>,
+    /// What found no room.
+    pub refusals: &'a mut RefusalsOf<C>,
     /// Whether this interface forwards. `RTE-7`
     pub forwarding: bool,
 }
@@ -84,6 +91,14 @@ impl<C: Capacity> Context<'_, C> {
 }
 
 impl<C: Capacity> Context<'_, C> {
+    /// Adds or replaces a route, and counts what finds no room.
+    ///
+    /// # Errors
+    /// It is this route.
+    pub(crate) fn insert_route(&mut self, route: Route) -> Result<(), TableFull> {
+        insert_route(self.routes, self.refusals, route)
+    }
+
     /// Sends what the interface has just written into `packet`: from one
     /// locator to a neighbour. What cannot be sent is left out, as if it
     /// had been lost on the way: whoever wanted it repeats it.
@@ -101,6 +116,24 @@ impl<C: Capacity> Context<'_, C> {
         let outer = self.wrap(link, source, destination, packet).ok()?;
         Some(Transmit::tunnel(self.id, outer))
     }
+}
+
+/// Adds or replaces a route, and counts what finds no room: this route, or the
+/// one that it displaces.
+pub(crate) fn insert_route(
+    routes: &mut RouteTable<impl Storage<Slot>>,
+    refusals: &mut Refusals<impl Storage<Refusal>>,
+    route: Route,
+) -> Result<(), TableFull> {
+    let (refused, result) = match routes.insert_displacing(route) {
+        Ok((_, displaced)) => (displaced, Ok(())),
+        Err(full) => (Some(route), Err(full)),
+    };
+    // Redirects are remembered as long as there is room: nobody is owed that.
+    if let Some(refused) = refused.filter(|refused| refused.origin != Origin::Redirected) {
+        refusals.note(refused.link, Table::Routes, refused.next_hop, Some(refused.prefix));
+    }
+    result
 }
 
 /// What an interface did with a Neighbor Discovery message.

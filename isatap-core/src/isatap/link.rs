@@ -135,16 +135,19 @@ impl<C: Capacity> Link<C> {
         self.marks = self.known_routers().fold(marks, Marks::with_address);
     }
 
-    /// Brings the on-link routes to what the prefixes say.
+    /// Brings the on-link routes to what the prefixes say. One that found no
+    /// room is tried again each time.
     pub(crate) fn sync_routes(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
         let mut result = Ok(());
         while let Some((change, prefix)) = self.prefixes.poll_on_link() {
-            let route = Route::on_link(prefix, cx.id, Origin::OnLink);
-            match change {
-                learned::Change::Added => result = result.and(cx.routes.insert(route).map(|_| ())),
-                learned::Change::Removed => {
-                    cx.routes.remove(&route.key());
-                }
+            if change == learned::Change::Removed {
+                cx.routes.remove(&Route::on_link(prefix, cx.id, Origin::OnLink).key());
+            }
+        }
+        for row in self.prefixes.iter().filter(|row| row.is_on_link()) {
+            let route = Route::on_link(row.prefix(), cx.id, Origin::OnLink);
+            if cx.routes.find(&route.key()).is_none() {
+                result = result.and(cx.insert_route(route));
             }
         }
         result

@@ -237,6 +237,11 @@ impl<C: Capacity> Prl<C> {
         self.rows.as_ref().iter().filter(|row| !row.is_free())
     }
 
+    /// The router in a row that is or was in use.
+    pub(crate) fn address(&self, slot: usize) -> Option<Ipv4Addr> {
+        self.rows.as_ref().get(slot).filter(|row| !row.is_free()).map(|row| row.address)
+    }
+
     pub(crate) fn row_mut(&mut self, slot: usize) -> Option<&mut PotentialRouter> {
         self.rows.as_mut().get_mut(slot)
     }
@@ -256,6 +261,13 @@ impl<C: Capacity> Prl<C> {
                 row.origin = origin;
             }
             return Ok((slot, false));
+        }
+        // Names may have any number of addresses: they leave rows for what is
+        // configured by address.
+        let resolved = self.iter().filter(|row| row.origin == EntryOrigin::Resolved).count();
+        let most = self.capacity().saturating_sub(self.capacity().div_euclid(4));
+        if origin == EntryOrigin::Resolved && resolved >= most {
+            return Err(TableFull::new(Table::PotentialRouters));
         }
         let rows = self.rows.as_mut();
         // The row that it had before, else a fresh one, else one that has

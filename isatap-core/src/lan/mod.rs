@@ -216,7 +216,7 @@ impl<C: Capacity> Interface<C> {
         {
             self.link.add_address(InterfaceAddress { address, prefix_length: 64 })?;
         }
-        cx.routes.insert(Route::on_link(new.prefix, cx.id, Origin::OnLink))?;
+        cx.insert_route(Route::on_link(new.prefix, cx.id, Origin::OnLink))?;
         self.sync_addresses()
     }
 

@@ -18,7 +18,7 @@ use crate::datapath::{Datapath, Origin, Switches};
 use crate::drop_reason::{Counters, DropReason, Tally};
 use crate::engine::{Entropy, Event, Machine, Transmit, Verdict};
 use crate::error::{EmitError, TableFull};
-use crate::interface::{Context, Ids, Interface};
+use crate::interface::{Context, Ids, Interface, RefusalsOf, insert_route};
 use crate::isatap;
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
@@ -73,6 +73,7 @@ impl Default for NodeConfig {
 pub struct Node<I, C: Capacity = Standard, const LINKS: usize = 4> {
     datapath: Datapath<I, C, LINKS>,
     identifications: Ids<C>,
+    refusals: RefusalsOf<C>,
     counters: Counters<C::Tally>,
     budget: Budget,
     /// For what only passes on an ICMPv4 error.
@@ -93,6 +94,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         Node {
             datapath,
             identifications: Identifications::new(config.identification_seed),
+            refusals: RefusalsOf::<C>::EMPTY,
             counters: Counters::ZERO,
             budget: Budget::new(config.errors_per_second, config.error_burst),
             relayed: Budget::new(config.errors_per_second, config.error_burst),
@@ -128,7 +130,14 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         self.changed();
         let (port, routes) = self.datapath.split(id)?;
         let forwarding = port.switches.forwarding;
-        let mut cx = Context { now, id, routes, identifications: &mut self.identifications, forwarding };
+        let mut cx = Context {
+            now,
+            id,
+            routes,
+            identifications: &mut self.identifications,
+            refusals: &mut self.refusals,
+            forwarding,
+        };
         Some(tell(&mut port.link, &mut cx))
     }
 
@@ -173,7 +182,13 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     /// The route table is full.
     pub fn insert_route(&mut self, route: Route) -> Result<(), TableFull> {
         self.changed();
-        self.datapath.routes.insert(route).map(|_| ())
+        insert_route(&mut self.datapath.routes, &mut self.refusals, route)
+    }
+
+    /// What was advertised or configured and found no room, by who asked.
+    #[must_use]
+    pub fn refusals(&self) -> &RefusalsOf<C> {
+        &self.refusals
     }
 
     /// Removes a route.

@@ -111,7 +111,7 @@ impl Bucket {
 }
 
 /// SipHash-2-4 of one 64-bit word. [Aumasson and Bernstein, 2012]
-const fn siphash(key: [u64; 2], word: u64) -> u64 {
+pub(crate) const fn siphash(key: [u64; 2], word: u64) -> u64 {
     let [k0, k1] = key;
     let mut v = [
         k0 ^ 0x736f_6d65_7073_6575,

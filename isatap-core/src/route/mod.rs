@@ -9,6 +9,7 @@
 //! address.
 
 mod index;
+mod shares;
 mod slot;
 mod table;
 
@@ -69,6 +70,8 @@ pub enum Origin {
     /// A Router Advertisement: its header (`::/0`) or a Route Information
     /// option. Both fill one row. `NDP-36 [RFC 4191 §3.1]`
     Advertised,
+    /// A Redirect: one destination, remembered for a while. `ISA-46`
+    Redirected,
     /// The mechanism itself: 6to4's `2002::/16`, the way to a relay.
     Automatic,
 }
@@ -89,6 +92,7 @@ impl Origin {
             Origin::Mirrored => "mirrored",
             Origin::OnLink => "on-link",
             Origin::Advertised => "advertised",
+            Origin::Redirected => "redirected",
             Origin::Automatic => "automatic",
         }
     }

@@ -8,6 +8,7 @@ use crate::error::{Table, TableFull};
 use crate::packet::LinkId;
 use crate::prefix::halves;
 use crate::route::index::Index;
+use crate::route::shares;
 use crate::route::slot::{Goodness, METRICS, Slot, swap_if_disordered};
 use crate::route::{Change, Route, RouteKey};
 use crate::time::{Expiry, Instant};
@@ -23,6 +24,15 @@ use crate::time::{Expiry, Instant};
 ///
 /// Inserting, removing and marking cost time in proportion to the rows that
 /// there are; a lookup is one scan.
+///
+/// # Shares
+/// Routes that routers advertise, default routes apart, have a third of the
+/// rows, and so have mirrored ones; manual, automatic, on-link and default
+/// routes find a row as long as those have any. Where a third is full,
+/// links share it equally, and the routers of each link share what that has:
+/// whoever has less than others takes a row from who has most. So no router
+/// keeps out another one, or another link. Redirected destinations yield to
+/// all, the oldest first.
 ///
 /// # Output
 /// A row that the operating system must know of ([`Origin::is_told`](crate::route::Origin::is_told))
@@ -210,15 +220,29 @@ impl<S: Storage<Slot>> RouteTable<S> {
     /// change.
     ///
     /// # Errors
-    /// No free row; nothing changed. Rows whose removal waits to be polled
-    /// are not free, but one of the same key is used again.
+    /// No free row, and none that the route may take from another: see
+    /// [shares](Self#shares); nothing changed. Rows whose removal waits to be
+    /// polled are not free, but one of the same key is used again.
     pub fn insert(&mut self, route: Route) -> Result<RouteId, TableFull> {
+        self.insert_displacing(route).map(|(id, _)| id)
+    }
+
+    /// The same; also gives the route that had to go for it.
+    pub(crate) fn insert_displacing(&mut self, route: Route) -> Result<(RouteId, Option<Route>), TableFull> {
         let key = route.key();
+        let old = self.rows.iter().position(|slot| slot.has_key(&key));
+        let mut displaced = None;
+        if old.is_none_or(|old| old >= self.live)
+            && let Some(at) = shares::make_room(self.rows.as_slice(), self.capacity(), old.is_some(), &route)?
+        {
+            displaced = self.rows.as_slice().get(at).map(|slot| slot.route);
+            self.remove_if(|other| displaced.is_some_and(|displaced| displaced.key() == other.key()));
+        }
+        // Rows move when one of them goes.
         let old = self.rows.iter().position(|slot| slot.has_key(&key));
         let unreachable = route.next_hop.is_some_and(|next_hop| self.is_unreachable(route.link, &next_hop));
         let at = match old {
             Some(at) => at,
-            None if self.rows.len() >= self.capacity() => return Err(TableFull::new(Table::Routes)),
             None => {
                 self.rows.push(Slot::EMPTY, Table::Routes)?;
                 self.rows.len().saturating_sub(1)
@@ -226,8 +250,13 @@ impl<S: Storage<Slot>> RouteTable<S> {
         };
         let rank = self.next_rank;
         let Some(slot) = self.rows.as_mut_slice().get_mut(at) else { return Err(TableFull::new(Table::Routes)) };
-        // A longer life alone does not void earlier lookups.
-        let same = slot.is_live && Route { expires: slot.route.expires, ..route } == slot.route;
+        // A longer life alone neither moves rows nor voids earlier lookups.
+        if slot.is_live && (Route { expires: slot.route.expires, ..route }) == slot.route {
+            slot.route = route;
+            let live = self.rows.iter().filter(|slot| slot.is_live);
+            self.deadline = live.map(|slot| slot.route.expires).min().unwrap_or(Expiry::NEVER);
+            return Ok((RouteId::new(at), displaced));
+        }
         if !slot.is_live {
             slot.rank = rank;
             self.next_rank = rank.wrapping_add(1);
@@ -236,8 +265,8 @@ impl<S: Storage<Slot>> RouteTable<S> {
         slot.is_live = true;
         slot.is_unreachable = unreachable;
         let at = self.move_to_place(at);
-        self.note_change(!same);
-        Ok(RouteId::new(at))
+        self.note_change(true);
+        Ok((RouteId::new(at), displaced))
     }
 
     /// Removes the route with this key.

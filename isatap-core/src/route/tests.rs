@@ -53,7 +53,11 @@ fn changes(table: &mut Small) -> Vec<(Change, RouteKey)> {
 #[test]
 fn rte_1_the_longest_prefix_then_preference_then_metric_then_the_first() {
     assert_eq!(TABLE.lookup(&address(FAR)), None);
-    let mut table = Small::new();
+    let mut table: RouteTable<[Slot; 15]> = RouteTable::new();
+    let next_hop = |table: &RouteTable<_>, destination| {
+        let destination = address(destination);
+        table.lookup(&destination).map(|route| route.next_hop_for(&destination))
+    };
     table.insert(advertised("::/0", R1)).unwrap();
     table.insert(Route { preference: Preference::High, ..advertised("2001:db8::/32", R1) }).unwrap();
     table.insert(Route { metric: 900, preference: Preference::Low, ..advertised("2001:db8::/48", R2) }).unwrap();
@@ -406,26 +410,120 @@ impl Model {
             .collect()
     }
 
-    fn insert(&mut self, route: Route) -> bool {
+    /// Whether the table did right with a new route, and does the same.
+    fn insert(&mut self, route: Route, outcome: Result<Option<Route>, TableFull>) {
         let key = model_key(&route);
-        let unreachable = route.next_hop.is_some()
-            && self
-                .rows
-                .iter()
-                .any(|row| row.unreachable && row.route.link == route.link && row.route.next_hop == route.next_hop);
         if let Some(row) = self.rows.iter_mut().find(|row| model_key(&row.route) == key) {
             row.route = route;
-            return true;
+            assert_eq!(outcome, Ok(None), "it has its row");
+            return;
         }
-        let wanted: Vec<Key> = self.rows.iter().map(|row| model_key(&row.route)).collect();
-        let ghosts = self.told.keys().filter(|told| !wanted.contains(told)).count();
-        if wanted.len() + ghosts >= self.capacity && !self.told.contains_key(&key) {
-            return false;
+        match (self.fate(&route), outcome) {
+            (Fate::Fits, Ok(None)) => {}
+            (Fate::Takes(those), Ok(Some(displaced))) => {
+                assert!(those.contains(&model_key(&displaced)), "{displaced} must not go for {route}");
+                self.rows.retain(|row| model_key(&row.route) != model_key(&displaced));
+            }
+            (Fate::Refused, Err(full)) => {
+                assert_eq!(full, TableFull::new(Table::Routes));
+                return;
+            }
+            (fate, outcome) => panic!("{route}: {outcome:?} where {fate:?} is right"),
         }
+        let marked = |row: &ModelRow| row.unreachable && row.route.link == route.link;
+        let unreachable =
+            route.next_hop.is_some() && self.rows.iter().any(|row| marked(row) && row.route.next_hop == route.next_hop);
         self.rows.push(ModelRow { route, added: self.added, unreachable });
         self.added += 1;
-        true
     }
+
+    fn fate(&self, route: &Route) -> Fate {
+        let of = |kinds: &[Kind]| self.rows.iter().filter(|row| kinds.contains(&kind(&row.route))).collect::<Vec<_>>();
+        let wanted: Vec<Key> = self.rows.iter().map(|row| model_key(&row.route)).collect();
+        let ghosts = self.told.keys().filter(|told| !wanted.contains(told)).count();
+        let no_place = wanted.len() + ghosts >= self.capacity && !self.told.contains_key(&model_key(route));
+        let third = std::cmp::max(self.capacity / 3, 1);
+        let (same, over): (&[Kind], bool) = match kind(route) {
+            Kind::Kept => (&[], false),
+            Kind::Mirrored => (&[Kind::Mirrored], of(&[Kind::Mirrored]).len() >= third),
+            learned => (
+                if learned == Kind::Learned { &[Kind::Redirected, Kind::Learned] } else { &[Kind::Redirected] },
+                of(&[Kind::Redirected, Kind::Learned]).len() >= third,
+            ),
+        };
+        if !no_place && !over {
+            return Fate::Fits;
+        }
+        let those = match kind(route) {
+            Kind::Kept => &[Kind::Redirected, Kind::Learned, Kind::Mirrored][..],
+            _ => same,
+        };
+        for kind_of in those {
+            let mut rows = of(&[*kind_of]);
+            rows.retain(|row| !no_place || !self.told.contains_key(&model_key(&row.route)));
+            if kind(route) != Kind::Kept && *kind_of != Kind::Redirected {
+                let all = of(&[*kind_of]);
+                let of_link = |link| all.iter().filter(|row| row.route.link == link).count();
+                let of_router = |(link, low): (LinkId, _)| {
+                    all.iter().filter(|row| row.route.link == link && low_bits(&row.route) == low).count()
+                };
+                let most = rows.iter().map(|row| of_link(row.route.link)).max().unwrap_or(0);
+                let from_other = most > of_link(route.link) + 1;
+                rows.retain(
+                    |row| if from_other { of_link(row.route.link) == most } else { row.route.link == route.link },
+                );
+                let who = |row: &ModelRow| (row.route.link, low_bits(&row.route));
+                let here = rows.clone();
+                let most = |link| {
+                    let of_it = here.iter().filter(|row| row.route.link == link);
+                    of_it.map(|row| of_router(who(row))).max().unwrap_or(0)
+                };
+                let own = of_router((route.link, low_bits(route)));
+                let heaviest = |row: &&ModelRow| of_router(who(row)) == most(row.route.link);
+                let kept: Vec<&ModelRow> = rows
+                    .iter()
+                    .copied()
+                    .filter(|row| heaviest(row) && (from_other || of_router(who(row)) > own + 1))
+                    .collect();
+                rows = kept;
+            }
+            if !rows.is_empty() {
+                return Fate::Takes(rows.iter().map(|row| model_key(&row.route)).collect());
+            }
+        }
+        Fate::Refused
+    }
+}
+
+/// What becomes of a new route: it takes the row of one of those.
+#[derive(Debug)]
+enum Fate {
+    Fits,
+    Takes(Vec<Key>),
+    Refused,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Kept,
+    Mirrored,
+    Learned,
+    Redirected,
+}
+
+fn kind(route: &Route) -> Kind {
+    match route.origin {
+        Origin::Mirrored => Kind::Mirrored,
+        Origin::Redirected => Kind::Redirected,
+        Origin::Advertised if route.prefix.length() > 0 => Kind::Learned,
+        _ => Kind::Kept,
+    }
+}
+
+/// The routers of a link are told apart by these; mirrored routes by none.
+fn low_bits(route: &Route) -> Option<u128> {
+    let next_hop = if route.origin == Origin::Mirrored { None } else { route.next_hop };
+    next_hop.map(|next_hop| next_hop.to_bits() & 0xffff_ffff)
 }
 
 #[derive(Clone, Debug)]
@@ -461,7 +559,15 @@ fn any_next_hop() -> impl Strategy<Value = Ipv6Addr> {
 
 fn any_route() -> impl Strategy<Value = Route> {
     let length = prop::sample::select(std::vec![0_u8, 1, 16, 32, 63, 64, 65, 96, 127, 128]);
-    let origin = prop::sample::select(std::vec![Origin::Manual, Origin::Advertised, Origin::OnLink, Origin::Mirrored]);
+    let origin = prop::sample::select(std::vec![
+        Origin::Manual,
+        Origin::Advertised,
+        Origin::OnLink,
+        Origin::Mirrored,
+        Origin::Redirected,
+        // Most of all.
+        Origin::Advertised,
+    ]);
     let preference = prop::sample::select(std::vec![Preference::Low, Preference::Medium, Preference::High]);
     let metric = prop_oneof![0_u32..3, Just(u32::MAX)];
     let expires = prop_oneof![Just(Expiry::NEVER), (0_u64..40).prop_map(|at| Expiry::at(Instant::from_secs(at)))];
@@ -523,9 +629,9 @@ fn play<const N: usize>(ops: &[Op], destinations: &[Ipv6Addr]) {
     for op in ops {
         match op {
             Op::Insert(route) => {
-                let inserted = table.insert(*route);
-                assert_eq!(inserted.is_ok(), model.insert(*route), "{op:?}");
-                if let Ok(id) = inserted {
+                let inserted = table.insert_displacing(*route);
+                model.insert(*route, inserted.map(|(_, displaced)| displaced));
+                if let Ok((id, _)) = inserted {
                     assert_eq!(table.get(id), Some(route));
                 }
             }
@@ -582,7 +688,7 @@ fn insert_all<const N: usize>(routes: &[Route], destinations: &[Ipv6Addr]) {
     let mut table: RouteTable<[Slot; N]> = RouteTable::new();
     let mut model = Model { capacity: N, ..Model::default() };
     for route in routes {
-        assert_eq!(table.insert(*route).is_ok(), model.insert(*route));
+        model.insert(*route, table.insert_displacing(*route).map(|(_, displaced)| displaced));
     }
     check(&table, &model, destinations);
 }

@@ -15,4 +15,5 @@ mod configured;
 mod host;
 mod ops;
 mod router;
+mod shares;
 mod timers;

@@ -597,6 +597,8 @@ fn isa_62_a_router_that_does_not_advertise_is_a_host_to_the_routers() {
 fn isa_57_ten_thousand_hosts_at_once_are_all_answered_within_the_limits() {
     const HOSTS: u32 = 10_000;
     let mut router = standard(Dice::Seeded(99));
+    let limit = |router: &mut RouterInterface<Standard>| router.config_mut().answers_per_second = 1000;
+    router.machine.with_interface(router.now, LINK, |router, _| limit(router)).unwrap();
     router.step();
     let start = router.now;
     let mut state = 42_u64;

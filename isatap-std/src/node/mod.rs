@@ -50,18 +50,20 @@ impl Capacity for Linux {
     type Locators = N<16>;
     type PotentialRouters = N<32>;
     type Prefixes = N<16>;
-    type Routes = N<256>;
+    type Routes = N<512>;
     type Neighbors = N<64>;
     // 384 KiB, of a router that asks.
     type CheckedNeighbors = OnHeap<8192>;
     type PathMtus = N<64>;
     type Solicitations = N<128>;
+    type Answered = N<4096>;
     type DnsServers = N<8>;
     type SearchDomains = N<8>;
     type Members = N<64>;
     type KnownRouters = N<64>;
     type Addresses = N<256>;
     type Identifications = N<64>;
+    type Refusals = N<64>;
     type Tally = u64;
 }
 

@@ -2,12 +2,13 @@
 //! kernel.
 
 use super::locators::{Found, LocatorSource};
+use super::status::refused;
 use super::{Environment, Linux, dotted};
 use crate::error::Error;
 use crate::netlink::sysctl;
 use crate::resolve::{Answer, Failure, Resolver, Settings, Source};
 use isatap_core::engine::Event;
-use isatap_core::error::TableFull;
+use isatap_core::error::{Table, TableFull};
 use isatap_core::interface::Context;
 use isatap_core::isatap::{self, HostInterface};
 use isatap_core::link::Locator;
@@ -220,7 +221,7 @@ impl Role {
                 "the lifetimes of router {address} are shorter than the interval at which it may be asked: \
                  addresses and routes will lapse; raise them there, or lower --min-router-solicit-interval"
             )),
-            Event::TableFull { table, .. } => env.warn(format!("{}: the rest is not used", TableFull::new(*table))),
+            Event::TableFull { table, .. } => env.warn(no_room(env, *table)),
             Event::DnsServers { .. } | Event::SearchDomains { .. } => {
                 env.info("DNS configuration learned; it is shown by status and not applied");
             }
@@ -527,6 +528,14 @@ impl FixedRole {
             env.warn(format!("the relay is not used: {full}"));
         }
     }
+}
+
+/// Which table is full, and who asked for more.
+fn no_room(env: &Environment<'_>, table: Table) -> String {
+    let of_it = env.machine.refusals().iter().filter(|refusal| refusal.link == env.id && refusal.table == table);
+    let refused: Vec<String> = refused(of_it).iter().map(ToString::to_string).collect();
+    let refused = if refused.is_empty() { "the rest".to_owned() } else { refused.join(", ") };
+    format!("{}: {refused} not used", TableFull::new(table))
 }
 
 /// Tells an interface which IPv4 addresses it has. A configured tunnel has been told.

@@ -11,6 +11,8 @@ use crate::proto41_socket::SendCounters;
 use crate::teredo::port_mapping;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::LearnedAddress;
+use isatap_core::error::Table;
+use isatap_core::interface::Refusal;
 use isatap_core::isatap::addr;
 use isatap_core::isatap::prl::{EntryOrigin, PotentialRouter};
 use isatap_core::lan::Published;
@@ -20,7 +22,8 @@ use isatap_core::route::Route;
 use isatap_core::teredo::peer::Peer;
 use isatap_core::time::{Expiry, Instant};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 /// One device of a node.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +55,9 @@ pub struct Status {
     pub routes: Vec<RouteStatus>,
     /// DNS configuration learned. It is not applied to the system.
     pub dns: Dns,
+    /// What routers advertised and tables had no room for, the most first.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub refused: Vec<Refused>,
     /// Whether packets are forwarded between this device and others; a router's concern.
     pub forwarding: bool,
     /// What an ISATAP router advertises.
@@ -220,6 +226,7 @@ impl Status {
             underlay_mtu: None,
             routes: Vec::new(),
             dns: Dns::default(),
+            refused: Vec::new(),
             forwarding: false,
             advertises: None,
             answered: None,
@@ -298,7 +305,7 @@ pub struct RouteStatus {
     pub prefix: String,
     /// The next hop; absent: on-link.
     pub via: Option<Ipv6Addr>,
-    /// Who made it: `advertised`, `on-link`, or `mirrored`: another hand.
+    /// Who made it: `advertised`, `redirected`, `on-link`, or `mirrored`: another hand.
     pub origin: String,
     /// `low`, `medium` or `high`.
     pub preference: String,
@@ -317,6 +324,22 @@ pub struct Dns {
     pub search: Vec<String>,
     /// Whether the system uses them: never yet.
     pub applied: bool,
+}
+
+/// What a table had no room for.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Refused {
+    /// The router that advertised it; absent: this machine's own configuration, or a name.
+    pub router: Option<IpAddr>,
+    /// What it was: `prefixes`, `routes`, `DNS servers`, `DNS search domains` or
+    /// `potential routers`.
+    pub kind: String,
+    /// What was refused last; absent: a name.
+    pub last: Option<String>,
+    /// How often.
+    pub count: u32,
 }
 
 /// What a router says in its advertisements.
@@ -400,6 +423,7 @@ impl Node {
         status.counters = counters.dropped().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect();
         status.routes =
             machine.routes().filter(|route| route.link == id).map(|route| RouteStatus::of(now, route)).collect();
+        status.refused = refused(machine.refusals().iter().filter(|refusal| refusal.link == id));
         status.packets = Packets::of(counters);
         let socket = self.driver.socket();
         status.io = io_counters(&self.driver.counters(), &socket.counters(), socket.receive_drops().ok());
@@ -508,6 +532,40 @@ pub(crate) fn io_counters(io: &IoCounters, sent: &SendCounters, drops: Option<u3
         ("not-recorded", io.not_recorded),
     ];
     all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+/// The most first.
+pub(crate) fn refused<'r>(refusals: impl Iterator<Item = &'r Refusal>) -> Vec<Refused> {
+    let mut all: Vec<Refused> = refusals.map(Refused::of).collect();
+    all.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
+    all
+}
+
+impl Refused {
+    fn of(refusal: &Refusal) -> Self {
+        let named = |address: Ipv6Addr| addr::embedded_ipv4(&address).map_or(IpAddr::V6(address), IpAddr::V4);
+        let last = refusal.last.map(|prefix| match (prefix.length(), named(prefix.address())) {
+            // A router, or a server, is an address.
+            (128, IpAddr::V4(router)) if refusal.table == Table::PotentialRouters => router.to_string(),
+            (128, _) => prefix.address().to_string(),
+            _ => prefix.to_string(),
+        });
+        Self { router: refusal.router.map(named), kind: refusal.table.as_str().to_owned(), last, count: refusal.count }
+    }
+}
+
+impl fmt::Display for Refused {
+    /// `45 prefixes of router 10.0.0.9 (last 2001:db8:0:4b::/64)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.count, self.kind)?;
+        if let Some(router) = self.router {
+            write!(f, " of router {router}")?;
+        }
+        match &self.last {
+            Some(last) => write!(f, " (last {last})"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Address {

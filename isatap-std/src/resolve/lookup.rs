@@ -111,7 +111,7 @@ impl<D: AddressLookup> Lookup<D> {
         let refused = steps.refused;
         let failure = merged.failure.unwrap_or(Failure::NoSuchName);
         // ISA-24: where nothing was decided the PRL stays, and the core counts the retries.
-        if merged.addresses.is_empty() || !decided {
+        if merged.found.is_empty() || !decided {
             self.partial = 0;
             return Err(failure);
         }
@@ -123,14 +123,11 @@ impl<D: AddressLookup> Lookup<D> {
         } else {
             self.partial = 0;
         }
-        Ok(Answer {
-            addresses: merged.addresses,
-            ttl,
-            sources: merged.sources,
-            address_sources: merged.address_sources,
-            refused,
-            unresolved: merged.unresolved,
-        })
+        // The list is bounded: a name with many addresses comes not before one with few.
+        merged.found.sort_by_key(|(turn, ..)| *turn);
+        let (addresses, address_sources) =
+            merged.found.into_iter().map(|(_, address, source)| (address, source)).unzip();
+        Ok(Answer { addresses, ttl, sources: merged.sources, address_sources, refused, unresolved: merged.unresolved })
     }
 }
 
@@ -153,21 +150,20 @@ impl From<&Entry> for Wanted {
 /// What the entries brought, put together.
 #[derive(Default)]
 struct Merged {
-    addresses: Vec<Ipv4Addr>,
+    /// Each with its number among those of its entry.
+    found: Vec<(usize, Ipv4Addr, Source)>,
     seen: HashSet<Ipv4Addr>,
     ttl: Option<Duration>,
     sources: Vec<Source>,
-    address_sources: Vec<Source>,
     unresolved: Vec<(Name, Failure)>,
     failure: Option<Failure>,
 }
 
 impl Merged {
     fn add(&mut self, addresses: Vec<Ipv4Addr>, ttl: Option<Duration>, source: Source) {
-        for address in addresses {
+        for (turn, address) in addresses.into_iter().enumerate() {
             if self.seen.insert(address) {
-                self.addresses.push(address);
-                self.address_sources.push(source.clone());
+                self.found.push((turn, address, source.clone()));
             }
         }
         self.ttl = [self.ttl, ttl].into_iter().flatten().min();

@@ -3,7 +3,8 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap, peers, status, wait_until};
+use crate::common::peers::{Advertisement, PREFIX, isatap_address};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap, isatap_binary, peers, status, wait_until};
 
 const FILE: &str = include_str!("../../../examples/direct-access.toml");
 
@@ -107,4 +108,92 @@ fn fifteen_tunnels_of_one_process_carry_packets() {
     for daemon in daemons {
         assert!(daemon.terminate(PATIENCE).success());
     }
+}
+
+/// Ten advertisements a second of a router without a default route: five of 60 routes each, and
+/// one of 35 prefixes, 20 servers and 10 names, in turn.
+const FLOOD: &str = r#"
+import socket, struct, time
+v6 = lambda text: socket.inet_pton(socket.AF_INET6, text)
+source, destination = v6("fe80::5efe:10.0.0.9"), v6("fe80::5efe:10.0.0.2")
+def packet(options):
+    body = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 0, 0, 0) + b"".join(options)
+    pseudo = source + destination + struct.pack("!II", len(body), 58)
+    total = sum(struct.unpack("!%dH" % ((len(pseudo) + len(body)) // 2), pseudo + body))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    body = body[:2] + struct.pack("!H", ~total & 0xffff) + body[4:]
+    return struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + source + destination + body
+routes = lambda at: [struct.pack("!BBBBI", 24, 2, 48, 8, 1800) + v6("2001:db8:%x::" % (0x100 + 60 * at + n))[:8]
+                     for n in range(60)]
+prefixes = [struct.pack("!BBBBIII", 3, 4, 64, 0xc0, 3600, 1800, 0) + v6("2001:db8:1:%x::" % n) for n in range(35)]
+servers = [struct.pack("!BBHI", 25, 3, 0, 1800) + v6("2001:db8:1::%x" % (n + 1)) for n in range(20)]
+names = [struct.pack("!BBHI", 31, 2, 0, 1800) + b"\x03d%02d\0\0\0\0" % n for n in range(10)]
+packets = [packet(routes(at)) for at in range(5)] + [packet(prefixes + servers + names)]
+out = socket.socket(socket.AF_INET, socket.SOCK_RAW, 41)
+out.bind(("10.0.0.9", 0))
+while True:
+    for each in packets:
+        out.sendto(each, ("10.0.0.2", 0))
+        time.sleep(0.1)
+"#;
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_listed_router_that_floods_takes_no_table_of_the_process() {
+    let lab = Lab::new();
+    let (intranet, other) = (lab.wire(), lab.wire());
+    let honest = lab.guest("honest", &[&intranet]);
+    peers::ipv4(&honest, "10.0.0.1/24");
+    let (host, liar, far) = (lab.namespace("host"), lab.namespace("liar"), lab.namespace("far"));
+    intranet.join(&host, "eth0", "10.0.0.2/24");
+    intranet.join(&liar, "eth0", "10.0.0.9/24");
+    other.join(&host, "eth1", "10.1.0.2/24");
+    other.join(&far, "eth0", "10.1.0.1/24");
+    far.ok("sysctl -qw net.ipv6.conf.all.forwarding=1 && ip -6 route add unreachable 2001:db8:f::/48");
+
+    let file = host.file(
+        "two.toml",
+        "[[isatap-host]]\ndev = \"isatap0\"\nlocal = [\"10.0.0.2\"]\nrouter = [\"10.0.0.9\", \"10.0.0.1\"]\n\
+         [[isatap-host]]\ndev = \"isatap1\"\nlocal = [\"10.1.0.2\"]\nrouter = [\"10.1.0.1\"]\n",
+    );
+    let script = liar.file("flood.py", FLOOD);
+    liar.start("flood", &format!("python3 {script}"));
+    let mut daemon = Daemon::isatap(&host, &format!("run {file}"));
+    // Every table is as full as it gets before an honest router speaks.
+    let refused =
+        |kind: &str| format!(".refused | any(.router == \"10.0.0.9\" and .kind == \"{kind}\" and .count > 1)");
+    let says = |device: &str, filter: &str| {
+        host.succeeds(&format!("{} status -j {device} | jq -e '{filter}'", isatap_binary()))
+    };
+    for kind in ["routes", "prefixes", "DNS servers", "DNS search domains"] {
+        wait_until(kind, PATIENCE, || says("isatap0", &refused(kind)));
+    }
+    daemon.wait_for_line(" routes of router 10.0.0.9 (last 2001:db8:", PATIENCE);
+
+    let advertisement =
+        Advertisement { routes: &["2001:db8:e::/48"], rdnss: Some("2001:db8:0:7::53"), ..Advertisement::default() };
+    peers::kernel_router(&honest, "10.0.0.1", &advertisement);
+    let _far =
+        Daemon::isatap(&far, "router --local 10.1.0.1 --prefix 2001:db8:0:9::/64 --advertise-route 2001:db8:f::/48");
+    for (device, router, prefix, route) in [
+        ("isatap0", "fe80::5efe:a00:1", "2001:db8:0:7::/64", "2001:db8:e::/48"),
+        ("isatap1", "fe80::5efe:a01:1", "2001:db8:0:9::/64", "2001:db8:f::/48"),
+    ] {
+        let patience = Duration::from_secs(40);
+        // Of one metric, the kernel shows both as one route of two next hops.
+        wait_until(&format!("a default route by {device}"), patience, || {
+            host.ok("ip -6 route show default").contains(&format!("via {router} dev {device}"))
+        });
+        peers::wait_for_route(&host, &format!("{prefix} dev {device}"), true, PATIENCE);
+        peers::wait_for_route(&host, &format!("{route} via {router} dev {device}"), true, PATIENCE);
+    }
+    peers::wait_for_address(&host, "isatap0", isatap_address(PREFIX, "10.0.0.2"));
+    peers::ping(&host, &isatap_address(PREFIX, "10.0.0.1").to_string());
+    peers::ping(&host, "2001:db8:0:9:0:5efe:10.1.0.1");
+    wait_until("the honest DNS server", PATIENCE, || says("isatap0", ".dns.servers | any(. == \"2001:db8:0:7::53\")"));
+    assert!(says("isatap1", ".refused == []"));
+    assert!(says("isatap0", ".refused | all(.router == \"10.0.0.9\")"));
+    let text = isatap(&host, "status isatap0").text;
+    assert!(text.contains("no room for ") && text.contains(" prefixes of router 10.0.0.9 (last 2001:db8:1:"), "{text}");
+    assert!(daemon.terminate(PATIENCE).success());
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::site::{self, A4, B4, DAY, HOUR, NAME, ROUTER4, Site, c6, global, secs, site, v6};
 use isatap_core::drop_reason::DropReason;
+use isatap_core::error::Table;
 use isatap_core::isatap::{HostConfig, addr};
+use isatap_core::route::Route;
 use isatap_core::time::Instant;
 use isatap_std::lab::{Action, Answer, Chance, Conditions, IsatapHost, IsatapRouter, NodeId, RouterOptions, World, ip};
 
@@ -182,6 +184,42 @@ fn a_hundred_prefixes_fill_the_table_and_no_more() {
     assert!(site.reaches(a, c6()));
 }
 
+/// A Route Information option, of high preference.
+fn route_option(prefix: Ipv6Addr, length: u8) -> Vec<u8> {
+    [&[24, 3, length, 8][..], &1800_u32.to_be_bytes(), &prefix.octets()].concat()
+}
+
+/// Listed by the same name as the honest router, and first to speak.
+#[test]
+fn a_listed_router_that_floods_keeps_out_no_other_router() {
+    let liar = Ipv4Addr::new(10, 0, 0, 9);
+    let mut site = site("listed-liar", 1);
+    site.world.names.set_addresses(NAME, &[liar, ROUTER4], HOUR);
+    site.world.set_plugged(site.router, false);
+    site.world.run_for(secs(3));
+    let a = site.a;
+    for n in 0..35_u16 {
+        let prefix = Ipv6Addr::new(0x2001, 0xdb8, 0x77, n, 0, 0, 0, 0);
+        let routes = (0..60).map(|at| route_option(Ipv6Addr::new(0x2001, 0xdb8, 0x7700 + at, n, 0, 0, 0, 0), 64));
+        let options = [prefix_option(prefix, 86_400, 86_400), routes.collect::<Vec<_>>().concat()].concat();
+        site.world.hand_ipv4(a, &advertisement(liar, A4, &options));
+    }
+    assert!(site.world.ipv6(a).len() > 10, "{:?}", site.world.ipv6(a));
+    site.world.set_plugged(site.router, true);
+    assert!(site.settle(secs(40)));
+    let machine = host(&site.world, a).machine();
+    let routers: Vec<_> =
+        machine.routes().filter(|route| route.prefix.is_default()).filter_map(|route| route.next_hop).collect();
+    assert!(routers.contains(&addr::link_local(ROUTER4)), "{routers:?}");
+    let on_link = |route: &Route| route.next_hop.is_none() && route.prefix.contains(&global(B4));
+    assert!(machine.routes().any(on_link));
+    assert!(site.reaches(a, global(B4)), "directly");
+    let refused: Vec<_> = host(&site.world, a).machine().refusals().iter().copied().collect();
+    assert!(refused.iter().all(|refusal| refusal.router == Some(addr::link_local(liar))), "{refused:?}");
+    let of = |table| refused.iter().filter(|refusal| refusal.table == table).map(|refusal| refusal.count).sum::<u32>();
+    assert!(of(Table::Routes) >= 2000 && of(Table::Prefixes) >= 19, "{refused:?}");
+}
+
 #[test]
 fn isa_25_poisoned_answers_list_nobody_that_cannot_be_a_router() {
     let poison = [
@@ -225,7 +263,7 @@ fn isa_24_answers_that_fail_keep_the_list_and_ten_thousand_addresses_fill_it() {
     site.world.names.set_addresses(NAME, &many, HOUR);
     site.world.run_for(HOUR * 3);
     let held = listed(&site.world, a);
-    assert_eq!(held.len(), 16);
+    assert_eq!(held.len(), 12, "of 16; the rest is for routers given by address");
     assert!(held.contains(&ROUTER4));
     assert!(site.world.journey().iter().any(|hop| format!("{hop}").contains("router")), "and it is told");
     assert!(site.reaches(a, c6()));

@@ -5,6 +5,7 @@ mod site;
 mod faults;
 mod isatap;
 mod soak;
+mod solicitations;
 mod teredo;
 mod teredo_floods;
 mod world;

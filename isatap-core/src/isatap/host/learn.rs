@@ -9,8 +9,9 @@ use crate::drop_reason::DropReason;
 use crate::error::Table;
 use crate::interface::{Context, Received};
 use crate::isatap::addr;
-use crate::isatap::prl::Timer;
+use crate::isatap::prl::{Prl, Timer};
 use crate::link::Link as _;
+use crate::nd::learned::Sources;
 use crate::nd::message::RouterAdvertisement;
 use crate::nd::solicit::Phase;
 use crate::nd::{NdOption, validate};
@@ -30,8 +31,17 @@ impl<C: Capacity> HostInterface<C> {
         source: Ipv6Addr,
         ra: &RouterAdvertisement<'_>,
     ) {
-        let Some(default) = self.link.prl.row_mut(slot).map(|row| row.default) else { return };
-        let (now, number) = (cx.now, router_number(slot));
+        let Some((default, router)) = self.link.prl.row_mut(slot).map(|row| (row.default, row.address())) else {
+            return;
+        };
+        let (now, link, number) = (cx.now, cx.id, router_number(slot));
+        // ISA-26: under whichever u bit it speaks, it is one router with one
+        // set of routes.
+        let former = if source == addr::link_local(router) { addr::other_link_local } else { addr::link_local };
+        let former = former(router);
+        cx.routes.remove_if(|route| {
+            route.link == link && route.origin == Origin::Advertised && route.next_hop == Some(former)
+        });
         let mut lifetimes = Lifetimes { shortest: None, longest: Lifetime::ZERO };
         if default {
             // NDP-30, NDP-31: the last advertisement wins, zero says nothing.
@@ -51,7 +61,12 @@ impl<C: Capacity> HostInterface<C> {
                     // ISA-83, NDP-32: L makes neighbours reached directly, A
                     // makes addresses; neither implies the other.
                     let known = self.link.prefixes.iter().any(|row| row.prefix() == information.prefix);
-                    let learned = self.link.prefixes.learn(now, &information, number);
+                    let learned = self.link.prefixes.learn_displacing(now, &information, number);
+                    match &learned {
+                        Ok(Some(gone)) => self.refuse(cx, Table::Prefixes, gone.sources(), Some(gone.prefix())),
+                        Ok(None) => {}
+                        Err(_) => self.refuse(cx, Table::Prefixes, Sources::of(number), Some(information.prefix)),
+                    }
                     self.full.learned(Table::Prefixes, known, learned);
                 }
                 NdOption::RouteInformation(information) => {
@@ -73,13 +88,19 @@ impl<C: Capacity> HostInterface<C> {
                 NdOption::RecursiveDnsServers(servers) => {
                     lifetimes.note(servers.lifetime());
                     let before = self.servers.iter().count();
-                    let learned = self.servers.learn_option(now, &servers, number);
+                    let routers = &self.link.prl;
+                    let learned = self.servers.learn_each(now, &servers, number, |sources, server| {
+                        note_refused(cx, routers, Table::DnsServers, sources, Ipv6Prefix::new(server.0, 128));
+                    });
                     self.full.learned(Table::DnsServers, self.servers.iter().count() <= before, learned);
                 }
                 NdOption::DnsSearchList(domains) => {
                     lifetimes.note(domains.lifetime());
                     let before = self.domains.iter().count();
-                    let learned = self.domains.learn_option(now, &domains, number);
+                    let routers = &self.link.prl;
+                    let learned = self.domains.learn_each(now, &domains, number, |sources| {
+                        note_refused(cx, routers, Table::SearchDomains, sources, None);
+                    });
                     self.full.learned(Table::SearchDomains, self.domains.iter().count() <= before, learned);
                 }
                 _ => {}
@@ -138,6 +159,10 @@ impl<C: Capacity> HostInterface<C> {
         self.start_round(now, slot, true);
     }
 
+    fn refuse(&self, cx: &mut Context<'_, C>, table: Table, sources: Sources, what: Option<Ipv6Prefix>) {
+        note_refused(cx, &self.link.prl, table, sources, what);
+    }
+
     fn set_route(
         &mut self,
         cx: &mut Context<'_, C>,
@@ -156,7 +181,7 @@ impl<C: Capacity> HostInterface<C> {
             cx.routes.remove(&route.key());
         } else {
             let known = cx.routes.find(&route.key()).is_some();
-            self.full.learned(Table::Routes, known, cx.routes.insert(route));
+            self.full.learned(Table::Routes, known, cx.insert_route(route));
         }
     }
 
@@ -180,9 +205,10 @@ impl<C: Capacity> HostInterface<C> {
         }
         let Some(prefix) = Ipv6Prefix::new(destination, 128) else { return Received::Consumed };
         let expires = Expiry::after(cx.now, REDIRECT_LIFETIME);
-        let on_link = Route::on_link(prefix, cx.id, Origin::Advertised);
+        let on_link = Route::on_link(prefix, cx.id, Origin::Redirected);
         let next_hop = if target == destination { None } else { Some(target) };
-        self.full.note(cx.routes.insert(Route { next_hop, expires, ..on_link }));
+        // Without room the packets go by the router, as before.
+        let _ = cx.insert_route(Route { next_hop, expires, ..on_link });
         Received::Consumed
     }
 }
@@ -194,6 +220,19 @@ pub(super) fn leads_on<C: Capacity>(cx: &Context<'_, C>, router: Option<Ipv4Addr
             && route.origin == Origin::Advertised
             && route.next_hop.is_some_and(|next_hop| addr::embedded_ipv4(&next_hop) == router)
     })
+}
+
+/// Counts what the routers of these rows of the list have no room for.
+fn note_refused<C: Capacity>(
+    cx: &mut Context<'_, C>,
+    routers: &Prl<C>,
+    table: Table,
+    sources: Sources,
+    what: Option<Ipv6Prefix>,
+) {
+    for router in sources.slots().filter_map(|slot| routers.address(usize::from(slot))) {
+        cx.refusals.note(cx.id, table, Some(addr::link_local(router)), what);
+    }
 }
 
 /// A redirected destination is looked up again after this long; the RFC

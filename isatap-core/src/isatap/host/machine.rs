@@ -151,8 +151,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
             cx.routes.remove_if(|route| {
                 let to = route.next_hop_for(&route.prefix.address());
                 route.link == link
-                    && route.origin == Origin::Advertised
-                    && route.prefix.length() == 128
+                    && route.origin == Origin::Redirected
                     && addr::embedded_ipv4(&to) == Some(unreachable)
             });
             if let Some(slot) = self.link.prl.slot(unreachable) {
@@ -208,7 +207,15 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
             return Some(Event::ResolveRouters { link });
         }
         if let Some((change, address)) = self.addresses.poll() {
+            if change == Change::Removed {
+                // Its row is free for one that had none.
+                self.sync_addresses(cx.now);
+            }
             return Some(Event::Address { link, change, address });
+        }
+        if self.lacks_route {
+            // The end of another one may have been told.
+            self.sync_routes(cx);
         }
         for (_, row) in self.link.prl.rows_mut() {
             if row.told != row.answered {

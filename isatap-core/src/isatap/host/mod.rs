@@ -53,6 +53,8 @@ pub struct HostInterface<C: Capacity> {
     neighbors: Neighbors<Ipv4Addr, Rows<C::Neighbors, Neighbor<Ipv4Addr>>>,
     addresses: Addresses<Rows<C::Addresses, AddressRow>>,
     full: FullTables,
+    /// An on-link route waits for a row.
+    lacks_route: bool,
     told_mtu: u16,
 }
 
@@ -70,6 +72,7 @@ impl<C: Capacity> HostInterface<C> {
             neighbors: Neighbors::EMPTY,
             addresses: Addresses::EMPTY,
             full: FullTables::NONE,
+            lacks_route: false,
             told_mtu: 0,
         }
     }
@@ -170,7 +173,7 @@ impl<C: Capacity> HostInterface<C> {
         if is_never_unicast(address) {
             return Ok(());
         }
-        self.list(cx.now, address, EntryOrigin::Static)
+        self.list(cx, address, EntryOrigin::Static)
     }
 
     /// Takes a potential router off the list, with all that was learned from
@@ -211,12 +214,17 @@ impl<C: Capacity> HostInterface<C> {
         self.link.prl.capacity()
     }
 
-    fn list(&mut self, now: Instant, address: Ipv4Addr, origin: EntryOrigin) -> Result<(), TableFull> {
+    fn list(&mut self, cx: &mut Context<'_, C>, address: Ipv4Addr, origin: EntryOrigin) -> Result<(), TableFull> {
+        let now = cx.now;
         // ISA-25
         if !Prl::<C>::is_acceptable(address, if origin == EntryOrigin::Resolved { self.link.locators() } else { &[] }) {
             return Ok(());
         }
         let added = self.link.list_router(address, origin);
+        if added.is_err() {
+            let router = Ipv6Prefix::new(addr::link_local(address), 128);
+            cx.refusals.note(cx.id, Table::PotentialRouters, None, router);
+        }
         self.full.note(added);
         let (slot, new) = added?;
         if new {
@@ -253,7 +261,7 @@ impl<C: Capacity> HostInterface<C> {
         let link_locals = self.config.link_local == LinkLocal::Always || self.link.prl.iter().next().is_some();
         let link_local =
             LinkPrefix { prefix: Ipv6Prefix::LINK_LOCAL, preferred_until: Expiry::NEVER, valid_until: Expiry::NEVER };
-        let learned = self.link.prefixes.iter().filter_map(|row| {
+        let learned = self.link.prefixes.in_turns().filter_map(|row| {
             let valid_until = row.valid_until().filter(|valid| !valid.is_due(now))?;
             let preferred_until = row.preferred_until().unwrap_or(Expiry::at(now));
             Some(LinkPrefix { prefix: row.prefix(), preferred_until, valid_until })
@@ -279,6 +287,7 @@ impl<C: Capacity> HostInterface<C> {
     /// The on-link routes that should be: one for each on-link prefix.
     fn sync_routes(&mut self, cx: &mut Context<'_, C>) {
         let synced = self.link.sync_routes(cx);
+        self.lacks_route = synced.is_err();
         self.full.note(synced);
     }
 }

@@ -84,7 +84,7 @@ impl<C: Capacity> HostInterface<C> {
             }
         }
         for &address in addresses {
-            if let Err(full) = self.list(cx.now, address, EntryOrigin::Resolved) {
+            if let Err(full) = self.list(cx, address, EntryOrigin::Resolved) {
                 result = Err(full);
             }
         }

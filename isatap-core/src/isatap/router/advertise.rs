@@ -21,7 +21,6 @@ use crate::wire::field::Writer;
 #[derive(Clone, Copy, Debug)]
 pub struct Solicitor {
     pub(super) host: Ipv6Addr,
-    pub(super) ipv4: Ipv4Addr,
     /// The locator that it asked, from which it expects the answer. `ISA-53`
     pub(super) locator: Ipv4Addr,
     pub(super) answer: Answer,
@@ -45,7 +44,6 @@ pub(super) enum Answer {
 impl Row for Solicitor {
     const EMPTY: Self = Solicitor {
         host: Ipv6Addr::UNSPECIFIED,
-        ipv4: Ipv4Addr::UNSPECIFIED,
         locator: Ipv4Addr::UNSPECIFIED,
         answer: Answer::Given { quiet_until: Instant::ZERO },
         part: 0,
@@ -56,7 +54,11 @@ impl Row for Solicitor {
 pub(super) const MAX_RA_DELAY_TIME: Duration = Duration::from_millis(500);
 
 /// No host is answered more often: less than the 4 s at which hosts repeat.
-pub(super) const QUIET: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What [`RouterConfig::answers_per_second`](super::RouterConfig) counts:
+/// advertisements, and more of one that is longer than this.
+pub(super) const PIECE: usize = 256;
 
 impl<C: Capacity> RouterInterface<C> {
     /// Remembers a host that asks. `ISA-51`, `ISA-52`
@@ -69,31 +71,35 @@ impl<C: Capacity> RouterInterface<C> {
         if !self.config.advertise {
             return Received::Drop(DropReason::NotARouter);
         }
-        let new = Solicitor {
-            host: source,
-            ipv4: flow.outer_source,
-            locator: flow.outer_destination,
-            answer: Answer::Draw { from: now },
-            part: 0,
+        // ISA-57: an answer may go to somebody who did not ask.
+        let recent = self.recent.has(now, flow.outer_source, flow.outer_destination);
+        // NDP-40 [RFC 4861 §6.2.6]: the delay keeps routers of one link from
+        // speaking at once, and is as long as it may be while few wait. Where
+        // many do it is none: a row then waits no longer than output does, and
+        // no flood of forged solicitations keeps honest ones away.
+        let given = |row: &Solicitor| match row.answer {
+            Answer::Given { quiet_until } => Some(quiet_until),
+            _ => None,
         };
+        let answer = if self.is_crowded() { Answer::Due(now) } else { Answer::Draw { from: now } };
+        let new = Solicitor { host: source, locator: flow.outer_destination, answer, part: 0 };
         if let Some(row) = self.solicitors.iter_mut().find(|row| row.host == source && row.locator == new.locator) {
-            return match row.answer {
+            return match given(row) {
                 // NDP-40: the delay counts from the first one.
-                Answer::Draw { .. } | Answer::Due(_) => Received::Consumed,
-                Answer::Given { quiet_until } if now < quiet_until => Received::Drop(DropReason::RateLimited),
-                Answer::Given { .. } => {
+                None => Received::Consumed,
+                Some(quiet_until) if now < quiet_until => Received::Drop(DropReason::RateLimited),
+                Some(_) => {
                     *row = new;
                     Received::Consumed
                 }
             };
         }
+        if recent {
+            return Received::Drop(DropReason::RateLimited);
+        }
         if self.solicitors.is_full() {
             // Rows that only remember an answer go first, the oldest of them;
             // a host that waits is never evicted.
-            let given = |row: &Solicitor| match row.answer {
-                Answer::Given { quiet_until } => Some(quiet_until),
-                _ => None,
-            };
             let oldest = self.solicitors.iter().enumerate().filter_map(|(at, row)| given(row).map(|quiet| (quiet, at)));
             match oldest.min() {
                 Some((_, at)) => self.solicitors.remove(at),
@@ -118,6 +124,26 @@ impl<C: Capacity> RouterInterface<C> {
             if let Answer::Given { quiet_until } = row.answer {
                 row.answer = Answer::Draw { from: now.max(quiet_until) };
                 row.part = 0;
+            }
+        }
+    }
+
+    /// Whether many hosts wait. Most of them may be forged.
+    pub(super) fn is_crowded(&self) -> bool {
+        let waiting = self.solicitors.iter().filter(|row| !matches!(row.answer, Answer::Given { .. })).count();
+        waiting >= self.solicitors.capacity().div_euclid(2)
+    }
+
+    /// An advertisement of `len` bytes is written for the host at `at`;
+    /// `more` follow.
+    pub(super) fn answered(&mut self, now: Instant, at: usize, len: usize, more: bool) {
+        self.sent.note(now, u16::try_from(len.div_ceil(PIECE)).unwrap_or(u16::MAX));
+        let Some(row) = self.solicitors.as_mut_slice().get_mut(at) else { return };
+        row.part = row.part.saturating_add(1);
+        if !more {
+            row.answer = Answer::Given { quiet_until: now.saturating_add(QUIET) };
+            if let Some(host) = addr::embedded_ipv4(&row.host) {
+                self.recent.note(now, host, row.locator);
             }
         }
     }
@@ -176,23 +202,11 @@ impl<C: Capacity> RouterInterface<C> {
 
     /// From when on another answer may be given. `ISA-57`
     pub(super) fn next_answer(&self) -> Expiry {
-        let (since, count) = self.answered;
-        match self.config.answers_per_second {
-            0 => Expiry::NEVER,
-            most if count < most => Expiry::at(Instant::ZERO),
-            _ => Expiry::at(since.saturating_add(SECOND)),
-        }
+        self.sent.next(self.config.answers_per_second)
     }
 
-    /// Counts an answer.
-    pub(super) fn note_answer(&mut self, now: Instant) {
-        let (since, count) = self.answered;
-        let same_second = now.saturating_duration_since(since) < SECOND;
-        self.answered = if same_second { (since, count.saturating_add(1)) } else { (now, 1) };
-    }
-
-    /// The host that is to be answered now. Over the limit all wait for the
-    /// next second: the rows are bounded, and who finds none is told apart.
+    /// The host that is to be answered now. Over the limit all wait: the
+    /// rows are bounded, and who finds none is told apart.
     pub(super) fn due(&self, now: Instant) -> Option<usize> {
         let due = |row: &Solicitor| matches!(row.answer, Answer::Due(at) if at <= now);
         if self.next_answer().is_due(now) { self.solicitors.iter().position(due) } else { None }
@@ -230,8 +244,6 @@ impl Parts<'_, '_> {
 
 /// An ICMPv6 message that every IPv6 link carries whole.
 const MOST_BYTES: usize = 1280 - 40;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// `NDP-12 [RFC 4191 §4]`
 const MOST_ROUTES: usize = 17;

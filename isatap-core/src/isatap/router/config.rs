@@ -38,7 +38,9 @@ pub struct RouterConfig {
     pub mtu: Option<u16>,
     /// Lifetime of the DNS servers and search domains.
     pub dns_lifetime: Lifetime,
-    /// Advertisements a second to all hosts together. `ISA-57`
+    /// Advertisements a second to all hosts together; one of more than 256
+    /// bytes counts for each 256 that it begins. It bounds what forged
+    /// solicitations make this router send. `ISA-57`
     pub answers_per_second: u16,
     /// Whether hosts are asked whether they are there. `SEC-1`
     pub check_neighbors: CheckNeighbors,
@@ -60,7 +62,7 @@ impl RouterConfig {
         retrans_timer: 0,
         mtu: Some(1280),
         dns_lifetime: Lifetime::from_secs(1800),
-        answers_per_second: 1000,
+        answers_per_second: 40_000,
         check_neighbors: CheckNeighbors::WhereBlind,
     };
 }

@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use super::advertise::{Answer, MAX_RA_DELAY_TIME, QUIET};
+use super::advertise::{Answer, MAX_RA_DELAY_TIME};
 use super::{Full, RouterInterface, RouterLink};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
@@ -87,6 +87,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
         self.link.paths.handle_timeout(cx.now);
         self.time_neighbors(cx.now, entropy);
+        self.recent.draw(entropy);
         for row in self.solicitors.iter_mut() {
             if let Answer::Draw { from } = row.answer {
                 // NDP-40 [RFC 4861 §6.2.6]
@@ -109,18 +110,16 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
         // NDP-41 [RFC 4861 §6.2.6]: to the one who asked.
         let mut more = false;
         message::write_packet(out, &source, &row.host, |writer| more = self.emit(cx, row.part, writer))?;
-        if let Some(row) = self.solicitors.as_mut_slice().get_mut(at) {
-            row.part = row.part.saturating_add(1);
-            if !more {
-                row.answer = Answer::Given { quiet_until: cx.now.saturating_add(QUIET) };
-            }
-        }
-        self.note_answer(cx.now);
-        if !more {
-            // SEC-1: it knows what its addresses are now.
+        let crowded = self.is_crowded();
+        self.answered(cx.now, at, out.len(), more);
+        if !more && !crowded {
+            // SEC-1: it knows what its addresses are now. Behind an answer to a
+            // forged solicitation it would be asked three times, which is more
+            // than was sent (ISA-57): beside many its first packet asks.
             self.expect(cx.now, &row.host);
         }
-        Ok(cx.send(&self.link, row.locator, row.ipv4, out))
+        let Some(host) = addr::embedded_ipv4(&row.host) else { return Ok(None) };
+        Ok(cx.send(&self.link, row.locator, host, out))
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
@@ -143,9 +142,10 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
     }
 
     fn deadline(&self) -> Expiry {
+        let next_answer = self.next_answer();
         let rows = self.solicitors.iter().map(|row| match row.answer {
             Answer::Draw { from } => Expiry::at(from),
-            Answer::Due(at) => Expiry::at(at).max(self.next_answer()),
+            Answer::Due(at) => Expiry::at(at).max(next_answer),
             Answer::Given { .. } => Expiry::NEVER,
         });
         rows.min().unwrap_or(Expiry::NEVER).min(self.link.paths.next_deadline()).min(self.neighbors.deadline())

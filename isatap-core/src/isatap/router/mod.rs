@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! RS ──▶ row: delay drawn (0 … 0.5 s) ──▶ RA to the RS's source ──▶ quiet for 1 s
+//! RS, half of the rows wait ──▶ row without delay ──▶ the same
 //! ```
 //!
 //! There are no periodic advertisements, since a router knows no list of
@@ -9,8 +10,10 @@
 //! [`HostInterface`](super::HostInterface) whose forwarding is on (`ISA-62`).
 
 mod advertise;
+mod answered;
 mod check;
 mod config;
+mod limit;
 mod machine;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -29,8 +32,11 @@ use crate::prefix::Ipv6Prefix;
 use crate::time::{Expiry, Instant, Lifetime};
 
 pub use advertise::Solicitor;
+use answered::Answered;
+pub use answered::Mark;
 pub use check::{CheckNeighbors, RouterLink};
 pub use config::{PublishedPrefix, RouterConfig};
+use limit::Limit;
 
 /// The interface of an advertising ISATAP router.
 #[derive(Clone)]
@@ -41,12 +47,13 @@ pub struct RouterInterface<C: Capacity> {
     servers: List<DnsServer, Rows<C::DnsServers, DnsServer>>,
     domains: List<SearchDomain, Rows<C::SearchDomains, SearchDomain>>,
     solicitors: List<Solicitor, Rows<C::Solicitations, Solicitor>>,
+    recent: Answered<Rows<C::Answered, Mark>>,
     neighbors: check::Checks<C>,
     /// Whether a locator may be anybody's. `SEC-3`
     blind: bool,
     addresses: Addresses<Rows<C::Addresses, AddressRow>>,
-    /// Answers given in the second that began then. `ISA-57`
-    answered: (Instant, u16),
+    /// What was sent a moment ago, in [pieces](advertise::PIECE). `ISA-57`
+    sent: Limit,
     addresses_full: Full,
     told_mtu: u16,
 }
@@ -69,10 +76,11 @@ impl<C: Capacity> RouterInterface<C> {
             servers: List::EMPTY,
             domains: List::EMPTY,
             solicitors: List::EMPTY,
+            recent: Answered::EMPTY,
             neighbors: check::Checks::<C>::EMPTY,
             blind: false,
             addresses: Addresses::EMPTY,
-            answered: (Instant::ZERO, 0),
+            sent: Limit::EMPTY,
             addresses_full: Full::No,
             told_mtu: 0,
         }
@@ -109,11 +117,10 @@ impl<C: Capacity> RouterInterface<C> {
         self.published.as_slice()
     }
 
-    /// When a host was answered last, to the second.
+    /// When a host was answered last.
     #[must_use]
     pub fn last_answered(&self) -> Option<Instant> {
-        let (since, count) = self.answered;
-        (count > 0).then_some(since)
+        self.sent.last()
     }
 
     /// This router's addresses: for each locator a link-local one and one in

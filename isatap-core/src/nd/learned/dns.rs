@@ -3,7 +3,7 @@
 use core::fmt;
 use core::net::Ipv6Addr;
 
-use super::{OVER, Sources};
+use super::{OVER, Sources, row_to_take};
 use crate::capacity::{Array, List, Row, Storage};
 use crate::error::{Table, TableFull};
 use crate::nd::option::{DnsSearchList, DomainName, RecursiveDnsServers};
@@ -12,8 +12,9 @@ use crate::time::{Expiry, Instant, Lifetime};
 /// Things that routers advertise with a lifetime: [`DnsServer`]s or
 /// [`SearchDomain`]s, in the order in which they were learned.
 ///
-/// Bounded: what finds no row is [`TableFull`]; nothing is evicted before
-/// its lifetime ends. Room for three or more is sufficient. [RFC 8106 §5.3.1]
+/// Bounded: what finds no row is [`TableFull`]. It may take the row of a
+/// router that has more of them: see the [module](super). Room for three or
+/// more is sufficient. [RFC 8106 §5.3.1]
 ///
 /// That the list changed is told once, by [`poll_changed`](Self::poll_changed),
 /// whatever changed: who asks reads the whole list.
@@ -145,19 +146,35 @@ impl<T: TimedItem, S: Storage<TimedRow<T>>> TimedSet<T, S> {
     /// # Errors
     /// It is new and there is no row for it.
     pub fn learn(&mut self, now: Instant, item: T, lifetime: Lifetime, router: u8) -> Result<(), TableFull> {
+        self.learn_displacing(now, item, lifetime, router).map(|_| ())
+    }
+
+    /// The same; also gives the row that had to go for it.
+    pub(crate) fn learn_displacing(
+        &mut self,
+        now: Instant,
+        item: T,
+        lifetime: Lifetime,
+        router: u8,
+    ) -> Result<Option<TimedRow<T>>, TableFull> {
+        let mut displaced = None;
         if lifetime.is_zero() {
             self.retain(|row| row.item != item);
-            return Ok(());
+            return Ok(displaced);
         }
         let until = Expiry::after(now, lifetime);
         if let Some(row) = self.rows.iter_mut().find(|row| row.item == item) {
             row.until = until;
             row.sources.add(router);
         } else {
+            if self.rows.is_full() {
+                let full = TableFull::new(T::TABLE);
+                displaced = self.rows.remove(row_to_take(self.rows.iter().map(TimedRow::sources), router).ok_or(full)?);
+            }
             self.rows.push(TimedRow { item, until, sources: Sources::of(router) }, T::TABLE)?;
             self.changed = true;
         }
-        Ok(())
+        Ok(displaced)
     }
 
     /// The router in `slot` is no potential router any more: what only it
@@ -210,14 +227,37 @@ impl<S: Storage<TimedRow<DnsServer>>> TimedSet<DnsServer, S> {
     /// Takes in the servers of an option, as far as they fit.
     ///
     /// # Errors
-    /// One is new and there is no row for it; those before it were taken.
+    /// One is new and there is no row for it; the others were taken.
     pub fn learn_option(
         &mut self,
         now: Instant,
         option: &RecursiveDnsServers<'_>,
         router: u8,
     ) -> Result<(), TableFull> {
-        option.addresses().try_for_each(|address| self.learn(now, DnsServer(address), option.lifetime(), router))
+        self.learn_each(now, option, router, |_, _| {})
+    }
+
+    /// The same; `refused` hears of each server that has no row, and of which
+    /// routers it was.
+    pub(crate) fn learn_each(
+        &mut self,
+        now: Instant,
+        option: &RecursiveDnsServers<'_>,
+        router: u8,
+        mut refused: impl FnMut(Sources, DnsServer),
+    ) -> Result<(), TableFull> {
+        let mut result = Ok(());
+        for server in option.addresses().map(DnsServer) {
+            match self.learn_displacing(now, server, option.lifetime(), router) {
+                Ok(Some(displaced)) => refused(displaced.sources, displaced.item),
+                Ok(None) => {}
+                Err(full) => {
+                    refused(Sources::of(router), server);
+                    result = Err(full);
+                }
+            }
+        }
+        result
     }
 }
 
@@ -229,13 +269,37 @@ impl<const N: usize, S: Storage<TimedRow<SearchDomain<N>>>> TimedSet<SearchDomai
     ///
     /// # Errors
     /// One is new and there is no row for it, or it is longer than a row;
-    /// those before it were taken.
+    /// the others were taken.
     pub fn learn_option(&mut self, now: Instant, option: &DnsSearchList<'_>, router: u8) -> Result<(), TableFull> {
-        option.names().filter(DomainName::is_hostname).try_for_each(|name| match SearchDomain::new(&name) {
-            Some(domain) => self.learn(now, domain, option.lifetime(), router),
-            None if option.lifetime().is_zero() => Ok(()),
-            None => Err(TableFull::new(Table::SearchDomains)),
-        })
+        self.learn_each(now, option, router, |_| {})
+    }
+
+    /// The same; `refused` hears of each domain that has no row, by the routers
+    /// that it was of.
+    pub(crate) fn learn_each(
+        &mut self,
+        now: Instant,
+        option: &DnsSearchList<'_>,
+        router: u8,
+        mut refused: impl FnMut(Sources),
+    ) -> Result<(), TableFull> {
+        let mut result = Ok(());
+        for name in option.names().filter(DomainName::is_hostname) {
+            let learned = match SearchDomain::new(&name) {
+                Some(domain) => self.learn_displacing(now, domain, option.lifetime(), router),
+                None if option.lifetime().is_zero() => Ok(None),
+                None => Err(TableFull::new(Table::SearchDomains)),
+            };
+            match learned {
+                Ok(Some(displaced)) => refused(displaced.sources),
+                Ok(None) => {}
+                Err(full) => {
+                    refused(Sources::of(router));
+                    result = Err(full);
+                }
+            }
+        }
+        result
     }
 }
 

@@ -8,7 +8,7 @@ use core::fmt;
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
-use super::{OVER, Sources};
+use super::{OVER, Sources, Turns, row_to_take};
 use crate::capacity::{Array, List, Row, Storage};
 use crate::error::{Table, TableFull};
 use crate::nd::option::{PrefixFlags, PrefixInformation};
@@ -25,7 +25,8 @@ const LINK_LOCAL: [u8; 8] = Ipv6Prefix::LINK_LOCAL.high().to_be_bytes();
 /// The prefixes that routers have advertised.
 ///
 /// Bounded: a new prefix that finds no row is [`TableFull`], and the next
-/// advertisement tries again; nothing that is in use is evicted.
+/// advertisement tries again. It may take the row of a router that has more
+/// of them: see the [module](super).
 ///
 /// What is on-link is told level-triggered: each row has what is wanted and
 /// what the caller was told, and [`poll_on_link`](Self::poll_on_link) gives
@@ -93,17 +94,32 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
     /// # Errors
     /// The prefix is new and there is no row for it; nothing changed.
     pub fn learn(&mut self, now: Instant, option: &PrefixInformation, router: u8) -> Result<(), TableFull> {
+        self.learn_displacing(now, option, router).map(|_| ())
+    }
+
+    /// The same; also gives the row that had to go for it.
+    pub(crate) fn learn_displacing(
+        &mut self,
+        now: Instant,
+        option: &PrefixInformation,
+        router: u8,
+    ) -> Result<Option<LearnedPrefix>, TableFull> {
         let result = self.learn_row(now, option, router);
         self.note_first();
         result
     }
 
-    fn learn_row(&mut self, now: Instant, option: &PrefixInformation, router: u8) -> Result<(), TableFull> {
+    fn learn_row(
+        &mut self,
+        now: Instant,
+        option: &PrefixInformation,
+        router: u8,
+    ) -> Result<Option<LearnedPrefix>, TableFull> {
         // NDP-10, NDP-32, NDP-33 a, b [RFC 4861 §6.3.4; 4862 §5.5.3]
         let first = option.prefix.address();
         let long_enough = option.prefix.length() >= 8;
         if long_enough && (first.is_unicast_link_local() || first.is_multicast()) {
-            return Ok(());
+            return Ok(None);
         }
         let on_link = option.flags.contains(PrefixFlags::ON_LINK);
         // NDP-33 c, d [RFC 4862 §5.5.3]: identifiers have 64 bits.
@@ -111,15 +127,16 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
             && option.preferred_lifetime <= option.valid_lifetime
             && option.prefix.length() == 64;
         if !on_link && !autonomous {
-            return Ok(());
+            return Ok(None);
         }
+        let mut displaced = None;
         let row = if option.valid_lifetime.is_zero() {
             match self.rows.iter_mut().find(|row| row.prefix == option.prefix) {
                 Some(row) => row,
-                None => return Ok(()),
+                None => return Ok(None),
             }
         } else {
-            self.find_or_add(option.prefix)?
+            self.find_or_add(option.prefix, router, &mut displaced)?
         };
         if on_link {
             row.learn_on_link(now, option.valid_lifetime, router);
@@ -127,7 +144,7 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
         if autonomous {
             row.learn_autonomous(now, option.valid_lifetime, option.preferred_lifetime, router);
         }
-        Ok(())
+        Ok(displaced)
     }
 
     /// The router in `slot` is no potential router any more: what only it
@@ -208,6 +225,16 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
         self.rows.iter().filter(|row| row.is_wanted())
     }
 
+    /// The prefixes that have addresses, each router's first one before any
+    /// router's second: who has many comes not before who has few.
+    pub(crate) fn in_turns(&self) -> impl Iterator<Item = &LearnedPrefix> {
+        (0..self.rows.len()).flat_map(|turn| {
+            let mut turns = Turns::default();
+            let with_addresses = self.rows.iter().filter(|row| row.valid != OVER);
+            with_addresses.filter(move |row| turns.next(row.autonomous_sources) == turn)
+        })
+    }
+
     /// The next prefix that became on-link or no longer is.
     pub fn poll_on_link(&mut self) -> Option<(Change, Ipv6Prefix)> {
         self.rows.iter_mut().find_map(LearnedPrefix::poll_on_link)
@@ -219,15 +246,25 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
         self.rows.iter().any(|row| row.told != row.is_on_link().then_some(row.prefix))
     }
 
-    fn find_or_add(&mut self, prefix: Ipv6Prefix) -> Result<&mut LearnedPrefix, TableFull> {
+    fn find_or_add(
+        &mut self,
+        prefix: Ipv6Prefix,
+        router: u8,
+        displaced: &mut Option<LearnedPrefix>,
+    ) -> Result<&mut LearnedPrefix, TableFull> {
         let index = match self.rows.iter().position(|row| row.prefix == prefix) {
             Some(index) => index,
-            None => self.add(prefix)?,
+            None => self.add(prefix, router, displaced)?,
         };
         self.rows.as_mut_slice().get_mut(index).ok_or(TableFull::new(Table::Prefixes))
     }
 
-    fn add(&mut self, prefix: Ipv6Prefix) -> Result<usize, TableFull> {
+    fn add(
+        &mut self,
+        prefix: Ipv6Prefix,
+        router: u8,
+        displaced: &mut Option<LearnedPrefix>,
+    ) -> Result<usize, TableFull> {
         let over = |row: &LearnedPrefix| !row.is_wanted();
         let clean = |row: &LearnedPrefix| over(row) && row.told.is_none();
         let rows = self.rows.as_slice();
@@ -237,7 +274,14 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
             Some(index) => index,
             None => match self.rows.push(LearnedPrefix::EMPTY, Table::Prefixes) {
                 Ok(()) => self.rows.len().saturating_sub(1),
-                Err(full) => self.rows.iter().position(over).ok_or(full)?,
+                Err(full) => match self.rows.iter().position(over) {
+                    Some(index) => index,
+                    None => {
+                        let index = row_to_take(self.rows.iter().map(LearnedPrefix::sources), router).ok_or(full)?;
+                        *displaced = self.rows.as_slice().get(index).copied();
+                        index
+                    }
+                },
             },
         };
         let rows = self.rows.as_mut_slice();
@@ -320,6 +364,11 @@ impl LearnedPrefix {
     #[must_use]
     pub fn autonomous_sources(&self) -> Sources {
         self.autonomous_sources
+    }
+
+    /// The routers that advertise it, for whatever use.
+    pub(crate) fn sources(&self) -> Sources {
+        Sources(self.on_link_sources.0 | self.autonomous_sources.0)
     }
 
     fn is_wanted(&self) -> bool {

@@ -102,6 +102,9 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
         let via = route.via.map(|via| format!(" via {}", Dotted(via))).unwrap_or_default();
         writeln!(out, "    route {}{via} {}{}", route.prefix, route.origin, seconds(" for ", route.lifetime))?;
     }
+    for refused in &status.refused {
+        writeln!(out, "    no room for {refused}")?;
+    }
     if let Some(advertised) = &status.advertises {
         for prefix in &advertised.prefixes {
             writeln!(out, "    advertises prefix {prefix}")?;

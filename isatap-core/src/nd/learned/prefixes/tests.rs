@@ -322,6 +322,16 @@ impl Naive {
     }
 }
 
+/// The prefixes of which one may go for a new one of `router`.
+fn victims(model: &BTreeMap<u8, Naive>, router: u8) -> Vec<u8> {
+    let routers = |row: &Naive| row.on_link_by.union(&row.valid_by).copied().collect::<BTreeSet<u8>>();
+    let has = |router: u8| model.values().filter(|row| routers(row).contains(&router)).count();
+    let weight = |row: &Naive| routers(row).into_iter().map(has).min().unwrap();
+    let heaviest = model.values().map(weight).max().unwrap_or(0);
+    let taken = model.iter().filter(|(_, row)| weight(row) == heaviest && heaviest >= has(router) + 2);
+    taken.map(|(prefix, _)| *prefix).collect()
+}
+
 fn numbered(number: u8) -> Ipv6Prefix {
     Ipv6Prefix::new(Ipv6Addr::new(0x2001, 0xdb8, 0, u16::from(number), 0, 0, 0, 1), 64).unwrap()
 }
@@ -346,10 +356,21 @@ proptest! {
                     let mut candidate = model.clone();
                     candidate.entry(prefix).or_default().learn(secs, on_link, autonomous, valid, preferred, router);
                     candidate.retain(|_, row| row.on_link.is_some() || row.valid.is_some());
-                    match table.learn(now, &option, router) {
-                        Ok(()) => model = candidate,
-                        Err(_) => prop_assert!(candidate.len() > 4 && !model.contains_key(&prefix)),
+                    let victims = victims(&model, router);
+                    let is_full = candidate.len() > 4;
+                    match table.learn_displacing(now, &option, router) {
+                        Ok(None) => prop_assert!(!is_full),
+                        Ok(Some(gone)) => {
+                            let gone = gone.prefix().address().segments()[3] as u8;
+                            prop_assert!(is_full && victims.contains(&gone), "{gone} of {victims:?}");
+                            candidate.remove(&gone);
+                        }
+                        Err(_) => {
+                            prop_assert!(is_full && victims.is_empty(), "{victims:?}");
+                            candidate.remove(&prefix);
+                        }
                     }
+                    model = candidate;
                 }
                 Step::Forget(router) => {
                     table.forget_router(router);
