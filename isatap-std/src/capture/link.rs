@@ -451,10 +451,11 @@ impl<'a> Walk<'a> {
                 // Depth is not given back: two readings a label do not multiply.
                 match self.skip(4).and_then(|()| self.bridged()).and_then(|()| self.raw()) {
                     Ok(()) => Ok(()),
-                    Err(_) => {
+                    Err(why) => {
                         self.rest = frame;
                         self.tags.truncate(tags);
-                        self.bridged()
+                        // Of what is no packet either way, the standard's reading is told.
+                        self.bridged().and_then(|()| self.raw()).map_err(|_| why)
                     }
                 }
             }

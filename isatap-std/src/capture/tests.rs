@@ -333,6 +333,9 @@ fn tags_are_told_outermost_first() {
         let pseudowire = [&[0x88, 0x47, 0, 6, 0x41, 63][..], control, &frame].concat();
         assert_eq!(tagged(&pseudowire), Ok((PACKET.to_vec(), vec![label, Tag::Ethernet])), "{control:?}");
     }
+    let arp = [&[0x88, 0x47, 0, 6, 0x41, 63, 0, 0, 0, 0][..], &[1; 12], &[8, 6]].concat();
+    assert_eq!(tagged(&arp), Err(NotIp::OtherProtocol(0x0806)));
+    assert_eq!(packet_of(1, &[&[0; 12][..], &arp[..20]].concat()), Err(NotIp::Short));
     let pppoe = [0x88, 0x64, 0x11, 0, 0, 7, 0, 7, 0, 0x21];
     assert_eq!(tagged(&pppoe), Ok((PACKET.to_vec(), vec![Tag::Pppoe { session: 7 }])));
     // A stack that never ends, and tags without number.
