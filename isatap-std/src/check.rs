@@ -288,7 +288,15 @@ impl Judgement {
     fn about(self, header: &ipv4::Header<'_>, whole: Whole) -> Self {
         let (inner_source, inner_destination) = whole.inner_addresses();
         let outer = Some((header.source(), header.destination()));
-        Judgement { outer, inner_source, inner_destination, notes: whole.notes, ..self }
+        let mut notes = whole.notes;
+        let by_isatap = |(link, _): &(Mechanism, Trial)| *link == Mechanism::Link(LinkKind::Isatap);
+        if self.decision == Decision::Drop
+            && self.trials.iter().any(by_isatap)
+            && inner_source == Some(configured::link_local(header.source()))
+        {
+            notes.push(Note::ConfiguredEnd);
+        }
+        Judgement { outer, inner_source, inner_destination, notes, ..self }
     }
 }
 

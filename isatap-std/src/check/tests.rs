@@ -307,3 +307,11 @@ fn the_cases_of_the_field_are_judged_right() {
     let judged = checker.judge_captured(&segments[..100], 200_000);
     assert_eq!((judged.decision, &judged.notes[..]), (Decision::Accept, &[Note::LengthUnset, Note::Cut][..]));
 }
+
+#[test]
+fn a_router_that_is_a_configured_tunnel_is_told_from_a_forger() {
+    let refused = host().judge(&packet(("10.0.0.9", "10.0.0.2"), ("fe80::a00:9", "fe80::5efe:a00:2"), None));
+    assert_eq!((refused.decision, refused.notes.as_slice()), (Decision::Drop, &[Note::ConfiguredEnd][..]));
+    let forged = host().judge(&packet(("10.0.0.9", "10.0.0.2"), ("fe80::a00:8", "fe80::5efe:a00:2"), None));
+    assert_eq!((forged.decision, forged.notes.as_slice()), (Decision::Drop, &[][..]));
+}

@@ -13,7 +13,7 @@ use isatap_core::wire::checksum::{self, Sum};
 use isatap_core::wire::icmpv6::Message;
 use isatap_core::wire::{ipv4, ipv6, protocol};
 
-/// What was taken for granted when a packet was judged.
+/// What was taken for granted when a packet was judged, or why it may have been refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Note {
@@ -25,6 +25,8 @@ pub enum Note {
     UdpChecksumUnset,
     /// The IPv4 total length is zero.
     LengthUnset,
+    /// The sender of a refused packet is the end of a configured tunnel.
+    ConfiguredEnd,
 }
 
 impl Note {
@@ -36,6 +38,7 @@ impl Note {
             Note::ChecksumUnset => "checksum-unset",
             Note::UdpChecksumUnset => "udp-checksum-unset",
             Note::LengthUnset => "length-unset",
+            Note::ConfiguredEnd => "configured-end",
         }
     }
 
@@ -52,6 +55,10 @@ impl Note {
             }
             Note::LengthUnset => {
                 "The IPv4 length is 0: segmentation offload, captured before the sender's network card cut it up."
+            }
+            Note::ConfiguredEnd => {
+                "The sender's link-local address is a configured tunnel's (Cisco: tunnel mode ipv6ip): set it to ISATAP \
+                 there (tunnel mode ipv6ip isatap), or use isatap tunnel here."
             }
         }
     }

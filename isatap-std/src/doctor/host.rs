@@ -1,13 +1,14 @@
 //! The steps of a host.
 
 use super::shared::{
-    Complaint, answered, complaint, firewall, kernel_addresses, kernel_mtu, kernel_routes, own_input, refused_lately,
-    restarted,
+    Complaint, answered, complaint, firewall, is_configured_end, kernel_addresses, kernel_mtu, kernel_routes,
+    own_input, refused_lately, restarted,
 };
 use super::{Facts, Finding, Longest, Step};
 use crate::node::dotted;
 use crate::node::evidence::{NameFailure, NameFailureKind, Names, RefusedFrom};
 use crate::node::status::{Address, PotentialRouterStatus};
+use isatap_core::configured::link_local;
 use isatap_core::prefix::Ipv6Prefix;
 use std::net::Ipv4Addr;
 
@@ -210,6 +211,17 @@ fn ra_seen(facts: &Facts) -> Finding {
                  (ra-not-from-router, RFC 5214 §7.3)"
             ),
             format!("if {from} is this site's router, {}; if not, find out who it is", restarted_router(facts, *from)),
+        );
+    }
+    if let Some(row) = facts.evidence.refused.iter().find(|row| is_listed(row.from) && is_configured_end(row)) {
+        return Finding::bad(
+            Step::RaSeen,
+            format!(
+                "{} is the end of a configured tunnel and no ISATAP router: it sends from {}",
+                row.from,
+                link_local(row.from)
+            ),
+            "set it to ISATAP there (Cisco: tunnel mode ipv6ip isatap; Linux: mode isatap), or run isatap tunnel here",
         );
     }
     let unsound = |row: &&RefusedFrom| {

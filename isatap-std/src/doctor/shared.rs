@@ -2,8 +2,9 @@
 
 use super::{Facts, Finding, Probe, Rival, Step};
 use crate::node::dotted;
-use crate::node::evidence::Icmpv4Heard;
+use crate::node::evidence::{Icmpv4Heard, RefusedFrom};
 use crate::node::status::Address;
+use isatap_core::configured::link_local;
 use std::net::Ipv4Addr;
 
 /// The command that started the daemon, with an option added or set.
@@ -193,6 +194,22 @@ pub(super) const LATELY: u64 = 60;
 /// What came in and was refused in the last minute, by reason, for a warning.
 pub(super) fn refused_lately(facts: &Facts) -> Option<String> {
     let lately = facts.evidence.refused.iter().filter(|row| row.age <= LATELY && row.reason != "not-addressed");
-    let rows: Vec<String> = lately.map(|row| format!("{} from {} ({})", row.count, row.from, row.reason)).collect();
+    let is_isatap = facts.evidence.status.role.starts_with("isatap");
+    let rows: Vec<String> = lately
+        .map(|row| {
+            let hint = if is_isatap && is_configured_end(row) {
+                "; the end of a configured tunnel: not set to ISATAP"
+            } else {
+                ""
+            };
+            format!("{} from {} ({}{hint})", row.count, row.from, row.reason)
+        })
+        .collect();
     (!rows.is_empty()).then(|| format!("packets refused in the last minute: {}", rows.join(", ")))
+}
+
+/// Whether the sender speaks from the link-local address of a configured tunnel, as Cisco's
+/// `tunnel mode ipv6ip` and Linux's `mode sit` do.
+pub(super) fn is_configured_end(row: &RefusedFrom) -> bool {
+    row.inner_source == Some(link_local(row.from))
 }

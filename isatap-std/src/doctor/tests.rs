@@ -200,7 +200,7 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
         ("unusable", nameless(NameFailureKind::NoUsableAddress), Step::Prl, "no address that a router", "A record"),
         ("wrong address", wrong_name, Step::RaSeen, "comes from dns isatap.example.test.", "correct the name"),
     ];
-    let of_host: [(Break, Step, &str, &str); 33] = [
+    let of_host: [(Break, Step, &str, &str); 34] = [
         (|f| f.evidence.status.prl.clear(), Step::Prl, "is empty", "isatap host --local 10.0.0.2 --router V4"),
         (
             |f| f.evidence.status.locators.clear(),
@@ -257,6 +257,16 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
             Step::RaSeen,
             "10.0.0.9 advertises (3 refused) without being a potential router",
             "restart it: isatap host --local 10.0.0.2 --router 10.0.0.9",
+        ),
+        (
+            |f| {
+                *f = silent();
+                let inner_source = Some("fe80::a00:1".parse().unwrap());
+                f.evidence.refused.push(RefusedFrom { inner_source, ..refused("ra-not-from-router", [10, 0, 0, 1]) });
+            },
+            Step::RaSeen,
+            "10.0.0.1 is the end of a configured tunnel and no ISATAP router: it sends from fe80::a00:1",
+            "tunnel mode ipv6ip isatap",
         ),
         (
             |f| {

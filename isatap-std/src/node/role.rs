@@ -36,7 +36,6 @@ pub(crate) struct HostRole {
     /// For those given by name.
     pub(crate) resolver: Option<Resolver>,
     /// What that resolver was told.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only the doctor asks"))]
     pub(crate) settings: Option<Settings>,
     pub(crate) found: Found,
     /// What the names brought last.
