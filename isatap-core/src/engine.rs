@@ -324,6 +324,9 @@ pub enum Event {
         /// Which table.
         table: Table,
     },
+    /// More packets that may be fragmented went to one destination within two
+    /// minutes than there are IPv4 Identifications. Told once. `TUN-7`
+    IdentificationsRepeated,
 }
 
 /// A prefix that a node has by its IPv4 address, for its LANs.

@@ -131,6 +131,7 @@ crate::roots! {
         node.merge_counters(any(&Counters::<u32>::ZERO));
         node.note_sent(u.now(), u.link(), u.ipv4());
         node.reseed(any([0; 2]));
+        keep(node.repeated_identifications());
         keep((node.interface(u.link()).map(Link::kind), node.counters().total_dropped(), node.generation()));
         node.datapath().routes().len()
     };

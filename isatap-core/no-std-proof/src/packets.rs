@@ -278,6 +278,7 @@ crate::roots! {
         table.reseed(any([0; 2]));
         let storage: [Bucket; 4] = isatap_core::capacity::Array::EMPTY;
         keep(Identifications::with_storage(any([0; 2]), storage).next(u.now(), u.ipv4(), u.ipv4()));
+        keep(table.repeated());
         table.next(u.now(), u.ipv4(), u.ipv4())
     };
 }

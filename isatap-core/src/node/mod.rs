@@ -27,7 +27,7 @@ use crate::route::{Route, RouteKey};
 use crate::time::Instant;
 
 pub use any::{AnyInterface, AnyLink};
-use budget::Budget;
+use budget::Budgets;
 
 /// A node of any mix of links.
 pub type AnyNode<C = Standard, const LINKS: usize = 4> = Node<AnyInterface<C>, C, LINKS>;
@@ -51,15 +51,15 @@ pub struct NodeConfig {
     pub errors_per_second: u16,
     /// ICMPv6 errors at once.
     pub error_burst: u16,
-    /// The secret that makes IPv4 Identifications hard to guess; zero: they
-    /// count from zero, for tests.
-    pub identification_seed: [u64; 2],
+    /// The secret that makes IPv4 Identifications hard to guess; `None`: of
+    /// the first entropy. Zeros: they count from zero, for tests. `SEC-14`
+    pub identification_seed: Option<[u64; 2]>,
 }
 
 impl NodeConfig {
     /// Echo requests are delivered; 10 errors a second, 10 at once.
     pub const DEFAULT: NodeConfig =
-        NodeConfig { answer_echo: false, errors_per_second: 10, error_burst: 10, identification_seed: [0; 2] };
+        NodeConfig { answer_echo: false, errors_per_second: 10, error_burst: 10, identification_seed: None };
 }
 
 impl Default for NodeConfig {
@@ -75,9 +75,7 @@ pub struct Node<I, C: Capacity = Standard, const LINKS: usize = 4> {
     identifications: Ids<C>,
     refusals: RefusalsOf<C>,
     counters: Counters<C::Tally>,
-    budget: Budget,
-    /// For what only passes on an ICMPv4 error.
-    relayed: Budget,
+    budgets: Budgets,
     now: Instant,
     generation: u32,
 }
@@ -91,13 +89,18 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
 
     const fn with_datapath(config: NodeConfig, mut datapath: Datapath<I, C, LINKS>) -> Self {
         datapath.answers_echo = config.answer_echo;
+        let seed = match config.identification_seed {
+            Some(seed) => seed,
+            None => [0; 2],
+        };
+        let mut identifications = Identifications::new(seed);
+        identifications.needs_seed = config.identification_seed.is_none();
         Node {
             datapath,
-            identifications: Identifications::new(config.identification_seed),
+            identifications,
             refusals: RefusalsOf::<C>::EMPTY,
             counters: Counters::ZERO,
-            budget: Budget::new(config.errors_per_second, config.error_burst),
-            relayed: Budget::new(config.errors_per_second, config.error_burst),
+            budgets: Budgets::new(config.errors_per_second, config.error_burst),
             now: Instant::ZERO,
             generation: 0,
         }
@@ -235,6 +238,13 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         self.identifications.reseed(seed);
     }
 
+    /// How many packets that may be fragmented had an Identification that may
+    /// have come too soon. `TUN-7`
+    #[must_use]
+    pub const fn repeated_identifications(&self) -> u32 {
+        self.identifications.repeated()
+    }
+
     /// Clamps the time and counts a packet.
     fn enter(&mut self, now: Instant) -> Instant {
         self.counters.entered = self.counters.entered.plus(1);
@@ -272,6 +282,11 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
 
     fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         let now = self.clamp(now);
+        if self.identifications.needs_seed {
+            let mut halves = [[0; 8]; 2];
+            halves.iter_mut().for_each(|half| entropy.fill(half));
+            self.reseed(halves.map(u64::from_ne_bytes));
+        }
         self.datapath.routes.expire(now);
         for id in link_ids::<LINKS>() {
             self.with_interface(now, id, |interface, cx| interface.handle_timeout(cx, entropy));
@@ -300,12 +315,17 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
                 return Some(event);
             }
         }
+        if self.identifications.has_repeats_to_tell() {
+            self.identifications.told_of_repeats = true;
+            return Some(Event::IdentificationsRepeated);
+        }
         self.datapath.routes.poll_change().map(|(change, route)| Event::Route { change, route })
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         let mut next = self.datapath.routes.deadline();
-        let mut waiting = self.datapath.routes.has_changes();
+        let ids = &self.identifications;
+        let mut waiting = self.datapath.routes.has_changes() || ids.needs_seed || ids.has_repeats_to_tell();
         for (_, port) in self.datapath.by_precedence() {
             next = next.min(port.link.deadline());
             waiting |= port.link.has_packet(self.now) || port.link.has_event();

@@ -276,7 +276,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             return drop;
         };
         // NDP-61 [RFC 4443 §2.4 (f)]
-        if !self.budget.take(now) || icmpv6::error_in_place(packet, source, kind).is_err() {
+        if !self.budgets.take_error(now) || icmpv6::error_in_place(packet, source, kind).is_err() {
             return drop;
         }
         let reason = Some(refusal.reason);
@@ -352,7 +352,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         let local = self.datapath.is_local(link, &sender);
         // TUN-42 [RFC 4213 §3.4]. NDP-61: of a budget of its own, so that who
         // forges ICMPv4 errors takes no answer from a packet of ours.
-        if !self.relayed.take(now) || error.answer(message, source, path_mtu).is_err() {
+        if !self.budgets.take_relayed(now) || error.answer(message, source, path_mtu).is_err() {
             return consumed;
         }
         if local {

@@ -1,4 +1,5 @@
-//! IPv4 identifications that do not come again too soon. [RFC 6864 §4.3]
+//! IPv4 identifications that do not come again too soon, as far as there are
+//! enough of them. [RFC 6864 §4.3]
 
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -12,10 +13,11 @@ use crate::time::Instant;
 /// into the same bucket.
 ///
 /// Only packets that routers may fragment need one; others take any value.
-/// Within [`LIFETIME_SECS`] a bucket gives no value twice to a pair, so it
-/// gives at most 65536, which is some 546 packets a second; the number of
-/// buckets says how many pairs can run at that rate side by side. A bucket
-/// takes 36 bytes.
+/// Up to some 546 packets a second a bucket gives no value twice to a pair
+/// within [`LIFETIME_SECS`]; the number of buckets says how many pairs can run
+/// at that rate side by side. Beyond it the oldest values come again, and are
+/// [counted](Self::repeated): fragments of two packets may then be taken for
+/// one, which their checksums find out. A bucket takes 36 bytes.
 ///
 /// What a pair gets is its bucket's counter shifted by a keyed hash of the
 /// pair: without the seed, one pair's identifications tell nothing about
@@ -24,6 +26,11 @@ use crate::time::Instant;
 pub struct Identifications<S> {
     seed: [u64; 2],
     buckets: S,
+    repeated: u32,
+    /// Whether the node that owns them is still to draw the seed.
+    pub(crate) needs_seed: bool,
+    /// Whether it was told that some came again too soon.
+    pub(crate) told_of_repeats: bool,
 }
 
 /// The longest that a datagram is thought to live, in seconds.
@@ -36,7 +43,7 @@ impl<S: Array<Bucket>> Identifications<S> {
     /// zero, for tests.
     #[must_use]
     pub const fn new(seed: [u64; 2]) -> Self {
-        Identifications { seed, buckets: S::EMPTY }
+        Identifications { seed, buckets: S::EMPTY, repeated: 0, needs_seed: false, told_of_repeats: false }
     }
 }
 
@@ -44,20 +51,20 @@ impl<S: Storage<Bucket>> Identifications<S> {
     /// [`Identifications::new`] in memory of the caller's, every bucket of
     /// which must be [`Row::EMPTY`].
     pub fn with_storage(seed: [u64; 2], storage: S) -> Self {
-        Identifications { seed, buckets: storage }
+        Identifications { seed, buckets: storage, repeated: 0, needs_seed: false, told_of_repeats: false }
     }
 
     /// Replaces the seed: for machines that are constants and get their
     /// randomness later. Values given before may come again at once.
     pub fn reseed(&mut self, seed: [u64; 2]) {
         self.seed = seed;
+        self.needs_seed = false;
     }
 
     /// The identification of the next packet from `source` to `destination`.
     ///
     /// # Errors
-    /// `TUN-7`: [`DropReason::IdentificationExhausted`] when every value has
-    /// been used within the lifetime, or there is no bucket at all.
+    /// [`DropReason::IdentificationExhausted`] when there is no bucket at all.
     pub fn next(&mut self, now: Instant, source: Ipv4Addr, destination: Ipv4Addr) -> Result<u16, DropReason> {
         let pair = u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits());
         let [a, b, c, d, e, f, _, _] = siphash(self.seed, pair).to_be_bytes();
@@ -66,7 +73,22 @@ impl<S: Storage<Bucket>> Identifications<S> {
         let buckets = self.buckets.as_mut();
         let place = usize::try_from(u32::from_be_bytes([c, d, e, f])).unwrap_or(0).checked_rem(buckets.len());
         let bucket = place.and_then(|place| buckets.get_mut(place)).ok_or(DropReason::IdentificationExhausted)?;
-        Ok(bucket.next(now)?.wrapping_add(shift))
+        let (value, is_repeated) = bucket.next(now);
+        // TUN-7 [RFC 6864 §5.2]: more of them than there are values in a lifetime should not be sent.
+        // Who has to send them loses fewer when a fragment is mistaken than when the tunnel stops.
+        self.repeated = self.repeated.saturating_add(is_repeated.into());
+        Ok(value.wrapping_add(shift))
+    }
+
+    /// How many were given that the same pair may have had less than a
+    /// lifetime before. `TUN-7`
+    #[must_use]
+    pub const fn repeated(&self) -> u32 {
+        self.repeated
+    }
+
+    pub(crate) const fn has_repeats_to_tell(&self) -> bool {
+        !self.told_of_repeats && self.repeated > 0
     }
 }
 
@@ -77,17 +99,20 @@ impl<S: Storage<Bucket>> fmt::Debug for Identifications<S> {
     }
 }
 
-/// A counter whose range is cut into blocks: a block may be begun again when
-/// its last use is a lifetime ago.
+/// A counter whose range is cut into blocks: one that is begun again within a
+/// lifetime of its last use repeats values. It is always the one whose last use
+/// is the longest ago.
 #[derive(Clone, Copy, Debug)]
 pub struct Bucket {
     next: u16,
+    /// Whether the block was begun too soon.
+    repeats: bool,
     /// The second after the last use of each block; zero: never used.
     used: [u32; BLOCKS],
 }
 
 impl Row for Bucket {
-    const EMPTY: Self = Bucket { next: 0, used: [0; BLOCKS] };
+    const EMPTY: Self = Bucket { next: 0, repeats: false, used: [0; BLOCKS] };
 }
 
 /// The more there are, the less of the range waits for a block's last value.
@@ -96,17 +121,18 @@ const BLOCKS: usize = 8;
 const BLOCK_BITS: u32 = 13;
 
 impl Bucket {
-    fn next(&mut self, now: Instant) -> Result<u16, DropReason> {
+    /// The next value, and whether it may come too soon.
+    fn next(&mut self, now: Instant) -> (u16, bool) {
         let next = self.next;
-        let block = self.used.get_mut(usize::from(next >> BLOCK_BITS)).ok_or(DropReason::IdentificationExhausted)?;
-        let second = u32::try_from(now.micros() / 1_000_000).unwrap_or(u32::MAX).saturating_add(1);
-        let begins = next.trailing_zeros() >= BLOCK_BITS;
-        if begins && *block != 0 && second < block.saturating_add(LIFETIME_SECS).saturating_add(1) {
-            return Err(DropReason::IdentificationExhausted);
-        }
-        *block = second.max(*block);
         self.next = next.wrapping_add(1);
-        Ok(next)
+        let second = u32::try_from(now.micros() / 1_000_000).unwrap_or(u32::MAX).saturating_add(1);
+        if let Some(used) = self.used.get_mut(usize::from(next >> BLOCK_BITS)) {
+            if next.trailing_zeros() >= BLOCK_BITS {
+                self.repeats = *used != 0 && second < used.saturating_add(LIFETIME_SECS).saturating_add(1);
+            }
+            *used = second.max(*used);
+        }
+        (next, self.repeats)
     }
 }
 
@@ -175,7 +201,6 @@ mod tests {
     #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
     use super::*;
     use proptest::prelude::*;
-    use std::collections::HashMap;
 
     type One = Identifications<[Bucket; 1]>;
 
@@ -183,7 +208,7 @@ mod tests {
     const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
     #[test]
-    fn tun_7_every_value_once_and_then_none_for_two_minutes() {
+    fn tun_7_every_value_once_and_then_the_oldest_counted() {
         let mut source = One::new([1, 2]);
         let mut seen = [false; 65536];
         let start = Instant::from_micros(5_999_999);
@@ -191,30 +216,45 @@ mod tests {
             let value = source.next(start, A, B).unwrap();
             assert!(!std::mem::replace(&mut seen[usize::from(value)], true));
         }
-        for secs in 5..=125 {
-            let result = source.next(Instant::from_secs(secs), A, B);
-            assert_eq!(result, Err(DropReason::IdentificationExhausted), "{secs}");
+        assert_eq!(source.repeated(), 0);
+        for secs in [5, 6, 125] {
+            let mut again = source.clone();
+            let value = again.next(Instant::from_secs(secs), A, B).unwrap();
+            assert_eq!(value, source.clone().next(start, A, B).unwrap(), "the oldest");
+            assert_eq!(again.repeated(), 1, "{secs}");
         }
-        assert!(source.next(Instant::from_secs(126), A, B).is_ok());
+        source.next(Instant::from_secs(126), A, B).unwrap();
+        assert_eq!(source.repeated(), 0, "a lifetime later it is a new one");
+    }
+
+    #[test]
+    fn tun_7_two_hundred_thousand_packets_at_once_all_get_one() {
+        let mut source = One::new([1, 2]);
+        for _ in 0..200_000 {
+            source.next(Instant::from_secs(5), A, B).unwrap();
+        }
+        assert_eq!(source.repeated(), 200_000 - 65_536);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
 
-        /// Whatever the rhythm, no pair gets a value again within the
-        /// lifetime. The model keeps the time of every value.
+        /// Whatever the rhythm, no pair gets a value again within the lifetime
+        /// without its being counted. The model keeps the time of every value.
         #[test]
-        fn tun_7_no_value_twice_within_the_lifetime(
+        fn tun_7_no_value_twice_within_the_lifetime_uncounted(
             seed: [u64; 2], bursts in prop::collection::vec((1_u32..20_000, 0_u64..60_000_000), 1..60),
         ) {
             let mut source = One::new(seed);
-            let mut last = HashMap::new();
+            let mut last = std::vec![std::vec![None; 65536]; 3];
             let mut now = 0;
             for (count, wait) in bursts {
                 for packet in 0..count {
                     let destination = Ipv4Addr::from(u32::from(B) + packet % 3);
-                    let Ok(value) = source.next(Instant::from_micros(now), A, destination) else { continue };
-                    if let Some(before) = last.insert((destination, value), now) {
+                    let counted = source.repeated();
+                    let value = source.next(Instant::from_micros(now), A, destination).unwrap();
+                    let before = last[packet as usize % 3][usize::from(value)].replace(now);
+                    if let (Some(before), true) = (before, counted == source.repeated()) {
                         prop_assert!(now - before >= 120_000_000, "{} again after {} us", value, now - before);
                     }
                     now += 7;
@@ -225,14 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn tun_7_a_rate_below_seven_eighths_never_ends() {
+    fn tun_7_a_rate_below_seven_eighths_repeats_none() {
         let mut source = One::new([3, 4]);
         // 57344 values in 122 seconds: what a block waits for at most.
         let step = 122_000_000 / 57_344 + 1;
         for packet in 0..300_000 {
-            let now = Instant::from_micros(packet * step);
-            assert!(source.next(now, A, B).is_ok(), "{packet}");
+            source.next(Instant::from_micros(packet * step), A, B).unwrap();
         }
+        assert_eq!(source.repeated(), 0);
     }
 
     #[test]
@@ -245,13 +285,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_repeats_nothing() {
+    fn a_clock_that_goes_back_is_no_new_lifetime() {
         let mut source = One::new([0, 0]);
         for _ in 0..65536 {
             source.next(Instant::from_secs(1000), A, B).unwrap();
         }
-        assert!(source.next(Instant::ZERO, A, B).is_err());
-        assert!(source.next(Instant::from_secs(1122), A, B).is_ok());
+        source.next(Instant::ZERO, A, B).unwrap();
+        assert_eq!(source.repeated(), 1);
     }
 
     #[test]

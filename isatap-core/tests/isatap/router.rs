@@ -444,7 +444,8 @@ fn isa_56_hosts_hear_when_forwarding_is_switched() {
         router.machine.switches_mut(LINK).unwrap().forwarding = forwarding;
         let switched = router.now;
         router.machine.with_interface(router.now, LINK, |router, cx| router.advertise_again(cx.now)).unwrap();
-        router.pass(secs(2));
+        // The quiet one is told within 1.5 s, and has its second of quiet before the next switch.
+        router.pass(secs(3));
         let told = std::mem::take(&mut router.sent);
         let mut to: Vec<_> = told.iter().map(|(_, sent)| sent.outer.1).collect();
         to.sort();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use isatap_core::configured::{Config, Interface};
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
-use isatap_core::engine::{Machine, Verdict, Via};
+use isatap_core::engine::{Event, Machine, Verdict, Via};
 use isatap_core::isatap::{HostConfig, HostInterface};
 use isatap_core::link::InterfaceAddress;
 use isatap_core::node::{AnyInterface, NodeConfig};
@@ -16,6 +16,18 @@ use isatap_core::proto41::ecn::{EcnMode, TosMode};
 use isatap_core::proto41::mtu::MtuMode;
 
 use crate::support::*;
+
+#[test]
+fn sec_14_the_secret_of_identifications_comes_from_the_first_entropy() {
+    let first = |entropy: u8| {
+        let (mut node, _) = tunnel(MtuMode::Static(1280), 1280);
+        assert_eq!(node.poll_timeout(), Some(NOW), "entropy is wanted at once");
+        node.handle_timeout(NOW, &mut |out: &mut [u8]| out.fill(entropy));
+        let (_, outer) = with(&of_len(60).bytes(), |packet| node.encapsulate(NOW, packet));
+        u16::from_be_bytes([outer[4], outer[5]])
+    };
+    assert!(first(1) != 0 && first(2) != 0 && first(1) != first(2));
+}
 
 /// A configured tunnel with this MTU mode, whose link would carry anything.
 fn tunnel(mtu: MtuMode, link_mtu: u16) -> (Any, LinkId) {
@@ -159,27 +171,28 @@ fn tun_32_super_packets_are_measured_by_their_segments() {
 }
 
 #[test]
-fn tun_7_identifications_do_not_come_again_within_two_minutes() {
+fn tun_7_identifications_come_again_last_of_all_and_no_tunnel_stops() {
     let (mut node, _) = tunnel(MtuMode::Static(1280), 1280);
     let bytes = of_len(60).bytes();
-    let mut given = HashSet::new();
-    let mut exhausted = 0;
-    for n in 0..70_000_u64 {
+    let mut given = Vec::new();
+    for n in 0..200_000_u64 {
         let now = NOW.saturating_add(Duration::from_micros(n * 100));
         let (verdict, outer) = with(&bytes, |packet| node.encapsulate(now, packet));
-        match verdict {
-            Verdict::Tunnel { .. } => assert!(given.insert(u16::from_be_bytes([outer[4], outer[5]]))),
-            other => {
-                assert_eq!(other, Verdict::Drop(DropReason::IdentificationExhausted));
-                exhausted += 1;
-            }
-        }
+        assert!(matches!(verdict, Verdict::Tunnel { .. }), "{n}: {verdict:?}");
+        // TUN-31: a static MTU forbids DF, so each needs one.
+        assert_eq!(outer[6..8], [0, 0]);
+        given.push(u16::from_be_bytes([outer[4], outer[5]]));
     }
-    assert_eq!((given.len(), exhausted), (65_536, 70_000 - 65_536));
-    let mut later =
-        |secs| with(&bytes, |packet| node.encapsulate(NOW.saturating_add(Duration::from_secs(secs)), packet)).0;
-    assert_eq!(later(119), Verdict::Drop(DropReason::IdentificationExhausted));
-    assert!(matches!(later(130), Verdict::Tunnel { .. }), "a new lifetime");
+    for (n, lifetime) in given.windows(65_536).enumerate().step_by(20_000) {
+        assert_eq!(lifetime.iter().collect::<HashSet<_>>().len(), 65_536, "one came again before others from {n} on");
+    }
+    assert_eq!(node.repeated_identifications(), 200_000 - 65_536);
+    assert_eq!(node.poll_timeout(), Some(NOW.saturating_add(Duration::from_micros(199_999 * 100))));
+    let told = std::iter::from_fn(|| node.poll_event()).filter(|event| *event == Event::IdentificationsRepeated);
+    assert_eq!(told.count(), 1);
+    let later = NOW.saturating_add(Duration::from_secs(150));
+    assert!(matches!(with(&bytes, |packet| node.encapsulate(later, packet)).0, Verdict::Tunnel { .. }));
+    assert_eq!(std::iter::from_fn(|| node.poll_event()).count(), 0, "told once");
     balanced(&node);
     // With DF the value is free: always zero, never exhausted.
     let (mut node, _) = tunnel(MtuMode::Dynamic { interface: 1500 }, 1480);

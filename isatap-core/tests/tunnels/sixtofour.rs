@@ -41,6 +41,8 @@ fn strict_config(relay: Relay) -> RouterConfig {
 /// The router of the white paper's walks: site 157.60.0.1, a LAN.
 fn router(config: RouterConfig, addresses: &[&str]) -> Any {
     let mut node = AnyNode::new(NodeConfig::DEFAULT);
+    // Nothing is due but what the interface wants.
+    node.reseed([0; 2]);
     let interface = AnyInterface::SixToFourRouter(RouterInterface::new(config));
     assert_eq!(node.add(interface, Switches::FORWARDING), Ok(SIXTOFOUR));
     let mut lan = NativeLink::new(1500);

@@ -164,7 +164,7 @@ impl Node {
         let halves: [u64; 2] = std::array::from_fn(|half| {
             u64::from_ne_bytes(std::array::from_fn(|byte| seed.get(half * 8 + byte).copied().unwrap_or_default()))
         });
-        config.identification_seed = halves;
+        config.identification_seed = Some(halves);
         let mut machine = Box::new(Machine::new(config));
         let native = native::add(&mut machine)?;
         let driver = Driver::new(machine, Proto41Socket::open(socket)?)?;
@@ -326,6 +326,13 @@ impl Node {
     /// Carries out what the machine tells, until it has nothing more to tell.
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
         while let Some(event) = self.driver.poll_event() {
+            if event == Event::IdentificationsRepeated {
+                self.notice(&Notice::Warning(
+                    "more packets that may be fragmented go to one IPv4 address than there are Identifications: \
+                     where fragments are lost, others may be joined; leave path MTU discovery on if you can"
+                        .to_owned(),
+                ));
+            }
             let now = self.driver.now();
             for at in 0..self.links.len() {
                 let Some(link) = self.links.get_mut(at) else { continue };

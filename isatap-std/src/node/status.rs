@@ -427,6 +427,10 @@ impl Node {
         status.packets = Packets::of(counters);
         let socket = self.driver.socket();
         status.io = io_counters(&self.driver.counters(), &socket.counters(), socket.receive_drops().ok());
+        let repeated = machine.repeated_identifications();
+        if repeated > 0 {
+            status.io.insert("identifications-repeated".to_owned(), repeated.into());
+        }
         #[cfg(feature = "cli")]
         self.server.count(&mut status.io);
         status.locators = link.role.found().locators.iter().map(|locator| locator.address).collect();

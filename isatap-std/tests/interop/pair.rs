@@ -91,3 +91,47 @@ fn tcp_runs_at_full_speed_where_the_kernel_joins_packets() {
         wait_until("joined packets", PATIENCE, || capture.so_far().count("ip.len > 3000") > 10);
     }
 }
+
+/// TUN-7, TUN-31: without path MTU discovery every packet may be fragmented, and within seconds
+/// there are more of them than Identifications.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn tun_7_a_host_of_static_mtu_outlives_its_identifications() {
+    let lab = Lab::new();
+    let intranet = lab.wire();
+    let (router, host) = namespaces(&lab, |namespace, address| intranet.join(namespace, "eth0", address));
+    let _router = Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64"));
+    let mut daemon = Daemon::isatap(&host, "host --local 10.0.0.2 --router 10.0.0.1 --no-path-mtu-discovery");
+    peers::wait_for_address(&host, "isatap0", isatap_address(PREFIX, "10.0.0.2"));
+    let of_router = isatap_address(PREFIX, "10.0.0.1").to_string();
+    peers::ping(&host, &of_router);
+    let capture = intranet.capture("ip proto 41 and src 10.0.0.2 and ip[26] == 58");
+
+    let script = host.file("flood.py", FLOOD);
+    host.start("flood", &format!("python3 {script} {of_router}"));
+    wait_until("200,000 packets", Duration::from_secs(60), || {
+        peers::ping(&host, &of_router);
+        status(&host, ".packets.entered > 200000")
+    });
+    peers::ping(&host, &of_router);
+    host.stop("flood");
+
+    assert!(status(&host, ".packets.tunnelled > 190000 and (.counters | has(\"identification-exhausted\") | not)"));
+    assert!(status(&host, ".io[\"identifications-repeated\"] > 100000"));
+    let warning = "than there are Identifications";
+    daemon.wait_for_line(warning, PATIENCE);
+    assert_eq!(daemon.output().matches(warning).count(), 1);
+    let packets = capture.so_far();
+    assert_eq!(packets.count("ip.flags.df == 1"), 0);
+    assert!(packets.count("icmpv6.type == 128") > 1);
+}
+
+/// Sends until it is killed, in bursts that the queue of the device holds.
+const FLOOD: &str = r#"
+import socket, sys, time
+flood = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+while True:
+    for _ in range(200):
+        flood.sendto(b"", (sys.argv[1], 9))
+    time.sleep(0.001)
+"#;
