@@ -21,7 +21,7 @@ pub(super) struct Answered<S> {
 }
 
 /// The last pair of one place: what tells it from others, never zero, above
-/// the [`tick`] of its answer. A host that comes back after 9 minutes to the
+/// the `tick` of its answer. A host that comes back after 9 minutes to the
 /// tick is taken for one that was answered, and is answered when it repeats.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(u32);

@@ -51,13 +51,17 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let mut out = io::stdout().lock();
     let colour = !args.json && out.is_terminal();
     let mut status = Status::Done;
-    for device in devices {
+    let last = devices.len().saturating_sub(1);
+    let mut is_any = false;
+    for (at, device) in devices.into_iter().enumerate() {
         let examined = examine(&runtime, &device, Instant::now() + PROBING)?;
-        // One that ends while its neighbours are looked at is no fault of the link.
-        if listed && examined.role.is_empty() && !runtime.socket(&device).exists() {
+        // One that ends while its neighbours are looked at is no fault of the link. With none
+        // left nothing was seen to work.
+        if listed && examined.role.is_empty() && !runtime.socket(&device).exists() && (is_any || at < last) {
             eprintln!("isatap: the daemon of {device} has just ended");
             continue;
         }
+        is_any = true;
         if examined.findings.iter().any(|finding| !finding.ok) {
             status = Status::Problems;
         }
