@@ -86,6 +86,7 @@ pub fn host_inputs(host: &mut IsatapHost<Small>, u: &Unknown) {
         host.solicit_routers(cx);
         keep(host.add_on_link_prefix(cx, any(Ipv6Prefix::LINK_LOCAL)));
         keep((host.addresses().count(), host.dns_servers().count(), host.search_domains().count()));
+        keep(host.unusable_options());
         keep((host.parameters().mtu(), host.neighbors().iter().count()));
     }));
 }

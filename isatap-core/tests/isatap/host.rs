@@ -488,6 +488,28 @@ fn ndp_34_ndp_35_the_two_hour_rule_from_end_to_end() {
 }
 
 #[test]
+fn ndp_13_an_option_that_breaks_its_rules_is_counted_and_the_others_are_used() {
+    let mut host = host(by_address(), &["10.0.0.2"], Dice::Middle);
+    host.router("10.0.0.1");
+    let search = |names: &[u8]| {
+        let mut option = vec![31, 0, 0, 0, 0, 0, 7, 8];
+        option.extend(names);
+        option[1] = (option.len() / 8) as u8;
+        option
+    };
+    let good = search(b"\x04corp\x07example\0\0\0");
+    let padded_with_more = search(b"\x04corp\x07example\0\0\x01");
+    let compressed = search(b"\x04corp\xc0\x0c\0");
+    let no_server = vec![25, 2, 0, 0, 0, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(host.hear("10.0.0.1", "10.0.0.2", 1800, &[padded_with_more, good, compressed, no_server]), CONSUMED);
+    let interface = host.machine.interface(LINK).unwrap();
+    let names: Vec<String> =
+        interface.search_domains().filter_map(|row| row.item().name()).map(|name| name.to_string()).collect();
+    assert_eq!(names, ["corp.example"]);
+    assert_eq!((interface.dns_servers().count(), interface.unusable_options()), (0, 3));
+}
+
+#[test]
 fn ndp_31_isa_23_two_routers_announce_one_prefix_and_one_is_withdrawn() {
     let mut host = host(HostConfig::DEFAULT, &["10.0.0.2"], Dice::Middle);
     host.resolved(&["10.0.0.1", "10.0.0.5"], None);

@@ -58,6 +58,10 @@ pub struct Status {
     /// What routers advertised and tables had no room for, the most first.
     #[cfg_attr(feature = "cli", serde(default))]
     pub refused: Vec<Refused>,
+    /// Options of advertisements that broke their own rules, such as a search list with bad
+    /// padding. The rest of those advertisements is used.
+    #[cfg_attr(feature = "cli", serde(default))]
+    pub unusable_options: u16,
     /// Whether packets are forwarded between this device and others; a router's concern.
     pub forwarding: bool,
     /// What an ISATAP router advertises.
@@ -227,6 +231,7 @@ impl Status {
             routes: Vec::new(),
             dns: Dns::default(),
             refused: Vec::new(),
+            unusable_options: 0,
             forwarding: false,
             advertises: None,
             answered: None,
@@ -458,6 +463,7 @@ impl Node {
                 status.dns.servers = host.dns_servers().map(|row| row.item().0).collect();
                 let names = host.search_domains().filter_map(|row| row.item().name());
                 status.dns.search = names.map(|name| name.to_string()).collect();
+                status.unusable_options = host.unusable_options();
             }
             (_, AnyInterface::IsatapRouter(router)) => {
                 status.answered = router.last_answered().map(|at| now.saturating_duration_since(at).as_secs());

@@ -5,8 +5,8 @@ use crate::error::{Table, TableFull};
 /// Which tables were found full, and which were told so.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FullTables {
-    now: u16,
-    told: u16,
+    now: u8,
+    told: u8,
 }
 
 /// The tables of a host that can be full, by bit.
@@ -22,9 +22,9 @@ const TABLES: [Table; 6] = [
 impl FullTables {
     pub(super) const NONE: FullTables = FullTables { now: 0, told: 0 };
 
-    fn bit(table: Table) -> u16 {
+    fn bit(table: Table) -> u8 {
         let at = TABLES.iter().position(|&other| other == table).and_then(|at| u32::try_from(at).ok());
-        at.and_then(|at| 1_u16.checked_shl(at)).unwrap_or(0)
+        at.and_then(|at| 1_u8.checked_shl(at)).unwrap_or(0)
     }
 
     pub(super) fn note<T>(&mut self, result: Result<T, TableFull>) -> Option<T> {

@@ -103,6 +103,8 @@ impl<C: Capacity> HostInterface<C> {
                     });
                     self.full.learned(Table::SearchDomains, self.domains.iter().count() <= before, learned);
                 }
+                // NDP-13: the others count; that this one does not can be seen.
+                NdOption::Unusable(_) => self.unusable_options = self.unusable_options.saturating_add(1),
                 _ => {}
             }
         }

@@ -56,6 +56,7 @@ pub struct HostInterface<C: Capacity> {
     /// An on-link route waits for a row.
     lacks_route: bool,
     told_mtu: u16,
+    unusable_options: u16,
 }
 
 impl<C: Capacity> HostInterface<C> {
@@ -74,6 +75,7 @@ impl<C: Capacity> HostInterface<C> {
             full: FullTables::NONE,
             lacks_route: false,
             told_mtu: 0,
+            unusable_options: 0,
         }
     }
 
@@ -101,6 +103,14 @@ impl<C: Capacity> HostInterface<C> {
     /// The search domains learned.
     pub fn search_domains(&self) -> impl Iterator<Item = &TimedRow<SearchDomain>> {
         self.domains.iter()
+    }
+
+    /// How many options of advertisements broke their own rules and were
+    /// skipped, such as a search list whose padding is not zero; at most
+    /// 65,535. `NDP-13`
+    #[must_use]
+    pub const fn unusable_options(&self) -> u16 {
+        self.unusable_options
     }
 
     /// The link parameters learned.

@@ -105,6 +105,9 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     for refused in &status.refused {
         writeln!(out, "    no room for {refused}")?;
     }
+    if status.unusable_options > 0 {
+        writeln!(out, "    {} options of advertisements were unusable", status.unusable_options)?;
+    }
     if let Some(advertised) = &status.advertises {
         for prefix in &advertised.prefixes {
             writeln!(out, "    advertises prefix {prefix}")?;
