@@ -153,8 +153,8 @@ impl CheckedNeighbor {
             State::Refused => REFUSED,
             other => return other,
         };
-        // Who waited is told first.
-        if self.list == List::None && self.since.saturating_add(keep) <= now { State::Unused } else { self.state }
+        // Who waited is told first. A question that is not sent makes an answer no better.
+        if self.list != List::Ended && self.since.saturating_add(keep) <= now { State::Unused } else { self.state }
     }
 
     fn standing(&self, now: Instant) -> Standing {

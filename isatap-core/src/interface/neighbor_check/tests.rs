@@ -273,6 +273,20 @@ fn sec_1_nobody_can_make_up_addresses_that_want_the_same_places() {
     assert!(*places.values().max().unwrap() < chosen.len() / 16, "{places:?}");
 }
 
+#[test]
+fn sec_1_an_old_answer_is_no_better_for_a_question_that_is_not_sent() {
+    let mut checks: Checks<6> = Checks::EMPTY;
+    assert!(matches!(checks.check(at(0), LINK, &host(1)), NeighborCheck::Wait(_)));
+    checks.sent(at(0));
+    assert!(checks.answered(at(0), &host(1)));
+    while checks.poll_event(LINK).is_some() {}
+    // Asked anew, but the link does not send.
+    assert_eq!(checks.check(at(31), LINK, &host(1)), NeighborCheck::Pass);
+    assert_eq!(checks.due(), Some(host(1)));
+    assert_eq!(checks.check(at(599), LINK, &host(1)), NeighborCheck::Pass);
+    assert!(matches!(checks.check(at(600), LINK, &host(1)), NeighborCheck::Wait(_)));
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Check(u16),
