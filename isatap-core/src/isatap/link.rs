@@ -208,14 +208,12 @@ impl<C: Capacity> Link<C> {
     }
 
     /// The checks one by one, for packets that are not plain.
+    ///
+    /// Of the flow as it is: BPF has five registers for arguments.
     #[inline(never)]
-    fn judge(
-        &self,
-        outer_source: Ipv4Addr,
-        outer_destination: Ipv4Addr,
-        inner_source: &Ipv6Addr,
-        inner_destination: &Ipv6Addr,
-    ) -> Result<Admitted, Denied> {
+    fn judge(&self, flow: &Flow) -> Result<Admitted, Denied> {
+        let Flow { outer_source, outer_destination, inner_source, inner_destination, .. } = flow;
+        let (outer_source, outer_destination) = (*outer_source, *outer_destination);
         let (mut addressed, mut refused) = (false, false);
         for locator in self.locators.rows() {
             addressed |= locator.address == outer_destination;
@@ -272,10 +270,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
         match self.plain(flow) {
             Some(from) => Ok(from),
             None => {
-                // Copies: what is handed on by reference would have to be in
+                // A copy: what is handed on by reference would have to be in
                 // memory for the plain packets too.
-                let (inner_source, inner_destination) = (flow.inner_source, flow.inner_destination);
-                self.judge(flow.outer_source, flow.outer_destination, &inner_source, &inner_destination)
+                let flow = *flow;
+                self.judge(&flow)
             }
         }
     }
