@@ -35,7 +35,7 @@ pub fn random<const ROUTES: usize>(count: usize) -> Random<ROUTES> {
     }
     for (metric, prefix) in (0..).zip(&prefixes) {
         let next_hop = Ipv6Addr::from_bits(0xfe80_u128 << 112 | u128::from(metric));
-        let route = Route { metric, ..Route::via(*prefix, LinkId(0), next_hop, Origin::Advertised) };
+        let route = Route { metric, ..Route::via(*prefix, LinkId(0), next_hop, Origin::Manual) };
         table.insert(route).expect("as many rows as prefixes");
     }
     let destinations: Vec<Ipv6Addr> = (0..count)

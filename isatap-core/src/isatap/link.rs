@@ -208,11 +208,9 @@ impl<C: Capacity> Link<C> {
     }
 
     /// The checks one by one, for packets that are not plain.
-    ///
-    /// Of the flow as it is: BPF has five registers for arguments.
     #[inline(never)]
-    fn judge(&self, flow: &Flow) -> Result<Admitted, Denied> {
-        let Flow { outer_source, outer_destination, inner_source, inner_destination, .. } = flow;
+    fn judge(&self, addresses: &Judged) -> Result<Admitted, Denied> {
+        let Judged { outer_source, outer_destination, inner_source, inner_destination } = addresses;
         let (outer_source, outer_destination) = (*outer_source, *outer_destination);
         let (mut addressed, mut refused) = (false, false);
         for locator in self.locators.rows() {
@@ -243,6 +241,15 @@ impl<C: Capacity> Link<C> {
     }
 }
 
+/// What [`Link::judge`] looks at, as one argument: BPF has five registers for
+/// them, and an address takes two.
+struct Judged {
+    outer_source: Ipv4Addr,
+    outer_destination: Ipv4Addr,
+    inner_source: Ipv6Addr,
+    inner_destination: Ipv6Addr,
+}
+
 impl<C: Capacity> LinkTrait for Link<C> {
     fn kind(&self) -> LinkKind {
         LinkKind::Isatap
@@ -270,10 +277,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
         match self.plain(flow) {
             Some(from) => Ok(from),
             None => {
-                // A copy: what is handed on by reference would have to be in
+                // Copies: what is handed on by reference would have to be in
                 // memory for the plain packets too.
-                let flow = *flow;
-                self.judge(&flow)
+                let Flow { outer_source, outer_destination, inner_source, inner_destination, .. } = *flow;
+                self.judge(&Judged { outer_source, outer_destination, inner_source, inner_destination })
             }
         }
     }

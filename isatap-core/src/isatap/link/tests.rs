@@ -128,7 +128,8 @@ fn flow(
 }
 
 fn judged<C: Capacity>(link: &Link<C>, flow: &Flow) -> Result<Admitted, Denied> {
-    link.judge(flow.outer_source, flow.outer_destination, &flow.inner_source, &flow.inner_destination)
+    let Flow { outer_source, outer_destination, inner_source, inner_destination, .. } = *flow;
+    link.judge(&Judged { outer_source, outer_destination, inner_source, inner_destination })
 }
 
 fn agrees<C: Capacity>(ops: Vec<Op>, flows: &[Flow], router: bool) -> Result<(), TestCaseError> {
