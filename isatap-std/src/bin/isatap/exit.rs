@@ -91,9 +91,20 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// What the standard library says of a value, and what to write instead.
+const ADVICE: [(&str, &str); 6] = [
+    ("invalid IPv4 address syntax", "no IPv4 address: write four numbers of 0 to 255, as 10.0.0.2"),
+    ("invalid IPv6 address syntax", "no IPv6 address: write it as 2001:db8::1"),
+    ("invalid IPv4 socket address syntax", "no IPv4 address with a port: write it as 10.0.0.2:3544"),
+    ("invalid digit found in string", "no whole number: write digits alone, as 1280"),
+    ("cannot parse integer from empty string", "a number is missing: write digits, as 1280"),
+    ("number too large to fit in target type", "too large a number"),
+];
+
 /// clap's message without its label, its usage and its line breaks.
 fn one_line(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
+    let message = &ADVICE.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours));
     let parts: Vec<&str> = message
         .lines()
         .map(str::trim)
@@ -107,6 +118,23 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of the standard library's own errors, so that another text of theirs is noticed.
+    #[test]
+    fn usage_errors_say_what_to_write_instead() {
+        use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+        let of = |error: &dyn fmt::Display| one_line(&format!("error: invalid value 'x' for '--local <V4>': {error}"));
+        for (text, advice) in [
+            (of(&"10.0.0".parse::<Ipv4Addr>().unwrap_err()), "as 10.0.0.2;"),
+            (of(&"fe80".parse::<Ipv6Addr>().unwrap_err()), "as 2001:db8::1;"),
+            (of(&"10.0.0.2".parse::<SocketAddrV4>().unwrap_err()), "as 10.0.0.2:3544;"),
+            (of(&"5x".parse::<u16>().unwrap_err()), "digits alone, as 1280;"),
+            (of(&"".parse::<u16>().unwrap_err()), "a number is missing"),
+            (of(&"99999".parse::<u16>().unwrap_err()), "too large a number"),
+        ] {
+            assert!(text.contains(advice), "{text}");
+        }
+    }
 
     #[test]
     fn usage_errors_are_one_line() {
