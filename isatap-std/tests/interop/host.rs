@@ -54,8 +54,8 @@ fn everything_that_a_router_advertises_is_used() {
 
     assert!(status(&host, &format!(".dev == \"isatap0\" and (.addresses | tostring | contains(\"{address}\"))")));
     assert!(status(&host, ".prl | tostring | contains(\"10.0.0.1\")"));
-    let examined = isatap(&host, "doctor");
-    assert!(examined.success(), "{}", examined.text);
+    // On a busy machine what it asks for may come too late for it, once.
+    wait_until("a doctor with nothing to say", PATIENCE, || isatap(&host, "doctor").success());
 
     assert!(daemon.terminate(PATIENCE).success());
     assert!(!host.succeeds("ip link show dev isatap0"), "the device outlived its daemon");
