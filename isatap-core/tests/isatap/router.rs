@@ -656,3 +656,36 @@ fn isa_57_ten_thousand_hosts_at_once_are_all_answered_within_the_limits() {
     assert!(last < secs(3600), "{last:?}");
     assert_eq!(router.machine.counters().get(DropReason::TableFull), u64::from(refused));
 }
+
+/// A daemon that had to wait for a processor reads afterwards what the socket has kept for it:
+/// beside 30,000 forged solicitations a second that is no reason to turn anybody away.
+#[test]
+fn isa_57_what_waited_for_a_router_that_stood_still_is_answered() {
+    const BATCH: u32 = 60;
+    let mut router = standard(Dice::Low);
+    router.step();
+    let mut host = 0x0b00_0000;
+    let mut batch = |router: &mut Router| {
+        for _ in 0..BATCH {
+            host += 1;
+            let address = Ipv4Addr::from_bits(host).to_string();
+            assert_eq!(router.asked(&address, "10.0.0.1", ALL_ROUTERS), CONSUMED, "{address}");
+        }
+        router.step();
+        router.sent.clear();
+    };
+    let pause = Duration::from_secs(1) / (30_000 / BATCH);
+    for _ in 0..750 {
+        router.now = router.now.saturating_add(pause);
+        batch(&mut router);
+    }
+    // A third of a second, and 10,000 packets: what a socket of 8 MiB has room for.
+    router.now = router.now.saturating_add(pause * 167);
+    for _ in 0..167 {
+        batch(&mut router);
+    }
+    for _ in 0..750 {
+        router.now = router.now.saturating_add(pause);
+        batch(&mut router);
+    }
+}
