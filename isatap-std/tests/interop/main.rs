@@ -15,6 +15,7 @@ mod differential;
 mod direct_access;
 mod doctor;
 mod explain;
+mod floods;
 mod host;
 mod ingress;
 mod kernel;

@@ -9,6 +9,7 @@
 
 mod capture;
 mod daemon;
+mod flood;
 pub mod forge;
 pub mod generator;
 mod guest;
@@ -22,8 +23,11 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CloneFlags, setns};
+
 pub use capture::{Capture, Packets};
 pub use daemon::{Daemon, isatap, isatap_binary, status};
+pub use flood::{Flood, destination, raw_socket};
 pub use guest::Guest;
 
 /// Everything that a run leaves on the machine carries this, then the process id
@@ -204,6 +208,18 @@ impl Namespace {
         command.args(["netns", "exec", &self.full_name, program]).stdin(Stdio::null());
         command.env(RUNTIME_DIR, self.directory.join("run"));
         command
+    }
+
+    /// Runs `body` in a thread that is inside; its sockets stay inside.
+    pub fn inside<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
+        let file = fs::File::open(Path::new("/run/netns").join(&self.full_name)).unwrap();
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+                body()
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// The processes that run in it.
