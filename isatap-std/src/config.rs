@@ -54,8 +54,10 @@ use crate::node::MOST_LINKS;
 use crate::resolve::Entry;
 use crate::sixrd::{self, SixRdOptions};
 use crate::sixtofour::{self, SixToFourOptions};
+use crate::tun::check_name;
 use crate::tunnel::TunnelOptions;
 use std::fmt;
+use std::net::Ipv4Addr;
 use tables::{Parsed, values};
 
 /// What a file describes.
@@ -189,6 +191,14 @@ impl Link {
     }
 
     fn check(&self) -> Result<(), crate::Error> {
+        check_name(self.device())?;
+        if let Link::IsatapHost(HostOptions { locators: LocatorSource::Device(device), .. }) = self {
+            check_name(device)?;
+            if device.parse::<Ipv4Addr>().is_ok() {
+                let error = crate::Error::usage("send from the device", device, "it is an address");
+                return Err(error.with_advice(format!("write local = [\"{device}\"] instead of via")));
+            }
+        }
         match self {
             Link::IsatapHost(host) => host.check(),
             Link::IsatapRouter(router) => router.check(),
@@ -272,6 +282,14 @@ impl Config {
             let line = text.get(..offset).unwrap_or(text).rsplit('\n').next().unwrap_or("");
             1 + line.chars().count()
         };
+        // Where the value stands that a link's own check refuses, if one key alone has it.
+        let of = |table: usize, key: Option<&str>, value: &str, what: String| match mistakes::offset_of(
+            text, table, key, value,
+        ) {
+            Some(offset) => Problem { column: Some(column(offset)), ..at(offset, what) },
+            None => at(table, what),
+        };
+        let refused = |table: usize, error: &crate::Error| of(table, None, error.on(), error.to_string());
         let mistakes::Outcome { file: tables, mistakes, damaged } = mistakes::read(text);
         let mut problems: Vec<Problem> = mistakes
             .into_iter()
@@ -294,19 +312,19 @@ impl Config {
                 }
             };
             if let Err(error) = link.check() {
-                problems.push(at(begin, error.to_string()));
+                problems.push(refused(begin, &error));
             }
             if links.iter().any(|other| other.device() == link.device()) {
                 let text = format!("a second link has the device {}: give each its own dev", link.device());
-                problems.push(at(begin, text));
+                problems.push(of(begin, Some("dev"), link.device(), text));
             }
             // One file records what all links send.
             let recorded = links.iter().find_map(|other| other.common().pcap.as_ref());
             if let (Some(first), Some(second)) = (recorded, &link.common().pcap)
                 && first != second
             {
-                problems
-                    .push(at(begin, format!("packets are recorded into {} already: give pcap once", first.display())));
+                let text = format!("packets are recorded into {} already: give pcap once", first.display());
+                problems.push(of(begin, Some("pcap"), &second.display().to_string(), text));
             }
             links.push(link);
             problems.extend(conflicts(&links).map(|text| at(begin, text)));
@@ -320,22 +338,22 @@ impl Config {
                     continue;
                 }
             };
-            if let Err(error) = link.options.check() {
-                problems.push(at(begin, error.to_string()));
-            }
             let common = link.options.link();
+            if let Err(error) = check_name(&common.device).and_then(|()| link.options.check()) {
+                problems.push(refused(begin, &error));
+            }
             let others = || teredo.iter().map(|other| other.options.link());
             let same_device = |device: &str| device == common.device;
             if links.iter().any(|other| same_device(other.device())) || others().any(|other| same_device(&other.device))
             {
                 let text = format!("a second link has the device {}: give each its own dev", common.device);
-                problems.push(at(begin, text));
+                problems.push(of(begin, Some("dev"), &common.device, text));
             }
             // Each has sockets of its own, and a file of its own.
             let recorded = links.iter().map(|other| &other.common().pcap).chain(others().map(|other| &other.pcap));
             if let Some(path) = recorded.flatten().find(|path| common.pcap.as_ref() == Some(*path)) {
                 let text = format!("packets are recorded into {} already: give Teredo its own file", path.display());
-                problems.push(at(begin, text));
+                problems.push(of(begin, Some("pcap"), &path.display().to_string(), text));
             }
             teredo.push(link);
         }
@@ -347,8 +365,15 @@ impl Config {
                     .to_owned(),
             ));
         }
-        let natives = tables.native.into_iter().map(|table| Native { device: table.dev, forwarding: table.forwarding });
-        let config = Config { user: tables.user, links, teredo, natives: natives.collect() };
+        let mut natives = Vec::new();
+        for table in tables.native.into_iter().filter(|table| !damaged.contains(&table.span().start)) {
+            let (begin, table) = (table.span().start, table.into_inner());
+            if let Err(error) = check_name(&table.dev) {
+                problems.push(refused(begin, &error));
+            }
+            natives.push(Native { device: table.dev, forwarding: table.forwarding });
+        }
+        let config = Config { user: tables.user, links, teredo, natives };
         problems.sort_by_key(|problem| (problem.line, problem.column));
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }

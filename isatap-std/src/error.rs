@@ -96,6 +96,11 @@ impl Error {
         &self.advice
     }
 
+    /// The device, address or path that it is about.
+    pub(crate) fn on(&self) -> &str {
+        &self.on
+    }
+
     /// What the kernel answered; `None` for a usage error.
     pub fn io_error(&self) -> Option<&io::Error> {
         match &self.cause {

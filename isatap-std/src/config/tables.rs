@@ -5,7 +5,7 @@ use crate::check::AddressWithLength;
 use crate::driver::attachment::DEFAULT_METRIC;
 use crate::isatap::{DEFAULT_DEVICE, HostOptions, LinkOptions, LocatorSource, RouterOptions};
 use crate::lan::LanOptions;
-use crate::resolve::Entry;
+use crate::resolve::{Entry, Name, NameError};
 use crate::sixrd::{self, SixRdOptions};
 use crate::sixtofour::{self, SixToFourOptions};
 use crate::tunnel::{self, TunnelOptions};
@@ -14,8 +14,9 @@ use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
 use isatap_core::route::Preference;
 use isatap_core::time::Lifetime;
 use serde::Deserialize;
-use serde::de::{self, Deserializer};
+use serde::de::{self, Deserializer, Unexpected, Visitor};
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -43,7 +44,7 @@ pub(super) struct File {
     #[serde(default)]
     teredo_relay: Vec<Spanned<teredo::RelayTable>>,
     #[serde(default)]
-    pub(super) native: Vec<NativeTable>,
+    pub(super) native: Vec<Spanned<NativeTable>>,
 }
 
 impl File {
@@ -170,7 +171,7 @@ table!(RouterTable {
     #[serde(default)]
     dns: Vec<Ipv6Addr>,
     #[serde(default)]
-    search: Vec<String>,
+    search: Vec<Parsed<Domain>>,
     #[serde(default)]
     known_router: Vec<Ipv4Addr>,
     #[serde(default)]
@@ -225,11 +226,22 @@ impl RouterTable {
             prefixes,
             routes: values(self.advertise_route),
             dns_servers: self.dns,
-            search_domains: self.search,
+            search_domains: values(self.search).into_iter().map(|domain| domain.0).collect(),
             known_routers: self.known_router,
             trusted_routers: self.trust_router,
             config,
         }
+    }
+}
+
+/// A search domain, as it is written.
+struct Domain(String);
+
+impl FromStr for Domain {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        text.parse::<Name>().map(|_| Self(text.to_owned()))
     }
 }
 
@@ -351,9 +363,57 @@ pub(super) struct Parsed<T>(pub(super) T);
 
 impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Parsed<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Parsed).map_err(|error| de::Error::custom(format_args!("{text}: {error}")))
+        // Parsed by a visitor, since its mistakes have a place: that of one element in a list.
+        deserializer.deserialize_str(Text(PhantomData))
     }
+}
+
+struct Text<T>(PhantomData<T>);
+
+impl<T: FromStr<Err: fmt::Display>> Text<T> {
+    /// What is no text: not what it would be in quotes, or a text without them.
+    fn without_quotes<E: de::Error>(&self, text: &str, found: Unexpected<'_>) -> E {
+        match text.parse::<T>() {
+            Ok(_) => E::invalid_type(found, self),
+            Err(error) => E::custom(format_args!("{text}: {error}")),
+        }
+    }
+}
+
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
+    type Value = Parsed<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Parsed<T>, E> {
+        text.parse().map(Parsed).map_err(|error: T::Err| {
+            let error = error.to_string();
+            if error.starts_with("cannot ") {
+                E::custom(error)
+            } else {
+                E::custom(format_args!("{}: {error}", shown(text)))
+            }
+        })
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Parsed<T>, E> {
+        Err(self.without_quotes(&value.to_string(), Unexpected::Bool(value)))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Parsed<T>, E> {
+        Err(self.without_quotes(&value.to_string(), Unexpected::Signed(value)))
+    }
+}
+
+/// A text in a message: blanks at its ends seen, not longer than a line.
+fn shown(text: &str) -> String {
+    const MOST: usize = 60;
+    if text.chars().count() > MOST {
+        return format!("{}…", text.chars().take(MOST).collect::<String>());
+    }
+    if text.is_empty() || text.trim() != text { format!("{text:?}") } else { text.to_owned() }
 }
 
 pub(super) fn values<T>(parsed: Vec<Parsed<T>>) -> Vec<T> {

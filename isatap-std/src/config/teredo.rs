@@ -56,7 +56,15 @@ impl FromStr for Bind {
         };
         match (address, port.parse()) {
             (Ok(address), Ok(port)) => Ok(Bind(SocketAddrV4::new(address, port))),
-            _ => Err("expected [V4]:PORT, such as 192.0.2.1:40000 or :40000"),
+            (Ok(_), Err(_)) if port.parse::<Ipv4Addr>().is_ok() => {
+                Err("the port is missing: write [V4]:PORT, such as 192.0.2.1:40000, or 192.0.2.1:0 for any port")
+            }
+            (Ok(_), Err(_)) => {
+                Err("a port is a number of 0 to 65535: write [V4]:PORT, such as 192.0.2.1:40000 or :40000")
+            }
+            (Err(_), _) => {
+                Err("no IPv4 address stands in front of the port: write [V4]:PORT, such as 192.0.2.1:40000 or :40000")
+            }
         }
     }
 }
@@ -259,7 +267,10 @@ mod tests {
                 "[[teredo-client]]\nserver = \"198.51.100.1:53\"\n",
                 "node.toml:2:10: 198.51.100.1:53: a Teredo server listens",
             ),
-            ("[[teredo-client]]\nserver = \"10.0.0.1\"\n", "node.toml:1: cannot use the server 10.0.0.1: Teredo works"),
+            (
+                "[[teredo-client]]\nserver = \"10.0.0.1\"\n",
+                "node.toml:2:10: cannot use the server 10.0.0.1: Teredo works",
+            ),
             ("[[teredo-client]]\nbind = \":1\"\n", "node.toml:1: missing field `server`"),
             (
                 "[[teredo-client]]\nserver = \"a.example\"\nport-mapping = \"igd\"\n",
@@ -271,7 +282,7 @@ mod tests {
             ),
             (
                 "[[teredo-relay]]\nlocal = \"198.51.100.1\"\nports = 1\n",
-                "node.toml:3:1: unknown field `ports`, expected one of",
+                "node.toml:3:1: [[teredo-relay]] has no key ports: write port",
             ),
             (
                 "[[teredo-relay]]\nlocal = \"198.51.100.1\"\nport = 3544\n",
@@ -283,7 +294,7 @@ mod tests {
             ),
             (
                 "[[isatap-host]]\npcap = \"a\"\n[[teredo-relay]]\nlocal = \"198.51.100.1\"\npcap = \"a\"\n",
-                "node.toml:3: packets are recorded into a already",
+                "node.toml:5:8: packets are recorded into a already",
             ),
         ] {
             let found = problems(text);

@@ -71,17 +71,17 @@ fn every_mistake_has_its_line_and_what_to_do() {
     let found = problems(text);
     assert_eq!(found.len(), 3, "{found:#?}");
     assert_eq!(found[0], "node.toml:1: local and via exclude each other: keep one");
-    assert!(found[1].starts_with("node.toml:5: cannot advertise the prefix 2001:db8::/48: "), "{found:#?}");
+    assert!(found[1].starts_with("node.toml:7:11: cannot advertise the prefix 2001:db8::/48: "), "{found:#?}");
     assert!(found[2].starts_with("node.toml:9: a second link has the device isatap0"), "{found:#?}");
 }
 
 #[test]
 fn values_and_keys_that_cannot_be_are_told_where_they_stand() {
     for (text, expected) in [
-        ("[[isatap-host]]\nrouter = [\"10.0.0.256\"]\n", "node.toml:2:10: 10.0.0.256: expected an IPv4 address"),
+        ("[[isatap-host]]\nrouter = [\"10.0.0.256\"]\n", "node.toml:2:11: 10.0.0.256: expected an IPv4 address"),
         ("[[isatap-host]]\nmtu = -1\n", "node.toml:2:7: "),
-        ("[[isatap-host]]\nmtu = 1000\n", "node.toml:1: cannot set the MTU 1000: a tunnel carries 1280"),
-        ("[[isatap-host]]\n\nruoter = []\n", "node.toml:3:1: unknown field `ruoter`, expected one of"),
+        ("[[isatap-host]]\nmtu = 1000\n", "node.toml:2:7: cannot set the MTU 1000: a tunnel carries 1280"),
+        ("[[isatap-host]]\n\nruoter = []\n", "node.toml:3:1: [[isatap-host]] has no key ruoter: write router"),
         ("[[isatap-router]]\nlocal = []\n", "node.toml:1: missing field `prefix`"),
         ("\n[[isatap-router]]\nlocal = []\nprefix = []\n", "node.toml:2: cannot start an ISATAP router: it needs an"),
         ("[[isatap-host]]\nlocal = [\"10.0.0.2\"\n", "node.toml:"),

@@ -60,7 +60,7 @@ fn one_file_makes_an_isatap_router_a_6to4_relay_and_native_ipv6_of_one_process()
     daemon.signal("HUP");
     assert!(told_line().starts_with("RELOADING=1\nMONOTONIC_USEC="));
     assert_eq!(told_line(), "READY=1");
-    daemon.wait_for_line("direct-access.toml:2:1: unknown field `lokal`", PATIENCE);
+    daemon.wait_for_line("direct-access.toml:2:1: [[6to4]] has no key lokal: write local", PATIENCE);
     peers::ping(&host, "2001:db8:99::1");
     server.file("direct-access.toml", &FILE.replace("role = \"relay\"", "role = \"relay\"\ndev = \"other\""));
     daemon.signal("HUP");

@@ -1,0 +1,211 @@
+//! What is no TOML at all, in the words of who has written it: its parser says what it expected.
+
+use toml::de::DeTable;
+
+use super::advice::table_meant;
+use super::{Mistake, bare, blank};
+
+/// What is wrong with a text as TOML; of each line the first mistake, which others follow from.
+pub(super) fn mistakes(text: &str) -> Vec<Mistake> {
+    let (_, errors) = DeTable::parse_recoverable(text);
+    let mut mistakes: Vec<Mistake> = Vec::new();
+    let mut offsets: Vec<(usize, &str)> =
+        errors.iter().map(|error| (error.span().map_or(0, |span| span.start), error.message())).collect();
+    offsets.sort_by_key(|(offset, _)| *offset);
+    for (offset, message) in &offsets {
+        let line = Line::at(text, *offset);
+        let is_told = mistakes.iter().any(|told| Line::at(text, told.offset).start == line.start);
+        if let Some((column, told)) = line.advice(text, message).filter(|_| !is_told) {
+            mistakes.push(Mistake { offset: line.start + column, is_table: false, text: told });
+        }
+    }
+    if let (true, Some((offset, message))) = (mistakes.is_empty(), offsets.first()) {
+        mistakes.push(Mistake { offset: *offset, is_table: false, text: message.replace('\n', ", ") });
+    }
+    mistakes
+}
+
+/// The text without the lines of these mistakes, if that is TOML: a header is missed by what follows it.
+pub(super) fn without_lines_of(text: &str, mistakes: &[Mistake]) -> Option<String> {
+    let mut rest = text.to_owned();
+    for mistake in mistakes {
+        let line = Line::at(text, mistake.offset);
+        if line.text.trim_start().starts_with('[') {
+            return None;
+        }
+        rest = blank(&rest, &(line.start..line.start + line.text.len()))?;
+    }
+    DeTable::parse(&rest).is_ok().then_some(rest)
+}
+
+/// The line of a mistake.
+struct Line<'a> {
+    start: usize,
+    text: &'a str,
+    /// The mistake's column, from 0.
+    at: usize,
+}
+
+impl<'a> Line<'a> {
+    fn at(text: &'a str, offset: usize) -> Self {
+        let start = text.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+        let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
+        Line { start, text: line, at: offset.saturating_sub(start).min(line.len()) }
+    }
+
+    fn number(&self, text: &str) -> usize {
+        1 + text.bytes().take(self.start).filter(|byte| *byte == b'\n').count()
+    }
+
+    /// The column and what to write; nothing for what only follows from another mistake.
+    fn advice(&self, text: &str, message: &str) -> Option<(usize, String)> {
+        let (at, line) = (self.at, without_comment(self.text));
+        // What it expected is one way of many.
+        let message = message.split(", expected").next().and_then(|what| what.lines().next()).unwrap_or("");
+        let told = |told: String| Some((at, told));
+        if line.trim_start().starts_with('[') {
+            return Some((at, self.header(text, line.trim(), message)?));
+        }
+        let (key, value) =
+            line.split_once('=').map_or((line.trim(), None), |(key, value)| (key.trim(), Some(value.trim())));
+        match (message, value) {
+            ("duplicate key", _) => {
+                let first = self.same_key_before(text, key)?;
+                told(format!("{key} stands in line {first} already: write it once"))
+            }
+            ("missing comma between array elements", _) => told(format!(
+                "a comma is missing between two elements of a list: write it in front of {}",
+                line.get(at..).and_then(|rest| rest.split([',', ']']).next()).unwrap_or("").trim()
+            )),
+            ("unclosed array", _) => told("the list has no end: write ] behind its last element".to_owned()),
+            ("invalid basic string" | "invalid literal string", _) => {
+                let quote = if message.contains("basic") { '"' } else { '\'' };
+                told(format!("the text has no end: write {quote} behind it"))
+            }
+            ("unexpected key or value", Some(value)) => {
+                let behind = line.get(at..).unwrap_or("").trim();
+                let first = value.strip_suffix(behind).unwrap_or("").trim();
+                told(if behind.starts_with(',') {
+                    format!("several values are a list: write {key} = [{value}]")
+                } else if first.is_empty() {
+                    format!("{behind} stands behind the value: take it away")
+                } else {
+                    format!("{behind} stands behind the value: write {key} = {first}")
+                })
+            }
+            (_, Some("")) => told(format!("{key} has no value: write {key} = VALUE, or leave the line away")),
+            (_, Some(_)) if key.is_empty() => told("a key is missing in front of =: write KEY = VALUE".to_owned()),
+            ("key with no value" | "invalid unquoted key", None) => told(self.without_equals(line)),
+            _ => {
+                let (start, token) = self.token(line);
+                match without_quotes(token) {
+                    Some(advice) => Some((start, advice)),
+                    None => told(format!("{}: write KEY = VALUE, or [[TABLE]]", explained(message))),
+                }
+            }
+        }
+    }
+
+    fn header(&self, text: &str, line: &str, message: &str) -> Option<String> {
+        let inner = line.trim_start_matches('[');
+        let (name, behind) = inner.split_once(']').unwrap_or((inner, ""));
+        let behind = behind.trim_start_matches(']').trim();
+        let name = bare(name.trim());
+        let meant = table_meant(name).unwrap_or_else(|| format!("[[{name}]]"));
+        if message.contains("array") && !message.contains("array table") {
+            return Some("a list before this header has no end: write ] behind its last element".to_owned());
+        }
+        if message == "duplicate key" {
+            let before = text.get(..self.start)?.lines();
+            let same = |line: &str| line.trim_start().starts_with('[') && header_name(line) == name;
+            let first = before.enumerate().find(|(_, line)| same(line)).map(|(at, _)| at + 1)?;
+            return Some(format!("{name} stands in line {first} already: write {meant} in front of each"));
+        }
+        Some(if behind.is_empty() {
+            format!("{line} is no header: write {meant}")
+        } else {
+            format!("{behind} stands behind a header: write it in the line below {meant}")
+        })
+    }
+
+    /// The number of an earlier line of the same table with this key.
+    fn same_key_before(&self, text: &str, key: &str) -> Option<usize> {
+        let mut before = text.get(..self.start)?.lines().rev().take_while(|line| !line.trim_start().starts_with('['));
+        let back =
+            before.position(|line| line.split_once('=').is_some_and(|(name, _)| bare(name.trim()) == bare(key)))?;
+        Some(self.number(text) - 1 - back)
+    }
+
+    fn without_equals(&self, line: &str) -> String {
+        let line = line.trim();
+        let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c))).unwrap_or(line.len());
+        let (key, rest) = line.split_at(end);
+        let value = rest.trim_start_matches(':').trim();
+        if key.is_empty() || key.starts_with('-') || rest.starts_with(['>', '/']) {
+            format!("{line} is no TOML: write KEY = VALUE, or [[TABLE]]")
+        } else if let (true, Some(meant)) = (value.is_empty() && rest.starts_with(':'), table_meant(key)) {
+            format!("{line} is no TOML: write {meant}")
+        } else if value.is_empty() {
+            format!("{key} has no value: write {key} = VALUE, or leave the line away")
+        } else if toml::from_str::<toml::Table>(&format!("v = {value}")).is_ok() {
+            format!("= is missing between a key and its value: write {key} = {value}")
+        } else {
+            format!("= is missing between a key and its value: write {key} = \"{}\"", bare(value))
+        }
+    }
+
+    /// The value around the mistake, and its column.
+    fn token(&self, line: &'a str) -> (usize, &'a str) {
+        let ends = ['=', '[', ',', ']', '{', '}'];
+        let start = line.get(..self.at.min(line.len())).and_then(|before| before.rfind(ends)).map_or(0, |end| end + 1);
+        let rest = line.get(start..).unwrap_or("");
+        let token = rest.find(ends).and_then(|end| rest.get(..end)).unwrap_or(rest);
+        (start + token.len() - token.trim_start().len(), token.trim())
+    }
+}
+
+/// What to write for a value that stands there without quotes.
+fn without_quotes(token: &str) -> Option<String> {
+    const TYPOGRAPHIC: [char; 8] = ['“', '”', '„', '‘', '’', '‚', '«', '»'];
+    if token.is_empty() || token.starts_with(['"', '\'']) {
+        return None;
+    }
+    if token.contains(TYPOGRAPHIC) {
+        return Some(format!("{token} has typographic quotes: write \"{}\"", token.trim_matches(TYPOGRAPHIC)));
+    }
+    let digits = token.find(|c: char| !c.is_ascii_digit()).unwrap_or(token.len());
+    Some(match token.to_ascii_lowercase().as_str() {
+        "true" | "yes" => format!("{token} is no value: write true"),
+        "false" | "no" => format!("{token} is no value: write false"),
+        "on" => format!("{token} is no value: write true, or \"on\" as a text"),
+        "off" => format!("{token} is no value: write false, or \"off\" as a text"),
+        _ if digits == token.len() => format!("{token} begins with 0: write {}", token.trim_start_matches('0')),
+        _ if digits > 0 && token.bytes().skip(digits).all(|byte| byte.is_ascii_alphabetic()) => {
+            format!("{token} is neither a number nor text in quotes: write {} or \"{token}\"", &token[..digits])
+        }
+        _ => format!("{token} has no quotes: write \"{token}\""),
+    })
+}
+
+fn header_name(line: &str) -> &str {
+    let inner = line.trim().trim_start_matches('[');
+    bare(inner.split(']').next().unwrap_or(inner).trim())
+}
+
+/// A line up to its comment.
+fn without_comment(line: &str) -> &str {
+    let mut quote = None;
+    for (at, c) in line.char_indices() {
+        match (c, quote) {
+            ('#', None) => return line.get(..at).unwrap_or(line),
+            ('"' | '\'', None) => quote = Some(c),
+            (_, Some(open)) if open == c => quote = None,
+            _ => {}
+        }
+    }
+    line
+}
+
+fn explained(message: &str) -> &str {
+    if message.is_empty() { "this is no TOML" } else { message }
+}
