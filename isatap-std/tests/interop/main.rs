@@ -23,6 +23,7 @@ mod lan;
 mod loops;
 mod pair;
 mod privileges;
+mod readme;
 mod router;
 mod run;
 mod sixrd;
