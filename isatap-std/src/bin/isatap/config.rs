@@ -19,14 +19,14 @@ enum Command {
     Check(CheckArgs),
 }
 
-/// Tell every mistake in a file, with its line and what to write instead; exit status 3 if
-/// there is one. What is no mistake and leaves a hole is warned of. Needs no privilege.
+/// Report every error in the file, with line, column and what to write instead; exit status 3
+/// if there is one. Warns of settings that leave a routing loop open. Needs no privilege.
 #[derive(clap::Args, Debug)]
 struct CheckArgs {
     /// Print JSON, one object a mistake or warning.
     #[arg(short, long)]
     json: bool,
-    /// The file.
+    /// The TOML file; README.md has one.
     file: String,
 }
 

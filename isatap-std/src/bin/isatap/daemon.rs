@@ -38,11 +38,11 @@ pub(crate) struct LinkArgs {
     /// Record outer packets into this file, for Wireshark or tcpdump.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// Count private and documentation IPv4 addresses as global, for labs. Only 6to4 and
-    /// Teredo ask whether they are.
+    /// Treat private and documentation IPv4 addresses as global (labs only). Matters to 6to4
+    /// and Teredo alone.
     #[arg(long)]
     pub(crate) accept_bogons: bool,
-    /// Say what happens, on standard error.
+    /// Log events to standard error.
     #[arg(short, long)]
     pub(crate) verbose: bool,
     #[command(flatten)]
@@ -52,11 +52,11 @@ pub(crate) struct LinkArgs {
 /// What every daemon gives up.
 #[derive(clap::Args, Debug)]
 pub(crate) struct PrivilegeArgs {
-    /// Become this user once everything is open. Whoever the user is, only CAP_NET_ADMIN and
-    /// CAP_NET_RAW stay, with a list of system calls and files.
+    /// Become this user once everything is open. With or without it, the daemon keeps only
+    /// CAP_NET_ADMIN, CAP_NET_RAW and the system calls and files that it needs.
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
-    /// Give up nothing: to find out whether something fails for lack of privileges.
+    /// Keep all privileges, to find out whether something fails for lack of them.
     #[arg(long, conflicts_with = "user")]
     pub(crate) keep_privileges: bool,
 }

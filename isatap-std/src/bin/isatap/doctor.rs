@@ -21,7 +21,7 @@ use crate::exit::{Failure, Status};
 use arrivals::Arrivals;
 use probe::Target;
 
-/// Find out why a link does not work: names the first step that fails, why, and what mends it.
+/// Find out why a link does not work: reports the first failing step, the reason and the fix.
 ///
 /// A host comes to life in steps: name, prl, rs-sent, ra-seen, address, route, mtu, peer; a
 /// Teredo client in name, socket, rs-sent, answered, nat, address, route, mtu, peer. Has the

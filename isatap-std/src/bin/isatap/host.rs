@@ -39,10 +39,10 @@ pub(crate) struct Args {
     /// Solicit ff02::2 first, instead of the router's link-local address, as Windows XP does.
     #[arg(long)]
     solicit_all_routers: bool,
-    /// Ask no neighbour whether it is still there.
+    /// Disable neighbour unreachability probes.
     #[arg(long)]
     no_neighbor_probes: bool,
-    /// Have no link-local address while no router is known, as Windows does by default.
+    /// Assign no link-local address until a router is found, as Windows does by default.
     #[arg(long)]
     link_local_with_router: bool,
     #[command(flatten)]

@@ -14,12 +14,12 @@ use serde::Serialize;
 
 use crate::exit::{Failure, Status};
 
-/// Run a scenario in a world inside this process; needs no privilege.
+/// Run a scenario on a simulated IPv4 network inside this process; needs no privilege.
 ///
 /// All packets are real: hosts and routers are those of the library, only
 /// the network between them is made up. Prints both headers of each packet
-/// at each hop, and whether what the scenario expects has come: exit status 3
-/// if not. Among them: direct-access, how an intranet reaches the clients of
+/// at each hop, and whether each expectation was met: exit status 3
+/// if not. Among the scenarios: direct-access, how an intranet reaches the clients of
 /// DirectAccess servers; loops, packets that go round between tunnel routers
 /// (RFC 6324), with the checks and without.
 #[derive(clap::Args, Debug)]
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Record the IPv4 packets into this file, for Wireshark or tcpdump.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// What random things follow from, instead of the scenario's own.
+    /// Random seed (default: the scenario's).
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[command(flatten)]

@@ -38,7 +38,7 @@ mod tunnel;
 
 use exit::{Failure, Status};
 
-/// IPv6 across IPv4: ISATAP, 6to4, 6rd and configured tunnels, and a world to try them in.
+/// IPv6 across IPv4: ISATAP, 6to4, 6rd, Teredo and configured tunnels, and a lab to try them in.
 #[derive(Parser, Debug)]
 #[command(name = "isatap", version, arg_required_else_help = true)]
 struct Cli {

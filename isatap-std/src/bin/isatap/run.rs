@@ -20,16 +20,21 @@ use crate::exit::{Failure, Status};
 
 /// Run all links of a configuration file in one process, for systemd or by hand.
 ///
-/// SIGHUP reads the file again. A file with mistakes changes nothing, and what it says as
-/// before goes on; the links that speak protocol 41 are made anew together. Then routers, relays
-/// and servers are asked at once. Tells systemd when it is ready
-/// and while it reloads (Type=notify, or notify-reload from systemd 253 on). Needs CAP_NET_ADMIN and CAP_NET_RAW; ends on SIGINT or SIGTERM, and
-/// leaves nothing behind.
+/// Each table of the file is a link: `[[isatap-host]]`, `[[isatap-router]]`, `[[tunnel]]`,
+/// `[[6rd]]`, `[[6to4]]`, `[[teredo-client]]`, `[[teredo-server]]` or `[[teredo-relay]]`. Keys are
+/// the options of its command without dashes in front; what an option may repeat is a list; for
+/// --no-THING write THING = false.
+///
+/// SIGHUP reads the file again. An invalid file changes nothing. Unchanged links keep running, but
+/// those that speak protocol 41 are restarted together if one of them changes. Then asks routers,
+/// relays and servers at once. Tells systemd when it is ready and while it reloads (Type=notify, or
+/// notify-reload from systemd 253 on). Needs CAP_NET_ADMIN and CAP_NET_RAW; ends on SIGINT or
+/// SIGTERM, and leaves nothing behind.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// The file; see: isatap config check FILE.
+    /// The TOML file; check it with: isatap config check FILE.
     file: String,
-    /// Say what happens, on standard error.
+    /// Log events to standard error.
     #[arg(short, long)]
     verbose: bool,
     #[command(flatten)]

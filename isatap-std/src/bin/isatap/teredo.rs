@@ -42,10 +42,10 @@ struct LinkArgs {
     /// Record outer packets into this file, for Wireshark or tcpdump.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// Count private IPv4 addresses as public ones, for labs.
+    /// Treat private IPv4 addresses as public (labs only).
     #[arg(long)]
     accept_bogons: bool,
-    /// Say what happens, on standard error.
+    /// Log events to standard error.
     #[arg(short, long)]
     verbose: bool,
     #[command(flatten)]
@@ -63,8 +63,8 @@ impl LinkArgs {
     }
 }
 
-/// Run a Teredo client: an IPv6 address behind a NAT, and a default route that yields to
-/// every other.
+/// Run a Teredo client: an IPv6 address behind a NAT, and a default route of the lowest
+/// priority.
 ///
 /// Needs CAP_NET_ADMIN; ends on SIGINT or SIGTERM, and leaves nothing behind.
 #[derive(clap::Args, Debug)]
@@ -94,11 +94,11 @@ struct ClientArgs {
     /// server for what is in it: here one line.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// Ask the NAT to open the port: auto, pcp or upnp. Peers behind NATs of more kinds are
-    /// reached then, and so is this host by everybody.
+    /// Ask the NAT to open the port: auto, pcp or upnp. Reaches peers behind more kinds of NAT,
+    /// and opens this host to everyone.
     #[arg(long, value_name = "HOW", default_value = "off")]
     port_mapping: PortMapping,
-    /// Do without Teredo behind a symmetric NAT, as before RFC 6081.
+    /// Do not work behind a symmetric NAT, as before RFC 6081.
     #[arg(long)]
     no_symmetric_nat: bool,
     /// Ask for a cone NAT first, as before RFC 5991.
@@ -180,7 +180,7 @@ struct QualifyArgs {
     /// Qualify with the secret in this file.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// Count private IPv4 addresses as public ones, for labs.
+    /// Treat private IPv4 addresses as public (labs only).
     #[arg(long)]
     accept_bogons: bool,
     /// The servers.
