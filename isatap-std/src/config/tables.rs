@@ -408,7 +408,7 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
 }
 
 /// A text in a message: blanks at its ends seen, not longer than a line.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 60;
     if text.chars().count() > MOST {
         return format!("{}…", text.chars().take(MOST).collect::<String>());

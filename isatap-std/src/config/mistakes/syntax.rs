@@ -2,6 +2,7 @@
 
 use toml::de::DeTable;
 
+use super::super::tables::shown;
 use super::advice::table_meant;
 use super::{Mistake, bare, blank};
 
@@ -22,8 +23,18 @@ pub(super) fn mistakes(text: &str) -> Vec<Mistake> {
     if let (true, Some((offset, message))) = (mistakes.is_empty(), offsets.first()) {
         mistakes.push(Mistake { offset: *offset, is_table: false, text: message.replace('\n', ", ") });
     }
+    // Another kind of file, or a text: each of its lines would be told.
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+    if mistakes.len() > FEW && mistakes.len() * 2 > lines {
+        let told =
+            format!("{} of {lines} lines are no TOML: give a configuration file, as README.md has one", mistakes.len());
+        mistakes = vec![Mistake { offset: mistakes[0].offset, is_table: false, text: told }];
+    }
     mistakes
 }
+
+/// So many lines may be wrong in a file that is meant to be one.
+const FEW: usize = 5;
 
 /// The text without the lines of these mistakes, if that is TOML: a header is missed by what follows it.
 pub(super) fn without_lines_of(text: &str, mistakes: &[Mistake]) -> Option<String> {
@@ -142,7 +153,7 @@ impl<'a> Line<'a> {
         let (key, rest) = line.split_at(end);
         let value = rest.trim_start_matches(':').trim();
         if key.is_empty() || key.starts_with('-') || rest.starts_with(['>', '/']) {
-            format!("{line} is no TOML: write KEY = VALUE, or [[TABLE]]")
+            format!("{} is no TOML: write KEY = VALUE, or [[TABLE]]", shown(line))
         } else if let (true, Some(meant)) = (value.is_empty() && rest.starts_with(':'), table_meant(key)) {
             format!("{line} is no TOML: write {meant}")
         } else if value.is_empty() {
@@ -150,7 +161,7 @@ impl<'a> Line<'a> {
         } else if toml::from_str::<toml::Table>(&format!("v = {value}")).is_ok() {
             format!("= is missing between a key and its value: write {key} = {value}")
         } else {
-            format!("= is missing between a key and its value: write {key} = \"{}\"", bare(value))
+            format!("= is missing between a key and its value: write {key} = \"{}\"", shown(bare(value)))
         }
     }
 

@@ -557,6 +557,14 @@ fn mistakes_of_every_kind_are_told_at_once() {
     assert_eq!(places(text), ["3:3", "6:5"], "{:#?}", problems(text));
 }
 
+#[test]
+fn a_file_of_another_kind_is_told_in_one_line() {
+    let found = problems(&"Some words, and more words.\n\n".repeat(30));
+    assert_eq!(found, ["1:6: 30 of 30 lines are no TOML: give a configuration file, as README.md has one"]);
+    // A few lines are told one by one.
+    assert_eq!(problems(&"router: a\n".repeat(5)).len(), 5);
+}
+
 /// A link's own check names a value: its place is told if one key alone has it.
 #[test]
 fn what_a_link_refuses_is_told_where_it_stands() {
