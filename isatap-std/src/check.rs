@@ -11,7 +11,9 @@
 //! loop and spoofing checks, ECN, Neighbor Discovery. What an operating
 //! system does before (reassembly, its own martian filter) is not repeated: a
 //! fragment is dropped with [`DropReason::OuterFragment`], and whoever
-//! captures behind the kernel sees the whole datagram.
+//! captures behind the kernel sees the whole datagram. A later fragment of UDP
+//! may be any program's, so it counts as for no tunnel; the first one has the
+//! port, and counts for its Teredo client.
 //!
 //! A capture shows what leaves as well: a packet from the node's own address
 //! to another one is [`Decision::Sent`], which is neither let in nor dropped.
@@ -373,11 +375,12 @@ impl Checker {
         let as_filled = self.judge_whole(&whole.bytes, header);
         let is_udp = header.protocol() == protocol::UDP && !self.teredo.is_empty();
         let Some(at) = whole.inner().or_else(|| (!is_udp).then_some(header.header_len())) else {
-            // Where the datagram would go is known from its ports.
-            let is_elsewhere = as_filled.reason == Some(DropReason::NotAddressed);
+            // Where the datagram would go is known from its ports, which later fragments never have.
+            let is_decided = matches!(as_filled.reason, Some(DropReason::NotAddressed | DropReason::OuterFragment));
             let is_known = whole::ports(&whole.bytes[..whole.known], header).is_some()
+                || header.fragment_offset() != 0
                 || self.own_ports.iter().all(|own| *own.ip() != header.destination());
-            return if is_elsewhere && is_known { as_filled } else { unknown() };
+            return if is_decided && is_known { as_filled } else { unknown() };
         };
         let known = whole.known_of_inner_header(at);
         if known >= ipv6::HEADER_LEN {
@@ -407,14 +410,14 @@ impl Checker {
     /// Whether a packet that no link takes is for none of them.
     fn is_elsewhere(&self, packet: &[u8], header: &ipv4::Header<'_>, trials: &[(Mechanism, Trial)]) -> bool {
         let destination = header.destination();
-        let is_unasked = trials.iter().all(|(_, trial)| *trial == Trial::NotAddressed);
         match header.protocol() {
-            protocol::IPV6 => is_unasked && !self.own.contains(&destination),
-            protocol::UDP if !self.teredo.is_empty() => match whole::ports(packet, header) {
-                Some((_, port)) => !self.own_ports.contains(&SocketAddrV4::new(destination, port)),
-                // A fragment says nothing of its port.
-                None => is_unasked,
-            },
+            protocol::IPV6 => {
+                let is_unasked = trials.iter().all(|(_, trial)| *trial == Trial::NotAddressed);
+                is_unasked && !self.own.contains(&destination)
+            }
+            // A later fragment says nothing of its port: it may be any program's.
+            protocol::UDP if !self.teredo.is_empty() => whole::ports(packet, header)
+                .is_none_or(|(_, port)| !self.own_ports.contains(&SocketAddrV4::new(destination, port))),
             _ => true,
         }
     }

@@ -14,7 +14,7 @@ use isatap_core::teredo::server::{Server, ServerConfig};
 use isatap_core::time::Instant;
 use isatap_core::wire::ipv4;
 
-use super::{Decision, Judgement, Mechanism, Trial};
+use super::{Decision, Judgement, Mechanism, Trial, whole};
 use crate::Error;
 
 /// A Teredo client of a checker.
@@ -83,6 +83,13 @@ impl TeredoClient {
         let taken = take_udp(&mut payload);
         if matches!(taken, Ok(path) if path.to != self.options.local) {
             return None;
+        }
+        // TUN-10: no link is asked about a fragment, as with protocol 41. The first one has the port.
+        if matches!(taken, Err(DropReason::OuterFragment)) {
+            let is_for = |(_, port): (u16, u16)| port == self.options.local.port();
+            return whole::ports(packet, &header)
+                .is_none_or(is_for)
+                .then(|| Judgement::dropped(DropReason::OuterFragment));
         }
         let addresses = ingress::parse(payload.as_slice()).ok();
         let inner = addresses.as_ref().map(|(_, header)| (header.source(), header.destination()));

@@ -1,6 +1,7 @@
 //! The receive tables of the vectors, on a node that knows what they assume.
 
 use super::*;
+use isatap_core::wire::checksum;
 
 fn v6(text: &str) -> Ipv6Addr {
     text.parse().unwrap()
@@ -204,6 +205,53 @@ fn what_the_node_sends_is_neither_let_in_nor_dropped() {
 fn native_ipv6_is_not_malformed() {
     let judged = host().judge(&[&[0x60, 0, 0, 0, 0, 0, 59, 64][..], &[0x20; 32]].concat());
     assert_eq!((judged.decision, judged.reason), (Decision::Drop, Some(DropReason::NotProtocol41)));
+}
+
+/// TUN-10: as with protocol 41, a fragment is dropped before any link is asked. The first one
+/// says whose it is by its port; the others of the same address may be any program's.
+#[test]
+fn a_fragment_of_udp_is_the_clients_where_its_port_says_so() {
+    let client =
+        TeredoOptions { local: "192.0.2.1:4000".parse().unwrap(), server: v4("198.51.100.1"), accept_bogons: true };
+    let checker = Checker::new(&[LinkOptions::Teredo(client)]).unwrap();
+    let fragment = |port: u16, to: &str, field: u16| {
+        let mut packet = packet(("198.51.100.1", to), ("2001:db8::1", "2001:db8::2"), None);
+        packet[9] = 17;
+        packet[20..28].copy_from_slice(&[[13, 216], port.to_be_bytes(), [0, 40], [0, 0]].concat());
+        packet[6..8].copy_from_slice(&field.to_be_bytes());
+        packet[10..12].fill(0);
+        let sum = checksum::checksum(&packet[..20]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        packet
+    };
+    let (first, later) = (0x2000, 0x0001);
+    for (packet, reason, is_elsewhere) in [
+        (fragment(4000, "192.0.2.1", first), DropReason::OuterFragment, false),
+        (fragment(4001, "192.0.2.1", first), DropReason::NotAddressed, true),
+        (fragment(4000, "192.0.2.1", later), DropReason::OuterFragment, true),
+        (fragment(4000, "192.0.2.2", later), DropReason::NotAddressed, true),
+    ] {
+        // What decides stands in front of what a capture may lack.
+        for known in [packet.len(), 30, 24] {
+            let judged = checker.judge_captured(&packet[..known], packet.len());
+            assert_eq!((judged.reason, judged.is_elsewhere), (Some(reason), is_elsewhere), "{known} of {packet:x?}");
+            let trials: &[_] = match reason {
+                DropReason::NotAddressed => &[(Mechanism::Teredo, Trial::NotAddressed)],
+                _ => &[],
+            };
+            assert_eq!(judged.trials, trials);
+        }
+    }
+    let of_client = fragment(4000, "192.0.2.1", first);
+    assert_eq!(checker.judge_captured(&of_client[..20], of_client.len()).decision, Decision::Cut, "to which port?");
+    let of_tunnel = host().judge(&{
+        let mut fragment = packet(("10.0.0.1", "10.0.0.2"), ("2001:db8::1", "2001:db8::2"), None);
+        fragment[6] = 0x20;
+        fragment[10] ^= 0x20;
+        fragment
+    });
+    let same = checker.judge(&of_client);
+    assert_eq!((of_tunnel.reason, of_tunnel.trials, of_tunnel.is_elsewhere), (same.reason, same.trials, false));
 }
 
 /// Good and bad packets, with options of Neighbor Discovery and extension headers.
