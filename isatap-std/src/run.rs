@@ -242,8 +242,7 @@ impl Run {
         for native in natives {
             Netlink::open()?.link(&native.device)?;
         }
-        let is_off = sysctl::ipv6("all", "forwarding").is_ok_and(|value| value == 0);
-        if let Some(native) = natives.iter().find(|native| native.forwarding && is_off) {
+        if let Some(native) = natives.iter().find(|native| native.forwarding && !sysctl::forwards(&native.device)) {
             (self.observer())(&Notice::Warning(format!(
                 "{} is to forward, and the kernel does not forward IPv6: sysctl -w net.ipv6.conf.all.forwarding=1",
                 native.device

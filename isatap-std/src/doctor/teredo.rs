@@ -251,15 +251,13 @@ fn address(facts: &Facts) -> Finding {
 
 fn route(facts: &Facts) -> Finding {
     let status = &facts.evidence.status;
-    let dev = &status.dev;
-    let forwarding = format!("sysctl -w net.ipv6.conf.all.forwarding=1 net.ipv6.conf.{dev}.forwarding=1");
     if let Some(finding) = kernel_routes(facts) {
         return finding;
     }
     match status.role.as_str() {
         "teredo-server" if !status.forwarding => {
             let cause = "the kernel does not forward IPv6, so clients cannot find the relay of any native host";
-            return Finding::bad(Step::Route, cause, forwarding);
+            return Finding::bad(Step::Route, cause, "sysctl -w net.ipv6.conf.all.forwarding=1");
         }
         "teredo-server" => return Finding::good(Step::Route, "the kernel forwards"),
         "teredo-relay" if !status.forwarding => {

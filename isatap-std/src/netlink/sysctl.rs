@@ -72,6 +72,31 @@ pub fn be_a_host(device: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether the kernel forwards what comes in by a device.
+///
+/// What it heeds was tried on Linux 6.18, with a router between two hosts, and a test repeats
+/// it. `all` decides: at 1 the kernel forwards whatever the devices' own switches say, at 0 it
+/// forwards nothing, whatever they say. At 0 it forwards all the same what comes in by a device
+/// whose `force_forwarding` is 1, which there is since Linux 6.17. The `forwarding` of a device
+/// says as what the kernel shows itself there: 1 sets the router flag of its Neighbor
+/// Advertisements.
+#[must_use]
+pub fn forwards(device: &str) -> bool {
+    is_on("all", "forwarding") || is_on(device, "force_forwarding")
+}
+
+/// Whether this node is a router on a device: the kernel [`forwards`], and the
+/// device's own switch says so too, which is ours to heed (RTE-7): where it says no, the core
+/// drops what is for others, and hosts hear of no default router (NDP-67).
+#[must_use]
+pub fn is_router(device: &str) -> bool {
+    forwards(device) && is_on(device, "forwarding")
+}
+
+fn is_on(device: &str, name: &str) -> bool {
+    ipv6(device, name).is_ok_and(|value| value != 0)
+}
+
 fn path(device: &str, name: &str) -> PathBuf {
     ["/proc/sys/net/ipv6/conf", device, name].iter().collect()
 }

@@ -383,8 +383,7 @@ impl Node {
     fn check_lan_forwarding(&mut self, lan: &mut Lan) {
         let Some(served) = &mut lan.served else { return };
         let device = &lan.options.device;
-        let is_on = |device: &str| sysctl::ipv6(device, "forwarding").is_ok_and(|value| value != 0);
-        let forwards = is_on("all") && is_on(device);
+        let forwards = sysctl::is_router(device);
         if served.forwards == Some(forwards) {
             return;
         }

@@ -459,8 +459,7 @@ impl FixedRole {
         if self.is_host {
             return;
         }
-        let is_on = |device: &str| sysctl::ipv6(device, "forwarding").is_ok_and(|value| value != 0);
-        let forwards = is_on("all") && is_on(&self.device);
+        let forwards = sysctl::is_router(&self.device);
         if self.forwards == Some(forwards) {
             return;
         }

@@ -1,9 +1,10 @@
 //! The relay's side of the system.
 
 use super::node::{Environment, LINK, Role};
-use super::server::{forwards, warn_without_forwarding};
+use super::server::warn_without_forwarding;
 use crate::driver::PARKED_PACKETS;
 use crate::error::Error;
+use crate::netlink::sysctl;
 use crate::node::LocatorSource;
 use crate::node::status::{Status, Teredo, TeredoPeer};
 use isatap_core::drop_reason::Counters;
@@ -86,7 +87,7 @@ impl Role for RelayRole {
     fn describe(&self, now: Instant, machine: &Machine, status: &mut Status) {
         let config = machine.config();
         status.locators = if self.there { vec![config.locator.address] } else { Vec::new() };
-        status.forwarding = forwards(&status.dev);
+        status.forwarding = sysctl::forwards(&status.dev);
         status.teredo = Some(Teredo {
             port: config.port,
             peers: TeredoPeer::list(now, machine.peers().iter()),

@@ -65,24 +65,15 @@ impl Role for ServerRole {
     fn describe(&self, _: Instant, machine: &Machine, status: &mut Status) {
         let config = machine.config();
         status.locators.clone_from(&self.there);
-        status.forwarding = forwards(&status.dev);
+        status.forwarding = sysctl::forwards(&status.dev);
         status.teredo = Some(Teredo { server: Some(config.primary), port: SERVER_PORT, ..Teredo::running() });
     }
 }
 
-/// Whether the kernel forwards between the device and others.
-pub(super) fn forwards(device: &str) -> bool {
-    let is_on = |device: &str| sysctl::ipv6(device, "forwarding").is_ok_and(|value| value != 0);
-    is_on("all") && is_on(device)
-}
-
-/// On Linux the kernel forwards, when it is told to for all devices.
 pub(super) fn warn_without_forwarding<M>(env: &mut Environment<'_, M>, consequence: &str) {
-    let device = env.attachment.name().to_owned();
-    if !forwards(&device) {
+    if !sysctl::forwards(env.attachment.name()) {
         env.warn(format!(
-            "the kernel does not forward IPv6, so {consequence}: \
-             sysctl -w net.ipv6.conf.all.forwarding=1 net.ipv6.conf.{device}.forwarding=1"
+            "the kernel does not forward IPv6, so {consequence}: sysctl -w net.ipv6.conf.all.forwarding=1"
         ));
     }
 }

@@ -213,6 +213,13 @@ fn our_relay_connects_native_hosts_with_miredo_clients_and_ours() {
     }
     decodes(&capture, 300);
     assert!(status(&relay, r#".role == "teredo-relay" and (.teredo.peers | length) == 2"#));
+    // The device's own switch is not what the kernel heeds: it forwards, and is said to.
+    relay.ok("sysctl -qw net.ipv6.conf.teredo.forwarding=0");
+    for (client, address) in [(&a.client, theirs), (&b.client, ours)] {
+        peers::ping(&native, &address.to_string());
+        peers::ping(client, &host.to_string());
+    }
+    assert!(status(&relay, ".forwarding"));
     assert!(relay_daemon.terminate(PATIENCE).success());
     assert!(!relay.succeeds("ip -6 route show | grep -q '^2001::/32'"));
 }

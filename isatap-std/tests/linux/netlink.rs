@@ -275,3 +275,56 @@ fn the_ipv4_path_names_source_device_and_mtu() {
         assert_eq!(on_under, [2, 3]);
     });
 }
+
+/// The experiment of [`sysctl::forwards`]: a router between two hosts, and what its kernel does
+/// with a packet that comes in by `in0` and goes out by `out0`.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn the_kernel_forwards_as_we_say_it_does() {
+    let [sender, router, receiver] = [Netns::new(), Netns::new(), Netns::new()];
+    router.connect("in0", "10.0.0.1/24", &sender, "eth0", "10.0.0.2/24");
+    router.connect("out0", "10.0.1.1/24", &receiver, "eth0", "10.0.1.2/24");
+    for (netns, device, address) in [
+        (&router, "in0", "2001:db8:1::1"),
+        (&sender, "eth0", "2001:db8:1::2"),
+        (&router, "out0", "2001:db8:2::1"),
+        (&receiver, "eth0", "2001:db8:2::2"),
+    ] {
+        netns.ip(&format!("address add {address}/64 dev {device} nodad"));
+    }
+    sender.ip("-6 route add default via 2001:db8:1::1");
+    // The counter tells the way there alone: of the way back other switches decide.
+    let received = || {
+        let counters = receiver.command("cat /proc/net/snmp6");
+        let line = counters.lines().find(|line| line.starts_with("Icmp6InEchos")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let ping = ["-6", "-c1", "-W1", "2001:db8:2::2"];
+    let is_forwarded = || {
+        let before = received();
+        sender.run(|| std::process::Command::new("ping").args(ping).output().unwrap());
+        received() > before
+    };
+    router.sysctl("net.ipv6.conf.all.forwarding", "1");
+    wait_for("a way through", || is_forwarded().then_some(()));
+    let has_force = router.run(|| sysctl::ipv6("in0", "force_forwarding").is_ok());
+    for [all, incoming, outgoing, forced] in
+        [[1, 1, 1, 0], [1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1], [0, 1, 0, 1]]
+    {
+        if forced == 1 && !has_force {
+            continue;
+        }
+        // The first sets the others.
+        router.sysctl("net.ipv6.conf.all.forwarding", &all.to_string());
+        router.sysctl("net.ipv6.conf.in0.forwarding", &incoming.to_string());
+        router.sysctl("net.ipv6.conf.out0.forwarding", &outgoing.to_string());
+        if has_force {
+            router.sysctl("net.ipv6.conf.in0.force_forwarding", &forced.to_string());
+        }
+        let [forwards, is_router] = router.run(|| [sysctl::forwards("in0"), sysctl::is_router("in0")]);
+        let switches = [all, incoming, outgoing, forced];
+        assert_eq!(forwards, all == 1 || forced == 1, "{switches:?}");
+        assert_eq!(is_router, forwards && incoming == 1, "{switches:?}");
+        assert_eq!(is_forwarded(), forwards, "{switches:?}");
+    }
+}

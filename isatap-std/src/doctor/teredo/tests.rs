@@ -128,7 +128,7 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
         (paused, Step::Answered, "not with the secret of laptop-7", "--secret-file"),
         (secondary, Step::Answered, "its second address 198.51.100.2 does not", "--secondary V4"),
         (symmetric, Step::Nat, "the NAT is symmetric", "symmetric-nat = false"),
-        (server, Step::Route, "the kernel does not forward IPv6", "net.ipv6.conf.teredo.forwarding=1"),
+        (server, Step::Route, "the kernel does not forward IPv6", "sysctl -w net.ipv6.conf.all.forwarding=1"),
     ] {
         let last = diagnose(&facts).pop().unwrap();
         assert_eq!((last.step, last.ok), (step, false), "{last:#?}");
