@@ -66,7 +66,8 @@ pub fn forwarder() -> &'static mut AnyNode<Standard, 4> {
     node
 }
 
-fn settle(machine: &mut impl Machine, entropy: &mut impl FnMut(&mut [u8])) {
+/// Lets a machine do and say what it has to.
+pub fn settle(machine: &mut impl Machine, entropy: &mut impl FnMut(&mut [u8])) {
     let mut buffer = vec![0; 512];
     machine.handle_timeout(NOW, entropy);
     while machine.poll_transmit(&mut PacketMut::empty(&mut buffer)).expect("room").is_some() {}

@@ -13,7 +13,7 @@ use gungraun::{library_benchmark, library_benchmark_group, main};
 use isatap_benches::inputs::{self, HOST, PEER};
 use isatap_benches::links::{self, Ends};
 use isatap_benches::routes::{self, Random};
-use isatap_benches::{ours, peers, teredo};
+use isatap_benches::{learned, ours, peers, teredo};
 use isatap_core::capacity::Standard;
 use isatap_core::embedded::Kind;
 use isatap_core::engine::Verdict;
@@ -306,6 +306,16 @@ fn teredo_admit(input: (ClientView<'static>, &'static [u8])) -> Option<ClientCas
     teredo::parse_and_admit(black_box(&input.0), black_box(teredo::from_peer_path()), black_box(input.1)).ok()
 }
 
+type Learning = (Host, Packet);
+
+// OPTIONS routes at once: .ci/instructions.py divides.
+#[library_benchmark]
+#[bench::changing(learned::changing())]
+#[bench::refused(learned::refused())]
+fn learn(mut input: Learning) -> Verdict {
+    learned::receive(black_box(input.0), black_box(&mut input.1))
+}
+
 type TeredoPacket = (&'static mut teredo::AnyClient, Packet);
 
 #[library_benchmark]
@@ -376,6 +386,7 @@ library_benchmark_group!(
         lookup_8,
         lookup_64,
         lookup_512,
+        learn,
         teredo_datagram,
         teredo_admit,
         teredo_receive,

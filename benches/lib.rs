@@ -2,6 +2,7 @@
 //! `instructions` (gungraun under valgrind, exact counts) both call these.
 //!
 //! - `inputs`: packets, links and nodes, made outside of what is measured.
+//! - `learned`: a host with many routes, and advertisements that change them.
 //! - `links`: a link of each kind with its packets; `routes`: route tables.
 //! - `ours`: the operations of isatap-core.
 //! - `peers`: the same work by other libraries, in the same run.
@@ -11,6 +12,7 @@
 //! a row of the table in `.ci/instructions.py`.
 
 pub mod inputs;
+pub mod learned;
 pub mod links;
 pub mod ours;
 pub mod peers;

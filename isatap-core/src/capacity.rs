@@ -282,6 +282,13 @@ impl<T: Copy, S: Storage<T>> List<T, S> {
         Some(removed)
     }
 
+    /// Removes the last row.
+    pub fn pop(&mut self) -> Option<T> {
+        let last = self.as_slice().last().copied()?;
+        self.len = self.len.saturating_sub(1);
+        Some(last)
+    }
+
     /// Inserts a row in front of the one at `index`, or at the end.
     ///
     /// # Errors

@@ -33,6 +33,23 @@ impl Index {
     /// The index of a table without rows.
     pub(super) const EMPTY: Index = Index { shift: 0, buckets: 1 };
 
+    /// Writes the index that has lookups scan the first `live` rows: a word
+    /// for each 64 of them.
+    pub(super) fn scan(slots: &mut [Slot], live: usize) -> Index {
+        let mut left = live;
+        for slot in slots.iter_mut().take(live.div_ceil(WORD)) {
+            let rows = u32::try_from(left.min(WORD)).unwrap_or(0);
+            slot.candidates = u64::MAX.checked_shr(u64::BITS.saturating_sub(rows)).unwrap_or(0);
+            left = left.saturating_sub(WORD);
+        }
+        Index::EMPTY
+    }
+
+    /// Whether it tells no rows apart.
+    pub(super) const fn is_scan(self) -> bool {
+        self.buckets == 1
+    }
+
     /// Writes the index of the first `live` rows into all of `slots`, with
     /// the bits that tell the rows apart best.
     pub(super) fn build(slots: &mut [Slot], live: usize) -> Index {

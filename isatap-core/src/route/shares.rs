@@ -97,12 +97,16 @@ fn heaviest(slots: &[Slot], class: Class, may_go: impl Fn(&Slot) -> bool, asker:
     let link = if has_two_more(of_link(link), of_link(asker.0)) { link } else { asker.0 };
     let of_claimant = |who: Claimant| rows().filter(|slot| claimant(&slot.route) == who).count();
     let mut most: Option<(usize, Claimant)> = None;
+    let mut counted = [None; CLAIMANTS];
     for who in claimants().filter(|(on, _)| *on == link) {
-        // Most rows are those of one: it is not counted for each of them.
-        if most.is_none_or(|(_, before)| before != who) {
-            let count = of_claimant(who);
-            most = most.filter(|(before, _)| *before >= count).or(Some((count, who)));
+        match counted.iter_mut().find(|place| place.is_none_or(|known| known == who)) {
+            Some(Some(_)) => continue,
+            Some(place) => *place = Some(who),
+            // Right as well, and slow.
+            None => {}
         }
+        let count = of_claimant(who);
+        most = most.filter(|(before, _)| *before >= count).or(Some((count, who)));
     }
     let (count, who) = most?;
     (link != asker.0 || has_two_more(count, of_claimant(asker))).then_some(who)
@@ -110,6 +114,8 @@ fn heaviest(slots: &[Slot], class: Class, may_go: impl Fn(&Slot) -> bool, asker:
 
 /// Links that are told apart; those beyond share what one has.
 const LINKS: usize = 32;
+/// Routers of a link that are counted once each: as many as a router list has.
+const CLAIMANTS: usize = 32;
 
 fn live(slots: &[Slot]) -> impl Iterator<Item = (usize, &Slot)> {
     slots.iter().enumerate().filter(|(_, slot)| slot.is_live)

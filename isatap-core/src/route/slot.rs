@@ -52,8 +52,10 @@ impl Row for Slot {
 }
 
 impl Slot {
+    /// Whether the route has this [`RouteKey`]. Most have another prefix.
+    #[inline]
     pub(super) fn has_key(&self, key: &RouteKey) -> bool {
-        self.route.key() == *key
+        self.route.prefix == key.prefix && self.route.key() == *key
     }
 
     pub(super) fn is_via(&self, link: LinkId, next_hop: &Ipv6Addr) -> bool {
@@ -109,4 +111,12 @@ pub(super) fn swap_if_disordered(rows: &mut [Slot], at: usize, metrics: &[u32; M
         core::mem::swap(first, second);
     }
     disordered
+}
+
+/// Swaps the rows at `at` and behind it; what belongs to the places stays.
+pub(super) fn swap_rows(rows: &mut [Slot], at: usize) {
+    if let Some([first, second]) = rows.get_mut(at..).and_then(|rows| rows.first_chunk_mut::<2>()) {
+        core::mem::swap(first, second);
+        core::mem::swap(&mut first.candidates, &mut second.candidates);
+    }
 }

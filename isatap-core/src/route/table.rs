@@ -9,7 +9,7 @@ use crate::packet::LinkId;
 use crate::prefix::halves;
 use crate::route::index::Index;
 use crate::route::shares;
-use crate::route::slot::{Goodness, METRICS, Slot, swap_if_disordered};
+use crate::route::slot::{Goodness, METRICS, Slot, swap_if_disordered, swap_rows};
 use crate::route::{Change, Route, RouteKey};
 use crate::time::{Expiry, Instant};
 
@@ -52,6 +52,9 @@ pub struct RouteTable<S> {
     next_rank: u64,
     deadline: Expiry,
     has_changes: bool,
+    /// Between [`hold_index`](Self::hold_index) and
+    /// [`release_index`](Self::release_index).
+    is_index_held: bool,
     generation: u32,
     interface_metrics: [u32; METRICS],
 }
@@ -83,6 +86,7 @@ impl<S> RouteTable<S> {
             next_rank: 0,
             deadline: Expiry::NEVER,
             has_changes: false,
+            is_index_held: false,
             generation: 0,
             interface_metrics: [0; METRICS],
         }
@@ -265,15 +269,15 @@ impl<S: Storage<Slot>> RouteTable<S> {
         slot.is_live = true;
         slot.is_unreachable = unreachable;
         let at = self.move_to_place(at);
-        self.note_change(true);
+        self.note_change();
         Ok((RouteId::new(at), displaced))
     }
 
     /// Removes the route with this key.
     pub fn remove(&mut self, key: &RouteKey) -> Option<Route> {
-        let removed = self.find(key).copied();
-        self.remove_if(|route| route.key() == *key);
-        removed
+        let removed = self.find(key).copied()?;
+        self.remove_if(|route| route.prefix == key.prefix && route.key() == *key);
+        Some(removed)
     }
 
     /// Removes all routes by a link that is gone. Returns how many.
@@ -291,16 +295,21 @@ impl<S: Storage<Slot>> RouteTable<S> {
     /// Removes the routes that `doomed` says yes to. Returns how many.
     pub fn remove_if(&mut self, mut doomed: impl FnMut(&Route) -> bool) -> usize {
         let mut removed = 0_usize;
+        let mut stays = false;
         for slot in self.rows.iter_mut().filter(|slot| slot.is_live) {
             if doomed(&slot.route) {
                 slot.is_live = false;
+                stays |= slot.told().is_some();
                 removed = removed.saturating_add(1);
             }
         }
         if removed > 0 {
             self.rows.retain(|slot| slot.is_live || slot.told().is_some());
-            self.sort();
-            self.note_change(true);
+            // The others are in order without those that are gone.
+            if stays {
+                self.sort();
+            }
+            self.note_change();
         }
         removed
     }
@@ -334,7 +343,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
         }
         if changed {
             self.sort();
-            self.note_change(true);
+            self.note_change();
         }
         changed
     }
@@ -352,7 +361,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
             self.next_rank = rank.wrapping_add(1);
         }
         self.move_to_place(at);
-        self.note_change(true);
+        self.note_change();
         true
     }
 
@@ -369,9 +378,26 @@ impl<S: Storage<Slot>> RouteTable<S> {
         if *place != metric {
             *place = metric;
             self.sort();
-            self.note_change(true);
+            self.note_change();
         }
         Ok(())
+    }
+
+    /// Until [`release_index`](Self::release_index) a change writes no new
+    /// index, and a lookup scans the rows: for a message that changes many.
+    /// A new index costs more than all else that a change does, and a router
+    /// can put four thousand changes into one advertisement.
+    pub(crate) fn hold_index(&mut self) {
+        self.is_index_held = true;
+    }
+
+    /// Writes the index that the changes since [`hold_index`](Self::hold_index)
+    /// make necessary.
+    pub(crate) fn release_index(&mut self) {
+        self.is_index_held = false;
+        if self.index.is_scan() {
+            self.write_index();
+        }
     }
 
     /// Whether [`poll_change`](Self::poll_change) has something to tell.
@@ -392,12 +418,19 @@ impl<S: Storage<Slot>> RouteTable<S> {
             return None;
         }
         let told = self.poll_removed().or_else(|| self.poll_live());
-        self.note_change(false);
+        let metrics = self.interface_metrics;
+        self.has_changes = self.rows.iter().any(|slot| slot.difference(&metrics).is_some());
         told
     }
 
+    /// Takes out the first removed row. The others move up without their
+    /// words of the index, which knows live rows only and stays as it is.
     fn poll_removed(&mut self) -> Option<(Change, Route)> {
-        let removed = self.rows.remove(self.live)?;
+        let last = self.rows.len().checked_sub(1)?;
+        for at in self.live..last {
+            swap_rows(self.rows.as_mut_slice(), at);
+        }
+        let removed = if last < self.live { None } else { self.rows.pop() }?;
         let told = removed.told()?;
         Some((Change::Removed, Route { metric: told.metric, preference: told.preference, ..removed.route }))
     }
@@ -440,7 +473,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
     }
 
     /// Brings up to date what is known of all rows together.
-    fn note_change(&mut self, lookups_differ: bool) {
+    fn note_change(&mut self) {
         self.reachable = 0;
         self.live = 0;
         self.deadline = Expiry::NEVER;
@@ -453,8 +486,14 @@ impl<S: Storage<Slot>> RouteTable<S> {
                 self.deadline = self.deadline.min(slot.route.expires);
             }
         }
-        self.index = Index::build(self.rows.storage_mut(), self.live);
-        self.generation = self.generation.wrapping_add(u32::from(lookups_differ));
+        self.write_index();
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    fn write_index(&mut self) {
+        let slots = self.rows.storage_mut();
+        let write = if self.is_index_held { Index::scan } else { Index::build };
+        self.index = write(slots, self.live);
     }
 
     fn goodness(&self, slot: &Slot) -> Goodness {

@@ -538,6 +538,8 @@ enum Op {
     Rotate(Route),
     PollOne,
     PollAll,
+    HoldIndex,
+    ReleaseIndex,
 }
 
 fn any_address() -> impl Strategy<Value = Ipv6Addr> {
@@ -595,8 +597,13 @@ fn any_op() -> impl Strategy<Value = Op> {
         3 => (any_link(), any_next_hop(), any::<bool>()).prop_map(|(link, next_hop, mark)| Op::SetUnreachable(link, next_hop, mark)),
         1 => ((0_u8..3).prop_map(LinkId), 0_u32..3).prop_map(|(link, metric)| Op::SetMetric(link, metric)),
         2 => any_route().prop_map(Op::Rotate),
-        2 => Just(Op::PollOne),
-        1 => Just(Op::PollAll),
+        5 => prop::sample::select(std::vec![
+            Op::PollOne,
+            Op::PollOne,
+            Op::PollAll,
+            Op::HoldIndex,
+            Op::ReleaseIndex
+        ]),
     ]
 }
 
@@ -678,6 +685,8 @@ fn play<const N: usize>(ops: &[Op], destinations: &[Ipv6Addr]) {
             }
             Op::PollOne => drop(poll(&mut table, &mut model)),
             Op::PollAll => while poll(&mut table, &mut model) {},
+            Op::HoldIndex => table.hold_index(),
+            Op::ReleaseIndex => table.release_index(),
         }
         check(&table, &model, destinations);
     }
@@ -690,6 +699,18 @@ fn insert_all<const N: usize>(routes: &[Route], destinations: &[Ipv6Addr]) {
     for route in routes {
         model.insert(*route, table.insert_displacing(*route).map(|(_, displaced)| displaced));
     }
+    check(&table, &model, destinations);
+    // The scan while an advertisement is read, told or not, and the index after it.
+    table.hold_index();
+    while poll(&mut table, &mut model) {}
+    for route in routes.iter().step_by(3) {
+        table.remove(&route.key());
+        model.rows.retain(|row| model_key(&row.route) != model_key(route));
+    }
+    check(&table, &model, destinations);
+    table.release_index();
+    check(&table, &model, destinations);
+    while poll(&mut table, &mut model) {}
     check(&table, &model, destinations);
 }
 

@@ -31,6 +31,12 @@ impl<C: Capacity> HostInterface<C> {
         source: Ipv6Addr,
         ra: &RouterAdvertisement<'_>,
     ) {
+        cx.routes.hold_index();
+        self.learn_all(cx, slot, source, ra);
+        cx.routes.release_index();
+    }
+
+    fn learn_all(&mut self, cx: &mut Context<'_, C>, slot: usize, source: Ipv6Addr, ra: &RouterAdvertisement<'_>) {
         let Some((default, router)) = self.link.prl.row_mut(slot).map(|row| (row.default, row.address())) else {
             return;
         };
