@@ -23,9 +23,11 @@
 mod teredo;
 mod whole;
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::str::FromStr;
 
+use crate::advice;
 use isatap_core::capacity::Standard;
 use isatap_core::configured;
 use isatap_core::datapath::Switches;
@@ -129,21 +131,35 @@ pub struct SixToFourOptions {
 pub struct AddressWithLength(pub InterfaceAddress);
 
 impl FromStr for AddressWithLength {
-    type Err = String;
+    type Err = AddressError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let address = |text: &str| text.parse().map_err(|_| "no IPv6 address".to_owned());
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let address = |text: &str| text.parse().map_err(|_| AddressError(advice::not_ipv6(text)));
         // What is left out would be guessed: a device with a /128 reaches nobody.
         let Some((own, length)) = text.split_once('/') else {
             let own: Ipv6Addr = address(text)?;
-            return Err(format!("a prefix length is missing: write {own}/64, or {own}/128 for an address alone"));
+            let advice = format!("a prefix length is missing: write {own}/64, or {own}/128 for an address alone");
+            return Err(AddressError(advice));
         };
         let address = address(own)?;
-        let prefix_length = length.parse().map_err(|_| "no prefix length".to_owned())?;
-        Ipv6Prefix::new(address, prefix_length).ok_or("a prefix length is at most 128")?;
+        let length = length.parse().ok().filter(|length| Ipv6Prefix::new(address, *length).is_some());
+        let prefix_length =
+            length.ok_or_else(|| AddressError(format!("a prefix length is 0 to 128: write {address}/64, say")))?;
         Ok(AddressWithLength(InterfaceAddress { address, prefix_length }))
     }
 }
+
+/// Why a text is no [`AddressWithLength`], and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError(String);
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for AddressError {}
 
 /// An ISATAP link of a [`Checker`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,6 +10,7 @@
 //! | `capture` | frames of pcap and pcapng files, and the IP packets in them (feature `capture`) | everywhere |
 //! | `explain` | what an address, a prefix or a packet is (feature `explain`) | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
+//! | [`advice`] | what to write instead of a text that is no address and no number | everywhere |
 //! | `isatap` | an ISATAP host and an ISATAP router on this machine | Linux |
 //! | `sixrd` | a 6rd customer edge and a 6rd border relay on this machine | Linux |
 //! | `sixtofour` | a 6to4 router, host/router or relay on this machine | Linux |
@@ -31,6 +32,7 @@
 //! | `signal`, `runtime_dir` | what a daemon needs to end and to start cleanly | Linux |
 //! | `privileges` | what a daemon gives up once it runs (feature `privileges`) | Linux |
 
+pub mod advice;
 #[cfg(feature = "capture")]
 pub mod capture;
 pub mod check;

@@ -149,7 +149,7 @@ fn a_node_that_cannot_be_is_refused_with_the_cause() {
 #[test]
 fn an_address_without_its_length_is_asked_for_it() {
     let error = "2001:470:1f0a::2".parse::<AddressWithLength>().unwrap_err();
-    assert!(error.contains("write 2001:470:1f0a::2/64, or 2001:470:1f0a::2/128"), "{error}");
+    assert!(error.to_string().contains("write 2001:470:1f0a::2/64, or 2001:470:1f0a::2/128"), "{error}");
     let given: AddressWithLength = "2001:470:1f0a::2/64".parse().unwrap();
     assert_eq!((given.0.address, given.0.prefix_length), (v6("2001:470:1f0a::2"), 64));
 }

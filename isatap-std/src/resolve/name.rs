@@ -125,7 +125,7 @@ pub enum NameError {
     EmptyLabel,
     /// Not printable ASCII.
     Character {
-        /// Octets from the start of the text.
+        /// Octets from the start of the text, all of them ASCII.
         offset: usize,
     },
 }
@@ -133,13 +133,22 @@ pub enum NameError {
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NameError::Empty => f.write_str("the name is empty"),
-            NameError::TooLong => f.write_str("the name is longer than 255 octets"),
-            NameError::LabelTooLong => f.write_str("a label is longer than 63 octets"),
-            NameError::EmptyLabel => f.write_str("a label is empty"),
-            NameError::Character { offset } => {
-                write!(f, "octet {offset} is not printable ASCII")
+            NameError::Empty => f.write_str("a name is missing: write one, as isatap.example.net"),
+            NameError::TooLong => {
+                f.write_str("longer than the 253 characters of a name in the DNS: write a shorter one, or the address")
             }
+            NameError::LabelTooLong => f.write_str(
+                "longer than 63 characters between two dots, the DNS's limit: write a shorter name, or the address",
+            ),
+            NameError::EmptyLabel => {
+                f.write_str("two dots in a row, or one in front: write the name as isatap.example.net")
+            }
+            NameError::Character { offset } => write!(
+                f,
+                "character {} is none of a name: write letters, digits and hyphens alone, and other letters in \
+                 their xn-- form",
+                offset + 1
+            ),
         }
     }
 }
@@ -151,7 +160,8 @@ impl std::error::Error for NameError {}
 pub enum Entry {
     /// A static address.
     Address(Ipv4Addr),
-    /// A name, given to the hosts file and the DNS as it stands.
+    /// A name of letters, digits, hyphens and underscores, given to the hosts file and the DNS
+    /// as it stands.
     Name(Name),
 }
 
@@ -162,12 +172,28 @@ impl FromStr for Entry {
         if let Ok(address) = text.parse() {
             return Ok(Entry::Address(address));
         }
-        // A slip in an address must not become a question to the DNS.
+        // A slip must not become a question to the DNS, which answers it late and with "no such name".
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
             return Err(EntryError::Address);
         }
-        if text.contains(':') {
-            return Err(EntryError::Ipv6);
+        if text.contains("://") {
+            return Err(EntryError::Url);
+        }
+        if text.trim().contains([',', ';']) || text.trim().contains(char::is_whitespace) {
+            return Err(EntryError::Several);
+        }
+        let is_port = |port: &str| port.parse::<u16>().is_ok();
+        match text.split_once(':') {
+            Some((host, port)) if !host.is_empty() && is_port(port) => return Err(EntryError::Port),
+            Some(_) => return Err(EntryError::Ipv6),
+            None => {}
+        }
+        if text.contains('/') {
+            return Err(EntryError::Length);
+        }
+        let is_of_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if let Some(offset) = text.bytes().position(|byte| !is_of_host(byte)) {
+            return Err(EntryError::Name(NameError::Character { offset }));
         }
         text.parse().map(Entry::Name).map_err(EntryError::Name)
     }
@@ -188,19 +214,31 @@ impl fmt::Display for Entry {
 pub enum EntryError {
     /// Digits and dots that are not an IPv4 address.
     Address,
-    /// A colon: a router of the list is reached by IPv4.
+    /// An IPv6 address: a router of the list is reached by IPv4.
     Ipv6,
-    /// Not a domain name.
+    /// A port behind it.
+    Port,
+    /// A prefix length behind it.
+    Length,
+    /// A URL.
+    Url,
+    /// Several in one text.
+    Several,
+    /// Not the name of a host.
     Name(NameError),
 }
 
 impl fmt::Display for EntryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EntryError::Address => f.write_str("expected an IPv4 address of four decimal numbers up to 255"),
-            EntryError::Ipv6 => f.write_str("expected an IPv4 address or a name, found a colon"),
-            EntryError::Name(error) => error.fmt(f),
-        }
+        f.write_str(match self {
+            EntryError::Address => "no IPv4 address: write four numbers of 0 to 255, as 10.0.0.2",
+            EntryError::Ipv6 => "an IPv6 address has no place here: write an IPv4 address or a name",
+            EntryError::Port => "it has a port: write the IPv4 address or the name alone",
+            EntryError::Length => "it has a prefix length: write the IPv4 address or the name alone",
+            EntryError::Url => "it is a URL: write the IPv4 address or the name in it alone",
+            EntryError::Several => "it is more than one: write each as a value of its own",
+            EntryError::Name(error) => return error.fmt(f),
+        })
     }
 }
 
@@ -256,9 +294,28 @@ mod tests {
     fn nam_2_an_entry_is_an_address_or_a_name() {
         assert_eq!("10.0.0.1".parse(), Ok(Entry::Address(Ipv4Addr::new(10, 0, 0, 1))));
         assert_eq!("isatap".parse(), Ok(Entry::Name("isatap".parse().unwrap())));
-        assert_eq!("10.0.0.256".parse::<Entry>(), Err(EntryError::Address));
-        assert_eq!("10.0.0".parse::<Entry>(), Err(EntryError::Address));
-        assert_eq!("fe80::1".parse::<Entry>(), Err(EntryError::Ipv6));
-        assert_eq!("a..b".parse::<Entry>(), Err(EntryError::Name(NameError::EmptyLabel)));
+        assert_eq!("_ISATAP".parse(), Ok(Entry::Name("_isatap".parse().unwrap())));
+        for (text, error) in [
+            ("10.0.0.256", EntryError::Address),
+            ("10.0.0", EntryError::Address),
+            ("fe80::1", EntryError::Ipv6),
+            ("::ffff:10.0.0.1", EntryError::Ipv6),
+            ("::1", EntryError::Ipv6),
+            ("router.example.net:53", EntryError::Port),
+            ("10.0.0.1:3544", EntryError::Port),
+            ("10.0.0.1/24", EntryError::Length),
+            ("http://router.example.net/", EntryError::Url),
+            ("10.0.0.1,10.0.0.2", EntryError::Several),
+            ("10.0.0.1 10.0.0.2", EntryError::Several),
+            ("", EntryError::Name(NameError::Empty)),
+            ("a..b", EntryError::Name(NameError::EmptyLabel)),
+            ("router@site", EntryError::Name(NameError::Character { offset: 6 })),
+            (" isatap", EntryError::Name(NameError::Character { offset: 0 })),
+            ("b\u{fc}ro", EntryError::Name(NameError::Character { offset: 1 })),
+        ] {
+            assert_eq!(text.parse::<Entry>(), Err(error), "{text:?}");
+            let told = error.to_string();
+            assert!(told.contains("write "), "{text:?}: {told}");
+        }
     }
 }

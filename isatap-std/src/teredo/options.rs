@@ -83,12 +83,14 @@ impl FromStr for ServerName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let host = match text.rsplit_once(':') {
+        // More colons are an IPv6 address, and no server's.
+        let host = match text.split_once(':').filter(|(_, port)| !port.contains([':', '/'])) {
             Some((host, port)) if port.parse() == Ok(SERVER_PORT) => host,
-            Some((_, port)) if port.parse::<u16>().is_ok() => {
-                return Err(format!("a Teredo server listens at port {SERVER_PORT} only"));
+            Some((host, _)) => {
+                let why = "a Teredo server listens at port";
+                return Err(format!("{why} {SERVER_PORT} only: write {host}, or {host}:{SERVER_PORT}"));
             }
-            _ => text,
+            None => text,
         };
         host.parse().map(Self).map_err(|error: crate::resolve::EntryError| error.to_string())
     }

@@ -5,4 +5,7 @@ mod check;
 #[cfg(target_os = "linux")]
 mod config;
 mod explain;
+// The commands that run a link are Linux's.
+#[cfg(target_os = "linux")]
+mod flags;
 mod lab;

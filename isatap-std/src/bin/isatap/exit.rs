@@ -1,10 +1,14 @@
 //! How the tool ends: exit statuses, and errors of one line on stderr.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
+use std::net::{AddrParseError, Ipv4Addr};
+use std::num::ParseIntError;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use isatap_std::advice;
 
 /// How a subcommand ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,26 +89,34 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
             ExitCode::from(1)
         }
         _ => {
-            eprintln!("isatap: {}", one_line(&error.to_string()));
+            eprintln!("isatap: {}", one_line(error));
             ExitCode::from(1)
         }
     }
 }
 
-/// What the standard library says of a value, and what to write instead.
-const ADVICE: [(&str, &str); 6] = [
-    ("invalid IPv4 address syntax", "no IPv4 address: write four numbers of 0 to 255, as 10.0.0.2"),
-    ("invalid IPv6 address syntax", "no IPv6 address: write it as 2001:db8::1"),
-    ("invalid IPv4 socket address syntax", "no IPv4 address with a port: write it as 10.0.0.2:3544"),
-    ("invalid digit found in string", "no whole number: write digits alone, as 1280"),
-    ("cannot parse integer from empty string", "a number is missing: write digits, as 1280"),
-    ("number too large to fit in target type", "too large a number"),
-];
-
-/// clap's message without its label, its usage and its line breaks.
-fn one_line(message: &str) -> String {
-    let message = message.strip_prefix("error: ").unwrap_or(message);
-    let message = &ADVICE.iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours));
+/// clap's message without its label, its usage and its line breaks; and with what to write
+/// where a value is no address or number.
+fn one_line(error: &clap::Error) -> String {
+    let message = error.to_string();
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let text_of = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    if error.kind() == ErrorKind::ValueValidation
+        && let Some((value, option)) = text_of(ContextKind::InvalidValue).zip(text_of(ContextKind::InvalidArg))
+        && let Some(advice) = error.source().and_then(|why| advice_on(value, option, why))
+    {
+        return format!("invalid value '{value}' for '{option}': {advice}; see --help");
+    }
+    if let (Some(value), Some(option), Some(ContextValue::Strings(possible))) =
+        (text_of(ContextKind::InvalidValue), text_of(ContextKind::InvalidArg), error.get(ContextKind::ValidValue))
+        && let Some((last, before)) = possible.split_last()
+    {
+        let possible = if before.is_empty() { last.clone() } else { format!("{} or {last}", before.join(", ")) };
+        return format!("invalid value '{value}' for '{option}': write {possible}; see --help");
+    }
     let parts: Vec<&str> = message
         .lines()
         .map(str::trim)
@@ -115,40 +127,19 @@ fn one_line(message: &str) -> String {
     format!("{}; see --help", parts.join("; ").replace(":; ", ": "))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Of the standard library's own errors, so that another text of theirs is noticed.
-    #[test]
-    fn usage_errors_say_what_to_write_instead() {
-        use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
-        let of = |error: &dyn fmt::Display| one_line(&format!("error: invalid value 'x' for '--local <V4>': {error}"));
-        for (text, advice) in [
-            (of(&"10.0.0".parse::<Ipv4Addr>().unwrap_err()), "as 10.0.0.2;"),
-            (of(&"fe80".parse::<Ipv6Addr>().unwrap_err()), "as 2001:db8::1;"),
-            (of(&"10.0.0.2".parse::<SocketAddrV4>().unwrap_err()), "as 10.0.0.2:3544;"),
-            (of(&"5x".parse::<u16>().unwrap_err()), "digits alone, as 1280;"),
-            (of(&"".parse::<u16>().unwrap_err()), "a number is missing"),
-            (of(&"99999".parse::<u16>().unwrap_err()), "too large a number"),
-        ] {
-            assert!(text.contains(advice), "{text}");
-        }
+/// What to write instead of the value of an option (`--local <V4>`), where the standard
+/// library or clap said `why` it is none; `None`: it was our own error, which says so itself.
+pub(crate) fn advice_on(value: &str, option: &str, why: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(error) = why.downcast_ref::<AddrParseError>() {
+        let is_ipv4 = Err(error) == "".parse::<Ipv4Addr>().as_ref();
+        return Some(if is_ipv4 { advice::not_ipv4(value) } else { advice::not_ipv6(value) });
     }
-
-    #[test]
-    fn usage_errors_are_one_line() {
-        let message = "error: unexpected argument '--sed' found\n\n  tip: a similar argument exists: '--seed'\n\n\
-                       Usage: isatap lab --seed <N>\n\nFor more information, try '--help'.\n";
-        assert_eq!(
-            one_line(message),
-            "unexpected argument '--sed' found; a similar argument exists: '--seed'; see --help"
-        );
-        let message =
-            "error: the following required arguments were not provided:\n  --local <V4>\n  --prefix <P>\n\nUsage: x\n";
-        assert_eq!(
-            one_line(message),
-            "the following required arguments were not provided: --local <V4>; --prefix <P>; see --help"
-        );
+    let unit = if option.ends_with("<SECONDS>") { "seconds" } else { "" };
+    if why.is::<ParseIntError>() {
+        return Some(advice::not_number(value, None, unit));
     }
+    // clap's own: "70000 is not in 0..=65535".
+    let why = why.to_string();
+    let most = why.rsplit_once(" is not in 0..=").and_then(|(_, most)| most.parse().ok());
+    most.map(|most| advice::not_number(value, Some(most), unit))
 }

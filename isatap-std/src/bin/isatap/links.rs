@@ -1,14 +1,14 @@
 //! LINK-OPTIONS: links of a node on the command line, each `--link` with the
 //! options behind it.
 
-use std::fmt;
+use std::error::Error;
 use std::net::SocketAddrV4;
 use std::str::FromStr;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use isatap_std::check::{AddressWithLength, IsatapOptions, LinkOptions, SixRdOptions, SixToFourOptions, TeredoOptions};
 
-use crate::exit::Failure;
+use crate::exit::{Failure, advice_on};
 
 /// The links in the order in which they were given.
 #[derive(Clone, Debug, Default)]
@@ -208,23 +208,25 @@ impl Given {
         }
     }
 
-    fn all<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Vec<T>, Failure> {
+    fn all<T: FromStr<Err: Error + 'static>>(&self, name: &str) -> Result<Vec<T>, Failure> {
         self.values(name).map(|value| read(name, value)).collect()
     }
 
-    fn optional<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Option<T>, Failure> {
+    fn optional<T: FromStr<Err: Error + 'static>>(&self, name: &str) -> Result<Option<T>, Failure> {
         if self.values(name).nth(1).is_some() {
             return Err(Failure::Usage(format!("--{name} is given twice for --link {}", self.kind)));
         }
         self.values(name).next().map(|value| read(name, value)).transpose()
     }
 
-    fn one<T: FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<T, Failure> {
+    fn one<T: FromStr<Err: Error + 'static>>(&self, name: &str) -> Result<T, Failure> {
         self.optional(name)?.ok_or_else(|| Failure::Usage(format!("--link {} needs --{name}", self.kind)))
     }
 }
 
-fn read<T: FromStr<Err: fmt::Display>>(name: &str, value: &str) -> Result<T, Failure> {
-    let expected = OPTIONS.iter().find(|&&(option, ..)| option == name).map_or("a value", |&(_, value, _)| value);
-    value.parse().map_err(|error| Failure::Usage(format!("--{name} {value}: {error}; expected {expected}")))
+fn read<T: FromStr<Err: Error + 'static>>(name: &str, value: &str) -> Result<T, Failure> {
+    value.parse().map_err(|error: T::Err| {
+        let advice = advice_on(value, name, &error).unwrap_or_else(|| error.to_string());
+        Failure::Usage(format!("--{name} {value}: {advice}"))
+    })
 }

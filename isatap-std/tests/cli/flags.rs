@@ -1,0 +1,171 @@
+//! What the tool says of mistakes on the command line: one line, with what to write instead.
+
+use std::process::Command;
+
+/// Runs a command that is wrong; the one line that it prints, without the program's name.
+fn refusal(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_isatap")).args(arguments).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+    assert!(output.stdout.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+    let lines: Vec<&str> = error.lines().collect();
+    let [line] = lines.as_slice() else { panic!("{arguments:?}: {error}") };
+    line.strip_prefix("isatap: ").unwrap_or_else(|| panic!("{arguments:?}: {error}")).to_owned()
+}
+
+/// A command, the value that it gives to an option, and what is said of it.
+///
+/// Each command has a device name that no device can have, so that nothing would start if the
+/// value were taken.
+#[test]
+fn a_wrong_value_is_told_what_to_write_instead() {
+    const HOST: &[&str] = &["host"];
+    const ROUTER: &[&str] = &["router", "--local", "10.0.0.1", "--prefix", "2001:db8:0:7::/64"];
+    const TUNNEL: &[&str] = &["tunnel", "--local", "192.0.2.1", "--remote", "192.0.2.2"];
+    const SIXRD: &[&str] = &["6rd", "--prefix", "2001:db8::/32", "--local", "10.0.0.1"];
+    const CLIENT: &[&str] = &["teredo", "client", "--server", "192.0.2.1"];
+    for (command, option, value, told) in [
+        // Names.
+        (HOST, "--router", "", "a name is missing: write one, as isatap.example.net"),
+        (HOST, "--router", "a..b", "two dots in a row, or one in front: write the name as isatap.example.net"),
+        (HOST, "--router", "10.0.0", "no IPv4 address: write four numbers of 0 to 255, as 10.0.0.2"),
+        (HOST, "--router", "fe80::1", "an IPv6 address has no place here: write an IPv4 address or a name"),
+        (HOST, "--router", "10.0.0.1/24", "it has a prefix length: write the IPv4 address or the name alone"),
+        (HOST, "--router", "10.0.0.1,10.0.0.2", "it is more than one: write each as a value of its own"),
+        (HOST, "--router", "isatap.example.net:53", "it has a port: write the IPv4 address or the name alone"),
+        (HOST, "--router", "https://isatap/", "it is a URL: write the IPv4 address or the name in it alone"),
+        (
+            HOST,
+            "--router",
+            "b\u{fc}ro",
+            "character 2 is none of a name: write letters, digits and hyphens alone, and other letters in their \
+             xn-- form",
+        ),
+        (&["6to4"], "--relay", "192.88.99.1/24", "it has a prefix length: write the IPv4 address or the name alone"),
+        (
+            &["teredo", "client"],
+            "--server",
+            "192.0.2.1:3545",
+            "a Teredo server listens at port 3544 only: write 192.0.2.1, or 192.0.2.1:3544",
+        ),
+        (
+            &["teredo", "client"],
+            "--server",
+            "teredo.example:x",
+            "a Teredo server listens at port 3544 only: write teredo.example, or teredo.example:3544",
+        ),
+        (
+            &["teredo", "client"],
+            "--server",
+            "2001:db8::1",
+            "an IPv6 address has no place here: write an IPv4 address or a name",
+        ),
+        // Addresses.
+        (HOST, "--local", "10.0.0.2/24", "it has a prefix length: write the address alone, 10.0.0.2"),
+        (HOST, "--local", "10.0.0.2:53", "it has a port: write the address alone, 10.0.0.2"),
+        (HOST, "--local", "eth0", "it is a name: write an IPv4 address here, as 10.0.0.2"),
+        (HOST, "--local", "::1", "it is an IPv6 address: write the IPv4 address of that machine, as 10.0.0.2"),
+        (HOST, "--local", "010.0.0.2", "a number begins with 0: write 10.0.0.2, if that is meant"),
+        (ROUTER, "--dns", "8.8.8.8", "it is an IPv4 address: write an IPv6 address, as 2001:db8::1"),
+        (ROUTER, "--dns", "2001:db8::53/64", "it has a prefix length: write the address alone, 2001:db8::53"),
+        (TUNNEL, "--address", "2001:db8::1", "a prefix length is missing: write 2001:db8::1/64, or 2001:db8::1/128 "),
+        (TUNNEL, "--address", "2001:db8::1/129", "a prefix length is 0 to 128: write 2001:db8::1/64, say"),
+        (TUNNEL, "--address", "10.0.0.1/24", "it is an IPv4 address: write an IPv6 address, as 2001:db8::1"),
+        (CLIENT, "--bind", "40000x", "expected [V4]:PORT, such as 192.0.2.1:40000 or :40000"),
+        // Prefixes.
+        (HOST, "--member", "10.0.0.1/8", "has bits behind its length: write 10.0.0.0/8"),
+        (HOST, "--member", "10.0.0.0", "the length is missing: write 10.0.0.0/24, say"),
+        (
+            &["router", "--local", "10.0.0.1"],
+            "--prefix",
+            "2001:db8::",
+            "the length is missing: write 2001:db8::/64, say",
+        ),
+        (
+            &["router", "--local", "10.0.0.1"],
+            "--prefix",
+            "10.0.0.0/8",
+            "an IPv6 prefix was expected: write one as 2001:db8::/64",
+        ),
+        (&["6to4"], "--client", "131.107.0.0/33", "the length behind the slash is 0 to 32"),
+        // Numbers.
+        (HOST, "--mtu", "big", "write a whole number, digits alone"),
+        (HOST, "--mtu", "100000", "write a whole number from 0 to 65535"),
+        (HOST, "--ttl", "256", "write a whole number from 0 to 255"),
+        (ROUTER, "--router-lifetime", "30m", "it has letters behind it: write a whole number of seconds, as 30"),
+        (ROUTER, "--router-lifetime", "70000", "write a whole number of seconds from 0 to 65535"),
+        // One of some.
+        (SIXRD, "--role", "pe", "write ce or br"),
+        (&["6to4"], "--role", "realy", "write host-router, router or relay"),
+        (ROUTER, "--preference", "hihg", "expected low, medium or high"),
+        (CLIENT, "--port-mapping", "nat", "expected off, auto, pcp or upnp"),
+        // LANs.
+        (SIXRD, "--lan", "eth0:g", "\"g\" is no subnet; write 1 to ffff, as in eth1:a0"),
+    ] {
+        let device = ["--dev", "a-name-of-over-15-bytes"];
+        let line = refusal(&[command, &[option, value], &device].concat());
+        let (about, text) = line.split_once(": ").unwrap();
+        assert!(about.starts_with(&format!("invalid value '{value}' for '{option} <")), "{line}");
+        assert!(text.contains(told) && text.ends_with("; see --help"), "{line}");
+    }
+}
+
+#[test]
+fn a_wrong_value_of_a_link_of_check_is_told_the_same() {
+    const ISATAP: &[&str] = &["--link", "isatap", "--local", "10.0.0.1"];
+    for (link, option, value, told) in [
+        (
+            &["--link", "isatap"][..],
+            "--local",
+            "10.0.0.1/24",
+            "it has a prefix length: write the address alone, 10.0.0.1",
+        ),
+        (ISATAP, "--router", "isatap.example", "it is a name: write an IPv4 address here, as 10.0.0.2"),
+        (ISATAP, "--prefix", "2001:db8::1/64", "has bits behind its length: write 2001:db8::/64"),
+        (ISATAP, "--role", "ruter", "expected host or router"),
+        (
+            &["--link", "6rd", "--local", "10.0.0.1", "--prefix", "2001:db8::/32"],
+            "--v4-mask-len",
+            "x",
+            "write a whole number",
+        ),
+        (&["--link", "teredo", "--server", "192.0.2.1"], "--local", "10.0.0.1", "expected V4:PORT, as 192.0.2.1:40000"),
+        (
+            &["--link", "configured", "--local", "192.0.2.1", "--remote", "192.0.2.2"],
+            "--address",
+            "2001:db8::1",
+            "write 2001:db8::1/64, or 2001:db8::1/128",
+        ),
+    ] {
+        let line = refusal(&[&["check"], link, &[option, value, "no-such.pcap"]].concat());
+        assert!(line.starts_with(&format!("{option} {value}: ")) && line.contains(told), "{line}");
+    }
+}
+
+#[test]
+fn what_is_missing_or_unknown_is_named() {
+    for (arguments, told) in [
+        (&["hots"][..], "unrecognized subcommand 'hots'; a similar subcommand exists: 'host'"),
+        (
+            &["host", "--ruoter", "10.0.0.1"],
+            "unexpected argument '--ruoter' found; a similar argument exists: '--router'",
+        ),
+        (&["host", "--user"], "a value is required for '--user <NAME>' but none was supplied"),
+        (&["host", "--local", "10.0.0.1", "--via", "eth0"], "'--local <V4>' cannot be used with '--via <DEV>'"),
+        (&["router", "--local", "10.0.0.1"], "required arguments were not provided: --prefix <PREFIX/64>"),
+        (&["teredo", "client"], "required arguments were not provided: --server <HOST[:PORT]>"),
+        (&["teredo", "qualify", "a..b"], "two dots in a row, or one in front: write the name as isatap.example.net"),
+        (&["config", "chekc"], "unrecognized subcommand 'chekc'; a similar subcommand exists: 'check'"),
+        (
+            &["run", "no-such.toml"],
+            "reading no-such.toml: No such file or directory (os error 2); give a readable TOML file",
+        ),
+        (&["lab", "nonsense"], "no scenario is called nonsense: choose one of 6rd, 6to4, "),
+        (&["explain"], "required arguments were not provided: <TARGET>..."),
+        (&["check", "no-such.pcap"], "no link is given: add --link isatap, 6rd, 6to4, configured or teredo"),
+        (&["check", "--link", "isatap", "no-such.pcap"], "--link isatap needs --local"),
+    ] {
+        let line = refusal(arguments);
+        assert!(line.contains(told), "{arguments:?}: {line}");
+    }
+}
