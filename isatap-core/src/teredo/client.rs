@@ -326,8 +326,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             self.determination.told_port = 0;
         }
         for session in self.sessions.iter_mut().filter(|session| session.own_port == port && port != 0) {
-            session.close_port();
-            session.told_port = 0;
+            session.lose_port();
         }
     }
 

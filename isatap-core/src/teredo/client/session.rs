@@ -211,6 +211,9 @@ impl Session {
         self.later = Expiry::NEVER;
         self.attempts = 0;
         self.secret_attempt = 0;
+        if self.own_port == 0 {
+            self.echo = EchoTest::NONE;
+        }
         self.outbound.finish(end);
         self.inbound.finish(end);
     }
@@ -231,6 +234,15 @@ impl Session {
         self.refresh_at = Expiry::NEVER;
         self.refreshes = 0;
         self.due.remove(Due::PROBE_LOWER | Due::PROBE_PEER | Due::PROBE_UPPER);
+    }
+
+    /// The random port could not be opened. The tests that went out from it count on: each has a
+    /// bubble in it, of which a silent peer gets four in 300 s from here. `TER-45`
+    pub(super) fn lose_port(&mut self) {
+        let count = self.echo.count;
+        self.close_port();
+        self.told_port = 0;
+        self.echo.count = count;
     }
 
     /// `TER-84 [RFC 6081 §5.6.4.2]`: remembered, and bubbled.

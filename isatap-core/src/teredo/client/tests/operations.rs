@@ -229,3 +229,10 @@ proptest! {
         run(ops, symmetric);
     }
 }
+
+/// What `.ci/run soak` drew: a port that cannot be opened made the tests of the NAT's next port
+/// begin anew, each with a bubble, nine in all.
+#[test]
+fn ter_45_ports_that_fail_bring_no_bubbles_beyond_the_limit() {
+    run(vec![Op::Send(0), Op::PortFailed, Op::Wait(3000), Op::PortFailed, Op::Wait(0)], 2);
+}
