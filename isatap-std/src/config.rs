@@ -41,22 +41,22 @@
 //! the tables, `user = "NAME"` is `--user NAME`. Times are whole seconds. An unknown key is a mistake, and
 //! every mistake is told with its line.
 
-mod mistakes;
 mod tables;
 mod teredo;
 
+pub use crate::error::Problem;
 pub use teredo::{Bind, TeredoLink};
 
 use crate::check;
 use crate::isatap::{HostOptions, LinkOptions, LocatorSource, RouterOptions};
 use crate::lan::LanOptions;
+use crate::mistakes;
 use crate::node::MOST_LINKS;
 use crate::resolve::Entry;
 use crate::sixrd::{self, SixRdOptions};
 use crate::sixtofour::{self, SixToFourOptions};
 use crate::tun::check_name;
 use crate::tunnel::TunnelOptions;
-use std::fmt;
 use std::net::Ipv4Addr;
 use tables::{Parsed, values};
 
@@ -99,32 +99,6 @@ pub struct Native {
     /// Whether the kernel is to forward between it and others.
     pub forwarding: bool,
 }
-
-/// A mistake in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Problem {
-    /// The file.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// The column, from 1; nothing where the whole table is meant.
-    pub column: Option<usize>,
-    /// What is wrong and what to write instead.
-    pub text: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)?;
-        if let Some(column) = self.column {
-            write!(f, ":{column}")?;
-        }
-        write!(f, ": {}", self.text)
-    }
-}
-
-impl std::error::Error for Problem {}
 
 impl Link {
     /// What it has in common with links of other kinds.
@@ -272,32 +246,18 @@ impl Config {
     /// All mistakes, by line and column, with what to write instead. What is wrong between
     /// two tables is told of tables without mistakes of their own.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
-        let at = |offset: usize, what: String| Problem {
-            file: file.to_owned(),
-            line: 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count(),
-            column: None,
-            text: what,
-        };
-        let column = |offset: usize| {
-            let line = text.get(..offset).unwrap_or(text).rsplit('\n').next().unwrap_or("");
-            1 + line.chars().count()
-        };
+        let at = |table: usize, what: String| Problem::of_table(file, text, table, what);
         // Where the value stands that a link's own check refuses, if one key alone has it.
         let of = |table: usize, key: Option<&str>, value: &str, what: String| match mistakes::offset_of(
             text, table, key, value,
         ) {
-            Some(offset) => Problem { column: Some(column(offset)), ..at(offset, what) },
+            Some(offset) => Problem::at(file, text, offset, what),
             None => at(table, what),
         };
         let refused = |table: usize, error: &crate::Error| of(table, None, error.on(), error.to_string());
-        let mistakes::Outcome { file: tables, mistakes, damaged } = mistakes::read(text);
-        let mut problems: Vec<Problem> = mistakes
-            .into_iter()
-            .map(|mistake| Problem {
-                column: (!mistake.is_table).then(|| column(mistake.offset)),
-                ..at(mistake.offset, mistake.text)
-            })
-            .collect();
+        let read = mistakes::read::<tables::File>(text);
+        let mut problems = read.problems(file, text);
+        let mistakes::Outcome { file: tables, damaged, .. } = read;
         let Some(mut tables) = tables else {
             problems.sort_by_key(|problem| (problem.line, problem.column));
             return Err(problems);

@@ -141,6 +141,47 @@ impl std::error::Error for Error {
     }
 }
 
+/// A mistake in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters; nothing where the whole table is meant.
+    pub column: Option<usize>,
+    /// What is wrong and what to write instead.
+    pub text: String,
+}
+
+#[cfg(feature = "cli")]
+impl Problem {
+    /// In the table that begins at `offset` of `content`, as a whole.
+    pub(crate) fn of_table(file: &str, content: &str, offset: usize, text: String) -> Self {
+        let line = 1 + content.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+        Self { file: file.to_owned(), line, column: None, text }
+    }
+
+    /// At `offset` of `content`.
+    pub(crate) fn at(file: &str, content: &str, offset: usize, text: String) -> Self {
+        let line = content.get(..offset).unwrap_or(content).rsplit('\n').next().unwrap_or("");
+        Self { column: Some(1 + line.chars().count()), ..Self::of_table(file, content, offset, text) }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)?;
+        if let Some(column) = self.column {
+            write!(f, ":{column}")?;
+        }
+        write!(f, ": {}", self.text)
+    }
+}
+
+impl std::error::Error for Problem {}
+
 #[derive(Debug)]
 enum Cause {
     Io(io::Error),

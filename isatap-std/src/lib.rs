@@ -42,6 +42,8 @@ pub mod error;
 #[cfg(feature = "explain")]
 pub mod explain;
 pub mod lab;
+#[cfg(feature = "cli")]
+mod mistakes;
 pub mod offload;
 pub mod resolve;
 

@@ -5,6 +5,7 @@ use crate::check::AddressWithLength;
 use crate::driver::attachment::DEFAULT_METRIC;
 use crate::isatap::{DEFAULT_DEVICE, HostOptions, LinkOptions, LocatorSource, RouterOptions};
 use crate::lan::LanOptions;
+use crate::mistakes::shown;
 use crate::resolve::{Entry, Name, NameError};
 use crate::sixrd::{self, SixRdOptions};
 use crate::sixtofour::{self, SixToFourOptions};
@@ -408,14 +409,6 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
 }
 
 /// A text in a message: blanks at its ends seen, not longer than a line.
-pub(super) fn shown(text: &str) -> String {
-    const MOST: usize = 60;
-    if text.chars().count() > MOST {
-        return format!("{}…", text.chars().take(MOST).collect::<String>());
-    }
-    if text.is_empty() || text.trim() != text { format!("{text:?}") } else { text.to_owned() }
-}
-
 pub(super) fn values<T>(parsed: Vec<Parsed<T>>) -> Vec<T> {
     parsed.into_iter().map(|value| value.0).collect()
 }

@@ -78,7 +78,10 @@ fn every_mistake_has_its_line_and_what_to_do() {
 #[test]
 fn values_and_keys_that_cannot_be_are_told_where_they_stand() {
     for (text, expected) in [
-        ("[[isatap-host]]\nrouter = [\"10.0.0.256\"]\n", "node.toml:2:11: 10.0.0.256: expected an IPv4 address"),
+        (
+            "[[isatap-host]]\nrouter = [\"10.0.0.256\"]\n",
+            "node.toml:2:11: 10.0.0.256: no IPv4 address: write four numbers",
+        ),
         ("[[isatap-host]]\nmtu = -1\n", "node.toml:2:7: "),
         ("[[isatap-host]]\nmtu = 1000\n", "node.toml:2:7: cannot set the MTU 1000: a tunnel carries 1280"),
         ("[[isatap-host]]\n\nruoter = []\n", "node.toml:3:1: [[isatap-host]] has no key ruoter: write router"),

@@ -71,7 +71,12 @@ fn a_wrong_value_is_told_what_to_write_instead() {
         (TUNNEL, "--address", "2001:db8::1", "a prefix length is missing: write 2001:db8::1/64, or 2001:db8::1/128 "),
         (TUNNEL, "--address", "2001:db8::1/129", "a prefix length is 0 to 128: write 2001:db8::1/64, say"),
         (TUNNEL, "--address", "10.0.0.1/24", "it is an IPv4 address: write an IPv6 address, as 2001:db8::1"),
-        (CLIENT, "--bind", "40000x", "expected [V4]:PORT, such as 192.0.2.1:40000 or :40000"),
+        (
+            CLIENT,
+            "--bind",
+            "40000x",
+            "a port is a number of 0 to 65535: write [V4]:PORT, such as 192.0.2.1:40000 or :40000",
+        ),
         // Prefixes.
         (HOST, "--member", "10.0.0.1/8", "has bits behind its length: write 10.0.0.0/8"),
         (HOST, "--member", "10.0.0.0", "the length is missing: write 10.0.0.0/24, say"),

@@ -95,12 +95,12 @@ fn mistakes_in_a_scenario_are_told_by_line() {
             "[[teredo-client]]\nname = \"t\"\nipv4 = \"192.0.2.1\"\nserver = \"192.0.2.2\"\nnat = \"m\"\n",
             ":5: no NAT is called \"m\"",
         ),
-        ("[direct-access]\norganisation = \"fd00::/56\"\n", ":6: fd00::/56 is no organisation prefix: write a /48"),
+        ("[direct-access]\norganisation = \"fd00::/56\"\n", ":6:16: fd00::/56 is no organisation prefix: write a /48"),
         (
             "[[step]]\nspoof = { outer-source = \"10.0.0.2\", outer-destination = \"10.0.0.1\", source = \"::1\", destination = \"::2\" }\n",
             ":5: a spoof that expects nothing",
         ),
-        ("[[step]]\nping = { from = \"n\", to = \"n\", outer = [\"10.0.0.1\"] }\n", ":6: \"10.0.0.1\" is no outer header"),
+        ("[[step]]\nping = { from = \"n\", to = \"n\", outer = [\"10.0.0.1\"] }\n", ":6:40: \"10.0.0.1\" is no outer header"),
     ]
     .into_iter()
     .enumerate()
@@ -108,6 +108,32 @@ fn mistakes_in_a_scenario_are_told_by_line() {
         let (status, out) = rewritten(&format!("bad-{number}"), &format!("{NODE}{text}"));
         assert_eq!(status, Some(1), "{text}: {out}");
         assert!(out.contains(complaint), "{text}: {out}");
+    }
+}
+
+#[test]
+fn all_mistakes_in_a_scenario_are_told_at_once() {
+    let text = "description = \"x\"\ndurration = \"1s\"\n[[host]]\nname = \"h\"\nipv4 = [\"10.0.0.2/8\"]\n\
+                [[host]]\nname = \"i\"\nipv4 = [\"10.0.0.3\"]\nrouters = [\"10.0.0.1\", \"10.0.0\"]\n\
+                [[router]]\nname = \"r\"\nipv4 = [\"10.0.0.1\"]\nprefixes = [\"2001:db8::/48\"]\nlan = \"l\"\n\
+                [[step]]\nping = { from = \"r\", to = \"q\" }\n[[step]]\nunplug = \"p\"\n[[step]]\nat = \"5\"\n\
+                [[rooter]]\nname = \"x\"\n";
+    let (status, out) = rewritten("bad-all", text);
+    let told: Vec<&str> = out.lines().filter_map(|line| line.split_once(".toml:")).map(|(_, told)| told).collect();
+    let expected = [
+        "2:1: durration is no key in front of the tables: write duration",
+        "5:9: 10.0.0.2/8: it has a prefix length: write the address alone, 10.0.0.2",
+        "9:24: 10.0.0: no IPv4 address: write four numbers",
+        "10: the router r has half a LAN: write both lan and lan-address",
+        "10: 2001:db8::/48 is no ISATAP prefix: write a /64",
+        "15: no node is called \"q\": use one of ",
+        "17: no node is called \"p\": use one of ",
+        "20:6: \"5\" is no duration: write a number and ",
+        "21: no table is named rooter: write [[router]]",
+    ];
+    assert_eq!((status, told.len()), (Some(1), expected.len()), "{out}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{out}");
     }
 }
 

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use isatap_std::advice;
+use isatap_std::error::Problem;
 
 /// How a subcommand ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ impl From<Status> for ExitCode {
 pub(crate) enum Failure {
     /// Usage or configuration: 1.
     Usage(String),
+    /// Mistakes in a file, a line each: 1.
+    Mistakes(Vec<Problem>),
     /// The kernel or a peer refused: 2.
     Refused(String),
     /// Standard output could not be written: 2, or 0 when nobody reads it.
@@ -43,9 +46,12 @@ pub(crate) enum Failure {
 impl Failure {
     /// Tells the user, and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("isatap: {self}");
         match self {
-            Failure::Usage(_) => ExitCode::from(1),
+            Failure::Mistakes(problems) => problems.iter().for_each(|problem| eprintln!("isatap: {problem}")),
+            other => eprintln!("isatap: {other}"),
+        }
+        match self {
+            Failure::Usage(_) | Failure::Mistakes(_) => ExitCode::from(1),
             Failure::Refused(_) | Failure::Output(_) => ExitCode::from(2),
         }
     }
@@ -55,6 +61,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Usage(text) | Failure::Refused(text) => f.write_str(text),
+            Failure::Mistakes(problems) => {
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                f.write_str(&lines.join("; "))
+            }
             Failure::Output(error) => write!(f, "writing to standard output: {error}"),
         }
     }

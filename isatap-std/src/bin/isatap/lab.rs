@@ -92,7 +92,7 @@ fn load(name: &str) -> Result<Scenario, Failure> {
     }
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::Usage(format!("reading the scenario {name}: {error}; give a readable TOML file")))?;
-    Scenario::parse(name, &text).map_err(|error| Failure::Usage(error.to_string()))
+    Scenario::parse(name, &text).map_err(Failure::Mistakes)
 }
 
 fn cannot_record(path: &Path, error: &io::Error) -> Failure {

@@ -119,17 +119,11 @@ fn keep(privileges: Privileges, file: &str, config: &Config) -> Privileges {
     privileges
 }
 
-/// Reads a file; of several mistakes, all but the last are told here.
+/// Reads a file.
 pub(crate) fn read(file: &str) -> Result<Config, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::Usage(format!("reading {file}: {error}; give a readable TOML file")))?;
-    Config::parse(file, &text).map_err(|mut problems| {
-        let last = problems.pop().map(|problem| problem.to_string()).unwrap_or_default();
-        for problem in problems {
-            daemon::say(&problem);
-        }
-        Failure::Usage(last)
-    })
+    Config::parse(file, &text).map_err(Failure::Mistakes)
 }
 
 /// Tells systemd, if it has started this process and wants to know: sd_notify(3).

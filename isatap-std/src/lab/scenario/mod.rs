@@ -102,7 +102,7 @@ use isatap_core::time::Instant;
 
 pub use self::run::Run;
 
-use self::file::{Deed, File};
+use self::file::{Deed, File, StepTable};
 use self::teredo::Extra;
 use self::tunnels::GatewayTable;
 use super::gateway::{Gateway, Port};
@@ -110,6 +110,8 @@ use super::isatap::{IsatapHost, IsatapRouter, LAN_LINK};
 use super::names::{Answer, Names};
 use super::native::{NATIVE_LINK, NativeHost};
 use super::world::World;
+use crate::error::Problem;
+use crate::mistakes;
 
 /// The journey's name for who tells the scenario: titles, and whether what
 /// was expected came (`met: …`, `not met: …`).
@@ -144,25 +146,6 @@ pub struct Scenario {
     file: File,
 }
 
-/// A mistake in a scenario's text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScenarioError {
-    /// The file.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// What is wrong and what to write instead.
-    pub text: String,
-}
-
-impl fmt::Display for ScenarioError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.text)
-    }
-}
-
-impl std::error::Error for ScenarioError {}
-
 impl Scenario {
     /// A scenario that comes with this crate.
     #[must_use]
@@ -174,26 +157,27 @@ impl Scenario {
     /// Reads a scenario; `name` is that of the file, for errors.
     ///
     /// # Errors
-    /// It is no TOML, has keys that no scenario has, or names nodes that it
-    /// does not have.
-    pub fn parse(name: &str, text: &str) -> Result<Self, ScenarioError> {
-        let at = |offset: usize, what: String| ScenarioError {
-            file: name.into(),
-            line: 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count(),
-            text: what,
-        };
-        let text = &direct_access::expand(text).map_err(|(offset, what)| at(offset, what))?;
-        let at = |offset: usize, what: String| ScenarioError {
-            file: name.into(),
-            line: 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count(),
-            text: what,
-        };
-        let file: File = toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            at(offset, error.message().replace('\n', ", "))
-        })?;
-        check(&file).map_err(|(offset, what)| at(offset, what))?;
-        Ok(Scenario { name: name.into(), description: file.description.clone(), seed: file.seed.unwrap_or(1), file })
+    /// All mistakes, by their lines: it is no TOML, has keys that no scenario has, or names
+    /// nodes that it does not have.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        let text =
+            &direct_access::expand(text).map_err(|(offset, what)| vec![Problem::at(name, text, offset, what)])?;
+        let read = mistakes::read::<File>(text);
+        let mut problems = read.problems(name, text);
+        if let Some(file) = &read.file {
+            let wrong = check(file).into_iter().filter(|(table, _)| !read.damaged.contains(table));
+            problems.extend(wrong.map(|(table, what)| Problem::of_table(name, text, table, what)));
+        }
+        match read.file {
+            Some(file) if problems.is_empty() => {
+                let (description, seed) = (file.description.clone(), file.seed.unwrap_or(1));
+                Ok(Scenario { name: name.into(), description, seed, file })
+            }
+            _ => {
+                problems.sort_by_key(|problem| (problem.line, problem.column));
+                Err(problems)
+            }
+        }
     }
 
     /// Who takes part, a line each.
@@ -232,16 +216,16 @@ impl Scenario {
         hosts.chain(routers).chain(gateways).chain(extras).chain(natives).collect()
     }
 
-    fn too_much(&self, full: &impl fmt::Display) -> ScenarioError {
+    fn too_much(&self, full: &impl fmt::Display) -> Problem {
         let text = format!("{full}: the scenario asks for more than a node holds");
-        ScenarioError { file: self.name.clone(), line: 1, text }
+        Problem::of_table(&self.name, "", 0, text)
     }
 
     /// Makes the world of the scenario.
     ///
     /// # Errors
     /// A node's tables have no room for what the scenario gives it.
-    pub fn start(&self, seed: u64) -> Result<Run, ScenarioError> {
+    pub fn start(&self, seed: u64) -> Result<Run, Problem> {
         let mut world = World::new(seed);
         world.cloud.conditions = self.file.cloud.over(world.cloud.conditions);
         for name in &self.file.name {
@@ -330,8 +314,9 @@ impl File {
 }
 
 /// What TOML alone cannot judge: that names are used once and known, and that
-/// things fit together. Errors are an offset and a text.
-fn check(file: &File) -> Result<(), (usize, String)> {
+/// things fit together. All mistakes, each an offset and a text.
+fn check(file: &File) -> Vec<(usize, String)> {
+    let mut wrong: Vec<(usize, String)> = Vec::new();
     let mut known: Vec<&str> = Vec::new();
     let nodes = file.host.iter().map(|host| (host.span().start, host.get_ref().name.as_str()));
     let nodes = nodes.chain(file.router.iter().map(|router| (router.span().start, router.get_ref().name.as_str())));
@@ -343,69 +328,71 @@ fn check(file: &File) -> Result<(), (usize, String)> {
     let nodes = nodes.chain(extras.iter().map(|(at, extra)| (*at, extra.name())));
     for (at, name) in nodes {
         if name.is_empty() || name == NARRATOR || name == "cloud" || known.contains(&name) {
-            return Err((at, format!("the node name {name:?} is taken: give each node its own")));
+            wrong.push((at, format!("the node name {name:?} is taken: give each node its own")));
         }
         known.push(name);
     }
     for router in &file.router {
         let (at, router) = (router.span().start, router.get_ref());
         if router.lan.is_some() != router.lan_address.is_some() {
-            return Err((at, format!("the router {} has half a LAN: write both lan and lan-address", router.name)));
+            wrong.push((at, format!("the router {} has half a LAN: write both lan and lan-address", router.name)));
         }
-        if let Some(prefix) = router.prefixes.iter().find(|prefix| prefix.0.length() != 64) {
-            return Err((at, format!("{} is no ISATAP prefix: write a /64", prefix.0)));
-        }
+        let other = router.prefixes.iter().filter(|prefix| prefix.0.length() != 64);
+        wrong.extend(other.map(|prefix| (at, format!("{} is no ISATAP prefix: write a /64", prefix.0))));
     }
-    for (at, read) in file.gateways() {
-        read.map_err(|text| (at, text))?;
-    }
+    wrong.extend(file.gateways().filter_map(|(at, read)| Some((at, read.err()?))));
     let nats: Vec<&str> =
         extras.iter().filter(|(_, extra)| matches!(extra, Extra::Nat(_))).map(|(_, extra)| extra.name()).collect();
-    for (at, extra) in &extras {
-        extra.check(&nats).map_err(|text| (*at, text))?;
-    }
+    wrong.extend(extras.iter().filter_map(|(at, extra)| Some((*at, extra.check(&nats).err()?))));
     for step in &file.step {
-        let (at, step) = (step.span().start, step.get_ref());
-        let node = |name: &str| {
-            if known.contains(&name) {
-                return Ok(());
-            }
-            Err((at, format!("no node is called {name:?}: use one of {}", known.join(", "))))
-        };
-        let deeds = step.deeds();
-        match deeds.as_slice() {
-            [] if step.title.is_none() => {
-                return Err((at, "a step without a title and a deed: write one of them".into()));
-            }
-            [_, _, ..] => return Err((at, "a step that does two things: write a step for each".into())),
-            [Deed::Ping(ping)] => {
-                node(&ping.from)?;
-                if ping.to.parse::<Ipv6Addr>().is_err() {
-                    node(&ping.to)?;
-                }
-                if let Some(drop) = &ping.drop {
-                    node(&drop.node)?;
-                }
-                if ping.size.is_some_and(|size| !(48..=65_535).contains(&size)) {
-                    return Err((at, "a ping has 48 to 65535 bytes: change size".into()));
-                }
-                if ping.at_least.is_some_and(|least| least > ping.count.unwrap_or(1)) {
-                    return Err((at, "at-least is more than count: lower it".into()));
-                }
-            }
-            [Deed::Spoof(spoof)] => {
-                if let Some(drop) = &spoof.drop {
-                    node(&drop.node)?;
-                }
-                if spoof.drop.is_none() && spoof.rounds.is_none() && spoof.packets.is_none() {
-                    return Err((at, "a spoof that expects nothing: add drop, rounds or packets".into()));
-                }
-            }
-            [Deed::Address(deed)] => node(&deed.node)?,
-            [Deed::Ipv4(deed)] => node(&deed.node)?,
-            [Deed::Unplug(name) | Deed::Plug(name) | Deed::Suspend(name) | Deed::Resume(name)] => node(name)?,
-            [Deed::Cloud(_) | Deed::Name(_)] | [] => {}
-        }
+        let of_step = check_step(step.get_ref(), &known);
+        wrong.extend(of_step.into_iter().map(|text| (step.span().start, text)));
     }
-    Ok(())
+    wrong
+}
+
+/// What is wrong with a step. `known`: the names of all nodes.
+fn check_step(step: &StepTable, known: &[&str]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    match step.deeds().as_slice() {
+        [] if step.title.is_none() => wrong.push("a step without a title and a deed: write one of them".into()),
+        [_, _, ..] => wrong.push("a step that does two things: write a step for each".into()),
+        [Deed::Ping(ping)] => {
+            names.push(&ping.from);
+            names.extend(Some(ping.to.as_str()).filter(|to| to.parse::<Ipv6Addr>().is_err()));
+            names.extend(ping.drop.as_ref().map(|drop| drop.node.as_str()));
+            if ping.size.is_some_and(|size| !(48..=65_535).contains(&size)) {
+                wrong.push("a ping has 48 to 65535 bytes: change size".into());
+            }
+            if ping.at_least.is_some_and(|least| least > ping.count.unwrap_or(1)) {
+                wrong.push("at-least is more than count: lower it".into());
+            }
+            wrong.extend(unknown(&names, known));
+        }
+        [Deed::Spoof(spoof)] => {
+            names.extend(spoof.drop.as_ref().map(|drop| drop.node.as_str()));
+            if spoof.drop.is_none() && spoof.rounds.is_none() && spoof.packets.is_none() {
+                wrong.push("a spoof that expects nothing: add drop, rounds or packets".into());
+            }
+            wrong.extend(unknown(&names, known));
+        }
+        [Deed::Address(deed)] => wrong.extend(unknown(&[&deed.node], known)),
+        [Deed::Ipv4(deed)] => wrong.extend(unknown(&[&deed.node], known)),
+        [Deed::Unplug(name) | Deed::Plug(name) | Deed::Suspend(name) | Deed::Resume(name)] => {
+            wrong.extend(unknown(&[name], known));
+        }
+        [Deed::Cloud(_) | Deed::Name(_)] | [] => {}
+    }
+    wrong
+}
+
+/// Names of nodes that there are not.
+fn unknown(names: &[&str], known: &[&str]) -> impl Iterator<Item = String> {
+    let unknown: Vec<String> = names
+        .iter()
+        .filter(|name| !known.contains(name))
+        .map(|name| format!("no node is called {name:?}: use one of {}", known.join(", ")))
+        .collect();
+    unknown.into_iter()
 }

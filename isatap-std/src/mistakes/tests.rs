@@ -1,6 +1,6 @@
 //! Mistakes that people make, each with its place and what to write instead.
 
-use super::super::Config;
+use crate::config::Config;
 
 fn problems(text: &str) -> Vec<String> {
     Config::parse("", text).unwrap_err().iter().map(|problem| problem.to_string()[1..].to_owned()).collect()
@@ -39,24 +39,27 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[[isatap-host]]\nlocal = [\"10.0.0.2\", 10, \"10.0.0.3\"]\n", &["2:22: local is text: write \"10\""]),
     (
         "[[isatap-host]]\nlocal = [\"10.0.0.2\", \"fe80::1\"]\n",
-        &["2:22: local: fe80::1 is an IPv6 address: write the IPv4 address of the tunnel's end, as 10.0.0.2"],
+        &["2:22: fe80::1: it is an IPv6 address: write the IPv4 address of that machine, as 10.0.0.2"],
     ),
     (
         "[[isatap-host]]\nlocal = [\"10.0.0.2\", \"eth0\"]\n",
         &[
-            "2:22: local: eth0 is no IPv4 address: write one as 10.0.0.2, or via = \"eth0\" instead of local for a device's",
+            "2:22: eth0: it is a name: write an IPv4 address here, as 10.0.0.2, or via = \"eth0\" instead of local for a device's",
         ],
     ),
     (
         "[[isatap-host]]\nlocal = [\"eth0\"]\n",
         &[
-            "2:10: local: eth0 is no IPv4 address: write one as 10.0.0.2, or via = \"eth0\" instead of local for a device's",
+            "2:10: eth0: it is a name: write an IPv4 address here, as 10.0.0.2, or via = \"eth0\" instead of local for a device's",
         ],
     ),
-    ("[[isatap-host]]\nlocal = [\"10.0.0.02\"]\n", &["2:10: local: 10.0.0.02 is no IPv4 address: write 10.0.0.2"]),
+    (
+        "[[isatap-host]]\nlocal = [\"10.0.0.02\"]\n",
+        &["2:10: 10.0.0.02: a number begins with 0: write 10.0.0.2, if that is meant"],
+    ),
     (
         "[[isatap-host]]\nlocal = [\"10.0.0\"]\n",
-        &["2:10: local: 10.0.0 is no IPv4 address: write four numbers of 0 to 255, as 10.0.0.2"],
+        &["2:10: 10.0.0: no IPv4 address: write four numbers of 0 to 255, as 10.0.0.2"],
     ),
     ("[[isatap-host]]\nlocal = \"10.0.0.256\"\n", &["2:9: local is a list: write local = [\"10.0.0.256\"]"]),
     ("[[isatap-host]]\nvia = [\"eth0\"]\n", &["2:7: via is one value and no list: write via = \"eth0\""]),
@@ -267,8 +270,8 @@ const MISTAKES: &[(&str, &[&str])] = &[
     (
         "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\ndns = [\"2001:db8::53\", \"10.0.0.53\", \"2001:db8::5g\"]\n",
         &[
-            "4:24: dns: 10.0.0.53 is an IPv4 address: write an IPv6 address, as 2001:db8::53",
-            "4:37: dns: 2001:db8::5g is no IPv6 address: write an IPv6 address, as 2001:db8::53",
+            "4:24: 10.0.0.53: it is an IPv4 address: write an IPv6 address, as 2001:db8::1",
+            "4:37: 2001:db8::5g: no IPv6 address: write eight groups of hexadecimal digits, :: for those of zeros, as 2001:db8::1",
         ],
     ),
     (
@@ -285,9 +288,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\nknown-router = [\"10.0.0.7\", \"ro.example\"]\n",
-        &[
-            "4:29: known-router: ro.example is no IPv4 address, and no name is looked up here: write the address, as 10.0.0.2",
-        ],
+        &["4:29: ro.example: it is a name: write an IPv4 address here, as 10.0.0.2"],
     ),
     (
         "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\nno-default = true\n",
@@ -315,9 +316,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"peer.example.net\"\n",
-        &[
-            "3:10: remote: peer.example.net is no IPv4 address, and no name is looked up here: write the address, as 10.0.0.2",
-        ],
+        &["3:10: peer.example.net: it is a name: write an IPv4 address here, as 10.0.0.2"],
     ),
     (
         "[[tunnel]]\nlocal = 192.0.2.1\nremote = 192.0.2.2\n",
@@ -349,7 +348,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[6rd]]\nprefix = \"2001:db8::/32\"\nlocal = \"10.0.0.2\"\nbr = [\"10.0.0.1\", \"br.example\"]\n",
-        &["4:19: br: br.example is no IPv4 address, and no name is looked up here: write the address, as 10.0.0.2"],
+        &["4:19: br.example: it is a name: write an IPv4 address here, as 10.0.0.2"],
     ),
     (
         "[[6rd]]\nprefix = \"2001:db8::/32\"\nlocal = \"10.0.0.2\"\nlan = [\"eth1\", \"eth2:zz\", \"eth3:10000\"]\n",
@@ -427,10 +426,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[teredo-server]]\nprimary = \"1.2.3.4\"\nknown-server = [\"1.2.3.5\",\"x\",\"1.2.3.6\", 7]\n",
-        &[
-            "3:27: known-server: x is no IPv4 address, and no name is looked up here: write the address, as 10.0.0.2",
-            "3:42: known-server is text: write \"7\"",
-        ],
+        &["3:27: x: it is a name: write an IPv4 address here, as 10.0.0.2", "3:42: known-server is text: write \"7\""],
     ),
     (
         "[[teredo-server]]\nlocal = \"1.2.3.4\"\n",
@@ -442,7 +438,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[[teredo-relay]]\nlocal = \"1.2.3.4\"\nport = \"40000\"\n", &["3:8: port is a number: write port = 40000"]),
     (
         "[[teredo-relay]]\nlocal = \"1.2.3.4:4000\"\n",
-        &["2:9: local: 1.2.3.4:4000 has a port: write the address alone, 1.2.3.4"],
+        &["2:9: 1.2.3.4:4000: it has a port: write the address alone, 1.2.3.4"],
     ),
     ("[[teredo-relay]]\nlocal = \"1.2.3.4\"\nbind = \":1\"\n", &["3:1: [[teredo-relay]] has no key bind: write port"]),
     (
@@ -560,7 +556,7 @@ fn mistakes_of_every_kind_are_told_at_once() {
 #[test]
 fn a_file_of_another_kind_is_told_in_one_line() {
     let found = problems(&"Some words, and more words.\n\n".repeat(30));
-    assert_eq!(found, ["1:6: 30 of 30 lines are no TOML: give a configuration file, as README.md has one"]);
+    assert_eq!(found, ["1:6: 30 of 30 lines are no TOML: give a file of tables and keys, as README.md has one"]);
     // A few lines are told one by one.
     assert_eq!(problems(&"router: a\n".repeat(5)).len(), 5);
 }

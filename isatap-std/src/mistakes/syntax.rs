@@ -1,13 +1,13 @@
 //! What is no TOML at all, in the words of who has written it: its parser says what it expected.
 
+use serde::de::DeserializeOwned;
 use toml::de::DeTable;
 
-use super::super::tables::shown;
 use super::advice::table_meant;
-use super::{Mistake, bare, blank};
+use super::{Mistake, bare, blank, shown};
 
 /// What is wrong with a text as TOML; of each line the first mistake, which others follow from.
-pub(super) fn mistakes(text: &str) -> Vec<Mistake> {
+pub(super) fn mistakes<T: DeserializeOwned>(text: &str) -> Vec<Mistake> {
     let (_, errors) = DeTable::parse_recoverable(text);
     let mut mistakes: Vec<Mistake> = Vec::new();
     let mut offsets: Vec<(usize, &str)> =
@@ -16,7 +16,7 @@ pub(super) fn mistakes(text: &str) -> Vec<Mistake> {
     for (offset, message) in &offsets {
         let line = Line::at(text, *offset);
         let is_told = mistakes.iter().any(|told| Line::at(text, told.offset).start == line.start);
-        if let Some((column, told)) = line.advice(text, message).filter(|_| !is_told) {
+        if let Some((column, told)) = line.advice::<T>(text, message).filter(|_| !is_told) {
             mistakes.push(Mistake { offset: line.start + column, is_table: false, text: told });
         }
     }
@@ -26,8 +26,10 @@ pub(super) fn mistakes(text: &str) -> Vec<Mistake> {
     // Another kind of file, or a text: each of its lines would be told.
     let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
     if mistakes.len() > FEW && mistakes.len() * 2 > lines {
-        let told =
-            format!("{} of {lines} lines are no TOML: give a configuration file, as README.md has one", mistakes.len());
+        let told = format!(
+            "{} of {lines} lines are no TOML: give a file of tables and keys, as README.md has one",
+            mistakes.len()
+        );
         mistakes = vec![Mistake { offset: mistakes[0].offset, is_table: false, text: told }];
     }
     mistakes
@@ -69,13 +71,13 @@ impl<'a> Line<'a> {
     }
 
     /// The column and what to write; nothing for what only follows from another mistake.
-    fn advice(&self, text: &str, message: &str) -> Option<(usize, String)> {
+    fn advice<T: DeserializeOwned>(&self, text: &str, message: &str) -> Option<(usize, String)> {
         let (at, line) = (self.at, without_comment(self.text));
         // What it expected is one way of many.
         let message = message.split(", expected").next().and_then(|what| what.lines().next()).unwrap_or("");
         let told = |told: String| Some((at, told));
         if line.trim_start().starts_with('[') {
-            return Some((at, self.header(text, line.trim(), message)?));
+            return Some((at, self.header::<T>(text, line.trim(), message)?));
         }
         let (key, value) =
             line.split_once('=').map_or((line.trim(), None), |(key, value)| (key.trim(), Some(value.trim())));
@@ -106,7 +108,7 @@ impl<'a> Line<'a> {
             }
             (_, Some("")) => told(format!("{key} has no value: write {key} = VALUE, or leave the line away")),
             (_, Some(_)) if key.is_empty() => told("a key is missing in front of =: write KEY = VALUE".to_owned()),
-            ("key with no value" | "invalid unquoted key", None) => told(self.without_equals(line)),
+            ("key with no value" | "invalid unquoted key", None) => told(self.without_equals::<T>(line)),
             _ => {
                 let (start, token) = self.token(line);
                 match without_quotes(token) {
@@ -117,12 +119,12 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn header(&self, text: &str, line: &str, message: &str) -> Option<String> {
+    fn header<T: DeserializeOwned>(&self, text: &str, line: &str, message: &str) -> Option<String> {
         let inner = line.trim_start_matches('[');
         let (name, behind) = inner.split_once(']').unwrap_or((inner, ""));
         let behind = behind.trim_start_matches(']').trim();
         let name = bare(name.trim());
-        let meant = table_meant(name).unwrap_or_else(|| format!("[[{name}]]"));
+        let meant = table_meant::<T>(name).unwrap_or_else(|| format!("[[{name}]]"));
         if message.contains("array") && !message.contains("array table") {
             return Some("a list before this header has no end: write ] behind its last element".to_owned());
         }
@@ -147,14 +149,14 @@ impl<'a> Line<'a> {
         Some(self.number(text) - 1 - back)
     }
 
-    fn without_equals(&self, line: &str) -> String {
+    fn without_equals<T: DeserializeOwned>(&self, line: &str) -> String {
         let line = line.trim();
         let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c))).unwrap_or(line.len());
         let (key, rest) = line.split_at(end);
         let value = rest.trim_start_matches(':').trim();
         if key.is_empty() || key.starts_with('-') || rest.starts_with(['>', '/']) {
             format!("{} is no TOML: write KEY = VALUE, or [[TABLE]]", shown(line))
-        } else if let (true, Some(meant)) = (value.is_empty() && rest.starts_with(':'), table_meant(key)) {
+        } else if let (true, Some(meant)) = (value.is_empty() && rest.starts_with(':'), table_meant::<T>(key)) {
             format!("{line} is no TOML: write {meant}")
         } else if value.is_empty() {
             format!("{key} has no value: write {key} = VALUE, or leave the line away")

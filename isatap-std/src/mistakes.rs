@@ -9,33 +9,45 @@ mod syntax;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::tables::File;
+use crate::error::Problem;
 
 /// A mistake, and where.
-pub(super) struct Mistake {
-    pub(super) offset: usize,
+struct Mistake {
+    offset: usize,
     /// A table as a whole, rather than something in it.
-    pub(super) is_table: bool,
-    pub(super) text: String,
+    is_table: bool,
+    text: String,
 }
 
-/// What a text came to.
-pub(super) struct Outcome {
+/// What a text came to. `T` is what its tables and keys are.
+pub(crate) struct Outcome<T> {
     /// The tables, without what is mistaken; nothing of a text that is no TOML.
-    pub(super) file: Option<File>,
-    pub(super) mistakes: Vec<Mistake>,
+    pub(crate) file: Option<T>,
+    mistakes: Vec<Mistake>,
     /// Where the tables begin that have a mistake: what is left of them says nothing.
-    pub(super) damaged: BTreeSet<usize>,
+    pub(crate) damaged: BTreeSet<usize>,
+}
+
+impl<T> Outcome<T> {
+    /// The mistakes, for people; `file` is the name of the text.
+    pub(crate) fn problems(&self, file: &str, text: &str) -> Vec<Problem> {
+        let of = |mistake: &Mistake| match mistake.is_table {
+            true => Problem::of_table(file, text, mistake.offset, mistake.text.clone()),
+            false => Problem::at(file, text, mistake.offset, mistake.text.clone()),
+        };
+        self.mistakes.iter().map(of).collect()
+    }
 }
 
 /// More mistakes in one file are not looked for.
 const MOST: usize = 200;
 
-pub(super) fn read(text: &str) -> Outcome {
-    let mut outcome = Outcome { file: None, mistakes: syntax::mistakes(text), damaged: BTreeSet::new() };
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Outcome<T> {
+    let mut outcome = Outcome { file: None, mistakes: syntax::mistakes::<T>(text), damaged: BTreeSet::new() };
     let mut rest = text.to_owned();
     if !outcome.mistakes.is_empty() {
         match syntax::without_lines_of(text, &outcome.mistakes) {
@@ -50,7 +62,7 @@ pub(super) fn read(text: &str) -> Outcome {
     // Keys that are missing only since they were blanked, or are written wrong.
     let mut known: BTreeSet<(usize, String)> = BTreeSet::new();
     for _ in 0..MOST {
-        let error = match toml::from_str::<File>(&rest) {
+        let error = match toml::from_str::<T>(&rest) {
             Ok(file) => {
                 outcome.file = Some(file);
                 return outcome;
@@ -65,14 +77,14 @@ pub(super) fn read(text: &str) -> Outcome {
         let missing = quoted(&message).next().filter(|_| message.starts_with("missing field"));
         if let (Some(first), Some((table, begin))) = (missing, &place.table) {
             let whole = rest.get(table_around(&rest, offset)).unwrap_or("");
-            for key in advice::missing(table, whole, first) {
+            for key in advice::missing::<T>(table, whole, first) {
                 if !torn.contains(begin) && !known.contains(&(*begin, key.clone())) {
                     let text = advice::of_missing(table, &key);
                     outcome.mistakes.push(Mistake { offset, is_table: true, text });
                 }
             }
         } else {
-            let advice = advice::of(&rest, &message, &place);
+            let advice = advice::of::<T>(&rest, &message, &place);
             known.extend(begin.zip(advice.key));
             outcome.mistakes.push(Mistake { offset, is_table: place.key.is_none(), text: advice.text });
         }
@@ -87,7 +99,7 @@ pub(super) fn read(text: &str) -> Outcome {
 
 /// Where in a table of a file a value stands as `written`, whether or not in a list and in
 /// quotes; nothing if there are several keys with it. `key` alone is looked at where one is given.
-pub(super) fn offset_of(text: &str, table: usize, key: Option<&str>, written: &str) -> Option<usize> {
+pub(crate) fn offset_of(text: &str, table: usize, key: Option<&str>, written: &str) -> Option<usize> {
     let (root, _) = DeTable::parse_recoverable(text);
     let wanted = bare(written);
     let is_wanted = |value: &Spanned<DeValue<'_>>| {
@@ -256,10 +268,19 @@ fn table_around(text: &str, offset: usize) -> Range<usize> {
     start..text.len()
 }
 
+/// A text in a message: blanks at its ends seen, not longer than a line.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 60;
+    if text.chars().count() > MOST {
+        return format!("{}…", text.chars().take(MOST).collect::<String>());
+    }
+    if text.is_empty() || text.trim() != text { format!("{text:?}") } else { text.to_owned() }
+}
+
 /// What stands between backticks in a message.
 fn quoted(message: &str) -> impl Iterator<Item = &str> {
     message.split('`').skip(1).step_by(2)
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests;

@@ -1,9 +1,9 @@
 //! What is wrong with a key or value, and what to write instead.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use serde::de::DeserializeOwned;
 
-use super::super::tables::File;
 use super::{Place, Value, bare, quoted};
+use crate::advice;
 
 /// A message for people.
 pub(super) struct Advice {
@@ -13,15 +13,15 @@ pub(super) struct Advice {
 }
 
 /// The message of the tables' reader, with what to write instead.
-pub(super) fn of(text: &str, message: &str, place: &Place) -> Advice {
+pub(super) fn of<T: DeserializeOwned>(text: &str, message: &str, place: &Place) -> Advice {
     if message.starts_with("unknown field") {
-        return unknown_name(message, place);
+        return unknown_name::<T>(message, place);
     }
     let table = place.table.as_ref().map_or("", |(name, _)| name.as_str());
     let text = match (&place.key, &place.value) {
         (Some(key), Some(value)) => {
             let wrong = Wrong { table, key, value, bare: bare(&value.text) };
-            wrong.advice(text, message).unwrap_or_else(|| message.to_owned())
+            wrong.advice::<T>(text, message).unwrap_or_else(|| message.to_owned())
         }
         _ if message.starts_with("invalid type: map") => format!("there can be several of them: write [[{table}]]"),
         _ => message.to_owned(),
@@ -46,7 +46,7 @@ struct Wrong<'a> {
 }
 
 impl Wrong<'_> {
-    fn advice(&self, text: &str, message: &str) -> Option<String> {
+    fn advice<T: DeserializeOwned>(&self, text: &str, message: &str) -> Option<String> {
         let (key, value) = (self.key, self.value.text.as_str());
         if message.starts_with("unknown variant") {
             return Some(self.choice(&quoted(message).skip(1).collect::<Vec<_>>()));
@@ -55,7 +55,7 @@ impl Wrong<'_> {
             // Which values there are is told of a text only.
             let mut empty = text.to_owned();
             empty.replace_range(self.value.span.clone(), "\"\"");
-            let message = toml::from_str::<File>(&empty).err()?.message().to_owned();
+            let message = toml::from_str::<T>(&empty).err()?.message().to_owned();
             return Some(self.choice(&quoted(&message).skip(1).collect::<Vec<_>>()));
         }
         if let Some((found, expected)) =
@@ -69,11 +69,10 @@ impl Wrong<'_> {
             return most(number).map(|most| format!("{key} is a number {}, and {value} is not", range(most)));
         }
         if message.contains("invalid IPv4 address syntax") {
-            return Some(format!("{key}: {}", self.ipv4()));
+            return Some(self.ipv4());
         }
         if message.contains("invalid IPv6 address syntax") {
-            let what = if self.bare.parse::<Ipv4Addr>().is_ok() { "an IPv4 address" } else { "no IPv6 address" };
-            return Some(format!("{key}: {} is {what}: write an IPv6 address, as 2001:db8::53", self.bare));
+            return Some(format!("{}: {}", self.bare, advice::not_ipv6(self.bare)));
         }
         None
     }
@@ -135,32 +134,11 @@ impl Wrong<'_> {
     }
 
     fn ipv4(&self) -> String {
-        let text = self.bare;
-        let parses = |text: &str| text.parse::<Ipv4Addr>().is_ok();
-        // A zero in front would be octal to some, and is refused.
-        let parts: Vec<u8> = text.split('.').filter_map(|part| part.parse().ok()).collect();
-        let plain = parts.iter().map(u8::to_string).collect::<Vec<_>>().join(".");
-        match (text.split_once('/'), text.split_once(':')) {
-            (Some((address, _)), _) if parses(address) => {
-                format!("{text} has a length: write the address alone, {address}")
-            }
-            (_, Some((address, _))) if parses(address) => {
-                format!("{text} has a port: write the address alone, {address}")
-            }
-            _ if text.parse::<Ipv6Addr>().is_ok() => {
-                format!("{text} is an IPv6 address: write the IPv4 address of the tunnel's end, as 10.0.0.2")
-            }
-            _ if text.split('.').count() == 4 && parses(&plain) => format!("{text} is no IPv4 address: write {plain}"),
-            _ if (self.table, self.key) == ("isatap-host", "local") && is_device(text) => {
-                format!(
-                    "{text} is no IPv4 address: write one as 10.0.0.2, or via = \"{text}\" instead of local for a device's"
-                )
-            }
-            _ if text.bytes().any(|byte| byte.is_ascii_alphabetic()) && !text.contains(':') => {
-                format!("{text} is no IPv4 address, and no name is looked up here: write the address, as 10.0.0.2")
-            }
-            _ => format!("{text} is no IPv4 address: write four numbers of 0 to 255, as 10.0.0.2"),
+        let (text, advice) = (self.bare, advice::not_ipv4(self.bare));
+        if (self.table, self.key) == ("isatap-host", "local") && is_device(text) {
+            return format!("{text}: {advice}, or via = \"{text}\" instead of local for a device's");
         }
+        format!("{text}: {advice}")
     }
 }
 
@@ -198,14 +176,14 @@ fn range(most: u64) -> String {
 }
 
 /// What a table misses beside `first`, which its reader told. What it has can be read.
-pub(super) fn missing(table: &str, text: &str, first: &str) -> Vec<String> {
+pub(super) fn missing<T: DeserializeOwned>(table: &str, text: &str, first: &str) -> Vec<String> {
     let mut missing = vec![first.to_owned()];
     let mut whole = text.to_owned();
     while let Some(example) =
         missing.last().and_then(|key| example(table, key).map(|value| format!("\n{key} = {value}\n")))
     {
         whole.push_str(&example);
-        let Err(error) = toml::from_str::<File>(&whole) else { break };
+        let Err(error) = toml::from_str::<T>(&whole) else { break };
         let message = error.message();
         match quoted(message)
             .next()
@@ -234,21 +212,21 @@ fn example(table: &str, key: &str) -> Option<&'static str> {
 }
 
 /// A table or a key that there is not.
-fn unknown_name(message: &str, place: &Place) -> Advice {
+fn unknown_name<T: DeserializeOwned>(message: &str, place: &Place) -> Advice {
     let mut names = quoted(message);
     let unknown = names.next().unwrap_or("");
     let names: Vec<&str> = names.collect();
     let (text, key) = match (&place.table, &place.key) {
         (_, None) => (
-            match table_meant(unknown) {
+            match table_meant::<T>(unknown) {
                 Some(meant) => format!("no table is named {unknown}: write {meant}"),
-                None => format!("no table is named {unknown}: the tables are {}", headers(&tables(), ", ")),
+                None => format!("no table is named {unknown}: the tables are {}", headers(&tables::<T>(), ", ")),
             },
             None,
         ),
-        (Some((table, _)), Some(_)) => unknown_key(unknown, table, &names, place),
+        (Some((table, _)), Some(_)) => unknown_key::<T>(unknown, table, &names, place),
         (None, Some(_)) => {
-            let with_it = tables_with(unknown);
+            let (with_it, all) = (tables_with::<T>(unknown), tables::<T>());
             let text = match nearest(unknown, names.iter().copied()) {
                 _ if with_it.len() > 3 => {
                     format!(
@@ -261,8 +239,9 @@ fn unknown_name(message: &str, place: &Place) -> Advice {
                 }
                 Some(near) => format!("{unknown} is no key in front of the tables: write {near}"),
                 None => format!(
-                    "{unknown} is no key in front of the tables: only user is, and the tables are {}",
-                    headers(&tables(), ", ")
+                    "{unknown} is no key in front of the tables: only {} can be, and the tables are {}",
+                    names_in::<T>("").into_iter().filter(|name| !all.contains(name)).collect::<Vec<_>>().join(", "),
+                    headers(&all, ", ")
                 ),
             };
             (text, None)
@@ -271,7 +250,12 @@ fn unknown_name(message: &str, place: &Place) -> Advice {
     Advice { text, key }
 }
 
-fn unknown_key(unknown: &str, table: &str, names: &[&str], place: &Place) -> (String, Option<String>) {
+fn unknown_key<T: DeserializeOwned>(
+    unknown: &str,
+    table: &str,
+    names: &[&str],
+    place: &Place,
+) -> (String, Option<String>) {
     let told = format!("[[{table}]] has no key {unknown}");
     let flag = unknown.trim_start_matches('-');
     let is_false = place.value.as_ref().is_some_and(|value| value.text == "false");
@@ -296,7 +280,7 @@ fn unknown_key(unknown: &str, table: &str, names: &[&str], place: &Place) -> (St
     if flag == "user" {
         return (format!("{told}: write it in front of all tables"), None);
     }
-    let others = tables_with(flag);
+    let others = tables_with::<T>(flag);
     let others = match others.len() {
         0 => String::new(),
         1 => format!(", which {} has", headers(&others, "")),
@@ -307,20 +291,24 @@ fn unknown_key(unknown: &str, table: &str, names: &[&str], place: &Place) -> (St
 }
 
 /// The names that a table can have in it, or the file as a whole: its reader knows.
-fn names_in(table: &str) -> Vec<String> {
+fn names_in<T: DeserializeOwned>(table: &str) -> Vec<String> {
     let header = if table.is_empty() { String::new() } else { format!("[[{table}]]\n") };
-    match toml::from_str::<File>(&format!("{header}\"?\" = 0\n")) {
+    match toml::from_str::<T>(&format!("{header}\"?\" = 0\n")) {
         Ok(_) => Vec::new(),
         Err(error) => quoted(error.message()).skip(1).map(str::to_owned).collect(),
     }
 }
 
-fn tables() -> Vec<String> {
-    names_in("").into_iter().filter(|name| name != "user").collect()
+/// The tables that there may be several of.
+fn tables<T: DeserializeOwned>() -> Vec<String> {
+    let is_list = |name: &String| {
+        toml::from_str::<T>(&format!("{name} = 0\n")).is_err_and(|error| error.message().ends_with("a sequence"))
+    };
+    names_in::<T>("").into_iter().filter(is_list).collect()
 }
 
-fn tables_with(key: &str) -> Vec<String> {
-    tables().into_iter().filter(|table| names_in(table).iter().any(|name| name == key)).collect()
+fn tables_with<T: DeserializeOwned>(key: &str) -> Vec<String> {
+    tables::<T>().into_iter().filter(|table| names_in::<T>(table).iter().any(|name| name == key)).collect()
 }
 
 fn headers(tables: &[String], between: &str) -> String {
@@ -328,9 +316,9 @@ fn headers(tables: &[String], between: &str) -> String {
 }
 
 /// The header that is likely meant.
-pub(super) fn table_meant(name: &str) -> Option<String> {
+pub(super) fn table_meant<T: DeserializeOwned>(name: &str) -> Option<String> {
     let name = name.to_ascii_lowercase().replace(['_', ' '], "-");
-    let tables = tables();
+    let tables = tables::<T>();
     if let Some(table) = tables.iter().find(|table| **table == name) {
         return Some(format!("[[{table}]]"));
     }
