@@ -2,6 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
+use super::session::EchoTest;
 use super::{ATTEMPTS, Client, Due, End, SOLICITATIONS, Session, Targets, Work};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
@@ -125,6 +126,10 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             session.work = work;
             session.attempts = 0;
             session.deadline = Expiry::at(begins);
+            // TER-80: what failed for an outsider's bubble does not count.
+            if session.own_port == 0 {
+                session.echo = EchoTest::NONE;
+            }
         }
         let ticket = session.hold(now, row, false).ok_or(DropReason::TableFull)?;
         self.attempt(now, row);

@@ -1182,6 +1182,25 @@ fn ter_82_an_echo_test_without_answer_is_repeated_once() {
     assert_eq!(tunnelled(bench.send(b)), (PORT, at));
 }
 
+/// What an outsider's bubbles began, and what failed of it, is not the host's own connection.
+#[test]
+fn ter_80_a_port_that_failed_for_an_outsider_leaves_the_hosts_own_port_test() {
+    let nat = |server| SocketAddrV4::new(*mapped().ip(), if server == SERVER { 1100 } else { 1101 });
+    let mut bench = Bench::qualified_with(ClientConfig::new(SERVER, PORT), nat);
+    let (at, b) = peer_b();
+    let probes = |bench: &mut Bench| bench.take().iter().filter(|sent| sent.port != PORT && sent.to == at).count();
+    bench.receive(server_at(SERVER), &with_origin(&with_nonce(bubble(b, bench.address()), [5; 4]), at));
+    bench.wait(PRIMARY_FIRST + Duration::from_secs(2));
+    assert_eq!(probes(&mut bench), 2);
+    let opened = bench.events();
+    let [Event::OpenPort { port, .. }] = opened[..] else { panic!("{opened:?}") };
+    bench.client.port_failed(bench.now, port);
+    bench.wait(Duration::from_secs(5));
+    assert_eq!(probes(&mut bench), 0);
+    bench.send(b);
+    assert_eq!(probes(&mut bench), 1);
+}
+
 #[test]
 fn ter_50_ter_51_ter_52_local_discovery_is_off_and_finds_neighbours_when_on() {
     let near = endpoint("192.168.1.3:50000");
