@@ -4,6 +4,8 @@ use crate::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
+const ROOT: &str = "/proc/sys/net/ipv6/conf";
+
 /// The value of a switch; `device` may be `all` or `default`.
 ///
 /// # Errors
@@ -85,12 +87,28 @@ pub fn forwards(device: &str) -> bool {
     is_on("all", "forwarding") || is_on(device, "force_forwarding")
 }
 
-/// Whether this node is a router on a device: the kernel [`forwards`], and the
+/// Whether the kernel [`forwards`] what comes in by a device, and what returns by another: without
+/// `all`, `force_forwarding` of one device alone lets nothing return. By which device that is,
+/// is not known here: any other will do.
+#[must_use]
+pub fn forwards_both_ways(device: &str) -> bool {
+    is_on("all", "forwarding") || (is_on(device, "force_forwarding") && others(device).any(|other| forwards(&other)))
+}
+
+/// Whether this node is a router on a device: the kernel [`forwards_both_ways`], and the
 /// device's own switch says so too, which is ours to heed (RTE-7): where it says no, the core
 /// drops what is for others, and hosts hear of no default router (NDP-67).
 #[must_use]
 pub fn is_router(device: &str) -> bool {
-    forwards(device) && is_on(device, "forwarding")
+    forwards_both_ways(device) && is_on(device, "forwarding")
+}
+
+/// The other devices from which there is something to forward. The switches of `all` and
+/// `default` are those of no device.
+fn others(device: &str) -> impl Iterator<Item = String> {
+    let names =
+        fs::read_dir(ROOT).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(move |name| ![device, "all", "default", "lo"].contains(&name.as_str()))
 }
 
 fn is_on(device: &str, name: &str) -> bool {
@@ -98,5 +116,5 @@ fn is_on(device: &str, name: &str) -> bool {
 }
 
 fn path(device: &str, name: &str) -> PathBuf {
-    ["/proc/sys/net/ipv6/conf", device, name].iter().collect()
+    [ROOT, device, name].iter().collect()
 }

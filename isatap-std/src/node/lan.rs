@@ -379,11 +379,13 @@ impl Node {
     }
 
     /// NDP-67: without the kernel's forwarding this is no default router. On the device of the
-    /// LAN too, or its neighbour advertisements would say so.
+    /// LAN too, or its neighbour advertisements would say so; and from the tunnels, by which
+    /// everything returns.
     fn check_lan_forwarding(&mut self, lan: &mut Lan) {
         let Some(served) = &mut lan.served else { return };
         let device = &lan.options.device;
-        let forwards = sysctl::is_router(device);
+        let mut tunnels = lan.tunnels.iter().filter_map(|tunnel| self.attachment(*tunnel));
+        let forwards = sysctl::is_router(device) && tunnels.all(|tunnel| sysctl::forwards(tunnel.name()));
         if served.forwards == Some(forwards) {
             return;
         }

@@ -56,7 +56,8 @@ impl Role for RelayRole {
     }
 
     fn start(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
-        warn_without_forwarding(env, "this relay is its own host's only");
+        let forwards = sysctl::forwards_both_ways(env.attachment.name());
+        warn_without_forwarding(env, forwards, "this relay is its own host's only");
         // TER-5: so that the kernel has an address to speak from on the device.
         let address = LearnedAddress {
             address: own_address(env.driver.machine()),
@@ -87,7 +88,7 @@ impl Role for RelayRole {
     fn describe(&self, now: Instant, machine: &Machine, status: &mut Status) {
         let config = machine.config();
         status.locators = if self.there { vec![config.locator.address] } else { Vec::new() };
-        status.forwarding = sysctl::forwards(&status.dev);
+        status.forwarding = sysctl::forwards_both_ways(&status.dev);
         status.teredo = Some(Teredo {
             port: config.port,
             peers: TeredoPeer::list(now, machine.peers().iter()),

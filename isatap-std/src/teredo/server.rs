@@ -42,7 +42,8 @@ impl Role for ServerRole {
     }
 
     fn start(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
-        warn_without_forwarding(env, "echo requests of clients to native hosts get no further");
+        let forwards = sysctl::forwards(env.attachment.name());
+        warn_without_forwarding(env, forwards, "echo requests of clients to native hosts get no further");
         self.refresh(env)
     }
 
@@ -70,8 +71,8 @@ impl Role for ServerRole {
     }
 }
 
-pub(super) fn warn_without_forwarding<M>(env: &mut Environment<'_, M>, consequence: &str) {
-    if !sysctl::forwards(env.attachment.name()) {
+pub(super) fn warn_without_forwarding<M>(env: &mut Environment<'_, M>, forwards: bool, consequence: &str) {
+    if !forwards {
         env.warn(format!(
             "the kernel does not forward IPv6, so {consequence}: sysctl -w net.ipv6.conf.all.forwarding=1"
         ));

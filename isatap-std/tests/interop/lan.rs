@@ -152,6 +152,21 @@ fn s6r_8_s6r_20_a_customer_edge_serves_its_lan_no_longer_than_its_lease_and_clea
     peers::wait_for_route(&host, "default via", false, PATIENCE);
     let doctor = isatap(&ours, "doctor");
     assert!(!doctor.success() && doctor.text.contains("hosts of eth1 hear of no default router"), "{doctor:?}");
+    // Both directions are needed. `force_forwarding`: Linux 6.17.
+    if ours.succeeds("sysctl -qw net.ipv6.conf.eth1.force_forwarding=1 net.ipv6.conf.eth1.forwarding=1") {
+        let force = |device, value| ours.ok(&format!("sysctl -qw net.ipv6.conf.{device}.force_forwarding={value}"));
+        ours.ok("sysctl -qw net.ipv6.conf.tun6rd.forwarding=1");
+        for alone in ["eth1", "tun6rd"] {
+            for device in ["eth1", "tun6rd"] {
+                force(device, 1);
+            }
+            peers::wait_for_route(&host, "default via", true, PATIENCE);
+            assert!(status(&ours, ".forwarding and .lans[0].forwarding"));
+            force(if alone == "eth1" { "tun6rd" } else { "eth1" }, 0);
+            peers::wait_for_route(&host, "default via", false, PATIENCE);
+            assert!(status(&ours, ".forwarding == false and .lans[0].forwarding == false"));
+        }
+    }
     ours.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
     peers::wait_for_route(&host, "default via", true, PATIENCE);
     // The device goes down and comes up again.

@@ -220,6 +220,14 @@ fn our_relay_connects_native_hosts_with_miredo_clients_and_ours() {
         peers::ping(client, &host.to_string());
     }
     assert!(status(&relay, ".forwarding"));
+    // A relay needs both ways. `force_forwarding`: Linux 6.17.
+    relay.ok("sysctl -qw net.ipv6.conf.all.forwarding=0");
+    if relay.succeeds("sysctl -qw net.ipv6.conf.teredo.force_forwarding=1") {
+        assert!(status(&relay, ".forwarding == false"));
+        relay.ok("sysctl -qw net.ipv6.conf.eth6.force_forwarding=1");
+        peers::ping(&native, &ours.to_string());
+        assert!(status(&relay, ".forwarding"));
+    }
     assert!(relay_daemon.terminate(PATIENCE).success());
     assert!(!relay.succeeds("ip -6 route show | grep -q '^2001::/32'"));
 }

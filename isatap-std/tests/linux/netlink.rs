@@ -277,7 +277,7 @@ fn the_ipv4_path_names_source_device_and_mtu() {
 }
 
 /// The experiment of [`sysctl::forwards`]: a router between two hosts, and what its kernel does
-/// with a packet that comes in by `in0` and goes out by `out0`.
+/// with a packet that comes in by `in0` and goes out by `out0`, and with the answer to it.
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
 fn the_kernel_forwards_as_we_say_it_does() {
@@ -293,7 +293,8 @@ fn the_kernel_forwards_as_we_say_it_does() {
         netns.ip(&format!("address add {address}/64 dev {device} nodad"));
     }
     sender.ip("-6 route add default via 2001:db8:1::1");
-    // The counter tells the way there alone: of the way back other switches decide.
+    receiver.ip("-6 route add default via 2001:db8:2::1");
+    // The counter tells the way there alone, the ping the way back too.
     let received = || {
         let counters = receiver.command("cat /proc/net/snmp6");
         let line = counters.lines().find(|line| line.starts_with("Icmp6InEchos")).unwrap();
@@ -302,16 +303,26 @@ fn the_kernel_forwards_as_we_say_it_does() {
     let ping = ["-6", "-c1", "-W1", "2001:db8:2::2"];
     let is_forwarded = || {
         let before = received();
-        sender.run(|| std::process::Command::new("ping").args(ping).output().unwrap());
-        received() > before
+        let ping = sender.run(|| std::process::Command::new("ping").args(ping).output().unwrap());
+        [received() > before, ping.status.success()]
     };
     router.sysctl("net.ipv6.conf.all.forwarding", "1");
-    wait_for("a way through", || is_forwarded().then_some(()));
+    wait_for("a way through", || (is_forwarded() == [true; 2]).then_some(()));
     let has_force = router.run(|| sysctl::ipv6("in0", "force_forwarding").is_ok());
-    for [all, incoming, outgoing, forced] in
-        [[1, 1, 1, 0], [1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1], [0, 1, 0, 1]]
-    {
-        if forced == 1 && !has_force {
+    for [all, incoming, outgoing, forced, forced_back] in [
+        [1, 1, 1, 0, 0],
+        [1, 0, 1, 0, 0],
+        [1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0],
+        [0, 1, 0, 0, 0],
+        [0, 1, 1, 0, 0],
+        [0, 0, 0, 1, 0],
+        [0, 1, 0, 1, 0],
+        [0, 1, 1, 0, 1],
+        [0, 0, 1, 1, 1],
+        [0, 1, 0, 1, 1],
+    ] {
+        if forced + forced_back > 0 && !has_force {
             continue;
         }
         // The first sets the others.
@@ -320,11 +331,14 @@ fn the_kernel_forwards_as_we_say_it_does() {
         router.sysctl("net.ipv6.conf.out0.forwarding", &outgoing.to_string());
         if has_force {
             router.sysctl("net.ipv6.conf.in0.force_forwarding", &forced.to_string());
+            router.sysctl("net.ipv6.conf.out0.force_forwarding", &forced_back.to_string());
         }
-        let [forwards, is_router] = router.run(|| [sysctl::forwards("in0"), sysctl::is_router("in0")]);
-        let switches = [all, incoming, outgoing, forced];
+        let [forwards, both_ways, is_router] =
+            router.run(|| [sysctl::forwards("in0"), sysctl::forwards_both_ways("in0"), sysctl::is_router("in0")]);
+        let switches = [all, incoming, outgoing, forced, forced_back];
+        assert_eq!(is_forwarded(), [forwards, both_ways], "{switches:?}");
         assert_eq!(forwards, all == 1 || forced == 1, "{switches:?}");
-        assert_eq!(is_router, forwards && incoming == 1, "{switches:?}");
-        assert_eq!(is_forwarded(), forwards, "{switches:?}");
+        assert_eq!(both_ways, all == 1 || forced + forced_back == 2, "{switches:?}");
+        assert_eq!(is_router, both_ways && incoming == 1, "{switches:?}");
     }
 }
