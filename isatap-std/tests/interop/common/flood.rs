@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ pub struct Flood {
 
 #[derive(Default)]
 struct Shared {
+    /// Packets a second.
+    rate: AtomicU32,
     sent: AtomicU64,
     stop: AtomicBool,
 }
@@ -31,7 +33,7 @@ impl Flood {
     /// Sends whole IPv4 or IPv6 packets, `rate` a second; `write` writes the one of a number
     /// over the one before.
     pub fn start(from: &Namespace, rate: u32, mut write: impl FnMut(u64, &mut Vec<u8>) + Send + 'static) -> Self {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { rate: rate.into(), ..Shared::default() });
         let told = shared.clone();
         let mut packet = Vec::new();
         write(0, &mut packet);
@@ -39,7 +41,8 @@ impl Flood {
         let body = move || {
             let (mut due, mut last, mut number) = (0.0_f64, Instant::now(), 0);
             while !told.stop.load(Ordering::Relaxed) {
-                due += last.elapsed().min(ARREARS).as_secs_f64() * f64::from(rate);
+                let rate = f64::from(told.rate.load(Ordering::Relaxed));
+                due += last.elapsed().min(ARREARS).as_secs_f64() * rate;
                 last = Instant::now();
                 while due >= 1.0 {
                     due -= 1.0;
@@ -54,15 +57,16 @@ impl Flood {
         Self { shared, begin: Instant::now(), thread: Some(thread::spawn(body)) }
     }
 
-    /// Packets sent so far.
-    pub fn sent(&self) -> u64 {
-        self.shared.sent.load(Ordering::Relaxed)
+    /// From here on half as many a second; how many that are.
+    pub fn halve(&self) -> u32 {
+        self.shared.rate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |rate| Some(rate / 2)).unwrap() / 2
     }
 
     /// Ends it: how many were sent, and how many a second that were in truth.
     pub fn stop(mut self) -> (u64, f64) {
         self.end();
-        (self.sent(), self.sent() as f64 / self.begin.elapsed().as_secs_f64())
+        let sent = self.shared.sent.load(Ordering::Relaxed);
+        (sent, sent as f64 / self.begin.elapsed().as_secs_f64())
     }
 
     fn end(&mut self) {
