@@ -97,6 +97,7 @@ impl Error {
     }
 
     /// The device, address or path that it is about.
+    #[cfg(feature = "cli")]
     pub(crate) fn on(&self) -> &str {
         &self.on
     }
