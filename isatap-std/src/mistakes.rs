@@ -28,7 +28,7 @@ pub(crate) struct Outcome<T> {
     /// The tables, without what is mistaken; nothing of a text that is no TOML.
     pub(crate) file: Option<T>,
     mistakes: Vec<Mistake>,
-    /// Where the tables begin that have a mistake: what is left of them says nothing.
+    /// Where the tables begin that have a mistake: what is left of them says nothing. 0: what is in front of all.
     pub(crate) damaged: BTreeSet<usize>,
 }
 
@@ -46,7 +46,15 @@ impl<T> Outcome<T> {
 /// More mistakes in one file are not looked for.
 const MOST: usize = 200;
 
-pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Outcome<T> {
+/// What messages can say of one kind of file alone.
+pub(crate) trait Hints: DeserializeOwned {
+    /// How other programs call a table, a key or a value, and its name here.
+    const ALIASES: &'static [(&'static str, &'static str)] = &[];
+    /// A value that a key could have: its table, or `""` for any, the key, the value.
+    const EXAMPLES: &'static [(&'static str, &'static str, &'static str)] = &[];
+}
+
+pub(crate) fn read<T: Hints>(text: &str) -> Outcome<T> {
     let mut outcome = Outcome { file: None, mistakes: syntax::mistakes::<T>(text), damaged: BTreeSet::new() };
     let mut rest = text.to_owned();
     if !outcome.mistakes.is_empty() {
@@ -54,12 +62,15 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Outcome<T> {
             Some(without) => rest = without,
             None => return outcome,
         }
-        let tables = outcome.mistakes.iter().filter_map(|mistake| Place::of(&rest, mistake.offset, "").table);
-        outcome.damaged = tables.map(|(_, begin)| begin).collect();
+        let (root, _) = DeTable::parse_recoverable(&rest);
+        let begins = root.get_ref().values().flat_map(elements).map(|element| element.span().start);
+        let headers: Vec<usize> = begins.filter(|begin| rest[*begin..].starts_with('[')).collect();
+        let table = |offset| headers.iter().copied().filter(|begin| *begin <= offset).max().unwrap_or(0);
+        outcome.damaged = outcome.mistakes.iter().map(|mistake| table(mistake.offset)).collect();
     }
     // Tables that lost whole lines: what they miss may have stood there.
     let torn = outcome.damaged.clone();
-    // Keys that are missing only since they were blanked, or are written wrong.
+    // Keys that are missing only since they were blanked, or are written wrong, or are told.
     let mut known: BTreeSet<(usize, String)> = BTreeSet::new();
     for _ in 0..MOST {
         let error = match toml::from_str::<T>(&rest) {
@@ -72,23 +83,21 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Outcome<T> {
         let offset = error.span().map_or(0, |span| span.start);
         let message = error.message().replace('\n', ", ");
         let place = Place::of(&rest, offset, &message);
-        let begin = place.table.as_ref().map(|(_, begin)| *begin);
-        outcome.damaged.extend(begin);
-        let missing = quoted(&message).next().filter(|_| message.starts_with("missing field"));
-        if let (Some(first), Some((table, begin))) = (missing, &place.table) {
-            let whole = rest.get(table_around(&rest, offset)).unwrap_or("");
-            for key in advice::missing::<T>(table, whole, first) {
-                if !torn.contains(begin) && !known.contains(&(*begin, key.clone())) {
-                    let text = advice::of_missing(table, &key);
+        outcome.damaged.insert(place.top);
+        if let Some(first) = quoted(&message).next().filter(|_| message.starts_with("missing field")) {
+            let whole = rest.get(place.whole.clone()).unwrap_or("");
+            for key in advice::missing::<T>(&place.path, whole, first) {
+                if !torn.contains(&place.top) && known.insert((place.begin, key.clone())) {
+                    let text = advice::of_missing::<T>(&place, &key);
                     outcome.mistakes.push(Mistake { offset, is_table: true, text });
                 }
             }
         } else {
             let advice = advice::of::<T>(&rest, &message, &place);
-            known.extend(begin.zip(advice.key));
+            known.extend(advice.key.map(|key| (place.begin, key)));
             outcome.mistakes.push(Mistake { offset, is_table: place.key.is_none(), text: advice.text });
         }
-        known.extend(begin.zip(place.key.clone()));
+        known.extend(place.key.clone().map(|key| (place.begin, key)));
         match blanked(&rest, &place, offset) {
             Some(without) => rest = without,
             None => return outcome,
@@ -161,9 +170,15 @@ fn blank(text: &str, part: &Range<usize>) -> Option<String> {
 }
 
 /// Where in a file something is wrong.
+#[derive(Clone)]
 struct Place {
-    /// The table's name, and where it begins.
-    table: Option<(String, usize)>,
+    /// The innermost table, with those that it is in: `node.lan`; `""` is the file itself.
+    path: String,
+    /// That table in messages: its header, or the key that has it.
+    title: String,
+    /// Where it begins, and where the outermost does; 0 for the file itself.
+    begin: usize,
+    top: usize,
     key: Option<String>,
     value: Option<Value>,
     /// What is to be blanked.
@@ -171,6 +186,7 @@ struct Place {
 }
 
 /// A value at fault.
+#[derive(Clone)]
 struct Value {
     /// As it is written.
     text: String,
@@ -183,58 +199,70 @@ struct Value {
 
 impl Place {
     fn of(text: &str, offset: usize, message: &str) -> Self {
-        let mut place = Place { table: None, key: None, value: None, whole: table_around(text, offset) };
-        let Ok(root) = DeTable::parse(text) else { return place };
-        // What is missing is not in the file: the table that begins last before is meant.
+        let whole = table_around(text, offset);
+        let file = Place { path: String::new(), title: String::new(), begin: 0, top: 0, key: None, value: None, whole };
         let is_missing = message.starts_with("missing field");
-        for (name, value) in root.get_ref() {
-            let mut has_tables = false;
-            for element in elements(value) {
-                let DeValue::Table(table) = element.get_ref() else { continue };
-                has_tables = true;
-                let begin = element.span().start;
-                let is_last = place.table.as_ref().is_none_or(|(_, earlier)| *earlier <= begin);
-                if begin <= offset && is_last {
-                    place.table = Some((name.get_ref().to_string(), begin));
-                }
-                let inside = table.iter().find(|(key, value)| {
-                    !is_missing && (key.span().contains(&offset) || value.span().contains(&offset))
-                });
-                if let Some((key, value)) = inside {
-                    place.table = Some((name.get_ref().to_string(), begin));
-                    place.at_key(text, offset, (key.get_ref(), key.span()), value);
-                    return place;
-                }
-            }
-            if !has_tables && (value.span().contains(&offset) || name.span().contains(&offset)) {
-                place.table = None;
-                place.at_key(text, offset, (name.get_ref(), name.span()), value);
-                return place;
-            }
-        }
-        place
+        let found = DeTable::parse(text).ok().and_then(|root| file.find(text, offset, is_missing, root.get_ref()));
+        found.unwrap_or(file)
     }
 
-    fn at_key(&mut self, text: &str, offset: usize, key: (&str, Range<usize>), value: &Spanned<DeValue<'_>>) {
+    /// The place in this table, or in one inside it.
+    fn find(&self, text: &str, offset: usize, is_missing: bool, table: &DeTable<'_>) -> Option<Self> {
+        for (key, value) in table {
+            let (name, key) = (key.get_ref().as_ref(), key.span());
+            for element in elements(value) {
+                let DeValue::Table(inner) = element.get_ref() else { continue };
+                let span = element.span();
+                let written = text.get(span.clone()).unwrap_or("");
+                let is_header = written.starts_with('[');
+                if span.start == offset && !is_header && !is_missing {
+                    break;
+                }
+                let mut place = self.at_key(text, span.start, (name, key.clone()), value);
+                place = Place {
+                    path: if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) },
+                    title: if is_header { written } else { name }.to_owned(),
+                    begin: span.start,
+                    top: if self.path.is_empty() { span.start } else { self.top },
+                    key: None,
+                    value: None,
+                    whole: if is_header { table_around(text, span.start) } else { place.whole },
+                };
+                if let Some(found) = place.find(text, offset, is_missing, inner) {
+                    return Some(found);
+                }
+                if span.contains(&offset) && (is_header || is_missing) {
+                    return Some(place);
+                }
+            }
+            if key.contains(&offset) || value.span().contains(&offset) {
+                return Some(self.at_key(text, offset, (name, key), value));
+            }
+        }
+        None
+    }
+
+    fn at_key(&self, text: &str, offset: usize, key: (&str, Range<usize>), value: &Spanned<DeValue<'_>>) -> Self {
         let of = |span: Range<usize>| text.get(span).unwrap_or("").to_owned();
         let list = value.get_ref().as_array().map_or(&[][..], |list| list);
-        let element = list.iter().position(|element| element.span().contains(&offset)).filter(|_| {
+        let element = list.iter().find(|element| element.span().contains(&offset)).filter(|_| {
             // Of a key that cannot be, no element is at fault.
             !key.1.contains(&offset)
         });
-        let at_fault = element.and_then(|at| list.get(at)).unwrap_or(value);
-        self.key = Some(key.0.to_owned());
-        self.value = Some(Value {
-            text: of(at_fault.span()),
-            span: at_fault.span(),
-            is_element: element.is_some(),
-            first: at_fault.get_ref().as_array().and_then(|list| list.iter().next()).map(|first| of(first.span())),
-        });
-        self.whole = match element {
-            None => key.1.start..value.span().end,
-            // With the comma behind it, since a list has none in front of its first element.
-            Some(_) => at_fault.span().start..comma_behind(text, at_fault.span().end),
-        };
+        let at_fault = element.unwrap_or(value);
+        let begin = if element.is_some() { at_fault.span().start } else { key.1.start };
+        Place {
+            key: Some(key.0.to_owned()),
+            value: Some(Value {
+                text: of(at_fault.span()),
+                span: at_fault.span(),
+                is_element: element.is_some(),
+                first: at_fault.get_ref().as_array().and_then(|list| list.iter().next()).map(|first| of(first.span())),
+            }),
+            // With the comma behind it, since neither a list nor a table in braces begins with one.
+            whole: begin..comma_behind(text, at_fault.span().end),
+            ..self.clone()
+        }
     }
 }
 
@@ -253,15 +281,17 @@ fn comma_behind(text: &str, end: usize) -> usize {
     end
 }
 
-/// From the header in whose line `offset` is, or which is before it, to the next.
+/// From the header in whose line `offset` is, or which is before it, to the next that is not of a table inside.
 fn table_around(text: &str, offset: usize) -> Range<usize> {
-    let (mut start, mut at) = (0, 0);
+    let (mut start, mut at, mut name) = (0, 0, "");
     for line in text.split_inclusive('\n') {
         if line.trim_start().starts_with('[') {
-            if at > offset {
+            let header = syntax::header_name(line);
+            if at <= offset {
+                (start, name) = (at, header);
+            } else if name.is_empty() || !header.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')) {
                 return start..at;
             }
-            start = at;
         }
         at += line.len();
     }

@@ -5,7 +5,7 @@ use crate::check::AddressWithLength;
 use crate::driver::attachment::DEFAULT_METRIC;
 use crate::isatap::{DEFAULT_DEVICE, HostOptions, LinkOptions, LocatorSource, RouterOptions};
 use crate::lan::LanOptions;
-use crate::mistakes::shown;
+use crate::mistakes::{Hints, shown};
 use crate::resolve::{Entry, Name, NameError};
 use crate::sixrd::{self, SixRdOptions};
 use crate::sixtofour::{self, SixToFourOptions};
@@ -46,6 +46,37 @@ pub(super) struct File {
     teredo_relay: Vec<Spanned<teredo::RelayTable>>,
     #[serde(default)]
     pub(super) native: Vec<Spanned<NativeTable>>,
+}
+
+impl Hints for File {
+    const ALIASES: &'static [(&'static str, &'static str)] = &[
+        ("sit", "tunnel"),
+        ("6in4", "tunnel"),
+        ("configured", "tunnel"),
+        ("ipip6", "tunnel"),
+        ("device", "dev"),
+        ("interface", "dev"),
+        ("name", "dev"),
+        ("bind", "port"),
+        ("true", "on"),
+        ("yes", "on"),
+        ("false", "off"),
+        ("no", "off"),
+        ("border-relay", "br"),
+        ("relay", "br"),
+        ("customer-edge", "ce"),
+        ("customer", "ce"),
+    ];
+    const EXAMPLES: &'static [(&'static str, &'static str, &'static str)] = &[
+        ("isatap-router", "local", "[\"10.0.0.1\"]"),
+        ("isatap-router", "prefix", "[\"2001:db8:0:7::/64\"]"),
+        ("", "prefix", "\"2001:db8::/32\""),
+        ("", "local", "\"10.0.0.2\""),
+        ("", "remote", "\"198.51.100.1\""),
+        ("", "server", "\"teredo.example.net\""),
+        ("", "primary", "\"198.51.100.1\""),
+        ("", "dev", "\"eth1\""),
+    ];
 }
 
 impl File {

@@ -1,8 +1,6 @@
 //! What is wrong with a key or value, and what to write instead.
 
-use serde::de::DeserializeOwned;
-
-use super::{Place, Value, bare, quoted};
+use super::{Hints, Place, Value, bare, quoted};
 use crate::advice;
 
 /// A message for people.
@@ -13,55 +11,66 @@ pub(super) struct Advice {
 }
 
 /// The message of the tables' reader, with what to write instead.
-pub(super) fn of<T: DeserializeOwned>(text: &str, message: &str, place: &Place) -> Advice {
+pub(super) fn of<T: Hints>(text: &str, message: &str, place: &Place) -> Advice {
     if message.starts_with("unknown field") {
         return unknown_name::<T>(message, place);
     }
-    let table = place.table.as_ref().map_or("", |(name, _)| name.as_str());
-    let text = match (&place.key, &place.value) {
-        (Some(key), Some(value)) => {
-            let wrong = Wrong { table, key, value, bare: bare(&value.text) };
-            wrong.advice::<T>(text, message).unwrap_or_else(|| message.to_owned())
-        }
-        _ if message.starts_with("invalid type: map") => format!("there can be several of them: write [[{table}]]"),
-        _ => message.to_owned(),
+    let told = match (&place.key, &place.value) {
+        (Some(key), Some(value)) => Wrong { place, key, value, bare: bare(&value.text) }.advice::<T>(text, message),
+        _ if message.starts_with("invalid type: map") => Some(wrong_header::<T>(place)),
+        _ => None,
     };
-    Advice { text, key: None }
+    Advice { text: told.unwrap_or_else(|| message.to_owned()), key: None }
 }
 
 /// What to write for a key that a table misses.
-pub(super) fn of_missing(table: &str, key: &str) -> String {
-    match example(table, key) {
+pub(super) fn of_missing<T: Hints>(place: &Place, key: &str) -> String {
+    match example::<T>(&place.path, key) {
         Some(example) => format!("missing field `{key}`: write {key} = {example}, say"),
-        None => format!("missing field `{key}`"),
+        None if place.path.is_empty() || place.title.starts_with('[') => format!("missing field `{key}`"),
+        None => format!("missing field `{key}` of {}", place.title),
+    }
+}
+
+/// What to write for a header of another kind, or of what is no table.
+fn wrong_header<T: Hints>(place: &Place) -> String {
+    let (table, key) = place.path.rsplit_once('.').unwrap_or(("", &place.path));
+    match header::<T>(&place.path) {
+        Some(header) if header.starts_with("[[") => format!("there can be several of them: write {header}"),
+        Some(header) => format!("there is one of it: write {header}"),
+        None if table.is_empty() => format!("{key} is no table: write {key} = VALUE in front of all tables"),
+        None => format!("{key} is no table: write {key} = VALUE below {}", header_or::<T>(table)),
     }
 }
 
 /// A value that cannot be.
 struct Wrong<'a> {
-    table: &'a str,
+    place: &'a Place,
     key: &'a str,
     value: &'a Value,
     bare: &'a str,
 }
 
 impl Wrong<'_> {
-    fn advice<T: DeserializeOwned>(&self, text: &str, message: &str) -> Option<String> {
+    fn advice<T: Hints>(&self, text: &str, message: &str) -> Option<String> {
         let (key, value) = (self.key, self.value.text.as_str());
         if message.starts_with("unknown variant") {
-            return Some(self.choice(&quoted(message).skip(1).collect::<Vec<_>>()));
+            return Some(self.choice::<T>(&quoted(message).skip(1).collect::<Vec<_>>()));
         }
         if message.starts_with("wanted string") {
             // Which values there are is told of a text only.
             let mut empty = text.to_owned();
             empty.replace_range(self.value.span.clone(), "\"\"");
             let message = toml::from_str::<T>(&empty).err()?.message().to_owned();
-            return Some(self.choice(&quoted(&message).skip(1).collect::<Vec<_>>()));
+            return Some(self.choice::<T>(&quoted(&message).skip(1).collect::<Vec<_>>()));
+        }
+        if message.starts_with("invalid length") && message.contains("expected struct") {
+            return self.of_other_type::<T>("sequence", "struct");
         }
         if let Some((found, expected)) =
             message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
         {
-            return self.of_other_type(found, expected);
+            return self.of_other_type::<T>(found, expected);
         }
         if let Some((_, number)) =
             message.strip_prefix("invalid value: ").and_then(|rest| rest.rsplit_once(", expected "))
@@ -82,21 +91,22 @@ impl Wrong<'_> {
         if self.value.is_element { format!("write {value}") } else { format!("write {} = {value}", self.key) }
     }
 
-    fn of_other_type(&self, found: &str, expected: &str) -> Option<String> {
+    fn of_other_type<T: Hints>(&self, found: &str, expected: &str) -> Option<String> {
         let (key, value, bare) = (self.key, self.value.text.as_str(), self.bare);
         let is_table = found == "map";
-        if self.table.is_empty() && (expected == "a sequence" || expected.starts_with("struct")) {
-            return Some(format!("{key} is a table: write [[{key}]], and its keys in the lines below"));
+        if let Some(header) = header::<T>(key).filter(|_| self.place.path.is_empty()) {
+            return Some(format!("{key} is a table: write {header}, and its keys in the lines below"));
         }
         Some(match expected {
             "a sequence" if is_table => {
-                format!("{key} is a list and no table: write {key} = [\"…\"] below [[{}]]", self.table)
+                format!("{key} is a list and no table: write {key} = [\"…\"] below {}", self.place.title)
             }
             "a sequence" => format!("{key} is a list: write {key} = [{value}]"),
+            _ if expected.starts_with("struct") => format!("{key} is a table: {}", self.write("{ KEY = VALUE }")),
             _ if found == "sequence" => match &self.value.first {
                 Some(first) if self.value.is_element => format!("{key} has a list in its list: write {first}"),
                 Some(first) => format!("{key} is one value and no list: write {key} = {first}"),
-                None => format!("{key} is one value and no list: write {key} = …, or leave it away"),
+                None => format!("{key} is one value and no list: write {key} = …, or remove it"),
             },
             "a boolean" => {
                 let meant = !matches!(bare.to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0");
@@ -109,33 +119,32 @@ impl Wrong<'_> {
                     None => format!("{key} is a number {}, and {value} is not", range(most)),
                 }
             }
+            "f64" => match bare.parse::<f64>().ok().filter(|number| number.is_finite()) {
+                Some(number) => format!("{key} is a number: {}", self.write(&number.to_string())),
+                None => format!("{key} is a number, and {value} is not"),
+            },
+            "IPv4 address" if !is_table => self.ipv4(),
+            "IPv6 address" if !is_table => format!("{bare}: {}", advice::not_ipv6(bare)),
             _ if is_table => format!("{key} is text and no table: {}", self.write("\"…\"")),
-            _ if found.starts_with("string") => return None,
-            _ => format!("{key} is text: {}", self.write(&format!("\"{bare}\""))),
+            _ if expected.contains("string") && !found.starts_with("string") => {
+                format!("{key} is text: {}", self.write(&format!("\"{bare}\"")))
+            }
+            _ => return None,
         })
     }
 
     /// One of a few values.
-    fn choice(&self, values: &[&str]) -> String {
-        let (key, all) = (self.key, values.join(", "));
-        let meant = match self.bare {
-            "true" | "yes" => "on",
-            "false" | "no" => "off",
-            "border-relay" | "relay" => "br",
-            "customer-edge" | "customer" => "ce",
-            other => other,
-        };
-        let near = values.iter().find(|one| **one == meant).copied().or_else(|| nearest(meant, values.iter().copied()));
-        let told = format!("{key} is one of {all}, and {} is not", self.value.text);
-        match near {
-            Some(near) => format!("{told}: {}", self.write(&format!("\"{near}\""))),
+    fn choice<T: Hints>(&self, values: &[&str]) -> String {
+        let told = format!("{} is one of {}, and {} is not", self.key, values.join(", "), self.value.text);
+        match meant::<T>(self.bare, values) {
+            Some(meant) => format!("{told}: {}", self.write(&format!("\"{meant}\""))),
             None => told,
         }
     }
 
     fn ipv4(&self) -> String {
         let (text, advice) = (self.bare, advice::not_ipv4(self.bare));
-        if (self.table, self.key) == ("isatap-host", "local") && is_device(text) {
+        if (self.place.path.as_str(), self.key) == ("isatap-host", "local") && is_device(text) {
             return format!("{text}: {advice}, or via = \"{text}\" instead of local for a device's");
         }
         format!("{text}: {advice}")
@@ -176,11 +185,11 @@ fn range(most: u64) -> String {
 }
 
 /// What a table misses beside `first`, which its reader told. What it has can be read.
-pub(super) fn missing<T: DeserializeOwned>(table: &str, text: &str, first: &str) -> Vec<String> {
+pub(super) fn missing<T: Hints>(table: &str, text: &str, first: &str) -> Vec<String> {
     let mut missing = vec![first.to_owned()];
     let mut whole = text.to_owned();
     while let Some(example) =
-        missing.last().and_then(|key| example(table, key).map(|value| format!("\n{key} = {value}\n")))
+        missing.last().and_then(|key| example::<T>(table, key).map(|value| format!("\n{key} = {value}\n")))
     {
         whole.push_str(&example);
         let Err(error) = toml::from_str::<T>(&whole) else { break };
@@ -197,66 +206,51 @@ pub(super) fn missing<T: DeserializeOwned>(table: &str, text: &str, first: &str)
 }
 
 /// A value that a key could have.
-fn example(table: &str, key: &str) -> Option<&'static str> {
-    Some(match (table, key) {
-        ("isatap-router", "local") => "[\"10.0.0.1\"]",
-        ("isatap-router", "prefix") => "[\"2001:db8:0:7::/64\"]",
-        (_, "prefix") => "\"2001:db8::/32\"",
-        (_, "local") => "\"10.0.0.2\"",
-        (_, "remote") => "\"198.51.100.1\"",
-        (_, "server") => "\"teredo.example.net\"",
-        (_, "primary") => "\"198.51.100.1\"",
-        (_, "dev") => "\"eth1\"",
-        _ => return None,
-    })
+fn example<T: Hints>(table: &str, key: &str) -> Option<&'static str> {
+    let of = |(of, name, _): &&(&str, &str, &str)| (of.is_empty() || *of == table) && *name == key;
+    T::EXAMPLES.iter().find(of).map(|(_, _, example)| *example)
 }
 
 /// A table or a key that there is not.
-fn unknown_name<T: DeserializeOwned>(message: &str, place: &Place) -> Advice {
+fn unknown_name<T: Hints>(message: &str, place: &Place) -> Advice {
     let mut names = quoted(message);
     let unknown = names.next().unwrap_or("");
     let names: Vec<&str> = names.collect();
-    let (text, key) = match (&place.table, &place.key) {
-        (_, None) => (
-            match table_meant::<T>(unknown) {
-                Some(meant) => format!("no table is named {unknown}: write {meant}"),
-                None => format!("no table is named {unknown}: the tables are {}", headers(&tables::<T>(), ", ")),
-            },
-            None,
-        ),
-        (Some((table, _)), Some(_)) => unknown_key::<T>(unknown, table, &names, place),
-        (None, Some(_)) => {
-            let (with_it, all) = (tables_with::<T>(unknown), tables::<T>());
-            let text = match nearest(unknown, names.iter().copied()) {
-                _ if with_it.len() > 3 => {
-                    format!(
-                        "{unknown} is no key in front of the tables: write it below a header, such as {}",
-                        headers(&with_it[..1], "")
-                    )
-                }
-                _ if !with_it.is_empty() => {
-                    format!("{unknown} is no key in front of the tables: write it below {}", headers(&with_it, " or "))
-                }
-                Some(near) => format!("{unknown} is no key in front of the tables: write {near}"),
-                None => format!(
-                    "{unknown} is no key in front of the tables: only {} can be, and the tables are {}",
-                    names_in::<T>("").into_iter().filter(|name| !all.contains(name)).collect::<Vec<_>>().join(", "),
-                    headers(&all, ", ")
-                ),
-            };
-            (text, None)
+    if place.key.is_some() && !place.path.is_empty() {
+        return unknown_key::<T>(unknown, &names, place);
+    }
+    let text = if place.key.is_some() {
+        let told = format!("{unknown} is no key in front of the tables");
+        let with_it = tables_with::<T>(unknown);
+        match nearest(unknown, names.iter().copied()) {
+            _ if with_it.len() > 3 => {
+                format!("{told}: write it below a header, such as {}", headers::<T>(&with_it[..1], ""))
+            }
+            _ if !with_it.is_empty() => format!("{told}: write it below {}", headers::<T>(&with_it, " or ")),
+            Some(near) => format!("{told}: write {near}"),
+            None => format!(
+                "{told}: only {} can be, and the tables are {}",
+                keys_in_front::<T>().join(", "),
+                headers::<T>(&tables::<T>(), ", ")
+            ),
+        }
+    } else if let Some((table, _)) = place.path.rsplit_once('.') {
+        let advice = match nearest(unknown, names.iter().copied()) {
+            Some(near) => format!("write {}", header_or::<T>(&format!("{table}.{near}"))),
+            None => format!("{} can have {}", header_or::<T>(table), names.join(", ")),
+        };
+        format!("no table is named {}: {advice}", place.path)
+    } else {
+        match table_meant::<T>(unknown) {
+            Some(meant) => format!("no table is named {unknown}: write {meant}"),
+            None => format!("no table is named {unknown}: the tables are {}", headers::<T>(&tables::<T>(), ", ")),
         }
     };
-    Advice { text, key }
+    Advice { text, key: None }
 }
 
-fn unknown_key<T: DeserializeOwned>(
-    unknown: &str,
-    table: &str,
-    names: &[&str],
-    place: &Place,
-) -> (String, Option<String>) {
-    let told = format!("[[{table}]] has no key {unknown}");
+fn unknown_key<T: Hints>(unknown: &str, names: &[&str], place: &Place) -> Advice {
+    let told = format!("{} has no key {unknown}", place.title);
     let flag = unknown.trim_start_matches('-');
     let is_false = place.value.as_ref().is_some_and(|value| value.text == "false");
     // Flags that switch something off are keys that switch it on.
@@ -266,69 +260,89 @@ fn unknown_key<T: DeserializeOwned>(
         None => None,
     };
     if let Some(key) = switched.filter(|key| names.contains(key)) {
-        return (format!("{told}: write {key} = {is_false}"), Some(key.to_owned()));
+        return Advice { text: format!("{told}: write {key} = {is_false}"), key: Some(key.to_owned()) };
     }
-    let alias = match flag {
-        "device" | "interface" | "name" => Some("dev"),
-        "bind" => Some("port"),
-        _ => None,
-    };
-    let near = alias.filter(|alias| names.contains(alias)).or_else(|| nearest(flag, names.iter().copied()));
-    if let Some(near) = near {
-        return (format!("{told}: write {near}"), Some(near.to_owned()));
+    if let Some(near) = meant::<T>(flag, names) {
+        return Advice { text: format!("{told}: write {near}"), key: Some(near.to_owned()) };
     }
-    if flag == "user" {
-        return (format!("{told}: write it in front of all tables"), None);
+    if keys_in_front::<T>().iter().any(|key| key == flag) {
+        return Advice { text: format!("{told}: write it in front of all tables"), key: None };
     }
     let others = tables_with::<T>(flag);
     let others = match others.len() {
         0 => String::new(),
-        1 => format!(", which {} has", headers(&others, "")),
-        2 | 3 => format!(", which {} have", headers(&others, " and ")),
+        1 => format!(", which {} has", headers::<T>(&others, "")),
+        2 | 3 => format!(", which {} have", headers::<T>(&others, " and ")),
         _ => ", which other tables have".to_owned(),
     };
-    (format!("{told}{others}: it can have {}", names.join(", ")), None)
+    Advice { text: format!("{told}{others}: it can have {}", names.join(", ")), key: None }
 }
 
-/// The names that a table can have in it, or the file as a whole: its reader knows.
-fn names_in<T: DeserializeOwned>(table: &str) -> Vec<String> {
-    let header = if table.is_empty() { String::new() } else { format!("[[{table}]]\n") };
-    match toml::from_str::<T>(&format!("{header}\"?\" = 0\n")) {
-        Ok(_) => Vec::new(),
-        Err(error) => quoted(error.message()).skip(1).map(str::to_owned).collect(),
+/// The name or value that is likely meant, of those that there are.
+fn meant<'a, T: Hints>(text: &str, names: &[&'a str]) -> Option<&'a str> {
+    let alias = T::ALIASES.iter().find(|(other, name)| *other == text && names.contains(name));
+    match alias {
+        Some((_, alias)) => names.iter().find(|name| *name == alias).copied(),
+        None => nearest(text, names.iter().copied()),
     }
 }
 
-/// The tables that there may be several of.
-fn tables<T: DeserializeOwned>() -> Vec<String> {
-    let is_list = |name: &String| {
-        toml::from_str::<T>(&format!("{name} = 0\n")).is_err_and(|error| error.message().ends_with("a sequence"))
+/// The names that a table can have in it, by its header, or the file as a whole: its reader knows.
+fn names_below<T: Hints>(header: &str) -> Vec<String> {
+    match toml::from_str::<T>(&format!("{header}\n\"?\" = 0\n")) {
+        Err(error) if error.message().starts_with("unknown field `?`") => {
+            quoted(error.message()).skip(1).map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The header of a table, whether there can be several of it or one; nothing of what is no table.
+pub(super) fn header<T: Hints>(path: &str) -> Option<String> {
+    let before = match path.rsplit_once('.') {
+        Some((table, _)) => header::<T>(table)? + "\n",
+        None => String::new(),
     };
-    names_in::<T>("").into_iter().filter(is_list).collect()
+    let forms = [format!("[[{path}]]"), format!("[{path}]")];
+    forms.into_iter().find(|header| !names_below::<T>(&format!("{before}{header}")).is_empty())
 }
 
-fn tables_with<T: DeserializeOwned>(key: &str) -> Vec<String> {
-    tables::<T>().into_iter().filter(|table| names_in::<T>(table).iter().any(|name| name == key)).collect()
+fn header_or<T: Hints>(path: &str) -> String {
+    header::<T>(path).unwrap_or_else(|| path.to_owned())
 }
 
-fn headers(tables: &[String], between: &str) -> String {
-    tables.iter().map(|name| format!("[[{name}]]")).collect::<Vec<_>>().join(between)
+/// The tables of a file.
+fn tables<T: Hints>() -> Vec<String> {
+    names_below::<T>("").into_iter().filter(|name| header::<T>(name).is_some()).collect()
+}
+
+/// What is no table, but the file's own.
+fn keys_in_front<T: Hints>() -> Vec<String> {
+    names_below::<T>("").into_iter().filter(|name| header::<T>(name).is_none()).collect()
+}
+
+fn tables_with<T: Hints>(key: &str) -> Vec<String> {
+    let has_it = |table: &String| names_below::<T>(&header_or::<T>(table)).iter().any(|name| name == key);
+    tables::<T>().into_iter().filter(has_it).collect()
+}
+
+fn headers<T: Hints>(tables: &[String], between: &str) -> String {
+    tables.iter().map(|table| header_or::<T>(table)).collect::<Vec<_>>().join(between)
 }
 
 /// The header that is likely meant.
-pub(super) fn table_meant<T: DeserializeOwned>(name: &str) -> Option<String> {
+pub(super) fn table_meant<T: Hints>(name: &str) -> Option<String> {
+    if let Some(header) = header::<T>(name) {
+        return Some(header);
+    }
     let name = name.to_ascii_lowercase().replace(['_', ' '], "-");
     let tables = tables::<T>();
-    if let Some(table) = tables.iter().find(|table| **table == name) {
-        return Some(format!("[[{table}]]"));
-    }
-    // As other programs call it.
-    if matches!(name.as_str(), "sit" | "6in4" | "configured" | "ipip6") {
-        return Some("[[tunnel]]".to_owned());
-    }
-    let role = tables.iter().find_map(|table| Some((table, name.strip_prefix(table.as_str())?.strip_prefix('-')?)));
-    if let Some((table, role)) = role {
-        return Some(format!("[[{table}]], and role = \"{role}\" below"));
+    let names: Vec<&str> = tables.iter().map(String::as_str).collect();
+    let role = names.iter().find_map(|table| Some((table, name.strip_prefix(table)?.strip_prefix('-')?)));
+    if let Some((table, role)) =
+        role.filter(|(table, _)| names_below::<T>(&header_or::<T>(table)).contains(&"role".to_owned()))
+    {
+        return Some(format!("{}, and role = \"{role}\" below", header_or::<T>(table)));
     }
     let part_of = |table: &String| {
         table.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('-'))
@@ -336,9 +350,9 @@ pub(super) fn table_meant<T: DeserializeOwned>(name: &str) -> Option<String> {
     };
     let wholes: Vec<String> = tables.iter().filter(|table| part_of(table)).cloned().collect();
     if !wholes.is_empty() {
-        return Some(headers(&wholes, " or "));
+        return Some(headers::<T>(&wholes, " or "));
     }
-    nearest(&name, tables.iter().map(String::as_str)).map(|near| format!("[[{near}]]"))
+    meant::<T>(&name, &names).map(header_or::<T>)
 }
 
 /// The name that is likely meant.

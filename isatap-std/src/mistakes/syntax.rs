@@ -1,22 +1,36 @@
 //! What is no TOML at all, in the words of who has written it: its parser says what it expected.
 
-use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+
 use toml::de::DeTable;
 
-use super::advice::table_meant;
-use super::{Mistake, bare, blank, shown};
+use super::advice::{header, table_meant};
+use super::{Hints, MOST, Mistake, bare, blank, shown};
 
 /// What is wrong with a text as TOML; of each line the first mistake, which others follow from.
-pub(super) fn mistakes<T: DeserializeOwned>(text: &str) -> Vec<Mistake> {
+pub(super) fn mistakes<T: Hints>(text: &str) -> Vec<Mistake> {
     let (_, errors) = DeTable::parse_recoverable(text);
     let mut mistakes: Vec<Mistake> = Vec::new();
     let mut offsets: Vec<(usize, &str)> =
         errors.iter().map(|error| (error.span().map_or(0, |span| span.start), error.message())).collect();
     offsets.sort_by_key(|(offset, _)| *offset);
+    let mut headers: BTreeSet<&str> = BTreeSet::new();
     for (offset, message) in &offsets {
         let line = Line::at(text, *offset);
-        let is_told = mistakes.iter().any(|told| Line::at(text, told.offset).start == line.start);
-        if let Some((column, told)) = line.advice::<T>(text, message).filter(|_| !is_told) {
+        let is_header = line.text.trim_start().starts_with('[');
+        // In order: only the last can be of the same line. A header's mistake is one at each of its name.
+        let is_told = mistakes.last().is_some_and(|told| told.offset >= line.start);
+        if is_told || (is_header && !headers.insert(header_name(line.text))) {
+            continue;
+        }
+        let is_other = *message == "duplicate key" || message.starts_with("cannot extend");
+        if !is_other && !line.text.trim().is_empty() && DeTable::parse(line.text).is_ok() {
+            let text = "a list or a table in braces before this line has no end: write ] or } behind its last element";
+            mistakes.push(Mistake { offset: line.start, is_table: false, text: text.to_owned() });
+            // All below is taken for more of it.
+            break;
+        }
+        if let Some((column, told)) = line.advice::<T>(text, message) {
             mistakes.push(Mistake { offset: line.start + column, is_table: false, text: told });
         }
     }
@@ -32,6 +46,7 @@ pub(super) fn mistakes<T: DeserializeOwned>(text: &str) -> Vec<Mistake> {
         );
         mistakes = vec![Mistake { offset: mistakes[0].offset, is_table: false, text: told }];
     }
+    mistakes.truncate(MOST);
     mistakes
 }
 
@@ -71,7 +86,7 @@ impl<'a> Line<'a> {
     }
 
     /// The column and what to write; nothing for what only follows from another mistake.
-    fn advice<T: DeserializeOwned>(&self, text: &str, message: &str) -> Option<(usize, String)> {
+    fn advice<T: Hints>(&self, text: &str, message: &str) -> Option<(usize, String)> {
         let (at, line) = (self.at, without_comment(self.text));
         // What it expected is one way of many.
         let message = message.split(", expected").next().and_then(|what| what.lines().next()).unwrap_or("");
@@ -101,14 +116,17 @@ impl<'a> Line<'a> {
                 told(if behind.starts_with(',') {
                     format!("several values are a list: write {key} = [{value}]")
                 } else if first.is_empty() {
-                    format!("{behind} stands behind the value: take it away")
+                    format!("{behind} stands behind the value: remove it")
                 } else {
                     format!("{behind} stands behind the value: write {key} = {first}")
                 })
             }
-            (_, Some("")) => told(format!("{key} has no value: write {key} = VALUE, or leave the line away")),
+            (_, Some("")) => told(format!("{key} has no value: write {key} = VALUE, or remove the line")),
             (_, Some(_)) if key.is_empty() => told("a key is missing in front of =: write KEY = VALUE".to_owned()),
             ("key with no value" | "invalid unquoted key", None) => told(self.without_equals::<T>(line)),
+            (_, Some(_)) if at <= line.find(key).unwrap_or(0) + key.len() => {
+                told(format!("{key} is no key: write KEY = VALUE"))
+            }
             _ => {
                 let (start, token) = self.token(line);
                 match without_quotes(token) {
@@ -119,20 +137,19 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn header<T: DeserializeOwned>(&self, text: &str, line: &str, message: &str) -> Option<String> {
+    fn header<T: Hints>(&self, text: &str, line: &str, message: &str) -> Option<String> {
         let inner = line.trim_start_matches('[');
         let (name, behind) = inner.split_once(']').unwrap_or((inner, ""));
         let behind = behind.trim_start_matches(']').trim();
         let name = bare(name.trim());
         let meant = table_meant::<T>(name).unwrap_or_else(|| format!("[[{name}]]"));
-        if message.contains("array") && !message.contains("array table") {
-            return Some("a list before this header has no end: write ] behind its last element".to_owned());
-        }
         if message == "duplicate key" {
             let before = text.get(..self.start)?.lines();
             let same = |line: &str| line.trim_start().starts_with('[') && header_name(line) == name;
             let first = before.enumerate().find(|(_, line)| same(line)).map(|(at, _)| at + 1)?;
-            return Some(format!("{name} stands in line {first} already: write {meant} in front of each"));
+            let is_one = header::<T>(name).is_some_and(|header| !header.starts_with("[["));
+            let advice = if is_one { "write it once".to_owned() } else { format!("write {meant} in front of each") };
+            return Some(format!("{name} stands in line {first} already: {advice}"));
         }
         Some(if behind.is_empty() {
             format!("{line} is no header: write {meant}")
@@ -149,17 +166,18 @@ impl<'a> Line<'a> {
         Some(self.number(text) - 1 - back)
     }
 
-    fn without_equals<T: DeserializeOwned>(&self, line: &str) -> String {
+    fn without_equals<T: Hints>(&self, line: &str) -> String {
         let line = line.trim();
         let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c))).unwrap_or(line.len());
         let (key, rest) = line.split_at(end);
         let value = rest.trim_start_matches(':').trim();
         if key.is_empty() || key.starts_with('-') || rest.starts_with(['>', '/']) {
             format!("{} is no TOML: write KEY = VALUE, or [[TABLE]]", shown(line))
-        } else if let (true, Some(meant)) = (value.is_empty() && rest.starts_with(':'), table_meant::<T>(key)) {
+        } else if let Some(meant) = (value.is_empty() && rest.starts_with(':')).then(|| table_meant::<T>(key)).flatten()
+        {
             format!("{line} is no TOML: write {meant}")
         } else if value.is_empty() {
-            format!("{key} has no value: write {key} = VALUE, or leave the line away")
+            format!("{key} has no value: write {key} = VALUE, or remove the line")
         } else if toml::from_str::<toml::Table>(&format!("v = {value}")).is_ok() {
             format!("= is missing between a key and its value: write {key} = {value}")
         } else {
@@ -192,15 +210,18 @@ fn without_quotes(token: &str) -> Option<String> {
         "false" | "no" => format!("{token} is no value: write false"),
         "on" => format!("{token} is no value: write true, or \"on\" as a text"),
         "off" => format!("{token} is no value: write false, or \"off\" as a text"),
-        _ if digits == token.len() => format!("{token} begins with 0: write {}", token.trim_start_matches('0')),
+        _ if digits == token.len() => {
+            let number = token.trim_start_matches('0');
+            format!("{token} begins with 0: write {}", if number.is_empty() { "0" } else { number })
+        }
         _ if digits > 0 && token.bytes().skip(digits).all(|byte| byte.is_ascii_alphabetic()) => {
             format!("{token} is neither a number nor text in quotes: write {} or \"{token}\"", &token[..digits])
         }
-        _ => format!("{token} has no quotes: write \"{token}\""),
+        _ => format!("{token} has no quotes: write \"{}\"", token.replace('"', "")),
     })
 }
 
-fn header_name(line: &str) -> &str {
+pub(super) fn header_name(line: &str) -> &str {
     let inner = line.trim().trim_start_matches('[');
     bare(inner.split(']').next().unwrap_or(inner).trim())
 }

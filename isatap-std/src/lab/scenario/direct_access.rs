@@ -4,13 +4,14 @@
 use std::net::Ipv4Addr;
 
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_core::sixtofour::addr::{directaccess_prefixes, directaccess_prefixes_ula};
-use toml::Spanned;
+use isatap_core::sixtofour::addr::{DirectAccessUlaPrefixes, directaccess_prefixes, directaccess_prefixes_ula};
+use serde::de::{Deserialize, Deserializer, Error as _};
+use toml::de::{DeTable, ValueDeserializer};
 
 use super::file::Text;
 
 /// `[direct-access]`
-#[derive(Clone, Debug, serde::Deserialize)]
+#[derive(Clone, Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct DirectAccessTable {
     /// The first of a server's two public IPv4 addresses: `{intranet}`, `{ip-https}`,
@@ -18,26 +19,37 @@ pub(super) struct DirectAccessTable {
     ipv4: Option<Ipv4Addr>,
     /// A /48: `{organisation}`, `{isatap}`, `{ip-https-1}`, `{ip-https-2}`, `{dns64}`,
     /// `{nat64}`.
-    organisation: Option<Spanned<Text<Ipv6Prefix>>>,
+    organisation: Option<Organisation>,
 }
 
-/// What is read before the whole can be.
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Beginning {
-    direct_access: Option<DirectAccessTable>,
+/// An organisation prefix, and those that follow from it.
+#[derive(Clone, Debug)]
+struct Organisation(Ipv6Prefix, DirectAccessUlaPrefixes);
+
+impl Organisation {
+    fn new(prefix: Ipv6Prefix) -> Option<Self> {
+        Some(Self(prefix, directaccess_prefixes_ula(&prefix)?))
+    }
+}
+
+impl<'de> Deserialize<'de> for Organisation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(prefix) = Text::deserialize(deserializer)?;
+        Self::new(prefix).ok_or_else(|| D::Error::custom(format!("{prefix} is no organisation prefix: write a /48")))
+    }
 }
 
 /// Puts the derived prefixes into a file's text: `{intranet}::1/64` becomes
 /// `2002:836b:2:3333::1/64`. Lines stay where they are.
 ///
-/// # Errors
-/// Where a prefix stands of which nothing can be derived, and why.
-pub(super) fn expand(text: &str) -> Result<String, (usize, String)> {
-    // What is no TOML is told of later, with the text as it is.
-    let Ok(Beginning { direct_access: Some(table) }) = toml::from_str(text) else { return Ok(text.to_owned()) };
+/// `stand_in`: whether words of which nothing follows stand for example prefixes, so that a
+/// mistake in `[direct-access]` is not one at each word.
+pub(super) fn expand(text: &str, stand_in: bool) -> String {
+    let (root, _) = DeTable::parse_recoverable(text);
+    let table = root.into_inner().remove("direct-access").map(ValueDeserializer::from);
+    let table = table.and_then(|table| DirectAccessTable::deserialize(table).ok()).unwrap_or_default();
     let mut words: Vec<(&str, Ipv6Prefix)> = Vec::new();
-    if let Some(ipv4) = table.ipv4 {
+    if let Some(ipv4) = table.ipv4.or(stand_in.then_some(Ipv4Addr::new(192, 0, 2, 1))) {
         let derived = directaccess_prefixes(ipv4);
         words.extend([
             ("{intranet}", derived.organisation),
@@ -45,10 +57,8 @@ pub(super) fn expand(text: &str) -> Result<String, (usize, String)> {
             ("{teredo}", derived.teredo),
         ]);
     }
-    if let Some(organisation) = table.organisation {
-        let (at, prefix) = (organisation.span().start, organisation.into_inner().0);
-        let derived = directaccess_prefixes_ula(&prefix)
-            .ok_or_else(|| (at, format!("{prefix} is no organisation prefix: write a /48")))?;
+    let example = || Organisation::new("fd00::/48".parse().ok()?).filter(|_| stand_in);
+    if let Some(Organisation(prefix, derived)) = table.organisation.or_else(example) {
         words.extend([
             ("{organisation}", prefix),
             ("{isatap}", derived.isatap),
@@ -58,7 +68,7 @@ pub(super) fn expand(text: &str) -> Result<String, (usize, String)> {
             ("{nat64}", derived.nat64),
         ]);
     }
-    Ok(words.into_iter().fold(text.to_owned(), |text, (word, prefix)| text.replace(word, &groups(prefix))))
+    words.into_iter().fold(text.to_owned(), |text, (word, prefix)| text.replace(word, &groups(prefix)))
 }
 
 /// A prefix's own groups, of a /96 the first four: what follows is zero.
@@ -87,10 +97,10 @@ mod tests {
             ("{organisation}:111::31", "fd9c:30c:2da4:111::31"),
             ("{nat64}::172.16.10.25", "fd9c:30c:2da4:7777::172.16.10.25"),
         ] {
-            let expanded = expand(&format!("{text}# {word}")).unwrap();
+            let expanded = expand(&format!("{text}# {word}"), false);
             assert_eq!(expanded.lines().last().unwrap(), format!("# {expected}"));
         }
-        assert_eq!(expand("# {isatap}").unwrap(), "# {isatap}");
-        assert_eq!(expand(&text.replace("/48", "/56")).unwrap_err().0, text.find("\"fd9c").unwrap());
+        assert_eq!(expand("# {isatap}", false), "# {isatap}");
+        assert_eq!(expand("# {isatap}", true), "# fd00:0:0:1");
     }
 }

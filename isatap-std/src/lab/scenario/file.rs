@@ -18,11 +18,14 @@ use super::direct_access::DirectAccessTable;
 use super::node::NodeTable;
 use super::teredo::{BalancerTable, ClientTable, NatTable, RelayTable, ServerTable};
 use super::tunnels::{SixRdTable, SixToFourTable};
+use crate::mistakes::Hints;
 
 /// A whole file.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct File {
+    /// There has to be one. Were it missed here, nothing else would be found.
+    #[serde(default)]
     pub(super) description: String,
     #[serde(default)]
     pub(super) seed: Option<u64>,
@@ -61,6 +64,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) step: Vec<Spanned<StepTable>>,
 }
+
+impl Hints for File {}
 
 /// `[cloud]`, and a step's `cloud`.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
@@ -369,10 +374,10 @@ impl fmt::Display for Pair {
 
 impl<'de> Deserialize<'de> for Text<Pair> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let parsed = text.split_once(" -> ").and_then(|(from, to)| Some(Pair(from.parse().ok()?, to.parse().ok()?)));
-        parsed.map(Text).ok_or_else(|| {
-            de::Error::custom(format!("{text:?} is no outer header: write one as in \"192.0.2.1 -> 192.0.2.2\""))
+        read_text(deserializer, |text| {
+            let pair = text.split_once(" -> ").and_then(|(from, to)| Some(Pair(from.parse().ok()?, to.parse().ok()?)));
+            pair.map(Text)
+                .ok_or_else(|| format!("{text:?} is no outer header: write one as in \"192.0.2.1 -> 192.0.2.2\""))
         })
     }
 }
@@ -462,11 +467,10 @@ impl Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Span::parse(&text).ok_or_else(|| {
-            de::Error::custom(format!(
-                "{text:?} is no duration: write a number and us, ms, s, m, h or d, as in \"30s\""
-            ))
+        read_text(deserializer, |text| {
+            Span::parse(text).ok_or_else(|| {
+                format!("{text:?} is no duration: write a number and us, ms, s, m, h or d, as in \"30s\"")
+            })
         })
     }
 }
@@ -490,32 +494,50 @@ impl<'de> Deserialize<'de> for Percent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Text<T>(pub(super) T);
 
+/// What `parse` makes of a text. Read by a visitor, since only its mistakes have the place of one
+/// element in a list.
+pub(super) fn read_text<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, D::Error> {
+    struct OfText<P>(P);
+
+    impl<T, P: Fn(&str) -> Result<T, String>> de::Visitor<'_> for OfText<P> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            (self.0)(text).map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(OfText(parse))
+}
+
 impl<'de> Deserialize<'de> for Text<Ipv6Prefix> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Text).map_err(|error| {
-            de::Error::custom(format!("{text:?} is no IPv6 prefix ({error}): write one as in \"2001:db8:0:7::/64\""))
-        })
+        read_text(deserializer, |text| text.parse().map(Text).map_err(|error| format!("{text}: {error}")))
     }
 }
 
 impl<'de> Deserialize<'de> for Text<Ipv4Prefix> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Text).map_err(|error| {
-            de::Error::custom(format!("{text:?} is no IPv4 prefix ({error}): write one as in \"10.0.0.0/8\""))
-        })
+        read_text(deserializer, |text| text.parse().map(Text).map_err(|error| format!("{text}: {error}")))
     }
 }
 
 impl<'de> Deserialize<'de> for Text<DropReason> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let known = DropReason::ALL.iter().find(|reason| reason.as_str() == text);
-        known
-            .copied()
-            .map(Text)
-            .ok_or_else(|| de::Error::custom(format!("{text:?} is no reason for a drop: write one as in \"no-route\"")))
+        read_text(deserializer, |text| {
+            let known = DropReason::ALL.iter().find(|reason| reason.as_str() == text);
+            known
+                .copied()
+                .map(Text)
+                .ok_or_else(|| format!("{text:?} is no reason for a drop: write one as in \"no-route\""))
+        })
     }
 }
 
@@ -524,15 +546,14 @@ pub(super) type AddressWithPrefix = InterfaceAddress;
 
 impl<'de> Deserialize<'de> for Text<AddressWithPrefix> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let parsed = text.split_once('/').and_then(|(address, length)| {
-            let prefix_length = length.parse().ok().filter(|length| *length <= 128)?;
-            Some(InterfaceAddress { address: address.parse().ok()?, prefix_length })
-        });
-        parsed.map(Text).ok_or_else(|| {
-            de::Error::custom(format!(
-                "{text:?} is no address with prefix length: write one as in \"2001:db8:0:8::1/64\""
-            ))
+        read_text(deserializer, |text| {
+            let parsed = text.split_once('/').and_then(|(address, length)| {
+                let prefix_length = length.parse().ok().filter(|length| *length <= 128)?;
+                Some(InterfaceAddress { address: address.parse().ok()?, prefix_length })
+            });
+            parsed.map(Text).ok_or_else(|| {
+                format!("{text:?} is no address with prefix length: write one as in \"2001:db8:0:8::1/64\"")
+            })
         })
     }
 }

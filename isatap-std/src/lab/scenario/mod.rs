@@ -160,24 +160,21 @@ impl Scenario {
     /// All mistakes, by their lines: it is no TOML, has keys that no scenario has, or names
     /// nodes that it does not have.
     pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Problem>> {
-        let text =
-            &direct_access::expand(text).map_err(|(offset, what)| vec![Problem::at(name, text, offset, what)])?;
-        let read = mistakes::read::<File>(text);
-        let mut problems = read.problems(name, text);
-        if let Some(file) = &read.file {
-            let wrong = check(file).into_iter().filter(|(table, _)| !read.damaged.contains(table));
-            problems.extend(wrong.map(|(table, what)| Problem::of_table(name, text, table, what)));
+        let expanded = direct_access::expand(text, true);
+        let mut file = read(name, &expanded);
+        if file.is_ok() {
+            // What an example stands for has to follow from something, but in a comment.
+            file = read(name, &direct_access::expand(text, false));
         }
-        match read.file {
-            Some(file) if problems.is_empty() => {
-                let (description, seed) = (file.description.clone(), file.seed.unwrap_or(1));
-                Ok(Scenario { name: name.into(), description, seed, file })
+        let file = file.map_err(|mut problems| {
+            for problem in &mut problems {
+                let line = |text: &str| text.lines().nth(problem.line - 1).map(str::to_owned);
+                // The column is not that of the line as it is written.
+                problem.column = problem.column.filter(|_| line(text) == line(&expanded));
             }
-            _ => {
-                problems.sort_by_key(|problem| (problem.line, problem.column));
-                Err(problems)
-            }
-        }
+            problems
+        })?;
+        Ok(Scenario { name: name.into(), description: file.description.clone(), seed: file.seed.unwrap_or(1), file })
     }
 
     /// Who takes part, a line each.
@@ -282,6 +279,23 @@ impl Scenario {
     }
 }
 
+/// The tables of a text.
+///
+/// # Errors
+/// All mistakes.
+fn read(name: &str, text: &str) -> Result<File, Vec<Problem>> {
+    let read = mistakes::read::<File>(text);
+    let mut problems = read.problems(name, text);
+    if let Some(file) = &read.file {
+        let is_step = |begin: &usize| text.get(*begin..).is_some_and(|text| text.starts_with("[[step"));
+        let wrong = check(file, read.damaged.iter().all(is_step)).into_iter();
+        let wrong = wrong.filter(|(table, _)| !read.damaged.contains(table));
+        problems.extend(wrong.map(|(table, what)| Problem::of_table(name, text, table, what)));
+    }
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    read.file.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
 fn set_name(names: &mut Names, table: &file::NameTable) {
     let answer = if table.addresses.is_empty() {
         Answer::NotFound
@@ -314,9 +328,13 @@ impl File {
 }
 
 /// What TOML alone cannot judge: that names are used once and known, and that
-/// things fit together. All mistakes, each an offset and a text.
-fn check(file: &File) -> Vec<(usize, String)> {
+/// things fit together. All mistakes, each an offset and a text. `is_whole`: no
+/// node is lost by a mistake in its table, and those who name it are right.
+fn check(file: &File, is_whole: bool) -> Vec<(usize, String)> {
     let mut wrong: Vec<(usize, String)> = Vec::new();
+    if file.description.is_empty() {
+        wrong.push((0, "missing field `description`: write in one line what it shows".to_owned()));
+    }
     let mut known: Vec<&str> = Vec::new();
     let nodes = file.host.iter().map(|host| (host.span().start, host.get_ref().name.as_str()));
     let nodes = nodes.chain(file.router.iter().map(|router| (router.span().start, router.get_ref().name.as_str())));
@@ -343,19 +361,21 @@ fn check(file: &File) -> Vec<(usize, String)> {
     wrong.extend(file.gateways().filter_map(|(at, read)| Some((at, read.err()?))));
     let nats: Vec<&str> =
         extras.iter().filter(|(_, extra)| matches!(extra, Extra::Nat(_))).map(|(_, extra)| extra.name()).collect();
-    wrong.extend(extras.iter().filter_map(|(at, extra)| Some((*at, extra.check(&nats).err()?))));
+    let is_nat = |name: &str| !is_whole || nats.contains(&name);
+    wrong.extend(extras.iter().filter_map(|(at, extra)| Some((*at, extra.check(is_nat).err()?))));
     for step in &file.step {
-        let of_step = check_step(step.get_ref(), &known);
+        let of_step = check_step(step.get_ref(), is_whole.then_some(&known));
         wrong.extend(of_step.into_iter().map(|text| (step.span().start, text)));
     }
     wrong
 }
 
-/// What is wrong with a step. `known`: the names of all nodes.
-fn check_step(step: &StepTable, known: &[&str]) -> Vec<String> {
+/// What is wrong with a step. `known`: the names of all nodes, if none is lost.
+fn check_step(step: &StepTable, known: Option<&Vec<&str>>) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut names: Vec<&str> = Vec::new();
-    match step.deeds().as_slice() {
+    let deeds = step.deeds();
+    match deeds.as_slice() {
         [] if step.title.is_none() => wrong.push("a step without a title and a deed: write one of them".into()),
         [_, _, ..] => wrong.push("a step that does two things: write a step for each".into()),
         [Deed::Ping(ping)] => {
@@ -368,31 +388,24 @@ fn check_step(step: &StepTable, known: &[&str]) -> Vec<String> {
             if ping.at_least.is_some_and(|least| least > ping.count.unwrap_or(1)) {
                 wrong.push("at-least is more than count: lower it".into());
             }
-            wrong.extend(unknown(&names, known));
         }
         [Deed::Spoof(spoof)] => {
             names.extend(spoof.drop.as_ref().map(|drop| drop.node.as_str()));
             if spoof.drop.is_none() && spoof.rounds.is_none() && spoof.packets.is_none() {
                 wrong.push("a spoof that expects nothing: add drop, rounds or packets".into());
             }
-            wrong.extend(unknown(&names, known));
         }
-        [Deed::Address(deed)] => wrong.extend(unknown(&[&deed.node], known)),
-        [Deed::Ipv4(deed)] => wrong.extend(unknown(&[&deed.node], known)),
-        [Deed::Unplug(name) | Deed::Plug(name) | Deed::Suspend(name) | Deed::Resume(name)] => {
-            wrong.extend(unknown(&[name], known));
-        }
+        [Deed::Address(deed)] => names.push(&deed.node),
+        [Deed::Ipv4(deed)] => names.push(&deed.node),
+        [Deed::Unplug(name) | Deed::Plug(name) | Deed::Suspend(name) | Deed::Resume(name)] => names.push(name),
         [Deed::Cloud(_) | Deed::Name(_)] | [] => {}
     }
+    let Some(known) = known else { return wrong };
+    let use_instead = if known.is_empty() { "add it".to_owned() } else { format!("use one of {}", known.join(", ")) };
+    let unknown = names.iter().filter(|name| !known.contains(name));
+    wrong.extend(unknown.map(|name| format!("no node is called {name:?}: {use_instead}")));
     wrong
 }
 
-/// Names of nodes that there are not.
-fn unknown(names: &[&str], known: &[&str]) -> impl Iterator<Item = String> {
-    let unknown: Vec<String> = names
-        .iter()
-        .filter(|name| !known.contains(name))
-        .map(|name| format!("no node is called {name:?}: use one of {}", known.join(", ")))
-        .collect();
-    unknown.into_iter()
-}
+#[cfg(test)]
+mod tests;

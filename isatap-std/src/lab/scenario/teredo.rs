@@ -6,13 +6,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use isatap_core::teredo::client::ClientConfig;
 use isatap_core::teredo::relay::RelayConfig;
 use isatap_core::teredo::server::ServerConfig;
-use serde::de::{self, Deserialize, Deserializer};
+use serde::de::{Deserialize, Deserializer};
 
 use super::super::balancer::Balancer;
 use super::super::nat::{Nat, NatKind};
 use super::super::teredo::{INTERNET_LINK, TeredoClient, TeredoRelay, TeredoServer};
 use super::super::world::World;
-use super::file::Text;
+use super::file::{Text, read_text};
 
 /// What is between or beside the others.
 #[derive(Clone, Debug)]
@@ -114,12 +114,10 @@ impl Extra<'_> {
 
     /// # Errors
     /// What does not fit together, for a person.
-    pub(super) fn check(&self, nats: &[&str]) -> Result<(), String> {
+    pub(super) fn check(&self, is_nat: impl Fn(&str) -> bool) -> Result<(), String> {
         match self {
             Extra::Client(table) => match &table.nat {
-                Some(nat) if !nats.contains(&nat.as_str()) => {
-                    Err(format!("no NAT is called {nat:?}: add a [[nat]] of that name"))
-                }
+                Some(nat) if !is_nat(nat) => Err(format!("no NAT is called {nat:?}: add a [[nat]] of that name")),
                 _ => Ok(()),
             },
             Extra::Balancer(table) if table.servers.is_empty() => {
@@ -166,10 +164,11 @@ impl Extra<'_> {
 
 impl<'de> Deserialize<'de> for Text<NatKind> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        NatKind::from_name(&text).map(Text).ok_or_else(|| {
-            let known = NatKind::ALL.map(NatKind::as_str).join(", ");
-            de::Error::custom(format!("{text:?} is no kind of NAT: write one of {known}"))
+        read_text(deserializer, |text| {
+            NatKind::from_name(text).map(Text).ok_or_else(|| {
+                let known = NatKind::ALL.map(NatKind::as_str).join(", ");
+                format!("{text:?} is no kind of NAT: write one of {known}")
+            })
         })
     }
 }
