@@ -1,95 +1,114 @@
-//! What to write instead of a text that is no address and no number.
+//! What to write instead of a text that is not an address or a number.
 //!
-//! The standard library says that a text is none, not why. Flags, links of `check` and
-//! configuration files say the same of the same text: what is here.
+//! The standard library reports that a text is wrong, not why. Flags, links of `check` and
+//! configuration files take the reason and the fix from here.
 
+use std::fmt::Display;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
-/// Why `text` is no IPv4 address, and what to write; without the text itself.
+/// What is wrong with `text` as an IPv4 address, and what to write; without the text itself.
 ///
 /// ```
 /// use isatap_std::advice::not_ipv4;
 ///
-/// assert_eq!(not_ipv4("10.0.0.2/24"), "it has a prefix length: write the address alone, 10.0.0.2");
+/// assert_eq!(not_ipv4("10.0.0.2/24"), "a prefix length is not allowed here: write 10.0.0.2");
 /// ```
 #[must_use]
 pub fn not_ipv4(text: &str) -> String {
+    if let Some(advice) = nearly::<Ipv4Addr>(text, ':') {
+        return advice;
+    }
     let text = text.trim();
-    let parses = |text: &str| text.parse::<Ipv4Addr>().is_ok();
     if text.is_empty() {
-        return "an IPv4 address is missing: write one, as 10.0.0.2".into();
-    }
-    if let Some((address, _)) = text.split_once('/').filter(|(address, _)| parses(address)) {
-        return format!("it has a prefix length: write the address alone, {address}");
-    }
-    if let Some((address, _)) = text.split_once(':').filter(|(address, _)| parses(address)) {
-        return format!("it has a port: write the address alone, {address}");
+        return "an IPv4 address is missing: write one, for example 10.0.0.2".into();
     }
     if text.parse::<Ipv6Addr>().is_ok() {
-        return "it is an IPv6 address: write the IPv4 address of that machine, as 10.0.0.2".into();
-    }
-    if text.contains([',', ' ', ';']) {
-        return "it is more than one address: write each as a value of its own".into();
+        return "this is an IPv6 address: write the machine's IPv4 address, for example 10.0.0.2".into();
     }
     let numbers: Vec<&str> = text.split('.').collect();
-    let are_digits = numbers.iter().all(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-    if !are_digits && text.bytes().any(|byte| byte.is_ascii_alphabetic()) && !text.contains('/') {
-        return "it is a name: write an IPv4 address here, as 10.0.0.2".into();
+    let are_digits = numbers.iter().all(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()));
+    // Whether octal is meant cannot be known.
+    let plain = numbers.iter().map(|number| number.trim_start_matches('0'));
+    let plain: Vec<&str> = plain.map(|number| if number.is_empty() { "0" } else { number }).collect();
+    let plain = plain.join(".");
+    if are_digits && plain.parse::<Ipv4Addr>().is_ok() {
+        return format!("a number starts with 0: write {plain} if you mean decimal");
     }
-    // As people write it; whether octal is meant is not asked.
-    let without_zeros = numbers.iter().map(|number| number.trim_start_matches('0'));
-    let without_zeros: Vec<&str> = without_zeros.map(|number| if number.is_empty() { "0" } else { number }).collect();
-    let without_zeros = without_zeros.join(".");
-    if are_digits && parses(&without_zeros) && numbers.iter().all(|number| !number.is_empty()) {
-        return format!("a number begins with 0: write {without_zeros}, if that is meant");
+    let is_name = text.starts_with(|c: char| c.is_alphabetic()) && !text.contains([':', '%', '/']);
+    if is_name {
+        return "this is a name: write an IPv4 address, for example 10.0.0.2".into();
     }
-    "no IPv4 address: write four numbers of 0 to 255, as 10.0.0.2".into()
+    "not an IPv4 address: write four numbers from 0 to 255, for example 10.0.0.2".into()
 }
 
-/// Why `text` is no IPv6 address, and what to write; without the text itself.
+/// What is wrong with `text` as an IPv6 address, and what to write; without the text itself.
 #[must_use]
 pub fn not_ipv6(text: &str) -> String {
+    if let Some(advice) = nearly::<Ipv6Addr>(text, ']') {
+        return advice;
+    }
     let text = text.trim();
-    let parses = |text: &str| text.parse::<Ipv6Addr>().is_ok();
     if text.is_empty() {
-        return "an IPv6 address is missing: write one, as 2001:db8::1".into();
+        return "an IPv6 address is missing: write one, for example 2001:db8::1".into();
     }
-    if let Some((address, _)) = text.split_once('/').filter(|(address, _)| parses(address)) {
-        return format!("it has a prefix length: write the address alone, {address}");
+    if text.split('/').next().is_some_and(|address| address.parse::<Ipv4Addr>().is_ok()) {
+        return "this is an IPv4 address: write an IPv6 address, for example 2001:db8::1".into();
     }
-    if let Some((address, _)) = text.split_once('%').filter(|(address, _)| parses(address)) {
-        return format!("it names a device: write the address alone, {address}");
-    }
-    let inside = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-    if let Some((address, _)) = inside.filter(|(address, _)| parses(address)) {
-        return format!("it has brackets: write the address alone, {address}");
-    }
-    if text.parse::<Ipv4Addr>().is_ok() {
-        return "it is an IPv4 address: write an IPv6 address, as 2001:db8::1".into();
-    }
-    if text.contains([',', ' ', ';']) {
-        return "it is more than one address: write each as a value of its own".into();
-    }
-    "no IPv6 address: write eight groups of hexadecimal digits, :: for those of zeros, as 2001:db8::1".into()
+    "not an IPv6 address: write up to eight groups of hexadecimal digits, for example 2001:db8::1".into()
 }
 
-/// Why `text` is no whole number, and what to write; without the text itself. `most` is the
-/// largest that is taken, if that is known; `unit` is what it counts, `""` if that goes without
-/// saying.
+/// What surrounds an address that would be right without it. `port`: what ends the address in
+/// front of a port.
+fn nearly<A: FromStr + Display>(text: &str, port: char) -> Option<String> {
+    let parses = |text: &str| text.parse::<A>().ok();
+    if let Some(address) = parses(text.trim()) {
+        return Some(format!("remove the blanks: write {address}"));
+    }
+    if text.trim().contains([',', ';']) || text.trim().contains(char::is_whitespace) {
+        return Some("this is more than one address: write each as its own value".into());
+    }
+    let before = |end: char| text.split_once(end).and_then(|(address, _)| parses(address.trim_start_matches('[')));
+    let (what, address) = [('/', "a prefix length is"), ('%', "a device name is"), (port, "a port is")]
+        .into_iter()
+        .find_map(|(end, what)| Some((what, before(end)?)))?;
+    let what = if port == ']' && text.ends_with(port) { "brackets are" } else { what };
+    Some(format!("{what} not allowed here: write {address}"))
+}
+
+/// What is wrong with `text` as a whole number, and what to write; without the text itself.
+/// `most` is the largest number allowed, if it is known; `unit` is what is counted, `""` if that
+/// goes without saying.
 #[must_use]
 pub fn not_number(text: &str, most: Option<u64>, unit: &str) -> String {
     let text = text.trim();
-    let unit = if unit.is_empty() { String::new() } else { format!(" of {unit}") };
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
-    match digits.parse::<u64>() {
-        Ok(number) if digits.len() < text.len() && most.is_none_or(|most| number <= most) => {
-            format!("it has letters behind it: write a whole number{unit}, as {number}")
-        }
-        _ => match most {
-            Some(most) => format!("write a whole number{unit} from 0 to {most}"),
-            None => format!("write a whole number{unit}, digits alone"),
-        },
+    let of = if unit.is_empty() { String::new() } else { format!(" of {unit}") };
+    let seconds = seconds_in(text).filter(|_| unit == "seconds");
+    if let Some(seconds) = seconds.filter(|seconds| most.is_none_or(|most| *seconds <= most)) {
+        return format!("write seconds without a unit: {seconds}");
     }
+    match most {
+        Some(most) => format!("write a whole number{of} from 0 to {most}"),
+        None if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("the number{of} is too large")
+        }
+        None => format!("write a whole number{of}, digits only"),
+    }
+}
+
+/// The seconds in a text with or without a unit of time: `90`, `90s`, `30 min`, `1h`, `2 days`.
+#[must_use]
+pub fn seconds_in(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(end)?;
+    let seconds = match unit.trim() {
+        "" | "s" | "sec" | "second" | "seconds" => 1,
+        "m" | "min" | "minute" | "minutes" => 60,
+        "h" | "hour" | "hours" => 3600,
+        "d" | "day" | "days" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(seconds)
 }
 
 #[cfg(test)]
@@ -97,50 +116,64 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_that_is_nearly_an_address_is_told_what_to_leave_away() {
+    fn a_text_that_is_nearly_an_address_is_told_what_to_leave_out() {
         for (text, advice) in [
-            ("", "is missing"),
-            ("10.0.0.2/24", "prefix length: write the address alone, 10.0.0.2"),
-            ("10.0.0.2:3544", "port: write the address alone, 10.0.0.2"),
-            ("fe80::5efe:10.0.0.2", "it is an IPv6 address"),
-            ("10.0.0.1,10.0.0.2", "more than one"),
-            ("eth0", "it is a name"),
-            ("broker.example.net", "it is a name"),
-            ("010.0.0.07", "write 10.0.0.7,"),
-            ("010.0.0.00", "write 10.0.0.0,"),
-            ("10.0.0", "four numbers"),
-            ("10.0.0.256", "four numbers"),
-            ("10..0.1", "four numbers"),
-            ("10/8", "four numbers"),
+            ("", "an IPv4 address is missing"),
+            (" ", "an IPv4 address is missing"),
+            ("10.0.0.2/24", "a prefix length is not allowed here: write 10.0.0.2"),
+            ("10.0.0.2:3544", "a port is not allowed here: write 10.0.0.2"),
+            ("10.0.0.2%eth0", "a device name is not allowed here: write 10.0.0.2"),
+            ("10.0.0.2 ", "remove the blanks: write 10.0.0.2"),
+            ("fe80::5efe:10.0.0.2", "this is an IPv6 address"),
+            ("10.0.0.1,10.0.0.2", "this is more than one address"),
+            ("10.0.0.1\n10.0.0.2", "this is more than one address"),
+            ("eth0", "this is a name"),
+            ("broker.example.net", "this is a name"),
+            ("010.0.0.07", "a number starts with 0: write 10.0.0.7 if"),
+            ("010.0.0.00", "a number starts with 0: write 10.0.0.0 if"),
+            ("10.0.0", "not an IPv4 address"),
+            ("10.0.0.256", "not an IPv4 address"),
+            ("10..0.1", "not an IPv4 address"),
+            ("10/8", "not an IPv4 address"),
+            ("0x0a000002", "not an IPv4 address"),
+            ("fe80::1%eth0", "not an IPv4 address"),
+            ("2001:db8:::1", "not an IPv4 address"),
         ] {
             assert!(text.parse::<Ipv4Addr>().is_err(), "{text}");
-            assert!(not_ipv4(text).contains(advice), "{text}: {}", not_ipv4(text));
+            assert!(not_ipv4(text).starts_with(advice), "{text}: {}", not_ipv4(text));
         }
         for (text, advice) in [
-            ("", "is missing"),
-            ("2001:db8::1/64", "prefix length: write the address alone, 2001:db8::1"),
-            ("fe80::1%eth0", "device: write the address alone, fe80::1"),
-            ("[2001:db8::1]:53", "brackets: write the address alone, 2001:db8::1"),
-            ("8.8.8.8", "it is an IPv4 address"),
-            ("2001:db8::1 2001:db8::2", "more than one"),
-            ("2001:db8:::1", "eight groups"),
-            ("dns.example", "eight groups"),
+            ("", "an IPv6 address is missing"),
+            ("2001:db8::1/64", "a prefix length is not allowed here: write 2001:db8::1"),
+            ("fe80::1%eth0", "a device name is not allowed here: write fe80::1"),
+            ("[2001:db8::1]:53", "a port is not allowed here: write 2001:db8::1"),
+            ("[2001:db8::1]", "brackets are not allowed here: write 2001:db8::1"),
+            (" 2001:db8::1", "remove the blanks: write 2001:db8::1"),
+            ("8.8.8.8", "this is an IPv4 address"),
+            ("8.8.8.8/8", "this is an IPv4 address"),
+            ("2001:db8::1 2001:db8::2", "this is more than one address"),
+            ("2001:db8:::1", "not an IPv6 address"),
+            ("dns.example", "not an IPv6 address"),
         ] {
             assert!(text.parse::<Ipv6Addr>().is_err(), "{text}");
-            assert!(not_ipv6(text).contains(advice), "{text}: {}", not_ipv6(text));
+            assert!(not_ipv6(text).starts_with(advice), "{text}: {}", not_ipv6(text));
         }
     }
 
     #[test]
     fn a_text_that_is_nearly_a_number_is_told_its_range() {
         for (text, most, unit, advice) in [
-            ("30s", Some(65_535), "seconds", "it has letters behind it: write a whole number of seconds, as 30"),
-            ("30 s", None, "seconds", "it has letters behind it: write a whole number of seconds, as 30"),
+            ("30s", Some(65_535), "seconds", "write seconds without a unit: 30"),
+            ("30 min", None, "seconds", "write seconds without a unit: 1800"),
+            ("1h", None, "seconds", "write seconds without a unit: 3600"),
             ("70000", Some(65_535), "", "write a whole number from 0 to 65535"),
-            ("70000s", Some(65_535), "seconds", "write a whole number of seconds from 0 to 65535"),
+            ("20h", Some(65_535), "seconds", "write a whole number of seconds from 0 to 65535"),
+            ("30m", Some(255), "", "write a whole number from 0 to 255"),
             ("-1", Some(255), "", "write a whole number from 0 to 255"),
             ("", Some(255), "", "write a whole number from 0 to 255"),
-            ("1.5", None, "seconds", "write a whole number of seconds, digits alone"),
+            ("99999999999999999999", None, "seconds", "the number of seconds is too large"),
+            ("300", None, "", "the number is too large"),
+            ("1.5", None, "seconds", "write a whole number of seconds, digits only"),
         ] {
             assert_eq!(not_number(text, most, unit), advice, "{text:?}");
         }

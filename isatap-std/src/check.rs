@@ -138,13 +138,13 @@ impl FromStr for AddressWithLength {
         // What is left out would be guessed: a device with a /128 reaches nobody.
         let Some((own, length)) = text.split_once('/') else {
             let own: Ipv6Addr = address(text)?;
-            let advice = format!("a prefix length is missing: write {own}/64, or {own}/128 for an address alone");
+            let advice = format!("the prefix length is missing: write {own}/64, or {own}/128 for a single address");
             return Err(AddressError(advice));
         };
         let address = address(own)?;
         let length = length.parse().ok().filter(|length| Ipv6Prefix::new(address, *length).is_some());
-        let prefix_length =
-            length.ok_or_else(|| AddressError(format!("a prefix length is 0 to 128: write {address}/64, say")))?;
+        let prefix_length = length
+            .ok_or_else(|| AddressError(format!("a prefix length is 0 to 128: write {address}/64, for example")))?;
         Ok(AddressWithLength(InterfaceAddress { address, prefix_length }))
     }
 }

@@ -98,7 +98,14 @@ impl HostOptions {
                 return Err(error.with_advice("give the IPv4 address of the router inside the site"));
             }
         }
-        Ok(())
+        let intervals = [
+            (self.config.refresh_interval, "the names of routers would be looked up without end"),
+            (self.config.solicitation.min_round_interval, "a router could have itself asked without end"),
+        ];
+        match intervals.into_iter().find(|(interval, _)| interval.is_zero()) {
+            Some((_, why)) => Err(Error::usage("wait", "0 s", why).with_advice("write 1 or more")),
+            None => Ok(()),
+        }
     }
 
     /// Makes the device and starts; `observer` is called with what happens.

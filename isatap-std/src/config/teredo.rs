@@ -265,7 +265,7 @@ mod tests {
         for (text, expected) in [
             (
                 "[[teredo-client]]\nserver = \"198.51.100.1:53\"\n",
-                "node.toml:2:10: 198.51.100.1:53: a Teredo server listens",
+                "node.toml:2:10: 198.51.100.1:53: a Teredo server has port 3544",
             ),
             (
                 "[[teredo-client]]\nserver = \"10.0.0.1\"\n",

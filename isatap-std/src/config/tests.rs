@@ -80,7 +80,12 @@ fn values_and_keys_that_cannot_be_are_told_where_they_stand() {
     for (text, expected) in [
         (
             "[[isatap-host]]\nrouter = [\"10.0.0.256\"]\n",
-            "node.toml:2:11: 10.0.0.256: no IPv4 address: write four numbers",
+            "node.toml:2:11: 10.0.0.256: not an IPv4 address: write four numbers",
+        ),
+        ("[[isatap-host]]\nprl-refresh-interval = 0\n", "node.toml:1: cannot wait 0 s: the names of routers would be"),
+        (
+            "[[isatap-host]]\nmin-router-solicit-interval = 0\n",
+            "node.toml:1: cannot wait 0 s: a router could have itself asked without end; write 1 or more",
         ),
         ("[[isatap-host]]\nmtu = -1\n", "node.toml:2:7: "),
         ("[[isatap-host]]\nmtu = 1000\n", "node.toml:2:7: cannot set the MTU 1000: a tunnel carries 1280"),

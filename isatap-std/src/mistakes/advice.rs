@@ -114,7 +114,7 @@ impl Wrong<'_> {
             }
             number if most(number).is_some() => {
                 let most = most(number)?;
-                match number_in(bare).filter(|number| *number <= most) {
+                match number_in(key, bare).filter(|number| *number <= most) {
                     Some(number) => format!("{key} is a number: {}", self.write(&number.to_string())),
                     None => format!("{key} is a number {}, and {value} is not", range(most)),
                 }
@@ -155,18 +155,12 @@ fn is_device(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The number in a text, in seconds where it has a unit of time.
-fn number_in(text: &str) -> Option<u64> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(end)?;
-    let seconds = match unit.trim() {
-        "" | "s" | "sec" | "seconds" | "bytes" => 1,
-        "m" | "min" | "minutes" => 60,
-        "h" | "hours" => 3600,
-        "d" | "days" => 86_400,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(seconds)
+/// The number in a text: without its unit, in seconds where the key is a time.
+fn number_in(key: &str, text: &str) -> Option<u64> {
+    if key.ends_with("-interval") || key.ends_with("-lifetime") {
+        return advice::seconds_in(text);
+    }
+    text.strip_suffix("bytes").unwrap_or(text).trim().parse().ok()
 }
 
 /// The greatest number of a type.

@@ -36,30 +36,33 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[[isatap-host]]\nrouter = [[\"a\"]]\n", &["2:11: router has a list in its list: write \"a\""]),
     ("[[isatap-host]]\nrouter = [{name=\"a\"}]\n", &["2:11: router is text and no table: write \"…\""]),
     ("[[isatap-host]]\nrouter = [\"a\", 5, \"b\"]\n", &["2:16: 5: "]),
-    ("[[isatap-host]]\nlocal = [\"10.0.0.2\", 10, \"10.0.0.3\"]\n", &["2:22: 10: no IPv4 address: write four numbers"]),
+    (
+        "[[isatap-host]]\nlocal = [\"10.0.0.2\", 10, \"10.0.0.3\"]\n",
+        &["2:22: 10: not an IPv4 address: write four numbers"],
+    ),
     (
         "[[isatap-host]]\nlocal = [\"10.0.0.2\", \"fe80::1\"]\n",
-        &["2:22: fe80::1: it is an IPv6 address: write the IPv4 address of that machine, as 10.0.0.2"],
+        &["2:22: fe80::1: this is an IPv6 address: write the machine's IPv4 address, for example 10.0.0.2"],
     ),
     (
         "[[isatap-host]]\nlocal = [\"10.0.0.2\", \"eth0\"]\n",
         &[
-            "2:22: eth0: it is a name: write an IPv4 address here, as 10.0.0.2, or via = \"eth0\" instead of local for a device's",
+            "2:22: eth0: this is a name: write an IPv4 address, for example 10.0.0.2, or via = \"eth0\" instead of local for a device's",
         ],
     ),
     (
         "[[isatap-host]]\nlocal = [\"eth0\"]\n",
         &[
-            "2:10: eth0: it is a name: write an IPv4 address here, as 10.0.0.2, or via = \"eth0\" instead of local for a device's",
+            "2:10: eth0: this is a name: write an IPv4 address, for example 10.0.0.2, or via = \"eth0\" instead of local for a device's",
         ],
     ),
     (
         "[[isatap-host]]\nlocal = [\"10.0.0.02\"]\n",
-        &["2:10: 10.0.0.02: a number begins with 0: write 10.0.0.2, if that is meant"],
+        &["2:10: 10.0.0.02: a number starts with 0: write 10.0.0.2 if you mean decimal"],
     ),
     (
         "[[isatap-host]]\nlocal = [\"10.0.0\"]\n",
-        &["2:10: 10.0.0: no IPv4 address: write four numbers of 0 to 255, as 10.0.0.2"],
+        &["2:10: 10.0.0: not an IPv4 address: write four numbers from 0 to 255, for example 10.0.0.2"],
     ),
     ("[[isatap-host]]\nlocal = \"10.0.0.256\"\n", &["2:9: local is a list: write local = [\"10.0.0.256\"]"]),
     ("[[isatap-host]]\nvia = [\"eth0\"]\n", &["2:7: via is one value and no list: write via = \"eth0\""]),
@@ -272,8 +275,8 @@ const MISTAKES: &[(&str, &[&str])] = &[
     (
         "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\ndns = [\"2001:db8::53\", \"10.0.0.53\", \"2001:db8::5g\"]\n",
         &[
-            "4:24: 10.0.0.53: it is an IPv4 address: write an IPv6 address, as 2001:db8::1",
-            "4:37: 2001:db8::5g: no IPv6 address: write eight groups of hexadecimal digits, :: for those of zeros, as 2001:db8::1",
+            "4:24: 10.0.0.53: this is an IPv4 address: write an IPv6 address, for example 2001:db8::1",
+            "4:37: 2001:db8::5g: not an IPv6 address: write up to eight groups of hexadecimal digits, for example 2001:db8::1",
         ],
     ),
     (
@@ -290,7 +293,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\nknown-router = [\"10.0.0.7\", \"ro.example\"]\n",
-        &["4:29: ro.example: it is a name: write an IPv4 address here, as 10.0.0.2"],
+        &["4:29: ro.example: this is a name: write an IPv4 address, for example 10.0.0.2"],
     ),
     (
         "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\nno-default = true\n",
@@ -318,7 +321,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"peer.example.net\"\n",
-        &["3:10: peer.example.net: it is a name: write an IPv4 address here, as 10.0.0.2"],
+        &["3:10: peer.example.net: this is a name: write an IPv4 address, for example 10.0.0.2"],
     ),
     (
         "[[tunnel]]\nlocal = 192.0.2.1\nremote = 192.0.2.2\n",
@@ -350,7 +353,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[6rd]]\nprefix = \"2001:db8::/32\"\nlocal = \"10.0.0.2\"\nbr = [\"10.0.0.1\", \"br.example\"]\n",
-        &["4:19: br.example: it is a name: write an IPv4 address here, as 10.0.0.2"],
+        &["4:19: br.example: this is a name: write an IPv4 address, for example 10.0.0.2"],
     ),
     (
         "[[6rd]]\nprefix = \"2001:db8::/32\"\nlocal = \"10.0.0.2\"\nlan = [\"eth1\", \"eth2:zz\", \"eth3:10000\"]\n",
@@ -428,7 +431,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[teredo-server]]\nprimary = \"1.2.3.4\"\nknown-server = [\"1.2.3.5\",\"x\",\"1.2.3.6\", 7]\n",
-        &["3:27: x: it is a name: write an IPv4 address here, as 10.0.0.2", "3:42: 7: no IPv4 address: "],
+        &["3:27: x: this is a name: write an IPv4 address, for example 10.0.0.2", "3:42: 7: not an IPv4 address: "],
     ),
     (
         "[[teredo-server]]\nlocal = \"1.2.3.4\"\n",
@@ -438,10 +441,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
         ],
     ),
     ("[[teredo-relay]]\nlocal = \"1.2.3.4\"\nport = \"40000\"\n", &["3:8: port is a number: write port = 40000"]),
-    (
-        "[[teredo-relay]]\nlocal = \"1.2.3.4:4000\"\n",
-        &["2:9: 1.2.3.4:4000: it has a port: write the address alone, 1.2.3.4"],
-    ),
+    ("[[teredo-relay]]\nlocal = \"1.2.3.4:4000\"\n", &["2:9: 1.2.3.4:4000: a port is not allowed here: write 1.2.3.4"]),
     ("[[teredo-relay]]\nlocal = \"1.2.3.4\"\nbind = \":1\"\n", &["3:1: [[teredo-relay]] has no key bind: write port"]),
     (
         "[[teredo-relay]]\nlocal = \"1.2.3.4\"\nserve = [\"2001:db8::/32\", \"2001:db8::1/32\", \"x\"]\n",

@@ -133,20 +133,20 @@ pub enum NameError {
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NameError::Empty => f.write_str("a name is missing: write one, as isatap.example.net"),
+            NameError::Empty => f.write_str("a name is missing: write one, for example isatap.example.net"),
             NameError::TooLong => {
-                f.write_str("longer than the 253 characters of a name in the DNS: write a shorter one, or the address")
+                f.write_str("a name in the DNS has at most 253 characters: write a shorter name, or the address")
             }
             NameError::LabelTooLong => f.write_str(
-                "longer than 63 characters between two dots, the DNS's limit: write a shorter name, or the address",
+                "a label, the part between two dots, has at most 63 characters: write a shorter name, or the address",
             ),
-            NameError::EmptyLabel => {
-                f.write_str("two dots in a row, or one in front: write the name as isatap.example.net")
-            }
+            NameError::EmptyLabel => f.write_str(
+                "a label is missing between two dots, or before the first: write a name like isatap.example.net",
+            ),
             NameError::Character { offset } => write!(
                 f,
-                "character {} is none of a name: write letters, digits and hyphens alone, and other letters in \
-                 their xn-- form",
+                "character {} is not allowed in a name: use letters, digits and hyphens, and the xn-- form of an \
+                 international name",
                 offset + 1
             ),
         }
@@ -182,11 +182,10 @@ impl FromStr for Entry {
         if text.trim().contains([',', ';']) || text.trim().contains(char::is_whitespace) {
             return Err(EntryError::Several);
         }
-        let is_port = |port: &str| port.parse::<u16>().is_ok();
-        match text.split_once(':') {
-            Some((host, port)) if !host.is_empty() && is_port(port) => return Err(EntryError::Port),
-            Some(_) => return Err(EntryError::Ipv6),
-            None => {}
+        match text.bytes().filter(|byte| *byte == b':').count() {
+            0 => {}
+            1 => return Err(EntryError::Port),
+            _ => return Err(EntryError::Ipv6),
         }
         if text.contains('/') {
             return Err(EntryError::Length);
@@ -231,12 +230,12 @@ pub enum EntryError {
 impl fmt::Display for EntryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            EntryError::Address => "no IPv4 address: write four numbers of 0 to 255, as 10.0.0.2",
-            EntryError::Ipv6 => "an IPv6 address has no place here: write an IPv4 address or a name",
-            EntryError::Port => "it has a port: write the IPv4 address or the name alone",
-            EntryError::Length => "it has a prefix length: write the IPv4 address or the name alone",
-            EntryError::Url => "it is a URL: write the IPv4 address or the name in it alone",
-            EntryError::Several => "it is more than one: write each as a value of its own",
+            EntryError::Address => "not an IPv4 address: write four numbers from 0 to 255, for example 10.0.0.2",
+            EntryError::Ipv6 => "an IPv6 address is not allowed here: write an IPv4 address or a name",
+            EntryError::Port => "a port is not allowed here: write only the IPv4 address or the name",
+            EntryError::Length => "a prefix length is not allowed here: write only the IPv4 address or the name",
+            EntryError::Url => "a URL is not allowed here: write only the IPv4 address or the name in it",
+            EntryError::Several => "this is more than one: write each as its own value",
             EntryError::Name(error) => return error.fmt(f),
         })
     }
@@ -303,6 +302,9 @@ mod tests {
             ("::1", EntryError::Ipv6),
             ("router.example.net:53", EntryError::Port),
             ("10.0.0.1:3544", EntryError::Port),
+            ("10.0.0.1:99999", EntryError::Port),
+            ("isatap.example:http", EntryError::Port),
+            ("isatap.example:", EntryError::Port),
             ("10.0.0.1/24", EntryError::Length),
             ("http://router.example.net/", EntryError::Url),
             ("10.0.0.1,10.0.0.2", EntryError::Several),
@@ -315,7 +317,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Entry>(), Err(error), "{text:?}");
             let told = error.to_string();
-            assert!(told.contains("write "), "{text:?}: {told}");
+            assert!(told.contains("write ") || told.contains("use "), "{text:?}: {told}");
         }
     }
 }

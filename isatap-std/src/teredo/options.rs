@@ -86,9 +86,9 @@ impl FromStr for ServerName {
         // More colons are an IPv6 address, and no server's.
         let host = match text.split_once(':').filter(|(_, port)| !port.contains([':', '/'])) {
             Some((host, port)) if port.parse() == Ok(SERVER_PORT) => host,
+            Some(("", _)) => return Err("a name is missing in front of the port: write one".to_owned()),
             Some((host, _)) => {
-                let why = "a Teredo server listens at port";
-                return Err(format!("{why} {SERVER_PORT} only: write {host}, or {host}:{SERVER_PORT}"));
+                return Err(format!("a Teredo server has port {SERVER_PORT}: write {host} or {host}:{SERVER_PORT}"));
             }
             None => text,
         };

@@ -103,7 +103,7 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
         ),
         (
             "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\naddress = [\"2001:db8::1/129\"]\n",
-            "node.toml:4:12: 2001:db8::1/129: a prefix length is 0 to 128: write 2001:db8::1/64, say",
+            "node.toml:4:12: 2001:db8::1/129: a prefix length is 0 to 128: write 2001:db8::1/64, for example",
         ),
         (
             "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nlan = [\"eth1\"]\n",
@@ -165,19 +165,19 @@ fn a_mistaken_key_or_value_is_told_with_what_to_write() {
         // Addresses and prefixes.
         (
             "[[isatap-host]]\nlocal = [\"10.0.0.2\", \"10.0.0.256\"]\n",
-            "node.toml:2:22: 10.0.0.256: no IPv4 address: write four numbers of 0 to 255",
+            "node.toml:2:22: 10.0.0.256: not an IPv4 address: write four numbers from 0 to 255",
         ),
         (
             "[[isatap-host]]\nlocal = [\"10.0.0.2/8\"]\n",
-            "node.toml:2:10: 10.0.0.2/8: it has a prefix length: write the address alone, 10.0.0.2",
+            "node.toml:2:10: 10.0.0.2/8: a prefix length is not allowed here: write 10.0.0.2",
         ),
         (
             "[[tunnel]]\nlocal = \"192.0.2.1:53\"\nremote = \"192.0.2.2\"\n",
-            "node.toml:2:9: 192.0.2.1:53: it has a port: write the address alone, 192.0.2.1",
+            "node.toml:2:9: 192.0.2.1:53: a port is not allowed here: write 192.0.2.1",
         ),
         (
             "[[tunnel]]\nlocal = \"2001:db8::1\"\nremote = \"192.0.2.2\"\n",
-            "node.toml:2:9: 2001:db8::1: it is an IPv6 address: write the IPv4 address of that machine",
+            "node.toml:2:9: 2001:db8::1: this is an IPv6 address: write the machine's IPv4 address",
         ),
         (
             "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::1/64\"]\n",

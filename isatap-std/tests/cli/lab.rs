@@ -137,8 +137,8 @@ fn all_mistakes_in_a_scenario_are_told_at_once() {
                  routers = [\"10.0.0.1\", \"10.0.0\"]\n[[rooter]]\nname = \"q\"\n";
     let of_all = [
         "2:1: durration is no key in front of the tables: write duration",
-        "5:9: 10.0.0.3/8: it has a prefix length: write the address alone, 10.0.0.3",
-        "6:24: 10.0.0: no IPv4 address: write four numbers",
+        "5:9: 10.0.0.3/8: a prefix length is not allowed here: write 10.0.0.3",
+        "6:24: 10.0.0: not an IPv4 address: write four numbers",
         "7: no table is named rooter: write [[router]]",
         "12: the router r has half a LAN: write both lan and lan-address",
         "12: 2001:db8::/48 is no ISATAP prefix: write a /64",

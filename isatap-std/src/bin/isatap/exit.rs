@@ -1,7 +1,6 @@
 //! How the tool ends: exit statuses, and errors of one line on stderr.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::net::{AddrParseError, Ipv4Addr};
 use std::num::ParseIntError;
@@ -44,28 +43,21 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// What to print: a line, or one for each mistake.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        match self {
+            Failure::Usage(text) | Failure::Refused(text) => vec![text.clone()],
+            Failure::Mistakes(problems) => problems.iter().map(ToString::to_string).collect(),
+            Failure::Output(error) => vec![format!("writing to standard output: {error}")],
+        }
+    }
+
     /// Tells the user, and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
-        match self {
-            Failure::Mistakes(problems) => problems.iter().for_each(|problem| eprintln!("isatap: {problem}")),
-            other => eprintln!("isatap: {other}"),
-        }
+        self.lines().iter().for_each(|line| eprintln!("isatap: {line}"));
         match self {
             Failure::Usage(_) | Failure::Mistakes(_) => ExitCode::from(1),
             Failure::Refused(_) | Failure::Output(_) => ExitCode::from(2),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Usage(text) | Failure::Refused(text) => f.write_str(text),
-            Failure::Mistakes(problems) => {
-                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                f.write_str(&lines.join("; "))
-            }
-            Failure::Output(error) => write!(f, "writing to standard output: {error}"),
         }
     }
 }
@@ -118,14 +110,14 @@ fn one_line(error: &clap::Error) -> String {
         && let Some((value, option)) = text_of(ContextKind::InvalidValue).zip(text_of(ContextKind::InvalidArg))
         && let Some(advice) = error.source().and_then(|why| advice_on(value, option, why))
     {
-        return format!("invalid value '{value}' for '{option}': {advice}; see --help");
+        return format!("invalid value {} for '{option}': {advice}; see --help", shown(value));
     }
     if let (Some(value), Some(option), Some(ContextValue::Strings(possible))) =
         (text_of(ContextKind::InvalidValue), text_of(ContextKind::InvalidArg), error.get(ContextKind::ValidValue))
         && let Some((last, before)) = possible.split_last()
     {
         let possible = if before.is_empty() { last.clone() } else { format!("{} or {last}", before.join(", ")) };
-        return format!("invalid value '{value}' for '{option}': write {possible}; see --help");
+        return format!("invalid value {} for '{option}': write {possible}; see --help", shown(value));
     }
     let parts: Vec<&str> = message
         .lines()
@@ -135,6 +127,11 @@ fn one_line(error: &clap::Error) -> String {
         .collect();
     // A list's heading ends in a colon.
     format!("{}; see --help", parts.join("; ").replace(":; ", ": "))
+}
+
+/// A value in a message of one line.
+fn shown(value: &str) -> String {
+    if value.contains(char::is_control) { format!("{value:?}") } else { format!("'{value}'") }
 }
 
 /// What to write instead of the value of an option (`--local <V4>`), where the standard

@@ -71,7 +71,10 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         }
         notify(&reloading());
         match read(&args.file) {
-            Err(failure) => daemon::say(&format!("warning: {failure}; nothing is changed")),
+            Err(failure) => {
+                failure.lines().iter().for_each(|line| daemon::say(&format!("warning: {line}")));
+                daemon::say(&format!("warning: {} has errors: nothing is changed", args.file));
+            }
             Ok(new) => match links.reload(&new, &mut signals) {
                 Ok(()) => {
                     if new.user != config.user {

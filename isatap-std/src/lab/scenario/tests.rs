@@ -55,7 +55,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[native]]\nname = \"c\"\nlan = \"l\"\naddress = \"2001:db8::1/64\"\nroutes = [{ prefix = \"::/0\", via = \"10.0.0.1\" }, { prefix = \"::/0\" }]\n",
-        &["6: missing field `via` of routes", "6:36: 10.0.0.1: it is an IPv4 address"],
+        &["6: missing field `via` of routes", "6:36: 10.0.0.1: this is an IPv4 address"],
     ),
     (
         "[[router]]\nname = \"r\"\nipv4 = []\nprefixes = [\"2001:db8::/64\", \"2001:db8::1/64\", \"x\"]\n",
