@@ -60,6 +60,9 @@ const SOLICITATIONS: u8 = 3;
 const PORT_REFRESH: Duration = Duration::from_secs(30);
 /// [RFC 6081 §5.4]
 const PORT_REFRESHES: u8 = 20;
+/// How long a port of one's own waits for a peer to be heard on it: all repeats of the peer's
+/// bubbles, and the tests of the next port.
+const PORT_TRIAL: Duration = Duration::from_secs(12);
 /// How long a client behind a symmetric NAT gives its primary port before it
 /// uses ports of its own. Bubbles of two ports at once would leave the peer
 /// with one of them, and this client with the other.
@@ -326,7 +329,8 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             self.determination.told_port = 0;
         }
         for session in self.sessions.iter_mut().filter(|session| session.own_port == port && port != 0) {
-            session.lose_port();
+            session.close_port();
+            session.told_port = 0;
         }
     }
 

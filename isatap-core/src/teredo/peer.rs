@@ -253,6 +253,13 @@ impl Peer {
         self.bubbles < BUBBLE_LIMIT || !self.sent.is_within(now, BUBBLE_WINDOW)
     }
 
+    /// Whether a test of the NAT's next port may go with the bubble that was noted last. Each
+    /// has a bubble to the peer, and for a bubble there are at most two tests: with two bubbles
+    /// of [`BUBBLE_LIMIT`], `TER-45` holds for the port of the tests too, whatever becomes of it.
+    pub(super) fn may_get_port_test(&self) -> bool {
+        self.bubbles <= BUBBLE_LIMIT / 2
+    }
+
     /// A bubble (or a direct and an indirect one) goes to it.
     pub fn note_bubble(&mut self, now: Instant) {
         if !self.sent.is_within(now, BUBBLE_WINDOW) {

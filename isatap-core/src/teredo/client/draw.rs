@@ -71,13 +71,14 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let wants_port = (random_ports && (indirect || direct)) || (guesses && indirect);
         if wants_port && !trusted && session.own_port == 0 {
             // TER-76 [RFC 6081 §5.4.4.2]
-            session.own_port = port;
+            session.open_port(now, port);
         }
         if guesses
             && session.due.contains(Due::INDIRECT)
             && !trusted
             && session.predicted == 0
             && session.echo.count < 2
+            && peer.may_get_port_test()
         {
             // TER-80 [RFC 6081 §5.5.4.1]: instead of the indirect bubble.
             session.due.remove(Due::INDIRECT);
@@ -144,13 +145,16 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
         if session.refresh_at.is_due(now) {
             // TER-75 [RFC 6081 §5.4.3]
-            let sent = self.peers.find(&session.address).is_some_and(|peer| peer.was_sent_within(now, PORT_REFRESH));
+            let peer = self.peers.find(&session.address);
+            let sent = peer.is_some_and(|peer| peer.was_sent_within(now, PORT_REFRESH));
             session.refreshes = if sent { 0 } else { session.refreshes.saturating_add(1) };
-            if session.refreshes > PORT_REFRESHES || self.peers.find(&session.address).is_none() {
+            // Nobody was heard on it, and nobody is asked: a stranger's bubble had it opened.
+            let is_vain = session.work == Work::Idle && !peer.is_some_and(Peer::is_trusted);
+            if session.refreshes > PORT_REFRESHES || is_vain {
                 session.close_port();
             } else {
                 session.refresh_at = Expiry::at(now.saturating_add(PORT_REFRESH));
-                if !sent {
+                if !sent && peer.is_some_and(Peer::is_trusted) {
                     session.targets.insert(Targets::MAPPING);
                 }
             }

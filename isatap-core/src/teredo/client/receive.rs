@@ -315,7 +315,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             // TER-79, TER-82: heard on the primary port, the other is not needed.
             if heard_on_primary && session.own_port != 0 && (arrived.bubble || random) {
                 session.close_port();
-            } else if on_random && session.refresh_at == Expiry::NEVER {
+            } else if on_random && !was_trusted {
                 session.refresh_at = Expiry::at(now.saturating_add(PORT_REFRESH));
             }
         }

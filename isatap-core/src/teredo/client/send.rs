@@ -2,7 +2,6 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use super::session::EchoTest;
 use super::{ATTEMPTS, Client, Due, End, SOLICITATIONS, Session, Targets, Work};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
@@ -114,6 +113,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let row = self.session_for(now, peer, true)?;
         let entry = self.peers.find_or_insert_asked(now, peer).map_err(|_| DropReason::TableFull)?;
         let Some(session) = self.sessions.get_mut(row) else { return Err(DropReason::TableFull) };
+        session.is_own = true;
         if session.work == Work::Idle {
             // TER-45: four times in 300 s without an answer are enough. That is
             // a rule for bubbles: a native host may be asked for again.
@@ -126,10 +126,6 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             session.work = work;
             session.attempts = 0;
             session.deadline = Expiry::at(begins);
-            // TER-80: what failed for an outsider's bubble does not count.
-            if session.own_port == 0 {
-                session.echo = EchoTest::NONE;
-            }
         }
         let ticket = session.hold(now, row, false).ok_or(DropReason::TableFull)?;
         self.attempt(now, row);

@@ -2,6 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
+use super::PORT_TRIAL;
 use crate::drop_reason::DropReason;
 use crate::engine::Ticket;
 use crate::teredo::packet::AlternateAddresses;
@@ -126,6 +127,8 @@ pub(super) struct Session {
     pub(super) attempts: u8,
     /// The attempt that the last bubble from a secret address belongs to.
     pub(super) secret_attempt: u8,
+    /// The host itself has a packet for the peer, or had one.
+    pub(super) is_own: bool,
     /// Packets from the inside.
     pub(super) outbound: Queue,
     /// Packets from the network.
@@ -159,6 +162,7 @@ impl Session {
         deadline: Expiry::NEVER,
         attempts: 0,
         secret_attempt: 0,
+        is_own: false,
         outbound: Queue::EMPTY,
         inbound: Queue::EMPTY,
         due: Due::empty(),
@@ -211,9 +215,6 @@ impl Session {
         self.later = Expiry::NEVER;
         self.attempts = 0;
         self.secret_attempt = 0;
-        if self.own_port == 0 {
-            self.echo = EchoTest::NONE;
-        }
         self.outbound.finish(end);
         self.inbound.finish(end);
     }
@@ -234,15 +235,6 @@ impl Session {
         self.refresh_at = Expiry::NEVER;
         self.refreshes = 0;
         self.due.remove(Due::PROBE_LOWER | Due::PROBE_PEER | Due::PROBE_UPPER);
-    }
-
-    /// The random port could not be opened. The tests that went out from it count on: each has a
-    /// bubble in it, of which a silent peer gets four in 300 s from here. `TER-45`
-    pub(super) fn lose_port(&mut self) {
-        let count = self.echo.count;
-        self.close_port();
-        self.told_port = 0;
-        self.echo.count = count;
     }
 
     /// `TER-84 [RFC 6081 §5.6.4.2]`: remembered, and bubbled.
@@ -273,9 +265,15 @@ impl Session {
             && self.told_port == 0
     }
 
-    /// Whether an outsider's packet began what is under way.
+    /// Whether an outsider's packet began what is under way, or had a port opened.
     pub(super) fn is_outsiders(&self) -> bool {
-        !self.is_idle() && self.outbound.held == 0 && self.own_port == 0
+        !self.is_idle() && !self.is_own
+    }
+
+    /// Listens on a port of its own. It is closed if nobody is heard there in time.
+    pub(super) fn open_port(&mut self, now: Instant, port: u16) {
+        self.own_port = port;
+        self.refresh_at = Expiry::at(now.saturating_add(PORT_TRIAL));
     }
 
     pub(super) fn last_use(&self) -> Instant {

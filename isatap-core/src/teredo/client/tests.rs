@@ -78,6 +78,7 @@ struct Sent {
     to: SocketAddrV4,
     payload: Vec<u8>,
     ttl: u8,
+    when: Instant,
 }
 
 impl Sent {
@@ -181,7 +182,7 @@ impl Bench {
             let never = crate::prefix::is_never_unicast(*to.ip()) && *to.ip() != DISCOVERY_GROUP;
             assert!(!never && to_port != 0 && *to.ip() != LOCAL, "I3: {to}");
             let payload = outer.payload(packet.as_slice()).to_vec();
-            self.sent.push(Sent { port, to, payload, ttl: outer.ttl });
+            self.sent.push(Sent { port, to, payload, ttl: outer.ttl, when: self.now });
         }
         while let Some(event) = self.client.poll_event() {
             self.events.push(event);
@@ -1199,6 +1200,37 @@ fn ter_80_a_port_that_failed_for_an_outsider_leaves_the_hosts_own_port_test() {
     assert_eq!(probes(&mut bench), 0);
     bench.send(b);
     assert_eq!(probes(&mut bench), 1);
+}
+
+/// Ports that strangers have a client open are closed when nobody is heard on them, and leave
+/// half of the rows to the host.
+#[test]
+fn strangers_bubbles_take_neither_all_rows_nor_ports_for_ever() {
+    let nat = |server| SocketAddrV4::new(*mapped().ip(), if server == SERVER { 1100 } else { 1101 });
+    let mut bench = Bench::qualified_with(ClientConfig::new(SERVER, PORT), nat);
+    let mut open: Vec<u16> = vec![];
+    let count = |bench: &mut Bench, open: &mut Vec<u16>| {
+        for event in bench.events() {
+            match event {
+                Event::OpenPort { port, .. } => open.push(port),
+                Event::ClosePort { port, .. } => open.retain(|one| *one != port),
+                _ => {}
+            }
+        }
+    };
+    for n in 0..64 {
+        let at = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 100 + n), 5000);
+        let stranger = Address { server: SERVER_B, flags: Flags::empty(), port: 5000, client: *at.ip() }.to_ipv6();
+        bench.receive(server_at(SERVER), &with_origin(&with_nonce(bubble(stranger, bench.address()), [n; 4]), at));
+        bench.wait(Duration::from_secs(1));
+        count(&mut bench, &mut open);
+        assert!(!open.is_empty() && open.len() <= 8, "{open:?} after {n}");
+    }
+    // The host's own packet finds a row, whatever strangers do.
+    assert!(matches!(bench.send(peer_b().1), Verdict::Hold { .. }));
+    bench.wait(Duration::from_secs(45));
+    count(&mut bench, &mut open);
+    assert_eq!(open, []);
 }
 
 #[test]

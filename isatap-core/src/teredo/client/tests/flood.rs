@@ -46,7 +46,13 @@ impl World {
                 let outer = transmit.outer.unwrap();
                 let (port, to) = outer.ports.unwrap();
                 let payload = outer.payload(packet.as_slice()).to_vec();
-                self.sent.push(Sent { port, to: SocketAddrV4::new(outer.destination, to), payload, ttl: outer.ttl });
+                self.sent.push(Sent {
+                    port,
+                    to: SocketAddrV4::new(outer.destination, to),
+                    payload,
+                    ttl: outer.ttl,
+                    when: self.now,
+                });
             }
             while self.client.poll_event().is_some() {}
         }
