@@ -283,7 +283,7 @@ impl<T: Copy, S: Storage<T>> List<T, S> {
     }
 
     /// Removes the last row.
-    pub fn pop(&mut self) -> Option<T> {
+    pub(crate) fn pop(&mut self) -> Option<T> {
         let last = self.as_slice().last().copied()?;
         self.len = self.len.saturating_sub(1);
         Some(last)

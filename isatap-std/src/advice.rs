@@ -83,7 +83,8 @@ fn nearly<A: FromStr + Display>(text: &str, port: char) -> Option<String> {
 pub fn not_number(text: &str, most: Option<u64>, unit: &str) -> String {
     let text = text.trim();
     let of = if unit.is_empty() { String::new() } else { format!(" of {unit}") };
-    let seconds = seconds_in(text).filter(|_| unit == "seconds");
+    let has_unit = !text.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = seconds_in(text).filter(|_| unit == "seconds" && has_unit);
     if let Some(seconds) = seconds.filter(|seconds| most.is_none_or(|most| *seconds <= most)) {
         return format!("write seconds without a unit: {seconds}");
     }

@@ -99,7 +99,10 @@ pub(crate) fn read<T: Hints>(text: &str) -> Outcome<T> {
         }
         known.extend(place.key.clone().map(|key| (place.begin, key)));
         match blanked(&rest, &place, offset) {
-            Some(without) => rest = without,
+            Some((without, part)) => {
+                rest = without;
+                outcome.damaged.insert(part.start.min(place.top));
+            }
             None => return outcome,
         }
     }
@@ -152,12 +155,12 @@ fn bare(value: &str) -> &str {
 }
 
 /// The text without what is mistaken, or without the table around it where the rest of that
-/// would be no TOML.
-fn blanked(text: &str, place: &Place, offset: usize) -> Option<String> {
+/// would be no TOML; and which part that was.
+fn blanked(text: &str, place: &Place, offset: usize) -> Option<(String, Range<usize>)> {
     [place.whole.clone(), table_around(text, offset)]
         .into_iter()
-        .filter_map(|part| blank(text, &part))
-        .find(|without| DeTable::parse(without).is_ok())
+        .filter_map(|part| Some((blank(text, &part)?, part)))
+        .find(|(without, _)| DeTable::parse(without).is_ok())
 }
 
 /// A text with blanks for a part of it, line by line; nothing where there are only blanks already.

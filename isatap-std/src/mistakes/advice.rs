@@ -293,6 +293,10 @@ fn names_below<T: Hints>(header: &str) -> Vec<String> {
 
 /// The header of a table, whether there can be several of it or one; nothing of what is no table.
 pub(super) fn header<T: Hints>(path: &str) -> Option<String> {
+    // No file has tables as deep.
+    if path.matches('.').count() > 8 {
+        return None;
+    }
     let before = match path.rsplit_once('.') {
         Some((table, _)) => header::<T>(table)? + "\n",
         None => String::new(),

@@ -6,7 +6,6 @@ use toml::de::DeTable;
 
 use super::advice::{header, table_meant};
 use super::{Hints, MOST, Mistake, bare, blank, shown};
-use crate::advice::seconds_in;
 
 /// What is wrong with a text as TOML; of each line the first mistake, which others follow from.
 pub(super) fn mistakes<T: Hints>(text: &str) -> Vec<Mistake> {
@@ -216,8 +215,7 @@ fn without_quotes(token: &str) -> Option<String> {
             format!("{token} begins with 0: write {}", if number.is_empty() { "0" } else { number })
         }
         _ if digits > 0 && token.bytes().skip(digits).all(|byte| byte.is_ascii_alphabetic()) => {
-            let number = seconds_in(token).map_or_else(|| token[..digits].to_owned(), |seconds| seconds.to_string());
-            format!("{token} is neither a number nor text in quotes: write {number} or \"{token}\"")
+            format!("{token} is neither a number nor text in quotes: write digits only, or \"{token}\"")
         }
         _ => format!("{token} has no quotes: write \"{}\"", token.replace('"', "")),
     })

@@ -106,7 +106,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[isatap-host]]\nprl-refresh-interval = 3600s\n",
-        &["2:24: 3600s is neither a number nor text in quotes: write 3600 or \"3600s\""],
+        &["2:24: 3600s is neither a number nor text in quotes: write digits only, or \"3600s\""],
     ),
     (
         "[[isatap-host]]\nprl-refresh-interval = 36.5\n",

@@ -385,7 +385,7 @@ impl Node {
         let Some(served) = &mut lan.served else { return };
         let device = &lan.options.device;
         let mut tunnels = lan.tunnels.iter().filter_map(|tunnel| self.attachment(*tunnel));
-        let forwards = sysctl::is_router(device) && tunnels.all(|tunnel| sysctl::forwards(tunnel.name()));
+        let forwards = sysctl::is_router(device) && tunnels.all(|tunnel| sysctl::is_router(tunnel.name()));
         if served.forwards == Some(forwards) {
             return;
         }

@@ -85,6 +85,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             return Ok(());
         }
         session.targets.insert(Targets::EMBEDDED);
+        if session.own_port != 0 {
+            session.open_port(now, session.own_port);
+        }
         // TER-77, TER-100. Whose NAT counts probes its port first: TER-80.
         if session.peer_port != 0 && (preserving || !own_symmetric) {
             session.targets.insert(Targets::RANDOM);

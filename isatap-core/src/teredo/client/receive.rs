@@ -313,7 +313,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let peer_nonce = peer.nonce_received();
         if let Some(session) = row.and_then(|row| self.sessions.get_mut(row)) {
             // TER-79, TER-82: heard on the primary port, the other is not needed.
-            if heard_on_primary && session.own_port != 0 && (arrived.bubble || random) {
+            if heard_on_primary && session.own_port != 0 && (arrived.bubble || random || !was_trusted) {
                 session.close_port();
             } else if on_random && !was_trusted {
                 session.refresh_at = Expiry::at(now.saturating_add(PORT_REFRESH));

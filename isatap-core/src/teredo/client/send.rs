@@ -196,12 +196,18 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     /// The row of a peer, or one that is made for it. What outsiders begin
     /// takes no more than half of the rows, and no row from anybody.
     pub(super) fn session_for(&mut self, now: Instant, peer: &Ipv6Addr, own: bool) -> Result<usize, DropReason> {
-        if let Some(row) = self.row_of(peer) {
+        let known = self.row_of(peer);
+        // A row that went idle keeps its address: for an outsider it is as good as a free one.
+        let is_taken = |row: usize| own || self.sessions.get(row).is_some_and(|row| row.is_own || !row.is_idle());
+        if let Some(row) = known.filter(|row| is_taken(*row)) {
             return Ok(row);
         }
         let outsiders = self.sessions.iter().filter(|session| session.is_outsiders()).count();
         if !own && outsiders.saturating_mul(2) >= N {
             return Err(DropReason::RateLimited);
+        }
+        if let Some(row) = known {
+            return Ok(row);
         }
         let idle = self.sessions.iter().enumerate().filter(|(_, session)| session.is_idle());
         let row = idle.min_by_key(|(_, session)| (!session.is_free(), session.last_use())).map(|(row, _)| row);

@@ -1202,35 +1202,69 @@ fn ter_80_a_port_that_failed_for_an_outsider_leaves_the_hosts_own_port_test() {
     assert_eq!(probes(&mut bench), 1);
 }
 
+/// A client behind a NAT that counts, and the ports that it has open.
+struct Strange {
+    bench: Bench,
+    open: Vec<u16>,
+}
+
+impl Strange {
+    fn new() -> Self {
+        let nat = |server| SocketAddrV4::new(*mapped().ip(), if server == SERVER { 1100 } else { 1101 });
+        Strange { bench: Bench::qualified_with(ClientConfig::new(SERVER, PORT), nat), open: vec![] }
+    }
+
+    /// A bubble of the stranger with this number comes by its server.
+    fn bubble(&mut self, n: u8) {
+        let at = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 100 + n), 5000);
+        let stranger = Address { server: SERVER_B, flags: Flags::empty(), port: 5000, client: *at.ip() }.to_ipv6();
+        let bubble = with_nonce(bubble(stranger, self.bench.address()), [n; 4]);
+        self.bench.receive(server_at(SERVER), &with_origin(&bubble, at));
+    }
+
+    fn wait(&mut self, secs: u64) {
+        self.bench.wait(Duration::from_secs(secs));
+        for event in self.bench.events() {
+            match event {
+                Event::OpenPort { port, .. } => self.open.push(port),
+                Event::ClosePort { port, .. } => self.open.retain(|one| *one != port),
+                _ => {}
+            }
+        }
+    }
+}
+
 /// Ports that strangers have a client open are closed when nobody is heard on them, and leave
 /// half of the rows to the host.
 #[test]
 fn strangers_bubbles_take_neither_all_rows_nor_ports_for_ever() {
-    let nat = |server| SocketAddrV4::new(*mapped().ip(), if server == SERVER { 1100 } else { 1101 });
-    let mut bench = Bench::qualified_with(ClientConfig::new(SERVER, PORT), nat);
-    let mut open: Vec<u16> = vec![];
-    let count = |bench: &mut Bench, open: &mut Vec<u16>| {
-        for event in bench.events() {
-            match event {
-                Event::OpenPort { port, .. } => open.push(port),
-                Event::ClosePort { port, .. } => open.retain(|one| *one != port),
-                _ => {}
-            }
-        }
-    };
+    let mut strange = Strange::new();
     for n in 0..64 {
-        let at = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 100 + n), 5000);
-        let stranger = Address { server: SERVER_B, flags: Flags::empty(), port: 5000, client: *at.ip() }.to_ipv6();
-        bench.receive(server_at(SERVER), &with_origin(&with_nonce(bubble(stranger, bench.address()), [n; 4]), at));
-        bench.wait(Duration::from_secs(1));
-        count(&mut bench, &mut open);
-        assert!(!open.is_empty() && open.len() <= 8, "{open:?} after {n}");
+        strange.bubble(n);
+        strange.wait(1);
+        assert!(!strange.open.is_empty() && strange.open.len() <= 8, "{:?} after {n}", strange.open);
     }
     // The host's own packet finds a row, whatever strangers do.
-    assert!(matches!(bench.send(peer_b().1), Verdict::Hold { .. }));
-    bench.wait(Duration::from_secs(45));
-    count(&mut bench, &mut open);
-    assert_eq!(open, []);
+    assert!(matches!(strange.bench.send(peer_b().1), Verdict::Hold { .. }));
+    strange.wait(45);
+    assert_eq!(strange.open, []);
+}
+
+/// A row that went idle keeps its address, and is no stranger's for that.
+#[test]
+fn strangers_who_come_again_find_no_more_rows_than_new_ones() {
+    let mut strange = Strange::new();
+    for all in [0..8, 8..16] {
+        all.for_each(|n| strange.bubble(n));
+        strange.wait(1);
+        assert_eq!(strange.open.len(), 8);
+        strange.wait(13);
+        assert_eq!(strange.open, []);
+    }
+    (0..16).for_each(|n| strange.bubble(n));
+    strange.wait(1);
+    assert_eq!(strange.open.len(), 8);
+    assert!(matches!(strange.bench.send(peer_b().1), Verdict::Hold { .. }));
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         match read(&args.file) {
             Err(failure) => {
                 failure.lines().iter().for_each(|line| daemon::say(&format!("warning: {line}")));
-                daemon::say(&format!("warning: {} has errors: nothing is changed", args.file));
+                daemon::say(&"warning: nothing is changed");
             }
             Ok(new) => match links.reload(&new, &mut signals) {
                 Ok(()) => {

@@ -287,8 +287,13 @@ fn read(name: &str, text: &str) -> Result<File, Vec<Problem>> {
     let read = mistakes::read::<File>(text);
     let mut problems = read.problems(name, text);
     if let Some(file) = &read.file {
-        let is_step = |begin: &usize| text.get(*begin..).is_some_and(|text| text.starts_with("[[step"));
-        let wrong = check(file, read.damaged.iter().all(is_step)).into_iter();
+        // These have no nodes, nor has what stands in front of the first table.
+        let no_nodes = ["[[step", "[[name", "[cloud", "[direct-access"];
+        let is_without = |begin: &usize| {
+            let text = text.get(*begin..).unwrap_or("");
+            no_nodes.iter().any(|table| text.starts_with(table)) || !text.starts_with('[')
+        };
+        let wrong = check(file, read.damaged.iter().all(is_without)).into_iter();
         let wrong = wrong.filter(|(table, _)| !read.damaged.contains(table));
         problems.extend(wrong.map(|(table, what)| Problem::of_table(name, text, table, what)));
     }
