@@ -36,7 +36,7 @@ pub trait Capacity: Copy + 'static {
     type CheckedNeighbors: Count;
     /// Path MTU estimates of one link.
     type PathMtus: Count;
-    /// Hosts that wait for a Router Advertisement.
+    /// Hosts that wait for a Router Advertisement, and the last ones that got it.
     type Solicitations: Count;
     /// Hosts that a router remembers to have answered a moment ago.
     type Answered: Count;

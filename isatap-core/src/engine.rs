@@ -375,6 +375,14 @@ impl<F: FnMut(&mut [u8])> Entropy for F {
     }
 }
 
+/// Draws the secret key of a table.
+pub(crate) fn draw_key(entropy: &mut dyn Entropy) -> [u64; 2] {
+    let mut key = [0; 16];
+    entropy.fill(&mut key);
+    let [a, b, c, d, e, f, g, h, tail @ ..] = key;
+    [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes(tail)]
+}
+
 /// A duration drawn uniformly from `low` (included) to `high` (excluded), in
 /// whole microseconds; `low` when the span is empty.
 ///

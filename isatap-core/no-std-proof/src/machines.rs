@@ -171,8 +171,7 @@ crate::roots! {
         keep(parking.park(ticket, way, &u.packet()));
         keep(parking.take(ticket, &mut u.packet()));
         keep((parking.discard(ticket), parking.len(), parking.is_empty(), any(None::<Event>).map(|event| event.wait_end())));
-        let router = any(RouterInterface::<Standard>::new(any(RouterConfig::DEFAULT)));
-        (router.checks_neighbors(), isatap_core::prefix::is_ambiguous(u.ipv4()))
+        isatap_core::prefix::is_ambiguous(u.ipv4())
     };
     isatap_links => |u| {
         let mut host = any(HostInterface::<Standard>::new(any(HostConfig::DEFAULT)));

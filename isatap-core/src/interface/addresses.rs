@@ -57,11 +57,11 @@ impl<S: Array<AddressRow>> Addresses<S> {
 }
 
 impl<S: Storage<AddressRow>> Addresses<S> {
-    /// Replaces the wanted addresses, the first of them if they are too many.
+    /// Replaces the wanted addresses. If there are more than rows, the first ones count.
     ///
     /// # Errors
-    /// Not all found a row. One that waits for the end of another to be told
-    /// finds it when it is asked for again.
+    /// Not all found a row. A row whose removal is still to be told is not free
+    /// yet: call this again afterwards.
     pub(crate) fn replace(&mut self, wanted: impl Iterator<Item = LearnedAddress>) -> Result<(), TableFull> {
         for row in self.rows.iter_mut() {
             row.wanted = false;

@@ -43,7 +43,7 @@ use core::time::Duration;
 
 use crate::capacity::{Array, Row, Storage};
 use crate::drop_reason::DropReason;
-use crate::engine::{Entropy, Event, Ticket};
+use crate::engine::{Entropy, Event, Ticket, draw_key};
 use crate::packet::LinkId;
 use crate::proto41::identification::hash_address;
 use crate::time::{Expiry, Instant};
@@ -289,9 +289,7 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
         for at in 0..self.len() {
             self.set(at, |row| row.address = Ipv6Addr::UNSPECIFIED);
         }
-        let mut drawn = [[0; 8]; 2];
-        drawn.iter_mut().for_each(|word| entropy.fill(word));
-        self.key = Key::Drawn(drawn.map(u64::from_be_bytes));
+        self.key = Key::Drawn(draw_key(entropy));
     }
 
     /// The next neighbour to solicit.

@@ -24,8 +24,8 @@
 //! there a router asks its neighbours ([`RouterConfig::check_neighbors`],
 //! `SEC-1`). A list of the site's prefixes (`SEC-2`, [`Link::add_member`]) or of
 //! other tunnel routers (`SEC-4`, [`RouterInterface::set_known_routers`]) is
-//! good to have and replaces that nowhere: two routers may both be in the first,
-//! and one be missing in the second.
+//! helps, but does not replace that question: the prefixes may contain two
+//! routers, and the list of routers may lack one.
 
 pub mod addr;
 pub mod host;

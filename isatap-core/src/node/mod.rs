@@ -16,7 +16,7 @@ use core::net::Ipv4Addr;
 use crate::capacity::{Capacity, Small, Standard};
 use crate::datapath::{Datapath, Origin, Switches};
 use crate::drop_reason::{Counters, DropReason, Tally};
-use crate::engine::{Entropy, Event, Machine, Transmit, Verdict};
+use crate::engine::{Entropy, Event, Machine, Transmit, Verdict, draw_key};
 use crate::error::{EmitError, TableFull};
 use crate::interface::{Context, Ids, Interface, RefusalsOf, insert_route};
 use crate::isatap;
@@ -283,9 +283,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
     fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         let now = self.clamp(now);
         if self.identifications.needs_seed {
-            let mut halves = [[0; 8]; 2];
-            halves.iter_mut().for_each(|half| entropy.fill(half));
-            self.reseed(halves.map(u64::from_ne_bytes));
+            self.reseed(draw_key(entropy));
         }
         self.datapath.routes.expire(now);
         for id in link_ids::<LINKS>() {

@@ -101,8 +101,9 @@ impl Slot {
     }
 }
 
-/// Swaps the rows at `at` and behind it if they are in the wrong order.
-/// Returns whether it did.
+/// Swaps the rows at `at` and behind it, with their words of the index, if they
+/// are in the wrong order: the index is written again afterwards. Returns
+/// whether it did.
 pub(super) fn swap_if_disordered(rows: &mut [Slot], at: usize, metrics: &[u32; METRICS]) -> bool {
     let Some([first, second]) = rows.get_mut(at..).and_then(|rows| rows.first_chunk_mut::<2>()) else { return false };
     let key = |slot: &Slot| (!slot.is_live, slot.is_unreachable && slot.is_live, slot.goodness(metrics));
@@ -113,7 +114,8 @@ pub(super) fn swap_if_disordered(rows: &mut [Slot], at: usize, metrics: &[u32; M
     disordered
 }
 
-/// Swaps the rows at `at` and behind it; what belongs to the places stays.
+/// Swaps the rows at `at` and behind it. Their words of the index belong to the
+/// places and stay.
 pub(super) fn swap_rows(rows: &mut [Slot], at: usize) {
     if let Some([first, second]) = rows.get_mut(at..).and_then(|rows| rows.first_chunk_mut::<2>()) {
         core::mem::swap(first, second);

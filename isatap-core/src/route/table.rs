@@ -239,8 +239,8 @@ impl<S: Storage<Slot>> RouteTable<S> {
         if old.is_none_or(|old| old >= self.live)
             && let Some(at) = shares::make_room(self.rows.as_slice(), self.capacity(), old.is_some(), &route)?
         {
-            displaced = self.rows.as_slice().get(at).map(|slot| slot.route);
-            self.remove_if(|other| displaced.is_some_and(|displaced| displaced.key() == other.key()));
+            let key = self.rows.as_slice().get(at).map(|slot| slot.route.key());
+            displaced = key.and_then(|key| self.remove(&key));
         }
         // Rows move when one of them goes.
         let old = self.rows.iter().position(|slot| slot.has_key(&key));

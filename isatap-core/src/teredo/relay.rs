@@ -32,10 +32,10 @@ use super::ingress::{self, Path, RelayCase, is_native_global, is_usable, may_sen
 use super::limit::{Bucket, Limits, Shares};
 use super::packet::{Bubble, is_bubble};
 use super::peer::{BUBBLE_INTERVAL, Peer, PeerTable, secret_source};
-use super::server::{draw_key, outer};
+use super::server::outer;
 use crate::capacity::{Array, Row, Storage};
 use crate::drop_reason::{Counters, DropReason};
-use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via};
+use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via, draw_key};
 use crate::error::EmitError;
 use crate::link::Locator;
 use crate::packet::{LinkId, PacketMut};

@@ -19,7 +19,7 @@ use super::limit::Limits;
 use super::packet::{self, ORIGIN_LEN, is_bubble};
 use crate::capacity::Row;
 use crate::drop_reason::{Counters, DropReason};
-use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via};
+use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via, draw_key};
 use crate::error::EmitError;
 use crate::nd::message::{RouterAdvertisementRepr, RouterFlags};
 use crate::nd::option::{Mtu, PrefixFlags, PrefixInformation};
@@ -442,14 +442,6 @@ impl<A: Authenticator> Machine for Server<A> {
         // Once, for its secret.
         (!self.seeded).then_some(self.now)
     }
-}
-
-/// A key of a table.
-pub(super) fn draw_key(entropy: &mut dyn Entropy) -> [u64; 2] {
-    let mut key = [0; 16];
-    entropy.fill(&mut key);
-    let [a, b, c, d, e, f, g, h, tail @ ..] = key;
-    [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes(tail)]
 }
 
 const _: () = assert!(ORIGIN_LEN + ADVERTISEMENT_LEN < 117);

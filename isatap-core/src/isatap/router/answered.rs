@@ -3,7 +3,7 @@
 use core::net::Ipv4Addr;
 
 use crate::capacity::{Array, Row};
-use crate::engine::Entropy;
+use crate::engine::{Entropy, draw_key};
 use crate::proto41::identification::siphash;
 use crate::time::Instant;
 
@@ -50,11 +50,7 @@ impl<S: Array<Mark>> Answered<S> {
     /// Draws the secret, if there is none yet.
     pub(super) fn draw(&mut self, entropy: &mut dyn Entropy) {
         if self.key == [0; 2] {
-            for half in &mut self.key {
-                let mut drawn = [0; 8];
-                entropy.fill(&mut drawn);
-                *half = u64::from_be_bytes(drawn);
-            }
+            self.key = draw_key(entropy);
         }
     }
 

@@ -103,12 +103,6 @@ impl<C: Capacity> RouterLink<C> {
 }
 
 impl<C: Capacity> RouterInterface<C> {
-    /// Whether all neighbours are checked now, wherever they are.
-    #[must_use]
-    pub fn checks_neighbors(&self) -> bool {
-        self.scope() == Scope::Everybody
-    }
-
     #[inline]
     fn scope(&self) -> Scope {
         match self.config.check_neighbors {

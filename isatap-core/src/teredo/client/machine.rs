@@ -5,7 +5,7 @@ use core::net::Ipv6Addr;
 use super::{Client, Due, End, Session};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
-use crate::engine::{Change, Entropy, Event, LearnedAddress, Machine, Transmit, Verdict};
+use crate::engine::{Change, Entropy, Event, LearnedAddress, Machine, Transmit, Verdict, draw_key};
 use crate::error::EmitError;
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
@@ -15,7 +15,6 @@ use crate::teredo::authentication::Authenticator;
 use crate::teredo::ingress;
 use crate::teredo::peer::Peer;
 use crate::teredo::qualify::QualifyConfig;
-use crate::teredo::server::draw_key;
 use crate::time::{Expiry, Instant};
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A, N> {
