@@ -489,7 +489,7 @@ mod tests {
     fn text_that_is_no_prefix_says_what_to_write() {
         for (text, expected) in [
             ("2001:db8:0:7::1/64", "has bits behind its length: write 2001:db8:0:7::/64"),
-            ("2001:db8::1", "the length is missing: write 2001:db8::/64, say"),
+            ("2001:db8::1", "the length is missing: for example, write 2001:db8::/64"),
             ("2001:db8::/129", "the length behind the slash is 0 to 128"),
             ("10.0.0.0/8", "an IPv6 prefix was expected: write one as 2001:db8::/64"),
             ("x", "an IPv6 prefix was expected: write one as 2001:db8::/64"),
@@ -498,7 +498,7 @@ mod tests {
         }
         for (text, expected) in [
             ("10.0.0.1/8", "has bits behind its length: write 10.0.0.0/8"),
-            ("10.0.0.1", "the length is missing: write 10.0.0.0/24, say"),
+            ("10.0.0.1", "the length is missing: for example, write 10.0.0.0/24"),
             ("10.0.0.0/33", "the length behind the slash is 0 to 32"),
             ("2001:db8::/32", "an IPv4 prefix was expected: write one as 10.0.0.0/24"),
         ] {

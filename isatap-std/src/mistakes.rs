@@ -25,7 +25,7 @@ struct Mistake {
 
 /// What a text came to. `T` is what its tables and keys are.
 pub(crate) struct Outcome<T> {
-    /// The tables, without what is mistaken; nothing of a text that is no TOML.
+    /// The tables, without what is mistaken; nothing of a text that is not TOML.
     pub(crate) file: Option<T>,
     mistakes: Vec<Mistake>,
     /// Where the tables begin that have a mistake: what is left of them says nothing. 0: what is in front of all.

@@ -81,7 +81,7 @@ impl fmt::Display for PrefixError {
         match self.hint {
             Hint::Most(most) => write!(f, "the length behind the slash is 0 to {most}"),
             Hint::Write(address, len) if self.kind == ParseErrorKind::Truncated => {
-                write!(f, "the length is missing: write {address}/{len}, say")
+                write!(f, "the length is missing: for example, write {address}/{len}")
             }
             Hint::Write(address, len) => write!(f, "has bits behind its length: write {address}/{len}"),
             Hint::Example(address, len) => {

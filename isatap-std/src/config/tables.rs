@@ -439,7 +439,6 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
     }
 }
 
-/// A text in a message: blanks at its ends seen, not longer than a line.
 pub(super) fn values<T>(parsed: Vec<Parsed<T>>) -> Vec<T> {
     parsed.into_iter().map(|value| value.0).collect()
 }

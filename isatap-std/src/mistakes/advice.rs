@@ -26,20 +26,20 @@ pub(super) fn of<T: Hints>(text: &str, message: &str, place: &Place) -> Advice {
 /// What to write for a key that a table misses.
 pub(super) fn of_missing<T: Hints>(place: &Place, key: &str) -> String {
     match example::<T>(&place.path, key) {
-        Some(example) => format!("missing field `{key}`: write {key} = {example}, say"),
+        Some(example) => format!("missing field `{key}`: for example, write {key} = {example}"),
         None if place.path.is_empty() || place.title.starts_with('[') => format!("missing field `{key}`"),
         None => format!("missing field `{key}` of {}", place.title),
     }
 }
 
-/// What to write for a header of another kind, or of what is no table.
+/// What to write for a header of another kind, or of what is not a table.
 fn wrong_header<T: Hints>(place: &Place) -> String {
     let (table, key) = place.path.rsplit_once('.').unwrap_or(("", &place.path));
     match header::<T>(&place.path) {
         Some(header) if header.starts_with("[[") => format!("there can be several of them: write {header}"),
         Some(header) => format!("there is one of it: write {header}"),
-        None if table.is_empty() => format!("{key} is no table: write {key} = VALUE in front of all tables"),
-        None => format!("{key} is no table: write {key} = VALUE below {}", header_or::<T>(table)),
+        None if table.is_empty() => format!("{key} is not a table: write {key} = VALUE in front of all tables"),
+        None => format!("{key} is not a table: write {key} = VALUE below {}", header_or::<T>(table)),
     }
 }
 
@@ -99,14 +99,14 @@ impl Wrong<'_> {
         }
         Some(match expected {
             "a sequence" if is_table => {
-                format!("{key} is a list and no table: write {key} = [\"…\"] below {}", self.place.title)
+                format!("{key} is a list, not a table: write {key} = [\"…\"] below {}", self.place.title)
             }
             "a sequence" => format!("{key} is a list: write {key} = [{value}]"),
             _ if expected.starts_with("struct") => format!("{key} is a table: {}", self.write("{ KEY = VALUE }")),
             _ if found == "sequence" => match &self.value.first {
                 Some(first) if self.value.is_element => format!("{key} has a list in its list: write {first}"),
-                Some(first) => format!("{key} is one value and no list: write {key} = {first}"),
-                None => format!("{key} is one value and no list: write {key} = …, or remove it"),
+                Some(first) => format!("{key} is one value, not a list: write {key} = {first}"),
+                None => format!("{key} is one value, not a list: write {key} = …, or remove it"),
             },
             "a boolean" => {
                 let meant = !matches!(bare.to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0");
@@ -125,7 +125,7 @@ impl Wrong<'_> {
             },
             "IPv4 address" if !is_table => self.ipv4(),
             "IPv6 address" if !is_table => format!("{bare}: {}", advice::not_ipv6(bare)),
-            _ if is_table => format!("{key} is text and no table: {}", self.write("\"…\"")),
+            _ if is_table => format!("{key} is text, not a table: {}", self.write("\"…\"")),
             _ if expected.contains("string") && !found.starts_with("string") => {
                 format!("{key} is text: {}", self.write(&format!("\"{bare}\"")))
             }
@@ -214,7 +214,7 @@ fn unknown_name<T: Hints>(message: &str, place: &Place) -> Advice {
         return unknown_key::<T>(unknown, &names, place);
     }
     let text = if place.key.is_some() {
-        let told = format!("{unknown} is no key in front of the tables");
+        let told = format!("{unknown} is not a key in front of the tables");
         let with_it = tables_with::<T>(unknown);
         match nearest(unknown, names.iter().copied()) {
             _ if with_it.len() > 3 => {
@@ -291,7 +291,7 @@ fn names_below<T: Hints>(header: &str) -> Vec<String> {
     }
 }
 
-/// The header of a table, whether there can be several of it or one; nothing of what is no table.
+/// The header of a table, whether there can be several of it or one; nothing of what is not a table.
 pub(super) fn header<T: Hints>(path: &str) -> Option<String> {
     // No file has tables as deep.
     if path.matches('.').count() > 8 {
@@ -314,7 +314,7 @@ fn tables<T: Hints>() -> Vec<String> {
     names_below::<T>("").into_iter().filter(|name| header::<T>(name).is_some()).collect()
 }
 
-/// What is no table, but the file's own.
+/// What is not a table, but the file's own.
 fn keys_in_front<T: Hints>() -> Vec<String> {
     names_below::<T>("").into_iter().filter(|name| header::<T>(name).is_none()).collect()
 }

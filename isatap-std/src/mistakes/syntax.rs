@@ -1,4 +1,4 @@
-//! What is no TOML at all, in the words of who has written it: its parser says what it expected.
+//! What is not TOML at all, in the words of who has written it: its parser says what it expected.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ pub(super) fn mistakes<T: Hints>(text: &str) -> Vec<Mistake> {
     let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
     if mistakes.len() > FEW && mistakes.len() * 2 > lines {
         let told = format!(
-            "{} of {lines} lines are no TOML: give a file of tables and keys, as README.md has one",
+            "{} of {lines} lines are not TOML: give a file of tables and keys, as README.md has one",
             mistakes.len()
         );
         mistakes = vec![Mistake { offset: mistakes[0].offset, is_table: false, text: told }];
@@ -99,7 +99,7 @@ impl<'a> Line<'a> {
         match (message, value) {
             ("duplicate key", _) => {
                 let first = self.same_key_before(text, key)?;
-                told(format!("{key} stands in line {first} already: write it once"))
+                told(format!("{key} is in line {first} already: write it once"))
             }
             ("missing comma between array elements", _) => told(format!(
                 "a comma is missing between two elements of a list: write it in front of {}",
@@ -108,7 +108,7 @@ impl<'a> Line<'a> {
             ("unclosed array", _) => told("the list has no end: write ] behind its last element".to_owned()),
             ("invalid basic string" | "invalid literal string", _) => {
                 let quote = if message.contains("basic") { '"' } else { '\'' };
-                told(format!("the text has no end: write {quote} behind it"))
+                told(format!("the text has no end: add {quote}"))
             }
             ("unexpected key or value", Some(value)) => {
                 let behind = line.get(at..).unwrap_or("").trim();
@@ -116,16 +116,16 @@ impl<'a> Line<'a> {
                 told(if behind.starts_with(',') {
                     format!("several values are a list: write {key} = [{value}]")
                 } else if first.is_empty() {
-                    format!("{behind} stands behind the value: remove it")
+                    format!("{behind} follows the value: remove it")
                 } else {
-                    format!("{behind} stands behind the value: write {key} = {first}")
+                    format!("{behind} follows the value: write {key} = {first}")
                 })
             }
             (_, Some("")) => told(format!("{key} has no value: write {key} = VALUE, or remove the line")),
             (_, Some(_)) if key.is_empty() => told("a key is missing in front of =: write KEY = VALUE".to_owned()),
             ("key with no value" | "invalid unquoted key", None) => told(self.without_equals::<T>(line)),
             (_, Some(_)) if at <= line.find(key).unwrap_or(0) + key.len() => {
-                told(format!("{key} is no key: write KEY = VALUE"))
+                told(format!("{key} is not a key: write KEY = VALUE"))
             }
             _ => {
                 let (start, token) = self.token(line);
@@ -149,12 +149,12 @@ impl<'a> Line<'a> {
             let first = before.enumerate().find(|(_, line)| same(line)).map(|(at, _)| at + 1)?;
             let is_one = header::<T>(name).is_some_and(|header| !header.starts_with("[["));
             let advice = if is_one { "write it once".to_owned() } else { format!("write {meant} in front of each") };
-            return Some(format!("{name} stands in line {first} already: {advice}"));
+            return Some(format!("{name} is in line {first} already: {advice}"));
         }
         Some(if behind.is_empty() {
-            format!("{line} is no header: write {meant}")
+            format!("{line} is not a header: write {meant}")
         } else {
-            format!("{behind} stands behind a header: write it in the line below {meant}")
+            format!("{behind} follows a header: write it in the line below {meant}")
         })
     }
 
@@ -172,10 +172,10 @@ impl<'a> Line<'a> {
         let (key, rest) = line.split_at(end);
         let value = rest.trim_start_matches(':').trim();
         if key.is_empty() || key.starts_with('-') || rest.starts_with(['>', '/']) {
-            format!("{} is no TOML: write KEY = VALUE, or [[TABLE]]", shown(line))
+            format!("{} is not TOML: write KEY = VALUE, or [[TABLE]]", shown(line))
         } else if let Some(meant) = (value.is_empty() && rest.starts_with(':')).then(|| table_meant::<T>(key)).flatten()
         {
-            format!("{line} is no TOML: write {meant}")
+            format!("{line} is not TOML: write {meant}")
         } else if value.is_empty() {
             format!("{key} has no value: write {key} = VALUE, or remove the line")
         } else if toml::from_str::<toml::Table>(&format!("v = {value}")).is_ok() {
@@ -206,10 +206,10 @@ fn without_quotes(token: &str) -> Option<String> {
     }
     let digits = token.find(|c: char| !c.is_ascii_digit()).unwrap_or(token.len());
     Some(match token.to_ascii_lowercase().as_str() {
-        "true" | "yes" => format!("{token} is no value: write true"),
-        "false" | "no" => format!("{token} is no value: write false"),
-        "on" => format!("{token} is no value: write true, or \"on\" as a text"),
-        "off" => format!("{token} is no value: write false, or \"off\" as a text"),
+        "true" | "yes" => format!("{token} is not a value: write true"),
+        "false" | "no" => format!("{token} is not a value: write false"),
+        "on" => format!("{token} is not a value: write true, or \"on\" as a text"),
+        "off" => format!("{token} is not a value: write false, or \"off\" as a text"),
         _ if digits == token.len() => {
             let number = token.trim_start_matches('0');
             format!("{token} begins with 0: write {}", if number.is_empty() { "0" } else { number })
@@ -241,5 +241,5 @@ fn without_comment(line: &str) -> &str {
 }
 
 fn explained(message: &str) -> &str {
-    if message.is_empty() { "this is no TOML" } else { message }
+    if message.is_empty() { "this is not TOML" } else { message }
 }

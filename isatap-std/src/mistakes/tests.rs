@@ -34,7 +34,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     ("[[isatap-host]]\nrouter = [\"a\", \"b\"\n", &["2:19: the list has no end: write ] behind its last element"]),
     ("[[isatap-host]]\nrouter = [[\"a\"]]\n", &["2:11: router has a list in its list: write \"a\""]),
-    ("[[isatap-host]]\nrouter = [{name=\"a\"}]\n", &["2:11: router is text and no table: write \"…\""]),
+    ("[[isatap-host]]\nrouter = [{name=\"a\"}]\n", &["2:11: router is text, not a table: write \"…\""]),
     ("[[isatap-host]]\nrouter = [\"a\", 5, \"b\"]\n", &["2:16: 5: "]),
     (
         "[[isatap-host]]\nlocal = [\"10.0.0.2\", 10, \"10.0.0.3\"]\n",
@@ -65,7 +65,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["2:10: 10.0.0: not an IPv4 address: write four numbers from 0 to 255, for example 10.0.0.2"],
     ),
     ("[[isatap-host]]\nlocal = \"10.0.0.256\"\n", &["2:9: local is a list: write local = [\"10.0.0.256\"]"]),
-    ("[[isatap-host]]\nvia = [\"eth0\"]\n", &["2:7: via is one value and no list: write via = \"eth0\""]),
+    ("[[isatap-host]]\nvia = [\"eth0\"]\n", &["2:7: via is one value, not a list: write via = \"eth0\""]),
     (
         "[[isatap-host]]\nvia = \"eth0:1\"\n",
         &["2:7: cannot name a device \"eth0:1\": a device name has no space and none of / : %"],
@@ -84,15 +84,15 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     ("[[isatap-host]]\ndev = \"\"\n", &["2:7: cannot name a device \"\": a device name has 1 to 15 bytes"]),
     ("[[isatap-host]]\ndev = isatap0\n", &["2:7: isatap0 has no quotes: write \"isatap0\""]),
-    ("[[isatap-host]]\ndev = 'isatap0\n", &["2:15: the text has no end: write ' behind it"]),
-    ("[[isatap-host]]\ndev = \"isatap0\n", &["2:15: the text has no end: write \" behind it"]),
+    ("[[isatap-host]]\ndev = 'isatap0\n", &["2:15: the text has no end: add '"]),
+    ("[[isatap-host]]\ndev = \"isatap0\n", &["2:15: the text has no end: add \""]),
     (
         "[[isatap-host]]\ndev: \"isatap0\"\n",
         &["2:4: = is missing between a key and its value: write dev = \"isatap0\""],
     ),
     ("[[isatap-host]]\ndev \"isatap0\"\n", &["2:5: = is missing between a key and its value: write dev = \"isatap0\""]),
-    ("[[isatap-host]]\ndev = \"isatap0\"\ndev = \"isatap1\"\n", &["3:1: dev stands in line 2 already: write it once"]),
-    ("[[isatap-host]]\ndev = \"isatap0\";\n", &["2:16: ; stands behind the value: write dev = \"isatap0\""]),
+    ("[[isatap-host]]\ndev = \"isatap0\"\ndev = \"isatap1\"\n", &["3:1: dev is in line 2 already: write it once"]),
+    ("[[isatap-host]]\ndev = \"isatap0\";\n", &["2:16: ; follows the value: write dev = \"isatap0\""]),
     ("[[isatap-host]]\ndev = “isatap0”\n", &["2:7: “isatap0” has typographic quotes: write \"isatap0\""]),
     ("[[isatap-host]]\nmtu = 1400.5\n", &["2:7: mtu is a number of 0 to 65535, and 1400.5 is not"]),
     ("[[isatap-host]]\nmtu = 70000\n", &["2:7: mtu is a number of 0 to 65535, and 70000 is not"]),
@@ -112,8 +112,8 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[[isatap-host]]\nprl-refresh-interval = 36.5\n",
         &["2:24: prl-refresh-interval is a number of 0 or more, and 36.5 is not"],
     ),
-    ("[[isatap-host]]\nsolicit-all-routers = yes\n", &["2:23: yes is no value: write true"]),
-    ("[[isatap-host]]\nsolicit-all-routers = True\n", &["2:23: True is no value: write true"]),
+    ("[[isatap-host]]\nsolicit-all-routers = yes\n", &["2:23: yes is not a value: write true"]),
+    ("[[isatap-host]]\nsolicit-all-routers = True\n", &["2:23: True is not a value: write true"]),
     (
         "[[isatap-host]]\nsolicit-all-routers = 1\n",
         &["2:23: solicit-all-routers is true or false: write solicit-all-routers = true"],
@@ -144,39 +144,39 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[[isatap-host]]\n\"router\" = [\"10.0.0.1\", \"1.2.3.4.5\"]\n", &["2:25: 1.2.3.4.5: "]),
     (
         "[[isatap-host]]\nrouter.name = \"a\"\n",
-        &["2:1: router is a list and no table: write router = [\"…\"] below [[isatap-host]]"],
+        &["2:1: router is a list, not a table: write router = [\"…\"] below [[isatap-host]]"],
     ),
     (
         "[[isatap-host]]\n[isatap-host.router]\nname = \"a\"\n",
-        &["2: router is no table: write router = VALUE below [[isatap-host]]"],
+        &["2: router is not a table: write router = VALUE below [[isatap-host]]"],
     ),
     (
         "[[isatap-host]]\nuser = \"isatap\"\n",
         &["2:1: [[isatap-host]] has no key user: write it in front of all tables"],
     ),
-    ("[user]\nname = \"x\"\n", &["1: user is no table: write user = VALUE in front of all tables"]),
+    ("[user]\nname = \"x\"\n", &["1: user is not a table: write user = VALUE in front of all tables"]),
     ("user = 5\n[[isatap-host]]\n", &["1:8: user is text: write user = \"5\""]),
-    ("users = \"x\"\n[[isatap-host]]\n", &["1:1: users is no key in front of the tables: write user"]),
+    ("users = \"x\"\n[[isatap-host]]\n", &["1:1: users is not a key in front of the tables: write user"]),
     (
         "router = [\"10.0.0.1\"]\n[[isatap-host]]\n",
-        &["1:1: router is no key in front of the tables: write it below [[isatap-host]]"],
+        &["1:1: router is not a key in front of the tables: write it below [[isatap-host]]"],
     ),
     (
         "dev = \"isatap0\"\n",
-        &["1:1: dev is no key in front of the tables: write it below a header, such as [[isatap-host]]"],
+        &["1:1: dev is not a key in front of the tables: write it below a header, such as [[isatap-host]]"],
     ),
     ("[isatap-host]\nrouter = [\"10.0.0.1\"]\n", &["1: there can be several of them: write [[isatap-host]]"]),
     (
         "[isatap-host]\nrouter = [\"10.0.0.1\"]\n[isatap-host]\nrouter=[\"10.0.0.2\"]\n",
-        &["3:2: isatap-host stands in line 1 already: write [[isatap-host]] in front of each"],
+        &["3:2: isatap-host is in line 1 already: write [[isatap-host]] in front of each"],
     ),
     (
         "[isatap-host]\nrouter = [\"10.0.0.1\"]\n[[isatap-host]]\nrouter=[\"10.0.0.2\"]\n",
-        &["3:3: isatap-host stands in line 1 already: write [[isatap-host]] in front of each"],
+        &["3:3: isatap-host is in line 1 already: write [[isatap-host]] in front of each"],
     ),
     (
         "[[isatap-host]]\n[isatap-host]\nrouter = [\"10.0.0.1\"]\n",
-        &["2:2: isatap-host stands in line 1 already: write [[isatap-host]] in front of each"],
+        &["2:2: isatap-host is in line 1 already: write [[isatap-host]] in front of each"],
     ),
     ("[[host]]\nrouter = [\"10.0.0.1\"]\n", &["1: no table is named host: write [[isatap-host]]"]),
     ("[[router]]\nlocal = [\"10.0.0.1\"]\n", &["1: no table is named router: write [[isatap-router]]"]),
@@ -195,13 +195,13 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["1: no table is named 6to4-relay: write [[6to4]], and role = \"relay\" below"],
     ),
     ("[[ISATAP-host]]\nlocal = [\"1.2.3.4\"]\n", &["1: no table is named ISATAP-host: write [[isatap-host]]"]),
-    ("[[teredo client]]\nserver = \"x\"\n", &["1:9: [[teredo client]] is no header: write [[teredo-client]]"]),
-    ("[[isatap-host]\nlocal = [\"10.0.0.2\"]\n", &["1:15: [[isatap-host] is no header: write [[isatap-host]]"]),
+    ("[[teredo client]]\nserver = \"x\"\n", &["1:9: [[teredo client]] is not a header: write [[teredo-client]]"]),
+    ("[[isatap-host]\nlocal = [\"10.0.0.2\"]\n", &["1:15: [[isatap-host] is not a header: write [[isatap-host]]"]),
     (
         "[[isatap-host]]local = [\"10.0.0.2\"]\n",
-        &["1:16: local = [\"10.0.0.2\"] stands behind a header: write it in the line below [[isatap-host]]"],
+        &["1:16: local = [\"10.0.0.2\"] follows a header: write it in the line below [[isatap-host]]"],
     ),
-    ("[isatap-host]]\nlocal = [\"10.0.0.2\"]\n", &["1:14: [isatap-host]] is no header: write [[isatap-host]]"]),
+    ("[isatap-host]]\nlocal = [\"10.0.0.2\"]\n", &["1:14: [isatap-host]] is not a header: write [[isatap-host]]"]),
     (
         "isatap-host = \"x\"\n",
         &["1:15: isatap-host is a table: write [[isatap-host]], and its keys in the lines below"],
@@ -221,7 +221,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &[
             "3:32: 2001:db8:0:8::1/64: has bits behind its length: write 2001:db8:0:8::/64",
             "3:54: 10.0.0.0/8: an IPv6 prefix was expected: write one as 2001:db8::/64",
-            "3:68: 2001:db8:0:9::: the length is missing: write 2001:db8:0:9::/64, say",
+            "3:68: 2001:db8:0:9::: the length is missing: for example, write 2001:db8:0:9::/64",
         ],
     ),
     (
@@ -330,8 +330,8 @@ const MISTAKES: &[(&str, &[&str])] = &[
     (
         "[[tunnel]]\n",
         &[
-            "1: missing field `local`: write local = \"10.0.0.2\", say",
-            "1: missing field `remote`: write remote = \"198.51.100.1\", say",
+            "1: missing field `local`: for example, write local = \"10.0.0.2\"",
+            "1: missing field `remote`: for example, write remote = \"198.51.100.1\"",
         ],
     ),
     ("[[tunnel]]\nlocla = \"192.0.2.1\"\nremote = \"192.0.2.2\"\n", &["2:1: [[tunnel]] has no key locla: write local"]),
@@ -365,10 +365,10 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[[6rd]]\nprefix = \"2001:db8::/32\"\nlocal = \"10.0.0.2\"\nlan = [1]\n", &["4:8: lan is text: write \"1\""]),
     (
         "[[6rd]]\nprefix = \"2001:db8::/32\"\nlocal = \"10.0.0.2\"\ncustomer = [\"10.0.0.9\"]\n",
-        &["4:12: customer is one value and no list: write customer = \"10.0.0.9\""],
+        &["4:12: customer is one value, not a list: write customer = \"10.0.0.9\""],
     ),
     ("[[6to4]]\nrelay = \"192.88.99.1:1\"\n", &["2:9: 192.88.99.1:1: "]),
-    ("[[6to4]]\nrelay = [\"192.88.99.1\"]\n", &["2:9: relay is one value and no list: write relay = \"192.88.99.1\""]),
+    ("[[6to4]]\nrelay = [\"192.88.99.1\"]\n", &["2:9: relay is one value, not a list: write relay = \"192.88.99.1\""]),
     ("[[6to4]]\nrelay = \"a..b\"\n", &["2:9: a..b: "]),
     (
         "[[6to4]]\nclient = [\"157.60.0.0/16\", \"157.60.0.1/16\"]\n",
@@ -427,7 +427,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[teredo-server]]\nprimary = [\"1.2.3.4\"]\n",
-        &["2:11: primary is one value and no list: write primary = \"1.2.3.4\""],
+        &["2:11: primary is one value, not a list: write primary = \"1.2.3.4\""],
     ),
     (
         "[[teredo-server]]\nprimary = \"1.2.3.4\"\nknown-server = [\"1.2.3.5\",\"x\",\"1.2.3.6\", 7]\n",
@@ -436,7 +436,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     (
         "[[teredo-server]]\nlocal = \"1.2.3.4\"\n",
         &[
-            "1: missing field `primary`: write primary = \"198.51.100.1\", say",
+            "1: missing field `primary`: for example, write primary = \"198.51.100.1\"",
             "2:1: [[teredo-server]] has no key local, which other tables have: it can have ",
         ],
     ),
@@ -450,7 +450,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
             "3:45: x: an IPv6 prefix was expected: write one as 2001:db8::/64",
         ],
     ),
-    ("[[native]]\n[[isatap-host]]\n", &["1: missing field `dev`: write dev = \"eth1\", say"]),
+    ("[[native]]\n[[isatap-host]]\n", &["1: missing field `dev`: for example, write dev = \"eth1\""]),
     (
         "[[native]]\ndev = \"eth1\"\nforwarding = \"yes\"\n[[isatap-host]]\n",
         &["3:14: forwarding is true or false: write forwarding = true"],
@@ -465,13 +465,13 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[[isatap-host]]\r\nmtu = \"x\"\r\nttl = 900\r\n",
         &["2:7: mtu is a number of 0 to 65535, and \"x\" is not", "3:7: ttl is a number of 0 to 255, and 900 is not"],
     ),
-    ("<xml/>\n", &["1:1: <xml/> is no TOML: write KEY = VALUE, or [[TABLE]]"]),
+    ("<xml/>\n", &["1:1: <xml/> is not TOML: write KEY = VALUE, or [[TABLE]]"]),
     ("{\"isatap-host\": []}\n", &["1:1: invalid key-value pair: write KEY = VALUE, or [[TABLE]]"]),
     (
         "isatap-host:\n  - router: a\n",
         &[
-            "1:12: isatap-host: is no TOML: write [[isatap-host]]",
-            "2:5: - router: a is no TOML: write KEY = VALUE, or [[TABLE]]",
+            "1:12: isatap-host: is not TOML: write [[isatap-host]]",
+            "2:5: - router: a is not TOML: write KEY = VALUE, or [[TABLE]]",
         ],
     ),
     (
@@ -494,7 +494,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &[
             "2:25: 10.0.0.1/8: has bits behind its length: write 10.0.0.0/8",
             "2:39: fd00::/8: an IPv4 prefix was expected: write one as 10.0.0.0/24",
-            "2:51: 10.0.0.0: the length is missing: write 10.0.0.0/24, say",
+            "2:51: 10.0.0.0: the length is missing: for example, write 10.0.0.0/24",
             "2:63: x: an IPv4 prefix was expected: write one as 10.0.0.0/24",
         ],
     ),
@@ -514,7 +514,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[[isatap-host]]\nmtu\n", &["2:4: mtu has no value: write mtu = VALUE, or remove the line"]),
     (
         "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nlocal = \"192.0.2.7\"\n",
-        &["4:1: local stands in line 2 already: write it once"],
+        &["4:1: local is in line 2 already: write it once"],
     ),
 ];
 
@@ -537,7 +537,7 @@ fn a_long_name_is_cut_in_a_message() {
     }
 }
 
-/// What is no TOML hides nothing else, unless it is a header or goes over several lines.
+/// What is not TOML hides nothing else, unless it is a header or goes over several lines.
 #[test]
 fn mistakes_of_every_kind_are_told_at_once() {
     let places = |text: &str| -> Vec<String> {
@@ -566,7 +566,7 @@ fn mistakes_of_every_kind_are_told_at_once() {
 #[test]
 fn a_file_of_another_kind_is_told_in_one_line() {
     let found = problems(&"Some words, and more words.\n\n".repeat(30));
-    assert_eq!(found, ["1:6: 30 of 30 lines are no TOML: give a file of tables and keys, as README.md has one"]);
+    assert_eq!(found, ["1:6: 30 of 30 lines are not TOML: give a file of tables and keys, as README.md has one"]);
     // A log has many lines: each looks at the mistake before it, not at all.
     let start = std::time::Instant::now();
     let found = problems(&"Nov 29 00:00:06 host daemon: a line of a log\n".repeat(30_000));

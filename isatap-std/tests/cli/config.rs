@@ -142,13 +142,13 @@ fn a_mistaken_key_or_value_is_told_with_what_to_write() {
         ("[[isatap-host]]\n  ruoter = []\n", "node.toml:2:3: [[isatap-host]] has no key ruoter: write router"),
         (
             "[[tunnel]]\nlocal = \"192.0.2.1\"\n",
-            "node.toml:1: missing field `remote`: write remote = \"198.51.100.1\", say",
+            "node.toml:1: missing field `remote`: for example, write remote = \"198.51.100.1\"",
         ),
         // Lists and single values.
         ("[[isatap-host]]\nlocal = \"10.0.0.2\"\n", "node.toml:2:9: local is a list: write local = [\"10.0.0.2\"]"),
         (
             "[[tunnel]]\nlocal = [\"192.0.2.1\"]\nremote = \"192.0.2.2\"\n",
-            "node.toml:2:9: local is one value and no list: write local = \"192.0.2.1\"",
+            "node.toml:2:9: local is one value, not a list: write local = \"192.0.2.1\"",
         ),
         // Numbers, text, yes and no.
         ("[[isatap-host]]\nmtu = \"1400\"\n", "node.toml:2:7: mtu is a number: write mtu = 1400"),
@@ -185,7 +185,7 @@ fn a_mistaken_key_or_value_is_told_with_what_to_write() {
         ),
         (
             "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::\"]\n",
-            "node.toml:3:11: 2001:db8:0:7::: the length is missing: write 2001:db8:0:7::/64, say",
+            "node.toml:3:11: 2001:db8:0:7::: the length is missing: for example, write 2001:db8:0:7::/64",
         ),
         (
             "[[isatap-host]]\nmember = [\"10.0.0.0/33\"]\n",
@@ -224,7 +224,7 @@ fn all_mistakes_of_a_file_are_told_at_once() {
     let places: Vec<String> =
         lines.iter().map(|line| line.trim_start_matches("node.toml:").split(": ").next().unwrap().to_owned()).collect();
     assert_eq!(places, ["2:9", "3:11", "4:7", "5:1", "7", "10", "12:7", "15:10", "17"], "{lines:#?}");
-    // Of a text that is no TOML all that is wrong with that.
+    // Of a text that is not TOML all that is wrong with that.
     let (_, lines) = check("[[tunnel]]\nlocal = \nremote = \"192.0.2.2\nmtu = = 5\n", &[]);
     assert!(lines.len() >= 2 && lines[0].starts_with("node.toml:2:"), "{lines:#?}");
 }

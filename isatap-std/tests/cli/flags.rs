@@ -106,12 +106,12 @@ fn a_wrong_value_is_told_what_to_write_instead() {
         ),
         // Prefixes.
         (HOST, "--member", "10.0.0.1/8", "has bits behind its length: write 10.0.0.0/8"),
-        (HOST, "--member", "10.0.0.0", "the length is missing: write 10.0.0.0/24, say"),
+        (HOST, "--member", "10.0.0.0", "the length is missing: for example, write 10.0.0.0/24"),
         (
             &["router", "--local", "10.0.0.1"],
             "--prefix",
             "2001:db8::",
-            "the length is missing: write 2001:db8::/64, say",
+            "the length is missing: for example, write 2001:db8::/64",
         ),
         (
             &["router", "--local", "10.0.0.1"],

@@ -90,17 +90,17 @@ fn mistakes_in_a_scenario_are_told_by_line() {
         ("[[node.tunnel]]\nkind = \"configured\"\nlocal = \"10.0.0.1\"\n", ":2: a tunnel of kind configured needs remote"),
         ("[[node.tunnel]]\nkind = \"6rd-relay\"\n", ":2: a tunnel of kind 6rd-relay needs domain"),
         ("[[node.tunnel]]\nkind = \"gre\"\n", ":6:8: kind is one of isatap-router, 6to4-router, "),
-        ("[[nat]]\nname = \"m\"\nipv4 = \"192.0.2.1\"\nkind = \"open\"\n", ":8: \"open\" is no kind of NAT"),
+        ("[[nat]]\nname = \"m\"\nipv4 = \"192.0.2.1\"\nkind = \"open\"\n", ":8: \"open\" is not a kind of NAT"),
         (
             "[[teredo-client]]\nname = \"t\"\nipv4 = \"192.0.2.1\"\nserver = \"192.0.2.2\"\nnat = \"m\"\n",
             ":5: no NAT is called \"m\"",
         ),
-        ("[direct-access]\norganisation = \"fd00::/56\"\n", ":6:16: fd00::/56 is no organisation prefix: write a /48"),
+        ("[direct-access]\norganisation = \"fd00::/56\"\n", ":6:16: fd00::/56 is not an organisation prefix: write a /48"),
         (
             "[[step]]\nspoof = { outer-source = \"10.0.0.2\", outer-destination = \"10.0.0.1\", source = \"::1\", destination = \"::2\" }\n",
             ":5: a spoof that expects nothing",
         ),
-        ("[[step]]\nping = { from = \"n\", to = \"n\", outer = [\"10.0.0.1\"] }\n", ":6:41: \"10.0.0.1\" is no outer header"),
+        ("[[step]]\nping = { from = \"n\", to = \"n\", outer = [\"10.0.0.1\"] }\n", ":6:41: \"10.0.0.1\" is not an outer header"),
     ]
     .into_iter()
     .enumerate()
@@ -126,23 +126,23 @@ fn all_mistakes_in_a_scenario_are_told_at_once() {
     };
     let of_nodes = [
         "5: the router r has half a LAN: write both lan and lan-address",
-        "5: 2001:db8::/48 is no ISATAP prefix: write a /64",
+        "5: 2001:db8::/48 is not an ISATAP prefix: write a /64",
         "10: no node is called \"q\": use one of ",
         "12: no node is called \"p\": use one of ",
-        "15:6: \"5\" is no duration: write a number and ",
+        "15:6: \"5\" is not a duration: write a number and ",
     ];
     told_of("bad-steps", &format!("{nodes}{steps}"), &of_nodes);
     // Which nodes there are is known once their tables are right.
     let wrong = "durration = \"1s\"\n[[host]]\nname = \"i\"\nipv4 = [\"10.0.0.3/8\"]\n\
                  routers = [\"10.0.0.1\", \"10.0.0\"]\n[[rooter]]\nname = \"q\"\n";
     let of_all = [
-        "2:1: durration is no key in front of the tables: write duration",
+        "2:1: durration is not a key in front of the tables: write duration",
         "5:9: 10.0.0.3/8: a prefix length is not allowed here: write 10.0.0.3",
         "6:24: 10.0.0: not an IPv4 address: write four numbers",
         "7: no table is named rooter: write [[router]]",
         "12: the router r has half a LAN: write both lan and lan-address",
-        "12: 2001:db8::/48 is no ISATAP prefix: write a /64",
-        "22:6: \"5\" is no duration: write a number and ",
+        "12: 2001:db8::/48 is not an ISATAP prefix: write a /64",
+        "22:6: \"5\" is not a duration: write a number and ",
     ];
     told_of("bad-all", &format!("{nodes}{steps}").replacen('\n', &format!("\n{wrong}"), 1), &of_all);
 }

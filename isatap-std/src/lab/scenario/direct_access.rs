@@ -35,7 +35,8 @@ impl Organisation {
 impl<'de> Deserialize<'de> for Organisation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Text(prefix) = Text::deserialize(deserializer)?;
-        Self::new(prefix).ok_or_else(|| D::Error::custom(format!("{prefix} is no organisation prefix: write a /48")))
+        Self::new(prefix)
+            .ok_or_else(|| D::Error::custom(format!("{prefix} is not an organisation prefix: write a /48")))
     }
 }
 

@@ -18,6 +18,7 @@ use super::direct_access::DirectAccessTable;
 use super::node::NodeTable;
 use super::teredo::{BalancerTable, ClientTable, NatTable, RelayTable, ServerTable};
 use super::tunnels::{SixRdTable, SixToFourTable};
+use crate::check::AddressWithLength;
 use crate::mistakes::Hints;
 
 /// A whole file.
@@ -377,7 +378,7 @@ impl<'de> Deserialize<'de> for Text<Pair> {
         read_text(deserializer, |text| {
             let pair = text.split_once(" -> ").and_then(|(from, to)| Some(Pair(from.parse().ok()?, to.parse().ok()?)));
             pair.map(Text)
-                .ok_or_else(|| format!("{text:?} is no outer header: write one as in \"192.0.2.1 -> 192.0.2.2\""))
+                .ok_or_else(|| format!("{text:?} is not an outer header: write one as in \"192.0.2.1 -> 192.0.2.2\""))
         })
     }
 }
@@ -469,7 +470,7 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         read_text(deserializer, |text| {
             Span::parse(text).ok_or_else(|| {
-                format!("{text:?} is no duration: write a number and us, ms, s, m, h or d, as in \"30s\"")
+                format!("{text:?} is not a duration: write a number and us, ms, s, m, h or d, as in \"30s\"")
             })
         })
     }
@@ -483,7 +484,7 @@ impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let percent = f64::deserialize(deserializer)?;
         if !(0.0..=100.0).contains(&percent) {
-            return Err(de::Error::custom(format!("{percent} is no share in percent: write 0 to 100")));
+            return Err(de::Error::custom(format!("{percent} is not a share in percent: write 0 to 100")));
         }
         // In range, so the conversion neither cuts nor wraps.
         Ok(Percent(Chance::per_million((percent * 10_000.0).round() as u32)))
@@ -536,7 +537,7 @@ impl<'de> Deserialize<'de> for Text<DropReason> {
             known
                 .copied()
                 .map(Text)
-                .ok_or_else(|| format!("{text:?} is no reason for a drop: write one as in \"no-route\""))
+                .ok_or_else(|| format!("{text:?} is not a reason for a drop: write one as in \"no-route\""))
         })
     }
 }
@@ -546,14 +547,9 @@ pub(super) type AddressWithPrefix = InterfaceAddress;
 
 impl<'de> Deserialize<'de> for Text<AddressWithPrefix> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_text(deserializer, |text| {
-            let parsed = text.split_once('/').and_then(|(address, length)| {
-                let prefix_length = length.parse().ok().filter(|length| *length <= 128)?;
-                Some(InterfaceAddress { address: address.parse().ok()?, prefix_length })
-            });
-            parsed.map(Text).ok_or_else(|| {
-                format!("{text:?} is no address with prefix length: write one as in \"2001:db8:0:8::1/64\"")
-            })
+        read_text(deserializer, |text| match text.parse::<AddressWithLength>() {
+            Ok(AddressWithLength(address)) => Ok(Text(address)),
+            Err(error) => Err(format!("{text}: {error}")),
         })
     }
 }

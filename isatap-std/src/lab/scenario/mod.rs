@@ -157,7 +157,7 @@ impl Scenario {
     /// Reads a scenario; `name` is that of the file, for errors.
     ///
     /// # Errors
-    /// All mistakes, by their lines: it is no TOML, has keys that no scenario has, or names
+    /// All mistakes, by their lines: it is not TOML, has keys that no scenario has, or names
     /// nodes that it does not have.
     pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Problem>> {
         let expanded = direct_access::expand(text, true);
@@ -361,7 +361,7 @@ fn check(file: &File, is_whole: bool) -> Vec<(usize, String)> {
             wrong.push((at, format!("the router {} has half a LAN: write both lan and lan-address", router.name)));
         }
         let other = router.prefixes.iter().filter(|prefix| prefix.0.length() != 64);
-        wrong.extend(other.map(|prefix| (at, format!("{} is no ISATAP prefix: write a /64", prefix.0))));
+        wrong.extend(other.map(|prefix| (at, format!("{} is not an ISATAP prefix: write a /64", prefix.0))));
     }
     wrong.extend(file.gateways().filter_map(|(at, read)| Some((at, read.err()?))));
     let nats: Vec<&str> =

@@ -145,7 +145,7 @@ impl TunnelTable {
         let tunnel = match self.kind {
             Kind::IsatapRouter => {
                 if let Some(prefix) = self.prefixes.iter().find(|prefix| prefix.0.length() != 64) {
-                    return Err(format!("{} is no ISATAP prefix: write a /64", prefix.0));
+                    return Err(format!("{} is not an ISATAP prefix: write a /64", prefix.0));
                 }
                 let mut config = RouterConfig::DEFAULT;
                 config.advertise_default_route = self.default_route;

@@ -167,7 +167,7 @@ impl<'de> Deserialize<'de> for Text<NatKind> {
         read_text(deserializer, |text| {
             NatKind::from_name(text).map(Text).ok_or_else(|| {
                 let known = NatKind::ALL.map(NatKind::as_str).join(", ");
-                format!("{text:?} is no kind of NAT: write one of {known}")
+                format!("{text:?} is not a kind of NAT: write one of {known}")
             })
         })
     }

@@ -63,7 +63,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     // Tables that there is one of.
     ("cloud = \"5ms\"\n", &["2:9: cloud is a table: write [cloud], and its keys in the lines below"]),
-    ("[cloud]\nloss = 1\n[cloud]\nloss = 2\n", &["4:2: cloud stands in line 2 already: write it once"]),
+    ("[cloud]\nloss = 1\n[cloud]\nloss = 2\n", &["4:2: cloud is in line 2 already: write it once"]),
     ("[[cloud]]\nloss = 1\n", &["2: there is one of it: write [cloud]"]),
     ("[clowd]\nloss = 1\n", &["2: no table is named clowd: write [cloud]"]),
     ("[cloud]\nlatncy = \"5ms\"\n", &["3:1: [cloud] has no key latncy: write latency"]),
@@ -101,7 +101,7 @@ fn a_missing_or_wrong_description_hides_nothing() {
         ),
         (
             "descripton = \"x\"\n",
-            &["1:1: descripton is no key in front of the tables: write description", "2: a step without "],
+            &["1:1: descripton is not a key in front of the tables: write description", "2: a step without "],
         ),
         ("seed = 1\n", &["1: missing field `description`", "2: a step without a title and a deed"]),
         ("\n", &["1: missing field `description`", "2: a step without a title and a deed"]),
@@ -123,7 +123,7 @@ fn s64_40_no_word_is_a_mistake_beside_another() {
         ("lan = \"edge\"", "lann = \"edge\"", ":1: [[teredo-server]] has no key lann: write lan"),
         ("ipv4 = \"131.107.0.2\"", "ipv4 = 131.107.0.2", ":8: 131.107.0.2 has no quotes"),
         ("ipv4 = \"131.107.0.2\"", "ipv5 = \"131.107.0.2\"", ":1: [direct-access] has no key ipv5: write ipv4"),
-        ("2da4::/48", "2da4::/56", ":16: fd9c:30c:2da4::/56 is no organisation prefix: write a /48"),
+        ("2da4::/48", "2da4::/56", ":16: fd9c:30c:2da4::/56 is not an organisation prefix: write a /48"),
         ("[direct-access]", "[direct-acces]", ": no table is named direct-acces: write [direct-access]"),
     ] {
         let text = TEXT.replacen(from, to, 1);
@@ -138,7 +138,8 @@ fn s64_40_no_word_is_a_mistake_beside_another() {
     let found = told(&TEXT.replacen("{ip-https}::1/64", "{ip-https}::1/640", 1));
     let line = line(TEXT, "addresses = [\"{ip-https}::1/64");
     assert!(
-        found.len() == 1 && found[0].starts_with(&format!("{line}: \"2002:836b:2:1000::1/640\" is no address")),
+        found.len() == 1
+            && found[0].starts_with(&format!("{line}: 2002:836b:2:1000::1/640: a prefix length is 0 to 128")),
         "{found:#?}"
     );
 }
