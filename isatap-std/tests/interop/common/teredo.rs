@@ -162,9 +162,8 @@ pub fn download(client: &Namespace, server: &Namespace, address: Ipv6Addr) {
 /// What ours have sent is Teredo to tshark, and nothing of it malformed.
 #[track_caller]
 pub fn decodes(capture: &Capture, least: usize) {
-    wait_until("Teredo packets", PATIENCE, || capture.so_far().count_teredo(PORT, "teredo") >= least);
-    let wrong = "_ws.malformed || _ws.expert.severity == error || ip.checksum.status == bad";
-    assert_eq!(capture.so_far().count_teredo(PORT, wrong), 0);
+    wait_until("Teredo packets", PATIENCE, || capture.so_far().count_teredo(PORT) >= least);
+    capture.so_far().assert_clean_teredo(PORT);
 }
 
 /// The relay's place, and the native host behind it.
