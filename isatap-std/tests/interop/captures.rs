@@ -1,11 +1,13 @@
 //! Captures of every link type and file format against tshark, packet by packet.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{fs, panic};
 
 use serde_json::Value;
+
+use crate::common::Packets;
 
 /// A frame's bytes in front of an IPv4 packet of this length.
 type Header = Box<dyn Fn(usize) -> Vec<u8>>;
@@ -467,5 +469,35 @@ fn every_file_format_is_read_as_tshark_reads_it() {
         let output = Command::new(program).args(["-c", "-q"]).arg(&file.0).output().unwrap();
         fs::write(&packed.0, output.stdout).unwrap();
         compare(&packed.0, &uncounted);
+    }
+}
+
+/// An echo request and a SYN in protocol 41, made by Scapy.
+const WHOLE: [&str; 2] = [
+    "4500004a00010000402966880a0000020a000001 60000000000e3a40fe8000000000000000005efe0a000002\
+     fe8000000000000000005efe0a000001 8000845b00010001697361746170",
+    "4500005000020000402966810a0000020a000001 6000000000140640fe8000000000000000005efe0a000002\
+     fe8000000000000000005efe0a000001 9c40000900000001000000005002200024970000",
+];
+
+#[test]
+#[ignore = "wants tshark; run by .ci/run interop"]
+fn a_recording_with_one_wrong_byte_is_not_clean() {
+    let is_clean = |packet: &[u8]| {
+        // pcap 2.4 of raw IP (link type 101), its one packet at time 0.
+        let length = u32::try_from(packet.len()).unwrap();
+        let words = [0xa1b2_c3d4, 0x0002_0004, 0, 0, 65_535, 101, 0, 0, length, length];
+        let bytes = [&words.map(u32::to_be_bytes).concat()[..], packet].concat();
+        let file = Temporary::with("clean.pcap", &bytes);
+        let packets = Packets::read(file.0.clone());
+        panic::catch_unwind(|| packets.assert_clean()).is_ok()
+    };
+    let [echo, syn] = WHOLE.map(hex);
+    assert!(is_clean(&echo) && is_clean(&syn));
+    // The IPv4 checksum, that of ICMPv6, that of TCP, the payload length of IPv6.
+    for (whole, at) in [(&echo, 11), (&echo, 63), (&syn, 77), (&syn, 25)] {
+        let mut wrong = whole.clone();
+        wrong[at] ^= 0x20;
+        assert!(!is_clean(&wrong), "byte {at} is wrong and nobody says so");
     }
 }

@@ -68,7 +68,7 @@ fn two_kernel_hosts_use_our_router() {
         assert_eq!(advertisement[..3], ["10.0.0.1", "fe80::5efe:a00:1", "255"]);
         assert!(advertisement[3].starts_with("fe80::5efe:a00:"), "{advertisement:?}");
     }
-    assert_eq!(packets.count("icmpv6.checksum.status == \"Bad\" or ip.checksum.status == \"Bad\""), 0);
+    packets.assert_clean();
 
     assert!(status(&router, ".dev == \"isatap0\""));
     assert!(daemon.terminate(PATIENCE).success());
