@@ -8,6 +8,7 @@
 //! time is a number that it counts up. What it prints is what happens on a
 //! wire: a solicitation, an advertisement, an address, a packet to another
 //! host of the prefix, a packet that the router forwards.
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
 use std::error::Error;
 use std::net::{Ipv4Addr, Ipv6Addr};

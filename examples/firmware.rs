@@ -10,6 +10,7 @@
 //! timer jumps to whatever the host waits for, its port is a router's answer.
 //! `isatap-core/no-std-proof` links the same machine for a Cortex-M4, where a
 //! path that could panic fails the link.
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
 use core::net::Ipv4Addr;
 

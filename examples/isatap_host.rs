@@ -8,6 +8,7 @@
 //! Arguments: an IPv4 address of this machine, then routers, as addresses or
 //! names. Needs CAP_NET_ADMIN and CAP_NET_RAW. The tool `isatap host` does
 //! the same and more.
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
 use std::error::Error;
 

@@ -13,6 +13,7 @@
 //! 4. what is connected to is an address that was asked, never the name.
 //!
 //! A client that follows redirects calls this again for each of them.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what happens")]
 
 use std::fmt;
 use std::io;

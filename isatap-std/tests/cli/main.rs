@@ -9,3 +9,6 @@ mod explain;
 #[cfg(target_os = "linux")]
 mod flags;
 mod lab;
+// Full disks are made of /dev/full.
+#[cfg(target_os = "linux")]
+mod output;

@@ -95,7 +95,7 @@ fn a_full_disk_under_the_log_stops_no_link() {
     let lab = Lab::new();
     let intranet = lab.wire();
     let (_router, _daemon, host) = site(&lab, &intranet);
-    let command = format!("exec {} {HOST} --verbose 2>/dev/full", isatap_binary());
+    let command = format!("exec {} {HOST} --verbose >/dev/full 2>/dev/full", isatap_binary());
     let mut daemon = Daemon::start(&host, "host", "bash", &["-c", &command]);
     is_used(&host);
     assert!(daemon.is_running());

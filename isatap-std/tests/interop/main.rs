@@ -4,6 +4,7 @@
 //! Each test has a [`Lab`](common::Lab) of its own, so that they run beside each other.
 //! `compare_*` measure and judge nothing; CI leaves them out by name.
 #![cfg(target_os = "linux")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "measurements, and what a failed test wants to know")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Whole networks in one process, under a virtual clock: nothing sleeps, nothing needs privileges.
+#![allow(clippy::print_stdout, reason = "measurements")]
 
 mod site;
 

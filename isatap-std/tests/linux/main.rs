@@ -2,6 +2,7 @@
 //!
 //! Tests move their own threads between namespaces and count what the kernel does: one at a time.
 #![cfg(target_os = "linux")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "measurements, and what a failed test wants to know")]
 
 mod netns;
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use isatap_std::capture::{Frame, IpPacket, NotIp, Reader, link_type_name};
 
 use crate::exit::Failure;
+use crate::output;
 
 /// Gives each frame of the capture at `path`, with its IP packet or the reason why it has none.
 /// Frames of a link type that is not understood are told of at the end: nothing can be said
@@ -37,7 +38,7 @@ pub(crate) fn each(
         }
     }
     if is_empty && fault.is_none() {
-        eprintln!("isatap: the capture {name} holds no packets");
+        output::say(format_args!("the capture {name} holds no packets"));
     }
     let unread = unread.into_iter().map(|(number, (first, count))| {
         let named = link_type_name(number).map_or(String::new(), |name| format!(" ({name})"));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::captures;
 use crate::exit::{Failure, Status};
 use crate::links::Links;
+use crate::output;
 
 /// Show which packets of a capture a node with these links would accept.
 ///
@@ -124,7 +125,7 @@ fn is_capture(file: &Path) -> bool {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(output::answer());
     if args.reasons {
         reasons(&mut out, args.json)?;
         out.flush()?;
@@ -135,7 +136,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let Some(path) = &files.capture else {
         return Err(Failure::Usage("check needs a capture: add a pcap or pcapng file, or - for standard input".into()));
     };
-    let mut printer = Printer { json: args.json, colour: !args.json && io::stdout().is_terminal() };
+    let mut printer = Printer { json: args.json, colour: output::colour(args.json) };
     let mut summary = Summary::default();
     let result = captures::each(path, |frame, packet| {
         let answer = match packet {

@@ -6,6 +6,7 @@ use isatap_std::config::{Config, Link, Problem};
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
+use crate::output;
 
 /// Check a configuration file.
 #[derive(clap::Args, Debug)]
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let Command::Check(args) = &args.command;
     let text = std::fs::read_to_string(&args.file)
         .map_err(|error| Failure::Usage(format!("reading {}: {error}; give a readable TOML file", args.file)))?;
-    let mut out = io::stdout().lock();
+    let mut out = output::answer();
     match Config::parse(&args.file, &text) {
         Ok(config) => {
             if !args.json {

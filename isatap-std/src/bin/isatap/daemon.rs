@@ -1,7 +1,6 @@
 //! What the commands that run a link have in common.
 
-use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use isatap_core::prefix::Ipv4Prefix;
@@ -13,6 +12,7 @@ use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::signal::Signals;
 
 use crate::exit::{Failure, Status};
+use crate::output::{self, say, warn};
 
 /// Options of every link.
 #[derive(clap::Args, Debug)]
@@ -84,7 +84,7 @@ impl PrivilegeArgs {
 /// Gives up what was announced, once everything is open.
 pub(crate) fn give_up(privileges: Option<Privileges>) -> Result<(), Error> {
     for missing in privileges.map(Privileges::give_up).transpose()?.unwrap_or_default() {
-        say(&format!("warning: {missing}"));
+        warn(missing);
     }
     Ok(())
 }
@@ -110,22 +110,15 @@ pub(crate) fn observer(verbose: bool) -> impl FnMut(&Notice) + Send + 'static {
     move |notice| {
         match notice {
             Notice::Up { .. } => {
-                let mut out = io::stdout().lock();
-                // As in `say`.
+                let mut out = output::answer();
+                // The link goes on whether or not this can be said.
                 let _ = writeln!(out, "{notice}").and_then(|()| out.flush());
             }
-            Notice::Warning(text) => say(&format!("warning: {text}")),
+            Notice::Warning(text) => warn(text),
             _ if verbose => say(notice),
             _ => {}
         }
     }
-}
-
-/// Says something on standard error.
-pub(crate) fn say(what: &impl Display) {
-    // Nobody to tell when the stream is closed or its disk is full: the link goes on, so
-    // no `eprintln`, which would panic.
-    let _ = writeln!(io::stderr(), "isatap: {what}");
 }
 
 /// Runs until SIGINT or SIGTERM. The signals are caught before anything is made, so that one

@@ -4,7 +4,7 @@ mod arrivals;
 mod probe;
 mod system;
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use isatap_std::node::status::Status as Link;
 use isatap_std::runtime_dir::RuntimeDir;
 
 use crate::exit::{Failure, Status};
+use crate::output;
 use arrivals::Arrivals;
 use probe::Target;
 
@@ -48,8 +49,8 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let listed = !running.is_empty();
     let one = || vec![args.dev.clone().unwrap_or_else(|| DEFAULT_DEVICE.to_owned())];
     let devices = if listed { running } else { one() };
-    let mut out = io::stdout().lock();
-    let colour = !args.json && out.is_terminal();
+    let mut out = output::answer();
+    let colour = output::colour(args.json);
     let mut status = Status::Done;
     let last = devices.len().saturating_sub(1);
     let mut is_any = false;
@@ -58,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         // One that ends while its neighbours are looked at is no fault of the link. With none
         // left nothing was seen to work.
         if listed && examined.role.is_empty() && !runtime.socket(&device).exists() && (is_any || at < last) {
-            eprintln!("isatap: the daemon of {device} has just ended");
+            output::say(format_args!("the daemon of {device} has just ended"));
             continue;
         }
         is_any = true;

@@ -1,7 +1,7 @@
-//! How the tool ends: exit statuses, and errors of one line on stderr.
+//! How the tool ends: exit statuses, and errors of one line on standard error.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::net::{AddrParseError, Ipv4Addr};
 use std::num::ParseIntError;
 use std::process::ExitCode;
@@ -9,6 +9,8 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use isatap_std::advice;
 use isatap_std::error::Problem;
+
+use crate::output;
 
 /// How a subcommand ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +50,17 @@ impl Failure {
         match self {
             Failure::Usage(text) | Failure::Refused(text) => vec![text.clone()],
             Failure::Mistakes(problems) => problems.iter().map(ToString::to_string).collect(),
-            Failure::Output(error) => vec![format!("writing to standard output: {error}")],
+            Failure::Output(error) => vec![format!("cannot write the answer to standard output: {error}")],
         }
     }
 
     /// Tells the user, and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
-        self.lines().iter().for_each(|line| eprintln!("isatap: {line}"));
+        if matches!(self, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            // Whoever reads the answer has seen enough: `isatap lab | head`.
+            return Status::Done.into();
+        }
+        self.lines().iter().for_each(output::say);
         match self {
             Failure::Usage(_) | Failure::Mistakes(_) => ExitCode::from(1),
             Failure::Refused(_) | Failure::Output(_) => ExitCode::from(2),
@@ -82,18 +88,18 @@ impl From<io::Error> for Failure {
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Nobody to tell when standard output is closed.
-            let _ = error.print();
-            ExitCode::SUCCESS
+            let mut out = output::answer();
+            match write!(out, "{}", error.render()).and_then(|()| out.flush()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => Failure::Output(error).report(),
+            }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // To standard error, where nobody need read it.
             let _ = error.print();
             ExitCode::from(1)
         }
-        _ => {
-            eprintln!("isatap: {}", one_line(error));
-            ExitCode::from(1)
-        }
+        _ => Failure::Usage(one_line(error)).report(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `isatap explain`: what an address, a prefix or a packet is.
 
 use std::fmt;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 use isatap_core::embedded::Nat64Prefix;
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::captures;
 use crate::exit::{Failure, Status};
+use crate::output;
 
 /// Say what an address, a prefix or a packet is, and what is hidden in it.
 ///
@@ -44,11 +45,10 @@ fn nat64_prefix(text: &str) -> Result<Nat64Prefix, String> {
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let explainer = Explainer { nat64: args.nat64.clone(), sixrd: args.sixrd.clone() };
-    let out = io::stdout().lock();
     let mut printer = Printer {
         json: args.json,
-        colour: !args.json && out.is_terminal(),
-        out: io::BufWriter::new(out),
+        colour: output::colour(args.json),
+        out: io::BufWriter::new(output::answer()),
         explainer,
         packets: 0,
         last_error: None,
@@ -197,7 +197,7 @@ impl<W: Write> Printer<W> {
         }
         if let Some(earlier) = self.last_error.replace(error) {
             self.out.flush()?;
-            eprintln!("isatap: {earlier}");
+            output::say(&earlier);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use isatap_std::resolve::Entry;
 
 use crate::daemon::{self, LinkArgs};
 use crate::exit::{Failure, Status};
+use crate::output::warn;
 
 /// Run an ISATAP host: a device with IPv6 addresses and a default route across the IPv4 site.
 ///
@@ -69,9 +70,9 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         config.link_local = LinkLocal::WhenRouterKnown;
     }
     if args.routers.is_empty() {
-        eprintln!(
-            "isatap: warning: without --router, whoever answers for the name isatap in this host's search domains \
-             becomes its router and is believed in everything; a site that does not run ISATAP should own that name"
+        warn(
+            "without --router, whoever answers for the name isatap in this host's search domains \
+             becomes its router and is believed in everything; a site that does not run ISATAP should own that name",
         );
     }
     let verbose = args.link.verbose;

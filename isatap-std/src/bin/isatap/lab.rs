@@ -3,7 +3,7 @@
 
 mod teredo;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use isatap_std::lab::{Action, Hop, InnerHeader, OuterHeader, World, seconds};
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
+use crate::output;
 
 /// Run a scenario on a simulated IPv4 network inside this process; needs no privilege.
 ///
@@ -44,7 +45,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(output::answer());
     if args.list {
         list(&mut out, args.json)?;
         return Ok(Status::Done);
@@ -59,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     if let Some(path) = &args.pcap {
         run.world_mut().capture_to(path).map_err(|error| cannot_record(path, &error))?;
     }
-    let mut printer = Printer { json: args.json, colour: !args.json && io::stdout().is_terminal() };
+    let mut printer = Printer { json: args.json, colour: output::colour(args.json) };
     printer.start(&mut out, &scenario, seed)?;
     while run.advance() {
         for hop in run.world_mut().take_journey() {

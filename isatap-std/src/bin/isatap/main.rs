@@ -1,6 +1,5 @@
 //! The command-line tool `isatap`: one file a subcommand.
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -19,6 +18,7 @@ mod explain;
 mod host;
 mod lab;
 mod links;
+mod output;
 #[cfg(target_os = "linux")]
 mod router;
 #[cfg(target_os = "linux")]
@@ -35,8 +35,6 @@ mod status;
 mod teredo;
 #[cfg(target_os = "linux")]
 mod tunnel;
-
-use exit::{Failure, Status};
 
 /// IPv6 across IPv4: ISATAP, 6to4, 6rd, Teredo and configured tunnels, and a lab to try them in.
 #[derive(Parser, Debug)]
@@ -111,8 +109,6 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(status) => status.into(),
-        // Whoever reads our output has seen enough: `isatap lab | head`.
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Status::Done.into(),
         Err(failure) => failure.report(),
     }
 }

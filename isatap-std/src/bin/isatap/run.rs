@@ -17,6 +17,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::daemon::{self, PrivilegeArgs};
 use crate::exit::{Failure, Status};
+use crate::output::{say, warn};
 
 /// Run all links of a configuration file in one process, for systemd or by hand.
 ///
@@ -57,8 +58,8 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let mut links = Run::open(&config, Some(&RuntimeDir::new()), observer)?;
     daemon::give_up(privileges)?;
     if let Err(error) = File::open(&args.file) {
-        daemon::say(&format!(
-            "warning: reading {} again: {error}; a reload needs a file that the daemon's user may read",
+        warn(format_args!(
+            "reading {} again: {error}; a reload needs a file that the daemon's user may read",
             args.file
         ));
     }
@@ -72,27 +73,27 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         notify(&reloading());
         match read(&args.file) {
             Err(failure) => {
-                failure.lines().iter().for_each(|line| daemon::say(&format!("warning: {line}")));
-                daemon::say(&"warning: nothing is changed");
+                failure.lines().iter().for_each(warn);
+                warn("nothing is changed");
             }
             Ok(new) => match links.reload(&new, &mut signals) {
                 Ok(()) => {
                     if new.user != config.user {
-                        daemon::say(&"warning: user is another: the daemon stays who it is until it is started again");
+                        warn("user is another: the daemon stays who it is until it is started again");
                     }
                     if new == config && args.verbose {
-                        daemon::say(&format!("{} says the same as before", args.file));
+                        say(format_args!("{} says the same as before", args.file));
                     }
                     config = new;
                     links.solicit();
                 }
                 Err(error) => {
-                    daemon::say(&format!("warning: {error}; the links are made as they were before"));
+                    warn(format_args!("{error}; the links are made as they were before"));
                     if let Err(error) = links.reload(&config, &mut signals) {
                         if links.is_idle() {
                             return Err(error.into());
                         }
-                        daemon::say(&format!("warning: {error}; what runs goes on without the rest"));
+                        warn(format_args!("{error}; what runs goes on without the rest"));
                     }
                 }
             },
@@ -138,7 +139,7 @@ fn notify(state: &str) {
     };
     let told = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
     if let Err(error) = told {
-        daemon::say(&format!("warning: telling {state:?} to {}: {error}", path.display()));
+        warn(format_args!("telling {state:?} to {}: {error}", path.display()));
     }
 }
 

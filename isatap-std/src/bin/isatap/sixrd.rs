@@ -9,6 +9,7 @@ use isatap_std::sixrd::{self, DEFAULT_DEVICE, SixRd, SixRdOptions};
 
 use crate::daemon::{self, LinkArgs};
 use crate::exit::{Failure, Status};
+use crate::output::warn;
 
 /// Run a 6rd customer edge, or a border relay: a provider's IPv6 across its IPv4 network.
 ///
@@ -67,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         Role::Br => sixrd::Role::BorderRelay,
     };
     if !args.lans.is_empty() && args.relays.is_empty() {
-        eprintln!("isatap: warning: without --br the hosts of the LANs hear of no default router");
+        warn("without --br the hosts of the LANs hear of no default router");
     }
     let mut options = SixRdOptions::new(role, args.prefix, args.v4_mask_len, args.local);
     options.link = args.link.options(DEFAULT_DEVICE);

@@ -10,6 +10,7 @@ use isatap_std::sixtofour::{self, DEFAULT_DEVICE, SixToFour, SixToFourOptions};
 
 use crate::daemon::{self, LinkArgs};
 use crate::exit::{Failure, Status};
+use crate::output::warn;
 
 /// Run 6to4 on public IPv4: a host that is its own router, a site's router, or a relay.
 ///
@@ -72,10 +73,10 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         Role::Relay => sixtofour::Role::Relay,
     };
     if role == sixtofour::Role::Relay && args.clients.is_empty() {
-        eprintln!("isatap: warning: without --client this relay works for every 6to4 site that can reach it");
+        warn("without --client this relay works for every 6to4 site that can reach it");
     }
     if !args.lans.is_empty() && args.relay.is_none() {
-        eprintln!("isatap: warning: without --relay the hosts of the LANs hear of no default router");
+        warn("without --relay the hosts of the LANs hear of no default router");
     }
     let mut options = SixToFourOptions::new(role);
     options.link = args.link.options(DEFAULT_DEVICE);

@@ -1,11 +1,12 @@
 //! `isatap solicit`: has a running link ask its routers now.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use isatap_std::control::{self, Request};
 use isatap_std::runtime_dir::RuntimeDir;
 
 use crate::exit::{Failure, Status};
+use crate::output;
 
 /// Ask the routers of a running host now, and look up their names.
 ///
@@ -23,7 +24,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let answer = control::ask(&RuntimeDir::new().socket(&args.dev), Request::Solicit)?;
-    let mut out = io::stdout().lock();
+    let mut out = output::answer();
     if args.json {
         writeln!(out, "{}", serde_json::json!({ "dev": args.dev, "asked": answer["asked"] }))?;
         return Ok(Status::Done);

@@ -8,6 +8,7 @@ use isatap_std::node::status::{LanStatus, Status as Device, Teredo};
 use isatap_std::runtime_dir::RuntimeDir;
 
 use crate::exit::{Failure, Status};
+use crate::output;
 
 /// Show what running links know and have counted: addresses, routers, routes, dropped packets.
 #[derive(clap::Args, Debug)]
@@ -26,16 +27,16 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         None => runtime.devices(),
     };
     if devices.is_empty() {
-        eprintln!("isatap: no daemon runs here: {} is empty", runtime.path().display());
+        output::say(format_args!("no daemon runs here: {} is empty", runtime.path().display()));
     }
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(output::answer());
     let mut failed = None;
     for device in devices {
         let answer = match control::ask(&runtime.socket(&device), Request::Status) {
             Ok(answer) => answer,
             // Of several, one that was killed hides none of the others.
             Err(error) if args.dev.is_none() => {
-                eprintln!("isatap: {error}");
+                output::say(&error);
                 failed = Some(error);
                 continue;
             }

@@ -16,6 +16,7 @@ use isatap_std::teredo::{Client, ClientOptions, LinkOptions, Relay, RelayOptions
 
 use crate::daemon::{self, PrivilegeArgs};
 use crate::exit::{Failure, Status};
+use crate::output;
 
 /// Teredo: IPv6 in UDP, through NATs.
 #[derive(clap::Args, Debug)]
@@ -266,7 +267,7 @@ fn qualify_all(args: &QualifyArgs) -> Result<Status, Failure> {
         });
         joined.collect::<Result<Vec<Report>, Failure>>()
     })?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(output::answer());
     for report in &reports {
         if args.json {
             let line = serde_json::to_string(report).map_err(io::Error::from)?;

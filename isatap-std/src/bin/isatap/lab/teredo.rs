@@ -1,12 +1,13 @@
 //! `isatap lab teredo`: which clients meet behind which NATs.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use isatap_std::lab::{Connection, NatKind, TeredoSite, World};
 use serde::Serialize;
 
 use super::{Printer, cannot_record, json_line};
 use crate::exit::{Failure, Status};
+use crate::output;
 
 /// The name of the scenario.
 pub(super) const NAME: &str = "teredo";
@@ -84,7 +85,7 @@ pub(super) fn run(args: &super::Args, out: &mut impl Write) -> Result<Status, Fa
     let mut site = TeredoSite::new(world, nat_a, nat_b, options.hairpin);
     let (a, b) = (site.a, site.b);
     let connection = site.connect(a, b);
-    let mut printer = Printer { json: args.json, colour: !args.json && std::io::stdout().is_terminal() };
+    let mut printer = Printer { json: args.json, colour: output::colour(args.json) };
     for hop in site.world.take_journey() {
         printer.hop(out, &hop)?;
     }
