@@ -11,7 +11,7 @@ use isatap_core::packet::{LinkId, PacketMut};
 use isatap_core::teredo::addr::{Address, CLIENT_LINK_LOCAL, Flags, SERVER_PORT};
 use isatap_core::teredo::authentication::Open;
 use isatap_core::teredo::client::{Client, ClientConfig};
-use isatap_core::teredo::ingress::{self, ClientCase, ClientView, Path};
+use isatap_core::teredo::ingress::{self, ClientCase, ClientView, Path, Reach};
 use isatap_core::teredo::packet::{ALL_ROUTERS, Authentication, Datagram, KnownTrailers};
 use isatap_core::teredo::peer::{Peer, PeerTable};
 use isatap_core::teredo::server::{Server, ServerConfig};
@@ -150,8 +150,7 @@ pub fn view(length: usize) -> (ClientView<'static>, &'static [u8]) {
         testing: false,
         local: None,
         discovery: false,
-        locators,
-        accept_bogons: false,
+        reach: Reach { own: locators, accept_bogons: false },
     };
     (view, payload.as_slice().to_vec().leak())
 }

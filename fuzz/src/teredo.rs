@@ -12,7 +12,7 @@ use isatap_core::error::{Layer, ParseErrorKind};
 use isatap_core::link::Locator;
 use isatap_core::packet::{HEADROOM, PacketMut};
 use isatap_core::teredo::ingress::{
-    self, ClientCase, ClientView, LONGEST_ICMPV6, Path, RelayCase, ServerCase, ServerView,
+    self, ClientCase, ClientView, LONGEST_ICMPV6, Path, Reach, RelayCase, ServerCase, ServerView,
 };
 use isatap_core::teredo::packet::{Authentication, Datagram, Trailer, origin_bytes, push_origin};
 use isatap_core::wire::field::Writer;
@@ -438,7 +438,7 @@ pub fn teredo_datagram(data: &[u8]) {
             addresses: SERVERS,
             known_servers: &[],
             accept_symmetric_bubbles: lax,
-            accept_bogons: false,
+            reach: Reach { own: &[], accept_bogons: false },
             accept_obsolete_prefix: false,
         };
         let case = ingress::server(&view, path.from, &datagram, &header);
@@ -453,14 +453,13 @@ pub fn teredo_datagram(data: &[u8]) {
         testing: false,
         local: None,
         discovery: false,
-        locators: &locators,
-        accept_bogons: false,
+        reach: Reach { own: &locators, accept_bogons: false },
     };
     if let Ok(known) = datagram.trailers().collect_known() {
         let case = ingress::client(&view, path, &datagram, &header, &known);
         assert_eq!(case.ok(), by_client(path, &parts, inner.as_ref()), "{case:?}");
     }
-    let case = ingress::relay(None, None, path.from, &datagram, &header, false);
+    let case = ingress::relay(None, None, path.from, &datagram, &header, Reach { own: &[], accept_bogons: false });
     match by_relay(path.from, inner.as_ref()) {
         Err(None) => assert!(case.is_err()),
         Err(Some(reason)) => assert_eq!(case, Err(reason)),

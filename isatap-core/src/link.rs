@@ -107,10 +107,9 @@ pub trait Link {
     fn owns_ipv4(&self, address: Ipv4Addr) -> bool;
 
     /// Whether an outer packet may go to `destination` at all. `TUN-4`: not to
-    /// addresses that are no host's, and not to this node itself.
-    fn may_send_to(&self, destination: Ipv4Addr) -> bool {
-        !is_never_unicast(destination) && !self.owns_ipv4(destination)
-    }
+    /// addresses that are no host's, not to this node itself, and not to a
+    /// broadcast address of one of its subnets.
+    fn may_send_to(&self, destination: Ipv4Addr) -> bool;
 
     /// The node's address on this link from which to answer `destination`:
     /// one that the peer's source check lets in. `NDP-64`
@@ -334,8 +333,7 @@ pub struct Locator {
 /// neither one of its own nor the directed broadcast address of a subnet of
 /// theirs (`TUN-4`).
 pub(crate) fn may_send_to(destination: Ipv4Addr, own: &[Locator]) -> bool {
-    let refused = |locator: &Locator| locator.address == destination || locator.is_broadcast(destination);
-    !is_never_unicast(destination) && !own.iter().any(refused)
+    !is_never_unicast(destination) && !own.iter().any(|locator| locator.excludes(destination))
 }
 
 impl Locator {
@@ -345,6 +343,13 @@ impl Locator {
     #[must_use]
     pub fn is_broadcast(&self, address: Ipv4Addr) -> bool {
         self.host_bits() > 1 && address == self.last_address()
+    }
+
+    /// Whether no neighbour has `address`: it is this one, or the directed
+    /// broadcast address of the subnet.
+    #[inline]
+    pub(crate) fn excludes(&self, address: Ipv4Addr) -> bool {
+        self.address == address || self.is_broadcast(address)
     }
 
     /// The last address of the subnet.
@@ -436,6 +441,10 @@ impl<C: Capacity> Link for NativeLink<C> {
     }
 
     fn owns_ipv4(&self, _address: Ipv4Addr) -> bool {
+        false
+    }
+
+    fn may_send_to(&self, _destination: Ipv4Addr) -> bool {
         false
     }
 

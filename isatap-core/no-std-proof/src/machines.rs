@@ -187,7 +187,8 @@ crate::roots! {
         Prl::<Small>::is_acceptable(u.ipv4(), locators())
     };
     configured_links => |u| {
-        let interface = any(configured::Interface::<Standard>::new(any(configured::Config::new(u.ipv4(), u.ipv4()))));
+        let mut interface = any(configured::Interface::<Standard>::new(any(configured::Config::new(u.ipv4(), u.ipv4()))));
+        interface.set_locators(locators());
         let link = any(interface.link());
         ask(link, u);
         keep((link.local(), link.remote(), link.addresses().count(), configured::link_local(u.ipv4())));

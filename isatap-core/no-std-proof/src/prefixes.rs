@@ -93,7 +93,7 @@ crate::roots! {
             edge.probe_relay(any(now));
             keep((edge.is_relay_reachable(), edge.delegation(), edge.addresses().count()));
             let link = edge.link();
-            keep((link.domain(), link.locator(), link.delegated(), link.address(), link.anycast(), link.relays().len()));
+            keep((link.domain(), link.locator(), link.delegated(), link.address(), link.anycast(), link.relays().len(), link.relay()));
         }));
     };
     sixrd_relays => |u| {

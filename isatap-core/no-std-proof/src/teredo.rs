@@ -8,7 +8,7 @@ use isatap_core::link::Locator;
 use isatap_core::teredo::addr::{Address, SERVER_PORT};
 use isatap_core::teredo::authentication::{self, Authenticator, Open, VALUE_LEN};
 use isatap_core::teredo::client::{Client, ClientConfig};
-use isatap_core::teredo::ingress::{self, ClientView, Path, ServerView};
+use isatap_core::teredo::ingress::{self, ClientView, Path, Reach, ServerView};
 use isatap_core::teredo::packet::{self, Authentication, Bubble, Datagram, KnownTrailers, Trailer, Trailers};
 use isatap_core::teredo::peer::{Peer, PeerTable};
 use isatap_core::teredo::qualify::{self, NatKind, OfflineReason, Qualification, QualifyConfig};
@@ -51,6 +51,10 @@ fn path(u: &Unknown) -> Path {
 
 fn locator(u: &Unknown) -> Locator {
     any(Locator { address: u.ipv4(), subnet_length: u.value() })
+}
+
+fn reach(u: &Unknown) -> Reach<'static> {
+    any(Reach { own: locators(), accept_bogons: u.value() })
 }
 
 fn address(u: &Unknown) -> Option<Address> {
@@ -111,8 +115,10 @@ crate::roots! {
         Some(writer.finish())
     };
     classes => |u| {
-        keep((ingress::is_global_unicast(u.ipv4()), ingress::may_send_to(endpoint(u), locators(), u.value()), ingress::is_usable(u.ipv4(), u.value()),
-             ingress::may_send_to_alternate(endpoint(u), locators()), ingress::is_native_global(&u.ipv6())));
+        keep((ingress::is_global_unicast(u.ipv4()), ingress::is_usable(u.ipv4(), u.value()), ingress::is_native_global(&u.ipv6())));
+        let reach = reach(u);
+        keep((reach.may_send_to(endpoint(u)), reach.may_ask(u.ipv4()), reach.may_send_to_alternate(endpoint(u))));
+        keep(address(u).as_ref().map(|address| reach.may_reach(address)));
         keep(address(u).as_ref().map(ingress::embedded_mapping));
         keep(ingress::take_udp(&mut u.packet()));
     };
@@ -128,14 +134,13 @@ crate::roots! {
             testing: u.value(),
             local: any(Some(endpoint(u))),
             discovery: u.value(),
-            locators: locators(),
-            accept_bogons: u.value(),
+            reach: reach(u),
         });
         let trailers = any(KnownTrailers::default());
         keep(ingress::client(&view, path(u), &datagram, &header, &trailers));
-        let view = any(ServerView { addresses: [u.ipv4(), u.ipv4()], known_servers: any(&[]), accept_symmetric_bubbles: u.value(), accept_bogons: u.value(), accept_obsolete_prefix: u.value() });
+        let view = any(ServerView { addresses: [u.ipv4(), u.ipv4()], known_servers: any(&[]), accept_symmetric_bubbles: u.value(), reach: reach(u), accept_obsolete_prefix: u.value() });
         keep((view.client(&u.ipv6()), view.is_server(endpoint(u)), ingress::server(&view, endpoint(u), &datagram, &header)));
-        Some(ingress::relay(peer, any(Some(&u.ipv6())), endpoint(u), &datagram, &header, u.value()))
+        Some(ingress::relay(peer, any(Some(&u.ipv6())), endpoint(u), &datagram, &header, reach(u)))
     };
     one_peer => |u| {
         let mut peers = peers();

@@ -8,7 +8,8 @@ use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
 use crate::interface::{path_error, path_mtu};
 use crate::link::{
-    Denied, InterfaceAddress, Link as LinkTrait, LinkKind, OuterPolicy, Resolution, is_in, source_among,
+    Denied, InterfaceAddress, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, is_in, may_send_to,
+    source_among,
 };
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
@@ -19,7 +20,7 @@ use crate::time::{Expiry, Instant};
 /// A configured tunnel's data.
 #[derive(Clone)]
 pub struct Link<C: Capacity> {
-    local: Ipv4Addr,
+    local: Locator,
     remote: Ipv4Addr,
     policy: OuterPolicy,
     addresses: List<InterfaceAddress, Rows<C::Addresses, InterfaceAddress>>,
@@ -41,13 +42,19 @@ pub const fn link_local(ipv4: Ipv4Addr) -> Ipv6Addr {
 
 impl<C: Capacity> Link<C> {
     pub(crate) const fn new(local: Ipv4Addr, remote: Ipv4Addr, policy: OuterPolicy) -> Self {
+        let local = Locator { address: local, subnet_length: 32 };
         Link { local, remote, policy, addresses: List::EMPTY, path: PathMtus::EMPTY }
     }
 
     /// This end's IPv4 address.
     #[must_use]
     pub fn local(&self) -> Ipv4Addr {
-        self.local
+        self.local.address
+    }
+
+    pub(crate) fn set_locators(&mut self, locators: &[Locator]) {
+        let local = self.local.address;
+        self.local = locators.iter().copied().find(|own| own.address == local).unwrap_or(local.into());
     }
 
     /// The other end's IPv4 address.
@@ -62,7 +69,7 @@ impl<C: Capacity> Link<C> {
 
     /// This node's addresses on the tunnel, the link-local one first.
     pub fn addresses(&self) -> impl Iterator<Item = InterfaceAddress> + '_ {
-        let own = InterfaceAddress { address: link_local(self.local), prefix_length: 64 };
+        let own = InterfaceAddress { address: link_local(self.local.address), prefix_length: 64 };
         core::iter::once(own).chain(self.addresses.iter().copied())
     }
 
@@ -102,15 +109,19 @@ impl<C: Capacity> LinkTrait for Link<C> {
         if !self.may_send_to(self.remote) {
             return Err(DropReason::DestinationRefused);
         }
-        Ok(Resolution::To { source: self.local, destination: self.remote })
+        Ok(Resolution::To { source: self.local.address, destination: self.remote })
     }
 
     fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
         // TUN-13, TUN-14 [RFC 4213 §3.6]: both ends must be those configured.
         // Nothing is said of a mismatch, since another tunnel may have the
         // same local end.
-        if flow.outer_destination != self.local || flow.outer_source != self.remote {
+        if flow.outer_destination != self.local.address || flow.outer_source != self.remote {
             return Err(Denied::NotAddressed);
+        }
+        // Nobody is there, and no answer could go back.
+        if self.local.excludes(flow.outer_source) {
+            return Err(Denied::Refused(DropReason::OuterSourceRefused));
         }
         let destination = &flow.inner_destination;
         if destination.is_loopback() || destination.is_unspecified() {
@@ -128,11 +139,15 @@ impl<C: Capacity> LinkTrait for Link<C> {
     }
 
     fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
-        address == self.local
+        address == self.local.address
+    }
+
+    fn may_send_to(&self, destination: Ipv4Addr) -> bool {
+        may_send_to(destination, core::slice::from_ref(&self.local))
     }
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
-        let own = link_local(self.local);
+        let own = link_local(self.local.address);
         if Ipv6Prefix::LINK_LOCAL.contains(destination) {
             return Some(own);
         }

@@ -21,7 +21,7 @@ use crate::interface::{
     self as shared, AddressRow, Addresses, Context, Received, answer_solicitation, link_of_its_data,
     neighbor_discovery, write_advertisement,
 };
-use crate::link::{InterfaceAddress, Link as LinkTrait, OuterPolicy};
+use crate::link::{InterfaceAddress, Link as LinkTrait, Locator, OuterPolicy};
 use crate::nd::message::{self, NeighborAdvertisementRepr, NeighborFlags, NeighborSolicitationRepr};
 use crate::nd::neighbor::{Advertised, Neighbor, Neighbors, Reachability};
 use crate::nd::{Message, validate};
@@ -93,6 +93,12 @@ impl<C: Capacity> Interface<C> {
     /// How outer headers are made, to be changed.
     pub fn policy_mut(&mut self) -> &mut OuterPolicy {
         self.link.policy_mut()
+    }
+
+    /// Says which subnet [`Config::local`] is on, if it is one of `locators`:
+    /// its broadcast address is no remote. `TUN-4`
+    pub fn set_locators(&mut self, locators: &[Locator]) {
+        self.link.set_locators(locators);
     }
 
     /// Adds an address of this node; its prefix is on-link here.

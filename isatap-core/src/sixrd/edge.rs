@@ -20,7 +20,7 @@ use crate::interface::{
 };
 use crate::link::{Admitted, Link as LinkTrait, Locator, OuterPolicy};
 use crate::packet::PacketMut;
-use crate::prefix::{Ipv4Prefix, Ipv6Prefix, is_never_unicast};
+use crate::prefix::{Ipv4Prefix, Ipv6Prefix};
 use crate::proto41::Flow;
 use crate::proto41::ecn::{EcnMode, TosMode};
 use crate::route::{Origin, Route};
@@ -66,7 +66,6 @@ pub struct EdgeInterface<C: Capacity> {
     /// The 6rd prefix and the IPv4MaskLen. `S6R-15`: the common bits are
     /// those of our own IPv4 address.
     domain: Option<(Ipv6Prefix, u8)>,
-    locator: Option<Locator>,
     until: Expiry,
     probe: Probe,
     told: Automatic<C>,
@@ -107,7 +106,6 @@ impl<C: Capacity> EdgeInterface<C> {
             config,
             link: Link::new(config.policy, Side::Edge, config.strict_siblings),
             domain: None,
-            locator: None,
             until: Expiry::NEVER,
             probe: Probe::IDLE,
             told: Automatic::EMPTY,
@@ -170,30 +168,30 @@ impl<C: Capacity> EdgeInterface<C> {
         self.sync(cx)
     }
 
-    /// Replaces the IPv4 address, of which a customer edge has one: the first
-    /// that can be a unicast address. `S6R-9`
+    /// Replaces the IPv4 addresses, of which a customer edge uses one: the
+    /// first that can be a unicast address. `S6R-9`
     ///
     /// `until`: how long it is known to be ours, such as a DHCP lease.
     /// Prefixes live no longer. `S6R-8`
     ///
     /// # Errors
-    /// The route table is full.
+    /// The route table is full, or not every address is known to be ours.
     pub fn set_locators(
         &mut self,
         cx: &mut Context<'_, C>,
         locators: &[Locator],
         until: Expiry,
     ) -> Result<(), TableFull> {
-        self.locator = locators.iter().find(|locator| !is_never_unicast(locator.address)).copied();
+        let known = self.link.replace_locators(locators);
         self.until = until;
-        self.sync(cx)
+        known.and(self.sync(cx))
     }
 
     /// Asks the border relay whether packets come back from it; the answer is
     /// [`Event::RelayProbed`]. `S6R-50`
     pub fn probe_relay(&mut self, now: Instant) {
-        if let (Some(relay), Some(_)) = (self.link.relays().first(), self.link.place) {
-            self.probe.start(now, *relay);
+        if let (Some(relay), Some(_)) = (self.link.relay(), self.link.place) {
+            self.probe.start(now, relay);
             self.link.probing = true;
         }
     }
@@ -214,24 +212,26 @@ impl<C: Capacity> EdgeInterface<C> {
 
     /// Brings link, address, routes and delegation to what is known.
     fn sync(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
-        let place = match (self.domain, self.locator) {
+        let place = match (self.domain, self.link.locators.as_slice().first().copied()) {
             // The lengths were checked, so there is no error to come.
             (Some((prefix, mask)), Some(own)) if self.config.enabled => Ipv4Prefix::new(own.address, mask)
                 .and_then(|common| Domain::new(prefix, common).ok())
                 .map(|domain| Place::new(domain, own)),
             _ => None,
         };
-        if self.link.place != place {
+        // TUN-4: DHCP and configuration may say anything.
+        let relay = self.link.relays().iter().copied().find(|relay| self.link.may_send_to(*relay));
+        if (self.link.place, self.link.relay) != (place, relay) {
             self.withdraw(cx);
             self.probe.stop();
             self.link.probing = false;
-            self.link.place = place;
+            (self.link.place, self.link.relay) = (place, relay);
         }
         let id = cx.id;
         // S6R-20 [RFC 5969 §7.1.1]. Without a gateway: the relay is an IPv4 next hop, and by an
         // IPv6 address it can have this node's own, when it lies outside the common block.
-        let default = (place.is_some() && !self.link.relays().is_empty())
-            .then(|| Route::on_link(Ipv6Prefix::DEFAULT, id, Origin::Automatic));
+        let default =
+            (place.is_some() && relay.is_some()).then(|| Route::on_link(Ipv6Prefix::DEFAULT, id, Origin::Automatic));
         let on_link = place.map(|place| Route::on_link(place.domain.prefix(), id, Origin::Automatic));
         let null = place.map(|place| Route::null(place.delegated, Origin::Automatic));
         let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;

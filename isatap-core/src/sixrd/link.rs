@@ -19,9 +19,13 @@ use crate::proto41::mtu::{PathMtu, PathMtus};
 pub struct Link<C: Capacity> {
     /// The domain and our place in it; `None`: no IPv4 address, or disabled.
     pub(crate) place: Option<Place>,
-    /// A customer edge's border relays, the one in use first; to a border
-    /// relay, other tunnel routers, which are no customers. `S6R-33`
+    /// All IPv4 addresses of this node, though the place is that of one.
+    pub(crate) locators: List<Locator, Rows<C::Locators, Locator>>,
+    /// A customer edge's border relays; to a border relay, other tunnel
+    /// routers, which are no customers. `S6R-33`
     pub(crate) relays: List<Ipv4Addr, Rows<C::PotentialRouters, Ipv4Addr>>,
+    /// The relay in use.
+    pub(crate) relay: Option<Ipv4Addr>,
     pub(crate) paths: PathMtus<Rows<C::PathMtus, PathMtu>>,
     pub(crate) policy: OuterPolicy,
     pub(crate) side: Side,
@@ -64,7 +68,17 @@ pub(crate) enum Side {
 impl<C: Capacity> Link<C> {
     /// A link without an IPv4 address.
     pub(crate) const fn new(policy: OuterPolicy, side: Side, strict_siblings: bool) -> Self {
-        Link { place: None, relays: List::EMPTY, paths: PathMtus::EMPTY, policy, side, strict_siblings, probing: false }
+        Link {
+            place: None,
+            locators: List::EMPTY,
+            relays: List::EMPTY,
+            relay: None,
+            paths: PathMtus::EMPTY,
+            policy,
+            side,
+            strict_siblings,
+            probing: false,
+        }
     }
 
     /// The domain, while the link has an IPv4 address.
@@ -98,10 +112,24 @@ impl<C: Capacity> Link<C> {
         self.place.map(|place| place.delegated.address()).filter(|anycast| self.address() != Some(*anycast))
     }
 
-    /// The border relays of a customer edge, the one in use first.
+    /// The border relays of a customer edge, the preferred one first.
     #[must_use]
     pub fn relays(&self) -> &[Ipv4Addr] {
         self.relays.as_slice()
+    }
+
+    /// The border relay that a customer edge uses: the first that it may send
+    /// to.
+    #[must_use]
+    pub fn relay(&self) -> Option<Ipv4Addr> {
+        self.relay
+    }
+
+    /// Replaces this node's IPv4 addresses by those that can be unicast ones.
+    pub(crate) fn replace_locators(&mut self, locators: &[Locator]) -> Result<(), TableFull> {
+        self.locators.clear();
+        let mut usable = locators.iter().filter(|locator| !is_never_unicast(locator.address));
+        usable.try_for_each(|locator| self.locators.push(*locator, Table::Locators))
     }
 
     /// Replaces the border relays. `S6R-13`: those that cannot be are left
@@ -124,7 +152,7 @@ impl<C: Capacity> Link<C> {
     fn neighbour(&self, place: &Place, next_hop: &Ipv6Addr) -> Option<Ipv4Addr> {
         let Some(embedded) = place.domain.embedded_ipv4(next_hop) else {
             // S6R-20: the relay is an IPv4 next hop; a border relay has none.
-            return if self.side == Side::Edge { self.relays.as_slice().first().copied() } else { None };
+            return self.relay;
         };
         // S6R-15: a relay outside the common block shares its lower bits with a customer, whose
         // prefix it is. What is the relay's is the address that routes name it by.
@@ -138,7 +166,7 @@ impl<C: Capacity> Link<C> {
 
     /// The rules on a packet that came in.
     fn judge(&self, place: &Place, flow: &Flow) -> Result<Admitted, DropReason> {
-        if flow.outer_source == place.own.address || place.own.is_broadcast(flow.outer_source) {
+        if self.locators.iter().any(|own| own.excludes(flow.outer_source)) {
             return Err(DropReason::OuterSourceRefused);
         }
         ingress::scope(&flow.inner_source, &flow.inner_destination)?;
@@ -201,7 +229,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
     fn awaits(&self, flow: &Flow) -> bool {
         // S6R-50 [RFC 5969 §8], SEC-10: our own packet, back from the relay.
         self.probing
-            && self.relays.as_slice().first() == Some(&flow.outer_source)
+            && self.relay == Some(flow.outer_source)
             && flow.inner_source == flow.inner_destination
             && self.address() == Some(flow.inner_source)
     }
@@ -250,7 +278,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
     }
 
     fn may_send_to(&self, destination: Ipv4Addr) -> bool {
-        may_send_to(destination, self.place.as_ref().map(|place| core::slice::from_ref(&place.own)).unwrap_or_default())
+        may_send_to(destination, self.locators.as_slice())
     }
 
     fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {

@@ -12,7 +12,6 @@ use crate::capacity::Capacity;
 use crate::error::TableFull;
 use crate::interface::{Automatic, Context, link_and_policy, replace_routes, silent_interface};
 use crate::link::{Locator, OuterPolicy};
-use crate::prefix::is_never_unicast;
 use crate::route::{Origin, Route};
 use crate::time::Expiry;
 
@@ -67,14 +66,14 @@ impl<C: Capacity> RelayInterface<C> {
         self.link.replace_relays(routers.iter().copied())
     }
 
-    /// Replaces the IPv4 address, of which a border relay has one: the first
-    /// that can be a unicast address.
+    /// Replaces the IPv4 addresses, of which a border relay uses one: the
+    /// first that can be a unicast address.
     ///
     /// # Errors
-    /// The route table is full.
+    /// The route table is full, or not every address is known to be ours.
     pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
-        let own = locators.iter().find(|locator| !is_never_unicast(locator.address));
-        let place = own.map(|own| Place::new(self.config.domain, *own));
+        let known = self.link.replace_locators(locators);
+        let place = self.link.locators.as_slice().first().map(|own| Place::new(self.config.domain, *own));
         if let Some(before) = self.link.place.filter(|before| Some(*before) != place) {
             cx.routes.remove(&Route::null(before.delegated, Origin::Automatic).key());
         }
@@ -88,7 +87,7 @@ impl<C: Capacity> RelayInterface<C> {
         // which are delivered before any route is asked.
         let null = place.map(|place| Route::null(place.delegated, Origin::Automatic));
         let is_own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
-        let result = replace_routes(cx, is_own, on_link.into_iter().chain(null));
+        let result = known.and(replace_routes(cx, is_own, on_link.into_iter().chain(null)));
         let told = self.told.set_addresses(self.link.address().into_iter(), self.link.anycast(), Expiry::NEVER);
         self.told.note_room(result.and(told));
         result

@@ -262,7 +262,13 @@ impl<C: Capacity> RouterInterface<C> {
         let locators = if self.is_resting() { &[] } else { self.locators.as_slice() };
         let mut result = self.link.replace_locators(locators);
         let active = !self.link.locators.is_empty();
-        if active && self.config.relay == Relay::Name && self.resolve == Resolve::Idle {
+        // What the name stands for was judged by the addresses that there were.
+        let is_stale = self.resolved.is_some_and(|relay| !self.can_be_relay(relay));
+        if is_stale {
+            self.resolved = None;
+        }
+        let is_due = self.resolve == Resolve::Idle || (is_stale && self.resolve != Resolve::Asked);
+        if active && self.config.relay == Relay::Name && is_due {
             self.resolve = Resolve::Wanted;
         }
         let relay = self.known_relay().filter(|_| active);

@@ -35,6 +35,7 @@ use core::time::Duration;
 pub use self::config::{ClientConfig, Status};
 use self::session::{Due, End, Session, Targets, Work};
 use super::authentication::{Authenticator, Open};
+use super::ingress::Reach;
 use super::interval::Determination;
 use super::limit::Bucket;
 use super::peer::{Peer, PeerTable};
@@ -250,8 +251,8 @@ impl<S, A, const N: usize> Client<S, A, N> {
         self.is_symmetric() && self.port_opened && self.port_mapping.is_none()
     }
 
-    fn locators(&self) -> &[Locator] {
-        self.locator.as_slice()
+    fn reach(&self) -> Reach<'_> {
+        Reach { own: self.locator.as_slice(), accept_bogons: self.config.qualify.accept_bogons }
     }
 }
 

@@ -103,21 +103,47 @@ pub const fn is_usable(address: Ipv4Addr, accept_bogons: bool) -> bool {
     is_global_unicast(address) || (accept_bogons && is_bogon(address))
 }
 
-/// Whether a mapped address and port may be sent to: [`is_usable`], a port,
-/// and neither this node's own address nor the broadcast address of one of its
-/// subnets. `TER-40`, `TER-4`
-#[inline]
-#[must_use]
-pub fn may_send_to(mapping: SocketAddrV4, own: &[Locator], accept_bogons: bool) -> bool {
-    let address = *mapping.ip();
-    mapping.port() != 0 && is_usable(address, accept_bogons) && link::may_send_to(address, own)
+/// Where a node at these IPv4 addresses may send.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach<'a> {
+    /// The node's own.
+    pub own: &'a [Locator],
+    /// See [`is_usable`].
+    pub accept_bogons: bool,
 }
 
-/// Whether an alternate address may be sent to: it may be private, but is no
-/// loopback, group, broadcast or own address. `TER-84 [RFC 6081 §5.6.4.2]`
-#[must_use]
-pub fn may_send_to_alternate(alternate: SocketAddrV4, own: &[Locator]) -> bool {
-    alternate.port() != 0 && link::may_send_to(*alternate.ip(), own)
+impl Reach<'_> {
+    /// Whether a mapped address and port may be sent to: [`is_usable`], a port,
+    /// and neither this node's own address nor the broadcast address of one of
+    /// its subnets. `TER-40`, `TER-4`, `TUN-4`
+    #[inline]
+    #[must_use]
+    pub fn may_send_to(&self, mapping: SocketAddrV4) -> bool {
+        is_usable(*mapping.ip(), self.accept_bogons) && self.may_send_to_alternate(mapping)
+    }
+
+    /// The same of a server, which may be this very machine. `TER-93`
+    #[inline]
+    #[must_use]
+    pub fn may_ask(&self, server: Ipv4Addr) -> bool {
+        is_usable(server, self.accept_bogons) && !self.own.iter().any(|own| own.is_broadcast(server))
+    }
+
+    /// Whether a client may be sent to, and asked by its server.
+    #[inline]
+    #[must_use]
+    pub fn may_reach(&self, client: &Address) -> bool {
+        self.may_send_to(embedded_mapping(client)) && self.may_ask(client.server)
+    }
+
+    /// Whether an alternate address may be sent to: it may be private, but is
+    /// no loopback, group, broadcast or own address. `TER-84 [RFC 6081
+    /// §5.6.4.2]`
+    #[inline]
+    #[must_use]
+    pub fn may_send_to_alternate(&self, alternate: SocketAddrV4) -> bool {
+        alternate.port() != 0 && link::may_send_to(*alternate.ip(), self.own)
+    }
 }
 
 /// Where a Teredo address says that its client can be reached.
@@ -166,10 +192,8 @@ pub struct ClientView<'a> {
     pub local: Option<SocketAddrV4>,
     /// Whether local discovery is used.
     pub discovery: bool,
-    /// This node's IPv4 addresses.
-    pub locators: &'a [Locator],
-    /// See [`is_usable`].
-    pub accept_bogons: bool,
+    /// Where packets may go.
+    pub reach: Reach<'a>,
 }
 
 /// What a packet is to a client. [RFC 4380 §5.2.3, RFC 6081 §5.2.4.4]
@@ -235,7 +259,7 @@ pub fn client(
     if destination != address {
         let answers = bubble && !from_server && teredo.is_some() && view.secret_source == Some(destination);
         // I3
-        return match answers && may_send_to_alternate(path.from, view.locators) {
+        return match answers && view.reach.may_send_to_alternate(path.from) {
             true => Ok(ClientCase::SecretBubble),
             false => Err(DropReason::TeredoDestination),
         };
@@ -262,7 +286,7 @@ pub fn client(
     }
     // I3: whoever is believed at some address will be sent to there. Private
     // ones are those of neighbours.
-    if !may_send_to_alternate(path.from, view.locators) {
+    if !view.reach.may_send_to_alternate(path.from) {
         return Err(DropReason::OuterSourceRefused);
     }
     if let Some(peer) = view.peer {
@@ -284,11 +308,7 @@ pub fn client(
     match teredo {
         Some(teredo) if embedded_mapping(&teredo) == path.from => {
             // TER-40 before anything is sent there, TER-4 of port 0.
-            if may_send_to(path.from, view.locators, view.accept_bogons) {
-                Ok(ClientCase::Mapped)
-            } else {
-                Err(DropReason::TeredoEmbedded)
-            }
+            if view.reach.may_send_to(path.from) { Ok(ClientCase::Mapped) } else { Err(DropReason::TeredoEmbedded) }
         }
         Some(_) => {
             // TER-71 [RFC 6081 §5.2.4.4]
@@ -322,12 +342,12 @@ fn discovery(view: &ClientView<'_>, path: Path, header: &ipv6::Header<'_>) -> Re
         && is_bubble(header)
         && header.destination() == ALL_NODES
         && Some(header.source()) != view.address
-        && is_usable(source.client, view.accept_bogons)
+        && is_usable(source.client, view.reach.accept_bogons)
         && source.port != 0
         // A neighbour is behind the same NAT.
         && source.client == mapped.client
-        && view.locators.iter().any(near)
-        && link::may_send_to(*path.from.ip(), view.locators);
+        && view.reach.own.iter().any(near)
+        && view.reach.may_send_to_alternate(path.from);
     if ok { Ok(ClientCase::Discovery) } else { Err(refused) }
 }
 
@@ -340,8 +360,8 @@ pub struct ServerView<'a> {
     pub known_servers: &'a [Ipv4Addr],
     /// `TER-99`: a bubble is accepted from another port than its source says.
     pub accept_symmetric_bubbles: bool,
-    /// See [`is_usable`].
-    pub accept_bogons: bool,
+    /// Where packets may go.
+    pub reach: Reach<'a>,
     /// `TER-7`: addresses of the old prefix are those of clients, too.
     pub accept_obsolete_prefix: bool,
 }
@@ -403,7 +423,7 @@ pub fn server(
         return Err(DropReason::TeredoNotForServer);
     }
     // (3)
-    if !is_usable(*from.ip(), view.accept_bogons) || from.port() == 0 {
+    if !view.reach.may_ask(*from.ip()) || from.port() == 0 {
         return Err(DropReason::OuterSourceRefused);
     }
     // (4) TER-5: whatever the link-local source is, only the cone bit counts.
@@ -443,8 +463,6 @@ pub enum RelayCase {
 /// the destination, which is the machine's to look at.
 ///
 /// `bubble_source`: the source of the relay's bubbles to this peer.
-/// `accept_bogons`: see [`is_usable`].
-///
 /// # Errors
 /// The first rule that the packet breaks.
 pub fn relay(
@@ -453,12 +471,12 @@ pub fn relay(
     from: SocketAddrV4,
     datagram: &Datagram<'_>,
     header: &ipv6::Header<'_>,
-    accept_bogons: bool,
+    reach: Reach<'_>,
 ) -> Result<RelayCase, DropReason> {
     upper_layer(datagram.ipv6(), header)?;
     let source = Address::from_ipv6(&header.source()).ok_or(DropReason::TeredoMapping)?;
     if embedded_mapping(&source) == from {
-        if !is_usable(*from.ip(), accept_bogons) || from.port() == 0 {
+        if !reach.may_send_to(from) {
             return Err(DropReason::TeredoEmbedded);
         }
         return peer.map(|_| RelayCase::Mapped).ok_or(DropReason::TeredoNotServed);
@@ -467,11 +485,8 @@ pub fn relay(
     if peer.is_some_and(|peer| peer.is_trusted_at(from)) {
         return Ok(RelayCase::Mapped);
     }
-    let hashed = peer.is_some()
-        && is_bubble(header)
-        && bubble_source == Some(&header.destination())
-        && is_usable(*from.ip(), accept_bogons)
-        && from.port() != 0;
+    let hashed =
+        peer.is_some() && is_bubble(header) && bubble_source == Some(&header.destination()) && reach.may_send_to(from);
     if hashed { Ok(RelayCase::HashedBubble) } else { Err(DropReason::TeredoMapping) }
 }
 

@@ -28,7 +28,7 @@ use core::net::{Ipv6Addr, SocketAddrV4};
 pub use self::waits::Wait;
 use self::waits::{List, Waits};
 use super::addr::{Address, Flags, SERVER_PORT};
-use super::ingress::{self, Path, RelayCase, is_native_global, is_usable, may_send_to};
+use super::ingress::{self, Path, Reach, RelayCase, is_native_global};
 use super::limit::{Bucket, Limits, Shares};
 use super::packet::{Bubble, is_bubble};
 use super::peer::{BUBBLE_INTERVAL, Peer, PeerTable, secret_source};
@@ -72,7 +72,7 @@ pub struct RelayConfig {
     /// beyond RFC 4380 §5.4.2, and what miredo does; on.
     pub accept_symmetric: bool,
     /// Counts private IPv4 addresses as global ones, for labs: see
-    /// [`is_usable`].
+    /// [`is_usable`](ingress::is_usable).
     pub accept_bogons: bool,
 }
 
@@ -103,6 +103,10 @@ impl RelayConfig {
             *place = Ipv6Prefix::new(*address, 128);
         }
         config
+    }
+
+    fn reach(&self) -> Reach<'_> {
+        Reach { own: core::slice::from_ref(&self.locator), accept_bogons: self.accept_bogons }
     }
 
     fn serves(&self, address: &Ipv6Addr) -> bool {
@@ -226,9 +230,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
             return Err(DropReason::TeredoNotServed);
         }
         let mapping = ingress::embedded_mapping(&client);
-        let own = [self.config.locator];
-        let bogons = self.config.accept_bogons;
-        if !may_send_to(mapping, &own, bogons) || !is_usable(client.server, bogons) {
+        if !self.config.reach().may_reach(&client) {
             return Err(DropReason::TeredoEmbedded);
         }
         if !ingress::fits(packet) {
@@ -337,8 +339,8 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         let secret = self.bubble_source(&source);
         let ours = Some(&secret).filter(|_| self.config.accept_symmetric);
         let inner = datagram.inner_range();
-        let bogons = self.config.accept_bogons;
-        let case = ingress::relay(self.peers.find(&source), ours, path.from, &datagram, &header, bogons)?;
+        let (peer, reach) = (self.peers.find(&source), self.config.reach());
+        let case = ingress::relay(peer, ours, path.from, &datagram, &header, reach)?;
         let peer = self.peers.find_mut(&source).ok_or(DropReason::TeredoNotServed)?;
         match case {
             // TER-95: any packet of the peer answers. F20: who repeats the

@@ -14,13 +14,14 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use super::addr::{SERVER_PORT, prefix_of, server_link_local};
 use super::authentication::{self, Authenticator, Open, Sealed};
-use super::ingress::{self, Path, ServerCase, ServerView, is_usable};
+use super::ingress::{self, Path, Reach, ServerCase, ServerView};
 use super::limit::Limits;
 use super::packet::{self, ORIGIN_LEN, is_bubble};
 use crate::capacity::Row;
 use crate::drop_reason::{Counters, DropReason};
 use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via, draw_key};
 use crate::error::EmitError;
+use crate::link::Locator;
 use crate::nd::message::{RouterAdvertisementRepr, RouterFlags};
 use crate::nd::option::{Mtu, PrefixFlags, PrefixInformation};
 use crate::nd::validate;
@@ -41,6 +42,9 @@ pub struct ServerConfig {
     pub primary: Ipv4Addr,
     /// The other one, from which clients with the cone bit are answered.
     pub secondary: Ipv4Addr,
+    /// Prefix length of the subnet that both are on, to know its broadcast
+    /// address (`TUN-4`); 32 when not known.
+    pub subnet_length: u8,
     /// Other servers, to which nothing is sent and from which nothing is
     /// taken; unused places are 0.0.0.0.
     pub known_servers: [Ipv4Addr; KNOWN_SERVERS],
@@ -48,7 +52,7 @@ pub struct ServerConfig {
     /// `TER-99`: against the letter of RFC 4380 §5.3.1, off.
     pub accept_symmetric_bubbles: bool,
     /// Counts private IPv4 addresses as global ones, for labs: see
-    /// [`is_usable`].
+    /// [`is_usable`](ingress::is_usable).
     pub accept_bogons: bool,
     /// Carries packets of and to clients that have an address of the prefix
     /// that Windows XP used before RFC 4380, as if it were of the new one.
@@ -66,6 +70,7 @@ impl ServerConfig {
         ServerConfig {
             primary,
             secondary: Ipv4Addr::from_bits(primary.to_bits().wrapping_add(1)),
+            subnet_length: 32,
             known_servers: [<Ipv4Addr as Row>::EMPTY; KNOWN_SERVERS],
             accept_symmetric_bubbles: false,
             accept_bogons: false,
@@ -79,6 +84,8 @@ impl ServerConfig {
 #[derive(Clone)]
 pub struct Server<A = Open> {
     config: ServerConfig,
+    /// Both addresses.
+    own: [Locator; 2],
     authenticator: A,
     link: LinkId,
     answers: Limits<8192>,
@@ -110,8 +117,10 @@ impl<A> Server<A> {
     /// A server for the clients that `authenticator` knows.
     #[must_use]
     pub const fn with_authenticator(config: ServerConfig, link: LinkId, authenticator: A) -> Self {
+        let ServerConfig { primary, secondary, subnet_length, .. } = config;
         Server {
             config,
+            own: [Locator { address: primary, subnet_length }, Locator { address: secondary, subnet_length }],
             authenticator,
             link,
             answers: Limits::new(ANSWERS),
@@ -195,7 +204,7 @@ impl<A: Authenticator> Server<A> {
             addresses: [self.config.primary, self.config.secondary],
             known_servers: &self.config.known_servers,
             accept_symmetric_bubbles: self.config.accept_symmetric_bubbles,
-            accept_bogons: self.config.accept_bogons,
+            reach: Reach { own: &self.own, accept_bogons: self.config.accept_bogons },
             accept_obsolete_prefix: self.config.accept_obsolete_prefix,
         }
     }
@@ -294,8 +303,8 @@ impl<A: Authenticator> Server<A> {
         let client = view.client(&destination);
         let mapping = client.as_ref().map(ingress::embedded_mapping);
         if let Some(mapping) = mapping {
-            // TER-40
-            if !is_usable(*mapping.ip(), self.config.accept_bogons) || mapping.port() == 0 {
+            // TER-40, TUN-4
+            if !view.reach.may_ask(*mapping.ip()) || mapping.port() == 0 {
                 return Err(DropReason::TeredoEmbedded);
             }
             // TER-63, F3: never to itself, nor to a server that would carry it on.

@@ -6,7 +6,7 @@ use isatap_core::configured::{Config, Interface};
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Machine, Verdict, Via};
-use isatap_core::link::InterfaceAddress;
+use isatap_core::link::{InterfaceAddress, Locator};
 use isatap_core::nd::neighbor::Reachability;
 use isatap_core::node::{Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
@@ -146,6 +146,32 @@ fn tun_62_ndp_50_the_remote_is_probed_when_packets_are_sent() {
     tunnel.send(v6("2001:db8::1"), v6("2001:db8:5::1")).unwrap();
     tunnel.pass(secs(100));
     assert_eq!(tunnel.take(), []);
+}
+
+/// The length of the subnet comes with the address, which may come later than the tunnel.
+#[test]
+fn tun_4_a_broadcast_address_is_no_remote() {
+    let broadcast = "192.0.2.127";
+    let mut tunnel = tunnel(Config::new(v4("192.0.2.1"), v4(broadcast)), Switches::DEFAULT);
+    let send = |tunnel: &mut Tunnel| tunnel.send(v6("2001:db8::1"), v6("2001:db8:5::1"));
+    assert!(send(&mut tunnel).is_ok(), "the subnet is not known");
+    tunnel.pass(secs(10));
+    assert!(tunnel.take().iter().any(|sent| sent.kind() == NS));
+    assert!(send(&mut tunnel).is_ok());
+    let own = Locator { address: v4("192.0.2.1"), subnet_length: 25 };
+    let set = |tunnel: &mut Tunnel, own: &[Locator]| {
+        tunnel.machine.with_interface(tunnel.now, LINK, |tunnel, _| tunnel.set_locators(own)).unwrap();
+    };
+    set(&mut tunnel, &[Locator { address: v4("192.0.2.66"), subnet_length: 26 }, own]);
+    let refused = Verdict::Answer { via: Via::Host { link: LINK }, reason: Some(DropReason::DestinationRefused) };
+    assert_eq!(send(&mut tunnel), Err(refused));
+    tunnel.pass(secs(60));
+    assert_eq!(tunnel.take(), [], "nor is it asked whether it is there");
+    let question = nd(v6("fe80::c000:27f"), v6("fe80::c000:201"), ns(v6("fe80::c000:201")));
+    let heard = tunnel.receive(&outer(broadcast, "192.0.2.1", &question));
+    assert_eq!(heard, Verdict::Drop(DropReason::OuterSourceRefused), "nor answered");
+    set(&mut tunnel, &[Locator { subnet_length: 24, ..own }]);
+    assert!(send(&mut tunnel).is_ok());
 }
 
 #[test]

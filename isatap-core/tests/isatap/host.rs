@@ -7,7 +7,7 @@ use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Event, Machine, Verdict, Via};
 use isatap_core::isatap::{HostConfig, HostInterface, LinkLocal};
-use isatap_core::link::OuterPolicy;
+use isatap_core::link::{Locator, OuterPolicy};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::route::{Origin, Preference};
@@ -695,6 +695,30 @@ fn isa_25_a_broadcast_address_from_dns_is_no_router() {
     let listed: Vec<_> = interface.link().potential_routers().iter().map(|row| row.address()).collect();
     // Of another subnet nobody can know it.
     assert_eq!(listed, [v4("10.0.0.1"), v4("10.0.1.255")]);
+}
+
+/// Whether it was given by address, or was a host's while the subnet was not known.
+#[test]
+fn tun_4_isa_25_a_broadcast_address_is_neither_asked_nor_sent_to() {
+    let own = |subnet_length| [Locator { address: v4("10.0.0.2"), subnet_length }];
+    let mut host = host(by_address(), &["10.0.0.2"], Dice::Middle);
+    host.router("10.0.0.255");
+    host.router("10.0.0.1");
+    host.pass(secs(2));
+    host.hear("10.0.0.255", "10.0.0.2", 1800, &[]);
+    assert_eq!(host.next_hops("::/0"), [Some(local("10.0.0.255"))]);
+    // The neighbour is to be asked whether it is there.
+    host.send(local("10.0.0.2"), v6("2001:db8::1")).unwrap();
+    host.take();
+    host.machine.set_locators(host.now, &own(24)).unwrap();
+    let refused = host.send(local("10.0.0.2"), v6("2001:db8::1"));
+    assert!(
+        matches!(refused, Err(Verdict::Answer { reason: Some(DropReason::DestinationRefused), .. })),
+        "{refused:?}"
+    );
+    host.pass(secs(4000));
+    let sent = host.take();
+    assert!(!sent.is_empty() && sent.iter().all(|sent| sent.outer.1 == v4("10.0.0.1")), "{sent:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! 6rd as a node does it: vectors, the checks in both directions, roles.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use crate::support::*;
 use isatap_core::capacity::Standard;
@@ -8,7 +9,7 @@ use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Change, Delegation, Event, Machine, Verdict};
 use isatap_core::interface::Context;
-use isatap_core::link::{Denied, InterfaceAddress, Link, LinkKind, NativeLink, Resolution};
+use isatap_core::link::{Denied, InterfaceAddress, Link, LinkKind, Locator, NativeLink, Resolution};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::proto41::Flow;
@@ -272,6 +273,47 @@ fn s6r_50_a_relay_that_sends_nothing_back_is_told_once() {
     assert_eq!((sent, now), (3, Instant::from_secs(1003)));
 }
 
+/// Of no subnet of ours, though only one address is used: the next relay is, else none.
+#[test]
+fn tun_4_s6r_13_a_broadcast_address_is_no_border_relay() {
+    let locator = |address, subnet_length| Locator { address: v4(address), subnet_length };
+    let own = [locator("10.100.100.1", 24), locator("10.7.0.1", 26)];
+    let good = "10.0.0.1";
+    for (relays, used) in [
+        (&["10.100.100.255", "10.7.0.63"][..], None),
+        (&["10.100.100.255", good], Some(good)),
+        (&["10.7.0.63", good], Some(good)),
+        (&["10.7.0.1", good], Some(good)),
+        (&["10.100.100.254"], Some("10.100.100.254")),
+    ] {
+        let mut node = edge("10.100.100.1");
+        tell(&mut node, NOW, |edge, cx| {
+            let relays = relays.iter().map(|relay| v4(relay));
+            edge.configure(cx, "2001:db8::/32".parse().unwrap(), 8, relays).unwrap();
+            edge.probe_relay(cx.now);
+            edge.set_locators(cx, &own, Expiry::NEVER).unwrap();
+            edge.probe_relay(cx.now);
+        });
+        let used = used.map(v4);
+        assert_eq!(node.routes().any(|route| route.prefix.is_default()), used.is_some());
+        events(&mut node);
+        node.handle_timeout(NOW, &mut zeros);
+        let probed = transmit(&mut node).map(|probe| Ipv4Addr::from_octets(probe[16..20].try_into().unwrap()));
+        assert_eq!(probed, used, "probe, {relays:?}");
+        let out = send(&mut node, NOW, &inner(v6("2001:db8:6464:100::1"), v6("3fff::1"), 64));
+        assert_eq!(tunnelled(&out).map(|(_, to)| to), used, "data, {relays:?}");
+        assert_eq!(node.poll_timeout(), used.map(|_| NOW.saturating_add(Duration::from_secs(1))));
+    }
+    // Nor a customer.
+    let mut relay = relay(relay_config(), good);
+    node_relay_locators(&mut relay, &[locator(good, 8), locator("10.7.0.1", 26)]);
+    for broadcast in ["10.7.0.63", "10.255.255.255"] {
+        let customer = domain().delegated(v4(broadcast)).address();
+        let out = arrive_natively(&mut relay, NOW, LAN, &inner(v6("3fff::1"), customer, 64));
+        assert_eq!(dropped(&out), Some(DropReason::DestinationRefused), "{broadcast}");
+    }
+}
+
 #[test]
 fn s6r_8_s6r_9_a_new_ipv4_address_is_a_new_prefix_and_lives_as_long() {
     let mut node = edge("10.100.100.1");
@@ -526,6 +568,13 @@ fn s6r_33_other_tunnel_routers_are_no_customers() {
 fn node_relay(node: &mut Any, tell: impl FnOnce(&mut RelayInterface<Standard>)) {
     node.with_interface(NOW, SIXRD, |interface, _| match interface {
         AnyInterface::SixRdRelay(relay) => tell(relay),
+        _ => unreachable!(),
+    });
+}
+
+fn node_relay_locators(node: &mut Any, locators: &[Locator]) {
+    node.with_interface(NOW, SIXRD, |interface, cx| match interface {
+        AnyInterface::SixRdRelay(relay) => relay.set_locators(cx, locators).unwrap(),
         _ => unreachable!(),
     });
 }

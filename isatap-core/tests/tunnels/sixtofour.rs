@@ -647,22 +647,51 @@ fn s64_33_rte_11_a_relay_by_name_makes_the_default_route_and_is_asked_for_again(
     assert_eq!(default(&node), Some(v6("2002:c2cf:105::1")));
 }
 
-/// TUN-4: nothing is sent to one, so none is a default router, nor probed.
+/// Nothing is sent to one, so none is a default router, nor probed: of no subnet of ours.
 #[test]
-fn s64_20_a_broadcast_address_is_no_relay() {
-    let own = Locator { address: v4("198.51.100.1"), subnet_length: 24 };
+fn tun_4_s64_20_a_broadcast_address_is_no_relay() {
+    let locator = |address, subnet_length| Locator { address: v4(address), subnet_length };
+    let own = [locator("198.51.100.1", 24), locator("203.0.113.1", 26)];
+    let subnets = |node: &mut Any| {
+        tell(node, NOW, |router, cx| router.set_locators(cx, &own, Expiry::NEVER)).unwrap();
+    };
     let default = |node: &Any| node.routes().find(|route| route.prefix.is_default()).and_then(|route| route.next_hop);
-    for (relay, next_hop) in [("198.51.100.255", None), ("198.51.100.254", Some(v6("2002:c633:64fe::1")))] {
-        let mut node = router(router_config(Relay::Address(v4(relay))), &["198.51.100.1"]);
-        tell(&mut node, NOW, |router, cx| router.set_locators(cx, &[own], Expiry::NEVER)).unwrap();
-        assert_eq!(default(&node), next_hop);
+    let data = inner(v6("2002:c633:6401::c633:6401"), v6("2001:db8::1"), 64);
+    for (relay, is_host) in [("198.51.100.255", false), ("203.0.113.63", false), ("198.51.100.254", true)] {
+        let mut config = router_config(Relay::Address(v4(relay)));
+        config.probe_relay = true;
+        // The length of the subnet is told after the address, while the relay is being probed.
+        let mut node = router(config, &["198.51.100.1"]);
+        subnets(&mut node);
+        assert_eq!(default(&node), is_host.then(|| addr::relay(v4(relay))));
+        assert_eq!(tell(&mut node, NOW, |router, cx| router.probe_relay(cx.now)), is_host.then(|| v4(relay)));
+        node.handle_timeout(NOW, &mut zeros);
+        assert_eq!(transmit(&mut node).is_some(), is_host, "probe of {relay}");
+        let sent = send(&mut node, NOW, &data);
+        assert_eq!(tunnelled(&sent).map(|(_, to)| to), is_host.then(|| v4(relay)));
+        let told = events(&mut node);
+        assert!(!told.iter().any(|event| matches!(event, Event::RelayProbed { .. })));
+        let next_try = is_host.then(|| NOW.saturating_add(Duration::from_secs(1)));
+        assert_eq!(node.poll_timeout(), next_try);
     }
     let mut node = router(router_config(Relay::Name), &["198.51.100.1"]);
-    tell(&mut node, NOW, |router, cx| router.set_locators(cx, &[own], Expiry::NEVER)).unwrap();
+    subnets(&mut node);
     events(&mut node);
-    let found = [v4("198.51.100.255"), v4("198.51.100.9")];
+    let found = [v4("198.51.100.255"), v4("203.0.113.63"), v4("198.51.100.9")];
     tell(&mut node, NOW, |router, cx| router.relay_resolved(cx, &found, None)).unwrap();
     assert_eq!(default(&node), Some(v6("2002:c633:6409::1")));
+
+    // The name was answered before the subnet was known: it is asked for again, once.
+    let mut node = router(router_config(Relay::Name), &["198.51.100.1"]);
+    let asked = |node: &mut Any| events(node).contains(&Event::ResolveRelay { link: SIXTOFOUR });
+    assert!(asked(&mut node));
+    tell(&mut node, NOW, |router, cx| router.relay_resolved(cx, &found, None)).unwrap();
+    assert_eq!(default(&node), Some(v6("2002:c633:64ff::1")));
+    subnets(&mut node);
+    assert!(default(&node).is_none() && asked(&mut node) && !asked(&mut node));
+    tell(&mut node, NOW, |router, cx| router.relay_resolved(cx, &found[..2], None)).unwrap();
+    assert!(default(&node).is_none() && !asked(&mut node));
+    assert_eq!(node.poll_timeout(), Some(NOW.saturating_add(Duration::from_secs(60))));
 }
 
 #[test]

@@ -73,6 +73,15 @@ impl LocatorSource {
         }
     }
 
+    /// How long the prefix of the first locator's subnet is; 32 without one.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Self::find).
+    pub(crate) fn subnet_length(&self, netlink: &Netlink) -> Result<u8, Error> {
+        Ok(self.find(netlink, None)?.locators.first().map_or(32, |found| found.subnet_length))
+    }
+
     /// The locators now. `router`: the first potential router, if one is known.
     ///
     /// # Errors

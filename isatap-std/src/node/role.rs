@@ -489,7 +489,7 @@ impl FixedRole {
         let relay = env.tell(|interface, cx| match interface {
             AnyInterface::SixRdEdge(edge) => {
                 edge.probe_relay(cx.now);
-                edge.link().relays().first().copied()
+                edge.link().relay()
             }
             AnyInterface::SixToFourRouter(router) => router.probe_relay(cx.now),
             _ => None,
@@ -536,7 +536,7 @@ fn no_room(env: &Environment<'_>, table: Table) -> String {
     format!("{}: {refused} not used", TableFull::new(table))
 }
 
-/// Tells an interface which IPv4 addresses it has. A configured tunnel has been told.
+/// Tells an interface which IPv4 addresses it has.
 fn set_locators(
     interface: &mut AnyInterface<Linux>,
     cx: &mut Context<'_, Linux>,
@@ -549,6 +549,10 @@ fn set_locators(
         AnyInterface::SixRdRelay(relay) => relay.set_locators(cx, locators),
         AnyInterface::SixToFourRouter(router) => router.set_locators(cx, locators, until),
         AnyInterface::SixToFourRelay(relay) => relay.set_locators(cx, locators),
+        AnyInterface::Configured(tunnel) => {
+            tunnel.set_locators(locators);
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

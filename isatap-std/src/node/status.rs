@@ -484,7 +484,7 @@ impl Node {
                 status.reachability = reachability.map(|state| format!("{state:?}").to_lowercase());
             }
             (_, AnyInterface::SixRdEdge(edge)) => {
-                status.remote = edge.link().relays().first().copied();
+                status.remote = edge.link().relay();
                 status.relay_answers = edge.is_relay_reachable();
                 status.delegated = edge.link().delegated().map(|prefix| prefix.to_string());
             }

@@ -247,12 +247,14 @@ impl ServerOptions {
         self.check()?;
         let addresses = [self.config.primary, self.config.secondary];
         let source = LocatorSource::Fixed(addresses.to_vec());
-        source.check(&Netlink::open()?)?;
+        let netlink = Netlink::open()?;
+        source.check(&netlink)?;
+        let mut config = self.config;
+        config.subnet_length = source.subnet_length(&netlink)?;
         let mut socket = UdpSocket::new()?;
         for address in addresses {
             socket.open(SocketAddrV4::new(address, SERVER_PORT))?;
         }
-        let mut config = self.config;
         config.accept_bogons = self.link.accept_bogons;
         let machine = Box::new(server::Machine::with_authenticator(config, LINK, self.secrets));
         Node::open(&self.link, ServerRole::new(source), machine, socket, observer)
@@ -314,7 +316,7 @@ impl RelayOptions {
         let source = LocatorSource::Fixed(vec![address]);
         let netlink = Netlink::open()?;
         source.check(&netlink)?;
-        let subnet_length = source.find(&netlink, None)?.locators.first().map_or(32, |found| found.subnet_length);
+        let subnet_length = source.subnet_length(&netlink)?;
         let mut socket = UdpSocket::new()?;
         let port = socket.open(self.local)?.port();
         let mut config = RelayConfig::new(Locator { address, subnet_length }, port);

@@ -10,7 +10,7 @@ use crate::drop_reason::DropReason;
 use crate::engine::Verdict;
 use crate::packet::PacketMut;
 use crate::teredo::authentication::Authenticator;
-use crate::teredo::ingress::{self, is_native_global, is_usable, may_send_to, may_send_to_alternate};
+use crate::teredo::ingress::{Reach, is_native_global};
 use crate::teredo::packet::KnownTrailers;
 use crate::teredo::peer::{BUBBLE_INTERVAL, BUBBLE_LIMIT, BUBBLE_WINDOW, Peer, VALIDITY};
 use crate::time::{Expiry, Instant};
@@ -34,9 +34,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             }
             return Ok(());
         };
-        let mapping = ingress::embedded_mapping(&teredo);
-        let bogons = self.config.qualify.accept_bogons;
-        if !may_send_to(mapping, self.locators(), bogons) || !is_usable(teredo.server, bogons) {
+        if !self.reach().may_reach(&teredo) {
             return Err(DropReason::TeredoEmbedded);
         }
         let alternates = match trailers.alternates {
@@ -58,7 +56,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         if !may || !self.bubbles.take(now, BUBBLES.0, BUBBLES.1) {
             return Err(DropReason::RateLimited);
         }
-        let locator = self.locator;
+        let reach = Reach { own: self.locator.as_slice(), accept_bogons: self.config.qualify.accept_bogons };
         let Some(session) = self.sessions.get_mut(row) else { return Err(DropReason::TableFull) };
         // TER-78 [RFC 6081 §5.4.4.4]
         if let Some(port) = arrived.random_port
@@ -95,8 +93,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
         // TER-84: each once.
         if let Some(alternates) = alternates {
-            let own = locator.as_slice();
-            let usable = alternates.filter(|alternate| may_send_to_alternate(*alternate, own));
+            let usable = alternates.filter(|alternate| reach.may_send_to_alternate(*alternate));
             let targets = session.set_alternates(usable);
             session.targets.insert(targets);
         }
@@ -112,7 +109,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
 
     /// Wants a bubble to somebody who is no Teredo peer. `TER-96`
     fn answer(&mut self, now: Instant, destination: Ipv6Addr, to: SocketAddrV4) -> Result<(), DropReason> {
-        if !may_send_to(to, self.locators(), self.config.qualify.accept_bogons) {
+        if !self.reach().may_send_to(to) {
             return Err(DropReason::TeredoEmbedded);
         }
         if !self.bubbles.take(now, BUBBLES.0, BUBBLES.1) {

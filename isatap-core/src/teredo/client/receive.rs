@@ -80,8 +80,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             testing: !is_known && is_tested(),
             local: self.local_peer(now, &source),
             discovery: self.config.local_discovery,
-            locators: self.locators(),
-            accept_bogons: self.config.qualify.accept_bogons,
+            reach: self.reach(),
         };
         let judged = ingress::client(&view, path, &datagram, &header, &trailers);
         if judged == Err(DropReason::TeredoMapping) && is_bubble(&header) {

@@ -6,12 +6,11 @@ use super::{ATTEMPTS, Client, Due, End, SOLICITATIONS, Session, Targets, Work};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
 use crate::engine::Verdict;
-use crate::link::Locator;
 use crate::packet::PacketMut;
 use crate::proto41::{self, Outer};
 use crate::teredo::addr::{Address, Flags};
 use crate::teredo::authentication::Authenticator;
-use crate::teredo::ingress::{self, is_usable, may_send_to};
+use crate::teredo::ingress::{self, Reach};
 use crate::teredo::peer::{BUBBLE_INTERVAL, Peer, VALIDITY};
 use crate::teredo::qualify::NatKind;
 use crate::teredo::server::outer;
@@ -40,12 +39,12 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
         // Case 1.
         let mut idle = false;
-        let (opened, bogons) = (self.trusts_opened_ports(), self.config.qualify.accept_bogons);
-        let locator = self.locator;
+        let opened = self.trusts_opened_ports();
+        let reach = Reach { own: self.locator.as_slice(), accept_bogons: self.config.qualify.accept_bogons };
         if let Some(peer) = self.peers.find_mut(&destination) {
             if peer.is_reachable(now) {
                 peer.note_sent(now);
-                let (mapping, direct) = (where_to(peer, opened, locator.as_slice(), bogons), peer.direct());
+                let (mapping, direct) = (where_to(peer, opened, reach), peer.direct());
                 return self.tunnel(&destination, mapping, direct, packet);
             }
             // TER-85: silent in both directions.
@@ -67,7 +66,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
         // TER-40, TER-4: where its mapping and its server are.
         let mapping = ingress::embedded_mapping(&teredo);
-        if !may_send_to(mapping, self.locators(), bogons) || !is_usable(teredo.server, bogons) {
+        if !self.reach().may_reach(&teredo) {
             return Err(DropReason::TeredoEmbedded);
         }
         // Case 4, which RFC 5991 §3.2 wants treated as case 5.
@@ -234,16 +233,11 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
 
 /// Where packets to a peer go: to its mapping, or (TER-74) to the port that its
 /// address says, which is open to everybody.
-pub(super) fn where_to(
-    peer: &Peer,
-    trusts_opened_ports: bool,
-    locators: &[Locator],
-    accept_bogons: bool,
-) -> SocketAddrV4 {
+pub(super) fn where_to(peer: &Peer, trusts_opened_ports: bool, reach: Reach<'_>) -> SocketAddrV4 {
     let embedded = || Address::from_ipv6(&peer.address()).map(|address| ingress::embedded_mapping(&address));
     match trusts_opened_ports && peer.is_symmetric() {
         // TER-40: what may not be sent to is left alone.
-        true => embedded().filter(|to| may_send_to(*to, locators, accept_bogons)).unwrap_or(peer.mapping()),
+        true => embedded().filter(|to| reach.may_send_to(*to)).unwrap_or(peer.mapping()),
         false => peer.mapping(),
     }
 }

@@ -732,6 +732,41 @@ fn ter_40_ter_4_ter_7_where_nothing_is_sent() {
     assert!(bench.take().is_empty());
 }
 
+/// Neither to its own server nor to a peer's, nor to where a bubble asks for an answer.
+#[test]
+fn tun_4_ter_40_a_client_sends_to_no_broadcast_address() {
+    let locator = Some(Locator { address: Ipv4Addr::new(203, 0, 113, 5), subnet_length: 24 });
+    let broadcast = Ipv4Addr::new(203, 0, 113, 255);
+    let silent = |server| {
+        let mut client: TestClient = Client::new(ClientConfig::new(server, PORT), LINK);
+        let (mut now, mut draws) = (Instant::from_secs(1), Draws::default());
+        client.set_locator(now, locator);
+        let (mut buffer, mut sent) = ([0; 200], 0);
+        while now < Instant::from_secs(60) {
+            client.handle_timeout(now, &mut draws);
+            while client.poll_transmit(&mut PacketMut::empty(&mut buffer)).unwrap().is_some() {
+                sent += 1;
+            }
+            while client.poll_event().is_some() {}
+            let next = client.poll_timeout().unwrap();
+            assert!(next > now, "I7");
+            now = next;
+        }
+        assert!(matches!(client.status().stage, Stage::Offline(OfflineReason::ServerSilent)) || sent > 0);
+        sent == 0
+    };
+    assert!(silent(broadcast) && !silent(SERVER));
+
+    let mut bench = Bench::qualified();
+    bench.client.locator = locator;
+    let client = endpoint("192.0.2.77:5000");
+    let peer = Address { server: broadcast, flags: Flags::empty(), port: client.port(), client: *client.ip() };
+    assert_eq!(reason(bench.send(peer.to_ipv6())), DropReason::TeredoEmbedded);
+    let indirect = with_origin(&bubble(peer.to_ipv6(), bench.address()), client);
+    assert_eq!(reason(bench.receive(server_at(SERVER), &indirect)), DropReason::TeredoEmbedded);
+    assert!(bench.take().is_empty());
+}
+
 #[test]
 fn ter_96_the_indirect_bubble_of_a_relay_is_answered_to_its_origin() {
     let mut bench = Bench::qualified();

@@ -12,7 +12,7 @@ use crate::packet::PacketMut;
 use crate::proto41;
 use crate::teredo::addr::{Address, CLIENT_LINK_LOCAL, SERVER_PORT};
 use crate::teredo::authentication::{Authenticator, Sealed};
-use crate::teredo::ingress::{self, may_send_to};
+use crate::teredo::ingress;
 use crate::teredo::packet::{ALL_ROUTERS, Bubble, DISCOVERY_GROUP, SignOfLife, Trailer, emit_alternates};
 use crate::teredo::peer::Peer;
 use crate::wire::field::Writer;
@@ -35,11 +35,16 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     pub(super) fn write_next(&mut self, out: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
         out.clear();
         if let Some(solicitation) = self.qualification.wanted(&self.config.qualify) {
-            let port = self.config.port;
-            self.write_solicitation(out, &solicitation.source, solicitation.nonce)?;
-            let sent = self.finish(out, &Letter { port, to: solicitation.to })?;
+            // TUN-4: what a name stands for may be a broadcast address; it is a silent server then.
+            let mut sent = None;
+            if !self.locator.is_some_and(|own| own.is_broadcast(*solicitation.to.ip())) {
+                self.write_solicitation(out, &solicitation.source, solicitation.nonce)?;
+                sent = Some(self.finish(out, &Letter { port: self.config.port, to: solicitation.to })?);
+            }
             self.qualification.sent();
-            return Ok(Some(sent));
+            if sent.is_some() {
+                return Ok(sent);
+            }
         }
         if let Some(sent) = self.write_determination(out)? {
             return Ok(Some(sent));
@@ -155,7 +160,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             (false, true) if session.own_port != 0 => session.own_port,
             _ => port,
         };
-        let mapping = where_to(peer, self.trusts_opened_ports(), self.locators(), self.config.qualify.accept_bogons);
+        let mapping = where_to(peer, self.trusts_opened_ports(), self.reach());
         let letter = match *piece {
             Piece::Due(Due::INDIRECT) => {
                 let Some(teredo) = teredo else { return Ok(None) };
@@ -226,7 +231,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 if session.peer_port != 0 {
                     to.set_port(session.peer_port);
                 }
-                if !may_send_to(to, self.locators(), self.config.qualify.accept_bogons) {
+                if !self.reach().may_send_to(to) {
                     return Ok(None);
                 }
                 Letter { port: session.own_port, to }
@@ -248,7 +253,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 };
                 let Some(to) = to else { return Ok(None) };
                 let checked = matches!(target, Targets::EMBEDDED | Targets::RANDOM | Targets::FROM_RANDOM);
-                if checked && !may_send_to(to, self.locators(), self.config.qualify.accept_bogons) {
+                if checked && !self.reach().may_send_to(to) {
                     return Ok(None);
                 }
                 write_bubble(out, bubble, |writer| {

@@ -42,7 +42,7 @@ fn ter_40_addresses_that_are_sent_to() {
         assert!(is_global_unicast(ipv4(sent_to)), "{sent_to}");
     }
     let own = [Locator { address: ipv4("192.0.2.9"), subnet_length: 24 }];
-    let to = |text: &str| may_send_to(text.parse().unwrap(), &own, false);
+    let to = |text: &str| Reach { own: &own, accept_bogons: false }.may_send_to(text.parse().unwrap());
     assert!(to("192.0.2.1:1"));
     assert!(!to("192.0.2.9:1") && !to("192.0.2.255:1") && !to("192.0.2.1:0") && !to("10.0.0.1:1"));
 }
@@ -86,14 +86,15 @@ fn ter_40_bogons_are_private_and_shared_addresses_and_nothing_else() {
         assert_eq!(is_usable(address, false), is_global_unicast(address), "{address}");
     }
     let own = [Locator { address: ipv4("10.0.0.9"), subnet_length: 24 }];
-    let to = |text: &str| may_send_to(text.parse().unwrap(), &own, true);
+    let to = |text: &str| Reach { own: &own, accept_bogons: true }.may_send_to(text.parse().unwrap());
     assert!(to("10.0.0.1:1") && !to("10.0.0.9:1") && !to("10.0.0.255:1") && !to("10.0.0.1:0") && !to("127.0.0.1:1"));
 }
 
 #[test]
 fn ter_84_alternates_may_be_private() {
     let own = [Locator { address: ipv4("192.168.1.2"), subnet_length: 24 }];
-    let to = |text: &str| may_send_to_alternate(text.parse().unwrap(), &own);
+    let reach = Reach { own: &own, accept_bogons: false };
+    let to = |text: &str| reach.may_send_to_alternate(text.parse().unwrap());
     assert!(to("192.168.1.3:1") && to("10.0.0.1:1"));
     for refused in ["192.168.1.2:1", "192.168.1.255:1", "127.0.0.1:1", "224.0.0.253:3544", "0.0.0.0:1", "192.168.1.3:0"]
     {

@@ -355,6 +355,33 @@ fn ter_40_ter_90_what_is_not_sent_to() {
     assert!(bench.take().is_empty());
 }
 
+/// Neither as a client's mapping, nor as its server, nor where a symmetric client is heard. The
+/// server may be at this very address: one machine is both (TER-93).
+#[test]
+fn tun_4_ter_40_a_relay_sends_to_no_broadcast_address() {
+    let mut config = config();
+    config.locator.subnet_length = 24;
+    let mut bench = Bench::new(config);
+    let broadcast = Ipv4Addr::new(198, 51, 100, 255);
+    let (at, client) = client(1);
+    let of_server = |server| Address { server, ..Address::from_ipv6(&client).unwrap() }.to_ipv6();
+    for refused in [client_at(SocketAddrV4::new(broadcast, 5000)), of_server(broadcast)] {
+        assert_eq!(reason(bench.send(native(), refused)), DropReason::TeredoEmbedded, "{refused}");
+    }
+    assert!(bench.take().is_empty());
+    ticket(bench.send(native(), of_server(RELAY)));
+    assert_eq!(bench.take()[0].0, SocketAddrV4::new(RELAY, SERVER_PORT));
+    ticket(bench.send(native(), client));
+    let (secret, _) = addresses(&bench.take()[0].1);
+    for refused in [broadcast, RELAY] {
+        let from = SocketAddrV4::new(refused, 60000);
+        assert_eq!(reason(bench.receive(from, &bubble(client, secret)).0), DropReason::TeredoMapping, "{refused}");
+        let embedded = bench.receive(from, &bubble(client_at(from), secret)).0;
+        assert_eq!(reason(embedded), DropReason::TeredoEmbedded, "{refused}");
+    }
+    assert_eq!(bench.receive(at, &bubble(client, secret)).0, Verdict::Consumed { link: LINK });
+}
+
 #[test]
 fn a_packet_that_is_too_big_is_answered() {
     let mut config = config();

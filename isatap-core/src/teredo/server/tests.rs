@@ -288,6 +288,21 @@ fn ter_61_what_is_not_global_is_not_forwarded() {
     assert_eq!(dropped(&handle(&mut server(), path(at, SERVER), &bubble(a, no_port))), DropReason::TeredoEmbedded);
 }
 
+#[test]
+fn tun_4_ter_40_a_server_sends_to_no_broadcast_address() {
+    let broadcast = endpoint("198.51.100.127:4096");
+    let (at, a) = client_a();
+    for (subnet_length, expected) in [(32, None), (25, Some(DropReason::TeredoEmbedded))] {
+        let mut server = Server::new(ServerConfig { subnet_length, ..config() }, LINK);
+        let mut reason = |from, packet: &[u8]| match handle(&mut server, path(from, SERVER), packet).0 {
+            Verdict::Drop(reason) => Some(reason),
+            _ => None,
+        };
+        assert_eq!(reason(at, &bubble(a, teredo_address(SERVER, broadcast))), expected);
+        assert_eq!(reason(broadcast, &hex(RS)), expected.map(|_| DropReason::OuterSourceRefused));
+    }
+}
+
 /// F3, B9: whoever sends to whomever, one packet in makes at most one, and no
 /// server is sent to.
 #[test]

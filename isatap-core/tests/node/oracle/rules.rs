@@ -275,7 +275,7 @@ impl Rules {
         }
         if let Rules::Configured { near, far, .. } = self {
             return match (from, to) == (*far, *near) {
-                true if destination > 1 => Opinion::Admitted(Speaker::Remote),
+                true if destination > 1 && near != far => Opinion::Admitted(Speaker::Remote),
                 true => Opinion::Refused,
                 false => Opinion::NotAddressed,
             };

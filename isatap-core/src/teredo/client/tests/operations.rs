@@ -83,7 +83,7 @@ impl Caller {
         assert_eq!(self.address, bench.client.address());
         let sent = bench.take();
         for sent in &sent {
-            assert!(ingress::is_global_unicast(*sent.to.ip()) || ingress::may_send_to_alternate(sent.to, &[]), "I3");
+            assert!(ingress::is_global_unicast(*sent.to.ip()) || crate::link::may_send_to(*sent.to.ip(), &[]), "I3");
             let is_direct = !sent.to.eq(&server_at(SERVER)) && !sent.to.eq(&server_at(SECOND));
             if sent.payload.len() >= 40 && is_direct && sent.header().2 {
                 self.bubbles.entry((sent.to, sent.header().1)).or_default().push(sent.when);
