@@ -245,7 +245,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
     }
 
     fn never_fragments(&self) -> bool {
-        // S6R-32 [RFC 5969 §7.2, §9.1]: an error about a fragment may reach
+        // S6R-32, TUN-37 [RFC 5969 §7.2, §9.1]: an error about a fragment may reach
         // another relay of the address.
         self.side == Side::Relay { anycast: true }
     }

@@ -10,6 +10,7 @@ use crate::error::{Table, TableFull};
 use crate::interface::{Automatic, Context, link_and_policy, replace_routes, silent_interface};
 use crate::link::{Locator, OuterPolicy};
 use crate::prefix::Ipv4Prefix;
+use crate::proto41::mtu::MtuMode;
 use crate::route::{Origin, Route};
 use crate::time::Expiry;
 
@@ -24,7 +25,7 @@ pub struct RelayConfig {
     /// [`is_usable`](super::ingress::is_usable).
     pub accept_bogons: bool,
     /// Whether it answers at 192.88.99.1, when that is among its locators;
-    /// deprecated. `S64-31 [RFC 7526 §5]`
+    /// deprecated. It finds out no path MTU then. `S64-31 [RFC 7526 §5]`
     pub anycast: bool,
     /// Whether `2002::/16` is published on the native side; nothing longer
     /// ever is. `S64-44 [RFC 3056 §5.2]`
@@ -55,7 +56,11 @@ pub struct RelayInterface<C: Capacity> {
 impl<C: Capacity> RelayInterface<C> {
     /// A relay without IPv4 addresses, for everybody.
     #[must_use]
-    pub const fn new(config: RelayConfig) -> Self {
+    pub const fn new(mut config: RelayConfig) -> Self {
+        if config.anycast {
+            // TUN-37 [RFC 3056 §4]: no DF, as an error about the path may reach another relay.
+            config.policy.mtu = MtuMode::Static(config.policy.link_mtu);
+        }
         RelayInterface {
             config,
             link: Link::new(config.policy, config.accept_bogons, Side::Relay { anycast: config.anycast }),

@@ -474,7 +474,7 @@ fn s6r_20_without_a_relay_nothing_leaves_the_domain() {
 }
 
 #[test]
-fn s6r_32_an_anycast_relay_never_lets_its_packets_be_fragmented() {
+fn s6r_32_tun_37_an_anycast_relay_never_lets_its_packets_be_fragmented() {
     for anycast in [false, true] {
         let mut config = relay_config();
         config.anycast = anycast;

@@ -432,6 +432,18 @@ fn s64_30_s64_31_6to4_and_anycast_only_when_asked_for() {
     assert!(site.routes().any(|route| route.next_hop == Some(v6("2002:c058:6301::"))));
 }
 
+/// An error about the path may reach another relay that has the address.
+#[test]
+fn tun_37_an_anycast_relay_lets_its_packets_be_fragmented() {
+    for anycast in [false, true] {
+        let mut config = relay_config();
+        (config.anycast, config.policy.mtu) = (anycast, MtuMode::Dynamic { interface: 1500 });
+        let mut relay = relay(config, &["194.207.1.5", "192.88.99.1"]);
+        let down = arrive_natively(&mut relay, NOW, LAN, &inner(v6("2001:db8::9"), v6("2002:9d3c:1:1::1"), 64));
+        assert_eq!(down.1[6] & 0x40 == 0, anycast);
+    }
+}
+
 #[test]
 fn s64_34_s64_35_a_relay_answers_echo_at_its_own_and_the_anycast_address() {
     let mut config = relay_config();
