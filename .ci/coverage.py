@@ -3,7 +3,7 @@
 
     .ci/coverage.py            prints the table and what is missing; always succeeds
     .ci/coverage.py --strict   fails when something is missing, unknown or stale
-    .ci/coverage.py --list     one line a requirement: id, level, source, citations, tests or the reason
+    .ci/coverage.py --list     one line a requirement: id, level, source, text, citations, tests or the reason
 
 Conventions:
 - A citation is the id in upper case in a comment outside of tests: `// ISA-42 [RFC 5214 §7.3]: ...`.
@@ -11,7 +11,9 @@ Conventions:
 - A test carries its ids at the head of its name, one after the other: `isa_42_isa_43_a_forged_advertisement_...`;
   in `isa_42_43_...` the 43 is not an id. Only functions under `#[test]` count (proptest's included).
 
-The ids, their levels and the exceptions stand in requirements.toml, beside this file.
+The ids, their levels, a sentence for each and the exceptions stand in requirements.toml, beside this file. Every id
+that is written in a source, a document or a TOML file of the repository has to stand there. Ids of other documents
+(`B7`, `V-TER`) are refused in comments and in front of the names of tests.
 """
 import collections
 import pathlib
@@ -21,11 +23,12 @@ import sys
 import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
-FAMILIES = "ISA|TUN|NDP|RTE|SEC|NAM|S64|S6R|TER|N64"
+FAMILIES = "ISA|TUN|NDP|RTE|SEC|NAM|S64|S6R|TER|N64|SEL|PPX"
 CITATION = re.compile(rf"\b((?:{FAMILIES})-\d+[a-z]?)\b")
 TEST_ATTRIBUTE = re.compile(r"^#\[(?:\w+::)*test\b")
 FUNCTION = re.compile(r"^(?:pub(?:\([^)]*\))? )?(?:async )?fn (\w+)")
 LEADING_ID = re.compile(rf"({FAMILIES})_(\d+[a-z]?)(?:_|$)", re.IGNORECASE)
+FOREIGN = re.compile(r"//.*?\b([BFIL]\d{1,2}|V-[A-Z]\w+)\b|^\s*fn ([bfil]\d+)_", re.MULTILINE)
 LEVELS = ("MUST", "SHOULD", "MAY", "PROJ")
 
 
@@ -67,23 +70,31 @@ def main() -> int:
     strict, listing = "--strict" in sys.argv, "--list" in sys.argv
     requirements = tomllib.loads((HERE / "requirements.toml").read_text())
     assert all(entry["level"] in LEVELS for entry in requirements.values())
+    wrong = [f"{key}: no text, a sentence that says what holds" for key, entry in requirements.items()
+             if not entry.get("text", "").endswith(".")]
 
     root = HERE.parent
-    files = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.rs"],
+    files = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard",
+                            "*.rs", "*.md", "*.toml"],
                            cwd=root, check=True, capture_output=True, text=True).stdout.split("\0")
     cited, tested = collections.defaultdict(list), collections.defaultdict(list)
     for name in filter(None, files):
         path = pathlib.PurePosixPath(name)
         if not (root / name).exists():
             continue
+        text = (root / name).read_text()
+        unknown = sorted({found for found in CITATION.findall(text) if found not in requirements})
+        wrong += [f"{found}: not in requirements.toml, in {name}" for found in unknown]
+        if path.suffix != ".rs":
+            continue
+        wrong += [f"{match[1] or match[2]}: an id of another document, in {name}" for match in FOREIGN.finditer(text)]
         in_tests = "tests" in path.parts or path.name == "tests.rs" or path.parts[0] in ("fuzz", "benches")
-        citations, tests = scan((root / name).read_text(), in_tests)
+        citations, tests = scan(text, in_tests)
         for found, line in citations:
             cited[found].append(f"{name}:{line}")
         for found, test in tests:
             tested[found].append(test)
 
-    wrong = []
     for family_level in LEVELS:
         group = [key for key, entry in requirements.items() if entry["level"] == family_level]
         excepted = [key for key in group if "reason" in requirements[key]]
@@ -99,8 +110,9 @@ def main() -> int:
             wrong.append(f"{key} ({entry['level']}): no {lack} and no reason")
         if listing:
             what = entry.get("reason") or ", ".join(tested[key]) or "-"
-            print(f"{key}\t{entry['level']}\t{entry.get('source', '-')}\t{len(cited[key])} citations\t{what}")
-    # A test of an unknown id is a slip of the pen. Code may cite what this list leaves out.
+            print(key, entry["level"], entry.get("source", "-"), entry.get("text", "-"), f"{len(cited[key])} citations",
+                  what, sep="\t")
+    # A test of an unknown id is a slip of the pen.
     wrong += [f"{key}: unknown, in test {names[0]}" for key, names in tested.items() if key not in requirements]
 
     print(f"{len(wrong)} open")

@@ -51,7 +51,7 @@ pub fn embedded(data: &[u8]) {
         _ => Kind::Other,
     };
     assert_eq!(classify(&address), kind, "{address}");
-    // I1
+    // What is embedded is what the address is made of.
     if let Some(ipv4) = sixtofour::addr::embedded_ipv4(&address) {
         assert_eq!(sixtofour::addr::site(ipv4).address().octets()[..6], octets[..6]);
     }

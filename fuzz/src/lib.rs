@@ -16,16 +16,16 @@
 //! | `link_pairs` | `datapath::Datapath::admit` of nodes of two to four links, `lan` among them | the same answer as all links' rules together: what one refuses does not enter by another (`TUN-23`), `SEC-3`, `SEC-10` |
 //! | `nd_message` | `nd::message`, `nd::option`, `nd::validate`, `wire::field`, `route::Preference` | what is read is written the same; what is valid keeps RFC 4861 |
 //! | `route_operations` | `route`, `prefix::Ipv6Prefix` | the same answers as a naive table |
-//! | `host_operations` | `node::IsatapHost`, `isatap::host`, `isatap::link`, `nd::learned`, `nd::neighbor`, `nd::solicit`, `proto41::icmp`, `proto41::identification`, `proto41::mtu`, `proto41::ecn`, `interface`, `engine`, `packet`, `time`, `timer`, `capacity`, `drop_reason` | the contract of a machine: I3, I7, I14 |
+//! | `host_operations` | `node::IsatapHost`, `isatap::host`, `isatap::link`, `nd::learned`, `nd::neighbor`, `nd::solicit`, `proto41::icmp`, `proto41::identification`, `proto41::mtu`, `proto41::ecn`, `interface`, `engine`, `packet`, `time`, `timer`, `capacity`, `drop_reason` | the contract of a machine: packets leave for other nodes only, deadlines move, whatever entered has one end |
 //! | `router_operations` | `isatap::router`, and the above | the same |
-//! | `node_operations` | `node::AnyNode` of any links, `sixtofour::RouterInterface`, `sixtofour::RelayInterface`, `sixrd::EdgeInterface`, `sixrd::RelayInterface`, `compatible::Interface`, `lan::Interface`, `configured::Interface`, `link::NativeLink`, `datapath`, and the above | the same, and I4: nothing enters that the rules of no link let in |
+//! | `node_operations` | `node::AnyNode` of any links, `sixtofour::RouterInterface`, `sixtofour::RelayInterface`, `sixrd::EdgeInterface`, `sixrd::RelayInterface`, `compatible::Interface`, `lan::Interface`, `configured::Interface`, `link::NativeLink`, `datapath`, and the above | the same, and nothing enters that the rules of no link let in |
 //! | `wire_views` | `wire::ipv4`, `ipv6`, `udp`, `icmpv4`, `icmpv6`, `proto41::icmp` | lengths and sums; headers are written as they were read |
 //! | `embedded` | `embedded`, `isatap::addr`, `sixtofour::addr`, `teredo::addr`, `sixrd::addr` | nothing hidden is missed; a yes is never empty |
 //! | `explain` | `pretty` | any bytes are explained, in bounded room; layers lie inside the packet |
 //! | `teredo_datagram` | `teredo::packet`, `teredo::ingress` | the same answer as a second reading of RFC 4380 and 6081, typed errors included; what is read is written the same |
-//! | `teredo_client_operations` | `teredo::client`, `teredo::qualify`, `teredo::peer`, `teredo::authentication` | the contract of a machine; a peer is believed only where it has shown itself, the mapping only by who was asked (F4, F5) |
-//! | `teredo_server_operations` | `teredo::server` | the contract; one packet out of one, unchanged inside, never for a server (F3) |
-//! | `teredo_relay_operations` | `teredo::relay`, `teredo::peer` | the contract; as for the client (F6), and no more bubbles than were asked for |
+//! | `teredo_client_operations` | `teredo::client`, `teredo::qualify`, `teredo::peer`, `teredo::authentication` | the contract of a machine; a peer is believed only where it has shown itself, the mapping only by who was asked |
+//! | `teredo_server_operations` | `teredo::server` | the contract; one packet out of one, unchanged inside, never for a server |
+//! | `teredo_relay_operations` | `teredo::relay`, `teredo::peer` | the contract; as for the client, and no more bubbles than were asked for |
 //! | `prefix_text` | `prefix` parsers | what is read is written the same |
 //! | `pasted_text` | none of it: `explain::pasted` of isatap-std | what is taken for a packet stands in the text; what is written is read the same |
 //! | `captures` | none of it: `capture` and `check` of isatap-std | frames are parts of the file, packets of the frame; a plain pcap file has the frames of a second reading; a refusal has a reason |

@@ -1,9 +1,9 @@
 //! Lists of operations on machines, by the promises of their contract.
 //!
 //! After each operation: output drains in bounded time, no packet leaves for
-//! an address that cannot be a unicast one or is our own (I3), what came in is
-//! what was delivered, sent, taken or dropped (I14), and no deadline survives
-//! being served (I7).
+//! an address that cannot be a unicast one or is our own, what came in is
+//! what was delivered, sent, taken or dropped, and no deadline survives
+//! being served.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub(crate) fn in_a_buffer(bytes: &[u8], buffer: &mut Vec<u8>) -> std::ops::Range
     HEADROOM..buffer.len()
 }
 
-/// I3, as far as every mechanism goes; and what `outer` says is in the bytes.
+/// It leaves for a unicast address that is not our own; and what `outer` says is in the bytes.
 fn check_sent(outer: &Outer, bytes: &[u8]) {
     for address in [outer.source, outer.destination] {
         let first = address.octets()[0];
@@ -84,7 +84,6 @@ pub(crate) fn drain(machine: &mut impl Machine) -> Vec<Event> {
 pub(crate) fn tick(machine: &mut impl Machine, now: Instant, random: u8) -> Vec<Event> {
     machine.handle_timeout(now, &mut |out: &mut [u8]| out.fill(random));
     let events = drain(machine);
-    // I7
     assert!(machine.poll_timeout().is_none_or(|next| next > now), "a deadline survived {now}");
     events
 }
@@ -149,7 +148,7 @@ pub(crate) fn common<I: Interface<C>, C: Capacity, const LINKS: usize>(
     events
 }
 
-/// I14: in = delivered + sent + taken + dropped.
+/// In = delivered + sent + taken + dropped.
 pub(crate) fn balance<I: Interface<C>, C: Capacity, const LINKS: usize>(node: &Node<I, C, LINKS>) {
     let counters = node.counters();
     let out =

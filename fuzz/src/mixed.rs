@@ -67,7 +67,7 @@ fn check(links: &[Rules], outer: Option<&[u8]>, verdict: &Verdict, bytes: &[u8])
         let (from, to) = (outer.source.to_bits(), outer.destination.to_bits());
         assert!(links[link.index()].may_send(from, to), "{outer:?} by {:?}", links[link.index()]);
     }
-    // I4, SEC-11: what may not enter leaves no trace but its count.
+    // SEC-11: what may not enter leaves no trace but its count.
     if let Some(outer) = outer {
         let is_dropped = matches!(verdict, Verdict::Drop(_));
         assert!(is_dropped || may_enter(links, outer), "{verdict:?} of {outer:02x?} with {links:?}");

@@ -56,7 +56,7 @@ fn covered(source: &Ipv6Addr, destination: &Ipv6Addr, message: &[u8]) -> u16 {
     sum(&[&source.octets(), &destination.octets(), &len, &[0, 0, 0, 58], message])
 }
 
-/// I1: an option that was read is written and read as the same again, and a
+/// An option that was read is written and read as the same again, and a
 /// counting writer says how long.
 fn round_trip(option: &NdOption<'_>) {
     let bytes = written(|writer| option.emit(writer));

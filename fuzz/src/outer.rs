@@ -128,7 +128,7 @@ pub fn outer_packet(data: &[u8]) {
         let link = node.interface(LinkId(0)).unwrap().link();
         let from = admit(&|flow| link.admit(flow).ok());
         assert_eq!(from, isatap(&packet), "{flow:?}");
-        // I4: whatever is delivered or taken has passed; refusals change no byte.
+        // Whatever is delivered or taken has passed; refusals change no byte.
         let mut buffer = vec![0; HEADROOM];
         buffer.extend_from_slice(&packet);
         let end = buffer.len();

@@ -1,10 +1,10 @@
 //! Lists of operations on a Teredo client, a server and a relay.
 //!
-//! Beside the promises of every machine (I3, I7, I14) each is held to what
+//! Beside the promises of every machine, each is held to what
 //! makes it safe. A client and a relay believe a peer at an address only after
-//! something came from there that only the peer can have sent (F5, F6, I4); a
-//! client's own mapping changes only by an answer to its own question (F4); a
-//! server makes at most one packet of one, and never for itself (F3, I5).
+//! something came from there that only the peer can have sent; a
+//! client's own mapping changes only by an answer to its own question; a
+//! server makes at most one packet of one, and never for itself.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
@@ -130,12 +130,12 @@ impl Bench {
                 events.push(event);
             }
         }
-        assert!(machine.poll_timeout().is_none_or(|next| next > self.now), "I7: a deadline survived {}", self.now);
+        assert!(machine.poll_timeout().is_none_or(|next| next > self.now), "a deadline survived {}", self.now);
         events
     }
 }
 
-/// I14
+/// Whatever entered has one end.
 fn balance(counters: &Counters<u64>) {
     let out = counters.tunnelled + counters.delivered + counters.native + counters.consumed + counters.held;
     assert_eq!(counters.entered, out + counters.total_dropped());
@@ -161,7 +161,7 @@ fn origin(of: SocketAddrV4) -> Vec<u8> {
     [&[0, 0][..], &(!of.port()).to_be_bytes(), &(!of.ip().to_bits()).to_be_bytes()].concat()
 }
 
-/// The answer to a solicitation, by the bytes of V-TER.
+/// The answer to a solicitation, by the bytes that a server was seen to send.
 fn advertisement(solicitation: &[u8], mapping: SocketAddrV4, prefix: u32) -> Vec<u8> {
     let (source, ..) = inside(solicitation);
     let mut packet = vec![0x60, 0, 0, 0, 0, 56, 58, 255];
@@ -263,7 +263,7 @@ impl Witness {
     fn saw(&mut self, sent: &[Sent], locator: Option<Locator>) {
         for sent in sent {
             let locator = locator.expect("nothing is sent without an IPv4 address");
-            // I3: the group of local discovery, or an address that can be somebody's.
+            // The group of local discovery, or an address that can be somebody's.
             let first = sent.to.ip().octets()[0];
             let unicast = first != 0 && first != 127 && first < 224;
             assert!(sent.to.port() != 0 && (unicast || *sent.to.ip() == GROUP), "{sent:?}");
@@ -292,10 +292,10 @@ impl Witness {
     fn agrees(&self, client: &FuzzClient) {
         for peer in client.peers().iter().filter(|peer| peer.is_trusted()) {
             let known = (peer.address().to_bits(), peer.mapping());
-            assert!(self.proven.contains(&known), "F5: {peer:?} was never heard there");
+            assert!(self.proven.contains(&known), "{peer:?} was never heard there");
         }
         if let Some(mapping) = client.status().mapping {
-            assert!(self.mappings.contains(&mapping), "F4: nobody who was asked said {mapping}");
+            assert!(self.mappings.contains(&mapping), "nobody who was asked said {mapping}");
         }
     }
 }
@@ -359,7 +359,7 @@ pub fn teredo_client_operations(data: &[u8]) {
             witness.arrives(path, payload);
             let (verdict, left) = with_packet(payload, |packet| client.handle_datagram(bench.now, path, packet));
             if let Verdict::Deliver { .. } = verdict {
-                // I4: for this host, from who may speak; nothing link-local.
+                // For this host, from who may speak; nothing link-local.
                 let (source, destination) = ends(&left);
                 assert_eq!(destination, own.to_bits());
                 let shown = witness.proven.contains(&(source, path.from)) || client.config().local_discovery;
@@ -463,7 +463,7 @@ pub fn teredo_client_operations(data: &[u8]) {
         witness.told(&events, &client);
         witness.agrees(&client);
         balance(client.counters());
-        // I5, TER-84: of one packet in one instant come a bubble for each of four
+        // TER-84: of one packet in one instant come a bubble for each of four
         // alternates, a few of its own, and what had waited.
         assert!(bench.now != before || bench.sent.len() <= 8 * 12, "{} packets", bench.sent.len());
         inbox.append(&mut bench.sent);
@@ -553,7 +553,7 @@ fn check_server(verdict: &Verdict, path: Path, payload: &[u8], left: &[u8], othe
         return same(left);
     };
     let sent = opened(outer, left);
-    assert!(is_global(*sent.to.ip()) && sent.to.port() != 0 && !is_server(sent.to), "F3: {sent:?}");
+    assert!(is_global(*sent.to.ip()) && sent.to.port() != 0 && !is_server(sent.to), "to a server: {sent:?}");
     assert!(sent.port == 3544 && SERVERS.contains(&outer.source));
     if matches!(verdict, Verdict::Answer { .. }) {
         assert_eq!(sent.to, path.from);
@@ -628,7 +628,7 @@ pub fn teredo_relay_operations(data: &[u8]) {
                 let (verdict, left) = with_packet(&packet, |packet| relay.encapsulate(bench.now, packet));
                 wanted += usize::from(matches!(verdict, Verdict::Hold { .. }));
                 if let Verdict::Tunnel { outer, .. } = &verdict {
-                    // I4: to a peer that was heard, where it was heard.
+                    // To a peer that was heard, where it was heard.
                     let sent = opened(outer, &left);
                     let blind = trust_cone && destination.segments()[4] & 0x8000 != 0;
                     assert!(blind || proven.contains(&(destination.to_bits(), sent.to)), "{sent:?}");
@@ -678,13 +678,16 @@ pub fn teredo_relay_operations(data: &[u8]) {
             assert!(packet.len() == 40 && packet[6] == 59 && source >> 118 == 0x3fa);
             let (server, mapping) = embedded(destination).expect("a client");
             assert!(sent.to == SocketAddrV4::new(server, 3544) || (sent.to == mapping && knobs & 2 != 0));
-            assert!(is_global(*sent.to.ip()) && sent.to.port() != 0 && *sent.to.ip() != *RELAY.ip(), "I3: {sent:?}");
+            assert!(
+                is_global(*sent.to.ip()) && sent.to.port() != 0 && *sent.to.ip() != *RELAY.ip(),
+                "to nobody: {sent:?}"
+            );
             secrets.insert((destination, source));
         }
         for peer in relay.peers().iter().filter(|peer| peer.is_trusted()) {
             let known = (peer.address().to_bits(), peer.mapping());
             let blind = trust_cone && peer.address().segments()[4] & 0x8000 != 0;
-            assert!(blind || proven.contains(&known), "F6: {peer:?} was never heard there");
+            assert!(blind || proven.contains(&known), "{peer:?} was never heard there");
         }
         balance(relay.counters());
         // TER-90: four, or eight behind a NAT, for whom a native host wants.

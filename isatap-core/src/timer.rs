@@ -203,7 +203,7 @@ mod tests {
     }
 
     proptest! {
-        /// I7: none is lost, none comes early, and none is due after a drain.
+        /// None is lost, none comes early, and none is due after a drain.
         #[test]
         fn no_deadline_survives_being_taken(ends in prop::collection::vec(0_u64..50, 3), now in 0_u64..60) {
             let mut timers: TimerTable<Timer, 3> = TimerTable::new();

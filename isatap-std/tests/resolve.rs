@@ -209,7 +209,7 @@ fn each_client(
     }
 }
 
-/// V-NAM: all but the identification, which is random.
+/// All but the identification, which is random.
 #[test]
 fn nam_2_the_question_on_the_wire_is_the_vector() {
     let vector = "0100000100000000000006697361746170076578616d706c6503636f6d0000010001";

@@ -24,7 +24,7 @@
 //! 2. that of the neighbour that was refused first;
 //! 3. that of the oldest question.
 //!
-//! A verified neighbour never gives way (`R14`). A flood of made-up addresses
+//! A verified neighbour never gives way. A flood of made-up addresses
 //! therefore shortens the time that a question has for its answer, to the
 //! number of rows divided by the rate, and costs nobody else anything. What
 //! waited for a question that gave way waits on, with what waits for the

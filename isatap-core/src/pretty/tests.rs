@@ -10,17 +10,17 @@ fn hex(text: &str) -> Vec<u8> {
     (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap()).collect()
 }
 
-/// V-ISA: a Router Solicitation and an advertisement with three options.
+/// A Router Solicitation and an advertisement with three options.
 const SOLICITATION: &str = "45000044000000004029668f0a0000020a0000016000000000083afffe8000000000000000005efe0a000002\
                             fe8000000000000000005efe0a0000018500abbb00000000";
 const ADVERTISEMENT: &str = "45000084000000004029664f0a0000010a0000026000000000483afffe8000000000000000005efe0a000001\
                              fe8000000000000000005efe0a0000028600e15f400007080000000000000000\
                              0501000000000500030440c000015180000038400000000020010db8000000070000000000000000\
                              180230080000070820010db800010000";
-/// V-TER: a solicitation with authentication, from a client to its server.
+/// A solicitation with authentication, from a client to its server.
 const TEREDO: &str = "450000590000000040118eadc0a8010ac6336401c8220dd80045d9c0000100000123456789abcdef00\
                       6000000000083aff fe80 0000 0000 0000 0000 ffff ffff ffff ff02 0000 0000 0000 0000 0000 0000 0002 85007d3700000000";
-/// V-TUN: a Packet Too Big about an echo request.
+/// A Packet Too Big about an echo request.
 const TOO_BIG: &str = "6000000000403a40fe8000000000000000005efe0a00000220010db80000000700005efe0a000002\
                        0200603d00000500\
                        6000000000103a4020010db80000000700005efe0a00000220010db8000100000000000000000001\
@@ -253,7 +253,7 @@ fn an_error_shows_the_packet_that_it_is_about() {
     let expected = [("ipv6", false), ("packet-too-big", false), ("ipv6", true), ("echo-request", true), ("data", true)];
     assert_eq!(layers, expected);
     assert_eq!(warnings(&hex(TOO_BIG)), []);
-    // V-TUN: fragmentation needed, about the first 28 bytes of a tunnel's packet.
+    // Fragmentation needed, about the first 28 bytes of a tunnel's packet.
     let quote = hex("03045ca7000005144500003c0000000040298e63c0000201c63364016000000000003b40");
     let mut error = hex("450000380000000040018e8fc6336401c0000201");
     error.extend(&quote);
@@ -440,7 +440,7 @@ proptest! {
     /// Good packets with a few bytes changed and cut anywhere: the walk ends,
     /// says where it is, and every text can be written.
     #[test]
-    fn f14_any_bytes_are_walked_over_in_bounded_steps(
+    fn any_bytes_are_walked_over_in_bounded_steps(
         which in 0_usize..4, changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..6), cut: usize
     ) {
         let mut bytes = hex([SOLICITATION, ADVERTISEMENT, TEREDO, TOO_BIG][which]);
@@ -454,7 +454,7 @@ proptest! {
     }
 
     #[test]
-    fn f14_noise_is_walked_over_in_bounded_steps(bytes: Vec<u8>, version in 0_usize..3) {
+    fn noise_is_walked_over_in_bounded_steps(bytes: Vec<u8>, version in 0_usize..3) {
         let mut bytes = bytes;
         if let Some(first) = bytes.first_mut() {
             *first = [0x45, 0x60, *first][version];

@@ -171,10 +171,10 @@ mod tests {
     use proptest::prelude::*;
     use std::vec::Vec;
 
-    /// V-TUN: fragmentation needed, next-hop MTU 1300.
+    /// Fragmentation needed, next-hop MTU 1300.
     const TOO_BIG: &str = "03045ca7000005144500003c0000000040298e63c0000201c63364016000000000003b40";
 
-    /// V-TUN: the packet that it quotes, carrying the echo request of V-TUN.
+    /// The packet that it quotes, carrying an echo request.
     const SENT: &str = "45 00 00 4c 00 00 00 00 40 29 00 00 c0 00 02 01 c6 33 64 01
         6000000000103a40 20010db80000000700005efe0a000002 20010db8000100000000000000000001
         800029a2000100016162636465666768";

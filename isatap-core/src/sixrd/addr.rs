@@ -133,7 +133,7 @@ impl Domain {
             Some(start) => low.checked_shl(start).unwrap_or(0),
         };
         let first = u32::try_from(window >> 32).unwrap_or(0);
-        // B1: a mask of 32 bits leaves nothing to take, and is no shift.
+        // A mask of 32 bits leaves nothing to take, and is no shift.
         let own = first.checked_shr(u32::from(self.common.length())).unwrap_or(0);
         Some(Ipv4Addr::from_bits(self.common.address().to_bits() | own))
     }
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn s6r_4_the_ends_of_the_arithmetic() {
-        // B1: Linux shifted by 32 here.
+        // Linux shifted by 32 here.
         let one: Ipv4Prefix = "192.0.2.1/32".parse().unwrap();
         let whole = Domain::long(net("2001:db8::7/128"), one).unwrap();
         assert_eq!(whole.delegated(v4("198.51.100.1")), net("2001:db8::7/128"));

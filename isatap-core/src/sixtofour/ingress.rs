@@ -82,7 +82,7 @@ pub fn embedded(address: &Ipv6Addr, accept_bogons: bool) -> Result<(), DropReaso
 }
 
 /// `S64-20 [RFC 3964 §5.2]`: a 6to4 source is that of the node which sent the
-/// outer packet. B16: FreeBSD does not compare. Whether a relay must have
+/// outer packet, which FreeBSD does not compare. Whether a relay must have
 /// sent it is the answer.
 ///
 /// # Errors

@@ -233,7 +233,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// V-TER: server, flags, mapped address and port, address.
+    /// Server, flags, mapped address and port, address.
     const VECTORS: &[(&str, u16, &str, u16, &str)] = &[
         ("206.73.118.1", 0xe866, "157.60.0.1", 4096, "2001:0:ce49:7601:e866:efff:62c3:fffe"),
         ("206.73.118.1", 0x2cad, "131.107.0.1", 8192, "2001:0:ce49:7601:2cad:dfff:7c94:fffe"),

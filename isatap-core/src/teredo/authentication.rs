@@ -26,7 +26,7 @@ pub trait Authenticator {
     /// other; `None`: no such client.
     ///
     /// `TER-34 [RFC 4380 §5.2.2]`: SHA-1 by section 5.2.2; that section 7.2.1
-    /// says MD5 is a misprint. TER-35, B11: the whole secret is the key.
+    /// says MD5 is a misprint. TER-35: the whole secret is the key.
     fn hmac_sha1(&self, client_id: &[u8], parts: &[&[u8]]) -> Option<[u8; VALUE_LEN]>;
 
     /// Whether solicitations without a valid header are refused by a server.

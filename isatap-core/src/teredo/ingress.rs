@@ -258,7 +258,7 @@ pub fn client(
     let teredo = Address::from_ipv6(&source);
     if destination != address {
         let answers = bubble && !from_server && teredo.is_some() && view.secret_source == Some(destination);
-        // I3
+        // TER-40: the answer goes to there.
         return match answers && view.reach.may_send_to_alternate(path.from) {
             true => Ok(ClientCase::SecretBubble),
             false => Err(DropReason::TeredoDestination),
@@ -272,8 +272,7 @@ pub fn client(
     if from_server && bubble && (datagram.origin().is_some() || teredo.is_some()) {
         return Ok(ClientCase::IndirectBubble);
     }
-    // From here on nothing link-local comes in. B12: not by its own bytes
-    // swapped, but by its prefix.
+    // From here on nothing link-local comes in.
     if source.is_unicast_link_local() {
         return Err(DropReason::InnerSourceRefused);
     }
@@ -284,7 +283,7 @@ pub fn client(
             None => Err(DropReason::InnerSourceRefused),
         };
     }
-    // I3: whoever is believed at some address will be sent to there. Private
+    // Whoever is believed at some address will be sent to there. Private
     // ones are those of neighbours.
     if !view.reach.may_send_to_alternate(path.from) {
         return Err(DropReason::OuterSourceRefused);
@@ -294,7 +293,7 @@ pub fn client(
         if peer.is_trusted_at(path.from) {
             return Ok(ClientCase::Trusted);
         }
-        // Case 2. F5: an echo reply and nothing else, of a running test.
+        // Case 2: an echo reply and nothing else, of a running test.
         // TER-97: while one runs, also of a peer that is trusted elsewhere.
         if view.testing && icmpv6_type == Some(Icmpv6::ECHO_REPLY) {
             let data = icmpv6.and_then(|message| message.get(8..)).unwrap_or(&[]);
@@ -409,7 +408,7 @@ pub fn server(
     datagram: &Datagram<'_>,
     header: &ipv6::Header<'_>,
 ) -> Result<ServerCase, DropReason> {
-    // TER-63, B9, F3: first of all, whatever the packet is.
+    // TER-63: first of all, whatever the packet is.
     if view.is_server(from) {
         return Err(DropReason::TeredoServerLoop);
     }

@@ -1,5 +1,5 @@
 //! How much one source may make a server, a relay or a client send, however
-//! many others there are. `TER-66`, `TER-107`, I11
+//! many others there are. `TER-66`, `TER-107`
 //!
 //! A flood comes from as many forged sources as it likes, so nothing here is
 //! kept of a source but a share of a table whose size is fixed. What counts is
@@ -197,7 +197,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn ter_66_i11_one_source_does_not_use_up_what_others_may() {
+    fn ter_66_one_source_does_not_use_up_what_others_may() {
         let mut limits: Limits<64> = Limits::new((2, 10));
         limits.rekey([1, 2]);
         let source = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, n, 0, 0, 0, 0, 1);

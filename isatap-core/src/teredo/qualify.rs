@@ -275,7 +275,7 @@ impl Qualification {
 
     /// Asks the server now: at the end of a pause that is cut short, or whether
     /// the address still holds. Nothing happens while it is being asked, or
-    /// was heard less than 4 s ago.
+    /// was heard less than 4 s ago. `TER-37`
     pub(super) fn ask_now(&mut self, now: Instant) {
         match self.stage {
             Stage::Offline(OfflineReason::NotStarted) => {}
@@ -376,7 +376,7 @@ impl Qualification {
         config: &QualifyConfig,
         advertisement: &Advertisement,
     ) -> Result<Outcome, DropReason> {
-        // F4: the nonce of the phase that is under way, which is used once.
+        // TER-32: the nonce of the phase that is under way, which is used once.
         if self.nonce.is_none() || self.nonce != Some(advertisement.nonce) {
             return Err(DropReason::TeredoNonce);
         }

@@ -222,7 +222,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
     fn send(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
         let header = ingress::outgoing(packet.as_slice())?;
         let (source, destination) = (header.source(), header.destination());
-        // F7, TER-43
+        // TER-43: no routing header that sends a packet on.
         ipv6::upper_layer(packet.as_slice())?;
         let client = Address::from_ipv6(&destination).ok_or(DropReason::NoRoute)?;
         // What comes back would not be forwarded to others.
@@ -343,7 +343,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         let case = ingress::relay(peer, ours, path.from, &datagram, &header, reach)?;
         let peer = self.peers.find_mut(&source).ok_or(DropReason::TeredoNotServed)?;
         match case {
-            // TER-95: any packet of the peer answers. F20: who repeats the
+            // TER-95: any packet of the peer answers. Who repeats the
             // secret is verified.
             RelayCase::Mapped => peer.trust(now, path.from, destination == secret),
             RelayCase::HashedBubble => peer.trust(now, path.from, true),

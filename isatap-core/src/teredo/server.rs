@@ -2,7 +2,7 @@
 //! bubbles and echo packets to them. [RFC 4380 §5.3]
 //!
 //! It keeps nothing of a client. Each packet makes at most one, which leaves
-//! in the buffer that it came in (`F3`); no packet makes more than twice its
+//! in the buffer that it came in; no packet makes more than twice its
 //! own length.
 //!
 //! What it cannot do: it needs two public IPv4 addresses, of which clients
@@ -102,7 +102,7 @@ pub struct Server<A = Open> {
 /// everywhere does not fill them.
 const ANSWERS: (u32, u32) = (8, 12);
 /// Packets carried from one source, which may be a relay's: a second, and at
-/// once. I11
+/// once.
 const FORWARDS: (u32, u32) = (100, 400);
 
 impl Server<Open> {
@@ -307,7 +307,7 @@ impl<A: Authenticator> Server<A> {
             if !view.reach.may_ask(*mapping.ip()) || mapping.port() == 0 {
                 return Err(DropReason::TeredoEmbedded);
             }
-            // TER-63, F3: never to itself, nor to a server that would carry it on.
+            // TER-63: never to itself, nor to a server that would carry it on.
             if view.is_server(mapping) {
                 return Err(DropReason::TeredoServerLoop);
             }

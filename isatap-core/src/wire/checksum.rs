@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn ndp_1_pseudo_header() {
-        // A neighbour probe, its ICMPv6 part of V-ISA.
+        // The ICMPv6 part of a neighbour probe.
         let source = "fe80::5efe:a00:2".parse().unwrap();
         let destination = "fe80::5efe:a00:1".parse().unwrap();
         let message = hex("8700422b00000000fe8000000000000000005efe0a000001");

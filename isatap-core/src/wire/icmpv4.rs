@@ -142,7 +142,7 @@ mod tests {
     use proptest::prelude::*;
     use std::vec;
 
-    /// V-TUN: fragmentation needed, next-hop MTU 1300.
+    /// Fragmentation needed, next-hop MTU 1300.
     const TOO_BIG: &str = "03045ca7000005144500003c0000000040298e63c0000201c63364016000000000003b40";
 
     #[test]

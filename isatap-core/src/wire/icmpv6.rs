@@ -496,7 +496,7 @@ mod tests {
     use std::vec;
     use std::vec::Vec;
 
-    /// V-TUN: an echo request of an ISATAP host.
+    /// An echo request of an ISATAP host.
     const REQUEST: &str = "6000000000103a40 20010db80000000700005efe0a000002 20010db8000100000000000000000001
         800029a2000100016162636465666768";
 

@@ -100,7 +100,7 @@ impl Hidden {
     }
 }
 
-/// I1, ISA-5: what the codec makes of an address, and gets out of it.
+/// ISA-5: what the codec makes of an address, and gets out of it.
 struct IsatapCodec {
     first: [u8; 3],
     shared: bool,
@@ -142,7 +142,7 @@ fn is_shared([a, b, c]: [u8; 3]) -> bool {
     }
 }
 
-/// ISA-2, I3, TUN-15: the classes.
+/// ISA-2, TUN-15: the classes.
 struct Classes {
     shared: bool,
     never: bool,
@@ -183,13 +183,13 @@ impl Claim for RefusedSources {
 
 #[test]
 #[ignore = "wants an optimised build: .ci/run exhaustive"]
-fn i1_isa_5_every_ipv4_address_through_the_isatap_codec() {
+fn isa_5_every_ipv4_address_through_the_isatap_codec() {
     assert_eq!(for_each_ipv4::<IsatapCodec>(), 1 << 32);
 }
 
 #[test]
 #[ignore = "wants an optimised build: .ci/run exhaustive"]
-fn i3_isa_2_tun_15_tun_16_every_ipv4_address_through_the_classes() {
+fn isa_2_tun_15_tun_16_every_ipv4_address_through_the_classes() {
     assert_eq!(for_each_ipv4::<Classes>(), 1 << 32);
     assert_eq!(for_each_ipv4::<RefusedSources>(), 1 << 32);
 }
@@ -219,6 +219,6 @@ impl Claim for SixToFour {
 
 #[test]
 #[ignore = "wants an optimised build: .ci/run exhaustive"]
-fn i1_every_ipv4_address_through_the_6to4_codec() {
+fn every_ipv4_address_through_the_6to4_codec() {
     assert_eq!(for_each_ipv4::<SixToFour>(), 1 << 32);
 }

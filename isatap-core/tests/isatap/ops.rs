@@ -2,9 +2,9 @@
 //! configured tunnel. Whatever comes, the contract of `Machine` holds.
 //!
 //! After each operation: `handle_timeout`, then all output, read with buffers
-//! that are too short first. Then: the next deadline lies in the future (I7),
+//! that are too short first. Then: the next deadline lies in the future,
 //! what was told adds up to what is, nothing was told twice, and each packet
-//! that came in is counted once (I14).
+//! that came in is counted once.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -340,7 +340,7 @@ fn play<M: Subject>(machine: M, ops: &[Op], seed: u64) -> Vec<(Instant, Sent)> {
         run.machine.handle_timeout(run.now, &mut run.dice);
         drain(&mut run);
         if let Some(next) = run.machine.poll_timeout() {
-            assert!(next > latest, "I7: {next} at {latest} after {op:?}");
+            assert!(next > latest, "still due: {next} at {latest} after {op:?}");
         }
         assert_eq!(run.addresses.keys().copied().collect::<BTreeSet<_>>(), run.machine.addresses(), "{op:?}");
         // A longer life alone is not told: its end will be.
@@ -348,7 +348,7 @@ fn play<M: Subject>(machine: M, ops: &[Op], seed: u64) -> Vec<(Instant, Sent)> {
             routes.iter().map(|r| format!("{:?}", Route { expires: Expiry::NEVER, ..*r })).collect::<BTreeSet<_>>()
         };
         assert_eq!(told(&run.routes), told(&run.machine.told_routes()), "{op:?}");
-        assert_eq!(run.machine.unaccounted(), 0, "I14 after {op:?}");
+        assert_eq!(run.machine.unaccounted(), 0, "packets without an end after {op:?}");
     }
     run.sent
 }
@@ -513,7 +513,7 @@ proptest! {
         play(tunnel_node::<Small>(), &ops, seed);
     }
 
-    /// I15: the same inputs and the same randomness, the same packets.
+    /// The same inputs and the same randomness, the same packets.
     #[test]
     fn what_a_host_does_depends_on_its_inputs_alone(ops in proptest::collection::vec(any_op(), 1..40), seed: u64) {
         prop_assert_eq!(play(host_node::<Small>(), &ops, seed), play(host_node::<Small>(), &ops, seed));

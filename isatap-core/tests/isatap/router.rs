@@ -593,7 +593,7 @@ fn isa_62_a_router_that_does_not_advertise_is_a_host_to_the_routers() {
     assert_eq!(run.take()[0].icmpv6[4], 0xc0);
 }
 
-/// L2: hosts that all start within a second, and ask as RFC 7559 has it.
+/// Hosts that all start within a second, and ask as RFC 7559 has it.
 #[test]
 fn isa_57_ten_thousand_hosts_at_once_are_all_answered_within_the_limits() {
     const HOSTS: u32 = 10_000;
@@ -642,7 +642,7 @@ fn isa_57_ten_thousand_hosts_at_once_are_all_answered_within_the_limits() {
                 Verdict::Drop(DropReason::TableFull) => refused += 1,
                 other => panic!("{other:?}"),
             }
-            // I9: never more wait than there are rows.
+            // Never more wait than there are rows.
             assert!(waiting.len() <= 128);
             let interval = (4_000_000_u64 << attempt.min(20)).min(3_600_000_000);
             let jitter = random(interval / 5);

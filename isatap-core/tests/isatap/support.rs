@@ -225,7 +225,7 @@ impl Sent {
             let expected = icmpv6_sum(sent.source, sent.destination, &message);
             assert_eq!(&expected.to_be_bytes(), &sent.icmpv6[2..4], "ICMPv6 checksum");
         }
-        // I3: the outer destination is a unicast address and not the sender's.
+        // The outer destination is a unicast address and not the sender's.
         let (from, to) = sent.outer;
         let first = to.octets()[0];
         assert!(first != 0 && first != 127 && first < 224 && from != to, "outer destination {to}");

@@ -25,14 +25,14 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn i4_each_link_alone_lets_in_what_the_rules_say_and_nothing_else() {
+fn each_link_alone_lets_in_what_the_rules_say_and_nothing_else() {
     for seed in 0..4_000 {
         tunnel_packet(&noise(seed, 600));
     }
 }
 
 #[test]
-fn tun_23_i4_links_of_one_node_let_in_what_their_rules_say_together() {
+fn tun_23_links_of_one_node_let_in_what_their_rules_say_together() {
     for seed in 0..3_000 {
         link_pairs(&noise(seed, 700));
     }

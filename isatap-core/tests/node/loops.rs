@@ -241,7 +241,7 @@ impl Triangle {
 const PUBLIC: [&str; 3] = ["131.107.1.1", "131.107.2.2", "157.60.3.3"];
 const PRIVATE: [&str; 3] = ["10.1.0.1", "10.2.0.1", "10.3.0.1"];
 
-/// `I5`, `F8`: RFC 6324's attacks.
+/// RFC 6324's attacks.
 #[test]
 fn sec_3_sec_5_no_router_sends_a_packet_on_twice() {
     let mut triangle = Triangle::new(PUBLIC, true);

@@ -1,8 +1,8 @@
 //! Nodes of mixed links under any order of calls: what must hold after each.
 //!
-//! `I3` no packet leaves for a place that is none; `I4` nothing enters that the
-//! rules of no link let in, as [`crate::oracle`] reads them; `I7` deadlines move; `I12` no error
-//! about an error; `I14` whatever entered has one end.
+//! No packet leaves for a place that is none; nothing enters that the
+//! rules of no link let in, as [`crate::oracle`] reads them; deadlines move; no error is
+//! about an error; whatever entered has one end.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -191,7 +191,7 @@ fn source_of(packet: &[u8]) -> Ipv6Addr {
 }
 
 impl Trial {
-    /// `I3`.
+    /// It leaves from an address of ours for one that can be another node's.
     fn check_outer(&mut self, link: LinkId, outer: &OuterFields, packet: &[u8]) {
         let sent = seen(packet);
         assert_eq!((sent.source, sent.destination), (outer.source, outer.destination));
@@ -264,7 +264,7 @@ impl Trial {
             poll(self);
         }
         if let Some(deadline) = self.node.poll_timeout() {
-            assert!(deadline > self.latest, "I7: a deadline at {deadline} survived {}", self.latest);
+            assert!(deadline > self.latest, "a deadline at {deadline} survived {}", self.latest);
         }
     }
 
@@ -444,7 +444,7 @@ impl Trial {
     }
 }
 
-/// `I12`: of an ICMPv6 error, what it is about.
+/// Of an ICMPv6 error, what it is about.
 fn check_answer(packet: &[u8]) {
     assert_eq!(packet[6], 58, "answers are ICMPv6");
     assert!(packet.len() <= 1280);

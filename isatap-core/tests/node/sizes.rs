@@ -104,7 +104,7 @@ fn tun_30_tun_31_the_static_mtu_and_its_knob() {
     assert!(matches!(verdict, Verdict::Answer { reason: Some(DropReason::PacketTooBig), .. }));
 }
 
-/// `I13`: over all sizes of packet and path.
+/// Over all sizes of packet and path.
 #[test]
 fn tun_32_tun_33_nothing_too_long_leaves_with_df_and_no_mtu_below_1280_is_told() {
     for path in (68..=1600).step_by(9).chain([1279, 1280, 1299, 1300, 1301, 1499, 1500, 9000, 65535]) {

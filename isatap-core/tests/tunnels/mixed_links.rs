@@ -253,7 +253,7 @@ fn sec_3_a_lan_of_our_own_6to4_site_is_no_loop() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// I3, I4: of any mix, what goes into a tunnel has unicast outer
+    /// Of any mix, what goes into a tunnel has unicast outer
     /// addresses of which the first is ours; what comes out of one was let in
     /// by a link that is there.
     #[test]

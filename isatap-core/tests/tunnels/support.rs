@@ -123,7 +123,7 @@ pub(crate) fn link(node: &Any, id: LinkId) -> &impl Link {
     node.interface(id).unwrap()
 }
 
-/// `I14`: whatever entered is counted once.
+/// Whatever entered is counted once.
 pub(crate) fn assert_counted(node: &Any) {
     let counters = node.counters();
     let ends = counters.tunnelled + counters.delivered + counters.native + counters.consumed + counters.held;

@@ -58,7 +58,6 @@ fn host() -> Checker {
 
 const RA: [u8; 16] = [134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// V-ISA, "Receive checks".
 #[test]
 fn isa_42_isa_43_the_receive_table_of_the_vectors() {
     let checker = host();

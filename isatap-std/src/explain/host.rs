@@ -255,6 +255,7 @@ fn name(text: &str) -> Read {
             .filter(|labels| labels.is_empty() || labels.ends_with('.'))
             .map(|labels| labels.trim_end_matches('.').to_owned())
     };
+    // NAM-60 [RFC 3596 §2.5]: a nibble a label, the last one first.
     if let Some(labels) = is_of("ip6.arpa") {
         let labels: Vec<&str> = labels.split('.').filter(|label| !label.is_empty()).collect();
         let nibbles: Option<Vec<u32>> = labels

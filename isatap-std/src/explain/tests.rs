@@ -222,7 +222,7 @@ fn notes_do_not_contradict_each_other() {
 
 /// Text, the address and port that it is, and what a note says of it.
 #[test]
-fn addresses_are_read_as_people_have_them() {
+fn nam_60_addresses_are_read_as_people_have_them() {
     for (text, address, port, note) in [
         ("[::1]:80", "::1", Some(80), ""),
         ("[2001:db8::1]", "2001:db8::1", None, ""),
@@ -309,7 +309,7 @@ fn what_cannot_be_read_says_what_to_write() {
 
 #[test]
 fn a_packet_is_its_layers_and_its_warnings() {
-    // V-ISA, with a hop limit that says that it was forwarded.
+    // A solicitation, with a hop limit that says that it was forwarded.
     let Target::Packet(bytes) =
         "0x45000044000000004029668f0a0000020a0000016000000000083a40fe8000000000000000005efe0a000002\
                                  fe8000000000000000005efe0a0000018500abbb00000000"

@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn the_solicitation_of_the_vectors_is_taken_apart_and_made_again() {
-        // V-ISA: RS of 10.0.0.2 to 10.0.0.1.
+        // RS of 10.0.0.2 to 10.0.0.1.
         let hex = "45000044000000004029668f0a0000020a000001\
                    6000000000083afffe8000000000000000005efe0a000002fe8000000000000000005efe0a000001\
                    8500abbb00000000";

@@ -447,7 +447,7 @@ pub(super) fn describe(event: &Event) -> String {
     }
 }
 
-/// I14: whatever came in has come to one end.
+/// Whatever came in has come to one end.
 pub(super) fn check<T: Tally>(counters: &Counters<T>) -> Result<(), String> {
     let ends = [counters.tunnelled, counters.delivered, counters.native, counters.consumed, counters.held]
         .map(Tally::get)
@@ -457,6 +457,6 @@ pub(super) fn check<T: Tally>(counters: &Counters<T>) -> Result<(), String> {
     if counters.entered.get() == ends {
         Ok(())
     } else {
-        Err(format!("{:?} packets came in and {ends} came to an end (I14): {counters:?}", counters.entered))
+        Err(format!("{:?} packets came in and {ends} came to an end: {counters:?}", counters.entered))
     }
 }

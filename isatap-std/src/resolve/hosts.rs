@@ -63,7 +63,7 @@ mod tests {
     }
 
     /// The hourly script of KAME took 10.0.0.1 for known because the text of
-    /// 10.0.0.10 contains it (NAM-50, B14).
+    /// 10.0.0.10 contains it (NAM-50).
     #[test]
     fn nam_50_an_address_is_not_found_inside_a_longer_one() {
         let hosts = "10.0.0.10 isatap\n10.0.0.1 isatap\n110.0.0.1 isatap\n";

@@ -681,7 +681,7 @@ mod tests {
         assert_eq!(lookup.resolve(&[ROUTER]).unwrap().addresses, [ROUTER]);
     }
 
-    /// B14: two routers whose texts contain each other, in both orders.
+    /// Two routers whose texts contain each other, in both orders.
     #[test]
     fn isa_23_addresses_are_compared_whole() {
         let files = site();

@@ -273,7 +273,7 @@ mod tests {
         WireName::from(&"isatap.example.com".parse::<Name>().unwrap())
     }
 
-    /// The header, flags and counts to choose, and the question of V-NAM at offset 12.
+    /// The header, flags and counts to choose, and a question at offset 12.
     fn answer(flags: &str, answers: &str, records: &str) -> Vec<u8> {
         hex(&format!(
             "1234 {flags} 0001 {answers} 0000 0000
@@ -292,7 +292,7 @@ mod tests {
         })
     }
 
-    /// The vector of V-NAM.
+    /// A query byte for byte.
     #[test]
     fn nam_2_the_question_is_the_vector() {
         let question = query(0x1234, &isatap());
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn b19_pointers_lead_strictly_backwards() {
+    fn pointers_lead_strictly_backwards() {
         for owner in [
             "c024",       // to itself
             "c026",       // forwards
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn b19_a_pointer_forward_of_the_one_that_led_to_it_is_refused() {
+    fn a_pointer_forward_of_the_one_that_led_to_it_is_refused() {
         // Octets 36..47 are an unknown record's head, 47.. its data: at 47 a pointer, at
         // 49 the root. The owner of the second record points to 47.
         let ladder = |target: &str| {
@@ -448,9 +448,9 @@ mod tests {
         assert_eq!(ladder("c00c"), addresses(&[[10, 0, 0, 1]], 30));
     }
 
-    /// Pointers to pointers without a label cost steps too (B19).
+    /// Pointers to pointers without a label cost steps too.
     #[test]
-    fn b19_a_ladder_of_pointers_ends() {
+    fn a_ladder_of_pointers_ends() {
         let mut message = answer("8180", "0002", "");
         // An unknown record whose data is the ladder, each rung to the one before.
         message.extend(hex("00 0063 0001 00000000"));

@@ -175,7 +175,7 @@ impl Authenticator for Secrets {
     }
 }
 
-/// `TER-35`, B11: the whole secret is the key, whatever its length.
+/// `TER-35`: the whole secret is the key, whatever its length.
 #[cfg(feature = "secure-qualification")]
 fn hmac_sha1(secret: &[u8], parts: &[&[u8]]) -> Option<[u8; VALUE_LEN]> {
     use hmac::{Hmac, Mac};
@@ -214,7 +214,7 @@ mod tests {
 
     /// RFC 2202 test case 6: a key longer than a block, which must count whole.
     #[test]
-    fn ter_35_b11_a_long_secret_counts_to_its_end() {
+    fn ter_35_a_long_secret_counts_to_its_end() {
         let long = format!("a 0x{}", "aa".repeat(80));
         let secrets = Secrets::parse("clients", &long).unwrap();
         let value = secrets.hmac_sha1(b"a", &[b"Test Using Larger Than Block-Size Key - Hash Key First"]).unwrap();

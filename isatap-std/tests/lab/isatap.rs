@@ -87,7 +87,7 @@ fn rte_16_hosts_meet_by_link_local_addresses_without_a_router() {
     assert_eq!(inner.destination, v6("fe80::5efe:192.168.41.30"));
 }
 
-/// V-RTE 1 to 3: figures 12, 14, 15 and 16.
+/// Figures 12, 14, 15 and 16 of the white paper.
 #[test]
 fn rte_walks_of_the_white_paper() {
     let mut site = site("walks", 1);
@@ -132,7 +132,7 @@ fn secret_that_starts_at_zero(source: Ipv4Addr, destination: Ipv4Addr) -> [u64; 
     (0..).map(|n| [n, 0]).find(starts_at_zero).unwrap()
 }
 
-/// V-ISA: what the lab puts on the wire is what two other programs computed.
+/// What the lab puts on the wire is what two other programs computed.
 #[test]
 fn isa_30_isa_52_solicitation_and_advertisement_are_those_of_the_vectors() {
     let host4 = Ipv4Addr::new(10, 0, 0, 2);
@@ -213,7 +213,7 @@ fn isa_33_every_loss_and_seed_ends_with_addresses_and_replies() {
     }
 }
 
-/// I15, and the issue's own words: two seeds with loss give different
+/// Two seeds with loss give different
 /// captures, and both deliver.
 #[test]
 fn captures_follow_from_the_seed() {

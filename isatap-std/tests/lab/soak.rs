@@ -1,4 +1,4 @@
-//! `L6`: a site of many hosts over days, with loss and all faults; what must
+//! A site of many hosts over days, with loss and all faults; what must
 //! hold is checked by the world after each step.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -153,7 +153,7 @@ fn a_week_of_faults() {
     Soak::new(1, 12).run(DAY * 7);
 }
 
-/// `I15`: the same seed gives the same bytes, faults and all.
+/// The same seed gives the same bytes, faults and all.
 #[test]
 fn the_same_seed_gives_the_same_week() {
     let run = |seed| {

@@ -120,11 +120,11 @@ fn ter_38_a_nat_that_forgets_is_noticed_and_the_client_moves() {
     assert!(connects(&mut site, a, host));
 }
 
-/// I8, F22: thirty days behind a NAT whose mappings last 60 s, with one
+/// Thirty days behind a NAT whose mappings last 60 s, with one
 /// packet in ten lost. The address holds unless three questions in a row are
 /// lost, and no wake-up is wasted.
 #[test]
-fn ter_36_i8_thirty_days_of_maintenance_under_loss() {
+fn ter_36_thirty_days_of_maintenance_under_loss() {
     let mut site = site("teredo-thirty-days", PortRestricted, Some(PortRestricted), false);
     site.world.keep_journey(false);
     site.world.cloud.conditions = Conditions { loss: Chance::percent(10), ..Conditions::GOOD };

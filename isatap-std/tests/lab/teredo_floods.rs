@@ -47,7 +47,7 @@ fn client(world: &mut World, number: u8) -> NodeId {
     id
 }
 
-/// A Router Solicitation as V-TER has it, from anywhere.
+/// A Router Solicitation of a client, from anywhere.
 fn solicitation(from: Ipv4Addr, port: u16) -> Vec<u8> {
     let mut packet = vec![0x45, 0, 0, 20 + 8 + 48, 0, 0, 0, 0, 64, 17, 0, 0];
     packet.extend(from.octets());
@@ -62,11 +62,11 @@ fn solicitation(from: Ipv4Addr, port: u16) -> Vec<u8> {
     packet
 }
 
-/// I11, `TER-66`: 30,000 solicitations a second, each from another address. 95 of 100 clients
+/// `TER-66`: 30,000 solicitations a second, each from another address. 95 of 100 clients
 /// that come meanwhile are answered within the 4 s after which they would ask again; each asks
 /// twice to qualify.
 #[test]
-fn ter_66_i11_clients_qualify_beside_a_flood_from_everywhere() {
+fn ter_66_clients_qualify_beside_a_flood_from_everywhere() {
     let (mut world, server) = world("teredo-server-flood");
     let mut forged = Mixed(1);
     let mut clients = Vec::new();
@@ -105,10 +105,10 @@ fn ter_66_a_forged_source_is_sent_eight_advertisements_a_second() {
     assert!(world.node::<TeredoClient>(victim).is_some());
 }
 
-/// I11, `TER-107`: a /64 whose packets to clients that nobody has come 50 times a second, all of
+/// `TER-107`: a /64 whose packets to clients that nobody has come 50 times a second, all of
 /// one server. Another /64 speaks to real clients of the same server as if nothing were.
 #[test]
-fn ter_107_i11_a_relay_serves_others_beside_a_64_that_asks_for_nobody() {
+fn ter_107_a_relay_serves_others_beside_a_64_that_asks_for_nobody() {
     let mut slowest = [Duration::ZERO; 2];
     for flooded in [false, true] {
         let (mut world, _) = world("teredo-relay-flood");

@@ -146,7 +146,7 @@ fn a_ping_goes_there_and_back_with_both_headers_in_the_journey() {
     assert!(text.contains("IPv6  fe80::5efe:10.0.0.1 -> fe80::5efe:10.0.0.2   hop limit 64"), "{text}");
 }
 
-/// I15: what happens follows from the seed.
+/// What happens follows from the seed.
 #[test]
 fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     let run = |seed: u64, third: bool| {

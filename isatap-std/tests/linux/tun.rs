@@ -81,7 +81,7 @@ fn victim() {
 
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
-fn i16_a_killed_process_leaves_nothing_behind() {
+fn a_killed_process_leaves_nothing_behind() {
     let netns = Netns::new();
     let n = &netns;
     let start = || {

@@ -4,12 +4,12 @@ use crate::wire::hex;
 use proptest::prelude::*;
 use std::vec::Vec;
 
-/// V-TUN: the minimal 6in4 packet.
+/// The minimal 6in4 packet.
 const MINIMAL: &str = "45 00 00 3c 00 00 00 00 40 29 8e 63 c0 00 02 01 c6 33 64 01
     60 00 00 00 00 00 3b 40 20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 01
     20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 02";
 
-/// V-ISA: a Router Solicitation between public addresses, without its ICMPv6
+/// A Router Solicitation between public addresses, without its ICMPv6
 /// part.
 const SOLICITATION: &str = "45 00 00 44 00 00 00 00 40 29 27 8e 83 6b 04 5c 83 6b 47 d1";
 

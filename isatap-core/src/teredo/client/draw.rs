@@ -95,7 +95,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             }
         }
         if session.due.contains(Due::INDIRECT) {
-            // TER-70: a new one for each, never zero. F5, F20: a peer that is
+            // TER-70: a new one for each, never zero. A peer that is
             // trusted keeps what it was trusted for.
             let mut nonce = [0; 4];
             entropy.fill(&mut nonce);

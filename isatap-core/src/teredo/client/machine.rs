@@ -44,7 +44,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
         }
     }
 
-    /// F5: nobody's word ends a test or moves a peer, so nothing is done.
+    /// Nobody's word ends a test or moves a peer, so nothing is done.
     fn handle_icmpv4(&mut self, now: Instant, _message: &mut PacketMut<'_>) -> Verdict {
         self.clamp(now);
         self.counters.entered = self.counters.entered.wrapping_add(1);
@@ -80,6 +80,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
 
     fn poll_event(&mut self) -> Option<Event> {
         let link = self.link;
+        // RTE-14: the default route comes after the address and goes before it.
         if self.told_route && self.address.is_none() {
             self.told_route = false;
             return Some(Event::Route { change: Change::Removed, route: default_route(link) });

@@ -22,7 +22,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     pub(super) fn send(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
         let header = ingress::outgoing(packet.as_slice())?;
         let (source, destination) = (header.source(), header.destination());
-        // F7: no routing header goes out that would not be let in.
+        // TER-43: no routing header goes out that would not be let in.
         ipv6::upper_layer(packet.as_slice())?;
         let address = self.address.ok_or(DropReason::TeredoUnqualified)?;
         if source != address {

@@ -157,7 +157,7 @@ impl Bench {
         }
     }
 
-    /// Does what is due, as a caller would, and holds the machine to I7.
+    /// Does what is due, as a caller would, and sees that no deadline survives it.
     fn settle(&mut self) {
         loop {
             self.drain();
@@ -167,7 +167,7 @@ impl Bench {
             }
             self.drain();
             let next = self.client.poll_timeout();
-            assert!(next.is_none_or(|next| next > self.now), "I7: still due after a drain");
+            assert!(next.is_none_or(|next| next > self.now), "still due after a drain");
         }
     }
 
@@ -180,7 +180,7 @@ impl Bench {
             let to = SocketAddrV4::new(outer.destination, to_port);
             assert_eq!(outer.source, LOCAL);
             let never = crate::prefix::is_never_unicast(*to.ip()) && *to.ip() != DISCOVERY_GROUP;
-            assert!(!never && to_port != 0 && *to.ip() != LOCAL, "I3: {to}");
+            assert!(!never && to_port != 0 && *to.ip() != LOCAL, "{to}");
             let payload = outer.payload(packet.as_slice()).to_vec();
             self.sent.push(Sent { port, to, payload, ttl: outer.ttl, when: self.now });
         }
@@ -363,7 +363,7 @@ fn connected() -> Bench {
 }
 
 #[test]
-fn ter_2_ter_36_a_client_qualifies_tells_its_address_and_moves() {
+fn ter_2_ter_36_rte_14_a_client_qualifies_tells_its_address_and_moves() {
     let mut bench = Bench::new(ClientConfig::new(SERVER, PORT));
     assert_eq!(reason(bench.send(native())), DropReason::TeredoUnqualified);
     bench.client.set_locator(bench.now, Some(Locator { address: LOCAL, subnet_length: 24 }));
@@ -411,6 +411,20 @@ fn refreshed(bench: &mut Bench) -> Vec<Sent> {
     // Uniform in 75 to 100 % of 30 s.
     assert!(waited.is_some_and(|seconds| (22..=31).contains(&seconds)), "{waited:?}");
     bench.take()
+}
+
+#[test]
+fn ter_37_a_client_asks_its_server_when_told_to_and_keeps_its_address() {
+    let mut bench = Bench::qualified();
+    let address = bench.address();
+    bench.client.ask_server(bench.now);
+    assert!(bench.take().is_empty(), "it has just answered");
+    bench.wait(Duration::from_secs(4));
+    bench.client.ask_server(bench.now);
+    let asked = bench.take();
+    assert_eq!(asked.iter().map(|sent| sent.to).collect::<Vec<_>>(), [server_at(SERVER)]);
+    bench.solicited(&asked, |_| mapped());
+    assert_eq!(bench.address(), address);
 }
 
 #[test]
@@ -580,7 +594,7 @@ fn ter_42_ter_97_case_2_a_native_host_is_tested_through_the_server() {
 }
 
 #[test]
-fn f5_b8_an_unreachable_ends_no_test_and_a_reply_without_the_nonce_proves_nothing() {
+fn an_unreachable_ends_no_test_and_a_reply_without_the_nonce_proves_nothing() {
     let mut bench = Bench::qualified();
     bench.send(native());
     let test = bench.take()[0].payload.clone();
@@ -623,7 +637,7 @@ fn case_6_an_unknown_native_source_is_held_tested_and_delivered() {
 }
 
 #[test]
-fn ter_41_b8_tests_that_others_cause_are_few() {
+fn ter_41_tests_that_others_cause_are_few() {
     let mut bench = Bench::qualified();
     let mut tests = 0;
     for n in 0..1000_u32 {
@@ -671,7 +685,7 @@ fn ter_14_ter_39_section_4_5_refuses_in_its_order() {
     assert_eq!(refused(elsewhere, &bubble(b, own)), DropReason::TeredoMapping);
     assert_eq!(refused(at, &data(v6("ff02::1"), own)), DropReason::InnerSourceRefused);
     assert_eq!(refused(at, &data(v6("::1"), own)), DropReason::InnerSourceRefused);
-    // B12: by prefix, on every machine.
+    // By prefix, whatever the machine's byte order.
     assert_eq!(refused(at, &data(v6("fe80::1"), own)), DropReason::InnerSourceRefused);
     assert_eq!(refused(at, &bubble(v6("fe80::1"), own)), DropReason::InnerSourceRefused);
     // TER-7: the old prefix is no native one, so nobody there is tested.
@@ -689,7 +703,7 @@ fn ter_14_ter_39_section_4_5_refuses_in_its_order() {
 }
 
 #[test]
-fn ter_43_f7_routing_headers_pass_in_no_direction() {
+fn ter_43_routing_headers_pass_in_no_direction() {
     let mut bench = connected();
     let (at, b) = peer_b();
     let routed = |source, destination| {
@@ -900,7 +914,7 @@ fn ter_102_ter_71_a_peer_without_nonces_proves_where_it_is_by_a_secret_source() 
         (elsewhere, bubble(other, again)),
         (elsewhere, data(b, again)),
         (server_at(SERVER), with_origin(&bubble(b, again), elsewhere)),
-        // I3: to there nothing would be sent.
+        // To there nothing would be sent.
         (endpoint("127.0.0.1:7"), bubble(b, again)),
         (endpoint("255.255.255.255:7"), bubble(b, again)),
     ] {
@@ -1391,7 +1405,7 @@ fn ter_96_a_server_that_is_a_relay_delivers_without_an_origin() {
 }
 
 #[test]
-fn f4_a_forged_advertisement_changes_nothing() {
+fn a_forged_advertisement_changes_nothing() {
     let mut bench = Bench::qualified();
     bench.online = false;
     let before = bench.address();
@@ -1444,10 +1458,10 @@ fn a_short_buffer_loses_nothing() {
     assert_eq!(bench.take().len(), 2);
 }
 
-/// I3: what is believed at an address is answered there, so nobody is at one
+/// What is believed at an address is answered there, so nobody is at one
 /// that cannot be another node's, even if he knows the nonce.
 #[test]
-fn i3_nobody_is_believed_at_an_address_that_is_no_other_nodes() {
+fn nobody_is_believed_at_an_address_that_is_no_other_nodes() {
     let mut bench = Bench::qualified();
     let (_, b) = peer_b();
     let own = bench.address();

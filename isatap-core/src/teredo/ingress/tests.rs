@@ -47,9 +47,9 @@ fn ter_40_addresses_that_are_sent_to() {
     assert!(!to("192.0.2.9:1") && !to("192.0.2.255:1") && !to("192.0.2.1:0") && !to("10.0.0.1:1"));
 }
 
-/// I3 and F17 by octets, over every IPv4 address that differs in what counts.
+/// By octets, over every IPv4 address that differs in what counts.
 #[test]
-fn i3_f17_ter_40_agrees_with_a_list_of_prefixes() {
+fn ter_40_agrees_with_a_list_of_prefixes() {
     let list: Vec<Ipv4Prefix> = [
         "0.0.0.0/8",
         "127.0.0.0/8",
@@ -72,7 +72,7 @@ fn i3_f17_ter_40_agrees_with_a_list_of_prefixes() {
     }
 }
 
-/// cli.md: a lab may live in private addresses, and in no more than those.
+/// A lab may live in private addresses, and in no more than those.
 #[test]
 fn ter_40_bogons_are_private_and_shared_addresses_and_nothing_else() {
     let bogons: Vec<Ipv4Prefix> = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"]

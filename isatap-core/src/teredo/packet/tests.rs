@@ -217,7 +217,7 @@ fn any_trailer() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// I1, and the oracle of the parser: any legal order comes apart into
+    /// The oracle of the parser: any legal order comes apart into
     /// what it was put together from.
     #[test]
     fn parsing_undoes_emitting(

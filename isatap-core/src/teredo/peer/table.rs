@@ -144,7 +144,7 @@ impl<S: Storage<Peer>> PeerTable<S> {
         let slots = self.slots.as_ref();
         let rank = |place: &usize| slots.get(*place).map(|peer| (peer.standing(now), peer.last_use()));
         let place = self.places(address).min_by_key(rank)?;
-        // I10: whatever the newcomer is.
+        // Who is verified stays, whatever the newcomer is.
         (rank(&place)?.0 < spared).then_some(place)
     }
 

@@ -135,7 +135,7 @@ fn ter_30_the_least_recently_used_goes_first() {
 }
 
 #[test]
-fn i10_i9_a_table_of_verified_peers_refuses_and_names_itself() {
+fn a_table_of_verified_peers_refuses_and_names_itself() {
     let mut table = PeerTable::<[Peer; 4]>::new();
     for n in 0..4 {
         table.find_or_insert(at(1), &address(n)).unwrap().trust(at(1), mapping(n), true);
@@ -160,7 +160,7 @@ fn a_peer_that_our_own_traffic_asks_for_is_kept_while_it_may_answer() {
 /// A peer without RFC 6081 has no secret to repeat. While this node's own
 /// traffic uses it, nobody outside takes its place; own traffic to others may.
 #[test]
-fn i10_a_peer_that_own_traffic_uses_is_spared_by_outsiders() {
+fn a_peer_that_own_traffic_uses_is_spared_by_outsiders() {
     let mut table = PeerTable::<[Peer; 4]>::new();
     for n in 0..4 {
         let peer = table.find_or_insert_asked(at(1), &address(n)).unwrap();
@@ -187,7 +187,7 @@ fn i10_a_peer_that_own_traffic_uses_is_spared_by_outsiders() {
     assert!(table.find_or_insert(at(1), &address(2)).is_ok());
 }
 
-/// I10, F20, L3: forged peers beside verified ones.
+/// Forged peers beside verified ones.
 fn flood(capacity: usize, verified: u32, forged: u32) {
     let mut table = PeerTable::with_storage(vec![Peer::EMPTY; capacity].into_boxed_slice());
     table.rekey([0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
@@ -206,14 +206,14 @@ fn flood(capacity: usize, verified: u32, forged: u32) {
 }
 
 #[test]
-fn i10_f20_ten_thousand_forged_peers_leave_the_verified_ones() {
+fn ten_thousand_forged_peers_leave_the_verified_ones() {
     flood(1024, 100, 10_000);
     flood(256, 100, 10_000);
 }
 
 #[test]
 #[cfg_attr(debug_assertions, ignore = "a million peers: seconds in a release build")]
-fn i10_f20_a_million_forged_peers_leave_the_verified_ones() {
+fn a_million_forged_peers_leave_the_verified_ones() {
     flood(1024, 100, 1_000_000);
     flood(1_000_000, 100, 1_000_000);
 }
@@ -243,11 +243,11 @@ fn any_op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    /// I10 by a model: a plain map of what is known of each peer. Nobody who
+    /// A model: a plain map of what is known of each peer. Nobody who
     /// is verified or being asked leaves it but by being removed, distrusted
     /// or silent; who is in use by own traffic leaves it for own traffic only.
     #[test]
-    fn i10_nobody_verified_is_evicted(ops in prop::collection::vec(any_op(), 0..400), key in any::<[u64; 2]>()) {
+    fn nobody_verified_is_evicted(ops in prop::collection::vec(any_op(), 0..400), key in any::<[u64; 2]>()) {
         let mut table = Small::new();
         table.rekey(key);
         let mut now = at(1);

@@ -141,7 +141,7 @@ impl Bench {
             out.fill(*draws);
         };
         let outcome = self.machine.handle_timeout(self.now, &self.config, &mut entropy);
-        assert!(self.machine.deadline() > Expiry::at(self.now), "I7");
+        assert!(self.machine.deadline() > Expiry::at(self.now));
         let wanted = self.machine.wanted(&self.config);
         self.machine.sent();
         assert_eq!(self.machine.wanted(&self.config), None);
@@ -301,7 +301,7 @@ fn ter_38_three_unanswered_questions_are_the_end_of_the_mapping() {
 }
 
 #[test]
-fn f4_an_answer_counts_once_and_only_with_the_nonce_of_the_phase() {
+fn an_answer_counts_once_and_only_with_the_nonce_of_the_phase() {
     let mut bench = Bench::new(config());
     let first = bench.next().1.unwrap();
     let forged = Solicitation { nonce: [0xee; 8], ..first };
@@ -320,7 +320,7 @@ fn f4_an_answer_counts_once_and_only_with_the_nonce_of_the_phase() {
 }
 
 #[test]
-fn b10_a_nat_that_moves_each_time_makes_no_storm() {
+fn a_nat_that_moves_each_time_makes_no_storm() {
     let mut bench = Bench::new(config());
     bench.qualify();
     let since = bench.now;

@@ -84,7 +84,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Bench<P, Q> {
                 _ => break,
             }
             self.drain();
-            assert!(self.relay.poll_timeout().is_none_or(|next| next > self.now), "I7");
+            assert!(self.relay.poll_timeout().is_none_or(|next| next > self.now));
         }
     }
 
@@ -95,7 +95,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Bench<P, Q> {
             let outer = transmit.outer.unwrap();
             let ports = outer.ports.unwrap();
             assert_eq!((outer.source, ports.0), (RELAY, PORT));
-            assert!(is_global_unicast(outer.destination), "I3");
+            assert!(is_global_unicast(outer.destination));
             let to = SocketAddrV4::new(outer.destination, ports.1);
             self.times.push(self.now);
             self.sent.push((to, outer.payload(packet.as_slice()).to_vec()));
@@ -275,7 +275,7 @@ fn ter_91_the_source_first_and_only_then_the_destination() {
     for refused in ["fe80::1", "ff02::1", "fd00::1", "::1", "2001:0:c633:6401:0:dfff:34ff:8ef5"] {
         assert_eq!(reason(bench.receive(at, &data(client, v6(refused))).0), DropReason::TeredoNotServed, "{refused}");
     }
-    // F6: from an address that its source embeds, and nobody may have.
+    // From an address that its source embeds, and nobody may have.
     let inside = endpoint("10.0.0.1:4096");
     let packet = data(client_at(inside), native());
     assert_eq!(reason(bench.receive(inside, &packet).0), DropReason::TeredoEmbedded);
@@ -407,7 +407,7 @@ fn ter_3_case_2_is_for_those_who_trust_the_cone_bit() {
 }
 
 #[test]
-fn ter_107_i11_one_site_does_not_use_up_what_others_may() {
+fn ter_107_one_site_does_not_use_up_what_others_may() {
     let relay = Relay::with_tables(
         config(),
         LINK,
@@ -432,7 +432,7 @@ fn ter_107_i11_one_site_does_not_use_up_what_others_may() {
     assert!(others >= 90, "{others}");
 }
 
-/// L3, F20, I10: peers that only a forger knows, beside real ones.
+/// Peers that only a forger knows, beside real ones.
 fn flood(capacity: usize, forged: u32) {
     let relay = Relay::with_tables(
         config(),
@@ -479,13 +479,13 @@ fn flood(capacity: usize, forged: u32) {
 }
 
 #[test]
-fn i10_f20_ten_thousand_forged_clients_leave_the_real_ones() {
+fn ten_thousand_forged_clients_leave_the_real_ones() {
     flood(512, 10_000);
 }
 
 #[test]
 #[cfg_attr(debug_assertions, ignore = "a million clients: seconds in a release build")]
-fn i10_f20_a_million_forged_clients_leave_the_real_ones() {
+fn a_million_forged_clients_leave_the_real_ones() {
     flood(4096, 1_000_000);
 }
 
@@ -518,7 +518,7 @@ proptest! {
     /// Any calls in any order: each ticket ends once, bubbles keep their
     /// limits, nobody is trusted elsewhere without the secret.
     #[test]
-    fn i7_i3_i14_any_calls_keep_the_contract(ops in prop::collection::vec(any_op(), 0..150)) {
+    fn any_calls_keep_the_contract(ops in prop::collection::vec(any_op(), 0..150)) {
         let mut bench = Bench::new(config());
         let mut secrets: BTreeMap<Ipv6Addr, Ipv6Addr> = BTreeMap::new();
         let mut bubbles: BTreeMap<Ipv6Addr, Vec<Instant>> = BTreeMap::new();

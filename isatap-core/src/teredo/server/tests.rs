@@ -204,7 +204,7 @@ fn ter_34_ter_60_secure_qualification_of_the_vectors() {
 }
 
 #[test]
-fn ter_35_b11_every_byte_of_the_secret_counts() {
+fn ter_35_every_byte_of_the_secret_counts() {
     let (at, _) = client_a();
     let solicitation = hex(&(SECURE.to_owned() + RS));
     for other in [&b"secreT"[..], b"s\0\0\0\0\0", b"secre"] {
@@ -303,7 +303,7 @@ fn tun_4_ter_40_a_server_sends_to_no_broadcast_address() {
     }
 }
 
-/// F3, B9: whoever sends to whomever, one packet in makes at most one, and no
+/// Whoever sends to whomever, one packet in makes at most one, and no
 /// server is sent to.
 #[test]
 fn ter_7_clients_of_the_old_prefix_are_served_on_request_and_told_of_the_new_one() {
@@ -331,7 +331,7 @@ fn ter_7_clients_of_the_old_prefix_are_served_on_request_and_told_of_the_new_one
 }
 
 #[test]
-fn ter_63_f3_b9_no_pair_of_servers_and_clients_makes_a_loop() {
+fn ter_63_no_pair_of_servers_and_clients_makes_a_loop() {
     let ends = [
         SocketAddrV4::new(SERVER, 3544),
         SocketAddrV4::new(SECOND, 3544),
@@ -407,7 +407,7 @@ fn ter_65_bubbles_pass_at_hop_limit_zero_and_echoes_lose_one() {
 }
 
 #[test]
-fn ter_66_i11_advertisements_are_limited_for_each_source() {
+fn ter_66_advertisements_are_limited_for_each_source() {
     let (at, _) = client_a();
     let mut server = server();
     server.handle_timeout(Instant::ZERO, &mut |out: &mut [u8]| out.fill(7));
@@ -437,7 +437,7 @@ fn ter_99_the_knob_lets_bubbles_of_symmetric_clients_in() {
 }
 
 #[test]
-fn ter_43_f7_b8_a_routing_header_is_refused() {
+fn ter_43_a_routing_header_is_refused() {
     let (at, a) = client_a();
     let mut packet = bubble(a, ipv6("2001:db8::1"));
     packet[5] = 24;
@@ -469,9 +469,9 @@ fn any_endpoint() -> impl Strategy<Value = SocketAddrV4> {
 
 proptest! {
     /// Whatever comes in: one packet at most, of at most twice the length, and
-    /// never to where I3 forbids. Counters add up (I14).
+    /// only to global unicast addresses. Counters add up.
     #[test]
-    fn i3_i14_any_packet_makes_at_most_one(
+    fn any_packet_makes_at_most_one(
         from in any_endpoint(), source in any_endpoint(), destination in any_endpoint(),
         (of_source, of_destination) in (any::<bool>(), any::<bool>()),
         kind in 0..4_u8, cut in 0..130_usize, second in any::<bool>(), flip in any::<(u16, u8)>(),

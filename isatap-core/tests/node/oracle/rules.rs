@@ -360,7 +360,7 @@ impl Rules {
         }
     }
 
-    /// `I3`: an outer packet may go from `from` to `to`.
+    /// An outer packet may go from `from` to `to`.
     pub fn may_send(&self, from: u32, to: u32) -> bool {
         let own = self.own();
         let is_elsewhere = is_a_host(to) && !owns(&own, to) && !is_broadcast(to, &own);
@@ -481,7 +481,7 @@ fn sixrd_refuses(packet: &Packet) -> bool {
     packet.source == 0 || bad(packet.source) || bad(packet.destination) || packet.destination <= 1
 }
 
-/// `I4`: some link lets this outer packet in.
+/// Some link lets this outer packet in.
 pub fn may_enter(links: &[Rules], outer: &[u8]) -> bool {
     let Some(packet) = Packet::read(outer) else { return false };
     links.iter().any(|link| matches!(link.judge(&packet), Opinion::Admitted(_)))

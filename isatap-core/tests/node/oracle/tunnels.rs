@@ -138,7 +138,7 @@ pub fn tunnel_packet(data: &[u8]) {
             };
             assert_eq!(said, rules.judge(&packet), "{rules:?} {flow:?}");
         }
-        // I4: nothing gets past the link.
+        // Nothing gets past the link.
         let verdict = decapsulate(&mut node, &outer);
         let is_let_in = read.is_some_and(|packet| matches!(rules.judge(&packet), Opinion::Admitted(_)));
         assert!(matches!(verdict, Verdict::Drop(_)) || is_let_in, "{verdict:?} {rules:?} {flow:?}");
@@ -151,7 +151,7 @@ pub fn tunnel_packet(data: &[u8]) {
     }
 }
 
-/// I3: what a link sends goes from an address of ours to one that a host can
+/// What a link sends goes from an address of ours to one that a host can
 /// have, and passes the check of a peer that is a link of the same kind.
 fn egress(link: &AnyInterface<Standard>, rules: &Rules, source: Ipv6Addr, destination: Ipv6Addr, next_hop: Ipv6Addr) {
     let sent = link.permit(&source, &destination, &next_hop).and_then(|()| link.resolve(&source, &next_hop));

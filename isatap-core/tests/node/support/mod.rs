@@ -240,7 +240,7 @@ pub fn transmits(node: &mut Any) -> Vec<Vec<u8>> {
     .collect()
 }
 
-/// `I14`: whatever entered has one end.
+/// Whatever entered has one end.
 pub fn balanced(node: &Any) {
     let Counters { entered, tunnelled, delivered, native, consumed, held, .. } = *node.counters();
     let ends = tunnelled + delivered + native + consumed + held + node.counters().total_dropped();

@@ -196,7 +196,7 @@ fn search(depth: usize, knows: bool) -> (usize, bool) {
 }
 
 #[test]
-fn f5_f6_no_forged_packet_moves_the_mapping_or_a_peer() {
+fn no_forged_packet_moves_the_mapping_or_a_peer() {
     let (states, lost) = search(3, false);
     assert!(states > 500, "{states}");
     assert!(!lost);
@@ -204,7 +204,7 @@ fn f5_f6_no_forged_packet_moves_the_mapping_or_a_peer() {
 
 #[test]
 #[cfg_attr(debug_assertions, ignore = "minutes without optimisation: .ci/run exhaustive")]
-fn f5_f6_no_forged_packet_moves_the_mapping_or_a_peer_in_six_steps() {
+fn no_forged_packet_moves_the_mapping_or_a_peer_in_six_steps() {
     let (states, lost) = search(6, false);
     assert!(states > 40_000, "{states}");
     assert!(!lost);
@@ -213,6 +213,6 @@ fn f5_f6_no_forged_packet_moves_the_mapping_or_a_peer_in_six_steps() {
 /// The control: to an attacker who knows the nonces the client is lost, so
 /// the search looks where the checks are.
 #[test]
-fn f5_f6_with_the_nonces_the_search_finds_the_attack() {
+fn with_the_nonces_the_search_finds_the_attack() {
     assert!(search(3, true).1);
 }

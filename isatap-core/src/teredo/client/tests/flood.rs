@@ -1,4 +1,4 @@
-//! L3, I10, F20: a flood of forged packets beside real peers.
+//! A flood of forged packets beside real peers.
 
 use super::*;
 use std::boxed::Box;
@@ -136,16 +136,16 @@ fn flood(forged: u32, meet_every: u32) {
     assert!(world.client.peers().iter().count() <= 1024);
     let counters = world.client.counters();
     let out = counters.tunnelled + counters.delivered + counters.consumed + counters.total_dropped();
-    assert_eq!(out, counters.entered, "I14");
+    assert_eq!(out, counters.entered, "each packet has one end");
 }
 
 #[test]
-fn i10_f20_ten_thousand_forged_packets_leave_a_hundred_peers_and_new_ones_come() {
+fn ten_thousand_forged_packets_leave_a_hundred_peers_and_new_ones_come() {
     flood(10_000, 1000);
 }
 
 #[test]
 #[cfg_attr(debug_assertions, ignore = "a million packets: .ci/run exhaustive")]
-fn i10_f20_a_million_forged_packets_leave_a_hundred_peers_and_new_ones_come() {
+fn a_million_forged_packets_leave_a_hundred_peers_and_new_ones_come() {
     flood(1_000_000, 10_000);
 }

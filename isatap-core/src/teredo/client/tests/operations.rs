@@ -83,7 +83,11 @@ impl Caller {
         assert_eq!(self.address, bench.client.address());
         let sent = bench.take();
         for sent in &sent {
-            assert!(ingress::is_global_unicast(*sent.to.ip()) || crate::link::may_send_to(*sent.to.ip(), &[]), "I3");
+            assert!(
+                ingress::is_global_unicast(*sent.to.ip()) || crate::link::may_send_to(*sent.to.ip(), &[]),
+                "{}",
+                sent.to
+            );
             let is_direct = !sent.to.eq(&server_at(SERVER)) && !sent.to.eq(&server_at(SECOND));
             if sent.payload.len() >= 40 && is_direct && sent.header().2 {
                 self.bubbles.entry((sent.to, sent.header().1)).or_default().push(sent.when);
@@ -192,7 +196,7 @@ fn run(ops: Vec<Op>, symmetric: u8) {
         }
         bench.settle();
         inbox.extend(caller.look(&mut bench));
-        // I14
+        // Each packet has one end.
         let counters = bench.client.counters();
         let out = counters.tunnelled + counters.delivered + counters.consumed + counters.total_dropped();
         assert_eq!(out, counters.entered);
@@ -227,7 +231,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn i7_i3_i14_any_calls_keep_the_contract(ops in prop::collection::vec(any_op(), 0..120), symmetric in 0_u8..3) {
+    fn any_calls_keep_the_contract(ops in prop::collection::vec(any_op(), 0..120), symmetric in 0_u8..3) {
         run(ops, symmetric);
     }
 }

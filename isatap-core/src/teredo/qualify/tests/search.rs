@@ -42,7 +42,7 @@ impl State {
             Err(_) => out.fill(drawn),
         };
         self.machine.handle_timeout(self.now, config, &mut entropy);
-        assert!(self.machine.deadline() > Expiry::at(self.now), "I7");
+        assert!(self.machine.deadline() > Expiry::at(self.now));
         if let Some(wanted) = self.machine.wanted(config) {
             if self.asked.is_some_and(|asked| asked.nonce != wanted.nonce) {
                 self.earlier = self.asked;
@@ -128,7 +128,7 @@ fn configurations() -> Vec<QualifyConfig> {
 }
 
 #[test]
-fn f4_no_forged_advertisement_changes_the_mapping_in_any_state() {
+fn no_forged_advertisement_changes_the_mapping_in_any_state() {
     for config in configurations() {
         let (states, believed) = search(config, true);
         assert!(states > 100, "{states}");
@@ -137,7 +137,7 @@ fn f4_no_forged_advertisement_changes_the_mapping_in_any_state() {
 }
 
 #[test]
-fn f4_without_the_check_of_the_nonce_the_search_finds_the_attack() {
+fn without_the_check_of_the_nonce_the_search_finds_the_attack() {
     for config in configurations() {
         assert!(search(config, false).1, "{config:?}");
     }
