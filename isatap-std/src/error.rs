@@ -96,6 +96,14 @@ impl Error {
         &self.advice
     }
 
+    /// The same line without the advice.
+    #[cfg(feature = "cli")]
+    pub(crate) fn cause(&self) -> String {
+        let line = self.to_string();
+        let end = line.len() - self.advice.len();
+        line.get(..end).map_or("", |line| line.trim_end_matches("; ")).to_owned()
+    }
+
     /// The device, address or path that it is about.
     #[cfg(feature = "cli")]
     pub(crate) fn on(&self) -> &str {

@@ -41,6 +41,7 @@ use crate::link::{self, Running, check_locator, running, too_many};
 use crate::node::{FixedRole, HostRole, LinkPlan, Node, Role};
 pub use crate::node::{LocatorSource, Notice};
 use crate::resolve::{Entry, Name, NameError, Resolver, Settings, Unusable};
+use crate::runtime_dir::Ends;
 use isatap_core::datapath::Switches;
 use isatap_core::isatap::{CheckNeighbors, HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::OuterPolicy;
@@ -147,6 +148,7 @@ impl HostOptions {
             interface: AnyInterface::IsatapHost(interface),
             switches: Switches::DEFAULT,
             role: Role::Host(Box::new(HostRole::new(self.locators, addresses, names))),
+            ends: Box::new(|local| Some(Ends::Isatap { local })),
         };
         node.add(plan, self.link.runtime.as_ref())
     }
@@ -341,6 +343,7 @@ impl RouterOptions {
             interface: AnyInterface::IsatapRouter(interface),
             switches: Switches::FORWARDING,
             role: Role::Fixed(FixedRole::router("isatap-router", locators, self.link.device.clone())),
+            ends: Box::new(|local| Some(Ends::Isatap { local })),
         };
         let link = node.add(plan, self.link.runtime.as_ref())?;
         for published in &self.prefixes {

@@ -1,25 +1,86 @@
 //! Where a running daemon can be found, and how a second one is kept out.
 //!
-//! For a device DEV there are two files under [`RuntimeDir::path`]: `DEV.lock`,
-//! locked while a daemon lives (the kernel frees the lock however the daemon
-//! ends, SIGKILL too), and `DEV.sock`, the socket that `isatap status` asks. Both
-//! are gone at its end. Who gets the lock knows that a socket lying there is stale,
-//! and removes it. The
-//! TUN device of a killed daemon needs no cleaning: it is not persistent, so it
+//! These files are under [`RuntimeDir::path`]:
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `DEV.lock` | locked while a daemon runs the device DEV |
+//! | `DEV.sock` | the socket that `isatap status` asks |
+//! | `isatap-10.0.0.2.ends` | locked while a daemon has these tunnel ends: each raw socket gets every packet, so a second daemon would deliver it again |
+//!
+//! The kernel frees a lock however the daemon ends, SIGKILL too. The files are gone at its end. Who gets the lock of a device knows that a socket lying there is stale, and removes it.
+//! The TUN device of a killed daemon needs no cleaning: it is not persistent, so it
 //! went with the process, and its addresses and routes with it.
 //!
-//! Device names belong to a network namespace and `/run` usually does not, so
-//! daemons in another namespace than process 1's use a folder of their own.
+//! Devices and IPv4 addresses belong to a network namespace and `/run` usually does not, so each
+//! namespace but the initial one has a folder of its own, named after the namespace's inode.
+//! Daemons that share a network namespace and not `/run`, as two containers can, do not see each
+//! other's locks.
 
 use crate::error::Error;
 use crate::tun::check_name;
+use isatap_core::prefix::Ipv6Prefix;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
+use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// The ends of a tunnel, by which its packets are told from those of others on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    Isatap {
+        local: Ipv4Addr,
+    },
+    Configured {
+        local: Ipv4Addr,
+        remote: Ipv4Addr,
+    },
+    /// Several domains can share an address: their inner addresses differ.
+    SixRd {
+        local: Ipv4Addr,
+        prefix: Ipv6Prefix,
+        ipv4_mask_len: u8,
+    },
+    SixToFour {
+        local: Ipv4Addr,
+    },
+}
+
+impl Ends {
+    fn file_name(&self) -> String {
+        let name = match self {
+            Ends::Isatap { local } => format!("isatap-{local}.ends"),
+            Ends::Configured { local, remote } => format!("tunnel-{local}-{remote}.ends"),
+            Ends::SixRd { local, prefix, ipv4_mask_len } => format!("6rd-{local}-{prefix}-{ipv4_mask_len}.ends"),
+            Ends::SixToFour { local } => format!("6to4-{local}.ends"),
+        };
+        name.replace('/', "_")
+    }
+
+    /// What another link would have.
+    fn other(&self) -> &'static str {
+        match self {
+            Ends::Configured { .. } => "another --local or --remote",
+            _ => "another --local",
+        }
+    }
+}
+
+impl fmt::Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ends::Isatap { local } => write!(f, "ISATAP at {local}"),
+            Ends::Configured { local, remote } => write!(f, "the tunnel from {local} to {remote}"),
+            Ends::SixRd { local, prefix, .. } => write!(f, "6rd of {prefix} at {local}"),
+            Ends::SixToFour { local } => write!(f, "6to4 at {local}"),
+        }
+    }
+}
 
 /// The folder with the lock and the socket of each device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,19 +89,20 @@ pub struct RuntimeDir {
 }
 
 impl RuntimeDir {
-    /// `/run/isatap`, or `/run/isatap/netns-INODE` when this process lives in
-    /// another network namespace than process 1. The environment variable
-    /// `ISATAP_RUNTIME_DIR` overrides both.
+    /// `/run/isatap` in the initial network namespace, `/run/isatap/netns-INODE` in another one,
+    /// with the inode of `/proc/self/ns/net`. Every user comes to the same name. The environment
+    /// variable `ISATAP_RUNTIME_DIR` overrides both; each namespace needs another one then.
     pub fn new() -> Self {
         if let Some(path) = std::env::var_os("ISATAP_RUNTIME_DIR").filter(|path| !path.is_empty()) {
             return Self::at(path);
         }
         let base = PathBuf::from("/run/isatap");
-        let inode = |path: &str| fs::metadata(path).map(|metadata| metadata.ino());
-        // `thread-self`: a thread may have entered a namespace on its own. Who may
-        // not look at process 1 is in a container or not root: the plain folder.
-        match (inode("/proc/1/ns/net"), inode("/proc/thread-self/ns/net")) {
-            (Ok(first), Ok(own)) if first != own => Self::at(base.join(format!("netns-{own}"))),
+        // Not by the namespace of process 1: only root may look at that, and a container has a
+        // process 1 of its own. This switch is for all namespaces, so the kernel (from 4.17 on)
+        // shows it in the initial one alone.
+        let is_initial = Path::new("/proc/sys/net/core/fb_tunnels_only_for_init_net").exists();
+        match namespace() {
+            Some(own) if !is_initial => Self::at(base.join(format!("netns-{own}"))),
             _ => Self::at(base),
         }
     }
@@ -86,33 +148,93 @@ impl RuntimeDir {
     /// could lead out of the folder. A link in place of the lock file is not followed.
     pub fn claim(&self, device: &str) -> Result<Claim, Error> {
         check_name(device)?;
+        let name = format!("{device}.lock");
+        let lock = self.lock(&name, device)?.map_err(|holder| {
+            let error = Error::refused("lock", self.path.join(name).display(), Errno::EWOULDBLOCK.into());
+            error.with_advice(match holder {
+                Holder::Process { pid, .. } => {
+                    format!("process {pid} already runs {device}: stop it (kill {pid}) or choose another --dev")
+                }
+                Holder::Elsewhere => {
+                    format!("a process of another network namespace already runs {device} in this folder: {ELSEWHERE}")
+                }
+                Holder::Unknown => format!("another process already runs {device}: stop it or choose another --dev"),
+            })
+        })?;
+        let claim = Claim { socket: self.socket(device), _lock: lock };
+        claim.remove_socket()?;
+        Ok(claim)
+    }
+
+    /// Takes tunnel ends for `device`, until drop: no other daemon has them meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Another daemon has them (the error names it, of kind [`ErrorKind::AddrInUse`]), or as [`claim`](Self::claim).
+    pub(crate) fn claim_ends(&self, ends: &Ends, device: &str) -> Result<Lock, Error> {
+        self.lock(&ends.file_name(), device)?.map_err(|holder| {
+            let other = ends.other();
+            let (kind, cause, advice) = match holder {
+                Holder::Process { pid, device } => (
+                    ErrorKind::AddrInUse,
+                    format!(
+                        "process {pid} does that already, with the device {device}; each packet would arrive twice"
+                    ),
+                    format!("stop it (kill {pid}) or choose {other}"),
+                ),
+                // It gets other packets.
+                Holder::Elsewhere => (
+                    ErrorKind::WouldBlock,
+                    "a process of another network namespace has the lock".to_owned(),
+                    ELSEWHERE.to_owned(),
+                ),
+                Holder::Unknown => (
+                    ErrorKind::AddrInUse,
+                    "another process does that already; each packet would arrive twice".to_owned(),
+                    format!("stop it or choose {other}"),
+                ),
+            };
+            Error::refused("run", ends, io::Error::new(kind, cause)).with_advice(advice)
+        })
+    }
+
+    /// Locks a file and writes into it whose it is.
+    fn lock(&self, name: &str, device: &str) -> Result<Result<Lock, Holder>, Error> {
         self.make()?;
-        let path = self.path.join(format!("{device}.lock"));
-        let refused = |error| Error::refused("open", path.display(), error);
-        let mut lock = loop {
+        let path = self.path.join(name);
+        let refused = |error: io::Error| {
+            let foreign = error.kind() == ErrorKind::PermissionDenied && path.exists();
+            let error = Error::refused("open", path.display(), error);
+            match foreign {
+                true => error.with_advice(
+                    "it belongs to a daemon of another user: daemons of one network namespace are of one user, or root's",
+                ),
+                false => error,
+            }
+        };
+        let mut file = loop {
             let file = open_lock(&path).map_err(refused)?;
-            let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(file, errno)| {
-                let error = Error::refused("lock", path.display(), errno.into());
-                if errno == Errno::EWOULDBLOCK { error.with_advice(held_by(file, device)) } else { error }
-            })?;
+            let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(file) => file,
+                Err((file, Errno::EWOULDBLOCK)) => return Ok(Err(Holder::of(file))),
+                Err((_, errno)) => return Err(Error::refused("lock", path.display(), errno.into())),
+            };
             // A daemon that ends removes the file: what is locked then has no name any more, and
             // the next one locks another.
-            if is_named(&lock, &path) {
-                break lock;
+            if is_named(&file, &path) {
+                break file;
             }
         };
         // Somebody else may have made it, to be written to by others.
-        lock.set_permissions(Permissions::from_mode(0o600)).map_err(refused)?;
-        let owner = new_owner();
-        if let Some((uid, gid)) = owner {
-            std::os::unix::fs::fchown(&*lock, Some(uid), Some(gid)).map_err(refused)?;
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(refused)?;
+        if let Some((uid, gid)) = new_owner() {
+            std::os::unix::fs::fchown(&*file, Some(uid), Some(gid)).map_err(refused)?;
         }
-        // Only for the reader of the error above: failing to write it is no harm.
-        let _ = lock.set_len(0);
-        let _ = writeln!(lock, "{}", std::process::id());
-        let claim = Claim { socket: self.socket(device), path, lock };
-        claim.remove_socket()?;
-        Ok(claim)
+        // Only for the reader of the errors above: failing to write it is no harm.
+        let _ = file.set_len(0);
+        let netns = namespace().map_or("-".to_owned(), |netns| netns.to_string());
+        let _ = writeln!(file, "{} {netns} {device}", std::process::id());
+        Ok(Ok(Lock { path, file }))
     }
 
     /// Makes the folder when it is missing, and looks whether others could put files into it.
@@ -177,8 +299,8 @@ impl Default for RuntimeDir {
 #[derive(Debug)]
 pub struct Claim {
     socket: PathBuf,
-    path: PathBuf,
-    lock: Flock<File>,
+    // Dropped after the socket is removed.
+    _lock: Lock,
 }
 
 impl Claim {
@@ -200,8 +322,20 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let _ = self.remove_socket();
+    }
+}
+
+/// A locked file. Drop removes it.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    path: PathBuf,
+    file: Flock<File>,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
         // While it is locked: who waits for it sees that it has gone.
-        if is_named(&self.lock, &self.path) {
+        if is_named(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -214,19 +348,44 @@ fn is_named(file: &File, path: &Path) -> bool {
     named.is_some() && named == file.metadata().map(identity).ok()
 }
 
-/// A number in a file is no reason to end a process: it is told only when the kernel says that
-/// this process holds the lock.
-fn held_by(mut lock: File, device: &str) -> String {
-    let mut text = String::new();
-    let _ = (&mut lock).take(32).read_to_string(&mut text);
-    let told: Option<u32> = text.trim().parse().ok();
-    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let inode = lock.metadata().map(|metadata| metadata.ino()).ok();
-    match told
-        .filter(|pid| locks.lines().filter_map(flock_of).any(|held| Some(held) == inode.map(|inode| (*pid, inode))))
-    {
-        Some(pid) => format!("process {pid} already runs {device}: stop it (kill {pid}) or choose another --dev"),
-        None => format!("another process already runs {device}: stop it or choose another --dev"),
+/// The inode of this thread's network namespace.
+fn namespace() -> Option<u64> {
+    // Not `self`: a thread may have entered a namespace on its own.
+    fs::metadata("/proc/thread-self/ns/net").map(|metadata| metadata.ino()).ok()
+}
+
+/// What to do where a folder is not of this namespace alone.
+const ELSEWHERE: &str = "give each namespace an ISATAP_RUNTIME_DIR of its own";
+
+/// Who holds a lock.
+enum Holder {
+    /// A process of this network namespace, for a device.
+    Process { pid: u32, device: String },
+    /// A process of another one.
+    Elsewhere,
+    /// Nobody can say.
+    Unknown,
+}
+
+impl Holder {
+    /// What the file says of itself. A number in a file is no reason to end a process: it is
+    /// believed only when the kernel says that this process holds the lock.
+    fn of(mut lock: File) -> Self {
+        let mut text = String::new();
+        let _ = (&mut lock).take(64).read_to_string(&mut text);
+        let mut words = text.split_ascii_whitespace();
+        let pid = words.next().and_then(|word| word.parse::<u32>().ok());
+        let netns = words.next().and_then(|word| word.parse().ok());
+        let device = words.next().unwrap_or_default().to_owned();
+        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+        let inode = lock.metadata().map(|metadata| metadata.ino()).ok();
+        let holds =
+            |pid: u32| locks.lines().filter_map(flock_of).any(|held| Some(held) == inode.map(|inode| (pid, inode)));
+        match pid.filter(|pid| holds(*pid)) {
+            Some(_) if netns.is_some_and(|netns| Some(netns) != namespace()) => Holder::Elsewhere,
+            Some(pid) => Holder::Process { pid, device },
+            None => Holder::Unknown,
+        }
     }
 }
 
@@ -273,6 +432,49 @@ mod tests {
         assert_eq!(mode("isatap0.lock"), 0o600);
         drop(claim);
         assert_eq!(fs::read_dir(scratch.0.path()).unwrap().count(), 0, "the lock stays behind");
+    }
+
+    #[test]
+    fn tunnel_ends_are_had_once_and_each_mechanism_has_its_own() {
+        let scratch = Scratch::new("ends");
+        let [local, remote, other] = [2, 8, 9].map(|last| Ipv4Addr::new(10, 0, 0, last));
+        let [prefix, other_prefix] = ["2001:db8::/32", "2001:db8::/40"].map(|text| text.parse().unwrap());
+        let all = [
+            Ends::Isatap { local },
+            Ends::Isatap { local: other },
+            Ends::Configured { local, remote },
+            Ends::Configured { local, remote: other },
+            Ends::SixRd { local, prefix, ipv4_mask_len: 8 },
+            Ends::SixRd { local, prefix, ipv4_mask_len: 0 },
+            Ends::SixRd { local, prefix: other_prefix, ipv4_mask_len: 8 },
+            Ends::SixToFour { local },
+        ];
+        let locks: Vec<Lock> = all.iter().map(|ends| scratch.0.claim_ends(ends, "isatap0").unwrap()).collect();
+        let claim = scratch.0.claim("isatap0").expect("the name of the device is locked by itself");
+        assert!(scratch.0.devices().is_empty());
+        let own = format!("process {} does that already, with the device isatap0", std::process::id());
+        for ends in &all {
+            let error = scratch.0.claim_ends(ends, "isatap1").unwrap_err().to_string();
+            let begin = format!("cannot run {ends}: {own}; each packet would arrive twice; stop it (kill ");
+            assert!(error.starts_with(&begin) && error.contains(") or choose another --local"), "{error}");
+        }
+        drop((locks, claim));
+        assert_eq!(fs::read_dir(scratch.0.path()).unwrap().count(), 0, "a lock stays behind");
+        all.iter().for_each(|ends| drop(scratch.0.claim_ends(ends, "isatap1").unwrap()));
+    }
+
+    #[test]
+    fn a_process_of_another_namespace_is_not_to_be_ended() {
+        let scratch = Scratch::new("elsewhere");
+        let ends = Ends::SixToFour { local: Ipv4Addr::new(192, 0, 2, 1) };
+        let _kept = (scratch.0.claim("isatap0").unwrap(), scratch.0.claim_ends(&ends, "isatap0").unwrap());
+        for file in ["isatap0.lock", "6to4-192.0.2.1.ends"] {
+            fs::write(scratch.0.path().join(file), format!("{} 1 isatap0\n", std::process::id())).unwrap();
+        }
+        for error in [scratch.0.claim("isatap0").unwrap_err(), scratch.0.claim_ends(&ends, "isatap1").unwrap_err()] {
+            let error = error.to_string();
+            assert!(error.contains("of another network namespace") && !error.contains("kill"), "{error}");
+        }
     }
 
     /// The file says process 1: whoever follows that advice ends the machine.

@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::lan::{self, LanOptions};
 use crate::link::{self, LinkOptions, Running, check_locator, running, too_many};
 use crate::node::{self, FixedRole, LinkPlan, LocatorSource, Node, Notice};
+use crate::runtime_dir::Ends;
 use isatap_core::datapath::Switches;
 use isatap_core::node::AnyInterface;
 use isatap_core::packet::LinkId;
@@ -158,6 +159,7 @@ impl SixRdOptions {
     /// Makes the link in a node.
     pub(crate) fn add(self, node: &mut Node) -> Result<LinkId, Error> {
         self.check()?;
+        let (prefix, ipv4_mask_len) = (self.prefix, self.ipv4_mask_len);
         let domain = self.domain()?;
         let policy = self.link.policy(POLICY)?;
         let locators = LocatorSource::Fixed(vec![self.local]);
@@ -190,6 +192,7 @@ impl SixRdOptions {
             interface,
             switches,
             role: node::Role::Fixed(role),
+            ends: Box::new(move |local| Some(Ends::SixRd { local, prefix, ipv4_mask_len })),
         };
         let link = node.add(plan, self.link.runtime.as_ref())?;
         let told = node.with_interface(link, |interface, cx| match interface {

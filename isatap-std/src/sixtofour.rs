@@ -30,6 +30,7 @@ use crate::lan::{self, LanOptions};
 use crate::link::{self, LinkOptions, Running, check_locator, running, too_many};
 use crate::node::{self, FixedRole, LinkPlan, LocatorSource, Node, Notice};
 use crate::resolve::{Entry, Resolver, Settings};
+use crate::runtime_dir::Ends;
 use isatap_core::datapath::Switches;
 use isatap_core::link::OuterPolicy;
 use isatap_core::node::AnyInterface;
@@ -168,12 +169,17 @@ impl SixToFourOptions {
             Role::Relay => self.relay_interface(locators)?,
             Role::Router | Role::HostRouter => self.router_interface(locators)?,
         };
+        let (anycast, accept_bogons) = (self.anycast, self.accept_bogons);
         let plan = LinkPlan {
             device: self.link.device.clone(),
             metric: self.link.metric,
             interface,
             switches,
             role: node::Role::Fixed(role),
+            ends: Box::new(move |local| {
+                let is_anycast = anycast && local == ANYCAST_RELAY;
+                (is_anycast || ingress::locator(local, accept_bogons)).then_some(Ends::SixToFour { local })
+            }),
         };
         let link = node.add(plan, self.link.runtime.as_ref())?;
         node.add_lans(link, &self.lans, self.link.runtime.as_ref())?;

@@ -21,6 +21,7 @@
 use crate::error::Error;
 use crate::link::{self, LinkOptions, Running, check_locator, running, too_many};
 use crate::node::{FixedRole, LinkPlan, LocatorSource, Node, Notice, Role};
+use crate::runtime_dir::Ends;
 use isatap_core::configured::{Config, Interface};
 use isatap_core::datapath::Switches;
 use isatap_core::link::{InterfaceAddress, OuterPolicy};
@@ -100,7 +101,7 @@ impl TunnelOptions {
         let mut config = Config::new(self.local, self.remote);
         config.policy = self.link.policy(OuterPolicy::DEFAULT)?;
         config.probe_remote = self.probe_remote;
-        let locators = LocatorSource::Fixed(vec![self.local]);
+        let (locators, remote) = (LocatorSource::Fixed(vec![self.local]), self.remote);
         locators.check(node.netlink())?;
         let plan = LinkPlan {
             device: self.link.device.clone(),
@@ -108,6 +109,7 @@ impl TunnelOptions {
             interface: AnyInterface::Configured(Interface::new(config)),
             switches: Switches::DEFAULT,
             role: Role::Fixed(FixedRole::end("configured", locators, self.link.device.clone())),
+            ends: Box::new(move |local| Some(Ends::Configured { local, remote })),
         };
         let link = node.add(plan, self.link.runtime.as_ref())?;
         for own in &self.addresses {

@@ -154,6 +154,9 @@ fn rs_sent(facts: &Facts) -> Finding {
     let routers = list(status.prl.iter().map(|row| row.address));
     let first = status.prl.first().map(|row| row.address.to_string()).unwrap_or_default();
     if status.locators.is_empty() {
+        if let Some(taken) = facts.evidence.taken.first() {
+            return Finding::bad(Step::RsSent, &taken.cause, &taken.fix);
+        }
         let wanted = &facts.evidence.wanted_locators;
         return if wanted.is_empty() {
             let cause = format!("no IPv4 address of this machine leads to {routers}");

@@ -26,6 +26,11 @@ pub(super) fn judge(facts: &Facts, step: Step) -> Finding {
 
 fn address(facts: &Facts) -> Finding {
     let status = &facts.evidence.status;
+    if status.addresses.is_empty()
+        && let Some(taken) = facts.evidence.taken.first()
+    {
+        return Finding::bad(Step::Address, &taken.cause, &taken.fix);
+    }
     if status.locators.is_empty() {
         let wanted: Vec<String> = facts.evidence.wanted_locators.iter().map(ToString::to_string).collect();
         if wanted.is_empty() {

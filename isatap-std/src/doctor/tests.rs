@@ -1,5 +1,5 @@
 use super::*;
-use crate::node::evidence::{Icmpv4Heard, NameFailure, NameFailureKind, Names, NeighborHealth, RefusedFrom};
+use crate::node::evidence::{Icmpv4Heard, NameFailure, NameFailureKind, Names, NeighborHealth, RefusedFrom, Taken};
 use crate::node::status::{LanStatus, Packets, Status};
 use serde_json::json;
 
@@ -33,6 +33,7 @@ fn healthy() -> Facts {
             status,
             pid: 77,
             wanted_locators: vec![Ipv4Addr::new(10, 0, 0, 2)],
+            taken: Vec::new(),
             advertised_mtu: None,
             names: None,
             refused: Vec::new(),
@@ -132,6 +133,10 @@ fn lan_router() -> Facts {
     facts
 }
 
+fn taken() -> Taken {
+    Taken { cause: "process 78 does that already".to_owned(), fix: "stop it (kill 78)".to_owned() }
+}
+
 fn refused(reason: &str, from: [u8; 4]) -> RefusedFrom {
     RefusedFrom { reason: reason.to_owned(), from: from.into(), inner_source: None, count: 3, age: 2 }
 }
@@ -200,7 +205,7 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
         ("unusable", nameless(NameFailureKind::NoUsableAddress), Step::Prl, "no address that a router", "A record"),
         ("wrong address", wrong_name, Step::RaSeen, "comes from dns isatap.example.test.", "correct the name"),
     ];
-    let of_host: [(Break, Step, &str, &str); 34] = [
+    let of_host: [(Break, Step, &str, &str); 35] = [
         (|f| f.evidence.status.prl.clear(), Step::Prl, "is empty", "isatap host --local 10.0.0.2 --router V4"),
         (
             |f| f.evidence.status.locators.clear(),
@@ -216,6 +221,15 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
             Step::RsSent,
             "leads to 10.0.0.1",
             "ip route get 10.0.0.1",
+        ),
+        (
+            |f| {
+                f.evidence.status.locators.clear();
+                f.evidence.taken.push(taken());
+            },
+            Step::RsSent,
+            "process 78",
+            "kill 78",
         ),
         (|f| f.unsent.not_permitted = 1, Step::RsSent, "EPERM", "iptables -I OUTPUT -p 41 -j ACCEPT"),
         (
@@ -440,7 +454,7 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
             "nft insert rule inet a in ip protocol 41 accept && nft insert rule ip c pre ip protocol 41 accept",
         ),
     ];
-    let of_router: [(Break, Step, &str, &str); 15] = [
+    let of_router: [(Break, Step, &str, &str); 16] = [
         (
             |f| f.evidence.status.locators.clear(),
             Step::Address,
@@ -470,6 +484,17 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
             Step::Address,
             "no IPv4 address to send from",
             "ip address add V4/LEN",
+        ),
+        (
+            |f| {
+                // 6to4 has an IPv4 address that is of no use to it.
+                f.evidence.status.role = "6to4-router".to_owned();
+                f.evidence.status.addresses.clear();
+                f.evidence.taken.push(taken());
+            },
+            Step::Address,
+            "process 78",
+            "kill 78",
         ),
         (
             |f| {

@@ -24,6 +24,9 @@ pub struct Evidence {
     /// The IPv4 addresses that it was told to send from; empty: those of a device, or what
     /// leads to the router.
     pub wanted_locators: Vec<Ipv4Addr>,
+    /// Why it does not use addresses that it would use: another daemon has them.
+    #[serde(default)]
+    pub taken: Vec<Taken>,
     /// The MTU that a router advertises, in bytes; it holds, whatever this host was told.
     pub advertised_mtu: Option<u16>,
     /// How names went; `None`: there is no name to look up.
@@ -34,6 +37,16 @@ pub struct Evidence {
     pub icmpv4: Vec<Icmpv4Heard>,
     /// Neighbours that unreachability detection follows.
     pub neighbors: Vec<NeighborHealth>,
+}
+
+/// An IPv4 address that another daemon has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Taken {
+    /// Which, and who has it.
+    pub cause: String,
+    /// What to do about it.
+    pub fix: String,
 }
 
 /// How the names of the potential routers went.
@@ -150,6 +163,7 @@ impl Node {
         };
         Some(Evidence {
             wanted_locators: wanted.fixed().to_vec(),
+            taken: self.claims.taken(link.attachment.link()),
             advertised_mtu,
             names,
             neighbors,
@@ -173,6 +187,7 @@ impl Evidence {
             status,
             pid: std::process::id(),
             wanted_locators: Vec::new(),
+            taken: Vec::new(),
             advertised_mtu: None,
             names: None,
             refused: heard.refused().iter().map(|row| RefusedFrom::of(now, row)).collect(),

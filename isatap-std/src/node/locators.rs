@@ -32,7 +32,6 @@ pub(crate) struct Found {
 
 impl LocatorSource {
     /// The addresses that it has to be; none where any would do.
-    #[cfg(feature = "cli")]
     pub(crate) fn fixed(&self) -> &[Ipv4Addr] {
         match self {
             LocatorSource::Fixed(addresses) => addresses,

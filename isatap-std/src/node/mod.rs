@@ -5,6 +5,7 @@
 //! [`isatap`](crate::isatap), [`tunnel`](crate::tunnel), [`sixrd`](crate::sixrd) and
 //! [`sixtofour`](crate::sixtofour), or `run` with all of them in one file.
 
+mod ends;
 #[cfg(feature = "cli")]
 pub mod evidence;
 mod lan;
@@ -14,11 +15,14 @@ mod role;
 mod rows;
 pub mod status;
 
+pub(crate) use ends::EndsAt;
 pub use locators::LocatorSource;
 pub use rows::{HeapRows, OnHeap};
 
 pub(crate) use role::{FixedRole, HostRole, Role};
 
+use self::ends::Claims;
+use self::locators::Found;
 #[cfg(feature = "cli")]
 use crate::control::{self, Server};
 use crate::driver::attachment::Attachment;
@@ -118,6 +122,7 @@ pub(crate) struct Node {
     links: Vec<Link>,
     lans: Vec<lan::Lan>,
     native: LinkId,
+    claims: Claims,
     observer: Observer,
     #[cfg(feature = "cli")]
     server: Server,
@@ -141,6 +146,7 @@ pub(crate) struct LinkPlan {
     pub(crate) interface: AnyInterface<Linux>,
     pub(crate) switches: Switches,
     pub(crate) role: Role,
+    pub(crate) ends: EndsAt,
 }
 
 // The owner's descriptors: three for each link, then those of clients.
@@ -174,6 +180,7 @@ impl Node {
             links: Vec::new(),
             lans: Vec::new(),
             native,
+            claims: Claims::default(),
             observer,
             #[cfg(feature = "cli")]
             server: Server::default(),
@@ -196,7 +203,7 @@ impl Node {
     }
 
     /// Makes a link and its device. With a folder, this process becomes the daemon of the
-    /// device, and answers there.
+    /// device and takes its tunnel ends, and answers there.
     pub(crate) fn add(&mut self, plan: LinkPlan, runtime: Option<&RuntimeDir>) -> Result<LinkId, Error> {
         // Whoever has the claim may clean up; so it comes before anything is made.
         let claim = runtime.map(|runtime| runtime.claim(&plan.device)).transpose()?;
@@ -204,6 +211,11 @@ impl Node {
             Error::usage("add a link for", &plan.device, error.to_string()).with_advice("run a second process")
         };
         let id = self.driver.machine_mut().add(Box::new(plan.interface), plan.switches).map_err(full)?;
+        if let Some(runtime) = runtime {
+            let found = plan.role.find(&self.netlink)?;
+            let addresses = (plan.role.locators().fixed(), found.locators.as_slice());
+            self.claims.start(id, &plan.device, runtime, plan.ends, addresses)?;
+        }
         let (mut attachment, tun) = Attachment::open(&self.netlink, id, &plan.device, plan.metric)?;
         if plan.role.is_host() {
             sysctl::be_a_host(&plan.device)?;
@@ -276,6 +288,9 @@ impl Node {
             if self.links.get(at).and_then(|link| link.attachment.deadline()).is_some_and(|due| due <= now) {
                 self.repair(at, now);
             }
+            if self.links.get(at).is_some_and(|link| self.claims.is_due(now, link.attachment.link())) {
+                self.refresh(at)?;
+            }
         }
         #[cfg(feature = "cli")]
         if self.server.expire(now) {
@@ -291,7 +306,7 @@ impl Node {
     /// The earliest deadline that is not the machine's.
     fn deadline(&self) -> Option<Instant> {
         let of_links = self.links.iter().flat_map(|link| [link.role.deadline(), link.attachment.deadline()]);
-        let others = of_links.chain(self.lans.iter().map(lan::Lan::deadline));
+        let others = of_links.chain(self.lans.iter().map(lan::Lan::deadline)).chain([self.claims.deadline()]);
         #[cfg(feature = "cli")]
         let others = others.chain([self.server.deadline()]);
         others.flatten().min()
@@ -438,6 +453,7 @@ impl Node {
             id: link.attachment.link(),
             machine: self.driver.machine_mut(),
             netlink: &self.netlink,
+            claims: &mut self.claims,
             observer: &mut self.observer,
         };
         work(link, &mut env)
@@ -549,12 +565,26 @@ pub(crate) struct Environment<'n> {
     pub(crate) id: LinkId,
     pub(crate) machine: &'n mut Machine,
     pub(crate) netlink: &'n Netlink,
+    claims: &'n mut Claims,
     observer: &'n mut Observer,
 }
 
 impl Environment<'_> {
     pub(crate) fn warn(&mut self, text: impl Into<String>) {
         (self.observer)(&Notice::Warning(text.into()));
+    }
+
+    /// Without the locators whose packets another daemon takes.
+    fn claim(&mut self, mut found: Found) -> Found {
+        for warning in self.claims.follow(self.now, self.id, &mut found.locators) {
+            self.warn(warning);
+        }
+        found
+    }
+
+    /// Whether another daemon has ends that this link would have, which was told.
+    fn lacks_ends(&self) -> bool {
+        self.claims.lacks(self.id)
     }
 
     pub(crate) fn info(&mut self, text: impl Into<String>) {

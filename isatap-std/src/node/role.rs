@@ -5,7 +5,7 @@ use super::locators::{Found, LocatorSource};
 use super::status::refused;
 use super::{Environment, Linux, dotted};
 use crate::error::Error;
-use crate::netlink::sysctl;
+use crate::netlink::{Netlink, sysctl};
 use crate::resolve::{Answer, Failure, Resolver, Settings, Source};
 use isatap_core::engine::Event;
 use isatap_core::error::{Table, TableFull};
@@ -107,6 +107,22 @@ impl Role {
             Role::Host(_) => true,
             Role::Fixed(fixed) => fixed.is_host,
         }
+    }
+
+    pub(super) fn locators(&self) -> &LocatorSource {
+        match self {
+            Role::Host(host) => &host.locators,
+            Role::Fixed(fixed) => &fixed.locators,
+        }
+    }
+
+    /// What it starts with; a name has brought no router yet.
+    pub(super) fn find(&self, netlink: &Netlink) -> Result<Found, Error> {
+        let router = match self {
+            Role::Host(host) => host.routers.first().copied(),
+            Role::Fixed(_) => None,
+        };
+        self.locators().find(netlink, router)
     }
 
     /// Its IPv4 addresses, and the MTU underneath.
@@ -285,7 +301,7 @@ impl HostRole {
 
     fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         let router = self.first_router(env);
-        let found = self.locators.find(env.netlink, router)?;
+        let found = env.claim(self.locators.find(env.netlink, router)?);
         if found.mtu != self.found.mtu {
             set_underlay_mtu(env, found.mtu);
         }
@@ -414,7 +430,7 @@ impl FixedRole {
     }
 
     fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
-        let found = self.locators.find(env.netlink, None)?;
+        let found = env.claim(self.locators.find(env.netlink, None)?);
         if found.mtu != self.found.mtu {
             set_underlay_mtu(env, found.mtu);
         }
@@ -427,7 +443,7 @@ impl FixedRole {
             if let Some(Err(full)) = told {
                 env.warn(format!("not every IPv4 address is used: {full}"));
             }
-            if changed && found.locators.is_empty() {
+            if changed && found.locators.is_empty() && !env.lacks_ends() {
                 env.warn("the IPv4 address is gone: nothing is sent or answered until it is back");
             }
         }
@@ -444,7 +460,7 @@ impl FixedRole {
             _ => false,
         });
         let before = std::mem::replace(&mut self.unusable, unusable.unwrap_or_default());
-        if self.unusable && !before {
+        if self.unusable && !before && !env.lacks_ends() {
             let there = if found.is_empty() { "none".to_owned() } else { format!("only {}", list(found)) };
             env.warn(format!(
                 "6to4 needs a public IPv4 address, and this machine has {there}: nothing is sent; behind a NAT use isatap \

@@ -33,6 +33,8 @@ pub(super) fn of_daemon(read: &[PathBuf], write: &[PathBuf], runtime: Option<&Pa
     for file in write {
         files.allow(file, AccessFs::WriteFile | AccessFs::Truncate)?;
     }
+    // Whose the tunnel ends are that this daemon comes to later.
+    files.allow(Path::new("/proc/locks"), AccessFs::ReadFile.into())?;
     files.allow(Path::new("/proc/sys/net"), reading() | AccessFs::WriteFile | AccessFs::Truncate)?;
     files.allow(Path::new("/dev/net/tun"), AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev)?;
     Ok(files.0)

@@ -343,7 +343,10 @@ fn a_second_daemon_for_the_same_address() {
     // For the same device it is refused, and told by whom.
     let same = isatap(&site.host, HOST);
     assert!(!same.success() && same.text.contains("process"), "{same:#?}");
-    site.host.start("second", &format!("{} {HOST} --dev isatap1", env!("CARGO_BIN_EXE_isatap")));
+    // One that does not see the locks of the first, as in a container with a /run of its own.
+    let elsewhere = site.host.directory().join("elsewhere");
+    let second = format!("{} {HOST} --dev isatap1", env!("CARGO_BIN_EXE_isatap"));
+    site.host.start("second", &format!("env ISATAP_RUNTIME_DIR={} {second}", elsewhere.display()));
     let first = || {
         let output = isatap(&site.host, "doctor -j isatap0");
         let lines = output.text.lines().filter(|line| !line.starts_with("isatap: "));

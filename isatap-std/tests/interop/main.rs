@@ -15,6 +15,7 @@ mod destinations;
 mod differential;
 mod direct_access;
 mod doctor;
+mod ends;
 mod explain;
 mod floods;
 mod host;

@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// Print JSON, one object a device.
     #[arg(short, long)]
     json: bool,
-    /// One device; all of them if it is left out.
+    /// One device; all of this network namespace if it is left out.
     dev: Option<String>,
 }
 

@@ -35,6 +35,7 @@ fn qualified() -> Facts {
             status,
             pid: 77,
             wanted_locators: Vec::new(),
+            taken: Vec::new(),
             advertised_mtu: None,
             names: None,
             refused: Vec::new(),
