@@ -30,7 +30,7 @@ pub fn parse_and_admit(outer: &[u8], link: &impl Link) -> Option<Admitted> {
 pub fn send(link: &impl Link, packet: &mut PacketMut<'_>, source: &Ipv6Addr, next_hop: &Ipv6Addr) -> bool {
     let permitted = link.permit(source, next_hop, next_hop).and_then(|()| link.resolve(source, next_hop));
     let Ok(Resolution::To { source, destination }) = permitted else { return false };
-    let ttl = link.policy().ttl;
+    let ttl = link.underlay().policy.ttl;
     let outer = Outer { source, destination, ports: None, tos: 0, ttl, dont_fragment: true, identification: 0 };
     proto41::encapsulate(packet, &outer).is_ok()
 }

@@ -8,14 +8,14 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::capacity::{Capacity, List, Rows};
+use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
-use crate::error::{Table, TableFull};
-use crate::interface::{Automatic, Context, link_and_policy, path_mtu, replace_routes, silent_interface};
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, may_send_to};
-use crate::prefix::{Ipv6Prefix, is_never_unicast};
+use crate::error::TableFull;
+use crate::interface::{Automatic, Context, link_and_policy, replace_routes, silent_interface};
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
+use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
-use crate::proto41::mtu::{PathMtu, PathMtus};
+use crate::proto41::underlay::Underlay;
 use crate::route::{Origin, Route};
 use crate::time::Expiry;
 
@@ -40,20 +40,14 @@ pub const fn embedded_ipv4(address: &Ipv6Addr) -> Option<Ipv4Addr> {
 /// The link's data.
 #[derive(Clone)]
 pub struct Link<C: Capacity> {
-    locators: List<Locator, Rows<C::Locators, Locator>>,
-    paths: PathMtus<Rows<C::PathMtus, PathMtu>>,
-    policy: OuterPolicy,
+    underlay: Underlay<C>,
 }
 
 impl<C: Capacity> Link<C> {
-    fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        self.locators.iter().any(|locator| locator.is_broadcast(address))
-    }
-
     /// `TUN-71 [RFC 2893 §5.3, §5.6]`: between two hosts, each with the IPv4
     /// address of its IPv6 address; for nobody behind them.
     fn judge(&self, flow: &Flow) -> Result<Admitted, DropReason> {
-        if self.owns_ipv4(flow.outer_source) || self.is_broadcast(flow.outer_source) {
+        if self.underlay.excludes(flow.outer_source) {
             return Err(DropReason::OuterSourceRefused);
         }
         if embedded_ipv4(&flow.inner_source) != Some(flow.outer_source)
@@ -66,15 +60,21 @@ impl<C: Capacity> Link<C> {
 }
 
 impl<C: Capacity> LinkTrait for Link<C> {
+    type Capacity = C;
+
     fn kind(&self) -> LinkKind {
         LinkKind::Compatible
+    }
+
+    fn underlay(&self) -> &Underlay<C> {
+        &self.underlay
     }
 
     fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
         // TUN-70
         let destination = embedded_ipv4(next_hop).ok_or(DropReason::NextHopUnresolvable)?;
         // TUN-4, TUN-71
-        if !self.may_send_to(destination) {
+        if !self.underlay.may_send_to(destination) {
             return Err(DropReason::DestinationRefused);
         }
         match embedded_ipv4(inner_source) {
@@ -98,24 +98,8 @@ impl<C: Capacity> LinkTrait for Link<C> {
         embedded_ipv4(address).is_some_and(|ipv4| self.owns_ipv4(ipv4))
     }
 
-    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
-        self.locators.iter().any(|locator| locator.address == address)
-    }
-
-    fn may_send_to(&self, destination: Ipv4Addr) -> bool {
-        may_send_to(destination, self.locators.as_slice())
-    }
-
     fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {
-        self.locators.as_slice().first().map(|locator| address(locator.address))
-    }
-
-    fn policy(&self) -> &OuterPolicy {
-        &self.policy
-    }
-
-    fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
-        path_mtu(&self.paths, self.policy.mtu, destination)
+        self.underlay.locators().first().map(|locator| address(locator.address))
     }
 }
 
@@ -130,8 +114,7 @@ impl<C: Capacity> Interface<C> {
     /// An interface without IPv4 addresses.
     #[must_use]
     pub const fn new(policy: OuterPolicy) -> Self {
-        let link = Link { locators: List::EMPTY, paths: PathMtus::EMPTY, policy };
-        Interface { link, told: Automatic::EMPTY }
+        Interface { link: Link { underlay: Underlay::new(policy) }, told: Automatic::EMPTY }
     }
 
     link_and_policy!();
@@ -141,20 +124,17 @@ impl<C: Capacity> Interface<C> {
     /// # Errors
     /// More than the table of locators or of routes holds.
     pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
-        let mut result = Ok(());
-        self.link.locators.clear();
-        for locator in locators.iter().filter(|locator| !is_never_unicast(locator.address)) {
-            if !self.link.owns_ipv4(locator.address) {
-                result = result.and(self.link.locators.push(*locator, Table::Locators));
-            }
-        }
+        let mut result = self.link.underlay.replace(locators.iter().copied());
         let id = cx.id;
-        let on_link =
-            (!self.link.locators.is_empty()).then(|| Route::on_link(Ipv6Prefix::COMPATIBLE, id, Origin::Automatic));
+        let on_link = (!self.link.underlay.locators().is_empty())
+            .then(|| Route::on_link(Ipv6Prefix::COMPATIBLE, id, Origin::Automatic));
         let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
         result = result.and(replace_routes(cx, own, on_link.into_iter()));
-        let told =
-            self.told.set_addresses(self.link.locators.iter().map(|own| address(own.address)), None, Expiry::NEVER);
+        let told = self.told.set_addresses(
+            self.link.underlay.locators().iter().map(|own| address(own.address)),
+            None,
+            Expiry::NEVER,
+        );
         self.told.note_room(result.and(told));
         result
     }

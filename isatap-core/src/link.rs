@@ -13,16 +13,24 @@ use crate::capacity::{Capacity, List, Row, Rows};
 use crate::drop_reason::DropReason;
 pub use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
-use crate::prefix::{Ipv6Prefix, is_never_unicast};
+use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
-use crate::proto41::ecn::{EcnMode, TosMode};
 use crate::proto41::mtu::MtuMode;
+use crate::proto41::underlay::Underlay;
+pub use crate::proto41::underlay::{Locator, OuterPolicy};
 
 /// What the datapath asks of a link. All answers come from plain data: no
 /// clock, no state that a packet changes.
 pub trait Link {
+    /// How large its tables are.
+    type Capacity: Capacity;
+
     /// Which mechanism this is.
     fn kind(&self) -> LinkKind;
+
+    /// The IPv4 side: own addresses, where packets may go, path MTUs, how outer
+    /// headers are made.
+    fn underlay(&self) -> &Underlay<Self::Capacity>;
 
     /// Where a packet from `inner_source` to the neighbour `next_hop` goes.
     /// `TUN-2`, `TUN-3`: both ends are answered here, since a peer compares
@@ -104,22 +112,14 @@ pub trait Link {
     fn is_local(&self, address: &Ipv6Addr) -> bool;
 
     /// Whether `address` is an IPv4 address that this link sends from.
-    fn owns_ipv4(&self, address: Ipv4Addr) -> bool;
-
-    /// Whether an outer packet may go to `destination` at all. `TUN-4`: not to
-    /// addresses that are no host's, not to this node itself, and not to a
-    /// broadcast address of one of its subnets.
-    fn may_send_to(&self, destination: Ipv4Addr) -> bool;
+    #[inline]
+    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
+        self.underlay().owns(address)
+    }
 
     /// The node's address on this link from which to answer `destination`:
     /// one that the peer's source check lets in. `NDP-64`
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr>;
-
-    /// How outer headers are made.
-    fn policy(&self) -> &OuterPolicy;
-
-    /// What is known of the IPv4 path MTU toward `destination`, in bytes.
-    fn path_mtu(&self, destination: Ipv4Addr) -> u16;
 }
 
 /// Every answer of a link is that of what `$each` finds behind it.
@@ -127,6 +127,10 @@ macro_rules! link_by {
     ($($each:tt)+) => {
         fn kind(&self) -> $crate::link::LinkKind {
             $($each)+!(self, inner => inner.kind())
+        }
+
+        fn underlay(&self) -> &$crate::proto41::underlay::Underlay<Self::Capacity> {
+            $($each)+!(self, inner => inner.underlay())
         }
 
         fn resolve(
@@ -162,6 +166,8 @@ macro_rules! link_by {
             $($each)+!(self, inner => inner.embeds_own(address))
         }
 
+        // Its own function: what the checks hold in registers, the caller would spill.
+        #[inline(never)]
         fn admit(&self, flow: &$crate::proto41::Flow) -> Result<$crate::link::Admitted, $crate::link::Denied> {
             $($each)+!(self, inner => inner.admit(flow))
         }
@@ -178,20 +184,8 @@ macro_rules! link_by {
             $($each)+!(self, inner => inner.owns_ipv4(address))
         }
 
-        fn may_send_to(&self, destination: core::net::Ipv4Addr) -> bool {
-            $($each)+!(self, inner => inner.may_send_to(destination))
-        }
-
         fn source_for(&self, destination: &core::net::Ipv6Addr) -> Option<core::net::Ipv6Addr> {
             $($each)+!(self, inner => inner.source_for(destination))
-        }
-
-        fn policy(&self) -> &$crate::link::OuterPolicy {
-            $($each)+!(self, inner => inner.policy())
-        }
-
-        fn path_mtu(&self, destination: core::net::Ipv4Addr) -> u16 {
-            $($each)+!(self, inner => inner.path_mtu(destination))
         }
     };
 }
@@ -208,6 +202,8 @@ pub(crate) use pointee;
 
 /// A link behind a pointer: a `Box`, where nodes have large ones.
 impl<P: Deref<Target: Link>> Link for P {
+    type Capacity = <P::Target as Link>::Capacity;
+
     link_by!(pointee);
 
     fn is_verified(&self, neighbor: &Ipv6Addr) -> bool {
@@ -282,103 +278,6 @@ pub enum Denied {
     Refused(DropReason),
 }
 
-/// How a link makes its outer headers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct OuterPolicy {
-    /// Static or dynamic MTU. `TUN-30`
-    pub mtu: MtuMode,
-    /// The IPv6 MTU of the link, in bytes: 1,280 or what a Router
-    /// Advertisement said. `ISA-15`, `NDP-14`
-    pub link_mtu: u16,
-    /// Outer time to live.
-    pub ttl: u8,
-    /// Where the outer DSCP comes from. `TUN-50`
-    pub tos: TosMode,
-    /// How ECN enters the tunnel. `TUN-51`
-    pub ecn: EcnMode,
-}
-
-impl OuterPolicy {
-    /// What RFC 4213 recommends: MTU 1,280, TTL 64, TOS 0, ECN compatibility
-    /// mode; dynamic, so that the IPv4 Identification need not be unique
-    /// (`TUN-7`) and a smaller IPv4 path is found.
-    pub const DEFAULT: OuterPolicy = OuterPolicy {
-        mtu: MtuMode::Dynamic { interface: 1500 },
-        link_mtu: 1280,
-        ttl: 64,
-        tos: TosMode::Fixed(0),
-        ecn: EcnMode::Compatibility,
-    };
-}
-
-impl Default for OuterPolicy {
-    fn default() -> Self {
-        OuterPolicy::DEFAULT
-    }
-}
-
-/// An IPv4 address that a link sends from, with the length of its subnet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Locator {
-    /// The address.
-    pub address: Ipv4Addr,
-    /// Prefix length of the subnet it is on, to know the broadcast address
-    /// (`TUN-4`) and which destinations are near; 32 when not known.
-    pub subnet_length: u8,
-}
-
-/// Whether a node with these addresses may send to `destination`, whatever a
-/// name, a router list or an IPv6 address says: it is a host's (`TUN-15`), and
-/// neither one of its own nor the directed broadcast address of a subnet of
-/// theirs (`TUN-4`).
-pub(crate) fn may_send_to(destination: Ipv4Addr, own: &[Locator]) -> bool {
-    !is_never_unicast(destination) && !own.iter().any(|locator| locator.excludes(destination))
-}
-
-impl Locator {
-    /// Whether `address` is the directed broadcast address of the subnet; a
-    /// subnet of one or two addresses has none. `TUN-15`
-    #[inline]
-    #[must_use]
-    pub fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        self.host_bits() > 1 && address == self.last_address()
-    }
-
-    /// Whether no neighbour has `address`: it is this one, or the directed
-    /// broadcast address of the subnet.
-    #[inline]
-    pub(crate) fn excludes(&self, address: Ipv4Addr) -> bool {
-        self.address == address || self.is_broadcast(address)
-    }
-
-    /// The last address of the subnet.
-    #[inline]
-    pub(crate) const fn last_address(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.address.to_bits() | self.host_bits())
-    }
-
-    /// Ones where the subnet's addresses differ.
-    #[inline]
-    #[expect(clippy::as_conversions, reason = "a const fn cannot call From; u8 to u32 loses nothing")]
-    const fn host_bits(&self) -> u32 {
-        match u32::MAX.checked_shr(self.subnet_length as u32) {
-            Some(bits) => bits,
-            None => 0,
-        }
-    }
-}
-
-impl From<Ipv4Addr> for Locator {
-    fn from(address: Ipv4Addr) -> Self {
-        Locator { address, subnet_length: 32 }
-    }
-}
-
-impl Row for Locator {
-    const EMPTY: Self = Locator { address: Ipv4Addr::UNSPECIFIED, subnet_length: 32 };
-}
-
 /// A link that carries IPv6 without a tunnel: the router's LAN.
 ///
 /// The core routes to it and knows its prefixes; address resolution, and
@@ -386,17 +285,16 @@ impl Row for Locator {
 #[derive(Clone)]
 pub struct NativeLink<C: Capacity> {
     addresses: List<InterfaceAddress, Rows<C::Addresses, InterfaceAddress>>,
-    policy: OuterPolicy,
+    /// Nothing but the MTU.
+    underlay: Underlay<C>,
 }
 
 impl<C: Capacity> NativeLink<C> {
     /// A native link of `mtu` bytes without addresses.
     #[must_use]
     pub const fn new(mtu: u16) -> Self {
-        NativeLink {
-            addresses: List::EMPTY,
-            policy: OuterPolicy { link_mtu: mtu, mtu: MtuMode::Static(mtu), ..OuterPolicy::DEFAULT },
-        }
+        let policy = OuterPolicy { link_mtu: mtu, mtu: MtuMode::Static(mtu), ..OuterPolicy::DEFAULT };
+        NativeLink { addresses: List::EMPTY, underlay: Underlay::new(policy) }
     }
 
     /// Adds an address of this node, whose prefix is on-link.
@@ -420,8 +318,14 @@ impl<C: Capacity> NativeLink<C> {
 }
 
 impl<C: Capacity> Link for NativeLink<C> {
+    type Capacity = C;
+
     fn kind(&self) -> LinkKind {
         LinkKind::Native
+    }
+
+    fn underlay(&self) -> &Underlay<C> {
+        &self.underlay
     }
 
     fn resolve(&self, _inner_source: &Ipv6Addr, _next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
@@ -440,24 +344,8 @@ impl<C: Capacity> Link for NativeLink<C> {
         self.addresses.iter().any(|own| own.is(address))
     }
 
-    fn owns_ipv4(&self, _address: Ipv4Addr) -> bool {
-        false
-    }
-
-    fn may_send_to(&self, _destination: Ipv4Addr) -> bool {
-        false
-    }
-
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
         source_among(self.addresses(), destination)
-    }
-
-    fn policy(&self) -> &OuterPolicy {
-        &self.policy
-    }
-
-    fn path_mtu(&self, _destination: Ipv4Addr) -> u16 {
-        self.policy.link_mtu
     }
 }
 

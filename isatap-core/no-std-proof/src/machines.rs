@@ -8,16 +8,16 @@ use isatap_core::datapath::{Datapath, Switches};
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Event, Machine, Parked, Parking, Ticket, Transmit, Verdict};
 use isatap_core::interface::{Context, Interface};
-use isatap_core::isatap::prl::Prl;
 use isatap_core::isatap::{
     Answer, HostConfig, HostInterface, PublishedPrefix, ResolveFailure, RouterConfig, RouterInterface,
 };
-use isatap_core::link::{InterfaceAddress, Link, Locator, NativeLink};
+use isatap_core::link::{InterfaceAddress, Link, Locator, NativeLink, OuterPolicy};
 use isatap_core::nd::learned::SearchDomain;
 use isatap_core::nd::option::DomainName;
 use isatap_core::node::{AnyInterface, AnyLink, AnyNode, IsatapHost, Node, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::proto41::underlay::Underlay;
 use isatap_core::route::{Origin, Route};
 
 use crate::{Unknown, any, keep};
@@ -114,7 +114,10 @@ fn ask(link: &impl Link, u: &Unknown) {
         link.is_on_link(&u.ipv6()),
         link.is_local(&u.ipv6()),
     ));
-    keep((link.owns_ipv4(u.ipv4()), link.source_for(&u.ipv6()), link.policy(), link.path_mtu(u.ipv4())));
+    keep((link.owns_ipv4(u.ipv4()), link.source_for(&u.ipv6())));
+    let underlay = link.underlay();
+    keep((underlay.policy, underlay.locators(), underlay.path_mtu(u.ipv4())));
+    keep((underlay.owns(u.ipv4()), underlay.excludes(u.ipv4()), underlay.may_send_to(u.ipv4())));
 }
 
 crate::roots! {
@@ -184,11 +187,11 @@ crate::roots! {
         for router in link.potential_routers().iter() {
             keep((router.address(), router.origin(), router.is_alive(u.now()), router.attempts(), router.next_solicitation()));
         }
-        Prl::<Small>::is_acceptable(u.ipv4(), locators())
+        any(Underlay::<Small>::new(OuterPolicy::DEFAULT)).locators().len()
     };
     configured_links => |u| {
         let mut interface = any(configured::Interface::<Standard>::new(any(configured::Config::new(u.ipv4(), u.ipv4()))));
-        interface.set_locators(locators());
+        keep(interface.set_locators(locators()));
         let link = any(interface.link());
         ask(link, u);
         keep((link.local(), link.remote(), link.addresses().count(), configured::link_local(u.ipv4())));

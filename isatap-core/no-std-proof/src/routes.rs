@@ -55,8 +55,7 @@ crate::roots! {
     native_links => |u| {
         let mut link = any(NativeLink::<Standard>::new(u.value()));
         keep(link.add_address(InterfaceAddress { address: u.ipv6(), prefix_length: u.value() }));
-        keep((link.addresses(), link.kind(), link.resolve(&u.ipv6(), &u.ipv6()).is_ok(), link.policy()));
-        (link.is_on_link(&u.ipv6()), link.is_local(&u.ipv6()), link.owns_ipv4(u.ipv4()), link.source_for(&u.ipv6()),
-         link.path_mtu(u.ipv4()))
+        keep((link.addresses(), link.kind(), link.resolve(&u.ipv6(), &u.ipv6()).is_ok(), link.underlay().policy));
+        (link.is_on_link(&u.ipv6()), link.is_local(&u.ipv6()), link.owns_ipv4(u.ipv4()), link.source_for(&u.ipv6()))
     };
 }

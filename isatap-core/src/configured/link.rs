@@ -6,25 +6,26 @@ use crate::capacity::{Capacity, List, Rows};
 use crate::drop_reason::DropReason;
 use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
-use crate::interface::{path_error, path_mtu};
 use crate::link::{
-    Denied, InterfaceAddress, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, is_in, may_send_to,
-    source_among,
+    Denied, InterfaceAddress, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, is_in, source_among,
 };
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
 use crate::proto41::icmp::TunnelError;
-use crate::proto41::mtu::{PathMtu, PathMtus};
-use crate::time::{Expiry, Instant};
+use crate::proto41::underlay::Underlay;
+use crate::time::Instant;
 
 /// A configured tunnel's data.
 #[derive(Clone)]
 pub struct Link<C: Capacity> {
-    local: Locator,
+    local: Ipv4Addr,
     remote: Ipv4Addr,
-    policy: OuterPolicy,
+    /// Whether the remote can be a host's address. `TUN-4`: configuration may
+    /// be wrong too.
+    is_remote_usable: bool,
+    /// With all IPv4 addresses of this node, though it sends from one.
+    pub(crate) underlay: Underlay<C>,
     addresses: List<InterfaceAddress, Rows<C::Addresses, InterfaceAddress>>,
-    path: PathMtus<[PathMtu; 1]>,
 }
 
 /// The link-local address that an end of a configured tunnel makes of its
@@ -41,20 +42,18 @@ pub const fn link_local(ipv4: Ipv4Addr) -> Ipv6Addr {
 }
 
 impl<C: Capacity> Link<C> {
-    pub(crate) const fn new(local: Ipv4Addr, remote: Ipv4Addr, policy: OuterPolicy) -> Self {
-        let local = Locator { address: local, subnet_length: 32 };
-        Link { local, remote, policy, addresses: List::EMPTY, path: PathMtus::EMPTY }
+    pub(crate) fn new(local: Ipv4Addr, remote: Ipv4Addr, policy: OuterPolicy) -> Self {
+        let underlay = Underlay::new(policy);
+        let mut link = Link { local, remote, is_remote_usable: false, underlay, addresses: List::EMPTY };
+        // One always fits.
+        let _ = link.set_locators(&[]);
+        link
     }
 
     /// This end's IPv4 address.
     #[must_use]
     pub fn local(&self) -> Ipv4Addr {
-        self.local.address
-    }
-
-    pub(crate) fn set_locators(&mut self, locators: &[Locator]) {
-        let local = self.local.address;
-        self.local = locators.iter().copied().find(|own| own.address == local).unwrap_or(local.into());
+        self.local
     }
 
     /// The other end's IPv4 address.
@@ -63,13 +62,15 @@ impl<C: Capacity> Link<C> {
         self.remote
     }
 
-    pub(crate) fn policy_mut(&mut self) -> &mut OuterPolicy {
-        &mut self.policy
+    pub(crate) fn set_locators(&mut self, locators: &[Locator]) -> Result<(), TableFull> {
+        let known = self.underlay.replace(core::iter::once(self.local.into()).chain(locators.iter().copied()));
+        self.is_remote_usable = self.underlay.may_send_to(self.remote);
+        known
     }
 
     /// This node's addresses on the tunnel, the link-local one first.
     pub fn addresses(&self) -> impl Iterator<Item = InterfaceAddress> + '_ {
-        let own = InterfaceAddress { address: link_local(self.local.address), prefix_length: 64 };
+        let own = InterfaceAddress { address: link_local(self.local), prefix_length: 64 };
         core::iter::once(own).chain(self.addresses.iter().copied())
     }
 
@@ -87,40 +88,36 @@ impl<C: Capacity> Link<C> {
         if error.destination != self.remote {
             return Err(DropReason::IcmpV4Ignored);
         }
-        path_error(&mut self.path, self.policy.mtu, now, error)
-    }
-
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.path.handle_timeout(now);
-    }
-
-    pub(crate) fn deadline(&self) -> Expiry {
-        self.path.next_deadline()
+        self.underlay.path_error(now, error)
     }
 }
 
 impl<C: Capacity> LinkTrait for Link<C> {
+    type Capacity = C;
+
     fn kind(&self) -> LinkKind {
         LinkKind::Configured
     }
 
+    fn underlay(&self) -> &Underlay<C> {
+        &self.underlay
+    }
+
     fn resolve(&self, _inner_source: &Ipv6Addr, _next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
-        // TUN-4: configuration may be wrong too.
-        if !self.may_send_to(self.remote) {
+        if !self.is_remote_usable {
             return Err(DropReason::DestinationRefused);
         }
-        Ok(Resolution::To { source: self.local.address, destination: self.remote })
+        Ok(Resolution::To { source: self.local, destination: self.remote })
     }
 
     fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
         // TUN-13, TUN-14 [RFC 4213 §3.6]: both ends must be those configured.
         // Nothing is said of a mismatch, since another tunnel may have the
         // same local end.
-        if flow.outer_destination != self.local.address || flow.outer_source != self.remote {
+        if flow.outer_destination != self.local || flow.outer_source != self.remote {
             return Err(Denied::NotAddressed);
         }
-        // Nobody is there, and no answer could go back.
-        if self.local.excludes(flow.outer_source) {
+        if !self.is_remote_usable {
             return Err(Denied::Refused(DropReason::OuterSourceRefused));
         }
         let destination = &flow.inner_destination;
@@ -139,27 +136,15 @@ impl<C: Capacity> LinkTrait for Link<C> {
     }
 
     fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
-        address == self.local.address
-    }
-
-    fn may_send_to(&self, destination: Ipv4Addr) -> bool {
-        may_send_to(destination, core::slice::from_ref(&self.local))
+        address == self.local
     }
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
-        let own = link_local(self.local.address);
+        let own = link_local(self.local);
         if Ipv6Prefix::LINK_LOCAL.contains(destination) {
             return Some(own);
         }
         source_among(self.addresses.as_slice(), destination).or(Some(own))
-    }
-
-    fn policy(&self) -> &OuterPolicy {
-        &self.policy
-    }
-
-    fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
-        path_mtu(&self.path, self.policy.mtu, destination)
     }
 }
 

@@ -92,13 +92,17 @@ impl<C: Capacity> Interface<C> {
 
     /// How outer headers are made, to be changed.
     pub fn policy_mut(&mut self) -> &mut OuterPolicy {
-        self.link.policy_mut()
+        &mut self.link.underlay.policy
     }
 
-    /// Says which subnet [`Config::local`] is on, if it is one of `locators`:
-    /// its broadcast address is no remote. `TUN-4`
-    pub fn set_locators(&mut self, locators: &[Locator]) {
-        self.link.set_locators(locators);
+    /// Replaces the IPv4 addresses of this node, with their subnets, of which
+    /// it sends from [`Config::local`] alone: their broadcast addresses are no
+    /// remote. `TUN-4`
+    ///
+    /// # Errors
+    /// The table is full: not every address is known to be ours.
+    pub fn set_locators(&mut self, locators: &[Locator]) -> Result<(), TableFull> {
+        self.link.set_locators(locators)
     }
 
     /// Adds an address of this node; its prefix is on-link here.
@@ -207,7 +211,7 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, _entropy: &mut dyn Entropy) {
-        self.link.handle_timeout(cx.now);
+        self.link.underlay.handle_timeout(cx.now);
         self.remote.handle_timeout(cx.now);
         // An only neighbour that does not answer has no alternative: the next
         // packet asks it again.
@@ -233,15 +237,15 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
         if let Some((change, address)) = self.addresses.poll() {
             return Some(Event::Address { link, change, address });
         }
-        if self.told_mtu != self.link.policy().link_mtu {
-            self.told_mtu = self.link.policy().link_mtu;
+        if self.told_mtu != self.link.underlay.policy.link_mtu {
+            self.told_mtu = self.link.underlay.policy.link_mtu;
             return Some(Event::Mtu { link, mtu: self.told_mtu });
         }
         None
     }
 
     fn deadline(&self) -> Expiry {
-        self.remote.deadline().min(self.link.deadline())
+        self.remote.deadline().min(self.link.underlay.deadline())
     }
 
     fn has_packet(&self, now: Instant) -> bool {
@@ -249,7 +253,7 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
     }
 
     fn has_event(&self) -> bool {
-        self.addresses.has_changes() || self.told_mtu != self.link.policy().link_mtu
+        self.addresses.has_changes() || self.told_mtu != self.link.underlay.policy.link_mtu
     }
 }
 

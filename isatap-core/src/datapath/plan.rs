@@ -143,6 +143,7 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
                 }
                 _ => Refusal::silent(reason),
             })?;
+        let underlay = port.link.underlay();
         let mut path_mtu = None;
         if let Resolution::To { destination, .. } = resolution {
             // SEC-5; what a customer sends to itself by its border relay
@@ -153,9 +154,9 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
             {
                 return Err(Refusal::silent(DropReason::BackToSender));
             }
-            path_mtu = Some(port.link.path_mtu(destination));
+            path_mtu = Some(underlay.path_mtu(destination));
         }
-        let policy = port.link.policy();
+        let policy = &underlay.policy;
         let fits = fits(policy, path_mtu, len);
         let dont_fragment = fits.map_err(|mtu| Refusal {
             reason: DropReason::PacketTooBig,

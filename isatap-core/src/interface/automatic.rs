@@ -1,8 +1,8 @@
 //! What the interface of every automatic tunnel has beside its link.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::Ipv6Addr;
 
-use crate::capacity::{Capacity, Rows, Storage};
+use crate::capacity::{Capacity, Rows};
 use crate::drop_reason::DropReason;
 use crate::engine::{Change, Delegation, Event, LearnedAddress};
 use crate::error::{Table, TableFull};
@@ -12,8 +12,6 @@ use crate::interface::{
 use crate::link::{Link, OuterPolicy};
 use crate::nd::{Message, validate};
 use crate::packet::PacketMut;
-use crate::proto41::icmp::{TunnelError, TunnelErrorKind};
-use crate::proto41::mtu::{MtuMode, PathMtu, PathMtus};
 use crate::route::Route;
 use crate::time::{Expiry, Instant};
 
@@ -168,34 +166,4 @@ pub(crate) fn replace_routes<C: Capacity>(
         }
     }
     result
-}
-
-/// What is known of the IPv4 path MTU toward `destination`.
-#[inline]
-pub(crate) fn path_mtu<S: Storage<PathMtu>>(paths: &PathMtus<S>, mode: MtuMode, destination: Ipv4Addr) -> u16 {
-    let interface = match mode {
-        MtuMode::Dynamic { interface } => interface,
-        MtuMode::Static(_) => u16::MAX,
-    };
-    paths.get(destination).map_or(interface, |estimate| estimate.min(interface))
-}
-
-/// Applies an ICMPv4 error to what is known of the paths. `TUN-35`, `TUN-43`
-///
-/// # Errors
-/// It changes nothing.
-pub(crate) fn path_error<S: Storage<PathMtu>>(
-    paths: &mut PathMtus<S>,
-    mode: MtuMode,
-    now: Instant,
-    error: &TunnelError,
-) -> Result<(), DropReason> {
-    match (error.too_big(), mode) {
-        (Some(claim), MtuMode::Dynamic { interface }) => {
-            paths.too_big(now, &claim, interface).map(|_| ()).ok_or(DropReason::IcmpV4Ignored)
-        }
-        (Some(_), MtuMode::Static(_)) => Err(DropReason::IcmpV4Ignored),
-        (None, _) if error.kind == TunnelErrorKind::Ignored => Err(DropReason::IcmpV4Ignored),
-        (None, _) => Ok(()),
-    }
 }

@@ -7,6 +7,8 @@
 macro_rules! link_of_its_data {
     ($interface:ident $(, $checked:ident)?) => {
         impl<C: $crate::capacity::Capacity> $crate::link::Link for $interface<C> {
+            type Capacity = C;
+
             $crate::link::link_by!($crate::interface::link_field);
 
             $(fn is_verified(&self, neighbor: &core::net::Ipv6Addr) -> bool {
@@ -114,7 +116,7 @@ macro_rules! pointee_mut {
 }
 
 /// The part of an automatic tunnel's interface that is the same for each:
-/// `link` has its data, with `paths` and `policy`.
+/// `link` has its data, with `underlay`.
 macro_rules! interface_of_its_link {
     () => {
         type Snapshot = Link<C>;
@@ -133,7 +135,7 @@ macro_rules! interface_of_its_link {
             now: $crate::time::Instant,
             error: &$crate::proto41::icmp::TunnelError,
         ) -> Result<(), $crate::drop_reason::DropReason> {
-            $crate::interface::path_error(&mut self.link.paths, self.link.policy.mtu, now, error)
+            self.link.underlay.path_error(now, error)
         }
     };
 }
@@ -160,7 +162,7 @@ macro_rules! silent_interface {
                 cx: &mut $crate::interface::Context<'_, C>,
                 _entropy: &mut dyn $crate::engine::Entropy,
             ) {
-                self.link.paths.handle_timeout(cx.now);
+                self.link.underlay.handle_timeout(cx.now);
             }
 
             fn poll_transmit(
@@ -172,11 +174,11 @@ macro_rules! silent_interface {
             }
 
             fn poll_event(&mut self, cx: &mut $crate::interface::Context<'_, C>) -> Option<$crate::engine::Event> {
-                self.told.poll_event(cx, &self.link.policy)
+                self.told.poll_event(cx, &self.link.underlay.policy)
             }
 
             fn deadline(&self) -> $crate::time::Expiry {
-                self.link.paths.next_deadline()
+                self.link.underlay.deadline()
             }
 
             fn has_packet(&self, _now: $crate::time::Instant) -> bool {
@@ -184,7 +186,7 @@ macro_rules! silent_interface {
             }
 
             fn has_event(&self) -> bool {
-                self.told.has_event(&self.link.policy)
+                self.told.has_event(&self.link.underlay.policy)
             }
         }
 
@@ -203,7 +205,7 @@ macro_rules! link_and_policy {
 
         /// How outer headers are made, to be changed.
         pub fn policy_mut(&mut self) -> &mut $crate::link::OuterPolicy {
-            &mut self.link.policy
+            &mut self.link.underlay.policy
         }
 
         /// This node's addresses on the link.

@@ -29,7 +29,7 @@ use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
 
 pub use addresses::{AddressRow, Addresses};
-pub(crate) use automatic::{Automatic, path_error, path_mtu, replace_routes};
+pub(crate) use automatic::{Automatic, replace_routes};
 pub(crate) use delegate::{
     interface_by, interface_of_its_link, link_and_policy, link_field, link_of_its_data, pointee_mut, silent_interface,
 };
@@ -75,8 +75,9 @@ impl<C: Capacity> Context<'_, C> {
         destination: Ipv4Addr,
         packet: &mut PacketMut<'_>,
     ) -> Result<Outer, DropReason> {
-        let policy = link.policy();
-        let dont_fragment = match mtu::decide(policy.mtu, link.path_mtu(destination), packet.len()) {
+        let underlay = link.underlay();
+        let policy = &underlay.policy;
+        let dont_fragment = match mtu::decide(policy.mtu, underlay.path_mtu(destination), packet.len()) {
             // S6R-32: what the node itself says to customers is no exception.
             MtuDecision::Send { dont_fragment } => dont_fragment || link.never_fragments(),
             MtuDecision::TooBig { .. } => return Err(DropReason::PacketTooBig),
@@ -110,7 +111,7 @@ impl<C: Capacity> Context<'_, C> {
         packet: &mut PacketMut<'_>,
     ) -> Option<Transmit> {
         // TUN-4: a router list may hold what has become an address of ours.
-        if !link.may_send_to(destination) {
+        if !link.underlay().may_send_to(destination) {
             return None;
         }
         let outer = self.wrap(link, source, destination, packet).ok()?;
@@ -150,7 +151,7 @@ pub enum Received {
 }
 
 /// A link with its control machine, as a node holds it.
-pub trait Interface<C: Capacity>: Link {
+pub trait Interface<C: Capacity>: Link<Capacity = C> {
     /// The link alone, for threads that only move packets.
     type Snapshot: Link + Clone;
 

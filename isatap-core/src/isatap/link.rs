@@ -5,19 +5,17 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use crate::capacity::{Array, Capacity, List, Rows};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
-use crate::interface::{Context, path_error, path_mtu};
+use crate::interface::Context;
 use crate::isatap::addr::{self, embedded_ipv4};
 use crate::isatap::ingress;
-use crate::isatap::locators::{Locators, Marks};
+use crate::isatap::marks::Marks;
 use crate::isatap::prl::{EntryOrigin, Prl};
 use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
 use crate::nd::learned::{self, LearnedPrefix, Prefixes};
-use crate::prefix::{Ipv4Prefix, Ipv6Prefix, is_never_unicast};
+use crate::prefix::{Ipv4Prefix, Ipv6Prefix};
 use crate::proto41::Flow;
-use crate::proto41::icmp::TunnelError;
-use crate::proto41::mtu::{PathMtu, PathMtus};
+use crate::proto41::underlay::Underlay;
 use crate::route::{Origin, Route};
-use crate::time::Instant;
 
 /// An ISATAP interface's data: who we are, who the routers are, what is
 /// on-link. One of each for one site, since the locators of two would let one
@@ -27,16 +25,17 @@ use crate::time::Instant;
 /// it.
 #[derive(Clone)]
 pub struct Link<C: Capacity> {
-    pub(crate) locators: Locators<C>,
+    pub(crate) underlay: Underlay<C>,
     pub(crate) prl: Prl<C>,
     /// Whose packets are no plain host's: the locators, the broadcast
     /// addresses of their subnets, the potential routers, the known routers.
     /// Any address while there is no locator.
     marks: Marks,
+    /// Whether the router in the first row of the list, once it is listed, is
+    /// none of the others.
+    is_first_router_plain: bool,
     pub(crate) prefixes: Prefixes<Rows<C::Prefixes, LearnedPrefix>>,
     pub(crate) members: List<Ipv4Prefix, Rows<C::Members, Ipv4Prefix>>,
-    pub(crate) paths: PathMtus<Rows<C::PathMtus, PathMtu>>,
-    pub(crate) policy: OuterPolicy,
     pub(crate) router: bool,
     /// Other tunnel routers, and 0.0.0.0 behind them. `SEC-4`
     known: Rows<C::KnownRouters, Ipv4Addr>,
@@ -46,13 +45,12 @@ impl<C: Capacity> Link<C> {
     /// A link without locators, routers or prefixes.
     pub(crate) const fn new(policy: OuterPolicy, router: bool) -> Self {
         Link {
-            locators: Locators::EMPTY,
+            underlay: Underlay::new(policy),
             prl: Prl::EMPTY,
             marks: Marks::ALL,
+            is_first_router_plain: false,
             prefixes: Prefixes::EMPTY,
             members: List::EMPTY,
-            paths: PathMtus::EMPTY,
-            policy,
             router,
             known: <Rows<C::KnownRouters, Ipv4Addr> as Array<Ipv4Addr>>::EMPTY,
         }
@@ -61,7 +59,7 @@ impl<C: Capacity> Link<C> {
     /// The locators: IPv4 addresses that this link sends from.
     #[must_use]
     pub fn locators(&self) -> &[Locator] {
-        self.locators.as_slice()
+        self.underlay.locators()
     }
 
     /// The potential router list.
@@ -73,7 +71,7 @@ impl<C: Capacity> Link<C> {
     /// How outer headers are made, to be changed: the IPv4 interface underneath may get
     /// another MTU.
     pub fn policy_mut(&mut self) -> &mut OuterPolicy {
-        &mut self.policy
+        &mut self.underlay.policy
     }
 
     /// `SEC-2`: adds an IPv4 prefix to the site's. With none, every IPv4
@@ -110,15 +108,13 @@ impl<C: Capacity> Link<C> {
     /// The locator to send from toward `destination` when the inner source
     /// does not say: one of the same subnet, else the first. `ISA-13`
     pub(crate) fn locator_for(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
-        let same_subnet = |locator: &&Locator| {
-            Ipv4Prefix::new(locator.address, locator.subnet_length).is_some_and(|subnet| subnet.contains(destination))
-        };
-        self.locators.iter().find(same_subnet).or_else(|| self.locators.as_slice().first()).map(|l| l.address)
+        let own = self.locators();
+        own.iter().find(|locator| locator.is_near(destination)).or(own.first()).map(|locator| locator.address)
     }
 
     /// Replaces the locators by those that can be locators, without repeats.
     pub(crate) fn replace_locators(&mut self, locators: &[Locator]) -> Result<(), TableFull> {
-        let result = self.locators.replace(locators);
+        let result = self.underlay.replace(locators.iter().copied());
         self.mark();
         result
     }
@@ -131,8 +127,10 @@ impl<C: Capacity> Link<C> {
     }
 
     fn mark(&mut self) {
-        let marks = self.locators.marks().with(self.prl.marks());
+        let marks = Marks::of(self.locators()).with(self.prl.marks());
         self.marks = self.known_routers().fold(marks, Marks::with_address);
+        let is_plain = |router| !self.underlay.excludes(router) && !self.knows(router);
+        self.is_first_router_plain = !self.underlay.locators.is_empty() && self.prl.address(0).is_some_and(is_plain);
     }
 
     /// Brings the on-link routes to what the prefixes say. One that found no
@@ -182,6 +180,13 @@ impl<C: Capacity> Link<C> {
         self.locator_for(destination).ok_or(DropReason::NoLocator)
     }
 
+    /// Whether `address` is the first locator; means nothing while there is
+    /// none, when [`marks`](Self::marks) has every address.
+    #[inline(always)]
+    fn is_first(&self, address: Ipv4Addr) -> bool {
+        self.underlay.locators.storage().first().is_some_and(|own| own.address == address)
+    }
+
     /// Who sent a packet that is clearly in order; `None` says only that
     /// [`judge`](Self::judge) must look.
     ///
@@ -191,7 +196,7 @@ impl<C: Capacity> Link<C> {
     #[inline(always)]
     fn plain(&self, flow: &Flow) -> Option<Admitted> {
         let (source, inner_source) = (flow.outer_source, &flow.inner_source);
-        if !self.locators.is_first(flow.outer_destination) || !ingress::is_plainly_unicast(&flow.inner_destination) {
+        if !self.is_first(flow.outer_destination) || !ingress::is_plainly_unicast(&flow.inner_destination) {
             return None;
         }
         if !self.marks.may_have(source) {
@@ -200,10 +205,7 @@ impl<C: Capacity> Link<C> {
                 && self.members.is_empty();
             return is_host.then_some(Admitted::Host);
         }
-        let is_router = self.prl.is_first(source)
-            && !self.locators.may_have(source)
-            && self.known.as_ref().first().is_none_or(Ipv4Addr::is_unspecified)
-            && !inner_source.is_unspecified();
+        let is_router = self.is_first_router_plain && self.prl.is_first(source) && !inner_source.is_unspecified();
         is_router.then_some(Admitted::Router)
     }
 
@@ -213,9 +215,9 @@ impl<C: Capacity> Link<C> {
         let Judged { outer_source, outer_destination, inner_source, inner_destination } = addresses;
         let (outer_source, outer_destination) = (*outer_source, *outer_destination);
         let (mut addressed, mut refused) = (false, false);
-        for locator in self.locators.rows() {
+        for locator in self.underlay.locators.rows() {
             addressed |= locator.address == outer_destination;
-            refused |= locator.address == outer_source || locator.is_broadcast(outer_source);
+            refused |= locator.excludes(outer_source);
         }
         // ISA-40 [RFC 5214 §7.3]
         if !addressed {
@@ -251,14 +253,21 @@ struct Judged {
 }
 
 impl<C: Capacity> LinkTrait for Link<C> {
+    type Capacity = C;
+
     fn kind(&self) -> LinkKind {
         LinkKind::Isatap
+    }
+
+    #[inline]
+    fn underlay(&self) -> &Underlay<C> {
+        &self.underlay
     }
 
     fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
         // ISA-5, ISA-80: the next hop's last four bytes, of either u bit.
         let destination = embedded_ipv4(next_hop).ok_or(DropReason::NextHopUnresolvable)?;
-        if !self.may_send_to(destination) {
+        if !self.underlay.may_send_to(destination) {
             return Err(DropReason::DestinationRefused);
         }
         if self.knows(destination) {
@@ -304,16 +313,6 @@ impl<C: Capacity> LinkTrait for Link<C> {
         }
     }
 
-    #[inline]
-    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
-        self.locators.own(address)
-    }
-
-    fn may_send_to(&self, destination: Ipv4Addr) -> bool {
-        // TUN-4 [RFC 2893 §5.3]
-        !is_never_unicast(destination) && !self.locators.own(destination) && !self.locators.is_broadcast(destination)
-    }
-
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
         let toward = embedded_ipv4(destination).unwrap_or(Ipv4Addr::UNSPECIFIED);
         let locator = self.locator_for(toward)?;
@@ -325,24 +324,6 @@ impl<C: Capacity> LinkTrait for Link<C> {
         let autonomous = self.prefixes.iter().filter(|row| row.valid_until().is_some());
         let best = autonomous.reduce(|best, row| if rank(&row) > rank(&best) { row } else { best });
         best.and_then(|row| addr::address(&row.prefix(), locator)).or(Some(addr::link_local(locator)))
-    }
-
-    fn policy(&self) -> &OuterPolicy {
-        &self.policy
-    }
-
-    fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
-        path_mtu(&self.paths, self.policy.mtu, destination)
-    }
-}
-
-impl<C: Capacity> Link<C> {
-    /// An ICMPv4 error about a packet of this link's.
-    ///
-    /// # Errors
-    /// It does not change anything: see `TUN-35`, `TUN-43`.
-    pub(crate) fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
-        path_error(&mut self.paths, self.policy.mtu, now, error)
     }
 }
 

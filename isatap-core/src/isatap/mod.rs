@@ -31,7 +31,7 @@ pub mod addr;
 pub mod host;
 pub mod ingress;
 pub mod link;
-mod locators;
+mod marks;
 pub mod prl;
 pub mod router;
 

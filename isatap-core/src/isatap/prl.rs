@@ -5,8 +5,7 @@ use core::time::Duration;
 
 use crate::capacity::{Array, Capacity, Row, Rows};
 use crate::error::{Table, TableFull};
-use crate::isatap::locators::Marks;
-use crate::link::may_send_to;
+use crate::isatap::marks::Marks;
 use crate::nd::solicit::Solicitation;
 use crate::time::{Expiry, Instant};
 
@@ -244,12 +243,6 @@ impl<C: Capacity> Prl<C> {
 
     pub(crate) fn row_mut(&mut self, slot: usize) -> Option<&mut PotentialRouter> {
         self.rows.as_mut().get_mut(slot)
-    }
-
-    /// Whether an address can be a potential router at all: `ISA-25`.
-    #[must_use]
-    pub fn is_acceptable(address: Ipv4Addr, locators: &[crate::link::Locator]) -> bool {
-        may_send_to(address, locators)
     }
 
     /// Lists `address`; the number of its row and whether it is new. For

@@ -113,6 +113,8 @@ macro_rules! each_link {
 macro_rules! delegate_link {
     ($name:ident, $each:ident) => {
         impl<C: Capacity> Link for $name<C> {
+            type Capacity = C;
+
             link_by!($each);
 
             fn is_verified(&self, neighbor: &Ipv6Addr) -> bool {

@@ -347,7 +347,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         let consumed = Verdict::Consumed { link };
         let Some(sender) = sender else { return consumed };
         let Some(port) = self.datapath.port(link) else { return consumed };
-        let path_mtu = port.link.path_mtu(error.destination);
+        let path_mtu = port.link.underlay().path_mtu(error.destination);
         let Some(source) = port.link.source_for(&sender) else { return consumed };
         let local = self.datapath.is_local(link, &sender);
         // TUN-42 [RFC 4213 §3.4]. NDP-61: of a budget of its own, so that who

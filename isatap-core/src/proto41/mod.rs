@@ -18,6 +18,7 @@ pub mod identification;
 pub mod mtu;
 mod options;
 mod template;
+pub mod underlay;
 
 use core::net::Ipv4Addr;
 

@@ -182,7 +182,7 @@ impl<C: Capacity> EdgeInterface<C> {
         locators: &[Locator],
         until: Expiry,
     ) -> Result<(), TableFull> {
-        let known = self.link.replace_locators(locators);
+        let known = self.link.underlay.replace(locators.iter().copied());
         self.until = until;
         known.and(self.sync(cx))
     }
@@ -212,7 +212,7 @@ impl<C: Capacity> EdgeInterface<C> {
 
     /// Brings link, address, routes and delegation to what is known.
     fn sync(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
-        let place = match (self.domain, self.link.locators.as_slice().first().copied()) {
+        let place = match (self.domain, self.link.underlay.locators().first().copied()) {
             // The lengths were checked, so there is no error to come.
             (Some((prefix, mask)), Some(own)) if self.config.enabled => Ipv4Prefix::new(own.address, mask)
                 .and_then(|common| Domain::new(prefix, common).ok())
@@ -220,7 +220,7 @@ impl<C: Capacity> EdgeInterface<C> {
             _ => None,
         };
         // TUN-4: DHCP and configuration may say anything.
-        let relay = self.link.relays().iter().copied().find(|relay| self.link.may_send_to(*relay));
+        let relay = self.link.relays().iter().copied().find(|relay| self.link.underlay.may_send_to(*relay));
         if (self.link.place, self.link.relay) != (place, relay) {
             self.withdraw(cx);
             self.probe.stop();
@@ -263,7 +263,7 @@ impl<C: Capacity> Interface<C> for EdgeInterface<C> {
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
-        self.link.paths.handle_timeout(cx.now);
+        self.link.underlay.handle_timeout(cx.now);
         if self.probe.handle_timeout(cx.now, entropy) {
             self.link.probing = false;
         }
@@ -302,11 +302,11 @@ impl<C: Capacity> Interface<C> for EdgeInterface<C> {
             self.probe.told();
             return Some(Event::RelayProbed { link: cx.id, address: self.probe.relay(), reachable });
         }
-        self.told.poll_event(cx, &self.link.policy)
+        self.told.poll_event(cx, &self.link.underlay.policy)
     }
 
     fn deadline(&self) -> Expiry {
-        self.link.paths.next_deadline().min(self.probe.deadline())
+        self.link.underlay.deadline().min(self.probe.deadline())
     }
 
     fn has_packet(&self, now: Instant) -> bool {
@@ -314,7 +314,7 @@ impl<C: Capacity> Interface<C> for EdgeInterface<C> {
     }
 
     fn has_event(&self) -> bool {
-        self.probe.untold().is_some() || self.told.has_event(&self.link.policy)
+        self.probe.untold().is_some() || self.told.has_event(&self.link.underlay.policy)
     }
 }
 

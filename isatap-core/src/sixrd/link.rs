@@ -7,11 +7,10 @@ use super::ingress;
 use crate::capacity::{Capacity, List, Rows};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
-use crate::interface::path_mtu;
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, may_send_to};
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
 use crate::prefix::{Ipv6Prefix, is_never_unicast};
 use crate::proto41::Flow;
-use crate::proto41::mtu::{PathMtu, PathMtus};
+use crate::proto41::underlay::Underlay;
 
 /// A 6rd interface's data. A customer edge's or a border relay's control
 /// machine changes it; the datapath only reads it.
@@ -19,15 +18,13 @@ use crate::proto41::mtu::{PathMtu, PathMtus};
 pub struct Link<C: Capacity> {
     /// The domain and our place in it; `None`: no IPv4 address, or disabled.
     pub(crate) place: Option<Place>,
-    /// All IPv4 addresses of this node, though the place is that of one.
-    pub(crate) locators: List<Locator, Rows<C::Locators, Locator>>,
+    /// With all IPv4 addresses of this node, though the place is that of one.
+    pub(crate) underlay: Underlay<C>,
     /// A customer edge's border relays; to a border relay, other tunnel
     /// routers, which are no customers. `S6R-33`
     pub(crate) relays: List<Ipv4Addr, Rows<C::PotentialRouters, Ipv4Addr>>,
     /// The relay in use.
     pub(crate) relay: Option<Ipv4Addr>,
-    pub(crate) paths: PathMtus<Rows<C::PathMtus, PathMtu>>,
-    pub(crate) policy: OuterPolicy,
     pub(crate) side: Side,
     pub(crate) strict_siblings: bool,
     /// Whether a probe of ours is on its way. `S6R-50`
@@ -70,11 +67,9 @@ impl<C: Capacity> Link<C> {
     pub(crate) const fn new(policy: OuterPolicy, side: Side, strict_siblings: bool) -> Self {
         Link {
             place: None,
-            locators: List::EMPTY,
+            underlay: Underlay::new(policy),
             relays: List::EMPTY,
             relay: None,
-            paths: PathMtus::EMPTY,
-            policy,
             side,
             strict_siblings,
             probing: false,
@@ -125,13 +120,6 @@ impl<C: Capacity> Link<C> {
         self.relay
     }
 
-    /// Replaces this node's IPv4 addresses by those that can be unicast ones.
-    pub(crate) fn replace_locators(&mut self, locators: &[Locator]) -> Result<(), TableFull> {
-        self.locators.clear();
-        let mut usable = locators.iter().filter(|locator| !is_never_unicast(locator.address));
-        usable.try_for_each(|locator| self.locators.push(*locator, Table::Locators))
-    }
-
     /// Replaces the border relays. `S6R-13`: those that cannot be are left
     /// out.
     pub(crate) fn replace_relays(&mut self, relays: impl Iterator<Item = Ipv4Addr>) -> Result<(), TableFull> {
@@ -166,7 +154,7 @@ impl<C: Capacity> Link<C> {
 
     /// The rules on a packet that came in.
     fn judge(&self, place: &Place, flow: &Flow) -> Result<Admitted, DropReason> {
-        if self.locators.iter().any(|own| own.excludes(flow.outer_source)) {
+        if self.underlay.excludes(flow.outer_source) {
             return Err(DropReason::OuterSourceRefused);
         }
         ingress::scope(&flow.inner_source, &flow.inner_destination)?;
@@ -188,8 +176,14 @@ impl<C: Capacity> Link<C> {
 }
 
 impl<C: Capacity> LinkTrait for Link<C> {
+    type Capacity = C;
+
     fn kind(&self) -> LinkKind {
         LinkKind::SixRd
+    }
+
+    fn underlay(&self) -> &Underlay<C> {
+        &self.underlay
     }
 
     fn permit(
@@ -216,7 +210,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
         // S6R-21 [RFC 5969 §9.2]: to the customer edge itself, or to the relay.
         let destination = self.neighbour(place, next_hop).ok_or(DropReason::NextHopUnresolvable)?;
         // TUN-4
-        if !self.may_send_to(destination) {
+        if !self.underlay.may_send_to(destination) {
             return Err(DropReason::DestinationRefused);
         }
         if self.side != Side::Edge {
@@ -277,19 +271,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
         self.place.as_ref().is_some_and(|place| place.own.address == address)
     }
 
-    fn may_send_to(&self, destination: Ipv4Addr) -> bool {
-        may_send_to(destination, self.locators.as_slice())
-    }
-
     fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {
         self.address()
-    }
-
-    fn policy(&self) -> &OuterPolicy {
-        &self.policy
-    }
-
-    fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
-        path_mtu(&self.paths, self.policy.mtu, destination)
     }
 }

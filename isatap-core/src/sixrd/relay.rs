@@ -72,8 +72,8 @@ impl<C: Capacity> RelayInterface<C> {
     /// # Errors
     /// The route table is full, or not every address is known to be ours.
     pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
-        let known = self.link.replace_locators(locators);
-        let place = self.link.locators.as_slice().first().map(|own| Place::new(self.config.domain, *own));
+        let known = self.link.underlay.replace(locators.iter().copied());
+        let place = self.link.underlay.locators().first().map(|own| Place::new(self.config.domain, *own));
         if let Some(before) = self.link.place.filter(|before| Some(*before) != place) {
             cx.routes.remove(&Route::null(before.delegated, Origin::Automatic).key());
         }

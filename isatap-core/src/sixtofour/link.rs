@@ -6,25 +6,22 @@ use super::addr::{self, ANYCAST_RELAY, PREFIX, embedded_ipv4};
 use super::ingress;
 use crate::capacity::{Capacity, List, Rows};
 use crate::drop_reason::DropReason;
-use crate::error::{Table, TableFull};
-use crate::interface::path_mtu;
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, may_send_to};
+use crate::error::TableFull;
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
 use crate::prefix::Ipv4Prefix;
 use crate::proto41::Flow;
-use crate::proto41::mtu::{PathMtu, PathMtus};
+use crate::proto41::underlay::Underlay;
 use crate::wire::protocol;
 
 /// A 6to4 interface's data: who we are, and whom we listen to. A router's or
 /// a relay's control machine changes it; the datapath only reads it.
 #[derive(Clone)]
 pub struct Link<C: Capacity> {
-    pub(crate) locators: List<Locator, Rows<C::Locators, Locator>>,
-    pub(crate) paths: PathMtus<Rows<C::PathMtus, PathMtu>>,
+    pub(crate) underlay: Underlay<C>,
     /// The relays that native packets are accepted from; none: all. `S64-24`
     pub(crate) relays: List<Ipv4Addr, Rows<C::PotentialRouters, Ipv4Addr>>,
     /// The 6to4 routers that a relay serves; none: all. `S64-46`
     pub(crate) clients: List<Ipv4Prefix, Rows<C::Members, Ipv4Prefix>>,
-    pub(crate) policy: OuterPolicy,
     pub(crate) accept_bogons: bool,
     pub(crate) side: Side,
     /// The relay of which an answer is waited for. `S64-35`
@@ -44,11 +41,9 @@ impl<C: Capacity> Link<C> {
     /// A link without IPv4 addresses.
     pub(crate) const fn new(policy: OuterPolicy, accept_bogons: bool, side: Side) -> Self {
         Link {
-            locators: List::EMPTY,
-            paths: PathMtus::EMPTY,
+            underlay: Underlay::new(policy),
             relays: List::EMPTY,
             clients: List::EMPTY,
-            policy,
             accept_bogons,
             side,
             probed: None,
@@ -58,7 +53,7 @@ impl<C: Capacity> Link<C> {
     /// The IPv4 addresses that this link sends from.
     #[must_use]
     pub fn locators(&self) -> &[Locator] {
-        self.locators.as_slice()
+        self.underlay.locators()
     }
 
     /// This node's address for a locator of its own.
@@ -69,29 +64,12 @@ impl<C: Capacity> Link<C> {
         }
     }
 
-    /// Replaces the locators by those that may be, without repeats. `S64-1`
+    /// Replaces the locators by those that may be. `S64-1`
     pub(crate) fn replace_locators(&mut self, locators: &[Locator]) -> Result<(), TableFull> {
-        self.locators.clear();
-        let mut result = Ok(());
-        for locator in locators {
-            if !ingress::locator(locator.address, self.accept_bogons) && !self.is_anycast(locator.address) {
-                continue;
-            }
-            let known = self.locators.iter().any(|own| own.address == locator.address);
-            if !known && let Err(full) = self.locators.push(*locator, Table::Locators) {
-                result = Err(full);
-            }
-        }
-        result
-    }
-
-    fn is_anycast(&self, ipv4: Ipv4Addr) -> bool {
-        self.side == Side::Relay { anycast: true } && ipv4 == ANYCAST_RELAY
-    }
-
-    /// Whether `address` is a directed broadcast address of a subnet of ours.
-    fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        self.locators.iter().any(|locator| locator.is_broadcast(address))
+        let (accept_bogons, side) = (self.accept_bogons, self.side);
+        let is_anycast = |ipv4| side == Side::Relay { anycast: true } && ipv4 == ANYCAST_RELAY;
+        let may_be = |own: &Locator| ingress::locator(own.address, accept_bogons) || is_anycast(own.address);
+        self.underlay.replace(locators.iter().copied().filter(may_be))
     }
 
     /// The outer source for an inner source.
@@ -104,21 +82,21 @@ impl<C: Capacity> Link<C> {
             // S64-34 [RFC 6343 §4.4]: firewalls of 6to4 users expect answers
             // from where they sent to.
             None if self.owns_ipv4(ANYCAST_RELAY) => Ok(ANYCAST_RELAY),
-            None => self.locators.as_slice().first().map(|own| own.address).ok_or(DropReason::NoLocator),
+            None => self.underlay.locators().first().map(|own| own.address).ok_or(DropReason::NoLocator),
         }
     }
 
     /// The rules on a packet that came in, in the order of RFC 3964 §5.2.
     fn judge(&self, flow: &Flow) -> Result<Admitted, DropReason> {
-        let broadcast = |ipv4: Option<Ipv4Addr>| ipv4.is_some_and(|ipv4| self.is_broadcast(ipv4));
-        if self.owns_ipv4(flow.outer_source) || self.is_broadcast(flow.outer_source) {
+        let is_broadcast = |ipv4| self.locators().iter().any(|own| own.is_broadcast(ipv4));
+        if self.underlay.excludes(flow.outer_source) {
             return Err(DropReason::OuterSourceRefused);
         }
         ingress::outer(flow, self.accept_bogons)?;
         for address in [&flow.inner_source, &flow.inner_destination] {
             ingress::inner(address)?;
             ingress::embedded(address, self.accept_bogons)?;
-            if broadcast(embedded_ipv4(address)) {
+            if embedded_ipv4(address).is_some_and(is_broadcast) {
                 return Err(DropReason::SixToFourEmbeddedRefused);
             }
         }
@@ -142,8 +120,14 @@ impl<C: Capacity> Link<C> {
 }
 
 impl<C: Capacity> LinkTrait for Link<C> {
+    type Capacity = C;
+
     fn kind(&self) -> LinkKind {
         LinkKind::SixToFour
+    }
+
+    fn underlay(&self) -> &Underlay<C> {
+        &self.underlay
     }
 
     fn permit(
@@ -169,7 +153,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
         // destination's.
         let destination = embedded_ipv4(next_hop).ok_or(DropReason::NextHopUnresolvable)?;
         // TUN-4; S64-11: nor to ourselves.
-        if !self.may_send_to(destination) {
+        if !self.underlay.may_send_to(destination) {
             return Err(DropReason::DestinationRefused);
         }
         if matches!(self.side, Side::Relay { .. }) {
@@ -208,26 +192,9 @@ impl<C: Capacity> LinkTrait for Link<C> {
         }
     }
 
-    #[inline]
-    fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
-        self.locators.iter().any(|locator| locator.address == address)
-    }
-
-    fn may_send_to(&self, destination: Ipv4Addr) -> bool {
-        may_send_to(destination, self.locators.as_slice())
-    }
-
     fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {
         // S64-34: of the anycast relay too, but not as the first choice.
-        let unicast = self.locators.iter().find(|locator| locator.address != ANYCAST_RELAY);
-        unicast.or_else(|| self.locators.as_slice().first()).map(|locator| self.address_of(locator.address))
-    }
-
-    fn policy(&self) -> &OuterPolicy {
-        &self.policy
-    }
-
-    fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
-        path_mtu(&self.paths, self.policy.mtu, destination)
+        let unicast = self.underlay.locators().iter().find(|locator| locator.address != ANYCAST_RELAY);
+        unicast.or_else(|| self.underlay.locators().first()).map(|locator| self.address_of(locator.address))
     }
 }

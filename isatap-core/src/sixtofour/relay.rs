@@ -87,7 +87,7 @@ impl<C: Capacity> RelayInterface<C> {
     pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
         let mut result = self.link.replace_locators(locators);
         let id = cx.id;
-        let on_link = (!self.link.locators.is_empty())
+        let on_link = (!self.link.locators().is_empty())
             .then(|| Route { publish: self.config.publish, ..Route::on_link(PREFIX, id, Origin::Automatic) });
         let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
         result = result.and(replace_routes(cx, own, on_link.into_iter()));

@@ -27,6 +27,7 @@ use crate::nd::message;
 use crate::packet::PacketMut;
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
+use crate::proto41::underlay::may_send_to;
 use crate::route::{Origin, Preference, Route};
 use crate::time::{Expiry, Instant, duration};
 use crate::wire::icmpv6::Message as Icmpv6;
@@ -246,13 +247,13 @@ impl<C: Capacity> RouterInterface<C> {
 
     /// S64-20, TUN-4: a name or a configuration may say anything.
     fn can_be_relay(&self, address: Ipv4Addr) -> bool {
-        ingress::is_usable(address, self.config.accept_bogons) && self.link.may_send_to(address)
+        ingress::is_usable(address, self.config.accept_bogons) && may_send_to(address, self.locators.as_slice())
     }
 
     /// Brings link, addresses, routes, probe and delegation to what is known.
     fn sync(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
         // Of the sites before: no other interface has null routes in them.
-        for locator in self.link.locators.iter() {
+        for locator in self.link.locators().iter() {
             let gone = !self.locators.iter().any(|kept| kept.address == locator.address);
             if gone || self.is_resting() {
                 cx.routes.remove(&Route::null(addr::site(locator.address), Origin::Automatic).key());
@@ -261,7 +262,7 @@ impl<C: Capacity> RouterInterface<C> {
         // S64-33: native IPv6 is better than 6to4.
         let locators = if self.is_resting() { &[] } else { self.locators.as_slice() };
         let mut result = self.link.replace_locators(locators);
-        let active = !self.link.locators.is_empty();
+        let active = !self.link.locators().is_empty();
         // What the name stands for was judged by the addresses that there were.
         let is_stale = self.resolved.is_some_and(|relay| !self.can_be_relay(relay));
         if is_stale {
@@ -313,7 +314,7 @@ impl<C: Capacity> RouterInterface<C> {
 
     fn sync_routes(&self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
         let id = cx.id;
-        let active = !self.link.locators.is_empty();
+        let active = !self.link.locators().is_empty();
         // S64-13: exactly this long. S64-45: not published.
         let on_link = active.then(|| Route::on_link(PREFIX, id, Origin::Automatic));
         // RTE-11: no relay, no route. Native routes are better than this.
@@ -322,7 +323,7 @@ impl<C: Capacity> RouterInterface<C> {
             ..Route::via(Ipv6Prefix::DEFAULT, id, addr::relay(relay), Origin::Automatic)
         });
         // RTE-10: what no LAN of ours has must not bounce to the relay.
-        let sites = self.link.locators.iter().map(|own| Route::null(addr::site(own.address), Origin::Automatic));
+        let sites = self.link.locators().iter().map(|own| Route::null(addr::site(own.address), Origin::Automatic));
         let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
         replace_routes(cx, own, on_link.into_iter().chain(default).chain(sites))
     }
@@ -379,7 +380,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
-        self.link.paths.handle_timeout(cx.now);
+        self.link.underlay.handle_timeout(cx.now);
         if matches!(self.resolve, Resolve::Fresh { until } if until <= cx.now) {
             self.resolve = Resolve::Wanted;
         }
@@ -408,7 +409,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
         }
         let relay = self.probe.relay();
         let token = self.probe.token().unwrap_or(0);
-        let Some(own) = self.link.locators.as_slice().first().map(|own| own.address) else {
+        let Some(own) = self.link.locators().first().map(|own| own.address) else {
             self.probe.stop();
             return Ok(None);
         };
@@ -435,7 +436,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
             self.probe.told();
             return Some(Event::RelayProbed { link, address: self.probe.relay(), reachable });
         }
-        self.told.poll_event(cx, &self.link.policy)
+        self.told.poll_event(cx, &self.link.underlay.policy)
     }
 
     fn deadline(&self) -> Expiry {
@@ -443,7 +444,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
             Resolve::Fresh { until } => Expiry::at(until),
             _ => Expiry::NEVER,
         };
-        self.link.paths.next_deadline().min(self.probe.deadline()).min(self.probe_again.0).min(resolve)
+        self.link.underlay.deadline().min(self.probe.deadline()).min(self.probe_again.0).min(resolve)
     }
 
     fn has_packet(&self, now: Instant) -> bool {
@@ -451,7 +452,9 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
     }
 
     fn has_event(&self) -> bool {
-        self.resolve == Resolve::Wanted || self.probe.untold().is_some() || self.told.has_event(&self.link.policy)
+        self.resolve == Resolve::Wanted
+            || self.probe.untold().is_some()
+            || self.told.has_event(&self.link.underlay.policy)
     }
 }
 

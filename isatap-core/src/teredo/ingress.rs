@@ -11,10 +11,10 @@ use super::packet::{self, ALL_NODES, ALL_ROUTERS, DISCOVERY_GROUP, Datagram, Kno
 use super::peer::Peer;
 use crate::drop_reason::DropReason;
 use crate::error::{ParseError, ParseErrorKind};
-use crate::link::{self, Locator};
 use crate::packet::PacketMut;
-use crate::prefix::{Ipv4Prefix, is_bogon, is_never_unicast, is_private, is_refused_inner_source};
+use crate::prefix::{is_bogon, is_never_unicast, is_private, is_refused_inner_source};
 use crate::proto41::check_options;
+use crate::proto41::underlay::{Locator, may_send_to};
 use crate::wire::icmpv6::Message as Icmpv6;
 use crate::wire::{ipv4, ipv6, protocol, udp};
 
@@ -142,7 +142,7 @@ impl Reach<'_> {
     #[inline]
     #[must_use]
     pub fn may_send_to_alternate(&self, alternate: SocketAddrV4) -> bool {
-        alternate.port() != 0 && link::may_send_to(*alternate.ip(), self.own)
+        alternate.port() != 0 && may_send_to(*alternate.ip(), self.own)
     }
 }
 
@@ -331,10 +331,7 @@ pub fn client(
 /// `TER-50 [RFC 4380 §5.2.8]`
 fn discovery(view: &ClientView<'_>, path: Path, header: &ipv6::Header<'_>) -> Result<ClientCase, DropReason> {
     let refused = DropReason::TeredoDiscovery;
-    let near = |locator: &Locator| {
-        let subnet = Ipv4Prefix::new(locator.address, locator.subnet_length);
-        locator.subnet_length < 32 && subnet.is_some_and(|subnet| subnet.contains(*path.from.ip()))
-    };
+    let near = |own: &Locator| own.subnet_length < 32 && own.is_near(*path.from.ip());
     let source = Address::from_ipv6(&header.source()).ok_or(refused)?;
     let mapped = view.address.as_ref().and_then(Address::from_ipv6).ok_or(DropReason::TeredoUnqualified)?;
     let ok = view.discovery

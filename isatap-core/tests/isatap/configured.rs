@@ -160,9 +160,9 @@ fn tun_4_a_broadcast_address_is_no_remote() {
     assert!(send(&mut tunnel).is_ok());
     let own = Locator { address: v4("192.0.2.1"), subnet_length: 25 };
     let set = |tunnel: &mut Tunnel, own: &[Locator]| {
-        tunnel.machine.with_interface(tunnel.now, LINK, |tunnel, _| tunnel.set_locators(own)).unwrap();
+        tunnel.machine.with_interface(tunnel.now, LINK, |tunnel, _| tunnel.set_locators(own)).unwrap().unwrap();
     };
-    set(&mut tunnel, &[Locator { address: v4("192.0.2.66"), subnet_length: 26 }, own]);
+    set(&mut tunnel, &[own]);
     let refused = Verdict::Answer { via: Via::Host { link: LINK }, reason: Some(DropReason::DestinationRefused) };
     assert_eq!(send(&mut tunnel), Err(refused));
     tunnel.pass(secs(60));
@@ -170,6 +170,9 @@ fn tun_4_a_broadcast_address_is_no_remote() {
     let question = nd(v6("fe80::c000:27f"), v6("fe80::c000:201"), ns(v6("fe80::c000:201")));
     let heard = tunnel.receive(&outer(broadcast, "192.0.2.1", &question));
     assert_eq!(heard, Verdict::Drop(DropReason::OuterSourceRefused), "nor answered");
+    // Of another subnet than the local end's.
+    set(&mut tunnel, &[Locator { address: v4("192.0.2.66"), subnet_length: 26 }]);
+    assert_eq!(send(&mut tunnel), Err(refused));
     set(&mut tunnel, &[Locator { subnet_length: 24, ..own }]);
     assert!(send(&mut tunnel).is_ok());
 }

@@ -692,6 +692,13 @@ fn tun_4_s64_20_a_broadcast_address_is_no_relay() {
     let found = [v4("198.51.100.255"), v4("203.0.113.63"), v4("198.51.100.9")];
     tell(&mut node, NOW, |router, cx| router.relay_resolved(cx, &found, None)).unwrap();
     assert_eq!(default(&node), Some(v6("2002:c633:6409::1")));
+    // Nor where the name is answered while 6to4 rests.
+    let mut node = router(router_config(Relay::Name), &["198.51.100.1"]);
+    subnets(&mut node);
+    tell(&mut node, NOW, |router, cx| router.set_native(cx, true)).unwrap();
+    tell(&mut node, NOW, |router, cx| router.relay_resolved(cx, &found, None)).unwrap();
+    tell(&mut node, NOW, |router, cx| router.set_native(cx, false)).unwrap();
+    assert_eq!(default(&node), Some(v6("2002:c633:6409::1")));
 
     // The name was answered before the subnet was known: it is asked for again, once.
     let mut node = router(router_config(Relay::Name), &["198.51.100.1"]);

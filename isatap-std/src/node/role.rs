@@ -565,10 +565,7 @@ fn set_locators(
         AnyInterface::SixRdRelay(relay) => relay.set_locators(cx, locators),
         AnyInterface::SixToFourRouter(router) => router.set_locators(cx, locators, until),
         AnyInterface::SixToFourRelay(relay) => relay.set_locators(cx, locators),
-        AnyInterface::Configured(tunnel) => {
-            tunnel.set_locators(locators);
-            Ok(())
-        }
+        AnyInterface::Configured(tunnel) => tunnel.set_locators(locators),
         _ => Ok(()),
     }
 }

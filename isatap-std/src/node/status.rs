@@ -423,7 +423,7 @@ impl Node {
         let now = self.driver.now();
         let counters = machine.counters();
         let mut status = Status::of_attachment(now, &link.attachment, link.role.as_str());
-        status.mtu = interface.policy().link_mtu;
+        status.mtu = interface.underlay().policy.link_mtu;
         status.forwarding = machine.datapath().port(id).is_some_and(|port| port.switches.forwarding);
         status.counters = counters.dropped().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect();
         status.routes =

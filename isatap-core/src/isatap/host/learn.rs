@@ -88,8 +88,9 @@ impl<C: Capacity> HostInterface<C> {
                 }
                 NdOption::Mtu(mtu) if default => {
                     // NDP-14, TUN-36 [RFC 4861 §6.3.4]: what fits the link.
-                    self.parameters.learn_mtu(mtu, self.link.policy.mtu.interface_mtu());
-                    self.link.policy.link_mtu = self.parameters.mtu().unwrap_or(self.link.policy.link_mtu);
+                    self.parameters.learn_mtu(mtu, self.link.underlay.policy.mtu.interface_mtu());
+                    self.link.underlay.policy.link_mtu =
+                        self.parameters.mtu().unwrap_or(self.link.underlay.policy.link_mtu);
                 }
                 NdOption::RecursiveDnsServers(servers) => {
                     lifetimes.note(servers.lifetime());

@@ -13,7 +13,7 @@ use crate::interface::{Context, Interface, Received, answer_solicitation, neighb
 use crate::isatap::link::Link;
 use crate::isatap::prl::PotentialRouter;
 use crate::isatap::{addr, ingress};
-use crate::link::{Admitted, Link as _};
+use crate::link::Admitted;
 use crate::nd::message::{self, NeighborFlags, NeighborSolicitationRepr};
 use crate::nd::neighbor::Advertised;
 use crate::nd::{Message, validate};
@@ -120,16 +120,16 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
         if error.too_big().is_none() {
             self.neighbors.doubt(now, error.destination);
         }
-        self.link.path_error(now, error)
+        self.link.underlay.path_error(now, error)
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
         let now = cx.now;
         if self.names.refresh.is_due(now) {
             self.names.refresh = Expiry::NEVER;
-            self.names.wanted |= self.config.resolve && !self.link.locators.is_empty();
+            self.names.wanted |= self.config.resolve && !self.link.locators().is_empty();
         }
-        self.link.paths.handle_timeout(now);
+        self.link.underlay.handle_timeout(now);
         self.servers.expire(now);
         self.domains.expire(now);
         self.parameters.handle_timeout(now, entropy);
@@ -169,9 +169,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
         out: &mut PacketMut<'_>,
     ) -> Result<Option<Transmit>, EmitError> {
         while let Some(row) = self.next_solicited() {
-            // ISA-25: an own address may have been listed, or become one since.
-            let locator = self.link.locator_for(row.address()).filter(|_| !self.link.owns_ipv4(row.address()));
-            let Some(locator) = locator else {
+            let Some(locator) = self.link.locator_for(row.address()) else {
                 self.solicited(row.address());
                 continue;
             };
@@ -184,8 +182,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
             return Ok(sent);
         }
         let Some(neighbor) = self.neighbors.next_probe(cx.now) else { return Ok(None) };
-        let locator = self.link.locator_for(neighbor).filter(|_| !self.link.owns_ipv4(neighbor));
-        let Some(locator) = locator else {
+        let Some(locator) = self.link.locator_for(neighbor) else {
             self.neighbors.probe_sent(cx.now, neighbor);
             return Ok(None);
         };
@@ -228,8 +225,8 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
                 return Some(Event::LifetimeTooShort { link, address: row.address() });
             }
         }
-        if self.told_mtu != self.link.policy.link_mtu {
-            self.told_mtu = self.link.policy.link_mtu;
+        if self.told_mtu != self.link.underlay.policy.link_mtu {
+            self.told_mtu = self.link.underlay.policy.link_mtu;
             return Some(Event::Mtu { link, mtu: self.told_mtu });
         }
         if self.servers.poll_changed() {
@@ -245,7 +242,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
         let rows = self.link.prl.rows().map(PotentialRouter::deadline);
         [
             self.names.refresh,
-            self.link.paths.next_deadline(),
+            self.link.underlay.deadline(),
             self.link.prefixes.deadline(),
             self.servers.deadline(),
             self.domains.deadline(),
@@ -265,7 +262,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
     fn has_event(&self) -> bool {
         (self.names.wanted && !self.names.asked)
             || self.addresses.has_changes()
-            || self.told_mtu != self.link.policy.link_mtu
+            || self.told_mtu != self.link.underlay.policy.link_mtu
             || self.servers.has_changes()
             || self.domains.has_changes()
             || self.full.has_next()

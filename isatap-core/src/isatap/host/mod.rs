@@ -28,7 +28,7 @@ use crate::error::{Table, TableFull};
 use crate::interface::{AddressRow, Addresses, Context, link_of_its_data};
 use crate::isatap::addr;
 use crate::isatap::link::Link;
-use crate::isatap::prl::{EntryOrigin, Prl, Timer};
+use crate::isatap::prl::{EntryOrigin, Timer};
 use crate::link::Locator;
 use crate::nd::learned::{DnsServer, LinkParameters, SearchDomain, TimedRow, TimedSet};
 use crate::nd::neighbor::{Neighbor, Neighbors};
@@ -135,18 +135,18 @@ impl<C: Capacity> HostInterface<C> {
     /// More locators than the table holds: as many as fit are used.
     /// Addresses that cannot be locators are left out.
     pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
-        let before = self.link.locators.clone();
+        let before = self.link.underlay.locators.clone();
         let result = self.link.replace_locators(locators);
-        let same = before.as_slice() == self.link.locators.as_slice();
+        let same = before.as_slice() == self.link.locators();
         if same {
             return result;
         }
         self.sync_addresses(cx.now);
         // A neighbour's address that is ours now is nobody else's.
-        for locator in self.link.locators.iter() {
+        for locator in self.link.locators().iter() {
             self.neighbors.forget(locator.address);
         }
-        if self.link.locators.is_empty() {
+        if self.link.locators().is_empty() {
             for (_, row) in self.link.prl.rows_mut() {
                 row.solicitation.answered();
                 row.solicitation_wanted = false;
@@ -159,7 +159,7 @@ impl<C: Capacity> HostInterface<C> {
             self.neighbors.clear();
             return result;
         }
-        let brings_new = self.link.locators.iter().any(|new| !before.iter().any(|old| old.address == new.address));
+        let brings_new = self.link.locators().iter().any(|new| !before.iter().any(|old| old.address == new.address));
         if brings_new {
             self.names.wanted |= self.config.resolve;
             self.names.failures = 0;
@@ -226,8 +226,8 @@ impl<C: Capacity> HostInterface<C> {
 
     fn list(&mut self, cx: &mut Context<'_, C>, address: Ipv4Addr, origin: EntryOrigin) -> Result<(), TableFull> {
         let now = cx.now;
-        // ISA-25
-        if !Prl::<C>::is_acceptable(address, if origin == EntryOrigin::Resolved { self.link.locators() } else { &[] }) {
+        // ISA-25: of one given by address it may become true.
+        if origin == EntryOrigin::Resolved && !self.link.underlay.may_send_to(address) {
             return Ok(());
         }
         let added = self.link.list_router(address, origin);
@@ -277,7 +277,7 @@ impl<C: Capacity> HostInterface<C> {
             Some(LinkPrefix { prefix: row.prefix(), preferred_until, valid_until })
         });
         let prefixes = link_locals.then_some(link_local).into_iter().chain(learned);
-        let locators = self.link.locators.as_slice();
+        let locators = self.link.locators();
         let wanted = prefixes.flat_map(|prefix| {
             locators.iter().filter_map(move |locator| {
                 Some(LearnedAddress {

@@ -17,7 +17,7 @@ impl<C: Capacity> HostInterface<C> {
     /// starts when it may. `ISA-33`, `ISA-37`
     pub(super) fn start_round(&mut self, now: Instant, slot: usize, with_delay: bool) {
         let Some(row) = self.link.prl.row_mut(slot).filter(|row| row.is_listed()) else { return };
-        if self.link.locators.is_empty() {
+        if self.link.underlay.locators.is_empty() {
             return;
         }
         if self.names.before_each_round && row.origin == EntryOrigin::Resolved {
@@ -32,7 +32,7 @@ impl<C: Capacity> HostInterface<C> {
 
     /// The same for a router that has just been listed: its name is fresh.
     pub(super) fn start_first_round(&mut self, now: Instant, slot: usize) {
-        if let Some(row) = self.link.prl.row_mut(slot).filter(|_| !self.link.locators.is_empty()) {
+        if let Some(row) = self.link.prl.row_mut(slot).filter(|_| !self.link.underlay.locators.is_empty()) {
             Self::begin(&self.config, row, now, true);
         }
     }
@@ -51,7 +51,7 @@ impl<C: Capacity> HostInterface<C> {
     /// something. 4 s after the last solicitation, if that was a moment ago.
     pub fn solicit_routers(&mut self, cx: &mut Context<'_, C>) {
         self.names.wanted |= self.config.resolve;
-        if self.link.locators.is_empty() {
+        if self.link.locators().is_empty() {
             return;
         }
         for (_, row) in self.link.prl.rows_mut().filter(|(_, row)| row.is_listed()) {

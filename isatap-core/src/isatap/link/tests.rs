@@ -2,7 +2,7 @@
 use super::*;
 use crate::capacity::{Small, Standard};
 use crate::nd::option::{PrefixFlags, PrefixInformation};
-use crate::time::Lifetime;
+use crate::time::{Instant, Lifetime};
 use proptest::prelude::*;
 use std::vec::Vec;
 

@@ -114,7 +114,7 @@ impl<C: Capacity> RouterInterface<C> {
 
     /// Notes whether the address checks see our own locators.
     pub(super) fn note_locators(&mut self) {
-        self.blind = self.link.locators.iter().any(|locator| is_ambiguous(locator.address));
+        self.blind = self.link.locators().iter().any(|locator| is_ambiguous(locator.address));
     }
 
     pub(super) fn vouches_for(&self, neighbor: &Ipv6Addr) -> bool {

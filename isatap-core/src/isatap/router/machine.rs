@@ -81,11 +81,11 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
     fn note_avoided(&mut self, _now: Instant, _next_hop: &Ipv6Addr) {}
 
     fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
-        self.link.path_error(now, error)
+        self.link.underlay.path_error(now, error)
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
-        self.link.paths.handle_timeout(cx.now);
+        self.link.underlay.handle_timeout(cx.now);
         self.time_neighbors(cx.now, entropy);
         self.recent.draw(entropy);
         for row in self.solicitors.iter_mut() {
@@ -127,8 +127,8 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
         if let Some((change, address)) = self.addresses.poll() {
             return Some(Event::Address { link, change, address });
         }
-        if self.told_mtu != self.link.policy.link_mtu {
-            self.told_mtu = self.link.policy.link_mtu;
+        if self.told_mtu != self.link.underlay.policy.link_mtu {
+            self.told_mtu = self.link.underlay.policy.link_mtu;
             return Some(Event::Mtu { link, mtu: self.told_mtu });
         }
         if let Some(event) = self.neighbors.poll_event(link) {
@@ -148,7 +148,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
             Answer::Due(at) => Expiry::at(at).max(next_answer),
             Answer::Given { .. } => Expiry::NEVER,
         });
-        rows.min().unwrap_or(Expiry::NEVER).min(self.link.paths.next_deadline()).min(self.neighbors.deadline())
+        rows.min().unwrap_or(Expiry::NEVER).min(self.link.underlay.deadline()).min(self.neighbors.deadline())
     }
 
     fn has_packet(&self, now: Instant) -> bool {
@@ -157,7 +157,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
 
     fn has_event(&self) -> bool {
         self.addresses.has_changes()
-            || self.told_mtu != self.link.policy.link_mtu
+            || self.told_mtu != self.link.underlay.policy.link_mtu
             || self.addresses_full == Full::Untold
             || self.neighbors.has_event()
     }

@@ -229,7 +229,7 @@ impl<C: Capacity> RouterInterface<C> {
 
     fn sync_addresses(&mut self) {
         let prefixes = self.published.iter().map(|row| row.prefix);
-        let locators = self.link.locators.as_slice();
+        let locators = self.link.locators();
         let wanted = core::iter::once(Ipv6Prefix::LINK_LOCAL).chain(prefixes).flat_map(|prefix| {
             locators.iter().filter_map(move |locator| {
                 let address = addr::address(&prefix, locator.address)?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::prefix::Ipv4Prefix;
 use crate::wire::hex;
 use std::vec::Vec;
 

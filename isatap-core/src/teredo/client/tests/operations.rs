@@ -84,7 +84,7 @@ impl Caller {
         let sent = bench.take();
         for sent in &sent {
             assert!(
-                ingress::is_global_unicast(*sent.to.ip()) || crate::link::may_send_to(*sent.to.ip(), &[]),
+                ingress::is_global_unicast(*sent.to.ip()) || crate::proto41::underlay::may_send_to(*sent.to.ip(), &[]),
                 "{}",
                 sent.to
             );

@@ -1,0 +1,216 @@
+//! The IPv4 side of a tunnel: the addresses that it sends from, where its
+//! packets may go, what the paths there carry, how outer headers are made.
+
+use core::net::Ipv4Addr;
+
+use super::ecn::{EcnMode, TosMode};
+use super::icmp::{TunnelError, TunnelErrorKind};
+use super::mtu::{MtuMode, PathMtu, PathMtus};
+use crate::capacity::{Capacity, List, Row, Rows};
+use crate::drop_reason::DropReason;
+use crate::error::{Table, TableFull};
+use crate::prefix::{Ipv4Prefix, is_never_unicast};
+use crate::time::{Expiry, Instant};
+
+/// How a link makes its outer headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OuterPolicy {
+    /// Static or dynamic MTU. `TUN-30`
+    pub mtu: MtuMode,
+    /// The IPv6 MTU of the link, in bytes: 1,280 or what a Router
+    /// Advertisement said. `ISA-15`, `NDP-14`
+    pub link_mtu: u16,
+    /// Outer time to live.
+    pub ttl: u8,
+    /// Where the outer DSCP comes from. `TUN-50`
+    pub tos: TosMode,
+    /// How ECN enters the tunnel. `TUN-51`
+    pub ecn: EcnMode,
+}
+
+impl OuterPolicy {
+    /// What RFC 4213 recommends: MTU 1,280, TTL 64, TOS 0, ECN compatibility
+    /// mode; dynamic, so that the IPv4 Identification need not be unique
+    /// (`TUN-7`) and a smaller IPv4 path is found.
+    pub const DEFAULT: OuterPolicy = OuterPolicy {
+        mtu: MtuMode::Dynamic { interface: 1500 },
+        link_mtu: 1280,
+        ttl: 64,
+        tos: TosMode::Fixed(0),
+        ecn: EcnMode::Compatibility,
+    };
+}
+
+impl Default for OuterPolicy {
+    fn default() -> Self {
+        OuterPolicy::DEFAULT
+    }
+}
+
+/// An IPv4 address that a link sends from, with the length of its subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Locator {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Prefix length of the subnet it is on, to know the broadcast address
+    /// (`TUN-4`) and which destinations are near; 32 when not known.
+    pub subnet_length: u8,
+}
+
+impl Locator {
+    /// Whether `address` is on the same subnet.
+    #[inline]
+    pub(crate) fn is_near(&self, address: Ipv4Addr) -> bool {
+        self.subnet().is_some_and(|subnet| subnet.contains(address))
+    }
+
+    /// Whether `address` is the directed broadcast address of the subnet; a
+    /// subnet of one or two addresses has none. `TUN-15`
+    #[inline]
+    #[must_use]
+    pub fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        self.broadcast() == Some(address)
+    }
+
+    /// The directed broadcast address of the subnet.
+    #[inline]
+    pub(crate) fn broadcast(&self) -> Option<Ipv4Addr> {
+        self.subnet().and_then(|subnet| subnet.broadcast())
+    }
+
+    /// Whether no neighbour has `address`: it is this one, or the directed
+    /// broadcast address of the subnet.
+    #[inline]
+    pub(crate) fn excludes(&self, address: Ipv4Addr) -> bool {
+        self.address == address || self.is_broadcast(address)
+    }
+
+    #[inline]
+    fn subnet(&self) -> Option<Ipv4Prefix> {
+        Ipv4Prefix::new(self.address, self.subnet_length)
+    }
+}
+
+impl From<Ipv4Addr> for Locator {
+    fn from(address: Ipv4Addr) -> Self {
+        Locator { address, subnet_length: 32 }
+    }
+}
+
+impl Row for Locator {
+    const EMPTY: Self = Locator { address: Ipv4Addr::UNSPECIFIED, subnet_length: 32 };
+}
+
+/// Whether a node with these addresses may send to `destination`, whatever a
+/// name, a router list or an IPv6 address says. `TUN-4`: it is a host's
+/// (`TUN-15`), and neither one of its own nor the directed broadcast address of
+/// a subnet of theirs.
+#[inline]
+pub(crate) fn may_send_to(destination: Ipv4Addr, own: &[Locator]) -> bool {
+    !is_never_unicast(destination) && !own.iter().any(|locator| locator.excludes(destination))
+}
+
+/// The IPv4 side of one link.
+#[derive(Clone)]
+pub struct Underlay<C: Capacity> {
+    pub(crate) locators: List<Locator, Rows<C::Locators, Locator>>,
+    paths: PathMtus<Rows<C::PathMtus, PathMtu>>,
+    /// How outer headers are made.
+    pub policy: OuterPolicy,
+}
+
+impl<C: Capacity> Underlay<C> {
+    /// Without addresses.
+    #[must_use]
+    pub const fn new(policy: OuterPolicy) -> Self {
+        Underlay { locators: List::EMPTY, paths: PathMtus::EMPTY, policy }
+    }
+
+    /// The IPv4 addresses of this node on the link, in the order in which they
+    /// were given.
+    #[inline]
+    #[must_use]
+    pub fn locators(&self) -> &[Locator] {
+        self.locators.as_slice()
+    }
+
+    /// Replaces the addresses by those that can be unicast ones, without
+    /// repeats.
+    ///
+    /// # Errors
+    /// There is not room for all.
+    pub(crate) fn replace(&mut self, locators: impl IntoIterator<Item = Locator>) -> Result<(), TableFull> {
+        self.locators.clear();
+        let mut result = Ok(());
+        for new in locators.into_iter().filter(|new| !is_never_unicast(new.address)) {
+            match self.locators.iter_mut().find(|own| own.address == new.address) {
+                // On a loopback device too, say: the subnet is that of the other one.
+                Some(own) => own.subnet_length = own.subnet_length.min(new.subnet_length),
+                None => result = result.and(self.locators.push(new, Table::Locators)),
+            }
+        }
+        result
+    }
+
+    /// Whether `address` is one of this node's.
+    #[inline]
+    #[must_use]
+    pub fn owns(&self, address: Ipv4Addr) -> bool {
+        self.locators.iter().any(|own| own.address == address)
+    }
+
+    /// Whether no neighbour sends from `address`: it is this node's, or a
+    /// broadcast address of one of its subnets. `TUN-15`
+    #[inline]
+    #[must_use]
+    pub fn excludes(&self, address: Ipv4Addr) -> bool {
+        self.locators.iter().any(|own| own.excludes(address))
+    }
+
+    /// Whether an outer packet may go to `destination` at all. `TUN-4`: not to
+    /// addresses that are no host's, not to this node itself, and not to a
+    /// broadcast address of one of its subnets.
+    #[inline]
+    #[must_use]
+    pub fn may_send_to(&self, destination: Ipv4Addr) -> bool {
+        may_send_to(destination, self.locators())
+    }
+
+    /// What is known of the IPv4 path MTU toward `destination`, in bytes.
+    #[inline]
+    #[must_use]
+    pub fn path_mtu(&self, destination: Ipv4Addr) -> u16 {
+        let interface = match self.policy.mtu {
+            MtuMode::Dynamic { interface } => interface,
+            MtuMode::Static(_) => u16::MAX,
+        };
+        self.paths.get(destination).map_or(interface, |estimate| estimate.min(interface))
+    }
+
+    /// Applies an ICMPv4 error to what is known of the paths. `TUN-35`,
+    /// `TUN-43`
+    ///
+    /// # Errors
+    /// It changes nothing.
+    pub(crate) fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
+        match (error.too_big(), self.policy.mtu) {
+            (Some(claim), MtuMode::Dynamic { interface }) => {
+                self.paths.too_big(now, &claim, interface).map(|_| ()).ok_or(DropReason::IcmpV4Ignored)
+            }
+            (Some(_), MtuMode::Static(_)) => Err(DropReason::IcmpV4Ignored),
+            (None, _) if error.kind == TunnelErrorKind::Ignored => Err(DropReason::IcmpV4Ignored),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Tries larger path MTUs where it is time to.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.paths.handle_timeout(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(crate) fn deadline(&self) -> Expiry {
+        self.paths.next_deadline()
+    }
+}
