@@ -14,20 +14,19 @@ use std::error::Error;
 
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), Box<dyn Error>> {
-    use isatap_std::isatap::Host;
+    use isatap_std::run::Run;
     use isatap_std::signal::Signals;
+    use isatap_std::spec::IsatapHost;
 
     let mut arguments = std::env::args().skip(1);
     let local = arguments.next().ok_or("usage: isatap_host LOCAL-IPV4 ROUTER…")?;
-    let mut builder = Host::builder().local(local.parse()?);
-    for router in arguments {
-        builder = builder.router(&router);
-    }
+    let mut host = IsatapHost::new();
+    host.local = vec![local.parse()?];
+    host.router = arguments.map(|router| router.parse()).collect::<Result<_, _>>()?;
     // Before the device exists: a signal must not find it unguarded.
     let mut signals = Signals::catch()?;
-    let mut host = builder.device("isatap0").open()?;
-    println!("{} up: {:?}", host.device(), host.link_local());
-    host.run_until(&mut signals)?;
+    let mut run = Run::open(&[host.into()], |notice| println!("{notice}"))?;
+    run.run_until(&mut signals)?;
     Ok(())
 }
 

@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::OnceLock;
 
 use isatap_std::capture::Reader;
-use isatap_std::check::{Checker, Decision, IsatapOptions, LinkOptions, SixToFourOptions, TeredoOptions};
+use isatap_std::check::{Checker, Decision, Subject};
+use isatap_std::spec::{IsatapRouter, Link, SixToFour, TeredoClient};
 
 /// Every frame is a part of the file, in order; its packet is a part of the
 /// frame; a node judges it, with a reason for each refusal and no other. A
@@ -39,20 +40,14 @@ fn judge(packet: &[u8], length: usize) {
     static CHECKER: OnceLock<Checker> = OnceLock::new();
     let checker = CHECKER.get_or_init(|| {
         let local = Ipv4Addr::new(10, 0, 0, 1);
-        let isatap = IsatapOptions {
-            router: true,
-            locals: vec![local],
-            prefixes: vec!["2001:db8:0:7::/64".parse().unwrap()],
-            ..IsatapOptions::default()
-        };
-        let sixtofour = SixToFourOptions { relay: false, locals: vec![local], accept_bogons: true };
-        let teredo = TeredoOptions {
-            local: "10.0.0.1:4000".parse().unwrap(),
-            server: Ipv4Addr::new(198, 51, 100, 1),
-            accept_bogons: true,
-        };
-        let links = [LinkOptions::Isatap(isatap), LinkOptions::SixToFour(sixtofour), LinkOptions::Teredo(teredo)];
-        Checker::new(&links).unwrap()
+        let isatap = IsatapRouter::new(vec![local], vec!["2001:db8:0:7::/64".parse().unwrap()]);
+        let mut sixtofour = SixToFour::new();
+        (sixtofour.local, sixtofour.accept_bogons) = (vec![local], true);
+        let mut teredo = TeredoClient::new("198.51.100.1".parse().unwrap());
+        teredo.accept_bogons = true;
+        let mut subjects = [Link::from(isatap), sixtofour.into(), teredo.into()].map(Subject::from);
+        subjects[2].mapped = Some("10.0.0.1:4000".parse().unwrap());
+        Checker::new(&subjects).unwrap()
     });
     let judged = checker.judge_captured(packet, length);
     assert_eq!(judged.reason.is_some(), judged.decision == Decision::Drop, "{judged:?}");

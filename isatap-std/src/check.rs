@@ -23,60 +23,52 @@
 mod teredo;
 mod whole;
 
-use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
-use std::str::FromStr;
 
-use crate::advice;
 use isatap_core::capacity::Standard;
 use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Machine, Verdict};
 use isatap_core::error::{ParseErrorKind, TableFull};
+use isatap_core::isatap::CheckNeighbors;
 use isatap_core::isatap::addr::embedded_ipv4;
-use isatap_core::isatap::{CheckNeighbors, HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
-use isatap_core::link::{Denied, InterfaceAddress, Link as _, LinkKind};
+use isatap_core::link::{Denied, Link as _, LinkKind, Locator};
 use isatap_core::node::{AnyInterface, Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
-use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
+use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::proto41::Flow;
-use isatap_core::sixrd::{self, Domain};
 use isatap_core::sixtofour;
 use isatap_core::time::{Expiry, Instant};
 use isatap_core::wire::{icmpv6, ipv4, ipv6, protocol};
 
 use crate::Error;
+use crate::spec::{Link, set_locators};
 
 use teredo::TeredoClient;
-pub use teredo::TeredoOptions;
 pub use whole::Note;
 use whole::Whole;
 
 /// The most links that a [`Checker`] has.
 pub const MAX_LINKS: usize = 8;
 
-/// One link of the node, and what a running one would have learned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One link of the node, and what a running one would have learned. Names are not resolved.
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum LinkOptions {
-    /// An ISATAP host or router.
-    Isatap(IsatapOptions),
-    /// A configured tunnel.
-    Configured {
-        /// This end's IPv4 address.
-        local: Ipv4Addr,
-        /// The other end's.
-        remote: Ipv4Addr,
-        /// This node's addresses on it.
-        addresses: Vec<InterfaceAddress>,
-    },
-    /// A 6rd customer edge or border relay.
-    SixRd(SixRdOptions),
-    /// A 6to4 router or relay.
-    SixToFour(SixToFourOptions),
-    /// A Teredo client.
-    Teredo(TeredoOptions),
+pub struct Subject {
+    /// The link.
+    pub link: Link,
+    /// The on-link prefixes of an ISATAP host; link-local is always one.
+    pub prefixes: Vec<Ipv6Prefix>,
+    /// Where a Teredo client is, as the capture shows it.
+    pub mapped: Option<SocketAddrV4>,
+}
+
+impl From<Link> for Subject {
+    /// A link that has learned nothing yet.
+    fn from(link: Link) -> Self {
+        Self { link, prefixes: Vec::new(), mapped: None }
+    }
 }
 
 /// What a packet was tried on.
@@ -97,85 +89,6 @@ impl Mechanism {
             Mechanism::Teredo => "teredo",
         }
     }
-}
-
-/// A 6rd link of a [`Checker`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SixRdOptions {
-    /// Whether it is a border relay's; else it is a customer edge's.
-    pub border_relay: bool,
-    /// The IPv4 address.
-    pub local: Ipv4Addr,
-    /// The 6rd prefix.
-    pub prefix: Ipv6Prefix,
-    /// How many upper bits the IPv4 addresses of all customers share.
-    pub ipv4_mask_len: u8,
-    /// A customer edge's border relays; to a border relay, other tunnel routers, which are no
-    /// customers.
-    pub relays: Vec<Ipv4Addr>,
-}
-
-/// A 6to4 link of a [`Checker`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SixToFourOptions {
-    /// Whether it is a relay's; else it is a site's router's.
-    pub relay: bool,
-    /// The IPv4 addresses.
-    pub locals: Vec<Ipv4Addr>,
-    /// Whether IPv4 addresses count as public that are not global.
-    pub accept_bogons: bool,
-}
-
-/// An address with the length of its prefix: `2001:db8::1/64`; without one, 128.
-#[derive(Clone, Copy, Debug)]
-pub struct AddressWithLength(pub InterfaceAddress);
-
-impl FromStr for AddressWithLength {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let address = |text: &str| text.parse().map_err(|_| AddressError(advice::not_ipv6(text)));
-        // What is left out would be guessed: a device with a /128 reaches nobody.
-        let Some((own, length)) = text.split_once('/') else {
-            let own: Ipv6Addr = address(text)?;
-            let advice = format!("the prefix length is missing: write {own}/64, or {own}/128 for a single address");
-            return Err(AddressError(advice));
-        };
-        let address = address(own)?;
-        let length = length.parse().ok().filter(|length| Ipv6Prefix::new(address, *length).is_some());
-        let prefix_length = length
-            .ok_or_else(|| AddressError(format!("a prefix length is 0 to 128: write {address}/64, for example")))?;
-        Ok(AddressWithLength(InterfaceAddress { address, prefix_length }))
-    }
-}
-
-/// Why a text is no [`AddressWithLength`], and what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddressError(String);
-
-impl fmt::Display for AddressError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for AddressError {}
-
-/// An ISATAP link of a [`Checker`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IsatapOptions {
-    /// Whether it is an advertising router's.
-    pub router: bool,
-    /// The locators.
-    pub locals: Vec<Ipv4Addr>,
-    /// The potential router list.
-    pub routers: Vec<Ipv4Addr>,
-    /// The on-link prefixes; link-local is always one.
-    pub prefixes: Vec<Ipv6Prefix>,
-    /// The site's IPv4 prefixes (`SEC-2`); none: not checked.
-    pub members: Vec<Ipv4Prefix>,
-    /// Other tunnel routers, as a router knows them (`SEC-4`).
-    pub known_routers: Vec<Ipv4Addr>,
 }
 
 /// A node that judges packets without being changed by them.
@@ -323,24 +236,23 @@ impl Checker {
     ///
     /// # Errors
     /// More links than [`MAX_LINKS`], or more of something than a node of
-    /// standard capacity holds; an ISATAP link without a usable locator; a
-    /// Teredo client that no server could qualify.
-    pub fn new(links: &[LinkOptions]) -> Result<Self, Error> {
+    /// standard capacity holds; a link that can be on no machine, or whose IPv4
+    /// addresses are not given; a Teredo client that no server could qualify; a
+    /// Teredo server or relay.
+    pub fn new(subjects: &[Subject]) -> Result<Self, Error> {
         let mut node = Box::new(CheckedNode::new(NodeConfig::DEFAULT));
         let mut teredo = Vec::new();
-        for options in links {
-            match options {
-                LinkOptions::Teredo(options) => teredo.push(TeredoClient::new(options)?),
-                options => add(&mut node, options)?,
+        for subject in subjects {
+            match &subject.link {
+                Link::TeredoClient(client) => teredo.push(TeredoClient::new(client, subject.mapped)?),
+                _ => add(&mut node, subject)?,
             }
         }
-        let own = links.iter().flat_map(LinkOptions::locals).collect();
-        let own_inner = links.iter().flat_map(LinkOptions::addresses).chain(MULTICAST).collect();
-        let own_ports = links.iter().filter_map(|options| match options {
-            LinkOptions::Teredo(options) => Some(options.local),
-            _ => None,
-        });
-        Ok(Checker { node, teredo, own, own_ports: own_ports.collect(), own_inner })
+        let tunnels = || subjects.iter().filter(|subject| !subject.link.is_teredo());
+        let own = tunnels().flat_map(|subject| subject.link.locals()).collect();
+        let own_inner = tunnels().flat_map(addresses).chain(MULTICAST).collect();
+        let own_ports = teredo.iter().map(TeredoClient::mapped).collect();
+        Ok(Checker { node, teredo, own, own_ports, own_inner })
     }
 
     /// Judges the bytes of one IPv4 packet that has come in, outer header first.
@@ -516,175 +428,63 @@ const NOW: Instant = Instant::from_secs(1);
 const MULTICAST: [Ipv6Addr; 2] =
     [Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2)];
 
-impl LinkOptions {
-    /// The IPv4 addresses that are the node's alone.
-    fn locals(&self) -> Vec<Ipv4Addr> {
-        match self {
-            LinkOptions::Isatap(options) => options.locals.clone(),
-            LinkOptions::Configured { local, .. } => vec![*local],
-            LinkOptions::SixRd(options) => vec![options.local],
-            LinkOptions::SixToFour(options) => options.locals.clone(),
-            LinkOptions::Teredo(_) => Vec::new(),
-        }
-    }
-
-    /// IPv6 addresses that a node with this link has, as far as they follow from it.
-    fn addresses(&self) -> Vec<Ipv6Addr> {
-        use isatap_core::isatap::addr as isatap;
-        match self {
-            LinkOptions::Isatap(options) => {
-                let of_local = |local: &Ipv4Addr| {
-                    let of_prefixes = options.prefixes.iter().filter_map(|prefix| isatap::address(prefix, *local));
-                    let mut addresses: Vec<_> = of_prefixes.collect();
-                    addresses.extend([isatap::link_local(*local), isatap::other_link_local(*local)]);
-                    addresses
-                };
-                options.locals.iter().flat_map(of_local).collect()
-            }
-            LinkOptions::Configured { addresses, .. } => addresses.iter().map(|own| own.address).collect(),
-            LinkOptions::SixRd(options) => {
-                let domain = Domain::around(options.prefix, options.ipv4_mask_len, options.local).ok();
-                let first =
-                    |domain: Domain| Ipv6Addr::from_bits(domain.delegated(options.local).address().to_bits() | 1);
-                domain.map(first).into_iter().collect()
-            }
-            LinkOptions::SixToFour(options) => {
-                let own = |local: &Ipv4Addr| [sixtofour::addr::host_router(*local), sixtofour::addr::relay(*local)];
-                options.locals.iter().flat_map(own).collect()
-            }
-            LinkOptions::Teredo(_) => Vec::new(),
-        }
-    }
-}
-
-fn add(node: &mut CheckedNode, options: &LinkOptions) -> Result<(), Error> {
-    let full = |full: TableFull| Error::usage("make such a node", "", full.to_string());
-    match options {
-        LinkOptions::Isatap(options) => add_isatap(node, options),
-        LinkOptions::Configured { local, remote, addresses } => {
-            // Whether its kernel forwards is not known: what a router would take is let in.
-            let tunnel = configured::Interface::new(configured::Config::new(*local, *remote));
-            let id = node.add(Box::new(AnyInterface::Configured(tunnel)), Switches::FORWARDING).map_err(full)?;
-            let told = node.with_interface(NOW, id, |interface, cx| match &mut **interface {
-                AnyInterface::Configured(tunnel) => {
-                    addresses.iter().try_for_each(|address| tunnel.add_address(cx, *address))
-                }
-                _ => Ok(()),
-            });
-            told.unwrap_or(Ok(())).map_err(full)
-        }
-        LinkOptions::SixRd(options) => add_sixrd(node, options),
-        LinkOptions::SixToFour(options) => add_sixtofour(node, options),
-        // No link of a node's.
-        LinkOptions::Teredo(_) => Ok(()),
-    }
-}
-
-fn add_sixrd(node: &mut CheckedNode, options: &SixRdOptions) -> Result<(), Error> {
-    let domain = |why: String| Error::usage("make a 6rd domain of", options.prefix, why);
-    let interface = if options.border_relay {
-        let around = Domain::around(options.prefix, options.ipv4_mask_len, options.local);
-        let config = sixrd::RelayConfig::new(around.map_err(|error| domain(error.to_string()))?);
-        AnyInterface::SixRdRelay(sixrd::RelayInterface::new(config))
-    } else {
-        AnyInterface::SixRdEdge(sixrd::EdgeInterface::new(sixrd::EdgeConfig::DEFAULT))
+/// IPv6 addresses that a node with this link has, as far as they follow from it.
+fn addresses(subject: &Subject) -> Vec<Ipv6Addr> {
+    use isatap_core::isatap::addr as isatap;
+    let of_isatap = |prefixes: &[Ipv6Prefix]| {
+        let of_local = |local: &Ipv4Addr| {
+            let of_prefixes = prefixes.iter().filter_map(|prefix| isatap::address(prefix, *local));
+            let mut addresses: Vec<_> = of_prefixes.collect();
+            addresses.extend([isatap::link_local(*local), isatap::other_link_local(*local)]);
+            addresses
+        };
+        subject.link.locals().iter().flat_map(of_local).collect()
     };
-    let full = |full: TableFull| Error::usage("make such a node", "", full.to_string());
-    let id = node.add(Box::new(interface), Switches::FORWARDING).map_err(full)?;
-    let locators = [options.local.into()];
-    let told = node.with_interface(NOW, id, |interface, cx| match &mut **interface {
-        AnyInterface::SixRdEdge(edge) => {
-            let relays = options.relays.iter().copied();
-            edge.configure(cx, options.prefix, options.ipv4_mask_len, relays)
-                .map_err(|error| domain(error.to_string()))?;
-            edge.set_locators(cx, &locators, Expiry::NEVER).map_err(full)?;
-            Ok(edge.link().locator().is_some())
+    match &subject.link {
+        Link::IsatapHost(_) => of_isatap(&subject.prefixes),
+        Link::IsatapRouter(router) => of_isatap(&router.prefix),
+        Link::Tunnel(tunnel) => tunnel.address.iter().map(|own| own.0.address).collect(),
+        Link::SixRd(sixrd) => {
+            let first = |delegated: Ipv6Prefix| Ipv6Addr::from_bits(delegated.address().to_bits() | 1);
+            sixrd.domain().map(|domain| first(domain.delegated(sixrd.local))).into_iter().collect()
         }
-        AnyInterface::SixRdRelay(relay) => {
-            relay.set_known_routers(&options.relays).map_err(full)?;
-            relay.set_locators(cx, &locators).map_err(full)?;
-            Ok(relay.link().locator().is_some())
+        Link::SixToFour(_) => {
+            let own = |local: &Ipv4Addr| [sixtofour::addr::host_router(*local), sixtofour::addr::relay(*local)];
+            subject.link.locals().iter().flat_map(own).collect()
         }
-        _ => Ok(false),
-    });
-    match told.unwrap_or(Ok(false))? {
-        true => Ok(()),
-        false => Err(Error::usage("use the local address", options.local, "it can be no host's")),
+        _ => Vec::new(),
     }
 }
 
-fn add_sixtofour(node: &mut CheckedNode, options: &SixToFourOptions) -> Result<(), Error> {
+fn add(node: &mut CheckedNode, subject: &Subject) -> Result<(), Error> {
     let full = |full: TableFull| Error::usage("make such a node", "", full.to_string());
-    let interface = if options.relay {
-        let mut config = sixtofour::RelayConfig::DEFAULT;
-        config.accept_bogons = options.accept_bogons;
-        AnyInterface::SixToFourRelay(sixtofour::RelayInterface::new(config))
-    } else {
-        let mut config = sixtofour::RouterConfig::DEFAULT;
-        config.accept_bogons = options.accept_bogons;
-        AnyInterface::SixToFourRouter(sixtofour::RouterInterface::new(config))
-    };
-    let id = node.add(Box::new(interface), Switches::FORWARDING).map_err(full)?;
-    let locators: Vec<_> = options.locals.iter().map(|&local| local.into()).collect();
-    let told = node.with_interface(NOW, id, |interface, cx| match &mut **interface {
-        AnyInterface::SixToFourRouter(router) => {
-            router.set_locators(cx, &locators, Expiry::NEVER).map(|()| router.link().locators().len())
-        }
-        AnyInterface::SixToFourRelay(relay) => {
-            relay.set_locators(cx, &locators).map(|()| relay.link().locators().len())
-        }
-        _ => Ok(0),
-    });
-    let used = told.unwrap_or(Ok(0)).map_err(full)?;
-    if used < locators.len() || used == 0 {
-        let given = options.locals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let error = Error::usage("use the local address", given, "a 6to4 site needs public IPv4 addresses");
-        return Err(error.with_advice("add --accept-bogons in a lab with private or documentation addresses"));
+    let mut link = subject.link.clone();
+    if link.is_teredo() {
+        let error = Error::usage("check", link.device(), format!("a {} is not looked at", link.kind()));
+        return Err(error.with_advice("leave it out of the file"));
     }
-    Ok(())
-}
-
-fn add_isatap(node: &mut CheckedNode, options: &IsatapOptions) -> Result<(), Error> {
-    let full = |full: TableFull| Error::usage("make such a node", "", full.to_string());
-    let locators: Vec<_> = options.locals.iter().map(|&local| local.into()).collect();
-    let (interface, switches) = if options.router {
-        let mut config = RouterConfig::DEFAULT;
+    let locators: Vec<Locator> = link.locals().into_iter().map(Locator::from).collect();
+    if locators.is_empty() {
+        let error = Error::usage("check", link.device(), "its IPv4 addresses are known only while it runs");
+        return Err(error.with_advice("name them: --local V4, or local in the file"));
+    }
+    if let Link::IsatapRouter(router) = &mut link {
         // Of the hosts in a capture nobody can be asked; a running router lets no fewer in.
-        config.check_neighbors = CheckNeighbors::Off;
-        (AnyInterface::IsatapRouter(RouterInterface::new(config)), Switches::FORWARDING)
-    } else {
-        let mut config = HostConfig::DEFAULT;
-        config.resolve = false;
-        // Which other addresses its machine has is not known here, so what is for others is let in.
-        (AnyInterface::IsatapHost(HostInterface::new(config)), Switches::FORWARDING)
-    };
-    let id = node.add(Box::new(interface), switches).map_err(full)?;
-    let told = node.with_interface(NOW, id, |interface, cx| match &mut **interface {
-        AnyInterface::IsatapHost(host) => {
-            host.set_locators(cx, &locators)?;
-            options.routers.iter().try_for_each(|router| host.add_router(cx, *router))?;
-            options.prefixes.iter().try_for_each(|prefix| host.add_on_link_prefix(cx, *prefix))?;
-            options.members.iter().try_for_each(|member| host.link_mut().add_member(*member))?;
-            Ok(host.link().locators().len())
-        }
-        AnyInterface::IsatapRouter(router) => {
-            router.set_locators(cx, &locators)?;
-            options.routers.iter().try_for_each(|other| router.add_trusted_router(*other))?;
-            router.set_known_routers(&options.known_routers)?;
-            let mut published = options.prefixes.iter().copied().map(PublishedPrefix::new);
-            published.try_for_each(|prefix| router.publish(cx, prefix))?;
-            options.members.iter().try_for_each(|member| router.link_mut().add_member(*member))?;
-            Ok(router.link().locators().len())
-        }
-        _ => Ok(0),
-    });
-    let used = told.unwrap_or(Ok(0)).map_err(full)?;
-    if used < locators.len() || used == 0 {
-        let given = options.locals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let why = "an ISATAP link needs IPv4 addresses that can be a host's";
-        return Err(Error::usage("use the local address", given, why));
+        router.check_neighbors = CheckNeighbors::Off;
     }
-    Ok(())
+    // Whether its kernel forwards, and which other addresses its machine has, is not known here: what
+    // is for others is let in.
+    let id = node.add(Box::new(link.interface()?), Switches::FORWARDING).map_err(full)?;
+    let told = node.with_interface(NOW, id, |interface, cx| {
+        link.tell(interface, cx)?;
+        set_locators(interface, cx, &locators, Expiry::NEVER).map_err(full)?;
+        if let (AnyInterface::IsatapHost(host), Link::IsatapHost(spec)) = (&mut **interface, &link) {
+            spec.addresses().try_for_each(|router| host.add_router(cx, router)).map_err(full)?;
+            subject.prefixes.iter().try_for_each(|prefix| host.add_on_link_prefix(cx, *prefix)).map_err(full)?;
+        }
+        Ok(())
+    });
+    told.unwrap_or(Ok(()))
 }
 
 #[cfg(test)]

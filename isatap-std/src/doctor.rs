@@ -314,7 +314,7 @@ impl Finding {
             None => Self::bad(
                 Step::Daemon,
                 format!("no daemon runs {device}: nobody answers at {socket}"),
-                match device.starts_with(crate::teredo::DEFAULT_DEVICE) {
+                match device.starts_with(crate::spec::TEREDO_DEVICE) {
                     true => format!("isatap teredo client --dev {device} --server HOST; see isatap teredo --help"),
                     false => {
                         format!("isatap host --dev {device} --router V4|NAME, or isatap router; see isatap host --help")

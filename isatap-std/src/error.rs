@@ -105,7 +105,7 @@ impl Error {
     }
 
     /// The device, address or path that it is about.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "file")]
     pub(crate) fn on(&self) -> &str {
         &self.on
     }
@@ -164,7 +164,7 @@ pub struct Problem {
     pub text: String,
 }
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "file")]
 impl Problem {
     /// In the table that begins at `offset` of `content`, as a whole.
     pub(crate) fn of_table(file: &str, content: &str, offset: usize, text: String) -> Self {

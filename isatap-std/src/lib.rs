@@ -9,18 +9,13 @@
 //! | [`check`] | which packets a node would let in, and why not the others | everywhere |
 //! | `capture` | frames of pcap and pcapng files, and the IP packets in them (feature `capture`) | everywhere |
 //! | `explain` | what an address, a prefix or a packet is (feature `explain`) | everywhere |
+//! | [`spec`] | what a link is to be: one struct a mechanism, its flags, keys and checks | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
 //! | [`advice`] | what to write instead of a text that is no address and no number | everywhere |
-//! | `isatap` | an ISATAP host and an ISATAP router on this machine | Linux |
-//! | `sixrd` | a 6rd customer edge and a 6rd border relay on this machine | Linux |
-//! | `sixtofour` | a 6to4 router, host/router or relay on this machine | Linux |
-//! | `run` | the links of a configuration file in one process (feature `cli`) | Linux |
-//! | `tunnel` | a configured tunnel of this machine's | Linux |
-//! | `lan` | LANs that a router gives prefixes to | Linux |
-//! | `link` | what links of all kinds have in common | Linux |
+//! | `run` | links in one process: ISATAP, 6to4, 6rd, configured tunnels, Teredo | Linux |
 //! | `driver` | the one run loop: packets and time between a machine of the core, sockets and devices | Linux |
 //! | `node` | links, their roles and what they say of themselves | Linux |
-//! | `config` | one TOML file for a whole node (feature `cli`) | Linux |
+//! | `config` | one TOML file for a whole node (feature `file`) | Linux |
 //! | `control` | the socket by which a running daemon is asked (feature `cli`) | Linux |
 //! | `doctor` | why a link does not work, and what to do (feature `cli`) | Linux |
 //! | `tun` | the device through which the kernel and the core exchange IPv6 packets | Linux |
@@ -42,12 +37,13 @@ pub mod error;
 #[cfg(feature = "explain")]
 pub mod explain;
 pub mod lab;
-#[cfg(feature = "cli")]
+#[cfg(feature = "file")]
 mod mistakes;
 pub mod offload;
 pub mod resolve;
+pub mod spec;
 
-#[cfg(all(target_os = "linux", feature = "cli"))]
+#[cfg(all(target_os = "linux", feature = "file"))]
 pub mod config;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 pub mod control;
@@ -55,12 +51,6 @@ pub mod control;
 pub mod doctor;
 #[cfg(target_os = "linux")]
 pub mod driver;
-#[cfg(target_os = "linux")]
-pub mod isatap;
-#[cfg(target_os = "linux")]
-pub mod lan;
-#[cfg(target_os = "linux")]
-pub mod link;
 #[cfg(target_os = "linux")]
 pub mod nd_socket;
 #[cfg(target_os = "linux")]
@@ -71,23 +61,17 @@ pub mod node;
 pub mod privileges;
 #[cfg(target_os = "linux")]
 pub mod proto41_socket;
-#[cfg(all(target_os = "linux", feature = "cli"))]
+#[cfg(target_os = "linux")]
 pub mod run;
 #[cfg(target_os = "linux")]
 pub mod runtime_dir;
 #[cfg(target_os = "linux")]
 pub mod signal;
 #[cfg(target_os = "linux")]
-pub mod sixrd;
-#[cfg(target_os = "linux")]
-pub mod sixtofour;
-#[cfg(target_os = "linux")]
 pub mod teredo;
 mod thread;
 #[cfg(target_os = "linux")]
 pub mod tun;
-#[cfg(target_os = "linux")]
-pub mod tunnel;
 #[cfg(target_os = "linux")]
 pub mod udp_socket;
 

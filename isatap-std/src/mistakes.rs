@@ -52,6 +52,8 @@ pub(crate) trait Hints: DeserializeOwned {
     const ALIASES: &'static [(&'static str, &'static str)] = &[];
     /// A value that a key could have: its table, or `""` for any, the key, the value.
     const EXAMPLES: &'static [(&'static str, &'static str, &'static str)] = &[];
+    /// A key that a table once had: the table, the key, what to write now.
+    const GONE: &'static [(&'static str, &'static str, &'static str)] = &[];
 }
 
 pub(crate) fn read<T: Hints>(text: &str) -> Outcome<T> {
@@ -110,35 +112,24 @@ pub(crate) fn read<T: Hints>(text: &str) -> Outcome<T> {
 }
 
 /// Where in a table of a file a value stands as `written`, whether or not in a list and in
-/// quotes; nothing if there are several keys with it. `key` alone is looked at where one is given.
+/// quotes; nothing if there are several keys with it. With a `key`, that one's value, whatever
+/// is written there.
 pub(crate) fn offset_of(text: &str, table: usize, key: Option<&str>, written: &str) -> Option<usize> {
     let (root, _) = DeTable::parse_recoverable(text);
     let wanted = bare(written);
     let is_wanted = |value: &Spanned<DeValue<'_>>| {
         text.get(value.span()).is_some_and(|found| bare(found).eq_ignore_ascii_case(wanted))
     };
-    let mut found = None;
-    for value in root.get_ref().values() {
-        for element in elements(value) {
-            let DeValue::Table(keys) = element.get_ref() else { continue };
-            if element.span().start != table {
-                continue;
-            }
-            for (name, value) in keys {
-                if key.is_some_and(|key| key != name.get_ref().as_ref()) {
-                    continue;
-                }
-                // Of equal elements the last: the others were there before it.
-                if let Some(one) = elements(value).iter().rfind(|one| is_wanted(one)) {
-                    if found.is_some() {
-                        return None;
-                    }
-                    found = Some(one.span().start);
-                }
-            }
-        }
+    // Of equal elements the last: the others were there before it.
+    let place = |value| elements(value).iter().rfind(|one| is_wanted(one)).map(|one| one.span().start);
+    let element = root.get_ref().values().flat_map(elements).find(|element| element.span().start == table)?;
+    let DeValue::Table(keys) = element.get_ref() else { return None };
+    if let Some(key) = key {
+        let (_, value) = keys.iter().find(|(name, _)| name.get_ref().as_ref() == key)?;
+        return place(value).or(Some(value.span().start));
     }
-    found
+    let mut found = keys.values().filter_map(place);
+    found.next().filter(|_| found.next().is_none())
 }
 
 /// The elements of a list; of another value that alone.

@@ -5,13 +5,14 @@
 //! whose process does nothing else.
 //!
 //! ```no_run
-//! use isatap_std::isatap::Host;
 //! use isatap_std::privileges::Privileges;
+//! use isatap_std::run::Run;
+//! use isatap_std::spec::IsatapHost;
 //!
 //! let privileges = Privileges::new().user("isatap")?;
 //! // Before any thread is started: threads of this library give up all they have at once.
 //! privileges.announce();
-//! let mut host = Host::builder().router("10.0.0.1").open()?;
+//! let mut run = Run::open(&[IsatapHost::new().into()], |_| ())?;
 //! for missing in privileges.give_up()? {
 //!     eprintln!("{missing}");
 //! }

@@ -18,7 +18,7 @@
 //! other's locks.
 
 use crate::error::Error;
-use crate::tun::check_name;
+use crate::spec::check_device;
 use isatap_core::prefix::Ipv6Prefix;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -147,7 +147,7 @@ impl RuntimeDir {
     /// cannot be made or written; a usage error for what is no device's name, which
     /// could lead out of the folder. A link in place of the lock file is not followed.
     pub fn claim(&self, device: &str) -> Result<Claim, Error> {
-        check_name(device)?;
+        check_device(device)?;
         let name = format!("{device}.lock");
         let lock = self.lock(&name, device)?.map_err(|holder| {
             let error = Error::refused("lock", self.path.join(name).display(), Errno::EWOULDBLOCK.into());

@@ -16,6 +16,7 @@
 
 use crate::error::Error;
 use crate::offload::{BUFFER_LEN, Joined, OffloadError, VirtioHeader};
+use crate::spec::check_device;
 use isatap_core::packet::HEADROOM;
 use nix::errno::Errno;
 use nix::sys::uio::writev;
@@ -52,7 +53,7 @@ impl Tun {
     /// never taken over: the error says whether it is persistent, held by another
     /// process (and which), or no TUN device at all.
     pub fn create(name: &str) -> Result<Self, Error> {
-        check_name(name)?;
+        check_device(name)?;
         let file = open()?;
         match attach(&file, name, libc::IFF_TUN_EXCL) {
             Ok(()) => Self::with_offloads(file, name),
@@ -70,7 +71,7 @@ impl Tun {
     /// There is no such device (a usage error), another process holds it, or it is
     /// something else.
     pub fn adopt(name: &str) -> Result<Self, Error> {
-        check_name(name)?;
+        check_device(name)?;
         if nix::net::if_::if_nametoindex(name).is_err() {
             return Err(Error::usage("adopt the TUN device", name, "there is none")
                 .with_advice(format!("ip tuntap add dev {name} mode tun")));
@@ -209,21 +210,6 @@ impl AsFd for Tun {
     }
 }
 
-/// The kernel's names: 1 to 15 bytes; `%` would make it number the device, and the
-/// rest cannot stand in a path of sysfs.
-pub(crate) fn check_name(name: &str) -> Result<(), Error> {
-    let why = if name.is_empty() || name.len() >= libc::IFNAMSIZ {
-        "a device name has 1 to 15 bytes"
-    } else if name == "." || name == ".." {
-        "the name is a folder's"
-    } else if name.bytes().any(|byte| byte <= b' ' || byte == 0x7f || b"/:%".contains(&byte)) {
-        "a device name has no space and none of / : %"
-    } else {
-        return Ok(());
-    };
-    Err(Error::usage("name a device", format!("{name:?}"), why))
-}
-
 fn open() -> Result<File, Error> {
     const PATH: &str = "/dev/net/tun";
     OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(PATH).map_err(|error| {
@@ -242,7 +228,7 @@ fn attach(file: &File, name: &str, extra: libc::c_int) -> Result<(), Errno> {
             ifru_flags: u16::try_from(flags).unwrap_or_default().cast_signed(),
         },
     };
-    // One byte stays zero: `check_name` has been asked.
+    // One byte stays zero: `check_device` has been asked.
     let room = libc::IFNAMSIZ - 1;
     for (to, from) in request.ifr_name.iter_mut().take(room).zip(name.bytes()) {
         *to = libc::c_char::from_ne_bytes([from]);
@@ -322,7 +308,7 @@ mod tests {
             let error = Tun::create(name).unwrap_err();
             assert_eq!(error.class(), Class::Usage, "{name:?}");
         }
-        check_name("fifteen-bytes-x").unwrap();
-        check_name("isatap0").unwrap();
+        check_device("fifteen-bytes-x").unwrap();
+        check_device("isatap0").unwrap();
     }
 }

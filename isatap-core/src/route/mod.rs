@@ -29,6 +29,7 @@ pub use table::{Lookup, RouteId, RouteTable};
 /// The order is that of preference: `Low < Medium < High`. It is not that of
 /// the two bits on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Preference {
     /// Only if there is nothing else.
     Low,

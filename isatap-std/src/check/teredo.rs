@@ -1,14 +1,14 @@
 //! A Teredo client of a [`Checker`](super::Checker), in the middle of its life: qualified, and
 //! in touch with no peer.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{Ipv6Addr, SocketAddrV4};
 use std::ops::Range;
 
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Machine, Verdict};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::teredo::addr::{Address, SERVER_PORT};
-use isatap_core::teredo::client::{Client, ClientConfig};
+use isatap_core::teredo::client::Client;
 use isatap_core::teredo::ingress::{self, Path, take_udp};
 use isatap_core::teredo::server::{Server, ServerConfig};
 use isatap_core::time::Instant;
@@ -16,24 +16,16 @@ use isatap_core::wire::ipv4;
 
 use super::{Decision, Judgement, Mechanism, Trial, whole};
 use crate::Error;
-
-/// A Teredo client of a checker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TeredoOptions {
-    /// Where the client is, as the capture shows it.
-    pub local: SocketAddrV4,
-    /// Its server's primary address.
-    pub server: Ipv4Addr,
-    /// Whether IPv4 addresses count as global that are not.
-    pub accept_bogons: bool,
-}
+use crate::resolve::Entry;
+use crate::spec;
 
 /// The client.
 #[derive(Clone)]
 pub(super) struct TeredoClient {
     client: Box<Client>,
     own: Address,
-    options: TeredoOptions,
+    /// Where it is, as the capture shows it.
+    mapped: SocketAddrV4,
     now: Instant,
 }
 
@@ -44,20 +36,28 @@ const ROOM: usize = 1500;
 
 impl TeredoClient {
     /// A client that a server of this library's has qualified, without a NAT between them.
-    pub(super) fn new(options: &TeredoOptions) -> Result<Self, Error> {
-        let mut config = ClientConfig::new(options.server, options.local.port());
-        config.qualify.accept_bogons = options.accept_bogons;
-        let mut of_server = ServerConfig::new(options.server);
-        of_server.accept_bogons = options.accept_bogons;
+    pub(super) fn new(spec: &spec::TeredoClient, mapped: Option<SocketAddrV4>) -> Result<Self, Error> {
+        let refused = |why: &'static str| Error::usage("check", &spec.dev, why);
+        let Entry::Address(server) = *spec.server.entry() else {
+            return Err(refused("names are not resolved").with_advice("give its server by IPv4 address"));
+        };
+        let Some(mapped) = mapped else {
+            let error = refused("how its NAT shows it is known only while it runs");
+            return Err(error.with_advice("use --link teredo --local V4:PORT --server V4 instead of the file"));
+        };
+        let config = spec.config(mapped.port());
+        let mut of_server = ServerConfig::new(server);
+        of_server.secondary = spec.secondary.unwrap_or(of_server.secondary);
+        of_server.accept_bogons = spec.accept_bogons;
         let mut client = Box::new(Client::new(config, LinkId(0)));
         let mut server = Server::new(of_server, LinkId(0));
         let mut entropy = |out: &mut [u8]| out.fill(0x5a);
         let mut now = Instant::from_secs(1);
-        client.set_locator(now, Some((*options.local.ip()).into()));
+        client.set_locator(now, Some((*mapped.ip()).into()));
         server.handle_timeout(now, &mut entropy);
         for _ in 0..ROUNDS {
             if let Some(own) = client.address().as_ref().and_then(Address::from_ipv6) {
-                return Ok(Self { client, own, options: options.clone(), now });
+                return Ok(Self { client, own, mapped, now });
             }
             client.handle_timeout(now, &mut entropy);
             while client.poll_event().is_some() {}
@@ -67,26 +67,29 @@ impl TeredoClient {
                 None => break,
             }
         }
-        let error =
-            Error::usage("make a Teredo client at", options.local, "it and its server need global IPv4 addresses");
+        let error = Error::usage("make a Teredo client at", mapped, "it and its server need global IPv4 addresses");
         Err(error.with_advice("add --accept-bogons in a lab with documentation addresses"))
+    }
+
+    pub(super) fn mapped(&self) -> SocketAddrV4 {
+        self.mapped
     }
 
     /// Judges a packet; `None`: it is not for this client.
     pub(super) fn judge(&self, packet: &[u8]) -> Option<Judgement> {
         let header = ipv4::Header::parse_quoted(packet).ok()?;
-        if header.destination() != *self.options.local.ip() {
+        if header.destination() != *self.mapped.ip() {
             return None;
         }
         let mut buffer = copy(packet);
         let mut payload = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + packet.len()).ok()?;
         let taken = take_udp(&mut payload);
-        if matches!(taken, Ok(path) if path.to != self.options.local) {
+        if matches!(taken, Ok(path) if path.to != self.mapped) {
             return None;
         }
         // TUN-10: no link is asked about a fragment, as with protocol 41. The first one has the port.
         if matches!(taken, Err(DropReason::OuterFragment)) {
-            let is_for = |(_, port): (u16, u16)| port == self.options.local.port();
+            let is_for = |(_, port): (u16, u16)| port == self.mapped.port();
             return whole::ports(packet, &header)
                 .is_none_or(is_for)
                 .then(|| Judgement::dropped(DropReason::OuterFragment));

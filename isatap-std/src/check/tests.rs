@@ -1,6 +1,7 @@
 //! The receive tables of the vectors, on a node that knows what they assume.
 
 use super::*;
+use crate::spec::{AddressWithLength, IsatapHost, IsatapRouter, TeredoClient, Tunnel};
 use isatap_core::wire::checksum;
 
 fn v6(text: &str) -> Ipv6Addr {
@@ -46,14 +47,26 @@ fn inner(judged: &Judgement) -> (Option<Ipv6Addr>, Option<Ipv6Addr>) {
     (judged.inner_source, judged.inner_destination)
 }
 
+fn isatap_host(local: &str) -> IsatapHost {
+    IsatapHost { local: vec![v4(local)], router: vec!["10.0.0.1".parse().unwrap()], ..IsatapHost::new() }
+}
+
 fn host() -> Checker {
-    Checker::new(&[LinkOptions::Isatap(IsatapOptions {
-        locals: vec![v4("10.0.0.2")],
-        routers: vec![v4("10.0.0.1")],
-        prefixes: vec!["2001:db8:0:7::/64".parse().unwrap()],
-        ..IsatapOptions::default()
-    })])
-    .unwrap()
+    let mut subject = Subject::from(Link::from(isatap_host("10.0.0.2")));
+    subject.prefixes = vec!["2001:db8:0:7::/64".parse().unwrap()];
+    Checker::new(&[subject]).unwrap()
+}
+
+fn tunnel(remote: &str) -> Subject {
+    Link::from(Tunnel::new(v4("10.0.0.2"), v4(remote))).into()
+}
+
+/// A client in a lab, whose NAT shows it at 192.0.2.1:4000.
+fn client() -> Checker {
+    let client = TeredoClient { accept_bogons: true, ..TeredoClient::new("198.51.100.1".parse().unwrap()) };
+    let mut subject = Subject::from(Link::from(client));
+    subject.mapped = Some("192.0.2.1:4000".parse().unwrap());
+    Checker::new(&[subject]).unwrap()
 }
 
 const RA: [u8; 16] = [134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -99,9 +112,8 @@ fn one_packet_changes_nothing_for_the_next() {
 
 #[test]
 fn tun_23_every_link_that_was_asked_is_shown() {
-    let isatap = IsatapOptions { locals: vec![v4("10.0.0.2")], routers: vec![v4("10.0.0.1")], ..Default::default() };
-    let tunnel = |remote| LinkOptions::Configured { local: v4("10.0.0.2"), remote: v4(remote), addresses: vec![] };
-    let checker = Checker::new(&[LinkOptions::Isatap(isatap), tunnel("10.9.9.9")]).unwrap();
+    let isatap = Link::from(isatap_host("10.0.0.2"));
+    let checker = Checker::new(&[isatap.into(), tunnel("10.9.9.9")]).unwrap();
 
     let judged = checker.judge(&packet(("10.0.0.5", "10.0.0.2"), ("2001:db8::1", "2001:db8::2"), None));
     assert_eq!(
@@ -137,11 +149,10 @@ fn whatever_is_no_packet_gets_a_reason_too() {
 
 #[test]
 fn a_node_that_cannot_be_is_refused_with_the_cause() {
-    let unusable = IsatapOptions { locals: vec![v4("127.0.0.1")], ..IsatapOptions::default() };
-    let error = Checker::new(&[LinkOptions::Isatap(unusable)]).err().unwrap().to_string();
+    let unusable = Link::from(isatap_host("127.0.0.1"));
+    let error = Checker::new(&[unusable.into()]).err().unwrap().to_string();
     assert!(error.contains("127.0.0.1"), "{error}");
-    let tunnel = LinkOptions::Configured { local: v4("10.0.0.2"), remote: v4("10.0.0.3"), addresses: vec![] };
-    let error = Checker::new(&vec![tunnel; MAX_LINKS + 1]).err().unwrap().to_string();
+    let error = Checker::new(&vec![tunnel("10.0.0.3"); MAX_LINKS + 1]).err().unwrap().to_string();
     assert!(error.contains("links"), "{error}");
 }
 
@@ -155,13 +166,8 @@ fn an_address_without_its_length_is_asked_for_it() {
 
 /// The node of the cases of the field.
 fn router() -> Checker {
-    Checker::new(&[LinkOptions::Isatap(IsatapOptions {
-        router: true,
-        locals: vec![v4("10.0.0.1")],
-        prefixes: vec!["2001:db8:0:7::/64".parse().unwrap()],
-        ..IsatapOptions::default()
-    })])
-    .unwrap()
+    let router = IsatapRouter::new(vec![v4("10.0.0.1")], vec!["2001:db8:0:7::/64".parse().unwrap()]);
+    Checker::new(&[Link::from(router).into()]).unwrap()
 }
 
 /// The judgement of a packet as a capture shows it.
@@ -186,9 +192,7 @@ fn what_the_node_sends_is_neither_let_in_nor_dropped() {
     let own = packet(("10.0.0.2", "10.0.0.2"), addresses, None);
     assert_eq!(captured(&checker, &own).decision, Decision::Drop);
     // A Teredo client's address may be its NAT's: the port tells it from others.
-    let client =
-        TeredoOptions { local: "192.0.2.1:4000".parse().unwrap(), server: v4("198.51.100.1"), accept_bogons: true };
-    let checker = Checker::new(&[LinkOptions::Teredo(client)]).unwrap();
+    let checker = client();
     let datagram = |port: u16| {
         let mut packet = packet(("192.0.2.1", "198.51.100.1"), addresses, None);
         packet[9] = 17;
@@ -210,9 +214,7 @@ fn native_ipv6_is_not_malformed() {
 /// says whose it is by its port; the others of the same address may be any program's.
 #[test]
 fn a_fragment_of_udp_is_the_clients_where_its_port_says_so() {
-    let client =
-        TeredoOptions { local: "192.0.2.1:4000".parse().unwrap(), server: v4("198.51.100.1"), accept_bogons: true };
-    let checker = Checker::new(&[LinkOptions::Teredo(client)]).unwrap();
+    let checker = client();
     let fragment = |port: u16, to: &str, field: u16| {
         let mut packet = packet(("198.51.100.1", to), ("2001:db8::1", "2001:db8::2"), None);
         packet[9] = 17;

@@ -1,7 +1,8 @@
 use super::*;
+use crate::spec::MOST_LINKS;
+use isatap_core::isatap::CheckNeighbors;
 use isatap_core::route::Preference;
-use isatap_core::time::Lifetime;
-use std::time::Duration;
+use std::net::Ipv4Addr;
 
 fn problems(text: &str) -> Vec<String> {
     Config::parse("node.toml", text).unwrap_err().iter().map(ToString::to_string).collect()
@@ -48,19 +49,67 @@ fn a_file_describes_what_the_commands_do() {
         "#,
     )
     .unwrap();
-    let [Link::IsatapHost(host), Link::IsatapRouter(router)] = config.links.as_slice() else {
+    let [Link::IsatapRouter(router), Link::IsatapHost(host)] = config.links.as_slice() else {
         panic!("{config:?}");
     };
-    assert_eq!((host.link.device.as_str(), router.link.device.as_str()), ("isatap1", "isatap0"));
-    assert_eq!(host.locators, LocatorSource::Device("eth0".into()));
-    assert_eq!(host.routers.len(), 2);
-    assert_eq!(host.config.solicitation.min_round_interval, Duration::from_secs(3));
-    assert_eq!(host.link.mtu, Some(1400));
-    assert_eq!(router.prefixes[0].valid_lifetime, Lifetime::from_secs(7200));
-    assert!(!router.config.advertise_default_route);
-    assert_eq!(router.config.preference, Preference::High);
-    assert_eq!(router.link.members, ["10.0.0.0/8".parse().unwrap()]);
-    assert_eq!(config.natives, [Native { device: "eth1".into(), forwarding: true }]);
+    assert_eq!((host.dev.as_str(), router.dev.as_str()), ("isatap1", "isatap0"));
+    assert_eq!((host.via.as_deref(), host.router.len(), host.mtu), (Some("eth0"), 2, Some(1400)));
+    assert_eq!((host.min_router_solicit_interval, host.prl_refresh_interval), (3, 3600));
+    assert_eq!((router.valid_lifetime, router.default_route, router.ttl), (7200, false, 64));
+    assert_eq!((router.preference, router.check_neighbors), (Preference::High, CheckNeighbors::WhereBlind));
+    assert_eq!(router.member, ["10.0.0.0/8".parse().unwrap()]);
+    let native = &config.natives[0];
+    assert_eq!((native.dev.as_str(), native.forwarding), ("eth1", true));
+}
+
+#[test]
+fn a_file_describes_clients_servers_and_relays_of_teredo() {
+    let text = r#"
+        [[teredo-server]]
+        dev = "teredo-server"
+        primary = "198.51.100.1"
+        known-server = "203.0.113.9"
+        secret-file = "/etc/isatap/clients"
+
+        [[teredo-relay]]
+        dev = "teredo-relay"
+        local = "198.51.100.9"
+        bind = ":41000"
+        serve = ["2001:db8:1::/48"]
+        accept-bogons = true
+
+        [[teredo-relay]]
+        dev = "old-spelling"
+        local = "198.51.100.9"
+        port = 41001
+
+        [[teredo-client]]
+        server = "teredo.example.net"
+        bind = ":40000"
+        refresh-interval = 20
+        symmetric-nat = false
+        port-mapping = "off"
+    "#;
+    let config = Config::parse("node.toml", text).unwrap();
+    let [Link::TeredoServer(server), Link::TeredoRelay(relay), Link::TeredoRelay(old), Link::TeredoClient(client)] =
+        config.links.as_slice()
+    else {
+        panic!("{config:?}");
+    };
+    assert_eq!(server.secondary(), Ipv4Addr::new(198, 51, 100, 2));
+    assert_eq!(
+        (server.known_server.as_slice(), server.config().known_servers[0]),
+        (&[Ipv4Addr::new(203, 0, 113, 9)][..], Ipv4Addr::new(203, 0, 113, 9))
+    );
+    assert_eq!(config.links[0].secret_file().unwrap().to_str(), Some("/etc/isatap/clients"));
+    assert_eq!(
+        (relay.socket().to_string(), old.socket().to_string()),
+        ("198.51.100.9:41000".into(), "198.51.100.9:41001".into())
+    );
+    assert!(relay.accept_bogons && !old.accept_bogons);
+    assert_eq!((client.socket().port(), client.refresh_interval, client.symmetric_nat), (40_000, 20, false));
+    let config = client.config(1);
+    assert_eq!((config.qualify.refresh_interval.as_secs(), config.qualify.symmetric_nat), (20, false));
 }
 
 #[test]
@@ -69,10 +118,11 @@ fn every_mistake_has_its_line_and_what_to_do() {
                 [[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8::/48\"]\n\n\
                 [[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8::/64\"]\n";
     let found = problems(text);
-    assert_eq!(found.len(), 3, "{found:#?}");
-    assert_eq!(found[0], "node.toml:1: local and via exclude each other: keep one");
-    assert!(found[1].starts_with("node.toml:7:11: cannot advertise the prefix 2001:db8::/48: "), "{found:#?}");
-    assert!(found[2].starts_with("node.toml:9: a second link has the device isatap0"), "{found:#?}");
+    assert_eq!(found.len(), 5, "{found:#?}");
+    assert_eq!(found[0], "node.toml:3:7: cannot send from eth0: local and via exclude each other; keep one");
+    assert!(found[1].starts_with("node.toml:5: a second link has the device isatap0"), "{found:#?}");
+    assert!(found[2].starts_with("node.toml:7:11: cannot advertise the prefix 2001:db8::/48: "), "{found:#?}");
+    assert!(found[3].starts_with("node.toml:9: a second link has the device isatap0"), "{found:#?}");
 }
 
 #[test]
@@ -82,16 +132,19 @@ fn values_and_keys_that_cannot_be_are_told_where_they_stand() {
             "[[isatap-host]]\nrouter = [\"10.0.0.256\"]\n",
             "node.toml:2:11: 10.0.0.256: not an IPv4 address: write four numbers",
         ),
-        ("[[isatap-host]]\nprl-refresh-interval = 0\n", "node.toml:1: cannot wait 0 s: the names of routers would be"),
+        (
+            "[[isatap-host]]\nprl-refresh-interval = 0\n",
+            "node.toml:2:24: cannot wait 0 s: the names of routers would be",
+        ),
         (
             "[[isatap-host]]\nmin-router-solicit-interval = 0\n",
-            "node.toml:1: cannot wait 0 s: a router could have itself asked without end; write 1 or more",
+            "node.toml:2:31: cannot wait 0 s: a router could have itself asked without end; write 1 or more",
         ),
         ("[[isatap-host]]\nmtu = -1\n", "node.toml:2:7: "),
         ("[[isatap-host]]\nmtu = 1000\n", "node.toml:2:7: cannot set the MTU 1000: a tunnel carries 1280"),
         ("[[isatap-host]]\n\nruoter = []\n", "node.toml:3:1: [[isatap-host]] has no key ruoter: write router"),
         ("[[isatap-router]]\nlocal = []\n", "node.toml:1: missing field `prefix`"),
-        ("\n[[isatap-router]]\nlocal = []\nprefix = []\n", "node.toml:2: cannot start an ISATAP router: it needs an"),
+        ("\n[[isatap-router]]\nlocal = []\nprefix = []\n", "node.toml:3:9: cannot start an ISATAP router: it needs an"),
         ("[[isatap-host]]\nlocal = [\"10.0.0.2\"\n", "node.toml:"),
         ("[[native]]\ndev = \"eth1\"\n", "node.toml:1: nothing to run: add [[isatap-host]] or [[isatap-router]]"),
         ("", "node.toml:1: nothing to run"),

@@ -10,7 +10,7 @@
 //! [`Driver`] is generic over the core's [`Machine`]. It moves packets and keeps the
 //! deadline; what a role adds (events, names, netlink, a control socket) is its owner's:
 //! the owner [watches](Driver::watch) its own descriptors and gets back from
-//! [`turn`](Driver::turn) which of them are ready. [`isatap`](crate::isatap) is such an
+//! [`turn`](Driver::turn) which of them are ready. [`run`](crate::run) is such an
 //! owner.
 //!
 //! - The kernel forwards; the machine only encapsulates and decapsulates.
@@ -205,13 +205,11 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     }
 
     /// Ends recording here, to [go on](Self::go_on_recording) elsewhere.
-    #[cfg(feature = "cli")]
     pub(crate) fn take_recording(&mut self) -> Option<Tap> {
         self.tap.take()
     }
 
     /// Records into a file that is open already.
-    #[cfg(feature = "cli")]
     pub(crate) fn go_on_recording(&mut self, tap: Tap) {
         self.tap = Some(tap);
     }

@@ -70,7 +70,6 @@ impl Tap {
     }
 
     /// The file.
-    #[cfg(feature = "cli")]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -3,19 +3,18 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatap_core::capacity::{Capacity, Standard};
-use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::engine::Machine;
 use isatap_core::error::TableFull;
-use isatap_core::isatap::{self, PublishedPrefix};
 use isatap_core::link::{InterfaceAddress, Locator, NativeLink};
 use isatap_core::node::{AnyInterface, AnyNode};
 use isatap_core::packet::LinkId;
-use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
+use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::route::{Origin, Route};
-use isatap_core::sixrd::{self, ConfigureError};
-use isatap_core::sixtofour;
 use isatap_core::time::{Expiry, Instant};
+
+use crate::Error;
+use crate::spec::{Link, set_locators};
 
 use super::forwarder::Forwarder;
 use super::node::{LabNode, Outbox};
@@ -23,55 +22,6 @@ use super::rng::Rng;
 
 /// Tunnels and native links of a [`Gateway`] together.
 pub const GATEWAY_LINKS: usize = 6;
-
-/// A tunnel of a [`Gateway`], and which end of it.
-#[derive(Clone, Debug)]
-pub enum Tunnel {
-    /// A 6to4 router, or a host/router where there is no native link.
-    SixToFourRouter(sixtofour::RouterConfig),
-    /// A 6to4 relay.
-    SixToFourRelay(sixtofour::RelayConfig),
-    /// A 6rd customer edge.
-    SixRdEdge {
-        /// How it works.
-        config: sixrd::EdgeConfig,
-        /// The 6rd prefix.
-        prefix: Ipv6Prefix,
-        /// How many bits all IPv4 addresses of the domain share.
-        ipv4_mask_len: u8,
-        /// The border relays, the one to use first.
-        relays: Vec<Ipv4Addr>,
-    },
-    /// A 6rd border relay.
-    SixRdRelay(sixrd::RelayConfig),
-    /// An ISATAP router.
-    IsatapRouter {
-        /// What it advertises beside prefixes.
-        config: isatap::RouterConfig,
-        /// The prefixes that it advertises.
-        prefixes: Vec<Ipv6Prefix>,
-        /// The site's IPv4 prefixes; none: any address may be the site's. `SEC-2`
-        members: Vec<Ipv4Prefix>,
-    },
-    /// A configured tunnel.
-    Configured {
-        /// Both ends.
-        config: configured::Config,
-        /// The addresses of this end.
-        addresses: Vec<InterfaceAddress>,
-    },
-}
-
-/// A tunnel of a node that may have several.
-#[derive(Clone, Debug)]
-pub struct TunnelOptions {
-    /// The tunnel.
-    pub tunnel: Tunnel,
-    /// Those of the node's IPv4 addresses that are this tunnel's; `None`: all.
-    pub ipv4: Option<Vec<Ipv4Addr>>,
-    /// The metric of its interface, added to those of its routes.
-    pub metric: u32,
-}
 
 /// Where a route of a [`Gateway`] leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +61,9 @@ impl GatewayRoute {
 /// What makes one [`Gateway`] different from another.
 #[derive(Clone, Debug)]
 pub struct GatewayOptions {
-    /// Its tunnels.
-    pub tunnels: Vec<TunnelOptions>,
+    /// Its tunnels, of protocol 41. One that names IPv4 addresses is given those of them that the
+    /// node has.
+    pub tunnels: Vec<Link>,
     /// Its address on each of its native links.
     pub lans: Vec<InterfaceAddress>,
     /// Its routes.
@@ -124,9 +75,8 @@ pub struct GatewayOptions {
 impl GatewayOptions {
     /// A tunnel and nothing else.
     #[must_use]
-    pub fn new(tunnel: Tunnel) -> Self {
-        let tunnels = vec![TunnelOptions { tunnel, ipv4: None, metric: 0 }];
-        GatewayOptions { tunnels, lans: Vec::new(), routes: Vec::new(), loop_checks: true }
+    pub fn new(link: impl Into<Link>) -> Self {
+        GatewayOptions { tunnels: vec![link.into()], lans: Vec::new(), routes: Vec::new(), loop_checks: true }
     }
 
     /// The same with one more native link.
@@ -152,33 +102,34 @@ impl GatewayOptions {
 /// native links.
 pub struct Gateway<C: Capacity = Standard> {
     forwarder: Forwarder<C, GATEWAY_LINKS>,
-    /// Of each tunnel, which IPv4 addresses may be its.
-    ipv4: Vec<Option<Vec<Ipv4Addr>>>,
+    /// Of each tunnel, which IPv4 addresses may be its; none: all.
+    ipv4: Vec<Vec<Ipv4Addr>>,
 }
 
 impl<C: Capacity> Gateway<C> {
     /// A gateway without IPv4 addresses.
     ///
     /// # Errors
-    /// A table of the node is too small for the options, or the values of a
-    /// 6rd customer edge make no domain.
-    pub fn new(options: &GatewayOptions) -> Result<Self, ConfigureError> {
+    /// A table of the node is too small for the options, or a tunnel can be on no machine.
+    pub fn new(options: &GatewayOptions) -> Result<Self, Error> {
+        let full = |full: TableFull| Error::usage("make", "a node of the lab", full.to_string());
         let mut forwarder: Forwarder<C, GATEWAY_LINKS> = Forwarder::new();
         let node = &mut forwarder.node;
         let mut switches = Switches::FORWARDING;
         switches.loop_checks = options.loop_checks;
         for tunnel in &options.tunnels {
             let mut own = switches;
-            own.metric = tunnel.metric;
-            let id = node.add(interface(&tunnel.tunnel), own)?;
-            configure(node, id, &tunnel.tunnel)?;
+            own.metric = tunnel.metric();
+            let id = node.add(tunnel.interface()?, own).map_err(full)?;
+            let told = node.with_interface(Instant::ZERO, id, |interface, cx| tunnel.tell(interface, cx));
+            told.unwrap_or(Ok(()))?;
         }
         for lan in &options.lans {
             let mut native = NativeLink::new(1500);
-            native.add_address(*lan)?;
-            let id = node.add(AnyInterface::Native(native), switches)?;
+            native.add_address(*lan).map_err(full)?;
+            let id = node.add(AnyInterface::Native(native), switches).map_err(full)?;
             if let Some(prefix) = lan.prefix() {
-                node.insert_route(Route::on_link(prefix, id, Origin::Manual))?;
+                node.insert_route(Route::on_link(prefix, id, Origin::Manual)).map_err(full)?;
             }
         }
         for route in &options.routes {
@@ -187,9 +138,9 @@ impl<C: Capacity> Gateway<C> {
                 None => Route::null(route.prefix, Origin::Manual),
             };
             let (metric, publish) = (route.metric, route.publish);
-            node.insert_route(Route { next_hop: route.next_hop, metric, publish, ..base })?;
+            node.insert_route(Route { next_hop: route.next_hop, metric, publish, ..base }).map_err(full)?;
         }
-        Ok(Gateway { forwarder, ipv4: options.tunnels.iter().map(|tunnel| tunnel.ipv4.clone()).collect() })
+        Ok(Gateway { forwarder, ipv4: options.tunnels.iter().map(Link::locals).collect() })
     }
 
     /// The machine.
@@ -203,41 +154,6 @@ impl<C: Capacity> Gateway<C> {
     pub fn machine_mut(&mut self) -> &mut AnyNode<C, GATEWAY_LINKS> {
         &mut self.forwarder.node
     }
-}
-
-fn interface<C: Capacity>(tunnel: &Tunnel) -> AnyInterface<C> {
-    match tunnel {
-        Tunnel::SixToFourRouter(config) => AnyInterface::SixToFourRouter(sixtofour::RouterInterface::new(*config)),
-        Tunnel::SixToFourRelay(config) => AnyInterface::SixToFourRelay(sixtofour::RelayInterface::new(*config)),
-        Tunnel::SixRdEdge { config, .. } => AnyInterface::SixRdEdge(sixrd::EdgeInterface::new(*config)),
-        Tunnel::SixRdRelay(config) => AnyInterface::SixRdRelay(sixrd::RelayInterface::new(*config)),
-        Tunnel::IsatapRouter { config, .. } => AnyInterface::IsatapRouter(isatap::RouterInterface::new(*config)),
-        Tunnel::Configured { config, .. } => AnyInterface::Configured(configured::Interface::new(*config)),
-    }
-}
-
-/// What an interface is told once it is a node's.
-fn configure<C: Capacity, const LINKS: usize>(
-    node: &mut AnyNode<C, LINKS>,
-    id: LinkId,
-    tunnel: &Tunnel,
-) -> Result<(), ConfigureError> {
-    let told = node.with_interface(Instant::ZERO, id, |interface, cx| match (interface, tunnel) {
-        (AnyInterface::SixRdEdge(edge), Tunnel::SixRdEdge { prefix, ipv4_mask_len, relays, .. }) => {
-            edge.configure(cx, *prefix, *ipv4_mask_len, relays.iter().copied())
-        }
-        (AnyInterface::IsatapRouter(router), Tunnel::IsatapRouter { prefixes, members, .. }) => {
-            for member in members {
-                router.link_mut().add_member(*member)?;
-            }
-            prefixes.iter().try_for_each(|prefix| Ok(router.publish(cx, PublishedPrefix::new(*prefix))?))
-        }
-        (AnyInterface::Configured(end), Tunnel::Configured { addresses, .. }) => {
-            addresses.iter().try_for_each(|own| Ok(end.add_address(cx, *own)?))
-        }
-        _ => Ok(()),
-    });
-    told.unwrap_or(Ok(()))
 }
 
 impl<C: Capacity> LabNode for Gateway<C> {
@@ -267,16 +183,12 @@ impl<C: Capacity> LabNode for Gateway<C> {
 
     fn set_ipv4(&mut self, now: Instant, addresses: &[Ipv4Addr], out: &mut Outbox) {
         for (id, only) in (0..).map(LinkId).zip(&self.ipv4) {
-            let may_have = |address: &&Ipv4Addr| only.as_ref().is_none_or(|only| only.contains(address));
+            let may_have = |address: &&Ipv4Addr| only.is_empty() || only.contains(address);
             let locators: Vec<Locator> = addresses.iter().filter(may_have).copied().map(Locator::from).collect();
-            let told = self.forwarder.node.with_interface(now, id, |interface, cx| match interface {
-                AnyInterface::SixToFourRouter(router) => router.set_locators(cx, &locators, Expiry::NEVER),
-                AnyInterface::SixToFourRelay(relay) => relay.set_locators(cx, &locators),
-                AnyInterface::SixRdEdge(edge) => edge.set_locators(cx, &locators, Expiry::NEVER),
-                AnyInterface::SixRdRelay(relay) => relay.set_locators(cx, &locators),
-                AnyInterface::IsatapRouter(router) => router.set_locators(cx, &locators),
-                _ => Ok(()),
-            });
+            let told = self
+                .forwarder
+                .node
+                .with_interface(now, id, |interface, cx| set_locators(interface, cx, &locators, Expiry::NEVER));
             if let Some(Err(full)) = told {
                 out.event(|| TableFull::to_string(&full));
             }

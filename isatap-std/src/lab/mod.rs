@@ -51,7 +51,7 @@ mod world;
 
 pub use balancer::Balancer;
 pub use cloud::{CLOUD_ADDRESS, Chance, Cloud, Conditions, Filter};
-pub use gateway::{GATEWAY_LINKS, Gateway, GatewayOptions, GatewayRoute, Port, Tunnel, TunnelOptions};
+pub use gateway::{GATEWAY_LINKS, Gateway, GatewayOptions, GatewayRoute, Port};
 pub use isatap::{ISATAP_LINK, IsatapHost, IsatapRouter, LAN_LINK, RouterOptions};
 pub use journey::{Action, Hop, InnerHeader, OuterHeader, seconds};
 pub use names::{Answer, Names};

@@ -245,6 +245,9 @@ fn unknown_name<T: Hints>(message: &str, place: &Place) -> Advice {
 
 fn unknown_key<T: Hints>(unknown: &str, names: &[&str], place: &Place) -> Advice {
     let told = format!("{} has no key {unknown}", place.title);
+    if let Some((.., advice)) = T::GONE.iter().find(|(table, key, _)| *table == place.path && *key == unknown) {
+        return Advice { text: format!("{told}: {advice}"), key: None };
+    }
     let flag = unknown.trim_start_matches('-');
     let is_false = place.value.as_ref().is_some_and(|value| value.text == "false");
     // Flags that switch something off are keys that switch it on.

@@ -3,7 +3,7 @@
 use crate::config::Config;
 
 fn problems(text: &str) -> Vec<String> {
-    Config::parse("", text).unwrap_err().iter().map(|problem| problem.to_string()[1..].to_owned()).collect()
+    Config::parse("", text).err().iter().flatten().map(|problem| problem.to_string()[1..].to_owned()).collect()
 }
 
 /// A text, and how each line of the answer begins. Where another module says what a name or
@@ -64,7 +64,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[[isatap-host]]\nlocal = [\"10.0.0\"]\n",
         &["2:10: 10.0.0: not an IPv4 address: write four numbers from 0 to 255, for example 10.0.0.2"],
     ),
-    ("[[isatap-host]]\nlocal = \"10.0.0.256\"\n", &["2:9: local is a list: write local = [\"10.0.0.256\"]"]),
+    ("[[isatap-host]]\nlocal = \"10.0.0.256\"\n", &["2:9: 10.0.0.256: not an IPv4 address: write four numbers"]),
     ("[[isatap-host]]\nvia = [\"eth0\"]\n", &["2:7: via is one value, not a list: write via = \"eth0\""]),
     (
         "[[isatap-host]]\nvia = \"eth0:1\"\n",
@@ -72,7 +72,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[isatap-host]]\nvia = \"10.0.0.1\"\n",
-        &["2:7: cannot send from the device 10.0.0.1: it is an address; write local = [\"10.0.0.1\"] instead of via"],
+        &["2:7: cannot send from the device 10.0.0.1: it is an address; write local = \"10.0.0.1\" instead of via"],
     ),
     (
         "[[isatap-host]]\ndev = \"a b\"\n",
@@ -228,10 +228,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64\", \"2001:db8:0:8::/48\"]\n",
         &["3:32: 2001:db8:0:8::/48: has bits behind its length: write 2001:db8::/48"],
     ),
-    (
-        "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = \"2001:db8:0:7::/64\"\n",
-        &["3:10: prefix is a list: write prefix = [\"2001:db8:0:7::/64\"]"],
-    ),
+    ("[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = \"2001:db8:0:7::/64\"\n", &[]),
     (
         "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64/64\"]\n",
         &["3:11: 2001:db8:0:7::/64/64: the length behind the slash is 0 to 128"],
@@ -289,7 +286,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\nvalid-lifetime = 100\npreferred-lifetime = 200\n",
-        &["3:11: cannot advertise the prefix 2001:db8:0:7::/64: the preferred lifetime is longer than the valid one"],
+        &["5:22: cannot have addresses preferred for 200 s: addresses are valid for 100 s only; write no more than"],
     ),
     (
         "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\nknown-router = [\"10.0.0.7\", \"ro.example\"]\n",
@@ -381,10 +378,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[[teredo-client]]\nserver = \"2001:db8::1\"\n", &["2:10: 2001:db8::1: "]),
     ("[[teredo-client]]\nserver = \"\"\n", &["2:10: \"\": "]),
     ("[[teredo-client]]\nserver = 10\n", &["2:10: 10: "]),
-    (
-        "[[teredo-client]]\nserver = \"teredo.example.net\"\nbind = 40000\n",
-        &["3:8: bind is text: write bind = \"40000\""],
-    ),
+    ("[[teredo-client]]\nserver = \"teredo.example.net\"\nbind = 40000\n", &[]),
     (
         "[[teredo-client]]\nserver = \"teredo.example.net\"\nbind = \"10.0.0.1\"\n",
         &["3:8: 10.0.0.1: the port is missing: write [V4]:PORT, such as 192.0.2.1:40000, or 192.0.2.1:0 for any port"],
@@ -440,9 +434,9 @@ const MISTAKES: &[(&str, &[&str])] = &[
             "2:1: [[teredo-server]] has no key local, which other tables have: it can have ",
         ],
     ),
-    ("[[teredo-relay]]\nlocal = \"1.2.3.4\"\nport = \"40000\"\n", &["3:8: port is a number: write port = 40000"]),
+    ("[[teredo-relay]]\nlocal = \"1.2.3.4\"\nport = \"40000\"\n", &[]),
     ("[[teredo-relay]]\nlocal = \"1.2.3.4:4000\"\n", &["2:9: 1.2.3.4:4000: a port is not allowed here: write 1.2.3.4"]),
-    ("[[teredo-relay]]\nlocal = \"1.2.3.4\"\nbind = \":1\"\n", &["3:1: [[teredo-relay]] has no key bind: write port"]),
+    ("[[teredo-relay]]\nlocal = \"1.2.3.4\"\nbind = \":1\"\n", &[]),
     (
         "[[teredo-relay]]\nlocal = \"1.2.3.4\"\nserve = [\"2001:db8::/32\", \"2001:db8::1/32\", \"x\"]\n",
         &[
@@ -520,11 +514,15 @@ const MISTAKES: &[(&str, &[&str])] = &[
 
 #[test]
 fn each_mistake_is_told_at_its_place_with_what_to_write() {
+    let mut wrong = Vec::new();
     for (text, expected) in MISTAKES {
         let found = problems(text);
         let all_begin = found.iter().zip(*expected).all(|(found, expected)| found.starts_with(expected));
-        assert!(all_begin && found.len() == expected.len(), "{text}{found:#?}\nexpected {expected:#?}");
+        if !all_begin || found.len() != expected.len() {
+            wrong.push(format!("{text}{found:#?}\nexpected {expected:#?}"));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 #[test]
@@ -581,9 +579,9 @@ fn what_a_link_refuses_is_told_where_it_stands() {
     let tunnel = "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = ";
     for (text, place) in [
         (format!("{tunnel}\"127.0.0.1\"\n"), "3:10: cannot send to 127.0.0.1: "),
-        (format!("{tunnel}\"192.0.2.1\"\n"), "1: cannot send to 192.0.2.1: "),
+        (format!("{tunnel}\"192.0.2.1\"\n"), "3:10: cannot send to 192.0.2.1: "),
         (format!("{tunnel}\"192.0.2.2\"\nttl = 0\n"), "4:7: cannot set the time to live 0: "),
-        (format!("{tunnel}\"192.0.2.2\"\nttl = 0\nmetric = 0\n"), "1: cannot set the time to live 0: "),
+        (format!("{tunnel}\"192.0.2.2\"\nttl = 0\nmetric = 0\n"), "4:7: cannot set the time to live 0: "),
         (
             "[[isatap-host]]\n[[isatap-host]]\ndev = \"isatap0\"\n".to_owned(),
             "3:7: a second link has the device isatap0",

@@ -1,15 +1,15 @@
 //! The LANs of a node: native devices that get a /64 of what a tunnel delegates, and whose
-//! hosts are told by Router Advertisements. See [`crate::lan`].
+//! hosts are told by Router Advertisements. See [`LanOptions`].
 
 use super::{FIRST_LAN, Linux, Node, Notice};
 use crate::driver::Token;
 use crate::driver::attachment::Attachment;
 use crate::error::Error;
-use crate::lan::{LanOptions, fits};
 use crate::nd_socket::NdSocket;
 use crate::netlink::{Netlink, sysctl};
 use crate::runtime_dir::{Claim, RuntimeDir};
 use crate::signal::{Request, Signals};
+use crate::spec::{LanOptions, fits};
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Delegation, Event};
 use isatap_core::lan::{Config, Interface};

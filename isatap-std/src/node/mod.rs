@@ -1,9 +1,8 @@
 //! A node of the core on this machine: its links with their devices, what each link's role
 //! asks of the system, and the loop that turns it all.
 //!
-//! One process, one set of raw sockets, as many links as the machine holds. The ways in are
-//! [`isatap`](crate::isatap), [`tunnel`](crate::tunnel), [`sixrd`](crate::sixrd) and
-//! [`sixtofour`](crate::sixtofour), or `run` with all of them in one file.
+//! One process, one set of raw sockets, as many links as the machine holds. The way in is
+//! [`run`](crate::run).
 
 mod ends;
 #[cfg(feature = "cli")]
@@ -11,17 +10,17 @@ pub mod evidence;
 mod lan;
 mod locators;
 mod native;
+mod plan;
 mod role;
 mod rows;
 pub mod status;
 
-pub(crate) use ends::EndsAt;
 pub use locators::LocatorSource;
 pub use rows::{HeapRows, OnHeap};
 
 pub(crate) use role::{FixedRole, HostRole, Role};
 
-use self::ends::Claims;
+use self::ends::{Claims, EndsAt};
 use self::locators::Found;
 #[cfg(feature = "cli")]
 use crate::control::{self, Server};
@@ -74,8 +73,7 @@ impl Capacity for Linux {
 /// Links of a node, the native one included.
 pub(crate) const LINKS: usize = 16;
 
-/// Tunnels and LANs of one process.
-pub const MOST_LINKS: usize = LINKS - 1;
+const _: () = assert!(LINKS == crate::spec::MOST_LINKS + 1, "as many as the checks of a file count");
 
 /// Each interface has its tables in memory of its own, so that a node pays for those that it
 /// has, and not for those that it may have.
@@ -140,13 +138,13 @@ struct Link {
 }
 
 /// What a link is to be.
-pub(crate) struct LinkPlan {
-    pub(crate) device: String,
-    pub(crate) metric: u32,
-    pub(crate) interface: AnyInterface<Linux>,
-    pub(crate) switches: Switches,
-    pub(crate) role: Role,
-    pub(crate) ends: EndsAt,
+struct LinkPlan<'a> {
+    device: &'a str,
+    metric: u32,
+    interface: AnyInterface<Linux>,
+    switches: Switches,
+    role: Role,
+    ends: EndsAt,
 }
 
 // The owner's descriptors: three for each link, then those of clients.
@@ -202,31 +200,30 @@ impl Node {
         &mut self.driver
     }
 
-    /// Makes a link and its device. With a folder, this process becomes the daemon of the
-    /// device and takes its tunnel ends, and answers there.
-    pub(crate) fn add(&mut self, plan: LinkPlan, runtime: Option<&RuntimeDir>) -> Result<LinkId, Error> {
+    fn add(&mut self, plan: LinkPlan<'_>, runtime: Option<&RuntimeDir>) -> Result<LinkId, Error> {
+        let LinkPlan { device, metric, interface, switches, role, ends } = plan;
         // Whoever has the claim may clean up; so it comes before anything is made.
-        let claim = runtime.map(|runtime| runtime.claim(&plan.device)).transpose()?;
+        let claim = runtime.map(|runtime| runtime.claim(device)).transpose()?;
         let full = |error: isatap_core::error::TableFull| {
-            Error::usage("add a link for", &plan.device, error.to_string()).with_advice("run a second process")
+            Error::usage("add a link for", device, error.to_string()).with_advice("run a second process")
         };
-        let id = self.driver.machine_mut().add(Box::new(plan.interface), plan.switches).map_err(full)?;
+        let id = self.driver.machine_mut().add(Box::new(interface), switches).map_err(full)?;
         if let Some(runtime) = runtime {
-            let found = plan.role.find(&self.netlink)?;
-            let addresses = (plan.role.locators().fixed(), found.locators.as_slice());
-            self.claims.start(id, &plan.device, runtime, plan.ends, addresses)?;
+            let found = role.find(&self.netlink)?;
+            let addresses = (role.locators().fixed(), found.locators.as_slice());
+            self.claims.start(id, device, runtime, ends, addresses)?;
         }
-        let (mut attachment, tun) = Attachment::open(&self.netlink, id, &plan.device, plan.metric)?;
-        if plan.role.is_host() {
-            sysctl::be_a_host(&plan.device)?;
+        let (mut attachment, tun) = Attachment::open(&self.netlink, id, device, metric)?;
+        if role.is_host() {
+            sysctl::be_a_host(device)?;
         }
-        if plan.role.follows_routes() {
+        if role.follows_routes() {
             attachment.follow_ipv4_routes()?;
         }
         self.driver.attach(id, tun)?;
         let base = self.links.len().try_into().unwrap_or(u32::MAX / PER_LINK) * PER_LINK;
         self.driver.watch(attachment.as_fd(), Token(base + MONITOR))?;
-        if let Some(fd) = plan.role.resolver_fd() {
+        if let Some(fd) = role.resolver_fd() {
             self.driver.watch(fd, Token(base + RESOLVER))?;
         }
         #[cfg(feature = "cli")]
@@ -237,7 +234,7 @@ impl Node {
         }
         self.links.push(Link {
             attachment,
-            role: plan.role,
+            role,
             is_told: false,
             _claim: claim,
             #[cfg(feature = "cli")]
@@ -310,14 +307,6 @@ impl Node {
         #[cfg(feature = "cli")]
         let others = others.chain([self.server.deadline()]);
         others.flatten().min()
-    }
-
-    /// Turns until a signal asks to stop.
-    pub(crate) fn run_until(&mut self, signals: &mut Signals) -> Result<(), Error> {
-        while self.run_until_asked(signals)? != Request::Stop {
-            self.solicit_all();
-        }
-        self.finish(signals)
     }
 
     /// Turns until a signal asks for something.
@@ -499,18 +488,16 @@ impl Node {
         self.driver.machine().interface(id).map(|interface| &**interface)
     }
 
-    #[cfg(feature = "cli")]
     pub(crate) fn statuses(&self) -> impl Iterator<Item = status::Status> + '_ {
         (0..self.links.len()).filter_map(|at| self.status(at))
     }
 
     /// The interface indices of the links' devices.
-    #[cfg(feature = "cli")]
     pub(crate) fn devices(&self) -> impl Iterator<Item = u32> + '_ {
         self.links.iter().map(|link| link.attachment.index())
     }
 
-    pub(crate) fn attachment(&self, id: LinkId) -> Option<&Attachment> {
+    fn attachment(&self, id: LinkId) -> Option<&Attachment> {
         self.links.iter().map(|link| &link.attachment).find(|attachment| attachment.link() == id)
     }
 }

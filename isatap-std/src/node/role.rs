@@ -7,6 +7,7 @@ use super::{Environment, Linux, dotted};
 use crate::error::Error;
 use crate::netlink::{Netlink, sysctl};
 use crate::resolve::{Answer, Failure, Resolver, Settings, Source};
+use crate::spec::set_locators;
 use isatap_core::engine::Event;
 use isatap_core::error::{Table, TableFull};
 use isatap_core::interface::Context;
@@ -550,24 +551,6 @@ fn no_room(env: &Environment<'_>, table: Table) -> String {
     let refused: Vec<String> = refused(of_it).iter().map(ToString::to_string).collect();
     let refused = if refused.is_empty() { "the rest".to_owned() } else { refused.join(", ") };
     format!("{}: {refused} not used", TableFull::new(table))
-}
-
-/// Tells an interface which IPv4 addresses it has.
-fn set_locators(
-    interface: &mut AnyInterface<Linux>,
-    cx: &mut Context<'_, Linux>,
-    locators: &[Locator],
-    until: Expiry,
-) -> Result<(), TableFull> {
-    match interface {
-        AnyInterface::IsatapRouter(router) => router.set_locators(cx, locators),
-        AnyInterface::SixRdEdge(edge) => edge.set_locators(cx, locators, until),
-        AnyInterface::SixRdRelay(relay) => relay.set_locators(cx, locators),
-        AnyInterface::SixToFourRouter(router) => router.set_locators(cx, locators, until),
-        AnyInterface::SixToFourRelay(relay) => relay.set_locators(cx, locators),
-        AnyInterface::Configured(tunnel) => tunnel.set_locators(locators),
-        _ => Ok(()),
-    }
 }
 
 /// Lifetimes of addresses are whole seconds in the kernel.

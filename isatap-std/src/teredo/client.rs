@@ -3,7 +3,7 @@
 use super::node::{Environment, Role};
 use super::port_mapping::{Mapped, Mapper};
 use super::secrets::Secrets;
-use super::{ClientOptions, ServerName, stage_name};
+use super::stage_name;
 use crate::error::Error;
 use crate::netlink::sysctl;
 use crate::node::LocatorSource;
@@ -11,6 +11,7 @@ use crate::node::LocatorSource;
 use crate::node::evidence::Names;
 use crate::node::status::{PortMappingStatus, Status, Teredo, TeredoPeer};
 use crate::resolve::{Answer, Entry, Failure, Resolver, Settings};
+use crate::spec::{ServerName, TeredoClient};
 use isatap_core::drop_reason::{Counters, DropReason};
 use isatap_core::link::Locator;
 use isatap_core::teredo::client;
@@ -60,10 +61,13 @@ impl ClientRole {
     /// # Errors
     ///
     /// No thread for the resolver.
-    pub(super) fn new(options: &ClientOptions, port: u16, mapper: Option<Mapper>) -> Result<Self, Error> {
-        let server = options.server.clone();
-        let server = server.ok_or_else(|| Error::usage("start", "a Teredo client", "it needs a server"))?;
-        let bind = *options.bind.ip();
+    pub(super) fn new(
+        spec: &TeredoClient,
+        port: u16,
+        client_id: Option<String>,
+        mapper: Option<Mapper>,
+    ) -> Result<Self, Error> {
+        let server = spec.server.clone();
         let resolver = match server.entry() {
             Entry::Address(_) => None,
             name @ Entry::Name(_) => {
@@ -73,17 +77,17 @@ impl ClientRole {
                 Some(resolver.map_err(|error| Error::refused("start", "the resolver's thread", error))?)
             }
         };
-        let locators = match bind.is_unspecified() {
-            true => LocatorSource::TowardRouter,
-            false => LocatorSource::Fixed(vec![bind]),
+        let locators = match spec.bound() {
+            None => LocatorSource::TowardRouter,
+            Some(bound) => LocatorSource::Fixed(vec![bound]),
         };
         Ok(Self {
             server,
-            secondary: options.secondary,
+            secondary: spec.secondary,
             resolver,
             locators,
-            bind,
-            local_discovery: options.config.local_discovery,
+            bind: *spec.socket().ip(),
+            local_discovery: spec.local_discovery,
             known: None,
             locator: None,
             underlay_mtu: None,
@@ -92,7 +96,7 @@ impl ClientRole {
             failures: 0,
             ask_at: None,
             answer: None,
-            client_id: options.secrets.ids().next(),
+            client_id,
             port,
             mapper,
             mapping: None,

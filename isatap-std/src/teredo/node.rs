@@ -10,8 +10,7 @@ use crate::netlink::Netlink;
 use crate::node::evidence::{Evidence, Names};
 use crate::node::status::{Packets, RouteStatus, Status, io_counters};
 use crate::node::{Notice, Observer};
-use crate::runtime_dir::Claim;
-use crate::signal::{Request, Signals};
+use crate::runtime_dir::{Claim, RuntimeDir};
 use crate::udp_socket::UdpSocket;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Change, Event, Machine};
@@ -23,8 +22,6 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use super::LinkOptions;
-
 /// The only link of a Teredo node.
 pub(super) const LINK: LinkId = LinkId(0);
 
@@ -33,8 +30,8 @@ pub(super) const LINK: LinkId = LinkId(0);
 const LAST_METRIC: u32 = u32::MAX - 1;
 
 /// What a role asks of the system beside a device, and what it says of itself.
-pub(super) trait Role {
-    type Machine: Machine;
+pub(super) trait Role: Send {
+    type Machine: Send + Machine;
 
     /// The name of the role in `status`.
     const NAME: &'static str;
@@ -74,6 +71,9 @@ pub(super) trait Role {
         Ok(())
     }
 
+    /// The kernel has told that a switch of a device's is another.
+    fn switches_changed(&mut self, _: &mut Environment<'_, Self::Machine>) {}
+
     fn mapper_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -107,8 +107,7 @@ pub(super) trait Role {
 
 /// A running client, server or relay, for a loop that runs several. Readable when
 /// [`turn`](Self::turn) has something to do.
-#[cfg(feature = "cli")]
-pub(crate) trait Member: AsFd {
+pub(crate) trait Member: AsFd + Send {
     /// Waits at most `timeout` for something to do, and does it.
     ///
     /// # Errors
@@ -125,7 +124,6 @@ pub(crate) trait Member: AsFd {
     fn device(&self) -> u32;
 }
 
-#[cfg(feature = "cli")]
 impl<R: Role> Member for Node<R> {
     fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         Node::turn(self, timeout).map(drop)
@@ -203,20 +201,21 @@ const SIGNALS: Token = Token(u32::MAX);
 
 impl<R: Role> Node<R> {
     pub(super) fn open(
-        options: &LinkOptions,
+        link: &crate::spec::Link,
+        runtime: Option<&RuntimeDir>,
         role: R,
         machine: Box<R::Machine>,
         socket: UdpSocket,
         observer: Observer,
     ) -> Result<Self, Error> {
         // Whoever has the claim may clean up; so it comes before anything is made.
-        let claim = options.runtime.as_ref().map(|runtime| runtime.claim(&options.device)).transpose()?;
+        let claim = runtime.map(|runtime| runtime.claim(link.device())).transpose()?;
         let netlink = Netlink::open()?;
         let mut driver = Driver::new(machine, socket)?;
-        if let Some(path) = &options.pcap {
+        if let Some(path) = link.pcap() {
             driver.record(path)?;
         }
-        let (mut attachment, tun) = Attachment::open(&netlink, LINK, &options.device, DEFAULT_METRIC)?;
+        let (mut attachment, tun) = Attachment::open(&netlink, LINK, link.device(), link.metric())?;
         attachment.follow_ipv4_routes()?;
         driver.attach(LINK, tun)?;
         driver.watch(attachment.as_fd(), MONITOR)?;
@@ -248,10 +247,6 @@ impl<R: Role> Node<R> {
         node.with_role(R::start)?;
         node.settle()?;
         Ok(node)
-    }
-
-    pub(super) fn attachment(&self) -> &Attachment {
-        &self.attachment
     }
 
     pub(super) fn address(&self) -> Option<Ipv6Addr> {
@@ -318,31 +313,6 @@ impl<R: Role> Node<R> {
             ))),
             Err(error) => (self.observer)(&Notice::Warning(error.to_string())),
         }
-    }
-
-    /// Turns until a signal asks to stop.
-    pub(super) fn run_until(&mut self, signals: &mut Signals) -> Result<(), Error> {
-        self.driver.watch(signals.as_fd(), SIGNALS)?;
-        let result = 'turns: loop {
-            match self.turn(None) {
-                Ok(false) => {}
-                Ok(true) => {
-                    while let Some(request) = signals.take() {
-                        match request {
-                            Request::Stop => break 'turns Ok(()),
-                            Request::Reload => {
-                                let asked = self.solicit().is_ok();
-                                let text = if asked { "asks the server now" } else { "there is nobody to ask" };
-                                (self.observer)(&Notice::Info(text.into()));
-                            }
-                        }
-                    }
-                }
-                Err(error) => break Err(error),
-            }
-        };
-        self.driver.unwatch(signals.as_fd());
-        result
     }
 
     /// See [`Role::solicit`].
@@ -431,6 +401,12 @@ impl<R: Role> Node<R> {
         }
         if changes.ipv4 {
             self.with_role(R::refresh)?;
+        }
+        if changes.switches {
+            self.with_role(|role, env| {
+                role.switches_changed(env);
+                Ok(())
+            })?;
         }
         Ok(())
     }

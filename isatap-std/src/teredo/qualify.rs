@@ -2,14 +2,14 @@
 //! it. Needs no privilege and makes no device.
 
 use super::node::LINK;
-use super::options::check_public;
 use super::secrets::Secrets;
-use super::{ServerName, stage_name};
+use super::stage_name;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::node::LocatorSource;
 use crate::resolve::{Entry, Lookup, Settings};
+use crate::spec::{ServerName, check_public};
 use crate::udp_socket::UdpSocket;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::teredo::client::{Client, ClientConfig};

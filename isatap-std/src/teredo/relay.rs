@@ -1,7 +1,7 @@
 //! The relay's side of the system.
 
 use super::node::{Environment, LINK, Role};
-use super::server::warn_without_forwarding;
+use super::server::Forwarding;
 use crate::driver::PARKED_PACKETS;
 use crate::error::Error;
 use crate::netlink::sysctl;
@@ -29,11 +29,12 @@ pub(super) type Machine = relay::Relay<Vec<Peer>, Vec<Wait>>;
 pub(super) struct RelayRole {
     locators: LocatorSource,
     there: bool,
+    forwarding: Forwarding,
 }
 
 impl RelayRole {
     pub(super) fn new(locators: LocatorSource) -> Self {
-        Self { locators, there: true }
+        Self { locators, there: true, forwarding: Forwarding::default() }
     }
 }
 
@@ -56,8 +57,7 @@ impl Role for RelayRole {
     }
 
     fn start(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
-        let forwards = sysctl::forwards_both_ways(env.attachment.name());
-        warn_without_forwarding(env, forwards, "this relay is its own host's only");
+        self.switches_changed(env);
         // TER-5: so that the kernel has an address to speak from on the device.
         let address = LearnedAddress {
             address: own_address(env.driver.machine()),
@@ -69,6 +69,11 @@ impl Role for RelayRole {
         // TER-92: announcing it further is a routing daemon's.
         env.route_teredo(Change::Added);
         self.refresh(env)
+    }
+
+    fn switches_changed(&mut self, env: &mut Environment<'_, Machine>) {
+        let forwards = sysctl::forwards_both_ways(env.attachment.name());
+        self.forwarding.tell(env, forwards, "this relay is its own host's only");
     }
 
     fn refresh(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {

@@ -20,11 +20,12 @@ pub(super) struct ServerRole {
     addresses: LocatorSource,
     there: Vec<Ipv4Addr>,
     is_told: bool,
+    forwarding: Forwarding,
 }
 
 impl ServerRole {
     pub(super) fn new(addresses: LocatorSource) -> Self {
-        Self { addresses, there: Vec::new(), is_told: false }
+        Self { addresses, there: Vec::new(), is_told: false, forwarding: Forwarding::default() }
     }
 }
 
@@ -42,9 +43,13 @@ impl Role for ServerRole {
     }
 
     fn start(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
-        let forwards = sysctl::forwards(env.attachment.name());
-        warn_without_forwarding(env, forwards, "echo requests of clients to native hosts get no further");
+        self.switches_changed(env);
         self.refresh(env)
+    }
+
+    fn switches_changed(&mut self, env: &mut Environment<'_, Machine>) {
+        let forwards = sysctl::forwards(env.attachment.name());
+        self.forwarding.tell(env, forwards, "echo requests of clients to native hosts get no further");
     }
 
     fn refresh(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
@@ -71,10 +76,25 @@ impl Role for ServerRole {
     }
 }
 
-pub(super) fn warn_without_forwarding<M>(env: &mut Environment<'_, M>, forwards: bool, consequence: &str) {
-    if !forwards {
-        env.warn(format!(
-            "the kernel does not forward IPv6, so {consequence}: sysctl -w net.ipv6.conf.all.forwarding=1"
-        ));
+/// Whether the kernel forwards, as it was told last.
+#[derive(Debug, Default)]
+pub(super) struct Forwarding {
+    told: Option<bool>,
+}
+
+impl Forwarding {
+    /// Tells what is new; `consequence` is what follows where the kernel does not forward.
+    pub(super) fn tell<M>(&mut self, env: &mut Environment<'_, M>, forwards: bool, consequence: &str) {
+        let before = self.told.replace(forwards);
+        if before == Some(forwards) {
+            return;
+        }
+        if !forwards {
+            env.warn(format!(
+                "the kernel does not forward IPv6, so {consequence}: sysctl -w net.ipv6.conf.all.forwarding=1"
+            ));
+        } else if before.is_some() {
+            env.info("the kernel forwards IPv6 now");
+        }
     }
 }

@@ -131,7 +131,7 @@ fn a_configuration_file_is_a_node_as_well() {
     // Of the file's mistakes the last is the error; addresses that only a machine knows are one.
     let bad = std::env::temp_dir().join(format!("isatap-check-cli-{}.toml", std::process::id()));
     for (text, expected) in [
-        ("[[6to4]]\nrole = \"router\"\n", "write local into the file"),
+        ("[[6to4]]\nrole = \"router\"\n", "name them: --local V4, or local in the file"),
         ("[[teredo-client]]\nserver = \"192.0.2.1\"\n", "use --link teredo"),
     ] {
         std::fs::write(&bad, text).unwrap();
@@ -442,12 +442,15 @@ fn mistakes_are_told_in_one_line_and_end_with_1() {
     for (arguments, expected) in [
         (vec!["--pcap", "x"], "--link"),
         (vec!["--link", "isatap", "--pcap", "x"], "--local"),
-        (vec!["--link", "isatap", "--local", "10.0.0", "--pcap", "x"], "--local 10.0.0"),
+        (vec!["--link", "isatap", "--local", "10.0.0", "--pcap", "x"], "'10.0.0' for '--local <V4>'"),
         (vec!["--link", "isatap", "--local", "10.0.0.2", "--remote", "10.0.0.3", "--pcap", "x"], "--remote"),
         (vec!["--link", "gre", "--pcap", "x"], "gre"),
         (vec!["--link", "6to4", "--pcap", "x"], "--local"),
         (vec!["--link", "6to4", "--local", "10.0.0.2", "--pcap", "x"], "public IPv4"),
-        (vec!["--link", "6to4", "--local", "131.107.0.1", "--role", "ce", "--pcap", "x"], "expected router or relay"),
+        (
+            vec!["--link", "6to4", "--local", "131.107.0.1", "--role", "ce", "--pcap", "x"],
+            "write host-router, router or relay",
+        ),
         (vec!["--link", "6rd", "--local", "10.0.0.2", "--pcap", "x"], "--prefix"),
         (vec!["--link", "6rd", "--local", "10.0.0.2", "--prefix", "2001:db8::/48", "--pcap", "x"], "6rd domain"),
         (vec!["--link", "configured", "--local", "10.0.0.2", "--pcap", "x"], "--remote"),
@@ -473,4 +476,68 @@ fn every_reason_is_listed_with_its_requirement() {
     assert!(reasons.len() > 40);
     assert!(reasons.iter().any(|line| line["reason"] == "isatap-source-mismatch" && line["requirement"] == "ISA-42"));
     assert!(reasons.iter().all(|line| line["text"].as_str().unwrap().ends_with('.')));
+}
+
+/// An echo request in protocol 41.
+fn tunnelled(outer: [&str; 2], inner: [&str; 2]) -> Vec<u8> {
+    let outer = outer.map(|address| address.parse::<std::net::Ipv4Addr>().unwrap().octets());
+    let inner = inner.map(|address| address.parse::<std::net::Ipv6Addr>().unwrap().octets());
+    let sum = |bytes: &[u8]| {
+        let sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+        let sum = (sum & 0xffff) + (sum >> 16);
+        (!u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap()).to_be_bytes()
+    };
+    let mut header = [&[0x45, 0, 0, 68, 0, 0, 0, 0, 64, 41, 0, 0][..], &outer[0], &outer[1]].concat();
+    let of_header = sum(&header);
+    header[10..12].copy_from_slice(&of_header);
+    let mut echo = vec![128, 0, 0, 0, 0, 1, 0, 1];
+    let of_echo = sum(&[&inner[0][..], &inner[1], &[0, 0, 0, 8, 0, 0, 0, 58], &echo].concat());
+    echo[2..4].copy_from_slice(&of_echo);
+    [&header[..], &[0x60, 0, 0, 0, 0, 8, 58, 64], &inner[0], &inner[1], &echo].concat()
+}
+
+/// Each rule of a file is the daemon's, as it makes its link: first a packet that the rule drops and
+/// why, then one that it lets in.
+#[test]
+fn a_file_is_judged_by_all_that_it_says() {
+    let of_9 = tunnelled(["131.107.0.9", "131.107.0.1"], ["2002:836b:9::1", "2600::1"]);
+    let of_client = tunnelled(["157.60.0.9", "131.107.0.1"], ["2002:9d3c:9::1", "2600::1"]);
+    let by_relay = |relay| tunnelled([relay, "131.107.0.1"], ["2600::1", "2002:836b:1::1"]);
+    let anycast = tunnelled(["157.60.0.9", "192.88.99.1"], ["2002:9d3c:9::1", "2600::1"]);
+    let elsewhere = tunnelled(["157.60.0.9", "192.88.99.2"], ["2002:9d3c:9::1", "2600::1"]);
+    let sibling = |outer| tunnelled([outer, "10.100.100.1"], ["2001:db8:6464:200::1", "2001:db8:6464:100::1"]);
+    let customer = tunnelled(["10.100.100.2", "192.0.2.1"], ["2001:db8:6464:200::1", "2600::1"]);
+    let stranger = tunnelled(["11.100.100.2", "192.0.2.1"], ["2001:db8:6464:200::1", "2600::1"]);
+    let relay = "[[6to4]]\nrole = \"relay\"\nlocal = \"131.107.0.1\"\n";
+    let router = "[[6to4]]\nrole = \"router\"\nlocal = \"131.107.0.1\"\n";
+    let edge = "[[6rd]]\nprefix = \"2001:db8::/32\"\nv4-mask-len = 8\nlocal = \"10.100.100.1\"\nbr = \"10.0.0.1\"\n";
+    let border = "[[6rd]]\nrole = \"br\"\nprefix = \"2001:db8::/32\"\nv4-mask-len = 8\nlocal = \"192.0.2.1\"\n";
+    for (number, (table, rule, dropped, reason, accepted)) in [
+        (relay, "client = \"157.60.0.0/16\"", &of_9, "not-a-client", &of_client),
+        (router, "accept-relay = \"194.207.1.5\"", &by_relay("194.207.1.9"), "not-a-relay", &by_relay("194.207.1.5")),
+        (relay, "anycast = true", &elsewhere, "not-addressed", &anycast),
+        (edge, "strict-siblings = true", &sibling("10.0.0.1"), "6rd-sibling-by-relay", &sibling("10.100.100.2")),
+        (border, "customer = \"10.0.0.1\"", &stranger, "6rd-source-mismatch", &customer),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let capture = temporary(&format!("rule-{number}.pcap"), &pcap(101, &[dropped, accepted]));
+        let file = temporary(&format!("rule-{number}.toml"), format!("{table}{rule}\n").as_bytes());
+        let without = temporary(&format!("rule-{number}-without.toml"), table.as_bytes());
+        let verdicts = |file: &std::path::Path| {
+            let output = isatap(&["check", "-j", file.to_str().unwrap(), "--pcap", capture.to_str().unwrap()]);
+            lines(&output)
+                .into_iter()
+                .map(|packet| (packet["verdict"].clone(), packet["reason"].clone()))
+                .collect::<Vec<_>>()
+        };
+        let judged = verdicts(&file);
+        assert_eq!((&judged[0].0, &judged[1].0), (&"drop".into(), &"accept".into()), "{rule}: {judged:?}");
+        assert!(judged[0].1 == reason, "{rule}: {judged:?}");
+        assert_ne!(verdicts(&without), judged, "{rule} says nothing");
+        for path in [capture, file, without] {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
 }

@@ -66,7 +66,7 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
         ),
         (
             "[[6to4]]\nrole = \"router\"\nlan = [\"tun6to4\"]\n",
-            "node.toml:1: tun6to4 is made by this file and no LAN: name a device with hosts",
+            "node.toml:3:8: tun6to4 is made by this file and no LAN: name a device with hosts",
         ),
         // 6rd
         ("[[6rd]]\nlocal = \"10.0.0.2\"\n", "node.toml:1: missing field `prefix`"),
@@ -81,11 +81,11 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
         ),
         (
             "[[6rd]]\nprefix = \"2001:db8::/32\"\nlocal = \"10.0.0.2\"\nbr = [\"10.0.0.2\"]\n",
-            "node.toml:1: cannot use the border relay 10.0.0.2: it is no other host's address",
+            "node.toml:4:7: cannot use the border relay 10.0.0.2: it is no other host's address",
         ),
         (
             "[[6rd]]\nrole = \"br\"\nprefix = \"2001:db8::/32\"\nlocal = \"10.0.0.2\"\nlan = [\"eth1\"]\n",
-            "node.toml:1: cannot start a border relay: only a customer edge has LANs",
+            "node.toml:5:7: cannot start a border relay: only a customer edge has LANs",
         ),
         (
             "[[6rd]]\nprefix = \"2001:db8::/32\"\nv4-mask-len = 8\nlocal = \"10.0.0.2\"\nlan = [\"eth1:100\"]\n",
@@ -99,7 +99,7 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
         ("[[tunnel]]\nlocal = \"192.0.2.1\"\n", "node.toml:1: missing field `remote`"),
         (
             "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.1\"\n",
-            "node.toml:1: cannot send to 192.0.2.1: it is no other host's address; give the IPv4 address of the other end",
+            "node.toml:3:10: cannot send to 192.0.2.1: it is no other host's address; give the IPv4 address of the other end",
         ),
         (
             "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\naddress = [\"2001:db8::1/129\"]\n",
@@ -145,7 +145,10 @@ fn a_mistaken_key_or_value_is_told_with_what_to_write() {
             "node.toml:1: missing field `remote`: for example, write remote = \"198.51.100.1\"",
         ),
         // Lists and single values.
-        ("[[isatap-host]]\nlocal = \"10.0.0.2\"\n", "node.toml:2:9: local is a list: write local = [\"10.0.0.2\"]"),
+        (
+            "[[isatap-host]]\nlocal = { address = \"10.0.0.2\" }\n",
+            "node.toml:2:9: local is a list, not a table: write local = ",
+        ),
         (
             "[[tunnel]]\nlocal = [\"192.0.2.1\"]\nremote = \"192.0.2.2\"\n",
             "node.toml:2:9: local is one value, not a list: write local = \"192.0.2.1\"",
@@ -216,7 +219,7 @@ fn a_mistaken_key_or_value_is_told_with_what_to_write() {
 
 #[test]
 fn all_mistakes_of_a_file_are_told_at_once() {
-    let text = "[[isatap-router]]\nlocal = \"10.0.0.1\"\nprefix = [\"2001:db8:0:7::1/64\"]\nmtu = \"big\"\nruoter = 1\n\n\
+    let text = "[[isatap-router]]\nlocal = 5\nprefix = [\"2001:db8:0:7::1/64\"]\nmtu = \"big\"\nruoter = 1\n\n\
                 [[isatap-hots]]\nlocal = 1\n\n[[tunnel]]\nlocal = \"192.0.2.1\"\nttl = 300\n\n\
                 [[6to4]]\nlocal = [\"10.0.0.1\"]\n\n[teredo-client]\nserver = 5\n";
     let (status, lines) = check(text, &[]);
@@ -265,9 +268,71 @@ fn sec_1_what_leaves_a_loop_open_is_warned_of() {
         check(&router("10.0.0.1", "known-router = [\"10.0.0.2\"]\ntrust-router = [\"10.0.0.2\"]\n"), &[]);
     assert_eq!(status, Some(3));
     assert!(
-        lines[0].starts_with("node.toml:1: cannot trust the router 10.0.0.2: it is a known router too"),
+        lines[0].starts_with("node.toml:5:17: cannot trust the router 10.0.0.2: it is a known router too"),
         "{lines:#?}"
     );
+}
+
+/// What `isatap run` would refuse or break, and what two tables cannot be together; how the only
+/// line of the answer begins.
+#[test]
+fn what_cannot_run_is_told_by_the_check() {
+    const ROUTER: &str = "[[isatap-router]]\nlocal = \"10.0.0.1\"\nprefix = \"2001:db8:0:7::/64\"\n";
+    const TUNNEL: &str = "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\n";
+    let host = |keys: &str| format!("[[isatap-host]]\nrouter = \"10.0.0.9\"\n{keys}");
+    for (text, expected) in [
+        // Names of devices.
+        (host("dev = \"is/0\"\n"), "3:7: cannot name a device \"is/0\": a device name has no space"),
+        (host("dev = \"\"\n"), "3:7: cannot name a device \"\": a device name has 1 to 15 bytes"),
+        (host("dev = \"sixteen-bytes-xx\"\n"), "3:7: cannot name a device \"sixteen-bytes-xx\": "),
+        (format!("{ROUTER}[[native]]\ndev = \"a b\"\n"), "5:7: cannot name a device \"a b\": "),
+        // The same packets for two links.
+        (
+            format!("{ROUTER}{}", host("dev = \"b\"\nlocal = \"10.0.0.1\"\n")),
+            "7:9: isatap0 is an ISATAP router at 10.0.0.1, and packets reach one of them",
+        ),
+        (format!("{ROUTER}{ROUTER}dev = \"b\"\n"), "5:9: isatap0 is an ISATAP router at 10.0.0.1, and solicitations"),
+        (format!("{TUNNEL}{TUNNEL}dev = \"b\"\n"), "6:10: tun6in4 goes from 192.0.2.1 to 192.0.2.2 already"),
+        ("[[6to4]]\n[[6to4]]\ndev = \"b\"\nlocal = \"131.107.0.1\"\n".into(), "2: tun6to4 speaks 6to4 already"),
+        (
+            "[[teredo-relay]]\nlocal = \"198.51.100.1\"\nbind = \":4000\"\naccept-bogons = true\n\
+             [[teredo-client]]\nserver = \"131.107.0.1\"\nbind = \":4000\"\ndev = \"b\"\n"
+                .into(),
+            "5: teredo has the UDP port 0.0.0.0:4000 already",
+        ),
+        // Devices that are not what they are said to be.
+        (
+            format!("{TUNNEL}[[native]]\ndev = \"tun6in4\"\n"),
+            "5:7: tun6in4 is the configured tunnel of this file: name a device that carries IPv6 itself",
+        ),
+        (
+            format!("{TUNNEL}[[isatap-host]]\nrouter = \"10.0.0.9\"\nvia = \"tun6in4\"\n"),
+            "6:7: tun6in4 is made by this file: name the device towards the site",
+        ),
+        // Nobody is his own router.
+        (host("local = \"10.0.0.9\"\n"), "2:10: cannot use the router 10.0.0.9: it is this host's own address"),
+        (
+            format!("{ROUTER}[[isatap-host]]\ndev = \"b\"\nlocal = \"10.0.0.2\"\nrouter = \"10.0.0.1\"\n"),
+            "7:10: 10.0.0.1 is an address of this machine's by this file: name another machine's",
+        ),
+    ] {
+        let (status, lines) = check(&text, &[]);
+        assert_eq!((status, lines.len()), (Some(3), 1), "{text}{lines:#?}");
+        assert!(lines[0].starts_with(&format!("node.toml:{expected}")), "{text}{lines:#?}");
+    }
+    // Every mistake of a table, not its first alone.
+    let (_, lines) = check(&host("mtu = 1000\nttl = 0\ndev = \"a/b\"\nlocal = \"127.0.0.1\"\n"), &[]);
+    let places: Vec<&str> = lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(places, ["node.toml:3:7", "node.toml:4:7", "node.toml:5:7", "node.toml:6:9"], "{lines:#?}");
+}
+
+#[test]
+fn a_single_value_is_a_list_of_one() {
+    let (status, lines) = check(
+        "[[isatap-router]]\nlocal = \"10.0.0.1\"\nprefix = \"2001:db8:0:7::/64\"\ndns = \"2001:db8::53\"\nsearch = \"corp.example\"\n",
+        &[],
+    );
+    assert_eq!(status, Some(0), "{lines:#?}");
 }
 
 #[test]
@@ -313,4 +378,55 @@ fn a_good_file_is_told_with_its_links_and_lans() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/direct-access.toml");
     let output = Command::new(env!("CARGO_BIN_EXE_isatap")).args(["config", "check", example]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn printed(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_isatap")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_example_of_a_file_is_without_mistake() {
+    for kind in
+        ["isatap-host", "isatap-router", "tunnel", "6rd", "6to4", "teredo-client", "teredo-server", "teredo-relay"]
+    {
+        let (status, lines) = check(&printed(&["config", "example", kind]), &[]);
+        assert!(status == Some(0) && lines.len() == 1, "{kind}: {lines:#?}");
+    }
+}
+
+/// Whatever the reader of files takes is in the reference: a wrong key is told all others.
+#[test]
+fn the_reference_has_every_key_of_every_table() {
+    let reference = printed(&["config", "reference"]);
+    for table in [
+        "isatap-host",
+        "isatap-router",
+        "tunnel",
+        "6rd",
+        "6to4",
+        "teredo-client",
+        "teredo-server",
+        "teredo-relay",
+        "native",
+    ] {
+        let begin = reference.find(&format!("[[{table}]]\n")).unwrap();
+        let text = reference[begin + 2..].split("\n[[").next().unwrap();
+        let (_, lines) = check(&format!("[[{table}]]\nno-such-key-of-all = 1\n"), &[]);
+        let told =
+            lines.iter().find_map(|line| line.split_once("it can have ")).unwrap_or_else(|| panic!("{lines:#?}"));
+        for key in told.1.split(", ") {
+            assert!(text.contains(&format!("\n  {key} = ")), "{table} {key}: {text}");
+        }
+    }
+    for line in [
+        "  ttl = N; default 64",
+        "  path-mtu-discovery = true or false; default true",
+        "  local = [\"V4\", …]; needed",
+        "  role = \"ROLE\"; default \"host-router\"",
+        "  remote = \"V4\"; needed",
+    ] {
+        assert!(reference.contains(&format!("\n{line}\n")), "{line}: {reference}");
+    }
 }

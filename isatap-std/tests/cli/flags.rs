@@ -150,7 +150,6 @@ fn a_wrong_value_of_a_link_of_check_is_told_the_same() {
         (&["--link", "isatap"][..], "--local", "10.0.0.1/24", "a prefix length is not allowed here: write 10.0.0.1"),
         (ISATAP, "--router", "isatap.example", "this is a name: write an IPv4 address, for example 10.0.0.2"),
         (ISATAP, "--prefix", "2001:db8::1/64", "has bits behind its length: write 2001:db8::/64"),
-        (ISATAP, "--role", "ruter", "expected host or router"),
         (
             &["--link", "6rd", "--local", "10.0.0.1", "--prefix", "2001:db8::/32"],
             "--v4-mask-len",
@@ -166,8 +165,17 @@ fn a_wrong_value_of_a_link_of_check_is_told_the_same() {
         ),
     ] {
         let line = refusal(&[&["check"], link, &[option, value, "no-such.pcap"]].concat());
-        assert!(line.starts_with(&format!("{option} {value}: ")) && line.contains(told), "{line}");
+        let about = match option {
+            "--router" => format!("--link isatap: {option} {value}: "),
+            _ => format!("--link {}: invalid value '{value}' for '{option} <", link[1]),
+        };
+        assert!(line.starts_with(&about) && line.contains(told), "{line}");
     }
+    let line = refusal(&[&["check"], ISATAP, &["--role", "ruter", "no-such.pcap"]].concat());
+    assert_eq!(line, "--role ruter: expected host or router");
+    // Whatever a link's own command says is wrong, check says too.
+    let line = refusal(&[&["check"], ISATAP, &["--mtu", "1000", "no-such.pcap"]].concat());
+    assert!(line.starts_with("cannot set the MTU 1000: a tunnel carries 1280 to 65515 bytes"), "{line}");
 }
 
 #[test]
@@ -195,9 +203,71 @@ fn what_is_missing_or_unknown_is_named() {
         (&["lab", "nonsense"], "no scenario is called nonsense: choose one of 6rd, 6to4, "),
         (&["explain"], "required arguments were not provided: <TARGET>..."),
         (&["check", "no-such.pcap"], "no link is given: add --link isatap, 6rd, 6to4, configured or teredo"),
-        (&["check", "--link", "isatap", "no-such.pcap"], "--link isatap needs --local"),
+        (
+            &["check", "--link", "isatap", "no-such.pcap"],
+            "its IPv4 addresses are known only while it runs; name them: --local V4",
+        ),
     ] {
         let line = refusal(arguments);
         assert!(line.contains(told), "{arguments:?}: {line}");
     }
+}
+
+/// What the tool prints on standard output, and how it ends.
+fn printed(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_isatap")).args(arguments).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn help_has_every_command_once_and_colours_where_they_are_asked_for() {
+    let (status, help) = printed(&["--help"]);
+    assert_eq!(status, Some(0));
+    for command in [
+        "explain",
+        "check",
+        "status",
+        "doctor",
+        "solicit",
+        "lab",
+        "host",
+        "router",
+        "tunnel",
+        "6rd",
+        "6to4",
+        "teredo",
+        "run",
+        "config",
+        "man",
+        "completions",
+    ] {
+        let lines = help.lines().filter(|line| line.starts_with(&format!("  {command} ")));
+        assert_eq!(lines.count(), 1, "{command}: {help}");
+    }
+    assert!(!help.contains('\x1b') && help.contains("Exit status: 0 done"), "{help}");
+    assert!(printed(&["--color", "always", "host", "--help"]).1.contains('\x1b'));
+    assert!(!printed(&["host", "--help", "--color=never"]).1.contains('\x1b'));
+    // No identifiers of requirements, which nobody can look up here.
+    for command in ["host", "router", "tunnel", "6rd", "6to4", "check", "run", "lab"] {
+        let (_, help) = printed(&[command, "--help"]);
+        assert!(!help.contains("SEC-") && !help.contains("S64-") && !help.contains("ISA-"), "{command}: {help}");
+    }
+    // A switch says what it switches off.
+    assert!(printed(&["host", "--help"]).1.contains("Off: ask neighbours whether they are still there"));
+}
+
+#[test]
+fn every_command_has_a_manual_page_and_every_shell_its_completions() {
+    let folder = std::env::temp_dir().join(format!("isatap-man-{}", std::process::id()));
+    assert_eq!(printed(&["man", folder.to_str().unwrap()]), (Some(0), String::new()));
+    for (page, word) in [("isatap.1", "explain"), ("isatap-host.1", "prl"), ("isatap-teredo-client.1", "server")] {
+        let text = std::fs::read_to_string(folder.join(page)).unwrap();
+        assert!(text.starts_with(".ie") && text.contains(word), "{page}: {text}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let (status, text) = printed(&["completions", shell]);
+        assert!(status == Some(0) && text.contains("check-neighbors"), "{shell}: {text}");
+    }
+    assert_eq!(printed(&["man", "/proc/no/such"]).0, Some(2));
 }

@@ -57,11 +57,11 @@ fn rte_1_rte_6_sec_2_expectations_fail_where_the_network_is_another() {
             "loop-checks = true",
             "NOT AS EXPECTED: nobody sends it on; expected 20 at least",
         ),
-        (LOOPS, "members = [\"10.3.0.0/16\"]", "", "NOT AS EXPECTED: member-1 does not drop it"),
+        (LOOPS, "member = [\"10.3.0.0/16\"]", "", "NOT AS EXPECTED: member-1 does not drop it"),
         (
             LOOPS,
-            "members = [\"10.0.0.0/8\"]\n[[node.lan]]",
-            "members = [\"10.0.0.0/8\"]\ncheck-neighbors = \"off\"\n[[node.lan]]",
+            "member = [\"10.0.0.0/8\"]\n[[node.lan]]",
+            "member = [\"10.0.0.0/8\"]\ncheck-neighbors = \"off\"\n[[node.lan]]",
             "NOT AS EXPECTED: site sends it on",
         ),
         (LOOPS, "accept-bogons = true", "", "NOT AS EXPECTED: "),
@@ -87,9 +87,16 @@ fn mistakes_in_a_scenario_are_told_by_line() {
     const NODE: &str = "description = \"x\"\n[[node]]\nname = \"n\"\nipv4 = [\"10.0.0.1\"]\n";
     for (number, (text, complaint)) in [
         ("[[node.route]]\nprefix = \"::/0\"\nby = \"eth0\"\n", ":2: n has no LAN and no tunnel \"eth0\""),
-        ("[[node.tunnel]]\nkind = \"configured\"\nlocal = \"10.0.0.1\"\n", ":2: a tunnel of kind configured needs remote"),
-        ("[[node.tunnel]]\nkind = \"6rd-relay\"\n", ":2: a tunnel of kind 6rd-relay needs domain"),
-        ("[[node.tunnel]]\nkind = \"gre\"\n", ":6:8: kind is one of isatap-router, 6to4-router, "),
+        ("[[node.tunnel]]\nlocal = \"10.0.0.1\"\n", ":5: missing field `remote`"),
+        ("[[node.6rd]]\nlocal = \"10.0.0.1\"\nprefix = \"3fff::/32\"\nrole = \"pe\"\n", ":8:8: role is one of ce, br"),
+        (
+            "[[node.tunnel]]\nkind = \"gre\"\nlocal = \"10.0.0.1\"\nremote = \"10.0.0.2\"\n",
+            ":6:1: [[node.tunnel]] has no key kind: write [[node.isatap-router]], ",
+        ),
+        (
+            "[[node.tunnel]]\nlocal = \"10.0.0.9\"\nremote = \"10.0.0.2\"\n",
+            ":2: n has a tunnel at 10.0.0.9, which is not in its ipv4",
+        ),
         ("[[nat]]\nname = \"m\"\nipv4 = \"192.0.2.1\"\nkind = \"open\"\n", ":8: \"open\" is not a kind of NAT"),
         (
             "[[teredo-client]]\nname = \"t\"\nipv4 = \"192.0.2.1\"\nserver = \"192.0.2.2\"\nnat = \"m\"\n",

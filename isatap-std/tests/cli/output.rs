@@ -76,7 +76,7 @@ fn what_standard_error_does_not_take_changes_neither_the_answer_nor_the_status()
         ("status isatap0", 2),
         // Warned of, or remarked.
         (&format!("explain {}", empty.path()), 0),
-        ("status", 0),
+        ("status", 2),
         (&format!("host {NOBODY}"), 1),
         (&format!("6rd --prefix 2001:db8::/32 --local 10.0.0.1 --lan eth0 {NOBODY}"), 1),
         (&format!("6to4 --role relay --local 192.0.2.1 {NOBODY}"), 1),

@@ -13,8 +13,10 @@ use std::time::Duration;
 use crate::common::generator::{self, Addresses, Numbers};
 use crate::common::{Guest, Lab, Namespace, Node, PATIENCE, peers, wait_until};
 use isatap_core::drop_reason::DropReason;
-use isatap_std::check::{Checker, IsatapOptions, Judgement, LinkOptions, SixRdOptions, SixToFourOptions};
+use isatap_std::check::{Checker, Judgement, Subject};
 use isatap_std::lab::pcap;
+use isatap_std::resolve::Entry;
+use isatap_std::spec::{IsatapHost, Link, SixRd, SixRdRole, SixToFour, SixToFourRole, Tunnel};
 
 const PACKETS: u32 = 10_000;
 
@@ -62,14 +64,13 @@ fn isa_42_we_let_in_nothing_that_the_kernel_drops_as_isatap_host() {
             .map(|text| text.parse().unwrap())
             .to_vec(),
     };
-    let options = IsatapOptions {
-        locals: vec![OWN],
-        routers: vec![ROUTER],
-        prefixes: vec!["2001:db8:0:7::/64".parse().unwrap()],
-        ..IsatapOptions::default()
+    let host = |routers: &[Ipv4Addr]| {
+        let mut host = IsatapHost::new();
+        (host.local, host.router) = (vec![OWN], routers.iter().copied().map(Entry::Address).collect());
+        let mut subject = Subject::from(Link::from(host));
+        subject.prefixes = vec!["2001:db8:0:7::/64".parse().unwrap()];
+        subject
     };
-    let mut too_trusting = options.clone();
-    too_trusting.routers.push(STRANGER);
     compare(
         Kernel::UserMode,
         &format!(
@@ -79,8 +80,8 @@ fn isa_42_we_let_in_nothing_that_the_kernel_drops_as_isatap_host() {
         ),
         &addresses,
         &[Case {
-            right: LinkOptions::Isatap(options),
-            wrong: LinkOptions::Isatap(too_trusting),
+            right: host(&[ROUTER]),
+            wrong: host(&[ROUTER, STRANGER]),
             stricter: &[DropReason::InnerSourceUnspecified],
             excused: &[],
         }],
@@ -98,7 +99,7 @@ fn tun_13_we_let_in_nothing_that_the_kernel_drops_from_a_configured_tunnel() {
             .map(|text| text.parse().unwrap())
             .to_vec(),
     };
-    let tunnel = |remote| LinkOptions::Configured { local: OWN, remote, addresses: vec![] };
+    let tunnel = |remote| Subject::from(Link::from(Tunnel::new(OWN, remote)));
     compare(
         Kernel::UserMode,
         &format!("ip tunnel add {0} mode sit local {OWN} remote {PEER} ttl 64 && ip link set {0} up", peers::DEVICE),
@@ -133,8 +134,12 @@ fn s64_20_we_let_in_nothing_that_the_kernel_drops_as_6to4_router_or_relay() {
             "2600::2".parse().unwrap(),
         ],
     };
-    let options = SixToFourOptions { locals: vec![PUBLIC], ..SixToFourOptions::default() };
-    let believes_a_stranger = LinkOptions::Configured { local: PUBLIC, remote: PEER, addresses: vec![] };
+    let sixtofour = |role| {
+        let mut sixtofour = SixToFour::new();
+        (sixtofour.role, sixtofour.local) = (role, vec![PUBLIC]);
+        Subject::from(Link::from(sixtofour))
+    };
+    let believes_a_stranger = Subject::from(Link::from(Tunnel::new(PUBLIC, PEER)));
     // S64-14, S64-20, S64-21, S64-22: what RFC 3964 has its routers look at, and Linux does not.
     let of_both = [
         DropReason::SixToFourOuterRefused,
@@ -153,13 +158,13 @@ fn s64_20_we_let_in_nothing_that_the_kernel_drops_as_6to4_router_or_relay() {
         &addresses,
         &[
             Case {
-                right: LinkOptions::SixToFour(options.clone()),
+                right: sixtofour(SixToFourRole::Router),
                 wrong: believes_a_stranger.clone(),
                 stricter: &[&of_both[..], &[DropReason::OutsideSite]].concat(),
                 excused: &[],
             },
             Case {
-                right: LinkOptions::SixToFour(SixToFourOptions { relay: true, ..options }),
+                right: sixtofour(SixToFourRole::Relay),
                 wrong: believes_a_stranger,
                 stricter: &[&of_both[..], &[DropReason::SixToFourToSixToFour]].concat(),
                 excused: &[],
@@ -200,14 +205,12 @@ fn s6r_22_s6r_31_we_let_in_nothing_that_the_kernel_drops_as_6rd_edge_or_relay() 
             "2600::2".parse().unwrap(),
         ],
     };
-    let edge = SixRdOptions {
-        border_relay: false,
-        local: OWN,
-        prefix: "2001:db8::/32".parse().unwrap(),
-        ipv4_mask_len: 8,
-        relays: vec![ROUTER],
+    let sixrd = |role, br| {
+        let mut sixrd = SixRd::new("2001:db8::/32".parse().unwrap(), OWN);
+        (sixrd.v4_mask_len, sixrd.role, sixrd.br) = (8, role, br);
+        Subject::from(Link::from(sixrd))
     };
-    let believes = |relays| LinkOptions::SixRd(SixRdOptions { relays, ..edge.clone() });
+    let believes = |relays| sixrd(SixRdRole::CustomerEdge, relays);
     compare(
         Kernel::Stock,
         &format!(
@@ -235,7 +238,7 @@ fn s6r_22_s6r_31_we_let_in_nothing_that_the_kernel_drops_as_6rd_edge_or_relay() 
                 })],
             },
             Case {
-                right: LinkOptions::SixRd(SixRdOptions { border_relay: true, relays: vec![], ..edge.clone() }),
+                right: sixrd(SixRdRole::BorderRelay, vec![]),
                 wrong: believes(vec![ROUTER, STRANGER]),
                 // S6R-33: 192.88.99.1 is a relay of 6to4.
                 stricter: &[
@@ -268,9 +271,9 @@ fn is_of_domain(address: &Ipv6Addr) -> bool {
 
 /// A node of ours that is held against a kernel.
 struct Case<'a> {
-    right: LinkOptions,
+    right: Subject,
     /// One that lets in too much: the comparison has to find it out.
-    wrong: LinkOptions,
+    wrong: Subject,
     /// Its own reasons to drop what the kernel lets in, besides [`STRICTER`].
     stricter: &'a [DropReason],
     /// What it lets in and the kernel does not, by the requirement that wants it so.

@@ -221,8 +221,8 @@ fn every_user_finds_the_daemons_of_a_namespace_in_the_same_folder() {
     std::fs::copy(isatap_binary(), &tool).unwrap();
     let empty = format!("{} is empty", folder.0.display());
     for user in ["", "setpriv --reuid nobody --regid nogroup --clear-groups"] {
-        let text = machine.ok(&format!("env -u ISATAP_RUNTIME_DIR {user} {} status 2>&1", tool.display()));
-        assert!(text.contains(&empty), "{user}: {text}");
+        let status = machine.run(&format!("env -u ISATAP_RUNTIME_DIR {user} {} status 2>&1", tool.display()));
+        assert!(status.status == 2 && status.text.contains(&empty), "{user}: {}", status.text);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::common::{Daemon, Guest, Lab, Node, PATIENCE, Wire, peers, status, wait_until};
+use crate::common::{Daemon, Guest, Lab, Node, PATIENCE, Wire, isatap, peers, status, wait_until};
 
 const OUR_SITE: &str = "2002:c000:201";
 
@@ -123,4 +123,30 @@ fn s64_22_our_relay_carries_a_kernel_site_to_a_native_host() {
     peers::http(&kernel, &host, "2001:db8:99::1".parse().unwrap());
     peers::http(&host, &kernel, "2002:c633:6402::1".parse().unwrap());
     capture.so_far().assert_clean();
+}
+
+/// The kernel's way to the native Internet is the anycast address, which the relay has beside its own.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn s64_31_an_anycast_relay_with_an_address_of_its_own_serves_both() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let kernel = kernel(&lab, &wire);
+    kernel.ok("ip route add 192.88.99.1 via 198.51.100.1 && ip -6 route add default via ::192.88.99.1 dev sixtofour");
+    let relay = lab.namespace("relay");
+    wire.join(&relay, "eth0", "198.51.100.1/24");
+    relay.ok("sysctl -qw net.ipv6.conf.all.forwarding=1 && ip -6 address add 2001:db8:99::1/128 dev lo");
+    let options = "6to4 --role relay --local 198.51.100.1 --anycast --accept-bogons";
+    // Without the address it would serve nobody there.
+    let refused = isatap(&relay, options);
+    assert_eq!(refused.status, 1, "{}", refused.text);
+    assert!(refused.text.contains("add it first: ip address add 192.88.99.1/32 dev lo"), "{}", refused.text);
+    relay.ok("ip address add 192.88.99.1/32 dev lo");
+    let daemon = Daemon::isatap(&relay, options);
+    assert!(status(&relay, ".locators == [\"198.51.100.1\", \"192.88.99.1\"]"));
+    peers::ping(&kernel, "2001:db8:99::1");
+    peers::http(&kernel, &relay, "2001:db8:99::1".parse().unwrap());
+    kernel.ok("ip -6 route replace default via ::198.51.100.1 dev sixtofour");
+    peers::ping(&kernel, "2001:db8:99::1");
+    assert!(daemon.terminate(PATIENCE).success());
 }

@@ -79,7 +79,7 @@ fn one_file_makes_an_isatap_router_a_teredo_server_and_a_teredo_relay_of_one_pro
     // A mistake changes nothing; a relay that goes disturbs neither the server nor ISATAP.
     server.file("node.toml", &text.replace("41000", "\"x\""));
     daemon.signal("HUP");
-    daemon.wait_for_line("node.toml:12:8: port is a number", PATIENCE);
+    daemon.wait_for_line("node.toml:12:8: x: a port is a number of 0 to 65535", PATIENCE);
     let process = status_pid(&server, "tserver");
     server.file("node.toml", text.split("[[teredo-relay]]").next().unwrap());
     daemon.signal("HUP");
@@ -501,4 +501,41 @@ fn the_doctor_names_a_nat_that_is_not_supported_and_a_second_address_that_is_sil
     let fix = fix_of(&server, "socket", "no longer has the IPv4 address 198.51.100.5");
     server.ok(&fix.replace("/LEN dev DEV", "/24 dev eth0"));
     content(&server);
+}
+
+/// What another program takes from the device of a relay, and the kernel's switch.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_relay_and_a_server_keep_their_devices_and_follow_the_kernels_forwarding() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ours = lab.namespace("ours");
+    wire.join(&ours, "eth0", "198.51.100.1/24");
+    ours.ok("ip address add 198.51.100.2/24 dev eth0");
+    let run = |name: &str, arguments: &str| {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let mut daemon = Daemon::start(&ours, name, isatap_binary(), &arguments);
+        daemon.wait_for_line(" up: ", PATIENCE);
+        daemon.wait_for_line("the kernel does not forward IPv6", PATIENCE);
+        daemon
+    };
+    let mut relay = run("relay", "teredo relay --dev trelay --local 198.51.100.1 --accept-bogons --verbose");
+    let mut server = run("server", "teredo server --dev tserver --primary 198.51.100.1 --accept-bogons --verbose");
+    for (theft, there) in [
+        ("ip -6 route del 2001::/32 dev trelay", "ip -6 route show dev trelay | grep -q 2001::/32"),
+        ("ip -6 address flush dev trelay", "ip -6 address show dev trelay | grep -q fe80"),
+        ("ip link set trelay down && ip link set trelay up", "ip -6 route show dev trelay | grep -q 2001::/32"),
+    ] {
+        ours.ok(theft);
+        wait_until(theft, PATIENCE, || ours.succeeds(there));
+    }
+    ours.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
+    for daemon in [&mut relay, &mut server] {
+        daemon.wait_for_line("the kernel forwards IPv6 now", PATIENCE);
+    }
+    for device in ["trelay", "tserver"] {
+        assert!(ours.succeeds(&format!("{} status -j {device} | jq -e .forwarding", isatap_binary())), "{device}");
+    }
+    ours.ok("sysctl -qw net.ipv6.conf.all.forwarding=0");
+    wait_until("the warning again", PATIENCE, || relay.output().matches("does not forward IPv6").count() == 2);
 }

@@ -3,9 +3,11 @@
 
 use crate::netns::{Netns, wait_for};
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_std::isatap::{Host, HostOptions, LocatorSource, Router, RouterOptions};
+use isatap_std::Error;
 use isatap_std::node::status::Status;
+use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
+use isatap_std::spec::{IsatapHost, IsatapRouter, Link};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -32,7 +34,7 @@ macro_rules! turning {
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     link.turn(Some(Duration::from_millis(20)))?;
-                    *status.lock().unwrap() = link.status();
+                    *status.lock().unwrap() = link.statuses().next();
                 }
                 Ok(())
             })
@@ -62,14 +64,24 @@ impl Drop for Turning {
     }
 }
 
+fn host(local: Ipv4Addr) -> IsatapHost {
+    let mut host = IsatapHost::new();
+    (host.local, host.router) = (vec![local], vec!["10.0.0.1".parse().unwrap()]);
+    host
+}
+
+fn open(link: impl Into<Link>) -> Result<Run, Error> {
+    Run::open(&[link.into()], |_| ())
+}
+
 /// A site of one router and one host, which has its global address.
 fn site() -> (Netns, Netns, Turning, Turning) {
     let (router_ns, host_ns) = (Netns::new(), Netns::new());
     router_ns.connect("va", "10.0.0.1/24", &host_ns, "vb", "10.0.0.2/24");
     router_ns.sysctl("net.ipv6.conf.all.forwarding", "1");
     let prefix: Ipv6Prefix = "2001:db8:0:7::/64".parse().unwrap();
-    let router = turning!(router_ns, Router::builder().local(ROUTER4).prefix(prefix).open());
-    let host = turning!(host_ns, Host::builder().local(HOST4).router("10.0.0.1").open());
+    let router = turning!(router_ns, open(IsatapRouter::new(vec![ROUTER4], vec![prefix])));
+    let host = turning!(host_ns, open(host(HOST4)));
     wait_for("global address and default route", || is_configured(&host_ns).then_some(()));
     (router_ns, host_ns, router, host)
 }
@@ -163,7 +175,7 @@ fn ndp_67_a_router_whose_kernel_does_not_forward_is_no_default_router() {
     router_ns.connect("vc", "10.0.1.1/24", &other, "vd", "10.0.1.2/24");
     other.ip("route add 10.0.0.0/24 via 10.0.1.1");
     router_ns.sysctl("net.ipv4.ip_forward", "1");
-    let _second = turning!(other, Host::builder().local(Ipv4Addr::new(10, 0, 1, 2)).router("10.0.0.1").open());
+    let _second = turning!(other, open(host(Ipv4Addr::new(10, 0, 1, 2))));
     wait_for("the prefix", || {
         other.ip("-6 address show dev isatap0").contains("2001:db8:0:7:0:5efe:a00:102").then_some(())
     });
@@ -175,11 +187,11 @@ fn ndp_67_a_router_whose_kernel_does_not_forward_is_no_default_router() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn a_second_daemon_is_refused_and_the_first_goes_on() {
     let (_router_ns, host_ns, _router, _host) = site();
-    let again = |options: HostOptions| host_ns.run(|| options.open(|_| ()).map(drop).unwrap_err().to_string());
-    let mut options = HostOptions::default();
-    options.locators = LocatorSource::Fixed(vec![HOST4]);
-    options.routers = vec!["10.0.0.1".parse().unwrap()];
-    let error = again(options.clone());
+    let again = |runtime: Option<&RuntimeDir>| {
+        let link = Link::from(host(HOST4));
+        host_ns.run(|| Run::open_with(&[link], &[], runtime, |_| ()).map(drop).unwrap_err().to_string())
+    };
+    let error = again(None);
     let own = format!("process {} (", std::process::id());
     assert!(error.contains("create the TUN device isatap0") && error.contains(&own), "{error}");
 
@@ -187,8 +199,7 @@ fn a_second_daemon_is_refused_and_the_first_goes_on() {
     let folder = std::env::temp_dir().join(format!("isatap-second-{}", std::process::id()));
     let runtime = RuntimeDir::at(&folder);
     let claim = runtime.claim("isatap0").unwrap();
-    options.link.runtime = Some(runtime);
-    let error = again(options.clone());
+    let error = again(Some(&runtime));
     assert!(error.contains("already runs isatap0"), "{error}");
     drop(claim);
     std::fs::remove_dir_all(folder).unwrap();
@@ -204,17 +215,19 @@ fn options_that_make_no_sense_here_are_usage_errors() {
         error.to_string()
     };
     netns.run(|| {
-        let error = usage(Host::builder().local(HOST4).router("10.0.0.1").open().unwrap_err());
+        let error = usage(open(host(HOST4)).unwrap_err());
         assert_eq!(error, "cannot send from 10.0.0.2: this machine does not have this address; see: ip -4 address");
-        let error = usage(Host::builder().via("eth9").open().unwrap_err());
+        let mut by_device = IsatapHost::new();
+        by_device.via = Some("eth9".into());
+        let error = usage(open(by_device).unwrap_err());
         assert_eq!(error, "cannot find the device eth9: there is none; see: ip link");
-        usage(Host::builder().router("300.0.0.1").open().unwrap_err());
-        usage(Host::builder().router("127.0.0.1").open().unwrap_err());
-        usage(Router::builder().local(ROUTER4).open().unwrap_err());
-        let mut options = RouterOptions::default();
-        options.local = vec![ROUTER4];
-        options.link.mtu = Some(1000);
-        usage(options.open(|_| ()).unwrap_err());
+        let mut of_loopback = IsatapHost::new();
+        of_loopback.router = vec!["127.0.0.1".parse().unwrap()];
+        usage(open(of_loopback).unwrap_err());
+        usage(open(IsatapRouter::new(vec![ROUTER4], Vec::new())).unwrap_err());
+        let mut router = IsatapRouter::new(vec![ROUTER4], vec!["2001:db8:0:7::/64".parse().unwrap()]);
+        router.mtu = Some(1000);
+        usage(open(router).unwrap_err());
     });
     assert!(!netns.ip("link").contains("isatap0"), "something was made all the same");
 }

@@ -21,6 +21,7 @@ use crate::time::Instant;
 /// advertisement that it solicited, and answers before it sends. One that
 /// answers no Neighbor Solicitation, which every IPv6 node must, is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum CheckNeighbors {
     /// Never.
     Off,
@@ -37,6 +38,12 @@ pub enum CheckNeighbors {
     WhereBlind,
     /// Always.
     On,
+}
+
+impl core::fmt::Display for CheckNeighbors {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl CheckNeighbors {

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use isatap_core::drop_reason::DropReason;
 use isatap_core::isatap::addr::Dotted;
 use isatap_std::capture::{Frame, NotIp, Reader};
-use isatap_std::check::{Checker, Decision, Judgement, LinkOptions};
+use isatap_std::check::{Checker, Decision, Judgement, Subject};
+#[cfg(target_os = "linux")]
+use isatap_std::spec::Link;
 use serde::Serialize;
 
 use crate::captures;
@@ -88,26 +90,23 @@ impl Args {
     }
 
     #[cfg(target_os = "linux")]
-    fn node(&self, config: Option<&Path>) -> Result<Vec<LinkOptions>, Failure> {
+    fn node(&self, config: Option<&Path>) -> Result<Vec<Subject>, Failure> {
         match config {
-            None => self.links.options(self.accept_bogons),
+            None => self.links.subjects(self.accept_bogons),
             Some(file) => {
                 let config = crate::run::read(&file.to_string_lossy())?;
-                if let Some(teredo) = config.teredo.first() {
-                    let device = &teredo.options.link().device;
-                    return Err(Failure::Usage(format!(
-                        "cannot check {device}: how its NAT shows it is known only while it runs; \
-                         use --link teredo --local V4:PORT --server V4 instead of the file"
-                    )));
+                let mut links = config.links;
+                if self.accept_bogons {
+                    links.iter_mut().for_each(Link::accept_bogons);
                 }
-                config.links.iter().map(|link| LinkOptions::try_from(link).map_err(Failure::from)).collect()
+                Ok(links.into_iter().map(Subject::from).collect())
             }
         }
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn node(&self, _config: Option<&Path>) -> Result<Vec<LinkOptions>, Failure> {
-        self.links.options(self.accept_bogons)
+    fn node(&self, _config: Option<&Path>) -> Result<Vec<Subject>, Failure> {
+        self.links.subjects(self.accept_bogons)
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 
-use isatap_std::config::{Config, Link, Problem};
+use isatap_std::config::{Config, Problem};
+use isatap_std::spec::Link;
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
-use crate::output;
+use crate::{output, reference};
 
-/// Check a configuration file.
+/// Check a configuration file, or show what one can say.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -18,6 +19,17 @@ pub(crate) struct Args {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Check(CheckArgs),
+    /// Print every table and key of a configuration file, with type, default and documentation.
+    Reference,
+    Example(ExampleArgs),
+}
+
+/// Print a configuration file to begin with: isatap config example tunnel > node.toml
+#[derive(clap::Args, Debug)]
+struct ExampleArgs {
+    /// The kind of link.
+    #[arg(value_name = "KIND", value_parser = reference::EXAMPLES.map(|(kind, _)| kind))]
+    kind: String,
 }
 
 /// Report every error in the file, with line, column and what to write instead; exit status 3
@@ -32,16 +44,27 @@ struct CheckArgs {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
-    let Command::Check(args) = &args.command;
+    let args = match &args.command {
+        Command::Check(args) => args,
+        Command::Reference => {
+            let mut text = Vec::new();
+            reference::print(&mut text)?;
+            output::answer().write_all(&text)?;
+            return Ok(Status::Done);
+        }
+        Command::Example(args) => {
+            let example = reference::EXAMPLES.iter().find(|(kind, _)| *kind == args.kind);
+            output::answer().write_all(example.map_or("", |(_, text)| text).as_bytes())?;
+            return Ok(Status::Done);
+        }
+    };
     let text = std::fs::read_to_string(&args.file)
         .map_err(|error| Failure::Usage(format!("reading {}: {error}; give a readable TOML file", args.file)))?;
     let mut out = output::answer();
     match Config::parse(&args.file, &text) {
         Ok(config) => {
             if !args.json {
-                let teredo = config.teredo.iter().map(|link| &link.options);
-                let teredo = teredo.map(|options| format!("{} ({})", options.link().device, options.kind()));
-                let links: Vec<String> = config.links.iter().map(describe).chain(teredo).collect();
+                let links: Vec<String> = config.links.iter().map(describe).collect();
                 writeln!(out, "{}: no mistake: {}", args.file, links.join(", "))?;
             }
             for link in &config.links {

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use isatap_core::teredo::addr::PREFIX;
 use isatap_std::control::{self, Request};
 use isatap_std::doctor::{Facts, Finding, Step, TeredoAnswer, Unsent, diagnose, is_heard_again};
-use isatap_std::isatap::DEFAULT_DEVICE;
 use isatap_std::node::evidence::Evidence;
 use isatap_std::node::status::Status as Link;
 use isatap_std::runtime_dir::RuntimeDir;
+use isatap_std::spec::ISATAP_DEVICE;
 
 use crate::exit::{Failure, Status};
 use crate::output;
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let runtime = RuntimeDir::new();
     let running = if args.dev.is_none() { runtime.devices() } else { Vec::new() };
     let listed = !running.is_empty();
-    let one = || vec![args.dev.clone().unwrap_or_else(|| DEFAULT_DEVICE.to_owned())];
+    let one = || vec![args.dev.clone().unwrap_or_else(|| ISATAP_DEVICE.to_owned())];
     let devices = if listed { running } else { one() };
     let mut out = output::answer();
     let colour = output::colour(args.json);

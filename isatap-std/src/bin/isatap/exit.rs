@@ -36,6 +36,8 @@ impl From<Status> for ExitCode {
 pub(crate) enum Failure {
     /// Usage or configuration: 1.
     Usage(String),
+    /// Options that cannot be, a line each: 1.
+    Options(Vec<String>),
     /// Mistakes in a file, a line each: 1.
     Mistakes(Vec<Problem>),
     /// The kernel or a peer refused: 2.
@@ -49,6 +51,7 @@ impl Failure {
     pub(crate) fn lines(&self) -> Vec<String> {
         match self {
             Failure::Usage(text) | Failure::Refused(text) => vec![text.clone()],
+            Failure::Options(texts) => texts.clone(),
             Failure::Mistakes(problems) => problems.iter().map(ToString::to_string).collect(),
             Failure::Output(error) => vec![format!("cannot write the answer to standard output: {error}")],
         }
@@ -62,7 +65,7 @@ impl Failure {
         }
         self.lines().iter().for_each(output::say);
         match self {
-            Failure::Usage(_) | Failure::Mistakes(_) => ExitCode::from(1),
+            Failure::Usage(_) | Failure::Options(_) | Failure::Mistakes(_) => ExitCode::from(1),
             Failure::Refused(_) | Failure::Output(_) => ExitCode::from(2),
         }
     }
@@ -89,7 +92,9 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let mut out = output::answer();
-            match write!(out, "{}", error.render()).and_then(|()| out.flush()) {
+            let text = error.render();
+            let text = if output::colour(false) { text.ansi().to_string() } else { text.to_string() };
+            match write!(out, "{text}").and_then(|()| out.flush()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => Failure::Output(error).report(),
             }
@@ -105,7 +110,7 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 
 /// clap's message without its label, its usage and its line breaks; and with what to write
 /// where a value is no address or number.
-fn one_line(error: &clap::Error) -> String {
+pub(crate) fn one_line(error: &clap::Error) -> String {
     let message = error.to_string();
     let message = message.strip_prefix("error: ").unwrap_or(&message);
     let text_of = |kind| match error.get(kind) {

@@ -1,14 +1,16 @@
-//! LINK-OPTIONS: links of a node on the command line, each `--link` with the
-//! options behind it.
+//! LINK-OPTIONS: links of a node on the command line, each `--link` with the options behind it.
+//! They are those of the link's own command, and what a running node would have learned.
 
-use std::error::Error;
 use std::net::SocketAddrV4;
-use std::str::FromStr;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
-use isatap_std::check::{AddressWithLength, IsatapOptions, LinkOptions, SixRdOptions, SixToFourOptions, TeredoOptions};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use isatap_core::prefix::Ipv6Prefix;
+use isatap_std::advice;
+use isatap_std::check::Subject;
+use isatap_std::resolve::Entry;
+use isatap_std::spec::{IsatapHost, IsatapRouter, Link, SixRd, SixToFour, TeredoClient, Tunnel};
 
-use crate::exit::{Failure, advice_on};
+use crate::exit::{self, Failure};
 
 /// The links in the order in which they were given.
 #[derive(Clone, Debug, Default)]
@@ -20,19 +22,24 @@ pub(crate) struct Links {
 #[derive(Clone, Debug, Default)]
 struct Given {
     kind: String,
-    options: Vec<(&'static str, String)>,
+    /// Names and values; of a flag that is given, an empty one.
+    options: Vec<(String, String)>,
 }
 
-/// Options of links: name, what its value is, help.
-const OPTIONS: [(&str, &str, &str); 11] = [
+/// The options that `--help` shows: name, what its value is, help.
+const SHOWN: [(&str, &str, &str); 11] = [
     ("local", "V4", "An IPv4 address of this node on the link; teredo: V4:PORT, as the capture shows the client"),
     ("router", "V4", "isatap: a potential router; repeat it for more"),
     ("prefix", "P/LEN", "isatap: an on-link prefix; repeat it for more. 6rd: the 6rd prefix"),
     ("v4-mask-len", "N", "6rd: how many upper IPv4 bits all customers share; 0 if left out"),
-    ("br", "V4", "6rd: a border relay of the customer edge; to a border relay, a router that is no customer"),
-    ("member", "V4/LEN", "isatap: an IPv4 prefix of the site, the only ones to be believed then (SEC-2)"),
-    ("known-router", "V4", "isatap: another tunnel router, which is no host of a router's link (SEC-4)"),
-    ("role", "ROLE", "isatap: host or router; 6to4: router or relay; 6rd: ce or br; the first is the default"),
+    ("br", "V4", "6rd: a border relay of the customer edge"),
+    ("member", "V4/LEN", "isatap: an IPv4 prefix of the site, the only ones to be believed then"),
+    ("known-router", "V4", "isatap router, 6rd border relay: another tunnel router, which is none of its hosts"),
+    (
+        "role",
+        "ROLE",
+        "isatap: host or router; 6to4: host-router, router or relay; 6rd: ce or br; the first is the default",
+    ),
     ("server", "V4", "teredo: the client's server, by its primary IPv4 address"),
     ("remote", "V4", "configured: the IPv4 address of the other end"),
     ("address", "P/LEN", "configured: an address of this node with its prefix length; repeat it for more"),
@@ -40,15 +47,45 @@ const OPTIONS: [(&str, &str, &str); 11] = [
 
 const KINDS: &str = "isatap, 6rd, 6to4, configured or teredo";
 
-impl clap::Args for Links {
+/// Those of the command itself, which a link does not have.
+const NOT_OF_LINKS: [&str; 2] = ["pcap", "accept-bogons"];
+
+/// The options of all links: the name, and whether it has a value.
+fn options() -> Vec<(String, bool)> {
+    let all = Command::new("");
+    let all = [
+        IsatapHost::augment_args(all.clone()),
+        IsatapRouter::augment_args(all.clone()),
+        Tunnel::augment_args(all.clone()),
+        SixRd::augment_args(all.clone()),
+        SixToFour::augment_args(all.clone()),
+        TeredoClient::augment_args(all),
+    ];
+    let mut options: Vec<(String, bool)> = Vec::new();
+    for argument in all.iter().flat_map(Command::get_arguments) {
+        let Some(name) = argument.get_long() else { continue };
+        if !NOT_OF_LINKS.contains(&name) && options.iter().all(|(known, _)| known != name) {
+            options.push((name.to_owned(), argument.get_action().takes_values()));
+        }
+    }
+    options
+}
+
+impl Args for Links {
     fn augment_args(command: Command) -> Command {
         let link = Arg::new("link")
             .long("link")
             .value_name("KIND")
             .action(ArgAction::Append)
             .help("A link of the node: isatap, 6rd, 6to4, configured or teredo; the options behind it are its own");
-        OPTIONS.iter().fold(command.arg(link), |command, &(name, value, help)| {
-            command.arg(Arg::new(name).long(name).value_name(value).action(ArgAction::Append).help(help))
+        options().into_iter().fold(command.arg(link), |command, (name, has_value)| {
+            let shown = SHOWN.iter().find(|(shown, ..)| *shown == name);
+            let argument = Arg::new(name.clone()).long(name).action(ArgAction::Append).hide(shown.is_none());
+            command.arg(match shown {
+                Some((_, value, help)) => argument.value_name(*value).help(*help),
+                None if has_value => argument,
+                None => argument.num_args(0).default_missing_value(""),
+            })
         })
     }
 
@@ -57,18 +94,18 @@ impl clap::Args for Links {
     }
 }
 
-impl clap::FromArgMatches for Links {
+impl FromArgMatches for Links {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         // Where each value stood on the command line.
-        let mut given: Vec<(usize, &'static str, String)> = Vec::new();
-        for name in std::iter::once("link").chain(OPTIONS.iter().map(|&(name, ..)| name)) {
-            let places = matches.indices_of(name).into_iter().flatten();
-            let values = matches.get_many::<String>(name).into_iter().flatten();
-            given.extend(places.zip(values).map(|(place, value)| (place, name, value.clone())));
+        let mut given: Vec<(usize, String, String)> = Vec::new();
+        for name in std::iter::once("link".to_owned()).chain(options().into_iter().map(|(name, _)| name)) {
+            let places = matches.indices_of(&name).into_iter().flatten();
+            let values = matches.get_many::<String>(&name).into_iter().flatten();
+            given.extend(places.zip(values).map(|(place, value)| (place, name.clone(), value.clone())));
         }
         // With one link there is no doubt whose options they are, wherever they stand.
         let only_one = given.iter().filter(|(_, name, _)| *name == "link").count() == 1;
-        given.sort_by_key(|&(place, name, _)| if only_one && name == "link" { 0 } else { place });
+        given.sort_by_key(|(place, name, _)| if only_one && name == "link" { 0 } else { *place });
         let mut links: Vec<Given> = Vec::new();
         for (_, name, value) in given {
             if name == "link" {
@@ -101,132 +138,100 @@ impl Links {
     /// # Errors
     /// No link, an unknown one, a value that is not what it should be, an
     /// option of another kind of link or one that is missing.
-    pub(crate) fn options(&self, accept_bogons: bool) -> Result<Vec<LinkOptions>, Failure> {
+    pub(crate) fn subjects(&self, accept_bogons: bool) -> Result<Vec<Subject>, Failure> {
         if self.links.is_empty() {
             return Err(Failure::Usage(format!("no link is given: add --link {KINDS} and its options")));
         }
-        self.links.iter().map(|link| link.read(accept_bogons)).collect()
+        let subjects = self.links.iter().map(|link| {
+            let mut subject = link.read()?;
+            if accept_bogons {
+                subject.link.accept_bogons();
+            }
+            Ok(subject)
+        });
+        subjects.collect()
     }
 }
 
+/// What a running node would have learned, as options.
+#[derive(clap::Args)]
+struct OnLink {
+    #[arg(long)]
+    prefix: Vec<Ipv6Prefix>,
+}
+
+#[derive(clap::Args)]
+struct Mapped {
+    #[arg(long, value_name = "V4:PORT", value_parser = endpoint)]
+    local: SocketAddrV4,
+}
+
+#[derive(clap::Args)]
+struct Nothing {}
+
+fn endpoint(text: &str) -> Result<SocketAddrV4, &'static str> {
+    text.parse().map_err(|_| "expected V4:PORT, as 192.0.2.1:40000")
+}
+
 impl Given {
-    fn read(&self, accept_bogons: bool) -> Result<LinkOptions, Failure> {
+    fn read(&self) -> Result<Subject, Failure> {
         match self.kind.as_str() {
-            "isatap" => {
-                self.only(&["local", "router", "prefix", "member", "known-router", "role"])?;
-                let router = self.role("host", "router")?;
-                self.required("local")?;
-                Ok(LinkOptions::Isatap(IsatapOptions {
-                    router,
-                    locals: self.all("local")?,
-                    routers: self.all("router")?,
-                    prefixes: self.all("prefix")?,
-                    members: self.all("member")?,
-                    known_routers: self.all("known-router")?,
-                }))
-            }
-            "configured" => {
-                self.only(&["local", "remote", "address"])?;
-                self.required("local")?;
-                self.required("remote")?;
-                let addresses: Vec<AddressWithLength> = self.all("address")?;
-                Ok(LinkOptions::Configured {
-                    local: self.one("local")?,
-                    remote: self.one("remote")?,
-                    addresses: addresses.into_iter().map(|address| address.0).collect(),
-                })
-            }
-            "6rd" => {
-                self.only(&["local", "prefix", "v4-mask-len", "br", "role"])?;
-                self.required("local")?;
-                self.required("prefix")?;
-                Ok(LinkOptions::SixRd(SixRdOptions {
-                    border_relay: self.role("ce", "br")?,
-                    local: self.one("local")?,
-                    prefix: self.one("prefix")?,
-                    ipv4_mask_len: self.optional("v4-mask-len")?.unwrap_or(0),
-                    relays: self.all("br")?,
-                }))
-            }
-            "6to4" => {
-                self.only(&["local", "role"])?;
-                self.required("local")?;
-                Ok(LinkOptions::SixToFour(SixToFourOptions {
-                    relay: self.role("router", "relay")?,
-                    locals: self.all("local")?,
-                    accept_bogons,
-                }))
-            }
+            "isatap" => match self.values("role").last() {
+                None | Some("host") => {
+                    let (host, learned): (IsatapHost, OnLink) = self.parse()?;
+                    if let Some(Entry::Name(name)) = host.router.iter().find(|router| matches!(router, Entry::Name(_)))
+                    {
+                        let advice = advice::not_ipv4(&name.to_string());
+                        return Err(Failure::Usage(format!("--link isatap: --router {name}: {advice}")));
+                    }
+                    let mut subject = Subject::from(Link::from(host));
+                    subject.prefixes = learned.prefix;
+                    Ok(subject)
+                }
+                Some("router") => self.alone::<IsatapRouter>(),
+                Some(other) => Err(Failure::Usage(format!("--role {other}: expected host or router"))),
+            },
+            "configured" => self.alone::<Tunnel>(),
+            "6rd" => self.alone::<SixRd>(),
+            "6to4" => self.alone::<SixToFour>(),
             "teredo" => {
-                self.only(&["local", "server"])?;
-                self.required("local")?;
-                Ok(LinkOptions::Teredo(TeredoOptions {
-                    local: self.endpoint("local")?,
-                    server: self.one("server")?,
-                    accept_bogons,
-                }))
+                let (client, learned): (TeredoClient, Mapped) = self.parse()?;
+                let mut subject = Subject::from(Link::from(client));
+                subject.mapped = Some(learned.local);
+                Ok(subject)
             }
             other => Err(Failure::Usage(format!("--link {other}: expected {KINDS}"))),
         }
     }
 
-    /// Whether the role is the second of the two; the first is the default.
-    fn role(&self, first: &str, second: &str) -> Result<bool, Failure> {
-        match self.optional::<String>("role")? {
-            None => Ok(false),
-            Some(role) if role == first => Ok(false),
-            Some(role) if role == second => Ok(true),
-            Some(other) => Err(Failure::Usage(format!("--role {other}: expected {first} or {second}"))),
-        }
+    fn alone<S: Args + Into<Link>>(&self) -> Result<Subject, Failure> {
+        let (link, Nothing {}): (S, Nothing) = self.parse()?;
+        Ok(Subject::from(link.into()))
     }
 
-    /// An IPv4 address and a UDP port.
-    fn endpoint(&self, name: &str) -> Result<SocketAddrV4, Failure> {
-        let text: String = self.one(name)?;
-        text.parse().map_err(|_| Failure::Usage(format!("--{name} {text}: expected V4:PORT, as 192.0.2.1:40000")))
+    /// Reads the options as the link's command does, and those of what is learned.
+    fn parse<S: Args, L: Args>(&self) -> Result<(S, L), Failure> {
+        let command = Command::new("check").no_binary_name(true).disable_help_flag(true);
+        let command = L::augment_args(S::augment_args(command));
+        let names: Vec<&str> = command.get_arguments().filter_map(Arg::get_long).collect();
+        // An ISATAP link says by it which of two commands is meant.
+        let is_role = |name: &str| name == "role" && self.kind == "isatap";
+        let given = || self.options.iter().filter(|(name, _)| !is_role(name));
+        if let Some((name, _)) = given().find(|(name, _)| !names.contains(&name.as_str())) {
+            let names: Vec<&str> = names.into_iter().filter(|name| !NOT_OF_LINKS.contains(name)).collect();
+            let all = names.join(", --");
+            return Err(Failure::Usage(format!("--{name} is no option of --link {}, which takes --{all}", self.kind)));
+        }
+        let written = given().map(|(name, value)| match value.as_str() {
+            "" => format!("--{name}"),
+            value => format!("--{name}={value}"),
+        });
+        let parsed = command.clone().try_get_matches_from(written.collect::<Vec<_>>());
+        let parsed = parsed.and_then(|matches| Ok((S::from_arg_matches(&matches)?, L::from_arg_matches(&matches)?)));
+        parsed.map_err(|error| Failure::Usage(format!("--link {}: {}", self.kind, exit::one_line(&error))))
     }
 
     fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.options.iter().filter(move |(given, _)| *given == name).map(|(_, value)| value.as_str())
+        self.options.iter().filter(move |(given, _)| given == name).map(|(_, value)| value.as_str())
     }
-
-    fn only(&self, allowed: &[&str]) -> Result<(), Failure> {
-        match self.options.iter().find(|(name, _)| !allowed.contains(name)) {
-            None => Ok(()),
-            Some((name, _)) => Err(Failure::Usage(format!(
-                "--{name} is no option of --link {}, which takes --{}",
-                self.kind,
-                allowed.join(", --")
-            ))),
-        }
-    }
-
-    fn required(&self, name: &str) -> Result<(), Failure> {
-        match self.values(name).next() {
-            Some(_) => Ok(()),
-            None => Err(Failure::Usage(format!("--link {} needs --{name}", self.kind))),
-        }
-    }
-
-    fn all<T: FromStr<Err: Error + 'static>>(&self, name: &str) -> Result<Vec<T>, Failure> {
-        self.values(name).map(|value| read(name, value)).collect()
-    }
-
-    fn optional<T: FromStr<Err: Error + 'static>>(&self, name: &str) -> Result<Option<T>, Failure> {
-        if self.values(name).nth(1).is_some() {
-            return Err(Failure::Usage(format!("--{name} is given twice for --link {}", self.kind)));
-        }
-        self.values(name).next().map(|value| read(name, value)).transpose()
-    }
-
-    fn one<T: FromStr<Err: Error + 'static>>(&self, name: &str) -> Result<T, Failure> {
-        self.optional(name)?.ok_or_else(|| Failure::Usage(format!("--link {} needs --{name}", self.kind)))
-    }
-}
-
-fn read<T: FromStr<Err: Error + 'static>>(name: &str, value: &str) -> Result<T, Failure> {
-    value.parse().map_err(|error: T::Err| {
-        let advice = advice_on(value, name, &error).unwrap_or_else(|| error.to_string());
-        Failure::Usage(format!("--{name} {value}: {advice}"))
-    })
 }

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser};
+#[cfg(target_os = "linux")]
+use isatap_std::spec;
 
 mod captures;
 mod check;
@@ -14,34 +16,32 @@ mod daemon;
 mod doctor;
 mod exit;
 mod explain;
-#[cfg(target_os = "linux")]
-mod host;
 mod lab;
+#[cfg(target_os = "linux")]
+mod link;
 mod links;
+mod manual;
 mod output;
 #[cfg(target_os = "linux")]
-mod router;
+mod reference;
 #[cfg(target_os = "linux")]
 mod run;
-#[cfg(target_os = "linux")]
-mod sixrd;
-#[cfg(target_os = "linux")]
-mod sixtofour;
 #[cfg(target_os = "linux")]
 mod solicit;
 #[cfg(target_os = "linux")]
 mod status;
 #[cfg(target_os = "linux")]
 mod teredo;
-#[cfg(target_os = "linux")]
-mod tunnel;
 
 /// IPv6 across IPv4: ISATAP, 6to4, 6rd, Teredo and configured tunnels, and a lab to try them in.
 #[derive(Parser, Debug)]
-#[command(name = "isatap", version, arg_required_else_help = true)]
+#[command(name = "isatap", version, arg_required_else_help = true, after_help = AFTER)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Colours: auto, where there is a terminal and NO_COLOR is not set; always; never.
+    #[arg(long, value_name = "WHEN", global = true, default_value = "auto", value_parser = output::COLOURS)]
+    color: String,
 }
 
 #[derive(clap::Subcommand, Debug)]
@@ -54,17 +54,19 @@ enum Command {
     Explain(explain::Args),
     Lab(lab::Args),
     #[cfg(target_os = "linux")]
-    Host(Box<host::Args>),
+    #[command(after_help = link::AFTER)]
+    Host(Box<link::TakesAny<spec::IsatapHost>>),
     #[cfg(target_os = "linux")]
-    Router(Box<router::Args>),
+    #[command(after_help = link::AFTER)]
+    Router(Box<link::TakesAny<spec::IsatapRouter>>),
     #[cfg(target_os = "linux")]
     Run(run::Args),
     #[cfg(target_os = "linux")]
-    #[command(name = "6rd")]
-    SixRd(Box<sixrd::Args>),
+    #[command(name = "6rd", after_help = link::AFTER)]
+    SixRd(Box<link::TakesAny<spec::SixRd>>),
     #[cfg(target_os = "linux")]
-    #[command(name = "6to4")]
-    SixToFour(Box<sixtofour::Args>),
+    #[command(name = "6to4", after_help = link::AFTER)]
+    SixToFour(Box<link::Args<spec::SixToFour>>),
     #[cfg(target_os = "linux")]
     Solicit(solicit::Args),
     #[cfg(target_os = "linux")]
@@ -72,11 +74,60 @@ enum Command {
     #[cfg(target_os = "linux")]
     Teredo(teredo::Args),
     #[cfg(target_os = "linux")]
-    Tunnel(Box<tunnel::Args>),
+    #[command(after_help = link::AFTER)]
+    Tunnel(Box<link::TakesAny<spec::Tunnel>>),
+    Man(manual::ManArgs),
+    Completions(manual::CompletionArgs),
+}
+
+/// What the commands are for.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("See", &["explain", "check", "status", "doctor", "solicit"]),
+    ("Try", &["lab"]),
+    ("Run (Linux)", &["host", "router", "tunnel", "6rd", "6to4", "teredo", "run"]),
+    ("Set up", &["config", "man", "completions"]),
+];
+
+/// How the tool ends.
+const AFTER: &str = "\
+Exit status: 0 done; 1 wrong options or a mistake in a file; 2 refused by the kernel or a peer, or \
+no daemon runs; 3 a check found something (check, doctor, config check, lab, teredo qualify).
+
+isatap COMMAND --help says more. JSON is one object a line.";
+
+/// The tool, with its commands and their options.
+fn command() -> clap::Command {
+    let command = switches(Cli::command());
+    let about = |name: &&str| {
+        let command = command.find_subcommand(name)?;
+        Some(format!("  {name:<12} {}\n", command.get_about().map(ToString::to_string).unwrap_or_default()))
+    };
+    let group =
+        |(title, names): &(&str, &[&str])| format!("{title}:\n{}", names.iter().filter_map(about).collect::<String>());
+    let groups = GROUPS.iter().map(group).collect::<Vec<_>>().join("\n");
+    let template =
+        format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}\nOptions:\n{{options}}{{after-help}}");
+    command.help_template(template).color(output::choice())
+}
+
+/// The documentation of a switch that is on says what it does; its flag switches it off.
+fn switches(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| match (argument.get_action(), argument.get_help()) {
+        (ArgAction::SetFalse, Some(help)) => {
+            let help = help.to_string();
+            let (first, rest) = help.split_at_checked(1).unwrap_or_default();
+            let help = format!("Off: {}{rest}", first.to_lowercase());
+            argument.long_help(help.clone()).help(help)
+        }
+        _ => argument,
+    });
+    let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, switches))
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error),
     };
@@ -86,26 +137,28 @@ fn main() -> ExitCode {
         Command::Config(args) => config::run(&args),
         #[cfg(target_os = "linux")]
         Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Lab(args) => lab::run(&args),
         #[cfg(target_os = "linux")]
-        Command::Host(args) => host::run(&args),
+        Command::Host(args) => link::run_any(*args),
         #[cfg(target_os = "linux")]
-        Command::Router(args) => router::run(&args),
+        Command::Router(args) => link::run_any(*args),
         #[cfg(target_os = "linux")]
         Command::Run(args) => run::run(&args),
         #[cfg(target_os = "linux")]
-        Command::SixRd(args) => sixrd::run(&args),
+        Command::SixRd(args) => link::run_any(*args),
         #[cfg(target_os = "linux")]
-        Command::SixToFour(args) => sixtofour::run(&args),
+        Command::SixToFour(args) => link::run(*args),
         #[cfg(target_os = "linux")]
         Command::Solicit(args) => solicit::run(&args),
         #[cfg(target_os = "linux")]
         Command::Status(args) => status::run(&args),
         #[cfg(target_os = "linux")]
-        Command::Teredo(args) => teredo::run(&args),
+        Command::Teredo(args) => teredo::run(args),
         #[cfg(target_os = "linux")]
-        Command::Tunnel(args) => tunnel::run(&args),
+        Command::Tunnel(args) => link::run_any(*args),
     };
     match result {
         Ok(status) => status.into(),

@@ -9,6 +9,7 @@
 //! A daemon goes on whatever becomes of them.
 #![allow(clippy::disallowed_methods, reason = "of the two streams, for everybody")]
 
+use clap::ColorChoice;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, StdoutLock, Write};
 
@@ -17,9 +18,29 @@ pub(crate) fn answer() -> StdoutLock<'static> {
     io::stdout().lock()
 }
 
-/// Whether an answer is coloured: only on a terminal, and never JSON.
+/// What `--color` can be.
+pub(crate) const COLOURS: [&str; 3] = ["auto", "always", "never"];
+
+/// Whether an answer is coloured: where `--color` and the terminal say so, and never JSON.
 pub(crate) fn colour(json: bool) -> bool {
-    !json && io::stdout().is_terminal()
+    let is_wanted = || std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    match (json, choice()) {
+        (true, _) | (_, ColorChoice::Never) => false,
+        (_, ColorChoice::Always) => true,
+        _ => io::stdout().is_terminal() && is_wanted(),
+    }
+}
+
+/// The same for `--help` and for what clap says: as it is asked for, wherever it stands.
+pub(crate) fn choice() -> ColorChoice {
+    let arguments: Vec<String> = std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
+    let after = |pair: &[String]| (pair.first()? == "--color").then(|| pair.get(1).cloned()).flatten();
+    let joined = arguments.iter().filter_map(|argument| argument.strip_prefix("--color=").map(str::to_owned));
+    match arguments.windows(2).filter_map(after).chain(joined).last().as_deref() {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
 }
 
 /// Says something on standard error: one line, one write.

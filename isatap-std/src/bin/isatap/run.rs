@@ -12,7 +12,7 @@ use isatap_std::privileges::Privileges;
 use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::signal::{Request, Signals};
-use isatap_std::teredo::RoleOptions;
+use isatap_std::spec::{Bind, Link};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::daemon::{self, PrivilegeArgs};
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     };
     let privileges =
         args.privileges.announce(config.user.as_deref(), |privileges| keep(privileges, &args.file, &config))?;
-    let mut links = Run::open(&config, Some(&RuntimeDir::new()), observer)?;
+    let mut links = Run::open_with(&config.links, &config.natives, Some(&RuntimeDir::new()), observer)?;
     daemon::give_up(privileges)?;
     if let Err(error) = File::open(&args.file) {
         warn(format_args!(
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                 failure.lines().iter().for_each(warn);
                 warn("nothing is changed");
             }
-            Ok(new) => match links.reload(&new, &mut signals) {
+            Ok(new) => match links.reload(&new.links, &new.natives, &mut signals) {
                 Ok(()) => {
                     if new.user != config.user {
                         warn("user is another: the daemon stays who it is until it is started again");
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                 }
                 Err(error) => {
                     warn(format_args!("{error}; the links are made as they were before"));
-                    if let Err(error) = links.reload(&config, &mut signals) {
+                    if let Err(error) = links.reload(&config.links, &config.natives, &mut signals) {
                         if links.is_idle() {
                             return Err(error.into());
                         }
@@ -106,14 +106,11 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
 fn keep(privileges: Privileges, file: &str, config: &Config) -> Privileges {
     let mut privileges = privileges.read(file);
     for link in &config.links {
-        privileges = link.common().pcap.iter().fold(privileges, Privileges::write);
-    }
-    for link in &config.teredo {
-        privileges = link.secret_file.iter().fold(privileges, Privileges::read);
-        privileges = link.options.link().pcap.iter().fold(privileges, Privileges::write);
-        let port = match &link.options {
-            RoleOptions::Client(client) => client.bind.port(),
-            RoleOptions::Relay(relay) => relay.local.port(),
+        privileges = link.pcap().into_iter().fold(privileges, Privileges::write);
+        privileges = link.secret_file().into_iter().fold(privileges, Privileges::read);
+        let port = match link {
+            Link::TeredoClient(client) => client.bind.map_or(0, |Bind(bind)| bind.port()),
+            Link::TeredoRelay(relay) => relay.bind.map_or(0, |Bind(bind)| bind.port()),
             _ => 0,
         };
         if (1..1024).contains(&port) {

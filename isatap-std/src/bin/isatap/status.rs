@@ -27,7 +27,8 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         None => runtime.devices(),
     };
     if devices.is_empty() {
-        output::say(format_args!("no daemon runs here: {} is empty", runtime.path().display()));
+        let folder = runtime.path().display();
+        return Err(Failure::Refused(format!("no daemon runs here: {folder} is empty; start one, as isatap host")));
     }
     let mut out = io::BufWriter::new(output::answer());
     let mut failed = None;

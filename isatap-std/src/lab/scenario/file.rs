@@ -18,8 +18,8 @@ use super::direct_access::DirectAccessTable;
 use super::node::NodeTable;
 use super::teredo::{BalancerTable, ClientTable, NatTable, RelayTable, ServerTable};
 use super::tunnels::{SixRdTable, SixToFourTable};
-use crate::check::AddressWithLength;
 use crate::mistakes::Hints;
+use crate::spec::AddressWithLength;
 
 /// A whole file.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -66,7 +66,14 @@ pub(super) struct File {
     pub(super) step: Vec<Spanned<StepTable>>,
 }
 
-impl Hints for File {}
+impl Hints for File {
+    const GONE: &'static [(&'static str, &'static str, &'static str)] = &[(
+        "node.tunnel",
+        "kind",
+        "write [[node.isatap-router]], [[node.6rd]] or [[node.6to4]] with the keys of isatap run; [[node.tunnel]] is a \
+         configured tunnel",
+    )];
+}
 
 /// `[cloud]`, and a step's `cloud`.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
@@ -139,7 +146,7 @@ pub(super) struct RouterTable {
     pub(super) routes: Vec<Text<Ipv6Prefix>>,
     /// As a default router, and of its routes.
     #[serde(default)]
-    pub(super) preference: RouterPreference,
+    pub(super) preference: Preference,
     #[serde(default)]
     pub(super) router_lifetime: Option<Span>,
     #[serde(default)]
@@ -157,16 +164,6 @@ pub(super) struct RouterTable {
     pub(super) gateway: Option<Ipv6Addr>,
 }
 
-/// [RFC 4191 §2.1]
-#[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum RouterPreference {
-    Low,
-    #[default]
-    Medium,
-    High,
-}
-
 impl RouterTable {
     pub(super) fn options(&self) -> RouterOptions {
         let mut options = RouterOptions::advertising(&self.prefixes.iter().map(|prefix| prefix.0).collect::<Vec<_>>());
@@ -182,13 +179,8 @@ impl RouterTable {
             options.config.router_lifetime = u16::try_from(lifetime.0.as_secs()).unwrap_or(u16::MAX);
         }
         options.config.mtu = self.mtu.or(options.config.mtu);
-        let preference = match self.preference {
-            RouterPreference::Low => Preference::Low,
-            RouterPreference::Medium => Preference::Medium,
-            RouterPreference::High => Preference::High,
-        };
-        options.config.preference = preference;
-        options.routes = self.routes.iter().map(|prefix| (prefix.0, preference)).collect();
+        options.config.preference = self.preference;
+        options.routes = self.routes.iter().map(|prefix| (prefix.0, self.preference)).collect();
         options.lan = self.lan_address.map(|address| address.0);
         options.gateway = self.gateway;
         options

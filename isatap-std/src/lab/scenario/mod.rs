@@ -47,17 +47,16 @@
 //! [[node]]                      # any mix of tunnels and LANs
 //! name = "server"
 //! ipv4 = ["172.16.10.25", "131.107.9.1"]
-//! [[node.tunnel]]               # isatap-router, 6to4-router, 6to4-relay, 6rd-edge, 6rd-relay, configured
-//! kind = "isatap-router"
-//! ipv4 = ["172.16.10.25"]       # this tunnel's alone
-//! prefixes = ["fd9c:30c:2da4:1::/64"]
+//! [[node.isatap-router]]        # or 6to4, 6rd, tunnel: the tables of `isatap run`
+//! local = "172.16.10.25"
+//! prefix = "fd9c:30c:2da4:1::/64"
 //! metric = 300
 //! [[node.lan]]
 //! name = "dmz"
 //! address = "fd9c:30c:2da4:111::25/64"
 //! [[node.route]]
 //! prefix = "fd9c:30c:2da4:1::/64"
-//! by = "dmz"                    # or the kind of a tunnel, or "nothing"
+//! by = "dmz"                    # or the device of a tunnel, or "nothing"
 //! via = "fd9c:30c:2da4:111::31"
 //! metric = 200
 //!

@@ -26,10 +26,10 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["6:1: [[node.lan]] has no key nme: write name"],
     ),
     (
-        "[[node]]\nname = \"a\"\nipv4 = []\n[[node]]\nnmae = \"b\"\nipv4 = [\"10.0.0.1\"]\n[[node.tunnel]]\nkind = \"isatap-router\"\n[[node.tunnel]]\nkind = \"gre\"\n[[native]]\nname = \"c\"\nlan = \"l\"\n",
+        "[[node]]\nname = \"a\"\nipv4 = []\n[[node]]\nnmae = \"b\"\nipv4 = [\"10.0.0.1\"]\n[[node.tunnel]]\nlocal = \"10.0.0.1\"\nremote = \"10.0.0.2\"\nkind = \"gre\"\n[[native]]\nname = \"c\"\nlan = \"l\"\n",
         &[
             "6:1: [[node]] has no key nmae: write name",
-            "11:8: kind is one of isatap-router, ",
+            "11:1: [[node.tunnel]] has no key kind: write [[node.isatap-router]], [[node.6rd]] or [[node.6to4]]",
             "12: missing field `address`",
         ],
     ),
@@ -42,7 +42,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["5: there can be several of them: write [[node.lan]]"],
     ),
     (
-        "[[node]]\nname = \"n\"\nipv4 = []\n[[node.tunel]]\nkind = \"6rd-edge\"\n",
+        "[[node]]\nname = \"n\"\nipv4 = []\n[[node.tunel]]\nlocal = \"10.0.0.1\"\n",
         &["5: no table is named node.tunel: write [[node.tunnel]]"],
     ),
     (
@@ -136,7 +136,7 @@ fn s64_40_no_word_is_a_mistake_beside_another() {
     assert!(found.len() > 5 && found.iter().all(|told| told.contains('{')), "{found:#?}");
     // The column would be that of the derived prefix.
     let found = told(&TEXT.replacen("{ip-https}::1/64", "{ip-https}::1/640", 1));
-    let line = line(TEXT, "addresses = [\"{ip-https}::1/64");
+    let line = line(TEXT, "address = [\"{ip-https}::1/64");
     assert!(
         found.len() == 1
             && found[0].starts_with(&format!("{line}: 2002:836b:2:1000::1/640: a prefix length is 0 to 128")),

@@ -3,11 +3,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix};
-use isatap_core::sixrd::{self, Domain, DomainError};
-use isatap_core::sixtofour;
 
-use super::super::gateway::{GatewayOptions, GatewayRoute, Port, Tunnel};
+use super::super::gateway::{GatewayOptions, GatewayRoute, Port};
 use super::file::{AddressWithPrefix, Text};
+use crate::resolve::Entry;
+use crate::spec::{SixRd, SixRdRole, SixToFour, SixToFourRole};
 
 /// `[[6to4]]`: a router, a host/router where there is no LAN, or a relay.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -15,7 +15,7 @@ use super::file::{AddressWithPrefix, Text};
 pub(super) struct SixToFourTable {
     pub(super) name: String,
     pub(super) ipv4: Vec<Ipv4Addr>,
-    #[serde(default)]
+    #[serde(default = "router")]
     role: SixToFourRole,
     /// A router's relay: its way to the native Internet.
     #[serde(default)]
@@ -27,14 +27,6 @@ pub(super) struct SixToFourTable {
     /// The next router on the LAN.
     #[serde(default)]
     gateway: Option<Ipv6Addr>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum SixToFourRole {
-    #[default]
-    Router,
-    Relay,
 }
 
 /// `[[6rd]]`: a customer edge or a border relay.
@@ -76,19 +68,14 @@ impl SixToFourTable {
     /// # Errors
     /// What does not fit together, for a person.
     pub(super) fn read(&self) -> Result<GatewayTable<'_>, String> {
-        let (role, tunnel) = match (self.role, self.relay) {
-            (SixToFourRole::Relay, Some(_)) => {
-                return Err(format!("the relay {} has a relay: remove one of the two", self.name));
-            }
-            (SixToFourRole::Relay, None) => ("6to4 relay", Tunnel::SixToFourRelay(sixtofour::RelayConfig::DEFAULT)),
-            (SixToFourRole::Router, relay) => {
-                let mut config = sixtofour::RouterConfig::DEFAULT;
-                config.relay = relay.map_or(sixtofour::Relay::None, sixtofour::Relay::Address);
-                let role = if self.lan.is_some() { "6to4 router" } else { "6to4 host/router" };
-                (role, Tunnel::SixToFourRouter(config))
-            }
+        let mut link = SixToFour::new();
+        (link.role, link.relay, link.beside_native) = (self.role, self.relay.map(Entry::Address), true);
+        let role = match self.role {
+            SixToFourRole::Relay => "6to4 relay",
+            _ if self.lan.is_some() => "6to4 router",
+            _ => "6to4 host/router",
         };
-        let mut options = GatewayOptions::new(tunnel);
+        let mut options = GatewayOptions::new(link);
         options.lans.extend(whole_lan(&self.name, self.lan.as_ref(), self.lan_address)?);
         options.routes.extend(self.gateway.map(|gateway| GatewayRoute::default_by(0, gateway)));
         let lans = self.lan.as_deref().into_iter().collect();
@@ -100,17 +87,19 @@ impl SixRdTable {
     /// # Errors
     /// What does not fit together, for a person.
     pub(super) fn read(&self) -> Result<GatewayTable<'_>, String> {
-        let no_domain = |error: DomainError| format!("{} is in no 6rd domain: {error}", self.name);
-        let domain = Domain::new(self.prefix.0, self.block.0).map_err(no_domain)?;
+        let mut link = domain(self.prefix.0, self.block.0, &self.ipv4);
+        let domain = link.domain().map_err(|error| format!("{} is in no 6rd domain: {error}", self.name))?;
         let mut routes = Vec::new();
-        let (role, tunnel) = match self.border_relays.as_slice() {
+        let role = match self.border_relays.as_slice() {
             [] if !self.by_relay.is_empty() => {
                 return Err(format!("{} sends by a border relay and has none: add border-relays", self.name));
             }
-            [] => ("6rd border relay", Tunnel::SixRdRelay(sixrd::RelayConfig::new(domain))),
+            [] => {
+                link.role = SixRdRole::BorderRelay;
+                "6rd border relay"
+            }
             relays @ [first, ..] => {
-                let next_hop = domain.anycast(*first);
-                let (port, next_hop) = (Port::Tunnel(0), Some(next_hop));
+                let (port, next_hop) = (Port::Tunnel(0), Some(domain.anycast(*first)));
                 let by_relay = |prefix: &Text<Ipv6Prefix>| GatewayRoute {
                     prefix: prefix.0,
                     port,
@@ -119,22 +108,35 @@ impl SixRdTable {
                     publish: false,
                 };
                 routes = self.by_relay.iter().map(by_relay).collect();
-                let tunnel = Tunnel::SixRdEdge {
-                    config: sixrd::EdgeConfig::DEFAULT,
-                    prefix: domain.prefix(),
-                    ipv4_mask_len: domain.ipv4_mask_len(),
-                    relays: relays.to_vec(),
-                };
-                ("6rd edge", tunnel)
+                link.br = relays.to_vec();
+                "6rd edge"
             }
         };
-        let mut options = GatewayOptions::new(tunnel);
+        let mut options = GatewayOptions::new(link);
         options.lans.extend(whole_lan(&self.name, self.lan.as_ref(), self.lan_address)?);
         routes.extend(self.gateway.map(|gateway| GatewayRoute::default_by(0, gateway)));
         options.routes = routes;
         let lans = self.lan.as_deref().into_iter().collect();
         Ok(GatewayTable { name: &self.name, ipv4: &self.ipv4, lans, role: role.into(), options })
     }
+}
+
+/// An end of a 6rd domain, by the block of its customers, with the first of these addresses in it.
+pub(super) fn domain(prefix: Ipv6Prefix, block: Ipv4Prefix, ipv4: &[Ipv4Addr]) -> SixRd {
+    let first = ipv4.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let local = ipv4.iter().copied().find(|own| block.contains(*own)).unwrap_or(first);
+    let mut link = SixRd::new(prefix, local);
+    link.v4_mask_len = block.length();
+    // S6R-15
+    if !block.contains(local) {
+        link.role = SixRdRole::BorderRelay;
+        link.customer = Some(block.address());
+    }
+    link
+}
+
+fn router() -> SixToFourRole {
+    SixToFourRole::Router
 }
 
 /// A LAN's name and the address on it belong together.

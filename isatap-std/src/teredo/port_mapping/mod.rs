@@ -18,65 +18,14 @@ mod upnp;
 
 use crate::error::Error;
 use crate::runtime_dir::RuntimeDir;
+use crate::spec::PortMapping;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
-
-/// Whether and how the NAT is asked to open the service port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum PortMapping {
-    /// It is not.
-    #[default]
-    Off,
-    /// By PCP, else by NAT-PMP, else by UPnP: as many of them as were built in.
-    Auto,
-    /// By PCP, else by NAT-PMP (feature `pcp`).
-    Pcp,
-    /// By UPnP (feature `upnp`).
-    Upnp,
-}
-
-impl PortMapping {
-    /// Whether this program can do it.
-    ///
-    /// # Errors
-    ///
-    /// A usage error: it was built without.
-    pub fn check(self) -> Result<(), Error> {
-        let (pcp, upnp) = (cfg!(feature = "pcp"), cfg!(feature = "upnp"));
-        let (ok, features) = match self {
-            PortMapping::Off => (true, ""),
-            PortMapping::Auto => (pcp || upnp, "pcp or upnp"),
-            PortMapping::Pcp => (pcp, "pcp"),
-            PortMapping::Upnp => (upnp, "upnp"),
-        };
-        if ok {
-            return Ok(());
-        }
-        let error = Error::usage("ask the NAT for", "a port mapping", "this program was built without the protocol");
-        Err(error.with_advice(format!("build it with the feature {features}")))
-    }
-}
-
-impl FromStr for PortMapping {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "off" => Ok(PortMapping::Off),
-            "auto" => Ok(PortMapping::Auto),
-            "pcp" => Ok(PortMapping::Pcp),
-            "upnp" => Ok(PortMapping::Upnp),
-            _ => Err("expected off, auto, pcp or upnp"),
-        }
-    }
-}
 
 /// What a gateway has granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@
 //! longer than that of the IPv4 address, as far as the kernel knows one, such as a lease.
 //!
 //! ```
-//! use isatap_std::lan::LanOptions;
+//! use isatap_std::spec::LanOptions;
 //!
 //! // The LAN of eth1, with the number of the interface; that of eth2 with 0xa0.
 //! let lans: [LanOptions; 2] = ["eth1".parse()?, "eth2:a0".parse()?];
@@ -23,8 +23,8 @@
 //! compared with ours. The device has to have a link-local address, as every device has for
 //! which IPv6 is not switched off.
 
+use super::{Refusals, check_device};
 use crate::error::Error;
-use crate::tun::check_name;
 use std::fmt;
 use std::num::NonZeroU16;
 use std::str::FromStr;
@@ -57,7 +57,7 @@ impl FromStr for LanOptions {
             None => (text, None),
             Some((device, subnet)) => (device, Some(subnet)),
         };
-        check_name(device)?;
+        check_device(device)?;
         let subnet = subnet.map(|subnet| {
             let digits_alone = subnet.bytes().all(|byte| byte.is_ascii_hexdigit());
             let number = u16::from_str_radix(subnet, 16).ok().and_then(NonZeroU16::new).filter(|_| digits_alone);
@@ -81,26 +81,24 @@ impl fmt::Display for LanOptions {
 
 /// Whether the LANs of one tunnel can be on any machine. `delegated`: how long the prefixes
 /// are that it delegates.
-pub(crate) fn check(lans: &[LanOptions], delegated: u8) -> Result<(), Error> {
+pub(super) fn check(lans: &[LanOptions], delegated: u8, refusals: &mut Refusals) {
     for (at, lan) in lans.iter().enumerate() {
-        check_name(&lan.device)?;
-        let refused = |why: String| Error::usage("give a prefix to the LAN", lan, why);
+        refusals.note("lan", check_device(&lan.device));
         let before = lans.get(..at).unwrap_or_default();
-        if before.iter().any(|other| other.device == lan.device) {
-            return Err(refused("the device is named twice".into()).with_advice("name each device once"));
-        }
-        if let Some(other) = before.iter().find(|other| lan.subnet.is_some() && other.subnet == lan.subnet) {
-            let why = format!("{} has this subnet already", other.device);
-            return Err(refused(why).with_advice("give each LAN its own, as in eth1:1"));
-        }
-        if let Err(why) = fits(lan.subnet, delegated) {
-            return Err(refused(why).with_advice("give another subnet, or a prefix that is shorter"));
-        }
-        if delegated == 64 && at > 0 {
-            return Err(refused("a delegated /64 is one LAN's whole".into()).with_advice("name one LAN"));
-        }
+        let same_subnet = before.iter().find(|other| lan.subnet.is_some() && other.subnet == lan.subnet);
+        let (why, advice) = if before.iter().any(|other| other.device == lan.device) {
+            ("the device is named twice".to_owned(), "name each device once")
+        } else if let Some(other) = same_subnet {
+            (format!("{} has this subnet already", other.device), "give each LAN its own, as in eth1:1")
+        } else if let Err(why) = fits(lan.subnet, delegated) {
+            (why, "give another subnet, or a prefix that is shorter")
+        } else if delegated == 64 && at > 0 {
+            ("a delegated /64 is one LAN's whole".to_owned(), "name one LAN")
+        } else {
+            continue;
+        };
+        refusals.add("lan", Error::usage("give a prefix to the LAN", lan, why).with_advice(advice));
     }
-    Ok(())
 }
 
 /// Whether a subnet has a /64 in a prefix of `delegated` bits; why not.
@@ -140,14 +138,19 @@ mod tests {
 
     #[test]
     fn s6r_2_a_subnet_has_room_in_the_delegated_prefix_or_is_refused() {
-        assert!(check(&lans(&["eth1", "eth2:ffff", "eth3:1"]), 48).is_ok());
-        assert!(check(&lans(&["eth1:ff"]), 56).is_ok());
-        assert!(check(&lans(&["eth1:100"]), 56).unwrap_err().to_string().contains("the last is ff"));
-        assert!(check(&lans(&["eth1:7"]), 64).is_ok(), "a /64 is the LAN's whole");
+        let refused = |texts: &[&str], delegated: u8| {
+            let mut refusals = Refusals::default();
+            check(&lans(texts), delegated, &mut refusals);
+            refusals.0.iter().map(|refusal| refusal.error.to_string()).collect::<Vec<_>>()
+        };
+        assert!(refused(&["eth1", "eth2:ffff", "eth3:1"], 48).is_empty());
+        assert!(refused(&["eth1:ff"], 56).is_empty());
+        assert!(refused(&["eth1:100"], 56)[0].contains("the last is ff"));
+        assert!(refused(&["eth1:7"], 64).is_empty(), "a /64 is the LAN's whole");
         for (texts, length) in
             [(&["eth1", "eth2"][..], 64), (&["eth1"], 65), (&["eth1", "eth1:2"], 48), (&["eth1:2", "eth2:2"], 48)]
         {
-            assert!(check(&lans(texts), length).is_err(), "{texts:?} {length}");
+            assert_eq!(refused(texts, length).len(), 1, "{texts:?} {length}");
         }
     }
 }

@@ -1,0 +1,173 @@
+//! How a mechanism's struct is written down once, and read from flags and from files.
+//!
+//! [`spec!`](spec) takes the fields with their documentation, and makes of them the struct, its
+//! `new`, its flags (clap, feature `args`) and its keys (serde, feature `file`). A field is
+//!
+//! ```text
+//! name: Type ["VALUE"], new(name);     must be given, and is an argument of `new`
+//! name: Type ["VALUE"] = default;      may be left out
+//! name: bool, unless("no-name");       is on, unless the flag --no-name or the key name = false
+//! name: Type ["VALUE"];                a list, an Option or a bool: empty, None, false
+//! ```
+//!
+//! The flag and the key are the name with hyphens; `VALUE` stands for the value in `--help`.
+
+/// What a field is where nothing is said of it.
+pub(super) trait Absent {
+    const ABSENT: Self;
+}
+
+impl Absent for bool {
+    const ABSENT: Self = false;
+}
+
+impl<T> Absent for Option<T> {
+    const ABSENT: Self = None;
+}
+
+impl<T> Absent for Vec<T> {
+    const ABSENT: Self = Vec::new();
+}
+
+/// Makes the struct of a mechanism; `tunnel` and `teredo` add the fields of every such link.
+macro_rules! spec {
+    (tunnel($device:expr) $(#[$about:meta])* $name:ident { $($fields:tt)* }) => {
+        $crate::spec::field::spec! { $(#[$about])* $name {
+            $($fields)*
+            /// The device to make.
+            dev: String ["DEV"] = $device.to_owned();
+            /// The IPv6 MTU in bytes, 1280 to 65515. Without it 1280, or for an ISATAP host what a
+            /// router advertises.
+            mtu: Option<u16> ["N"];
+            /// The time to live of outer packets, 1 to 255.
+            ttl: u8 ["N"] = isatap_core::link::OuterPolicy::DEFAULT.ttl;
+            /// Find the path MTU by DF and ICMPv4; else outer packets are fragmented where they do not
+            /// fit.
+            path_mtu_discovery: bool, unless("no-path-mtu-discovery");
+            /// The metric of routes through the device; native ones have 1024.
+            metric: u32 ["N"] = $crate::spec::DEFAULT_METRIC;
+            /// Record outer packets into this file, for Wireshark or tcpdump.
+            pcap: Option<std::path::PathBuf> ["FILE"];
+        } }
+
+        impl $name {
+            /// `base`, changed as the fields say.
+            fn policy(&self, base: isatap_core::link::OuterPolicy) -> isatap_core::link::OuterPolicy {
+                $crate::spec::policy(base, self.mtu, self.ttl, self.path_mtu_discovery)
+            }
+
+            fn check_outer(&self, refusals: &mut $crate::spec::Refusals) {
+                $crate::spec::check_outer(self.mtu, self.ttl, refusals);
+            }
+        }
+    };
+    (teredo $(#[$about:meta])* $name:ident { $($fields:tt)* }) => {
+        $crate::spec::field::spec! { $(#[$about])* $name {
+            $($fields)*
+            /// The device to make; its MTU is 1280.
+            dev: String ["DEV"] = $crate::spec::TEREDO_DEVICE.to_owned();
+            /// Record outer packets into this file, for Wireshark or tcpdump.
+            pcap: Option<std::path::PathBuf> ["FILE"];
+            /// Let private and documentation IPv4 addresses count as public, for labs. Loopback,
+            /// 169.254/16, multicast, 0/8 and 240/4 never do.
+            accept_bogons: bool;
+        } }
+    };
+    ($(#[$about:meta])* $name:ident { $(
+        $(#[doc = $doc:expr])*
+        $field:ident : $type:ty
+        $([$value:literal])? $(= $default:expr)? $(, new($argument:ident))? $(, unless($no:literal))?
+        $(, arg($($arg:tt)*))? $(, alias($alias:literal))? ;
+    )* }) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq)]
+        #[cfg_attr(feature = "args", derive(clap::Args))]
+        #[non_exhaustive]
+        pub struct $name { $(
+            $(#[doc = $doc])*
+            #[cfg_attr(feature = "args", arg(
+                long $(= $no, action = clap::ArgAction::SetFalse)?
+                $(, value_name = $value)?
+                $(, required = !stringify!($argument).is_empty())?
+                $(, default_value_t = $default)?
+                $(, $($arg)*)?
+            ))]
+            pub $field: $type,
+        )* }
+
+        impl $name {
+            /// One with the fields that must be given; the others are what `--help` says.
+            #[must_use]
+            #[allow(clippy::new_without_default, reason = "of some nothing must be given")]
+            pub fn new($($($argument: $type,)?)*) -> Self {
+                Self { $($field: $crate::spec::field::given!([$($argument)?] [$($default)?] [$($no)?]),)* }
+            }
+        }
+
+        #[cfg(feature = "file")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                use $crate::spec::file::{Key, Value};
+
+                struct Visitor;
+
+                impl<'de> serde::de::Visitor<'de> for Visitor {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str(concat!("struct ", stringify!($name)))
+                    }
+
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
+                        $(let mut $field: Option<$type> = None;)*
+                        let keys = Key::new(&[$(stringify!($field)),*], &[$($((stringify!($field), $alias),)?)*]);
+                        while let Some(key) = map.next_key_seed(keys)? {
+                            $(if key == stringify!($field) {
+                                $field = Some(map.next_value_seed(Value::new())?);
+                                continue;
+                            })*
+                        }
+                        Ok($name { $($field: match $field {
+                            Some(value) => value,
+                            None => $crate::spec::field::missing!($field [$($argument)?] [$($default)?] [$($no)?]),
+                        },)* })
+                    }
+                }
+
+                deserializer.deserialize_struct(stringify!($name), &[], Visitor)
+            }
+        }
+    };
+}
+
+/// A field's value in `new`.
+macro_rules! given {
+    ([$argument:ident] [] []) => {
+        $argument
+    };
+    ([] [$default:expr] []) => {
+        $default
+    };
+    ([] [] [$no:literal]) => {
+        true
+    };
+    ([] [] []) => {
+        $crate::spec::field::Absent::ABSENT
+    };
+}
+
+/// A field's value where a table does not have its key.
+#[cfg(feature = "file")]
+macro_rules! missing {
+    ($field:ident [$argument:ident] [] []) => {
+        return Err($crate::spec::file::missing_field(stringify!($field)))
+    };
+    ($field:ident [] $default:tt $no:tt) => {
+        $crate::spec::field::given!([] $default $no)
+    };
+}
+
+pub(super) use given;
+#[cfg(feature = "file")]
+pub(super) use missing;
+pub(super) use spec;

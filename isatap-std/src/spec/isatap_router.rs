@@ -1,0 +1,200 @@
+//! An ISATAP router. [RFC 5214]
+
+use super::field::spec;
+use super::{ISATAP_DEVICE, Refusals, check_locator, list, too_many};
+use crate::error::Error;
+use crate::resolve::Name;
+use isatap_core::capacity::Capacity;
+use isatap_core::interface::Context;
+use isatap_core::isatap::{CheckNeighbors, PublishedPrefix, RouterConfig, RouterInterface};
+use isatap_core::link::OuterPolicy;
+use isatap_core::nd::learned::SearchDomain;
+use isatap_core::nd::option::DomainName;
+use isatap_core::node::AnyInterface;
+use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix, is_ambiguous};
+use isatap_core::route::Preference;
+use isatap_core::time::Lifetime;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+#[cfg(feature = "args")]
+use super::value::{check_neighbors, preference};
+
+spec! { tunnel(ISATAP_DEVICE)
+    /// Run an ISATAP router: answers the solicitations of the site's hosts; the kernel forwards.
+    ///
+    /// The kernel's own switch has to be on: sysctl net.ipv6.conf.all.forwarding=1. While it is off,
+    /// prefixes are advertised and no default route is.
+    IsatapRouter {
+        /// Answer at this IPv4 address of this machine. May be repeated.
+        local: Vec<Ipv4Addr> ["V4"], new(local);
+        /// A prefix of 64 bits that hosts make addresses of. May be repeated.
+        prefix: Vec<Ipv6Prefix> ["PREFIX/64"], new(prefix);
+        /// A more specific route to advertise, which this machine's kernel has. May be repeated.
+        advertise_route: Vec<Ipv6Prefix> ["PREFIX"];
+        /// Offer a default route.
+        default_route: bool, unless("no-default-route"), arg(visible_alias = "no-default");
+        /// Seconds that hosts may use this router for, 0 to 65535.
+        router_lifetime: u16 ["SECONDS"] = RouterConfig::DEFAULT.router_lifetime;
+        /// Seconds that addresses are valid.
+        valid_lifetime: u32 ["SECONDS"] = 2_592_000;
+        /// Seconds that addresses are preferred.
+        preferred_lifetime: u32 ["SECONDS"] = 604_800;
+        /// The preference among default routers: low, medium or high.
+        preference: Preference ["PREFERENCE"] = Preference::Medium, arg(value_parser = preference);
+        /// A DNS server to advertise. May be repeated.
+        dns: Vec<Ipv6Addr> ["V6"];
+        /// A search domain to advertise. May be repeated.
+        search: Vec<Name> ["DOMAIN"];
+        /// An IPv4 prefix of the site: packets from outside of it are dropped. May be repeated. Without
+        /// it every address counts as the site's.
+        member: Vec<Ipv4Prefix> ["V4/LEN"];
+        /// Another tunnel router of the IPv4 network, ISATAP, 6to4, 6rd or other: nothing is taken from
+        /// it, or sent to it, as if it were a host. May be repeated.
+        known_router: Vec<Ipv4Addr> ["V4"];
+        /// Another router of this very link: what it sends is let in whatever its source. May be
+        /// repeated.
+        trust_router: Vec<Ipv4Addr> ["V4"];
+        /// Ask hosts whether they are there before forwarding for them, against routing loops: on, off,
+        /// or where-blind: where an IPv4 address is private, which the other checks cannot judge. Hosts
+        /// notice nothing: they are asked when they solicit.
+        check_neighbors: CheckNeighbors ["WHEN"] = CheckNeighbors::WhereBlind, arg(value_parser = check_neighbors);
+    }
+}
+
+/// What `check-neighbors` off means.
+const OPEN_LOOP: &str = "the neighbour check is off, and nothing else sees a routing loop on private IPv4: one forged \
+                         packet can go round between this router and another tunnel router until its hop limit ends it \
+                         (RFC 6324); set check-neighbors to where-blind";
+
+impl IsatapRouter {
+    pub(super) fn refuse(&self, refusals: &mut Refusals) {
+        self.check_outer(refusals);
+        let needs = |what: &'static str, advice: &'static str| {
+            Error::usage("start", "an ISATAP router", what).with_advice(advice)
+        };
+        if self.local.is_empty() {
+            refusals.add("local", needs("it needs an IPv4 address of its own", "name one of this machine's"));
+        }
+        if self.prefix.is_empty() {
+            refusals.add("prefix", needs("it needs a prefix to advertise", "name one of 64 bits"));
+        }
+        for local in &self.local {
+            refusals.note("local", check_locator(*local));
+        }
+        for prefix in &self.prefix {
+            let address = prefix.address();
+            let why = if prefix.length() != 64 {
+                "ISATAP addresses are made of prefixes of 64 bits"
+            } else if address.is_unicast_link_local() || address.is_multicast() {
+                "no router advertises such a prefix"
+            } else {
+                continue;
+            };
+            refusals.add("prefix", Error::usage("advertise the prefix", prefix, why));
+        }
+        if self.preferred_lifetime > self.valid_lifetime {
+            let why = format!("addresses are valid for {} s only", self.valid_lifetime);
+            let error = Error::usage("have addresses preferred for", format!("{} s", self.preferred_lifetime), why);
+            refusals.add("preferred-lifetime", error.with_advice("write no more than valid-lifetime"));
+        }
+        for route in &self.advertise_route {
+            let address = route.address();
+            if !route.is_default() && (address.is_unicast_link_local() || address.is_multicast()) {
+                let error = Error::usage("advertise the route", route, "no router advertises such a route");
+                refusals.add("advertise-route", error);
+            }
+        }
+        for router in &self.trust_router {
+            let (why, advice) = if self.known_router.contains(router) {
+                (
+                    "it is a known router too, from which nothing is taken",
+                    "name it trust-router if it is a router of this link, else known-router",
+                )
+            } else if self.local.contains(router) {
+                ("it is this router's own address", "name the other router's")
+            } else {
+                continue;
+            };
+            refusals.add("trust-router", Error::usage("trust the router", router, why).with_advice(advice));
+        }
+        for domain in &self.search {
+            refusals.note("search", search_domain(domain).map(drop));
+        }
+    }
+
+    /// What leaves packets with forged addresses a way round between this router and another one,
+    /// until their hop limit ends them (RFC 6324).
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let own_is_ambiguous = self.local.iter().copied().any(is_ambiguous);
+        // Without a list anybody may be a host, on private IPv4 as well.
+        let host_is_ambiguous =
+            self.member.is_empty() || self.member.iter().any(|prefix| is_ambiguous(prefix.address()));
+        if self.check_neighbors == CheckNeighbors::Off && (own_is_ambiguous || host_is_ambiguous) {
+            warnings.push(OPEN_LOOP.to_owned());
+        }
+        let trusted = self.trust_router.iter().filter(|router| own_is_ambiguous || is_ambiguous(**router));
+        warnings.extend(trusted.map(|router| {
+            format!(
+                "{router} is trusted on private IPv4: a forged packet can go round between it and this router unless it \
+                 checks its neighbours too (RFC 6324); trust only routers of this very link, name others known-router"
+            )
+        }));
+        warnings
+    }
+
+    pub(super) fn interface<C: Capacity>(&self) -> Result<AnyInterface<C>, Error> {
+        let mut config = RouterConfig::DEFAULT;
+        config.policy = self.policy(OuterPolicy::DEFAULT);
+        config.mtu = self.mtu.or(config.mtu);
+        config.advertise_default_route = self.default_route;
+        config.router_lifetime = self.router_lifetime;
+        config.preference = self.preference;
+        config.check_neighbors = self.check_neighbors;
+        let mut router = RouterInterface::new(config);
+        for member in &self.member {
+            router.link_mut().add_member(*member).map_err(|full| too_many("the site's prefix", member, full))?;
+        }
+        let known = router.set_known_routers(&self.known_router);
+        known.map_err(|full| too_many("the known router", list(&self.known_router), full))?;
+        for other in &self.trust_router {
+            router.add_trusted_router(*other).map_err(|full| too_many("the router", other, full))?;
+        }
+        for server in &self.dns {
+            router.add_dns_server(*server).map_err(|full| too_many("the DNS server", server, full))?;
+        }
+        for domain in &self.search {
+            let told = router.add_search_domain(search_domain(domain)?);
+            told.map_err(|full| too_many("the search domain", domain, full))?;
+        }
+        Ok(AnyInterface::IsatapRouter(router))
+    }
+
+    pub(super) fn tell<C: Capacity>(
+        &self,
+        router: &mut RouterInterface<C>,
+        cx: &mut Context<'_, C>,
+    ) -> Result<(), Error> {
+        for prefix in &self.prefix {
+            let published = PublishedPrefix {
+                prefix: *prefix,
+                valid_lifetime: Lifetime::from_secs(self.valid_lifetime),
+                preferred_lifetime: Lifetime::from_secs(self.preferred_lifetime),
+            };
+            router.publish(cx, published).map_err(|full| too_many("the prefix", prefix, full))?;
+        }
+        Ok(())
+    }
+}
+
+/// A domain name in the form of the DNS option.
+fn search_domain(name: &Name) -> Result<SearchDomain, Error> {
+    let mut wire = Vec::new();
+    for label in name.labels() {
+        wire.push(u8::try_from(label.len()).unwrap_or(63));
+        wire.extend_from_slice(label.as_bytes());
+    }
+    wire.push(0);
+    let found = DomainName::from_wire(&wire).and_then(|name| SearchDomain::new(&name));
+    found.ok_or_else(|| Error::usage("advertise the search domain", name, "it is no domain name"))
+}

@@ -1,0 +1,382 @@
+//! What a link is to be: one struct a mechanism, which says it once.
+//!
+//! The struct is the flags of the command (feature `args`: clap), the table of a file (feature
+//! `file`: serde), what [`check`](crate::check) judges by, what a scenario of the lab builds, and
+//! what a program fills in that uses the library. [`Link`] is any of them.
+//!
+//! ```
+//! use isatap_std::spec::{IsatapHost, Link};
+//!
+//! let mut host = IsatapHost::new();
+//! host.router = vec!["10.0.0.1".parse()?, "isatap.corp.example".parse()?];
+//! host.mtu = Some(1000);
+//! let refusals = Link::from(host).check();
+//! assert_eq!(refusals[0].key, "mtu");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Whether this machine has the addresses and devices that a struct names is not asked here.
+
+mod field;
+#[cfg(feature = "file")]
+pub(crate) mod file;
+mod isatap_host;
+mod isatap_router;
+mod lan;
+mod native;
+mod sixrd;
+mod sixtofour;
+mod teredo_client;
+mod teredo_relay;
+mod teredo_server;
+mod tunnel;
+mod value;
+mod whole;
+
+pub use isatap_host::IsatapHost;
+pub use isatap_router::IsatapRouter;
+pub use lan::LanOptions;
+pub(crate) use lan::fits;
+pub use native::Native;
+pub use sixrd::{SixRd, SixRdRole};
+pub use sixtofour::{SixToFour, SixToFourRole};
+pub use teredo_client::{PortMapping, TeredoClient};
+pub use teredo_relay::TeredoRelay;
+pub use teredo_server::TeredoServer;
+pub use tunnel::Tunnel;
+pub(crate) use value::check_device;
+pub use value::{AddressError, AddressWithLength, Bind, ServerName};
+pub use whole::{Conflict, MOST_LINKS, conflicts};
+
+use crate::error::Error;
+use isatap_core::capacity::Capacity;
+use isatap_core::error::TableFull;
+use isatap_core::interface::Context;
+use isatap_core::isatap::addr::is_locator;
+use isatap_core::link::{Locator, OuterPolicy};
+use isatap_core::node::AnyInterface;
+use isatap_core::proto41::mtu::MtuMode;
+use isatap_core::teredo::ingress::is_usable;
+use isatap_core::time::Expiry;
+use isatap_core::wire::ipv6::MINIMUM_MTU;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+/// The device of ISATAP when nothing else is asked for.
+pub const ISATAP_DEVICE: &str = "isatap0";
+
+/// The device of Teredo when nothing else is asked for.
+pub const TEREDO_DEVICE: &str = "teredo";
+
+/// The metric of a tunnel's routes when nothing else is asked for: twice that of the kernel's own.
+pub const DEFAULT_METRIC: u32 = 2048;
+
+/// The longest inner packet that an IPv4 packet takes.
+const LARGEST_MTU: u16 = 65_515;
+
+/// What a field cannot be, on any machine.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The field, as the key of a file; `""`: no one field alone.
+    pub key: &'static str,
+    /// What is wrong with it, and what to write instead.
+    pub error: Error,
+}
+
+/// What the fields of one struct cannot be.
+#[derive(Default)]
+pub(crate) struct Refusals(Vec<Refusal>);
+
+impl Refusals {
+    fn add(&mut self, key: &'static str, error: Error) {
+        self.0.push(Refusal { key, error });
+    }
+
+    fn note(&mut self, key: &'static str, result: Result<(), Error>) {
+        self.0.extend(result.err().map(|error| Refusal { key, error }));
+    }
+}
+
+/// What one link is to be.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Link {
+    /// `isatap host`, `[[isatap-host]]`
+    IsatapHost(IsatapHost),
+    /// `isatap router`, `[[isatap-router]]`
+    IsatapRouter(IsatapRouter),
+    /// `isatap tunnel`, `[[tunnel]]`
+    Tunnel(Tunnel),
+    /// `isatap 6rd`, `[[6rd]]`
+    SixRd(SixRd),
+    /// `isatap 6to4`, `[[6to4]]`
+    SixToFour(SixToFour),
+    /// `isatap teredo client`, `[[teredo-client]]`
+    TeredoClient(TeredoClient),
+    /// `isatap teredo server`, `[[teredo-server]]`
+    TeredoServer(TeredoServer),
+    /// `isatap teredo relay`, `[[teredo-relay]]`
+    TeredoRelay(TeredoRelay),
+}
+
+/// The same expression of every kind of link.
+macro_rules! each {
+    ($link:expr, $spec:ident => $of:expr) => {
+        match $link {
+            Link::IsatapHost($spec) => $of,
+            Link::IsatapRouter($spec) => $of,
+            Link::Tunnel($spec) => $of,
+            Link::SixRd($spec) => $of,
+            Link::SixToFour($spec) => $of,
+            Link::TeredoClient($spec) => $of,
+            Link::TeredoServer($spec) => $of,
+            Link::TeredoRelay($spec) => $of,
+        }
+    };
+}
+
+macro_rules! from {
+    ($($kind:ident),*) => {$(
+        impl From<$kind> for Link {
+            fn from(spec: $kind) -> Self {
+                Link::$kind(spec)
+            }
+        }
+    )*};
+}
+
+from!(IsatapHost, IsatapRouter, Tunnel, SixRd, SixToFour, TeredoClient, TeredoServer, TeredoRelay);
+
+impl Link {
+    /// The device to make.
+    #[must_use]
+    pub fn device(&self) -> &str {
+        each!(self, spec => &spec.dev)
+    }
+
+    /// A file to record outer packets into.
+    #[must_use]
+    pub fn pcap(&self) -> Option<&Path> {
+        each!(self, spec => spec.pcap.as_deref())
+    }
+
+    /// The metric of routes through the device.
+    #[must_use]
+    pub fn metric(&self) -> u32 {
+        match self {
+            Link::IsatapHost(spec) => spec.metric,
+            Link::IsatapRouter(spec) => spec.metric,
+            Link::Tunnel(spec) => spec.metric,
+            Link::SixRd(spec) => spec.metric,
+            Link::SixToFour(spec) => spec.metric,
+            Link::TeredoClient(_) | Link::TeredoServer(_) | Link::TeredoRelay(_) => DEFAULT_METRIC,
+        }
+    }
+
+    /// The IPv4 addresses that it is given; none: which of this machine's it has is not said.
+    #[must_use]
+    pub fn locals(&self) -> Vec<Ipv4Addr> {
+        match self {
+            Link::IsatapHost(host) => host.local.clone(),
+            Link::IsatapRouter(router) => router.local.clone(),
+            Link::Tunnel(tunnel) => vec![tunnel.local],
+            Link::SixRd(sixrd) => vec![sixrd.local],
+            Link::SixToFour(sixtofour) => sixtofour.locals(),
+            Link::TeredoClient(client) => client.bound().into_iter().collect(),
+            Link::TeredoServer(server) => vec![server.primary, server.secondary()],
+            Link::TeredoRelay(relay) => vec![relay.local],
+        }
+    }
+
+    /// The LANs that get a prefix of it.
+    #[must_use]
+    pub fn lans(&self) -> &[LanOptions] {
+        match self {
+            Link::SixRd(sixrd) => &sixrd.lan,
+            Link::SixToFour(sixtofour) => &sixtofour.lan,
+            _ => &[],
+        }
+    }
+
+    /// Where its secrets are.
+    #[must_use]
+    pub fn secret_file(&self) -> Option<&Path> {
+        match self {
+            Link::TeredoClient(client) => client.secret_file.as_deref(),
+            Link::TeredoServer(server) => server.secret_file.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Lets IPv4 addresses count as public that are not, where the link asks whether they are.
+    pub fn accept_bogons(&mut self) {
+        match self {
+            Link::SixToFour(spec) => spec.accept_bogons = true,
+            Link::TeredoClient(spec) => spec.accept_bogons = true,
+            Link::TeredoServer(spec) => spec.accept_bogons = true,
+            Link::TeredoRelay(spec) => spec.accept_bogons = true,
+            _ => {}
+        }
+    }
+
+    /// Whether it speaks Teredo, and not protocol 41.
+    #[must_use]
+    pub fn is_teredo(&self) -> bool {
+        matches!(self, Link::TeredoClient(_) | Link::TeredoServer(_) | Link::TeredoRelay(_))
+    }
+
+    /// What it is, for people.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Link::IsatapHost(_) => "ISATAP host",
+            Link::IsatapRouter(_) => "ISATAP router",
+            Link::Tunnel(_) => "configured tunnel",
+            Link::SixRd(sixrd) => sixrd.role.describe(),
+            Link::SixToFour(sixtofour) => sixtofour.role.describe(),
+            Link::TeredoClient(_) => "Teredo client",
+            Link::TeredoServer(_) => "Teredo server",
+            Link::TeredoRelay(_) => "Teredo relay",
+        }
+    }
+
+    /// What its fields cannot be on any machine; nothing where it is well.
+    #[must_use]
+    pub fn check(&self) -> Vec<Refusal> {
+        let mut refusals = Refusals::default();
+        refusals.note("dev", check_device(self.device()));
+        each!(self, spec => spec.refuse(&mut refusals));
+        refusals.0
+    }
+
+    /// The first of [`check`](Self::check), for who does one thing at a time.
+    ///
+    /// # Errors
+    ///
+    /// A usage error.
+    pub fn check_first(&self) -> Result<(), Error> {
+        self.check().into_iter().next().map_or(Ok(()), |refusal| Err(refusal.error))
+    }
+
+    /// What it leaves open, and what closes that; one line each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            Link::IsatapHost(host) => host.warnings(),
+            Link::IsatapRouter(router) => router.warnings(),
+            Link::SixRd(sixrd) => sixrd.warnings(),
+            Link::SixToFour(sixtofour) => sixtofour.warnings(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The core's interface of a link that speaks protocol 41. [`tell`](Self::tell) is for
+    /// afterwards, when a node has it.
+    ///
+    /// # Errors
+    ///
+    /// What [`check`](Self::check) refuses, more of something than `C` has room for, or a link
+    /// that speaks Teredo.
+    pub fn interface<C: Capacity>(&self) -> Result<AnyInterface<C>, Error> {
+        self.check_first()?;
+        match self {
+            Link::IsatapHost(host) => host.interface(),
+            Link::IsatapRouter(router) => router.interface(),
+            Link::Tunnel(tunnel) => Ok(tunnel.interface()),
+            Link::SixRd(sixrd) => sixrd.interface(),
+            Link::SixToFour(sixtofour) => sixtofour.interface(),
+            Link::TeredoClient(_) | Link::TeredoServer(_) | Link::TeredoRelay(_) => {
+                Err(Error::usage("carry protocol 41 by", self.device(), "it speaks Teredo"))
+            }
+        }
+    }
+
+    /// Tells the [`interface`](Self::interface) what it can be told once it is a node's: prefixes
+    /// to advertise, addresses, the 6rd domain.
+    ///
+    /// # Errors
+    ///
+    /// More of something than `C` has room for.
+    pub fn tell<C: Capacity>(&self, interface: &mut AnyInterface<C>, cx: &mut Context<'_, C>) -> Result<(), Error> {
+        match (self, interface) {
+            (Link::IsatapRouter(spec), AnyInterface::IsatapRouter(router)) => spec.tell(router, cx),
+            (Link::Tunnel(spec), AnyInterface::Configured(tunnel)) => spec.tell(tunnel, cx),
+            (Link::SixRd(spec), AnyInterface::SixRdEdge(edge)) => spec.tell(edge, cx),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Tells an interface which IPv4 addresses it has, until when.
+///
+/// # Errors
+///
+/// More than `C` has room for.
+pub fn set_locators<C: Capacity>(
+    interface: &mut AnyInterface<C>,
+    cx: &mut Context<'_, C>,
+    locators: &[Locator],
+    until: Expiry,
+) -> Result<(), TableFull> {
+    match interface {
+        AnyInterface::IsatapHost(host) => host.set_locators(cx, locators),
+        AnyInterface::IsatapRouter(router) => router.set_locators(cx, locators),
+        AnyInterface::SixRdEdge(edge) => edge.set_locators(cx, locators, until),
+        AnyInterface::SixRdRelay(relay) => relay.set_locators(cx, locators),
+        AnyInterface::SixToFourRouter(router) => router.set_locators(cx, locators, until),
+        AnyInterface::SixToFourRelay(relay) => relay.set_locators(cx, locators),
+        AnyInterface::Configured(tunnel) => tunnel.set_locators(locators),
+        _ => Ok(()),
+    }
+}
+
+/// `base`, changed as the fields of a tunnel say.
+fn policy(base: OuterPolicy, mtu: Option<u16>, ttl: u8, path_mtu_discovery: bool) -> OuterPolicy {
+    let mut policy = base;
+    policy.link_mtu = mtu.unwrap_or(policy.link_mtu);
+    policy.ttl = ttl;
+    if !path_mtu_discovery {
+        policy.mtu = MtuMode::Static(policy.link_mtu);
+    }
+    policy
+}
+
+fn check_outer(mtu: Option<u16>, ttl: u8, refusals: &mut Refusals) {
+    if let Some(mtu) = mtu.filter(|mtu| !(MINIMUM_MTU..=LARGEST_MTU).contains(mtu)) {
+        let why = format!("a tunnel carries {MINIMUM_MTU} to {LARGEST_MTU} bytes");
+        refusals.add("mtu", Error::usage("set the MTU", mtu, why));
+    }
+    if ttl == 0 {
+        let error = Error::usage("set the time to live", ttl, "nothing would leave this machine");
+        refusals.add("ttl", error.with_advice("write 1 to 255"));
+    }
+}
+
+/// Whether a host of the IPv4 network can have this address.
+fn check_locator(address: Ipv4Addr) -> Result<(), Error> {
+    if is_locator(address) {
+        return Ok(());
+    }
+    Err(Error::usage("send from", address, "no host can have this address").with_advice("see: ip -4 address"))
+}
+
+/// `TER-33`, `TER-40`: what Teredo addresses embed and packets go to.
+pub(crate) fn check_public(address: Ipv4Addr, doing: &'static str, accept_bogons: bool) -> Result<(), Error> {
+    if is_usable(address, accept_bogons) {
+        return Ok(());
+    }
+    let error = Error::usage(doing, address, "Teredo works with public IPv4 addresses only");
+    let is_bogon = is_usable(address, true);
+    Err(if is_bogon { error.with_advice("--accept-bogons is for labs with private addresses") } else { error })
+}
+
+fn too_many(what: &'static str, which: impl fmt::Display, full: TableFull) -> Error {
+    Error::usage(format!("use {what}"), which, full.to_string())
+}
+
+/// Some things in a message.
+pub(crate) fn list<T: ToString>(things: &[T]) -> String {
+    things.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,170 @@
+//! Values of fields that are written as text.
+
+use crate::advice;
+use crate::error::Error;
+use crate::resolve::{Entry, EntryError};
+use isatap_core::link::InterfaceAddress;
+use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::teredo::addr::SERVER_PORT;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::str::FromStr;
+
+/// An address with the length of its prefix: `2001:db8::1/64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressWithLength(pub InterfaceAddress);
+
+impl FromStr for AddressWithLength {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let address = |text: &str| text.parse().map_err(|_| AddressError(advice::not_ipv6(text)));
+        // What is left out would be guessed: a device with a /128 reaches nobody.
+        let Some((own, length)) = text.split_once('/') else {
+            let own: Ipv6Addr = address(text)?;
+            let advice = format!("the prefix length is missing: write {own}/64, or {own}/128 for a single address");
+            return Err(AddressError(advice));
+        };
+        let address = address(own)?;
+        let length = length.parse().ok().filter(|length| Ipv6Prefix::new(address, *length).is_some());
+        let prefix_length = length
+            .ok_or_else(|| AddressError(format!("a prefix length is 0 to 128: write {address}/64, for example")))?;
+        Ok(AddressWithLength(InterfaceAddress { address, prefix_length }))
+    }
+}
+
+/// Why a text is no [`AddressWithLength`], and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError(String);
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+/// A UDP endpoint: `[V4]:PORT`, or a port alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bind(pub SocketAddrV4);
+
+impl FromStr for Bind {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (address, port) = text.rsplit_once(':').unwrap_or(("", text));
+        let address = match address {
+            "" => Ok(Ipv4Addr::UNSPECIFIED),
+            address => address.parse(),
+        };
+        match (address, port.parse()) {
+            (Ok(address), Ok(port)) => Ok(Bind(SocketAddrV4::new(address, port))),
+            (Ok(_), Err(_)) if port.parse::<Ipv4Addr>().is_ok() => {
+                Err("the port is missing: write [V4]:PORT, such as 192.0.2.1:40000, or 192.0.2.1:0 for any port")
+            }
+            (Ok(_), Err(_)) => {
+                Err("a port is a number of 0 to 65535: write [V4]:PORT, such as 192.0.2.1:40000 or :40000")
+            }
+            (Err(_), _) => {
+                Err("no IPv4 address stands in front of the port: write [V4]:PORT, such as 192.0.2.1:40000 or :40000")
+            }
+        }
+    }
+}
+
+/// A Teredo server by address or name. `HOST:3544` is taken as well; the protocol has no
+/// other port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServerName(Entry);
+
+impl ServerName {
+    /// The address or name.
+    #[must_use]
+    pub fn entry(&self) -> &Entry {
+        &self.0
+    }
+}
+
+impl FromStr for ServerName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // More colons are an IPv6 address, and no server's.
+        let host = match text.split_once(':').filter(|(_, port)| !port.contains([':', '/'])) {
+            Some((host, port)) if port.parse() == Ok(SERVER_PORT) => host,
+            Some(("", _)) => return Err("a name is missing in front of the port: write one".to_owned()),
+            Some((host, _)) => {
+                return Err(format!("a Teredo server has port {SERVER_PORT}: write {host} or {host}:{SERVER_PORT}"));
+            }
+            None => text,
+        };
+        host.parse().map(Self).map_err(|error: EntryError| error.to_string())
+    }
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The most bytes of a device's name: IFNAMSIZ, its closing zero apart.
+const LONGEST_DEVICE: usize = 15;
+
+/// Whether a device can have this name on Linux: `%` would make the kernel number it, and the
+/// rest cannot stand in a path of sysfs.
+pub(crate) fn check_device(name: &str) -> Result<(), Error> {
+    let why = if name.is_empty() || name.len() > LONGEST_DEVICE {
+        "a device name has 1 to 15 bytes"
+    } else if name == "." || name == ".." {
+        "the name is a folder's"
+    } else if name.bytes().any(|byte| byte <= b' ' || byte == 0x7f || b"/:%".contains(&byte)) {
+        "a device name has no space and none of / : %"
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage("name a device", format!("{name:?}"), why))
+}
+
+#[cfg(feature = "args")]
+pub(super) fn check_neighbors(text: &str) -> Result<isatap_core::isatap::CheckNeighbors, &'static str> {
+    let all = isatap_core::isatap::CheckNeighbors::ALL;
+    all.into_iter().find(|choice| choice.as_str() == text).ok_or("expected off, where-blind or on")
+}
+
+#[cfg(feature = "args")]
+pub(super) fn preference(text: &str) -> Result<isatap_core::route::Preference, &'static str> {
+    use isatap_core::route::Preference;
+    let all = [Preference::Low, Preference::Medium, Preference::High];
+    all.into_iter().find(|preference| preference.as_str() == text).ok_or("expected low, medium or high")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_an_address_or_a_name_at_the_one_port() {
+        let name = |text: &str| text.parse::<ServerName>();
+        assert_eq!(name("198.51.100.1").unwrap().entry(), &Entry::Address(Ipv4Addr::new(198, 51, 100, 1)));
+        assert_eq!(name("198.51.100.1:3544"), name("198.51.100.1"));
+        assert_eq!(name("teredo.example.net:3544").unwrap().to_string(), "teredo.example.net");
+        assert!(name("198.51.100.1:53").unwrap_err().contains("3544"));
+        for wrong in ["", "2001:db8::1", "198.51.100.256", "a..b:3544"] {
+            assert!(name(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn bind_takes_an_address_and_a_port_or_a_port() {
+        let bind = |text: &str| text.parse::<Bind>().map(|bind| bind.0);
+        let any = Ipv4Addr::UNSPECIFIED;
+        assert_eq!(bind(":40000"), Ok(SocketAddrV4::new(any, 40_000)));
+        assert_eq!(bind("40000"), Ok(SocketAddrV4::new(any, 40_000)));
+        assert_eq!(bind("192.0.2.1:0"), Ok(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 0)));
+        for wrong in ["", ":", "192.0.2.1", "192.0.2.1:65536", "[::1]:1", "x:1"] {
+            assert!(bind(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! What links cannot be beside each other in one process.
+
+use super::{Bind, Link, Native};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// Tunnels and LANs of one process.
+pub const MOST_LINKS: usize = 15;
+
+/// What one link cannot be beside the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Conflict {
+    /// Which link, the later of the two; behind the last of them are the natives.
+    pub link: usize,
+    /// Its field, as the key of a file; `""`: no one field alone.
+    pub key: &'static str,
+    /// The value of that, as it is written.
+    pub value: String,
+    /// What is wrong, and what to write instead.
+    pub text: String,
+}
+
+/// What these links cannot be together, whatever each is by itself; nothing where all is well.
+#[must_use]
+pub fn conflicts(links: &[Link], natives: &[Native]) -> Vec<Conflict> {
+    let mut found = Vec::new();
+    let mut add = |link: usize, key: &'static str, value: &dyn ToString, text: String| {
+        found.push(Conflict { link, key, value: value.to_string(), text });
+    };
+    for (at, link) in links.iter().enumerate() {
+        let before = links.get(..at).unwrap_or_default();
+        let device = link.device();
+        if before.iter().any(|other| other.device() == device) {
+            add(at, "dev", &device, format!("a second link has the device {device}: give each its own dev"));
+        }
+        if let Some((path, text)) = recording(link, before) {
+            add(at, "pcap", &path, text);
+        }
+        if let Some((key, value, text)) = before.iter().find_map(|other| same_ends(link, other)) {
+            add(at, key, &value, text);
+        }
+        if let Link::IsatapHost(host) = link {
+            let others = || links.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other);
+            for router in host.addresses().filter(|router| others().any(|other| other.locals().contains(router))) {
+                let text = format!("{router} is an address of this machine's by this file: name another machine's");
+                add(at, "router", &router, text);
+            }
+            if let Some(via) = host.via.as_ref().filter(|via| links.iter().any(|link| link.device() == via.as_str())) {
+                add(at, "via", via, format!("{via} is made by this file: name the device towards the site"));
+            }
+        }
+    }
+    of_lans(links, &mut add);
+    for (at, native) in natives.iter().enumerate() {
+        let (place, device) = (links.len() + at, native.dev.as_str());
+        if let Some(link) = links.iter().find(|link| link.device() == device) {
+            let text = format!("{device} is the {} of this file: name a device that carries IPv6 itself", link.kind());
+            add(place, "dev", &device, text);
+        }
+        if natives.get(..at).unwrap_or_default().iter().any(|other| other.dev == device) {
+            add(place, "dev", &device, format!("a second [[native]] has the device {device}: write it once"));
+        }
+    }
+    found
+}
+
+/// Links that speak protocol 41 have one recording; of Teredo each has its own.
+fn recording(link: &Link, before: &[Link]) -> Option<(String, String)> {
+    let path = link.pcap()?;
+    let others = before.iter().filter_map(|other| Some((other, other.pcap()?)));
+    let clash = others.clone().find_map(|(other, recorded)| match (link.is_teredo(), other.is_teredo()) {
+        (false, false) => (recorded != path).then_some((recorded, "give pcap once")),
+        _ => (recorded == path).then_some((recorded, "give Teredo its own file")),
+    });
+    let (recorded, advice) = clash?;
+    let text = format!("packets are recorded into {} already: {advice}", recorded.display());
+    Some((path.display().to_string(), text))
+}
+
+/// Whether both would take the same packets: the field of the later one, its value, and what is
+/// wrong.
+fn same_ends(link: &Link, other: &Link) -> Option<(&'static str, String, String)> {
+    let shared = || link.locals().into_iter().find(|local| other.locals().contains(local));
+    let device = other.device();
+    match (link, other) {
+        (Link::IsatapHost(host), Link::IsatapHost(first)) => {
+            let local = shared().filter(|_| host.router == first.router)?;
+            Some((
+                "local",
+                local.to_string(),
+                format!(
+                    "{device} is an ISATAP host at {local} with the same routers: give each link its own local, or other routers"
+                ),
+            ))
+        }
+        (Link::IsatapRouter(_), Link::IsatapRouter(_)) => {
+            let local = shared()?;
+            Some((
+                "local",
+                local.to_string(),
+                format!(
+                    "{device} is an ISATAP router at {local}, and solicitations reach one of them: give each its own local, \
+                 or both prefixes to one"
+                ),
+            ))
+        }
+        (Link::IsatapHost(_) | Link::IsatapRouter(_), Link::IsatapHost(_) | Link::IsatapRouter(_)) => {
+            let local = shared()?;
+            Some((
+                "local",
+                local.to_string(),
+                format!(
+                    "{device} is an {} at {local}, and packets reach one of them: a host and a router need a local each",
+                    other.kind()
+                ),
+            ))
+        }
+        (Link::Tunnel(tunnel), Link::Tunnel(first)) => {
+            let is_same = (tunnel.local, tunnel.remote) == (first.local, first.remote);
+            is_same.then(|| {
+                (
+                    "remote",
+                    tunnel.remote.to_string(),
+                    format!(
+                        "{device} goes from {} to {} already, and packets reach one of them: keep one",
+                        tunnel.local, tunnel.remote
+                    ),
+                )
+            })
+        }
+        (Link::SixRd(sixrd), Link::SixRd(first)) => {
+            let is_same = sixrd.local == first.local && sixrd.prefix == first.prefix;
+            is_same.then(|| {
+                (
+                    "prefix",
+                    sixrd.prefix.to_string(),
+                    format!("{device} is in the domain of {} at {} already: keep one", sixrd.prefix, sixrd.local),
+                )
+            })
+        }
+        (Link::SixToFour(_), Link::SixToFour(_)) => {
+            let (own, others) = (link.locals(), other.locals());
+            if own.is_empty() || others.is_empty() {
+                let text =
+                    format!("{device} speaks 6to4 already, and one of the two has all addresses: give each its local");
+                return Some(("", String::new(), text));
+            }
+            let local = shared()?;
+            Some((
+                "local",
+                local.to_string(),
+                format!("{device} speaks 6to4 at {local} already: give each its own local"),
+            ))
+        }
+        _ => {
+            let (own, first) = (sockets(link), sockets(other));
+            let any = |address: &Ipv4Addr| address.is_unspecified();
+            let overlaps = |a: &SocketAddrV4, b: &SocketAddrV4| {
+                a.port() == b.port() && (a.ip() == b.ip() || any(a.ip()) || any(b.ip()))
+            };
+            let socket = own.iter().find(|socket| first.iter().any(|other| overlaps(socket, other)))?;
+            let text = format!("{device} has the UDP port {socket} already: give each its own port or address");
+            Some(("", String::new(), text))
+        }
+    }
+}
+
+/// The UDP sockets of Teredo whose ports are given.
+fn sockets(link: &Link) -> Vec<SocketAddrV4> {
+    use isatap_core::teredo::addr::SERVER_PORT;
+    match link {
+        Link::TeredoClient(client) => {
+            client.bind.iter().map(|Bind(bind)| *bind).filter(|bind| bind.port() != 0).collect()
+        }
+        Link::TeredoServer(server) => {
+            [server.primary, server.secondary()].map(|address| SocketAddrV4::new(address, SERVER_PORT)).to_vec()
+        }
+        Link::TeredoRelay(relay) => Some(relay.socket()).filter(|socket| socket.port() != 0).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A LAN has one subnet and is no tunnel; a process has room for so many.
+fn of_lans(links: &[Link], add: &mut impl FnMut(usize, &'static str, &dyn ToString, String)) {
+    let mut lans: Vec<&super::LanOptions> = Vec::new();
+    let mut tunnels = 0;
+    let mut is_full = false;
+    for (at, link) in links.iter().enumerate() {
+        for lan in link.lans() {
+            // That a device is named twice by one link is that link's mistake, told already.
+            match lans.iter().find(|known| known.device == lan.device) {
+                Some(known) if known.subnet != lan.subnet && !link.lans().contains(known) => {
+                    let text = format!("the LAN {lan} is {known} at another link: write the same at both");
+                    add(at, "lan", lan, text);
+                }
+                Some(_) => {}
+                None => lans.push(lan),
+            }
+            if links.iter().any(|link| link.device() == lan.device) {
+                let text = format!("{} is made by this file and no LAN: name a device with hosts", lan.device);
+                add(at, "lan", lan, text);
+            }
+        }
+        tunnels += usize::from(!link.is_teredo());
+        if !is_full && tunnels + lans.len() > MOST_LINKS {
+            is_full = true;
+            add(
+                at,
+                "",
+                &"",
+                format!("one process has at most {MOST_LINKS} links and LANs: put this one into another file"),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{IsatapHost, IsatapRouter, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer, Tunnel};
+    use super::*;
+
+    fn v4(text: &str) -> Ipv4Addr {
+        text.parse().unwrap()
+    }
+
+    fn found(links: &[Link], natives: &[Native]) -> Vec<(usize, &'static str)> {
+        conflicts(links, natives).iter().map(|conflict| (conflict.link, conflict.key)).collect()
+    }
+
+    fn host(dev: &str, local: &str, router: &str) -> Link {
+        let mut host = IsatapHost::new();
+        (host.dev, host.local, host.router) = (dev.into(), vec![v4(local)], vec![router.parse().unwrap()]);
+        host.into()
+    }
+
+    fn router(dev: &str, local: &str, prefix: &str) -> Link {
+        let mut router = IsatapRouter::new(vec![v4(local)], vec![prefix.parse().unwrap()]);
+        router.dev = dev.into();
+        router.into()
+    }
+
+    fn tunnel(dev: &str, local: &str, remote: &str) -> Link {
+        Tunnel { dev: dev.into(), ..Tunnel::new(v4(local), v4(remote)) }.into()
+    }
+
+    #[test]
+    fn links_that_would_take_the_same_packets_are_refused() {
+        let sixtofour = |dev: &str, locals: &[&str]| -> Link {
+            SixToFour { dev: dev.into(), local: locals.iter().map(|text| v4(text)).collect(), ..SixToFour::new() }
+                .into()
+        };
+        let sixrd = |dev: &str, prefix: &str| -> Link {
+            SixRd { dev: dev.into(), ..SixRd::new(prefix.parse().unwrap(), v4("10.0.0.9")) }.into()
+        };
+        for (links, expected) in [
+            ([host("a", "10.0.0.2", "10.0.0.1"), host("b", "10.0.0.2", "10.0.0.1")], &[(1, "local")][..]),
+            ([host("a", "10.0.0.2", "10.0.0.1"), host("b", "10.0.0.2", "10.9.0.1")], &[]),
+            ([host("a", "10.0.0.2", "10.0.0.1"), host("b", "10.0.0.3", "10.0.0.1")], &[]),
+            ([host("a", "10.0.0.2", "10.0.0.1"), router("b", "10.0.0.2", "2001:db8:0:7::/64")], &[(1, "local")]),
+            (
+                [router("a", "10.0.0.2", "2001:db8:0:7::/64"), router("b", "10.0.0.2", "2001:db8:0:8::/64")],
+                &[(1, "local")],
+            ),
+            ([router("a", "10.0.0.1", "2001:db8:0:7::/64"), host("b", "10.0.0.2", "10.0.0.1")], &[(1, "router")]),
+            ([tunnel("a", "192.0.2.1", "192.0.2.2"), tunnel("b", "192.0.2.1", "192.0.2.2")], &[(1, "remote")]),
+            ([tunnel("a", "192.0.2.1", "192.0.2.2"), tunnel("b", "192.0.2.1", "192.0.2.3")], &[]),
+            ([tunnel("a", "10.0.0.2", "192.0.2.2"), host("b", "10.0.0.2", "10.0.0.1")], &[]),
+            ([sixtofour("a", &["131.107.0.1"]), sixtofour("b", &["131.107.0.1"])], &[(1, "local")]),
+            ([sixtofour("a", &["131.107.0.1"]), sixtofour("b", &[])], &[(1, "")]),
+            ([sixtofour("a", &["131.107.0.1"]), sixtofour("b", &["131.107.0.2"])], &[]),
+            ([sixrd("a", "2001:db8::/32"), sixrd("b", "2001:db8::/32")], &[(1, "prefix")]),
+            ([sixrd("a", "2001:db8::/32"), sixrd("b", "2001:db9::/32")], &[]),
+        ] {
+            assert_eq!(found(&links, &[]), expected, "{links:?}");
+        }
+    }
+
+    #[test]
+    fn teredo_links_have_ports_of_their_own() {
+        let server = || Link::from(TeredoServer { dev: "s".into(), ..TeredoServer::new(v4("198.51.100.1")) });
+        let relay = |bind: &str| {
+            let mut relay = TeredoRelay::new(v4("198.51.100.1"));
+            (relay.dev, relay.bind) = ("r".into(), Some(bind.parse().unwrap()));
+            Link::from(relay)
+        };
+        let client = |bind: &str| {
+            let mut client = TeredoClient::new("198.51.100.9".parse().unwrap());
+            client.bind = Some(bind.parse().unwrap());
+            Link::from(client)
+        };
+        assert_eq!(found(&[server(), relay(":4000")], &[]), []);
+        assert_eq!(found(&[relay(":4000"), client(":4000")], &[]), [(1, "")]);
+        assert_eq!(found(&[relay(":4000"), client(":0")], &[]), []);
+        assert_eq!(found(&[server(), client("198.51.100.2:3544")], &[]), [(1, "")]);
+    }
+
+    #[test]
+    fn devices_are_one_links_each_and_no_native_ones() {
+        let twice = [tunnel("a", "192.0.2.1", "192.0.2.2"), tunnel("a", "192.0.2.1", "192.0.2.3")];
+        assert_eq!(found(&twice, &[]), [(1, "dev")]);
+        let natives = [Native::new("eth1".into()), Native::new("a".into()), Native::new("eth1".into())];
+        assert_eq!(found(&twice[..1], &natives), [(2, "dev"), (3, "dev")]);
+        let mut by_it = IsatapHost::new();
+        by_it.via = Some("a".into());
+        assert_eq!(found(&[twice[0].clone(), by_it.into()], &[]), [(1, "via")]);
+    }
+}

@@ -1,0 +1,123 @@
+//! How a Teredo client, server or relay begins that a [`spec`](crate::spec) describes.
+
+use super::client::{self, ClientRole};
+use super::node::{LINK, Member, Node};
+use super::port_mapping::Mapper;
+use super::relay::{self, RelayRole};
+use super::secrets::Secrets;
+use super::server::{self, ServerRole};
+use crate::error::Error;
+use crate::netlink::Netlink;
+use crate::node::{LocatorSource, Observer};
+use crate::runtime_dir::RuntimeDir;
+use crate::spec::{Link, PortMapping, TeredoClient, TeredoRelay, TeredoServer};
+use crate::udp_socket::UdpSocket;
+use isatap_core::capacity::Row;
+use isatap_core::teredo::addr::SERVER_PORT;
+use isatap_core::teredo::ingress::is_native_global;
+use isatap_core::teredo::peer::{Peer, PeerTable};
+use isatap_core::teredo::relay::Wait;
+use std::net::SocketAddrV4;
+
+/// What a running link needs of its surroundings.
+pub(crate) struct Surroundings<'a> {
+    /// Where this process becomes the daemon of the device and can be asked; `None`: nowhere.
+    pub(crate) runtime: Option<&'a RuntimeDir>,
+    pub(crate) secrets: Secrets,
+    pub(crate) observer: Observer,
+    /// The interface indices of the other devices of this process.
+    pub(crate) own: &'a [u32],
+}
+
+/// The secrets of a link: a client's or a server's.
+///
+/// # Errors
+///
+/// The file with them cannot be used.
+pub(crate) fn secrets(link: &Link) -> Result<Secrets, Error> {
+    let secrets = link.secret_file().map(Secrets::load).transpose()?;
+    let secrets = secrets.map(|secrets| match link {
+        Link::TeredoClient(_) => secrets.of_client(),
+        _ => secrets.of_server(),
+    });
+    Ok(secrets.transpose()?.unwrap_or_default())
+}
+
+/// Makes the device and starts; `None`: the link does not speak Teredo.
+///
+/// # Errors
+///
+/// A usage error for what makes no sense on this machine; the kernel's refusal, mostly for lack
+/// of privilege.
+pub(crate) fn open(link: &Link, around: Surroundings<'_>) -> Result<Option<Box<dyn Member>>, Error> {
+    link.check_first()?;
+    Ok(Some(match link {
+        Link::TeredoClient(spec) => client(link, spec, around)?,
+        Link::TeredoServer(spec) => server(link, spec, around)?,
+        Link::TeredoRelay(spec) => relay(link, spec, around)?,
+        _ => return Ok(None),
+    }))
+}
+
+fn client(link: &Link, spec: &TeredoClient, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
+    let netlink = Netlink::open()?;
+    if !spec.beside_native {
+        check_alone(&netlink, around.own)?;
+    }
+    if let Some(bound) = spec.bound() {
+        LocatorSource::Fixed(vec![bound]).check(&netlink)?;
+    }
+    let mut socket = UdpSocket::new()?;
+    let config = spec.config(socket.open(spec.socket())?.port());
+    let mapper = match spec.port_mapping {
+        PortMapping::Off => None,
+        how => Some(Mapper::start(how, around.runtime, &spec.dev)?),
+    };
+    let client_id = around.secrets.ids().next();
+    let role = ClientRole::new(spec, config.port, client_id, mapper)?;
+    let peers = PeerTable::with_storage(vec![Peer::EMPTY; client::PEERS]);
+    let machine = Box::new(client::Machine::with_parts(config, LINK, around.secrets, peers));
+    Ok(Box::new(Node::open(link, around.runtime, role, machine, socket, around.observer)?))
+}
+
+fn server(link: &Link, spec: &TeredoServer, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
+    let source = LocatorSource::Fixed(link.locals());
+    let netlink = Netlink::open()?;
+    source.check(&netlink)?;
+    let mut config = spec.config();
+    config.subnet_length = source.subnet_length(&netlink)?;
+    let mut socket = UdpSocket::new()?;
+    for address in link.locals() {
+        socket.open(SocketAddrV4::new(address, SERVER_PORT))?;
+    }
+    let machine = Box::new(server::Machine::with_authenticator(config, LINK, around.secrets));
+    Ok(Box::new(Node::open(link, around.runtime, ServerRole::new(source), machine, socket, around.observer)?))
+}
+
+fn relay(link: &Link, spec: &TeredoRelay, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
+    let source = LocatorSource::Fixed(vec![spec.local]);
+    let netlink = Netlink::open()?;
+    source.check(&netlink)?;
+    let subnet_length = source.subnet_length(&netlink)?;
+    let mut socket = UdpSocket::new()?;
+    let port = socket.open(spec.socket())?.port();
+    let peers = PeerTable::with_storage(vec![Peer::EMPTY; relay::PEERS]);
+    let waits = vec![Wait::EMPTY; relay::WAITS];
+    let machine = Box::new(relay::Machine::with_tables(spec.config(subnet_length, port), LINK, peers, waits));
+    Ok(Box::new(Node::open(link, around.runtime, RelayRole::new(source), machine, socket, around.observer)?))
+}
+
+/// `TER-31 [RFC 4380 §5.5]`: no client beside other IPv6 connectivity. The devices `own` are
+/// tunnels of this process: its file names them together, and which has its address first is
+/// chance.
+fn check_alone(netlink: &Netlink, own: &[u32]) -> Result<(), Error> {
+    let others = netlink.ipv6_addresses()?.into_iter().filter(|(device, _)| !own.contains(device));
+    let native = others.map(|(_, address)| address.address).find(is_native_global);
+    match native {
+        None => Ok(()),
+        Some(address) => {
+            Err(Error::usage("start", "a Teredo client", format!("this machine has native IPv6: {address}"))
+                .with_advice("use that, or run the client all the same with --beside-native"))
+        }
+    }
+}
