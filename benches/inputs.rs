@@ -8,6 +8,7 @@ use isatap_core::capacity::Standard;
 use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::engine::Machine;
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{Answer, HostConfig, addr};
 use isatap_core::link::{Link, NativeLink};
 use isatap_core::nd::message::{RouterAdvertisementRepr, RouterFlags, write_packet};

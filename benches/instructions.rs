@@ -250,14 +250,14 @@ fn receive_sixrd(ends: Ends<sixrd::Link<Standard>>, mut packet: Packet) -> Optio
 #[library_benchmark]
 #[bench::bytes_64(links::compatible(), links::compatible().outbound(64))]
 #[bench::bytes_1280(links::compatible(), links::compatible().outbound(1280))]
-fn send_compatible(ends: Ends<compatible::Interface<Standard>>, mut packet: Packet) -> bool {
+fn send_compatible(ends: Ends<compatible::Link<Standard>>, mut packet: Packet) -> bool {
     ours::send(black_box(ends.link), black_box(&mut packet), black_box(&ends.own.0), black_box(&ends.peer.0))
 }
 
 #[library_benchmark]
 #[bench::bytes_64(links::compatible(), links::compatible().inbound(64))]
 #[bench::bytes_1280(links::compatible(), links::compatible().inbound(1280))]
-fn receive_compatible(ends: Ends<compatible::Interface<Standard>>, mut packet: Packet) -> Option<Admitted> {
+fn receive_compatible(ends: Ends<compatible::Link<Standard>>, mut packet: Packet) -> Option<Admitted> {
     ours::receive_compatible(black_box(ends.link), black_box(&mut packet))
 }
 

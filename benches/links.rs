@@ -6,7 +6,7 @@ use isatap_core::capacity::Standard;
 use isatap_core::compatible;
 use isatap_core::configured;
 use isatap_core::datapath::Switches;
-use isatap_core::interface::Context;
+use isatap_core::interface::{Context, Interface as _};
 use isatap_core::isatap;
 use isatap_core::link::{Link, Locator, OuterPolicy};
 use isatap_core::node::{AnyInterface, AnyNode};
@@ -88,15 +88,15 @@ pub fn sixrd() -> Ends<sixrd::Link<Standard>> {
 }
 
 /// An interface to IPv4-compatible addresses.
-pub fn compatible() -> Ends<compatible::Interface<Standard>> {
+pub fn compatible() -> Ends<compatible::Link<Standard>> {
     let tunnel = AnyInterface::Compatible(compatible::Interface::new(OuterPolicy::DEFAULT));
     let interface = interface(tunnel, |interface, cx, locator| {
         let AnyInterface::Compatible(tunnel) = interface else { unreachable!() };
         tunnel.set_locators(cx, &[locator]).expect("room");
     });
-    let AnyInterface::Compatible(link) = interface else { unreachable!() };
+    let AnyInterface::Compatible(tunnel) = interface else { unreachable!() };
     let address = compatible::address;
-    Ends { link, own: (address(PUBLIC), PUBLIC), peer: (address(NEIGHBOUR), NEIGHBOUR) }
+    Ends { link: tunnel.link(), own: (address(PUBLIC), PUBLIC), peer: (address(NEIGHBOUR), NEIGHBOUR) }
 }
 
 /// An interface that was told of [`PUBLIC`], for ever.

@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 use isatap_core::capacity::Standard;
 use isatap_core::configured;
 use isatap_core::engine::{Admitted, Machine, Verdict};
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{Answer, HostConfig};
 use isatap_core::link::Link;
 use isatap_core::node::IsatapHost;

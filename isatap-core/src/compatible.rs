@@ -10,8 +10,9 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
+use crate::engine::{Event, LearnedAddress};
 use crate::error::TableFull;
-use crate::interface::{Automatic, Context, link_and_policy, replace_routes, silent_interface};
+use crate::interface::{Automatic, Context, Control, interface, replace_routes};
 use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
@@ -70,6 +71,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
         &self.underlay
     }
 
+    fn underlay_mut(&mut self) -> &mut Underlay<C> {
+        &mut self.underlay
+    }
+
     fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
         // TUN-70
         let destination = embedded_ipv4(next_hop).ok_or(DropReason::NextHopUnresolvable)?;
@@ -117,7 +122,10 @@ impl<C: Capacity> Interface<C> {
         Interface { link: Link { underlay: Underlay::new(policy) }, told: Automatic::EMPTY }
     }
 
-    link_and_policy!();
+    /// This node's addresses on the link.
+    pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
+        self.told.addresses()
+    }
 
     /// Replaces the IPv4 addresses by those that can be unicast addresses.
     ///
@@ -140,4 +148,14 @@ impl<C: Capacity> Interface<C> {
     }
 }
 
-silent_interface!(Interface);
+impl<C: Capacity> Control<C> for Interface<C> {
+    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
+        self.told.poll_event(cx, &self.link.underlay.policy)
+    }
+
+    fn has_event(&self) -> bool {
+        self.told.has_event(&self.link.underlay.policy)
+    }
+}
+
+interface!(Interface, Link);

@@ -6,7 +6,7 @@
 //! allocates and never panics; there is no `unsafe` in it. The caller gives
 //! bytes, time and entropy; the crate gives back verdicts, bytes to send,
 //! events and a deadline. The same code runs in a daemon, in the firmware of
-//! a router and over a snapshot in threads.
+//! a router and over a copy of its tables in threads.
 //!
 //! # An ISATAP host
 //!

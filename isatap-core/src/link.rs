@@ -7,7 +7,6 @@
 //! Everything else (routes, forwarding, MTU, loop checks) is the same for all.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use core::ops::Deref;
 
 use crate::capacity::{Capacity, List, Row, Rows};
 use crate::drop_reason::DropReason;
@@ -15,9 +14,11 @@ pub use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
+use crate::proto41::icmp::TunnelError;
 use crate::proto41::mtu::MtuMode;
 use crate::proto41::underlay::Underlay;
 pub use crate::proto41::underlay::{Locator, OuterPolicy};
+use crate::time::Instant;
 
 /// What the datapath asks of a link. All answers come from plain data: no
 /// clock, no state that a packet changes.
@@ -31,6 +32,10 @@ pub trait Link {
     /// The IPv4 side: own addresses, where packets may go, path MTUs, how outer
     /// headers are made.
     fn underlay(&self) -> &Underlay<Self::Capacity>;
+
+    /// The same, to be changed: the IPv4 interface may get another MTU.
+    /// `TUN-32`
+    fn underlay_mut(&mut self) -> &mut Underlay<Self::Capacity>;
 
     /// Where a packet from `inner_source` to the neighbour `next_hop` goes.
     /// `TUN-2`, `TUN-3`: both ends are answered here, since a peer compares
@@ -81,14 +86,6 @@ pub trait Link {
         false
     }
 
-    /// Whether packets to and from this neighbour need no question whether it
-    /// is there. `SEC-1`
-    #[inline]
-    fn is_verified(&self, neighbor: &Ipv6Addr) -> bool {
-        let _ = neighbor;
-        true
-    }
-
     /// Whether no packet sent into this link may be fragmented on the way, not
     /// even where static MTU would let it. `S6R-32`
     #[inline]
@@ -120,94 +117,13 @@ pub trait Link {
     /// The node's address on this link from which to answer `destination`:
     /// one that the peer's source check lets in. `NDP-64`
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr>;
-}
 
-/// Every answer of a link is that of what `$each` finds behind it.
-macro_rules! link_by {
-    ($($each:tt)+) => {
-        fn kind(&self) -> $crate::link::LinkKind {
-            $($each)+!(self, inner => inner.kind())
-        }
-
-        fn underlay(&self) -> &$crate::proto41::underlay::Underlay<Self::Capacity> {
-            $($each)+!(self, inner => inner.underlay())
-        }
-
-        fn resolve(
-            &self,
-            inner_source: &core::net::Ipv6Addr,
-            next_hop: &core::net::Ipv6Addr,
-        ) -> Result<$crate::link::Resolution, $crate::drop_reason::DropReason> {
-            $($each)+!(self, inner => inner.resolve(inner_source, next_hop))
-        }
-
-        fn permit(
-            &self,
-            inner_source: &core::net::Ipv6Addr,
-            inner_destination: &core::net::Ipv6Addr,
-            next_hop: &core::net::Ipv6Addr,
-        ) -> Result<(), $crate::drop_reason::DropReason> {
-            $($each)+!(self, inner => inner.permit(inner_source, inner_destination, next_hop))
-        }
-
-        fn awaits(&self, flow: &$crate::proto41::Flow) -> bool {
-            $($each)+!(self, inner => inner.awaits(flow))
-        }
-
-        fn claims_source(&self, inner_source: &core::net::Ipv6Addr) -> bool {
-            $($each)+!(self, inner => inner.claims_source(inner_source))
-        }
-
-        fn never_fragments(&self) -> bool {
-            $($each)+!(self, inner => inner.never_fragments())
-        }
-
-        fn embeds_own(&self, address: &core::net::Ipv6Addr) -> bool {
-            $($each)+!(self, inner => inner.embeds_own(address))
-        }
-
-        // Its own function: what the checks hold in registers, the caller would spill.
-        #[inline(never)]
-        fn admit(&self, flow: &$crate::proto41::Flow) -> Result<$crate::link::Admitted, $crate::link::Denied> {
-            $($each)+!(self, inner => inner.admit(flow))
-        }
-
-        fn is_on_link(&self, address: &core::net::Ipv6Addr) -> bool {
-            $($each)+!(self, inner => inner.is_on_link(address))
-        }
-
-        fn is_local(&self, address: &core::net::Ipv6Addr) -> bool {
-            $($each)+!(self, inner => inner.is_local(address))
-        }
-
-        fn owns_ipv4(&self, address: core::net::Ipv4Addr) -> bool {
-            $($each)+!(self, inner => inner.owns_ipv4(address))
-        }
-
-        fn source_for(&self, destination: &core::net::Ipv6Addr) -> Option<core::net::Ipv6Addr> {
-            $($each)+!(self, inner => inner.source_for(destination))
-        }
-    };
-}
-pub(crate) use link_by;
-
-/// What a pointer points to, for `link_by!`.
-macro_rules! pointee {
-    ($self:expr, $inner:ident => $call:expr) => {{
-        let $inner = &**$self;
-        $call
-    }};
-}
-pub(crate) use pointee;
-
-/// A link behind a pointer: a `Box`, where nodes have large ones.
-impl<P: Deref<Target: Link>> Link for P {
-    type Capacity = <P::Target as Link>::Capacity;
-
-    link_by!(pointee);
-
-    fn is_verified(&self, neighbor: &Ipv6Addr) -> bool {
-        (**self).is_verified(neighbor)
+    /// An ICMPv4 error about a packet that this link sent.
+    ///
+    /// # Errors
+    /// It is not believed, or not acted upon. `TUN-35`, `TUN-43`
+    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
+        self.underlay_mut().path_error(now, error)
     }
 }
 
@@ -326,6 +242,10 @@ impl<C: Capacity> Link for NativeLink<C> {
 
     fn underlay(&self) -> &Underlay<C> {
         &self.underlay
+    }
+
+    fn underlay_mut(&mut self) -> &mut Underlay<C> {
+        &mut self.underlay
     }
 
     fn resolve(&self, _inner_source: &Ipv6Addr, _next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {

@@ -31,9 +31,10 @@ use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Machine, Verdict};
 use isatap_core::error::{ParseErrorKind, TableFull};
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::CheckNeighbors;
 use isatap_core::isatap::addr::embedded_ipv4;
-use isatap_core::link::{Denied, Link as _, LinkKind, Locator};
+use isatap_core::link::{Denied, LinkKind, Locator};
 use isatap_core::node::{AnyInterface, Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
@@ -407,7 +408,7 @@ impl Checker {
     fn is_asked(&self, packet: &[u8]) -> bool {
         let Ok(flow) = Flow::parse(packet) else { return false };
         let target = flow.inner_destination;
-        let is_on_link = |id: u8| self.node.interface(LinkId(id)).is_some_and(|link| link.is_on_link(&target));
+        let is_on_link = |id: u8| self.node.interface(LinkId(id)).is_some_and(|own| own.link().is_on_link(&target));
         embedded_ipv4(&target) == Some(flow.outer_destination) && (0..u8::MAX).take(MAX_LINKS).any(is_on_link)
     }
 }

@@ -13,6 +13,7 @@
 use core::cell::UnsafeCell;
 
 use isatap_core::capacity::Small;
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{HostConfig, HostInterface};
 use isatap_core::link::Link;
 use isatap_core::proto41::Flow;

@@ -14,7 +14,7 @@ use isatap_core::isatap::{
 use isatap_core::link::{InterfaceAddress, Link, Locator, NativeLink, OuterPolicy};
 use isatap_core::nd::learned::SearchDomain;
 use isatap_core::nd::option::DomainName;
-use isatap_core::node::{AnyInterface, AnyLink, AnyNode, IsatapHost, Node, NodeConfig};
+use isatap_core::node::{AnyInterface, AnyNode, IsatapHost, Node, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::proto41::underlay::Underlay;
@@ -103,7 +103,7 @@ pub fn router_inputs(router: &mut RouterInterface<Small>, cx: &mut Context<'_, S
     keep(router.set_known_routers(any(&[Ipv4Addr::LOCALHOST][..])));
 }
 
-fn ask(link: &impl Link, u: &Unknown) {
+fn ask(link: &(impl Link + ?Sized), u: &Unknown) {
     if let Ok(flow) = isatap_core::proto41::Flow::parse(u.input()) {
         keep(link.admit(&flow));
     }
@@ -136,20 +136,20 @@ crate::roots! {
         node.note_sent(u.now(), u.link(), u.ipv4());
         node.reseed(any([0; 2]));
         keep(node.repeated_identifications());
-        keep((node.interface(u.link()).map(Link::kind), node.counters().total_dropped(), node.generation()));
+        keep((node.interface(u.link()).map(|interface| interface.link().kind()), node.counters().total_dropped(), node.generation()));
         node.datapath().routes().len()
     };
     node_forwarding => |u| forward(&mut node(), u);
     snapshots => |u| {
-        let snapshot = any(node().snapshot());
+        let snapshot = any(node().datapath().clone());
         let identification = u.value();
         keep(snapshot.encapsulate(&mut u.packet(), identification));
         keep(snapshot.decapsulate(&mut u.packet()));
         keep(snapshot.forward(&mut u.packet(), identification));
     };
     datapaths => |u| {
-        let mut datapath = any(Datapath::<AnyLink<Small>, Small, 4>::new());
-        keep(datapath.add(any(AnyLink::Native(NativeLink::new(u.value()))), any(Switches::DEFAULT)));
+        let mut datapath = any(Datapath::<AnyInterface<Small>, Small, 4>::new());
+        keep(datapath.add(any(AnyInterface::Native(NativeLink::new(u.value()))), any(Switches::DEFAULT)));
         keep((datapath.add_known_prefix(u.prefix()), datapath.set_metric(u.link(), u.value())));
         keep(datapath.port(u.link()).map(|port| port.switches.forwarding));
         keep(datapath.port_mut(u.link()).map(|port| port.switches.forwarding));
@@ -159,7 +159,7 @@ crate::roots! {
         }
     };
     batches => |u| {
-        let datapath = any(Datapath::<AnyLink<Small>, Small, 2>::new());
+        let datapath = any(Datapath::<AnyInterface<Small>, Small, 2>::new());
         let mut identification = u.value();
         let mut verdicts = any([Verdict::Consumed { link: LinkId(0) }; 2]);
         let mut packets = any([u.packet()]);
@@ -181,7 +181,7 @@ crate::roots! {
         ask(any(host.link()), u);
         let link = any(host.link_mut());
         keep(link.add_member(u.ipv4_prefix()));
-        link.policy_mut().ttl = u.value();
+        link.underlay_mut().policy.ttl = u.value();
         keep((link.locators().len(), link.potential_routers().lists(u.ipv4()), link.known_routers().count()));
         keep(link.locators().iter().any(|own| own.is_broadcast(u.ipv4())));
         for router in link.potential_routers().iter() {
@@ -198,8 +198,9 @@ crate::roots! {
         interface.remote_reachability()
     };
     any_links => |u| {
-        ask(any(&AnyLink::<Small>::Native(NativeLink::new(u.value()))), u);
-        ask(any(&AnyInterface::<Small>::Native(NativeLink::new(u.value()))), u);
+        let mut interface = any(AnyInterface::<Small>::Native(NativeLink::new(u.value())));
+        interface.link_mut().underlay_mut().policy.ttl = u.value();
+        ask(any(interface.link()), u);
         Transmit::tunnel(u.link(), crate::packets::outer(u))
     };
     told_hosts => |u| host_inputs(&mut host(), u);

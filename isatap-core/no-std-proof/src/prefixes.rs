@@ -4,6 +4,7 @@ use core::net::Ipv4Addr;
 
 use isatap_core::capacity::Standard;
 use isatap_core::engine::{Change, Delegation};
+use isatap_core::interface::Interface as _;
 use isatap_core::lan;
 use isatap_core::nd::advertise::{Intervals, Schedule};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};

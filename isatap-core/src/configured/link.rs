@@ -82,14 +82,6 @@ impl<C: Capacity> Link<C> {
     pub(crate) fn has_room(&self) -> bool {
         self.addresses().count() < self.addresses.capacity()
     }
-
-    pub(crate) fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
-        // TUN-35, TUN-45: about the one remote that we send to.
-        if error.destination != self.remote {
-            return Err(DropReason::IcmpV4Ignored);
-        }
-        self.underlay.path_error(now, error)
-    }
 }
 
 impl<C: Capacity> LinkTrait for Link<C> {
@@ -101,6 +93,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
 
     fn underlay(&self) -> &Underlay<C> {
         &self.underlay
+    }
+
+    fn underlay_mut(&mut self) -> &mut Underlay<C> {
+        &mut self.underlay
     }
 
     fn resolve(&self, _inner_source: &Ipv6Addr, _next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
@@ -145,6 +141,14 @@ impl<C: Capacity> LinkTrait for Link<C> {
             return Some(own);
         }
         source_among(self.addresses.as_slice(), destination).or(Some(own))
+    }
+
+    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
+        // TUN-35, TUN-45: about the one remote that we send to.
+        if error.destination != self.remote {
+            return Err(DropReason::IcmpV4Ignored);
+        }
+        self.underlay.path_error(now, error)
     }
 }
 

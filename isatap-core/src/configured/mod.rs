@@ -11,30 +11,21 @@
 
 mod link;
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::Ipv4Addr;
 
 use crate::capacity::{Capacity, Rows};
 use crate::drop_reason::DropReason;
-use crate::engine::{Admitted, Entropy, Event, LearnedAddress, Transmit};
+use crate::engine::{Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
-use crate::interface::{
-    self as shared, AddressRow, Addresses, Context, Received, answer_solicitation, link_of_its_data,
-    neighbor_discovery, write_advertisement,
-};
+use crate::interface::{AddressRow, Addresses, Context, Control, Heard, Received, interface};
 use crate::link::{InterfaceAddress, Link as LinkTrait, Locator, OuterPolicy};
-use crate::nd::message::{self, NeighborAdvertisementRepr, NeighborFlags, NeighborSolicitationRepr};
+use crate::nd::message::{self, Message, NeighborFlags, NeighborSolicitationRepr};
 use crate::nd::neighbor::{Advertised, Neighbor, Neighbors, Reachability};
-use crate::nd::{Message, validate};
 use crate::packet::PacketMut;
-use crate::proto41::Flow;
-use crate::proto41::icmp::TunnelError;
 use crate::route::{Origin, Route};
 use crate::time::{Expiry, Instant};
 
 pub use link::{Link, link_local};
-
-/// `ff02::1`
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// What is configured. `TUN-60`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,17 +75,6 @@ impl<C: Capacity> Interface<C> {
         interface
     }
 
-    /// The link's data.
-    #[must_use]
-    pub fn link(&self) -> &Link<C> {
-        &self.link
-    }
-
-    /// How outer headers are made, to be changed.
-    pub fn policy_mut(&mut self) -> &mut OuterPolicy {
-        &mut self.link.underlay.policy
-    }
-
     /// Replaces the IPv4 addresses of this node, with their subnets, of which
     /// it sends from [`Config::local`] alone: their broadcast addresses are no
     /// remote. `TUN-4`
@@ -141,41 +121,9 @@ impl<C: Capacity> Interface<C> {
     }
 }
 
-impl<C: Capacity> shared::Interface<C> for Interface<C> {
-    type Snapshot = Link<C>;
-
-    fn snapshot(&self) -> Link<C> {
-        self.link.clone()
-    }
-
-    fn receive(
-        &mut self,
-        cx: &mut Context<'_, C>,
-        _from: Admitted,
-        _flow: &Flow,
-        packet: &mut PacketMut<'_>,
-    ) -> Received {
-        let Some(received) = neighbor_discovery(packet.as_slice()) else { return Received::NotControl };
-        let message = match validate::message(&received) {
-            Ok(message) => message,
-            Err(reason) => return Received::Drop(reason),
-        };
-        match message {
-            // TUN-62 [RFC 4213 §3.8]: must be answered. Link-layer address
-            // options in it say nothing (TUN-63).
-            // TUN-61, NDP-52 [RFC 4861 §7.2.4]: whoever tests an address for
-            // being a duplicate has none yet, so that all nodes are told.
-            Message::NeighborSolicitation(ns)
-                if received.source.is_unspecified() && self.link.is_local(&ns.target()) =>
-            {
-                let target = ns.target();
-                let flags = if cx.forwarding { NeighborFlags::ROUTER } else { NeighborFlags::empty() };
-                write_advertisement(packet, (target, ALL_NODES, NeighborAdvertisementRepr { flags, target }))
-            }
-            Message::NeighborSolicitation(_) => match answer_solicitation(&self.link, cx.forwarding, &received) {
-                Ok(answer) => write_advertisement(packet, answer),
-                Err(reason) => Received::Drop(reason),
-            },
+impl<C: Capacity> Control<C> for Interface<C> {
+    fn receive(&mut self, cx: &mut Context<'_, C>, heard: &Heard<'_>) -> Received {
+        match &heard.message {
             Message::NeighborAdvertisement(na) => {
                 let solicited = na.flags().contains(NeighborFlags::SOLICITED);
                 let is_router = na.flags().contains(NeighborFlags::ROUTER);
@@ -184,11 +132,11 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
                     Advertised::Accepted { .. } => Received::Consumed,
                 }
             }
-            // Whose solicitations and advertisements these are is the stack's
-            // to say: the tunnel is a link like any other.
-            Message::RouterSolicitation(_) | Message::RouterAdvertisement(_) => Received::NotControl,
             // NDP-70: this link has no second neighbour to be redirected to.
             Message::Redirect(_) => Received::Drop(DropReason::RedirectRefused),
+            // Whose solicitations and advertisements these are is the stack's
+            // to say: the tunnel is a link like any other.
+            _ => Received::NotControl,
         }
     }
 
@@ -199,19 +147,11 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
         }
     }
 
-    fn note_avoided(&mut self, _now: Instant, _next_hop: &Ipv6Addr) {}
-
-    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
-        self.link.path_error(now, error)?;
-        // TUN-44
-        if error.too_big().is_none() {
-            self.remote.doubt(now, error.destination);
-        }
-        Ok(())
+    fn doubt(&mut self, now: Instant, destination: Ipv4Addr) {
+        self.remote.doubt(now, destination);
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, _entropy: &mut dyn Entropy) {
-        self.link.underlay.handle_timeout(cx.now);
         self.remote.handle_timeout(cx.now);
         // An only neighbour that does not answer has no alternative: the next
         // packet asks it again.
@@ -245,7 +185,7 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
     }
 
     fn deadline(&self) -> Expiry {
-        self.remote.deadline().min(self.link.underlay.deadline())
+        self.remote.deadline()
     }
 
     fn has_packet(&self, now: Instant) -> bool {
@@ -257,4 +197,4 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
     }
 }
 
-link_of_its_data!(Interface);
+interface!(Interface, Link);

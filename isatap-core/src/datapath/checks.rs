@@ -7,6 +7,7 @@ use super::{Datapath, IngressFilter, Port};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::Admitted;
+use crate::interface::Interface;
 use crate::isatap::addr::embedded_ipv4;
 use crate::link::{Link, LinkKind};
 use crate::nd::message::is_neighbor_discovery;
@@ -15,19 +16,19 @@ use crate::prefix::{Ipv6Prefix, halves, is_ambiguous};
 use crate::proto41::Flow;
 use crate::wire::{ipv6, protocol};
 
-impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
+impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// The checks on what a link has let in that need the other links.
     #[inline]
     pub(super) fn check_admitted(
         &self,
         id: LinkId,
-        port: &Port<L>,
+        port: &Port<I>,
         from: Admitted,
         flow: &Flow,
     ) -> Result<(), DropReason> {
-        let source = &flow.inner_source;
+        let (source, link) = (&flow.inner_source, port.interface.link());
         // S6R-50: a probe of ours that comes back is from us.
-        if port.link.awaits(flow) && self.is_local(id, source) {
+        if link.awaits(flow) && self.is_local(id, source) {
             return Ok(());
         }
         self.check_source(id, port.switches.ingress, source)?;
@@ -35,14 +36,14 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         // relay".
         if matches!(from, Admitted::UnverifiedRelay | Admitted::Relay)
             && !Ipv6Prefix::LINK_LOCAL.contains(source)
-            && self.others(id).any(|(_, other)| other.link.is_on_link(source))
+            && self.others(id).any(|other| other.is_on_link(source))
         {
             return Err(DropReason::SourceOfOtherLink);
         }
         // SEC-3, TUN-20 [RFC 6324 §3.3]
         let destination = &flow.inner_destination;
         if port.switches.loop_checks
-            && !port.link.is_on_link(destination)
+            && !link.is_on_link(destination)
             && self.embeds_own_ipv4(destination)
             && !self.is_local(id, destination)
             && !self.is_on_native_link(destination)
@@ -52,19 +53,26 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         Ok(())
     }
 
-    /// `RTE-7`: whether a packet that `link` has let in is for others, and the
-    /// link does not forward. The IPv6 stack above must not see it either:
-    /// Linux forwards between all devices or none, so strangers would reach
-    /// by us what is behind us.
+    /// Whether a packet that `link` has let in ends here: it is to one of this
+    /// node's addresses, or to a group, whose scope is the link.
+    ///
+    /// # Errors
+    /// `RTE-7`: it is for others, and the link does not forward. The IPv6
+    /// stack above must not see it either: Linux forwards between all devices
+    /// or none, so strangers would reach by us what is behind us.
     #[inline]
-    pub(crate) fn is_for_others(&self, link: LinkId, destination: &Ipv6Addr) -> bool {
-        let Some(port) = self.port(link) else { return true };
-        if port.switches.forwarding || self.ends_here(link, destination) {
-            return false;
-        }
+    pub(crate) fn ends_here(&self, id: LinkId, destination: &Ipv6Addr) -> Result<bool, DropReason> {
+        let Some(port) = self.port(id) else { return Err(DropReason::ForwardingOff) };
+        let ends_here = destination.is_multicast() || self.is_local(id, destination);
         // A point-to-point link has two ends: what is link-local and not the other's is ours,
         // whoever has put it there.
-        port.link.kind() != LinkKind::Configured || !Ipv6Prefix::LINK_LOCAL.contains(destination)
+        let is_for_us =
+            || port.interface.link().kind() == LinkKind::Configured && Ipv6Prefix::LINK_LOCAL.contains(destination);
+        if ends_here || port.switches.forwarding || is_for_us() {
+            Ok(ends_here)
+        } else {
+            Err(DropReason::ForwardingOff)
+        }
     }
 
     /// Whether `source` may come in from this side.
@@ -78,8 +86,8 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
             return Ok(());
         }
         // TUN-17 [RFC 4213 §3.6]
-        let native = |other: &Port<L>| other.link.kind() == LinkKind::Native && other.link.is_on_link(source);
-        if self.others(id).any(|(_, other)| native(other)) {
+        let native = |other: &I::Link| other.kind() == LinkKind::Native && other.is_on_link(source);
+        if self.others(id).any(native) {
             return Err(DropReason::IngressFilter);
         }
         if filter == IngressFilter::Strict && self.routes.lookup(source).is_none_or(|route| route.link != id) {
@@ -98,7 +106,7 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         source: &Ipv6Addr,
     ) -> Result<(), DropReason> {
         // S6R-35: customers believe what a border relay sends them.
-        if filter != IngressFilter::Off && self.others(id).any(|(_, other)| other.link.claims_source(source)) {
+        if filter != IngressFilter::Off && self.others(id).any(|other| other.claims_source(source)) {
             return Err(DropReason::SixRdSourceFromOutside);
         }
         if filter == IngressFilter::Strict { self.check_source(id, filter, source) } else { Ok(()) }
@@ -109,11 +117,11 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     /// that there is no loop. A route by a native router does not do: what is
     /// behind it may be the other half of the loop.
     pub(super) fn is_on_native_link(&self, address: &Ipv6Addr) -> bool {
-        self.by_precedence().any(|(_, port)| port.link.kind() == LinkKind::Native && port.link.is_on_link(address))
+        self.links().any(|(_, link)| link.kind() == LinkKind::Native && link.is_on_link(address))
     }
 
-    fn others(&self, id: LinkId) -> impl Iterator<Item = (LinkId, &Port<L>)> {
-        self.by_precedence().filter(move |(other, _)| *other != id)
+    fn others(&self, id: LinkId) -> impl Iterator<Item = &I::Link> {
+        self.links().filter(move |(other, _)| *other != id).map(|(_, link)| link)
     }
 
     /// Whether `address` has one of this node's IPv4 addresses in it: as a
@@ -126,11 +134,11 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     /// everywhere, and their mechanisms have no private addresses outside of
     /// such a site (`S64-1`): there, ours are ours.
     pub(super) fn embeds_own_ipv4(&self, address: &Ipv6Addr) -> bool {
-        let own = |ipv4: Ipv4Addr| self.by_precedence().any(|(_, port)| port.link.owns_ipv4(ipv4));
+        let own = |ipv4: Ipv4Addr| self.links().any(|(_, link)| link.owns_ipv4(ipv4));
         let counts = |ipv4: Ipv4Addr| !is_ambiguous(ipv4) || self.is_known_prefix(address);
         embedded_ipv4(address).is_some_and(|ipv4| own(ipv4) && counts(ipv4))
             || other_forms(address).is_some_and(own)
-            || self.by_precedence().any(|(_, port)| port.link.embeds_own(address))
+            || self.links().any(|(_, link)| link.embeds_own(address))
     }
 
     fn is_known_prefix(&self, address: &Ipv6Addr) -> bool {
@@ -140,28 +148,13 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     /// Whether a packet that `link` has let in is for its control machine.
     #[inline]
     pub(crate) fn is_control(&self, link: LinkId, flow: &Flow, outer: &[u8]) -> bool {
-        is_neighbor_discovery_packet(flow, outer) || self.port(link).is_some_and(|port| port.link.awaits(flow))
+        is_neighbor_discovery_packet(flow, outer) || self.link(link).is_some_and(|link| link.awaits(flow))
     }
 
-    /// Whether a packet that was let in ends here: it is to one of this
-    /// node's addresses, or to a group, whose scope is the link.
-    #[inline]
-    pub(crate) fn ends_here(&self, link: LinkId, destination: &Ipv6Addr) -> bool {
-        destination.is_multicast() || self.is_local(link, destination)
-    }
-
-    /// `SEC-1 [RFC 6324 §3.1.1]`: whether a packet that was let in, to be sent
-    /// on, must be from a neighbour that is known to be there. Routers vouch
-    /// for what they forward.
-    #[inline]
-    pub(crate) fn must_be_verified(&self, link: LinkId, from: Admitted, flow: &Flow) -> bool {
-        from == Admitted::Host && !self.ends_here(link, &flow.inner_destination)
-    }
-
-    /// See [`Link::is_verified`].
+    /// See [`Control::is_verified`](crate::interface::Control::is_verified).
     #[inline]
     pub(crate) fn is_verified(&self, link: LinkId, neighbor: &Ipv6Addr) -> bool {
-        self.port(link).is_none_or(|port| port.link.is_verified(neighbor))
+        self.port(link).is_none_or(|port| port.interface.control().is_verified(neighbor))
     }
 
     /// Whether the node itself, not a stack above it, must see this packet to

@@ -9,7 +9,7 @@
 //! ICMPv6 error and its rate limit, Neighbor Discovery) is
 //! [`Verdict::Punt`]: the bytes are untouched, and the owner, a
 //! [`Node`](crate::node::Node), does it. So threads, firmware and kernels
-//! share this code over copies of the data.
+//! share this code over copies of the data: a clone of the datapath of a node.
 
 mod checks;
 mod plan;
@@ -20,7 +20,7 @@ use crate::capacity::{Capacity, List, Rows};
 use crate::drop_reason::DropReason;
 use crate::engine::{Admitted, Verdict};
 use crate::error::{Table, TableFull};
-use crate::interface::Routes;
+use crate::interface::{Interface, Routes};
 use crate::link::{Denied, Link, LinkKind};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
@@ -32,8 +32,8 @@ pub(crate) use plan::{Origin, Plan, Refusal, decrement_hop_limit, execute};
 
 /// Links and routes.
 #[derive(Clone)]
-pub struct Datapath<L, C: Capacity, const LINKS: usize> {
-    ports: [Option<Port<L>>; LINKS],
+pub struct Datapath<I, C: Capacity, const LINKS: usize> {
+    ports: [Option<Port<I>>; LINKS],
     /// The numbers of the ports in use, by precedence. `TUN-23`
     order: [u8; LINKS],
     used: usize,
@@ -44,11 +44,11 @@ pub struct Datapath<L, C: Capacity, const LINKS: usize> {
     pub(crate) answers_echo: bool,
 }
 
-/// A link and the switches of its interface.
+/// An interface and its switches.
 #[derive(Clone, Debug)]
-pub struct Port<L> {
-    /// The link.
-    pub link: L,
+pub struct Port<I> {
+    /// The interface.
+    pub interface: I,
     /// Its switches.
     pub switches: Switches,
 }
@@ -101,7 +101,7 @@ pub enum IngressFilter {
     Strict,
 }
 
-impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
+impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// No links, no routes.
     #[must_use]
     pub const fn new() -> Self {
@@ -110,11 +110,11 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
 
     /// One link, and no routes.
     #[must_use]
-    pub(crate) const fn of(ports: [Option<Port<L>>; LINKS]) -> Self {
+    pub(crate) const fn of(ports: [Option<Port<I>>; LINKS]) -> Self {
         Self::with_ports(ports, 1)
     }
 
-    const fn with_ports(ports: [Option<Port<L>>; LINKS], used: usize) -> Self {
+    const fn with_ports(ports: [Option<Port<I>>; LINKS], used: usize) -> Self {
         Datapath {
             ports,
             order: [0; LINKS],
@@ -125,20 +125,20 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         }
     }
 
-    /// Adds a link behind those of the same kind or one that takes
+    /// Adds an interface behind those of the same kind or one that takes
     /// precedence. `TUN-23`
     ///
     /// # Errors
     /// There are `LINKS` links already, or the interface's metric cannot be
     /// kept.
-    pub fn add(&mut self, link: L, switches: Switches) -> Result<LinkId, TableFull> {
+    pub fn add(&mut self, interface: I, switches: Switches) -> Result<LinkId, TableFull> {
         let full = TableFull::new(Table::Links);
         let number = u8::try_from(self.used).map_err(|_| full)?;
-        let kind = link.kind();
-        let place = self.by_precedence().take_while(|(_, port)| port.link.kind() <= kind).count();
+        let kind = interface.link().kind();
+        let place = self.links().take_while(|(_, link)| link.kind() <= kind).count();
         self.routes.set_interface_metric(LinkId(number), switches.metric)?;
         let slot = self.ports.get_mut(self.used).ok_or(full)?;
-        *slot = Some(Port { link, switches });
+        *slot = Some(Port { interface, switches });
         self.used = self.used.saturating_add(1);
         let used = self.used;
         if let Some(tail) = self.order.get_mut(..used).and_then(|order| order.get_mut(place..)) {
@@ -149,15 +149,15 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         Ok(LinkId(number))
     }
 
-    /// The link of this number, with its switches.
+    /// The interface of this number, with its switches.
     #[inline]
     #[must_use]
-    pub fn port(&self, id: LinkId) -> Option<&Port<L>> {
+    pub fn port(&self, id: LinkId) -> Option<&Port<I>> {
         self.ports.get(id.index())?.as_ref()
     }
 
     /// The same, to be changed.
-    pub fn port_mut(&mut self, id: LinkId) -> Option<&mut Port<L>> {
+    pub fn port_mut(&mut self, id: LinkId) -> Option<&mut Port<I>> {
         self.ports.get_mut(id.index())?.as_mut()
     }
 
@@ -173,15 +173,27 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     }
 
     /// One link and the routes, to be changed together.
-    pub(crate) fn split(&mut self, id: LinkId) -> Option<(&mut Port<L>, &mut Routes<C>)> {
+    pub(crate) fn split(&mut self, id: LinkId) -> Option<(&mut Port<I>, &mut Routes<C>)> {
         Some((self.ports.get_mut(id.index())?.as_mut()?, &mut self.routes))
     }
 
-    /// The links in the order in which packets are offered to them.
+    /// The interfaces in the order in which packets are offered to them.
     #[inline]
-    pub fn by_precedence(&self) -> impl Iterator<Item = (LinkId, &Port<L>)> {
+    pub fn by_precedence(&self) -> impl Iterator<Item = (LinkId, &Port<I>)> {
         let order = self.order.get(..self.used).unwrap_or(&[]);
         order.iter().filter_map(|&number| self.port(LinkId(number)).map(|port| (LinkId(number), port)))
+    }
+
+    /// Their links.
+    #[inline]
+    pub(crate) fn links(&self) -> impl Iterator<Item = (LinkId, &I::Link)> {
+        self.by_precedence().map(|(id, port)| (id, port.interface.link()))
+    }
+
+    /// The link of this number.
+    #[inline]
+    pub(crate) fn link(&self, id: LinkId) -> Option<&I::Link> {
+        self.port(id).map(|port| port.interface.link())
     }
 
     /// Adds the IPv6 prefix of a tunnel of this site, of this node or
@@ -205,28 +217,12 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         &self.routes
     }
 
-    /// A copy of the data with each link mapped: what threads work on.
-    pub(crate) fn map<M>(&self, mut map: impl FnMut(&L) -> M) -> Datapath<M, C, LINKS> {
-        let mut ports = [const { None }; LINKS];
-        for (into, from) in ports.iter_mut().zip(self.ports.iter()) {
-            *into = from.as_ref().map(|port| Port { link: map(&port.link), switches: port.switches });
-        }
-        Datapath {
-            ports,
-            order: self.order,
-            used: self.used,
-            routes: self.routes.clone(),
-            known_prefixes: self.known_prefixes.clone(),
-            answers_echo: self.answers_echo,
-        }
-    }
-
     /// Each link's answer to a packet, in order: what `check` shows.
     pub fn trials<'a>(
         &'a self,
         flow: &'a Flow,
     ) -> impl Iterator<Item = (LinkId, LinkKind, Result<Admitted, Denied>)> + 'a {
-        self.by_precedence().map(|(id, port)| (id, port.link.kind(), port.link.admit(flow)))
+        self.links().map(|(id, link)| (id, link.kind(), link.admit(flow)))
     }
 
     /// Encapsulates a packet of this host in place, with `identification` if
@@ -243,7 +239,7 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     /// Judges and decapsulates an outer packet in place.
     pub fn decapsulate(&self, packet: &mut PacketMut<'_>) -> Verdict {
         match self.enter(packet) {
-            Ok((link, from, flow)) => deliver(link, from, &flow, packet),
+            Ok((link, from, flow, _)) => deliver(link, from, &flow, packet),
             Err(verdict) => verdict,
         }
     }
@@ -251,11 +247,11 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     /// Decapsulates an outer packet and sends it on, in one buffer: hop
     /// limit, routes, loop checks. What is for this node is delivered.
     pub fn forward(&self, packet: &mut PacketMut<'_>, identification: u16) -> Verdict {
-        let (link, from, flow) = match self.enter(packet) {
+        let (link, from, flow, ends_here) = match self.enter(packet) {
             Ok(admission) => admission,
             Err(verdict) => return verdict,
         };
-        if self.ends_here(link, &flow.inner_destination) {
+        if ends_here {
             return deliver(link, from, &flow, packet);
         }
         // Where an answer is due the owner does it all again, from the outer
@@ -273,21 +269,19 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         }
     }
 
-    /// Lets an outer packet in, unless the owner must see it.
+    /// Lets an outer packet in, unless the owner must see it; whether it ends
+    /// here.
     #[inline]
-    fn enter(&self, packet: &PacketMut<'_>) -> Result<(LinkId, Admitted, Flow), Verdict> {
+    fn enter(&self, packet: &PacketMut<'_>) -> Result<(LinkId, Admitted, Flow, bool), Verdict> {
         let (link, from, flow) = self.admit(packet.as_slice()).map_err(Verdict::Drop)?;
         if self.is_control(link, &flow, packet.as_slice()) || self.is_for_node(link, &flow, packet.as_slice()) {
             return Err(Verdict::Punt { link });
         }
-        // RTE-7
-        if self.is_for_others(link, &flow.inner_destination) {
-            return Err(Verdict::Drop(DropReason::ForwardingOff));
-        }
-        if self.must_be_verified(link, from, &flow) && !self.is_verified(link, &flow.inner_source) {
+        let ends_here = self.ends_here(link, &flow.inner_destination).map_err(Verdict::Drop)?;
+        if must_be_verified(from, ends_here) && !self.is_verified(link, &flow.inner_source) {
             return Err(Verdict::Punt { link });
         }
-        Ok((link, from, flow))
+        Ok((link, from, flow, ends_here))
     }
 
     /// [`encapsulate`](Self::encapsulate) for as many packets as there are
@@ -323,7 +317,7 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         };
         let mut refused = DropReason::NotAddressed;
         for (id, port) in self.by_precedence() {
-            match port.link.admit(&flow) {
+            match port.interface.link().admit(&flow) {
                 Ok(from) => {
                     self.check_admitted(id, port, from, &flow)?;
                     checks::check_inner(&flow, outer)?;
@@ -343,8 +337,9 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     fn admit_compatible(&self, outer: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
         let flow = Flow::parse_compatible(outer)?;
         let mut refused = DropReason::InnerSourceRefused;
-        for (id, port) in self.by_precedence().filter(|(_, port)| port.link.kind() == LinkKind::Compatible) {
-            match port.link.admit(&flow) {
+        for (id, port) in self.by_precedence().filter(|(_, port)| port.interface.link().kind() == LinkKind::Compatible)
+        {
+            match port.interface.link().admit(&flow) {
                 Ok(from) => {
                     self.check_admitted(id, port, from, &flow)?;
                     checks::check_inner(&flow, outer)?;
@@ -362,16 +357,24 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     #[must_use]
     pub fn is_local(&self, on: LinkId, address: &Ipv6Addr) -> bool {
         if Ipv6Prefix::LINK_LOCAL.contains(address) {
-            return self.port(on).is_some_and(|port| port.link.is_local(address));
+            return self.link(on).is_some_and(|link| link.is_local(address));
         }
-        self.by_precedence().any(|(_, port)| port.link.is_local(address))
+        self.links().any(|(_, link)| link.is_local(address))
     }
 }
 
-impl<L: Link, C: Capacity, const LINKS: usize> Default for Datapath<L, C, LINKS> {
+impl<I: Interface<C>, C: Capacity, const LINKS: usize> Default for Datapath<I, C, LINKS> {
     fn default() -> Self {
         Datapath::new()
     }
+}
+
+/// `SEC-1 [RFC 6324 §3.1.1]`: whether a packet that was let in, to be sent on,
+/// must be from a neighbour that is known to be there. Routers vouch for what
+/// they forward.
+#[inline]
+pub(crate) fn must_be_verified(from: Admitted, ends_here: bool) -> bool {
+    from == Admitted::Host && !ends_here
 }
 
 #[inline]

@@ -2,10 +2,11 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::Datapath;
+use super::{Datapath, Port};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::Verdict;
+use crate::interface::Interface;
 use crate::link::{Link, LinkKind, OuterPolicy, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
@@ -59,7 +60,7 @@ pub(crate) enum Origin {
     Forwarded { link: LinkId, outer_source: Option<Ipv4Addr> },
 }
 
-impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
+impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// Decides where a packet from the inside goes.
     pub(crate) fn plan(&self, packet: &mut PacketMut<'_>, origin: Origin) -> Result<Plan, Refusal> {
         let (header, len) = whole_packet(packet).ok_or(Refusal::silent(DropReason::NotIpv6))?;
@@ -91,7 +92,7 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         // ISA-70 [RFC 5214 §6.3]: what a kernel says to groups ends here.
         // A configured tunnel is a point-to-point link and carries them.
         let is_point_to_point =
-            zone.and_then(|zone| self.port(zone)).is_some_and(|port| port.link.kind() == LinkKind::Configured);
+            zone.and_then(|zone| self.link(zone)).is_some_and(|link| link.kind() == LinkKind::Configured);
         if destination.is_multicast() && !is_point_to_point {
             return Err(Refusal::silent(DropReason::Multicast));
         }
@@ -101,56 +102,56 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         if let Origin::Forwarded { link, .. } = origin {
             self.check_forwarding(link, header)?;
         }
-        let (link, next_hop, avoided) = self.next_hop(zone, destination, origin)?;
-        let port = self.port(link).ok_or(Refusal::silent(DropReason::NoRoute))?;
+        let (id, next_hop, avoided) = self.next_hop(zone, destination, origin)?;
+        let Port { interface, switches } = self.port(id).ok_or(Refusal::silent(DropReason::NoRoute))?;
+        let link = interface.link();
         if let Origin::Forwarded { link: from, .. } = origin {
             // RTE-7: on both sides.
-            if !port.switches.forwarding {
+            if !switches.forwarding {
                 return Err(Refusal::silent(DropReason::ForwardingOff));
             }
             // S6R-34: into a 6rd domain from native links, from the domain
             // itself, and by tunnels of which both ends are known.
-            if port.link.kind() == LinkKind::SixRd
-                && from != link
-                && self.port(from).is_some_and(|port| port.link.kind().is_automatic())
+            if link.kind() == LinkKind::SixRd
+                && from != id
+                && self.link(from).is_some_and(|from| from.kind().is_automatic())
             {
                 return Err(Refusal::silent(DropReason::TunnelToTunnel));
             }
             // TUN-64 [RFC 4443 §3.1]
-            if from == link && port.link.kind() == LinkKind::Configured {
-                return Err(Refusal::unreachable(DropReason::PointToPointBounce, Unreachable::Address, Some(link)));
+            if from == id && link.kind() == LinkKind::Configured {
+                return Err(Refusal::unreachable(DropReason::PointToPointBounce, Unreachable::Address, Some(id)));
             }
         }
         // SEC-3 [RFC 6324 §3.3]: into a tunnel no off-link source that another
         // tunnel would map to ourselves.
-        if port.switches.loop_checks
-            && port.link.kind() != LinkKind::Native
-            && !port.link.is_on_link(source)
+        if switches.loop_checks
+            && link.kind() != LinkKind::Native
+            && !link.is_on_link(source)
             && self.embeds_own_ipv4(source)
-            && !self.is_local(link, source)
+            && !self.is_local(id, source)
             && !self.is_on_native_link(source)
         {
             return Err(Refusal::silent(DropReason::LoopSource));
         }
         // RTE-3, RTE-4: the link's mechanism makes the next hop an IPv4
         // address, and knows which of ours goes with the inner source.
-        let permitted = port.link.permit(source, destination, &next_hop);
-        let resolution =
-            permitted.and_then(|()| port.link.resolve(source, &next_hop)).map_err(|reason| match reason {
-                // ISA-80, TUN-4
-                DropReason::NextHopUnresolvable | DropReason::DestinationRefused => {
-                    Refusal::unreachable(reason, Unreachable::Address, Some(link))
-                }
-                _ => Refusal::silent(reason),
-            })?;
-        let underlay = port.link.underlay();
+        let permitted = link.permit(source, destination, &next_hop);
+        let resolution = permitted.and_then(|()| link.resolve(source, &next_hop)).map_err(|reason| match reason {
+            // ISA-80, TUN-4
+            DropReason::NextHopUnresolvable | DropReason::DestinationRefused => {
+                Refusal::unreachable(reason, Unreachable::Address, Some(id))
+            }
+            _ => Refusal::silent(reason),
+        })?;
+        let underlay = link.underlay();
         let mut path_mtu = None;
         if let Resolution::To { destination, .. } = resolution {
             // SEC-5; what a customer sends to itself by its border relay
             // comes back (S6R-50).
             if let Origin::Forwarded { outer_source: Some(came_from), link: from } = origin
                 && came_from == destination
-                && !(from == link && port.link.kind() == LinkKind::SixRd)
+                && !(from == id && link.kind() == LinkKind::SixRd)
             {
                 return Err(Refusal::silent(DropReason::BackToSender));
             }
@@ -161,12 +162,12 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
         let dont_fragment = fits.map_err(|mtu| Refusal {
             reason: DropReason::PacketTooBig,
             answer: Some(ErrorKind::PacketTooBig { mtu: u32::from(mtu) }),
-            link: Some(link),
+            link: Some(id),
         })?;
         // S6R-32
-        let dont_fragment = dont_fragment || port.link.never_fragments();
+        let dont_fragment = dont_fragment || link.never_fragments();
         let tos = outer_tos(policy.tos, policy.ecn, header.traffic_class);
-        Ok(Plan { link, next_hop, resolution, dont_fragment, tos, ttl: policy.ttl, avoided })
+        Ok(Plan { link: id, next_hop, resolution, dont_fragment, tos, ttl: policy.ttl, avoided })
     }
 
     /// What stops a packet of somebody else's before any route is looked up.
@@ -202,7 +203,7 @@ impl<L: Link, C: Capacity, const LINKS: usize> Datapath<L, C, LINKS> {
     ) -> Result<(LinkId, Ipv6Addr, Option<Avoided>), Refusal> {
         // ISA-82, RTE-16: a link-local destination is a neighbour on its zone.
         if Ipv6Prefix::LINK_LOCAL.contains(destination) || destination.is_multicast() {
-            let mut tunnels = self.by_precedence().filter(|(_, port)| port.link.kind() != LinkKind::Native);
+            let mut tunnels = self.links().filter(|(_, link)| link.kind() != LinkKind::Native);
             let only = tunnels.next().filter(|_| tunnels.next().is_none()).map(|(id, _)| id);
             let link = zone.or(only).ok_or(Refusal::silent(DropReason::Scope))?;
             return Ok((link, *destination, None));

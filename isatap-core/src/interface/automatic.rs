@@ -3,15 +3,10 @@
 use core::net::Ipv6Addr;
 
 use crate::capacity::{Capacity, Rows};
-use crate::drop_reason::DropReason;
 use crate::engine::{Change, Delegation, Event, LearnedAddress};
 use crate::error::{Table, TableFull};
-use crate::interface::{
-    AddressRow, Addresses, Context, Received, answer_solicitation, neighbor_discovery, write_advertisement,
-};
-use crate::link::{Link, OuterPolicy};
-use crate::nd::{Message, validate};
-use crate::packet::PacketMut;
+use crate::interface::{AddressRow, Addresses, Context};
+use crate::link::OuterPolicy;
 use crate::route::Route;
 use crate::time::{Expiry, Instant};
 
@@ -124,28 +119,6 @@ impl<C: Capacity> Automatic<C> {
             || self.told_delegation != self.delegation
             || self.told_mtu != policy.link_mtu
             || (self.full.is_some() && !self.told_full)
-    }
-
-    /// Neighbor Discovery where there are no router advertisements: what is
-    /// left is to answer who asks whether we are there.
-    pub(crate) fn receive(link: &impl Link, cx: &Context<'_, C>, packet: &mut PacketMut<'_>) -> Received {
-        let Some(received) = neighbor_discovery(packet.as_slice()) else { return Received::NotControl };
-        let message = match validate::message(&received) {
-            Ok(message) => message,
-            Err(reason) => return Received::Drop(reason),
-        };
-        Received::Drop(match message {
-            // TUN-62 [RFC 4213 §3.8]
-            Message::NeighborSolicitation(_) => match answer_solicitation(link, cx.forwarding, &received) {
-                Ok(answer) => return write_advertisement(packet, answer),
-                Err(reason) => reason,
-            },
-            // No neighbour is watched here. S6R-26
-            Message::NeighborAdvertisement(_) => DropReason::NdUnknownTarget,
-            Message::RouterSolicitation(_) => DropReason::NotARouter,
-            Message::RouterAdvertisement(_) => DropReason::RaNotFromRouter,
-            Message::Redirect(_) => DropReason::RedirectRefused,
-        })
     }
 }
 

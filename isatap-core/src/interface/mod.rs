@@ -1,11 +1,12 @@
-//! An interface of a node: a link with the control machine that keeps it.
+//! An interface of a node: a link and the control machine that keeps it.
 //!
-//! The machine never holds what it shares: links' routes and the clock come
-//! in with each call, as a [`Context`].
+//! Packets ask the [`Link`], which is data. Neighbor Discovery, time and
+//! errors go to the [`Control`] machine, which changes that data. It never
+//! holds what it shares: routes and the clock come in with each call, as a
+//! [`Context`].
 
 mod addresses;
 mod automatic;
-mod delegate;
 mod neighbor_check;
 mod probe;
 mod refusals;
@@ -17,22 +18,19 @@ use crate::capacity::{Capacity, Rows, Storage};
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Transmit};
 use crate::error::{EmitError, Table, TableFull};
-use crate::link::{Admitted, Link, NativeLink, pointee};
-use crate::nd::message::{self, NeighborAdvertisementRepr};
+use crate::link::{Admitted, Link, LinkKind, NativeLink};
+use crate::nd::message::{self, Message, NeighborAdvertisementRepr, NeighborFlags};
 use crate::nd::validate;
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::identification::{Bucket, Identifications};
 use crate::proto41::mtu::{self, MtuDecision};
-use crate::proto41::{self, Flow, Outer, icmp::TunnelError};
+use crate::proto41::{self, Flow, Outer};
 use crate::route::{Origin, Route, RouteTable, Slot};
 use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
 
 pub use addresses::{AddressRow, Addresses};
 pub(crate) use automatic::{Automatic, replace_routes};
-pub(crate) use delegate::{
-    interface_by, interface_of_its_link, link_and_policy, link_field, link_of_its_data, pointee_mut, silent_interface,
-};
 pub(crate) use neighbor_check::NeighborChecks;
 pub use neighbor_check::{CheckedNeighbor, NeighborCheck};
 pub(crate) use probe::Probe;
@@ -70,7 +68,7 @@ impl<C: Capacity> Context<'_, C> {
     /// No headroom, or no Identification left: see the reason.
     pub(crate) fn wrap(
         &mut self,
-        link: &impl Link,
+        link: &(impl Link + ?Sized),
         source: Ipv4Addr,
         destination: Ipv4Addr,
         packet: &mut PacketMut<'_>,
@@ -89,9 +87,7 @@ impl<C: Capacity> Context<'_, C> {
         proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
         Ok(outer)
     }
-}
 
-impl<C: Capacity> Context<'_, C> {
     /// Adds or replaces a route, and counts what finds no room.
     ///
     /// # Errors
@@ -105,7 +101,7 @@ impl<C: Capacity> Context<'_, C> {
     /// had been lost on the way: whoever wanted it repeats it.
     pub(crate) fn send(
         &mut self,
-        link: &impl Link,
+        link: &(impl Link + ?Sized),
         source: Ipv4Addr,
         destination: Ipv4Addr,
         packet: &mut PacketMut<'_>,
@@ -137,7 +133,7 @@ pub(crate) fn insert_route(
     result
 }
 
-/// What an interface did with a Neighbor Discovery message.
+/// What an interface did with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// It is not the interface's: deliver it like any packet.
@@ -150,23 +146,111 @@ pub enum Received {
     Drop(DropReason),
 }
 
-/// A link with its control machine, as a node holds it.
-pub trait Interface<C: Capacity>: Link<Capacity = C> {
-    /// The link alone, for threads that only move packets.
-    type Snapshot: Link + Clone;
+/// A link and its control machine, as a node holds them.
+pub trait Interface<C: Capacity> {
+    /// The type of its link; `dyn Link` where that may be any.
+    type Link: Link<Capacity = C> + ?Sized;
 
-    /// A copy of the link as it is now.
-    fn snapshot(&self) -> Self::Snapshot;
+    /// What the datapath asks.
+    fn link(&self) -> &Self::Link;
 
-    /// A Neighbor Discovery message that this link let in, already
-    /// decapsulated.
-    fn receive(&mut self, cx: &mut Context<'_, C>, from: Admitted, flow: &Flow, packet: &mut PacketMut<'_>)
-    -> Received;
+    /// The same, for its settings.
+    fn link_mut(&mut self) -> &mut Self::Link;
+
+    /// The machine that keeps the link.
+    fn control(&self) -> &dyn Control<C>;
+
+    /// The same, to be told something.
+    fn control_mut(&mut self) -> &mut dyn Control<C>;
+}
+
+/// An interface behind a pointer: a `Box`, where a node is to have room for
+/// many and not hold it.
+impl<P, C: Capacity> Interface<C> for P
+where
+    P: DerefMut<Target: Interface<C>>,
+{
+    type Link = <P::Target as Interface<C>>::Link;
+
+    fn link(&self) -> &Self::Link {
+        (**self).link()
+    }
+
+    fn link_mut(&mut self) -> &mut Self::Link {
+        (**self).link_mut()
+    }
+
+    fn control(&self) -> &dyn Control<C> {
+        (**self).control()
+    }
+
+    fn control_mut(&mut self) -> &mut dyn Control<C> {
+        (**self).control_mut()
+    }
+}
+
+/// Makes an interface of a control machine whose field `link` is its link.
+macro_rules! interface {
+    ($machine:ident, $link:ident) => {
+        impl<C: $crate::capacity::Capacity> $crate::interface::Interface<C> for $machine<C> {
+            type Link = $link<C>;
+
+            #[inline(always)]
+            fn link(&self) -> &$link<C> {
+                &self.link
+            }
+
+            fn link_mut(&mut self) -> &mut $link<C> {
+                &mut self.link
+            }
+
+            #[inline(always)]
+            fn control(&self) -> &dyn $crate::interface::Control<C> {
+                self
+            }
+
+            #[inline(always)]
+            fn control_mut(&mut self) -> &mut dyn $crate::interface::Control<C> {
+                self
+            }
+        }
+    };
+}
+pub(crate) use interface;
+
+/// The control machine of a link: who solicits, advertises, qualifies. What a
+/// machine leaves out is what a link without one does.
+pub trait Control<C: Capacity> {
+    /// A valid Neighbor Discovery message that this link let in, other than a
+    /// solicitation of a neighbour, which every node answers alike.
+    fn receive(&mut self, cx: &mut Context<'_, C>, heard: &Heard<'_>) -> Received {
+        let _ = cx;
+        Received::Drop(match heard.message {
+            Message::RouterSolicitation(_) => DropReason::NotARouter,
+            Message::RouterAdvertisement(_) => DropReason::RaNotFromRouter,
+            // No neighbour is watched here. S6R-26
+            Message::NeighborSolicitation(_) | Message::NeighborAdvertisement(_) => DropReason::NdUnknownTarget,
+            Message::Redirect(_) => DropReason::RedirectRefused,
+        })
+    }
+
+    /// A packet that the link [awaits](Link::awaits).
+    fn receive_awaited(&mut self, cx: &mut Context<'_, C>, packet: &[u8]) -> Received {
+        let _ = (cx, packet);
+        Received::NotControl
+    }
 
     /// A packet that arrived on this link natively.
     fn receive_native(&mut self, cx: &mut Context<'_, C>, packet: &[u8]) -> Received {
         let _ = (cx, packet);
         Received::NotControl
+    }
+
+    /// Whether packets to and from this neighbour need no question whether it
+    /// is there. `SEC-1`
+    fn is_verified(&self, neighbor: &Ipv6Addr) -> bool {
+        let _ = neighbor;
+        true
     }
 
     /// Whether a packet to, or from, `neighbor` may pass; a link that checks
@@ -178,22 +262,28 @@ pub trait Interface<C: Capacity>: Link<Capacity = C> {
     }
 
     /// A packet was sent to the neighbour at `destination`. `NDP-50`
-    fn note_sent(&mut self, now: Instant, destination: Ipv4Addr);
+    fn note_sent(&mut self, now: Instant, destination: Ipv4Addr) {
+        let _ = (now, destination);
+    }
 
     /// A route by `next_hop` would have been better, were it reachable.
     /// `NDP-37`
-    fn note_avoided(&mut self, now: Instant, next_hop: &Ipv6Addr);
+    fn note_avoided(&mut self, now: Instant, next_hop: &Ipv6Addr) {
+        let _ = (now, next_hop);
+    }
 
-    /// An ICMPv4 error about a packet that this link sent.
-    ///
-    /// # Errors
-    /// It is not believed or not acted upon.
-    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason>;
+    /// An ICMPv4 error says that the neighbour at `destination` may be gone.
+    /// It may only cast doubt (`NDP-68`). `TUN-44 [RFC 5214 §7.2]`
+    fn doubt(&mut self, now: Instant, destination: Ipv4Addr) {
+        let _ = (now, destination);
+    }
 
     /// Does what is due.
-    fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy);
+    fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
+        let _ = (cx, entropy);
+    }
 
-    /// Writes the next packet that this interface wants to send.
+    /// Writes the next packet that this machine wants to send.
     ///
     /// # Errors
     /// The buffer is too short; the packet stays wanted.
@@ -201,35 +291,95 @@ pub trait Interface<C: Capacity>: Link<Capacity = C> {
         &mut self,
         cx: &mut Context<'_, C>,
         out: &mut PacketMut<'_>,
-    ) -> Result<Option<Transmit>, EmitError>;
-
-    /// The next difference between what is and what was told.
-    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event>;
-
-    /// When [`handle_timeout`](Interface::handle_timeout) has something to do.
-    fn deadline(&self) -> Expiry;
-
-    /// Whether a packet waits to be polled.
-    fn has_packet(&self, now: Instant) -> bool;
-
-    /// Whether an event waits to be polled.
-    fn has_event(&self) -> bool;
-}
-
-/// An interface behind a pointer: a `Box`, where a node is to have room for
-/// many and not hold it.
-impl<P, C: Capacity> Interface<C> for P
-where
-    P: DerefMut<Target: Interface<C>>,
-{
-    type Snapshot = <P::Target as Interface<C>>::Snapshot;
-
-    fn snapshot(&self) -> Self::Snapshot {
-        (**self).snapshot()
+    ) -> Result<Option<Transmit>, EmitError> {
+        let _ = (cx, out);
+        Ok(None)
     }
 
-    interface_by!([pointee], [pointee_mut]);
+    /// The next difference between what is and what was told.
+    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
+        let _ = cx;
+        None
+    }
+
+    /// When [`handle_timeout`](Control::handle_timeout) has something to do.
+    fn deadline(&self) -> Expiry {
+        Expiry::NEVER
+    }
+
+    /// Whether a packet waits to be polled.
+    fn has_packet(&self, now: Instant) -> bool {
+        let _ = now;
+        false
+    }
+
+    /// Whether an event waits to be polled.
+    fn has_event(&self) -> bool {
+        false
+    }
 }
+
+/// A Neighbor Discovery message, and who sent it.
+#[derive(Clone, Debug)]
+pub struct Heard<'a> {
+    /// Who that is to the link.
+    pub from: Admitted,
+    /// The headers that it came in.
+    pub flow: &'a Flow,
+    /// The addresses of the message.
+    pub received: validate::Received<'a>,
+    /// The message.
+    pub message: Message<'a>,
+}
+
+/// A packet that may be for the control machine of `interface`, already
+/// decapsulated.
+pub(crate) fn receive<C: Capacity>(
+    interface: &mut impl Interface<C>,
+    cx: &mut Context<'_, C>,
+    from: Admitted,
+    flow: &Flow,
+    packet: &mut PacketMut<'_>,
+) -> Received {
+    if interface.link().awaits(flow) {
+        let received = interface.control_mut().receive_awaited(cx, packet.as_slice());
+        if received != Received::NotControl {
+            return received;
+        }
+    }
+    let Some(received) = neighbor_discovery(packet.as_slice()) else { return Received::NotControl };
+    let message = match validate::message(&received) {
+        Ok(message) => message,
+        Err(reason) => return Received::Drop(reason),
+    };
+    let Message::NeighborSolicitation(solicitation) = message else {
+        return interface.control_mut().receive(cx, &Heard { from, flow, received, message });
+    };
+    let (link, target) = (interface.link(), solicitation.target());
+    // NDP-68 [RFC 4861 §7.2.3]: silence where the target is not ours.
+    let is_test = received.source.is_unspecified();
+    if !link.is_local(&target) || (is_test && link.kind() != LinkKind::Configured) {
+        return Received::Drop(DropReason::NdUnknownTarget);
+    }
+    // ISA-48, ISA-58, TUN-62 [RFC 4213 §3.8]: every node must answer, whatever
+    // its role. Link-layer address options say nothing (TUN-63).
+    let mut repr = NeighborAdvertisementRepr::answer(&solicitation, cx.forwarding);
+    let mut destination = received.source;
+    if is_test {
+        // TUN-61, NDP-52 [RFC 4861 §7.2.4]: whoever tests an address for being
+        // a duplicate has none yet, so that all nodes are told.
+        repr.flags.remove(NeighborFlags::SOLICITED);
+        destination = ALL_NODES;
+    }
+    // NDP-64: from the address that was asked.
+    match message::write_packet(packet, &target, &destination, |writer| repr.emit(writer)) {
+        Ok(_) => Received::Answer,
+        Err(_) => Received::Drop(DropReason::NoHeadroom),
+    }
+}
+
+/// `ff02::1`
+pub(crate) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// The Neighbor Discovery message in an IPv6 packet, if it is one, found
 /// behind any extension headers.
@@ -253,76 +403,26 @@ pub(crate) fn neighbor_discovery(packet: &[u8]) -> Option<validate::Received<'_>
     })
 }
 
-/// Answers a Neighbor Solicitation in place. `ISA-48`, `ISA-58`, `TUN-62`:
-/// every node must, whatever its role.
-///
-/// `NDP-68 [RFC 4861 §7.2.3]`: silence where the target is not ours.
-pub(crate) fn answer_solicitation(
-    link: &impl Link,
-    is_router: bool,
-    received: &validate::Received<'_>,
-) -> Result<(Ipv6Addr, Ipv6Addr, NeighborAdvertisementRepr), DropReason> {
-    let solicitation = validate::neighbor_solicitation(received)?;
-    let target = solicitation.target();
-    if !link.is_local(&target) || received.source.is_unspecified() {
-        return Err(DropReason::NdUnknownTarget);
-    }
-    // NDP-64: from the address that was asked.
-    let repr = NeighborAdvertisementRepr::answer(&solicitation, is_router);
-    Ok((target, received.source, repr))
-}
-
-/// Writes the advertisement that [`answer_solicitation`] decided on.
-pub(crate) fn write_advertisement(
-    packet: &mut PacketMut<'_>,
-    (source, destination, repr): (Ipv6Addr, Ipv6Addr, NeighborAdvertisementRepr),
-) -> Received {
-    match message::write_packet(packet, &source, &destination, |writer| repr.emit(writer)) {
-        Ok(_) => Received::Answer,
-        Err(_) => Received::Drop(DropReason::NoHeadroom),
-    }
-}
-
 /// A native link has no control machine: its Neighbor Discovery is the
 /// caller's.
+impl<C: Capacity> Control<C> for NativeLink<C> {}
+
 impl<C: Capacity> Interface<C> for NativeLink<C> {
-    type Snapshot = NativeLink<C>;
+    type Link = Self;
 
-    fn snapshot(&self) -> NativeLink<C> {
-        self.clone()
+    fn link(&self) -> &Self {
+        self
     }
 
-    fn receive(&mut self, _: &mut Context<'_, C>, _: Admitted, _: &Flow, _: &mut PacketMut<'_>) -> Received {
-        Received::NotControl
+    fn link_mut(&mut self) -> &mut Self {
+        self
     }
 
-    fn note_sent(&mut self, _: Instant, _: Ipv4Addr) {}
-
-    fn note_avoided(&mut self, _: Instant, _: &Ipv6Addr) {}
-
-    fn path_error(&mut self, _: Instant, _: &TunnelError) -> Result<(), DropReason> {
-        Err(DropReason::IcmpV4Ignored)
+    fn control(&self) -> &dyn Control<C> {
+        self
     }
 
-    fn handle_timeout(&mut self, _: &mut Context<'_, C>, _: &mut dyn Entropy) {}
-
-    fn poll_transmit(&mut self, _: &mut Context<'_, C>, _: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
-        Ok(None)
-    }
-
-    fn poll_event(&mut self, _: &mut Context<'_, C>) -> Option<Event> {
-        None
-    }
-
-    fn deadline(&self) -> Expiry {
-        Expiry::NEVER
-    }
-
-    fn has_packet(&self, _: Instant) -> bool {
-        false
-    }
-
-    fn has_event(&self) -> bool {
-        false
+    fn control_mut(&mut self) -> &mut dyn Control<C> {
+        self
     }
 }

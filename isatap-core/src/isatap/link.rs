@@ -68,12 +68,6 @@ impl<C: Capacity> Link<C> {
         &self.prl
     }
 
-    /// How outer headers are made, to be changed: the IPv4 interface underneath may get
-    /// another MTU.
-    pub fn policy_mut(&mut self) -> &mut OuterPolicy {
-        &mut self.underlay.policy
-    }
-
     /// `SEC-2`: adds an IPv4 prefix to the site's. With none, every IPv4
     /// address counts as the site's. It keeps other sites out; a tunnel router
     /// inside the prefix it does not see.
@@ -264,6 +258,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
         &self.underlay
     }
 
+    fn underlay_mut(&mut self) -> &mut Underlay<C> {
+        &mut self.underlay
+    }
+
     fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
         // ISA-5, ISA-80: the next hop's last four bytes, of either u bit.
         let destination = embedded_ipv4(next_hop).ok_or(DropReason::NextHopUnresolvable)?;
@@ -281,7 +279,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
         Ok(Resolution::To { source, destination })
     }
 
-    #[inline(always)]
+    #[inline]
     fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
         match self.plain(flow) {
             Some(from) => Ok(from),
@@ -294,7 +292,6 @@ impl<C: Capacity> LinkTrait for Link<C> {
         }
     }
 
-    #[inline(always)]
     fn is_on_link(&self, address: &Ipv6Addr) -> bool {
         Ipv6Prefix::LINK_LOCAL.contains(address) || self.prefixes.is_on_link(address)
     }

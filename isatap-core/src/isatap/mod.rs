@@ -37,4 +37,4 @@ pub mod router;
 
 pub use host::{Answer, HostConfig, HostInterface, LinkLocal, ResolveFailure, SolicitDestination};
 pub use link::Link;
-pub use router::{CheckNeighbors, PublishedPrefix, RouterConfig, RouterInterface, RouterLink};
+pub use router::{CheckNeighbors, PublishedPrefix, RouterConfig, RouterInterface};

@@ -13,10 +13,8 @@ use crate::capacity::{Capacity, List, Row, Rows};
 use crate::drop_reason::DropReason;
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
-use crate::interface::{
-    self as shared, AddressRow, Addresses, Context, Received, link_of_its_data, neighbor_discovery,
-};
-use crate::link::{Admitted, InterfaceAddress, Link as _, NativeLink};
+use crate::interface::{ALL_NODES, AddressRow, Addresses, Context, Control, Received, interface, neighbor_discovery};
+use crate::link::{InterfaceAddress, Link as _, NativeLink};
 use crate::nd::advertise::{Intervals, Schedule};
 use crate::nd::learned::TWO_HOURS;
 use crate::nd::message::{self, RouterAdvertisementRepr, RouterFlags};
@@ -24,14 +22,9 @@ use crate::nd::option::{PrefixFlags, PrefixInformation, RouteInformation};
 use crate::nd::validate;
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
-use crate::proto41::Flow;
-use crate::proto41::icmp::TunnelError;
 use crate::route::{Origin, Preference, Route};
 use crate::time::{Expiry, Instant, Lifetime};
 use crate::wire::field::Writer;
-
-/// `ff02::1`
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// `NDP-12 [RFC 4191 §4]`
 const MOST_ROUTES: usize = 17;
@@ -119,12 +112,6 @@ impl<C: Capacity> Interface<C> {
         let mut link = NativeLink::new(config.mtu);
         link.add_address(InterfaceAddress { address: config.link_local, prefix_length: 64 })?;
         Ok(Interface { config, link, prefixes: List::EMPTY, schedule: Schedule::SILENT, addresses: Addresses::EMPTY })
-    }
-
-    /// The link's data.
-    #[must_use]
-    pub fn link(&self) -> &NativeLink<C> {
-        &self.link
     }
 
     /// What hosts make addresses of, or did.
@@ -307,17 +294,7 @@ fn subnet(prefix: &Ipv6Prefix, id: u16) -> Option<Ipv6Prefix> {
     Ipv6Prefix::new(Ipv6Addr::from_bits(prefix.address().to_bits() | u128::from(id) << 64), 64)
 }
 
-impl<C: Capacity> shared::Interface<C> for Interface<C> {
-    type Snapshot = NativeLink<C>;
-
-    fn snapshot(&self) -> NativeLink<C> {
-        self.link.clone()
-    }
-
-    fn receive(&mut self, _: &mut Context<'_, C>, _: Admitted, _: &Flow, _: &mut PacketMut<'_>) -> Received {
-        Received::NotControl
-    }
-
+impl<C: Capacity> Control<C> for Interface<C> {
     fn receive_native(&mut self, cx: &mut Context<'_, C>, packet: &[u8]) -> Received {
         let Some(received) = neighbor_discovery(packet) else { return Received::NotControl };
         if received.icmpv6.first() != Some(&ROUTER_SOLICITATION) {
@@ -331,14 +308,6 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
             Ok(_) => Received::Drop(DropReason::NotARouter),
             Err(reason) => Received::Drop(reason),
         }
-    }
-
-    fn note_sent(&mut self, _: Instant, _: core::net::Ipv4Addr) {}
-
-    fn note_avoided(&mut self, _: Instant, _: &Ipv6Addr) {}
-
-    fn path_error(&mut self, _: Instant, _: &TunnelError) -> Result<(), DropReason> {
-        Err(DropReason::IcmpV4Ignored)
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
@@ -393,4 +362,4 @@ impl<C: Capacity> shared::Interface<C> for Interface<C> {
 /// [RFC 4861 §4.1]
 const ROUTER_SOLICITATION: u8 = crate::wire::icmpv6::Message::ROUTER_SOLICITATION;
 
-link_of_its_data!(Interface);
+interface!(Interface, NativeLink);

@@ -1,17 +1,15 @@
 //! An interface of any mechanism, for nodes that have several.
 
-use core::net::Ipv6Addr;
-
 use super::Node;
 use crate::capacity::Capacity;
 use crate::compatible;
 use crate::configured;
 use crate::engine::{Change, Delegation};
 use crate::error::TableFull;
-use crate::interface::{Interface, interface_by};
+use crate::interface::{Control, Interface};
 use crate::isatap;
 use crate::lan;
-use crate::link::{Link, NativeLink, OuterPolicy, link_by};
+use crate::link::{Link, NativeLink};
 use crate::packet::LinkId;
 use crate::sixrd;
 use crate::sixtofour;
@@ -42,43 +40,6 @@ pub enum AnyInterface<C: Capacity> {
     Compatible(compatible::Interface<C>),
 }
 
-impl<C: Capacity> AnyInterface<C> {
-    /// How a tunnel makes its outer headers, to be changed: the MTU of what is
-    /// underneath may be another one now. `None`: it is no tunnel. `TUN-32`
-    pub fn policy_mut(&mut self) -> Option<&mut OuterPolicy> {
-        Some(match self {
-            AnyInterface::Native(_) | AnyInterface::Lan(_) => return None,
-            AnyInterface::Configured(tunnel) => tunnel.policy_mut(),
-            AnyInterface::IsatapHost(host) => host.link_mut().policy_mut(),
-            AnyInterface::IsatapRouter(router) => router.link_mut().policy_mut(),
-            AnyInterface::SixRdEdge(edge) => edge.policy_mut(),
-            AnyInterface::SixRdRelay(relay) => relay.policy_mut(),
-            AnyInterface::SixToFourRouter(router) => router.policy_mut(),
-            AnyInterface::SixToFourRelay(relay) => relay.policy_mut(),
-            AnyInterface::Compatible(tunnel) => tunnel.policy_mut(),
-        })
-    }
-}
-
-/// A link of any mechanism, without its control machine.
-#[derive(Clone)]
-pub enum AnyLink<C: Capacity> {
-    /// A link that carries IPv6 itself.
-    Native(NativeLink<C>),
-    /// A configured tunnel.
-    Configured(configured::Link<C>),
-    /// An ISATAP host's link.
-    Isatap(isatap::Link<C>),
-    /// An ISATAP router's link.
-    IsatapRouter(isatap::RouterLink<C>),
-    /// A 6rd link.
-    SixRd(sixrd::Link<C>),
-    /// A 6to4 link.
-    SixToFour(sixtofour::Link<C>),
-    /// A link to IPv4-compatible addresses.
-    Compatible(compatible::Link<C>),
-}
-
 macro_rules! each {
     ($self:expr, $inner:ident => $call:expr) => {
         match $self {
@@ -96,56 +57,24 @@ macro_rules! each {
     };
 }
 
-macro_rules! each_link {
-    ($self:expr, $inner:ident => $call:expr) => {
-        match $self {
-            AnyLink::Native($inner) => $call,
-            AnyLink::Configured($inner) => $call,
-            AnyLink::Isatap($inner) => $call,
-            AnyLink::IsatapRouter($inner) => $call,
-            AnyLink::SixRd($inner) => $call,
-            AnyLink::SixToFour($inner) => $call,
-            AnyLink::Compatible($inner) => $call,
-        }
-    };
-}
-
-macro_rules! delegate_link {
-    ($name:ident, $each:ident) => {
-        impl<C: Capacity> Link for $name<C> {
-            type Capacity = C;
-
-            link_by!($each);
-
-            fn is_verified(&self, neighbor: &Ipv6Addr) -> bool {
-                $each!(self, inner => inner.is_verified(neighbor))
-            }
-        }
-    };
-}
-
-delegate_link!(AnyInterface, each);
-delegate_link!(AnyLink, each_link);
-
 impl<C: Capacity> Interface<C> for AnyInterface<C> {
-    type Snapshot = AnyLink<C>;
+    type Link = dyn Link<Capacity = C>;
 
-    fn snapshot(&self) -> AnyLink<C> {
-        match self {
-            AnyInterface::Native(link) => AnyLink::Native(link.snapshot()),
-            AnyInterface::Lan(interface) => AnyLink::Native(interface.snapshot()),
-            AnyInterface::Configured(interface) => AnyLink::Configured(interface.snapshot()),
-            AnyInterface::IsatapHost(interface) => AnyLink::Isatap(interface.snapshot()),
-            AnyInterface::IsatapRouter(interface) => AnyLink::IsatapRouter(interface.snapshot()),
-            AnyInterface::SixRdEdge(interface) => AnyLink::SixRd(interface.snapshot()),
-            AnyInterface::SixRdRelay(interface) => AnyLink::SixRd(interface.snapshot()),
-            AnyInterface::SixToFourRouter(interface) => AnyLink::SixToFour(interface.snapshot()),
-            AnyInterface::SixToFourRelay(interface) => AnyLink::SixToFour(interface.snapshot()),
-            AnyInterface::Compatible(interface) => AnyLink::Compatible(interface.snapshot()),
-        }
+    fn link(&self) -> &Self::Link {
+        each!(self, interface => interface.link())
     }
 
-    interface_by!([each], [each]);
+    fn link_mut(&mut self) -> &mut Self::Link {
+        each!(self, interface => interface.link_mut())
+    }
+
+    fn control(&self) -> &dyn Control<C> {
+        each!(self, interface => interface)
+    }
+
+    fn control_mut(&mut self) -> &mut dyn Control<C> {
+        each!(self, interface => interface)
+    }
 }
 
 impl<C: Capacity, const LINKS: usize> Node<AnyInterface<C>, C, LINKS> {

@@ -19,7 +19,7 @@ impl<C: Capacity> Node<HostInterface<C>, C, 1> {
     /// brings it up. May be a constant.
     #[must_use]
     pub const fn host(config: HostConfig) -> Self {
-        let port = Port { link: HostInterface::new(config), switches: Switches::DEFAULT };
+        let port = Port { interface: HostInterface::new(config), switches: Switches::DEFAULT };
         Self::with_datapath(NodeConfig::DEFAULT, Datapath::of([Some(port)]))
     }
 

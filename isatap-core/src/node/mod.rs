@@ -20,13 +20,14 @@ use crate::engine::{Entropy, Event, Machine, Transmit, Verdict, draw_key};
 use crate::error::{EmitError, TableFull};
 use crate::interface::{Context, Ids, Interface, RefusalsOf, insert_route};
 use crate::isatap;
+use crate::link::Link;
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::identification::Identifications;
 use crate::route::{Route, RouteKey};
 use crate::time::Instant;
 
-pub use any::{AnyInterface, AnyLink};
+pub use any::AnyInterface;
 use budget::Budgets;
 
 /// A node of any mix of links.
@@ -118,7 +119,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     /// An interface, to be asked.
     #[must_use]
     pub fn interface(&self, id: LinkId) -> Option<&I> {
-        self.datapath.port(id).map(|port| &port.link)
+        self.datapath.port(id).map(|port| &port.interface)
     }
 
     /// An interface, to be told something: `tell` gets it with what it
@@ -141,7 +142,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             refusals: &mut self.refusals,
             forwarding,
         };
-        Some(tell(&mut port.link, &mut cx))
+        Some(tell(&mut port.interface, &mut cx))
     }
 
     /// The switches of an interface, to be changed.
@@ -159,7 +160,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         self.datapath.set_metric(id, metric)
     }
 
-    /// Links and routes.
+    /// Links and routes. A clone of it does for threads what it does for the
+    /// node, as long as the [`generation`](Self::generation) is the same.
     #[must_use]
     pub fn datapath(&self) -> &Datapath<I, C, LINKS> {
         &self.datapath
@@ -206,7 +208,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         &self.counters
     }
 
-    /// Adds what threads counted that work on a [`snapshot`](Self::snapshot).
+    /// Adds what threads counted that work on a clone of the datapath.
     pub fn merge_counters<T: Tally>(&mut self, counted: &Counters<T>) {
         self.counters.merge(counted);
     }
@@ -215,21 +217,15 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     pub fn note_sent(&mut self, now: Instant, link: LinkId, destination: Ipv4Addr) {
         let now = self.clamp(now);
         if let Some(port) = self.datapath.port_mut(link) {
-            port.link.note_sent(now, destination);
+            port.interface.control_mut().note_sent(now, destination);
         }
     }
 
-    /// A number that changes when a new [`snapshot`](Self::snapshot) may
-    /// differ from the last one.
+    /// A number that changes when a clone of the datapath may differ from the
+    /// last one.
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.generation.wrapping_add(self.datapath.routes.generation())
-    }
-
-    /// Links and routes as they are now, for threads.
-    #[must_use]
-    pub fn snapshot(&self) -> Datapath<I::Snapshot, C, LINKS> {
-        self.datapath.map(Interface::snapshot)
     }
 
     /// Gives the IPv4 Identifications another secret. Values given before
@@ -287,7 +283,10 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
         }
         self.datapath.routes.expire(now);
         for id in link_ids::<LINKS>() {
-            self.with_interface(now, id, |interface, cx| interface.handle_timeout(cx, entropy));
+            self.with_interface(now, id, |interface, cx| {
+                interface.link_mut().underlay_mut().handle_timeout(cx.now);
+                interface.control_mut().handle_timeout(cx, entropy);
+            });
         }
     }
 
@@ -295,8 +294,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
         out.clear();
         for id in link_ids::<LINKS>() {
             // A packet that could not be sent is followed by the next one.
-            while self.interface(id).is_some_and(|interface| interface.has_packet(self.now)) {
-                let sent = self.with_interface(self.now, id, |interface, cx| interface.poll_transmit(cx, out));
+            while self.interface(id).is_some_and(|interface| interface.control().has_packet(self.now)) {
+                let sent =
+                    self.with_interface(self.now, id, |interface, cx| interface.control_mut().poll_transmit(cx, out));
                 if let Some(transmit) = sent.transpose()?.flatten() {
                     return Ok(Some(transmit));
                 }
@@ -308,7 +308,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
 
     fn poll_event(&mut self) -> Option<Event> {
         for id in link_ids::<LINKS>() {
-            let event = self.with_interface(self.now, id, |interface, cx| interface.poll_event(cx));
+            let event = self.with_interface(self.now, id, |interface, cx| interface.control_mut().poll_event(cx));
             if let Some(event) = event.flatten() {
                 return Some(event);
             }
@@ -325,8 +325,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
         let ids = &self.identifications;
         let mut waiting = self.datapath.routes.has_changes() || ids.needs_seed || ids.has_repeats_to_tell();
         for (_, port) in self.datapath.by_precedence() {
-            next = next.min(port.link.deadline());
-            waiting |= port.link.has_packet(self.now) || port.link.has_event();
+            let control = port.interface.control();
+            next = next.min(control.deadline()).min(port.interface.link().underlay().deadline());
+            waiting |= control.has_packet(self.now) || control.has_event();
         }
         if waiting { Some(self.now) } else { next.instant() }
     }

@@ -4,11 +4,11 @@ use core::net::Ipv6Addr;
 
 use super::Node;
 use crate::capacity::Capacity;
-use crate::datapath::{Origin, Plan, Refusal, decrement_hop_limit, execute};
+use crate::datapath::{Origin, Plan, Refusal, decrement_hop_limit, execute, must_be_verified};
 use crate::drop_reason::{DropReason, Tally};
 use crate::engine::{Ticket, Verdict, Via};
-use crate::interface::{Interface, NeighborCheck, Received, neighbor_discovery};
-use crate::link::{Admitted, LinkKind, Resolution};
+use crate::interface::{Context, Interface, NeighborCheck, Received, neighbor_discovery, receive};
+use crate::link::{Admitted, Link, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::icmp::TunnelError;
 use crate::proto41::{self, Flow};
@@ -34,7 +34,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         // NDP-42: a router on the link is asked by Neighbor Discovery alone.
         let control = neighbor_discovery(packet.as_slice()).is_some();
         let ask = |node: &mut Self| {
-            node.with_interface(now, link, |interface, cx| interface.receive_native(cx, packet.as_slice()))
+            node.with_interface(now, link, |interface, cx| {
+                interface.control_mut().receive_native(cx, packet.as_slice())
+            })
         };
         match control.then(|| ask(self)).flatten() {
             Some(Received::Consumed) => {
@@ -69,20 +71,19 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             if let Some(verdict) = self.control(now, link, from, &flow, packet) {
                 return verdict;
             }
-            if self.datapath.is_for_others(link, &flow.inner_destination) {
-                return self.drop(DropReason::ForwardingOff);
-            }
-            if !forwards || self.datapath.ends_here(link, &flow.inner_destination) {
-                return self.deliver(now, link, from, packet);
-            }
-            return self.send_on(now, origin, packet);
+            return match self.datapath.ends_here(link, &flow.inner_destination) {
+                Ok(ends_here) if ends_here || !forwards => self.deliver(now, link, from, packet),
+                Ok(_) => self.send_on(now, origin, packet),
+                Err(reason) => self.drop(reason),
+            };
         }
         // RTE-7: where nothing is forwarded, nobody need be asked.
-        if self.datapath.is_for_others(link, &flow.inner_destination) {
-            return self.drop(DropReason::ForwardingOff);
-        }
+        let ends_here = match self.datapath.ends_here(link, &flow.inner_destination) {
+            Ok(ends_here) => ends_here,
+            Err(reason) => return self.drop(reason),
+        };
         // SEC-1 [RFC 6324 §3.1.1]: the reverse check.
-        if self.datapath.must_be_verified(link, from, &flow) {
+        if must_be_verified(from, ends_here) {
             match self.check_neighbor(now, link, &flow.inner_source) {
                 NeighborCheck::Pass => {}
                 NeighborCheck::Wait(ticket) => return self.hold(ticket),
@@ -90,7 +91,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
                 NeighborCheck::TableFull => return self.drop(DropReason::TableFull),
             }
         }
-        if !forwards || self.datapath.ends_here(link, &flow.inner_destination) {
+        if ends_here || !forwards {
             // TUN-19 [RFC 6040 §4.2]. TUN-53: nothing is logged here, so
             // nothing needs a limit; drops are counted.
             return match proto41::decapsulate(packet, &flow) {
@@ -114,7 +115,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         flow: &Flow,
         packet: &mut PacketMut<'_>,
     ) -> Option<Verdict> {
-        match self.with_interface(now, link, |interface, cx| interface.receive(cx, from, flow, packet))? {
+        match self.with_interface(now, link, |interface, cx| receive(interface, cx, from, flow, packet))? {
             Received::NotControl => None,
             Received::Consumed => {
                 self.counters.consumed = self.counters.consumed.plus(1);
@@ -124,8 +125,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             Received::Answer => {
                 // ISA-53: back to where it came from, from where it was sent to.
                 let (source, destination) = (flow.outer_destination, flow.outer_source);
-                let sent =
-                    self.with_interface(now, link, |interface, cx| cx.wrap(interface, source, destination, packet))?;
+                let wrap =
+                    |interface: &mut I, cx: &mut Context<'_, C>| cx.wrap(interface.link(), source, destination, packet);
+                let sent = self.with_interface(now, link, wrap)?;
                 Some(match sent {
                     Ok(outer) => {
                         self.counters.consumed = self.counters.consumed.plus(1);
@@ -216,7 +218,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
 
     fn check_neighbor(&mut self, now: Instant, link: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
         let Some(port) = self.datapath.port_mut(link) else { return NeighborCheck::Pass };
-        port.link.check_neighbor(now, link, neighbor)
+        port.interface.control_mut().check_neighbor(now, link, neighbor)
     }
 
     fn hold(&mut self, ticket: Ticket) -> Verdict {
@@ -236,13 +238,13 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
                 identification = self.identifications.next(now, source, destination)?;
             }
             if let Some(port) = self.datapath.port_mut(plan.link) {
-                port.link.note_sent(now, destination);
+                port.interface.control_mut().note_sent(now, destination);
             }
         }
         if let Some((link, next_hop)) = plan.avoided
             && let Some(port) = self.datapath.port_mut(link)
         {
-            port.link.note_avoided(now, &next_hop);
+            port.interface.control_mut().note_avoided(now, &next_hop);
         }
         Ok(identification)
     }
@@ -272,7 +274,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             Origin::Local => link,
             Origin::Forwarded { link, .. } => link,
         };
-        let Some(source) = self.datapath.port(side).and_then(|port| port.link.source_for(&header.source())) else {
+        let Some(source) = self.datapath.link(side).and_then(|link| link.source_for(&header.source())) else {
             return drop;
         };
         // NDP-61 [RFC 4443 §2.4 (f)]
@@ -319,15 +321,19 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         let (mut first, mut own) = (None, None);
         for place in 0..LINKS {
             let Some(id) = self.datapath.in_order(place) else { break };
-            let can_have_sent =
-                |interface: &I| interface.kind() != LinkKind::Native && interface.owns_ipv4(error.source);
-            if self.interface(id).is_some_and(can_have_sent)
-                && self.with_interface(now, id, |interface, _| interface.path_error(now, error)) == Some(Ok(()))
-            {
-                first = first.or(Some(id));
-                let is_sender = |interface: &I| sender.is_some_and(|sender| interface.is_local(sender));
-                own = own.or(self.interface(id).is_some_and(is_sender).then_some(id));
+            let Some(port) = self.datapath.port_mut(id) else { break };
+            let link = port.interface.link_mut();
+            if !link.owns_ipv4(error.source) || link.path_error(now, error).is_err() {
+                continue;
             }
+            first = first.or(Some(id));
+            if sender.is_some_and(|sender| link.is_local(sender)) {
+                own = own.or(Some(id));
+            }
+            if error.too_big().is_none() {
+                port.interface.control_mut().doubt(now, error.destination);
+            }
+            self.changed();
         }
         own.or(first)
     }
@@ -346,10 +352,10 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         self.counters.consumed = self.counters.consumed.plus(1);
         let consumed = Verdict::Consumed { link };
         let Some(sender) = sender else { return consumed };
-        let Some(port) = self.datapath.port(link) else { return consumed };
-        let path_mtu = port.link.underlay().path_mtu(error.destination);
-        let Some(source) = port.link.source_for(&sender) else { return consumed };
         let local = self.datapath.is_local(link, &sender);
+        let Some(path) = self.datapath.link(link) else { return consumed };
+        let path_mtu = path.underlay().path_mtu(error.destination);
+        let Some(source) = path.source_for(&sender) else { return consumed };
         // TUN-42 [RFC 4213 §3.4]. NDP-61: of a budget of its own, so that who
         // forges ICMPv4 errors takes no answer from a packet of ours.
         if !self.budgets.take_relayed(now) || error.answer(message, source, path_mtu).is_err() {

@@ -12,16 +12,12 @@ use super::addr::{Domain, DomainError};
 use super::dhcp::SixRdOption;
 use super::link::{Link, Place, Side};
 use crate::capacity::Capacity;
-use crate::engine::{Delegation, Entropy, Event, Transmit};
+use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, TableFull};
-use crate::interface::{
-    Automatic, Context, Interface, Probe, Received, interface_of_its_link, link_and_policy, link_of_its_data,
-    replace_routes,
-};
-use crate::link::{Admitted, Link as LinkTrait, Locator, OuterPolicy};
+use crate::interface::{Automatic, Context, Control, Probe, Received, interface, replace_routes};
+use crate::link::{Locator, OuterPolicy};
 use crate::packet::PacketMut;
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix};
-use crate::proto41::Flow;
 use crate::proto41::ecn::{EcnMode, TosMode};
 use crate::route::{Origin, Route};
 use crate::time::{Expiry, Instant};
@@ -112,7 +108,10 @@ impl<C: Capacity> EdgeInterface<C> {
         }
     }
 
-    link_and_policy!();
+    /// This node's addresses on the link.
+    pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
+        self.told.addresses()
+    }
 
     /// The prefix for LANs.
     #[must_use]
@@ -244,26 +243,14 @@ impl<C: Capacity> EdgeInterface<C> {
     }
 }
 
-impl<C: Capacity> Interface<C> for EdgeInterface<C> {
-    interface_of_its_link!();
-
-    fn receive(
-        &mut self,
-        cx: &mut Context<'_, C>,
-        _from: Admitted,
-        flow: &Flow,
-        packet: &mut PacketMut<'_>,
-    ) -> Received {
-        if self.link.awaits(flow) {
-            self.probe.answered();
-            self.link.probing = self.probe.outcome().is_none();
-            return Received::Consumed;
-        }
-        Automatic::receive(&self.link, cx, packet)
+impl<C: Capacity> Control<C> for EdgeInterface<C> {
+    fn receive_awaited(&mut self, _cx: &mut Context<'_, C>, _packet: &[u8]) -> Received {
+        self.probe.answered();
+        self.link.probing = self.probe.outcome().is_none();
+        Received::Consumed
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
-        self.link.underlay.handle_timeout(cx.now);
         if self.probe.handle_timeout(cx.now, entropy) {
             self.link.probing = false;
         }
@@ -306,7 +293,7 @@ impl<C: Capacity> Interface<C> for EdgeInterface<C> {
     }
 
     fn deadline(&self) -> Expiry {
-        self.link.underlay.deadline().min(self.probe.deadline())
+        self.probe.deadline()
     }
 
     fn has_packet(&self, now: Instant) -> bool {
@@ -321,4 +308,4 @@ impl<C: Capacity> Interface<C> for EdgeInterface<C> {
 /// Comes back one lower.
 const PROBE_HOP_LIMIT: u8 = 64;
 
-link_of_its_data!(EdgeInterface);
+interface!(EdgeInterface, Link);

@@ -186,6 +186,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
         &self.underlay
     }
 
+    fn underlay_mut(&mut self) -> &mut Underlay<C> {
+        &mut self.underlay
+    }
+
     fn permit(
         &self,
         inner_source: &Ipv6Addr,

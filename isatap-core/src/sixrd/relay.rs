@@ -9,8 +9,9 @@ use super::addr::Domain;
 use super::edge::POLICY;
 use super::link::{Link, Place, Side};
 use crate::capacity::Capacity;
+use crate::engine::{Event, LearnedAddress};
 use crate::error::TableFull;
-use crate::interface::{Automatic, Context, link_and_policy, replace_routes, silent_interface};
+use crate::interface::{Automatic, Context, Control, interface, replace_routes};
 use crate::link::{Locator, OuterPolicy};
 use crate::route::{Origin, Route};
 use crate::time::Expiry;
@@ -55,7 +56,10 @@ impl<C: Capacity> RelayInterface<C> {
         RelayInterface { config, link: Link::new(config.policy, side, false), told: Automatic::EMPTY }
     }
 
-    link_and_policy!();
+    /// This node's addresses on the link.
+    pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
+        self.told.addresses()
+    }
 
     /// Makes other tunnel routers of the IPv4 network known, which are no
     /// customers. `S6R-33`, `SEC-4`
@@ -94,4 +98,14 @@ impl<C: Capacity> RelayInterface<C> {
     }
 }
 
-silent_interface!(RelayInterface);
+impl<C: Capacity> Control<C> for RelayInterface<C> {
+    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
+        self.told.poll_event(cx, &self.link.underlay.policy)
+    }
+
+    fn has_event(&self) -> bool {
+        self.told.has_event(&self.link.underlay.policy)
+    }
+}
+
+interface!(RelayInterface, Link);

@@ -6,8 +6,9 @@
 use super::addr::PREFIX;
 use super::link::{Link, Side};
 use crate::capacity::Capacity;
+use crate::engine::{Event, LearnedAddress};
 use crate::error::{Table, TableFull};
-use crate::interface::{Automatic, Context, link_and_policy, replace_routes, silent_interface};
+use crate::interface::{Automatic, Context, Control, interface, replace_routes};
 use crate::link::{Locator, OuterPolicy};
 use crate::prefix::Ipv4Prefix;
 use crate::proto41::mtu::MtuMode;
@@ -68,7 +69,10 @@ impl<C: Capacity> RelayInterface<C> {
         }
     }
 
-    link_and_policy!();
+    /// This node's addresses on the link.
+    pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
+        self.told.addresses()
+    }
 
     /// Serves only 6to4 routers at these IPv4 addresses, and others so named.
     /// `S64-46`: with none named, everybody: think twice.
@@ -102,4 +106,14 @@ impl<C: Capacity> RelayInterface<C> {
     }
 }
 
-silent_interface!(RelayInterface);
+impl<C: Capacity> Control<C> for RelayInterface<C> {
+    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
+        self.told.poll_event(cx, &self.link.underlay.policy)
+    }
+
+    fn has_event(&self) -> bool {
+        self.told.has_event(&self.link.underlay.policy)
+    }
+}
+
+interface!(RelayInterface, Link);

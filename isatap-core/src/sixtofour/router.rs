@@ -16,17 +16,13 @@ use super::addr::{self, PREFIX};
 use super::ingress;
 use super::link::{Link, Side};
 use crate::capacity::{Capacity, List, Rows};
-use crate::engine::{Delegation, Entropy, Event, Transmit};
+use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
-use crate::interface::{
-    Automatic, Context, Interface, Probe, Received, interface_of_its_link, link_and_policy, link_of_its_data,
-    replace_routes,
-};
-use crate::link::{Admitted, Link as LinkTrait, Locator, OuterPolicy};
+use crate::interface::{Automatic, Context, Control, Probe, Received, interface, replace_routes};
+use crate::link::{Locator, OuterPolicy};
 use crate::nd::message;
 use crate::packet::PacketMut;
 use crate::prefix::Ipv6Prefix;
-use crate::proto41::Flow;
 use crate::proto41::underlay::may_send_to;
 use crate::route::{Origin, Preference, Route};
 use crate::time::{Expiry, Instant, duration};
@@ -144,7 +140,10 @@ impl<C: Capacity> RouterInterface<C> {
         }
     }
 
-    link_and_policy!();
+    /// This node's addresses on the link.
+    pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
+        self.told.addresses()
+    }
 
     /// The site prefix for LANs, of the first public IPv4 address. `S64-47`:
     /// a site has one prefix by each uplink, and this link is one.
@@ -354,33 +353,24 @@ fn icmpv6_is_valid(header: &ipv6::Header<'_>, message: &[u8]) -> bool {
     header.next_header() == protocol::ICMPV6 && Icmpv6::parse(message, &header.source(), &header.destination()).is_ok()
 }
 
-impl<C: Capacity> Interface<C> for RouterInterface<C> {
-    interface_of_its_link!();
-
-    fn receive(
-        &mut self,
-        cx: &mut Context<'_, C>,
-        _from: Admitted,
-        flow: &Flow,
-        packet: &mut PacketMut<'_>,
-    ) -> Received {
-        if self.link.awaits(flow) && self.is_answer(packet.as_slice()) {
-            let was_silent = self.probe.outcome() == Some(false);
-            self.probe.answered();
-            self.link.probed = None;
-            // S64-35: it is relied on while it answers.
-            self.probe_again = (Expiry::at(cx.now.saturating_add(LONGEST_PROBE_PAUSE)), 0);
-            if was_silent {
-                // A full table is told of.
-                let _ = self.sync(cx);
-            }
-            return Received::Consumed;
+impl<C: Capacity> Control<C> for RouterInterface<C> {
+    fn receive_awaited(&mut self, cx: &mut Context<'_, C>, packet: &[u8]) -> Received {
+        if !self.is_answer(packet) {
+            return Received::NotControl;
         }
-        Automatic::receive(&self.link, cx, packet)
+        let was_silent = self.probe.outcome() == Some(false);
+        self.probe.answered();
+        self.link.probed = None;
+        // S64-35: it is relied on while it answers.
+        self.probe_again = (Expiry::at(cx.now.saturating_add(LONGEST_PROBE_PAUSE)), 0);
+        if was_silent {
+            // A full table is told of.
+            let _ = self.sync(cx);
+        }
+        Received::Consumed
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
-        self.link.underlay.handle_timeout(cx.now);
         if matches!(self.resolve, Resolve::Fresh { until } if until <= cx.now) {
             self.resolve = Resolve::Wanted;
         }
@@ -444,7 +434,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
             Resolve::Fresh { until } => Expiry::at(until),
             _ => Expiry::NEVER,
         };
-        self.link.underlay.deadline().min(self.probe.deadline()).min(self.probe_again.0).min(resolve)
+        self.probe.deadline().min(self.probe_again.0).min(resolve)
     }
 
     fn has_packet(&self, now: Instant) -> bool {
@@ -458,4 +448,4 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
     }
 }
 
-link_of_its_data!(RouterInterface);
+interface!(RouterInterface, Link);

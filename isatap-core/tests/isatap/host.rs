@@ -6,6 +6,7 @@ use isatap_core::capacity::Standard;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Event, Machine, Verdict, Via};
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{HostConfig, HostInterface, LinkLocal};
 use isatap_core::link::{Locator, OuterPolicy};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};

@@ -7,6 +7,7 @@ use crate::support::*;
 use isatap_core::capacity::{Capacity, Small, Standard};
 use isatap_core::engine::{Event, Machine};
 use isatap_core::error::Table;
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{HostConfig, HostInterface};
 use isatap_core::node::{AnyInterface, AnyNode, IsatapHost, NodeConfig};
 use isatap_core::packet::LinkId;

@@ -51,7 +51,7 @@ proptest! {
         if strict {
             border.node.switches_mut(border.tunnel).unwrap().ingress = isatap_core::datapath::IngressFilter::Strict;
         }
-        let snapshot = border.node.snapshot();
+        let snapshot = border.node.datapath().clone();
         let owner = measured(&outer, segment, |packet| border.node.clone().decapsulate(NOW, packet));
         agree(&outer, &measured(&outer, segment, |packet| snapshot.decapsulate(packet)), &owner)?;
         agree(&outer, &measured(&outer, segment, |packet| border.node.datapath().decapsulate(packet)), &owner)?;
@@ -66,7 +66,7 @@ proptest! {
         segment in prop_oneof![9 => Just(0_u16), 1 => 1_u16..1400],
     ) {
         let mut border = border();
-        let snapshot = border.node.snapshot();
+        let snapshot = border.node.datapath().clone();
         let bytes = inner.bytes();
         let bound = |packet: &mut PacketMut<'_>| packet.set_link(link.map(LinkId));
         let plain = measured(&bytes, segment, |packet| { bound(packet); snapshot.encapsulate(packet, 0) });
@@ -81,7 +81,7 @@ proptest! {
         inners in prop::collection::vec(traffic::inner(), 0..5),
         first: u16,
     ) {
-        let snapshot = border().node.snapshot();
+        let snapshot = border().node.datapath().clone();
         let mut buffers: Vec<Vec<u8>> = outers.iter().map(|outer| [&[0; HEADROOM][..], outer].concat()).collect();
         let mut packets: Vec<_> = buffers.iter_mut().map(|buffer| {
             let range = HEADROOM..buffer.len();

@@ -192,7 +192,7 @@ fn rte_7_what_is_for_others_does_not_go_up_by_a_link_that_does_not_forward() {
         let mut to = |destination: &str, forwarding: bool| {
             node.switches_mut(link).unwrap().forwarding = forwarding;
             let packet = Inner::of(source, destination).from(from, to);
-            let of_threads = with(&packet, |packet| node.snapshot().decapsulate(packet)).0;
+            let of_threads = with(&packet, |packet| node.datapath().clone().decapsulate(packet)).0;
             let (verdict, _) = receive(&mut node, &packet);
             assert_eq!(of_threads, verdict, "a thread says the same");
             match verdict {

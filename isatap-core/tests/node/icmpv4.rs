@@ -5,7 +5,7 @@ use std::time::Duration;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Machine, Verdict, Via};
-use isatap_core::link::Link as _;
+use isatap_core::interface::Interface as _;
 use isatap_core::nd::neighbor::Reachability;
 use isatap_core::node::{AnyInterface, NodeConfig};
 
@@ -167,7 +167,7 @@ fn tun_41_tun_45_all_links_of_one_address_learn_the_path_and_the_sender_is_told_
     let (verdict, _) = report(&mut node, &icmpv4(3, 4, [0, 0, 0x05, 0x46], &outer));
     assert_eq!(verdict, Verdict::Answer { via: Via::Host { link: isatap }, reason: None });
     for link in [isatap, relay] {
-        assert_eq!(node.interface(link).unwrap().underlay().path_mtu(v4(remote)), 0x0546, "{link:?}");
+        assert_eq!(node.interface(link).unwrap().link().underlay().path_mtu(v4(remote)), 0x0546, "{link:?}");
     }
     balanced(&node);
 }

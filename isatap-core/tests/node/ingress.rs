@@ -3,6 +3,7 @@
 use isatap_core::datapath::{IngressFilter, Switches};
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Event, Machine, Verdict};
+use isatap_core::interface::Interface as _;
 use isatap_core::link::{Denied, LinkKind};
 use isatap_core::node::NodeConfig;
 use isatap_core::packet::LinkId;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::Verdict;
+use isatap_core::interface::Interface as _;
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv4Prefix;

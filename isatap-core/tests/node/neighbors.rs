@@ -3,8 +3,8 @@
 use isatap_core::capacity::Standard;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Event, Machine, Ticket, Verdict, Via, WaitEnd};
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{CheckNeighbors, RouterConfig, RouterInterface};
-use isatap_core::link::Link;
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::route::{Origin, Route};
@@ -162,7 +162,7 @@ fn sec_1_threads_leave_a_neighbour_that_is_not_verified_to_the_owner() {
     let out = outside(HOST4);
     let back = Inner::new(site6(HOST4), v6("2001:db8:99::1")).from(HOST4, SITE4);
     let punt = Verdict::Punt { link: border.isatap };
-    let snapshot = border.node.snapshot();
+    let snapshot = border.node.datapath().clone();
     assert_eq!(with(&out.bytes(), |packet| snapshot.encapsulate(packet, 1)), (punt, out.bytes()));
     assert_eq!(with(&back, |packet| snapshot.decapsulate(packet)), (punt, back.clone()));
     assert_eq!(with(&back, |packet| snapshot.forward(packet, 1)), (punt, back.clone()));
@@ -171,10 +171,10 @@ fn sec_1_threads_leave_a_neighbour_that_is_not_verified_to_the_owner() {
     let before = border.node.generation();
     receive(&mut border.node, &advertisement(HOST4, 0x40).from(HOST4, SITE4));
     assert_ne!(border.node.generation(), before, "a new snapshot is due");
-    let snapshot = border.node.snapshot();
+    let snapshot = border.node.datapath().clone();
     assert!(matches!(with(&out.bytes(), |packet| snapshot.encapsulate(packet, 1)).0, Verdict::Tunnel { .. }));
     assert!(matches!(with(&back, |packet| snapshot.forward(packet, 1)).0, Verdict::Native { .. }));
-    assert!(border.node.interface(border.isatap).unwrap().is_verified(&site6(HOST4)));
+    assert!(border.node.interface(border.isatap).unwrap().control().is_verified(&site6(HOST4)));
 }
 
 /// Whom a router at `address` asks before it forwards to him.

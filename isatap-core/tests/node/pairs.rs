@@ -7,7 +7,8 @@ use isatap_core::datapath::{Datapath, IngressFilter, Switches};
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::Admitted;
 use isatap_core::interface::Context;
-use isatap_core::link::{Denied, Link, OuterPolicy};
+use isatap_core::interface::Interface as _;
+use isatap_core::link::{Denied, OuterPolicy};
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::sixrd::{self, Domain};
@@ -133,14 +134,21 @@ fn tun_23_what_one_link_refuses_does_not_enter_by_another() {
                             // … and what the other has an opinion on, by one
                             // that can vouch for the source.
                             let other = [b, a][link.index()];
-                            let is_others = other.is_on_link(&inner_source) && !inner_source.is_unicast_link_local();
-                            let other_refused = matches!(other.admit(&flow), Err(Denied::Refused(_)));
+                            let is_others =
+                                other.link().is_on_link(&inner_source) && !inner_source.is_unicast_link_local();
+                            let other_refused = matches!(other.link().admit(&flow), Err(Denied::Refused(_)));
                             if is_others && matches!(from, Admitted::UnverifiedRelay | Admitted::Relay) {
                                 panic!("{context}, refused by the other: {other_refused}");
                             }
                             // SEC-10: never as one of our own.
-                            assert!(!a.is_local(&inner_source) || inner_source.is_unicast_link_local(), "{context}");
-                            assert!(!b.is_local(&inner_source) || inner_source.is_unicast_link_local(), "{context}");
+                            assert!(
+                                !a.link().is_local(&inner_source) || inner_source.is_unicast_link_local(),
+                                "{context}"
+                            );
+                            assert!(
+                                !b.link().is_local(&inner_source) || inner_source.is_unicast_link_local(),
+                                "{context}"
+                            );
                         }
                     }
                 }

@@ -11,6 +11,7 @@
 
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Event, Machine, Verdict, Via};
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{CheckNeighbors, RouterConfig};
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;

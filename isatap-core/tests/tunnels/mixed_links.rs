@@ -9,8 +9,9 @@ use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Verdict};
 use isatap_core::interface::Context;
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{PublishedPrefix, RouterConfig, RouterInterface};
-use isatap_core::link::{Denied, InterfaceAddress, Link, LinkKind, NativeLink, OuterPolicy, Resolution};
+use isatap_core::link::{Denied, InterfaceAddress, LinkKind, NativeLink, OuterPolicy, Resolution};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::route::{Origin, Route};
@@ -118,7 +119,8 @@ fn tun_23_the_order_is_configured_isatap_6rd_6to4_in_whatever_order_they_came() 
         for make in makes {
             make(&mut node);
         }
-        let order: Vec<LinkKind> = node.datapath().by_precedence().map(|(_, port)| port.link.kind()).collect();
+        let order: Vec<LinkKind> =
+            node.datapath().by_precedence().map(|(_, port)| port.interface.link().kind()).collect();
         let expected = [LinkKind::Configured, LinkKind::Isatap, LinkKind::SixRd, LinkKind::SixToFour];
         assert_eq!(order, expected);
     }

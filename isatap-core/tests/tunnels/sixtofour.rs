@@ -8,7 +8,8 @@ use isatap_core::capacity::Standard;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Change, Event, Machine, Verdict, Via};
-use isatap_core::link::{Denied, InterfaceAddress, Link, LinkKind, Locator, NativeLink, Resolution};
+use isatap_core::interface::Interface as _;
+use isatap_core::link::{Denied, InterfaceAddress, LinkKind, Locator, NativeLink, Resolution};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::proto41::Flow;
@@ -284,7 +285,7 @@ proptest! {
         let mut node = router(config, &["131.107.0.1"]);
         let text = ipv4.to_string();
         set_locators(&mut node, NOW, &[&text]);
-        let used = node.interface(SIXTOFOUR).unwrap().owns_ipv4(ipv4);
+        let used = node.interface(SIXTOFOUR).unwrap().link().owns_ipv4(ipv4);
         let [a, b, c, _] = ipv4.octets();
         let refused = ipv4.is_loopback() || ipv4.is_link_local() || a == 0 || a >= 224
             || (a, b, c) == (192, 88, 99) && ipv4.octets()[3] == 1;

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use isatap_core::capacity::Standard;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Event, Machine, Verdict};
+use isatap_core::interface::Interface as _;
 use isatap_core::link::{Link, Locator};
 use isatap_core::node::AnyNode;
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
@@ -119,8 +120,8 @@ pub(crate) fn zeros(out: &mut [u8]) {
 }
 
 /// The link of an interface, to be asked.
-pub(crate) fn link(node: &Any, id: LinkId) -> &impl Link {
-    node.interface(id).unwrap()
+pub(crate) fn link(node: &Any, id: LinkId) -> &dyn Link<Capacity = Standard> {
+    node.interface(id).unwrap().link()
 }
 
 /// Whatever entered is counted once.

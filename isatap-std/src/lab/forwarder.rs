@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use isatap_core::capacity::{Capacity, Standard};
 use isatap_core::engine::{Machine, Parked, Parking, Verdict, WaitEnd};
-use isatap_core::link::Link;
+use isatap_core::interface::Interface as _;
 use isatap_core::node::{AnyInterface, AnyNode, Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::time::Instant;
@@ -121,7 +121,7 @@ impl<C: Capacity, const LINKS: usize> Forwarder<C, LINKS> {
     /// From the link that leads there; without a route from the first.
     pub(super) fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
         let link = self.node.datapath().routes().lookup(destination).map_or(LinkId(0), |route| route.link);
-        let from = |link| self.node.interface(link)?.source_for(destination);
+        let from = |link| self.node.interface(link)?.link().source_for(destination);
         // A null route is no link's.
         from(link).or_else(|| self.links().find_map(from))
     }

@@ -128,7 +128,7 @@ impl<C: Capacity> LabNode for IsatapHost<C> {
     }
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
-        self.node.interface(ISATAP_LINK)?.source_for(destination)
+        self.node.interface(ISATAP_LINK)?.link().source_for(destination)
     }
 
     fn addresses(&self) -> Vec<Ipv6Addr> {
@@ -351,7 +351,7 @@ pub(super) fn own_link<I: Interface<C>, C: Capacity, const LINKS: usize>(
     let destination = ip::Ipv6::parse(bytes).map(|header| header.destination)?;
     (0..LINKS)
         .filter_map(|id| u8::try_from(id).ok().map(LinkId))
-        .find(|id| node.interface(*id).is_some_and(|interface| interface.is_local(&destination)))
+        .find(|id| node.interface(*id).is_some_and(|interface| interface.link().is_local(&destination)))
 }
 
 pub(super) fn send_ipv6<I: Interface<C>, C: Capacity, const LINKS: usize>(

@@ -11,6 +11,7 @@ use crate::spec::set_locators;
 use isatap_core::engine::Event;
 use isatap_core::error::{Table, TableFull};
 use isatap_core::interface::Context;
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{self, HostInterface};
 use isatap_core::link::Locator;
 use isatap_core::node::AnyInterface;
@@ -577,9 +578,8 @@ fn host<R>(
 /// TUN-32: the ceiling of every path MTU; a static MTU has none.
 fn set_underlay_mtu(env: &mut Environment<'_>, mtu: Option<u16>) {
     env.tell(|interface, _| {
-        if let Some(policy) = interface.policy_mut()
-            && let (MtuMode::Dynamic { .. }, Some(interface)) = (policy.mtu, mtu)
-        {
+        let policy = &mut interface.link_mut().underlay_mut().policy;
+        if let (MtuMode::Dynamic { .. }, Some(interface)) = (policy.mtu, mtu) {
             policy.mtu = MtuMode::Dynamic { interface };
         }
     });

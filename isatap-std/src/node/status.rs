@@ -12,11 +12,11 @@ use crate::teredo::port_mapping;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::LearnedAddress;
 use isatap_core::error::Table;
+use isatap_core::interface::Interface as _;
 use isatap_core::interface::Refusal;
 use isatap_core::isatap::addr;
 use isatap_core::isatap::prl::{EntryOrigin, PotentialRouter};
 use isatap_core::lan::Published;
-use isatap_core::link::Link as _;
 use isatap_core::node::AnyInterface;
 use isatap_core::route::Route;
 use isatap_core::teredo::peer::Peer;
@@ -423,7 +423,7 @@ impl Node {
         let now = self.driver.now();
         let counters = machine.counters();
         let mut status = Status::of_attachment(now, &link.attachment, link.role.as_str());
-        status.mtu = interface.underlay().policy.link_mtu;
+        status.mtu = interface.link().underlay().policy.link_mtu;
         status.forwarding = machine.datapath().port(id).is_some_and(|port| port.switches.forwarding);
         status.counters = counters.dropped().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect();
         status.routes =

@@ -5,6 +5,7 @@ use super::{ISATAP_DEVICE, Refusals, check_device, check_locator, too_many};
 use crate::error::Error;
 use crate::resolve::{Entry, Unusable};
 use isatap_core::capacity::Capacity;
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{HostConfig, HostInterface, LinkLocal, SolicitDestination};
 use isatap_core::link::OuterPolicy;
 use isatap_core::node::AnyInterface;

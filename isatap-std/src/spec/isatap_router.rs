@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::resolve::Name;
 use isatap_core::capacity::Capacity;
 use isatap_core::interface::Context;
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{CheckNeighbors, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::OuterPolicy;
 use isatap_core::nd::learned::SearchDomain;

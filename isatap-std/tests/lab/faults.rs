@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::site::{self, A4, B4, DAY, HOUR, NAME, ROUTER4, Site, c6, global, secs, site, v6};
 use isatap_core::drop_reason::DropReason;
 use isatap_core::error::Table;
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{HostConfig, addr};
 use isatap_core::route::Route;
 use isatap_core::time::Instant;

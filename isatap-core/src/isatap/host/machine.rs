@@ -9,42 +9,22 @@ use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::{Change, Entropy, Event, Transmit};
 use crate::error::EmitError;
-use crate::interface::{Context, Interface, Received, answer_solicitation, neighbor_discovery, write_advertisement};
-use crate::isatap::link::Link;
+use crate::interface::{Context, Control, Heard, Received};
 use crate::isatap::prl::PotentialRouter;
 use crate::isatap::{addr, ingress};
-use crate::link::Admitted;
-use crate::nd::message::{self, NeighborFlags, NeighborSolicitationRepr};
+use crate::nd::message::{self, Message, NeighborFlags, NeighborSolicitationRepr};
 use crate::nd::neighbor::Advertised;
-use crate::nd::{Message, validate};
 use crate::packet::PacketMut;
-use crate::proto41::Flow;
-use crate::proto41::icmp::TunnelError;
 use crate::route::Origin;
 use crate::time::{Expiry, Instant};
 
-impl<C: Capacity> Interface<C> for HostInterface<C> {
-    type Snapshot = Link<C>;
-
-    fn snapshot(&self) -> Link<C> {
-        self.link.clone()
-    }
-
-    fn receive(
-        &mut self,
-        cx: &mut Context<'_, C>,
-        from: Admitted,
-        flow: &Flow,
-        packet: &mut PacketMut<'_>,
-    ) -> Received {
-        let Some(received) = neighbor_discovery(packet.as_slice()) else { return Received::NotControl };
-        let message = match validate::message(&received) {
-            Ok(message) => message,
-            Err(reason) => return Received::Drop(reason),
-        };
+impl<C: Capacity> Control<C> for HostInterface<C> {
+    fn receive(&mut self, cx: &mut Context<'_, C>, heard: &Heard<'_>) -> Received {
+        let &Heard { from, flow, ref received, ref message } = heard;
         match message {
             // ISA-49, NDP-25 [RFC 4861 §6.2.6]
             Message::RouterSolicitation(_) => Received::Drop(DropReason::NotARouter),
+            Message::NeighborSolicitation(_) => Received::Drop(DropReason::NdUnknownTarget),
             Message::RouterAdvertisement(ra) => {
                 if let Err(reason) = ingress::advertisement(&received.source, flow.outer_source, from) {
                     return Received::Drop(reason);
@@ -52,13 +32,9 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
                 let Some(slot) = self.link.prl.slot(flow.outer_source) else {
                     return Received::Drop(DropReason::RaNotFromRouter);
                 };
-                self.learn(cx, slot, received.source, &ra);
+                self.learn(cx, slot, received.source, ra);
                 Received::Consumed
             }
-            Message::NeighborSolicitation(_) => match answer_solicitation(&self.link, cx.forwarding, &received) {
-                Ok(answer) => write_advertisement(packet, answer),
-                Err(reason) => Received::Drop(reason),
-            },
             Message::NeighborAdvertisement(na) => {
                 // The neighbour is who sent the packet: its target must be it.
                 if addr::embedded_ipv4(&na.target()) != Some(flow.outer_source) {
@@ -92,7 +68,7 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
                 Received::Consumed
             }
             Message::Redirect(redirect) => {
-                self.redirect(cx, &received, redirect.target(), redirect.destination(), flow.outer_source)
+                self.redirect(cx, received, redirect.target(), redirect.destination(), flow.outer_source)
             }
         }
     }
@@ -115,12 +91,8 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
         }
     }
 
-    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
-        // TUN-44 [RFC 5214 §7.2]: a hint may only cast doubt (NDP-68).
-        if error.too_big().is_none() {
-            self.neighbors.doubt(now, error.destination);
-        }
-        self.link.underlay.path_error(now, error)
+    fn doubt(&mut self, now: Instant, destination: Ipv4Addr) {
+        self.neighbors.doubt(now, destination);
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
@@ -129,7 +101,6 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
             self.names.refresh = Expiry::NEVER;
             self.names.wanted |= self.config.resolve && !self.link.locators().is_empty();
         }
-        self.link.underlay.handle_timeout(now);
         self.servers.expire(now);
         self.domains.expire(now);
         self.parameters.handle_timeout(now, entropy);
@@ -242,7 +213,6 @@ impl<C: Capacity> Interface<C> for HostInterface<C> {
         let rows = self.link.prl.rows().map(PotentialRouter::deadline);
         [
             self.names.refresh,
-            self.link.underlay.deadline(),
             self.link.prefixes.deadline(),
             self.servers.deadline(),
             self.domains.deadline(),

@@ -25,7 +25,7 @@ use core::net::Ipv4Addr;
 use crate::capacity::{Capacity, Rows};
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
-use crate::interface::{AddressRow, Addresses, Context, link_of_its_data};
+use crate::interface::{AddressRow, Addresses, Context, interface};
 use crate::isatap::addr;
 use crate::isatap::link::Link;
 use crate::isatap::prl::{EntryOrigin, Timer};
@@ -77,17 +77,6 @@ impl<C: Capacity> HostInterface<C> {
             told_mtu: 0,
             unusable_options: 0,
         }
-    }
-
-    /// The link's data.
-    #[must_use]
-    pub fn link(&self) -> &Link<C> {
-        &self.link
-    }
-
-    /// The link's data, for its settings.
-    pub fn link_mut(&mut self) -> &mut Link<C> {
-        &mut self.link
     }
 
     /// This host's addresses as they should be.
@@ -317,4 +306,4 @@ fn router_number(slot: usize) -> u8 {
     u8::try_from(slot).unwrap_or(u8::MAX)
 }
 
-link_of_its_data!(HostInterface);
+interface!(HostInterface, Link);

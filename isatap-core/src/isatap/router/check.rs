@@ -5,11 +5,9 @@ use core::net::Ipv6Addr;
 use super::RouterInterface;
 use crate::capacity::{Capacity, Rows};
 use crate::engine::Entropy;
-use crate::interface::{CheckedNeighbor, NeighborCheck, NeighborChecks, link_of_its_data};
+use crate::interface::{CheckedNeighbor, NeighborChecks};
 use crate::isatap::addr::embedded_ipv4;
-use crate::isatap::link::Link;
 use crate::link::Link as _;
-use crate::packet::LinkId;
 use crate::prefix::{Ipv6Prefix, halves, is_ambiguous};
 use crate::time::Instant;
 
@@ -64,80 +62,31 @@ impl CheckNeighbors {
 /// The neighbours of a router of capacity `C`.
 pub(super) type Checks<C> = NeighborChecks<Rows<<C as Capacity>::CheckedNeighbors, CheckedNeighbor>>;
 
-/// A router's link and which of its neighbours are known to be there, for
-/// threads.
-#[derive(Clone)]
-pub struct RouterLink<C: Capacity> {
-    link: Link<C>,
-    neighbors: Checks<C>,
-    scope: Scope,
-}
+impl<C: Capacity> RouterInterface<C> {
+    /// Whether every neighbour has to be asked.
+    fn asks_everybody(&self) -> bool {
+        match self.config.check_neighbors {
+            CheckNeighbors::Off => false,
+            CheckNeighbors::WhereBlind => self.blind,
+            CheckNeighbors::On => true,
+        }
+    }
 
-/// Which neighbours are asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scope {
-    Nobody,
-    /// Those whose IPv4 address may be anybody's.
-    Ambiguous,
-    Everybody,
-}
-
-impl Scope {
+    /// Whether this neighbour has to be asked.
     #[inline]
-    fn includes<C: Capacity>(self, link: &Link<C>, neighbor: &Ipv6Addr) -> bool {
-        let asked = match self {
-            Scope::Nobody => false,
-            Scope::Ambiguous => embedded_ipv4(neighbor).is_some_and(is_ambiguous),
-            Scope::Everybody => true,
-        };
+    pub(super) fn asks(&self, neighbor: &Ipv6Addr) -> bool {
+        let is_blind = || embedded_ipv4(neighbor).is_some_and(is_ambiguous);
+        let asked = self.asks_everybody() || (self.config.check_neighbors == CheckNeighbors::WhereBlind && is_blind());
         // A route by a router names its link-local address, which nobody has
         // made up, and which every ISATAP node has, whatever its prefixes: an
         // answer would prove nothing.
-        asked && !(Ipv6Prefix::LINK_LOCAL.contains(neighbor) && is_router(link, neighbor))
-    }
-}
-
-impl<C: Capacity> RouterLink<C> {
-    /// The link's data.
-    #[must_use]
-    pub fn link(&self) -> &Link<C> {
-        &self.link
-    }
-
-    pub(super) fn vouches_for(&self, neighbor: &Ipv6Addr) -> bool {
-        !self.scope.includes(&self.link, neighbor) || self.neighbors.is_verified(neighbor)
-    }
-}
-
-impl<C: Capacity> RouterInterface<C> {
-    #[inline]
-    fn scope(&self) -> Scope {
-        match self.config.check_neighbors {
-            CheckNeighbors::Off => Scope::Nobody,
-            CheckNeighbors::WhereBlind if !self.blind => Scope::Ambiguous,
-            CheckNeighbors::WhereBlind | CheckNeighbors::On => Scope::Everybody,
-        }
+        let is_router = || embedded_ipv4(neighbor).is_some_and(|ipv4| self.link.prl.lists(ipv4));
+        asked && !(Ipv6Prefix::LINK_LOCAL.contains(neighbor) && is_router())
     }
 
     /// Notes whether the address checks see our own locators.
     pub(super) fn note_locators(&mut self) {
         self.blind = self.link.locators().iter().any(|locator| is_ambiguous(locator.address));
-    }
-
-    pub(super) fn vouches_for(&self, neighbor: &Ipv6Addr) -> bool {
-        !self.scope().includes(&self.link, neighbor) || self.neighbors.is_verified(neighbor)
-    }
-
-    pub(super) fn snapshot_link(&self) -> RouterLink<C> {
-        RouterLink { link: self.link.clone(), neighbors: self.neighbors.clone(), scope: self.scope() }
-    }
-
-    #[inline]
-    pub(super) fn ask(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
-        if !self.scope().includes(&self.link, neighbor) {
-            return NeighborCheck::Pass;
-        }
-        self.neighbors.check(now, id, neighbor)
     }
 
     /// Asks a host that has just been sent what addresses are made of. Its
@@ -147,7 +96,7 @@ impl<C: Capacity> RouterInterface<C> {
         for row in self.published.iter().filter(|row| row.prefix.length() == 64) {
             let (prefix, _) = halves(&row.prefix.address());
             let address = Ipv6Addr::from_bits(u128::from(prefix) << 64 | u128::from(identifier));
-            if self.scope().includes(&self.link, &address) {
+            if self.asks(&address) {
                 self.neighbors.expect(now, &address);
             }
         }
@@ -155,8 +104,7 @@ impl<C: Capacity> RouterInterface<C> {
 
     /// Does what is due for the neighbours.
     pub(super) fn time_neighbors(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        let asks = self.scope() == Scope::Everybody;
-        self.neighbors.handle_timeout(now, asks, entropy);
+        self.neighbors.handle_timeout(now, self.asks_everybody(), entropy);
     }
 
     /// Neighbours in a prefix that is gone are none.
@@ -165,10 +113,3 @@ impl<C: Capacity> RouterInterface<C> {
         self.neighbors.retain(now, |address| link.is_on_link(address));
     }
 }
-
-/// The routers that this one trusts.
-fn is_router<C: Capacity>(link: &Link<C>, neighbor: &Ipv6Addr) -> bool {
-    embedded_ipv4(neighbor).is_some_and(|ipv4| link.prl.lists(ipv4))
-}
-
-link_of_its_data!(RouterLink, vouches_for);

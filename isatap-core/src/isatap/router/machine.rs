@@ -1,45 +1,24 @@
 //! The control machine: messages, time, packets and events.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use super::advertise::{Answer, MAX_RA_DELAY_TIME};
-use super::{Full, RouterInterface, RouterLink};
+use super::{Full, RouterInterface};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Transmit, uniform};
 use crate::error::{EmitError, Table};
-use crate::interface::{
-    Context, Interface, NeighborCheck, Received, answer_solicitation, neighbor_discovery, write_advertisement,
-};
+use crate::interface::{Context, Control, Heard, NeighborCheck, Received};
 use crate::isatap::addr;
-use crate::link::{Admitted, Link as _};
-use crate::nd::message::{self, NeighborFlags, NeighborSolicitationRepr};
-use crate::nd::{Message, validate};
+use crate::link::Link as _;
+use crate::nd::message::{self, Message, NeighborFlags, NeighborSolicitationRepr};
 use crate::packet::{LinkId, PacketMut};
-use crate::proto41::Flow;
-use crate::proto41::icmp::TunnelError;
 use crate::time::{Expiry, Instant};
 
-impl<C: Capacity> Interface<C> for RouterInterface<C> {
-    type Snapshot = RouterLink<C>;
-
-    fn snapshot(&self) -> RouterLink<C> {
-        self.snapshot_link()
-    }
-
-    fn receive(
-        &mut self,
-        cx: &mut Context<'_, C>,
-        _from: Admitted,
-        flow: &Flow,
-        packet: &mut PacketMut<'_>,
-    ) -> Received {
-        let Some(received) = neighbor_discovery(packet.as_slice()) else { return Received::NotControl };
-        let message = match validate::message(&received) {
-            Ok(message) => message,
-            Err(reason) => return Received::Drop(reason),
-        };
+impl<C: Capacity> Control<C> for RouterInterface<C> {
+    fn receive(&mut self, cx: &mut Context<'_, C>, heard: &Heard<'_>) -> Received {
+        let Heard { flow, received, message, .. } = heard;
         match message {
             Message::RouterSolicitation(_) => {
                 // ISA-51: to all-routers, or to us under either u bit.
@@ -50,11 +29,6 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
             }
             // NDP-25 [RFC 4861 §6.2.7]: what other routers say is not ours to use.
             Message::RouterAdvertisement(_) => Received::Consumed,
-            // ISA-58 [RFC 5214 §8.4]
-            Message::NeighborSolicitation(_) => match answer_solicitation(&self.link, cx.forwarding, &received) {
-                Ok(answer) => write_advertisement(packet, answer),
-                Err(reason) => Received::Drop(reason),
-            },
             Message::NeighborAdvertisement(na) => {
                 // SEC-1: by the neighbour itself, not by a router for it; and
                 // only a solicited one confirms (NDP-53).
@@ -67,25 +41,21 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
                     Received::Drop(DropReason::NdUnknownTarget)
                 }
             }
+            Message::NeighborSolicitation(_) => Received::Drop(DropReason::NdUnknownTarget),
             // NDP-70 [RFC 4861 §8.2]
             Message::Redirect(_) => Received::Drop(DropReason::RedirectRefused),
         }
     }
 
-    fn check_neighbor(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
-        self.ask(now, id, neighbor)
+    fn is_verified(&self, neighbor: &Ipv6Addr) -> bool {
+        !self.asks(neighbor) || self.neighbors.is_verified(neighbor)
     }
 
-    fn note_sent(&mut self, _now: Instant, _destination: Ipv4Addr) {}
-
-    fn note_avoided(&mut self, _now: Instant, _next_hop: &Ipv6Addr) {}
-
-    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
-        self.link.underlay.path_error(now, error)
+    fn check_neighbor(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
+        if self.asks(neighbor) { self.neighbors.check(now, id, neighbor) } else { NeighborCheck::Pass }
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
-        self.link.underlay.handle_timeout(cx.now);
         self.time_neighbors(cx.now, entropy);
         self.recent.draw(entropy);
         for row in self.solicitors.iter_mut() {
@@ -148,7 +118,7 @@ impl<C: Capacity> Interface<C> for RouterInterface<C> {
             Answer::Due(at) => Expiry::at(at).max(next_answer),
             Answer::Given { .. } => Expiry::NEVER,
         });
-        rows.min().unwrap_or(Expiry::NEVER).min(self.link.underlay.deadline()).min(self.neighbors.deadline())
+        rows.min().unwrap_or(Expiry::NEVER).min(self.neighbors.deadline())
     }
 
     fn has_packet(&self, now: Instant) -> bool {

@@ -21,7 +21,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use crate::capacity::{Capacity, List, Rows};
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
-use crate::interface::{AddressRow, Addresses, Context, link_of_its_data};
+use crate::interface::{AddressRow, Addresses, Context, interface};
 use crate::isatap::addr;
 use crate::isatap::link::Link;
 use crate::isatap::prl::EntryOrigin;
@@ -34,7 +34,7 @@ use crate::time::{Expiry, Instant, Lifetime};
 pub use advertise::Solicitor;
 use answered::Answered;
 pub use answered::Mark;
-pub use check::{CheckNeighbors, RouterLink};
+pub use check::CheckNeighbors;
 pub use config::{PublishedPrefix, RouterConfig};
 use limit::Limit;
 
@@ -84,17 +84,6 @@ impl<C: Capacity> RouterInterface<C> {
             addresses_full: Full::No,
             told_mtu: 0,
         }
-    }
-
-    /// The link's data.
-    #[must_use]
-    pub fn link(&self) -> &Link<C> {
-        &self.link
-    }
-
-    /// The link's data, for its settings.
-    pub fn link_mut(&mut self) -> &mut Link<C> {
-        &mut self.link
     }
 
     /// What is advertised.
@@ -249,4 +238,4 @@ impl<C: Capacity> RouterInterface<C> {
 /// The row of the router list that stands for this router itself.
 const OWN: u8 = 0;
 
-link_of_its_data!(RouterInterface, vouches_for);
+interface!(RouterInterface, Link);

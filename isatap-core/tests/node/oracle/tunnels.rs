@@ -4,8 +4,9 @@
 use isatap_core::capacity::Standard;
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Machine, Verdict};
+use isatap_core::interface::Interface as _;
 use isatap_core::link::{Denied, Link, Resolution};
-use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
+use isatap_core::node::{AnyNode, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::proto41::Flow;
 use isatap_core::time::Instant;
@@ -130,7 +131,7 @@ pub fn tunnel_packet(data: &[u8]) {
         if let (Ok(flow), Some(packet)) = (&flow, read)
             && (is_plain || matches!(rules, Rules::Compatible { .. }))
         {
-            let link = node.interface(id).unwrap();
+            let link = node.interface(id).unwrap().link();
             let said = match link.admit(flow) {
                 Ok(from) => Opinion::Admitted(speaker(from)),
                 Err(Denied::Refused(_)) => Opinion::Refused,
@@ -144,7 +145,7 @@ pub fn tunnel_packet(data: &[u8]) {
         assert!(matches!(verdict, Verdict::Drop(_)) || is_let_in, "{verdict:?} {rules:?} {flow:?}");
         let (source, next_hop) = (packets::any_ipv6(&mut input, &world), packets::any_ipv6(&mut input, &world));
         let destination = if input.byte() & 1 == 0 { next_hop } else { packets::any_ipv6(&mut input, &world) };
-        egress(node.interface(id).unwrap(), &rules, source, destination, next_hop);
+        egress(node.interface(id).unwrap().link(), &rules, source, destination, next_hop);
         if input.is_empty() {
             break;
         }
@@ -153,7 +154,13 @@ pub fn tunnel_packet(data: &[u8]) {
 
 /// What a link sends goes from an address of ours to one that a host can
 /// have, and passes the check of a peer that is a link of the same kind.
-fn egress(link: &AnyInterface<Standard>, rules: &Rules, source: Ipv6Addr, destination: Ipv6Addr, next_hop: Ipv6Addr) {
+fn egress(
+    link: &dyn Link<Capacity = Standard>,
+    rules: &Rules,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    next_hop: Ipv6Addr,
+) {
     let sent = link.permit(&source, &destination, &next_hop).and_then(|()| link.resolve(&source, &next_hop));
     let Ok(Resolution::To { source: from, destination: to }) = sent else { return };
     let (from, to) = (from.to_bits(), to.to_bits());
