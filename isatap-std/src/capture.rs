@@ -6,7 +6,7 @@
 //! that says where; of a frame that the end cuts, the bytes that are there.
 //!
 //! Files compressed by gzip or zstd are read as they are. Writing is
-//! [`lab::pcap`](crate::lab::pcap)'s.
+//! [`pcap`](crate::pcap)'s.
 //!
 //! No crate reads the formats and the link layers that are met: pcap-parser
 //! knows neither the obsolete blocks of pcapng nor the variants of pcap, and
@@ -24,7 +24,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::Error;
+use crate::error::Error;
 
 pub use link::{IpPacket, NotIp, Tag, ip};
 pub use link_type::name as link_type_name;

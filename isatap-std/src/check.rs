@@ -43,7 +43,7 @@ use isatap_core::sixtofour;
 use isatap_core::time::{Expiry, Instant};
 use isatap_core::wire::{icmpv6, ipv4, ipv6, protocol};
 
-use crate::Error;
+use crate::error::Error;
 use crate::spec::{Link, set_locators};
 
 use teredo::TeredoClient;

@@ -44,10 +44,11 @@
 
 pub use crate::error::Problem;
 
+use crate::device::check_device;
 use crate::mistakes::{self, Hints};
 use crate::spec::{
     IsatapHost, IsatapRouter, Link, Native, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer, Tunnel,
-    check_device, conflicts,
+    conflicts,
 };
 use serde::Deserialize;
 use toml::Spanned;

@@ -97,7 +97,7 @@ impl Error {
     }
 
     /// The same line without the advice.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "control")]
     pub(crate) fn cause(&self) -> String {
         let line = self.to_string();
         let end = line.len() - self.advice.len();

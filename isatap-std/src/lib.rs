@@ -3,10 +3,11 @@
 //! | module | what it gives | where |
 //! | --- | --- | --- |
 //! | [`clock`], [`entropy`] | the two arguments that every machine of the core asks for | everywhere |
+//! | [`pcap`] | captures in the classic pcap format, written and read | everywhere |
 //! | [`offload`] | super-packets of the kernel: cut, completed, recognised; pure functions | everywhere |
 //! | [`resolve`] | names of potential routers to IPv4 addresses | everywhere |
-//! | [`lab`] | a deterministic world in one process, to try nodes in | everywhere |
-//! | [`check`] | which packets a node would let in, and why not the others | everywhere |
+//! | `lab` | a deterministic world in one process, to try nodes in (feature `lab`) | everywhere |
+//! | `check` | which packets a node would let in, and why not the others (feature `check`) | everywhere |
 //! | `capture` | frames of pcap and pcapng files, and the IP packets in them (feature `capture`) | everywhere |
 //! | `explain` | what an address, a prefix or a packet is (feature `explain`) | everywhere |
 //! | [`spec`] | what a link is to be: one struct a mechanism, its flags, keys and checks | everywhere |
@@ -16,8 +17,8 @@
 //! | `driver` | the one run loop: packets and time between a machine of the core, sockets and devices | Linux |
 //! | `node` | links, their roles and what they say of themselves | Linux |
 //! | `config` | one TOML file for a whole node (feature `file`) | Linux |
-//! | `control` | the socket by which a running daemon is asked (feature `cli`) | Linux |
-//! | `doctor` | why a link does not work, and what to do (feature `cli`) | Linux |
+//! | `control` | the socket by which a running daemon is asked (feature `control`) | Linux |
+//! | `doctor` | why a link does not work, and what to do (feature `doctor`) | Linux |
 //! | `tun` | the device through which the kernel and the core exchange IPv6 packets | Linux |
 //! | `proto41_socket` | raw IPv4 sockets for protocol 41, and the ICMPv4 errors about what they sent | Linux |
 //! | `teredo` | a Teredo client, server and relay on this machine | Linux |
@@ -30,24 +31,28 @@
 pub mod advice;
 #[cfg(feature = "capture")]
 pub mod capture;
+#[cfg(feature = "check")]
 pub mod check;
 pub mod clock;
 pub mod entropy;
 pub mod error;
 #[cfg(feature = "explain")]
 pub mod explain;
+#[cfg(feature = "lab")]
 pub mod lab;
 #[cfg(feature = "file")]
 mod mistakes;
 pub mod offload;
+pub mod pcap;
 pub mod resolve;
 pub mod spec;
 
 #[cfg(all(target_os = "linux", feature = "file"))]
 pub mod config;
-#[cfg(all(target_os = "linux", feature = "cli"))]
+#[cfg(all(target_os = "linux", feature = "control"))]
 pub mod control;
-#[cfg(all(target_os = "linux", feature = "cli"))]
+mod device;
+#[cfg(all(target_os = "linux", feature = "doctor"))]
 pub mod doctor;
 #[cfg(target_os = "linux")]
 pub mod driver;

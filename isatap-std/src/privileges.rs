@@ -52,7 +52,7 @@ mod system_calls {
 }
 
 use crate::error::Error;
-use crate::runtime_dir::RuntimeDir;
+use crate::runtime_dir::{self, RuntimeDir};
 use capctl::{Cap, CapSet, CapState, bounding, prctl};
 use landlock::RulesetCreated;
 use nix::unistd::{Gid, Uid, User};
@@ -147,6 +147,9 @@ impl Privileges {
         let ids = self.user.as_ref().map(|user| (user.uid, user.gid));
         // A rule needs a folder; who makes devices tells what is wrong with it.
         let _ = self.runtime.as_ref().map(RuntimeDir::make);
+        if let Some((uid, gid)) = ids {
+            runtime_dir::belong_to(uid.as_raw(), gid.as_raw());
+        }
         PLAN.get_or_init(|| Plan { ids, files: files::of_threads(self.runtime.as_ref().map(RuntimeDir::path)) });
     }
 
@@ -191,11 +194,6 @@ impl Privileges {
 /// Whether threads are to have no rights.
 pub(crate) fn are_planned() -> bool {
     PLAN.get().is_some()
-}
-
-/// The user that this process becomes or has become: whose the files of its devices are to be.
-pub(crate) fn owner() -> Option<(Uid, Gid)> {
-    PLAN.get()?.ids
 }
 
 /// Takes everything from a new thread, as far as [`Privileges::announce`] was called.

@@ -17,8 +17,8 @@
 //! Daemons that share a network namespace and not `/run`, as two containers can, do not see each
 //! other's locks.
 
+use crate::device::check_device;
 use crate::error::Error;
-use crate::spec::check_device;
 use isatap_core::prefix::Ipv6Prefix;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -29,6 +29,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The ends of a tunnel, by which its packets are told from those of others on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,13 +281,18 @@ fn open_lock(path: &Path) -> io::Result<File> {
     }
 }
 
+/// The user and group that this process is to become.
+static OWNER: OnceLock<(u32, u32)> = OnceLock::new();
+
+/// Says once whose the files are to be from now on.
+#[cfg(feature = "privileges")]
+pub(crate) fn belong_to(uid: u32, gid: u32) {
+    OWNER.get_or_init(|| (uid, gid));
+}
+
 /// Whose the files are to be, where that is not who makes them.
 pub(crate) fn new_owner() -> Option<(u32, u32)> {
-    #[cfg(feature = "privileges")]
-    if let Some((uid, gid)) = crate::privileges::owner().filter(|(uid, _)| *uid != Uid::effective()) {
-        return Some((uid.as_raw(), gid.as_raw()));
-    }
-    None
+    OWNER.get().copied().filter(|(uid, _)| *uid != Uid::effective().as_raw())
 }
 
 impl Default for RuntimeDir {

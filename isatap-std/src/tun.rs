@@ -14,9 +14,9 @@
 //! about a super-packet and [`Segments`](crate::offload::Segments) copies no payload. The
 //! ioctls go through `nix`, which knows the encoding of their numbers.
 
+use crate::device::check_device;
 use crate::error::Error;
 use crate::offload::{BUFFER_LEN, Joined, OffloadError, VirtioHeader};
-use crate::spec::check_device;
 use isatap_core::packet::HEADROOM;
 use nix::errno::Errno;
 use nix::sys::uio::writev;

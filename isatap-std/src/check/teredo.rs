@@ -15,7 +15,7 @@ use isatap_core::time::Instant;
 use isatap_core::wire::ipv4;
 
 use super::{Decision, Judgement, Mechanism, Trial, whole};
-use crate::Error;
+use crate::error::Error;
 use crate::resolve::Entry;
 use crate::spec;
 

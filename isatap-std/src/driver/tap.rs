@@ -4,7 +4,7 @@
 //! written yet is bounded: beyond that, packets are missing in the capture.
 
 use crate::error::Error;
-use crate::lab::pcap::Pcap;
+use crate::pcap::Pcap;
 use crate::proto41_socket::Datagram;
 use crate::runtime_dir::new_owner;
 use isatap_core::time::Instant;

@@ -13,7 +13,7 @@ use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::route::{Origin, Route};
 use isatap_core::time::{Expiry, Instant};
 
-use crate::Error;
+use crate::error::Error;
 use crate::spec::{Link, set_locators};
 
 use super::forwarder::Forwarder;

@@ -41,14 +41,14 @@ mod names;
 mod nat;
 mod native;
 mod node;
-pub mod pcap;
 mod ping;
 mod rng;
-#[cfg(feature = "cli")]
+#[cfg(feature = "file")]
 pub mod scenario;
 mod teredo;
 mod world;
 
+pub use crate::pcap;
 pub use balancer::Balancer;
 pub use cloud::{CLOUD_ADDRESS, Chance, Cloud, Conditions, Filter};
 pub use gateway::{GATEWAY_LINKS, Gateway, GatewayOptions, GatewayRoute, Port};

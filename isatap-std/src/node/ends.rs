@@ -7,7 +7,7 @@
 //! used, which is told, and tried again each second until the other has ended or moved. Where
 //! the lock fails for another reason (a full disk), that is told and the address is used.
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 use super::evidence::Taken;
 use crate::error::Error;
 use crate::runtime_dir::{Ends, Lock, RuntimeDir};
@@ -119,7 +119,7 @@ impl Claims {
     }
 
     /// Why a link does not use addresses that it would use: another daemon has them.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "control")]
     pub(super) fn taken(&self, link: LinkId) -> Vec<Taken> {
         let of_link = self.links.iter().filter(|of_link| of_link.link == link);
         let refused = of_link.flat_map(|of_link| &of_link.refused);

@@ -5,7 +5,7 @@
 //! [`run`](crate::run).
 
 mod ends;
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 pub mod evidence;
 mod lan;
 mod locators;
@@ -22,7 +22,7 @@ pub(crate) use role::{FixedRole, HostRole, Role};
 
 use self::ends::{Claims, EndsAt};
 use self::locators::Found;
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 use crate::control::{self, Server};
 use crate::driver::attachment::Attachment;
 use crate::driver::{Driver, Token};
@@ -122,7 +122,7 @@ pub(crate) struct Node {
     native: LinkId,
     claims: Claims,
     observer: Observer,
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "control")]
     server: Server,
 }
 
@@ -133,7 +133,7 @@ struct Link {
     is_told: bool,
     // Dropped with the link: the socket goes.
     _claim: Option<Claim>,
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "control")]
     listener: Option<control::Listener>,
 }
 
@@ -151,11 +151,11 @@ struct LinkPlan<'a> {
 const PER_LINK: u32 = 4;
 const MONITOR: u32 = 0;
 const RESOLVER: u32 = 1;
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 const LISTENER: u32 = 2;
 /// Then those of LANs.
 const FIRST_LAN: u32 = 1 << 12;
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 const FIRST_CLIENT: u32 = 1 << 16;
 const SIGNALS: Token = Token(u32::MAX);
 
@@ -180,7 +180,7 @@ impl Node {
             native,
             claims: Claims::default(),
             observer,
-            #[cfg(feature = "cli")]
+            #[cfg(feature = "control")]
             server: Server::default(),
         })
     }
@@ -226,9 +226,9 @@ impl Node {
         if let Some(fd) = role.resolver_fd() {
             self.driver.watch(fd, Token(base + RESOLVER))?;
         }
-        #[cfg(feature = "cli")]
+        #[cfg(feature = "control")]
         let listener = claim.as_ref().map(control::Listener::open).transpose()?;
-        #[cfg(feature = "cli")]
+        #[cfg(feature = "control")]
         if let Some(listener) = &listener {
             self.driver.watch_edge(listener.as_fd(), Token(base + LISTENER))?;
         }
@@ -237,7 +237,7 @@ impl Node {
             role,
             is_told: false,
             _claim: claim,
-            #[cfg(feature = "cli")]
+            #[cfg(feature = "control")]
             listener,
         });
         let at = self.links.len() - 1;
@@ -259,7 +259,7 @@ impl Node {
                 turned.signalled = true;
                 continue;
             }
-            #[cfg(feature = "cli")]
+            #[cfg(feature = "control")]
             if let Some(client) = token.0.checked_sub(FIRST_CLIENT) {
                 self.answer(client);
                 continue;
@@ -272,7 +272,7 @@ impl Node {
             match token.0 % PER_LINK {
                 MONITOR => self.changed(at)?,
                 RESOLVER => self.with_link(at, |link, env| link.role.resolved(env))?,
-                #[cfg(feature = "cli")]
+                #[cfg(feature = "control")]
                 LISTENER => self.accept(at),
                 _ => {}
             }
@@ -289,7 +289,7 @@ impl Node {
                 self.refresh(at)?;
             }
         }
-        #[cfg(feature = "cli")]
+        #[cfg(feature = "control")]
         if self.server.expire(now) {
             (0..self.links.len()).for_each(|at| self.accept(at));
         }
@@ -304,7 +304,7 @@ impl Node {
     fn deadline(&self) -> Option<Instant> {
         let of_links = self.links.iter().flat_map(|link| [link.role.deadline(), link.attachment.deadline()]);
         let others = of_links.chain(self.lans.iter().map(lan::Lan::deadline)).chain([self.claims.deadline()]);
-        #[cfg(feature = "cli")]
+        #[cfg(feature = "control")]
         let others = others.chain([self.server.deadline()]);
         others.flatten().min()
     }
@@ -502,7 +502,7 @@ impl Node {
     }
 }
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 impl Node {
     fn accept(&mut self, at: usize) {
         let Some(listener) = self.links.get(at).and_then(|link| link.listener.as_ref()) else { return };

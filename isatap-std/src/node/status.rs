@@ -8,7 +8,6 @@ use super::{Link, Node, Role};
 use crate::driver::IoCounters;
 use crate::driver::attachment::Attachment;
 use crate::proto41_socket::SendCounters;
-use crate::teredo::port_mapping;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::LearnedAddress;
 use isatap_core::error::Table;
@@ -27,7 +26,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 /// One device of a node.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Status {
     /// The device.
@@ -56,34 +55,34 @@ pub struct Status {
     /// DNS configuration learned. It is not applied to the system.
     pub dns: Dns,
     /// What routers advertised and tables had no room for, the most first.
-    #[cfg_attr(feature = "cli", serde(default))]
+    #[cfg_attr(feature = "control", serde(default))]
     pub refused: Vec<Refused>,
     /// Options of advertisements that broke their own rules, such as a search list with bad
     /// padding. The rest of those advertisements is used.
-    #[cfg_attr(feature = "cli", serde(default))]
+    #[cfg_attr(feature = "control", serde(default))]
     pub unusable_options: u16,
     /// Whether packets are forwarded between this device and others; a router's concern.
     pub forwarding: bool,
     /// What an ISATAP router advertises.
     pub advertises: Option<Advertised>,
     /// Seconds since an ISATAP router answered a host.
-    #[cfg_attr(feature = "cli", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub answered: Option<u64>,
     /// Whether 6to4 rests, since this machine has native IPv6.
-    #[cfg_attr(feature = "cli", serde(default, skip_serializing_if = "std::ops::Not::not"))]
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "std::ops::Not::not"))]
     pub resting: bool,
     /// Whether the relay of 6rd answered when it was asked last; absent: not asked, or not known yet.
-    #[cfg_attr(feature = "cli", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub relay_answers: Option<bool>,
     /// Whether an ISATAP router asks its hosts whether they are there: `off`, `where-blind` or
     /// `on`.
-    #[cfg_attr(feature = "cli", serde(default))]
+    #[cfg_attr(feature = "control", serde(default))]
     pub check_neighbors: Option<String>,
     /// Other tunnel routers, which an ISATAP router takes for no hosts.
-    #[cfg_attr(feature = "cli", serde(default))]
+    #[cfg_attr(feature = "control", serde(default))]
     pub known_routers: Vec<Ipv4Addr>,
     /// Other routers of its link, which an ISATAP router trusts.
-    #[cfg_attr(feature = "cli", serde(default))]
+    #[cfg_attr(feature = "control", serde(default))]
     pub trusted_routers: Vec<Ipv4Addr>,
     /// A configured tunnel's other end; the relay in use of 6to4 or 6rd.
     pub remote: Option<Ipv4Addr>,
@@ -93,7 +92,7 @@ pub struct Status {
     /// The prefix that is this node's by its IPv4 address, for LANs: of 6to4 or 6rd.
     pub delegated: Option<String>,
     /// The LANs that get a /64 of it.
-    #[cfg_attr(feature = "cli", serde(default))]
+    #[cfg_attr(feature = "control", serde(default))]
     pub lans: Vec<LanStatus>,
     /// Dropped packets of the node by reason; only reasons that occurred.
     pub counters: BTreeMap<String, u64>,
@@ -102,13 +101,13 @@ pub struct Status {
     /// What the system did not take.
     pub io: BTreeMap<String, u64>,
     /// What only Teredo has.
-    #[cfg_attr(feature = "cli", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub teredo: Option<Teredo>,
 }
 
 /// What a Teredo client, server or relay knows beside.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Teredo {
     /// A client's stage: `offline`, `asking-cone`, `asking-server`, `asking-secondary`,
@@ -123,20 +122,20 @@ pub struct Teredo {
     /// How the NAT shows a client's port.
     pub mapped: Option<SocketAddrV4>,
     /// The server's other address.
-    #[cfg_attr(feature = "cli", serde(default))]
+    #[cfg_attr(feature = "control", serde(default))]
     pub secondary: Option<Ipv4Addr>,
     /// A client's NAT: `cone`, `restricted`, `symmetric` or `unknown`.
     pub nat: Option<String>,
     /// Seconds since a client's server was heard.
     pub server_heard: Option<u64>,
     /// Seconds until a client that is off-line asks its server again.
-    #[cfg_attr(feature = "cli", serde(default))]
+    #[cfg_attr(feature = "control", serde(default))]
     pub asked_again: Option<u64>,
     /// Whose secret a client qualifies with.
-    #[cfg_attr(feature = "cli", serde(default))]
+    #[cfg_attr(feature = "control", serde(default))]
     pub client_id: Option<String>,
     /// How the NAT was asked to open a client's port; absent: it was not, or has not answered.
-    #[cfg_attr(feature = "cli", serde(default))]
+    #[cfg_attr(feature = "control", serde(default))]
     pub port_mapping: Option<PortMappingStatus>,
     /// Peers; a relay's clients.
     pub peers: Vec<TeredoPeer>,
@@ -164,7 +163,7 @@ impl Teredo {
 
 /// How the NAT was asked to open a port.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct PortMappingStatus {
     /// How the world sees the port.
@@ -175,20 +174,9 @@ pub struct PortMappingStatus {
     pub failure: Option<String>,
 }
 
-impl PortMappingStatus {
-    pub(crate) fn of(outcome: &port_mapping::Outcome) -> Self {
-        let (mapped, failure) = (outcome.as_ref().ok(), outcome.as_ref().err());
-        Self {
-            external: mapped.map(|mapped| mapped.external),
-            by: mapped.map(|mapped| mapped.by.to_owned()),
-            failure: failure.cloned(),
-        }
-    }
-}
-
 /// A peer of a Teredo client or relay.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct TeredoPeer {
     /// Its IPv6 address.
@@ -254,7 +242,7 @@ impl Status {
 
 /// An IPv6 address of a device.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Address {
     /// The address.
@@ -269,7 +257,7 @@ pub struct Address {
 
 /// A router that has answered.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Router {
     /// Its IPv4 address.
@@ -282,7 +270,7 @@ pub struct Router {
 
 /// An entry of the potential router list.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct PotentialRouterStatus {
     /// Its IPv4 address.
@@ -293,7 +281,7 @@ pub struct PotentialRouterStatus {
     /// long ago that was.
     pub alive: bool,
     /// Seconds since its last advertisement.
-    #[cfg_attr(feature = "cli", serde(default))]
+    #[cfg_attr(feature = "control", serde(default))]
     pub heard: Option<u64>,
     /// Solicitations sent in this round; zero when none is under way.
     pub attempts: u16,
@@ -303,7 +291,7 @@ pub struct PotentialRouterStatus {
 
 /// A route through a device.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RouteStatus {
     /// The destinations.
@@ -320,7 +308,7 @@ pub struct RouteStatus {
 
 /// DNS configuration that routers advertise.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Dns {
     /// Servers.
@@ -333,7 +321,7 @@ pub struct Dns {
 
 /// What a table had no room for.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Refused {
     /// The router that advertised it; absent: this machine's own configuration, or a name.
@@ -349,7 +337,7 @@ pub struct Refused {
 
 /// What a router says in its advertisements.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Advertised {
     /// Prefixes that hosts make addresses of.
@@ -362,7 +350,7 @@ pub struct Advertised {
 
 /// A LAN behind a tunnel.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct LanStatus {
     /// Its device.
@@ -385,7 +373,7 @@ pub struct LanStatus {
 
 /// A prefix that is advertised on a LAN.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct LanPrefix {
     /// The prefix.
@@ -398,7 +386,7 @@ pub struct LanPrefix {
 
 /// Packets by their good end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Packets {
     /// Handed in, from either side.
@@ -436,7 +424,7 @@ impl Node {
         if repeated > 0 {
             status.io.insert("identifications-repeated".to_owned(), repeated.into());
         }
-        #[cfg(feature = "cli")]
+        #[cfg(feature = "control")]
         self.server.count(&mut status.io);
         status.locators = link.role.found().locators.iter().map(|locator| locator.address).collect();
         status.underlay_mtu = link.role.found().mtu;

@@ -44,10 +44,10 @@ pub use teredo_client::{PortMapping, TeredoClient};
 pub use teredo_relay::TeredoRelay;
 pub use teredo_server::TeredoServer;
 pub use tunnel::Tunnel;
-pub(crate) use value::check_device;
 pub use value::{AddressError, AddressWithLength, Bind, ServerName};
 pub use whole::{Conflict, MOST_LINKS, conflicts};
 
+use crate::device::check_device;
 use crate::error::Error;
 use isatap_core::capacity::Capacity;
 use isatap_core::error::TableFull;

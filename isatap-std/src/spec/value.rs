@@ -1,7 +1,6 @@
 //! Values of fields that are written as text.
 
 use crate::advice;
-use crate::error::Error;
 use crate::resolve::{Entry, EntryError};
 use isatap_core::link::InterfaceAddress;
 use isatap_core::prefix::Ipv6Prefix;
@@ -107,24 +106,6 @@ impl fmt::Display for ServerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
-}
-
-/// The most bytes of a device's name: IFNAMSIZ, its closing zero apart.
-const LONGEST_DEVICE: usize = 15;
-
-/// Whether a device can have this name on Linux: `%` would make the kernel number it, and the
-/// rest cannot stand in a path of sysfs.
-pub(crate) fn check_device(name: &str) -> Result<(), Error> {
-    let why = if name.is_empty() || name.len() > LONGEST_DEVICE {
-        "a device name has 1 to 15 bytes"
-    } else if name == "." || name == ".." {
-        "the name is a folder's"
-    } else if name.bytes().any(|byte| byte <= b' ' || byte == 0x7f || b"/:%".contains(&byte)) {
-        "a device name has no space and none of / : %"
-    } else {
-        return Ok(());
-    };
-    Err(Error::usage("name a device", format!("{name:?}"), why))
 }
 
 #[cfg(feature = "args")]

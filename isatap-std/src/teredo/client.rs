@@ -7,7 +7,7 @@ use super::stage_name;
 use crate::error::Error;
 use crate::netlink::sysctl;
 use crate::node::LocatorSource;
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 use crate::node::evidence::Names;
 use crate::node::status::{PortMappingStatus, Status, Teredo, TeredoPeer};
 use crate::resolve::{Answer, Entry, Failure, Resolver, Settings};
@@ -319,12 +319,12 @@ impl Role for ClientRole {
         Ok(self.known.into_iter().collect())
     }
 
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "control")]
     fn wanted_locators(&self) -> &[Ipv4Addr] {
         self.locators.fixed()
     }
 
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "control")]
     fn names(&self) -> Option<Names> {
         let resolver = self.resolver.as_ref()?;
         let mut settings = Settings::default();
@@ -365,7 +365,12 @@ impl Role for ClientRole {
             server_heard: own.mapping.map(|_| now.saturating_duration_since(own.server_heard).as_secs()),
             asked_again: own.next_attempt.map(|at| at.saturating_duration_since(now).as_secs()),
             client_id: self.client_id.clone(),
-            port_mapping: self.mapping.as_ref().map(PortMappingStatus::of),
+            port_mapping: self.mapping.as_ref().map(|outcome| match outcome {
+                Ok(mapped) => {
+                    PortMappingStatus { external: Some(mapped.external), by: Some(mapped.by.to_owned()), failure: None }
+                }
+                Err(failure) => PortMappingStatus { external: None, by: None, failure: Some(failure.clone()) },
+            }),
             peers: TeredoPeer::list(now, machine.peers().iter()),
             ..Teredo::running()
         });

@@ -1,12 +1,12 @@
 //! What client, server and relay have in common: the device, the sockets, the loop.
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 use crate::control;
 use crate::driver::attachment::{Attachment, DEFAULT_METRIC};
 use crate::driver::{Driver, Token};
 use crate::error::Error;
 use crate::netlink::Netlink;
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 use crate::node::evidence::{Evidence, Names};
 use crate::node::status::{Packets, RouteStatus, Status, io_counters};
 use crate::node::{Notice, Observer};
@@ -88,11 +88,11 @@ pub(super) trait Role: Send {
     }
 
     /// The IPv4 addresses that it needs, when it needs certain ones.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "control")]
     fn wanted_locators(&self) -> &[Ipv4Addr];
 
     /// How the name of the server went; `None`: there is no name.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "control")]
     fn names(&self) -> Option<Names> {
         None
     }
@@ -184,18 +184,18 @@ pub(super) struct Node<R: Role> {
     told: Option<Ipv6Addr>,
     // Dropped with the node: the socket goes.
     _claim: Option<Claim>,
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "control")]
     listener: Option<control::Listener>,
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "control")]
     server: control::Server,
 }
 
 const MONITOR: Token = Token(0);
 const RESOLVER: Token = Token(1);
 const MAPPER: Token = Token(2);
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 const LISTENER: Token = Token(3);
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 const FIRST_CLIENT: u32 = 1 << 16;
 const SIGNALS: Token = Token(u32::MAX);
 
@@ -225,9 +225,9 @@ impl<R: Role> Node<R> {
         if let Some(fd) = role.mapper_fd() {
             driver.watch(fd, MAPPER)?;
         }
-        #[cfg(feature = "cli")]
+        #[cfg(feature = "control")]
         let listener = claim.as_ref().map(control::Listener::open).transpose()?;
-        #[cfg(feature = "cli")]
+        #[cfg(feature = "control")]
         if let Some(listener) = &listener {
             driver.watch_edge(listener.as_fd(), LISTENER)?;
         }
@@ -239,9 +239,9 @@ impl<R: Role> Node<R> {
             observer,
             told: None,
             _claim: claim,
-            #[cfg(feature = "cli")]
+            #[cfg(feature = "control")]
             listener,
-            #[cfg(feature = "cli")]
+            #[cfg(feature = "control")]
             server: control::Server::default(),
         };
         node.with_role(R::start)?;
@@ -266,15 +266,15 @@ impl<R: Role> Node<R> {
                 MONITOR => self.changed()?,
                 RESOLVER => self.with_role(R::resolved)?,
                 MAPPER => self.with_role(R::mapped)?,
-                #[cfg(feature = "cli")]
+                #[cfg(feature = "control")]
                 LISTENER => self.accept(),
-                #[cfg(feature = "cli")]
+                #[cfg(feature = "control")]
                 Token(number) => {
                     if let Some(client) = number.checked_sub(FIRST_CLIENT) {
                         self.answer(client);
                     }
                 }
-                #[cfg(not(feature = "cli"))]
+                #[cfg(not(feature = "control"))]
                 _ => {}
             }
         }
@@ -285,7 +285,7 @@ impl<R: Role> Node<R> {
         if self.attachment.deadline().is_some_and(|due| due <= now) {
             self.repair(now);
         }
-        #[cfg(feature = "cli")]
+        #[cfg(feature = "control")]
         if self.server.expire(now) {
             self.accept();
         }
@@ -298,7 +298,7 @@ impl<R: Role> Node<R> {
     /// The earliest deadline that is not the machine's.
     fn deadline(&self) -> Option<Instant> {
         let deadlines = [self.role.deadline(), self.attachment.deadline()].into_iter();
-        #[cfg(feature = "cli")]
+        #[cfg(feature = "control")]
         let deadlines = deadlines.chain([self.server.deadline()]);
         deadlines.flatten().min()
     }
@@ -420,14 +420,14 @@ impl<R: Role> Node<R> {
         status.routes = self.attachment.routes().iter().map(|route| RouteStatus::of(now, route)).collect();
         status.packets = Packets::of(counters);
         status.io = io_counters(&self.driver.counters(), &self.driver.socket().counters(), None);
-        #[cfg(feature = "cli")]
+        #[cfg(feature = "control")]
         self.server.count(&mut status.io);
         self.role.describe(now, machine, &mut status);
         status
     }
 }
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 impl<R: Role> Node<R> {
     fn accept(&mut self) {
         let Some(listener) = self.listener.as_ref() else { return };

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// What a qualification found out. Times are in microseconds.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[cfg_attr(feature = "control", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
     /// The server as it was named.

@@ -13,7 +13,7 @@ use isatap_core::teredo::addr::{Flags, link_local};
 use isatap_core::teredo::peer::Peer;
 use isatap_core::teredo::relay::{self, Wait};
 use isatap_core::time::{Expiry, Instant};
-#[cfg(feature = "cli")]
+#[cfg(feature = "control")]
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
@@ -85,7 +85,7 @@ impl Role for RelayRole {
         Ok(())
     }
 
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "control")]
     fn wanted_locators(&self) -> &[Ipv4Addr] {
         self.locators.fixed()
     }

@@ -63,7 +63,7 @@ impl Role for ServerRole {
         Ok(())
     }
 
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "control")]
     fn wanted_locators(&self) -> &[Ipv4Addr] {
         self.addresses.fixed()
     }

@@ -1,0 +1,40 @@
+//! The import rule of this crate, checked on its sources.
+//!
+//! What the rule says of layers is in isatap-core's `tests/layering/sources.rs`. Above all, nothing
+//! that runs links imports the simulator or the tool: they stand in the last layer.
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)]
+
+#[path = "../../isatap-core/tests/layering/sources.rs"]
+mod sources;
+
+use sources::{Rule, sources};
+use std::path::Path;
+
+const RULE: Rule = Rule {
+    layers: &[
+        &["error", "clock", "offload", "pcap"],
+        &["advice", "device", "entropy", "runtime_dir", "privileges", "thread"],
+        // The operating system.
+        &["netlink", "nd_socket", "proto41_socket", "resolve", "signal", "tun"],
+        &["mistakes"],
+        &["spec"],
+        &["driver", "control", "udp_socket"],
+        // Links, and all of them in one process.
+        &["node", "teredo"],
+        &["run", "config"],
+        // The simulator and the tool.
+        &["capture", "lab", "check", "explain", "doctor"],
+    ],
+    technologies: &[],
+    apart: &[],
+    macros: &[],
+};
+
+#[test]
+fn modules_import_only_from_their_left() {
+    let mut sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    sources.files.retain(|path, _| !path.starts_with("bin/"));
+    assert!(sources.files.len() > 5, "where are the sources?");
+    let violations = sources.violations(&RULE);
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
