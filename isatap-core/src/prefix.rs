@@ -8,9 +8,11 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
 use crate::capacity::Row;
+use special::{Kinds, has_ipv4};
 
 mod error;
 mod public;
+pub mod special;
 #[cfg(feature = "serde")]
 mod text_serde;
 
@@ -252,24 +254,24 @@ impl FromStr for Ipv4Prefix {
 #[inline]
 #[must_use]
 pub const fn is_never_unicast(address: Ipv4Addr) -> bool {
+    // Every packet runs through here: three comparisons do for four blocks.
     let first = address.to_bits() >> 24;
     first == 0 || first == 127 || first >= 224
 }
 
 /// IPv4 addresses that are used by many: private [RFC 1918], shared
 /// [RFC 6598], link-local [RFC 3927].
+#[inline]
 #[must_use]
-pub fn is_ambiguous(ipv4: Ipv4Addr) -> bool {
-    let bits = ipv4.to_bits();
-    is_private(ipv4) || bits >> 22 == 0x6440_0000 >> 22 || bits >> 16 == 0xa9fe
+pub const fn is_ambiguous(address: Ipv4Addr) -> bool {
+    has_ipv4(address, Kinds::AMBIGUOUS)
 }
 
 /// Whether the address is in 10/8, 172.16/12 or 192.168/16. [RFC 1918]
 #[inline]
 #[must_use]
 pub const fn is_private(address: Ipv4Addr) -> bool {
-    let bits = address.to_bits();
-    bits >> 24 == 10 || bits >> 20 == 0xac1 || bits >> 16 == 0xc0a8
+    has_ipv4(address, Kinds::PRIVATE)
 }
 
 /// Whether the address is a host's, and yet not of the public Internet:
@@ -278,19 +280,14 @@ pub const fn is_private(address: Ipv4Addr) -> bool {
 /// them for global ones. [RFC 6890 §2.2.2]
 #[inline]
 pub(crate) const fn is_bogon(address: Ipv4Addr) -> bool {
-    let bits = address.to_bits();
-    is_private(address)
-        || bits >> 22 == 0x6440_0000 >> 22
-        || bits >> 8 == 0x00c0_0000
-        || bits >> 8 == 0x00c0_0002
-        || bits >> 17 == 0xc612_0000 >> 17
-        || bits >> 8 == 0x00c6_3364
-        || bits >> 8 == 0x00cb_0071
+    has_ipv4(address, Kinds::BOGON)
 }
 
 /// Whether an IPv6 source must be discarded when it comes out of a tunnel:
 /// multicast, `::1`, `::/96` other than `::`, IPv4-mapped.
 /// `TUN-16 [RFC 4213 §3.6]`
+///
+/// Every packet runs through here: by hand, two comparisons do for five blocks.
 #[inline]
 #[must_use]
 pub const fn is_refused_inner_source(address: &Ipv6Addr) -> bool {

@@ -20,7 +20,7 @@ fn known() -> Known<'static> {
 crate::roots! {
     classes => |u| {
         let address = any(IpAddr::V6(u.ipv6()));
-        (prefix::is_public(address), embedded::permits(address, &known(), |inner| any(inner.is_loopback())))
+        (prefix::is_public(address), prefix::special::block_of(address), embedded::permits(address, &known(), |inner| any(inner.is_loopback())))
     };
     hidden => |u| {
         let mut found = embedded::embedded_ipv4s(u.ipv6(), &known());

@@ -13,7 +13,8 @@
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::prefix::{Ipv6Prefix, halves, is_never_unicast, is_private};
+use crate::prefix::special::{Kinds, has_ipv4};
+use crate::prefix::{Ipv6Prefix, halves, is_never_unicast};
 use crate::wire::field::bytes_at;
 
 /// The upper half of the identifier with u = 0: `00-00-5E-FE`.
@@ -90,19 +91,17 @@ pub(crate) fn embeds(address: &Ipv6Addr, ipv4: Ipv4Addr) -> bool {
 #[inline]
 #[must_use]
 pub const fn is_globally_unique(ipv4: Ipv4Addr) -> bool {
-    let bits = ipv4.to_bits();
-    let first = bits >> 24;
-    !(is_private(ipv4)
-        || first == 0
-        || first == 127
-        || first >> 4 == 0xe
-        || bits == u32::MAX
-        || bits >> 22 == 0x6440_0000 >> 22
-        || bits >> 16 == 0xa9fe
-        || bits >> 8 == 0xc0_0002
-        || bits >> 8 == 0xc0_5863
-        || bits >> 17 == 0xc612_0000 >> 17)
+    !has_ipv4(ipv4, NOT_UNIQUE)
 }
+
+const NOT_UNIQUE: Kinds = Kinds::AMBIGUOUS
+    .union(Kinds::UNSPECIFIED)
+    .union(Kinds::LOOPBACK)
+    .union(Kinds::MULTICAST)
+    .union(Kinds::BROADCAST)
+    .union(Kinds::TEST_NET_1)
+    .union(Kinds::BENCHMARK)
+    .union(Kinds::RELAY);
 
 /// Whether `ipv4` can be a locator: a unicast address, 240/4 excluded.
 #[inline]

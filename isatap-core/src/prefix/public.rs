@@ -4,6 +4,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::halves;
+use super::special::{Kinds, has_ipv4, has_ipv6};
 
 /// Whether an address is one of the public internet: unicast, and "globally
 /// reachable" in IANA's registry of special-purpose addresses.
@@ -28,50 +29,21 @@ pub const fn is_public(address: IpAddr) -> bool {
 }
 
 const fn is_public_ipv4(address: Ipv4Addr) -> bool {
-    let bits = address.to_bits();
-    let first = bits >> 24;
-    !(first == 0
-        || first >= 224
-        || first == 127
-        || super::is_private(address)
-        || bits >> 22 == 0x6440_0000 >> 22
-        || bits >> 16 == 0xa9fe
-        || bits >> 8 == 0xc0_0000 && !matches!(bits & 0xff, 9 | 10)
-        || bits >> 8 == 0xc0_0002
-        || bits >> 8 == 0xc0_5863
-        || bits >> 17 == 0xc612_0000 >> 17
-        || bits >> 8 == 0xc6_3364
-        || bits >> 8 == 0xcb_0071)
+    has_ipv4(address, Kinds::GLOBAL) || !has_ipv4(address, Kinds::all())
 }
 
 #[expect(clippy::as_conversions, reason = "parts of a word are meant, in a const fn")]
 const fn is_public_ipv6(address: &Ipv6Addr) -> bool {
     let (high, low) = halves(address);
-    let first = high >> 48;
     if high == 0x0064_ff9b << 32 && low >> 32 == 0 {
-        return is_public_ipv4(Ipv4Addr::from_bits(low as u32));
+        is_public_ipv4(Ipv4Addr::from_bits(low as u32))
+    } else if high >> 32 == 0x2001_0000 {
+        is_public_ipv4(Ipv4Addr::from_bits(high as u32)) && is_public_ipv4(Ipv4Addr::from_bits(!low as u32))
+    } else if high >> 48 == 0x2002 {
+        is_public_ipv4(Ipv4Addr::from_bits((high >> 16) as u32))
+    } else {
+        high >> 61 == 1 && (has_ipv6(address, Kinds::GLOBAL) || !has_ipv6(address, Kinds::all()))
     }
-    match first {
-        0x2001 if high >> 32 == 0x2001_0000 => {
-            is_public_ipv4(Ipv4Addr::from_bits(high as u32)) && is_public_ipv4(Ipv4Addr::from_bits(!low as u32))
-        }
-        0x2001 if high >> 41 == 0x2001_0000 << 32 >> 41 => is_public_assignment(high, low),
-        0x2001 => high >> 32 != 0x2001_0db8,
-        0x2002 => is_public_ipv4(Ipv4Addr::from_bits((high >> 16) as u32)),
-        0x3ffe => false,
-        0x3fff => high >> 44 != 0x3_fff0,
-        _ => high >> 61 == 1,
-    }
-}
-
-/// The public parts of 2001::/23: the anycast addresses of port control and
-/// TURN and DNS-SD, AMT, AS112, ORCHIDv2, drone identifiers.
-const fn is_public_assignment(high: u64, low: u64) -> bool {
-    high == 0x2001_0001 << 32 && matches!(low, 1..=3)
-        || high >> 32 == 0x2001_0003
-        || high >> 16 == 0x2001_0004_0112
-        || high >> 36 == 0x200_1002
-        || high >> 36 == 0x200_1003
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use super::layer::{Trailer, Udp};
 use super::walk::is_server_port;
 use super::warning::{Warning, Warnings};
-use crate::prefix::{is_never_unicast, is_private, is_refused_inner_source};
+use crate::prefix::{is_ambiguous, is_never_unicast, is_refused_inner_source};
 use crate::teredo::packet;
 use crate::wire::ipv6;
 use crate::{isatap, sixtofour, teredo};
@@ -73,8 +73,8 @@ fn read(address: &Ipv6Addr, warnings: &mut Warnings) -> Option<teredo::addr::Add
     let read = teredo::addr::Address::from_ipv6(address).or(obsolete)?;
     warnings.add_if(read.flags.has_reserved(), Warning::TeredoFlags);
     warnings.add_if(read.port == 0, Warning::TeredoPort);
-    let is_refused = |ipv4: Ipv4Addr| is_not_global(ipv4) || ipv4.to_bits() >> 8 == 0xc0_5863;
-    warnings.add_if(is_refused(read.server) || is_refused(read.client), Warning::TeredoAddress);
+    let is_usable = teredo::ingress::is_global_unicast;
+    warnings.add_if(!is_usable(read.server) || !is_usable(read.client), Warning::TeredoAddress);
     Some(read)
 }
 
@@ -120,6 +120,5 @@ pub(super) fn is_teredo(udp: &Udp, payload: &[u8], is_partial: bool) -> bool {
 /// What 6to4 and Teredo refuse; documentation addresses may pass, for tests
 /// and textbooks. [RFC 3964 §5.3.1, RFC 4380 §5.2.4]
 fn is_not_global(ipv4: Ipv4Addr) -> bool {
-    let bits = ipv4.to_bits();
-    is_never_unicast(ipv4) || is_private(ipv4) || bits >> 16 == 0xa9fe || bits >> 22 == 0x6440_0000 >> 22
+    is_never_unicast(ipv4) || is_ambiguous(ipv4)
 }

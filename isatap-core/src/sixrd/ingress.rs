@@ -10,6 +10,7 @@ use super::addr::Domain;
 use crate::drop_reason::DropReason;
 use crate::link::Admitted;
 use crate::prefix::Ipv6Prefix;
+use crate::prefix::special::{Kinds, has_ipv4};
 use crate::proto41::Flow;
 
 /// `S6R-22`, `S6R-31 [RFC 5969 §9.2]`: the inner source is the customer
@@ -97,5 +98,5 @@ pub fn scope(source: &Ipv6Addr, destination: &Ipv6Addr) -> Result<(), DropReason
 /// [`DropReason::KnownRouter`]
 #[inline]
 pub fn customer(outer: Ipv4Addr, routers: &[Ipv4Addr]) -> Result<(), DropReason> {
-    if outer.to_bits() >> 8 == 0x00c0_5863 || routers.contains(&outer) { Err(DropReason::KnownRouter) } else { Ok(()) }
+    if has_ipv4(outer, Kinds::RELAY) || routers.contains(&outer) { Err(DropReason::KnownRouter) } else { Ok(()) }
 }

@@ -9,7 +9,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use super::addr::{ANYCAST_RELAY, embedded_ipv4};
 use crate::drop_reason::DropReason;
 use crate::link::Admitted;
-use crate::prefix::{Ipv4Prefix, halves, is_bogon, is_never_unicast};
+use crate::prefix::special::{Kinds, has_ipv4};
+use crate::prefix::{Ipv4Prefix, halves, is_bogon};
 use crate::proto41::Flow;
 
 /// Whether an IPv4 address may stand in the outer header and in a `2002::/16`
@@ -24,8 +25,7 @@ use crate::proto41::Flow;
 #[inline]
 #[must_use]
 pub const fn is_usable(ipv4: Ipv4Addr, accept_bogons: bool) -> bool {
-    let is_link_local = ipv4.to_bits() >> 16 == 0xa9fe;
-    !is_never_unicast(ipv4) && !is_link_local && (accept_bogons || !is_bogon(ipv4))
+    !has_ipv4(ipv4, Kinds::NEVER_UNICAST.union(Kinds::LINK_LOCAL)) && (accept_bogons || !is_bogon(ipv4))
 }
 
 /// Whether a node may take `ipv4` for its own site. `S64-1 [RFC 3056 §2;

@@ -12,7 +12,8 @@ use super::peer::Peer;
 use crate::drop_reason::DropReason;
 use crate::error::{ParseError, ParseErrorKind};
 use crate::packet::PacketMut;
-use crate::prefix::{is_bogon, is_never_unicast, is_private, is_refused_inner_source};
+use crate::prefix::special::{Kinds, has_ipv4};
+use crate::prefix::{is_bogon, is_refused_inner_source};
 use crate::proto41::check_options;
 use crate::proto41::underlay::{Locator, may_send_to};
 use crate::wire::icmpv6::Message as Icmpv6;
@@ -87,11 +88,7 @@ pub fn parse<'a>(payload: &'a [u8]) -> Result<(Datagram<'a>, ipv6::Header<'a>), 
 #[inline]
 #[must_use]
 pub const fn is_global_unicast(address: Ipv4Addr) -> bool {
-    let bits = address.to_bits();
-    let link_local = bits >> 16 == 0xa9fe;
-    let relay_anycast = bits >> 8 == 0xc0_5863;
-    let shared = bits >> 22 == 0x6440_0000 >> 22;
-    !(is_never_unicast(address) || is_private(address) || link_local || relay_anycast || shared)
+    !has_ipv4(address, Kinds::NEVER_UNICAST.union(Kinds::AMBIGUOUS).union(Kinds::RELAY))
 }
 
 /// The same. `accept_bogons`, for labs: private addresses and 100.64/10 count

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use isatap_core::embedded::{Embedded, Form, Known, LOCAL_USE, Role, WELL_KNOWN, embedded_ipv4s};
 use isatap_core::isatap::addr::{Dotted, is_globally_unique, is_locator, link_local};
+use isatap_core::prefix::special::block_of;
 use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix, is_public};
 use isatap_core::sixrd::addr::Domain;
 use isatap_core::{sixtofour, teredo};
 use serde::Serialize;
 
 use super::shares;
-use super::special::block_of;
 
 /// What an address is, and everything that is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -114,7 +114,7 @@ pub(super) fn explain(address: IpAddr, known: &Known<'_>) -> AddressAnswer {
 
 fn explain_ipv4(address: Ipv4Addr) -> AddressAnswer {
     let block = block_of(IpAddr::V4(address));
-    let mut notes: Vec<String> = block.map(|block| block.what.to_owned()).into_iter().collect();
+    let mut notes: Vec<String> = block.map(|(_, block)| block.what.to_owned()).into_iter().collect();
     if is_locator(address) {
         notes.push(format!("An ISATAP interface at it is {} [ISA-1, ISA-2].", Dotted(link_local(address))));
     } else {
@@ -128,13 +128,13 @@ fn explain_ipv4(address: Ipv4Addr) -> AddressAnswer {
         kind: "native",
         also: Vec::new(),
         scope: scope_ipv4(address),
-        prefix: block.map(|block| block.prefix.to_owned()),
+        prefix: block.and_then(|(length, _)| Ipv4Prefix::new(address, length)).map(|prefix| prefix.to_string()),
         ipv4: Vec::new(),
         ipv4_blocks: Vec::new(),
         port: None,
         asked: None,
         flags: None,
-        rfc: block.map_or("RFC 791", |block| block.rfc),
+        rfc: block.map_or("RFC 791", |(_, block)| block.rfc),
         notes,
         title: address.to_string(),
     }
@@ -142,7 +142,7 @@ fn explain_ipv4(address: Ipv4Addr) -> AddressAnswer {
 
 fn explain_ipv6(address: Ipv6Addr, known: &Known<'_>) -> AddressAnswer {
     let found: Vec<Embedded> = embedded_ipv4s(address, known).collect();
-    let block = block_of(IpAddr::V6(address));
+    let block = block_of(IpAddr::V6(address)).map(|(_, block)| block);
     let is_client = is_teredo_client_link_local(&address);
     let form = if is_client { Some(Form::Teredo) } else { found.first().map(|embedded| embedded.form) };
     // Of what lies in a form's own prefix the form says more.
@@ -218,7 +218,7 @@ pub(super) fn explain_prefix(address: IpAddr, length: u8, known: &Known<'_>) -> 
         answer.scope = shares::scope_of(first, length);
         answer.ipv4 = shares.iter().filter_map(shares::Share::address).collect();
         answer.ipv4_blocks = shares.iter().filter_map(shares::Share::block).collect();
-        let block = block_of(first).filter(|block| block_length(block.prefix) <= length);
+        let block = block_of(first).filter(|(whole, _)| *whole <= length).map(|(_, block)| block);
         answer.rfc = match (form, block) {
             (Some(form), _) => form.rfc(),
             (None, Some(block)) => block.rfc,
@@ -289,10 +289,6 @@ fn open_note(notes: &mut Vec<String>, address: &Ipv6Addr, known: &Known<'_>) {
 fn nat64_length(address: &Ipv6Addr, known: &Known<'_>) -> u8 {
     let is_of = |prefix: &&isatap_core::embedded::Nat64Prefix| prefix.prefix().contains(address);
     known.nat64.iter().chain([&WELL_KNOWN]).find(is_of).map_or(128, |prefix| prefix.prefix().length())
-}
-
-fn block_length(prefix: &str) -> u8 {
-    prefix.split_once('/').and_then(|(_, length)| length.parse().ok()).unwrap_or(u8::MAX)
 }
 
 impl Ipv4Answer {

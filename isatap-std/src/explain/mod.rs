@@ -26,7 +26,6 @@ mod host;
 mod packet;
 mod pasted;
 mod shares;
-mod special;
 mod target;
 
 use std::fmt;

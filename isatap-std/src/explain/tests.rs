@@ -53,6 +53,9 @@ fn addresses_have_the_kind_that_decides_forwarding() {
     is("::1", "native", None, &[]);
     is("ff02::2", "native", None, &[]);
     is("10.0.0.1", "native", Some("10.0.0.0/8"), &[]);
+    // Of blocks in blocks the smallest.
+    is("192.0.0.9", "native", Some("192.0.0.9/32"), &[]);
+    is("192.0.0.8", "native", Some("192.0.0.0/24"), &[]);
     is("[fe80::5efe:10.0.0.1%isatap0]", "isatap", Some("fe80::/64"), &["embedded 10.0.0.1"]);
     let both = json("2002:808:808::5efe:a00:1", &Explainer::default());
     assert_eq!((&both["kind"], &both["also"]), (&json!("6to4"), &json!(["isatap"])));
