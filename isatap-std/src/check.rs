@@ -25,7 +25,6 @@ mod whole;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use isatap_core::capacity::Standard;
 use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
@@ -43,6 +42,7 @@ use isatap_core::sixtofour;
 use isatap_core::time::{Expiry, Instant};
 use isatap_core::wire::{icmpv6, ipv4, ipv6, protocol};
 
+use crate::capacity::Linux;
 use crate::error::Error;
 use crate::spec::{Link, set_locators};
 
@@ -105,7 +105,7 @@ pub struct Checker {
 }
 
 /// It is copied for each packet, so it holds no more links than there are.
-type CheckedNode = Node<Box<AnyInterface<Standard>>, Standard, MAX_LINKS>;
+type CheckedNode = Node<Box<AnyInterface<Linux>>, Linux, MAX_LINKS>;
 
 /// What becomes of one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -236,8 +236,7 @@ impl Checker {
     /// A node with these links.
     ///
     /// # Errors
-    /// More links than [`MAX_LINKS`], or more of something than a node of
-    /// standard capacity holds; a link that can be on no machine, or whose IPv4
+    /// More links than [`MAX_LINKS`]; a link that can be on no machine, or whose IPv4
     /// addresses are not given; a Teredo client that no server could qualify; a
     /// Teredo server or relay.
     pub fn new(subjects: &[Subject]) -> Result<Self, Error> {
@@ -464,6 +463,7 @@ fn add(node: &mut CheckedNode, subject: &Subject) -> Result<(), Error> {
         let error = Error::usage("check", link.device(), format!("a {} is not looked at", link.kind()));
         return Err(error.with_advice("leave it out of the file"));
     }
+    link.check_first()?;
     let locators: Vec<Locator> = link.locals().into_iter().map(Locator::from).collect();
     if locators.is_empty() {
         let error = Error::usage("check", link.device(), "its IPv4 addresses are known only while it runs");

@@ -157,10 +157,19 @@ impl Config {
     /// All mistakes, by line and column, with what to write instead. What is wrong between
     /// two tables is told of tables without mistakes of their own.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        Self::parse_for(file, text, false)
+    }
+
+    /// The same, where `accept_bogons` as if each table that has the key said so.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    pub fn parse_for(file: &str, text: &str, accept_bogons: bool) -> Result<Self, Vec<Problem>> {
         // Where the value stands that is refused, if one key alone has it.
         let at = |begin: usize, key: &str, value: &str, what: String| {
-            let key = Some(key).filter(|key| !key.is_empty());
-            match mistakes::offset_of(text, begin, key, value) {
+            let of_key = |key: &str| mistakes::offset_of(text, begin, Some(key).filter(|key| !key.is_empty()), value);
+            match of_key(key).or_else(|| if key == "bind" { of_key("port") } else { None }) {
                 Some(offset) => Problem::at(file, text, offset, what),
                 None => Problem::of_table(file, text, begin, what),
             }
@@ -172,8 +181,11 @@ impl Config {
             problems.sort_by_key(|problem| (problem.line, problem.column));
             return Err(problems);
         };
-        let (begins, links): (Vec<usize>, Vec<Link>) =
+        let (begins, mut links): (Vec<usize>, Vec<Link>) =
             tables.take_links().into_iter().filter(|(begin, _)| !damaged.contains(begin)).unzip();
+        if accept_bogons {
+            links.iter_mut().for_each(Link::accept_bogons);
+        }
         for (begin, link) in begins.iter().zip(&links) {
             problems.extend(
                 link.check()

@@ -2,6 +2,7 @@
 //!
 //! | module | what it gives | where |
 //! | --- | --- | --- |
+//! | [`capacity`] | how large the tables of a node are on Linux | everywhere |
 //! | [`clock`], [`entropy`] | the two arguments that every machine of the core asks for | everywhere |
 //! | [`pcap`] | captures in the classic pcap format, written and read | everywhere |
 //! | [`offload`] | super-packets of the kernel: cut, completed, recognised; pure functions | everywhere |
@@ -29,6 +30,7 @@
 //! | `privileges` | what a daemon gives up once it runs (feature `privileges`) | Linux |
 
 pub mod advice;
+pub mod capacity;
 #[cfg(feature = "capture")]
 pub mod capture;
 #[cfg(feature = "check")]

@@ -149,7 +149,9 @@ impl Run {
             let device = links.get(conflict.link).map(Link::device);
             return Err(Error::usage("run", device.unwrap_or("a native device"), conflict.text));
         }
-        let (of_teredo, of_protocol41): (Vec<Link>, Vec<Link>) = links.iter().cloned().partition(Link::is_teredo);
+        let (of_teredo, mut of_protocol41): (Vec<Link>, Vec<Link>) = links.iter().cloned().partition(Link::is_teredo);
+        // Where a link stands says nothing.
+        of_protocol41.sort_by(|one, other| one.device().cmp(other.device()));
         let wanted: Vec<(Link, Secrets)> = of_teredo
             .into_iter()
             .map(|link| teredo::secrets_of(&link).map(|secrets| (link, secrets)))

@@ -12,7 +12,7 @@ use std::path::Path;
 
 const RULE: Rule = Rule {
     layers: &[
-        &["error", "clock", "offload", "pcap"],
+        &["capacity", "error", "clock", "offload", "pcap"],
         &["advice", "device", "entropy", "runtime_dir", "privileges", "thread"],
         // The operating system.
         &["netlink", "nd_socket", "proto41_socket", "resolve", "signal", "tun"],

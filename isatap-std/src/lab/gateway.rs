@@ -120,6 +120,7 @@ impl<C: Capacity> Gateway<C> {
         for tunnel in &options.tunnels {
             let mut own = switches;
             own.metric = tunnel.metric();
+            tunnel.check_first()?;
             let id = node.add(tunnel.interface()?, own).map_err(full)?;
             let told = node.with_interface(Instant::ZERO, id, |interface, cx| tunnel.tell(interface, cx));
             told.unwrap_or(Ok(()))?;

@@ -72,7 +72,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[isatap-host]]\nvia = \"10.0.0.1\"\n",
-        &["2:7: cannot send from the device 10.0.0.1: it is an address; write local = \"10.0.0.1\" instead of via"],
+        &["2:7: cannot send from the device 10.0.0.1: it is an address; give it as local instead of via"],
     ),
     (
         "[[isatap-host]]\ndev = \"a b\"\n",
@@ -583,8 +583,8 @@ fn what_a_link_refuses_is_told_where_it_stands() {
         (format!("{tunnel}\"192.0.2.2\"\nttl = 0\n"), "4:7: cannot set the time to live 0: "),
         (format!("{tunnel}\"192.0.2.2\"\nttl = 0\nmetric = 0\n"), "4:7: cannot set the time to live 0: "),
         (
-            "[[isatap-host]]\n[[isatap-host]]\ndev = \"isatap0\"\n".to_owned(),
-            "3:7: a second link has the device isatap0",
+            "[[isatap-host]]\n[[isatap-host]]\nrouter = \"a\"\ndev = \"isatap0\"\n".to_owned(),
+            "4:7: a second link has the device isatap0",
         ),
         (
             "[[isatap-host]]\nrouter = [\"a\", \"127.0.0.1\"]\n[[tunnel]]\nlocal = \"127.0.0.1\"\n".to_owned(),

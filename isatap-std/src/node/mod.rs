@@ -12,11 +12,10 @@ mod locators;
 mod native;
 mod plan;
 mod role;
-mod rows;
 pub mod status;
 
+pub use crate::capacity::Linux;
 pub use locators::LocatorSource;
-pub use rows::{HeapRows, OnHeap};
 
 pub(crate) use role::{FixedRole, HostRole, Role};
 
@@ -32,7 +31,6 @@ use crate::netlink::{Netlink, sysctl};
 use crate::proto41_socket::Proto41Socket;
 use crate::runtime_dir::{Claim, RuntimeDir};
 use crate::signal::{Request, Signals};
-use isatap_core::capacity::{Capacity, N};
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Entropy as _, Event};
 use isatap_core::isatap::addr::{Dotted, embedded_ipv4};
@@ -43,32 +41,6 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
-
-/// Table sizes of a node on Linux: the routes of a site and the addresses of a machine, where
-/// the profiles of the core think of a few.
-#[derive(Clone, Copy, Debug)]
-pub enum Linux {}
-
-impl Capacity for Linux {
-    type Locators = N<16>;
-    type PotentialRouters = N<32>;
-    type Prefixes = N<16>;
-    type Routes = N<512>;
-    type Neighbors = N<64>;
-    // 384 KiB, of a router that asks.
-    type CheckedNeighbors = OnHeap<8192>;
-    type PathMtus = N<64>;
-    type Solicitations = N<128>;
-    type Answered = N<4096>;
-    type DnsServers = N<8>;
-    type SearchDomains = N<8>;
-    type Members = N<64>;
-    type KnownRouters = N<64>;
-    type Addresses = N<256>;
-    type Identifications = N<64>;
-    type Refusals = N<64>;
-    type Tally = u64;
-}
 
 /// Links of a node, the native one included.
 pub(crate) const LINKS: usize = 16;

@@ -19,6 +19,7 @@ impl Node {
     ///
     /// A usage error for what makes no sense on this machine; the kernel's refusal.
     pub(crate) fn add_link(&mut self, link: &Link, runtime: Option<&RuntimeDir>) -> Result<LinkId, Error> {
+        link.check_first()?;
         let interface = link.interface()?;
         for warning in link.warnings() {
             self.notice(&Notice::Warning(format!("{}: {warning}", link.device())));

@@ -144,6 +144,8 @@ mod tests {
             sequence: u32,
         ) {
             let packet = partial(oracle::tcp_packet(sequence, 0x19, &payload));
+            // Once in 65,536 times that is the checksum of the whole as well, and nobody can tell.
+            prop_assume!(!oracle::verifies(&packet));
             let mut segments = Segments::new(&packet, &classify(&packet)).unwrap();
             let (mut out, mut stream) = (vec![0; 1280], Vec::new());
             while let Some(length) = segments.next_into(&mut out) {

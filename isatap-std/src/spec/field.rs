@@ -123,6 +123,9 @@ macro_rules! spec {
                         let keys = Key::new(&[$(stringify!($field)),*], &[$($((stringify!($field), $alias),)?)*]);
                         while let Some(key) = map.next_key_seed(keys)? {
                             $(if key == stringify!($field) {
+                                if $field.is_some() {
+                                    return Err($crate::spec::file::twice(stringify!($field)));
+                                }
                                 $field = Some(map.next_value_seed(Value::new())?);
                                 continue;
                             })*

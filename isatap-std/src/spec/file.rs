@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
-use serde::de::value::{BoolDeserializer, I64Deserializer, StrDeserializer};
+use serde::de::value::{BoolDeserializer, F64Deserializer, I64Deserializer, StrDeserializer};
 use serde::de::{
     self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer as _, SeqAccess, Unexpected, Visitor,
 };
@@ -34,6 +34,11 @@ pub(super) fn key(field: &str) -> Cow<'_, str> {
 
 pub(super) fn missing_field<E: de::Error>(field: &str) -> E {
     E::custom(format_args!("missing field `{}`", key(field)))
+}
+
+/// Of a key that has two names: TOML itself refuses one name twice.
+pub(super) fn twice<E: de::Error>(field: &str) -> E {
+    E::custom(format_args!("{} is written under two names: keep one", key(field)))
 }
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
@@ -119,6 +124,11 @@ impl<'de, T: Read<'de>> Read<'de> for Vec<T> {
 
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<Vec<T>, E> {
                 let value: I64Deserializer<E> = value.into_deserializer();
+                Ok(vec![T::read(value)?])
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Vec<T>, E> {
+                let value: F64Deserializer<E> = value.into_deserializer();
                 Ok(vec![T::read(value)?])
             }
         }
@@ -228,6 +238,10 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<T, E> {
         Err(self.without_quotes(&value.to_string(), Unexpected::Bool(value)))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<T, E> {
+        Err(self.without_quotes(&value.to_string(), Unexpected::Float(value)))
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<T, E> {

@@ -69,7 +69,7 @@ impl IsatapHost {
             refusals.note("via", check_device(via));
             if via.parse::<Ipv4Addr>().is_ok() {
                 let error = Error::usage("send from the device", via, "it is an address");
-                refusals.add("via", error.with_advice(format!("write local = \"{via}\" instead of via")));
+                refusals.add("via", error.with_advice("give it as local instead of via"));
             }
             if !self.local.is_empty() {
                 let error = Error::usage("send from", via, "local and via exclude each other");

@@ -47,17 +47,19 @@ pub use tunnel::Tunnel;
 pub use value::{AddressError, AddressWithLength, Bind, ServerName};
 pub use whole::{Conflict, MOST_LINKS, conflicts};
 
+use crate::capacity::Linux;
 use crate::device::check_device;
 use crate::error::Error;
 use isatap_core::capacity::Capacity;
+use isatap_core::datapath::Switches;
 use isatap_core::error::TableFull;
 use isatap_core::interface::Context;
 use isatap_core::isatap::addr::is_locator;
 use isatap_core::link::{Locator, OuterPolicy};
-use isatap_core::node::AnyInterface;
+use isatap_core::node::{AnyInterface, Node, NodeConfig};
 use isatap_core::proto41::mtu::MtuMode;
 use isatap_core::teredo::ingress::is_usable;
-use isatap_core::time::Expiry;
+use isatap_core::time::{Expiry, Instant};
 use isatap_core::wire::ipv6::MINIMUM_MTU;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -248,7 +250,30 @@ impl Link {
         let mut refusals = Refusals::default();
         refusals.note("dev", check_device(self.device()));
         each!(self, spec => spec.refuse(&mut refusals));
+        if refusals.0.is_empty() {
+            refusals.note("", self.try_out());
+        }
         refusals.0
+    }
+
+    /// Whether the tables of a node on Linux have room for all of it.
+    fn try_out(&self) -> Result<(), Error> {
+        if self.is_teredo() {
+            return Ok(());
+        }
+        let full = |full: TableFull| Error::usage("make the link", self.device(), full.to_string());
+        let mut node: Box<Node<Box<AnyInterface<Linux>>, Linux, 1>> = Box::new(Node::new(NodeConfig::DEFAULT));
+        let id = node.add(Box::new(self.interface()?), Switches::DEFAULT).map_err(full)?;
+        let locators: Vec<Locator> = self.locals().into_iter().map(Locator::from).collect();
+        let told = node.with_interface(Instant::ZERO, id, |interface, cx| {
+            self.tell(interface, cx)?;
+            set_locators(interface, cx, &locators, Expiry::NEVER).map_err(full)?;
+            if let (AnyInterface::IsatapHost(host), Link::IsatapHost(spec)) = (&mut **interface, self) {
+                spec.addresses().try_for_each(|router| host.add_router(cx, router)).map_err(full)?;
+            }
+            Ok(())
+        });
+        told.unwrap_or(Ok(()))
     }
 
     /// The first of [`check`](Self::check), for who does one thing at a time.
@@ -277,10 +302,9 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// What [`check`](Self::check) refuses, more of something than `C` has room for, or a link
-    /// that speaks Teredo.
+    /// A 6rd domain that cannot be, more of something than `C` has room for, or a link that speaks
+    /// Teredo. What else [`check`](Self::check) refuses is for before.
     pub fn interface<C: Capacity>(&self) -> Result<AnyInterface<C>, Error> {
-        self.check_first()?;
         match self {
             Link::IsatapHost(host) => host.interface(),
             Link::IsatapRouter(router) => router.interface(),

@@ -110,17 +110,22 @@ impl SixToFour {
                     .add("local", error.with_advice("use ISATAP or 6rd on private IPv4; --accept-bogons is for labs"));
             }
         }
-        if self.role == SixToFourRole::Relay && self.relay.is_some() {
-            refusals.add("", Error::usage("start", "a 6to4 relay", "it is a relay and needs none"));
-        }
-        if self.role != SixToFourRole::Relay && (self.anycast || !self.client.is_empty()) {
-            let error = Error::usage("start", "a 6to4 router", "only a relay has clients or an anycast address");
-            refusals.add("", error.with_advice("give it the role relay"));
-        }
+        let is_relay = self.role == SixToFourRole::Relay;
+        let not_a_relays = "leave it out, or take another role";
         // S64-23
-        if self.role != SixToFourRole::Router && !self.lan.is_empty() {
-            let error = Error::usage("start", "6to4", "only a router has LANs");
-            refusals.add("", error.with_advice("give it the role router"));
+        let is_router = self.role == SixToFourRole::Router;
+        for (key, is_given, why, advice) in [
+            ("relay", is_relay && self.relay.is_some(), "a relay needs none", not_a_relays),
+            ("probe-relay", is_relay && self.probe_relay, "a relay has none to ask", not_a_relays),
+            ("beside-native", is_relay && self.beside_native, "a relay works beside native IPv6 anyway", not_a_relays),
+            ("accept-relay", is_relay && !self.accept_relay.is_empty(), "only a router chooses relays", not_a_relays),
+            ("client", !is_relay && !self.client.is_empty(), "only a relay has clients", "give it the role relay"),
+            ("anycast", !is_relay && self.anycast, "only a relay has the anycast address", "give it the role relay"),
+            ("lan", !is_router && !self.lan.is_empty(), "only a router has LANs", "give it the role router"),
+        ] {
+            if is_given {
+                refusals.add(key, Error::usage("start a", self.role.describe(), why).with_advice(advice));
+            }
         }
         lan::check(&self.lan, SITE_LENGTH, refusals);
         if let Some(Entry::Address(relay)) = self.relay {

@@ -16,7 +16,7 @@ spec! { teredo
     TeredoRelay {
         /// The IPv4 address that it sends from, of this machine.
         local: Ipv4Addr ["V4"], new(local);
-        /// The UDP port that it sends from; any if it is left out.
+        /// The UDP port that it sends from; any if it is left out. In a file, port = N is the same.
         bind: Option<Bind> ["[V4]:PORT"], alias("port");
         /// A native prefix that it serves. May be repeated, up to eight times; all if it is left out.
         serve: Vec<Ipv6Prefix> ["PREFIX"];

@@ -53,7 +53,7 @@ impl TeredoServer {
         let secondary = self.secondary();
         if self.primary == secondary {
             let error = Error::usage("answer at", self.primary, "a Teredo server needs two addresses");
-            refusals.add("", error.with_advice("name another address as secondary, or leave it out"));
+            refusals.add("secondary", error.with_advice("name another address as secondary, or leave it out"));
         }
         refusals.note("primary", check_public(self.primary, "answer at", self.accept_bogons));
         if self.primary != secondary {

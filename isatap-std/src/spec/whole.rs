@@ -1,6 +1,6 @@
 //! What links cannot be beside each other in one process.
 
-use super::{Bind, Link, Native};
+use super::{Bind, IsatapHost, Link, Native};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Tunnels and LANs of one process.
@@ -84,23 +84,42 @@ fn same_ends(link: &Link, other: &Link) -> Option<(&'static str, String, String)
     let device = other.device();
     match (link, other) {
         (Link::IsatapHost(host), Link::IsatapHost(first)) => {
-            let local = shared().filter(|_| host.router == first.router)?;
+            // Toward the same router both send from the same address.
+            let is_open = |host: &IsatapHost| host.local.is_empty() && host.via.is_none();
+            let (key, source) = match shared() {
+                Some(local) => ("local", local.to_string()),
+                None if host.via.is_some() && host.via == first.via => ("via", host.via.clone().unwrap_or_default()),
+                None if is_open(host) && is_open(first) => ("router", String::new()),
+                None => return None,
+            };
+            let by_name = host.router.is_empty() && first.router.is_empty();
+            let router = host.router.iter().find(|router| first.router.contains(router));
+            let router = router.map(ToString::to_string).or_else(|| by_name.then(|| "isatap".to_owned()))?;
+            let value = if key == "router" { router.clone() } else { source };
             Some((
-                "local",
-                local.to_string(),
+                key,
+                value,
                 format!(
-                    "{device} is an ISATAP host at {local} with the same routers: give each link its own local, or other routers"
+                    "{device} is an ISATAP host with the router {router} and the same addresses, and packets reach one of them: \
+                 keep one, or give each its own local"
                 ),
             ))
         }
-        (Link::IsatapRouter(_), Link::IsatapRouter(_)) => {
+        (Link::IsatapRouter(router), Link::IsatapRouter(first)) => {
+            // What is of one site alone is refused by the other's link.
+            let of_one_site = router.member.iter().all(|own| {
+                first.member.iter().all(|other| !own.contains(other.address()) && !other.contains(own.address()))
+            });
+            if of_one_site && !router.member.is_empty() && !first.member.is_empty() {
+                return None;
+            }
             let local = shared()?;
             Some((
                 "local",
                 local.to_string(),
                 format!(
                     "{device} is an ISATAP router at {local}, and solicitations reach one of them: give each its own local, \
-                 or both prefixes to one"
+                 or members that the other does not have, or both prefixes to one"
                 ),
             ))
         }
@@ -160,7 +179,8 @@ fn same_ends(link: &Link, other: &Link) -> Option<(&'static str, String, String)
             };
             let socket = own.iter().find(|socket| first.iter().any(|other| overlaps(socket, other)))?;
             let text = format!("{device} has the UDP port {socket} already: give each its own port or address");
-            Some(("", String::new(), text))
+            let key = if matches!(link, Link::TeredoServer(_)) { "primary" } else { "bind" };
+            Some((key, String::new(), text))
         }
     }
 }
@@ -216,7 +236,7 @@ fn of_lans(links: &[Link], add: &mut impl FnMut(usize, &'static str, &dyn ToStri
 
 #[cfg(test)]
 mod tests {
-    use super::super::{IsatapHost, IsatapRouter, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer, Tunnel};
+    use super::super::{IsatapRouter, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer, Tunnel};
     use super::*;
 
     fn v4(text: &str) -> Ipv4Addr {
@@ -239,6 +259,17 @@ mod tests {
         router.into()
     }
 
+    fn toward(dev: &str, via: Option<&str>, router: &str) -> Link {
+        let router = vec![router.parse().unwrap(), "isatap.example".parse().unwrap()];
+        IsatapHost { dev: dev.into(), via: via.map(str::to_owned), router, ..IsatapHost::new() }.into()
+    }
+
+    fn of_site(dev: &str, member: &str) -> Link {
+        let mut router = IsatapRouter::new(vec![v4("10.0.0.3")], vec!["2001:db8:0:7::/64".parse().unwrap()]);
+        (router.dev, router.member) = (dev.into(), vec![member.parse().unwrap()]);
+        router.into()
+    }
+
     fn tunnel(dev: &str, local: &str, remote: &str) -> Link {
         Tunnel { dev: dev.into(), ..Tunnel::new(v4(local), v4(remote)) }.into()
     }
@@ -256,6 +287,19 @@ mod tests {
             ([host("a", "10.0.0.2", "10.0.0.1"), host("b", "10.0.0.2", "10.0.0.1")], &[(1, "local")][..]),
             ([host("a", "10.0.0.2", "10.0.0.1"), host("b", "10.0.0.2", "10.9.0.1")], &[]),
             ([host("a", "10.0.0.2", "10.0.0.1"), host("b", "10.0.0.3", "10.0.0.1")], &[]),
+            ([toward("a", None, "10.0.0.1"), toward("b", None, "10.0.0.1")], &[(1, "router")]),
+            (
+                [
+                    toward("a", None, "10.0.0.1"),
+                    IsatapHost { dev: "b".into(), router: vec!["10.0.0.9".parse().unwrap()], ..IsatapHost::new() }
+                        .into(),
+                ],
+                &[],
+            ),
+            ([toward("a", Some("eth0"), "10.0.0.1"), toward("b", Some("eth0"), "10.0.0.1")], &[(1, "via")]),
+            ([toward("a", Some("eth0"), "10.0.0.1"), toward("b", Some("eth1"), "10.0.0.1")], &[]),
+            ([of_site("a", "10.1.0.0/16"), of_site("b", "10.2.0.0/16")], &[]),
+            ([of_site("a", "10.1.0.0/16"), of_site("b", "10.0.0.0/8")], &[(1, "local")]),
             ([host("a", "10.0.0.2", "10.0.0.1"), router("b", "10.0.0.2", "2001:db8:0:7::/64")], &[(1, "local")]),
             (
                 [router("a", "10.0.0.2", "2001:db8:0:7::/64"), router("b", "10.0.0.2", "2001:db8:0:8::/64")],
@@ -289,9 +333,9 @@ mod tests {
             Link::from(client)
         };
         assert_eq!(found(&[server(), relay(":4000")], &[]), []);
-        assert_eq!(found(&[relay(":4000"), client(":4000")], &[]), [(1, "")]);
+        assert_eq!(found(&[relay(":4000"), client(":4000")], &[]), [(1, "bind")]);
         assert_eq!(found(&[relay(":4000"), client(":0")], &[]), []);
-        assert_eq!(found(&[server(), client("198.51.100.2:3544")], &[]), [(1, "")]);
+        assert_eq!(found(&[server(), client("198.51.100.2:3544")], &[]), [(1, "bind")]);
     }
 
     #[test]

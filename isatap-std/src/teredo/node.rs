@@ -126,11 +126,14 @@ pub(crate) trait Member: AsFd + Send {
 
 impl<R: Role> Member for Node<R> {
     fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-        Node::turn(self, timeout).map(drop)
+        Node::turn(self, timeout)
     }
 
     fn solicit(&mut self) {
-        let _ = Node::solicit(self);
+        let Ok(asked) = Node::solicit(self) else { return };
+        let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
+        let asked = if asked.is_empty() { "for names".to_owned() } else { asked.join(", ") };
+        (self.observer)(&Notice::Info(format!("{} asks now: {asked}", self.attachment.name())));
     }
 
     fn status(&self) -> Status {
@@ -197,7 +200,6 @@ const MAPPER: Token = Token(2);
 const LISTENER: Token = Token(3);
 #[cfg(feature = "control")]
 const FIRST_CLIENT: u32 = 1 << 16;
-const SIGNALS: Token = Token(u32::MAX);
 
 impl<R: Role> Node<R> {
     pub(super) fn open(
@@ -253,16 +255,14 @@ impl<R: Role> Node<R> {
         self.role.address(self.driver.machine())
     }
 
-    /// Waits at most `timeout` for something to do, and does it; `true`: a signal came.
-    pub(super) fn turn(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
-        let mut signalled = false;
+    /// Waits at most `timeout` for something to do, and does it.
+    fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         let tokens = self.driver.turn(timeout, self.deadline())?;
         if let Some(error) = self.driver.take_capture_error() {
             (self.observer)(&Notice::Warning(error.to_string()));
         }
         for token in tokens {
             match token {
-                SIGNALS => signalled = true,
                 MONITOR => self.changed()?,
                 RESOLVER => self.with_role(R::resolved)?,
                 MAPPER => self.with_role(R::mapped)?,
@@ -291,8 +291,7 @@ impl<R: Role> Node<R> {
         }
         self.settle()?;
         // All of that may have set a deadline, and a loop of several waits on our descriptor.
-        self.driver.rearm(self.deadline())?;
-        Ok(signalled)
+        self.driver.rearm(self.deadline())
     }
 
     /// The earliest deadline that is not the machine's.

@@ -32,11 +32,11 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
         ),
         (
             "[[6to4]]\nrole = \"relay\"\nrelay = \"131.107.0.9\"\n",
-            "node.toml:1: cannot start a 6to4 relay: it is a relay and needs none",
+            "node.toml:3:9: cannot start a 6to4 relay: a relay needs none",
         ),
         (
             "[[6to4]]\nclient = [\"131.107.0.0/16\"]\n",
-            "node.toml:1: cannot start a 6to4 router: only a relay has clients",
+            "node.toml:2:10: cannot start a 6to4 host/router: only a relay has clients; give it the role relay",
         ),
         ("[[6to4]]\n\nclient = [\"131.107.0.0/33\"]\n", "node.toml:3:11: 131.107.0.0/33: "),
         (
@@ -46,7 +46,7 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
         // LANs
         (
             "[[6to4]]\nlan = [\"eth1\"]\n",
-            "node.toml:1: cannot start 6to4: only a router has LANs; give it the role router",
+            "node.toml:2:7: cannot start a 6to4 host/router: only a router has LANs; give it the role router",
         ),
         (
             "[[6to4]]\nrole = \"router\"\nlan = [\"eth1:0\"]\n",
@@ -298,7 +298,7 @@ fn what_cannot_run_is_told_by_the_check() {
             "[[teredo-relay]]\nlocal = \"198.51.100.1\"\nbind = \":4000\"\naccept-bogons = true\n\
              [[teredo-client]]\nserver = \"131.107.0.1\"\nbind = \":4000\"\ndev = \"b\"\n"
                 .into(),
-            "5: teredo has the UDP port 0.0.0.0:4000 already",
+            "7:8: teredo has the UDP port 0.0.0.0:4000 already",
         ),
         // Devices that are not what they are said to be.
         (
@@ -320,6 +320,17 @@ fn what_cannot_run_is_told_by_the_check() {
         assert_eq!((status, lines.len()), (Some(3), 1), "{text}{lines:#?}");
         assert!(lines[0].starts_with(&format!("node.toml:{expected}")), "{text}{lines:#?}");
     }
+    // More than a daemon's tables hold, told where the first stands that has no room.
+    let dns: Vec<String> = (1..=9).map(|n| format!("\"2001:db8::{n}\"")).collect();
+    let (status, lines) = check(&format!("{ROUTER}dns = [{}]\n", dns.join(", ")), &[]);
+    assert_eq!((status, lines.len()), (Some(3), 1), "{lines:#?}");
+    assert!(lines[0].starts_with("node.toml:4:128: cannot use the DNS server 2001:db8::9: the table of"), "{lines:#?}");
+    // A key with two names.
+    let relay = "[[teredo-relay]]\nlocal = \"198.51.100.1\"\naccept-bogons = true\n";
+    let (_, lines) = check(&format!("{relay}bind = \":4000\"\nport = 5000\n"), &[]);
+    assert!(lines[0].contains("bind is written under two names: keep one"), "{lines:#?}");
+    let (_, lines) = check(&format!("{relay}port = 3544\n"), &[]);
+    assert!(lines[0].starts_with("node.toml:4:8: cannot relay from 198.51.100.1:3544"), "{lines:#?}");
     // Every mistake of a table, not its first alone.
     let (_, lines) = check(&host("mtu = 1000\nttl = 0\ndev = \"a/b\"\nlocal = \"127.0.0.1\"\n"), &[]);
     let places: Vec<&str> = lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
@@ -424,7 +435,7 @@ fn the_reference_has_every_key_of_every_table() {
         "  ttl = N; default 64",
         "  path-mtu-discovery = true or false; default true",
         "  local = [\"V4\", …]; needed",
-        "  role = \"ROLE\"; default \"host-router\"",
+        "  role = \"host-router\" or \"router\" or \"relay\"; default \"host-router\"",
         "  remote = \"V4\"; needed",
     ] {
         assert!(reference.contains(&format!("\n{line}\n")), "{line}: {reference}");

@@ -11,8 +11,6 @@ use isatap_core::drop_reason::DropReason;
 use isatap_core::isatap::addr::Dotted;
 use isatap_std::capture::{Frame, NotIp, Reader};
 use isatap_std::check::{Checker, Decision, Judgement, Subject};
-#[cfg(target_os = "linux")]
-use isatap_std::spec::Link;
 use serde::Serialize;
 
 use crate::captures;
@@ -29,7 +27,9 @@ use crate::output;
 /// of the node. Other protocols and packets to others are counted apart.
 ///
 /// Options behind a --link are that link's: `--link isatap --local 10.0.0.2
-/// --router 10.0.0.1 --prefix 2001:db8:0:7::/64`.
+/// --router 10.0.0.1 --prefix 2001:db8:0:7::/64`. Beside those below they are all options of the
+/// link's own command that packets are judged by: --client of isatap 6to4, --strict-siblings of
+/// isatap 6rd, --trust-router of isatap router, and so on.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -94,12 +94,8 @@ impl Args {
         match config {
             None => self.links.subjects(self.accept_bogons),
             Some(file) => {
-                let config = crate::run::read(&file.to_string_lossy())?;
-                let mut links = config.links;
-                if self.accept_bogons {
-                    links.iter_mut().for_each(Link::accept_bogons);
-                }
-                Ok(links.into_iter().map(Subject::from).collect())
+                let config = crate::run::read(&file.to_string_lossy(), self.accept_bogons)?;
+                Ok(config.links.into_iter().map(Subject::from).collect())
             }
         }
     }

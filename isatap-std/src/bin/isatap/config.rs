@@ -33,7 +33,7 @@ struct ExampleArgs {
 }
 
 /// Report every error in the file, with line, column and what to write instead; exit status 3
-/// if there is one. Warns of settings that leave a routing loop open. Needs no privilege.
+/// if there is one. Warns of what a link leaves open, such as a routing loop. Needs no privilege.
 #[derive(clap::Args, Debug)]
 struct CheckArgs {
     /// Print JSON, one object a mistake or warning.

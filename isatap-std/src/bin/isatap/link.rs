@@ -9,7 +9,7 @@ use crate::exit::{Failure, Status};
 
 /// How the commands end that run links.
 pub(crate) const AFTER: &str = "\
-SIGHUP asks routers, relays and servers at once, as isatap solicit DEV does. Ends on SIGINT or \
+SIGHUP, or isatap solicit DEV, asks the routers, relay or server at once, where there are any. Ends on SIGINT or \
 SIGTERM, and leaves nothing behind. Needs CAP_NET_ADMIN and, but for Teredo, CAP_NET_RAW.
 
 Exit status: 0 ended by a signal; 1 an option is wrong; 2 the kernel refused something.";

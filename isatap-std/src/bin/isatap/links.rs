@@ -47,8 +47,9 @@ const SHOWN: [(&str, &str, &str); 11] = [
 
 const KINDS: &str = "isatap, 6rd, 6to4, configured or teredo";
 
-/// Those of the command itself, which a link does not have.
-const NOT_OF_LINKS: [&str; 2] = ["pcap", "accept-bogons"];
+/// Those of the command itself, and those that no packet is judged by.
+const NOT_OF_LINKS: [&str; 8] =
+    ["pcap", "accept-bogons", "dev", "metric", "secret-file", "port-mapping", "lan", "advertise-route"];
 
 /// The options of all links: the name, and whether it has a value.
 fn options() -> Vec<(String, bool)> {
@@ -175,8 +176,11 @@ fn endpoint(text: &str) -> Result<SocketAddrV4, &'static str> {
 
 impl Given {
     fn read(&self) -> Result<Subject, Failure> {
+        if self.kind == "isatap" && self.values("role").nth(1).is_some() {
+            return Err(Failure::Usage("--role is given twice for --link isatap: keep one".to_owned()));
+        }
         match self.kind.as_str() {
-            "isatap" => match self.values("role").last() {
+            "isatap" => match self.values("role").next() {
                 None | Some("host") => {
                     let (host, learned): (IsatapHost, OnLink) = self.parse()?;
                     if let Some(Entry::Name(name)) = host.router.iter().find(|router| matches!(router, Entry::Name(_)))
@@ -220,7 +224,10 @@ impl Given {
         if let Some((name, _)) = given().find(|(name, _)| !names.contains(&name.as_str())) {
             let names: Vec<&str> = names.into_iter().filter(|name| !NOT_OF_LINKS.contains(name)).collect();
             let all = names.join(", --");
-            return Err(Failure::Usage(format!("--{name} is no option of --link {}, which takes --{all}", self.kind)));
+            let role = self.values("role").next().filter(|_| self.kind == "isatap");
+            let link =
+                format!("--link {}{}", self.kind, role.map(|role| format!(" --role {role}")).unwrap_or_default());
+            return Err(Failure::Usage(format!("--{name} is no option of {link}, which takes --{all}")));
         }
         let written = given().map(|(name, value)| match value.as_str() {
             "" => format!("--{name}"),

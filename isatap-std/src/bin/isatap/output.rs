@@ -33,7 +33,8 @@ pub(crate) fn colour(json: bool) -> bool {
 
 /// The same for `--help` and for what clap says: as it is asked for, wherever it stands.
 pub(crate) fn choice() -> ColorChoice {
-    let arguments: Vec<String> = std::env::args_os().filter_map(|argument| argument.into_string().ok()).collect();
+    let arguments = std::env::args_os().filter_map(|argument| argument.into_string().ok());
+    let arguments: Vec<String> = arguments.take_while(|argument| argument != "--").collect();
     let after = |pair: &[String]| (pair.first()? == "--color").then(|| pair.get(1).cloned()).flatten();
     let joined = arguments.iter().filter_map(|argument| argument.strip_prefix("--color=").map(str::to_owned));
     match arguments.windows(2).filter_map(after).chain(joined).last().as_deref() {

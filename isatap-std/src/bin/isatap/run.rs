@@ -43,7 +43,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
-    let mut config = read(&args.file)?;
+    let mut config = read(&args.file, false)?;
     let mut signals = Signals::catch()?;
     let mut print = daemon::observer(args.verbose);
     let observer = move |notice: &Notice| {
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             return Ok(Status::Done);
         }
         notify(&reloading());
-        match read(&args.file) {
+        match read(&args.file, false) {
             Err(failure) => {
                 failure.lines().iter().for_each(warn);
                 warn("nothing is changed");
@@ -120,11 +120,11 @@ fn keep(privileges: Privileges, file: &str, config: &Config) -> Privileges {
     privileges
 }
 
-/// Reads a file.
-pub(crate) fn read(file: &str) -> Result<Config, Failure> {
+/// Reads a file; `accept_bogons` as [`Config::parse_for`].
+pub(crate) fn read(file: &str, accept_bogons: bool) -> Result<Config, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::Usage(format!("reading {file}: {error}; give a readable TOML file")))?;
-    Config::parse(file, &text).map_err(Failure::Mistakes)
+    Config::parse_for(file, &text, accept_bogons).map_err(Failure::Mistakes)
 }
 
 /// Tells systemd, if it has started this process and wants to know: sd_notify(3).

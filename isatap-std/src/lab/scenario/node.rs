@@ -7,7 +7,8 @@ use isatap_core::prefix::Ipv6Prefix;
 use super::super::gateway::{GATEWAY_LINKS, GatewayOptions, GatewayRoute, Port};
 use super::file::{AddressWithPrefix, Text};
 use super::tunnels::GatewayTable;
-use crate::spec::{IsatapRouter, Link, SixRd, SixToFour, Tunnel};
+use crate::resolve::Entry;
+use crate::spec::{IsatapRouter, Link, SixRd, SixToFour, Tunnel, conflicts};
 
 /// `[[node]]`. Its tunnels have the keys of `isatap run`'s tables.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -58,6 +59,17 @@ fn yes() -> bool {
     true
 }
 
+/// A key that a daemon heeds and a node of the lab does not.
+fn unused(link: &Link) -> Option<&'static str> {
+    match link {
+        link if link.pcap().is_some() => Some("pcap"),
+        link if !link.lans().is_empty() => Some("lan"),
+        Link::IsatapRouter(router) if !router.advertise_route.is_empty() => Some("advertise-route"),
+        Link::SixToFour(SixToFour { relay: Some(Entry::Name(_)), .. }) => Some("the name of a relay"),
+        _ => None,
+    }
+}
+
 impl NodeTable {
     /// # Errors
     /// What does not fit together, for a person.
@@ -68,6 +80,12 @@ impl NodeTable {
             return Err(format!("{name} has more than {GATEWAY_LINKS} tunnels and LANs: make two nodes of it"));
         }
         tunnels.iter().try_for_each(Link::check_first).map_err(|error| format!("{name}: {error}"))?;
+        if let Some(key) = tunnels.iter().find_map(unused) {
+            return Err(format!("{name} has a tunnel with {key}, which a scenario does not use: leave it out"));
+        }
+        if let Some(conflict) = conflicts(&tunnels, &[]).first() {
+            return Err(format!("{name}: {}", conflict.text));
+        }
         if let Some(local) = tunnels.iter().flat_map(Link::locals).find(|local| !self.ipv4.contains(local)) {
             return Err(format!("{name} has a tunnel at {local}, which is not in its ipv4: add it there"));
         }

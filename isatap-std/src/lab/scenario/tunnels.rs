@@ -69,7 +69,8 @@ impl SixToFourTable {
     /// What does not fit together, for a person.
     pub(super) fn read(&self) -> Result<GatewayTable<'_>, String> {
         let mut link = SixToFour::new();
-        (link.role, link.relay, link.beside_native) = (self.role, self.relay.map(Entry::Address), true);
+        (link.role, link.relay) = (self.role, self.relay.map(Entry::Address));
+        link.beside_native = self.role != SixToFourRole::Relay;
         let role = match self.role {
             SixToFourRole::Relay => "6to4 relay",
             _ if self.lan.is_some() => "6to4 router",
