@@ -99,6 +99,8 @@ pub fn router_inputs(router: &mut RouterInterface<Small>, cx: &mut Context<'_, S
     router.withdraw(cx, &any(prefix));
     router.advertise_again(cx.now);
     keep(router.last_answered());
+    keep(router.is_default_router(cx.id, cx.routes, cx.forwarding));
+    keep(router.advertised_routes(cx.id, cx.routes, cx.forwarding).count());
     keep((router.add_dns_server(any(Ipv6Addr::LOCALHOST)), router.add_trusted_router(any(Ipv4Addr::LOCALHOST))));
     keep(router.set_known_routers(any(&[Ipv4Addr::LOCALHOST][..])));
 }

@@ -17,6 +17,7 @@ use isatap_core::nd::learned::SearchDomain;
 use isatap_core::nd::option::DomainName;
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::route::{Origin, Preference, Route};
 use isatap_core::time::{Expiry, Instant};
 
@@ -227,6 +228,15 @@ fn isa_55_isa_59_ndp_41_what_is_advertised_follows_what_is_published() {
     assert!(!router.has_address("2001:db8:0:7:0:5efe:a00:1"));
 }
 
+/// What the router says that it advertises: itself as a default router, and these routes.
+fn said(router: &Router) -> (bool, Vec<Ipv6Prefix>) {
+    let routes = router.machine.datapath().routes();
+    let forwarding = router.machine.datapath().port(LINK).unwrap().switches.forwarding;
+    let interface = router.machine.interface(LINK).unwrap();
+    let advertised = interface.advertised_routes(LINK, routes, forwarding);
+    (interface.is_default_router(LINK, routes, forwarding), advertised.map(|route| route.prefix).collect())
+}
+
 #[test]
 fn isa_55_a_router_that_is_no_default_router_still_has_its_routes() {
     let mut config = config();
@@ -235,6 +245,7 @@ fn isa_55_a_router_that_is_no_default_router_still_has_its_routes() {
     let mut router = router(config, &["10.0.0.1"], &["2001:db8:0:7::/64"], Switches::FORWARDING, Dice::Middle);
     router.machine.insert_route(published("2001:db8:1::/48", Preference::Low)).unwrap();
     let sent = answer(&mut router);
+    assert_eq!(said(&router), (false, vec![prefix("2001:db8:1::/48")]));
     assert_eq!((lifetime_of(&sent), sent.icmpv6[5]), (0, 0), "RFC 4191 §2.2: no preference with lifetime 0");
     assert_eq!(sent.options()[2][..8], [24, 2, 48, 0x18, 0, 0, 0x07, 0x08]);
     // With a published ::/0 it is one, and says so in the header.
@@ -242,10 +253,14 @@ fn isa_55_a_router_that_is_no_default_router_still_has_its_routes() {
     let sent = answer(&mut router);
     assert_eq!((lifetime_of(&sent), sent.icmpv6[5]), (1800, 0x08));
     assert_eq!(sent.options().len(), 3);
+    assert_eq!(said(&router), (true, vec![prefix("2001:db8:1::/48")]));
     // A lifetime of zero as a default router withdraws no other route.
     router.machine.with_interface(router.now, LINK, |router, _| router.config_mut().router_lifetime = 0).unwrap();
     let sent = answer(&mut router);
     assert_eq!((lifetime_of(&sent), &sent.options()[2][4..8]), (0, &[0, 0, 0x07, 0x08][..]));
+    assert!(!said(&router).0);
+    router.machine.switches_mut(LINK).unwrap().forwarding = false;
+    assert_eq!(said(&router), (false, vec![]));
 }
 
 #[test]

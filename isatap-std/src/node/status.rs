@@ -459,11 +459,12 @@ impl Node {
                 status.known_routers = router.link().known_routers().collect();
                 status.trusted_routers =
                     router.link().potential_routers().iter().map(PotentialRouter::address).collect();
-                let published = machine.datapath().routes().published().filter(|route| route.link != id);
+                let (routes, forwarding) = (machine.datapath().routes(), status.forwarding);
+                let advertised = router.advertised_routes(id, routes, forwarding);
                 status.advertises = Some(Advertised {
                     prefixes: router.published().iter().map(|row| row.prefix.to_string()).collect(),
-                    routes: published.map(|route| route.prefix.to_string()).collect(),
-                    default_route: router.config().advertise_default_route && status.forwarding,
+                    routes: advertised.map(|route| route.prefix.to_string()).collect(),
+                    default_route: router.is_default_router(id, routes, forwarding),
                 });
             }
             (_, AnyInterface::Configured(tunnel)) => {
@@ -632,3 +633,6 @@ impl Packets {
 fn seconds(now: Instant, until: Expiry) -> Option<u64> {
     until.instant().map(|instant| instant.saturating_duration_since(now).as_secs())
 }
+
+#[cfg(all(test, feature = "cli"))]
+mod tests;

@@ -8,6 +8,9 @@ mod explain;
 // The commands that run a link are Linux's.
 #[cfg(target_os = "linux")]
 mod flags;
+// Files and links are opened on Linux only.
+#[cfg(target_os = "linux")]
+mod json;
 mod lab;
 // Full disks are made of /dev/full.
 #[cfg(target_os = "linux")]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::peers::{self, PREFIX, isatap_address};
-use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Wire, status, wait_until};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap, status, wait_until};
 
 fn pair(router: &Namespace, host: &Namespace) -> (Daemon, Daemon) {
     router.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
@@ -44,7 +44,8 @@ fn a_hosts_route_follows_the_routers_forwarding_within_seconds() {
     let lab = Lab::new();
     let intranet = lab.wire();
     let (router, host) = namespaces(&lab, |namespace, address| intranet.join(namespace, "eth0", address));
-    let _router = Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64"));
+    let options = format!("--prefix {PREFIX}/64 --advertise-route 2001:db8:f::/48");
+    let _router = Daemon::isatap(&router, &format!("router --local 10.0.0.1 {options}"));
     let _host = Daemon::isatap(&host, "host --local 10.0.0.2 --router 10.0.0.1");
     peers::wait_for_address(&host, "isatap0", isatap_address(PREFIX, "10.0.0.2"));
     assert!(!host.ok("ip -6 route show").contains("default"));
@@ -55,7 +56,9 @@ fn a_hosts_route_follows_the_routers_forwarding_within_seconds() {
     for on in [true, false, true, false, true] {
         router.ok(&format!("sysctl -qw net.ipv6.conf.all.forwarding={}", u8::from(on)));
         peers::wait_for_route(&host, default, on, SECONDS);
-        assert!(status(&router, &format!(".forwarding == {on}")));
+        let told =
+            format!(".forwarding == {on} and (.advertises | .default_route == {on} and (.routes != []) == {on})");
+        assert!(status(&router, &told), "{}", isatap(&router, "status -j").text);
     }
     // The switch of the device alone counts as well.
     for on in [false, true] {

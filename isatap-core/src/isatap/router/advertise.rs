@@ -7,11 +7,12 @@ use super::RouterInterface;
 use crate::capacity::{Capacity, Row};
 use crate::drop_reason::DropReason;
 use crate::error::Table;
-use crate::interface::{Context, Received};
+use crate::interface::{Context, Received, Routes};
 use crate::isatap::addr;
 use crate::nd::learned::SearchDomain;
 use crate::nd::message::RouterAdvertisementRepr;
 use crate::nd::option::{DnsSearchList, Mtu, PrefixFlags, PrefixInformation, RecursiveDnsServers, RouteInformation};
+use crate::packet::LinkId;
 use crate::proto41::Flow;
 use crate::route::Route;
 use crate::time::{Expiry, Instant};
@@ -148,19 +149,42 @@ impl<C: Capacity> RouterInterface<C> {
         }
     }
 
+    /// Whether it offers itself as a default router on its link, `id`, with these routes of the node.
+    #[must_use]
+    pub fn is_default_router(&self, id: LinkId, routes: &Routes<C>, forwarding: bool) -> bool {
+        let mut published = routes.published().filter(|route| route.link != id);
+        let is_wanted = self.config.advertise_default_route || published.any(|route| route.prefix.is_default());
+        // NDP-67, RTE-7 [RFC 4861 §6.2.5]: none without forwarding.
+        is_wanted && forwarding && self.config.router_lifetime > 0
+    }
+
+    /// The more specific routes that it advertises there.
+    pub fn advertised_routes<'r>(
+        &self,
+        id: LinkId,
+        routes: &'r Routes<C>,
+        forwarding: bool,
+    ) -> impl Iterator<Item = &'r Route> + use<'r, C> {
+        let published = move || routes.published().filter(move |route| route.link != id && !route.prefix.is_default());
+        // NDP-12 [RFC 4191 §2.3, §4]: no prefix twice, at most 17; and none
+        // that this node would not forward to.
+        let first = move |at: usize, route: &Route| !published().take(at).any(|before| before.prefix == route.prefix);
+        let distinct = published().enumerate().filter(move |&(at, route)| first(at, route)).map(|(_, route)| route);
+        distinct.filter(move |_| forwarding).take(MOST_ROUTES)
+    }
+
     /// Writes advertisement number `part` of those that are needed to say
     /// all. `true`: another one follows. `ISA-55`
     pub(super) fn emit(&self, cx: &Context<'_, C>, part: u8, writer: &mut Writer<'_>) -> bool {
-        let published = |route: &&Route| route.publish && route.link != cx.id;
-        let default = self.config.advertise_default_route
-            || cx.routes.published().filter(published).any(|route| route.prefix.is_default());
         let ra = RouterAdvertisementRepr {
             cur_hop_limit: self.config.cur_hop_limit,
             flags: self.config.flags,
             preference: self.config.preference,
-            // NDP-67, RTE-7 [RFC 4861 §6.2.5]: no default router without
-            // forwarding.
-            router_lifetime: if default && cx.forwarding { self.config.router_lifetime } else { 0 },
+            router_lifetime: if self.is_default_router(cx.id, cx.routes, cx.forwarding) {
+                self.config.router_lifetime
+            } else {
+                0
+            },
             reachable_time: self.config.reachable_time,
             retrans_timer: self.config.retrans_timer,
         };
@@ -180,12 +204,7 @@ impl<C: Capacity> RouterInterface<C> {
             };
             parts.put(|writer| option.emit(writer));
         }
-        // NDP-12 [RFC 4191 §2.3, §4]: no prefix twice, at most 17; and none
-        // that this node would not forward to.
-        let more_specific = || cx.routes.published().filter(published).filter(|route| !route.prefix.is_default());
-        let first = |at: usize, route: &Route| !more_specific().take(at).any(|before| before.prefix == route.prefix);
-        let distinct = more_specific().enumerate().filter(|&(at, route)| first(at, route)).map(|(_, route)| route);
-        for route in distinct.filter(|_| cx.forwarding).take(MOST_ROUTES) {
+        for route in self.advertised_routes(cx.id, cx.routes, cx.forwarding) {
             let lifetime = self.config.route_lifetime.min(route.expires.remaining(cx.now));
             let option = RouteInformation { prefix: route.prefix, preference: route.preference, lifetime };
             parts.put(|writer| option.emit(writer));

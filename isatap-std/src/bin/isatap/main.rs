@@ -93,7 +93,7 @@ const AFTER: &str = "\
 Exit status: 0 done; 1 wrong options or a mistake in a file; 2 refused by the kernel or a peer, or \
 no daemon runs; 3 a check found something (check, doctor, config check, lab, teredo qualify).
 
-isatap COMMAND --help says more. JSON is one object a line.";
+isatap COMMAND --help says more. JSON is one object a line; isatap-std/docs/json.md lists the keys.";
 
 /// The tool, with its commands and their options.
 fn command() -> clap::Command {
