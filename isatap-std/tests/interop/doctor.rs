@@ -415,7 +415,7 @@ fn protocol_41_dropped_a_moment_ago() {
     site.router.ok(DROP);
     let fix = now(&site.host, "ra-seen", "nothing of protocol 41 comes back, not even an error");
     let text = isatap(&site.host, "status").text;
-    assert!(text.contains("router 10.0.0.1 (static) alive heard "), "{text}");
+    assert!(text.contains("router 10.0.0.1 (static) alive, last heard "), "{text}");
     site.router.ok(&fix.split(": ").nth(1).unwrap().replace("inet filter input", "inet own in"));
     content(&site.host);
 }

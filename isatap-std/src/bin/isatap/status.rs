@@ -72,16 +72,17 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     }
     for address in &status.addresses {
         write!(out, "    address {}/{}", Dotted(address.address), address.prefix_length)?;
-        writeln!(out, "{}{}", seconds(" preferred ", address.preferred), seconds(" valid ", address.valid))?;
+        writeln!(out, "{}{}", span(" preferred for ", address.preferred), span(" valid for ", address.valid))?;
     }
     for router in &status.prl {
         let health = if router.alive { "alive" } else { "silent" };
-        let next = seconds(" asked again in ", router.next_solicitation);
+        let heard = ago(router.heard);
+        let next = span(", asked again in ", router.next_solicitation);
         let attempts = match router.attempts {
             0 => String::new(),
+            1 => " after 1 solicitation".to_owned(),
             attempts => format!(" after {attempts} solicitations"),
         };
-        let heard = router.heard.map(|heard| format!(" heard {heard}s ago")).unwrap_or_default();
         writeln!(out, "    router {} ({}) {health}{heard}{next}{attempts}", router.address, router.source)?;
     }
     if let Some(error) = &status.prl_error {
@@ -102,7 +103,7 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     }
     for route in &status.routes {
         let via = route.via.map(|via| format!(" via {}", Dotted(via))).unwrap_or_default();
-        writeln!(out, "    route {}{via} {}{}", route.prefix, route.origin, seconds(" for ", route.lifetime))?;
+        writeln!(out, "    route {}{via} {}{}", route.prefix, route.origin, span(" for ", route.lifetime))?;
     }
     for refused in &status.refused {
         writeln!(out, "    no room for {refused}")?;
@@ -117,8 +118,12 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
         for route in &advertised.routes {
             writeln!(out, "    advertises route {route}")?;
         }
-        let default = if advertised.default_route { "offers" } else { "offers no" };
-        writeln!(out, "    {default} default route")?;
+        if advertised.default_route {
+            writeln!(out, "    advertises a default route")?;
+        }
+        if !status.forwarding {
+            writeln!(out, "    does not forward")?;
+        }
     }
     if let Some(check) = &status.check_neighbors {
         writeln!(out, "    neighbour check {check}")?;
@@ -136,13 +141,15 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
         writeln!(out, "    search domain {domain} (not applied)")?;
     }
     let packets = &status.packets;
+    // The links of a process that speak protocol 41 are one node, which counts for all of them.
+    let whose = if status.teredo.is_some() { "" } else { " of all protocol-41 links of the process" };
     writeln!(
         out,
-        "    packets {} tunnelled {} delivered {} consumed {} dropped {}",
+        "    packets{whose}: {} in, {} tunnelled, {} delivered, {} consumed, {} dropped",
         packets.entered, packets.tunnelled, packets.delivered, packets.consumed, packets.dropped
     )?;
     for (reason, count) in status.counters.iter().chain(&status.io) {
-        writeln!(out, "    {reason} {count}")?;
+        writeln!(out, "        {reason} {count}")?;
     }
     Ok(())
 }
@@ -161,16 +168,16 @@ fn print_lan(out: &mut impl Write, lan: &LanStatus) -> io::Result<()> {
     }
     for prefix in &lan.prefixes {
         let deprecated = if prefix.deprecated { " deprecated" } else { "" };
-        writeln!(out, "        prefix {}{deprecated}{}", prefix.prefix, seconds(" for ", prefix.until))?;
+        writeln!(out, "        prefix {}{deprecated}{}", prefix.prefix, span(" for ", prefix.until))?;
     }
     Ok(())
 }
 
 fn print_teredo(out: &mut impl Write, teredo: &Teredo) -> io::Result<()> {
     let server = teredo.server.map(|server| format!(" server {server}")).unwrap_or_default();
-    let heard = seconds(" heard before ", teredo.server_heard);
+    let heard = ago(teredo.server_heard);
     let reason = teredo.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    let again = seconds(" asked again in ", teredo.asked_again);
+    let again = span(", asked again in ", teredo.asked_again);
     writeln!(out, "    teredo {}{reason} port {}{server}{heard}{again}", teredo.state, teredo.port)?;
     if let (Some(mapped), Some(nat)) = (teredo.mapped, &teredo.nat) {
         writeln!(out, "    nat {nat} shows {mapped}")?;
@@ -195,6 +202,79 @@ fn print_teredo(out: &mut impl Write, teredo: &Teredo) -> io::Result<()> {
     Ok(())
 }
 
-fn seconds(before: &str, seconds: Option<u64>) -> String {
-    seconds.map(|seconds| format!("{before}{seconds}s")).unwrap_or_default()
+/// How long ago somebody was heard.
+fn ago(seconds: Option<u64>) -> String {
+    let heard = span(", last heard ", seconds);
+    if heard.is_empty() { heard } else { heard + " ago" }
+}
+
+/// A time in its two largest units: `6 s`, `2m5s`, `5d18h`; nothing where there is none.
+fn span(before: &str, seconds: Option<u64>) -> String {
+    let Some(seconds) = seconds else { return String::new() };
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    let two = |many, unit, few, small| match few {
+        0 => format!("{before}{many}{unit}"),
+        few => format!("{before}{many}{unit}{few}{small}"),
+    };
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{before}{seconds} s"),
+        (0, 0, _) => two(minutes, "m", seconds % 60, "s"),
+        (0, _, _) => two(hours, "h", minutes % 60, "m"),
+        _ => two(days, "d", hours % 24, "h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn printed(change: impl FnOnce(&mut Value)) -> String {
+        let mut status = json!({
+            "dev": "isatap0", "role": "isatap-host", "up": true, "locators": ["10.0.0.2"],
+            "addresses": [{"address": "fe80::5efe:a00:2", "prefix_length": 64, "preferred": null, "valid": null},
+                {"address": "2001:db8:0:7:0:5efe:a00:2", "prefix_length": 64, "preferred": 496_800, "valid": 125}],
+            "routers": [], "prl": [{"address": "10.0.0.1", "source": "static", "alive": true, "heard": 6,
+                "attempts": 0, "next_solicitation": 890}],
+            "prl_error": null, "mtu": 1280, "underlay_mtu": 1500, "routes": [
+                {"prefix": "::/0", "via": "fe80::5efe:a00:1", "origin": "advertised", "preference": "medium",
+                 "lifetime": 1800}],
+            "dns": {"servers": [], "search": [], "applied": false}, "forwarding": false, "advertises": null,
+            "remote": null, "reachability": null, "delegated": null, "counters": {"own-source": 3},
+            "packets": {"entered": 9, "tunnelled": 3, "delivered": 2, "consumed": 1, "dropped": 3}, "io": {},
+        });
+        change(&mut status);
+        let mut text = Vec::new();
+        print(&mut text, &serde_json::from_value(status).unwrap()).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(
+            printed(|_| {}),
+            "isatap0: isatap-host up mtu 1280 over IPv4 mtu 1500\n    from 10.0.0.2\n    \
+             address fe80::5efe:10.0.0.2/64\n    \
+             address 2001:db8:0:7:0:5efe:10.0.0.2/64 preferred for 5d18h valid for 2m5s\n    \
+             router 10.0.0.1 (static) alive, last heard 6 s ago, asked again in 14m50s\n    \
+             route ::/0 via fe80::5efe:10.0.0.1 advertised for 30m\n    \
+             packets of all protocol-41 links of the process: 9 in, 3 tunnelled, 2 delivered, 1 consumed, 3 dropped\n\
+             \x20       own-source 3\n"
+        );
+    }
+
+    #[test]
+    fn only_what_is_advertised_is_said_to_be() {
+        let router = |default: bool| {
+            printed(|status| {
+                status["forwarding"] = default.into();
+                status["advertises"] =
+                    json!({"prefixes": ["2001:db8:0:7::/64"], "routes": [], "default_route": default});
+            })
+        };
+        let told = |text: &str| text.lines().filter(|line| line.contains("advertises")).count();
+        let (with, without) = (router(true), router(false));
+        assert!(told(&with) == 2 && with.contains("    advertises a default route\n"), "{with}");
+        assert!(told(&without) == 1 && without.contains("    does not forward\n"), "{without}");
+    }
 }
