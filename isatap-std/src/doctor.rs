@@ -269,7 +269,7 @@ pub struct Finding {
     /// Why it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// What mends it: a command where one does, else a sentence.
+    /// The fix: a command where there is one, else a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
     /// What there is, when it is as it should be.

@@ -88,7 +88,7 @@ fn lan(facts: &Facts) -> Finding {
         if !lan.forwarding {
             return Finding::bad(
                 Step::Lan,
-                format!("the kernel does not forward IPv6, so the hosts of {dev} hear of no default router"),
+                format!("the kernel does not forward IPv6, so hosts on {dev} are not told of a default router"),
                 format!("sysctl -w net.ipv6.conf.all.forwarding=1 && sysctl -w net.ipv6.conf.{dev}.forwarding=1"),
             );
         }
@@ -99,7 +99,7 @@ fn lan(facts: &Facts) -> Finding {
             return Finding::bad(Step::Lan, cause, format!("isatap status {}", status.dev));
         }
         if !lan.default_router {
-            let why = format!("the hosts of {dev} hear of no default router: the tunnel has no default route");
+            let why = format!("hosts on {dev} are not told of a default router: the tunnel has no default route");
             warning = warning.or(Some(format!("{why}; name a relay (--relay, --br)")));
         }
         seen.push(format!("{dev} has {}", current.join(", ")));

@@ -125,12 +125,12 @@ pub(super) fn kernel_addresses(facts: &Facts, step: Step) -> Option<Finding> {
         return Some(Finding::bad(step, cause, format!("sysctl -w net.ipv6.conf.{dev}.disable_ipv6=0 && {bounce}")));
     }
     if !device.is_up {
-        let cause = format!("another hand has switched {dev} off");
+        let cause = format!("another program has switched {dev} off");
         return Some(Finding::bad(step, cause, format!("ip link set {dev} up")));
     }
     let missing = |address: &&Address| !device.addresses.contains(&address.address);
     if let Some(address) = status.addresses.iter().find(missing) {
-        let cause = format!("another hand has taken {} off {dev}", dotted(&address.address));
+        let cause = format!("another program removed {} from {dev}", dotted(&address.address));
         return Some(Finding::bad(step, cause, bounce));
     }
     facts.kernel.rivals.first().map(|rival| rivalry(dev, step, rival))
@@ -172,7 +172,7 @@ pub(super) fn kernel_routes(facts: &Facts) -> Option<Finding> {
     let missing = ours.into_iter().find(|route| !there(&route.prefix, route.via))?;
     let via = missing.via.map(|via| format!(" via {via}")).unwrap_or_default();
     let (prefix, dev) = (&missing.prefix, &status.dev);
-    let cause = format!("another hand has taken the route {prefix}{via} off {dev}");
+    let cause = format!("another program removed route {prefix}{via} from {dev}");
     Some(Finding::bad(Step::Route, cause, format!("ip link set {dev} down && ip link set {dev} up")))
 }
 
@@ -184,7 +184,7 @@ pub(super) fn kernel_mtu(facts: &Facts) -> Option<Finding> {
     if device.mtu == u32::from(told) {
         return None;
     }
-    let cause = format!("{dev} has MTU {} where the daemon wants {told}: another hand has set it", device.mtu);
+    let cause = format!("{dev} has MTU {} where the daemon wants {told}: another program has set it", device.mtu);
     Some(Finding::bad(Step::Mtu, cause, format!("ip link set {dev} mtu {told}")))
 }
 

@@ -352,7 +352,7 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
         (
             |f| f.kernel.device.as_mut().unwrap().addresses.truncate(1),
             Step::Address,
-            "taken 2001:db8:0:7:0:5efe:10.0.0.2 off",
+            "removed 2001:db8:0:7:0:5efe:10.0.0.2 from",
             "ip link set isatap0 down && ip link set isatap0 up",
         ),
         (
@@ -378,7 +378,7 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
         (
             |f| f.kernel.device.as_mut().unwrap().routes.truncate(1),
             Step::Route,
-            "taken the route ::/0 via fe80::5efe:a00:1",
+            "removed route ::/0 via fe80::5efe:a00:1",
             "ip link set",
         ),
         (
@@ -702,7 +702,11 @@ fn a_lan_whose_hosts_get_nothing_is_named_with_what_mends_it() {
             "no link-local address yet",
             "wait a moment",
         ),
-        (|lan| lan.forwarding = false, "hosts of eth1 hear of no default router", "net.ipv6.conf.eth1.forwarding=1"),
+        (
+            |lan| lan.forwarding = false,
+            "hosts on eth1 are not told of a default router",
+            "net.ipv6.conf.eth1.forwarding=1",
+        ),
         (|lan| lan.prefixes.truncate(1), "no prefix for the hosts of eth1", "isatap status isatap0"),
     ];
     for (change, cause, fix) in cases {

@@ -50,7 +50,7 @@ pub struct Status {
     pub mtu: u16,
     /// The IPv4 MTU underneath in bytes.
     pub underlay_mtu: Option<u16>,
-    /// Routes through the device: ours, and those of other hands.
+    /// Routes through the device: ours, and those of other programs.
     pub routes: Vec<RouteStatus>,
     /// DNS configuration learned. It is not applied to the system.
     pub dns: Dns,
@@ -298,7 +298,8 @@ pub struct RouteStatus {
     pub prefix: String,
     /// The next hop; absent: on-link.
     pub via: Option<Ipv6Addr>,
-    /// Who made it: `advertised`, `redirected`, `on-link`, or `mirrored`: another hand.
+    /// Who made it: `manual`, `mirrored` (another program), `on-link`, `advertised`, `redirected` or
+    /// `automatic`.
     pub origin: String,
     /// `low`, `medium` or `high`.
     pub preference: String,
@@ -367,7 +368,7 @@ pub struct LanStatus {
     pub prefixes: Vec<LanPrefix>,
     /// Why hosts are not served, or get no prefix.
     pub problem: Option<String>,
-    /// What mends that; absent: time.
+    /// The fix; absent: wait.
     pub fix: Option<String>,
 }
 
@@ -634,5 +635,5 @@ fn seconds(now: Instant, until: Expiry) -> Option<u64> {
     until.instant().map(|instant| instant.saturating_duration_since(now).as_secs())
 }
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(all(test, feature = "control"))]
 mod tests;

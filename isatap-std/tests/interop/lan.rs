@@ -151,7 +151,7 @@ fn s6r_8_s6r_20_a_customer_edge_serves_its_lan_no_longer_than_its_lease_and_clea
     ours.ok("sysctl -qw net.ipv6.conf.all.forwarding=0");
     peers::wait_for_route(&host, "default via", false, PATIENCE);
     let doctor = isatap(&ours, "doctor");
-    assert!(!doctor.success() && doctor.text.contains("hosts of eth1 hear of no default router"), "{doctor:?}");
+    assert!(!doctor.success() && doctor.text.contains("hosts on eth1 are not told of a default router"), "{doctor:?}");
     // Both directions are needed. `force_forwarding`: Linux 6.17.
     if ours.succeeds("sysctl -qw net.ipv6.conf.eth1.force_forwarding=1 net.ipv6.conf.eth1.forwarding=1") {
         let force = |device, value| ours.ok(&format!("sysctl -qw net.ipv6.conf.{device}.force_forwarding={value}"));

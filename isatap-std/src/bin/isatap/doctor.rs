@@ -1,4 +1,4 @@
-//! `isatap doctor`: the first thing that keeps a link from working, and what mends it.
+//! `isatap doctor`: the first thing that keeps a link from working, and the fix.
 
 mod arrivals;
 mod probe;
@@ -228,7 +228,7 @@ fn print(out: &mut impl Write, colour: bool, device: &str, examined: &Examined) 
     }
     let rest: Vec<&str> = examined.steps.iter().skip(findings.len()).map(|step| step.as_str()).collect();
     if !rest.is_empty() {
-        writeln!(out, "       not looked at before that is mended: {}", rest.join(", "))?;
+        writeln!(out, "       skipped until this is fixed: {}", rest.join(", "))?;
     }
     Ok(())
 }
