@@ -133,7 +133,12 @@ pub(super) fn kernel_addresses(facts: &Facts, step: Step) -> Option<Finding> {
         let cause = format!("another program removed {} from {dev}", dotted(&address.address));
         return Some(Finding::bad(step, cause, bounce));
     }
-    facts.kernel.rivals.first().map(|rival| rivalry(dev, step, rival))
+    // Links of one daemon are told apart by it, and each tunnel of an IPv4 address has the same
+    // link-local one.
+    let is_own = |rival: &&Rival| rival.holder.as_ref().is_some_and(|(pid, _)| *pid == facts.evidence.pid);
+    let is_harmless = |rival: &&Rival| status.role == "configured" && rival.address.is_unicast_link_local();
+    let rival = facts.kernel.rivals.iter().find(|rival| !is_own(rival) && !is_harmless(rival));
+    rival.map(|rival| rivalry(dev, step, rival))
 }
 
 fn rivalry(dev: &str, step: Step, rival: &Rival) -> Finding {

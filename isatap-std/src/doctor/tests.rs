@@ -102,6 +102,20 @@ fn tunnel() -> Facts {
     facts
 }
 
+/// The same beside two others from its IPv4 address, one of the same daemon: they have its
+/// link-local address too.
+fn broker() -> Facts {
+    let mut facts = tunnel();
+    facts.evidence.status.addresses[0].address = "fe80::a00:2".parse().unwrap();
+    let address = facts.evidence.status.addresses[0].address;
+    facts.kernel.device.as_mut().unwrap().addresses.push(address);
+    for (device, pid) in [("cust2", facts.evidence.pid), ("cust3", 4711)] {
+        let holder = Some((pid, "isatap".to_owned()));
+        facts.kernel.rivals.push(Rival { device: device.to_owned(), address, holder });
+    }
+    facts
+}
+
 /// The same, and nothing comes back.
 fn silent_tunnel(ipv4: bool) -> Facts {
     let mut facts = tunnel();
@@ -174,6 +188,7 @@ fn a_healthy_link_passes_every_step() {
         (healthy(), Step::OF_HOST),
         (router(), Step::OF_ROUTER),
         (tunnel(), Step::OF_ROUTER),
+        (broker(), Step::OF_ROUTER),
         (lan_router(), Step::OF_LAN_ROUTER),
     ] {
         let findings = diagnose(&facts);

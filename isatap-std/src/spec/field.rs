@@ -36,13 +36,12 @@ macro_rules! spec {
             $($fields)*
             /// The device to make.
             dev: String ["DEV"] = $device.to_owned();
-            /// The IPv6 MTU in bytes, 1280 to 65515. Without it 1280, or for an ISATAP host what a
+            /// The IPv6 MTU in bytes, 1280 to 65515. Without it 1280; an ISATAP host takes what its
             /// router advertises.
             mtu: Option<u16> ["N"];
             /// The time to live of outer packets, 1 to 255.
             ttl: u8 ["N"] = isatap_core::link::OuterPolicy::DEFAULT.ttl;
-            /// Find the path MTU by DF and ICMPv4; else outer packets are fragmented where they do not
-            /// fit.
+            /// Find the path MTU by DF and ICMPv4, and let no outer packet be fragmented.
             path_mtu_discovery: bool, unless("no-path-mtu-discovery");
             /// The metric of routes through the device; native ones have 1024.
             metric: u32 ["N"] = $crate::spec::DEFAULT_METRIC;

@@ -84,14 +84,17 @@ impl IsatapRouter {
         }
         for prefix in &self.prefix {
             let address = prefix.address();
-            let why = if prefix.length() != 64 {
-                "ISATAP addresses are made of prefixes of 64 bits"
-            } else if address.is_unicast_link_local() || address.is_multicast() {
-                "no router advertises such a prefix"
+            let (why, advice) = if address.is_unicast_link_local() || address.is_multicast() {
+                ("no router advertises such a prefix", "write one of 64 bits that the site was given".to_owned())
+            } else if prefix.length() != 64 {
+                (
+                    "ISATAP addresses are made of prefixes of 64 bits",
+                    format!("write one of 64 bits, such as {address}/64"),
+                )
             } else {
                 continue;
             };
-            refusals.add("prefix", Error::usage("advertise the prefix", prefix, why));
+            refusals.add("prefix", Error::usage("advertise the prefix", prefix, why).with_advice(advice));
         }
         if self.preferred_lifetime > self.valid_lifetime {
             let why = format!("addresses are valid for {} s only", self.valid_lifetime);

@@ -8,7 +8,7 @@ use isatap_core::configured::{Config, Interface};
 use isatap_core::interface::Context;
 use isatap_core::link::OuterPolicy;
 use isatap_core::node::AnyInterface;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The device when nothing else is asked for.
 const DEVICE: &str = "tun6in4";
@@ -44,10 +44,18 @@ impl Tunnel {
         for AddressWithLength(own) in &self.address {
             let address = own.address;
             let is_unicast = !address.is_multicast() && !address.is_unspecified() && !address.is_loopback();
-            if !is_unicast || own.prefix().is_none() {
-                let why = "it is no unicast address with a prefix length";
-                refusals.add("address", Error::usage("use the address", address, why));
-            }
+            let (why, advice) = if !is_unicast || own.prefix().is_none() || address.to_ipv4_mapped().is_some() {
+                ("it is no unicast address", "write one of this node's, such as 2001:db8:77::2/64".to_owned())
+            } else if own.prefix_length < 127 && own.prefix().is_some_and(|prefix| prefix.address() == address) {
+                let first = Ipv6Addr::from_bits(address.to_bits() | 1);
+                (
+                    "it is the prefix, without this node's own part",
+                    format!("write {first}/{}, for example", own.prefix_length),
+                )
+            } else {
+                continue;
+            };
+            refusals.add("address", Error::usage("use the address", address, why).with_advice(advice));
         }
     }
 

@@ -102,6 +102,16 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
             "node.toml:3:10: cannot send to 192.0.2.1: it is no other host's address; give the IPv4 address of the other end",
         ),
         (
+            "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\naddress = \"2001:db8:7::/64\"\n",
+            "node.toml:4:11: cannot use the address 2001:db8:7::: it is the prefix, without this node's own part; write \
+             2001:db8:7::1/64, for example",
+        ),
+        (
+            "[[isatap-router]]\nlocal = \"10.0.0.1\"\nprefix = \"2001:db8:5::/56\"\n",
+            "node.toml:3:10: cannot advertise the prefix 2001:db8:5::/56: ISATAP addresses are made of prefixes of 64 bits; write \
+             one of 64 bits, such as 2001:db8:5::/64",
+        ),
+        (
             "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\naddress = [\"2001:db8::1/129\"]\n",
             "node.toml:4:12: 2001:db8::1/129: a prefix length is 0 to 128: write 2001:db8::1/64, for example",
         ),

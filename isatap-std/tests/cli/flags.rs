@@ -253,7 +253,7 @@ fn help_has_every_command_once_and_colours_where_they_are_asked_for() {
         assert!(!help.contains("SEC-") && !help.contains("S64-") && !help.contains("ISA-"), "{command}: {help}");
     }
     // A switch says what it switches off.
-    assert!(printed(&["host", "--help"]).1.contains("Off: ask neighbours whether they are still there"));
+    assert!(printed(&["host", "--help"]).1.contains("Do not ask neighbours whether they are still there"));
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn switches(command: clap::Command) -> clap::Command {
         (ArgAction::SetFalse, Some(help)) => {
             let help = help.to_string();
             let (first, rest) = help.split_at_checked(1).unwrap_or_default();
-            let help = format!("Off: {}{rest}", first.to_lowercase());
+            let help = format!("Do not {}{rest}", first.to_lowercase());
             argument.long_help(help.clone()).help(help)
         }
         _ => argument,
