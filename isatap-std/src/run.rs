@@ -149,9 +149,7 @@ impl Run {
             let device = links.get(conflict.link).map(Link::device);
             return Err(Error::usage("run", device.unwrap_or("a native device"), conflict.text));
         }
-        let (of_teredo, mut of_protocol41): (Vec<Link>, Vec<Link>) = links.iter().cloned().partition(Link::is_teredo);
-        // Where a link stands says nothing.
-        of_protocol41.sort_by(|one, other| one.device().cmp(other.device()));
+        let (of_teredo, of_protocol41): (Vec<Link>, Vec<Link>) = links.iter().cloned().partition(Link::is_teredo);
         let wanted: Vec<(Link, Secrets)> = of_teredo
             .into_iter()
             .map(|link| teredo::secrets_of(&link).map(|secrets| (link, secrets)))
@@ -161,7 +159,13 @@ impl Run {
         };
         // The old devices go first: the new ones may have their names.
         self.teredo.retain(is_wanted);
-        let is_same = |node: &Protocol41| node.links == of_protocol41 && node.natives == natives;
+        // A table that was moved is the same link: devices differ, so that one order is enough.
+        let in_order = |links: &[Link]| {
+            let mut links: Vec<Link> = links.to_vec();
+            links.sort_by(|one, other| one.device().cmp(other.device()));
+            links
+        };
+        let is_same = |node: &Protocol41| in_order(&node.links) == in_order(&of_protocol41) && node.natives == natives;
         let mut recording = None;
         if !self.protocol41.as_ref().is_some_and(is_same) {
             if let (Some(protocol41), Some(signals)) = (&mut self.protocol41, signals) {

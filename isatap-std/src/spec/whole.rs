@@ -84,26 +84,35 @@ fn same_ends(link: &Link, other: &Link) -> Option<(&'static str, String, String)
     let device = other.device();
     match (link, other) {
         (Link::IsatapHost(host), Link::IsatapHost(first)) => {
-            // Toward the same router both send from the same address.
             let is_open = |host: &IsatapHost| host.local.is_empty() && host.via.is_none();
-            let (key, source) = match shared() {
-                Some(local) => ("local", local.to_string()),
-                None if host.via.is_some() && host.via == first.via => ("via", host.via.clone().unwrap_or_default()),
-                None if is_open(host) && is_open(first) => ("router", String::new()),
-                None => return None,
-            };
+            if let Some(local) = shared() {
+                return Some((
+                    "local",
+                    local.to_string(),
+                    format!(
+                        "{device} is an ISATAP host at {local}, and advertisements reach one of them: give each its own local, or \
+                     all routers to one"
+                    ),
+                ));
+            }
+            if let Some(via) = host.via.as_ref().filter(|_| host.via == first.via) {
+                return Some((
+                    "via",
+                    via.clone(),
+                    format!(
+                        "{device} has the addresses of {via} already, and advertisements reach one of them: keep one"
+                    ),
+                ));
+            }
+            // Toward the same router both send from the same address.
             let by_name = host.router.is_empty() && first.router.is_empty();
             let router = host.router.iter().find(|router| first.router.contains(router));
-            let router = router.map(ToString::to_string).or_else(|| by_name.then(|| "isatap".to_owned()))?;
-            let value = if key == "router" { router.clone() } else { source };
-            Some((
-                key,
-                value,
-                format!(
-                    "{device} is an ISATAP host with the router {router} and the same addresses, and packets reach one of them: \
-                 keep one, or give each its own local"
-                ),
-            ))
+            let router = router.map(ToString::to_string).or_else(|| by_name.then(|| "isatap".to_owned()));
+            let router = router.filter(|_| is_open(host) && is_open(first))?;
+            let text = format!(
+                "{device} is an ISATAP host of the router {router} already: keep one, or give each its own local"
+            );
+            Some(("router", router, text))
         }
         (Link::IsatapRouter(router), Link::IsatapRouter(first)) => {
             // What is of one site alone is refused by the other's link.
@@ -285,7 +294,7 @@ mod tests {
         };
         for (links, expected) in [
             ([host("a", "10.0.0.2", "10.0.0.1"), host("b", "10.0.0.2", "10.0.0.1")], &[(1, "local")][..]),
-            ([host("a", "10.0.0.2", "10.0.0.1"), host("b", "10.0.0.2", "10.9.0.1")], &[]),
+            ([host("a", "10.0.0.2", "10.0.0.1"), host("b", "10.0.0.2", "10.9.0.1")], &[(1, "local")]),
             ([host("a", "10.0.0.2", "10.0.0.1"), host("b", "10.0.0.3", "10.0.0.1")], &[]),
             ([toward("a", None, "10.0.0.1"), toward("b", None, "10.0.0.1")], &[(1, "router")]),
             (

@@ -13,6 +13,8 @@ use crate::runtime_dir::RuntimeDir;
 use crate::spec::{Link, PortMapping, TeredoClient, TeredoRelay, TeredoServer};
 use crate::udp_socket::UdpSocket;
 use isatap_core::capacity::Row;
+use isatap_core::link::Locator;
+use isatap_core::prefix::Ipv4Prefix;
 use isatap_core::teredo::addr::SERVER_PORT;
 use isatap_core::teredo::ingress::is_native_global;
 use isatap_core::teredo::peer::{Peer, PeerTable};
@@ -85,7 +87,14 @@ fn server(link: &Link, spec: &TeredoServer, around: Surroundings<'_>) -> Result<
     let netlink = Netlink::open()?;
     source.check(&netlink)?;
     let mut config = spec.config();
-    config.subnet_length = source.subnet_length(&netlink)?;
+    // Of two subnets neither is both addresses': no broadcast address is known then.
+    let found = source.find(&netlink, None)?.locators;
+    let subnet = |found: &Locator| Ipv4Prefix::new(found.address, found.subnet_length);
+    let subnets: Vec<_> = found.iter().map(subnet).collect();
+    config.subnet_length = match (found.first(), subnets.as_slice()) {
+        (Some(first), [one, other]) if one == other => first.subnet_length,
+        _ => 32,
+    };
     let mut socket = UdpSocket::new()?;
     for address in link.locals() {
         socket.open(SocketAddrV4::new(address, SERVER_PORT))?;
