@@ -83,7 +83,6 @@ pub fn route_operations(data: &[u8]) {
         told += 1;
         assert!(told <= 2 * ROOM, "changes that never end");
     }
-    assert!(!table.has_changes());
 }
 
 fn covers(prefix: &Ipv6Prefix, address: &Ipv6Addr) -> bool {

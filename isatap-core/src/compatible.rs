@@ -11,8 +11,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::{Event, LearnedAddress};
-use crate::error::TableFull;
-use crate::interface::{Automatic, Context, Control, interface, replace_routes};
+use crate::error::{Table, TableFull};
+use crate::interface::{Context, Control, Told, interface};
 use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
@@ -112,19 +112,19 @@ impl<C: Capacity> LinkTrait for Link<C> {
 #[derive(Clone)]
 pub struct Interface<C: Capacity> {
     link: Link<C>,
-    told: Automatic<C>,
+    told: Told<C>,
 }
 
 impl<C: Capacity> Interface<C> {
     /// An interface without IPv4 addresses.
     #[must_use]
     pub const fn new(policy: OuterPolicy) -> Self {
-        Interface { link: Link { underlay: Underlay::new(policy) }, told: Automatic::EMPTY }
+        Interface { link: Link { underlay: Underlay::new(policy) }, told: Told::NOTHING }
     }
 
     /// This node's addresses on the link.
     pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
-        self.told.addresses()
+        self.told.addresses.iter()
     }
 
     /// Replaces the IPv4 addresses by those that can be unicast addresses.
@@ -132,29 +132,29 @@ impl<C: Capacity> Interface<C> {
     /// # Errors
     /// More than the table of locators or of routes holds.
     pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
-        let mut result = self.link.underlay.replace(locators.iter().copied());
-        let id = cx.id;
-        let on_link = (!self.link.underlay.locators().is_empty())
-            .then(|| Route::on_link(Ipv6Prefix::COMPATIBLE, id, Origin::Automatic));
-        let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
-        result = result.and(replace_routes(cx, own, on_link.into_iter()));
-        let told = self.told.set_addresses(
-            self.link.underlay.locators().iter().map(|own| address(own.address)),
-            None,
-            Expiry::NEVER,
-        );
-        self.told.note_room(result.and(told));
-        result
+        let known = self.link.underlay.replace(locators.iter().copied());
+        self.told.full.set(Table::Locators, known);
+        known.and(self.sync(cx))
+    }
+
+    /// Brings addresses and routes to what is known.
+    fn sync(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
+        let locators = self.link.underlay.locators();
+        self.told.sync_automatic(locators.iter().map(|own| address(own.address)), Expiry::NEVER);
+        let on_link = (!locators.is_empty()).then(|| Route::on_link(Ipv6Prefix::COMPATIBLE, cx.id, Origin::Automatic));
+        self.told.sync_routes(cx, on_link.into_iter())
     }
 }
 
 impl<C: Capacity> Control<C> for Interface<C> {
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
-        self.told.poll_event(cx, &self.link.underlay.policy)
+        self.told.poll_event(cx.id, &self.link.underlay.policy)
     }
 
-    fn has_event(&self) -> bool {
-        self.told.has_event(&self.link.underlay.policy)
+    fn retry(&mut self, cx: &mut Context<'_, C>) {
+        if self.told.full.is_any() {
+            let _ = self.sync(cx);
+        }
     }
 }
 

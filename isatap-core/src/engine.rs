@@ -11,7 +11,8 @@
 //! - A deadline is due when `now >= deadline`. After `handle_timeout(t)` and a full drain the next deadline is later than `t`.
 //! - Output is level-triggered: rows remember what they want and what they told, and a poll writes the difference into the
 //!   caller's buffer. No queue can overflow; an add followed by a remove is silence; a buffer too short is an [`EmitError`] and
-//!   loses nothing. While output waits, `poll_timeout` answers the last `now`, so a forgetful caller wakes at once.
+//!   loses nothing. After a call that may have brought output, and until both polls have said that there is none,
+//!   `poll_timeout` answers the last `now`, so a forgetful caller wakes at once.
 //! - Inputs of one role (locators changed, names resolved) are methods of that role, each with `now`.
 
 mod parking;

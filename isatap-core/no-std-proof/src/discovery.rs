@@ -118,7 +118,7 @@ crate::roots! {
                  row.address_state(u.now()), row.on_link_sources(), row.autonomous_sources()));
         }
         table.expire(u.now());
-        keep((table.deadline(), table.is_on_link(&u.ipv6()), table.has_changes()));
+        keep((table.deadline(), table.is_on_link(&u.ipv6())));
         keep((table.poll_on_link(), any(AddressState::Preferred)));
         table.forget_autonomous(&u.prefix());
         keep(learned::two_hour_rule(u.now(), u.expiry(), u.lifetime()));
@@ -145,7 +145,7 @@ crate::roots! {
         keep(DomainName::from_wire(u.input()).and_then(|name| SearchDomain::<64>::new(&name)).is_some());
         servers.expire(u.now());
         domains.expire(u.now());
-        keep((servers.deadline(), servers.poll_changed(), domains.has_changes()));
+        keep((servers.deadline(), servers.poll_changed()));
         servers.forget_router(u.value());
         domains.forget_router(u.value());
         servers.forget_all();

@@ -48,7 +48,7 @@ crate::roots! {
         keep(table.remove(&route.key()));
         keep((table.remove_link(u.link()), table.remove_next_hop(u.link(), &u.ipv6())));
         keep(table.remove_if(|route| any(route.publish)));
-        keep((table.expire(u.now()), table.deadline(), table.has_changes()));
+        keep((table.expire(u.now()), table.deadline()));
         keep(table.poll_change());
         any(Routes::new()).is_empty()
     };

@@ -13,11 +13,11 @@ mod link;
 
 use core::net::Ipv4Addr;
 
-use crate::capacity::{Capacity, Rows};
+use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
-use crate::interface::{AddressRow, Addresses, Context, Control, Heard, Received, interface};
+use crate::interface::{Context, Control, Heard, Received, Told, interface};
 use crate::link::{InterfaceAddress, Link as LinkTrait, Locator, OuterPolicy};
 use crate::nd::message::{self, Message, NeighborFlags, NeighborSolicitationRepr};
 use crate::nd::neighbor::{Advertised, Neighbor, Neighbors, Reachability};
@@ -55,8 +55,7 @@ pub struct Interface<C: Capacity> {
     config: Config,
     link: Link<C>,
     remote: Neighbors<Ipv4Addr, [Neighbor<Ipv4Addr>; 1]>,
-    addresses: Addresses<Rows<C::Addresses, AddressRow>>,
-    told_mtu: u16,
+    told: Told<C>,
 }
 
 impl<C: Capacity> Interface<C> {
@@ -67,8 +66,7 @@ impl<C: Capacity> Interface<C> {
             config,
             link: Link::new(config.local, config.remote, config.policy),
             remote: Neighbors::EMPTY,
-            addresses: Addresses::EMPTY,
-            told_mtu: 0,
+            told: Told::NOTHING,
         };
         // One address always fits; a table without rows has none to tell.
         let _ = interface.sync_addresses();
@@ -117,7 +115,7 @@ impl<C: Capacity> Interface<C> {
             preferred_until: Expiry::NEVER,
             valid_until: Expiry::NEVER,
         };
-        self.addresses.replace(self.link.addresses().map(|own| learned(&own)))
+        self.told.addresses.replace(&mut self.link.addresses().map(|own| learned(&own)))
     }
 }
 
@@ -173,27 +171,11 @@ impl<C: Capacity> Control<C> for Interface<C> {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
-        let link = cx.id;
-        if let Some((change, address)) = self.addresses.poll() {
-            return Some(Event::Address { link, change, address });
-        }
-        if self.told_mtu != self.link.underlay.policy.link_mtu {
-            self.told_mtu = self.link.underlay.policy.link_mtu;
-            return Some(Event::Mtu { link, mtu: self.told_mtu });
-        }
-        None
+        self.told.poll_event(cx.id, &self.link.underlay.policy)
     }
 
     fn deadline(&self) -> Expiry {
         self.remote.deadline()
-    }
-
-    fn has_packet(&self, now: Instant) -> bool {
-        self.remote.next_probe(now).is_some()
-    }
-
-    fn has_event(&self) -> bool {
-        self.addresses.has_changes() || self.told_mtu != self.link.underlay.policy.link_mtu
     }
 }
 

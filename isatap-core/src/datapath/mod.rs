@@ -36,7 +36,7 @@ pub struct Datapath<I, C: Capacity, const LINKS: usize> {
     ports: [Option<Port<I>>; LINKS],
     /// The numbers of the ports in use, by precedence. `TUN-23`
     order: [u8; LINKS],
-    used: usize,
+    used: u8,
     pub(crate) routes: Routes<C>,
     /// IPv6 prefixes of tunnels in this site. `SEC-3`
     known_prefixes: List<Ipv6Prefix, Rows<C::Members, Ipv6Prefix>>,
@@ -114,7 +114,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         Self::with_ports(ports, 1)
     }
 
-    const fn with_ports(ports: [Option<Port<I>>; LINKS], used: usize) -> Self {
+    const fn with_ports(ports: [Option<Port<I>>; LINKS], used: u8) -> Self {
         Datapath {
             ports,
             order: [0; LINKS],
@@ -133,15 +133,15 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// kept.
     pub fn add(&mut self, interface: I, switches: Switches) -> Result<LinkId, TableFull> {
         let full = TableFull::new(Table::Links);
-        let number = u8::try_from(self.used).map_err(|_| full)?;
+        let number = self.used;
+        let used = number.checked_add(1).ok_or(full)?;
         let kind = interface.link().kind();
         let place = self.links().take_while(|(_, link)| link.kind() <= kind).count();
         self.routes.set_interface_metric(LinkId(number), switches.metric)?;
-        let slot = self.ports.get_mut(self.used).ok_or(full)?;
+        let slot = self.ports.get_mut(usize::from(number)).ok_or(full)?;
         *slot = Some(Port { interface, switches });
-        self.used = self.used.saturating_add(1);
-        let used = self.used;
-        if let Some(tail) = self.order.get_mut(..used).and_then(|order| order.get_mut(place..)) {
+        self.used = used;
+        if let Some(tail) = self.order.get_mut(..usize::from(used)).and_then(|order| order.get_mut(place..)) {
             // Not `rotate_right`, which panics on an empty slice.
             let mut displaced = number;
             tail.iter_mut().for_each(|place| core::mem::swap(place, &mut displaced));
@@ -180,7 +180,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// The interfaces in the order in which packets are offered to them.
     #[inline]
     pub fn by_precedence(&self) -> impl Iterator<Item = (LinkId, &Port<I>)> {
-        let order = self.order.get(..self.used).unwrap_or(&[]);
+        let order = self.order.get(..usize::from(self.used)).unwrap_or(&[]);
         order.iter().filter_map(|&number| self.port(LinkId(number)).map(|port| (LinkId(number), port)))
     }
 
@@ -208,7 +208,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
 
     /// The link that packets are offered to after `place` others. `TUN-23`
     pub(crate) fn in_order(&self, place: usize) -> Option<LinkId> {
-        self.order.get(..self.used)?.get(place).copied().map(LinkId)
+        self.order.get(..usize::from(self.used))?.get(place).copied().map(LinkId)
     }
 
     /// The routes.

@@ -62,7 +62,7 @@ impl<S: Storage<AddressRow>> Addresses<S> {
     /// # Errors
     /// Not all found a row. A row whose removal is still to be told is not free
     /// yet: call this again afterwards.
-    pub(crate) fn replace(&mut self, wanted: impl Iterator<Item = LearnedAddress>) -> Result<(), TableFull> {
+    pub(crate) fn replace(&mut self, wanted: &mut dyn Iterator<Item = LearnedAddress>) -> Result<(), TableFull> {
         for row in self.rows.iter_mut() {
             row.wanted = false;
         }
@@ -105,11 +105,6 @@ impl<S: Storage<AddressRow>> Addresses<S> {
         row.changed = false;
         Some((change, row.learned()))
     }
-
-    /// Whether [`poll`](Self::poll) has something.
-    pub(crate) fn has_changes(&self) -> bool {
-        self.rows.iter().any(|row| row.wanted != row.told || row.changed)
-    }
 }
 
 #[cfg(test)]
@@ -123,19 +118,19 @@ mod tests {
     #[test]
     fn differences_are_told_once_and_an_add_then_remove_is_silence() {
         let mut table: Addresses<[AddressRow; 2]> = Addresses::EMPTY;
-        table.replace([address(1), address(2)].into_iter()).unwrap();
+        table.replace(&mut [address(1), address(2)].into_iter()).unwrap();
         assert_eq!(table.poll(), Some((Change::Added, address(1))));
         // 2 was never told: replacing it by 3 needs no row of its own.
-        table.replace([address(1), address(3)].into_iter()).unwrap();
+        table.replace(&mut [address(1), address(3)].into_iter()).unwrap();
         assert_eq!(table.poll(), Some((Change::Added, address(3))));
-        assert!(!table.has_changes() && table.poll().is_none());
-        assert!(table.replace([address(4)].into_iter()).is_err(), "two removals wait to be told");
+        assert_eq!(table.poll(), None);
+        assert!(table.replace(&mut [address(4)].into_iter()).is_err(), "two removals wait to be told");
         assert_eq!(table.poll().map(|(change, _)| change), Some(Change::Removed));
         assert_eq!(table.poll().map(|(change, _)| change), Some(Change::Removed));
-        table.replace([address(4)].into_iter()).unwrap();
+        table.replace(&mut [address(4)].into_iter()).unwrap();
         assert_eq!(table.poll(), Some((Change::Added, address(4))));
         let shorter = LearnedAddress { valid_until: Expiry::at(crate::time::Instant::ZERO), ..address(4) };
-        table.replace([shorter].into_iter()).unwrap();
+        table.replace(&mut [shorter].into_iter()).unwrap();
         assert_eq!(table.poll(), Some((Change::Changed, shorter)));
     }
 }

@@ -6,10 +6,11 @@
 //! [`Context`].
 
 mod addresses;
-mod automatic;
+mod full;
 mod neighbor_check;
 mod probe;
 mod refusals;
+mod told;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::DerefMut;
@@ -30,11 +31,11 @@ use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
 
 pub use addresses::{AddressRow, Addresses};
-pub(crate) use automatic::{Automatic, replace_routes};
 pub(crate) use neighbor_check::NeighborChecks;
 pub use neighbor_check::{CheckedNeighbor, NeighborCheck};
 pub(crate) use probe::Probe;
 pub use refusals::{Refusal, Refusals};
+pub(crate) use told::{Delegated, Told, automatic};
 
 /// The routes of a node of capacity `C`.
 pub type Routes<C> = RouteTable<Rows<<C as Capacity>::Routes, Slot>>;
@@ -296,26 +297,23 @@ pub trait Control<C: Capacity> {
         Ok(None)
     }
 
-    /// The next difference between what is and what was told.
+    /// The next difference between what is and what was told. What brings one
+    /// about comes with a [`Context`].
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
         let _ = cx;
         None
     }
 
-    /// When [`handle_timeout`](Control::handle_timeout) has something to do.
+    /// The end of an address or a route was told, and its row is free: tries
+    /// again what found no room.
+    fn retry(&mut self, cx: &mut Context<'_, C>) {
+        let _ = cx;
+    }
+
+    /// When [`handle_timeout`](Control::handle_timeout) or
+    /// [`poll_transmit`](Control::poll_transmit) has something to do.
     fn deadline(&self) -> Expiry {
         Expiry::NEVER
-    }
-
-    /// Whether a packet waits to be polled.
-    fn has_packet(&self, now: Instant) -> bool {
-        let _ = now;
-        false
-    }
-
-    /// Whether an event waits to be polled.
-    fn has_event(&self) -> bool {
-        false
     }
 }
 

@@ -317,14 +317,9 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
         })
     }
 
-    /// Whether [`poll_event`](Self::poll_event) has something.
-    pub(crate) fn has_event(&self) -> bool {
-        self.first(List::Ended).is_some()
-    }
-
-    /// When there is something to do.
+    /// When there is something to do, or to send.
     pub(crate) fn deadline(&self) -> Expiry {
-        if self.key == (Key::Undrawn { wanted: true }) {
+        if self.key == (Key::Undrawn { wanted: true }) || self.due().is_some() {
             return Expiry::at(Instant::ZERO);
         }
         self.first(List::Asked).and_then(|at| self.get(at)).map_or(Expiry::NEVER, |row| Expiry::at(row.next))

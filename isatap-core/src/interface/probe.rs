@@ -132,19 +132,11 @@ impl Probe {
         }
     }
 
-    /// What is known and was not told.
-    pub(crate) fn untold(&self) -> Option<bool> {
-        match self.state {
-            State::Ended { reachable, told: false } => Some(reachable),
-            _ => None,
-        }
-    }
-
-    /// The outcome was told.
-    pub(crate) fn told(&mut self) {
-        if let State::Ended { told, .. } = &mut self.state {
-            *told = true;
-        }
+    /// What is known and was not told; it is with this.
+    pub(crate) fn poll(&mut self) -> Option<bool> {
+        let State::Ended { reachable, told } = &mut self.state else { return None };
+        let is_news = !core::mem::replace(told, true);
+        is_news.then_some(*reachable)
     }
 }
 
@@ -177,9 +169,8 @@ mod tests {
         }
         assert!(!probe.is_due(now));
         assert!(probe.handle_timeout(now, &mut seven));
-        assert_eq!((probe.outcome(), probe.untold(), probe.deadline()), (Some(false), Some(false), Expiry::NEVER));
-        probe.told();
-        assert_eq!((probe.outcome(), probe.untold()), (Some(false), None));
+        assert_eq!((probe.outcome(), probe.poll(), probe.deadline()), (Some(false), Some(false), Expiry::NEVER));
+        assert_eq!((probe.outcome(), probe.poll()), (Some(false), None));
         probe.answered();
         assert_eq!(probe.outcome(), Some(false), "too late");
     }
@@ -190,7 +181,7 @@ mod tests {
         probe.start(Instant::ZERO, RELAY);
         probe.sent(Instant::ZERO);
         probe.answered();
-        assert_eq!((probe.outcome(), probe.untold(), probe.relay()), (Some(true), Some(true), RELAY));
+        assert_eq!((probe.outcome(), probe.poll(), probe.relay()), (Some(true), Some(true), RELAY));
         assert!(!probe.is_due(Instant::from_secs(9)) && probe.deadline() == Expiry::NEVER);
     }
 }

@@ -144,8 +144,11 @@ impl PotentialRouter {
         self.warn_lifetime = false;
     }
 
-    /// When `handle_timeout` has something to do here.
+    /// When there is something to do here, or to send.
     pub(crate) fn deadline(&self) -> Expiry {
+        if self.solicitation_wanted {
+            return Expiry::at(Instant::ZERO);
+        }
         let timer = match self.timer {
             Timer::Off => Expiry::NEVER,
             Timer::Draw { from, .. } => Expiry::at(from),

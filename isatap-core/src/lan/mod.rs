@@ -225,7 +225,7 @@ impl<C: Capacity> Interface<C> {
             preferred_until: until(&own.address),
             valid_until: until(&own.address),
         };
-        self.addresses.replace(self.link.addresses().iter().map(learned))
+        self.addresses.replace(&mut self.link.addresses().iter().map(learned))
     }
 
     /// Writes the advertisement. `S64-37 [RFC 3056 §5.1]`
@@ -345,17 +345,13 @@ impl<C: Capacity> Control<C> for Interface<C> {
         Some(Event::Address { link: cx.id, change, address })
     }
 
+    fn retry(&mut self, _cx: &mut Context<'_, C>) {
+        let _ = self.sync_addresses();
+    }
+
     fn deadline(&self) -> Expiry {
         let prefixes = self.prefixes.iter().map(|row| row.until).min().unwrap_or(Expiry::NEVER);
         self.schedule.deadline().min(prefixes)
-    }
-
-    fn has_packet(&self, now: Instant) -> bool {
-        self.schedule.is_due(now)
-    }
-
-    fn has_event(&self) -> bool {
-        self.addresses.has_changes()
     }
 }
 

@@ -14,9 +14,9 @@ mod packets;
 use core::net::Ipv4Addr;
 
 use crate::capacity::{Capacity, Small, Standard};
-use crate::datapath::{Datapath, Origin, Switches};
+use crate::datapath::{Datapath, Origin, Port, Switches};
 use crate::drop_reason::{Counters, DropReason, Tally};
-use crate::engine::{Entropy, Event, Machine, Transmit, Verdict, draw_key};
+use crate::engine::{Change, Entropy, Event, Machine, Transmit, Verdict, draw_key};
 use crate::error::{EmitError, TableFull};
 use crate::interface::{Context, Ids, Interface, RefusalsOf, insert_route};
 use crate::isatap;
@@ -25,7 +25,7 @@ use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::identification::Identifications;
 use crate::route::{Route, RouteKey};
-use crate::time::Instant;
+use crate::time::{Expiry, Instant};
 
 pub use any::AnyInterface;
 use budget::Budgets;
@@ -79,6 +79,12 @@ pub struct Node<I, C: Capacity = Standard, const LINKS: usize = 4> {
     budgets: Budgets,
     now: Instant,
     generation: u32,
+    /// Whether the seed of the Identifications is still to be drawn.
+    needs_seed: bool,
+    /// Whether every event was taken since anything changed.
+    told: bool,
+    /// Whether it was told that Identifications came again too soon.
+    told_of_repeats: bool,
 }
 
 impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
@@ -94,16 +100,17 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             Some(seed) => seed,
             None => [0; 2],
         };
-        let mut identifications = Identifications::new(seed);
-        identifications.needs_seed = config.identification_seed.is_none();
         Node {
             datapath,
-            identifications,
+            identifications: Identifications::new(seed),
             refusals: RefusalsOf::<C>::EMPTY,
             counters: Counters::ZERO,
             budgets: Budgets::new(config.errors_per_second, config.error_burst),
             now: Instant::ZERO,
             generation: 0,
+            needs_seed: config.identification_seed.is_none(),
+            told: false,
+            told_of_repeats: false,
         }
     }
 
@@ -130,12 +137,16 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         id: LinkId,
         tell: impl FnOnce(&mut I, &mut Context<'_, C>) -> R,
     ) -> Option<R> {
-        let now = self.clamp(now);
+        self.clamp(now);
         self.changed();
+        self.lend(id, tell)
+    }
+
+    fn lend<R>(&mut self, id: LinkId, tell: impl FnOnce(&mut I, &mut Context<'_, C>) -> R) -> Option<R> {
         let (port, routes) = self.datapath.split(id)?;
         let forwarding = port.switches.forwarding;
         let mut cx = Context {
-            now,
+            now: self.now,
             id,
             routes,
             identifications: &mut self.identifications,
@@ -232,6 +243,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     /// may come again at once.
     pub fn reseed(&mut self, seed: [u64; 2]) {
         self.identifications.reseed(seed);
+        self.needs_seed = false;
     }
 
     /// How many packets that may be fragmented had an Identification that may
@@ -254,6 +266,28 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
 
     fn changed(&mut self) {
         self.generation = self.generation.wrapping_add(1);
+        self.told = false;
+    }
+
+    const fn has_repeats_to_tell(&self) -> bool {
+        !self.told_of_repeats && self.repeated_identifications() > 0
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        if self.has_repeats_to_tell() {
+            self.told_of_repeats = true;
+            return Some(Event::IdentificationsRepeated);
+        }
+        if self.told {
+            return None;
+        }
+        for id in link_ids::<LINKS>() {
+            let event = self.lend(id, |interface, cx| interface.control_mut().poll_event(cx));
+            if let Some(event) = event.flatten() {
+                return Some(event);
+            }
+        }
+        self.datapath.routes.poll_change().map(|(change, route)| Event::Route { change, route })
     }
 
     fn drop(&mut self, reason: DropReason) -> Verdict {
@@ -278,9 +312,10 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
 
     fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         let now = self.clamp(now);
-        if self.identifications.needs_seed {
+        if self.needs_seed {
             self.reseed(draw_key(entropy));
         }
+        self.told = false;
         self.datapath.routes.expire(now);
         for id in link_ids::<LINKS>() {
             self.with_interface(now, id, |interface, cx| {
@@ -293,13 +328,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
     fn poll_transmit(&mut self, out: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
         out.clear();
         for id in link_ids::<LINKS>() {
-            // A packet that could not be sent is followed by the next one.
-            while self.interface(id).is_some_and(|interface| interface.control().has_packet(self.now)) {
-                let sent =
-                    self.with_interface(self.now, id, |interface, cx| interface.control_mut().poll_transmit(cx, out));
-                if let Some(transmit) = sent.transpose()?.flatten() {
-                    return Ok(Some(transmit));
-                }
+            let sent = self.lend(id, |interface, cx| interface.control_mut().poll_transmit(cx, out));
+            if let Some(transmit) = sent.transpose()?.flatten() {
+                return Ok(Some(transmit));
             }
         }
         out.clear();
@@ -307,29 +338,28 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
     }
 
     fn poll_event(&mut self) -> Option<Event> {
-        for id in link_ids::<LINKS>() {
-            let event = self.with_interface(self.now, id, |interface, cx| interface.control_mut().poll_event(cx));
-            if let Some(event) = event.flatten() {
-                return Some(event);
+        let event = self.next_event();
+        self.told = event.is_none();
+        if let Some(Event::Address { change: Change::Removed, .. } | Event::Route { change: Change::Removed, .. }) =
+            event
+        {
+            for id in link_ids::<LINKS>() {
+                self.lend(id, |interface, cx| interface.control_mut().retry(cx));
             }
         }
-        if self.identifications.has_repeats_to_tell() {
-            self.identifications.told_of_repeats = true;
-            return Some(Event::IdentificationsRepeated);
-        }
-        self.datapath.routes.poll_change().map(|(change, route)| Event::Route { change, route })
+        event
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let mut next = self.datapath.routes.deadline();
-        let ids = &self.identifications;
-        let mut waiting = self.datapath.routes.has_changes() || ids.needs_seed || ids.has_repeats_to_tell();
-        for (_, port) in self.datapath.by_precedence() {
-            let control = port.interface.control();
-            next = next.min(control.deadline()).min(port.interface.link().underlay().deadline());
-            waiting |= control.has_packet(self.now) || control.has_event();
+        // Who forgets to take what waits wakes at once.
+        if !self.told || self.needs_seed || self.has_repeats_to_tell() {
+            return Some(self.now);
         }
-        if waiting { Some(self.now) } else { next.instant() }
+        let of_port =
+            |port: &Port<I>| port.interface.control().deadline().min(port.interface.link().underlay().deadline());
+        let links = self.datapath.by_precedence().map(|(_, port)| of_port(port));
+        let next = links.min().unwrap_or(Expiry::NEVER).min(self.datapath.routes.deadline());
+        next.instant().map(|next| next.max(self.now))
     }
 }
 

@@ -27,10 +27,6 @@ pub struct Identifications<S> {
     seed: [u64; 2],
     buckets: S,
     repeated: u32,
-    /// Whether the node that owns them is still to draw the seed.
-    pub(crate) needs_seed: bool,
-    /// Whether it was told that some came again too soon.
-    pub(crate) told_of_repeats: bool,
 }
 
 /// The longest that a datagram is thought to live, in seconds.
@@ -43,7 +39,7 @@ impl<S: Array<Bucket>> Identifications<S> {
     /// zero, for tests.
     #[must_use]
     pub const fn new(seed: [u64; 2]) -> Self {
-        Identifications { seed, buckets: S::EMPTY, repeated: 0, needs_seed: false, told_of_repeats: false }
+        Identifications { seed, buckets: S::EMPTY, repeated: 0 }
     }
 }
 
@@ -51,14 +47,13 @@ impl<S: Storage<Bucket>> Identifications<S> {
     /// [`Identifications::new`] in memory of the caller's, every bucket of
     /// which must be [`Row::EMPTY`].
     pub fn with_storage(seed: [u64; 2], storage: S) -> Self {
-        Identifications { seed, buckets: storage, repeated: 0, needs_seed: false, told_of_repeats: false }
+        Identifications { seed, buckets: storage, repeated: 0 }
     }
 
     /// Replaces the seed: for machines that are constants and get their
     /// randomness later. Values given before may come again at once.
     pub fn reseed(&mut self, seed: [u64; 2]) {
         self.seed = seed;
-        self.needs_seed = false;
     }
 
     /// The identification of the next packet from `source` to `destination`.
@@ -85,10 +80,6 @@ impl<S: Storage<Bucket>> Identifications<S> {
     #[must_use]
     pub const fn repeated(&self) -> u32 {
         self.repeated
-    }
-
-    pub(crate) const fn has_repeats_to_tell(&self) -> bool {
-        !self.told_of_repeats && self.repeated > 0
     }
 }
 

@@ -51,7 +51,6 @@ pub struct RouteTable<S> {
     live: usize,
     next_rank: u64,
     deadline: Expiry,
-    has_changes: bool,
     /// Between [`hold_index`](Self::hold_index) and
     /// [`release_index`](Self::release_index).
     is_index_held: bool,
@@ -85,7 +84,6 @@ impl<S> RouteTable<S> {
             live: 0,
             next_rank: 0,
             deadline: Expiry::NEVER,
-            has_changes: false,
             is_index_held: false,
             generation: 0,
             interface_metrics: [0; METRICS],
@@ -400,12 +398,6 @@ impl<S: Storage<Slot>> RouteTable<S> {
         }
     }
 
-    /// Whether [`poll_change`](Self::poll_change) has something to tell.
-    #[must_use]
-    pub fn has_changes(&self) -> bool {
-        self.has_changes
-    }
-
     /// The next difference between what was told and what is: removals first,
     /// then in lookup order; `None` when there is none left.
     ///
@@ -414,13 +406,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
     /// metric or preference for the same key. Lifetimes are not told: the end
     /// of one is a removal.
     pub fn poll_change(&mut self) -> Option<(Change, Route)> {
-        if !self.has_changes {
-            return None;
-        }
-        let told = self.poll_removed().or_else(|| self.poll_live());
-        let metrics = self.interface_metrics;
-        self.has_changes = self.rows.iter().any(|slot| slot.difference(&metrics).is_some());
-        told
+        self.poll_removed().or_else(|| self.poll_live())
     }
 
     /// Takes out the first removed row. The others move up without their
@@ -477,9 +463,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
         self.reachable = 0;
         self.live = 0;
         self.deadline = Expiry::NEVER;
-        self.has_changes = false;
         for slot in self.rows.iter() {
-            self.has_changes |= slot.difference(&self.interface_metrics).is_some();
             if slot.is_live {
                 self.live = self.live.saturating_add(1);
                 self.reachable = self.reachable.saturating_add(usize::from(!slot.is_unreachable));

@@ -14,7 +14,7 @@ use super::link::{Link, Place, Side};
 use crate::capacity::Capacity;
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, TableFull};
-use crate::interface::{Automatic, Context, Control, Probe, Received, interface, replace_routes};
+use crate::interface::{Context, Control, Delegated, Probe, Received, Told, interface};
 use crate::link::{Locator, OuterPolicy};
 use crate::packet::PacketMut;
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix};
@@ -64,7 +64,8 @@ pub struct EdgeInterface<C: Capacity> {
     domain: Option<(Ipv6Prefix, u8)>,
     until: Expiry,
     probe: Probe,
-    told: Automatic<C>,
+    told: Told<C>,
+    delegated: Delegated,
 }
 
 /// Why a customer edge cannot be configured so.
@@ -104,19 +105,20 @@ impl<C: Capacity> EdgeInterface<C> {
             domain: None,
             until: Expiry::NEVER,
             probe: Probe::IDLE,
-            told: Automatic::EMPTY,
+            told: Told::NOTHING,
+            delegated: Delegated::NOTHING,
         }
     }
 
     /// This node's addresses on the link.
     pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
-        self.told.addresses()
+        self.told.addresses.iter()
     }
 
     /// The prefix for LANs.
     #[must_use]
     pub fn delegation(&self) -> Option<Delegation> {
-        self.told.delegation()
+        self.delegated.wanted
     }
 
     /// Sets the domain, at any time: all its customers have the upper
@@ -233,13 +235,10 @@ impl<C: Capacity> EdgeInterface<C> {
             (place.is_some() && relay.is_some()).then(|| Route::on_link(Ipv6Prefix::DEFAULT, id, Origin::Automatic));
         let on_link = place.map(|place| Route::on_link(place.domain.prefix(), id, Origin::Automatic));
         let null = place.map(|place| Route::null(place.delegated, Origin::Automatic));
-        let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
-        let result = replace_routes(cx, own, on_link.into_iter().chain(default).chain(null));
-        let told = self.told.set_addresses(self.link.address().into_iter(), self.link.anycast(), self.until);
         let until = self.until;
-        self.told.set_delegation(place.map(|place| Delegation { prefix: place.delegated, until }));
-        self.told.note_room(result.and(told));
-        result
+        self.delegated.wanted = place.map(|place| Delegation { prefix: place.delegated, until });
+        self.told.sync_addresses(self.link.told_addresses(until));
+        self.told.sync_routes(cx, on_link.into_iter().chain(default).chain(null))
     }
 }
 
@@ -285,23 +284,20 @@ impl<C: Capacity> Control<C> for EdgeInterface<C> {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
-        if let Some(reachable) = self.probe.untold() {
-            self.probe.told();
+        if let Some(reachable) = self.probe.poll() {
             return Some(Event::RelayProbed { link: cx.id, address: self.probe.relay(), reachable });
         }
-        self.told.poll_event(cx, &self.link.underlay.policy)
+        self.delegated.poll_event(cx.id).or_else(|| self.told.poll_event(cx.id, &self.link.underlay.policy))
+    }
+
+    fn retry(&mut self, cx: &mut Context<'_, C>) {
+        if self.told.full.is_any() {
+            let _ = self.sync(cx);
+        }
     }
 
     fn deadline(&self) -> Expiry {
         self.probe.deadline()
-    }
-
-    fn has_packet(&self, now: Instant) -> bool {
-        self.probe.is_due(now)
-    }
-
-    fn has_event(&self) -> bool {
-        self.probe.untold().is_some() || self.told.has_event(&self.link.underlay.policy)
     }
 }
 

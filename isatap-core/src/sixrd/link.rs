@@ -6,11 +6,14 @@ use super::addr::Domain;
 use super::ingress;
 use crate::capacity::{Capacity, List, Rows};
 use crate::drop_reason::DropReason;
+use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
+use crate::interface::automatic;
 use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
 use crate::prefix::{Ipv6Prefix, is_never_unicast};
 use crate::proto41::Flow;
 use crate::proto41::underlay::Underlay;
+use crate::time::{Expiry, Instant};
 
 /// A 6rd interface's data. A customer edge's or a border relay's control
 /// machine changes it; the datapath only reads it.
@@ -105,6 +108,13 @@ impl<C: Capacity> Link<C> {
     #[must_use]
     pub fn anycast(&self) -> Option<Ipv6Addr> {
         self.place.map(|place| place.delegated.address()).filter(|anycast| self.address() != Some(*anycast))
+    }
+
+    /// The addresses that the caller is told of. The anycast one, to answer at
+    /// and not to speak from, comes deprecated.
+    pub(crate) fn told_addresses(&self, until: Expiry) -> impl Iterator<Item = LearnedAddress> + use<C> {
+        let anycast = self.anycast().map(|anycast| automatic(anycast, Expiry::at(Instant::ZERO), until));
+        self.address().map(|own| automatic(own, until, until)).into_iter().chain(anycast)
     }
 
     /// The border relays of a customer edge, the preferred one first.

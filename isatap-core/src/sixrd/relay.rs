@@ -10,8 +10,8 @@ use super::edge::POLICY;
 use super::link::{Link, Place, Side};
 use crate::capacity::Capacity;
 use crate::engine::{Event, LearnedAddress};
-use crate::error::TableFull;
-use crate::interface::{Automatic, Context, Control, interface, replace_routes};
+use crate::error::{Table, TableFull};
+use crate::interface::{Context, Control, Told, interface};
 use crate::link::{Locator, OuterPolicy};
 use crate::route::{Origin, Route};
 use crate::time::Expiry;
@@ -45,7 +45,7 @@ impl RelayConfig {
 pub struct RelayInterface<C: Capacity> {
     config: RelayConfig,
     link: Link<C>,
-    told: Automatic<C>,
+    told: Told<C>,
 }
 
 impl<C: Capacity> RelayInterface<C> {
@@ -53,12 +53,12 @@ impl<C: Capacity> RelayInterface<C> {
     #[must_use]
     pub const fn new(config: RelayConfig) -> Self {
         let side = Side::Relay { anycast: config.anycast };
-        RelayInterface { config, link: Link::new(config.policy, side, false), told: Automatic::EMPTY }
+        RelayInterface { config, link: Link::new(config.policy, side, false), told: Told::NOTHING }
     }
 
     /// This node's addresses on the link.
     pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
-        self.told.addresses()
+        self.told.addresses.iter()
     }
 
     /// Makes other tunnel routers of the IPv4 network known, which are no
@@ -77,6 +77,12 @@ impl<C: Capacity> RelayInterface<C> {
     /// The route table is full, or not every address is known to be ours.
     pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
         let known = self.link.underlay.replace(locators.iter().copied());
+        self.told.full.set(Table::Locators, known);
+        known.and(self.sync(cx))
+    }
+
+    /// Brings link, address and routes to what is known.
+    fn sync(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
         let place = self.link.underlay.locators().first().map(|own| Place::new(self.config.domain, *own));
         if let Some(before) = self.link.place.filter(|before| Some(*before) != place) {
             cx.routes.remove(&Route::null(before.delegated, Origin::Automatic).key());
@@ -90,21 +96,20 @@ impl<C: Capacity> RelayInterface<C> {
         // S6R-30 [RFC 5969 §7.2]: but for its address and the anycast one,
         // which are delivered before any route is asked.
         let null = place.map(|place| Route::null(place.delegated, Origin::Automatic));
-        let is_own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
-        let result = known.and(replace_routes(cx, is_own, on_link.into_iter().chain(null)));
-        let told = self.told.set_addresses(self.link.address().into_iter(), self.link.anycast(), Expiry::NEVER);
-        self.told.note_room(result.and(told));
-        result
+        self.told.sync_addresses(self.link.told_addresses(Expiry::NEVER));
+        self.told.sync_routes(cx, on_link.into_iter().chain(null))
     }
 }
 
 impl<C: Capacity> Control<C> for RelayInterface<C> {
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
-        self.told.poll_event(cx, &self.link.underlay.policy)
+        self.told.poll_event(cx.id, &self.link.underlay.policy)
     }
 
-    fn has_event(&self) -> bool {
-        self.told.has_event(&self.link.underlay.policy)
+    fn retry(&mut self, cx: &mut Context<'_, C>) {
+        if self.told.full.is_any() {
+            let _ = self.sync(cx);
+        }
     }
 }
 

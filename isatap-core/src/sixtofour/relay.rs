@@ -8,7 +8,7 @@ use super::link::{Link, Side};
 use crate::capacity::Capacity;
 use crate::engine::{Event, LearnedAddress};
 use crate::error::{Table, TableFull};
-use crate::interface::{Automatic, Context, Control, interface, replace_routes};
+use crate::interface::{Context, Control, Told, interface};
 use crate::link::{Locator, OuterPolicy};
 use crate::prefix::Ipv4Prefix;
 use crate::proto41::mtu::MtuMode;
@@ -51,7 +51,7 @@ impl Default for RelayConfig {
 pub struct RelayInterface<C: Capacity> {
     config: RelayConfig,
     link: Link<C>,
-    told: Automatic<C>,
+    told: Told<C>,
 }
 
 impl<C: Capacity> RelayInterface<C> {
@@ -65,13 +65,13 @@ impl<C: Capacity> RelayInterface<C> {
         RelayInterface {
             config,
             link: Link::new(config.policy, config.accept_bogons, Side::Relay { anycast: config.anycast }),
-            told: Automatic::EMPTY,
+            told: Told::NOTHING,
         }
     }
 
     /// This node's addresses on the link.
     pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
-        self.told.addresses()
+        self.told.addresses.iter()
     }
 
     /// Serves only 6to4 routers at these IPv4 addresses, and others so named.
@@ -89,30 +89,30 @@ impl<C: Capacity> RelayInterface<C> {
     /// # Errors
     /// More than the table of locators or of routes holds.
     pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
-        let mut result = self.link.replace_locators(locators);
-        let id = cx.id;
-        let on_link = (!self.link.locators().is_empty())
-            .then(|| Route { publish: self.config.publish, ..Route::on_link(PREFIX, id, Origin::Automatic) });
-        let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
-        result = result.and(replace_routes(cx, own, on_link.into_iter()));
+        let known = self.link.replace_locators(locators);
+        self.told.full.set(Table::Locators, known);
+        known.and(self.sync(cx))
+    }
+
+    /// Brings addresses and routes to what is known.
+    fn sync(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
         let link = &self.link;
-        let told = self.told.set_addresses(
-            link.locators().iter().map(|own| link.address_of(own.address)),
-            None,
-            Expiry::NEVER,
-        );
-        self.told.note_room(result.and(told));
-        result
+        self.told.sync_automatic(link.locators().iter().map(|own| link.address_of(own.address)), Expiry::NEVER);
+        let on_link = (!link.locators().is_empty())
+            .then(|| Route { publish: self.config.publish, ..Route::on_link(PREFIX, cx.id, Origin::Automatic) });
+        self.told.sync_routes(cx, on_link.into_iter())
     }
 }
 
 impl<C: Capacity> Control<C> for RelayInterface<C> {
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
-        self.told.poll_event(cx, &self.link.underlay.policy)
+        self.told.poll_event(cx.id, &self.link.underlay.policy)
     }
 
-    fn has_event(&self) -> bool {
-        self.told.has_event(&self.link.underlay.policy)
+    fn retry(&mut self, cx: &mut Context<'_, C>) {
+        if self.told.full.is_any() {
+            let _ = self.sync(cx);
+        }
     }
 }
 

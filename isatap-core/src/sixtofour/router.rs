@@ -18,7 +18,7 @@ use super::link::{Link, Side};
 use crate::capacity::{Capacity, List, Rows};
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
-use crate::interface::{Automatic, Context, Control, Probe, Received, interface, replace_routes};
+use crate::interface::{Context, Control, Delegated, Probe, Received, Told, interface};
 use crate::link::{Locator, OuterPolicy};
 use crate::nd::message;
 use crate::packet::PacketMut;
@@ -97,7 +97,8 @@ pub struct RouterInterface<C: Capacity> {
     probe: Probe,
     /// When the relay is probed again, and how often it was silent in a row.
     probe_again: (Expiry, u8),
-    told: Automatic<C>,
+    told: Told<C>,
+    delegated: Delegated,
 }
 
 /// What the name of the relay waits for.
@@ -136,20 +137,21 @@ impl<C: Capacity> RouterInterface<C> {
             resolve: Resolve::Idle,
             probe: Probe::IDLE,
             probe_again: (Expiry::NEVER, 0),
-            told: Automatic::EMPTY,
+            told: Told::NOTHING,
+            delegated: Delegated::NOTHING,
         }
     }
 
     /// This node's addresses on the link.
     pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
-        self.told.addresses()
+        self.told.addresses.iter()
     }
 
     /// The site prefix for LANs, of the first public IPv4 address. `S64-47`:
     /// a site has one prefix by each uplink, and this link is one.
     #[must_use]
     pub fn delegation(&self) -> Option<Delegation> {
-        self.told.delegation()
+        self.delegated.wanted
     }
 
     /// Whether it rests, since there is native IPv6. `S64-33`
@@ -260,7 +262,8 @@ impl<C: Capacity> RouterInterface<C> {
         }
         // S64-33: native IPv6 is better than 6to4.
         let locators = if self.is_resting() { &[] } else { self.locators.as_slice() };
-        let mut result = self.link.replace_locators(locators);
+        let known = self.link.replace_locators(locators);
+        self.told.full.set(Table::Locators, known);
         let active = !self.link.locators().is_empty();
         // What the name stands for was judged by the addresses that there were.
         let is_stale = self.resolved.is_some_and(|relay| !self.can_be_relay(relay));
@@ -286,18 +289,11 @@ impl<C: Capacity> RouterInterface<C> {
                 self.link.probed = None;
             }
         }
-        result = result.and(self.sync_routes(cx));
-        let until = self.until;
-        let link = &self.link;
-        let told = self.told.set_addresses(
-            link.locators().iter().map(|locator| link.address_of(locator.address)),
-            None,
-            until,
-        );
+        let (link, until) = (&self.link, self.until);
         let first = link.locators().first();
-        self.told.set_delegation(first.map(|own| Delegation { prefix: addr::site(own.address), until }));
-        self.told.note_room(result.and(told));
-        result
+        self.delegated.wanted = first.map(|own| Delegation { prefix: addr::site(own.address), until });
+        self.told.sync_automatic(link.locators().iter().map(|own| link.address_of(own.address)), until);
+        known.and(self.sync_routes(cx))
     }
 
     /// Probes the relay now, if it is one that is probed; which one that is.
@@ -311,20 +307,19 @@ impl<C: Capacity> RouterInterface<C> {
         Some(relay)
     }
 
-    fn sync_routes(&self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
-        let id = cx.id;
-        let active = !self.link.locators().is_empty();
+    fn sync_routes(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
+        let (id, relay, locators) = (cx.id, self.relay(), self.link.locators());
+        let active = !locators.is_empty();
         // S64-13: exactly this long. S64-45: not published.
         let on_link = active.then(|| Route::on_link(PREFIX, id, Origin::Automatic));
         // RTE-11: no relay, no route. Native routes are better than this.
-        let default = self.relay().filter(|_| active).map(|relay| Route {
+        let default = relay.filter(|_| active).map(|relay| Route {
             preference: Preference::Low,
             ..Route::via(Ipv6Prefix::DEFAULT, id, addr::relay(relay), Origin::Automatic)
         });
         // RTE-10: what no LAN of ours has must not bounce to the relay.
-        let sites = self.link.locators().iter().map(|own| Route::null(addr::site(own.address), Origin::Automatic));
-        let own = |route: &Route| route.link == id && route.origin == Origin::Automatic;
-        replace_routes(cx, own, on_link.into_iter().chain(default).chain(sites))
+        let sites = locators.iter().map(|own| Route::null(addr::site(own.address), Origin::Automatic));
+        self.told.sync_routes(cx, on_link.into_iter().chain(default).chain(sites))
     }
 
     /// Whether a packet is the relay's answer to a probe: an echo reply, or
@@ -422,11 +417,16 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
             self.resolve = Resolve::Asked;
             return Some(Event::ResolveRelay { link });
         }
-        if let Some(reachable) = self.probe.untold() {
-            self.probe.told();
+        if let Some(reachable) = self.probe.poll() {
             return Some(Event::RelayProbed { link, address: self.probe.relay(), reachable });
         }
-        self.told.poll_event(cx, &self.link.underlay.policy)
+        self.delegated.poll_event(cx.id).or_else(|| self.told.poll_event(cx.id, &self.link.underlay.policy))
+    }
+
+    fn retry(&mut self, cx: &mut Context<'_, C>) {
+        if self.told.full.is_any() {
+            let _ = self.sync(cx);
+        }
     }
 
     fn deadline(&self) -> Expiry {
@@ -435,16 +435,6 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
             _ => Expiry::NEVER,
         };
         self.probe.deadline().min(self.probe_again.0).min(resolve)
-    }
-
-    fn has_packet(&self, now: Instant) -> bool {
-        self.probe.is_due(now)
-    }
-
-    fn has_event(&self) -> bool {
-        self.resolve == Resolve::Wanted
-            || self.probe.untold().is_some()
-            || self.told.has_event(&self.link.underlay.policy)
     }
 }
 

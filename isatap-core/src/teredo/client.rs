@@ -33,7 +33,7 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use core::time::Duration;
 
 pub use self::config::{ClientConfig, Status};
-use self::session::{Due, End, Session, Targets, Work};
+use self::session::{Due, End, Queue, Session, Targets, Work};
 use super::authentication::{Authenticator, Open};
 use super::ingress::Reach;
 use super::interval::Determination;
@@ -362,22 +362,6 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
         self.discover = false;
         self.discover_at = Expiry::NEVER;
-    }
-
-    fn has_packet(&self) -> bool {
-        self.qualification.wanted(&self.config.qualify).is_some()
-            || self.determination.wanted(&self.config.qualify).is_some()
-            || self.address.is_some_and(|own| self.determination.wanted_bubble(own).is_some())
-            || self.discover
-            || self.answers.iter().any(|answer| answer.wanted)
-            || self.sessions.iter().any(Session::has_packet)
-    }
-
-    fn has_event(&self) -> bool {
-        self.told_address != self.address
-            || self.determination.told_port != self.determination.port()
-            || self.told_route != self.address.is_some()
-            || self.sessions.iter().any(Session::has_event)
     }
 }
 

@@ -211,3 +211,22 @@ fn isa_25_no_solicitation_to_what_cannot_be_a_router() {
     host.handle_timeout(now, &mut zeros);
     assert_eq!(transmit(&mut host), None);
 }
+
+/// Tables of three rows, of which two wait for the end of their addresses to be told.
+#[test]
+fn isa_54_a_new_locator_has_all_its_addresses_where_the_old_one_filled_the_table() {
+    let mut router = router();
+    events(&mut router);
+    let told = router.with_interface(Instant::ZERO, LinkId(0), |router, cx| {
+        router.set_locators(cx, &[v4("10.0.0.9").into()]).unwrap();
+    });
+    assert_eq!(told, Some(()));
+    let told: Vec<_> = events(&mut router)
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Address { change: Change::Added, address, .. } => Some(address.address),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [v6("fe80::5efe:a00:9"), v6("2001:db8:0:7:0:5efe:a00:9")]);
+}

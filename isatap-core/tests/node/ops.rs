@@ -257,6 +257,7 @@ impl Trial {
     fn timeout(&mut self) {
         let poll = |this: &mut Self| {
             this.node.handle_timeout(this.now, &mut |out: &mut [u8]| out.fill(0x5a));
+            this.wakes_for_output();
             this.drain()
         };
         // What a LAN is delegated while it is drained may be advertised at once.
@@ -266,6 +267,17 @@ impl Trial {
         if let Some(deadline) = self.node.poll_timeout() {
             assert!(deadline > self.latest, "a deadline at {deadline} survived {}", self.latest);
         }
+    }
+
+    /// Who forgets to take what waits wakes at once.
+    fn wakes_for_output(&self) {
+        let mut node = self.node.clone();
+        let wakes = |node: &Any| node.poll_timeout().is_some_and(|deadline| deadline <= self.latest);
+        let woke = wakes(&node);
+        assert!(std::iter::from_fn(|| node.poll_event()).count() == 0 || woke);
+        let woke = wakes(&node);
+        let mut buffer = [0; HEADROOM + 1500];
+        assert!(node.poll_transmit(&mut PacketMut::empty(&mut buffer)).unwrap().is_none() || woke);
     }
 
     fn add_link(&mut self, kind: u8) {
@@ -496,6 +508,7 @@ fn run(answer_echo: bool, ops: &[Op]) {
         }
         trial.apply(op);
         balanced(&trial.node);
+        trial.wakes_for_output();
     }
     trial.latest = trial.latest.max(trial.now);
     trial.timeout();

@@ -4,14 +4,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::support::*;
-use isatap_core::capacity::Standard;
+use isatap_core::capacity::{Small, Standard};
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Change, Delegation, Event, Machine, Verdict};
 use isatap_core::interface::Context;
 use isatap_core::interface::Interface as _;
 use isatap_core::link::{Denied, InterfaceAddress, LinkKind, Locator, NativeLink, Resolution};
-use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
+use isatap_core::node::{AnyInterface, AnyNode, Node, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::proto41::Flow;
 use isatap_core::proto41::mtu::MtuMode;
@@ -303,6 +303,7 @@ fn tun_4_s6r_13_a_broadcast_address_is_no_border_relay() {
         assert_eq!(probed, used, "probe, {relays:?}");
         let out = send(&mut node, NOW, &inner(v6("2001:db8:6464:100::1"), v6("3fff::1"), 64));
         assert_eq!(tunnelled(&out).map(|(_, to)| to), used, "data, {relays:?}");
+        events(&mut node);
         assert_eq!(node.poll_timeout(), used.map(|_| NOW.saturating_add(Duration::from_secs(1))));
     }
     // Nor a customer.
@@ -363,6 +364,27 @@ fn s6r_8_s6r_9_a_new_ipv4_address_is_a_new_prefix_and_lives_as_long() {
     tell(&mut node, NOW, |edge, cx| edge.set_locators(cx, &[], Expiry::NEVER)).unwrap();
     assert!(node.routes().all(|route| route.origin != Origin::Automatic));
     assert!(events(&mut node).contains(&delegation(Change::Removed, "2001:db8:6464:700::/56", longer)));
+}
+
+/// Tables of three rows, of which two wait for the end of their addresses to be told.
+#[test]
+fn s6r_7_s6r_9_a_new_ipv4_address_brings_both_addresses_where_the_old_ones_filled_the_table() {
+    let mut node: Node<EdgeInterface<Small>, Small, 1> = Node::new(NodeConfig::DEFAULT);
+    let link = node.add(EdgeInterface::new(edge_config()), Switches::FORWARDING).unwrap();
+    let mut added = |ipv4: &str| {
+        node.with_interface(NOW, link, |edge, cx| {
+            edge.configure(cx, "2001:db8::/32".parse().unwrap(), 8, [v4("10.0.0.1")].into_iter()).unwrap();
+            // What has no room is told.
+            let _ = edge.set_locators(cx, &locators(&[ipv4]), Expiry::NEVER);
+        });
+        let added = |event| match event {
+            Event::Address { change: Change::Added, address, .. } => Some(address.address),
+            _ => None,
+        };
+        events(&mut node).into_iter().filter_map(added).collect::<Vec<_>>()
+    };
+    assert_eq!(added("10.100.100.1"), [v6("2001:db8:6464:100::1"), v6("2001:db8:6464:100::")]);
+    assert_eq!(added("10.100.100.7"), [v6("2001:db8:6464:700::1"), v6("2001:db8:6464:700::")]);
 }
 
 #[test]

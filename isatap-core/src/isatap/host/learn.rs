@@ -73,7 +73,7 @@ impl<C: Capacity> HostInterface<C> {
                         Ok(None) => {}
                         Err(_) => self.refuse(cx, Table::Prefixes, Sources::of(number), Some(information.prefix)),
                     }
-                    self.full.learned(Table::Prefixes, known, learned);
+                    self.told.full.learned(Table::Prefixes, known, learned);
                 }
                 NdOption::RouteInformation(information) => {
                     let scope = information.prefix.address();
@@ -99,7 +99,7 @@ impl<C: Capacity> HostInterface<C> {
                     let learned = self.servers.learn_each(now, &servers, number, |sources, server| {
                         note_refused(cx, routers, Table::DnsServers, sources, Ipv6Prefix::new(server.0, 128));
                     });
-                    self.full.learned(Table::DnsServers, self.servers.iter().count() <= before, learned);
+                    self.told.full.learned(Table::DnsServers, self.servers.iter().count() <= before, learned);
                 }
                 NdOption::DnsSearchList(domains) => {
                     lifetimes.note(domains.lifetime());
@@ -108,10 +108,12 @@ impl<C: Capacity> HostInterface<C> {
                     let learned = self.domains.learn_each(now, &domains, number, |sources| {
                         note_refused(cx, routers, Table::SearchDomains, sources, None);
                     });
-                    self.full.learned(Table::SearchDomains, self.domains.iter().count() <= before, learned);
+                    self.told.full.learned(Table::SearchDomains, self.domains.iter().count() <= before, learned);
                 }
                 // NDP-13: the others count; that this one does not can be seen.
-                NdOption::Unusable(_) => self.unusable_options = self.unusable_options.saturating_add(1),
+                NdOption::Unusable(_) => {
+                    self.parameters.unusable_options = self.parameters.unusable_options.saturating_add(1);
+                }
                 _ => {}
             }
         }
@@ -190,7 +192,7 @@ impl<C: Capacity> HostInterface<C> {
             cx.routes.remove(&route.key());
         } else {
             let known = cx.routes.find(&route.key()).is_some();
-            self.full.learned(Table::Routes, known, cx.insert_route(route));
+            self.told.full.learned(Table::Routes, known, cx.insert_route(route));
         }
     }
 

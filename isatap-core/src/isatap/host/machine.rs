@@ -140,31 +140,36 @@ impl<C: Capacity> Control<C> for HostInterface<C> {
         out: &mut PacketMut<'_>,
     ) -> Result<Option<Transmit>, EmitError> {
         while let Some(row) = self.next_solicited() {
-            let Some(locator) = self.link.locator_for(row.address()) else {
-                self.solicited(row.address());
-                continue;
-            };
-            // ISA-31: from the link-local address of the locator that the
-            // outer header names; hop limit 255; no link-layer address.
-            let (source, destination) = (addr::link_local(locator), self.solicitation_destination(&row));
-            out.copy_from(&message::router_solicitation_packet(&source, &destination))?;
-            let sent = cx.send(&self.link, locator, row.address(), out);
+            let locator = self.link.locator_for(row.address());
+            let mut sent = None;
+            if let Some(locator) = locator {
+                // ISA-31: from the link-local address of the locator that the
+                // outer header names; hop limit 255; no link-layer address.
+                let (source, destination) = (addr::link_local(locator), self.solicitation_destination(&row));
+                out.copy_from(&message::router_solicitation_packet(&source, &destination))?;
+                sent = cx.send(&self.link, locator, row.address(), out);
+            }
             self.solicited(row.address());
-            return Ok(sent);
+            if sent.is_some() {
+                return Ok(sent);
+            }
         }
-        let Some(neighbor) = self.neighbors.next_probe(cx.now) else { return Ok(None) };
-        let Some(locator) = self.link.locator_for(neighbor) else {
+        while let Some(neighbor) = self.neighbors.next_probe(cx.now) {
+            let other_form = self.link.prl.iter().any(|row| row.address() == neighbor && row.other_form);
+            let target = if other_form { addr::other_link_local(neighbor) } else { addr::link_local(neighbor) };
+            let mut sent = None;
+            if let Some(locator) = self.link.locator_for(neighbor) {
+                // NDP-51: to the target itself.
+                let (source, repr) = (addr::link_local(locator), NeighborSolicitationRepr { target });
+                message::write_packet(out, &source, &target, |writer| repr.emit(writer))?;
+                sent = cx.send(&self.link, locator, neighbor, out);
+            }
             self.neighbors.probe_sent(cx.now, neighbor);
-            return Ok(None);
-        };
-        let other_form = self.link.prl.iter().any(|row| row.address() == neighbor && row.other_form);
-        let target = if other_form { addr::other_link_local(neighbor) } else { addr::link_local(neighbor) };
-        // NDP-51: to the target itself.
-        let source = addr::link_local(locator);
-        message::write_packet(out, &source, &target, |w| NeighborSolicitationRepr { target }.emit(w))?;
-        let sent = cx.send(&self.link, locator, neighbor, out);
-        self.neighbors.probe_sent(cx.now, neighbor);
-        Ok(sent)
+            if sent.is_some() {
+                return Ok(sent);
+            }
+        }
+        Ok(None)
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
@@ -173,17 +178,6 @@ impl<C: Capacity> Control<C> for HostInterface<C> {
             self.names.wanted = false;
             self.names.asked = true;
             return Some(Event::ResolveRouters { link });
-        }
-        if let Some((change, address)) = self.addresses.poll() {
-            if change == Change::Removed {
-                // Its row is free for one that had none.
-                self.sync_addresses(cx.now);
-            }
-            return Some(Event::Address { link, change, address });
-        }
-        if self.lacks_route {
-            // The end of another one may have been told.
-            self.sync_routes(cx);
         }
         for (_, row) in self.link.prl.rows_mut() {
             if row.told != row.answered {
@@ -196,17 +190,18 @@ impl<C: Capacity> Control<C> for HostInterface<C> {
                 return Some(Event::LifetimeTooShort { link, address: row.address() });
             }
         }
-        if self.told_mtu != self.link.underlay.policy.link_mtu {
-            self.told_mtu = self.link.underlay.policy.link_mtu;
-            return Some(Event::Mtu { link, mtu: self.told_mtu });
-        }
         if self.servers.poll_changed() {
             return Some(Event::DnsServers { link });
         }
         if self.domains.poll_changed() {
             return Some(Event::SearchDomains { link });
         }
-        self.full.next().map(|table| Event::TableFull { link, table })
+        self.told.poll_event(link, &self.link.underlay.policy)
+    }
+
+    fn retry(&mut self, cx: &mut Context<'_, C>) {
+        self.sync_routes(cx);
+        self.sync_addresses(cx.now);
     }
 
     fn deadline(&self) -> Expiry {
@@ -223,20 +218,6 @@ impl<C: Capacity> Control<C> for HostInterface<C> {
         .chain(rows)
         .min()
         .unwrap_or(Expiry::NEVER)
-    }
-
-    fn has_packet(&self, now: Instant) -> bool {
-        self.neighbors.next_probe(now).is_some() || self.link.prl.rows().any(|row| row.solicitation_wanted)
-    }
-
-    fn has_event(&self) -> bool {
-        (self.names.wanted && !self.names.asked)
-            || self.addresses.has_changes()
-            || self.told_mtu != self.link.underlay.policy.link_mtu
-            || self.servers.has_changes()
-            || self.domains.has_changes()
-            || self.full.has_next()
-            || self.link.prl.rows().any(|row| row.told != row.answered || row.warn_lifetime)
     }
 }
 

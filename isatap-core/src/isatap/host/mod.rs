@@ -14,7 +14,6 @@
 //! when asked (`ISA-36`).
 
 mod config;
-mod full;
 mod learn;
 mod machine;
 mod names;
@@ -25,7 +24,7 @@ use core::net::Ipv4Addr;
 use crate::capacity::{Capacity, Rows};
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
-use crate::interface::{AddressRow, Addresses, Context, interface};
+use crate::interface::{Context, Told, interface};
 use crate::isatap::addr;
 use crate::isatap::link::Link;
 use crate::isatap::prl::{EntryOrigin, Timer};
@@ -37,7 +36,6 @@ use crate::prefix::{Ipv6Prefix, is_never_unicast};
 use crate::time::{Expiry, Instant, Lifetime};
 
 pub use config::{HostConfig, LinkLocal, SolicitDestination};
-use full::FullTables;
 use names::Names;
 pub use names::{Answer, ResolveFailure};
 
@@ -51,12 +49,7 @@ pub struct HostInterface<C: Capacity> {
     servers: TimedSet<DnsServer, Rows<C::DnsServers, TimedRow<DnsServer>>>,
     domains: TimedSet<SearchDomain, Rows<C::SearchDomains, TimedRow<SearchDomain>>>,
     neighbors: Neighbors<Ipv4Addr, Rows<C::Neighbors, Neighbor<Ipv4Addr>>>,
-    addresses: Addresses<Rows<C::Addresses, AddressRow>>,
-    full: FullTables,
-    /// An on-link route waits for a row.
-    lacks_route: bool,
-    told_mtu: u16,
-    unusable_options: u16,
+    told: Told<C>,
 }
 
 impl<C: Capacity> HostInterface<C> {
@@ -71,17 +64,13 @@ impl<C: Capacity> HostInterface<C> {
             servers: TimedSet::EMPTY,
             domains: TimedSet::EMPTY,
             neighbors: Neighbors::EMPTY,
-            addresses: Addresses::EMPTY,
-            full: FullTables::NONE,
-            lacks_route: false,
-            told_mtu: 0,
-            unusable_options: 0,
+            told: Told::NOTHING,
         }
     }
 
     /// This host's addresses as they should be.
     pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
-        self.addresses.iter()
+        self.told.addresses.iter()
     }
 
     /// The DNS servers learned. `NDP-13`
@@ -99,7 +88,7 @@ impl<C: Capacity> HostInterface<C> {
     /// 65,535. `NDP-13`
     #[must_use]
     pub const fn unusable_options(&self) -> u16 {
-        self.unusable_options
+        self.parameters.unusable_options
     }
 
     /// The link parameters learned.
@@ -224,10 +213,10 @@ impl<C: Capacity> HostInterface<C> {
             let router = Ipv6Prefix::new(addr::link_local(address), 128);
             cx.refusals.note(cx.id, Table::PotentialRouters, None, router);
         }
-        self.full.note(added);
+        self.told.full.note(added);
         let (slot, new) = added?;
         if new {
-            self.full.found_room(Table::PotentialRouters);
+            self.told.full.found_room(Table::PotentialRouters);
             // ISA-32: a new entry starts a round.
             self.start_first_round(now, slot);
             self.sync_addresses(now);
@@ -277,17 +266,12 @@ impl<C: Capacity> HostInterface<C> {
                 })
             })
         });
-        let replaced = self.addresses.replace(wanted);
-        if self.full.note(replaced).is_some() {
-            self.full.found_room(Table::Addresses);
-        }
+        self.told.sync_addresses(wanted);
     }
 
     /// The on-link routes that should be: one for each on-link prefix.
     fn sync_routes(&mut self, cx: &mut Context<'_, C>) {
-        let synced = self.link.sync_routes(cx);
-        self.lacks_route = synced.is_err();
-        self.full.note(synced);
+        self.told.full.note(self.link.sync_routes(cx));
     }
 }
 

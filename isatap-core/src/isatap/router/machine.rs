@@ -3,12 +3,12 @@
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
+use super::RouterInterface;
 use super::advertise::{Answer, MAX_RA_DELAY_TIME};
-use super::{Full, RouterInterface};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Transmit, uniform};
-use crate::error::{EmitError, Table};
+use crate::error::EmitError;
 use crate::interface::{Context, Control, Heard, NeighborCheck, Received};
 use crate::isatap::addr;
 use crate::link::Link as _;
@@ -71,13 +71,49 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
         cx: &mut Context<'_, C>,
         out: &mut PacketMut<'_>,
     ) -> Result<Option<Transmit>, EmitError> {
-        if let Some(neighbor) = self.neighbors.due() {
-            return self.solicit(cx, &neighbor, out);
+        while let Some(neighbor) = self.neighbors.due() {
+            if let Some(sent) = self.solicit(cx, &neighbor, out)? {
+                return Ok(Some(sent));
+            }
         }
-        let Some(at) = self.due(cx.now) else { return Ok(None) };
+        while let Some(at) = self.due(cx.now) {
+            if let Some(sent) = self.advertise(cx, at, out)? {
+                return Ok(Some(sent));
+            }
+        }
+        Ok(None)
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
+        self.neighbors.poll_event(cx.id).or_else(|| self.told.poll_event(cx.id, &self.link.underlay.policy))
+    }
+
+    fn retry(&mut self, _cx: &mut Context<'_, C>) {
+        self.sync_addresses();
+    }
+
+    fn deadline(&self) -> Expiry {
+        let next_answer = self.next_answer();
+        let rows = self.solicitors.iter().map(|row| match row.answer {
+            Answer::Draw { from } => Expiry::at(from),
+            Answer::Due(at) => Expiry::at(at).max(next_answer),
+            Answer::Given { .. } => Expiry::NEVER,
+        });
+        rows.min().unwrap_or(Expiry::NEVER).min(self.neighbors.deadline())
+    }
+}
+
+impl<C: Capacity> RouterInterface<C> {
+    /// Answers the host in a row that is due. `NDP-41 [RFC 4861 §6.2.6]`: to
+    /// the one who asked.
+    fn advertise(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        at: usize,
+        out: &mut PacketMut<'_>,
+    ) -> Result<Option<Transmit>, EmitError> {
         let Some(row) = self.solicitors.as_slice().get(at).copied() else { return Ok(None) };
         let source = addr::link_local(row.locator);
-        // NDP-41 [RFC 4861 §6.2.6]: to the one who asked.
         let mut more = false;
         message::write_packet(out, &source, &row.host, |writer| more = self.emit(cx, row.part, writer))?;
         let crowded = self.is_crowded();
@@ -92,48 +128,6 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
         Ok(cx.send(&self.link, row.locator, host, out))
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
-        let link = cx.id;
-        if let Some((change, address)) = self.addresses.poll() {
-            return Some(Event::Address { link, change, address });
-        }
-        if self.told_mtu != self.link.underlay.policy.link_mtu {
-            self.told_mtu = self.link.underlay.policy.link_mtu;
-            return Some(Event::Mtu { link, mtu: self.told_mtu });
-        }
-        if let Some(event) = self.neighbors.poll_event(link) {
-            return Some(event);
-        }
-        if self.addresses_full == Full::Untold {
-            self.addresses_full = Full::Told;
-            return Some(Event::TableFull { link, table: Table::Addresses });
-        }
-        None
-    }
-
-    fn deadline(&self) -> Expiry {
-        let next_answer = self.next_answer();
-        let rows = self.solicitors.iter().map(|row| match row.answer {
-            Answer::Draw { from } => Expiry::at(from),
-            Answer::Due(at) => Expiry::at(at).max(next_answer),
-            Answer::Given { .. } => Expiry::NEVER,
-        });
-        rows.min().unwrap_or(Expiry::NEVER).min(self.neighbors.deadline())
-    }
-
-    fn has_packet(&self, now: Instant) -> bool {
-        self.due(now).is_some() || self.neighbors.due().is_some()
-    }
-
-    fn has_event(&self) -> bool {
-        self.addresses.has_changes()
-            || self.told_mtu != self.link.underlay.policy.link_mtu
-            || self.addresses_full == Full::Untold
-            || self.neighbors.has_event()
-    }
-}
-
-impl<C: Capacity> RouterInterface<C> {
     /// Asks a neighbour whether it is there. `SEC-1`, `NDP-51`: by a packet to
     /// it alone, from the address that it knows this router by.
     fn solicit(

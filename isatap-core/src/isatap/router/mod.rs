@@ -21,7 +21,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use crate::capacity::{Capacity, List, Rows};
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
-use crate::interface::{AddressRow, Addresses, Context, interface};
+use crate::interface::{Context, Told, interface};
 use crate::isatap::addr;
 use crate::isatap::link::Link;
 use crate::isatap::prl::EntryOrigin;
@@ -51,18 +51,9 @@ pub struct RouterInterface<C: Capacity> {
     neighbors: check::Checks<C>,
     /// Whether a locator may be anybody's. `SEC-3`
     blind: bool,
-    addresses: Addresses<Rows<C::Addresses, AddressRow>>,
+    told: Told<C>,
     /// What was sent a moment ago, in [pieces](advertise::PIECE). `ISA-57`
     sent: Limit,
-    addresses_full: Full,
-    told_mtu: u16,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Full {
-    No,
-    Untold,
-    Told,
 }
 
 impl<C: Capacity> RouterInterface<C> {
@@ -79,10 +70,8 @@ impl<C: Capacity> RouterInterface<C> {
             recent: Answered::EMPTY,
             neighbors: check::Checks::<C>::EMPTY,
             blind: false,
-            addresses: Addresses::EMPTY,
+            told: Told::NOTHING,
             sent: Limit::EMPTY,
-            addresses_full: Full::No,
-            told_mtu: 0,
         }
     }
 
@@ -115,7 +104,7 @@ impl<C: Capacity> RouterInterface<C> {
     /// This router's addresses: for each locator a link-local one and one in
     /// each published prefix, of the same identifier. `ISA-54`
     pub fn addresses(&self) -> impl Iterator<Item = LearnedAddress> + '_ {
-        self.addresses.iter()
+        self.told.addresses.iter()
     }
 
     /// Replaces the locators, at any time.
@@ -226,12 +215,7 @@ impl<C: Capacity> RouterInterface<C> {
                 Some(LearnedAddress { address, prefix_length: 64, preferred_until: never, valid_until: never })
             })
         });
-        let full = self.addresses.replace(wanted).is_err();
-        self.addresses_full = match (full, self.addresses_full) {
-            (false, _) => Full::No,
-            (true, Full::No) => Full::Untold,
-            (true, before) => before,
-        };
+        self.told.sync_addresses(wanted);
     }
 }
 

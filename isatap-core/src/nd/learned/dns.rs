@@ -210,12 +210,6 @@ impl<T: TimedItem, S: Storage<TimedRow<T>>> TimedSet<T, S> {
         core::mem::take(&mut self.changed)
     }
 
-    /// Whether [`poll_changed`](Self::poll_changed) would say yes.
-    #[must_use]
-    pub fn has_changes(&self) -> bool {
-        self.changed
-    }
-
     fn retain(&mut self, keep: impl FnMut(&mut TimedRow<T>) -> bool) {
         let before = self.rows.len();
         self.rows.retain(keep);

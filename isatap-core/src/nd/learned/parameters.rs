@@ -20,6 +20,8 @@ pub struct LinkParameters {
     retrans_ms: u32,
     reachable_micros: u64,
     redraw_at: Expiry,
+    /// Options that broke their own rules and were skipped. `NDP-13`
+    pub(crate) unusable_options: u16,
 }
 
 impl LinkParameters {
@@ -40,6 +42,7 @@ impl LinkParameters {
         retrans_ms: 1_000,
         reachable_micros: 30_000_000,
         redraw_at: Expiry::at(Instant::ZERO),
+        unusable_options: 0,
     };
 
     /// Takes in the fixed part of a valid advertisement. `true`: something

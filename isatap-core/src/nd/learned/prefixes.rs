@@ -240,12 +240,6 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
         self.rows.iter_mut().find_map(LearnedPrefix::poll_on_link)
     }
 
-    /// Whether [`poll_on_link`](Self::poll_on_link) would give something.
-    #[must_use]
-    pub fn has_changes(&self) -> bool {
-        self.rows.iter().any(|row| row.told != row.is_on_link().then_some(row.prefix))
-    }
-
     fn find_or_add(
         &mut self,
         prefix: Ipv6Prefix,

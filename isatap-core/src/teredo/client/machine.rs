@@ -2,7 +2,7 @@
 
 use core::net::Ipv6Addr;
 
-use super::{Client, Due, End, Session};
+use super::{Client, Due, End, Queue, Session};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
 use crate::engine::{Change, Entropy, Event, LearnedAddress, Machine, Transmit, Verdict, draw_key};
@@ -79,61 +79,77 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
     }
 
     fn poll_event(&mut self) -> Option<Event> {
-        let link = self.link;
-        // RTE-14: the default route comes after the address and goes before it.
-        if self.told_route && self.address.is_none() {
-            self.told_route = false;
-            return Some(Event::Route { change: Change::Removed, route: default_route(link) });
-        }
-        if self.told_address != self.address
-            && let Some(old) = self.told_address.take()
-        {
-            return Some(Event::Address { link, change: Change::Removed, address: learned(old) });
-        }
-        if let Some(new) = self.address.filter(|_| self.told_address.is_none()) {
-            self.told_address = Some(new);
-            return Some(Event::Address { link, change: Change::Added, address: learned(new) });
-        }
-        if self.address.is_some() && !self.told_route {
-            self.told_route = true;
-            return Some(Event::Route { change: Change::Added, route: default_route(link) });
-        }
-        let (told, port) = (self.determination.told_port, self.determination.port());
-        if told != port {
-            self.determination.told_port = if told == 0 { port } else { 0 };
-            let change = if told == 0 { Event::OpenPort { link, port } } else { Event::ClosePort { link, port: told } };
-            return Some(change);
-        }
-        for (row, session) in self.sessions.iter_mut().enumerate() {
-            if session.told_port != session.own_port {
-                if session.told_port != 0 {
-                    let port = core::mem::take(&mut session.told_port);
-                    return Some(Event::ClosePort { link, port });
-                }
-                session.told_port = session.own_port;
-                return Some(Event::OpenPort { link, port: session.own_port });
+        let event = self.next_event()?;
+        match event {
+            Event::Route { change, .. } => self.told_route = change == Change::Added,
+            Event::Address { change, address, .. } => {
+                self.told_address = (change == Change::Added).then_some(address.address);
             }
-            for inbound in [false, true] {
-                let ticket = session.ticket(row, inbound);
-                let queue = if inbound { &mut session.inbound } else { &mut session.outbound };
-                match queue.end.take() {
-                    Some(End::Released) => return Some(Event::Released { link, ticket }),
-                    Some(End::Abandoned(reason)) => return Some(Event::Abandoned { link, ticket, reason }),
-                    None => {}
+            Event::OpenPort { port, .. } => self.port_told(port),
+            Event::ClosePort { .. } => self.port_told(0),
+            Event::Released { ticket, .. } | Event::Abandoned { ticket, .. } => {
+                let row = usize::try_from(ticket.slot >> 1).ok().and_then(|row| self.sessions.get_mut(row));
+                if let Some(session) = row {
+                    session.queue_mut(ticket.slot).end = None;
                 }
             }
+            _ => {}
         }
-        None
+        Some(event)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         let draws = self.sessions.iter().any(|session| session.due.contains(Due::DRAW));
-        if !self.seeded || self.form_address || draws || self.has_packet() || self.has_event() {
+        if !self.seeded || self.form_address || draws || self.has_packet() || self.next_event().is_some() {
             return Some(self.now);
         }
         let sessions = self.sessions.iter().map(Session::next).min().unwrap_or(Expiry::NEVER);
         let qualification = self.qualification.deadline().min(self.determination.deadline());
         qualification.min(self.discover_at).min(sessions).instant()
+    }
+}
+
+impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
+    /// The next difference between what is and what was told.
+    fn next_event(&self) -> Option<Event> {
+        let link = self.link;
+        let route = |change| Some(Event::Route { change, route: default_route(link) });
+        let address = |change, address| Some(Event::Address { link, change, address: learned(address) });
+        match (self.told_address, self.address) {
+            (_, None) if self.told_route => return route(Change::Removed),
+            (Some(told), own) if own != Some(told) => return address(Change::Removed, told),
+            (None, Some(own)) => return address(Change::Added, own),
+            (_, Some(_)) if !self.told_route => return route(Change::Added),
+            _ => {}
+        }
+        let port = |told: u16, own: u16| match told {
+            _ if told == own => None,
+            0 => Some(Event::OpenPort { link, port: own }),
+            _ => Some(Event::ClosePort { link, port: told }),
+        };
+        port(self.determination.told_port, self.determination.port()).or_else(|| {
+            self.sessions.iter().enumerate().find_map(|(row, session)| {
+                let end = |inbound: bool, queue: &Queue| {
+                    let ticket = session.ticket(row, inbound);
+                    Some(match queue.end? {
+                        End::Released => Event::Released { link, ticket },
+                        End::Abandoned(reason) => Event::Abandoned { link, ticket, reason },
+                    })
+                };
+                port(session.told_port, session.own_port)
+                    .or_else(|| end(false, &session.outbound))
+                    .or_else(|| end(true, &session.inbound))
+            })
+        })
+    }
+
+    /// The first port that is not as the caller knows it is told to be `port`.
+    fn port_told(&mut self, port: u16) {
+        if self.determination.told_port != self.determination.port() {
+            self.determination.told_port = port;
+        } else if let Some(session) = self.sessions.iter_mut().find(|session| session.told_port != session.own_port) {
+            session.told_port = port;
+        }
     }
 }
 

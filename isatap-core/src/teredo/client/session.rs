@@ -195,6 +195,11 @@ impl Session {
         Ticket { slot: u32::try_from(slot).unwrap_or(u32::MAX), generation: self.generation }
     }
 
+    /// The queue of a ticket, told by its slot.
+    pub(super) fn queue_mut(&mut self, slot: u32) -> &mut Queue {
+        if slot & 1 == 1 { &mut self.inbound } else { &mut self.outbound }
+    }
+
     /// One more packet waits, if there is room for it.
     pub(super) fn hold(&mut self, now: Instant, row: usize, inbound: bool) -> Option<Ticket> {
         self.used = now;
@@ -283,15 +288,5 @@ impl Session {
     /// The earliest deadline.
     pub(super) fn next(&self) -> Expiry {
         self.deadline.min(self.later).min(self.echo.until).min(self.refresh_at)
-    }
-
-    /// Whether a packet can be written now.
-    pub(super) fn has_packet(&self) -> bool {
-        (!self.due.is_empty() || !self.targets.is_empty()) && !self.due.contains(Due::DRAW)
-    }
-
-    /// Whether something is to be told.
-    pub(super) fn has_event(&self) -> bool {
-        self.outbound.end.is_some() || self.inbound.end.is_some() || self.told_port != self.own_port
     }
 }

@@ -3,7 +3,7 @@
 use core::net::{Ipv6Addr, SocketAddrV4};
 
 use super::send::where_to;
-use super::{Client, Due, Targets};
+use super::{Answer, Client, Due, Targets};
 use crate::capacity::Storage;
 use crate::engine::Transmit;
 use crate::error::EmitError;
@@ -15,10 +15,26 @@ use crate::teredo::authentication::{Authenticator, Sealed};
 use crate::teredo::ingress;
 use crate::teredo::packet::{ALL_ROUTERS, Bubble, DISCOVERY_GROUP, SignOfLife, Trailer, emit_alternates};
 use crate::teredo::peer::Peer;
+use crate::teredo::qualify::Solicitation;
 use crate::wire::field::Writer;
 use crate::wire::icmpv6;
 
-/// What the next packet of a session is.
+/// What the next packet is.
+enum Next {
+    /// To the server.
+    Solicitation(Solicitation),
+    /// The same from the second port, and the bubble to that. [RFC 4380 §5.2.7]
+    SecondPort(Solicitation),
+    ToSecondPort(Bubble, [u8; 4]),
+    /// Of the session in this row.
+    Piece(usize, Piece),
+    /// To who is no Teredo peer: the answer in this row.
+    Answer(usize, Answer),
+    /// To the neighbours.
+    Discovery,
+}
+
+/// A packet of a session.
 enum Piece {
     Due(Due),
     Target(Targets),
@@ -33,87 +49,100 @@ struct Letter {
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     /// The next packet; what was written is no longer wanted.
     pub(super) fn write_next(&mut self, out: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
-        out.clear();
-        if let Some(solicitation) = self.qualification.wanted(&self.config.qualify) {
-            // TUN-4: what a name stands for may be a broadcast address; it is a silent server then.
-            let mut sent = None;
-            if !self.locator.is_some_and(|own| own.is_broadcast(*solicitation.to.ip())) {
-                self.write_solicitation(out, &solicitation.source, solicitation.nonce)?;
-                sent = Some(self.finish(out, &Letter { port: self.config.port, to: solicitation.to })?);
-            }
-            self.qualification.sent();
+        while let Some(next) = self.next_packet() {
+            out.clear();
+            let sent = match self.write(&next, out)? {
+                Some(letter) => Some(self.finish(out, &letter)?),
+                None => None,
+            };
+            self.written(&next);
             if sent.is_some() {
                 return Ok(sent);
             }
-        }
-        if let Some(sent) = self.write_determination(out)? {
-            return Ok(Some(sent));
-        }
-        for row in 0..N {
-            while let Some(piece) = self.next_piece(row) {
-                let letter = self.write_piece(row, &piece, out)?;
-                let sent = match &letter {
-                    Some(letter) => Some(self.finish(out, letter)?),
-                    None => None,
-                };
-                self.written(row, &piece);
-                if sent.is_some() {
-                    return Ok(sent);
-                }
-            }
-        }
-        if let Some(row) = self.answers.iter().position(|answer| answer.wanted)
-            && let Some(answer) = self.answers.get(row).copied()
-        {
-            let sent = match self.address {
-                Some(address) => {
-                    write_bubble(out, Bubble::new(address, answer.destination), |_| {})?;
-                    let port = self.config.port;
-                    Some(self.finish(out, &Letter { port, to: answer.to })?)
-                }
-                None => None,
-            };
-            if let Some(answer) = self.answers.get_mut(row) {
-                answer.wanted = false;
-            }
-            if sent.is_some() {
-                return Ok(sent);
-            }
-        }
-        if self.discover {
-            let sent = match self.address {
-                Some(address) => {
-                    write_bubble(out, Bubble::discovery(address), |_| {})?;
-                    let to = SocketAddrV4::new(DISCOVERY_GROUP, SERVER_PORT);
-                    let port = self.config.port;
-                    Some(self.finish(out, &Letter { port, to })?)
-                }
-                None => None,
-            };
-            self.discover = false;
-            return Ok(sent);
         }
         out.clear();
         Ok(None)
     }
 
-    /// The question of the second port, and the bubble to it. [RFC 4380 §5.2.7]
-    fn write_determination(&mut self, out: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
-        let config = self.config.qualify;
-        if let Some(solicitation) = self.determination.wanted(&config) {
-            self.write_solicitation(out, &solicitation.source, solicitation.nonce)?;
-            let sent = self.finish(out, &Letter { port: self.determination.port(), to: solicitation.to })?;
-            self.determination.sent();
-            return Ok(Some(sent));
-        }
-        let Some((bubble, nonce)) = self.address.and_then(|own| self.determination.wanted_bubble(own)) else {
-            return Ok(None);
+    /// Whether [`write_next`](Self::write_next) has something.
+    pub(super) fn has_packet(&self) -> bool {
+        self.next_packet().is_some()
+    }
+
+    fn next_packet(&self) -> Option<Next> {
+        let config = &self.config.qualify;
+        let second = || self.determination.wanted(config).map(Next::SecondPort);
+        let to_second = || {
+            let (bubble, nonce) = self.determination.wanted_bubble(self.address?)?;
+            Some(Next::ToSecondPort(bubble, nonce))
         };
-        write_bubble(out, bubble, |writer| Trailer::Nonce(nonce).emit(writer))?;
-        let to = SocketAddrV4::new(config.server, SERVER_PORT);
-        let sent = self.finish(out, &Letter { port: self.config.port, to })?;
-        self.determination.bubble_sent();
-        Ok(Some(sent))
+        let piece = || (0..N).find_map(|row| Some(Next::Piece(row, self.next_piece(row)?)));
+        let answer = || {
+            let mut answers = self.answers.iter().enumerate();
+            answers.find(|(_, answer)| answer.wanted).map(|(row, answer)| Next::Answer(row, *answer))
+        };
+        let first = self.qualification.wanted(config).map(Next::Solicitation);
+        first
+            .or_else(second)
+            .or_else(to_second)
+            .or_else(piece)
+            .or_else(answer)
+            .or_else(|| self.discover.then_some(Next::Discovery))
+    }
+
+    /// Writes the UDP payload; `None`: there is nobody to send it to.
+    fn write(&self, next: &Next, out: &mut PacketMut<'_>) -> Result<Option<Letter>, EmitError> {
+        let port = self.config.port;
+        Ok(match *next {
+            Next::Solicitation(ref solicitation) => {
+                // TUN-4: what a name stands for may be a broadcast address; it is a silent server then.
+                if self.locator.is_some_and(|own| own.is_broadcast(*solicitation.to.ip())) {
+                    return Ok(None);
+                }
+                self.write_solicitation(out, &solicitation.source, solicitation.nonce)?;
+                Some(Letter { port, to: solicitation.to })
+            }
+            Next::SecondPort(ref solicitation) => {
+                self.write_solicitation(out, &solicitation.source, solicitation.nonce)?;
+                Some(Letter { port: self.determination.port(), to: solicitation.to })
+            }
+            Next::ToSecondPort(bubble, nonce) => {
+                write_bubble(out, bubble, |writer| Trailer::Nonce(nonce).emit(writer))?;
+                Some(Letter { port, to: SocketAddrV4::new(self.config.qualify.server, SERVER_PORT) })
+            }
+            Next::Piece(row, ref piece) => self.write_piece(row, piece, out)?,
+            Next::Answer(_, answer) => {
+                let Some(address) = self.address else { return Ok(None) };
+                write_bubble(out, Bubble::new(address, answer.destination), |_| {})?;
+                Some(Letter { port, to: answer.to })
+            }
+            Next::Discovery => {
+                let Some(address) = self.address else { return Ok(None) };
+                write_bubble(out, Bubble::discovery(address), |_| {})?;
+                Some(Letter { port, to: SocketAddrV4::new(DISCOVERY_GROUP, SERVER_PORT) })
+            }
+        })
+    }
+
+    fn written(&mut self, next: &Next) {
+        match *next {
+            Next::Solicitation(_) => self.qualification.sent(),
+            Next::SecondPort(_) => self.determination.sent(),
+            Next::ToSecondPort(..) => self.determination.bubble_sent(),
+            Next::Piece(row, ref piece) => {
+                let Some(session) = self.sessions.get_mut(row) else { return };
+                match *piece {
+                    Piece::Due(due) => session.due.remove(due),
+                    Piece::Target(target) => session.targets.remove(target),
+                }
+            }
+            Next::Answer(row, _) => {
+                if let Some(answer) = self.answers.get_mut(row) {
+                    answer.wanted = false;
+                }
+            }
+            Next::Discovery => self.discover = false,
+        }
     }
 
     /// The first thing that a session waits to send.
@@ -128,16 +157,6 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         first.or_else(target).or_else(|| session.due.iter().next().map(Piece::Due))
     }
 
-    fn written(&mut self, row: usize, piece: &Piece) {
-        if let Some(session) = self.sessions.get_mut(row) {
-            match *piece {
-                Piece::Due(due) => session.due.remove(due),
-                Piece::Target(target) => session.targets.remove(target),
-            }
-        }
-    }
-
-    /// Writes the UDP payload; `None`: there is nobody to send it to.
     fn write_piece(&self, row: usize, piece: &Piece, out: &mut PacketMut<'_>) -> Result<Option<Letter>, EmitError> {
         let (Some(session), Some(address)) = (self.sessions.get(row), self.address) else { return Ok(None) };
         let Some(peer) = self.peers.find(&session.address) else { return Ok(None) };

@@ -4,30 +4,32 @@ use crate::error::{Table, TableFull};
 
 /// Which tables were found full, and which were told so.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FullTables {
+pub(crate) struct FullTables {
     now: u8,
     told: u8,
 }
 
-/// The tables of a host that can be full, by bit.
-const TABLES: [Table; 6] = [
+/// The tables of an interface that can be full, by bit.
+const TABLES: [Table; 7] = [
     Table::PotentialRouters,
     Table::Prefixes,
     Table::Routes,
     Table::Addresses,
     Table::DnsServers,
     Table::SearchDomains,
+    Table::Locators,
 ];
 
 impl FullTables {
-    pub(super) const NONE: FullTables = FullTables { now: 0, told: 0 };
+    pub(crate) const NONE: FullTables = FullTables { now: 0, told: 0 };
 
     fn bit(table: Table) -> u8 {
         let at = TABLES.iter().position(|&other| other == table).and_then(|at| u32::try_from(at).ok());
         at.and_then(|at| 1_u8.checked_shl(at)).unwrap_or(0)
     }
 
-    pub(super) fn note<T>(&mut self, result: Result<T, TableFull>) -> Option<T> {
+    /// The outcome of giving rows to some of what there is.
+    pub(crate) fn note<T>(&mut self, result: Result<T, TableFull>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(full) => {
@@ -37,27 +39,34 @@ impl FullTables {
         }
     }
 
+    /// The outcome of giving a row of `table` to all that there is.
+    pub(crate) fn set<T>(&mut self, table: Table, result: Result<T, TableFull>) {
+        self.learned(table, false, result);
+    }
+
     /// The outcome of learning something; `known`: it had its row already,
     /// so that success says nothing of room for others.
-    pub(super) fn learned<T>(&mut self, table: Table, known: bool, result: Result<T, TableFull>) {
+    pub(crate) fn learned<T>(&mut self, table: Table, known: bool, result: Result<T, TableFull>) {
         if self.note(result).is_some() && !known {
             self.found_room(table);
         }
     }
 
-    pub(super) fn found_room(&mut self, table: Table) {
+    pub(crate) fn found_room(&mut self, table: Table) {
         let bit = Self::bit(table);
         self.now &= !bit;
         self.told &= !bit;
     }
 
-    pub(super) fn next(&mut self) -> Option<Table> {
+    /// Whether something has no row.
+    pub(crate) fn is_any(&self) -> bool {
+        self.now != 0
+    }
+
+    /// The next one that was not told.
+    pub(crate) fn poll(&mut self) -> Option<Table> {
         let table = TABLES.into_iter().find(|&table| self.now & !self.told & Self::bit(table) != 0)?;
         self.told |= Self::bit(table);
         Some(table)
-    }
-
-    pub(super) fn has_next(&self) -> bool {
-        self.now & !self.told != 0
     }
 }
