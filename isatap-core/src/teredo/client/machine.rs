@@ -115,6 +115,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let link = self.link;
         let route = |change| Some(Event::Route { change, route: default_route(link) });
         let address = |change, address| Some(Event::Address { link, change, address: learned(address) });
+        // RTE-14: the default route comes after the address and goes before it.
         match (self.told_address, self.address) {
             (_, None) if self.told_route => return route(Change::Removed),
             (Some(told), own) if own != Some(told) => return address(Change::Removed, told),
