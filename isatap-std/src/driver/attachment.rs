@@ -15,13 +15,6 @@ use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// The metric of the kernel's own default for routes: of a native default route, say.
-const KERNEL_METRIC: u32 = 1024;
-
-/// The metric of routes through a tunnel unless something else is wanted: they yield to
-/// native ones of the same prefix.
-pub const DEFAULT_METRIC: u32 = 2 * KERNEL_METRIC;
-
 /// The metric of the kernel's own routes to the prefixes of a device.
 const LAN_METRIC: u32 = 256;
 

@@ -41,7 +41,7 @@ macro_rules! spec {
             mtu: Option<u16> ["N"];
             /// The time to live of outer packets, 1 to 255.
             ttl: u8 ["N"] = isatap_core::link::OuterPolicy::DEFAULT.ttl;
-            /// Find the path MTU by DF and ICMPv4, and let no outer packet be fragmented.
+            /// Find the path MTU by DF and ICMPv4.
             path_mtu_discovery: bool, unless("no-path-mtu-discovery");
             /// The metric of routes through the device; native ones have 1024.
             metric: u32 ["N"] = $crate::spec::DEFAULT_METRIC;

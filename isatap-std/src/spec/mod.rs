@@ -71,7 +71,8 @@ pub const ISATAP_DEVICE: &str = "isatap0";
 /// The device of Teredo when nothing else is asked for.
 pub const TEREDO_DEVICE: &str = "teredo";
 
-/// The metric of a tunnel's routes when nothing else is asked for: twice that of the kernel's own.
+/// The metric of a tunnel's routes when nothing else is asked for: twice that of the kernel's own
+/// (1024, of a native default route, say), so that they yield to native ones of the same prefix.
 pub const DEFAULT_METRIC: u32 = 2048;
 
 /// The longest inner packet that an IPv4 packet takes.

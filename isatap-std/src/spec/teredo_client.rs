@@ -34,7 +34,7 @@ spec! { teredo
         /// Ask the NAT to open the port: auto, pcp or upnp. Reaches peers behind more kinds of NAT, and
         /// opens this host to everyone.
         port_mapping: PortMapping ["HOW"] = PortMapping::Off;
-        /// Work behind a symmetric NAT too, since RFC 6081.
+        /// Work behind a symmetric NAT (RFC 6081).
         symmetric_nat: bool, unless("no-symmetric-nat");
         /// Ask for a cone NAT first, as before RFC 5991.
         cone_phase: bool;

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "control")]
 use crate::control;
-use crate::driver::attachment::{Attachment, DEFAULT_METRIC};
+use crate::driver::attachment::Attachment;
 use crate::driver::{Driver, Token};
 use crate::error::Error;
 use crate::netlink::Netlink;
@@ -11,6 +11,7 @@ use crate::node::evidence::{Evidence, Names};
 use crate::node::status::{Packets, RouteStatus, Status, io_counters};
 use crate::node::{Notice, Observer};
 use crate::runtime_dir::{Claim, RuntimeDir};
+use crate::spec::{DEFAULT_METRIC, Link};
 use crate::udp_socket::UdpSocket;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Change, Event, Machine};
@@ -203,7 +204,7 @@ const FIRST_CLIENT: u32 = 1 << 16;
 
 impl<R: Role> Node<R> {
     pub(super) fn open(
-        link: &crate::spec::Link,
+        link: &Link,
         runtime: Option<&RuntimeDir>,
         role: R,
         machine: Box<R::Machine>,
