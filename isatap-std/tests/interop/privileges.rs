@@ -139,14 +139,15 @@ mod taken_over {
                 let mut registers = ptrace::getregs(pid).unwrap();
                 registers.rip -= 2;
                 let instruction = ptrace::read(pid, registers.rip as *mut _).unwrap();
-                if instruction & 0xffff == 0x050f {
+                if instruction & 0xffff == 0x050f && waits(registers.orig_rax) {
                     return Self { pid, registers };
                 }
-                // It was on its way between two waits.
+                // It was on its way between two waits, or in a call that nothing interrupts: what
+                // `drop` tells would be an error to it.
                 ptrace::detach(pid, None).unwrap();
                 std::thread::sleep(std::time::Duration::from_millis(10));
             }
-            panic!("the process is never in a system call");
+            panic!("the process never waits for packets");
         }
 
         /// The result, or minus the error's number.
@@ -175,6 +176,10 @@ mod taken_over {
             let path = self.text(path);
             self.call(nix::libc::SYS_openat, [nix::libc::AT_FDCWD as u64, path, flags as u64, 0o600, 0, 0])
         }
+    }
+
+    fn waits(call: u64) -> bool {
+        [nix::libc::SYS_epoll_wait, nix::libc::SYS_epoll_pwait].contains(&call.cast_signed())
     }
 
     impl Drop for Puppet {
