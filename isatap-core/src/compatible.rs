@@ -13,7 +13,7 @@ use crate::drop_reason::DropReason;
 use crate::engine::{Event, LearnedAddress};
 use crate::error::{Table, TableFull};
 use crate::interface::{Context, Control, Told, interface};
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, Traits};
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
 use crate::proto41::underlay::Underlay;
@@ -65,6 +65,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
 
     fn kind(&self) -> LinkKind {
         LinkKind::Compatible
+    }
+
+    fn traits(&self) -> Traits {
+        Traits { compatible_sources: true, ..Traits::AUTOMATIC }
     }
 
     fn underlay(&self) -> &Underlay<C> {

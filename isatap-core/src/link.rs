@@ -26,8 +26,12 @@ pub trait Link {
     /// How large its tables are.
     type Capacity: Capacity;
 
-    /// Which mechanism this is.
+    /// Which mechanism this is: its name, and its place in the order in which
+    /// links are asked. What a link is like, its [traits](Link::traits) say.
     fn kind(&self) -> LinkKind;
+
+    /// What sets this link apart from others, besides the answers below.
+    fn traits(&self) -> Traits;
 
     /// The IPv4 side: own addresses, where packets may go, path MTUs, how outer
     /// headers are made.
@@ -86,13 +90,6 @@ pub trait Link {
         false
     }
 
-    /// Whether no packet sent into this link may be fragmented on the way, not
-    /// even where static MTU would let it. `S6R-32`
-    #[inline]
-    fn never_fragments(&self) -> bool {
-        false
-    }
-
     /// Whether a protocol-41 packet may come in here.
     ///
     /// # Errors
@@ -127,6 +124,46 @@ pub trait Link {
     }
 }
 
+/// What sets one link apart from another, whatever its mechanism. MTU, DF, TTL
+/// and ECN are in its [`OuterPolicy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traits {
+    /// It carries IPv6 itself: no outer header is put in front.
+    pub native: bool,
+    /// It has two ends: it carries groups and tests for duplicate addresses,
+    /// and sends nothing back that came from it. `ISA-70`, `TUN-61`, `TUN-64`
+    pub point_to_point: bool,
+    /// The IPv4 addresses come out of the IPv6 ones, so that anybody can make
+    /// a packet go to any of them.
+    pub automatic: bool,
+    /// What a neighbour sends to itself goes back to it. `S6R-50`
+    pub hairpins: bool,
+    /// Nothing that came by another automatic tunnel is forwarded into it.
+    /// `S6R-34`
+    pub refuses_automatic: bool,
+    /// IPv4-compatible inner sources may come in. `TUN-72`
+    pub compatible_sources: bool,
+    /// No packet sent into it may be fragmented on the way, not even where
+    /// static MTU would let it. `S6R-32`
+    pub never_fragments: bool,
+}
+
+impl Traits {
+    /// A tunnel to any number of neighbours, each given by hand.
+    pub const TUNNEL: Traits = Traits {
+        native: false,
+        point_to_point: false,
+        automatic: false,
+        hairpins: false,
+        refuses_automatic: false,
+        compatible_sources: false,
+        never_fragments: false,
+    };
+    /// An automatic tunnel.
+    pub const AUTOMATIC: Traits = Traits { automatic: true, ..Traits::TUNNEL };
+}
+
 /// The mechanisms, in the order in which protocol-41 packets are offered to
 /// them. `TUN-23 [RFC 5214 §7.3]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -147,13 +184,6 @@ pub enum LinkKind {
 }
 
 impl LinkKind {
-    /// Whether the IPv4 addresses come out of the IPv6 ones, so that anybody
-    /// can make a packet go to any of them.
-    #[must_use]
-    pub const fn is_automatic(self) -> bool {
-        matches!(self, LinkKind::Isatap | LinkKind::SixRd | LinkKind::SixToFour | LinkKind::Compatible)
-    }
-
     /// The mechanism's name, as `check` prints it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -238,6 +268,10 @@ impl<C: Capacity> Link for NativeLink<C> {
 
     fn kind(&self) -> LinkKind {
         LinkKind::Native
+    }
+
+    fn traits(&self) -> Traits {
+        Traits { native: true, ..Traits::TUNNEL }
     }
 
     fn underlay(&self) -> &Underlay<C> {

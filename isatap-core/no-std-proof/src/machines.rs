@@ -111,7 +111,7 @@ fn ask(link: &(impl Link + ?Sized), u: &Unknown) {
     }
     keep((
         link.kind(),
-        link.kind().is_automatic(),
+        link.traits(),
         link.resolve(&u.ipv6(), &u.ipv6()),
         link.is_on_link(&u.ipv6()),
         link.is_local(&u.ipv6()),

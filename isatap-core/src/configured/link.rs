@@ -7,7 +7,8 @@ use crate::drop_reason::DropReason;
 use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
 use crate::link::{
-    Denied, InterfaceAddress, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, is_in, source_among,
+    Denied, InterfaceAddress, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, Traits, is_in,
+    source_among,
 };
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
@@ -89,6 +90,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
 
     fn kind(&self) -> LinkKind {
         LinkKind::Configured
+    }
+
+    fn traits(&self) -> Traits {
+        Traits { point_to_point: true, ..Traits::TUNNEL }
     }
 
     fn underlay(&self) -> &Underlay<C> {

@@ -9,7 +9,7 @@ use crate::drop_reason::DropReason;
 use crate::engine::Admitted;
 use crate::interface::Interface;
 use crate::isatap::addr::embedded_ipv4;
-use crate::link::{Link, LinkKind};
+use crate::link::Link;
 use crate::nd::message::is_neighbor_discovery;
 use crate::packet::LinkId;
 use crate::prefix::{Ipv6Prefix, halves, is_ambiguous};
@@ -67,7 +67,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         // A point-to-point link has two ends: what is link-local and not the other's is ours,
         // whoever has put it there.
         let is_for_us =
-            || port.interface.link().kind() == LinkKind::Configured && Ipv6Prefix::LINK_LOCAL.contains(destination);
+            || Ipv6Prefix::LINK_LOCAL.contains(destination) && port.interface.link().traits().point_to_point;
         if ends_here || port.switches.forwarding || is_for_us() {
             Ok(ends_here)
         } else {
@@ -86,7 +86,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             return Ok(());
         }
         // TUN-17 [RFC 4213 §3.6]
-        let native = |other: &I::Link| other.kind() == LinkKind::Native && other.is_on_link(source);
+        let native = |other: &I::Link| other.traits().native && other.is_on_link(source);
         if self.others(id).any(native) {
             return Err(DropReason::IngressFilter);
         }
@@ -117,7 +117,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// that there is no loop. A route by a native router does not do: what is
     /// behind it may be the other half of the loop.
     pub(super) fn is_on_native_link(&self, address: &Ipv6Addr) -> bool {
-        self.links().any(|(_, link)| link.kind() == LinkKind::Native && link.is_on_link(address))
+        self.links().any(|(_, link)| link.traits().native && link.is_on_link(address))
     }
 
     fn others(&self, id: LinkId) -> impl Iterator<Item = &I::Link> {

@@ -337,8 +337,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     fn admit_compatible(&self, outer: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
         let flow = Flow::parse_compatible(outer)?;
         let mut refused = DropReason::InnerSourceRefused;
-        for (id, port) in self.by_precedence().filter(|(_, port)| port.interface.link().kind() == LinkKind::Compatible)
-        {
+        for (id, port) in self.by_precedence().filter(|(_, port)| port.interface.link().traits().compatible_sources) {
             match port.interface.link().admit(&flow) {
                 Ok(from) => {
                     self.check_admitted(id, port, from, &flow)?;

@@ -7,7 +7,7 @@ use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::Verdict;
 use crate::interface::Interface;
-use crate::link::{Link, LinkKind, OuterPolicy, Resolution};
+use crate::link::{Link, OuterPolicy, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::ecn::{self, Ecn, outer_tos};
@@ -92,11 +92,11 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         // ISA-70 [RFC 5214 §6.3]: what a kernel says to groups ends here.
         // A configured tunnel is a point-to-point link and carries them.
         let is_point_to_point =
-            zone.and_then(|zone| self.link(zone)).is_some_and(|link| link.kind() == LinkKind::Configured);
-        if destination.is_multicast() && !is_point_to_point {
+            || zone.and_then(|zone| self.link(zone)).is_some_and(|link| link.traits().point_to_point);
+        if destination.is_multicast() && !is_point_to_point() {
             return Err(Refusal::silent(DropReason::Multicast));
         }
-        if source.is_multicast() || (source.is_unspecified() && !is_point_to_point) || source.is_loopback() {
+        if source.is_multicast() || (source.is_unspecified() && !is_point_to_point()) || source.is_loopback() {
             return Err(Refusal::silent(DropReason::SourceUnusable));
         }
         if let Origin::Forwarded { link, .. } = origin {
@@ -105,6 +105,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         let (id, next_hop, avoided) = self.next_hop(zone, destination, origin)?;
         let Port { interface, switches } = self.port(id).ok_or(Refusal::silent(DropReason::NoRoute))?;
         let link = interface.link();
+        let traits = link.traits();
         if let Origin::Forwarded { link: from, .. } = origin {
             // RTE-7: on both sides.
             if !switches.forwarding {
@@ -112,21 +113,18 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             }
             // S6R-34: into a 6rd domain from native links, from the domain
             // itself, and by tunnels of which both ends are known.
-            if link.kind() == LinkKind::SixRd
-                && from != id
-                && self.link(from).is_some_and(|from| from.kind().is_automatic())
-            {
+            if traits.refuses_automatic && from != id && self.link(from).is_some_and(|from| from.traits().automatic) {
                 return Err(Refusal::silent(DropReason::TunnelToTunnel));
             }
             // TUN-64 [RFC 4443 §3.1]
-            if from == id && link.kind() == LinkKind::Configured {
+            if from == id && traits.point_to_point {
                 return Err(Refusal::unreachable(DropReason::PointToPointBounce, Unreachable::Address, Some(id)));
             }
         }
         // SEC-3 [RFC 6324 §3.3]: into a tunnel no off-link source that another
         // tunnel would map to ourselves.
         if switches.loop_checks
-            && link.kind() != LinkKind::Native
+            && !traits.native
             && !link.is_on_link(source)
             && self.embeds_own_ipv4(source)
             && !self.is_local(id, source)
@@ -151,7 +149,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             // comes back (S6R-50).
             if let Origin::Forwarded { outer_source: Some(came_from), link: from } = origin
                 && came_from == destination
-                && !(from == id && link.kind() == LinkKind::SixRd)
+                && !(from == id && traits.hairpins)
             {
                 return Err(Refusal::silent(DropReason::BackToSender));
             }
@@ -165,7 +163,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             link: Some(id),
         })?;
         // S6R-32
-        let dont_fragment = dont_fragment || link.never_fragments();
+        let dont_fragment = dont_fragment || traits.never_fragments;
         let tos = outer_tos(policy.tos, policy.ecn, header.traffic_class);
         Ok(Plan { link: id, next_hop, resolution, dont_fragment, tos, ttl: policy.ttl, avoided })
     }
@@ -203,7 +201,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     ) -> Result<(LinkId, Ipv6Addr, Option<Avoided>), Refusal> {
         // ISA-82, RTE-16: a link-local destination is a neighbour on its zone.
         if Ipv6Prefix::LINK_LOCAL.contains(destination) || destination.is_multicast() {
-            let mut tunnels = self.links().filter(|(_, link)| link.kind() != LinkKind::Native);
+            let mut tunnels = self.links().filter(|(_, link)| !link.traits().native);
             let only = tunnels.next().filter(|_| tunnels.next().is_none()).map(|(id, _)| id);
             let link = zone.or(only).ok_or(Refusal::silent(DropReason::Scope))?;
             return Ok((link, *destination, None));

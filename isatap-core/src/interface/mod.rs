@@ -17,9 +17,9 @@ use core::ops::DerefMut;
 
 use crate::capacity::{Capacity, Rows, Storage};
 use crate::drop_reason::DropReason;
-use crate::engine::{Entropy, Event, Transmit};
+use crate::engine::{Delegation, Entropy, Event, Transmit};
 use crate::error::{EmitError, Table, TableFull};
-use crate::link::{Admitted, Link, LinkKind, NativeLink};
+use crate::link::{Admitted, Link, NativeLink};
 use crate::nd::message::{self, Message, NeighborAdvertisementRepr, NeighborFlags};
 use crate::nd::validate;
 use crate::packet::{LinkId, PacketMut};
@@ -78,7 +78,7 @@ impl<C: Capacity> Context<'_, C> {
         let policy = &underlay.policy;
         let dont_fragment = match mtu::decide(policy.mtu, underlay.path_mtu(destination), packet.len()) {
             // S6R-32: what the node itself says to customers is no exception.
-            MtuDecision::Send { dont_fragment } => dont_fragment || link.never_fragments(),
+            MtuDecision::Send { dont_fragment } => dont_fragment || link.traits().never_fragments,
             MtuDecision::TooBig { .. } => return Err(DropReason::PacketTooBig),
         };
         // TUN-7: an atomic datagram needs no Identification of its own.
@@ -262,6 +262,21 @@ pub trait Control<C: Capacity> {
         NeighborCheck::Pass
     }
 
+    /// Uses, for its hosts, what the tunnel `tunnel` has for LANs now, and takes
+    /// back what it had before; `None`: nothing.
+    ///
+    /// # Errors
+    /// A table is full.
+    fn delegate(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        tunnel: LinkId,
+        delegation: Option<Delegation>,
+    ) -> Result<(), TableFull> {
+        let _ = (cx, tunnel, delegation);
+        Ok(())
+    }
+
     /// A packet was sent to the neighbour at `destination`. `NDP-50`
     fn note_sent(&mut self, now: Instant, destination: Ipv4Addr) {
         let _ = (now, destination);
@@ -356,7 +371,7 @@ pub(crate) fn receive<C: Capacity>(
     let (link, target) = (interface.link(), solicitation.target());
     // NDP-68 [RFC 4861 §7.2.3]: silence where the target is not ours.
     let is_test = received.source.is_unspecified();
-    if !link.is_local(&target) || (is_test && link.kind() != LinkKind::Configured) {
+    if !link.is_local(&target) || (is_test && !link.traits().point_to_point) {
         return Received::Drop(DropReason::NdUnknownTarget);
     }
     // ISA-48, ISA-58, TUN-62 [RFC 4213 §3.8]: every node must answer, whatever

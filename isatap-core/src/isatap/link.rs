@@ -10,7 +10,7 @@ use crate::isatap::addr::{self, embedded_ipv4};
 use crate::isatap::ingress;
 use crate::isatap::marks::Marks;
 use crate::isatap::prl::{EntryOrigin, Prl};
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, Traits};
 use crate::nd::learned::{self, LearnedPrefix, Prefixes};
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix};
 use crate::proto41::Flow;
@@ -251,6 +251,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
 
     fn kind(&self) -> LinkKind {
         LinkKind::Isatap
+    }
+
+    fn traits(&self) -> Traits {
+        Traits::AUTOMATIC
     }
 
     #[inline]

@@ -9,7 +9,7 @@ use crate::drop_reason::DropReason;
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
 use crate::interface::automatic;
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, Traits};
 use crate::prefix::{Ipv6Prefix, is_never_unicast};
 use crate::proto41::Flow;
 use crate::proto41::underlay::Underlay;
@@ -192,6 +192,13 @@ impl<C: Capacity> LinkTrait for Link<C> {
         LinkKind::SixRd
     }
 
+    fn traits(&self) -> Traits {
+        // S6R-32, TUN-37 [RFC 5969 §7.2, §9.1]: an error about a fragment may reach
+        // another relay of the address.
+        let never_fragments = self.side == Side::Relay { anycast: true };
+        Traits { hairpins: true, refuses_automatic: true, never_fragments, ..Traits::AUTOMATIC }
+    }
+
     fn underlay(&self) -> &Underlay<C> {
         &self.underlay
     }
@@ -250,12 +257,6 @@ impl<C: Capacity> LinkTrait for Link<C> {
             }
             _ => false,
         }
-    }
-
-    fn never_fragments(&self) -> bool {
-        // S6R-32, TUN-37 [RFC 5969 §7.2, §9.1]: an error about a fragment may reach
-        // another relay of the address.
-        self.side == Side::Relay { anycast: true }
     }
 
     fn embeds_own(&self, address: &Ipv6Addr) -> bool {

@@ -7,7 +7,7 @@ use super::ingress;
 use crate::capacity::{Capacity, List, Rows};
 use crate::drop_reason::DropReason;
 use crate::error::TableFull;
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution};
+use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, Traits};
 use crate::prefix::Ipv4Prefix;
 use crate::proto41::Flow;
 use crate::proto41::underlay::Underlay;
@@ -124,6 +124,10 @@ impl<C: Capacity> LinkTrait for Link<C> {
 
     fn kind(&self) -> LinkKind {
         LinkKind::SixToFour
+    }
+
+    fn traits(&self) -> Traits {
+        Traits::AUTOMATIC
     }
 
     fn underlay(&self) -> &Underlay<C> {
