@@ -248,17 +248,18 @@ pub trait Control<C: Capacity> {
     }
 
     /// Whether packets to and from this neighbour need no question whether it
-    /// is there. `SEC-1`
+    /// is there, for who has no clock and asks nobody. `SEC-1`
     fn is_verified(&self, neighbor: &Ipv6Addr) -> bool {
         let _ = neighbor;
         true
     }
 
     /// Whether a packet to, or from, `neighbor` may pass; a link that checks
-    /// asks the neighbour where that is not known. Not called for packets that
-    /// this node itself is the end of. `SEC-1 [RFC 6324 §3.1.1]`
-    fn check_neighbor(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
-        let _ = (now, id, neighbor);
+    /// asks the neighbour where that is not known, if the packet may wait. Not
+    /// called for packets that this node itself is the end of.
+    /// `SEC-1 [RFC 6324 §3.1.1]`
+    fn check_neighbor(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr, may_wait: bool) -> NeighborCheck {
+        let _ = (now, id, neighbor, may_wait);
         NeighborCheck::Pass
     }
 

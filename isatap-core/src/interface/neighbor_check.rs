@@ -11,6 +11,10 @@
 //!                                └─silence─▶ refused for 3 s         └─┴─ asked anew when used after 30 s
 //! ```
 //!
+//! Who only reads, without a clock, believes an answer until a timer ends
+//! these 30 s, and while the neighbour is asked anew. It leaves the packet
+//! that would have the neighbour asked to the owner.
+//!
 //! A host that has just been sent an advertisement is asked behind it, so that
 //! the first packet of a host that solicits finds it verified.
 //!
@@ -115,6 +119,8 @@ enum List {
     Asked,
     /// How the question ended is to be told.
     Ended,
+    /// Answered within the last [`REACHABLE`]; the oldest answer stands first.
+    Fresh,
 }
 
 /// No row.
@@ -157,6 +163,11 @@ impl CheckedNeighbor {
         if self.list != List::Ended && self.since.saturating_add(keep) <= now { State::Unused } else { self.state }
     }
 
+    /// Whether its last answer is good no longer without another one.
+    fn is_old(&self, now: Instant) -> bool {
+        self.since.saturating_add(REACHABLE) <= now
+    }
+
     fn standing(&self, now: Instant) -> Standing {
         match self.state(now) {
             _ if self.list == List::Ended => Standing::Firm,
@@ -173,7 +184,7 @@ impl CheckedNeighbor {
 pub(crate) struct NeighborChecks<S> {
     key: Key,
     /// The first and the last row of each list.
-    ends: [(u16, u16); 3],
+    ends: [(u16, u16); 4],
     rows: S,
 }
 
@@ -197,13 +208,25 @@ impl core::fmt::Debug for Key {
 impl<S: Array<CheckedNeighbor>> NeighborChecks<S> {
     /// Nobody is known.
     pub(crate) const EMPTY: Self =
-        NeighborChecks { key: Key::Undrawn { wanted: false }, ends: [(NONE, NONE); 3], rows: S::EMPTY };
+        NeighborChecks { key: Key::Undrawn { wanted: false }, ends: [(NONE, NONE); 4], rows: S::EMPTY };
 }
 
 impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
-    /// Whether `address` has answered.
+    /// Whether `address` has answered, and need not be asked anew if it is used.
     pub(crate) fn is_verified(&self, address: &Ipv6Addr) -> bool {
-        self.find(address).and_then(|row| self.get(row)).is_some_and(|row| row.state == State::Verified)
+        let is_current = |row: &CheckedNeighbor| row.state == State::Verified && row.list != List::None;
+        self.find(address).and_then(|row| self.get(row)).is_some_and(is_current)
+    }
+
+    /// Whether a packet to `address` may pass that waits for no answer.
+    pub(crate) fn check_known(&mut self, now: Instant, address: &Ipv6Addr) -> NeighborCheck {
+        match self.find(address) {
+            Some(at) if self.get(at).is_some_and(|row| row.state(now) == State::Verified) => {
+                self.renew(now, at);
+                NeighborCheck::Pass
+            }
+            _ => NeighborCheck::Refused,
+        }
     }
 
     /// Whether a packet to or from `address` may pass; asks where that is not
@@ -247,7 +270,7 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
             return false;
         }
         let waited = row.state == State::Asking;
-        self.put(at, if waited { List::Ended } else { List::None });
+        self.put(at, if waited { List::Ended } else { List::Fresh });
         self.set(at, |row| (row.state, row.since) = (State::Verified, now));
         true
     }
@@ -263,7 +286,7 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
         }
     }
 
-    /// Gives up those that did not answer, and draws the key where `asks`
+    /// Gives up those that did not answer, ends what is no longer fresh, and draws the key where `asks`
     /// says that there will be questions.
     pub(crate) fn handle_timeout(&mut self, now: Instant, asks: bool, entropy: &mut dyn Entropy) {
         if let Key::Undrawn { wanted } = self.key
@@ -280,6 +303,11 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
                 State::Asking => self.give_up(now, at),
                 _ => self.forget(at),
             }
+        }
+        while let Some(at) = self.first(List::Fresh)
+            && self.get(at).is_some_and(|row| row.is_old(now))
+        {
+            self.put(at, List::None);
         }
     }
 
@@ -305,10 +333,11 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
     }
 
     /// What became of held packets, one ticket after the other.
-    pub(crate) fn poll_event(&mut self, link: LinkId) -> Option<Event> {
+    pub(crate) fn poll_event(&mut self, now: Instant, link: LinkId) -> Option<Event> {
         let at = self.first(List::Ended)?;
         let row = *self.get(at)?;
-        self.put(at, List::None);
+        let is_fresh = row.state == State::Verified && !row.is_old(now);
+        self.put(at, if is_fresh { List::Fresh } else { List::None });
         self.set(at, |row| row.generation = row.generation.wrapping_add(1));
         let ticket = ticket(link, at, row.generation);
         Some(match row.state {
@@ -322,7 +351,9 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
         if self.key == (Key::Undrawn { wanted: true }) || self.due().is_some() {
             return Expiry::at(Instant::ZERO);
         }
-        self.first(List::Asked).and_then(|at| self.get(at)).map_or(Expiry::NEVER, |row| Expiry::at(row.next))
+        let first = |list| self.first(list).and_then(|at| self.get(at));
+        let silent = first(List::Asked).map_or(Expiry::NEVER, |row| Expiry::at(row.next));
+        silent.min(first(List::Fresh).map_or(Expiry::NEVER, |row| Expiry::at(row.since.saturating_add(REACHABLE))))
     }
 
     /// Begins a question.
@@ -339,7 +370,7 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
 
     /// Asks a verified neighbour anew where its answer is old.
     fn renew(&mut self, now: Instant, at: u16) {
-        let is_old = |row: &CheckedNeighbor| row.list == List::None && row.since.saturating_add(REACHABLE) <= now;
+        let is_old = |row: &CheckedNeighbor| matches!(row.list, List::None | List::Fresh) && row.is_old(now);
         if self.get(at).is_some_and(is_old) {
             self.put(at, List::Due);
             self.set(at, |row| row.sent = 0);
@@ -460,6 +491,7 @@ impl List {
             List::Due => Some(0),
             List::Asked => Some(1),
             List::Ended => Some(2),
+            List::Fresh => Some(3),
         }
     }
 }

@@ -84,7 +84,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         };
         // SEC-1 [RFC 6324 §3.1.1]: the reverse check.
         if must_be_verified(from, ends_here) {
-            match self.check_neighbor(now, link, &flow.inner_source) {
+            match self.check_neighbor(now, link, &flow.inner_source, true) {
                 NeighborCheck::Pass => {}
                 NeighborCheck::Wait(ticket) => return self.hold(ticket),
                 NeighborCheck::Refused => return self.drop(DropReason::NeighborUnverified),
@@ -180,7 +180,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         packet: &mut PacketMut<'_>,
     ) -> Verdict {
         // SEC-1 [RFC 6324 §3.1.1]
-        match self.check_neighbor(now, plan.link, &plan.next_hop) {
+        match self.check_neighbor(now, plan.link, &plan.next_hop, true) {
             NeighborCheck::Pass => {}
             NeighborCheck::Wait(ticket) => return self.hold(ticket),
             NeighborCheck::TableFull => return self.drop(DropReason::TableFull),
@@ -216,9 +216,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         }
     }
 
-    fn check_neighbor(&mut self, now: Instant, link: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
+    fn check_neighbor(&mut self, now: Instant, link: LinkId, neighbor: &Ipv6Addr, may_wait: bool) -> NeighborCheck {
         let Some(port) = self.datapath.port_mut(link) else { return NeighborCheck::Pass };
-        port.interface.control_mut().check_neighbor(now, link, neighbor)
+        port.interface.control_mut().check_neighbor(now, link, neighbor, may_wait)
     }
 
     fn hold(&mut self, ticket: Ticket) -> Verdict {
@@ -299,7 +299,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         packet.set_link(destination.is_unicast_link_local().then_some(link));
         let plan = self.datapath.plan(packet, Origin::Local).ok()?;
         // SEC-1: no answer waits for a neighbour.
-        if !self.datapath.is_verified(plan.link, &plan.next_hop) {
+        if self.check_neighbor(now, plan.link, &plan.next_hop, false) != NeighborCheck::Pass {
             return None;
         }
         let identification = self.prepare(now, &plan, packet.headroom()).ok()?;

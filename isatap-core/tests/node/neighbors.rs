@@ -175,6 +175,16 @@ fn sec_1_threads_leave_a_neighbour_that_is_not_verified_to_the_owner() {
     assert!(matches!(with(&out.bytes(), |packet| snapshot.encapsulate(packet, 1)).0, Verdict::Tunnel { .. }));
     assert!(matches!(with(&back, |packet| snapshot.forward(packet, 1)).0, Verdict::Native { .. }));
     assert!(border.node.interface(border.isatap).unwrap().control().is_verified(&site6(HOST4)));
+    // They have no clock: what was last heard 30 s ago is the owner's to ask again.
+    while let Some(now) = border.node.poll_timeout().filter(|now| *now <= Instant::from_secs(1030)) {
+        border.node.handle_timeout(now, &mut |out: &mut [u8]| out.fill(0));
+        while border.node.poll_event().is_some() {}
+    }
+    let snapshot = border.node.datapath().clone();
+    assert_eq!(with(&out.bytes(), |packet| snapshot.encapsulate(packet, 1)), (punt, out.bytes()));
+    assert_eq!(with(&back, |packet| snapshot.forward(packet, 1)), (punt, back.clone()));
+    assert!(matches!(send(&mut border.node, &out).0, Verdict::Tunnel { .. }));
+    asks(&mut border.node, HOST4);
 }
 
 /// Whom a router at `address` asks before it forwards to him.

@@ -48,7 +48,7 @@ fn verify<const ROWS: usize>(checks: &mut Checks<ROWS>, now: Instant, address: I
     assert_eq!(checks.due(), Some(address));
     checks.sent(now);
     assert!(checks.answered(now, &address));
-    assert_eq!(checks.poll_event(LINK), Some(Event::Released { link: LINK, ticket }));
+    assert_eq!(checks.poll_event(now, LINK), Some(Event::Released { link: LINK, ticket }));
     assert_eq!(checks.check(now, LINK, &address), NeighborCheck::Pass);
 }
 
@@ -75,8 +75,8 @@ fn sec_1_silence_after_three_solicitations_ends_the_wait() {
     }
     turn(&mut checks, at(3));
     let reason = DropReason::NeighborUnverified;
-    assert_eq!(checks.poll_event(LINK), Some(Event::Abandoned { link: LINK, ticket, reason }));
-    assert_eq!((checks.poll_event(LINK), checks.deadline()), (None, Expiry::NEVER));
+    assert_eq!(checks.poll_event(at(3), LINK), Some(Event::Abandoned { link: LINK, ticket, reason }));
+    assert_eq!((checks.poll_event(at(3), LINK), checks.deadline()), (None, Expiry::NEVER));
     assert_eq!(checks.check(at(3), LINK, &host(1)), NeighborCheck::Refused);
     assert!(!checks.answered(at(3), &host(1)), "too late");
     let almost = Instant::from_micros(5_999_999);
@@ -93,7 +93,7 @@ fn sec_1_a_neighbour_in_use_is_asked_anew_and_lost_when_it_is_silent() {
     assert_eq!((checks.check(at(30), LINK, &host(1)), checks.due()), (NeighborCheck::Pass, Some(host(1))));
     checks.sent(at(30));
     assert!(checks.answered(at(30), &host(1)));
-    assert_eq!(checks.poll_event(LINK), None, "nobody waited");
+    assert_eq!(checks.poll_event(at(30), LINK), None, "nobody waited");
     assert_eq!(checks.check(at(60), LINK, &host(1)), NeighborCheck::Pass);
     for second in 60..63 {
         turn(&mut checks, at(second));
@@ -101,13 +101,40 @@ fn sec_1_a_neighbour_in_use_is_asked_anew_and_lost_when_it_is_silent() {
     }
     assert_eq!(checks.check(at(62), LINK, &host(1)), NeighborCheck::Pass);
     turn(&mut checks, at(63));
-    assert_eq!((checks.is_verified(&host(1)), checks.poll_event(LINK)), (false, None));
+    assert_eq!((checks.is_verified(&host(1)), checks.poll_event(at(63), LINK)), (false, None));
+}
+
+/// Threads look at a copy, and have no clock.
+#[test]
+fn sec_1_who_only_reads_believes_an_answer_for_30_s() {
+    let mut checks: Checks = keyed();
+    verify(&mut checks, at(5), host(1));
+    verify(&mut checks, at(6), host(2));
+    let believed = |checks: &Checks| [1, 2].map(|number| checks.is_verified(&host(number)));
+    assert_eq!((checks.deadline(), believed(&checks)), (Expiry::at(at(35)), [true, true]));
+    turn(&mut checks, at(35));
+    assert_eq!((checks.deadline(), believed(&checks)), (Expiry::at(at(36)), [false, true]));
+    turn(&mut checks, at(36));
+    assert_eq!((checks.deadline(), believed(&checks)), (Expiry::NEVER, [false, false]), "nothing more is done");
+    // The owner lets the packet pass that was left to it, and asks.
+    assert_eq!(checks.check(at(40), LINK, &host(1)), NeighborCheck::Pass);
+    assert_eq!((send(&mut checks, at(40)), believed(&checks)), (Vec::from([host(1)]), [true, false]));
+    assert!(checks.answered(at(41), &host(1)));
+    assert_eq!((checks.deadline(), believed(&checks)), (Expiry::at(at(71)), [true, false]));
+    // Nobody uses what is told too late.
+    let ticket = wait(&mut checks, at(42), host(3));
+    send(&mut checks, at(42));
+    assert!(checks.answered(at(42), &host(3)));
+    turn(&mut checks, at(80));
+    assert_eq!(checks.poll_event(at(80), LINK), Some(Event::Released { link: LINK, ticket }));
+    assert_eq!((checks.deadline(), checks.is_verified(&host(3))), (Expiry::NEVER, false));
 }
 
 #[test]
 fn sec_1_a_neighbour_not_used_is_forgotten() {
     let mut checks: Checks = keyed();
     verify(&mut checks, at(5), host(1));
+    turn(&mut checks, at(35));
     assert_eq!(checks.deadline(), Expiry::NEVER, "nothing is done for it");
     let mut later = checks.clone();
     assert_eq!(later.check(at(604), LINK, &host(1)), NeighborCheck::Pass);
@@ -132,7 +159,7 @@ fn sec_1_the_oldest_question_gives_way_and_nobody_verified() {
         turn(&mut checks, at(second));
         send(&mut checks, at(second));
     }
-    assert_eq!(core::iter::from_fn(|| checks.poll_event(LINK)).count(), 2);
+    assert_eq!(core::iter::from_fn(|| checks.poll_event(at(7), LINK)).count(), 2);
     verify(&mut checks, at(7), host(3));
     verify(&mut checks, at(7), host(4));
     assert_eq!(checks.check(at(7), LINK, &host(5)), NeighborCheck::TableFull, "all rows are verified");
@@ -147,7 +174,7 @@ fn sec_1_nobody_takes_a_row_whose_end_was_not_told() {
         send(&mut checks, at(second));
     }
     assert_eq!(checks.check(at(3), LINK, &host(2)), NeighborCheck::TableFull);
-    assert!(checks.poll_event(LINK).is_some());
+    assert!(checks.poll_event(at(3), LINK).is_some());
     wait(&mut checks, at(3), host(2));
 }
 
@@ -160,7 +187,7 @@ fn sec_1_a_host_that_is_expected_is_known_before_it_sends() {
     assert_eq!(checks.due(), None, "once");
     assert!(checks.answered(at(0), &host(1)));
     assert_eq!(checks.check(at(0), LINK, &host(1)), NeighborCheck::Pass);
-    while checks.poll_event(LINK).is_some() {}
+    while checks.poll_event(at(0), LINK).is_some() {}
     // It solicits again when its answer is old.
     checks.expect(at(29), &host(1));
     assert_eq!(checks.due(), None);
@@ -182,7 +209,7 @@ fn sec_1_who_waits_for_a_neighbour_that_is_no_longer_one_is_told() {
     checks.retain(at(0), |address| *address == host(3));
     assert!(!checks.is_verified(&host(1)));
     let reason = DropReason::NeighborUnverified;
-    assert_eq!(checks.poll_event(LINK), Some(Event::Abandoned { link: LINK, ticket, reason }));
+    assert_eq!(checks.poll_event(at(0), LINK), Some(Event::Abandoned { link: LINK, ticket, reason }));
 }
 
 #[test]
@@ -193,7 +220,7 @@ fn sec_1_without_a_key_the_first_question_is_put_again_and_nobody_is_refused_for
     assert!(checks.deadline().is_due(at(10)));
     checks.handle_timeout(at(10), false, &mut noise());
     assert_eq!(checks.deadline(), Expiry::NEVER);
-    assert!(matches!(checks.poll_event(LINK), Some(Event::Abandoned { ticket: told, .. }) if told == ticket));
+    assert!(matches!(checks.poll_event(at(10), LINK), Some(Event::Abandoned { ticket: told, .. }) if told == ticket));
     verify(&mut checks, at(10), host(1));
 }
 
@@ -226,7 +253,7 @@ fn flood<const ROWS: usize>(rate: u64, round_trip: Duration) -> (usize, usize) {
         for (_, address) in answers.extract_if(.., |(due, _)| *due <= now) {
             checks.answered(now, &address);
         }
-        while checks.poll_event(LINK).is_some() {}
+        while checks.poll_event(now, LINK).is_some() {}
         now = now.saturating_add(step);
     }
     let verified = |numbers: core::ops::Range<u16>| numbers.filter(|number| checks.is_verified(&host(*number))).count();
@@ -279,7 +306,7 @@ fn sec_1_an_old_answer_is_no_better_for_a_question_that_is_not_sent() {
     assert!(matches!(checks.check(at(0), LINK, &host(1)), NeighborCheck::Wait(_)));
     checks.sent(at(0));
     assert!(checks.answered(at(0), &host(1)));
-    while checks.poll_event(LINK).is_some() {}
+    while checks.poll_event(at(0), LINK).is_some() {}
     // Asked anew, but the link does not send.
     assert_eq!(checks.check(at(31), LINK, &host(1)), NeighborCheck::Pass);
     assert_eq!(checks.due(), Some(host(1)));
@@ -361,11 +388,11 @@ proptest! {
                 Op::Send => for address in send(&mut checks, now) {
                     model.solicited.insert(number(address), now);
                 },
-                Op::Poll => while let Some((ticket, _)) = checks.poll_event(LINK).and_then(|event| event.wait_end()) {
+                Op::Poll => while let Some((ticket, _)) = checks.poll_event(now, LINK).and_then(|event| event.wait_end()) {
                     open.retain(|waiting| *waiting != ticket);
                 },
             }
-            for (list, place) in [(List::Due, 0), (List::Asked, 1), (List::Ended, 2)] {
+            for (list, place) in [(List::Due, 0), (List::Asked, 1), (List::Ended, 2), (List::Fresh, 3)] {
                 let mut walked = Vec::new();
                 let mut row = checks.first(list);
                 while let Some(found) = row {
@@ -380,7 +407,7 @@ proptest! {
         for _ in 0..8 {
             turn(&mut checks, now);
             send(&mut checks, now);
-            while let Some((ticket, _)) = checks.poll_event(LINK).and_then(|event| event.wait_end()) {
+            while let Some((ticket, _)) = checks.poll_event(now, LINK).and_then(|event| event.wait_end()) {
                 open.retain(|waiting| *waiting != ticket);
             }
             now = now.saturating_add(INTERVAL);

@@ -51,8 +51,12 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
         !self.asks(neighbor) || self.neighbors.is_verified(neighbor)
     }
 
-    fn check_neighbor(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr) -> NeighborCheck {
-        if self.asks(neighbor) { self.neighbors.check(now, id, neighbor) } else { NeighborCheck::Pass }
+    fn check_neighbor(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr, may_wait: bool) -> NeighborCheck {
+        match self.asks(neighbor) {
+            true if may_wait => self.neighbors.check(now, id, neighbor),
+            true => self.neighbors.check_known(now, neighbor),
+            false => NeighborCheck::Pass,
+        }
     }
 
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
@@ -85,7 +89,7 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
-        self.neighbors.poll_event(cx.id).or_else(|| self.told.poll_event(cx.id, &self.link.underlay.policy))
+        self.neighbors.poll_event(cx.now, cx.id).or_else(|| self.told.poll_event(cx.id, &self.link.underlay.policy))
     }
 
     fn retry(&mut self, _cx: &mut Context<'_, C>) {
