@@ -185,8 +185,6 @@ drop_reasons! {
     SourceUnusable = "source-unusable", "ISA-13";
     /// Larger than the tunnel's MTU.
     PacketTooBig = "packet-too-big", "TUN-32";
-    /// The node's capacity has no counters of IPv4 Identifications, and the packet may be fragmented.
-    IdentificationExhausted = "identification-exhausted", "TUN-7";
     /// The caller's buffer has no room for the outer header.
     NoHeadroom = "no-headroom", "TUN-1";
     // Forwarding.

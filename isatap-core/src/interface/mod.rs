@@ -66,7 +66,7 @@ impl<C: Capacity> Context<'_, C> {
     /// Encapsulates a packet that the interface of `link` has written itself.
     ///
     /// # Errors
-    /// No headroom, or no Identification left: see the reason.
+    /// No headroom, or larger than the tunnel's MTU: see the reason.
     pub(crate) fn wrap(
         &mut self,
         link: &(impl Link + ?Sized),
@@ -82,8 +82,7 @@ impl<C: Capacity> Context<'_, C> {
             MtuDecision::TooBig { .. } => return Err(DropReason::PacketTooBig),
         };
         // TUN-7: an atomic datagram needs no Identification of its own.
-        let identification =
-            if dont_fragment { 0 } else { self.identifications.next(self.now, source, destination)? };
+        let identification = if dont_fragment { 0 } else { self.identifications.next(self.now, source, destination) };
         let outer = Outer { source, destination, ports: None, tos: 0, ttl: policy.ttl, dont_fragment, identification };
         proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
         Ok(outer)

@@ -235,7 +235,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
                 return Err(DropReason::NoHeadroom);
             }
             if !plan.dont_fragment {
-                identification = self.identifications.next(now, source, destination)?;
+                identification = self.identifications.next(now, source, destination);
             }
             if let Some(port) = self.datapath.port_mut(plan.link) {
                 port.interface.control_mut().note_sent(now, destination);

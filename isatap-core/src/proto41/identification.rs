@@ -5,7 +5,6 @@ use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::capacity::{Array, Row, Storage};
-use crate::drop_reason::DropReason;
 use crate::prefix::halves;
 use crate::time::Instant;
 
@@ -57,22 +56,23 @@ impl<S: Storage<Bucket>> Identifications<S> {
     }
 
     /// The identification of the next packet from `source` to `destination`.
-    ///
-    /// # Errors
-    /// [`DropReason::IdentificationExhausted`] when there is no bucket at all.
-    pub fn next(&mut self, now: Instant, source: Ipv4Addr, destination: Ipv4Addr) -> Result<u16, DropReason> {
+    /// Without any bucket, each counts as one that comes too soon.
+    pub fn next(&mut self, now: Instant, source: Ipv4Addr, destination: Ipv4Addr) -> u16 {
         let pair = u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits());
         let [a, b, c, d, e, f, _, _] = siphash(self.seed, pair).to_be_bytes();
         // Without a secret nothing is hidden: runs then compare byte by byte.
         let shift = if self.seed == [0; 2] { 0 } else { u16::from_be_bytes([a, b]) };
         let buckets = self.buckets.as_mut();
         let place = usize::try_from(u32::from_be_bytes([c, d, e, f])).unwrap_or(0).checked_rem(buckets.len());
-        let bucket = place.and_then(|place| buckets.get_mut(place)).ok_or(DropReason::IdentificationExhausted)?;
-        let (value, is_repeated) = bucket.next(now);
+        let [_, _, low @ ..] = self.repeated.to_be_bytes();
+        let (value, is_repeated) = match place.and_then(|place| buckets.get_mut(place)) {
+            Some(bucket) => bucket.next(now),
+            None => (u16::from_be_bytes(low), true),
+        };
         // TUN-7 [RFC 6864 §5.2]: more of them than there are values in a lifetime should not be sent.
         // Who has to send them loses fewer when a fragment is mistaken than when the tunnel stops.
         self.repeated = self.repeated.saturating_add(is_repeated.into());
-        Ok(value.wrapping_add(shift))
+        value.wrapping_add(shift)
     }
 
     /// How many were given that the same pair may have had less than a
@@ -204,17 +204,17 @@ mod tests {
         let mut seen = [false; 65536];
         let start = Instant::from_micros(5_999_999);
         for _ in 0..65536 {
-            let value = source.next(start, A, B).unwrap();
+            let value = source.next(start, A, B);
             assert!(!std::mem::replace(&mut seen[usize::from(value)], true));
         }
         assert_eq!(source.repeated(), 0);
         for secs in [5, 6, 125] {
             let mut again = source.clone();
-            let value = again.next(Instant::from_secs(secs), A, B).unwrap();
-            assert_eq!(value, source.clone().next(start, A, B).unwrap(), "the oldest");
+            let value = again.next(Instant::from_secs(secs), A, B);
+            assert_eq!(value, source.clone().next(start, A, B), "the oldest");
             assert_eq!(again.repeated(), 1, "{secs}");
         }
-        source.next(Instant::from_secs(126), A, B).unwrap();
+        source.next(Instant::from_secs(126), A, B);
         assert_eq!(source.repeated(), 0, "a lifetime later it is a new one");
     }
 
@@ -222,7 +222,7 @@ mod tests {
     fn tun_7_two_hundred_thousand_packets_at_once_all_get_one() {
         let mut source = One::new([1, 2]);
         for _ in 0..200_000 {
-            source.next(Instant::from_secs(5), A, B).unwrap();
+            source.next(Instant::from_secs(5), A, B);
         }
         assert_eq!(source.repeated(), 200_000 - 65_536);
     }
@@ -243,7 +243,7 @@ mod tests {
                 for packet in 0..count {
                     let destination = Ipv4Addr::from(u32::from(B) + packet % 3);
                     let counted = source.repeated();
-                    let value = source.next(Instant::from_micros(now), A, destination).unwrap();
+                    let value = source.next(Instant::from_micros(now), A, destination);
                     let before = last[packet as usize % 3][usize::from(value)].replace(now);
                     if let (Some(before), true) = (before, counted == source.repeated()) {
                         prop_assert!(now - before >= 120_000_000, "{} again after {} us", value, now - before);
@@ -261,7 +261,7 @@ mod tests {
         // 57344 values in 122 seconds: what a block waits for at most.
         let step = 122_000_000 / 57_344 + 1;
         for packet in 0..300_000 {
-            source.next(Instant::from_micros(packet * step), A, B).unwrap();
+            source.next(Instant::from_micros(packet * step), A, B);
         }
         assert_eq!(source.repeated(), 0);
     }
@@ -270,27 +270,28 @@ mod tests {
     fn sec_14_pairs_and_seeds_do_not_tell_about_each_other() {
         let mut source = One::new([5, 6]);
         let mut other = One::new([5, 7]);
-        let value = source.next(Instant::ZERO, A, B).unwrap();
-        assert_ne!(source.next(Instant::ZERO, B, A).unwrap(), value.wrapping_add(1));
-        assert_ne!(other.next(Instant::ZERO, A, B).unwrap(), value);
+        let value = source.next(Instant::ZERO, A, B);
+        assert_ne!(source.next(Instant::ZERO, B, A), value.wrapping_add(1));
+        assert_ne!(other.next(Instant::ZERO, A, B), value);
     }
 
     #[test]
     fn a_clock_that_goes_back_is_no_new_lifetime() {
         let mut source = One::new([0, 0]);
         for _ in 0..65536 {
-            source.next(Instant::from_secs(1000), A, B).unwrap();
+            source.next(Instant::from_secs(1000), A, B);
         }
-        source.next(Instant::ZERO, A, B).unwrap();
+        source.next(Instant::ZERO, A, B);
         assert_eq!(source.repeated(), 1);
     }
 
     #[test]
-    fn no_bucket_gives_nothing() {
+    fn tun_7_without_a_bucket_each_counts_as_repeated() {
         let mut none = Identifications::<[Bucket; 0]>::new([0, 0]);
-        assert_eq!(none.next(Instant::ZERO, A, B), Err(DropReason::IdentificationExhausted));
+        let values = [(); 3].map(|()| none.next(Instant::ZERO, A, B));
+        assert_eq!((values, none.repeated()), ([0, 1, 2], 3));
         static CONSTANT: One = One::new([0, 0]);
-        assert!(CONSTANT.clone().next(Instant::ZERO, A, B).is_ok());
+        assert_eq!(CONSTANT.clone().next(Instant::ZERO, A, B), 0);
     }
 
     #[test]

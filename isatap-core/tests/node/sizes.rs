@@ -194,7 +194,7 @@ fn tun_7_identifications_come_again_last_of_all_and_no_tunnel_stops() {
     assert!(matches!(with(&bytes, |packet| node.encapsulate(later, packet)).0, Verdict::Tunnel { .. }));
     assert_eq!(std::iter::from_fn(|| node.poll_event()).count(), 0, "told once");
     balanced(&node);
-    // With DF the value is free: always zero, never exhausted.
+    // With DF the value is free: always zero, never repeated.
     let (mut node, _) = tunnel(MtuMode::Dynamic { interface: 1500 }, 1480);
     for _ in 0..70_000 {
         let (_, outer) = with(&bytes, |packet| node.encapsulate(NOW, packet));

@@ -128,7 +128,7 @@ fn hex(text: &str) -> Vec<u8> {
 /// the vectors have it. [RFC 7739 §5 hides where a pair starts]
 fn secret_that_starts_at_zero(source: Ipv4Addr, destination: Ipv4Addr) -> [u64; 2] {
     let starts_at_zero =
-        |seed: &[u64; 2]| Identifications::<[Bucket; 1]>::new(*seed).next(Instant::ZERO, source, destination) == Ok(0);
+        |seed: &[u64; 2]| Identifications::<[Bucket; 1]>::new(*seed).next(Instant::ZERO, source, destination) == 0;
     (0..).map(|n| [n, 0]).find(starts_at_zero).unwrap()
 }
 
