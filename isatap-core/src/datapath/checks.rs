@@ -61,7 +61,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// stack above must not see it either: Linux forwards between all devices
     /// or none, so strangers would reach by us what is behind us.
     #[inline]
-    pub(crate) fn ends_here(&self, id: LinkId, destination: &Ipv6Addr) -> Result<bool, DropReason> {
+    pub(super) fn ends_here(&self, id: LinkId, destination: &Ipv6Addr) -> Result<bool, DropReason> {
         let Some(port) = self.port(id) else { return Err(DropReason::ForwardingOff) };
         let ends_here = destination.is_multicast() || self.is_local(id, destination);
         // A point-to-point link has two ends: what is link-local and not the other's is ours,
@@ -147,14 +147,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
 
     /// Whether a packet that `link` has let in is for its control machine.
     #[inline]
-    pub(crate) fn is_control(&self, link: LinkId, flow: &Flow, outer: &[u8]) -> bool {
+    pub(super) fn is_control(&self, link: LinkId, flow: &Flow, outer: &[u8]) -> bool {
         is_neighbor_discovery_packet(flow, outer) || self.link(link).is_some_and(|link| link.awaits(flow))
-    }
-
-    /// See [`Control::is_verified`](crate::interface::Control::is_verified).
-    #[inline]
-    pub(crate) fn is_verified(&self, link: LinkId, neighbor: &Ipv6Addr) -> bool {
-        self.port(link).is_none_or(|port| port.interface.control().is_verified(neighbor))
     }
 
     /// Whether the node itself, not a stack above it, must see this packet to

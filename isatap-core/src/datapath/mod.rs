@@ -12,6 +12,7 @@
 //! share this code over copies of the data: a clone of the datapath of a node.
 
 mod checks;
+mod pipeline;
 mod plan;
 
 use core::net::Ipv6Addr;
@@ -24,11 +25,12 @@ use crate::interface::{Interface, Routes};
 use crate::link::{Denied, Link, LinkKind};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
-use crate::proto41::{self, Flow};
+use crate::proto41::Flow;
 use crate::route::RouteTable;
 
-use plan::punt_or_drop;
-pub(crate) use plan::{Origin, Plan, Refusal, decrement_hop_limit, execute};
+use pipeline::Reader;
+pub(crate) use pipeline::{Owner, Unverified};
+pub(crate) use plan::{Origin, Plan, Refusal};
 
 /// Links and routes.
 #[derive(Clone)]
@@ -228,60 +230,18 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// Encapsulates a packet of this host in place, with `identification` if
     /// it may be fragmented.
     pub fn encapsulate(&self, packet: &mut PacketMut<'_>, identification: u16) -> Verdict {
-        match self.plan(packet, Origin::Local) {
-            // SEC-1: the owner asks the neighbour.
-            Ok(plan) if !self.is_verified(plan.link, &plan.next_hop) => Verdict::Punt { link: plan.link },
-            Ok(plan) => execute(&plan, packet, identification).unwrap_or_else(Verdict::Drop),
-            Err(refusal) => punt_or_drop(&refusal),
-        }
+        Reader { datapath: self, identification }.send_on(Origin::Local, None, packet)
     }
 
     /// Judges and decapsulates an outer packet in place.
     pub fn decapsulate(&self, packet: &mut PacketMut<'_>) -> Verdict {
-        match self.enter(packet) {
-            Ok((link, from, flow, _)) => deliver(link, from, &flow, packet),
-            Err(verdict) => verdict,
-        }
+        Reader { datapath: self, identification: 0 }.receive(false, packet)
     }
 
     /// Decapsulates an outer packet and sends it on, in one buffer: hop
     /// limit, routes, loop checks. What is for this node is delivered.
     pub fn forward(&self, packet: &mut PacketMut<'_>, identification: u16) -> Verdict {
-        let (link, from, flow, ends_here) = match self.enter(packet) {
-            Ok(admission) => admission,
-            Err(verdict) => return verdict,
-        };
-        if ends_here {
-            return deliver(link, from, &flow, packet);
-        }
-        // Where an answer is due the owner does it all again, from the outer
-        // packet; so the decision comes before anything is changed.
-        match self.plan_onward(link, &flow, packet) {
-            Ok(plan) if !self.is_verified(plan.link, &plan.next_hop) => Verdict::Punt { link: plan.link },
-            Ok(plan) => {
-                if let Err(reason) = proto41::decapsulate(packet, &flow) {
-                    return Verdict::Drop(reason);
-                }
-                decrement_hop_limit(packet);
-                execute(&plan, packet, identification).unwrap_or_else(Verdict::Drop)
-            }
-            Err(refusal) => punt_or_drop(&refusal),
-        }
-    }
-
-    /// Lets an outer packet in, unless the owner must see it; whether it ends
-    /// here.
-    #[inline]
-    fn enter(&self, packet: &PacketMut<'_>) -> Result<(LinkId, Admitted, Flow, bool), Verdict> {
-        let (link, from, flow) = self.admit(packet.as_slice()).map_err(Verdict::Drop)?;
-        if self.is_control(link, &flow, packet.as_slice()) || self.is_for_node(link, &flow, packet.as_slice()) {
-            return Err(Verdict::Punt { link });
-        }
-        let ends_here = self.ends_here(link, &flow.inner_destination).map_err(Verdict::Drop)?;
-        if must_be_verified(from, ends_here) && !self.is_verified(link, &flow.inner_source) {
-            return Err(Verdict::Punt { link });
-        }
-        Ok((link, from, flow, ends_here))
+        Reader { datapath: self, identification }.receive(true, packet)
     }
 
     /// [`encapsulate`](Self::encapsulate) for as many packets as there are
@@ -310,25 +270,11 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// that is the same for all links.
     #[inline]
     pub fn admit(&self, outer: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
-        let flow = match Flow::parse(outer) {
-            Ok(flow) => flow,
-            Err(DropReason::InnerSourceRefused) => return self.admit_compatible(outer),
-            Err(reason) => return Err(reason),
-        };
-        let mut refused = DropReason::NotAddressed;
-        for (id, port) in self.by_precedence() {
-            match port.interface.link().admit(&flow) {
-                Ok(from) => {
-                    self.check_admitted(id, port, from, &flow)?;
-                    checks::check_inner(&flow, outer)?;
-                    return Ok((id, from, flow));
-                }
-                Err(Denied::NotAddressed) => {}
-                Err(Denied::Refused(reason)) if refused == DropReason::NotAddressed => refused = reason,
-                Err(Denied::Refused(_)) => {}
-            }
+        match Flow::parse(outer) {
+            Ok(flow) => self.offer(flow, outer, DropReason::NotAddressed, |_| true),
+            Err(DropReason::InnerSourceRefused) => self.admit_compatible(outer),
+            Err(reason) => Err(reason),
         }
-        Err(refused)
     }
 
     /// `TUN-72`: IPv4-compatible sources are for the one link that wants them,
@@ -336,8 +282,21 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     #[cold]
     fn admit_compatible(&self, outer: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
         let flow = Flow::parse_compatible(outer)?;
-        let mut refused = DropReason::InnerSourceRefused;
-        for (id, port) in self.by_precedence().filter(|(_, port)| port.interface.link().traits().compatible_sources) {
+        self.offer(flow, outer, DropReason::InnerSourceRefused, |link| link.traits().compatible_sources)
+    }
+
+    /// Offers a packet to the links that `wants` says yes to. `unwanted`: the
+    /// reason where it was for none of them.
+    #[inline]
+    fn offer(
+        &self,
+        flow: Flow,
+        outer: &[u8],
+        unwanted: DropReason,
+        wants: impl Fn(&I::Link) -> bool,
+    ) -> Result<(LinkId, Admitted, Flow), DropReason> {
+        let mut refused = None;
+        for (id, port) in self.by_precedence().filter(|(_, port)| wants(port.interface.link())) {
             match port.interface.link().admit(&flow) {
                 Ok(from) => {
                     self.check_admitted(id, port, from, &flow)?;
@@ -345,10 +304,10 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
                     return Ok((id, from, flow));
                 }
                 Err(Denied::NotAddressed) => {}
-                Err(Denied::Refused(reason)) => refused = reason,
+                Err(Denied::Refused(reason)) => refused = refused.or(Some(reason)),
             }
         }
-        Err(refused)
+        Err(refused.unwrap_or(unwanted))
     }
 
     /// Whether `address` is this node's: link-local ones only on their link.
@@ -365,21 +324,5 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
 impl<I: Interface<C>, C: Capacity, const LINKS: usize> Default for Datapath<I, C, LINKS> {
     fn default() -> Self {
         Datapath::new()
-    }
-}
-
-/// `SEC-1 [RFC 6324 §3.1.1]`: whether a packet that was let in, to be sent on,
-/// must be from a neighbour that is known to be there. Routers vouch for what
-/// they forward.
-#[inline]
-pub(crate) fn must_be_verified(from: Admitted, ends_here: bool) -> bool {
-    from == Admitted::Host && !ends_here
-}
-
-#[inline]
-fn deliver(link: LinkId, from: Admitted, flow: &Flow, packet: &mut PacketMut<'_>) -> Verdict {
-    match proto41::decapsulate(packet, flow) {
-        Ok(_) => Verdict::Deliver { link, from },
-        Err(reason) => Verdict::Drop(reason),
     }
 }

@@ -5,14 +5,13 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use super::{Datapath, Port};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
-use crate::engine::Verdict;
 use crate::interface::Interface;
 use crate::link::{Link, OuterPolicy, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
+use crate::proto41::Flow;
 use crate::proto41::ecn::{self, Ecn, outer_tos};
 use crate::proto41::mtu::{self, MtuDecision};
-use crate::proto41::{self, Flow, Outer};
 use crate::wire::icmpv6::{ErrorKind, Unreachable};
 use crate::wire::ipv6;
 
@@ -61,19 +60,28 @@ pub(crate) enum Origin {
 }
 
 impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
-    /// Decides where a packet from the inside goes.
-    pub(crate) fn plan(&self, packet: &mut PacketMut<'_>, origin: Origin) -> Result<Plan, Refusal> {
-        let (header, len) = whole_packet(packet).ok_or(Refusal::silent(DropReason::NotIpv6))?;
-        self.plan_header(packet.link(), &header, len, origin)
-    }
-
-    /// Decides where a packet that `link` let in goes on. Nothing of it is
-    /// changed yet, so it can be held, or handed to the owner, as it came.
-    pub(crate) fn plan_onward(&self, link: LinkId, flow: &Flow, packet: &PacketMut<'_>) -> Result<Plan, Refusal> {
-        let exit = ecn::exit(Ecn::of(flow.traffic_class), Ecn::of(flow.tos)).map_err(Refusal::silent)?;
-        let header = InnerHeader::of(flow, exit.ecn);
-        let len = mtu::length_on_the_wire(flow.inner(packet.as_slice()), packet.segment_size());
-        self.plan_header(None, &header, len, Origin::Forwarded { link, outer_source: Some(flow.outer_source) })
+    /// Decides where a packet goes. One that came in a tunnel is still in its
+    /// headers `outer`: nothing of it is changed yet, so it can be held, or
+    /// handed to the owner, as it came.
+    #[inline]
+    pub(crate) fn plan(
+        &self,
+        origin: Origin,
+        outer: Option<&Flow>,
+        packet: &mut PacketMut<'_>,
+    ) -> Result<Plan, Refusal> {
+        match outer {
+            None => {
+                let (header, len) = whole_packet(packet).ok_or(Refusal::silent(DropReason::NotIpv6))?;
+                self.plan_header(packet.link(), &header, len, origin)
+            }
+            Some(flow) => {
+                let exit = ecn::exit(Ecn::of(flow.traffic_class), Ecn::of(flow.tos)).map_err(Refusal::silent)?;
+                let header = InnerHeader::of(flow, exit.ecn);
+                let len = mtu::length_on_the_wire(flow.inner(packet.as_slice()), packet.segment_size());
+                self.plan_header(None, &header, len, origin)
+            }
+        }
     }
 
     /// The same of an inner header, for a packet of `len` bytes. `bound`: the
@@ -206,53 +214,22 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             let link = zone.or(only).ok_or(Refusal::silent(DropReason::Scope))?;
             return Ok((link, *destination, None));
         }
-        let found = self.routes.lookup_on(zone, destination).ok_or_else(|| {
-            // RTE-5; not to whom a tunnel brought it, unless it forwards.
+        let unreachable = |reason, code| {
             let from = match origin {
-                Origin::Local => zone.or_else(|| self.by_precedence().next().map(|(id, _)| id)),
+                Origin::Local => zone.or_else(|| self.in_order(0)),
                 Origin::Forwarded { link, .. } => Some(link),
             };
-            Refusal::unreachable(DropReason::NoRoute, Unreachable::NoRoute, from)
-        })?;
+            Refusal::unreachable(reason, code, from)
+        };
+        // RTE-5; not to whom a tunnel brought it, unless it forwards.
+        let found = self.routes.lookup_on(zone, destination);
+        let found = found.ok_or_else(|| unreachable(DropReason::NoRoute, Unreachable::NoRoute))?;
         if found.route.link == LinkId::NULL {
-            let from = match origin {
-                Origin::Local => zone.or_else(|| self.by_precedence().next().map(|(id, _)| id)),
-                Origin::Forwarded { link, .. } => Some(link),
-            };
             // S6R-20, RTE-10: ours, and nobody has it.
-            return Err(Refusal::unreachable(DropReason::NullRoute, Unreachable::RejectRoute, from));
+            return Err(unreachable(DropReason::NullRoute, Unreachable::RejectRoute));
         }
         let avoided = found.avoided.and_then(|route| route.next_hop.map(|next_hop| (route.link, next_hop)));
         Ok((found.route.link, found.route.next_hop_for(destination), avoided))
-    }
-}
-
-/// Does what was planned: the outer header in front, or nothing on a native
-/// link.
-pub(crate) fn execute(plan: &Plan, packet: &mut PacketMut<'_>, identification: u16) -> Result<Verdict, DropReason> {
-    match plan.resolution {
-        Resolution::Native => Ok(Verdict::Native { link: plan.link, next_hop: plan.next_hop }),
-        Resolution::To { source, destination } => {
-            let outer = Outer {
-                source,
-                destination,
-                ports: None,
-                tos: plan.tos,
-                ttl: plan.ttl,
-                dont_fragment: plan.dont_fragment,
-                identification: if plan.dont_fragment { 0 } else { identification },
-            };
-            proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
-            Ok(Verdict::Tunnel { link: plan.link, outer })
-        }
-    }
-}
-
-/// `TUN-6`, `TUN-21`: only who forwards counts a hop; the caller knows that there is
-/// one left.
-pub(crate) fn decrement_hop_limit(packet: &mut PacketMut<'_>) {
-    if let Some(hop_limit) = packet.as_mut_slice().get_mut(7) {
-        *hop_limit = hop_limit.saturating_sub(1);
     }
 }
 
@@ -268,14 +245,6 @@ fn fits(policy: &OuterPolicy, path_mtu: Option<u16>, len: usize) -> Result<bool,
         MtuDecision::TooBig { mtu } => Err(mtu),
         MtuDecision::Send { .. } if is_too_long => Err(policy.link_mtu),
         MtuDecision::Send { dont_fragment } => Ok(dont_fragment),
-    }
-}
-
-/// What a `&self` function answers: errors are the owner's to write.
-pub(super) fn punt_or_drop(refusal: &Refusal) -> Verdict {
-    match (refusal.answer, refusal.link) {
-        (Some(_), Some(link)) => Verdict::Punt { link },
-        _ => Verdict::Drop(refusal.reason),
     }
 }
 

@@ -14,8 +14,8 @@ mod packets;
 use core::net::Ipv4Addr;
 
 use crate::capacity::{Capacity, Small, Standard};
-use crate::datapath::{Datapath, Origin, Port, Switches};
-use crate::drop_reason::{Counters, DropReason, Tally};
+use crate::datapath::{Datapath, Origin, Owner as _, Port, Switches};
+use crate::drop_reason::{Counters, Tally};
 use crate::engine::{Change, Delegation, Entropy, Event, Machine, Transmit, Verdict, draw_key};
 use crate::error::{EmitError, TableFull};
 use crate::interface::{Context, Ids, Interface, RefusalsOf, insert_route};
@@ -275,9 +275,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     }
 
     /// Clamps the time and counts a packet.
-    fn enter(&mut self, now: Instant) -> Instant {
+    fn enter(&mut self, now: Instant) {
         self.counters.entered = self.counters.entered.plus(1);
-        self.clamp(now)
+        self.clamp(now);
     }
 
     fn clamp(&mut self, now: Instant) -> Instant {
@@ -310,25 +310,22 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         }
         self.datapath.routes.poll_change().map(|(change, route)| Event::Route { change, route })
     }
-
-    fn drop(&mut self, reason: DropReason) -> Verdict {
-        self.counters.count(reason);
-        Verdict::Drop(reason)
-    }
 }
 
 impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LINKS> {
     fn encapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
-        let now = self.enter(now);
-        self.send_on(now, Origin::Local, packet)
+        self.enter(now);
+        self.send_on(Origin::Local, None, packet)
     }
 
     fn decapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
-        self.receive(now, packet, false)
+        self.enter(now);
+        self.receive(false, packet)
     }
 
     fn handle_icmpv4(&mut self, now: Instant, message: &mut PacketMut<'_>) -> Verdict {
-        self.path_error(now, message)
+        self.enter(now);
+        self.path_error(message)
     }
 
     fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
