@@ -20,7 +20,7 @@ mod parking;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use crate::drop_reason::DropReason;
+use crate::drop_reason::{Counters, DropReason, Tally};
 use crate::error::{EmitError, Table};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
@@ -125,6 +125,27 @@ pub enum Verdict {
     /// so did one whose sender could not be told, in place of which the
     /// buffer may hold the ICMPv6 error that found no way.
     Drop(DropReason),
+}
+
+impl<T: Tally> Counters<T> {
+    /// Counts a packet that was handed in, and what became of it. An answer to a dropped packet counts as the drop.
+    pub(crate) fn settle(&mut self, result: Result<Verdict, DropReason>) -> Verdict {
+        self.entered = self.entered.plus(1);
+        let verdict = result.unwrap_or_else(Verdict::Drop);
+        let end = match verdict {
+            Verdict::Drop(reason) | Verdict::Answer { reason: Some(reason), .. } => {
+                self.count(reason);
+                return verdict;
+            }
+            Verdict::Tunnel { .. } => &mut self.tunnelled,
+            Verdict::Deliver { .. } => &mut self.delivered,
+            Verdict::Native { .. } => &mut self.native,
+            Verdict::Hold { .. } => &mut self.held,
+            Verdict::Consumed { .. } | Verdict::Punt { .. } | Verdict::Answer { .. } => &mut self.consumed,
+        };
+        *end = end.plus(1);
+        verdict
+    }
 }
 
 /// Who sent a packet that was let in.

@@ -42,7 +42,6 @@ use super::peer::{Peer, PeerTable};
 use super::qualify::{NatKind, Qualification, Stage};
 use crate::capacity::Storage;
 use crate::drop_reason::{Counters, DropReason};
-use crate::engine::Verdict;
 use crate::link::Locator;
 use crate::packet::LinkId;
 use crate::time::{Expiry, Instant};
@@ -94,6 +93,14 @@ struct Answer {
     since: Instant,
 }
 
+/// What the caller was told to have: the default route stands on the address. RTE-14
+#[derive(Clone, Copy, Debug)]
+enum Announced {
+    Nothing,
+    Address(Ipv6Addr),
+    AddressAndRoute(Ipv6Addr),
+}
+
 const NOWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 
 /// A client. `S` holds the peers; `N` says with how many something can be
@@ -109,8 +116,7 @@ pub struct Client<S = [Peer; 64], A = Open, const N: usize = 16> {
     address: Option<Ipv6Addr>,
     /// An address is to be made of what was learned.
     form_address: bool,
-    told_address: Option<Ipv6Addr>,
-    told_route: bool,
+    announced: Announced,
     /// What a port mapping protocol has got from the NAT. `TER-72`
     port_mapping: Option<SocketAddrV4>,
     /// Whether it has got anything, though it may be no news. `TER-72`
@@ -152,8 +158,7 @@ impl<S, A, const N: usize> Client<S, A, N> {
             determination: Determination::new(),
             address: None,
             form_address: false,
-            told_address: None,
-            told_route: false,
+            announced: Announced::Nothing,
             port_mapping: None,
             port_opened: false,
             peers,
@@ -338,11 +343,6 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     fn clamp(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.now
-    }
-
-    fn drop(&mut self, reason: DropReason) -> Verdict {
-        self.counters.count(reason);
-        Verdict::Drop(reason)
     }
 
     /// The mapping is gone: no address, nobody believed, nothing under way.

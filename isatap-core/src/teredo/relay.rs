@@ -204,20 +204,6 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         self.now
     }
 
-    fn count(&mut self, result: Result<Verdict, DropReason>) -> Verdict {
-        let counter = match result {
-            Err(reason) => {
-                self.counters.count(reason);
-                return Verdict::Drop(reason);
-            }
-            Ok(Verdict::Tunnel { .. }) => &mut self.counters.tunnelled,
-            Ok(Verdict::Deliver { .. }) => &mut self.counters.delivered,
-            Ok(_) => &mut self.counters.consumed,
-        };
-        *counter = counter.wrapping_add(1);
-        result.unwrap_or(Verdict::Consumed { link: self.link })
-    }
-
     /// A packet of a native host to a client. `TER-90 [RFC 4380 §5.4.1]`
     fn send(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
         let header = ingress::outgoing(packet.as_slice())?;
@@ -323,9 +309,8 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
     /// host.
     pub fn handle_datagram(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Verdict {
         let now = self.clamp(now);
-        self.counters.entered = self.counters.entered.wrapping_add(1);
         let result = self.receive(now, path, packet);
-        self.count(result)
+        self.counters.settle(result)
     }
 
     /// `TER-91 [RFC 4380 §5.4.2]`
@@ -369,25 +354,20 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
 impl<P: Storage<Peer>, Q: Storage<Wait>> Machine for Relay<P, Q> {
     fn encapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
         let now = self.clamp(now);
-        self.counters.entered = self.counters.entered.wrapping_add(1);
         let result = self.send(now, packet);
-        self.count(result)
+        self.counters.settle(result)
     }
 
     fn decapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
         match ingress::take_udp(packet) {
             Ok(path) => self.handle_datagram(now, path, packet),
-            Err(reason) => {
-                self.counters.entered = self.counters.entered.wrapping_add(1);
-                self.count(Err(reason))
-            }
+            Err(reason) => self.counters.settle(Err(reason)),
         }
     }
 
     fn handle_icmpv4(&mut self, now: Instant, _message: &mut PacketMut<'_>) -> Verdict {
         self.clamp(now);
-        self.counters.entered = self.counters.entered.wrapping_add(1);
-        self.count(Err(DropReason::IcmpV4Ignored))
+        self.counters.settle(Err(DropReason::IcmpV4Ignored))
     }
 
     fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {

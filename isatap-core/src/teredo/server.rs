@@ -158,24 +158,8 @@ impl<A: Authenticator> Server<A> {
     /// holds. [`Verdict::Deliver`]: an IPv6 packet for the native Internet.
     pub fn handle_datagram(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Verdict {
         self.now = self.now.max(now);
-        self.counters.entered = self.counters.entered.wrapping_add(1);
-        match self.judge(path, packet) {
-            Ok(verdict) => {
-                let counter = match verdict {
-                    Verdict::Tunnel { .. } => &mut self.counters.tunnelled,
-                    Verdict::Deliver { .. } => &mut self.counters.delivered,
-                    _ => &mut self.counters.consumed,
-                };
-                *counter = counter.wrapping_add(1);
-                verdict
-            }
-            Err(reason) => self.drop(reason),
-        }
-    }
-
-    fn drop(&mut self, reason: DropReason) -> Verdict {
-        self.counters.count(reason);
-        Verdict::Drop(reason)
+        let result = self.judge(path, packet);
+        self.counters.settle(result)
     }
 
     fn judge(&mut self, path: Path, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
@@ -410,23 +394,18 @@ impl<A: Authenticator> Machine for Server<A> {
     /// A server sends nothing of its host's: that is a relay's.
     fn encapsulate(&mut self, now: Instant, _packet: &mut PacketMut<'_>) -> Verdict {
         self.now = self.now.max(now);
-        self.counters.entered = self.counters.entered.wrapping_add(1);
-        self.drop(DropReason::NoRoute)
+        self.counters.settle(Err(DropReason::NoRoute))
     }
 
     fn decapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
         match ingress::take_udp(packet) {
             Ok(path) => self.handle_datagram(now, path, packet),
-            Err(reason) => {
-                self.counters.entered = self.counters.entered.wrapping_add(1);
-                self.drop(reason)
-            }
+            Err(reason) => self.counters.settle(Err(reason)),
         }
     }
 
     fn handle_icmpv4(&mut self, _now: Instant, _message: &mut PacketMut<'_>) -> Verdict {
-        self.counters.entered = self.counters.entered.wrapping_add(1);
-        self.drop(DropReason::IcmpV4Ignored)
+        self.counters.settle(Err(DropReason::IcmpV4Ignored))
     }
 
     fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {

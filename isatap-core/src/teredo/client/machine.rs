@@ -2,7 +2,7 @@
 
 use core::net::Ipv6Addr;
 
-use super::{Client, Due, End, Queue, Session};
+use super::{Announced, Client, Due, End, Queue, Session};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
 use crate::engine::{Change, Entropy, Event, LearnedAddress, Machine, Transmit, Verdict, draw_key};
@@ -20,35 +20,21 @@ use crate::time::{Expiry, Instant};
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A, N> {
     fn encapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
         let now = self.clamp(now);
-        self.counters.entered = self.counters.entered.wrapping_add(1);
-        match self.send(now, packet) {
-            Ok(verdict) => {
-                let counter = match verdict {
-                    Verdict::Tunnel { .. } => &mut self.counters.tunnelled,
-                    _ => &mut self.counters.consumed,
-                };
-                *counter = counter.wrapping_add(1);
-                verdict
-            }
-            Err(reason) => self.drop(reason),
-        }
+        let result = self.send(now, packet);
+        self.counters.settle(result)
     }
 
     fn decapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
         match ingress::take_udp(packet) {
             Ok(path) => self.handle_datagram(now, path, packet),
-            Err(reason) => {
-                self.counters.entered = self.counters.entered.wrapping_add(1);
-                self.drop(reason)
-            }
+            Err(reason) => self.counters.settle(Err(reason)),
         }
     }
 
     /// Nobody's word ends a test or moves a peer, so nothing is done.
     fn handle_icmpv4(&mut self, now: Instant, _message: &mut PacketMut<'_>) -> Verdict {
         self.clamp(now);
-        self.counters.entered = self.counters.entered.wrapping_add(1);
-        self.drop(DropReason::IcmpV4Ignored)
+        self.counters.settle(Err(DropReason::IcmpV4Ignored))
     }
 
     fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
@@ -79,12 +65,12 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
     }
 
     fn poll_event(&mut self) -> Option<Event> {
+        if let Some((event, told)) = self.next_own() {
+            self.announced = told;
+            return Some(event);
+        }
         let event = self.next_event()?;
         match event {
-            Event::Route { change, .. } => self.told_route = change == Change::Added,
-            Event::Address { change, address, .. } => {
-                self.told_address = (change == Change::Added).then_some(address.address);
-            }
             Event::OpenPort { port, .. } => self.port_told(port),
             Event::ClosePort { .. } => self.port_told(0),
             Event::Released { ticket, .. } | Event::Abandoned { ticket, .. } => {
@@ -100,7 +86,10 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
 
     fn poll_timeout(&self) -> Option<Instant> {
         let draws = self.sessions.iter().any(|session| session.due.contains(Due::DRAW));
-        if !self.seeded || self.form_address || draws || self.has_packet() || self.next_event().is_some() {
+        if !self.seeded || self.form_address || draws || self.has_packet() {
+            return Some(self.now);
+        }
+        if self.next_own().is_some() || self.next_event().is_some() {
             return Some(self.now);
         }
         let sessions = self.sessions.iter().map(Session::next).min().unwrap_or(Expiry::NEVER);
@@ -110,19 +99,25 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
 }
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
-    /// The next difference between what is and what was told.
+    /// The next step from what was told of the own address to what is, and what is told then.
+    fn next_own(&self) -> Option<(Event, Announced)> {
+        let link = self.link;
+        let route = |change| Event::Route { change, route: default_route(link) };
+        let address = |change, address| Event::Address { link, change, address: learned(address) };
+        Some(match (self.announced, self.address) {
+            (Announced::Nothing, own) => (address(Change::Added, own?), Announced::Address(own?)),
+            (Announced::Address(told), Some(own)) if told == own => {
+                (route(Change::Added), Announced::AddressAndRoute(told))
+            }
+            (Announced::Address(told), _) => (address(Change::Removed, told), Announced::Nothing),
+            (Announced::AddressAndRoute(told), own) if own == Some(told) => return None,
+            (Announced::AddressAndRoute(told), _) => (route(Change::Removed), Announced::Address(told)),
+        })
+    }
+
+    /// The next difference in ports and waits between what is and what was told.
     fn next_event(&self) -> Option<Event> {
         let link = self.link;
-        let route = |change| Some(Event::Route { change, route: default_route(link) });
-        let address = |change, address| Some(Event::Address { link, change, address: learned(address) });
-        // RTE-14: the default route comes after the address and goes before it.
-        match (self.told_address, self.address) {
-            (_, None) if self.told_route => return route(Change::Removed),
-            (Some(told), own) if own != Some(told) => return address(Change::Removed, told),
-            (None, Some(own)) => return address(Change::Added, own),
-            (_, Some(_)) if !self.told_route => return route(Change::Added),
-            _ => {}
-        }
         let port = |told: u16, own: u16| match told {
             _ if told == own => None,
             0 => Some(Event::OpenPort { link, port: own }),

@@ -40,18 +40,8 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     /// ticket is released, deliver it.
     pub fn handle_datagram(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Verdict {
         let now = self.clamp(now);
-        self.counters.entered = self.counters.entered.wrapping_add(1);
-        match self.receive(now, path, packet) {
-            Ok(verdict) => {
-                let counter = match verdict {
-                    Verdict::Deliver { .. } => &mut self.counters.delivered,
-                    _ => &mut self.counters.consumed,
-                };
-                *counter = counter.wrapping_add(1);
-                verdict
-            }
-            Err(reason) => self.drop(reason),
-        }
+        let result = self.receive(now, path, packet);
+        self.counters.settle(result)
     }
 
     fn receive(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {

@@ -1,7 +1,7 @@
 #![allow(clippy::arithmetic_side_effects)]
 use super::machine::{default_route, learned};
 use super::*;
-use crate::engine::{Admitted, Change, Entropy, Event, Machine};
+use crate::engine::{Admitted, Change, Entropy, Event, Machine, Verdict};
 use crate::packet::{HEADROOM, PacketMut};
 use crate::teredo::addr::{Address, CLIENT_LINK_LOCAL, Flags, SERVER_PORT};
 use crate::teredo::ingress;
@@ -400,6 +400,41 @@ fn ter_2_ter_36_rte_14_a_client_qualifies_tells_its_address_and_moves() {
     assert_eq!(asked.len(), 1);
     bench.solicited(&asked, |_| endpoint("192.0.2.1:5000"));
     assert_eq!(bench.address(), second);
+}
+
+/// RTE-14, of a caller that takes no event between the advertisement and the timer.
+#[test]
+fn rte_14_the_default_route_goes_before_an_address_that_is_replaced() {
+    let mut bench = Bench { online: false, ..Bench::qualified() };
+    let first = bench.address();
+    for sent in refreshed(&mut bench) {
+        let answer = advertisement(&sent.payload, endpoint("192.0.2.1:5000"), *sent.to.ip());
+        let path = Path { from: sent.to, to: SocketAddrV4::new(LOCAL, PORT) };
+        assert_eq!(bench.receive_in_a_row(path, &answer), Verdict::Consumed { link: LINK });
+    }
+    bench.client.handle_timeout(bench.now, &mut bench.draws);
+    let own = learned(bench.address());
+    let route = |change| Event::Route { change, route: default_route(LINK) };
+    let address = |change, address| Event::Address { link: LINK, change, address };
+    let expected = [
+        route(Change::Removed),
+        address(Change::Removed, learned(first)),
+        address(Change::Added, own),
+        route(Change::Added),
+    ];
+    assert_eq!(bench.events(), expected);
+}
+
+#[test]
+fn a_packet_that_waits_is_counted_as_held() {
+    let mut bench = Bench::qualified();
+    let counts = |bench: &Bench| (bench.client.counters().held, bench.client.counters().consumed);
+    let (held, consumed) = counts(&bench);
+    ticket(bench.send(native()));
+    assert_eq!(counts(&bench), (held + 1, consumed), "from the host");
+    let from_relay = data(v6("2001:db8::2"), bench.address());
+    ticket(bench.receive(endpoint("198.51.100.7:3545"), &from_relay));
+    assert_eq!(counts(&bench), (held + 2, consumed), "from the network");
 }
 
 /// The first that is sent of a client that has nothing to do but to be remembered.

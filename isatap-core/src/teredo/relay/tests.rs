@@ -383,6 +383,13 @@ fn tun_4_ter_40_a_relay_sends_to_no_broadcast_address() {
 }
 
 #[test]
+fn a_packet_that_waits_is_counted_as_held() {
+    let mut bench = Bench::new(config());
+    assert!(matches!(bench.send(native(), client(1).1), Verdict::Hold { .. }));
+    assert_eq!((bench.relay.counters().held, bench.relay.counters().consumed), (1, 0));
+}
+
+#[test]
 fn a_packet_that_is_too_big_is_answered() {
     let mut config = config();
     config.address = Some(v6("2001:db8::ffff"));
@@ -393,6 +400,7 @@ fn a_packet_that_is_too_big_is_answered() {
     let verdict = bench.send_packet(&long);
     let reason_ = Some(DropReason::PacketTooBig);
     assert_eq!(verdict, Verdict::Answer { via: Via::Host { link: LINK }, reason: reason_ });
+    assert_eq!((bench.relay.counters().get(DropReason::PacketTooBig), bench.relay.counters().consumed), (1, 0));
     let mut bench = Bench::new(self::config());
     assert_eq!(reason(bench.send_packet(&long)), DropReason::PacketTooBig);
 }
@@ -579,7 +587,7 @@ proptest! {
                 }
             }
             let counters = bench.relay.counters();
-            let out = counters.tunnelled + counters.delivered + counters.consumed + counters.total_dropped();
+            let out = counters.tunnelled + counters.delivered + counters.consumed + counters.held + counters.total_dropped();
             prop_assert_eq!(out, counters.entered);
         }
         bench.wait(Duration::from_secs(10));

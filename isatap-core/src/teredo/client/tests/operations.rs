@@ -198,7 +198,8 @@ fn run(ops: Vec<Op>, symmetric: u8) {
         inbox.extend(caller.look(&mut bench));
         // Each packet has one end.
         let counters = bench.client.counters();
-        let out = counters.tunnelled + counters.delivered + counters.consumed + counters.total_dropped();
+        let out =
+            counters.tunnelled + counters.delivered + counters.consumed + counters.held + counters.total_dropped();
         assert_eq!(out, counters.entered);
         // Nobody is trusted but a peer that was heard where its address says,
         // or who knew a secret: no test here has sent one to the forger.
