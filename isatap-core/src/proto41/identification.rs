@@ -2,7 +2,10 @@
 //! enough of them. [RFC 6864 §4.3]
 
 use core::fmt;
+use core::hash::Hasher;
 use core::net::{Ipv4Addr, Ipv6Addr};
+
+use siphasher::sip::{SipHasher13, SipHasher24};
 
 use crate::capacity::{Array, Row, Storage};
 use crate::prefix::halves;
@@ -127,64 +130,22 @@ impl Bucket {
     }
 }
 
-/// SipHash-2-4 of one 64-bit word. [Aumasson and Bernstein, 2012]
-pub(crate) const fn siphash(key: [u64; 2], word: u64) -> u64 {
-    let [k0, k1] = key;
-    let mut v = [
-        k0 ^ 0x736f_6d65_7073_6575,
-        k1 ^ 0x646f_7261_6e64_6f6d,
-        k0 ^ 0x6c79_6765_6e65_7261,
-        k1 ^ 0x7465_6462_7974_6573 ^ word,
-    ];
-    v = sip_round(sip_round(v));
-    let [v0, v1, v2, v3] = v;
-    // The last block: no bytes left over, eight bytes in all.
-    const LAST: u64 = 8 << 56;
-    v = sip_round(sip_round([v0 ^ word, v1, v2, v3 ^ LAST]));
-    let [v0, v1, v2, v3] = v;
-    v = sip_round(sip_round(sip_round(sip_round([v0 ^ LAST, v1, v2 ^ 0xff, v3]))));
-    let [v0, v1, v2, v3] = v;
-    v0 ^ v1 ^ v2 ^ v3
+/// SipHash-2-4 of one 64-bit word.
+#[inline]
+pub(crate) fn siphash([k0, k1]: [u64; 2], word: u64) -> u64 {
+    let mut hasher = SipHasher24::new_with_keys(k0, k1);
+    hasher.write_u64(word);
+    hasher.finish()
 }
 
 /// SipHash-1-3 of an address: enough to hide places in a table.
-/// [Aumasson and Bernstein, 2012]
 #[inline]
-pub(crate) fn hash_address(key: [u64; 2], address: &Ipv6Addr) -> u64 {
+pub(crate) fn hash_address([k0, k1]: [u64; 2], address: &Ipv6Addr) -> u64 {
     let (high, low) = halves(address);
-    let [k0, k1] = key;
-    let mut v = [
-        k0 ^ 0x736f_6d65_7073_6575,
-        k1 ^ 0x646f_7261_6e64_6f6d,
-        k0 ^ 0x6c79_6765_6e65_7261,
-        k1 ^ 0x7465_6462_7974_6573,
-    ];
-    // The last word holds the length in its upper byte, and no bytes.
-    for word in [high, low, 16 << 56] {
-        let [v0, v1, v2, v3] = v;
-        let [v0, v1, v2, v3] = sip_round([v0, v1, v2, v3 ^ word]);
-        v = [v0 ^ word, v1, v2, v3];
-    }
-    let [v0, v1, v2, v3] = v;
-    let [v0, v1, v2, v3] = sip_round(sip_round(sip_round([v0, v1, v2 ^ 0xff, v3])));
-    v0 ^ v1 ^ v2 ^ v3
-}
-
-/// A round of SipHash. [Aumasson and Bernstein, 2012]
-#[inline]
-const fn sip_round(v: [u64; 4]) -> [u64; 4] {
-    let [mut v0, mut v1, mut v2, mut v3] = v;
-    v0 = v0.wrapping_add(v1);
-    v1 = v1.rotate_left(13) ^ v0;
-    v0 = v0.rotate_left(32);
-    v2 = v2.wrapping_add(v3);
-    v3 = v3.rotate_left(16) ^ v2;
-    v0 = v0.wrapping_add(v3);
-    v3 = v3.rotate_left(21) ^ v0;
-    v2 = v2.wrapping_add(v1);
-    v1 = v1.rotate_left(17) ^ v2;
-    v2 = v2.rotate_left(32);
-    [v0, v1, v2, v3]
+    let mut hasher = SipHasher13::new_with_keys(k0, k1);
+    hasher.write_u64(high);
+    hasher.write_u64(low);
+    hasher.finish()
 }
 
 #[cfg(test)]
