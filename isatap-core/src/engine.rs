@@ -15,6 +15,7 @@
 //!   `poll_timeout` answers the last `now`, so a forgetful caller wakes at once.
 //! - Inputs of one role (locators changed, names resolved) are methods of that role, each with `now`.
 
+pub(crate) mod limit;
 mod parking;
 
 use core::net::{Ipv4Addr, Ipv6Addr};

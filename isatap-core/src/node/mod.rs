@@ -7,7 +7,6 @@
 //! it came by.
 
 mod any;
-mod budget;
 mod host;
 mod packets;
 
@@ -16,6 +15,7 @@ use core::net::Ipv4Addr;
 use crate::capacity::{Capacity, Small, Standard};
 use crate::datapath::{Datapath, Origin, Owner as _, Port, Switches};
 use crate::drop_reason::{Counters, Tally};
+use crate::engine::limit::{Bucket, Rate};
 use crate::engine::{Change, Delegation, Entropy, Event, Machine, Transmit, Verdict, draw_key};
 use crate::error::{EmitError, TableFull};
 use crate::interface::{Context, Ids, Interface, RefusalsOf, insert_route};
@@ -28,7 +28,6 @@ use crate::route::{Route, RouteKey};
 use crate::time::{Expiry, Instant};
 
 pub use any::AnyInterface;
-use budget::Budgets;
 
 /// A node of any mix of links.
 pub type AnyNode<C = Standard, const LINKS: usize = 4> = Node<AnyInterface<C>, C, LINKS>;
@@ -76,7 +75,10 @@ pub struct Node<I, C: Capacity = Standard, const LINKS: usize = 4> {
     identifications: Ids<C>,
     refusals: RefusalsOf<C>,
     counters: Counters<C::Tally>,
-    budgets: Budgets,
+    /// `NDP-61`: who empties one bucket leaves the other, for what only passes on an ICMPv4 error.
+    error_rate: Rate,
+    own_errors: Bucket,
+    relayed_errors: Bucket,
     now: Instant,
     generation: u32,
     /// Whether the seed of the Identifications is still to be drawn.
@@ -105,7 +107,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             identifications: Identifications::new(seed),
             refusals: RefusalsOf::<C>::EMPTY,
             counters: Counters::ZERO,
-            budgets: Budgets::new(config.errors_per_second, config.error_burst),
+            error_rate: Rate::new(config.errors_per_second, config.error_burst),
+            own_errors: Bucket::FULL,
+            relayed_errors: Bucket::FULL,
             now: Instant::ZERO,
             generation: 0,
             needs_seed: config.identification_seed.is_none(),

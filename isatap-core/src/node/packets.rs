@@ -127,7 +127,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         let Some(source) = path.source_for(&sender) else { return consumed };
         // TUN-42 [RFC 4213 §3.4]. NDP-61: of a budget of its own, so that who
         // forges ICMPv4 errors takes no answer from a packet of ours.
-        if !self.budgets.take_relayed(self.now) || error.answer(message, source, path_mtu).is_err() {
+        if !self.relayed_errors.take(self.now, self.error_rate) || error.answer(message, source, path_mtu).is_err() {
             return consumed;
         }
         if local {
@@ -268,7 +268,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for No
             return drop;
         };
         // NDP-61 [RFC 4443 §2.4 (f)]
-        if !self.budgets.take_error(self.now) || icmpv6::error_in_place(packet, source, kind).is_err() {
+        if !self.own_errors.take(self.now, self.error_rate) || icmpv6::error_in_place(packet, source, kind).is_err() {
             return drop;
         }
         let reason = Some(refusal.reason);

@@ -37,11 +37,11 @@ use self::session::{Due, End, Queue, Session, Targets, Work};
 use super::authentication::{Authenticator, Open};
 use super::ingress::Reach;
 use super::interval::Determination;
-use super::limit::Bucket;
 use super::peer::{Peer, PeerTable};
 use super::qualify::{NatKind, Qualification, Stage};
 use crate::capacity::Storage;
 use crate::drop_reason::{Counters, DropReason};
+use crate::engine::limit::{Bucket, Rate};
 use crate::link::Locator;
 use crate::packet::LinkId;
 use crate::time::{Expiry, Instant};
@@ -71,9 +71,9 @@ const PRIMARY_FIRST: Duration = Duration::from_millis(500);
 /// [`PRIMARY_FIRST`] there, an echo test, and the way.
 const CONFIRM: Duration = Duration::from_millis(1500);
 /// Connectivity tests that others cause: a second, and at once. `TER-41`
-const TESTS: (u16, u16) = (4, 8);
+const TESTS: Rate = Rate::new(4, 8);
 /// Answers to bubbles: a second, and at once. `TER-98`
-const BUBBLES: (u16, u16) = (50, 100);
+const BUBBLES: Rate = Rate::new(50, 100);
 
 /// A peer of local discovery.
 #[derive(Clone, Copy, Debug)]

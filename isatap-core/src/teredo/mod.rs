@@ -29,7 +29,6 @@ pub mod authentication;
 pub mod client;
 pub mod ingress;
 mod interval;
-mod limit;
 pub mod packet;
 pub mod peer;
 pub mod qualify;

@@ -29,12 +29,12 @@ pub use self::waits::Wait;
 use self::waits::{List, Waits};
 use super::addr::{Address, Flags, SERVER_PORT};
 use super::ingress::{self, Path, Reach, RelayCase, is_native_global};
-use super::limit::{Bucket, Limits, Shares};
 use super::packet::{Bubble, is_bubble};
 use super::peer::{BUBBLE_INTERVAL, Peer, PeerTable, secret_source};
 use super::server::outer;
 use crate::capacity::{Array, Row, Storage};
 use crate::drop_reason::{Counters, DropReason};
+use crate::engine::limit::{Bucket, Limits, Rate, Shares};
 use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via, draw_key};
 use crate::error::EmitError;
 use crate::link::Locator;
@@ -116,9 +116,9 @@ impl RelayConfig {
 
 /// New peers that one /64 of native hosts may cause: a second, and at once.
 /// `TER-107`
-const BY_SOURCE: (u32, u32) = (50, 100);
+const BY_SOURCE: Limits<1024> = Limits::new(50, 100);
 /// The same, of all of them.
-const IN_ALL: (u16, u16) = (2000, 4000);
+const IN_ALL: Rate = Rate::new(2000, 4000);
 /// Bubbles to one server in 2.5 s, of all /64s in fair shares. `TER-107`:
 /// somebody else chooses where that is, and a server of ours carries no more
 /// than that for a relay.
@@ -161,7 +161,7 @@ impl<P, Q> Relay<P, Q> {
             link,
             peers,
             waits: Waits::new(waits),
-            by_source: Limits::new(BY_SOURCE),
+            by_source: BY_SOURCE,
             to_server: Shares::new(TO_SERVER),
             in_all: Bucket::FULL,
             key: [0; 2],
@@ -259,7 +259,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
                 let subnet_address = Ipv6Prefix::subnet_of(source).address();
                 if !self.to_server.has(now, server, subnet)
                     || !self.by_source.take(now, &subnet_address)
-                    || !self.in_all.take(now, IN_ALL.0, IN_ALL.1)
+                    || !self.in_all.take(now, IN_ALL)
                     || !self.to_server.take(now, server, subnet)
                 {
                     return Err(DropReason::RateLimited);

@@ -15,10 +15,10 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use super::addr::{SERVER_PORT, prefix_of, server_link_local};
 use super::authentication::{self, Authenticator, Open, Sealed};
 use super::ingress::{self, Path, Reach, ServerCase, ServerView};
-use super::limit::Limits;
 use super::packet::{self, ORIGIN_LEN, is_bubble};
 use crate::capacity::Row;
 use crate::drop_reason::{Counters, DropReason};
+use crate::engine::limit::Limits;
 use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via, draw_key};
 use crate::error::EmitError;
 use crate::link::Locator;
@@ -100,10 +100,10 @@ pub struct Server<A = Open> {
 /// much can be made to arrive at who did not ask, with a forged source. All
 /// buckets together let 65,536 a second through: a flood that comes from
 /// everywhere does not fill them.
-const ANSWERS: (u32, u32) = (8, 12);
+const ANSWERS: Limits<8192> = Limits::new(8, 12);
 /// Packets carried from one source, which may be a relay's: a second, and at
 /// once.
-const FORWARDS: (u32, u32) = (100, 400);
+const FORWARDS: Limits<4096> = Limits::new(100, 400);
 
 impl Server<Open> {
     /// A server for everybody.
@@ -123,8 +123,8 @@ impl<A> Server<A> {
             own: [Locator { address: primary, subnet_length }, Locator { address: secondary, subnet_length }],
             authenticator,
             link,
-            answers: Limits::new(ANSWERS),
-            forwards: Limits::new(FORWARDS),
+            answers: ANSWERS,
+            forwards: FORWARDS,
             counters: Counters::ZERO,
             now: Instant::ZERO,
             seeded: false,

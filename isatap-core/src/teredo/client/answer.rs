@@ -53,7 +53,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let may_bubble = peer.may_get_bubble(now);
         // TER-98: at once, four in 300 s.
         let may = if strict { may_bubble } else { peer.may_get_answer(now) };
-        if !may || !self.bubbles.take(now, BUBBLES.0, BUBBLES.1) {
+        if !may || !self.bubbles.take(now, BUBBLES) {
             return Err(DropReason::RateLimited);
         }
         let reach = Reach { own: self.locator.as_slice(), accept_bogons: self.config.qualify.accept_bogons };
@@ -112,7 +112,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         if !self.reach().may_send_to(to) {
             return Err(DropReason::TeredoEmbedded);
         }
-        if !self.bubbles.take(now, BUBBLES.0, BUBBLES.1) {
+        if !self.bubbles.take(now, BUBBLES) {
             return Err(DropReason::RateLimited);
         }
         self.note_answer(now, destination, to)
@@ -148,7 +148,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             return Ok(row);
         }
         let peer = self.peers.find_or_insert(now, source).map_err(|_| DropReason::TableFull)?;
-        if !peer.may_get_answer(now) || !self.tests.take(now, TESTS.0, TESTS.1) {
+        if !peer.may_get_answer(now) || !self.tests.take(now, TESTS) {
             return Err(DropReason::RateLimited);
         }
         peer.note_bubble(now);
@@ -185,7 +185,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         *row = LocalPeer { address: arrived.source, at, heard: Expiry::at(now.saturating_add(LOCAL_LIFETIME)) };
         let peer = self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?;
         let may = peer.may_get_bubble(now);
-        if may && self.bubbles.take(now, BUBBLES.0, BUBBLES.1) {
+        if may && self.bubbles.take(now, BUBBLES) {
             peer.note_bubble(now);
             // SHOULD reply, to where it came from.
             self.note_answer(now, arrived.source, at)?;

@@ -324,7 +324,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         // become trusted by a secret may not have heard us yet.
         if !was_trusted
             && matches!(case, ClientCase::NonceBubble | ClientCase::SecretBubble)
-            && self.bubbles.take(now, BUBBLES.0, BUBBLES.1)
+            && self.bubbles.take(now, BUBBLES)
             && let Some(session) = row.and_then(|row| self.sessions.get_mut(row))
         {
             session.targets.insert(Targets::MAPPING);
@@ -332,7 +332,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         // TER-85: MUST answer a solicitation, and no advertisement.
         if arrived.bubble
             && arrived.sign_of_life == Some(SignOfLife::Solicitation)
-            && self.bubbles.take(now, BUBBLES.0, BUBBLES.1)
+            && self.bubbles.take(now, BUBBLES)
             && let Ok(row) = self.session_for(now, &arrived.source, false)
             && let Some(session) = self.sessions.get_mut(row)
         {

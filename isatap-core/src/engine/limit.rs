@@ -1,100 +1,104 @@
-//! How much one source may make a server, a relay or a client send, however
-//! many others there are. `TER-66`, `TER-107`
+//! How much somebody may make a machine send, however many others there are.
+//! `NDP-61`, `TER-66`, `TER-107`
 //!
-//! A flood comes from as many forged sources as it likes, so nothing here is
-//! kept of a source but a share of a table whose size is fixed. What counts is
-//! then that the whole table lets more through than a flood can bring:
-//! `BUCKETS` times the rate of one.
+//! Of a token bucket only the time is kept at which it will be full again
+//! ("generic cell rate algorithm", ITU-T I.371): as far ahead of now as tokens
+//! are gone.
 
 use core::net::Ipv6Addr;
 
-use super::peer::hash;
+use crate::proto41::identification::hash_address;
 use crate::time::Instant;
 
-/// A token bucket: what is used of the burst, and until when.
+/// What a token and all tokens of a bucket are worth, in the unit of its time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bucket {
-    filled: Instant,
-    used: u16,
+pub(crate) struct Rate {
+    token: u32,
+    burst: u32,
 }
 
-impl Bucket {
-    pub(super) const FULL: Bucket = Bucket { filled: Instant::ZERO, used: 0 };
+impl Rate {
+    /// So many tokens a second, and so many at once.
+    pub(crate) const fn new(per_second: u16, burst: u16) -> Self {
+        Rate::in_units(1_000_000, per_second, burst)
+    }
 
-    /// Takes one token, if there is one.
-    pub(super) fn take(&mut self, now: Instant, per_second: u16, burst: u16) -> bool {
-        let elapsed = now.saturating_duration_since(self.filled).as_micros();
-        let earned = elapsed.saturating_mul(u128::from(per_second)).checked_div(1_000_000).unwrap_or(0);
-        if earned > 0 {
-            self.used = self.used.saturating_sub(u16::try_from(earned).unwrap_or(u16::MAX));
-            // What was not yet a whole token is given up: the rate is a limit.
-            self.filled = now;
-        }
-        let granted = self.used < burst;
-        if granted {
-            self.used = self.used.saturating_add(1);
-        }
-        granted
+    #[expect(clippy::as_conversions, reason = "u32::from is no constant function")]
+    const fn in_units(second: u32, per_second: u16, burst: u16) -> Self {
+        let token = match second.checked_div(per_second as u32) {
+            Some(token) => token,
+            None => u32::MAX,
+        };
+        Rate { token, burst: token.saturating_mul(burst as u32) }
+    }
+
+    /// What is used with one token more, if there is one.
+    fn spend(self, used: u32) -> Option<u32> {
+        used.checked_add(self.token).filter(|used| *used <= self.burst)
     }
 }
 
-/// The unit of a bucket's time: 64 µs, so that 32 bits last for three days.
-const TICK: u64 = 64;
+/// A token bucket: when it is full again, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bucket(Instant);
+
+impl Bucket {
+    pub(crate) const FULL: Bucket = Bucket(Instant::ZERO);
+
+    /// Takes one token, if there is one.
+    pub(crate) fn take(&mut self, now: Instant, rate: Rate) -> bool {
+        let used = u32::try_from(self.0.micros().saturating_sub(now.micros())).unwrap_or(u32::MAX);
+        let used = rate.spend(used);
+        if let Some(used) = used {
+            self.0 = Instant::from_micros(now.micros().saturating_add(used.into()));
+        }
+        used.is_some()
+    }
+}
+
+/// The unit of time of [`Limits`]: 64 µs, so that 32 bits last for three days.
+const TICK_BITS: u32 = 6;
 const TICKS_PER_SECOND: u32 = 15_625;
 
 /// Token buckets of four bytes, shared by the sources whose keyed hash is the
-/// same: a bounded table that nobody can fill, at the price that two sources
-/// may share a bucket by chance.
+/// same.
 ///
-/// Of a bucket only the time is kept at which it will be full again ("generic
-/// cell rate algorithm", ITU-T I.371): as far ahead of now as tokens are gone.
+/// A flood comes from as many forged sources as it likes, so nothing is kept
+/// of a source but a share of a table that nobody can fill, at the price that
+/// two sources may share a bucket by chance. What counts is then that the
+/// whole table lets more through than a flood can bring: `BUCKETS` times the
+/// rate of one.
+///
 /// A time that is further ahead than all tokens are worth is one of the past,
 /// since times wrap.
 #[derive(Clone)]
-pub(super) struct Limits<const BUCKETS: usize> {
+pub(crate) struct Limits<const BUCKETS: usize> {
     key: [u64; 2],
     full_at: [u32; BUCKETS],
-    /// What a token is worth, in ticks.
-    token: u32,
-    /// What all tokens of a bucket are worth.
-    burst: u32,
+    rate: Rate,
 }
 
 impl<const BUCKETS: usize> Limits<BUCKETS> {
     /// Of each: so many a second, and so many at once.
-    pub(super) const fn new((per_second, burst): (u32, u32)) -> Self {
-        let token = match TICKS_PER_SECOND.checked_div(per_second) {
-            Some(ticks) => ticks,
-            None => TICKS_PER_SECOND,
-        };
-        Limits { key: [0; 2], full_at: [0; BUCKETS], token, burst: token.saturating_mul(burst) }
+    pub(crate) const fn new(per_second: u16, burst: u16) -> Self {
+        let rate = Rate::in_units(TICKS_PER_SECOND, per_second, burst);
+        Limits { key: [0; 2], full_at: [0; BUCKETS], rate }
     }
 
-    pub(super) fn rekey(&mut self, key: [u64; 2]) {
+    pub(crate) fn rekey(&mut self, key: [u64; 2]) {
         self.key = key;
     }
 
-    /// What `source` has used and not earned again, in ticks.
-    fn used(&self, now: Instant, place: usize) -> u32 {
-        let ahead = self.full_at.get(place).map_or(0, |full_at| full_at.wrapping_sub(ticks(now)));
-        if ahead > self.burst { 0 } else { ahead }
-    }
-
-    fn spend(&mut self, now: Instant, place: usize) {
-        let used = self.used(now, place);
-        if let Some(full_at) = self.full_at.get_mut(place) {
-            *full_at = ticks(now).wrapping_add(used).wrapping_add(self.token);
-        }
-    }
-
     /// Takes a token of `source`, if there is one.
-    pub(super) fn take(&mut self, now: Instant, source: &Ipv6Addr) -> bool {
-        let place = place::<BUCKETS>(self.key, source.to_bits());
-        let granted = self.used(now, place).saturating_add(self.token) <= self.burst;
-        if granted {
-            self.spend(now, place);
+    pub(crate) fn take(&mut self, now: Instant, source: &Ipv6Addr) -> bool {
+        let (now, rate) = (ticks(now), self.rate);
+        let Some(full_at) = self.full_at.get_mut(place::<BUCKETS>(self.key, source.to_bits())) else { return false };
+        let used = full_at.wrapping_sub(now);
+        let used = rate.spend(if used > rate.burst { 0 } else { used });
+        if let Some(used) = used {
+            *full_at = now.wrapping_add(used);
         }
-        granted
+        used.is_some()
     }
 }
 
@@ -106,7 +110,7 @@ impl<const BUCKETS: usize> Limits<BUCKETS> {
 /// Choudhury and Hahne, 1998). One that asks without end gets half of them and
 /// leaves the other half; `n` of them leave the part `1/(n+1)`.
 #[derive(Clone)]
-pub(super) struct Shares<const DESTINATIONS: usize, const PAIRS: usize> {
+pub(crate) struct Shares<const DESTINATIONS: usize, const PAIRS: usize> {
     keys: [[u64; 2]; 2],
     all: [Count; DESTINATIONS],
     own: [Count; PAIRS],
@@ -114,7 +118,7 @@ pub(super) struct Shares<const DESTINATIONS: usize, const PAIRS: usize> {
 }
 
 /// How long tokens last, in µs.
-pub(super) const WINDOW: u64 = 2_500_000;
+const WINDOW: u64 = 2_500_000;
 
 /// Tokens taken in a window; in any other one none. The number of the window
 /// wraps after 45 hours: a count of then may be taken for one of now.
@@ -138,16 +142,16 @@ impl Count {
 
 impl<const DESTINATIONS: usize, const PAIRS: usize> Shares<DESTINATIONS, PAIRS> {
     /// So many tokens for each destination in each window.
-    pub(super) const fn new(tokens: u16) -> Self {
+    pub(crate) const fn new(tokens: u16) -> Self {
         Shares { keys: [[0; 2]; 2], all: [Count::NONE; DESTINATIONS], own: [Count::NONE; PAIRS], tokens }
     }
 
-    pub(super) fn rekey(&mut self, keys: [[u64; 2]; 2]) {
+    pub(crate) fn rekey(&mut self, keys: [[u64; 2]; 2]) {
         self.keys = keys;
     }
 
     /// Whether a token of `destination` is left for `source`, a /64's upper half.
-    pub(super) fn has(&self, now: Instant, destination: u32, source: u64) -> bool {
+    pub(crate) fn has(&self, now: Instant, destination: u32, source: u64) -> bool {
         let (window, (all, own)) = (window(now), self.places(destination, source));
         let all = self.all.get(all).map_or(u16::MAX, |count| count.taken(window));
         let own = self.own.get(own).map_or(u16::MAX, |count| count.taken(window));
@@ -155,7 +159,7 @@ impl<const DESTINATIONS: usize, const PAIRS: usize> Shares<DESTINATIONS, PAIRS> 
     }
 
     /// Takes a token, if one is left.
-    pub(super) fn take(&mut self, now: Instant, destination: u32, source: u64) -> bool {
+    pub(crate) fn take(&mut self, now: Instant, destination: u32, source: u64) -> bool {
         let granted = self.has(now, destination, source);
         let (window, (all, own)) = (window(now), self.places(destination, source));
         if granted && let (Some(all), Some(own)) = (self.all.get_mut(all), self.own.get_mut(own)) {
@@ -179,13 +183,13 @@ fn window(now: Instant) -> u16 {
 }
 
 fn place<const LEN: usize>(key: [u64; 2], of: u128) -> usize {
-    let hash = hash(key, &Ipv6Addr::from_bits(of));
+    let hash = hash_address(key, &Ipv6Addr::from_bits(of));
     usize::try_from(hash & 0xffff_ffff).unwrap_or(0).checked_rem(LEN).unwrap_or(0)
 }
 
 fn ticks(now: Instant) -> u32 {
     // The lower half: it wraps.
-    let ticks = now.micros().checked_div(TICK).unwrap_or(0) & 0xffff_ffff;
+    let ticks = now.micros().wrapping_shr(TICK_BITS) & 0xffff_ffff;
     u32::try_from(ticks).unwrap_or(0)
 }
 
@@ -198,7 +202,7 @@ mod tests {
 
     #[test]
     fn ter_66_one_source_does_not_use_up_what_others_may() {
-        let mut limits: Limits<64> = Limits::new((2, 10));
+        let mut limits: Limits<64> = Limits::new(2, 10);
         limits.rekey([1, 2]);
         let source = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, n, 0, 0, 0, 0, 1);
         let flood = &source(1);
@@ -215,11 +219,11 @@ mod tests {
         fn ter_66_a_bucket_of_four_bytes_is_a_bucket(
             start in any::<u32>(),
             pauses in prop::collection::vec(0_u32..400_000, 1..200),
-            rate in 1_u32..200,
-            burst in 1_u32..100,
+            rate in 1_u16..200,
+            burst in 1_u16..100,
         ) {
-            let mut limits: Limits<1> = Limits::new((rate, burst));
-            let mut now = Instant::from_micros(u64::from(start) * TICK * 2);
+            let mut limits: Limits<1> = Limits::new(rate, burst);
+            let mut now = Instant::from_micros(u64::from(start) << (TICK_BITS + 1));
             let (mut tokens, mut granted, mut expected) = (f64::from(burst), 0_i32, 0_i32);
             for pause in pauses {
                 now = now.saturating_add(Duration::from_micros(pause.into()));
@@ -233,6 +237,17 @@ mod tests {
                 prop_assert!((granted - expected).abs() <= 1 + granted / 70, "{granted} of {expected}");
             }
         }
+    }
+
+    #[test]
+    fn ndp_61_ten_at_once_then_ten_a_second() {
+        let mut bucket = Bucket::FULL;
+        let mut count = |now| (0..1000).filter(|_| bucket.take(now, Rate::new(10, 10))).count();
+        assert_eq!(count(Instant::ZERO), 10);
+        assert_eq!(count(Instant::from_millis(99)), 0);
+        assert_eq!(count(Instant::from_millis(100)), 1);
+        assert_eq!(count(Instant::from_millis(600)), 5);
+        assert_eq!(count(Instant::from_secs(3600)), 10);
     }
 
     /// One that asks for all there is, and others that come later.
