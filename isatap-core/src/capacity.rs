@@ -1,18 +1,15 @@
 //! How large the tables of a machine are, chosen by one type parameter.
 //!
-//! The core never allocates. Each machine takes a [`Capacity`] that names an
-//! array type for every table; code works on the slices behind them, so that
-//! a second capacity costs no second copy of the larger functions.
+//! The core never allocates. Each machine takes a [`Capacity`] that names the
+//! size of every table. A table is a `heapless::Vec`, or an array where rows
+//! have fixed places: routes with their index, slots that others name by number,
+//! hash tables.
 //!
-//! A full table is loud: [`TableFull`] from
+//! A full table is loud: [`TableFull`](crate::error::TableFull) from
 //! the call, or an event, or a counted drop. What is evicted, if anything, is
 //! written beside the table.
 
-use core::fmt;
-use core::net::Ipv4Addr;
-
 use crate::drop_reason::Tally;
-use crate::error::{Table, TableFull};
 
 /// How many rows each table of a machine has.
 ///
@@ -108,10 +105,13 @@ impl Capacity for Standard {
     type Tally = u64;
 }
 
-/// A number of rows, as a type.
+/// A number of rows, at most 65,535, as a type.
 pub trait Count: Copy + 'static {
     /// An array of that many rows.
     type Of<T: Row>: Array<T>;
+    /// A table of at most that many rows: that of [`N`].
+    #[doc(hidden)]
+    type Vec<T: Copy>: Bounded<T>;
 }
 
 /// `COUNT` rows.
@@ -120,6 +120,7 @@ pub enum N<const COUNT: usize> {}
 
 impl<const COUNT: usize> Count for N<COUNT> {
     type Of<T: Row> = [T; COUNT];
+    type Vec<T: Copy> = heapless::Vec<T, COUNT, u16>;
 }
 
 /// The array of `K` rows of `T`.
@@ -136,10 +137,6 @@ pub trait Row: Copy {
     const EMPTY: Self;
 }
 
-impl Row for Ipv4Addr {
-    const EMPTY: Self = Ipv4Addr::UNSPECIFIED;
-}
-
 /// An array of rows with a constant empty value: lets a whole machine be a
 /// `static`.
 pub trait Array<T>: Storage<T> + Clone {
@@ -151,183 +148,90 @@ impl<T: Row, const N: usize> Array<T> for [T; N] {
     const EMPTY: Self = [T::EMPTY; N];
 }
 
-/// A list of at most as many rows as its storage has.
-#[derive(Clone)]
-pub struct List<T, S> {
-    storage: S,
-    len: usize,
-    row: core::marker::PhantomData<T>,
-}
+/// A table of at most `K` rows of `T`.
+pub(crate) type Vec<T, K> = <K as Count>::Vec<T>;
 
-impl<T: Row, S: Array<T>> List<T, S> {
-    /// No rows.
-    pub const EMPTY: Self = List { storage: S::EMPTY, len: 0, row: core::marker::PhantomData };
-}
+mod sealed {
+    use core::ops::DerefMut;
 
-impl<T: Copy, S: Storage<T>> List<T, S> {
-    /// An empty list in memory of the caller's.
-    pub fn with_storage(storage: S) -> Self {
-        List { storage, len: 0, row: core::marker::PhantomData }
-    }
+    use heapless::VecView;
 
-    /// The rows in use.
-    #[inline]
-    #[must_use]
-    pub fn as_slice(&self) -> &[T] {
-        self.storage.as_ref().get(..self.len).unwrap_or(&[])
-    }
+    use crate::error::{Table, TableFull};
 
-    /// The rows in use, to be changed.
-    #[inline]
-    pub fn as_mut_slice(&mut self) -> &mut [T] {
-        self.storage.as_mut().get_mut(..self.len).unwrap_or(&mut [])
-    }
+    /// A `heapless::Vec` of any size.
+    pub trait Bounded<T>: Clone + DerefMut<Target = [T]> {
+        /// No rows.
+        const EMPTY: Self;
 
-    /// All rows, those that are not in use as well.
-    #[inline]
-    pub(crate) fn storage(&self) -> &[T] {
-        self.storage.as_ref()
-    }
+        /// The table without its size.
+        fn view(&self) -> &VecView<T, u16>;
 
-    /// All rows, those that are not in use as well, to be changed.
-    #[inline]
-    pub(crate) fn storage_mut(&mut self) -> &mut [T] {
-        self.storage.as_mut()
-    }
+        /// The table without its size, to be changed.
+        fn view_mut(&mut self) -> &mut VecView<T, u16>;
 
-    /// The rows in use, one after the other.
-    pub fn iter(&self) -> core::slice::Iter<'_, T> {
-        self.as_slice().iter()
-    }
+        /// The rows, for code that every packet runs through. That there are no
+        /// more than the capacity is said once more: a kernel's verifier of BPF
+        /// programs takes the stored length for any number.
+        #[inline(always)]
+        fn bounded(&self) -> &[T] {
+            self.get(..self.len().min(self.view().capacity())).unwrap_or(&[])
+        }
 
-    /// The rows in use, one after the other, for loops that every packet runs
-    /// through: counted, since a kernel's verifier of BPF programs sees the end
-    /// of a loop in a number that has a bound, and not in two pointers that meet.
-    #[inline(always)]
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &T> {
-        let storage = self.storage.as_ref();
-        storage.iter().take(self.len.min(storage.len()))
-    }
+        /// Appends a row.
+        ///
+        /// # Errors
+        /// [`TableFull`], which names `table`; nothing changed.
+        fn add(&mut self, row: T, table: Table) -> Result<(), TableFull> {
+            self.view_mut().push(row).map_err(|_| TableFull::new(table))
+        }
 
-    /// The rows in use, one after the other, to be changed.
-    pub fn iter_mut(&mut self) -> core::slice::IterMut<'_, T> {
-        self.as_mut_slice().iter_mut()
-    }
-
-    /// Rows in use.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether no row is in use.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Rows that there are.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.storage.as_ref().len()
-    }
-
-    /// Whether every row is in use.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.len >= self.capacity()
-    }
-
-    /// Appends a row.
-    ///
-    /// # Errors
-    /// [`TableFull`], which names `table`; nothing changed.
-    pub fn push(&mut self, row: T, table: Table) -> Result<(), TableFull> {
-        let len = self.len;
-        match self.storage.as_mut().get_mut(len) {
-            Some(place) => {
-                *place = row;
-                self.len = len.saturating_add(1);
-                Ok(())
+        /// Removes the row at `index`; the ones behind it move up. (The
+        /// library's `remove` can panic.)
+        fn take(&mut self, index: usize) -> Option<T>
+        where
+            T: Copy,
+        {
+            let mut rows = self.get_mut(index..)?.iter_mut();
+            let mut place = rows.next()?;
+            let taken = *place;
+            for row in rows {
+                *place = *row;
+                place = row;
             }
-            None => Err(TableFull::new(table)),
+            self.view_mut().pop();
+            Some(taken)
         }
     }
 
-    /// Keeps the rows that `keep` says yes to, in their order.
-    pub fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
-        let mut kept = 0_usize;
-        for at in 0..self.len {
-            let Some(row) = self.storage.as_mut().get_mut(at) else { break };
-            if keep(row) {
-                let row = *row;
-                if let Some(place) = self.storage.as_mut().get_mut(kept) {
-                    *place = row;
-                }
-                kept = kept.saturating_add(1);
-            }
+    impl<T: Copy, const COUNT: usize> Bounded<T> for heapless::Vec<T, COUNT, u16> {
+        const EMPTY: Self = heapless::Vec::new();
+
+        #[inline(always)]
+        fn view(&self) -> &VecView<T, u16> {
+            self
         }
-        self.len = kept;
-    }
 
-    /// Removes the row at `index`; the ones behind it move up.
-    pub fn remove(&mut self, index: usize) -> Option<T> {
-        let removed = self.as_slice().get(index).copied()?;
-        let mut at = 0_usize;
-        self.retain(|_| {
-            let keep = at != index;
-            at = at.saturating_add(1);
-            keep
-        });
-        Some(removed)
-    }
-
-    /// Removes the last row.
-    pub(crate) fn pop(&mut self) -> Option<T> {
-        let last = self.as_slice().last().copied()?;
-        self.len = self.len.saturating_sub(1);
-        Some(last)
-    }
-
-    /// Inserts a row in front of the one at `index`, or at the end.
-    ///
-    /// # Errors
-    /// [`TableFull`], which names `table`; nothing changed.
-    pub fn insert(&mut self, index: usize, row: T, table: Table) -> Result<(), TableFull> {
-        self.push(row, table)?;
-        let index = index.min(self.len.saturating_sub(1));
-        if let Some(tail) = self.as_mut_slice().get_mut(index..) {
-            tail.rotate_right(1);
+        #[inline(always)]
+        fn view_mut(&mut self) -> &mut VecView<T, u16> {
+            self
         }
-        Ok(())
-    }
-
-    /// Forgets all rows.
-    pub fn clear(&mut self) {
-        self.len = 0;
     }
 }
 
-impl<T: Copy + fmt::Debug, S: Storage<T>> fmt::Debug for List<T, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
+pub(crate) use sealed::Bounded;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Table, TableFull};
 
     #[test]
-    fn a_full_list_says_which_table_and_keeps_its_rows() {
-        let mut list: List<Ipv4Addr, [Ipv4Addr; 2]> = List::EMPTY;
-        let (a, b, c) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 3));
-        list.push(a, Table::Locators).unwrap();
-        list.insert(0, b, Table::Locators).unwrap();
-        assert_eq!(list.push(c, Table::Locators), Err(TableFull::new(Table::Locators)));
-        assert_eq!(list.as_slice(), [b, a]);
-        assert_eq!(list.remove(0), Some(b));
-        assert_eq!(list.as_slice(), [a]);
-        assert_eq!(list.remove(1), None);
+    fn a_full_table_says_which_it_is_and_keeps_its_rows() {
+        let mut table: Vec<u8, N<2>> = Bounded::EMPTY;
+        table.add(1, Table::Locators).unwrap();
+        table.add(2, Table::Locators).unwrap();
+        assert_eq!(table.add(3, Table::Locators), Err(TableFull::new(Table::Locators)));
+        assert_eq!((table.take(2), table.take(0)), (None, Some(1)));
+        assert_eq!(table.bounded(), [2]);
     }
 }

@@ -8,7 +8,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::capacity::{Capacity, List, Row, Rows};
+use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 pub use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
@@ -230,7 +230,7 @@ pub enum Denied {
 /// everything else that Ethernet needs, is the caller's (a kernel, smoltcp).
 #[derive(Clone)]
 pub struct NativeLink<C: Capacity> {
-    addresses: List<InterfaceAddress, Rows<C::Addresses, InterfaceAddress>>,
+    addresses: Vec<InterfaceAddress, C::Addresses>,
     /// Nothing but the MTU.
     underlay: Underlay<C>,
 }
@@ -240,7 +240,7 @@ impl<C: Capacity> NativeLink<C> {
     #[must_use]
     pub const fn new(mtu: u16) -> Self {
         let policy = OuterPolicy { link_mtu: mtu, mtu: MtuMode::Static(mtu), ..OuterPolicy::DEFAULT };
-        NativeLink { addresses: List::EMPTY, underlay: Underlay::new(policy) }
+        NativeLink { addresses: Bounded::EMPTY, underlay: Underlay::new(policy) }
     }
 
     /// Adds an address of this node, whose prefix is on-link.
@@ -248,18 +248,18 @@ impl<C: Capacity> NativeLink<C> {
     /// # Errors
     /// The table of addresses is full.
     pub fn add_address(&mut self, address: InterfaceAddress) -> Result<(), TableFull> {
-        self.addresses.push(address, Table::Addresses)
+        self.addresses.add(address, Table::Addresses)
     }
 
     /// Keeps the addresses that `keep` says yes to.
-    pub(crate) fn retain_addresses(&mut self, mut keep: impl FnMut(&InterfaceAddress) -> bool) {
-        self.addresses.retain(|own| keep(own));
+    pub(crate) fn retain_addresses(&mut self, keep: impl FnMut(&InterfaceAddress) -> bool) {
+        self.addresses.view_mut().retain(keep);
     }
 
     /// This node's addresses.
     #[must_use]
     pub fn addresses(&self) -> &[InterfaceAddress] {
-        self.addresses.as_slice()
+        &self.addresses
     }
 }
 
@@ -326,10 +326,6 @@ impl InterfaceAddress {
     pub fn prefix(&self) -> Option<Ipv6Prefix> {
         Ipv6Prefix::new(self.address, self.prefix_length)
     }
-}
-
-impl Row for InterfaceAddress {
-    const EMPTY: Self = InterfaceAddress { address: Ipv6Addr::UNSPECIFIED, prefix_length: 128 };
 }
 
 /// Whether `address` is on-link by the prefix of one of `addresses`.

@@ -7,7 +7,6 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
-use crate::capacity::Row;
 use special::{Kinds, has_ipv4};
 
 mod error;
@@ -127,10 +126,6 @@ impl Ipv6Prefix {
     }
 }
 
-impl Row for Ipv6Prefix {
-    const EMPTY: Self = Ipv6Prefix::DEFAULT;
-}
-
 impl fmt::Display for Ipv6Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address(), self.len)
@@ -212,10 +207,6 @@ impl Ipv4Prefix {
     pub const fn broadcast(&self) -> Option<Ipv4Addr> {
         if self.len > 30 { None } else { Some(Ipv4Addr::from_bits(self.bits | !mask32(self.len))) }
     }
-}
-
-impl Row for Ipv4Prefix {
-    const EMPTY: Self = Ipv4Prefix::DEFAULT;
 }
 
 impl fmt::Display for Ipv4Prefix {

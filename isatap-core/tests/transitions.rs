@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use isatap_core::nd::neighbor::{Neighbor, Neighbors, Reachability};
+use isatap_core::capacity::N;
+use isatap_core::nd::neighbor::{Neighbors, Reachability};
 use isatap_core::nd::solicit::{Config, Phase, Solicitation};
 use isatap_core::time::{Expiry, Instant};
 
@@ -108,10 +109,10 @@ fn solicitation() {
 
 #[test]
 fn unreachability_detection() {
-    type Neighborhood = Neighbors<u8, Vec<Neighbor<u8>>>;
+    type Neighborhood = Neighbors<u8, N<1>>;
     const KEY: u8 = 1;
     let reach = |name: &str| {
-        let mut neighbors: Neighborhood = Neighbors::with_storage(vec![EMPTY; 1]);
+        let mut neighbors: Neighborhood = Neighbors::EMPTY;
         let mut now = Instant::from_secs(1000);
         if name == "(none)" {
             return (neighbors, now);
@@ -207,8 +208,6 @@ fn unreachability_detection() {
         "What each event does to a neighbour (RFC 4861 §7.3), and when it wants to wake. A failed one is reported and forgotten.",
     );
 }
-
-const EMPTY: Neighbor<u8> = Neighbor::new(0);
 
 /// Applies an event; gives the time then, and whether something is sent.
 type Event<T> = fn(&mut T, Instant, &Config) -> (Instant, bool);

@@ -36,6 +36,7 @@ pub enum OnHeap<const COUNT: usize> {}
 
 impl<const COUNT: usize> Count for OnHeap<COUNT> {
     type Of<T: Row> = HeapRows<T, COUNT>;
+    type Vec<T: Copy> = <N<COUNT> as Count>::Vec<T>;
 }
 
 /// The rows of [`OnHeap`]: none, or all.

@@ -2,15 +2,15 @@
 
 use core::net::Ipv4Addr;
 
-use isatap_core::capacity::Array;
+use isatap_core::capacity::N;
 use isatap_core::engine;
 use isatap_core::nd::learned::{
-    self, AddressState, DnsServer, LearnedPrefix, LinkParameters, Prefixes, SearchDomain, Sources, TimedRow, TimedSet,
+    self, AddressState, DnsServer, LinkParameters, Prefixes, SearchDomain, Sources, TimedSet,
 };
 use isatap_core::nd::message::{
     self, Message, NeighborAdvertisementRepr, NeighborSolicitationRepr, RedirectRepr, RouterSolicitationRepr,
 };
-use isatap_core::nd::neighbor::{Neighbor, Neighbors};
+use isatap_core::nd::neighbor::Neighbors;
 use isatap_core::nd::option::{DnsSearchList, DomainName, Mtu, NdOption, Options, RecursiveDnsServers};
 use isatap_core::nd::solicit::{Config, Solicitation};
 use isatap_core::nd::validate::{self, Received};
@@ -106,8 +106,7 @@ crate::roots! {
         writer.finish()
     };
     prefixes => |u| {
-        let storage: [LearnedPrefix; 4] = Array::EMPTY;
-        let mut table = any(Prefixes::with_storage(any(storage)));
+        let mut table = any(Prefixes::<N<4>>::EMPTY);
         for option in options(u) {
             if let NdOption::PrefixInformation(option) = option {
                 keep(table.learn(u.now(), &option, u.value()));
@@ -128,10 +127,8 @@ crate::roots! {
         keep((sources.contains(u.value()), sources.bits()));
     };
     name_servers => |u| {
-        let storage: [TimedRow<DnsServer>; 4] = Array::EMPTY;
-        let mut servers = any(TimedSet::with_storage(any(storage)));
-        let storage: [TimedRow<SearchDomain<64>>; 4] = Array::EMPTY;
-        let mut domains = any(TimedSet::with_storage(any(storage)));
+        let mut servers = any(TimedSet::<DnsServer, N<4>>::EMPTY);
+        let mut domains = any(TimedSet::<SearchDomain<64>, N<4>>::EMPTY);
         keep(servers.learn(u.now(), DnsServer(u.ipv6()), u.lifetime(), u.value()));
         for option in options(u) {
             match option {
@@ -170,8 +167,7 @@ crate::roots! {
         engine::uniform(&mut entropy, u.duration(), u.duration())
     };
     neighbors => |u| {
-        let storage: [Neighbor<Ipv4Addr>; 4] = Array::EMPTY;
-        let mut neighbors = any(Neighbors::with_storage(any(storage)));
+        let mut neighbors = any(Neighbors::<Ipv4Addr, N<4>>::EMPTY);
         neighbors.set_times(u.duration(), u.duration());
         keep((neighbors.note_sent(u.now(), u.ipv4()), neighbors.probe(u.now(), u.ipv4())));
         neighbors.confirm(u.now(), u.ipv4());

@@ -1,6 +1,6 @@
 //! Time, prefixes, buffers, wire formats, protocol 41.
 
-use isatap_core::capacity::List;
+use isatap_core::capacity::N;
 use isatap_core::drop_reason::{Counters, DropReason};
 use isatap_core::error::{EmitError, Layer, ParseError, ParseErrorKind, Table, TableFull};
 use isatap_core::isatap::{addr, ingress};
@@ -9,7 +9,7 @@ use isatap_core::prefix;
 use isatap_core::proto41::ecn::{self, Ecn, EcnMode, TosMode};
 use isatap_core::proto41::icmp::{TunnelError, TunnelErrorKind};
 use isatap_core::proto41::identification::{Bucket, Identifications};
-use isatap_core::proto41::mtu::{self, MtuMode, PathMtu, PathMtus, TooBig};
+use isatap_core::proto41::mtu::{self, MtuMode, PathMtus, TooBig};
 use isatap_core::proto41::{self, Flow, Outer, Template};
 use isatap_core::time::{Expiry, Instant, Lifetime};
 use isatap_core::timer::TimerTable;
@@ -30,8 +30,6 @@ isatap_core::timers! {
 }
 
 type Timers = TimerTable<Timer, 2>;
-
-type Numbers = List<core::net::Ipv4Addr, [core::net::Ipv4Addr; 4]>;
 
 pub(crate) fn outer(unknown: &Unknown) -> Outer {
     Outer {
@@ -88,18 +86,6 @@ crate::roots! {
         keep(timers.take_due(u.now()));
         timers.clear(any(Timer::Two));
         timers.next()
-    };
-    lists => |u| {
-        let mut list = any(Numbers::with_storage(any([u.ipv4(); 4])));
-        let pushed = list.push(u.ipv4(), any(Table::Routes));
-        let inserted = list.insert(u.value(), u.ipv4(), any(Table::Routes));
-        let removed = list.remove(u.value());
-        list.retain(|row| any(row.is_private()));
-        list.iter_mut().for_each(|row| *row = u.ipv4());
-        keep(list.as_mut_slice());
-        keep((list.iter().count(), list.as_slice(), list.len(), list.is_empty(), list.is_full(), list.capacity()));
-        list.clear();
-        (pushed, inserted, removed)
     };
     packets => |u| {
         let (count, length, segment, link) = (u.value(), u.value(), any(None), any(Some(u.link())));
@@ -264,14 +250,12 @@ crate::roots! {
         (mode.interface_mtu(), mtu::decide(mode, u.value(), u.value()), mtu::length_on_the_wire(u.input(), any(None)))
     };
     path_mtus => |u| {
-        let mut table = any(PathMtus::<[PathMtu; 4]>::EMPTY);
+        let mut table = any(PathMtus::<N<4>>::EMPTY);
         let claim = TooBig { destination: u.ipv4(), quoted_total_length: u.value(), quoted_header_len: u.value(), next_hop_mtu: u.value() };
         keep(table.too_big(u.now(), &claim, u.value()));
         keep((table.handle_timeout(u.now()), table.next_deadline(), table.get(u.ipv4())));
         table.rows().iter().for_each(|row| keep((row.destination(), row.mtu(), row.raise())));
         table.clear();
-        let storage: [PathMtu; 4] = isatap_core::capacity::Array::EMPTY;
-        PathMtus::with_storage(storage).rows().len()
     };
     identifications => |u| {
         let mut table = any(Identifications::<[Bucket; 4]>::new(any([0; 2])));

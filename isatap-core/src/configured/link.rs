@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::capacity::{Capacity, List, Rows};
+use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
@@ -26,7 +26,7 @@ pub struct Link<C: Capacity> {
     is_remote_usable: bool,
     /// With all IPv4 addresses of this node, though it sends from one.
     pub(crate) underlay: Underlay<C>,
-    addresses: List<InterfaceAddress, Rows<C::Addresses, InterfaceAddress>>,
+    addresses: Vec<InterfaceAddress, C::Addresses>,
 }
 
 /// The link-local address that an end of a configured tunnel makes of its
@@ -45,7 +45,7 @@ pub const fn link_local(ipv4: Ipv4Addr) -> Ipv6Addr {
 impl<C: Capacity> Link<C> {
     pub(crate) fn new(local: Ipv4Addr, remote: Ipv4Addr, policy: OuterPolicy) -> Self {
         let underlay = Underlay::new(policy);
-        let mut link = Link { local, remote, is_remote_usable: false, underlay, addresses: List::EMPTY };
+        let mut link = Link { local, remote, is_remote_usable: false, underlay, addresses: Bounded::EMPTY };
         // One always fits.
         let _ = link.set_locators(&[]);
         link
@@ -76,12 +76,12 @@ impl<C: Capacity> Link<C> {
     }
 
     pub(crate) fn add_address(&mut self, address: InterfaceAddress) -> Result<(), TableFull> {
-        self.addresses.push(address, Table::Addresses)
+        self.addresses.add(address, Table::Addresses)
     }
 
     /// Whether one more address can be told of, besides the link-local one.
     pub(crate) fn has_room(&self) -> bool {
-        self.addresses().count() < self.addresses.capacity()
+        self.addresses().count() < self.addresses.view().capacity()
     }
 }
 
@@ -129,7 +129,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
     }
 
     fn is_on_link(&self, address: &Ipv6Addr) -> bool {
-        Ipv6Prefix::LINK_LOCAL.contains(address) || is_in(self.addresses.as_slice(), address)
+        Ipv6Prefix::LINK_LOCAL.contains(address) || is_in(&self.addresses, address)
     }
 
     fn is_local(&self, address: &Ipv6Addr) -> bool {
@@ -145,7 +145,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
         if Ipv6Prefix::LINK_LOCAL.contains(destination) {
             return Some(own);
         }
-        source_among(self.addresses.as_slice(), destination).or(Some(own))
+        source_among(&self.addresses, destination).or(Some(own))
     }
 
     fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {

@@ -13,14 +13,14 @@ mod link;
 
 use core::net::Ipv4Addr;
 
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, N};
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
 use crate::interface::{Context, Control, Heard, Received, Told, interface};
 use crate::link::{InterfaceAddress, Link as LinkTrait, Locator, OuterPolicy};
 use crate::nd::message::{self, Message, NeighborFlags, NeighborSolicitationRepr};
-use crate::nd::neighbor::{Advertised, Neighbor, Neighbors, Reachability};
+use crate::nd::neighbor::{Advertised, Neighbors, Reachability};
 use crate::packet::PacketMut;
 use crate::route::{Origin, Route};
 use crate::time::{Expiry, Instant};
@@ -54,7 +54,7 @@ impl Config {
 pub struct Interface<C: Capacity> {
     config: Config,
     link: Link<C>,
-    remote: Neighbors<Ipv4Addr, [Neighbor<Ipv4Addr>; 1]>,
+    remote: Neighbors<Ipv4Addr, N<1>>,
     told: Told<C>,
 }
 

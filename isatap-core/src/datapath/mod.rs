@@ -17,7 +17,7 @@ mod plan;
 
 use core::net::Ipv6Addr;
 
-use crate::capacity::{Capacity, List, Rows};
+use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::engine::{Admitted, Verdict};
 use crate::error::{Table, TableFull};
@@ -41,7 +41,7 @@ pub struct Datapath<I, C: Capacity, const LINKS: usize> {
     used: u8,
     pub(crate) routes: Routes<C>,
     /// IPv6 prefixes of tunnels in this site. `SEC-3`
-    known_prefixes: List<Ipv6Prefix, Rows<C::Members, Ipv6Prefix>>,
+    known_prefixes: Vec<Ipv6Prefix, C::Members>,
     /// Whether the node answers echo requests itself. `NDP-65`
     pub(crate) answers_echo: bool,
 }
@@ -122,7 +122,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             order: [0; LINKS],
             used,
             routes: RouteTable::new(),
-            known_prefixes: List::EMPTY,
+            known_prefixes: Bounded::EMPTY,
             answers_echo: false,
         }
     }
@@ -205,7 +205,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// # Errors
     /// The table is full.
     pub fn add_known_prefix(&mut self, prefix: Ipv6Prefix) -> Result<(), TableFull> {
-        self.known_prefixes.push(prefix, Table::KnownPrefixes)
+        self.known_prefixes.add(prefix, Table::KnownPrefixes)
     }
 
     /// The link that packets are offered to after `place` others. `TUN-23`

@@ -3,15 +3,15 @@
 
 use core::net::Ipv6Addr;
 
-use crate::capacity::{Array, List, Row, Storage};
+use crate::capacity::{Bounded, Count};
 use crate::engine::{Change, LearnedAddress};
 use crate::error::{Table, TableFull};
 use crate::time::Expiry;
 
 /// The addresses of one interface; level-triggered.
 #[derive(Clone)]
-pub struct Addresses<S> {
-    rows: List<AddressRow, S>,
+pub struct Addresses<K: Count> {
+    rows: K::Vec<AddressRow>,
 }
 
 /// One address, wanted, told, or both. The fields of a [`LearnedAddress`],
@@ -27,7 +27,7 @@ pub struct AddressRow {
     changed: bool,
 }
 
-impl Row for AddressRow {
+impl AddressRow {
     const EMPTY: Self = AddressRow {
         address: Ipv6Addr::UNSPECIFIED,
         preferred_until: Expiry::NEVER,
@@ -37,9 +37,7 @@ impl Row for AddressRow {
         told: false,
         changed: false,
     };
-}
 
-impl AddressRow {
     fn learned(&self) -> LearnedAddress {
         let &AddressRow { address, prefix_length, preferred_until, valid_until, .. } = self;
         LearnedAddress { address, prefix_length, preferred_until, valid_until }
@@ -51,12 +49,10 @@ impl AddressRow {
     }
 }
 
-impl<S: Array<AddressRow>> Addresses<S> {
+impl<K: Count> Addresses<K> {
     /// None.
-    pub(crate) const EMPTY: Self = Addresses { rows: List::EMPTY };
-}
+    pub(crate) const EMPTY: Self = Addresses { rows: Bounded::EMPTY };
 
-impl<S: Storage<AddressRow>> Addresses<S> {
     /// Replaces the wanted addresses. If there are more than rows, the first ones count.
     ///
     /// # Errors
@@ -68,7 +64,7 @@ impl<S: Storage<AddressRow>> Addresses<S> {
         }
         let mut result = Ok(());
         for (at, address) in wanted.enumerate() {
-            if at >= self.rows.capacity() {
+            if at >= self.rows.view().capacity() {
                 result = Err(TableFull::new(Table::Addresses));
                 break;
             }
@@ -78,14 +74,14 @@ impl<S: Storage<AddressRow>> Addresses<S> {
                 continue;
             }
             // A row of an address that nobody was told of is as good as free.
-            self.rows.retain(|row| row.wanted || row.told);
+            self.rows.view_mut().retain(|row| row.wanted || row.told);
             let mut row = AddressRow::EMPTY;
             row.set(address);
-            if let Err(full) = self.rows.push(row, Table::Addresses) {
+            if let Err(full) = self.rows.add(row, Table::Addresses) {
                 result = Err(full);
             }
         }
-        self.rows.retain(|row| row.wanted || row.told);
+        self.rows.view_mut().retain(|row| row.wanted || row.told);
         result
     }
 
@@ -97,7 +93,7 @@ impl<S: Storage<AddressRow>> Addresses<S> {
     /// The next difference: what is to go first.
     pub(crate) fn poll(&mut self) -> Option<(Change, LearnedAddress)> {
         if let Some(at) = self.rows.iter().position(|row| row.told && !row.wanted) {
-            return self.rows.remove(at).map(|row| (Change::Removed, row.learned()));
+            return self.rows.take(at).map(|row| (Change::Removed, row.learned()));
         }
         let row = self.rows.iter_mut().find(|row| row.wanted && (!row.told || row.changed))?;
         let change = if row.told { Change::Changed } else { Change::Added };
@@ -110,6 +106,7 @@ impl<S: Storage<AddressRow>> Addresses<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capacity::N;
 
     fn address(last: u16) -> LearnedAddress {
         LearnedAddress { address: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last), ..AddressRow::EMPTY.learned() }
@@ -117,7 +114,7 @@ mod tests {
 
     #[test]
     fn differences_are_told_once_and_an_add_then_remove_is_silence() {
-        let mut table: Addresses<[AddressRow; 2]> = Addresses::EMPTY;
+        let mut table: Addresses<N<2>> = Addresses::EMPTY;
         table.replace(&mut [address(1), address(2)].into_iter()).unwrap();
         assert_eq!(table.poll(), Some((Change::Added, address(1))));
         // 2 was never told: replacing it by 3 needs no row of its own.

@@ -2,11 +2,11 @@
 
 use core::net::Ipv6Addr;
 
-use crate::capacity::{Capacity, Rows};
+use crate::capacity::Capacity;
 use crate::engine::{Change, Delegation, Event, LearnedAddress};
 use crate::error::{Table, TableFull};
 use crate::interface::full::FullTables;
-use crate::interface::{AddressRow, Addresses, Context};
+use crate::interface::{Addresses, Context};
 use crate::link::OuterPolicy;
 use crate::packet::LinkId;
 use crate::route::{Origin, Route};
@@ -15,7 +15,7 @@ use crate::time::Expiry;
 /// What every tunnel tells: its addresses, its MTU, tables without room.
 #[derive(Clone)]
 pub(crate) struct Told<C: Capacity> {
-    pub(crate) addresses: Addresses<Rows<C::Addresses, AddressRow>>,
+    pub(crate) addresses: Addresses<C::Addresses>,
     mtu: u16,
     pub(crate) full: FullTables,
 }

@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::capacity::{Array, Capacity, List, Rows};
+use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
 use crate::interface::Context;
@@ -27,6 +27,8 @@ use crate::route::{Origin, Route};
 pub struct Link<C: Capacity> {
     pub(crate) underlay: Underlay<C>,
     pub(crate) prl: Prl<C>,
+    /// The first locator; 0.0.0.0 while there is none.
+    first: Ipv4Addr,
     /// Whose packets are no plain host's: the locators, the broadcast
     /// addresses of their subnets, the potential routers, the known routers.
     /// Any address while there is no locator.
@@ -34,11 +36,11 @@ pub struct Link<C: Capacity> {
     /// Whether the router in the first row of the list, once it is listed, is
     /// none of the others.
     is_first_router_plain: bool,
-    pub(crate) prefixes: Prefixes<Rows<C::Prefixes, LearnedPrefix>>,
-    pub(crate) members: List<Ipv4Prefix, Rows<C::Members, Ipv4Prefix>>,
+    pub(crate) prefixes: Prefixes<C::Prefixes>,
+    pub(crate) members: Vec<Ipv4Prefix, C::Members>,
     pub(crate) router: bool,
-    /// Other tunnel routers, and 0.0.0.0 behind them. `SEC-4`
-    known: Rows<C::KnownRouters, Ipv4Addr>,
+    /// Other tunnel routers. `SEC-4`
+    known: Vec<Ipv4Addr, C::KnownRouters>,
 }
 
 impl<C: Capacity> Link<C> {
@@ -47,12 +49,13 @@ impl<C: Capacity> Link<C> {
         Link {
             underlay: Underlay::new(policy),
             prl: Prl::EMPTY,
+            first: Ipv4Addr::UNSPECIFIED,
             marks: Marks::ALL,
             is_first_router_plain: false,
             prefixes: Prefixes::EMPTY,
-            members: List::EMPTY,
+            members: Bounded::EMPTY,
             router,
-            known: <Rows<C::KnownRouters, Ipv4Addr> as Array<Ipv4Addr>>::EMPTY,
+            known: Bounded::EMPTY,
         }
     }
 
@@ -75,28 +78,26 @@ impl<C: Capacity> Link<C> {
     /// # Errors
     /// The table is full.
     pub fn add_member(&mut self, prefix: Ipv4Prefix) -> Result<(), TableFull> {
-        self.members.push(prefix, Table::Members)
+        self.members.add(prefix, Table::Members)
     }
 
     /// Other tunnel routers, which are no hosts. `SEC-4`
     pub fn known_routers(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
-        self.known.as_ref().iter().copied().take_while(|router| !router.is_unspecified())
+        self.known.iter().copied()
     }
 
     /// `SEC-4`: see [`RouterInterface::set_known_routers`](super::RouterInterface::set_known_routers).
     pub(crate) fn set_known_routers(&mut self, routers: &[Ipv4Addr]) -> Result<(), TableFull> {
-        let rows = self.known.as_mut();
-        rows.fill(Ipv4Addr::UNSPECIFIED);
-        let routers = routers.iter().filter(|router| !router.is_unspecified());
-        rows.iter_mut().zip(routers.clone()).for_each(|(row, router)| *row = *router);
-        let is_full = routers.count() > rows.len();
+        self.known.view_mut().clear();
+        let mut routers = routers.iter().filter(|router| !router.is_unspecified());
+        let result = routers.try_for_each(|router| self.known.add(*router, Table::KnownRouters));
         self.mark();
-        if is_full { Err(TableFull::new(Table::KnownRouters)) } else { Ok(()) }
+        result
     }
 
     /// `SEC-4 [RFC 6324 §3.2.3]`: whether that is another tunnel router.
     fn knows(&self, address: Ipv4Addr) -> bool {
-        !address.is_unspecified() && self.known.as_ref().contains(&address)
+        self.known.bounded().contains(&address)
     }
 
     /// The locator to send from toward `destination` when the inner source
@@ -121,6 +122,7 @@ impl<C: Capacity> Link<C> {
     }
 
     fn mark(&mut self) {
+        self.first = self.locators().first().map_or(Ipv4Addr::UNSPECIFIED, |own| own.address);
         let marks = Marks::of(self.locators()).with(self.prl.marks());
         self.marks = self.known_routers().fold(marks, Marks::with_address);
         let is_plain = |router| !self.underlay.excludes(router) && !self.knows(router);
@@ -174,13 +176,6 @@ impl<C: Capacity> Link<C> {
         self.locator_for(destination).ok_or(DropReason::NoLocator)
     }
 
-    /// Whether `address` is the first locator; means nothing while there is
-    /// none, when [`marks`](Self::marks) has every address.
-    #[inline(always)]
-    fn is_first(&self, address: Ipv4Addr) -> bool {
-        self.underlay.locators.storage().first().is_some_and(|own| own.address == address)
-    }
-
     /// Who sent a packet that is clearly in order; `None` says only that
     /// [`judge`](Self::judge) must look.
     ///
@@ -190,13 +185,13 @@ impl<C: Capacity> Link<C> {
     #[inline(always)]
     fn plain(&self, flow: &Flow) -> Option<Admitted> {
         let (source, inner_source) = (flow.outer_source, &flow.inner_source);
-        if !self.is_first(flow.outer_destination) || !ingress::is_plainly_unicast(&flow.inner_destination) {
+        if flow.outer_destination != self.first || !ingress::is_plainly_unicast(&flow.inner_destination) {
             return None;
         }
         if !self.marks.may_have(source) {
-            let is_host = addr::embeds(inner_source, source)
-                && self.prefixes.is_plainly_on_link(inner_source)
-                && self.members.is_empty();
+            let is_host = self.members.is_empty()
+                && addr::embeds(inner_source, source)
+                && self.prefixes.is_plainly_on_link(inner_source);
             return is_host.then_some(Admitted::Host);
         }
         let is_router = self.is_first_router_plain && self.prl.is_first(source) && !inner_source.is_unspecified();
@@ -209,7 +204,7 @@ impl<C: Capacity> Link<C> {
         let Judged { outer_source, outer_destination, inner_source, inner_destination } = addresses;
         let (outer_source, outer_destination) = (*outer_source, *outer_destination);
         let (mut addressed, mut refused) = (false, false);
-        for locator in self.underlay.locators.rows() {
+        for locator in self.underlay.locators.bounded() {
             addressed |= locator.address == outer_destination;
             refused |= locator.excludes(outer_source);
         }
@@ -231,7 +226,7 @@ impl<C: Capacity> Link<C> {
         let from = ingress::source(inner_source, outer_source, self.is_on_link(inner_source), listed)
             .map_err(Denied::Refused)?;
         if from == Admitted::Host {
-            ingress::member(outer_source, self.members.as_slice()).map_err(Denied::Refused)?;
+            ingress::member(outer_source, self.members.bounded()).map_err(Denied::Refused)?;
         }
         Ok(from)
     }
@@ -277,7 +272,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
         }
         if !self.prl.lists(destination) {
             // SEC-2
-            ingress::member(destination, self.members.as_slice())?;
+            ingress::member(destination, &self.members)?;
         }
         let source = self.outer_source(inner_source, destination)?;
         Ok(Resolution::To { source, destination })

@@ -9,11 +9,11 @@
 
 use core::net::Ipv6Addr;
 
-use crate::capacity::{Capacity, List, Row, Rows};
+use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
-use crate::interface::{ALL_NODES, AddressRow, Addresses, Context, Control, Received, interface, neighbor_discovery};
+use crate::interface::{ALL_NODES, Addresses, Context, Control, Received, interface, neighbor_discovery};
 use crate::link::{InterfaceAddress, Link as _, NativeLink};
 use crate::nd::advertise::{Intervals, Schedule};
 use crate::nd::learned::TWO_HOURS;
@@ -79,9 +79,9 @@ impl Config {
 pub struct Interface<C: Capacity> {
     config: Config,
     link: NativeLink<C>,
-    prefixes: List<Published, Rows<C::Prefixes, Published>>,
+    prefixes: Vec<Published, C::Prefixes>,
     schedule: Schedule,
-    addresses: Addresses<Rows<C::Addresses, AddressRow>>,
+    addresses: Addresses<C::Addresses>,
 }
 
 /// A prefix that hosts make addresses of.
@@ -98,11 +98,6 @@ pub struct Published {
     pub is_deprecated: bool,
 }
 
-impl Row for Published {
-    const EMPTY: Self =
-        Published { prefix: Ipv6Prefix::DEFAULT, from: LinkId::NULL, until: Expiry::NEVER, is_deprecated: false };
-}
-
 impl<C: Capacity> Interface<C> {
     /// A LAN without prefixes; [`start`](Self::start) lets it speak.
     ///
@@ -111,13 +106,19 @@ impl<C: Capacity> Interface<C> {
     pub fn new(config: Config) -> Result<Self, TableFull> {
         let mut link = NativeLink::new(config.mtu);
         link.add_address(InterfaceAddress { address: config.link_local, prefix_length: 64 })?;
-        Ok(Interface { config, link, prefixes: List::EMPTY, schedule: Schedule::SILENT, addresses: Addresses::EMPTY })
+        Ok(Interface {
+            config,
+            link,
+            prefixes: Bounded::EMPTY,
+            schedule: Schedule::SILENT,
+            addresses: Addresses::EMPTY,
+        })
     }
 
     /// What hosts make addresses of, or did.
     #[must_use]
     pub fn published(&self) -> &[Published] {
-        self.prefixes.as_slice()
+        &self.prefixes
     }
 
     /// Begins to advertise, if that is configured; also after a change that
@@ -138,7 +139,7 @@ impl<C: Capacity> Interface<C> {
     /// # Errors
     /// A table is full.
     pub fn publish(&mut self, cx: &mut Context<'_, C>, prefix: Ipv6Prefix) -> Result<(), TableFull> {
-        self.add(cx, Published { prefix, ..Published::EMPTY })
+        self.add(cx, Published { prefix, from: LinkId::NULL, until: Expiry::NEVER, is_deprecated: false })
     }
 
     fn add(&mut self, cx: &mut Context<'_, C>, new: Published) -> Result<(), TableFull> {
@@ -148,13 +149,13 @@ impl<C: Capacity> Interface<C> {
             }
             *row = new;
         } else {
-            if self.prefixes.is_full()
+            if self.prefixes.view().is_full()
                 && let Some(at) = self.prefixes.iter().position(|row| row.is_deprecated)
             {
                 // A prefix in use is worth more than one that is taken back.
-                self.prefixes.remove(at);
+                self.prefixes.take(at);
             }
-            self.prefixes.push(new, Table::Prefixes)?;
+            self.prefixes.add(new, Table::Prefixes)?;
         }
         self.changed(cx.now);
         let identifier = self.config.link_local.octets();
@@ -309,7 +310,7 @@ impl<C: Capacity> Control<C> for Interface<C> {
         self.schedule.handle_timeout(entropy);
         let link = &mut self.link;
         let (id, routes) = (cx.id, &mut cx.routes);
-        self.prefixes.retain(|row| {
+        self.prefixes.view_mut().retain(|row| {
             let is_over = row.until.is_due(now);
             if is_over && !row.is_deprecated {
                 routes.remove(&Route::on_link(row.prefix, id, Origin::OnLink).key());

@@ -20,7 +20,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::capacity::{Array, List, Row, Storage};
+use crate::capacity::{Bounded, Count};
 use crate::error::{Table, TableFull};
 use crate::time::{Expiry, Instant};
 
@@ -46,8 +46,8 @@ const RETRANS_MS: u32 = 1_000;
 /// first; one that is being probed, or whose failure was not yet reported,
 /// never does.
 #[derive(Clone)]
-pub struct Neighbors<K, S> {
-    rows: List<Neighbor<K>, S>,
+pub struct Neighbors<K: Copy, C: Count> {
+    rows: C::Vec<Neighbor<K>>,
     reachable_micros: u64,
     retrans_ms: u32,
 }
@@ -103,12 +103,6 @@ enum State {
 }
 
 impl<K: Copy> Neighbor<K> {
-    /// A row that is not in use yet, to make storage of.
-    #[must_use]
-    pub const fn new(key: K) -> Self {
-        Self::stale(key, Instant::ZERO)
-    }
-
     const fn stale(key: K, since: Instant) -> Self {
         Neighbor { key, state: State::Stale { since }, is_router: false, next_probe: Instant::ZERO }
     }
@@ -160,20 +154,10 @@ impl<K: Copy> Neighbor<K> {
     }
 }
 
-impl<K: Row> Row for Neighbor<K> {
-    const EMPTY: Self = Neighbor::new(K::EMPTY);
-}
-
-impl<K: Row, S: Array<Neighbor<K>>> Neighbors<K, S> {
+impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
     /// No neighbours, and the times of RFC 4861.
-    pub const EMPTY: Self = Neighbors { rows: List::EMPTY, reachable_micros: REACHABLE_MICROS, retrans_ms: RETRANS_MS };
-}
-
-impl<K: Copy + Eq, S: Storage<Neighbor<K>>> Neighbors<K, S> {
-    /// No neighbours, in memory of the caller's, and the times of RFC 4861.
-    pub fn with_storage(storage: S) -> Self {
-        Neighbors { rows: List::with_storage(storage), reachable_micros: REACHABLE_MICROS, retrans_ms: RETRANS_MS }
-    }
+    pub const EMPTY: Self =
+        Neighbors { rows: Bounded::EMPTY, reachable_micros: REACHABLE_MICROS, retrans_ms: RETRANS_MS };
 
     /// Sets the (randomised) reachable time and the time between two
     /// solicitations; they hold from the next change of state on. Zero
@@ -264,12 +248,12 @@ impl<K: Copy + Eq, S: Storage<Neighbor<K>>> Neighbors<K, S> {
     /// The neighbour is of no more interest (its router left the list, its
     /// locator is gone).
     pub fn forget(&mut self, key: K) {
-        self.rows.retain(|row| row.key != key);
+        self.rows.view_mut().retain(|row| row.key != key);
     }
 
     /// Nobody is of interest any more.
     pub fn clear(&mut self) {
-        self.rows.clear();
+        self.rows.view_mut().clear();
     }
 
     /// Lets time pass up to `now`.
@@ -318,7 +302,7 @@ impl<K: Copy + Eq, S: Storage<Neighbor<K>>> Neighbors<K, S> {
     pub fn next_failed(&mut self) -> Option<K> {
         let failed = |row: &Neighbor<K>| matches!(row.state, State::Failed { .. });
         let index = self.rows.iter().position(failed)?;
-        self.rows.remove(index).map(|row| row.key)
+        self.rows.take(index).map(|row| row.key)
     }
 
     /// The earliest time at which something is to be done: by
@@ -360,21 +344,21 @@ impl<K: Copy + Eq, S: Storage<Neighbor<K>>> Neighbors<K, S> {
         let index = match self.rows.iter().position(|row| row.key == key) {
             Some(index) => index,
             None => {
-                if self.rows.is_full() {
+                if self.rows.view().is_full() {
                     let ranked =
                         self.rows.iter().enumerate().filter_map(|(at, row)| Some((row.eviction_rank(now)?, at)));
                     let (_, victim) = ranked.min().ok_or(full)?;
-                    self.rows.remove(victim);
+                    self.rows.take(victim);
                 }
-                self.rows.push(Neighbor::stale(key, now), Table::Neighbors)?;
+                self.rows.add(Neighbor::stale(key, now), Table::Neighbors)?;
                 self.rows.len().saturating_sub(1)
             }
         };
-        self.rows.as_mut_slice().get_mut(index).ok_or(full)
+        self.rows.get_mut(index).ok_or(full)
     }
 }
 
-impl<K: Copy + fmt::Debug, S: Storage<Neighbor<K>>> fmt::Debug for Neighbors<K, S> {
+impl<K: Copy + fmt::Debug, C: Count> fmt::Debug for Neighbors<K, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.rows.fmt(f)
     }

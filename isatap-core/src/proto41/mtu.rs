@@ -7,8 +7,7 @@ use core::num::NonZeroU16;
 use core::time::Duration;
 
 use super::OVERHEAD;
-use crate::capacity::{Array, List, Row, Storage};
-use crate::error::Table;
+use crate::capacity::{Bounded, Count};
 use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
 
@@ -151,16 +150,6 @@ impl PathMtu {
     }
 }
 
-impl Row for PathMtu {
-    const EMPTY: Self = PathMtu {
-        destination: Ipv4Addr::UNSPECIFIED,
-        mtu: 0,
-        ceiling: 0,
-        changed: Instant::ZERO,
-        raise: Expiry::NEVER,
-    };
-}
-
 /// An ICMPv4 claim that a packet was too big.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TooBig {
@@ -180,22 +169,20 @@ pub struct TooBig {
 /// full the row that has not changed for longest is forgotten: its next
 /// packet too big brings it back.
 #[derive(Clone)]
-pub struct PathMtus<S> {
-    rows: List<PathMtu, S>,
+pub struct PathMtus<K: Count> {
+    rows: K::Vec<PathMtu>,
 }
 
-impl<S: Storage<PathMtu>> fmt::Debug for PathMtus<S> {
+impl<K: Count> fmt::Debug for PathMtus<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.rows, f)
+        fmt::Debug::fmt(&*self.rows, f)
     }
 }
 
-impl<S: Array<PathMtu>> PathMtus<S> {
+impl<K: Count> PathMtus<K> {
     /// Nothing known.
-    pub const EMPTY: Self = PathMtus { rows: List::EMPTY };
-}
+    pub const EMPTY: Self = PathMtus { rows: Bounded::EMPTY };
 
-impl<S: Storage<PathMtu>> PathMtus<S> {
     /// The estimate never goes under this. [RFC 1191 §3]
     pub const MINIMUM: u16 = 68;
 
@@ -205,11 +192,6 @@ impl<S: Storage<PathMtu>> PathMtus<S> {
 
     /// How long until the next try when one went well.
     pub const RAISE_AGAIN_AFTER: Duration = Duration::from_secs(120);
-
-    /// Nothing known, in memory of the caller's.
-    pub fn with_storage(storage: S) -> Self {
-        PathMtus { rows: List::with_storage(storage) }
-    }
 
     /// The bytes of outer packet thought to reach `destination`, if that is
     /// less than the interface carries.
@@ -222,7 +204,7 @@ impl<S: Storage<PathMtu>> PathMtus<S> {
     /// Every estimate.
     #[must_use]
     pub fn rows(&self) -> &[PathMtu] {
-        self.rows.as_slice()
+        &self.rows
     }
 
     /// Takes a claim, whose quote must already be known to be of a packet
@@ -265,7 +247,7 @@ impl<S: Storage<PathMtu>> PathMtus<S> {
     /// changed.
     pub fn handle_timeout(&mut self, now: Instant) -> usize {
         let mut raised = 0_usize;
-        self.rows.retain(|row| {
+        self.rows.view_mut().retain_mut(|row| {
             if !row.raise.is_due(now) {
                 return true;
             }
@@ -286,11 +268,11 @@ impl<S: Storage<PathMtu>> PathMtus<S> {
 
     /// Forgets every estimate: the IPv4 attachment changed.
     pub fn clear(&mut self) {
-        self.rows.clear();
+        self.rows.view_mut().clear();
     }
 
     fn insert(&mut self, row: PathMtu) {
-        if self.rows.push(row, Table::PathMtus).is_ok() {
+        if self.rows.view_mut().push(row).is_ok() {
             return;
         }
         if let Some(oldest) = self.rows.iter_mut().min_by_key(|row| row.changed) {

@@ -5,8 +5,8 @@ use core::net::Ipv4Addr;
 
 use super::ecn::{EcnMode, TosMode};
 use super::icmp::{TunnelError, TunnelErrorKind};
-use super::mtu::{MtuMode, PathMtu, PathMtus};
-use crate::capacity::{Capacity, List, Row, Rows};
+use super::mtu::{MtuMode, PathMtus};
+use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
 use crate::prefix::{Ipv4Prefix, is_never_unicast};
@@ -98,10 +98,6 @@ impl From<Ipv4Addr> for Locator {
     }
 }
 
-impl Row for Locator {
-    const EMPTY: Self = Locator { address: Ipv4Addr::UNSPECIFIED, subnet_length: 32 };
-}
-
 /// Whether a node with these addresses may send to `destination`, whatever a
 /// name, a router list or an IPv6 address says. `TUN-4`: it is a host's
 /// (`TUN-15`), and neither one of its own nor the directed broadcast address of
@@ -114,8 +110,8 @@ pub(crate) fn may_send_to(destination: Ipv4Addr, own: &[Locator]) -> bool {
 /// The IPv4 side of one link.
 #[derive(Clone)]
 pub struct Underlay<C: Capacity> {
-    pub(crate) locators: List<Locator, Rows<C::Locators, Locator>>,
-    paths: PathMtus<Rows<C::PathMtus, PathMtu>>,
+    pub(crate) locators: Vec<Locator, C::Locators>,
+    paths: PathMtus<C::PathMtus>,
     /// How outer headers are made.
     pub policy: OuterPolicy,
 }
@@ -124,7 +120,7 @@ impl<C: Capacity> Underlay<C> {
     /// Without addresses.
     #[must_use]
     pub const fn new(policy: OuterPolicy) -> Self {
-        Underlay { locators: List::EMPTY, paths: PathMtus::EMPTY, policy }
+        Underlay { locators: Bounded::EMPTY, paths: PathMtus::EMPTY, policy }
     }
 
     /// The IPv4 addresses of this node on the link, in the order in which they
@@ -132,7 +128,7 @@ impl<C: Capacity> Underlay<C> {
     #[inline]
     #[must_use]
     pub fn locators(&self) -> &[Locator] {
-        self.locators.as_slice()
+        &self.locators
     }
 
     /// Replaces the addresses by those that can be unicast ones, without
@@ -141,13 +137,13 @@ impl<C: Capacity> Underlay<C> {
     /// # Errors
     /// There is not room for all.
     pub(crate) fn replace(&mut self, locators: impl IntoIterator<Item = Locator>) -> Result<(), TableFull> {
-        self.locators.clear();
+        self.locators.view_mut().clear();
         let mut result = Ok(());
         for new in locators.into_iter().filter(|new| !is_never_unicast(new.address)) {
             match self.locators.iter_mut().find(|own| own.address == new.address) {
                 // On a loopback device too, say: the subnet is that of the other one.
                 Some(own) => own.subnet_length = own.subnet_length.min(new.subnet_length),
-                None => result = result.and(self.locators.push(new, Table::Locators)),
+                None => result = result.and(self.locators.add(new, Table::Locators)),
             }
         }
         result

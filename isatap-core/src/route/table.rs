@@ -3,7 +3,7 @@
 use core::fmt;
 use core::net::Ipv6Addr;
 
-use crate::capacity::{Array, List, Row, Storage};
+use crate::capacity::{Array, Row, Storage};
 use crate::error::{Table, TableFull};
 use crate::packet::LinkId;
 use crate::prefix::halves;
@@ -44,11 +44,12 @@ use crate::time::{Expiry, Instant};
 #[derive(Clone)]
 pub struct RouteTable<S> {
     /// Reachable rows, unreachable rows, removed rows that are still to be
-    /// told: each part in lookup order.
-    rows: List<Slot, S>,
+    /// told, each part in lookup order; rows that are not in use.
+    storage: S,
     index: Index,
     reachable: usize,
     live: usize,
+    used: usize,
     next_rank: u64,
     deadline: Expiry,
     /// Between [`hold_index`](Self::hold_index) and
@@ -60,7 +61,7 @@ pub struct RouteTable<S> {
 
 impl<S: Array<Slot>> RouteTable<S> {
     /// No routes.
-    pub const EMPTY: Self = Self::empty(List::EMPTY);
+    pub const EMPTY: Self = Self::empty(S::EMPTY);
 
     /// No routes; for statics.
     #[must_use]
@@ -76,12 +77,13 @@ impl<S: Array<Slot>> Default for RouteTable<S> {
 }
 
 impl<S> RouteTable<S> {
-    const fn empty(rows: List<Slot, S>) -> Self {
+    const fn empty(storage: S) -> Self {
         RouteTable {
-            rows,
+            storage,
             index: Index::EMPTY,
             reachable: 0,
             live: 0,
+            used: 0,
             next_rank: 0,
             deadline: Expiry::NEVER,
             is_index_held: false,
@@ -188,7 +190,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
     #[must_use]
     pub fn capacity(&self) -> usize {
         // A `RouteId` counts no further.
-        self.rows.capacity().min(usize::from(u16::MAX))
+        self.storage.as_ref().len().min(usize::from(u16::MAX))
     }
 
     /// A number that changes whenever a lookup may have another answer: what
@@ -200,11 +202,19 @@ impl<S: Storage<Slot>> RouteTable<S> {
 
     #[inline]
     fn first_match(&self, destination: &Ipv6Addr, link: Option<LinkId>) -> Option<(usize, &Slot)> {
-        self.index.first_match(self.rows.storage(), self.live, destination, link)
+        self.index.first_match(self.storage.as_ref(), self.live, destination, link)
     }
 
     fn live_rows(&self) -> &[Slot] {
-        self.rows.as_slice().get(..self.live).unwrap_or(&[])
+        self.storage.as_ref().get(..self.live).unwrap_or(&[])
+    }
+
+    fn rows(&self) -> &[Slot] {
+        self.storage.as_ref().get(..self.used).unwrap_or(&[])
+    }
+
+    fn rows_mut(&mut self) -> &mut [Slot] {
+        self.storage.as_mut().get_mut(..self.used).unwrap_or(&mut [])
     }
 }
 
@@ -212,7 +222,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
 impl<S: Storage<Slot>> RouteTable<S> {
     /// No routes, in memory of the caller's; at most 65,535 rows are used.
     pub fn with_storage(storage: S) -> Self {
-        Self::empty(List::with_storage(storage))
+        Self::empty(storage)
     }
 
     /// Adds a route, or replaces the one with the same [`RouteKey`].
@@ -232,30 +242,32 @@ impl<S: Storage<Slot>> RouteTable<S> {
     /// The same; also gives the route that had to go for it.
     pub(crate) fn insert_displacing(&mut self, route: Route) -> Result<(RouteId, Option<Route>), TableFull> {
         let key = route.key();
-        let old = self.rows.iter().position(|slot| slot.has_key(&key));
+        let old = self.rows().iter().position(|slot| slot.has_key(&key));
         let mut displaced = None;
         if old.is_none_or(|old| old >= self.live)
-            && let Some(at) = shares::make_room(self.rows.as_slice(), self.capacity(), old.is_some(), &route)?
+            && let Some(at) = shares::make_room(self.rows(), self.capacity(), old.is_some(), &route)?
         {
-            let key = self.rows.as_slice().get(at).map(|slot| slot.route.key());
+            let key = self.rows().get(at).map(|slot| slot.route.key());
             displaced = key.and_then(|key| self.remove(&key));
         }
         // Rows move when one of them goes.
-        let old = self.rows.iter().position(|slot| slot.has_key(&key));
+        let old = self.rows().iter().position(|slot| slot.has_key(&key));
         let unreachable = route.next_hop.is_some_and(|next_hop| self.is_unreachable(route.link, &next_hop));
         let at = match old {
             Some(at) => at,
             None => {
-                self.rows.push(Slot::EMPTY, Table::Routes)?;
-                self.rows.len().saturating_sub(1)
+                let at = self.used;
+                *self.storage.as_mut().get_mut(at).ok_or(TableFull::new(Table::Routes))? = Slot::EMPTY;
+                self.used = at.saturating_add(1);
+                at
             }
         };
         let rank = self.next_rank;
-        let Some(slot) = self.rows.as_mut_slice().get_mut(at) else { return Err(TableFull::new(Table::Routes)) };
+        let Some(slot) = self.storage.as_mut().get_mut(at) else { return Err(TableFull::new(Table::Routes)) };
         // A longer life alone neither moves rows nor voids earlier lookups.
         if slot.is_live && (Route { expires: slot.route.expires, ..route }) == slot.route {
             slot.route = route;
-            let live = self.rows.iter().filter(|slot| slot.is_live);
+            let live = self.rows().iter().filter(|slot| slot.is_live);
             self.deadline = live.map(|slot| slot.route.expires).min().unwrap_or(Expiry::NEVER);
             return Ok((RouteId::new(at), displaced));
         }
@@ -294,7 +306,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
     pub fn remove_if(&mut self, mut doomed: impl FnMut(&Route) -> bool) -> usize {
         let mut removed = 0_usize;
         let mut stays = false;
-        for slot in self.rows.iter_mut().filter(|slot| slot.is_live) {
+        for slot in self.rows_mut().iter_mut().filter(|slot| slot.is_live) {
             if doomed(&slot.route) {
                 slot.is_live = false;
                 stays |= slot.told().is_some();
@@ -302,7 +314,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
             }
         }
         if removed > 0 {
-            self.rows.retain(|slot| slot.is_live || slot.told().is_some());
+            self.drop_silent();
             // The others are in order without those that are gone.
             if stays {
                 self.sort();
@@ -335,7 +347,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
     pub fn set_unreachable(&mut self, link: LinkId, next_hop: &Ipv6Addr, unreachable: bool) -> bool {
         // NDP-37 [RFC 4191 §3.2]
         let mut changed = false;
-        for slot in self.rows.iter_mut().filter(|slot| slot.is_live && slot.is_via(link, next_hop)) {
+        for slot in self.rows_mut().iter_mut().filter(|slot| slot.is_live && slot.is_via(link, next_hop)) {
             changed |= slot.is_unreachable != unreachable;
             slot.is_unreachable = unreachable;
         }
@@ -353,8 +365,8 @@ impl<S: Storage<Slot>> RouteTable<S> {
     pub fn rotate(&mut self, key: &RouteKey) -> bool {
         // NDP-39 [RFC 4861 §6.3.6]
         let rank = self.next_rank;
-        let Some(at) = self.rows.iter().position(|slot| slot.is_live && slot.has_key(key)) else { return false };
-        if let Some(slot) = self.rows.as_mut_slice().get_mut(at) {
+        let Some(at) = self.rows().iter().position(|slot| slot.is_live && slot.has_key(key)) else { return false };
+        if let Some(slot) = self.storage.as_mut().get_mut(at) {
             slot.rank = rank;
             self.next_rank = rank.wrapping_add(1);
         }
@@ -412,18 +424,19 @@ impl<S: Storage<Slot>> RouteTable<S> {
     /// Takes out the first removed row. The others move up without their
     /// words of the index, which knows live rows only and stays as it is.
     fn poll_removed(&mut self) -> Option<(Change, Route)> {
-        let last = self.rows.len().checked_sub(1)?;
+        let last = self.used.checked_sub(1)?;
         for at in self.live..last {
-            swap_rows(self.rows.as_mut_slice(), at);
+            swap_rows(self.rows_mut(), at);
         }
-        let removed = if last < self.live { None } else { self.rows.pop() }?;
+        let removed = self.rows().get(self.live..)?.last().copied()?;
+        self.used = last;
         let told = removed.told()?;
         Some((Change::Removed, Route { metric: told.metric, preference: told.preference, ..removed.route }))
     }
 
     fn poll_live(&mut self) -> Option<(Change, Route)> {
         let metrics = self.interface_metrics;
-        self.rows.iter_mut().find_map(|slot| {
+        self.rows_mut().iter_mut().find_map(|slot| {
             let change = slot.difference(&metrics)?;
             let told = slot.wanted(&metrics);
             slot.set_told(told);
@@ -431,11 +444,27 @@ impl<S: Storage<Slot>> RouteTable<S> {
         })
     }
 
+    /// Frees the removed rows that nobody was told of; the others move up.
+    fn drop_silent(&mut self) {
+        let stays = |slot: &Slot| slot.is_live || slot.told().is_some();
+        let rows = self.rows_mut();
+        let Some(first) = rows.iter().position(|slot| !stays(slot)) else { return };
+        let mut kept = first;
+        for at in first..rows.len() {
+            let Some(slot) = rows.get(at).copied().filter(stays) else { continue };
+            if let Some(place) = rows.get_mut(kept) {
+                *place = slot;
+            }
+            kept = kept.saturating_add(1);
+        }
+        self.used = kept;
+    }
+
     /// Moves the row at `at`, the only one that may be out of order, to its
     /// place, and returns that.
     fn move_to_place(&mut self, mut at: usize) -> usize {
         let metrics = self.interface_metrics;
-        let rows = self.rows.as_mut_slice();
+        let rows = self.rows_mut();
         while let Some(before) = at.checked_sub(1).filter(|&before| swap_if_disordered(rows, before, &metrics)) {
             at = before;
         }
@@ -449,7 +478,7 @@ impl<S: Storage<Slot>> RouteTable<S> {
     /// to its place. (The library's sort can panic.)
     fn sort(&mut self) {
         let metrics = self.interface_metrics;
-        let rows = self.rows.as_mut_slice();
+        let rows = self.rows_mut();
         for row in 1..rows.len() {
             let mut at = row;
             while let Some(before) = at.checked_sub(1).filter(|&before| swap_if_disordered(rows, before, &metrics)) {
@@ -463,19 +492,17 @@ impl<S: Storage<Slot>> RouteTable<S> {
         self.reachable = 0;
         self.live = 0;
         self.deadline = Expiry::NEVER;
-        for slot in self.rows.iter() {
-            if slot.is_live {
-                self.live = self.live.saturating_add(1);
-                self.reachable = self.reachable.saturating_add(usize::from(!slot.is_unreachable));
-                self.deadline = self.deadline.min(slot.route.expires);
-            }
+        for slot in self.storage.as_ref().iter().take(self.used).filter(|slot| slot.is_live) {
+            self.live = self.live.saturating_add(1);
+            self.reachable = self.reachable.saturating_add(usize::from(!slot.is_unreachable));
+            self.deadline = self.deadline.min(slot.route.expires);
         }
         self.write_index();
         self.generation = self.generation.wrapping_add(1);
     }
 
     fn write_index(&mut self) {
-        let slots = self.rows.storage_mut();
+        let slots = self.storage.as_mut();
         let write = if self.is_index_held { Index::scan } else { Index::build };
         self.index = write(slots, self.live);
     }

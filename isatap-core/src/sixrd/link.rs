@@ -4,7 +4,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::addr::Domain;
 use super::ingress;
-use crate::capacity::{Capacity, List, Rows};
+use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
@@ -25,7 +25,7 @@ pub struct Link<C: Capacity> {
     pub(crate) underlay: Underlay<C>,
     /// A customer edge's border relays; to a border relay, other tunnel
     /// routers, which are no customers. `S6R-33`
-    pub(crate) relays: List<Ipv4Addr, Rows<C::PotentialRouters, Ipv4Addr>>,
+    pub(crate) relays: Vec<Ipv4Addr, C::PotentialRouters>,
     /// The relay in use.
     pub(crate) relay: Option<Ipv4Addr>,
     pub(crate) side: Side,
@@ -71,7 +71,7 @@ impl<C: Capacity> Link<C> {
         Link {
             place: None,
             underlay: Underlay::new(policy),
-            relays: List::EMPTY,
+            relays: Bounded::EMPTY,
             relay: None,
             side,
             strict_siblings,
@@ -120,7 +120,7 @@ impl<C: Capacity> Link<C> {
     /// The border relays of a customer edge, the preferred one first.
     #[must_use]
     pub fn relays(&self) -> &[Ipv4Addr] {
-        self.relays.as_slice()
+        &self.relays
     }
 
     /// The border relay that a customer edge uses: the first that it may send
@@ -133,11 +133,11 @@ impl<C: Capacity> Link<C> {
     /// Replaces the border relays. `S6R-13`: those that cannot be are left
     /// out.
     pub(crate) fn replace_relays(&mut self, relays: impl Iterator<Item = Ipv4Addr>) -> Result<(), TableFull> {
-        self.relays.clear();
+        self.relays.view_mut().clear();
         let mut result = Ok(());
         for relay in relays.filter(|relay| !is_never_unicast(*relay)) {
-            if !self.relays.as_slice().contains(&relay)
-                && let Err(full) = self.relays.push(relay, Table::PotentialRouters)
+            if !self.relays.contains(&relay)
+                && let Err(full) = self.relays.add(relay, Table::PotentialRouters)
             {
                 result = Err(full);
             }
@@ -170,15 +170,15 @@ impl<C: Capacity> Link<C> {
         ingress::scope(&flow.inner_source, &flow.inner_destination)?;
         match self.side {
             Side::Edge => {
-                let from = ingress::source_at_edge(&place.domain, flow, self.relays.as_slice())?;
-                if self.strict_siblings && self.relays.as_slice().contains(&flow.outer_source) {
+                let from = ingress::source_at_edge(&place.domain, flow, &self.relays)?;
+                if self.strict_siblings && self.relays.contains(&flow.outer_source) {
                     ingress::no_sibling(&place.domain, flow, &place.delegated)?;
                 }
                 ingress::destination(flow, &place.delegated)?;
                 Ok(from)
             }
             Side::Relay { .. } => {
-                ingress::customer(flow.outer_source, self.relays.as_slice())?;
+                ingress::customer(flow.outer_source, &self.relays)?;
                 ingress::source(&place.domain, flow)
             }
         }
@@ -235,7 +235,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
             return Err(DropReason::DestinationRefused);
         }
         if self.side != Side::Edge {
-            ingress::customer(destination, self.relays.as_slice())?;
+            ingress::customer(destination, &self.relays)?;
         }
         // S6R-32 [RFC 5969 §7.2]: a relay's one address, anycast or not.
         Ok(Resolution::To { source: place.own.address, destination })

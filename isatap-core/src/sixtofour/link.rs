@@ -4,7 +4,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::addr::{self, ANYCAST_RELAY, PREFIX, embedded_ipv4};
 use super::ingress;
-use crate::capacity::{Capacity, List, Rows};
+use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::error::TableFull;
 use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, Traits};
@@ -19,9 +19,9 @@ use crate::wire::protocol;
 pub struct Link<C: Capacity> {
     pub(crate) underlay: Underlay<C>,
     /// The relays that native packets are accepted from; none: all. `S64-24`
-    pub(crate) relays: List<Ipv4Addr, Rows<C::PotentialRouters, Ipv4Addr>>,
+    pub(crate) relays: Vec<Ipv4Addr, C::PotentialRouters>,
     /// The 6to4 routers that a relay serves; none: all. `S64-46`
-    pub(crate) clients: List<Ipv4Prefix, Rows<C::Members, Ipv4Prefix>>,
+    pub(crate) clients: Vec<Ipv4Prefix, C::Members>,
     pub(crate) accept_bogons: bool,
     pub(crate) side: Side,
     /// The relay of which an answer is waited for. `S64-35`
@@ -42,8 +42,8 @@ impl<C: Capacity> Link<C> {
     pub(crate) const fn new(policy: OuterPolicy, accept_bogons: bool, side: Side) -> Self {
         Link {
             underlay: Underlay::new(policy),
-            relays: List::EMPTY,
-            clients: List::EMPTY,
+            relays: Bounded::EMPTY,
+            clients: Bounded::EMPTY,
             accept_bogons,
             side,
             probed: None,
@@ -107,12 +107,12 @@ impl<C: Capacity> Link<C> {
             Side::Site => {
                 ingress::in_site(flow)?;
                 if from == Admitted::UnverifiedRelay {
-                    ingress::relay(flow.outer_source, self.relays.as_slice())?;
+                    ingress::relay(flow.outer_source, &self.relays)?;
                 }
             }
             Side::Relay { .. } => {
                 ingress::leaves_sixtofour(flow, self.is_local(&flow.inner_destination))?;
-                ingress::client(flow.outer_source, self.clients.as_slice())?;
+                ingress::client(flow.outer_source, &self.clients)?;
             }
         }
         Ok(from)
@@ -165,7 +165,7 @@ impl<C: Capacity> LinkTrait for Link<C> {
             return Err(DropReason::DestinationRefused);
         }
         if matches!(self.side, Side::Relay { .. }) {
-            ingress::client(destination, self.clients.as_slice())?;
+            ingress::client(destination, &self.clients)?;
         }
         Ok(Resolution::To { source: self.outer_source(inner_source)?, destination })
     }

@@ -5,7 +5,7 @@
 
 use super::addr::PREFIX;
 use super::link::{Link, Side};
-use crate::capacity::Capacity;
+use crate::capacity::{Bounded as _, Capacity};
 use crate::engine::{Event, LearnedAddress};
 use crate::error::{Table, TableFull};
 use crate::interface::{Context, Control, Told, interface};
@@ -80,7 +80,7 @@ impl<C: Capacity> RelayInterface<C> {
     /// # Errors
     /// The table is full.
     pub fn add_client(&mut self, routers: Ipv4Prefix) -> Result<(), TableFull> {
-        self.link.clients.push(routers, Table::Members)
+        self.link.clients.add(routers, Table::Members)
     }
 
     /// Replaces the IPv4 addresses, at any time. The first one is sent from;

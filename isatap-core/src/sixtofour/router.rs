@@ -15,7 +15,7 @@ use core::time::Duration;
 use super::addr::{self, PREFIX};
 use super::ingress;
 use super::link::{Link, Side};
-use crate::capacity::{Capacity, List, Rows};
+use crate::capacity::{Bounded, Capacity, Vec};
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
 use crate::interface::{Context, Control, Delegated, Probe, Received, Told, interface};
@@ -89,7 +89,7 @@ pub struct RouterInterface<C: Capacity> {
     config: RouterConfig,
     link: Link<C>,
     /// All that the caller named; the link has those in use.
-    locators: List<Locator, Rows<C::Locators, Locator>>,
+    locators: Vec<Locator, C::Locators>,
     until: Expiry,
     native: bool,
     resolved: Option<Ipv4Addr>,
@@ -130,7 +130,7 @@ impl<C: Capacity> RouterInterface<C> {
         RouterInterface {
             config,
             link: Link::new(config.policy, config.accept_bogons, Side::Site),
-            locators: List::EMPTY,
+            locators: Bounded::EMPTY,
             until: Expiry::NEVER,
             native: false,
             resolved: None,
@@ -182,11 +182,11 @@ impl<C: Capacity> RouterInterface<C> {
         until: Expiry,
     ) -> Result<(), TableFull> {
         let mut result = Ok(());
-        self.locators.clear();
+        self.locators.view_mut().clear();
         for locator in locators {
             // Those in use fill no more rows than these.
             if ingress::locator(locator.address, self.config.accept_bogons) {
-                result = result.and(self.locators.push(*locator, Table::Locators));
+                result = result.and(self.locators.add(*locator, Table::Locators));
             }
         }
         self.until = until;
@@ -208,7 +208,7 @@ impl<C: Capacity> RouterInterface<C> {
     /// # Errors
     /// The table is full.
     pub fn accept_relay(&mut self, relay: Ipv4Addr) -> Result<(), TableFull> {
-        self.link.relays.push(relay, Table::PotentialRouters)
+        self.link.relays.add(relay, Table::PotentialRouters)
     }
 
     /// The answer to [`Event::ResolveRelay`]: the first address that can be a
@@ -248,7 +248,7 @@ impl<C: Capacity> RouterInterface<C> {
 
     /// S64-20, TUN-4: a name or a configuration may say anything.
     fn can_be_relay(&self, address: Ipv4Addr) -> bool {
-        ingress::is_usable(address, self.config.accept_bogons) && may_send_to(address, self.locators.as_slice())
+        ingress::is_usable(address, self.config.accept_bogons) && may_send_to(address, &self.locators)
     }
 
     /// Brings link, addresses, routes, probe and delegation to what is known.
@@ -261,7 +261,7 @@ impl<C: Capacity> RouterInterface<C> {
             }
         }
         // S64-33: native IPv6 is better than 6to4.
-        let locators = if self.is_resting() { &[] } else { self.locators.as_slice() };
+        let locators = if self.is_resting() { &[] } else { &*self.locators };
         let known = self.link.replace_locators(locators);
         self.told.full.set(Table::Locators, known);
         let active = !self.link.locators().is_empty();

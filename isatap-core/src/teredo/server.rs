@@ -16,7 +16,6 @@ use super::addr::{SERVER_PORT, prefix_of, server_link_local};
 use super::authentication::{self, Authenticator, Open, Sealed};
 use super::ingress::{self, Path, Reach, ServerCase, ServerView};
 use super::packet::{self, ORIGIN_LEN, is_bubble};
-use crate::capacity::Row;
 use crate::drop_reason::{Counters, DropReason};
 use crate::engine::limit::Limits;
 use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via, draw_key};
@@ -71,7 +70,7 @@ impl ServerConfig {
             primary,
             secondary: Ipv4Addr::from_bits(primary.to_bits().wrapping_add(1)),
             subnet_length: 32,
-            known_servers: [<Ipv4Addr as Row>::EMPTY; KNOWN_SERVERS],
+            known_servers: [Ipv4Addr::UNSPECIFIED; KNOWN_SERVERS],
             accept_symmetric_bubbles: false,
             accept_bogons: false,
             accept_obsolete_prefix: false,

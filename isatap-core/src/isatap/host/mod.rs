@@ -21,7 +21,7 @@ mod solicit;
 
 use core::net::Ipv4Addr;
 
-use crate::capacity::{Capacity, Rows};
+use crate::capacity::Capacity;
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
 use crate::interface::{Context, Told, interface};
@@ -30,7 +30,7 @@ use crate::isatap::link::Link;
 use crate::isatap::prl::{EntryOrigin, Timer};
 use crate::link::Locator;
 use crate::nd::learned::{DnsServer, LinkParameters, SearchDomain, TimedRow, TimedSet};
-use crate::nd::neighbor::{Neighbor, Neighbors};
+use crate::nd::neighbor::Neighbors;
 use crate::nd::option::{PrefixFlags, PrefixInformation};
 use crate::prefix::{Ipv6Prefix, is_never_unicast};
 use crate::time::{Expiry, Instant, Lifetime};
@@ -46,9 +46,9 @@ pub struct HostInterface<C: Capacity> {
     link: Link<C>,
     names: Names,
     parameters: LinkParameters,
-    servers: TimedSet<DnsServer, Rows<C::DnsServers, TimedRow<DnsServer>>>,
-    domains: TimedSet<SearchDomain, Rows<C::SearchDomains, TimedRow<SearchDomain>>>,
-    neighbors: Neighbors<Ipv4Addr, Rows<C::Neighbors, Neighbor<Ipv4Addr>>>,
+    servers: TimedSet<DnsServer, C::DnsServers>,
+    domains: TimedSet<SearchDomain, C::SearchDomains>,
+    neighbors: Neighbors<Ipv4Addr, C::Neighbors>,
     told: Told<C>,
 }
 
@@ -99,7 +99,7 @@ impl<C: Capacity> HostInterface<C> {
 
     /// The neighbours under unreachability detection, by IPv4 address.
     #[must_use]
-    pub fn neighbors(&self) -> &Neighbors<Ipv4Addr, Rows<C::Neighbors, Neighbor<Ipv4Addr>>> {
+    pub fn neighbors(&self) -> &Neighbors<Ipv4Addr, C::Neighbors> {
         &self.neighbors
     }
 
@@ -115,7 +115,7 @@ impl<C: Capacity> HostInterface<C> {
     pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
         let before = self.link.underlay.locators.clone();
         let result = self.link.replace_locators(locators);
-        let same = before.as_slice() == self.link.locators();
+        let same = *before == *self.link.locators();
         if same {
             return result;
         }

@@ -4,9 +4,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use super::RouterInterface;
-use crate::capacity::{Capacity, Row};
+use crate::capacity::{Bounded as _, Capacity};
 use crate::drop_reason::DropReason;
-use crate::error::Table;
 use crate::interface::{Context, Received, Routes};
 use crate::isatap::addr;
 use crate::nd::learned::SearchDomain;
@@ -40,15 +39,6 @@ pub(super) enum Answer {
     Given {
         quiet_until: Instant,
     },
-}
-
-impl Row for Solicitor {
-    const EMPTY: Self = Solicitor {
-        host: Ipv6Addr::UNSPECIFIED,
-        locator: Ipv4Addr::UNSPECIFIED,
-        answer: Answer::Given { quiet_until: Instant::ZERO },
-        part: 0,
-    };
 }
 
 /// `NDP-40 [RFC 4861 §10]`
@@ -98,16 +88,16 @@ impl<C: Capacity> RouterInterface<C> {
         if recent {
             return Received::Drop(DropReason::RateLimited);
         }
-        if self.solicitors.is_full() {
+        if self.solicitors.view().is_full() {
             // Rows that only remember an answer go first, the oldest of them;
             // a host that waits is never evicted.
             let oldest = self.solicitors.iter().enumerate().filter_map(|(at, row)| given(row).map(|quiet| (quiet, at)));
             match oldest.min() {
-                Some((_, at)) => self.solicitors.remove(at),
+                Some((_, at)) => self.solicitors.take(at),
                 None => return Received::Drop(DropReason::TableFull),
             };
         }
-        match self.solicitors.push(new, Table::Solicitations) {
+        match self.solicitors.view_mut().push(new) {
             Ok(()) => Received::Consumed,
             Err(_) => Received::Drop(DropReason::TableFull),
         }
@@ -132,14 +122,14 @@ impl<C: Capacity> RouterInterface<C> {
     /// Whether many hosts wait. Most of them may be forged.
     pub(super) fn is_crowded(&self) -> bool {
         let waiting = self.solicitors.iter().filter(|row| !matches!(row.answer, Answer::Given { .. })).count();
-        waiting >= self.solicitors.capacity().div_euclid(2)
+        waiting >= self.solicitors.view().capacity().div_euclid(2)
     }
 
     /// An advertisement of `len` bytes is written for the host at `at`;
     /// `more` follow.
     pub(super) fn answered(&mut self, now: Instant, at: usize, len: usize, more: bool) {
         self.sent.note(now, u16::try_from(len.div_ceil(PIECE)).unwrap_or(u16::MAX));
-        let Some(row) = self.solicitors.as_mut_slice().get_mut(at) else { return };
+        let Some(row) = self.solicitors.get_mut(at) else { return };
         row.part = row.part.saturating_add(1);
         if !more {
             row.answer = Answer::Given { quiet_until: now.saturating_add(QUIET) };

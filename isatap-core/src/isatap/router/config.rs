@@ -1,7 +1,6 @@
 //! What a router advertises.
 
 use super::CheckNeighbors;
-use crate::capacity::Row;
 use crate::link::OuterPolicy;
 use crate::nd::message::RouterFlags;
 use crate::prefix::Ipv6Prefix;
@@ -98,8 +97,4 @@ impl PublishedPrefix {
             preferred_lifetime: Lifetime::from_secs(604_800),
         }
     }
-}
-
-impl Row for PublishedPrefix {
-    const EMPTY: Self = PublishedPrefix::new(Ipv6Prefix::DEFAULT);
 }

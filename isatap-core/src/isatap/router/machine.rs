@@ -116,7 +116,7 @@ impl<C: Capacity> RouterInterface<C> {
         at: usize,
         out: &mut PacketMut<'_>,
     ) -> Result<Option<Transmit>, EmitError> {
-        let Some(row) = self.solicitors.as_slice().get(at).copied() else { return Ok(None) };
+        let Some(row) = self.solicitors.get(at).copied() else { return Ok(None) };
         let source = addr::link_local(row.locator);
         let mut more = false;
         message::write_packet(out, &source, &row.host, |writer| more = self.emit(cx, row.part, writer))?;

@@ -18,7 +18,7 @@ mod machine;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::capacity::{Capacity, List, Rows};
+use crate::capacity::{Bounded, Capacity, Rows, Vec};
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
 use crate::interface::{Context, Told, interface};
@@ -43,10 +43,10 @@ use limit::Limit;
 pub struct RouterInterface<C: Capacity> {
     config: RouterConfig,
     link: Link<C>,
-    published: List<PublishedPrefix, Rows<C::Prefixes, PublishedPrefix>>,
-    servers: List<DnsServer, Rows<C::DnsServers, DnsServer>>,
-    domains: List<SearchDomain, Rows<C::SearchDomains, SearchDomain>>,
-    solicitors: List<Solicitor, Rows<C::Solicitations, Solicitor>>,
+    published: Vec<PublishedPrefix, C::Prefixes>,
+    servers: Vec<DnsServer, C::DnsServers>,
+    domains: Vec<SearchDomain, C::SearchDomains>,
+    solicitors: Vec<Solicitor, C::Solicitations>,
     recent: Answered<Rows<C::Answered, Mark>>,
     neighbors: check::Checks<C>,
     /// Whether a locator may be anybody's. `SEC-3`
@@ -63,10 +63,10 @@ impl<C: Capacity> RouterInterface<C> {
         RouterInterface {
             config,
             link: Link::new(config.policy, true),
-            published: List::EMPTY,
-            servers: List::EMPTY,
-            domains: List::EMPTY,
-            solicitors: List::EMPTY,
+            published: Bounded::EMPTY,
+            servers: Bounded::EMPTY,
+            domains: Bounded::EMPTY,
+            solicitors: Bounded::EMPTY,
             recent: Answered::EMPTY,
             neighbors: check::Checks::<C>::EMPTY,
             blind: false,
@@ -92,7 +92,7 @@ impl<C: Capacity> RouterInterface<C> {
     /// The published prefixes.
     #[must_use]
     pub fn published(&self) -> &[PublishedPrefix] {
-        self.published.as_slice()
+        &self.published
     }
 
     /// When a host was answered last.
@@ -116,7 +116,7 @@ impl<C: Capacity> RouterInterface<C> {
         self.note_locators();
         // Nobody expects an answer from a locator that is gone.
         let link = &self.link;
-        self.solicitors.retain(|row| link.owns_ipv4(row.locator));
+        self.solicitors.view_mut().retain(|row| link.owns_ipv4(row.locator));
         self.sync_addresses();
         result
     }
@@ -130,7 +130,7 @@ impl<C: Capacity> RouterInterface<C> {
     /// are made of it.
     pub fn publish(&mut self, cx: &mut Context<'_, C>, prefix: PublishedPrefix) -> Result<(), TableFull> {
         self.withdraw(cx, &prefix.prefix);
-        self.published.push(prefix, Table::Prefixes)?;
+        self.published.add(prefix, Table::Prefixes)?;
         // To this node itself its own prefix does not end.
         let own = PrefixInformation {
             prefix: prefix.prefix,
@@ -148,7 +148,7 @@ impl<C: Capacity> RouterInterface<C> {
     /// nobody can tell them. `ISA-56`
     pub fn withdraw(&mut self, cx: &mut Context<'_, C>, prefix: &Ipv6Prefix) {
         let before = self.published.len();
-        self.published.retain(|row| row.prefix != *prefix);
+        self.published.view_mut().retain(|row| row.prefix != *prefix);
         if self.published.len() == before {
             return;
         }
@@ -172,7 +172,7 @@ impl<C: Capacity> RouterInterface<C> {
     /// # Errors
     /// The table is full.
     pub fn add_dns_server(&mut self, server: Ipv6Addr) -> Result<(), TableFull> {
-        self.servers.push(DnsServer(server), Table::DnsServers)
+        self.servers.add(DnsServer(server), Table::DnsServers)
     }
 
     /// Advertises a search domain.
@@ -180,7 +180,7 @@ impl<C: Capacity> RouterInterface<C> {
     /// # Errors
     /// The table is full.
     pub fn add_search_domain(&mut self, domain: SearchDomain) -> Result<(), TableFull> {
-        self.domains.push(domain, Table::SearchDomains)
+        self.domains.add(domain, Table::SearchDomains)
     }
 
     /// Lists another router of this link as a potential router: what it sends

@@ -3,8 +3,8 @@
 use core::fmt;
 use core::net::Ipv6Addr;
 
-use super::{OVER, Sources, row_to_take};
-use crate::capacity::{Array, List, Row, Storage};
+use super::{Sources, row_to_take};
+use crate::capacity::{Bounded, Count};
 use crate::error::{Table, TableFull};
 use crate::nd::option::{DnsSearchList, DomainName, RecursiveDnsServers};
 use crate::time::{Expiry, Instant, Lifetime};
@@ -19,8 +19,8 @@ use crate::time::{Expiry, Instant, Lifetime};
 /// That the list changed is told once, by [`poll_changed`](Self::poll_changed),
 /// whatever changed: who asks reads the whole list.
 #[derive(Clone)]
-pub struct TimedSet<T, S> {
-    rows: List<TimedRow<T>, S>,
+pub struct TimedSet<T: Copy, K: Count> {
+    rows: K::Vec<TimedRow<T>>,
     changed: bool,
 }
 
@@ -33,7 +33,7 @@ pub struct TimedRow<T> {
 }
 
 /// What a [`TimedSet`] holds.
-pub trait TimedItem: Row + PartialEq {
+pub trait TimedItem: Copy + PartialEq {
     /// The table that a [`TableFull`] names.
     const TABLE: Table;
 }
@@ -42,10 +42,6 @@ pub trait TimedItem: Row + PartialEq {
 /// learned on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DnsServer(pub Ipv6Addr);
-
-impl Row for DnsServer {
-    const EMPTY: Self = DnsServer(Ipv6Addr::UNSPECIFIED);
-}
 
 impl TimedItem for DnsServer {
     const TABLE: Table = Table::DnsServers;
@@ -98,10 +94,6 @@ impl<const N: usize> fmt::Debug for SearchDomain<N> {
     }
 }
 
-impl<const N: usize> Row for SearchDomain<N> {
-    const EMPTY: Self = SearchDomain { wire: [0; N], len: 0 };
-}
-
 impl<const N: usize> TimedItem for SearchDomain<N> {
     const TABLE: Table = Table::SearchDomains;
 }
@@ -123,20 +115,9 @@ impl<T> TimedRow<T> {
     }
 }
 
-impl<T: Row> Row for TimedRow<T> {
-    const EMPTY: Self = TimedRow { item: T::EMPTY, until: OVER, sources: Sources::NONE };
-}
-
-impl<T: TimedItem, S: Array<TimedRow<T>>> TimedSet<T, S> {
+impl<T: TimedItem, K: Count> TimedSet<T, K> {
     /// Nothing learned.
-    pub const EMPTY: Self = TimedSet { rows: List::EMPTY, changed: false };
-}
-
-impl<T: TimedItem, S: Storage<TimedRow<T>>> TimedSet<T, S> {
-    /// Nothing learned, in memory of the caller's.
-    pub fn with_storage(storage: S) -> Self {
-        TimedSet { rows: List::with_storage(storage), changed: false }
-    }
+    pub const EMPTY: Self = TimedSet { rows: Bounded::EMPTY, changed: false };
 
     /// The router in slot `router` says that `item` may be used for
     /// `lifetime`; zero: no longer.
@@ -167,11 +148,11 @@ impl<T: TimedItem, S: Storage<TimedRow<T>>> TimedSet<T, S> {
             row.until = until;
             row.sources.add(router);
         } else {
-            if self.rows.is_full() {
+            if self.rows.view().is_full() {
                 let full = TableFull::new(T::TABLE);
-                displaced = self.rows.remove(row_to_take(self.rows.iter().map(TimedRow::sources), router).ok_or(full)?);
+                displaced = self.rows.take(row_to_take(self.rows.iter().map(TimedRow::sources), router).ok_or(full)?);
             }
-            self.rows.push(TimedRow { item, until, sources: Sources::of(router) }, T::TABLE)?;
+            self.rows.add(TimedRow { item, until, sources: Sources::of(router) }, T::TABLE)?;
             self.changed = true;
         }
         Ok(displaced)
@@ -212,12 +193,12 @@ impl<T: TimedItem, S: Storage<TimedRow<T>>> TimedSet<T, S> {
 
     fn retain(&mut self, keep: impl FnMut(&mut TimedRow<T>) -> bool) {
         let before = self.rows.len();
-        self.rows.retain(keep);
+        self.rows.view_mut().retain_mut(keep);
         self.changed |= self.rows.len() != before;
     }
 }
 
-impl<S: Storage<TimedRow<DnsServer>>> TimedSet<DnsServer, S> {
+impl<K: Count> TimedSet<DnsServer, K> {
     /// Takes in the servers of an option, as far as they fit.
     ///
     /// # Errors
@@ -255,7 +236,7 @@ impl<S: Storage<TimedRow<DnsServer>>> TimedSet<DnsServer, S> {
     }
 }
 
-impl<const N: usize, S: Storage<TimedRow<SearchDomain<N>>>> TimedSet<SearchDomain<N>, S> {
+impl<const N: usize, K: Count> TimedSet<SearchDomain<N>, K> {
     /// Takes in the domains of an option, as far as they fit.
     ///
     /// Security: names that are no plain host names are ignored, since what
@@ -297,7 +278,7 @@ impl<const N: usize, S: Storage<TimedRow<SearchDomain<N>>>> TimedSet<SearchDomai
     }
 }
 
-impl<T: TimedItem + fmt::Debug, S: Storage<TimedRow<T>>> fmt::Debug for TimedSet<T, S> {
+impl<T: TimedItem + fmt::Debug, K: Count> fmt::Debug for TimedSet<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.rows.fmt(f)
     }

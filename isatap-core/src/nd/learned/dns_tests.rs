@@ -1,13 +1,14 @@
 #![allow(clippy::arithmetic_side_effects)]
 use super::*;
+use crate::capacity::N;
 use crate::nd::option::{NdOption, Options};
 use crate::wire::field::Writer;
 use proptest::prelude::*;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-type Servers = TimedSet<DnsServer, [TimedRow<DnsServer>; 3]>;
-type Domains = TimedSet<SearchDomain<32>, [TimedRow<SearchDomain<32>>; 2]>;
+type Servers = TimedSet<DnsServer, N<3>>;
+type Domains = TimedSet<SearchDomain<32>, N<2>>;
 
 fn at(secs: u64) -> Instant {
     Instant::from_secs(secs)
@@ -131,7 +132,7 @@ fn a_name_longer_than_a_row_is_loud() {
     learn_list(&mut domains, at(0), &search_list(100, &[&fits, "b", "c"])).unwrap_err();
     assert_eq!(names(&domains), [fits.as_str(), "b"]);
     // A table without rows, as the small profile has it.
-    let mut none = TimedSet::<SearchDomain, [TimedRow<SearchDomain>; 0]>::EMPTY;
+    let mut none = TimedSet::<SearchDomain, N<0>>::EMPTY;
     let bytes = search_list(100, &["example"]);
     let Some(Ok(NdOption::DnsSearchList(list))) = Options::new(&bytes, 0).next() else { panic!() };
     assert_eq!(none.learn_option(at(0), &list, 0), full);

@@ -9,7 +9,7 @@ use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use super::{OVER, Sources, Turns, row_to_take};
-use crate::capacity::{Array, List, Row, Storage};
+use crate::capacity::{Bounded, Count};
 use crate::error::{Table, TableFull};
 use crate::nd::option::{PrefixFlags, PrefixInformation};
 use crate::prefix::{Ipv6Prefix, halves};
@@ -33,8 +33,8 @@ const LINK_LOCAL: [u8; 8] = Ipv6Prefix::LINK_LOCAL.high().to_be_bytes();
 /// one difference at a time until there is none. Addresses, which are made of
 /// a prefix and a locator, are rows of whoever knows the locators.
 #[derive(Clone)]
-pub struct Prefixes<S> {
-    rows: List<LearnedPrefix, S>,
+pub struct Prefixes<K: Count> {
+    rows: K::Vec<LearnedPrefix>,
     /// The upper half of addresses in the first on-link /64, as it is sent;
     /// that of link-local ones when there is none, since those are on-link
     /// anyway.
@@ -75,16 +75,9 @@ pub enum AddressState {
     Absent,
 }
 
-impl<S: Array<LearnedPrefix>> Prefixes<S> {
+impl<K: Count> Prefixes<K> {
     /// No prefixes.
-    pub const EMPTY: Self = Prefixes { rows: List::EMPTY, first_on_link: LINK_LOCAL };
-}
-
-impl<S: Storage<LearnedPrefix>> Prefixes<S> {
-    /// No prefixes, in memory of the caller's.
-    pub fn with_storage(storage: S) -> Self {
-        Prefixes { rows: List::with_storage(storage), first_on_link: LINK_LOCAL }
-    }
+    pub const EMPTY: Self = Prefixes { rows: Bounded::EMPTY, first_on_link: LINK_LOCAL };
 
     /// Takes in a prefix option of a valid advertisement by the router in
     /// slot `router`.
@@ -180,7 +173,7 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
 
     /// Lets time pass up to `now`.
     pub fn expire(&mut self, now: Instant) {
-        self.rows.retain(|row| {
+        self.rows.view_mut().retain_mut(|row| {
             row.expire(now);
             row.is_wanted() || row.told.is_some()
         });
@@ -202,7 +195,7 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
     #[must_use]
     pub fn is_on_link(&self, address: &Ipv6Addr) -> bool {
         let (high, low) = halves(address);
-        self.rows.rows().any(|row| row.is_on_link() && row.prefix.contains_halves(high, low))
+        self.rows.bounded().iter().any(|row| row.is_on_link() && row.prefix.contains_halves(high, low))
     }
 
     /// Whether the address is link-local or lies in the first on-link /64;
@@ -250,7 +243,7 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
             Some(index) => index,
             None => self.add(prefix, router, displaced)?,
         };
-        self.rows.as_mut_slice().get_mut(index).ok_or(TableFull::new(Table::Prefixes))
+        self.rows.get_mut(index).ok_or(TableFull::new(Table::Prefixes))
     }
 
     fn add(
@@ -261,24 +254,24 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
     ) -> Result<usize, TableFull> {
         let over = |row: &LearnedPrefix| !row.is_wanted();
         let clean = |row: &LearnedPrefix| over(row) && row.told.is_none();
-        let rows = self.rows.as_slice();
+        let rows = &*self.rows;
         // A row whose end the caller has yet to hear of is the last resort:
         // it then has both an old and a new prefix.
         let index = match rows.iter().position(clean) {
             Some(index) => index,
-            None => match self.rows.push(LearnedPrefix::EMPTY, Table::Prefixes) {
+            None => match self.rows.add(LearnedPrefix::EMPTY, Table::Prefixes) {
                 Ok(()) => self.rows.len().saturating_sub(1),
                 Err(full) => match self.rows.iter().position(over) {
                     Some(index) => index,
                     None => {
                         let index = row_to_take(self.rows.iter().map(LearnedPrefix::sources), router).ok_or(full)?;
-                        *displaced = self.rows.as_slice().get(index).copied();
+                        *displaced = self.rows.get(index).copied();
                         index
                     }
                 },
             },
         };
-        let rows = self.rows.as_mut_slice();
+        let rows = &mut *self.rows;
         // If the prefix was here before and another prefix has its row now,
         // the caller need not hear of an end.
         if let Some(before) = rows.iter().position(|row| row.told == Some(prefix)) {
@@ -297,7 +290,7 @@ impl<S: Storage<LearnedPrefix>> Prefixes<S> {
     }
 }
 
-impl<S: Storage<LearnedPrefix>> fmt::Debug for Prefixes<S> {
+impl<K: Count> fmt::Debug for Prefixes<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.rows.fmt(f)
     }
@@ -427,7 +420,7 @@ impl LearnedPrefix {
     }
 }
 
-impl Row for LearnedPrefix {
+impl LearnedPrefix {
     const EMPTY: Self = LearnedPrefix {
         prefix: Ipv6Prefix::DEFAULT,
         on_link: OVER,

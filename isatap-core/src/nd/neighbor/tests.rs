@@ -1,11 +1,12 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions)]
 use super::*;
+use crate::capacity::N;
 use core::net::Ipv4Addr;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-type Table = Neighbors<Ipv4Addr, [Neighbor<Ipv4Addr>; 3]>;
+type Table = Neighbors<Ipv4Addr, N<3>>;
 
 fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)
@@ -255,7 +256,7 @@ proptest! {
     /// as neighbours, so that none is evicted.
     #[test]
     fn unreachability_detection_agrees_with_a_naive_model(steps in prop::collection::vec(any_step(), 1..60)) {
-        let mut table: Neighbors<u8, Vec<Neighbor<u8>>> = Neighbors::with_storage(std::vec![Neighbor::stale(0, at(0)); 4]);
+        let mut table: Neighbors<u8, N<4>> = Neighbors::EMPTY;
         let mut model: BTreeMap<u8, Naive> = BTreeMap::new();
         let mut now = 0_u64;
         let mut last_probe: BTreeMap<u8, u64> = BTreeMap::new();

@@ -1,5 +1,6 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 use super::*;
+use crate::capacity::N;
 use crate::packet::PacketMut;
 use crate::wire::hex;
 use core::num::NonZeroU16;
@@ -8,7 +9,7 @@ use std::vec;
 
 const INTERFACE: u16 = 1500;
 
-type Table4 = PathMtus<[PathMtu; 4]>;
+type Table4 = PathMtus<N<4>>;
 
 fn destination(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 0, 2, last)
@@ -168,7 +169,7 @@ fn a_full_table_forgets_the_oldest_change() {
     for (last, mtu) in [(1, 1300), (3, 1400), (4, 1400), (9, 1200)] {
         assert_eq!(table.get(destination(last)), Some(mtu));
     }
-    let mut none = PathMtus::<[PathMtu; 0]>::EMPTY;
+    let mut none = PathMtus::<N<0>>::EMPTY;
     assert_eq!(none.too_big(at(0), &claim(1, 1500, 1400), INTERFACE), Some(1400));
     assert_eq!(none.get(destination(1)), None);
     table.clear();

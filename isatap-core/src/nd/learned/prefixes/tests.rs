@@ -1,10 +1,11 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions)]
 use super::*;
+use crate::capacity::N;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
-type Table = Prefixes<[LearnedPrefix; 4]>;
+type Table = Prefixes<N<4>>;
 
 const HOUR: u32 = 3600;
 
