@@ -149,6 +149,14 @@ pub enum WaitEnd {
 }
 
 impl Event {
+    /// The end of a wait: its packets are released, or abandoned for this reason.
+    pub(crate) fn of_wait(link: LinkId, ticket: Ticket, end: Result<(), DropReason>) -> Self {
+        match end {
+            Ok(()) => Event::Released { link, ticket },
+            Err(reason) => Event::Abandoned { link, ticket, reason },
+        }
+    }
+
     /// The ticket whose wait this event ends, if it does, and how.
     ///
     /// What waited for a neighbour that did not answer is handed in again as

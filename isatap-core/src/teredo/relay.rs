@@ -26,7 +26,7 @@ mod waits;
 use core::net::{Ipv6Addr, SocketAddrV4};
 
 pub use self::waits::Wait;
-use self::waits::{List, Waits};
+use self::waits::{List, State, Waits};
 use super::addr::{Address, Flags, SERVER_PORT};
 use super::ingress::{self, Path, Reach, RelayCase, is_native_global};
 use super::packet::{Bubble, is_bubble};
@@ -41,7 +41,7 @@ use crate::link::Locator;
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::{Ipv6Prefix, halves};
 use crate::proto41::{self, Outer};
-use crate::time::{Expiry, Instant};
+use crate::time::Instant;
 use crate::wire::icmpv6;
 use crate::wire::ipv6;
 
@@ -270,9 +270,6 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
                 entry.note_bubble(now);
                 // A relay needs no nonce of its own: the place holds the row.
                 entry.set_nonce_sent(row.to_be_bytes());
-                if let Some(wait) = self.waits.get_mut(row) {
-                    wait.attempts = 1;
-                }
                 row
             }
         };
@@ -335,7 +332,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         }
         let row = u32::from_be_bytes(peer.nonce_sent());
         if let Some(row) = self.waits.of(row, &source) {
-            self.waits.put(row, List::Ended);
+            self.waits.put(row, State::Ended(Ok(())));
         }
         // Only now the destination: the answer to our bubble comes to its
         // source, which is nobody's.
@@ -381,61 +378,62 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Machine for Relay<P, Q> {
             self.key = draw_key(entropy);
         }
         // In the order of their deadlines; each leaves the list.
+        let next = now.saturating_add(BUBBLE_INTERVAL);
         while let Some(row) = self.waits.first(List::Waiting) {
-            let Some(wait) = self.waits.get_mut(row).filter(|wait| wait.deadline.is_due(now)) else { break };
+            let Some(wait) = self.waits.get_mut(row) else { break };
+            let State::Waiting(until) = wait.state else { break };
+            if until > now {
+                break;
+            }
             let (address, subnet) = (wait.address, wait.subnet);
             let again = wait.attempts < ATTEMPTS;
             wait.attempts = wait.attempts.saturating_add(1);
-            wait.indirect_sent = false;
-            // TER-107: a repeat that its /64 has no share for is as good as lost.
-            wait.deadline = Expiry::at(now.saturating_add(BUBBLE_INTERVAL));
-            match self.peers.find_mut(&address).filter(|peer| again && peer.may_get_answer(now)) {
-                Some(peer) if self.to_server.take(now, server_of(&address), subnet) => {
-                    peer.note_bubble(now);
-                    self.waits.put(row, List::Sending);
+            let state = match self.peers.find_mut(&address) {
+                Some(peer) if again && peer.may_get_answer(now) => {
+                    if self.to_server.take(now, server_of(&address), subnet) {
+                        peer.note_bubble(now);
+                        State::Sending { direct: false }
+                    } else {
+                        // TER-107: a repeat that its /64 has no share for is as good as lost.
+                        State::Waiting(next)
+                    }
                 }
-                Some(_) => self.waits.put(row, List::Waiting),
-                None => {
+                peer => {
                     // TER-90, TER-107: the queue goes. The entry stays as what
                     // it is, a memory that this client did not answer, and is
                     // the first to be forgotten.
-                    if let Some(peer) = self.peers.find_mut(&address) {
+                    if let Some(peer) = peer {
                         peer.give_up();
                     }
-                    if let Some(wait) = self.waits.get_mut(row) {
-                        wait.failed = Some(DropReason::TeredoNoAnswer);
-                    }
-                    self.waits.put(row, List::Ended);
+                    State::Ended(Err(DropReason::TeredoNoAnswer))
                 }
-            }
+            };
+            self.waits.put(row, state);
         }
     }
 
     fn poll_transmit(&mut self, out: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
         out.clear();
         while let Some(row) = self.waits.first(List::Sending) {
-            let Some(wait) = self.waits.get(row).copied() else { break };
-            let client = Address::from_ipv6(&wait.address);
-            let direct = wait.indirect_sent;
-            let to = client.map(|client| match direct {
-                true => ingress::embedded_mapping(&client),
-                false => SocketAddrV4::new(client.server, SERVER_PORT),
-            });
+            let Some(&Wait { address, state: State::Sending { direct }, .. }) = self.waits.get(row) else { break };
             let mut sent = None;
-            if let Some(to) = to {
-                let bubble = Bubble::new(self.bubble_source(&wait.address), wait.address);
+            if let Some(client) = Address::from_ipv6(&address) {
+                let to = match direct {
+                    true => ingress::embedded_mapping(&client),
+                    false => SocketAddrV4::new(client.server, SERVER_PORT),
+                };
+                let bubble = Bubble::new(self.bubble_source(&address), address);
                 out.write_with(|writer| bubble.emit(writer))?;
                 let outer = self.outer(to);
                 proto41::encapsulate(out, &outer)?;
                 sent = Some(Transmit::tunnel(self.link, outer));
             }
-            let more = !direct && self.config.behind_nat;
-            if let Some(wait) = self.waits.get_mut(row) {
-                wait.indirect_sent = true;
-                wait.deadline = Expiry::at(self.now.saturating_add(BUBBLE_INTERVAL));
-            }
-            if !more {
-                self.waits.put(row, List::Waiting);
+            if !direct && self.config.behind_nat {
+                if let Some(wait) = self.waits.get_mut(row) {
+                    wait.state = State::Sending { direct: true };
+                }
+            } else {
+                self.waits.put(row, State::Waiting(self.now.saturating_add(BUBBLE_INTERVAL)));
             }
             if sent.is_some() {
                 return Ok(sent);
@@ -446,16 +444,12 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Machine for Relay<P, Q> {
     }
 
     fn poll_event(&mut self) -> Option<Event> {
-        let link = self.link;
         while let Some(row) = self.waits.first(List::Ended) {
+            let ended = self.waits.get(row).filter(|wait| wait.has_packets()).map(|wait| wait.state);
             let ticket = self.waits.ticket(row);
-            let wait = self.waits.get(row).copied();
             self.waits.release(row);
-            if let (Some(ticket), Some(wait)) = (ticket, wait.filter(Wait::has_packets)) {
-                return Some(match wait.failed {
-                    None => Event::Released { link, ticket },
-                    Some(reason) => Event::Abandoned { link, ticket, reason },
-                });
+            if let (Some(ticket), Some(State::Ended(end))) = (ticket, ended) {
+                return Some(Event::of_wait(self.link, ticket, end));
             }
         }
         None
@@ -466,8 +460,10 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Machine for Relay<P, Q> {
         if !self.seeded || has(List::Sending) || has(List::Ended) {
             return Some(self.now);
         }
-        let first = self.waits.first(List::Waiting).and_then(|row| self.waits.get(row));
-        first.and_then(|wait| wait.deadline.instant())
+        match self.waits.get(self.waits.first(List::Waiting)?)?.state {
+            State::Waiting(until) => Some(until),
+            _ => None,
+        }
     }
 }
 

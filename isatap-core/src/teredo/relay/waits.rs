@@ -10,7 +10,7 @@ use crate::capacity::{Row, Storage};
 use crate::drop_reason::DropReason;
 use crate::engine::Ticket;
 use crate::teredo::peer::hash;
-use crate::time::Expiry;
+use crate::time::Instant;
 
 /// Packets that wait for one peer. `TER-42`
 const HELD: u8 = 4;
@@ -18,7 +18,20 @@ const HELD: u8 = 4;
 /// No row.
 const NONE: u32 = u32::MAX;
 
-/// The lists.
+/// How far the question to a peer is: there is a list of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Free,
+    /// A bubble waits to be sent; the direct one goes after the indirect one.
+    Sending {
+        direct: bool,
+    },
+    /// An answer is awaited until then.
+    Waiting(Instant),
+    /// Yet to be told: the packets are released, or given up for this reason.
+    Ended(Result<(), DropReason>),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
     Free,
@@ -28,6 +41,17 @@ pub(super) enum List {
 }
 
 const LISTS: usize = 4;
+
+impl State {
+    fn list(self) -> List {
+        match self {
+            State::Free => List::Free,
+            State::Sending { .. } => List::Sending,
+            State::Waiting(_) => List::Waiting,
+            State::Ended(_) => List::Ended,
+        }
+    }
+}
 
 impl List {
     fn index(self) -> usize {
@@ -44,19 +68,14 @@ impl List {
 #[derive(Clone, Copy, Debug)]
 pub struct Wait {
     pub(super) address: Ipv6Addr,
-    pub(super) deadline: Expiry,
-    /// Why the packets are given up; `None`: they are released.
-    pub(super) failed: Option<DropReason>,
+    pub(super) state: State,
     pub(super) attempts: u8,
     held: u8,
     /// Who asked for it: the upper half of the native address.
     pub(super) subnet: u64,
     /// Where its packets are counted.
     share: usize,
-    /// The direct bubble goes after the indirect one.
-    pub(super) indirect_sent: bool,
     generation: u16,
-    list: List,
     previous: u32,
     next: u32,
 }
@@ -64,15 +83,12 @@ pub struct Wait {
 impl Row for Wait {
     const EMPTY: Self = Wait {
         address: Ipv6Addr::UNSPECIFIED,
-        deadline: Expiry::NEVER,
-        failed: None,
+        state: State::Free,
         attempts: 0,
         held: 0,
         subnet: 0,
         share: 0,
-        indirect_sent: false,
         generation: 0,
-        list: List::Free,
         previous: NONE,
         next: NONE,
     };
@@ -126,7 +142,7 @@ impl<Q: Storage<Wait>> Waits<Q> {
     /// The row of `address`, if `row` is still it and not ended.
     pub(super) fn of(&self, row: u32, address: &Ipv6Addr) -> Option<u32> {
         let wait = self.get(row)?;
-        (wait.address == *address && matches!(wait.list, List::Sending | List::Waiting)).then_some(row)
+        (wait.address == *address && matches!(wait.state, State::Sending { .. } | State::Waiting(_))).then_some(row)
     }
 
     pub(super) fn first(&self, list: List) -> Option<u32> {
@@ -183,10 +199,10 @@ impl<Q: Storage<Wait>> Waits<Q> {
             *share = share.saturating_sub(u16::from(held));
         }
         self.held = self.held.saturating_sub(usize::from(held));
-        self.put(row, List::Free);
+        self.put(row, State::Free);
     }
 
-    /// A row for a peer that a /64 asks for, in the list of those to be sent.
+    /// A row for a peer that a /64 asks for, whose first bubble is to be sent.
     pub(super) fn begin(&mut self, address: Ipv6Addr, subnet: u64) -> Option<u32> {
         let row = match self.first(List::Free) {
             Some(row) => row,
@@ -198,23 +214,24 @@ impl<Q: Storage<Wait>> Waits<Q> {
                 if let Some(wait) = self.get_mut(row) {
                     *wait = Wait::EMPTY;
                 }
-                self.append(row, List::Free);
+                self.append(row, State::Free);
                 row
             }
         };
         let share = self.share(subnet);
         let wait = self.get_mut(row)?;
         let generation = wait.generation.wrapping_add(1);
-        let (list, previous, next) = (wait.list, wait.previous, wait.next);
-        *wait = Wait { address, subnet, share, generation, list, previous, next, ..Wait::EMPTY };
-        self.put(row, List::Sending);
+        // It is in the list of the free rows still.
+        let (previous, next) = (wait.previous, wait.next);
+        *wait = Wait { address, subnet, share, generation, attempts: 1, previous, next, ..Wait::EMPTY };
+        self.put(row, State::Sending { direct: false });
         Some(row)
     }
 
-    /// Moves a row to the end of a list.
-    pub(super) fn put(&mut self, row: u32, list: List) {
+    /// Moves a row to the end of the list of its new state.
+    pub(super) fn put(&mut self, row: u32, state: State) {
         self.take_out(row);
-        self.append(row, list);
+        self.append(row, state);
     }
 
     pub(super) fn ticket(&self, row: u32) -> Option<Ticket> {
@@ -224,7 +241,7 @@ impl<Q: Storage<Wait>> Waits<Q> {
 
     fn take_out(&mut self, row: u32) {
         let Some(wait) = self.get(row) else { return };
-        let (list, previous, next) = (wait.list.index(), wait.previous, wait.next);
+        let (list, previous, next) = (wait.state.list().index(), wait.previous, wait.next);
         match self.get_mut(previous) {
             Some(before) => before.next = next,
             None => set(&mut self.heads, list, next),
@@ -235,15 +252,16 @@ impl<Q: Storage<Wait>> Waits<Q> {
         }
     }
 
-    fn append(&mut self, row: u32, list: List) {
-        let last = self.tails.get(list.index()).copied().unwrap_or(NONE);
+    fn append(&mut self, row: u32, state: State) {
+        let list = state.list().index();
+        let last = self.tails.get(list).copied().unwrap_or(NONE);
         match self.get_mut(last) {
             Some(before) => before.next = row,
-            None => set(&mut self.heads, list.index(), row),
+            None => set(&mut self.heads, list, row),
         }
-        set(&mut self.tails, list.index(), row);
+        set(&mut self.tails, list, row);
         if let Some(wait) = self.get_mut(row) {
-            wait.list = list;
+            wait.state = state;
             wait.previous = last;
             wait.next = NONE;
         }
@@ -317,8 +335,9 @@ mod tests {
                         None => prop_assert_eq!(model.iter().filter(|(_, list)| *list != 0).count(), 8),
                     }
                 } else if model.iter().any(|(other, _)| *other == row) {
-                    let list = [List::Free, List::Sending, List::Waiting, List::Ended][to];
-                    waits.put(row, list);
+                    let (direct, at) = (false, Instant::ZERO);
+                    let states = [State::Free, State::Sending { direct }, State::Waiting(at), State::Ended(Ok(()))];
+                    waits.put(row, states[to]);
                     model.retain(|(other, _)| *other != row);
                     model.push((row, to));
                 }
