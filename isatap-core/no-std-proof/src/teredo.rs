@@ -154,12 +154,11 @@ crate::roots! {
         peer.set_nonce_sent(u.array());
         peer.set_nonce_received(u.array());
         peer.set_symmetric();
-        peer.set_direct(u.value(), u.value());
         keep((peer.address(), peer.mapping(), peer.is_trusted(), peer.is_verified(), peer.is_reachable(u.now()),
              peer.is_trusted_at(endpoint(u))));
         keep((peer.was_heard_within(u.now(), u.duration()), peer.was_sent_within(u.now(), u.duration()),
              peer.may_get_bubble(u.now()), peer.may_get_answer(u.now())));
-        keep((peer.test_nonce(), peer.nonce_sent(), peer.nonce_received(), peer.is_symmetric(), peer.direct()));
+        keep((peer.test_nonce(), peer.nonce_sent(), peer.nonce_received(), peer.is_symmetric()));
         peer.begin_test(u.array());
         peer.distrust();
         Some(())
@@ -184,7 +183,7 @@ crate::roots! {
         let mut machine = any(Qualification::new());
         machine.start(u.now(), &config);
         keep(machine.handle_timeout(u.now(), &config, &mut entropy));
-        keep((machine.stage(), machine.is_qualified(), machine.mapping(), machine.server(), machine.nat(), machine.last_heard()));
+        keep((machine.stage(), machine.mapping(), machine.nat(), machine.last_heard()));
         machine.note_heard(u.now());
         keep((machine.wanted(&config), machine.deadline(), config.servers()));
         machine.sent();

@@ -13,12 +13,52 @@
 //! its peer. Beside a node it takes what the node's routes (or the kernel's)
 //! give it: `2001::/32` and, where there is nothing better, `::/0`.
 //!
+//! # What is sent when
+//!
+//! Direct bubbles repeat the nonce of the peer's last indirect bubble. A
+//! question ends with the first answer.
+//!
+//! | when | what | to |
+//! |---|---|---|
+//! | no address, or the server silent for 75 to 100 % of the refresh interval | solicitation, 3 times, 4 s apart | server; secondary server |
+//! | a packet to a native host | echo request, 4 times, 2 s apart | server |
+//! | a packet to a peer | indirect bubble with a new nonce and, unless behind a cone NAT, direct bubble; 4 times, 2 s apart | peer's server; mapping in the peer's address |
+//! | a packet to a trusted peer, silent for 30 s | direct bubble that asks for a sign of life, 3 times, 2 s apart; then as before | where the peer is trusted |
+//! | a packet to a neighbour of local discovery | bubble and discovery bubble, 4 times, 2 s apart | neighbour; 224.0.0.253 |
+//! | an indirect bubble of a peer | direct bubbles; behind a symmetric NAT an indirect one too | mapping in its address, its random port, its alternate addresses; or where it is trusted |
+//! | an indirect bubble of a relay | direct bubble, and echo request if its source is native | origin of the bubble; server |
+//! | a packet of a native host that is not trusted | echo request | server |
+//! | a direct bubble that asks for a sign of life | direct bubble that is one | where the peer is trusted |
+//! | an answer from elsewhere without nonce (`TER-102`) | indirect bubble from a secret link-local address | peer's server |
+//! | behind a symmetric NAT that keeps ports | the bubbles of a packet with the Random Port trailer, from a random port too | as above |
+//! | behind one that counts ports | echo test: solicitation, direct bubble, solicitation from a random port; then the indirect bubble with the port guessed | server; peer; secondary server |
+//! | a random port unused for 30 s, 20 times | direct bubble | where the peer is trusted |
+//! | local discovery, each 200 to 300 s | discovery bubble | 224.0.0.253 |
+//!
+//! # Which pairs of NATs meet
+//!
+//! RFC 6081 §3, from the row to the column (`TER-105`). `+`: RFC 4380 is
+//! enough; `S`: symmetric NAT support (§5.2); `U`: with a port mapping protocol
+//! (§5.3); `P`: with random ports (§5.4); `Q`: with those and the echo test
+//! (§5.5); `-`: never.
+//!
+//! | from \ to | cone | address-restricted | port-restricted | opened, port-restricted | opened, symmetric | port-preserving symmetric | sequential symmetric | port-symmetric | address-symmetric |
+//! |---|---|---|---|---|---|---|---|---|---|
+//! | cone | + | + | + | + | S | S | S | S | S |
+//! | address-restricted | + | + | + | + | S | S | S | S | - |
+//! | port-restricted | + | + | + | + | - | P | Q | - | - |
+//! | opened, port-restricted | + | + | + | + | U | - | - | - | - |
+//! | opened, symmetric | S | S | - | U | U | - | - | - | - |
+//! | port-preserving symmetric | S | S | P | - | - | P | Q | - | - |
+//! | sequential symmetric | S | S | Q | - | - | - | - | - | - |
+//! | port-symmetric | S | S | - | - | - | - | - | - | - |
+//! | address-symmetric | S | - | - | - | - | - | - | - | - |
+//!
 //! # What it cannot do
 //!
-//! Two clients behind symmetric NATs reach each other only in the pairs that
-//! RFC 6081 §3 lists. Native hosts are reached only where a relay near them
-//! announces `2001::/32`. The own address shows the NAT's address and port.
-//! What the NAT and the networks between see, they can forge.
+//! Native hosts are reached only where a relay near them announces
+//! `2001::/32`. The own address shows the NAT's address and port. What the NAT
+//! and the networks between see, they can forge.
 
 mod answer;
 mod config;
@@ -33,7 +73,7 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use core::time::Duration;
 
 pub use self::config::{ClientConfig, Status};
-use self::session::{Due, End, Queue, Session, Targets, Work};
+use self::session::{Ask, Due, EchoTest, Guess, How, OwnPort, Queue, Session, Targets, Work};
 use super::authentication::{Authenticator, Open};
 use super::ingress::Reach;
 use super::interval::Determination;
@@ -101,6 +141,24 @@ enum Announced {
     AddressAndRoute(Ipv6Addr),
 }
 
+/// The own address.
+#[derive(Clone, Copy, Debug)]
+enum Own {
+    None,
+    /// To be formed of what was learned.
+    Wanted,
+    Formed(Ipv6Addr),
+}
+
+/// What a port mapping protocol has got from the NAT. `TER-72`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opened {
+    Nothing,
+    /// What the server sees. `TER-73`
+    Mapping,
+    Other(SocketAddrV4),
+}
+
 const NOWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 
 /// A client. `S` holds the peers; `N` says with how many something can be
@@ -113,14 +171,9 @@ pub struct Client<S = [Peer; 64], A = Open, const N: usize = 16> {
     locator: Option<Locator>,
     qualification: Qualification,
     determination: Determination,
-    address: Option<Ipv6Addr>,
-    /// An address is to be made of what was learned.
-    form_address: bool,
+    own: Own,
     announced: Announced,
-    /// What a port mapping protocol has got from the NAT. `TER-72`
-    port_mapping: Option<SocketAddrV4>,
-    /// Whether it has got anything, though it may be no news. `TER-72`
-    port_opened: bool,
+    opened: Opened,
     peers: PeerTable<S>,
     sessions: [Session; N],
     answers: [Answer; ANSWERS],
@@ -156,11 +209,9 @@ impl<S, A, const N: usize> Client<S, A, N> {
             locator: None,
             qualification: Qualification::new(),
             determination: Determination::new(),
-            address: None,
-            form_address: false,
+            own: Own::None,
             announced: Announced::Nothing,
-            port_mapping: None,
-            port_opened: false,
+            opened: Opened::Nothing,
             peers,
             sessions: [Session::FREE; N],
             answers: [Answer {
@@ -192,7 +243,10 @@ impl<S, A, const N: usize> Client<S, A, N> {
     /// The own address, once qualified.
     #[must_use]
     pub fn address(&self) -> Option<Ipv6Addr> {
-        self.address
+        match self.own {
+            Own::Formed(address) => Some(address),
+            Own::None | Own::Wanted => None,
+        }
     }
 
     /// What became of packets so far.
@@ -215,7 +269,7 @@ impl<S, A, const N: usize> Client<S, A, N> {
             nat: self.qualification.nat(),
             port_preserving: self.is_port_preserving(),
             mapping: self.qualification.mapping(),
-            address: self.address,
+            address: self.address(),
             server_heard: self.qualification.last_heard(),
             next_attempt: match self.qualification.stage() {
                 Stage::Offline(_) => self.qualification.deadline().instant(),
@@ -253,7 +307,7 @@ impl<S, A, const N: usize> Client<S, A, N> {
     /// says: ports are opened on both sides, and what others see of this
     /// client's packets is no help. `TER-74 [RFC 6081 §5.3.4]`
     fn trusts_opened_ports(&self) -> bool {
-        self.is_symmetric() && self.port_opened && self.port_mapping.is_none()
+        self.is_symmetric() && self.opened == Opened::Mapping
     }
 
     fn reach(&self) -> Reach<'_> {
@@ -271,8 +325,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             return;
         }
         self.locator = locator;
-        self.port_mapping = None;
-        self.port_opened = false;
+        self.opened = Opened::Nothing;
         self.determination.renew();
         self.forget(DropReason::NoLocator);
         match locator {
@@ -314,27 +367,31 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     /// What a port mapping protocol (UPnP, PCP) has got from the NAT for the
     /// service port; `None`: nothing, or no longer. `TER-72 [RFC 6081 §5.3]`
     pub fn port_mapped(&mut self, mapping: Option<SocketAddrV4>) {
-        self.port_mapping = mapping.filter(|mapping| mapping.port() != 0);
-        self.port_opened = self.port_mapping.is_some();
+        self.opened = mapping.filter(|mapping| mapping.port() != 0).map_or(Opened::Nothing, Opened::Other);
         self.compare_mappings();
     }
 
     /// `TER-73 [RFC 6081 §5.3.5]`: behind a single NAT what was opened is what
     /// the server sees, and no other address.
     fn compare_mappings(&mut self) {
-        if self.port_mapping.is_some() && self.port_mapping == self.qualification.mapping() {
-            self.port_mapping = None;
+        if let Opened::Other(mapping) = self.opened
+            && self.qualification.mapping() == Some(mapping)
+        {
+            self.opened = Opened::Mapping;
         }
     }
 
     /// The caller could not open a port that it was told to.
     pub fn port_failed(&mut self, now: Instant, port: u16) {
         self.clamp(now);
-        if self.determination.port() == port && port != 0 {
+        if port == 0 {
+            return;
+        }
+        if self.determination.port() == port {
             self.determination.finish();
             self.determination.told_port = 0;
         }
-        for session in self.sessions.iter_mut().filter(|session| session.own_port == port && port != 0) {
+        for session in self.sessions.iter_mut().filter(|session| session.own_port() == port) {
             session.close_port();
             session.told_port = 0;
         }
@@ -347,12 +404,11 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
 
     /// The mapping is gone: no address, nobody believed, nothing under way.
     fn forget(&mut self, reason: DropReason) {
-        self.address = None;
-        self.form_address = false;
+        self.own = Own::None;
         self.determination.stop();
         self.peers.distrust_all();
         for session in &mut self.sessions {
-            session.finish(End::Abandoned(reason));
+            session.finish(Err(reason));
             session.close_port();
             session.due = Due::empty();
             session.targets = Targets::empty();

@@ -18,10 +18,9 @@
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
-use super::addr::{Address, Flags};
 use super::packet::Bubble;
 use super::peer::BUBBLE_INTERVAL;
-use super::qualify::{Advertisement, Outcome, Qualification, QualifyConfig, Solicitation};
+use super::qualify::{Advertisement, Mapped, Outcome, Qualification, QualifyConfig, Solicitation};
 use crate::drop_reason::DropReason;
 use crate::engine::Entropy;
 use crate::time::{Expiry, Instant, duration};
@@ -33,33 +32,36 @@ const FIRST: Duration = Duration::from_secs(60);
 /// A bubble and three repeats.
 const ATTEMPTS: u8 = 4;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Step {
     /// Not asked for, or finished, or given up.
     Idle,
     /// A port is to be drawn.
-    Begin,
+    Begin(Instant),
     /// Asks for the mapping of the second port.
-    Ask,
-    /// Leaves it alone.
-    Wait,
-    /// A bubble is on its way.
-    Test,
+    Ask(u16, Qualification),
+    /// Leaves it alone until then.
+    Wait(u16, Mapped, Instant),
+    /// Sends bubbles to it.
+    Test(u16, Test),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Test {
+    address: Ipv6Addr,
+    nonce: [u8; 4],
+    attempts: u8,
+    /// A bubble waits to be polled.
+    wanted: bool,
+    next: Instant,
 }
 
 /// The machine.
 #[derive(Clone, Debug)]
 pub(super) struct Determination {
     step: Step,
-    port: u16,
     /// Which port the caller was told to open.
     pub(super) told_port: u16,
-    qualification: Qualification,
-    address: Option<Ipv6Addr>,
-    nonce: [u8; 4],
-    attempts: u8,
-    bubble_wanted: bool,
-    deadline: Expiry,
     /// What was found to hold; `None`: nothing yet.
     interval: Option<Duration>,
     candidate: Duration,
@@ -72,14 +74,7 @@ impl Determination {
     pub(super) const fn new() -> Self {
         Determination {
             step: Step::Idle,
-            port: 0,
             told_port: 0,
-            qualification: Qualification::new(),
-            address: None,
-            nonce: [0; 4],
-            attempts: 0,
-            bubble_wanted: false,
-            deadline: Expiry::NEVER,
             interval: None,
             candidate: FIRST,
             longest: LONGEST,
@@ -94,20 +89,17 @@ impl Determination {
 
     /// The second port, while it is in use.
     pub(super) fn port(&self) -> u16 {
-        self.port
+        match self.step {
+            Step::Ask(port, _) | Step::Wait(port, ..) | Step::Test(port, _) => port,
+            Step::Idle | Step::Begin(_) => 0,
+        }
     }
 
     /// Begins: the client has just qualified.
     pub(super) fn begin(&mut self, now: Instant) {
-        let (told_port, ceiling) = (self.told_port, self.ceiling);
-        *self = Determination {
-            step: Step::Begin,
-            told_port,
-            ceiling,
-            longest: ceiling,
-            deadline: Expiry::at(now),
-            ..Determination::new()
-        };
+        self.stop();
+        self.step = Step::Begin(now);
+        self.longest = self.ceiling;
     }
 
     /// Stops, and forgets what was found.
@@ -131,16 +123,11 @@ impl Determination {
     /// interval stays what it is.
     pub(super) fn finish(&mut self) {
         self.step = Step::Idle;
-        self.port = 0;
-        self.address = None;
-        self.bubble_wanted = false;
-        self.deadline = Expiry::NEVER;
-        self.qualification.stop();
     }
 
     /// Whether a port is to be drawn.
-    pub(super) fn wants_port(&self, now: Instant) -> bool {
-        self.step == Step::Begin && self.deadline.is_due(now)
+    pub(super) fn wants_port(&self) -> bool {
+        matches!(self.step, Step::Begin(_))
     }
 
     /// The port was drawn. `shortest`: the interval that is configured.
@@ -149,100 +136,88 @@ impl Determination {
         if is_close(shortest, self.longest) {
             return self.finish();
         }
-        self.port = port;
         self.candidate = if shortest < FIRST && FIRST < self.longest { FIRST } else { middle(shortest, self.longest) };
-        self.ask(now, config);
+        self.ask(now, config, port);
     }
 
-    fn ask(&mut self, now: Instant, config: &QualifyConfig) {
-        self.step = Step::Ask;
-        self.address = None;
-        self.deadline = Expiry::NEVER;
-        self.qualification.start(now, &second(config));
+    fn ask(&mut self, now: Instant, config: &QualifyConfig, port: u16) {
+        let mut qualification = Qualification::new();
+        qualification.start(now, &second(config));
+        self.step = Step::Ask(port, qualification);
     }
 
     pub(super) fn deadline(&self) -> Expiry {
-        match self.step {
-            Step::Ask => self.qualification.deadline(),
-            _ => self.deadline,
+        match &self.step {
+            Step::Idle => Expiry::NEVER,
+            Step::Ask(_, qualification) => qualification.deadline(),
+            Step::Begin(at) | Step::Wait(_, _, at) | Step::Test(_, Test { next: at, .. }) => Expiry::at(*at),
         }
     }
 
     /// Does what is due, but for drawing a port.
     pub(super) fn handle_timeout(&mut self, now: Instant, config: &QualifyConfig, entropy: &mut dyn Entropy) {
         // Each step waits for something, or goes to one that does.
-        while self.step != Step::Begin && self.deadline().is_due(now) {
-            self.step(now, config, entropy);
-        }
-    }
-
-    fn step(&mut self, now: Instant, config: &QualifyConfig, entropy: &mut dyn Entropy) {
-        match self.step {
-            Step::Ask => {
-                if self.qualification.handle_timeout(now, &second(config), entropy) == Outcome::Lost {
-                    self.finish();
+        while self.deadline().is_due(now) {
+            match &mut self.step {
+                Step::Idle | Step::Begin(_) => return,
+                Step::Ask(_, qualification) => {
+                    if qualification.handle_timeout(now, &second(config), entropy) == Outcome::Lost {
+                        self.finish();
+                    }
+                }
+                Step::Wait(port, mapped, _) => {
+                    let (address, nonce) = (mapped.address(entropy), draw_nonce(entropy));
+                    self.step = Step::Test(*port, Test { address, nonce, attempts: 0, wanted: false, next: now });
+                }
+                Step::Test(_, test) if test.attempts < ATTEMPTS => {
+                    test.attempts = test.attempts.saturating_add(1);
+                    test.wanted = true;
+                    test.next = now.saturating_add(BUBBLE_INTERVAL);
+                }
+                Step::Test(port, _) => {
+                    let port = *port;
+                    self.longest = self.candidate;
+                    let held = self.interval.unwrap_or(config.refresh_interval);
+                    self.narrow(now, config, port, held);
                 }
             }
-            Step::Wait => {
-                let Some(mapping) = self.qualification.mapping() else { return self.finish() };
-                let mut drawn = [0; 6];
-                entropy.fill(&mut drawn);
-                let [high, low, a, b, c, d] = drawn;
-                let flags = Flags::from_random(u16::from_be_bytes([high, low]));
-                let server = self.qualification.server();
-                let address = Address { server, flags, port: mapping.port(), client: *mapping.ip() };
-                self.address = Some(address.to_ipv6());
-                // Zero is no nonce: TER-71.
-                self.nonce = if [a, b, c, d] == [0; 4] { [1, 0, 0, 0] } else { [a, b, c, d] };
-                self.attempts = 0;
-                self.step = Step::Test;
-                self.bubble(now);
-            }
-            Step::Test if self.attempts < ATTEMPTS => self.bubble(now),
-            Step::Test => {
-                self.longest = self.candidate;
-                let held = self.interval.unwrap_or(config.refresh_interval);
-                self.narrow(now, config, held);
-            }
-            Step::Idle | Step::Begin => {}
         }
-    }
-
-    fn bubble(&mut self, now: Instant) {
-        self.attempts = self.attempts.saturating_add(1);
-        self.bubble_wanted = true;
-        self.deadline = Expiry::at(now.saturating_add(BUBBLE_INTERVAL));
     }
 
     /// The next candidate, between what holds and what does not. Finished at
     /// 75 percent: after a success too, else the search would never end.
-    fn narrow(&mut self, now: Instant, config: &QualifyConfig, held: Duration) {
+    fn narrow(&mut self, now: Instant, config: &QualifyConfig, port: u16, held: Duration) {
         if is_close(held, self.longest) {
             return self.finish();
         }
         self.candidate = duration::product(held, 2).min(middle(held, self.longest));
-        self.bubble_wanted = false;
-        self.ask(now, config);
+        self.ask(now, config, port);
     }
 
     /// The solicitation that waits to be sent from the second port.
     pub(super) fn wanted(&self, config: &QualifyConfig) -> Option<Solicitation> {
-        self.qualification.wanted(&second(config)).filter(|_| self.step == Step::Ask)
-    }
-
-    pub(super) fn sent(&mut self) {
-        self.qualification.sent();
+        match &self.step {
+            Step::Ask(_, qualification) => qualification.wanted(&second(config)),
+            _ => None,
+        }
     }
 
     /// The bubble that waits to be sent from the service port by the server,
     /// and its nonce.
     pub(super) fn wanted_bubble(&self, own: Ipv6Addr) -> Option<(Bubble, [u8; 4])> {
-        let address = self.address.filter(|_| self.bubble_wanted)?;
-        Some((Bubble::new(own, address), self.nonce))
+        match &self.step {
+            Step::Test(_, test) if test.wanted => Some((Bubble::new(own, test.address), test.nonce)),
+            _ => None,
+        }
     }
 
-    pub(super) fn bubble_sent(&mut self) {
-        self.bubble_wanted = false;
+    /// What was wanted is on its way.
+    pub(super) fn sent(&mut self) {
+        match &mut self.step {
+            Step::Ask(_, qualification) => qualification.sent(),
+            Step::Test(_, test) => test.wanted = false,
+            _ => {}
+        }
     }
 
     /// An advertisement at the second port.
@@ -252,12 +227,10 @@ impl Determination {
         config: &QualifyConfig,
         advertisement: &Advertisement,
     ) -> Result<(), DropReason> {
-        if self.step != Step::Ask {
-            return Err(DropReason::TeredoNonce);
-        }
-        if self.qualification.on_advertisement(now, &second(config), advertisement)? == Outcome::Qualified {
-            self.step = Step::Wait;
-            self.deadline = Expiry::at(now.saturating_add(self.candidate));
+        let Step::Ask(port, qualification) = &mut self.step else { return Err(DropReason::TeredoNonce) };
+        qualification.on_advertisement(now, &second(config), advertisement)?;
+        if let Some(mapped) = qualification.mapped() {
+            self.step = Step::Wait(*port, *mapped, now.saturating_add(self.candidate));
         }
         Ok(())
     }
@@ -270,16 +243,30 @@ impl Determination {
         destination: &Ipv6Addr,
         nonce: Option<[u8; 4]>,
     ) -> Result<(), DropReason> {
-        if self.step != Step::Test || self.address.as_ref() != Some(destination) {
-            return Err(DropReason::TeredoDestination);
+        match self.step {
+            Step::Test(port, test) if test.address == *destination => {
+                if nonce != Some(test.nonce) {
+                    return Err(DropReason::TeredoNonce);
+                }
+                self.interval = Some(self.candidate);
+                self.narrow(now, config, port, self.candidate);
+                Ok(())
+            }
+            _ => Err(DropReason::TeredoDestination),
         }
-        if nonce != Some(self.nonce) {
-            return Err(DropReason::TeredoNonce);
-        }
-        self.interval = Some(self.candidate);
-        self.narrow(now, config, self.candidate);
-        Ok(())
     }
+}
+
+/// Not zero, which is no nonce. `TER-70`, `TER-71`
+pub(super) fn draw_nonce<const LEN: usize>(entropy: &mut dyn Entropy) -> [u8; LEN] {
+    let mut nonce = [0; LEN];
+    entropy.fill(&mut nonce);
+    if nonce == [0; LEN]
+        && let Some(first) = nonce.first_mut()
+    {
+        *first = 1;
+    }
+    nonce
 }
 
 /// One server and no cone bit: the kind of the NAT is known already.

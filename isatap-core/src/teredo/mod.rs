@@ -14,8 +14,7 @@
 //!
 //! # What it cannot do
 //!
-//! Two clients behind symmetric NATs meet only in the pairs that RFC 6081 §3
-//! lists (`TER-105`). A packet that fits no 1,280 bytes is not carried.
+//! Two clients behind symmetric NATs meet only in [few pairs](client). A packet that fits no 1,280 bytes is not carried.
 //!
 //! # Security limits
 //!

@@ -109,11 +109,18 @@ bitflags::bitflags! {
         const ASKED = 8;
         /// It was heard from elsewhere than its address says. `TER-74`
         const SYMMETRIC = 16;
-        /// Heard on the primary port. `TER-79`
-        const DIRECT_PRIMARY = 32;
-        /// Heard on its own random port. `TER-79`
-        const DIRECT_RANDOM = 64;
+        /// See [`HeardOn`].
+        const ON_PRIMARY = 32;
+        const ON_RANDOM = 64;
     }
+}
+
+/// On which port of this node a peer that is trusted was heard. `TER-79`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeardOn {
+    Primary,
+    /// The random port that is there for this peer alone.
+    Random,
 }
 
 impl Row for Peer {
@@ -201,7 +208,7 @@ impl Peer {
 
     /// Believes it no more.
     pub fn distrust(&mut self) {
-        self.state.remove(State::TRUSTED | State::VERIFIED | State::DIRECT_PRIMARY | State::DIRECT_RANDOM);
+        self.state.remove(State::TRUSTED | State::VERIFIED | State::ON_PRIMARY | State::ON_RANDOM);
     }
 
     /// Nothing of what was learned holds any more, but what was sent and what
@@ -328,17 +335,19 @@ impl Peer {
         self.state.insert(State::SYMMETRIC);
     }
 
-    /// On which ports it was heard: the primary one, its own random one.
-    /// `TER-79`
-    #[must_use]
-    pub fn direct(&self) -> (bool, bool) {
-        (self.state.contains(State::DIRECT_PRIMARY), self.state.contains(State::DIRECT_RANDOM))
+    /// See [`HeardOn`]; `None`: by a connectivity test alone.
+    pub(super) fn heard_on(&self) -> Option<HeardOn> {
+        match self.state {
+            state if state.contains(State::ON_PRIMARY) => Some(HeardOn::Primary),
+            state if state.contains(State::ON_RANDOM) => Some(HeardOn::Random),
+            _ => None,
+        }
     }
 
-    /// See [`direct`](Self::direct).
-    pub fn set_direct(&mut self, primary: bool, random: bool) {
-        self.state.set(State::DIRECT_PRIMARY, primary);
-        self.state.set(State::DIRECT_RANDOM, random);
+    /// See [`HeardOn`].
+    pub(super) fn set_heard_on(&mut self, port: HeardOn) {
+        self.state.set(State::ON_PRIMARY, port == HeardOn::Primary);
+        self.state.set(State::ON_RANDOM, port == HeardOn::Random);
     }
 
     /// How much it counts: who has least is evicted.

@@ -14,7 +14,7 @@ use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use core::time::Duration;
 
 pub use self::advertisement::{Advertisement, judge};
-use super::addr::{CLIENT_LINK_LOCAL, CLIENT_LINK_LOCAL_CONE, SERVER_PORT};
+use super::addr::{Address, CLIENT_LINK_LOCAL, CLIENT_LINK_LOCAL_CONE, Flags, SERVER_PORT};
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, uniform};
 use crate::time::{Expiry, Instant, duration};
@@ -181,26 +181,91 @@ pub enum Outcome {
     Lost,
 }
 
-/// The machine.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Qualification {
-    stage: Stage,
-    /// Solicitations of this phase so far.
-    sent: u8,
-    /// The nonce of this phase, while an answer is awaited.
-    nonce: Option<[u8; 8]>,
-    /// A solicitation waits to be polled.
-    wanted: bool,
-    deadline: Expiry,
-    /// What the server says the mapping is.
-    mapping: Option<SocketAddrV4>,
+/// What an address is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Mapped {
+    /// How the NAT shows the client to its server.
+    pub(super) mapping: SocketAddrV4,
     /// The IPv4 address for bits 32 to 63.
     server: Ipv4Addr,
     nat: NatKind,
+}
+
+impl Mapped {
+    /// `TER-2 [RFC 5991 §3.1]`: 12 random bits for each address formed.
+    pub(super) fn address(&self, entropy: &mut dyn Entropy) -> Ipv6Addr {
+        let mut random = [0; 2];
+        entropy.fill(&mut random);
+        let mut flags = Flags::from_random(u16::from_be_bytes(random));
+        flags.set(Flags::CONE, self.nat == NatKind::Cone);
+        Address { server: self.server, flags, port: self.mapping.port(), client: *self.mapping.ip() }.to_ipv6()
+    }
+}
+
+/// What is asked of the server, and from when on its answer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Question {
+    /// One a phase: an answer may be to an earlier solicitation.
+    nonce: [u8; 8],
+    sent: u8,
+    /// A solicitation waits to be polled.
+    wanted: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Cone,
+    Primary,
+    /// With what the first server saw.
+    Secondary(Mapped),
+    Maintenance(Mapped),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum State {
+    Offline(OfflineReason),
+    /// `None`: the nonce is to be drawn.
+    Asking(Phase, Option<Question>),
+    /// How long the server may be silent this time; `None`: to be drawn.
+    Qualified(Mapped, Option<Duration>),
+}
+
+impl Phase {
+    /// The cone bit is that of the phase, and later of what qualified.
+    fn is_cone(&self) -> bool {
+        matches!(self, Phase::Cone | Phase::Maintenance(Mapped { nat: NatKind::Cone, .. }))
+    }
+
+    fn source(&self) -> Ipv6Addr {
+        if self.is_cone() { CLIENT_LINK_LOCAL_CONE } else { CLIENT_LINK_LOCAL }
+    }
+
+    /// Whom the phase asks.
+    fn asked(&self, config: &QualifyConfig) -> Ipv4Addr {
+        let [primary, secondary] = config.servers();
+        if matches!(self, Phase::Secondary(_)) { secondary } else { primary }
+    }
+
+    /// Who answers the phase: with the cone bit the other address.
+    fn answering(&self, config: &QualifyConfig) -> Ipv4Addr {
+        let [_, secondary] = config.servers();
+        if self.is_cone() { secondary } else { self.asked(config) }
+    }
+}
+
+/// The machine.
+///
+/// ```text
+/// Offline ─▶ Cone (if asked for) ─▶ Primary ─▶ Secondary ─▶ Qualified ◀─▶ Maintenance
+///    ▲         three in vain: ▲──┘      └───────────┴─ three in vain           │
+///    └──────────────────────────────────────────────┘        Primary ◀─────────┘
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Qualification {
+    state: State,
+    deadline: Expiry,
     /// When a valid packet of the server came last.
     heard: Instant,
-    /// How long it may be silent this time.
-    refresh: Duration,
     pauses: u8,
 }
 
@@ -214,49 +279,41 @@ impl Qualification {
     /// A client that was not started.
     #[must_use]
     pub const fn new() -> Self {
-        Qualification {
-            stage: Stage::Offline(OfflineReason::NotStarted),
-            sent: 0,
-            nonce: None,
-            wanted: false,
-            deadline: Expiry::NEVER,
-            mapping: None,
-            server: Ipv4Addr::UNSPECIFIED,
-            nat: NatKind::Unknown,
-            heard: Instant::ZERO,
-            refresh: REFRESH_INTERVAL,
-            pauses: 0,
-        }
+        let state = State::Offline(OfflineReason::NotStarted);
+        Qualification { state, deadline: Expiry::NEVER, heard: Instant::ZERO, pauses: 0 }
     }
 
     /// How far it is.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        self.stage
+        match self.state {
+            State::Offline(reason) => Stage::Offline(reason),
+            State::Asking(Phase::Cone, _) => Stage::Cone,
+            State::Asking(Phase::Primary, _) => Stage::Primary,
+            State::Asking(Phase::Secondary(_), _) => Stage::Secondary,
+            State::Asking(Phase::Maintenance(_), _) => Stage::Maintenance,
+            State::Qualified(..) => Stage::Qualified,
+        }
     }
 
-    /// Whether there is an address.
-    #[must_use]
-    pub fn is_qualified(&self) -> bool {
-        matches!(self.stage, Stage::Qualified | Stage::Maintenance)
+    /// What qualified, while it holds.
+    pub(super) fn mapped(&self) -> Option<&Mapped> {
+        match &self.state {
+            State::Qualified(mapped, _) | State::Asking(Phase::Maintenance(mapped), _) => Some(mapped),
+            _ => None,
+        }
     }
 
     /// How the NAT shows the client, while it is qualified.
     #[must_use]
     pub fn mapping(&self) -> Option<SocketAddrV4> {
-        self.mapping.filter(|_| self.is_qualified())
+        self.mapped().map(|mapped| mapped.mapping)
     }
 
-    /// The IPv4 address of the server in the own address.
-    #[must_use]
-    pub fn server(&self) -> Ipv4Addr {
-        self.server
-    }
-
-    /// The NAT's kind.
+    /// The NAT's kind, while the client is qualified.
     #[must_use]
     pub fn nat(&self) -> NatKind {
-        self.nat
+        self.mapped().map_or(NatKind::Unknown, |mapped| mapped.nat)
     }
 
     /// When a valid packet of the server came last.
@@ -267,21 +324,20 @@ impl Qualification {
 
     /// Begins anew; forgets what is known. The pause grows all the same.
     pub fn start(&mut self, now: Instant, config: &QualifyConfig) {
-        let pauses = self.pauses;
-        *self = Qualification { pauses, heard: now, ..Qualification::new() };
+        self.heard = now;
         // RFC 5991 §3.2: no cone phase unless asked for.
-        self.enter(now, if config.cone_phase { Stage::Cone } else { Stage::Primary });
+        self.ask(now, if config.cone_phase { Phase::Cone } else { Phase::Primary });
     }
 
     /// Asks the server now: at the end of a pause that is cut short, or whether
     /// the address still holds. Nothing happens while it is being asked, or
     /// was heard less than 4 s ago. `TER-37`
     pub(super) fn ask_now(&mut self, now: Instant) {
-        match self.stage {
-            Stage::Offline(OfflineReason::NotStarted) => {}
-            Stage::Offline(_) => self.deadline = Expiry::at(now),
-            Stage::Qualified if self.heard.saturating_add(SOLICITATION_INTERVAL) <= now => {
-                self.enter(now, Stage::Maintenance);
+        match self.state {
+            State::Offline(OfflineReason::NotStarted) => {}
+            State::Offline(_) => self.deadline = Expiry::at(now),
+            State::Qualified(mapped, _) if self.heard.saturating_add(SOLICITATION_INTERVAL) <= now => {
+                self.ask(now, Phase::Maintenance(mapped));
             }
             _ => {}
         }
@@ -300,13 +356,21 @@ impl Qualification {
     /// The solicitation that waits to be sent; [`sent`](Self::sent) once it is.
     #[must_use]
     pub fn wanted(&self, config: &QualifyConfig) -> Option<Solicitation> {
-        let nonce = self.nonce.filter(|_| self.wanted)?;
-        Some(Solicitation { to: SocketAddrV4::new(self.asked(config), SERVER_PORT), source: self.source(), nonce })
+        match &self.state {
+            State::Asking(phase, Some(Question { nonce, wanted: true, .. })) => Some(Solicitation {
+                to: SocketAddrV4::new(phase.asked(config), SERVER_PORT),
+                source: phase.source(),
+                nonce: *nonce,
+            }),
+            _ => None,
+        }
     }
 
     /// What [`wanted`](Self::wanted) gave is on its way.
     pub fn sent(&mut self) {
-        self.wanted = false;
+        if let State::Asking(_, Some(question)) = &mut self.state {
+            question.wanted = false;
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -318,7 +382,7 @@ impl Qualification {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, config: &QualifyConfig, entropy: &mut dyn Entropy) -> Outcome {
         let mut outcome = Outcome::None;
-        // Each step sends and waits, or goes to a stage that does.
+        // Each step sends and waits, or goes to a state that does.
         while self.deadline.is_due(now) {
             if self.step(now, config, entropy) == Outcome::Lost {
                 outcome = Outcome::Lost;
@@ -328,35 +392,40 @@ impl Qualification {
     }
 
     fn step(&mut self, now: Instant, config: &QualifyConfig, entropy: &mut dyn Entropy) -> Outcome {
-        match self.stage {
-            Stage::Offline(_) => self.start(now, config),
-            Stage::Qualified if self.refresh.is_zero() => {
-                // RFC 6081 §5.1.1: 75 to 100 percent, drawn each time.
-                let longest = config.refresh_interval.max(SHORTEST_REFRESH);
-                let shortest = duration::difference(longest, duration::quotient(longest, 4));
-                self.refresh = uniform(entropy, shortest, longest).max(SHORTEST_REFRESH);
-                self.deadline = Expiry::at(self.heard.saturating_add(self.refresh));
+        match &mut self.state {
+            State::Offline(_) => self.start(now, config),
+            State::Qualified(mapped, refresh) => {
+                let refresh = refresh.get_or_insert_with(|| {
+                    // RFC 6081 §5.1.1: 75 to 100 percent, drawn each time.
+                    let longest = config.refresh_interval.max(SHORTEST_REFRESH);
+                    let shortest = duration::difference(longest, duration::quotient(longest, 4));
+                    uniform(entropy, shortest, longest).max(SHORTEST_REFRESH)
+                });
+                let until = Expiry::at(self.heard.saturating_add(*refresh));
+                if until.is_due(now) {
+                    // TER-36 [RFC 4380 §5.2.5]
+                    let mapped = *mapped;
+                    self.ask(now, Phase::Maintenance(mapped));
+                } else {
+                    self.deadline = until;
+                }
             }
-            Stage::Qualified if self.heard.saturating_add(self.refresh) > now => {
-                self.deadline = Expiry::at(self.heard.saturating_add(self.refresh));
-            }
-            // TER-36 [RFC 4380 §5.2.5]
-            Stage::Qualified => self.enter(now, Stage::Maintenance),
-            _ if self.sent < SOLICITATIONS => {
-                if self.sent == 0 {
-                    // One nonce a phase: an answer may be to an earlier one.
+            State::Asking(_, question) if question.is_none_or(|question| question.sent < SOLICITATIONS) => {
+                let question = question.get_or_insert_with(|| {
                     let mut nonce = [0; 8];
                     entropy.fill(&mut nonce);
-                    self.nonce = Some(nonce);
-                }
-                self.sent = self.sent.saturating_add(1);
-                self.wanted = true;
+                    Question { nonce, sent: 0, wanted: true }
+                });
+                question.sent = question.sent.saturating_add(1);
+                question.wanted = true;
                 self.deadline = Expiry::at(now.saturating_add(SOLICITATION_INTERVAL));
             }
-            Stage::Cone => self.enter(now, Stage::Primary),
-            Stage::Primary => return self.go_offline(now, config, OfflineReason::ServerSilent),
-            Stage::Secondary => return self.go_offline(now, config, OfflineReason::SecondarySilent),
-            Stage::Maintenance => {
+            State::Asking(Phase::Cone, _) => self.ask(now, Phase::Primary),
+            State::Asking(Phase::Primary, _) => return self.go_offline(now, config, OfflineReason::ServerSilent),
+            State::Asking(Phase::Secondary(_), _) => {
+                return self.go_offline(now, config, OfflineReason::SecondarySilent);
+            }
+            State::Asking(Phase::Maintenance(_), _) => {
                 // TER-38: back to qualification.
                 self.start(now, config);
                 return Outcome::Lost;
@@ -377,100 +446,57 @@ impl Qualification {
         advertisement: &Advertisement,
     ) -> Result<Outcome, DropReason> {
         // TER-32: the nonce of the phase that is under way, which is used once.
-        if self.nonce.is_none() || self.nonce != Some(advertisement.nonce) {
-            return Err(DropReason::TeredoNonce);
-        }
-        if advertisement.destination != self.source() || advertisement.from != self.answering(config) {
+        let phase = match self.state {
+            State::Asking(phase, Some(question)) if question.nonce == advertisement.nonce => phase,
+            _ => return Err(DropReason::TeredoNonce),
+        };
+        if advertisement.destination != phase.source() || advertisement.from != phase.answering(config) {
             return Err(DropReason::TeredoAdvertisement);
         }
         self.heard = now;
-        self.nonce = None;
-        self.wanted = false;
-        let mapping = advertisement.mapping;
-        match self.stage {
-            Stage::Cone => {
-                self.server = advertisement.server;
-                Ok(self.qualify(now, mapping, NatKind::Cone))
+        let seen = |nat| Mapped { mapping: advertisement.mapping, server: advertisement.server, nat };
+        let (mapped, outcome) = match phase {
+            Phase::Cone => (seen(NatKind::Cone), Outcome::Qualified),
+            Phase::Primary if config.secondary.is_some() => {
+                self.ask(now, Phase::Secondary(seen(NatKind::Unknown)));
+                return Ok(Outcome::None);
             }
-            Stage::Primary => {
-                self.server = advertisement.server;
-                self.mapping = Some(mapping);
-                if config.secondary.is_none() {
-                    return Ok(self.qualify(now, mapping, NatKind::Unknown));
-                }
-                self.enter(now, Stage::Secondary);
-                Ok(Outcome::None)
+            Phase::Primary => (seen(NatKind::Unknown), Outcome::Qualified),
+            Phase::Secondary(first) if first.mapping == advertisement.mapping => {
+                (Mapped { nat: NatKind::Restricted, ..first }, Outcome::Qualified)
             }
-            Stage::Secondary => match self.mapping {
-                Some(first) if first == mapping => Ok(self.qualify(now, first, NatKind::Restricted)),
-                // RFC 6081 §3.1: with the first server's mapping.
-                Some(first) if config.symmetric_nat => Ok(self.qualify(now, first, NatKind::Symmetric)),
-                _ => Ok(self.go_offline(now, config, OfflineReason::SymmetricNat)),
-            },
-            Stage::Maintenance => {
+            // RFC 6081 §3.1: with the first server's mapping.
+            Phase::Secondary(first) if config.symmetric_nat => {
+                (Mapped { nat: NatKind::Symmetric, ..first }, Outcome::Qualified)
+            }
+            Phase::Secondary(_) => return Ok(self.go_offline(now, config, OfflineReason::SymmetricNat)),
+            Phase::Maintenance(known) => {
                 // TER-36 [RFC 4380 §5.2.5]: MUST compare.
-                let moved = self.mapping != Some(mapping) || self.server != advertisement.server;
-                self.server = advertisement.server;
-                let nat = self.nat;
-                self.qualify(now, mapping, nat);
-                Ok(if moved { Outcome::Moved } else { Outcome::None })
+                let mapped = seen(known.nat);
+                (mapped, if mapped == known { Outcome::None } else { Outcome::Moved })
             }
-            Stage::Offline(_) | Stage::Qualified => Err(DropReason::TeredoNonce),
-        }
-    }
-
-    fn qualify(&mut self, now: Instant, mapping: SocketAddrV4, nat: NatKind) -> Outcome {
-        self.stage = Stage::Qualified;
-        self.mapping = Some(mapping);
-        self.nat = nat;
+        };
         self.pauses = 0;
         // Due now, so that the interval is drawn.
-        self.refresh = Duration::ZERO;
-        self.deadline = Expiry::at(now);
-        Outcome::Qualified
+        self.enter(now, State::Qualified(mapped, None));
+        Ok(outcome)
     }
 
-    fn enter(&mut self, now: Instant, stage: Stage) {
-        self.stage = stage;
-        self.sent = 0;
-        self.nonce = None;
-        self.wanted = false;
-        self.deadline = Expiry::at(now);
+    fn ask(&mut self, now: Instant, phase: Phase) {
+        self.enter(now, State::Asking(phase, None));
+    }
+
+    fn enter(&mut self, due: Instant, state: State) {
+        self.state = state;
+        self.deadline = Expiry::at(due);
     }
 
     fn go_offline(&mut self, now: Instant, config: &QualifyConfig, reason: OfflineReason) -> Outcome {
-        self.enter(now, Stage::Offline(reason));
-        self.mapping = None;
         let first = config.first_pause.max(SOLICITATION_INTERVAL);
         let pause = duration::product(first, 1_u32.checked_shl(u32::from(self.pauses)).unwrap_or(u32::MAX));
         self.pauses = self.pauses.saturating_add(1).min(31);
-        self.deadline = Expiry::at(now.saturating_add(pause.min(LONGEST_PAUSE)));
+        self.enter(now.saturating_add(pause.min(LONGEST_PAUSE)), State::Offline(reason));
         Outcome::Lost
-    }
-
-    /// The cone bit is that of the phase, and later of what qualified.
-    fn is_cone(&self) -> bool {
-        self.stage == Stage::Cone || (self.is_qualified() && self.nat == NatKind::Cone)
-    }
-
-    fn source(&self) -> Ipv6Addr {
-        if self.is_cone() { CLIENT_LINK_LOCAL_CONE } else { CLIENT_LINK_LOCAL }
-    }
-
-    /// Whom the phase asks.
-    fn asked(&self, config: &QualifyConfig) -> Ipv4Addr {
-        match self.stage {
-            Stage::Secondary => config.secondary.unwrap_or(config.server),
-            _ => config.server,
-        }
-    }
-
-    /// Who answers the phase: with the cone bit the other address.
-    fn answering(&self, config: &QualifyConfig) -> Ipv4Addr {
-        match self.is_cone() {
-            true => config.secondary.unwrap_or(config.server),
-            false => self.asked(config),
-        }
     }
 }
 

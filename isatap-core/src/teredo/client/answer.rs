@@ -4,7 +4,9 @@
 use core::net::{Ipv6Addr, SocketAddrV4};
 
 use super::receive::Arrived;
-use super::{ANSWERS, BUBBLES, Client, Due, End, LOCAL_LIFETIME, LocalPeer, PRIMARY_FIRST, TESTS, Targets, Work};
+use super::{
+    ANSWERS, Ask, BUBBLES, Client, Due, How, LOCAL_LIFETIME, LocalPeer, PORT_TRIAL, PRIMARY_FIRST, TESTS, Targets, Work,
+};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
 use crate::engine::Verdict;
@@ -76,15 +78,15 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         if peer.is_trusted() {
             // TER-84: to a trusted peer one, where it is.
             session.targets.insert(Targets::MAPPING);
-            if session.work == Work::Confirm {
+            if let Work::Confirm(_) = session.work {
                 // Our bubble tells it where we are; now data may follow.
-                session.finish(End::Released);
+                session.finish(Ok(()));
             }
             return Ok(());
         }
         session.targets.insert(Targets::EMBEDDED);
-        if session.own_port != 0 {
-            session.open_port(now, session.own_port);
+        if let Some(port) = &mut session.port {
+            port.refresh_at = now.saturating_add(PORT_TRIAL);
         }
         // TER-77, TER-100. Whose NAT counts probes its port first: TER-80.
         if session.peer_port != 0 && (preserving || !own_symmetric) {
@@ -153,7 +155,8 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
         peer.note_bubble(now);
         if let Some(session) = self.sessions.get_mut(row) {
-            session.begin(Work::Test, Due::DRAW | Due::ECHO, Expiry::at(now.saturating_add(BUBBLE_INTERVAL)));
+            session.work = Work::Ask(Ask::new(How::Test, 1, now.saturating_add(BUBBLE_INTERVAL)));
+            session.due.insert(Due::DRAW | Due::ECHO);
         }
         Ok(row)
     }
@@ -171,8 +174,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let row = self.test(now, &arrived.source)?;
         let session = self.sessions.get_mut(row).ok_or(DropReason::TableFull)?;
         let ticket = session.hold(now, row, true).ok_or(DropReason::TableFull)?;
-        packet.pull_front(arrived.start);
-        packet.truncate(arrived.end.saturating_sub(arrived.start));
+        arrived.unwrap(packet);
         Ok(Verdict::Hold { ticket })
     }
 

@@ -2,14 +2,14 @@
 
 use core::time::Duration;
 
-use super::{Client, Due, PORT_REFRESH, PORT_REFRESHES, Targets, Work};
+use super::{Client, Due, EchoTest, Guess, Own, PORT_REFRESH, PORT_REFRESHES, Targets, Work};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, uniform};
-use crate::teredo::addr::{Address, Flags};
 use crate::teredo::authentication::Authenticator;
+use crate::teredo::interval::draw_nonce;
 use crate::teredo::peer::Peer;
-use crate::teredo::qualify::{NatKind, Outcome};
+use crate::teredo::qualify::Outcome;
 use crate::time::{Expiry, Instant};
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
@@ -22,10 +22,10 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 if outcome == Outcome::Moved {
                     self.determination.doubt();
                 }
-                if outcome == Outcome::Moved || self.address.is_some() {
+                if outcome == Outcome::Moved || self.address().is_some() {
                     self.forget(DropReason::TeredoUnqualified);
                 }
-                self.form_address = true;
+                self.own = Own::Wanted;
                 if self.config.interval_determination {
                     self.determination.begin(self.now);
                 }
@@ -38,18 +38,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
     }
 
-    /// `TER-2 [RFC 5991 §3.1]`: 12 random bits for each address formed.
     pub(super) fn form_address(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        self.form_address = false;
-        let Some(mapping) = self.qualification.mapping() else { return };
-        let mut random = [0; 2];
-        entropy.fill(&mut random);
-        let mut flags = Flags::from_random(u16::from_be_bytes(random));
-        flags.set(Flags::CONE, self.qualification.nat() == NatKind::Cone);
-        let address =
-            Address { server: self.qualification.server(), flags, port: mapping.port(), client: *mapping.ip() };
-        self.address = Some(address.to_ipv6());
-        if self.config.local_discovery {
+        self.own = self.qualification.mapped().map_or(Own::None, |mapped| Own::Formed(mapped.address(entropy)));
+        if self.config.local_discovery && self.address().is_some() {
             self.discover_at = Expiry::at(now);
         }
     }
@@ -57,7 +48,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     /// Draws what a session's packets need.
     pub(super) fn draw(&mut self, now: Instant, row: usize, entropy: &mut dyn Entropy) {
         let (random_ports, guesses) = (self.uses_random_ports(), self.guesses_ports());
-        let port = self.draw_port(entropy);
+        let number = self.draw_port(entropy);
         let Some(session) = self.sessions.get_mut(row) else { return };
         session.due.remove(Due::DRAW);
         let Some(peer) = self.peers.find_mut(&session.address) else {
@@ -68,49 +59,39 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let trusted = peer.is_trusted();
         let direct = session.targets.intersects(Targets::RANDOM | Targets::FROM_RANDOM);
         let indirect = session.due.contains(Due::INDIRECT);
-        let wants_port = (random_ports && (indirect || direct)) || (guesses && indirect);
-        if wants_port && !trusted && session.own_port == 0 {
+        if !trusted && session.port.is_none() && ((random_ports && (indirect || direct)) || (guesses && indirect)) {
             // TER-76 [RFC 6081 §5.4.4.2]
-            session.open_port(now, port);
+            session.open_port(now, number);
         }
         if guesses
-            && session.due.contains(Due::INDIRECT)
+            && indirect
             && !trusted
-            && session.predicted == 0
-            && session.echo.count < 2
+            && let Some(port) = &mut session.port
+            && port.tests < 2
+            && !matches!(port.guess, Guess::Found(_))
             && peer.may_get_port_test()
         {
             // TER-80 [RFC 6081 §5.5.4.1]: instead of the indirect bubble.
             session.due.remove(Due::INDIRECT);
-            if session.echo.until == Expiry::NEVER {
-                let mut nonces = [0; 16];
-                entropy.fill(&mut nonces);
-                let [a, b, c, d, e, f, g, h, second @ ..] = nonces;
-                session.echo.nonces = [[a, b, c, d, e, f, g, h], second];
-                session.echo.ports = [0; 2];
-                session.echo.count = session.echo.count.saturating_add(1);
-                let wait = Duration::from_secs(u64::from(session.echo.count));
-                session.echo.until = Expiry::at(now.saturating_add(wait));
-                session.due.insert(Due::PROBE_LOWER | Due::PROBE_PEER | Due::PROBE_UPPER);
+            if let Guess::None = port.guess {
+                let mut nonces = [[0; 8]; 2];
+                nonces.iter_mut().for_each(|nonce| entropy.fill(nonce));
+                port.tests = port.tests.saturating_add(1);
+                let until = now.saturating_add(Duration::from_secs(port.tests.into()));
+                port.guess = Guess::Asked(EchoTest { nonces, seen: [None; 2], until });
+                session.due.insert(Due::PROBES);
             }
         }
         if session.due.contains(Due::INDIRECT) {
             // TER-70: a new one for each, never zero. A peer that is
             // trusted keeps what it was trusted for.
-            let mut nonce = [0; 4];
-            entropy.fill(&mut nonce);
-            let [a, b, c, d] = nonce;
-            peer.set_nonce_sent(if nonce == [0; 4] { [1, 0, 0, 0] } else { [a, b, c, d] });
+            peer.set_nonce_sent(draw_nonce(entropy));
         }
         if session.due.contains(Due::ECHO) {
             // TER-97: provisional from here on. Not so a peer that is being
             // heard: else anybody could stop its packets by a forged one. The
             // answer moves it all the same, if a relay has changed.
-            let mut nonce = [0; 8];
-            entropy.fill(&mut nonce);
-            if nonce == [0; 8] {
-                nonce = [1, 0, 0, 0, 0, 0, 0, 0];
-            }
+            let nonce = draw_nonce(entropy);
             if peer.is_reachable(now) { peer.set_test_nonce(nonce) } else { peer.begin_test(nonce) }
         }
     }
@@ -138,25 +119,27 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 }
             }
         }
-        if session.echo.until.is_due(now) {
-            session.echo.until = Expiry::NEVER;
+        let is_idle = session.work == Work::Idle;
+        let Some(port) = &mut session.port else { return };
+        if let Guess::Asked(test) = port.guess
+            && test.until <= now
+        {
+            port.guess = Guess::None;
             // TER-82: with a second failure the bubble goes anyway.
             session.due.insert(Due::DRAW | Due::INDIRECT);
         }
-        if session.refresh_at.is_due(now) {
+        if port.refresh_at <= now {
             // TER-75 [RFC 6081 §5.4.3]
             let peer = self.peers.find(&session.address);
+            let trusted = peer.is_some_and(Peer::is_trusted);
             let sent = peer.is_some_and(|peer| peer.was_sent_within(now, PORT_REFRESH));
-            session.refreshes = if sent { 0 } else { session.refreshes.saturating_add(1) };
+            port.refreshes = if sent { 0 } else { port.refreshes.saturating_add(1) };
+            port.refresh_at = now.saturating_add(PORT_REFRESH);
             // Nobody was heard on it, and nobody is asked: a stranger's bubble had it opened.
-            let is_vain = session.work == Work::Idle && !peer.is_some_and(Peer::is_trusted);
-            if session.refreshes > PORT_REFRESHES || is_vain {
+            if port.refreshes > PORT_REFRESHES || (is_idle && !trusted) {
                 session.close_port();
-            } else {
-                session.refresh_at = Expiry::at(now.saturating_add(PORT_REFRESH));
-                if !sent && peer.is_some_and(Peer::is_trusted) {
-                    session.targets.insert(Targets::MAPPING);
-                }
+            } else if trusted && !sent {
+                session.targets.insert(Targets::MAPPING);
             }
         }
     }
@@ -172,7 +155,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
 
     /// What is due of the optional determination of the refresh interval.
     pub(super) fn determine(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        if self.determination.wants_port(now) {
+        if self.determination.wants_port() {
             let port = self.draw_port(entropy);
             self.determination.opened(now, &self.config.qualify, port);
         }
@@ -185,7 +168,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         entropy.fill(&mut drawn);
         let mut port = u16::from_be_bytes(drawn) | 0xc000;
         let is_used = |port: u16| {
-            let sessions = self.sessions.iter().any(|session| session.own_port == port || session.told_port == port);
+            let sessions = self.sessions.iter().any(|session| session.own_port() == port || session.told_port == port);
             sessions
                 || port == self.config.port
                 || [self.determination.port(), self.determination.told_port].contains(&port)

@@ -2,7 +2,7 @@
 
 use core::net::Ipv6Addr;
 
-use super::{Announced, Client, Due, End, Queue, Session};
+use super::{Announced, Client, Due, Own, Queue, Session};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
 use crate::engine::{Change, Entropy, Event, LearnedAddress, Machine, Transmit, Verdict, draw_key};
@@ -47,7 +47,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
         let outcome = self.qualification.handle_timeout(now, &config, entropy);
         self.take_mapping(outcome);
         self.determine(now, entropy);
-        if self.form_address {
+        if let Own::Wanted = self.own {
             self.form_address(now, entropy);
         }
         self.discover(now, entropy);
@@ -76,7 +76,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
             Event::Released { ticket, .. } | Event::Abandoned { ticket, .. } => {
                 let row = usize::try_from(ticket.slot >> 1).ok().and_then(|row| self.sessions.get_mut(row));
                 if let Some(session) = row {
-                    session.queue_mut(ticket.slot).end = None;
+                    *session.queue_mut(ticket.slot) = Queue::Empty;
                 }
             }
             _ => {}
@@ -86,10 +86,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
 
     fn poll_timeout(&self) -> Option<Instant> {
         let draws = self.sessions.iter().any(|session| session.due.contains(Due::DRAW));
-        if !self.seeded || self.form_address || draws || self.has_packet() {
-            return Some(self.now);
-        }
-        if self.next_own().is_some() || self.next_event().is_some() {
+        let wants_address = matches!(self.own, Own::Wanted);
+        let has_event = || self.next_own().is_some() || self.next_event().is_some();
+        if !self.seeded || wants_address || draws || self.has_packet() || has_event() {
             return Some(self.now);
         }
         let sessions = self.sessions.iter().map(Session::next).min().unwrap_or(Expiry::NEVER);
@@ -104,7 +103,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let link = self.link;
         let route = |change| Event::Route { change, route: default_route(link) };
         let address = |change, address| Event::Address { link, change, address: learned(address) };
-        Some(match (self.announced, self.address) {
+        Some(match (self.announced, self.address()) {
             (Announced::Nothing, own) => (address(Change::Added, own?), Announced::Address(own?)),
             (Announced::Address(told), Some(own)) if told == own => {
                 (route(Change::Added), Announced::AddressAndRoute(told))
@@ -125,14 +124,11 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         };
         port(self.determination.told_port, self.determination.port()).or_else(|| {
             self.sessions.iter().enumerate().find_map(|(row, session)| {
-                let end = |inbound: bool, queue: &Queue| {
-                    let ticket = session.ticket(row, inbound);
-                    Some(match queue.end? {
-                        End::Released => Event::Released { link, ticket },
-                        End::Abandoned(reason) => Event::Abandoned { link, ticket, reason },
-                    })
+                let end = |inbound: bool, queue: &Queue| match *queue {
+                    Queue::Ended(end) => Some(Event::of_wait(link, session.ticket(row, inbound), end)),
+                    Queue::Empty | Queue::Holding(_) => None,
                 };
-                port(session.told_port, session.own_port)
+                port(session.told_port, session.own_port())
                     .or_else(|| end(false, &session.outbound))
                     .or_else(|| end(true, &session.inbound))
             })
@@ -143,7 +139,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     fn port_told(&mut self, port: u16) {
         if self.determination.told_port != self.determination.port() {
             self.determination.told_port = port;
-        } else if let Some(session) = self.sessions.iter_mut().find(|session| session.told_port != session.own_port) {
+        } else if let Some(session) = self.sessions.iter_mut().find(|session| session.told_port != session.own_port()) {
             session.told_port = port;
         }
     }

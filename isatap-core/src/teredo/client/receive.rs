@@ -2,7 +2,7 @@
 
 use core::net::{Ipv6Addr, SocketAddrV4};
 
-use super::{BUBBLES, CONFIRM, Client, Due, End, Expiry, PORT_REFRESH, Targets, Work};
+use super::{Ask, BUBBLES, CONFIRM, Client, Due, Expiry, Guess, How, PORT_REFRESH, Targets, Work};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
 use crate::engine::{Admitted, Verdict};
@@ -11,7 +11,7 @@ use crate::teredo::addr::{Address, SERVER_PORT};
 use crate::teredo::authentication::{self, Authenticator};
 use crate::teredo::ingress::{self, ClientCase, ClientView, Path, is_usable};
 use crate::teredo::packet::{Datagram, SignOfLife, is_bubble, origin_bytes};
-use crate::teredo::peer::{Peer, VALIDITY};
+use crate::teredo::peer::{HeardOn, Peer, VALIDITY};
 use crate::teredo::qualify;
 use crate::time::Instant;
 use crate::wire::ipv6;
@@ -27,8 +27,16 @@ pub(super) struct Arrived {
     pub(super) nonce: Option<[u8; 4]>,
     pub(super) sign_of_life: Option<SignOfLife>,
     pub(super) random_port: Option<u16>,
-    pub(super) start: usize,
-    pub(super) end: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Arrived {
+    /// Leaves the inner packet alone in the buffer.
+    pub(super) fn unwrap(&self, packet: &mut PacketMut<'_>) {
+        packet.pull_front(self.start);
+        packet.truncate(self.end.saturating_sub(self.start));
+    }
 }
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
@@ -46,26 +54,29 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
 
     fn receive(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
         let (datagram, header) = ingress::parse(packet.as_slice())?;
-        if self.determination.port() != 0 && path.to.port() == self.determination.port() {
+        let second_port = self.determination.port();
+        if second_port != 0 && path.to.port() == second_port {
             return self.at_second_port(now, path, &datagram, &header);
         }
         let source = header.source();
         let trailers = datagram.trailers().collect_known()?;
-        let servers = self.config.qualify.servers();
-        let peer = self.peers.find(&source);
+        let (servers, address) = (self.config.qualify.servers(), self.address());
+        let place = self.peers.place(&source);
+        let peer = place.and_then(|place| self.peers.at(place));
         // Case 1 is decided before a test counts.
         let is_known = peer.is_some_and(|peer| peer.is_trusted_at(path.from));
         // Not before its secret is drawn: many packets may come first.
         let is_tested = || {
-            self.session(&source).is_some_and(|session| session.work == Work::Test && !session.due.contains(Due::DRAW))
+            let session = self.session(&source).filter(|session| !session.due.contains(Due::DRAW));
+            session.is_some_and(|session| matches!(session.work, Work::Ask(Ask { how: How::Test, .. })))
         };
         let view = ClientView {
             servers,
-            address: self.address,
+            address,
             peer,
             // Not for the many that are addressed to the own address.
             secret_source: peer
-                .filter(|_| Some(header.destination()) != self.address)
+                .filter(|_| Some(header.destination()) != address)
                 .and_then(|peer| self.secret_source(peer)),
             testing: !is_known && is_tested(),
             local: self.local_peer(now, &source),
@@ -108,15 +119,17 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             | ClientCase::NonceBubble
             | ClientCase::SecretBubble
             | ClientCase::Local => {
-                self.direct(now, case, &arrived)?;
+                self.direct(now, case, place, &arrived)?;
                 self.pass_on(&arrived, packet)
             }
             ClientCase::TestReply => {
-                let peer = self.peers.find_mut(&source).ok_or(DropReason::TableFull)?;
+                let peer = place.and_then(|place| self.peers.at_mut(place)).ok_or(DropReason::TableFull)?;
                 // Case 2: the relay nearest to the peer is where the reply
                 // came from. TER-97: whatever it was before.
                 peer.trust(now, path.from, true);
-                self.reached(self.row_of(&source));
+                if let Some(session) = self.row_of(&source).and_then(|row| self.sessions.get_mut(row)) {
+                    session.reached();
+                }
                 Ok(Verdict::Consumed { link: self.link })
             }
             ClientCase::Discovery => {
@@ -136,10 +149,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     fn ask_from_secret(&mut self, source: &Ipv6Addr) {
         if !self.is_symmetric()
             && let Some(session) = self.row_of(source).and_then(|row| self.sessions.get_mut(row))
-            && session.work == Work::Bubbles
-            && session.secret_attempt < session.attempts
+            && let Work::Ask(Ask { how: How::Bubbles, may_ask_secretly: may @ true, .. }) = &mut session.work
         {
-            session.secret_attempt = session.attempts;
+            *may = false;
             session.due.insert(Due::SECRET);
         }
     }
@@ -149,8 +161,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         if arrived.bubble {
             return Ok(Verdict::Consumed { link: self.link });
         }
-        packet.pull_front(arrived.start);
-        packet.truncate(arrived.end.saturating_sub(arrived.start));
+        arrived.unwrap(packet);
         Ok(Verdict::Deliver { link: self.link, from: Admitted::Remote })
     }
 
@@ -171,7 +182,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             let advertisement = qualify::judge(&config, path, datagram)?;
             self.verify(datagram)?;
             self.determination.on_advertisement(now, &config, &advertisement)?;
-        } else if Some(header.source()) == self.address {
+        } else if Some(header.source()) == self.address() {
             let nonce = datagram.trailers().collect_known()?.nonce;
             self.determination.on_bubble(now, &config, &header.destination(), nonce)?;
         } else {
@@ -200,23 +211,20 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         // TER-101: an answer to an echo test tells of a port of its own, and
         // never changes the client's mapping.
         let consumed = Ok(Verdict::Consumed { link: self.link });
-        let port = advertisement.mapping.port();
-        for session in self.sessions.iter_mut().filter(|session| session.echo.until != Expiry::NEVER) {
-            let Some(at) = session.echo.nonces.iter().position(|nonce| *nonce == advertisement.nonce) else { continue };
-            if path.to.port() != session.own_port {
+        for session in &mut self.sessions {
+            let Some(port) = &mut session.port else { continue };
+            let Guess::Asked(test) = &mut port.guess else { continue };
+            let Some(at) = test.nonces.iter().position(|nonce| *nonce == advertisement.nonce) else { continue };
+            if path.to.port() != port.number {
                 return Err(DropReason::TeredoNonce);
             }
-            if let Some(place) = session.echo.ports.get_mut(at).filter(|place| **place == 0) {
-                *place = port;
+            if let Some(seen) = test.seen.get_mut(at) {
+                seen.get_or_insert(advertisement.mapping.port());
             }
-            if let [lower, upper] = session.echo.ports
-                && lower != 0
-                && upper != 0
-            {
+            if let [Some(lower), Some(upper)] = test.seen {
                 // TER-81: the middle; where the ports wrapped, the next one.
-                session.predicted =
-                    if upper < lower { lower.checked_add(1).unwrap_or(1024) } else { lower.midpoint(upper) };
-                session.echo.until = Expiry::NEVER;
+                let next = || lower.checked_add(1).unwrap_or(1024);
+                port.guess = Guess::Found(if upper < lower { next() } else { lower.midpoint(upper) });
                 session.due.insert(Due::DRAW | Due::INDIRECT);
             }
             return consumed;
@@ -230,48 +238,57 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         consumed
     }
 
-    /// A packet that came straight from its peer, and is believed.
-    fn direct(&mut self, now: Instant, case: ClientCase, arrived: &Arrived) -> Result<(), DropReason> {
-        let from = arrived.path.from;
+    /// A packet that came straight from its peer, and is believed. `place`: of the peer, if there is one.
+    fn direct(
+        &mut self,
+        now: Instant,
+        case: ClientCase,
+        place: Option<usize>,
+        arrived: &Arrived,
+    ) -> Result<(), DropReason> {
+        let (from, bubble) = (arrived.path.from, arrived.bubble);
+        let ports = bubble && (self.uses_random_ports() || self.guesses_ports());
+        // TER-71: who does not see us where our address says knows us by its own
+        // nonce only, which comes with its indirect bubble.
+        let hidden = self.is_symmetric() || !is_usable(*from.ip(), self.config.qualify.accept_bogons);
         let row = self.row_of(&arrived.source);
-        let own_port = row.and_then(|row| self.sessions.get(row)).map_or(0, |session| session.own_port);
+        let mut session = row.and_then(|row| self.sessions.get_mut(row));
+        let own_port = session.as_ref().map_or(0, |session| session.own_port());
         let on_random = own_port != 0 && arrived.path.to.port() == own_port;
         if !on_random && arrived.path.to.port() != self.config.port {
             // A port that is no longer anybody's.
             return Err(DropReason::TeredoMapping);
         }
-        let ports = self.uses_random_ports() || self.guesses_ports();
-        let own_symmetric = self.is_symmetric();
-        let bogons = self.config.qualify.accept_bogons;
-        let peer = match case {
+        let peer = match (place.and_then(|place| self.peers.at_mut(place)), case) {
+            (Some(peer), _) => peer,
             // Case 3: MUST create.
-            ClientCase::Mapped => self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?,
-            _ => self.peers.find_mut(&arrived.source).ok_or(DropReason::TeredoMapping)?,
+            (None, ClientCase::Mapped) => {
+                self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?
+            }
+            (None, _) => return Err(DropReason::TeredoMapping),
         };
         // Who repeats the nonce of our indirect bubble, or answers to the secret
         // source of one, is who got it.
-        let nonce = arrived.bubble && peer.nonce_sent() != [0; 4] && arrived.nonce == Some(peer.nonce_sent());
+        let nonce = bubble && peer.nonce_sent() != [0; 4] && arrived.nonce == Some(peer.nonce_sent());
         let secret = nonce || case == ClientCase::SecretBubble;
-        let was_trusted = peer.is_trusted();
-        let same = was_trusted && peer.mapping() == from;
-        let (primary, random) = peer.direct();
-        if ports && arrived.bubble && was_trusted && !same {
+        let (was_trusted, same, before) = (peer.is_trusted(), peer.is_trusted_at(from), peer.heard_on());
+        if ports && was_trusted && !same {
             // TER-79 [RFC 6081 §5.4.4.5], the rows of a trusted peer.
             let silent = !peer.was_heard_within(now, VALIDITY) && !peer.was_sent_within(now, VALIDITY);
-            let again = match (on_random, primary) {
-                (false, true) if silent => true,
-                (true, false) => true,
+            let again = match (on_random, before) {
+                (false, Some(HeardOn::Primary)) => silent.then_some(true),
+                (true, Some(HeardOn::Primary)) => None,
+                (true, _) => Some(true),
                 // It is heard where it was not before: believed below.
-                (false, false) => false,
-                _ => return Err(DropReason::TeredoMapping),
+                (false, _) => Some(false),
             };
-            if again {
+            if again.ok_or(DropReason::TeredoMapping)? {
                 peer.distrust();
                 let may = peer.may_get_bubble(now);
                 if may {
                     peer.note_bubble(now);
                 }
-                if let Some(session) = row.and_then(|row| self.sessions.get_mut(row)) {
+                if let Some(session) = session {
                     if on_random {
                         session.close_port();
                     }
@@ -292,45 +309,40 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             peer.set_symmetric();
         }
         if on_random {
-            if !primary {
-                peer.set_direct(false, true);
+            if before != Some(HeardOn::Primary) {
+                peer.set_heard_on(HeardOn::Random);
             }
-        } else if arrived.bubble || !was_trusted {
-            peer.set_direct(true, false);
+        } else if bubble || !was_trusted {
+            peer.set_heard_on(HeardOn::Primary);
         }
-        let heard_on_primary = peer.direct().0;
-        let peer_nonce = peer.nonce_received();
-        if let Some(session) = row.and_then(|row| self.sessions.get_mut(row)) {
+        if let Some(session) = &mut session {
             // TER-79, TER-82: heard on the primary port, the other is not needed.
-            if heard_on_primary && session.own_port != 0 && (arrived.bubble || random || !was_trusted) {
+            let on_primary = peer.heard_on() == Some(HeardOn::Primary);
+            if on_primary && (bubble || before == Some(HeardOn::Random) || !was_trusted) {
                 session.close_port();
-            } else if on_random && !was_trusted {
-                session.refresh_at = Expiry::at(now.saturating_add(PORT_REFRESH));
+            } else if let Some(port) = session.port.as_mut().filter(|_| on_random && !was_trusted) {
+                port.refresh_at = now.saturating_add(PORT_REFRESH);
             }
-        }
-        // TER-71: who does not see us where our address says knows us by its own
-        // nonce only, which comes with its indirect bubble.
-        let unknown = peer_nonce == [0; 4] && (own_symmetric || !is_usable(*from.ip(), bogons));
-        match row.and_then(|row| self.sessions.get_mut(row)) {
-            Some(session) if !was_trusted && unknown && session.work == Work::Bubbles => {
-                session.work = Work::Confirm;
-                session.later = Expiry::NEVER;
-                session.deadline = Expiry::at(now.saturating_add(CONFIRM));
+            let unknown = hidden && peer.nonce_received() == [0; 4];
+            match session.work {
+                Work::Ask(Ask { how: How::Bubbles, .. }) if !was_trusted && unknown => {
+                    session.work = Work::Confirm(now.saturating_add(CONFIRM));
+                    session.later = Expiry::NEVER;
+                }
+                Work::Confirm(_) => {}
+                _ => session.reached(),
             }
-            Some(session) if session.work == Work::Confirm => {}
-            _ => self.reached(row),
-        }
-        // [RFC 4380 §5.2.3]: MAY bubble to who was heard. A peer that has just
-        // become trusted by a secret may not have heard us yet.
-        if !was_trusted
-            && matches!(case, ClientCase::NonceBubble | ClientCase::SecretBubble)
-            && self.bubbles.take(now, BUBBLES)
-            && let Some(session) = row.and_then(|row| self.sessions.get_mut(row))
-        {
-            session.targets.insert(Targets::MAPPING);
+            // [RFC 4380 §5.2.3]: MAY bubble to who was heard. A peer that has just
+            // become trusted by a secret may not have heard us yet.
+            if !was_trusted
+                && matches!(case, ClientCase::NonceBubble | ClientCase::SecretBubble)
+                && self.bubbles.take(now, BUBBLES)
+            {
+                session.targets.insert(Targets::MAPPING);
+            }
         }
         // TER-85: MUST answer a solicitation, and no advertisement.
-        if arrived.bubble
+        if bubble
             && arrived.sign_of_life == Some(SignOfLife::Solicitation)
             && self.bubbles.take(now, BUBBLES)
             && let Ok(row) = self.session_for(now, &arrived.source, false)
@@ -339,16 +351,5 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             session.due.insert(Due::ADVERTISE);
         }
         Ok(())
-    }
-
-    /// The peer is reachable: what waits may go.
-    fn reached(&mut self, row: Option<usize>) {
-        if let Some(session) = row.and_then(|row| self.sessions.get_mut(row)) {
-            session.finish(End::Released);
-            session.due.remove(Due::DRAW | Due::INDIRECT | Due::ECHO | Due::SOLICIT | Due::LOCAL | Due::LOCAL_GROUP);
-            session.due.remove(Due::SECRET);
-            session.due.remove(Due::PROBE_LOWER | Due::PROBE_PEER | Due::PROBE_UPPER);
-            session.echo.until = Expiry::NEVER;
-        }
     }
 }

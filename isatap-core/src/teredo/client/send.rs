@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use super::{ATTEMPTS, Client, Due, End, SOLICITATIONS, Session, Targets, Work};
+use super::{ATTEMPTS, Ask, Client, Due, How, SOLICITATIONS, Session, Targets, Work};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
 use crate::engine::Verdict;
@@ -11,10 +11,10 @@ use crate::proto41::{self, Outer};
 use crate::teredo::addr::{Address, Flags};
 use crate::teredo::authentication::Authenticator;
 use crate::teredo::ingress::{self, Reach};
-use crate::teredo::peer::{BUBBLE_INTERVAL, Peer, VALIDITY};
+use crate::teredo::peer::{BUBBLE_INTERVAL, HeardOn, Peer, VALIDITY};
 use crate::teredo::qualify::NatKind;
 use crate::teredo::server::outer;
-use crate::time::{Expiry, Instant};
+use crate::time::Instant;
 use crate::wire::ipv6;
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
@@ -24,7 +24,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let (source, destination) = (header.source(), header.destination());
         // TER-43: no routing header goes out that would not be let in.
         ipv6::upper_layer(packet.as_slice())?;
-        let address = self.address.ok_or(DropReason::TeredoUnqualified)?;
+        let address = self.address().ok_or(DropReason::TeredoUnqualified)?;
         if source != address {
             return Err(DropReason::SourceUnusable);
         }
@@ -44,8 +44,8 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         if let Some(peer) = self.peers.find_mut(&destination) {
             if peer.is_reachable(now) {
                 peer.note_sent(now);
-                let (mapping, direct) = (where_to(peer, opened, reach), peer.direct());
-                return self.tunnel(&destination, mapping, direct, packet);
+                let (mapping, heard_on) = (where_to(peer, opened, reach), peer.heard_on());
+                return self.tunnel(&destination, mapping, heard_on, packet);
             }
             // TER-85: silent in both directions.
             idle = peer.is_trusted() && !peer.was_sent_within(now, VALIDITY) && peer.nonce_received() != [0; 4];
@@ -58,11 +58,11 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 return Err(DropReason::NextHopUnresolvable);
             }
             // Case 2.
-            return self.wait_for(now, &destination, Work::Test);
+            return self.wait_for(now, &destination, How::Test);
         };
         // Case 3.
         if self.local_peer(now, &destination).is_some() {
-            return self.wait_for(now, &destination, Work::Local);
+            return self.wait_for(now, &destination, How::Local);
         }
         // TER-40, TER-4: where its mapping and its server are.
         let mapping = ingress::embedded_mapping(&teredo);
@@ -73,14 +73,14 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         if self.config.trust_cone && teredo.flags.contains(Flags::CONE) {
             let peer = self.peers.find_or_insert_asked(now, &destination).map_err(|_| DropReason::TableFull)?;
             peer.note_sent(now);
-            return self.tunnel(&destination, mapping, (false, false), packet);
+            return self.tunnel(&destination, mapping, None, packet);
         }
         // TER-85
         if idle && self.config.server_load_reduction {
-            return self.wait_for(now, &destination, Work::Solicit);
+            return self.wait_for(now, &destination, How::Solicit);
         }
         // Case 5.
-        self.wait_for(now, &destination, Work::Bubbles)
+        self.wait_for(now, &destination, How::Bubbles)
     }
 
     /// Sends a data packet: from the port that the mapping was learned on.
@@ -88,15 +88,15 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         &mut self,
         peer: &Ipv6Addr,
         mapping: SocketAddrV4,
-        direct: (bool, bool),
+        heard_on: Option<HeardOn>,
         packet: &mut PacketMut<'_>,
     ) -> Result<Verdict, DropReason> {
         // TER-101 [RFC 6081 §6.3]
-        let port = match direct {
-            (false, true) => self.session(peer).map(|session| session.own_port).filter(|port| *port != 0),
+        let port = match heard_on {
+            Some(HeardOn::Random) => self.session(peer).and_then(|session| session.port),
             _ => None,
         };
-        let outer = self.outer(port.unwrap_or(self.config.port), mapping);
+        let outer = self.outer(port.map_or(self.config.port, |port| port.number), mapping);
         proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
         Ok(Verdict::Tunnel { link: self.link, outer })
     }
@@ -108,7 +108,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     }
 
     /// A packet from the inside waits until the peer is reachable.
-    pub(super) fn wait_for(&mut self, now: Instant, peer: &Ipv6Addr, work: Work) -> Result<Verdict, DropReason> {
+    pub(super) fn wait_for(&mut self, now: Instant, peer: &Ipv6Addr, how: How) -> Result<Verdict, DropReason> {
         let row = self.session_for(now, peer, true)?;
         let entry = self.peers.find_or_insert_asked(now, peer).map_err(|_| DropReason::TableFull)?;
         let Some(session) = self.sessions.get_mut(row) else { return Err(DropReason::TableFull) };
@@ -116,15 +116,13 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         if session.work == Work::Idle {
             // TER-45: four times in 300 s without an answer are enough. That is
             // a rule for bubbles: a native host may be asked for again.
-            if work != Work::Test && !entry.may_get_answer(now) {
+            if how != How::Test && !entry.may_get_answer(now) {
                 return Err(DropReason::TeredoNoAnswer);
             }
             entry.ask();
             // TER-45: not within 2 s of what was sent last.
             let begins = if entry.may_get_bubble(now) { now } else { now.saturating_add(BUBBLE_INTERVAL) };
-            session.work = work;
-            session.attempts = 0;
-            session.deadline = Expiry::at(begins);
+            session.work = Work::Ask(Ask::new(how, 0, begins));
         }
         let ticket = session.hold(now, row, false).ok_or(DropReason::TableFull)?;
         self.attempt(now, row);
@@ -137,39 +135,39 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let symmetric = self.is_symmetric();
         let preserving = self.uses_random_ports();
         let behind_cone = self.qualification.nat() == NatKind::Cone;
-        let Some(session) = self.sessions.get_mut(row).filter(|session| session.deadline.is_due(now)) else { return };
-        session.deadline = Expiry::NEVER;
-        if session.work == Work::Confirm {
+        let Some(session) = self.sessions.get_mut(row) else { return };
+        let ask = match &mut session.work {
+            Work::Ask(ask) if ask.next <= now => ask,
             // A peer without RFC 6081 has no nonce to tell.
-            session.finish(End::Released);
-            return;
-        }
-        let limit = if session.work == Work::Solicit { SOLICITATIONS } else { ATTEMPTS };
-        if session.work == Work::Solicit && session.attempts >= limit {
+            Work::Confirm(until) if *until <= now => return session.finish(Ok(())),
+            _ => return,
+        };
+        if ask.how == How::Solicit && ask.attempts >= SOLICITATIONS {
             // TER-85: as a new connection.
-            session.work = Work::Bubbles;
-            session.attempts = 0;
+            (ask.how, ask.attempts) = (How::Bubbles, 0);
         }
-        let entry = self.peers.find_mut(&session.address).filter(|_| session.work != Work::Idle);
-        let may = |entry: &&mut Peer| session.work == Work::Test || entry.may_get_answer(now);
-        let Some(entry) = entry.filter(may).filter(|_| session.attempts < ATTEMPTS) else {
-            session.finish(End::Abandoned(DropReason::TeredoNoAnswer));
+        let may = |entry: &&mut Peer| ask.how == How::Test || entry.may_get_answer(now);
+        let Some(entry) = self.peers.find_mut(&session.address).filter(may).filter(|_| ask.attempts < ATTEMPTS) else {
+            session.finish(Err(DropReason::TeredoNoAnswer));
             session.close_port();
             return;
         };
-        session.attempts = session.attempts.saturating_add(1);
-        session.deadline = Expiry::at(now.saturating_add(BUBBLE_INTERVAL));
-        match session.work {
+        *ask = Ask {
+            how: ask.how,
+            attempts: ask.attempts.saturating_add(1),
+            next: now.saturating_add(BUBBLE_INTERVAL),
+            may_ask_secretly: true,
+        };
+        match ask.how {
             // A question to a known peer, which RFC 6081 §5.7 limits itself.
-            Work::Solicit => entry.note_sent(now),
+            How::Solicit => entry.note_sent(now),
             _ => entry.note_bubble(now),
         }
-        match session.work {
-            Work::Idle | Work::Confirm => {}
-            Work::Test => session.due.insert(Due::DRAW | Due::ECHO),
-            Work::Local => session.due.insert(Due::LOCAL | Due::LOCAL_GROUP),
-            Work::Solicit => session.due.insert(Due::SOLICIT),
-            Work::Bubbles => {
+        match ask.how {
+            How::Test => session.due.insert(Due::DRAW | Due::ECHO),
+            How::Local => session.due.insert(Due::LOCAL | Due::LOCAL_GROUP),
+            How::Solicit => session.due.insert(Due::SOLICIT),
+            How::Bubbles => {
                 session.due.insert(Due::DRAW | Due::INDIRECT);
                 // A direct one opens our NAT for the answer; a cone NAT is open.
                 if !behind_cone {

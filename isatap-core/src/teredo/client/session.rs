@@ -16,15 +16,37 @@ pub(super) const HELD: u8 = 4;
 pub(super) enum Work {
     /// Nothing; the row may only be kept for its ports.
     Idle,
+    /// The peer is asked until it answers, or too often in vain.
+    Ask(Ask),
+    /// The peer is trusted, and may not know yet where we are: its nonce is
+    /// awaited, until then.
+    Confirm(Instant),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ask {
+    pub(super) how: How,
+    pub(super) attempts: u8,
+    /// When the next attempt is due.
+    pub(super) next: Instant,
+    /// Whether this attempt may still ask from a secret address. `TER-102`
+    pub(super) may_ask_secretly: bool,
+}
+
+impl Ask {
+    pub(super) const fn new(how: How, attempts: u8, next: Instant) -> Self {
+        Ask { how, attempts, next, may_ask_secretly: false }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
     /// Bubbles, direct and indirect. [RFC 4380 §5.2.4 case 5]
     Bubbles,
     /// The connectivity test. [RFC 4380 §5.2.9]
     Test,
     /// Bubbles on the local network. [RFC 4380 §5.2.4 case 3]
     Local,
-    /// The peer is trusted, and may not know yet where we are: its nonce is
-    /// awaited, or a moment.
-    Confirm,
     /// Asks a trusted peer that was silent whether it is still there.
     /// [RFC 6081 §5.7]
     Solicit,
@@ -50,6 +72,7 @@ bitflags::bitflags! {
         const PROBE_LOWER = 128;
         const PROBE_PEER = 256;
         const PROBE_UPPER = 512;
+        const PROBES = 128 | 256 | 512;
         /// A bubble by the peer's server from a secret address. `TER-102`
         const SECRET = 1024;
     }
@@ -77,29 +100,41 @@ bitflags::bitflags! {
 const ALTERNATES: [Targets; AlternateAddresses::MAX] =
     [Targets::ALTERNATE_0, Targets::ALTERNATE_1, Targets::ALTERNATE_2, Targets::ALTERNATE_3];
 
-/// How a wait ended, until it is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    Released,
-    Abandoned(DropReason),
-}
-
 /// The packets that wait in one direction.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Queue {
-    pub(super) held: u8,
-    pub(super) end: Option<End>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queue {
+    Empty,
+    Holding(u8),
+    /// Yet to be told: they are released, or abandoned for this reason.
+    Ended(Result<(), DropReason>),
 }
 
 impl Queue {
-    const EMPTY: Queue = Queue { held: 0, end: None };
-
-    fn finish(&mut self, end: End) {
-        if self.held > 0 {
-            self.held = 0;
-            self.end = Some(end);
+    fn finish(&mut self, end: Result<(), DropReason>) {
+        if let Queue::Holding(_) = self {
+            *self = Queue::Ended(end);
         }
     }
+}
+
+/// A port of this client's that only one peer is to send to. `TER-76`
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnPort {
+    pub(super) number: u16,
+    pub(super) guess: Guess,
+    /// Echo tests so far.
+    pub(super) tests: u8,
+    /// When it is refreshed or closed. `TER-75`
+    pub(super) refresh_at: Instant,
+    pub(super) refreshes: u8,
+}
+
+/// What the NAT will make of the port. `TER-81`
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Guess {
+    None,
+    Asked(EchoTest),
+    Found(u16),
 }
 
 /// The echo test of RFC 6081 §5.5.
@@ -107,13 +142,8 @@ impl Queue {
 pub(super) struct EchoTest {
     pub(super) nonces: [[u8; 8]; 2],
     /// What the servers saw: the lower and the upper port.
-    pub(super) ports: [u16; 2],
-    pub(super) count: u8,
-    pub(super) until: Expiry,
-}
-
-impl EchoTest {
-    pub(super) const NONE: EchoTest = EchoTest { nonces: [[0; 8]; 2], ports: [0; 2], count: 0, until: Expiry::NEVER };
+    pub(super) seen: [Option<u16>; 2],
+    pub(super) until: Instant,
 }
 
 /// A row.
@@ -123,10 +153,6 @@ pub(super) struct Session {
     pub(super) address: Ipv6Addr,
     generation: u16,
     pub(super) work: Work,
-    pub(super) deadline: Expiry,
-    pub(super) attempts: u8,
-    /// The attempt that the last bubble from a secret address belongs to.
-    pub(super) secret_attempt: u8,
     /// The host itself has a packet for the peer, or had one.
     pub(super) is_own: bool,
     /// Packets from the inside.
@@ -138,19 +164,13 @@ pub(super) struct Session {
     alternates: [SocketAddrV4; AlternateAddresses::MAX],
     /// Where the peer also listens. `TER-78`
     pub(super) peer_port: u16,
-    /// Where this client also listens for the peer. `TER-76`
-    pub(super) own_port: u16,
+    /// Where this client also listens for the peer.
+    pub(super) port: Option<OwnPort>,
     /// Which port the caller was told to open.
     pub(super) told_port: u16,
-    /// What the NAT will make of `own_port`. `TER-81`
-    pub(super) predicted: u16,
-    pub(super) echo: EchoTest,
     /// When the ports of one's own come into play, if the primary one alone
     /// did not help.
     pub(super) later: Expiry,
-    /// `TER-75`
-    pub(super) refresh_at: Expiry,
-    pub(super) refreshes: u8,
     used: Instant,
 }
 
@@ -159,23 +179,16 @@ impl Session {
         address: Ipv6Addr::UNSPECIFIED,
         generation: 0,
         work: Work::Idle,
-        deadline: Expiry::NEVER,
-        attempts: 0,
-        secret_attempt: 0,
         is_own: false,
-        outbound: Queue::EMPTY,
-        inbound: Queue::EMPTY,
+        outbound: Queue::Empty,
+        inbound: Queue::Empty,
         due: Due::empty(),
         targets: Targets::empty(),
         alternates: [SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0); AlternateAddresses::MAX],
         peer_port: 0,
-        own_port: 0,
+        port: None,
         told_port: 0,
-        predicted: 0,
-        echo: EchoTest::NONE,
         later: Expiry::NEVER,
-        refresh_at: Expiry::NEVER,
-        refreshes: 0,
         used: Instant::ZERO,
     };
 
@@ -205,41 +218,48 @@ impl Session {
         self.used = now;
         let ticket = self.ticket(row, inbound);
         let queue = if inbound { &mut self.inbound } else { &mut self.outbound };
-        // Until the end of the last wait is told, nothing new waits here.
-        if queue.held >= HELD || queue.end.is_some() {
-            return None;
-        }
-        queue.held = queue.held.saturating_add(1);
+        let held = match *queue {
+            Queue::Empty => 0,
+            Queue::Holding(held) if held < HELD => held,
+            // Until the end of the last wait is told, nothing new waits here.
+            Queue::Holding(_) | Queue::Ended(_) => return None,
+        };
+        *queue = Queue::Holding(held.saturating_add(1));
         Some(ticket)
     }
 
     /// The end of all that is under way. The ports stay.
-    pub(super) fn finish(&mut self, end: End) {
+    pub(super) fn finish(&mut self, end: Result<(), DropReason>) {
         self.work = Work::Idle;
-        self.deadline = Expiry::NEVER;
         self.later = Expiry::NEVER;
-        self.attempts = 0;
-        self.secret_attempt = 0;
         self.outbound.finish(end);
         self.inbound.finish(end);
     }
 
-    /// Begins something that takes until `deadline`.
-    pub(super) fn begin(&mut self, work: Work, due: Due, deadline: Expiry) {
-        self.work = work;
-        self.attempts = 1;
-        self.due.insert(due);
-        self.deadline = deadline;
+    /// The peer is reachable: what waits may go, and nobody is asked.
+    pub(super) fn reached(&mut self) {
+        self.finish(Ok(()));
+        self.due = self.due.intersection(Due::ADVERTISE);
+        if let Some(OwnPort { guess: guess @ Guess::Asked(_), .. }) = &mut self.port {
+            *guess = Guess::None;
+        }
+    }
+
+    /// Listens on a port of its own. It is closed if nobody is heard there in time.
+    pub(super) fn open_port(&mut self, now: Instant, number: u16) {
+        let refresh_at = now.saturating_add(PORT_TRIAL);
+        self.port = Some(OwnPort { number, guess: Guess::None, tests: 0, refresh_at, refreshes: 0 });
     }
 
     /// Stops listening on the random port. `TER-79`, `TER-82`
     pub(super) fn close_port(&mut self) {
-        self.own_port = 0;
-        self.predicted = 0;
-        self.echo = EchoTest::NONE;
-        self.refresh_at = Expiry::NEVER;
-        self.refreshes = 0;
-        self.due.remove(Due::PROBE_LOWER | Due::PROBE_PEER | Due::PROBE_UPPER);
+        self.port = None;
+        self.due.remove(Due::PROBES);
+    }
+
+    /// The random port; 0: none.
+    pub(super) fn own_port(&self) -> u16 {
+        self.port.map_or(0, |port| port.number)
     }
 
     /// `TER-84 [RFC 6081 §5.6.4.2]`: remembered, and bubbled.
@@ -263,10 +283,10 @@ impl Session {
         self.work == Work::Idle
             && self.due.is_empty()
             && self.targets.is_empty()
-            && self.outbound.end.is_none()
-            && self.inbound.end.is_none()
+            && self.outbound == Queue::Empty
+            && self.inbound == Queue::Empty
             && self.later == Expiry::NEVER
-            && self.own_port == 0
+            && self.port.is_none()
             && self.told_port == 0
     }
 
@@ -275,18 +295,21 @@ impl Session {
         !self.is_idle() && !self.is_own
     }
 
-    /// Listens on a port of its own. It is closed if nobody is heard there in time.
-    pub(super) fn open_port(&mut self, now: Instant, port: u16) {
-        self.own_port = port;
-        self.refresh_at = Expiry::at(now.saturating_add(PORT_TRIAL));
-    }
-
     pub(super) fn last_use(&self) -> Instant {
         self.used
     }
 
     /// The earliest deadline.
     pub(super) fn next(&self) -> Expiry {
-        self.deadline.min(self.later).min(self.echo.until).min(self.refresh_at)
+        let work = match self.work {
+            Work::Idle => Expiry::NEVER,
+            Work::Ask(Ask { next: at, .. }) | Work::Confirm(at) => Expiry::at(at),
+        };
+        let port = match self.port {
+            Some(OwnPort { guess: Guess::Asked(test), refresh_at, .. }) => Expiry::at(test.until.min(refresh_at)),
+            Some(OwnPort { refresh_at, .. }) => Expiry::at(refresh_at),
+            None => Expiry::NEVER,
+        };
+        work.min(port).min(self.later)
     }
 }

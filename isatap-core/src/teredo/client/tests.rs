@@ -1034,11 +1034,11 @@ fn ter_83_ter_72_ter_73_what_upnp_has_got_is_an_alternate_unless_it_is_the_mappi
         let asked = bench.take();
         bench.solicited(&asked, |_| mapped());
     }
-    assert_eq!(bench.client.port_mapping, None);
+    assert_eq!(bench.client.opened, Opened::Mapping);
     // The router may answer when the server has done so already.
     let mut bench = Bench::qualified();
     bench.client.port_mapped(Some(mapped()));
-    assert_eq!(bench.client.port_mapping, None);
+    assert_eq!(bench.client.opened, Opened::Mapping);
 }
 
 /// Both sides have opened ports in symmetric NATs: what others see of a packet

@@ -3,7 +3,7 @@
 use core::net::{Ipv6Addr, SocketAddrV4};
 
 use super::send::where_to;
-use super::{Answer, Client, Due, Targets};
+use super::{Answer, Client, Due, Guess, Opened, OwnPort, Targets, Work};
 use crate::capacity::Storage;
 use crate::engine::Transmit;
 use crate::error::EmitError;
@@ -14,7 +14,7 @@ use crate::teredo::addr::{Address, CLIENT_LINK_LOCAL, SERVER_PORT};
 use crate::teredo::authentication::{Authenticator, Sealed};
 use crate::teredo::ingress;
 use crate::teredo::packet::{ALL_ROUTERS, Bubble, DISCOVERY_GROUP, SignOfLife, Trailer, emit_alternates};
-use crate::teredo::peer::Peer;
+use crate::teredo::peer::{HeardOn, Peer};
 use crate::teredo::qualify::Solicitation;
 use crate::wire::field::Writer;
 use crate::wire::icmpv6;
@@ -73,7 +73,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let config = &self.config.qualify;
         let second = || self.determination.wanted(config).map(Next::SecondPort);
         let to_second = || {
-            let (bubble, nonce) = self.determination.wanted_bubble(self.address?)?;
+            let (bubble, nonce) = self.determination.wanted_bubble(self.address()?)?;
             Some(Next::ToSecondPort(bubble, nonce))
         };
         let piece = || (0..N).find_map(|row| Some(Next::Piece(row, self.next_piece(row)?)));
@@ -112,12 +112,12 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             }
             Next::Piece(row, ref piece) => self.write_piece(row, piece, out)?,
             Next::Answer(_, answer) => {
-                let Some(address) = self.address else { return Ok(None) };
+                let Some(address) = self.address() else { return Ok(None) };
                 write_bubble(out, Bubble::new(address, answer.destination), |_| {})?;
                 Some(Letter { port, to: answer.to })
             }
             Next::Discovery => {
-                let Some(address) = self.address else { return Ok(None) };
+                let Some(address) = self.address() else { return Ok(None) };
                 write_bubble(out, Bubble::discovery(address), |_| {})?;
                 Some(Letter { port, to: SocketAddrV4::new(DISCOVERY_GROUP, SERVER_PORT) })
             }
@@ -127,8 +127,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     fn written(&mut self, next: &Next) {
         match *next {
             Next::Solicitation(_) => self.qualification.sent(),
-            Next::SecondPort(_) => self.determination.sent(),
-            Next::ToSecondPort(..) => self.determination.bubble_sent(),
+            Next::SecondPort(_) | Next::ToSecondPort(..) => self.determination.sent(),
             Next::Piece(row, ref piece) => {
                 let Some(session) = self.sessions.get_mut(row) else { return };
                 match *piece {
@@ -158,7 +157,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     }
 
     fn write_piece(&self, row: usize, piece: &Piece, out: &mut PacketMut<'_>) -> Result<Option<Letter>, EmitError> {
-        let (Some(session), Some(address)) = (self.sessions.get(row), self.address) else { return Ok(None) };
+        let (Some(session), Some(address)) = (self.sessions.get(row), self.address()) else { return Ok(None) };
         let Some(peer) = self.peers.find(&session.address) else { return Ok(None) };
         let port = self.config.port;
         let server = SocketAddrV4::new(self.config.qualify.server, SERVER_PORT);
@@ -172,13 +171,13 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             }
         };
         // TER-76, TER-101: where the NAT shows the port of one's own.
-        let random = if session.predicted != 0 { session.predicted } else { session.own_port };
-        let random = if self.guesses_ports() { session.predicted } else { random };
-        // TER-101: of two ports, the one that the mapping was learned on.
-        let mapping_port = match peer.direct() {
-            (false, true) if session.own_port != 0 => session.own_port,
-            _ => port,
+        let own_port = session.port.map(|port| port.number);
+        let random = match session.port.map(|port| port.guess) {
+            Some(Guess::Found(port)) => Some(port),
+            _ => own_port.filter(|_| !self.guesses_ports()),
         };
+        // TER-101: of two ports, the one that the mapping was learned on.
+        let mapping_port = own_port.filter(|_| peer.heard_on() == Some(HeardOn::Random)).unwrap_or(port);
         let mapping = where_to(peer, self.trusts_opened_ports(), self.reach());
         let letter = match *piece {
             Piece::Due(Due::INDIRECT) => {
@@ -190,7 +189,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                     if !peer.is_trusted() {
                         self.emit_alternates(writer);
                     }
-                    if random != 0 {
+                    if let Some(random) = random {
                         Trailer::RandomPort(random).emit(writer);
                     }
                 })?;
@@ -204,7 +203,8 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             }
             Piece::Due(Due::ECHO) => {
                 // TER-64: small enough for every server.
-                let echo = icmpv6::Echo { identifier: 0, sequence: u16::from(session.attempts) };
+                let sequence = if let Work::Ask(ask) = session.work { ask.attempts.into() } else { 0 };
+                let echo = icmpv6::Echo { identifier: 0, sequence };
                 echo.request(out, address, session.address, &peer.test_nonce())?;
                 Letter { port, to: server }
             }
@@ -231,29 +231,36 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 write_bubble(out, Bubble::discovery(address), |_| {})?;
                 Letter { port, to: SocketAddrV4::new(DISCOVERY_GROUP, SERVER_PORT) }
             }
-            Piece::Due(Due::PROBE_LOWER) => {
-                let [nonce, _] = session.echo.nonces;
-                self.write_solicitation(out, &CLIENT_LINK_LOCAL, nonce)?;
-                Letter { port: session.own_port, to: server }
-            }
-            Piece::Due(Due::PROBE_UPPER) => {
-                let [_, nonce] = session.echo.nonces;
-                self.write_solicitation(out, &CLIENT_LINK_LOCAL, nonce)?;
-                Letter { port: session.own_port, to: SocketAddrV4::new(secondary, SERVER_PORT) }
-            }
-            Piece::Due(Due::PROBE_PEER) => {
-                let Some(teredo) = teredo else { return Ok(None) };
-                write_bubble(out, bubble, direct)?;
-                // The NAT's next port is for this destination and no other: the
-                // one from which the peer will send.
-                let mut to = ingress::embedded_mapping(&teredo);
-                if session.peer_port != 0 {
-                    to.set_port(session.peer_port);
-                }
-                if !self.reach().may_send_to(to) {
+            Piece::Due(probe @ (Due::PROBE_LOWER | Due::PROBE_PEER | Due::PROBE_UPPER)) => {
+                let Some(OwnPort { number: port, guess: Guess::Asked(test), .. }) = session.port else {
                     return Ok(None);
-                }
-                Letter { port: session.own_port, to }
+                };
+                let [lower, upper] = test.nonces;
+                let to = match probe {
+                    Due::PROBE_LOWER => {
+                        self.write_solicitation(out, &CLIENT_LINK_LOCAL, lower)?;
+                        server
+                    }
+                    Due::PROBE_UPPER => {
+                        self.write_solicitation(out, &CLIENT_LINK_LOCAL, upper)?;
+                        SocketAddrV4::new(secondary, SERVER_PORT)
+                    }
+                    _ => {
+                        let Some(teredo) = teredo else { return Ok(None) };
+                        write_bubble(out, bubble, direct)?;
+                        // The NAT's next port is for this destination and no other: the
+                        // one from which the peer will send.
+                        let mut to = ingress::embedded_mapping(&teredo);
+                        if session.peer_port != 0 {
+                            to.set_port(session.peer_port);
+                        }
+                        if !self.reach().may_send_to(to) {
+                            return Ok(None);
+                        }
+                        to
+                    }
+                };
+                Letter { port, to }
             }
             Piece::Due(_) => return Ok(None),
             Piece::Target(target) => {
@@ -265,9 +272,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                         let to = embedded.map(|to| SocketAddrV4::new(*to.ip(), session.peer_port));
                         // TER-77: from our own, if we have one. TER-100: else
                         // from the primary one.
-                        (if session.own_port != 0 { session.own_port } else { port }, to)
+                        (own_port.unwrap_or(port), to)
                     }
-                    Targets::FROM_RANDOM => (session.own_port, embedded.filter(|_| session.own_port != 0)),
+                    Targets::FROM_RANDOM => (own_port.unwrap_or(port), embedded.filter(|_| own_port.is_some())),
                     alternate => (port, session.alternate(alternate)),
                 };
                 let Some(to) = to else { return Ok(None) };
@@ -277,7 +284,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 }
                 write_bubble(out, bubble, |writer| {
                     direct(writer);
-                    if matches!(target, Targets::RANDOM | Targets::FROM_RANDOM) && session.own_port != 0 && random != 0
+                    if matches!(target, Targets::RANDOM | Targets::FROM_RANDOM)
+                        && own_port.is_some()
+                        && let Some(random) = random
                     {
                         Trailer::RandomPort(random).emit(writer);
                     }
@@ -294,14 +303,11 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         if !self.config.hairpinning {
             return;
         }
-        match (self.locator, self.port_mapping) {
-            (Some(locator), Some(mapped)) => {
-                emit_alternates(writer, &[SocketAddrV4::new(locator.address, self.config.port), mapped]);
-            }
-            (Some(locator), None) => {
-                emit_alternates(writer, &[SocketAddrV4::new(locator.address, self.config.port)]);
-            }
-            (None, _) => {}
+        let Some(locator) = self.locator else { return };
+        let local = SocketAddrV4::new(locator.address, self.config.port);
+        match self.opened {
+            Opened::Other(mapped) => emit_alternates(writer, &[local, mapped]),
+            Opened::Nothing | Opened::Mapping => emit_alternates(writer, &[local]),
         }
     }
 

@@ -74,15 +74,13 @@ impl<S: Storage<Peer>> PeerTable<S> {
     #[inline]
     #[must_use]
     pub fn find(&self, address: &Ipv6Addr) -> Option<&Peer> {
-        let place = self.place(address)?;
-        self.slots.as_ref().get(place)
+        self.at(self.place(address)?)
     }
 
     /// The peer of this address, to be changed.
     #[inline]
     pub fn find_mut(&mut self, address: &Ipv6Addr) -> Option<&mut Peer> {
-        let place = self.place(address)?;
-        self.slots.as_mut().get_mut(place)
+        self.at_mut(self.place(address)?)
     }
 
     /// The peer of this address, which is made if need be: somebody outside
@@ -132,7 +130,18 @@ impl<S: Storage<Peer>> PeerTable<S> {
         secret_source([high, low ^ u64::from(number)], address)
     }
 
-    fn place(&self, address: &Ipv6Addr) -> Option<usize> {
+    /// The peer in a place that [`place`](Self::place) gave.
+    pub(in crate::teredo) fn at_mut(&mut self, place: usize) -> Option<&mut Peer> {
+        self.slots.as_mut().get_mut(place)
+    }
+
+    /// The same for reading.
+    pub(in crate::teredo) fn at(&self, place: usize) -> Option<&Peer> {
+        self.slots.as_ref().get(place)
+    }
+
+    /// Where the peer of this address is, until one is made or removed.
+    pub(in crate::teredo) fn place(&self, address: &Ipv6Addr) -> Option<usize> {
         let slots = self.slots.as_ref();
         self.places(address).find(|place| {
             slots.get(*place).is_some_and(|peer| peer.address == *address && peer.state.contains(State::USED))

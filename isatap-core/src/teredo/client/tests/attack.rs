@@ -110,16 +110,18 @@ fn key(bench: &Bench, seen: &[Sent]) -> String {
     );
     for session in client.sessions.iter().filter(|session| !session.is_free()) {
         key += &std::format!(
-            "\n{} {:?} {:?} {:?} {:?} {:?} {:?} {} {} {:?}",
+            "\n{} {:?} {:?} {:?} {:?} {} {} {:?}",
             session.address,
-            session.work,
-            since(session.deadline.instant()),
-            (session.attempts, session.secret_attempt),
+            match session.work {
+                Work::Idle => (None, None, None),
+                Work::Confirm(until) => (None, since(Some(until)), None),
+                Work::Ask(ask) => (Some(ask.how), since(Some(ask.next)), Some((ask.attempts, ask.may_ask_secretly))),
+            },
             session.outbound,
             session.inbound,
             session.targets,
             session.peer_port,
-            session.own_port,
+            session.own_port(),
             since(session.next().instant()),
         );
     }

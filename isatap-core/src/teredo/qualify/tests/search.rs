@@ -5,6 +5,7 @@
 //! numbers that were drawn; every state that can be reached is visited.
 
 use super::*;
+use crate::teredo::qualify::{Phase, State as Inner};
 use std::collections::HashSet;
 
 #[derive(Clone, Copy, Debug)]
@@ -61,12 +62,29 @@ impl State {
     fn key(&self) -> (Qualification, Option<(SocketAddrV4, Ipv6Addr)>, bool) {
         let mut machine = self.machine.clone();
         let current = self.asked.map(|asked| asked.nonce);
-        machine.nonce = machine.nonce.map(|nonce| if Some(nonce) == current { [1; 8] } else { [2; 8] });
+        if let Inner::Asking(_, Some(question)) = &mut machine.state {
+            question.nonce = if Some(question.nonce) == current { [1; 8] } else { [2; 8] };
+        }
         machine.heard = Instant::from_micros(self.now.micros() - machine.heard.micros());
         machine.deadline = Expiry::at(Instant::from_micros(
             machine.deadline.instant().unwrap().micros().saturating_sub(self.now.micros()),
         ));
         (machine, self.asked.map(|asked| (asked.to, asked.source)), self.earlier.is_some())
+    }
+}
+
+fn phase(machine: &Qualification) -> Option<Phase> {
+    match machine.state {
+        Inner::Asking(phase, _) => Some(phase),
+        _ => None,
+    }
+}
+
+/// Qualified, or by the first of two servers.
+fn believed(machine: &Qualification) -> Option<Mapped> {
+    match machine.state {
+        Inner::Asking(Phase::Secondary(mapped), _) => Some(mapped),
+        _ => machine.mapped().copied(),
     }
 }
 
@@ -86,7 +104,7 @@ fn search(config: QualifyConfig, checked: bool) -> (usize, bool) {
         if !seen.insert(state.key()) {
             continue;
         }
-        if state.machine.mapping.is_some_and(|mapping| mapping.port() == FORGED) {
+        if believed(&state.machine).is_some_and(|mapped| mapped.mapping.port() == FORGED) {
             return (seen.len(), true);
         }
         assert!(seen.len() < 1_000_000, "the search does not end");
@@ -96,16 +114,19 @@ fn search(config: QualifyConfig, checked: bool) -> (usize, bool) {
                 Step::Wait(drawn) => state.wait(&config, drawn),
                 Step::Answer(port) => {
                     let Some(asked) = state.asked else { continue };
-                    let from = state.machine.answering(&config);
+                    let Some(from) = phase(&state.machine).map(|phase| phase.answering(&config)) else { continue };
                     state.hear(&config, from, asked.source, asked.nonce, port);
                 }
                 Step::Replay => {
                     let Some(earlier) = state.earlier else { continue };
-                    let from = state.machine.answering(&config);
+                    let Some(from) = phase(&state.machine).map(|phase| phase.answering(&config)) else { continue };
                     state.hear(&config, from, earlier.source, earlier.nonce, FORGED);
                 }
                 Step::Forge(from, to) => {
-                    let nonce = state.machine.nonce.filter(|_| !checked).unwrap_or([0xee; 8]);
+                    let nonce = match state.machine.state {
+                        Inner::Asking(_, Some(question)) if !checked => question.nonce,
+                        _ => [0xee; 8],
+                    };
                     state.hear(&config, from, to, nonce, FORGED);
                 }
             }
