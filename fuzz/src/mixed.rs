@@ -24,7 +24,8 @@ const LINKS: usize = 4;
 /// A node, and what its links may let in at most.
 struct Trial<C: Capacity> {
     node: Box<AnyNode<C, LINKS>>,
-    links: Vec<Rules>,
+    /// By number; `None`: it was removed.
+    links: Vec<Option<Rules>>,
     clock: Clock,
 }
 
@@ -51,32 +52,35 @@ fn run<C: Capacity>(config: NodeConfig, input: &mut Input<'_>) {
     }
 }
 
-fn check(links: &[Rules], outer: Option<&[u8]>, verdict: &Verdict, bytes: &[u8]) {
+fn check(links: &[Option<Rules>], outer: Option<&[u8]>, verdict: &Verdict, bytes: &[u8]) {
     check_verdict(verdict, bytes);
     let sent = match verdict {
         Verdict::Tunnel { link, outer } | Verdict::Answer { via: Via::Tunnel { link, outer }, .. } => {
             Some((link, outer))
         }
         Verdict::Native { link, .. } | Verdict::Answer { via: Via::Native { link, .. }, .. } => {
-            assert!(links[link.index()].is_native());
+            assert!(links[link.index()].as_ref().is_some_and(Rules::is_native));
             None
         }
         _ => None,
     };
     if let Some((link, outer)) = sent {
         let (from, to) = (outer.source.to_bits(), outer.destination.to_bits());
-        assert!(links[link.index()].may_send(from, to), "{outer:?} by {:?}", links[link.index()]);
+        let rules = &links[link.index()];
+        assert!(rules.as_ref().is_some_and(|rules| rules.may_send(from, to)), "{outer:?} by {rules:?}");
     }
     // SEC-11: what may not enter leaves no trace but its count.
     if let Some(outer) = outer {
         let is_dropped = matches!(verdict, Verdict::Drop(_));
-        assert!(is_dropped || may_enter(links, outer), "{verdict:?} of {outer:02x?} with {links:?}");
+        let there: Vec<Rules> = links.iter().flatten().cloned().collect();
+        assert!(is_dropped || may_enter(&there, outer), "{verdict:?} of {outer:02x?} with {links:?}");
     }
 }
 
 impl<C: Capacity> Trial<C> {
     fn add_link(&mut self, input: &mut Input<'_>) {
-        if self.links.len() == LINKS {
+        let free = self.links.iter().position(Option::is_none).unwrap_or(self.links.len());
+        if free == LINKS {
             return;
         }
         let kind = input.byte();
@@ -90,7 +94,8 @@ impl<C: Capacity> Trial<C> {
             // Whatever its routers advertise.
             *prefixes = vec![(0, 0)];
         }
-        self.links.push(rules);
+        self.links.resize(self.links.len().max(free + 1), None);
+        self.links[free] = Some(rules);
         self.settle();
     }
 
@@ -163,6 +168,9 @@ impl<C: Capacity> Trial<C> {
                 if flags & 8 != 0 {
                     let _ = self.node.add_known_prefix(net6(WORLD.isatap));
                 }
+                if flags == 0xff && self.node.remove(id).is_some() {
+                    self.links[id.index()] = None;
+                }
             }
             _ => self.control(input),
         }
@@ -174,7 +182,7 @@ impl<C: Capacity> Trial<C> {
         let at = usize::from(input.byte() % 4);
         let told: Vec<Own4> =
             (0..input.byte() % 3).map(|_| (packets::ipv4(input), input.among(&[24, 32, 30, 8]))).collect();
-        let Some(rules) = self.links.get_mut(at) else { return };
+        let Some(rules) = self.links.get_mut(at).and_then(Option::as_mut) else { return };
         let _ = relocate(&mut *self.node, self.clock.latest, LinkId(u8::try_from(at).unwrap()), &told);
         rules.relocate(&told);
     }
@@ -182,7 +190,7 @@ impl<C: Capacity> Trial<C> {
     /// What only one kind of interface is told.
     fn control(&mut self, input: &mut Input<'_>) {
         let at = usize::from(input.byte() % 4);
-        let Some(rules) = self.links.get_mut(at) else { return };
+        let Some(rules) = self.links.get_mut(at).and_then(Option::as_mut) else { return };
         let id = LinkId(u8::try_from(at).unwrap());
         let (flags, one, other) = (input.byte(), packets::ipv4(input), packets::ipv4(input));
         let net = Ipv6Prefix::new(packets::any_ipv6(input, &WORLD), input.among(&[64, 64, 48, 128])).unwrap();

@@ -134,6 +134,7 @@ crate::roots! {
         keep((node.insert_route(route(u)), node.remove_route(&route(u).key()), node.routes().count()));
         keep(node.refusals().iter().count());
         keep((node.add_known_prefix(u.prefix()), node.set_metric(u.link(), u.value())));
+        keep(node.remove(u.link()));
         node.merge_counters(any(&Counters::<u32>::ZERO));
         node.note_sent(u.now(), u.link(), u.ipv4());
         node.reseed(any([0; 2]));
@@ -153,6 +154,7 @@ crate::roots! {
         let mut datapath = any(Datapath::<AnyInterface<Small>, Small, 4>::new());
         keep(datapath.add(any(AnyInterface::Native(NativeLink::new(u.value()))), any(Switches::DEFAULT)));
         keep((datapath.add_known_prefix(u.prefix()), datapath.set_metric(u.link(), u.value())));
+        keep(datapath.remove(u.link()));
         keep(datapath.port(u.link()).map(|port| port.switches.forwarding));
         keep(datapath.port_mut(u.link()).map(|port| port.switches.forwarding));
         keep((datapath.by_precedence().count(), datapath.routes().len(), datapath.is_local(u.link(), &u.ipv6())));
@@ -175,7 +177,7 @@ crate::roots! {
         let way: u8 = u.value();
         keep(parking.park(ticket, way, &u.packet()));
         keep(parking.take(ticket, &mut u.packet()));
-        keep((parking.discard(ticket), parking.len(), parking.is_empty(), any(None::<Event>).map(|event| event.wait_end())));
+        keep((parking.discard(ticket), parking.clear(), parking.len(), parking.is_empty(), any(None::<Event>).map(|event| event.wait_end())));
         isatap_core::prefix::is_ambiguous(u.ipv4())
     };
     isatap_links => |u| {

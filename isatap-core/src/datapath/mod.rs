@@ -135,13 +135,13 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// kept.
     pub fn add(&mut self, interface: I, switches: Switches) -> Result<LinkId, TableFull> {
         let full = TableFull::new(Table::Links);
-        let number = self.used;
-        let used = number.checked_add(1).ok_or(full)?;
+        let free = self.ports.iter().position(Option::is_none).ok_or(full)?;
+        let number = u8::try_from(free).map_err(|_| full)?;
+        let used = self.used.checked_add(1).ok_or(full)?;
         let kind = interface.link().kind();
         let place = self.links().take_while(|(_, link)| link.kind() <= kind).count();
         self.routes.set_interface_metric(LinkId(number), switches.metric)?;
-        let slot = self.ports.get_mut(usize::from(number)).ok_or(full)?;
-        *slot = Some(Port { interface, switches });
+        *self.ports.get_mut(free).ok_or(full)? = Some(Port { interface, switches });
         self.used = used;
         if let Some(tail) = self.order.get_mut(..usize::from(used)).and_then(|order| order.get_mut(place..)) {
             // Not `rotate_right`, which panics on an empty slice.
@@ -149,6 +149,19 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             tail.iter_mut().for_each(|place| core::mem::swap(place, &mut displaced));
         }
         Ok(LinkId(number))
+    }
+
+    /// Removes an interface, and the routes by it: `RTE-8`. Its number is the
+    /// next one's.
+    pub fn remove(&mut self, id: LinkId) -> Option<I> {
+        let port = self.ports.get_mut(id.index())?.take()?;
+        let mut others = [0; LINKS];
+        let kept = self.order.iter().take(usize::from(self.used)).filter(|&&number| number != id.0);
+        others.iter_mut().zip(kept).for_each(|(place, &number)| *place = number);
+        self.order = others;
+        self.used = self.used.saturating_sub(1);
+        self.routes.remove_link(id);
+        Some(port.interface)
     }
 
     /// The interface of this number, with its switches.

@@ -121,6 +121,13 @@ impl<S: Storage<Parked<W>>, B: AsRef<[u8]> + AsMut<[u8]>, W: Copy> Parking<S, B,
         }
     }
 
+    /// Drops all that waits; how many packets that were.
+    pub fn clear(&mut self) -> usize {
+        let lost = self.len();
+        self.rows.as_mut().iter_mut().for_each(|row| row.held = None);
+        lost
+    }
+
     /// Drops what waits for `ticket`; how many packets that were.
     pub fn discard(&mut self, ticket: Ticket) -> usize {
         let rows = self.rows.as_mut().iter_mut();

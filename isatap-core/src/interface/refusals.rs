@@ -56,6 +56,11 @@ impl<S: Storage<Refusal>> Refusals<S> {
         }
     }
 
+    /// Of a link that is gone.
+    pub(crate) fn forget(&mut self, link: LinkId) {
+        self.rows.as_mut().iter_mut().filter(|row| row.link == link).for_each(|row| *row = Refusal::EMPTY);
+    }
+
     /// The rows.
     pub fn iter(&self) -> impl Iterator<Item = &Refusal> {
         self.rows.as_ref().iter().filter(|row| row.count > 0)

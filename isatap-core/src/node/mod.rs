@@ -127,6 +127,16 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         self.datapath.add(interface, switches)
     }
 
+    /// Removes an interface, and the routes by it, which
+    /// [`poll_event`](Machine::poll_event) then tells removed. The interface
+    /// tells nothing more, neither of its addresses nor of what waited for a
+    /// ticket of its: take that back before its number is the next one's.
+    pub fn remove(&mut self, id: LinkId) -> Option<I> {
+        self.changed();
+        self.refusals.forget(id);
+        self.datapath.remove(id)
+    }
+
     /// An interface, to be asked.
     #[must_use]
     pub fn interface(&self, id: LinkId) -> Option<&I> {

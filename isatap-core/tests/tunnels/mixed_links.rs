@@ -7,14 +7,14 @@ use isatap_core::compatible;
 use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
-use isatap_core::engine::{Admitted, Verdict};
+use isatap_core::engine::{Admitted, Event, Verdict};
 use isatap_core::interface::Context;
 use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::{Denied, InterfaceAddress, LinkKind, NativeLink, OuterPolicy, Resolution};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::LinkId;
-use isatap_core::route::{Origin, Route};
+use isatap_core::route::{Change, Origin, Route, RouteKey};
 use isatap_core::sixrd::{self, Domain};
 use isatap_core::sixtofour;
 use isatap_core::time::Instant;
@@ -96,6 +96,59 @@ fn node_of(kinds: &[Make]) -> Any {
     let lan = node.add(AnyInterface::Native(lan), Switches::FORWARDING).unwrap();
     node.insert_route(Route::via("::/0".parse().unwrap(), lan, v6("fe80::99"), Origin::Manual)).unwrap();
     node
+}
+
+#[test]
+fn rte_8_a_link_that_is_removed_takes_its_routes_along_and_leaves_its_place() {
+    let entered = |node: &mut Any, kind: LinkKind| {
+        let (_, source, outer_source, _) = SOURCES.into_iter().find(|(of, ..)| *of == kind).unwrap();
+        // Compatible addresses are not forwarded.
+        let to = if kind == LinkKind::Compatible { "::131.107.0.2" } else { "2001:db8:5::9" };
+        let packet = outer(v4(outer_source), v4(OWN), &inner(v6(source), v6(to), 64));
+        node.datapath().admit(&packet).is_ok_and(|(id, ..)| node.interface(id).unwrap().link().kind() == kind)
+    };
+    let mut told_routes = 0;
+    for (gone, make_gone) in KINDS {
+        for (other, make_other) in KINDS.into_iter().filter(|(other, _)| *other != gone) {
+            let mut node: Any = AnyNode::new(NodeConfig::DEFAULT);
+            let removed = make_gone(&mut node);
+            make_other(&mut node);
+            let mut lan = NativeLink::new(1500);
+            lan.add_address(InterfaceAddress { address: v6("2001:db8:5::1"), prefix_length: 64 }).unwrap();
+            let lan = node.add(AnyInterface::Native(lan), Switches::FORWARDING).unwrap();
+            node.insert_route(Route::via("::/0".parse().unwrap(), lan, v6("fe80::99"), Origin::Manual)).unwrap();
+            let route = Route::on_link("2001:db8:77::/48".parse().unwrap(), removed, Origin::Manual);
+            node.insert_route(route).unwrap();
+            assert!(entered(&mut node, gone) && entered(&mut node, other), "{gone:?} and {other:?}");
+            let learned = |event: &Event| match event {
+                Event::Route { change: Change::Added, route } if route.link == removed => Some(route.key()),
+                _ => None,
+            };
+            let learned: Vec<RouteKey> = events(&mut node).iter().filter_map(learned).collect();
+
+            assert_eq!(node.remove(removed).unwrap().link().kind(), gone);
+            assert!(node.remove(removed).is_none() && node.interface(removed).is_none());
+            assert!(!entered(&mut node, gone), "{gone:?} beside {other:?}");
+            assert!(entered(&mut node, other), "{other:?} without {gone:?}");
+            assert!(node.routes().all(|route| route.link != removed));
+            let told = events(&mut node);
+            let is_told = |key: &RouteKey| {
+                told.iter().any(
+                    |event| matches!(event, Event::Route { change: Change::Removed, route } if route.key() == *key),
+                )
+            };
+            assert!(learned.iter().all(is_told), "{learned:?}: {told:?}");
+            told_routes += learned.len();
+            assert_eq!(node.datapath().by_precedence().count(), 2);
+
+            assert_eq!(make_gone(&mut node), removed, "its place is free");
+            assert!(entered(&mut node, gone) && entered(&mut node, other), "{gone:?} again, beside {other:?}");
+            let order: Vec<LinkKind> =
+                node.datapath().by_precedence().map(|(_, port)| port.interface.link().kind()).collect();
+            assert!(order.is_sorted(), "{order:?}");
+        }
+    }
+    assert!(told_routes > 3, "{told_routes}");
 }
 
 /// A source that belongs to each kind, the outer source that may bring it,
