@@ -16,6 +16,7 @@
 
 use crate::error::Error;
 use crate::runtime_dir::{Claim, new_owner};
+use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use nix::sys::stat::{Mode, umask};
 use serde::{Deserialize, Serialize};
@@ -134,7 +135,7 @@ pub(crate) struct Server {
 #[derive(Debug)]
 struct Client {
     number: u32,
-    link: usize,
+    link: LinkId,
     stream: UnixStream,
     line: Vec<u8>,
     patience: Instant,
@@ -150,7 +151,7 @@ const RETRY: Duration = Duration::from_secs(1);
 impl Server {
     /// The next who wants to ask about the link `link`: a number, and what to watch.
     ///
-    /// The listener is to be watched [for what is new](crate::driver::Driver::watch_edge): a
+    /// The listener is to be watched [for what is new](crate::driver::Watcher::watch_edge): a
     /// client that cannot be accepted, for lack of descriptors, stays there, and would keep the
     /// loop busy. It is tried again after [`deadline`](Self::deadline).
     ///
@@ -161,7 +162,7 @@ impl Server {
         &mut self,
         now: Instant,
         listener: &Listener,
-        link: usize,
+        link: LinkId,
     ) -> Result<Option<(u32, BorrowedFd<'_>)>, Error> {
         let accepted = listener.0.accept().and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream));
         let stream = match accepted {
@@ -206,7 +207,7 @@ impl Server {
     }
 
     /// What a client has asked, once its line is complete, and of which link.
-    pub(crate) fn read(&mut self, number: u32) -> Option<(usize, Result<Request, String>)> {
+    pub(crate) fn read(&mut self, number: u32) -> Option<(LinkId, Result<Request, String>)> {
         let at = self.clients.iter().position(|client| client.number == number)?;
         let client = self.clients.get_mut(at)?;
         let mut bytes = [0; 512];
@@ -273,14 +274,14 @@ mod tests {
     fn serve(listener: &Listener, respond: impl Fn(Result<Request, String>) -> serde_json::Value) {
         let mut server = Server::default();
         let number = loop {
-            if let Some((number, _)) = server.accept(Instant::ZERO, listener, 7).unwrap() {
+            if let Some((number, _)) = server.accept(Instant::ZERO, listener, LinkId(7)).unwrap() {
                 break number;
             }
             std::thread::sleep(Duration::from_millis(1));
         };
         while server.clients.iter().any(|client| client.number == number) {
             if let Some((link, request)) = server.read(number) {
-                assert_eq!(link, 7);
+                assert_eq!(link, LinkId(7));
                 server.answer(number, &respond(request));
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -333,7 +334,7 @@ mod tests {
         let listener = Listener::open(&claim).unwrap();
         let mut server = Server::default();
         let streams: Vec<_> = (0..40).map(|_| UnixStream::connect(claim.socket()).unwrap()).collect();
-        while server.accept(Instant::ZERO, &listener, 0).unwrap().is_some() {}
+        while server.accept(Instant::ZERO, &listener, LinkId(0)).unwrap().is_some() {}
         assert_eq!(server.clients.len(), MOST_CLIENTS);
         drop(streams);
     }
@@ -345,7 +346,7 @@ mod tests {
         let listener = Listener::open(&claim).unwrap();
         let mut server = Server::default();
         let mut silent = UnixStream::connect(claim.socket()).unwrap();
-        server.accept(Instant::ZERO, &listener, 0).unwrap().unwrap();
+        server.accept(Instant::ZERO, &listener, LinkId(0)).unwrap().unwrap();
         assert_eq!(server.deadline(), Some(Instant::from_secs(5)));
         assert!(!server.expire(Instant::from_micros(4_999_999)));
         assert_eq!(server.clients.len(), 1);

@@ -18,8 +18,8 @@ mod router;
 mod shared;
 mod teredo;
 
-use crate::node::evidence::Evidence;
-use crate::node::status::{Packets, Status};
+use crate::service::evidence::Evidence;
+use crate::service::status::{Packets, Status};
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -15,8 +15,8 @@
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
 //! | [`advice`] | what to write instead of a text that is no address and no number | everywhere |
 //! | `run` | links in one process: ISATAP, 6to4, 6rd, configured tunnels, Teredo | Linux |
-//! | `driver` | the one run loop: packets and time between a machine of the core, sockets and devices | Linux |
-//! | `node` | links, their roles and what they say of themselves | Linux |
+//! | `service` | what `run` runs: links, their roles and what they say of themselves | Linux |
+//! | `driver` | packets and time between a machine of the core, sockets and devices | Linux |
 //! | `config` | one TOML file for a whole node (feature `file`) | Linux |
 //! | `control` | the socket by which a running daemon is asked (feature `control`) | Linux |
 //! | `doctor` | why a link does not work, and what to do (feature `doctor`) | Linux |
@@ -59,11 +59,11 @@ pub mod doctor;
 #[cfg(target_os = "linux")]
 pub mod driver;
 #[cfg(target_os = "linux")]
+mod locators;
+#[cfg(target_os = "linux")]
 pub mod nd_socket;
 #[cfg(target_os = "linux")]
 pub mod netlink;
-#[cfg(target_os = "linux")]
-pub mod node;
 #[cfg(all(target_os = "linux", feature = "privileges"))]
 pub mod privileges;
 #[cfg(target_os = "linux")]
@@ -72,6 +72,8 @@ pub mod proto41_socket;
 pub mod run;
 #[cfg(target_os = "linux")]
 pub mod runtime_dir;
+#[cfg(target_os = "linux")]
+pub mod service;
 #[cfg(target_os = "linux")]
 pub mod signal;
 #[cfg(target_os = "linux")]

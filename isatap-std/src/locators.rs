@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Where the locators of a link come from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum LocatorSource {
+pub(crate) enum LocatorSource {
     /// These, as long as this machine has them.
     Fixed(Vec<Ipv4Addr>),
     /// All addresses of a device.

@@ -1,5 +1,5 @@
-//! Links in one process: those that speak protocol 41 with one set of raw sockets, and each
-//! Teredo client, server and relay with UDP sockets of its own.
+//! Links in one process and one loop: those that speak protocol 41 with one set of raw sockets,
+//! and each Teredo client, server and relay with UDP sockets of its own.
 //!
 //! ```no_run
 //! use isatap_std::run::Run;
@@ -42,54 +42,50 @@
 //!   (S64-24); name those to believe. A relay without a list of clients works for everybody
 //!   (S64-46). There is no crossing of a NAT, not even of one with public-looking addresses.
 
-use crate::driver::Tap;
+use crate::driver::{Poller, Source, Token};
 use crate::error::Error;
 use crate::netlink::{Netlink, sysctl};
-use crate::node::status::Status;
-use crate::node::{Node, Notice, Observer};
-use crate::proto41_socket;
 use crate::runtime_dir::RuntimeDir;
+use crate::service::status::Status;
+use crate::service::{self, LAST_WORDS, Member, Notice, Observer, Proto41, Service, Surroundings};
 use crate::signal::{Request, Signals};
 use crate::spec::{Link, Native, conflicts};
 use crate::teredo::secrets::Secrets;
-use crate::teredo::{self, Member};
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use isatap_core::packet::LinkId;
+use isatap_core::prefix::Ipv6Prefix;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Running links; gone, devices and all, when dropped.
 pub struct Run {
-    protocol41: Option<Protocol41>,
-    teredo: Vec<Teredo>,
-    runtime: Option<RuntimeDir>,
-    observer: Arc<Shared>,
-    epoll: Epoll,
-    /// The next number for a descriptor; 0 is that of the signals.
-    next: u64,
-}
-
-type Shared = Mutex<dyn FnMut(&Notice) + Send>;
-
-/// The links that speak protocol 41, and what they were made of.
-struct Protocol41 {
-    node: Box<Node>,
-    links: Vec<Link>,
+    poller: Poller,
+    links: Vec<Running>,
+    /// All links that speak protocol 41; `None`: there are none.
+    proto41: Option<Box<Service<Proto41>>>,
     natives: Vec<Native>,
-    number: u64,
+    runtime: Option<RuntimeDir>,
+    observer: Arc<Mutex<dyn FnMut(&Notice) + Send>>,
 }
 
-/// A Teredo client, server or relay, and what it was made of.
-struct Teredo {
-    member: Box<dyn Member>,
+/// A link, and what it was made of.
+struct Running {
     link: Link,
     secrets: Secrets,
-    number: u64,
+    place: Place,
 }
 
-const SIGNALS: u64 = 0;
+/// Whose a link is.
+enum Place {
+    /// A number of the service of protocol 41.
+    Proto41(LinkId),
+    /// A service of its own, and its number at the poller.
+    Alone(u16, Box<dyn Member>),
+}
+
+// Numbers at the poller.
+const PROTO41: u16 = 0;
+const SIGNALS: u16 = u16::MAX - 1;
 
 impl Run {
     /// Makes the devices and starts; `observer` is called with what happens.
@@ -115,22 +111,20 @@ impl Run {
         runtime: Option<&RuntimeDir>,
         observer: impl FnMut(&Notice) + Send + 'static,
     ) -> Result<Self, Error> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
-            .map_err(|errno| Error::refused("open", "an epoll instance", errno.into()))?;
         let mut run = Self {
-            protocol41: None,
-            teredo: Vec::new(),
+            poller: Poller::open()?,
+            links: Vec::new(),
+            proto41: None,
+            natives: Vec::new(),
             runtime: runtime.cloned(),
             observer: Arc::new(Mutex::new(observer)),
-            epoll,
-            next: SIGNALS + 1,
         };
         run.apply(links, natives, None)?;
         Ok(run)
     }
 
-    /// Becomes what is said now. What is said as before goes on undisturbed: the links
-    /// that speak protocol 41 together, Teredo each for itself. Hosts of LANs are told of what
+    /// Becomes what is said now. A link of which the same is said as before goes on undisturbed:
+    /// its device, its counters, the routes of other programs. Hosts of LANs are told of what
     /// ends, as by [`finish`](Self::finish); what a signal asks for meanwhile is still to be taken
     /// afterwards.
     ///
@@ -149,84 +143,134 @@ impl Run {
             let device = links.get(conflict.link).map(Link::device);
             return Err(Error::usage("run", device.unwrap_or("a native device"), conflict.text));
         }
-        let (of_teredo, of_protocol41): (Vec<Link>, Vec<Link>) = links.iter().cloned().partition(Link::is_teredo);
-        let wanted: Vec<(Link, Secrets)> = of_teredo
-            .into_iter()
-            .map(|link| teredo::secrets_of(&link).map(|secrets| (link, secrets)))
+        let wanted: Vec<(Link, Secrets)> = links
+            .iter()
+            .map(|link| service::secrets_of(link).map(|secrets| (link.clone(), secrets)))
             .collect::<Result<_, _>>()?;
-        let is_wanted = |running: &Teredo| {
+        // The old devices go first: the new ones may have their names.
+        self.end_others(&wanted, signals)?;
+        if natives != self.natives {
+            self.check_natives(natives)?;
+            self.natives = natives.to_vec();
+        }
+        let begun = self.begin_others(&wanted);
+        let published: Vec<Ipv6Prefix> =
+            self.links.iter().flat_map(|running| running.link.published_routes()).copied().collect();
+        let ready = self.proto41.as_mut().map_or(Ok(()), |proto41| proto41.ready_all(&published));
+        begun.and(ready)
+    }
+
+    /// Ends what is not wanted as it is.
+    fn end_others(&mut self, wanted: &[(Link, Secrets)], signals: Option<&mut Signals>) -> Result<(), Error> {
+        let is_wanted = |running: &Running| {
             wanted.iter().any(|(link, secrets)| *link == running.link && *secrets == running.secrets)
         };
-        // The old devices go first: the new ones may have their names.
-        self.teredo.retain(is_wanted);
-        // A table that was moved is the same link: devices differ, so that one order is enough.
-        let in_order = |links: &[Link]| {
-            let mut links: Vec<Link> = links.to_vec();
-            links.sort_by(|one, other| one.device().cmp(other.device()));
-            links
-        };
-        let is_same = |node: &Protocol41| in_order(&node.links) == in_order(&of_protocol41) && node.natives == natives;
-        let mut recording = None;
-        if !self.protocol41.as_ref().is_some_and(is_same) {
-            if let (Some(protocol41), Some(signals)) = (&mut self.protocol41, signals) {
-                protocol41.node.finish(signals)?;
-            }
-            // Into the same file it goes on: this process may not be able to open it any more.
-            recording = self.protocol41.take().and_then(|mut old| old.node.driver_mut().take_recording());
-            self.check_natives(natives)?;
+        let others = self.links.iter().filter(|running| !is_wanted(running));
+        let gone: Vec<LinkId> = others.filter_map(|running| running.place.proto41()).collect();
+        if let (Some(proto41), Some(signals)) = (&mut self.proto41, signals) {
+            let last_words = proto41.leave_lans(&gone);
+            self.wait_for(&last_words, signals)?;
         }
-        if self.protocol41.is_none() && !of_protocol41.is_empty() {
-            let node = self.open_node(&of_protocol41, recording)?;
-            let number = self.watch(node.as_fd())?;
-            self.protocol41 = Some(Protocol41 { node, links: of_protocol41, natives: natives.to_vec(), number });
+        if let Some(proto41) = &mut self.proto41 {
+            gone.iter().for_each(|id| proto41.remove_link(*id));
         }
-        for (link, secrets) in wanted {
-            if self.teredo.iter().any(|running| running.link == link) {
+        self.links.retain(is_wanted);
+        if !wanted.iter().any(|(link, _)| !link.is_teredo()) {
+            self.proto41 = None;
+        }
+        Ok(())
+    }
+
+    /// Begins what is wanted and does not run; Teredo last, since a client looks for what else
+    /// there is.
+    fn begin_others(&mut self, wanted: &[(Link, Secrets)]) -> Result<(), Error> {
+        let runs = |run: &Self, link: &Link| run.links.iter().any(|running| running.link == *link);
+        let pcap = wanted.iter().find_map(|(link, _)| link.pcap().filter(|_| !link.is_teredo()));
+        for (link, secrets) in wanted.iter().filter(|(link, _)| !link.is_teredo()) {
+            if runs(self, link) {
                 continue;
             }
-            let around = teredo::Surroundings {
+            let proto41 = match &mut self.proto41 {
+                Some(proto41) => proto41,
+                None => {
+                    let opened = Service::open(self.poller.watcher(PROTO41), self.observer())?;
+                    self.proto41.insert(Box::new(opened))
+                }
+            };
+            proto41.record(pcap)?;
+            let id = proto41.add_link(link, self.runtime.as_ref())?;
+            self.links.push(Running { link: link.clone(), secrets: secrets.clone(), place: Place::Proto41(id) });
+        }
+        for (link, secrets) in wanted.iter().filter(|(link, _)| link.is_teredo()) {
+            if runs(self, link) {
+                continue;
+            }
+            let taken = |number: &u16| self.member(*number).is_some();
+            let number = (PROTO41 + 1..SIGNALS).find(|number| !taken(number)).unwrap_or(SIGNALS);
+            let around = Surroundings {
                 runtime: self.runtime.as_ref(),
                 secrets: secrets.clone(),
                 observer: self.observer(),
-                own: &self.devices(),
+                own: &self.members().flat_map(|(_, member)| member.devices()).collect::<Vec<u32>>(),
+                watcher: self.poller.watcher(number),
             };
-            let Some(member) = teredo::open(&link, around)? else { continue };
-            let number = self.watch(member.as_fd())?;
-            self.teredo.push(Teredo { member, link, secrets, number });
+            let Some(member) = service::open_teredo(link, around)? else { continue };
+            let place = Place::Alone(number, member);
+            self.links.push(Running { link: link.clone(), secrets: secrets.clone(), place });
         }
         Ok(())
     }
 
     /// Asks all routers, relays and servers now, whatever the timers say.
     pub fn solicit(&mut self) {
-        if let Some(protocol41) = &mut self.protocol41 {
-            protocol41.node.solicit_all();
-        }
-        for running in &mut self.teredo {
-            running.member.solicit();
-        }
+        self.members_mut().for_each(|(_, member)| member.solicit());
     }
 
     /// Whether no link runs: after a [`reload`](Self::reload) that failed, say.
     pub fn is_idle(&self) -> bool {
-        self.protocol41.is_none() && self.teredo.is_empty()
+        self.links.is_empty()
     }
 
     /// What each link knows and has counted; Teredo last.
     pub fn statuses(&self) -> impl Iterator<Item = Status> + '_ {
-        let node = self.protocol41.iter().flat_map(|protocol41| protocol41.node.statuses());
-        node.chain(self.teredo.iter().map(|running| running.member.status()))
+        self.members().flat_map(|(_, member)| member.statuses())
     }
 
     /// Tells the hosts of LANs that their prefixes and their router go, which takes 4 seconds
-    /// at most; a second signal ends it. Without LANs it does nothing. Teredo rests meanwhile.
-    /// What a signal asked for is still to be taken afterwards.
+    /// at most; a second signal ends it. Without LANs it does nothing. What a signal asked for is
+    /// still to be taken afterwards.
     ///
     /// # Errors
     ///
     /// As [`turn`](Self::turn).
     pub fn finish(&mut self, signals: &mut Signals) -> Result<(), Error> {
-        self.protocol41.as_mut().map_or(Ok(()), |protocol41| protocol41.node.finish(signals))
+        let last_words = self.proto41.as_mut().map(|proto41| proto41.leave_all_lans()).unwrap_or_default();
+        self.wait_for(&last_words, signals)
+    }
+
+    /// Goes on until LANs have spoken. What was asked for meanwhile is put back, for the caller
+    /// to take: this may be the end before a new beginning.
+    fn wait_for(&mut self, last_words: &[(LinkId, u64)], signals: &mut Signals) -> Result<(), Error> {
+        let has_spoken = |run: &Self| run.proto41.as_ref().is_none_or(|proto41| proto41.has_spoken(last_words));
+        if has_spoken(self) {
+            return Ok(());
+        }
+        let end = self.poller.clock().now().saturating_add(LAST_WORDS);
+        let mut asked = Vec::new();
+        let outcome = self.beside(signals, |run, signals| {
+            while !has_spoken(run) && !asked.contains(&Request::Stop) {
+                let left = run.poller.clock().until(end);
+                if left.is_zero() {
+                    break;
+                }
+                if run.round(Some(left))? {
+                    asked.extend(signals.take());
+                }
+            }
+            Ok(())
+        });
+        asked.into_iter().for_each(|request| signals.put_back(request));
+        outcome
     }
 
     /// Waits at most `timeout` for something to do, and does it: a batch of packets, what is due,
@@ -236,11 +280,7 @@ impl Run {
     ///
     /// Somebody deleted a device. What single packets meet is counted instead.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-        if let (Some(protocol41), []) = (&mut self.protocol41, self.teredo.as_slice()) {
-            return protocol41.node.turn(timeout).map(drop);
-        }
-        self.arm()?;
-        self.wait(timeout)?.into_iter().try_for_each(|number| self.turn_one(number))
+        self.round(timeout).map(drop)
     }
 
     /// Turns until a signal asks to stop; SIGHUP asks routers, relays and servers. Hosts of LANs
@@ -262,71 +302,77 @@ impl Run {
     ///
     /// As [`turn`](Self::turn).
     pub fn run_until_asked(&mut self, signals: &mut Signals) -> Result<Request, Error> {
-        // Without Teredo there is one loop already.
-        if let (Some(protocol41), []) = (&mut self.protocol41, self.teredo.as_slice()) {
-            return protocol41.node.run_until_asked(signals);
-        }
-        self.arm()?;
-        add(&self.epoll, signals.as_fd(), SIGNALS)?;
-        let result = self.turn_until_asked(signals);
-        let _ = self.epoll.delete(signals.as_fd());
-        result
-    }
-
-    fn turn_until_asked(&mut self, signals: &mut Signals) -> Result<Request, Error> {
-        loop {
-            for number in self.wait(None)? {
-                if number != SIGNALS {
-                    self.turn_one(number)?;
-                } else if let Some(request) = signals.take() {
+        self.beside(signals, |run, signals| {
+            loop {
+                if run.round(None)?
+                    && let Some(request) = signals.take()
+                {
                     return Ok(request);
                 }
             }
-        }
+        })
     }
 
-    /// Each arms its timer by that.
-    fn arm(&mut self) -> Result<(), Error> {
-        (SIGNALS + 1..self.next).try_for_each(|number| self.turn_one(number))
+    /// Watches signals meanwhile.
+    fn beside<T>(
+        &mut self,
+        signals: &mut Signals,
+        work: impl FnOnce(&mut Self, &mut Signals) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let watcher = self.poller.watcher(SIGNALS);
+        watcher.watch(signals.as_fd(), Source::Owner(Token(0)))?;
+        let outcome = work(self, signals);
+        watcher.unwatch(signals.as_fd());
+        outcome
     }
 
-    /// The numbers of those that have something to do.
-    fn wait(&self, timeout: Option<Duration>) -> Result<Vec<u64>, Error> {
-        let timeout =
-            timeout.map_or(EpollTimeout::NONE, |timeout| EpollTimeout::try_from(timeout).unwrap_or(EpollTimeout::MAX));
-        let mut events = [EpollEvent::empty(); 16];
-        let count = match self.epoll.wait(&mut events, timeout) {
-            Ok(count) => count,
-            Err(Errno::EINTR) => 0,
-            Err(errno) => return Err(Error::refused("wait for", "packets", errno.into())),
-        };
-        Ok(events.iter().take(count).map(EpollEvent::data).collect())
-    }
-
-    /// Lets the one with this number do what it has to do.
-    fn turn_one(&mut self, number: u64) -> Result<(), Error> {
-        if let Some(protocol41) = self.protocol41.as_mut().filter(|protocol41| protocol41.number == number) {
-            return protocol41.node.turn(Some(Duration::ZERO)).map(drop);
-        }
-        match self.teredo.iter_mut().find(|running| running.number == number) {
-            Some(running) => running.member.turn(Some(Duration::ZERO)),
-            None => Ok(()),
-        }
-    }
-
-    fn open_node(&self, links: &[Link], recording: Option<Tap>) -> Result<Box<Node>, Error> {
-        let mut node = Box::new(Node::open(&proto41_socket::Options::default(), self.observer())?);
-        if let Some(path) = links.iter().find_map(Link::pcap) {
-            match recording.filter(|recording| AsRef::<Path>::as_ref(recording.path()) == path) {
-                Some(recording) => node.driver_mut().go_on_recording(recording),
-                None => node.driver_mut().record(path)?,
+    /// A round of the loop; whether a signal has come.
+    fn round(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
+        let mut has_signal = false;
+        let mut busy = Vec::new();
+        let deadline = self.deadline();
+        for (number, source) in self.poller.wait(timeout, deadline)? {
+            has_signal |= number == SIGNALS;
+            if let Some(member) = self.member_mut(number) {
+                member.ready(source)?;
+                busy.push(number);
             }
         }
-        for link in links {
-            node.add_link(link, self.runtime.as_ref())?;
-        }
-        node.ready()?;
-        Ok(node)
+        let now = self.poller.clock().now();
+        self.members_mut()
+            .filter(|(number, member)| busy.contains(number) || member.deadline().is_some_and(|due| due <= now))
+            .try_for_each(|(_, member)| member.advance())?;
+        // For who waits on our descriptor instead.
+        self.poller.arm(self.deadline())?;
+        Ok(has_signal)
+    }
+
+    fn deadline(&self) -> Option<isatap_core::time::Instant> {
+        self.members().filter_map(|(_, member)| member.deadline()).min()
+    }
+
+    fn members(&self) -> impl Iterator<Item = (u16, &dyn Member)> {
+        let proto41 = self.proto41.iter().map(|proto41| (PROTO41, &**proto41 as &dyn Member));
+        proto41.chain(self.links.iter().filter_map(|running| match &running.place {
+            Place::Alone(number, member) => Some((*number, &**member)),
+            Place::Proto41(_) => None,
+        }))
+    }
+
+    fn members_mut(&mut self) -> impl Iterator<Item = (u16, &mut (dyn Member + 'static))> {
+        let proto41 = self.proto41.iter_mut().map(|proto41| (PROTO41, &mut **proto41 as &mut (dyn Member + 'static)));
+        proto41.chain(self.links.iter_mut().filter_map(|running| match &mut running.place {
+            Place::Alone(number, member) => Some((*number, &mut **member)),
+            Place::Proto41(_) => None,
+        }))
+    }
+
+    fn member(&self, number: u16) -> Option<&dyn Member> {
+        self.members().find(|(own, _)| *own == number).map(|(_, member)| member)
+    }
+
+    fn member_mut(&mut self, number: u16) -> Option<&mut (dyn Member + 'static)> {
+        self.members_mut().find(|(own, _)| *own == number).map(|(_, member)| member)
     }
 
     fn check_natives(&self, natives: &[Native]) -> Result<(), Error> {
@@ -342,37 +388,26 @@ impl Run {
         Ok(())
     }
 
-    /// The interface indices of the devices that run.
-    fn devices(&self) -> Vec<u32> {
-        let node = self.protocol41.iter().flat_map(|protocol41| protocol41.node.devices());
-        node.chain(self.teredo.iter().map(|running| running.member.device())).collect()
-    }
-
     /// One observer for all.
     fn observer(&self) -> Observer {
         let observer = self.observer.clone();
         Box::new(move |notice| observer.lock().unwrap_or_else(PoisonError::into_inner)(notice))
     }
-
-    /// Waits for a descriptor too; gives its number.
-    fn watch(&mut self, fd: BorrowedFd<'_>) -> Result<u64, Error> {
-        let number = self.next;
-        add(&self.epoll, fd, number)?;
-        self.next += 1;
-        Ok(number)
-    }
 }
 
-fn add(epoll: &Epoll, fd: BorrowedFd<'_>, number: u64) -> Result<(), Error> {
-    epoll
-        .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, number))
-        .map_err(|errno| Error::refused("wait for", "a descriptor", errno.into()))
+impl Place {
+    fn proto41(&self) -> Option<LinkId> {
+        match self {
+            Place::Proto41(id) => Some(*id),
+            Place::Alone(..) => None,
+        }
+    }
 }
 
 impl AsFd for Run {
     /// Readable when [`turn`](Self::turn) has something to do, deadlines included.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.0.as_fd()
+        self.poller.as_fd()
     }
 }
 

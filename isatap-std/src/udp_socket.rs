@@ -1,4 +1,4 @@
-//! UDP sockets for Teredo: any number of local addresses and ports behind one descriptor.
+//! UDP sockets for Teredo: any number of local addresses and ports as one.
 //!
 //! The machines of the core take whole IPv4 packets, and so do captures. A socket of the
 //! kernel gives none: what is received gets its IPv4 and UDP headers back, from what the
@@ -15,7 +15,7 @@
 
 mod joined;
 
-use crate::driver::OuterSocket;
+use crate::driver::{OuterSocket, Source, Watcher};
 use crate::error::Error;
 use crate::proto41_socket::{
     Datagram, Icmpv4Error, ReceiveBatch, SendCounters, SendFailure, discover, send_some, set_buffer,
@@ -23,7 +23,6 @@ use crate::proto41_socket::{
 use isatap_core::packet::HEADROOM;
 use isatap_core::wire::{ipv4, protocol, udp};
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::Cell;
@@ -31,7 +30,7 @@ use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -39,8 +38,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct UdpSocket {
     endpoints: Vec<Endpoint>,
-    epoll: Epoll,
-    next: u64,
+    watcher: Option<Watcher>,
     counters: Cell<SendCounters>,
     /// Whether the kernel cuts joined datagrams: see [`joined`].
     cuts: Cell<bool>,
@@ -52,7 +50,6 @@ pub struct UdpSocket {
 struct Endpoint {
     socket: Socket,
     local: SocketAddrV4,
-    number: u64,
 }
 
 /// Send and receive buffers, in bytes: half a second at 60 Mbit/s.
@@ -62,24 +59,23 @@ const MOST: usize = 64;
 /// The headers that are written in front of what is received.
 const HEADERS: usize = ipv4::HEADER_LEN + udp::HEADER_LEN;
 
+impl Default for UdpSocket {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl UdpSocket {
     /// No sockets yet: [`open`](Self::open) some.
-    ///
-    /// # Errors
-    ///
-    /// Out of descriptors.
-    pub fn new() -> Result<Self, Error> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
-            .map_err(|errno| Error::refused("open", "an epoll instance", errno.into()))?;
-        Ok(Self {
+    pub fn new() -> Self {
+        Self {
             endpoints: Vec::new(),
-            epoll,
-            next: 0,
+            watcher: None,
             counters: Cell::default(),
             cuts: Cell::new(true),
             asked: Cell::default(),
             round_trip: Cell::default(),
-        })
+        }
     }
 
     /// Opens a socket; address 0.0.0.0: all of this machine's, port 0: one that the kernel
@@ -148,12 +144,10 @@ impl UdpSocket {
         set_buffer(BUFFER, |bytes| {
             setsockopt(&socket, sockopt::SndBufForce, bytes).or_else(|_| setsockopt(&socket, sockopt::SndBuf, bytes))
         })?;
-        let number = self.next;
-        self.next += 1;
-        self.epoll
-            .add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, number))
-            .map_err(|errno| Error::refused("wait for", "a UDP socket", errno.into()))?;
-        self.endpoints.push(Endpoint { socket, local, number });
+        if let Some(watcher) = &self.watcher {
+            watcher.watch(socket.as_fd(), Source::Packets)?;
+        }
+        self.endpoints.push(Endpoint { socket, local });
         Ok(local)
     }
 
@@ -170,11 +164,6 @@ impl UdpSocket {
     /// Where it listens.
     pub fn local(&self) -> impl Iterator<Item = SocketAddrV4> {
         self.endpoints.iter().map(|endpoint| endpoint.local)
-    }
-
-    /// What became of the packets sent so far.
-    pub fn counters(&self) -> SendCounters {
-        self.counters.get()
     }
 
     /// The time between the last sending that was followed by a datagram, and that
@@ -248,16 +237,10 @@ impl OuterSocket for UdpSocket {
 
     fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
         batch.restart();
-        let mut events = [EpollEvent::empty(); 16];
-        let ready = self.epoll.wait(&mut events, EpollTimeout::ZERO)?;
-        let ready = events.get(..ready).unwrap_or_default();
-        // Each gets its share, so that none starves the others; what is left waits.
-        let share = batch.capacity().div_ceil(ready.len().max(1));
-        for event in ready {
-            let found = self.endpoints.iter().find(|endpoint| endpoint.number == event.data());
-            if let Some(endpoint) = found {
-                endpoint.receive(batch, share)?;
-            }
+        // Each gets its share, so that none starves the others: the first, which has most to do,
+        // what they leave. What is left waits.
+        for (at, endpoint) in self.endpoints.iter().enumerate().rev() {
+            endpoint.receive(batch, (batch.capacity() - batch.len()).div_ceil(at + 1))?;
         }
         if let Some(asked) = Some(&self.asked).filter(|_| !batch.is_empty()).and_then(Cell::take) {
             self.round_trip.set(Some(asked.elapsed()));
@@ -273,16 +256,14 @@ impl OuterSocket for UdpSocket {
         None
     }
 
-    fn has_ports(&self) -> bool {
-        true
+    fn watch(&mut self, watcher: &Watcher) -> Result<(), Error> {
+        self.endpoints.iter().try_for_each(|endpoint| watcher.watch(endpoint.socket.as_fd(), Source::Packets))?;
+        self.watcher = Some(watcher.clone());
+        Ok(())
     }
 
-    fn packets_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.0.as_fd()
-    }
-
-    fn icmpv4_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+    fn counters(&self) -> SendCounters {
+        self.counters.get()
     }
 }
 
@@ -517,7 +498,7 @@ mod tests {
     }
 
     fn open(address: Ipv4Addr) -> (UdpSocket, SocketAddrV4) {
-        let mut socket = UdpSocket::new().unwrap();
+        let mut socket = UdpSocket::new();
         let local = socket.open(SocketAddrV4::new(address, 0)).unwrap();
         (socket, SocketAddrV4::new(LOCALHOST, local.port()))
     }
@@ -580,7 +561,7 @@ mod tests {
     #[test]
     fn a_port_in_use_is_told_with_what_to_do() {
         let (_socket, local) = open(LOCALHOST);
-        let error = UdpSocket::new().unwrap().open(local).unwrap_err().to_string();
+        let error = UdpSocket::new().open(local).unwrap_err().to_string();
         assert!(
             error.contains(&local.to_string()) && error.contains(&format!("process {} (", std::process::id())),
             "{error}"

@@ -16,11 +16,12 @@ const RULE: Rule = Rule {
         &["advice", "device", "entropy", "runtime_dir", "privileges", "thread"],
         // The operating system.
         &["netlink", "nd_socket", "proto41_socket", "resolve", "signal", "tun"],
-        &["mistakes"],
+        &["locators", "mistakes"],
         &["spec"],
         &["driver", "control", "udp_socket"],
+        &["teredo"],
         // Links, and all of them in one process.
-        &["node", "teredo"],
+        &["service"],
         &["run", "config"],
         // The simulator and the tool.
         &["capture", "lab", "check", "explain", "doctor"],

@@ -5,9 +5,9 @@ use super::shared::{
     own_input, refused_lately, restarted,
 };
 use super::{Facts, Finding, Longest, Step};
-use crate::node::dotted;
-use crate::node::evidence::{NameFailure, NameFailureKind, Names, RefusedFrom};
-use crate::node::status::{Address, PotentialRouterStatus};
+use crate::service::dotted;
+use crate::service::evidence::{NameFailure, NameFailureKind, Names, RefusedFrom};
+use crate::service::status::{Address, PotentialRouterStatus};
 use isatap_core::configured::link_local;
 use isatap_core::prefix::Ipv6Prefix;
 use std::net::Ipv4Addr;

@@ -5,8 +5,8 @@ use super::shared::{
     own_input, refused_lately, restarted, with_flag,
 };
 use super::{Facts, Finding, Step};
-use crate::node::dotted;
-use crate::node::evidence::RefusedFrom;
+use crate::service::dotted;
+use crate::service::evidence::RefusedFrom;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::prefix::is_ambiguous;
 use std::net::Ipv4Addr;

@@ -1,9 +1,9 @@
 //! What host and router are judged by alike: the kernel's side of the device, and firewalls.
 
 use super::{Facts, Finding, Probe, Rival, Step};
-use crate::node::dotted;
-use crate::node::evidence::{Icmpv4Heard, RefusedFrom};
-use crate::node::status::Address;
+use crate::service::dotted;
+use crate::service::evidence::{Icmpv4Heard, RefusedFrom};
+use crate::service::status::Address;
 use isatap_core::configured::link_local;
 use std::net::Ipv4Addr;
 

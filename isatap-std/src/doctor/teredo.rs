@@ -4,8 +4,8 @@ use super::shared::{
     LATELY, carried, kernel_addresses, kernel_mtu, kernel_routes, reconfigured, refused_lately, restarted,
 };
 use super::{Facts, Finding, Step, TeredoAnswer};
-use crate::node::evidence::{NameFailureKind, RefusedFrom};
-use crate::node::status::Teredo;
+use crate::service::evidence::{NameFailureKind, RefusedFrom};
+use crate::service::status::Teredo;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::teredo::addr::SERVER_PORT;
 use std::net::Ipv4Addr;

@@ -1,6 +1,6 @@
 use super::*;
-use crate::node::evidence::{Icmpv4Heard, NameFailure, NameFailureKind, Names, NeighborHealth, RefusedFrom, Taken};
-use crate::node::status::{LanStatus, Packets, Status};
+use crate::service::evidence::{Icmpv4Heard, NameFailure, NameFailureKind, Names, NeighborHealth, RefusedFrom, Taken};
+use crate::service::status::{LanStatus, Packets, Status};
 use serde_json::json;
 
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);

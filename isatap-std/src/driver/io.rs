@@ -1,13 +1,15 @@
 //! What the driver asks of sockets and devices: the real ones, or ones that fail on
 //! purpose.
 
+use super::{Source, Watcher};
+use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::offload::{Joined, VirtioHeader};
-use crate::proto41_socket::{Datagram, Icmpv4Error, Proto41Socket, ReceiveBatch, SendFailure};
+use crate::proto41_socket::{Datagram, Icmpv4Error, Proto41Socket, ReceiveBatch, SendCounters, SendFailure};
 use crate::tun::{Received, Tun};
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 /// The outer side: [`Proto41Socket`] and its like.
 pub trait OuterSocket {
@@ -32,16 +34,21 @@ pub trait OuterSocket {
     /// `None` when that cannot be found out.
     fn device_mtu(&self, destination: Ipv4Addr) -> Option<u16>;
 
-    /// Whether the owner opens ports of it as the machine says.
-    fn has_ports(&self) -> bool {
-        false
+    /// Says from now on when there are [packets](Source::Packets) and [ICMPv4
+    /// errors](Source::Icmpv4).
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors.
+    fn watch(&mut self, watcher: &Watcher) -> Result<(), Error>;
+
+    /// What became of the packets sent so far.
+    fn counters(&self) -> SendCounters;
+
+    /// Packets that found no room in a socket's buffer, where the kernel says that.
+    fn receive_drops(&self) -> Option<u32> {
+        None
     }
-
-    /// Readable when there are packets.
-    fn packets_fd(&self) -> BorrowedFd<'_>;
-
-    /// Readable when there are ICMPv4 errors; `None`: this socket tells of none.
-    fn icmpv4_fd(&self) -> Option<BorrowedFd<'_>>;
 }
 
 /// The inner side: [`Tun`] and its like.
@@ -91,12 +98,17 @@ impl OuterSocket for Proto41Socket {
         Some(u16::try_from(path.mtu).unwrap_or(u16::MAX))
     }
 
-    fn packets_fd(&self) -> BorrowedFd<'_> {
-        Proto41Socket::packets_fd(self)
+    fn watch(&mut self, watcher: &Watcher) -> Result<(), Error> {
+        watcher.watch(self.packets_fd(), Source::Packets)?;
+        watcher.watch(self.icmpv4_fd(), Source::Icmpv4)
     }
 
-    fn icmpv4_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(Proto41Socket::icmpv4_fd(self))
+    fn counters(&self) -> SendCounters {
+        Proto41Socket::counters(self)
+    }
+
+    fn receive_drops(&self) -> Option<u32> {
+        Proto41Socket::receive_drops(self).ok()
     }
 }
 

@@ -1,6 +1,6 @@
 //! LANs behind tunnels: their routers' Neighbor Discovery.
 
-use super::{Driver, Token};
+use super::{Driver, Source, Token};
 use crate::error::Error;
 use crate::nd_socket::NdSocket;
 use isatap_core::capacity::Capacity;
@@ -35,15 +35,14 @@ const BATCH: usize = 16;
 
 impl<M, S, D> Driver<M, S, D> {
     /// Sends what the machine sends by the native link `link` through `socket`, instead of one
-    /// before. When the socket is readable, [`turn`](Driver::turn) gives `token`: call
-    /// [`hear_lan`](Self::hear_lan) then.
+    /// before. When the socket is readable, `token` is: call [`hear_lan`](Self::hear_lan) then.
     ///
     /// # Errors
     ///
     /// Out of descriptors.
     pub fn attach_lan(&mut self, link: LinkId, socket: NdSocket, token: Token) -> Result<(), Error> {
         self.detach_lan(link);
-        self.poller.watch(socket.as_fd(), super::poller::Source::Owner(token))?;
+        self.watcher.watch(socket.as_fd(), Source::Owner(token))?;
         self.lans.push(LanPort { link, socket, sent: 0 });
         Ok(())
     }

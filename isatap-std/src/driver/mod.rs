@@ -1,5 +1,4 @@
-//! The one run loop: packets and time between a machine of the core, one set of
-//! protocol-41 sockets and any number of TUN devices.
+//! Packets and time between a machine of the core, its sockets and any number of TUN devices.
 //!
 //! ```text
 //! TUN ──read──▶ encapsulate ──▶ cut into segments ──sendmmsg──▶ socket
@@ -7,18 +6,24 @@
 //!                        ICMPv4 errors ──▶ handle_icmpv4
 //! ```
 //!
-//! [`Driver`] is generic over the core's [`Machine`]. It moves packets and keeps the
-//! deadline; what a role adds (events, names, netlink, a control socket) is its owner's:
-//! the owner [watches](Driver::watch) its own descriptors and gets back from
-//! [`turn`](Driver::turn) which of them are ready. [`run`](crate::run) is such an
-//! owner.
+//! [`Driver`] is generic over the core's [`Machine`]. It moves packets and says when something
+//! is due; the loop is its owner's, who may have several: their descriptors and his own wait at
+//! one [`Poller`]. A round of the loop:
+//!
+//! 1. [`Poller::wait`], until the earliest [`Driver::deadline`] at most;
+//! 2. [`Driver::ready`] for what is ready there, or what the owner does for a [`Token`] of his;
+//! 3. [`Driver::advance`] for what is due;
+//! 4. [`Driver::poll_event`], and what the owner does about it, until there is none;
+//! 5. [`Driver::transmit`], after which a port that an event asked for is open.
+//!
+//! [`service`](crate::service) is such an owner.
 //!
 //! - The kernel forwards; the machine only encapsulates and decapsulates.
 //! - A super-packet is decided about once and cut afterwards.
 //! - Nothing that a single packet meets ends the loop: what the kernel refuses is counted
 //!   in [`IoCounters`], what the machine refuses in its own counters. Only a device that
 //!   somebody deleted is an error.
-//! - Each turn handles a bounded batch of every source, so that none starves the others.
+//! - Each round handles a bounded batch of every source, so that none starves the others.
 
 pub mod attachment;
 pub mod heard;
@@ -31,7 +36,7 @@ mod poller;
 mod tap;
 
 pub use io::{Device, OuterSocket};
-pub use poller::Token;
+pub use poller::{Poller, Source, Token, Watcher};
 
 use crate::clock::Clock;
 use crate::entropy::OsEntropy;
@@ -46,13 +51,10 @@ use isatap_core::time::Instant;
 use lan::LanPort;
 use outbound::Outgoing;
 use parking::Way;
-use poller::{Poller, Source};
-use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::Ipv6Addr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
-pub(crate) use tap::Tap;
+use tap::Tap;
 
 /// Moves packets and time between a machine, its sockets and its devices.
 #[derive(Debug)]
@@ -64,7 +66,7 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     lans: Vec<LanPort>,
     clock: Clock,
     entropy: OsEntropy,
-    poller: Poller,
+    watcher: Watcher,
     counters: IoCounters,
     heard: Heard,
     tap: Option<Tap>,
@@ -75,8 +77,6 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     scratch: Vec<u8>,
     parked: Parking<Vec<Parked<Way>>, Vec<u8>, Way>,
     unreachable_from: Option<Ipv6Addr>,
-    /// What the owner is yet to be told, taken early: see [`turn`](Driver::turn).
-    events: VecDeque<Event>,
 }
 
 /// A link of the machine's and the device that stands for it.
@@ -120,25 +120,21 @@ pub(crate) const PARKED_PACKETS: usize = 256;
 const ICMPV4_BATCH: usize = 16;
 
 impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
-    /// Starts a clock, and a loop without devices.
+    /// A driver without devices, whose descriptors wait where `watcher` says.
     ///
     /// # Errors
     ///
     /// Out of descriptors, or a system without randomness.
-    pub fn new(machine: Box<M>, socket: S) -> Result<Self, Error> {
-        let poller = Poller::open()?;
-        poller.watch(socket.packets_fd(), Source::Packets)?;
-        if let Some(fd) = socket.icmpv4_fd() {
-            poller.watch(fd, Source::Icmpv4)?;
-        }
+    pub fn new(machine: Box<M>, mut socket: S, watcher: Watcher) -> Result<Self, Error> {
+        socket.watch(&watcher)?;
         Ok(Self {
             machine,
             socket,
             ports: Vec::new(),
             lans: Vec::new(),
-            clock: Clock::start(),
+            clock: watcher.clock(),
             entropy: OsEntropy::open()?,
-            poller,
+            watcher,
             counters: IoCounters::default(),
             heard: Heard::default(),
             tap: None,
@@ -150,7 +146,6 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             // Pages that nobody waits in are never touched.
             parked: Parking::new(vec![Parked::EMPTY; PARKED_PACKETS], vec![0; PARKED_PACKETS * BUFFER_LEN]),
             unreachable_from: None,
-            events: VecDeque::new(),
         })
     }
 
@@ -160,33 +155,22 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     ///
     /// Out of descriptors.
     pub fn attach(&mut self, link: LinkId, device: D) -> Result<(), Error> {
-        self.poller.watch(device.as_fd(), Source::Device(self.ports.len()))?;
+        self.watcher.watch(device.as_fd(), Source::Device(link))?;
         self.ports.push(Port { link, device, coalescer: Coalescer::new() });
         Ok(())
     }
 
-    /// Watches a descriptor of the owner's for being readable.
-    ///
-    /// # Errors
-    ///
-    /// Out of descriptors.
-    pub fn watch(&self, fd: BorrowedFd<'_>, token: Token) -> Result<(), Error> {
-        self.poller.watch(fd, Source::Owner(token))
+    /// Closes the device of `link`, which the machine has no more. Packets that wait for
+    /// neighbours are lost, those of other links as well: who answers is told by the machine of
+    /// a link, and one that is gone tells nothing.
+    pub fn detach(&mut self, link: LinkId) {
+        self.ports.retain(|port| port.link != link);
+        self.counters.not_kept += u64::try_from(self.parked.clear()).unwrap_or_default();
     }
 
-    /// The same, told once for all that waits: who cannot take it now is not kept busy, and
-    /// tries again of his own accord.
-    ///
-    /// # Errors
-    ///
-    /// Out of descriptors.
-    pub fn watch_edge(&self, fd: BorrowedFd<'_>, token: Token) -> Result<(), Error> {
-        self.poller.watch_edge(fd, Source::Owner(token))
-    }
-
-    /// No longer watches a descriptor. Closing it does that as well, unless it was cloned.
-    pub fn unwatch(&self, fd: BorrowedFd<'_>) {
-        self.poller.unwatch(fd);
+    /// Where descriptors of the owner's are watched beside its own.
+    pub fn watcher(&self) -> &Watcher {
+        &self.watcher
     }
 
     /// Records outer packets from now on: link type 101, raw IP. What is sent is recorded
@@ -204,14 +188,14 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         Ok(())
     }
 
-    /// Ends recording here, to [go on](Self::go_on_recording) elsewhere.
-    pub(crate) fn take_recording(&mut self) -> Option<Tap> {
-        self.tap.take()
+    /// The file that packets are recorded into.
+    pub fn recording(&self) -> Option<&std::path::Path> {
+        self.tap.as_ref().map(Tap::path)
     }
 
-    /// Records into a file that is open already.
-    pub(crate) fn go_on_recording(&mut self, tap: Tap) {
-        self.tap = Some(tap);
+    /// Records no longer.
+    pub fn stop_recording(&mut self) {
+        self.tap = None;
     }
 
     /// Why [recording](Self::record) has ended by itself, once: a full disk, say. Or that
@@ -233,10 +217,6 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// The next thing that the owner should know or do. Packets that waited for what has
     /// happened are on their way then.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front().or_else(|| self.next_event())
-    }
-
-    fn next_event(&mut self) -> Option<Event> {
         loop {
             let event = self.machine.poll_event()?;
             match event.wait_end() {
@@ -252,8 +232,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         }
     }
 
-    /// The machine, to be told something; the next [`turn`](Self::turn) sends what it then
-    /// wants to send.
+    /// The machine, to be told something; [`transmit`](Self::transmit) sends what it then wants
+    /// to send.
     pub fn machine_mut(&mut self) -> &mut M {
         &mut self.machine
     }
@@ -284,40 +264,32 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         &self.heard
     }
 
-    /// Waits until something is to be done, at most `timeout`, and does it: a batch of
-    /// packets from each side, and what is due. Gives the owner's tokens that are ready.
-    ///
-    /// `due` is a deadline of the owner's own. Afterwards the owner calls
-    /// [`poll_event`](Self::poll_event) until there is none.
+    /// When [`advance`](Self::advance) has something to do; at once while the machine has
+    /// something to send or to tell.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.machine.poll_timeout()
+    }
+
+    /// Handles a batch of what is ready. Gives back what is the owner's.
     ///
     /// # Errors
     ///
     /// A device is gone: somebody deleted it.
-    pub fn turn(&mut self, timeout: Option<Duration>, due: Option<Instant>) -> Result<Vec<Token>, Error> {
-        self.transmit();
-        let deadline = earlier(self.machine.poll_timeout(), due);
-        self.poller.arm(&self.clock, deadline)?;
-        let wait = deadline.map(|deadline| self.clock.until(deadline));
-        // The timer wakes the poller; here only whether it is too late to wait at all.
-        let timeout = if wait == Some(Duration::ZERO) { Some(Duration::ZERO) } else { timeout };
-        let mut tokens = Vec::new();
-        for source in self.poller.wait(timeout)? {
-            match source {
-                Source::Device(number) => self.outbound(number)?,
-                Source::Packets => self.inbound(),
-                Source::Icmpv4 => self.icmpv4_errors(),
-                Source::Timer => {}
-                Source::Owner(token) => tokens.push(token),
-            }
+    pub fn ready(&mut self, source: Source) -> Result<Option<Token>, Error> {
+        match source {
+            Source::Device(link) => self.outbound(link)?,
+            Source::Packets => self.inbound(),
+            Source::Icmpv4 => self.icmpv4_errors(),
+            Source::Owner(token) => return Ok(Some(token)),
         }
+        Ok(None)
+    }
+
+    /// Does what is due, and writes what was recorded.
+    pub fn advance(&mut self) {
         let now = self.clock.now();
-        if self.machine.poll_timeout().is_some_and(|deadline| deadline <= now) {
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.machine.handle_timeout(now, &mut self.entropy);
-        }
-        // What leaves by a new port waits for the owner to open it: the next turn sends it.
-        let opens = self.socket.has_ports() && self.take_events();
-        if !opens {
-            self.transmit();
         }
         if let Some(tap) = &mut self.tap {
             match tap.flush() {
@@ -330,33 +302,10 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             }
             self.counters.not_recorded += self.tap.as_mut().map_or(0, Tap::take_lost);
         }
-        // For who waits on our descriptor instead of calling us.
-        self.poller.arm(&self.clock, earlier(self.machine.poll_timeout(), due))?;
-        Ok(tokens)
-    }
-
-    /// Sends what the machine wants to send after the owner's work, and sees to it that the
-    /// descriptor is readable when the next thing is due: the machine's, or `due`. For who
-    /// waits on the descriptor; [`turn`](Self::turn) begins with the same.
-    ///
-    /// # Errors
-    ///
-    /// The kernel does not set the timer, which is not expected.
-    pub fn rearm(&mut self, due: Option<Instant>) -> Result<(), Error> {
-        self.transmit();
-        self.poller.arm(&self.clock, earlier(self.machine.poll_timeout(), due))
-    }
-
-    /// Takes what the owner is to be told; whether a port is to be opened.
-    fn take_events(&mut self) -> bool {
-        while let Some(event) = self.next_event() {
-            self.events.push_back(event);
-        }
-        self.events.iter().any(|event| matches!(event, Event::OpenPort { .. }))
     }
 
     /// Sends what the machine wants to send of its own accord.
-    fn transmit(&mut self) {
+    pub fn transmit(&mut self) {
         loop {
             let mut packet = PacketMut::empty(&mut self.scratch);
             // The buffer holds the longest packet there is: it is never too short.
@@ -373,6 +322,23 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             let datagram = Datagram::new(&outer, outer.payload(packet.as_slice()));
             send_one(&self.socket, &mut self.tap, &mut self.counters, &datagram);
         }
+    }
+
+    /// A round of the loop of a driver that is alone at `poller`, without what its owner does:
+    /// sends, waits at most `timeout`, does what is ready and due. Gives the owner's tokens that
+    /// are ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`ready`](Self::ready).
+    pub fn turn(&mut self, poller: &mut Poller, timeout: Option<Duration>) -> Result<Vec<Token>, Error> {
+        self.transmit();
+        let mut tokens = Vec::new();
+        for (_, source) in poller.wait(timeout, self.deadline())? {
+            tokens.extend(self.ready(source)?);
+        }
+        self.advance();
+        Ok(tokens)
     }
 
     fn icmpv4_errors(&mut self) {
@@ -405,13 +371,6 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             fallback: self.ports.first().map(|port| port.link),
         };
         outlet.carry_out(&verdict, &message);
-    }
-}
-
-impl<M, S, D> AsFd for Driver<M, S, D> {
-    /// Readable when [`turn`](Driver::turn) has something to do; for loops of others.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.poller.as_fd()
     }
 }
 
@@ -460,13 +419,6 @@ fn send_one<S: OuterSocket>(socket: &S, tap: &mut Option<Tap>, counters: &mut Io
         tap.sent(datagram);
     }
     socket.send(std::slice::from_ref(datagram), &mut |_, _| counters.send_failed += 1);
-}
-
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
 }
 
 /// The kernel says so of a device that was deleted; everything else passes.

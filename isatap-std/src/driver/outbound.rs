@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::offload::{BUFFER_LEN, Segments, VirtioHeader};
 use crate::proto41_socket::{Datagram, SendFailure, local_fragmentation_needed};
 use isatap_core::engine::{Machine, Verdict};
-use isatap_core::packet::{HEADROOM, PacketMut};
+use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::proto41::Outer;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
@@ -40,8 +40,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// # Errors
     ///
     /// The device was deleted.
-    pub(super) fn outbound(&mut self, number: usize) -> Result<(), Error> {
-        let Some(port) = self.ports.get(number) else { return Ok(()) };
+    pub(super) fn outbound(&mut self, link: LinkId) -> Result<(), Error> {
+        let Some(port) = self.ports.iter().find(|port| port.link == link) else { return Ok(()) };
         let now = self.clock.now();
         self.outgoing.clear();
         let mut bytes = 0;

@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 
 /// Writes packets as they are sent and received. A full disk ends the capture, not the loop.
 #[derive(Debug)]
-pub(crate) struct Tap {
+pub(super) struct Tap {
     pcap: Pcap,
     path: PathBuf,
     bytes: Vec<u8>,
@@ -70,7 +70,7 @@ impl Tap {
     }
 
     /// The file.
-    pub(crate) fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 

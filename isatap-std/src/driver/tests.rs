@@ -1,6 +1,6 @@
 use super::*;
 use crate::offload::{Joined, PartialChecksum, SegmentKind, Segmentation, oracle};
-use crate::proto41_socket::{Icmpv4Error, SendFailure};
+use crate::proto41_socket::{Icmpv4Error, SendCounters, SendFailure};
 use crate::tun::Received;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Entropy, Event, Ticket, Transmit};
@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
@@ -129,7 +130,8 @@ impl Wire {
     }
 
     fn driver(self: &Rc<Self>) -> Driver<Tunnel, Socket, Tun0> {
-        let mut driver = Driver::new(Box::default(), Socket(self.clone())).unwrap();
+        let poller = Poller::open().unwrap();
+        let mut driver = Driver::new(Box::default(), Socket(self.clone()), poller.watcher(0)).unwrap();
         driver.attach(LINK, Tun0(self.clone())).unwrap();
         driver
     }
@@ -165,12 +167,13 @@ impl OuterSocket for Socket {
         Some(1300)
     }
 
-    fn packets_fd(&self) -> BorrowedFd<'_> {
-        self.0.ready.as_fd()
+    fn watch(&mut self, watcher: &Watcher) -> Result<(), Error> {
+        watcher.watch(self.0.ready.as_fd(), Source::Packets)?;
+        watcher.watch(self.0.silent.as_fd(), Source::Icmpv4)
     }
 
-    fn icmpv4_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.silent.as_fd())
+    fn counters(&self) -> SendCounters {
+        SendCounters::default()
     }
 }
 
@@ -226,7 +229,7 @@ fn outer(inner: &[u8]) -> Vec<u8> {
 fn exhaust(driver: &mut Driver<Tunnel, Socket, Tun0>, wire: &Wire) {
     for _ in 0..20 {
         // Both ends of the pair hold a byte, so both descriptors are readable all the time.
-        driver.outbound(0).unwrap();
+        driver.outbound(LINK).unwrap();
         driver.inbound();
         driver.transmit();
         if wire.incoming.borrow().is_empty() && wire.from_kernel.borrow().is_empty() {
@@ -273,7 +276,7 @@ fn whatever_call_fails_at_most_its_packet_is_lost_and_it_is_counted() {
 #[test]
 fn a_device_that_is_gone_ends_the_loop_with_a_reason() {
     let wire = Wire::new(1, Errno::EBADFD);
-    let error = wire.driver().outbound(0).unwrap_err().to_string();
+    let error = wire.driver().outbound(LINK).unwrap_err().to_string();
     assert!(error.starts_with("cannot read packets from test0: "), "{error}");
     assert!(error.ends_with("another hand deleted the device: start again"), "{error}");
 }
@@ -372,34 +375,46 @@ fn tun_32_a_packet_too_big_for_the_device_underneath_is_told_to_the_machine_once
 #[test]
 fn a_turn_wakes_at_the_deadline_and_its_descriptor_does_so_for_others() {
     let wire = Wire::new(0, Errno::UnknownErrno);
-    let mut driver = Driver::<Tunnel, _, Tun0>::new(Box::default(), Socket(wire.clone())).unwrap();
-    driver.unwatch(wire.ready.as_fd());
-    driver.unwatch(wire.silent.as_fd());
+    let mut poller = Poller::open().unwrap();
+    let watcher = poller.watcher(0);
+    let mut driver = Driver::<Tunnel, _, Tun0>::new(Box::default(), Socket(wire.clone()), watcher.clone()).unwrap();
+    watcher.unwatch(wire.ready.as_fd());
+    watcher.unwatch(wire.silent.as_fd());
     let due = driver.now().saturating_add(Duration::from_millis(50));
     driver.machine_mut().next = Some(due);
-    assert!(driver.turn(Some(Duration::ZERO), None).unwrap().is_empty());
+    assert!(driver.turn(&mut poller, Some(Duration::ZERO)).unwrap().is_empty());
     assert!(wire.sent.borrow().is_empty());
-    let ready = |driver: &Driver<_, _, _>, wait: u16| {
-        let mut fds = [nix::poll::PollFd::new(driver.as_fd(), nix::poll::PollFlags::POLLIN)];
+    let ready = |poller: &Poller, wait: u16| {
+        let mut fds = [nix::poll::PollFd::new(poller.as_fd(), nix::poll::PollFlags::POLLIN)];
         nix::poll::poll(&mut fds, wait).unwrap() == 1
     };
-    assert!(!ready(&driver, 0));
-    assert!(ready(&driver, 5000), "the deadline does not show");
+    assert!(!ready(&poller, 0));
+    assert!(ready(&poller, 5000), "the deadline does not show");
     assert!(driver.now() >= due);
-    driver.turn(None, None).unwrap();
+    driver.turn(&mut poller, None).unwrap();
+    driver.transmit();
     assert_eq!(wire.sent.borrow().len(), 1);
 }
 
 #[test]
-fn an_owner_learns_which_of_its_descriptors_are_ready() {
+fn an_owner_learns_which_of_its_descriptors_are_ready_and_whose_they_are() {
     let wire = Wire::new(0, Errno::UnknownErrno);
-    let driver = &mut Driver::<Tunnel, _, Tun0>::new(Box::default(), Socket(wire.clone())).unwrap();
-    driver.unwatch(wire.ready.as_fd());
+    let mut poller = Poller::open().unwrap();
+    let watcher = poller.watcher(9);
+    let driver = &mut Driver::<Tunnel, _, Tun0>::new(Box::default(), Socket(wire.clone()), watcher.clone()).unwrap();
+    watcher.unwatch(wire.ready.as_fd());
     let (mine, mut theirs) = UnixStream::pair().unwrap();
-    driver.watch(mine.as_fd(), Token(77)).unwrap();
-    assert!(driver.turn(Some(Duration::ZERO), None).unwrap().is_empty());
+    watcher.watch(mine.as_fd(), Source::Owner(Token(77))).unwrap();
+    assert!(driver.turn(&mut poller, Some(Duration::ZERO)).unwrap().is_empty());
     theirs.write_all(b"x").unwrap();
-    assert_eq!(driver.turn(None, None).unwrap(), [Token(77)]);
-    driver.unwatch(mine.as_fd());
-    assert!(driver.turn(Some(Duration::ZERO), None).unwrap().is_empty());
+    assert_eq!(poller.wait(None, None).unwrap(), [(9, Source::Owner(Token(77)))]);
+    assert_eq!(driver.turn(&mut poller, None).unwrap(), [Token(77)]);
+    watcher.unwatch(mine.as_fd());
+    assert!(driver.turn(&mut poller, Some(Duration::ZERO)).unwrap().is_empty());
+    for source in [Source::Packets, Source::Icmpv4, Source::Device(LinkId(255)), Source::Owner(Token(u32::MAX))] {
+        assert_eq!(Source::of(source.number(SIGNALS)), Some((SIGNALS, source)));
+    }
 }
+
+/// The largest number of a driver: the next one's is the timer.
+const SIGNALS: u16 = u16::MAX - 1;

@@ -1,14 +1,11 @@
-//! What a running node tells `isatap doctor` beside its [`Status`]: how names went, who was
+//! What a running link tells `isatap doctor` beside its [`Status`]: how names went, who was
 //! refused and why, what ICMPv4 said, what neighbours and paths are thought to be.
 //!
 //! Facts only; [`doctor`](crate::doctor) judges them.
 
 use super::status::Status;
-use super::{HostRole, Node, Role};
 use crate::driver::heard::{Heard, Icmpv4Report, Refused};
 use crate::resolve::{Answer, Entry, Failure, Name, ResolvConf, Settings};
-use isatap_core::isatap::host::HostInterface;
-use isatap_core::node::AnyInterface;
 use isatap_core::time::Instant;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -148,41 +145,9 @@ pub struct NeighborHealth {
     pub reachability: String,
 }
 
-impl Node {
-    /// What one link tells the doctor.
-    pub(crate) fn evidence(&self, at: usize) -> Option<Evidence> {
-        let link = self.links.get(at)?;
-        let now = self.driver.now();
-        let (neighbors, advertised_mtu) = match self.interface(link.attachment.link())? {
-            AnyInterface::IsatapHost(host) => (neighbors(host), host.parameters().mtu()),
-            _ => (Vec::new(), None),
-        };
-        let (wanted, names) = match &link.role {
-            Role::Host(role) => (&role.locators, role.settings.as_ref().map(|settings| role.names(settings))),
-            Role::Fixed(role) => (&role.locators, None),
-        };
-        Some(Evidence {
-            wanted_locators: wanted.fixed().to_vec(),
-            taken: self.claims.taken(link.attachment.link()),
-            advertised_mtu,
-            names,
-            neighbors,
-            ..Evidence::of_driver(self.status(at)?, now, self.driver.heard())
-        })
-    }
-}
-
-fn neighbors(host: &HostInterface<super::Linux>) -> Vec<NeighborHealth> {
-    let health = |row: &isatap_core::nd::neighbor::Neighbor<Ipv4Addr>| NeighborHealth {
-        address: row.key(),
-        reachability: format!("{:?}", row.reachability()).to_lowercase(),
-    };
-    host.neighbors().iter().map(health).collect()
-}
-
 impl Evidence {
     /// What a driver alone knows.
-    pub(crate) fn of_driver(status: Status, now: Instant, heard: &Heard) -> Self {
+    pub(super) fn of_driver(status: Status, now: Instant, heard: &Heard) -> Self {
         Evidence {
             status,
             pid: std::process::id(),
@@ -197,15 +162,8 @@ impl Evidence {
     }
 }
 
-impl HostRole {
-    fn names(&self, settings: &Settings) -> Names {
-        let pending = self.resolver.as_ref().is_some_and(crate::resolve::Resolver::is_pending);
-        Names::of(settings, pending, self.answer.as_ref())
-    }
-}
-
 impl Names {
-    pub(crate) fn of(settings: &Settings, pending: bool, answer: Option<&Result<Answer, Failure>>) -> Self {
+    pub(super) fn of(settings: &Settings, pending: bool, answer: Option<&Result<Answer, Failure>>) -> Self {
         // Read again as each lookup does: a file that is absent means the same there.
         let text = std::fs::read_to_string(&settings.resolver_file).unwrap_or_default();
         let conf = ResolvConf::parse(&text);

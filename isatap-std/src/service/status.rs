@@ -1,22 +1,16 @@
-//! What a running node says of itself.
+//! What running links say of themselves.
 //!
 //! With the feature `cli` the types here serialise to the JSON of `isatap status -j`. Its
 //! keys are stable; new ones may come.
 
-use super::lan::Lan;
-use super::{Link, Node, Role};
 use crate::driver::IoCounters;
 use crate::driver::attachment::Attachment;
 use crate::proto41_socket::SendCounters;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::LearnedAddress;
 use isatap_core::error::Table;
-use isatap_core::interface::Interface as _;
 use isatap_core::interface::Refusal;
 use isatap_core::isatap::addr;
-use isatap_core::isatap::prl::{EntryOrigin, PotentialRouter};
-use isatap_core::lan::Published;
-use isatap_core::node::AnyInterface;
 use isatap_core::route::Route;
 use isatap_core::teredo::peer::Peer;
 use isatap_core::time::{Expiry, Instant};
@@ -24,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-/// One device of a node.
+/// One link.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -204,7 +198,7 @@ impl TeredoPeer {
 
 impl Status {
     /// What a device alone says.
-    pub(crate) fn of_attachment(now: Instant, attachment: &Attachment, role: &str) -> Self {
+    pub(super) fn of_attachment(now: Instant, attachment: &Attachment, role: &str) -> Self {
         Self {
             dev: attachment.name().to_owned(),
             role: role.to_owned(),
@@ -216,7 +210,7 @@ impl Status {
             prl_error: None,
             mtu: attachment.mtu(),
             underlay_mtu: None,
-            routes: Vec::new(),
+            routes: attachment.routes().iter().map(|route| RouteStatus::of(now, route)).collect(),
             dns: Dns::default(),
             refused: Vec::new(),
             unusable_options: 0,
@@ -237,6 +231,12 @@ impl Status {
             io: BTreeMap::new(),
             teredo: None,
         }
+    }
+
+    /// What became of the machine's packets.
+    pub(super) fn count(&mut self, counters: &Counters<u64>) {
+        self.counters = counters.dropped().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect();
+        self.packets = Packets::of(counters);
     }
 }
 
@@ -402,120 +402,8 @@ pub struct Packets {
     pub dropped: u64,
 }
 
-impl Node {
-    /// What one link says of itself.
-    pub(crate) fn status(&self, at: usize) -> Option<Status> {
-        let link = self.links.get(at)?;
-        let id = link.attachment.link();
-        let machine = self.driver.machine();
-        let interface = self.interface(id)?;
-        let now = self.driver.now();
-        let counters = machine.counters();
-        let mut status = Status::of_attachment(now, &link.attachment, link.role.as_str());
-        status.mtu = interface.link().underlay().policy.link_mtu;
-        status.forwarding = machine.datapath().port(id).is_some_and(|port| port.switches.forwarding);
-        status.counters = counters.dropped().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect();
-        status.routes =
-            machine.routes().filter(|route| route.link == id).map(|route| RouteStatus::of(now, route)).collect();
-        status.refused = refused(machine.refusals().iter().filter(|refusal| refusal.link == id));
-        status.packets = Packets::of(counters);
-        let socket = self.driver.socket();
-        status.io = io_counters(&self.driver.counters(), &socket.counters(), socket.receive_drops().ok());
-        let repeated = machine.repeated_identifications();
-        if repeated > 0 {
-            status.io.insert("identifications-repeated".to_owned(), repeated.into());
-        }
-        #[cfg(feature = "control")]
-        self.server.count(&mut status.io);
-        status.locators = link.role.found().locators.iter().map(|locator| locator.address).collect();
-        status.underlay_mtu = link.role.found().mtu;
-        status.lans = self.lans_of(id).map(|lan| self.lan_status(now, lan)).collect();
-        match (&link.role, interface) {
-            (Role::Host(role), AnyInterface::IsatapHost(host)) => {
-                status.locators = host.link().locators().iter().map(|locator| locator.address).collect();
-                for row in host.link().potential_routers().iter() {
-                    status.prl.push(PotentialRouterStatus::of(now, link, row));
-                    if row.is_alive(now) {
-                        let address = row.address();
-                        let reachability = host.neighbors().reachability(address);
-                        status.routers.push(Router {
-                            address,
-                            link_local: addr::link_local(address),
-                            reachability: reachability.map(|state| format!("{state:?}").to_lowercase()),
-                        });
-                    }
-                }
-                status.prl_error = match &role.answer {
-                    Some(Err(failure)) => Some(failure.to_string()),
-                    _ => None,
-                };
-                status.dns.servers = host.dns_servers().map(|row| row.item().0).collect();
-                let names = host.search_domains().filter_map(|row| row.item().name());
-                status.dns.search = names.map(|name| name.to_string()).collect();
-                status.unusable_options = host.unusable_options();
-            }
-            (_, AnyInterface::IsatapRouter(router)) => {
-                status.answered = router.last_answered().map(|at| now.saturating_duration_since(at).as_secs());
-                status.check_neighbors = Some(router.config().check_neighbors.as_str().to_owned());
-                status.known_routers = router.link().known_routers().collect();
-                status.trusted_routers =
-                    router.link().potential_routers().iter().map(PotentialRouter::address).collect();
-                let (routes, forwarding) = (machine.datapath().routes(), status.forwarding);
-                let advertised = router.advertised_routes(id, routes, forwarding);
-                status.advertises = Some(Advertised {
-                    prefixes: router.published().iter().map(|row| row.prefix.to_string()).collect(),
-                    routes: advertised.map(|route| route.prefix.to_string()).collect(),
-                    default_route: router.is_default_router(id, routes, forwarding),
-                });
-            }
-            (_, AnyInterface::Configured(tunnel)) => {
-                let reachability = tunnel.remote_reachability();
-                status.remote = Some(tunnel.link().remote());
-                status.reachability = reachability.map(|state| format!("{state:?}").to_lowercase());
-            }
-            (_, AnyInterface::SixRdEdge(edge)) => {
-                status.remote = edge.link().relay();
-                status.relay_answers = edge.is_relay_reachable();
-                status.delegated = edge.link().delegated().map(|prefix| prefix.to_string());
-            }
-            (_, AnyInterface::SixRdRelay(relay)) => {
-                status.delegated = relay.link().delegated().map(|prefix| prefix.to_string());
-            }
-            (_, AnyInterface::SixToFourRouter(router)) => {
-                status.remote = router.known_relay();
-                status.relay_answers = router.relay().is_none().then_some(false).filter(|_| status.remote.is_some());
-                status.resting = router.is_resting();
-                status.delegated = router.delegation().map(|delegation| delegation.prefix.to_string());
-            }
-            _ => {}
-        }
-        Some(status)
-    }
-
-    fn lan_status(&self, now: Instant, lan: &Lan) -> LanStatus {
-        let machine = self.driver.machine();
-        let facts = lan.facts();
-        let published = match self.interface(facts.id) {
-            Some(AnyInterface::Lan(lan)) => lan.published(),
-            _ => &[],
-        };
-        let forwarding = machine.datapath().port(facts.id).is_some_and(|port| port.switches.forwarding);
-        let leads_on = machine.routes().any(|route| route.prefix.is_default() && route.link != facts.id);
-        LanStatus {
-            dev: facts.device.to_owned(),
-            subnet: facts.subnet.map(|subnet| format!("{subnet:x}")),
-            link_local: facts.link_local,
-            forwarding,
-            default_router: facts.link_local.is_some() && forwarding && leads_on,
-            prefixes: published.iter().map(|row| LanPrefix::of(now, row)).collect(),
-            problem: facts.problem.map(|(problem, _)| problem.to_owned()),
-            fix: facts.problem.and_then(|(_, fix)| fix.map(str::to_owned)),
-        }
-    }
-}
-
 /// What input and output have counted, by name; `drops`: for want of room in the socket.
-pub(crate) fn io_counters(io: &IoCounters, sent: &SendCounters, drops: Option<u32>) -> BTreeMap<String, u64> {
+pub(super) fn io_counters(io: &IoCounters, sent: &SendCounters, drops: Option<u32>) -> BTreeMap<String, u64> {
     let all = [
         ("device-read-failed", io.device_read_failed),
         ("device-write-failed", io.device_write_failed),
@@ -535,7 +423,7 @@ pub(crate) fn io_counters(io: &IoCounters, sent: &SendCounters, drops: Option<u3
 }
 
 /// The most first.
-pub(crate) fn refused<'r>(refusals: impl Iterator<Item = &'r Refusal>) -> Vec<Refused> {
+pub(super) fn refused<'r>(refusals: impl Iterator<Item = &'r Refusal>) -> Vec<Refused> {
     let mut all: Vec<Refused> = refusals.map(Refused::of).collect();
     all.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
     all
@@ -579,14 +467,8 @@ impl Address {
     }
 }
 
-impl LanPrefix {
-    fn of(now: Instant, row: &Published) -> Self {
-        Self { prefix: row.prefix.to_string(), deprecated: row.is_deprecated, until: seconds(now, row.until) }
-    }
-}
-
 impl RouteStatus {
-    pub(crate) fn of(now: Instant, route: &Route) -> Self {
+    pub(super) fn of(now: Instant, route: &Route) -> Self {
         Self {
             prefix: route.prefix.to_string(),
             via: route.next_hop,
@@ -597,29 +479,8 @@ impl RouteStatus {
     }
 }
 
-impl PotentialRouterStatus {
-    fn of(now: Instant, link: &Link, row: &PotentialRouter) -> Self {
-        let by_name = match &link.role {
-            Role::Host(host) => host.source(row.address()),
-            Role::Fixed(_) => None,
-        };
-        let source = match row.origin() {
-            EntryOrigin::Static => "static".to_owned(),
-            _ => by_name.map_or_else(|| "name".to_owned(), ToString::to_string),
-        };
-        Self {
-            address: row.address(),
-            source,
-            alive: row.is_alive(now),
-            heard: row.last_heard().map(|at| now.saturating_duration_since(at).as_secs()),
-            attempts: row.attempts(),
-            next_solicitation: row.next_solicitation().map(|at| at.saturating_duration_since(now).as_secs()),
-        }
-    }
-}
-
 impl Packets {
-    pub(crate) fn of(counters: &Counters<u64>) -> Self {
+    fn of(counters: &Counters<u64>) -> Self {
         Self {
             entered: counters.entered,
             tunnelled: counters.tunnelled,
@@ -631,7 +492,7 @@ impl Packets {
 }
 
 /// Whole seconds left; `None`: for ever.
-fn seconds(now: Instant, until: Expiry) -> Option<u64> {
+pub(super) fn seconds(now: Instant, until: Expiry) -> Option<u64> {
     until.instant().map(|instant| instant.saturating_duration_since(now).as_secs())
 }
 

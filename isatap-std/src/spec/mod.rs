@@ -57,6 +57,7 @@ use isatap_core::interface::Context;
 use isatap_core::isatap::addr::is_locator;
 use isatap_core::link::{Locator, OuterPolicy};
 use isatap_core::node::{AnyInterface, Node, NodeConfig};
+use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::proto41::mtu::MtuMode;
 use isatap_core::teredo::ingress::is_usable;
 use isatap_core::time::{Expiry, Instant};
@@ -199,6 +200,14 @@ impl Link {
         match self {
             Link::SixRd(sixrd) => &sixrd.lan,
             Link::SixToFour(sixtofour) => &sixtofour.lan,
+            _ => &[],
+        }
+    }
+
+    /// The routes that an ISATAP router tells hosts of.
+    pub(crate) fn published_routes(&self) -> &[Ipv6Prefix] {
+        match self {
+            Link::IsatapRouter(router) => &router.advertise_route,
             _ => &[],
         }
     }

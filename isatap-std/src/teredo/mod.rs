@@ -35,23 +35,16 @@
 //! address shows the NAT's address and port. The server sees who talks to whom at first, and
 //! with the networks between it can forge what it likes.
 
-mod client;
-mod node;
-mod open;
 pub mod port_mapping;
 pub mod qualify;
-mod relay;
 pub mod secrets;
-mod server;
 
-pub(crate) use node::Member;
-pub(crate) use open::{Surroundings, open, secrets as secrets_of};
 pub use qualify::qualify;
 
 use isatap_core::teredo::qualify::Stage;
 
 /// The stage's name in kebab-case, and why it is off-line; stable.
-fn stage_name(stage: Stage) -> (&'static str, Option<&'static str>) {
+pub(crate) fn stage_name(stage: Stage) -> (&'static str, Option<&'static str>) {
     match stage {
         Stage::Offline(reason) => ("offline", Some(reason.as_str())),
         Stage::Cone => ("asking-cone", None),

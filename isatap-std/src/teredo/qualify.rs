@@ -1,17 +1,17 @@
 //! Qualification alone: which kind of NAT this machine is behind, as a Teredo server sees
 //! it. Needs no privilege and makes no device.
 
-use super::node::LINK;
 use super::secrets::Secrets;
 use super::stage_name;
-use crate::driver::Driver;
+use crate::driver::{Driver, Poller};
 use crate::error::Error;
+use crate::locators::LocatorSource;
 use crate::netlink::Netlink;
-use crate::node::LocatorSource;
 use crate::resolve::{Entry, Lookup, Settings};
 use crate::spec::{ServerName, check_public};
 use crate::udp_socket::UdpSocket;
 use isatap_core::drop_reason::DropReason;
+use isatap_core::packet::LinkId;
 use isatap_core::teredo::client::{Client, ClientConfig};
 use isatap_core::teredo::peer::{Peer, PeerTable};
 use isatap_core::teredo::qualify::Stage;
@@ -107,29 +107,30 @@ pub fn qualify(server: &ServerName, options: &QualifyOptions) -> Result<Report, 
         report.reason = Some("no IPv4 route to the server".to_owned());
         return Ok(report);
     };
-    let mut socket = UdpSocket::new()?;
+    let mut socket = UdpSocket::new();
     let port = socket.open(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))?.port();
     report.local = Some(SocketAddrV4::new(locator.address, port));
     let mut config = ClientConfig::new(address, port);
     config.qualify.accept_bogons = options.accept_bogons;
-    let machine = Machine::with_parts(config, LINK, options.secrets.clone(), PeerTable::new());
+    let machine = Machine::with_parts(config, LinkId(0), options.secrets.clone(), PeerTable::new());
     let machine = Box::new(machine);
-    let mut driver: Driver<_, UdpSocket> = Driver::new(machine, socket)?;
+    let mut poller = Poller::open()?;
+    let mut driver: Driver<_, UdpSocket> = Driver::new(machine, socket, poller.watcher(0))?;
     let now = driver.now();
     driver.machine_mut().set_locator(now, Some(locator));
-    run(&mut driver, &mut report)?;
+    run(&mut poller, &mut driver, &mut report)?;
     Ok(report)
 }
 
 /// It has no peers.
 type Machine = Client<[Peer; 1], Secrets, 1>;
 
-fn run(driver: &mut Driver<Machine, UdpSocket>, report: &mut Report) -> Result<(), Error> {
+fn run(poller: &mut Poller, driver: &mut Driver<Machine, UdpSocket>, report: &mut Report) -> Result<(), Error> {
     let end = Instant::now() + PATIENCE;
     let mut stage = driver.machine().status().stage;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        driver.turn(Some(left), None)?;
+        driver.turn(poller, Some(left))?;
         while driver.poll_event().is_some() {}
         let status = driver.machine().status();
         if let Some(trip) = driver.socket().round_trip() {

@@ -4,9 +4,9 @@
 use crate::netns::{Netns, wait_for};
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_std::Error;
-use isatap_std::node::status::Status;
 use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
+use isatap_std::service::status::Status;
 use isatap_std::spec::{IsatapHost, IsatapRouter, Link};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};

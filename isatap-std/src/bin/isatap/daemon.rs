@@ -4,10 +4,10 @@ use std::io::Write;
 
 use isatap_std::Error;
 use isatap_std::config::Config;
-use isatap_std::node::Notice;
 use isatap_std::privileges::Privileges;
 use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
+use isatap_std::service::Notice;
 use isatap_std::signal::Signals;
 use isatap_std::spec::Link;
 

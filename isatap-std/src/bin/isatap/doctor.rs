@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use isatap_core::teredo::addr::PREFIX;
 use isatap_std::control::{self, Request};
 use isatap_std::doctor::{Facts, Finding, Step, TeredoAnswer, Unsent, diagnose, is_heard_again};
-use isatap_std::node::evidence::Evidence;
-use isatap_std::node::status::Status as Link;
 use isatap_std::runtime_dir::RuntimeDir;
+use isatap_std::service::evidence::Evidence;
+use isatap_std::service::status::Status as Link;
 use isatap_std::spec::ISATAP_DEVICE;
 
 use crate::exit::{Failure, Status};

@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use isatap_std::config::Config;
-use isatap_std::node::Notice;
 use isatap_std::privileges::Privileges;
 use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
+use isatap_std::service::Notice;
 use isatap_std::signal::{Request, Signals};
 use isatap_std::spec::{Bind, Link};
 use nix::time::{ClockId, clock_gettime};

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use isatap_core::isatap::addr::Dotted;
 use isatap_std::control::{self, Request};
-use isatap_std::node::status::{LanStatus, Status as Device, Teredo};
 use isatap_std::runtime_dir::RuntimeDir;
+use isatap_std::service::status::{LanStatus, Status as Device, Teredo};
 
 use crate::exit::{Failure, Status};
 use crate::output;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::doctor::{Device, Kernel, TeredoProbe, Unsent, diagnose};
-use crate::node::evidence::{Evidence, RefusedFrom};
-use crate::node::status::{Packets, Status};
+use crate::service::evidence::{Evidence, RefusedFrom};
+use crate::service::status::{Packets, Status};
 use serde_json::json;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);

@@ -7,10 +7,10 @@
 //! used, which is told, and tried again each second until the other has ended or moved. Where
 //! the lock fails for another reason (a full disk), that is told and the address is used.
 
-#[cfg(feature = "control")]
-use super::evidence::Taken;
 use crate::error::Error;
 use crate::runtime_dir::{Ends, Lock, RuntimeDir};
+#[cfg(feature = "control")]
+use crate::service::evidence::Taken;
 use isatap_core::link::Locator;
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
@@ -71,6 +71,15 @@ impl Claims {
         }
         self.links.push(of_link);
         Ok(())
+    }
+
+    /// Leaves all that a link has.
+    pub(super) fn end(&mut self, link: LinkId) {
+        self.links.retain(|of_link| of_link.link != link);
+        self.held.retain_mut(|held| {
+            held.links.retain(|user| *user != link);
+            !held.links.is_empty()
+        });
     }
 
     /// Leaves what a link has no more and takes what it comes to. Locators that another daemon

@@ -1,14 +1,15 @@
 //! The LANs of a node: native devices that get a /64 of what a tunnel delegates, and whose
 //! hosts are told by Router Advertisements. See [`LanOptions`].
 
-use super::{FIRST_LAN, Linux, Node, Notice};
-use crate::driver::Token;
+use super::{Linux, Notice, Role, Service, Shared};
+use crate::driver::Source;
 use crate::driver::attachment::Attachment;
 use crate::error::Error;
 use crate::nd_socket::NdSocket;
 use crate::netlink::{Netlink, sysctl};
 use crate::runtime_dir::{Claim, RuntimeDir};
-use crate::signal::{Request, Signals};
+use crate::service::forwarding::Forwarding;
+use crate::service::{repair, token};
 use crate::spec::{LanOptions, fits};
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Delegation, Event};
@@ -24,12 +25,10 @@ use std::net::Ipv6Addr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// A LAN of a node.
+/// A LAN of a service.
 pub(crate) struct Lan {
     /// The link of the machine.
     id: LinkId,
-    /// Its place among the LANs.
-    number: u32,
     options: LanOptions,
     /// Whose prefixes it has a /64 of.
     tunnels: Vec<LinkId>,
@@ -45,7 +44,7 @@ pub(crate) struct Lan {
 struct Served {
     place: Place,
     attachment: Attachment,
-    forwards: Option<bool>,
+    forwarding: Forwarding,
     /// Why there is no prefix although one is delegated.
     no_room: Option<Problem>,
 }
@@ -79,14 +78,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What a LAN's descriptors are, in a token.
+/// The descriptors of a LAN, in a token.
 const MONITOR: u32 = 0;
 const SOLICITATIONS: u32 = 1;
-const PER_LAN: u32 = 2;
 
-/// How long the end of a node waits for its last words: multicast advertisements are 3
-/// seconds apart (RFC 4861 §6.2.6).
-const LAST_WORDS: Duration = Duration::from_secs(4);
+/// How long to wait for the last words to a LAN: multicast advertisements are 3 seconds apart
+/// (RFC 4861 §6.2.6).
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(4);
 /// The kernel's `IN6_ADDR_GEN_MODE_NONE`.
 const ADDR_GEN_MODE_NONE: i64 = 1;
 /// The core sends nothing but advertisements there; the kernel forwards.
@@ -135,10 +133,6 @@ impl Lan {
         self.served.as_ref()?.attachment.deadline()
     }
 
-    fn token(&self, what: u32) -> Token {
-        Token(FIRST_LAN + self.number * PER_LAN + what)
-    }
-
     /// What `status` says of it, without what the machine knows.
     pub(super) fn facts(&self) -> Facts<'_> {
         let served = self.served.as_ref();
@@ -166,9 +160,24 @@ pub(super) struct Facts<'l> {
     pub(super) problem: Option<(&'l str, Option<&'l str>)>,
 }
 
-impl Node {
+impl Shared {
+    /// The LANs of a tunnel.
+    pub(super) fn lans_of(&self, tunnel: LinkId) -> impl Iterator<Item = &Lan> {
+        self.lans.iter().filter(move |lan| lan.tunnels.contains(&tunnel))
+    }
+
+    /// Takes off the devices what is there.
+    pub(super) fn withdraw_lans(&mut self, netlink: &Netlink) {
+        for served in self.lans.iter_mut().filter_map(|lan| lan.served.as_mut()) {
+            // Nobody is left to be told.
+            let _ = served.attachment.withdraw(netlink);
+        }
+    }
+}
+
+impl Service<Role> {
     /// Gives LANs to a tunnel. One that another tunnel has already gets a prefix of both.
-    pub(crate) fn add_lans(
+    pub(super) fn add_lans(
         &mut self,
         tunnel: LinkId,
         lans: &[LanOptions],
@@ -176,7 +185,7 @@ impl Node {
     ) -> Result<(), Error> {
         for options in lans {
             let refused = |why: String| Error::usage("give a prefix to the LAN", options, why);
-            if let Some(lan) = self.lans.iter_mut().find(|lan| lan.options.device == options.device) {
+            if let Some(lan) = self.shared.lans.iter_mut().find(|lan| lan.options.device == options.device) {
                 if lan.options.subnet != options.subnet {
                     let why = format!("another tunnel has it as {}", lan.options);
                     return Err(refused(why).with_advice("write the same at both"));
@@ -186,16 +195,14 @@ impl Node {
             }
             self.netlink.link(&options.device)?;
             let claim = runtime.map(|runtime| runtime.claim(&options.device)).transpose()?;
-            let number = self.lans.len().try_into().unwrap_or(u32::MAX);
             let nothing = Box::new(AnyInterface::Native(NativeLink::new(MTU)));
             let id = self
                 .driver
                 .machine_mut()
                 .add(nothing, Switches::FORWARDING)
                 .map_err(|full| refused(full.to_string()).with_advice("run a second process"))?;
-            self.lans.push(Lan {
+            self.shared.lans.push(Lan {
                 id,
-                number,
                 options: options.clone(),
                 tunnels: vec![tunnel],
                 served: None,
@@ -206,39 +213,37 @@ impl Node {
         Ok(())
     }
 
-    /// The LANs of a tunnel.
-    pub(super) fn lans_of(&self, tunnel: LinkId) -> impl Iterator<Item = &Lan> {
-        self.lans.iter().filter(move |lan| lan.tunnels.contains(&tunnel))
-    }
-
     /// Devices may have come, gone or changed.
     pub(super) fn refresh_lans(&mut self) -> Result<(), Error> {
-        self.each_lan(|node, lan| {
+        let mut outcome = Ok(());
+        self.each_lan(|service, lan| {
             // At the end there is nothing to serve.
-            if lan.tunnels.is_empty() {
-                return Ok(());
+            if outcome.is_ok() && !lan.tunnels.is_empty() {
+                outcome = service.refresh_lan(lan);
             }
-            let found = Place::find(&node.netlink, &lan.options)?;
-            if found.as_ref().ok() == lan.served.as_ref().map(|served| &served.place) && lan.served.is_some() {
-                return Ok(());
-            }
-            node.close(lan);
-            let opened = found.and_then(|place| {
-                node.open_lan(lan, place).map_err(|error| Problem::new(error.to_string(), "restart the daemon"))
-            });
-            match opened {
-                Ok(()) => lan.problem = None,
-                Err(problem) => {
-                    if lan.problem.as_ref() != Some(&problem) {
-                        let text = format!("no router for the LAN of {}: {problem}", lan.options.device);
-                        let is_routine = problem.fix.is_none();
-                        node.notice(&if is_routine { Notice::Info(text) } else { Notice::Warning(text) });
-                    }
-                    lan.problem = Some(problem);
-                }
-            }
-            Ok(())
-        })
+        });
+        outcome
+    }
+
+    fn refresh_lan(&mut self, lan: &mut Lan) -> Result<(), Error> {
+        let found = Place::find(&self.netlink, &lan.options)?;
+        if found.as_ref().ok() == lan.served.as_ref().map(|served| &served.place) && lan.served.is_some() {
+            // A tunnel may have come.
+            self.check_lan_forwarding(lan);
+            return Ok(());
+        }
+        self.close(lan);
+        let opened = found.and_then(|place| {
+            self.open_lan(lan, place).map_err(|error| Problem::new(error.to_string(), "restart the daemon"))
+        });
+        if let Err(problem) = &opened
+            && lan.problem.as_ref() != Some(problem)
+        {
+            let text = format!("no router for the LAN of {}: {problem}", lan.options.device);
+            self.notice(&if problem.fix.is_none() { Notice::Info(text) } else { Notice::Warning(text) });
+        }
+        lan.problem = opened.err();
+        Ok(())
     }
 
     fn open_lan(&mut self, lan: &mut Lan, place: Place) -> Result<(), Error> {
@@ -249,11 +254,11 @@ impl Node {
         interface.start(now);
         let socket = NdSocket::open(device, place.index)?;
         let attachment = Attachment::adopt(&self.netlink, lan.id, device)?;
-        self.driver.watch(attachment.as_fd(), lan.token(MONITOR))?;
-        self.driver.attach_lan(lan.id, socket, lan.token(SOLICITATIONS))?;
+        self.driver.watcher().watch(attachment.as_fd(), Source::Owner(token(lan.id, MONITOR)))?;
+        self.driver.attach_lan(lan.id, socket, token(lan.id, SOLICITATIONS))?;
         self.with_interface(lan.id, |slot, _| *slot = AnyInterface::Lan(interface));
         self.notice(&Notice::Info(format!("router of the LAN of {device}: {}", place.link_local)));
-        lan.served = Some(Served { place, attachment, forwards: None, no_room: None });
+        lan.served = Some(Served { place, attachment, forwarding: Forwarding::default(), no_room: None });
         self.check_lan_forwarding(lan);
         for tunnel in lan.tunnels.clone() {
             let delegation = self.interface(tunnel).and_then(|interface| match interface {
@@ -301,24 +306,24 @@ impl Node {
     }
 
     /// Carries out on the LANs what the machine tells.
-    pub(super) fn lan_event(&mut self, now: Instant, event: &Event) -> Result<(), Error> {
-        self.each_lan(|node, lan| {
+    pub(super) fn lan_event(&mut self, now: Instant, event: &Event) {
+        self.each_lan(|service, lan| {
             let (device, id) = (&lan.options.device, lan.id);
             if let Some(served) = &mut lan.served {
-                if let Err(error) = served.attachment.apply(&node.netlink, now, event) {
-                    node.notice(&Notice::Warning(error.to_string()));
+                if let Err(error) = served.attachment.apply(&service.netlink, now, event) {
+                    service.notice(&Notice::Warning(error.to_string()));
                 }
                 match event {
                     Event::Address { link, change, address }
                         if *link == id && !address.address.is_unicast_link_local() =>
                     {
-                        node.notice(&Notice::Info(format!("address {} of {device} {change}", address.address)));
+                        service.notice(&Notice::Info(format!("address {} of {device} {change}", address.address)));
                     }
                     // NDP-67, S64-34: whether there is a way on is what makes a default router.
                     Event::Route { change: Change::Added | Change::Removed, route }
                         if route.prefix.is_default() && route.link != id =>
                     {
-                        node.advertise_soon(id);
+                        service.advertise_soon(id);
                     }
                     _ => {}
                 }
@@ -326,18 +331,16 @@ impl Node {
             if let Event::Delegation { link, change, delegation } = event
                 && lan.tunnels.contains(link)
             {
-                node.delegate(lan, *link, Some(*delegation).filter(|_| *change != Change::Removed));
+                service.delegate(lan, *link, Some(*delegation).filter(|_| *change != Change::Removed));
             }
-            Ok(())
-        })
+        });
     }
 
-    /// What a descriptor of a LAN's has: `ready` counts from [`FIRST_LAN`].
-    pub(super) fn lan_ready(&mut self, ready: u32) -> Result<(), Error> {
-        let at = usize::try_from(ready / PER_LAN).unwrap_or(usize::MAX);
-        let Some(lan) = self.lans.get_mut(at) else { return Ok(()) };
-        if ready % PER_LAN == SOLICITATIONS {
-            self.driver.hear_lan(lan.id);
+    /// A descriptor of a LAN is readable.
+    pub(super) fn lan_ready(&mut self, id: LinkId, what: u32) -> Result<(), Error> {
+        let Some(lan) = self.shared.lans.iter_mut().find(|lan| lan.id == id) else { return Ok(()) };
+        if what == SOLICITATIONS {
+            self.driver.hear_lan(id);
             return Ok(());
         }
         let mut switches = false;
@@ -350,30 +353,18 @@ impl Node {
             switches = changes.switches;
         }
         if switches {
-            self.each_lan(|node, lan| {
-                node.check_lan_forwarding(lan);
-                Ok(())
-            })?;
+            self.each_lan(Self::check_lan_forwarding);
         }
         self.refresh_lans()
     }
 
     /// Does what is due on the LANs.
-    pub(super) fn lan_timeouts(&mut self, now: Instant) -> Result<(), Error> {
-        self.each_lan(|node, lan| {
-            let device = &lan.options.device;
-            let Some(served) = &mut lan.served else { return Ok(()) };
-            if served.attachment.deadline().is_some_and(|due| due <= now) {
-                match served.attachment.repair(&node.netlink, now) {
-                    Ok(0) => {}
-                    Ok(count) => node.notice(&Notice::Warning(format!(
-                        "another hand took {count} of the addresses and routes of {device}: they are back"
-                    ))),
-                    Err(error) => node.notice(&Notice::Warning(error.to_string())),
-                }
-            }
-            Ok(())
-        })
+    pub(super) fn lan_timeouts(&mut self, now: Instant) {
+        self.each_lan(|service, lan| {
+            let Some(served) = &mut lan.served else { return };
+            let repaired = repair(&mut served.attachment, &service.netlink, now);
+            repaired.into_iter().for_each(|notice| service.notice(&notice));
+        });
     }
 
     /// NDP-67: without the kernel's forwarding this is no default router. On the device of the
@@ -381,23 +372,16 @@ impl Node {
     /// everything returns.
     fn check_lan_forwarding(&mut self, lan: &mut Lan) {
         let Some(served) = &mut lan.served else { return };
-        let device = &lan.options.device;
+        let device = lan.options.device.as_str();
         let mut tunnels = lan.tunnels.iter().filter_map(|tunnel| self.attachment(*tunnel));
         let forwards = sysctl::is_router(device) && tunnels.all(|tunnel| sysctl::is_router(tunnel.name()));
-        if served.forwards == Some(forwards) {
-            return;
-        }
-        let is_change = served.forwards.replace(forwards).is_some();
-        if !forwards {
-            self.notice(&Notice::Warning(format!(
-                "the kernel does not forward IPv6, so the hosts of {device} hear of no default router: \
-                 sysctl -w net.ipv6.conf.all.forwarding=1 net.ipv6.conf.{device}.forwarding=1"
-            )));
-        }
+        let consequence = format!("the hosts of {device} hear of no default router");
+        let Some(news) = served.forwarding.follow(forwards, Some((&consequence, Some(device)))) else { return };
+        news.notice.iter().for_each(|notice| self.notice(notice));
         if let Some(switches) = self.driver.machine_mut().switches_mut(lan.id) {
             switches.forwarding = forwards;
         }
-        if is_change {
+        if news.is_change {
             self.advertise_soon(lan.id);
         }
     }
@@ -410,69 +394,57 @@ impl Node {
         });
     }
 
-    /// The end: hosts hear that the prefixes are not to be used any more and that the router
-    /// goes (NDP-42), which takes 4 seconds at most; a second signal spares them. Without LANs
-    /// it takes no time. What was asked for meanwhile is put back, for the caller to take: this
-    /// may be the end before a new beginning.
-    pub(crate) fn finish(&mut self, signals: &mut Signals) -> Result<(), Error> {
+    /// Tunnels are to go: hosts hear that their prefixes are not to be used any more and, where
+    /// no tunnel is left, that the router goes (NDP-42). Which LANs are to say so, and how many
+    /// packets each has sent: see [`has_spoken`](Self::has_spoken).
+    pub(crate) fn leave_lans(&mut self, gone: &[LinkId]) -> Vec<(LinkId, u64)> {
         let mut waits = Vec::new();
-        self.each_lan(|node, lan| {
-            if lan.served.is_none() {
-                return Ok(());
+        self.each_lan(|service, lan| {
+            let (left, kept) = lan.tunnels.iter().partition(|tunnel| gone.contains(tunnel));
+            lan.tunnels = kept;
+            let left: Vec<LinkId> = left;
+            left.iter().for_each(|tunnel| service.delegate(lan, *tunnel, None));
+            if left.is_empty() || !lan.tunnels.is_empty() || lan.served.is_none() {
+                return;
             }
-            for tunnel in std::mem::take(&mut lan.tunnels) {
-                node.delegate(lan, tunnel, None);
-            }
-            node.with_interface(lan.id, |interface, cx| {
+            service.with_interface(lan.id, |interface, cx| {
                 if let AnyInterface::Lan(lan) = interface {
                     lan.stop(cx.now);
                 }
             });
-            let sent = node.driver.lan_packets(lan.id);
+            let sent = service.driver.lan_packets(lan.id);
             if sent > 0 {
                 waits.push((lan.id, sent));
             }
-            Ok(())
-        })?;
-        let end = self.driver.now().saturating_add(LAST_WORDS);
-        self.driver.watch(signals.as_fd(), super::SIGNALS)?;
-        let mut asked = Vec::new();
-        let mut outcome = Ok(());
-        while waits.iter().any(|(id, sent)| self.driver.lan_packets(*id) == *sent) {
-            let left = end.saturating_duration_since(self.driver.now());
-            if left.is_zero() || asked.contains(&Request::Stop) {
-                break;
-            }
-            match self.turn(Some(left)) {
-                Ok(turned) if turned.signalled => asked.extend(signals.take()),
-                Ok(_) => {}
-                Err(error) => {
-                    outcome = Err(error);
-                    break;
-                }
-            }
-        }
-        self.driver.unwatch(signals.as_fd());
-        for request in asked {
-            signals.put_back(request);
-        }
-        outcome
+        });
+        waits
     }
 
-    /// Takes off the devices what is there.
-    pub(super) fn withdraw_lans(&mut self) {
-        for lan in &mut self.lans {
-            if let Some(served) = &mut lan.served {
-                // Nobody is left to be told.
-                let _ = served.attachment.withdraw(&self.netlink);
-            }
-        }
+    /// All of [`leave_lans`](Self::leave_lans).
+    pub(crate) fn leave_all_lans(&mut self) -> Vec<(LinkId, u64)> {
+        let all: Vec<LinkId> = self.links.iter().map(|link| link.attachment.link()).collect();
+        self.leave_lans(&all)
     }
 
-    fn each_lan(&mut self, mut work: impl FnMut(&mut Self, &mut Lan) -> Result<(), Error>) -> Result<(), Error> {
-        let mut lans = std::mem::take(&mut self.lans);
-        let result = lans.iter_mut().try_for_each(|lan| work(self, lan));
-        self.lans = lans;
-        result
+    /// Whether they all have sent more than that.
+    pub(crate) fn has_spoken(&self, waits: &[(LinkId, u64)]) -> bool {
+        waits.iter().all(|(id, sent)| self.driver.lan_packets(*id) != *sent)
+    }
+
+    /// Serves LANs without tunnels no more.
+    pub(super) fn drop_lans(&mut self) {
+        self.each_lan(|service, lan| {
+            if lan.tunnels.is_empty() {
+                service.close(lan);
+                service.driver.machine_mut().remove(lan.id);
+            }
+        });
+        self.shared.lans.retain(|lan| !lan.tunnels.is_empty());
+    }
+
+    fn each_lan(&mut self, mut work: impl FnMut(&mut Self, &mut Lan)) {
+        let mut lans = std::mem::take(&mut self.shared.lans);
+        lans.iter_mut().for_each(|lan| work(self, lan));
+        self.shared.lans = lans;
     }
 }

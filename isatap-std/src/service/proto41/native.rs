@@ -2,15 +2,16 @@
 //! else may speak from (SEC-10) and that packets may be for (RTE-7), and where routes lead
 //! that a router advertises.
 
-use super::{Machine, Node};
+use super::{Machine, Role};
 use crate::error::Error;
+use crate::service::{Notice, Service};
 use isatap_core::datapath::Switches;
 use isatap_core::error::TableFull;
 use isatap_core::link::{InterfaceAddress, NativeLink};
 use isatap_core::node::AnyInterface;
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_core::route::{Origin, Route};
+use isatap_core::route::{Origin, Route, RouteKey};
 use std::net::Ipv6Addr;
 
 /// The core sends nothing there itself: the kernel forwards.
@@ -21,11 +22,18 @@ pub(super) fn add(machine: &mut Machine) -> Result<LinkId, Error> {
     machine.add(Box::new(AnyInterface::Native(NativeLink::new(MTU))), Switches::DEFAULT).map_err(full)
 }
 
-impl Node {
-    /// Adds a route that leads to a native link, to be advertised on the others.
-    pub(crate) fn publish_route(&mut self, prefix: Ipv6Prefix) -> Result<(), Error> {
-        let route = Route { publish: true, ..Route::on_link(prefix, self.native, Origin::Manual) };
-        self.driver_mut().machine_mut().insert_route(route).map_err(full)
+impl Service<Role> {
+    /// Has these routes lead to a native link, to be advertised on the others, and no more.
+    pub(super) fn publish_routes(&mut self, prefixes: &[Ipv6Prefix]) -> Result<(), Error> {
+        let native = self.shared.native;
+        let machine = self.driver.machine_mut();
+        let of_before = machine.routes().filter(|route| route.link == native && route.publish);
+        let gone: Vec<RouteKey> = of_before.filter(|route| !prefixes.contains(&route.prefix)).map(Route::key).collect();
+        for key in &gone {
+            machine.remove_route(key);
+        }
+        let route = |prefix| Route { publish: true, ..Route::on_link(prefix, native, Origin::Manual) };
+        prefixes.iter().try_for_each(|prefix| machine.insert_route(route(*prefix)).map_err(full))
     }
 
     /// Reads the IPv6 addresses of all devices.
@@ -38,8 +46,8 @@ impl Node {
     /// tunnel it may rightly hear a native neighbour by way of a router.
     pub(super) fn learn_native(&mut self) -> Result<(), Error> {
         let routes = self.links.iter().any(|link| link.role.forwards());
-        let native = self.native;
-        if let Some(switches) = self.driver_mut().machine_mut().switches_mut(native) {
+        let native = self.shared.native;
+        if let Some(switches) = self.driver.machine_mut().switches_mut(native) {
             switches.forwarding = routes;
         }
         let mut link = NativeLink::new(MTU);
@@ -67,7 +75,7 @@ impl Node {
             is_full = told.and_then(Result::err).or(is_full);
         }
         if let Some(full) = is_full {
-            self.notice(&super::Notice::Warning(format!(
+            self.notice(&Notice::Warning(format!(
                 "not every address of this machine is known: {full}. Anybody may use the others as a source, and a \
                  tunnel that does not forward drops what is for them"
             )));

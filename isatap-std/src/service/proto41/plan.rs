@@ -1,23 +1,28 @@
-//! How a node gets the link that a [`spec`](crate::spec) describes.
+//! How a link begins that a [`spec`](crate::spec) describes, and how it ends.
 
 use super::ends::EndsAt;
-use super::{FixedRole, HostRole, LinkPlan, LocatorSource, Node, Notice, Role};
+use super::fixed::FixedRole;
+use super::host::HostRole;
+use super::{LocatorSource, Notice, Role, Service};
 use crate::error::Error;
-use crate::resolve::{Entry, Resolver, Settings};
+use crate::resolve::Settings;
 use crate::runtime_dir::{Ends, RuntimeDir};
+use crate::service::question::Question;
+use crate::service::role::Role as _;
 use crate::spec::{IsatapHost, Link, SixRdRole, SixToFourRole};
 use isatap_core::datapath::Switches;
 use isatap_core::packet::LinkId;
 use isatap_core::sixtofour::addr::ANYCAST_RELAY;
 use isatap_core::sixtofour::ingress;
 
-impl Node {
+impl Service<Role> {
     /// Makes a link and its device, and its LANs. With a folder, this process becomes the daemon
-    /// of the device, and answers there.
+    /// of the device, and answers there. Call [`ready_all`](Self::ready_all) after the last one.
     ///
     /// # Errors
     ///
-    /// A usage error for what makes no sense on this machine; the kernel's refusal.
+    /// A usage error for what makes no sense on this machine; the kernel's refusal. Nothing is
+    /// left of the link then.
     pub(crate) fn add_link(&mut self, link: &Link, runtime: Option<&RuntimeDir>) -> Result<LinkId, Error> {
         link.check_first()?;
         let interface = link.interface()?;
@@ -28,23 +33,43 @@ impl Node {
             && sixtofour.anycast
         {
             // S64-31
-            LocatorSource::Fixed(vec![ANYCAST_RELAY]).check(self.netlink()).map_err(|error| {
+            LocatorSource::Fixed(vec![ANYCAST_RELAY]).check(&self.netlink).map_err(|error| {
                 error.with_advice(format!(
                     "add it first: ip address add {ANYCAST_RELAY}/32 dev lo; or leave anycast out"
                 ))
             })?;
         }
         let locators = locators(link);
-        locators.check(self.netlink())?;
+        locators.check(&self.netlink)?;
         let (switches, role) = role(link, locators)?;
-        let (device, metric, ends) = (link.device(), link.metric(), ends(link));
-        let id = self.add(LinkPlan { device, metric, interface, switches, role, ends }, runtime)?;
-        self.with_interface(id, |interface, cx| link.tell(interface, cx)).unwrap_or(Ok(()))?;
-        if let Link::IsatapRouter(router) = link {
-            router.advertise_route.iter().try_for_each(|route| self.publish_route(*route))?;
-        }
-        self.add_lans(id, link.lans(), runtime)?;
-        Ok(id)
+        // Whoever has the claim may clean up; so it comes before anything is made.
+        let claim = runtime.map(|runtime| runtime.claim(link.device())).transpose()?;
+        let full = |error: isatap_core::error::TableFull| {
+            Error::usage("add a link for", link.device(), error.to_string()).with_advice("run a second process")
+        };
+        let id = self.driver.machine_mut().add(Box::new(interface), switches).map_err(full)?;
+        let begin = || {
+            if let Some(runtime) = runtime {
+                let found = role.find(&self.netlink)?;
+                let addresses = (role.locators().fixed(), found.locators.as_slice());
+                self.shared.claims.start(id, link.device(), runtime, ends(link), addresses)?;
+            }
+            self.attach(id, link.device(), link.metric(), role, claim)?;
+            self.with_interface(id, |interface, cx| link.tell(interface, cx)).unwrap_or(Ok(()))?;
+            self.add_lans(id, link.lans(), runtime)
+        };
+        begin().inspect_err(|_| self.remove_link(id)).map(|()| id)
+    }
+
+    /// Takes a link away, and LANs that have no other. What is said to their hosts was said
+    /// before: see [`leave_lans`](Self::leave_lans).
+    pub(crate) fn remove_link(&mut self, id: LinkId) {
+        // What is still told after the end is nobody's.
+        self.leave_lans(&[id]);
+        self.drop_lans();
+        self.detach(id);
+        self.shared.claims.end(id);
+        self.driver.machine_mut().remove(id);
     }
 }
 
@@ -62,37 +87,29 @@ fn locators(link: &Link) -> LocatorSource {
 
 /// What the link asks of the system, and whether it forwards.
 fn role(link: &Link, locators: LocatorSource) -> Result<(Switches, Role), Error> {
-    let device = link.device().to_owned();
     let (switches, role) = match link {
         Link::IsatapHost(host) => {
-            let settings = Settings { routers: host.names().cloned().collect(), ..Settings::default() };
-            let names = host.resolves().then(|| Ok((settings.clone(), resolver(settings)?))).transpose()?;
+            let settings = || Settings { routers: host.names().cloned().collect(), ..Settings::default() };
+            let names = host.resolves().then(|| Question::new(settings())).transpose()?;
             let role = HostRole::new(locators, host.addresses().collect(), names);
             return Ok((Switches::DEFAULT, Role::Host(Box::new(role))));
         }
-        Link::IsatapRouter(_) => (Switches::FORWARDING, FixedRole::router("isatap-router", locators, device)),
+        Link::IsatapRouter(_) => (Switches::FORWARDING, FixedRole::router("isatap-router", locators)),
         Link::SixRd(sixrd) => match sixrd.role {
-            SixRdRole::BorderRelay => (Switches::FORWARDING, FixedRole::router("6rd-br", locators, device)),
-            SixRdRole::CustomerEdge if sixrd.lan.is_empty() => {
-                (Switches::DEFAULT, FixedRole::end("6rd-ce", locators, device))
-            }
-            SixRdRole::CustomerEdge => (Switches::FORWARDING, FixedRole::router("6rd-ce", locators, device)),
+            SixRdRole::BorderRelay => (Switches::FORWARDING, FixedRole::router("6rd-br", locators)),
+            SixRdRole::CustomerEdge if sixrd.lan.is_empty() => (Switches::DEFAULT, FixedRole::end("6rd-ce", locators)),
+            SixRdRole::CustomerEdge => (Switches::FORWARDING, FixedRole::router("6rd-ce", locators)),
         },
         Link::SixToFour(sixtofour) => {
             let (switches, role) = match sixtofour.role {
-                SixToFourRole::Relay => (Switches::FORWARDING, FixedRole::router("6to4-relay", locators, device)),
-                SixToFourRole::Router => (Switches::FORWARDING, FixedRole::router("6to4-router", locators, device)),
-                SixToFourRole::HostRouter => (Switches::DEFAULT, FixedRole::host("6to4-host-router", locators, device)),
+                SixToFourRole::Relay => (Switches::FORWARDING, FixedRole::router("6to4-relay", locators)),
+                SixToFourRole::Router => (Switches::FORWARDING, FixedRole::router("6to4-router", locators)),
+                SixToFourRole::HostRouter => (Switches::DEFAULT, FixedRole::host("6to4-host-router", locators)),
             };
-            let relay = match &sixtofour.relay {
-                Some(name @ Entry::Name(_)) => {
-                    Some(resolver(Settings { routers: vec![name.clone()], ..Settings::default() })?)
-                }
-                _ => None,
-            };
+            let relay = sixtofour.relay.as_ref().map(Question::of).transpose()?.flatten();
             (switches, role.with_relay(relay))
         }
-        _ => (Switches::DEFAULT, FixedRole::end("configured", locators, device)),
+        _ => (Switches::DEFAULT, FixedRole::end("configured", locators)),
     };
     Ok((switches, Role::Fixed(role)))
 }
@@ -117,8 +134,4 @@ fn ends(link: &Link) -> EndsAt {
         }
         _ => Box::new(|local| Some(Ends::Isatap { local })),
     }
-}
-
-fn resolver(settings: Settings) -> Result<Resolver, Error> {
-    Resolver::new(settings).map_err(|error| Error::refused("start", "the resolver's thread", error))
 }

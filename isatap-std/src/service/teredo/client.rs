@@ -1,27 +1,29 @@
 //! The client's side of the system: the server's name, the own IPv4 address, what it says.
 
-use super::node::{Environment, Role};
-use super::port_mapping::{Mapped, Mapper};
-use super::secrets::Secrets;
-use super::stage_name;
 use crate::error::Error;
-use crate::netlink::sysctl;
-use crate::node::LocatorSource;
+use crate::resolve::{Answer, Entry};
+use crate::service::LocatorSource;
 #[cfg(feature = "control")]
-use crate::node::evidence::Names;
-use crate::node::status::{PortMappingStatus, Status, Teredo, TeredoPeer};
-use crate::resolve::{Answer, Entry, Failure, Resolver, Settings};
-use crate::spec::{ServerName, TeredoClient};
+use crate::service::evidence::Evidence;
+use crate::service::question::Question;
+use crate::service::role::{self, Role, View};
+use crate::service::status::{PortMappingStatus, Status, Teredo, TeredoPeer};
+use crate::spec::{DEFAULT_METRIC, ServerName, TeredoClient};
+use crate::teredo::port_mapping::{Mapped, Mapper};
+use crate::teredo::secrets::Secrets;
+use crate::teredo::stage_name;
+use crate::udp_socket::UdpSocket;
 use isatap_core::drop_reason::{Counters, DropReason};
+use isatap_core::engine::Event;
 use isatap_core::link::Locator;
+use isatap_core::route::Route;
 use isatap_core::teredo::client;
 use isatap_core::teredo::packet::DISCOVERY_GROUP;
 use isatap_core::teredo::peer::Peer;
 use isatap_core::teredo::qualify::{OfflineReason, Stage};
 use isatap_core::time::Instant;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
 /// With room for a busy host; the oldest unverified peers go first.
 pub(super) const PEERS: usize = 1024;
@@ -34,28 +36,26 @@ pub(super) type Machine = client::Client<Vec<Peer>, Secrets, 64>;
 pub(super) struct ClientRole {
     server: ServerName,
     secondary: Option<Ipv4Addr>,
-    resolver: Option<Resolver>,
+    name: Option<Question>,
     locators: LocatorSource,
     bind: Ipv4Addr,
     local_discovery: bool,
     known: Option<Ipv4Addr>,
     locator: Option<Locator>,
-    underlay_mtu: Option<u16>,
     stage: Stage,
     /// Answers without the secret, counted when the attempt that is under way began.
     refused_before: u64,
-    failures: u32,
-    ask_at: Option<Instant>,
-    answer: Option<Result<Answer, Failure>>,
     client_id: Option<String>,
     port: u16,
     mapper: Option<Mapper>,
     mapping: Option<Result<Mapped, String>>,
 }
 
-/// The first wait after the name brought nothing; doubled each time.
-const FIRST_RETRY: Duration = Duration::from_secs(10);
-const LAST_RETRY: Duration = Duration::from_secs(600);
+/// The default route yields to every other: Teredo is for who has nothing better. The
+/// kernel's last number stands for "no route".
+const LAST_METRIC: u32 = u32::MAX - 1;
+
+type Environment<'n> = role::Environment<'n, ClientRole>;
 
 impl ClientRole {
     /// # Errors
@@ -67,35 +67,21 @@ impl ClientRole {
         client_id: Option<String>,
         mapper: Option<Mapper>,
     ) -> Result<Self, Error> {
-        let server = spec.server.clone();
-        let resolver = match server.entry() {
-            Entry::Address(_) => None,
-            name @ Entry::Name(_) => {
-                let mut settings = Settings::default();
-                settings.routers.push(name.clone());
-                let resolver = Resolver::new(settings);
-                Some(resolver.map_err(|error| Error::refused("start", "the resolver's thread", error))?)
-            }
-        };
         let locators = match spec.bound() {
             None => LocatorSource::TowardRouter,
             Some(bound) => LocatorSource::Fixed(vec![bound]),
         };
         Ok(Self {
-            server,
+            server: spec.server.clone(),
             secondary: spec.secondary,
-            resolver,
+            name: Question::of(spec.server.entry())?,
             locators,
             bind: *spec.socket().ip(),
             local_discovery: spec.local_discovery,
             known: None,
             locator: None,
-            underlay_mtu: None,
             stage: Stage::Offline(OfflineReason::NotStarted),
             refused_before: 0,
-            failures: 0,
-            ask_at: None,
-            answer: None,
             client_id,
             port,
             mapper,
@@ -104,14 +90,12 @@ impl ClientRole {
     }
 
     fn ask(&mut self) {
-        self.ask_at = None;
-        if let Some(resolver) = &mut self.resolver {
-            // An answer that is under way already serves as well.
-            let _ = resolver.request(&[]);
+        if let Some(name) = &mut self.name {
+            name.ask(&[]);
         }
     }
 
-    fn use_server(&mut self, env: &mut Environment<'_, Machine>, server: Ipv4Addr) -> Result<(), Error> {
+    fn use_server(&mut self, env: &mut Environment<'_>, server: Ipv4Addr) -> Result<(), Error> {
         let secondary = self.secondary.unwrap_or(Ipv4Addr::from_bits(server.to_bits().wrapping_add(1)));
         if self.known != Some(server) {
             self.known = Some(server);
@@ -121,35 +105,39 @@ impl ClientRole {
         self.refresh(env)
     }
 
-    fn answered(&mut self, env: &mut Environment<'_, Machine>, answer: Result<Answer, Failure>) -> Result<(), Error> {
-        let answer = self.answer.insert(answer);
-        match answer {
-            Ok(Answer { addresses, .. }) => {
-                self.failures = 0;
-                match addresses.first().copied() {
-                    // A name with several addresses may turn them around each time.
-                    Some(_) if self.known.is_some_and(|known| addresses.contains(&known)) => Ok(()),
-                    Some(first) => self.use_server(env, first),
-                    None => Ok(()),
-                }
-            }
-            Err(failure) => {
-                let failure = *failure;
-                let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(16)).min(LAST_RETRY);
-                self.failures += 1;
-                self.ask_at = Some(env.now.saturating_add(wait));
-                env.warn(format!(
-                    "no Teredo server by the name {}: {failure}; asked again in {} s",
-                    self.server,
-                    wait.as_secs()
-                ));
+    fn answered(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        let Some(name) = &mut self.name else { return Ok(()) };
+        match name.take() {
+            Some((Ok(Answer { addresses, .. }), _)) => match addresses.first().copied() {
+                // A name with several addresses may turn them around each time.
+                Some(_) if self.known.is_some_and(|known| addresses.contains(&known)) => Ok(()),
+                Some(first) => self.use_server(env, first),
+                None => Ok(()),
+            },
+            Some((Err(failure), _)) => {
+                let wait = name.ask_later(env.now).as_secs();
+                env.warn(format!("no Teredo server by the name {}: {failure}; asked again in {wait} s", self.server));
                 Ok(())
             }
+            None => Ok(()),
         }
     }
 
+    fn mapped(&mut self, env: &mut Environment<'_>) {
+        let Some(outcome) = self.mapper.as_mut().and_then(Mapper::try_recv) else { return };
+        match &outcome {
+            Ok(Mapped { external, by, .. }) => env.info(format!("the NAT has opened {external} for us, by {by}")),
+            Err(why) => env.warn(format!("no port mapping: {why}")),
+        }
+        let machine = env.driver.machine_mut();
+        // Nothing to do where the locator is known already.
+        machine.set_locator(env.now, self.locator);
+        machine.port_mapped(outcome.as_ref().ok().map(|mapped| mapped.external));
+        self.mapping = Some(outcome);
+    }
+
     /// Asks the gateway for a mapping of the port; `false`: there is none to ask.
-    fn order(&self, env: &mut Environment<'_, Machine>) -> bool {
+    fn order(&self, env: &mut Environment<'_>) -> bool {
         let (Some(mapper), Some(locator), Some(server)) = (&self.mapper, self.locator, self.known) else {
             return false;
         };
@@ -163,7 +151,7 @@ impl ClientRole {
     }
 
     /// `TER-52`: neighbours are looked for where the own address is, if at all.
-    fn follow_group(&self, env: &mut Environment<'_, Machine>) {
+    fn follow_group(&self, env: &mut Environment<'_>) {
         let group = SocketAddrV4::new(DISCOVERY_GROUP, isatap_core::teredo::addr::SERVER_PORT);
         env.driver.socket_mut().leave(*group.ip());
         if let Some(locator) = self.locator.filter(|_| self.local_discovery)
@@ -173,7 +161,7 @@ impl ClientRole {
         }
     }
 
-    fn tell_stage(&self, env: &mut Environment<'_, Machine>) {
+    fn tell_stage(&self, env: &mut Environment<'_>) {
         let status = env.driver.machine().status();
         match self.stage {
             Stage::Offline(OfflineReason::NotStarted) => {}
@@ -220,36 +208,49 @@ fn begins(before: Stage, now: Stage) -> bool {
 
 impl Role for ClientRole {
     type Machine = Machine;
-
-    const NAME: &'static str = "teredo-client";
+    type Socket = UdpSocket;
+    type Shared = ();
 
     fn counters(machine: &Machine) -> &Counters<u64> {
         machine.counters()
     }
 
-    fn address(&self, machine: &Machine) -> Option<Ipv6Addr> {
-        machine.address()
+    fn name(&self) -> &'static str {
+        "teredo-client"
     }
 
-    fn start(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
-        // TER-14: the machine lets in what is for its own address.
-        sysctl::be_a_host(env.attachment.name())?;
-        match self.server.entry() {
-            Entry::Address(address) => {
-                let address = *address;
-                self.use_server(env, address)
-            }
-            Entry::Name(_) => {
-                self.ask();
-                Ok(())
-            }
+    fn locators(&self) -> &LocatorSource {
+        &self.locators
+    }
+
+    /// TER-14: the machine lets in what is for its own address.
+    fn is_host(&self) -> bool {
+        true
+    }
+
+    fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        [self.name.as_ref().map(AsFd::as_fd), self.mapper.as_ref().map(AsFd::as_fd)]
+    }
+
+    fn ready(&mut self, env: &mut Environment<'_>, at: usize) -> Result<(), Error> {
+        if at == 0 {
+            return self.answered(env);
         }
+        self.mapped(env);
+        Ok(())
     }
 
-    fn refresh(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
-        let found = self.locators.find(env.netlink, self.known)?;
-        self.underlay_mtu = found.mtu;
-        let locator = found.locators.first().copied().filter(|_| self.known.is_some());
+    fn start(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        if let Entry::Address(address) = *self.server.entry() {
+            return self.use_server(env, address);
+        }
+        self.ask();
+        Ok(())
+    }
+
+    fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        env.find(&self.locators, self.known)?;
+        let locator = env.found.locators.first().copied().filter(|_| self.known.is_some());
         if locator != self.locator {
             self.locator = locator;
             env.info(match locator {
@@ -266,13 +267,40 @@ impl Role for ClientRole {
         Ok(())
     }
 
-    fn turned(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
-        let stage = env.driver.machine().status().stage;
+    fn adapt(&self, event: Event) -> Event {
+        match event {
+            Event::Route { change, route } => {
+                Event::Route { change, route: Route { metric: LAST_METRIC - DEFAULT_METRIC, ..route } }
+            }
+            event => event,
+        }
+    }
+
+    fn event(&mut self, env: &mut Environment<'_>, event: &Event) -> Result<(), Error> {
+        match event {
+            Event::Address { change, .. } => env.apply(&super::to_all_clients(*change)),
+            Event::OpenPort { port, .. } => {
+                if let Err(error) = env.driver.socket_mut().open(SocketAddrV4::new(self.bind, *port)) {
+                    env.warn(error.to_string());
+                    env.driver.machine_mut().port_failed(env.now, *port);
+                }
+            }
+            Event::ClosePort { port, .. } => env.driver.socket_mut().close(*port),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn settled(&mut self, env: &mut Environment<'_>) {
+        let machine = env.driver.machine();
+        let stage = machine.status().stage;
+        let own = machine.address().filter(|address| !address.is_unicast_link_local());
         // Maintenance is what an address takes to be kept: nothing to tell.
         let same = |stage| if stage == Stage::Maintenance { Stage::Qualified } else { stage };
         if begins(self.stage, stage) {
-            self.refused_before = refused(env.driver.machine());
+            self.refused_before = refused(machine);
         }
+        env.driver.answer_from(own);
         if same(stage) != same(self.stage) {
             self.stage = stage;
             self.tell_stage(env);
@@ -281,78 +309,32 @@ impl Role for ClientRole {
                 self.ask();
             }
         }
-        Ok(())
     }
 
-    fn resolver_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.resolver.as_ref().map(AsFd::as_fd)
-    }
-
-    fn resolved(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
-        match self.resolver.as_mut().and_then(Resolver::try_recv) {
-            Some(answer) => self.answered(env, answer),
-            None => Ok(()),
-        }
-    }
-
-    fn mapper_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.mapper.as_ref().map(AsFd::as_fd)
-    }
-
-    fn mapped(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
-        let Some(outcome) = self.mapper.as_mut().and_then(Mapper::try_recv) else { return Ok(()) };
-        match &outcome {
-            Ok(Mapped { external, by, .. }) => env.info(format!("the NAT has opened {external} for us, by {by}")),
-            Err(why) => env.warn(format!("no port mapping: {why}")),
-        }
-        let machine = env.driver.machine_mut();
-        // Nothing to do where the locator is known already.
-        machine.set_locator(env.now, self.locator);
-        machine.port_mapped(outcome.as_ref().ok().map(|mapped| mapped.external));
-        self.mapping = Some(outcome);
-        Ok(())
-    }
-
-    fn solicit(&mut self, env: &mut Environment<'_, Machine>) -> Result<Vec<Ipv4Addr>, &'static str> {
+    fn solicit(&mut self, env: &mut Environment<'_>) -> Result<Vec<Ipv4Addr>, &'static str> {
         self.ask();
         env.driver.machine_mut().ask_server(env.now);
         Ok(self.known.into_iter().collect())
     }
 
-    #[cfg(feature = "control")]
-    fn wanted_locators(&self) -> &[Ipv4Addr] {
-        self.locators.fixed()
-    }
-
-    #[cfg(feature = "control")]
-    fn names(&self) -> Option<Names> {
-        let resolver = self.resolver.as_ref()?;
-        let mut settings = Settings::default();
-        settings.routers.push(self.server.entry().clone());
-        Some(Names::of(&settings, resolver.is_pending(), self.answer.as_ref()))
-    }
-
     fn deadline(&self) -> Option<Instant> {
-        self.ask_at
+        self.name.as_ref()?.deadline()
     }
 
-    fn handle_timeout(&mut self, _: &mut Environment<'_, Machine>) -> Result<(), Error> {
+    fn handle_timeout(&mut self, _: &mut Environment<'_>) -> Result<(), Error> {
         self.ask();
         Ok(())
     }
 
-    fn port(&self, port: u16) -> SocketAddrV4 {
-        SocketAddrV4::new(self.bind, port)
+    #[cfg(feature = "control")]
+    fn testify(&self, _: &View<'_, Self>, evidence: &mut Evidence) {
+        evidence.names = self.name.as_ref().map(Question::testimony);
     }
 
-    fn port_failed(machine: &mut Machine, now: Instant, port: u16) {
-        machine.port_failed(now, port);
-    }
-
-    fn describe(&self, now: Instant, machine: &Machine, status: &mut Status) {
+    fn describe(&self, view: &View<'_, Self>, status: &mut Status) {
+        let (now, machine) = (view.now, view.machine);
         let own = machine.status();
         status.locators = self.locator.iter().map(|locator| locator.address).collect();
-        status.underlay_mtu = self.underlay_mtu;
         let (state, reason) = stage_name(own.stage);
         status.teredo = Some(Teredo {
             state: state.to_owned(),

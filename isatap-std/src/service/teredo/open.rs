@@ -1,16 +1,18 @@
 //! How a Teredo client, server or relay begins that a [`spec`](crate::spec) describes.
 
+use super::LINK;
 use super::client::{self, ClientRole};
-use super::node::{LINK, Member, Node};
-use super::port_mapping::Mapper;
 use super::relay::{self, RelayRole};
-use super::secrets::Secrets;
 use super::server::{self, ServerRole};
+use crate::driver::Watcher;
 use crate::error::Error;
 use crate::netlink::Netlink;
-use crate::node::{LocatorSource, Observer};
 use crate::runtime_dir::RuntimeDir;
+use crate::service::role::Role;
+use crate::service::{LocatorSource, Member, Observer, Service};
 use crate::spec::{Link, PortMapping, TeredoClient, TeredoRelay, TeredoServer};
+use crate::teredo::port_mapping::Mapper;
+use crate::teredo::secrets::Secrets;
 use crate::udp_socket::UdpSocket;
 use isatap_core::capacity::Row;
 use isatap_core::link::Locator;
@@ -29,6 +31,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) observer: Observer,
     /// The interface indices of the other devices of this process.
     pub(crate) own: &'a [u32],
+    pub(crate) watcher: Watcher,
 }
 
 /// The secrets of a link: a client's or a server's.
@@ -69,7 +72,7 @@ fn client(link: &Link, spec: &TeredoClient, around: Surroundings<'_>) -> Result<
     if let Some(bound) = spec.bound() {
         LocatorSource::Fixed(vec![bound]).check(&netlink)?;
     }
-    let mut socket = UdpSocket::new()?;
+    let mut socket = UdpSocket::new();
     let config = spec.config(socket.open(spec.socket())?.port());
     let mapper = match spec.port_mapping {
         PortMapping::Off => None,
@@ -78,8 +81,8 @@ fn client(link: &Link, spec: &TeredoClient, around: Surroundings<'_>) -> Result<
     let client_id = around.secrets.ids().next();
     let role = ClientRole::new(spec, config.port, client_id, mapper)?;
     let peers = PeerTable::with_storage(vec![Peer::EMPTY; client::PEERS]);
-    let machine = Box::new(client::Machine::with_parts(config, LINK, around.secrets, peers));
-    Ok(Box::new(Node::open(link, around.runtime, role, machine, socket, around.observer)?))
+    let machine = Box::new(client::Machine::with_parts(config, LINK, around.secrets.clone(), peers));
+    begin(link, role, machine, socket, around)
 }
 
 fn server(link: &Link, spec: &TeredoServer, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
@@ -95,12 +98,12 @@ fn server(link: &Link, spec: &TeredoServer, around: Surroundings<'_>) -> Result<
         (Some(first), [one, other]) if one == other => first.subnet_length,
         _ => 32,
     };
-    let mut socket = UdpSocket::new()?;
+    let mut socket = UdpSocket::new();
     for address in link.locals() {
         socket.open(SocketAddrV4::new(address, SERVER_PORT))?;
     }
-    let machine = Box::new(server::Machine::with_authenticator(config, LINK, around.secrets));
-    Ok(Box::new(Node::open(link, around.runtime, ServerRole::new(source), machine, socket, around.observer)?))
+    let machine = Box::new(server::Machine::with_authenticator(config, LINK, around.secrets.clone()));
+    begin(link, ServerRole::new(source), machine, socket, around)
 }
 
 fn relay(link: &Link, spec: &TeredoRelay, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
@@ -108,12 +111,33 @@ fn relay(link: &Link, spec: &TeredoRelay, around: Surroundings<'_>) -> Result<Bo
     let netlink = Netlink::open()?;
     source.check(&netlink)?;
     let subnet_length = source.subnet_length(&netlink)?;
-    let mut socket = UdpSocket::new()?;
+    let mut socket = UdpSocket::new();
     let port = socket.open(spec.socket())?.port();
     let peers = PeerTable::with_storage(vec![Peer::EMPTY; relay::PEERS]);
     let waits = vec![Wait::EMPTY; relay::WAITS];
     let machine = Box::new(relay::Machine::with_tables(spec.config(subnet_length, port), LINK, peers, waits));
-    Ok(Box::new(Node::open(link, around.runtime, RelayRole::new(source), machine, socket, around.observer)?))
+    begin(link, RelayRole::new(source), machine, socket, around)
+}
+
+fn begin<R>(
+    link: &Link,
+    role: R,
+    machine: Box<R::Machine>,
+    socket: UdpSocket,
+    around: Surroundings<'_>,
+) -> Result<Box<dyn Member>, Error>
+where
+    R: Role<Socket = UdpSocket, Shared = ()> + 'static,
+{
+    // Whoever has the claim may clean up; so it comes before anything is made.
+    let claim = around.runtime.map(|runtime| runtime.claim(link.device())).transpose()?;
+    let mut service = Service::new(machine, socket, (), around.watcher, around.observer)?;
+    if let Some(path) = link.pcap() {
+        service.driver.record(path)?;
+    }
+    service.attach(LINK, link.device(), link.metric(), role, claim)?;
+    service.settle()?;
+    Ok(Box::new(service))
 }
 
 /// `TER-31 [RFC 4380 §5.5]`: no client beside other IPv6 connectivity. The devices `own` are

@@ -1,21 +1,20 @@
 //! The relay's side of the system.
 
-use super::node::{Environment, LINK, Role};
-use super::server::Forwarding;
+use super::LINK;
 use crate::driver::PARKED_PACKETS;
 use crate::error::Error;
 use crate::netlink::sysctl;
-use crate::node::LocatorSource;
-use crate::node::status::{Status, Teredo, TeredoPeer};
+use crate::service::LocatorSource;
+use crate::service::forwarding::Forwarding;
+use crate::service::role::{self, Role, View};
+use crate::service::status::{Status, Teredo, TeredoPeer};
+use crate::udp_socket::UdpSocket;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Change, Event, LearnedAddress};
 use isatap_core::teredo::addr::{Flags, link_local};
 use isatap_core::teredo::peer::Peer;
 use isatap_core::teredo::relay::{self, Wait};
-use isatap_core::time::{Expiry, Instant};
-#[cfg(feature = "control")]
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
+use isatap_core::time::Expiry;
 
 /// Rows for the clients of a network, and for those of them that have not answered yet: as
 /// many as packets can wait for.
@@ -24,79 +23,82 @@ pub(super) const WAITS: usize = PARKED_PACKETS;
 
 pub(super) type Machine = relay::Relay<Vec<Peer>, Vec<Wait>>;
 
+type Environment<'n> = role::Environment<'n, RelayRole>;
+
 /// Has the kernel's packets for `2001::/32`, and gives it those of the clients.
 #[derive(Debug)]
 pub(super) struct RelayRole {
     locators: LocatorSource,
-    there: bool,
+    is_there: bool,
     forwarding: Forwarding,
 }
 
 impl RelayRole {
     pub(super) fn new(locators: LocatorSource) -> Self {
-        Self { locators, there: true, forwarding: Forwarding::default() }
+        Self { locators, is_there: true, forwarding: Forwarding::default() }
     }
-}
-
-fn own_address(machine: &Machine) -> Ipv6Addr {
-    let config = machine.config();
-    link_local(Flags::empty(), config.port, config.locator.address)
 }
 
 impl Role for RelayRole {
     type Machine = Machine;
-
-    const NAME: &'static str = "teredo-relay";
+    type Socket = UdpSocket;
+    type Shared = ();
 
     fn counters(machine: &Machine) -> &Counters<u64> {
         machine.counters()
     }
 
-    fn address(&self, machine: &Machine) -> Option<Ipv6Addr> {
-        Some(own_address(machine))
+    fn name(&self) -> &'static str {
+        "teredo-relay"
     }
 
-    fn start(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
+    fn locators(&self) -> &LocatorSource {
+        &self.locators
+    }
+
+    fn start(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         self.switches_changed(env);
         // TER-5: so that the kernel has an address to speak from on the device.
+        let config = env.driver.machine().config();
         let address = LearnedAddress {
-            address: own_address(env.driver.machine()),
+            address: link_local(Flags::empty(), config.port, config.locator.address),
             prefix_length: 64,
             preferred_until: Expiry::NEVER,
             valid_until: Expiry::NEVER,
         };
         env.apply(&Event::Address { link: LINK, change: Change::Added, address });
         // TER-92: announcing it further is a routing daemon's.
-        env.route_teredo(Change::Added);
-        self.refresh(env)
-    }
-
-    fn switches_changed(&mut self, env: &mut Environment<'_, Machine>) {
-        let forwards = sysctl::forwards_both_ways(env.attachment.name());
-        self.forwarding.tell(env, forwards, "this relay is its own host's only");
-    }
-
-    fn refresh(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
-        let there = !self.locators.find(env.netlink, None)?.locators.is_empty();
-        if self.there && !there {
-            env.warn("the IPv4 address is gone: nobody is reached until it is back");
-        }
-        self.there = there;
+        env.apply(&super::to_all_clients(Change::Added));
         Ok(())
     }
 
-    #[cfg(feature = "control")]
-    fn wanted_locators(&self) -> &[Ipv4Addr] {
-        self.locators.fixed()
+    fn switches_changed(&mut self, env: &mut Environment<'_>) {
+        let forwards = sysctl::forwards_both_ways(env.attachment.name());
+        let without = Some(("this relay is its own host's only", None));
+        if let Some(notice) = self.forwarding.follow(forwards, without).and_then(|news| news.notice) {
+            env.notice(&notice);
+        }
     }
 
-    fn describe(&self, now: Instant, machine: &Machine, status: &mut Status) {
-        let config = machine.config();
-        status.locators = if self.there { vec![config.locator.address] } else { Vec::new() };
+    fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        env.find(&self.locators, None)?;
+        let is_there = !env.found.locators.is_empty();
+        if self.is_there && !is_there {
+            env.warn("the IPv4 address is gone: nobody is reached until it is back");
+        }
+        self.is_there = is_there;
+        Ok(())
+    }
+
+    fn event(&mut self, _: &mut Environment<'_>, _: &Event) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn describe(&self, view: &View<'_, Self>, status: &mut Status) {
         status.forwarding = sysctl::forwards_both_ways(&status.dev);
         status.teredo = Some(Teredo {
-            port: config.port,
-            peers: TeredoPeer::list(now, machine.peers().iter()),
+            port: view.machine.config().port,
+            peers: TeredoPeer::list(view.now, view.machine.peers().iter()),
             ..Teredo::running()
         });
     }

@@ -1,61 +1,74 @@
 //! The server's side of the system.
 
-use super::node::{Environment, Role};
-use super::secrets::Secrets;
 use crate::error::Error;
 use crate::netlink::sysctl;
-use crate::node::LocatorSource;
-use crate::node::status::{Status, Teredo};
+use crate::service::LocatorSource;
+use crate::service::forwarding::Forwarding;
+use crate::service::role::{self, Role, View};
+use crate::service::status::{Status, Teredo};
+use crate::teredo::secrets::Secrets;
+use crate::udp_socket::UdpSocket;
 use isatap_core::drop_reason::Counters;
+use isatap_core::engine::Event;
 use isatap_core::teredo::addr::SERVER_PORT;
 use isatap_core::teredo::server;
-use isatap_core::time::Instant;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 pub(super) type Machine = server::Server<Secrets>;
+
+type Environment<'n> = role::Environment<'n, ServerRole>;
 
 /// Answers at two addresses; what is for the native Internet the kernel forwards.
 #[derive(Debug)]
 pub(super) struct ServerRole {
     addresses: LocatorSource,
-    there: Vec<Ipv4Addr>,
     is_told: bool,
     forwarding: Forwarding,
 }
 
 impl ServerRole {
     pub(super) fn new(addresses: LocatorSource) -> Self {
-        Self { addresses, there: Vec::new(), is_told: false, forwarding: Forwarding::default() }
+        Self { addresses, is_told: false, forwarding: Forwarding::default() }
     }
 }
 
 impl Role for ServerRole {
     type Machine = Machine;
-
-    const NAME: &'static str = "teredo-server";
+    type Socket = UdpSocket;
+    type Shared = ();
 
     fn counters(machine: &Machine) -> &Counters<u64> {
         machine.counters()
+    }
+
+    fn name(&self) -> &'static str {
+        "teredo-server"
+    }
+
+    fn locators(&self) -> &LocatorSource {
+        &self.addresses
     }
 
     fn address(&self, machine: &Machine) -> Option<Ipv6Addr> {
         Some(machine.link_local())
     }
 
-    fn start(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
+    fn start(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         self.switches_changed(env);
-        self.refresh(env)
+        Ok(())
     }
 
-    fn switches_changed(&mut self, env: &mut Environment<'_, Machine>) {
+    fn switches_changed(&mut self, env: &mut Environment<'_>) {
         let forwards = sysctl::forwards(env.attachment.name());
-        self.forwarding.tell(env, forwards, "echo requests of clients to native hosts get no further");
+        let without = Some(("echo requests of clients to native hosts get no further", None));
+        if let Some(notice) = self.forwarding.follow(forwards, without).and_then(|news| news.notice) {
+            env.notice(&notice);
+        }
     }
 
-    fn refresh(&mut self, env: &mut Environment<'_, Machine>) -> Result<(), Error> {
-        let found = self.addresses.find(env.netlink, None)?.locators;
-        self.there = found.iter().map(|locator| locator.address).collect();
-        let is_whole = self.there.len() >= 2;
+    fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        env.find(&self.addresses, None)?;
+        let is_whole = env.found.locators.len() >= 2;
         if !is_whole && !self.is_told {
             env.warn("one of the server's addresses is gone: clients do not qualify until it is back");
         }
@@ -63,38 +76,13 @@ impl Role for ServerRole {
         Ok(())
     }
 
-    #[cfg(feature = "control")]
-    fn wanted_locators(&self) -> &[Ipv4Addr] {
-        self.addresses.fixed()
+    fn event(&mut self, _: &mut Environment<'_>, _: &Event) -> Result<(), Error> {
+        Ok(())
     }
 
-    fn describe(&self, _: Instant, machine: &Machine, status: &mut Status) {
-        let config = machine.config();
-        status.locators.clone_from(&self.there);
+    fn describe(&self, view: &View<'_, Self>, status: &mut Status) {
         status.forwarding = sysctl::forwards(&status.dev);
+        let config = view.machine.config();
         status.teredo = Some(Teredo { server: Some(config.primary), port: SERVER_PORT, ..Teredo::running() });
-    }
-}
-
-/// Whether the kernel forwards, as it was told last.
-#[derive(Debug, Default)]
-pub(super) struct Forwarding {
-    told: Option<bool>,
-}
-
-impl Forwarding {
-    /// Tells what is new; `consequence` is what follows where the kernel does not forward.
-    pub(super) fn tell<M>(&mut self, env: &mut Environment<'_, M>, forwards: bool, consequence: &str) {
-        let before = self.told.replace(forwards);
-        if before == Some(forwards) {
-            return;
-        }
-        if !forwards {
-            env.warn(format!(
-                "the kernel does not forward IPv6, so {consequence}: sysctl -w net.ipv6.conf.all.forwarding=1"
-            ));
-        } else if before.is_some() {
-            env.info("the kernel forwards IPv6 now");
-        }
     }
 }

@@ -87,7 +87,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 impl Mapper {
     /// Starts the thread, which waits for [`map`](Self::map). `runtime`: where is remembered
     /// what a killed predecessor could not take back.
-    pub(super) fn start(how: PortMapping, runtime: Option<&RuntimeDir>, device: &str) -> Result<Self, Error> {
+    pub(crate) fn start(how: PortMapping, runtime: Option<&RuntimeDir>, device: &str) -> Result<Self, Error> {
         let file = runtime.map(|runtime| runtime.path().join(format!("{device}.port-mapping")));
         Self::with_methods(methods(how, file))
     }
@@ -121,13 +121,13 @@ impl Mapper {
 
     /// Wants `local` mapped by `gateway`, and nothing else any more; `false`: the thread has
     /// ended, and no outcome will come.
-    pub(super) fn map(&self, gateway: Ipv4Addr, local: SocketAddrV4) -> bool {
+    pub(crate) fn map(&self, gateway: Ipv4Addr, local: SocketAddrV4) -> bool {
         let order = Order { gateway, local };
         !self.is_lost && self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok())
     }
 
     /// How it went, if that is news.
-    pub(super) fn try_recv(&mut self) -> Option<Outcome> {
+    pub(crate) fn try_recv(&mut self) -> Option<Outcome> {
         while matches!((&self.wake).read(&mut [0; 16]), Ok(1..)) {}
         let mut last = None;
         loop {

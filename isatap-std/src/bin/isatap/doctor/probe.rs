@@ -8,7 +8,7 @@ use isatap_core::isatap::addr;
 use isatap_core::teredo::addr::SERVER_PORT;
 use isatap_core::{configured, sixtofour};
 use isatap_std::doctor::{Longest, Probe, TeredoAnswer, TeredoProbe};
-use isatap_std::node::status::Status;
+use isatap_std::service::status::Status;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Headers in front of the payload of an ICMPv6 echo request.

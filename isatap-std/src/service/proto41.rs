@@ -1,0 +1,362 @@
+//! Links that speak protocol 41: as many as a machine holds, with one set of raw sockets, and
+//! the LANs behind them.
+
+mod ends;
+mod fixed;
+mod host;
+mod lan;
+mod native;
+mod plan;
+mod status;
+
+use self::ends::Claims;
+use self::fixed::FixedRole;
+use self::host::HostRole;
+pub(crate) use self::lan::LAST_WORDS;
+use self::lan::Lan;
+use super::role::{self, View};
+use super::{Linux, LocatorSource, Notice, Observer, Service};
+use crate::driver::attachment::Changes;
+use crate::driver::{Driver, Watcher};
+use crate::entropy::OsEntropy;
+use crate::error::Error;
+use crate::netlink::Netlink;
+use crate::proto41_socket::Proto41Socket;
+use isatap_core::drop_reason::Counters;
+use isatap_core::engine::{Entropy as _, Event};
+use isatap_core::interface::{Context, Interface as _};
+use isatap_core::link::Locator;
+use isatap_core::node::{AnyInterface, NodeConfig};
+use isatap_core::packet::LinkId;
+use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::proto41::mtu::MtuMode;
+use isatap_core::route::Change;
+use isatap_core::time::Instant;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+/// Links of a node, the native one included.
+pub(crate) const LINKS: usize = 16;
+
+const _: () = assert!(LINKS == crate::spec::MOST_LINKS + 1, "as many as the checks of a file count");
+
+/// Each interface has its tables in memory of its own, so that a node pays for those that it
+/// has, and not for those that it may have.
+pub(crate) type Machine = isatap_core::node::Node<Box<AnyInterface<Linux>>, Linux, LINKS>;
+
+// It is built on a stack, in unoptimised builds in several copies, and threads have 2 MiB.
+const _: () = assert!(size_of::<Machine>() <= 64 << 10 && size_of::<AnyInterface<Linux>>() <= 64 << 10);
+
+/// The role of a link.
+#[derive(Debug)]
+pub(crate) enum Role {
+    Host(Box<HostRole>),
+    Fixed(FixedRole),
+}
+
+/// What the links have in common.
+pub(crate) struct Shared {
+    native: LinkId,
+    lans: Vec<Lan>,
+    claims: Claims,
+}
+
+type Environment<'n> = role::Environment<'n, Role>;
+
+impl Service<Role> {
+    /// Opens the sockets, without links.
+    pub(crate) fn open(watcher: Watcher, observer: Observer) -> Result<Self, Error> {
+        let mut seed = [0; 16];
+        OsEntropy::open()?.fill(&mut seed);
+        let mut config = NodeConfig::DEFAULT;
+        let halves: [u64; 2] = std::array::from_fn(|half| {
+            u64::from_ne_bytes(std::array::from_fn(|byte| seed.get(half * 8 + byte).copied().unwrap_or_default()))
+        });
+        config.identification_seed = Some(halves);
+        let mut machine = Box::new(Machine::new(config));
+        let native = native::add(&mut machine)?;
+        let shared = Shared { native, lans: Vec::new(), claims: Claims::default() };
+        let socket = Proto41Socket::open(&crate::proto41_socket::Options::default())?;
+        Self::new(machine, socket, shared, watcher, observer)
+    }
+
+    /// After links were added or removed, which publish these routes now.
+    pub(crate) fn ready_all(&mut self, published: &[Ipv6Prefix]) -> Result<(), Error> {
+        self.publish_routes(published)?;
+        self.learn_native()?;
+        self.refresh_lans()?;
+        self.settle()
+    }
+
+    /// Records outer packets into this file from now on, or no longer. One that it records into
+    /// already goes on: this process may not be able to open it any more.
+    pub(crate) fn record(&mut self, path: Option<&Path>) -> Result<(), Error> {
+        if self.driver.recording() == path {
+            return Ok(());
+        }
+        match path {
+            Some(path) => self.driver.record(path),
+            None => {
+                self.driver.stop_recording();
+                Ok(())
+            }
+        }
+    }
+
+    /// The machine, to be told something about a link.
+    fn with_interface<R>(
+        &mut self,
+        id: LinkId,
+        tell: impl FnOnce(&mut AnyInterface<Linux>, &mut Context<'_, Linux>) -> R,
+    ) -> Option<R> {
+        tell_interface(&mut self.driver, id, tell)
+    }
+
+    /// The machine's interface of a link.
+    fn interface(&self, id: LinkId) -> Option<&AnyInterface<Linux>> {
+        self.driver.machine().interface(id).map(|interface| &**interface)
+    }
+}
+
+fn tell_interface<R>(
+    driver: &mut Driver<Machine>,
+    id: LinkId,
+    tell: impl FnOnce(&mut AnyInterface<Linux>, &mut Context<'_, Linux>) -> R,
+) -> Option<R> {
+    let now = driver.now();
+    driver.machine_mut().with_interface(now, id, |interface, cx| tell(interface, cx))
+}
+
+impl Role {
+    /// Whether packets are forwarded between its device and native links, as far as is known.
+    fn forwards(&self) -> bool {
+        match self {
+            Role::Host(_) => false,
+            Role::Fixed(fixed) => fixed.forwards(),
+        }
+    }
+
+    /// What it starts with; a name has brought no router yet.
+    fn find(&self, netlink: &Netlink) -> Result<super::Found, Error> {
+        let router = match self {
+            Role::Host(host) => host.routers.first().copied(),
+            Role::Fixed(_) => None,
+        };
+        role::Role::locators(self).find(netlink, router)
+    }
+}
+
+impl role::Role for Role {
+    type Machine = Machine;
+    type Socket = Proto41Socket;
+    type Shared = Shared;
+
+    fn counters(machine: &Machine) -> &Counters<u64> {
+        machine.counters()
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Role::Host(_) => "isatap-host",
+            Role::Fixed(fixed) => fixed.name,
+        }
+    }
+
+    fn locators(&self) -> &LocatorSource {
+        match self {
+            Role::Host(host) => &host.locators,
+            Role::Fixed(fixed) => &fixed.locators,
+        }
+    }
+
+    fn is_host(&self) -> bool {
+        match self {
+            Role::Host(_) => true,
+            Role::Fixed(fixed) => fixed.is_host,
+        }
+    }
+
+    fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        let names = match self {
+            Role::Host(host) => host.names.as_ref(),
+            Role::Fixed(fixed) => fixed.relay.as_ref(),
+        };
+        [names.map(AsFd::as_fd), None]
+    }
+
+    fn ready(&mut self, env: &mut Environment<'_>, _: usize) -> Result<(), Error> {
+        match self {
+            Role::Host(host) => host.resolved(env),
+            Role::Fixed(fixed) => {
+                fixed.resolved(env);
+                Ok(())
+            }
+        }
+    }
+
+    fn start(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        match self {
+            Role::Host(host) => host.start(env),
+            Role::Fixed(fixed) => fixed.check_forwarding(env),
+        }
+        Ok(())
+    }
+
+    fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        match self {
+            Role::Host(host) => host.refresh(env),
+            Role::Fixed(fixed) => fixed.refresh(env),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Role::Host(host) => host.names.as_ref()?.deadline(),
+            Role::Fixed(_) => None,
+        }
+    }
+
+    fn handle_timeout(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        match self {
+            Role::Host(host) => host.search(env),
+            Role::Fixed(_) => Ok(()),
+        }
+    }
+
+    fn switches_changed(&mut self, env: &mut Environment<'_>) {
+        if let Role::Fixed(fixed) = self {
+            fixed.check_forwarding(env);
+        }
+    }
+
+    /// Tells the machine of the routes that other hands have put on the device.
+    fn mirror(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        let (removed, added) = env.attachment.mirror(env.netlink, env.now)?;
+        let machine = env.driver.machine_mut();
+        for key in &removed {
+            machine.remove_route(key);
+        }
+        for route in added {
+            if let Err(full) = env.driver.machine_mut().insert_route(route) {
+                env.warn(format!("cannot use the route {route}: {full}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, env: &mut Environment<'_>, event: &Event) -> Result<(), Error> {
+        match (event, self) {
+            (Event::ResolveRouters { .. }, Role::Host(host)) => host.must_ask(env),
+            (Event::ResolveRelay { .. }, Role::Fixed(fixed)) => fixed.ask(env),
+            (Event::Router { change, address, .. }, _) => env.info(match change {
+                Change::Removed => format!("router {address} is gone"),
+                _ => format!("router {address} answers"),
+            }),
+            (Event::RelayProbed { address, reachable: true, .. }, _) => env.info(format!("relay {address} answers")),
+            (Event::RelayProbed { address, .. }, _) => env.warn(format!("relay {address} does not answer")),
+            (Event::Delegation { change, delegation, .. }, _) => {
+                env.info(format!("prefix {} for LANs {change}", delegation.prefix));
+            }
+            (Event::LifetimeTooShort { address, .. }, _) => env.warn(format!(
+                "the lifetimes of router {address} are shorter than the interval at which it may be asked: \
+                 addresses and routes will lapse; raise them there, or lower --min-router-solicit-interval"
+            )),
+            (Event::TableFull { table, .. }, _) => env.warn(status::no_room(env.driver.machine(), env.id, *table)),
+            (Event::DnsServers { .. } | Event::SearchDomains { .. }, _) => {
+                env.info("DNS configuration learned; it is shown by status and not applied");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn solicit(&mut self, env: &mut Environment<'_>) -> Result<Vec<Ipv4Addr>, &'static str> {
+        match self {
+            Role::Host(host) => host.solicit(env),
+            Role::Fixed(fixed) => fixed.solicit(env),
+        }
+    }
+
+    fn describe(&self, view: &View<'_, Self>, status: &mut super::status::Status) {
+        status::describe(self, view, status);
+    }
+
+    #[cfg(feature = "control")]
+    fn testify(&self, view: &View<'_, Self>, evidence: &mut super::evidence::Evidence) {
+        status::testify(self, view, evidence);
+    }
+}
+
+impl role::Shared<Role> for Shared {
+    fn deadline(&self) -> Option<Instant> {
+        self.lans.iter().map(Lan::deadline).chain([self.claims.deadline()]).flatten().min()
+    }
+
+    fn follow(&mut self, now: Instant, id: LinkId, locators: &mut Vec<Locator>) -> Vec<String> {
+        self.claims.follow(now, id, locators)
+    }
+
+    fn ready(service: &mut Service<Role>, lan: LinkId, what: u32) -> Result<(), Error> {
+        service.lan_ready(lan, what)
+    }
+
+    fn changed(service: &mut Service<Role>, changes: Changes) -> Result<(), Error> {
+        if changes.native {
+            service.learn_native()?;
+        }
+        if changes.native || changes.ipv4 { service.refresh_lans() } else { Ok(()) }
+    }
+
+    fn handle_timeout(service: &mut Service<Role>, now: Instant) -> Result<(), Error> {
+        for at in 0..service.links.len() {
+            if service.links.get(at).is_some_and(|link| service.shared.claims.is_due(now, link.attachment.link())) {
+                service.with(at, role::Role::refresh)?;
+            }
+        }
+        service.lan_timeouts(now);
+        Ok(())
+    }
+
+    fn event(service: &mut Service<Role>, now: Instant, event: &Event) -> Result<(), Error> {
+        if *event == Event::IdentificationsRepeated {
+            service.notice(&Notice::Warning(
+                "more packets that may be fragmented go to one IPv4 address than there are Identifications: \
+                 where fragments are lost, others may be joined; leave path MTU discovery on if you can"
+                    .to_owned(),
+            ));
+        }
+        service.lan_event(now, event);
+        Ok(())
+    }
+
+    fn withdraw(&mut self, netlink: &Netlink) {
+        self.withdraw_lans(netlink);
+    }
+}
+
+impl Environment<'_> {
+    /// Whether another daemon has ends that this link would have, which was told.
+    fn lacks_ends(&self) -> bool {
+        self.shared.claims.lacks(self.id)
+    }
+
+    /// The machine's interface of this link, to be told something.
+    fn tell<R>(&mut self, tell: impl FnOnce(&mut AnyInterface<Linux>, &mut Context<'_, Linux>) -> R) -> Option<R> {
+        tell_interface(self.driver, self.id, tell)
+    }
+
+    /// TUN-32: the ceiling of every path MTU; a static MTU has none.
+    fn set_underlay_mtu(&mut self, mtu: Option<u16>) {
+        self.tell(|interface, _| {
+            let policy = &mut interface.link_mut().underlay_mut().policy;
+            if let (MtuMode::Dynamic { .. }, Some(interface)) = (policy.mtu, mtu) {
+                policy.mtu = MtuMode::Dynamic { interface };
+            }
+        });
+    }
+}
+
+fn list(locators: &[Locator]) -> String {
+    locators.iter().map(|locator| locator.address.to_string()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,188 @@
+//! A link whose IPv4 addresses are given: follows their presence, the MTU underneath, and the
+//! kernel's forwarding.
+
+use super::{Environment, list};
+use crate::error::Error;
+use crate::netlink::sysctl;
+use crate::service::LocatorSource;
+use crate::service::forwarding::Forwarding;
+use crate::service::question::Question;
+use crate::spec::set_locators;
+use isatap_core::interface::Interface as _;
+use isatap_core::node::AnyInterface;
+use isatap_core::time::Expiry;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct FixedRole {
+    /// In `status`.
+    pub(super) name: &'static str,
+    pub(super) locators: LocatorSource,
+    /// Until when the locators are known to be ours.
+    until: Expiry,
+    /// Whether the role is nothing without forwarding.
+    is_router: bool,
+    /// Whether the role never forwards, whatever the kernel does.
+    pub(super) is_host: bool,
+    forwarding: Forwarding,
+    /// For a relay that is given by name.
+    pub(super) relay: Option<Question>,
+    /// Of 6to4: no address can be made of those that there are.
+    is_unusable: bool,
+}
+
+impl FixedRole {
+    /// One that forwards: it warns while the kernel does not.
+    pub(super) fn router(name: &'static str, locators: LocatorSource) -> Self {
+        Self { is_router: true, ..Self::end(name, locators) }
+    }
+
+    /// One that serves its own machine alone.
+    pub(super) fn host(name: &'static str, locators: LocatorSource) -> Self {
+        Self { is_host: true, ..Self::end(name, locators) }
+    }
+
+    /// One that may forward or not.
+    pub(super) fn end(name: &'static str, locators: LocatorSource) -> Self {
+        Self {
+            name,
+            locators,
+            until: Expiry::NEVER,
+            is_router: false,
+            is_host: false,
+            forwarding: Forwarding::default(),
+            relay: None,
+            is_unusable: false,
+        }
+    }
+
+    /// The same with the name of its relay.
+    pub(super) fn with_relay(self, relay: Option<Question>) -> Self {
+        Self { relay, ..self }
+    }
+
+    pub(super) fn forwards(&self) -> bool {
+        self.is_router || self.forwarding.is_on() == Some(true)
+    }
+
+    pub(super) fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        let before = env.find(&self.locators, None)?;
+        if env.found.mtu != before.mtu {
+            env.set_underlay_mtu(env.found.mtu);
+        }
+        // S64-37, S6R-8: a lease is prolonged from time to time.
+        let until = env.found.valid.map_or(Expiry::NEVER, |valid| Expiry::at(env.now.saturating_add(valid)));
+        let locators = env.found.locators.clone();
+        let is_changed = locators != before.locators;
+        if is_changed || is_another_time(self.until, until) {
+            self.until = until;
+            let told = env.tell(|interface, cx| set_locators(interface, cx, &locators, until));
+            if let Some(Err(full)) = told {
+                env.warn(format!("not every IPv4 address is used: {full}"));
+            }
+            if is_changed && locators.is_empty() && !env.lacks_ends() {
+                env.warn("the IPv4 address is gone: nothing is sent or answered until it is back");
+            }
+        }
+        self.tell_unusable(env);
+        Ok(())
+    }
+
+    /// S64-1: without a public IPv4 address 6to4 says nothing at all, which is to be told.
+    fn tell_unusable(&mut self, env: &mut Environment<'_>) {
+        let is_unusable = env.tell(|interface, _| match interface {
+            AnyInterface::SixToFourRouter(router) => router.link().locators().is_empty() && !router.is_resting(),
+            AnyInterface::SixToFourRelay(relay) => relay.link().locators().is_empty(),
+            _ => false,
+        });
+        let before = std::mem::replace(&mut self.is_unusable, is_unusable.unwrap_or_default());
+        if self.is_unusable && !before && !env.lacks_ends() {
+            let there = match env.found.locators.as_slice() {
+                [] => "none".to_owned(),
+                found => format!("only {}", list(found)),
+            };
+            env.warn(format!(
+                "6to4 needs a public IPv4 address, and this machine has {there}: nothing is sent; behind a NAT use isatap \
+                 teredo client, and --accept-bogons in a lab"
+            ));
+        }
+    }
+
+    /// NDP-67, RTE-7: a router that does not forward must not offer itself; on Linux the
+    /// kernel forwards, when it is told to for all devices.
+    pub(super) fn check_forwarding(&mut self, env: &mut Environment<'_>) {
+        if self.is_host {
+            return;
+        }
+        let device = env.attachment.name();
+        let forwards = sysctl::is_router(device);
+        let without = self.is_router.then_some(("this is no router", Some(device)));
+        let Some(news) = self.forwarding.follow(forwards, without) else { return };
+        if let Some(notice) = &news.notice {
+            env.notice(notice);
+        }
+        if let Some(switches) = env.driver.machine_mut().switches_mut(env.id) {
+            switches.forwarding = forwards;
+        }
+        // NDP-67: hosts are not to find it out by their lost packets.
+        env.tell(|interface, cx| {
+            if let AnyInterface::IsatapRouter(router) = interface {
+                router.advertise_again(cx.now);
+            }
+        });
+    }
+
+    pub(super) fn solicit(&mut self, env: &mut Environment<'_>) -> Result<Vec<Ipv4Addr>, &'static str> {
+        self.ask(env);
+        let relay = env.tell(|interface, cx| match interface {
+            AnyInterface::SixRdEdge(edge) => {
+                edge.probe_relay(cx.now);
+                edge.link().relay()
+            }
+            AnyInterface::SixToFourRouter(router) => router.probe_relay(cx.now),
+            _ => None,
+        });
+        match relay.flatten() {
+            Some(relay) => Ok(vec![relay]),
+            None if self.relay.is_some() => Ok(Vec::new()),
+            None => Err("it has nobody to ask"),
+        }
+    }
+
+    pub(super) fn ask(&mut self, env: &mut Environment<'_>) {
+        if let Some(relay) = &mut self.relay {
+            relay.ask(&env.found.locators);
+        }
+    }
+
+    pub(super) fn resolved(&mut self, env: &mut Environment<'_>) {
+        let Some((outcome, _)) = self.relay.as_mut().and_then(Question::take) else { return };
+        let (addresses, ttl) = match &outcome {
+            Ok(answer) => (answer.addresses.as_slice(), answer.ttl),
+            Err(failure) => {
+                env.warn(format!("no relay by name: {failure}; it is asked for again"));
+                (&[][..], None)
+            }
+        };
+        let told = env.tell(|interface, cx| match interface {
+            AnyInterface::SixToFourRouter(router) => router.relay_resolved(cx, addresses, ttl),
+            _ => Ok(()),
+        });
+        if let Some(Err(full)) = told {
+            env.warn(format!("the relay is not used: {full}"));
+        }
+    }
+}
+
+/// Lifetimes of addresses are whole seconds in the kernel.
+fn is_another_time(before: Expiry, now: Expiry) -> bool {
+    match (before.instant(), now.instant()) {
+        (Some(before), Some(now)) => {
+            let (early, late) = (before.min(now), before.max(now));
+            late.saturating_duration_since(early) > Duration::from_secs(2)
+        }
+        (before, now) => before != now,
+    }
+}

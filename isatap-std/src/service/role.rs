@@ -1,0 +1,186 @@
+//! What the loop asks of the links of one machine.
+
+use super::status::Status;
+use super::{Notice, Observer, Service};
+use crate::driver::attachment::{Attachment, Changes};
+use crate::driver::{Driver, OuterSocket};
+use crate::error::Error;
+use crate::locators::{Found, LocatorSource};
+use crate::netlink::Netlink;
+use isatap_core::drop_reason::Counters;
+use isatap_core::engine::{Event, Machine};
+use isatap_core::link::Locator;
+use isatap_core::packet::LinkId;
+use isatap_core::time::Instant;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::BorrowedFd;
+
+/// What a link asks of the system beside its device, and what it says of itself.
+pub(crate) trait Role: Sized + Send {
+    type Machine: Machine + Send;
+    type Socket: OuterSocket + Send;
+    /// What the links of a machine have in common.
+    type Shared: Shared<Self>;
+
+    fn counters(machine: &Self::Machine) -> &Counters<u64>;
+
+    /// The name of the role in `status`.
+    fn name(&self) -> &'static str;
+
+    /// Where the IPv4 addresses come from.
+    fn locators(&self) -> &LocatorSource;
+
+    /// Whether it serves its own machine alone: the core lets in what is for that one, and
+    /// the kernel is told that the device is a host's.
+    fn is_host(&self) -> bool {
+        false
+    }
+
+    /// The address that it is known by, where its device has none.
+    fn address(&self, _: &Self::Machine) -> Option<Ipv6Addr> {
+        None
+    }
+
+    /// Threads that answer: see [`ready`](Self::ready).
+    fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
+        [None, None]
+    }
+
+    /// One of the [`descriptors`](Self::descriptors) is readable.
+    fn ready(&mut self, _: &mut Environment<'_, Self>, _: usize) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Once, when the device is there.
+    fn start(&mut self, env: &mut Environment<'_, Self>) -> Result<(), Error>;
+
+    /// IPv4 addresses, links or routes of the system are others.
+    fn refresh(&mut self, env: &mut Environment<'_, Self>) -> Result<(), Error>;
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn handle_timeout(&mut self, _: &mut Environment<'_, Self>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The kernel has told that a switch of a device's is another.
+    fn switches_changed(&mut self, _: &mut Environment<'_, Self>) {}
+
+    /// Routes that other hands have put on the device are others.
+    fn mirror(&mut self, _: &mut Environment<'_, Self>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// An event as the device is to carry it out.
+    fn adapt(&self, event: Event) -> Event {
+        event
+    }
+
+    /// Something that the machine tells of this link; the device has done its part.
+    fn event(&mut self, env: &mut Environment<'_, Self>, event: &Event) -> Result<(), Error>;
+
+    /// After the events of each round.
+    fn settled(&mut self, _: &mut Environment<'_, Self>) {}
+
+    /// Asks now whom it would ask in time; whom that is, or why there is nobody.
+    fn solicit(&mut self, _: &mut Environment<'_, Self>) -> Result<Vec<Ipv4Addr>, &'static str> {
+        Err("it has nobody to ask")
+    }
+
+    /// Adds what is the role's own.
+    fn describe(&self, view: &View<'_, Self>, status: &mut Status);
+
+    /// The same, for the doctor.
+    #[cfg(feature = "control")]
+    fn testify(&self, _: &View<'_, Self>, _: &mut super::evidence::Evidence) {}
+}
+
+/// What the links of one machine have in common, and do together.
+pub(crate) trait Shared<R: Role>: Sized + Send {
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Removes the locators from a list that the link is not to use; warnings about what is new.
+    fn follow(&mut self, _: Instant, _: LinkId, _: &mut Vec<Locator>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// A descriptor is readable that is no link's: its place and number, as it was watched.
+    fn ready(_: &mut Service<R>, _: LinkId, _: u32) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The system has changed, by other hands.
+    fn changed(_: &mut Service<R>, _: Changes) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn handle_timeout(_: &mut Service<R>, _: Instant) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Something that the machine tells.
+    fn event(_: &mut Service<R>, _: Instant, _: &Event) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The end: what is on devices that stay is taken off.
+    fn withdraw(&mut self, _: &Netlink) {}
+}
+
+/// Links that have nothing in common.
+impl<R: Role> Shared<R> for () {}
+
+/// What a role works with.
+pub(crate) struct Environment<'n, R: Role> {
+    pub(super) now: Instant,
+    pub(super) id: LinkId,
+    pub(super) driver: &'n mut Driver<R::Machine, R::Socket>,
+    pub(super) attachment: &'n mut Attachment,
+    /// The IPv4 addresses that the link sends from, as they were found last.
+    pub(super) found: &'n mut Found,
+    pub(super) netlink: &'n Netlink,
+    pub(super) shared: &'n mut R::Shared,
+    pub(super) observer: &'n mut Observer,
+}
+
+impl<R: Role> Environment<'_, R> {
+    pub(super) fn warn(&mut self, text: impl Into<String>) {
+        self.notice(&Notice::Warning(text.into()));
+    }
+
+    pub(super) fn info(&mut self, text: impl Into<String>) {
+        self.notice(&Notice::Info(text.into()));
+    }
+
+    pub(super) fn notice(&mut self, notice: &Notice) {
+        (self.observer)(notice);
+    }
+
+    /// Finds the IPv4 addresses anew; gives what was found before.
+    pub(super) fn find(&mut self, source: &LocatorSource, router: Option<Ipv4Addr>) -> Result<Found, Error> {
+        let mut found = source.find(self.netlink, router)?;
+        for warning in self.shared.follow(self.now, self.id, &mut found.locators) {
+            self.warn(warning);
+        }
+        Ok(std::mem::replace(self.found, found))
+    }
+
+    /// Does to the device what an event says; what the kernel refuses is a warning.
+    pub(super) fn apply(&mut self, event: &Event) {
+        if let Err(error) = self.attachment.apply(self.netlink, self.now, event) {
+            self.warn(error.to_string());
+        }
+    }
+}
+
+/// What a role speaks of.
+pub(crate) struct View<'n, R: Role> {
+    pub(super) now: Instant,
+    pub(super) id: LinkId,
+    pub(super) machine: &'n R::Machine,
+    pub(super) shared: &'n R::Shared,
+}
