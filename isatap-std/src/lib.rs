@@ -25,7 +25,7 @@
 //! | `teredo` | a Teredo client, server and relay on this machine | Linux |
 //! | `udp_socket` | UDP sockets for Teredo, many ports behind one descriptor | Linux |
 //! | `nd_socket` | Router Solicitations and Advertisements on a native device | Linux |
-//! | `netlink` | addresses, routes and MTU of the device; what other hands change | Linux |
+//! | `netlink` | addresses, routes and MTU of the device; what other programs change | Linux |
 //! | `signal`, `runtime_dir` | what a daemon needs to end and to start cleanly | Linux |
 //! | `privileges` | what a daemon gives up once it runs (feature `privileges`) | Linux |
 

@@ -65,8 +65,10 @@ pub struct Run {
     proto41: Option<Box<Service<Proto41>>>,
     natives: Vec<Native>,
     runtime: Option<RuntimeDir>,
-    observer: Arc<Mutex<dyn FnMut(&Notice) + Send>>,
+    observer: Arc<SharedObserver>,
 }
+
+type SharedObserver = Mutex<dyn FnMut(&Notice) + Send>;
 
 /// A link, and what it was made of.
 struct Running {
@@ -172,7 +174,7 @@ impl Run {
             self.wait_for(&last_words, signals)?;
         }
         if let Some(proto41) = &mut self.proto41 {
-            gone.iter().for_each(|id| proto41.remove_link(*id));
+            gone.iter().try_for_each(|id| proto41.remove_link(*id))?;
         }
         self.links.retain(is_wanted);
         if !wanted.iter().any(|(link, _)| !link.is_teredo()) {

@@ -93,7 +93,7 @@ impl Tun {
     ///
     /// # Errors
     ///
-    /// The device was deleted by another hand.
+    /// The device was deleted by another program.
     pub fn index(&self) -> Result<u32, Error> {
         nix::net::if_::if_nametoindex(self.name.as_str())
             .map_err(|errno| Error::refused("find the device", &self.name, errno.into()))
@@ -112,7 +112,7 @@ impl Tun {
     ///
     /// # Errors
     ///
-    /// `EBADFD` when the device was deleted by another hand: nothing will come any
+    /// `EBADFD` when the device was deleted by another program: nothing will come any
     /// more. `InvalidInput` for a short buffer. `InvalidData` for a packet that asks
     /// for what was never offered; it is gone, and the next call gives the next.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {

@@ -135,13 +135,13 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// kept.
     pub fn add(&mut self, interface: I, switches: Switches) -> Result<LinkId, TableFull> {
         let full = TableFull::new(Table::Links);
-        let free = self.ports.iter().position(Option::is_none).ok_or(full)?;
-        let number = u8::try_from(free).map_err(|_| full)?;
+        let mut free = (0..=u8::MAX).zip(&self.ports).filter(|(_, port)| port.is_none());
+        let (number, _) = free.find(|(number, _)| !self.routes.is_leaving(LinkId(*number))).ok_or(full)?;
         let used = self.used.checked_add(1).ok_or(full)?;
         let kind = interface.link().kind();
         let place = self.links().take_while(|(_, link)| link.kind() <= kind).count();
         self.routes.set_interface_metric(LinkId(number), switches.metric)?;
-        *self.ports.get_mut(free).ok_or(full)? = Some(Port { interface, switches });
+        *self.ports.get_mut(usize::from(number)).ok_or(full)? = Some(Port { interface, switches });
         self.used = used;
         if let Some(tail) = self.order.get_mut(..usize::from(used)).and_then(|order| order.get_mut(place..)) {
             // Not `rotate_right`, which panics on an empty slice.
@@ -151,8 +151,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         Ok(LinkId(number))
     }
 
-    /// Removes an interface, and the routes by it: `RTE-8`. Its number is the
-    /// next one's.
+    /// Removes an interface, and the routes by it: `RTE-8`. Its number is free
+    /// once their removal was told.
     pub fn remove(&mut self, id: LinkId) -> Option<I> {
         let port = self.ports.get_mut(id.index())?.take()?;
         let mut others = [0; LINKS];

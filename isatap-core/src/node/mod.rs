@@ -128,9 +128,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     }
 
     /// Removes an interface, and the routes by it, which
-    /// [`poll_event`](Machine::poll_event) then tells removed. The interface
-    /// tells nothing more, neither of its addresses nor of what waited for a
-    /// ticket of its: take that back before its number is the next one's.
+    /// [`poll_event`](Machine::poll_event) then tells removed; its number is
+    /// free afterwards. The interface tells nothing more, neither of its
+    /// addresses nor of what waited for a ticket of its.
     pub fn remove(&mut self, id: LinkId) -> Option<I> {
         self.changed();
         self.refusals.forget(id);

@@ -296,6 +296,11 @@ impl<S: Storage<Slot>> RouteTable<S> {
         self.remove_if(|route| route.link == link)
     }
 
+    /// Whether a removed route by this link is still to be told.
+    pub(crate) fn is_leaving(&self, link: LinkId) -> bool {
+        self.rows().iter().any(|slot| !slot.is_live && slot.route.link == link)
+    }
+
     /// Removes all routes by a neighbour that is gone or no router any more.
     /// Returns how many.
     pub fn remove_next_hop(&mut self, link: LinkId, next_hop: &Ipv6Addr) -> usize {

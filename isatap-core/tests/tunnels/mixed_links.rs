@@ -131,6 +131,10 @@ fn rte_8_a_link_that_is_removed_takes_its_routes_along_and_leaves_its_place() {
             assert!(!entered(&mut node, gone), "{gone:?} beside {other:?}");
             assert!(entered(&mut node, other), "{other:?} without {gone:?}");
             assert!(node.routes().all(|route| route.link != removed));
+            if !learned.is_empty() {
+                let early = node.datapath().clone().add(AnyInterface::Native(NativeLink::new(1500)), Switches::DEFAULT);
+                assert_ne!(early, Ok(removed), "its routes are still to be told removed");
+            }
             let told = events(&mut node);
             let is_told = |key: &RouteKey| {
                 told.iter().any(

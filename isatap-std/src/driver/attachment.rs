@@ -1,5 +1,5 @@
 //! A link of the machine's as the kernel has it: the device, and on it the addresses,
-//! routes and MTU that the machine wants, and what other hands do to it.
+//! routes and MTU that the machine wants, and what other programs do to it.
 
 use crate::error::Error;
 use crate::netlink::{self, InterfaceAddress, Monitor, Netlink, sysctl};
@@ -54,7 +54,7 @@ enum Kind {
     Lan,
 }
 
-/// What other hands have done since the last look.
+/// What other programs have done since the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Routes on the device: [`Attachment::mirror`] them.
@@ -251,7 +251,7 @@ impl Attachment {
         }
     }
 
-    /// What other hands have done since the last call.
+    /// What other programs have done since the last call.
     ///
     /// # Errors
     ///
@@ -299,7 +299,7 @@ impl Attachment {
         errors
     }
 
-    /// Something of ours may be gone by another hand: sees to it that
+    /// Something of ours may be gone by another program: sees to it that
     /// [`repair`](Self::repair) is due, at most once a second.
     pub fn note_loss(&mut self, now: Instant) {
         self.loss = self.loss.or(Some(now.max(self.next_repair)));
@@ -338,7 +338,7 @@ impl Attachment {
         outcomes.into_iter().collect::<Result<(), Error>>().map(|()| count)
     }
 
-    /// Compares the routes of other hands with what the machine was told of them: those
+    /// Compares the routes of other programs with what the machine was told of them: those
     /// that it is to forget, and those that it is to know.
     ///
     /// # Errors
@@ -381,7 +381,7 @@ impl Attachment {
         kernel_route(self.metric, route)
     }
 
-    /// A route of another hand, weighed against ours as the kernel weighs it: metric before
+    /// A route of another program, weighed against ours as the kernel weighs it: metric before
     /// preference, where the machine has preference before metric.
     fn mirrored_route(&self, now: Instant, foreign: &netlink::ForeignRoute) -> Option<Route> {
         let route = &foreign.route;
@@ -403,13 +403,13 @@ impl Attachment {
     }
 
     fn while_up(&self, change: impl FnOnce(&Self) -> Result<(), Error>) -> Result<(), Error> {
-        // Down by another hand: the kernel would refuse, and restore() comes when it is up.
+        // Down by another program: the kernel would refuse, and restore() comes when it is up.
         if self.is_up { change(self) } else { Ok(()) }
     }
 
     fn deleted(&self) -> Error {
         Error::refused("use the device", &self.name, io::Error::from_raw_os_error(libc::ENODEV))
-            .with_advice("another hand deleted it: start again")
+            .with_advice("another program deleted it: start again")
     }
 }
 

@@ -428,7 +428,7 @@ fn is_deleted(error: &std::io::Error) -> bool {
 
 fn deleted(device: &str) -> Error {
     Error::refused("read packets from", device, std::io::Error::from_raw_os_error(libc::ENODEV))
-        .with_advice("another hand deleted the device: start again")
+        .with_advice("another program deleted the device: start again")
 }
 
 const _: () = assert!(BUFFER_LEN > HEADROOM + 65_535);

@@ -278,7 +278,7 @@ fn a_device_that_is_gone_ends_the_loop_with_a_reason() {
     let wire = Wire::new(1, Errno::EBADFD);
     let error = wire.driver().outbound(LINK).unwrap_err().to_string();
     assert!(error.starts_with("cannot read packets from test0: "), "{error}");
-    assert!(error.ends_with("another hand deleted the device: start again"), "{error}");
+    assert!(error.ends_with("another program deleted the device: start again"), "{error}");
 }
 
 /// IPv6, and TCP with a timestamp.

@@ -1,4 +1,4 @@
-//! Addresses, routes and MTU of a device, by rtnetlink; and what other hands
+//! Addresses, routes and MTU of a device, by rtnetlink; and what other programs
 //! change there.
 //!
 //! [`Netlink`] asks and orders, one request at a time, and waits for the kernel's
@@ -88,7 +88,7 @@ pub struct Route {
     pub lifetime: Option<Duration>,
 }
 
-/// A route on the device that another hand made.
+/// A route on the device that another program made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ForeignRoute {
     /// The route; its lifetime is what was left of it when it was reported.
@@ -383,7 +383,7 @@ impl Netlink {
     }
 
     /// Removes a route of ours; it is no error when it is gone already, or its
-    /// device. A route of the same prefix that another hand made stays.
+    /// device. A route of the same prefix that another program made stays.
     ///
     /// # Errors
     ///
@@ -403,7 +403,7 @@ impl Netlink {
         Ok(self.routes(index)?.filter(|route| route.protocol == PROTOCOL).map(|route| route.route).collect())
     }
 
-    /// The routes through a device that other hands made.
+    /// The routes through a device that other programs made.
     ///
     /// # Errors
     ///

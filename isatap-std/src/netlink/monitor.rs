@@ -1,4 +1,4 @@
-//! What other hands change, as events.
+//! What other programs change, as events.
 
 use super::transport::{Messages, Transport};
 use super::{ForeignRoute, Ipv4Address, Link, PROTOCOL, parse};
@@ -20,10 +20,10 @@ pub enum Event {
     /// Another hand put a route on the watched device, or changed one: the same
     /// prefix, next hop and metric may come again.
     RouteAdded(ForeignRoute),
-    /// A route of another hand is gone.
+    /// A route of another program is gone.
     RouteRemoved(ForeignRoute),
     /// A route of this program's on the watched device is gone, or an address of the device:
-    /// by another hand, by the kernel when its time was over, or by this program.
+    /// by another program, by the kernel when its time was over, or by this program.
     OwnLost,
     /// A device got an IPv4 address, or the address changed otherwise.
     Ipv4AddressAdded(Ipv4Address),

@@ -52,7 +52,7 @@ const _: () = assert!(size_of::<Machine>() <= 64 << 10 && size_of::<AnyInterface
 #[derive(Debug)]
 pub(crate) enum Role {
     Host(Box<HostRole>),
-    Fixed(FixedRole),
+    Fixed(Box<FixedRole>),
 }
 
 /// What the links have in common.
@@ -230,7 +230,7 @@ impl role::Role for Role {
         }
     }
 
-    /// Tells the machine of the routes that other hands have put on the device.
+    /// Tells the machine of the routes that other programs have put on the device.
     fn mirror(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         let (removed, added) = env.attachment.mirror(env.netlink, env.now)?;
         let machine = env.driver.machine_mut();

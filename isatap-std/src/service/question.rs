@@ -10,12 +10,15 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+/// What names brought.
+pub(super) type Outcome = Result<Answer, Failure>;
+
 /// A resolver, and what it brought last.
 #[derive(Debug)]
 pub(super) struct Question {
     resolver: Resolver,
     settings: Settings,
-    answer: Option<Result<Answer, Failure>>,
+    answer: Option<Outcome>,
     again_at: Option<Instant>,
     failures: u32,
 }
@@ -57,7 +60,7 @@ impl Question {
     }
 
     /// What was found out, once, and what was known before.
-    pub(super) fn take(&mut self) -> Option<(Result<Answer, Failure>, Option<Result<Answer, Failure>>)> {
+    pub(super) fn take(&mut self) -> Option<(Outcome, Option<Outcome>)> {
         let outcome = self.resolver.try_recv()?;
         if outcome.is_ok() {
             self.again_at = None;
@@ -85,7 +88,7 @@ impl Question {
         self.again_at = None;
     }
 
-    pub(super) fn answer(&self) -> Option<&Result<Answer, Failure>> {
+    pub(super) fn answer(&self) -> Option<&Outcome> {
         self.answer.as_ref()
     }
 

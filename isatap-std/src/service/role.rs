@@ -68,7 +68,7 @@ pub(crate) trait Role: Sized + Send {
     /// The kernel has told that a switch of a device's is another.
     fn switches_changed(&mut self, _: &mut Environment<'_, Self>) {}
 
-    /// Routes that other hands have put on the device are others.
+    /// Routes that other programs have put on the device are others.
     fn mirror(&mut self, _: &mut Environment<'_, Self>) -> Result<(), Error> {
         Ok(())
     }
@@ -113,7 +113,7 @@ pub(crate) trait Shared<R: Role>: Sized + Send {
         Ok(())
     }
 
-    /// The system has changed, by other hands.
+    /// The system has changed, by other programs.
     fn changed(_: &mut Service<R>, _: Changes) -> Result<(), Error> {
         Ok(())
     }

@@ -181,3 +181,40 @@ fn s6r_8_s6r_20_a_customer_edge_serves_its_lan_no_longer_than_its_lease_and_clea
     });
     assert!(daemon.terminate(PATIENCE).success());
 }
+
+/// One of the two tunnels of a LAN changes: the prefix of the other one stays as it is.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_reload_takes_from_a_lan_the_prefix_of_the_tunnel_that_changed_and_no_other() {
+    let lab = Lab::new();
+    let (provider, lan) = (lab.wire(), lab.wire());
+    let (ours, host) = site(&lab, &provider, "198.51.100.1/24", &lan);
+    let sixtofour = "[[6to4]]\nrole = \"router\"\nlocal = [\"198.51.100.1\"]\nrelay = \"198.51.100.2\"\nlan = [\"eth1:5\"]\naccept-bogons = true\n";
+    let sixrd = |prefix: &str| {
+        format!(
+            "[[6rd]]\nlocal = \"198.51.100.1\"\nprefix = \"{prefix}\"\nv4-mask-len = 8\nbr = \"198.51.100.3\"\nlan = [\"eth1:5\"]\n"
+        )
+    };
+    let file = ours.file("two.toml", &[sixtofour, &sixrd("2001:db8::/32")].concat());
+    let daemon = Daemon::isatap(&ours, &format!("run {file}"));
+    let kept = wait_for_address_in(&host, "2002:c633:6401:5::");
+    let first = wait_for_address_in(&host, "2001:db8:3364:105::");
+    let frames = lan.capture("icmp6");
+
+    ours.file("two.toml", &[sixtofour, &sixrd("2001:db9::/32")].concat());
+    daemon.signal("HUP");
+    wait_for_address_in(&host, "2001:db9:3364:105::");
+    wait_until("the first address to be deprecated", PATIENCE, || {
+        autoconfigured(&host, "2001:db8:3364:105::", true) == Some(first)
+    });
+    assert_eq!(autoconfigured(&host, "2002:c633:6401:5::", false), Some(kept));
+    peers::ping(&ours, &kept.to_string());
+    // The end of one is not the end of the router.
+    assert_eq!(frames.so_far().count("icmpv6.type == 134 and icmpv6.nd.ra.router_lifetime == 0"), 0);
+    ours.file("two.toml", &sixrd("2001:db9::/32"));
+    daemon.signal("HUP");
+    wait_until("the other address to be deprecated", PATIENCE, || {
+        autoconfigured(&host, "2002:c633:6401:5::", true) == Some(kept)
+    });
+    assert!(daemon.terminate(PATIENCE).success());
+}

@@ -197,3 +197,101 @@ fn a_listed_router_that_floods_takes_no_table_of_the_process() {
     assert!(text.contains("no room for ") && text.contains(" prefixes of router 10.0.0.9 (last 2001:db8:1:"), "{text}");
     assert!(daemon.terminate(PATIENCE).success());
 }
+
+/// A file that changes: what is said as before goes on, with its device, its counters and what
+/// other programs put on it, also when the new file cannot be carried out.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_reload_ends_and_begins_only_the_links_that_changed() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let far = lab.guest("far", &[&wire]);
+    peers::ipv4(&far, "192.0.2.2/24");
+    far.ok("ip tunnel add sit1 mode sit local 192.0.2.2 remote 192.0.2.1 ttl 64 && ip link set sit1 up && \
+         ip -6 address add 2001:db8:1::2/64 dev sit1 nodad && ip -6 address add 2001:db8:77::2/128 dev lo");
+    let (near, host) = (lab.namespace("near"), lab.namespace("host"));
+    wire.join(&near, "eth0", "192.0.2.1/24");
+    near.ok("sysctl -qw net.ipv6.conf.all.forwarding=1 && ip address add 192.0.2.9/24 dev eth0");
+    wire.join(&host, "eth0", "192.0.2.3/24");
+
+    let stays =
+        "[[tunnel]]\ndev = \"stays\"\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\naddress = \"2001:db8:1::1/64\"\n";
+    let changes =
+        |remote: &str| format!("[[tunnel]]\ndev = \"changes\"\nlocal = \"192.0.2.1\"\nremote = \"{remote}\"\n");
+    let router = |prefix: &str| {
+        format!(
+            "[[isatap-router]]\ndev = \"router\"\nlocal = [\"192.0.2.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\n\
+             advertise-route = [\"{prefix}\"]\n"
+        )
+    };
+    let relay = |dev: &str| format!("[[teredo-relay]]\ndev = \"{dev}\"\nlocal = \"192.0.2.1\"\n");
+    let file = near.file("links.toml", &[stays, &changes("192.0.2.4"), &router("2001:db8:a::/48")].concat());
+    let mut daemon = Daemon::isatap(&near, &format!("run {file}"));
+    daemon.wait_for_line("router up: ", PATIENCE);
+    let _host = Daemon::isatap(&host, "host --local 192.0.2.3 --router 192.0.2.1");
+    peers::wait_for_route(&host, "2001:db8:a::/48 ", true, PATIENCE);
+    near.ok("ip -6 route add 2001:db8:77::/48 dev stays && ip -6 route add 2001:db8:78::/48 dev router");
+    let reaches = || {
+        peers::ping(&near, "2001:db8:1::2");
+        peers::ping(&near, "2001:db8:77::2");
+    };
+    reaches();
+    let says =
+        |dev: &str, filter: &str| near.succeeds(&format!("{} status -j {dev} | jq -e '{filter}'", isatap_binary()));
+    let index = |dev: &str| near.ok(&format!("cat /sys/class/net/{dev}/ifindex"));
+    let sent = || {
+        let text = near.ok(&format!("{} status -j stays | jq .packets.tunnelled", isatap_binary()));
+        text.trim().parse::<u64>().unwrap()
+    };
+    let (of_tunnel, of_router, before) = (index("stays"), index("router"), sent());
+    let is_undisturbed = || {
+        assert_eq!((index("stays"), index("router")), (of_tunnel.clone(), of_router.clone()));
+        near.ok("ip -6 route show 2001:db8:78::/48 dev router | grep .");
+        reaches();
+        assert!(sent() > before);
+    };
+    let mut reload = |text: &str, line: &str| {
+        near.file("links.toml", text);
+        daemon.signal("HUP");
+        daemon.wait_for_line(line, PATIENCE);
+    };
+    // One becomes another, and a Teredo relay comes.
+    let old = index("changes");
+    let text = [stays, &changes("192.0.2.5"), &router("2001:db8:a::/48"), &relay("teredo0")].concat();
+    reload(&text, "teredo0 up: ");
+    wait_until("another device", PATIENCE, || index("changes") != old);
+    assert!(says("changes", ".remote == \"192.0.2.5\""));
+    is_undisturbed();
+    // What cannot be: the name is another device's. All is as before.
+    near.ok("ip link add taken type veth peer name other");
+    let (of_changes, of_teredo) = (index("changes"), index("teredo0"));
+    reload(
+        &[text.as_str(), &changes("192.0.2.6").replace("changes", "taken")].concat(),
+        "the links are made as they were",
+    );
+    is_undisturbed();
+    assert_eq!((index("changes"), index("teredo0")), (of_changes, of_teredo.clone()));
+    // One goes, another takes its number, the Teredo relay gets another name.
+    let text = [stays, &router("2001:db8:a::/48"), &changes("192.0.2.7").replace("changes", "new"), &relay("teredo1")];
+    reload(&text.concat(), "teredo1 up: ");
+    wait_until("the old devices to go", PATIENCE, || {
+        !near.succeeds("ip link show dev changes") && !near.succeeds("ip link show dev teredo0")
+    });
+    assert!(says("new", ".remote == \"192.0.2.7\""));
+    is_undisturbed();
+    peers::ping(&host, "2001:db8:0:7:0:5efe:192.0.2.1");
+    // Another route of the router: who asks it hears that one alone.
+    reload(&[stays, &router("2001:db8:b::/48")].concat(), "router up: ");
+    assert!(isatap(&host, "solicit isatap0").success());
+    peers::wait_for_route(&host, "2001:db8:b::/48 ", true, PATIENCE);
+    assert!(says("router", ".advertises.routes == [\"2001:db8:b::/48\"]"));
+    assert_eq!(index("stays"), of_tunnel);
+    reaches();
+    // Of protocol 41 nothing is left, and all comes back.
+    reload(&relay("teredo2"), "teredo2 up: ");
+    wait_until("the tunnel to go", PATIENCE, || !near.succeeds("ip link show dev stays"));
+    reload(stays, "stays up: ");
+    peers::ping(&near, "2001:db8:1::2");
+    assert!(daemon.terminate(PATIENCE).success());
+    assert!(!near.succeeds("ip link show dev stays") && !near.succeeds("ip link show dev teredo2"));
+}

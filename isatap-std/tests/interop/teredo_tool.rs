@@ -428,7 +428,7 @@ fn the_doctor_names_what_this_machine_itself_forbids() {
     a.client.ok(&fix);
     content(&a.client);
 
-    // Routes and the MTU in other hands.
+    // Routes and the MTU in other programs.
     a.client.ok("ip -6 route del 2001::/32 dev teredo");
     wait_until("the route to come back", PATIENCE, || a.client.ok("ip -6 route show dev teredo").contains("2001::/32"));
     a.client.ok("ip link set teredo mtu 1400");

@@ -1,4 +1,4 @@
-//! An ISATAP host and router of the library in namespaces, and what other hands do to their
+//! An ISATAP host and router of the library in namespaces, and what other programs do to their
 //! devices.
 
 use crate::netns::{Netns, wait_for};

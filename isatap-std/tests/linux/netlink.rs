@@ -117,7 +117,7 @@ fn routes_are_ours_to_the_kernel_and_only_ours_are_removed() {
         let left = own[0].lifetime.unwrap().as_secs();
         assert!((1700..=1800).contains(&left), "{left} s left");
 
-        // The same prefix and metric by another hand.
+        // The same prefix and metric by another program.
         let other = route("2001:db8:1::", 48);
         n.ip("-6 route add 2001:db8:1::/48 via fe80::5efe:a00:1 dev isatap0");
         netlink.remove_route(index, &other).unwrap();

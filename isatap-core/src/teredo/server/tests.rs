@@ -165,7 +165,7 @@ fn ter_5_ter_103_solicitations_of_every_client_are_answered() {
     }
 }
 
-/// HMAC-SHA1 by another hand.
+/// HMAC-SHA1 by another implementation.
 #[derive(Clone)]
 struct Secrets(&'static [u8], bool);
 

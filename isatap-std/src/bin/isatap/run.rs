@@ -26,11 +26,11 @@ use crate::output::{say, warn};
 /// the options of its command without dashes in front; what an option may repeat is a list; for
 /// --no-THING write THING = false.
 ///
-/// SIGHUP reads the file again. An invalid file changes nothing. Unchanged links keep running, but
-/// those that speak protocol 41 are restarted together if one of them changes. The daemon then
-/// asks routers, relays and servers at once. It tells systemd when it is ready and while it reloads
-/// (Type=notify, or notify-reload from systemd 253 on). Needs CAP_NET_ADMIN and CAP_NET_RAW; ends
-/// on SIGINT or SIGTERM, and leaves nothing behind.
+/// SIGHUP reads the file again. An invalid file changes nothing. Unchanged links keep running,
+/// with their devices, counters and what other programs put on them. The daemon then asks routers,
+/// relays and servers at once. It tells systemd when it is ready and while it reloads (Type=notify,
+/// or notify-reload from systemd 253 on). Needs CAP_NET_ADMIN and CAP_NET_RAW; ends on SIGINT or
+/// SIGTERM, and leaves nothing behind.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// The TOML file; check it with: isatap config check FILE.

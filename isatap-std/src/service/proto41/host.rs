@@ -2,8 +2,8 @@
 
 use super::{Environment, list};
 use crate::error::Error;
-use crate::resolve::{Answer, Failure, Source};
-use crate::service::question::Question;
+use crate::resolve::Source;
+use crate::service::question::{Outcome, Question};
 use crate::service::{Linux, LocatorSource};
 use isatap_core::interface::{Context, Interface as _};
 use isatap_core::isatap::{self, HostInterface};
@@ -29,7 +29,7 @@ impl HostRole {
     }
 
     /// What the names brought last.
-    pub(super) fn answer(&self) -> Option<&Result<Answer, Failure>> {
+    pub(super) fn answer(&self) -> Option<&Outcome> {
         self.names.as_ref()?.answer()
     }
 
@@ -139,12 +139,7 @@ impl HostRole {
 }
 
 /// NAM-9: told when it changes, and not louder than it deserves.
-fn tell(
-    env: &mut Environment<'_>,
-    names: &Question,
-    outcome: &Result<Answer, Failure>,
-    before: Option<&Result<Answer, Failure>>,
-) {
+fn tell(env: &mut Environment<'_>, names: &Question, outcome: &Outcome, before: Option<&Outcome>) {
     match (outcome, before) {
         (Ok(answer), Some(Ok(before))) if before.addresses == answer.addresses => {}
         (Err(failure), Some(Err(before))) if before == failure => {}

@@ -58,18 +58,27 @@ impl Service<Role> {
             self.with_interface(id, |interface, cx| link.tell(interface, cx)).unwrap_or(Ok(()))?;
             self.add_lans(id, link.lans(), runtime)
         };
-        begin().inspect_err(|_| self.remove_link(id)).map(|()| id)
+        match begin() {
+            Ok(()) => Ok(id),
+            Err(error) => self.remove_link(id).and(Err(error)),
+        }
     }
 
     /// Takes a link away, and LANs that have no other. What is said to their hosts was said
     /// before: see [`leave_lans`](Self::leave_lans).
-    pub(crate) fn remove_link(&mut self, id: LinkId) {
+    ///
+    /// # Errors
+    ///
+    /// What the others meet, as in any round.
+    pub(crate) fn remove_link(&mut self, id: LinkId) -> Result<(), Error> {
         // What is still told after the end is nobody's.
         self.leave_lans(&[id]);
         self.drop_lans();
         self.detach(id);
         self.shared.claims.end(id);
         self.driver.machine_mut().remove(id);
+        // Its number is free when all is told.
+        self.settle()
     }
 }
 
@@ -111,7 +120,7 @@ fn role(link: &Link, locators: LocatorSource) -> Result<(Switches, Role), Error>
         }
         _ => (Switches::DEFAULT, FixedRole::end("configured", locators)),
     };
-    Ok((switches, Role::Fixed(role)))
+    Ok((switches, Role::Fixed(Box::new(role))))
 }
 
 /// The tunnel ends that the link has by an address of its own.

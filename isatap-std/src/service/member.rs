@@ -1,0 +1,157 @@
+//! A service as the loop of a process has it: what is ready, what is due, who asks.
+
+use super::role::{Role, Shared};
+#[cfg(feature = "control")]
+use super::{FIRST_CLIENT, LISTENER, evidence};
+use super::{FIRST_OF_ROLE, MONITOR, Notice, Service, repair, status};
+#[cfg(feature = "control")]
+use crate::control;
+use crate::driver::{Source, Token};
+use crate::error::Error;
+use isatap_core::packet::LinkId;
+use isatap_core::time::Instant;
+
+/// A running service, for a loop that runs several.
+pub(crate) trait Member: Send {
+    /// Something of it is readable.
+    ///
+    /// # Errors
+    ///
+    /// Somebody deleted the device.
+    fn ready(&mut self, source: Source) -> Result<(), Error>;
+
+    /// Does what is due, carries out what the machine tells, and sends.
+    ///
+    /// # Errors
+    ///
+    /// As [`ready`](Self::ready).
+    fn advance(&mut self) -> Result<(), Error>;
+
+    /// When to [`advance`](Self::advance) although nothing is ready.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// Asks now whom its links would ask in time, where there is anybody.
+    fn solicit(&mut self);
+
+    fn statuses(&self) -> Vec<status::Status>;
+
+    /// The interface indices of the devices.
+    fn devices(&self) -> Vec<u32>;
+}
+
+impl<R: Role> Member for Service<R> {
+    fn ready(&mut self, source: Source) -> Result<(), Error> {
+        let Some(Token(number)) = self.driver.ready(source)? else { return Ok(()) };
+        #[cfg(feature = "control")]
+        if let Some(client) = number.checked_sub(FIRST_CLIENT) {
+            self.answer(client);
+            return Ok(());
+        }
+        let [.., link, what] = number.to_be_bytes();
+        let (id, what) = (LinkId(link), u32::from(what));
+        let Some(at) = self.at(id) else { return R::Shared::ready(self, id, what) };
+        match what {
+            MONITOR => self.changed(at),
+            #[cfg(feature = "control")]
+            LISTENER => {
+                self.accept(at);
+                Ok(())
+            }
+            what => {
+                let of_role = usize::try_from(what - FIRST_OF_ROLE).unwrap_or_default();
+                self.with(at, |role, env| role.ready(env, of_role))
+            }
+        }
+    }
+
+    fn advance(&mut self) -> Result<(), Error> {
+        self.driver.advance();
+        if let Some(error) = self.driver.take_capture_error() {
+            self.notice(&Notice::Warning(error.to_string()));
+        }
+        let now = self.driver.now();
+        for at in 0..self.links.len() {
+            if self.links.get(at).and_then(|link| link.role.deadline()).is_some_and(|due| due <= now) {
+                self.with(at, |role, env| role.handle_timeout(env))?;
+            }
+            if let Some(link) = self.links.get_mut(at) {
+                let repaired = repair(&mut link.attachment, &self.netlink, now);
+                repaired.into_iter().for_each(|notice| self.notice(&notice));
+            }
+        }
+        #[cfg(feature = "control")]
+        if self.server.expire(now) {
+            (0..self.links.len()).for_each(|at| self.accept(at));
+        }
+        R::Shared::handle_timeout(self, now)?;
+        self.settle()?;
+        self.driver.transmit();
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let of_links = self.links.iter().flat_map(|link| [link.role.deadline(), link.attachment.deadline()]);
+        let all = of_links.chain([self.driver.deadline(), self.shared.deadline()]);
+        #[cfg(feature = "control")]
+        let all = all.chain([self.server.deadline()]);
+        all.flatten().min()
+    }
+
+    fn solicit(&mut self) {
+        for at in 0..self.links.len() {
+            let Ok(asked) = self.solicit_one(at) else { continue };
+            let device = self.links.get(at).map(|link| link.attachment.name().to_owned()).unwrap_or_default();
+            let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
+            let asked = if asked.is_empty() { "for names".to_owned() } else { asked.join(", ") };
+            self.notice(&Notice::Info(format!("{device} asks now: {asked}")));
+        }
+    }
+
+    fn statuses(&self) -> Vec<status::Status> {
+        (0..self.links.len()).filter_map(|at| self.status(at)).collect()
+    }
+
+    fn devices(&self) -> Vec<u32> {
+        self.links.iter().map(|link| link.attachment.index()).collect()
+    }
+}
+
+#[cfg(feature = "control")]
+impl<R: Role> Service<R> {
+    fn accept(&mut self, at: usize) {
+        let Some(link) = self.links.get(at) else { return };
+        let Some(listener) = &link.listener else { return };
+        let id = link.attachment.link();
+        loop {
+            match self.server.accept(self.driver.now(), listener, id) {
+                Ok(Some((client, fd))) => {
+                    // Not watched is not answered: the client runs into its own time limit.
+                    let _ = self.driver.watcher().watch(fd, Source::Owner(Token(FIRST_CLIENT + client)));
+                }
+                Ok(None) => return,
+                Err(error) => return (self.observer)(&Notice::Warning(error.to_string())),
+            }
+        }
+    }
+
+    fn answer(&mut self, client: u32) {
+        let Some((id, request)) = self.server.read(client) else { return };
+        let answer = match (self.at(id), request) {
+            (None, _) => serde_json::json!({ "error": "there is no such link any more" }),
+            (Some(at), Ok(control::Request::Status)) => serde_json::to_value(self.status(at)).unwrap_or_default(),
+            (Some(at), Ok(control::Request::Evidence)) => serde_json::to_value(self.evidence(at)).unwrap_or_default(),
+            (Some(at), Ok(control::Request::Solicit)) => control::solicited(self.solicit_one(at)),
+            (_, Err(why)) => serde_json::json!({ "error": why }),
+        };
+        self.server.answer(client, &answer);
+    }
+
+    /// What one link tells the doctor.
+    fn evidence(&self, at: usize) -> Option<evidence::Evidence> {
+        let link = self.links.get(at)?;
+        let mut evidence = evidence::Evidence::of_driver(self.status(at)?, self.driver.now(), self.driver.heard());
+        evidence.wanted_locators = link.role.locators().fixed().to_vec();
+        link.role.testify(&self.view(link), &mut evidence);
+        Some(evidence)
+    }
+}
