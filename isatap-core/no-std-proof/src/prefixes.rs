@@ -111,7 +111,7 @@ crate::roots! {
             let AnyInterface::Lan(lan) = interface else { return };
             lan.start(now);
             lan.stop(now);
-            keep((lan.publish(cx, prefix), lan.control_mut().delegate(cx, tunnel, any(Some(given)))));
+            keep((lan.publish(cx, prefix), lan.delegate(cx, tunnel, any(Some(given)))));
             keep((lan.link().addresses().len(), lan.published().len()));
         }));
         node.delegate(now, tunnel, any(Change::Removed), given)

@@ -69,7 +69,6 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
 
     /// Lets an outer packet in. `forwards`: what is not for this node is sent
     /// on in the same buffer, else all of it is delivered.
-    #[inline]
     fn receive(&mut self, forwards: bool, packet: &mut PacketMut<'_>) -> Verdict {
         let (link, from, flow) = match self.datapath().admit(packet.as_slice()) {
             Ok(admission) => admission,
@@ -105,7 +104,6 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     }
 
     /// Sends a packet from the inside, or from another link, where it belongs.
-    #[inline]
     fn send_on(&mut self, origin: Origin, outer: Option<&Flow>, packet: &mut PacketMut<'_>) -> Verdict {
         let plan = match self.datapath().plan(origin, outer, packet) {
             Ok(plan) => plan,
@@ -131,7 +129,6 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     /// # Errors
     /// No headroom, or a congestion mark that cannot be carried over
     /// (`TUN-19`): the packet is as it was.
-    #[inline]
     fn carry_out(
         &mut self,
         plan: &Plan,

@@ -17,7 +17,7 @@ use core::ops::DerefMut;
 
 use crate::capacity::{Capacity, Rows, Storage};
 use crate::drop_reason::DropReason;
-use crate::engine::{Delegation, Entropy, Event, Transmit};
+use crate::engine::{Entropy, Event, Transmit};
 use crate::error::{EmitError, Table, TableFull};
 use crate::link::{Admitted, Link, NativeLink};
 use crate::nd::message::{self, Message, NeighborAdvertisementRepr, NeighborFlags};
@@ -260,21 +260,6 @@ pub trait Control<C: Capacity> {
     fn check_neighbor(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr, may_wait: bool) -> NeighborCheck {
         let _ = (now, id, neighbor, may_wait);
         NeighborCheck::Pass
-    }
-
-    /// Uses, for its hosts, what the tunnel `tunnel` has for LANs now, and takes
-    /// back what it had before; `None`: nothing.
-    ///
-    /// # Errors
-    /// A table is full.
-    fn delegate(
-        &mut self,
-        cx: &mut Context<'_, C>,
-        tunnel: LinkId,
-        delegation: Option<Delegation>,
-    ) -> Result<(), TableFull> {
-        let _ = (cx, tunnel, delegation);
-        Ok(())
     }
 
     /// A packet was sent to the neighbour at `destination`. `NDP-50`

@@ -142,6 +142,45 @@ impl<C: Capacity> Interface<C> {
         self.add(cx, Published { prefix, from: LinkId::NULL, until: Expiry::NEVER, is_deprecated: false })
     }
 
+    /// Uses this LAN's /64 of what the tunnel `tunnel` has for LANs now, and
+    /// takes back what it had before; `None`: nothing.
+    ///
+    /// `S64-38`, `S6R-9`: what is taken back is advertised as deprecated for
+    /// two hours at most. `S64-37`, `S6R-8`: nothing lives longer than the
+    /// IPv4 address. A delegated /64 is this LAN's whole; of one that has too
+    /// few bits for the subnet nothing is used.
+    ///
+    /// # Errors
+    /// A table is full.
+    pub fn delegate(
+        &mut self,
+        cx: &mut Context<'_, C>,
+        tunnel: LinkId,
+        delegation: Option<Delegation>,
+    ) -> Result<(), TableFull> {
+        let wanted = delegation.and_then(|given| Some((subnet(&given.prefix, self.config.subnet)?, given.until)));
+        let now = cx.now;
+        let mut gone = None;
+        for row in self.prefixes.iter_mut().filter(|row| row.from == tunnel && !row.is_deprecated) {
+            if wanted.is_some_and(|(prefix, _)| prefix == row.prefix) {
+                continue;
+            }
+            row.is_deprecated = true;
+            row.until = row.until.min(Expiry::at(now.saturating_add(TWO_HOURS)));
+            gone = Some(row.prefix);
+        }
+        if let Some(prefix) = gone {
+            cx.routes.remove(&Route::on_link(prefix, cx.id, Origin::OnLink).key());
+            self.link.retain_addresses(|own| !prefix.contains(&own.address));
+            self.changed(now);
+        }
+        let result = match wanted {
+            Some((prefix, until)) => self.add(cx, Published { prefix, from: tunnel, until, is_deprecated: false }),
+            None => Ok(()),
+        };
+        result.and(self.sync_addresses())
+    }
+
     fn add(&mut self, cx: &mut Context<'_, C>, new: Published) -> Result<(), TableFull> {
         if let Some(row) = self.prefixes.iter_mut().find(|row| row.prefix == new.prefix) {
             if *row == new {
@@ -257,39 +296,6 @@ fn subnet(prefix: &Ipv6Prefix, id: u16) -> Option<Ipv6Prefix> {
 }
 
 impl<C: Capacity> Control<C> for Interface<C> {
-    /// `S64-38`, `S6R-9`: what is taken back is advertised as deprecated for
-    /// two hours at most. `S64-37`, `S6R-8`: nothing lives longer than the
-    /// IPv4 address. A delegated /64 is this LAN's whole; of one that has too
-    /// few bits for the subnet nothing is used.
-    fn delegate(
-        &mut self,
-        cx: &mut Context<'_, C>,
-        tunnel: LinkId,
-        delegation: Option<Delegation>,
-    ) -> Result<(), TableFull> {
-        let wanted = delegation.and_then(|given| Some((subnet(&given.prefix, self.config.subnet)?, given.until)));
-        let now = cx.now;
-        let mut gone = None;
-        for row in self.prefixes.iter_mut().filter(|row| row.from == tunnel && !row.is_deprecated) {
-            if wanted.is_some_and(|(prefix, _)| prefix == row.prefix) {
-                continue;
-            }
-            row.is_deprecated = true;
-            row.until = row.until.min(Expiry::at(now.saturating_add(TWO_HOURS)));
-            gone = Some(row.prefix);
-        }
-        if let Some(prefix) = gone {
-            cx.routes.remove(&Route::on_link(prefix, cx.id, Origin::OnLink).key());
-            self.link.retain_addresses(|own| !prefix.contains(&own.address));
-            self.changed(now);
-        }
-        let result = match wanted {
-            Some((prefix, until)) => self.add(cx, Published { prefix, from: tunnel, until, is_deprecated: false }),
-            None => Ok(()),
-        };
-        result.and(self.sync_addresses())
-    }
-
     fn receive_native(&mut self, cx: &mut Context<'_, C>, packet: &[u8]) -> Received {
         let Some(received) = neighbor_discovery(packet) else { return Received::NotControl };
         if received.icmpv6.first() != Some(&ROUTER_SOLICITATION) {

@@ -1,14 +1,19 @@
 //! An interface of any mechanism, for nodes that have several.
 
+use super::Node;
 use crate::capacity::Capacity;
 use crate::compatible;
 use crate::configured;
+use crate::engine::{Change, Delegation};
+use crate::error::TableFull;
 use crate::interface::{Control, Interface};
 use crate::isatap;
 use crate::lan;
 use crate::link::{Link, NativeLink};
+use crate::packet::LinkId;
 use crate::sixrd;
 use crate::sixtofour;
+use crate::time::Instant;
 
 /// An interface of any mechanism.
 #[derive(Clone)]
@@ -69,5 +74,30 @@ impl<C: Capacity> Interface<C> for AnyInterface<C> {
 
     fn control_mut(&mut self) -> &mut dyn Control<C> {
         each!(self, interface => interface)
+    }
+}
+
+impl<C: Capacity, const LINKS: usize> Node<AnyInterface<C>, C, LINKS> {
+    /// Does on every LAN what [`Event::Delegation`](crate::engine::Event::Delegation) asks for.
+    ///
+    /// # Errors
+    /// A table of a LAN, or that of the routes, is full; the others have it.
+    pub fn delegate(
+        &mut self,
+        now: Instant,
+        tunnel: LinkId,
+        change: Change,
+        delegation: Delegation,
+    ) -> Result<(), TableFull> {
+        let given = (change != Change::Removed).then_some(delegation);
+        let mut result = Ok(());
+        for id in super::link_ids::<LINKS>() {
+            let told = self.with_interface(now, id, |interface, cx| match interface {
+                AnyInterface::Lan(lan) => lan.delegate(cx, tunnel, given),
+                _ => Ok(()),
+            });
+            result = result.and(told.unwrap_or(Ok(())));
+        }
+        result
     }
 }

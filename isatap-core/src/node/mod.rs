@@ -16,7 +16,7 @@ use crate::capacity::{Capacity, Small, Standard};
 use crate::datapath::{Datapath, Origin, Owner as _, Port, Switches};
 use crate::drop_reason::{Counters, Tally};
 use crate::engine::limit::{Bucket, Rate};
-use crate::engine::{Change, Delegation, Entropy, Event, Machine, Transmit, Verdict, draw_key};
+use crate::engine::{Change, Entropy, Event, Machine, Transmit, Verdict, draw_key};
 use crate::error::{EmitError, TableFull};
 use crate::interface::{Context, Ids, Interface, RefusalsOf, insert_route};
 use crate::isatap;
@@ -213,27 +213,6 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     pub fn insert_route(&mut self, route: Route) -> Result<(), TableFull> {
         self.changed();
         insert_route(&mut self.datapath.routes, &mut self.refusals, route)
-    }
-
-    /// Does on every LAN what [`Event::Delegation`] asks for.
-    ///
-    /// # Errors
-    /// A table of a LAN, or that of the routes, is full; the others have it.
-    pub fn delegate(
-        &mut self,
-        now: Instant,
-        tunnel: LinkId,
-        change: Change,
-        delegation: Delegation,
-    ) -> Result<(), TableFull> {
-        let given = (change != Change::Removed).then_some(delegation);
-        let mut result = Ok(());
-        for id in link_ids::<LINKS>() {
-            let told =
-                self.with_interface(now, id, |interface, cx| interface.control_mut().delegate(cx, tunnel, given));
-            result = result.and(told.unwrap_or(Ok(())));
-        }
-        result
     }
 
     /// What was advertised or configured and found no room, by who asked.

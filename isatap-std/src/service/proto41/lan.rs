@@ -13,7 +13,6 @@ use crate::service::{repair, token};
 use crate::spec::{LanOptions, fits};
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Delegation, Event};
-use isatap_core::interface::Interface as _;
 use isatap_core::lan::{Config, Interface};
 use isatap_core::link::NativeLink;
 use isatap_core::node::AnyInterface;
@@ -285,7 +284,10 @@ impl Service<Role> {
 
     /// Tells a LAN what a tunnel has for it.
     fn delegate(&mut self, lan: &mut Lan, tunnel: LinkId, given: Option<Delegation>) {
-        let told = self.with_interface(lan.id, |interface, cx| interface.control_mut().delegate(cx, tunnel, given));
+        let told = self.with_interface(lan.id, |interface, cx| match interface {
+            AnyInterface::Lan(lan) => lan.delegate(cx, tunnel, given),
+            _ => Ok(()),
+        });
         let device = &lan.options.device;
         if let Some(Err(full)) = told {
             self.notice(&Notice::Warning(format!("not every prefix is used on {device}: {full}")));
