@@ -44,6 +44,12 @@ pub trait Machine {
     /// delivered, taken by a control machine, or dropped.
     fn decapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict;
 
+    /// The link that a packet from the network is for, however it ends, where
+    /// there may be several; `None`: none of them.
+    fn addressee(&self, _outer: &[u8]) -> Option<LinkId> {
+        None
+    }
+
     /// An ICMPv4 message (without its IPv4 header) about something that this
     /// node sent. It may become, in place, the ICMPv6 error for the inner
     /// source, for which the quote must hold the inner header. `TUN-40`
@@ -146,6 +152,43 @@ impl<T: Tally> Counters<T> {
         };
         *end = end.plus(1);
         verdict
+    }
+}
+
+impl Verdict {
+    /// The link that it names.
+    #[must_use]
+    pub const fn link(&self) -> Option<LinkId> {
+        match *self {
+            Verdict::Tunnel { link, .. }
+            | Verdict::Deliver { link, .. }
+            | Verdict::Native { link, .. }
+            | Verdict::Consumed { link }
+            | Verdict::Punt { link }
+            | Verdict::Answer {
+                via: Via::Host { link } | Via::Tunnel { link, .. } | Via::Native { link, .. }, ..
+            } => Some(link),
+            Verdict::Hold { .. } | Verdict::Drop(_) => None,
+        }
+    }
+}
+
+impl<T: Tally> Counters<T> {
+    /// Counts a packet that entered and ended so, for who has several machines
+    /// or links to count for.
+    pub fn count_verdict(&mut self, verdict: &Verdict) {
+        self.entered = self.entered.plus(1);
+        let end = match verdict {
+            Verdict::Drop(reason) | Verdict::Answer { reason: Some(reason), .. } => return self.count(*reason),
+            Verdict::Tunnel { .. } => &mut self.tunnelled,
+            Verdict::Deliver { .. } => &mut self.delivered,
+            Verdict::Native { .. } => &mut self.native,
+            Verdict::Hold { .. } => &mut self.held,
+            Verdict::Consumed { .. } | Verdict::Answer { reason: None, .. } => &mut self.consumed,
+            // Its end is another's.
+            Verdict::Punt { .. } => return,
+        };
+        *end = end.plus(1);
     }
 }
 
@@ -437,6 +480,26 @@ mod tests {
             let exact = low.as_micros() + ((u128::from(span) * u128::from(bits)) >> 32);
             prop_assert_eq!(drawn.as_micros(), exact);
         }
+    }
+
+    #[test]
+    fn every_verdict_but_punt_is_one_end_of_a_packet_that_entered() {
+        let link = LinkId(0);
+        let verdicts = [
+            Verdict::Deliver { link, from: Admitted::Host },
+            Verdict::Native { link, next_hop: core::net::Ipv6Addr::LOCALHOST },
+            Verdict::Consumed { link },
+            Verdict::Answer { via: Via::Host { link }, reason: None },
+            Verdict::Answer { via: Via::Host { link }, reason: Some(DropReason::NoRoute) },
+            Verdict::Hold { ticket: Ticket { slot: 0, generation: 0 } },
+            Verdict::Drop(DropReason::NotIpv6),
+        ];
+        let mut counters = Counters::<u32>::ZERO;
+        verdicts.iter().for_each(|verdict| counters.count_verdict(verdict));
+        assert_eq!((counters.entered, counters.delivered, counters.native), (7, 1, 1));
+        assert_eq!((counters.consumed, counters.held, counters.total_dropped()), (2, 1, 2));
+        assert_eq!((counters.get(DropReason::NoRoute), counters.get(DropReason::NotIpv6)), (1, 1));
+        assert_eq!(verdicts.iter().filter(|verdict| verdict.link() == Some(link)).count(), 5);
     }
 
     #[test]

@@ -304,7 +304,8 @@ impl<R: Role> Service<R> {
         let link = self.links.get(at)?;
         let machine = self.driver.machine();
         let mut status = status::Status::of_attachment(self.driver.now(), &link.attachment, link.role.name());
-        status.count(R::counters(machine));
+        let counters = self.driver.counters_of(link.attachment.link())?;
+        status.count(counters, self.driver.unclaimed(R::counters(machine)));
         let socket = self.driver.socket();
         status.io = status::io_counters(&self.driver.counters(), &socket.counters(), socket.receive_drops());
         #[cfg(feature = "control")]

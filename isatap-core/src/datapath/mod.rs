@@ -323,6 +323,16 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         Err(refused.unwrap_or(unwanted))
     }
 
+    /// The link that [`admit`](Self::admit) lets an outer packet in by, or that
+    /// gives the reason why not; `None`: it is for none of them.
+    #[must_use]
+    pub fn addressee(&self, outer: &[u8]) -> Option<LinkId> {
+        let flow = Flow::parse(outer).or_else(|_| Flow::parse_compatible(outer)).ok()?;
+        let lets_in = self.links().find(|(_, link)| link.admit(&flow).is_ok());
+        let mut refusals = self.links().filter(|(_, link)| link.admit(&flow) != Err(Denied::NotAddressed));
+        lets_in.or_else(|| refusals.next()).map(|(id, _)| id)
+    }
+
     /// Whether `address` is this node's: link-local ones only on their link.
     #[inline]
     #[must_use]

@@ -316,6 +316,10 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
         self.receive(false, packet)
     }
 
+    fn addressee(&self, outer: &[u8]) -> Option<LinkId> {
+        self.datapath.addressee(outer)
+    }
+
     fn handle_icmpv4(&mut self, now: Instant, message: &mut PacketMut<'_>) -> Verdict {
         self.enter(now);
         self.path_error(message)

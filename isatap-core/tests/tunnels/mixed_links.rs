@@ -183,6 +183,27 @@ fn tun_23_the_order_is_configured_isatap_6rd_6to4_in_whatever_order_they_came() 
     }
 }
 
+/// Whoever counts for each link is told whose a packet is that was refused.
+#[test]
+fn a_packet_that_is_refused_has_an_addressee() {
+    let node = node_of(&[configured, isatap, sixtofour_relay]);
+    let kind_of = |by: &str, source: &str, to: &str| {
+        let packet = outer(v4(by), v4(to), &inner(v6(source), v6("2001:db8:5::9"), 64));
+        let id = node.datapath().addressee(&packet)?;
+        Some(node.interface(id).unwrap().link().kind())
+    };
+    for (kind, source, right, _) in SOURCES
+        .into_iter()
+        .filter(|(kind, ..)| [LinkKind::Configured, LinkKind::Isatap, LinkKind::SixToFour].contains(kind))
+    {
+        assert_eq!(kind_of(right, source, OWN), Some(kind));
+    }
+    // An ISATAP address by another IPv4 address: the link that it is of says why not.
+    assert_eq!(kind_of("131.107.0.8", "2001:db8:0:7:200:5efe:836b:7", OWN), Some(LinkKind::Isatap));
+    assert_eq!(kind_of("131.107.0.7", "2002:836b:7::1", "131.107.0.3"), None);
+    assert_eq!(node.datapath().addressee(&[0x45; 7]), None);
+}
+
 #[test]
 fn tun_23_all_pairs_what_one_link_refuses_does_not_enter_by_another() {
     // Destinations of each kind, all of this node, and one on its LAN.

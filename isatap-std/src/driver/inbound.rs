@@ -29,27 +29,40 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             }
             let Ok(mut packet) = PacketMut::new(buffer, range.clone()) else { continue };
             let verdict = self.machine.decapsulate(now, &mut packet);
+            match verdict {
+                Verdict::Drop(_) => {}
+                Verdict::Deliver { link, .. } => {
+                    delivered.push(Delivered { number, inner: packet.range(), link });
+                }
+                Verdict::Hold { ticket } => {
+                    let lost = self.parked.park(ticket, Way::Socket, &packet);
+                    self.counters.not_kept += u64::try_from(lost).unwrap_or_default();
+                }
+                verdict => {
+                    let mut outlet = Outlet {
+                        socket: &self.socket,
+                        ports: &self.ports,
+                        tap: &mut self.tap,
+                        counters: &mut self.counters,
+                        fallback: None,
+                    };
+                    outlet.carry_out(&verdict, &packet);
+                }
+            }
+            let outer = buffer.get(range).unwrap_or_default();
             if let Verdict::Drop(reason) = verdict {
-                self.heard.refuse(now, reason, buffer.get(range).unwrap_or_default());
-                continue;
+                self.heard.refuse(now, reason, outer);
             }
-            if let Verdict::Deliver { link, .. } = verdict {
-                delivered.push(Delivered { number, inner: packet.range(), link });
-                continue;
-            }
-            if let Verdict::Hold { ticket } = verdict {
-                let lost = self.parked.park(ticket, Way::Socket, &packet);
-                self.counters.not_kept += u64::try_from(lost).unwrap_or_default();
-                continue;
-            }
-            let mut outlet = Outlet {
-                socket: &self.socket,
-                ports: &self.ports,
-                tap: &mut self.tap,
-                counters: &mut self.counters,
-                fallback: None,
+            let port = match self.ports.as_mut_slice() {
+                [only] => Some(only),
+                ports => {
+                    let link = verdict.link().or_else(|| self.machine.addressee(outer));
+                    ports.iter_mut().find(|port| Some(port.link) == link)
+                }
             };
-            outlet.carry_out(&verdict, &packet);
+            if let Some(port) = port {
+                port.counters.count_verdict(&verdict);
+            }
         }
         for port in &mut self.ports {
             let mine = || delivered.iter().filter(|packet| packet.link == port.link);

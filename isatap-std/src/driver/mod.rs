@@ -45,6 +45,7 @@ use crate::offload::{BUFFER_LEN, Coalescer, VirtioHeader};
 use crate::proto41_socket::{Datagram, Proto41Socket, ReceiveBatch};
 use crate::tun::Tun;
 use heard::Heard;
+use isatap_core::drop_reason::{Counters, DropReason};
 use isatap_core::engine::{Event, Machine, Parked, Parking, Verdict, Via};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::time::Instant;
@@ -85,6 +86,7 @@ struct Port<D> {
     link: LinkId,
     device: D,
     coalescer: Coalescer,
+    counters: Counters<u64>,
 }
 
 /// What became of packets outside the machine. What the sockets refused to send is
@@ -156,7 +158,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// Out of descriptors.
     pub fn attach(&mut self, link: LinkId, device: D) -> Result<(), Error> {
         self.watcher.watch(device.as_fd(), Source::Device(link))?;
-        self.ports.push(Port { link, device, coalescer: Coalescer::new() });
+        self.ports.push(Port { link, device, coalescer: Coalescer::new(), counters: Counters::ZERO });
         Ok(())
     }
 
@@ -257,6 +259,19 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// What became of packets outside the machine.
     pub fn counters(&self) -> IoCounters {
         self.counters
+    }
+
+    /// What became of the packets of one link: those from its device, and those from the sockets
+    /// that were for it. A super-packet counts once.
+    pub fn counters_of(&self, link: LinkId) -> Option<&Counters<u64>> {
+        self.ports.iter().find(|port| port.link == link).map(|port| &port.counters)
+    }
+
+    /// Drops that are no link's with a device.
+    pub fn unclaimed(&self, all: &Counters<u64>) -> impl Iterator<Item = (DropReason, u64)> {
+        let of_ports = |reason| self.ports.iter().map(|port| port.counters.get(reason)).sum();
+        let left = all.dropped().map(move |(reason, count)| (reason, count.saturating_sub(of_ports(reason))));
+        left.filter(|(_, count)| *count > 0)
     }
 
     /// What was refused lately and from whom, and what ICMPv4 said.

@@ -41,11 +41,12 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     ///
     /// The device was deleted.
     pub(super) fn outbound(&mut self, link: LinkId) -> Result<(), Error> {
-        let Some(port) = self.ports.iter().find(|port| port.link == link) else { return Ok(()) };
+        let Some(at) = self.ports.iter().position(|port| port.link == link) else { return Ok(()) };
         let now = self.clock.now();
         self.outgoing.clear();
         let mut bytes = 0;
         for (buffer_number, buffer) in self.slab.chunks_exact_mut(BUFFER_LEN).enumerate().take(OUTBOUND_PACKETS) {
+            let Some(port) = self.ports.get_mut(at) else { break };
             let received = match port.device.read(buffer) {
                 Ok(Some(received)) => received,
                 Ok(None) => break,
@@ -62,12 +63,13 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             bytes += received.range.len();
             let Ok(mut packet) = PacketMut::new(buffer, received.range) else { continue };
             packet.set_segment_size(received.header.segment_size());
-            packet.set_link(Some(port.link));
+            packet.set_link(Some(link));
             let verdict = self.machine.encapsulate(now, &mut packet);
+            port.counters.count_verdict(&verdict);
             if let Verdict::Tunnel { outer, .. } = verdict {
                 self.outgoing.push(Outgoing::new(buffer_number, &packet, received.header, outer));
             } else if let Verdict::Hold { ticket } = verdict {
-                let way = Way::Device { link: port.link, header: received.header };
+                let way = Way::Device { link, header: received.header };
                 let lost = self.parked.park(ticket, way, &packet);
                 self.counters.not_kept += u64::try_from(lost).unwrap_or_default();
             } else {
@@ -76,7 +78,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                     ports: &self.ports,
                     tap: &mut self.tap,
                     counters: &mut self.counters,
-                    fallback: Some(port.link),
+                    fallback: Some(link),
                 };
                 outlet.carry_out(&verdict, &packet);
             }

@@ -44,6 +44,11 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 Way::Device { link, .. } => (self.machine.encapsulate(now, &mut packet), Some(link)),
                 Way::Socket => (self.machine.decapsulate(now, &mut packet), None),
             };
+            if let Way::Device { link, .. } = way
+                && let Some(port) = self.ports.iter_mut().find(|port| port.link == link)
+            {
+                port.counters.count_verdict(&verdict);
+            }
             match (verdict, way) {
                 // One wait may follow another.
                 (Verdict::Hold { ticket }, way) => {

@@ -6,7 +6,7 @@
 use crate::driver::IoCounters;
 use crate::driver::attachment::Attachment;
 use crate::proto41_socket::SendCounters;
-use isatap_core::drop_reason::Counters;
+use isatap_core::drop_reason::{Counters, DropReason};
 use isatap_core::engine::LearnedAddress;
 use isatap_core::error::Table;
 use isatap_core::interface::Refusal;
@@ -88,11 +88,15 @@ pub struct Status {
     /// The LANs that get a /64 of it.
     #[cfg_attr(feature = "control", serde(default))]
     pub lans: Vec<LanStatus>,
-    /// Dropped packets of the node by reason; only reasons that occurred.
+    /// Dropped packets of this link by reason; only reasons that occurred.
     pub counters: BTreeMap<String, u64>,
-    /// Packets of the node by their good end.
+    /// Packets of this link by their good end.
     pub packets: Packets,
-    /// What the system did not take.
+    /// Dropped packets by reason that were for none of several links of the process that speak
+    /// protocol 41. Of a link that is alone they are among its counters.
+    #[cfg_attr(feature = "control", serde(default))]
+    pub unclaimed: BTreeMap<String, u64>,
+    /// What the system did not take; of all links of the process that speak protocol 41 together.
     pub io: BTreeMap<String, u64>,
     /// What only Teredo has.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
@@ -228,14 +232,16 @@ impl Status {
             lans: Vec::new(),
             counters: BTreeMap::new(),
             packets: Packets::default(),
+            unclaimed: BTreeMap::new(),
             io: BTreeMap::new(),
             teredo: None,
         }
     }
 
-    /// What became of the machine's packets.
-    pub(super) fn count(&mut self, counters: &Counters<u64>) {
-        self.counters = counters.dropped().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect();
+    /// What became of the link's packets, and of those that were for none.
+    pub(super) fn count(&mut self, counters: &Counters<u64>, unclaimed: impl Iterator<Item = (DropReason, u64)>) {
+        self.counters = by_name(counters.dropped());
+        self.unclaimed = by_name(unclaimed);
         self.packets = Packets::of(counters);
     }
 }
@@ -420,6 +426,10 @@ pub(super) fn io_counters(io: &IoCounters, sent: &SendCounters, drops: Option<u3
         ("not-recorded", io.not_recorded),
     ];
     all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+fn by_name(counted: impl Iterator<Item = (DropReason, u64)>) -> BTreeMap<String, u64> {
+    counted.map(|(reason, count)| (reason.as_str().to_owned(), count)).collect()
 }
 
 /// The most first.

@@ -141,15 +141,21 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
         writeln!(out, "    search domain {domain} (not applied)")?;
     }
     let packets = &status.packets;
-    // The links of a process that speak protocol 41 are one node, which counts for all of them.
-    let whose = if status.teredo.is_some() { "" } else { " of all protocol-41 links of the process" };
     writeln!(
         out,
-        "    packets{whose}: {} in, {} tunnelled, {} delivered, {} consumed, {} dropped",
+        "    packets: {} in, {} tunnelled, {} delivered, {} consumed, {} dropped",
         packets.entered, packets.tunnelled, packets.delivered, packets.consumed, packets.dropped
     )?;
-    for (reason, count) in status.counters.iter().chain(&status.io) {
+    for (reason, count) in &status.counters {
         writeln!(out, "        {reason} {count}")?;
+    }
+    for (counted, what) in
+        [(&status.unclaimed, "packets for no link of the process"), (&status.io, "not taken by the system")]
+    {
+        if !counted.is_empty() {
+            let counted: Vec<String> = counted.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+            writeln!(out, "    {what}: {}", counted.join(", "))?;
+        }
     }
     Ok(())
 }
@@ -258,7 +264,7 @@ mod tests {
              address 2001:db8:0:7:0:5efe:10.0.0.2/64 preferred for 5d18h valid for 2m5s\n    \
              router 10.0.0.1 (static) alive, last heard 6 s ago, asked again in 14m50s\n    \
              route ::/0 via fe80::5efe:10.0.0.1 advertised for 30m\n    \
-             packets of all protocol-41 links of the process: 9 in, 3 tunnelled, 2 delivered, 1 consumed, 3 dropped\n\
+             packets: 9 in, 3 tunnelled, 2 delivered, 1 consumed, 3 dropped\n\
              \x20       own-source 3\n"
         );
     }
