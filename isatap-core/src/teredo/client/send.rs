@@ -185,9 +185,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         self.sessions.get(self.row_of(peer)?)
     }
 
-    /// Its number: for who looks at it more than once.
+    /// Its number: for who looks at it more than once. Nobody is `::`, as a free row is.
     pub(super) fn row_of(&self, peer: &Ipv6Addr) -> Option<usize> {
-        self.sessions.iter().position(|session| session.address == *peer && !session.is_free())
+        self.sessions.iter().position(|session| session.address == *peer)
     }
 
     /// The row of a peer, or one that is made for it. What outsiders begin
