@@ -80,7 +80,7 @@ pub(crate) struct Limits<const BUCKETS: usize> {
 
 impl<const BUCKETS: usize> Limits<BUCKETS> {
     /// Of each: so many a second, and so many at once.
-    pub(crate) const fn new(per_second: u16, burst: u16) -> Self {
+    pub(crate) const fn new((per_second, burst): (u16, u16)) -> Self {
         let rate = Rate::in_units(TICKS_PER_SECOND, per_second, burst);
         Limits { key: [0; 2], full_at: [0; BUCKETS], rate }
     }
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn ter_66_one_source_does_not_use_up_what_others_may() {
-        let mut limits: Limits<64> = Limits::new(2, 10);
+        let mut limits: Limits<64> = Limits::new((2, 10));
         limits.rekey([1, 2]);
         let source = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, n, 0, 0, 0, 0, 1);
         let flood = &source(1);
@@ -222,7 +222,7 @@ mod tests {
             rate in 1_u16..200,
             burst in 1_u16..100,
         ) {
-            let mut limits: Limits<1> = Limits::new(rate, burst);
+            let mut limits: Limits<1> = Limits::new((rate, burst));
             let mut now = Instant::from_micros(u64::from(start) << (TICK_BITS + 1));
             let (mut tokens, mut granted, mut expected) = (f64::from(burst), 0_i32, 0_i32);
             for pause in pauses {

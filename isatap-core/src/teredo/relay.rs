@@ -116,7 +116,7 @@ impl RelayConfig {
 
 /// New peers that one /64 of native hosts may cause: a second, and at once.
 /// `TER-107`
-const BY_SOURCE: Limits<1024> = Limits::new(50, 100);
+const BY_SOURCE: (u16, u16) = (50, 100);
 /// The same, of all of them.
 const IN_ALL: Rate = Rate::new(2000, 4000);
 /// Bubbles to one server in 2.5 s, of all /64s in fair shares. `TER-107`:
@@ -161,7 +161,7 @@ impl<P, Q> Relay<P, Q> {
             link,
             peers,
             waits: Waits::new(waits),
-            by_source: BY_SOURCE,
+            by_source: Limits::new(BY_SOURCE),
             to_server: Shares::new(TO_SERVER),
             in_all: Bucket::FULL,
             key: [0; 2],

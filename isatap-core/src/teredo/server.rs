@@ -99,10 +99,10 @@ pub struct Server<A = Open> {
 /// much can be made to arrive at who did not ask, with a forged source. All
 /// buckets together let 65,536 a second through: a flood that comes from
 /// everywhere does not fill them.
-const ANSWERS: Limits<8192> = Limits::new(8, 12);
+const ANSWERS: (u16, u16) = (8, 12);
 /// Packets carried from one source, which may be a relay's: a second, and at
 /// once.
-const FORWARDS: Limits<4096> = Limits::new(100, 400);
+const FORWARDS: (u16, u16) = (100, 400);
 
 impl Server<Open> {
     /// A server for everybody.
@@ -122,8 +122,8 @@ impl<A> Server<A> {
             own: [Locator { address: primary, subnet_length }, Locator { address: secondary, subnet_length }],
             authenticator,
             link,
-            answers: ANSWERS,
-            forwards: FORWARDS,
+            answers: Limits::new(ANSWERS),
+            forwards: Limits::new(FORWARDS),
             counters: Counters::ZERO,
             now: Instant::ZERO,
             seeded: false,
