@@ -40,10 +40,10 @@ impl Rate {
 
 /// A token bucket: when it is full again, in microseconds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bucket(Instant);
+pub(crate) struct TokenBucket(Instant);
 
-impl Bucket {
-    pub(crate) const FULL: Bucket = Bucket(Instant::ZERO);
+impl TokenBucket {
+    pub(crate) const FULL: TokenBucket = TokenBucket(Instant::ZERO);
 
     /// Takes one token, if there is one.
     pub(crate) fn take(&mut self, now: Instant, rate: Rate) -> bool {
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn ndp_61_ten_at_once_then_ten_a_second() {
-        let mut bucket = Bucket::FULL;
+        let mut bucket = TokenBucket::FULL;
         let mut count = |now| (0..1000).filter(|_| bucket.take(now, Rate::new(10, 10))).count();
         assert_eq!(count(Instant::ZERO), 10);
         assert_eq!(count(Instant::from_millis(99)), 0);

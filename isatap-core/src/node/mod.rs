@@ -15,7 +15,7 @@ use core::net::Ipv4Addr;
 use crate::capacity::{Capacity, Small, Standard};
 use crate::datapath::{Datapath, Origin, Owner as _, Port, Switches};
 use crate::drop_reason::{Counters, Tally};
-use crate::engine::limit::{Bucket, Rate};
+use crate::engine::limit::{Rate, TokenBucket};
 use crate::engine::{Change, Entropy, Event, Machine, Transmit, Verdict, draw_key};
 use crate::error::{EmitError, TableFull};
 use crate::interface::{Context, Ids, Interface, RefusalsOf, insert_route};
@@ -77,8 +77,8 @@ pub struct Node<I, C: Capacity = Standard, const LINKS: usize = 4> {
     counters: Counters<C::Tally>,
     /// `NDP-61`: who empties one bucket leaves the other, for what only passes on an ICMPv4 error.
     error_rate: Rate,
-    own_errors: Bucket,
-    relayed_errors: Bucket,
+    own_errors: TokenBucket,
+    relayed_errors: TokenBucket,
     now: Instant,
     generation: u32,
     /// Whether the seed of the Identifications is still to be drawn.
@@ -108,8 +108,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             refusals: RefusalsOf::<C>::EMPTY,
             counters: Counters::ZERO,
             error_rate: Rate::new(config.errors_per_second, config.error_burst),
-            own_errors: Bucket::FULL,
-            relayed_errors: Bucket::FULL,
+            own_errors: TokenBucket::FULL,
+            relayed_errors: TokenBucket::FULL,
             now: Instant::ZERO,
             generation: 0,
             needs_seed: config.identification_seed.is_none(),

@@ -81,7 +81,7 @@ use super::peer::{Peer, PeerTable};
 use super::qualify::{NatKind, Qualification, Stage};
 use crate::capacity::Storage;
 use crate::drop_reason::{Counters, DropReason};
-use crate::engine::limit::{Bucket, Rate};
+use crate::engine::limit::{Rate, TokenBucket};
 use crate::link::Locator;
 use crate::packet::LinkId;
 use crate::time::{Expiry, Instant};
@@ -180,8 +180,8 @@ pub struct Client<S = [Peer; 64], A = Open, const N: usize = 16> {
     local: [LocalPeer; LOCAL_PEERS],
     discover_at: Expiry,
     discover: bool,
-    tests: Bucket,
-    bubbles: Bucket,
+    tests: TokenBucket,
+    bubbles: TokenBucket,
     counters: Counters<u64>,
     now: Instant,
     seeded: bool,
@@ -225,8 +225,8 @@ impl<S, A, const N: usize> Client<S, A, N> {
                 LOCAL_PEERS],
             discover_at: Expiry::NEVER,
             discover: false,
-            tests: Bucket::FULL,
-            bubbles: Bucket::FULL,
+            tests: TokenBucket::FULL,
+            bubbles: TokenBucket::FULL,
             counters: Counters::ZERO,
             now: Instant::ZERO,
             seeded: false,

@@ -34,7 +34,7 @@ use super::peer::{BUBBLE_INTERVAL, Peer, PeerTable, secret_source};
 use super::server::outer;
 use crate::capacity::{Array, Row, Storage};
 use crate::drop_reason::{Counters, DropReason};
-use crate::engine::limit::{Bucket, Limits, Rate, Shares};
+use crate::engine::limit::{Limits, Rate, Shares, TokenBucket};
 use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via, draw_key};
 use crate::error::EmitError;
 use crate::link::Locator;
@@ -135,7 +135,7 @@ pub struct Relay<P = [Peer; 256], Q = [Wait; 64]> {
     waits: Waits<Q>,
     by_source: Limits<1024>,
     to_server: Shares<256, 1024>,
-    in_all: Bucket,
+    in_all: TokenBucket,
     key: [u64; 2],
     counters: Counters<u64>,
     now: Instant,
@@ -163,7 +163,7 @@ impl<P, Q> Relay<P, Q> {
             waits: Waits::new(waits),
             by_source: Limits::new(BY_SOURCE),
             to_server: Shares::new(TO_SERVER),
-            in_all: Bucket::FULL,
+            in_all: TokenBucket::FULL,
             key: [0; 2],
             counters: Counters::ZERO,
             now: Instant::ZERO,

@@ -13,28 +13,19 @@ use crate::teredo::qualify::Outcome;
 use crate::time::{Expiry, Instant};
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
-    /// The mapping was learned, or is another one.
+    /// The mapping was learned, is another one, or is gone.
     pub(super) fn take_mapping(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::None => {}
-            Outcome::Qualified | Outcome::Moved => {
-                // TER-36: the old address is invalid at once.
-                if outcome == Outcome::Moved {
-                    self.determination.doubt();
-                }
-                if outcome == Outcome::Moved || self.address().is_some() {
-                    self.forget(DropReason::TeredoUnqualified);
-                }
-                self.own = Own::Wanted;
-                if self.config.interval_determination {
-                    self.determination.begin(self.now);
-                }
-                self.compare_mappings();
+        if let Outcome::Moved | Outcome::Lost = outcome {
+            // TER-36: the old address is invalid at once.
+            self.determination.doubt();
+            self.forget(DropReason::TeredoUnqualified);
+        }
+        if let Outcome::Qualified | Outcome::Moved = outcome {
+            self.own = Own::Wanted;
+            if self.config.interval_determination {
+                self.determination.begin(self.now);
             }
-            Outcome::Lost => {
-                self.determination.doubt();
-                self.forget(DropReason::TeredoUnqualified);
-            }
+            self.compare_mappings();
         }
     }
 
