@@ -47,7 +47,7 @@
 //! | modules | what |
 //! |---|---|
 //! | [`time`], [`error`], [`drop_reason`] | instants and lifetimes; the ways to fail; why packets are dropped |
-//! | [`packet`], [`capacity`], [`timer`], [`wire`], [`prefix`] | packets in a caller's buffer; table sizes; deadlines; wire formats; prefixes |
+//! | [`packet`], [`capacity`], [`wire`], [`prefix`] | packets in a caller's buffer; table sizes; wire formats; prefixes |
 //! | [`engine`], [`route`], [`proto41`], [`nd`] | the contract of a machine; routes; encapsulation; Neighbor Discovery |
 //! | [`link`], [`interface`] | the two questions of a tunnel; a link with its control machine |
 //! | [`configured`], [`isatap`], [`sixrd`], [`sixtofour`], [`compatible`], [`teredo`] | the mechanisms |
@@ -84,7 +84,6 @@ pub mod time;
 pub mod capacity;
 pub mod packet;
 pub mod prefix;
-pub mod timer;
 pub mod wire;
 
 pub mod engine;

@@ -15,7 +15,7 @@ const TECHNOLOGIES: &[&str] = &["configured", "isatap", "sixtofour", "sixrd", "c
 const RULE: Rule = Rule {
     layers: &[
         &["time", "error", "drop_reason"],
-        &["packet", "capacity", "timer", "wire", "prefix"],
+        &["packet", "capacity", "wire", "prefix"],
         &["engine", "route", "proto41", "nd"],
         &["link", "interface"],
         TECHNOLOGIES,
@@ -62,7 +62,7 @@ mod the_checker {
         finds("isatap/mod.rs", "pub(crate) use crate::node;", "isatap imports node");
         finds("engine.rs", "use super::link::Link;", "engine imports link");
         finds("nd/solicit/backoff.rs", "use super::super::super::{route, link};", "nd imports link");
-        finds("timer.rs", "macro_rules! m { () => { $crate::engine::f() } }", "timer imports engine");
+        finds("packet.rs", "macro_rules! m { () => { $crate::engine::f() } }", "packet imports engine");
     }
 
     #[test]
@@ -96,7 +96,6 @@ mod the_checker {
             use super::Message; // crate::node
             fn f<'a>(x: &'a str) -> char { let _ = \"use crate::node \\\" crate::node\"; let _ = b\"crate::node\"; '\"' }
             const R: &str = r#\"a \" use crate::node;\"#;
-            crate::timers! { enum T { A } }
             pub(in crate::nd) struct S;
             #[cfg(test)]
             use crate::{node, pretty};

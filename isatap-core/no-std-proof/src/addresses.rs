@@ -41,8 +41,7 @@ crate::roots! {
     };
     sixtofour => |u| {
         let ipv4 = u.ipv4();
-        keep((sixtofour::addr::site(ipv4), sixtofour::addr::subnet(ipv4, u.value()),
-             sixtofour::addr::subnet_of_interface(ipv4, u.value())));
+        keep((sixtofour::addr::site(ipv4), sixtofour::addr::subnet(ipv4, u.value())));
         keep((sixtofour::addr::host_router(ipv4), sixtofour::addr::relay(ipv4), sixtofour::addr::embedded_ipv4(&u.ipv6())));
         (sixtofour::addr::directaccess_prefixes(ipv4), sixtofour::addr::directaccess_prefixes_ula(&u.prefix()))
     };

@@ -4,9 +4,7 @@ use core::net::Ipv4Addr;
 
 use isatap_core::capacity::N;
 use isatap_core::engine;
-use isatap_core::nd::learned::{
-    self, AddressState, DnsServer, LinkParameters, Prefixes, SearchDomain, Sources, TimedSet,
-};
+use isatap_core::nd::learned::LinkParameters;
 use isatap_core::nd::message::{
     self, Message, NeighborAdvertisementRepr, NeighborSolicitationRepr, RedirectRepr, RouterSolicitationRepr,
 };
@@ -105,48 +103,6 @@ crate::roots! {
         }
         writer.finish()
     };
-    prefixes => |u| {
-        let mut table = any(Prefixes::<N<4>>::EMPTY);
-        for option in options(u) {
-            if let NdOption::PrefixInformation(option) = option {
-                keep(table.learn(u.now(), &option, u.value()));
-            }
-        }
-        for row in table.iter() {
-            keep((row.prefix(), row.is_on_link(), row.on_link_until(), row.valid_until(), row.preferred_until(),
-                 row.address_state(u.now()), row.on_link_sources(), row.autonomous_sources()));
-        }
-        table.expire(u.now());
-        keep((table.deadline(), table.is_on_link(&u.ipv6())));
-        keep((table.poll_on_link(), any(AddressState::Preferred)));
-        table.forget_autonomous(&u.prefix());
-        keep(learned::two_hour_rule(u.now(), u.expiry(), u.lifetime()));
-        table.forget_router(u.value());
-        table.forget_all();
-        let sources = Sources::of(u.value());
-        keep((sources.contains(u.value()), sources.bits()));
-    };
-    name_servers => |u| {
-        let mut servers = any(TimedSet::<DnsServer, N<4>>::EMPTY);
-        let mut domains = any(TimedSet::<SearchDomain<64>, N<4>>::EMPTY);
-        keep(servers.learn(u.now(), DnsServer(u.ipv6()), u.lifetime(), u.value()));
-        for option in options(u) {
-            match option {
-                NdOption::RecursiveDnsServers(option) => any(servers.learn_option(u.now(), &option, u.value())).is_ok(),
-                NdOption::DnsSearchList(option) => any(domains.learn_option(u.now(), &option, u.value())).is_ok(),
-                _ => continue,
-            };
-        }
-        keep(servers.iter().map(|row| any((row.item().0, row.until(), row.sources()))).count());
-        keep(domains.iter().map(|row| any((row.item().as_slice(), row.item().name().is_some())).1).count());
-        keep(DomainName::from_wire(u.input()).and_then(|name| SearchDomain::<64>::new(&name)).is_some());
-        servers.expire(u.now());
-        domains.expire(u.now());
-        keep((servers.deadline(), servers.poll_changed()));
-        servers.forget_router(u.value());
-        domains.forget_router(u.value());
-        servers.forget_all();
-    };
     parameters => |u| {
         let mut parameters = any(LinkParameters::DEFAULT);
         if let Ok(Message::RouterAdvertisement(advertisement)) = Message::parse(u.input()) {
@@ -173,7 +129,6 @@ crate::roots! {
         neighbors.confirm(u.now(), u.ipv4());
         keep(neighbors.advertised(u.now(), u.ipv4(), u.value(), u.value()));
         neighbors.heard_router(u.ipv4());
-        neighbors.heard_host(u.ipv4());
         neighbors.doubt(u.now(), u.ipv4());
         neighbors.handle_timeout(u.now());
         keep(neighbors.next_probe(u.now()));

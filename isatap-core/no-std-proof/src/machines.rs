@@ -85,7 +85,10 @@ pub fn host_inputs(host: &mut IsatapHost<Small>, u: &Unknown) {
         host.set_default_router(any(Ipv4Addr::LOCALHOST), any(true));
         host.solicit_routers(cx);
         keep(host.add_on_link_prefix(cx, any(Ipv6Prefix::LINK_LOCAL)));
-        keep((host.addresses().count(), host.dns_servers().count(), host.search_domains().count()));
+        keep(host.addresses().count());
+        host.dns_servers()
+            .for_each(|row| keep((row.item(), row.until(), row.sources().bits(), row.sources().contains(u.value()))));
+        host.search_domains().for_each(|row| keep((row.item().as_slice(), row.item().name())));
         keep(host.unusable_options());
         keep((host.parameters().mtu(), host.neighbors().iter().count()));
     }));

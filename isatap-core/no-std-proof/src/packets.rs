@@ -1,35 +1,21 @@
 //! Time, prefixes, buffers, wire formats, protocol 41.
 
-use isatap_core::capacity::N;
 use isatap_core::drop_reason::{Counters, DropReason};
 use isatap_core::error::{EmitError, Layer, ParseError, ParseErrorKind, Table, TableFull};
 use isatap_core::isatap::{addr, ingress};
 use isatap_core::link::{Admitted, InterfaceAddress, LinkKind};
 use isatap_core::prefix;
 use isatap_core::proto41::ecn::{self, Ecn, EcnMode, TosMode};
-use isatap_core::proto41::icmp::{TunnelError, TunnelErrorKind};
+use isatap_core::proto41::icmp::TunnelError;
 use isatap_core::proto41::identification::{Bucket, Identifications};
-use isatap_core::proto41::mtu::{self, MtuMode, PathMtus, TooBig};
+use isatap_core::proto41::mtu::{self, MtuMode};
 use isatap_core::proto41::{self, Flow, Outer, Template};
 use isatap_core::time::{Expiry, Instant, Lifetime};
-use isatap_core::timer::TimerTable;
 use isatap_core::wire::checksum::{self, Sum};
 use isatap_core::wire::field::{self, Writer};
 use isatap_core::wire::{icmpv4, icmpv6, ipv4, ipv6, udp};
 
 use crate::{Unknown, any, keep};
-
-isatap_core::timers! {
-    /// Two timers.
-    pub enum Timer {
-        /// The first.
-        One,
-        /// The second.
-        Two,
-    }
-}
-
-type Timers = TimerTable<Timer, 2>;
 
 pub(crate) fn outer(unknown: &Unknown) -> Outer {
     Outer {
@@ -78,14 +64,6 @@ crate::roots! {
         (error, any(Layer::Ipv4).as_str(), any(ParseErrorKind::Truncated).as_str(),
          EmitError::new(u.value(), u.value()), TableFull::new(any(Table::Routes)), any(Table::Routes).as_str(),
          any(LinkKind::Isatap).as_str(), any(Admitted::Host).as_str())
-    };
-    timers => |u| {
-        let mut timers = any(Timers::new());
-        timers.set(any(Timer::One), u.expiry());
-        keep((timers.get(any(Timer::Two)), timers.is_set(any(Timer::One)), timers.next(), timers.next_timer()));
-        keep(timers.take_due(u.now()));
-        timers.clear(any(Timer::Two));
-        timers.next()
     };
     packets => |u| {
         let (count, length, segment, link) = (u.value(), u.value(), any(None), any(Some(u.link())));
@@ -184,15 +162,14 @@ crate::roots! {
         keep((ipv6::traffic_class(&header), header));
     };
     extension_headers => |u| {
-        (ipv6::upper_layer(u.input()), ipv6::upper_layer_with(u.input(), u.input()), ipv6::nesting(u.input()))
+        (ipv6::upper_layer(u.input()), ipv6::nesting(u.input()))
     };
     udp_headers => |u| {
         let header = udp::Header::parse(u.input()).ok()?;
         keep((header.source(), header.destination(), header.length(), header.checksum(), header.payload()));
-        keep((header.is_valid_ipv4(u.ipv4(), u.ipv4()), header.is_valid_ipv6(&u.ipv6(), &u.ipv6())));
+        keep(header.is_valid_ipv4(u.ipv4(), u.ipv4()));
         let fields = any(header.fields());
-        keep(fields.to_bytes_ipv4(u.ipv4(), u.ipv4(), u.input()));
-        Some(fields.to_bytes_ipv6(&u.ipv6(), &u.ipv6(), u.input()))
+        Some(fields.to_bytes_ipv4(u.ipv4(), u.ipv4(), u.input()))
     };
     icmpv4_messages => |u| {
         keep(icmpv4::echo_reply_in_place(u.bytes()));
@@ -239,7 +216,6 @@ crate::roots! {
          ecn::enter(any(EcnMode::Normal), inner), ecn::exit(inner, outer))
     };
     tunnel_errors => |u| {
-        keep(TunnelError::from_quote(any(TunnelErrorKind::TooBig { next_hop_mtu: 0 }), u.input(), u.value()));
         let error = any(TunnelError::parse(u.input())).ok()?;
         let (input, source, mtu) = (u.input(), u.ipv6(), u.value());
         keep((error.inner(input), error.too_big()));
@@ -248,14 +224,6 @@ crate::roots! {
     mtus => |u| {
         let mode = any(MtuMode::default());
         (mode.interface_mtu(), mtu::decide(mode, u.value(), u.value()), mtu::length_on_the_wire(u.input(), any(None)))
-    };
-    path_mtus => |u| {
-        let mut table = any(PathMtus::<N<4>>::EMPTY);
-        let claim = TooBig { destination: u.ipv4(), quoted_total_length: u.value(), quoted_header_len: u.value(), next_hop_mtu: u.value() };
-        keep(table.too_big(u.now(), &claim, u.value()));
-        keep((table.handle_timeout(u.now()), table.next_deadline(), table.get(u.ipv4())));
-        table.rows().iter().for_each(|row| keep((row.destination(), row.mtu(), row.raise())));
-        table.clear();
     };
     identifications => |u| {
         let mut table = any(Identifications::<[Bucket; 4]>::new(any([0; 2])));

@@ -11,7 +11,7 @@ use crate::packet::{LinkId, PacketMut};
 /// ticket is [`Released`](Event::Released) or [`Abandoned`](Event::Abandoned).
 ///
 /// The memory is cut into as many places of the same length as there are rows
-/// of `S`. For one ticket at most [`PER_TICKET`](Self::PER_TICKET) packets
+/// of `S`. For one ticket at most 4 packets
 /// wait, and the newest are kept (`NDP-50 [RFC 4861 §7.2.2]`); a ticket never
 /// takes a place from another one.
 ///
@@ -54,7 +54,7 @@ impl<W: Copy> Row for Parked<W> {
 impl<S: Storage<Parked<W>>, B: AsRef<[u8]> + AsMut<[u8]>, W: Copy> Parking<S, B, W> {
     /// Packets that wait for one ticket, at most: as many as machines hold
     /// (`TER-42`).
-    pub const PER_TICKET: usize = 4;
+    const PER_TICKET: usize = 4;
 
     /// Nobody waits. Places are as long as `bytes` divided by the number of
     /// `rows`.

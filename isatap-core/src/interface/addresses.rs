@@ -10,14 +10,14 @@ use crate::time::Expiry;
 
 /// The addresses of one interface; level-triggered.
 #[derive(Clone)]
-pub struct Addresses<K: Count> {
+pub(crate) struct Addresses<K: Count> {
     rows: K::Vec<AddressRow>,
 }
 
 /// One address, wanted, told, or both. The fields of a [`LearnedAddress`],
 /// laid out for small tables.
 #[derive(Clone, Copy, Debug)]
-pub struct AddressRow {
+struct AddressRow {
     address: Ipv6Addr,
     preferred_until: Expiry,
     valid_until: Expiry,

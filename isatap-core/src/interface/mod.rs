@@ -30,7 +30,7 @@ use crate::route::{Origin, Route, RouteTable, Slot};
 use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
 
-pub use addresses::{AddressRow, Addresses};
+pub(crate) use addresses::Addresses;
 pub(crate) use neighbor_check::NeighborChecks;
 pub use neighbor_check::{CheckedNeighbor, NeighborCheck};
 pub(crate) use probe::Probe;

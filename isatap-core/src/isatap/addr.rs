@@ -22,10 +22,6 @@ const LOCAL: u32 = 0x0000_5efe;
 /// The same with u = 1: `02-00-5E-FE`.
 const UNIVERSAL: u32 = 0x0200_5efe;
 
-/// Characters of the longest `[address]:port` with a dotted tail, u = 1; a
-/// `%zone` comes on top. `ISA-8`
-pub const LONGEST_SOCKET_TEXT: usize = 52;
-
 /// The interface identifier for `ipv4`, with the u bit of `ISA-2` and the g
 /// bit zero. `ISA-1 [RFC 5214 §6.1]`
 ///
@@ -111,7 +107,8 @@ pub const fn is_locator(ipv4: Ipv4Addr) -> bool {
 }
 
 /// Shows an ISATAP address with its IPv4 address dotted, any other address
-/// as usual: `2001:db8:0:7:0:5efe:10.0.0.2`.
+/// as usual: `2001:db8:0:7:0:5efe:10.0.0.2`. In brackets and with a port that is
+/// at most 52 characters, a `%zone` apart. `ISA-8`
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Dotted(pub Ipv6Addr);
 
@@ -276,7 +273,7 @@ mod tests {
         assert_eq!(Dotted(v6("2001:db8::1")).to_string(), "2001:db8::1");
         assert_eq!(Dotted(v6("::5efe:a00:2")).to_string(), "::5efe:10.0.0.2");
         let longest = v6("ffff:ffff:ffff:ffff:200:5efe:255.255.255.255");
-        assert_eq!(format!("[{}]:65535", Dotted(longest)).len(), LONGEST_SOCKET_TEXT);
+        assert_eq!(format!("[{}]:65535", Dotted(longest)).len(), 52);
         let local = v6("ffff:ffff:ffff:ffff:0:5efe:255.255.255.255");
         assert_eq!(format!("[{}]:65535", Dotted(local)).len(), 50);
     }

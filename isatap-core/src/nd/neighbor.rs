@@ -25,17 +25,13 @@ use crate::error::{Table, TableFull};
 use crate::time::{Expiry, Instant};
 
 /// Unicast solicitations before a neighbour is given up. [RFC 4861 §10]
-pub const MAX_UNICAST_SOLICIT: u8 = 3;
+const MAX_UNICAST_SOLICIT: u8 = 3;
 /// Time that upper layers have to confirm a neighbour before it is probed.
 /// [RFC 4861 §10]
-pub const DELAY_FIRST_PROBE_TIME: Duration = Duration::from_secs(5);
-/// How long a confirmation holds, before randomisation. [RFC 4861 §10]
-pub const REACHABLE_TIME: Duration = Duration::from_micros(REACHABLE_MICROS);
-/// Time between two solicitations of a neighbour. [RFC 4861 §10]
-pub const RETRANS_TIMER: Duration = Duration::from_secs(1);
-
-// What rows of small machines are made of.
+const DELAY_FIRST_PROBE_TIME: Duration = Duration::from_secs(5);
+/// REACHABLE_TIME, before randomisation. [RFC 4861 §10]
 const REACHABLE_MICROS: u64 = 30_000_000;
+/// RETRANS_TIMER. [RFC 4861 §10]
 const RETRANS_MS: u32 = 1_000;
 
 /// The neighbours that are being watched, by a key that is the caller's: on
@@ -222,13 +218,6 @@ impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
     /// for it and none is confirmed by it.
     pub fn heard_router(&mut self, key: K) {
         self.set_router(key, true);
-    }
-
-    /// A valid Router Solicitation came from the neighbour.
-    ///
-    /// `NDP-43 [RFC 4861 §6.2.6]`: routers do not solicit.
-    pub fn heard_host(&mut self, key: K) {
-        self.set_router(key, false);
     }
 
     /// Something says that the path to the neighbour may have failed (an

@@ -83,7 +83,7 @@ impl TunnelError {
     ///
     /// # Errors
     /// As [`TunnelError::parse`].
-    pub fn from_quote(kind: TunnelErrorKind, quote: &[u8], at: u16) -> Result<Self, DropReason> {
+    fn from_quote(kind: TunnelErrorKind, quote: &[u8], at: u16) -> Result<Self, DropReason> {
         let outer = ipv4::Header::parse_quoted(quote).map_err(|_| DropReason::IcmpV4Ignored)?;
         // TUN-40 [RFC 792]: at least 8 bytes behind the header.
         if outer.protocol() != protocol::IPV6 || outer.payload().len() < LEAST_QUOTE {
@@ -116,8 +116,7 @@ impl TunnelError {
         message.get(usize::from(start)..)?.get(..usize::from(len))
     }
 
-    /// The claim for [`PathMtus::too_big`](super::mtu::PathMtus::too_big), if
-    /// this is one.
+    /// The claim for `PathMtus::too_big`, if this is one.
     #[must_use]
     pub fn too_big(&self) -> Option<TooBig> {
         match self.kind {

@@ -11,9 +11,6 @@ use crate::capacity::{Bounded, Count};
 use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
 
-/// The greatest MTU of a tunnel over Ethernet. [RFC 4213 §3.2.1]
-pub const MAXIMUM_STATIC_MTU: u16 = 1480;
-
 /// How the MTU of a tunnel is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MtuMode {
@@ -121,33 +118,13 @@ const fn at_least_minimum(mtu: u16) -> u16 {
 
 /// What is known about the IPv4 path to one destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PathMtu {
+pub(crate) struct PathMtu {
     destination: Ipv4Addr,
     mtu: u16,
     /// What the interface underneath carries: the estimate never goes above.
     ceiling: u16,
     changed: Instant,
     raise: Expiry,
-}
-
-impl PathMtu {
-    /// The tunnel's other end.
-    #[must_use]
-    pub const fn destination(&self) -> Ipv4Addr {
-        self.destination
-    }
-
-    /// The bytes of outer packet that are thought to pass.
-    #[must_use]
-    pub const fn mtu(&self) -> u16 {
-        self.mtu
-    }
-
-    /// When a larger estimate will be tried.
-    #[must_use]
-    pub const fn raise(&self) -> Expiry {
-        self.raise
-    }
 }
 
 /// An ICMPv4 claim that a packet was too big.
@@ -169,7 +146,7 @@ pub struct TooBig {
 /// full the row that has not changed for longest is forgotten: its next
 /// packet too big brings it back.
 #[derive(Clone)]
-pub struct PathMtus<K: Count> {
+pub(crate) struct PathMtus<K: Count> {
     rows: K::Vec<PathMtu>,
 }
 
@@ -181,36 +158,30 @@ impl<K: Count> fmt::Debug for PathMtus<K> {
 
 impl<K: Count> PathMtus<K> {
     /// Nothing known.
-    pub const EMPTY: Self = PathMtus { rows: Bounded::EMPTY };
+    pub(crate) const EMPTY: Self = PathMtus { rows: Bounded::EMPTY };
 
     /// The estimate never goes under this. [RFC 1191 §3]
-    pub const MINIMUM: u16 = 68;
+    pub(crate) const MINIMUM: u16 = 68;
 
     /// How long an estimate stands before a larger one is tried.
     /// [RFC 1191 §3]
-    pub const RAISE_AFTER: Duration = Duration::from_secs(600);
+    pub(crate) const RAISE_AFTER: Duration = Duration::from_secs(600);
 
     /// How long until the next try when one went well.
-    pub const RAISE_AGAIN_AFTER: Duration = Duration::from_secs(120);
+    pub(crate) const RAISE_AGAIN_AFTER: Duration = Duration::from_secs(120);
 
     /// The bytes of outer packet thought to reach `destination`, if that is
     /// less than the interface carries.
     #[inline]
     #[must_use]
-    pub fn get(&self, destination: Ipv4Addr) -> Option<u16> {
+    pub(crate) fn get(&self, destination: Ipv4Addr) -> Option<u16> {
         self.rows.iter().find(|row| row.destination == destination).map(|row| row.mtu)
-    }
-
-    /// Every estimate.
-    #[must_use]
-    pub fn rows(&self) -> &[PathMtu] {
-        &self.rows
     }
 
     /// Takes a claim, whose quote must already be known to be of a packet
     /// that this tunnel can have sent. `ceiling`: the MTU of the interface
     /// underneath. Returns the new estimate if there is one.
-    pub fn too_big(&mut self, now: Instant, claim: &TooBig, ceiling: u16) -> Option<u16> {
+    pub(crate) fn too_big(&mut self, now: Instant, claim: &TooBig, ceiling: u16) -> Option<u16> {
         let known = self.rows.iter_mut().find(|row| row.destination == claim.destination);
         let current = known.as_ref().map_or(ceiling, |row| row.mtu);
         let claimed = match claim.next_hop_mtu {
@@ -245,7 +216,7 @@ impl<K: Count> PathMtus<K> {
     /// Raises the estimates whose time has come to the next plateau; one
     /// that reaches the interface's MTU is forgotten. Returns how many
     /// changed.
-    pub fn handle_timeout(&mut self, now: Instant) -> usize {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> usize {
         let mut raised = 0_usize;
         self.rows.view_mut().retain_mut(|row| {
             if !row.raise.is_due(now) {
@@ -262,13 +233,8 @@ impl<K: Count> PathMtus<K> {
 
     /// When [`PathMtus::handle_timeout`] has something to do.
     #[must_use]
-    pub fn next_deadline(&self) -> Expiry {
+    pub(crate) fn next_deadline(&self) -> Expiry {
         self.rows.iter().map(|row| row.raise).min().unwrap_or(Expiry::NEVER)
-    }
-
-    /// Forgets every estimate: the IPv4 attachment changed.
-    pub fn clear(&mut self) {
-        self.rows.view_mut().clear();
     }
 
     fn insert(&mut self, row: PathMtu) {
@@ -297,7 +263,7 @@ impl TooBig {
 }
 
 /// MTUs that are common, descending. [RFC 1191 §7]
-pub const PLATEAUS: [u16; 11] = [65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68];
+const PLATEAUS: [u16; 11] = [65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68];
 
 /// The greatest plateau below `len`; the least one when there is none.
 fn plateau_below(len: u16) -> u16 {

@@ -157,15 +157,6 @@ impl<S: Storage<Slot>> RouteTable<S> {
         self.iter().filter(|route| route.publish)
     }
 
-    /// Whether `address` can be a next hop on `link`.
-    #[must_use]
-    pub fn is_neighbor(&self, link: LinkId, address: &Ipv6Addr) -> bool {
-        // RTE-2 [RFC 4861 §5.2]: link-local or on-link there; a next hop is
-        // not looked up by way of another next hop.
-        address.is_unicast_link_local()
-            || self.iter().any(|route| route.link == link && route.next_hop.is_none() && route.prefix.contains(address))
-    }
-
     /// Whether the neighbour was marked by
     /// [`set_unreachable`](Self::set_unreachable).
     #[must_use]

@@ -38,17 +38,6 @@ pub const fn subnet(ipv4: Ipv4Addr, id: u16) -> Ipv6Prefix {
     prefix(ipv4, id, 64)
 }
 
-/// The subnet of the LAN whose interface has the number `index`: what Windows
-/// connection sharing advertises.
-///
-/// `S64-2`: `None` for 0, where the host/router address is, and for numbers
-/// that need more than 16 bits.
-#[must_use]
-#[expect(clippy::as_conversions, reason = "no more than 16 bits, in a const fn")]
-pub const fn subnet_of_interface(ipv4: Ipv4Addr, index: u32) -> Option<Ipv6Prefix> {
-    if index == 0 || index > 0xffff { None } else { Some(subnet(ipv4, index as u16)) }
-}
-
 /// The address that a host/router gives its 6to4 interface:
 /// `2002:WWXX:YYZZ::WWXX:YYZZ`.
 #[must_use]
@@ -193,16 +182,6 @@ mod tests {
     fn s64_31_s64_33_relays_as_next_hops() {
         assert_eq!(relay(v4("194.207.1.5")), v6("2002:c2cf:105::1"));
         assert_eq!(relay(ANYCAST_RELAY), v6("2002:c058:6301::"));
-    }
-
-    #[test]
-    fn s64_2_the_subnet_of_an_interface_fits_16_bits_and_is_not_0() {
-        let ipv4 = v4("131.107.23.89");
-        assert_eq!(subnet_of_interface(ipv4, 5), Some(net("2002:836b:1759:5::/64")));
-        assert_eq!(subnet_of_interface(ipv4, 0xffff), Some(net("2002:836b:1759:ffff::/64")));
-        assert_eq!(subnet_of_interface(ipv4, 0x1_0000), None);
-        assert_eq!(subnet_of_interface(ipv4, u32::MAX), None);
-        assert_eq!(subnet_of_interface(ipv4, 0), None);
     }
 
     #[test]

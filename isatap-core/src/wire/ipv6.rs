@@ -245,7 +245,7 @@ pub fn upper_layer(packet: &[u8]) -> Result<UpperLayer, DropReason> {
 ///
 /// # Errors
 /// As [`upper_layer`].
-pub fn upper_layer_with(packet: &[u8], routing_types: &[u8]) -> Result<UpperLayer, DropReason> {
+fn upper_layer_with(packet: &[u8], routing_types: &[u8]) -> Result<UpperLayer, DropReason> {
     let header = Header::parse(packet).map_err(|error| match error.kind {
         ParseErrorKind::Version => DropReason::InnerVersion,
         _ if packet.len() < HEADER_LEN => DropReason::TooShort,

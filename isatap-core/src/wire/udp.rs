@@ -1,6 +1,6 @@
 //! The UDP header. [RFC 768, RFC 8200 §8.1]
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::Ipv4Addr;
 
 use super::checksum::{self, Sum};
 use super::field::u16_at;
@@ -70,13 +70,6 @@ impl<'a> Header<'a> {
         self.checksum() == 0 || pseudo.bytes(self.fixed).bytes(self.payload).is_valid()
     }
 
-    /// Whether the checksum holds over IPv6, where it must be present.
-    #[must_use]
-    pub fn is_valid_ipv6(&self, source: &Ipv6Addr, destination: &Ipv6Addr) -> bool {
-        let pseudo = checksum::pseudo_header_ipv6(source, destination, protocol::UDP, u32::from(self.length()));
-        self.checksum() != 0 && pseudo.bytes(self.fixed).bytes(self.payload).is_valid()
-    }
-
     /// The ports, to be sent again.
     #[must_use]
     pub fn fields(&self) -> Fields {
@@ -100,15 +93,6 @@ impl Fields {
     pub fn to_bytes_ipv4(&self, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Option<[u8; HEADER_LEN]> {
         let length = length(payload)?;
         let pseudo = checksum::pseudo_header_ipv4(source, destination, protocol::UDP, length);
-        Some(self.to_bytes(pseudo, length, payload))
-    }
-
-    /// The header in front of `payload`, sent over IPv6; `None` when the
-    /// payload is longer than 65527 bytes.
-    #[must_use]
-    pub fn to_bytes_ipv6(&self, source: &Ipv6Addr, destination: &Ipv6Addr, payload: &[u8]) -> Option<[u8; HEADER_LEN]> {
-        let length = length(payload)?;
-        let pseudo = checksum::pseudo_header_ipv6(source, destination, protocol::UDP, u32::from(length));
         Some(self.to_bytes(pseudo, length, payload))
     }
 
@@ -163,10 +147,7 @@ mod tests {
             prop_assert_eq!(header.payload(), payload.as_slice());
             prop_assert!(header.is_valid_ipv4(from, to));
             prop_assert!(header.checksum() != 0);
-            let (from, to) = (from.to_ipv6_mapped(), to.to_ipv6_mapped());
-            let bytes = datagram(fields.to_bytes_ipv6(&from, &to, &payload).unwrap(), &payload);
-            prop_assert!(Header::parse(&bytes).unwrap().is_valid_ipv6(&from, &to));
-            for len in 0..bytes.len() {
+            for len in 0..8 + payload.len() {
                 prop_assert_eq!(Header::parse(&bytes[..len]).unwrap_err().kind, ParseErrorKind::Truncated);
             }
         }
@@ -185,11 +166,10 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_checksum_is_for_ipv4_only() {
+    fn an_absent_checksum_is_valid() {
         let bytes = [0, 1, 0, 2, 0, 9, 0, 0, 0xaa];
         let header = Header::parse(&bytes).unwrap();
         assert!(header.is_valid_ipv4(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST));
-        assert!(!header.is_valid_ipv6(&Ipv6Addr::LOCALHOST, &Ipv6Addr::LOCALHOST));
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn apply<C: Capacity>(link: &mut Link<C>, now: &mut Instant, op: Op) {
             link.prefixes.expire(*now);
         }
         Op::ForgetRouter => link.prefixes.forget_router(0),
-        Op::ForgetPrefixes => link.prefixes.forget_all(),
+        Op::ForgetPrefixes => link.prefixes.forget_router(0),
         Op::Member(prefix) => {
             let _ = link.add_member(prefix);
         }

@@ -19,12 +19,12 @@ use crate::time::{Expiry, Instant, Lifetime};
 /// That the list changed is told once, by [`poll_changed`](Self::poll_changed),
 /// whatever changed: who asks reads the whole list.
 #[derive(Clone)]
-pub struct TimedSet<T: Copy, K: Count> {
+pub(crate) struct TimedSet<T: Copy, K: Count> {
     rows: K::Vec<TimedRow<T>>,
     changed: bool,
 }
 
-/// One row of a [`TimedSet`].
+/// One row of a `TimedSet`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimedRow<T> {
     item: T,
@@ -32,8 +32,8 @@ pub struct TimedRow<T> {
     sources: Sources,
 }
 
-/// What a [`TimedSet`] holds.
-pub trait TimedItem: Copy + PartialEq {
+/// What a `TimedSet` holds.
+pub(crate) trait TimedItem: Copy + PartialEq {
     /// The table that a [`TableFull`] names.
     const TABLE: Table;
 }
@@ -117,21 +117,16 @@ impl<T> TimedRow<T> {
 
 impl<T: TimedItem, K: Count> TimedSet<T, K> {
     /// Nothing learned.
-    pub const EMPTY: Self = TimedSet { rows: Bounded::EMPTY, changed: false };
+    pub(crate) const EMPTY: Self = TimedSet { rows: Bounded::EMPTY, changed: false };
 
     /// The router in slot `router` says that `item` may be used for
-    /// `lifetime`; zero: no longer.
+    /// `lifetime`; zero: no longer. Gives the row that had to go for it.
     ///
     /// `NDP-13 [RFC 8106 §5.1, 5.2]`
     ///
     /// # Errors
     /// It is new and there is no row for it.
-    pub fn learn(&mut self, now: Instant, item: T, lifetime: Lifetime, router: u8) -> Result<(), TableFull> {
-        self.learn_displacing(now, item, lifetime, router).map(|_| ())
-    }
-
-    /// The same; also gives the row that had to go for it.
-    pub(crate) fn learn_displacing(
+    pub(crate) fn learn(
         &mut self,
         now: Instant,
         item: T,
@@ -160,34 +155,29 @@ impl<T: TimedItem, K: Count> TimedSet<T, K> {
 
     /// The router in `slot` is no potential router any more: what only it
     /// advertised is gone. `ISA-23`
-    pub fn forget_router(&mut self, slot: u8) {
+    pub(crate) fn forget_router(&mut self, slot: u8) {
         self.retain(|row| !row.sources.take(slot));
     }
 
-    /// Everything is gone: the link is.
-    pub fn forget_all(&mut self) {
-        self.retain(|_| false);
-    }
-
     /// Lets time pass up to `now`.
-    pub fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         self.retain(|row| !row.until.is_due(now));
     }
 
     /// The earliest time at which [`expire`](Self::expire) will change
     /// something.
     #[must_use]
-    pub fn deadline(&self) -> Expiry {
+    pub(crate) fn deadline(&self) -> Expiry {
         self.rows.iter().map(|row| row.until).min().unwrap_or(Expiry::NEVER)
     }
 
     /// What may be used, as of the last [`expire`](Self::expire).
-    pub fn iter(&self) -> core::slice::Iter<'_, TimedRow<T>> {
+    pub(crate) fn iter(&self) -> core::slice::Iter<'_, TimedRow<T>> {
         self.rows.iter()
     }
 
     /// Whether something came or went since this was last asked.
-    pub fn poll_changed(&mut self) -> bool {
+    pub(crate) fn poll_changed(&mut self) -> bool {
         core::mem::take(&mut self.changed)
     }
 
@@ -201,19 +191,11 @@ impl<T: TimedItem, K: Count> TimedSet<T, K> {
 impl<K: Count> TimedSet<DnsServer, K> {
     /// Takes in the servers of an option, as far as they fit.
     ///
+    /// `refused` hears of each server that has no row, and of which
+    /// routers it was.
+    ///
     /// # Errors
     /// One is new and there is no row for it; the others were taken.
-    pub fn learn_option(
-        &mut self,
-        now: Instant,
-        option: &RecursiveDnsServers<'_>,
-        router: u8,
-    ) -> Result<(), TableFull> {
-        self.learn_each(now, option, router, |_, _| {})
-    }
-
-    /// The same; `refused` hears of each server that has no row, and of which
-    /// routers it was.
     pub(crate) fn learn_each(
         &mut self,
         now: Instant,
@@ -223,7 +205,7 @@ impl<K: Count> TimedSet<DnsServer, K> {
     ) -> Result<(), TableFull> {
         let mut result = Ok(());
         for server in option.addresses().map(DnsServer) {
-            match self.learn_displacing(now, server, option.lifetime(), router) {
+            match self.learn(now, server, option.lifetime(), router) {
                 Ok(Some(displaced)) => refused(displaced.sources, displaced.item),
                 Ok(None) => {}
                 Err(full) => {
@@ -239,18 +221,15 @@ impl<K: Count> TimedSet<DnsServer, K> {
 impl<const N: usize, K: Count> TimedSet<SearchDomain<N>, K> {
     /// Takes in the domains of an option, as far as they fit.
     ///
+    /// `refused` hears of each domain that has no row, by the routers
+    /// that it was of.
+    ///
     /// Security: names that are no plain host names are ignored, since what
     /// a router advertises ends in resolver files and scripts.
     ///
     /// # Errors
     /// One is new and there is no row for it, or it is longer than a row;
     /// the others were taken.
-    pub fn learn_option(&mut self, now: Instant, option: &DnsSearchList<'_>, router: u8) -> Result<(), TableFull> {
-        self.learn_each(now, option, router, |_| {})
-    }
-
-    /// The same; `refused` hears of each domain that has no row, by the routers
-    /// that it was of.
     pub(crate) fn learn_each(
         &mut self,
         now: Instant,
@@ -261,7 +240,7 @@ impl<const N: usize, K: Count> TimedSet<SearchDomain<N>, K> {
         let mut result = Ok(());
         for name in option.names().filter(DomainName::is_hostname) {
             let learned = match SearchDomain::new(&name) {
-                Some(domain) => self.learn_displacing(now, domain, option.lifetime(), router),
+                Some(domain) => self.learn(now, domain, option.lifetime(), router),
                 None if option.lifetime().is_zero() => Ok(None),
                 None => Err(TableFull::new(Table::SearchDomains)),
             };

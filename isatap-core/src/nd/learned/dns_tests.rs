@@ -40,7 +40,7 @@ fn search_list(lifetime: u32, names: &[&str]) -> Vec<u8> {
 
 fn learn_list(domains: &mut Domains, now: Instant, bytes: &[u8]) -> Result<(), TableFull> {
     let Some(Ok(NdOption::DnsSearchList(list))) = Options::new(bytes, 0).next() else { panic!("{bytes:?}") };
-    domains.learn_option(now, &list, 0)
+    domains.learn_each(now, &list, 0, |_| {})
 }
 
 fn names(domains: &Domains) -> Vec<String> {
@@ -78,7 +78,7 @@ fn ndp_13_three_servers_are_kept_and_a_fourth_is_loud() {
     let mut bytes = [0; 72];
     RecursiveDnsServers::emit_list(Lifetime::from_secs(60), &four, &mut Writer::new(&mut bytes));
     let Some(Ok(NdOption::RecursiveDnsServers(option))) = Options::new(&bytes, 0).next() else { panic!() };
-    assert_eq!(servers.learn_option(at(0), &option, 0), Err(TableFull::new(Table::DnsServers)));
+    assert_eq!(servers.learn_each(at(0), &option, 0, |_, _| {}), Err(TableFull::new(Table::DnsServers)));
     assert_eq!(listed(&servers), [1, 2, 3]);
     servers.learn(at(0), server(2), Lifetime::from_secs(90), 0).unwrap();
 }
@@ -93,7 +93,7 @@ fn isa_23_servers_of_a_vanished_router_go() {
     assert_eq!(listed(&servers), [1]);
     assert!(servers.iter().all(|row| row.sources().contains(1) && !row.sources().contains(0)));
     servers.poll_changed();
-    servers.forget_all();
+    servers.forget_router(1);
     assert!(listed(&servers).is_empty() && servers.poll_changed());
 }
 
@@ -135,7 +135,7 @@ fn a_name_longer_than_a_row_is_loud() {
     let mut none = TimedSet::<SearchDomain, N<0>>::EMPTY;
     let bytes = search_list(100, &["example"]);
     let Some(Ok(NdOption::DnsSearchList(list))) = Options::new(&bytes, 0).next() else { panic!() };
-    assert_eq!(none.learn_option(at(0), &list, 0), full);
+    assert_eq!(none.learn_each(at(0), &list, 0, |_| {}), full);
 }
 
 proptest! {

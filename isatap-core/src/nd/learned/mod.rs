@@ -1,8 +1,8 @@
 //! What a host has learned from Router Advertisements. [RFC 4861 §6.3.4,
 //! RFC 4862 §5.5.3, RFC 8106 §5.3]
 //!
-//! [`Prefixes`] says what is on-link and which addresses to make;
-//! [`TimedSet`] holds DNS servers and search domains; [`LinkParameters`] the
+//! `Prefixes` says what is on-link and which addresses to make;
+//! `TimedSet` holds DNS servers and search domains; [`LinkParameters`] the
 //! values of which a link has one. Default routers and routes are rows of
 //! the machine that asks the routers.
 //!
@@ -22,9 +22,10 @@ mod dns;
 mod parameters;
 mod prefixes;
 
-pub use dns::{DnsServer, SearchDomain, TimedItem, TimedRow, TimedSet};
+pub(crate) use dns::TimedSet;
+pub use dns::{DnsServer, SearchDomain, TimedRow};
 pub use parameters::LinkParameters;
-pub use prefixes::{AddressState, Change, LearnedPrefix, Prefixes, TWO_HOURS, two_hour_rule};
+pub(crate) use prefixes::{Change, LearnedPrefix, Prefixes, TWO_HOURS};
 
 use crate::time::{Expiry, Instant};
 

@@ -26,7 +26,7 @@ pub struct LinkParameters {
 
 impl LinkParameters {
     /// The least MTU of a link that carries IPv6. [RFC 8200 §5]
-    pub const LEAST_MTU: u16 = 1280;
+    const LEAST_MTU: u16 = 1280;
 
     /// How often the reachable time is drawn anew, at least: RFC 4861
     /// §6.3.4 says every few hours.

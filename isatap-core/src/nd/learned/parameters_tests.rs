@@ -23,8 +23,8 @@ fn learn(parameters: &mut LinkParameters, now: u64, hop_limit: u8, reachable_tim
 #[test]
 fn ndp_30_zero_says_nothing() {
     let mut parameters = LinkParameters::DEFAULT;
-    assert_eq!(parameters.reachable_time(), crate::nd::neighbor::REACHABLE_TIME);
-    assert_eq!(parameters.retrans_timer(), crate::nd::neighbor::RETRANS_TIMER);
+    assert_eq!(parameters.reachable_time(), Duration::from_secs(30));
+    assert_eq!(parameters.retrans_timer(), Duration::from_secs(1));
     assert!(!learn(&mut parameters, 1, 0, 0, 0));
     assert_eq!(parameters, LinkParameters::default());
     assert!(learn(&mut parameters, 2, 32, 0, 500));

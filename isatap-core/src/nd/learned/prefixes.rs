@@ -17,7 +17,7 @@ use crate::time::{Expiry, Instant, Lifetime};
 
 /// What an unauthenticated advertisement can shorten a valid lifetime to, at
 /// worst. [RFC 4862 §5.5.3 e]
-pub const TWO_HOURS: Duration = Duration::from_secs(7200);
+pub(crate) const TWO_HOURS: Duration = Duration::from_secs(7200);
 
 /// The upper half of addresses in `fe80::/64`, as it is sent.
 const LINK_LOCAL: [u8; 8] = Ipv6Prefix::LINK_LOCAL.high().to_be_bytes();
@@ -33,7 +33,7 @@ const LINK_LOCAL: [u8; 8] = Ipv6Prefix::LINK_LOCAL.high().to_be_bytes();
 /// one difference at a time until there is none. Addresses, which are made of
 /// a prefix and a locator, are rows of whoever knows the locators.
 #[derive(Clone)]
-pub struct Prefixes<K: Count> {
+pub(crate) struct Prefixes<K: Count> {
     rows: K::Vec<LearnedPrefix>,
     /// The upper half of addresses in the first on-link /64, as it is sent;
     /// that of link-local ones when there is none, since those are on-link
@@ -43,7 +43,7 @@ pub struct Prefixes<K: Count> {
 
 /// One prefix: a row of [`Prefixes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LearnedPrefix {
+pub(crate) struct LearnedPrefix {
     prefix: Ipv6Prefix,
     on_link: Expiry,
     valid: Expiry,
@@ -57,27 +57,16 @@ pub struct LearnedPrefix {
 
 /// Whether something came or went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// It is there now.
     Added,
     /// It is gone.
     Removed,
 }
 
-/// The state of an autoconfigured address. [RFC 4862 §5.5.4]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddressState {
-    /// For any use.
-    Preferred,
-    /// For what is going on already; packets to it are still accepted.
-    Deprecated,
-    /// Not to be used, nor made.
-    Absent,
-}
-
 impl<K: Count> Prefixes<K> {
     /// No prefixes.
-    pub const EMPTY: Self = Prefixes { rows: Bounded::EMPTY, first_on_link: LINK_LOCAL };
+    pub(crate) const EMPTY: Self = Prefixes { rows: Bounded::EMPTY, first_on_link: LINK_LOCAL };
 
     /// Takes in a prefix option of a valid advertisement by the router in
     /// slot `router`.
@@ -86,7 +75,7 @@ impl<K: Count> Prefixes<K> {
     ///
     /// # Errors
     /// The prefix is new and there is no row for it; nothing changed.
-    pub fn learn(&mut self, now: Instant, option: &PrefixInformation, router: u8) -> Result<(), TableFull> {
+    pub(crate) fn learn(&mut self, now: Instant, option: &PrefixInformation, router: u8) -> Result<(), TableFull> {
         self.learn_displacing(now, option, router).map(|_| ())
     }
 
@@ -142,7 +131,7 @@ impl<K: Count> Prefixes<K> {
 
     /// The router in `slot` is no potential router any more: what only it
     /// advertised is gone. `ISA-23`
-    pub fn forget_router(&mut self, slot: u8) {
+    pub(crate) fn forget_router(&mut self, slot: u8) {
         for row in self.rows.iter_mut() {
             if row.on_link_sources.take(slot) {
                 row.on_link = OVER;
@@ -156,23 +145,15 @@ impl<K: Count> Prefixes<K> {
 
     /// No addresses of this prefix any more; who advertised it has taken it
     /// back, without the two hours that an advertisement would leave.
-    pub fn forget_autonomous(&mut self, prefix: &Ipv6Prefix) {
+    pub(crate) fn forget_autonomous(&mut self, prefix: &Ipv6Prefix) {
         for row in self.rows.iter_mut().filter(|row| row.prefix == *prefix) {
             row.autonomous_sources = Sources::NONE;
             (row.valid, row.preferred) = (OVER, OVER);
         }
     }
 
-    /// All prefixes are gone: the link is.
-    pub fn forget_all(&mut self) {
-        for row in self.rows.iter_mut() {
-            row.end();
-        }
-        self.note_first();
-    }
-
     /// Lets time pass up to `now`.
-    pub fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         self.rows.view_mut().retain_mut(|row| {
             row.expire(now);
             row.is_wanted() || row.told.is_some()
@@ -183,7 +164,7 @@ impl<K: Count> Prefixes<K> {
     /// The earliest time at which [`expire`](Self::expire) will change
     /// something.
     #[must_use]
-    pub fn deadline(&self) -> Expiry {
+    pub(crate) fn deadline(&self) -> Expiry {
         let of_row = |row: &LearnedPrefix| [row.on_link, row.valid, row.preferred];
         self.rows.iter().flat_map(of_row).filter(|&expiry| expiry != OVER).min().unwrap_or(Expiry::NEVER)
     }
@@ -193,7 +174,7 @@ impl<K: Count> Prefixes<K> {
     /// on-link and are not looked for here. [RFC 5942 §4]
     #[inline(always)]
     #[must_use]
-    pub fn is_on_link(&self, address: &Ipv6Addr) -> bool {
+    pub(crate) fn is_on_link(&self, address: &Ipv6Addr) -> bool {
         let (high, low) = halves(address);
         self.rows.bounded().iter().any(|row| row.is_on_link() && row.prefix.contains_halves(high, low))
     }
@@ -214,7 +195,7 @@ impl<K: Count> Prefixes<K> {
     }
 
     /// The prefixes that are on-link or have addresses.
-    pub fn iter(&self) -> impl Iterator<Item = &LearnedPrefix> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &LearnedPrefix> {
         self.rows.iter().filter(|row| row.is_wanted())
     }
 
@@ -229,7 +210,7 @@ impl<K: Count> Prefixes<K> {
     }
 
     /// The next prefix that became on-link or no longer is.
-    pub fn poll_on_link(&mut self) -> Option<(Change, Ipv6Prefix)> {
+    pub(crate) fn poll_on_link(&mut self) -> Option<(Change, Ipv6Prefix)> {
         self.rows.iter_mut().find_map(LearnedPrefix::poll_on_link)
     }
 
@@ -299,58 +280,26 @@ impl<K: Count> fmt::Debug for Prefixes<K> {
 impl LearnedPrefix {
     /// The prefix.
     #[must_use]
-    pub fn prefix(&self) -> Ipv6Prefix {
+    pub(crate) fn prefix(&self) -> Ipv6Prefix {
         self.prefix
     }
 
     /// Whether the prefix is on-link.
     #[must_use]
-    pub fn is_on_link(&self) -> bool {
+    pub(crate) fn is_on_link(&self) -> bool {
         self.on_link != OVER
-    }
-
-    /// When it stops being on-link; `None`: it is not.
-    #[must_use]
-    pub fn on_link_until(&self) -> Option<Expiry> {
-        (self.on_link != OVER).then_some(self.on_link)
     }
 
     /// When addresses of it stop being valid; `None`: there are none.
     #[must_use]
-    pub fn valid_until(&self) -> Option<Expiry> {
+    pub(crate) fn valid_until(&self) -> Option<Expiry> {
         (self.valid != OVER).then_some(self.valid)
     }
 
     /// When addresses of it stop being preferred; `None`: they are not.
     #[must_use]
-    pub fn preferred_until(&self) -> Option<Expiry> {
+    pub(crate) fn preferred_until(&self) -> Option<Expiry> {
         (self.preferred != OVER).then_some(self.preferred)
-    }
-
-    /// The state of addresses of the prefix at `now`.
-    ///
-    /// `NDP-35 [RFC 4862 §5.5.4]`
-    #[must_use]
-    pub fn address_state(&self, now: Instant) -> AddressState {
-        if self.valid.is_due(now) {
-            AddressState::Absent
-        } else if self.preferred.is_due(now) {
-            AddressState::Deprecated
-        } else {
-            AddressState::Preferred
-        }
-    }
-
-    /// The routers that say it is on-link.
-    #[must_use]
-    pub fn on_link_sources(&self) -> Sources {
-        self.on_link_sources
-    }
-
-    /// The routers that say hosts may make addresses of it.
-    #[must_use]
-    pub fn autonomous_sources(&self) -> Sources {
-        self.autonomous_sources
     }
 
     /// The routers that advertise it, for whatever use.
@@ -386,10 +335,6 @@ impl LearnedPrefix {
         }
         self.preferred = if preferred.is_zero() { OVER } else { Expiry::after(now, preferred) };
         self.autonomous_sources.add(router);
-    }
-
-    fn end(&mut self) {
-        *self = LearnedPrefix { prefix: self.prefix, told: self.told, ..LearnedPrefix::EMPTY };
     }
 
     fn expire(&mut self, now: Instant) {
@@ -438,7 +383,7 @@ impl LearnedPrefix {
 /// `NDP-34 [RFC 4862 §5.5.3 e]`: an advertisement that anybody may have
 /// forged can lengthen the time, but cut it to two hours at worst.
 #[must_use]
-pub fn two_hour_rule(now: Instant, valid: Expiry, received: Lifetime) -> Expiry {
+fn two_hour_rule(now: Instant, valid: Expiry, received: Lifetime) -> Expiry {
     let wanted = Expiry::after(now, received);
     let two_hours = Expiry::at(now.saturating_add(TWO_HOURS));
     if wanted > two_hours || wanted > valid {

@@ -27,6 +27,25 @@ fn pio(text: &str, flags: &str, valid: u32, preferred: u32) -> PrefixInformation
     }
 }
 
+/// The state of an autoconfigured address. [RFC 4862 §5.5.4]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AddressState {
+    Preferred,
+    Deprecated,
+    Absent,
+}
+
+/// `NDP-35 [RFC 4862 §5.5.4]`
+fn address_state(row: &LearnedPrefix, now: Instant) -> AddressState {
+    if row.valid.is_due(now) {
+        AddressState::Absent
+    } else if row.preferred.is_due(now) {
+        AddressState::Deprecated
+    } else {
+        AddressState::Preferred
+    }
+}
+
 fn only(table: &Table) -> LearnedPrefix {
     assert_eq!(table.iter().count(), 1);
     *table.iter().next().unwrap()
@@ -69,7 +88,7 @@ fn ndp_34_the_preferred_lifetime_is_always_the_received_one() {
     assert_eq!(only(&table).valid_until(), Some(Expiry::at(at(7201))));
     table.learn(at(2), &pio("2001:db8::/64", "A", 0, 0), 0).unwrap();
     assert_eq!(only(&table).preferred_until(), None);
-    assert_eq!(only(&table).address_state(at(2)), AddressState::Deprecated);
+    assert_eq!(address_state(&only(&table), at(2)), AddressState::Deprecated);
 }
 
 #[test]
@@ -79,7 +98,7 @@ fn ndp_32_on_link_knows_no_two_hour_rule() {
     table.learn(at(0), &pio("2001:db8::/64", "L", 24 * HOUR, 0), 0).unwrap();
     assert!(table.is_on_link(&address));
     table.learn(at(1), &pio("2001:db8::/64", "L", 10, 0), 0).unwrap();
-    assert_eq!(only(&table).on_link_until(), Some(Expiry::at(at(11))));
+    assert_eq!(only(&table).on_link, Expiry::at(at(11)));
     // L = 0 says nothing, not even with a lifetime of zero.
     table.learn(at(2), &pio("2001:db8::/64", "", 0, 0), 0).unwrap();
     table.learn(at(2), &pio("2001:db8::/64", "A", 0, 0), 0).unwrap();
@@ -108,7 +127,7 @@ fn ndp_33_prefixes_that_make_no_address() {
     let state = |option: &PrefixInformation| {
         let mut table = Table::EMPTY;
         table.learn(at(0), option, 0).unwrap();
-        (table.iter().count(), table.iter().next().map(|row| row.address_state(at(0))))
+        (table.iter().count(), table.iter().next().map(|row| address_state(row, at(0))))
     };
     assert_eq!(state(&pio("2001:db8::/64", "A", 100, 100)), (1, Some(AddressState::Preferred)));
     assert_eq!(state(&pio("2001:db8::/64", "A", 100, 101)), (0, None));
@@ -133,10 +152,10 @@ fn ndp_35_preferred_then_deprecated_then_gone() {
         (99, AddressState::Deprecated),
         (100, AddressState::Absent),
     ] {
-        assert_eq!(row.address_state(at(now)), state);
+        assert_eq!(address_state(&row, at(now)), state);
         let mut table = table.clone();
         table.expire(at(now));
-        assert_eq!(table.iter().next().map_or(AddressState::Absent, |row| row.address_state(at(now))), state);
+        assert_eq!(table.iter().next().map_or(AddressState::Absent, |row| address_state(row, at(now))), state);
     }
     assert_eq!(table.deadline(), Expiry::at(at(60)));
     table.expire(at(60));
@@ -166,17 +185,17 @@ fn isa_23_what_only_a_vanished_router_said_goes_with_it() {
     table.forget_router(0);
     let left: Vec<_> = table
         .iter()
-        .map(|row| (row.prefix(), row.is_on_link(), row.address_state(at(0)) == AddressState::Preferred))
+        .map(|row| (row.prefix(), row.is_on_link(), address_state(row, at(0)) == AddressState::Preferred))
         .collect();
     assert_eq!(left, [(prefix("2001:db8:b::/64"), true, true), (prefix("2001:db8:c::/64"), false, true)]);
     table.forget_router(31);
     assert_eq!(table.iter().count(), 0);
     // A slot that has another router now has said nothing.
     table.learn(at(0), &pio("2001:db8:a::/64", "LA", 100, 100), 5).unwrap();
-    assert!(only(&table).on_link_sources().contains(5) && only(&table).autonomous_sources().contains(5));
+    assert!(only(&table).on_link_sources.contains(5) && only(&table).autonomous_sources.contains(5));
     table.forget_router(0);
     assert_eq!(table.iter().count(), 1);
-    table.forget_all();
+    table.forget_router(5);
     assert_eq!(table.iter().count(), 0);
 }
 
@@ -401,14 +420,14 @@ proptest! {
                 let number = row.prefix().address().segments()[3] as u8;
                 let expected = &model[&number];
                 let instant = |secs: u64| if secs == u64::MAX { Expiry::NEVER } else { Expiry::at(Instant::from_secs(secs)) };
-                prop_assert_eq!(row.on_link_until(), expected.on_link.map(instant));
+                prop_assert_eq!(row.is_on_link().then_some(row.on_link), expected.on_link.map(instant));
                 prop_assert_eq!(row.valid_until(), expected.valid.map(instant));
                 let state = match expected.valid {
                     None => AddressState::Absent,
                     Some(_) if expected.preferred > secs => AddressState::Preferred,
                     Some(_) => AddressState::Deprecated,
                 };
-                prop_assert_eq!(row.address_state(now), state);
+                prop_assert_eq!(address_state(row, now), state);
             }
         }
     }
