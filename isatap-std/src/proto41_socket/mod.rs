@@ -58,23 +58,11 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// How to open a [`Proto41Socket`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Options {
-    /// Send and receive by this device only; `None`: by what the routing table says.
-    pub device: Option<String>,
-    /// Bytes of receive buffer, as the kernel counts: bookkeeping included. A joined
-    /// packet of 64 KiB counts about twice its length.
-    pub receive_buffer: usize,
-    /// Bytes of send buffer, as the kernel counts. Each of the two sockets has one.
-    pub send_buffer: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { device: None, receive_buffer: 4 << 20, send_buffer: 1 << 20 }
-    }
-}
+/// Bytes of receive buffer, as the kernel counts: bookkeeping included. A joined
+/// packet of 64 KiB counts about twice its length.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// Bytes of send buffer of each of the two sockets, as the kernel counts.
+const SEND_BUFFER: usize = 1 << 20;
 
 /// The sockets of one process, for all its protocol-41 links. Non-blocking.
 #[derive(Debug)]
@@ -110,21 +98,21 @@ impl Proto41Socket {
     ///
     /// # Errors
     ///
-    /// No privilege (CAP_NET_RAW), or no such device.
-    pub fn open(options: &Options) -> Result<Self, Error> {
+    /// No privilege (CAP_NET_RAW).
+    pub fn open() -> Result<Self, Error> {
         // First the filters and options, then the socket that receives: nothing
         // is queued for a socket that nobody reads.
-        let dont_fragment = open(options, protocol::IPV6, &filter::DROP_ALL)?;
+        let dont_fragment = open(protocol::IPV6, &filter::DROP_ALL)?;
         discover(&dont_fragment, libc::IP_PMTUDISC_PROBE)?;
-        let icmpv4 = open(options, protocol::ICMPV4, &filter::ERRORS_ABOUT_PROTOCOL_41)?;
-        let may_fragment = open(options, protocol::IPV6, &[])?;
+        let icmpv4 = open(protocol::ICMPV4, &filter::ERRORS_ABOUT_PROTOCOL_41)?;
+        let may_fragment = open(protocol::IPV6, &[])?;
         discover(&may_fragment, libc::IP_PMTUDISC_OMIT)?;
-        set_buffer(options.receive_buffer, |bytes| {
+        set_buffer(RECEIVE_BUFFER, |bytes| {
             setsockopt(&may_fragment, sockopt::RcvBufForce, bytes)
                 .or_else(|_| setsockopt(&may_fragment, sockopt::RcvBuf, bytes))
         })?;
         for socket in [&may_fragment, &dont_fragment] {
-            set_buffer(options.send_buffer, |bytes| {
+            set_buffer(SEND_BUFFER, |bytes| {
                 setsockopt(socket, sockopt::SndBufForce, bytes).or_else(|_| setsockopt(socket, sockopt::SndBuf, bytes))
             })?;
         }
@@ -165,8 +153,7 @@ impl Proto41Socket {
     ///
     /// # Errors
     ///
-    /// The device it is bound to went down, or memory is short. Worth counting, not
-    /// fatal.
+    /// Memory is short. Worth counting, not fatal.
     pub fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
         batch.fill(self.may_fragment.as_fd())
     }
@@ -222,7 +209,7 @@ impl SendCounters {
     }
 }
 
-fn open(options: &Options, number: u8, filter: &[libc::sock_filter]) -> Result<Socket, Error> {
+fn open(number: u8, filter: &[libc::sock_filter]) -> Result<Socket, Error> {
     let name = match number {
         protocol::ICMPV4 => "a raw socket for ICMPv4",
         _ => "a raw socket for protocol 41",
@@ -239,15 +226,7 @@ fn open(options: &Options, number: u8, filter: &[libc::sock_filter]) -> Result<S
         }
         Ok(socket)
     };
-    let socket = open().map_err(|error| Error::refused("open", name, error))?;
-    if let Some(device) = &options.device {
-        socket.bind_device(Some(device.as_bytes())).map_err(|error| {
-            let missing = error.raw_os_error() == Some(libc::ENODEV);
-            let error = Error::refused(format!("bind {name} to"), device, error);
-            if missing { error.with_advice("see: ip link") } else { error }
-        })?;
-    }
-    Ok(socket)
+    open().map_err(|error| Error::refused("open", name, error))
 }
 
 pub(crate) fn discover(socket: &Socket, mode: libc::c_int) -> Result<(), Error> {

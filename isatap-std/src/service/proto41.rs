@@ -77,7 +77,7 @@ impl Service<Role> {
         let mut machine = Box::new(Machine::new(config));
         let native = native::add(&mut machine)?;
         let shared = Shared { native, lans: Vec::new(), claims: Claims::default() };
-        let socket = Proto41Socket::open(&crate::proto41_socket::Options::default())?;
+        let socket = Proto41Socket::open()?;
         Self::new(machine, socket, shared, watcher, observer)
     }
 

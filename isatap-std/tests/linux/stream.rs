@@ -6,7 +6,7 @@ use isatap_core::packet::HEADROOM;
 use isatap_core::proto41::Outer;
 use isatap_std::netlink::{InterfaceAddress, Netlink, sysctl};
 use isatap_std::offload::{BUFFER_LEN, Coalescer, Segments, VirtioHeader, classify};
-use isatap_std::proto41_socket::{Datagram, Options, Proto41Socket, ReceiveBatch};
+use isatap_std::proto41_socket::{Datagram, Proto41Socket, ReceiveBatch};
 use isatap_std::tun::Tun;
 use nix::poll::{PollFd, PollFlags, poll};
 use std::io::{Read, Write};
@@ -72,7 +72,7 @@ impl End {
             let address = InterfaceAddress { address: setup.address, prefix_len: 64, preferred: None, valid: None };
             netlink.replace_address(index, &address).unwrap();
             netns.ip("-6 route add 2001:db8::/64 dev tun0");
-            let socket = Proto41Socket::open(&Options::default()).unwrap();
+            let socket = Proto41Socket::open().unwrap();
             let (stop, seen) = (stop.clone(), seen.clone());
             std::thread::spawn(move || {
                 let mut buffer = vec![0; BUFFER_LEN];
