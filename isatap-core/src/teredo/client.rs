@@ -72,6 +72,8 @@ mod transmit;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use core::time::Duration;
 
+use heapless::Vec;
+
 pub use self::config::{ClientConfig, Status};
 use self::session::{Ask, Due, EchoTest, Guess, How, OwnPort, Queue, Session, Targets, Work};
 use super::authentication::{Authenticator, Open};
@@ -159,8 +161,6 @@ enum Opened {
     Other(SocketAddrV4),
 }
 
-const NOWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
-
 /// A client. `S` holds the peers; `N` says with how many something can be
 /// under way at a time.
 #[derive(Clone)]
@@ -176,8 +176,8 @@ pub struct Client<S = [Peer; 64], A = Open, const N: usize = 16> {
     opened: Opened,
     peers: PeerTable<S>,
     sessions: [Session; N],
-    answers: [Answer; ANSWERS],
-    local: [LocalPeer; LOCAL_PEERS],
+    answers: Vec<Answer, ANSWERS>,
+    local: Vec<LocalPeer, LOCAL_PEERS>,
     discover_at: Expiry,
     discover: bool,
     tests: TokenBucket,
@@ -214,15 +214,8 @@ impl<S, A, const N: usize> Client<S, A, N> {
             opened: Opened::Nothing,
             peers,
             sessions: [Session::FREE; N],
-            answers: [Answer {
-                destination: Ipv6Addr::UNSPECIFIED,
-                to: NOWHERE,
-                wanted: false,
-                count: 0,
-                since: Instant::ZERO,
-            }; ANSWERS],
-            local: [LocalPeer { address: Ipv6Addr::UNSPECIFIED, at: NOWHERE, heard: Expiry::at(Instant::ZERO) };
-                LOCAL_PEERS],
+            answers: Vec::new(),
+            local: Vec::new(),
             discover_at: Expiry::NEVER,
             discover: false,
             tests: TokenBucket::FULL,

@@ -5,7 +5,7 @@ use core::net::{Ipv6Addr, SocketAddrV4};
 
 use super::receive::Arrived;
 use super::{
-    ANSWERS, Ask, BUBBLES, Client, Due, How, LOCAL_LIFETIME, LocalPeer, PORT_TRIAL, PRIMARY_FIRST, TESTS, Targets, Work,
+    Answer, Ask, BUBBLES, Client, Due, How, LOCAL_LIFETIME, LocalPeer, PORT_TRIAL, PRIMARY_FIRST, TESTS, Targets, Work,
 };
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
@@ -121,23 +121,24 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     }
 
     fn note_answer(&mut self, now: Instant, destination: Ipv6Addr, to: SocketAddrV4) -> Result<(), DropReason> {
-        let known = self.answers.iter().position(|answer| answer.destination == destination && answer.to == to);
-        let idle = || {
-            let rows = self.answers.iter().enumerate().filter(|(_, answer)| !answer.wanted);
-            rows.min_by_key(|(_, answer)| answer.since).map(|(row, _)| row)
-        };
-        let row = known.or_else(idle).filter(|row| *row < ANSWERS).ok_or(DropReason::RateLimited)?;
-        let Some(answer) = self.answers.get_mut(row) else { return Err(DropReason::RateLimited) };
-        let recent = now.saturating_duration_since(answer.since) < BUBBLE_WINDOW;
-        let same = known.is_some() && recent;
-        // TER-98: four in 300 s. The address is a relay's secret of the day, so
-        // a relay that is in use has another one soon.
-        if same && answer.count >= BUBBLE_LIMIT {
-            return Err(DropReason::RateLimited);
+        let first = Answer { destination, to, wanted: true, count: 1, since: now };
+        let is_same = |answer: &&mut Answer| answer.destination == destination && answer.to == to;
+        match self.answers.iter_mut().find(is_same) {
+            Some(answer) if now.saturating_duration_since(answer.since) >= BUBBLE_WINDOW => *answer = first,
+            // TER-98: four in 300 s. The address is a relay's secret of the day, so
+            // a relay that is in use has another one soon.
+            Some(answer) if answer.count >= BUBBLE_LIMIT => return Err(DropReason::RateLimited),
+            Some(answer) => {
+                answer.wanted = true;
+                answer.count = answer.count.saturating_add(1);
+            }
+            None => {
+                if self.answers.push(first).is_err() {
+                    let idle = self.answers.iter_mut().filter(|answer| !answer.wanted);
+                    *idle.min_by_key(|answer| answer.since).ok_or(DropReason::RateLimited)? = first;
+                }
+            }
         }
-        let count = if same { answer.count } else { 0 };
-        let since = if same { answer.since } else { now };
-        *answer = super::Answer { destination, to, wanted: true, count: count.saturating_add(1), since };
         Ok(())
     }
 
@@ -181,10 +182,14 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     /// `TER-51 [RFC 4380 §5.2.8]`
     pub(super) fn discovered(&mut self, now: Instant, arrived: &Arrived) -> Result<(), DropReason> {
         let at = arrived.path.from;
+        let heard = Expiry::at(now.saturating_add(LOCAL_LIFETIME));
+        let local = LocalPeer { address: arrived.source, at, heard };
         let known = self.local.iter().position(|local| local.address == arrived.source);
         let row = known.or_else(|| self.local.iter().position(|local| local.heard.is_due(now)));
-        let row = row.and_then(|row| self.local.get_mut(row)).ok_or(DropReason::TableFull)?;
-        *row = LocalPeer { address: arrived.source, at, heard: Expiry::at(now.saturating_add(LOCAL_LIFETIME)) };
+        match row.and_then(|row| self.local.get_mut(row)) {
+            Some(row) => *row = local,
+            None => self.local.push(local).map_err(|_| DropReason::TableFull)?,
+        }
         let peer = self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?;
         let may = peer.may_get_bubble(now);
         if may && self.bubbles.take(now, BUBBLES) {

@@ -106,7 +106,11 @@ fn key(bench: &Bench, seen: &[Sent]) -> String {
         client.qualification.stage(),
         since(client.qualification.deadline().instant()),
         since(Some(client.qualification.last_heard())),
-        client.answers.map(|answer| (answer.destination, answer.count, since(Some(answer.since)))),
+        client
+            .answers
+            .iter()
+            .map(|answer| (answer.destination, answer.count, since(Some(answer.since))))
+            .collect::<Vec<_>>(),
     );
     for session in client.sessions.iter().filter(|session| !session.is_free()) {
         key += &std::format!(
