@@ -415,6 +415,22 @@ pub struct Ticket {
     pub generation: u16,
 }
 
+impl Ticket {
+    /// One of a link of a node: the upper half of the place is the link.
+    pub(crate) const fn of(link: LinkId, row: u16, generation: u16) -> Self {
+        let [high, low] = row.to_be_bytes();
+        Ticket { slot: u32::from_be_bytes([0, link.0, high, low]), generation }
+    }
+
+    /// Whether the link `link` of a node gave it. Of Teredo's tickets this says
+    /// nothing.
+    #[must_use]
+    pub const fn is_of(self, link: LinkId) -> bool {
+        let [high, number, ..] = self.slot.to_be_bytes();
+        high == 0 && number == link.0
+    }
+}
+
 /// An address made of a prefix that a router advertises and a locator, or a
 /// link-local one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

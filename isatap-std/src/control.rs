@@ -199,6 +199,11 @@ impl Server {
         self.retry.take_if(|due| *due <= now).is_some()
     }
 
+    /// Hangs up on those who ask about a link that is gone.
+    pub(crate) fn forget(&mut self, link: LinkId) {
+        self.clients.retain(|client| client.link != link);
+    }
+
     /// Adds how often a client could not be accepted.
     pub(crate) fn count(&self, counters: &mut BTreeMap<String, u64>) {
         if self.not_accepted > 0 {

@@ -23,7 +23,7 @@
 //! | `tun` | the device through which the kernel and the core exchange IPv6 packets | Linux |
 //! | `proto41_socket` | raw IPv4 sockets for protocol 41, and the ICMPv4 errors about what they sent | Linux |
 //! | `teredo` | a Teredo client, server and relay on this machine | Linux |
-//! | `udp_socket` | UDP sockets for Teredo, many ports behind one descriptor | Linux |
+//! | `udp_socket` | UDP sockets for Teredo, many ports as one | Linux |
 //! | `nd_socket` | Router Solicitations and Advertisements on a native device | Linux |
 //! | `netlink` | addresses, routes and MTU of the device; what other programs change | Linux |
 //! | `signal`, `runtime_dir` | what a daemon needs to end and to start cleanly | Linux |

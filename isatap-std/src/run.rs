@@ -47,7 +47,7 @@ use crate::error::Error;
 use crate::netlink::{Netlink, sysctl};
 use crate::runtime_dir::RuntimeDir;
 use crate::service::status::Status;
-use crate::service::{self, LAST_WORDS, Member, Notice, Observer, Proto41, Service, Surroundings};
+use crate::service::{self, LAST_WORDS, Member, Notice, Observer, Proto41Role, Service, Surroundings};
 use crate::signal::{Request, Signals};
 use crate::spec::{Link, Native, conflicts};
 use crate::teredo::secrets::Secrets;
@@ -60,9 +60,9 @@ use std::time::Duration;
 /// Running links; gone, devices and all, when dropped.
 pub struct Run {
     poller: Poller,
-    links: Vec<Running>,
+    links: Vec<Begun>,
     /// All links that speak protocol 41; `None`: there are none.
-    proto41: Option<Box<Service<Proto41>>>,
+    proto41: Option<Box<Service<Proto41Role>>>,
     natives: Vec<Native>,
     runtime: Option<RuntimeDir>,
     observer: Arc<SharedObserver>,
@@ -70,15 +70,21 @@ pub struct Run {
 
 type SharedObserver = Mutex<dyn FnMut(&Notice) + Send>;
 
-/// A link, and what it was made of.
-struct Running {
+/// A link that runs.
+struct Begun {
+    wanted: Wanted,
+    home: Home,
+}
+
+/// What a link is made of.
+#[derive(Clone, PartialEq)]
+struct Wanted {
     link: Link,
     secrets: Secrets,
-    place: Place,
 }
 
 /// Whose a link is.
-enum Place {
+enum Home {
     /// A number of the service of protocol 41.
     Proto41(LinkId),
     /// A service of its own, and its number at the poller.
@@ -121,7 +127,10 @@ impl Run {
             runtime: runtime.cloned(),
             observer: Arc::new(Mutex::new(observer)),
         };
-        run.apply(links, natives, None)?;
+        run.natives = run.check(links, natives)?;
+        let wanted = wanted_of(links)?;
+        wanted.iter().try_for_each(|wanted| run.begin(wanted))?;
+        run.settle_in(&wanted)?;
         Ok(run)
     }
 
@@ -132,100 +141,131 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// As [`open_with`](Self::open_with). A link that can be on no machine, or a file of secrets
-    /// that cannot be used, changes nothing. Else what was to end has ended then, and what begins
-    /// before the one that failed has begun: call it again with what works.
+    /// As [`open_with`](Self::open_with). What was before is then again, from the beginning where
+    /// it had ended already; of a link that cannot begin again a [`Notice`] tells.
     pub fn reload(&mut self, links: &[Link], natives: &[Native], signals: &mut Signals) -> Result<(), Error> {
-        self.apply(links, natives, Some(signals))
+        let natives = self.check(links, natives)?;
+        let wanted = wanted_of(links)?;
+        let before: Vec<Wanted> = self.links.iter().map(|begun| begun.wanted.clone()).collect();
+        let mut outcome = self.end_others(&wanted, signals);
+        if outcome.is_ok() {
+            outcome = wanted.iter().try_for_each(|wanted| self.begin(wanted));
+        }
+        if outcome.is_err() {
+            self.go_back(&before, signals);
+            return outcome.and(self.settle_in(&before));
+        }
+        self.natives = natives;
+        self.settle_in(&wanted)
     }
 
-    fn apply(&mut self, links: &[Link], natives: &[Native], signals: Option<&mut Signals>) -> Result<(), Error> {
+    /// What no machine or this one cannot have is refused before anything changes.
+    fn check(&self, links: &[Link], natives: &[Native]) -> Result<Vec<Native>, Error> {
         links.iter().try_for_each(Link::check_first)?;
         if let Some(conflict) = conflicts(links, natives).into_iter().next() {
             let device = links.get(conflict.link).map(Link::device);
             return Err(Error::usage("run", device.unwrap_or("a native device"), conflict.text));
         }
-        let wanted: Vec<(Link, Secrets)> = links
-            .iter()
-            .map(|link| service::secrets_of(link).map(|secrets| (link.clone(), secrets)))
-            .collect::<Result<_, _>>()?;
-        // The old devices go first: the new ones may have their names.
-        self.end_others(&wanted, signals)?;
         if natives != self.natives {
             self.check_natives(natives)?;
-            self.natives = natives.to_vec();
         }
-        let begun = self.begin_others(&wanted);
-        let published: Vec<Ipv6Prefix> =
-            self.links.iter().flat_map(|running| running.link.published_routes()).copied().collect();
-        let ready = self.proto41.as_mut().map_or(Ok(()), |proto41| proto41.ready_all(&published));
-        begun.and(ready)
+        Ok(natives.to_vec())
     }
 
-    /// Ends what is not wanted as it is.
-    fn end_others(&mut self, wanted: &[(Link, Secrets)], signals: Option<&mut Signals>) -> Result<(), Error> {
-        let is_wanted = |running: &Running| {
-            wanted.iter().any(|(link, secrets)| *link == running.link && *secrets == running.secrets)
-        };
-        let others = self.links.iter().filter(|running| !is_wanted(running));
-        let gone: Vec<LinkId> = others.filter_map(|running| running.place.proto41()).collect();
-        if let (Some(proto41), Some(signals)) = (&mut self.proto41, signals) {
-            let last_words = proto41.leave_lans(&gone);
-            self.wait_for(&last_words, signals)?;
+    /// As it was, as far as that can be.
+    fn go_back(&mut self, before: &[Wanted], signals: &mut Signals) {
+        let ended = self.end_others(before, signals);
+        let begun = before.iter().map(|wanted| {
+            let lost = format!("{} does not run any more", wanted.link.device());
+            self.begin(wanted).map_err(|error| error.with_advice(lost))
+        });
+        let outcomes: Vec<Result<(), Error>> = begun.chain([ended]).collect();
+        for error in outcomes.into_iter().filter_map(Result::err) {
+            (self.observer())(&Notice::Warning(error.to_string()));
         }
+    }
+
+    /// Ends what is not wanted as it is: the new devices may have the names of old ones. All that
+    /// is to end ends, whatever comes between.
+    fn end_others(&mut self, wanted: &[Wanted], signals: &mut Signals) -> Result<(), Error> {
+        let is_wanted = |begun: &Begun| wanted.contains(&begun.wanted);
+        let others = self.links.iter().filter(|begun| !is_wanted(begun));
+        let gone: Vec<LinkId> = others.filter_map(|begun| begun.home.proto41()).collect();
+        let last_words = self.proto41.as_mut().map(|proto41| proto41.leave_lans(&gone)).unwrap_or_default();
+        let mut outcome = self.wait_for(&last_words, signals);
         if let Some(proto41) = &mut self.proto41 {
-            gone.iter().try_for_each(|id| proto41.remove_link(*id))?;
+            for id in gone {
+                outcome = outcome.and(proto41.remove_link(id));
+            }
+            if wanted.iter().all(|wanted| wanted.link.is_teredo() || wanted.link.pcap().is_none()) {
+                proto41.stop_recording();
+            }
         }
         self.links.retain(is_wanted);
-        if !wanted.iter().any(|(link, _)| !link.is_teredo()) {
-            self.proto41 = None;
+        outcome
+    }
+
+    /// Begins a link that does not run.
+    fn begin(&mut self, wanted: &Wanted) -> Result<(), Error> {
+        if self.links.iter().any(|begun| begun.wanted == *wanted) {
+            return Ok(());
         }
+        let home = if wanted.link.is_teredo() { self.begin_alone(wanted)? } else { self.begin_proto41(wanted)? };
+        self.links.push(Begun { wanted: wanted.clone(), home });
         Ok(())
     }
 
-    /// Begins what is wanted and does not run; Teredo last, since a client looks for what else
-    /// there is.
-    fn begin_others(&mut self, wanted: &[(Link, Secrets)]) -> Result<(), Error> {
-        let runs = |run: &Self, link: &Link| run.links.iter().any(|running| running.link == *link);
-        let pcap = wanted.iter().find_map(|(link, _)| link.pcap().filter(|_| !link.is_teredo()));
-        for (link, secrets) in wanted.iter().filter(|(link, _)| !link.is_teredo()) {
-            if runs(self, link) {
-                continue;
+    fn begin_proto41(&mut self, wanted: &Wanted) -> Result<Home, Error> {
+        let proto41 = match &mut self.proto41 {
+            Some(proto41) => proto41,
+            None => {
+                let opened = Service::open(self.poller.watcher(PROTO41), self.observer())?;
+                self.proto41.insert(Box::new(opened))
             }
-            let proto41 = match &mut self.proto41 {
-                Some(proto41) => proto41,
-                None => {
-                    let opened = Service::open(self.poller.watcher(PROTO41), self.observer())?;
-                    self.proto41.insert(Box::new(opened))
-                }
-            };
+        };
+        if let Some(pcap) = wanted.link.pcap() {
             proto41.record(pcap)?;
-            let id = proto41.add_link(link, self.runtime.as_ref())?;
-            self.links.push(Running { link: link.clone(), secrets: secrets.clone(), place: Place::Proto41(id) });
         }
-        for (link, secrets) in wanted.iter().filter(|(link, _)| link.is_teredo()) {
-            if runs(self, link) {
-                continue;
-            }
-            let taken = |number: &u16| self.member(*number).is_some();
-            let number = (PROTO41 + 1..SIGNALS).find(|number| !taken(number)).unwrap_or(SIGNALS);
-            let around = Surroundings {
-                runtime: self.runtime.as_ref(),
-                secrets: secrets.clone(),
-                observer: self.observer(),
-                own: &self.members().flat_map(|(_, member)| member.devices()).collect::<Vec<u32>>(),
-                watcher: self.poller.watcher(number),
-            };
-            let Some(member) = service::open_teredo(link, around)? else { continue };
-            let place = Place::Alone(number, member);
-            self.links.push(Running { link: link.clone(), secrets: secrets.clone(), place });
+        proto41.add_link(&wanted.link, self.runtime.as_ref()).map(Home::Proto41)
+    }
+
+    fn begin_alone(&mut self, wanted: &Wanted) -> Result<Home, Error> {
+        let is_free = |number: &u16| self.members().all(|(taken, _)| taken != *number);
+        let number = (PROTO41 + 1..SIGNALS).find(is_free).unwrap_or(SIGNALS);
+        let around = Surroundings {
+            runtime: self.runtime.as_ref(),
+            secrets: wanted.secrets.clone(),
+            observer: self.observer(),
+            own: &self.members().flat_map(|(_, member)| member.devices()).collect::<Vec<u32>>(),
+            watcher: self.poller.watcher(number),
+        };
+        service::open_teredo(&wanted.link, around).map(|member| Home::Alone(number, member))
+    }
+
+    /// After links have begun and ended: what those of protocol 41 do together, in the order in
+    /// which they were `wanted`.
+    fn settle_in(&mut self, wanted: &[Wanted]) -> Result<(), Error> {
+        self.links.sort_by_key(|begun| wanted.iter().position(|wanted| *wanted == begun.wanted));
+        let in_order: Vec<LinkId> = self.links.iter().filter_map(|begun| begun.home.proto41()).collect();
+        if in_order.is_empty() {
+            self.proto41 = None;
         }
-        Ok(())
+        let of_proto41 = || self.links.iter().map(|begun| &begun.wanted.link).filter(|link| !link.is_teredo());
+        let published: Vec<Ipv6Prefix> = of_proto41().flat_map(Link::published_routes).copied().collect();
+        let settled = self.proto41.as_mut().map_or(Ok(()), |proto41| proto41.settle_in(&in_order, &published));
+        settled.and(self.arm())
+    }
+
+    /// For who waits on our descriptor.
+    fn arm(&mut self) -> Result<(), Error> {
+        self.poller.arm(self.deadline())
     }
 
     /// Asks all routers, relays and servers now, whatever the timers say.
     pub fn solicit(&mut self) {
         self.members_mut().for_each(|(_, member)| member.solicit());
+        // What fails here fails again in the next turn, and is said there.
+        let _ = self.arm();
     }
 
     /// Whether no link runs: after a [`reload`](Self::reload) that failed, say.
@@ -332,21 +372,22 @@ impl Run {
     fn round(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
         let mut has_signal = false;
         let mut busy = Vec::new();
-        let deadline = self.deadline();
-        for (number, source) in self.poller.wait(timeout, deadline)? {
+        // All are heard before one fails: some tell what is new once only.
+        let mut outcome = Ok(());
+        for (number, source) in self.poller.wait(timeout, self.deadline())? {
             has_signal |= number == SIGNALS;
             if let Some(member) = self.member_mut(number) {
-                member.ready(source)?;
+                outcome = outcome.and(member.ready(source));
                 busy.push(number);
             }
         }
         let now = self.poller.clock().now();
-        self.members_mut()
-            .filter(|(number, member)| busy.contains(number) || member.deadline().is_some_and(|due| due <= now))
-            .try_for_each(|(_, member)| member.advance())?;
-        // For who waits on our descriptor instead.
-        self.poller.arm(self.deadline())?;
-        Ok(has_signal)
+        for (number, member) in self.members_mut() {
+            if busy.contains(&number) || member.deadline().is_some_and(|due| due <= now) {
+                outcome = outcome.and(member.advance());
+            }
+        }
+        outcome.and(self.arm()).map(|()| has_signal)
     }
 
     fn deadline(&self) -> Option<isatap_core::time::Instant> {
@@ -355,22 +396,18 @@ impl Run {
 
     fn members(&self) -> impl Iterator<Item = (u16, &dyn Member)> {
         let proto41 = self.proto41.iter().map(|proto41| (PROTO41, &**proto41 as &dyn Member));
-        proto41.chain(self.links.iter().filter_map(|running| match &running.place {
-            Place::Alone(number, member) => Some((*number, &**member)),
-            Place::Proto41(_) => None,
+        proto41.chain(self.links.iter().filter_map(|begun| match &begun.home {
+            Home::Alone(number, member) => Some((*number, &**member)),
+            Home::Proto41(_) => None,
         }))
     }
 
     fn members_mut(&mut self) -> impl Iterator<Item = (u16, &mut (dyn Member + 'static))> {
         let proto41 = self.proto41.iter_mut().map(|proto41| (PROTO41, &mut **proto41 as &mut (dyn Member + 'static)));
-        proto41.chain(self.links.iter_mut().filter_map(|running| match &mut running.place {
-            Place::Alone(number, member) => Some((*number, &mut **member)),
-            Place::Proto41(_) => None,
+        proto41.chain(self.links.iter_mut().filter_map(|begun| match &mut begun.home {
+            Home::Alone(number, member) => Some((*number, &mut **member)),
+            Home::Proto41(_) => None,
         }))
-    }
-
-    fn member(&self, number: u16) -> Option<&dyn Member> {
-        self.members().find(|(own, _)| *own == number).map(|(_, member)| member)
     }
 
     fn member_mut(&mut self, number: u16) -> Option<&mut (dyn Member + 'static)> {
@@ -397,13 +434,22 @@ impl Run {
     }
 }
 
-impl Place {
+impl Home {
     fn proto41(&self) -> Option<LinkId> {
         match self {
-            Place::Proto41(id) => Some(*id),
-            Place::Alone(..) => None,
+            Home::Proto41(id) => Some(*id),
+            Home::Alone(..) => None,
         }
     }
+}
+
+/// What the links are made of: their secrets are read now. Teredo is last, since a client looks for
+/// what else there is.
+fn wanted_of(links: &[Link]) -> Result<Vec<Wanted>, Error> {
+    let wanted = |link: &Link| service::secrets_of(link).map(|secrets| Wanted { link: link.clone(), secrets });
+    let mut all = links.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
+    all.sort_by_key(|wanted| wanted.link.is_teredo());
+    Ok(all)
 }
 
 impl AsFd for Run {

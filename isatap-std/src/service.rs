@@ -3,7 +3,7 @@
 //!
 //! `Service` is written once, for the two that there are: `proto41`, any number of links with one
 //! set of raw sockets, and `teredo`, one link with UDP sockets of its own. What the two do not
-//! share is their `Role`s' and, for what links do together, their `Shared`'s.
+//! share is their `Role`s' and, for what links do together, their `Common`'s.
 //!
 //! ```text
 //! Run ─▶ one Poller ─▶ Service<proto41::Role>   links: ISATAP, configured, 6to4, 6rd; LANs
@@ -26,10 +26,10 @@ mod teredo;
 pub use crate::capacity::Linux;
 pub(crate) use crate::locators::LocatorSource;
 pub(crate) use member::Member;
-pub(crate) use proto41::{LAST_WORDS, Role as Proto41};
+pub(crate) use proto41::{LAST_WORDS, Proto41Role};
 pub(crate) use teredo::{Surroundings, open as open_teredo, secrets as secrets_of};
 
-use self::role::{Environment, Role, Shared, View};
+use self::role::{Common, Environment, Role, View};
 #[cfg(feature = "control")]
 use crate::control::{self, Server};
 use crate::driver::attachment::Attachment;
@@ -82,7 +82,7 @@ pub(crate) struct Service<R: Role> {
     driver: Driver<R::Machine, R::Socket>,
     netlink: Netlink,
     links: Vec<Running<R>>,
-    shared: R::Shared,
+    common: R::Common,
     observer: Observer,
     #[cfg(feature = "control")]
     server: Server,
@@ -101,7 +101,9 @@ struct Running<R> {
     listener: Option<control::Listener>,
 }
 
-// The owner's descriptors: of a link, those of clients.
+// The owner's descriptors: of a link, of a LAN (whose numbers are no link's), of clients.
+const LAN_MONITOR: u32 = 0;
+const LAN_SOLICITATIONS: u32 = 1;
 const MONITOR: u32 = 0;
 #[cfg(feature = "control")]
 const LISTENER: u32 = 1;
@@ -119,7 +121,7 @@ impl<R: Role> Service<R> {
     fn new(
         machine: Box<R::Machine>,
         socket: R::Socket,
-        shared: R::Shared,
+        common: R::Common,
         watcher: Watcher,
         observer: Observer,
     ) -> Result<Self, Error> {
@@ -127,7 +129,7 @@ impl<R: Role> Service<R> {
             driver: Driver::new(machine, socket, watcher)?,
             netlink: Netlink::open()?,
             links: Vec::new(),
-            shared,
+            common,
             observer,
             #[cfg(feature = "control")]
             server: Server::default(),
@@ -137,6 +139,8 @@ impl<R: Role> Service<R> {
     /// Makes the device of a link that the machine has, and lets the role begin. Whoever has the
     /// claim may clean up, so that comes first.
     fn attach(&mut self, id: LinkId, device: &str, metric: u32, role: R, claim: Option<Claim>) -> Result<(), Error> {
+        #[cfg(feature = "control")]
+        let listener = claim.as_ref().map(control::Listener::open).transpose()?;
         let (mut attachment, tun) = Attachment::open(&self.netlink, id, device, metric)?;
         if role.is_host() {
             sysctl::be_a_host(device)?;
@@ -145,36 +149,42 @@ impl<R: Role> Service<R> {
             attachment.follow_ipv4_routes()?;
         }
         self.driver.attach(id, tun)?;
-        let watcher = self.driver.watcher();
-        let watch = |fd, what| watcher.watch(fd, Source::Owner(token(id, what)));
-        watch(attachment.as_fd(), MONITOR)?;
-        for (fd, what) in role.descriptors().into_iter().zip(FIRST_OF_ROLE..) {
-            fd.map_or(Ok(()), |fd| watch(fd, what))?;
-        }
-        #[cfg(feature = "control")]
-        let listener = claim.as_ref().map(control::Listener::open).transpose()?;
-        #[cfg(feature = "control")]
-        if let Some(listener) = &listener {
-            let source = Source::Owner(token(id, LISTENER));
-            watcher.watch_edge(listener.as_fd(), source)?;
-        }
+        // From here on the claim goes with the device, and after it.
         self.links.push(Running {
             attachment,
             role,
             found: Found::default(),
             told: None,
-            _claim: claim,
             #[cfg(feature = "control")]
             listener,
+            _claim: claim,
         });
         let at = self.links.len() - 1;
+        self.watch(at)?;
         self.with(at, |role, env| role.start(env))?;
         self.with(at, |role, env| role.mirror(env))?;
         self.with(at, |role, env| role.refresh(env))
     }
 
+    fn watch(&self, at: usize) -> Result<(), Error> {
+        let Some(link) = self.links.get(at) else { return Ok(()) };
+        let source = |what| Source::Owner(token(link.attachment.link(), what));
+        let watcher = self.driver.watcher();
+        watcher.watch(link.attachment.as_fd(), source(MONITOR))?;
+        for (fd, what) in link.role.descriptors().into_iter().zip(FIRST_OF_ROLE..) {
+            fd.map_or(Ok(()), |fd| watcher.watch(fd, source(what)))?;
+        }
+        #[cfg(feature = "control")]
+        if let Some(listener) = &link.listener {
+            watcher.watch_edge(listener.as_fd(), source(LISTENER))?;
+        }
+        Ok(())
+    }
+
     /// Takes the device of a link away.
     fn detach(&mut self, id: LinkId) {
+        #[cfg(feature = "control")]
+        self.server.forget(id);
         self.driver.detach(id);
         self.links.retain(|link| link.attachment.link() != id);
     }
@@ -205,7 +215,7 @@ impl<R: Role> Service<R> {
             attachment: &mut link.attachment,
             found: &mut link.found,
             netlink: &self.netlink,
-            shared: &mut self.shared,
+            common: &mut self.common,
             observer: &mut self.observer,
         };
         work(&mut link.role, &mut env)
@@ -232,7 +242,7 @@ impl<R: Role> Service<R> {
                     role.event(env, &event)
                 })?;
             }
-            R::Shared::event(self, now, &event)?;
+            R::Common::event(self, now, &event)?;
         }
         for at in 0..self.links.len() {
             self.with(at, |role, env| {
@@ -286,7 +296,7 @@ impl<R: Role> Service<R> {
             })?;
         }
         // One link looks for all.
-        if at == 0 { R::Shared::changed(self, changes) } else { Ok(()) }
+        if at == 0 { R::Common::changed(self, changes) } else { Ok(()) }
     }
 
     /// See [`Role::solicit`].
@@ -302,10 +312,8 @@ impl<R: Role> Service<R> {
     /// What one link says of itself.
     fn status(&self, at: usize) -> Option<status::Status> {
         let link = self.links.get(at)?;
-        let machine = self.driver.machine();
         let mut status = status::Status::of_attachment(self.driver.now(), &link.attachment, link.role.name());
-        let counters = self.driver.counters_of(link.attachment.link())?;
-        status.count(counters, self.driver.unclaimed(R::counters(machine)));
+        status.count(R::counters(&self.driver, link.attachment.link())?, self.driver.unclaimed());
         let socket = self.driver.socket();
         status.io = status::io_counters(&self.driver.counters(), &socket.counters(), socket.receive_drops());
         #[cfg(feature = "control")]
@@ -321,14 +329,14 @@ impl<R: Role> Service<R> {
             now: self.driver.now(),
             id: link.attachment.link(),
             machine: self.driver.machine(),
-            shared: &self.shared,
+            common: &self.common,
         }
     }
 }
 
 impl<R: Role> Drop for Service<R> {
     fn drop(&mut self) {
-        self.shared.withdraw(&self.netlink);
+        self.common.withdraw(&self.netlink);
     }
 }
 

@@ -239,9 +239,12 @@ impl OuterSocket for UdpSocket {
         batch.restart();
         // Each gets its share, so that none starves the others: the first, which has most to do,
         // what they leave. What is left waits.
+        let mut outcome = Ok(());
         for (at, endpoint) in self.endpoints.iter().enumerate().rev() {
-            endpoint.receive(batch, (batch.capacity() - batch.len()).div_ceil(at + 1))?;
+            outcome = outcome.and(endpoint.receive(batch, (batch.capacity() - batch.len()).div_ceil(at + 1)));
         }
+        // What others have received is not lost by one that fails.
+        outcome.or_else(|error| if batch.is_empty() { Err(error) } else { Ok(()) })?;
         if let Some(asked) = Some(&self.asked).filter(|_| !batch.is_empty()).and_then(Cell::take) {
             self.round_trip.set(Some(asked.elapsed()));
         }

@@ -138,6 +138,7 @@ crate::roots! {
         keep(node.refusals().iter().count());
         keep((node.add_known_prefix(u.prefix()), node.set_metric(u.link(), u.value())));
         keep(node.remove(u.link()));
+        node.set_order(&[u.link()]);
         node.merge_counters(any(&Counters::<u32>::ZERO));
         node.note_sent(u.now(), u.link(), u.ipv4());
         node.reseed(any([0; 2]));
@@ -181,7 +182,7 @@ crate::roots! {
         let way: u8 = u.value();
         keep(parking.park(ticket, way, &u.packet()));
         keep(parking.take(ticket, &mut u.packet()));
-        keep((parking.discard(ticket), parking.clear(), parking.len(), parking.is_empty(), any(None::<Event>).map(|event| event.wait_end())));
+        keep((parking.discard_if(|ticket| ticket.is_of(u.link())), parking.discard(ticket), parking.len(), parking.is_empty(), any(None::<Event>).map(|event| event.wait_end())));
         isatap_core::prefix::is_ambiguous(u.ipv4())
     };
     isatap_links => |u| {

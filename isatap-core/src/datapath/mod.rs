@@ -15,6 +15,7 @@ mod checks;
 mod pipeline;
 mod plan;
 
+use core::cell::Cell;
 use core::net::Ipv6Addr;
 
 use crate::capacity::{Bounded, Capacity, Vec};
@@ -162,6 +163,27 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         self.used = self.used.saturating_sub(1);
         self.routes.remove_link(id);
         Some(port.interface)
+    }
+
+    /// Offers packets to links of one kind in this order, as if they had been
+    /// added so; those that are not named come last. `TUN-23`
+    pub fn set_order(&mut self, wanted: &[LinkId]) {
+        let ports = &self.ports;
+        let rank = |number: u8| {
+            let kind = ports.get(usize::from(number))?.as_ref()?.interface.link().kind();
+            let place = wanted.iter().position(|id| id.0 == number).unwrap_or(usize::MAX);
+            Some((kind, place))
+        };
+        let order = self.order.get_mut(..usize::from(self.used)).unwrap_or_default();
+        let order = Cell::from_mut(order).as_slice_of_cells();
+        // The sorts of `core` can panic.
+        for _ in order {
+            for (one, next) in order.iter().zip(order.iter().skip(1)) {
+                if (rank(next.get()), next.get()) < (rank(one.get()), one.get()) {
+                    one.swap(next);
+                }
+            }
+        }
     }
 
     /// The interface of this number, with its switches.

@@ -121,19 +121,16 @@ impl<S: Storage<Parked<W>>, B: AsRef<[u8]> + AsMut<[u8]>, W: Copy> Parking<S, B,
         }
     }
 
-    /// Drops all that waits; how many packets that were.
-    pub fn clear(&mut self) -> usize {
-        let lost = self.len();
-        self.rows.as_mut().iter_mut().for_each(|row| row.held = None);
-        lost
-    }
-
     /// Drops what waits for `ticket`; how many packets that were.
     pub fn discard(&mut self, ticket: Ticket) -> usize {
+        self.discard_if(|waits| waits == ticket)
+    }
+
+    /// Drops what waits for tickets that `doomed` says yes to, of a link that
+    /// is gone for instance ([`Ticket::is_of`]); how many packets that were.
+    pub fn discard_if(&mut self, doomed: impl Fn(Ticket) -> bool) -> usize {
         let rows = self.rows.as_mut().iter_mut();
-        rows.filter(|row| row.held.as_ref().is_some_and(|held| held.ticket == ticket))
-            .map(|row| row.held = None)
-            .count()
+        rows.filter(|row| row.held.as_ref().is_some_and(|held| doomed(held.ticket))).map(|row| row.held = None).count()
     }
 
     fn oldest(&self, ticket: Ticket) -> Option<usize> {

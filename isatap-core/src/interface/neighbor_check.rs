@@ -239,10 +239,10 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
                 self.renew(now, at);
                 NeighborCheck::Pass
             }
-            State::Asking => NeighborCheck::Wait(ticket(link, at, row.generation)),
+            State::Asking => NeighborCheck::Wait(Ticket::of(link, at, row.generation)),
             State::Refused => NeighborCheck::Refused,
             State::Unused => {
-                let ticket = ticket(link, at, row.generation);
+                let ticket = Ticket::of(link, at, row.generation);
                 self.ask(now, at, address);
                 NeighborCheck::Wait(ticket)
             }
@@ -339,7 +339,7 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
         let is_fresh = row.state == State::Verified && !row.is_old(now);
         self.put(at, if is_fresh { List::Fresh } else { List::None });
         self.set(at, |row| row.generation = row.generation.wrapping_add(1));
-        let ticket = ticket(link, at, row.generation);
+        let ticket = Ticket::of(link, at, row.generation);
         Some(match row.state {
             State::Verified => Event::Released { link, ticket },
             _ => Event::Abandoned { link, ticket, reason: DropReason::NeighborUnverified },
@@ -494,11 +494,6 @@ impl List {
             List::Fresh => Some(3),
         }
     }
-}
-
-/// `SEC-1`: tickets of several links of a node differ.
-fn ticket(link: LinkId, row: u16, generation: u16) -> Ticket {
-    Ticket { slot: u32::from(link.0) << 16 | u32::from(row), generation }
 }
 
 #[cfg(test)]

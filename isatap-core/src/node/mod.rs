@@ -137,6 +137,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         self.datapath.remove(id)
     }
 
+    /// See [`Datapath::set_order`].
+    pub fn set_order(&mut self, wanted: &[LinkId]) {
+        self.changed();
+        self.datapath.set_order(wanted);
+    }
+
     /// An interface, to be asked.
     #[must_use]
     pub fn interface(&self, id: LinkId) -> Option<&I> {

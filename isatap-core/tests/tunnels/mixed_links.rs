@@ -183,6 +183,24 @@ fn tun_23_the_order_is_configured_isatap_6rd_6to4_in_whatever_order_they_came() 
     }
 }
 
+#[test]
+fn tun_23_links_of_one_kind_are_offered_packets_in_the_order_that_is_set() {
+    let mut node: Any = AnyNode::new(NodeConfig::DEFAULT);
+    let [sixtofour, first, second] = [sixtofour_relay(&mut node), isatap(&mut node), isatap(&mut node)];
+    let order = |node: &Any| node.datapath().by_precedence().map(|(id, _)| id).collect::<Vec<_>>();
+    assert_eq!(order(&node), [first, second, sixtofour]);
+    node.set_order(&[sixtofour, second, first]);
+    assert_eq!(order(&node), [second, first, sixtofour], "a kind keeps its place");
+    node.set_order(&[first]);
+    assert_eq!(order(&node), [first, second, sixtofour]);
+    node.remove(first);
+    events(&mut node);
+    assert_eq!(isatap(&mut node), first);
+    assert_eq!(order(&node), [second, first, sixtofour], "whoever comes again is the last");
+    node.set_order(&[first, second]);
+    assert_eq!(order(&node), [first, second, sixtofour]);
+}
+
 /// Whoever counts for each link is told whose a packet is that was refused.
 #[test]
 fn a_packet_that_is_refused_has_an_addressee() {

@@ -1,7 +1,7 @@
 //! From the sockets to the devices.
 
 use super::parking::Way;
-use super::{Device, Driver, OuterSocket, Outlet};
+use super::{Device, Driver, OuterSocket, Outlet, addressee, claimed};
 use isatap_core::engine::{Machine, Verdict};
 use isatap_core::packet::{LinkId, PacketMut};
 use std::ops::Range;
@@ -53,16 +53,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             if let Verdict::Drop(reason) = verdict {
                 self.heard.refuse(now, reason, outer);
             }
-            let port = match self.ports.as_mut_slice() {
-                [only] => Some(only),
-                ports => {
-                    let link = verdict.link().or_else(|| self.machine.addressee(outer));
-                    ports.iter_mut().find(|port| Some(port.link) == link)
-                }
-            };
-            if let Some(port) = port {
-                port.counters.count_verdict(&verdict);
-            }
+            let link = verdict.link().or_else(|| addressee(&*self.machine, &self.ports, outer));
+            claimed(&mut self.ports, link, &mut self.unclaimed).count_verdict(&verdict);
         }
         for port in &mut self.ports {
             let mine = || delivered.iter().filter(|packet| packet.link == port.link);

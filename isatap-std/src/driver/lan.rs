@@ -1,9 +1,10 @@
 //! LANs behind tunnels: their routers' Neighbor Discovery.
 
-use super::{Driver, Source, Token};
+use super::{Driver, Source, Token, claimed};
 use crate::error::Error;
 use crate::nd_socket::NdSocket;
 use isatap_core::capacity::Capacity;
+use isatap_core::engine::Verdict;
 use isatap_core::interface::Interface;
 use isatap_core::node::Node;
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
@@ -74,8 +75,10 @@ impl<I: Interface<C>, C: Capacity, S, D, const LINKS: usize> Driver<Node<I, C, L
             };
             let now = self.clock.now();
             if let Ok(mut packet) = PacketMut::new(&mut self.scratch, HEADROOM..HEADROOM + length) {
-                // Taken or counted as dropped: a solicitation becomes nothing else.
-                let _ = self.machine.forward_native(now, link, &mut packet);
+                // Taken or dropped: a solicitation becomes nothing else.
+                if let Verdict::Drop(reason) = self.machine.forward_native(now, link, &mut packet) {
+                    claimed(&mut self.ports, None, &mut self.unclaimed).count(reason);
+                }
             }
         }
     }

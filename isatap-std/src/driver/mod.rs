@@ -14,7 +14,7 @@
 //! 2. [`Driver::ready`] for what is ready there, or what the owner does for a [`Token`] of his;
 //! 3. [`Driver::advance`] for what is due;
 //! 4. [`Driver::poll_event`], and what the owner does about it, until there is none;
-//! 5. [`Driver::transmit`], after which a port that an event asked for is open.
+//! 5. [`Driver::transmit`], now that the ports are open that an event asked for.
 //!
 //! [`service`](crate::service) is such an owner.
 //!
@@ -45,7 +45,7 @@ use crate::offload::{BUFFER_LEN, Coalescer, VirtioHeader};
 use crate::proto41_socket::{Datagram, Proto41Socket, ReceiveBatch};
 use crate::tun::Tun;
 use heard::Heard;
-use isatap_core::drop_reason::{Counters, DropReason};
+use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Event, Machine, Parked, Parking, Verdict, Via};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::time::Instant;
@@ -69,6 +69,8 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     entropy: OsEntropy,
     watcher: Watcher,
     counters: IoCounters,
+    /// Of packets that are no port's.
+    unclaimed: Counters<u64>,
     heard: Heard,
     tap: Option<Tap>,
     capture_error: Option<Error>,
@@ -138,6 +140,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             entropy: OsEntropy::open()?,
             watcher,
             counters: IoCounters::default(),
+            unclaimed: Counters::ZERO,
             heard: Heard::default(),
             tap: None,
             capture_error: None,
@@ -162,12 +165,12 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         Ok(())
     }
 
-    /// Closes the device of `link`, which the machine has no more. Packets that wait for
-    /// neighbours are lost, those of other links as well: who answers is told by the machine of
-    /// a link, and one that is gone tells nothing.
+    /// Closes the device of `link`, which the machine has no more: nobody tells of what waits for
+    /// its neighbours.
     pub fn detach(&mut self, link: LinkId) {
         self.ports.retain(|port| port.link != link);
-        self.counters.not_kept += u64::try_from(self.parked.clear()).unwrap_or_default();
+        let lost = self.parked.discard_if(|ticket| ticket.is_of(link));
+        self.counters.not_kept += u64::try_from(lost).unwrap_or_default();
     }
 
     /// Where descriptors of the owner's are watched beside its own.
@@ -262,16 +265,14 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     }
 
     /// What became of the packets of one link: those from its device, and those from the sockets
-    /// that were for it. A super-packet counts once.
+    /// that were for it; of a link that is alone, all. A super-packet counts once.
     pub fn counters_of(&self, link: LinkId) -> Option<&Counters<u64>> {
         self.ports.iter().find(|port| port.link == link).map(|port| &port.counters)
     }
 
-    /// Drops that are no link's with a device.
-    pub fn unclaimed(&self, all: &Counters<u64>) -> impl Iterator<Item = (DropReason, u64)> {
-        let of_ports = |reason| self.ports.iter().map(|port| port.counters.get(reason)).sum();
-        let left = all.dropped().map(move |(reason, count)| (reason, count.saturating_sub(of_ports(reason))));
-        left.filter(|(_, count)| *count > 0)
+    /// What became of packets from the network that were for none of several links.
+    pub fn unclaimed(&self) -> &Counters<u64> {
+        &self.unclaimed
     }
 
     /// What was refused lately and from whom, and what ICMPv4 said.
@@ -377,6 +378,9 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         let now = self.clock.now();
         let Ok(mut message) = PacketMut::new(&mut self.scratch, range) else { return };
         let verdict = self.machine.handle_icmpv4(now, &mut message);
+        if let Verdict::Drop(reason) = verdict {
+            claimed(&mut self.ports, None, &mut self.unclaimed).count(reason);
+        }
         let mut outlet = Outlet {
             socket: &self.socket,
             ports: &self.ports,
@@ -387,6 +391,27 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         };
         outlet.carry_out(&verdict, &message);
     }
+}
+
+/// The link that a packet from the network is for.
+fn addressee<M: Machine, D>(machine: &M, ports: &[Port<D>], outer: &[u8]) -> Option<LinkId> {
+    match ports {
+        [only] => Some(only.link),
+        _ => machine.addressee(outer),
+    }
+}
+
+/// Where packets of `link` are counted.
+fn claimed<'c, D>(
+    ports: &'c mut [Port<D>],
+    link: Option<LinkId>,
+    unclaimed: &'c mut Counters<u64>,
+) -> &'c mut Counters<u64> {
+    let port = match ports {
+        [only] => Some(only),
+        ports => ports.iter_mut().find(|port| Some(port.link) == link),
+    };
+    port.map_or(unclaimed, |port| &mut port.counters)
 }
 
 /// Where single packets go: answers, and what is not worth a batch.

@@ -1,7 +1,7 @@
 //! Packets that wait until a peer or a neighbour has answered.
 
 use super::outbound::Outgoing;
-use super::{Device, Driver, OuterSocket, Outlet};
+use super::{Device, Driver, OuterSocket, Outlet, addressee, claimed};
 use crate::offload::{BUFFER_LEN, VirtioHeader};
 use isatap_core::engine::{Machine, Ticket, Verdict, WaitEnd};
 use isatap_core::packet::{LinkId, PacketMut};
@@ -40,15 +40,14 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 outlet.deliver(link, packet.as_slice());
                 continue;
             }
-            let (verdict, fallback) = match way {
-                Way::Device { link, .. } => (self.machine.encapsulate(now, &mut packet), Some(link)),
-                Way::Socket => (self.machine.decapsulate(now, &mut packet), None),
+            let (verdict, fallback, of_link) = match way {
+                Way::Device { link, .. } => (self.machine.encapsulate(now, &mut packet), Some(link), Some(link)),
+                Way::Socket => {
+                    let link = addressee(&*self.machine, &self.ports, packet.as_slice());
+                    (self.machine.decapsulate(now, &mut packet), None, link)
+                }
             };
-            if let Way::Device { link, .. } = way
-                && let Some(port) = self.ports.iter_mut().find(|port| port.link == link)
-            {
-                port.counters.count_verdict(&verdict);
-            }
+            claimed(&mut self.ports, of_link, &mut self.unclaimed).count_verdict(&verdict);
             match (verdict, way) {
                 // One wait may follow another.
                 (Verdict::Hold { ticket }, way) => {

@@ -127,7 +127,14 @@ impl Poller {
             let _ = self.timer.wait();
             self.armed = None;
         }
-        Ok(ready.iter().filter_map(|event| Source::of(event.data())).collect())
+        let mut sources = Vec::with_capacity(count);
+        for source in ready.iter().filter_map(|event| Source::of(event.data())) {
+            // Several sockets of a driver are one source.
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        Ok(sources)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A service as the loop of a process has it: what is ready, what is due, who asks.
 
-use super::role::{Role, Shared};
+use super::role::{Common, Role};
 #[cfg(feature = "control")]
 use super::{FIRST_CLIENT, LISTENER, evidence};
 use super::{FIRST_OF_ROLE, MONITOR, Notice, Service, repair, status};
@@ -49,7 +49,7 @@ impl<R: Role> Member for Service<R> {
         }
         let [.., link, what] = number.to_be_bytes();
         let (id, what) = (LinkId(link), u32::from(what));
-        let Some(at) = self.at(id) else { return R::Shared::ready(self, id, what) };
+        let Some(at) = self.at(id) else { return R::Common::ready(self, id, what) };
         match what {
             MONITOR => self.changed(at),
             #[cfg(feature = "control")]
@@ -83,7 +83,7 @@ impl<R: Role> Member for Service<R> {
         if self.server.expire(now) {
             (0..self.links.len()).for_each(|at| self.accept(at));
         }
-        R::Shared::handle_timeout(self, now)?;
+        R::Common::handle_timeout(self, now)?;
         self.settle()?;
         self.driver.transmit();
         Ok(())
@@ -91,7 +91,7 @@ impl<R: Role> Member for Service<R> {
 
     fn deadline(&self) -> Option<Instant> {
         let of_links = self.links.iter().flat_map(|link| [link.role.deadline(), link.attachment.deadline()]);
-        let all = of_links.chain([self.driver.deadline(), self.shared.deadline()]);
+        let all = of_links.chain([self.driver.deadline(), self.common.deadline()]);
         #[cfg(feature = "control")]
         let all = all.chain([self.server.deadline()]);
         all.flatten().min()

@@ -50,21 +50,21 @@ const _: () = assert!(size_of::<Machine>() <= 64 << 10 && size_of::<AnyInterface
 
 /// The role of a link.
 #[derive(Debug)]
-pub(crate) enum Role {
+pub(crate) enum Proto41Role {
     Host(Box<HostRole>),
     Fixed(Box<FixedRole>),
 }
 
 /// What the links have in common.
-pub(crate) struct Shared {
+pub(crate) struct Site {
     native: LinkId,
     lans: Vec<Lan>,
     claims: Claims,
 }
 
-type Environment<'n> = role::Environment<'n, Role>;
+type Environment<'n> = role::Environment<'n, Proto41Role>;
 
-impl Service<Role> {
+impl Service<Proto41Role> {
     /// Opens the sockets, without links.
     pub(crate) fn open(watcher: Watcher, observer: Observer) -> Result<Self, Error> {
         let mut seed = [0; 16];
@@ -76,32 +76,29 @@ impl Service<Role> {
         config.identification_seed = Some(halves);
         let mut machine = Box::new(Machine::new(config));
         let native = native::add(&mut machine)?;
-        let shared = Shared { native, lans: Vec::new(), claims: Claims::default() };
+        let common = Site { native, lans: Vec::new(), claims: Claims::default() };
         let socket = Proto41Socket::open()?;
-        Self::new(machine, socket, shared, watcher, observer)
+        Self::new(machine, socket, common, watcher, observer)
     }
 
-    /// After links were added or removed, which publish these routes now.
-    pub(crate) fn ready_all(&mut self, published: &[Ipv6Prefix]) -> Result<(), Error> {
+    /// After links were added or removed: packets are offered to them in this order, and these
+    /// routes are published.
+    pub(crate) fn settle_in(&mut self, in_order: &[LinkId], published: &[Ipv6Prefix]) -> Result<(), Error> {
+        self.driver.machine_mut().set_order(in_order);
         self.publish_routes(published)?;
         self.learn_native()?;
         self.refresh_lans()?;
         self.settle()
     }
 
-    /// Records outer packets into this file from now on, or no longer. One that it records into
-    /// already goes on: this process may not be able to open it any more.
-    pub(crate) fn record(&mut self, path: Option<&Path>) -> Result<(), Error> {
-        if self.driver.recording() == path {
-            return Ok(());
-        }
-        match path {
-            Some(path) => self.driver.record(path),
-            None => {
-                self.driver.stop_recording();
-                Ok(())
-            }
-        }
+    /// Records outer packets into this file. One that it records into already goes on: this
+    /// process may not be able to open it any more.
+    pub(crate) fn record(&mut self, path: &Path) -> Result<(), Error> {
+        if self.driver.recording() == Some(path) { Ok(()) } else { self.driver.record(path) }
+    }
+
+    pub(crate) fn stop_recording(&mut self) {
+        self.driver.stop_recording();
     }
 
     /// The machine, to be told something about a link.
@@ -128,67 +125,67 @@ fn tell_interface<R>(
     driver.machine_mut().with_interface(now, id, |interface, cx| tell(interface, cx))
 }
 
-impl Role {
+impl Proto41Role {
     /// Whether packets are forwarded between its device and native links, as far as is known.
     fn forwards(&self) -> bool {
         match self {
-            Role::Host(_) => false,
-            Role::Fixed(fixed) => fixed.forwards(),
+            Proto41Role::Host(_) => false,
+            Proto41Role::Fixed(fixed) => fixed.forwards(),
         }
     }
 
     /// What it starts with; a name has brought no router yet.
     fn find(&self, netlink: &Netlink) -> Result<super::Found, Error> {
         let router = match self {
-            Role::Host(host) => host.routers.first().copied(),
-            Role::Fixed(_) => None,
+            Proto41Role::Host(host) => host.routers.first().copied(),
+            Proto41Role::Fixed(_) => None,
         };
         role::Role::locators(self).find(netlink, router)
     }
 }
 
-impl role::Role for Role {
+impl role::Role for Proto41Role {
     type Machine = Machine;
     type Socket = Proto41Socket;
-    type Shared = Shared;
+    type Common = Site;
 
-    fn counters(machine: &Machine) -> &Counters<u64> {
-        machine.counters()
+    fn counters(driver: &Driver<Machine>, id: LinkId) -> Option<&Counters<u64>> {
+        driver.counters_of(id)
     }
 
     fn name(&self) -> &'static str {
         match self {
-            Role::Host(_) => "isatap-host",
-            Role::Fixed(fixed) => fixed.name,
+            Proto41Role::Host(_) => "isatap-host",
+            Proto41Role::Fixed(fixed) => fixed.name,
         }
     }
 
     fn locators(&self) -> &LocatorSource {
         match self {
-            Role::Host(host) => &host.locators,
-            Role::Fixed(fixed) => &fixed.locators,
+            Proto41Role::Host(host) => &host.locators,
+            Proto41Role::Fixed(fixed) => &fixed.locators,
         }
     }
 
     fn is_host(&self) -> bool {
         match self {
-            Role::Host(_) => true,
-            Role::Fixed(fixed) => fixed.is_host,
+            Proto41Role::Host(_) => true,
+            Proto41Role::Fixed(fixed) => fixed.is_host,
         }
     }
 
     fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
         let names = match self {
-            Role::Host(host) => host.names.as_ref(),
-            Role::Fixed(fixed) => fixed.relay.as_ref(),
+            Proto41Role::Host(host) => host.names.as_ref(),
+            Proto41Role::Fixed(fixed) => fixed.relay.as_ref(),
         };
         [names.map(AsFd::as_fd), None]
     }
 
     fn ready(&mut self, env: &mut Environment<'_>, _: usize) -> Result<(), Error> {
         match self {
-            Role::Host(host) => host.resolved(env),
-            Role::Fixed(fixed) => {
+            Proto41Role::Host(host) => host.resolved(env),
+            Proto41Role::Fixed(fixed) => {
                 fixed.resolved(env);
                 Ok(())
             }
@@ -197,35 +194,35 @@ impl role::Role for Role {
 
     fn start(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         match self {
-            Role::Host(host) => host.start(env),
-            Role::Fixed(fixed) => fixed.check_forwarding(env),
+            Proto41Role::Host(host) => host.start(env),
+            Proto41Role::Fixed(fixed) => fixed.check_forwarding(env),
         }
         Ok(())
     }
 
     fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         match self {
-            Role::Host(host) => host.refresh(env),
-            Role::Fixed(fixed) => fixed.refresh(env),
+            Proto41Role::Host(host) => host.refresh(env),
+            Proto41Role::Fixed(fixed) => fixed.refresh(env),
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
         match self {
-            Role::Host(host) => host.names.as_ref()?.deadline(),
-            Role::Fixed(_) => None,
+            Proto41Role::Host(host) => host.names.as_ref()?.deadline(),
+            Proto41Role::Fixed(_) => None,
         }
     }
 
     fn handle_timeout(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         match self {
-            Role::Host(host) => host.search(env),
-            Role::Fixed(_) => Ok(()),
+            Proto41Role::Host(host) => host.search(env),
+            Proto41Role::Fixed(_) => Ok(()),
         }
     }
 
     fn switches_changed(&mut self, env: &mut Environment<'_>) {
-        if let Role::Fixed(fixed) = self {
+        if let Proto41Role::Fixed(fixed) = self {
             fixed.check_forwarding(env);
         }
     }
@@ -247,8 +244,8 @@ impl role::Role for Role {
 
     fn event(&mut self, env: &mut Environment<'_>, event: &Event) -> Result<(), Error> {
         match (event, self) {
-            (Event::ResolveRouters { .. }, Role::Host(host)) => host.must_ask(env),
-            (Event::ResolveRelay { .. }, Role::Fixed(fixed)) => fixed.ask(env),
+            (Event::ResolveRouters { .. }, Proto41Role::Host(host)) => host.must_ask(env),
+            (Event::ResolveRelay { .. }, Proto41Role::Fixed(fixed)) => fixed.ask(env),
             (Event::Router { change, address, .. }, _) => env.info(match change {
                 Change::Removed => format!("router {address} is gone"),
                 _ => format!("router {address} answers"),
@@ -273,8 +270,8 @@ impl role::Role for Role {
 
     fn solicit(&mut self, env: &mut Environment<'_>) -> Result<Vec<Ipv4Addr>, &'static str> {
         match self {
-            Role::Host(host) => host.solicit(env),
-            Role::Fixed(fixed) => fixed.solicit(env),
+            Proto41Role::Host(host) => host.solicit(env),
+            Proto41Role::Fixed(fixed) => fixed.solicit(env),
         }
     }
 
@@ -288,7 +285,7 @@ impl role::Role for Role {
     }
 }
 
-impl role::Shared<Role> for Shared {
+impl role::Common<Proto41Role> for Site {
     fn deadline(&self) -> Option<Instant> {
         self.lans.iter().map(Lan::deadline).chain([self.claims.deadline()]).flatten().min()
     }
@@ -297,20 +294,20 @@ impl role::Shared<Role> for Shared {
         self.claims.follow(now, id, locators)
     }
 
-    fn ready(service: &mut Service<Role>, lan: LinkId, what: u32) -> Result<(), Error> {
+    fn ready(service: &mut Service<Proto41Role>, lan: LinkId, what: u32) -> Result<(), Error> {
         service.lan_ready(lan, what)
     }
 
-    fn changed(service: &mut Service<Role>, changes: Changes) -> Result<(), Error> {
+    fn changed(service: &mut Service<Proto41Role>, changes: Changes) -> Result<(), Error> {
         if changes.native {
             service.learn_native()?;
         }
         if changes.native || changes.ipv4 { service.refresh_lans() } else { Ok(()) }
     }
 
-    fn handle_timeout(service: &mut Service<Role>, now: Instant) -> Result<(), Error> {
+    fn handle_timeout(service: &mut Service<Proto41Role>, now: Instant) -> Result<(), Error> {
         for at in 0..service.links.len() {
-            if service.links.get(at).is_some_and(|link| service.shared.claims.is_due(now, link.attachment.link())) {
+            if service.links.get(at).is_some_and(|link| service.common.claims.is_due(now, link.attachment.link())) {
                 service.with(at, role::Role::refresh)?;
             }
         }
@@ -318,7 +315,7 @@ impl role::Shared<Role> for Shared {
         Ok(())
     }
 
-    fn event(service: &mut Service<Role>, now: Instant, event: &Event) -> Result<(), Error> {
+    fn event(service: &mut Service<Proto41Role>, now: Instant, event: &Event) -> Result<(), Error> {
         if *event == Event::IdentificationsRepeated {
             service.notice(&Notice::Warning(
                 "more packets that may be fragmented go to one IPv4 address than there are Identifications: \
@@ -338,7 +335,7 @@ impl role::Shared<Role> for Shared {
 impl Environment<'_> {
     /// Whether another daemon has ends that this link would have, which was told.
     fn lacks_ends(&self) -> bool {
-        self.shared.claims.lacks(self.id)
+        self.common.claims.lacks(self.id)
     }
 
     /// The machine's interface of this link, to be told something.

@@ -20,9 +20,10 @@ pub(crate) trait Role: Sized + Send {
     type Machine: Machine + Send;
     type Socket: OuterSocket + Send;
     /// What the links of a machine have in common.
-    type Shared: Shared<Self>;
+    type Common: Common<Self>;
 
-    fn counters(machine: &Self::Machine) -> &Counters<u64>;
+    /// What became of the packets of one link.
+    fn counters(driver: &Driver<Self::Machine, Self::Socket>, id: LinkId) -> Option<&Counters<u64>>;
 
     /// The name of the role in `status`.
     fn name(&self) -> &'static str;
@@ -98,7 +99,7 @@ pub(crate) trait Role: Sized + Send {
 }
 
 /// What the links of one machine have in common, and do together.
-pub(crate) trait Shared<R: Role>: Sized + Send {
+pub(crate) trait Common<R: Role>: Sized + Send {
     fn deadline(&self) -> Option<Instant> {
         None
     }
@@ -108,7 +109,7 @@ pub(crate) trait Shared<R: Role>: Sized + Send {
         Vec::new()
     }
 
-    /// A descriptor is readable that is no link's: its place and number, as it was watched.
+    /// A descriptor is readable that is no link's: what its token says.
     fn ready(_: &mut Service<R>, _: LinkId, _: u32) -> Result<(), Error> {
         Ok(())
     }
@@ -132,7 +133,7 @@ pub(crate) trait Shared<R: Role>: Sized + Send {
 }
 
 /// Links that have nothing in common.
-impl<R: Role> Shared<R> for () {}
+impl<R: Role> Common<R> for () {}
 
 /// What a role works with.
 pub(crate) struct Environment<'n, R: Role> {
@@ -143,7 +144,7 @@ pub(crate) struct Environment<'n, R: Role> {
     /// The IPv4 addresses that the link sends from, as they were found last.
     pub(super) found: &'n mut Found,
     pub(super) netlink: &'n Netlink,
-    pub(super) shared: &'n mut R::Shared,
+    pub(super) common: &'n mut R::Common,
     pub(super) observer: &'n mut Observer,
 }
 
@@ -163,7 +164,7 @@ impl<R: Role> Environment<'_, R> {
     /// Finds the IPv4 addresses anew; gives what was found before.
     pub(super) fn find(&mut self, source: &LocatorSource, router: Option<Ipv4Addr>) -> Result<Found, Error> {
         let mut found = source.find(self.netlink, router)?;
-        for warning in self.shared.follow(self.now, self.id, &mut found.locators) {
+        for warning in self.common.follow(self.now, self.id, &mut found.locators) {
             self.warn(warning);
         }
         Ok(std::mem::replace(self.found, found))
@@ -182,5 +183,5 @@ pub(crate) struct View<'n, R: Role> {
     pub(super) now: Instant,
     pub(super) id: LinkId,
     pub(super) machine: &'n R::Machine,
-    pub(super) shared: &'n R::Shared,
+    pub(super) common: &'n R::Common,
 }

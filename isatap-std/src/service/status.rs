@@ -6,7 +6,7 @@
 use crate::driver::IoCounters;
 use crate::driver::attachment::Attachment;
 use crate::proto41_socket::SendCounters;
-use isatap_core::drop_reason::{Counters, DropReason};
+use isatap_core::drop_reason::Counters;
 use isatap_core::engine::LearnedAddress;
 use isatap_core::error::Table;
 use isatap_core::interface::Refusal;
@@ -239,8 +239,11 @@ impl Status {
     }
 
     /// What became of the link's packets, and of those that were for none.
-    pub(super) fn count(&mut self, counters: &Counters<u64>, unclaimed: impl Iterator<Item = (DropReason, u64)>) {
-        self.counters = by_name(counters.dropped());
+    pub(super) fn count(&mut self, counters: &Counters<u64>, unclaimed: &Counters<u64>) {
+        let by_name = |counted: &Counters<u64>| {
+            counted.dropped().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect()
+        };
+        self.counters = by_name(counters);
         self.unclaimed = by_name(unclaimed);
         self.packets = Packets::of(counters);
     }
@@ -426,10 +429,6 @@ pub(super) fn io_counters(io: &IoCounters, sent: &SendCounters, drops: Option<u3
         ("not-recorded", io.not_recorded),
     ];
     all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
-}
-
-fn by_name(counted: impl Iterator<Item = (DropReason, u64)>) -> BTreeMap<String, u64> {
-    counted.map(|(reason, count)| (reason.as_str().to_owned(), count)).collect()
 }
 
 /// The most first.

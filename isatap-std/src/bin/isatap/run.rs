@@ -87,15 +87,8 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                     config = new;
                     links.solicit();
                 }
-                Err(error) => {
-                    warn(format_args!("{error}; the links are made as they were before"));
-                    if let Err(error) = links.reload(&config.links, &config.natives, &mut signals) {
-                        if links.is_idle() {
-                            return Err(error.into());
-                        }
-                        warn(format_args!("{error}; what runs goes on without the rest"));
-                    }
-                }
+                Err(error) if links.is_idle() => return Err(error.into()),
+                Err(error) => warn(format_args!("{error}; the links are as they were before")),
             },
         }
         notify("READY=1");

@@ -1,7 +1,7 @@
 //! The LANs of a node: native devices that get a /64 of what a tunnel delegates, and whose
 //! hosts are told by Router Advertisements. See [`LanOptions`].
 
-use super::{Linux, Notice, Role, Service, Shared};
+use super::{Linux, Notice, Proto41Role, Service, Site};
 use crate::driver::Source;
 use crate::driver::attachment::Attachment;
 use crate::error::Error;
@@ -9,7 +9,7 @@ use crate::nd_socket::NdSocket;
 use crate::netlink::{Netlink, sysctl};
 use crate::runtime_dir::{Claim, RuntimeDir};
 use crate::service::forwarding::Forwarding;
-use crate::service::{repair, token};
+use crate::service::{LAN_MONITOR, LAN_SOLICITATIONS, repair, token};
 use crate::spec::{LanOptions, fits};
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Delegation, Event};
@@ -76,10 +76,6 @@ impl fmt::Display for Problem {
         self.fix.as_ref().map_or(Ok(()), |fix| write!(f, "; {fix}"))
     }
 }
-
-/// The descriptors of a LAN, in a token.
-const MONITOR: u32 = 0;
-const SOLICITATIONS: u32 = 1;
 
 /// How long to wait for the last words to a LAN: multicast advertisements are 3 seconds apart
 /// (RFC 4861 §6.2.6).
@@ -159,7 +155,7 @@ pub(super) struct Facts<'l> {
     pub(super) problem: Option<(&'l str, Option<&'l str>)>,
 }
 
-impl Shared {
+impl Site {
     /// The LANs of a tunnel.
     pub(super) fn lans_of(&self, tunnel: LinkId) -> impl Iterator<Item = &Lan> {
         self.lans.iter().filter(move |lan| lan.tunnels.contains(&tunnel))
@@ -174,7 +170,7 @@ impl Shared {
     }
 }
 
-impl Service<Role> {
+impl Service<Proto41Role> {
     /// Gives LANs to a tunnel. One that another tunnel has already gets a prefix of both.
     pub(super) fn add_lans(
         &mut self,
@@ -184,7 +180,7 @@ impl Service<Role> {
     ) -> Result<(), Error> {
         for options in lans {
             let refused = |why: String| Error::usage("give a prefix to the LAN", options, why);
-            if let Some(lan) = self.shared.lans.iter_mut().find(|lan| lan.options.device == options.device) {
+            if let Some(lan) = self.common.lans.iter_mut().find(|lan| lan.options.device == options.device) {
                 if lan.options.subnet != options.subnet {
                     let why = format!("another tunnel has it as {}", lan.options);
                     return Err(refused(why).with_advice("write the same at both"));
@@ -200,7 +196,7 @@ impl Service<Role> {
                 .machine_mut()
                 .add(nothing, Switches::FORWARDING)
                 .map_err(|full| refused(full.to_string()).with_advice("run a second process"))?;
-            self.shared.lans.push(Lan {
+            self.common.lans.push(Lan {
                 id,
                 options: options.clone(),
                 tunnels: vec![tunnel],
@@ -253,8 +249,8 @@ impl Service<Role> {
         interface.start(now);
         let socket = NdSocket::open(device, place.index)?;
         let attachment = Attachment::adopt(&self.netlink, lan.id, device)?;
-        self.driver.watcher().watch(attachment.as_fd(), Source::Owner(token(lan.id, MONITOR)))?;
-        self.driver.attach_lan(lan.id, socket, token(lan.id, SOLICITATIONS))?;
+        self.driver.watcher().watch(attachment.as_fd(), Source::Owner(token(lan.id, LAN_MONITOR)))?;
+        self.driver.attach_lan(lan.id, socket, token(lan.id, LAN_SOLICITATIONS))?;
         self.with_interface(lan.id, |slot, _| *slot = AnyInterface::Lan(interface));
         self.notice(&Notice::Info(format!("router of the LAN of {device}: {}", place.link_local)));
         lan.served = Some(Served { place, attachment, forwarding: Forwarding::default(), no_room: None });
@@ -340,8 +336,8 @@ impl Service<Role> {
 
     /// A descriptor of a LAN is readable.
     pub(super) fn lan_ready(&mut self, id: LinkId, what: u32) -> Result<(), Error> {
-        let Some(lan) = self.shared.lans.iter_mut().find(|lan| lan.id == id) else { return Ok(()) };
-        if what == SOLICITATIONS {
+        let Some(lan) = self.common.lans.iter_mut().find(|lan| lan.id == id) else { return Ok(()) };
+        if what == LAN_SOLICITATIONS {
             self.driver.hear_lan(id);
             return Ok(());
         }
@@ -441,12 +437,12 @@ impl Service<Role> {
                 service.driver.machine_mut().remove(lan.id);
             }
         });
-        self.shared.lans.retain(|lan| !lan.tunnels.is_empty());
+        self.common.lans.retain(|lan| !lan.tunnels.is_empty());
     }
 
     fn each_lan(&mut self, mut work: impl FnMut(&mut Self, &mut Lan)) {
-        let mut lans = std::mem::take(&mut self.shared.lans);
+        let mut lans = std::mem::take(&mut self.common.lans);
         lans.iter_mut().for_each(|lan| work(self, lan));
-        self.shared.lans = lans;
+        self.common.lans = lans;
     }
 }

@@ -2,7 +2,7 @@
 //! else may speak from (SEC-10) and that packets may be for (RTE-7), and where routes lead
 //! that a router advertises.
 
-use super::{Machine, Role};
+use super::{Machine, Proto41Role};
 use crate::error::Error;
 use crate::service::{Notice, Service};
 use isatap_core::datapath::Switches;
@@ -22,10 +22,10 @@ pub(super) fn add(machine: &mut Machine) -> Result<LinkId, Error> {
     machine.add(Box::new(AnyInterface::Native(NativeLink::new(MTU))), Switches::DEFAULT).map_err(full)
 }
 
-impl Service<Role> {
+impl Service<Proto41Role> {
     /// Has these routes lead to a native link, to be advertised on the others, and no more.
     pub(super) fn publish_routes(&mut self, prefixes: &[Ipv6Prefix]) -> Result<(), Error> {
-        let native = self.shared.native;
+        let native = self.common.native;
         let machine = self.driver.machine_mut();
         let of_before = machine.routes().filter(|route| route.link == native && route.publish);
         let gone: Vec<RouteKey> = of_before.filter(|route| !prefixes.contains(&route.prefix)).map(Route::key).collect();
@@ -46,7 +46,7 @@ impl Service<Role> {
     /// tunnel it may rightly hear a native neighbour by way of a router.
     pub(super) fn learn_native(&mut self) -> Result<(), Error> {
         let routes = self.links.iter().any(|link| link.role.forwards());
-        let native = self.shared.native;
+        let native = self.common.native;
         if let Some(switches) = self.driver.machine_mut().switches_mut(native) {
             switches.forwarding = routes;
         }

@@ -3,7 +3,7 @@
 use super::ends::EndsAt;
 use super::fixed::FixedRole;
 use super::host::HostRole;
-use super::{LocatorSource, Notice, Role, Service};
+use super::{LocatorSource, Notice, Proto41Role, Service};
 use crate::error::Error;
 use crate::resolve::Settings;
 use crate::runtime_dir::{Ends, RuntimeDir};
@@ -15,7 +15,7 @@ use isatap_core::packet::LinkId;
 use isatap_core::sixtofour::addr::ANYCAST_RELAY;
 use isatap_core::sixtofour::ingress;
 
-impl Service<Role> {
+impl Service<Proto41Role> {
     /// Makes a link and its device, and its LANs. With a folder, this process becomes the daemon
     /// of the device, and answers there. Call [`ready_all`](Self::ready_all) after the last one.
     ///
@@ -52,7 +52,7 @@ impl Service<Role> {
             if let Some(runtime) = runtime {
                 let found = role.find(&self.netlink)?;
                 let addresses = (role.locators().fixed(), found.locators.as_slice());
-                self.shared.claims.start(id, link.device(), runtime, ends(link), addresses)?;
+                self.common.claims.start(id, link.device(), runtime, ends(link), addresses)?;
             }
             self.attach(id, link.device(), link.metric(), role, claim)?;
             self.with_interface(id, |interface, cx| link.tell(interface, cx)).unwrap_or(Ok(()))?;
@@ -75,7 +75,7 @@ impl Service<Role> {
         self.leave_lans(&[id]);
         self.drop_lans();
         self.detach(id);
-        self.shared.claims.end(id);
+        self.common.claims.end(id);
         self.driver.machine_mut().remove(id);
         // Its number is free when all is told.
         self.settle()
@@ -95,13 +95,13 @@ fn locators(link: &Link) -> LocatorSource {
 }
 
 /// What the link asks of the system, and whether it forwards.
-fn role(link: &Link, locators: LocatorSource) -> Result<(Switches, Role), Error> {
+fn role(link: &Link, locators: LocatorSource) -> Result<(Switches, Proto41Role), Error> {
     let (switches, role) = match link {
         Link::IsatapHost(host) => {
             let settings = || Settings { routers: host.names().cloned().collect(), ..Settings::default() };
             let names = host.resolves().then(|| Question::new(settings())).transpose()?;
             let role = HostRole::new(locators, host.addresses().collect(), names);
-            return Ok((Switches::DEFAULT, Role::Host(Box::new(role))));
+            return Ok((Switches::DEFAULT, Proto41Role::Host(Box::new(role))));
         }
         Link::IsatapRouter(_) => (Switches::FORWARDING, FixedRole::router("isatap-router", locators)),
         Link::SixRd(sixrd) => match sixrd.role {
@@ -120,7 +120,7 @@ fn role(link: &Link, locators: LocatorSource) -> Result<(Switches, Role), Error>
         }
         _ => (Switches::DEFAULT, FixedRole::end("configured", locators)),
     };
-    Ok((switches, Role::Fixed(Box::new(role))))
+    Ok((switches, Proto41Role::Fixed(Box::new(role))))
 }
 
 /// The tunnel ends that the link has by an address of its own.

@@ -1,7 +1,7 @@
 //! What links of protocol 41 and their LANs say of themselves.
 
 use super::lan::Lan;
-use super::{Machine, Role};
+use super::{Machine, Proto41Role};
 use crate::service::Linux;
 #[cfg(feature = "control")]
 use crate::service::evidence::{Evidence, NeighborHealth};
@@ -20,7 +20,7 @@ use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use std::fmt;
 
-impl View<'_, Role> {
+impl View<'_, Proto41Role> {
     fn interface(&self, id: LinkId) -> Option<&AnyInterface<Linux>> {
         self.machine.interface(id).map(|interface| &**interface)
     }
@@ -30,7 +30,7 @@ impl View<'_, Role> {
     }
 }
 
-pub(super) fn describe(role: &Role, view: &View<'_, Role>, status: &mut Status) {
+pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status: &mut Status) {
     let (now, id, machine) = (view.now, view.id, view.machine);
     let Some(interface) = view.interface(id) else { return };
     status.mtu = interface.link().underlay().policy.link_mtu;
@@ -42,7 +42,7 @@ pub(super) fn describe(role: &Role, view: &View<'_, Role>, status: &mut Status) 
     if repeated > 0 {
         status.io.insert("identifications-repeated".to_owned(), repeated.into());
     }
-    status.lans = view.shared.lans_of(id).map(|lan| lan_status(view, lan)).collect();
+    status.lans = view.common.lans_of(id).map(|lan| lan_status(view, lan)).collect();
     match interface {
         AnyInterface::IsatapHost(host) => describe_host(role, now, host, status),
         AnyInterface::IsatapRouter(router) => describe_router(view, router, status),
@@ -68,7 +68,7 @@ pub(super) fn describe(role: &Role, view: &View<'_, Role>, status: &mut Status) 
     }
 }
 
-fn describe_host(role: &Role, now: Instant, host: &HostInterface<Linux>, status: &mut Status) {
+fn describe_host(role: &Proto41Role, now: Instant, host: &HostInterface<Linux>, status: &mut Status) {
     status.locators = host.link().locators().iter().map(|locator| locator.address).collect();
     for row in host.link().potential_routers().iter() {
         status.prl.push(potential_router(role, now, row));
@@ -81,7 +81,7 @@ fn describe_host(role: &Role, now: Instant, host: &HostInterface<Linux>, status:
             });
         }
     }
-    if let Role::Host(role) = role {
+    if let Proto41Role::Host(role) = role {
         status.prl_error = role.answer().and_then(|answer| answer.as_ref().err()).map(ToString::to_string);
     }
     status.dns.servers = host.dns_servers().map(|row| row.item().0).collect();
@@ -90,7 +90,7 @@ fn describe_host(role: &Role, now: Instant, host: &HostInterface<Linux>, status:
     status.unusable_options = host.unusable_options();
 }
 
-fn describe_router(view: &View<'_, Role>, router: &RouterInterface<Linux>, status: &mut Status) {
+fn describe_router(view: &View<'_, Proto41Role>, router: &RouterInterface<Linux>, status: &mut Status) {
     status.answered = router.last_answered().map(|at| view.now.saturating_duration_since(at).as_secs());
     status.check_neighbors = Some(router.config().check_neighbors.as_str().to_owned());
     status.known_routers = router.link().known_routers().collect();
@@ -104,10 +104,10 @@ fn describe_router(view: &View<'_, Role>, router: &RouterInterface<Linux>, statu
     });
 }
 
-fn potential_router(role: &Role, now: Instant, row: &PotentialRouter) -> PotentialRouterStatus {
+fn potential_router(role: &Proto41Role, now: Instant, row: &PotentialRouter) -> PotentialRouterStatus {
     let by_name = match role {
-        Role::Host(host) => host.source(row.address()),
-        Role::Fixed(_) => None,
+        Proto41Role::Host(host) => host.source(row.address()),
+        Proto41Role::Fixed(_) => None,
     };
     PotentialRouterStatus {
         address: row.address(),
@@ -122,7 +122,7 @@ fn potential_router(role: &Role, now: Instant, row: &PotentialRouter) -> Potenti
     }
 }
 
-fn lan_status(view: &View<'_, Role>, lan: &Lan) -> LanStatus {
+fn lan_status(view: &View<'_, Proto41Role>, lan: &Lan) -> LanStatus {
     let facts = lan.facts();
     let published = match view.interface(facts.id) {
         Some(AnyInterface::Lan(lan)) => lan.published(),
@@ -156,9 +156,9 @@ pub(super) fn no_room(machine: &Machine, id: LinkId, table: Table) -> String {
 }
 
 #[cfg(feature = "control")]
-pub(super) fn testify(role: &Role, view: &View<'_, Role>, evidence: &mut Evidence) {
-    evidence.taken = view.shared.claims.taken(view.id);
-    if let Role::Host(role) = role {
+pub(super) fn testify(role: &Proto41Role, view: &View<'_, Proto41Role>, evidence: &mut Evidence) {
+    evidence.taken = view.common.claims.taken(view.id);
+    if let Proto41Role::Host(role) = role {
         evidence.names = role.names.as_ref().map(crate::service::question::Question::testimony);
     }
     if let Some(AnyInterface::IsatapHost(host)) = view.interface(view.id) {

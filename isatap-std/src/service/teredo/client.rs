@@ -1,5 +1,6 @@
 //! The client's side of the system: the server's name, the own IPv4 address, what it says.
 
+use crate::driver::Driver;
 use crate::error::Error;
 use crate::resolve::{Answer, Entry};
 use crate::service::LocatorSource;
@@ -16,6 +17,7 @@ use crate::udp_socket::UdpSocket;
 use isatap_core::drop_reason::{Counters, DropReason};
 use isatap_core::engine::Event;
 use isatap_core::link::Locator;
+use isatap_core::packet::LinkId;
 use isatap_core::route::Route;
 use isatap_core::teredo::client;
 use isatap_core::teredo::packet::DISCOVERY_GROUP;
@@ -209,10 +211,10 @@ fn begins(before: Stage, now: Stage) -> bool {
 impl Role for ClientRole {
     type Machine = Machine;
     type Socket = UdpSocket;
-    type Shared = ();
+    type Common = ();
 
-    fn counters(machine: &Machine) -> &Counters<u64> {
-        machine.counters()
+    fn counters(driver: &Driver<Machine, UdpSocket>, _: LinkId) -> Option<&Counters<u64>> {
+        Some(driver.machine().counters())
     }
 
     fn name(&self) -> &'static str {

@@ -48,20 +48,20 @@ pub(crate) fn secrets(link: &Link) -> Result<Secrets, Error> {
     Ok(secrets.transpose()?.unwrap_or_default())
 }
 
-/// Makes the device and starts; `None`: the link does not speak Teredo.
+/// Makes the device and starts.
 ///
 /// # Errors
 ///
 /// A usage error for what makes no sense on this machine; the kernel's refusal, mostly for lack
 /// of privilege.
-pub(crate) fn open(link: &Link, around: Surroundings<'_>) -> Result<Option<Box<dyn Member>>, Error> {
+pub(crate) fn open(link: &Link, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
     link.check_first()?;
-    Ok(Some(match link {
-        Link::TeredoClient(spec) => client(link, spec, around)?,
-        Link::TeredoServer(spec) => server(link, spec, around)?,
-        Link::TeredoRelay(spec) => relay(link, spec, around)?,
-        _ => return Ok(None),
-    }))
+    match link {
+        Link::TeredoClient(spec) => client(link, spec, around),
+        Link::TeredoServer(spec) => server(link, spec, around),
+        Link::TeredoRelay(spec) => relay(link, spec, around),
+        _ => Err(Error::usage("speak Teredo by", link.device(), "it carries protocol 41")),
+    }
 }
 
 fn client(link: &Link, spec: &TeredoClient, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
@@ -127,7 +127,7 @@ fn begin<R>(
     around: Surroundings<'_>,
 ) -> Result<Box<dyn Member>, Error>
 where
-    R: Role<Socket = UdpSocket, Shared = ()> + 'static,
+    R: Role<Socket = UdpSocket, Common = ()> + 'static,
 {
     // Whoever has the claim may clean up; so it comes before anything is made.
     let claim = around.runtime.map(|runtime| runtime.claim(link.device())).transpose()?;

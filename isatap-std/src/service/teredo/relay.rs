@@ -1,7 +1,7 @@
 //! The relay's side of the system.
 
 use super::LINK;
-use crate::driver::PARKED_PACKETS;
+use crate::driver::{Driver, PARKED_PACKETS};
 use crate::error::Error;
 use crate::netlink::sysctl;
 use crate::service::LocatorSource;
@@ -11,6 +11,7 @@ use crate::service::status::{Status, Teredo, TeredoPeer};
 use crate::udp_socket::UdpSocket;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Change, Event, LearnedAddress};
+use isatap_core::packet::LinkId;
 use isatap_core::teredo::addr::{Flags, link_local};
 use isatap_core::teredo::peer::Peer;
 use isatap_core::teredo::relay::{self, Wait};
@@ -42,10 +43,10 @@ impl RelayRole {
 impl Role for RelayRole {
     type Machine = Machine;
     type Socket = UdpSocket;
-    type Shared = ();
+    type Common = ();
 
-    fn counters(machine: &Machine) -> &Counters<u64> {
-        machine.counters()
+    fn counters(driver: &Driver<Machine, UdpSocket>, _: LinkId) -> Option<&Counters<u64>> {
+        Some(driver.machine().counters())
     }
 
     fn name(&self) -> &'static str {

@@ -1,5 +1,6 @@
 //! The server's side of the system.
 
+use crate::driver::Driver;
 use crate::error::Error;
 use crate::netlink::sysctl;
 use crate::service::LocatorSource;
@@ -10,6 +11,7 @@ use crate::teredo::secrets::Secrets;
 use crate::udp_socket::UdpSocket;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::Event;
+use isatap_core::packet::LinkId;
 use isatap_core::teredo::addr::SERVER_PORT;
 use isatap_core::teredo::server;
 use std::net::Ipv6Addr;
@@ -35,10 +37,10 @@ impl ServerRole {
 impl Role for ServerRole {
     type Machine = Machine;
     type Socket = UdpSocket;
-    type Shared = ();
+    type Common = ();
 
-    fn counters(machine: &Machine) -> &Counters<u64> {
-        machine.counters()
+    fn counters(driver: &Driver<Machine, UdpSocket>, _: LinkId) -> Option<&Counters<u64>> {
+        Some(driver.machine().counters())
     }
 
     fn name(&self) -> &'static str {
