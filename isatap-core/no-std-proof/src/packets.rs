@@ -1,6 +1,7 @@
 //! Time, prefixes, buffers, wire formats, protocol 41.
 
 use isatap_core::drop_reason::{Counters, DropReason};
+use isatap_core::engine::Verdict;
 use isatap_core::error::{EmitError, Layer, ParseError, ParseErrorKind, Table, TableFull};
 use isatap_core::isatap::{addr, ingress};
 use isatap_core::link::{Admitted, InterfaceAddress, LinkKind};
@@ -52,6 +53,7 @@ crate::roots! {
         let reason = any(DropReason::ALL).get(u.value::<usize>()).copied()?;
         let mut counters = any(Counters::<u64>::ZERO);
         counters.count(reason);
+        counters.count_verdict(any(&Verdict::Drop(reason)));
         let other = any(Counters::<u64>::ZERO);
         counters.merge(&other);
         keep((reason.as_str(), reason.requirement(), reason.describe(), reason.index(), counters.get(reason),
