@@ -150,7 +150,9 @@ crate::roots! {
     snapshots => |u| {
         let snapshot = any(node().datapath().clone());
         let identification = u.value();
-        keep(snapshot.encapsulate(&mut u.packet(), identification));
+        let mut counters = any(Counters::<u32>::ZERO);
+        counters.count_verdict(&snapshot.encapsulate(&mut u.packet(), identification));
+        keep(counters);
         keep(snapshot.decapsulate(&mut u.packet()));
         keep(snapshot.forward(&mut u.packet(), identification));
     };
