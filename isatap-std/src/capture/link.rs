@@ -1,5 +1,8 @@
 //! Link layers: from a frame to the IP packet in it.
 
+mod record;
+mod serial;
+
 use std::fmt;
 
 use super::link_type;
@@ -167,7 +170,7 @@ const fn is_ip_family(family: u32) -> bool {
     matches!(family, 2 | 10 | 24 | 26 | 28 | 30)
 }
 
-impl<'a> Walk<'a> {
+impl Walk<'_> {
     /// The layer that `link_type` is the number of.
     pub(super) fn link(&mut self, link_type: u16) -> Result<(), NotIp> {
         use link_type::*;
@@ -461,180 +464,6 @@ impl<'a> Walk<'a> {
             }
             1 => Err(NotIp::Opaque("a pseudowire's control channel")),
             _ => self.bridged(),
-        }
-    }
-
-    fn pppoe(&mut self) -> Result<(), NotIp> {
-        let (code, session) = (self.u8(1)?, self.u16(2)?);
-        self.skip(6)?;
-        if code != 0 {
-            return Err(NotIp::Opaque("PPPoE discovery"));
-        }
-        self.tags.push(Tag::Pppoe { session });
-        self.ppp()
-    }
-
-    /// PPP with address and control bytes or without. [RFC 1662 §3.1]
-    fn ppp_framed(&mut self) -> Result<(), NotIp> {
-        if self.rest.starts_with(&[0xff, 0x03]) {
-            self.skip(2)?;
-        }
-        self.ppp()
-    }
-
-    /// A protocol of one or two bytes, [RFC 1661 §6.5], and its payload.
-    fn ppp(&mut self) -> Result<(), NotIp> {
-        self.deeper()?;
-        let first = self.u8(0)?;
-        let protocol = if first & 1 == 0 {
-            let protocol = self.u16(0)?;
-            self.skip(2)?;
-            protocol
-        } else {
-            self.skip(1)?;
-            first.into()
-        };
-        match protocol {
-            0x0021 | 0x0057 => Ok(()),
-            0x0281 | 0x0283 => self.mpls(),
-            // RFC 1990 §3: of a fragment the first that is also the last is all.
-            0x003d => match self.u8(0)? {
-                flags if flags & 0xc0 == 0xc0 => self.skip(4).and_then(|()| self.ppp()),
-                _ => Err(NotIp::Opaque("a fragment of PPP Multilink")),
-            },
-            // RFC 3518 §4.2
-            0x0031 => match (self.u8(0)?, self.u8(1)?) {
-                (_, 1) => self.skip(2).and_then(|()| self.bridged()),
-                (_, kind) => Err(NotIp::OtherProtocol(kind.into())),
-            },
-            0x002d | 0x002f => Err(NotIp::Opaque("compressed by Van Jacobson's rules")),
-            0x00fd | 0x00fb => Err(NotIp::Opaque("compressed by PPP")),
-            0x0053 | 0x0055 => Err(NotIp::Opaque("encrypted by PPP")),
-            other => Err(NotIp::OtherProtocol(other.into())),
-        }
-    }
-
-    fn cisco_hdlc(&mut self) -> Result<(), NotIp> {
-        let ether_type = self.u16(2)?;
-        self.skip(4)?;
-        self.ether_type(ether_type)
-    }
-
-    fn frame_relay(&mut self) -> Result<(), NotIp> {
-        // Two to four bytes of address, of which the last has its lowest bit set.
-        let length = (1..=4).find(|at| self.u8(at - 1).is_ok_and(|byte| byte & 1 != 0)).ok_or(NotIp::Short)?;
-        self.skip(length)?;
-        match self.u8(0)? {
-            0x03 => self.skip(1).and_then(|()| self.nlpid()),
-            // Cisco's.
-            _ => self.behind(0),
-        }
-    }
-
-    fn arcnet(&mut self, addresses: usize) -> Result<(), NotIp> {
-        let protocol = self.u8(addresses)?;
-        self.skip(addresses + 1)?;
-        match protocol {
-            // RFC 1201 §2: a split flag and a sequence number, of an exception frame four bytes more.
-            0xd4 => {
-                let flag = self.u8(0)?;
-                let (first, length) = if flag == 0xff { (self.u8(4)?, 7) } else { (flag, 3) };
-                self.skip(length)?;
-                match first {
-                    0 => Ok(()),
-                    flag if flag & 1 != 0 => Ok(()),
-                    _ => Err(NotIp::Opaque("a later fragment of ARCNET")),
-                }
-            }
-            // RFC 1051
-            0xf0 => Ok(()),
-            other => Err(NotIp::OtherProtocol(other.into())),
-        }
-    }
-
-    /// Packets of netfilter's logger, as fields of the capturing machine's byte order.
-    fn nflog(&mut self) -> Result<(), NotIp> {
-        const PAYLOAD: u16 = 9;
-        let family = self.u8(0)?;
-        self.skip(4)?;
-        let payload = [u16::from_le_bytes, u16::from_be_bytes].into_iter().find_map(|read| {
-            let mut rest = self.rest;
-            while let [a, b, c, d, ..] = *rest {
-                let (length, kind) = (usize::from(read([a, b])), read([c, d]));
-                if length < 4 {
-                    return None;
-                }
-                if kind & 0x7fff == PAYLOAD {
-                    // What the snap length has cut is not there.
-                    return rest.get(4..length).or(rest.get(4..));
-                }
-                rest = rest.get(length.next_multiple_of(4)..)?;
-            }
-            None
-        });
-        self.rest = payload.ok_or(NotIp::Opaque("an entry of netfilter's log without a packet"))?;
-        self.of_family(family.into())
-    }
-
-    /// Endace's records.
-    fn erf(&mut self) -> Result<(), NotIp> {
-        let kind = self.u8(8)?;
-        self.skip(16)?;
-        let mut more = kind & 0x80 != 0;
-        while more {
-            self.deeper()?;
-            more = self.u8(0)? & 0x80 != 0;
-            self.skip(8)?;
-        }
-        match kind & 0x7f {
-            // Types of Ethernet have an offset and a byte of padding.
-            2 | 11 | 16 => self.skip(2).and_then(|()| self.ethernet()),
-            1 | 10 => match self.u8(0)? {
-                0x0f | 0x8f => self.cisco_hdlc(),
-                _ => self.ppp_framed(),
-            },
-            22 | 23 => self.raw(),
-            other => Err(NotIp::OtherProtocol(other.into())),
-        }
-    }
-
-    fn juniper(&mut self, link_type: u16) -> Result<(), NotIp> {
-        const EXTENSIONS: u8 = 0x80;
-        const NO_LINK_LAYER: u8 = 0x02;
-        if !self.rest.starts_with(b"MGC") {
-            return Err(NotIp::Opaque("no header of Juniper's"));
-        }
-        let flags = self.u8(3)?;
-        self.skip(4)?;
-        if flags & EXTENSIONS != 0 {
-            let length = self.u16(0)?;
-            self.skip(2 + usize::from(length))?;
-        }
-        if flags & NO_LINK_LAYER != 0 {
-            return self.skip(4).and_then(|()| self.raw());
-        }
-        match link_type {
-            link_type::JUNIPER_ETHER => self.ethernet(),
-            link_type::JUNIPER_PPP => self.skip(2).and_then(|()| self.ppp_framed()),
-            link_type::JUNIPER_FRELAY => self.frame_relay(),
-            _ => self.cisco_hdlc(),
-        }
-    }
-
-    /// What Wireshark exports: fields, and a payload of the protocol that one of them names.
-    fn exported(&mut self) -> Result<(), NotIp> {
-        let mut is_ip = false;
-        loop {
-            let (kind, length) = (self.u16(0)?, self.u16(2)?);
-            self.skip(4)?;
-            let value = self.rest.get(..usize::from(length)).ok_or(NotIp::Short)?;
-            self.skip(usize::from(length))?;
-            match kind {
-                0 if is_ip => return Ok(()),
-                0 => return Err(NotIp::Opaque("an exported PDU of another protocol")),
-                12 => is_ip = matches!(value.trim_ascii_end(), b"ip" | b"ipv6") || value.starts_with(b"ip\0"),
-                _ => {}
-            }
         }
     }
 

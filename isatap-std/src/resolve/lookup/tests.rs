@@ -1,0 +1,356 @@
+use super::*;
+use crate::resolve::{Records, Steps as Switches};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
+
+/// A DNS of a few lines; a name that is not there does not exist.
+#[derive(Default)]
+struct Zone {
+    names: HashMap<&'static str, Result<(Vec<Ipv4Addr>, u64), Failure>>,
+    asked: Vec<String>,
+}
+
+impl Zone {
+    fn has(&mut self, name: &'static str, addresses: &[Ipv4Addr], ttl: u64) {
+        self.names.insert(name, Ok((addresses.to_vec(), ttl)));
+    }
+
+    fn fails(&mut self, name: &'static str, failure: Failure) {
+        self.names.insert(name, Err(failure));
+    }
+}
+
+impl AddressLookup for Zone {
+    fn addresses(&mut self, name: &Name, _: &ResolvConf, _: Instant) -> Result<Records, Failure> {
+        assert!(name.is_absolute());
+        self.asked.push(name.to_string());
+        let answer = self.names.get(name.as_str()).cloned();
+        let (addresses, ttl) = answer.unwrap_or(Err(Failure::NoSuchName))?;
+        let ttl = Duration::from_secs(ttl);
+        Ok(Records { addresses, ttl })
+    }
+}
+
+/// Files of this test alone, gone with it.
+struct Files(PathBuf);
+
+impl Files {
+    fn new(hosts: &str, resolver: &str, host_name: &str) -> Files {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("isatap-lookup-{}-{next}", std::process::id());
+        let files = Files(std::env::temp_dir().join(name));
+        std::fs::create_dir_all(&files.0).unwrap();
+        files.write("hosts", hosts);
+        files.write("resolv.conf", resolver);
+        files.write("hostname", host_name);
+        files
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.0.join(file), text).unwrap();
+    }
+
+    fn settings(&self, routers: &[&str]) -> Settings {
+        Settings {
+            routers: routers.iter().map(|text| text.parse().unwrap()).collect(),
+            hosts_file: self.0.join("hosts"),
+            resolver_file: self.0.join("resolv.conf"),
+            host_name_file: self.0.join("hostname"),
+            ..Settings::default()
+        }
+    }
+
+    fn lookup(&self, routers: &[&str]) -> Lookup<Zone> {
+        Lookup::with_client(self.settings(routers), Zone::default())
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn site() -> Files {
+    Files::new("", "search example.com example.net\n", "host\n")
+}
+
+#[test]
+fn nam_1_the_steps_are_taken_in_order_and_the_first_hit_ends_them() {
+    let files = Files::new("10.0.0.2 isatap\n", "search example.com\n", "ISATAP.example.com\n");
+    let mut settings = files.settings(&[]);
+    settings.own_addresses = true;
+    let locators = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
+    let resolve = |steps: Switches| {
+        let settings = Settings { steps, ..settings.clone() };
+        let mut lookup = Lookup::with_client(settings, Zone::default());
+        lookup.dns.has("isatap.example.com", &[ROUTER], 60);
+        let answer = lookup.resolve(&locators);
+        (answer.map(|a| (a.addresses, a.ttl, a.sources)), lookup.dns.asked)
+    };
+    let mut steps = Switches::default();
+    let (answer, asked) = resolve(steps);
+    assert_eq!(answer, Ok((locators.to_vec(), None, vec![Source::LocalHostName])));
+    assert!(asked.is_empty());
+
+    steps.local_host_name = false;
+    let (answer, asked) = resolve(steps);
+    let listed = Ipv4Addr::new(10, 0, 0, 2);
+    assert_eq!(answer, Ok((vec![listed], None, vec![Source::HostsFile])));
+    assert!(asked.is_empty());
+
+    steps.hosts_file = false;
+    let (answer, asked) = resolve(steps);
+    let name = "isatap.example.com.".parse().unwrap();
+    let ttl = Some(Duration::from_secs(60));
+    assert_eq!(answer, Ok((vec![ROUTER], ttl, vec![Source::Dns { name }])));
+    assert_eq!(asked, ["isatap.example.com."]);
+
+    steps.dns = false;
+    assert_eq!(resolve(steps), (Err(Failure::NoSuchName), vec![]));
+}
+
+#[test]
+fn nam_1_a_step_without_a_usable_address_is_no_hit() {
+    let files = Files::new("127.0.0.1 isatap\n224.0.0.1 isatap\n", "search example.com\n", "isatap\n");
+    let mut lookup = files.lookup(&[]);
+    lookup.dns.has("isatap.example.com", &[ROUTER], 60);
+    // Called `isatap`, but a host: its own address is no router (ISA-25).
+    let own = Ipv4Addr::new(192, 0, 2, 1);
+    let answer = lookup.resolve(&[own]).unwrap();
+    assert_eq!(answer.addresses, [ROUTER]);
+    assert_eq!(
+        answer.refused,
+        [
+            (own, Unusable::Own),
+            (Ipv4Addr::LOCALHOST, Unusable::Loopback),
+            (Ipv4Addr::new(224, 0, 0, 1), Unusable::Multicast),
+        ]
+    );
+}
+
+#[test]
+fn nam_2_nam_4_a_manual_list_mixes_addresses_and_names() {
+    let files = Files::new(
+        "10.0.0.3 gateway\n",
+        "search example.com\n",
+        // The host's name counts for the automatic list only.
+        "isatap\n",
+    );
+    let mut lookup = files.lookup(&["10.0.0.10", "isatap", "gateway", "da.example.net", "10.0.0.1"]);
+    lookup.dns.has("isatap.example.com", &[ROUTER, OTHER], 300);
+    lookup.dns.has("da.example.net", &[Ipv4Addr::new(10, 0, 0, 4)], 60);
+    let answer = lookup.resolve(&[Ipv4Addr::new(192, 0, 2, 1)]).unwrap();
+    let expected: Vec<Ipv4Addr> = [10, 1, 3, 4].map(|n| [10, 0, 0, n].into()).to_vec();
+    assert_eq!(answer.addresses, expected);
+    assert_eq!(answer.ttl, Some(Duration::from_secs(60)), "ISA-22: the smallest");
+    assert_eq!(answer.sources.len(), 5);
+    assert!(answer.unresolved.is_empty());
+}
+
+#[test]
+fn nam_3_the_legacy_name_comes_after_the_first_failed() {
+    let files = site();
+    let mut lookup = files.lookup(&[]);
+    lookup.dns.has("_isatap.example.net", &[ROUTER], 60);
+    assert_eq!(lookup.resolve(&[]), Err(Failure::NoSuchName));
+    lookup.settings.legacy_name = true;
+    lookup.dns.asked.clear();
+    assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER]);
+    assert_eq!(
+        lookup.dns.asked,
+        ["isatap.example.com.", "isatap.example.net.", "_isatap.example.com.", "_isatap.example.net."]
+    );
+    // What one name failed at is not forgotten for the other's absence.
+    lookup.dns = Zone::default();
+    lookup.dns.fails("isatap.example.com", Failure::ServerFailure);
+    assert_eq!(lookup.resolve(&[]), Err(Failure::ServerFailure));
+}
+
+#[test]
+fn nam_5_static_answers_have_no_ttl() {
+    let files = site();
+    let answer = files.lookup(&["10.0.0.1"]).resolve(&[]).unwrap();
+    assert_eq!((answer.ttl, answer.sources), (None, vec![Source::Static]));
+}
+
+#[test]
+fn nam_6_each_refresh_takes_the_full_order_again() {
+    let files = site();
+    let mut lookup = files.lookup(&[]);
+    lookup.dns.has("isatap.example.com", &[ROUTER], 60);
+    lookup.dns.has("isatap.example.org", &[OTHER], 60);
+    assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER]);
+    files.write("resolv.conf", "search example.org\n");
+    assert_eq!(lookup.resolve(&[]).unwrap().addresses, [OTHER]);
+    files.write("hosts", "10.0.0.3 isatap\n");
+    let answer = lookup.resolve(&[]).unwrap();
+    assert_eq!(answer.addresses, [Ipv4Addr::new(10, 0, 0, 3)]);
+    assert_eq!(answer.sources, [Source::HostsFile]);
+}
+
+#[test]
+fn nam_10_the_domain_of_the_host_is_the_suffix_where_no_other_is_named() {
+    let files = Files::new("", "", "host.corp.example.com\n");
+    let mut lookup = files.lookup(&[]);
+    assert_eq!(lookup.resolve(&[]), Err(Failure::NoSuchName));
+    assert_eq!(lookup.dns.asked, ["isatap.corp.example.com."]);
+    lookup.settings.devolution = true;
+    lookup.dns.asked.clear();
+    assert_eq!(lookup.resolve(&[]), Err(Failure::NoSuchName));
+    assert_eq!(lookup.dns.asked, ["isatap.corp.example.com.", "isatap.example.com."]);
+    lookup.settings.search = Some(vec!["example.org".parse().unwrap()]);
+    lookup.settings.devolution = false;
+    lookup.dns.asked.clear();
+    assert_eq!(lookup.resolve(&[]), Err(Failure::NoSuchName));
+    assert_eq!(lookup.dns.asked, ["isatap.example.org."]);
+}
+
+#[test]
+fn a_whole_name_in_the_hosts_file_counts_too() {
+    let files = Files::new("10.0.0.1 isatap.example.net\n", "search example.com example.net\n", "");
+    let mut lookup = files.lookup(&[]);
+    lookup.dns.has("isatap.example.com", &[OTHER], 60);
+    assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER]);
+}
+
+#[test]
+fn isa_24_one_suffix_that_fails_is_not_an_absence() {
+    let files = site();
+    let mut lookup = files.lookup(&[]);
+    lookup.dns.fails("isatap.example.com", Failure::ServerFailure);
+    let failure = lookup.resolve(&[]).unwrap_err();
+    assert_eq!(failure, Failure::ServerFailure);
+    assert!(failure.keeps_routers());
+    assert_eq!(lookup.dns.asked.len(), 2);
+    // A later suffix may still answer.
+    lookup.dns.has("isatap.example.net", &[ROUTER], 60);
+    assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER]);
+}
+
+#[test]
+fn isa_24_silent_servers_are_not_asked_for_every_suffix() {
+    let files = site();
+    let mut lookup = files.lookup(&[]);
+    lookup.dns.fails("isatap.example.com", Failure::Timeout);
+    lookup.dns.has("isatap.example.net", &[ROUTER], 60);
+    assert_eq!(lookup.resolve(&[]), Err(Failure::Timeout));
+    assert_eq!(lookup.dns.asked, ["isatap.example.com."]);
+}
+
+#[test]
+fn isa_24_a_name_that_fails_keeps_its_addresses_beside_others() {
+    let files = site();
+    let mut lookup = files.lookup(&["10.0.0.10", "isatap"]);
+    lookup.dns.has("isatap.example.com", &[ROUTER], 3600);
+    assert_eq!(lookup.resolve(&[]).unwrap().addresses, [OTHER, ROUTER]);
+
+    lookup.dns.fails("isatap.example.com", Failure::Timeout);
+    // Retried early, and later each time up to the refresh interval.
+    for seconds in [30, 60, 120, 240, 480, 960, 1920, 3600, 3600] {
+        let answer = lookup.resolve(&[]).unwrap();
+        assert_eq!(answer.addresses, [OTHER, ROUTER]);
+        assert_eq!(answer.ttl, Some(Duration::from_secs(seconds)));
+        let name: Name = "isatap".parse().unwrap();
+        assert_eq!(answer.unresolved, [(name.clone(), Failure::Timeout)]);
+        assert_eq!(answer.sources[1], Source::Earlier { name });
+    }
+    // The address became our own meanwhile.
+    assert_eq!(lookup.resolve(&[ROUTER]).unwrap().addresses, [OTHER]);
+
+    // A definite no removes them, and for good.
+    lookup.dns = Zone::default();
+    let answer = lookup.resolve(&[]).unwrap();
+    assert_eq!((answer.addresses, answer.ttl), (vec![OTHER], None));
+    lookup.dns.fails("isatap.example.com", Failure::Timeout);
+    let answer = lookup.resolve(&[]).unwrap();
+    assert_eq!(answer.addresses, [OTHER]);
+    assert_eq!(answer.ttl, Some(Duration::from_secs(30)), "counted anew");
+}
+
+#[test]
+fn isa_24_the_retry_comes_before_a_long_ttl_and_after_a_short_one() {
+    let files = site();
+    for (ttl, expected) in [(3600, 30), (10, 10)] {
+        let mut lookup = files.lookup(&["isatap", "gateway"]);
+        lookup.dns.has("isatap.example.com", &[ROUTER], ttl);
+        lookup.dns.fails("gateway.example.com", Failure::ServerFailure);
+        let answer = lookup.resolve(&[]).unwrap();
+        assert_eq!(answer.addresses, [ROUTER]);
+        assert_eq!(answer.ttl, Some(Duration::from_secs(expected)));
+    }
+}
+
+#[test]
+fn isa_24_a_list_that_fails_as_a_whole_is_a_failure() {
+    let files = site();
+    let mut lookup = files.lookup(&["isatap", "gateway"]);
+    lookup.dns.has("isatap.example.com", &[ROUTER], 3600);
+    lookup.dns.has("gateway.example.com", &[OTHER], 3600);
+    assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER, OTHER]);
+    lookup.dns.fails("isatap.example.com", Failure::Timeout);
+    lookup.dns.fails("gateway.example.com", Failure::ServerFailure);
+    assert_eq!(lookup.resolve(&[]), Err(Failure::ServerFailure));
+    // Now the absence of one is certain: its router goes, the other's stays.
+    lookup.dns.names.remove("gateway.example.com");
+    assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER]);
+}
+
+#[test]
+fn isa_24_a_file_that_cannot_be_read_is_a_failure() {
+    let files = site();
+    let mut lookup = files.lookup(&[]);
+    // A directory is there and cannot be read, also for root.
+    lookup.settings.hosts_file = files.0.clone();
+    assert!(matches!(lookup.resolve(&[]), Err(Failure::File(_))));
+    lookup.dns.has("isatap.example.com", &[ROUTER], 60);
+    assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER]);
+    lookup.settings.resolver_file = files.0.clone();
+    assert!(matches!(lookup.resolve(&[]), Err(Failure::File(_))));
+    // An absent file is no failure.
+    lookup.settings.hosts_file = files.0.join("absent");
+    lookup.settings.resolver_file = files.0.join("absent");
+    assert_eq!(lookup.resolve(&[]), Err(Failure::NoSuchName));
+}
+
+#[test]
+fn isa_25_only_unusable_addresses_are_a_definite_answer() {
+    let files = site();
+    let mut lookup = files.lookup(&["127.0.0.1", "isatap"]);
+    lookup.dns.has("isatap.example.com", &[ROUTER], 60);
+    let failure = lookup.resolve(&[ROUTER]).unwrap_err();
+    assert_eq!(failure, Failure::NoUsableAddress);
+    assert!(!failure.keeps_routers());
+    lookup.settings.own_addresses = true;
+    assert_eq!(lookup.resolve(&[ROUTER]).unwrap().addresses, [ROUTER]);
+}
+
+/// Two routers whose texts contain each other, in both orders.
+#[test]
+fn isa_23_addresses_are_compared_whole() {
+    let files = site();
+    for routers in [["10.0.0.1", "10.0.0.10"], ["10.0.0.10", "10.0.0.1"]] {
+        let answer = files.lookup(&routers).resolve(&[]).unwrap();
+        let texts: Vec<String> = answer.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, routers);
+    }
+    // Nor does an own address take the longer one with it.
+    let mut lookup = files.lookup(&["10.0.0.10", "10.0.0.1"]);
+    assert_eq!(lookup.resolve(&[ROUTER]).unwrap().addresses, [OTHER]);
+}
+
+/// The net effect of the KAME script, without its removal of everything when the
+/// question fails.
+#[test]
+fn nam_50_duplicates_are_harmless_and_an_empty_answer_is_no_answer() {
+    let files = site();
+    let mut lookup = files.lookup(&[]);
+    lookup.dns.has("isatap.example.com", &[ROUTER, OTHER, ROUTER], 60);
+    assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER, OTHER]);
+    lookup.dns.fails("isatap.example.com", Failure::Timeout);
+    assert!(lookup.resolve(&[]).unwrap_err().keeps_routers());
+}
