@@ -385,11 +385,20 @@ impl Checker {
 
     /// What a node in this state does with the packet.
     fn reason(&self, packet: &[u8]) -> Option<DropReason> {
-        let mut buffer = vec![0; HEADROOM + packet.len()];
-        buffer[HEADROOM..].copy_from_slice(packet);
-        let end = buffer.len();
-        let Ok(mut received) = PacketMut::new(&mut buffer, HEADROOM..end) else { return Some(DropReason::TooShort) };
-        match self.node.clone().decapsulate(NOW, &mut received) {
+        let in_buffer = |decapsulate: &mut dyn FnMut(&mut PacketMut<'_>) -> Verdict| {
+            let mut buffer = [vec![0; HEADROOM], packet.to_vec()].concat();
+            let end = buffer.len();
+            match PacketMut::new(&mut buffer, HEADROOM..end) {
+                Ok(mut received) => decapsulate(&mut received),
+                Err(_) => Verdict::Drop(DropReason::TooShort),
+            }
+        };
+        let verdict = match in_buffer(&mut |received| self.node.datapath().decapsulate(received)) {
+            // What would change the node is done to a copy.
+            Verdict::Punt { .. } => in_buffer(&mut |received| self.node.clone().decapsulate(NOW, received)),
+            decided => decided,
+        };
+        match verdict {
             // Nobody can say which neighbours a running node has just asked.
             Verdict::Drop(DropReason::NdUnknownTarget) if is_neighbor_advertisement(packet) => None,
             // Of a prefix that is only known to be on-link here, a running host has made an address.
