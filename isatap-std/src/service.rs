@@ -63,13 +63,15 @@ pub enum Notice {
     Info(String),
     /// Something does not work and may work later; the links go on.
     Warning(String),
+    /// What a warning was about works now.
+    Mended(String),
 }
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Notice::Up { device, address, mtu } => write!(f, "{device} up: {} mtu {mtu}", Dotted(*address)),
-            Notice::Info(text) | Notice::Warning(text) => f.write_str(text),
+            Notice::Info(text) | Notice::Warning(text) | Notice::Mended(text) => f.write_str(text),
         }
     }
 }

@@ -38,9 +38,26 @@ impl Forwarding {
                 )))
             }
             _ if !is_change => None,
+            Some(_) => Some(Notice::Mended("the kernel forwards IPv6 now".to_owned())),
             _ if forwards => Some(Notice::Info("the kernel forwards IPv6 now".to_owned())),
             _ => Some(Notice::Info("the kernel no longer forwards IPv6".to_owned())),
         };
         Some(News { is_change, notice })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_warning_is_told_as_the_warning_was() {
+        let mut forwarding = Forwarding::default();
+        let without = Some(("isatap0 is no default router", None));
+        let mut told = |forwards| forwarding.follow(forwards, without).and_then(|news| news.notice);
+        assert!(matches!(told(false), Some(Notice::Warning(_))));
+        assert_eq!(told(false), None);
+        assert_eq!(told(true), Some(Notice::Mended("the kernel forwards IPv6 now".to_owned())));
+        assert_eq!(told(true), None);
     }
 }

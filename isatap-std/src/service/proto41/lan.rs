@@ -252,7 +252,9 @@ impl Service<Proto41Role> {
         self.driver.watcher().watch(attachment.as_fd(), Source::Owner(token(lan.id, LAN_MONITOR)))?;
         self.driver.attach_lan(lan.id, socket, token(lan.id, LAN_SOLICITATIONS))?;
         self.with_interface(lan.id, |slot, _| *slot = AnyInterface::Lan(interface));
-        self.notice(&Notice::Info(format!("router of the LAN of {device}: {}", place.link_local)));
+        let text = format!("router of the LAN of {device}: {}", place.link_local);
+        let was_warned = lan.problem.as_ref().is_some_and(|problem| problem.fix.is_some());
+        self.notice(&if was_warned { Notice::Mended(text) } else { Notice::Info(text) });
         lan.served = Some(Served { place, attachment, forwarding: Forwarding::default(), no_room: None });
         self.check_lan_forwarding(lan);
         for tunnel in lan.tunnels.clone() {
