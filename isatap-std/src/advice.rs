@@ -112,6 +112,33 @@ pub fn seconds_in(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(seconds)
 }
 
+/// The name that is likely meant, of those that there are.
+#[must_use]
+pub fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = names.min_by_key(|name| distance(text, name))?;
+    let letters = distance(text, near);
+    (letters <= (text.len() / 3).max(2) && letters < text.len()).then_some(near)
+}
+
+/// How many letters differ: Levenshtein's distance, `_` and `-` being one, and large and small letters.
+pub(crate) fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (line, mut c) in one.to_lowercase().chars().enumerate() {
+        if c == '_' {
+            c = '-';
+        }
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, d) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(c != *d);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

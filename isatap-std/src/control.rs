@@ -15,7 +15,7 @@
 //! after 5 seconds.
 
 use crate::error::Error;
-use crate::runtime_dir::{Claim, new_owner};
+use crate::runtime_dir::{Claim, RuntimeDir, new_owner};
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use nix::sys::stat::{Mode, umask};
@@ -25,7 +25,6 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::time::Duration;
 
 /// What a daemon can be asked.
@@ -49,24 +48,25 @@ pub(crate) fn solicited(asked: Result<Vec<Ipv4Addr>, &'static str>) -> serde_jso
     }
 }
 
-/// Asks the daemon that listens at `path` and waits for its answer, 5 s at most.
+/// Asks the daemon of a device and waits for its answer, 5 s at most.
 ///
 /// # Errors
 ///
-/// Nobody listens there, no permission, or no answer. Of a daemon that [`ended`] before it
-/// answered, the error says so.
-pub fn ask(path: &Path, request: Request) -> Result<serde_json::Value, Error> {
+/// No daemon has the device: kind [`ErrorKind::NotFound`], and the error names those that there
+/// are. No permission, or no answer. Of a daemon that [`ended`] before it answered, the error says
+/// so. What the daemon refuses is of kind [`ErrorKind::Other`].
+pub fn ask(runtime: &RuntimeDir, device: &str, request: Request) -> Result<serde_json::Value, Error> {
     let refused = |error: io::Error| {
-        let gone = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused);
-        let error = Error::refused("ask the daemon at", path.display(), error);
-        match gone {
-            true => error.with_advice("no daemon runs: start one"),
-            false if ended(&error) => error.with_advice("it ended before it answered: ask again"),
-            false => error,
+        if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) {
+            let nobody = io::Error::new(ErrorKind::NotFound, "no daemon has this device");
+            let advice = runtime.instead_of(device).unwrap_or_else(|| "start one: see isatap --help".to_owned());
+            return Error::refused("ask", device, nobody).with_advice(advice);
         }
+        let error = Error::refused("ask the daemon of", device, error);
+        if ended(&error) { error.with_advice("it ended before it answered: ask again") } else { error }
     };
     let converse = || -> io::Result<serde_json::Value> {
-        let mut stream = UnixStream::connect(path)?;
+        let mut stream = UnixStream::connect(runtime.socket(device))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut line = serde_json::to_vec(&request)?;
@@ -255,7 +255,6 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime_dir::RuntimeDir;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
@@ -307,7 +306,7 @@ mod tests {
                     serde_json::json!({ "dev": "isatap0" })
                 });
             });
-            ask(claim.socket(), Request::Status).unwrap()
+            ask(&scratch.0, "isatap0", Request::Status).unwrap()
         });
         assert_eq!(answer["dev"], "isatap0");
     }
@@ -374,7 +373,7 @@ mod tests {
                         stream.read_to_end(&mut Vec::new()).unwrap();
                     }
                 });
-                ask(claim.socket(), Request::Status).unwrap_err()
+                ask(&scratch.0, "isatap0", Request::Status).unwrap_err()
             });
             assert!(ended(&error), "{error}");
             assert!(error.to_string().ends_with("it ended before it answered: ask again"), "{error}");
@@ -382,8 +381,17 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_told_with_advice() {
-        let error = ask(Path::new("/nonexistent/isatap0.sock"), Request::Status).unwrap_err().to_string();
-        assert!(error.ends_with("no daemon runs: start one"), "{error}");
+    fn a_device_without_a_daemon_is_told_with_those_that_have_one() {
+        let scratch = Scratch::new("nobody");
+        let told = |device: &str| ask(&scratch.0, device, Request::Status).unwrap_err().to_string();
+        let nobody = |device: &str| format!("cannot ask {device}: no daemon has this device; ");
+        assert_eq!(told("isatp0"), nobody("isatp0") + "start one: see isatap --help");
+        let listens = |device: &str| {
+            let claim = scratch.0.claim(device).unwrap();
+            (Listener::open(&claim).unwrap(), claim)
+        };
+        let _daemons = [listens("isatap0"), listens("tun6to4")];
+        assert_eq!(told("isatp0"), nobody("isatp0") + "write isatap0; there are: isatap0, tun6to4");
+        assert_eq!(told("eth0"), nobody("eth0") + "there are: isatap0, tun6to4");
     }
 }

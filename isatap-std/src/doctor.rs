@@ -18,6 +18,7 @@ mod router;
 mod shared;
 mod teredo;
 
+use crate::runtime_dir::RuntimeDir;
 use crate::service::evidence::Evidence;
 use crate::service::status::{Packets, Status};
 use serde::Serialize;
@@ -102,6 +103,8 @@ pub struct Kernel {
     pub device: Option<Device>,
     /// `net.ipv6.conf.DEV.disable_ipv6`.
     pub ipv6_disabled: bool,
+    /// No device has an IPv6 default route.
+    pub without_default_route: bool,
     /// Other devices that have one of the daemon's IPv6 addresses too.
     pub rivals: Vec<Rival>,
     /// nftables chains at the output hook: family, table and name, as nft takes them.
@@ -304,7 +307,9 @@ impl Finding {
     }
 
     /// Nothing answers for the device. `holder`: the process that has it nevertheless.
-    pub fn no_daemon(device: &str, socket: &str, holder: Option<&(u32, String)>) -> Self {
+    pub fn no_daemon(device: &str, runtime: &RuntimeDir, holder: Option<&(u32, String)>) -> Self {
+        let socket = runtime.socket(device);
+        let socket = socket.display();
         match holder {
             Some((pid, name)) => Self::bad(
                 Step::Daemon,
@@ -314,12 +319,12 @@ impl Finding {
             None => Self::bad(
                 Step::Daemon,
                 format!("no daemon runs {device}: nobody answers at {socket}"),
-                match device.starts_with(crate::spec::TEREDO_DEVICE) {
+                runtime.instead_of(device).unwrap_or_else(|| match device.starts_with(crate::spec::TEREDO_DEVICE) {
                     true => format!("isatap teredo client --dev {device} --server HOST; see isatap teredo --help"),
                     false => {
                         format!("isatap host --dev {device} --router V4|NAME, or isatap router; see isatap host --help")
                     }
-                },
+                }),
             ),
         }
     }

@@ -139,6 +139,16 @@ impl RuntimeDir {
         devices
     }
 
+    /// What to write where no daemon has `device`; nothing where none has any.
+    #[cfg(feature = "control")]
+    pub(crate) fn instead_of(&self, device: &str) -> Option<String> {
+        let mut others = self.devices();
+        others.retain(|other| other != device);
+        let near = crate::advice::nearest(device, others.iter().map(String::as_str));
+        let near = near.map(|near| format!("write {near}; ")).unwrap_or_default();
+        (!others.is_empty()).then(|| format!("{near}there are: {}", others.join(", ")))
+    }
+
     /// Makes this process the daemon of `device` and removes a stale socket. The
     /// folder is made when it is missing.
     ///

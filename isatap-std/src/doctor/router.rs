@@ -9,7 +9,7 @@ use crate::service::dotted;
 use crate::service::evidence::RefusedFrom;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::prefix::is_ambiguous;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 pub(super) fn judge(facts: &Facts, step: Step) -> Finding {
     match step {
@@ -66,11 +66,28 @@ fn route(facts: &Facts) -> Finding {
     if let Some(finding) = kernel_routes(facts) {
         return finding;
     }
-    let seen = match &status.advertises {
+    let mut seen = match &status.advertises {
         Some(told) => format!("forwards; advertises {}", told.prefixes.join(", ")),
         None => status.routes.iter().map(|route| route.prefix.as_str()).collect::<Vec<_>>().join(", "),
     };
-    Finding::good(Step::Route, seen)
+    if status.role == "configured" && !status.forwarding {
+        seen += "; for this machine alone, since the kernel does not forward IPv6";
+    }
+    Finding::good(Step::Route, seen).warn(no_way_out(facts))
+}
+
+/// A configured tunnel that could lead to the Internet, as a tunnel broker's, and does not.
+fn no_way_out(facts: &Facts) -> Option<String> {
+    let status = &facts.evidence.status;
+    let is_global = |address: &Ipv6Addr| !address.is_unicast_link_local() && !address.is_unique_local();
+    let could = status.role == "configured" && status.addresses.iter().any(|own| is_global(&own.address));
+    (could && facts.kernel.without_default_route).then(|| {
+        format!(
+            "this machine has no IPv6 default route; if the other end leads to the Internet, as a tunnel broker does: \
+             ip -6 route add default dev {}",
+            status.dev
+        )
+    })
 }
 
 /// The first LAN whose hosts get no prefix or no way on.

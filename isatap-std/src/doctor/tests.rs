@@ -684,10 +684,11 @@ fn old_complaints_say_nothing_of_the_present() {
 
 #[test]
 fn without_a_daemon_the_holder_of_the_device_is_named() {
-    let nobody = Finding::no_daemon("isatap0", "/run/isatap/isatap0.sock", None);
+    let empty = RuntimeDir::at("/nonexistent");
+    let nobody = Finding::no_daemon("isatap0", &empty, None);
     assert!(!nobody.ok && nobody.cause.unwrap().contains("no daemon runs isatap0"));
     assert!(nobody.fix.unwrap().starts_with("isatap host --dev isatap0"));
-    let held = Finding::no_daemon("isatap0", "x.sock", Some(&(12, "isatap".to_owned())));
+    let held = Finding::no_daemon("isatap0", &empty, Some(&(12, "isatap".to_owned())));
     assert_eq!((held.cause.unwrap().contains("process 12"), held.fix.as_deref()), (true, Some("kill 12")));
 }
 
@@ -737,4 +738,24 @@ fn a_lan_whose_hosts_get_nothing_is_named_with_what_mends_it() {
     let findings = diagnose(&facts);
     let lan = findings.iter().find(|finding| finding.step == Step::Lan).unwrap();
     assert!(lan.ok && lan.warning.as_ref().unwrap().contains("--relay"), "{lan:?}");
+}
+
+#[test]
+fn a_tunnel_without_a_way_out_or_for_this_machine_alone_is_told() {
+    let route_of = |facts: &Facts| {
+        let finding = diagnose(facts).into_iter().find(|finding| finding.step == Step::Route).unwrap();
+        assert!(finding.ok);
+        (finding.seen.unwrap(), finding.warning)
+    };
+    let mut facts = tunnel();
+    facts.evidence.status.forwarding = true;
+    assert!(matches!(route_of(&facts), (seen, None) if !seen.contains("this machine alone")));
+    facts.kernel.without_default_route = true;
+    facts.evidence.status.forwarding = false;
+    let (seen, warning) = route_of(&facts);
+    assert!(seen.ends_with("; for this machine alone, since the kernel does not forward IPv6"), "{seen}");
+    assert!(warning.unwrap().ends_with("ip -6 route add default dev isatap0"));
+    // With link-local addresses alone it leads nowhere else.
+    facts.evidence.status.addresses.retain(|own| own.address.is_unicast_link_local());
+    assert_eq!(route_of(&facts).1, None);
 }

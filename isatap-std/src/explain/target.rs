@@ -117,9 +117,19 @@ impl TargetError {
     /// `text` is neither of all that can be explained.
     #[must_use]
     pub fn not_one(text: &str) -> Self {
+        Self::of(text, "is nothing that can be explained")
+    }
+
+    /// `text` could be the name of a file alone, and there is none.
+    #[must_use]
+    pub fn no_such_file(text: &str) -> Self {
+        Self::of(text, "is no address or packet, and there is no such file")
+    }
+
+    fn of(text: &str, what: &str) -> Self {
         TargetError(format!(
-            "{text:?} is nothing that can be explained: give an address, a prefix, 0x and packet bytes, \
-             a dump of a packet, a pcap or pcapng file, or - for these on standard input"
+            "{text:?} {what}: give an address, a prefix, 0x and packet bytes, a dump of a packet, \
+             a pcap or pcapng file, or - for these on standard input"
         ))
     }
 }

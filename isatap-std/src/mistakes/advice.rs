@@ -1,7 +1,7 @@
 //! What is wrong with a key or value, and what to write instead.
 
 use super::{Hints, Place, Value, bare, quoted};
-use crate::advice;
+use crate::advice::{self, distance, nearest};
 
 /// A message for people.
 pub(super) struct Advice {
@@ -354,30 +354,4 @@ pub(super) fn table_meant<T: Hints>(name: &str) -> Option<String> {
         return Some(headers::<T>(&wholes, " or "));
     }
     meant::<T>(&name, &names).map(header_or::<T>)
-}
-
-/// The name that is likely meant.
-fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = names.min_by_key(|name| distance(text, name))?;
-    let letters = distance(text, near);
-    (letters <= (text.len() / 3).max(2) && letters < text.len()).then_some(near)
-}
-
-/// How many letters differ: Levenshtein's distance, `_` and `-` being one, and large and small letters.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, mut c) in one.to_lowercase().chars().enumerate() {
-        if c == '_' {
-            c = '-';
-        }
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, d) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(c != *d);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
 }

@@ -207,3 +207,14 @@ fn what_a_capture_says_around_a_packet_is_shown() {
         assert_eq!(warnings[0]["name"], warning);
     }
 }
+
+#[test]
+fn a_file_that_is_not_there_is_told() {
+    for name in ["missing.pcap", "./no/such/file", "hello"] {
+        let output = explain(&[name], "");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let told = format!("isatap: \"{name}\" is no address or packet, and there is no such file: give an address,");
+        assert!(error.starts_with(&told), "{error}");
+    }
+}

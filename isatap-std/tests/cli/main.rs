@@ -4,6 +4,9 @@ mod check;
 // What a file asks for is opened on Linux only.
 #[cfg(target_os = "linux")]
 mod config;
+// Daemons listen on Linux only.
+#[cfg(target_os = "linux")]
+mod devices;
 mod explain;
 // The commands that run a link are Linux's.
 #[cfg(target_os = "linux")]

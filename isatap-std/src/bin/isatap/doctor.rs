@@ -6,7 +6,6 @@ mod system;
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use isatap_core::teredo::addr::PREFIX;
@@ -94,17 +93,16 @@ struct Examined {
 }
 
 fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Examined, Failure> {
-    let socket = runtime.socket(device);
     let no_daemon = || {
         let holder = system::holder(device);
-        let finding = Finding::no_daemon(device, &socket.display().to_string(), holder.as_ref());
+        let finding = Finding::no_daemon(device, runtime, holder.as_ref());
         Examined { role: String::new(), steps: &[], findings: vec![finding] }
     };
-    let Some(before) = evidence(device, &socket)? else { return Ok(no_daemon()) };
+    let Some(before) = evidence(runtime, device)? else { return Ok(no_daemon()) };
     let arrivals = Arrivals::listen();
     let began = Instant::now();
     // Whoever has nobody to ask says so; that the answer comes is seen below.
-    let _ = control::ask(&socket, Request::Solicit);
+    let _ = control::ask(runtime, device, Request::Solicit);
     let index = system::kernel(device, |_| false)?.1;
     let mut rows = before.status.prl.clone();
     rows.sort_by_key(|row| !row.alive);
@@ -118,7 +116,7 @@ fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Exam
     // Afterwards: what the pings have called for is told with the rest.
     let (after, answered) = loop {
         let elapsed = began.elapsed();
-        let Some(after) = evidence(device, &socket)? else { return Ok(no_daemon()) };
+        let Some(after) = evidence(runtime, device)? else { return Ok(no_daemon()) };
         let answered = answered(&before.status, &after.status, elapsed.as_secs());
         if is_settled(&before.status, &after.status, &answered, elapsed) {
             break (after, answered);
@@ -187,9 +185,9 @@ fn is_settled(before: &Link, after: &Link, answered: &[Ipv4Addr], elapsed: Durat
 }
 
 /// What the daemon can tell; none where no daemon runs, or none any more.
-fn evidence(device: &str, socket: &Path) -> Result<Option<Evidence>, Failure> {
+fn evidence(runtime: &RuntimeDir, device: &str) -> Result<Option<Evidence>, Failure> {
     const LAST_BREATH: Duration = Duration::from_millis(200);
-    let ask = || control::ask(socket, Request::Evidence);
+    let ask = || control::ask(runtime, device, Request::Evidence);
     let answer = ask().or_else(|error| match control::ended(&error) {
         true => {
             std::thread::sleep(LAST_BREATH);
@@ -202,7 +200,7 @@ fn evidence(device: &str, socket: &Path) -> Result<Option<Evidence>, Failure> {
             Failure::Refused(format!("cannot read the evidence of {device}: {error}; restart its daemon"))
         }),
         Err(error) => match error.io_error().map(io::Error::kind) {
-            Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
+            Some(ErrorKind::NotFound) => Ok(None),
             _ => Err(error.into()),
         },
     }

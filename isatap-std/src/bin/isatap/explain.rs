@@ -144,7 +144,7 @@ impl<W: Write> Printer<W> {
                 self.answer(&answer)
             }
             Target::Capture(path) if !path.exists() => {
-                self.error(text, is_line, TargetError::not_one(text).to_string())
+                self.error(text, is_line, TargetError::no_such_file(text).to_string())
             }
             Target::Capture(path) => self.capture_at(&path, text, is_line),
             _ => self.error(text, is_line, TargetError::not_one(text).to_string()),

@@ -1,11 +1,13 @@
 //! `isatap status`: what running daemons say of themselves.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 
 use isatap_core::isatap::addr::Dotted;
+use isatap_std::Error;
 use isatap_std::control::{self, Request};
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::service::status::{LanStatus, Status as Device, Teredo};
+use serde_json::Value;
 
 use crate::exit::{Failure, Status};
 use crate::output;
@@ -21,41 +23,58 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
+    let mut out = io::BufWriter::new(output::answer());
+    let outcome = ask_each(args.dev.as_deref(), Request::Status, |device, answer| {
+        if args.json {
+            writeln!(out, "{answer}")?;
+            return Ok(());
+        }
+        match serde_json::from_value(answer) {
+            Ok(status) => Ok(print(&mut out, &status)?),
+            Err(error) => Err(Failure::Refused(format!("cannot read the status of {device}: {error}"))),
+        }
+    });
+    out.flush()?;
+    outcome.map(|()| Status::Done)
+}
+
+/// Asks the daemon of one device, or all of this network namespace.
+///
+/// # Errors
+///
+/// Of all, each error but the last is told, and none hides the answers of others. A daemon that
+/// refuses is no error as long as another one answers.
+pub(crate) fn ask_each(
+    device: Option<&str>,
+    request: Request,
+    mut answered: impl FnMut(&str, Value) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let runtime = RuntimeDir::new();
-    let devices = match &args.dev {
-        Some(device) => vec![device.clone()],
-        None => runtime.devices(),
-    };
+    let devices = device.map_or_else(|| runtime.devices(), |device| vec![device.to_owned()]);
     if devices.is_empty() {
         let folder = runtime.path().display();
         return Err(Failure::Refused(format!("no daemon runs here: {folder} is empty; start one, as isatap host")));
     }
-    let mut out = io::BufWriter::new(output::answer());
-    let mut failed = None;
+    let (mut failed, mut refused, mut is_answered) = (None::<Error>, None, false);
     for device in devices {
-        let answer = match control::ask(&runtime.socket(&device), Request::Status) {
-            Ok(answer) => answer,
-            // Of several, one that was killed hides none of the others.
-            Err(error) if args.dev.is_none() => {
-                output::say(&error);
-                failed = Some(error);
-                continue;
+        match control::ask(&runtime, &device, request) {
+            Ok(answer) => {
+                answered(&device, answer)?;
+                is_answered = true;
             }
-            Err(error) => return Err(error.into()),
-        };
-        if args.json {
-            writeln!(out, "{answer}")?;
-            continue;
-        }
-        match serde_json::from_value(answer) {
-            Ok(status) => print(&mut out, &status)?,
-            Err(error) => return Err(Failure::Refused(format!("cannot read the status of {device}: {error}"))),
+            Err(error) if error.io_error().is_some_and(|error| error.kind() == ErrorKind::Other) => {
+                refused = Some(error);
+            }
+            Err(error) => {
+                if let Some(earlier) = failed.replace(error) {
+                    output::say(earlier);
+                }
+            }
         }
     }
-    out.flush()?;
-    match failed {
+    match failed.or(refused.filter(|_| !is_answered)) {
         Some(error) => Err(error.into()),
-        None => Ok(Status::Done),
+        None => Ok(()),
     }
 }
 
@@ -233,7 +252,7 @@ fn span(before: &str, seconds: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn printed(change: impl FnOnce(&mut Value)) -> String {
         let mut status = json!({

@@ -38,12 +38,25 @@ pub(super) fn kernel(device: &str, is_rival: impl Fn(&Ipv6Addr) -> bool) -> Resu
             addresses: netlink.addresses(link.index)?.iter().map(|address| address.address).collect(),
             routes: routes.iter().filter_map(route).collect(),
         }),
+        without_default_route: fs::read_to_string("/proc/net/ipv6_route").is_ok_and(|table| !has_default_route(&table)),
         ipv6_disabled: sysctl::ipv6(device, "disable_ipv6").is_ok_and(|value| value != 0),
         rivals,
         output_chains: Vec::new(),
         input_chains: Vec::new(),
     };
     Ok((kernel, Some(link.index)))
+}
+
+/// Whether a table as of `/proc/net/ipv6_route` has a default route: all zeros of length 00. The
+/// loopback device has one that refuses.
+fn has_default_route(table: &str) -> bool {
+    table.lines().any(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let (destination, length, device) = (fields.next(), fields.next(), fields.last());
+        destination.is_some_and(|all| all.bytes().all(|digit| digit == b'0'))
+            && length == Some("00")
+            && device != Some("lo")
+    })
 }
 
 /// The process that holds a TUN device of this network namespace, and its name.
@@ -119,6 +132,17 @@ mod tests {
         assert_eq!(chains(json, &["output"]), ["inet t out"]);
         assert_eq!(chains(json, &["prerouting", "input"]), ["inet t in"]);
         assert!(chains(b"not json", &["output"]).is_empty());
+    }
+
+    #[test]
+    fn a_default_route_is_told_from_the_one_that_refuses() {
+        const ZEROS: &str = "00000000000000000000000000000000";
+        let line = |length: &str, device: &str| {
+            format!("{ZEROS} {length} {ZEROS} 00 {ZEROS} 00000400 00000001 00000000 00000003 {device:>8}\n")
+        };
+        let refuses = line("00", "lo");
+        assert!(!has_default_route(&refuses) && !has_default_route(&(line("60", "tun6in4") + &refuses)));
+        assert!(has_default_route(&(refuses + &line("00", "tun6in4"))));
     }
 
     #[test]
