@@ -45,10 +45,11 @@
 pub use crate::error::Problem;
 
 use crate::device::check_device;
+use crate::error::Error;
 use crate::mistakes::{self, Hints};
 use crate::spec::{
     IsatapHost, IsatapRouter, Link, Native, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer, Tunnel,
-    conflicts,
+    conflicts, overlaps,
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -68,7 +69,7 @@ pub struct Config {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
-    user: Option<String>,
+    user: Option<Spanned<String>>,
     #[serde(default)]
     isatap_host: Vec<Spanned<IsatapHost>>,
     #[serde(default)]
@@ -166,14 +167,7 @@ impl Config {
     ///
     /// As [`parse`](Self::parse).
     pub fn parse_for(file: &str, text: &str, accept_bogons: bool) -> Result<Self, Vec<Problem>> {
-        // Where the value stands that is refused, if one key alone has it.
-        let at = |begin: usize, key: &str, value: &str, what: String| {
-            let of_key = |key: &str| mistakes::offset_of(text, begin, Some(key).filter(|key| !key.is_empty()), value);
-            match of_key(key).or_else(|| if key == "bind" { of_key("port") } else { None }) {
-                Some(offset) => Problem::at(file, text, offset, what),
-                None => Problem::of_table(file, text, begin, what),
-            }
-        };
+        let at = |begin: usize, key: &str, value: &str, what: String| refused(file, text, begin, key, value, what);
         let read = mistakes::read::<File>(text);
         let mut problems = read.problems(file, text);
         let mistakes::Outcome { file: tables, damaged, .. } = read;
@@ -217,7 +211,43 @@ impl Config {
             at(begin, conflict.key, &conflict.value, conflict.text)
         }));
         problems.sort_by_key(|problem| (problem.line, problem.column));
-        if problems.is_empty() { Ok(Config { user: tables.user, links, natives }) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Config { user: tables.user.map(Spanned::into_inner), links, natives })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// What this machine refuses, with its place in the text that was [parsed](Self::parse);
+    /// `None`: it is not about what stands there.
+    #[must_use]
+    pub fn place(file: &str, text: &str, error: &Error) -> Option<Problem> {
+        let mut tables: File = toml::from_str(text).ok()?;
+        let what = error.to_string();
+        let Some(device) = error.device() else {
+            let user = tables.user.filter(|user| user.get_ref() == error.on())?;
+            return Some(Problem::at(file, text, user.span().start, what));
+        };
+        let links = tables.take_links().into_iter().map(|(begin, link)| (begin, link.device().to_owned()));
+        let natives = tables.native.into_iter().map(|table| (table.span().start, table.into_inner().dev));
+        let (begin, _) = links.chain(natives).find(|(_, dev)| dev == device)?;
+        Some(refused(file, text, begin, "", error.on(), what))
+    }
+
+    /// What the tables leave open beside each other, which is no mistake: the device, and one line
+    /// for people. Each link's own is in [`Link::warnings`].
+    #[must_use]
+    pub fn warnings(&self) -> Vec<(&str, String)> {
+        overlaps(&self.links).into_iter().map(|(link, text)| (link.device(), text)).collect()
+    }
+}
+
+/// Where the value stands that is refused, if one key alone has it; else the table of it.
+fn refused(file: &str, text: &str, begin: usize, key: &str, value: &str, what: String) -> Problem {
+    let of_key = |key: &str| mistakes::offset_of(text, begin, Some(key).filter(|key| !key.is_empty()), value);
+    match of_key(key).or_else(|| if key == "bind" { of_key("port") } else { None }) {
+        Some(offset) => Problem::at(file, text, offset, what),
+        None => Problem::of_table(file, text, begin, what),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Error {
     on: String,
     cause: Cause,
     advice: Cow<'static, str>,
+    // Boxed, since each result has room for an error.
+    device: Option<Box<str>>,
 }
 
 /// Who is at fault: decides the exit status of the command-line tool.
@@ -59,6 +61,7 @@ impl Error {
             on: on.to_string(),
             cause: Cause::Io(cause),
             advice: Cow::Borrowed(advice),
+            device: None,
         }
     }
 
@@ -75,6 +78,7 @@ impl Error {
             on: on.to_string(),
             cause: Cause::Reason(why.into()),
             advice: Cow::Borrowed(""),
+            device: None,
         }
     }
 
@@ -84,6 +88,16 @@ impl Error {
     pub fn with_advice(mut self, advice: impl Into<Cow<'static, str>>) -> Self {
         self.advice = advice.into();
         self
+    }
+
+    /// The same error, of the link or native device of this name.
+    pub(crate) fn of_device(self, device: &str) -> Self {
+        Self { device: Some(device.into()), ..self }
+    }
+
+    /// The link or native device that could not be started; `None`: it is not about one.
+    pub fn device(&self) -> Option<&str> {
+        self.device.as_deref()
     }
 
     /// Who is at fault.

@@ -88,9 +88,14 @@ impl LocatorSource {
     /// The kernel's refusal to list addresses, which is not expected. That there is no
     /// address or no route is no error: there are no locators then (ISA-11).
     pub(crate) fn find(&self, netlink: &Netlink, router: Option<Ipv4Addr>) -> Result<Found, Error> {
-        let own = netlink.ipv4_addresses()?;
+        let mut own = netlink.ipv4_addresses()?;
         let links = netlink.links()?;
-        let chosen: Vec<Ipv4Address> = match self {
+        // An address can be on several devices. The loopback device has neither its subnet nor its
+        // MTU, so any other comes first.
+        let on_loopback = |index| own.iter().any(|own| own.interface == index && own.address.is_loopback());
+        let loopback: Vec<u32> = links.iter().map(|link| link.index).filter(|index| on_loopback(*index)).collect();
+        own.sort_by_key(|own| loopback.contains(&own.interface));
+        let mut chosen: Vec<Ipv4Address> = match self {
             LocatorSource::Fixed(addresses) => {
                 addresses.iter().filter_map(|address| own.iter().find(|own| own.address == *address)).copied().collect()
             }
@@ -106,7 +111,12 @@ impl LocatorSource {
                 own.iter().filter(|own| Some(own.address) == source).copied().collect()
             }
         };
-        let chosen: Vec<_> = chosen.into_iter().filter(|own| is_locator(own.address)).collect();
+        let mut seen = Vec::new();
+        chosen.retain(|own| {
+            let is_new = !seen.contains(&own.address);
+            seen.push(own.address);
+            is_new && is_locator(own.address)
+        });
         let locators =
             chosen.iter().map(|own| Locator { address: own.address, subnet_length: own.prefix_len }).collect();
         let mtu = links

@@ -210,7 +210,8 @@ impl Run {
         if self.links.iter().any(|begun| begun.wanted == *wanted) {
             return Ok(());
         }
-        let home = if wanted.link.is_teredo() { self.begin_alone(wanted)? } else { self.begin_proto41(wanted)? };
+        let begun = if wanted.link.is_teredo() { self.begin_alone(wanted) } else { self.begin_proto41(wanted) };
+        let home = begun.map_err(|error| error.of_device(wanted.link.device()))?;
         self.links.push(Begun { wanted: wanted.clone(), home });
         Ok(())
     }
@@ -416,7 +417,7 @@ impl Run {
 
     fn check_natives(&self, natives: &[Native]) -> Result<(), Error> {
         for native in natives {
-            Netlink::open()?.link(&native.dev)?;
+            Netlink::open()?.link(&native.dev).map_err(|error| error.of_device(&native.dev))?;
         }
         if let Some(native) = natives.iter().find(|native| native.forwarding && !sysctl::forwards(&native.dev)) {
             (self.observer())(&Notice::Warning(format!(
@@ -446,7 +447,10 @@ impl Home {
 /// What the links are made of: their secrets are read now. Teredo is last, since a client looks for
 /// what else there is.
 fn wanted_of(links: &[Link]) -> Result<Vec<Wanted>, Error> {
-    let wanted = |link: &Link| service::secrets_of(link).map(|secrets| Wanted { link: link.clone(), secrets });
+    let wanted = |link: &Link| match service::secrets_of(link) {
+        Ok(secrets) => Ok(Wanted { link: link.clone(), secrets }),
+        Err(error) => Err(error.of_device(link.device())),
+    };
     let mut all = links.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
     all.sort_by_key(|wanted| wanted.link.is_teredo());
     Ok(all)

@@ -45,7 +45,7 @@ pub use teredo_relay::TeredoRelay;
 pub use teredo_server::TeredoServer;
 pub use tunnel::Tunnel;
 pub use value::{AddressError, AddressWithLength, Bind, ServerName};
-pub use whole::{Conflict, MOST_LINKS, conflicts};
+pub use whole::{Conflict, MOST_LINKS, conflicts, overlaps};
 
 use crate::capacity::Linux;
 use crate::device::check_device;

@@ -1,6 +1,7 @@
 //! What links cannot be beside each other in one process.
 
 use super::{Bind, IsatapHost, Link, Native};
+use isatap_core::prefix::Ipv6Prefix;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Tunnels and LANs of one process.
@@ -59,6 +60,36 @@ pub fn conflicts(links: &[Link], natives: &[Native]) -> Vec<Conflict> {
         }
         if natives.get(..at).unwrap_or_default().iter().any(|other| other.dev == device) {
             add(place, "dev", &device, format!("a second [[native]] has the device {device}: write it once"));
+        }
+    }
+    found
+}
+
+/// Tunnels whose on-link prefixes share addresses, of which the kernel sends to one alone: the
+/// later one of each two, and what is wrong, for people.
+#[must_use]
+pub fn overlaps(links: &[Link]) -> Vec<(&Link, String)> {
+    let on_link = |link: &Link| -> Vec<Ipv6Prefix> {
+        match link {
+            Link::Tunnel(tunnel) => tunnel.address.iter().filter_map(|own| own.0.prefix()).collect(),
+            Link::IsatapRouter(router) => router.prefix.clone(),
+            _ => Vec::new(),
+        }
+    };
+    // Who shares a prefix tells its hosts apart by their members.
+    let shares = |link: &Link| matches!(link, Link::IsatapRouter(router) if !router.member.is_empty());
+    let mut found = Vec::new();
+    for (at, link) in links.iter().enumerate() {
+        for other in links.get(..at).unwrap_or_default().iter().filter(|other| !(shares(link) && shares(other))) {
+            let overlap = on_link(link).into_iter().find_map(|own| {
+                let first = on_link(other).into_iter();
+                let mut first = first.filter(|first| own.contains(&first.address()) || first.contains(&own.address()));
+                first.next().map(|first| (own, first))
+            });
+            if let Some((own, first)) = overlap {
+                let device = other.device();
+                found.push((link, format!("{own} overlaps {first} of {device}, so packets to one of the two can leave by the other; give each its own prefix")));
+            }
         }
     }
     found
@@ -356,5 +387,27 @@ mod tests {
         let mut by_it = IsatapHost::new();
         by_it.via = Some("a".into());
         assert_eq!(found(&[twice[0].clone(), by_it.into()], &[]), [(1, "via")]);
+    }
+
+    #[test]
+    fn tunnels_whose_prefixes_share_addresses_are_told() {
+        let tunnel = |dev: &str, address: &str| -> Link {
+            let mut tunnel = Tunnel::new(v4("192.0.2.1"), v4("192.0.2.2"));
+            (tunnel.dev, tunnel.address) = (dev.into(), vec![address.parse().unwrap()]);
+            tunnel.into()
+        };
+        let told = |links: &[Link]| -> Vec<String> { overlaps(links).into_iter().map(|(_, text)| text).collect() };
+        let first = tunnel("a", "2001:db8:77::1/64");
+        assert!(told(&[first.clone(), tunnel("b", "2001:db8:78::1/64")]).is_empty());
+        for (other, how) in [
+            (tunnel("b", "2001:db8:77::9/64"), "2001:db8:77::/64 overlaps 2001:db8:77::/64 of a"),
+            (tunnel("b", "2001:db8::1/32"), "2001:db8::/32 overlaps 2001:db8:77::/64 of a"),
+            (tunnel("b", "2001:db8:77::2/127"), "2001:db8:77::2/127 overlaps 2001:db8:77::/64 of a"),
+            (router("b", "10.0.0.1", "2001:db8:77::/64"), "2001:db8:77::/64 overlaps 2001:db8:77::/64 of a"),
+        ] {
+            let told = told(&[first.clone(), other]);
+            assert!(told.len() == 1 && told[0].starts_with(how), "{told:#?}");
+        }
+        assert!(told(&[of_site("a", "10.1.0.0/16"), of_site("b", "10.2.0.0/16")]).is_empty());
     }
 }

@@ -451,3 +451,26 @@ fn the_reference_has_every_key_of_every_table() {
         assert!(reference.contains(&format!("\n{line}\n")), "{line}: {reference}");
     }
 }
+
+/// They are no mistakes: the status is that of a file without any.
+#[test]
+fn tunnels_that_overlap_and_a_user_that_is_not_here_are_warned_of() {
+    let tunnel = |dev: &str, remote: &str| {
+        format!(
+            "[[tunnel]]\ndev = \"{dev}\"\nlocal = \"192.0.2.1\"\nremote = \"{remote}\"\naddress = \"2001:db8::1/64\"\n"
+        )
+    };
+    let file = format!("user = \"isatap-nobody\"\n{}{}", tunnel("a", "192.0.2.2"), tunnel("b", "192.0.2.3"));
+    let overlap = "2001:db8::/64 overlaps 2001:db8::/64 of a, so packets to one of the two can leave by the other; give \
+                   each its own prefix";
+    let nobody = "this machine has no user isatap-nobody: useradd --system isatap-nobody";
+    let (status, lines) = check(&file, &[]);
+    assert_eq!(status, Some(0));
+    let warnings = [format!("node.toml: warning: b: {overlap}"), format!("node.toml: warning: {nobody}")];
+    assert_eq!(lines[1..], warnings);
+    let (status, json) = check(&file, &["-j"]);
+    let lines: Vec<serde_json::Value> = json.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((status, lines.len()), (Some(0), 2));
+    assert_eq!(lines[0]["warning"], overlap);
+    assert_eq!(lines[1], serde_json::json!({"file": "node.toml", "warning": nobody}));
+}

@@ -316,3 +316,67 @@ fn a_reload_ends_and_begins_only_the_links_that_changed() {
     assert!(daemon.terminate(PATIENCE).success());
     assert!(!near.succeeds("ip link show dev stays") && !near.succeeds("ip link show dev teredo2"));
 }
+
+/// Of the file as it is at the start, and of one that is read again.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn what_this_machine_refuses_is_told_with_its_place_in_the_file() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let node = lab.namespace("node");
+    wire.join(&node, "eth0", "198.51.100.1/24");
+    wire.join(&node, "taken", "10.9.9.9/24");
+    let _relay = Daemon::isatap(&node, "teredo relay --dev relay --local 198.51.100.1 --bind :4000 --accept-bogons");
+    const TUNNEL: &str = "[[tunnel]]\ndev = \"t0\"\nlocal = \"198.51.100.1\"\nremote = \"198.51.100.2\"\n";
+    let with = |old: &str, new: &str| TUNNEL.replace(old, new);
+    for (text, place, told) in [
+        (with("local = \"198.51.100.1\"", "local = \"192.0.2.1\""), "3:9", "send from 192.0.2.1"),
+        (with("t0", "taken"), "2:7", "create the TUN device taken"),
+        (with("t0", "relay"), "1", "lock "),
+        ("[[isatap-host]]\nrouter = \"198.51.100.2\"\nvia = \"eth9\"\n".to_owned(), "3:7", "find the device eth9"),
+        (format!("{TUNNEL}\n[[native]]\ndev = \"eth8\"\n"), "7:7", "find the device eth8"),
+        (
+            format!(
+                "{TUNNEL}\n[[teredo-client]]\nserver = \"198.51.100.9\"\naccept-bogons = true\nsecret-file = \"/none\"\n"
+            ),
+            "9:15",
+            "read the secrets in /none",
+        ),
+        (
+            format!("{TUNNEL}\n[[teredo-relay]]\nlocal = \"198.51.100.1\"\nbind = \":4000\"\naccept-bogons = true\n"),
+            "6",
+            "",
+        ),
+        (format!("user = \"isatap-nobody\"\n{TUNNEL}"), "1:8", "become the user isatap-nobody"),
+    ] {
+        let file = node.file("node.toml", &text);
+        let output = isatap(&node, &format!("run {file}"));
+        let expected = format!("isatap: {file}:{place}: cannot {told}");
+        assert!(!output.success() && output.text.contains(&expected), "{expected}: {output:#?}");
+    }
+    let file = node.file("node.toml", TUNNEL);
+    let mut daemon = Daemon::isatap(&node, &format!("run {file}"));
+    daemon.wait_for_line("t0 up: ", PATIENCE);
+    node.file("node.toml", &TUNNEL.replace("local = \"198.51.100.1\"", "local = \"192.0.2.1\""));
+    daemon.signal("HUP");
+    daemon.wait_for_line(&format!("isatap: warning: {file}:3:9: cannot send from 192.0.2.1"), PATIENCE);
+    daemon.wait_for_line("the links are as they were before", PATIENCE);
+    daemon.wait_for_line("t0 up: ", PATIENCE);
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn an_address_that_loopback_has_too_is_that_of_the_other_device() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let node = lab.namespace("node");
+    node.ok("ip link set lo up && ip address add 198.51.100.1/32 dev lo");
+    wire.join(&node, "eth0", "198.51.100.1/24");
+    let _tunnel = Daemon::isatap(&node, "tunnel --dev t0 --local 198.51.100.1 --remote 198.51.100.2");
+    assert!(status(&node, "select(.dev == \"t0\") | .underlay_mtu == 1500"));
+    // The directed broadcast address of eth0's subnet is nobody's.
+    let refused = isatap(&node, "tunnel --dev t1 --local 198.51.100.1 --remote 198.51.100.255");
+    assert!(!refused.success(), "{refused:#?}");
+    let _all = Daemon::isatap(&node, "6to4 --dev t2 --accept-bogons");
+    assert!(status(&node, "select(.dev == \"t2\") | .underlay_mtu == 1500 and .locators == [\"198.51.100.1\"]"));
+}

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use isatap_std::config::{Config, Problem};
 use isatap_std::spec::Link;
+use nix::unistd::User;
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
@@ -67,15 +68,22 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                 let links: Vec<String> = config.links.iter().map(describe).collect();
                 writeln!(out, "{}: no mistake: {}", args.file, links.join(", "))?;
             }
-            for link in &config.links {
-                for warning in link.warnings() {
-                    let (file, dev) = (args.file.as_str(), link.device());
-                    if args.json {
-                        serde_json::to_writer(&mut out, &Warning { file, dev, warning }).map_err(io::Error::from)?;
-                        writeln!(out)?;
-                    } else {
-                        writeln!(out, "{file}: warning: {dev}: {warning}")?;
-                    }
+            let of_links = config.links.iter().flat_map(|link| {
+                link.warnings().into_iter().map(|warning| (Some(link.device()), warning)).collect::<Vec<_>>()
+            });
+            let of_tables = config.warnings().into_iter().map(|(dev, warning)| (Some(dev), warning));
+            // The file may be for another machine.
+            let unknown = config.user.as_deref().filter(|user| matches!(User::from_name(user), Ok(None)));
+            let unknown =
+                unknown.map(|user| (None, format!("this machine has no user {user}: useradd --system {user}")));
+            for (dev, warning) in of_links.chain(of_tables).chain(unknown) {
+                let file = args.file.as_str();
+                if args.json {
+                    serde_json::to_writer(&mut out, &Warning { file, dev, warning }).map_err(io::Error::from)?;
+                    writeln!(out)?;
+                } else {
+                    let of = dev.map(|dev| format!("{dev}: ")).unwrap_or_default();
+                    writeln!(out, "{file}: warning: {of}{warning}")?;
                 }
             }
             Ok(Status::Done)
@@ -109,11 +117,12 @@ struct Line<'a> {
     text: &'a str,
 }
 
-/// Of a link, which is no mistake.
+/// Of a link, or of the file as a whole, which is no mistake.
 #[derive(Serialize)]
 struct Warning<'a> {
     file: &'a str,
-    dev: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dev: Option<&'a str>,
     warning: String,
 }
 

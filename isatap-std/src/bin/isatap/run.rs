@@ -6,7 +6,9 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use isatap_std::Error;
 use isatap_std::config::Config;
+use isatap_std::error::Class;
 use isatap_std::privileges::Privileges;
 use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
@@ -43,19 +45,23 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
-    let mut config = read(&args.file, false)?;
+    let (mut config, text) = read_text(&args.file, false)?;
+    let at_start = |error| placed(&args.file, &text, error);
+    config.warnings().iter().for_each(|(dev, warning)| warn(format_args!("{dev}: {warning}")));
     let mut signals = Signals::catch()?;
     let mut print = daemon::observer(args.verbose);
     let observer = move |notice: &Notice| {
         print(notice);
         // What `systemctl status` shows: the last of what matters.
-        if let Notice::Up { .. } | Notice::Warning(_) = notice {
+        if let Notice::Up { .. } | Notice::Warning(_) | Notice::Mended(_) = notice {
             notify(&format!("STATUS={notice}"));
         }
     };
     let privileges =
-        args.privileges.announce(config.user.as_deref(), |privileges| keep(privileges, &args.file, &config))?;
-    let mut links = Run::open_with(&config.links, &config.natives, Some(&RuntimeDir::new()), observer)?;
+        args.privileges.announce(config.user.as_deref(), |privileges| keep(privileges, &args.file, &config));
+    let privileges = privileges.map_err(at_start)?;
+    let links = Run::open_with(&config.links, &config.natives, Some(&RuntimeDir::new()), observer);
+    let mut links = links.map_err(at_start)?;
     daemon::give_up(privileges)?;
     if let Err(error) = File::open(&args.file) {
         warn(format_args!(
@@ -71,12 +77,12 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             return Ok(Status::Done);
         }
         notify(&reloading());
-        match read(&args.file, false) {
+        match read_text(&args.file, false) {
             Err(failure) => {
                 failure.lines().iter().for_each(warn);
                 warn("nothing is changed");
             }
-            Ok(new) => match links.reload(&new.links, &new.natives, &mut signals) {
+            Ok((new, text)) => match links.reload(&new.links, &new.natives, &mut signals) {
                 Ok(()) => {
                     if new.user != config.user {
                         warn("user is another: the daemon stays who it is until it is started again");
@@ -87,8 +93,11 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                     config = new;
                     links.solicit();
                 }
-                Err(error) if links.is_idle() => return Err(error.into()),
-                Err(error) => warn(format_args!("{error}; the links are as they were before")),
+                Err(error) if links.is_idle() => return Err(placed(&args.file, &text, error)),
+                Err(error) => {
+                    placed(&args.file, &text, error).lines().iter().for_each(warn);
+                    warn("the links are as they were before");
+                }
             },
         }
         notify("READY=1");
@@ -113,11 +122,26 @@ fn keep(privileges: Privileges, file: &str, config: &Config) -> Privileges {
     privileges
 }
 
+/// What this machine refuses, with its place in the file.
+fn placed(file: &str, text: &str, error: Error) -> Failure {
+    match Config::place(file, text, &error) {
+        Some(problem) if error.class() == Class::Usage => Failure::Usage(problem.to_string()),
+        Some(problem) => Failure::Refused(problem.to_string()),
+        None => error.into(),
+    }
+}
+
 /// Reads a file; `accept_bogons` as [`Config::parse_for`].
 pub(crate) fn read(file: &str, accept_bogons: bool) -> Result<Config, Failure> {
+    read_text(file, accept_bogons).map(|(config, _)| config)
+}
+
+/// The same, with the text.
+fn read_text(file: &str, accept_bogons: bool) -> Result<(Config, String), Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::Usage(format!("reading {file}: {error}; give a readable TOML file")))?;
-    Config::parse_for(file, &text, accept_bogons).map_err(Failure::Mistakes)
+    let config = Config::parse_for(file, &text, accept_bogons).map_err(Failure::Mistakes)?;
+    Ok((config, text))
 }
 
 /// Tells systemd, if it has started this process and wants to know: sd_notify(3).
