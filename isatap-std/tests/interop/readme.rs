@@ -165,3 +165,40 @@ fn the_readmes_file_runs_as_written() {
     assert!(daemon.terminate(PATIENCE).success());
     block.end();
 }
+
+/// What the section "At every boot" has systemd do after the start.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn the_readmes_routes_through_tunnels_are_taken() {
+    let commands: Vec<&str> = README.lines().filter_map(|line| line.strip_prefix("ExecStartPost=+")).collect();
+    let devices: Vec<&str> =
+        commands.iter().map(|command| command.split(" dev ").nth(1).unwrap().split(' ').next().unwrap()).collect();
+    assert_eq!(devices, ["tun6in4", "customer1", "customer2"]);
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let node = machine(&lab, &wire, "node", &["192.0.2.1"]);
+    let _far = machine(&lab, &wire, "far", &["192.0.2.2", "192.0.2.3", "192.0.2.4"]);
+    let tunnel = |(at, dev): (usize, &&str)| {
+        let remote = at + 2;
+        format!(
+            "[[tunnel]]\ndev = \"{dev}\"\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.{remote}\"\n\
+             address = \"2001:db8:7{remote}::1/64\"\n"
+        )
+    };
+    let file = node.file("node.toml", &devices.iter().enumerate().map(tunnel).collect::<String>());
+    let mut daemon = Daemon::isatap(&node, &format!("run {file}"));
+    for device in &devices {
+        daemon.wait_for_line(&format!("{device} up: "), PATIENCE);
+    }
+    commands.iter().for_each(|command| drop(node.ok(command)));
+    for (destination, device) in
+        [("2600::1", "tun6in4"), ("2001:db8:100::1", "customer1"), ("2001:db8:200::1", "customer2")]
+    {
+        assert!(node.ok(&format!("ip -6 route get {destination}")).contains(&format!(" dev {device} ")));
+        let capture = wire.capture("ip proto 41");
+        node.run(&format!("ping -6 -c 1 -W 1 {destination}"));
+        let at = devices.iter().position(|own| *own == device).unwrap();
+        let sent = capture.so_far().count(&format!("ipv6.dst == {destination} and ip.dst == 192.0.2.{}", at + 2));
+        assert_eq!(sent, 1, "{device}");
+    }
+}
