@@ -134,27 +134,6 @@ pub enum Verdict {
     Drop(DropReason),
 }
 
-impl<T: Tally> Counters<T> {
-    /// Counts a packet that was handed in, and what became of it. An answer to a dropped packet counts as the drop.
-    pub(crate) fn settle(&mut self, result: Result<Verdict, DropReason>) -> Verdict {
-        self.entered = self.entered.plus(1);
-        let verdict = result.unwrap_or_else(Verdict::Drop);
-        let end = match verdict {
-            Verdict::Drop(reason) | Verdict::Answer { reason: Some(reason), .. } => {
-                self.count(reason);
-                return verdict;
-            }
-            Verdict::Tunnel { .. } => &mut self.tunnelled,
-            Verdict::Deliver { .. } => &mut self.delivered,
-            Verdict::Native { .. } => &mut self.native,
-            Verdict::Hold { .. } => &mut self.held,
-            Verdict::Consumed { .. } | Verdict::Punt { .. } | Verdict::Answer { .. } => &mut self.consumed,
-        };
-        *end = end.plus(1);
-        verdict
-    }
-}
-
 impl Verdict {
     /// The link that it names.
     #[must_use]
@@ -189,6 +168,13 @@ impl<T: Tally> Counters<T> {
             Verdict::Punt { .. } => return,
         };
         *end = end.plus(1);
+    }
+
+    /// The same of what a machine found, as its verdict.
+    pub(crate) fn settle(&mut self, result: Result<Verdict, DropReason>) -> Verdict {
+        let verdict = result.unwrap_or_else(Verdict::Drop);
+        self.count_verdict(&verdict);
+        verdict
     }
 }
 

@@ -208,6 +208,9 @@ crate::roots! {
         let (now, path) = (u.now(), path(u));
         let verdict = client.handle_datagram(now, path, &mut u.packet());
         keep(matches!(verdict, Verdict::Hold { .. }));
+        let mut counters = *client.counters();
+        counters.count_verdict(&any(verdict));
+        keep(counters.total_dropped());
     };
     client_machines => |u| drive(&mut client(u), u);
     servers => |u| {
