@@ -276,7 +276,7 @@ pub struct Counters<T = u64> {
     /// Packets that a control machine took.
     pub consumed: T,
     /// Packets that the caller was asked to hold. Handed in again, they enter
-    /// again.
+    /// again; what a Teredo client held of the network's is not.
     pub held: T,
     /// Dropped, by [`DropReason::index`].
     by_reason: [T; DropReason::COUNT],

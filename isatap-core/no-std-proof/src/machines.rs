@@ -160,7 +160,6 @@ crate::roots! {
         let mut datapath = any(Datapath::<AnyInterface<Small>, Small, 4>::new());
         keep(datapath.add(any(AnyInterface::Native(NativeLink::new(u.value()))), any(Switches::DEFAULT)));
         keep((datapath.add_known_prefix(u.prefix()), datapath.set_metric(u.link(), u.value())));
-        keep(datapath.remove(u.link()));
         keep(datapath.addressee(u.bytes()));
         keep(datapath.port(u.link()).map(|port| port.switches.forwarding));
         keep(datapath.port_mut(u.link()).map(|port| port.switches.forwarding));

@@ -16,7 +16,7 @@ mod pipeline;
 mod plan;
 
 use core::cell::Cell;
-use core::net::Ipv6Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
@@ -28,6 +28,7 @@ use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
 use crate::route::RouteTable;
+use crate::wire::ipv4;
 
 use pipeline::Reader;
 pub(crate) use pipeline::{Owner, Unverified};
@@ -154,7 +155,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
 
     /// Removes an interface, and the routes by it: `RTE-8`. Its number is free
     /// once their removal was told.
-    pub fn remove(&mut self, id: LinkId) -> Option<I> {
+    pub(crate) fn remove(&mut self, id: LinkId) -> Option<I> {
         let port = self.ports.get_mut(id.index())?.take()?;
         let mut others = [0; LINKS];
         let kept = self.order.iter().take(usize::from(self.used)).filter(|&&number| number != id.0);
@@ -179,7 +180,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         // The sorts of `core` can panic.
         for _ in order {
             for (one, next) in order.iter().zip(order.iter().skip(1)) {
-                if (rank(next.get()), next.get()) < (rank(one.get()), one.get()) {
+                if rank(next.get()) < rank(one.get()) {
                     one.swap(next);
                 }
             }
@@ -346,13 +347,18 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     }
 
     /// The link that [`admit`](Self::admit) lets an outer packet in by, or that
-    /// gives the reason why not; `None`: it is for none of them.
+    /// gives the reason why not. Of a packet that is the same to all links, the
+    /// only one at its IPv4 destination; `None`: it is for none of them.
     #[must_use]
     pub fn addressee(&self, outer: &[u8]) -> Option<LinkId> {
-        let flow = Flow::parse(outer).or_else(|_| Flow::parse_compatible(outer)).ok()?;
+        let [.., a, b, c, d] = *outer.first_chunk::<{ ipv4::HEADER_LEN }>()?;
+        let destination = Ipv4Addr::new(a, b, c, d);
+        let mut there = self.links().filter(|(_, link)| link.owns_ipv4(destination)).map(|(id, _)| id);
+        let (first, second) = (there.next()?, there.next());
+        let Ok(flow) = Flow::parse(outer) else { return second.is_none().then_some(first) };
         let lets_in = self.links().find(|(_, link)| link.admit(&flow).is_ok());
-        let mut refusals = self.links().filter(|(_, link)| link.admit(&flow) != Err(Denied::NotAddressed));
-        lets_in.or_else(|| refusals.next()).map(|(id, _)| id)
+        let refuses = || self.links().find(|(_, link)| link.admit(&flow) != Err(Denied::NotAddressed));
+        lets_in.or_else(refuses).map(|(id, _)| id)
     }
 
     /// Whether `address` is this node's: link-local ones only on their link.

@@ -25,11 +25,11 @@ impl Rate {
 
     #[expect(clippy::as_conversions, reason = "u32::from is no constant function")]
     const fn in_units(second: u32, per_second: u16, burst: u16) -> Self {
-        let token = match second.checked_div(per_second as u32) {
-            Some(token) => token,
-            None => u32::MAX,
-        };
-        Rate { token, burst: token.saturating_mul(burst as u32) }
+        match second.checked_div(per_second as u32) {
+            Some(token) => Rate { token, burst: token.saturating_mul(burst as u32) },
+            // Never, not even at once.
+            None => Rate { token: u32::MAX, burst: 0 },
+        }
     }
 
     /// What is used with one token more, if there is one.
@@ -210,6 +210,18 @@ mod tests {
         let served = (2..102).filter(|n| limits.take(Instant::ZERO, &source(*n))).count();
         assert!(served >= 90, "{served}");
         assert_eq!((0..1000).filter(|_| limits.take(Instant::from_secs(1), flood)).count(), 2);
+    }
+
+    #[test]
+    fn ndp_61_a_rate_of_zero_grants_nothing_and_a_slow_bucket_holds_71_minutes() {
+        let granted = |per_second, burst| {
+            let (mut bucket, rate) = (TokenBucket::FULL, Rate::new(per_second, burst));
+            (0..70_000).filter(|_| bucket.take(Instant::from_secs(9), rate)).count()
+        };
+        assert_eq!((granted(0, 0), granted(0, 10), granted(0, u16::MAX)), (0, 0, 0));
+        assert_eq!((granted(1, 10), granted(10, 10), granted(1, u16::MAX)), (10, 10, 4294));
+        let mut limits: Limits<1> = Limits::new((0, 10));
+        assert!(!limits.take(Instant::ZERO, &Ipv6Addr::LOCALHOST));
     }
 
     proptest! {

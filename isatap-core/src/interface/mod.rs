@@ -279,6 +279,12 @@ pub trait Control<C: Capacity> {
         let _ = (now, destination);
     }
 
+    /// The interface is removed: takes back the routes that are by no link.
+    /// `RTE-8`
+    fn leave(&mut self, cx: &mut Context<'_, C>) {
+        let _ = cx;
+    }
+
     /// Does what is due.
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
         let _ = (cx, entropy);

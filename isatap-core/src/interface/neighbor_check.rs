@@ -72,12 +72,20 @@ const WINDOW: usize = 8;
 pub enum NeighborCheck {
     /// Nothing is checked, or the neighbour is there.
     Pass,
+    /// The same, and it is asked anew: who reads only believes it again.
+    Renewed,
     /// It was asked. The packet waits.
     Wait(Ticket),
     /// It did not answer.
     Refused,
     /// There is no row to remember a question in.
     TableFull,
+}
+
+impl NeighborCheck {
+    pub(crate) const fn passes(self) -> bool {
+        matches!(self, NeighborCheck::Pass | NeighborCheck::Renewed)
+    }
 }
 
 /// One neighbour.
@@ -163,6 +171,14 @@ impl CheckedNeighbor {
         if self.list != List::Ended && self.since.saturating_add(keep) <= now { State::Unused } else { self.state }
     }
 
+    /// Until when its answer is believed by who reads only: a whole second, so
+    /// that many neighbours make one timer.
+    fn fresh_until(&self) -> Instant {
+        let second = 1_000_000;
+        let end = self.since.saturating_add(REACHABLE).micros();
+        Instant::from_micros(end.div_ceil(second).saturating_mul(second))
+    }
+
     /// Whether its last answer is good no longer without another one.
     fn is_old(&self, now: Instant) -> bool {
         self.since.saturating_add(REACHABLE) <= now
@@ -222,8 +238,11 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
     pub(crate) fn check_known(&mut self, now: Instant, address: &Ipv6Addr) -> NeighborCheck {
         match self.find(address) {
             Some(at) if self.get(at).is_some_and(|row| row.state(now) == State::Verified) => {
-                self.renew(now, at);
-                NeighborCheck::Pass
+                if self.renew(now, at) {
+                    NeighborCheck::Renewed
+                } else {
+                    NeighborCheck::Pass
+                }
             }
             _ => NeighborCheck::Refused,
         }
@@ -236,8 +255,11 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
         let Some(row) = self.get(at) else { return NeighborCheck::TableFull };
         match row.state(now) {
             State::Verified => {
-                self.renew(now, at);
-                NeighborCheck::Pass
+                if self.renew(now, at) {
+                    NeighborCheck::Renewed
+                } else {
+                    NeighborCheck::Pass
+                }
             }
             State::Asking => NeighborCheck::Wait(Ticket::of(link, at, row.generation)),
             State::Refused => NeighborCheck::Refused,
@@ -254,7 +276,9 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
     pub(crate) fn expect(&mut self, now: Instant, address: &Ipv6Addr) {
         let Some(at) = self.look_up(now, address) else { return };
         match self.get(at).map(|row| row.state(now)) {
-            Some(State::Verified) => self.renew(now, at),
+            Some(State::Verified) => {
+                self.renew(now, at);
+            }
             Some(State::Unused) => self.ask(now, at, address),
             _ => {}
         }
@@ -305,7 +329,7 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
             }
         }
         while let Some(at) = self.first(List::Fresh)
-            && self.get(at).is_some_and(|row| row.is_old(now))
+            && self.get(at).is_some_and(|row| row.fresh_until() <= now)
         {
             self.put(at, List::None);
         }
@@ -353,7 +377,7 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
         }
         let first = |list| self.first(list).and_then(|at| self.get(at));
         let silent = first(List::Asked).map_or(Expiry::NEVER, |row| Expiry::at(row.next));
-        silent.min(first(List::Fresh).map_or(Expiry::NEVER, |row| Expiry::at(row.since.saturating_add(REACHABLE))))
+        silent.min(first(List::Fresh).map_or(Expiry::NEVER, |row| Expiry::at(row.fresh_until())))
     }
 
     /// Begins a question.
@@ -368,13 +392,17 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
         });
     }
 
-    /// Asks a verified neighbour anew where its answer is old.
-    fn renew(&mut self, now: Instant, at: u16) {
-        let is_old = |row: &CheckedNeighbor| matches!(row.list, List::None | List::Fresh) && row.is_old(now);
-        if self.get(at).is_some_and(is_old) {
-            self.put(at, List::Due);
-            self.set(at, |row| row.sent = 0);
+    /// Asks a verified neighbour anew where its answer is old. Whether who reads
+    /// only, and did not believe it any more, does again.
+    fn renew(&mut self, now: Instant, at: u16) -> bool {
+        let Some(row) = self.get(at) else { return false };
+        let before = row.list;
+        if !matches!(before, List::None | List::Fresh) || !row.is_old(now) {
+            return false;
         }
+        self.put(at, List::Due);
+        self.set(at, |row| row.sent = 0);
+        before == List::None
     }
 
     /// It did not answer.

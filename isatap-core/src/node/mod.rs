@@ -49,7 +49,8 @@ pub struct NodeConfig {
     /// ICMPv6 errors a second; as many again that pass on ICMPv4 errors.
     /// `NDP-61`
     pub errors_per_second: u16,
-    /// ICMPv6 errors at once.
+    /// ICMPv6 errors at once; no more than come together in 71 minutes, and
+    /// none at all where none are allowed a second.
     pub error_burst: u16,
     /// The secret that makes IPv4 Identifications hard to guess; `None`: of
     /// the first entropy. Zeros: they count from zero, for tests. `SEC-14`
@@ -127,13 +128,19 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         self.datapath.add(interface, switches)
     }
 
-    /// Removes an interface, and the routes by it, which
+    /// Removes an interface and its routes, which
     /// [`poll_event`](Machine::poll_event) then tells removed; its number is
-    /// free afterwards. The interface tells nothing more, neither of its
-    /// addresses nor of what waited for a ticket of its.
+    /// free afterwards. `RTE-8`
+    ///
+    /// The interface tells nothing more, so the caller takes its addresses off
+    /// the device, drops what waits for its tickets
+    /// ([`Parking::discard_if`](crate::engine::Parking::discard_if),
+    /// [`Ticket::is_of`](crate::engine::Ticket::is_of)), and takes its prefix
+    /// from the LANs: `delegate` with `Removed`, before or after.
     pub fn remove(&mut self, id: LinkId) -> Option<I> {
         self.changed();
         self.refusals.forget(id);
+        self.lend(id, |interface, cx| interface.control_mut().leave(cx));
         self.datapath.remove(id)
     }
 

@@ -60,7 +60,11 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
 
     fn ask_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr, may_wait: bool) -> NeighborCheck {
         let Some(port) = self.datapath.port_mut(link) else { return NeighborCheck::Pass };
-        port.interface.control_mut().check_neighbor(self.now, link, neighbor, may_wait)
+        let answer = port.interface.control_mut().check_neighbor(self.now, link, neighbor, may_wait);
+        if answer == NeighborCheck::Renewed {
+            self.changed();
+        }
+        answer
     }
 
     /// Finds the way of an answer that this node has just written, to a
@@ -71,7 +75,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         packet.set_link(destination.is_unicast_link_local().then_some(link));
         let plan = self.datapath.plan(Origin::Local, None, packet).ok()?;
         // SEC-1: no answer waits for a neighbour.
-        if self.ask_neighbor(plan.link, &plan.next_hop, false) != NeighborCheck::Pass {
+        if !self.ask_neighbor(plan.link, &plan.next_hop, false).passes() {
             return None;
         }
         match self.carry_out(&plan, Origin::Local, None, packet).ok()? {
@@ -172,7 +176,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for No
 
     fn check_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr) -> Result<(), Unverified> {
         let stop = match self.ask_neighbor(link, neighbor, true) {
-            NeighborCheck::Pass => return Ok(()),
+            NeighborCheck::Pass | NeighborCheck::Renewed => return Ok(()),
             NeighborCheck::Refused => return Err(Unverified::Refused),
             NeighborCheck::TableFull => self.drop(DropReason::TableFull),
             NeighborCheck::Wait(ticket) => {

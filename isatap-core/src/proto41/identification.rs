@@ -74,7 +74,7 @@ impl<S: Storage<Bucket>> Identifications<S> {
         };
         // TUN-7 [RFC 6864 §5.2]: more of them than there are values in a lifetime should not be sent.
         // Who has to send them loses fewer when a fragment is mistaken than when the tunnel stops.
-        self.repeated = self.repeated.saturating_add(is_repeated.into());
+        self.repeated = self.repeated.wrapping_add(is_repeated.into());
         value.wrapping_add(shift)
     }
 

@@ -243,6 +243,10 @@ impl<C: Capacity> EdgeInterface<C> {
 }
 
 impl<C: Capacity> Control<C> for EdgeInterface<C> {
+    fn leave(&mut self, cx: &mut Context<'_, C>) {
+        self.withdraw(cx);
+    }
+
     fn receive_awaited(&mut self, _cx: &mut Context<'_, C>, _packet: &[u8]) -> Received {
         self.probe.answered();
         self.link.probing = self.probe.outcome().is_none();

@@ -81,13 +81,20 @@ impl<C: Capacity> RelayInterface<C> {
         known.and(self.sync(cx))
     }
 
+    /// Takes back what the place in the domain has brought.
+    fn withdraw(&mut self, cx: &mut Context<'_, C>) {
+        if let Some(place) = self.link.place.take() {
+            cx.routes.remove(&Route::null(place.delegated, Origin::Automatic).key());
+        }
+    }
+
     /// Brings link, address and routes to what is known.
     fn sync(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
         let place = self.link.underlay.locators().first().map(|own| Place::new(self.config.domain, *own));
-        if let Some(before) = self.link.place.filter(|before| Some(*before) != place) {
-            cx.routes.remove(&Route::null(before.delegated, Origin::Automatic).key());
+        if self.link.place != place {
+            self.withdraw(cx);
+            self.link.place = place;
         }
-        self.link.place = place;
         let id = cx.id;
         let on_link = place.map(|place| Route {
             publish: self.config.publish,
@@ -102,6 +109,10 @@ impl<C: Capacity> RelayInterface<C> {
 }
 
 impl<C: Capacity> Control<C> for RelayInterface<C> {
+    fn leave(&mut self, cx: &mut Context<'_, C>) {
+        self.withdraw(cx);
+    }
+
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
         self.told.poll_event(cx.id, &self.link.underlay.policy)
     }

@@ -251,15 +251,17 @@ impl<C: Capacity> RouterInterface<C> {
         ingress::is_usable(address, self.config.accept_bogons) && may_send_to(address, &self.locators)
     }
 
+    /// Takes back what sites of before have brought that are gone: no other
+    /// interface has null routes in them.
+    fn withdraw(&mut self, cx: &mut Context<'_, C>, is_gone: impl Fn(&Self, Ipv4Addr) -> bool) {
+        for own in self.link.locators().iter().map(|locator| locator.address).filter(|own| is_gone(self, *own)) {
+            cx.routes.remove(&Route::null(addr::site(own), Origin::Automatic).key());
+        }
+    }
+
     /// Brings link, addresses, routes, probe and delegation to what is known.
     fn sync(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
-        // Of the sites before: no other interface has null routes in them.
-        for locator in self.link.locators().iter() {
-            let gone = !self.locators.iter().any(|kept| kept.address == locator.address);
-            if gone || self.is_resting() {
-                cx.routes.remove(&Route::null(addr::site(locator.address), Origin::Automatic).key());
-            }
-        }
+        self.withdraw(cx, |router, own| !router.locators.iter().any(|kept| kept.address == own) || router.is_resting());
         // S64-33: native IPv6 is better than 6to4.
         let locators = if self.is_resting() { &[] } else { &*self.locators };
         let known = self.link.replace_locators(locators);
@@ -349,6 +351,10 @@ fn icmpv6_is_valid(header: &ipv6::Header<'_>, message: &[u8]) -> bool {
 }
 
 impl<C: Capacity> Control<C> for RouterInterface<C> {
+    fn leave(&mut self, cx: &mut Context<'_, C>) {
+        self.withdraw(cx, |_, _| true);
+    }
+
     fn receive_awaited(&mut self, cx: &mut Context<'_, C>, packet: &[u8]) -> Received {
         if !self.is_answer(packet) {
             return Received::NotControl;

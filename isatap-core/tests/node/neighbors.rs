@@ -183,7 +183,12 @@ fn sec_1_threads_leave_a_neighbour_that_is_not_verified_to_the_owner() {
     let snapshot = border.node.datapath().clone();
     assert_eq!(with(&out.bytes(), |packet| snapshot.encapsulate(packet, 1)), (punt, out.bytes()));
     assert_eq!(with(&back, |packet| snapshot.forward(packet, 1)), (punt, back.clone()));
+    // While it is asked anew, readers believe it again: they are told by the generation.
+    let before = border.node.generation();
     assert!(matches!(send(&mut border.node, &out).0, Verdict::Tunnel { .. }));
+    assert_ne!(border.node.generation(), before, "a new snapshot is due");
+    let snapshot = border.node.datapath().clone();
+    assert!(matches!(with(&out.bytes(), |packet| snapshot.encapsulate(packet, 1)).0, Verdict::Tunnel { .. }));
     asks(&mut border.node, HOST4);
 }
 

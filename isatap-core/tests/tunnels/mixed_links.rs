@@ -17,7 +17,7 @@ use isatap_core::packet::LinkId;
 use isatap_core::route::{Change, Origin, Route, RouteKey};
 use isatap_core::sixrd::{self, Domain};
 use isatap_core::sixtofour;
-use isatap_core::time::Instant;
+use isatap_core::time::{Expiry, Instant};
 use proptest::prelude::*;
 
 const NOW: Instant = Instant::from_secs(1000);
@@ -107,6 +107,31 @@ fn rte_8_a_link_that_is_removed_takes_its_routes_along_and_leaves_its_place() {
         let packet = outer(v4(outer_source), v4(OWN), &inner(v6(source), v6(to), 64));
         node.datapath().admit(&packet).is_ok_and(|(id, ..)| node.interface(id).unwrap().link().kind() == kind)
     };
+    let edge: Make = |node| {
+        add(node, AnyInterface::SixRdEdge(sixrd::EdgeInterface::new(sixrd::EdgeConfig::DEFAULT)), |interface, cx| {
+            let AnyInterface::SixRdEdge(edge) = interface else { unreachable!() };
+            edge.configure(cx, "3fff::/24".parse().unwrap(), 0, std::iter::empty()).unwrap();
+            edge.set_locators(cx, &locators(&[OWN]), Expiry::NEVER).unwrap();
+        })
+    };
+    let router: Make = |node| {
+        let interface = sixtofour::RouterInterface::new(sixtofour::RouterConfig::DEFAULT);
+        add(node, AnyInterface::SixToFourRouter(interface), |interface, cx| {
+            let AnyInterface::SixToFourRouter(router) = interface else { unreachable!() };
+            router.set_locators(cx, &locators(&[OWN]), Expiry::NEVER).unwrap();
+        })
+    };
+    // What a site does not use goes nowhere, by a route of no link.
+    for make in KINDS.iter().map(|(_, make)| *make).chain([edge, router]) {
+        let mut node: Any = AnyNode::new(NodeConfig::DEFAULT);
+        let id = make(&mut node);
+        let added: Vec<RouteKey> = node.routes().map(Route::key).collect();
+        events(&mut node);
+        node.remove(id);
+        assert_eq!(node.routes().count(), 0, "{added:?}");
+        let removed = events(&mut node).iter().filter(|event| matches!(event, Event::Route { .. })).count();
+        assert_eq!(removed, added.len(), "{added:?}");
+    }
     let mut told_routes = 0;
     for (gone, make_gone) in KINDS {
         for (other, make_other) in KINDS.into_iter().filter(|(other, _)| *other != gone) {
@@ -132,7 +157,7 @@ fn rte_8_a_link_that_is_removed_takes_its_routes_along_and_leaves_its_place() {
             assert!(entered(&mut node, other), "{other:?} without {gone:?}");
             assert!(node.routes().all(|route| route.link != removed));
             if !learned.is_empty() {
-                let early = node.datapath().clone().add(AnyInterface::Native(NativeLink::new(1500)), Switches::DEFAULT);
+                let early = node.clone().add(AnyInterface::Native(NativeLink::new(1500)), Switches::DEFAULT);
                 assert_ne!(early, Ok(removed), "its routes are still to be told removed");
             }
             let told = events(&mut node);
@@ -219,6 +244,12 @@ fn a_packet_that_is_refused_has_an_addressee() {
     // An ISATAP address by another IPv4 address: the link that it is of says why not.
     assert_eq!(kind_of("131.107.0.8", "2001:db8:0:7:200:5efe:836b:7", OWN), Some(LinkKind::Isatap));
     assert_eq!(kind_of("131.107.0.7", "2002:836b:7::1", "131.107.0.3"), None);
+    // Malformed: it is of the only link with that IPv4 address.
+    let mut alone: Any = AnyNode::new(NodeConfig::DEFAULT);
+    let id = isatap(&mut alone);
+    let mut fragment = outer(v4("131.107.0.7"), v4(OWN), &inner(v6("2002:836b:7::1"), v6("2001:db8:5::9"), 64));
+    fragment[6] |= 0x20;
+    assert_eq!((alone.datapath().addressee(&fragment), node.datapath().addressee(&fragment)), (Some(id), None));
     assert_eq!(node.datapath().addressee(&[0x45; 7]), None);
 }
 

@@ -117,6 +117,7 @@ fn sec_1_who_only_reads_believes_an_answer_for_30_s() {
     turn(&mut checks, at(36));
     assert_eq!((checks.deadline(), believed(&checks)), (Expiry::NEVER, [false, false]), "nothing more is done");
     // The owner lets the packet pass that was left to it, and asks.
+    assert_eq!(checks.check(at(40), LINK, &host(1)), NeighborCheck::Renewed, "who reads is to look again");
     assert_eq!(checks.check(at(40), LINK, &host(1)), NeighborCheck::Pass);
     assert_eq!((send(&mut checks, at(40)), believed(&checks)), (Vec::from([host(1)]), [true, false]));
     assert!(checks.answered(at(41), &host(1)));
@@ -137,7 +138,7 @@ fn sec_1_a_neighbour_not_used_is_forgotten() {
     turn(&mut checks, at(35));
     assert_eq!(checks.deadline(), Expiry::NEVER, "nothing is done for it");
     let mut later = checks.clone();
-    assert_eq!(later.check(at(604), LINK, &host(1)), NeighborCheck::Pass);
+    assert_eq!(later.check(at(604), LINK, &host(1)), NeighborCheck::Renewed);
     wait(&mut checks, at(605), host(1));
 }
 
