@@ -78,7 +78,8 @@ pub enum SendFailure {
     NotPermitted,
     /// No route, the device is down, or the source is no address of this host (any
     /// more): the kernel does not tell these apart (`ENETUNREACH`, `EHOSTUNREACH`,
-    /// `ENETDOWN`).
+    /// `ENETDOWN`). Or the route leads to nobody: a broadcast address of one of this host's
+    /// subnets, a route of type `prohibit` (`EACCES`).
     Unreachable,
     /// What no packet may say: TTL 0, or a source that is no host's (`EINVAL`).
     Invalid,
@@ -104,8 +105,8 @@ impl From<Errno> for SendFailure {
         match errno {
             Errno::EMSGSIZE => Self::TooBig,
             Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => Self::Congested,
-            Errno::EPERM | Errno::EACCES => Self::NotPermitted,
-            Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ENETDOWN => Self::Unreachable,
+            Errno::EPERM => Self::NotPermitted,
+            Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ENETDOWN | Errno::EACCES => Self::Unreachable,
             Errno::EINVAL => Self::Invalid,
             other => Self::Other(other as i32),
         }
@@ -355,6 +356,7 @@ mod tests {
             (Errno::EPERM, SendFailure::NotPermitted),
             (Errno::ENETUNREACH, SendFailure::Unreachable),
             (Errno::EHOSTUNREACH, SendFailure::Unreachable),
+            (Errno::EACCES, SendFailure::Unreachable),
             (Errno::EINVAL, SendFailure::Invalid),
             (Errno::EIO, SendFailure::Other(libc::EIO)),
         ] {

@@ -379,4 +379,12 @@ fn an_address_that_loopback_has_too_is_that_of_the_other_device() {
     assert!(!refused.success(), "{refused:#?}");
     let _all = Daemon::isatap(&node, "6to4 --dev t2 --accept-bogons");
     assert!(status(&node, "select(.dev == \"t2\") | .underlay_mtu == 1500 and .locators == [\"198.51.100.1\"]"));
+    // That of another subnet is known to the kernel alone, and no firewall is to blame.
+    wire.join(&node, "eth1", "203.0.113.1/24");
+    let _other = Daemon::isatap(&node, "tunnel --dev t3 --local 198.51.100.1 --remote 203.0.113.255");
+    node.run("ping -6 -c 1 -W 1 fe80::cb00:71ff%t3");
+    assert!(status(
+        &node,
+        "select(.dev == \"t3\") | .io[\"send-unreachable\"] > 0 and .io[\"send-not-permitted\"] == null"
+    ));
 }
