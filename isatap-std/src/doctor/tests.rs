@@ -4,7 +4,7 @@ use crate::service::status::{LanStatus, Packets, Status};
 use serde_json::json;
 
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-const PACKETS: Packets = Packets { entered: 4, tunnelled: 2, delivered: 1, consumed: 1, dropped: 0 };
+const PACKETS: Packets = Packets { entered: 4, tunnelled: 2, delivered: 1, consumed: 1, held: 0, dropped: 0 };
 
 /// A host at 10.0.0.2 that works, as its daemon and the kernel tell it.
 fn healthy() -> Facts {

@@ -407,6 +407,9 @@ pub struct Packets {
     pub delivered: u64,
     /// Taken by the node itself.
     pub consumed: u64,
+    /// Asked to wait for a peer or a neighbour. Most are handed in again, and enter again.
+    #[cfg_attr(feature = "control", serde(default))]
+    pub held: u64,
     /// Dropped, for all reasons.
     pub dropped: u64,
 }
@@ -495,6 +498,7 @@ impl Packets {
             tunnelled: counters.tunnelled,
             delivered: counters.delivered,
             consumed: counters.consumed,
+            held: counters.held,
             dropped: counters.total_dropped(),
         }
     }

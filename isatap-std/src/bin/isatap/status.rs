@@ -162,8 +162,8 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     let packets = &status.packets;
     writeln!(
         out,
-        "    packets: {} in, {} tunnelled, {} delivered, {} consumed, {} dropped",
-        packets.entered, packets.tunnelled, packets.delivered, packets.consumed, packets.dropped
+        "    packets: {} in, {} tunnelled, {} delivered, {} consumed, {} held, {} dropped",
+        packets.entered, packets.tunnelled, packets.delivered, packets.consumed, packets.held, packets.dropped
     )?;
     for (reason, count) in &status.counters {
         writeln!(out, "        {reason} {count}")?;
@@ -283,7 +283,7 @@ mod tests {
              address 2001:db8:0:7:0:5efe:10.0.0.2/64 preferred for 5d18h valid for 2m5s\n    \
              router 10.0.0.1 (static) alive, last heard 6 s ago, asked again in 14m50s\n    \
              route ::/0 via fe80::5efe:10.0.0.1 advertised for 30m\n    \
-             packets: 9 in, 3 tunnelled, 2 delivered, 1 consumed, 3 dropped\n\
+             packets: 9 in, 3 tunnelled, 2 delivered, 1 consumed, 0 held, 3 dropped\n\
              \x20       own-source 3\n"
         );
     }

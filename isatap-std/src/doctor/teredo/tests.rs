@@ -46,7 +46,7 @@ fn qualified() -> Facts {
         unsent: Unsent::default(),
         elapsed: 4,
         answered: vec![SERVER],
-        before: Packets { entered: 4, tunnelled: 2, delivered: 1, consumed: 1, dropped: 0 },
+        before: Packets { entered: 4, tunnelled: 2, delivered: 1, consumed: 1, held: 0, dropped: 0 },
         arrived: None,
         kernel: Kernel { device: Some(device), ..Kernel::default() },
         probes: Vec::new(),

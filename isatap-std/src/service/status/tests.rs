@@ -59,7 +59,7 @@ fn full() -> Status {
         }],
         counters: BTreeMap::from([("REASON".to_owned(), 1)]),
         unclaimed: BTreeMap::from([("REASON".to_owned(), 1)]),
-        packets: Packets { entered: 1, tunnelled: 1, delivered: 1, consumed: 1, dropped: 1 },
+        packets: Packets { entered: 1, tunnelled: 1, delivered: 1, consumed: 1, held: 1, dropped: 1 },
         io: BTreeMap::from([("NAME".to_owned(), 1)]),
         teredo: Some(Teredo {
             state: "qualified".to_owned(),
