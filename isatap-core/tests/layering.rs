@@ -29,6 +29,14 @@ const RULE: Rule = Rule {
     macros: &[("timers", "timer")],
 };
 
+/// `nd.rs` beside `nd/`, never `nd/mod.rs`: a module is found by its name.
+#[test]
+fn a_module_stands_beside_its_folder() {
+    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let inside: Vec<&String> = sources.files.keys().filter(|path| path.ends_with("mod.rs")).collect();
+    assert!(sources.files.len() > 5 && inside.is_empty(), "{inside:?}");
+}
+
 #[test]
 fn modules_import_only_from_their_left() {
     let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
@@ -59,7 +67,7 @@ mod the_checker {
         finds("proto41/flow.rs", "use crate::isatap::Link;", "proto41 imports isatap");
         finds("time.rs", "fn f() { crate::packet::f() }", "time imports packet");
         finds("error.rs", "use crate::{time::Instant, wire::{field, prefix}};", "error imports wire");
-        finds("isatap/mod.rs", "pub(crate) use crate::node;", "isatap imports node");
+        finds("isatap.rs", "pub(crate) use crate::node;", "isatap imports node");
         finds("engine.rs", "use super::link::Link;", "engine imports link");
         finds("nd/solicit/backoff.rs", "use super::super::super::{route, link};", "nd imports link");
         finds("packet.rs", "macro_rules! m { () => { $crate::engine::f() } }", "packet imports engine");
@@ -68,12 +76,12 @@ mod the_checker {
     #[test]
     fn finds_technologies_that_know_each_other() {
         finds("isatap/host.rs", "use crate::sixtofour;", "technology isatap imports the technology sixtofour");
-        finds("select/mod.rs", "use crate::{link, teredo::addr};", "technology select imports the technology teredo");
+        finds("select.rs", "use crate::{link, teredo::addr};", "technology select imports the technology teredo");
     }
 
     #[test]
     fn finds_circles_and_strangers() {
-        let circle = [("packet.rs", "use crate::wire;"), ("wire/mod.rs", "use crate::prefix;")];
+        let circle = [("packet.rs", "use crate::wire;"), ("wire.rs", "use crate::prefix;")];
         assert_eq!(check(&circle), [""; 0]);
         let closed = [circle[0], circle[1], ("prefix.rs", "use crate::packet::LinkId;")];
         assert_eq!(check(&closed).len(), 3);
@@ -84,7 +92,7 @@ mod the_checker {
             assert!(check(&[apart[0], apart[1], ("wire/field.rs", back)]).len() > 1, "{back}");
         }
         finds("strange.rs", "", "the module strange stands in no layer");
-        finds("nd/mod.rs", "use crate::Instant;", "crate::Instant is no module");
+        finds("nd.rs", "use crate::Instant;", "crate::Instant is no module");
     }
 
     #[test]

@@ -31,6 +31,14 @@ const RULE: Rule = Rule {
     macros: &[],
 };
 
+/// `nd.rs` beside `nd/`, never `nd/mod.rs`: a module is found by its name.
+#[test]
+fn a_module_stands_beside_its_folder() {
+    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let inside: Vec<&String> = sources.files.keys().filter(|path| path.ends_with("mod.rs")).collect();
+    assert!(sources.files.len() > 5 && inside.is_empty(), "{inside:?}");
+}
+
 #[test]
 fn modules_import_only_from_their_left() {
     let mut sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));

@@ -482,5 +482,4 @@ const fn error(kind: ParseErrorKind, offset: usize) -> ParseError {
 }
 
 #[cfg(test)]
-#[path = "message/tests.rs"]
 mod tests;

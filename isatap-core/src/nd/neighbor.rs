@@ -354,5 +354,4 @@ impl<K: Copy + fmt::Debug, C: Count> fmt::Debug for Neighbors<K, C> {
 }
 
 #[cfg(test)]
-#[path = "neighbor/tests.rs"]
 mod tests;

@@ -253,5 +253,4 @@ fn writer_length(writer: &mut Writer<'_>, len: usize) -> usize {
 }
 
 #[cfg(test)]
-#[path = "option/tests.rs"]
 mod tests;

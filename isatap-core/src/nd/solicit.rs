@@ -260,5 +260,4 @@ fn around(base: Duration, spread: Duration, entropy: &mut dyn Entropy) -> Durati
 }
 
 #[cfg(test)]
-#[path = "solicit/tests.rs"]
 mod tests;

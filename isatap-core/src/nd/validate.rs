@@ -160,5 +160,4 @@ fn is_solicited_node_multicast(address: &Ipv6Addr) -> bool {
 }
 
 #[cfg(test)]
-#[path = "validate/tests.rs"]
 mod tests;

@@ -122,10 +122,10 @@ fn reaches(imports: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) -
     false
 }
 
-/// Where the files of a file's submodules lie: `nd/` for `nd.rs` and
-/// `nd/mod.rs`, nothing for `lib.rs`.
+/// Where the files of a file's submodules lie: `nd/` for `nd.rs`, nothing for
+/// `lib.rs`.
 fn folder_of(path: &str) -> String {
-    match path.trim_end_matches(".rs").trim_end_matches("/mod") {
+    match path.trim_end_matches(".rs") {
         "lib" => String::new(),
         place => format!("{place}/"),
     }

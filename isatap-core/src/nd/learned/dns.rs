@@ -264,5 +264,4 @@ impl<T: TimedItem + fmt::Debug, K: Count> fmt::Debug for TimedSet<T, K> {
 }
 
 #[cfg(test)]
-#[path = "dns_tests.rs"]
 mod tests;

@@ -125,5 +125,4 @@ impl Default for LinkParameters {
 }
 
 #[cfg(test)]
-#[path = "parameters_tests.rs"]
 mod tests;

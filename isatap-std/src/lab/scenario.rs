@@ -118,14 +118,14 @@ pub const NARRATOR: &str = "scenario";
 
 /// The scenarios that come with this crate.
 const BUILTIN: [(&str, &str); 8] = [
-    ("6rd", include_str!("6rd.toml")),
-    ("6to4", include_str!("6to4.toml")),
-    ("direct-access", include_str!("direct-access.toml")),
-    ("intranet", include_str!("intranet.toml")),
-    ("loops", include_str!("loops.toml")),
-    ("loss", include_str!("loss.toml")),
-    ("renumber", include_str!("renumber.toml")),
-    ("router-death", include_str!("router-death.toml")),
+    ("6rd", include_str!("scenario/6rd.toml")),
+    ("6to4", include_str!("scenario/6to4.toml")),
+    ("direct-access", include_str!("scenario/direct-access.toml")),
+    ("intranet", include_str!("scenario/intranet.toml")),
+    ("loops", include_str!("scenario/loops.toml")),
+    ("loss", include_str!("scenario/loss.toml")),
+    ("renumber", include_str!("scenario/renumber.toml")),
+    ("router-death", include_str!("scenario/router-death.toml")),
 ];
 
 /// The names of the scenarios that come with this crate.
