@@ -51,6 +51,7 @@ use crate::service::{self, LAST_WORDS, Member, Notice, Observer, Proto41Role, Se
 use crate::signal::{Request, Signals};
 use crate::spec::{Link, Native, conflicts};
 use crate::teredo::secrets::Secrets;
+use crate::tun;
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -146,6 +147,7 @@ impl Run {
     pub fn reload(&mut self, links: &[Link], natives: &[Native], signals: &mut Signals) -> Result<(), Error> {
         let natives = self.check(links, natives)?;
         let wanted = wanted_of(links)?;
+        self.check_new(&wanted)?;
         let before: Vec<Wanted> = self.links.iter().map(|begun| begun.wanted.clone()).collect();
         let mut outcome = self.end_others(&wanted, signals);
         if outcome.is_ok() {
@@ -172,16 +174,36 @@ impl Run {
         Ok(natives.to_vec())
     }
 
+    /// What is new is refused for what can be seen before anything ends: most of all the address
+    /// that is not there.
+    fn check_new(&self, wanted: &[Wanted]) -> Result<(), Error> {
+        let netlink = Netlink::open()?;
+        for Wanted { link, .. } in
+            wanted.iter().filter(|wanted| self.links.iter().all(|begun| begun.wanted != **wanted))
+        {
+            let is_ours = self.links.iter().any(|begun| begun.wanted.link.device() == link.device());
+            let name = if is_ours { Ok(()) } else { tun::check_free(link.device()) };
+            let here = if link.is_teredo() { Ok(()) } else { service::check_here(link, &netlink).map(drop) };
+            name.and(here).map_err(|error| error.of_device(link.device()))?;
+        }
+        Ok(())
+    }
+
     /// As it was, as far as that can be.
     fn go_back(&mut self, before: &[Wanted], signals: &mut Signals) {
         let ended = self.end_others(before, signals);
-        let begun = before.iter().map(|wanted| {
-            let lost = format!("{} does not run any more", wanted.link.device());
-            self.begin(wanted).map_err(|error| error.with_advice(lost))
-        });
-        let outcomes: Vec<Result<(), Error>> = begun.chain([ended]).collect();
-        for error in outcomes.into_iter().filter_map(Result::err) {
-            (self.observer())(&Notice::Warning(error.to_string()));
+        let mut news: Vec<String> = ended.err().map(|error| error.to_string()).into_iter().collect();
+        for wanted in
+            before.iter().filter(|wanted| self.links.iter().all(|begun| begun.wanted != **wanted)).collect::<Vec<_>>()
+        {
+            let device = wanted.link.device();
+            news.push(match self.begin(wanted) {
+                Ok(()) => format!("{device} was made again: routes that other programs put on it are gone"),
+                Err(error) => error.with_advice(format!("{device} does not run any more")).to_string(),
+            });
+        }
+        for text in news {
+            (self.observer())(&Notice::Warning(text));
         }
     }
 

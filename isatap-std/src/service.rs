@@ -26,7 +26,7 @@ mod teredo;
 pub use crate::capacity::Linux;
 pub(crate) use crate::locators::LocatorSource;
 pub(crate) use member::Member;
-pub(crate) use proto41::{LAST_WORDS, Proto41Role};
+pub(crate) use proto41::{LAST_WORDS, Proto41Role, check_here};
 pub(crate) use teredo::{Surroundings, open as open_teredo, secrets as secrets_of};
 
 use self::role::{Common, Environment, Role, View};

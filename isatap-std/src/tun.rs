@@ -243,6 +243,15 @@ fn set_offloads(file: &File, offloads: libc::c_uint) -> Result<(), Errno> {
     unsafe { ioctl::set_offload(file.as_raw_fd(), offloads.cast_signed()) }.map(drop)
 }
 
+/// Whether a device of this name can be made.
+///
+/// # Errors
+///
+/// There is one already.
+pub(crate) fn check_free(name: &str) -> Result<(), Error> {
+    if Path::new("/sys/class/net").join(name).exists() { Err(exists_already(name)) } else { Ok(()) }
+}
+
 fn exists_already(name: &str) -> Error {
     let refused = Error::refused("create the TUN device", name, Errno::EBUSY.into());
     if let Some((pid, command)) = holder(name) {

@@ -1,8 +1,8 @@
 //! The steps of a router, and of any link that solicits nobody: the others are left out.
 
 use super::shared::{
-    Complaint, LATELY, answered, carried, complaint, firewall, input_fix, kernel_addresses, kernel_mtu, kernel_routes,
-    own_input, refused_lately, restarted, with_flag,
+    Complaint, LATELY, answered, carried, complaint, firewall, has_begun_anew, input_fix, kernel_addresses, kernel_mtu,
+    kernel_routes, own_input, refused_lately, restarted, with_flag,
 };
 use super::{Facts, Finding, Step};
 use crate::service::dotted;
@@ -84,7 +84,7 @@ fn no_way_out(facts: &Facts) -> Option<String> {
     (could && facts.kernel.without_default_route).then(|| {
         format!(
             "this machine has no IPv6 default route; if the other end leads to the Internet, as a tunnel broker does: \
-             ip -6 route add default dev {}",
+             ip -6 route add default dev {} metric 2049",
             status.dev
         )
     })
@@ -197,7 +197,7 @@ fn hosts(facts: &Facts) -> Finding {
             }),
         );
     }
-    let entered = status.packets.entered > facts.before.entered;
+    let entered = status.packets.entered > facts.before.entered || has_begun_anew(facts);
     if let Some(arrived) = facts.arrived.as_ref().and_then(|arrived| arrived.first()).filter(|_| !entered) {
         let cause = format!(
             "packets of {} come in at {}, and this machine's own firewall drops them: IPv4 protocol 41 is not let in",

@@ -51,12 +51,18 @@ pub(super) fn firewall(facts: &Facts, step: Step) -> Option<Finding> {
     Some(Finding::bad(step, cause, fix))
 }
 
+/// Whether the link was made again meanwhile, as by a reload: what it has counted says nothing then
+/// of what came before.
+pub(super) fn has_begun_anew(facts: &Facts) -> bool {
+    facts.evidence.status.packets.entered < facts.before.entered
+}
+
 /// Packets of `peer` come as far as the device underneath, and the daemon, which hears every
 /// packet of protocol 41 that the kernel lets in, does not know of them.
 pub(super) fn own_input(facts: &Facts, step: Step, peer: Ipv4Addr) -> Option<Finding> {
     let arrived = facts.arrived.as_ref()?.iter().find(|arrived| arrived.from == peer)?;
     let refused = facts.evidence.refused.iter().any(|row| row.from == peer && row.age <= facts.elapsed);
-    if refused || facts.evidence.status.packets.delivered > facts.before.delivered {
+    if refused || facts.evidence.status.packets.delivered > facts.before.delivered || has_begun_anew(facts) {
         return None;
     }
     let device = &arrived.device;
@@ -104,7 +110,8 @@ pub(super) fn complaint(facts: &Facts, about: Ipv4Addr, age: u64) -> Option<(Com
 pub(super) fn carried(facts: &Facts) -> Option<String> {
     let (now, before) = (&facts.evidence.status.packets, &facts.before);
     let delivered = now.delivered.saturating_sub(before.delivered);
-    (delivered > 0).then(|| format!("{delivered} packets came in during the last {} s", facts.elapsed.max(1)))
+    let packets = if delivered == 1 { "packet" } else { "packets" };
+    (delivered > 0).then(|| format!("{delivered} {packets} came in during the last {} s", facts.elapsed.max(1)))
 }
 
 /// The first of the probes that a function says yes to.

@@ -754,7 +754,7 @@ fn a_tunnel_without_a_way_out_or_for_this_machine_alone_is_told() {
     facts.evidence.status.forwarding = false;
     let (seen, warning) = route_of(&facts);
     assert!(seen.ends_with("; for this machine alone, since the kernel does not forward IPv6"), "{seen}");
-    assert!(warning.unwrap().ends_with("ip -6 route add default dev isatap0"));
+    assert!(warning.unwrap().ends_with("ip -6 route add default dev isatap0 metric 2049"));
     // With link-local addresses alone it leads nowhere else.
     facts.evidence.status.addresses.retain(|own| own.address.is_unicast_link_local());
     assert_eq!(route_of(&facts).1, None);

@@ -14,6 +14,7 @@ use self::fixed::FixedRole;
 use self::host::HostRole;
 pub(crate) use self::lan::LAST_WORDS;
 use self::lan::Lan;
+pub(crate) use self::plan::check_here;
 use super::role::{self, View};
 use super::{Linux, LocatorSource, Notice, Observer, Service};
 use crate::driver::attachment::Changes;

@@ -18,7 +18,7 @@ spec! { tunnel(DEVICE)
     /// Linux's `mode sit`.
     ///
     /// The prefix of each address is on-link there. Other routes are yours: ip -6 route add default dev
-    /// tun6in4.
+    /// tun6in4 metric 2049.
     // TUN-60
     Tunnel {
         /// This end's IPv4 address, of this machine.

@@ -273,12 +273,24 @@ fn a_reload_ends_and_begins_only_the_links_that_changed() {
     // What cannot be: the name is another device's. All is as before.
     near.ok("ip link add taken type veth peer name other");
     let (of_changes, of_teredo) = (index("changes"), index("teredo0"));
-    reload(
-        &[text.as_str(), &changes("192.0.2.6").replace("changes", "taken")].concat(),
-        "the links are as they were before",
-    );
+    reload(&[text.as_str(), &changes("192.0.2.6").replace("changes", "taken")].concat(), "the new file is not used");
     is_undisturbed();
-    assert_eq!((index("changes"), index("teredo0")), (of_changes, of_teredo.clone()));
+    assert_eq!((index("changes"), index("teredo0")), (of_changes.clone(), of_teredo.clone()));
+    // Nor is a link ended for one that cannot be: at an address that is not here, by a name that
+    // is another device's.
+    for refused in [("local = \"192.0.2.1\"", "local = \"192.0.2.77\""), ("dev = \"changes\"", "dev = \"taken\"")] {
+        reload(
+            &text.replace(&changes("192.0.2.5"), &changes("192.0.2.5").replace(refused.0, refused.1)),
+            "the new file is not used",
+        );
+        assert_eq!((index("changes"), index("teredo0")), (of_changes.clone(), of_teredo.clone()));
+    }
+    is_undisturbed();
+    // What shows only when it is tried: the old one is made again, which is said.
+    let unwritable = format!("{}pcap = \"/nowhere/outer.pcap\"\n", changes("192.0.2.5"));
+    reload(&text.replace(&changes("192.0.2.5"), &unwritable), "changes was made again: ");
+    assert!(says("changes", ".remote == \"192.0.2.5\""));
+    is_undisturbed();
     // Packets are recorded as long as a link is there that says so. (A file that the daemon did not
     // know at its start takes privileges.)
     let capture = near.directory().join("outer.pcap").display().to_string();
@@ -360,7 +372,7 @@ fn what_this_machine_refuses_is_told_with_its_place_in_the_file() {
     node.file("node.toml", &TUNNEL.replace("local = \"198.51.100.1\"", "local = \"192.0.2.1\""));
     daemon.signal("HUP");
     daemon.wait_for_line(&format!("isatap: warning: {file}:3:9: cannot send from 192.0.2.1"), PATIENCE);
-    daemon.wait_for_line("the links are as they were before", PATIENCE);
+    daemon.wait_for_line("the new file is not used", PATIENCE);
     daemon.wait_for_line("t0 up: ", PATIENCE);
 }
 

@@ -115,7 +115,7 @@ pub(crate) const EXAMPLES: [(&str, &str); 8] = [
     (
         "tunnel",
         "# A tunnel broker's configured tunnel. The default route is yours:\n\
-         # ip -6 route add default dev tun6in4\n\
+         # ip -6 route add default dev tun6in4 metric 2049\n\
          [[tunnel]]\n\
          local = \"192.0.2.1\"\n\
          remote = \"198.51.100.1\"\n\

@@ -45,10 +45,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
+    // First of all: a signal that comes early leaves nothing behind, and SIGHUP ends nothing.
+    let mut signals = Signals::catch()?;
     let (mut config, text) = read_text(&args.file, false)?;
     let at_start = |error| placed(&args.file, &text, error);
     config.warnings().iter().for_each(|(dev, warning)| warn(format_args!("{dev}: {warning}")));
-    let mut signals = Signals::catch()?;
     let mut print = daemon::observer(args.verbose);
     let observer = move |notice: &Notice| {
         print(notice);
@@ -81,6 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             Err(failure) => {
                 failure.lines().iter().for_each(warn);
                 warn("nothing is changed");
+                notify("STATUS=the new file was refused, and nothing is changed: see the log");
             }
             Ok((new, text)) => match links.reload(&new.links, &new.natives, &mut signals) {
                 Ok(()) => {
@@ -96,7 +98,8 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                 Err(error) if links.is_idle() => return Err(placed(&args.file, &text, error)),
                 Err(error) => {
                     placed(&args.file, &text, error).lines().iter().for_each(warn);
-                    warn("the links are as they were before");
+                    warn("the new file is not used");
+                    notify("STATUS=the new file was refused: see the log");
                 }
             },
         }

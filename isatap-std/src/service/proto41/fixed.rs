@@ -83,7 +83,10 @@ impl FixedRole {
                 env.warn(format!("not every IPv4 address is used: {full}"));
             }
             if is_changed && locators.is_empty() && !env.lacks_ends() {
-                env.warn("the IPv4 address is gone: nothing is sent or answered until it is back");
+                env.warn(format!(
+                    "{}: the IPv4 address is gone: nothing is sent or answered until it is back",
+                    env.attachment.name()
+                ));
             }
         }
         self.tell_unusable(env);

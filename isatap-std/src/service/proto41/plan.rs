@@ -5,6 +5,7 @@ use super::fixed::FixedRole;
 use super::host::HostRole;
 use super::{LocatorSource, Notice, Proto41Role, Service};
 use crate::error::Error;
+use crate::netlink::Netlink;
 use crate::resolve::Settings;
 use crate::runtime_dir::{Ends, RuntimeDir};
 use crate::service::question::Question;
@@ -29,18 +30,7 @@ impl Service<Proto41Role> {
         for warning in link.warnings() {
             self.notice(&Notice::Warning(format!("{}: {warning}", link.device())));
         }
-        if let Link::SixToFour(sixtofour) = link
-            && sixtofour.anycast
-        {
-            // S64-31
-            LocatorSource::Fixed(vec![ANYCAST_RELAY]).check(&self.netlink).map_err(|error| {
-                error.with_advice(format!(
-                    "add it first: ip address add {ANYCAST_RELAY}/32 dev lo; or leave anycast out"
-                ))
-            })?;
-        }
-        let locators = locators(link);
-        locators.check(&self.netlink)?;
+        let locators = check_here(link, &self.netlink)?;
         let (switches, role) = role(link, locators)?;
         // Whoever has the claim may clean up; so it comes before anything is made.
         let claim = runtime.map(|runtime| runtime.claim(link.device())).transpose()?;
@@ -80,6 +70,25 @@ impl Service<Proto41Role> {
         // Its number is free when all is told.
         self.settle()
     }
+}
+
+/// Whether the IPv4 addresses of a link make sense on this machine; where they come from.
+///
+/// # Errors
+///
+/// A usage error: an address is not this machine's, or a device not there.
+pub(crate) fn check_here(link: &Link, netlink: &Netlink) -> Result<LocatorSource, Error> {
+    if let Link::SixToFour(sixtofour) = link
+        && sixtofour.anycast
+    {
+        // S64-31
+        LocatorSource::Fixed(vec![ANYCAST_RELAY]).check(netlink).map_err(|error| {
+            error.with_advice(format!("add it first: ip address add {ANYCAST_RELAY}/32 dev lo; or leave anycast out"))
+        })?;
+    }
+    let locators = locators(link);
+    locators.check(netlink)?;
+    Ok(locators)
 }
 
 /// Where the IPv4 addresses of a link come from.

@@ -85,7 +85,10 @@ impl Role for RelayRole {
         env.find(&self.locators, None)?;
         let is_there = !env.found.locators.is_empty();
         if self.is_there && !is_there {
-            env.warn("the IPv4 address is gone: nobody is reached until it is back");
+            env.warn(format!(
+                "{}: the IPv4 address is gone: nobody is reached until it is back",
+                env.attachment.name()
+            ));
         }
         self.is_there = is_there;
         Ok(())

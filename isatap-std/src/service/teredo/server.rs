@@ -72,7 +72,10 @@ impl Role for ServerRole {
         env.find(&self.addresses, None)?;
         let is_whole = env.found.locators.len() >= 2;
         if !is_whole && !self.is_told {
-            env.warn("one of the server's addresses is gone: clients do not qualify until it is back");
+            env.warn(format!(
+                "{}: one of the server's addresses is gone: clients do not qualify until it is back",
+                env.attachment.name()
+            ));
         }
         self.is_told = !is_whole;
         Ok(())
