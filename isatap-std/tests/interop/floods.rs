@@ -529,7 +529,7 @@ fn beside_a_hog(rate: u32) {
             *took = took.or(Some(since.elapsed()));
         }
     }
-    let met = ["/packets/consumed", "/counters/rate-limited", "/counters/table-full"];
+    let met = ["/packets/consumed", "/packets/held", "/counters/rate-limited", "/counters/table-full"];
     Effort::of(&relay, &daemon).judge(&before, &met, flood.stop());
     let slowest = asked.iter().filter_map(|(_, took)| *took).max().unwrap_or_default();
     eprintln!("the last of {} clients of another /64 was reached after {slowest:?}", asked.len());
