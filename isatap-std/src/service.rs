@@ -6,7 +6,7 @@
 //! share is their `Role`s' and, for what links do together, their `Common`'s.
 //!
 //! ```text
-//! Run ─▶ one Poller ─▶ Service<proto41::Role>   links: ISATAP, configured, 6to4, 6rd; LANs
+//! Run ─▶ one Poller ─▶ Service<Proto41Role>   links: ISATAP, configured, 6to4, 6rd; LANs
 //!                  └─▶ Service<ClientRole>, Service<ServerRole>, Service<RelayRole>
 //! Service ─▶ Driver (packets, time) · Attachment (addresses, routes) · Role · control socket
 //! ```

@@ -18,7 +18,7 @@ use isatap_core::sixtofour::ingress;
 
 impl Service<Proto41Role> {
     /// Makes a link and its device, and its LANs. With a folder, this process becomes the daemon
-    /// of the device, and answers there. Call [`ready_all`](Self::ready_all) after the last one.
+    /// of the device, and answers there. Call [`settle_in`](Self::settle_in) after the last one.
     ///
     /// # Errors
     ///
