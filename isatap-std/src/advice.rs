@@ -77,19 +77,20 @@ fn nearly<A: FromStr + Display>(text: &str, port: char) -> Option<String> {
 }
 
 /// What is wrong with `text` as a whole number, and what to write; without the text itself.
-/// `most` is the largest number allowed, if it is known; `unit` is what is counted, `""` if that
-/// goes without saying.
+/// `range` is the least and the greatest number allowed, if they are known; `unit` is what is
+/// counted, `""` if that goes without saying.
 #[must_use]
-pub fn not_number(text: &str, most: Option<u64>, unit: &str) -> String {
+pub fn not_number(text: &str, range: Option<(u64, u64)>, unit: &str) -> String {
     let text = text.trim();
     let of = if unit.is_empty() { String::new() } else { format!(" of {unit}") };
     let has_unit = !text.bytes().all(|byte| byte.is_ascii_digit());
     let seconds = seconds_in(text).filter(|_| unit == "seconds" && has_unit);
-    if let Some(seconds) = seconds.filter(|seconds| most.is_none_or(|most| *seconds <= most)) {
+    if let Some(seconds) = seconds.filter(|seconds| range.is_none_or(|(least, most)| (least..=most).contains(seconds)))
+    {
         return format!("write seconds without a unit: {seconds}");
     }
-    match most {
-        Some(most) => format!("write a whole number{of} from 0 to {most}"),
+    match range {
+        Some((least, most)) => format!("write a whole number{of} from {least} to {most}"),
         None if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
             format!("the number{of} is too large")
         }
@@ -190,20 +191,21 @@ mod tests {
 
     #[test]
     fn a_text_that_is_nearly_a_number_is_told_its_range() {
-        for (text, most, unit, advice) in [
-            ("30s", Some(65_535), "seconds", "write seconds without a unit: 30"),
+        for (text, range, unit, advice) in [
+            ("30s", Some((0, 65_535)), "seconds", "write seconds without a unit: 30"),
             ("30 min", None, "seconds", "write seconds without a unit: 1800"),
             ("1h", None, "seconds", "write seconds without a unit: 3600"),
-            ("70000", Some(65_535), "", "write a whole number from 0 to 65535"),
-            ("20h", Some(65_535), "seconds", "write a whole number of seconds from 0 to 65535"),
-            ("30m", Some(255), "", "write a whole number from 0 to 255"),
-            ("-1", Some(255), "", "write a whole number from 0 to 255"),
-            ("", Some(255), "", "write a whole number from 0 to 255"),
+            ("70000", Some((0, 65_535)), "", "write a whole number from 0 to 65535"),
+            ("20h", Some((0, 65_535)), "seconds", "write a whole number of seconds from 0 to 65535"),
+            ("30m", Some((0, 255)), "", "write a whole number from 0 to 255"),
+            ("-1", Some((0, 255)), "", "write a whole number from 0 to 255"),
+            ("70000", Some((1280, 65_515)), "", "write a whole number from 1280 to 65515"),
+            ("", Some((0, 255)), "", "write a whole number from 0 to 255"),
             ("99999999999999999999", None, "seconds", "the number of seconds is too large"),
             ("300", None, "", "the number is too large"),
             ("1.5", None, "seconds", "write a whole number of seconds, digits only"),
         ] {
-            assert_eq!(not_number(text, most, unit), advice, "{text:?}");
+            assert_eq!(not_number(text, range, unit), advice, "{text:?}");
         }
     }
 }

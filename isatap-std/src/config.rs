@@ -48,7 +48,7 @@ use crate::device::check_device;
 use crate::error::Error;
 use crate::mistakes::{self, Hints};
 use crate::spec::{
-    IsatapHost, IsatapRouter, Link, Native, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer, Tunnel,
+    IsatapHost, IsatapRouter, Link, Native, RANGES, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer, Tunnel,
     conflicts, overlaps,
 };
 use serde::Deserialize;
@@ -108,6 +108,7 @@ impl Hints for File {
         ("customer-edge", "ce"),
         ("customer", "ce"),
     ];
+    const RANGES: &'static [(&'static str, u16, u16)] = &RANGES;
     const EXAMPLES: &'static [(&'static str, &'static str, &'static str)] = &[
         ("isatap-router", "prefix", "\"2001:db8:0:7::/64\""),
         ("", "prefix", "\"2001:db8::/32\""),

@@ -52,6 +52,8 @@ pub(crate) trait Hints: DeserializeOwned {
     const ALIASES: &'static [(&'static str, &'static str)] = &[];
     /// A value that a key could have: its table, or `""` for any, the key, the value.
     const EXAMPLES: &'static [(&'static str, &'static str, &'static str)] = &[];
+    /// Keys whose numbers are fewer than those of their type: the key, the least, the greatest.
+    const RANGES: &'static [(&'static str, u16, u16)] = &[];
     /// A key that a table once had: the table, the key, what to write now.
     const GONE: &'static [(&'static str, &'static str, &'static str)] = &[];
 }

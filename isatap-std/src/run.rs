@@ -17,6 +17,9 @@
 //! All of it is gone when the value is dropped: devices, addresses, routes. Needs CAP_NET_ADMIN
 //! and, for protocol 41, CAP_NET_RAW. [`Run::turn`] and its [`AsFd`] serve loops of others.
 //!
+//! A device that another program deletes is made again, at most once a second, and a [`Notice`]
+//! says so. What other programs had put on it is gone; the other links go on undisturbed.
+//!
 //! # What it does not do
 //!
 //! - It applies no DNS configuration; what routers advertise is in [`Run::statuses`].
@@ -42,6 +45,12 @@
 //!   (S64-24); name those to believe. A relay without a list of clients works for everybody
 //!   (S64-46). There is no crossing of a NAT, not even of one with public-looking addresses.
 
+mod deleted;
+mod reloaded;
+
+pub use reloaded::Reloaded;
+
+use self::deleted::Retry;
 use crate::driver::{Poller, Source, Token};
 use crate::error::Error;
 use crate::netlink::{Netlink, sysctl};
@@ -54,6 +63,7 @@ use crate::teredo::secrets::Secrets;
 use crate::tun;
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::time::Instant;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -71,17 +81,26 @@ pub struct Run {
 
 type SharedObserver = Mutex<dyn FnMut(&Notice) + Send>;
 
-/// A link that runs.
+/// A link that runs, or is to run again.
 struct Begun {
     wanted: Wanted,
     home: Home,
+    /// When it began.
+    since: Instant,
 }
 
 /// What a link is made of.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 struct Wanted {
     link: Link,
     secrets: Secrets,
+}
+
+impl PartialEq for Wanted {
+    /// What it is to be, however that is written.
+    fn eq(&self, other: &Self) -> bool {
+        self.link.resolved() == other.link.resolved() && self.secrets == other.secrets
+    }
 }
 
 /// Whose a link is.
@@ -90,6 +109,8 @@ enum Home {
     Proto41(LinkId),
     /// A service of its own, and its number at the poller.
     Alone(u16, Box<dyn Member>),
+    /// Another program deleted the device, which is to be made again.
+    Deleted(Retry),
 }
 
 // Numbers at the poller.
@@ -144,7 +165,7 @@ impl Run {
     ///
     /// As [`open_with`](Self::open_with). What was before is then again, from the beginning where
     /// it had ended already; of a link that cannot begin again a [`Notice`] tells.
-    pub fn reload(&mut self, links: &[Link], natives: &[Native], signals: &mut Signals) -> Result<(), Error> {
+    pub fn reload(&mut self, links: &[Link], natives: &[Native], signals: &mut Signals) -> Result<Reloaded, Error> {
         let natives = self.check(links, natives)?;
         let wanted = wanted_of(links)?;
         self.check_new(&wanted)?;
@@ -153,12 +174,15 @@ impl Run {
         if outcome.is_ok() {
             outcome = wanted.iter().try_for_each(|wanted| self.begin(wanted));
         }
-        if outcome.is_err() {
+        if let Err(error) = outcome {
             self.go_back(&before, signals);
-            return outcome.and(self.settle_in(&before));
+            // What that meets is met again in the next turn.
+            let _ = self.settle_in(&before);
+            return Err(error);
         }
         self.natives = natives;
-        self.settle_in(&wanted)
+        self.settle_in(&wanted)?;
+        Ok(Reloaded::between(&before, &wanted))
     }
 
     /// What no machine or this one cannot have is refused before anything changes.
@@ -212,9 +236,12 @@ impl Run {
     fn end_others(&mut self, wanted: &[Wanted], signals: &mut Signals) -> Result<(), Error> {
         let is_wanted = |begun: &Begun| wanted.contains(&begun.wanted);
         let others = self.links.iter().filter(|begun| !is_wanted(begun));
-        let gone: Vec<LinkId> = others.filter_map(|begun| begun.home.proto41()).collect();
-        let last_words = self.proto41.as_mut().map(|proto41| proto41.leave_lans(&gone)).unwrap_or_default();
+        let leaving: Vec<LinkId> = others.filter_map(|begun| begun.home.proto41()).collect();
+        let last_words = self.proto41.as_mut().map(|proto41| proto41.leave_lans(&leaving)).unwrap_or_default();
         let mut outcome = self.wait_for(&last_words, signals);
+        // Meanwhile a deleted device may have been made again, by another number.
+        let others = self.links.iter().filter(|begun| !is_wanted(begun));
+        let gone: Vec<LinkId> = others.filter_map(|begun| begun.home.proto41()).collect();
         if let Some(proto41) = &mut self.proto41 {
             for id in gone {
                 outcome = outcome.and(proto41.remove_link(id));
@@ -232,10 +259,15 @@ impl Run {
         if self.links.iter().any(|begun| begun.wanted == *wanted) {
             return Ok(());
         }
-        let begun = if wanted.link.is_teredo() { self.begin_alone(wanted) } else { self.begin_proto41(wanted) };
-        let home = begun.map_err(|error| error.of_device(wanted.link.device()))?;
-        self.links.push(Begun { wanted: wanted.clone(), home });
+        let home = self.home_of(wanted)?;
+        self.links.push(Begun { wanted: wanted.clone(), home, since: self.poller.clock().now() });
         Ok(())
+    }
+
+    /// Makes a link.
+    fn home_of(&mut self, wanted: &Wanted) -> Result<Home, Error> {
+        let home = if wanted.link.is_teredo() { self.begin_alone(wanted) } else { self.begin_proto41(wanted) };
+        home.map_err(|error| error.of_device(wanted.link.device()))
     }
 
     fn begin_proto41(&mut self, wanted: &Wanted) -> Result<Home, Error> {
@@ -343,7 +375,7 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// Somebody deleted a device. What single packets meet is counted instead.
+    /// The kernel's refusal, which is not expected. What single packets meet is counted instead.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
         self.round(timeout).map(drop)
     }
@@ -410,18 +442,20 @@ impl Run {
                 outcome = outcome.and(member.advance());
             }
         }
+        outcome = outcome.and(self.remake());
         outcome.and(self.arm()).map(|()| has_signal)
     }
 
-    fn deadline(&self) -> Option<isatap_core::time::Instant> {
-        self.members().filter_map(|(_, member)| member.deadline()).min()
+    fn deadline(&self) -> Option<Instant> {
+        let of_members = self.members().filter_map(|(_, member)| member.deadline());
+        of_members.chain(self.links.iter().filter_map(|begun| begun.home.retry()).map(Retry::due)).min()
     }
 
     fn members(&self) -> impl Iterator<Item = (u16, &dyn Member)> {
         let proto41 = self.proto41.iter().map(|proto41| (PROTO41, &**proto41 as &dyn Member));
         proto41.chain(self.links.iter().filter_map(|begun| match &begun.home {
             Home::Alone(number, member) => Some((*number, &**member)),
-            Home::Proto41(_) => None,
+            Home::Proto41(_) | Home::Deleted(_) => None,
         }))
     }
 
@@ -429,7 +463,7 @@ impl Run {
         let proto41 = self.proto41.iter_mut().map(|proto41| (PROTO41, &mut **proto41 as &mut (dyn Member + 'static)));
         proto41.chain(self.links.iter_mut().filter_map(|begun| match &mut begun.home {
             Home::Alone(number, member) => Some((*number, &mut **member)),
-            Home::Proto41(_) => None,
+            Home::Proto41(_) | Home::Deleted(_) => None,
         }))
     }
 
@@ -461,7 +495,14 @@ impl Home {
     fn proto41(&self) -> Option<LinkId> {
         match self {
             Home::Proto41(id) => Some(*id),
-            Home::Alone(..) => None,
+            Home::Alone(..) | Home::Deleted(_) => None,
+        }
+    }
+
+    fn retry(&self) -> Option<&Retry> {
+        match self {
+            Home::Deleted(retry) => Some(retry),
+            _ => None,
         }
     }
 }

@@ -84,6 +84,8 @@ pub(crate) struct Service<R: Role> {
     driver: Driver<R::Machine, R::Socket>,
     netlink: Netlink,
     links: Vec<Running<R>>,
+    /// Whose devices another program has deleted; see [`Member::take_deleted`].
+    deleted: Vec<LinkId>,
     common: R::Common,
     observer: Observer,
     #[cfg(feature = "control")]
@@ -131,6 +133,7 @@ impl<R: Role> Service<R> {
             driver: Driver::new(machine, socket, watcher)?,
             netlink: Netlink::open()?,
             links: Vec::new(),
+            deleted: Vec::new(),
             common,
             observer,
             #[cfg(feature = "control")]
@@ -275,7 +278,13 @@ impl<R: Role> Service<R> {
     /// The system has changed, by other programs.
     fn changed(&mut self, at: usize) -> Result<(), Error> {
         let Some(link) = self.links.get_mut(at) else { return Ok(()) };
-        let changes = link.attachment.changes(&self.netlink)?;
+        let changes = match link.attachment.changes(&self.netlink) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {
+                self.deleted.push(link.attachment.link());
+                return Ok(());
+            }
+            changes => changes?,
+        };
         let now = self.driver.now();
         if changes.lost {
             link.attachment.note_loss(now);

@@ -79,6 +79,9 @@ pub const DEFAULT_METRIC: u32 = 2048;
 /// The longest inner packet that an IPv4 packet takes.
 const LARGEST_MTU: u16 = 65_515;
 
+/// Fields whose numbers are fewer than those of their type: the key, the least and the greatest.
+pub const RANGES: [(&str, u16, u16); 3] = [("mtu", MINIMUM_MTU, LARGEST_MTU), ("ttl", 1, 255), ("v4-mask-len", 0, 32)];
+
 /// What a field cannot be, on any machine.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -220,6 +223,15 @@ impl Link {
             Link::TeredoServer(server) => server.secret_file.as_deref(),
             _ => None,
         }
+    }
+
+    /// The same link with what it leaves open written out, and lists whose order says nothing in
+    /// one order: two links that are written differently and are the same are equal then.
+    #[must_use]
+    pub fn resolved(&self) -> Self {
+        let mut link = self.clone();
+        each!(&mut link, spec => spec.resolve());
+        link
     }
 
     /// Lets IPv4 addresses count as public that are not, where the link asks whether they are.
@@ -375,6 +387,12 @@ fn policy(base: OuterPolicy, mtu: Option<u16>, ttl: u8, path_mtu_discovery: bool
         policy.mtu = MtuMode::Static(policy.link_mtu);
     }
     policy
+}
+
+/// One order for a list whose order says nothing.
+fn sort<T: ToString>(set: &mut Vec<T>) {
+    set.sort_by_cached_key(ToString::to_string);
+    set.dedup_by_key(|one| one.to_string());
 }
 
 fn check_outer(mtu: Option<u16>, ttl: u8, refusals: &mut Refusals) {

@@ -75,7 +75,7 @@ impl Wrong<'_> {
         if let Some((_, number)) =
             message.strip_prefix("invalid value: ").and_then(|rest| rest.rsplit_once(", expected "))
         {
-            return most(number).map(|most| format!("{key} is a number {}, and {value} is not", range(most)));
+            return most(number).map(|most| format!("{key} is a number {}, and {value} is not", range::<T>(key, most)));
         }
         if message.contains("invalid IPv4 address syntax") {
             return Some(self.ipv4());
@@ -116,7 +116,7 @@ impl Wrong<'_> {
                 let most = most(number)?;
                 match number_in(key, bare).filter(|number| *number <= most) {
                     Some(number) => format!("{key} is a number: {}", self.write(&number.to_string())),
-                    None => format!("{key} is a number {}, and {value} is not", range(most)),
+                    None => format!("{key} is a number {}, and {value} is not", range::<T>(key, most)),
                 }
             }
             "f64" => match bare.parse::<f64>().ok().filter(|number| number.is_finite()) {
@@ -174,7 +174,10 @@ fn most(kind: &str) -> Option<u64> {
     })
 }
 
-fn range(most: u64) -> String {
+fn range<T: Hints>(key: &str, most: u64) -> String {
+    if let Some((_, least, most)) = T::RANGES.iter().find(|(field, ..)| *field == key) {
+        return format!("of {least} to {most}");
+    }
     if most == u64::MAX { "of 0 or more".to_owned() } else { format!("of 0 to {most}") }
 }
 

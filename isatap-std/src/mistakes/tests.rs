@@ -94,12 +94,12 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[[isatap-host]]\ndev = \"isatap0\"\ndev = \"isatap1\"\n", &["3:1: dev is in line 2 already: write it once"]),
     ("[[isatap-host]]\ndev = \"isatap0\";\n", &["2:16: ; follows the value: write dev = \"isatap0\""]),
     ("[[isatap-host]]\ndev = “isatap0”\n", &["2:7: “isatap0” has typographic quotes: write \"isatap0\""]),
-    ("[[isatap-host]]\nmtu = 1400.5\n", &["2:7: mtu is a number of 0 to 65535, and 1400.5 is not"]),
-    ("[[isatap-host]]\nmtu = 70000\n", &["2:7: mtu is a number of 0 to 65535, and 70000 is not"]),
+    ("[[isatap-host]]\nmtu = 1400.5\n", &["2:7: mtu is a number of 1280 to 65515, and 1400.5 is not"]),
+    ("[[isatap-host]]\nmtu = 70000\n", &["2:7: mtu is a number of 1280 to 65515, and 70000 is not"]),
     ("[[isatap-host]]\nmtu = 00\n", &["2:7: 00 begins with 0: write 0"]),
     ("[[isatap-host]]\nmtu = 01400\n", &["2:7: 01400 begins with 0: write 1400"]),
     ("[[isatap-host]]\nmtu = \"1400 bytes\"\n", &["2:7: mtu is a number: write mtu = 1400"]),
-    ("[[isatap-host]]\nttl = 256\n", &["2:7: ttl is a number of 0 to 255, and 256 is not"]),
+    ("[[isatap-host]]\nttl = 256\n", &["2:7: ttl is a number of 1 to 255, and 256 is not"]),
     (
         "[[isatap-host]]\nprl-refresh-interval = \"1h\"\n",
         &["2:24: prl-refresh-interval is a number: write prl-refresh-interval = 3600"],
@@ -338,7 +338,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[6rd]]\nprefix = \"2001:db8::/32\"\nlocal = \"10.0.0.2\"\nv4-mask-len = 300\n",
-        &["4:15: v4-mask-len is a number of 0 to 255, and 300 is not"],
+        &["4:15: v4-mask-len is a number of 0 to 32, and 300 is not"],
     ),
     (
         "[[6rd]]\nprefix = \"2001:db8::/32\"\nlocal = \"10.0.0.2\"\nrole = \"border-relay\"\n",
@@ -457,7 +457,10 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[isatap-host]]\r\nmtu = \"x\"\r\nttl = 900\r\n",
-        &["2:7: mtu is a number of 0 to 65535, and \"x\" is not", "3:7: ttl is a number of 0 to 255, and 900 is not"],
+        &[
+            "2:7: mtu is a number of 1280 to 65515, and \"x\" is not",
+            "3:7: ttl is a number of 1 to 255, and 900 is not",
+        ],
     ),
     ("<xml/>\n", &["1:1: <xml/> is not TOML: write KEY = VALUE, or [[TABLE]]"]),
     ("{\"isatap-host\": []}\n", &["1:1: invalid key-value pair: write KEY = VALUE, or [[TABLE]]"]),
@@ -479,7 +482,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[[isatap-host]]\nrouter=[\"a\", # c\n\"10.0.0.256\"]#d\nmtu=\"q\"\nxx=1\n",
         &[
             "3:1: 10.0.0.256: ",
-            "4:5: mtu is a number of 0 to 65535, and \"q\" is not",
+            "4:5: mtu is a number of 1280 to 65515, and \"q\" is not",
             "5:1: [[isatap-host]] has no key xx: it can have ",
         ],
     ),
@@ -500,9 +503,9 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[[isatap-host]]\nverbose = true\n", &["2:1: [[isatap-host]] has no key verbose: it can have "]),
     (
         "[[isatap-host]]\nmtu = 99999999999999999999999\n",
-        &["2:7: mtu is a number of 0 to 65535, and 99999999999999999999999 is not"],
+        &["2:7: mtu is a number of 1280 to 65515, and 99999999999999999999999 is not"],
     ),
-    ("[[isatap-host]]\nmtu = 1e3\n", &["2:7: mtu is a number of 0 to 65535, and 1e3 is not"]),
+    ("[[isatap-host]]\nmtu = 1e3\n", &["2:7: mtu is a number of 1280 to 65515, and 1e3 is not"]),
     ("[[isatap-host]]\nmtu =\n", &["2:6: mtu has no value: write mtu = VALUE, or remove the line"]),
     ("[[isatap-host]]\n= 5\n", &["2:1: a key is missing in front of =: write KEY = VALUE"]),
     ("[[isatap-host]]\nmtu\n", &["2:4: mtu has no value: write mtu = VALUE, or remove the line"]),

@@ -17,7 +17,7 @@ pub(crate) trait Member: Send {
     ///
     /// # Errors
     ///
-    /// Somebody deleted the device.
+    /// The kernel's refusal, which is not expected.
     fn ready(&mut self, source: Source) -> Result<(), Error>;
 
     /// Does what is due, carries out what the machine tells, and sends.
@@ -26,6 +26,10 @@ pub(crate) trait Member: Send {
     ///
     /// As [`ready`](Self::ready).
     fn advance(&mut self) -> Result<(), Error>;
+
+    /// The links whose devices another program has deleted since the last call. They do nothing
+    /// any more, and are the caller's to end.
+    fn take_deleted(&mut self) -> Vec<LinkId>;
 
     /// When to [`advance`](Self::advance) although nothing is ready.
     fn deadline(&self) -> Option<Instant>;
@@ -41,7 +45,14 @@ pub(crate) trait Member: Send {
 
 impl<R: Role> Member for Service<R> {
     fn ready(&mut self, source: Source) -> Result<(), Error> {
-        let Some(Token(number)) = self.driver.ready(source)? else { return Ok(()) };
+        let ready = match (self.driver.ready(source), source) {
+            (Err(_), Source::Device(link)) => {
+                self.deleted.push(link);
+                return Ok(());
+            }
+            (ready, _) => ready?,
+        };
+        let Some(Token(number)) = ready else { return Ok(()) };
         #[cfg(feature = "control")]
         if let Some(client) = number.checked_sub(FIRST_CLIENT) {
             self.answer(client);
@@ -87,6 +98,13 @@ impl<R: Role> Member for Service<R> {
         self.settle()?;
         self.driver.transmit();
         Ok(())
+    }
+
+    fn take_deleted(&mut self) -> Vec<LinkId> {
+        let mut deleted = std::mem::take(&mut self.deleted);
+        deleted.sort_unstable();
+        deleted.dedup();
+        deleted
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -55,6 +55,11 @@ macro_rules! spec {
                 $crate::spec::policy(base, self.mtu, self.ttl, self.path_mtu_discovery)
             }
 
+            /// The MTU when nothing else is asked for.
+            fn resolve_outer(&mut self) {
+                self.mtu.get_or_insert(isatap_core::link::OuterPolicy::DEFAULT.link_mtu);
+            }
+
             fn check_outer(&self, refusals: &mut $crate::spec::Refusals) {
                 $crate::spec::check_outer(self.mtu, self.ttl, refusals);
             }

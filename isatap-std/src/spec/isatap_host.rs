@@ -63,6 +63,11 @@ impl IsatapHost {
         self.router.is_empty() || self.names().next().is_some()
     }
 
+    pub(super) fn resolve(&mut self) {
+        self.resolve_outer();
+        super::sort(&mut self.member);
+    }
+
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
         self.check_outer(refusals);
         if let Some(via) = &self.via {

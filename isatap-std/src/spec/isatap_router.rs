@@ -68,6 +68,14 @@ const OPEN_LOOP: &str = "the neighbour check is off, and nothing else sees a rou
                          (RFC 6324); set check-neighbors to where-blind";
 
 impl IsatapRouter {
+    pub(super) fn resolve(&mut self) {
+        self.resolve_outer();
+        super::sort(&mut self.advertise_route);
+        super::sort(&mut self.member);
+        super::sort(&mut self.known_router);
+        super::sort(&mut self.trust_router);
+    }
+
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
         self.check_outer(refusals);
         let needs = |what: &'static str, advice: &'static str| {

@@ -88,6 +88,12 @@ impl SixRd {
         common.and_then(|common| Domain::new(self.prefix, common)).map_err(refused)
     }
 
+    pub(super) fn resolve(&mut self) {
+        self.resolve_outer();
+        self.customer.get_or_insert(self.local);
+        super::sort(&mut self.known_router);
+    }
+
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
         self.check_outer(refusals);
         refusals.note("local", check_locator(self.local));

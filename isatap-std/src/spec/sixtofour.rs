@@ -95,6 +95,13 @@ impl SixToFour {
         locals
     }
 
+    pub(super) fn resolve(&mut self) {
+        self.resolve_outer();
+        self.local = self.locals();
+        super::sort(&mut self.accept_relay);
+        super::sort(&mut self.client);
+    }
+
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
         self.check_outer(refusals);
         for local in &self.local {

@@ -75,6 +75,13 @@ impl TeredoClient {
         config
     }
 
+    pub(super) fn resolve(&mut self) {
+        self.bind = Some(Bind(self.socket()));
+        if let Entry::Address(_) = self.server.entry() {
+            self.secondary = self.config(0).qualify.secondary;
+        }
+    }
+
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
         if let Entry::Address(address) = self.server.entry() {
             refusals.note("server", check_public(*address, "use the server", self.accept_bogons));

@@ -44,6 +44,11 @@ impl TeredoRelay {
         config
     }
 
+    pub(super) fn resolve(&mut self) {
+        self.bind = Some(Bind(self.socket()));
+        super::sort(&mut self.serve);
+    }
+
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
         if !self.behind_nat {
             refusals.note("local", check_public(self.local, "relay from", self.accept_bogons));

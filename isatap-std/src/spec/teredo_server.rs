@@ -49,6 +49,11 @@ impl TeredoServer {
         config
     }
 
+    pub(super) fn resolve(&mut self) {
+        self.secondary = Some(self.secondary());
+        super::sort(&mut self.known_server);
+    }
+
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
         let secondary = self.secondary();
         if self.primary == secondary {

@@ -33,6 +33,10 @@ spec! { tunnel(DEVICE)
 }
 
 impl Tunnel {
+    pub(super) fn resolve(&mut self) {
+        self.resolve_outer();
+    }
+
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
         self.check_outer(refusals);
         refusals.note("local", check_locator(self.local));

@@ -110,6 +110,9 @@ fn links_of_several_kinds_are_one_node() {
     let client = "--link teredo --local 157.60.1.20:1 --server 131.107.0.2";
     let rows = judged("direct-access", "131.107.9.1", &format!("{isatap_link} {tunnel} {client}"));
     assert_has(&rows, &[("configured", "remote", "-")]);
+    // The link has the name of its command and its table too.
+    let by_its_command = format!("{isatap_link} {} {client}", tunnel.replace("--link configured", "--link tunnel"));
+    assert_eq!(judged("direct-access", "131.107.9.1", &by_its_command), rows);
     // 6to4 and 6rd have each their own IPv4 address here, and each tries what comes to it.
     let both = "--link 6to4 --local 131.107.1.3 --role relay --link 6rd --role br --local 131.107.1.4 --prefix 3fff::/32 --v4-mask-len 16";
     let rows = judged("loops", "131.107.1.4", both);

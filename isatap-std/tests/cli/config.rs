@@ -165,7 +165,7 @@ fn a_mistaken_key_or_value_is_told_with_what_to_write() {
         ),
         // Numbers, text, yes and no.
         ("[[isatap-host]]\nmtu = \"1400\"\n", "node.toml:2:7: mtu is a number: write mtu = 1400"),
-        ("[[isatap-host]]\nmtu = -1\n", "node.toml:2:7: mtu is a number of 0 to 65535, and -1 is not"),
+        ("[[isatap-host]]\nmtu = -1\n", "node.toml:2:7: mtu is a number of 1280 to 65515, and -1 is not"),
         ("[[isatap-host]]\ndev = 5\n", "node.toml:2:7: dev is text: write dev = \"5\""),
         (
             "[[isatap-host]]\nneighbor-probes = \"no\"\n",

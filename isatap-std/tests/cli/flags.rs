@@ -121,9 +121,9 @@ fn a_wrong_value_is_told_what_to_write_instead() {
         ),
         (&["6to4"], "--client", "131.107.0.0/33", "the length behind the slash is 0 to 32"),
         // Numbers.
-        (HOST, "--mtu", "big", "write a whole number, digits only"),
-        (HOST, "--mtu", "100000", "write a whole number from 0 to 65535"),
-        (HOST, "--ttl", "256", "write a whole number from 0 to 255"),
+        (HOST, "--mtu", "big", "write a whole number from 1280 to 65515"),
+        (HOST, "--mtu", "70000", "write a whole number from 1280 to 65515"),
+        (HOST, "--ttl", "256", "write a whole number from 1 to 255"),
         (ROUTER, "--router-lifetime", "30m", "write seconds without a unit: 1800"),
         (ROUTER, "--router-lifetime", "70000", "write a whole number of seconds from 0 to 65535"),
         // One of some.
@@ -154,7 +154,7 @@ fn a_wrong_value_of_a_link_of_check_is_told_the_same() {
             &["--link", "6rd", "--local", "10.0.0.1", "--prefix", "2001:db8::/32"],
             "--v4-mask-len",
             "x",
-            "write a whole number",
+            "write a whole number from 0 to 32",
         ),
         (&["--link", "teredo", "--server", "192.0.2.1"], "--local", "10.0.0.1", "expected V4:PORT, as 192.0.2.1:40000"),
         (

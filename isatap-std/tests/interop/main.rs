@@ -9,6 +9,7 @@
 mod common;
 
 mod captures;
+mod changes;
 mod compare_teredo;
 mod daemon;
 mod destinations;

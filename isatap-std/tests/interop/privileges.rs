@@ -381,9 +381,13 @@ fn reload_names_and_devices_change_without_privileges() {
     wait_until("the device to go", PATIENCE, || !host.succeeds("ip link show dev tun6in4"));
     is_used(&host);
 
-    // Another hand takes the device: the daemon ends, and starts again.
+    // Another program deletes the device: it is made again without the privileges.
     while told_line() != "READY=1" {}
     host.ok("ip link delete isatap0");
+    daemon.wait_for_line("another program deleted the device isatap0: it is made again", PATIENCE);
+    is_used(&host);
+    assert!(daemon.is_running());
+    daemon.signal("TERM");
     wait_until("the end of the daemon", PATIENCE, || !daemon.is_running());
     assert_eq!(host.ok("ls -A $ISATAP_RUNTIME_DIR").trim(), "");
     assert!(!daemon.output().contains("ermission denied") && !daemon.output().contains("not permitted"));

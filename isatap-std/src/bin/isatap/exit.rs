@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use isatap_std::advice;
 use isatap_std::error::Problem;
+use isatap_std::spec::RANGES;
 
 use crate::output;
 
@@ -153,11 +154,14 @@ pub(crate) fn advice_on(value: &str, option: &str, why: &(dyn Error + 'static)) 
         return Some(if is_ipv4 { advice::not_ipv4(value) } else { advice::not_ipv6(value) });
     }
     let unit = if option.ends_with("<SECONDS>") { "seconds" } else { "" };
+    let name = option.trim_start_matches('-').split(' ').next().unwrap_or_default();
+    let range =
+        RANGES.iter().find(|(field, ..)| *field == name).map(|(_, least, most)| (u64::from(*least), u64::from(*most)));
     if why.is::<ParseIntError>() {
-        return Some(advice::not_number(value, None, unit));
+        return Some(advice::not_number(value, range, unit));
     }
     // clap's own: "70000 is not in 0..=65535".
     let why = why.to_string();
     let most = why.rsplit_once(" is not in 0..=").and_then(|(_, most)| most.parse().ok());
-    most.map(|most| advice::not_number(value, Some(most), unit))
+    most.map(|most| advice::not_number(value, range.or(Some((0, most))), unit))
 }

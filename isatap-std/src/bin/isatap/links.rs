@@ -78,7 +78,7 @@ impl Args for Links {
             .long("link")
             .value_name("KIND")
             .action(ArgAction::Append)
-            .help("A link of the node: isatap, 6rd, 6to4, configured or teredo; the options behind it are its own");
+            .help("A link of the node: isatap, 6rd, 6to4, configured (or tunnel) or teredo; the options behind it are its own");
         options().into_iter().fold(command.arg(link), |command, (name, has_value)| {
             let shown = SHOWN.iter().find(|(shown, ..)| *shown == name);
             let argument = Arg::new(name.clone()).long(name).action(ArgAction::Append).hide(shown.is_none());
@@ -195,7 +195,7 @@ impl Given {
                 Some("router") => self.alone::<IsatapRouter>(),
                 Some(other) => Err(Failure::Usage(format!("--role {other}: expected host or router"))),
             },
-            "configured" => self.alone::<Tunnel>(),
+            "configured" | "tunnel" => self.alone::<Tunnel>(),
             "6rd" => self.alone::<SixRd>(),
             "6to4" => self.alone::<SixToFour>(),
             "teredo" => {

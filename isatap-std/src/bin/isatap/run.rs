@@ -26,7 +26,8 @@ use crate::output::{say, warn};
 /// Each table of the file is a link: `[[isatap-host]]`, `[[isatap-router]]`, `[[tunnel]]`,
 /// `[[6rd]]`, `[[6to4]]`, `[[teredo-client]]`, `[[teredo-server]]` or `[[teredo-relay]]`. Keys are
 /// the options of its command without dashes in front; what an option may repeat is a list; for
-/// --no-THING write THING = false.
+/// --no-THING write THING = false. A table `[[native]]` is a device that carries IPv6 itself: with
+/// forwarding = true the daemon warns while the kernel does not forward there.
 ///
 /// SIGHUP reads the file again. An invalid file changes nothing. Unchanged links keep running,
 /// with their devices, counters and what other programs put on them. The daemon then asks routers,
@@ -85,12 +86,10 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                 notify("STATUS=the new file was refused, and nothing is changed: see the log");
             }
             Ok((new, text)) => match links.reload(&new.links, &new.natives, &mut signals) {
-                Ok(()) => {
+                Ok(reloaded) => {
+                    say(format_args!("{} read again: {reloaded}", args.file));
                     if new.user != config.user {
                         warn("user is another: the daemon stays who it is until it is started again");
-                    }
-                    if new == config && args.verbose {
-                        say(format_args!("{} says the same as before", args.file));
                     }
                     config = new;
                     links.solicit();

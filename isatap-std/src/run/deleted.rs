@@ -1,0 +1,120 @@
+//! Devices that another program deletes: their links end alone, and are made again.
+
+use super::{Home, Run, Wanted};
+use crate::error::Error;
+use crate::service::Notice;
+use isatap_core::packet::LinkId;
+use isatap_core::time::Instant;
+use std::time::Duration;
+
+/// Between two times that the device of a link is made, as between two repairs of what is on it:
+/// two programs that disagree do not keep a machine busy.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait after it could not be made; each is twice as long as the one before.
+const LAST_WAIT: Duration = Duration::from_secs(600);
+
+/// When a device is to be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Retry {
+    due: Instant,
+    /// The wait after the next failure.
+    wait: Duration,
+}
+
+impl Retry {
+    /// Of a device that was made at this time.
+    fn after(made: Instant, now: Instant) -> Self {
+        Self { due: now.max(made.saturating_add(FIRST_WAIT)), wait: FIRST_WAIT }
+    }
+
+    fn failed(self, now: Instant) -> Self {
+        Self { due: now.saturating_add(self.wait), wait: self.wait.saturating_mul(2).min(LAST_WAIT) }
+    }
+
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+}
+
+impl Run {
+    /// Ends the links whose devices are gone, and makes again what is due.
+    ///
+    /// # Errors
+    ///
+    /// What the others meet, as in any round.
+    pub(super) fn remake(&mut self) -> Result<(), Error> {
+        let mut outcome = self.end_deleted();
+        let now = self.poller.clock().now();
+        let due = |at: usize, run: &Self| run.links.get(at)?.home.retry().filter(|retry| retry.due <= now).copied();
+        let mut is_made = false;
+        for at in 0..self.links.len() {
+            let Some(retry) = due(at, self) else { continue };
+            let Some(wanted) = self.links.get(at).map(|begun| begun.wanted.clone()) else { continue };
+            let device = wanted.link.device();
+            let made = self.home_of(&wanted);
+            let notice = match &made {
+                Ok(_) => format!(
+                    "another program deleted the device {device}: it is made again; routes that other programs put on \
+                     it are gone"
+                ),
+                Err(error) => format!(
+                    "cannot make {device} again: {error}; another program deleted it, and it is tried again in {} s",
+                    retry.wait.as_secs()
+                ),
+            };
+            (self.observer())(&Notice::Warning(notice));
+            is_made |= made.is_ok();
+            if let Some(begun) = self.links.get_mut(at) {
+                begun.since = now;
+                begun.home = made.unwrap_or_else(|_| Home::Deleted(retry.failed(now)));
+            }
+        }
+        if is_made {
+            let wanted: Vec<Wanted> = self.links.iter().map(|begun| begun.wanted.clone()).collect();
+            outcome = outcome.and(self.settle_in(&wanted));
+        }
+        outcome
+    }
+
+    fn end_deleted(&mut self) -> Result<(), Error> {
+        let gone: Vec<(u16, LinkId)> = self
+            .members_mut()
+            .flat_map(|(number, member)| member.take_deleted().into_iter().map(move |id| (number, id)))
+            .collect();
+        let now = self.poller.clock().now();
+        let mut outcome = Ok(());
+        for (number, id) in gone {
+            let is_it = |home: &Home| match home {
+                Home::Proto41(own) => number == super::PROTO41 && *own == id,
+                Home::Alone(own, _) => *own == number,
+                Home::Deleted(_) => false,
+            };
+            let Some(begun) = self.links.iter_mut().find(|begun| is_it(&begun.home)) else { continue };
+            let home = std::mem::replace(&mut begun.home, Home::Deleted(Retry::after(begun.since, now)));
+            if let (Home::Proto41(id), Some(proto41)) = (home, &mut self.proto41) {
+                outcome = outcome.and(proto41.remove_link(id));
+            }
+        }
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_made_once_a_second_at_most_and_less_often_where_that_fails() {
+        let seconds = Instant::from_secs;
+        assert_eq!(Retry::after(seconds(5), seconds(100)).due(), seconds(100));
+        assert_eq!(Retry::after(seconds(100), seconds(100)).due(), seconds(101));
+        let mut retry = Retry::after(seconds(5), seconds(100));
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            let now = retry.due();
+            retry = retry.failed(now);
+            waits.push(retry.due().saturating_duration_since(now).as_secs());
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
+    }
+}

@@ -1,0 +1,106 @@
+//! What changes under a running `isatap run`: its file, its devices, the far end.
+
+use std::time::Duration;
+
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap_binary, peers, wait_until};
+
+/// A tunnel from 192.0.2.1.
+fn tunnel(dev: &str, remote: &str, more: &str) -> String {
+    format!("[[tunnel]]\ndev = \"{dev}\"\nlocal = \"192.0.2.1\"\nremote = \"{remote}\"\n{more}\n")
+}
+
+fn index(node: &Namespace, dev: &str) -> String {
+    node.ok(&format!("cat /sys/class/net/{dev}/ifindex"))
+}
+
+fn says(node: &Namespace, dev: &str, filter: &str) -> bool {
+    node.succeeds(&format!("{} status -j {dev} | jq -e '{filter}'", isatap_binary()))
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_reload_says_what_it_did_and_a_written_default_is_no_change() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let near = lab.namespace("near");
+    wire.join(&near, "eth0", "192.0.2.1/24");
+    let relay = |more: &str| format!("[[teredo-relay]]\nlocal = \"192.0.2.1\"\naccept-bogons = true\n{more}");
+    let text = [tunnel("t0", "192.0.2.2", ""), tunnel("t1", "192.0.2.3", ""), relay("")].concat();
+    let file = near.file("links.toml", &text);
+    let mut daemon = Daemon::isatap(&near, &format!("run {file}"));
+    daemon.wait_for_line("teredo up: ", PATIENCE);
+    let before = ["t0", "t1", "teredo"].map(|dev| index(&near, dev));
+    let text = [
+        tunnel("t0", "192.0.2.2", "mtu = 1280\nttl = 64\npath-mtu-discovery = true\naddress = []"),
+        tunnel("t1", "192.0.2.3", ""),
+        relay("port = 0\n"),
+    ];
+    near.file("links.toml", &text.concat());
+    daemon.signal("HUP");
+    daemon.wait_for_line("read again: kept t0, t1, teredo", PATIENCE);
+    assert_eq!(["t0", "t1", "teredo"].map(|dev| index(&near, dev)), before);
+
+    let text = [tunnel("t0", "192.0.2.2", ""), tunnel("t1", "192.0.2.4", ""), tunnel("t2", "192.0.2.5", "")];
+    near.file("links.toml", &text.concat());
+    daemon.signal("HUP");
+    daemon.wait_for_line("read again: kept t0; changed t1; began t2; ended teredo", PATIENCE);
+    assert_eq!(index(&near, "t0"), before[0]);
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+/// Of several links only the one suffers whose device another program deletes; it is made again.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_deleted_device_is_made_again_and_the_other_links_go_on() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let far = lab.guest("far", &[&wire]);
+    peers::ipv4(&far, "192.0.2.2/24");
+    peers::point_to_point(&far, "192.0.2.2", "192.0.2.1", "2001:db8:1::2".parse().unwrap());
+    let near = lab.namespace("near");
+    wire.join(&near, "eth0", "192.0.2.1/24");
+    let relay = "[[teredo-relay]]\ndev = \"relay\"\nlocal = \"192.0.2.1\"\naccept-bogons = true\n";
+    let text = [
+        tunnel("goes", "192.0.2.2", "address = \"2001:db8:1::1/64\""),
+        tunnel("stays", "192.0.2.3", ""),
+        relay.to_owned(),
+    ];
+    let file = near.file("links.toml", &text.concat());
+    let mut daemon = Daemon::isatap(&near, &format!("run {file}"));
+    daemon.wait_for_line("relay up: ", PATIENCE);
+    peers::ping(&near, "2001:db8:1::2");
+    near.run("ping -6 -n -c 1 -W 1 fe80::1%stays");
+    assert!(says(&near, "stays", ".packets.entered > 0"));
+    let made_again = |daemon: &Daemon, dev: &str| {
+        daemon.output().matches(&format!("another program deleted the device {dev}: it is made again")).count()
+    };
+    for (dev, others) in [("goes", ["stays", "relay"]), ("relay", ["goes", "stays"])] {
+        let before = others.map(|dev| index(&near, dev));
+        // The second time at once: not more often than once a second.
+        for times in 1..=2 {
+            let old = index(&near, dev);
+            near.ok(&format!("ip link delete {dev}"));
+            wait_until("the device to come again", PATIENCE, || {
+                near.succeeds(&format!("test $(cat /sys/class/net/{dev}/ifindex) != {}", old.trim()))
+            });
+            wait_until("a line about it", PATIENCE, || made_again(&daemon, dev) == times);
+        }
+        assert_eq!(others.map(|dev| index(&near, dev)), before);
+        assert!(says(&near, dev, ".up") && says(&near, "stays", ".packets.entered > 0"));
+    }
+    peers::ping(&near, "2001:db8:1::2");
+    // While the name is another's there is nothing to make; it is tried again. The first time the
+    // device is made again at once, and the second time a moment is left to take its name.
+    let old = index(&near, "stays");
+    near.ok("ip link delete stays");
+    wait_until("the device to come again", PATIENCE, || {
+        near.succeeds(&format!("test $(cat /sys/class/net/stays/ifindex) != {}", old.trim()))
+    });
+    near.ok("ip link delete stays && ip link add stays type veth peer name other");
+    daemon.wait_for_line("cannot make stays again: ", PATIENCE);
+    peers::ping(&near, "2001:db8:1::2");
+    near.ok("ip link delete stays");
+    wait_until("the device to come again", Duration::from_secs(30), || says(&near, "stays", ".up"));
+    assert!(daemon.terminate(PATIENCE).success());
+    assert!(!near.succeeds("ip link show dev goes") && !near.succeeds("ip link show dev stays"));
+}
