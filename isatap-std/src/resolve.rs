@@ -26,16 +26,12 @@
 //!
 //! # The client of the DNS
 //!
-//! [`StubClient`] asks one question at a time over std's sockets. The feature `hickory`
-//! adds `HickoryClient`, the same service by hickory-resolver, for who carries that crate
-//! anyway. It stays optional: it brings 80 crates and more than a minute of a first release
-//! build, and in version 0.26 a silent or failing first server hides the second (its
-//! adapter works around that) and a loop of aliases looks like an absence. All tests of
-//! faults run against both.
+//! [`StubClient`] asks one question at a time over std's sockets. The crate `domain` reads and
+//! writes the messages; servers, retries and aliases are ours, because the PRL needs more than
+//! an address: the TTL of the whole chain, and *failed* apart from *no such name*. Another
+//! client is an [`AddressLookup`].
 
 mod client;
-#[cfg(feature = "hickory")]
-mod hickory;
 pub mod hosts;
 mod lookup;
 mod message;
@@ -53,8 +49,6 @@ use std::time::{Duration, Instant};
 use isatap_core::isatap::ResolveFailure;
 
 pub use self::client::StubClient;
-#[cfg(feature = "hickory")]
-pub use self::hickory::HickoryClient;
 pub use self::lookup::Lookup;
 pub use self::name::{Entry, EntryError, Name, NameError};
 pub use self::resolv_conf::ResolvConf;

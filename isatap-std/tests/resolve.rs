@@ -1,7 +1,5 @@
 //! The resolver against name servers that misbehave: real sockets on 127.0.0.1, a
 //! server and an encoder of this file's own, no code of the library's on that side.
-//!
-//! Each fault is run with every client of the DNS that is compiled in.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -162,14 +160,6 @@ impl Server {
     }
 }
 
-fn clients() -> Vec<(&'static str, Box<dyn AddressLookup>)> {
-    vec![
-        ("stub", Box::new(StubClient::new())),
-        #[cfg(feature = "hickory")]
-        ("hickory", Box::new(isatap_std::resolve::HickoryClient::new().unwrap())),
-    ]
-}
-
 fn conf(servers: &[&Server]) -> ResolvConf {
     let mut conf = ResolvConf::default();
     conf.nameservers = servers.iter().map(|server| server.address).collect();
@@ -185,9 +175,9 @@ fn impatient(servers: &[&Server]) -> ResolvConf {
     conf
 }
 
-fn ask(client: &mut dyn AddressLookup, conf: &ResolvConf) -> Result<Records, Failure> {
+fn ask(conf: &ResolvConf) -> Result<Records, Failure> {
     let name: Name = NAME.parse().unwrap();
-    client.addresses(&name.to_absolute(), conf, soon())
+    StubClient::new().addresses(&name.to_absolute(), conf, soon())
 }
 
 fn soon() -> Instant {
@@ -198,15 +188,10 @@ fn records(addresses: &[[u8; 4]], ttl: u64) -> Result<Records, Failure> {
     Ok(Records { addresses: addresses.iter().map(|octets| (*octets).into()).collect(), ttl: Duration::from_secs(ttl) })
 }
 
-/// Asks one server, which always answers alike, with every client.
-fn each_client(
-    answers: impl Fn(&Question) -> Vec<Vec<u8>> + Send + Sync + 'static,
-    expected: Result<Records, Failure>,
-) {
+/// Asks one server, which always answers alike.
+fn check(answers: impl Fn(&Question) -> Vec<Vec<u8>> + Send + Sync + 'static, expected: Result<Records, Failure>) {
     let server = Server::start(answers);
-    for (which, mut client) in clients() {
-        assert_eq!(ask(&mut *client, &conf(&[&server])), expected, "{which}");
-    }
+    assert_eq!(ask(&conf(&[&server])), expected);
 }
 
 /// All but the identification, which is random.
@@ -214,21 +199,19 @@ fn each_client(
 fn nam_2_the_question_on_the_wire_is_the_vector() {
     let vector = "0100000100000000000006697361746170076578616d706c6503636f6d0000010001";
     let server = Server::start(|q| vec![q.answer(NOERROR, &[a(NAME, [10, 0, 0, 1], 60)])]);
-    for (which, mut client) in clients() {
-        let answer = ask(&mut *client, &conf(&[&server]));
-        assert_eq!(answer, records(&[[10, 0, 0, 1]], 60), "{which}");
-        let question = server.questions().pop().unwrap();
-        let hex: String = question.bytes.iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex[4..], *vector, "{which}");
-        assert!(!question.tcp);
-    }
+    let answer = ask(&conf(&[&server]));
+    assert_eq!(answer, records(&[[10, 0, 0, 1]], 60));
+    let question = server.questions().pop().unwrap();
+    let hex: String = question.bytes.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(hex[4..], *vector);
+    assert!(!question.tcp);
 }
 
 #[test]
 fn sec_14_identification_and_port_change_with_each_question() {
     let server = Server::start(|q| vec![q.answer(NXDOMAIN, &[])]);
     for _ in 0..16 {
-        let _ = ask(&mut StubClient::new(), &conf(&[&server]));
+        let _ = ask(&conf(&[&server]));
     }
     let questions = server.questions();
     let distinct = |key: fn(&Question) -> u16| {
@@ -245,27 +228,25 @@ fn sec_14_identification_and_port_change_with_each_question() {
 #[test]
 fn isa_24_no_answer_is_a_timeout_in_bounded_time() {
     let (one, two) = (Server::silent(), Server::silent());
-    for (which, mut client) in clients() {
-        let mut conf = impatient(&[&one, &two]);
-        conf.attempts = 2;
-        let start = Instant::now();
-        assert_eq!(ask(&mut *client, &conf), Err(Failure::Timeout), "{which}");
-        let took = start.elapsed();
-        assert!(took >= TIMEOUT, "{which}: {took:?}");
-        assert!(took < TIMEOUT * 4 + Duration::from_secs(1), "{which}: {took:?}");
-        // The deadline cuts a longer timeout short.
-        conf.timeout = Duration::from_secs(5);
-        let start = Instant::now();
-        let name: Name = "isatap.example.com.".parse().unwrap();
-        let answer = client.addresses(&name, &conf, start + TIMEOUT);
-        assert_eq!(answer, Err(Failure::Timeout), "{which}");
-        assert!(start.elapsed() < TIMEOUT * 5, "{which}");
-        // Past the deadline nobody is asked.
-        let asked = one.questions().len() + two.questions().len();
-        let answer = client.addresses(&name, &conf, Instant::now());
-        assert_eq!(answer, Err(Failure::Timeout), "{which}");
-        assert_eq!(one.questions().len() + two.questions().len(), asked);
-    }
+    let mut conf = impatient(&[&one, &two]);
+    conf.attempts = 2;
+    let start = Instant::now();
+    assert_eq!(ask(&conf), Err(Failure::Timeout));
+    let took = start.elapsed();
+    assert!(took >= TIMEOUT, "{took:?}");
+    assert!(took < TIMEOUT * 4 + Duration::from_secs(1), "{took:?}");
+    // The deadline cuts a longer timeout short.
+    conf.timeout = Duration::from_secs(5);
+    let start = Instant::now();
+    let name: Name = "isatap.example.com.".parse().unwrap();
+    let answer = StubClient::new().addresses(&name, &conf, start + TIMEOUT);
+    assert_eq!(answer, Err(Failure::Timeout));
+    assert!(start.elapsed() < TIMEOUT * 5);
+    // Past the deadline nobody is asked.
+    let asked = one.questions().len() + two.questions().len();
+    let answer = StubClient::new().addresses(&name, &conf, Instant::now());
+    assert_eq!(answer, Err(Failure::Timeout));
+    assert_eq!(one.questions().len() + two.questions().len(), asked);
     // Two rounds over two servers, then one try that the deadline cut.
     assert!(one.questions().len() >= 3);
     assert!(two.questions().len() >= 2);
@@ -275,47 +256,40 @@ fn isa_24_no_answer_is_a_timeout_in_bounded_time() {
 fn isa_24_nobody_there_is_not_an_absence() {
     // A port that was just free: the kernel answers with an ICMP error.
     let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for (which, mut client) in clients() {
-        let mut conf = conf(&[]);
-        conf.nameservers = vec![address];
-        conf.timeout = TIMEOUT;
-        let failure = ask(&mut *client, &conf).unwrap_err();
-        assert!(failure.keeps_routers(), "{which}: {failure:?}");
-        if which == "stub" {
-            assert_eq!(failure, Failure::Unreachable);
-        }
-    }
+    let mut conf = conf(&[]);
+    conf.nameservers = vec![address];
+    conf.timeout = TIMEOUT;
+    let failure = ask(&conf).unwrap_err();
+    assert_eq!(failure, Failure::Unreachable);
+    assert!(failure.keeps_routers());
 }
 
 #[test]
 fn isa_24_servfail_and_refused_are_failures() {
-    each_client(|q| vec![q.answer(SERVFAIL, &[])], Err(Failure::ServerFailure));
-    each_client(|q| vec![q.answer(REFUSED, &[])], Err(Failure::ServerFailure));
+    check(|q| vec![q.answer(SERVFAIL, &[])], Err(Failure::ServerFailure));
+    check(|q| vec![q.answer(REFUSED, &[])], Err(Failure::ServerFailure));
 }
 
 #[test]
 fn nam_9_nxdomain_and_an_empty_answer_are_an_absence() {
-    each_client(|q| vec![q.answer(NXDOMAIN, &[])], Err(Failure::NoSuchName));
-    each_client(|q| vec![q.answer(NOERROR, &[])], Err(Failure::NoSuchName));
+    check(|q| vec![q.answer(NXDOMAIN, &[])], Err(Failure::NoSuchName));
+    check(|q| vec![q.answer(NOERROR, &[])], Err(Failure::NoSuchName));
 }
 
 #[test]
 fn nam_8_aaaa_is_ignored() {
-    each_client(|q| vec![q.answer(NOERROR, &[aaaa(NAME, 60)])], Err(Failure::NoSuchName));
-    each_client(
-        |q| vec![q.answer(NOERROR, &[aaaa(NAME, 5), a(NAME, [10, 0, 0, 1], 60)])],
-        records(&[[10, 0, 0, 1]], 60),
-    );
+    check(|q| vec![q.answer(NOERROR, &[aaaa(NAME, 60)])], Err(Failure::NoSuchName));
+    check(|q| vec![q.answer(NOERROR, &[aaaa(NAME, 5), a(NAME, [10, 0, 0, 1], 60)])], records(&[[10, 0, 0, 1]], 60));
 }
 
 #[test]
 fn isa_22_a_ttl_of_zero_is_told() {
-    each_client(|q| vec![q.answer(NOERROR, &[a(NAME, [10, 0, 0, 1], 0)])], records(&[[10, 0, 0, 1]], 0));
+    check(|q| vec![q.answer(NOERROR, &[a(NAME, [10, 0, 0, 1], 0)])], records(&[[10, 0, 0, 1]], 0));
 }
 
 #[test]
 fn nam_7_an_alias_is_followed_and_the_smallest_ttl_counts() {
-    each_client(
+    check(
         |q| {
             let router = "da-isatap.example.com";
             let chain = [cname(NAME, router, 60), a(router, [10, 0, 0, 1], 3600)];
@@ -327,7 +301,7 @@ fn nam_7_an_alias_is_followed_and_the_smallest_ttl_counts() {
 
 #[test]
 fn nam_7_an_alias_is_followed_over_several_answers() {
-    each_client(
+    check(
         |q| {
             let record = match q.name.as_str() {
                 NAME => cname(NAME, "b.example.com", 30),
@@ -342,7 +316,7 @@ fn nam_7_an_alias_is_followed_over_several_answers() {
 
 #[test]
 fn nam_7_an_alias_of_nothing_is_an_absence() {
-    each_client(
+    check(
         |q| {
             let flags = if q.name == NAME { NOERROR } else { NXDOMAIN };
             let alias = [cname(NAME, "gone.example.com", 300)];
@@ -364,15 +338,9 @@ fn nam_7_a_loop_of_aliases_ends_and_is_not_an_absence() {
     });
     for server in [&in_one_answer, &over_several] {
         let before = server.questions().len();
-        let answer = ask(&mut StubClient::new(), &conf(&[server]));
+        let answer = ask(&conf(&[server]));
         assert_eq!(answer, Err(Failure::BadAnswer));
         assert!(server.questions().len() - before <= 9);
-    }
-    // hickory ends too, but tells such a loop as an absence: a limit its adapter documents.
-    #[cfg(feature = "hickory")]
-    for server in [&in_one_answer, &over_several] {
-        let mut client = isatap_std::resolve::HickoryClient::new().unwrap();
-        assert_eq!(ask(&mut client, &conf(&[server])), Err(Failure::NoSuchName));
     }
 }
 
@@ -386,14 +354,14 @@ fn nam_7_the_limit_of_eight_holds_over_all_answers() {
         let chain: Vec<Record> = (first..first + 5).map(|n| cname(&name(n), &name(n + 1), 60)).collect();
         vec![q.answer(NOERROR, &chain)]
     });
-    let answer = ask(&mut StubClient::new(), &conf(&[&server]));
+    let answer = ask(&conf(&[&server]));
     assert_eq!(answer, Err(Failure::BadAnswer));
     assert_eq!(server.questions().len(), 2);
 }
 
 #[test]
 fn answers_that_are_not_ours_are_passed_over() {
-    each_client(
+    check(
         |q| {
             let forged = [a(NAME, [192, 0, 2, 66], 60)];
             let other = "isatap.example.net";
@@ -415,30 +383,21 @@ fn our_own_question_is_no_answer() {
         let router = [a(NAME, [10, 0, 0, 1], 60)];
         vec![q.bytes.clone(), q.answer(NOERROR, &router)]
     });
-    for (which, mut client) in clients() {
-        let answer = ask(&mut *client, &conf(&[&server]));
-        if which == "stub" {
-            assert_eq!(answer, records(&[[10, 0, 0, 1]], 60));
-        } else {
-            // hickory does not go on waiting, but knows it for an error.
-            assert!(answer.unwrap_err().keeps_routers());
-        }
-    }
+    let answer = ask(&conf(&[&server]));
+    assert_eq!(answer, records(&[[10, 0, 0, 1]], 60));
 }
 
 #[test]
 fn only_a_wrong_identification_is_no_answer() {
     let server = Server::start(|q| vec![message(q.id ^ 1, NXDOMAIN, NAME, &[])]);
-    for (which, mut client) in clients() {
-        let answer = ask(&mut *client, &impatient(&[&server]));
-        assert_eq!(answer, Err(Failure::Timeout), "{which}");
-    }
+    let answer = ask(&impatient(&[&server]));
+    assert_eq!(answer, Err(Failure::Timeout));
 }
 
 #[test]
 fn answers_from_elsewhere_are_not_heard() {
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
-    each_client(
+    check(
         move |q| {
             let forged = q.answer(NOERROR, &[a(NAME, [192, 0, 2, 66], 60)]);
             // Refused by the kernel of a connected socket; that may come back as an error.
@@ -456,7 +415,7 @@ fn a_flood_of_guesses_ends_the_question() {
         (1..200).map(|n| guess(q.id ^ n)).collect()
     });
     let start = Instant::now();
-    let answer = ask(&mut StubClient::new(), &impatient(&[&server]));
+    let answer = ask(&impatient(&[&server]));
     // A busy machine may lose datagrams of the flood: then the time ends it.
     assert!(matches!(answer, Err(Failure::BadAnswer | Failure::Timeout)));
     assert!(start.elapsed() < TIMEOUT * 5);
@@ -469,15 +428,13 @@ fn five_hundred_addresses_come_by_tcp() {
         let records: Vec<Record> = many().collect();
         vec![if q.tcp { q.answer(NOERROR, &records) } else { q.answer(NOERROR | TRUNCATED, &records[..10]) }]
     });
-    for (which, mut client) in clients() {
-        let answer = ask(&mut *client, &conf(&[&server])).unwrap();
-        assert_eq!(answer.addresses.len(), 500, "{which}");
-        assert_eq!(answer.addresses[499], Ipv4Addr::new(10, 1, 1, 243));
-        assert!(server.questions().pop().unwrap().tcp, "{which}");
-    }
+    let answer = ask(&conf(&[&server])).unwrap();
+    assert_eq!(answer.addresses.len(), 500);
+    assert_eq!(answer.addresses[499], Ipv4Addr::new(10, 1, 1, 243));
+    assert!(server.questions().pop().unwrap().tcp);
     // In one datagram, beyond the 512 octets that a server may send unasked.
     let server = Server::start(move |q| vec![q.answer(NOERROR, &many().collect::<Vec<_>>())]);
-    let answer = ask(&mut StubClient::new(), &conf(&[&server])).unwrap();
+    let answer = ask(&conf(&[&server])).unwrap();
     assert_eq!(answer.addresses.len(), 500);
 }
 
@@ -487,10 +444,8 @@ fn truncated_without_tcp_is_not_an_absence() {
         true => vec![],
         false => vec![q.answer(NOERROR | TRUNCATED, &[])],
     });
-    for (which, mut client) in clients() {
-        let failure = ask(&mut *client, &impatient(&[&server])).unwrap_err();
-        assert!(failure.keeps_routers(), "{which}: {failure:?}");
-    }
+    let failure = ask(&impatient(&[&server])).unwrap_err();
+    assert!(failure.keeps_routers(), "{failure:?}");
 }
 
 #[test]
@@ -502,10 +457,8 @@ fn a_message_cut_short_is_not_believed() {
             answer.truncate(cut);
             vec![answer]
         });
-        for (which, mut client) in clients() {
-            let failure = ask(&mut *client, &impatient(&[&server])).unwrap_err();
-            assert!(failure.keeps_routers(), "{which} {cut}: {failure:?}");
-        }
+        let failure = ask(&impatient(&[&server])).unwrap_err();
+        assert!(failure.keeps_routers(), "{cut}: {failure:?}");
     }
 }
 
@@ -529,7 +482,7 @@ fn a_dripping_stream_ends_with_the_timeout() {
     let mut conf = impatient(&[]);
     conf.nameservers = vec![address];
     let start = Instant::now();
-    let answer = ask(&mut StubClient::new(), &conf);
+    let answer = ask(&conf);
     assert_eq!(answer, Err(Failure::Timeout));
     assert!(start.elapsed() < TIMEOUT * 5);
 }
@@ -539,17 +492,15 @@ fn the_next_server_is_asked_after_silence_and_after_a_failure() {
     let good = Server::start(|q| vec![q.answer(NOERROR, &[a(NAME, [10, 0, 0, 1], 60)])]);
     let silent = Server::silent();
     let failing = Server::start(|q| vec![q.answer(SERVFAIL, &[])]);
-    for (which, mut client) in clients() {
-        for first in [&silent, &failing] {
-            let answer = ask(&mut *client, &impatient(&[first, &good]));
-            assert_eq!(answer, records(&[[10, 0, 0, 1]], 60), "{which}");
-        }
+    for first in [&silent, &failing] {
+        let answer = ask(&impatient(&[first, &good]));
+        assert_eq!(answer, records(&[[10, 0, 0, 1]], 60));
     }
     // One server's error and another's silence together are no absence.
     let mut twice = impatient(&[&failing, &silent]);
     twice.attempts = 2;
     let (failing_before, silent_before) = (failing.questions().len(), silent.questions().len());
-    let answer = ask(&mut StubClient::new(), &twice);
+    let answer = ask(&twice);
     assert_eq!(answer, Err(Failure::ServerFailure));
     // Only who was not heard is asked again.
     assert_eq!(failing.questions().len() - failing_before, 1);
@@ -563,18 +514,15 @@ fn isa_25_unusable_addresses_of_an_answer_are_refused() {
             [[127, 0, 0, 1], [224, 0, 0, 1], [10, 0, 0, 1], [10, 0, 0, 10], [0, 0, 0, 0], [255, 255, 255, 255]];
         vec![q.answer(NOERROR, &addresses.map(|address| a(NAME, address, 60)))]
     });
-    for (which, client) in clients() {
-        let own = Ipv4Addr::new(10, 0, 0, 1);
-        let mut lookup = Lookup::with_client(settings(&server), client);
-        let answer = lookup.resolve(&[own]).unwrap();
-        assert_eq!(answer.addresses, [Ipv4Addr::new(10, 0, 0, 10)], "{which}");
-        let reasons: Vec<Unusable> = answer.refused.iter().map(|(_, reason)| *reason).collect();
-        assert_eq!(
-            reasons,
-            [Unusable::Loopback, Unusable::Multicast, Unusable::Own, Unusable::ThisNetwork, Unusable::Broadcast],
-            "{which}"
-        );
-    }
+    let own = Ipv4Addr::new(10, 0, 0, 1);
+    let mut lookup = Lookup::with_client(settings(&server), StubClient::new());
+    let answer = lookup.resolve(&[own]).unwrap();
+    assert_eq!(answer.addresses, [Ipv4Addr::new(10, 0, 0, 10)]);
+    let reasons: Vec<Unusable> = answer.refused.iter().map(|(_, reason)| *reason).collect();
+    assert_eq!(
+        reasons,
+        [Unusable::Loopback, Unusable::Multicast, Unusable::Own, Unusable::ThisNetwork, Unusable::Broadcast]
+    );
 }
 
 /// `isatap` in `example.com`, by this server and nothing of this machine's.

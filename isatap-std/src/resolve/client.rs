@@ -36,7 +36,7 @@ impl StubClient {
 
 impl AddressLookup for StubClient {
     fn addresses(&mut self, name: &Name, conf: &ResolvConf, deadline: Instant) -> Result<Records, Failure> {
-        let mut name = WireName::from(name);
+        let mut name = message::wire_name(name);
         let mut chain_ttl = Duration::MAX;
         let mut links = MAX_ALIASES;
         // Each round but the last uses up at least one alias.
@@ -125,12 +125,12 @@ fn ask(server: SocketAddr, name: &WireName, links: u8, until: Instant) -> Result
 
 fn exchange(server: SocketAddr, name: &WireName, links: u8, until: Instant) -> io::Result<Reply> {
     let id = random_id()?;
-    let question = message::query(id, name);
-    let reply = ask_udp(server, &question, until, |message| message::reply(message, id, name, links))?;
+    let question = message::query(id, name).map_err(io::Error::other)?;
+    let reply = ask_udp(server, question.as_dgram_slice(), until, |message| message::reply(message, id, name, links))?;
     if reply != Reply::Truncated {
         return Ok(reply);
     }
-    let message = ask_tcp(server, &question, until)?;
+    let message = ask_tcp(server, question.as_stream_slice(), until)?;
     // TC makes no sense here, and a stream carries nobody else's answers.
     Ok(message::reply(&message, id, name, links).unwrap_or(Reply::Malformed))
 }
@@ -165,14 +165,11 @@ fn ask_udp(
     Ok(Reply::Malformed)
 }
 
-/// RFC 1035 §4.2.2: each message behind its length in two octets.
+/// RFC 1035 §4.2.2: each message behind its length in two octets, the question too.
 fn ask_tcp(server: SocketAddr, question: &[u8], until: Instant) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&server, remaining(until)?)?;
     stream.set_write_timeout(Some(remaining(until)?))?;
-    let length = u16::try_from(question.len()).map_err(io::Error::other)?;
-    let mut framed = length.to_be_bytes().to_vec();
-    framed.extend_from_slice(question);
-    stream.write_all(&framed)?;
+    stream.write_all(question)?;
     let mut length = [0; 2];
     read_exact(&mut stream, &mut length, until)?;
     let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
