@@ -1,6 +1,7 @@
 //! Links that speak protocol 41: as many as a machine holds, with one set of raw sockets, and
 //! the LANs behind them.
 
+mod answers;
 mod ends;
 mod fixed;
 mod host;
@@ -225,6 +226,17 @@ impl role::Role for Proto41Role {
     fn switches_changed(&mut self, env: &mut Environment<'_>) {
         if let Proto41Role::Fixed(fixed) = self {
             fixed.check_forwarding(env);
+        }
+    }
+
+    fn settled(&mut self, env: &mut Environment<'_>) {
+        let Proto41Role::Fixed(fixed) = self else { return };
+        let reachability = match env.driver.machine().interface(env.id).map(|interface| &**interface) {
+            Some(AnyInterface::Configured(tunnel)) => tunnel.remote_reachability(),
+            _ => return,
+        };
+        if let Some(counters) = env.driver.counters_of(env.id) {
+            fixed.answers.follow(env.now, counters, reachability);
         }
     }
 

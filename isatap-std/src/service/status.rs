@@ -83,6 +83,13 @@ pub struct Status {
     /// What unreachability detection knows of a configured tunnel's other end; absent:
     /// nothing was sent to it lately.
     pub reachability: Option<String>,
+    /// Seconds since a packet came from a configured tunnel's other end.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub heard: Option<u64>,
+    /// Seconds for which a configured tunnel's other end has not answered what is sent to it, where
+    /// that means that it is dead; absent: it answers, nothing is sent, or it is too early to say.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub silent: Option<u64>,
     /// The prefix that is this node's by its IPv4 address, for LANs: of 6to4 or 6rd.
     pub delegated: Option<String>,
     /// The LANs that get a /64 of it.
@@ -228,6 +235,8 @@ impl Status {
             trusted_routers: Vec::new(),
             remote: None,
             reachability: None,
+            heard: None,
+            silent: None,
             delegated: None,
             lans: Vec::new(),
             counters: BTreeMap::new(),

@@ -104,3 +104,24 @@ fn a_deleted_device_is_made_again_and_the_other_links_go_on() {
     assert!(daemon.terminate(PATIENCE).success());
     assert!(!near.succeeds("ip link show dev goes") && !near.succeeds("ip link show dev stays"));
 }
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn the_status_says_that_the_far_end_of_a_tunnel_is_dead() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let (near, far) = (lab.namespace("near"), lab.namespace("far"));
+    wire.join(&near, "eth0", "192.0.2.1/24");
+    wire.join(&far, "eth0", "192.0.2.2/24");
+    let _near = Daemon::isatap(&near, "tunnel --dev t0 --local 192.0.2.1 --remote 192.0.2.2");
+    let far_end = Daemon::isatap(&far, "tunnel --dev t0 --local 192.0.2.2 --remote 192.0.2.1");
+    peers::ping(&near, "fe80::c000:202%t0");
+    assert!(says(&near, "t0", ".silent == null and .heard < 10"));
+    far_end.kill();
+    near.start("ping", "ping -6 -n -i 0.3 fe80::c000:202%t0");
+    wait_until("the far end to be called silent", Duration::from_secs(60), || says(&near, "t0", ".silent >= 5"));
+    let text = crate::common::isatap(&near, "status t0").text;
+    assert!(text.contains("no answer for "), "{text}");
+    let _far_end = Daemon::isatap(&far, "tunnel --dev t0 --local 192.0.2.2 --remote 192.0.2.1");
+    wait_until("the far end to answer", PATIENCE, || says(&near, "t0", ".silent == null"));
+}

@@ -109,7 +109,16 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     }
     if let Some(remote) = status.remote {
         let reachability = status.reachability.as_ref().map(|state| format!(" {state}")).unwrap_or_default();
-        writeln!(out, "    to {remote}{reachability}")?;
+        writeln!(out, "    to {remote}{reachability}{}", ago(status.heard).trim_start_matches(','))?;
+        if let Some(silent) = status.silent {
+            let silent = span("", Some(silent));
+            writeln!(
+                out,
+                "        no answer for {silent} to what is sent: the other end is down, or protocol 41 is filtered; \
+                 see: isatap doctor {}",
+                status.dev
+            )?;
+        }
     }
     if let Some(prefix) = &status.delegated {
         writeln!(out, "    prefix for LANs {prefix}")?;
@@ -285,6 +294,24 @@ mod tests {
              route ::/0 via fe80::5efe:10.0.0.1 advertised for 30m\n    \
              packets: 9 in, 3 tunnelled, 2 delivered, 1 consumed, 0 held, 3 dropped\n\
              \x20       own-source 3\n"
+        );
+    }
+
+    #[test]
+    fn a_dead_far_end_is_called_dead() {
+        let to = |heard: Option<u64>, silent: Option<u64>| {
+            let text = printed(|status| {
+                status["remote"] = "192.0.2.2".into();
+                (status["heard"], status["silent"]) = (heard.into(), silent.into());
+                status["reachability"] = "probe".into();
+            });
+            text.split_once("    to ").unwrap().1.split("    route").next().unwrap().to_owned()
+        };
+        assert_eq!(to(Some(6), None), "192.0.2.2 probe last heard 6 s ago\n");
+        assert_eq!(
+            to(None, Some(65)),
+            "192.0.2.2 probe\n        no answer for 1m5s to what is sent: the other end is down, or protocol 41 is \
+             filtered; see: isatap doctor isatap0\n"
         );
     }
 

@@ -1,6 +1,7 @@
 //! A link whose IPv4 addresses are given: follows their presence, the MTU underneath, and the
 //! kernel's forwarding.
 
+use super::answers::Answers;
 use super::{Environment, list};
 use crate::error::Error;
 use crate::netlink::sysctl;
@@ -31,6 +32,8 @@ pub(crate) struct FixedRole {
     pub(super) relay: Option<Question>,
     /// Of 6to4: no address can be made of those that there are.
     is_unusable: bool,
+    /// Of a configured tunnel: whether its other end answers.
+    pub(super) answers: Answers,
 }
 
 impl FixedRole {
@@ -55,6 +58,7 @@ impl FixedRole {
             forwarding: Forwarding::default(),
             relay: None,
             is_unusable: false,
+            answers: Answers::default(),
         }
     }
 

@@ -49,6 +49,9 @@ pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status:
         AnyInterface::Configured(tunnel) => {
             status.remote = Some(tunnel.link().remote());
             status.reachability = tunnel.remote_reachability().map(in_lower_case);
+            if let Proto41Role::Fixed(fixed) = role {
+                (status.heard, status.silent) = (fixed.answers.heard(now), fixed.answers.silent(now));
+            }
         }
         AnyInterface::SixRdEdge(edge) => {
             status.remote = edge.link().relay();

@@ -46,6 +46,8 @@ fn full() -> Status {
         trusted_routers: vec![v4],
         remote: Some(v4),
         reachability: text(),
+        heard: Some(1),
+        silent: Some(1),
         delegated: text(),
         lans: vec![LanStatus {
             dev: "eth1".to_owned(),
@@ -110,6 +112,7 @@ fn each_key_of_status_is_documented_and_no_other() {
 #[test]
 fn only_optional_keys_are_left_out() {
     let mut status = full();
+    (status.heard, status.silent) = (None, None);
     (status.answered, status.resting, status.relay_answers, status.teredo) = (None, false, None, None);
     (status.remote, status.check_neighbors, status.lans) = (None, None, Vec::new());
     let json = serde_json::to_value(status).unwrap();
