@@ -42,6 +42,9 @@
 //! `THING = false`. In front of the tables, `user = "NAME"` is `--user NAME`. Times are whole
 //! seconds. An unknown key is a mistake, and every mistake is told with its line.
 
+mod damaged;
+mod here;
+
 pub use crate::error::Problem;
 
 use crate::device::check_device;
@@ -156,8 +159,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// All mistakes, by line and column, with what to write instead. What is wrong between
-    /// two tables is told of tables without mistakes of their own.
+    /// All mistakes, by line and column, with what to write instead. Of a table with a value that
+    /// cannot be read all is told that is wrong whatever that value is. What is wrong between two
+    /// tables is told of tables without mistakes of their own.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
         Self::parse_for(file, text, false)
     }
@@ -171,7 +175,7 @@ impl Config {
         let at = |begin: usize, key: &str, value: &str, what: String| refused(file, text, begin, key, value, what);
         let read = mistakes::read::<File>(text);
         let mut problems = read.problems(file, text);
-        let mistakes::Outcome { file: tables, damaged, .. } = read;
+        let mistakes::Outcome { file: tables, damaged, parts, .. } = read;
         let Some(mut tables) = tables else {
             problems.sort_by_key(|problem| (problem.line, problem.column));
             return Err(problems);
@@ -187,6 +191,10 @@ impl Config {
                     .iter()
                     .map(|refusal| at(*begin, refusal.key, refusal.error.on(), refusal.error.to_string())),
             );
+        }
+        for part in &parts {
+            let told = damaged::refusals(part, accept_bogons).into_iter();
+            problems.extend(told.map(|told| at(part.begin, told.key, &told.value, told.text)));
         }
         if links.is_empty() && problems.is_empty() {
             problems.push(Problem::of_table(

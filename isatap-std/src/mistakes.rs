@@ -6,7 +6,7 @@
 mod advice;
 mod syntax;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
@@ -30,6 +30,18 @@ pub(crate) struct Outcome<T> {
     mistakes: Vec<Mistake>,
     /// Where the tables begin that have a mistake: what is left of them says nothing. 0: what is in front of all.
     pub(crate) damaged: BTreeSet<usize>,
+    /// What is left of those of which it is known which keys cannot be read.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// What is left of a table with mistakes.
+pub(crate) struct Part {
+    /// Where it begins.
+    pub(crate) begin: usize,
+    /// The table, with its header and without what cannot be read.
+    pub(crate) text: String,
+    /// The keys that are missing, cannot be read, or are written wrong.
+    pub(crate) unknown: BTreeSet<String>,
 }
 
 impl<T> Outcome<T> {
@@ -59,7 +71,8 @@ pub(crate) trait Hints: DeserializeOwned {
 }
 
 pub(crate) fn read<T: Hints>(text: &str) -> Outcome<T> {
-    let mut outcome = Outcome { file: None, mistakes: syntax::mistakes::<T>(text), damaged: BTreeSet::new() };
+    let mistakes = syntax::mistakes::<T>(text);
+    let mut outcome = Outcome { file: None, mistakes, damaged: BTreeSet::new(), parts: Vec::new() };
     let mut rest = text.to_owned();
     if !outcome.mistakes.is_empty() {
         match syntax::without_lines_of(text, &outcome.mistakes) {
@@ -76,10 +89,20 @@ pub(crate) fn read<T: Hints>(text: &str) -> Outcome<T> {
     let torn = outcome.damaged.clone();
     // Keys that are missing only since they were blanked, or are written wrong, or are told.
     let mut known: BTreeSet<(usize, String)> = BTreeSet::new();
+    let mut unknown: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+    // Tables before they were blanked as a whole.
+    let mut whole: BTreeMap<usize, String> = BTreeMap::new();
     for _ in 0..MOST {
         let error = match toml::from_str::<T>(&rest) {
             Ok(file) => {
                 outcome.file = Some(file);
+                let left = unknown.into_iter().filter(|(begin, _)| !torn.contains(begin));
+                let parts = left.filter_map(|(begin, unknown)| {
+                    let text =
+                        whole.remove(&begin).or_else(|| rest.get(table_around(&rest, begin)).map(str::to_owned))?;
+                    Some(Part { begin, text, unknown })
+                });
+                outcome.parts = parts.collect();
                 return outcome;
             }
             Err(error) => error,
@@ -89,8 +112,9 @@ pub(crate) fn read<T: Hints>(text: &str) -> Outcome<T> {
         let place = Place::of(&rest, offset, &message);
         outcome.damaged.insert(place.top);
         if let Some(first) = quoted(&message).next().filter(|_| message.starts_with("missing field")) {
-            let whole = rest.get(place.whole.clone()).unwrap_or("");
-            for key in advice::missing::<T>(&place.path, whole, first) {
+            let table = rest.get(place.whole.clone()).unwrap_or("");
+            for key in advice::missing::<T>(&place.path, table, first) {
+                unknown.entry(place.top).or_default().insert(key.clone());
                 if !torn.contains(&place.top) && known.insert((place.begin, key.clone())) {
                     let text = advice::of_missing::<T>(&place, &key);
                     outcome.mistakes.push(Mistake { offset, is_table: true, text });
@@ -98,12 +122,16 @@ pub(crate) fn read<T: Hints>(text: &str) -> Outcome<T> {
             }
         } else {
             let advice = advice::of::<T>(&rest, &message, &place);
+            unknown.entry(place.top).or_default().extend(advice.key.clone().into_iter().chain(place.key.clone()));
             known.extend(advice.key.map(|key| (place.begin, key)));
             outcome.mistakes.push(Mistake { offset, is_table: place.key.is_none(), text: advice.text });
         }
         known.extend(place.key.clone().map(|key| (place.begin, key)));
         match blanked(&rest, &place, offset) {
             Some((without, part)) => {
+                if part.start <= place.top {
+                    whole.entry(place.top).or_insert_with(|| rest.get(part.clone()).unwrap_or_default().to_owned());
+                }
                 rest = without;
                 outcome.damaged.insert(part.start.min(place.top));
             }

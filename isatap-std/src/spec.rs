@@ -269,12 +269,18 @@ impl Link {
     /// What its fields cannot be on any machine; nothing where it is well.
     #[must_use]
     pub fn check(&self) -> Vec<Refusal> {
-        let mut refusals = Refusals::default();
-        refusals.note("dev", check_device(self.device()));
-        each!(self, spec => spec.refuse(&mut refusals));
+        let mut refusals = Refusals(self.check_fields());
         if refusals.0.is_empty() {
             refusals.note("", self.try_out());
         }
+        refusals.0
+    }
+
+    /// The same without whether there is room for it.
+    pub(crate) fn check_fields(&self) -> Vec<Refusal> {
+        let mut refusals = Refusals::default();
+        refusals.note("dev", check_device(self.device()));
+        each!(self, spec => spec.refuse(&mut refusals));
         refusals.0
     }
 

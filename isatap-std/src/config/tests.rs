@@ -154,3 +154,56 @@ fn values_and_keys_that_cannot_be_are_told_where_they_stand() {
         assert!(!found[0].contains('\n'));
     }
 }
+
+/// Only what is wrong whatever the value is that cannot be read.
+#[test]
+fn a_table_with_a_value_that_cannot_be_read_is_checked_as_far_as_that_goes() {
+    for (text, expected) in [
+        (
+            "[[tunnel]]\nlocal = \"10.0.0.300\"\nremote = \"224.0.0.1\"\nmtu = 1000\n",
+            &["2:9: 10.0.0.300: ", "3:10: cannot send to 224.0.0.1: ", "4:7: cannot set the MTU 1000: "][..],
+        ),
+        // Missing, or by a wrong name.
+        (
+            "[[tunnel]]\nremote = \"192.0.2.2\"\nttl = 0\n",
+            &["1: missing field `local`", "3:7: cannot set the time to live 0"],
+        ),
+        (
+            "[[tunnel]]\nlokal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nttl = 0\n",
+            &["2:1: [[tunnel]] has no key lokal", "4:7: "],
+        ),
+        ("[[isatap-host]]\nttl = 256\nmtu = 1000\n", &["2:7: ttl is a number", "3:7: cannot set the MTU 1000: "]),
+        (
+            "[[isatap-host]]\nrouter = [\"10.0.0.300\", \"127.0.0.1\"]\nlocal = \"224.0.0.1\"\nvia = \"a b\"\n",
+            &[
+                "2:11: ",
+                "3:9: cannot send from 224.0.0.1",
+                "4:7: cannot name a device",
+                "4:7: cannot send from a b: local and via",
+            ],
+        ),
+        // What the other may be is not known.
+        ("[[tunnel]]\nlocal = \"10.0.0.300\"\nremote = \"10.77.0.1\"\n", &["2:9: "]),
+        (
+            "[[isatap-router]]\nlocal = \"10.0.0.1\"\nprefix = \"2001:db8:0:7::/64\"\nvalid-lifetime = \"x\"\n\
+             preferred-lifetime = 3000000\n",
+            &["4:18: "],
+        ),
+        ("[[6to4]]\nrole = \"realy\"\nclient = \"131.107.0.0/16\"\nlan = \"eth1\"\n", &["2:8: "]),
+        ("[[6to4]]\naccept-bogons = 7\nlocal = \"192.0.2.1\"\n", &["2:17: "]),
+        ("[[6to4]]\naccept-bogons = 7\nlocal = \"127.0.0.1\"\n", &["2:17: ", "3:9: "]),
+        ("[[teredo-server]]\nprimary = \"x\"\n", &["2:11: "]),
+        ("[[teredo-relay]]\nlocal = \"x\"\nbind = \"192.0.2.1:4000\"\n", &["2:9: "]),
+        ("[[6rd]]\nlocal = \"10.0.0.1\"\nprefix = \"x\"\nv4-mask-len = 8\nlan = \"eth1:ffff\"\n", &["3:10: "]),
+        // The other tables are checked as ever.
+        (
+            "[[tunnel]]\nlocal = 7\nremote = \"192.0.2.2\"\nmtu = 7\n[[isatap-host]]\nmtu = 7\n",
+            &["2:9: ", "4:7: ", "6:7: "],
+        ),
+    ] {
+        let found = problems(text);
+        let is_told =
+            found.iter().zip(expected).all(|(found, expected)| found.starts_with(&format!("node.toml:{expected}")));
+        assert!(is_told && found.len() == expected.len(), "{text}{found:#?}");
+    }
+}

@@ -561,7 +561,7 @@ fn mistakes_of_every_kind_are_told_at_once() {
     assert_eq!(places(&format!("[[isatap-host]]\n[tunnel]]\n{tunnels}")), ["2:9"]);
     // Every element of a list over several lines, with comments that have commas.
     let text = "[[isatap-host]]\nrouter = [\n  \"10.0.0.256\", # one, two\n  \"a\"\n  # three, four\n  , \"b..c\" # five\n  ,\n]\nmtu = 1\n";
-    assert_eq!(places(text), ["3:3", "6:5"], "{:#?}", problems(text));
+    assert_eq!(places(text), ["3:3", "6:5", "9:7"], "{:#?}", problems(text));
 }
 
 #[test]

@@ -3,8 +3,18 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What it says of a file with this text: the exit status, and the lines.
+/// What it says of a file with this text: the exit status, and the lines; without what this
+/// machine lacks, which is not that of the files.
 fn check(text: &str, options: &[&str]) -> (Option<i32>, Vec<String>) {
+    let (status, mut lines) = check_here(text, options);
+    lines.retain(|line| {
+        !["no address", "no device", "a device"].iter().any(|what| line.contains(&format!("this machine has {what} ")))
+    });
+    (status, lines)
+}
+
+/// All that it says.
+fn check_here(text: &str, options: &[&str]) -> (Option<i32>, Vec<String>) {
     static FILES: AtomicUsize = AtomicUsize::new(0);
     let number = FILES.fetch_add(1, Ordering::Relaxed);
     let file = std::env::temp_dir().join(format!("isatap-config-cli-{}-{number}.toml", std::process::id()));
@@ -473,4 +483,26 @@ fn tunnels_that_overlap_and_a_user_that_is_not_here_are_warned_of() {
     assert_eq!((status, lines.len()), (Some(0), 2));
     assert_eq!(lines[0]["warning"], overlap);
     assert_eq!(lines[1], serde_json::json!({"file": "node.toml", "warning": nobody}));
+}
+
+/// The file may be for another machine: what this one lacks is a warning, with its place.
+#[test]
+fn what_this_machine_lacks_is_warned_of() {
+    let text = "[[tunnel]]\ndev = \"lo\"\nlocal = \"198.18.7.7\"\nremote = \"198.18.7.8\"\n\
+                [[isatap-host]]\nvia = \"no-such-dev\"\nrouter = \"10.0.0.1\"\n[[native]]\ndev = \"no-such-lan\"\n";
+    let (status, lines) = check_here(text, &[]);
+    assert_eq!(status, Some(0), "{lines:#?}");
+    for (line, begin) in lines[1..].iter().zip([
+        "node.toml:2:7: warning: this machine has a device lo now that is not isatap's: ",
+        "node.toml:3:9: warning: this machine has no address 198.18.7.7 now: isatap run would not start here; see",
+        "node.toml:6:7: warning: this machine has no device no-such-dev now: ",
+        "node.toml:9:7: warning: this machine has no device no-such-lan now: ",
+    ]) {
+        assert!(line.starts_with(begin), "{lines:#?}");
+    }
+    assert_eq!(lines.len(), 5);
+    let (status, lines) = check_here(text, &["-j"]);
+    let warning: serde_json::Value = serde_json::from_str(&lines[1]).unwrap();
+    assert_eq!((status, &warning["line"], &warning["column"]), (Some(0), &3.into(), &9.into()));
+    assert!(warning["warning"].as_str().unwrap().starts_with("this machine has no address 198.18.7.7 now"));
 }

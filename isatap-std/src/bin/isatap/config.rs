@@ -34,7 +34,8 @@ struct ExampleArgs {
 }
 
 /// Report every error in the file, with line, column and what to write instead; exit status 3
-/// if there is one. Warns of what a link leaves open, such as a routing loop. Needs no privilege.
+/// if there is one. Warns of what a link leaves open, such as a routing loop, and of addresses and
+/// devices that this machine does not have now. Needs no privilege.
 #[derive(clap::Args, Debug)]
 struct CheckArgs {
     /// Print JSON, one object a mistake or warning.
@@ -79,11 +80,22 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             for (dev, warning) in of_links.chain(of_tables).chain(unknown) {
                 let file = args.file.as_str();
                 if args.json {
-                    serde_json::to_writer(&mut out, &Warning { file, dev, warning }).map_err(io::Error::from)?;
+                    let warning = Warning { file, line: None, column: None, dev, warning: &warning };
+                    serde_json::to_writer(&mut out, &warning).map_err(io::Error::from)?;
                     writeln!(out)?;
                 } else {
                     let of = dev.map(|dev| format!("{dev}: ")).unwrap_or_default();
                     writeln!(out, "{file}: warning: {of}{warning}")?;
+                }
+            }
+            for Problem { file, line, column, text, .. } in &Config::lacks(&args.file, &text) {
+                if args.json {
+                    let warning = Warning { file, line: Some(*line), column: *column, dev: None, warning: text };
+                    serde_json::to_writer(&mut out, &warning).map_err(io::Error::from)?;
+                    writeln!(out)?;
+                } else {
+                    let column = column.map(|column| format!(":{column}")).unwrap_or_default();
+                    writeln!(out, "{file}:{line}{column}: warning: {text}")?;
                 }
             }
             Ok(Status::Done)
@@ -122,8 +134,12 @@ struct Line<'a> {
 struct Warning<'a> {
     file: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     dev: Option<&'a str>,
-    warning: String,
+    warning: &'a str,
 }
 
 impl<'a> Line<'a> {

@@ -1,0 +1,84 @@
+//! What a file names that this machine does not have.
+
+use super::{Config, File, refused};
+use crate::error::{Error, Problem};
+use crate::netlink::Netlink;
+use crate::runtime_dir::RuntimeDir;
+use crate::spec::{IsatapHost, Link};
+use std::net::Ipv4Addr;
+
+/// What this machine has.
+struct Here {
+    addresses: Vec<Ipv4Addr>,
+    devices: Vec<String>,
+    /// Devices that daemons of ours run.
+    ours: Vec<String>,
+}
+
+impl Here {
+    fn look() -> Result<Self, Error> {
+        let netlink = Netlink::open()?;
+        Ok(Self {
+            addresses: netlink.ipv4_addresses()?.into_iter().map(|own| own.address).collect(),
+            devices: netlink.links()?.into_iter().map(|link| link.name).collect(),
+            ours: RuntimeDir::new().devices(),
+        })
+    }
+
+    /// Each with the key where it stands and the value, as far as that is known.
+    fn lacks(&self, link: &Link) -> Vec<(&'static str, String, String)> {
+        let mut lacks = Vec::new();
+        let device = link.device();
+        if self.has(device) && !self.ours.iter().any(|ours| ours == device) {
+            let text = format!(
+                "this machine has a device {device} now that is not isatap's: isatap run would not start here; choose \
+                 another dev"
+            );
+            lacks.push(("dev", device.to_owned(), text));
+        }
+        for address in link.locals().iter().filter(|address| !self.addresses.contains(address)) {
+            let text = format!(
+                "this machine has no address {address} now: isatap run would not start here; see: ip -4 address"
+            );
+            lacks.push(("", address.to_string(), text));
+        }
+        if let Link::IsatapHost(IsatapHost { via: Some(via), .. }) = link {
+            lacks.extend(self.lacks_device(via).map(|text| ("via", via.clone(), text)));
+        }
+        for lan in link.lans() {
+            lacks.extend(self.lacks_device(&lan.device).map(|text| ("lan", lan.to_string(), text)));
+        }
+        lacks
+    }
+
+    fn lacks_device(&self, device: &str) -> Option<String> {
+        let text = format!("this machine has no device {device} now: isatap run would not start here; see: ip link");
+        (!self.has(device)).then_some(text)
+    }
+
+    fn has(&self, device: &str) -> bool {
+        self.devices.iter().any(|name| name == device)
+    }
+}
+
+impl Config {
+    /// What the text that was [parsed](Self::parse) names and this machine does not have now, or has
+    /// already: addresses and devices. That is no mistake, since the file may be for another machine,
+    /// or for another time. Nothing where the kernel does not say what there is.
+    #[must_use]
+    pub fn lacks(file: &str, text: &str) -> Vec<Problem> {
+        let (Ok(here), Ok(mut tables)) = (Here::look(), toml::from_str::<File>(text)) else { return Vec::new() };
+        let mut found = Vec::new();
+        for (begin, link) in tables.take_links() {
+            let lacks = here.lacks(&link).into_iter();
+            found.extend(lacks.map(|(key, value, what)| refused(file, text, begin, key, &value, what)));
+        }
+        for table in tables.native {
+            let dev = &table.get_ref().dev;
+            let what = here.lacks_device(dev);
+            found.extend(what.map(|what| refused(file, text, table.span().start, "dev", dev, what)));
+        }
+        found.sort_by_key(|problem| (problem.line, problem.column));
+        found
+    }
+}
