@@ -191,6 +191,11 @@ impl Privileges {
     }
 }
 
+/// Whether this process has given up what it did not need then.
+pub(crate) fn are_given_up() -> bool {
+    GIVEN_UP.load(Ordering::Relaxed)
+}
+
 /// Whether threads are to have no rights.
 pub(crate) fn are_planned() -> bool {
     PLAN.get().is_some()

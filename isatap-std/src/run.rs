@@ -46,9 +46,10 @@
 //!   (S64-46). There is no crossing of a NAT, not even of one with public-looking addresses.
 
 mod deleted;
-mod reloaded;
+mod recording;
+mod reload;
 
-pub use reloaded::Reloaded;
+pub use reload::Reloaded;
 
 use self::deleted::Retry;
 use crate::driver::{Poller, Source, Token};
@@ -60,7 +61,6 @@ use crate::service::{self, LAST_WORDS, Member, Notice, Observer, Proto41Role, Se
 use crate::signal::{Request, Signals};
 use crate::spec::{Link, Native, conflicts};
 use crate::teredo::secrets::Secrets;
-use crate::tun;
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::time::Instant;
@@ -150,39 +150,13 @@ impl Run {
             observer: Arc::new(Mutex::new(observer)),
         };
         run.natives = run.check(links, natives)?;
+        if let Some(runtime) = &run.runtime {
+            runtime.remove_left_folders();
+        }
         let wanted = wanted_of(links)?;
         wanted.iter().try_for_each(|wanted| run.begin(wanted))?;
         run.settle_in(&wanted)?;
         Ok(run)
-    }
-
-    /// Becomes what is said now. A link of which the same is said as before goes on undisturbed:
-    /// its device, its counters, the routes of other programs. Hosts of LANs are told of what
-    /// ends, as by [`finish`](Self::finish); what a signal asks for meanwhile is still to be taken
-    /// afterwards.
-    ///
-    /// # Errors
-    ///
-    /// As [`open_with`](Self::open_with). What was before is then again, from the beginning where
-    /// it had ended already; of a link that cannot begin again a [`Notice`] tells.
-    pub fn reload(&mut self, links: &[Link], natives: &[Native], signals: &mut Signals) -> Result<Reloaded, Error> {
-        let natives = self.check(links, natives)?;
-        let wanted = wanted_of(links)?;
-        self.check_new(&wanted)?;
-        let before: Vec<Wanted> = self.links.iter().map(|begun| begun.wanted.clone()).collect();
-        let mut outcome = self.end_others(&wanted, signals);
-        if outcome.is_ok() {
-            outcome = wanted.iter().try_for_each(|wanted| self.begin(wanted));
-        }
-        if let Err(error) = outcome {
-            self.go_back(&before, signals);
-            // What that meets is met again in the next turn.
-            let _ = self.settle_in(&before);
-            return Err(error);
-        }
-        self.natives = natives;
-        self.settle_in(&wanted)?;
-        Ok(Reloaded::between(&before, &wanted))
     }
 
     /// What no machine or this one cannot have is refused before anything changes.
@@ -196,62 +170,6 @@ impl Run {
             self.check_natives(natives)?;
         }
         Ok(natives.to_vec())
-    }
-
-    /// What is new is refused for what can be seen before anything ends: most of all the address
-    /// that is not there.
-    fn check_new(&self, wanted: &[Wanted]) -> Result<(), Error> {
-        let netlink = Netlink::open()?;
-        for Wanted { link, .. } in
-            wanted.iter().filter(|wanted| self.links.iter().all(|begun| begun.wanted != **wanted))
-        {
-            let is_ours = self.links.iter().any(|begun| begun.wanted.link.device() == link.device());
-            let name = if is_ours { Ok(()) } else { tun::check_free(link.device()) };
-            let here = if link.is_teredo() { Ok(()) } else { service::check_here(link, &netlink).map(drop) };
-            name.and(here).map_err(|error| error.of_device(link.device()))?;
-        }
-        Ok(())
-    }
-
-    /// As it was, as far as that can be.
-    fn go_back(&mut self, before: &[Wanted], signals: &mut Signals) {
-        let ended = self.end_others(before, signals);
-        let mut news: Vec<String> = ended.err().map(|error| error.to_string()).into_iter().collect();
-        for wanted in
-            before.iter().filter(|wanted| self.links.iter().all(|begun| begun.wanted != **wanted)).collect::<Vec<_>>()
-        {
-            let device = wanted.link.device();
-            news.push(match self.begin(wanted) {
-                Ok(()) => format!("{device} was made again: routes that other programs put on it are gone"),
-                Err(error) => error.with_advice(format!("{device} does not run any more")).to_string(),
-            });
-        }
-        for text in news {
-            (self.observer())(&Notice::Warning(text));
-        }
-    }
-
-    /// Ends what is not wanted as it is: the new devices may have the names of old ones. All that
-    /// is to end ends, whatever comes between.
-    fn end_others(&mut self, wanted: &[Wanted], signals: &mut Signals) -> Result<(), Error> {
-        let is_wanted = |begun: &Begun| wanted.contains(&begun.wanted);
-        let others = self.links.iter().filter(|begun| !is_wanted(begun));
-        let leaving: Vec<LinkId> = others.filter_map(|begun| begun.home.proto41()).collect();
-        let last_words = self.proto41.as_mut().map(|proto41| proto41.leave_lans(&leaving)).unwrap_or_default();
-        let mut outcome = self.wait_for(&last_words, signals);
-        // Meanwhile a deleted device may have been made again, by another number.
-        let others = self.links.iter().filter(|begun| !is_wanted(begun));
-        let gone: Vec<LinkId> = others.filter_map(|begun| begun.home.proto41()).collect();
-        if let Some(proto41) = &mut self.proto41 {
-            for id in gone {
-                outcome = outcome.and(proto41.remove_link(id));
-            }
-            if wanted.iter().all(|wanted| wanted.link.is_teredo() || wanted.link.pcap().is_none()) {
-                proto41.stop_recording();
-            }
-        }
-        self.links.retain(is_wanted);
-        outcome
     }
 
     /// Begins a link that does not run.

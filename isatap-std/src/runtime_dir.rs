@@ -30,6 +30,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// The ends of a tunnel, by which its packets are told from those of others on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +117,31 @@ impl RuntimeDir {
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Removes the folders beside this one that daemons of other network namespaces have left, where
+    /// nothing is in them and the namespace is gone. A daemon cannot remove its own: it has given up
+    /// the right to.
+    pub(crate) fn remove_left_folders(&self) {
+        let is_of_namespace = |path: &Path| number_of(path).is_some();
+        let base = if is_of_namespace(&self.path) { self.path.parent() } else { Some(self.path.as_path()) };
+        let Some(base) = base else { return };
+        let all = fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.path());
+        let left: Vec<PathBuf> = all.filter(|path| *path != self.path && is_of_namespace(path)).collect();
+        if left.is_empty() {
+            return;
+        }
+        let alive = namespaces();
+        for folder in left {
+            // A daemon that begins in this moment has made its folder and locked nothing yet.
+            let is_old = fs::metadata(&folder)
+                .and_then(|metadata| metadata.modified())
+                .is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= LEFT));
+            if is_old && number_of(&folder).is_some_and(|number| !alive.contains(&number)) {
+                // Of one that is not empty the kernel refuses it.
+                let _ = fs::remove_dir(&folder);
+            }
+        }
     }
 
     /// Where the daemon of `device` listens.
@@ -370,6 +396,22 @@ fn namespace() -> Option<u64> {
     fs::metadata("/proc/thread-self/ns/net").map(|metadata| metadata.ino()).ok()
 }
 
+/// So long nothing has happened in a folder that is left.
+const LEFT: Duration = Duration::from_secs(60);
+
+/// The namespace of a folder `netns-INODE`.
+fn number_of(folder: &Path) -> Option<u64> {
+    folder.file_name()?.to_str()?.strip_prefix("netns-")?.parse().ok()
+}
+
+/// The inodes of the network namespaces that have a process or a name here.
+fn namespaces() -> Vec<u64> {
+    let files = |folder: &str| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let of_processes = files("/proc").map(|process| process.join("ns/net"));
+    let named = ["/run/netns", "/run/docker/netns"].into_iter().flat_map(files);
+    of_processes.chain(named).filter_map(|path| fs::metadata(path).ok()).map(|metadata| metadata.ino()).collect()
+}
+
 /// What to do where a folder is not of this namespace alone.
 const ELSEWHERE: &str = "give each namespace an ISATAP_RUNTIME_DIR of its own";
 
@@ -543,6 +585,37 @@ mod tests {
         let error = scratch.0.claim("../isatap1").unwrap_err();
         assert_eq!(error.class(), crate::error::Class::Usage);
         assert!(!scratch.0.path().parent().unwrap().join("isatap1.lock").exists());
+    }
+
+    #[test]
+    fn empty_folders_of_namespaces_that_are_gone_are_removed() {
+        let scratch = Scratch::new("left");
+        let base = scratch.0.path().to_owned();
+        let alive = format!("netns-{}", namespace().unwrap());
+        let old = std::time::SystemTime::now() - 2 * LEFT;
+        for (name, is_full) in [("netns-1", false), ("netns-2", true), (&alive, false), ("netns-x", false)] {
+            fs::create_dir_all(base.join(name)).unwrap();
+            if is_full {
+                fs::write(base.join(name).join("isatap0.lock"), "").unwrap();
+            }
+            File::open(base.join(name)).unwrap().set_modified(old).unwrap();
+        }
+        fs::create_dir_all(base.join("netns-3")).unwrap();
+        let names = || {
+            let mut names: Vec<String> =
+                fs::read_dir(&base).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let mut expected = vec!["netns-2".to_owned(), "netns-3".to_owned(), alive, "netns-x".to_owned()];
+        expected.sort();
+        scratch.0.remove_left_folders();
+        assert_eq!(names(), expected);
+        // A daemon of another namespace sees the same.
+        File::open(base.join("netns-3")).unwrap().set_modified(old).unwrap();
+        RuntimeDir::at(base.join("netns-4")).remove_left_folders();
+        expected.retain(|name| name != "netns-3");
+        assert_eq!(names(), expected);
     }
 
     #[test]

@@ -99,6 +99,11 @@ impl Service<Proto41Role> {
         if self.driver.recording() == Some(path) { Ok(()) } else { self.driver.record(path) }
     }
 
+    /// The file that it records into.
+    pub(crate) fn recording(&self) -> Option<&Path> {
+        self.driver.recording()
+    }
+
     pub(crate) fn stop_recording(&mut self) {
         self.driver.stop_recording();
     }

@@ -375,6 +375,14 @@ fn reload_names_and_devices_change_without_privileges() {
     wait_until("more of the same capture", PATIENCE, || fs::metadata(&pcap).unwrap().len() > before);
     assert!(host.ok(&format!("tcpdump -n -r {pcap} 2>/dev/null | wc -l")).trim() != "0");
 
+    // A capture that the daemon did not know at its start: nothing ends, and it says what to do.
+    let new = host.directory().join("new.pcap").display().to_string();
+    write(&format!("[[teredo-relay]]\nlocal = \"10.0.0.2\"\naccept-bogons = true\npcap = \"{new}\"\n"));
+    daemon.signal("HUP");
+    daemon.wait_for_line("given up the right to open files that it did not begin with; restart it", PATIENCE);
+    while told_line() != "READY=1" {}
+    assert!(host.succeeds("ip link show dev tun6in4"));
+
     // A link less.
     write("");
     daemon.signal("HUP");

@@ -286,9 +286,17 @@ fn a_reload_ends_and_begins_only_the_links_that_changed() {
         assert_eq!((index("changes"), index("teredo0")), (of_changes.clone(), of_teredo.clone()));
     }
     is_undisturbed();
-    // What shows only when it is tried: the old one is made again, which is said.
+    // Nor by one that records where nothing can be written.
     let unwritable = format!("{}pcap = \"/nowhere/outer.pcap\"\n", changes("192.0.2.5"));
-    reload(&text.replace(&changes("192.0.2.5"), &unwritable), "changes was made again: ");
+    reload(&text.replace(&changes("192.0.2.5"), &unwritable), "cannot record packets into /nowhere/outer.pcap");
+    assert_eq!((index("changes"), index("teredo0")), (of_changes, of_teredo));
+    is_undisturbed();
+    // What shows only when it is tried, as a port that another process has: the old one is made
+    // again, which is said.
+    let _other = Daemon::isatap(&near, "teredo relay --dev other0 --local 192.0.2.1 --bind :4000 --accept-bogons");
+    let taken = relay("teredo3") + "bind = \":4000\"\n";
+    let refused = text.replace(&changes("192.0.2.5"), &changes("192.0.2.6")) + &taken;
+    reload(&refused, "changes was made again: ");
     assert!(says("changes", ".remote == \"192.0.2.5\""));
     is_undisturbed();
     // Packets are recorded as long as a link is there that says so. (A file that the daemon did not

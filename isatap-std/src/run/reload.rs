@@ -1,0 +1,165 @@
+//! A file that is read again: what changed ends and begins, and the rest goes on.
+
+use super::{Begun, Run, Wanted, wanted_of};
+use crate::error::Error;
+use crate::netlink::Netlink;
+use crate::service::{self, Notice};
+use crate::signal::Signals;
+use crate::spec::{Link, Native};
+use crate::tun;
+use isatap_core::packet::LinkId;
+use std::fmt;
+
+/// The devices of the links that a [`reload`](super::Run::reload) kept, remade, made and ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// Links that go on as they were.
+    pub kept: Vec<String>,
+    /// Links that ended and began again, since something else is said of their devices.
+    pub changed: Vec<String>,
+    /// New links.
+    pub began: Vec<String>,
+    /// Links that are no longer there.
+    pub ended: Vec<String>,
+}
+
+impl Reloaded {
+    pub(super) fn between(before: &[Wanted], now: &[Wanted]) -> Self {
+        let mut reloaded = Self::default();
+        for wanted in now {
+            let device = wanted.link.device();
+            let list = match before.iter().find(|before| before.link.device() == device) {
+                Some(before) if before == wanted => &mut reloaded.kept,
+                Some(_) => &mut reloaded.changed,
+                None => &mut reloaded.began,
+            };
+            list.push(device.to_owned());
+        }
+        let is_gone = |device: &&str| now.iter().all(|wanted| wanted.link.device() != *device);
+        let gone = before.iter().map(|wanted| wanted.link.device()).filter(is_gone);
+        reloaded.ended = gone.map(str::to_owned).collect();
+        reloaded
+    }
+}
+
+impl fmt::Display for Reloaded {
+    /// `kept t0, t1; changed t2; ended t3`, without what there is nothing of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [("kept", &self.kept), ("changed", &self.changed), ("began", &self.began), ("ended", &self.ended)];
+        let told = all.iter().filter(|(_, devices)| !devices.is_empty());
+        let told: Vec<String> = told.map(|(what, devices)| format!("{what} {}", devices.join(", "))).collect();
+        f.write_str(&told.join("; "))
+    }
+}
+
+impl Run {
+    /// Becomes what is said now. A link of which the same is said as before goes on undisturbed:
+    /// its device, its counters, the routes of other programs. Hosts of LANs are told of what
+    /// ends, as by [`finish`](Self::finish); what a signal asks for meanwhile is still to be taken
+    /// afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_with`](Self::open_with). What was before is then again, from the beginning where
+    /// it had ended already; of a link that cannot begin again a [`Notice`] tells.
+    pub fn reload(&mut self, links: &[Link], natives: &[Native], signals: &mut Signals) -> Result<Reloaded, Error> {
+        let natives = self.check(links, natives)?;
+        let wanted = wanted_of(links)?;
+        self.check_new(&wanted)?;
+        let before: Vec<Wanted> = self.links.iter().map(|begun| begun.wanted.clone()).collect();
+        let mut outcome = self.end_others(&wanted, signals);
+        if outcome.is_ok() {
+            outcome = wanted.iter().try_for_each(|wanted| self.begin(wanted));
+        }
+        if let Err(error) = outcome {
+            self.go_back(&before, signals);
+            // What that meets is met again in the next turn.
+            let _ = self.settle_in(&before);
+            return Err(error);
+        }
+        self.natives = natives;
+        self.settle_in(&wanted)?;
+        Ok(Reloaded::between(&before, &wanted))
+    }
+
+    /// What is new is refused for what can be seen before anything ends: most of all the address
+    /// that is not there, and the file that this process may not open any more.
+    fn check_new(&self, wanted: &[Wanted]) -> Result<(), Error> {
+        let netlink = Netlink::open()?;
+        for Wanted { link, .. } in
+            wanted.iter().filter(|wanted| self.links.iter().all(|begun| begun.wanted != **wanted))
+        {
+            let is_ours = self.links.iter().any(|begun| begun.wanted.link.device() == link.device());
+            let name = if is_ours { Ok(()) } else { tun::check_free(link.device()) };
+            let here = if link.is_teredo() { Ok(()) } else { service::check_here(link, &netlink).map(drop) };
+            let recorded = link.pcap().map_or(Ok(()), |path| self.check_recording(link, path));
+            name.and(here).and(recorded).map_err(|error| error.of_device(link.device()))?;
+        }
+        Ok(())
+    }
+
+    /// As it was, as far as that can be.
+    fn go_back(&mut self, before: &[Wanted], signals: &mut Signals) {
+        let ended = self.end_others(before, signals);
+        let mut news: Vec<String> = ended.err().map(|error| error.to_string()).into_iter().collect();
+        for wanted in
+            before.iter().filter(|wanted| self.links.iter().all(|begun| begun.wanted != **wanted)).collect::<Vec<_>>()
+        {
+            let device = wanted.link.device();
+            news.push(match self.begin(wanted) {
+                Ok(()) => format!("{device} was made again: routes that other programs put on it are gone"),
+                Err(error) => error.with_advice(format!("{device} does not run any more")).to_string(),
+            });
+        }
+        for text in news {
+            (self.observer())(&Notice::Warning(text));
+        }
+    }
+
+    /// Ends what is not wanted as it is: the new devices may have the names of old ones. All that
+    /// is to end ends, whatever comes between.
+    fn end_others(&mut self, wanted: &[Wanted], signals: &mut Signals) -> Result<(), Error> {
+        let is_wanted = |begun: &Begun| wanted.contains(&begun.wanted);
+        let others = self.links.iter().filter(|begun| !is_wanted(begun));
+        let leaving: Vec<LinkId> = others.filter_map(|begun| begun.home.proto41()).collect();
+        let last_words = self.proto41.as_mut().map(|proto41| proto41.leave_lans(&leaving)).unwrap_or_default();
+        let mut outcome = self.wait_for(&last_words, signals);
+        // Meanwhile a deleted device may have been made again, by another number.
+        let others = self.links.iter().filter(|begun| !is_wanted(begun));
+        let gone: Vec<LinkId> = others.filter_map(|begun| begun.home.proto41()).collect();
+        if let Some(proto41) = &mut self.proto41 {
+            for id in gone {
+                outcome = outcome.and(proto41.remove_link(id));
+            }
+            if wanted.iter().all(|wanted| wanted.link.is_teredo() || wanted.link.pcap().is_none()) {
+                proto41.stop_recording();
+            }
+        }
+        self.links.retain(is_wanted);
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Tunnel;
+    use crate::teredo::secrets::Secrets;
+    use std::net::Ipv4Addr;
+
+    fn wanted(dev: &str, remote: u8, mtu: Option<u16>) -> Wanted {
+        let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, remote));
+        (tunnel.dev, tunnel.mtu) = (dev.to_owned(), mtu);
+        Wanted { link: Link::from(tunnel), secrets: Secrets::default() }
+    }
+
+    #[test]
+    fn each_link_is_told_once_and_a_written_default_changes_none() {
+        let before = [wanted("t0", 2, None), wanted("t1", 3, None), wanted("t2", 4, None)];
+        let now = [wanted("t0", 2, Some(1280)), wanted("t1", 5, None), wanted("t3", 6, None)];
+        assert_eq!(Reloaded::between(&before, &now).to_string(), "kept t0; changed t1; began t3; ended t2");
+        assert_eq!(Reloaded::between(&before, &before).to_string(), "kept t0, t1, t2");
+        assert_eq!(Reloaded::between(&before[..1], &[wanted("t0", 2, Some(1400))]).to_string(), "changed t0");
+    }
+}
