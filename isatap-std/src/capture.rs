@@ -8,9 +8,11 @@
 //! Files compressed by gzip or zstd are read as they are. Writing is
 //! [`pcap`](crate::pcap)'s.
 //!
-//! No crate reads the formats and the link layers that are met: pcap-parser
-//! knows neither the obsolete blocks of pcapng nor the variants of pcap, and
-//! etherparse four link types.
+//! No crate reads the formats and the link layers that are met. pcap-parser and pcap-file
+//! drop the bytes of a packet that the end cuts, and know no lengths without padding, no pcap
+//! before version 2.4 and no IXIA; pcap-parser passes over the obsolete packets of pcapng and
+//! refuses times in powers of two, pcap-file refuses a packet above the snap length.
+//! etherparse knows four link types.
 
 mod link;
 mod link_type;

@@ -129,6 +129,29 @@ fn a_file_cut_short_gives_what_is_there_and_says_where_the_cut_is() {
 }
 
 #[test]
+fn a_pipe_gives_a_few_bytes_at_a_time_and_is_interrupted() {
+    struct Pipe {
+        file: Cursor<Vec<u8>>,
+        calls: u32,
+    }
+    impl Read for Pipe {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            self.calls += 1;
+            if self.calls.is_multiple_of(3) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let most = to.len().min(5);
+            self.file.read(&mut to[..most])
+        }
+    }
+    for file in [pcap(true, true, 101, &[&PACKET, &PACKET]), pcapng(false), gzip(&pcapng(true))] {
+        let pipe = Pipe { file: Cursor::new(file.clone()), calls: 0 };
+        let frames: Vec<Frame> = Reader::new(pipe, "the pipe").unwrap().map(Result::unwrap).collect();
+        assert_eq!(frames.into_iter().map(Ok).collect::<Vec<_>>(), read(file));
+    }
+}
+
+#[test]
 fn what_is_no_capture_is_named() {
     let file = pcap(false, false, 101, &[&PACKET]);
     let named = |bytes: &[u8]| read(bytes.to_vec()).remove(0).unwrap_err();
