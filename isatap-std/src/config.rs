@@ -49,7 +49,8 @@ pub use crate::error::Problem;
 
 use crate::device::check_device;
 use crate::error::Error;
-use crate::mistakes::{self, Hints};
+use crate::mistakes::{self, Hints, refused};
+use crate::spec::file::ALIASES;
 use crate::spec::{
     IsatapHost, IsatapRouter, Link, Native, RANGES, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer, Tunnel,
     conflicts, overlaps,
@@ -94,23 +95,7 @@ struct File {
 }
 
 impl Hints for File {
-    const ALIASES: &'static [(&'static str, &'static str)] = &[
-        ("sit", "tunnel"),
-        ("6in4", "tunnel"),
-        ("configured", "tunnel"),
-        ("ipip6", "tunnel"),
-        ("device", "dev"),
-        ("interface", "dev"),
-        ("name", "dev"),
-        ("true", "on"),
-        ("yes", "on"),
-        ("false", "off"),
-        ("no", "off"),
-        ("border-relay", "br"),
-        ("relay", "br"),
-        ("customer-edge", "ce"),
-        ("customer", "ce"),
-    ];
+    const ALIASES: &'static [(&'static str, &'static str)] = ALIASES;
     const RANGES: &'static [(&'static str, u16, u16)] = &RANGES;
     const EXAMPLES: &'static [(&'static str, &'static str, &'static str)] = &[
         ("isatap-router", "prefix", "\"2001:db8:0:7::/64\""),
@@ -248,15 +233,6 @@ impl Config {
     #[must_use]
     pub fn warnings(&self) -> Vec<(&str, String)> {
         overlaps(&self.links).into_iter().map(|(link, text)| (link.device(), text)).collect()
-    }
-}
-
-/// Where the value stands that is refused, if one key alone has it; else the table of it.
-fn refused(file: &str, text: &str, begin: usize, key: &str, value: &str, what: String) -> Problem {
-    let of_key = |key: &str| mistakes::offset_of(text, begin, Some(key).filter(|key| !key.is_empty()), value);
-    match of_key(key).or_else(|| if key == "bind" { of_key("port") } else { None }) {
-        Some(offset) => Problem::at(file, text, offset, what),
-        None => Problem::of_table(file, text, begin, what),
     }
 }
 

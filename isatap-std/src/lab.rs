@@ -25,6 +25,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Nodes of the core are what [`spec`](crate::spec) says of their links, as daemons are:
+//!
+//! ```
+//! use isatap_std::lab::{Gateway, GatewayOptions, IsatapHost, World};
+//! use isatap_std::spec;
+//!
+//! let mut world = World::new(1);
+//! let router = spec::IsatapRouter::new(vec!["10.0.0.1".parse()?], vec!["2001:db8:0:7::/64".parse()?]);
+//! let router: Gateway = Gateway::new(&GatewayOptions::new(router))?;
+//! let router = world.add("router", router);
+//! world.set_ipv4(router, &["10.0.0.1".parse()?]);
+//! let mut host = spec::IsatapHost::new();
+//! host.router = vec!["10.0.0.1".parse()?];
+//! let host: IsatapHost = IsatapHost::new(&host)?;
+//! let host = world.add("A", host);
+//! world.set_ipv4(host, &["10.0.0.2".parse()?]);
+//! world.run_for(core::time::Duration::from_secs(5));
+//! assert!(world.ipv6(host).contains(&"2001:db8:0:7:0:5efe:10.0.0.2".parse()?));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Limits
 //! The cloud has no routing: every IPv4 address reaches every other, but those
 //! behind a [`Nat`]. Segments resolve neighbours by asking the nodes, without Neighbor
@@ -46,13 +67,14 @@ mod rng;
 #[cfg(feature = "file")]
 pub mod scenario;
 mod teredo;
+mod unplayed;
 mod world;
 
 pub use crate::pcap;
 pub use balancer::Balancer;
 pub use cloud::{CLOUD_ADDRESS, Chance, Cloud, Conditions, Filter};
-pub use gateway::{GATEWAY_LINKS, Gateway, GatewayOptions, GatewayRoute, Port};
-pub use isatap::{ISATAP_LINK, IsatapHost, IsatapRouter, LAN_LINK, RouterOptions};
+pub use gateway::{GATEWAY_LINKS, Gateway, GatewayOptions, GatewayRoute, LAN_LINK, Port};
+pub use isatap::{ISATAP_LINK, IsatapHost};
 pub use journey::{Action, Hop, InnerHeader, OuterHeader, seconds};
 pub use names::{Answer, Names};
 pub use nat::{Nat, NatKind};

@@ -66,7 +66,7 @@ pub(crate) trait Hints: DeserializeOwned {
     const EXAMPLES: &'static [(&'static str, &'static str, &'static str)] = &[];
     /// Keys whose numbers are fewer than those of their type: the key, the least, the greatest.
     const RANGES: &'static [(&'static str, u16, u16)] = &[];
-    /// A key that a table once had: the table, the key, what to write now.
+    /// A key that a table once had: the table, `""` for the file itself, the key, what to write now.
     const GONE: &'static [(&'static str, &'static str, &'static str)] = &[];
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn read<T: Hints>(text: &str) -> Outcome<T> {
 /// Where in a table of a file a value stands as `written`, whether or not in a list and in
 /// quotes; nothing if there are several keys with it. With a `key`, that one's value, whatever
 /// is written there.
-pub(crate) fn offset_of(text: &str, table: usize, key: Option<&str>, written: &str) -> Option<usize> {
+fn offset_of(text: &str, table: usize, key: Option<&str>, written: &str) -> Option<usize> {
     let (root, _) = DeTable::parse_recoverable(text);
     let wanted = bare(written);
     let is_wanted = |value: &Spanned<DeValue<'_>>| {
@@ -152,14 +152,31 @@ pub(crate) fn offset_of(text: &str, table: usize, key: Option<&str>, written: &s
     };
     // Of equal elements the last: the others were there before it.
     let place = |value| elements(value).iter().rfind(|one| is_wanted(one)).map(|one| one.span().start);
-    let element = root.get_ref().values().flat_map(elements).find(|element| element.span().start == table)?;
-    let DeValue::Table(keys) = element.get_ref() else { return None };
+    let keys = table_at(root.get_ref(), table)?;
     if let Some(key) = key {
         let (_, value) = keys.iter().find(|(name, _)| name.get_ref().as_ref() == key)?;
         return place(value).or(Some(value.span().start));
     }
     let mut found = keys.values().filter_map(place);
     found.next().filter(|_| found.next().is_none())
+}
+
+/// Where the value stands that is refused, if one key alone has it; else the table of it.
+pub(crate) fn refused(file: &str, text: &str, begin: usize, key: &str, value: &str, what: String) -> Problem {
+    let of_key = |key: &str| offset_of(text, begin, Some(key).filter(|key| !key.is_empty()), value);
+    match of_key(key).or_else(|| if key == "bind" { of_key("port") } else { None }) {
+        Some(offset) => Problem::at(file, text, offset, what),
+        None => Problem::of_table(file, text, begin, what),
+    }
+}
+
+/// The table that begins here, perhaps inside another.
+fn table_at<'v, 't>(tables: &'v DeTable<'t>, begin: usize) -> Option<&'v DeTable<'t>> {
+    tables.values().flat_map(elements).find_map(|element| match element.get_ref() {
+        DeValue::Table(table) if element.span().start == begin => Some(table),
+        DeValue::Table(table) => table_at(table, begin),
+        _ => None,
+    })
 }
 
 /// The elements of a list; of another value that alone.

@@ -6,19 +6,24 @@ use isatap_core::capacity::{Capacity, Standard};
 use isatap_core::datapath::Switches;
 use isatap_core::engine::Machine;
 use isatap_core::error::TableFull;
-use isatap_core::link::{InterfaceAddress, Locator, NativeLink};
+use isatap_core::link::{InterfaceAddress, NativeLink};
 use isatap_core::node::{AnyInterface, AnyNode};
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_core::route::{Origin, Route};
+use isatap_core::route::{Origin, Preference, Route};
 use isatap_core::time::{Expiry, Instant};
 
 use crate::error::Error;
 use crate::spec::{Link, set_locators};
 
 use super::forwarder::Forwarder;
+use super::isatap::locators;
 use super::node::{LabNode, Outbox};
 use super::rng::Rng;
+use super::unplayed;
+
+/// The native link of a [`Gateway`] that has one tunnel.
+pub const LAN_LINK: LinkId = LinkId(1);
 
 /// Tunnels and native links of a [`Gateway`] together.
 pub const GATEWAY_LINKS: usize = 6;
@@ -45,24 +50,24 @@ pub struct GatewayRoute {
     pub next_hop: Option<Ipv6Addr>,
     /// Lower is better.
     pub metric: u32,
-    /// Whether advertisements tell of it.
-    pub publish: bool,
+    /// What advertisements say of it, if its prefix is one that an ISATAP router of the gateway
+    /// advertises.
+    pub preference: Preference,
 }
 
 impl GatewayRoute {
-    /// The way to everything else, by a native link.
+    /// The way to `prefix`, of medium preference and metric 0.
     #[must_use]
-    pub const fn default_by(lan: usize, next_hop: Ipv6Addr) -> Self {
-        let prefix = Ipv6Prefix::DEFAULT;
-        GatewayRoute { prefix, port: Port::Lan(lan), next_hop: Some(next_hop), metric: 0, publish: false }
+    pub const fn new(prefix: Ipv6Prefix, port: Port, next_hop: Option<Ipv6Addr>) -> Self {
+        GatewayRoute { prefix, port, next_hop, metric: 0, preference: Preference::Medium }
     }
 }
 
 /// What makes one [`Gateway`] different from another.
 #[derive(Clone, Debug)]
 pub struct GatewayOptions {
-    /// Its tunnels, of protocol 41. One that names IPv4 addresses is given those of them that the
-    /// node has.
+    /// Its tunnels, of protocol 41 and no ISATAP hosts. One that names IPv4 addresses is given those
+    /// of them that the node has.
     pub tunnels: Vec<Link>,
     /// Its address on each of its native links.
     pub lans: Vec<InterfaceAddress>,
@@ -110,8 +115,21 @@ impl<C: Capacity> Gateway<C> {
     /// A gateway without IPv4 addresses.
     ///
     /// # Errors
-    /// A table of the node is too small for the options, or a tunnel can be on no machine.
+    /// A table of the node is too small for the options, or a tunnel can be on no machine or has
+    /// something that no node of the lab has.
     pub fn new(options: &GatewayOptions) -> Result<Self, Error> {
+        for tunnel in &options.tunnels {
+            unplayed::check(tunnel)?;
+            if matches!(tunnel, Link::IsatapHost(_)) {
+                let error = Error::usage("make a gateway of", tunnel.device(), "an ISATAP host forwards for nobody");
+                return Err(error.with_advice("give it a node of its own"));
+            }
+        }
+        Self::of(options)
+    }
+
+    /// Of what was found well: apart, since both take much of a small stack.
+    fn of(options: &GatewayOptions) -> Result<Self, Error> {
         let full = |full: TableFull| Error::usage("make", "a node of the lab", full.to_string());
         let mut forwarder: Forwarder<C, GATEWAY_LINKS> = Forwarder::new();
         let node = &mut forwarder.node;
@@ -120,17 +138,19 @@ impl<C: Capacity> Gateway<C> {
         for tunnel in &options.tunnels {
             let mut own = switches;
             own.metric = tunnel.metric();
-            tunnel.check_first()?;
             let id = node.add(tunnel.interface()?, own).map_err(full)?;
             let told = node.with_interface(Instant::ZERO, id, |interface, cx| tunnel.tell(interface, cx));
             told.unwrap_or(Ok(()))?;
         }
+        let is_published =
+            |prefix: &Ipv6Prefix| options.tunnels.iter().any(|tunnel| tunnel.published_routes().contains(prefix));
         for lan in &options.lans {
             let mut native = NativeLink::new(1500);
             native.add_address(*lan).map_err(full)?;
             let id = node.add(AnyInterface::Native(native), switches).map_err(full)?;
             if let Some(prefix) = lan.prefix() {
-                node.insert_route(Route::on_link(prefix, id, Origin::Manual)).map_err(full)?;
+                let route = Route::on_link(prefix, id, Origin::Manual);
+                node.insert_route(Route { publish: is_published(&prefix), ..route }).map_err(full)?;
             }
         }
         for route in &options.routes {
@@ -138,8 +158,9 @@ impl<C: Capacity> Gateway<C> {
                 Some(link) => Route::on_link(route.prefix, link, Origin::Manual),
                 None => Route::null(route.prefix, Origin::Manual),
             };
-            let (metric, publish) = (route.metric, route.publish);
-            node.insert_route(Route { next_hop: route.next_hop, metric, publish, ..base }).map_err(full)?;
+            let &GatewayRoute { prefix, next_hop, metric, preference, .. } = route;
+            let publish = is_published(&prefix);
+            node.insert_route(Route { next_hop, metric, preference, publish, ..base }).map_err(full)?;
         }
         Ok(Gateway { forwarder, ipv4: options.tunnels.iter().map(Link::locals).collect() })
     }
@@ -184,8 +205,7 @@ impl<C: Capacity> LabNode for Gateway<C> {
 
     fn set_ipv4(&mut self, now: Instant, addresses: &[Ipv4Addr], out: &mut Outbox) {
         for (id, only) in (0..).map(LinkId).zip(&self.ipv4) {
-            let may_have = |address: &&Ipv4Addr| only.is_empty() || only.contains(address);
-            let locators: Vec<Locator> = addresses.iter().filter(may_have).copied().map(Locator::from).collect();
+            let locators = locators(addresses, only);
             let told = self
                 .forwarder
                 .node

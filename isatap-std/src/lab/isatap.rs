@@ -1,4 +1,4 @@
-//! Nodes made of the core: an ISATAP host and an ISATAP router.
+//! A node made of the core: an ISATAP host.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -10,24 +10,24 @@ use isatap_core::engine::{Entropy, Event, Machine, Ticket, Verdict, Via, WaitEnd
 use isatap_core::error::TableFull;
 use isatap_core::interface::Interface;
 use isatap_core::isatap::addr::Dotted;
-use isatap_core::isatap::{self, HostConfig, PublishedPrefix, ResolveFailure, RouterConfig, RouterInterface};
-use isatap_core::link::{InterfaceAddress, Link, Locator, NativeLink};
-use isatap_core::node::{AnyInterface, AnyNode, IsatapHost as Host, Node};
+use isatap_core::isatap::{self, ResolveFailure};
+use isatap_core::link::{Link, Locator};
+use isatap_core::node::{AnyInterface, IsatapHost as Host, Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
-use isatap_core::prefix::Ipv6Prefix;
-use isatap_core::route::{Origin, Preference, Route};
-use isatap_core::time::{Instant, Lifetime};
+use isatap_core::time::Instant;
 
-use super::forwarder::Forwarder;
-use super::ip;
 use super::names::Answer;
 use super::node::{LabNode, Outbox};
 use super::rng::Rng;
+use super::{ip, unplayed};
+use crate::error::Error;
+use crate::spec;
 
-/// The ISATAP link of [`IsatapHost`] and [`IsatapRouter`].
+/// The ISATAP link of an [`IsatapHost`].
 pub const ISATAP_LINK: LinkId = LinkId(0);
-/// The native link of an [`IsatapRouter`].
-pub const LAN_LINK: LinkId = LinkId(1);
+
+/// What a host asks for that is given no router.
+const WELL_KNOWN_NAME: &str = "isatap";
 
 /// Room for the longest packet that a machine writes of its own accord.
 const OWN_PACKET: usize = 1280 + 20;
@@ -39,27 +39,47 @@ impl Entropy for Rng {
 }
 
 /// An ISATAP host of the core.
+///
+/// It asks the world's DNS for the names of its routers, which has no search domains. It has those
+/// of the node's IPv4 addresses that its description names; all, if it names none.
 pub struct IsatapHost<C: Capacity = Standard> {
     node: Host<C>,
-    router_name: Option<String>,
+    local: Vec<Ipv4Addr>,
+    names: Vec<String>,
+    /// What came of names so far, until all are answered.
+    answers: Vec<Answer>,
 }
 
 impl<C: Capacity> IsatapHost<C> {
-    /// A host without IPv4 addresses, which resolves `router_name` for its
-    /// potential routers, if given.
-    #[must_use]
-    pub fn new(config: HostConfig, router_name: Option<&str>) -> Self {
-        let mut config = config;
-        config.resolve &= router_name.is_some();
-        IsatapHost { node: Host::host(config), router_name: router_name.map(Into::into) }
-    }
-
-    /// Lists a potential router by address, before or after the host started.
+    /// A host without IPv4 addresses.
     ///
     /// # Errors
-    /// The router list is full.
-    pub fn list_router(&mut self, now: Instant, address: Ipv4Addr) -> Result<(), TableFull> {
-        self.node.add_router(now, address)
+    /// The host can be on no machine, has something that no node of the lab has, or more than `C`
+    /// has room for.
+    pub fn new(host: &spec::IsatapHost) -> Result<Self, Error> {
+        let link = spec::Link::from(host.clone());
+        unplayed::check(&link)?;
+        Self::of(host, &link)
+    }
+
+    /// Of what was found well: apart, since both take much of a small stack.
+    fn of(host: &spec::IsatapHost, link: &spec::Link) -> Result<Self, Error> {
+        let full = |full: TableFull| Error::usage("make", "an ISATAP host of the lab", full.to_string());
+        let mut node = Host::new(NodeConfig::DEFAULT);
+        if let AnyInterface::IsatapHost(interface) = link.interface()? {
+            let mut switches = Switches::DEFAULT;
+            switches.metric = host.metric;
+            node.add(interface, switches).map_err(full)?;
+        }
+        for router in host.addresses() {
+            node.add_router(Instant::ZERO, router).map_err(full)?;
+        }
+        let names = if host.router.is_empty() {
+            vec![WELL_KNOWN_NAME.to_owned()]
+        } else {
+            host.names().map(ToString::to_string).collect()
+        };
+        Ok(IsatapHost { node, local: host.local.clone(), names, answers: Vec::new() })
     }
 
     /// The machine.
@@ -75,7 +95,7 @@ impl<C: Capacity> IsatapHost<C> {
     }
 
     fn drain(&mut self, out: &mut Outbox) {
-        drain(&mut self.node, out, self.router_name.as_deref());
+        drain(&mut self.node, out, self.names.iter().map(String::as_str));
     }
 }
 
@@ -108,7 +128,7 @@ impl<C: Capacity> LabNode for IsatapHost<C> {
     }
 
     fn set_ipv4(&mut self, now: Instant, addresses: &[Ipv4Addr], out: &mut Outbox) {
-        let locators: Vec<Locator> = addresses.iter().copied().map(Locator::from).collect();
+        let locators = locators(addresses, &self.local);
         if let Err(full) = self.node.set_locators(now, &locators) {
             out.event(|| full.to_string());
         }
@@ -116,10 +136,17 @@ impl<C: Capacity> LabNode for IsatapHost<C> {
     }
 
     fn resolved(&mut self, now: Instant, _link: LinkId, answer: &Answer, out: &mut Outbox) {
-        let answer = match answer {
-            Answer::Addresses { addresses, ttl } => Ok(isatap::Answer { addresses, ttl: Some(*ttl) }),
-            Answer::NotFound => Err(ResolveFailure::NoSuchName),
-            Answer::ServerFailure | Answer::NoReply => Err(ResolveFailure::Unavailable),
+        self.answers.push(answer.clone());
+        if self.answers.len() < self.names.len() {
+            return;
+        }
+        let answers = std::mem::take(&mut self.answers);
+        let (addresses, ttl) = merged(&answers);
+        let unanswered = answers.iter().any(|answer| matches!(answer, Answer::ServerFailure | Answer::NoReply));
+        let answer = match ttl {
+            Some(_) => Ok(isatap::Answer { addresses: &addresses, ttl }),
+            None if unanswered => Err(ResolveFailure::Unavailable),
+            None => Err(ResolveFailure::NoSuchName),
         };
         if let Err(full) = self.node.routers_resolved(now, answer) {
             out.event(|| full.to_string());
@@ -140,168 +167,22 @@ impl<C: Capacity> LabNode for IsatapHost<C> {
     }
 }
 
-/// What makes one [`IsatapRouter`] different from another.
-#[derive(Clone, Debug, Default)]
-pub struct RouterOptions {
-    /// What it advertises beside prefixes and routes.
-    pub config: RouterConfig,
-    /// The prefixes that it advertises.
-    pub prefixes: Vec<PublishedPrefix>,
-    /// More specific routes that it advertises, by way of the native link.
-    pub routes: Vec<(Ipv6Prefix, Preference)>,
-    /// Its address on the native link, if it has one.
-    pub lan: Option<InterfaceAddress>,
-    /// The next router on the native link.
-    pub gateway: Option<Ipv6Addr>,
+/// The addresses of several names, and for how long all of them are good; `None`: no name has any.
+fn merged(answers: &[Answer]) -> (Vec<Ipv4Addr>, Option<Duration>) {
+    let (mut all, mut shortest) = (Vec::new(), None);
+    for answer in answers {
+        if let Answer::Addresses { addresses, ttl } = answer {
+            all.extend(addresses);
+            shortest = Some(shortest.map_or(*ttl, |shortest: Duration| shortest.min(*ttl)));
+        }
+    }
+    (all, shortest)
 }
 
-impl RouterOptions {
-    /// A router that advertises these prefixes, with the lifetimes of RFC
-    /// 4861.
-    #[must_use]
-    pub fn advertising(prefixes: &[Ipv6Prefix]) -> Self {
-        RouterOptions { prefixes: prefixes.iter().copied().map(PublishedPrefix::new).collect(), ..Self::default() }
-    }
-
-    /// The same with other lifetimes of all prefixes.
-    #[must_use]
-    pub fn lifetimes(mut self, valid: Duration, preferred: Duration) -> Self {
-        for prefix in &mut self.prefixes {
-            prefix.valid_lifetime = Lifetime::from_duration(valid);
-            prefix.preferred_lifetime = Lifetime::from_duration(preferred);
-        }
-        self
-    }
-
-    /// The same with a native link.
-    #[must_use]
-    pub fn lan(mut self, address: Ipv6Addr, prefix_length: u8) -> Self {
-        self.lan = Some(InterfaceAddress { address, prefix_length });
-        self
-    }
-}
-
-/// An ISATAP router of the core, which forwards by itself between the ISATAP
-/// link and a native one.
-pub struct IsatapRouter<C: Capacity = Standard> {
-    forwarder: Forwarder<C, 2>,
-}
-
-impl<C: Capacity> IsatapRouter<C> {
-    /// A router without IPv4 addresses.
-    ///
-    /// # Errors
-    /// A table of the node is too small for the options.
-    pub fn new(options: &RouterOptions) -> Result<Self, TableFull> {
-        let now = Instant::ZERO;
-        let mut router = IsatapRouter { forwarder: Forwarder::new() };
-        let isatap = AnyInterface::IsatapRouter(RouterInterface::new(options.config));
-        router.machine_mut().add(isatap, Switches::FORWARDING)?;
-        for prefix in &options.prefixes {
-            router.publish(now, *prefix)?;
-        }
-        let Some(lan) = options.lan else { return Ok(router) };
-        let mut native = NativeLink::new(1500);
-        native.add_address(lan)?;
-        router.machine_mut().add(AnyInterface::Native(native), Switches::FORWARDING)?;
-        if let Some(prefix) = lan.prefix() {
-            router.machine_mut().insert_route(Route::on_link(prefix, LAN_LINK, Origin::Manual))?;
-        }
-        if let Some(gateway) = options.gateway {
-            router.machine_mut().insert_route(Route::via(Ipv6Prefix::DEFAULT, LAN_LINK, gateway, Origin::Manual))?;
-        }
-        for (prefix, preference) in &options.routes {
-            let route = match options.gateway {
-                Some(gateway) => Route::via(*prefix, LAN_LINK, gateway, Origin::Manual),
-                None => Route::on_link(*prefix, LAN_LINK, Origin::Manual),
-            };
-            router.machine_mut().insert_route(Route { preference: *preference, publish: true, ..route })?;
-        }
-        Ok(router)
-    }
-
-    /// Advertises a prefix from now on.
-    ///
-    /// # Errors
-    /// The table of prefixes is full.
-    pub fn publish(&mut self, now: Instant, prefix: PublishedPrefix) -> Result<(), TableFull> {
-        let told = self.machine_mut().with_interface(now, ISATAP_LINK, |interface, cx| match interface {
-            AnyInterface::IsatapRouter(router) => router.publish(cx, prefix),
-            _ => Ok(()),
-        });
-        told.unwrap_or(Ok(()))
-    }
-
-    /// No longer advertises a prefix.
-    pub fn withdraw(&mut self, now: Instant, prefix: &Ipv6Prefix) {
-        self.machine_mut().with_interface(now, ISATAP_LINK, |interface, cx| {
-            if let AnyInterface::IsatapRouter(router) = interface {
-                router.withdraw(cx, prefix);
-            }
-        });
-    }
-
-    /// The machine.
-    #[must_use]
-    pub fn machine(&self) -> &AnyNode<C, 2> {
-        &self.forwarder.node
-    }
-
-    /// The machine, to be told something by
-    /// [`World::with_node`](super::World::with_node).
-    pub fn machine_mut(&mut self) -> &mut AnyNode<C, 2> {
-        &mut self.forwarder.node
-    }
-}
-
-impl<C: Capacity> LabNode for IsatapRouter<C> {
-    fn receive_ipv4(&mut self, now: Instant, packet: &[u8], out: &mut Outbox) {
-        self.forwarder.receive_ipv4(now, packet, out);
-    }
-
-    fn receive_ipv6(&mut self, now: Instant, link: LinkId, packet: &[u8], out: &mut Outbox) {
-        self.forwarder.receive_ipv6(now, link, packet, out);
-    }
-
-    fn send_ipv6(&mut self, now: Instant, link: Option<LinkId>, packet: &[u8], out: &mut Outbox) {
-        self.forwarder.send_ipv6(now, link, packet, out);
-    }
-
-    fn timeout(&mut self, now: Instant, entropy: &mut Rng, out: &mut Outbox) {
-        self.forwarder.timeout(now, entropy, out);
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.machine().poll_timeout()
-    }
-
-    fn drain(&mut self, now: Instant, out: &mut Outbox) {
-        self.forwarder.settle(now, out);
-    }
-
-    fn set_ipv4(&mut self, now: Instant, addresses: &[Ipv4Addr], out: &mut Outbox) {
-        let locators: Vec<Locator> = addresses.iter().copied().map(Locator::from).collect();
-        let told = self.machine_mut().with_interface(now, ISATAP_LINK, |interface, cx| match interface {
-            AnyInterface::IsatapRouter(router) => router.set_locators(cx, &locators),
-            _ => Ok(()),
-        });
-        if let Some(Err(full)) = told {
-            out.event(|| full.to_string());
-        }
-        self.forwarder.settle(now, out);
-    }
-
-    fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
-        self.forwarder.source_for(destination)
-    }
-
-    fn addresses(&self) -> Vec<Ipv6Addr> {
-        self.forwarder.addresses()
-    }
-
-    fn check(&self) -> Result<(), String> {
-        self.forwarder.check()
-    }
+/// Those of a node's IPv4 addresses that a link may have: it names them, or none and has all.
+pub(super) fn locators(addresses: &[Ipv4Addr], only: &[Ipv4Addr]) -> Vec<Locator> {
+    let may_have = |address: &&Ipv4Addr| only.is_empty() || only.contains(address);
+    addresses.iter().filter(may_have).copied().map(Locator::from).collect()
 }
 
 /// How a packet came into a node.
@@ -397,10 +278,10 @@ pub(super) fn act(verdict: Verdict, came: Came, original: &[u8], packet: &Packet
 
 /// Empties a machine: what it sends and what it tells. Gives the tickets that
 /// packets need no longer wait for.
-pub(super) fn drain<M: Machine>(
+pub(super) fn drain<'n, M: Machine>(
     machine: &mut M,
     out: &mut Outbox,
-    router_name: Option<&str>,
+    names: impl IntoIterator<Item = &'n str> + Clone,
 ) -> Vec<(Ticket, WaitEnd)> {
     let mut buffer = [0; HEADROOM + OWN_PACKET];
     let mut packet = PacketMut::empty(&mut buffer);
@@ -413,11 +294,11 @@ pub(super) fn drain<M: Machine>(
     let mut ended = Vec::new();
     while let Some(event) = machine.poll_event() {
         ended.extend(event.wait_end());
-        if let (Event::ResolveRouters { link }, Some(name)) = (event, router_name) {
-            out.resolve(link, name);
-            continue;
+        let mut names = names.clone().into_iter().peekable();
+        match event {
+            Event::ResolveRouters { link } if names.peek().is_some() => names.for_each(|name| out.resolve(link, name)),
+            event => out.event(|| describe(&event)),
         }
-        out.event(|| describe(&event));
     }
     ended
 }

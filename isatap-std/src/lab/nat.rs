@@ -1,6 +1,7 @@
 //! NATs: what they make of a UDP flow, as RFC 6081 §3 sorts them.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::str::FromStr;
 use std::time::Duration;
 
 use isatap_core::drop_reason::DropReason;
@@ -69,6 +70,15 @@ impl NatKind {
 
     fn is_symmetric(self) -> bool {
         !matches!(self, NatKind::Cone | NatKind::AddressRestricted | NatKind::PortRestricted)
+    }
+}
+
+impl FromStr for NatKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        NatKind::from_name(text)
+            .ok_or_else(|| format!("not a kind of NAT: write one of {}", NatKind::ALL.map(NatKind::as_str).join(", ")))
     }
 }
 

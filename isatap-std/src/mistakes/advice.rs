@@ -175,7 +175,9 @@ fn most(kind: &str) -> Option<u64> {
 }
 
 fn range<T: Hints>(key: &str, most: u64) -> String {
-    if let Some((_, least, most)) = T::RANGES.iter().find(|(field, ..)| *field == key) {
+    // A field of a wider type has the name alone in common.
+    let is_it = |(field, ..): &&(&str, u16, u16)| *field == key && most <= u64::from(u16::MAX);
+    if let Some((_, least, most)) = T::RANGES.iter().find(is_it) {
         return format!("of {least} to {most}");
     }
     if most == u64::MAX { "of 0 or more".to_owned() } else { format!("of 0 to {most}") }
@@ -204,7 +206,8 @@ pub(super) fn missing<T: Hints>(table: &str, text: &str, first: &str) -> Vec<Str
 
 /// A value that a key could have.
 fn example<T: Hints>(table: &str, key: &str) -> Option<&'static str> {
-    let of = |(of, name, _): &&(&str, &str, &str)| (of.is_empty() || *of == table) && *name == key;
+    let table = table.rsplit('.').next();
+    let of = |(of, name, _): &&(&str, &str, &str)| (of.is_empty() || Some(*of) == table) && *name == key;
     T::EXAMPLES.iter().find(of).map(|(_, _, example)| *example)
 }
 
@@ -238,17 +241,23 @@ fn unknown_name<T: Hints>(message: &str, place: &Place) -> Advice {
         };
         format!("no table is named {}: {advice}", place.path)
     } else {
-        match table_meant::<T>(unknown) {
-            Some(meant) => format!("no table is named {unknown}: write {meant}"),
+        let meant = || Some(format!("write {}", table_meant::<T>(unknown)?));
+        match gone::<T>("", unknown).map(str::to_owned).or_else(meant) {
+            Some(advice) => format!("no table is named {unknown}: {advice}"),
             None => format!("no table is named {unknown}: the tables are {}", headers::<T>(&tables::<T>(), ", ")),
         }
     };
     Advice { text, key: None }
 }
 
+/// What to write for a key, or a table, that there once was.
+fn gone<T: Hints>(table: &str, key: &str) -> Option<&'static str> {
+    T::GONE.iter().find(|(of, name, _)| *of == table && *name == key).map(|(.., advice)| *advice)
+}
+
 fn unknown_key<T: Hints>(unknown: &str, names: &[&str], place: &Place) -> Advice {
     let told = format!("{} has no key {unknown}", place.title);
-    if let Some((.., advice)) = T::GONE.iter().find(|(table, key, _)| *table == place.path && *key == unknown) {
+    if let Some(advice) = gone::<T>(&place.path, unknown) {
         return Advice { text: format!("{told}: {advice}"), key: None };
     }
     let flag = unknown.trim_start_matches('-');

@@ -12,6 +12,25 @@ use serde::de::{
 
 use crate::mistakes::shown;
 
+/// How other programs call a table, a key or a value of a link, and its name here.
+pub(crate) const ALIASES: &[(&str, &str)] = &[
+    ("sit", "tunnel"),
+    ("6in4", "tunnel"),
+    ("configured", "tunnel"),
+    ("ipip6", "tunnel"),
+    ("device", "dev"),
+    ("interface", "dev"),
+    ("name", "dev"),
+    ("true", "on"),
+    ("yes", "on"),
+    ("false", "off"),
+    ("no", "off"),
+    ("border-relay", "br"),
+    ("relay", "br"),
+    ("customer-edge", "ce"),
+    ("customer", "ce"),
+];
+
 /// A key of a table, which is one of these.
 #[derive(Clone, Copy)]
 pub(super) struct Key<'a> {

@@ -56,8 +56,10 @@ impl TeredoClient {
         self.bind.map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), |bind| bind.0)
     }
 
-    /// How the protocol is spoken from this port. The server comes later where it has a name.
-    pub(crate) fn config(&self, port: u16) -> ClientConfig {
+    /// How the core speaks the protocol from this UDP port. The server comes later where it has a
+    /// name.
+    #[must_use]
+    pub fn config(&self, port: u16) -> ClientConfig {
         let server = match self.server.entry() {
             Entry::Address(address) => *address,
             Entry::Name(_) => Ipv4Addr::UNSPECIFIED,

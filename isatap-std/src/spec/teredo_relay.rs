@@ -31,7 +31,10 @@ impl TeredoRelay {
         SocketAddrV4::new(self.local, self.bind.map_or(0, |bind| bind.0.port()))
     }
 
-    pub(crate) fn config(&self, subnet_length: u8, port: u16) -> RelayConfig {
+    /// How the core speaks the protocol from this UDP port. `subnet_length`: how many bits the
+    /// hosts of `local`'s own IPv4 network share.
+    #[must_use]
+    pub fn config(&self, subnet_length: u8, port: u16) -> RelayConfig {
         let mut config = RelayConfig::new(Locator { address: self.local, subnet_length }, port);
         config.behind_nat = self.behind_nat;
         config.accept_bogons = self.accept_bogons;

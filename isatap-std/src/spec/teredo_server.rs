@@ -37,7 +37,9 @@ impl TeredoServer {
         self.secondary.unwrap_or(ServerConfig::new(self.primary).secondary)
     }
 
-    pub(crate) fn config(&self) -> ServerConfig {
+    /// How the core speaks the protocol.
+    #[must_use]
+    pub fn config(&self) -> ServerConfig {
         let mut config = ServerConfig::new(self.primary);
         config.secondary = self.secondary();
         config.accept_bogons = self.accept_bogons;

@@ -42,7 +42,7 @@ fn rte_1_rte_6_sec_2_expectations_fail_where_the_network_is_another() {
         (DIRECT_ACCESS, "metric = 200", "metric = 400", "NOT AS EXPECTED: helpdesk to one: no answer"),
         (DIRECT_ACCESS, "metric = 400", "metric = 200", "NOT AS EXPECTED: helpdesk to three: a reply"),
         // RTE-6: what is not published leaves nobody's router.
-        (DIRECT_ACCESS, "publish = true", "publish = false", "NOT AS EXPECTED: helpdesk to two: "),
+        (DIRECT_ACCESS, ", \"{ip-https-2}::/64\"", "", "NOT AS EXPECTED: helpdesk to two: "),
         // S64-40: other IPv4, other prefixes.
         (
             DIRECT_ACCESS,
@@ -86,7 +86,7 @@ fn rte_1_rte_6_sec_2_expectations_fail_where_the_network_is_another() {
 fn mistakes_in_a_scenario_are_told_by_line() {
     const NODE: &str = "description = \"x\"\n[[node]]\nname = \"n\"\nipv4 = [\"10.0.0.1\"]\n";
     for (number, (text, complaint)) in [
-        ("[[node.route]]\nprefix = \"::/0\"\nby = \"eth0\"\n", ":2: n has no LAN and no tunnel \"eth0\""),
+        ("[[node.route]]\nprefix = \"::/0\"\nby = \"eth0\"\n", ":7:6: n has no LAN and no tunnel \"eth0\""),
         ("[[node.tunnel]]\nlocal = \"10.0.0.1\"\n", ":5: missing field `remote`"),
         ("[[node.6rd]]\nlocal = \"10.0.0.1\"\nprefix = \"3fff::/32\"\nrole = \"pe\"\n", ":8:8: role is one of ce, br"),
         (
@@ -95,19 +95,19 @@ fn mistakes_in_a_scenario_are_told_by_line() {
         ),
         (
             "[[node.tunnel]]\nlocal = \"10.0.0.9\"\nremote = \"10.0.0.2\"\n",
-            ":2: n has a tunnel at 10.0.0.9, which is not in its ipv4",
+            ":6:9: n has a tunnel at 10.0.0.9, which is not in its ipv4",
         ),
-        ("[[nat]]\nname = \"m\"\nipv4 = \"192.0.2.1\"\nkind = \"open\"\n", ":8: \"open\" is not a kind of NAT"),
+        ("[[nat]]\nname = \"m\"\nipv4 = \"192.0.2.1\"\nkind = \"open\"\n", ":8:8: open: not a kind of NAT: write one of cone, "),
         (
-            "[[teredo-client]]\nname = \"t\"\nipv4 = \"192.0.2.1\"\nserver = \"192.0.2.2\"\nnat = \"m\"\n",
-            ":5: no NAT is called \"m\"",
+            "[[node]]\nname = \"t\"\nipv4 = [\"192.0.2.1\"]\nnat = \"m\"\n[[node.teredo-client]]\nserver = \"131.107.0.2\"\n",
+            ":8:7: no NAT is called \"m\"",
         ),
         ("[direct-access]\norganisation = \"fd00::/56\"\n", ":6:16: fd00::/56 is not an organisation prefix: write a /48"),
         (
             "[[step]]\nspoof = { outer-source = \"10.0.0.2\", outer-destination = \"10.0.0.1\", source = \"::1\", destination = \"::2\" }\n",
             ":5: a spoof that expects nothing",
         ),
-        ("[[step]]\nping = { from = \"n\", to = \"n\", outer = [\"10.0.0.1\"] }\n", ":6:41: \"10.0.0.1\" is not an outer header"),
+        ("[[step]]\nping = { from = \"n\", to = \"n\", outer = [\"10.0.0.1\"] }\n", ":6:41: 10.0.0.1: not an outer header"),
     ]
     .into_iter()
     .enumerate()
@@ -120,8 +120,9 @@ fn mistakes_in_a_scenario_are_told_by_line() {
 
 #[test]
 fn all_mistakes_in_a_scenario_are_told_at_once() {
-    let nodes = "description = \"x\"\n[[host]]\nname = \"h\"\nipv4 = [\"10.0.0.2\"]\n\
-                 [[router]]\nname = \"r\"\nipv4 = [\"10.0.0.1\"]\nprefixes = [\"2001:db8::/48\"]\nlan = \"l\"\n";
+    let nodes = "description = \"x\"\n[[node]]\nname = \"h\"\nipv4 = [\"10.0.0.2\"]\n[[node.isatap-host]]\n\
+                 [[node]]\nname = \"r\"\n[[node.isatap-router]]\nlocal = \"10.0.0.1\"\nprefix = \"2001:db8::/48\"\n\
+                 [[node.lan]]\nname = \"l\"\n";
     let steps = "[[step]]\nping = { from = \"r\", to = \"q\" }\n[[step]]\nunplug = \"p\"\n[[step]]\nat = \"5\"\n";
     let told_of = |name: &str, text: &str, expected: &[&str]| {
         let (status, out) = rewritten(name, text);
@@ -132,24 +133,24 @@ fn all_mistakes_in_a_scenario_are_told_at_once() {
         }
     };
     let of_nodes = [
-        "5: the router r has half a LAN: write both lan and lan-address",
-        "5: 2001:db8::/48 is not an ISATAP prefix: write a /64",
-        "10: no node is called \"q\": use one of ",
-        "12: no node is called \"p\": use one of ",
-        "15:6: \"5\" is not a duration: write a number and ",
+        "10:10: cannot advertise the prefix 2001:db8::/48: ISATAP addresses are made of prefixes of 64 bits; write ",
+        "11: missing field `address`: for example, write address = ",
+        "13: no node is called \"q\": use one of ",
+        "15: no node is called \"p\": use one of ",
+        "18:6: 5: not a duration: write a number and ",
     ];
     told_of("bad-steps", &format!("{nodes}{steps}"), &of_nodes);
     // Which nodes there are is known once their tables are right.
-    let wrong = "durration = \"1s\"\n[[host]]\nname = \"i\"\nipv4 = [\"10.0.0.3/8\"]\n\
-                 routers = [\"10.0.0.1\", \"10.0.0\"]\n[[rooter]]\nname = \"q\"\n";
+    let wrong = "durration = \"1s\"\n[[node]]\nname = \"i\"\nipv4 = [\"10.0.0.3/8\"]\n[[node.isatap-host]]\n\
+                 router = [\"10.0.0.1\", \"10.0.0\"]\n[[noed]]\nname = \"q\"\n";
     let of_all = [
         "2:1: durration is not a key in front of the tables: write duration",
         "5:9: 10.0.0.3/8: a prefix length is not allowed here: write 10.0.0.3",
-        "6:24: 10.0.0: not an IPv4 address: write four numbers",
-        "7: no table is named rooter: write [[router]]",
-        "12: the router r has half a LAN: write both lan and lan-address",
-        "12: 2001:db8::/48 is not an ISATAP prefix: write a /64",
-        "22:6: \"5\" is not a duration: write a number and ",
+        "7:23: 10.0.0: not an IPv4 address: write four numbers",
+        "8: no table is named noed: write [[node]]",
+        "18:10: cannot advertise the prefix 2001:db8::/48: ",
+        "19: missing field `address`: for example, write address = ",
+        "26:6: 5: not a duration: write a number and ",
     ];
     told_of("bad-all", &format!("{nodes}{steps}").replacen('\n', &format!("\n{wrong}"), 1), &of_all);
 }

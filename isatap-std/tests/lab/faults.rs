@@ -8,10 +8,11 @@ use crate::site::{self, A4, B4, DAY, HOUR, NAME, ROUTER4, Site, c6, global, secs
 use isatap_core::drop_reason::DropReason;
 use isatap_core::error::Table;
 use isatap_core::interface::Interface as _;
-use isatap_core::isatap::{HostConfig, addr};
+use isatap_core::isatap::addr;
 use isatap_core::route::Route;
 use isatap_core::time::Instant;
-use isatap_std::lab::{Action, Answer, Chance, Conditions, IsatapHost, IsatapRouter, NodeId, RouterOptions, World, ip};
+use isatap_std::lab::{Action, Answer, Chance, Conditions, Gateway, GatewayOptions, IsatapHost, NodeId, World, ip};
+use isatap_std::spec::IsatapRouter;
 
 const A4_LATER: Ipv4Addr = Ipv4Addr::new(172, 16, 9, 9);
 
@@ -107,9 +108,8 @@ fn a_router_that_comes_back_with_another_prefix_is_followed() {
         site.world.run_for(gone);
         let prefix = format!("2001:db8:0:{:x}::/64", 0x70 + gone.as_secs());
         let prefix = prefix.parse().unwrap();
-        let options = RouterOptions::advertising(&[prefix]).lan(v6("2001:db8:0:8::1"), 64);
-        let router: IsatapRouter = IsatapRouter::new(&options).unwrap();
-        site.world.replace(site.router, router);
+        let router = IsatapRouter::new(vec![ROUTER4], vec![prefix]);
+        site.world.replace(site.router, site::gateway(router, site::on_lan()));
         site.world.set_plugged(site.router, true);
         let (a, new) = (site.a, addr::address(&prefix, A4).unwrap());
         // At the latest when the old advertisement's 80 % are over, or when
@@ -273,6 +273,39 @@ fn isa_24_answers_that_fail_keep_the_list_and_ten_thousand_addresses_fill_it() {
     assert_eq!(listed(&site.world, a), [] as [Ipv4Addr; 0]);
 }
 
+/// The names of a host bring one list, whichever of them there are.
+#[test]
+fn isa_20_routers_of_several_names_are_one_list() {
+    let mut host = site::by_name();
+    host.router.extend(["none.example".parse().unwrap(), "other.example".parse().unwrap()]);
+    let mut site = site::site_with("names", 1, site::router(), &host);
+    let other = Ipv4Addr::new(10, 0, 0, 9);
+    site.world.names.set_addresses("other.example", &[other], secs(60));
+    assert!(site.settle(secs(5)));
+    assert_eq!(listed(&site.world, site.a), [ROUTER4, other]);
+    // Good for as long as the name that is good for the shortest time.
+    site.world.names.set("other.example", Answer::NotFound);
+    site.world.run_for(HOUR);
+    assert_eq!(listed(&site.world, site.a), [ROUTER4]);
+}
+
+/// Nodes are refused what daemons are, and what only machines have.
+#[test]
+fn a_node_that_the_lab_has_not_is_refused_with_the_reason() {
+    let host = |change: &dyn Fn(&mut isatap_std::spec::IsatapHost)| {
+        let mut host = site::by_name();
+        change(&mut host);
+        IsatapHost::<isatap_core::capacity::Standard>::new(&host).map(drop).unwrap_err().to_string()
+    };
+    assert!(host(&|host| host.via = Some("eth0".into())).contains("the lab's nodes have no IPv4 devices"));
+    assert!(host(&|host| host.mtu = Some(1000)).starts_with("cannot set the MTU 1000"));
+    let gateway =
+        |options| Gateway::<isatap_core::capacity::Standard>::new(&options).map(drop).unwrap_err().to_string();
+    assert!(gateway(GatewayOptions::new(site::by_name())).contains("an ISATAP host forwards for nobody"));
+    let other = IsatapRouter::new(vec![ROUTER4], Vec::new());
+    assert!(gateway(GatewayOptions::new(other)).contains("it needs a prefix"));
+}
+
 /// Black holes, small paths and ICMPv4: what a path carries is found, and
 /// packets of 1,280 bytes always arrive.
 #[test]
@@ -331,8 +364,8 @@ fn shake(site: &mut Site, seed: u64) {
 
 #[test]
 fn the_hosts_of_other_configurations_live_too() {
-    let mut config = HostConfig::default();
-    config.probe_neighbors = false;
-    let mut site = site::site_with("no-probes", 1, &site::options(), config);
+    let mut host = site::by_name();
+    host.neighbor_probes = false;
+    let mut site = site::site_with("no-probes", 1, site::router(), &host);
     assert!(site.settle(secs(5)) && site.reaches(site.a, c6()));
 }

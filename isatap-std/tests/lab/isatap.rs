@@ -4,14 +4,16 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::site::{self, A4, B4, DAY, ROUTER4, Site, c6, global, secs, site, v6};
-use isatap_core::isatap::{CheckNeighbors, HostConfig, addr};
+use crate::site::{self, A4, B4, DAY, ROUTER4, Site, c6, global, secs, site, v6, with_lifetimes};
+use isatap_core::isatap::{CheckNeighbors, addr};
 use isatap_core::proto41::identification::{Bucket, Identifications};
-use isatap_core::proto41::mtu::MtuMode;
 use isatap_core::route::Preference;
 use isatap_core::time::Instant;
 use isatap_std::lab::pcap::{self, Pcap, SharedBuffer};
-use isatap_std::lab::{Action, Chance, Conditions, Hop, IsatapHost, IsatapRouter, PingOutcome, RouterOptions, World};
+use isatap_std::lab::{
+    self, Action, Chance, Conditions, Gateway, GatewayOptions, GatewayRoute, Hop, PingOutcome, Port, World,
+};
+use isatap_std::spec::IsatapHost;
 
 /// NDP-67, ISA-56, RFC 7559 §2.1: the router is up, the hosts are, and forwarding comes last.
 #[test]
@@ -19,7 +21,7 @@ fn isa_34_hosts_have_their_way_on_seconds_after_forwarding_is_switched_on() {
     let mut site = site("forwarding-last", 1);
     let (router, a) = (site.router, site.a);
     let switch = |site: &mut Site, on: bool, tells: bool| {
-        let switched = site.world.with_node::<IsatapRouter, _>(router, |router, now, _| {
+        let switched = site.world.with_node::<Gateway, _>(router, |router, now, _| {
             let site = isatap_std::lab::ISATAP_LINK;
             router.machine_mut().switches_mut(site).unwrap().forwarding = on;
             router.machine_mut().with_interface(now, site, |interface, cx| match interface {
@@ -54,7 +56,7 @@ fn isa_34_hosts_have_their_way_on_seconds_after_forwarding_is_switched_on() {
 }
 
 fn has_default(world: &World, host: isatap_std::lab::NodeId) -> bool {
-    let host = world.node::<IsatapHost>(host).unwrap();
+    let host = world.node::<lab::IsatapHost>(host).unwrap();
     host.machine().routes().any(|route| route.prefix.is_default())
 }
 
@@ -73,8 +75,8 @@ fn outer(journey: &[Hop], node: &str, packet: &str) -> Vec<(Ipv4Addr, Ipv4Addr)>
 fn rte_16_hosts_meet_by_link_local_addresses_without_a_router() {
     let (d4, e4) = (Ipv4Addr::new(10, 40, 1, 29), Ipv4Addr::new(192, 168, 41, 30));
     let mut world = World::for_test("table-1", 1);
-    let d = world.add("D", IsatapHost::<isatap_core::capacity::Standard>::new(HostConfig::default(), None));
-    let e = world.add("E", IsatapHost::<isatap_core::capacity::Standard>::new(HostConfig::default(), None));
+    let d = world.add("D", site::host(&IsatapHost::new()));
+    let e = world.add("E", site::host(&IsatapHost::new()));
     world.set_ipv4(d, &[d4]);
     world.set_ipv4(e, &[e4]);
     let ping = world.ping(d, v6("fe80::5efe:192.168.41.30"));
@@ -136,24 +138,24 @@ fn secret_that_starts_at_zero(source: Ipv4Addr, destination: Ipv4Addr) -> [u64; 
 #[test]
 fn isa_30_isa_52_solicitation_and_advertisement_are_those_of_the_vectors() {
     let host4 = Ipv4Addr::new(10, 0, 0, 2);
-    let mut options = RouterOptions::advertising(&["2001:db8:0:7::/64".parse().unwrap()])
-        .lifetimes(secs(86_400), secs(14_400))
-        .lan(v6("2001:db8:0:8::1"), 64);
-    options.routes = vec![("2001:db8:1::/48".parse().unwrap(), Preference::High)];
-    options.config.policy.mtu = MtuMode::Static(1280);
-    let mut config = HostConfig::default();
-    config.policy.mtu = MtuMode::Static(1280);
+    let behind = "2001:db8:1::/48".parse().unwrap();
+    let mut router = with_lifetimes(site::router(), secs(86_400), secs(14_400));
+    (router.advertise_route, router.path_mtu_discovery) = (vec![behind], false);
+    let mut options = GatewayOptions::new(router).lan(site::on_lan(), 64);
+    let route = GatewayRoute::new(behind, Port::Lan(0), None);
+    options.routes.push(GatewayRoute { preference: Preference::High, ..route });
 
     let mut world = World::for_test("vectors", 1);
     let buffer = SharedBuffer::default();
     world.capture(Pcap::new(Box::new(buffer.clone())).unwrap());
-    let mut router: IsatapRouter = IsatapRouter::new(&options).unwrap();
+    let mut router: Gateway = Gateway::new(&options).unwrap();
     router.machine_mut().reseed(secret_that_starts_at_zero(ROUTER4, host4));
     let router = world.add("router", router);
     world.set_ipv4(router, &[ROUTER4]);
-    let mut host: IsatapHost = IsatapHost::new(config, None);
+    let mut of_host = site::by("10.0.0.1");
+    of_host.path_mtu_discovery = false;
+    let mut host = site::host(&of_host);
     host.machine_mut().reseed(secret_that_starts_at_zero(host4, ROUTER4));
-    host.list_router(Instant::ZERO, ROUTER4).unwrap();
     let host = world.add("host", host);
     world.set_ipv4(host, &[host4]);
     world.run_for(secs(3));
@@ -265,9 +267,9 @@ fn isa_34_solicitations_back_off_and_never_stop() {
 /// its address and route live as long as the router does.
 #[test]
 fn isa_35_short_lifetimes_are_renewed_before_they_end() {
-    let mut options = site::options().lifetimes(secs(600), secs(300));
-    options.config.router_lifetime = 300;
-    let mut site = site::site_with("renewal", 1, &options, HostConfig::default());
+    let mut router = with_lifetimes(site::router(), secs(600), secs(300));
+    router.router_lifetime = 300;
+    let mut site = site::site_with("renewal", 1, router, &site::by_name());
     assert!(site.settle(secs(5)));
     site.world.take_journey();
     for _ in 0..200 {
@@ -286,9 +288,9 @@ fn isa_35_short_lifetimes_are_renewed_before_they_end() {
 /// The router dies for good: addresses and routes end with their lifetimes.
 #[test]
 fn isa_35_what_is_not_renewed_ends() {
-    let mut options = site::options().lifetimes(secs(600), secs(300));
-    options.config.router_lifetime = 300;
-    let mut site = site::site_with("lapse", 1, &options, HostConfig::default());
+    let mut router = with_lifetimes(site::router(), secs(600), secs(300));
+    router.router_lifetime = 300;
+    let mut site = site::site_with("lapse", 1, router, &site::by_name());
     assert!(site.settle(secs(5)));
     site.world.set_plugged(site.router, false);
     site.world.run_for(secs(590));
@@ -314,7 +316,7 @@ fn routers_and_hosts_ping_too() {
 }
 
 fn set_check(site: &mut Site, check: CheckNeighbors) {
-    site.world.with_node::<IsatapRouter, _>(site.router, |router, now, _| {
+    site.world.with_node::<Gateway, _>(site.router, |router, now, _| {
         router.machine_mut().with_interface(now, isatap_std::lab::ISATAP_LINK, |interface, _| {
             let isatap_core::node::AnyInterface::IsatapRouter(router) = interface else { unreachable!() };
             router.config_mut().check_neighbors = check;
@@ -334,11 +336,11 @@ fn sec_1_hosts_that_solicited_are_known_and_their_pings_do_not_wait() {
     site.world.run_for(secs(3));
     let (a, c) = (site.a, site.c);
     assert!(site.reaches(a, c6()) && site.reaches(c, global(B4)));
-    let counters = *site.world.node::<IsatapRouter>(router).unwrap().machine().counters();
+    let counters = *site.world.node::<Gateway>(router).unwrap().machine().counters();
     assert!(counters.held == 0 && counters.native > 0 && counters.tunnelled > 0, "{counters:?}");
     assert!(!site.reaches(c, global(Ipv4Addr::new(10, 9, 9, 9))), "nobody is there");
     site.world.run_for(secs(5));
-    let counters = *site.world.node::<IsatapRouter>(router).unwrap().machine().counters();
+    let counters = *site.world.node::<Gateway>(router).unwrap().machine().counters();
     assert!(counters.held > 0, "{counters:?}");
     assert!(counters.get(isatap_core::drop_reason::DropReason::NeighborUnverified) > 0, "{counters:?}");
 }

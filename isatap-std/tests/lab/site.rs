@@ -4,11 +4,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use isatap_core::isatap::{HostConfig, addr};
+use isatap_core::isatap::addr;
 use isatap_core::time::Instant;
-use isatap_std::lab::{
-    IsatapHost, IsatapRouter, LAN_LINK, NATIVE_LINK, NativeHost, NodeId, PingId, RouterOptions, World,
-};
+use isatap_std::lab::{Gateway, GatewayOptions, IsatapHost, LAN_LINK, NATIVE_LINK, NativeHost, NodeId, PingId, World};
+use isatap_std::spec;
 
 pub const A4: Ipv4Addr = Ipv4Addr::new(192, 168, 47, 99);
 pub const B4: Ipv4Addr = Ipv4Addr::new(131, 107, 71, 209);
@@ -42,29 +41,61 @@ pub struct Site {
     pub c: NodeId,
 }
 
-pub fn options() -> RouterOptions {
-    RouterOptions::advertising(&["2001:db8:0:7::/64".parse().unwrap()]).lan(v6("2001:db8:0:8::1"), 64)
+/// The router, as a daemon would be told of it.
+pub fn router() -> spec::IsatapRouter {
+    spec::IsatapRouter::new(vec![ROUTER4], vec!["2001:db8:0:7::/64".parse().unwrap()])
+}
+
+/// A node that is this router, with an address on a LAN.
+pub fn gateway(router: spec::IsatapRouter, lan: Ipv6Addr) -> Gateway {
+    Gateway::new(&GatewayOptions::new(router).lan(lan, 64)).unwrap()
+}
+
+/// The router's own.
+pub fn on_lan() -> Ipv6Addr {
+    v6("2001:db8:0:8::1")
+}
+
+/// A host that asks for its routers by name.
+pub fn by_name() -> spec::IsatapHost {
+    by(NAME)
+}
+
+/// A host of this router, by address or name.
+pub fn by(router: &str) -> spec::IsatapHost {
+    let mut host = spec::IsatapHost::new();
+    host.router.push(router.parse().unwrap());
+    host
+}
+
+pub fn host(host: &spec::IsatapHost) -> IsatapHost {
+    IsatapHost::new(host).unwrap()
+}
+
+/// Lifetimes of addresses: valid, preferred.
+pub fn with_lifetimes(mut router: spec::IsatapRouter, valid: Duration, preferred: Duration) -> spec::IsatapRouter {
+    let secs = |time: Duration| u32::try_from(time.as_secs()).unwrap();
+    (router.valid_lifetime, router.preferred_lifetime) = (secs(valid), secs(preferred));
+    router
 }
 
 /// A and B, which resolve a name for their router, and C beyond it.
 pub fn site(test: &str, seed: u64) -> Site {
-    site_with(test, seed, &options(), HostConfig::default())
+    site_with(test, seed, router(), &by_name())
 }
 
-pub fn site_with(test: &str, seed: u64, options: &RouterOptions, config: HostConfig) -> Site {
+pub fn site_with(test: &str, seed: u64, router: spec::IsatapRouter, of_hosts: &spec::IsatapHost) -> Site {
     let mut world = World::for_test(test, seed);
     world.names.set_addresses(NAME, &[ROUTER4], HOUR);
     let lan = world.add_lan("lan");
-    let router: IsatapRouter = IsatapRouter::new(options).unwrap();
-    let router = world.add("router", router);
+    let router = world.add("router", gateway(router, on_lan()));
     world.join(router, LAN_LINK, lan);
     world.set_ipv4(router, &[ROUTER4]);
     let native = NativeHost::new(c6(), "2001:db8:0:8::/64".parse().unwrap(), Some(v6("2001:db8:0:8::1")));
     let c = world.add("C", native);
     world.join(c, NATIVE_LINK, lan);
-    let host = || -> IsatapHost { IsatapHost::new(config, Some(NAME)) };
-    let a = world.add("A", host());
-    let b = world.add("B", host());
+    let a = world.add("A", host(of_hosts));
+    let b = world.add("B", host(of_hosts));
     world.set_ipv4(a, &[A4]);
     world.set_ipv4(b, &[B4]);
     Site { world, router, a, b, c }

@@ -4,12 +4,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::site::{DAY, HOUR, NAME, c6, secs, v6};
-use isatap_core::isatap::{HostConfig, addr};
+use crate::site::{self, DAY, HOUR, NAME, c6, secs, v6};
+use isatap_core::isatap::addr;
 use isatap_std::lab::pcap::{Pcap, SharedBuffer};
-use isatap_std::lab::{
-    Chance, Conditions, IsatapHost, IsatapRouter, LAN_LINK, NATIVE_LINK, NativeHost, NodeId, RouterOptions, World,
-};
+use isatap_std::lab::{Chance, Conditions, Gateway, LAN_LINK, NATIVE_LINK, NativeHost, NodeId, World};
+use isatap_std::spec::IsatapRouter;
 
 const ROUTERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
 
@@ -27,9 +26,10 @@ fn host4(n: usize) -> Ipv4Addr {
     if n % 3 == 0 { Ipv4Addr::new(131, 107, 1, n + 1) } else { Ipv4Addr::new(192, 168, n, 1) }
 }
 
-fn options(n: usize) -> RouterOptions {
+fn router(n: usize) -> Gateway {
     let prefix = format!("2001:db8:0:{}::/64", 70 + n).parse().unwrap();
-    RouterOptions::advertising(&[prefix]).lan(v6(&format!("2001:db8:0:8::{}", n + 1)), 64).lifetimes(DAY, HOUR * 6)
+    let router = site::with_lifetimes(IsatapRouter::new(vec![ROUTERS[n]], vec![prefix]), DAY, HOUR * 6);
+    site::gateway(router, v6(&format!("2001:db8:0:8::{}", n + 1)))
 }
 
 impl Soak {
@@ -47,8 +47,7 @@ impl Soak {
         let lan = world.add_lan("lan");
         let routers = (0..2)
             .map(|n| {
-                let node: IsatapRouter = IsatapRouter::new(&options(n)).unwrap();
-                let id = world.add(&format!("router {n}"), node);
+                let id = world.add(&format!("router {n}"), router(n));
                 world.join(id, LAN_LINK, lan);
                 world.set_ipv4(id, &[ROUTERS[n]]);
                 id
@@ -59,8 +58,7 @@ impl Soak {
         world.join(c, NATIVE_LINK, lan);
         let hosts = (0..hosts)
             .map(|n| {
-                let node: IsatapHost = IsatapHost::new(HostConfig::default(), Some(NAME));
-                let id = world.add(&format!("host {n}"), node);
+                let id = world.add(&format!("host {n}"), site::host(&site::by_name()));
                 world.set_ipv4(id, &[host4(n)]);
                 id
             })
@@ -88,8 +86,7 @@ impl Soak {
             ),
             _ => {
                 let n = usize::from(router == self.routers[1]);
-                let node: IsatapRouter = IsatapRouter::new(&options(n)).unwrap();
-                self.world.replace(router, node);
+                self.world.replace(router, self::router(n));
             }
         }
         self.some_pings(20);

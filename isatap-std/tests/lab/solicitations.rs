@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::site::{ROUTER4, global, options, secs};
-use isatap_core::isatap::{HostConfig, addr};
+use crate::site::{self, ROUTER4, global, secs};
+use isatap_core::isatap::addr;
 use isatap_core::time::Instant;
 use isatap_std::lab::pcap::{self, Pcap, SharedBuffer};
-use isatap_std::lab::{IsatapHost, IsatapRouter, World, ip};
+use isatap_std::lab::{World, ip};
 
 const HOSTS: u32 = 60;
 
@@ -29,8 +29,7 @@ fn under_flood(rate: u32, source: impl Fn(u32) -> Ipv4Addr) -> Outcome {
     world.keep_journey(false);
     let buffer = SharedBuffer::default();
     world.capture(Pcap::new(Box::new(buffer.clone())).unwrap());
-    let router: IsatapRouter = IsatapRouter::new(&options()).unwrap();
-    let router = world.add("router", router);
+    let router = world.add("router", site::gateway(site::router(), site::on_lan()));
     world.set_ipv4(router, &[ROUTER4]);
     world.run_for(secs(1));
     let mut forged = 0_u32;
@@ -48,8 +47,7 @@ fn under_flood(rate: u32, source: impl Fn(u32) -> Ipv4Addr) -> Outcome {
     flood_until(&mut world, end, &|_| false);
     let hosts: Vec<_> = (1..=HOSTS)
         .map(|number| {
-            let mut host: IsatapHost = IsatapHost::new(HostConfig::default(), None);
-            host.list_router(Instant::ZERO, ROUTER4).unwrap();
+            let host = site::host(&site::by("10.0.0.1"));
             let address = Ipv4Addr::from_bits(0x0a02_0000 + number);
             let id = world.add(&format!("host {number}"), host);
             world.set_ipv4(id, &[address]);

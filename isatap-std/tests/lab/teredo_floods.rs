@@ -5,11 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_core::teredo::client::ClientConfig;
 use isatap_core::teredo::qualify::Stage;
-use isatap_core::teredo::relay::RelayConfig;
-use isatap_core::teredo::server::ServerConfig;
 use isatap_std::lab::{INTERNET_LINK, NATIVE_LINK, NativeHost, NodeId, TeredoClient, TeredoRelay, TeredoServer, World};
+use isatap_std::spec;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 const RELAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 50);
@@ -34,7 +32,7 @@ fn world(name: &str) -> (World, NodeId) {
     let mut world = World::for_test(name, 7);
     world.keep_journey(false);
     let internet = world.add_lan("internet");
-    let server = world.add("server", TeredoServer::new(ServerConfig::new(SERVER)));
+    let server = world.add("server", TeredoServer::new(spec::TeredoServer::new(SERVER).config()));
     world.set_ipv4(server, &[SERVER, Ipv4Addr::new(198, 51, 100, 2)]);
     world.join(server, INTERNET_LINK, internet);
     (world, server)
@@ -42,7 +40,8 @@ fn world(name: &str) -> (World, NodeId) {
 
 /// A client without a NAT, which starts at once.
 fn client(world: &mut World, number: u8) -> NodeId {
-    let id = world.add(&format!("client-{number}"), TeredoClient::new(ClientConfig::new(SERVER, 40_000)));
+    let config = spec::TeredoClient::new(SERVER.to_string().parse().unwrap()).config(40_000);
+    let id = world.add(&format!("client-{number}"), TeredoClient::new(config));
     world.set_ipv4(id, &[Ipv4Addr::new(203, 0, 113, number)]);
     id
 }
@@ -114,7 +113,7 @@ fn ter_107_a_relay_serves_others_beside_a_64_that_asks_for_nobody() {
         let (mut world, _) = world("teredo-relay-flood");
         let internet = world.find_lan("internet").unwrap();
         let router: Ipv6Addr = "2001:db8:0:8::1".parse().unwrap();
-        let relay = world.add("relay", TeredoRelay::new(RelayConfig::new(RELAY.into(), 3545), router));
+        let relay = world.add("relay", TeredoRelay::new(spec::TeredoRelay::new(RELAY).config(32, 3545), router));
         world.set_ipv4(relay, &[RELAY]);
         world.join(relay, INTERNET_LINK, internet);
         let mut host = |name: &str, address: &str| {

@@ -8,7 +8,7 @@ use isatap_core::sixtofour::addr::{DirectAccessUlaPrefixes, directaccess_prefixe
 use serde::de::{Deserialize, Deserializer, Error as _};
 use toml::de::{DeTable, ValueDeserializer};
 
-use super::file::Text;
+use super::value::Text;
 
 /// `[direct-access]`
 #[derive(Clone, Debug, Default, serde::Deserialize)]

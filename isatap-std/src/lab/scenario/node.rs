@@ -1,36 +1,61 @@
-//! `[[node]]`: a node with any mix of tunnels and native links.
+//! `[[node]]`: where a node stands, and its links, which are the tables of `isatap run`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use isatap_core::link::InterfaceAddress;
+use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::route::Preference;
+use toml::Spanned;
 
-use super::super::gateway::{GATEWAY_LINKS, GatewayOptions, GatewayRoute, Port};
-use super::file::{AddressWithPrefix, Text};
-use super::tunnels::GatewayTable;
-use crate::resolve::Entry;
-use crate::spec::{IsatapRouter, Link, SixRd, SixToFour, Tunnel, conflicts};
+use super::super::gateway::{GATEWAY_LINKS, Gateway, GatewayOptions, GatewayRoute, Port};
+use super::super::isatap;
+use super::super::teredo::{self, INTERNET_LINK};
+use super::super::unplayed;
+use super::super::world::{NodeId, World};
+use super::Wrong;
+use super::value::{Span, Text};
+use crate::error::Error;
+use crate::spec::{
+    AddressWithLength, IsatapHost, IsatapRouter, Link, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer,
+    Tunnel, conflicts, list,
+};
 
-/// `[[node]]`. Its tunnels have the keys of `isatap run`'s tables.
+/// `[[node]]`
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct NodeTable {
     pub(super) name: String,
-    pub(super) ipv4: Vec<Ipv4Addr>,
+    /// Its IPv4 addresses; those that its links name, if it is left out.
+    ipv4: Option<Vec<Ipv4Addr>>,
+    /// When it gets them. Without it an ISATAP host gets them at the start, and any other node
+    /// before.
+    start: Option<Span>,
+    /// The NAT that it is behind.
+    pub(super) nat: Option<String>,
     /// Whether it looks for routing loops.
     #[serde(default = "yes")]
     loop_checks: bool,
     #[serde(default)]
-    isatap_router: Vec<IsatapRouter>,
+    isatap_host: Vec<Spanned<IsatapHost>>,
     #[serde(default)]
-    tunnel: Vec<Tunnel>,
+    isatap_router: Vec<Spanned<IsatapRouter>>,
+    #[serde(default)]
+    tunnel: Vec<Spanned<Tunnel>>,
     #[serde(default, rename = "6rd")]
-    sixrd: Vec<SixRd>,
+    sixrd: Vec<Spanned<SixRd>>,
     #[serde(default, rename = "6to4")]
-    sixtofour: Vec<SixToFour>,
+    sixtofour: Vec<Spanned<SixToFour>>,
     #[serde(default)]
-    lan: Vec<LanTable>,
+    teredo_client: Vec<Spanned<TeredoClient>>,
     #[serde(default)]
-    route: Vec<RouteTable>,
+    teredo_server: Vec<Spanned<TeredoServer>>,
+    #[serde(default)]
+    teredo_relay: Vec<Spanned<TeredoRelay>>,
+    #[serde(default)]
+    lan: Vec<Spanned<LanTable>>,
+    #[serde(default)]
+    route: Vec<Spanned<RouteTable>>,
 }
 
 /// `[[node.lan]]`
@@ -38,7 +63,8 @@ pub(super) struct NodeTable {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct LanTable {
     name: String,
-    address: Text<AddressWithPrefix>,
+    /// The node's address there; only a Teredo server has none.
+    address: Option<Text<AddressWithLength>>,
 }
 
 /// `[[node.route]]`
@@ -51,79 +77,282 @@ struct RouteTable {
     via: Option<Ipv6Addr>,
     #[serde(default)]
     metric: u32,
+    /// What an ISATAP router says of it that advertises it.
     #[serde(default)]
-    publish: bool,
+    preference: Preference,
 }
 
 fn yes() -> bool {
     true
 }
 
-/// A key that a daemon heeds and a node of the lab does not.
-fn unused(link: &Link) -> Option<&'static str> {
-    match link {
-        link if link.pcap().is_some() => Some("pcap"),
-        link if !link.lans().is_empty() => Some("lan"),
-        Link::IsatapRouter(router) if !router.advertise_route.is_empty() => Some("advertise-route"),
-        Link::SixToFour(SixToFour { relay: Some(Entry::Name(_)), .. }) => Some("the name of a relay"),
-        _ => None,
+/// A node that makes sense.
+pub(super) struct Node<'a> {
+    table: &'a NodeTable,
+    links: Vec<Link>,
+    ipv4: Vec<Ipv4Addr>,
+    routes: Vec<GatewayRoute>,
+}
+
+/// UDP ports of Teredo where any would do.
+const CLIENT_PORT: u16 = 40_000;
+const RELAY_PORT: u16 = 3545;
+
+impl NodeTable {
+    /// Its links, in the order of the file, and where the table of each begins.
+    fn links(&self) -> (Vec<usize>, Vec<Link>) {
+        fn each<T: Clone + Into<Link>>(tables: &[Spanned<T>]) -> impl Iterator<Item = (usize, Link)> {
+            tables.iter().map(|table| (table.span().start, table.get_ref().clone().into()))
+        }
+        let mut links: Vec<(usize, Link)> = each(&self.isatap_host)
+            .chain(each(&self.isatap_router))
+            .chain(each(&self.tunnel))
+            .chain(each(&self.sixrd))
+            .chain(each(&self.sixtofour))
+            .chain(each(&self.teredo_client))
+            .chain(each(&self.teredo_server))
+            .chain(each(&self.teredo_relay))
+            .collect();
+        links.sort_by_key(|(begin, _)| *begin);
+        links.into_iter().unzip()
+    }
+
+    /// The node, if it makes sense. `at`: where its table begins.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub(super) fn read(&self, at: usize) -> Result<Node<'_>, Vec<Wrong>> {
+        let (begins, links) = self.links();
+        let begin = |link: usize| begins.get(link).copied().unwrap_or(at);
+        let mut wrong = Vec::new();
+        for (number, link) in links.iter().enumerate() {
+            let refusals = link.check().into_iter().chain(unplayed::refusals(link));
+            wrong.extend(refusals.map(|refusal| {
+                Wrong::of_key(begin(number), refusal.key, refusal.error.on(), refusal.error.to_string())
+            }));
+        }
+        let clashes = conflicts(&links, &[]).into_iter();
+        wrong.extend(clashes.map(|clash| Wrong::of_key(begin(clash.link), clash.key, &clash.value, clash.text)));
+        let ipv4 = match &self.ipv4 {
+            Some(ipv4) => ipv4.clone(),
+            None => links.iter().flat_map(Link::locals).collect(),
+        };
+        if self.ipv4.is_none() && ipv4.is_empty() && !links.is_empty() {
+            wrong.push(Wrong::of_table(at, format!("{} has no IPv4 address: add ipv4", self.name)));
+        }
+        for (number, link) in links.iter().enumerate() {
+            for local in link.locals().into_iter().filter(|local| !ipv4.contains(local)) {
+                let text = format!("{} has a tunnel at {local}, which is not in its ipv4: add it there", self.name);
+                wrong.push(Wrong::of_key(begin(number), "", &local.to_string(), text));
+            }
+        }
+        wrong.extend(self.parts(at, &links).err());
+        wrong.extend(self.lan.iter().filter_map(|lan| {
+            let (begin, is_server) = (lan.span().start, matches!(links.as_slice(), [Link::TeredoServer(_)]));
+            let name = &lan.get_ref().name;
+            match &lan.get_ref().address {
+                None if !is_server => {
+                    let advice = "for example, write address = \"2001:db8:0:8::1/64\"";
+                    Some(Wrong::of_table(begin, format!("missing field `address`: {advice}")))
+                }
+                Some(_) if is_server => {
+                    let text = format!("a Teredo server of the lab only sends to the LAN {name}: leave address out");
+                    Some(Wrong::of_key(begin, "address", "", text))
+                }
+                _ => None,
+            }
+        }));
+        let mut routes = Vec::new();
+        for route in &self.route {
+            match self.route(route.get_ref(), &links) {
+                Ok(read) => routes.push(read),
+                Err(text) => wrong.push(Wrong::of_key(route.span().start, "by", &route.get_ref().by, text)),
+            }
+        }
+        for (number, link) in links.iter().enumerate() {
+            for prefix in link.published_routes().iter().filter(|prefix| !self.has_route(prefix)) {
+                let text = format!("{} advertises {prefix} and has no route for it: add a [[node.route]]", self.name);
+                wrong.push(Wrong::of_key(begin(number), "advertise-route", &prefix.to_string(), text));
+            }
+        }
+        if wrong.is_empty() { Ok(Node { table: self, links, ipv4, routes }) } else { Err(wrong) }
+    }
+
+    /// Whether the lab has a node of all these parts.
+    fn parts(&self, at: usize, links: &[Link]) -> Result<(), Wrong> {
+        let cannot = |text: String| Err(Wrong::of_table(at, text));
+        let alone = links.iter().find(|link| link.is_teredo() || matches!(link, Link::IsatapHost(_)));
+        let Some(link) = alone else {
+            if links.len() + self.lan.len() > GATEWAY_LINKS {
+                return cannot(format!(
+                    "{} has more than {GATEWAY_LINKS} tunnels and LANs: make two nodes of it",
+                    self.name
+                ));
+            }
+            return Ok(());
+        };
+        let kind = link.kind();
+        if links.len() > 1 {
+            return cannot(format!(
+                "{} has other links beside the {kind}, and no node of the lab has both: make two nodes of it",
+                self.name
+            ));
+        }
+        if !self.loop_checks {
+            return cannot(format!("the {kind} {} does not forward: leave loop-checks out", self.name));
+        }
+        let lans = self.lan.len();
+        match link {
+            Link::TeredoServer(_) | Link::TeredoRelay(_) if lans != 1 => {
+                cannot(format!("a {kind} of the lab has one LAN, and {} has {lans}: write one [[node.lan]]", self.name))
+            }
+            Link::TeredoServer(_) | Link::TeredoRelay(_) => {
+                let is_default = |route: &RouteTable| route.prefix.0.is_default() && route.via.is_some();
+                match self.route.iter().map(Spanned::get_ref).filter(|route| !is_default(route)).count() {
+                    0 if self.route.len() < 2 => Ok(()),
+                    _ => cannot(format!(
+                        "a {kind} of the lab has one route at most, {} has others: write ::/0 with by and via",
+                        self.name
+                    )),
+                }
+            }
+            _ if lans + self.route.len() > 0 => cannot(format!(
+                "the {kind} {} is alone on its host: leave [[node.lan]] and [[node.route]] out",
+                self.name
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn route(&self, route: &RouteTable, links: &[Link]) -> Result<GatewayRoute, String> {
+        let of_tunnel = || links.iter().position(|link| link.device() == route.by).map(Port::Tunnel);
+        let of_lan = self.lan.iter().position(|lan| lan.get_ref().name == route.by).map(Port::Lan);
+        let port = match route.by.as_str() {
+            "nothing" => Port::Null,
+            _ => of_lan.or_else(of_tunnel).ok_or_else(|| {
+                format!("{} has no LAN and no tunnel {:?}: name one of its own, or \"nothing\"", self.name, route.by)
+            })?,
+        };
+        let base = GatewayRoute::new(route.prefix.0, port, route.via);
+        Ok(GatewayRoute { metric: route.metric, preference: route.preference, ..base })
+    }
+
+    fn has_route(&self, prefix: &Ipv6Prefix) -> bool {
+        let on_link = self.lan.iter().filter_map(|lan| lan.get_ref().address.as_ref()?.0.0.prefix());
+        self.route.iter().map(|route| route.get_ref().prefix.0).chain(on_link).any(|own| own == *prefix)
     }
 }
 
-impl NodeTable {
+impl Node<'_> {
+    /// Whether it is an ISATAP host.
+    pub(super) fn is_host(&self) -> bool {
+        matches!(self.links.as_slice(), [Link::IsatapHost(_)])
+    }
+
+    /// When it gets its IPv4 addresses; `None`: before the start.
+    pub(super) fn start(&self) -> Option<Span> {
+        self.table.start.or(self.is_host().then(Span::default))
+    }
+
+    /// Its IPv4 addresses.
+    pub(super) fn ipv4(&self) -> &[Ipv4Addr] {
+        &self.ipv4
+    }
+
+    /// How the tool lists it.
+    pub(super) fn cast(&self) -> String {
+        let kinds: Vec<&str> = self.links.iter().map(Link::kind).collect();
+        let role = if kinds.is_empty() { "IPv6 router".to_owned() } else { kinds.join(" and ") };
+        let nat = self.table.nat.as_ref().map(|nat| format!(" behind {nat}")).unwrap_or_default();
+        let about = |link: &Link| match link {
+            Link::IsatapHost(host) if !host.router.is_empty() => format!(", routers {}", list(&host.router)),
+            Link::IsatapRouter(router) => format!(", prefix {}", list(&router.prefix)),
+            Link::TeredoClient(client) => format!(", server {}", client.server),
+            _ => String::new(),
+        };
+        let about: String = self.links.iter().map(about).collect();
+        let of_lan = |lan: &Spanned<LanTable>| {
+            let (lan, address) = (lan.get_ref(), lan.get_ref().address.as_ref());
+            format!(
+                ",{} on the LAN {}",
+                address.map(|own| format!(" {}", own.0.0.address)).unwrap_or_default(),
+                lan.name
+            )
+        };
+        let lans: String = self.table.lan.iter().map(of_lan).collect();
+        format!("{:<8} {role:<14} {}{nat}{about}{lans}", self.table.name, list(&self.ipv4))
+    }
+
+    /// Puts it into a world that has its NAT, without IPv4 addresses.
+    ///
     /// # Errors
-    /// What does not fit together, for a person.
-    pub(super) fn read(&self) -> Result<GatewayTable<'_>, String> {
-        let name = &self.name;
-        let tunnels: Vec<Link> = self.tunnels().collect();
-        if tunnels.len() + self.lan.len() > GATEWAY_LINKS {
-            return Err(format!("{name} has more than {GATEWAY_LINKS} tunnels and LANs: make two nodes of it"));
+    /// Its tables have no room for all of it.
+    pub(super) fn add(&self, world: &mut World) -> Result<NodeId, Error> {
+        let (id, first) = match self.links.as_slice() {
+            [Link::IsatapHost(host)] => (self.add_host(world, host)?, None),
+            [Link::TeredoClient(client)] => (self.add_client(world, client), None),
+            [Link::TeredoServer(server)] => (self.add_server(world, server), Some(INTERNET_LINK)),
+            [Link::TeredoRelay(relay)] => (self.add_relay(world, relay), Some(INTERNET_LINK)),
+            _ => self.add_gateway(world)?,
+        };
+        for (link, lan) in first.into_iter().flat_map(|first| first.0..).zip(&self.table.lan) {
+            let segment = world.segment(&lan.get_ref().name);
+            world.join(id, LinkId(link), segment);
         }
-        tunnels.iter().try_for_each(Link::check_first).map_err(|error| format!("{name}: {error}"))?;
-        if let Some(key) = tunnels.iter().find_map(unused) {
-            return Err(format!("{name} has a tunnel with {key}, which a scenario does not use: leave it out"));
+        if let Some(nat) = self.table.nat.as_ref().and_then(|nat| world.find(nat)) {
+            world.set_gateway(id, nat);
         }
-        if let Some(conflict) = conflicts(&tunnels, &[]).first() {
-            return Err(format!("{name}: {}", conflict.text));
-        }
-        if let Some(local) = tunnels.iter().flat_map(Link::locals).find(|local| !self.ipv4.contains(local)) {
-            return Err(format!("{name} has a tunnel at {local}, which is not in its ipv4: add it there"));
-        }
-        let routes = self.route.iter().map(|route| self.route(route, &tunnels)).collect::<Result<Vec<_>, _>>()?;
-        let lans = self.lan.iter().map(|lan| lan.address.0).collect();
-        let kinds: Vec<&str> = tunnels.iter().map(Link::kind).collect();
-        Ok(GatewayTable {
-            name,
-            ipv4: &self.ipv4,
-            lans: self.lan.iter().map(|lan| lan.name.as_str()).collect(),
-            role: if kinds.is_empty() { "IPv6 router".into() } else { kinds.join(" and ") },
-            options: GatewayOptions { tunnels, lans, routes, loop_checks: self.loop_checks },
-        })
+        Ok(id)
     }
 
-    fn tunnels(&self) -> impl Iterator<Item = Link> {
-        let isatap = self.isatap_router.iter().cloned().map(Link::from);
-        let of_tunnel = |tunnel: &Tunnel| {
-            let mut tunnel = tunnel.clone();
-            // The journey is to show what a scenario is about.
-            tunnel.neighbor_probes = false;
-            Link::from(tunnel)
-        };
-        let tunnels = isatap.chain(self.tunnel.iter().map(of_tunnel));
-        let tunnels = tunnels.chain(self.sixrd.iter().cloned().map(Link::from));
-        tunnels.chain(self.sixtofour.iter().cloned().map(Link::from))
+    // Each by itself, since each takes much of a small stack.
+
+    fn add_host(&self, world: &mut World, host: &IsatapHost) -> Result<NodeId, Error> {
+        let node: isatap::IsatapHost = isatap::IsatapHost::new(host)?;
+        Ok(world.add(&self.table.name, node))
     }
 
-    fn route(&self, route: &RouteTable, tunnels: &[Link]) -> Result<GatewayRoute, String> {
-        let of_tunnel = || tunnels.iter().position(|tunnel| tunnel.device() == route.by).map(Port::Tunnel);
-        let of_lan = self.lan.iter().position(|lan| lan.name == route.by).map(Port::Lan);
-        let port = match route.by.as_str() {
-            "nothing" => Port::Null,
-            by => of_lan.or_else(of_tunnel).ok_or_else(|| {
-                format!("{} has no LAN and no tunnel {by:?}: name one of its own, or \"nothing\"", self.name)
-            })?,
-        };
-        let (prefix, next_hop) = (route.prefix.0, route.via);
-        Ok(GatewayRoute { prefix, port, next_hop, metric: route.metric, publish: route.publish })
+    fn add_client(&self, world: &mut World, client: &TeredoClient) -> NodeId {
+        let config = client.config(port(client.socket().port(), CLIENT_PORT));
+        world.add(&self.table.name, teredo::TeredoClient::new(config))
     }
+
+    fn add_server(&self, world: &mut World, server: &TeredoServer) -> NodeId {
+        let node = teredo::TeredoServer::new(server.config()).gateway(self.next_router());
+        world.add(&self.table.name, node)
+    }
+
+    fn add_relay(&self, world: &mut World, relay: &TeredoRelay) -> NodeId {
+        let config = relay.config(32, port(relay.socket().port(), RELAY_PORT));
+        let own = self.addresses().next().map_or(Ipv6Addr::UNSPECIFIED, |own| own.address);
+        let node = teredo::TeredoRelay::new(config, own).gateway(self.next_router());
+        world.add(&self.table.name, node)
+    }
+
+    /// Its first native link as well.
+    fn add_gateway(&self, world: &mut World) -> Result<(NodeId, Option<LinkId>), Error> {
+        let options = GatewayOptions {
+            tunnels: self.links.clone(),
+            lans: self.addresses().collect(),
+            routes: self.routes.clone(),
+            loop_checks: self.table.loop_checks,
+        };
+        let node: Gateway = Gateway::new(&options)?;
+        Ok((world.add(&self.table.name, node), options.link(Port::Lan(0))))
+    }
+
+    /// Its addresses on its LANs.
+    fn addresses(&self) -> impl Iterator<Item = InterfaceAddress> {
+        self.table.lan.iter().filter_map(|lan| Some(lan.get_ref().address.as_ref()?.0.0))
+    }
+
+    /// The one by which it sends everything else on.
+    fn next_router(&self) -> Option<Ipv6Addr> {
+        self.routes.first().and_then(|route| route.next_hop)
+    }
+}
+
+/// A port, or another where it is left open.
+fn port(port: u16, other: u16) -> u16 {
+    if port == 0 { other } else { port }
 }

@@ -10,7 +10,8 @@ use super::super::ip;
 use super::super::journey::{Action, Hop, InnerHeader};
 use super::super::ping::{Ping, PingId, PingOutcome};
 use super::super::world::{NodeId, World};
-use super::file::{Deed, DropTable, Expect, Pair, PingDeed, SpoofDeed, StepTable, Text};
+use super::step::{Deed, DropTable, Expect, PingDeed, SpoofDeed, StepTable};
+use super::value::Pair;
 use super::{NARRATOR, set_name};
 
 /// A scenario on its way.
@@ -188,7 +189,7 @@ impl Run {
     }
 
     /// Whether the echo requests and replies since `seen` got these outer headers, in order.
-    fn judge_outer(&mut self, expected: &[Text<Pair>], seen: usize) {
+    fn judge_outer(&mut self, expected: &[Pair], seen: usize) {
         if expected.is_empty() {
             return;
         }
@@ -198,7 +199,7 @@ impl Run {
         };
         let outer = |hop: &Hop| hop.outer.as_ref().map(|outer| Pair(outer.source, outer.destination));
         let found: Vec<Pair> = self.world.journey().iter().skip(seen).filter(is_echo).filter_map(outer).collect();
-        let met = found.iter().eq(expected.iter().map(|pair| &pair.0));
+        let met = found.iter().eq(expected.iter());
         let list = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         self.judge(met, if list.is_empty() { "no tunnel was used".into() } else { format!("outer {list}") });
     }

@@ -1,5 +1,8 @@
 //! Mistakes in scenarios: each told once, where it stands, and nothing that only follows from another.
 
+#[cfg(all(feature = "args", any(feature = "pcp", feature = "upnp")))]
+mod keys;
+
 use super::*;
 
 fn told(text: &str) -> Vec<String> {
@@ -11,13 +14,14 @@ fn told(text: &str) -> Vec<String> {
 const MISTAKES: &[(&str, &[&str])] = &[
     // A lost node is no mistake of those who name it.
     (
-        "[[hsot]]\nname = \"A\"\nipv4 = [\"10.0.0.1\"]\n[[step]]\nunplug = \"A\"\n[[step]]\nplug = \"A\"\n",
-        &["2: no table is named hsot: write [[host]]"],
+        "[[noed]]\nname = \"A\"\nipv4 = [\"10.0.0.1\"]\n[[step]]\nunplug = \"A\"\n[[step]]\nplug = \"A\"\n",
+        &["2: no table is named noed: write [[node]]"],
     ),
-    ("[[host]]\nname = \"A\"\n[[step]]\nunplug = \"A\"\n", &["2: missing field `ipv4`"]),
-    ("[[host]]\nname = A\nipv4 = [\"10.0.0.1\"]\n[[step]]\nunplug = \"A\"\n", &["3:8: A has no quotes: write \"A\""]),
+    ("[[node]]\nname = \"A\"\n[[node.isatap-host]]\n", &["2: A has no IPv4 address: add ipv4"]),
+    ("[[node]]\nipv4 = []\n[[step]]\nunplug = \"A\"\n", &["2: missing field `name`"]),
+    ("[[node]]\nname = A\nipv4 = [\"10.0.0.1\"]\n[[step]]\nunplug = \"A\"\n", &["3:8: A has no quotes: write \"A\""]),
     (
-        "[[natt]]\nname = \"N\"\nipv4 = \"192.0.2.1\"\nkind = \"cone\"\n[[teredo-client]]\nname = \"T\"\nipv4 = \"10.0.0.2\"\nserver = \"192.0.2.9\"\nnat = \"N\"\n",
+        "[[natt]]\nname = \"N\"\nipv4 = \"192.0.2.1\"\nkind = \"cone\"\n[[node]]\nname = \"T\"\nipv4 = [\"10.0.0.2\"]\nnat = \"N\"\n[[node.teredo-client]]\nserver = \"131.107.0.9\"\n",
         &["2: no table is named natt: write [[nat]]"],
     ),
     // Tables in tables.
@@ -30,12 +34,12 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &[
             "6:1: [[node]] has no key nmae: write name",
             "11:1: [[node.tunnel]] has no key kind: write [[node.isatap-router]], [[node.6rd]] or [[node.6to4]]",
-            "12: missing field `address`",
+            "12: missing field `address`: for example, write address = \"2001:db8:0:8::c/64\"",
         ],
     ),
     (
         "[[node]]\nname = \"n\"\nipv4 = []\n[[node.lan]]\nname = \"l\"\n[[node.route]]\nby = \"l\"\n",
-        &["5: missing field `address`", "7: missing field `prefix`"],
+        &["7: missing field `prefix`"],
     ),
     (
         "[[node]]\nname = \"n\"\nipv4 = []\n[node.lan]\nname = \"l\"\n",
@@ -46,11 +50,11 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["5: no table is named node.tunel: write [[node.tunnel]]"],
     ),
     (
-        "[[host]]\nname = \"A\"\nipv4 = []\n[[step]]\nping = { fro = \"A\", to = \"A\" , count = \"x\" }\n",
+        "[[node]]\nname = \"A\"\nipv4 = []\n[[step]]\nping = { fro = \"A\", to = \"A\" , count = \"x\" }\n",
         &["6:10: ping has no key fro: write from", "6:40: count is a number "],
     ),
     (
-        "[[host]]\nname = \"A\"\nipv4 = []\n[[step]]\nping = { to = \"A\" }\n[[step]]\nunplug = \"B\"\n",
+        "[[node]]\nname = \"A\"\nipv4 = []\n[[step]]\nping = { to = \"A\" }\n[[step]]\nunplug = \"B\"\n",
         &["6: missing field `from` of ping", "7: no node is called \"B\": use one of A"],
     ),
     (
@@ -58,8 +62,8 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["6: missing field `via` of routes", "6:36: 10.0.0.1: this is an IPv4 address"],
     ),
     (
-        "[[router]]\nname = \"r\"\nipv4 = []\nprefixes = [\"2001:db8::/64\", \"2001:db8::1/64\", \"x\"]\n",
-        &["5:30: 2001:db8::1/64: has bits behind its length: write 2001:db8::/64", "5:48: x: an IPv6 prefix was "],
+        "[[node]]\nname = \"r\"\n[[node.isatap-router]]\nlocal = \"10.0.0.1\"\nprefix = [\"2001:db8::/64\", \"2001:db8::1/64\", \"x\"]\n",
+        &["6:28: 2001:db8::1/64: has bits behind its length: write 2001:db8::/64", "6:46: x: an IPv6 prefix was "],
     ),
     // Tables that there is one of.
     ("cloud = \"5ms\"\n", &["2:9: cloud is a table: write [cloud], and its keys in the lines below"]),
@@ -67,17 +71,84 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[[cloud]]\nloss = 1\n", &["2: there is one of it: write [cloud]"]),
     ("[clowd]\nloss = 1\n", &["2: no table is named clowd: write [cloud]"]),
     ("[cloud]\nlatncy = \"5ms\"\n", &["3:1: [cloud] has no key latncy: write latency"]),
+    // Of the two keys one is a link's.
+    (
+        "[cloud]\nmtu = -1\n[[node]]\nname = \"n\"\nipv4 = []\n[[node.6to4]]\nmtu = 70000\n",
+        &[
+            "3:7: mtu is a number of 0 or more, and -1 is not",
+            "8:7: mtu is a number of 1280 to 65515, and 70000 is not",
+        ],
+    ),
+    // What links are checked for on a machine, and together on one.
+    (
+        "[[node]]\nname = \"r\"\n[[node.isatap-router]]\nlocal = \"10.0.0.1\"\nprefix = \"2001:db8::/48\"\n[[node.tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.1\"\nmtu = 1000\n",
+        &[
+            "6:10: cannot advertise the prefix 2001:db8::/48: ISATAP addresses are made of prefixes of 64 bits",
+            "9:10: cannot send to 192.0.2.1: it is no other host's address",
+            "10:7: cannot set the MTU 1000: a tunnel carries 1280",
+        ],
+    ),
+    (
+        "[[node]]\nname = \"n\"\n[[node.tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\n[[node.tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.3\"\n",
+        &["7: a second link has the device tun6in4: give each its own dev"],
+    ),
+    (
+        "[[node]]\nname = \"n\"\nipv4 = [\"10.0.0.1\"]\n[[node.isatap-host]]\nlocal = [\"10.0.0.1\", \"10.0.0.2\"]\n[[node.route]]\nprefix = \"::/0\"\nby = \"eth0\"\n",
+        &[
+            "2: the ISATAP host n is alone on its host",
+            "6:22: n has a tunnel at 10.0.0.2, which is not in its ipv4: add it there",
+            "9:6: n has no LAN and no tunnel \"eth0\": name one of its own, or \"nothing\"",
+        ],
+    ),
+    (
+        "[[node]]\nname = \"n\"\n[[node.isatap-router]]\nlocal = \"10.0.0.1\"\nprefix = \"2001:db8::/64\"\nadvertise-route = [\"2001:db8:1::/48\"]\n[[node.lan]]\nname = \"l\"\n",
+        &[
+            "7:20: n advertises 2001:db8:1::/48 and has no route for it: add a [[node.route]]",
+            "8: missing field `address`",
+        ],
+    ),
+    (
+        "[[node]]\nname = \"n\"\nipv4 = [\"10.0.0.1\"]\nnat = \"m\"\n[[node.isatap-host]]\n[[node.6to4]]\n",
+        &[
+            "2: n has other links beside the ISATAP host, and no node of the lab has both: make two nodes of it",
+            "5:7: no NAT is called \"m\": add a [[nat]] of that name",
+        ],
+    ),
+    (
+        "[[node]]\nname = \"s\"\n[[node.teredo-server]]\nprimary = \"131.107.0.2\"\n[[node.lan]]\nname = \"l\"\naddress = \"2001:db8::1/64\"\n",
+        &["8:11: a Teredo server of the lab only sends to the LAN l: leave address out"],
+    ),
+    (
+        "[[node]]\nname = \"s\"\n[[node.teredo-relay]]\nlocal = \"131.107.0.2\"\n",
+        &["2: a Teredo relay of the lab has one LAN"],
+    ),
+    // What was written otherwise once.
+    (
+        "[[host]]\nname = \"A\"\nipv4 = []\n",
+        &["2: no table is named host: write [[node]] with name and ipv4, and below it [[node.isatap-host]]"],
+    ),
+    (
+        "[[6rd]]\nname = \"A\"\nblock = \"10.0.0.0/8\"\n",
+        &["2: no table is named 6rd: write [[node]] with name, and below it [[node.6rd]], where block is v4-mask-len"],
+    ),
+    (
+        "[[node]]\nname = \"n\"\n[[node.route]]\nprefix = \"::/0\"\nby = \"nothing\"\npublish = true\n",
+        &["7:1: [[node.route]] has no key publish: write the prefix into advertise-route of [[node.isatap-router]]"],
+    ),
     // Types that only scenarios have.
     ("[cloud]\nloss = true\n", &["3:8: loss is a number, and true is not"]),
     ("[cloud]\nloss = \"10\"\n", &["3:8: loss is a number: write loss = 10"]),
     ("[[step]]\nping = 5\n", &["3:8: ping is a table: write ping = { KEY = VALUE }"]),
     // Nothing of the vocabulary of configuration files.
-    ("[[teredo-client]]\nname = \"T\"\nipv4 = \"10.0.0.1\"\n", &["2: missing field `server`"]),
-    ("[[ipip6]]\nname = \"x\"\n", &["2: no table is named ipip6: the tables are [cloud], [[name]], "]),
-    ("[[host]]\nname = \"A\"\nipv4 = []\nuser = \"x\"\n", &["5:1: [[host]] has no key user: it can have "]),
     (
-        "[[host]]\nname = \"A\"\nipv4 = []\nseed = 7\n",
-        &["5:1: [[host]] has no key seed: write it in front of all tables"],
+        "[[node]]\nname = \"T\"\n[[node.teredo-client]]\n",
+        &["4: missing field `server`: for example, write server = \"198.51.100.1\""],
+    ),
+    ("[[ipip6]]\nname = \"x\"\n", &["2: no table is named ipip6: the tables are [cloud], [[name]], "]),
+    ("[[node]]\nname = \"A\"\nipv4 = []\nuser = \"x\"\n", &["5:1: [[node]] has no key user: it can have "]),
+    (
+        "[[node]]\nname = \"A\"\nipv4 = []\nseed = 7\n",
+        &["5:1: [[node]] has no key seed: write it in front of all tables"],
     ),
 ];
 
@@ -120,7 +191,11 @@ fn s64_40_no_word_is_a_mistake_beside_another() {
     let line = |text: &str, of: &str| 1 + text[..text.find(of).unwrap()].matches('\n').count();
     for (from, to, expected) in [
         ("kind = \"port-restricted\"", "kind = port-restricted", ":8: port-restricted has no quotes"),
-        ("lan = \"edge\"", "lann = \"edge\"", ":1: [[teredo-server]] has no key lann: write lan"),
+        (
+            "primary = \"131.107.0.2\"",
+            "primray = \"131.107.0.2\"",
+            ":1: [[node.teredo-server]] has no key primray: write primary",
+        ),
         ("ipv4 = \"131.107.0.2\"", "ipv4 = 131.107.0.2", ":8: 131.107.0.2 has no quotes"),
         ("ipv4 = \"131.107.0.2\"", "ipv5 = \"131.107.0.2\"", ":1: [direct-access] has no key ipv5: write ipv4"),
         ("2da4::/48", "2da4::/56", ":16: fd9c:30c:2da4::/56 is not an organisation prefix: write a /48"),

@@ -1,0 +1,55 @@
+//! What a link can be told on a machine and not in the lab, and why.
+
+use crate::error::Error;
+use crate::resolve::Entry;
+use crate::spec::{Link, PortMapping, Refusal, SixToFour};
+
+/// The keys of a link that no node of the lab has, each with the reason.
+pub(super) fn refusals(link: &Link) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let mut add = |key: &'static str, on: &dyn ToString, why: &'static str, advice: &'static str| {
+        let error = Error::usage(format!("play {key} ="), on.to_string(), why).with_advice(advice);
+        refusals.push(Refusal { key, error });
+    };
+    if let Some(path) = link.pcap() {
+        let advice = "leave it out; isatap lab --pcap FILE records";
+        add("pcap", &path.display(), "one file has the packets of a whole scenario", advice);
+    }
+    if let Some(path) = link.secret_file() {
+        add("secret-file", &path.display(), "a scenario reads no other file", "leave it out");
+    }
+    if let Some(lan) = link.lans().first() {
+        let advice = "leave it out; give the node a LAN, and the address that it is to have there";
+        add("lan", lan, "the lab's LANs have no Router Advertisements", advice);
+    }
+    match link {
+        Link::IsatapHost(host) => {
+            if let Some(via) = &host.via {
+                let advice = "leave it out; write local to have only some of the node's IPv4 addresses";
+                add("via", via, "the lab's nodes have no IPv4 devices", advice);
+            }
+        }
+        Link::SixToFour(SixToFour { relay: Some(relay @ Entry::Name(_)), .. }) => {
+            add("relay", relay, "only ISATAP hosts of the lab ask for names", "write the IPv4 address");
+        }
+        Link::TeredoClient(client) => {
+            if let server @ Entry::Name(_) = client.server.entry() {
+                add("server", server, "only ISATAP hosts of the lab ask for names", "write the IPv4 address");
+            }
+            if client.port_mapping != PortMapping::Off {
+                add("port-mapping", &client.port_mapping, "the lab's NATs map no port on request", "leave it out");
+            }
+        }
+        _ => {}
+    }
+    refusals
+}
+
+/// Whether a node of the lab can have the link.
+///
+/// # Errors
+/// A usage error: it can be on no machine, or only on a real one.
+pub(super) fn check(link: &Link) -> Result<(), Error> {
+    link.check_first()?;
+    refusals(link).into_iter().next().map_or(Ok(()), |refusal| Err(refusal.error))
+}
