@@ -16,7 +16,7 @@ use isatap_core::nd::option::{LinkLayerAddress, Mtu, NdOption, PrefixFlags, Pref
 use isatap_core::node::{AnyInterface, AnyNode, IsatapHost};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_core::proto41::{Flow, Outer, Template, encapsulate};
+use isatap_core::proto41::{Flow, Outer, Template};
 use isatap_core::route::{Origin, Preference, Route};
 use isatap_core::time::{Instant, Lifetime};
 use isatap_core::wire::{ipv6, protocol};
@@ -48,8 +48,7 @@ pub fn host() -> &'static mut IsatapHost<Standard> {
     let mut buffer = vec![0; 512];
     let mut packet = PacketMut::empty(&mut buffer);
     advertisement(&mut packet);
-    tunnel(&mut packet, ROUTER, HOST);
-    host.decapsulate(NOW, &mut packet);
+    host.decapsulate(NOW, &Outer::new(ROUTER, HOST), &mut packet);
     settle(host, &mut entropy);
     let (_, own) = site_addresses();
     assert!(host.addresses().any(|known| known.address == own), "nothing learned from the advertisement");
@@ -111,16 +110,17 @@ pub fn advertisement_packet() -> &'static [u8] {
 
 /// Puts an IPv4 header before the packet.
 pub fn tunnel(packet: &mut PacketMut<'_>, source: Ipv4Addr, destination: Ipv4Addr) {
-    let outer = Outer {
-        source,
-        destination,
-        ports: None,
-        tos: 0,
-        ttl: Outer::DEFAULT_TTL,
-        dont_fragment: false,
-        identification: 7,
-    };
-    encapsulate(packet, &outer).expect("headroom");
+    let outer = Outer { identification: 7, ..Outer::new(source, destination) };
+    outer.push(packet).expect("headroom");
+}
+
+/// An outer header, and what came behind it.
+pub type Arrived = (Outer, PacketMut<'static>);
+
+/// An outer packet as a socket's owner gets it.
+pub fn opened(mut packet: PacketMut<'static>) -> Arrived {
+    let outer = Outer::pull(&mut packet).expect("a good packet");
+    (outer, packet)
 }
 
 /// An IPv6 packet with `length` bytes, UDP in it.

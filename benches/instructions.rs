@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::net::Ipv6Addr;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
-use isatap_benches::inputs::{self, HOST, PEER};
+use isatap_benches::inputs::{self, Arrived, HOST, PEER};
 use isatap_benches::links::{self, Ends};
 use isatap_benches::routes::{self, Random};
 use isatap_benches::{learned, ours, peers, teredo};
@@ -178,17 +178,31 @@ fn node_encapsulate(host: Host, mut packet: Packet) -> Verdict {
 }
 
 #[library_benchmark]
-#[bench::bytes_64(inputs::host(), inputs::from_peer(64))]
-#[bench::bytes_1280(inputs::host(), inputs::from_peer(1280))]
-fn node_decapsulate(host: Host, mut packet: Packet) -> Verdict {
-    ours::node_decapsulate(black_box(host), black_box(&mut packet))
+#[bench::bytes_64(inputs::host(), inputs::to_peer(64))]
+#[bench::bytes_1280(inputs::host(), inputs::to_peer(1280))]
+fn node_encapsulate_ipv4(host: Host, mut packet: Packet) -> bool {
+    ours::node_encapsulate_ipv4(black_box(host), black_box(&mut packet))
 }
 
 #[library_benchmark]
-#[bench::bytes_64(inputs::forwarder(), inputs::from_remote(64))]
-#[bench::bytes_1280(inputs::forwarder(), inputs::from_remote(1280))]
-fn node_forward(node: &'static mut AnyNode<Standard, 4>, mut packet: Packet) -> Verdict {
-    black_box(node).forward(inputs::NOW, black_box(&mut packet))
+#[bench::bytes_64(inputs::host(), inputs::opened(inputs::from_peer(64)))]
+#[bench::bytes_1280(inputs::host(), inputs::opened(inputs::from_peer(1280)))]
+fn node_decapsulate(host: Host, mut arrived: Arrived) -> Verdict {
+    ours::node_decapsulate(black_box(host), black_box(&arrived.0), black_box(&mut arrived.1))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(inputs::host(), inputs::from_peer(64))]
+#[bench::bytes_1280(inputs::host(), inputs::from_peer(1280))]
+fn node_decapsulate_ipv4(host: Host, mut packet: Packet) -> Verdict {
+    ours::node_decapsulate_ipv4(black_box(host), black_box(&mut packet))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(inputs::forwarder(), inputs::opened(inputs::from_remote(64)))]
+#[bench::bytes_1280(inputs::forwarder(), inputs::opened(inputs::from_remote(1280)))]
+fn node_forward(node: &'static mut AnyNode<Standard, 4>, mut arrived: Arrived) -> Verdict {
+    black_box(node).forward(inputs::NOW, black_box(&arrived.0), black_box(&mut arrived.1))
 }
 
 #[library_benchmark]
@@ -306,7 +320,7 @@ fn teredo_admit(input: (ClientView<'static>, &'static [u8])) -> Option<ClientCas
     teredo::parse_and_admit(black_box(&input.0), black_box(teredo::from_peer_path()), black_box(input.1)).ok()
 }
 
-type Learning = (Host, Packet);
+type Learning = (Host, Arrived);
 
 // OPTIONS routes at once: .ci/instructions.py divides.
 #[library_benchmark]
@@ -322,15 +336,22 @@ type TeredoPacket = (&'static mut teredo::AnyClient, Packet);
 #[bench::bytes_64(teredo::received(64))]
 #[bench::bytes_1280(teredo::received(1280))]
 fn teredo_receive(mut input: TeredoPacket) -> Verdict {
-    teredo::receive(black_box(input.0), black_box(teredo::from_peer_path()), black_box(&mut input.1))
+    teredo::receive(black_box(input.0), &black_box(teredo::behind(7)), black_box(&mut input.1))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(teredo::to_send(64))]
+#[bench::bytes_1280(teredo::to_send(1280))]
+fn teredo_encapsulate(mut input: TeredoPacket) -> Verdict {
+    teredo::encapsulate(black_box(input.0), black_box(&mut input.1))
 }
 
 // The UDP checksum goes over the packet, so the length counts here.
 #[library_benchmark]
-#[bench::length_64(teredo::to_send(64))]
-#[bench::length_1280(teredo::to_send(1280))]
-fn teredo_encapsulate(mut input: TeredoPacket) -> Verdict {
-    teredo::encapsulate(black_box(input.0), black_box(&mut input.1))
+#[bench::length_64(teredo::to_push(64))]
+#[bench::length_1280(teredo::to_push(1280))]
+fn push_udp(mut input: Arrived) -> bool {
+    ours::push(black_box(&input.0), black_box(&mut input.1))
 }
 
 #[library_benchmark]
@@ -370,7 +391,9 @@ library_benchmark_group!(
         checksum_etherparse,
         checksum_smoltcp,
         node_encapsulate,
+        node_encapsulate_ipv4,
         node_decapsulate,
+        node_decapsulate_ipv4,
         node_forward,
         send_isatap,
         receive_isatap,
@@ -391,6 +414,7 @@ library_benchmark_group!(
         teredo_admit,
         teredo_receive,
         teredo_encapsulate,
+        push_udp,
         teredo_lookup,
         teredo_server,
     ]

@@ -9,12 +9,13 @@ use isatap_core::isatap::{Answer, HostConfig, addr};
 use isatap_core::nd::message::{RouterAdvertisementRepr, RouterFlags, write_packet};
 use isatap_core::nd::option::RouteInformation;
 use isatap_core::node::IsatapHost;
-use isatap_core::packet::{LinkId, PacketMut};
+use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::proto41::Outer;
 use isatap_core::route::{Origin, Preference, Route};
 use isatap_core::time::Lifetime;
 
-use crate::inputs::{HOST, NOW, ROUTER, packet, settle, tunnel};
+use crate::inputs::{Arrived, HOST, NOW, ROUTER, packet, settle};
 
 /// Another router of its list.
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
@@ -27,14 +28,14 @@ pub const OPTIONS: u32 = 160;
 
 /// A host that has other routes, and an advertisement that adds as many to
 /// them as it withdraws.
-pub fn changing() -> (&'static mut IsatapHost<Standard>, PacketMut<'static>) {
+pub fn changing() -> (&'static mut IsatapHost<Standard>, Arrived) {
     let options = (0..OPTIONS / 2).flat_map(|number| [(number, true), (number, false)]);
     (host(), advertisement(ROUTER, options))
 }
 
 /// A host whose routers have all the routes that they may have, in turns; and
 /// an advertisement of one of them with more.
-pub fn refused() -> (&'static mut IsatapHost<Standard>, PacketMut<'static>) {
+pub fn refused() -> (&'static mut IsatapHost<Standard>, Arrived) {
     let host = host();
     for (number, router) in [(0, ROUTER), (1, OTHER)] {
         let options = (number..SHARE).step_by(2).map(|number| (number, true));
@@ -49,8 +50,8 @@ pub fn refused() -> (&'static mut IsatapHost<Standard>, PacketMut<'static>) {
 /// What is measured. Not inlined, so that the other benches of this machine are compiled as if
 /// this one was not there.
 #[inline(never)]
-pub fn receive(host: &mut IsatapHost<Standard>, packet: &mut PacketMut<'_>) -> Verdict {
-    host.decapsulate(NOW, packet)
+pub fn receive(host: &mut IsatapHost<Standard>, (outer, packet): &mut Arrived) -> Verdict {
+    host.decapsulate(NOW, outer, packet)
 }
 
 fn host() -> &'static mut IsatapHost<Standard> {
@@ -74,7 +75,7 @@ fn prefix(number: u32) -> Ipv6Prefix {
     Ipv6Prefix::new(address.into(), length).expect("at most 128")
 }
 
-fn advertisement(router: Ipv4Addr, routes: impl Iterator<Item = (u32, bool)> + Clone) -> PacketMut<'static> {
+fn advertisement(router: Ipv4Addr, routes: impl Iterator<Item = (u32, bool)> + Clone) -> Arrived {
     let repr = RouterAdvertisementRepr {
         cur_hop_limit: 64,
         flags: RouterFlags::empty(),
@@ -92,6 +93,5 @@ fn advertisement(router: Ipv4Addr, routes: impl Iterator<Item = (u32, bool)> + C
         }
     })
     .expect("room");
-    tunnel(&mut packet, router, HOST);
-    packet
+    (Outer::new(router, HOST), packet)
 }

@@ -31,8 +31,8 @@ pub fn send(link: &impl Link, packet: &mut PacketMut<'_>, source: &Ipv6Addr, nex
     let permitted = link.permit(source, next_hop, next_hop).and_then(|()| link.resolve(source, next_hop));
     let Ok(Resolution::To { source, destination }) = permitted else { return false };
     let ttl = link.underlay().policy.ttl;
-    let outer = Outer { source, destination, ports: None, tos: 0, ttl, dont_fragment: true, identification: 0 };
-    proto41::encapsulate(packet, &outer).is_ok()
+    let outer = Outer { ttl, dont_fragment: true, ..Outer::new(source, destination) };
+    outer.push(packet).is_ok()
 }
 
 /// In by a link: every check on headers and addresses, outer header off.
@@ -44,7 +44,8 @@ pub fn receive(link: &impl Link, packet: &mut PacketMut<'_>) -> Option<Admitted>
 /// [`receive`] where IPv4-compatible sources are let in.
 #[inline(always)]
 pub fn receive_compatible(link: &impl Link, packet: &mut PacketMut<'_>) -> Option<Admitted> {
-    received(Flow::parse_compatible(packet.as_slice()), link, packet)
+    let outer = Outer::pull(packet).ok()?;
+    received(Flow::of_compatible(&outer, packet.as_slice()), link, packet)
 }
 
 #[inline(always)]
@@ -109,14 +110,34 @@ pub fn internet_checksum(bytes: &[u8]) -> u16 {
     checksum::checksum(bytes)
 }
 
-/// A packet from this host.
+/// A packet from this host, for a socket whose kernel writes the outer header.
 #[inline(always)]
 pub fn node_encapsulate(node: &mut impl Machine, packet: &mut PacketMut<'_>) -> Verdict {
     node.encapsulate(NOW, packet)
 }
 
-/// A packet to this host.
+/// The same, with the outer header put in front.
 #[inline(always)]
-pub fn node_decapsulate(node: &mut impl Machine, packet: &mut PacketMut<'_>) -> Verdict {
-    node.decapsulate(NOW, packet)
+pub fn node_encapsulate_ipv4(node: &mut impl Machine, packet: &mut PacketMut<'_>) -> bool {
+    let Verdict::Tunnel { outer, .. } = node.encapsulate(NOW, packet) else { return false };
+    outer.push(packet).is_ok()
+}
+
+/// A packet to this host, from a socket whose kernel takes the outer header off.
+#[inline(always)]
+pub fn node_decapsulate(node: &mut impl Machine, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
+    node.decapsulate(NOW, outer, packet)
+}
+
+/// The same of a whole IPv4 packet.
+#[inline(always)]
+pub fn node_decapsulate_ipv4(node: &mut impl Machine, packet: &mut PacketMut<'_>) -> Verdict {
+    node.decapsulate_ipv4(NOW, packet)
+}
+
+/// The outer header of what [`node_encapsulate`] and its like have given, in
+/// front. Over UDP with the checksum of the packet.
+#[inline(always)]
+pub fn push(outer: &Outer, packet: &mut PacketMut<'_>) -> bool {
+    outer.push(packet).is_ok()
 }

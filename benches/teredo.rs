@@ -8,6 +8,7 @@ use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Machine, Verdict};
 use isatap_core::link::Locator;
 use isatap_core::packet::{LinkId, PacketMut};
+use isatap_core::proto41::Outer;
 use isatap_core::teredo::addr::{Address, CLIENT_LINK_LOCAL, Flags, SERVER_PORT};
 use isatap_core::teredo::authentication::Open;
 use isatap_core::teredo::client::{Client, ClientConfig};
@@ -17,7 +18,7 @@ use isatap_core::teredo::peer::{Peer, PeerTable};
 use isatap_core::teredo::server::{Server, ServerConfig};
 use isatap_core::wire::field::Writer;
 
-use crate::inputs::{NOW, inner, packet};
+use crate::inputs::{Arrived, NOW, inner, packet};
 
 /// The server's primary address.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
@@ -78,8 +79,13 @@ pub fn solicitation() -> PacketMut<'static> {
     payload
 }
 
-/// The client's end of a flow, as a server and as the client itself see it.
-pub const TO_SERVER: Path = Path { from: MAPPED, to: SocketAddrV4::new(SERVER, SERVER_PORT) };
+/// What the client's packets come behind, as its server sees them.
+pub const TO_SERVER: Outer = Outer::udp(MAPPED, SocketAddrV4::new(SERVER, SERVER_PORT));
+
+/// What a packet of the peer of this number comes behind.
+pub fn behind(number: u32) -> Outer {
+    Outer::udp(peer(number).0, LOCAL)
+}
 
 /// The flow from the peer that all packets come from.
 pub fn from_peer_path() -> Path {
@@ -98,22 +104,19 @@ pub fn client() -> &'static mut AnyClient {
         client.handle_timeout(NOW, &mut entropy);
         let mut asked = PacketMut::empty(&mut buffer);
         while let Some(sent) = client.poll_transmit(&mut asked).expect("room") {
-            let outer = sent.outer.expect("Teredo is tunnelled");
-            let mut payload = packet(&[outer.payload(asked.as_slice()), &[0; 128]].concat());
-            payload.truncate(outer.payload(asked.as_slice()).len());
-            let (_, port) = outer.ports.expect("UDP");
-            let to = SocketAddrV4::new(outer.destination, port);
-            let answered = server().handle_datagram(NOW, Path { from: MAPPED, to }, &mut payload);
+            let to = Path::of(&sent.outer.expect("Teredo is tunnelled")).expect("UDP").to;
+            let mut payload = packet(&[asked.as_slice(), &[0; 128]].concat());
+            payload.truncate(asked.len());
+            let answered = server().decapsulate(NOW, &Outer::udp(MAPPED, to), &mut payload);
             assert!(matches!(answered, Verdict::Answer { .. }), "{answered:?}");
-            payload.pull_front(28);
-            client.handle_datagram(NOW, Path { from: to, to: LOCAL }, &mut payload);
+            client.decapsulate(NOW, &Outer::udp(to, LOCAL), &mut payload);
         }
         while client.poll_event().is_some() {}
     }
     assert!(client.address().is_some(), "{:?}", client.status());
     for number in 0..100 {
         let mut first = from_peer(number, 64, client);
-        client.handle_datagram(NOW, Path { from: peer(number).0, to: LOCAL }, &mut first);
+        client.decapsulate(NOW, &behind(number), &mut first);
     }
     client
 }
@@ -135,6 +138,15 @@ pub fn to_send(length: usize) -> (&'static mut AnyClient, PacketMut<'static>) {
     let client = client();
     let bytes = inner(length, client.address().expect("qualified"), peer(7).1);
     (client, packet(&bytes))
+}
+
+/// What goes in front of a packet to the peer, and the packet.
+pub fn to_push(length: usize) -> Arrived {
+    let (client, mut packet) = to_send(length);
+    match client.encapsulate(NOW, &mut packet) {
+        Verdict::Tunnel { outer, .. } => (outer, packet),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A client's view of the peer, and a payload from it.
@@ -178,12 +190,12 @@ pub fn encapsulate(client: &mut AnyClient, packet: &mut PacketMut<'_>) -> Verdic
 
 /// A datagram for the client.
 #[inline(always)]
-pub fn receive(client: &mut AnyClient, path: Path, payload: &mut PacketMut<'_>) -> Verdict {
-    client.handle_datagram(NOW, path, payload)
+pub fn receive(client: &mut AnyClient, outer: &Outer, payload: &mut PacketMut<'_>) -> Verdict {
+    client.decapsulate(NOW, outer, payload)
 }
 
 /// A solicitation for the server.
 #[inline(always)]
 pub fn answer(server: &mut Server, payload: &mut PacketMut<'_>) -> Verdict {
-    server.handle_datagram(NOW, TO_SERVER, payload)
+    server.decapsulate(NOW, &TO_SERVER, payload)
 }

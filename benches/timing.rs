@@ -160,10 +160,14 @@ fn teredo_packets(criterion: &mut Criterion) {
         });
         let (client, mut packet) = teredo::to_send(length);
         group.bench_function(format!("encapsulate to a known peer/{length}"), |bencher| {
+            bencher.iter(|| teredo::encapsulate(client, black_box(&mut packet)));
+        });
+        let (outer, mut packet) = teredo::to_push(length);
+        group.bench_function(format!("IPv4 and UDP headers in front/{length}"), |bencher| {
             bencher.iter(|| {
-                let verdict = teredo::encapsulate(client, black_box(&mut packet));
+                let done = ours::push(black_box(&outer), black_box(&mut packet));
                 packet.pull_front(28);
-                verdict
+                done
             });
         });
     }
@@ -195,7 +199,7 @@ fn teredo_packets(criterion: &mut Criterion) {
 /// What `instructions` counts of nodes is the good case.
 fn verdicts(_: &mut Criterion) {
     let (client, mut payload) = teredo::received(64);
-    let received = teredo::receive(client, teredo::from_peer_path(), &mut payload);
+    let received = teredo::receive(client, &teredo::behind(7), &mut payload);
     assert!(matches!(received, Verdict::Deliver { .. }), "{received:?}");
     let (client, mut packet) = teredo::to_send(64);
     let sent = teredo::encapsulate(client, &mut packet);
@@ -209,9 +213,15 @@ fn verdicts(_: &mut Criterion) {
     assert!(peers.find(&address).is_some());
     let sent = ours::node_encapsulate(inputs::host(), &mut inputs::to_peer(64));
     assert!(matches!(sent, Verdict::Tunnel { .. }), "{sent:?}");
-    let received = ours::node_decapsulate(inputs::host(), &mut inputs::from_peer(64));
+    let (outer, mut packet) = inputs::opened(inputs::from_peer(64));
+    let received = ours::node_decapsulate(inputs::host(), &outer, &mut packet);
     assert!(matches!(received, Verdict::Deliver { .. }), "{received:?}");
-    let forwarded = inputs::forwarder().forward(inputs::NOW, &mut inputs::from_remote(64));
+    let received = ours::node_decapsulate_ipv4(inputs::host(), &mut inputs::from_peer(64));
+    assert!(matches!(received, Verdict::Deliver { .. }), "{received:?}");
+    assert!(ours::node_encapsulate_ipv4(inputs::host(), &mut inputs::to_peer(64)));
+    assert!(ours::push(&teredo::to_push(64).0, &mut teredo::to_push(64).1));
+    let (outer, mut packet) = inputs::opened(inputs::from_remote(64));
+    let forwarded = inputs::forwarder().forward(inputs::NOW, &outer, &mut packet);
     assert!(matches!(forwarded, Verdict::Native { .. }), "{forwarded:?}");
 }
 

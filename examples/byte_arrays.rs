@@ -1,4 +1,5 @@
-//! An ISATAP host and an ISATAP router, joined by nothing but byte arrays.
+//! An ISATAP host and an ISATAP router, joined by nothing but a byte array and
+//! the outer header beside it.
 //!
 //! ```text
 //! cargo run -p isatap-examples --example byte_arrays
@@ -16,11 +17,11 @@ use std::time::Duration;
 
 use isatap_core::capacity::Small;
 use isatap_core::datapath::Switches;
-use isatap_core::engine::{Machine, Verdict};
+use isatap_core::engine::{Machine, Verdict, Via};
 use isatap_core::isatap::{Answer, HostConfig, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::NativeLink;
 use isatap_core::node::{AnyInterface, AnyNode, IsatapHost, NodeConfig};
-use isatap_core::packet::{HEADROOM, PacketMut};
+use isatap_core::packet::PacketMut;
 use isatap_core::route::{Origin, Route};
 use isatap_core::time::Instant;
 
@@ -70,15 +71,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("to a neighbour: {other:?}").into()),
     }
 
-    // To the rest of the world: by the router, which takes the outer header
-    // off again, in one buffer.
+    // To the rest of the world: by the router, in one buffer. On a network
+    // `outer` is the IPv4 header that carries it there.
     packet.clear();
     packet.copy_from(&ipv6_packet(own, "2001:db8:1::1".parse()?))?;
-    match host.encapsulate(now, &mut packet) {
-        Verdict::Tunnel { outer, .. } => println!("{now}  to the world:   {} -> {}", outer.source, outer.destination),
+    let outer = match host.encapsulate(now, &mut packet) {
+        Verdict::Tunnel { outer, .. } => outer,
         other => return Err(format!("to the world: {other:?}").into()),
-    }
-    match router.forward(now, &mut packet) {
+    };
+    println!("{now}  to the world:   {} -> {}", outer.source, outer.destination);
+    match router.forward(now, &outer, &mut packet) {
         Verdict::Native { next_hop, .. } => println!("{now}  the router forwards it to {next_hop}"),
         other => return Err(format!("the router: {other:?}").into()),
     }
@@ -109,25 +111,16 @@ fn router(now: Instant) -> Result<AnyNode<Small, 2>, Box<dyn Error>> {
 fn carry(now: Instant, way: &str, from: &mut impl Machine, to: &mut impl Machine) -> Result<(), Box<dyn Error>> {
     let mut buffer = [0; 1500];
     let mut packet = PacketMut::empty(&mut buffer);
-    while from.poll_transmit(&mut packet)?.is_some() {
+    while let Some(sent) = from.poll_transmit(&mut packet)? {
         println!("{now}  {way}  {} bytes", packet.len());
-        let mut bytes = packet.as_slice().to_vec();
-        let mut received = arrived(&mut bytes)?;
+        let outer = sent.outer.ok_or("not for the tunnel")?;
         // A Neighbor Solicitation is answered at once, in its own buffer.
-        if let Verdict::Answer { .. } = to.decapsulate(now, &mut received) {
-            println!("{now}  its answer      {} bytes", received.len());
-            from.decapsulate(now, &mut received);
+        if let Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } = to.decapsulate(now, &outer, &mut packet) {
+            println!("{now}  its answer      {} bytes", packet.len());
+            from.decapsulate(now, &outer, &mut packet);
         }
     }
     Ok(())
-}
-
-/// A packet as it arrives: with headroom in front, so that a node can send it
-/// on in the same buffer.
-fn arrived(bytes: &mut Vec<u8>) -> Result<PacketMut<'_>, Box<dyn Error>> {
-    let end = HEADROOM + bytes.len();
-    bytes.splice(0..0, [0; HEADROOM]);
-    Ok(PacketMut::new(bytes, HEADROOM..end)?)
 }
 
 /// An IPv6 header without payload: next header 59, hop limit 64.

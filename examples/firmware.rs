@@ -15,10 +15,11 @@
 use core::net::Ipv4Addr;
 
 use isatap_core::capacity::Small;
-use isatap_core::engine::{Entropy, Event, Machine, Verdict};
+use isatap_core::engine::{Entropy, Event, Machine, Transmit, Verdict, Via};
 use isatap_core::isatap::{Answer, HostConfig};
 use isatap_core::node::IsatapHost;
 use isatap_core::packet::{HEADROOM, PacketMut};
+use isatap_core::proto41::Outer;
 use isatap_core::time::Instant;
 
 /// What the firmware needs of the board.
@@ -60,8 +61,8 @@ fn run(board: &mut impl Board, stack: &mut impl Stack) {
         if host.poll_timeout().is_some_and(|due| due <= now) {
             host.handle_timeout(now, board.entropy());
         }
-        while let Ok(Some(_)) = host.poll_transmit(&mut packet) {
-            board.send(packet.as_slice());
+        while let Ok(Some(Transmit { outer: Some(outer), .. })) = host.poll_transmit(&mut packet) {
+            send(board, &outer, &mut packet);
         }
         while let Some(event) = host.poll_event() {
             if let Event::ResolveRouters { .. } = event {
@@ -73,16 +74,16 @@ fn run(board: &mut impl Board, stack: &mut impl Stack) {
         }
         packet.clear();
         if board.receive(&mut packet) {
-            match host.decapsulate(now, &mut packet) {
+            match host.decapsulate_ipv4(now, &mut packet) {
                 Verdict::Deliver { .. } => stack.input(packet.as_slice()),
-                Verdict::Answer { .. } => board.send(packet.as_slice()),
+                Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } => send(board, &outer, &mut packet),
                 _ => {} // taken by the host, or dropped and counted
             }
         }
         packet.clear();
         if stack.output(&mut packet) {
             match host.encapsulate(now, &mut packet) {
-                Verdict::Tunnel { .. } => board.send(packet.as_slice()),
+                Verdict::Tunnel { outer, .. } => send(board, &outer, &mut packet),
                 Verdict::Answer { .. } => stack.input(packet.as_slice()),
                 _ => {}
             }
@@ -90,6 +91,13 @@ fn run(board: &mut impl Board, stack: &mut impl Stack) {
         if !board.sleep_until(host.poll_timeout()) {
             return;
         }
+    }
+}
+
+/// Puts the outer header in front: the board has no socket that would.
+fn send(board: &mut impl Board, outer: &Outer, packet: &mut PacketMut<'_>) {
+    if outer.push(packet).is_ok() {
+        board.send(packet.as_slice());
     }
 }
 

@@ -11,8 +11,8 @@
 //!
 //! | target | what of isatap-core | what it asserts |
 //! |---|---|---|
-//! | `outer_packet` | `proto41::Flow`, `link::Link::admit` of `isatap` and `configured`, `isatap::ingress`, `isatap::prl`, `node` `decapsulate`, `wire::checksum::is_header_valid`, `prefix::is_never_unicast`, `prefix::is_refused_inner_source` | the same answer as a second reading of the RFCs; refusals change no byte |
-//! | `tunnel_packet` | `admit`, `permit` and `resolve` of every link: `configured`, `isatap`, `sixtofour`, `sixrd` of any domain, `compatible`; `sixtofour::ingress`, `sixrd::ingress`, `sixrd::Domain`, `proto41::Flow::parse_compatible` | the same answer as a second reading of the RFCs; what is sent passes the check of a peer |
+//! | `outer_packet` | `proto41::Flow`, `proto41::Outer`, `link::Link::admit` of `isatap` and `configured`, `isatap::ingress`, `isatap::prl`, `node` `decapsulate` and `decapsulate_ipv4`, `wire::checksum::is_header_valid`, `prefix::is_never_unicast`, `prefix::is_refused_inner_source` | the same answer as a second reading of the RFCs, whole or with the header beside the bytes; refusals change no byte |
+//! | `tunnel_packet` | `admit`, `permit` and `resolve` of every link: `configured`, `isatap`, `sixtofour`, `sixrd` of any domain, `compatible`; `sixtofour::ingress`, `sixrd::ingress`, `sixrd::Domain`, `proto41::Flow::of_compatible` | the same answer as a second reading of the RFCs; what is sent passes the check of a peer |
 //! | `link_pairs` | `datapath::Datapath::admit` of nodes of two to four links, `lan` among them | the same answer as all links' rules together: what one refuses does not enter by another (`TUN-23`), `SEC-3`, `SEC-10` |
 //! | `nd_message` | `nd::message`, `nd::option`, `nd::validate`, `wire::field`, `route::Preference` | what is read is written the same; what is valid keeps RFC 4861 |
 //! | `route_operations` | `route`, `prefix::Ipv6Prefix` | the same answers as a naive table |
@@ -43,6 +43,7 @@ pub use libfuzzer_sys;
 
 pub mod addresses;
 pub mod captures;
+pub mod doors;
 pub mod explain;
 pub mod machines;
 pub mod mixed;

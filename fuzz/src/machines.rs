@@ -20,6 +20,7 @@ use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::proto41::Outer;
 use isatap_core::time::Instant;
 
+use crate::doors::{beside, on_the_wire};
 use crate::input::Input;
 use crate::oracle::packets::{self, WORLD};
 
@@ -33,8 +34,8 @@ const IPV4: [Ipv4Addr; 6] = [
     Ipv4Addr::new(224, 0, 0, 1),
 ];
 
-/// What an operation made of a packet: the packet as it came, when it was an
-/// outer one, the verdict, and the bytes that are then in the buffer.
+/// What an operation made of a packet: the whole packet as it came, when it was
+/// an outer one, the verdict, and the bytes that are then in the buffer.
 pub(crate) type Check<'a> = &'a mut dyn FnMut(Option<&[u8]>, &Verdict, &[u8]);
 
 pub(crate) fn in_a_buffer(bytes: &[u8], buffer: &mut Vec<u8>) -> std::ops::Range<usize> {
@@ -44,8 +45,9 @@ pub(crate) fn in_a_buffer(bytes: &[u8], buffer: &mut Vec<u8>) -> std::ops::Range
     HEADROOM..buffer.len()
 }
 
-/// It leaves for a unicast address that is not our own; and what `outer` says is in the bytes.
-fn check_sent(outer: &Outer, bytes: &[u8]) {
+/// It leaves for a unicast address that is not our own; and what `outer` says is then on the wire.
+fn check_sent(outer: &Outer, behind: &[u8]) {
+    let bytes = on_the_wire(outer, behind);
     for address in [outer.source, outer.destination] {
         let first = address.octets()[0];
         assert!(first != 0 && first != 127 && first < 224, "{outer:?}");
@@ -117,12 +119,22 @@ pub(crate) fn common<I: Interface<C>, C: Capacity, const LINKS: usize>(
         // A clock that goes back is told to the next packet.
         1 => *behind = true,
         2 => *latest = node.poll_timeout().unwrap_or(*latest).max(*latest),
-        way @ 3..=5 => {
-            let outer = packets::outer(input, &WORLD);
-            let range = in_a_buffer(&outer, &mut buffer);
+        3 => {
+            let whole = packets::outer(input, &WORLD);
+            let range = in_a_buffer(&whole, &mut buffer);
             let mut packet = PacketMut::new(&mut buffer, range).unwrap();
-            let verdict = if way == 5 { node.forward(told, &mut packet) } else { node.decapsulate(told, &mut packet) };
-            check(Some(&outer), &verdict, packet.as_slice());
+            let verdict = node.decapsulate_ipv4(told, &mut packet);
+            check(Some(&whole), &verdict, packet.as_slice());
+        }
+        way @ 4..=5 => {
+            let arrived = beside(&packets::outer(input, &WORLD)).unwrap();
+            let range = in_a_buffer(&arrived.behind, &mut buffer);
+            let mut packet = PacketMut::new(&mut buffer, range).unwrap();
+            let verdict = match way {
+                4 => node.decapsulate(told, &arrived.outer, &mut packet),
+                _ => node.forward(told, &arrived.outer, &mut packet),
+            };
+            check(Some(&arrived.whole), &verdict, packet.as_slice());
         }
         6 => {
             let range = in_a_buffer(&packets::inner(input, &WORLD), &mut buffer);

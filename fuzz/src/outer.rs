@@ -8,15 +8,17 @@ use std::net::Ipv4Addr;
 
 use isatap_core::capacity::Standard;
 use isatap_core::configured;
+use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Machine, Verdict};
 use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{Answer, HostConfig};
 use isatap_core::link::Link;
 use isatap_core::node::IsatapHost;
-use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
-use isatap_core::proto41::Flow;
+use isatap_core::packet::LinkId;
+use isatap_core::proto41::{Flow, Outer};
 use isatap_core::time::Instant;
 
+use crate::doors::{beside, with_packet};
 use crate::input::{fix_ipv4, sum};
 use crate::oracle::options;
 
@@ -119,37 +121,67 @@ pub fn outer_packet(data: &[u8]) {
     let flow = Flow::parse(&packet);
     assert_eq!(flow.is_ok(), common(&packet).is_some(), "{flow:?}");
     from_headers(&packet, &flow);
+    pulled(&packet, &flow);
     if let Ok(flow) = &flow {
         let whole = flow.inner(&packet).len() + usize::from(flow.header_len) + usize::from(flow.padding());
         assert_eq!(whole, usize::from(flow.total_length));
     }
-    let admit = |link: &dyn Fn(&Flow) -> Option<Admitted>| flow.as_ref().ok().and_then(link);
-    HOST_NODE.with_borrow_mut(|host| {
-        let mut node = host.clone();
-        let link = node.interface(LinkId(0)).unwrap().link();
-        let from = admit(&|flow| link.admit(flow).ok());
-        assert_eq!(from, isatap(&packet), "{flow:?}");
-        // Whatever is delivered or taken has passed; refusals change no byte.
-        let mut buffer = vec![0; HEADROOM];
-        buffer.extend_from_slice(&packet);
-        let end = buffer.len();
-        let mut delivered = PacketMut::new(&mut buffer, HEADROOM..end).unwrap();
-        let verdict = node.decapsulate(Instant::from_secs(2), &mut delivered);
-        match verdict {
-            Verdict::Drop(_) => {}
-            _ => assert!(isatap(&packet).is_some(), "{verdict:?}"),
-        }
-        if isatap(&packet).is_none() {
-            assert_eq!(delivered.as_slice(), packet);
-        }
-    });
-    TUNNEL.with(|tunnel| {
-        assert_eq!(admit(&|flow| tunnel.link().admit(flow).ok()), by_configuration(&packet), "{flow:?}");
+    links(&packet, flow.ok());
+    let (pulled, behind) = with_packet(&packet, Outer::pull);
+    let untouched = if pulled.is_ok() { &behind } else { &packet };
+    host_node(&packet, untouched, |host| with_packet(&packet, |packet| host.decapsulate_ipv4(NOW, packet)));
+    // The same bytes, with a header that nobody has looked at.
+    let Some(arrived) = beside(&packet) else { return };
+    let flow = Flow::of(&arrived.outer, &arrived.behind);
+    assert_eq!(flow.is_ok(), common(&arrived.whole).is_some(), "{flow:?} of {:?}", arrived.outer);
+    links(&arrived.whole, flow.ok());
+    host_node(&arrived.whole, &arrived.behind, |host| {
+        with_packet(&arrived.behind, |packet| host.decapsulate(NOW, &arrived.outer, packet))
     });
 }
 
+const NOW: Instant = Instant::from_secs(2);
+
+/// Two links let in what the rules do. `flow`: what was read of the packet.
+fn links(packet: &[u8], flow: Option<Flow>) {
+    HOST_NODE.with_borrow(|host| {
+        let link = host.interface(LinkId(0)).unwrap().link();
+        assert_eq!(flow.and_then(|flow| link.admit(&flow).ok()), isatap(packet), "{flow:?}");
+    });
+    TUNNEL.with(|tunnel| {
+        let link = tunnel.link();
+        assert_eq!(flow.and_then(|flow| link.admit(&flow).ok()), by_configuration(packet), "{flow:?}");
+    });
+}
+
+/// Whatever a host delivers or takes has passed; of what has not it changes no
+/// byte but that it takes the header off.
+fn host_node(packet: &[u8], untouched: &[u8], hand_in: impl FnOnce(&mut IsatapHost<Standard>) -> (Verdict, Vec<u8>)) {
+    let (verdict, left) = hand_in(&mut HOST_NODE.with_borrow(Clone::clone));
+    let is_let_in = isatap(packet).is_some();
+    assert!(matches!(verdict, Verdict::Drop(_)) || is_let_in, "{verdict:?}");
+    if !is_let_in {
+        assert_eq!(left, untouched);
+    }
+}
+
+/// With its header taken off a packet is judged the same.
+fn pulled(packet: &[u8], flow: &Result<Flow, DropReason>) {
+    let (outer, behind) = with_packet(packet, Outer::pull);
+    let of = outer.and_then(|outer| Flow::of(&outer, &behind));
+    let again = of.map(|mut of| {
+        of.header_len = packet[0] % 16 * 4;
+        of.total_length += u16::from(of.header_len);
+        of
+    });
+    // Over UDP there is more to be refused.
+    if again != *flow {
+        assert!(packet[9] == 17 && *flow == Err(DropReason::NotProtocol41), "{again:?}, and not {flow:?}");
+    }
+}
+
 /// The door of BPF programs gives the same answer.
-fn from_headers(packet: &[u8], flow: &Result<Flow, isatap_core::drop_reason::DropReason>) {
+fn from_headers(packet: &[u8], flow: &Result<Flow, DropReason>) {
     let Some(ipv4) = packet.first_chunk::<20>() else { return };
     let header_len = usize::from(ipv4[0] & 0xf) * 4;
     let Some(ipv6) = packet.get(header_len..).and_then(|inner| inner.first_chunk::<40>()) else { return };

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::time::Duration;
 
-use isatap_core::drop_reason::Counters;
+use isatap_core::drop_reason::{Counters, DropReason};
 use isatap_core::engine::{Change, Event, Machine, Ticket, Verdict, Via};
 use isatap_core::link::Locator;
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
@@ -22,7 +22,8 @@ use isatap_core::teredo::relay::{Relay, RelayConfig, Wait};
 use isatap_core::teredo::server::{Server, ServerConfig};
 use isatap_core::time::Instant;
 
-use crate::input::Input;
+use crate::doors::{on_the_wire, with_packet};
+use crate::input::{Input, sum};
 use crate::teredo::{
     ENDS, LOCAL, MAPPED, SERVERS, address, embedded, inner, ipv6, is_global, is_native, payload, trailer,
 };
@@ -39,8 +40,10 @@ struct Sent {
     payload: Vec<u8>,
 }
 
-/// UDP ends and payload of an outer packet, which is what `outer` says.
-fn opened(outer: &Outer, bytes: &[u8]) -> Sent {
+/// UDP ends and payload of what a machine gave, which are what is then on the
+/// wire.
+fn opened(outer: &Outer, payload: &[u8]) -> Sent {
+    let bytes = on_the_wire(outer, payload);
     let (source, destination) = outer.ports.expect("Teredo is UDP");
     assert_eq!(bytes[12..16], outer.source.octets());
     assert_eq!(bytes[16..20], outer.destination.octets());
@@ -48,6 +51,7 @@ fn opened(outer: &Outer, bytes: &[u8]) -> Sent {
     assert_eq!(bytes[22..24], destination.to_be_bytes());
     assert_eq!(bytes.len(), usize::from(u16::from_be_bytes([bytes[2], bytes[3]])));
     assert_eq!(bytes.len(), 20 + usize::from(u16::from_be_bytes([bytes[24], bytes[25]])));
+    assert_eq!(sum(&[&bytes[12..20], &[0, 17], &bytes[24..26], &bytes[20..]]), 0xffff);
     Sent { port: source, to: SocketAddrV4::new(outer.destination, destination), payload: bytes[28..].to_vec() }
 }
 
@@ -70,11 +74,13 @@ struct Bench {
     random: u8,
     waiting: Vec<Ticket>,
     sent: Vec<Sent>,
+    /// Datagrams handed in.
+    arrived: u32,
 }
 
 impl Bench {
     fn new() -> Self {
-        Bench { now: Instant::from_secs(1), random: 0x35, waiting: Vec::new(), sent: Vec::new() }
+        Bench { now: Instant::from_secs(1), random: 0x35, waiting: Vec::new(), sent: Vec::new(), arrived: 0 }
     }
 
     fn wait(&mut self, machine: &impl Machine, input: &mut Input<'_>) {
@@ -83,6 +89,23 @@ impl Bench {
         let later =
             self.now.saturating_add(Duration::from_micros(jump)).min(Instant::from_micros(1 << 62)).max(self.now);
         self.now = if jump == 1 { machine.poll_timeout().unwrap_or(self.now).max(self.now) } else { later };
+    }
+
+    /// Hands in a datagram, by the two doors in turns, and now and then, in
+    /// vain, as if it was of protocol 41.
+    fn arrive(&mut self, machine: &mut impl Machine, path: Path, payload: &[u8]) -> (Verdict, Vec<u8>) {
+        self.arrived += 1;
+        let outer = Outer::udp(path.from, path.to);
+        if self.arrived.is_multiple_of(8) {
+            let other = Outer { ports: None, ..outer };
+            let refused = with_packet(payload, |packet| machine.decapsulate(self.now, &other, packet));
+            assert_eq!(refused, (Verdict::Drop(DropReason::TeredoMalformed), payload.to_vec()));
+        }
+        if self.arrived.is_multiple_of(2) {
+            let whole = on_the_wire(&outer, payload);
+            return with_packet(&whole, |packet| machine.decapsulate_ipv4(self.now, packet));
+        }
+        with_packet(payload, |packet| machine.decapsulate(self.now, &outer, packet))
     }
 
     /// What came of handing in a packet.
@@ -139,18 +162,6 @@ impl Bench {
 fn balance(counters: &Counters<u64>) {
     let out = counters.tunnelled + counters.delivered + counters.native + counters.consumed + counters.held;
     assert_eq!(counters.entered, out + counters.total_dropped());
-}
-
-fn with_packet<R>(bytes: &[u8], call: impl FnOnce(&mut PacketMut<'_>) -> R) -> (R, Vec<u8>) {
-    let mut buffer = vec![0xa5; HEADROOM];
-    buffer.extend_from_slice(bytes);
-    let end = buffer.len();
-    // Room for an answer that is longer than what it answers.
-    buffer.resize(end + 256, 0);
-    let mut packet = PacketMut::new(&mut buffer, HEADROOM..end).unwrap();
-    let result = call(&mut packet);
-    let left = packet.as_slice().to_vec();
-    (result, left)
 }
 
 fn bubble(source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
@@ -357,7 +368,7 @@ pub fn teredo_client_operations(data: &[u8]) {
         let kind = if operation < 4 && knobs & 0x80 == 0 { 255 } else { input.byte() };
         let hand = |client: &mut FuzzClient, bench: &mut Bench, witness: &mut Witness, path: Path, payload: &[u8]| {
             witness.arrives(path, payload);
-            let (verdict, left) = with_packet(payload, |packet| client.handle_datagram(bench.now, path, packet));
+            let (verdict, left) = bench.arrive(client, path, payload);
             if let Verdict::Deliver { .. } = verdict {
                 // For this host, from who may speak; nothing link-local.
                 let (source, destination) = ends(&left);
@@ -515,7 +526,7 @@ pub fn teredo_server_operations(data: &[u8]) {
             _ => solicitation(&mut input),
         };
         let path = Path { from, to };
-        let (verdict, left) = with_packet(&payload, |packet| server.handle_datagram(bench.now, path, packet));
+        let (verdict, left) = bench.arrive(&mut *server, path, &payload);
         check_server(&verdict, path, &payload, &left, other);
         assert!(bench.tick(&mut *server).is_empty() && bench.sent.is_empty(), "a server speaks when spoken to");
         balance(server.counters());
@@ -662,7 +673,7 @@ pub fn teredo_relay_operations(data: &[u8]) {
                     }
                 }
                 let path = Path { from, to: RELAY };
-                let (verdict, left) = with_packet(&payload, |packet| relay.handle_datagram(bench.now, path, packet));
+                let (verdict, left) = bench.arrive(&mut *relay, path, &payload);
                 if let Verdict::Deliver { .. } = verdict {
                     let (source, destination) = ends(&left);
                     assert!(embedded(source).is_some() && proven.contains(&(source, from)));

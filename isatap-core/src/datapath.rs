@@ -1,14 +1,14 @@
 //! Links and routes as plain data: what happens to a packet, asked with
 //! `&self`.
 //!
-//! Out: IPv6 packet, route, [`Link::resolve`], loop checks, MTU, outer header
-//! into the headroom. In: [`Flow::parse`], each link by precedence
-//! ([`Link::admit`]), loop and spoofing checks, decapsulation in place.
+//! Out: IPv6 packet, route, [`Link::resolve`], loop checks, MTU, outer header.
+//! In: [`Flow::of`], each link by precedence ([`Link::admit`]), loop and
+//! spoofing checks, decapsulation in place.
 //!
 //! The functions decide or punt. What would need to change something (an
 //! ICMPv6 error and its rate limit, Neighbor Discovery) is
-//! [`Verdict::Punt`]: the bytes are untouched, and the owner, a
-//! [`Node`](crate::node::Node), does it. So threads, firmware and kernels
+//! [`Verdict::Punt`]: the packet is handed to the owner, a
+//! [`Node`](crate::node::Node), which does it. So threads, firmware and kernels
 //! share this code over copies of the data: a clone of the datapath of a node.
 
 mod checks;
@@ -16,7 +16,7 @@ mod pipeline;
 mod plan;
 
 use core::cell::Cell;
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::Ipv6Addr;
 
 use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
@@ -26,9 +26,8 @@ use crate::interface::{Interface, Routes};
 use crate::link::{Denied, Link, LinkKind};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
-use crate::proto41::Flow;
+use crate::proto41::{Flow, Outer};
 use crate::route::RouteTable;
-use crate::wire::ipv4;
 
 use pipeline::Reader;
 pub(crate) use pipeline::{Owner, Unverified};
@@ -263,52 +262,33 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         self.links().map(|(id, link)| (id, link.kind(), link.admit(flow)))
     }
 
-    /// Encapsulates a packet of this host in place, with `identification` if
-    /// it may be fragmented.
+    /// Finds the tunnel for a packet of this host, with `identification` if it
+    /// may be fragmented.
     pub fn encapsulate(&self, packet: &mut PacketMut<'_>, identification: u16) -> Verdict {
-        Reader { datapath: self, identification }.send_on(Origin::Local, None, packet)
+        Reader { datapath: self, identification }.send_on(Origin::Local, packet)
     }
 
-    /// Judges and decapsulates an outer packet in place.
-    pub fn decapsulate(&self, packet: &mut PacketMut<'_>) -> Verdict {
-        Reader { datapath: self, identification: 0 }.receive(false, packet)
+    /// Judges and decapsulates in place what came behind `outer`.
+    pub fn decapsulate(&self, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
+        Reader { datapath: self, identification: 0 }.receive(false, outer, packet)
     }
 
-    /// Decapsulates an outer packet and sends it on, in one buffer: hop
-    /// limit, routes, loop checks. What is for this node is delivered.
-    pub fn forward(&self, packet: &mut PacketMut<'_>, identification: u16) -> Verdict {
-        Reader { datapath: self, identification }.receive(true, packet)
+    /// Decapsulates a packet and sends it on, in one buffer: hop limit,
+    /// routes, loop checks. What is for this node is delivered.
+    pub fn forward(&self, outer: &Outer, packet: &mut PacketMut<'_>, identification: u16) -> Verdict {
+        Reader { datapath: self, identification }.receive(true, outer, packet)
     }
 
-    /// [`encapsulate`](Self::encapsulate) for as many packets as there are
-    /// verdicts; identifications count up from `identification`.
-    pub fn encapsulate_batch(&self, packets: &mut [PacketMut<'_>], verdicts: &mut [Verdict], identification: &mut u16) {
-        for (packet, verdict) in packets.iter_mut().zip(verdicts) {
-            *verdict = self.encapsulate(packet, *identification);
-            if matches!(verdict, Verdict::Tunnel { outer, .. } if !outer.dont_fragment) {
-                *identification = identification.wrapping_add(1);
-            }
-        }
-    }
-
-    /// [`decapsulate`](Self::decapsulate) for as many packets as there are
-    /// verdicts.
-    pub fn decapsulate_batch(&self, packets: &mut [PacketMut<'_>], verdicts: &mut [Verdict]) {
-        for (packet, verdict) in packets.iter_mut().zip(verdicts) {
-            *verdict = self.decapsulate(packet);
-        }
-    }
-
-    /// Which link lets an outer packet in, and who speaks.
+    /// Which link lets in what came behind `outer`, and who speaks.
     ///
     /// # Errors
     /// The reason of the first link that it was for, or what broke a rule
     /// that is the same for all links.
     #[inline]
-    pub fn admit(&self, outer: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
-        match Flow::parse(outer) {
-            Ok(flow) => self.offer(flow, outer, DropReason::NotAddressed, |_| true),
-            Err(DropReason::InnerSourceRefused) => self.admit_compatible(outer),
+    pub fn admit(&self, outer: &Outer, packet: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
+        match Flow::of(outer, packet) {
+            Ok(flow) => self.offer(flow, packet, DropReason::NotAddressed, |_| true),
+            Err(DropReason::InnerSourceRefused) => self.admit_compatible(outer, packet),
             Err(reason) => Err(reason),
         }
     }
@@ -316,9 +296,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// `TUN-72`: IPv4-compatible sources are for the one link that wants them,
     /// where a node has it.
     #[cold]
-    fn admit_compatible(&self, outer: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
-        let flow = Flow::parse_compatible(outer)?;
-        self.offer(flow, outer, DropReason::InnerSourceRefused, |link| link.traits().compatible_sources)
+    fn admit_compatible(&self, outer: &Outer, packet: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
+        let flow = Flow::of_compatible(outer, packet)?;
+        self.offer(flow, packet, DropReason::InnerSourceRefused, |link| link.traits().compatible_sources)
     }
 
     /// Offers a packet to the links that `wants` says yes to. `unwanted`: the
@@ -327,7 +307,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     fn offer(
         &self,
         flow: Flow,
-        outer: &[u8],
+        packet: &[u8],
         unwanted: DropReason,
         wants: impl Fn(&I::Link) -> bool,
     ) -> Result<(LinkId, Admitted, Flow), DropReason> {
@@ -336,7 +316,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             match port.interface.link().admit(&flow) {
                 Ok(from) => {
                     self.check_admitted(id, port, from, &flow)?;
-                    checks::check_inner(&flow, outer)?;
+                    checks::check_inner(&flow, packet)?;
                     return Ok((id, from, flow));
                 }
                 Err(Denied::NotAddressed) => {}
@@ -346,16 +326,14 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         Err(refused.unwrap_or(unwanted))
     }
 
-    /// The link that [`admit`](Self::admit) lets an outer packet in by, or that
-    /// gives the reason why not. Of a packet that is the same to all links, the
+    /// The link that [`admit`](Self::admit) lets a packet in by, or that gives
+    /// the reason why not. Of a packet that is the same to all links, the
     /// only one at its IPv4 destination; `None`: it is for none of them.
     #[must_use]
-    pub fn addressee(&self, outer: &[u8]) -> Option<LinkId> {
-        let [.., a, b, c, d] = *outer.first_chunk::<{ ipv4::HEADER_LEN }>()?;
-        let destination = Ipv4Addr::new(a, b, c, d);
-        let mut there = self.links().filter(|(_, link)| link.owns_ipv4(destination)).map(|(id, _)| id);
+    pub fn addressee(&self, outer: &Outer, packet: &[u8]) -> Option<LinkId> {
+        let mut there = self.links().filter(|(_, link)| link.owns_ipv4(outer.destination)).map(|(id, _)| id);
         let (first, second) = (there.next()?, there.next());
-        let Ok(flow) = Flow::parse(outer) else { return second.is_none().then_some(first) };
+        let Ok(flow) = Flow::of(outer, packet) else { return second.is_none().then_some(first) };
         let lets_in = self.links().find(|(_, link)| link.admit(&flow).is_ok());
         let refuses = || self.links().find(|(_, link)| link.admit(&flow) != Err(Denied::NotAddressed));
         lets_in.or_else(refuses).map(|(id, _)| id)

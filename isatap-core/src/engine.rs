@@ -7,6 +7,8 @@
 //! | output | [`poll_transmit`](Machine::poll_transmit), [`poll_event`](Machine::poll_event) | drain both after every other call |
 //! | sleep | [`poll_timeout`](Machine::poll_timeout) | then wait for it or for a packet |
 //!
+//! - An outer header is an [`Outer`] beside the bytes, never a part of them: a socket's kernel writes it. Who has whole IPv4
+//!   packets calls [`decapsulate_ipv4`](Machine::decapsulate_ipv4) for what comes in, and [`Outer::push`] for what goes out.
 //! - Time is an argument; a `now` that goes backwards counts as the latest one seen.
 //! - A deadline is due when `now >= deadline`. After `handle_timeout(t)` and a full drain the next deadline is later than `t`.
 //! - Output is level-triggered: rows remember what they want and what they told, and a poll writes the difference into the
@@ -36,17 +38,33 @@ pub use parking::{Parked, Parking, WaitEnd};
 /// out.
 pub trait Machine {
     /// An IPv6 packet from this host (or from the kernel that forwards): it
-    /// becomes an outer packet in place, or stays for a native link, or is
-    /// dropped. The caller leaves [`HEADROOM`](crate::packet::HEADROOM).
+    /// goes into a tunnel, or stays for a native link, or is dropped. The
+    /// caller leaves [`HEADROOM`](crate::packet::HEADROOM).
     fn encapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict;
 
-    /// An IPv4 packet from the network, header included: its inner packet is
-    /// delivered, taken by a control machine, or dropped.
-    fn decapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict;
+    /// What the network brought behind the header `outer`, padding included:
+    /// its inner packet is delivered, taken by a control machine, or dropped.
+    fn decapsulate(&mut self, now: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict;
+
+    /// The same of an IPv4 packet, header included, for who has no socket
+    /// that takes the header off. What [`Outer::pull`] refuses is counted.
+    ///
+    /// [`Verdict::Hold`]: the header is off the packet that waits, and is to be
+    /// kept with it for `decapsulate`: call [`Outer::pull`] oneself for that.
+    fn decapsulate_ipv4(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
+        match Outer::pull(packet) {
+            Ok(outer) => self.decapsulate(now, &outer, packet),
+            Err(reason) => self.refused(now, reason),
+        }
+    }
+
+    /// A packet from the network that was refused before it came here: it is
+    /// counted.
+    fn refused(&mut self, now: Instant, reason: DropReason) -> Verdict;
 
     /// The link that a packet from the network is for, however it ends, where
     /// there may be several; `None`: none of them.
-    fn addressee(&self, _outer: &[u8]) -> Option<LinkId> {
+    fn addressee(&self, _outer: &Outer, _packet: &[u8]) -> Option<LinkId> {
         None
     }
 
@@ -75,11 +93,12 @@ pub trait Machine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The buffer holds an outer IPv4 packet: send it.
+    /// The buffer holds what goes out behind an outer header.
     Tunnel {
         /// The link it goes out of.
         link: LinkId,
-        /// Its outer header, for sockets where the kernel writes that.
+        /// The header: for a socket to say, or to be [put in
+        /// front](Outer::push).
         outer: Outer,
     },
     /// The buffer holds an IPv6 packet for this host, or for the kernel that
@@ -103,8 +122,8 @@ pub enum Verdict {
         /// The link whose machine it was.
         link: LinkId,
     },
-    /// The control machine must see this packet; its bytes are untouched.
-    /// Only `&self` functions answer so.
+    /// The control machine must see this packet: it is handed in again to the
+    /// owner, as it is now. Only `&self` functions answer so.
     Punt {
         /// The link whose machine it is.
         link: LinkId,
@@ -126,11 +145,10 @@ pub enum Verdict {
         ticket: Ticket,
     },
     /// Dropped; who wants to log can parse the bytes again: they are those
-    /// handed in, cut to the length that their IPv6 header says. Two
-    /// exceptions: a tunnelled packet that a control machine has read lost its
-    /// outer header, and the congestion mark of that is in the inner one; and
-    /// so did one whose sender could not be told, in place of which the
-    /// buffer may hold the ICMPv6 error that found no way.
+    /// handed in, cut to the length that their IPv6 header says, perhaps with
+    /// the congestion mark of the outer header. In place of a packet whose
+    /// sender could not be told the buffer may hold the ICMPv6 error that found
+    /// no way.
     Drop(DropReason),
 }
 
@@ -216,11 +234,11 @@ pub enum Via {
         /// The link that the packet would have used.
         link: LinkId,
     },
-    /// Into a tunnel: the buffer holds the outer packet.
+    /// Into a tunnel.
     Tunnel {
         /// The link it goes out of.
         link: LinkId,
-        /// Its outer header.
+        /// The outer header that goes in front.
         outer: Outer,
     },
     /// Out of a native link.
@@ -238,12 +256,13 @@ pub enum Via {
 pub struct Transmit {
     /// The link it goes out of.
     pub link: LinkId,
-    /// Its outer header; `None`: an IPv6 packet for a native link.
+    /// The outer header that goes in front; `None`: an IPv6 packet for a
+    /// native link.
     pub outer: Option<Outer>,
 }
 
 impl Transmit {
-    /// An outer packet.
+    /// One that goes into a tunnel.
     #[must_use]
     pub const fn tunnel(link: LinkId, outer: Outer) -> Self {
         Transmit { link, outer: Some(outer) }

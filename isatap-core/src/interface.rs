@@ -25,7 +25,7 @@ use crate::nd::validate;
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::identification::{Bucket, Identifications};
 use crate::proto41::mtu::{self, MtuDecision};
-use crate::proto41::{self, Flow, Outer};
+use crate::proto41::{Flow, Outer};
 use crate::route::{Origin, Route, RouteTable, Slot};
 use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
@@ -63,29 +63,28 @@ pub struct Context<'a, C: Capacity> {
 }
 
 impl<C: Capacity> Context<'_, C> {
-    /// Encapsulates a packet that the interface of `link` has written itself.
+    /// The outer header of a packet of `len` bytes that the interface of `link`
+    /// has written itself.
     ///
     /// # Errors
-    /// No headroom, or larger than the tunnel's MTU: see the reason.
-    pub(crate) fn wrap(
+    /// It is larger than the tunnel's MTU.
+    pub(crate) fn outer(
         &mut self,
         link: &(impl Link + ?Sized),
         source: Ipv4Addr,
         destination: Ipv4Addr,
-        packet: &mut PacketMut<'_>,
+        len: usize,
     ) -> Result<Outer, DropReason> {
         let underlay = link.underlay();
         let policy = &underlay.policy;
-        let dont_fragment = match mtu::decide(policy.mtu, underlay.path_mtu(destination), packet.len()) {
+        let dont_fragment = match mtu::decide(policy.mtu, underlay.path_mtu(destination), len) {
             // S6R-32: what the node itself says to customers is no exception.
             MtuDecision::Send { dont_fragment } => dont_fragment || link.traits().never_fragments,
             MtuDecision::TooBig { .. } => return Err(DropReason::PacketTooBig),
         };
         // TUN-7: an atomic datagram needs no Identification of its own.
         let identification = if dont_fragment { 0 } else { self.identifications.next(self.now, source, destination) };
-        let outer = Outer { source, destination, ports: None, tos: 0, ttl: policy.ttl, dont_fragment, identification };
-        proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
-        Ok(outer)
+        Ok(Outer { ttl: policy.ttl, dont_fragment, identification, ..Outer::new(source, destination) })
     }
 
     /// Adds or replaces a route, and counts what finds no room.
@@ -104,13 +103,13 @@ impl<C: Capacity> Context<'_, C> {
         link: &(impl Link + ?Sized),
         source: Ipv4Addr,
         destination: Ipv4Addr,
-        packet: &mut PacketMut<'_>,
+        packet: &PacketMut<'_>,
     ) -> Option<Transmit> {
         // TUN-4: a router list may hold what has become an address of ours.
         if !link.underlay().may_send_to(destination) {
             return None;
         }
-        let outer = self.wrap(link, source, destination, packet).ok()?;
+        let outer = self.outer(link, source, destination, packet.len()).ok()?;
         Some(Transmit::tunnel(self.id, outer))
     }
 }

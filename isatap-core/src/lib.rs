@@ -29,7 +29,9 @@
 //! while let Some(sent) = host.poll_transmit(&mut packet)? {
 //!     let outer = sent.outer.expect("ISATAP sends tunnelled packets only");
 //!     assert_eq!(outer.destination.to_string(), "10.0.0.1");
-//!     assert_eq!(packet.as_slice().len(), 68); // a Router Solicitation; send it
+//!     assert_eq!(packet.len(), 48); // a Router Solicitation: for a socket that writes the IPv4 header
+//!     outer.push(&mut packet)?; // or behind one, for a network interface
+//!     assert_eq!(packet.len(), 68);
 //! }
 //! while let Some(event) = host.poll_event() {
 //!     println!("{event:?}"); // the link-local address fe80::5efe:10.0.0.2, the MTU

@@ -14,7 +14,7 @@ use core::net::Ipv4Addr;
 
 use crate::capacity::{Capacity, Small, Standard};
 use crate::datapath::{Datapath, Origin, Owner as _, Port, Switches};
-use crate::drop_reason::{Counters, Tally};
+use crate::drop_reason::{Counters, DropReason, Tally};
 use crate::engine::limit::{Rate, TokenBucket};
 use crate::engine::{Change, Entropy, Event, Machine, Transmit, Verdict, draw_key};
 use crate::error::{EmitError, TableFull};
@@ -23,6 +23,7 @@ use crate::isatap;
 use crate::link::Link;
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
+use crate::proto41::Outer;
 use crate::proto41::identification::Identifications;
 use crate::route::{Route, RouteKey};
 use crate::time::{Expiry, Instant};
@@ -321,16 +322,21 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
 impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LINKS> {
     fn encapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
         self.enter(now);
-        self.send_on(Origin::Local, None, packet)
+        self.send_on(Origin::Local, packet)
     }
 
-    fn decapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
+    fn decapsulate(&mut self, now: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
         self.enter(now);
-        self.receive(false, packet)
+        self.receive(false, outer, packet)
     }
 
-    fn addressee(&self, outer: &[u8]) -> Option<LinkId> {
-        self.datapath.addressee(outer)
+    fn refused(&mut self, now: Instant, reason: DropReason) -> Verdict {
+        self.enter(now);
+        self.drop(reason)
+    }
+
+    fn addressee(&self, outer: &Outer, packet: &[u8]) -> Option<LinkId> {
+        self.datapath.addressee(outer, packet)
     }
 
     fn handle_icmpv4(&mut self, now: Instant, message: &mut PacketMut<'_>) -> Verdict {

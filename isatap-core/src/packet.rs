@@ -2,8 +2,8 @@
 //!
 //! Headers are pushed in front and pulled off, padding is cut behind; the
 //! payload never moves. The caller leaves [`HEADROOM`] bytes in front of what
-//! it read, which is room for every mechanism's outer header and for an
-//! ICMPv6 error built in front of its culprit.
+//! it read, which is room for an ICMPv6 error built in front of its culprit,
+//! and for an outer header that the caller then [pushes](crate::proto41::Outer::push).
 
 use core::fmt;
 use core::num::NonZeroU16;

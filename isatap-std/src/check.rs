@@ -37,7 +37,7 @@ use isatap_core::link::{Denied, LinkKind, Locator};
 use isatap_core::node::{AnyInterface, Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_core::proto41::Flow;
+use isatap_core::proto41::{Flow, Outer};
 use isatap_core::sixtofour;
 use isatap_core::time::{Expiry, Instant};
 use isatap_core::wire::{icmpv6, ipv4, ipv6, protocol};
@@ -385,18 +385,16 @@ impl Checker {
 
     /// What a node in this state does with the packet.
     fn reason(&self, packet: &[u8]) -> Option<DropReason> {
-        let in_buffer = |decapsulate: &mut dyn FnMut(&mut PacketMut<'_>) -> Verdict| {
-            let mut buffer = [vec![0; HEADROOM], packet.to_vec()].concat();
-            let end = buffer.len();
-            match PacketMut::new(&mut buffer, HEADROOM..end) {
-                Ok(mut received) => decapsulate(&mut received),
-                Err(_) => Verdict::Drop(DropReason::TooShort),
-            }
-        };
-        let verdict = match in_buffer(&mut |received| self.node.datapath().decapsulate(received)) {
-            // What would change the node is done to a copy.
-            Verdict::Punt { .. } => in_buffer(&mut |received| self.node.clone().decapsulate(NOW, received)),
-            decided => decided,
+        let mut buffer = [vec![0; HEADROOM], packet.to_vec()].concat();
+        let end = buffer.len();
+        let mut received = PacketMut::new(&mut buffer, HEADROOM..end).ok()?;
+        let verdict = match Outer::pull(&mut received) {
+            Ok(outer) => match self.node.datapath().decapsulate(&outer, &mut received) {
+                // What would change the node is done to a copy.
+                Verdict::Punt { .. } => self.node.clone().decapsulate(NOW, &outer, &mut received),
+                decided => decided,
+            },
+            Err(reason) => Verdict::Drop(reason),
         };
         match verdict {
             // Nobody can say which neighbours a running node has just asked.

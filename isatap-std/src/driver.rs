@@ -48,6 +48,7 @@ use heard::Heard;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Event, Machine, Parked, Parking, Verdict, Via};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::proto41::Outer;
 use isatap_core::time::Instant;
 use lan::LanPort;
 use outbound::Outgoing;
@@ -178,8 +179,9 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         &self.watcher
     }
 
-    /// Records outer packets from now on: link type 101, raw IP. What is sent is recorded
-    /// as handed to the kernel, with Identification 0; what is received as it came. `path` is a
+    /// Records outer packets from now on: link type 101, raw IP. Their headers are written anew
+    /// from what the kernel was told, or told: without options, and with the Identification where
+    /// it said one. `path` is a
     /// regular file, made or emptied, or a FIFO, whose reader may come and go. A reader or disk
     /// that is too slow costs packets of the capture ([`IoCounters::not_recorded`]) and nothing
     /// else.
@@ -335,7 +337,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 self.counters.send_failed += u64::from(!lan.send(packet.as_slice()));
                 continue;
             };
-            let datagram = Datagram::new(&outer, outer.payload(packet.as_slice()));
+            let datagram = Datagram::new(outer, packet.as_slice());
             send_one(&self.socket, &mut self.tap, &mut self.counters, &datagram);
         }
     }
@@ -394,10 +396,10 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
 }
 
 /// The link that a packet from the network is for.
-fn addressee<M: Machine, D>(machine: &M, ports: &[Port<D>], outer: &[u8]) -> Option<LinkId> {
+fn addressee<M: Machine, D>(machine: &M, ports: &[Port<D>], outer: &Outer, packet: &[u8]) -> Option<LinkId> {
     match ports {
         [only] => Some(only.link),
-        _ => machine.addressee(outer),
+        _ => machine.addressee(outer, packet),
     }
 }
 
@@ -430,7 +432,7 @@ impl<S: OuterSocket, D: Device> Outlet<'_, S, D> {
     fn carry_out(&mut self, verdict: &Verdict, packet: &PacketMut<'_>) {
         match verdict {
             Verdict::Tunnel { outer, .. } | Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } => {
-                let datagram = Datagram::new(outer, outer.payload(packet.as_slice()));
+                let datagram = Datagram::new(*outer, packet.as_slice());
                 send_one(self.socket, self.tap, self.counters, &datagram);
             }
             Verdict::Deliver { link, .. }

@@ -46,7 +46,7 @@ mod filter;
 mod receive;
 mod send;
 
-pub use receive::{Icmpv4Error, ReceiveBatch};
+pub use receive::{Arrival, Icmpv4Error, ReceiveBatch};
 pub(crate) use send::send_some;
 pub use send::{Datagram, SendFailure, local_fragmentation_needed};
 
@@ -128,8 +128,9 @@ impl Proto41Socket {
         let mut done = 0;
         while let Some(first) = datagrams.get(done) {
             let rest = datagrams.get(done..).unwrap_or_default();
-            let run = rest.iter().take_while(|datagram| datagram.dont_fragment == first.dont_fragment).count();
-            let socket = if first.dont_fragment { &self.dont_fragment } else { &self.may_fragment };
+            let run =
+                rest.iter().take_while(|datagram| datagram.outer.dont_fragment == first.outer.dont_fragment).count();
+            let socket = if first.outer.dont_fragment { &self.dont_fragment } else { &self.may_fragment };
             match send::send_some(socket.as_fd(), rest.get(..run).unwrap_or_default()) {
                 Ok(sent) => {
                     counters.sent += u64::try_from(sent).unwrap_or_default();
@@ -147,9 +148,9 @@ impl Proto41Socket {
         usize::try_from(sent).unwrap_or_default()
     }
 
-    /// Takes the packets that wait, as many as `batch` holds, and gives how many:
-    /// whole IPv4 packets, header included, reassembled by the kernel. Options that
-    /// the kernel has judged are taken off, but a source route. Zero: none waits.
+    /// Takes the packets that wait, as many as `batch` holds, and gives how many.
+    /// The kernel has reassembled them and judged their headers, which are taken
+    /// off. Zero: none waits.
     ///
     /// # Errors
     ///

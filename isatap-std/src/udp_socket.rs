@@ -1,13 +1,7 @@
 //! UDP sockets for Teredo: any number of local addresses and ports as one.
 //!
-//! The machines of the core take whole IPv4 packets, and so do captures. A socket of the
-//! kernel gives none: what is received gets its IPv4 and UDP headers back, from what the
-//! kernel says of the datagram (addresses, ports, TOS and TTL; the UDP checksum, which the
-//! kernel has verified, is left out). The source port of what is sent chooses the socket.
-//!
-//! ```text
-//! recvmmsg ─▶ payload behind 28 bytes ─▶ headers written ─▶ Machine::decapsulate
-//! ```
+//! What is received comes with what the kernel says of its headers: addresses, ports, TOS and
+//! TTL. The source port of what is sent chooses the socket.
 //!
 //! DF is never set (RFC 4380 §5.1.2), and the kernel's estimate of the path is not looked
 //! at: see [`proto41_socket`](crate::proto41_socket). ICMPv4 errors are not asked for: no
@@ -21,7 +15,7 @@ use crate::proto41_socket::{
     Datagram, Icmpv4Error, ReceiveBatch, SendCounters, SendFailure, discover, send_some, set_buffer,
 };
 use isatap_core::packet::HEADROOM;
-use isatap_core::wire::{ipv4, protocol, udp};
+use isatap_core::proto41::Outer;
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -56,8 +50,6 @@ struct Endpoint {
 const BUFFER: usize = 4 << 20;
 /// Datagrams in one system call.
 const MOST: usize = 64;
-/// The headers that are written in front of what is received.
-const HEADERS: usize = ipv4::HEADER_LEN + udp::HEADER_LEN;
 
 impl Default for UdpSocket {
     fn default() -> Self {
@@ -208,8 +200,9 @@ impl OuterSocket for UdpSocket {
         let before = counters.sent;
         let mut done = 0;
         while let Some(first) = datagrams.get(done) {
-            let source =
-                |datagram: &Datagram<'_>| datagram.ports.map(|(port, _)| SocketAddrV4::new(datagram.source, port));
+            let source = |datagram: &Datagram<'_>| {
+                datagram.outer.ports.map(|(port, _)| SocketAddrV4::new(datagram.outer.source, port))
+            };
             // A run of datagrams that leave by the same socket.
             let rest = datagrams.get(done..).unwrap_or_default();
             let run = rest.iter().take(MOST).take_while(|datagram| source(datagram) == source(first)).count();
@@ -283,7 +276,7 @@ impl Endpoint {
         let mut count = 0;
         let rooms = batch.vacant().take(most).zip(&mut names).zip(&mut controls).zip(&mut parts).zip(&mut messages);
         for ((((buffer, name), control), part), message) in rooms {
-            let space = buffer.get_mut(HEADROOM + HEADERS..).unwrap_or_default();
+            let space = buffer.get_mut(HEADROOM..).unwrap_or_default();
             let part = part.write(libc::iovec { iov_base: space.as_mut_ptr().cast(), iov_len: space.len() });
             // SAFETY: zeroed above, and a C struct of integers and nullable pointers,
             // for all of which zero is a value.
@@ -324,15 +317,8 @@ impl Endpoint {
             let from = SocketAddrV4::new(from_network(name.sin_addr), u16::from_be(name.sin_port));
             let told = Told::read(&message.msg_hdr);
             let to = SocketAddrV4::new(told.destination.unwrap_or(*self.local.ip()), self.local.port());
-            let length = usize::try_from(message.msg_len).unwrap_or_default();
-            let Some(buffer) = batch.vacant().next() else { break };
-            // Longer than IPv4 allows: the kernel hands out none.
-            if let Some(headers) = headers(from, to, &told, length)
-                && let Some(place) = buffer.get_mut(HEADROOM..HEADROOM + HEADERS)
-            {
-                place.copy_from_slice(&headers);
-            }
-            batch.occupy(HEADERS + length);
+            let outer = Outer { tos: told.tos, ttl: told.ttl, ..Outer::udp(from, to) };
+            batch.occupy(outer, usize::try_from(message.msg_len).unwrap_or_default());
         }
         Ok(())
     }
@@ -415,37 +401,10 @@ fn from_network(address: libc::in_addr) -> Ipv4Addr {
     Ipv4Addr::from(address.s_addr.to_ne_bytes())
 }
 
-/// The headers that the kernel took off, without UDP checksum; `None` for what fits no IPv4 packet.
-fn headers(from: SocketAddrV4, to: SocketAddrV4, told: &Told, length: usize) -> Option<[u8; HEADERS]> {
-    let udp_length = u16::try_from(length + udp::HEADER_LEN).ok()?;
-    let ipv4 = ipv4::Fields {
-        tos: told.tos,
-        payload_len: udp_length,
-        identification: 0,
-        dont_fragment: false,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: told.ttl,
-        protocol: protocol::UDP,
-        source: *from.ip(),
-        destination: *to.ip(),
-    };
-    let mut bytes = [0; HEADERS];
-    let (first, rest) = bytes.split_at_mut(ipv4::HEADER_LEN);
-    first.copy_from_slice(&ipv4.to_bytes());
-    let fields = [from.port(), to.port(), udp_length, 0];
-    for (place, field) in rest.chunks_exact_mut(2).zip(fields) {
-        place.copy_from_slice(&field.to_be_bytes());
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use isatap_core::packet::PacketMut;
-    use isatap_core::proto41::Outer;
-    use isatap_core::teredo::ingress::take_udp;
+    use isatap_core::teredo::ingress::Path;
 
     const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
@@ -471,17 +430,8 @@ mod tests {
 
     /// In two parts, as a cut super-packet is.
     fn datagram(from: SocketAddrV4, to: SocketAddrV4, bytes: &[u8]) -> Datagram<'_> {
-        let outer = Outer {
-            source: *from.ip(),
-            destination: *to.ip(),
-            ports: Some((from.port(), to.port())),
-            tos: 0,
-            ttl: 64,
-            dont_fragment: false,
-            identification: 0,
-        };
         let (headers, payload) = bytes.split_at(bytes.len() / 3);
-        Datagram::in_parts(&outer, headers, payload)
+        Datagram { outer: Outer::udp(from, to), headers, payload }
     }
 
     /// What the core sees of what arrives: both ends and the payload.
@@ -491,10 +441,10 @@ mod tests {
         let begin = Instant::now();
         while all.len() < count && begin.elapsed() < Duration::from_secs(5) {
             socket.receive(&mut batch).unwrap();
-            for (buffer, range) in batch.packets() {
-                let mut packet = PacketMut::new(buffer, range).unwrap();
-                let path = take_udp(&mut packet).unwrap();
-                all.push((path.from, path.to, packet.as_slice().to_vec()));
+            for (buffer, arrival) in batch.packets() {
+                let path = Path::of(&arrival.outer).unwrap();
+                assert_eq!((arrival.outer.tos, arrival.outer.ttl, arrival.refused), (0, 64, None));
+                all.push((path.from, path.to, buffer[arrival.range.clone()].to_vec()));
             }
         }
         all

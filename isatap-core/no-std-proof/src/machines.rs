@@ -5,8 +5,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use isatap_core::capacity::{Capacity, Small, Standard};
 use isatap_core::configured;
 use isatap_core::datapath::{Datapath, Switches};
-use isatap_core::drop_reason::Counters;
-use isatap_core::engine::{Event, Machine, Parked, Parking, Ticket, Transmit, Verdict};
+use isatap_core::drop_reason::{Counters, DropReason};
+use isatap_core::engine::{Event, Machine, Parked, Parking, Ticket, Transmit};
 use isatap_core::interface::{Context, Interface};
 use isatap_core::isatap::{
     Answer, HostConfig, HostInterface, PublishedPrefix, ResolveFailure, RouterConfig, RouterInterface,
@@ -15,11 +15,11 @@ use isatap_core::link::{InterfaceAddress, Link, Locator, NativeLink, OuterPolicy
 use isatap_core::nd::learned::SearchDomain;
 use isatap_core::nd::option::DomainName;
 use isatap_core::node::{AnyInterface, AnyNode, IsatapHost, Node, NodeConfig};
-use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::proto41::underlay::Underlay;
 use isatap_core::route::{Origin, Route};
 
+use crate::packets::outer;
 use crate::{Unknown, any, keep};
 
 /// The larger tables: loops that a table of two rows would have unrolled stay.
@@ -52,16 +52,19 @@ pub fn locators() -> &'static [Locator] {
     any(&[])
 }
 
-/// All that [`Machine`] promises.
+/// All that [`Machine`] promises, and the header in front of what it sends.
 pub fn drive(machine: &mut impl Machine, u: &mut Unknown) {
     let now = u.now();
     keep(machine.encapsulate(now, &mut u.packet()));
     let now = u.now();
-    keep(machine.decapsulate(now, &mut u.packet()));
+    keep(machine.decapsulate(now, &outer(u), &mut u.packet()));
+    let now = u.now();
+    keep(machine.decapsulate_ipv4(now, &mut u.packet()));
     let now = u.now();
     keep(machine.handle_icmpv4(now, &mut u.packet()));
     machine.handle_timeout(u.now(), &mut entropy);
     keep(machine.poll_transmit(&mut u.packet()));
+    keep(outer(u).push(&mut u.packet()));
     keep(machine.poll_event());
     keep(machine.poll_timeout());
 }
@@ -69,7 +72,7 @@ pub fn drive(machine: &mut impl Machine, u: &mut Unknown) {
 /// What a node does that forwards.
 pub fn forward<I: Interface<C>, C: Capacity, const LINKS: usize>(node: &mut Node<I, C, LINKS>, u: &mut Unknown) {
     let (now, link) = (u.now(), u.link());
-    keep(node.forward(now, &mut u.packet()));
+    keep(node.forward(now, &outer(u), &mut u.packet()));
     keep(node.forward_native(now, link, &mut u.packet()));
 }
 
@@ -126,7 +129,11 @@ fn ask(link: &(impl Link + ?Sized), u: &Unknown) {
 }
 
 crate::roots! {
-    whole_nodes => |u| drive(&mut node(), u);
+    whole_nodes => |u| {
+        let mut node = node();
+        keep((node.refused(u.now(), any(DropReason::NotAddressed)), node.addressee(&outer(u), u.input())));
+        drive(&mut node, u);
+    };
     hosts => |u| drive(&mut host(), u);
     routers => |u| drive(&mut router(), u);
     node_settings => |u| {
@@ -153,29 +160,20 @@ crate::roots! {
         let mut counters = any(Counters::<u32>::ZERO);
         counters.count_verdict(&snapshot.encapsulate(&mut u.packet(), identification));
         keep(counters);
-        keep(snapshot.decapsulate(&mut u.packet()));
-        keep(snapshot.forward(&mut u.packet(), identification));
+        keep(snapshot.decapsulate(&outer(u), &mut u.packet()));
+        keep(snapshot.forward(&outer(u), &mut u.packet(), identification));
     };
     datapaths => |u| {
         let mut datapath = any(Datapath::<AnyInterface<Small>, Small, 4>::new());
         keep(datapath.add(any(AnyInterface::Native(NativeLink::new(u.value()))), any(Switches::DEFAULT)));
         keep((datapath.add_known_prefix(u.prefix()), datapath.set_metric(u.link(), u.value())));
-        keep(datapath.addressee(u.bytes()));
+        keep(datapath.addressee(&outer(u), u.input()));
         keep(datapath.port(u.link()).map(|port| port.switches.forwarding));
         keep(datapath.port_mut(u.link()).map(|port| port.switches.forwarding));
         keep((datapath.by_precedence().count(), datapath.routes().len(), datapath.is_local(u.link(), &u.ipv6())));
-        if let Ok((link, from, flow)) = datapath.admit(u.input()) {
+        if let Ok((link, from, flow)) = datapath.admit(&outer(u), u.input()) {
             keep((link, from, datapath.trials(&flow).filter(|(_, _, trial)| trial.is_ok()).count()));
         }
-    };
-    batches => |u| {
-        let datapath = any(Datapath::<AnyInterface<Small>, Small, 2>::new());
-        let mut identification = u.value();
-        let mut verdicts = any([Verdict::Consumed { link: LinkId(0) }; 2]);
-        let mut packets = any([u.packet()]);
-        datapath.encapsulate_batch(&mut packets, &mut verdicts, &mut identification);
-        datapath.decapsulate_batch(&mut packets, &mut verdicts);
-        (verdicts, identification)
     };
     parking => |u| {
         let mut parking = any(Parking::new([Parked::EMPTY; 4], [0_u8; 256]));
@@ -211,7 +209,7 @@ crate::roots! {
         let mut interface = any(AnyInterface::<Small>::Native(NativeLink::new(u.value())));
         interface.link_mut().underlay_mut().policy.ttl = u.value();
         ask(any(interface.link()), u);
-        Transmit::tunnel(u.link(), crate::packets::outer(u))
+        Transmit::tunnel(u.link(), outer(u))
     };
     told_hosts => |u| host_inputs(&mut host(), u);
     told_routers => |u| {

@@ -200,14 +200,14 @@ crate::roots! {
     flows => |u| {
         let flow = flow(u)?;
         keep(Flow::from_headers(&u.array(), &u.array(), u.value(), u.value()));
-        keep(Flow::parse_compatible(u.input()));
+        keep((Flow::of(&outer(u), u.input()), Flow::of_compatible(&outer(u), u.input())));
         keep((flow.inner(u.input()), flow.padding()));
         Some(proto41::decapsulate(&mut u.packet(), &flow))
     };
     encapsulation => |u| {
         let outer = outer(u);
-        keep((outer.header_len(), outer.payload(u.input())));
-        keep(proto41::encapsulate(&mut u.packet(), &outer));
+        keep((outer.header_len(), outer.push(&mut u.packet()), Outer::pull(&mut u.packet())));
+        keep(any(Outer::new(u.ipv4(), u.ipv4())));
         let template = any(Template::new(u.ipv4(), u.value(), u.value(), u.value()));
         let (destination, identification) = (u.ipv4(), u.value());
         template.encapsulate(&mut u.packet(), destination, identification)

@@ -3,8 +3,9 @@
 use core::net::SocketAddrV4;
 
 use isatap_core::capacity::Row;
-use isatap_core::engine::Verdict;
+use isatap_core::engine::{Machine as _, Verdict};
 use isatap_core::link::Locator;
+use isatap_core::proto41::Outer;
 use isatap_core::teredo::addr::{Address, SERVER_PORT};
 use isatap_core::teredo::authentication::{self, Authenticator, Open, VALUE_LEN};
 use isatap_core::teredo::client::{Client, ClientConfig};
@@ -18,6 +19,7 @@ use isatap_core::wire::field::Writer;
 use isatap_core::wire::ipv6;
 
 use crate::machines::{drive, locators};
+use crate::packets::outer;
 use crate::{Unknown, any, keep};
 
 type AnyClient = Client<[Peer; 64], Anybody, 16>;
@@ -120,7 +122,7 @@ crate::roots! {
         keep((reach.may_send_to(endpoint(u)), reach.may_ask(u.ipv4()), reach.may_send_to_alternate(endpoint(u))));
         keep(address(u).as_ref().map(|address| reach.may_reach(address)));
         keep(address(u).as_ref().map(ingress::embedded_mapping));
-        keep(ingress::take_udp(&mut u.packet()));
+        keep((Path::of(&outer(u)), Outer::udp(endpoint(u), endpoint(u))));
     };
     ingresses => |u| {
         let (datagram, header) = any(ingress::parse(u.input()).ok()?);
@@ -205,8 +207,8 @@ crate::roots! {
         client.port_mapped(any(Some(endpoint(u))));
         client.port_failed(u.now(), u.value());
         keep((client.address(), client.status(), client.peers().capacity(), client.counters().total_dropped()));
-        let (now, path) = (u.now(), path(u));
-        let verdict = client.handle_datagram(now, path, &mut u.packet());
+        let now = u.now();
+        let verdict = client.decapsulate(now, &outer(u), &mut u.packet());
         keep(matches!(verdict, Verdict::Hold { .. }));
         let mut counters = *client.counters();
         counters.count_verdict(&any(verdict));
@@ -215,18 +217,14 @@ crate::roots! {
     client_machines => |u| drive(&mut client(u), u);
     servers => |u| {
         keep(any(Server::new(any(ServerConfig::new(u.ipv4())), u.link())).config());
-        let mut server = server(u);
+        let server = server(u);
         keep((server.link_local(), server.counters().total_dropped(), SERVER_PORT));
-        let (now, path) = (u.now(), path(u));
-        keep(server.handle_datagram(now, path, &mut u.packet()));
     };
     server_machines => |u| drive(&mut server(u), u);
     relays => |u| {
         keep(any(Relay::<[Peer; 4], [Wait; 4]>::new(any(RelayConfig::host_specific(locator(u), u.value(), any(&[]))), u.link())).config());
-        let mut relay = relay(u);
+        let relay = relay(u);
         keep((relay.peers().capacity(), relay.counters().total_dropped()));
-        let (now, path) = (u.now(), path(u));
-        keep(relay.handle_datagram(now, path, &mut u.packet()));
     };
     relay_machines => |u| drive(&mut relay(u), u);
 }

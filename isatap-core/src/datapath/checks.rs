@@ -147,45 +147,45 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
 
     /// Whether a packet that `link` has let in is for its control machine.
     #[inline]
-    pub(super) fn is_control(&self, link: LinkId, flow: &Flow, outer: &[u8]) -> bool {
-        is_neighbor_discovery_packet(flow, outer) || self.link(link).is_some_and(|link| link.awaits(flow))
+    pub(super) fn is_control(&self, link: LinkId, flow: &Flow, packet: &[u8]) -> bool {
+        is_neighbor_discovery_packet(flow, packet) || self.link(link).is_some_and(|link| link.awaits(flow))
     }
 
     /// Whether the node itself, not a stack above it, must see this packet to
     /// one of its addresses. `NDP-65`, `NDP-69`
     #[inline]
-    pub(super) fn is_for_node(&self, link: LinkId, flow: &Flow, outer: &[u8]) -> bool {
+    pub(super) fn is_for_node(&self, link: LinkId, packet: &[u8]) -> bool {
+        let is_asked = |header: ipv6::Header<'_>| self.is_local(link, &header.destination());
         self.answers_echo
-            && self.is_local(link, &flow.inner_destination)
-            && ipv6::upper_layer(flow.inner(outer)).is_ok_and(|upper| upper.protocol == protocol::ICMPV6)
+            && ipv6::Header::parse(packet).is_ok_and(is_asked)
+            && ipv6::upper_layer(packet).is_ok_and(|upper| upper.protocol == protocol::ICMPV6)
     }
 }
 
 /// Whether a packet that was let in is Neighbor Discovery, found behind
 /// extension headers too.
 #[inline]
-fn is_neighbor_discovery_packet(flow: &Flow, outer: &[u8]) -> bool {
-    let inner = flow.inner(outer);
+fn is_neighbor_discovery_packet(flow: &Flow, packet: &[u8]) -> bool {
     if flow.next_header == protocol::ICMPV6 {
-        return inner.get(40).is_some_and(|&message_type| is_neighbor_discovery(message_type));
+        return packet.get(40).is_some_and(|&message_type| is_neighbor_discovery(message_type));
     }
     is_extension_header(flow.next_header)
-        && ipv6::upper_layer(inner).is_ok_and(|upper| {
+        && ipv6::upper_layer(packet).is_ok_and(|upper| {
             upper.protocol == protocol::ICMPV6
                 // A later fragment begins with any bytes.
                 && upper.fragment_offset == 0
-                && inner.get(upper.offset).is_some_and(|&message_type| is_neighbor_discovery(message_type))
+                && packet.get(upper.offset).is_some_and(|&message_type| is_neighbor_discovery(message_type))
         })
 }
 
 /// `SEC-12`, `SEC-13`: what hides behind the inner header.
 #[inline]
-pub(super) fn check_inner(flow: &Flow, outer: &[u8]) -> Result<(), DropReason> {
+pub(super) fn check_inner(flow: &Flow, packet: &[u8]) -> Result<(), DropReason> {
     if is_extension_header(flow.next_header) {
-        ipv6::upper_layer(flow.inner(outer))?;
+        ipv6::upper_layer(flow.inner(packet))?;
     }
     if matches!(flow.next_header, protocol::IPV6 | protocol::IPV4) || is_extension_header(flow.next_header) {
-        ipv6::nesting(flow.inner(outer))?;
+        ipv6::nesting(flow.inner(packet))?;
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! The way of a packet through links and routes, whoever owns them.
 //!
 //! ```text
-//! out: plan ──▶ neighbour ──▶ prepare ──▶ outer header in front
-//! in:  admit ─▶ control ─▶ for whom ─▶ neighbour ─▶ deliver, or out
+//! out: plan ──▶ neighbour ──▶ prepare ──▶ outer header beside it
+//! in:  admit ─▶ decapsulate ─▶ control ─▶ for whom ─▶ neighbour ─▶ deliver, or out
 //! ```
 //!
 //! Who only reads leaves some of these steps to the owner; a
@@ -21,7 +21,6 @@ use crate::link::{Admitted, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::{self, Flow, Outer};
 use crate::wire::icmpv6::Unreachable;
-use crate::wire::ipv4;
 
 /// Why a packet to or from a neighbour does not pass.
 pub(crate) enum Unverified {
@@ -31,22 +30,21 @@ pub(crate) enum Unverified {
     Stop(Verdict),
 }
 
-/// What is done with a packet on its way. `outer`: the headers that the packet
-/// is still in, if it came in a tunnel.
+/// What is done with a packet on its way.
 pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     /// Links and routes.
     fn datapath(&self) -> &Datapath<I, C, LINKS>;
 
     /// Gives a packet to the control machine of the link that let it in.
-    /// `None`: it is not interested, and the packet is decapsulated.
-    fn control(&mut self, link: LinkId, from: Admitted, outer: &Flow, packet: &mut PacketMut<'_>) -> Option<Verdict>;
+    /// `None`: it is not interested.
+    fn control(&mut self, link: LinkId, from: Admitted, flow: &Flow, packet: &mut PacketMut<'_>) -> Option<Verdict>;
 
     /// Whether a packet to, or from, `neighbor` may pass.
     /// `SEC-1 [RFC 6324 §3.1.1]`
     fn check_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr) -> Result<(), Unverified>;
 
     /// Gives a packet to this host's IPv6, or plays its part.
-    fn deliver(&mut self, link: LinkId, from: Admitted, outer: Option<&Flow>, packet: &mut PacketMut<'_>) -> Verdict;
+    fn deliver(&mut self, link: LinkId, from: Admitted, packet: &mut PacketMut<'_>) -> Verdict;
 
     /// Notes what sending changes, and gives an Identification where the
     /// packet needs one.
@@ -56,31 +54,27 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     fn sent(&mut self, verdict: Verdict) -> Verdict;
 
     /// Drops a packet, and tells its sender where that is due.
-    fn refuse(
-        &mut self,
-        refusal: &Refusal,
-        origin: Origin,
-        outer: Option<&Flow>,
-        packet: &mut PacketMut<'_>,
-    ) -> Verdict;
+    fn refuse(&mut self, refusal: &Refusal, origin: Origin, packet: &mut PacketMut<'_>) -> Verdict;
 
     /// Drops a packet in silence.
     fn drop(&mut self, reason: DropReason) -> Verdict;
 
-    /// Lets an outer packet in. `forwards`: what is not for this node is sent
-    /// on in the same buffer, else all of it is delivered.
-    fn receive(&mut self, forwards: bool, packet: &mut PacketMut<'_>) -> Verdict {
-        let (link, from, flow) = match self.datapath().admit(packet.as_slice()) {
+    /// Lets a packet in that came behind `outer`. `forwards`: what is not for
+    /// this node is sent on in the same buffer, else all of it is delivered.
+    fn receive(&mut self, forwards: bool, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
+        let admission = self.datapath().admit(outer, packet.as_slice());
+        // TUN-19 [RFC 6040 §4.2]. TUN-53: nothing is logged here, so nothing
+        // needs a limit.
+        let admitted = admission.and_then(|admission| proto41::decapsulate(packet, &admission.2).map(|_| admission));
+        let (link, from, flow) = match admitted {
             Ok(admission) => admission,
             // SEC-11, TUN-13: in silence.
             Err(reason) => return self.drop(reason),
         };
-        let mut outer = Some(&flow);
-        if self.datapath().is_control(link, &flow, packet.as_slice()) {
-            if let Some(verdict) = self.control(link, from, &flow, packet) {
-                return verdict;
-            }
-            outer = None;
+        if self.datapath().is_control(link, &flow, packet.as_slice())
+            && let Some(verdict) = self.control(link, from, &flow, packet)
+        {
+            return verdict;
         }
         let ends_here = match self.datapath().ends_here(link, &flow.inner_destination) {
             Ok(ends_here) => ends_here,
@@ -98,16 +92,16 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
             };
         }
         if ends_here || !forwards {
-            return self.deliver(link, from, outer, packet);
+            return self.deliver(link, from, packet);
         }
-        self.send_on(Origin::Forwarded { link, outer_source: Some(flow.outer_source) }, outer, packet)
+        self.send_on(Origin::Forwarded { link, outer_source: Some(flow.outer_source) }, packet)
     }
 
     /// Sends a packet from the inside, or from another link, where it belongs.
-    fn send_on(&mut self, origin: Origin, outer: Option<&Flow>, packet: &mut PacketMut<'_>) -> Verdict {
-        let plan = match self.datapath().plan(origin, outer, packet) {
+    fn send_on(&mut self, origin: Origin, packet: &mut PacketMut<'_>) -> Verdict {
+        let plan = match self.datapath().plan(origin, packet) {
             Ok(plan) => plan,
-            Err(refusal) => return self.refuse(&refusal, origin, outer, packet),
+            Err(refusal) => return self.refuse(&refusal, origin, packet),
         };
         match self.check_neighbor(plan.link, &plan.next_hop) {
             Ok(()) => {}
@@ -115,40 +109,21 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
             Err(Unverified::Refused) => {
                 let code = Unreachable::Address;
                 let refusal = Refusal::unreachable(DropReason::NeighborUnverified, code, Some(plan.link));
-                return self.refuse(&refusal, origin, outer, packet);
+                return self.refuse(&refusal, origin, packet);
             }
         }
-        match self.carry_out(&plan, origin, outer, packet) {
-            Ok(verdict) => self.sent(verdict),
-            Err(reason) => self.drop(reason),
-        }
+        let verdict = self.carry_out(&plan, origin, packet);
+        self.sent(verdict)
     }
 
     /// Does what was planned for a packet.
-    ///
-    /// # Errors
-    /// No headroom, or a congestion mark that cannot be carried over
-    /// (`TUN-19`): the packet is as it was.
-    fn carry_out(
-        &mut self,
-        plan: &Plan,
-        origin: Origin,
-        outer: Option<&Flow>,
-        packet: &mut PacketMut<'_>,
-    ) -> Result<Verdict, DropReason> {
-        let room = packet.headroom().saturating_add(outer.map_or(0, |flow| flow.header_len.into()));
-        if matches!(plan.resolution, Resolution::To { .. }) && room < ipv4::HEADER_LEN {
-            return Err(DropReason::NoHeadroom);
-        }
+    fn carry_out(&mut self, plan: &Plan, origin: Origin, packet: &mut PacketMut<'_>) -> Verdict {
         let identification = self.prepare(plan);
-        if let Some(flow) = outer {
-            proto41::decapsulate(packet, flow)?;
-        }
         if let Origin::Forwarded { .. } = origin {
             decrement_hop_limit(packet);
         }
         match plan.resolution {
-            Resolution::Native => Ok(Verdict::Native { link: plan.link, next_hop: plan.next_hop }),
+            Resolution::Native => Verdict::Native { link: plan.link, next_hop: plan.next_hop },
             Resolution::To { source, destination } => {
                 let outer = Outer {
                     source,
@@ -159,8 +134,7 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
                     dont_fragment: plan.dont_fragment,
                     identification: if plan.dont_fragment { 0 } else { identification },
                 };
-                proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
-                Ok(Verdict::Tunnel { link: plan.link, outer })
+                Verdict::Tunnel { link: plan.link, outer }
             }
         }
     }
@@ -174,8 +148,9 @@ fn decrement_hop_limit(packet: &mut PacketMut<'_>) {
     }
 }
 
-/// Links and routes that are only read. The bytes of what is left to their
-/// owner ([`Verdict::Punt`]) are untouched.
+/// Links and routes that are only read. What is left to their owner
+/// ([`Verdict::Punt`]) is as good as untouched: decapsulated twice is the same
+/// as once.
 pub(super) struct Reader<'a, I, C: Capacity, const LINKS: usize> {
     pub(super) datapath: &'a Datapath<I, C, LINKS>,
     pub(super) identification: u16,
@@ -199,15 +174,11 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for Re
     }
 
     #[inline]
-    fn deliver(&mut self, link: LinkId, from: Admitted, outer: Option<&Flow>, packet: &mut PacketMut<'_>) -> Verdict {
-        let Some(flow) = outer else { return Verdict::Deliver { link, from } };
-        if self.datapath.is_for_node(link, flow, packet.as_slice()) {
+    fn deliver(&mut self, link: LinkId, from: Admitted, packet: &mut PacketMut<'_>) -> Verdict {
+        if self.datapath.is_for_node(link, packet.as_slice()) {
             return Verdict::Punt { link };
         }
-        match proto41::decapsulate(packet, flow) {
-            Ok(_) => Verdict::Deliver { link, from },
-            Err(reason) => Verdict::Drop(reason),
-        }
+        Verdict::Deliver { link, from }
     }
 
     #[inline]
@@ -222,7 +193,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for Re
 
     /// Errors are the owner's to write.
     #[inline]
-    fn refuse(&mut self, refusal: &Refusal, _: Origin, _: Option<&Flow>, _: &mut PacketMut<'_>) -> Verdict {
+    fn refuse(&mut self, refusal: &Refusal, _: Origin, _: &mut PacketMut<'_>) -> Verdict {
         match (refusal.answer, refusal.link) {
             (Some(_), Some(link)) => Verdict::Punt { link },
             _ => Verdict::Drop(refusal.reason),

@@ -9,8 +9,7 @@ use crate::interface::Interface;
 use crate::link::{Link, OuterPolicy, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
-use crate::proto41::Flow;
-use crate::proto41::ecn::{self, Ecn, outer_tos};
+use crate::proto41::ecn::outer_tos;
 use crate::proto41::mtu::{self, MtuDecision};
 use crate::wire::icmpv6::{ErrorKind, Unreachable};
 use crate::wire::ipv6;
@@ -60,43 +59,15 @@ pub(crate) enum Origin {
 }
 
 impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
-    /// Decides where a packet goes. One that came in a tunnel is still in its
-    /// headers `outer`: nothing of it is changed yet, so it can be held, or
-    /// handed to the owner, as it came.
-    #[inline]
-    pub(crate) fn plan(
-        &self,
-        origin: Origin,
-        outer: Option<&Flow>,
-        packet: &mut PacketMut<'_>,
-    ) -> Result<Plan, Refusal> {
-        match outer {
-            None => {
-                let (header, len) = whole_packet(packet).ok_or(Refusal::silent(DropReason::NotIpv6))?;
-                self.plan_header(packet.link(), &header, len, origin)
-            }
-            Some(flow) => {
-                let exit = ecn::exit(Ecn::of(flow.traffic_class), Ecn::of(flow.tos)).map_err(Refusal::silent)?;
-                let header = InnerHeader::of(flow, exit.ecn);
-                let len = mtu::length_on_the_wire(flow.inner(packet.as_slice()), packet.segment_size());
-                self.plan_header(None, &header, len, origin)
-            }
-        }
-    }
-
-    /// The same of an inner header, for a packet of `len` bytes. `bound`: the
-    /// link whose device a packet of this host was read from.
-    fn plan_header(
-        &self,
-        bound: Option<LinkId>,
-        header: &InnerHeader,
-        len: usize,
-        origin: Origin,
-    ) -> Result<Plan, Refusal> {
+    /// Decides where a packet goes. It is cut to the length that its header
+    /// says, and nothing else of it changes: it can be held, or handed to the
+    /// owner, as it came.
+    pub(crate) fn plan(&self, origin: Origin, packet: &mut PacketMut<'_>) -> Result<Plan, Refusal> {
+        let (header, len) = whole_packet(packet).ok_or(Refusal::silent(DropReason::NotIpv6))?;
         let (source, destination) = (&header.source, &header.destination);
         // Only what this host sends is bound to a link; what is forwarded
         // goes where the routes say.
-        let zone = bound.filter(|_| matches!(origin, Origin::Local));
+        let zone = packet.link().filter(|_| matches!(origin, Origin::Local));
         // ISA-70 [RFC 5214 §6.3]: what a kernel says to groups ends here.
         // A configured tunnel is a point-to-point link and carries them.
         let is_point_to_point =
@@ -108,7 +79,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             return Err(Refusal::silent(DropReason::SourceUnusable));
         }
         if let Origin::Forwarded { link, .. } = origin {
-            self.check_forwarding(link, header)?;
+            self.check_forwarding(link, &header)?;
         }
         let (id, next_hop, avoided) = self.next_hop(zone, destination, origin)?;
         let Port { interface, switches } = self.port(id).ok_or(Refusal::silent(DropReason::NoRoute))?;
@@ -254,19 +225,6 @@ struct InnerHeader {
     destination: Ipv6Addr,
     traffic_class: u8,
     hop_limit: u8,
-}
-
-impl InnerHeader {
-    /// What will stand in the header once the packet is decapsulated and its
-    /// congestion mark is `ecn`.
-    fn of(flow: &Flow, ecn: Ecn) -> Self {
-        InnerHeader {
-            source: flow.inner_source,
-            destination: flow.inner_destination,
-            traffic_class: (flow.traffic_class & !3) | ecn.bits(),
-            hop_limit: flow.hop_limit,
-        }
-    }
 }
 
 /// The header of a whole IPv6 packet, which is cut to the length that it

@@ -11,16 +11,17 @@ use crate::interface::{Context, Interface, NeighborCheck, Received, neighbor_dis
 use crate::link::{Admitted, Link, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::icmp::TunnelError;
-use crate::proto41::{self, Flow};
+use crate::proto41::{Flow, Outer};
 use crate::time::Instant;
 use crate::wire::{icmpv6, ipv6, protocol};
 
 impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
-    /// An IPv4 packet from the network, on a node that forwards by itself:
-    /// what is not for this node is sent on in the same buffer.
-    pub fn forward(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
+    /// [`decapsulate`](crate::engine::Machine::decapsulate) on a node that
+    /// forwards by itself: what is not for this node is sent on in the same
+    /// buffer.
+    pub fn forward(&mut self, now: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
         self.enter(now);
-        self.receive(true, packet)
+        self.receive(true, outer, packet)
     }
 
     /// An IPv6 packet that arrived on the native link `link`, on a node that
@@ -48,9 +49,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             return self.drop(reason);
         }
         if self.datapath.is_local(link, &destination) {
-            return self.deliver(link, Admitted::Remote, None, packet);
+            return self.deliver(link, Admitted::Remote, packet);
         }
-        self.send_on(Origin::Forwarded { link, outer_source: None }, None, packet)
+        self.send_on(Origin::Forwarded { link, outer_source: None }, packet)
     }
 
     fn consumed(&mut self, verdict: Verdict) -> Verdict {
@@ -73,12 +74,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         let destination = ipv6::Header::parse(packet.as_slice()).ok()?.destination();
         // A link-local sender is on the link that it spoke from.
         packet.set_link(destination.is_unicast_link_local().then_some(link));
-        let plan = self.datapath.plan(Origin::Local, None, packet).ok()?;
+        let plan = self.datapath.plan(Origin::Local, packet).ok()?;
         // SEC-1: no answer waits for a neighbour.
         if !self.ask_neighbor(plan.link, &plan.next_hop, false).passes() {
             return None;
         }
-        match self.carry_out(&plan, Origin::Local, None, packet).ok()? {
+        match self.carry_out(&plan, Origin::Local, packet) {
             Verdict::Tunnel { link, outer } => Some(Via::Tunnel { link, outer }),
             Verdict::Native { link, next_hop } => Some(Via::Native { link, next_hop }),
             _ => None,
@@ -152,20 +153,18 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for No
 
     /// Neighbor Discovery: to the interface that it came by, and to no other
     /// (`TUN-22`).
-    fn control(&mut self, link: LinkId, from: Admitted, outer: &Flow, packet: &mut PacketMut<'_>) -> Option<Verdict> {
-        if let Err(reason) = proto41::decapsulate(packet, outer) {
-            return Some(self.drop(reason));
-        }
-        let received = self.with_interface(self.now, link, |interface, cx| receive(interface, cx, from, outer, packet));
+    fn control(&mut self, link: LinkId, from: Admitted, flow: &Flow, packet: &mut PacketMut<'_>) -> Option<Verdict> {
+        let received = self.with_interface(self.now, link, |interface, cx| receive(interface, cx, from, flow, packet));
         match received? {
             Received::NotControl => None,
             Received::Consumed => Some(self.consumed(Verdict::Consumed { link })),
             Received::Drop(reason) => Some(self.drop(reason)),
             Received::Answer => {
                 // ISA-53: back to where it came from, from where it was sent to.
-                let (source, destination) = (outer.outer_destination, outer.outer_source);
+                let (source, destination) = (flow.outer_destination, flow.outer_source);
+                let len = packet.len();
                 let wrap =
-                    |interface: &mut I, cx: &mut Context<'_, C>| cx.wrap(interface.link(), source, destination, packet);
+                    |interface: &mut I, cx: &mut Context<'_, C>| cx.outer(interface.link(), source, destination, len);
                 Some(match self.with_interface(self.now, link, wrap)? {
                     Ok(outer) => self.consumed(Verdict::Answer { via: Via::Tunnel { link, outer }, reason: None }),
                     Err(reason) => self.drop(reason),
@@ -187,14 +186,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for No
         Err(Unverified::Stop(stop))
     }
 
-    fn deliver(&mut self, link: LinkId, from: Admitted, outer: Option<&Flow>, packet: &mut PacketMut<'_>) -> Verdict {
-        // TUN-19 [RFC 6040 §4.2]. TUN-53: nothing is logged here, so nothing
-        // needs a limit; drops are counted.
-        if let Some(flow) = outer
-            && let Err(reason) = proto41::decapsulate(packet, flow)
-        {
-            return self.drop(reason);
-        }
+    fn deliver(&mut self, link: LinkId, from: Admitted, packet: &mut PacketMut<'_>) -> Verdict {
         let header = ipv6::Header::parse(packet.as_slice());
         let is_asked = |header: ipv6::Header<'_>| self.datapath.is_local(link, &header.destination());
         if self.datapath.answers_echo && header.is_ok_and(is_asked) {
@@ -245,22 +237,10 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for No
         Verdict::Drop(reason)
     }
 
-    fn refuse(
-        &mut self,
-        refusal: &Refusal,
-        origin: Origin,
-        outer: Option<&Flow>,
-        packet: &mut PacketMut<'_>,
-    ) -> Verdict {
+    fn refuse(&mut self, refusal: &Refusal, origin: Origin, packet: &mut PacketMut<'_>) -> Verdict {
         self.counters.count(refusal.reason);
         let drop = Verdict::Drop(refusal.reason);
         let (Some(kind), Some(link)) = (refusal.answer, refusal.link) else { return drop };
-        // An answer is written over the inner packet.
-        if let Some(flow) = outer
-            && proto41::decapsulate(packet, flow).is_err()
-        {
-            return drop;
-        }
         let Ok(header) = ipv6::Header::parse(packet.as_slice()) else { return drop };
         // NDP-64: from an address of ours on the side that the packet came
         // from, which the peer's source check lets in.

@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::check_options;
+use super::{OVERHEAD, Outer, check_options};
 use crate::drop_reason::DropReason;
 use crate::prefix::{Ipv6Prefix, is_never_unicast, is_refused_inner_source};
 use crate::wire::checksum;
@@ -32,11 +32,13 @@ pub struct Flow {
     pub next_header: u8,
     /// The inner hops left.
     pub hop_limit: u8,
-    /// Bytes of outer header: 20 to 60.
+    /// Bytes of outer header that the packet has: 20 to 60, 0 where it was
+    /// taken off.
     pub header_len: u8,
     /// Bytes of inner packet: its header's 40 and its payload length.
     pub inner_len: u16,
-    /// Bytes of outer packet, padding behind the inner one included.
+    /// Bytes of what was judged: that outer header, the inner packet, and
+    /// padding behind it.
     pub total_length: u16,
 }
 
@@ -45,10 +47,10 @@ impl Flow {
     ///
     /// The checks, in this order: the outer header is one of IPv4 and its
     /// checksum holds, the packet is there to its end, of protocol 41, not a
-    /// fragment, long enough; its options are in order and none is a source
-    /// route; outer source and destination can be unicast
-    /// addresses; the inner packet is of IPv6 and there to its end; its
-    /// source may come out of a tunnel.
+    /// fragment; its options are in order and none is a source route; it is
+    /// long enough; outer source and destination can be unicast addresses; the
+    /// inner packet is of IPv6 and there to its end; its source may come out of
+    /// a tunnel.
     ///
     /// # Errors
     /// The first check that failed. A source `::` and whatever depends on the
@@ -64,24 +66,59 @@ impl Flow {
         Ok(flow(ipv4, ipv6, header_len))
     }
 
-    /// [`Flow::parse`] where IPv4-compatible sources, `::192.0.2.1`, are let
-    /// in: for the automatic tunnels of RFC 2893 alone. `TUN-72`
+    /// [`Flow::parse`] of a packet whose outer header was taken off.
     ///
     /// # Errors
-    /// As [`Flow::parse`].
-    pub fn parse_compatible(outer: &[u8]) -> Result<Flow, DropReason> {
-        let refused = match Flow::parse(outer) {
+    /// As [`Flow::parse`], of what is left to be judged; a packet over UDP is
+    /// [`DropReason::NotProtocol41`].
+    #[inline]
+    pub fn of(outer: &Outer, inner: &[u8]) -> Result<Flow, DropReason> {
+        if outer.ports.is_some() {
+            return Err(DropReason::NotProtocol41);
+        }
+        let Some(ipv6) = inner.first_chunk() else { return Err(DropReason::TooShort) };
+        let (source, destination) = (outer.source, outer.destination);
+        let ([from, ..], [to, ..]) = (source.octets(), destination.octets());
+        let len = carried(inner);
+        if !is_plain_inner(from, to, ipv6, i32::from(len).wrapping_sub(40)) {
+            judge_inner(source, destination, ipv6, usize::from(len).saturating_sub(ipv6::HEADER_LEN))?;
+        }
+        Ok(Flow::made(outer, ipv6, len))
+    }
+
+    /// [`Flow::of`] where IPv4-compatible sources, `::192.0.2.1`, are let in:
+    /// for the automatic tunnels of RFC 2893 alone. `TUN-72`
+    ///
+    /// # Errors
+    /// As [`Flow::of`].
+    pub fn of_compatible(outer: &Outer, inner: &[u8]) -> Result<Flow, DropReason> {
+        let refused = match Flow::of(outer, inner) {
             Err(DropReason::InnerSourceRefused) => DropReason::InnerSourceRefused,
             other => return other,
         };
         // The source is judged last, so everything else holds.
-        let header = ipv4::Header::parse_quoted(outer).map_err(|_| refused)?;
-        let (Some(ipv4), Some(ipv6)) = (outer.first_chunk(), header.payload().first_chunk()) else {
-            return Err(refused);
-        };
-        let flow = flow(ipv4, ipv6, header.header_len());
+        let flow = Flow::made(outer, inner.first_chunk().ok_or(refused)?, carried(inner));
         let source = &flow.inner_source;
         if source.is_loopback() || !Ipv6Prefix::COMPATIBLE.contains(source) { Err(refused) } else { Ok(flow) }
+    }
+
+    /// The fields, of headers that were judged.
+    #[inline(always)]
+    fn made(outer: &Outer, ipv6: &[u8; 40], len: u16) -> Flow {
+        Flow {
+            outer_source: outer.source,
+            outer_destination: outer.destination,
+            inner_source: ipv6_at::<8, 40>(ipv6),
+            inner_destination: ipv6_at::<24, 40>(ipv6),
+            tos: outer.tos,
+            outer_ttl: outer.ttl,
+            traffic_class: ipv6::traffic_class(ipv6),
+            next_header: u8_at::<6, 40>(ipv6),
+            hop_limit: u8_at::<7, 40>(ipv6),
+            header_len: 0,
+            inner_len: u16_at::<4, 40>(ipv6).wrapping_add(40),
+            total_length: len,
+        }
     }
 
     /// [`Flow::parse`] for callers that have no slice of the packet, such as
@@ -143,21 +180,26 @@ fn is_plain(ipv4: &[u8; 20], ipv6: &[u8; 40], received: usize) -> bool {
         return false;
     }
     let total = u16_at::<2, 20>(ipv4);
-    let payload_len = u16_at::<4, 40>(ipv6);
     let is_outer_plain = word_at::<0, 20>(ipv4) & (FIRST_BYTE | FRAGMENT) == PLAIN
         && checksum::is_header_valid(ipv4)
         && usize::from(total) <= received;
     if !is_outer_plain {
         return false;
     }
-    // An empty payload may be a jumbogram's: judge() knows. Here it becomes
-    // 65,535, which is longer than what a packet has room for.
-    if i32::from(payload_len.wrapping_sub(1)) >= i32::from(total).wrapping_sub(60) {
+    is_plain_inner(u8_at::<12, 20>(ipv4), u8_at::<16, 20>(ipv4), ipv6, i32::from(total).wrapping_sub(60))
+}
+
+/// The same of what is behind the outer header: the first bytes of its source
+/// and destination, the inner header, and how many bytes there are behind that.
+#[inline(always)]
+fn is_plain_inner(source: u8, destination: u8, ipv6: &[u8; 40], room: i32) -> bool {
+    // An empty payload may be a jumbogram's: judge_inner() knows. Here it
+    // becomes 65,535, which is longer than what a packet has room for.
+    if i32::from(u16_at::<4, 40>(ipv6).wrapping_sub(1)) >= room {
         return false;
     }
     // 0 and 224 to 255 first, 127 then: asked one behind the other, the
     // compiler would compute both answers.
-    let (source, destination) = (u8_at::<12, 20>(ipv4), u8_at::<16, 20>(ipv4));
     let is_refused = |first: u8| first.wrapping_sub(1) >= 223;
     if is_refused(source) || is_refused(destination) {
         return false;
@@ -169,6 +211,13 @@ fn is_plain(ipv4: &[u8; 20], ipv6: &[u8; 40], received: usize) -> bool {
         // All refused sources are multicast or have 64 zero bits in front.
         && u8_at::<8, 40>(ipv6) != 0xff
         && word_at::<8, 40>(ipv6) != 0
+}
+
+/// How many of these bytes an IPv4 packet can have carried.
+#[inline(always)]
+fn carried(inner: &[u8]) -> u16 {
+    const MOST: u16 = u16::MAX - OVERHEAD;
+    u16::try_from(inner.len()).unwrap_or(MOST).min(MOST)
 }
 
 /// The checks one by one, for packets that are not plain.
@@ -195,7 +244,7 @@ fn judge_headers(
     received: usize,
 ) -> Result<(), DropReason> {
     let total = usize::from(u16_at::<2, 20>(ipv4));
-    if total > received {
+    if total > received || total < header_len {
         return Err(DropReason::OuterMalformed);
     }
     // TUN-5
@@ -206,17 +255,23 @@ fn judge_headers(
     if u16_at::<6, 20>(ipv4) & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) != 0 {
         return Err(DropReason::OuterFragment);
     }
+    // TUN-11, SEC-12
+    check_options(options)?;
     // TUN-11
     let Some(room) = total.checked_sub(header_len.saturating_add(ipv6::HEADER_LEN)) else {
         return Err(DropReason::TooShort);
     };
-    // TUN-11, SEC-12
-    check_options(options)?;
+    judge_inner(ipv4_at::<12, 20>(ipv4), ipv4_at::<16, 20>(ipv4), ipv6, room)
+}
+
+/// The checks of what does not depend on how the outer header was read. `room`:
+/// bytes behind the inner header.
+fn judge_inner(source: Ipv4Addr, destination: Ipv4Addr, ipv6: &[u8; 40], room: usize) -> Result<(), DropReason> {
     // TUN-15, TUN-14
-    if is_never_unicast(ipv4_at::<12, 20>(ipv4)) {
+    if is_never_unicast(source) {
         return Err(DropReason::OuterSourceRefused);
     }
-    if is_never_unicast(ipv4_at::<16, 20>(ipv4)) {
+    if is_never_unicast(destination) {
         return Err(DropReason::OuterDestinationRefused);
     }
     // TUN-5

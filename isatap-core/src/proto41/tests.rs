@@ -1,9 +1,9 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 use super::*;
 use crate::packet::HEADROOM;
-use crate::wire::hex;
+use crate::wire::{hex, ipv4};
+use core::net::Ipv4Addr;
 use proptest::prelude::*;
-use std::vec;
 use std::vec::Vec;
 
 /// The minimal 6in4 packet.
@@ -33,63 +33,8 @@ fn whole(buffer: &mut [u8]) -> PacketMut<'_> {
 fn encapsulated(inner: &[u8], outer: &Outer) -> Vec<u8> {
     let mut buffer = buffer(inner);
     let mut packet = whole(&mut buffer);
-    encapsulate(&mut packet, outer).unwrap();
+    outer.push(&mut packet).unwrap();
     packet.as_slice().to_vec()
-}
-
-#[test]
-fn tun_1_minimal_packet() {
-    let expected = hex(MINIMAL);
-    let bytes = encapsulated(&expected[20..], &OUTER);
-    assert_eq!(bytes, expected);
-    assert_eq!(OUTER.payload(&bytes), &expected[20..]);
-}
-
-#[test]
-fn tun_50_traffic_class_copied_and_dont_fragment() {
-    let mut inner = hex(MINIMAL)[20..].to_vec();
-    (inner[0], inner[1]) = (0x6b, 0x90);
-    let bytes = encapsulated(&inner, &Outer { tos: 0xb9, dont_fragment: true, ..OUTER });
-    assert_eq!(bytes[..20], hex("45 b9 00 3c 00 00 40 00 40 29 4d aa c0 00 02 01 c6 33 64 01"));
-}
-
-#[test]
-fn tun_1_total_length_at_the_limits() {
-    for len in [0, 40, 1480, 65515] {
-        let bytes = encapsulated(&vec![0; len], &OUTER);
-        assert_eq!(bytes[2..4], (len as u16 + 20).to_be_bytes());
-    }
-    let mut buffer = buffer(&[0; 65516]);
-    let mut packet = whole(&mut buffer);
-    assert_eq!(encapsulate(&mut packet, &OUTER), Err(EmitError::new(65536, 65535)));
-    let udp = Outer { ports: Some((1, 2)), ..OUTER };
-    packet.truncate(65508);
-    assert_eq!(encapsulate(&mut packet, &udp), Err(EmitError::new(65536, 65535)));
-    packet.truncate(65507);
-    assert_eq!(encapsulate(&mut packet, &udp), Ok(()));
-}
-
-#[test]
-fn without_headroom_nothing_changes() {
-    let mut bytes = [0x60; 59];
-    let mut packet = PacketMut::new(&mut bytes, 19..59).unwrap();
-    assert_eq!(encapsulate(&mut packet, &OUTER), Err(EmitError::new(20, 19)));
-    assert_eq!(encapsulate(&mut packet, &Outer { ports: Some((1, 2)), ..OUTER }), Err(EmitError::new(28, 19)));
-    assert_eq!((packet.range(), packet.as_slice()), (19..59, &[0x60; 40][..]));
-}
-
-#[test]
-fn over_udp_both_headers_are_right() {
-    let inner = &hex(MINIMAL)[20..];
-    let outer = Outer { ports: Some((3544, 40000)), ..OUTER };
-    let bytes = encapsulated(inner, &outer);
-    let header = ipv4::Header::parse(&bytes).unwrap();
-    assert!(header.is_checksum_valid());
-    assert_eq!((header.protocol(), header.total_length()), (17, 68));
-    let datagram = udp::Header::parse(header.payload()).unwrap();
-    assert!(datagram.checksum() != 0 && datagram.is_valid_ipv4(OUTER.source, OUTER.destination));
-    assert_eq!((datagram.source(), datagram.destination(), datagram.payload()), (3544, 40000, inner));
-    assert_eq!(outer.payload(&bytes), inner);
 }
 
 #[test]
@@ -129,6 +74,33 @@ fn tun_52_the_inner_field_is_written_when_it_changes() {
                 }
                 (result, expected) => panic!("{result:?} instead of {expected:?}"),
             }
+        }
+    }
+}
+
+/// What is punted or held is decapsulated again, behind the same header.
+#[test]
+fn tun_52_decapsulated_twice_is_the_same_as_once() {
+    for inner_class in 0..=255_u8 {
+        for tos in 0..=255_u8 {
+            let mut inner = hex(MINIMAL)[20..].to_vec();
+            inner[..4].copy_from_slice(&(0x600f_ffff | u32::from(inner_class) << 20).to_be_bytes());
+            // What a socket gives: no outer header, and padding.
+            let outer = Outer { tos, ..OUTER };
+            let mut buffer = buffer(&[&inner[..], &[9; 6]].concat());
+            let mut packet = whole(&mut buffer);
+            let flow = Flow::of(&outer, packet.as_slice()).unwrap();
+            let once = decapsulate(&mut packet, &flow);
+            let bytes = packet.as_slice().to_vec();
+            assert_eq!(once.map(|exit| exit.ecn), ecn::exit(Ecn::of(inner_class), Ecn::of(tos)).map(|exit| exit.ecn));
+
+            let again = Flow::of(&outer, packet.as_slice()).unwrap();
+            let twice = decapsulate(&mut packet, &again);
+            assert_eq!(twice.map(|exit| exit.ecn), once.map(|exit| exit.ecn), "{inner_class} {tos}");
+            assert_eq!(packet.as_slice(), bytes, "{inner_class} {tos}");
+            // By the flow of the first time, too.
+            assert_eq!(decapsulate(&mut packet, &flow), once);
+            assert_eq!(packet.as_slice(), bytes, "{inner_class} {tos}");
         }
     }
 }

@@ -4,7 +4,7 @@
 //! encapsulate ─ reachable peer ──────────────────────▶ Tunnel
 //!             ╰ another ─ a session begins ──────────▶ Hold ─▶ Released ─▶ encapsulate again
 //!                         bubbles, connectivity test       ╰─▶ Abandoned
-//! handle_datagram ─ ingress::client, case by case ───▶ Deliver, Consumed, Hold
+//! decapsulate ─ ingress::client, case by case ───────▶ Deliver, Consumed, Hold
 //! ```
 //!
 //! The machine is one of its own and not an interface of a

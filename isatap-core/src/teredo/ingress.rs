@@ -14,10 +14,10 @@ use crate::error::{ParseError, ParseErrorKind};
 use crate::packet::PacketMut;
 use crate::prefix::special::{Kinds, has_ipv4};
 use crate::prefix::{is_bogon, is_refused_inner_source};
-use crate::proto41::check_options;
+use crate::proto41::Outer;
 use crate::proto41::underlay::{Locator, may_send_to};
 use crate::wire::icmpv6::Message as Icmpv6;
-use crate::wire::{ipv4, ipv6, protocol, udp};
+use crate::wire::{ipv6, protocol};
 
 /// Both ends of a UDP datagram that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,42 +28,15 @@ pub struct Path {
     pub to: SocketAddrV4,
 }
 
-/// Takes the IPv4 and UDP headers off a packet, for who has no UDP socket.
-///
-/// # Errors
-/// It is no whole IPv4 packet with a right header checksum, its options are
-/// malformed or a source route, or it is no UDP datagram with a right checksum. The packet is unchanged.
-pub fn take_udp(packet: &mut PacketMut<'_>) -> Result<Path, DropReason> {
-    let bytes = packet.as_slice();
-    let header = ipv4::Header::parse(bytes).map_err(|_| DropReason::OuterMalformed)?;
-    if !header.is_checksum_valid() {
-        return Err(DropReason::OuterChecksum);
+impl Path {
+    /// The path of a packet that came behind this header.
+    ///
+    /// # Errors
+    /// It is of protocol 41.
+    pub fn of(outer: &Outer) -> Result<Path, DropReason> {
+        let (from, to) = outer.ports.ok_or(DropReason::TeredoMalformed)?;
+        Ok(Path { from: SocketAddrV4::new(outer.source, from), to: SocketAddrV4::new(outer.destination, to) })
     }
-    if header.is_fragment() {
-        return Err(DropReason::OuterFragment);
-    }
-    if header.protocol() != protocol::UDP {
-        return Err(DropReason::TeredoMalformed);
-    }
-    // TUN-11, SEC-12: as for protocol 41.
-    check_options(header.options())?;
-    let (source, destination) = (header.source(), header.destination());
-    let datagram = udp::Header::parse(header.payload()).map_err(|_| DropReason::TeredoMalformed)?;
-    // TER-16 [RFC 768]: zero means that there is none; else it must hold, and
-    // the datagram fills what carried it.
-    let whole = usize::from(datagram.length()) == header.payload().len();
-    if !whole || !datagram.is_valid_ipv4(source, destination) {
-        return Err(DropReason::TeredoMalformed);
-    }
-    let path = Path {
-        from: SocketAddrV4::new(source, datagram.source()),
-        to: SocketAddrV4::new(destination, datagram.destination()),
-    };
-    let payload = datagram.payload().len();
-    let headers = header.header_len().saturating_add(udp::HEADER_LEN);
-    packet.pull_front(headers);
-    packet.truncate(payload);
-    Ok(path)
 }
 
 /// A payload, taken apart and with its IPv6 header read.

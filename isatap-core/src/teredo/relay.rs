@@ -2,9 +2,9 @@
 //! [RFC 4380 §5.4]
 //!
 //! ```text
-//! encapsulate     native ─ reachable peer ─▶ Tunnel
-//!                        ╰ another ─ bubble by its server ─▶ Hold ─▶ Released ─▶ encapsulate again
-//! handle_datagram Teredo ─ from where its address says ─▶ Deliver, if its destination is served
+//! encapsulate native ─ reachable peer ─▶ Tunnel
+//!                    ╰ another ─ bubble by its server ─▶ Hold ─▶ Released ─▶ encapsulate again
+//! decapsulate Teredo ─ from where its address says ─▶ Deliver, if its destination is served
 //! ```
 //!
 //! What it serves says what it is: the whole Internet, a site, or one host
@@ -40,7 +40,7 @@ use crate::error::EmitError;
 use crate::link::Locator;
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::{Ipv6Prefix, halves};
-use crate::proto41::{self, Outer};
+use crate::proto41::Outer;
 use crate::time::Instant;
 use crate::wire::icmpv6;
 use crate::wire::ipv6;
@@ -227,14 +227,14 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         if let Some(peer) = known.filter(|peer| peer.is_reachable(now)) {
             peer.note_sent(now);
             let to = peer.mapping();
-            return self.tunnel(to, packet);
+            return Ok(self.tunnel(to));
         }
         // (2), which RFC 5991 §3.2 wants treated as (3).
         if self.config.trust_cone && client.flags.contains(Flags::CONE) {
             let peer = self.peers.find_or_insert_asked(now, &destination).map_err(|_| DropReason::TableFull)?;
             peer.trust(now, mapping, false);
             peer.note_sent(now);
-            return self.tunnel(mapping, packet);
+            return Ok(self.tunnel(mapping));
         }
         // (3)
         self.wait_for(now, &source, &destination)
@@ -289,10 +289,8 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         Ok(Verdict::Answer { via: Via::Host { link: self.link }, reason: Some(reason) })
     }
 
-    fn tunnel(&mut self, to: SocketAddrV4, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
-        let outer = self.outer(to);
-        proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
-        Ok(Verdict::Tunnel { link: self.link, outer })
+    fn tunnel(&mut self, to: SocketAddrV4) -> Verdict {
+        Verdict::Tunnel { link: self.link, outer: self.outer(to) }
     }
 
     fn outer(&mut self, to: SocketAddrV4) -> Outer {
@@ -300,17 +298,8 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         outer(SocketAddrV4::new(self.config.locator.address, self.config.port), to, self.identification)
     }
 
-    /// A UDP payload that arrived at the relay's port.
-    ///
-    /// [`Verdict::Deliver`]: an IPv6 packet for the native side, or for this
-    /// host.
-    pub fn handle_datagram(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Verdict {
-        let now = self.clamp(now);
-        let result = self.receive(now, path, packet);
-        self.counters.settle(result)
-    }
-
-    /// `TER-91 [RFC 4380 §5.4.2]`
+    /// What arrived at the relay's port: for the native side, or for this
+    /// host. `TER-91 [RFC 4380 §5.4.2]`
     fn receive(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
         if path.to.port() != self.config.port {
             return Err(DropReason::NotAddressed);
@@ -355,11 +344,15 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Machine for Relay<P, Q> {
         self.counters.settle(result)
     }
 
-    fn decapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
-        match ingress::take_udp(packet) {
-            Ok(path) => self.handle_datagram(now, path, packet),
-            Err(reason) => self.counters.settle(Err(reason)),
-        }
+    fn decapsulate(&mut self, now: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
+        let now = self.clamp(now);
+        let result = Path::of(outer).and_then(|path| self.receive(now, path, packet));
+        self.counters.settle(result)
+    }
+
+    fn refused(&mut self, now: Instant, reason: DropReason) -> Verdict {
+        self.clamp(now);
+        self.counters.settle(Err(reason))
     }
 
     fn handle_icmpv4(&mut self, now: Instant, _message: &mut PacketMut<'_>) -> Verdict {
@@ -424,9 +417,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Machine for Relay<P, Q> {
                 };
                 let bubble = Bubble::new(self.bubble_source(&address), address);
                 out.write_with(|writer| bubble.emit(writer))?;
-                let outer = self.outer(to);
-                proto41::encapsulate(out, &outer)?;
-                sent = Some(Transmit::tunnel(self.link, outer));
+                sent = Some(Transmit::tunnel(self.link, self.outer(to)));
             }
             if !direct && self.config.behind_nat {
                 if let Some(wait) = self.waits.get_mut(row) {

@@ -25,7 +25,7 @@ use crate::nd::message::{RouterAdvertisementRepr, RouterFlags};
 use crate::nd::option::{Mtu, PrefixFlags, PrefixInformation};
 use crate::nd::validate;
 use crate::packet::{LinkId, PacketMut};
-use crate::proto41::{self, Outer};
+use crate::proto41::Outer;
 use crate::time::{Instant, Lifetime};
 use crate::wire::field::Writer;
 use crate::wire::{icmpv6, ipv6, protocol};
@@ -151,16 +151,6 @@ impl<A> Server<A> {
 }
 
 impl<A: Authenticator> Server<A> {
-    /// A UDP payload that arrived at port 3544 of either address.
-    ///
-    /// [`Verdict::Answer`] and [`Verdict::Tunnel`]: send what the buffer
-    /// holds. [`Verdict::Deliver`]: an IPv6 packet for the native Internet.
-    pub fn handle_datagram(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Verdict {
-        self.now = self.now.max(now);
-        let result = self.judge(path, packet);
-        self.counters.settle(result)
-    }
-
     fn judge(&mut self, path: Path, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
         // Both addresses, and only this port.
         let ours = [self.config.primary, self.config.secondary];
@@ -251,7 +241,7 @@ impl<A: Authenticator> Server<A> {
             (true, true) | (false, false) => self.config.secondary,
             (true, false) | (false, true) => self.config.primary,
         };
-        let outer = self.wrap(from, path.from, packet)?;
+        let outer = self.outer(from, path.from);
         Ok(Verdict::Answer { via: Via::Tunnel { link: self.link, outer }, reason: None })
     }
 
@@ -315,7 +305,7 @@ impl<A: Authenticator> Server<A> {
         if ours {
             packet::push_origin(packet, path.from).map_err(|_| DropReason::NoHeadroom)?;
         }
-        let outer = self.wrap(self.config.primary, mapping, packet)?;
+        let outer = self.outer(self.config.primary, mapping);
         Ok(Verdict::Tunnel { link: self.link, outer })
     }
 
@@ -330,15 +320,13 @@ impl<A: Authenticator> Server<A> {
         packet.pull_front(start);
         packet.truncate(end.saturating_sub(start));
         icmpv6::echo_reply_in_place(packet).map_err(|_| DropReason::TeredoNotForServer)?;
-        let outer = self.wrap(*path.to.ip(), path.from, packet)?;
+        let outer = self.outer(*path.to.ip(), path.from);
         Ok(Verdict::Answer { via: Via::Tunnel { link: self.link, outer }, reason: None })
     }
 
-    fn wrap(&mut self, from: Ipv4Addr, to: SocketAddrV4, packet: &mut PacketMut<'_>) -> Result<Outer, DropReason> {
+    fn outer(&mut self, from: Ipv4Addr, to: SocketAddrV4) -> Outer {
         self.identification = self.identification.wrapping_add(1);
-        let outer = outer(SocketAddrV4::new(from, SERVER_PORT), to, self.identification);
-        proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
-        Ok(outer)
+        outer(SocketAddrV4::new(from, SERVER_PORT), to, self.identification)
     }
 }
 
@@ -346,16 +334,8 @@ impl<A: Authenticator> Server<A> {
 ///
 /// `TER-104 [RFC 9601]`: DSCP and ECN are zero, since no congestion mark would
 /// be carried in. DF is clear: `[RFC 4380 §5.1.2]`.
-pub(super) fn outer(from: SocketAddrV4, to: SocketAddrV4, identification: u16) -> Outer {
-    Outer {
-        source: *from.ip(),
-        destination: *to.ip(),
-        ports: Some((from.port(), to.port())),
-        tos: 0,
-        ttl: Outer::DEFAULT_TTL,
-        dont_fragment: false,
-        identification,
-    }
+pub(super) const fn outer(from: SocketAddrV4, to: SocketAddrV4, identification: u16) -> Outer {
+    Outer { identification, ..Outer::udp(from, to) }
 }
 
 /// IPv6 header, Router Advertisement, prefix and MTU.
@@ -396,11 +376,17 @@ impl<A: Authenticator> Machine for Server<A> {
         self.counters.settle(Err(DropReason::NoRoute))
     }
 
-    fn decapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
-        match ingress::take_udp(packet) {
-            Ok(path) => self.handle_datagram(now, path, packet),
-            Err(reason) => self.counters.settle(Err(reason)),
-        }
+    /// [`Verdict::Answer`] and [`Verdict::Tunnel`]: send what the buffer
+    /// holds. [`Verdict::Deliver`]: an IPv6 packet for the native Internet.
+    fn decapsulate(&mut self, now: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
+        self.now = self.now.max(now);
+        let result = Path::of(outer).and_then(|path| self.judge(path, packet));
+        self.counters.settle(result)
+    }
+
+    fn refused(&mut self, now: Instant, reason: DropReason) -> Verdict {
+        self.now = self.now.max(now);
+        self.counters.settle(Err(reason))
     }
 
     fn handle_icmpv4(&mut self, _now: Instant, _message: &mut PacketMut<'_>) -> Verdict {

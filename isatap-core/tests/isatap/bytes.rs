@@ -44,7 +44,9 @@ fn zeros(out: &mut [u8]) {
 fn transmit(machine: &mut impl Machine) -> Option<Vec<u8>> {
     let mut buffer = [0; 1500];
     let mut packet = PacketMut::empty(&mut buffer);
-    machine.poll_transmit(&mut packet).unwrap().map(|_| packet.as_slice().to_vec())
+    let transmit = machine.poll_transmit(&mut packet).unwrap()?;
+    transmit.outer.unwrap().push(&mut packet).unwrap();
+    Some(packet.as_slice().to_vec())
 }
 
 fn events(machine: &mut impl Machine) -> Vec<Event> {
@@ -55,7 +57,10 @@ fn receive(machine: &mut impl Machine, now: Instant, outer: &[u8]) -> (Verdict, 
     let mut buffer = vec![0; HEADROOM + outer.len()];
     buffer[HEADROOM..].copy_from_slice(outer);
     let mut packet = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + outer.len()).unwrap();
-    let verdict = machine.decapsulate(now, &mut packet);
+    let verdict = machine.decapsulate_ipv4(now, &mut packet);
+    if let Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } = verdict {
+        outer.push(&mut packet).unwrap();
+    }
     (verdict, packet.as_slice().to_vec())
 }
 
@@ -155,7 +160,8 @@ fn isa_48_a_neighbor_solicitation_is_answered_from_the_address_asked() {
     inner.extend_from_slice(&body);
     packet.copy_from(&inner).unwrap();
     packet.set_link(Some(LinkId(0)));
-    assert!(matches!(host.encapsulate(now, &mut packet), Verdict::Tunnel { .. }));
+    let Verdict::Tunnel { outer, .. } = host.encapsulate(now, &mut packet) else { panic!() };
+    outer.push(&mut packet).unwrap();
     let (verdict, answer) = receive(&mut router, now, packet.as_slice());
     assert!(matches!(verdict, Verdict::Answer { via: Via::Tunnel { .. }, reason: None }), "{verdict:?}");
     assert_eq!(answer[60..], bytes("8800812ac0000000fe8000000000000000005efe0a000001"));

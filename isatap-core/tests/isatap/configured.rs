@@ -10,6 +10,7 @@ use isatap_core::link::{InterfaceAddress, Locator};
 use isatap_core::nd::neighbor::Reachability;
 use isatap_core::node::{Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::proto41::Outer;
 use isatap_core::route::{Origin, Route};
 
 const LINK: LinkId = LinkId(0);
@@ -184,8 +185,10 @@ fn tun_64_what_came_in_does_not_bounce_back() {
     let mut buffer = vec![0; HEADROOM + packet.len() + 1300];
     buffer[HEADROOM..HEADROOM + packet.len()].copy_from_slice(&packet);
     let mut packet = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + packet.len()).unwrap();
-    let verdict = tunnel.machine.forward(tunnel.now, &mut packet);
-    let Verdict::Answer { via: Via::Tunnel { .. }, reason } = verdict else { panic!("{verdict:?}") };
+    let header = Outer::pull(&mut packet).unwrap();
+    let verdict = tunnel.machine.forward(tunnel.now, &header, &mut packet);
+    let Verdict::Answer { via: Via::Tunnel { outer, .. }, reason } = verdict else { panic!("{verdict:?}") };
+    outer.push(&mut packet).unwrap();
     assert_eq!(reason, Some(DropReason::PointToPointBounce));
     let sent = Sent::read(packet.as_slice());
     assert_eq!(sent.icmpv6[..2], [1, 3], "destination unreachable, address unreachable");

@@ -18,6 +18,7 @@ use isatap_core::nd::option::DomainName;
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::proto41::Outer;
 use isatap_core::route::{Origin, Preference, Route};
 use isatap_core::time::{Expiry, Instant};
 
@@ -563,7 +564,8 @@ fn isa_60_forwarding_and_advertising_have_switches_of_their_own() {
         let mut buffer = vec![0; HEADROOM + packet.len()];
         buffer[HEADROOM..].copy_from_slice(&packet);
         let mut packet = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + packet.len()).unwrap();
-        let verdict = run.machine.forward(run.now, &mut packet);
+        let header = Outer::pull(&mut packet).unwrap();
+        let verdict = run.machine.forward(run.now, &header, &mut packet);
         let expected = if site_switches.forwarding && lan_switches.forwarding {
             Verdict::Native { link: lan, next_hop: v6("2001:db8:1::2") }
         } else {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use isatap_core::capacity::Standard;
 use isatap_core::datapath::Switches;
-use isatap_core::engine::{Change, Entropy, Event, LearnedAddress, Machine, Transmit, Verdict};
+use isatap_core::engine::{Change, Entropy, Event, LearnedAddress, Machine, Transmit, Verdict, Via};
 use isatap_core::isatap::{Answer, HostConfig, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::node::{IsatapHost, Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
@@ -420,7 +420,10 @@ impl<M: Machine> Run<M> {
         packet.copy_from(&inner).unwrap();
         packet.set_link(Some(LinkId(0)));
         match self.machine.encapsulate(self.now, &mut packet) {
-            Verdict::Tunnel { .. } => Ok(Sent::read(packet.as_slice()).outer),
+            Verdict::Tunnel { outer, .. } => {
+                outer.push(&mut packet).unwrap();
+                Ok(Sent::read(packet.as_slice()).outer)
+            }
             other => Err(other),
         }
     }
@@ -430,6 +433,9 @@ pub fn transmit(machine: &mut impl Machine) -> Option<(Vec<u8>, Transmit)> {
     let mut buffer = vec![0; 2000];
     let mut packet = PacketMut::empty(&mut buffer);
     let transmit = machine.poll_transmit(&mut packet).unwrap()?;
+    if let Some(outer) = transmit.outer {
+        outer.push(&mut packet).unwrap();
+    }
     Some((packet.as_slice().to_vec(), transmit))
 }
 
@@ -437,7 +443,10 @@ pub fn decapsulate(machine: &mut impl Machine, now: Instant, outer: &[u8]) -> (V
     let mut buffer = vec![0; HEADROOM + outer.len() + 1500];
     buffer[HEADROOM..HEADROOM + outer.len()].copy_from_slice(outer);
     let mut packet = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + outer.len()).unwrap();
-    let verdict = machine.decapsulate(now, &mut packet);
+    let verdict = machine.decapsulate_ipv4(now, &mut packet);
+    if let Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } = verdict {
+        outer.push(&mut packet).unwrap();
+    }
     (verdict, packet.as_slice().to_vec())
 }
 

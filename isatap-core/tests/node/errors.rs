@@ -62,7 +62,9 @@ fn ndp_61_errors_are_limited_by_a_token_bucket() {
     let culprit = Inner::of("2001:db8:f::1", "2001:db8:aa::1").hops(1).from(FAR4, NEAR4);
     let mut answers = |millis: u64| {
         let now = NOW.saturating_add(Duration::from_millis(millis));
-        (0..100).filter(|_| answer(with(&culprit, |packet| border.node.forward(now, packet)).0).is_some()).count()
+        (0..100)
+            .filter(|_| answer(with(&culprit, |packet| forward_ipv4(&mut border.node, now, packet)).0).is_some())
+            .count()
     };
     assert_eq!(answers(0), 7, "at once");
     assert_eq!(answers(199), 0);

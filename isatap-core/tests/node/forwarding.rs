@@ -148,7 +148,7 @@ fn tun_6_tun_21_only_who_forwards_changes_the_header_and_only_the_hop_limit() {
     assert_eq!(bytes, inner.clone().hops(199).bytes());
     // Not when it ends here, nor where a kernel forwards.
     let ours = Inner::of("2001:db8:f::1", "2001:db8:0:8::1").hops(1);
-    for call in [Any::forward, Any::decapsulate] {
+    for call in [forward_ipv4, Any::decapsulate_ipv4] {
         let (verdict, bytes) = with(&ours.from(FAR4, NEAR4), |packet| call(&mut border.node, NOW, packet));
         assert_eq!(verdict, Verdict::Deliver { link: border.tunnel, from: Admitted::Remote });
         assert_eq!(bytes, ours.bytes());
@@ -192,7 +192,8 @@ fn rte_7_what_is_for_others_does_not_go_up_by_a_link_that_does_not_forward() {
         let mut to = |destination: &str, forwarding: bool| {
             node.switches_mut(link).unwrap().forwarding = forwarding;
             let packet = Inner::of(source, destination).from(from, to);
-            let of_threads = with(&packet, |packet| node.datapath().clone().decapsulate(packet)).0;
+            let of_thread = node.datapath().clone();
+            let of_threads = with(&packet, |packet| pulled(packet, |outer, rest| of_thread.decapsulate(outer, rest))).0;
             let (verdict, _) = receive(&mut node, &packet);
             assert_eq!(of_threads, verdict, "a thread says the same");
             match verdict {

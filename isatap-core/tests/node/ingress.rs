@@ -24,7 +24,7 @@ fn tun_13_a_configured_tunnel_hears_only_its_remote_and_says_nothing_to_others()
     // Also where the packet is for the node itself; and nothing is sent.
     for (source, destination) in [("198.51.100.2", NEAR4), (FAR4, "192.0.2.2"), (NEAR4, FAR4)] {
         let outer = to_us.from(source, destination);
-        assert_eq!(receive(&mut node, &outer), (DROP(DropReason::NotAddressed), outer));
+        assert_eq!(receive(&mut node, &outer), (DROP(DropReason::NotAddressed), to_us.bytes()));
     }
     assert!(transmits(&mut node).is_empty());
     balanced(&node);
@@ -233,10 +233,10 @@ fn sec_11_no_error_is_sent_about_a_failed_source_check() {
         Inner::new(site6("10.0.0.3"), v6("2001:db8::1")).hops(1).from("10.0.0.4", SITE4),
     ];
     for outer in spoofed {
-        for call in [Any::decapsulate, Any::forward] {
+        for call in [Any::decapsulate_ipv4, forward_ipv4] {
             let (verdict, bytes) = with(&outer, |packet| call(&mut border.node, NOW, packet));
             assert!(matches!(verdict, Verdict::Drop(_)), "{verdict:?}");
-            assert_eq!(bytes, outer, "who logs can parse it again");
+            assert_eq!(bytes, outer[20..], "who logs can parse it again");
             assert!(transmits(&mut border.node).is_empty());
         }
     }
@@ -309,7 +309,7 @@ fn tun_19_congestion_marks_come_out_of_the_tunnel_or_the_packet_does_not() {
         let (verdict, after) = receive(&mut border.node, &bytes);
         match expected {
             Some(ecn) => assert_eq!(after, packet.clone().class(0xb8 | ecn).bytes(), "{inner} in {outer}"),
-            None => assert_eq!((verdict, after), (DROP(DropReason::EcnNotCapable), bytes)),
+            None => assert_eq!((verdict, after), (DROP(DropReason::EcnNotCapable), packet.bytes())),
         }
     }
     balanced(&border.node);

@@ -25,3 +25,4 @@ mod ops;
 mod pairs;
 mod sizes;
 mod topologies;
+mod whole_packets;

@@ -1,12 +1,14 @@
 //! `SEC-1`: nothing goes to, or comes from, a neighbour that is not there.
 
 use isatap_core::capacity::Standard;
+use isatap_core::datapath::Datapath;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Event, Machine, Ticket, Verdict, Via, WaitEnd};
 use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{CheckNeighbors, RouterConfig, RouterInterface};
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
+use isatap_core::proto41::Outer;
 use isatap_core::route::{Origin, Route};
 use isatap_core::time::Instant;
 
@@ -40,6 +42,11 @@ fn held((verdict, bytes): Outcome, original: &[u8]) -> Ticket {
     let Verdict::Hold { ticket } = verdict else { panic!("{verdict:?}") };
     assert_eq!(bytes, original, "what waits is as it came");
     ticket
+}
+
+/// The same of a packet that came behind a header: that is off.
+fn held_inner(outcome: Outcome, original: &[u8]) -> Ticket {
+    held(outcome, &original[20..])
 }
 
 /// A Neighbor Solicitation for `target` from this router, and nothing else.
@@ -112,8 +119,8 @@ fn sec_1_without_an_answer_the_sender_is_told_that_the_address_is_unreachable() 
 fn sec_1_a_packet_of_an_unknown_neighbour_waits_as_it_came() {
     let mut border = checking();
     let packet = Inner::new(site6(HOST4), v6("2001:db8:99::1")).from(HOST4, SITE4);
-    let ticket = held(forward(&mut border.node, &packet), &packet);
-    assert_eq!(held(receive(&mut border.node, &packet), &packet), ticket, "for a kernel to forward as well");
+    let ticket = held_inner(forward(&mut border.node, &packet), &packet);
+    assert_eq!(held_inner(receive(&mut border.node, &packet), &packet), ticket, "for a kernel to forward as well");
     asks(&mut border.node, HOST4);
     receive(&mut border.node, &advertisement(HOST4, 0x40).from(HOST4, SITE4));
     assert_eq!(events(&mut border.node).len(), 1);
@@ -124,15 +131,52 @@ fn sec_1_a_packet_of_an_unknown_neighbour_waits_as_it_came() {
     assert!(matches!(forward(&mut border.node, &own).0, Verdict::Deliver { .. }));
     // One who does not answer is not believed, in silence.
     let made_up = Inner::new(site6("10.0.0.9"), v6("2001:db8:99::1")).from("10.0.0.9", SITE4);
-    held(forward(&mut border.node, &made_up), &made_up);
+    held_inner(forward(&mut border.node, &made_up), &made_up);
     for second in 0..3 {
         transmits(&mut border.node);
         border.node.handle_timeout(Instant::from_secs(1001 + second), &mut |out: &mut [u8]| out.fill(0));
     }
     let (verdict, bytes) = forward(&mut border.node, &made_up);
     assert_eq!(verdict, Verdict::Drop(DropReason::NeighborUnverified));
-    assert_eq!(bytes, made_up);
+    assert_eq!(bytes, made_up[20..]);
     balanced(&border.node);
+}
+
+/// Whoever keeps a packet keeps the header that it came behind, and hands both
+/// in again: the congestion mark is then in the packet already.
+#[test]
+fn sec_1_tun_52_what_waited_or_was_punted_is_handed_in_again_behind_its_header() {
+    for (inner_mark, outer_mark) in (0..16_u8).map(|pair| (pair & 3, pair >> 2)) {
+        let mut border = checking();
+        let outer = Outer { tos: 0x28 | outer_mark, ..Outer::new(v4(HOST4), v4(SITE4)) };
+        let came = Inner::new(site6(HOST4), v6("2001:db8:99::1")).class(0xb8 | inner_mark);
+        let combined = match (inner_mark, outer_mark) {
+            (0, 3) => {
+                let refused = (Verdict::Drop(DropReason::EcnNotCapable), came.bytes());
+                assert_eq!(with(&came.bytes(), |packet| border.node.forward(NOW, &outer, packet)), refused);
+                continue;
+            }
+            (0, _) => 0,
+            (3, _) | (_, 3) => 3,
+            (2, 1) => 1,
+            (inner, _) => inner,
+        };
+        let marked = came.clone().class(0xb8 | combined);
+        let snapshot = border.node.datapath().clone();
+        let punted = with(&came.bytes(), |packet| snapshot.forward(&outer, packet, 1));
+        assert_eq!(punted, (Verdict::Punt { link: border.isatap }, marked.bytes()), "{inner_mark} in {outer_mark}");
+        held(with(&punted.1, |packet| border.node.forward(NOW, &outer, packet)), &marked.bytes());
+        let kept = with(&came.bytes(), |packet| border.node.forward(NOW, &outer, packet));
+        held(kept.clone(), &marked.bytes());
+        asks(&mut border.node, HOST4);
+        receive(&mut border.node, &advertisement(HOST4, 0x40).from(HOST4, SITE4));
+        for bytes in [kept.1, came.bytes()] {
+            let (verdict, after) = with(&bytes, |packet| border.node.forward(NOW, &outer, packet));
+            assert!(matches!(verdict, Verdict::Native { .. }), "{verdict:?}");
+            assert_eq!(after, marked.clone().hops(63).bytes(), "{inner_mark} in {outer_mark}");
+        }
+        balanced(&border.node);
+    }
 }
 
 #[test]
@@ -164,8 +208,13 @@ fn sec_1_threads_leave_a_neighbour_that_is_not_verified_to_the_owner() {
     let punt = Verdict::Punt { link: border.isatap };
     let snapshot = border.node.datapath().clone();
     assert_eq!(with(&out.bytes(), |packet| snapshot.encapsulate(packet, 1)), (punt, out.bytes()));
-    assert_eq!(with(&back, |packet| snapshot.decapsulate(packet)), (punt, back.clone()));
-    assert_eq!(with(&back, |packet| snapshot.forward(packet, 1)), (punt, back.clone()));
+    let inner = || back[20..].to_vec();
+    let decapsulated = with(&back, |packet| pulled(packet, |outer, rest| snapshot.decapsulate(outer, rest)));
+    assert_eq!(decapsulated, (punt, inner()));
+    let forward = |snapshot: &Datapath<AnyInterface<Standard>, Standard, 4>| {
+        with(&back, |packet| pulled(packet, |outer, rest| snapshot.forward(outer, rest, 1)))
+    };
+    assert_eq!(forward(&snapshot), (punt, inner()));
     held(send(&mut border.node, &out), &out.bytes());
     asks(&mut border.node, HOST4);
     let before = border.node.generation();
@@ -173,7 +222,7 @@ fn sec_1_threads_leave_a_neighbour_that_is_not_verified_to_the_owner() {
     assert_ne!(border.node.generation(), before, "a new snapshot is due");
     let snapshot = border.node.datapath().clone();
     assert!(matches!(with(&out.bytes(), |packet| snapshot.encapsulate(packet, 1)).0, Verdict::Tunnel { .. }));
-    assert!(matches!(with(&back, |packet| snapshot.forward(packet, 1)).0, Verdict::Native { .. }));
+    assert!(matches!(forward(&snapshot).0, Verdict::Native { .. }));
     assert!(border.node.interface(border.isatap).unwrap().control().is_verified(&site6(HOST4)));
     // They have no clock: what was last heard 30 s ago is the owner's to ask again.
     while let Some(now) = border.node.poll_timeout().filter(|now| *now <= Instant::from_secs(1030)) {
@@ -182,7 +231,7 @@ fn sec_1_threads_leave_a_neighbour_that_is_not_verified_to_the_owner() {
     }
     let snapshot = border.node.datapath().clone();
     assert_eq!(with(&out.bytes(), |packet| snapshot.encapsulate(packet, 1)), (punt, out.bytes()));
-    assert_eq!(with(&back, |packet| snapshot.forward(packet, 1)), (punt, back.clone()));
+    assert_eq!(forward(&snapshot), (punt, inner()));
     // While it is asked anew, readers believe it again: they are told by the generation.
     let before = border.node.generation();
     assert!(matches!(send(&mut border.node, &out).0, Verdict::Tunnel { .. }));
@@ -261,7 +310,7 @@ fn sec_1_a_host_that_solicits_and_answers_is_known_before_its_first_packet() {
 fn sec_1_the_link_local_address_vouches_for_no_other() {
     let mut border = checking();
     let packet = Inner::new(site6(HOST4), v6("2001:db8:99::1")).from(HOST4, SITE4);
-    held(forward(&mut border.node, &packet), &packet);
+    held_inner(forward(&mut border.node, &packet), &packet);
     asks(&mut border.node, HOST4);
     let local = isatap6("fe80::", HOST4);
     let rest = [&[0x40, 0, 0, 0][..], &local.octets()].concat();
@@ -271,7 +320,7 @@ fn sec_1_the_link_local_address_vouches_for_no_other() {
         Verdict::Drop(DropReason::NdUnknownTarget),
         "nobody asked"
     );
-    held(forward(&mut border.node, &packet), &packet);
+    held_inner(forward(&mut border.node, &packet), &packet);
 }
 
 /// What it sends is let in; that an address is its own is asked all the same,

@@ -236,9 +236,9 @@ impl Trial {
             let mut buffer = [0; HEADROOM + 1500];
             let mut packet = PacketMut::empty(&mut buffer);
             let Some(transmit) = self.node.poll_transmit(&mut packet).unwrap() else { break };
-            let bytes = packet.as_slice().to_vec();
             if let Some(outer) = transmit.outer {
-                self.check_outer(transmit.link, &outer, &bytes);
+                outer.push(&mut packet).unwrap();
+                self.check_outer(transmit.link, &outer, packet.as_slice());
             }
             assert!(n < 1000, "packets without end");
         }
@@ -379,11 +379,11 @@ impl Trial {
                 self.check(verdict, None, &packet);
             }
             Op::Receive(outer) => {
-                let (verdict, packet) = with(outer, |packet| self.node.decapsulate(now, packet));
+                let (verdict, packet) = with(outer, |packet| self.node.decapsulate_ipv4(now, packet));
                 self.check(verdict, Some(outer), &packet);
             }
             Op::Forward(outer) => {
-                let (verdict, packet) = with(outer, |packet| self.node.forward(now, packet));
+                let (verdict, packet) = with(outer, |packet| forward_ipv4(&mut self.node, now, packet));
                 self.check(verdict, Some(outer), &packet);
             }
             Op::ForwardNative { inner, link } => {

@@ -11,6 +11,7 @@ use isatap_core::interface::Interface as _;
 use isatap_core::link::{Denied, OuterPolicy};
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
+use isatap_core::proto41::Outer;
 use isatap_core::sixrd::{self, Domain};
 use isatap_core::sixtofour;
 
@@ -113,10 +114,10 @@ fn tun_23_what_one_link_refuses_does_not_enter_by_another() {
                             ["2001:db8:aa::1", "2001:db8:0:7:0:5efe:10.0.0.3", SIXTOFOUR, SIXRD, "ff02::2", "fe80::1"]
                         {
                             let inner = Inner::new(inner_source, v6(destination));
-                            let outer = Outer::new(outer_source, v4(OWN)).around(&inner.bytes());
-                            let Ok((link, from, flow)) = pair.admit(&outer) else {
+                            let (outer, packet) = (Outer::new(outer_source, v4(OWN)), inner.bytes());
+                            let Ok((link, from, flow)) = pair.admit(&outer, &packet) else {
                                 refused += 1;
-                                let singles = alone.each_ref().map(|one| one.admit(&outer));
+                                let singles = alone.each_ref().map(|one| one.admit(&outer, &packet));
                                 let unverified = [Admitted::UnverifiedRelay, Admitted::Relay];
                                 if singles
                                     .iter()
@@ -130,7 +131,7 @@ fn tun_23_what_one_link_refuses_does_not_enter_by_another() {
                             let context = format!("{first}+{second}: {inner_source} in {outer_source}: {from:?}");
                             // It enters by a link that would take it alone …
                             let takes = &alone[link.index()];
-                            assert_eq!(takes.admit(&outer).map(|(_, from, _)| from), Ok(from), "{context}");
+                            assert_eq!(takes.admit(&outer, &packet).map(|(_, from, _)| from), Ok(from), "{context}");
                             // … and what the other has an opinion on, by one
                             // that can vouch for the source.
                             let other = [b, a][link.index()];
@@ -162,11 +163,12 @@ fn tun_23_what_one_link_refuses_does_not_enter_by_another() {
 fn tun_23_an_unverified_source_of_another_link_is_dropped_for_that() {
     let kinds = kinds();
     let link = |name: &str| &kinds.iter().find(|(kind, _)| *kind == name).unwrap().1;
-    let spoofed = Outer::new(v4("203.0.113.9"), v4(OWN)).around(&Inner::new(site6("10.0.0.3"), v6(SIXTOFOUR)).bytes());
+    let (outer, spoofed) =
+        (Outer::new(v4("203.0.113.9"), v4(OWN)), Inner::new(site6("10.0.0.3"), v6(SIXTOFOUR)).bytes());
     let relay = datapath(&[link("6to4-router")], IngressFilter::Site);
-    assert!(relay.admit(&spoofed).is_ok(), "alone, nobody minds");
+    assert!(relay.admit(&outer, &spoofed).is_ok(), "alone, nobody minds");
     for order in [["6to4-router", "isatap-router"], ["isatap-router", "6to4-router"]] {
         let both = datapath(&order.map(link), IngressFilter::Site);
-        assert_eq!(both.admit(&spoofed).unwrap_err(), DropReason::SourceOfOtherLink);
+        assert_eq!(both.admit(&outer, &spoofed).unwrap_err(), DropReason::SourceOfOtherLink);
     }
 }

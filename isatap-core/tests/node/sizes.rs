@@ -235,7 +235,7 @@ fn tun_51_congestion_marks_cross_from_tunnel_to_tunnel() {
     let marked = Outer::new(v4("10.0.0.3"), v4(SITE4)).tos(3).around(&inner.bytes());
     let expected = inner.class(0xb8 | 3).hops(63).bytes();
     let snapshot = node.datapath().clone();
-    let (verdict, bytes) = with(&marked, |packet| snapshot.forward(packet, 0));
+    let (verdict, bytes) = with(&marked, |packet| pulled(packet, |outer, rest| snapshot.forward(outer, rest, 0)));
     assert!(matches!(verdict, Verdict::Tunnel { link, .. } if link == tunnel && link != isatap));
     assert_eq!((seen(&bytes).tos, seen(&bytes).inner), (0xb8 | 3, expected.clone()));
     let (_, bytes) = forward(&mut node, &marked);

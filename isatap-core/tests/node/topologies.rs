@@ -239,12 +239,9 @@ impl Site {
 
     fn handle(&mut self, at: usize, bytes: &[u8]) -> Outcome {
         let (node, now) = (&mut self.routers[at], self.now);
-        with(
-            bytes,
-            |packet| {
-                if bytes[0] >> 4 == 4 { node.forward(now, packet) } else { node.forward_native(now, LAN, packet) }
-            },
-        )
+        with(bytes, |packet| {
+            if bytes[0] >> 4 == 4 { forward_ipv4(node, now, packet) } else { node.forward_native(now, LAN, packet) }
+        })
     }
 
     fn router_at(&self, address: Ipv4Addr) -> Option<usize> {

@@ -14,6 +14,7 @@ use isatap_core::isatap::{PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::{Denied, InterfaceAddress, LinkKind, NativeLink, OuterPolicy, Resolution};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::LinkId;
+use isatap_core::proto41::Outer;
 use isatap_core::route::{Change, Origin, Route, RouteKey};
 use isatap_core::sixrd::{self, Domain};
 use isatap_core::sixtofour;
@@ -105,7 +106,10 @@ fn rte_8_a_link_that_is_removed_takes_its_routes_along_and_leaves_its_place() {
         // Compatible addresses are not forwarded.
         let to = if kind == LinkKind::Compatible { "::131.107.0.2" } else { "2001:db8:5::9" };
         let packet = outer(v4(outer_source), v4(OWN), &inner(v6(source), v6(to), 64));
-        node.datapath().admit(&packet).is_ok_and(|(id, ..)| node.interface(id).unwrap().link().kind() == kind)
+        let by = Outer::new(v4(outer_source), v4(OWN));
+        node.datapath()
+            .admit(&by, &packet[20..])
+            .is_ok_and(|(id, ..)| node.interface(id).unwrap().link().kind() == kind)
     };
     let edge: Make = |node| {
         add(node, AnyInterface::SixRdEdge(sixrd::EdgeInterface::new(sixrd::EdgeConfig::DEFAULT)), |interface, cx| {
@@ -232,7 +236,7 @@ fn a_packet_that_is_refused_has_an_addressee() {
     let node = node_of(&[configured, isatap, sixtofour_relay]);
     let kind_of = |by: &str, source: &str, to: &str| {
         let packet = outer(v4(by), v4(to), &inner(v6(source), v6("2001:db8:5::9"), 64));
-        let id = node.datapath().addressee(&packet)?;
+        let id = node.datapath().addressee(&Outer::new(v4(by), v4(to)), &packet[20..])?;
         Some(node.interface(id).unwrap().link().kind())
     };
     for (kind, source, right, _) in SOURCES
@@ -247,10 +251,16 @@ fn a_packet_that_is_refused_has_an_addressee() {
     // Malformed: it is of the only link with that IPv4 address.
     let mut alone: Any = AnyNode::new(NodeConfig::DEFAULT);
     let id = isatap(&mut alone);
-    let mut fragment = outer(v4("131.107.0.7"), v4(OWN), &inner(v6("2002:836b:7::1"), v6("2001:db8:5::9"), 64));
-    fragment[6] |= 0x20;
-    assert_eq!((alone.datapath().addressee(&fragment), node.datapath().addressee(&fragment)), (Some(id), None));
-    assert_eq!(node.datapath().addressee(&[0x45; 7]), None);
+    let by = Outer::new(v4("131.107.0.7"), v4(OWN));
+    let mut malformed = inner(v6("2002:836b:7::1"), v6("2001:db8:5::9"), 64);
+    malformed[0] = 0x40;
+    for packet in [&malformed[..], &[0x60; 7], &[]] {
+        let [alone, among] = [&alone, &node].map(|node| node.datapath().addressee(&by, packet));
+        assert_eq!((alone, among), (Some(id), None), "{packet:?}");
+    }
+    // As it is over UDP, which is of none of these links.
+    let over_udp = Outer { ports: Some((3544, 3544)), ..by };
+    assert_eq!(alone.datapath().addressee(&over_udp, &malformed), Some(id));
 }
 
 #[test]

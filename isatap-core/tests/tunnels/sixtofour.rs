@@ -112,7 +112,7 @@ fn s64_20_the_echo_of_the_vectors_comes_in() {
     // To the LAN of the site there is no 2002:c633:6401::1: subnet 0 is none.
     assert_eq!(dropped(&arrive(&mut node, NOW, &wire)), Some(DropReason::NullRoute));
     // With a kernel above the node, what was let in is delivered.
-    let (verdict, packet) = with_packet(&wire, |packet| node.decapsulate(NOW, packet));
+    let (verdict, packet) = with_packet(&wire, |packet| node.decapsulate_ipv4(NOW, packet));
     assert_eq!(verdict, Verdict::Deliver { link: SIXTOFOUR, from: Admitted::Host });
     assert_eq!(packet, wire[20..]);
     assert_counted(&node);

@@ -5,12 +5,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatap_core::capacity::Standard;
 use isatap_core::drop_reason::DropReason;
-use isatap_core::engine::{Event, Machine, Verdict};
+use isatap_core::engine::{Event, Machine, Verdict, Via};
 use isatap_core::interface::Interface as _;
 use isatap_core::link::{Link, Locator};
 use isatap_core::node::AnyNode;
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
-use isatap_core::proto41::Flow;
+use isatap_core::proto41::{Flow, Outer};
 use isatap_core::time::Instant;
 
 pub(crate) type Any = AnyNode<Standard, 4>;
@@ -59,22 +59,34 @@ pub(crate) fn outer(source: Ipv4Addr, destination: Ipv4Addr, inner: &[u8]) -> Ve
 /// What a link says to a packet with these four addresses.
 pub(crate) fn flow(inner_source: &str, outer_source: &str, inner_destination: &str, outer_destination: &str) -> Flow {
     let packet = outer(v4(outer_source), v4(outer_destination), &inner(v6(inner_source), v6(inner_destination), 64));
-    Flow::parse(&packet).or_else(|_| Flow::parse_compatible(&packet)).unwrap()
+    Flow::parse(&packet)
+        .or_else(|_| {
+            let outer = Outer::new(v4(outer_source), v4(outer_destination));
+            Flow::of_compatible(&outer, &packet[20..])
+        })
+        .unwrap()
 }
 
 /// Gives a packet to `call` in a buffer with headroom; the verdict and the
-/// bytes that are then in it.
+/// bytes that are then in it: of what is sent into a tunnel, the packet on the
+/// wire.
 pub(crate) fn with_packet(packet: &[u8], call: impl FnOnce(&mut PacketMut<'_>) -> Verdict) -> (Verdict, Vec<u8>) {
     let mut buffer = vec![0; HEADROOM + packet.len() + 1500];
     buffer[HEADROOM..HEADROOM + packet.len()].copy_from_slice(packet);
     let mut packet = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + packet.len()).unwrap();
     let verdict = call(&mut packet);
+    if let Verdict::Tunnel { outer, .. } | Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } = verdict {
+        outer.push(&mut packet).unwrap();
+    }
     (verdict, packet.as_slice().to_vec())
 }
 
 /// A packet from the IPv4 network, at a node that forwards by itself.
 pub(crate) fn arrive(node: &mut Any, now: Instant, packet: &[u8]) -> (Verdict, Vec<u8>) {
-    with_packet(packet, |packet| node.forward(now, packet))
+    with_packet(packet, |packet| match Outer::pull(packet) {
+        Ok(outer) => node.forward(now, &outer, packet),
+        Err(reason) => node.refused(now, reason),
+    })
 }
 
 /// A packet from the native link `link`, at a node that forwards by itself.
@@ -111,7 +123,11 @@ pub(crate) fn events(machine: &mut impl Machine) -> Vec<Event> {
 pub(crate) fn transmit(machine: &mut impl Machine) -> Option<Vec<u8>> {
     let mut buffer = [0; 1500];
     let mut packet = PacketMut::empty(&mut buffer);
-    machine.poll_transmit(&mut packet).unwrap().map(|_| packet.as_slice().to_vec())
+    let transmit = machine.poll_transmit(&mut packet).unwrap()?;
+    if let Some(outer) = transmit.outer {
+        outer.push(&mut packet).unwrap();
+    }
+    Some(packet.as_slice().to_vec())
 }
 
 /// Entropy of nothing but zeros.

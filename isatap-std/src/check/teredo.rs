@@ -1,15 +1,15 @@
 //! A Teredo client of a [`Checker`](super::Checker), in the middle of its life: qualified, and
 //! in touch with no peer.
 
-use std::net::{Ipv6Addr, SocketAddrV4};
-use std::ops::Range;
+use std::net::SocketAddrV4;
 
 use isatap_core::drop_reason::DropReason;
-use isatap_core::engine::{Admitted, Machine, Verdict};
+use isatap_core::engine::{Admitted, Machine, Transmit, Verdict, Via};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::proto41::Outer;
 use isatap_core::teredo::addr::{Address, SERVER_PORT};
 use isatap_core::teredo::client::Client;
-use isatap_core::teredo::ingress::{self, Path, take_udp};
+use isatap_core::teredo::ingress::{self, Path};
 use isatap_core::teredo::server::{Server, ServerConfig};
 use isatap_core::time::Instant;
 use isatap_core::wire::ipv4;
@@ -81,10 +81,11 @@ impl TeredoClient {
         if header.destination() != *self.mapped.ip() {
             return None;
         }
-        let mut buffer = copy(packet);
-        let mut payload = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + packet.len()).ok()?;
-        let taken = take_udp(&mut payload);
-        if matches!(taken, Ok(path) if path.to != self.mapped) {
+        let mut buffer = [vec![0; HEADROOM], packet.to_vec()].concat();
+        let end = buffer.len();
+        let mut payload = PacketMut::new(&mut buffer, HEADROOM..end).ok()?;
+        let taken = Outer::pull(&mut payload).and_then(|outer| Ok((outer, Path::of(&outer)?)));
+        if matches!(taken, Ok((_, path)) if path.to != self.mapped) {
             return None;
         }
         // TUN-10: no link is asked about a fragment, as with protocol 41. The first one has the port.
@@ -94,10 +95,7 @@ impl TeredoClient {
                 .is_none_or(is_for)
                 .then(|| Judgement::dropped(DropReason::OuterFragment));
         }
-        let addresses = ingress::parse(payload.as_slice()).ok();
-        let inner = addresses.as_ref().map(|(_, header)| (header.source(), header.destination()));
-        let place = addresses.as_ref().map(|(datagram, _)| datagram.inner_range());
-        let outcome = taken.and_then(|path| self.admit(packet, &path, inner, place));
+        let outcome = taken.and_then(|(outer, path)| self.admit(&outer, &path, &mut payload));
         let trial = outcome.map_or_else(Trial::Refused, Trial::Admitted);
         let decision = if outcome.is_ok() { Decision::Accept } else { Decision::Drop };
         Some(Judgement {
@@ -108,32 +106,21 @@ impl TeredoClient {
         })
     }
 
-    fn admit(
-        &self,
-        packet: &[u8],
-        path: &Path,
-        inner: Option<(Ipv6Addr, Ipv6Addr)>,
-        place: Option<Range<usize>>,
-    ) -> Result<Admitted, DropReason> {
-        let mut buffer = copy(packet);
-        let mut received =
-            PacketMut::new(&mut buffer, HEADROOM..HEADROOM + packet.len()).map_err(|_| DropReason::TooShort)?;
+    fn admit(&self, outer: &Outer, path: &Path, payload: &mut PacketMut<'_>) -> Result<Admitted, DropReason> {
         // TER-2: twelve bits of an address are drawn, and nobody knows which a running
         // client has drawn.
-        if let Some((_, to)) = inner
-            && let Some(to) = Address::from_ipv6(&to)
-            && let Some(place) = place
+        if let Ok((datagram, header)) = ingress::parse(payload.as_slice())
+            && let Some(to) = Address::from_ipv6(&header.destination())
             && (Address { flags: self.own.flags, ..to }) == self.own
         {
-            let at = ipv4_header_len(packet) + UDP_HEADER + place.start + DESTINATION;
-            if let Some(bytes) = received.as_mut_slice().get_mut(at..at + 16) {
+            let at = datagram.inner_range().start + DESTINATION;
+            if let Some(bytes) = payload.as_mut_slice().get_mut(at..at + 16) {
                 bytes.copy_from_slice(&self.own.to_ipv6().octets());
             }
-            clear_udp_checksum(received.as_mut_slice());
         }
         let servers = self.client.config().qualify.servers();
         let from_server = path.from.port() == SERVER_PORT && servers.contains(path.from.ip());
-        match self.client.clone().decapsulate(self.now, &mut received) {
+        match self.client.clone().decapsulate(self.now, outer, payload) {
             // Nor which nonce it has sent to its server.
             Verdict::Drop(DropReason::TeredoNonce) if from_server => Ok(Admitted::Router),
             Verdict::Drop(reason) => Err(reason),
@@ -147,39 +134,17 @@ impl TeredoClient {
     }
 }
 
-const UDP_HEADER: usize = 8;
 /// Where an IPv6 header has its destination.
 const DESTINATION: usize = 24;
-
-fn ipv4_header_len(packet: &[u8]) -> usize {
-    packet.first().map_or(0, |first| usize::from(first & 15) * 4)
-}
-
-/// None there: what has been written over it was right, which is known by now.
-fn clear_udp_checksum(packet: &mut [u8]) {
-    let at = ipv4_header_len(packet) + 6;
-    if let Some(checksum) = packet.get_mut(at..at + 2) {
-        checksum.fill(0);
-    }
-}
-
-fn copy(packet: &[u8]) -> Vec<u8> {
-    let mut buffer = vec![0; HEADROOM + packet.len()];
-    buffer[HEADROOM..].copy_from_slice(packet);
-    buffer
-}
 
 /// Carries what the client asks to the server, and the answers back.
 fn exchange(now: Instant, client: &mut Client, server: &mut Server) {
     let mut buffer = vec![0; HEADROOM + ROOM];
     let mut packet = PacketMut::empty(&mut buffer);
-    while let Ok(Some(_)) = client.poll_transmit(&mut packet) {
-        let verdict = server.decapsulate(now, &mut packet);
-        if matches!(verdict, Verdict::Answer { .. } | Verdict::Tunnel { .. }) {
-            client.decapsulate(now, &mut packet);
-        }
-        while let Ok(Some(_)) = server.poll_transmit(&mut packet) {
-            client.decapsulate(now, &mut packet);
+    while let Ok(Some(Transmit { outer: Some(asked), .. })) = client.poll_transmit(&mut packet) {
+        let verdict = server.decapsulate(now, &asked, &mut packet);
+        if let Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } | Verdict::Tunnel { outer, .. } = verdict {
+            client.decapsulate(now, &outer, &mut packet);
         }
     }
 }

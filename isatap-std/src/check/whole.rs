@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use isatap_core::packet::{HEADROOM, PacketMut};
+use isatap_core::proto41::Outer;
 use isatap_core::teredo::ingress;
 use isatap_core::wire::checksum::{self, Sum};
 use isatap_core::wire::icmpv6::Message;
@@ -144,7 +145,7 @@ impl Whole {
                 buffer.extend(&self.bytes);
                 let end = buffer.len();
                 let mut payload = PacketMut::new(&mut buffer, HEADROOM..end).ok()?;
-                ingress::take_udp(&mut payload).ok()?;
+                Outer::pull(&mut payload).ok()?;
                 let (datagram, _) = ingress::parse(payload.as_slice()).ok()?;
                 Some(header.header_len() + UDP_HEADER + datagram.inner_range().start)
             }

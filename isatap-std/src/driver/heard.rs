@@ -63,11 +63,8 @@ impl Heard {
         &self.reports
     }
 
-    /// Notes that `packet`, outer header and all, was dropped.
-    pub(super) fn refuse(&mut self, now: Instant, reason: DropReason, packet: &[u8]) {
-        let Some(outer_source) = ipv4_at(packet, 12) else { return };
-        let header_len = packet.first().map_or(0, |byte| usize::from(byte & 15) * 4);
-        let inner = packet.get(header_len..).unwrap_or_default();
+    /// Notes that what came from `outer_source` behind its headers was dropped.
+    pub(super) fn refuse(&mut self, now: Instant, reason: DropReason, outer_source: Ipv4Addr, inner: &[u8]) {
         let is_ipv6 = inner.first().is_some_and(|byte| byte >> 4 == 6);
         let source = inner.get(8..24).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
         let inner_source = source.filter(|_| is_ipv6).map(Ipv6Addr::from);
@@ -115,11 +112,14 @@ fn ipv4_at(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
 mod tests {
     use super::*;
 
-    fn packet(last: u8) -> Vec<u8> {
-        let mut packet = vec![0; 60];
-        (packet[0], packet[20]) = (0x45, 0x60);
-        packet[12..16].copy_from_slice(&[10, 0, 0, last]);
-        packet[28..44].copy_from_slice(&"fe80::9".parse::<Ipv6Addr>().unwrap().octets());
+    const fn sender(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, 0, last)
+    }
+
+    fn inner() -> Vec<u8> {
+        let mut packet = vec![0; 40];
+        packet[0] = 0x60;
+        packet[8..24].copy_from_slice(&"fe80::9".parse::<Ipv6Addr>().unwrap().octets());
         packet
     }
 
@@ -127,9 +127,9 @@ mod tests {
     fn a_sender_is_remembered_once_for_each_reason() {
         let mut heard = Heard::default();
         let later = Instant::from_micros(7);
-        heard.refuse(Instant::ZERO, DropReason::RaNotFromRouter, &packet(9));
-        heard.refuse(later, DropReason::RaNotFromRouter, &packet(9));
-        heard.refuse(later, DropReason::NdChecksum, &packet(9));
+        heard.refuse(Instant::ZERO, DropReason::RaNotFromRouter, sender(9), &inner());
+        heard.refuse(later, DropReason::RaNotFromRouter, sender(9), &inner());
+        heard.refuse(later, DropReason::NdChecksum, sender(9), &inner());
         let [first, second] = heard.refused() else { panic!("{heard:?}") };
         assert_eq!((first.outer_source, first.count, first.last), (Ipv4Addr::new(10, 0, 0, 9), 2, later));
         assert_eq!(first.inner_source, "fe80::9".parse().ok());
@@ -139,9 +139,9 @@ mod tests {
     #[test]
     fn a_flood_of_one_reason_hides_no_other_and_does_not_grow() {
         let mut heard = Heard::default();
-        heard.refuse(Instant::ZERO, DropReason::RaNotFromRouter, &packet(9));
+        heard.refuse(Instant::ZERO, DropReason::RaNotFromRouter, sender(9), &inner());
         for last in 0..=255 {
-            heard.refuse(Instant::from_micros(last.into()), DropReason::IsatapSourceMismatch, &packet(last));
+            heard.refuse(Instant::from_micros(last.into()), DropReason::IsatapSourceMismatch, sender(last), &inner());
         }
         assert_eq!(heard.refused().len(), 1 + SENDERS);
         assert!(heard.refused().iter().any(|row| row.reason == DropReason::RaNotFromRouter));
@@ -167,11 +167,9 @@ mod tests {
     }
 
     #[test]
-    fn packets_too_short_for_a_header_are_passed_over() {
+    fn what_is_too_short_has_no_inner_source() {
         let mut heard = Heard::default();
-        heard.refuse(Instant::ZERO, DropReason::OuterMalformed, &[0x45; 3]);
-        assert!(heard.refused().is_empty());
-        heard.refuse(Instant::ZERO, DropReason::TooShort, &packet(9)[..22]);
+        heard.refuse(Instant::ZERO, DropReason::TooShort, sender(9), &inner()[..22]);
         assert_eq!(heard.refused()[0].inner_source, None);
     }
 }

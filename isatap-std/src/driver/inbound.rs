@@ -2,6 +2,7 @@
 
 use super::parking::Way;
 use super::{Device, Driver, OuterSocket, Outlet, addressee, claimed};
+use crate::proto41_socket::Arrival;
 use isatap_core::engine::{Machine, Verdict};
 use isatap_core::packet::{LinkId, PacketMut};
 use std::ops::Range;
@@ -23,19 +24,22 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         }
         let now = self.clock.now();
         let mut delivered = Vec::with_capacity(self.received.len());
-        for (number, (buffer, range)) in self.received.packets().enumerate() {
+        for (number, (buffer, Arrival { outer, range, refused })) in self.received.packets().enumerate() {
             if let Some(tap) = &mut self.tap {
-                tap.received(buffer.get(range.clone()).unwrap_or_default());
+                tap.record(outer, &[buffer.get(range.clone()).unwrap_or_default()]);
             }
             let Ok(mut packet) = PacketMut::new(buffer, range.clone()) else { continue };
-            let verdict = self.machine.decapsulate(now, &mut packet);
+            let verdict = match *refused {
+                Some(reason) => self.machine.refused(now, reason),
+                None => self.machine.decapsulate(now, outer, &mut packet),
+            };
             match verdict {
                 Verdict::Drop(_) => {}
                 Verdict::Deliver { link, .. } => {
                     delivered.push(Delivered { number, inner: packet.range(), link });
                 }
                 Verdict::Hold { ticket } => {
-                    let lost = self.parked.park(ticket, Way::Socket, &packet);
+                    let lost = self.parked.park(ticket, Way::Socket(*outer), &packet);
                     self.counters.not_kept += u64::try_from(lost).unwrap_or_default();
                 }
                 verdict => {
@@ -49,11 +53,11 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                     outlet.carry_out(&verdict, &packet);
                 }
             }
-            let outer = buffer.get(range).unwrap_or_default();
+            let packet = buffer.get(range.clone()).unwrap_or_default();
             if let Verdict::Drop(reason) = verdict {
-                self.heard.refuse(now, reason, outer);
+                self.heard.refuse(now, reason, outer.source, packet);
             }
-            let link = verdict.link().or_else(|| addressee(&*self.machine, &self.ports, outer));
+            let link = verdict.link().or_else(|| addressee(&*self.machine, &self.ports, outer, packet));
             claimed(&mut self.ports, link, &mut self.unclaimed).count_verdict(&verdict);
         }
         for port in &mut self.ports {

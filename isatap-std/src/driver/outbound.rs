@@ -24,8 +24,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// `packet` lies in the slab's buffer of that number.
     pub(super) fn new(buffer: usize, packet: &PacketMut<'_>, header: VirtioHeader, outer: Outer) -> Self {
-        let range = packet.range();
-        Self { buffer, inner: range.start + outer.header_len()..range.end, header, outer }
+        Self { buffer, inner: packet.range(), header, outer }
     }
 }
 
@@ -123,8 +122,9 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             self.socket.send(datagrams, &mut |place, failure| {
                 *failed += 1;
                 let Some(datagram) = datagrams.get(place).filter(|_| failure == SendFailure::TooBig) else { return };
-                if datagram.dont_fragment && too_big.iter().all(|(_, known)| *known != datagram.destination) {
-                    too_big.push((TooBig::of(datagram), datagram.destination));
+                let destination = datagram.outer.destination;
+                if datagram.outer.dont_fragment && too_big.iter().all(|(_, known)| *known != destination) {
+                    too_big.push((TooBig::of(datagram), destination));
                 }
             });
         }
@@ -147,11 +147,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
 /// The start of a packet that was refused: as much as an ICMPv4 error would quote.
 #[derive(Clone, Debug)]
 struct TooBig {
+    outer: Outer,
     quote: Vec<u8>,
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
-    tos: u8,
-    ttl: u8,
     // What was not kept, as zeros that no quote reaches.
     rest: Vec<u8>,
 }
@@ -162,28 +159,11 @@ impl TooBig {
     fn of(datagram: &Datagram<'_>) -> Self {
         let quote: Vec<u8> = datagram.headers.iter().chain(datagram.payload).copied().take(Self::QUOTE).collect();
         let rest = vec![0; datagram.len() - quote.len()];
-        Self {
-            quote,
-            source: datagram.source,
-            destination: datagram.destination,
-            tos: datagram.tos,
-            ttl: datagram.ttl,
-            rest,
-        }
+        Self { outer: datagram.outer, quote, rest }
     }
 
     fn datagram(&self) -> Datagram<'_> {
-        Datagram {
-            source: self.source,
-            destination: self.destination,
-            // What is sent by UDP has DF clear, so it is never too big.
-            ports: None,
-            tos: self.tos,
-            ttl: self.ttl,
-            dont_fragment: true,
-            headers: &self.quote,
-            payload: &self.rest,
-        }
+        Datagram { outer: self.outer, headers: &self.quote, payload: &self.rest }
     }
 }
 
@@ -204,12 +184,11 @@ impl<'a> Work<'a> {
         loop {
             if let Some((segments, packet, outer)) = &mut self.current {
                 if let Some(segment) = segments.next_header(header) {
-                    let payload = packet.get(segment.payload).unwrap_or_default();
-                    return Some(Datagram::in_parts(
-                        outer,
-                        header.get(..segment.header_len).unwrap_or_default(),
-                        payload,
-                    ));
+                    return Some(Datagram {
+                        outer: **outer,
+                        headers: header.get(..segment.header_len).unwrap_or_default(),
+                        payload: packet.get(segment.payload).unwrap_or_default(),
+                    });
                 }
                 self.current = None;
             }
@@ -224,13 +203,5 @@ impl<'a> Work<'a> {
     }
 }
 
-const NOTHING: Datagram<'static> = Datagram {
-    source: Ipv4Addr::UNSPECIFIED,
-    destination: Ipv4Addr::UNSPECIFIED,
-    ports: None,
-    tos: 0,
-    ttl: 0,
-    dont_fragment: false,
-    headers: &[],
-    payload: &[],
-};
+const NOTHING: Datagram<'static> =
+    Datagram { outer: Outer::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED), headers: &[], payload: &[] };

@@ -5,6 +5,7 @@ use super::{Device, Driver, OuterSocket, Outlet, addressee, claimed};
 use crate::offload::{BUFFER_LEN, VirtioHeader};
 use isatap_core::engine::{Machine, Ticket, Verdict, WaitEnd};
 use isatap_core::packet::{LinkId, PacketMut};
+use isatap_core::proto41::Outer;
 use isatap_core::wire::icmpv6;
 
 /// How a packet that waits came, and goes again.
@@ -12,8 +13,8 @@ use isatap_core::wire::icmpv6;
 pub(super) enum Way {
     /// From the device of this link.
     Device { link: LinkId, header: VirtioHeader },
-    /// From the sockets.
-    Socket,
+    /// From the sockets, behind this header.
+    Socket(Outer),
 }
 
 impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
@@ -28,8 +29,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             let Some(buffer) = self.slab.get_mut(..BUFFER_LEN) else { return };
             let mut packet = PacketMut::empty(buffer);
             let Some(way) = self.parked.take(ticket, &mut packet) else { return };
-            // What a Teredo client held of the network's is an IPv6 packet.
-            if matches!(way, Way::Socket) && packet.as_slice().first().is_some_and(|first| first >> 4 == 6) {
+            // What a Teredo client held of the network's was let in then.
+            if matches!(way, Way::Socket(Outer { ports: Some(_), .. })) {
                 let mut outlet = Outlet {
                     socket: &self.socket,
                     ports: &self.ports,
@@ -42,9 +43,9 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             }
             let (verdict, fallback, of_link) = match way {
                 Way::Device { link, .. } => (self.machine.encapsulate(now, &mut packet), Some(link), Some(link)),
-                Way::Socket => {
-                    let link = addressee(&*self.machine, &self.ports, packet.as_slice());
-                    (self.machine.decapsulate(now, &mut packet), None, link)
+                Way::Socket(outer) => {
+                    let link = addressee(&*self.machine, &self.ports, &outer, packet.as_slice());
+                    (self.machine.decapsulate(now, &outer, &mut packet), None, link)
                 }
             };
             claimed(&mut self.ports, of_link, &mut self.unclaimed).count_verdict(&verdict);

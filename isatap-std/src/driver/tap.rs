@@ -7,8 +7,9 @@ use crate::error::Error;
 use crate::pcap::Pcap;
 use crate::proto41_socket::Datagram;
 use crate::runtime_dir::new_owner;
+use isatap_core::packet::{HEADROOM, PacketMut};
+use isatap_core::proto41::Outer;
 use isatap_core::time::Instant;
-use isatap_core::wire::{ipv4, protocol, udp};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Uid;
 use std::fs::{File, OpenOptions};
@@ -79,37 +80,25 @@ impl Tap {
         self.shared.lost.swap(0, Ordering::Relaxed)
     }
 
-    pub(super) fn received(&mut self, packet: &[u8]) {
-        self.pcap.packet(wall_clock(), packet);
+    /// Records what is handed to the kernel, which alone knows the Identification.
+    pub(super) fn sent(&mut self, datagram: &Datagram<'_>) {
+        self.record(&Outer { identification: 0, ..datagram.outer }, &[datagram.headers, datagram.payload]);
     }
 
-    /// The kernel writes these headers; here they are written a second time, without the
-    /// Identification that only the kernel knows.
-    pub(super) fn sent(&mut self, datagram: &Datagram<'_>) {
-        let udp_header = datagram.ports.and_then(|(source, destination)| {
-            let payload = [datagram.headers, datagram.payload].concat();
-            udp::Fields { source, destination }.to_bytes_ipv4(datagram.source, datagram.destination, &payload)
-        });
-        let udp_header = udp_header.as_ref().map(<[u8; _]>::as_slice).unwrap_or_default();
-        let Ok(payload_len) = u16::try_from(udp_header.len() + datagram.len()) else { return };
-        let header = ipv4::Fields {
-            tos: datagram.tos,
-            payload_len,
-            identification: 0,
-            dont_fragment: datagram.dont_fragment,
-            more_fragments: false,
-            fragment_offset: 0,
-            ttl: datagram.ttl,
-            protocol: if datagram.ports.is_some() { protocol::UDP } else { protocol::IPV6 },
-            source: datagram.source,
-            destination: datagram.destination,
-        };
+    /// Records a packet, of which the kernel writes and reads the headers: here they are written
+    /// a second time.
+    pub(super) fn record(&mut self, outer: &Outer, parts: &[&[u8]]) {
         self.bytes.clear();
-        self.bytes.extend(header.to_bytes());
-        self.bytes.extend(udp_header);
-        self.bytes.extend(datagram.headers);
-        self.bytes.extend(datagram.payload);
-        self.pcap.packet(wall_clock(), &self.bytes);
+        self.bytes.resize(HEADROOM, 0);
+        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        let end = self.bytes.len();
+        let packet = PacketMut::new(&mut self.bytes, HEADROOM..end);
+        // The kernel sends and hands out nothing that is longer than IPv4 allows.
+        if let Ok(mut packet) = packet
+            && outer.push(&mut packet).is_ok()
+        {
+            self.pcap.packet(wall_clock(), packet.as_slice());
+        }
     }
 
     /// Once a turn, so that a reader sees what has happened. The first time that packets are

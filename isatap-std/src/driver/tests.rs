@@ -17,15 +17,8 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
 const LINK: LinkId = LinkId(0);
-const OUTER: Outer = Outer {
-    source: Ipv4Addr::new(10, 0, 0, 2),
-    destination: Ipv4Addr::new(10, 0, 0, 1),
-    ports: None,
-    tos: 0,
-    ttl: 64,
-    dont_fragment: true,
-    identification: 0,
-};
+const OUTER: Outer =
+    Outer { dont_fragment: true, ..Outer::new(Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 1)) };
 
 /// A tunnel without rules, which says hello once a second.
 #[derive(Default)]
@@ -45,20 +38,23 @@ impl Machine for Tunnel {
         if self.hold {
             return Verdict::Hold { ticket: TICKET };
         }
-        proto41::encapsulate(packet, &OUTER).unwrap();
         Verdict::Tunnel { link: LINK, outer: OUTER }
     }
 
-    fn decapsulate(&mut self, _: Instant, packet: &mut PacketMut<'_>) -> Verdict {
+    fn decapsulate(&mut self, _: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
         if self.hold {
             return Verdict::Hold { ticket: TICKET };
         }
-        let flow = match Flow::parse(packet.as_slice()) {
+        let flow = match Flow::of(outer, packet.as_slice()) {
             Ok(flow) => flow,
             Err(reason) => return Verdict::Drop(reason),
         };
         proto41::decapsulate(packet, &flow).unwrap();
         Verdict::Deliver { link: LINK, from: Admitted::Remote }
+    }
+
+    fn refused(&mut self, _: Instant, reason: DropReason) -> Verdict {
+        Verdict::Drop(reason)
     }
 
     fn handle_icmpv4(&mut self, _: Instant, message: &mut PacketMut<'_>) -> Verdict {
@@ -77,7 +73,6 @@ impl Machine for Tunnel {
             return Ok(None);
         }
         out.copy_from(&oracle::udp_packet(b"hello"))?;
-        proto41::encapsulate(out, &OUTER)?;
         Ok(Some(Transmit::tunnel(LINK, OUTER)))
     }
 
@@ -221,7 +216,7 @@ fn outer(inner: &[u8]) -> Vec<u8> {
     let mut buffer = vec![0; HEADROOM + inner.len()];
     let mut packet = PacketMut::empty(&mut buffer);
     packet.copy_from(inner).unwrap();
-    proto41::encapsulate(&mut packet, &OUTER).unwrap();
+    OUTER.push(&mut packet).unwrap();
     packet.as_slice().to_vec()
 }
 

@@ -5,8 +5,9 @@ use std::net::Ipv6Addr;
 use isatap_core::capacity::{Capacity, Standard};
 use isatap_core::engine::{Machine, Parked, Parking, Verdict, WaitEnd};
 use isatap_core::interface::Interface as _;
-use isatap_core::node::{AnyInterface, AnyNode, Node, NodeConfig};
+use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::proto41::Outer;
 use isatap_core::time::Instant;
 
 use super::ip;
@@ -43,8 +44,12 @@ impl<C: Capacity, const LINKS: usize> Forwarder<C, LINKS> {
         let Self { node, parked } = self;
         let mut held = None;
         let verdict = |packet: &mut PacketMut<'_>| {
+            let mut outer = None;
             let verdict = match way {
-                Way::Tunnel => node.forward(now, packet),
+                Way::Tunnel => match Outer::pull(packet) {
+                    Ok(header) => node.forward(now, outer.insert(header), packet),
+                    Err(reason) => node.refused(now, reason),
+                },
                 Way::Native(link) => node.forward_native(now, link, packet),
                 Way::Programs(link) => {
                     packet.set_link(link);
@@ -57,7 +62,11 @@ impl<C: Capacity, const LINKS: usize> Forwarder<C, LINKS> {
                 Way::Programs(_) => Came::FromPrograms,
             };
             match verdict {
-                Verdict::Hold { ticket } => held = Some(parked.park(ticket, way, packet) == 0),
+                Verdict::Hold { ticket } => {
+                    // It comes again as it came.
+                    let is_whole = outer.is_none_or(|outer| outer.push(packet).is_ok());
+                    held = Some(is_whole && parked.park(ticket, way, packet) == 0);
+                }
                 other => act(other, came, bytes, packet, out),
             }
         };
@@ -92,7 +101,7 @@ impl<C: Capacity, const LINKS: usize> Forwarder<C, LINKS> {
 
     pub(super) fn receive_ipv4(&mut self, now: Instant, packet: &[u8], out: &mut Outbox) {
         if ip::Ipv4::parse(packet).is_some_and(|header| header.protocol == ip::PROTOCOL_ICMP) {
-            receive_ipv4(&mut self.node, now, packet, out, Node::forward);
+            receive_ipv4(&mut self.node, now, packet, out);
         } else {
             self.handle(now, Way::Tunnel, packet, out);
         }

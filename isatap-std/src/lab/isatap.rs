@@ -101,7 +101,7 @@ impl<C: Capacity> IsatapHost<C> {
 
 impl<C: Capacity> LabNode for IsatapHost<C> {
     fn receive_ipv4(&mut self, now: Instant, packet: &[u8], out: &mut Outbox) {
-        receive_ipv4(&mut self.node, now, packet, out, Node::decapsulate);
+        receive_ipv4(&mut self.node, now, packet, out);
         self.drain(out);
     }
 
@@ -208,7 +208,6 @@ pub(super) fn receive_ipv4<I: Interface<C>, C: Capacity, const LINKS: usize>(
     now: Instant,
     bytes: &[u8],
     out: &mut Outbox,
-    receive: impl FnOnce(&mut Node<I, C, LINKS>, Instant, &mut PacketMut<'_>) -> Verdict,
 ) {
     let icmp = ip::Ipv4::parse(bytes).filter(|header| header.protocol == ip::PROTOCOL_ICMP);
     if let Some(header) = icmp {
@@ -219,7 +218,7 @@ pub(super) fn receive_ipv4<I: Interface<C>, C: Capacity, const LINKS: usize>(
         return;
     }
     with_packet(bytes, |packet| {
-        let verdict = receive(node, now, packet);
+        let verdict = node.decapsulate_ipv4(now, packet);
         act(verdict, Came::ByTunnel, bytes, packet, out);
     });
 }
@@ -267,7 +266,9 @@ pub(super) fn act(verdict: Verdict, came: Came, original: &[u8], packet: &Packet
         _ => {}
     }
     match verdict {
-        Verdict::Tunnel { .. } | Verdict::Answer { via: Via::Tunnel { .. }, .. } => out.ipv4(now),
+        Verdict::Tunnel { outer, .. } | Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } => {
+            out.tunnel(&outer, now);
+        }
         Verdict::Native { link, next_hop } | Verdict::Answer { via: Via::Native { link, next_hop }, .. } => {
             out.native(link, next_hop, now);
         }
@@ -287,7 +288,7 @@ pub(super) fn drain<'n, M: Machine>(
     let mut packet = PacketMut::empty(&mut buffer);
     while let Ok(Some(transmit)) = machine.poll_transmit(&mut packet) {
         match transmit.outer {
-            Some(_) => out.ipv4(packet.as_slice()),
+            Some(outer) => out.tunnel(&outer, packet.as_slice()),
             None => out.event(|| "a control packet on a native link is left out".into()),
         }
     }

@@ -4,7 +4,8 @@ use std::any::Any;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatap_core::drop_reason::DropReason;
-use isatap_core::packet::LinkId;
+use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::proto41::Outer;
 use isatap_core::time::Instant;
 
 use super::names::Answer;
@@ -92,6 +93,18 @@ impl Outbox {
     /// Sends an IPv4 packet into the cloud.
     pub fn ipv4(&mut self, packet: &[u8]) {
         self.outputs.push(Output::Ipv4(packet.to_vec()));
+    }
+
+    /// Sends into the cloud what goes behind an outer header.
+    pub fn tunnel(&mut self, outer: &Outer, packet: &[u8]) {
+        let mut bytes = [&[0; HEADROOM], packet].concat();
+        let end = bytes.len();
+        // No machine sends more than IPv4 carries.
+        if let Ok(mut packet) = PacketMut::new(&mut bytes, HEADROOM..end)
+            && outer.push(&mut packet).is_ok()
+        {
+            self.ipv4(packet.as_slice());
+        }
     }
 
     /// Sends an IPv6 packet to a neighbour on a native link.

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::time::Duration;
 
 use isatap_core::drop_reason::{Counters, DropReason};
-use isatap_core::engine::{Event, Machine, Ticket, Verdict, Via};
+use isatap_core::engine::{Event, Machine, Ticket, Transmit, Verdict, Via};
 use isatap_core::link::Locator;
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
@@ -213,7 +213,7 @@ impl<M: Machine> Port<M> {
         let mut buffer = vec![0; HEADROOM + bytes.len() + OWN_PACKET];
         buffer[HEADROOM..HEADROOM + bytes.len()].copy_from_slice(bytes);
         let Ok(mut packet) = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + bytes.len()) else { return };
-        let verdict = self.machine.decapsulate(now, &mut packet);
+        let verdict = self.machine.decapsulate_ipv4(now, &mut packet);
         self.act(verdict, true, bytes, packet.as_slice(), out);
         self.drain(now, out);
     }
@@ -236,7 +236,9 @@ impl<M: Machine> Port<M> {
             Verdict::Drop(reason) => out.dropped(reason, original),
             Verdict::Hold { ticket } => self.held.packets.push((ticket, inbound, now.to_vec())),
             Verdict::Consumed { .. } if inbound => out.decapsulated(original, Some("taken by the node itself")),
-            Verdict::Tunnel { .. } | Verdict::Answer { via: Via::Tunnel { .. }, .. } => out.ipv4(now),
+            Verdict::Tunnel { outer, .. } | Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } => {
+                out.tunnel(&outer, now);
+            }
             Verdict::Deliver { .. } => {
                 out.decapsulated(original, None);
                 self.deliver(now, out);
@@ -265,8 +267,8 @@ impl<M: Machine> Port<M> {
         let mut buffer = [0; HEADROOM + OWN_PACKET];
         let mut packet = PacketMut::empty(&mut buffer);
         loop {
-            while let Ok(Some(_)) = self.machine.poll_transmit(&mut packet) {
-                out.ipv4(packet.as_slice());
+            while let Ok(Some(Transmit { outer: Some(outer), .. })) = self.machine.poll_transmit(&mut packet) {
+                out.tunnel(&outer, packet.as_slice());
             }
             let Some(event) = self.machine.poll_event() else { break };
             match event {

@@ -1,8 +1,9 @@
 //! Many packets in one system call, each with headroom.
 
 use crate::offload::BUFFER_LEN;
+use isatap_core::drop_reason::DropReason;
 use isatap_core::packet::HEADROOM;
-use isatap_core::wire::checksum::checksum;
+use isatap_core::proto41::Outer;
 use isatap_core::wire::ipv4;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
@@ -19,25 +20,37 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 pub struct ReceiveBatch {
     slab: Vec<u8>,
     // Of the packets that were received last, in order.
-    lengths: Vec<usize>,
+    arrivals: Vec<Arrival>,
     capacity: usize,
+}
+
+/// A packet that was received, its outer header beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The header that was in front.
+    pub outer: Outer,
+    /// Where in its buffer the rest of the packet is; [`HEADROOM`] and more is free before it.
+    pub range: Range<usize>,
+    /// Why nobody is to take it: its header has a source route, which the kernel lets in where
+    /// somebody allowed that (`accept_source_route`).
+    pub refused: Option<DropReason>,
 }
 
 impl ReceiveBatch {
     /// Room for `capacity` packets, from 1 to 64.
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, MOST);
-        Self { slab: vec![0; capacity * BUFFER_LEN], lengths: Vec::with_capacity(capacity), capacity }
+        Self { slab: vec![0; capacity * BUFFER_LEN], arrivals: Vec::with_capacity(capacity), capacity }
     }
 
     /// How many packets were received last.
     pub fn len(&self) -> usize {
-        self.lengths.len()
+        self.arrivals.len()
     }
 
     /// None was received last.
     pub fn is_empty(&self) -> bool {
-        self.lengths.is_empty()
+        self.arrivals.is_empty()
     }
 
     /// How many packets it has room for.
@@ -45,55 +58,52 @@ impl ReceiveBatch {
         self.capacity
     }
 
-    /// The packets received last: each one's whole buffer, and where in it the packet
-    /// is. It starts at [`HEADROOM`].
-    pub fn packets(&mut self) -> impl Iterator<Item = (&mut [u8], Range<usize>)> {
-        self.slab
-            .chunks_exact_mut(BUFFER_LEN)
-            .zip(&self.lengths)
-            .map(|(buffer, length)| (buffer, HEADROOM..HEADROOM + length))
+    /// The packets received last, each one with its whole buffer.
+    pub fn packets(&mut self) -> impl Iterator<Item = (&mut [u8], &Arrival)> {
+        self.slab.chunks_exact_mut(BUFFER_LEN).zip(&self.arrivals)
     }
 
     /// A part of the buffer of a packet received last: what is left of it after
     /// decapsulation. Empty when there is no such packet or place.
     pub fn packet(&self, number: usize, range: Range<usize>) -> &[u8] {
-        let buffer = self.slab.chunks_exact(BUFFER_LEN).take(self.lengths.len()).nth(number);
+        let buffer = self.slab.chunks_exact(BUFFER_LEN).take(self.arrivals.len()).nth(number);
         buffer.and_then(|buffer| buffer.get(range)).unwrap_or_default()
     }
 
-    /// Takes a packet as if it had been received, for sockets of tests.
+    /// Takes an IPv4 packet as if it had been received, for sockets of tests.
     #[cfg(test)]
     pub(crate) fn push(&mut self, packet: &[u8]) {
-        let at = self.lengths.len() * BUFFER_LEN + HEADROOM;
+        let at = self.arrivals.len() * BUFFER_LEN + HEADROOM;
         self.slab[at..at + packet.len()].copy_from_slice(packet);
-        self.lengths.push(packet.len());
+        self.arrivals.push(read(packet, packet.len()));
     }
 
     /// Forgets what was received.
     #[cfg(test)]
     pub(crate) fn clear(&mut self) {
-        self.lengths.clear();
+        self.arrivals.clear();
     }
 
     /// Forgets what was received before other sockets fill the batch, one after the other.
     pub(crate) fn restart(&mut self) {
-        self.lengths.clear();
+        self.arrivals.clear();
     }
 
     /// The whole buffers that nothing was received into yet.
     pub(crate) fn vacant(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.slab.chunks_exact_mut(BUFFER_LEN).skip(self.lengths.len())
+        self.slab.chunks_exact_mut(BUFFER_LEN).skip(self.arrivals.len())
     }
 
-    /// The first vacant buffer holds a packet of this length at [`HEADROOM`].
-    pub(crate) fn occupy(&mut self, length: usize) {
-        if self.lengths.len() < self.capacity {
-            self.lengths.push(length.min(BUFFER_LEN - HEADROOM));
+    /// The first vacant buffer holds, at [`HEADROOM`], this many bytes that came behind `outer`.
+    pub(crate) fn occupy(&mut self, outer: Outer, length: usize) {
+        if self.arrivals.len() < self.capacity {
+            let range = HEADROOM..(HEADROOM + length).min(BUFFER_LEN);
+            self.arrivals.push(Arrival { outer, range, refused: None });
         }
     }
 
     pub(super) fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        self.lengths.clear();
+        self.arrivals.clear();
         let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; MOST];
         let mut messages = [const { MaybeUninit::<libc::mmsghdr>::zeroed() }; MOST];
         let mut count = 0;
@@ -129,45 +139,37 @@ impl ReceiveBatch {
                 Err(errno) => return Err(errno.into()),
             }
         };
-        self.lengths.extend(messages.iter().take(received).map(|message| {
+        for (buffer, message) in self.slab.chunks_exact(BUFFER_LEN).zip(&messages).take(received) {
             // SAFETY: zeroed above, and the kernel wrote the first `received`.
             let length = unsafe { message.assume_init_ref() }.msg_len;
-            usize::try_from(length).unwrap_or_default().min(BUFFER_LEN - HEADROOM)
-        }));
-        for (buffer, length) in self.slab.chunks_exact_mut(BUFFER_LEN).zip(&mut self.lengths) {
-            let packet = buffer.get_mut(HEADROOM..HEADROOM + *length).unwrap_or_default();
-            if packet.first().is_some_and(|first| *first > WITHOUT_OPTIONS) {
-                *length = as_on_the_wire(packet);
-            }
+            let length = usize::try_from(length).unwrap_or_default();
+            self.arrivals.push(read(buffer.get(HEADROOM..).unwrap_or_default(), length));
         }
         Ok(received)
     }
 }
 
-/// Version 4 and 20 bytes of header.
-const WITHOUT_OPTIONS: u8 = 0x45;
-
-/// Makes the header of a packet one that the core can judge; the packet's new length.
+/// Reads the header of a packet of `length` bytes at the start of `bytes`, which the kernel has
+/// verified.
 ///
-/// The kernel has verified the header, its options included, and has then filled in what
-/// options ask of a host (Record Route, Timestamp), so the checksum no longer holds. Its
-/// verdict counts: the options are taken off. A source route, which the kernel lets in
-/// where somebody allowed that (`accept_source_route`), stays for the core to refuse.
-fn as_on_the_wire(packet: &mut [u8]) -> usize {
-    let whole = packet.len();
-    let Ok(header) = ipv4::Header::parse_quoted(packet) else { return whole };
-    let (header_len, fields) = (header.header_len(), header.fields());
-    if header.is_source_routed() {
-        if let Some(header) = packet.get_mut(..header_len) {
-            header[10..12].fill(0);
-            let checksum = checksum(header);
-            header[10..12].copy_from_slice(&checksum.to_be_bytes());
-        }
-        return whole;
-    }
-    packet.copy_within(header_len.., ipv4::HEADER_LEN);
-    packet[..ipv4::HEADER_LEN].copy_from_slice(&fields.to_bytes());
-    whole - (header_len - ipv4::HEADER_LEN)
+/// Its checksum is not looked at: the kernel has filled in what options ask of a host (Record
+/// Route, Timestamp), so it no longer holds. Of options only a source route matters.
+fn read(bytes: &[u8], length: usize) -> Arrival {
+    let end = (HEADROOM + length).min(BUFFER_LEN);
+    let Ok(header) = ipv4::Header::parse_quoted(bytes.get(..length).unwrap_or(bytes)) else {
+        // The kernel hands out none.
+        let outer = Outer::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
+        return Arrival { outer, range: end..end, refused: Some(DropReason::OuterMalformed) };
+    };
+    let outer = Outer {
+        tos: header.tos(),
+        ttl: header.ttl(),
+        dont_fragment: header.dont_fragment(),
+        identification: header.identification(),
+        ..Outer::new(header.source(), header.destination())
+    };
+    let refused = header.is_source_routed().then_some(DropReason::OuterSourceRoute);
+    Arrival { outer, range: HEADROOM + header.header_len()..end, refused }
 }
 
 /// What one call takes: more gains nothing, and 64 buffers are 4 MiB.
@@ -235,8 +237,6 @@ pub(super) fn discard(socket: BorrowedFd<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use isatap_core::drop_reason::DropReason;
-    use isatap_core::proto41::Flow;
 
     /// A packet with these options as a raw socket has it: the checksum does not hold.
     fn received(options: &[u8]) -> Vec<u8> {
@@ -252,33 +252,31 @@ mod tests {
     }
 
     #[test]
-    fn tun_11_options_that_the_kernel_has_filled_in_are_taken_off() {
-        let without = received(&[]);
+    fn tun_11_options_that_the_kernel_has_filled_in_are_passed_over() {
         // Full by the kernel's hand, and with less room than a host that reads it again would want.
-        for options in [&[7, 7, 8, 10, 0, 0, 2, 0][..], &[7, 9, 8, 10, 0, 0, 2, 0, 0, 0, 0, 0], &[1; 40]] {
-            let mut packet = received(options);
-            let length = as_on_the_wire(&mut packet);
-            assert_eq!(length, without.len());
-            assert_eq!(packet[20..length], without[20..]);
-            let flow = Flow::parse(&packet[..length]).unwrap();
-            assert_eq!((flow.header_len, flow.total_length, flow.tos, flow.outer_ttl), (20, 68, 3, 9));
-            assert_eq!(flow.outer_source, Ipv4Addr::new(10, 0, 0, 1));
+        for options in [&[][..], &[7, 7, 8, 10, 0, 0, 2, 0], &[7, 9, 8, 10, 0, 0, 2, 0, 0, 0, 0, 0], &[1; 40]] {
+            let packet = received(options);
+            let outer = Outer {
+                tos: 3,
+                ttl: 9,
+                identification: 0x1234,
+                ..Outer::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2))
+            };
+            let (start, end) = (HEADROOM + 20 + options.len(), HEADROOM + packet.len());
+            assert_eq!(read(&packet, packet.len()), Arrival { outer, range: start..end, refused: None });
         }
     }
 
     #[test]
-    fn sec_12_a_source_route_that_the_kernel_let_in_is_left_for_the_core_to_refuse() {
-        let mut packet = received(&[131, 7, 8, 10, 0, 0, 2, 0]);
-        let whole = packet.len();
-        assert_eq!(as_on_the_wire(&mut packet), whole);
-        assert_eq!(Flow::parse(&packet), Err(DropReason::OuterSourceRoute));
+    fn sec_12_a_source_route_that_the_kernel_let_in_is_refused() {
+        let packet = received(&[131, 7, 8, 10, 0, 0, 2, 0]);
+        assert_eq!(read(&packet, packet.len()).refused, Some(DropReason::OuterSourceRoute));
     }
 
     #[test]
-    fn a_header_that_ends_early_is_left_alone() {
-        let mut packet = received(&[1; 40]);
-        let as_it_was = packet.clone();
-        assert_eq!(as_on_the_wire(&mut packet[..59]), 59);
-        assert_eq!(packet, as_it_was);
+    fn a_header_that_ends_early_is_refused() {
+        let packet = received(&[1; 40]);
+        let arrival = read(&packet, 59);
+        assert_eq!((arrival.refused, arrival.range.len()), (Some(DropReason::OuterMalformed), 0));
     }
 }

@@ -8,52 +8,27 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::{fmt, ptr};
 
-/// One outer packet: what its IPv4 header says, and the IPv6 packet in two parts
-/// that the kernel puts together, so that a cut super-packet needs no copy of its
-/// payload. Either part may be empty.
+/// One outer packet: what its headers are to say, which the kernel writes, and what is behind
+/// them in two parts that the kernel puts together, so that a cut super-packet needs no copy of
+/// its payload. Either part may be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram<'a> {
-    /// Outer source: an address of this host.
-    pub source: Ipv4Addr,
-    /// Outer destination.
-    pub destination: Ipv4Addr,
-    /// UDP source and destination; `None`: there is no UDP header.
-    pub ports: Option<(u16, u16)>,
-    /// DSCP and ECN.
-    pub tos: u8,
-    /// Time to live, at least 1.
-    pub ttl: u8,
-    /// DF: the packet is never fragmented, here or on the way.
-    pub dont_fragment: bool,
-    /// The start of the IPv6 packet, or all of it.
+    /// The headers: the source an address of this host, a TTL of at least 1. The kernel chooses
+    /// the Identification.
+    pub outer: Outer,
+    /// The start of the packet, or all of it.
     pub headers: &'a [u8],
-    /// The rest of the IPv6 packet.
+    /// The rest of the packet.
     pub payload: &'a [u8],
 }
 
 impl<'a> Datagram<'a> {
-    /// An IPv6 packet under an outer header of the core's. Of an encapsulated packet it is
-    /// [`Outer::payload`]: the kernel writes the header itself, and chooses the Identification.
-    pub fn new(outer: &Outer, packet: &'a [u8]) -> Self {
-        Self::in_parts(outer, packet, &[])
+    /// A packet in one part.
+    pub fn new(outer: Outer, packet: &'a [u8]) -> Self {
+        Self { outer, headers: packet, payload: &[] }
     }
 
-    /// The same for an IPv6 packet in two parts, as [`Segments`](crate::offload::Segments) cuts
-    /// them.
-    pub fn in_parts(outer: &Outer, headers: &'a [u8], payload: &'a [u8]) -> Self {
-        Self {
-            source: outer.source,
-            destination: outer.destination,
-            ports: outer.ports,
-            tos: outer.tos,
-            ttl: outer.ttl,
-            dont_fragment: outer.dont_fragment,
-            headers,
-            payload,
-        }
-    }
-
-    /// Length of the IPv6 packet in bytes.
+    /// Length of what is behind the headers, in bytes.
     pub fn len(&self) -> usize {
         self.headers.len() + self.payload.len()
     }
@@ -122,16 +97,16 @@ pub fn local_fragmentation_needed(datagram: &Datagram<'_>, mtu: u16, out: &mut [
     // RFC 1812 §4.3.2.3: the whole message, its own IPv4 header included, in 576 bytes.
     const MOST: usize = 576 - ipv4::HEADER_LEN;
     let header = ipv4::Fields {
-        tos: datagram.tos,
+        tos: datagram.outer.tos,
         payload_len: u16::try_from(datagram.len()).ok().filter(|len| *len <= u16::MAX - 20)?,
         identification: 0,
         dont_fragment: true,
         more_fragments: false,
         fragment_offset: 0,
-        ttl: datagram.ttl,
+        ttl: datagram.outer.ttl,
         protocol: protocol::IPV6,
-        source: datagram.source,
-        destination: datagram.destination,
+        source: datagram.outer.source,
+        destination: datagram.outer.destination,
     };
     let length = (icmpv4::HEADER_LEN + ipv4::HEADER_LEN + datagram.len()).min(MOST).min(out.len());
     let out = out.get_mut(..length)?;
@@ -204,12 +179,12 @@ impl Control {
         let address = |address: Ipv4Addr| libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) };
         let source = libc::in_pktinfo {
             ipi_ifindex: 0,
-            ipi_spec_dst: address(datagram.source),
+            ipi_spec_dst: address(datagram.outer.source),
             ipi_addr: address(Ipv4Addr::UNSPECIFIED),
         };
         control.source.set(libc::IP_PKTINFO, source);
-        control.tos.set(libc::IP_TOS, datagram.tos.into());
-        control.ttl.set(libc::IP_TTL, datagram.ttl.into());
+        control.tos.set(libc::IP_TOS, datagram.outer.tos.into());
+        control.ttl.set(libc::IP_TTL, datagram.outer.ttl.into());
         control
     }
 }
@@ -228,8 +203,8 @@ fn send_chunk<const N: usize>(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]
         let (destination, message) = unsafe { (destination.assume_init_mut(), message.assume_init_mut()) };
         destination.sin_family = libc::AF_INET as libc::sa_family_t;
         // Of a raw socket it has none.
-        destination.sin_port = datagram.ports.map_or(0, |(_, port)| port.to_be());
-        destination.sin_addr.s_addr = u32::from_ne_bytes(datagram.destination.octets());
+        destination.sin_port = datagram.outer.ports.map_or(0, |(_, port)| port.to_be());
+        destination.sin_addr.s_addr = u32::from_ne_bytes(datagram.outer.destination.octets());
         let control = Control::write(control, datagram);
         let part = part.write([datagram.headers, datagram.payload].map(|bytes| libc::iovec {
             // The kernel only reads what is sent; the type is shared with receiving.
@@ -277,16 +252,8 @@ mod tests {
     }
 
     fn datagram<'a>(headers: &'a [u8], payload: &'a [u8]) -> Datagram<'a> {
-        Datagram {
-            source: Ipv4Addr::new(192, 0, 2, 1),
-            destination: Ipv4Addr::new(198, 51, 100, 1),
-            ports: None,
-            tos: 0xb9,
-            ttl: 64,
-            dont_fragment: true,
-            headers,
-            payload,
-        }
+        let ends = Outer::new(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 1));
+        Datagram { outer: Outer { tos: 0xb9, dont_fragment: true, ..ends }, headers, payload }
     }
 
     /// The kernel is handed every byte of them: the padding of a message too, which is what

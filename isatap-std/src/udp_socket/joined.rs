@@ -21,7 +21,9 @@ pub(super) fn count(datagrams: &[Datagram<'_>]) -> usize {
     let Some(first) = datagrams.first() else { return 0 };
     let size = first.len();
     let most = LONGEST.checked_div(size).unwrap_or(1).clamp(1, MOST);
-    let ends = |datagram: &Datagram<'_>| (datagram.destination, datagram.ports, datagram.tos, datagram.ttl);
+    let ends = |datagram: &Datagram<'_>| {
+        (datagram.outer.destination, datagram.outer.ports, datagram.outer.tos, datagram.outer.ttl)
+    };
     let mut count = 1;
     for datagram in datagrams.iter().take(most).skip(1) {
         if ends(datagram) != ends(first) || datagram.len() > size || datagram.is_empty() {
@@ -38,7 +40,7 @@ pub(super) fn count(datagrams: &[Datagram<'_>]) -> usize {
 /// Sends them all, or none.
 pub(super) fn send(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> Result<(), Errno> {
     let first = datagrams.first().ok_or(Errno::EINVAL)?;
-    let (_, port) = first.ports.ok_or(Errno::EINVAL)?;
+    let (_, port) = first.outer.ports.ok_or(Errno::EINVAL)?;
     let size = u16::try_from(first.len()).map_err(|_| Errno::EINVAL)?;
     let pieces: Vec<IoSlice<'_>> = datagrams
         .iter()
@@ -49,17 +51,17 @@ pub(super) fn send(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> Result
     let address = |address: Ipv4Addr| libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) };
     let source = libc::in_pktinfo {
         ipi_ifindex: 0,
-        ipi_spec_dst: address(first.source),
+        ipi_spec_dst: address(first.outer.source),
         ipi_addr: address(Ipv4Addr::UNSPECIFIED),
     };
-    let ttl = libc::c_int::from(first.ttl);
+    let ttl = libc::c_int::from(first.outer.ttl);
     let control = [
         ControlMessage::Ipv4PacketInfo(&source),
-        ControlMessage::Ipv4Tos(&first.tos),
+        ControlMessage::Ipv4Tos(&first.outer.tos),
         ControlMessage::Ipv4Ttl(&ttl),
         ControlMessage::UdpGsoSegments(&size),
     ];
-    let to = SockaddrIn::from(SocketAddrV4::new(first.destination, port));
+    let to = SockaddrIn::from(SocketAddrV4::new(first.outer.destination, port));
     loop {
         match sendmsg(socket.as_raw_fd(), &pieces, &control, MsgFlags::MSG_DONTWAIT, Some(&to)) {
             Ok(_) => return Ok(()),
@@ -72,19 +74,12 @@ pub(super) fn send(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use isatap_core::proto41::Outer;
 
     fn datagram<'a>(to: u8, bytes: &'a [u8]) -> Datagram<'a> {
         let (headers, payload) = bytes.split_at(bytes.len() / 2);
-        Datagram {
-            source: Ipv4Addr::LOCALHOST,
-            destination: Ipv4Addr::new(127, 0, 0, to),
-            ports: Some((1, 2)),
-            tos: 0,
-            ttl: 64,
-            dont_fragment: false,
-            headers,
-            payload,
-        }
+        let at = |last, port| SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), port);
+        Datagram { outer: Outer::udp(at(1, 1), at(to, 2)), headers, payload }
     }
 
     #[test]
@@ -104,9 +99,9 @@ mod tests {
         assert_eq!(count(&of(&[1248; 64])), 52, "65,000 bytes");
         assert_eq!(count(&of(&[100; 100])), 64);
         let mut ends = of(&[100; 3]);
-        ends[1].destination = Ipv4Addr::new(127, 0, 0, 2);
+        ends[1].outer.destination = Ipv4Addr::new(127, 0, 0, 2);
         assert_eq!(count(&ends), 1);
-        ends[1] = Datagram { ttl: 1, ..ends[0] };
+        ends[1] = Datagram { outer: Outer { ttl: 1, ..ends[0].outer }, ..ends[0] };
         assert_eq!(count(&ends), 1);
     }
 }

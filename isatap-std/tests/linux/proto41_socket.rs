@@ -1,6 +1,7 @@
 //! The protocol-41 sockets against the kernel, on veth pairs.
 
 use crate::netns::{Netns, wait_for};
+use isatap_core::proto41::Outer;
 use isatap_std::offload::BUFFER_LEN;
 use isatap_std::proto41_socket::{Datagram, Proto41Socket, ReceiveBatch, SendFailure};
 use std::io::Read;
@@ -15,7 +16,7 @@ fn open() -> Proto41Socket {
 }
 
 fn datagram(payload: &[u8]) -> Datagram<'_> {
-    Datagram { source: A, destination: B, ports: None, tos: 0, ttl: 64, dont_fragment: false, headers: &[], payload }
+    Datagram { outer: Outer::new(A, B), headers: &[], payload }
 }
 
 /// An IPv6 packet of that length without a next header; bytes all different.
@@ -28,15 +29,15 @@ fn ipv6(length: usize) -> Vec<u8> {
     packet
 }
 
-/// Waits for packets and gives them, whole.
-fn receive(socket: &Proto41Socket) -> Vec<Vec<u8>> {
+/// Waits for packets and gives them, with what their headers said.
+fn receive(socket: &Proto41Socket) -> Vec<(Outer, Vec<u8>)> {
     let mut batch = ReceiveBatch::new(16);
     wait_for("packet", || {
         let count = socket.receive(&mut batch).unwrap();
         assert_eq!(batch.len(), count);
         (count > 0).then_some(())
     });
-    batch.packets().map(|(buffer, range)| buffer[range].to_vec()).collect()
+    batch.packets().map(|(buffer, arrival)| (arrival.outer, buffer[arrival.range.clone()].to_vec())).collect()
 }
 
 fn send_one(socket: &Proto41Socket, datagram: Datagram<'_>) -> Result<(), SendFailure> {
@@ -82,13 +83,15 @@ fn tun_31_without_df_the_kernel_fragments_and_df_stays_clear() {
     let (sender, receiver) = (a.run(open), b.run(open));
     let wire = Tap::on(&b);
     let inner = ipv6(1400);
-    let sent = Datagram { headers: &inner[..40], tos: 0xb9, ttl: 17, ..datagram(&inner[40..]) };
+    let outer = Outer { tos: 0xb9, ttl: 17, ..Outer::new(A, B) };
+    let sent = Datagram { outer, headers: &inner[..40], payload: &inner[40..] };
     send_one(&sender, sent).unwrap();
     let packets = receive(&receiver);
     assert_eq!(packets.len(), 1);
-    // Reassembled by the kernel, header included.
-    assert_eq!(packets[0].len(), 1420);
-    assert_eq!(packets[0][20..], inner);
+    // Reassembled by the kernel.
+    let (said, packet) = &packets[0];
+    assert_eq!(*said, Outer { identification: said.identification, ..outer });
+    assert_eq!(*packet, inner);
     let fragments: Vec<_> = wire.ipv4_packets().into_iter().filter(|packet| packet[9] == 41).collect();
     assert_eq!(fragments.len(), 2);
     for fragment in &fragments {
@@ -108,7 +111,7 @@ fn with_df_what_the_device_cannot_take_is_too_big_and_the_rest_goes_on() {
     let (sender, receiver) = (a.run(open), b.run(open));
     let wire = Tap::on(&b);
     let (large, small) = (ipv6(1281), ipv6(1280));
-    let df = |payload| Datagram { dont_fragment: true, ..datagram(payload) };
+    let df = |payload| Datagram { outer: Outer { dont_fragment: true, ..Outer::new(A, B) }, ..datagram(payload) };
     let mut failures = Vec::new();
     let sent = sender.send(&[df(&small), df(&large), df(&small)], |index, failure| {
         failures.push((index, failure));
@@ -121,7 +124,7 @@ fn with_df_what_the_device_cannot_take_is_too_big_and_the_rest_goes_on() {
     while received.len() < 2 {
         received.extend(receive(&receiver));
     }
-    assert!(received.iter().all(|packet| packet[20..] == small));
+    assert!(received.iter().all(|(outer, packet)| outer.dont_fragment && *packet == small));
     assert!(wire.ipv4_packets().iter().all(|p| p[6] & 0x40 != 0));
 }
 
@@ -139,7 +142,8 @@ fn an_error_about_a_packet_with_df_comes_whole() {
     // Another process's sockets: they must not be disturbed by our errors.
     let bystander = a.run(open);
     let inner = ipv6(1400);
-    let sent = Datagram { destination: Ipv4Addr::new(10, 0, 1, 2), dont_fragment: true, tos: 0x28, ..datagram(&inner) };
+    let outer = Outer { dont_fragment: true, tos: 0x28, ..Outer::new(A, Ipv4Addr::new(10, 0, 1, 2)) };
+    let sent = Datagram::new(outer, &inner);
     send_one(&sender, sent).unwrap();
     let mut buffer = vec![0; BUFFER_LEN];
     let message = wait_for("ICMPv4 error", || {
@@ -163,9 +167,9 @@ fn an_error_about_a_packet_with_df_comes_whole() {
     // stops a packet: the core decides.
     assert!(a.ip("route get 10.0.1.2").contains("mtu 1300"));
     send_one(&sender, sent).expect("the kernel's path MTU must not decide");
-    let near = Datagram { destination: Ipv4Addr::new(10, 0, 0, 254), ..sent };
+    let near = Datagram::new(Outer { destination: Ipv4Addr::new(10, 0, 0, 254), ..outer }, &inner);
     send_one(&sender, near).expect("an error about one peer must not hit another");
-    let may_fragment = Datagram { dont_fragment: false, ..sent };
+    let may_fragment = Datagram::new(Outer { dont_fragment: false, ..outer }, &inner);
     let wire = Tap::on(&a);
     send_one(&sender, may_fragment).unwrap();
     let packets = wire.ipv4_packets();
@@ -183,19 +187,19 @@ fn tun_2_the_source_is_what_the_packet_says() {
     let inner = ipv6(60);
     for source in [Ipv4Addr::new(10, 0, 0, 77), A] {
         for dont_fragment in [false, true] {
-            let sent = Datagram { source, dont_fragment, ..datagram(&inner) };
-            send_one(&sender, sent).unwrap();
-            assert_eq!(receive(&receiver)[0][12..16], source.octets());
+            let outer = Outer { dont_fragment, ..Outer::new(source, B) };
+            send_one(&sender, Datagram::new(outer, &inner)).unwrap();
+            assert_eq!(receive(&receiver)[0].0.source, source);
         }
     }
-    let foreign = Datagram { source: Ipv4Addr::new(10, 0, 0, 99), ..datagram(&inner) };
+    let foreign = Datagram::new(Outer::new(Ipv4Addr::new(10, 0, 0, 99), B), &inner);
     assert_eq!(
         send_one(&sender, foreign),
         Err(SendFailure::Unreachable),
         "no packet leaves with a source that is not ours"
     );
-    let multicast = Datagram { source: Ipv4Addr::new(224, 0, 0, 9), ..datagram(&inner) };
-    let dead = Datagram { ttl: 0, ..datagram(&inner) };
+    let multicast = Datagram::new(Outer::new(Ipv4Addr::new(224, 0, 0, 9), B), &inner);
+    let dead = Datagram::new(Outer { ttl: 0, ..Outer::new(A, B) }, &inner);
     for bad in [multicast, dead] {
         assert_eq!(send_one(&sender, bad), Err(SendFailure::Invalid));
     }
@@ -211,7 +215,7 @@ fn refusals_are_counted_by_kind_and_none_is_fatal() {
     a.command("nft add rule ip t o ip daddr 10.0.0.3 drop");
     let sender = a.run(open);
     let inner = ipv6(100);
-    let to = |last: [u8; 4]| Datagram { destination: last.into(), ..datagram(&inner) };
+    let to = |last: [u8; 4]| Datagram::new(Outer::new(A, last.into()), &inner);
     let largest = vec![0; 65_536];
     let batch =
         [to([10, 0, 0, 3]), to([203, 0, 113, 1]), Datagram { payload: &largest, ..datagram(&[]) }, to([10, 0, 0, 2])];
@@ -287,7 +291,7 @@ fn batches_arrive_in_order_and_each_process_gets_them_all() {
         while received.len() < 200 {
             received.extend(receive(receiver));
         }
-        let contents: Vec<_> = received.iter().map(|p| p[20..].to_vec()).collect();
+        let contents: Vec<_> = received.into_iter().map(|(_, packet)| packet).collect();
         assert_eq!(contents, inner);
         assert_eq!(receiver.receive(&mut ReceiveBatch::new(1)).unwrap(), 0);
     }

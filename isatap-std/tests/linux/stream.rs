@@ -118,21 +118,14 @@ fn outbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen, buffer
         }
         let mut segments = Segments::new(packet, &received.header).unwrap();
         assert!(segments.longest() <= setup.mtu as usize);
-        let outer = Outer {
-            source: setup.local,
-            destination: setup.remote,
-            ports: None,
-            tos: 0,
-            ttl: 64,
-            dont_fragment: setup.dont_fragment,
-            identification: 0,
-        };
+        let outer = Outer { dont_fragment: setup.dont_fragment, ..Outer::new(setup.local, setup.remote) };
         let mut datagrams = Vec::with_capacity(segments.remaining());
         for header in headers.iter_mut() {
             let Some(segment) = segments.next_header(header) else {
                 break;
             };
-            datagrams.push(Datagram::in_parts(&outer, &header[..segment.header_len], &packet[segment.payload]));
+            let (headers, payload) = (&header[..segment.header_len], &packet[segment.payload]);
+            datagrams.push(Datagram { outer, headers, payload });
         }
         socket.send(&datagrams, |_, _| {
             seen.lost.fetch_add(1, Ordering::Relaxed);
@@ -144,9 +137,9 @@ fn inbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen, batch: 
     socket.receive(batch).unwrap();
     let mut coalescer = Coalescer::new();
     let mut packets = Vec::new();
-    for (buffer, range) in batch.packets() {
-        let packet = &buffer[range.start + 20..range.end];
-        assert_eq!(range.start, HEADROOM);
+    for (buffer, arrival) in batch.packets() {
+        let packet = &buffer[arrival.range.clone()];
+        assert_eq!(arrival.range.start, HEADROOM + 20);
         seen.largest_received.fetch_max(packet.len() as u64, Ordering::Relaxed);
         let header = classify(packet);
         if header.segmentation.is_some() {

@@ -1,8 +1,11 @@
 #![allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 use super::*;
+use crate::packet::PacketMut;
 use crate::wire::hex;
 use proptest::prelude::*;
 use std::vec::Vec;
+
+mod apart;
 
 /// The minimal 6in4 packet.
 const MINIMAL: &str = "45 00 00 3c 00 00 00 00 40 29 8e 63 c0 00 02 01 c6 33 64 01
@@ -34,6 +37,14 @@ fn packet(payload: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     change(&mut packet);
     fix(&mut packet);
     packet
+}
+
+/// What is found of a packet once its outer header is off.
+fn pulled(bytes: &[u8], judge: impl FnOnce(&Outer, &[u8]) -> Result<Flow, DropReason>) -> Result<Flow, DropReason> {
+    let mut buffer = bytes.to_vec();
+    let mut packet = PacketMut::new(&mut buffer, 0..bytes.len()).unwrap();
+    let outer = Outer::pull(&mut packet)?;
+    judge(&outer, packet.as_slice())
 }
 
 /// What a packet that is changed at `at` is refused for: with the empty
@@ -94,7 +105,8 @@ fn tun_11_total_length_at_every_value() {
     for total in 0..=100_u16 {
         let bytes = packet(&[7; 9], |packet| packet[2..4].copy_from_slice(&total.to_be_bytes()));
         let expected = match total {
-            0..60 => Err(DropReason::TooShort),
+            0..20 => Err(DropReason::OuterMalformed),
+            20..60 => Err(DropReason::TooShort),
             60..69 => Err(DropReason::Truncated),
             69 => Ok(49),
             _ => Err(DropReason::OuterMalformed),
@@ -202,7 +214,8 @@ fn tun_11_sec_12_options_are_judged() {
     assert_eq!(judge(&[7, 7, 3, 0, 0, 0, 0, 0]), Err(DropReason::OuterOptions), "bad pointer");
     let mut compatible = with_options(&[131, 7, 4, 10, 0, 0, 2, 0]);
     compatible[36..48].fill(0);
-    assert_eq!(Flow::parse_compatible(&compatible), Err(DropReason::OuterSourceRoute));
+    assert_eq!(Flow::parse(&compatible), Err(DropReason::OuterSourceRoute));
+    assert_eq!(pulled(&compatible, Flow::of_compatible), Err(DropReason::OuterSourceRoute));
     // Who is meant is known before: other protocols are none of ours.
     let mut tcp = with_options(&[131, 7, 4, 10, 0, 0, 2, 0]);
     tcp[9] = 6;

@@ -9,10 +9,11 @@ use crate::engine::{Change, Entropy, Event, LearnedAddress, Machine, Transmit, V
 use crate::error::EmitError;
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
+use crate::proto41::Outer;
 use crate::route::{Origin, Route};
 use crate::teredo::addr::PREFIX;
 use crate::teredo::authentication::Authenticator;
-use crate::teredo::ingress;
+use crate::teredo::ingress::Path;
 use crate::teredo::peer::Peer;
 use crate::teredo::qualify::QualifyConfig;
 use crate::time::{Expiry, Instant};
@@ -24,11 +25,20 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
         self.counters.settle(result)
     }
 
-    fn decapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
-        match ingress::take_udp(packet) {
-            Ok(path) => self.handle_datagram(now, path, packet),
-            Err(reason) => self.counters.settle(Err(reason)),
-        }
+    /// What arrived at the service port, at a port that [`Event::OpenPort`]
+    /// named, or (local discovery) at port 3544 of 224.0.0.253.
+    ///
+    /// [`Verdict::Hold`]: keep the IPv6 packet that the buffer holds; when its
+    /// ticket is released, deliver it.
+    fn decapsulate(&mut self, now: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
+        let now = self.clamp(now);
+        let result = Path::of(outer).and_then(|path| self.receive(now, path, packet));
+        self.counters.settle(result)
+    }
+
+    fn refused(&mut self, now: Instant, reason: DropReason) -> Verdict {
+        self.clamp(now);
+        self.counters.settle(Err(reason))
     }
 
     /// Nobody's word ends a test or moves a peer, so nothing is done.

@@ -40,19 +40,12 @@ impl Arrived {
 }
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
-    /// A UDP payload that arrived at the service port, at a port that
-    /// [`OpenPort`](crate::engine::Event::OpenPort) named, or (local
-    /// discovery) at port 3544 of 224.0.0.253.
-    ///
-    /// [`Verdict::Hold`]: keep the IPv6 packet that the buffer holds; when its
-    /// ticket is released, deliver it.
-    pub fn handle_datagram(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Verdict {
-        let now = self.clamp(now);
-        let result = self.receive(now, path, packet);
-        self.counters.settle(result)
-    }
-
-    fn receive(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        path: Path,
+        packet: &mut PacketMut<'_>,
+    ) -> Result<Verdict, DropReason> {
         let (datagram, header) = ingress::parse(packet.as_slice())?;
         let second_port = self.determination.port();
         if second_port != 0 && path.to.port() == second_port {

@@ -7,7 +7,7 @@ use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
 use crate::engine::Verdict;
 use crate::packet::PacketMut;
-use crate::proto41::{self, Outer};
+use crate::proto41::Outer;
 use crate::teredo::addr::{Address, Flags};
 use crate::teredo::authentication::Authenticator;
 use crate::teredo::ingress::{self, Reach};
@@ -45,7 +45,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             if peer.is_reachable(now) {
                 peer.note_sent(now);
                 let (mapping, heard_on) = (where_to(peer, opened, reach), peer.heard_on());
-                return self.tunnel(&destination, mapping, heard_on, packet);
+                return Ok(self.tunnel(&destination, mapping, heard_on));
             }
             // TER-85: silent in both directions.
             idle = peer.is_trusted() && !peer.was_sent_within(now, VALIDITY) && peer.nonce_received() != [0; 4];
@@ -73,7 +73,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         if self.config.trust_cone && teredo.flags.contains(Flags::CONE) {
             let peer = self.peers.find_or_insert_asked(now, &destination).map_err(|_| DropReason::TableFull)?;
             peer.note_sent(now);
-            return self.tunnel(&destination, mapping, None, packet);
+            return Ok(self.tunnel(&destination, mapping, None));
         }
         // TER-85
         if idle && self.config.server_load_reduction {
@@ -84,21 +84,14 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     }
 
     /// Sends a data packet: from the port that the mapping was learned on.
-    pub(super) fn tunnel(
-        &mut self,
-        peer: &Ipv6Addr,
-        mapping: SocketAddrV4,
-        heard_on: Option<HeardOn>,
-        packet: &mut PacketMut<'_>,
-    ) -> Result<Verdict, DropReason> {
+    pub(super) fn tunnel(&mut self, peer: &Ipv6Addr, mapping: SocketAddrV4, heard_on: Option<HeardOn>) -> Verdict {
         // TER-101 [RFC 6081 §6.3]
         let port = match heard_on {
             Some(HeardOn::Random) => self.session(peer).and_then(|session| session.port),
             _ => None,
         };
         let outer = self.outer(port.map_or(self.config.port, |port| port.number), mapping);
-        proto41::encapsulate(packet, &outer).map_err(|_| DropReason::NoHeadroom)?;
-        Ok(Verdict::Tunnel { link: self.link, outer })
+        Verdict::Tunnel { link: self.link, outer }
     }
 
     pub(super) fn outer(&mut self, port: u16, to: SocketAddrV4) -> Outer {

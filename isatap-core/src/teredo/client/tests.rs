@@ -3,6 +3,7 @@ use super::machine::{default_route, learned};
 use super::*;
 use crate::engine::{Admitted, Change, Entropy, Event, Machine, Verdict};
 use crate::packet::{HEADROOM, PacketMut};
+use crate::proto41::Outer;
 use crate::teredo::addr::{Address, CLIENT_LINK_LOCAL, Flags, SERVER_PORT};
 use crate::teredo::ingress;
 use crate::teredo::ingress::Path;
@@ -181,7 +182,7 @@ impl Bench {
             assert_eq!(outer.source, LOCAL);
             let never = crate::prefix::is_never_unicast(*to.ip()) && *to.ip() != DISCOVERY_GROUP;
             assert!(!never && to_port != 0 && *to.ip() != LOCAL, "{to}");
-            let payload = outer.payload(packet.as_slice()).to_vec();
+            let payload = on_the_wire(&outer, &mut packet);
             self.sent.push(Sent { port, to, payload, ttl: outer.ttl, when: self.now });
         }
         while let Some(event) = self.client.poll_event() {
@@ -235,7 +236,7 @@ impl Bench {
         buffer[HEADROOM..].copy_from_slice(payload);
         let len = buffer.len();
         let mut packet = PacketMut::new(&mut buffer, HEADROOM..len).unwrap();
-        let verdict = self.client.handle_datagram(self.now, path, &mut packet);
+        let verdict = self.client.decapsulate(self.now, &Outer::udp(path.from, path.to), &mut packet);
         if let Verdict::Deliver { .. } | Verdict::Hold { .. } = verdict {
             assert_eq!(packet.as_slice().len(), ipv6::Header::parse(packet.as_slice()).unwrap().packet_len());
         }
@@ -296,13 +297,20 @@ fn advertisement(solicitation: &[u8], seen: SocketAddrV4, asked: Ipv4Addr) -> Ve
     let mut buffer = [0; 500];
     let mut packet = PacketMut::empty(&mut buffer);
     packet.copy_from(solicitation).unwrap();
-    match server.handle_datagram(Instant::ZERO, Path { from: seen, to: server_at(asked) }, &mut packet) {
+    match server.decapsulate(Instant::ZERO, &Outer::udp(seen, server_at(asked)), &mut packet) {
         Verdict::Answer { via: crate::engine::Via::Tunnel { outer, .. }, .. } => {
             assert_eq!(outer.source, asked);
-            outer.payload(packet.as_slice()).to_vec()
+            on_the_wire(&outer, &mut packet)
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// What arrives of a packet: its header has room, and comes off as it was.
+fn on_the_wire(outer: &Outer, packet: &mut PacketMut<'_>) -> Vec<u8> {
+    outer.push(packet).unwrap();
+    assert_eq!(Outer::pull(packet), Ok(*outer));
+    packet.as_slice().to_vec()
 }
 
 fn written(emit: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {

@@ -9,7 +9,6 @@ use crate::engine::Transmit;
 use crate::error::EmitError;
 use crate::nd::message::{self, RouterSolicitationRepr};
 use crate::packet::PacketMut;
-use crate::proto41;
 use crate::teredo::addr::{Address, CLIENT_LINK_LOCAL, SERVER_PORT};
 use crate::teredo::authentication::{Authenticator, Sealed};
 use crate::teredo::ingress;
@@ -51,10 +50,8 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     pub(super) fn write_next(&mut self, out: &mut PacketMut<'_>) -> Result<Option<Transmit>, EmitError> {
         while let Some(next) = self.next_packet() {
             out.clear();
-            let sent = match self.write(&next, out)? {
-                Some(letter) => Some(self.finish(out, &letter)?),
-                None => None,
-            };
+            let letter = self.write(&next, out)?;
+            let sent = letter.map(|letter| self.transmit(&letter));
             self.written(&next);
             if sent.is_some() {
                 return Ok(sent);
@@ -334,14 +331,13 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         .map(|_| ())
     }
 
-    fn finish(&mut self, out: &mut PacketMut<'_>, letter: &Letter) -> Result<Transmit, EmitError> {
+    fn transmit(&mut self, letter: &Letter) -> Transmit {
         let mut outer = self.outer(letter.port, letter.to);
         if *letter.to.ip() == DISCOVERY_GROUP {
             // [RFC 4380 §5.2.8]: it stays on the link.
             outer.ttl = 1;
         }
-        proto41::encapsulate(out, &outer)?;
-        Ok(Transmit::tunnel(self.link, outer))
+        Transmit::tunnel(self.link, outer)
     }
 }
 

@@ -1,6 +1,5 @@
 use super::*;
 use crate::prefix::Ipv4Prefix;
-use crate::wire::hex;
 use std::vec::Vec;
 
 fn ipv4(text: &str) -> Ipv4Addr {
@@ -104,47 +103,12 @@ fn ter_84_alternates_may_be_private() {
 }
 
 #[test]
-fn ter_16_udp_is_taken_off_when_its_checksum_holds_or_is_absent() {
-    let datagram = hex("4500005900000000 40118ead c0a8010a c6336401 c8220dd8 0045d9c0
-        00 01 00 00 01 23 45 67 89 ab cd ef 00 60 00 00 00 00 08 3a ff fe 80 00 00 00 00 00 00 00 00 ff ff ff ff ff
-        ff ff 02 00 00 00 00 00 00 00 00 00 00 00 00 00 02 85 00 7d 37 00 00 00 00");
-    let take = |bytes: &[u8]| {
-        let mut bytes = bytes.to_vec();
-        let len = bytes.len();
-        let mut packet = PacketMut::new(&mut bytes, 0..len).unwrap();
-        take_udp(&mut packet).map(|path| (path, packet.len()))
-    };
+fn a_path_is_that_of_a_datagram() {
     let path = Path { from: "192.168.1.10:51234".parse().unwrap(), to: "198.51.100.1:3544".parse().unwrap() };
-    assert_eq!(take(&datagram), Ok((path, 61)));
-    let mut none = datagram.clone();
-    (none[26], none[27]) = (0, 0);
-    assert_eq!(take(&none), Ok((path, 61)));
-    let mut wrong = datagram.clone();
-    wrong[27] ^= 1;
-    assert_eq!(take(&wrong), Err(DropReason::TeredoMalformed));
-    // The length of UDP is that of the datagram.
-    let mut short = none.clone();
-    short[25] -= 1;
-    assert_eq!(take(&short), Err(DropReason::TeredoMalformed));
-    let mut header = datagram.clone();
-    header[8] = 1;
-    assert_eq!(take(&header), Err(DropReason::OuterChecksum));
-    for len in 0..datagram.len() {
-        assert!(take(&datagram[..len]).is_err(), "{len}");
-    }
-    // TUN-11, SEC-12: the header's options are judged as those of protocol 41.
-    let with_option = |option: [u8; 8]| {
-        let mut bytes = datagram.clone();
-        bytes.splice(20..20, option);
-        (bytes[0], bytes[3]) = (0x47, bytes[3] + 8);
-        bytes[10..12].fill(0);
-        let checksum = crate::wire::checksum::checksum(&bytes[..28]);
-        bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
-        take(&bytes)
-    };
-    assert_eq!(with_option([7, 7, 4, 0, 0, 0, 0, 0]), Ok((path, 61)));
-    assert_eq!(with_option([131, 7, 8, 0, 0, 0, 0, 0]), Err(DropReason::OuterSourceRoute));
-    assert_eq!(with_option([7, 9, 4, 0, 0, 0, 0, 0]), Err(DropReason::OuterOptions));
+    assert_eq!(Path::of(&Outer::udp(path.from, path.to)), Ok(path));
+    // Protocol 41 has no ports.
+    let outer = Outer::new(*path.from.ip(), *path.to.ip());
+    assert_eq!(Path::of(&outer), Err(DropReason::TeredoMalformed));
 }
 
 #[test]

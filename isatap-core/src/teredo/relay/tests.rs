@@ -98,7 +98,10 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Bench<P, Q> {
             assert!(is_global_unicast(outer.destination));
             let to = SocketAddrV4::new(outer.destination, ports.1);
             self.times.push(self.now);
-            self.sent.push((to, outer.payload(packet.as_slice()).to_vec()));
+            // Its header has room, and comes off as it was.
+            outer.push(&mut packet).unwrap();
+            assert_eq!(Outer::pull(&mut packet), Ok(outer));
+            self.sent.push((to, packet.as_slice().to_vec()));
         }
         while let Some(event) = self.relay.poll_event() {
             self.events.push(event);
@@ -141,8 +144,8 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Bench<P, Q> {
         buffer[HEADROOM..].copy_from_slice(payload);
         let len = buffer.len();
         let mut packet = PacketMut::new(&mut buffer, HEADROOM..len).unwrap();
-        let path = Path { from, to: SocketAddrV4::new(RELAY, PORT) };
-        let verdict = self.relay.handle_datagram(self.now, path, &mut packet);
+        let outer = Outer::udp(from, SocketAddrV4::new(RELAY, PORT));
+        let verdict = self.relay.decapsulate(self.now, &outer, &mut packet);
         let bytes = packet.as_slice().to_vec();
         self.settle();
         (verdict, bytes)
@@ -467,8 +470,8 @@ fn flood(capacity: usize, forged: u32) {
         packet.copy_from(&data(native(), address)).unwrap();
         bench.relay.encapsulate(bench.now, &mut packet);
         packet.copy_from(&data(address, native())).unwrap();
-        let path = Path { from: at, to: SocketAddrV4::new(RELAY, PORT) };
-        bench.relay.handle_datagram(bench.now, path, &mut packet);
+        let outer = Outer::udp(at, SocketAddrV4::new(RELAY, PORT));
+        bench.relay.decapsulate(bench.now, &outer, &mut packet);
         if n % 1000 == 0 {
             bench.settle();
             // The real ones go on speaking.

@@ -3,12 +3,13 @@
 
 use isatap_core::capacity::Standard;
 use isatap_core::datapath::Switches;
+use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Machine, Verdict};
 use isatap_core::interface::Interface as _;
 use isatap_core::link::{Denied, Link, Resolution};
 use isatap_core::node::{AnyNode, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
-use isatap_core::proto41::Flow;
+use isatap_core::proto41::{Flow, Outer};
 use isatap_core::time::Instant;
 use std::net::Ipv6Addr;
 
@@ -107,7 +108,16 @@ fn decapsulate(node: &mut Node, packet: &[u8]) -> Verdict {
     let mut buffer = buffer(packet);
     let end = buffer.len();
     let mut inside = PacketMut::new(&mut buffer, HEADROOM..end).unwrap();
-    node.decapsulate(NOW, &mut inside)
+    node.decapsulate_ipv4(NOW, &mut inside)
+}
+
+/// An outer packet as a socket gives it: its header, and what is behind that.
+fn pulled(packet: &[u8]) -> Result<(Outer, Vec<u8>), DropReason> {
+    let mut buffer = buffer(packet);
+    let end = buffer.len();
+    let mut inside = PacketMut::new(&mut buffer, HEADROOM..end).unwrap();
+    let outer = Outer::pull(&mut inside)?;
+    Ok((outer, inside.as_slice().to_vec()))
 }
 
 /// One link alone: the same answer as the rules, for each packet; and what it
@@ -124,9 +134,10 @@ pub fn tunnel_packet(data: &[u8]) {
     for _ in 0..8 {
         let outer = packets::outer(&mut input, &world);
         let read = Packet::read(&outer);
-        let flow = Flow::parse_compatible(&outer);
+        let flow = pulled(&outer).and_then(|(outer, rest)| Flow::of_compatible(&outer, &rest));
         assert_eq!(flow.is_ok(), read.is_some(), "{flow:?}");
         let is_plain = Flow::parse(&outer).is_ok();
+        assert_eq!(is_plain, pulled(&outer).is_ok_and(|(outer, rest)| Flow::of(&outer, &rest).is_ok()), "{flow:?}");
         assert_eq!(is_plain, read.is_some_and(|packet| !packet.compatible), "{flow:?}");
         if let (Ok(flow), Some(packet)) = (&flow, read)
             && (is_plain || matches!(rules, Rules::Compatible { .. }))
@@ -217,7 +228,7 @@ pub fn link_pairs(data: &[u8]) {
     for _ in 0..8 {
         let outer = packets::outer(&mut input, &world);
         let expected = Packet::read(&outer).map(|packet| (packet, enters(&links, &packet)));
-        let found = node.datapath().admit(&outer);
+        let found = pulled(&outer).and_then(|(outer, rest)| node.datapath().admit(&outer, &rest));
         let context = || format!("{found:?} of {links:?}");
         match (&found, expected) {
             (Ok((id, from, _)), Some((_, entry))) => {

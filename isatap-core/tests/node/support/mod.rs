@@ -1,7 +1,8 @@
 //! Packets made by hand, and nodes to give them to.
 //!
 //! Nothing here uses the crate's own parsers or emitters: what these bytes
-//! say about the code is an independent opinion.
+//! say about the code is an independent opinion. Only the outer headers of
+//! whole packets are put on, and taken off, as a caller would do it.
 #![allow(dead_code)]
 
 pub mod traffic;
@@ -12,11 +13,12 @@ use isatap_core::capacity::Standard;
 use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::Counters;
-use isatap_core::engine::{Machine, Verdict};
+use isatap_core::engine::{Machine, Verdict, Via};
 use isatap_core::isatap::{CheckNeighbors, HostConfig, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::{InterfaceAddress, Locator, NativeLink};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::proto41;
 use isatap_core::route::{Origin, Route};
 use isatap_core::time::Instant;
 
@@ -195,13 +197,36 @@ pub type Any = AnyNode<Standard, 4>;
 /// What a call made of a packet.
 pub type Outcome = (Verdict, Vec<u8>);
 
-/// Hands bytes to `call` with headroom in front, and gives what is then there.
+/// Hands bytes to `call` with headroom in front, and gives what is then there:
+/// of what is sent into a tunnel, the packet on the wire.
 pub fn with(bytes: &[u8], call: impl FnOnce(&mut PacketMut<'_>) -> Verdict) -> Outcome {
     let mut buffer = vec![0xee; HEADROOM + bytes.len()];
     buffer[HEADROOM..].copy_from_slice(bytes);
     let mut packet = PacketMut::new(&mut buffer, HEADROOM..HEADROOM + bytes.len()).unwrap();
     let verdict = call(&mut packet);
+    if let Verdict::Tunnel { outer, .. } | Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } = verdict {
+        outer.push(&mut packet).unwrap();
+    }
     (verdict, packet.as_slice().to_vec())
+}
+
+/// Takes the outer header off an IPv4 packet for `call`, which gets no other.
+pub fn pulled(
+    packet: &mut PacketMut<'_>,
+    call: impl FnOnce(&proto41::Outer, &mut PacketMut<'_>) -> Verdict,
+) -> Verdict {
+    match proto41::Outer::pull(packet) {
+        Ok(outer) => call(&outer, packet),
+        Err(reason) => Verdict::Drop(reason),
+    }
+}
+
+/// An IPv4 packet at a node that forwards by itself.
+pub fn forward_ipv4(node: &mut Any, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
+    match proto41::Outer::pull(packet) {
+        Ok(outer) => node.forward(now, &outer, packet),
+        Err(reason) => node.refused(now, reason),
+    }
 }
 
 pub const NOW: Instant = Instant::from_secs(1000);
@@ -219,11 +244,11 @@ pub fn send_on(node: &mut Any, link: LinkId, inner: &Inner) -> Outcome {
 }
 
 pub fn receive(node: &mut Any, outer: &[u8]) -> Outcome {
-    with(outer, |packet| node.decapsulate(NOW, packet))
+    with(outer, |packet| node.decapsulate_ipv4(NOW, packet))
 }
 
 pub fn forward(node: &mut Any, outer: &[u8]) -> Outcome {
-    with(outer, |packet| node.forward(NOW, packet))
+    with(outer, |packet| forward_ipv4(node, NOW, packet))
 }
 
 pub fn forward_native(node: &mut Any, link: LinkId, inner: &Inner) -> Outcome {
@@ -235,7 +260,11 @@ pub fn transmits(node: &mut Any) -> Vec<Vec<u8>> {
     std::iter::from_fn(|| {
         let mut buffer = vec![0; HEADROOM + 1500];
         let mut packet = PacketMut::empty(&mut buffer);
-        node.poll_transmit(&mut packet).unwrap().map(|_| packet.as_slice().to_vec())
+        let transmit = node.poll_transmit(&mut packet).unwrap()?;
+        if let Some(outer) = transmit.outer {
+            outer.push(&mut packet).unwrap();
+        }
+        Some(packet.as_slice().to_vec())
     })
     .collect()
 }

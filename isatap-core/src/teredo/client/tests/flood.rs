@@ -45,7 +45,7 @@ impl World {
             while let Some(transmit) = self.client.poll_transmit(&mut packet).unwrap() {
                 let outer = transmit.outer.unwrap();
                 let (port, to) = outer.ports.unwrap();
-                let payload = outer.payload(packet.as_slice()).to_vec();
+                let payload = on_the_wire(&outer, &mut packet);
                 self.sent.push(Sent {
                     port,
                     to: SocketAddrV4::new(outer.destination, to),
@@ -63,7 +63,7 @@ impl World {
         let end = HEADROOM + payload.len();
         buffer[HEADROOM..end].copy_from_slice(payload);
         let mut packet = PacketMut::new(&mut buffer, HEADROOM..end).unwrap();
-        self.client.handle_datagram(self.now, Path { from, to: SocketAddrV4::new(LOCAL, PORT) }, &mut packet)
+        self.client.decapsulate(self.now, &Outer::udp(from, SocketAddrV4::new(LOCAL, PORT)), &mut packet)
     }
 
     fn send(&mut self, to: Ipv6Addr) -> Verdict {
