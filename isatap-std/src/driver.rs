@@ -31,6 +31,7 @@ mod inbound;
 mod io;
 mod lan;
 mod outbound;
+mod outlet;
 mod parking;
 mod poller;
 mod tap;
@@ -41,17 +42,17 @@ pub use poller::{Poller, Source, Token, Watcher};
 use crate::clock::Clock;
 use crate::entropy::OsEntropy;
 use crate::error::Error;
-use crate::offload::{BUFFER_LEN, Coalescer, VirtioHeader};
+use crate::offload::{BUFFER_LEN, Coalescer};
 use crate::proto41_socket::{Datagram, Proto41Socket, ReceiveBatch};
 use crate::tun::Tun;
 use heard::Heard;
 use isatap_core::drop_reason::Counters;
-use isatap_core::engine::{Event, Machine, Parked, Parking, Verdict, Via};
+use isatap_core::engine::{Event, Machine, Parked, Parking, Verdict};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
-use isatap_core::proto41::Outer;
 use isatap_core::time::Instant;
 use lan::LanPort;
 use outbound::Outgoing;
+use outlet::{Outlet, Port};
 use parking::Way;
 use std::io::ErrorKind;
 use std::net::Ipv6Addr;
@@ -63,17 +64,12 @@ use tap::Tap;
 pub struct Driver<M, S = Proto41Socket, D = Tun> {
     // A node is as large as its tables: more than a stack should carry about.
     machine: Box<M>,
-    socket: S,
-    ports: Vec<Port<D>>,
+    out: Outlet<S, D>,
     lans: Vec<LanPort>,
     clock: Clock,
     entropy: OsEntropy,
     watcher: Watcher,
-    counters: IoCounters,
-    /// Of packets that are no port's.
-    unclaimed: Counters<u64>,
     heard: Heard,
-    tap: Option<Tap>,
     capture_error: Option<Error>,
     received: ReceiveBatch,
     outgoing: Vec<Outgoing>,
@@ -81,15 +77,6 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     scratch: Vec<u8>,
     parked: Parking<Vec<Parked<Way>>, Vec<u8>, Way>,
     unreachable_from: Option<Ipv6Addr>,
-}
-
-/// A link of the machine's and the device that stands for it.
-#[derive(Debug)]
-struct Port<D> {
-    link: LinkId,
-    device: D,
-    coalescer: Coalescer,
-    counters: Counters<u64>,
 }
 
 /// What became of packets outside the machine. What the sockets refused to send is
@@ -134,16 +121,12 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         socket.watch(&watcher)?;
         Ok(Self {
             machine,
-            socket,
-            ports: Vec::new(),
+            out: Outlet::new(socket),
             lans: Vec::new(),
             clock: watcher.clock(),
             entropy: OsEntropy::open()?,
             watcher,
-            counters: IoCounters::default(),
-            unclaimed: Counters::ZERO,
             heard: Heard::default(),
-            tap: None,
             capture_error: None,
             received: ReceiveBatch::new(64),
             outgoing: Vec::with_capacity(OUTBOUND_PACKETS),
@@ -162,16 +145,16 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// Out of descriptors.
     pub fn attach(&mut self, link: LinkId, device: D) -> Result<(), Error> {
         self.watcher.watch(device.as_fd(), Source::Device(link))?;
-        self.ports.push(Port { link, device, coalescer: Coalescer::new(), counters: Counters::ZERO });
+        self.out.ports.push(Port { link, device, coalescer: Coalescer::new(), counters: Counters::ZERO });
         Ok(())
     }
 
     /// Closes the device of `link`, which the machine has no more: nobody tells of what waits for
     /// its neighbours.
     pub fn detach(&mut self, link: LinkId) {
-        self.ports.retain(|port| port.link != link);
+        self.out.ports.retain(|port| port.link != link);
         let lost = self.parked.discard_if(|ticket| ticket.is_of(link));
-        self.counters.not_kept += u64::try_from(lost).unwrap_or_default();
+        self.out.counters.not_kept += u64::try_from(lost).unwrap_or_default();
     }
 
     /// Where descriptors of the owner's are watched beside its own.
@@ -191,18 +174,18 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// The file cannot be written, is of another kind, or is another user's; links are not
     /// followed.
     pub fn record(&mut self, path: &std::path::Path) -> Result<(), Error> {
-        self.tap = Some(Tap::create(path)?);
+        self.out.tap = Some(Tap::create(path)?);
         Ok(())
     }
 
     /// The file that packets are recorded into.
     pub fn recording(&self) -> Option<&std::path::Path> {
-        self.tap.as_ref().map(Tap::path)
+        self.out.tap.as_ref().map(Tap::path)
     }
 
     /// Records no longer.
     pub fn stop_recording(&mut self) {
-        self.tap = None;
+        self.out.tap = None;
     }
 
     /// Why [recording](Self::record) has ended by itself, once: a full disk, say. Or that
@@ -247,12 +230,12 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
 
     /// The sockets.
     pub fn socket(&self) -> &S {
-        &self.socket
+        &self.out.socket
     }
 
     /// The sockets, to open and close some.
     pub fn socket_mut(&mut self) -> &mut S {
-        &mut self.socket
+        &mut self.out.socket
     }
 
     /// From which address the senders of packets that waited in vain are told so; `None`:
@@ -263,18 +246,18 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
 
     /// What became of packets outside the machine.
     pub fn counters(&self) -> IoCounters {
-        self.counters
+        self.out.counters
     }
 
     /// What became of the packets of one link: those from its device, and those from the sockets
     /// that were for it; of a link that is alone, all. A super-packet counts once.
     pub fn counters_of(&self, link: LinkId) -> Option<&Counters<u64>> {
-        self.ports.iter().find(|port| port.link == link).map(|port| &port.counters)
+        self.out.ports.iter().find(|port| port.link == link).map(|port| &port.counters)
     }
 
     /// What became of packets from the network that were for none of several links.
     pub fn unclaimed(&self) -> &Counters<u64> {
-        &self.unclaimed
+        &self.out.unclaimed
     }
 
     /// What was refused lately and from whom, and what ICMPv4 said.
@@ -309,16 +292,16 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.machine.handle_timeout(now, &mut self.entropy);
         }
-        if let Some(tap) = &mut self.tap {
+        if let Some(tap) = &mut self.out.tap {
             match tap.flush() {
                 Ok(None) => {}
                 Ok(Some(loss)) => self.capture_error = Some(loss),
                 Err(error) => {
                     self.capture_error = Some(error);
-                    self.tap = None;
+                    self.out.tap = None;
                 }
             }
-            self.counters.not_recorded += self.tap.as_mut().map_or(0, Tap::take_lost);
+            self.out.counters.not_recorded += self.out.tap.as_mut().map_or(0, Tap::take_lost);
         }
     }
 
@@ -330,15 +313,14 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             let Ok(Some(transmit)) = self.machine.poll_transmit(&mut packet) else { return };
             let Some(outer) = transmit.outer else {
                 let Some(lan) = self.lans.iter_mut().find(|lan| lan.is_of(transmit.link)) else {
-                    self.counters.no_device += 1;
+                    self.out.counters.no_device += 1;
                     continue;
                 };
                 // It is said again: advertisements come three in a row.
-                self.counters.send_failed += u64::from(!lan.send(packet.as_slice()));
+                self.out.counters.send_failed += u64::from(!lan.send(packet.as_slice()));
                 continue;
             };
-            let datagram = Datagram::new(outer, packet.as_slice());
-            send_one(&self.socket, &mut self.tap, &mut self.counters, &datagram);
+            self.out.send(&Datagram::new(outer, packet.as_slice()));
         }
     }
 
@@ -361,11 +343,11 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
 
     fn icmpv4_errors(&mut self) {
         for _ in 0..ICMPV4_BATCH {
-            let error = match self.socket.receive_icmpv4(&mut self.scratch) {
+            let error = match self.out.socket.receive_icmpv4(&mut self.scratch) {
                 Ok(Some(error)) => error,
                 Ok(None) => return,
                 Err(_) => {
-                    self.counters.receive_failed += 1;
+                    self.out.counters.receive_failed += 1;
                     return;
                 }
             };
@@ -381,86 +363,12 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         let Ok(mut message) = PacketMut::new(&mut self.scratch, range) else { return };
         let verdict = self.machine.handle_icmpv4(now, &mut message);
         if let Verdict::Drop(reason) = verdict {
-            claimed(&mut self.ports, None, &mut self.unclaimed).count(reason);
+            self.out.claimed(None).count(reason);
         }
-        let mut outlet = Outlet {
-            socket: &self.socket,
-            ports: &self.ports,
-            tap: &mut self.tap,
-            counters: &mut self.counters,
-            // What is for a native link is the kernel's to forward.
-            fallback: self.ports.first().map(|port| port.link),
-        };
-        outlet.carry_out(&verdict, &message);
+        // What is for a native link is the kernel's to forward.
+        let fallback = self.out.ports.first().map(|port| port.link);
+        self.out.carry_out(&verdict, &message, fallback);
     }
-}
-
-/// The link that a packet from the network is for.
-fn addressee<M: Machine, D>(machine: &M, ports: &[Port<D>], outer: &Outer, packet: &[u8]) -> Option<LinkId> {
-    match ports {
-        [only] => Some(only.link),
-        _ => machine.addressee(outer, packet),
-    }
-}
-
-/// Where packets of `link` are counted.
-fn claimed<'c, D>(
-    ports: &'c mut [Port<D>],
-    link: Option<LinkId>,
-    unclaimed: &'c mut Counters<u64>,
-) -> &'c mut Counters<u64> {
-    let port = match ports {
-        [only] => Some(only),
-        ports => ports.iter_mut().find(|port| Some(port.link) == link),
-    };
-    port.map_or(unclaimed, |port| &mut port.counters)
-}
-
-/// Where single packets go: answers, and what is not worth a batch.
-struct Outlet<'d, S, D> {
-    socket: &'d S,
-    ports: &'d [Port<D>],
-    tap: &'d mut Option<Tap>,
-    counters: &'d mut IoCounters,
-    /// The link whose device takes what is for a link without one.
-    fallback: Option<LinkId>,
-}
-
-impl<S: OuterSocket, D: Device> Outlet<'_, S, D> {
-    /// Sends or delivers what a verdict says that the buffer holds. Drops are counted by
-    /// the machine.
-    fn carry_out(&mut self, verdict: &Verdict, packet: &PacketMut<'_>) {
-        match verdict {
-            Verdict::Tunnel { outer, .. } | Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } => {
-                let datagram = Datagram::new(*outer, packet.as_slice());
-                send_one(self.socket, self.tap, self.counters, &datagram);
-            }
-            Verdict::Deliver { link, .. }
-            | Verdict::Native { link, .. }
-            | Verdict::Answer { via: Via::Host { link } | Via::Native { link, .. }, .. } => {
-                self.deliver(*link, packet.as_slice());
-            }
-            _ => {}
-        }
-    }
-
-    fn deliver(&mut self, link: LinkId, packet: &[u8]) {
-        let device = |link| self.ports.iter().find(|port| Some(port.link) == link).map(|port| &port.device);
-        match device(Some(link)).or_else(|| device(self.fallback)) {
-            Some(device) if device.write(packet, &VirtioHeader::default()).is_err() => {
-                self.counters.device_write_failed += 1;
-            }
-            Some(_) => {}
-            None => self.counters.no_device += 1,
-        }
-    }
-}
-
-fn send_one<S: OuterSocket>(socket: &S, tap: &mut Option<Tap>, counters: &mut IoCounters, datagram: &Datagram<'_>) {
-    if let Some(tap) = tap {
-        tap.sent(datagram);
-    }
-    socket.send(std::slice::from_ref(datagram), &mut |_, _| counters.send_failed += 1);
 }
 
 /// The kernel says so of a device that was deleted; everything else passes.

@@ -1,7 +1,7 @@
 //! From the sockets to the devices.
 
 use super::parking::Way;
-use super::{Device, Driver, OuterSocket, Outlet, addressee, claimed};
+use super::{Device, Driver, OuterSocket};
 use crate::proto41_socket::Arrival;
 use isatap_core::engine::{Machine, Verdict};
 use isatap_core::packet::{LinkId, PacketMut};
@@ -18,14 +18,14 @@ struct Delivered {
 impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// Takes a batch of packets from the sockets through the machine to the devices.
     pub(super) fn inbound(&mut self) {
-        if self.socket.receive(&mut self.received).is_err() {
-            self.counters.receive_failed += 1;
+        if self.out.socket.receive(&mut self.received).is_err() {
+            self.out.counters.receive_failed += 1;
             return;
         }
         let now = self.clock.now();
         let mut delivered = Vec::with_capacity(self.received.len());
         for (number, (buffer, Arrival { outer, range, refused })) in self.received.packets().enumerate() {
-            if let Some(tap) = &mut self.tap {
+            if let Some(tap) = &mut self.out.tap {
                 tap.record(outer, &[buffer.get(range.clone()).unwrap_or_default()]);
             }
             let Ok(mut packet) = PacketMut::new(buffer, range.clone()) else { continue };
@@ -40,27 +40,20 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 }
                 Verdict::Hold { ticket } => {
                     let lost = self.parked.park(ticket, Way::Socket(*outer), &packet);
-                    self.counters.not_kept += u64::try_from(lost).unwrap_or_default();
+                    self.out.counters.not_kept += u64::try_from(lost).unwrap_or_default();
                 }
                 verdict => {
-                    let mut outlet = Outlet {
-                        socket: &self.socket,
-                        ports: &self.ports,
-                        tap: &mut self.tap,
-                        counters: &mut self.counters,
-                        fallback: None,
-                    };
-                    outlet.carry_out(&verdict, &packet);
+                    self.out.carry_out(&verdict, &packet, None);
                 }
             }
             let packet = buffer.get(range.clone()).unwrap_or_default();
             if let Verdict::Drop(reason) = verdict {
                 self.heard.refuse(now, reason, outer.source, packet);
             }
-            let link = verdict.link().or_else(|| addressee(&*self.machine, &self.ports, outer, packet));
-            claimed(&mut self.ports, link, &mut self.unclaimed).count_verdict(&verdict);
+            let link = verdict.link().or_else(|| self.out.addressee(&*self.machine, outer, packet));
+            self.out.claimed(link).count_verdict(&verdict);
         }
-        for port in &mut self.ports {
+        for port in &mut self.out.ports {
             let mine = || delivered.iter().filter(|packet| packet.link == port.link);
             let bytes = |packet: &Delivered| self.received.packet(packet.number, packet.inner.clone());
             for packet in mine() {
@@ -72,13 +65,13 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             };
             for joined in port.coalescer.joined() {
                 if port.device.write_joined(&joined, &of_number).is_err() {
-                    self.counters.device_write_failed += 1;
+                    self.out.counters.device_write_failed += 1;
                 }
             }
             port.coalescer.clear();
         }
-        let known = |link| self.ports.iter().any(|port| port.link == link);
+        let known = |link| self.out.ports.iter().any(|port| port.link == link);
         let lost = delivered.iter().filter(|packet| !known(packet.link)).count();
-        self.counters.no_device += u64::try_from(lost).unwrap_or_default();
+        self.out.counters.no_device += u64::try_from(lost).unwrap_or_default();
     }
 }

@@ -1,6 +1,6 @@
 //! LANs behind tunnels: their routers' Neighbor Discovery.
 
-use super::{Driver, Source, Token, claimed};
+use super::{Driver, Source, Token};
 use crate::error::Error;
 use crate::nd_socket::NdSocket;
 use isatap_core::capacity::Capacity;
@@ -69,7 +69,7 @@ impl<I: Interface<C>, C: Capacity, S, D, const LINKS: usize> Driver<Node<I, C, L
                 Ok(Some(length)) => length,
                 Ok(None) => return,
                 Err(_) => {
-                    self.counters.receive_failed += 1;
+                    self.out.counters.receive_failed += 1;
                     return;
                 }
             };
@@ -77,7 +77,7 @@ impl<I: Interface<C>, C: Capacity, S, D, const LINKS: usize> Driver<Node<I, C, L
             if let Ok(mut packet) = PacketMut::new(&mut self.scratch, HEADROOM..HEADROOM + length) {
                 // Taken or dropped: a solicitation becomes nothing else.
                 if let Verdict::Drop(reason) = self.machine.forward_native(now, link, &mut packet) {
-                    claimed(&mut self.ports, None, &mut self.unclaimed).count(reason);
+                    self.out.claimed(None).count(reason);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! From a device to the sockets.
 
 use super::parking::Way;
-use super::{Device, Driver, OUTBOUND_BYTES, OUTBOUND_PACKETS, OuterSocket, Outlet, deleted, is_deleted};
+use super::{Device, Driver, OUTBOUND_BYTES, OUTBOUND_PACKETS, OuterSocket, deleted, is_deleted};
 use crate::error::Error;
 use crate::offload::{BUFFER_LEN, Segments, VirtioHeader};
 use crate::proto41_socket::{Datagram, SendFailure, local_fragmentation_needed};
@@ -40,18 +40,18 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     ///
     /// The device was deleted.
     pub(super) fn outbound(&mut self, link: LinkId) -> Result<(), Error> {
-        let Some(at) = self.ports.iter().position(|port| port.link == link) else { return Ok(()) };
+        let Some(at) = self.out.ports.iter().position(|port| port.link == link) else { return Ok(()) };
         let now = self.clock.now();
         self.outgoing.clear();
         let mut bytes = 0;
         for (buffer_number, buffer) in self.slab.chunks_exact_mut(BUFFER_LEN).enumerate().take(OUTBOUND_PACKETS) {
-            let Some(port) = self.ports.get_mut(at) else { break };
+            let Some(port) = self.out.ports.get_mut(at) else { break };
             let received = match port.device.read(buffer) {
                 Ok(Some(received)) => received,
                 Ok(None) => break,
                 Err(error) if is_deleted(&error) => return Err(deleted(port.device.name())),
                 Err(error) => {
-                    self.counters.device_read_failed += 1;
+                    self.out.counters.device_read_failed += 1;
                     // A packet that asks for the impossible is gone, the next may do.
                     if error.kind() == ErrorKind::InvalidData {
                         continue;
@@ -70,16 +70,9 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             } else if let Verdict::Hold { ticket } = verdict {
                 let way = Way::Device { link, header: received.header };
                 let lost = self.parked.park(ticket, way, &packet);
-                self.counters.not_kept += u64::try_from(lost).unwrap_or_default();
+                self.out.counters.not_kept += u64::try_from(lost).unwrap_or_default();
             } else {
-                let mut outlet = Outlet {
-                    socket: &self.socket,
-                    ports: &self.ports,
-                    tap: &mut self.tap,
-                    counters: &mut self.counters,
-                    fallback: Some(link),
-                };
-                outlet.carry_out(&verdict, &packet);
+                self.out.carry_out(&verdict, &packet, Some(link));
             }
             if bytes >= OUTBOUND_BYTES {
                 break;
@@ -115,11 +108,11 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             if datagrams.is_empty() {
                 break;
             }
-            if let Some(tap) = &mut self.tap {
+            if let Some(tap) = &mut self.out.tap {
                 datagrams.iter().for_each(|datagram| tap.sent(datagram));
             }
-            let failed = &mut self.counters.send_failed;
-            self.socket.send(datagrams, &mut |place, failure| {
+            let failed = &mut self.out.counters.send_failed;
+            self.out.socket.send(datagrams, &mut |place, failure| {
                 *failed += 1;
                 let Some(datagram) = datagrams.get(place).filter(|_| failure == SendFailure::TooBig) else { return };
                 let destination = datagram.outer.destination;
@@ -128,14 +121,14 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 }
             });
         }
-        self.counters.device_read_failed += work.malformed;
+        self.out.counters.device_read_failed += work.malformed;
         too_big
     }
 
     /// The kernel has refused a packet that is larger than the device underneath takes, and
     /// no router will say so: we do, in its words.
     fn too_big(&mut self, refused: TooBig, destination: Ipv4Addr) {
-        let Some(mtu) = self.socket.device_mtu(destination) else { return };
+        let Some(mtu) = self.out.socket.device_mtu(destination) else { return };
         let Some(space) = self.scratch.get_mut(HEADROOM..) else { return };
         let datagram = refused.datagram();
         if let Some(length) = local_fragmentation_needed(&datagram, mtu, space) {

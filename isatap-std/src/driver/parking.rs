@@ -1,7 +1,7 @@
 //! Packets that wait until a peer or a neighbour has answered.
 
 use super::outbound::Outgoing;
-use super::{Device, Driver, OuterSocket, Outlet, addressee, claimed};
+use super::{Device, Driver, OuterSocket};
 use crate::offload::{BUFFER_LEN, VirtioHeader};
 use isatap_core::engine::{Machine, Ticket, Verdict, WaitEnd};
 use isatap_core::packet::{LinkId, PacketMut};
@@ -31,29 +31,22 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             let Some(way) = self.parked.take(ticket, &mut packet) else { return };
             // What a Teredo client held of the network's was let in then.
             if matches!(way, Way::Socket(Outer { ports: Some(_), .. })) {
-                let mut outlet = Outlet {
-                    socket: &self.socket,
-                    ports: &self.ports,
-                    tap: &mut self.tap,
-                    counters: &mut self.counters,
-                    fallback: None,
-                };
-                outlet.deliver(link, packet.as_slice());
+                self.out.deliver(link, packet.as_slice(), None);
                 continue;
             }
             let (verdict, fallback, of_link) = match way {
                 Way::Device { link, .. } => (self.machine.encapsulate(now, &mut packet), Some(link), Some(link)),
                 Way::Socket(outer) => {
-                    let link = addressee(&*self.machine, &self.ports, &outer, packet.as_slice());
+                    let link = self.out.addressee(&*self.machine, &outer, packet.as_slice());
                     (self.machine.decapsulate(now, &outer, &mut packet), None, link)
                 }
             };
-            claimed(&mut self.ports, of_link, &mut self.unclaimed).count_verdict(&verdict);
+            self.out.claimed(of_link).count_verdict(&verdict);
             match (verdict, way) {
                 // One wait may follow another.
                 (Verdict::Hold { ticket }, way) => {
                     let lost = self.parked.park(ticket, way, &packet);
-                    self.counters.not_kept += u64::try_from(lost).unwrap_or_default();
+                    self.out.counters.not_kept += u64::try_from(lost).unwrap_or_default();
                 }
                 (Verdict::Tunnel { outer, .. }, Way::Device { header, .. }) => {
                     let outgoing = Outgoing::new(0, &packet, header, outer);
@@ -62,14 +55,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                     self.send_batch();
                 }
                 (verdict, _) => {
-                    let mut outlet = Outlet {
-                        socket: &self.socket,
-                        ports: &self.ports,
-                        tap: &mut self.tap,
-                        counters: &mut self.counters,
-                        fallback,
-                    };
-                    outlet.carry_out(&verdict, &packet);
+                    self.out.carry_out(&verdict, &packet, fallback);
                 }
             }
         }
@@ -82,19 +68,12 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             let Some(buffer) = self.slab.get_mut(..BUFFER_LEN) else { return };
             let mut packet = PacketMut::empty(buffer);
             let Some(way) = self.parked.take(ticket, &mut packet) else { return };
-            self.counters.not_kept += 1;
+            self.out.counters.not_kept += 1;
             let (Way::Device { link, .. }, Some(own)) = (way, self.unreachable_from) else { continue };
             let unreachable = icmpv6::ErrorKind::Unreachable(icmpv6::Unreachable::Address);
             // What must not be answered is dropped in silence.
             if icmpv6::error_in_place(&mut packet, own, unreachable).is_ok() {
-                let mut outlet = Outlet {
-                    socket: &self.socket,
-                    ports: &self.ports,
-                    tap: &mut self.tap,
-                    counters: &mut self.counters,
-                    fallback: None,
-                };
-                outlet.deliver(link, packet.as_slice());
+                self.out.deliver(link, packet.as_slice(), None);
             }
         }
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::offload::{Joined, PartialChecksum, SegmentKind, Segmentation, oracle};
+use crate::offload::{Joined, PartialChecksum, SegmentKind, Segmentation, VirtioHeader, oracle};
 use crate::proto41_socket::{Icmpv4Error, SendCounters, SendFailure};
 use crate::tun::Received;
 use isatap_core::drop_reason::DropReason;
