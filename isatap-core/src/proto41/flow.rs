@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{OVERHEAD, Outer, check_options};
+use super::{OVERHEAD, Outer, check_options, outer};
 use crate::drop_reason::DropReason;
 use crate::prefix::{Ipv6Prefix, is_never_unicast, is_refused_inner_source};
 use crate::wire::checksum;
@@ -169,24 +169,15 @@ impl Flow {
 
 /// Whether a packet without outer options is clearly in order, asked
 /// word-wide. `false` says only that [`judge`] must look.
-///
-/// Every packet that comes in runs through here, so the instructions count;
-/// that both ways agree is a property test.
 #[inline(always)]
 fn is_plain(ipv4: &[u8; 20], ipv6: &[u8; 40], received: usize) -> bool {
-    // The protocol before the words that it lies in: the compiler would cut
-    // it out of them instead of comparing a byte.
-    if u8_at::<9, 20>(ipv4) != protocol::IPV6 {
-        return false;
-    }
-    let total = u16_at::<2, 20>(ipv4);
-    let is_outer_plain = word_at::<0, 20>(ipv4) & (FIRST_BYTE | FRAGMENT) == PLAIN
-        && checksum::is_header_valid(ipv4)
-        && usize::from(total) <= received;
-    if !is_outer_plain {
-        return false;
-    }
-    is_plain_inner(u8_at::<12, 20>(ipv4), u8_at::<16, 20>(ipv4), ipv6, i32::from(total).wrapping_sub(60))
+    outer::is_plain(ipv4, protocol::IPV6, received)
+        && is_plain_inner(
+            u8_at::<12, 20>(ipv4),
+            u8_at::<16, 20>(ipv4),
+            ipv6,
+            i32::from(u16_at::<2, 20>(ipv4)).wrapping_sub(60),
+        )
 }
 
 /// The same of what is behind the outer header: the first bytes of its source
@@ -313,16 +304,6 @@ fn flow(ipv4: &[u8; 20], ipv6: &[u8; 40], header_len: usize) -> Flow {
         total_length: u16_at::<2, 20>(ipv4),
     }
 }
-
-/// More-fragments flag and fragment offset in the first word of the outer
-/// header.
-const FRAGMENT: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0x3f, 0xff]);
-
-/// Version and header length in the first word of the outer header.
-const FIRST_BYTE: u64 = u64::from_ne_bytes([0xff, 0, 0, 0, 0, 0, 0, 0]);
-
-/// The two of a packet that has neither options nor other fragments.
-const PLAIN: u64 = u64::from_ne_bytes([0x45, 0, 0, 0, 0, 0, 0, 0]);
 
 /// Outer and inner header of a packet without options.
 #[inline(always)]
