@@ -9,7 +9,7 @@ use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::engine::Machine;
 use isatap_core::interface::Interface as _;
-use isatap_core::isatap::{Answer, HostConfig, addr};
+use isatap_core::isatap::{HostConfig, Resolved, addr};
 use isatap_core::link::{Link, NativeLink};
 use isatap_core::nd::message::{RouterAdvertisementRepr, RouterFlags, write_packet};
 use isatap_core::nd::option::{LinkLayerAddress, Mtu, NdOption, PrefixFlags, PrefixInformation};
@@ -42,7 +42,7 @@ pub fn host() -> &'static mut IsatapHost<Standard> {
     let host = Box::leak(Box::new(IsatapHost::<Standard>::host(HostConfig::DEFAULT)));
     let mut entropy = |out: &mut [u8]| out.fill(0x5a);
     host.set_locators(NOW, &[HOST.into()]).expect("room for one locator");
-    host.routers_resolved(NOW, Ok(Answer { addresses: &[ROUTER], ttl: Some(Duration::from_secs(3600)) }))
+    host.routers_resolved(NOW, Ok(Resolved { addresses: &[ROUTER], ttl: Some(Duration::from_secs(3600)) }))
         .expect("room for one router");
     settle(host, &mut entropy);
     let mut buffer = vec![0; 512];
@@ -58,7 +58,7 @@ pub fn host() -> &'static mut IsatapHost<Standard> {
 /// A router between a configured tunnel and a native link.
 pub fn forwarder() -> &'static mut AnyNode<Standard, 4> {
     let node = Box::leak(Box::new(AnyNode::<Standard, 4>::new(Default::default())));
-    let tunnel = configured::Interface::new(configured::Config::new(HOST, REMOTE));
+    let tunnel = configured::ConfiguredInterface::new(configured::Config::new(HOST, REMOTE));
     node.add(AnyInterface::Configured(tunnel), Switches::FORWARDING).expect("room");
     let native = node.add(AnyInterface::Native(NativeLink::new(1500)), Switches::FORWARDING).expect("room");
     node.insert_route(Route::on_link(site(), native, Origin::Manual)).expect("room");
@@ -206,7 +206,7 @@ pub fn mixed() -> [Ipv6Addr; 4] {
 }
 
 /// The link of a host, and a configured link.
-pub fn isatap_link() -> &'static isatap_core::isatap::Link<Standard> {
+pub fn isatap_link() -> &'static isatap_core::isatap::IsatapLink<Standard> {
     let host: &'static IsatapHost<Standard> = host();
     let link = host.interface(LinkId(0)).expect("the only one").link();
     admitted(link, from_peer(64));
@@ -215,8 +215,8 @@ pub fn isatap_link() -> &'static isatap_core::isatap::Link<Standard> {
 }
 
 /// The configured link between [`HOST`] and [`REMOTE`].
-pub fn configured_link() -> &'static configured::Link<Standard> {
-    let interface = configured::Interface::<Standard>::new(configured::Config::new(HOST, REMOTE));
+pub fn configured_link() -> &'static configured::ConfiguredLink<Standard> {
+    let interface = configured::ConfiguredInterface::<Standard>::new(configured::Config::new(HOST, REMOTE));
     let interface: &'static _ = Box::leak(Box::new(interface));
     admitted(interface.link(), from_remote(64));
     interface.link()

@@ -40,21 +40,21 @@ fn empty(bytes: &'static [u8]) -> &'static [u8] {
 #[library_benchmark]
 #[bench::bytes_64(inputs::bytes(inputs::from_peer(64)), inputs::isatap_link())]
 #[bench::bytes_1280(inputs::bytes(inputs::from_peer(1280)), inputs::isatap_link())]
-fn decap_isatap(outer: &'static [u8], link: &'static isatap::Link<Standard>) -> Option<Admitted> {
+fn decap_isatap(outer: &'static [u8], link: &'static isatap::IsatapLink<Standard>) -> Option<Admitted> {
     ours::parse_and_admit(black_box(outer), black_box(link))
 }
 
 #[library_benchmark]
 #[bench::bytes_64(inputs::bytes(inputs::from_router(64)), inputs::isatap_link())]
 #[bench::bytes_1280(inputs::bytes(inputs::from_router(1280)), inputs::isatap_link())]
-fn decap_isatap_router(outer: &'static [u8], link: &'static isatap::Link<Standard>) -> Option<Admitted> {
+fn decap_isatap_router(outer: &'static [u8], link: &'static isatap::IsatapLink<Standard>) -> Option<Admitted> {
     ours::parse_and_admit(black_box(outer), black_box(link))
 }
 
 #[library_benchmark]
 #[bench::bytes_64(inputs::bytes(inputs::from_remote(64)), inputs::configured_link())]
 #[bench::bytes_1280(inputs::bytes(inputs::from_remote(1280)), inputs::configured_link())]
-fn decap_configured(outer: &'static [u8], link: &'static configured::Link<Standard>) -> Option<Admitted> {
+fn decap_configured(outer: &'static [u8], link: &'static configured::ConfiguredLink<Standard>) -> Option<Admitted> {
     ours::parse_and_admit(black_box(outer), black_box(link))
 }
 
@@ -208,70 +208,70 @@ fn node_forward(node: &'static mut AnyNode<Standard, 4>, mut arrived: Arrived) -
 #[library_benchmark]
 #[bench::bytes_64(links::isatap(), links::isatap().outbound(64))]
 #[bench::bytes_1280(links::isatap(), links::isatap().outbound(1280))]
-fn send_isatap(ends: Ends<isatap::Link<Standard>>, mut packet: Packet) -> bool {
+fn send_isatap(ends: Ends<isatap::IsatapLink<Standard>>, mut packet: Packet) -> bool {
     ours::send(black_box(ends.link), black_box(&mut packet), black_box(&ends.own.0), black_box(&ends.peer.0))
 }
 
 #[library_benchmark]
 #[bench::bytes_64(links::isatap(), links::isatap().inbound(64))]
 #[bench::bytes_1280(links::isatap(), links::isatap().inbound(1280))]
-fn receive_isatap(ends: Ends<isatap::Link<Standard>>, mut packet: Packet) -> Option<Admitted> {
+fn receive_isatap(ends: Ends<isatap::IsatapLink<Standard>>, mut packet: Packet) -> Option<Admitted> {
     ours::receive(black_box(ends.link), black_box(&mut packet))
 }
 
 #[library_benchmark]
 #[bench::bytes_64(links::configured(), links::configured().outbound(64))]
 #[bench::bytes_1280(links::configured(), links::configured().outbound(1280))]
-fn send_configured(ends: Ends<configured::Link<Standard>>, mut packet: Packet) -> bool {
+fn send_configured(ends: Ends<configured::ConfiguredLink<Standard>>, mut packet: Packet) -> bool {
     ours::send(black_box(ends.link), black_box(&mut packet), black_box(&ends.own.0), black_box(&ends.peer.0))
 }
 
 #[library_benchmark]
 #[bench::bytes_64(links::configured(), links::configured().inbound(64))]
 #[bench::bytes_1280(links::configured(), links::configured().inbound(1280))]
-fn receive_configured(ends: Ends<configured::Link<Standard>>, mut packet: Packet) -> Option<Admitted> {
+fn receive_configured(ends: Ends<configured::ConfiguredLink<Standard>>, mut packet: Packet) -> Option<Admitted> {
     ours::receive(black_box(ends.link), black_box(&mut packet))
 }
 
 #[library_benchmark]
 #[bench::bytes_64(links::sixtofour(), links::sixtofour().outbound(64))]
 #[bench::bytes_1280(links::sixtofour(), links::sixtofour().outbound(1280))]
-fn send_sixtofour(ends: Ends<sixtofour::Link<Standard>>, mut packet: Packet) -> bool {
+fn send_sixtofour(ends: Ends<sixtofour::SixToFourLink<Standard>>, mut packet: Packet) -> bool {
     ours::send(black_box(ends.link), black_box(&mut packet), black_box(&ends.own.0), black_box(&ends.peer.0))
 }
 
 #[library_benchmark]
 #[bench::bytes_64(links::sixtofour(), links::sixtofour().inbound(64))]
 #[bench::bytes_1280(links::sixtofour(), links::sixtofour().inbound(1280))]
-fn receive_sixtofour(ends: Ends<sixtofour::Link<Standard>>, mut packet: Packet) -> Option<Admitted> {
+fn receive_sixtofour(ends: Ends<sixtofour::SixToFourLink<Standard>>, mut packet: Packet) -> Option<Admitted> {
     ours::receive(black_box(ends.link), black_box(&mut packet))
 }
 
 #[library_benchmark]
 #[bench::bytes_64(links::sixrd(), links::sixrd().outbound(64))]
 #[bench::bytes_1280(links::sixrd(), links::sixrd().outbound(1280))]
-fn send_sixrd(ends: Ends<sixrd::Link<Standard>>, mut packet: Packet) -> bool {
+fn send_sixrd(ends: Ends<sixrd::SixRdLink<Standard>>, mut packet: Packet) -> bool {
     ours::send(black_box(ends.link), black_box(&mut packet), black_box(&ends.own.0), black_box(&ends.peer.0))
 }
 
 #[library_benchmark]
 #[bench::bytes_64(links::sixrd(), links::sixrd().inbound(64))]
 #[bench::bytes_1280(links::sixrd(), links::sixrd().inbound(1280))]
-fn receive_sixrd(ends: Ends<sixrd::Link<Standard>>, mut packet: Packet) -> Option<Admitted> {
+fn receive_sixrd(ends: Ends<sixrd::SixRdLink<Standard>>, mut packet: Packet) -> Option<Admitted> {
     ours::receive(black_box(ends.link), black_box(&mut packet))
 }
 
 #[library_benchmark]
 #[bench::bytes_64(links::compatible(), links::compatible().outbound(64))]
 #[bench::bytes_1280(links::compatible(), links::compatible().outbound(1280))]
-fn send_compatible(ends: Ends<compatible::Link<Standard>>, mut packet: Packet) -> bool {
+fn send_compatible(ends: Ends<compatible::CompatibleLink<Standard>>, mut packet: Packet) -> bool {
     ours::send(black_box(ends.link), black_box(&mut packet), black_box(&ends.own.0), black_box(&ends.peer.0))
 }
 
 #[library_benchmark]
 #[bench::bytes_64(links::compatible(), links::compatible().inbound(64))]
 #[bench::bytes_1280(links::compatible(), links::compatible().inbound(1280))]
-fn receive_compatible(ends: Ends<compatible::Link<Standard>>, mut packet: Packet) -> Option<Admitted> {
+fn receive_compatible(ends: Ends<compatible::CompatibleLink<Standard>>, mut packet: Packet) -> Option<Admitted> {
     ours::receive_compatible(black_box(ends.link), black_box(&mut packet))
 }
 

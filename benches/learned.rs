@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use isatap_core::capacity::Standard;
 use isatap_core::engine::{Machine, Verdict};
-use isatap_core::isatap::{Answer, HostConfig, addr};
+use isatap_core::isatap::{HostConfig, Resolved, addr};
 use isatap_core::nd::message::{RouterAdvertisementRepr, RouterFlags, write_packet};
 use isatap_core::nd::option::RouteInformation;
 use isatap_core::node::IsatapHost;
@@ -57,7 +57,7 @@ pub fn receive(host: &mut IsatapHost<Standard>, (outer, packet): &mut Arrived) -
 fn host() -> &'static mut IsatapHost<Standard> {
     let host = Box::leak(Box::new(IsatapHost::<Standard>::host(HostConfig::DEFAULT)));
     host.set_locators(NOW, &[HOST.into()]).expect("room for one locator");
-    host.routers_resolved(NOW, Ok(Answer { addresses: &[ROUTER, OTHER], ttl: Some(Duration::from_secs(3600)) }))
+    host.routers_resolved(NOW, Ok(Resolved { addresses: &[ROUTER, OTHER], ttl: Some(Duration::from_secs(3600)) }))
         .expect("room for two routers");
     for number in 0..OTHERS {
         let route = Route::via(prefix(1000 + number), LinkId(0), addr::link_local(ROUTER), Origin::Manual);

@@ -48,19 +48,19 @@ impl<L: Link> Ends<L> {
 }
 
 /// The ISATAP link of a host that knows its router and prefix.
-pub fn isatap() -> Ends<isatap::Link<Standard>> {
+pub fn isatap() -> Ends<isatap::IsatapLink<Standard>> {
     let (peer, own) = inputs::site_addresses();
     Ends { link: inputs::isatap_link(), own: (own, HOST), peer: (peer, PEER) }
 }
 
 /// A configured tunnel.
-pub fn configured() -> Ends<configured::Link<Standard>> {
+pub fn configured() -> Ends<configured::ConfiguredLink<Standard>> {
     let inner = |last: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 9, 0, 0, 0, last);
     Ends { link: inputs::configured_link(), own: (inner(1), HOST), peer: (inner(2), REMOTE) }
 }
 
 /// The link of a 6to4 router.
-pub fn sixtofour() -> Ends<sixtofour::Link<Standard>> {
+pub fn sixtofour() -> Ends<sixtofour::SixToFourLink<Standard>> {
     let router = AnyInterface::SixToFourRouter(sixtofour::RouterInterface::new(sixtofour::RouterConfig::DEFAULT));
     let interface = interface(router, |interface, cx, locator| {
         let AnyInterface::SixToFourRouter(router) = interface else { unreachable!() };
@@ -72,7 +72,7 @@ pub fn sixtofour() -> Ends<sixtofour::Link<Standard>> {
 }
 
 /// The link of a 6rd customer edge, to another one.
-pub fn sixrd() -> Ends<sixrd::Link<Standard>> {
+pub fn sixrd() -> Ends<sixrd::SixRdLink<Standard>> {
     let prefix: Ipv6Prefix = "2001:db8:6000::/40".parse().expect("a prefix");
     let edge = AnyInterface::SixRdEdge(sixrd::EdgeInterface::new(sixrd::EdgeConfig::DEFAULT));
     let interface = interface(edge, |interface, cx, locator| {
@@ -88,8 +88,8 @@ pub fn sixrd() -> Ends<sixrd::Link<Standard>> {
 }
 
 /// An interface to IPv4-compatible addresses.
-pub fn compatible() -> Ends<compatible::Link<Standard>> {
-    let tunnel = AnyInterface::Compatible(compatible::Interface::new(OuterPolicy::DEFAULT));
+pub fn compatible() -> Ends<compatible::CompatibleLink<Standard>> {
+    let tunnel = AnyInterface::Compatible(compatible::CompatibleInterface::new(OuterPolicy::DEFAULT));
     let interface = interface(tunnel, |interface, cx, locator| {
         let AnyInterface::Compatible(tunnel) = interface else { unreachable!() };
         tunnel.set_locators(cx, &[locator]).expect("room");

@@ -18,7 +18,7 @@ use std::time::Duration;
 use isatap_core::capacity::Small;
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Machine, Verdict, Via};
-use isatap_core::isatap::{Answer, HostConfig, PublishedPrefix, RouterConfig, RouterInterface};
+use isatap_core::isatap::{HostConfig, PublishedPrefix, Resolved, RouterConfig, RouterInterface};
 use isatap_core::link::NativeLink;
 use isatap_core::node::{AnyInterface, AnyNode, IsatapHost, NodeConfig};
 use isatap_core::packet::PacketMut;
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut host: IsatapHost<Small> = IsatapHost::host(HostConfig::DEFAULT);
     host.set_locators(now, &[HOST.into()])?;
     // In a program: the answer to `Event::ResolveRouters`.
-    host.routers_resolved(now, Ok(Answer { addresses: &[ROUTER], ttl: None }))?;
+    host.routers_resolved(now, Ok(Resolved { addresses: &[ROUTER], ttl: None }))?;
     let mut router = router(now)?;
 
     // Neighbor Discovery: each machine says when it wants to be called.

@@ -16,7 +16,7 @@ use core::net::Ipv4Addr;
 
 use isatap_core::capacity::Small;
 use isatap_core::engine::{Entropy, Event, Machine, Transmit, Verdict, Via};
-use isatap_core::isatap::{Answer, HostConfig};
+use isatap_core::isatap::{HostConfig, Resolved};
 use isatap_core::node::IsatapHost;
 use isatap_core::packet::{HEADROOM, PacketMut};
 use isatap_core::proto41::Outer;
@@ -67,7 +67,7 @@ fn run(board: &mut impl Board, stack: &mut impl Stack) {
         while let Some(event) = host.poll_event() {
             if let Event::ResolveRouters { .. } = event {
                 // A board without DNS has the address in its settings.
-                let answer = Answer { addresses: &[Ipv4Addr::new(10, 0, 0, 1)], ttl: None };
+                let answer = Resolved { addresses: &[Ipv4Addr::new(10, 0, 0, 1)], ttl: None };
                 let _ = host.routers_resolved(now, Ok(answer));
             }
             stack.apply(event);

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use isatap_std::capture::Reader;
 use isatap_std::check::{Checker, Decision, Subject};
-use isatap_std::spec::{IsatapRouter, Link, SixToFour, TeredoClient};
+use isatap_std::spec::{IsatapRouter, LinkSpec, SixToFour, TeredoClient};
 
 /// Every frame is a part of the file, in order; its packet is a part of the
 /// frame; a node judges it, with a reason for each refusal and no other. A
@@ -45,7 +45,7 @@ fn judge(packet: &[u8], length: usize) {
         (sixtofour.local, sixtofour.accept_bogons) = (vec![local], true);
         let mut teredo = TeredoClient::new("198.51.100.1".parse().unwrap());
         teredo.accept_bogons = true;
-        let mut subjects = [Link::from(isatap), sixtofour.into(), teredo.into()].map(Subject::from);
+        let mut subjects = [LinkSpec::from(isatap), sixtofour.into(), teredo.into()].map(Subject::from);
         subjects[2].mapped = Some("10.0.0.1:4000".parse().unwrap());
         Checker::new(&subjects).unwrap()
     });

@@ -18,7 +18,7 @@
 //! | `route_operations` | `route`, `prefix::Ipv6Prefix` | the same answers as a naive table |
 //! | `host_operations` | `node::IsatapHost`, `isatap::host`, `isatap::link`, `nd::learned`, `nd::neighbor`, `nd::solicit`, `proto41::icmp`, `proto41::identification`, `proto41::mtu`, `proto41::ecn`, `interface`, `engine`, `packet`, `time`, `timer`, `capacity`, `drop_reason` | the contract of a machine: packets leave for other nodes only, deadlines move, whatever entered has one end |
 //! | `router_operations` | `isatap::router`, and the above | the same |
-//! | `node_operations` | `node::AnyNode` of any links, `sixtofour::RouterInterface`, `sixtofour::RelayInterface`, `sixrd::EdgeInterface`, `sixrd::RelayInterface`, `compatible::Interface`, `lan::Interface`, `configured::Interface`, `link::NativeLink`, `datapath`, and the above | the same, and nothing enters that the rules of no link let in |
+//! | `node_operations` | `node::AnyNode` of any links, `sixtofour::RouterInterface`, `sixtofour::RelayInterface`, `sixrd::EdgeInterface`, `sixrd::RelayInterface`, `compatible::CompatibleInterface`, `lan::LanInterface`, `configured::ConfiguredInterface`, `link::NativeLink`, `datapath`, and the above | the same, and nothing enters that the rules of no link let in |
 //! | `wire_views` | `wire::ipv4`, `ipv6`, `udp`, `icmpv4`, `icmpv6`, `proto41::icmp` | lengths and sums; headers are written as they were read |
 //! | `embedded` | `embedded`, `isatap::addr`, `sixtofour::addr`, `teredo::addr`, `sixrd::addr` | nothing hidden is missed; a yes is never empty |
 //! | `explain` | `pretty` | any bytes are explained, in bounded room; layers lie inside the packet |

@@ -13,7 +13,7 @@ use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::Tally;
 use isatap_core::engine::{Event, Machine, Verdict, Via};
 use isatap_core::interface::Interface;
-use isatap_core::isatap::{Answer, HostConfig, PublishedPrefix, ResolveFailure, RouterConfig, RouterInterface};
+use isatap_core::isatap::{HostConfig, PublishedPrefix, ResolveFailure, Resolved, RouterConfig, RouterInterface};
 use isatap_core::node::{IsatapHost, Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
@@ -175,7 +175,7 @@ pub fn host_operations(data: &[u8]) {
     let mut clock = Clock::START;
     let now = clock.latest;
     let _ = host.set_locators(now, &[IPV4[1].into()]);
-    let _ = host.routers_resolved(now, Ok(Answer { addresses: &[IPV4[0]], ttl: None }));
+    let _ = host.routers_resolved(now, Ok(Resolved { addresses: &[IPV4[0]], ttl: None }));
     for _ in 0..64 {
         if input.is_empty() {
             break;
@@ -195,7 +195,7 @@ pub fn host_operations(data: &[u8]) {
                 let addresses = [input.among(&IPV4), input.among(&IPV4), input.ipv4()];
                 let ttl =
                     input.among(&[None, Some(Duration::ZERO), Some(Duration::from_secs(60)), Some(Duration::MAX)]);
-                let answer = Answer { addresses: &addresses[..usize::from(input.byte() % 4)], ttl };
+                let answer = Resolved { addresses: &addresses[..usize::from(input.byte() % 4)], ttl };
                 let _ = host.routers_resolved(now, Ok(answer));
             }
             220..=229 => {

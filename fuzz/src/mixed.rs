@@ -6,7 +6,7 @@ use std::time::Duration;
 use isatap_core::capacity::{Capacity, Small, Standard};
 use isatap_core::datapath::{IngressFilter, Switches};
 use isatap_core::engine::{Event, Verdict, Via};
-use isatap_core::isatap::{Answer, PublishedPrefix, ResolveFailure};
+use isatap_core::isatap::{PublishedPrefix, ResolveFailure, Resolved};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::{LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
@@ -213,7 +213,7 @@ impl<C: Capacity> Trial<C> {
                 let _ = match flags >> 6 {
                     0 => host.routers_resolved(cx, Err(ResolveFailure::NoSuchName)),
                     1 => host.add_router(cx, address(one)),
-                    _ => host.routers_resolved(cx, Ok(Answer { addresses: listed, ttl })),
+                    _ => host.routers_resolved(cx, Ok(Resolved { addresses: listed, ttl })),
                 };
             }
             (AnyInterface::SixToFourRouter(router), _) => {

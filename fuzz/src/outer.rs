@@ -11,7 +11,7 @@ use isatap_core::configured;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Machine, Verdict};
 use isatap_core::interface::Interface as _;
-use isatap_core::isatap::{Answer, HostConfig};
+use isatap_core::isatap::{HostConfig, Resolved};
 use isatap_core::link::Link;
 use isatap_core::node::IsatapHost;
 use isatap_core::packet::LinkId;
@@ -97,8 +97,8 @@ fn by_configuration(packet: &[u8]) -> Option<Admitted> {
 
 thread_local! {
     static HOST_NODE: RefCell<IsatapHost<Standard>> = RefCell::new(host());
-    static TUNNEL: configured::Interface<Standard> =
-        configured::Interface::new(configured::Config::new(HOST, ROUTER));
+    static TUNNEL: configured::ConfiguredInterface<Standard> =
+        configured::ConfiguredInterface::new(configured::Config::new(HOST, ROUTER));
 }
 
 /// A host that knows its router and has learned nothing.
@@ -106,7 +106,7 @@ pub fn host() -> IsatapHost<Standard> {
     let mut host = IsatapHost::host(HostConfig::DEFAULT);
     let now = Instant::from_secs(1);
     host.set_locators(now, &[HOST.into()]).unwrap();
-    host.routers_resolved(now, Ok(Answer { addresses: &[ROUTER], ttl: None })).unwrap();
+    host.routers_resolved(now, Ok(Resolved { addresses: &[ROUTER], ttl: None })).unwrap();
     host
 }
 

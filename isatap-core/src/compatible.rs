@@ -13,7 +13,7 @@ use crate::drop_reason::DropReason;
 use crate::engine::{Event, LearnedAddress};
 use crate::error::{Table, TableFull};
 use crate::interface::{Context, Control, Told, interface};
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, Traits};
+use crate::link::{Admitted, Denied, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits};
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
 use crate::proto41::underlay::Underlay;
@@ -40,11 +40,11 @@ pub const fn embedded_ipv4(address: &Ipv6Addr) -> Option<Ipv4Addr> {
 
 /// The link's data.
 #[derive(Clone)]
-pub struct Link<C: Capacity> {
+pub struct CompatibleLink<C: Capacity> {
     underlay: Underlay<C>,
 }
 
-impl<C: Capacity> Link<C> {
+impl<C: Capacity> CompatibleLink<C> {
     /// `TUN-71 [RFC 2893 §5.3, §5.6]`: between two hosts, each with the IPv4
     /// address of its IPv6 address; for nobody behind them.
     fn judge(&self, flow: &Flow) -> Result<Admitted, DropReason> {
@@ -60,7 +60,7 @@ impl<C: Capacity> Link<C> {
     }
 }
 
-impl<C: Capacity> LinkTrait for Link<C> {
+impl<C: Capacity> Link for CompatibleLink<C> {
     type Capacity = C;
 
     fn kind(&self) -> LinkKind {
@@ -114,16 +114,16 @@ impl<C: Capacity> LinkTrait for Link<C> {
 
 /// The interface.
 #[derive(Clone)]
-pub struct Interface<C: Capacity> {
-    link: Link<C>,
+pub struct CompatibleInterface<C: Capacity> {
+    link: CompatibleLink<C>,
     told: Told<C>,
 }
 
-impl<C: Capacity> Interface<C> {
+impl<C: Capacity> CompatibleInterface<C> {
     /// An interface without IPv4 addresses.
     #[must_use]
     pub const fn new(policy: OuterPolicy) -> Self {
-        Interface { link: Link { underlay: Underlay::new(policy) }, told: Told::NOTHING }
+        CompatibleInterface { link: CompatibleLink { underlay: Underlay::new(policy) }, told: Told::NOTHING }
     }
 
     /// This node's addresses on the link.
@@ -150,7 +150,7 @@ impl<C: Capacity> Interface<C> {
     }
 }
 
-impl<C: Capacity> Control<C> for Interface<C> {
+impl<C: Capacity> Control<C> for CompatibleInterface<C> {
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
         self.told.poll_event(cx.id, &self.link.underlay.policy)
     }
@@ -162,4 +162,4 @@ impl<C: Capacity> Control<C> for Interface<C> {
     }
 }
 
-interface!(Interface, Link);
+interface!(CompatibleInterface, CompatibleLink);

@@ -18,14 +18,14 @@ use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
 use crate::interface::{Context, Control, Heard, Received, Told, interface};
-use crate::link::{InterfaceAddress, Link as LinkTrait, Locator, OuterPolicy};
+use crate::link::{InterfaceAddress, Link, Locator, OuterPolicy};
 use crate::nd::message::{self, Message, NeighborFlags, NeighborSolicitationRepr};
 use crate::nd::neighbor::{Advertised, Neighbors, Reachability};
 use crate::packet::PacketMut;
 use crate::route::{Origin, Route};
 use crate::time::{Expiry, Instant};
 
-pub use link::{Link, link_local};
+pub use link::{ConfiguredLink, link_local};
 
 /// What is configured. `TUN-60`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,20 +51,20 @@ impl Config {
 
 /// The interface of a configured tunnel.
 #[derive(Clone)]
-pub struct Interface<C: Capacity> {
+pub struct ConfiguredInterface<C: Capacity> {
     config: Config,
-    link: Link<C>,
+    link: ConfiguredLink<C>,
     remote: Neighbors<Ipv4Addr, N<1>>,
     told: Told<C>,
 }
 
-impl<C: Capacity> Interface<C> {
+impl<C: Capacity> ConfiguredInterface<C> {
     /// A tunnel with its link-local address. `TUN-61`
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let mut interface = Interface {
+        let mut interface = ConfiguredInterface {
             config,
-            link: Link::new(config.local, config.remote, config.policy),
+            link: ConfiguredLink::new(config.local, config.remote, config.policy),
             remote: Neighbors::EMPTY,
             told: Told::NOTHING,
         };
@@ -119,7 +119,7 @@ impl<C: Capacity> Interface<C> {
     }
 }
 
-impl<C: Capacity> Control<C> for Interface<C> {
+impl<C: Capacity> Control<C> for ConfiguredInterface<C> {
     fn receive(&mut self, cx: &mut Context<'_, C>, heard: &Heard<'_>) -> Received {
         match &heard.message {
             Message::NeighborAdvertisement(na) => {
@@ -179,4 +179,4 @@ impl<C: Capacity> Control<C> for Interface<C> {
     }
 }
 
-interface!(Interface, Link);
+interface!(ConfiguredInterface, ConfiguredLink);

@@ -22,7 +22,7 @@
 //! router list that comes from DNS is as trustworthy as that DNS. The address
 //! checks against routing loops cannot see private IPv4 addresses (`SEC-3`):
 //! there a router asks its neighbours ([`RouterConfig::check_neighbors`],
-//! `SEC-1`). A list of the site's prefixes (`SEC-2`, [`Link::add_member`]) or of
+//! `SEC-1`). A list of the site's prefixes (`SEC-2`, [`IsatapLink::add_member`]) or of
 //! other tunnel routers (`SEC-4`, [`RouterInterface::set_known_routers`]) is
 //! helps, but does not replace that question: the prefixes may contain two
 //! routers, and the list of routers may lack one.
@@ -35,6 +35,6 @@ mod marks;
 pub mod prl;
 pub mod router;
 
-pub use host::{Answer, HostConfig, HostInterface, LinkLocal, ResolveFailure, SolicitDestination};
-pub use link::Link;
+pub use host::{HostConfig, HostInterface, LinkLocal, ResolveFailure, Resolved, SolicitDestination};
+pub use link::IsatapLink;
 pub use router::{CheckNeighbors, PublishedPrefix, RouterConfig, RouterInterface};

@@ -76,7 +76,7 @@ impl Config {
 
 /// The interface of a LAN.
 #[derive(Clone)]
-pub struct Interface<C: Capacity> {
+pub struct LanInterface<C: Capacity> {
     config: Config,
     link: NativeLink<C>,
     prefixes: Vec<Published, C::Prefixes>,
@@ -98,7 +98,7 @@ pub struct Published {
     pub is_deprecated: bool,
 }
 
-impl<C: Capacity> Interface<C> {
+impl<C: Capacity> LanInterface<C> {
     /// A LAN without prefixes; [`start`](Self::start) lets it speak.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl<C: Capacity> Interface<C> {
     pub fn new(config: Config) -> Result<Self, TableFull> {
         let mut link = NativeLink::new(config.mtu);
         link.add_address(InterfaceAddress { address: config.link_local, prefix_length: 64 })?;
-        Ok(Interface {
+        Ok(LanInterface {
             config,
             link,
             prefixes: Bounded::EMPTY,
@@ -295,7 +295,7 @@ fn subnet(prefix: &Ipv6Prefix, id: u16) -> Option<Ipv6Prefix> {
     Ipv6Prefix::new(Ipv6Addr::from_bits(prefix.address().to_bits() | u128::from(id) << 64), 64)
 }
 
-impl<C: Capacity> Control<C> for Interface<C> {
+impl<C: Capacity> Control<C> for LanInterface<C> {
     fn receive_native(&mut self, cx: &mut Context<'_, C>, packet: &[u8]) -> Received {
         let Some(received) = neighbor_discovery(packet) else { return Received::NotControl };
         if received.icmpv6.first() != Some(&ROUTER_SOLICITATION) {
@@ -359,4 +359,4 @@ impl<C: Capacity> Control<C> for Interface<C> {
 /// [RFC 4861 §4.1]
 const ROUTER_SOLICITATION: u8 = crate::wire::icmpv6::Message::ROUTER_SOLICITATION;
 
-interface!(Interface, NativeLink);
+interface!(LanInterface, NativeLink);

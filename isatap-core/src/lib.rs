@@ -13,7 +13,7 @@
 //! ```
 //! use isatap_core::capacity::Small;
 //! use isatap_core::engine::Machine;
-//! use isatap_core::isatap::{Answer, HostConfig};
+//! use isatap_core::isatap::{Resolved, HostConfig};
 //! use isatap_core::node::IsatapHost;
 //! use isatap_core::packet::PacketMut;
 //! use isatap_core::time::Instant;
@@ -22,7 +22,7 @@
 //! let now = Instant::from_secs(1);
 //! let mut host: IsatapHost<Small> = IsatapHost::host(HostConfig::DEFAULT);
 //! host.set_locators(now, &["10.0.0.2".parse::<core::net::Ipv4Addr>()?.into()])?;
-//! host.routers_resolved(now, Ok(Answer { addresses: &["10.0.0.1".parse()?], ttl: None }))?;
+//! host.routers_resolved(now, Ok(Resolved { addresses: &["10.0.0.1".parse()?], ttl: None }))?;
 //! host.handle_timeout(now, &mut entropy);
 //! let mut buffer = [0; 1500];
 //! let mut packet = PacketMut::empty(&mut buffer);

@@ -32,5 +32,5 @@ pub mod relay;
 pub use addr::{Domain, DomainError};
 pub use dhcp::SixRdOption;
 pub use edge::{ConfigureError, EdgeConfig, EdgeInterface, POLICY};
-pub use link::Link;
+pub use link::SixRdLink;
 pub use relay::{RelayConfig, RelayInterface};

@@ -32,6 +32,6 @@ pub mod link;
 pub mod relay;
 pub mod router;
 
-pub use link::Link;
+pub use link::SixToFourLink;
 pub use relay::{RelayConfig, RelayInterface};
 pub use router::{Relay, RouterConfig, RouterInterface};

@@ -64,7 +64,7 @@ mod the_checker {
 
     #[test]
     fn finds_imports_from_the_right() {
-        finds("proto41/flow.rs", "use crate::isatap::Link;", "proto41 imports isatap");
+        finds("proto41/flow.rs", "use crate::isatap::IsatapLink;", "proto41 imports isatap");
         finds("time.rs", "fn f() { crate::packet::f() }", "time imports packet");
         finds("error.rs", "use crate::{time::Instant, wire::{field, prefix}};", "error imports wire");
         finds("isatap.rs", "pub(crate) use crate::node;", "isatap imports node");

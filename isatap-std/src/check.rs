@@ -44,7 +44,7 @@ use isatap_core::wire::{icmpv6, ipv4, ipv6, protocol};
 
 use crate::capacity::Linux;
 use crate::error::Error;
-use crate::spec::{Link, set_locators};
+use crate::spec::{LinkSpec, set_locators};
 
 use teredo::TeredoClient;
 pub use whole::Note;
@@ -58,16 +58,16 @@ pub const MAX_LINKS: usize = 8;
 #[non_exhaustive]
 pub struct Subject {
     /// The link.
-    pub link: Link,
+    pub link: LinkSpec,
     /// The on-link prefixes of an ISATAP host; link-local is always one.
     pub prefixes: Vec<Ipv6Prefix>,
     /// Where a Teredo client is, as the capture shows it.
     pub mapped: Option<SocketAddrV4>,
 }
 
-impl From<Link> for Subject {
+impl From<LinkSpec> for Subject {
     /// A link that has learned nothing yet.
-    fn from(link: Link) -> Self {
+    fn from(link: LinkSpec) -> Self {
         Self { link, prefixes: Vec::new(), mapped: None }
     }
 }
@@ -244,7 +244,7 @@ impl Checker {
         let mut teredo = Vec::new();
         for subject in subjects {
             match &subject.link {
-                Link::TeredoClient(client) => teredo.push(TeredoClient::new(client, subject.mapped)?),
+                LinkSpec::TeredoClient(client) => teredo.push(TeredoClient::new(client, subject.mapped)?),
                 _ => add(&mut node, subject)?,
             }
         }
@@ -448,14 +448,14 @@ fn addresses(subject: &Subject) -> Vec<Ipv6Addr> {
         subject.link.locals().iter().flat_map(of_local).collect()
     };
     match &subject.link {
-        Link::IsatapHost(_) => of_isatap(&subject.prefixes),
-        Link::IsatapRouter(router) => of_isatap(&router.prefix),
-        Link::Tunnel(tunnel) => tunnel.address.iter().map(|own| own.0.address).collect(),
-        Link::SixRd(sixrd) => {
+        LinkSpec::IsatapHost(_) => of_isatap(&subject.prefixes),
+        LinkSpec::IsatapRouter(router) => of_isatap(&router.prefix),
+        LinkSpec::Tunnel(tunnel) => tunnel.address.iter().map(|own| own.0.address).collect(),
+        LinkSpec::SixRd(sixrd) => {
             let first = |delegated: Ipv6Prefix| Ipv6Addr::from_bits(delegated.address().to_bits() | 1);
             sixrd.domain().map(|domain| first(domain.delegated(sixrd.local))).into_iter().collect()
         }
-        Link::SixToFour(_) => {
+        LinkSpec::SixToFour(_) => {
             let own = |local: &Ipv4Addr| [sixtofour::addr::host_router(*local), sixtofour::addr::relay(*local)];
             subject.link.locals().iter().flat_map(own).collect()
         }
@@ -476,7 +476,7 @@ fn add(node: &mut CheckedNode, subject: &Subject) -> Result<(), Error> {
         let error = Error::usage("check", link.device(), "its IPv4 addresses are known only while it runs");
         return Err(error.with_advice("name them: --local V4, or local in the file"));
     }
-    if let Link::IsatapRouter(router) = &mut link {
+    if let LinkSpec::IsatapRouter(router) = &mut link {
         // Of the hosts in a capture nobody can be asked; a running router lets no fewer in.
         router.check_neighbors = CheckNeighbors::Off;
     }
@@ -486,7 +486,7 @@ fn add(node: &mut CheckedNode, subject: &Subject) -> Result<(), Error> {
     let told = node.with_interface(NOW, id, |interface, cx| {
         link.tell(interface, cx)?;
         set_locators(interface, cx, &locators, Expiry::NEVER).map_err(full)?;
-        if let (AnyInterface::IsatapHost(host), Link::IsatapHost(spec)) = (&mut **interface, &link) {
+        if let (AnyInterface::IsatapHost(host), LinkSpec::IsatapHost(spec)) = (&mut **interface, &link) {
             spec.addresses().try_for_each(|router| host.add_router(cx, router)).map_err(full)?;
             subject.prefixes.iter().try_for_each(|prefix| host.add_on_link_prefix(cx, *prefix)).map_err(full)?;
         }

@@ -52,8 +52,8 @@ use crate::error::Error;
 use crate::mistakes::{self, Hints, refused};
 use crate::spec::file::ALIASES;
 use crate::spec::{
-    IsatapHost, IsatapRouter, Link, Native, RANGES, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer, Tunnel,
-    conflicts, overlaps,
+    IsatapHost, IsatapRouter, LinkSpec, Native, RANGES, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer,
+    Tunnel, conflicts, overlaps,
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -65,7 +65,7 @@ pub struct Config {
     /// The user that the daemon becomes once everything is open; `None`: it stays who it is.
     pub user: Option<String>,
     /// Its links, in the order of the file.
-    pub links: Vec<Link>,
+    pub links: Vec<LinkSpec>,
     /// What it says of native links.
     pub natives: Vec<Native>,
 }
@@ -113,11 +113,11 @@ type At<T> = (usize, T);
 
 impl File {
     /// The links, in the order of the file.
-    fn take_links(&mut self) -> Vec<At<Link>> {
-        fn each<T: Into<Link>>(tables: &mut Vec<Spanned<T>>) -> impl Iterator<Item = At<Link>> {
+    fn take_links(&mut self) -> Vec<At<LinkSpec>> {
+        fn each<T: Into<LinkSpec>>(tables: &mut Vec<Spanned<T>>) -> impl Iterator<Item = At<LinkSpec>> {
             tables.drain(..).map(|table| (table.span().start, table.into_inner().into()))
         }
-        let mut links: Vec<At<Link>> = each(&mut self.isatap_host)
+        let mut links: Vec<At<LinkSpec>> = each(&mut self.isatap_host)
             .chain(each(&mut self.isatap_router))
             .chain(each(&mut self.tunnel))
             .chain(each(&mut self.sixrd))
@@ -134,7 +134,7 @@ impl File {
 impl Config {
     /// One link, for a daemon of its own.
     #[must_use]
-    pub fn of(link: Link) -> Self {
+    pub fn of(link: LinkSpec) -> Self {
         Self { user: None, links: vec![link], natives: Vec::new() }
     }
 
@@ -165,10 +165,10 @@ impl Config {
             problems.sort_by_key(|problem| (problem.line, problem.column));
             return Err(problems);
         };
-        let (begins, mut links): (Vec<usize>, Vec<Link>) =
+        let (begins, mut links): (Vec<usize>, Vec<LinkSpec>) =
             tables.take_links().into_iter().filter(|(begin, _)| !damaged.contains(begin)).unzip();
         if accept_bogons {
-            links.iter_mut().for_each(Link::accept_bogons);
+            links.iter_mut().for_each(LinkSpec::accept_bogons);
         }
         for (begin, link) in begins.iter().zip(&links) {
             problems.extend(
@@ -229,7 +229,7 @@ impl Config {
     }
 
     /// What the tables leave open beside each other, which is no mistake: the device, and one line
-    /// for people. Each link's own is in [`Link::warnings`].
+    /// for people. Each link's own is in [`LinkSpec::warnings`].
     #[must_use]
     pub fn warnings(&self) -> Vec<(&str, String)> {
         overlaps(&self.links).into_iter().map(|(link, text)| (link.device(), text)).collect()

@@ -43,7 +43,7 @@ use crate::clock::Clock;
 use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::offload::{BUFFER_LEN, Coalescer};
-use crate::proto41_socket::{Datagram, Proto41Socket, ReceiveBatch};
+use crate::proto41_socket::{OuterPacket, Proto41Socket, ReceiveBatch};
 use crate::tun::Tun;
 use heard::Heard;
 use isatap_core::drop_reason::Counters;
@@ -52,7 +52,7 @@ use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::time::Instant;
 use lan::LanPort;
 use outbound::Outgoing;
-use outlet::{Outlet, Port};
+use outlet::{LinkDevice, Outlet};
 use parking::Way;
 use std::io::ErrorKind;
 use std::net::Ipv6Addr;
@@ -145,7 +145,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// Out of descriptors.
     pub fn attach(&mut self, link: LinkId, device: D) -> Result<(), Error> {
         self.watcher.watch(device.as_fd(), Source::Device(link))?;
-        self.out.ports.push(Port { link, device, coalescer: Coalescer::new(), counters: Counters::ZERO });
+        self.out.ports.push(LinkDevice { link, device, coalescer: Coalescer::new(), counters: Counters::ZERO });
         Ok(())
     }
 
@@ -320,7 +320,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 self.out.counters.send_failed += u64::from(!lan.send(packet.as_slice()));
                 continue;
             };
-            self.out.send(&Datagram::new(outer, packet.as_slice()));
+            self.out.send(&OuterPacket::new(outer, packet.as_slice()));
         }
     }
 

@@ -58,7 +58,7 @@ pub struct InterfaceAddress {
 
 /// A network device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Link {
+pub struct NetDevice {
     /// The interface index.
     pub index: u32,
     /// The name.
@@ -106,7 +106,7 @@ impl Netlink {
     /// # Errors
     ///
     /// The kernel's refusal, which is not expected.
-    pub fn links(&self) -> Result<Vec<Link>, Error> {
+    pub fn links(&self) -> Result<Vec<NetDevice>, Error> {
         let answer = self
             .dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))
             .map_err(|error| Error::refused("list", "the network devices", error))?;
@@ -118,7 +118,7 @@ impl Netlink {
     /// # Errors
     ///
     /// A usage error when there is none.
-    pub fn link(&self, name: &str) -> Result<Link, Error> {
+    pub fn link(&self, name: &str) -> Result<NetDevice, Error> {
         let found = self.links()?.into_iter().find(|link| link.name == name);
         found.ok_or_else(|| Error::usage("find the device", name, "there is none").with_advice("see: ip link"))
     }

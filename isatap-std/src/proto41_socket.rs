@@ -48,7 +48,7 @@ mod send;
 
 pub use receive::{Arrival, Icmpv4Error, ReceiveBatch};
 pub(crate) use send::send_some;
-pub use send::{Datagram, SendFailure, local_fragmentation_needed};
+pub use send::{OuterPacket, SendFailure, local_fragmentation_needed};
 
 use crate::error::Error;
 use isatap_core::wire::protocol;
@@ -122,7 +122,7 @@ impl Proto41Socket {
     /// Sends packets in order and gives how many the kernel took. Those that it
     /// refuses are counted and told to `failed` by their place in `datagrams`; the
     /// others are sent all the same. None is ever kept for later.
-    pub fn send(&self, datagrams: &[Datagram<'_>], mut failed: impl FnMut(usize, SendFailure)) -> usize {
+    pub fn send(&self, datagrams: &[OuterPacket<'_>], mut failed: impl FnMut(usize, SendFailure)) -> usize {
         let mut counters = self.counters.get();
         let before = counters.sent;
         let mut done = 0;

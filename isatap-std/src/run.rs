@@ -59,7 +59,7 @@ use crate::runtime_dir::RuntimeDir;
 use crate::service::status::Status;
 use crate::service::{self, LAST_WORDS, Member, Notice, Observer, Proto41Role, Service, Surroundings};
 use crate::signal::{Request, Signals};
-use crate::spec::{Link, Native, conflicts};
+use crate::spec::{LinkSpec, Native, conflicts};
 use crate::teredo::secrets::Secrets;
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
@@ -92,7 +92,7 @@ struct Begun {
 /// What a link is made of.
 #[derive(Clone)]
 struct Wanted {
-    link: Link,
+    link: LinkSpec,
     secrets: Secrets,
 }
 
@@ -123,7 +123,7 @@ impl Run {
     /// # Errors
     ///
     /// As [`open_with`](Self::open_with).
-    pub fn open(links: &[Link], observer: impl FnMut(&Notice) + Send + 'static) -> Result<Self, Error> {
+    pub fn open(links: &[LinkSpec], observer: impl FnMut(&Notice) + Send + 'static) -> Result<Self, Error> {
         Self::open_with(links, &[], None, observer)
     }
 
@@ -136,7 +136,7 @@ impl Run {
     /// or a file of secrets that cannot be used; the kernel's refusal, mostly for lack of
     /// privilege.
     pub fn open_with(
-        links: &[Link],
+        links: &[LinkSpec],
         natives: &[Native],
         runtime: Option<&RuntimeDir>,
         observer: impl FnMut(&Notice) + Send + 'static,
@@ -160,10 +160,10 @@ impl Run {
     }
 
     /// What no machine or this one cannot have is refused before anything changes.
-    fn check(&self, links: &[Link], natives: &[Native]) -> Result<Vec<Native>, Error> {
-        links.iter().try_for_each(Link::check_first)?;
+    fn check(&self, links: &[LinkSpec], natives: &[Native]) -> Result<Vec<Native>, Error> {
+        links.iter().try_for_each(LinkSpec::check_first)?;
         if let Some(conflict) = conflicts(links, natives).into_iter().next() {
-            let device = links.get(conflict.link).map(Link::device);
+            let device = links.get(conflict.link).map(LinkSpec::device);
             return Err(Error::usage("run", device.unwrap_or("a native device"), conflict.text));
         }
         if natives != self.natives {
@@ -224,7 +224,7 @@ impl Run {
             self.proto41 = None;
         }
         let of_proto41 = || self.links.iter().map(|begun| &begun.wanted.link).filter(|link| !link.is_teredo());
-        let published: Vec<Ipv6Prefix> = of_proto41().flat_map(Link::published_routes).copied().collect();
+        let published: Vec<Ipv6Prefix> = of_proto41().flat_map(LinkSpec::published_routes).copied().collect();
         let settled = self.proto41.as_mut().map_or(Ok(()), |proto41| proto41.settle_in(&in_order, &published));
         settled.and(self.arm())
     }
@@ -427,8 +427,8 @@ impl Home {
 
 /// What the links are made of: their secrets are read now. Teredo is last, since a client looks for
 /// what else there is.
-fn wanted_of(links: &[Link]) -> Result<Vec<Wanted>, Error> {
-    let wanted = |link: &Link| match service::secrets_of(link) {
+fn wanted_of(links: &[LinkSpec]) -> Result<Vec<Wanted>, Error> {
+    let wanted = |link: &LinkSpec| match service::secrets_of(link) {
         Ok(secrets) => Ok(Wanted { link: link.clone(), secrets }),
         Err(error) => Err(error.of_device(link.device())),
     };

@@ -2,15 +2,15 @@
 //!
 //! The struct is the flags of the command (feature `args`: clap), the table of a file (feature
 //! `file`: serde), what [`check`](crate::check) judges by, what a scenario of the lab builds, and
-//! what a program fills in that uses the library. [`Link`] is any of them.
+//! what a program fills in that uses the library. [`LinkSpec`] is any of them.
 //!
 //! ```
-//! use isatap_std::spec::{IsatapHost, Link};
+//! use isatap_std::spec::{IsatapHost, LinkSpec};
 //!
 //! let mut host = IsatapHost::new();
 //! host.router = vec!["10.0.0.1".parse()?, "isatap.corp.example".parse()?];
 //! host.mtu = Some(1000);
-//! let refusals = Link::from(host).check();
+//! let refusals = LinkSpec::from(host).check();
 //! assert_eq!(refusals[0].key, "mtu");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -109,7 +109,7 @@ impl Refusals {
 /// What one link is to be.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Link {
+pub enum LinkSpec {
     /// `isatap host`, `[[isatap-host]]`
     IsatapHost(IsatapHost),
     /// `isatap router`, `[[isatap-router]]`
@@ -132,23 +132,23 @@ pub enum Link {
 macro_rules! each {
     ($link:expr, $spec:ident => $of:expr) => {
         match $link {
-            Link::IsatapHost($spec) => $of,
-            Link::IsatapRouter($spec) => $of,
-            Link::Tunnel($spec) => $of,
-            Link::SixRd($spec) => $of,
-            Link::SixToFour($spec) => $of,
-            Link::TeredoClient($spec) => $of,
-            Link::TeredoServer($spec) => $of,
-            Link::TeredoRelay($spec) => $of,
+            LinkSpec::IsatapHost($spec) => $of,
+            LinkSpec::IsatapRouter($spec) => $of,
+            LinkSpec::Tunnel($spec) => $of,
+            LinkSpec::SixRd($spec) => $of,
+            LinkSpec::SixToFour($spec) => $of,
+            LinkSpec::TeredoClient($spec) => $of,
+            LinkSpec::TeredoServer($spec) => $of,
+            LinkSpec::TeredoRelay($spec) => $of,
         }
     };
 }
 
 macro_rules! from {
     ($($kind:ident),*) => {$(
-        impl From<$kind> for Link {
+        impl From<$kind> for LinkSpec {
             fn from(spec: $kind) -> Self {
-                Link::$kind(spec)
+                LinkSpec::$kind(spec)
             }
         }
     )*};
@@ -156,7 +156,7 @@ macro_rules! from {
 
 from!(IsatapHost, IsatapRouter, Tunnel, SixRd, SixToFour, TeredoClient, TeredoServer, TeredoRelay);
 
-impl Link {
+impl LinkSpec {
     /// The device to make.
     #[must_use]
     pub fn device(&self) -> &str {
@@ -173,12 +173,12 @@ impl Link {
     #[must_use]
     pub fn metric(&self) -> u32 {
         match self {
-            Link::IsatapHost(spec) => spec.metric,
-            Link::IsatapRouter(spec) => spec.metric,
-            Link::Tunnel(spec) => spec.metric,
-            Link::SixRd(spec) => spec.metric,
-            Link::SixToFour(spec) => spec.metric,
-            Link::TeredoClient(_) | Link::TeredoServer(_) | Link::TeredoRelay(_) => DEFAULT_METRIC,
+            LinkSpec::IsatapHost(spec) => spec.metric,
+            LinkSpec::IsatapRouter(spec) => spec.metric,
+            LinkSpec::Tunnel(spec) => spec.metric,
+            LinkSpec::SixRd(spec) => spec.metric,
+            LinkSpec::SixToFour(spec) => spec.metric,
+            LinkSpec::TeredoClient(_) | LinkSpec::TeredoServer(_) | LinkSpec::TeredoRelay(_) => DEFAULT_METRIC,
         }
     }
 
@@ -186,14 +186,14 @@ impl Link {
     #[must_use]
     pub fn locals(&self) -> Vec<Ipv4Addr> {
         match self {
-            Link::IsatapHost(host) => host.local.clone(),
-            Link::IsatapRouter(router) => router.local.clone(),
-            Link::Tunnel(tunnel) => vec![tunnel.local],
-            Link::SixRd(sixrd) => vec![sixrd.local],
-            Link::SixToFour(sixtofour) => sixtofour.locals(),
-            Link::TeredoClient(client) => client.bound().into_iter().collect(),
-            Link::TeredoServer(server) => vec![server.primary, server.secondary()],
-            Link::TeredoRelay(relay) => vec![relay.local],
+            LinkSpec::IsatapHost(host) => host.local.clone(),
+            LinkSpec::IsatapRouter(router) => router.local.clone(),
+            LinkSpec::Tunnel(tunnel) => vec![tunnel.local],
+            LinkSpec::SixRd(sixrd) => vec![sixrd.local],
+            LinkSpec::SixToFour(sixtofour) => sixtofour.locals(),
+            LinkSpec::TeredoClient(client) => client.bound().into_iter().collect(),
+            LinkSpec::TeredoServer(server) => vec![server.primary, server.secondary()],
+            LinkSpec::TeredoRelay(relay) => vec![relay.local],
         }
     }
 
@@ -201,8 +201,8 @@ impl Link {
     #[must_use]
     pub fn lans(&self) -> &[LanOptions] {
         match self {
-            Link::SixRd(sixrd) => &sixrd.lan,
-            Link::SixToFour(sixtofour) => &sixtofour.lan,
+            LinkSpec::SixRd(sixrd) => &sixrd.lan,
+            LinkSpec::SixToFour(sixtofour) => &sixtofour.lan,
             _ => &[],
         }
     }
@@ -210,7 +210,7 @@ impl Link {
     /// The routes that an ISATAP router tells hosts of.
     pub(crate) fn published_routes(&self) -> &[Ipv6Prefix] {
         match self {
-            Link::IsatapRouter(router) => &router.advertise_route,
+            LinkSpec::IsatapRouter(router) => &router.advertise_route,
             _ => &[],
         }
     }
@@ -219,8 +219,8 @@ impl Link {
     #[must_use]
     pub fn secret_file(&self) -> Option<&Path> {
         match self {
-            Link::TeredoClient(client) => client.secret_file.as_deref(),
-            Link::TeredoServer(server) => server.secret_file.as_deref(),
+            LinkSpec::TeredoClient(client) => client.secret_file.as_deref(),
+            LinkSpec::TeredoServer(server) => server.secret_file.as_deref(),
             _ => None,
         }
     }
@@ -237,10 +237,10 @@ impl Link {
     /// Lets IPv4 addresses count as public that are not, where the link asks whether they are.
     pub fn accept_bogons(&mut self) {
         match self {
-            Link::SixToFour(spec) => spec.accept_bogons = true,
-            Link::TeredoClient(spec) => spec.accept_bogons = true,
-            Link::TeredoServer(spec) => spec.accept_bogons = true,
-            Link::TeredoRelay(spec) => spec.accept_bogons = true,
+            LinkSpec::SixToFour(spec) => spec.accept_bogons = true,
+            LinkSpec::TeredoClient(spec) => spec.accept_bogons = true,
+            LinkSpec::TeredoServer(spec) => spec.accept_bogons = true,
+            LinkSpec::TeredoRelay(spec) => spec.accept_bogons = true,
             _ => {}
         }
     }
@@ -248,21 +248,21 @@ impl Link {
     /// Whether it speaks Teredo, and not protocol 41.
     #[must_use]
     pub fn is_teredo(&self) -> bool {
-        matches!(self, Link::TeredoClient(_) | Link::TeredoServer(_) | Link::TeredoRelay(_))
+        matches!(self, LinkSpec::TeredoClient(_) | LinkSpec::TeredoServer(_) | LinkSpec::TeredoRelay(_))
     }
 
     /// What it is, for people.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Link::IsatapHost(_) => "ISATAP host",
-            Link::IsatapRouter(_) => "ISATAP router",
-            Link::Tunnel(_) => "configured tunnel",
-            Link::SixRd(sixrd) => sixrd.role.describe(),
-            Link::SixToFour(sixtofour) => sixtofour.role.describe(),
-            Link::TeredoClient(_) => "Teredo client",
-            Link::TeredoServer(_) => "Teredo server",
-            Link::TeredoRelay(_) => "Teredo relay",
+            LinkSpec::IsatapHost(_) => "ISATAP host",
+            LinkSpec::IsatapRouter(_) => "ISATAP router",
+            LinkSpec::Tunnel(_) => "configured tunnel",
+            LinkSpec::SixRd(sixrd) => sixrd.role.describe(),
+            LinkSpec::SixToFour(sixtofour) => sixtofour.role.describe(),
+            LinkSpec::TeredoClient(_) => "Teredo client",
+            LinkSpec::TeredoServer(_) => "Teredo server",
+            LinkSpec::TeredoRelay(_) => "Teredo relay",
         }
     }
 
@@ -296,7 +296,7 @@ impl Link {
         let told = node.with_interface(Instant::ZERO, id, |interface, cx| {
             self.tell(interface, cx)?;
             set_locators(interface, cx, &locators, Expiry::NEVER).map_err(full)?;
-            if let (AnyInterface::IsatapHost(host), Link::IsatapHost(spec)) = (&mut **interface, self) {
+            if let (AnyInterface::IsatapHost(host), LinkSpec::IsatapHost(spec)) = (&mut **interface, self) {
                 spec.addresses().try_for_each(|router| host.add_router(cx, router)).map_err(full)?;
             }
             Ok(())
@@ -317,10 +317,10 @@ impl Link {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         match self {
-            Link::IsatapHost(host) => host.warnings(),
-            Link::IsatapRouter(router) => router.warnings(),
-            Link::SixRd(sixrd) => sixrd.warnings(),
-            Link::SixToFour(sixtofour) => sixtofour.warnings(),
+            LinkSpec::IsatapHost(host) => host.warnings(),
+            LinkSpec::IsatapRouter(router) => router.warnings(),
+            LinkSpec::SixRd(sixrd) => sixrd.warnings(),
+            LinkSpec::SixToFour(sixtofour) => sixtofour.warnings(),
             _ => Vec::new(),
         }
     }
@@ -334,12 +334,12 @@ impl Link {
     /// Teredo. What else [`check`](Self::check) refuses is for before.
     pub fn interface<C: Capacity>(&self) -> Result<AnyInterface<C>, Error> {
         match self {
-            Link::IsatapHost(host) => host.interface(),
-            Link::IsatapRouter(router) => router.interface(),
-            Link::Tunnel(tunnel) => Ok(tunnel.interface()),
-            Link::SixRd(sixrd) => sixrd.interface(),
-            Link::SixToFour(sixtofour) => sixtofour.interface(),
-            Link::TeredoClient(_) | Link::TeredoServer(_) | Link::TeredoRelay(_) => {
+            LinkSpec::IsatapHost(host) => host.interface(),
+            LinkSpec::IsatapRouter(router) => router.interface(),
+            LinkSpec::Tunnel(tunnel) => Ok(tunnel.interface()),
+            LinkSpec::SixRd(sixrd) => sixrd.interface(),
+            LinkSpec::SixToFour(sixtofour) => sixtofour.interface(),
+            LinkSpec::TeredoClient(_) | LinkSpec::TeredoServer(_) | LinkSpec::TeredoRelay(_) => {
                 Err(Error::usage("carry protocol 41 by", self.device(), "it speaks Teredo"))
             }
         }
@@ -353,9 +353,9 @@ impl Link {
     /// More of something than `C` has room for.
     pub fn tell<C: Capacity>(&self, interface: &mut AnyInterface<C>, cx: &mut Context<'_, C>) -> Result<(), Error> {
         match (self, interface) {
-            (Link::IsatapRouter(spec), AnyInterface::IsatapRouter(router)) => spec.tell(router, cx),
-            (Link::Tunnel(spec), AnyInterface::Configured(tunnel)) => spec.tell(tunnel, cx),
-            (Link::SixRd(spec), AnyInterface::SixRdEdge(edge)) => spec.tell(edge, cx),
+            (LinkSpec::IsatapRouter(spec), AnyInterface::IsatapRouter(router)) => spec.tell(router, cx),
+            (LinkSpec::Tunnel(spec), AnyInterface::Configured(tunnel)) => spec.tell(tunnel, cx),
+            (LinkSpec::SixRd(spec), AnyInterface::SixRdEdge(edge)) => spec.tell(edge, cx),
             _ => Ok(()),
         }
     }

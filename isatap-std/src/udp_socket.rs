@@ -12,7 +12,7 @@ mod joined;
 use crate::driver::{OuterSocket, Source, Watcher};
 use crate::error::Error;
 use crate::proto41_socket::{
-    Datagram, Icmpv4Error, ReceiveBatch, SendCounters, SendFailure, discover, send_some, set_buffer,
+    Icmpv4Error, OuterPacket, ReceiveBatch, SendCounters, SendFailure, discover, send_some, set_buffer,
 };
 use isatap_core::packet::HEADROOM;
 use isatap_core::proto41::Outer;
@@ -166,7 +166,7 @@ impl UdpSocket {
 
     /// Sends the first of some datagrams that leave by one socket; gives how many, at least
     /// one.
-    fn send_run(&self, endpoint: &Endpoint, run: &[Datagram<'_>]) -> Result<usize, SendFailure> {
+    fn send_run(&self, endpoint: &Endpoint, run: &[OuterPacket<'_>]) -> Result<usize, SendFailure> {
         let socket = endpoint.socket.as_fd();
         if !self.cuts.get() {
             return send_some(socket, run);
@@ -194,13 +194,13 @@ impl UdpSocket {
 }
 
 impl OuterSocket for UdpSocket {
-    fn send(&self, datagrams: &[Datagram<'_>], failed: &mut dyn FnMut(usize, SendFailure)) -> usize {
+    fn send(&self, datagrams: &[OuterPacket<'_>], failed: &mut dyn FnMut(usize, SendFailure)) -> usize {
         self.asked.set(Some(Instant::now()));
         let mut counters = self.counters.get();
         let before = counters.sent;
         let mut done = 0;
         while let Some(first) = datagrams.get(done) {
-            let source = |datagram: &Datagram<'_>| {
+            let source = |datagram: &OuterPacket<'_>| {
                 datagram.outer.ports.map(|(port, _)| SocketAddrV4::new(datagram.outer.source, port))
             };
             // A run of datagrams that leave by the same socket.
@@ -429,9 +429,9 @@ mod tests {
     }
 
     /// In two parts, as a cut super-packet is.
-    fn datagram(from: SocketAddrV4, to: SocketAddrV4, bytes: &[u8]) -> Datagram<'_> {
+    fn datagram(from: SocketAddrV4, to: SocketAddrV4, bytes: &[u8]) -> OuterPacket<'_> {
         let (headers, payload) = bytes.split_at(bytes.len() / 3);
-        Datagram { outer: Outer::udp(from, to), headers, payload }
+        OuterPacket { outer: Outer::udp(from, to), headers, payload }
     }
 
     /// What the core sees of what arrives: both ends and the payload.

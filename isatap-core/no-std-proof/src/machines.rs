@@ -9,7 +9,7 @@ use isatap_core::drop_reason::{Counters, DropReason};
 use isatap_core::engine::{Event, Machine, Parked, Parking, Ticket, Transmit};
 use isatap_core::interface::{Context, Interface};
 use isatap_core::isatap::{
-    Answer, HostConfig, HostInterface, PublishedPrefix, ResolveFailure, RouterConfig, RouterInterface,
+    HostConfig, HostInterface, PublishedPrefix, ResolveFailure, Resolved, RouterConfig, RouterInterface,
 };
 use isatap_core::link::{InterfaceAddress, Link, Locator, NativeLink, OuterPolicy};
 use isatap_core::nd::learned::SearchDomain;
@@ -80,7 +80,7 @@ pub fn forward<I: Interface<C>, C: Capacity, const LINKS: usize>(node: &mut Node
 pub fn host_inputs(host: &mut IsatapHost<Small>, u: &Unknown) {
     keep(host.set_locators(u.now(), locators()));
     keep(host.add_router(u.now(), u.ipv4()));
-    keep(host.routers_resolved(u.now(), any(Ok(Answer { addresses: any(&[]), ttl: any(None) }))));
+    keep(host.routers_resolved(u.now(), any(Ok(Resolved { addresses: any(&[]), ttl: any(None) }))));
     keep(host.routers_resolved(u.now(), any(Err(ResolveFailure::Unavailable))));
     keep(host.addresses().count());
     keep(host.with_interface(u.now(), u.link(), |host, cx| {
@@ -198,7 +198,7 @@ crate::roots! {
         any(Underlay::<Small>::new(OuterPolicy::DEFAULT)).locators().len()
     };
     configured_links => |u| {
-        let mut interface = any(configured::Interface::<Standard>::new(any(configured::Config::new(u.ipv4(), u.ipv4()))));
+        let mut interface = any(configured::ConfiguredInterface::<Standard>::new(any(configured::Config::new(u.ipv4(), u.ipv4()))));
         keep(interface.set_locators(locators()));
         let link = any(interface.link());
         ask(link, u);
@@ -225,7 +225,7 @@ crate::roots! {
         node.with_interface(u.now(), u.link(), |router, cx| router_inputs(router, cx))
     };
     configured_inputs => |u| {
-        let mut node: Node<configured::Interface<Small>, Small, 1> = any(Node::new(any(NodeConfig::DEFAULT)));
+        let mut node: Node<configured::ConfiguredInterface<Small>, Small, 1> = any(Node::new(any(NodeConfig::DEFAULT)));
         let address = any(InterfaceAddress { address: u.ipv6(), prefix_length: u.value() });
         keep(node.with_interface(u.now(), u.link(), |tunnel, cx| tunnel.add_address(cx, address)));
         drive(&mut node, u);

@@ -106,7 +106,7 @@ crate::roots! {
     lans => |u| {
         let mut node = node();
         let (now, prefix, tunnel, given) = (u.now(), u.prefix(), u.link(), delegation(u));
-        keep(lan::Interface::<Standard>::new(any(lan::Config::new(u.ipv6(), u.value()))).is_ok());
+        keep(lan::LanInterface::<Standard>::new(any(lan::Config::new(u.ipv6(), u.value()))).is_ok());
         keep(node.with_interface(now, u.link(), |interface, cx| {
             let AnyInterface::Lan(lan) = interface else { return };
             lan.start(now);

@@ -7,8 +7,7 @@ use crate::drop_reason::DropReason;
 use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
 use crate::link::{
-    Denied, InterfaceAddress, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, Traits, is_in,
-    source_among,
+    Denied, InterfaceAddress, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits, is_in, source_among,
 };
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
@@ -18,7 +17,7 @@ use crate::time::Instant;
 
 /// A configured tunnel's data.
 #[derive(Clone)]
-pub struct Link<C: Capacity> {
+pub struct ConfiguredLink<C: Capacity> {
     local: Ipv4Addr,
     remote: Ipv4Addr,
     /// Whether the remote can be a host's address. `TUN-4`: configuration may
@@ -42,10 +41,10 @@ pub const fn link_local(ipv4: Ipv4Addr) -> Ipv6Addr {
     }
 }
 
-impl<C: Capacity> Link<C> {
+impl<C: Capacity> ConfiguredLink<C> {
     pub(crate) fn new(local: Ipv4Addr, remote: Ipv4Addr, policy: OuterPolicy) -> Self {
         let underlay = Underlay::new(policy);
-        let mut link = Link { local, remote, is_remote_usable: false, underlay, addresses: Bounded::EMPTY };
+        let mut link = ConfiguredLink { local, remote, is_remote_usable: false, underlay, addresses: Bounded::EMPTY };
         // One always fits.
         let _ = link.set_locators(&[]);
         link
@@ -85,7 +84,7 @@ impl<C: Capacity> Link<C> {
     }
 }
 
-impl<C: Capacity> LinkTrait for Link<C> {
+impl<C: Capacity> Link for ConfiguredLink<C> {
     type Capacity = C;
 
     fn kind(&self) -> LinkKind {

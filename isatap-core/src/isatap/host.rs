@@ -26,7 +26,7 @@ use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
 use crate::interface::{Context, Told, interface};
 use crate::isatap::addr;
-use crate::isatap::link::Link;
+use crate::isatap::link::IsatapLink;
 use crate::isatap::prl::{EntryOrigin, Timer};
 use crate::link::Locator;
 use crate::nd::learned::{DnsServer, LinkParameters, SearchDomain, TimedRow, TimedSet};
@@ -37,13 +37,13 @@ use crate::time::{Expiry, Instant, Lifetime};
 
 pub use config::{HostConfig, LinkLocal, SolicitDestination};
 use names::Names;
-pub use names::{Answer, ResolveFailure};
+pub use names::{ResolveFailure, Resolved};
 
 /// The interface of an ISATAP host.
 #[derive(Clone)]
 pub struct HostInterface<C: Capacity> {
     config: HostConfig,
-    link: Link<C>,
+    link: IsatapLink<C>,
     names: Names,
     parameters: LinkParameters,
     servers: TimedSet<DnsServer, C::DnsServers>,
@@ -58,7 +58,7 @@ impl<C: Capacity> HostInterface<C> {
     pub const fn new(config: HostConfig) -> Self {
         HostInterface {
             config,
-            link: Link::new(config.policy, false),
+            link: IsatapLink::new(config.policy, false),
             names: Names { wanted: false, asked: false, refresh: Expiry::NEVER, failures: 0, before_each_round: false },
             parameters: LinkParameters::DEFAULT,
             servers: TimedSet::EMPTY,
@@ -290,4 +290,4 @@ fn router_number(slot: usize) -> u8 {
     u8::try_from(slot).unwrap_or(u8::MAX)
 }
 
-interface!(HostInterface, Link);
+interface!(HostInterface, IsatapLink);

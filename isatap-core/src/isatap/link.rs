@@ -10,7 +10,7 @@ use crate::isatap::addr::{self, embedded_ipv4};
 use crate::isatap::ingress;
 use crate::isatap::marks::Marks;
 use crate::isatap::prl::{EntryOrigin, Prl};
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, Traits};
+use crate::link::{Admitted, Denied, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits};
 use crate::nd::learned::{self, LearnedPrefix, Prefixes};
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix};
 use crate::proto41::Flow;
@@ -24,7 +24,7 @@ use crate::route::{Origin, Route};
 /// A host's or a router's control machine changes it; the datapath only reads
 /// it.
 #[derive(Clone)]
-pub struct Link<C: Capacity> {
+pub struct IsatapLink<C: Capacity> {
     pub(crate) underlay: Underlay<C>,
     pub(crate) prl: Prl<C>,
     /// The first locator; 0.0.0.0 while there is none.
@@ -43,10 +43,10 @@ pub struct Link<C: Capacity> {
     known: Vec<Ipv4Addr, C::KnownRouters>,
 }
 
-impl<C: Capacity> Link<C> {
+impl<C: Capacity> IsatapLink<C> {
     /// A link without locators, routers or prefixes.
     pub(crate) const fn new(policy: OuterPolicy, router: bool) -> Self {
-        Link {
+        IsatapLink {
             underlay: Underlay::new(policy),
             prl: Prl::EMPTY,
             first: Ipv4Addr::UNSPECIFIED,
@@ -232,7 +232,7 @@ impl<C: Capacity> Link<C> {
     }
 }
 
-/// What [`Link::judge`] looks at, as one argument: BPF has five registers for
+/// What [`IsatapLink::judge`] looks at, as one argument: BPF has five registers for
 /// them, and an address takes two.
 struct Judged {
     outer_source: Ipv4Addr,
@@ -241,7 +241,7 @@ struct Judged {
     inner_destination: Ipv6Addr,
 }
 
-impl<C: Capacity> LinkTrait for Link<C> {
+impl<C: Capacity> Link for IsatapLink<C> {
     type Capacity = C;
 
     fn kind(&self) -> LinkKind {

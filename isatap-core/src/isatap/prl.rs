@@ -249,7 +249,7 @@ impl<C: Capacity> Prl<C> {
     }
 
     /// Lists `address`; the number of its row and whether it is new. For
-    /// [`Link::list_router`](crate::isatap::Link) alone, which marks it.
+    /// [`IsatapLink::list_router`](crate::isatap::IsatapLink) alone, which marks it.
     pub(super) fn add(&mut self, address: Ipv4Addr, origin: EntryOrigin) -> Result<(usize, bool), TableFull> {
         if let Some(slot) = self.slot(address) {
             // ISA-20: what is configured by address outlives the name.

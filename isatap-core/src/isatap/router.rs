@@ -23,7 +23,7 @@ use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
 use crate::interface::{Context, Told, interface};
 use crate::isatap::addr;
-use crate::isatap::link::Link;
+use crate::isatap::link::IsatapLink;
 use crate::isatap::prl::EntryOrigin;
 use crate::link::{Link as _, Locator};
 use crate::nd::learned::{DnsServer, SearchDomain};
@@ -42,7 +42,7 @@ use limit::Limit;
 #[derive(Clone)]
 pub struct RouterInterface<C: Capacity> {
     config: RouterConfig,
-    link: Link<C>,
+    link: IsatapLink<C>,
     published: Vec<PublishedPrefix, C::Prefixes>,
     servers: Vec<DnsServer, C::DnsServers>,
     domains: Vec<SearchDomain, C::SearchDomains>,
@@ -62,7 +62,7 @@ impl<C: Capacity> RouterInterface<C> {
     pub const fn new(config: RouterConfig) -> Self {
         RouterInterface {
             config,
-            link: Link::new(config.policy, true),
+            link: IsatapLink::new(config.policy, true),
             published: Bounded::EMPTY,
             servers: Bounded::EMPTY,
             domains: Bounded::EMPTY,
@@ -222,4 +222,4 @@ impl<C: Capacity> RouterInterface<C> {
 /// The row of the router list that stands for this router itself.
 const OWN: u8 = 0;
 
-interface!(RouterInterface, Link);
+interface!(RouterInterface, IsatapLink);

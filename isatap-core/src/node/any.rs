@@ -21,9 +21,9 @@ pub enum AnyInterface<C: Capacity> {
     /// A link that carries IPv6 itself.
     Native(NativeLink<C>),
     /// A router's native link, which advertises.
-    Lan(lan::Interface<C>),
+    Lan(lan::LanInterface<C>),
     /// A configured tunnel.
-    Configured(configured::Interface<C>),
+    Configured(configured::ConfiguredInterface<C>),
     /// An ISATAP host's interface.
     IsatapHost(isatap::HostInterface<C>),
     /// An ISATAP router's interface.
@@ -37,7 +37,7 @@ pub enum AnyInterface<C: Capacity> {
     /// A 6to4 relay's interface.
     SixToFourRelay(sixtofour::RelayInterface<C>),
     /// Automatic tunnelling to IPv4-compatible addresses.
-    Compatible(compatible::Interface<C>),
+    Compatible(compatible::CompatibleInterface<C>),
 }
 
 macro_rules! each {

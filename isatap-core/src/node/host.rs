@@ -6,7 +6,7 @@ use super::{Node, NodeConfig};
 use crate::capacity::Capacity;
 use crate::datapath::{Datapath, Port, Switches};
 use crate::error::TableFull;
-use crate::isatap::{Answer, HostConfig, HostInterface, ResolveFailure};
+use crate::isatap::{HostConfig, HostInterface, ResolveFailure, Resolved};
 use crate::link::Locator;
 use crate::packet::LinkId;
 use crate::time::Instant;
@@ -46,7 +46,7 @@ impl<C: Capacity> Node<HostInterface<C>, C, 1> {
     pub fn routers_resolved(
         &mut self,
         now: Instant,
-        answer: Result<Answer<'_>, ResolveFailure>,
+        answer: Result<Resolved<'_>, ResolveFailure>,
     ) -> Result<(), TableFull> {
         self.with_interface(now, ONLY, |host, cx| host.routers_resolved(cx, answer)).unwrap_or(Ok(()))
     }

@@ -10,7 +10,7 @@ use core::net::Ipv4Addr;
 
 use super::addr::{Domain, DomainError};
 use super::dhcp::SixRdOption;
-use super::link::{Link, Place, Side};
+use super::link::{Place, Side, SixRdLink};
 use crate::capacity::Capacity;
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, TableFull};
@@ -58,7 +58,7 @@ impl Default for EdgeConfig {
 #[derive(Clone)]
 pub struct EdgeInterface<C: Capacity> {
     config: EdgeConfig,
-    link: Link<C>,
+    link: SixRdLink<C>,
     /// The 6rd prefix and the IPv4MaskLen. `S6R-15`: the common bits are
     /// those of our own IPv4 address.
     domain: Option<(Ipv6Prefix, u8)>,
@@ -101,7 +101,7 @@ impl<C: Capacity> EdgeInterface<C> {
     pub const fn new(config: EdgeConfig) -> Self {
         EdgeInterface {
             config,
-            link: Link::new(config.policy, Side::Edge, config.strict_siblings),
+            link: SixRdLink::new(config.policy, Side::Edge, config.strict_siblings),
             domain: None,
             until: Expiry::NEVER,
             probe: Probe::IDLE,
@@ -308,4 +308,4 @@ impl<C: Capacity> Control<C> for EdgeInterface<C> {
 /// Comes back one lower.
 const PROBE_HOP_LIMIT: u8 = 64;
 
-interface!(EdgeInterface, Link);
+interface!(EdgeInterface, SixRdLink);

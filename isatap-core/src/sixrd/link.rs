@@ -9,7 +9,7 @@ use crate::drop_reason::DropReason;
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
 use crate::interface::automatic;
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, Traits};
+use crate::link::{Admitted, Denied, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits};
 use crate::prefix::{Ipv6Prefix, is_never_unicast};
 use crate::proto41::Flow;
 use crate::proto41::underlay::Underlay;
@@ -18,7 +18,7 @@ use crate::time::{Expiry, Instant};
 /// A 6rd interface's data. A customer edge's or a border relay's control
 /// machine changes it; the datapath only reads it.
 #[derive(Clone)]
-pub struct Link<C: Capacity> {
+pub struct SixRdLink<C: Capacity> {
     /// The domain and our place in it; `None`: no IPv4 address, or disabled.
     pub(crate) place: Option<Place>,
     /// With all IPv4 addresses of this node, though the place is that of one.
@@ -65,10 +65,10 @@ pub(crate) enum Side {
     Relay { anycast: bool },
 }
 
-impl<C: Capacity> Link<C> {
+impl<C: Capacity> SixRdLink<C> {
     /// A link without an IPv4 address.
     pub(crate) const fn new(policy: OuterPolicy, side: Side, strict_siblings: bool) -> Self {
-        Link {
+        SixRdLink {
             place: None,
             underlay: Underlay::new(policy),
             relays: Bounded::EMPTY,
@@ -185,7 +185,7 @@ impl<C: Capacity> Link<C> {
     }
 }
 
-impl<C: Capacity> LinkTrait for Link<C> {
+impl<C: Capacity> Link for SixRdLink<C> {
     type Capacity = C;
 
     fn kind(&self) -> LinkKind {

@@ -7,7 +7,7 @@ use core::net::Ipv4Addr;
 
 use super::addr::Domain;
 use super::edge::POLICY;
-use super::link::{Link, Place, Side};
+use super::link::{Place, Side, SixRdLink};
 use crate::capacity::Capacity;
 use crate::engine::{Event, LearnedAddress};
 use crate::error::{Table, TableFull};
@@ -44,7 +44,7 @@ impl RelayConfig {
 #[derive(Clone)]
 pub struct RelayInterface<C: Capacity> {
     config: RelayConfig,
-    link: Link<C>,
+    link: SixRdLink<C>,
     told: Told<C>,
 }
 
@@ -53,7 +53,7 @@ impl<C: Capacity> RelayInterface<C> {
     #[must_use]
     pub const fn new(config: RelayConfig) -> Self {
         let side = Side::Relay { anycast: config.anycast };
-        RelayInterface { config, link: Link::new(config.policy, side, false), told: Told::NOTHING }
+        RelayInterface { config, link: SixRdLink::new(config.policy, side, false), told: Told::NOTHING }
     }
 
     /// This node's addresses on the link.
@@ -124,4 +124,4 @@ impl<C: Capacity> Control<C> for RelayInterface<C> {
     }
 }
 
-interface!(RelayInterface, Link);
+interface!(RelayInterface, SixRdLink);

@@ -7,7 +7,7 @@ use super::ingress;
 use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::error::TableFull;
-use crate::link::{Admitted, Denied, Link as LinkTrait, LinkKind, Locator, OuterPolicy, Resolution, Traits};
+use crate::link::{Admitted, Denied, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits};
 use crate::prefix::Ipv4Prefix;
 use crate::proto41::Flow;
 use crate::proto41::underlay::Underlay;
@@ -16,7 +16,7 @@ use crate::wire::protocol;
 /// A 6to4 interface's data: who we are, and whom we listen to. A router's or
 /// a relay's control machine changes it; the datapath only reads it.
 #[derive(Clone)]
-pub struct Link<C: Capacity> {
+pub struct SixToFourLink<C: Capacity> {
     pub(crate) underlay: Underlay<C>,
     /// The relays that native packets are accepted from; none: all. `S64-24`
     pub(crate) relays: Vec<Ipv4Addr, C::PotentialRouters>,
@@ -37,10 +37,10 @@ pub(crate) enum Side {
     Relay { anycast: bool },
 }
 
-impl<C: Capacity> Link<C> {
+impl<C: Capacity> SixToFourLink<C> {
     /// A link without IPv4 addresses.
     pub(crate) const fn new(policy: OuterPolicy, accept_bogons: bool, side: Side) -> Self {
-        Link {
+        SixToFourLink {
             underlay: Underlay::new(policy),
             relays: Bounded::EMPTY,
             clients: Bounded::EMPTY,
@@ -119,7 +119,7 @@ impl<C: Capacity> Link<C> {
     }
 }
 
-impl<C: Capacity> LinkTrait for Link<C> {
+impl<C: Capacity> Link for SixToFourLink<C> {
     type Capacity = C;
 
     fn kind(&self) -> LinkKind {

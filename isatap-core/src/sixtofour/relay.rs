@@ -4,7 +4,7 @@
 //! one route is `2002::/16`; the way to the native Internet is the node's.
 
 use super::addr::PREFIX;
-use super::link::{Link, Side};
+use super::link::{Side, SixToFourLink};
 use crate::capacity::{Bounded as _, Capacity};
 use crate::engine::{Event, LearnedAddress};
 use crate::error::{Table, TableFull};
@@ -50,7 +50,7 @@ impl Default for RelayConfig {
 #[derive(Clone)]
 pub struct RelayInterface<C: Capacity> {
     config: RelayConfig,
-    link: Link<C>,
+    link: SixToFourLink<C>,
     told: Told<C>,
 }
 
@@ -64,7 +64,7 @@ impl<C: Capacity> RelayInterface<C> {
         }
         RelayInterface {
             config,
-            link: Link::new(config.policy, config.accept_bogons, Side::Relay { anycast: config.anycast }),
+            link: SixToFourLink::new(config.policy, config.accept_bogons, Side::Relay { anycast: config.anycast }),
             told: Told::NOTHING,
         }
     }
@@ -116,4 +116,4 @@ impl<C: Capacity> Control<C> for RelayInterface<C> {
     }
 }
 
-interface!(RelayInterface, Link);
+interface!(RelayInterface, SixToFourLink);

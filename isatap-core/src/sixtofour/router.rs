@@ -14,7 +14,7 @@ use core::time::Duration;
 
 use super::addr::{self, PREFIX};
 use super::ingress;
-use super::link::{Link, Side};
+use super::link::{Side, SixToFourLink};
 use crate::capacity::{Bounded, Capacity, Vec};
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
@@ -87,7 +87,7 @@ pub enum Relay {
 #[derive(Clone)]
 pub struct RouterInterface<C: Capacity> {
     config: RouterConfig,
-    link: Link<C>,
+    link: SixToFourLink<C>,
     /// All that the caller named; the link has those in use.
     locators: Vec<Locator, C::Locators>,
     until: Expiry,
@@ -129,7 +129,7 @@ impl<C: Capacity> RouterInterface<C> {
     pub const fn new(config: RouterConfig) -> Self {
         RouterInterface {
             config,
-            link: Link::new(config.policy, config.accept_bogons, Side::Site),
+            link: SixToFourLink::new(config.policy, config.accept_bogons, Side::Site),
             locators: Bounded::EMPTY,
             until: Expiry::NEVER,
             native: false,
@@ -444,4 +444,4 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
     }
 }
 
-interface!(RouterInterface, Link);
+interface!(RouterInterface, SixToFourLink);

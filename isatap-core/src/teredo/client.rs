@@ -127,7 +127,7 @@ struct LocalPeer {
 
 /// A bubble to the address that a relay or a neighbour used for its own.
 #[derive(Clone, Copy, Debug)]
-struct Answer {
+struct OwedBubble {
     destination: Ipv6Addr,
     to: SocketAddrV4,
     wanted: bool,
@@ -176,7 +176,7 @@ pub struct Client<S = [Peer; 64], A = Open, const N: usize = 16> {
     opened: Opened,
     peers: PeerTable<S>,
     sessions: [Session; N],
-    answers: Vec<Answer, ANSWERS>,
+    answers: Vec<OwedBubble, ANSWERS>,
     local: Vec<LocalPeer, LOCAL_PEERS>,
     discover_at: Expiry,
     discover: bool,

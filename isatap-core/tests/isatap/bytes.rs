@@ -7,7 +7,7 @@ use std::time::Duration;
 use isatap_core::capacity::Small;
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Change, Event, Machine, Verdict, Via};
-use isatap_core::isatap::{Answer, HostConfig, PublishedPrefix, RouterConfig, RouterInterface};
+use isatap_core::isatap::{HostConfig, PublishedPrefix, Resolved, RouterConfig, RouterInterface};
 use isatap_core::link::OuterPolicy;
 use isatap_core::node::{IsatapHost, Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
@@ -110,7 +110,7 @@ fn isa_30_isa_31_isa_52_isa_55_solicitation_and_advertisement_are_the_vectors() 
     let mut host = host();
     host.set_locators(now, &[v4("10.0.0.2").into()]).unwrap();
     assert!(matches!(events(&mut host)[0], Event::ResolveRouters { .. }));
-    host.routers_resolved(now, Ok(Answer { addresses: &[v4("10.0.0.1")], ttl: None })).unwrap();
+    host.routers_resolved(now, Ok(Resolved { addresses: &[v4("10.0.0.1")], ttl: None })).unwrap();
     host.handle_timeout(now, &mut zeros);
     let solicitation = transmit(&mut host).unwrap();
     assert_eq!(solicitation, bytes(RS));

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use isatap_core::capacity::Standard;
-use isatap_core::configured::{Config, Interface};
+use isatap_core::configured::{Config, ConfiguredInterface};
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Machine, Verdict, Via};
@@ -16,12 +16,12 @@ use isatap_core::route::{Origin, Route};
 const LINK: LinkId = LinkId(0);
 const CONSUMED: Verdict = Verdict::Consumed { link: LINK };
 
-type Tunnel = Run<Node<Interface<Standard>, Standard, 1>>;
+type Tunnel = Run<Node<ConfiguredInterface<Standard>, Standard, 1>>;
 
 /// From 192.0.2.1 to 198.51.100.1, 2001:db8::1/64, default route into it.
 fn tunnel(config: Config, switches: Switches) -> Tunnel {
     let mut node = Node::new(NodeConfig::DEFAULT);
-    let id = node.add(Interface::new(config), switches).unwrap();
+    let id = node.add(ConfiguredInterface::new(config), switches).unwrap();
     let address = InterfaceAddress { address: v6("2001:db8::1"), prefix_length: 64 };
     node.with_interface(at(1.0), id, |tunnel, cx| tunnel.add_address(cx, address)).unwrap().unwrap();
     node.insert_route(Route::via(prefix("::/0"), id, v6("fe80::c633:6401"), Origin::Manual)).unwrap();

@@ -15,7 +15,7 @@ use isatap_core::capacity::{Capacity, Small, Standard};
 use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::interface::Interface;
-use isatap_core::isatap::{Answer, HostConfig, HostInterface, PublishedPrefix, ResolveFailure};
+use isatap_core::isatap::{HostConfig, HostInterface, PublishedPrefix, ResolveFailure, Resolved};
 use isatap_core::isatap::{RouterConfig, RouterInterface};
 use isatap_core::link::InterfaceAddress;
 use isatap_core::node::{Node, NodeConfig};
@@ -162,7 +162,7 @@ impl<C: Capacity> Role<C> for HostInterface<C> {
             }
             Command::Resolved(Ok((numbers, ttl))) => {
                 let addresses = ipv4(numbers);
-                host.routers_resolved(cx, Ok(Answer { addresses: &addresses, ttl: ttl.map(secs) }))
+                host.routers_resolved(cx, Ok(Resolved { addresses: &addresses, ttl: ttl.map(secs) }))
             }
             Command::Resolved(Err(denied)) => {
                 let failure = if *denied { ResolveFailure::NoSuchName } else { ResolveFailure::Unavailable };
@@ -219,7 +219,7 @@ impl<C: Capacity> Role<C> for RouterInterface<C> {
     }
 }
 
-impl<C: Capacity> Role<C> for configured::Interface<C> {
+impl<C: Capacity> Role<C> for configured::ConfiguredInterface<C> {
     fn apply(node: &mut Node<Self, C, 1>, now: Instant, command: &Command) {
         if let Command::Publish(number, host) = command {
             let address = Ipv6Addr::from_bits(v6(PREFIXES[*number]).to_bits() | u128::from(*host | 1));
@@ -365,10 +365,10 @@ fn router_node<C: Capacity>() -> Node<RouterInterface<C>, C, 1> {
     node
 }
 
-fn tunnel_node<C: Capacity>() -> Node<configured::Interface<C>, C, 1> {
+fn tunnel_node<C: Capacity>() -> Node<configured::ConfiguredInterface<C>, C, 1> {
     let mut node = Node::new(NodeConfig::DEFAULT);
     let config = configured::Config::new(v4("192.0.2.1"), v4("198.51.100.1"));
-    let id = node.add(configured::Interface::new(config), Switches::FORWARDING).unwrap();
+    let id = node.add(configured::ConfiguredInterface::new(config), Switches::FORWARDING).unwrap();
     node.insert_route(Route::via(prefix("::/0"), id, v6("fe80::1"), Origin::Manual)).unwrap();
     node
 }

@@ -310,7 +310,7 @@ fn one_link_takes_no_route_of_another() {
 fn isa_20_names_with_many_addresses_leave_rows_for_routers_given_by_address() {
     let mut host = host(HostConfig::DEFAULT, &["10.0.0.2"], Dice::Middle);
     let named: Vec<_> = (1..=40).map(|last| v4(&format!("10.9.0.{last}"))).collect();
-    let answer = isatap_core::isatap::Answer { addresses: &named, ttl: None };
+    let answer = isatap_core::isatap::Resolved { addresses: &named, ttl: None };
     let now = host.now;
     assert!(host.machine.routers_resolved(now, Ok(answer)).is_err());
     host.drain();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use isatap_core::capacity::Standard;
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Change, Entropy, Event, LearnedAddress, Machine, Transmit, Verdict, Via};
-use isatap_core::isatap::{Answer, HostConfig, PublishedPrefix, RouterConfig, RouterInterface};
+use isatap_core::isatap::{HostConfig, PublishedPrefix, Resolved, RouterConfig, RouterInterface};
 use isatap_core::node::{IsatapHost, Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
@@ -476,7 +476,7 @@ impl Host {
     /// The names have these addresses, with this TTL in seconds.
     pub fn resolved(&mut self, addresses: &[&str], ttl: Option<u64>) {
         let addresses: Vec<_> = addresses.iter().map(|text| v4(text)).collect();
-        let answer = Answer { addresses: &addresses, ttl: ttl.map(secs) };
+        let answer = Resolved { addresses: &addresses, ttl: ttl.map(secs) };
         self.machine.routers_resolved(self.now, Ok(answer)).unwrap();
         self.drain();
     }

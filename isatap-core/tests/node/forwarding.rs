@@ -258,7 +258,7 @@ fn tun_60_all_parameters_of_a_tunnel_are_given() {
     config.policy.ttl = 64;
     config.policy.tos = isatap_core::proto41::ecn::TosMode::Fixed(0x0a);
     config.policy.mtu = isatap_core::proto41::mtu::MtuMode::Static(1280);
-    let tunnel = AnyInterface::Configured(isatap_core::configured::Interface::new(config));
+    let tunnel = AnyInterface::Configured(isatap_core::configured::ConfiguredInterface::new(config));
     let id = node.add(tunnel, Switches::DEFAULT).unwrap();
     // No IPv6 address says anything about the outer addresses.
     for destination in ["fe80::5efe:10.0.0.9", "fe80::192.0.2.99", "fe80::1"] {

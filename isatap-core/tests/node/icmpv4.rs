@@ -82,7 +82,7 @@ fn tun_41_too_big_lowers_the_path_and_the_next_packet_is_told() {
     let mut node = Any::new(NodeConfig::DEFAULT);
     let mut config = isatap_core::configured::Config::new(v4(NEAR4), v4(FAR4));
     config.policy.link_mtu = 1480;
-    let interface = AnyInterface::Configured(isatap_core::configured::Interface::new(config));
+    let interface = AnyInterface::Configured(isatap_core::configured::ConfiguredInterface::new(config));
     let id = node.add(interface, Switches::DEFAULT).unwrap();
     let (own, far) = (v6("fe80::192.0.2.1"), v6("fe80::198.51.100.1"));
     let inner = Inner::new(own, far).len(1480);

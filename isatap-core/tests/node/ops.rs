@@ -13,7 +13,7 @@ use crate::oracle::{links, packets};
 use crate::support::*;
 use isatap_core::datapath::{IngressFilter, Switches};
 use isatap_core::engine::{Event, Machine, Verdict, Via};
-use isatap_core::isatap::{Answer, PublishedPrefix, ResolveFailure};
+use isatap_core::isatap::{PublishedPrefix, ResolveFailure, Resolved};
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
@@ -350,7 +350,7 @@ impl Trial {
         let addresses: Vec<Ipv4Addr> =
             ANSWERS.get(answer).map(|texts| texts.iter().map(|text| v4(text)).collect()).unwrap_or_default();
         let result = match ANSWERS.get(answer) {
-            Some(_) => Ok(Answer { addresses: &addresses, ttl: Some(Duration::from_secs(60)) }),
+            Some(_) => Ok(Resolved { addresses: &addresses, ttl: Some(Duration::from_secs(60)) }),
             None if answer == ANSWERS.len() => Err(ResolveFailure::NoSuchName),
             None => Err(ResolveFailure::Unavailable),
         };

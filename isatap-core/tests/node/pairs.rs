@@ -64,10 +64,13 @@ fn kinds() -> Vec<(&'static str, Interface)> {
             })
         }),
         ("compatible", {
-            told(AnyInterface::Compatible(compatible::Interface::new(OuterPolicy::DEFAULT)), |interface, cx| {
-                let AnyInterface::Compatible(interface) = interface else { unreachable!() };
-                interface.set_locators(cx, &locators(&[OWN])).unwrap();
-            })
+            told(
+                AnyInterface::Compatible(compatible::CompatibleInterface::new(OuterPolicy::DEFAULT)),
+                |interface, cx| {
+                    let AnyInterface::Compatible(interface) = interface else { unreachable!() };
+                    interface.set_locators(cx, &locators(&[OWN])).unwrap();
+                },
+            )
         }),
     ]
 }

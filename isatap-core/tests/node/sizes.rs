@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use isatap_core::configured::{Config, Interface};
+use isatap_core::configured::{Config, ConfiguredInterface};
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Event, Machine, Verdict, Via};
@@ -35,7 +35,7 @@ fn tunnel(mtu: MtuMode, link_mtu: u16) -> (Any, LinkId) {
     let mut config = Config::new(v4(NEAR4), v4(FAR4));
     config.policy.mtu = mtu;
     config.policy.link_mtu = link_mtu;
-    let id = node.add(AnyInterface::Configured(Interface::new(config)), Switches::FORWARDING).unwrap();
+    let id = node.add(AnyInterface::Configured(ConfiguredInterface::new(config)), Switches::FORWARDING).unwrap();
     let address = InterfaceAddress { address: v6("2001:db8:0:9::1"), prefix_length: 64 };
     node.with_interface(NOW, id, |interface, cx| {
         let AnyInterface::Configured(tunnel) = interface else { unreachable!() };
@@ -214,7 +214,7 @@ fn tun_50_tun_51_class_and_congestion_marks_on_entry() {
         let mut node = Any::new(NodeConfig::DEFAULT);
         let mut config = Config::new(v4(NEAR4), v4(FAR4));
         (config.policy.tos, config.policy.ecn) = (tos, ecn);
-        let id = node.add(AnyInterface::Configured(Interface::new(config)), Switches::DEFAULT).unwrap();
+        let id = node.add(AnyInterface::Configured(ConfiguredInterface::new(config)), Switches::DEFAULT).unwrap();
         let inner = Inner::of("fe80::192.0.2.1", "fe80::198.51.100.1").class(class);
         let (_, bytes) = send_on(&mut node, id, &inner);
         assert_eq!(seen(&bytes).tos, expected, "{tos:?} {ecn:?} {class:#x}");
@@ -229,7 +229,7 @@ fn tun_51_congestion_marks_cross_from_tunnel_to_tunnel() {
     let isatap = add_router(&mut node, SITE4, ISATAP_PREFIX, Switches::FORWARDING);
     let mut config = Config::new(v4(NEAR4), v4(FAR4));
     (config.policy.tos, config.policy.ecn) = (TosMode::CopyTrafficClass, EcnMode::Normal);
-    let tunnel = node.add(AnyInterface::Configured(Interface::new(config)), Switches::FORWARDING).unwrap();
+    let tunnel = node.add(AnyInterface::Configured(ConfiguredInterface::new(config)), Switches::FORWARDING).unwrap();
     route(&mut node, "2001:db8:f::/48", tunnel, "fe80::1");
     let inner = Inner::new(site6("10.0.0.3"), v6("2001:db8:f::1")).class(0xb8 | 2);
     let marked = Outer::new(v4("10.0.0.3"), v4(SITE4)).tos(3).around(&inner.bytes());

@@ -23,7 +23,7 @@ const NOW: Instant = Instant::from_secs(1000);
 fn node_of(tunnel: AnyInterface<Standard>) -> Any {
     let mut node = AnyNode::new(NodeConfig::DEFAULT);
     assert_eq!(node.add(tunnel, Switches::FORWARDING), Ok(TUNNEL));
-    let mut interface = lan::Interface::new(lan::Config::new(v6("fe80::ff"), 5)).unwrap();
+    let mut interface = lan::LanInterface::new(lan::Config::new(v6("fe80::ff"), 5)).unwrap();
     interface.start(NOW);
     assert_eq!(node.add(AnyInterface::Lan(interface), Switches::FORWARDING), Ok(LAN));
     node

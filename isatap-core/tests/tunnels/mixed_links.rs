@@ -64,7 +64,7 @@ fn sixtofour_relay(node: &mut Any) -> LinkId {
 }
 
 fn compatible(node: &mut Any) -> LinkId {
-    add(node, AnyInterface::Compatible(compatible::Interface::new(OuterPolicy::DEFAULT)), |interface, cx| {
+    add(node, AnyInterface::Compatible(compatible::CompatibleInterface::new(OuterPolicy::DEFAULT)), |interface, cx| {
         let AnyInterface::Compatible(interface) = interface else { unreachable!() };
         interface.set_locators(cx, &locators(&[OWN])).unwrap();
     })
@@ -72,7 +72,7 @@ fn compatible(node: &mut Any) -> LinkId {
 
 fn configured(node: &mut Any) -> LinkId {
     let config = configured::Config::new(v4(OWN), v4("131.107.9.9"));
-    add(node, AnyInterface::Configured(configured::Interface::new(config)), |interface, cx| {
+    add(node, AnyInterface::Configured(configured::ConfiguredInterface::new(config)), |interface, cx| {
         let AnyInterface::Configured(tunnel) = interface else { unreachable!() };
         let address = InterfaceAddress { address: v6("2001:db8:9::1"), prefix_length: 64 };
         tunnel.add_address(cx, address).unwrap();

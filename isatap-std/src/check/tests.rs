@@ -52,19 +52,19 @@ fn isatap_host(local: &str) -> IsatapHost {
 }
 
 fn host() -> Checker {
-    let mut subject = Subject::from(Link::from(isatap_host("10.0.0.2")));
+    let mut subject = Subject::from(LinkSpec::from(isatap_host("10.0.0.2")));
     subject.prefixes = vec!["2001:db8:0:7::/64".parse().unwrap()];
     Checker::new(&[subject]).unwrap()
 }
 
 fn tunnel(remote: &str) -> Subject {
-    Link::from(Tunnel::new(v4("10.0.0.2"), v4(remote))).into()
+    LinkSpec::from(Tunnel::new(v4("10.0.0.2"), v4(remote))).into()
 }
 
 /// A client in a lab, whose NAT shows it at 192.0.2.1:4000.
 fn client() -> Checker {
     let client = TeredoClient { accept_bogons: true, ..TeredoClient::new("198.51.100.1".parse().unwrap()) };
-    let mut subject = Subject::from(Link::from(client));
+    let mut subject = Subject::from(LinkSpec::from(client));
     subject.mapped = Some("192.0.2.1:4000".parse().unwrap());
     Checker::new(&[subject]).unwrap()
 }
@@ -112,7 +112,7 @@ fn one_packet_changes_nothing_for_the_next() {
 
 #[test]
 fn tun_23_every_link_that_was_asked_is_shown() {
-    let isatap = Link::from(isatap_host("10.0.0.2"));
+    let isatap = LinkSpec::from(isatap_host("10.0.0.2"));
     let checker = Checker::new(&[isatap.into(), tunnel("10.9.9.9")]).unwrap();
 
     let judged = checker.judge(&packet(("10.0.0.5", "10.0.0.2"), ("2001:db8::1", "2001:db8::2"), None));
@@ -149,7 +149,7 @@ fn whatever_is_no_packet_gets_a_reason_too() {
 
 #[test]
 fn a_node_that_cannot_be_is_refused_with_the_cause() {
-    let unusable = Link::from(isatap_host("127.0.0.1"));
+    let unusable = LinkSpec::from(isatap_host("127.0.0.1"));
     let error = Checker::new(&[unusable.into()]).err().unwrap().to_string();
     assert!(error.contains("127.0.0.1"), "{error}");
     let error = Checker::new(&vec![tunnel("10.0.0.3"); MAX_LINKS + 1]).err().unwrap().to_string();
@@ -167,7 +167,7 @@ fn an_address_without_its_length_is_asked_for_it() {
 /// The node of the cases of the field.
 fn router() -> Checker {
     let router = IsatapRouter::new(vec![v4("10.0.0.1")], vec!["2001:db8:0:7::/64".parse().unwrap()]);
-    Checker::new(&[Link::from(router).into()]).unwrap()
+    Checker::new(&[LinkSpec::from(router).into()]).unwrap()
 }
 
 /// The judgement of a packet as a capture shows it.

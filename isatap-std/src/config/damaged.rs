@@ -2,7 +2,7 @@
 
 use super::File;
 use crate::mistakes::Part;
-use crate::spec::Link;
+use crate::spec::LinkSpec;
 
 /// See [`refusals`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(super) fn refusals(part: &Part, accept_bogons: bool) -> Vec<Told> {
 }
 
 /// The link, with each value that could stand where one cannot be read, or with none.
-fn variants(part: &Part) -> Vec<Link> {
+fn variants(part: &Part) -> Vec<LinkSpec> {
     let link = |text: &str| toml::from_str::<File>(text).ok()?.take_links().pop().map(|(_, link)| link);
     let header = part.text.lines().next().unwrap_or_default();
     let mut texts = vec![part.text.clone()];

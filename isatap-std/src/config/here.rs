@@ -4,7 +4,7 @@ use super::{Config, File, refused};
 use crate::error::{Error, Problem};
 use crate::netlink::Netlink;
 use crate::runtime_dir::RuntimeDir;
-use crate::spec::{IsatapHost, Link};
+use crate::spec::{IsatapHost, LinkSpec};
 use std::net::Ipv4Addr;
 
 /// What this machine has.
@@ -26,7 +26,7 @@ impl Here {
     }
 
     /// Each with the key where it stands and the value, as far as that is known.
-    fn lacks(&self, link: &Link) -> Vec<(&'static str, String, String)> {
+    fn lacks(&self, link: &LinkSpec) -> Vec<(&'static str, String, String)> {
         let mut lacks = Vec::new();
         let device = link.device();
         if self.has(device) && !self.ours.iter().any(|ours| ours == device) {
@@ -42,7 +42,7 @@ impl Here {
             );
             lacks.push(("", address.to_string(), text));
         }
-        if let Link::IsatapHost(IsatapHost { via: Some(via), .. }) = link {
+        if let LinkSpec::IsatapHost(IsatapHost { via: Some(via), .. }) = link {
             lacks.extend(self.lacks_device(via).map(|text| ("via", via.clone(), text)));
         }
         for lan in link.lans() {

@@ -49,7 +49,7 @@ fn a_file_describes_what_the_commands_do() {
         "#,
     )
     .unwrap();
-    let [Link::IsatapRouter(router), Link::IsatapHost(host)] = config.links.as_slice() else {
+    let [LinkSpec::IsatapRouter(router), LinkSpec::IsatapHost(host)] = config.links.as_slice() else {
         panic!("{config:?}");
     };
     assert_eq!((host.dev.as_str(), router.dev.as_str()), ("isatap1", "isatap0"));
@@ -91,8 +91,12 @@ fn a_file_describes_clients_servers_and_relays_of_teredo() {
         port-mapping = "off"
     "#;
     let config = Config::parse("node.toml", text).unwrap();
-    let [Link::TeredoServer(server), Link::TeredoRelay(relay), Link::TeredoRelay(old), Link::TeredoClient(client)] =
-        config.links.as_slice()
+    let [
+        LinkSpec::TeredoServer(server),
+        LinkSpec::TeredoRelay(relay),
+        LinkSpec::TeredoRelay(old),
+        LinkSpec::TeredoClient(client),
+    ] = config.links.as_slice()
     else {
         panic!("{config:?}");
     };

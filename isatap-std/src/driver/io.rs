@@ -5,7 +5,7 @@ use super::{Source, Watcher};
 use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::offload::{Joined, VirtioHeader};
-use crate::proto41_socket::{Datagram, Icmpv4Error, Proto41Socket, ReceiveBatch, SendCounters, SendFailure};
+use crate::proto41_socket::{Icmpv4Error, OuterPacket, Proto41Socket, ReceiveBatch, SendCounters, SendFailure};
 use crate::tun::{Received, Tun};
 use std::io;
 use std::net::Ipv4Addr;
@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 /// The outer side: [`Proto41Socket`] and its like.
 pub trait OuterSocket {
     /// See [`Proto41Socket::send`].
-    fn send(&self, datagrams: &[Datagram<'_>], failed: &mut dyn FnMut(usize, SendFailure)) -> usize;
+    fn send(&self, datagrams: &[OuterPacket<'_>], failed: &mut dyn FnMut(usize, SendFailure)) -> usize;
 
     /// See [`Proto41Socket::receive`].
     ///
@@ -79,7 +79,7 @@ pub trait Device: AsFd {
 }
 
 impl OuterSocket for Proto41Socket {
-    fn send(&self, datagrams: &[Datagram<'_>], failed: &mut dyn FnMut(usize, SendFailure)) -> usize {
+    fn send(&self, datagrams: &[OuterPacket<'_>], failed: &mut dyn FnMut(usize, SendFailure)) -> usize {
         Proto41Socket::send(self, datagrams, failed)
     }
 

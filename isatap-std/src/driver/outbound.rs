@@ -4,7 +4,7 @@ use super::parking::Way;
 use super::{Device, Driver, OUTBOUND_BYTES, OUTBOUND_PACKETS, OuterSocket, deleted, is_deleted};
 use crate::error::Error;
 use crate::offload::{BUFFER_LEN, Segments, VirtioHeader};
-use crate::proto41_socket::{Datagram, SendFailure, local_fragmentation_needed};
+use crate::proto41_socket::{OuterPacket, SendFailure, local_fragmentation_needed};
 use isatap_core::engine::{Machine, Verdict};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::proto41::Outer;
@@ -149,14 +149,14 @@ struct TooBig {
 impl TooBig {
     const QUOTE: usize = 576;
 
-    fn of(datagram: &Datagram<'_>) -> Self {
+    fn of(datagram: &OuterPacket<'_>) -> Self {
         let quote: Vec<u8> = datagram.headers.iter().chain(datagram.payload).copied().take(Self::QUOTE).collect();
         let rest = vec![0; datagram.len() - quote.len()];
         Self { outer: datagram.outer, quote, rest }
     }
 
-    fn datagram(&self) -> Datagram<'_> {
-        Datagram { outer: self.outer, headers: &self.quote, payload: &self.rest }
+    fn datagram(&self) -> OuterPacket<'_> {
+        OuterPacket { outer: self.outer, headers: &self.quote, payload: &self.rest }
     }
 }
 
@@ -170,14 +170,14 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     /// The next packet to send, its headers written to `header`.
-    fn next<'h>(&mut self, header: &'h mut Header) -> Option<Datagram<'h>>
+    fn next<'h>(&mut self, header: &'h mut Header) -> Option<OuterPacket<'h>>
     where
         'a: 'h,
     {
         loop {
             if let Some((segments, packet, outer)) = &mut self.current {
                 if let Some(segment) = segments.next_header(header) {
-                    return Some(Datagram {
+                    return Some(OuterPacket {
                         outer: **outer,
                         headers: header.get(..segment.header_len).unwrap_or_default(),
                         payload: packet.get(segment.payload).unwrap_or_default(),
@@ -196,5 +196,5 @@ impl<'a> Work<'a> {
     }
 }
 
-const NOTHING: Datagram<'static> =
-    Datagram { outer: Outer::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED), headers: &[], payload: &[] };
+const NOTHING: OuterPacket<'static> =
+    OuterPacket { outer: Outer::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED), headers: &[], payload: &[] };

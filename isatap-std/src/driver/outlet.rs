@@ -4,7 +4,7 @@
 use super::tap::Tap;
 use super::{Device, IoCounters, OuterSocket};
 use crate::offload::{Coalescer, VirtioHeader};
-use crate::proto41_socket::Datagram;
+use crate::proto41_socket::OuterPacket;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Machine, Verdict, Via};
 use isatap_core::packet::{LinkId, PacketMut};
@@ -14,7 +14,7 @@ use isatap_core::proto41::Outer;
 #[derive(Debug)]
 pub(super) struct Outlet<S, D> {
     pub(super) socket: S,
-    pub(super) ports: Vec<Port<D>>,
+    pub(super) ports: Vec<LinkDevice<D>>,
     pub(super) tap: Option<Tap>,
     pub(super) counters: IoCounters,
     /// Of packets that are no port's.
@@ -23,7 +23,7 @@ pub(super) struct Outlet<S, D> {
 
 /// A link of the machine's and the device that stands for it.
 #[derive(Debug)]
-pub(super) struct Port<D> {
+pub(super) struct LinkDevice<D> {
     pub(super) link: LinkId,
     pub(super) device: D,
     pub(super) coalescer: Coalescer,
@@ -60,7 +60,7 @@ impl<S: OuterSocket, D: Device> Outlet<S, D> {
     pub(super) fn carry_out(&mut self, verdict: &Verdict, packet: &PacketMut<'_>, fallback: Option<LinkId>) {
         match verdict {
             Verdict::Tunnel { outer, .. } | Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } => {
-                self.send(&Datagram::new(*outer, packet.as_slice()));
+                self.send(&OuterPacket::new(*outer, packet.as_slice()));
             }
             Verdict::Deliver { link, .. }
             | Verdict::Native { link, .. }
@@ -84,7 +84,7 @@ impl<S: OuterSocket, D: Device> Outlet<S, D> {
     }
 
     /// Sends a packet that is not worth a batch.
-    pub(super) fn send(&mut self, datagram: &Datagram<'_>) {
+    pub(super) fn send(&mut self, datagram: &OuterPacket<'_>) {
         if let Some(tap) = &mut self.tap {
             tap.sent(datagram);
         }

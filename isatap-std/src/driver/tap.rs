@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::pcap::Pcap;
-use crate::proto41_socket::Datagram;
+use crate::proto41_socket::OuterPacket;
 use crate::runtime_dir::new_owner;
 use isatap_core::packet::{HEADROOM, PacketMut};
 use isatap_core::proto41::Outer;
@@ -81,7 +81,7 @@ impl Tap {
     }
 
     /// Records what is handed to the kernel, which alone knows the Identification.
-    pub(super) fn sent(&mut self, datagram: &Datagram<'_>) {
+    pub(super) fn sent(&mut self, datagram: &OuterPacket<'_>) {
         self.record(&Outer { identification: 0, ..datagram.outer }, &[datagram.headers, datagram.payload]);
     }
 

@@ -135,7 +135,7 @@ impl Wire {
 struct Socket(Rc<Wire>);
 
 impl OuterSocket for Socket {
-    fn send(&self, datagrams: &[Datagram<'_>], failed: &mut dyn FnMut(usize, SendFailure)) -> usize {
+    fn send(&self, datagrams: &[OuterPacket<'_>], failed: &mut dyn FnMut(usize, SendFailure)) -> usize {
         for (place, datagram) in datagrams.iter().enumerate() {
             match self.0.attempt() {
                 Ok(()) => self.0.sent.borrow_mut().push([datagram.headers, datagram.payload].concat()),

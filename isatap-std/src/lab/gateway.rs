@@ -14,7 +14,7 @@ use isatap_core::route::{Origin, Preference, Route};
 use isatap_core::time::{Expiry, Instant};
 
 use crate::error::Error;
-use crate::spec::{Link, set_locators};
+use crate::spec::{LinkSpec, set_locators};
 
 use super::forwarder::Forwarder;
 use super::isatap::locators;
@@ -30,7 +30,7 @@ pub const GATEWAY_LINKS: usize = 6;
 
 /// Where a route of a [`Gateway`] leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Port {
+pub enum GatewayPort {
     /// By one of its tunnels, counted from 0.
     Tunnel(usize),
     /// By one of its native links, counted from 0.
@@ -45,7 +45,7 @@ pub struct GatewayRoute {
     /// The destinations.
     pub prefix: Ipv6Prefix,
     /// By which link.
-    pub port: Port,
+    pub port: GatewayPort,
     /// By which neighbour there; `None`: they are neighbours themselves.
     pub next_hop: Option<Ipv6Addr>,
     /// Lower is better.
@@ -58,7 +58,7 @@ pub struct GatewayRoute {
 impl GatewayRoute {
     /// The way to `prefix`, of medium preference and metric 0.
     #[must_use]
-    pub const fn new(prefix: Ipv6Prefix, port: Port, next_hop: Option<Ipv6Addr>) -> Self {
+    pub const fn new(prefix: Ipv6Prefix, port: GatewayPort, next_hop: Option<Ipv6Addr>) -> Self {
         GatewayRoute { prefix, port, next_hop, metric: 0, preference: Preference::Medium }
     }
 }
@@ -68,7 +68,7 @@ impl GatewayRoute {
 pub struct GatewayOptions {
     /// Its tunnels, of protocol 41 and no ISATAP hosts. One that names IPv4 addresses is given those
     /// of them that the node has.
-    pub tunnels: Vec<Link>,
+    pub tunnels: Vec<LinkSpec>,
     /// Its address on each of its native links.
     pub lans: Vec<InterfaceAddress>,
     /// Its routes.
@@ -80,7 +80,7 @@ pub struct GatewayOptions {
 impl GatewayOptions {
     /// A tunnel and nothing else.
     #[must_use]
-    pub fn new(link: impl Into<Link>) -> Self {
+    pub fn new(link: impl Into<LinkSpec>) -> Self {
         GatewayOptions { tunnels: vec![link.into()], lans: Vec::new(), routes: Vec::new(), loop_checks: true }
     }
 
@@ -91,13 +91,13 @@ impl GatewayOptions {
         self
     }
 
-    /// The link of the machine that stands for a port; [`Port::Null`] has none.
+    /// The link of the machine that stands for a port; [`GatewayPort::Null`] has none.
     #[must_use]
-    pub fn link(&self, port: Port) -> Option<LinkId> {
+    pub fn link(&self, port: GatewayPort) -> Option<LinkId> {
         let at = match port {
-            Port::Tunnel(at) => at,
-            Port::Lan(at) => self.tunnels.len() + at,
-            Port::Null => return None,
+            GatewayPort::Tunnel(at) => at,
+            GatewayPort::Lan(at) => self.tunnels.len() + at,
+            GatewayPort::Null => return None,
         };
         u8::try_from(at).ok().map(LinkId)
     }
@@ -120,7 +120,7 @@ impl<C: Capacity> Gateway<C> {
     pub fn new(options: &GatewayOptions) -> Result<Self, Error> {
         for tunnel in &options.tunnels {
             unplayed::check(tunnel)?;
-            if matches!(tunnel, Link::IsatapHost(_)) {
+            if matches!(tunnel, LinkSpec::IsatapHost(_)) {
                 let error = Error::usage("make a gateway of", tunnel.device(), "an ISATAP host forwards for nobody");
                 return Err(error.with_advice("give it a node of its own"));
             }
@@ -162,7 +162,7 @@ impl<C: Capacity> Gateway<C> {
             let publish = is_published(&prefix);
             node.insert_route(Route { next_hop, metric, preference, publish, ..base }).map_err(full)?;
         }
-        Ok(Gateway { forwarder, ipv4: options.tunnels.iter().map(Link::locals).collect() })
+        Ok(Gateway { forwarder, ipv4: options.tunnels.iter().map(LinkSpec::locals).collect() })
     }
 
     /// The machine.

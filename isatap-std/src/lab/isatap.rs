@@ -16,7 +16,7 @@ use isatap_core::node::{AnyInterface, IsatapHost as Host, Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::time::Instant;
 
-use super::names::Answer;
+use super::names::DnsAnswer;
 use super::node::{LabNode, Outbox};
 use super::rng::Rng;
 use super::{ip, unplayed};
@@ -47,7 +47,7 @@ pub struct IsatapHost<C: Capacity = Standard> {
     local: Vec<Ipv4Addr>,
     names: Vec<String>,
     /// What came of names so far, until all are answered.
-    answers: Vec<Answer>,
+    answers: Vec<DnsAnswer>,
 }
 
 impl<C: Capacity> IsatapHost<C> {
@@ -57,13 +57,13 @@ impl<C: Capacity> IsatapHost<C> {
     /// The host can be on no machine, has something that no node of the lab has, or more than `C`
     /// has room for.
     pub fn new(host: &spec::IsatapHost) -> Result<Self, Error> {
-        let link = spec::Link::from(host.clone());
+        let link = spec::LinkSpec::from(host.clone());
         unplayed::check(&link)?;
         Self::of(host, &link)
     }
 
     /// Of what was found well: apart, since both take much of a small stack.
-    fn of(host: &spec::IsatapHost, link: &spec::Link) -> Result<Self, Error> {
+    fn of(host: &spec::IsatapHost, link: &spec::LinkSpec) -> Result<Self, Error> {
         let full = |full: TableFull| Error::usage("make", "an ISATAP host of the lab", full.to_string());
         let mut node = Host::new(NodeConfig::DEFAULT);
         if let AnyInterface::IsatapHost(interface) = link.interface()? {
@@ -135,16 +135,16 @@ impl<C: Capacity> LabNode for IsatapHost<C> {
         self.drain(out);
     }
 
-    fn resolved(&mut self, now: Instant, _link: LinkId, answer: &Answer, out: &mut Outbox) {
+    fn resolved(&mut self, now: Instant, _link: LinkId, answer: &DnsAnswer, out: &mut Outbox) {
         self.answers.push(answer.clone());
         if self.answers.len() < self.names.len() {
             return;
         }
         let answers = std::mem::take(&mut self.answers);
         let (addresses, ttl) = merged(&answers);
-        let unanswered = answers.iter().any(|answer| matches!(answer, Answer::ServerFailure | Answer::NoReply));
+        let unanswered = answers.iter().any(|answer| matches!(answer, DnsAnswer::ServerFailure | DnsAnswer::NoReply));
         let answer = match ttl {
-            Some(_) => Ok(isatap::Answer { addresses: &addresses, ttl }),
+            Some(_) => Ok(isatap::Resolved { addresses: &addresses, ttl }),
             None if unanswered => Err(ResolveFailure::Unavailable),
             None => Err(ResolveFailure::NoSuchName),
         };
@@ -168,10 +168,10 @@ impl<C: Capacity> LabNode for IsatapHost<C> {
 }
 
 /// The addresses of several names, and for how long all of them are good; `None`: no name has any.
-fn merged(answers: &[Answer]) -> (Vec<Ipv4Addr>, Option<Duration>) {
+fn merged(answers: &[DnsAnswer]) -> (Vec<Ipv4Addr>, Option<Duration>) {
     let (mut all, mut shortest) = (Vec::new(), None);
     for answer in answers {
-        if let Answer::Addresses { addresses, ttl } = answer {
+        if let DnsAnswer::Addresses { addresses, ttl } = answer {
             all.extend(addresses);
             shortest = Some(shortest.map_or(*ttl, |shortest: Duration| shortest.min(*ttl)));
         }

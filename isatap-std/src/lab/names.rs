@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What asking for a name brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum DnsAnswer {
     /// Addresses, good for `ttl`.
     Addresses {
         /// The A records.
@@ -23,13 +23,13 @@ pub enum Answer {
 }
 
 /// The names that the nodes can ask for. Unknown ones are
-/// [`Answer::NotFound`].
+/// [`DnsAnswer::NotFound`].
 #[derive(Clone, Debug)]
 pub struct Names {
-    records: BTreeMap<String, Answer>,
+    records: BTreeMap<String, DnsAnswer>,
     /// How long an answer takes.
     pub latency: Duration,
-    /// After how long a node takes [`Answer::NoReply`] for a failure.
+    /// After how long a node takes [`DnsAnswer::NoReply`] for a failure.
     pub patience: Duration,
 }
 
@@ -41,19 +41,19 @@ impl Names {
     }
 
     /// From now on `name` gives `answer`.
-    pub fn set(&mut self, name: &str, answer: Answer) {
+    pub fn set(&mut self, name: &str, answer: DnsAnswer) {
         self.records.insert(name.to_ascii_lowercase(), answer);
     }
 
     /// From now on `name` has these addresses.
     pub fn set_addresses(&mut self, name: &str, addresses: &[Ipv4Addr], ttl: Duration) {
-        self.set(name, Answer::Addresses { addresses: addresses.to_vec(), ttl });
+        self.set(name, DnsAnswer::Addresses { addresses: addresses.to_vec(), ttl });
     }
 
     /// What asking for `name` brings now.
     #[must_use]
-    pub fn answer(&self, name: &str) -> Answer {
-        self.records.get(&name.to_ascii_lowercase()).cloned().unwrap_or(Answer::NotFound)
+    pub fn answer(&self, name: &str) -> DnsAnswer {
+        self.records.get(&name.to_ascii_lowercase()).cloned().unwrap_or(DnsAnswer::NotFound)
     }
 }
 
@@ -63,18 +63,18 @@ impl Default for Names {
     }
 }
 
-impl std::fmt::Display for Answer {
+impl std::fmt::Display for DnsAnswer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Answer::Addresses { addresses, ttl } => {
+            DnsAnswer::Addresses { addresses, ttl } => {
                 for (n, address) in addresses.iter().enumerate() {
                     write!(f, "{}{address}", if n == 0 { "" } else { ", " })?;
                 }
                 write!(f, " for {} s", ttl.as_secs())
             }
-            Answer::NotFound => f.write_str("no such name"),
-            Answer::ServerFailure => f.write_str("server failure"),
-            Answer::NoReply => f.write_str("no reply"),
+            DnsAnswer::NotFound => f.write_str("no such name"),
+            DnsAnswer::ServerFailure => f.write_str("server failure"),
+            DnsAnswer::NoReply => f.write_str("no reply"),
         }
     }
 }

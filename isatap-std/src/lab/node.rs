@@ -8,7 +8,7 @@ use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::proto41::Outer;
 use isatap_core::time::Instant;
 
-use super::names::Answer;
+use super::names::DnsAnswer;
 use super::rng::Rng;
 
 /// Something that lives in the [`World`](super::World): one of this crate's
@@ -46,7 +46,7 @@ pub trait LabNode: Any {
     }
 
     /// The answer to what [`Outbox::resolve`] asked for `link`.
-    fn resolved(&mut self, now: Instant, link: LinkId, answer: &Answer, out: &mut Outbox) {
+    fn resolved(&mut self, now: Instant, link: LinkId, answer: &DnsAnswer, out: &mut Outbox) {
         let _ = (now, link, answer, out);
     }
 

@@ -100,7 +100,7 @@ pub use self::run::Run;
 use self::file::File;
 use self::node::Node;
 use super::balancer::Balancer;
-use super::names::{Answer, Names};
+use super::names::{DnsAnswer, Names};
 use super::nat::Nat;
 use super::native::{NATIVE_LINK, NativeHost};
 use super::world::World;
@@ -300,9 +300,9 @@ fn read(name: &str, text: &str) -> Result<File, Vec<Problem>> {
 
 fn set_name(names: &mut Names, table: &file::NameTable) {
     let answer = if table.addresses.is_empty() {
-        Answer::NotFound
+        DnsAnswer::NotFound
     } else {
-        Answer::Addresses { addresses: table.addresses.clone(), ttl: table.ttl.0 }
+        DnsAnswer::Addresses { addresses: table.addresses.clone(), ttl: table.ttl.0 }
     };
     names.set(&table.name, answer);
 }

@@ -188,7 +188,7 @@ impl Held {
 }
 
 /// What the three have in common.
-struct Port<M> {
+struct Station<M> {
     machine: M,
     held: Held,
     /// UDP ports that are open.
@@ -199,9 +199,9 @@ struct Port<M> {
     gateway: Option<Ipv6Addr>,
 }
 
-impl<M: Machine> Port<M> {
+impl<M: Machine> Station<M> {
     fn new(machine: M, port: u16, native: Option<LinkId>) -> Self {
-        Port { machine, held: Held::default(), ports: vec![port], native, gateway: None }
+        Station { machine, held: Held::default(), ports: vec![port], native, gateway: None }
     }
 
     fn receive(&mut self, now: Instant, bytes: &[u8], out: &mut Outbox) {
@@ -301,14 +301,14 @@ fn forwarded(packet: &[u8]) -> Vec<u8> {
 
 /// A client of the core, alone on its host.
 pub struct TeredoClient {
-    port: Port<Client>,
+    port: Station<Client>,
 }
 
 impl TeredoClient {
     /// A client that starts once it has an IPv4 address.
     #[must_use]
     pub fn new(config: ClientConfig) -> Self {
-        TeredoClient { port: Port::new(Client::new(config, TEREDO_LINK), config.port, None) }
+        TeredoClient { port: Station::new(Client::new(config, TEREDO_LINK), config.port, None) }
     }
 
     /// The machine.
@@ -374,7 +374,7 @@ impl LabNode for TeredoClient {
 
 /// A server of the core, with a native link for what it forwards.
 pub struct TeredoServer {
-    port: Port<Server>,
+    port: Station<Server>,
 }
 
 impl TeredoServer {
@@ -382,7 +382,7 @@ impl TeredoServer {
     #[must_use]
     pub fn new(config: ServerConfig) -> Self {
         let port = isatap_core::teredo::addr::SERVER_PORT;
-        TeredoServer { port: Port::new(Server::new(config, TEREDO_LINK), port, Some(INTERNET_LINK)) }
+        TeredoServer { port: Station::new(Server::new(config, TEREDO_LINK), port, Some(INTERNET_LINK)) }
     }
 
     /// The same where a router leads on from the native segment.
@@ -435,7 +435,7 @@ impl LabNode for TeredoServer {
 
 /// A relay of the core: the router of a native segment.
 pub struct TeredoRelay {
-    port: Port<Relay>,
+    port: Station<Relay>,
     address: Ipv6Addr,
 }
 
@@ -443,7 +443,7 @@ impl TeredoRelay {
     /// A relay whose address on the native segment is `address`.
     #[must_use]
     pub fn new(config: RelayConfig, address: Ipv6Addr) -> Self {
-        TeredoRelay { port: Port::new(Relay::new(config, TEREDO_LINK), config.port, Some(INTERNET_LINK)), address }
+        TeredoRelay { port: Station::new(Relay::new(config, TEREDO_LINK), config.port, Some(INTERNET_LINK)), address }
     }
 
     /// The same where a router leads on from the native segment.

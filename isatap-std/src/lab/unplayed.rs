@@ -2,10 +2,10 @@
 
 use crate::error::Error;
 use crate::resolve::Entry;
-use crate::spec::{Link, PortMapping, Refusal, SixToFour};
+use crate::spec::{LinkSpec, PortMapping, Refusal, SixToFour};
 
 /// The keys of a link that no node of the lab has, each with the reason.
-pub(super) fn refusals(link: &Link) -> Vec<Refusal> {
+pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     let mut add = |key: &'static str, on: &dyn ToString, why: &'static str, advice: &'static str| {
         let error = Error::usage(format!("play {key} ="), on.to_string(), why).with_advice(advice);
@@ -23,16 +23,16 @@ pub(super) fn refusals(link: &Link) -> Vec<Refusal> {
         add("lan", lan, "the lab's LANs have no Router Advertisements", advice);
     }
     match link {
-        Link::IsatapHost(host) => {
+        LinkSpec::IsatapHost(host) => {
             if let Some(via) = &host.via {
                 let advice = "leave it out; write local to have only some of the node's IPv4 addresses";
                 add("via", via, "the lab's nodes have no IPv4 devices", advice);
             }
         }
-        Link::SixToFour(SixToFour { relay: Some(relay @ Entry::Name(_)), .. }) => {
+        LinkSpec::SixToFour(SixToFour { relay: Some(relay @ Entry::Name(_)), .. }) => {
             add("relay", relay, "only ISATAP hosts of the lab ask for names", "write the IPv4 address");
         }
-        Link::TeredoClient(client) => {
+        LinkSpec::TeredoClient(client) => {
             if let server @ Entry::Name(_) = client.server.entry() {
                 add("server", server, "only ISATAP hosts of the lab ask for names", "write the IPv4 address");
             }
@@ -49,7 +49,7 @@ pub(super) fn refusals(link: &Link) -> Vec<Refusal> {
 ///
 /// # Errors
 /// A usage error: it can be on no machine, or only on a real one.
-pub(super) fn check(link: &Link) -> Result<(), Error> {
+pub(super) fn check(link: &LinkSpec) -> Result<(), Error> {
     link.check_first()?;
     refusals(link).into_iter().next().map_or(Ok(()), |refusal| Err(refusal.error))
 }

@@ -1,7 +1,7 @@
 //! What other programs change, as events.
 
 use super::transport::{Messages, Transport};
-use super::{ForeignRoute, Ipv4Address, Link, PROTOCOL, parse};
+use super::{ForeignRoute, Ipv4Address, NetDevice, PROTOCOL, parse};
 use crate::error::Error;
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -41,7 +41,7 @@ pub enum Event {
     /// say. [`sysctl`](super::sysctl) tells what it is now.
     SwitchesChanged,
     /// A device appeared, went up or down, or changed its name or MTU.
-    LinkChanged(Link),
+    LinkChanged(NetDevice),
     /// A device is gone.
     LinkRemoved {
         /// Its interface index.

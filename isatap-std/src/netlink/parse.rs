@@ -1,6 +1,6 @@
 //! From rtnetlink messages to what this program asks about.
 
-use super::{ForeignRoute, InterfaceAddress, Ipv4Address, Link, Preference, Route};
+use super::{ForeignRoute, InterfaceAddress, Ipv4Address, NetDevice, Preference, Route};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
@@ -13,14 +13,14 @@ use std::time::Duration;
 
 type Path = (Ipv4Addr, u32, Option<u32>, Option<Ipv4Addr>);
 
-pub(super) fn link_of(message: &RouteNetlinkMessage) -> Option<Link> {
+pub(super) fn link_of(message: &RouteNetlinkMessage) -> Option<NetDevice> {
     match message {
         RouteNetlinkMessage::NewLink(message) | RouteNetlinkMessage::DelLink(message) => link(message),
         _ => None,
     }
 }
 
-fn link(message: &LinkMessage) -> Option<Link> {
+fn link(message: &LinkMessage) -> Option<NetDevice> {
     let mut name = None;
     let mut mtu = 0;
     for attribute in &message.attributes {
@@ -30,7 +30,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
             _ => {}
         }
     }
-    Some(Link {
+    Some(NetDevice {
         index: message.header.index,
         name: name?,
         is_up: message.header.flags.contains(LinkFlags::Up),

@@ -12,7 +12,7 @@ use std::{fmt, ptr};
 /// them in two parts that the kernel puts together, so that a cut super-packet needs no copy of
 /// its payload. Either part may be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Datagram<'a> {
+pub struct OuterPacket<'a> {
     /// The headers: the source an address of this host, a TTL of at least 1. The kernel chooses
     /// the Identification.
     pub outer: Outer,
@@ -22,7 +22,7 @@ pub struct Datagram<'a> {
     pub payload: &'a [u8],
 }
 
-impl<'a> Datagram<'a> {
+impl<'a> OuterPacket<'a> {
     /// A packet in one part.
     pub fn new(outer: Outer, packet: &'a [u8]) -> Self {
         Self { outer, headers: packet, payload: &[] }
@@ -93,7 +93,7 @@ impl From<Errno> for SendFailure {
 /// (RFC 1191 §4), with the MTU of the device and a quote of the packet as it would have
 /// left. It feeds the core's own estimate. Gives its length in `out`; `None` when
 /// `out` has less than 28 bytes or the packet would be larger than IPv4 allows.
-pub fn local_fragmentation_needed(datagram: &Datagram<'_>, mtu: u16, out: &mut [u8]) -> Option<usize> {
+pub fn local_fragmentation_needed(datagram: &OuterPacket<'_>, mtu: u16, out: &mut [u8]) -> Option<usize> {
     // RFC 1812 §4.3.2.3: the whole message, its own IPv4 header included, in 576 bytes.
     const MOST: usize = 576 - ipv4::HEADER_LEN;
     let header = ipv4::Fields {
@@ -123,7 +123,7 @@ pub fn local_fragmentation_needed(datagram: &Datagram<'_>, mtu: u16, out: &mut [
 
 /// Hands the first packets to the kernel in one call and gives how many it took, at
 /// least one; an error is about the first packet.
-pub(crate) fn send_some(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> Result<usize, SendFailure> {
+pub(crate) fn send_some(socket: BorrowedFd<'_>, datagrams: &[OuterPacket<'_>]) -> Result<usize, SendFailure> {
     // Two sizes: control traffic does not pay for room it does not use.
     if datagrams.len() <= 2 { send_chunk::<2>(socket, datagrams) } else { send_chunk::<64>(socket, datagrams) }
 }
@@ -169,7 +169,7 @@ impl<T> ControlMessage<T> {
 impl Control {
     /// In zeroed memory, which the padding of each message keeps: the kernel is handed
     /// the bytes between them as well.
-    fn write<'a>(memory: &'a mut MaybeUninit<Self>, datagram: &Datagram<'_>) -> &'a mut Self {
+    fn write<'a>(memory: &'a mut MaybeUninit<Self>, datagram: &OuterPacket<'_>) -> &'a mut Self {
         // SAFETY: the memory of one such struct, of C structs of integers, for all of which
         // zero is a value. A value that is copied there would not bring its padding.
         let control = unsafe {
@@ -189,7 +189,7 @@ impl Control {
     }
 }
 
-fn send_chunk<const N: usize>(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> Result<usize, SendFailure> {
+fn send_chunk<const N: usize>(socket: BorrowedFd<'_>, datagrams: &[OuterPacket<'_>]) -> Result<usize, SendFailure> {
     let mut destinations = [const { MaybeUninit::<libc::sockaddr_in>::zeroed() }; N];
     let mut controls = [const { MaybeUninit::<Control>::uninit() }; N];
     let mut parts = [const { MaybeUninit::<[libc::iovec; 2]>::uninit() }; N];
@@ -251,9 +251,9 @@ mod tests {
         total == 0xffff
     }
 
-    fn datagram<'a>(headers: &'a [u8], payload: &'a [u8]) -> Datagram<'a> {
+    fn datagram<'a>(headers: &'a [u8], payload: &'a [u8]) -> OuterPacket<'a> {
         let ends = Outer::new(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 1));
-        Datagram { outer: Outer { tos: 0xb9, dont_fragment: true, ..ends }, headers, payload }
+        OuterPacket { outer: Outer { tos: 0xb9, dont_fragment: true, ..ends }, headers, payload }
     }
 
     /// The kernel is handed every byte of them: the padding of a message too, which is what

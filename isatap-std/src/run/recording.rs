@@ -2,7 +2,7 @@
 
 use super::Run;
 use crate::error::Error;
-use crate::spec::Link;
+use crate::spec::LinkSpec;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 impl Run {
     /// Sees whether the file can be opened, and leaves it as it is.
-    pub(super) fn check_recording(&self, link: &Link, path: &Path) -> Result<(), Error> {
+    pub(super) fn check_recording(&self, link: &LinkSpec, path: &Path) -> Result<(), Error> {
         let is_open =
             !link.is_teredo() && self.proto41.as_ref().is_some_and(|proto41| proto41.recording() == Some(path));
         if is_open {

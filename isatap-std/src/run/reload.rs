@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::service::{self, Notice};
 use crate::signal::Signals;
-use crate::spec::{Link, Native};
+use crate::spec::{LinkSpec, Native};
 use crate::tun;
 use isatap_core::packet::LinkId;
 use std::fmt;
@@ -63,7 +63,7 @@ impl Run {
     ///
     /// As [`open_with`](Self::open_with). What was before is then again, from the beginning where
     /// it had ended already; of a link that cannot begin again a [`Notice`] tells.
-    pub fn reload(&mut self, links: &[Link], natives: &[Native], signals: &mut Signals) -> Result<Reloaded, Error> {
+    pub fn reload(&mut self, links: &[LinkSpec], natives: &[Native], signals: &mut Signals) -> Result<Reloaded, Error> {
         let natives = self.check(links, natives)?;
         let wanted = wanted_of(links)?;
         self.check_new(&wanted)?;
@@ -151,7 +151,7 @@ mod tests {
     fn wanted(dev: &str, remote: u8, mtu: Option<u16>) -> Wanted {
         let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, remote));
         (tunnel.dev, tunnel.mtu) = (dev.to_owned(), mtu);
-        Wanted { link: Link::from(tunnel), secrets: Secrets::default() }
+        Wanted { link: LinkSpec::from(tunnel), secrets: Secrets::default() }
     }
 
     #[test]

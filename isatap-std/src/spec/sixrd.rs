@@ -192,7 +192,7 @@ impl SixRd {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Link;
+    use super::super::LinkSpec;
     use super::*;
 
     fn edge(prefix: &str, v4_mask_len: u8) -> SixRd {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     fn refused(sixrd: &SixRd) -> Vec<&'static str> {
-        Link::from(sixrd.clone()).check().iter().map(|refusal| refusal.key).collect()
+        LinkSpec::from(sixrd.clone()).check().iter().map(|refusal| refusal.key).collect()
     }
 
     #[test]

@@ -190,7 +190,7 @@ impl SixToFour {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Link;
+    use super::super::LinkSpec;
     use super::*;
 
     fn at(role: SixToFourRole, local: &str) -> SixToFour {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn refused(sixtofour: &SixToFour) -> Vec<String> {
-        Link::from(sixtofour.clone()).check().iter().map(|refusal| refusal.error.to_string()).collect()
+        LinkSpec::from(sixtofour.clone()).check().iter().map(|refusal| refusal.error.to_string()).collect()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::field::spec;
 use super::{AddressWithLength, Refusals, check_locator, too_many};
 use crate::error::Error;
 use isatap_core::capacity::Capacity;
-use isatap_core::configured::{Config, Interface};
+use isatap_core::configured::{Config, ConfiguredInterface};
 use isatap_core::interface::Context;
 use isatap_core::link::OuterPolicy;
 use isatap_core::node::AnyInterface;
@@ -68,10 +68,14 @@ impl Tunnel {
         config.policy = self.policy(OuterPolicy::DEFAULT);
         // TUN-62
         config.probe_remote = self.neighbor_probes;
-        AnyInterface::Configured(Interface::new(config))
+        AnyInterface::Configured(ConfiguredInterface::new(config))
     }
 
-    pub(super) fn tell<C: Capacity>(&self, tunnel: &mut Interface<C>, cx: &mut Context<'_, C>) -> Result<(), Error> {
+    pub(super) fn tell<C: Capacity>(
+        &self,
+        tunnel: &mut ConfiguredInterface<C>,
+        cx: &mut Context<'_, C>,
+    ) -> Result<(), Error> {
         for AddressWithLength(own) in &self.address {
             tunnel.add_address(cx, *own).map_err(|full| too_many("the address", own.address, full))?;
         }
@@ -81,14 +85,14 @@ impl Tunnel {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Link;
+    use super::super::LinkSpec;
     use super::*;
 
     #[test]
     fn tun_4_ends_that_cannot_be_are_refused_before_anything_is_made() {
         let refused = |local: &str, remote: &str| {
             let tunnel = Tunnel::new(local.parse().unwrap(), remote.parse().unwrap());
-            Link::from(tunnel).check().iter().map(|refusal| refusal.key).collect::<Vec<_>>()
+            LinkSpec::from(tunnel).check().iter().map(|refusal| refusal.key).collect::<Vec<_>>()
         };
         assert!(refused("192.0.2.1", "192.0.2.2").is_empty());
         for (local, remote, key) in [
@@ -102,6 +106,6 @@ mod tests {
         }
         let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
         tunnel.address.push("ff02::1/64".parse().unwrap());
-        assert_eq!(Link::from(tunnel).check()[0].key, "address");
+        assert_eq!(LinkSpec::from(tunnel).check()[0].key, "address");
     }
 }

@@ -1,6 +1,6 @@
 //! What links cannot be beside each other in one process.
 
-use super::{Bind, IsatapHost, Link, Native};
+use super::{Bind, IsatapHost, LinkSpec, Native};
 use isatap_core::prefix::Ipv6Prefix;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -23,7 +23,7 @@ pub struct Conflict {
 
 /// What these links cannot be together, whatever each is by itself; nothing where all is well.
 #[must_use]
-pub fn conflicts(links: &[Link], natives: &[Native]) -> Vec<Conflict> {
+pub fn conflicts(links: &[LinkSpec], natives: &[Native]) -> Vec<Conflict> {
     let mut found = Vec::new();
     let mut add = |link: usize, key: &'static str, value: &dyn ToString, text: String| {
         found.push(Conflict { link, key, value: value.to_string(), text });
@@ -40,7 +40,7 @@ pub fn conflicts(links: &[Link], natives: &[Native]) -> Vec<Conflict> {
         if let Some((key, value, text)) = before.iter().find_map(|other| same_ends(link, other)) {
             add(at, key, &value, text);
         }
-        if let Link::IsatapHost(host) = link {
+        if let LinkSpec::IsatapHost(host) = link {
             let others = || links.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other);
             for router in host.addresses().filter(|router| others().any(|other| other.locals().contains(router))) {
                 let text = format!("{router} is an address of this machine's by this file: name another machine's");
@@ -68,16 +68,16 @@ pub fn conflicts(links: &[Link], natives: &[Native]) -> Vec<Conflict> {
 /// Tunnels whose on-link prefixes share addresses, of which the kernel sends to one alone: the
 /// later one of each two, and what is wrong, for people.
 #[must_use]
-pub fn overlaps(links: &[Link]) -> Vec<(&Link, String)> {
-    let on_link = |link: &Link| -> Vec<Ipv6Prefix> {
+pub fn overlaps(links: &[LinkSpec]) -> Vec<(&LinkSpec, String)> {
+    let on_link = |link: &LinkSpec| -> Vec<Ipv6Prefix> {
         match link {
-            Link::Tunnel(tunnel) => tunnel.address.iter().filter_map(|own| own.0.prefix()).collect(),
-            Link::IsatapRouter(router) => router.prefix.clone(),
+            LinkSpec::Tunnel(tunnel) => tunnel.address.iter().filter_map(|own| own.0.prefix()).collect(),
+            LinkSpec::IsatapRouter(router) => router.prefix.clone(),
             _ => Vec::new(),
         }
     };
     // Who shares a prefix tells its hosts apart by their members.
-    let shares = |link: &Link| matches!(link, Link::IsatapRouter(router) if !router.member.is_empty());
+    let shares = |link: &LinkSpec| matches!(link, LinkSpec::IsatapRouter(router) if !router.member.is_empty());
     let mut found = Vec::new();
     for (at, link) in links.iter().enumerate() {
         for other in links.get(..at).unwrap_or_default().iter().filter(|other| !(shares(link) && shares(other))) {
@@ -96,7 +96,7 @@ pub fn overlaps(links: &[Link]) -> Vec<(&Link, String)> {
 }
 
 /// Links that speak protocol 41 have one recording; of Teredo each has its own.
-fn recording(link: &Link, before: &[Link]) -> Option<(String, String)> {
+fn recording(link: &LinkSpec, before: &[LinkSpec]) -> Option<(String, String)> {
     let path = link.pcap()?;
     let others = before.iter().filter_map(|other| Some((other, other.pcap()?)));
     let clash = others.clone().find_map(|(other, recorded)| match (link.is_teredo(), other.is_teredo()) {
@@ -110,11 +110,11 @@ fn recording(link: &Link, before: &[Link]) -> Option<(String, String)> {
 
 /// Whether both would take the same packets: the field of the later one, its value, and what is
 /// wrong.
-fn same_ends(link: &Link, other: &Link) -> Option<(&'static str, String, String)> {
+fn same_ends(link: &LinkSpec, other: &LinkSpec) -> Option<(&'static str, String, String)> {
     let shared = || link.locals().into_iter().find(|local| other.locals().contains(local));
     let device = other.device();
     match (link, other) {
-        (Link::IsatapHost(host), Link::IsatapHost(first)) => {
+        (LinkSpec::IsatapHost(host), LinkSpec::IsatapHost(first)) => {
             let is_open = |host: &IsatapHost| host.local.is_empty() && host.via.is_none();
             if let Some(local) = shared() {
                 return Some((
@@ -145,7 +145,7 @@ fn same_ends(link: &Link, other: &Link) -> Option<(&'static str, String, String)
             );
             Some(("router", router, text))
         }
-        (Link::IsatapRouter(router), Link::IsatapRouter(first)) => {
+        (LinkSpec::IsatapRouter(router), LinkSpec::IsatapRouter(first)) => {
             // What is of one site alone is refused by the other's link.
             let of_one_site = router.member.iter().all(|own| {
                 first.member.iter().all(|other| !own.contains(other.address()) && !other.contains(own.address()))
@@ -163,7 +163,7 @@ fn same_ends(link: &Link, other: &Link) -> Option<(&'static str, String, String)
                 ),
             ))
         }
-        (Link::IsatapHost(_) | Link::IsatapRouter(_), Link::IsatapHost(_) | Link::IsatapRouter(_)) => {
+        (LinkSpec::IsatapHost(_) | LinkSpec::IsatapRouter(_), LinkSpec::IsatapHost(_) | LinkSpec::IsatapRouter(_)) => {
             let local = shared()?;
             Some((
                 "local",
@@ -174,7 +174,7 @@ fn same_ends(link: &Link, other: &Link) -> Option<(&'static str, String, String)
                 ),
             ))
         }
-        (Link::Tunnel(tunnel), Link::Tunnel(first)) => {
+        (LinkSpec::Tunnel(tunnel), LinkSpec::Tunnel(first)) => {
             let is_same = (tunnel.local, tunnel.remote) == (first.local, first.remote);
             is_same.then(|| {
                 (
@@ -187,7 +187,7 @@ fn same_ends(link: &Link, other: &Link) -> Option<(&'static str, String, String)
                 )
             })
         }
-        (Link::SixRd(sixrd), Link::SixRd(first)) => {
+        (LinkSpec::SixRd(sixrd), LinkSpec::SixRd(first)) => {
             let is_same = sixrd.local == first.local && sixrd.prefix == first.prefix;
             is_same.then(|| {
                 (
@@ -197,7 +197,7 @@ fn same_ends(link: &Link, other: &Link) -> Option<(&'static str, String, String)
                 )
             })
         }
-        (Link::SixToFour(_), Link::SixToFour(_)) => {
+        (LinkSpec::SixToFour(_), LinkSpec::SixToFour(_)) => {
             let (own, others) = (link.locals(), other.locals());
             if own.is_empty() || others.is_empty() {
                 let text =
@@ -219,29 +219,29 @@ fn same_ends(link: &Link, other: &Link) -> Option<(&'static str, String, String)
             };
             let socket = own.iter().find(|socket| first.iter().any(|other| overlaps(socket, other)))?;
             let text = format!("{device} has the UDP port {socket} already: give each its own port or address");
-            let key = if matches!(link, Link::TeredoServer(_)) { "primary" } else { "bind" };
+            let key = if matches!(link, LinkSpec::TeredoServer(_)) { "primary" } else { "bind" };
             Some((key, String::new(), text))
         }
     }
 }
 
 /// The UDP sockets of Teredo whose ports are given.
-fn sockets(link: &Link) -> Vec<SocketAddrV4> {
+fn sockets(link: &LinkSpec) -> Vec<SocketAddrV4> {
     use isatap_core::teredo::addr::SERVER_PORT;
     match link {
-        Link::TeredoClient(client) => {
+        LinkSpec::TeredoClient(client) => {
             client.bind.iter().map(|Bind(bind)| *bind).filter(|bind| bind.port() != 0).collect()
         }
-        Link::TeredoServer(server) => {
+        LinkSpec::TeredoServer(server) => {
             [server.primary, server.secondary()].map(|address| SocketAddrV4::new(address, SERVER_PORT)).to_vec()
         }
-        Link::TeredoRelay(relay) => Some(relay.socket()).filter(|socket| socket.port() != 0).into_iter().collect(),
+        LinkSpec::TeredoRelay(relay) => Some(relay.socket()).filter(|socket| socket.port() != 0).into_iter().collect(),
         _ => Vec::new(),
     }
 }
 
 /// A LAN has one subnet and is no tunnel; a process has room for so many.
-fn of_lans(links: &[Link], add: &mut impl FnMut(usize, &'static str, &dyn ToString, String)) {
+fn of_lans(links: &[LinkSpec], add: &mut impl FnMut(usize, &'static str, &dyn ToString, String)) {
     let mut lans: Vec<&super::LanOptions> = Vec::new();
     let mut tunnels = 0;
     let mut is_full = false;
@@ -283,44 +283,44 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn found(links: &[Link], natives: &[Native]) -> Vec<(usize, &'static str)> {
+    fn found(links: &[LinkSpec], natives: &[Native]) -> Vec<(usize, &'static str)> {
         conflicts(links, natives).iter().map(|conflict| (conflict.link, conflict.key)).collect()
     }
 
-    fn host(dev: &str, local: &str, router: &str) -> Link {
+    fn host(dev: &str, local: &str, router: &str) -> LinkSpec {
         let mut host = IsatapHost::new();
         (host.dev, host.local, host.router) = (dev.into(), vec![v4(local)], vec![router.parse().unwrap()]);
         host.into()
     }
 
-    fn router(dev: &str, local: &str, prefix: &str) -> Link {
+    fn router(dev: &str, local: &str, prefix: &str) -> LinkSpec {
         let mut router = IsatapRouter::new(vec![v4(local)], vec![prefix.parse().unwrap()]);
         router.dev = dev.into();
         router.into()
     }
 
-    fn toward(dev: &str, via: Option<&str>, router: &str) -> Link {
+    fn toward(dev: &str, via: Option<&str>, router: &str) -> LinkSpec {
         let router = vec![router.parse().unwrap(), "isatap.example".parse().unwrap()];
         IsatapHost { dev: dev.into(), via: via.map(str::to_owned), router, ..IsatapHost::new() }.into()
     }
 
-    fn of_site(dev: &str, member: &str) -> Link {
+    fn of_site(dev: &str, member: &str) -> LinkSpec {
         let mut router = IsatapRouter::new(vec![v4("10.0.0.3")], vec!["2001:db8:0:7::/64".parse().unwrap()]);
         (router.dev, router.member) = (dev.into(), vec![member.parse().unwrap()]);
         router.into()
     }
 
-    fn tunnel(dev: &str, local: &str, remote: &str) -> Link {
+    fn tunnel(dev: &str, local: &str, remote: &str) -> LinkSpec {
         Tunnel { dev: dev.into(), ..Tunnel::new(v4(local), v4(remote)) }.into()
     }
 
     #[test]
     fn links_that_would_take_the_same_packets_are_refused() {
-        let sixtofour = |dev: &str, locals: &[&str]| -> Link {
+        let sixtofour = |dev: &str, locals: &[&str]| -> LinkSpec {
             SixToFour { dev: dev.into(), local: locals.iter().map(|text| v4(text)).collect(), ..SixToFour::new() }
                 .into()
         };
-        let sixrd = |dev: &str, prefix: &str| -> Link {
+        let sixrd = |dev: &str, prefix: &str| -> LinkSpec {
             SixRd { dev: dev.into(), ..SixRd::new(prefix.parse().unwrap(), v4("10.0.0.9")) }.into()
         };
         for (links, expected) in [
@@ -361,16 +361,16 @@ mod tests {
 
     #[test]
     fn teredo_links_have_ports_of_their_own() {
-        let server = || Link::from(TeredoServer { dev: "s".into(), ..TeredoServer::new(v4("198.51.100.1")) });
+        let server = || LinkSpec::from(TeredoServer { dev: "s".into(), ..TeredoServer::new(v4("198.51.100.1")) });
         let relay = |bind: &str| {
             let mut relay = TeredoRelay::new(v4("198.51.100.1"));
             (relay.dev, relay.bind) = ("r".into(), Some(bind.parse().unwrap()));
-            Link::from(relay)
+            LinkSpec::from(relay)
         };
         let client = |bind: &str| {
             let mut client = TeredoClient::new("198.51.100.9".parse().unwrap());
             client.bind = Some(bind.parse().unwrap());
-            Link::from(client)
+            LinkSpec::from(client)
         };
         assert_eq!(found(&[server(), relay(":4000")], &[]), []);
         assert_eq!(found(&[relay(":4000"), client(":4000")], &[]), [(1, "bind")]);
@@ -391,12 +391,12 @@ mod tests {
 
     #[test]
     fn tunnels_whose_prefixes_share_addresses_are_told() {
-        let tunnel = |dev: &str, address: &str| -> Link {
+        let tunnel = |dev: &str, address: &str| -> LinkSpec {
             let mut tunnel = Tunnel::new(v4("192.0.2.1"), v4("192.0.2.2"));
             (tunnel.dev, tunnel.address) = (dev.into(), vec![address.parse().unwrap()]);
             tunnel.into()
         };
-        let told = |links: &[Link]| -> Vec<String> { overlaps(links).into_iter().map(|(_, text)| text).collect() };
+        let told = |links: &[LinkSpec]| -> Vec<String> { overlaps(links).into_iter().map(|(_, text)| text).collect() };
         let first = tunnel("a", "2001:db8:77::1/64");
         assert!(told(&[first.clone(), tunnel("b", "2001:db8:78::1/64")]).is_empty());
         for (other, how) in [

@@ -3,7 +3,7 @@
 //! The path from the system call to the device is the most of what a datagram costs, and is
 //! gone once for all of them: see `tests/compare_teredo.rs`.
 
-use crate::proto41_socket::Datagram;
+use crate::proto41_socket::OuterPacket;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg};
 use std::io::IoSlice;
@@ -17,11 +17,11 @@ const LONGEST: usize = 65_000;
 
 /// How many of the first datagrams can go in one piece: to the same end, all as long as the
 /// first, but for the last, which may be shorter.
-pub(super) fn count(datagrams: &[Datagram<'_>]) -> usize {
+pub(super) fn count(datagrams: &[OuterPacket<'_>]) -> usize {
     let Some(first) = datagrams.first() else { return 0 };
     let size = first.len();
     let most = LONGEST.checked_div(size).unwrap_or(1).clamp(1, MOST);
-    let ends = |datagram: &Datagram<'_>| {
+    let ends = |datagram: &OuterPacket<'_>| {
         (datagram.outer.destination, datagram.outer.ports, datagram.outer.tos, datagram.outer.ttl)
     };
     let mut count = 1;
@@ -38,7 +38,7 @@ pub(super) fn count(datagrams: &[Datagram<'_>]) -> usize {
 }
 
 /// Sends them all, or none.
-pub(super) fn send(socket: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> Result<(), Errno> {
+pub(super) fn send(socket: BorrowedFd<'_>, datagrams: &[OuterPacket<'_>]) -> Result<(), Errno> {
     let first = datagrams.first().ok_or(Errno::EINVAL)?;
     let (_, port) = first.outer.ports.ok_or(Errno::EINVAL)?;
     let size = u16::try_from(first.len()).map_err(|_| Errno::EINVAL)?;
@@ -76,10 +76,10 @@ mod tests {
     use super::*;
     use isatap_core::proto41::Outer;
 
-    fn datagram<'a>(to: u8, bytes: &'a [u8]) -> Datagram<'a> {
+    fn datagram<'a>(to: u8, bytes: &'a [u8]) -> OuterPacket<'a> {
         let (headers, payload) = bytes.split_at(bytes.len() / 2);
         let at = |last, port| SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), port);
-        Datagram { outer: Outer::udp(at(1, 1), at(to, 2)), headers, payload }
+        OuterPacket { outer: Outer::udp(at(1, 1), at(to, 2)), headers, payload }
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
         let mut ends = of(&[100; 3]);
         ends[1].outer.destination = Ipv4Addr::new(127, 0, 0, 2);
         assert_eq!(count(&ends), 1);
-        ends[1] = Datagram { outer: Outer { ttl: 1, ..ends[0].outer }, ..ends[0] };
+        ends[1] = OuterPacket { outer: Outer { ttl: 1, ..ends[0].outer }, ..ends[0] };
         assert_eq!(count(&ends), 1);
     }
 }

@@ -16,7 +16,7 @@ use isatap_core::drop_reason::DropReason;
 use isatap_std::check::{Checker, Judgement, Subject};
 use isatap_std::lab::pcap;
 use isatap_std::resolve::Entry;
-use isatap_std::spec::{IsatapHost, Link, SixRd, SixRdRole, SixToFour, SixToFourRole, Tunnel};
+use isatap_std::spec::{IsatapHost, LinkSpec, SixRd, SixRdRole, SixToFour, SixToFourRole, Tunnel};
 
 const PACKETS: u32 = 10_000;
 
@@ -67,7 +67,7 @@ fn isa_42_we_let_in_nothing_that_the_kernel_drops_as_isatap_host() {
     let host = |routers: &[Ipv4Addr]| {
         let mut host = IsatapHost::new();
         (host.local, host.router) = (vec![OWN], routers.iter().copied().map(Entry::Address).collect());
-        let mut subject = Subject::from(Link::from(host));
+        let mut subject = Subject::from(LinkSpec::from(host));
         subject.prefixes = vec!["2001:db8:0:7::/64".parse().unwrap()];
         subject
     };
@@ -99,7 +99,7 @@ fn tun_13_we_let_in_nothing_that_the_kernel_drops_from_a_configured_tunnel() {
             .map(|text| text.parse().unwrap())
             .to_vec(),
     };
-    let tunnel = |remote| Subject::from(Link::from(Tunnel::new(OWN, remote)));
+    let tunnel = |remote| Subject::from(LinkSpec::from(Tunnel::new(OWN, remote)));
     compare(
         Kernel::UserMode,
         &format!("ip tunnel add {0} mode sit local {OWN} remote {PEER} ttl 64 && ip link set {0} up", peers::DEVICE),
@@ -137,9 +137,9 @@ fn s64_20_we_let_in_nothing_that_the_kernel_drops_as_6to4_router_or_relay() {
     let sixtofour = |role| {
         let mut sixtofour = SixToFour::new();
         (sixtofour.role, sixtofour.local) = (role, vec![PUBLIC]);
-        Subject::from(Link::from(sixtofour))
+        Subject::from(LinkSpec::from(sixtofour))
     };
-    let believes_a_stranger = Subject::from(Link::from(Tunnel::new(PUBLIC, PEER)));
+    let believes_a_stranger = Subject::from(LinkSpec::from(Tunnel::new(PUBLIC, PEER)));
     // S64-14, S64-20, S64-21, S64-22: what RFC 3964 has its routers look at, and Linux does not.
     let of_both = [
         DropReason::SixToFourOuterRefused,
@@ -208,7 +208,7 @@ fn s6r_22_s6r_31_we_let_in_nothing_that_the_kernel_drops_as_6rd_edge_or_relay() 
     let sixrd = |role, br| {
         let mut sixrd = SixRd::new("2001:db8::/32".parse().unwrap(), OWN);
         (sixrd.v4_mask_len, sixrd.role, sixrd.br) = (8, role, br);
-        Subject::from(Link::from(sixrd))
+        Subject::from(LinkSpec::from(sixrd))
     };
     let believes = |relays| sixrd(SixRdRole::CustomerEdge, relays);
     compare(

@@ -11,7 +11,7 @@ use isatap_core::interface::Interface as _;
 use isatap_core::isatap::addr;
 use isatap_core::route::Route;
 use isatap_core::time::Instant;
-use isatap_std::lab::{Action, Answer, Chance, Conditions, Gateway, GatewayOptions, IsatapHost, NodeId, World, ip};
+use isatap_std::lab::{Action, Chance, Conditions, DnsAnswer, Gateway, GatewayOptions, IsatapHost, NodeId, World, ip};
 use isatap_std::spec::IsatapRouter;
 
 const A4_LATER: Ipv4Addr = Ipv4Addr::new(172, 16, 9, 9);
@@ -253,7 +253,7 @@ fn isa_24_answers_that_fail_keep_the_list_and_ten_thousand_addresses_fill_it() {
     let mut site = site("answers", 1);
     assert!(site.settle(secs(5)));
     let a = site.a;
-    for answer in [Answer::ServerFailure, Answer::NoReply] {
+    for answer in [DnsAnswer::ServerFailure, DnsAnswer::NoReply] {
         site.world.names.set(NAME, answer.clone());
         site.world.run_for(HOUR * 3);
         assert_eq!(listed(&site.world, a), [ROUTER4], "{answer}");
@@ -268,7 +268,7 @@ fn isa_24_answers_that_fail_keep_the_list_and_ten_thousand_addresses_fill_it() {
     assert!(held.contains(&ROUTER4));
     assert!(site.world.journey().iter().any(|hop| format!("{hop}").contains("router")), "and it is told");
     assert!(site.reaches(a, c6()));
-    site.world.names.set(NAME, Answer::NotFound);
+    site.world.names.set(NAME, DnsAnswer::NotFound);
     site.world.run_for(HOUR * 3);
     assert_eq!(listed(&site.world, a), [] as [Ipv4Addr; 0]);
 }
@@ -284,7 +284,7 @@ fn isa_20_routers_of_several_names_are_one_list() {
     assert!(site.settle(secs(5)));
     assert_eq!(listed(&site.world, site.a), [ROUTER4, other]);
     // Good for as long as the name that is good for the shortest time.
-    site.world.names.set("other.example", Answer::NotFound);
+    site.world.names.set("other.example", DnsAnswer::NotFound);
     site.world.run_for(HOUR);
     assert_eq!(listed(&site.world, site.a), [ROUTER4]);
 }

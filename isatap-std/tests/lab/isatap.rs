@@ -11,7 +11,7 @@ use isatap_core::route::Preference;
 use isatap_core::time::Instant;
 use isatap_std::lab::pcap::{self, Pcap, SharedBuffer};
 use isatap_std::lab::{
-    self, Action, Chance, Conditions, Gateway, GatewayOptions, GatewayRoute, Hop, PingOutcome, Port, World,
+    self, Action, Chance, Conditions, Gateway, GatewayOptions, GatewayPort, GatewayRoute, Hop, PingOutcome, World,
 };
 use isatap_std::spec::IsatapHost;
 
@@ -142,7 +142,7 @@ fn isa_30_isa_52_solicitation_and_advertisement_are_those_of_the_vectors() {
     let mut router = with_lifetimes(site::router(), secs(86_400), secs(14_400));
     (router.advertise_route, router.path_mtu_discovery) = (vec![behind], false);
     let mut options = GatewayOptions::new(router).lan(site::on_lan(), 64);
-    let route = GatewayRoute::new(behind, Port::Lan(0), None);
+    let route = GatewayRoute::new(behind, GatewayPort::Lan(0), None);
     options.routes.push(GatewayRoute { preference: Preference::High, ..route });
 
     let mut world = World::for_test("vectors", 1);

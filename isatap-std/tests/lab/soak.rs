@@ -78,7 +78,7 @@ impl Soak {
             2 => self.world.set_ipv4(victim, &[]),
             3 => self.world.set_ipv4(victim, &[Ipv4Addr::new(172, 16, 3, 3)]),
             4 => self.world.set_clock(victim, self.world.clock(victim).saturating_add(HOUR)),
-            5 => self.world.names.set(NAME, isatap_std::lab::Answer::ServerFailure),
+            5 => self.world.names.set(NAME, isatap_std::lab::DnsAnswer::ServerFailure),
             6 => self.world.names.set_addresses(
                 NAME,
                 &[Ipv4Addr::LOCALHOST, own.first().copied().unwrap_or(ROUTERS[0])],

@@ -8,7 +8,7 @@ use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use isatap_std::lab::pcap::{self, Pcap, SharedBuffer};
 use isatap_std::lab::{
-    Action, Answer, CLOUD_ADDRESS, Chance, Conditions, Filter, LabNode, Outbox, Ping, PingOutcome, Rng, World, ip,
+    Action, CLOUD_ADDRESS, Chance, Conditions, DnsAnswer, Filter, LabNode, Outbox, Ping, PingOutcome, Rng, World, ip,
 };
 
 /// Sends every IPv6 packet to a fixed IPv4 peer, and delivers whatever comes.
@@ -23,7 +23,7 @@ struct Tunnel {
     received: Vec<(Instant, Vec<u8>)>,
     icmp: Vec<Vec<u8>>,
     ticks: Vec<Instant>,
-    answers: Vec<Answer>,
+    answers: Vec<DnsAnswer>,
     stuck: bool,
     broken: bool,
 }
@@ -89,7 +89,7 @@ impl LabNode for Tunnel {
         self.own = addresses.first().copied();
     }
 
-    fn resolved(&mut self, _now: Instant, _link: LinkId, answer: &Answer, _out: &mut Outbox) {
+    fn resolved(&mut self, _now: Instant, _link: LinkId, answer: &DnsAnswer, _out: &mut Outbox) {
         self.answers.push(answer.clone());
     }
 
@@ -347,16 +347,16 @@ fn names_are_answered_late_or_not_at_all() {
     world.run_for(Duration::from_millis(50_010));
     assert_eq!(world.node::<Tunnel>(node).unwrap().answers.len(), 1, "an answer takes 20 ms");
     world.run_for(Duration::from_secs(50));
-    world.names.set("isatap.example.com", Answer::ServerFailure);
+    world.names.set("isatap.example.com", DnsAnswer::ServerFailure);
     world.run_for(Duration::from_secs(100));
-    world.names.set("isatap.example.com", Answer::NoReply);
+    world.names.set("isatap.example.com", DnsAnswer::NoReply);
     world.run_for(Duration::from_secs(52));
     assert_eq!(
         world.node::<Tunnel>(node).unwrap().answers,
-        [Answer::NotFound, Answer::Addresses { addresses: vec![A], ttl }, Answer::ServerFailure]
+        [DnsAnswer::NotFound, DnsAnswer::Addresses { addresses: vec![A], ttl }, DnsAnswer::ServerFailure]
     );
     world.run_for(Duration::from_secs(10));
-    assert_eq!(world.node::<Tunnel>(node).unwrap().answers[3..], [Answer::NoReply]);
+    assert_eq!(world.node::<Tunnel>(node).unwrap().answers[3..], [DnsAnswer::NoReply]);
 }
 
 #[test]

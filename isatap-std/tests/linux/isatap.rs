@@ -7,7 +7,7 @@ use isatap_std::Error;
 use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::service::status::Status;
-use isatap_std::spec::{IsatapHost, IsatapRouter, Link};
+use isatap_std::spec::{IsatapHost, IsatapRouter, LinkSpec};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -64,7 +64,7 @@ fn host(local: Ipv4Addr) -> IsatapHost {
     host
 }
 
-fn open(link: impl Into<Link>) -> Result<Run, Error> {
+fn open(link: impl Into<LinkSpec>) -> Result<Run, Error> {
     Run::open(&[link.into()], |_| ())
 }
 
@@ -189,7 +189,7 @@ fn ndp_67_a_router_whose_kernel_does_not_forward_is_no_default_router() {
 fn a_second_daemon_is_refused_and_the_first_goes_on() {
     let (_router_ns, host_ns, _router, _host) = site();
     let again = |runtime: Option<&RuntimeDir>| {
-        let link = Link::from(host(HOST4));
+        let link = LinkSpec::from(host(HOST4));
         host_ns.run(|| Run::open_with(&[link], &[], runtime, |_| ()).map(drop).unwrap_err().to_string())
     };
     let error = again(None);

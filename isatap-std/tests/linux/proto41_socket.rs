@@ -3,7 +3,7 @@
 use crate::netns::{Netns, wait_for};
 use isatap_core::proto41::Outer;
 use isatap_std::offload::BUFFER_LEN;
-use isatap_std::proto41_socket::{Datagram, Proto41Socket, ReceiveBatch, SendFailure};
+use isatap_std::proto41_socket::{OuterPacket, Proto41Socket, ReceiveBatch, SendFailure};
 use std::io::Read;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -15,8 +15,8 @@ fn open() -> Proto41Socket {
     Proto41Socket::open().unwrap()
 }
 
-fn datagram(payload: &[u8]) -> Datagram<'_> {
-    Datagram { outer: Outer::new(A, B), headers: &[], payload }
+fn datagram(payload: &[u8]) -> OuterPacket<'_> {
+    OuterPacket { outer: Outer::new(A, B), headers: &[], payload }
 }
 
 /// An IPv6 packet of that length without a next header; bytes all different.
@@ -40,7 +40,7 @@ fn receive(socket: &Proto41Socket) -> Vec<(Outer, Vec<u8>)> {
     batch.packets().map(|(buffer, arrival)| (arrival.outer, buffer[arrival.range.clone()].to_vec())).collect()
 }
 
-fn send_one(socket: &Proto41Socket, datagram: Datagram<'_>) -> Result<(), SendFailure> {
+fn send_one(socket: &Proto41Socket, datagram: OuterPacket<'_>) -> Result<(), SendFailure> {
     let mut result = Ok(());
     socket.send(&[datagram], |_, failure| result = Err(failure));
     result
@@ -84,7 +84,7 @@ fn tun_31_without_df_the_kernel_fragments_and_df_stays_clear() {
     let wire = Tap::on(&b);
     let inner = ipv6(1400);
     let outer = Outer { tos: 0xb9, ttl: 17, ..Outer::new(A, B) };
-    let sent = Datagram { outer, headers: &inner[..40], payload: &inner[40..] };
+    let sent = OuterPacket { outer, headers: &inner[..40], payload: &inner[40..] };
     send_one(&sender, sent).unwrap();
     let packets = receive(&receiver);
     assert_eq!(packets.len(), 1);
@@ -111,7 +111,7 @@ fn with_df_what_the_device_cannot_take_is_too_big_and_the_rest_goes_on() {
     let (sender, receiver) = (a.run(open), b.run(open));
     let wire = Tap::on(&b);
     let (large, small) = (ipv6(1281), ipv6(1280));
-    let df = |payload| Datagram { outer: Outer { dont_fragment: true, ..Outer::new(A, B) }, ..datagram(payload) };
+    let df = |payload| OuterPacket { outer: Outer { dont_fragment: true, ..Outer::new(A, B) }, ..datagram(payload) };
     let mut failures = Vec::new();
     let sent = sender.send(&[df(&small), df(&large), df(&small)], |index, failure| {
         failures.push((index, failure));
@@ -143,7 +143,7 @@ fn an_error_about_a_packet_with_df_comes_whole() {
     let bystander = a.run(open);
     let inner = ipv6(1400);
     let outer = Outer { dont_fragment: true, tos: 0x28, ..Outer::new(A, Ipv4Addr::new(10, 0, 1, 2)) };
-    let sent = Datagram::new(outer, &inner);
+    let sent = OuterPacket::new(outer, &inner);
     send_one(&sender, sent).unwrap();
     let mut buffer = vec![0; BUFFER_LEN];
     let message = wait_for("ICMPv4 error", || {
@@ -167,9 +167,9 @@ fn an_error_about_a_packet_with_df_comes_whole() {
     // stops a packet: the core decides.
     assert!(a.ip("route get 10.0.1.2").contains("mtu 1300"));
     send_one(&sender, sent).expect("the kernel's path MTU must not decide");
-    let near = Datagram::new(Outer { destination: Ipv4Addr::new(10, 0, 0, 254), ..outer }, &inner);
+    let near = OuterPacket::new(Outer { destination: Ipv4Addr::new(10, 0, 0, 254), ..outer }, &inner);
     send_one(&sender, near).expect("an error about one peer must not hit another");
-    let may_fragment = Datagram::new(Outer { dont_fragment: false, ..outer }, &inner);
+    let may_fragment = OuterPacket::new(Outer { dont_fragment: false, ..outer }, &inner);
     let wire = Tap::on(&a);
     send_one(&sender, may_fragment).unwrap();
     let packets = wire.ipv4_packets();
@@ -188,18 +188,18 @@ fn tun_2_the_source_is_what_the_packet_says() {
     for source in [Ipv4Addr::new(10, 0, 0, 77), A] {
         for dont_fragment in [false, true] {
             let outer = Outer { dont_fragment, ..Outer::new(source, B) };
-            send_one(&sender, Datagram::new(outer, &inner)).unwrap();
+            send_one(&sender, OuterPacket::new(outer, &inner)).unwrap();
             assert_eq!(receive(&receiver)[0].0.source, source);
         }
     }
-    let foreign = Datagram::new(Outer::new(Ipv4Addr::new(10, 0, 0, 99), B), &inner);
+    let foreign = OuterPacket::new(Outer::new(Ipv4Addr::new(10, 0, 0, 99), B), &inner);
     assert_eq!(
         send_one(&sender, foreign),
         Err(SendFailure::Unreachable),
         "no packet leaves with a source that is not ours"
     );
-    let multicast = Datagram::new(Outer::new(Ipv4Addr::new(224, 0, 0, 9), B), &inner);
-    let dead = Datagram::new(Outer { ttl: 0, ..Outer::new(A, B) }, &inner);
+    let multicast = OuterPacket::new(Outer::new(Ipv4Addr::new(224, 0, 0, 9), B), &inner);
+    let dead = OuterPacket::new(Outer { ttl: 0, ..Outer::new(A, B) }, &inner);
     for bad in [multicast, dead] {
         assert_eq!(send_one(&sender, bad), Err(SendFailure::Invalid));
     }
@@ -215,10 +215,14 @@ fn refusals_are_counted_by_kind_and_none_is_fatal() {
     a.command("nft add rule ip t o ip daddr 10.0.0.3 drop");
     let sender = a.run(open);
     let inner = ipv6(100);
-    let to = |last: [u8; 4]| Datagram::new(Outer::new(A, last.into()), &inner);
+    let to = |last: [u8; 4]| OuterPacket::new(Outer::new(A, last.into()), &inner);
     let largest = vec![0; 65_536];
-    let batch =
-        [to([10, 0, 0, 3]), to([203, 0, 113, 1]), Datagram { payload: &largest, ..datagram(&[]) }, to([10, 0, 0, 2])];
+    let batch = [
+        to([10, 0, 0, 3]),
+        to([203, 0, 113, 1]),
+        OuterPacket { payload: &largest, ..datagram(&[]) },
+        to([10, 0, 0, 2]),
+    ];
     let mut failures = Vec::new();
     let sent = sender.send(&batch, |index, failure| failures.push((index, failure)));
     assert_eq!(failures, [(0, SendFailure::NotPermitted), (1, SendFailure::Unreachable), (2, SendFailure::TooBig),]);

@@ -6,7 +6,7 @@ use isatap_core::packet::HEADROOM;
 use isatap_core::proto41::Outer;
 use isatap_std::netlink::{InterfaceAddress, Netlink, sysctl};
 use isatap_std::offload::{BUFFER_LEN, Coalescer, Segments, VirtioHeader, classify};
-use isatap_std::proto41_socket::{Datagram, Proto41Socket, ReceiveBatch};
+use isatap_std::proto41_socket::{OuterPacket, Proto41Socket, ReceiveBatch};
 use isatap_std::tun::Tun;
 use nix::poll::{PollFd, PollFlags, poll};
 use std::io::{Read, Write};
@@ -125,7 +125,7 @@ fn outbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen, buffer
                 break;
             };
             let (headers, payload) = (&header[..segment.header_len], &packet[segment.payload]);
-            datagrams.push(Datagram { outer, headers, payload });
+            datagrams.push(OuterPacket { outer, headers, payload });
         }
         socket.send(&datagrams, |_, _| {
             seen.lost.fetch_add(1, Ordering::Relaxed);

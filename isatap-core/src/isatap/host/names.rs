@@ -12,7 +12,7 @@ use crate::time::Expiry;
 
 /// The potential routers' names, resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer<'a> {
+pub struct Resolved<'a> {
     /// All addresses of all names.
     pub addresses: &'a [Ipv4Addr],
     /// The smallest TTL of the records; `None` when they have none.
@@ -48,7 +48,7 @@ impl<C: Capacity> HostInterface<C> {
     pub fn routers_resolved(
         &mut self,
         cx: &mut Context<'_, C>,
-        answer: Result<Answer<'_>, ResolveFailure>,
+        answer: Result<Resolved<'_>, ResolveFailure>,
     ) -> Result<(), TableFull> {
         self.names.asked = false;
         let mut result = Ok(());

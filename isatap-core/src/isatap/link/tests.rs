@@ -49,7 +49,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn apply<C: Capacity>(link: &mut Link<C>, now: &mut Instant, op: Op) {
+fn apply<C: Capacity>(link: &mut IsatapLink<C>, now: &mut Instant, op: Op) {
     match op {
         Op::Locators(locators) => {
             let _ = link.replace_locators(&locators);
@@ -127,13 +127,13 @@ fn flow(
     }
 }
 
-fn judged<C: Capacity>(link: &Link<C>, flow: &Flow) -> Result<Admitted, Denied> {
+fn judged<C: Capacity>(link: &IsatapLink<C>, flow: &Flow) -> Result<Admitted, Denied> {
     let Flow { outer_source, outer_destination, inner_source, inner_destination, .. } = *flow;
     link.judge(&Judged { outer_source, outer_destination, inner_source, inner_destination })
 }
 
 fn agrees<C: Capacity>(ops: Vec<Op>, flows: &[Flow], router: bool) -> Result<(), TestCaseError> {
-    let mut link = Link::<C>::new(OuterPolicy::DEFAULT, router);
+    let mut link = IsatapLink::<C>::new(OuterPolicy::DEFAULT, router);
     let mut now = Instant::from_secs(1);
     for op in ops {
         apply(&mut link, &mut now, op);
@@ -163,7 +163,7 @@ proptest! {
 /// The short way is no short way when nobody goes it.
 #[test]
 fn a_neighbour_and_the_first_router_are_plain() {
-    let mut link = Link::<Standard>::new(OuterPolicy::DEFAULT, false);
+    let mut link = IsatapLink::<Standard>::new(OuterPolicy::DEFAULT, false);
     let mut now = Instant::from_secs(1);
     let ipv4 = |last| Ipv4Addr::new(10, 0, 0, last);
     let subnet = |subnet| Ipv6Prefix::new(Ipv6Addr::new(0x2001, 0xdb8, 0, subnet, 0, 0, 0, 0), 64).unwrap();
@@ -171,7 +171,7 @@ fn a_neighbour_and_the_first_router_are_plain() {
     let host = |prefix| flow((ipv4(3), ipv4(2), inner(prefix, 3), inner(&subnet(7), 2)));
     let (home, foreign, local) = (host(&subnet(7)), host(&subnet(8)), host(&Ipv6Prefix::LINK_LOCAL));
     let routed = flow((ipv4(1), ipv4(2), Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 1), inner(&subnet(7), 2)));
-    let plain = |link: &Link<Standard>| [home, foreign, local, routed].map(|flow| link.plain(&flow));
+    let plain = |link: &IsatapLink<Standard>| [home, foreign, local, routed].map(|flow| link.plain(&flow));
 
     assert_eq!(plain(&link), [None; 4], "no locator");
     apply(&mut link, &mut now, Op::Locators([Locator { address: ipv4(2), subnet_length: 24 }].to_vec()));

@@ -23,13 +23,13 @@ pub struct Solicitor {
     pub(super) host: Ipv6Addr,
     /// The locator that it asked, from which it expects the answer. `ISA-53`
     pub(super) locator: Ipv4Addr,
-    pub(super) answer: Answer,
+    pub(super) answer: Reply,
     /// Which of its advertisements is next.
     pub(super) part: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Reply {
     /// The delay is to be drawn.
     Draw {
         from: Instant,
@@ -69,10 +69,10 @@ impl<C: Capacity> RouterInterface<C> {
         // many do it is none: a row then waits no longer than output does, and
         // no flood of forged solicitations keeps honest ones away.
         let given = |row: &Solicitor| match row.answer {
-            Answer::Given { quiet_until } => Some(quiet_until),
+            Reply::Given { quiet_until } => Some(quiet_until),
             _ => None,
         };
-        let answer = if self.is_crowded() { Answer::Due(now) } else { Answer::Draw { from: now } };
+        let answer = if self.is_crowded() { Reply::Due(now) } else { Reply::Draw { from: now } };
         let new = Solicitor { host: source, locator: flow.outer_destination, answer, part: 0 };
         if let Some(row) = self.solicitors.iter_mut().find(|row| row.host == source && row.locator == new.locator) {
             return match given(row) {
@@ -112,8 +112,8 @@ impl<C: Capacity> RouterInterface<C> {
     /// asked (`ISA-57`). Who is not reached asks again in time.
     pub fn advertise_again(&mut self, now: Instant) {
         for row in self.solicitors.iter_mut() {
-            if let Answer::Given { quiet_until } = row.answer {
-                row.answer = Answer::Draw { from: now.max(quiet_until) };
+            if let Reply::Given { quiet_until } = row.answer {
+                row.answer = Reply::Draw { from: now.max(quiet_until) };
                 row.part = 0;
             }
         }
@@ -121,7 +121,7 @@ impl<C: Capacity> RouterInterface<C> {
 
     /// Whether many hosts wait. Most of them may be forged.
     pub(super) fn is_crowded(&self) -> bool {
-        let waiting = self.solicitors.iter().filter(|row| !matches!(row.answer, Answer::Given { .. })).count();
+        let waiting = self.solicitors.iter().filter(|row| !matches!(row.answer, Reply::Given { .. })).count();
         waiting >= self.solicitors.view().capacity().div_euclid(2)
     }
 
@@ -132,7 +132,7 @@ impl<C: Capacity> RouterInterface<C> {
         let Some(row) = self.solicitors.get_mut(at) else { return };
         row.part = row.part.saturating_add(1);
         if !more {
-            row.answer = Answer::Given { quiet_until: now.saturating_add(QUIET) };
+            row.answer = Reply::Given { quiet_until: now.saturating_add(QUIET) };
             if let Some(host) = addr::embedded_ipv4(&row.host) {
                 self.recent.note(now, host, row.locator);
             }
@@ -217,7 +217,7 @@ impl<C: Capacity> RouterInterface<C> {
     /// The host that is to be answered now. Over the limit all wait: the
     /// rows are bounded, and who finds none is told apart.
     pub(super) fn due(&self, now: Instant) -> Option<usize> {
-        let due = |row: &Solicitor| matches!(row.answer, Answer::Due(at) if at <= now);
+        let due = |row: &Solicitor| matches!(row.answer, Reply::Due(at) if at <= now);
         if self.next_answer().is_due(now) { self.solicitors.iter().position(due) } else { None }
     }
 }

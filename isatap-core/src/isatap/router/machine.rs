@@ -4,7 +4,7 @@ use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use super::RouterInterface;
-use super::advertise::{Answer, MAX_RA_DELAY_TIME};
+use super::advertise::{MAX_RA_DELAY_TIME, Reply};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::{Entropy, Event, Transmit, uniform};
@@ -63,9 +63,9 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
         self.time_neighbors(cx.now, entropy);
         self.recent.draw(entropy);
         for row in self.solicitors.iter_mut() {
-            if let Answer::Draw { from } = row.answer {
+            if let Reply::Draw { from } = row.answer {
                 // NDP-40 [RFC 4861 §6.2.6]
-                row.answer = Answer::Due(from.saturating_add(uniform(entropy, Duration::ZERO, MAX_RA_DELAY_TIME)));
+                row.answer = Reply::Due(from.saturating_add(uniform(entropy, Duration::ZERO, MAX_RA_DELAY_TIME)));
             }
         }
     }
@@ -99,9 +99,9 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
     fn deadline(&self) -> Expiry {
         let next_answer = self.next_answer();
         let rows = self.solicitors.iter().map(|row| match row.answer {
-            Answer::Draw { from } => Expiry::at(from),
-            Answer::Due(at) => Expiry::at(at).max(next_answer),
-            Answer::Given { .. } => Expiry::NEVER,
+            Reply::Draw { from } => Expiry::at(from),
+            Reply::Due(at) => Expiry::at(at).max(next_answer),
+            Reply::Given { .. } => Expiry::NEVER,
         });
         rows.min().unwrap_or(Expiry::NEVER).min(self.neighbors.deadline())
     }

@@ -5,7 +5,8 @@ use core::net::{Ipv6Addr, SocketAddrV4};
 
 use super::receive::Arrived;
 use super::{
-    Answer, Ask, BUBBLES, Client, Due, How, LOCAL_LIFETIME, LocalPeer, PORT_TRIAL, PRIMARY_FIRST, TESTS, Targets, Work,
+    Ask, BUBBLES, Client, Due, How, LOCAL_LIFETIME, LocalPeer, OwedBubble, PORT_TRIAL, PRIMARY_FIRST, TESTS, Targets,
+    Work,
 };
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
@@ -121,8 +122,8 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     }
 
     fn note_answer(&mut self, now: Instant, destination: Ipv6Addr, to: SocketAddrV4) -> Result<(), DropReason> {
-        let first = Answer { destination, to, wanted: true, count: 1, since: now };
-        let is_same = |answer: &&mut Answer| answer.destination == destination && answer.to == to;
+        let first = OwedBubble { destination, to, wanted: true, count: 1, since: now };
+        let is_same = |answer: &&mut OwedBubble| answer.destination == destination && answer.to == to;
         match self.answers.iter_mut().find(is_same) {
             Some(answer) if now.saturating_duration_since(answer.since) >= BUBBLE_WINDOW => *answer = first,
             // TER-98: four in 300 s. The address is a relay's secret of the day, so

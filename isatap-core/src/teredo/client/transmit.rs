@@ -3,7 +3,7 @@
 use core::net::{Ipv6Addr, SocketAddrV4};
 
 use super::send::where_to;
-use super::{Answer, Client, Due, Guess, Opened, OwnPort, Targets, Work};
+use super::{Client, Due, Guess, Opened, OwedBubble, OwnPort, Targets, Work};
 use crate::capacity::Storage;
 use crate::engine::Transmit;
 use crate::error::EmitError;
@@ -28,7 +28,7 @@ enum Next {
     /// Of the session in this row.
     Piece(usize, Piece),
     /// To who is no Teredo peer: the answer in this row.
-    Answer(usize, Answer),
+    Owed(usize, OwedBubble),
     /// To the neighbours.
     Discovery,
 }
@@ -76,7 +76,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let piece = || (0..N).find_map(|row| Some(Next::Piece(row, self.next_piece(row)?)));
         let answer = || {
             let mut answers = self.answers.iter().enumerate();
-            answers.find(|(_, answer)| answer.wanted).map(|(row, answer)| Next::Answer(row, *answer))
+            answers.find(|(_, answer)| answer.wanted).map(|(row, answer)| Next::Owed(row, *answer))
         };
         let first = self.qualification.wanted(config).map(Next::Solicitation);
         first
@@ -108,7 +108,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 Some(Letter { port, to: SocketAddrV4::new(self.config.qualify.server, SERVER_PORT) })
             }
             Next::Piece(row, ref piece) => self.write_piece(row, piece, out)?,
-            Next::Answer(_, answer) => {
+            Next::Owed(_, answer) => {
                 let Some(address) = self.address() else { return Ok(None) };
                 write_bubble(out, Bubble::new(address, answer.destination), |_| {})?;
                 Some(Letter { port, to: answer.to })
@@ -132,7 +132,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                     Piece::Target(target) => session.targets.remove(target),
                 }
             }
-            Next::Answer(row, _) => {
+            Next::Owed(row, _) => {
                 if let Some(answer) = self.answers.get_mut(row) {
                     answer.wanted = false;
                 }

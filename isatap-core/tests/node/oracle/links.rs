@@ -62,11 +62,11 @@ fn interface<C: Capacity>(rules: &Rules) -> AnyInterface<C> {
         Rules::Lan { link_local, subnet, .. } => {
             let mut config = lan::Config::new(Ipv6Addr::from_bits(*link_local), *subnet);
             config.advertise = true;
-            AnyInterface::Lan(lan::Interface::new(config).unwrap())
+            AnyInterface::Lan(lan::LanInterface::new(config).unwrap())
         }
         Rules::Configured { near, far, .. } => {
             let config = configured::Config::new(Ipv4Addr::from_bits(*near), Ipv4Addr::from_bits(*far));
-            AnyInterface::Configured(configured::Interface::new(config))
+            AnyInterface::Configured(configured::ConfiguredInterface::new(config))
         }
         Rules::Isatap { router: true, .. } => {
             // The oracle judges one packet, and has nobody to ask.
@@ -98,7 +98,9 @@ fn interface<C: Capacity>(rules: &Rules) -> AnyInterface<C> {
         Rules::SixRdRelay { domain: its, .. } => {
             AnyInterface::SixRdRelay(sixrd::RelayInterface::new(sixrd::RelayConfig::new(domain(its))))
         }
-        Rules::Compatible { .. } => AnyInterface::Compatible(compatible::Interface::new(OuterPolicy::DEFAULT)),
+        Rules::Compatible { .. } => {
+            AnyInterface::Compatible(compatible::CompatibleInterface::new(OuterPolicy::DEFAULT))
+        }
     }
 }
 

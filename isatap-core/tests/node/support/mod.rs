@@ -320,7 +320,7 @@ pub fn add_host(node: &mut Any, address: &str, router: &str, switches: Switches)
 /// A configured tunnel with an address of its own.
 pub fn add_tunnel(node: &mut Any, local: &str, remote: &str, address: &str, switches: Switches) -> LinkId {
     let config = configured::Config::new(v4(local), v4(remote));
-    let id = node.add(AnyInterface::Configured(configured::Interface::new(config)), switches).unwrap();
+    let id = node.add(AnyInterface::Configured(configured::ConfiguredInterface::new(config)), switches).unwrap();
     let address = InterfaceAddress { address: v6(address), prefix_length: 64 };
     node.with_interface(NOW, id, |interface, cx| {
         let AnyInterface::Configured(tunnel) = interface else { unreachable!() };

@@ -135,10 +135,10 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let mut summary = Summary::default();
     let result = captures::each(path, |frame, packet| {
         let answer = match packet {
-            Ok(packet) => Answer::Packet(checker.judge_captured(packet.bytes, packet.length)),
+            Ok(packet) => Reading::Packet(checker.judge_captured(packet.bytes, packet.length)),
             // The rest may have been a packet.
-            Err(NotIp::Short) if frame.bytes.len() < frame.original_len => Answer::Cut,
-            Err(why) => Answer::NotIp(why),
+            Err(NotIp::Short) if frame.bytes.len() < frame.original_len => Reading::Cut,
+            Err(why) => Reading::NotIp(why),
         };
         summary.count(&answer);
         Ok(printer.packet(&mut out, frame, &answer)?)
@@ -155,26 +155,26 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
 }
 
 /// What is said about one frame.
-enum Answer {
+enum Reading {
     Packet(Judgement),
     /// Not even the link layer is all there.
     Cut,
     NotIp(NotIp),
 }
 
-impl Answer {
+impl Reading {
     fn judgement(&self) -> Option<&Judgement> {
         match self {
-            Answer::Packet(judged) => Some(judged),
+            Reading::Packet(judged) => Some(judged),
             _ => None,
         }
     }
 
     fn verdict(&self) -> &'static str {
         match self {
-            Answer::Packet(judged) => judged.decision.as_str(),
-            Answer::Cut => Decision::Cut.as_str(),
-            Answer::NotIp(_) => "not-ip",
+            Reading::Packet(judged) => judged.decision.as_str(),
+            Reading::Cut => Decision::Cut.as_str(),
+            Reading::NotIp(_) => "not-ip",
         }
     }
 }
@@ -214,7 +214,7 @@ struct ReasonLine {
 }
 
 impl Line {
-    fn new(frame: &Frame, answer: &Answer) -> Self {
+    fn new(frame: &Frame, answer: &Reading) -> Self {
         let judged = answer.judgement();
         let admitted = judged.and_then(|judged| judged.admitted);
         let reason = judged.and_then(|judged| judged.reason);
@@ -246,7 +246,7 @@ struct Printer {
 }
 
 impl Printer {
-    fn packet(&mut self, out: &mut impl Write, frame: &Frame, answer: &Answer) -> io::Result<()> {
+    fn packet(&mut self, out: &mut impl Write, frame: &Frame, answer: &Reading) -> io::Result<()> {
         if self.json {
             serde_json::to_writer(&mut *out, &Line::new(frame, answer))?;
             return writeln!(out);
@@ -259,9 +259,9 @@ impl Printer {
         };
         write!(out, "{:>6}  {on}{:<6}{off}", frame.number, answer.verdict())?;
         let judged = match answer {
-            Answer::Packet(judged) => judged,
-            Answer::NotIp(why) => return writeln!(out, "  {}", why.to_string().trim_start_matches("not IP: ")),
-            Answer::Cut => return writeln!(out, "  captured {} of {} bytes", frame.bytes.len(), frame.original_len),
+            Reading::Packet(judged) => judged,
+            Reading::NotIp(why) => return writeln!(out, "  {}", why.to_string().trim_start_matches("not IP: ")),
+            Reading::Cut => return writeln!(out, "  captured {} of {} bytes", frame.bytes.len(), frame.original_len),
         };
         match (judged.admitted, judged.reason) {
             (_, Some(reason)) => write!(out, "  {} ({})", reason.as_str(), reason.requirement())?,
@@ -307,11 +307,11 @@ struct Summary {
 }
 
 impl Summary {
-    fn count(&mut self, answer: &Answer) {
+    fn count(&mut self, answer: &Reading) {
         let place = match answer {
-            Answer::NotIp(_) => &mut self.not_ip,
-            Answer::Cut => &mut self.cut,
-            Answer::Packet(judged) => match (judged.decision, judged.reason) {
+            Reading::NotIp(_) => &mut self.not_ip,
+            Reading::Cut => &mut self.cut,
+            Reading::Packet(judged) => match (judged.decision, judged.reason) {
                 (Decision::Sent, _) => &mut self.sent,
                 (Decision::Cut, _) => &mut self.cut,
                 _ if judged.is_elsewhere => &mut self.elsewhere,

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use isatap_std::config::{Config, Problem};
-use isatap_std::spec::Link;
+use isatap_std::spec::LinkSpec;
 use nix::unistd::User;
 use serde::Serialize;
 
@@ -114,7 +114,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     }
 }
 
-fn describe(link: &Link) -> String {
+fn describe(link: &LinkSpec) -> String {
     let lans: Vec<String> = link.lans().iter().map(ToString::to_string).collect();
     let lans = if lans.is_empty() { String::new() } else { format!(" for the LANs {}", lans.join(" and ")) };
     format!("{} ({}{lans})", link.device(), link.kind())

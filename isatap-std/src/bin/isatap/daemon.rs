@@ -9,7 +9,7 @@ use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::service::Notice;
 use isatap_std::signal::Signals;
-use isatap_std::spec::Link;
+use isatap_std::spec::LinkSpec;
 
 use crate::exit::{Failure, Status};
 use crate::output::{self, say, warn};
@@ -85,7 +85,7 @@ pub(crate) fn observer(verbose: bool) -> impl FnMut(&Notice) + Send + 'static {
 /// Runs until SIGINT or SIGTERM. The signals are caught before anything is made, so that one
 /// that comes early leaves nothing behind either.
 pub(crate) fn run(config: &Config, args: &DaemonArgs) -> Result<Status, Failure> {
-    let refused: Vec<_> = config.links.iter().flat_map(Link::check).map(|refusal| refusal.error).collect();
+    let refused: Vec<_> = config.links.iter().flat_map(LinkSpec::check).map(|refusal| refusal.error).collect();
     if !refused.is_empty() {
         return Err(Failure::Options(refused.iter().map(ToString::to_string).collect()));
     }

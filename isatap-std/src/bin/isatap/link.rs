@@ -2,7 +2,7 @@
 //! in a process. Their options are the structs of [`isatap_std::spec`].
 
 use isatap_std::config::Config;
-use isatap_std::spec::Link;
+use isatap_std::spec::LinkSpec;
 
 use crate::daemon::{self, DaemonArgs};
 use crate::exit::{Failure, Status};
@@ -33,10 +33,10 @@ pub(crate) struct TakesAny<S: clap::Args> {
     accept_bogons: bool,
 }
 
-pub(crate) fn run<S: clap::Args + Into<Link>>(args: Args<S>) -> Result<Status, Failure> {
+pub(crate) fn run<S: clap::Args + Into<LinkSpec>>(args: Args<S>) -> Result<Status, Failure> {
     daemon::run(&Config::of(args.link.into()), &args.daemon)
 }
 
-pub(crate) fn run_any<S: clap::Args + Into<Link>>(args: TakesAny<S>) -> Result<Status, Failure> {
+pub(crate) fn run_any<S: clap::Args + Into<LinkSpec>>(args: TakesAny<S>) -> Result<Status, Failure> {
     run(args.args)
 }

@@ -8,7 +8,7 @@ use isatap_core::prefix::Ipv6Prefix;
 use isatap_std::advice;
 use isatap_std::check::Subject;
 use isatap_std::resolve::Entry;
-use isatap_std::spec::{IsatapHost, IsatapRouter, Link, SixRd, SixToFour, TeredoClient, Tunnel};
+use isatap_std::spec::{IsatapHost, IsatapRouter, LinkSpec, SixRd, SixToFour, TeredoClient, Tunnel};
 
 use crate::exit::{self, Failure};
 
@@ -188,7 +188,7 @@ impl Given {
                         let advice = advice::not_ipv4(&name.to_string());
                         return Err(Failure::Usage(format!("--link isatap: --router {name}: {advice}")));
                     }
-                    let mut subject = Subject::from(Link::from(host));
+                    let mut subject = Subject::from(LinkSpec::from(host));
                     subject.prefixes = learned.prefix;
                     Ok(subject)
                 }
@@ -200,7 +200,7 @@ impl Given {
             "6to4" => self.alone::<SixToFour>(),
             "teredo" => {
                 let (client, learned): (TeredoClient, Mapped) = self.parse()?;
-                let mut subject = Subject::from(Link::from(client));
+                let mut subject = Subject::from(LinkSpec::from(client));
                 subject.mapped = Some(learned.local);
                 Ok(subject)
             }
@@ -208,7 +208,7 @@ impl Given {
         }
     }
 
-    fn alone<S: Args + Into<Link>>(&self) -> Result<Subject, Failure> {
+    fn alone<S: Args + Into<LinkSpec>>(&self) -> Result<Subject, Failure> {
         let (link, Nothing {}): (S, Nothing) = self.parse()?;
         Ok(Subject::from(link.into()))
     }

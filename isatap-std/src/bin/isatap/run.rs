@@ -14,7 +14,7 @@ use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::service::Notice;
 use isatap_std::signal::{Request, Signals};
-use isatap_std::spec::{Bind, Link};
+use isatap_std::spec::{Bind, LinkSpec};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::daemon::{self, PrivilegeArgs};
@@ -113,8 +113,8 @@ fn keep(privileges: Privileges, file: &str, config: &Config) -> Privileges {
         privileges = link.pcap().into_iter().fold(privileges, Privileges::write);
         privileges = link.secret_file().into_iter().fold(privileges, Privileges::read);
         let port = match link {
-            Link::TeredoClient(client) => client.bind.map_or(0, |Bind(bind)| bind.port()),
-            Link::TeredoRelay(relay) => relay.bind.map_or(0, |Bind(bind)| bind.port()),
+            LinkSpec::TeredoClient(client) => client.bind.map_or(0, |Bind(bind)| bind.port()),
+            LinkSpec::TeredoRelay(relay) => relay.bind.map_or(0, |Bind(bind)| bind.port()),
             _ => 0,
         };
         if (1..1024).contains(&port) {

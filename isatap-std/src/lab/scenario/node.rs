@@ -8,7 +8,7 @@ use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::route::Preference;
 use toml::Spanned;
 
-use super::super::gateway::{GATEWAY_LINKS, Gateway, GatewayOptions, GatewayRoute, Port};
+use super::super::gateway::{GATEWAY_LINKS, Gateway, GatewayOptions, GatewayPort, GatewayRoute};
 use super::super::isatap;
 use super::super::teredo::{self, INTERNET_LINK};
 use super::super::unplayed;
@@ -17,7 +17,7 @@ use super::Wrong;
 use super::value::{Span, Text};
 use crate::error::Error;
 use crate::spec::{
-    AddressWithLength, IsatapHost, IsatapRouter, Link, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer,
+    AddressWithLength, IsatapHost, IsatapRouter, LinkSpec, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer,
     Tunnel, conflicts, list,
 };
 
@@ -89,7 +89,7 @@ fn yes() -> bool {
 /// A node that makes sense.
 pub(super) struct Node<'a> {
     table: &'a NodeTable,
-    links: Vec<Link>,
+    links: Vec<LinkSpec>,
     ipv4: Vec<Ipv4Addr>,
     routes: Vec<GatewayRoute>,
 }
@@ -100,11 +100,11 @@ const RELAY_PORT: u16 = 3545;
 
 impl NodeTable {
     /// Its links, in the order of the file, and where the table of each begins.
-    fn links(&self) -> (Vec<usize>, Vec<Link>) {
-        fn each<T: Clone + Into<Link>>(tables: &[Spanned<T>]) -> impl Iterator<Item = (usize, Link)> {
+    fn links(&self) -> (Vec<usize>, Vec<LinkSpec>) {
+        fn each<T: Clone + Into<LinkSpec>>(tables: &[Spanned<T>]) -> impl Iterator<Item = (usize, LinkSpec)> {
             tables.iter().map(|table| (table.span().start, table.get_ref().clone().into()))
         }
-        let mut links: Vec<(usize, Link)> = each(&self.isatap_host)
+        let mut links: Vec<(usize, LinkSpec)> = each(&self.isatap_host)
             .chain(each(&self.isatap_router))
             .chain(each(&self.tunnel))
             .chain(each(&self.sixrd))
@@ -135,7 +135,7 @@ impl NodeTable {
         wrong.extend(clashes.map(|clash| Wrong::of_key(begin(clash.link), clash.key, &clash.value, clash.text)));
         let ipv4 = match &self.ipv4 {
             Some(ipv4) => ipv4.clone(),
-            None => links.iter().flat_map(Link::locals).collect(),
+            None => links.iter().flat_map(LinkSpec::locals).collect(),
         };
         if self.ipv4.is_none() && ipv4.is_empty() && !links.is_empty() {
             wrong.push(Wrong::of_table(at, format!("{} has no IPv4 address: add ipv4", self.name)));
@@ -148,7 +148,7 @@ impl NodeTable {
         }
         wrong.extend(self.parts(at, &links).err());
         wrong.extend(self.lan.iter().filter_map(|lan| {
-            let (begin, is_server) = (lan.span().start, matches!(links.as_slice(), [Link::TeredoServer(_)]));
+            let (begin, is_server) = (lan.span().start, matches!(links.as_slice(), [LinkSpec::TeredoServer(_)]));
             let name = &lan.get_ref().name;
             match &lan.get_ref().address {
                 None if !is_server => {
@@ -179,9 +179,9 @@ impl NodeTable {
     }
 
     /// Whether the lab has a node of all these parts.
-    fn parts(&self, at: usize, links: &[Link]) -> Result<(), Wrong> {
+    fn parts(&self, at: usize, links: &[LinkSpec]) -> Result<(), Wrong> {
         let cannot = |text: String| Err(Wrong::of_table(at, text));
-        let alone = links.iter().find(|link| link.is_teredo() || matches!(link, Link::IsatapHost(_)));
+        let alone = links.iter().find(|link| link.is_teredo() || matches!(link, LinkSpec::IsatapHost(_)));
         let Some(link) = alone else {
             if links.len() + self.lan.len() > GATEWAY_LINKS {
                 return cannot(format!(
@@ -203,10 +203,10 @@ impl NodeTable {
         }
         let lans = self.lan.len();
         match link {
-            Link::TeredoServer(_) | Link::TeredoRelay(_) if lans != 1 => {
+            LinkSpec::TeredoServer(_) | LinkSpec::TeredoRelay(_) if lans != 1 => {
                 cannot(format!("a {kind} of the lab has one LAN, and {} has {lans}: write one [[node.lan]]", self.name))
             }
-            Link::TeredoServer(_) | Link::TeredoRelay(_) => {
+            LinkSpec::TeredoServer(_) | LinkSpec::TeredoRelay(_) => {
                 let is_default = |route: &RouteTable| route.prefix.0.is_default() && route.via.is_some();
                 match self.route.iter().map(Spanned::get_ref).filter(|route| !is_default(route)).count() {
                     0 if self.route.len() < 2 => Ok(()),
@@ -224,11 +224,11 @@ impl NodeTable {
         }
     }
 
-    fn route(&self, route: &RouteTable, links: &[Link]) -> Result<GatewayRoute, String> {
-        let of_tunnel = || links.iter().position(|link| link.device() == route.by).map(Port::Tunnel);
-        let of_lan = self.lan.iter().position(|lan| lan.get_ref().name == route.by).map(Port::Lan);
+    fn route(&self, route: &RouteTable, links: &[LinkSpec]) -> Result<GatewayRoute, String> {
+        let of_tunnel = || links.iter().position(|link| link.device() == route.by).map(GatewayPort::Tunnel);
+        let of_lan = self.lan.iter().position(|lan| lan.get_ref().name == route.by).map(GatewayPort::Lan);
         let port = match route.by.as_str() {
-            "nothing" => Port::Null,
+            "nothing" => GatewayPort::Null,
             _ => of_lan.or_else(of_tunnel).ok_or_else(|| {
                 format!("{} has no LAN and no tunnel {:?}: name one of its own, or \"nothing\"", self.name, route.by)
             })?,
@@ -246,7 +246,7 @@ impl NodeTable {
 impl Node<'_> {
     /// Whether it is an ISATAP host.
     pub(super) fn is_host(&self) -> bool {
-        matches!(self.links.as_slice(), [Link::IsatapHost(_)])
+        matches!(self.links.as_slice(), [LinkSpec::IsatapHost(_)])
     }
 
     /// When it gets its IPv4 addresses; `None`: before the start.
@@ -261,13 +261,13 @@ impl Node<'_> {
 
     /// How the tool lists it.
     pub(super) fn cast(&self) -> String {
-        let kinds: Vec<&str> = self.links.iter().map(Link::kind).collect();
+        let kinds: Vec<&str> = self.links.iter().map(LinkSpec::kind).collect();
         let role = if kinds.is_empty() { "IPv6 router".to_owned() } else { kinds.join(" and ") };
         let nat = self.table.nat.as_ref().map(|nat| format!(" behind {nat}")).unwrap_or_default();
-        let about = |link: &Link| match link {
-            Link::IsatapHost(host) if !host.router.is_empty() => format!(", routers {}", list(&host.router)),
-            Link::IsatapRouter(router) => format!(", prefix {}", list(&router.prefix)),
-            Link::TeredoClient(client) => format!(", server {}", client.server),
+        let about = |link: &LinkSpec| match link {
+            LinkSpec::IsatapHost(host) if !host.router.is_empty() => format!(", routers {}", list(&host.router)),
+            LinkSpec::IsatapRouter(router) => format!(", prefix {}", list(&router.prefix)),
+            LinkSpec::TeredoClient(client) => format!(", server {}", client.server),
             _ => String::new(),
         };
         let about: String = self.links.iter().map(about).collect();
@@ -289,10 +289,10 @@ impl Node<'_> {
     /// Its tables have no room for all of it.
     pub(super) fn add(&self, world: &mut World) -> Result<NodeId, Error> {
         let (id, first) = match self.links.as_slice() {
-            [Link::IsatapHost(host)] => (self.add_host(world, host)?, None),
-            [Link::TeredoClient(client)] => (self.add_client(world, client), None),
-            [Link::TeredoServer(server)] => (self.add_server(world, server), Some(INTERNET_LINK)),
-            [Link::TeredoRelay(relay)] => (self.add_relay(world, relay), Some(INTERNET_LINK)),
+            [LinkSpec::IsatapHost(host)] => (self.add_host(world, host)?, None),
+            [LinkSpec::TeredoClient(client)] => (self.add_client(world, client), None),
+            [LinkSpec::TeredoServer(server)] => (self.add_server(world, server), Some(INTERNET_LINK)),
+            [LinkSpec::TeredoRelay(relay)] => (self.add_relay(world, relay), Some(INTERNET_LINK)),
             _ => self.add_gateway(world)?,
         };
         for (link, lan) in first.into_iter().flat_map(|first| first.0..).zip(&self.table.lan) {
@@ -338,7 +338,7 @@ impl Node<'_> {
             loop_checks: self.table.loop_checks,
         };
         let node: Gateway = Gateway::new(&options)?;
-        Ok((world.add(&self.table.name, node), options.link(Port::Lan(0))))
+        Ok((world.add(&self.table.name, node), options.link(GatewayPort::Lan(0))))
     }
 
     /// Its addresses on its LANs.

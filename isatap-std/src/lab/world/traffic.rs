@@ -29,7 +29,7 @@ impl World {
                     let node = self.nodes[id.0].name.clone();
                     self.note(&node, format!("asks for the name {name}"));
                     let waits = match self.names.answer(&name) {
-                        names::Answer::NoReply => self.names.patience,
+                        names::DnsAnswer::NoReply => self.names.patience,
                         _ => self.names.latency,
                     };
                     self.schedule(self.now.saturating_add(waits), What::Name { node: id, link, name });

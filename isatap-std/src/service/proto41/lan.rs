@@ -13,7 +13,7 @@ use crate::service::{LAN_MONITOR, LAN_SOLICITATIONS, repair, token};
 use crate::spec::{LanOptions, fits};
 use isatap_core::datapath::Switches;
 use isatap_core::engine::{Delegation, Event};
-use isatap_core::lan::{Config, Interface};
+use isatap_core::lan::{Config, LanInterface};
 use isatap_core::link::NativeLink;
 use isatap_core::node::AnyInterface;
 use isatap_core::packet::LinkId;
@@ -245,7 +245,7 @@ impl Service<Proto41Role> {
         let device = &lan.options.device;
         let now = self.driver.now();
         let full = |full: isatap_core::error::TableFull| Error::usage("serve the LAN", device, full.to_string());
-        let mut interface = Interface::<Linux>::new(Config::new(place.link_local, place.subnet)).map_err(full)?;
+        let mut interface = LanInterface::<Linux>::new(Config::new(place.link_local, place.subnet)).map_err(full)?;
         interface.start(now);
         let socket = NdSocket::open(device, place.index)?;
         let attachment = Attachment::adopt(&self.netlink, lan.id, device)?;

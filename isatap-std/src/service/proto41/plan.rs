@@ -10,7 +10,7 @@ use crate::resolve::Settings;
 use crate::runtime_dir::{Ends, RuntimeDir};
 use crate::service::question::Question;
 use crate::service::role::Role as _;
-use crate::spec::{IsatapHost, Link, SixRdRole, SixToFourRole};
+use crate::spec::{IsatapHost, LinkSpec, SixRdRole, SixToFourRole};
 use isatap_core::datapath::Switches;
 use isatap_core::packet::LinkId;
 use isatap_core::sixtofour::addr::ANYCAST_RELAY;
@@ -24,7 +24,7 @@ impl Service<Proto41Role> {
     ///
     /// A usage error for what makes no sense on this machine; the kernel's refusal. Nothing is
     /// left of the link then.
-    pub(crate) fn add_link(&mut self, link: &Link, runtime: Option<&RuntimeDir>) -> Result<LinkId, Error> {
+    pub(crate) fn add_link(&mut self, link: &LinkSpec, runtime: Option<&RuntimeDir>) -> Result<LinkId, Error> {
         link.check_first()?;
         let interface = link.interface()?;
         for warning in link.warnings() {
@@ -77,8 +77,8 @@ impl Service<Proto41Role> {
 /// # Errors
 ///
 /// A usage error: an address is not this machine's, or a device not there.
-pub(crate) fn check_here(link: &Link, netlink: &Netlink) -> Result<LocatorSource, Error> {
-    if let Link::SixToFour(sixtofour) = link
+pub(crate) fn check_here(link: &LinkSpec, netlink: &Netlink) -> Result<LocatorSource, Error> {
+    if let LinkSpec::SixToFour(sixtofour) = link
         && sixtofour.anycast
     {
         // S64-31
@@ -92,10 +92,10 @@ pub(crate) fn check_here(link: &Link, netlink: &Netlink) -> Result<LocatorSource
 }
 
 /// Where the IPv4 addresses of a link come from.
-fn locators(link: &Link) -> LocatorSource {
+fn locators(link: &LinkSpec) -> LocatorSource {
     match link {
-        Link::IsatapHost(IsatapHost { via: Some(device), .. }) => LocatorSource::Device(device.clone()),
-        Link::IsatapHost(host) if host.local.is_empty() => LocatorSource::TowardRouter,
+        LinkSpec::IsatapHost(IsatapHost { via: Some(device), .. }) => LocatorSource::Device(device.clone()),
+        LinkSpec::IsatapHost(host) if host.local.is_empty() => LocatorSource::TowardRouter,
         link => match link.locals() {
             locals if locals.is_empty() => LocatorSource::All,
             locals => LocatorSource::Fixed(locals),
@@ -104,21 +104,21 @@ fn locators(link: &Link) -> LocatorSource {
 }
 
 /// What the link asks of the system, and whether it forwards.
-fn role(link: &Link, locators: LocatorSource) -> Result<(Switches, Proto41Role), Error> {
+fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Role), Error> {
     let (switches, role) = match link {
-        Link::IsatapHost(host) => {
+        LinkSpec::IsatapHost(host) => {
             let settings = || Settings { routers: host.names().cloned().collect(), ..Settings::default() };
             let names = host.resolves().then(|| Question::new(settings())).transpose()?;
             let role = HostRole::new(locators, host.addresses().collect(), names);
             return Ok((Switches::DEFAULT, Proto41Role::Host(Box::new(role))));
         }
-        Link::IsatapRouter(_) => (Switches::FORWARDING, FixedRole::router("isatap-router", locators)),
-        Link::SixRd(sixrd) => match sixrd.role {
+        LinkSpec::IsatapRouter(_) => (Switches::FORWARDING, FixedRole::router("isatap-router", locators)),
+        LinkSpec::SixRd(sixrd) => match sixrd.role {
             SixRdRole::BorderRelay => (Switches::FORWARDING, FixedRole::router("6rd-br", locators)),
             SixRdRole::CustomerEdge if sixrd.lan.is_empty() => (Switches::DEFAULT, FixedRole::end("6rd-ce", locators)),
             SixRdRole::CustomerEdge => (Switches::FORWARDING, FixedRole::router("6rd-ce", locators)),
         },
-        Link::SixToFour(sixtofour) => {
+        LinkSpec::SixToFour(sixtofour) => {
             let (switches, role) = match sixtofour.role {
                 SixToFourRole::Relay => (Switches::FORWARDING, FixedRole::router("6to4-relay", locators)),
                 SixToFourRole::Router => (Switches::FORWARDING, FixedRole::router("6to4-router", locators)),
@@ -133,17 +133,17 @@ fn role(link: &Link, locators: LocatorSource) -> Result<(Switches, Proto41Role),
 }
 
 /// The tunnel ends that the link has by an address of its own.
-fn ends(link: &Link) -> EndsAt {
+fn ends(link: &LinkSpec) -> EndsAt {
     match link {
-        Link::Tunnel(tunnel) => {
+        LinkSpec::Tunnel(tunnel) => {
             let remote = tunnel.remote;
             Box::new(move |local| Some(Ends::Configured { local, remote }))
         }
-        Link::SixRd(sixrd) => {
+        LinkSpec::SixRd(sixrd) => {
             let (prefix, ipv4_mask_len) = (sixrd.prefix, sixrd.v4_mask_len);
             Box::new(move |local| Some(Ends::SixRd { local, prefix, ipv4_mask_len }))
         }
-        Link::SixToFour(sixtofour) => {
+        LinkSpec::SixToFour(sixtofour) => {
             let (anycast, accept_bogons) = (sixtofour.anycast, sixtofour.accept_bogons);
             Box::new(move |local| {
                 let is_anycast = anycast && local == ANYCAST_RELAY;

@@ -10,7 +10,7 @@ use crate::netlink::Netlink;
 use crate::runtime_dir::RuntimeDir;
 use crate::service::role::Role;
 use crate::service::{LocatorSource, Member, Observer, Service};
-use crate::spec::{Link, PortMapping, TeredoClient, TeredoRelay, TeredoServer};
+use crate::spec::{LinkSpec, PortMapping, TeredoClient, TeredoRelay, TeredoServer};
 use crate::teredo::port_mapping::Mapper;
 use crate::teredo::secrets::Secrets;
 use crate::udp_socket::UdpSocket;
@@ -39,10 +39,10 @@ pub(crate) struct Surroundings<'a> {
 /// # Errors
 ///
 /// The file with them cannot be used.
-pub(crate) fn secrets(link: &Link) -> Result<Secrets, Error> {
+pub(crate) fn secrets(link: &LinkSpec) -> Result<Secrets, Error> {
     let secrets = link.secret_file().map(Secrets::load).transpose()?;
     let secrets = secrets.map(|secrets| match link {
-        Link::TeredoClient(_) => secrets.of_client(),
+        LinkSpec::TeredoClient(_) => secrets.of_client(),
         _ => secrets.of_server(),
     });
     Ok(secrets.transpose()?.unwrap_or_default())
@@ -54,17 +54,17 @@ pub(crate) fn secrets(link: &Link) -> Result<Secrets, Error> {
 ///
 /// A usage error for what makes no sense on this machine; the kernel's refusal, mostly for lack
 /// of privilege.
-pub(crate) fn open(link: &Link, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
+pub(crate) fn open(link: &LinkSpec, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
     link.check_first()?;
     match link {
-        Link::TeredoClient(spec) => client(link, spec, around),
-        Link::TeredoServer(spec) => server(link, spec, around),
-        Link::TeredoRelay(spec) => relay(link, spec, around),
+        LinkSpec::TeredoClient(spec) => client(link, spec, around),
+        LinkSpec::TeredoServer(spec) => server(link, spec, around),
+        LinkSpec::TeredoRelay(spec) => relay(link, spec, around),
         _ => Err(Error::usage("speak Teredo by", link.device(), "it carries protocol 41")),
     }
 }
 
-fn client(link: &Link, spec: &TeredoClient, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
+fn client(link: &LinkSpec, spec: &TeredoClient, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
     let netlink = Netlink::open()?;
     if !spec.beside_native {
         check_alone(&netlink, around.own)?;
@@ -85,7 +85,7 @@ fn client(link: &Link, spec: &TeredoClient, around: Surroundings<'_>) -> Result<
     begin(link, role, machine, socket, around)
 }
 
-fn server(link: &Link, spec: &TeredoServer, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
+fn server(link: &LinkSpec, spec: &TeredoServer, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
     let source = LocatorSource::Fixed(link.locals());
     let netlink = Netlink::open()?;
     source.check(&netlink)?;
@@ -106,7 +106,7 @@ fn server(link: &Link, spec: &TeredoServer, around: Surroundings<'_>) -> Result<
     begin(link, ServerRole::new(source), machine, socket, around)
 }
 
-fn relay(link: &Link, spec: &TeredoRelay, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
+fn relay(link: &LinkSpec, spec: &TeredoRelay, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
     let source = LocatorSource::Fixed(vec![spec.local]);
     let netlink = Netlink::open()?;
     source.check(&netlink)?;
@@ -120,7 +120,7 @@ fn relay(link: &Link, spec: &TeredoRelay, around: Surroundings<'_>) -> Result<Bo
 }
 
 fn begin<R>(
-    link: &Link,
+    link: &LinkSpec,
     role: R,
     machine: Box<R::Machine>,
     socket: UdpSocket,
