@@ -177,6 +177,14 @@ fn pulled(packet: &[u8], flow: &Result<Flow, DropReason>) {
     // Over UDP there is more to be refused.
     if again != *flow {
         assert!(packet[9] == 17 && *flow == Err(DropReason::NotProtocol41), "{again:?}, and not {flow:?}");
+        let of_udp = [
+            DropReason::OuterMalformed,
+            DropReason::OuterFragment,
+            DropReason::OuterOptions,
+            DropReason::OuterSourceRoute,
+            DropReason::TeredoMalformed,
+        ];
+        assert!(again.is_err_and(|reason| of_udp.contains(&reason)), "{again:?} over UDP");
     }
 }
 

@@ -185,7 +185,8 @@ drop_reasons! {
     SourceUnusable = "source-unusable", "ISA-13";
     /// Larger than the tunnel's MTU.
     PacketTooBig = "packet-too-big", "TUN-32";
-    /// The caller's buffer has no room for the outer header.
+    /// The caller's buffer has no room for what is to be written into it: an
+    /// answer, or a header in front.
     NoHeadroom = "no-headroom", "TUN-1";
     // Forwarding.
     /// Forwarding is off where the packet came in or would go out.

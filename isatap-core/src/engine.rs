@@ -44,13 +44,17 @@ pub trait Machine {
 
     /// What the network brought behind the header `outer`, padding included:
     /// its inner packet is delivered, taken by a control machine, or dropped.
+    /// The caller leaves [`HEADROOM`](crate::packet::HEADROOM) for an answer.
     fn decapsulate(&mut self, now: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict;
 
     /// The same of an IPv4 packet, header included, for who has no socket
-    /// that takes the header off. What [`Outer::pull`] refuses is counted.
+    /// that takes the header off. What [`Outer::pull`] refuses is counted, and
+    /// left as it is.
     ///
-    /// [`Verdict::Hold`]: the header is off the packet that waits, and is to be
-    /// kept with it for `decapsulate`: call [`Outer::pull`] oneself for that.
+    /// For who needs the header no more: it is off what is left of the packet,
+    /// whatever the verdict. Who keeps packets that wait ([`Verdict::Hold`]),
+    /// or logs who sent what is dropped, calls [`Outer::pull`], `refused` and
+    /// `decapsulate` instead.
     fn decapsulate_ipv4(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
         match Outer::pull(packet) {
             Ok(outer) => self.decapsulate(now, &outer, packet),
@@ -137,16 +141,17 @@ pub enum Verdict {
         reason: Option<DropReason>,
     },
     /// The packet must wait for a peer to answer. The caller keeps the bytes
-    /// that the buffer now holds, in a [`Parking`] for instance, or drops
-    /// them; the machine has none of them. See [`Event::Released`].
+    /// that the buffer now holds, in a [`Parking`] for instance, and of a
+    /// packet from the network the [`Outer`] that it came behind; or drops
+    /// them. The machine has none of them. See [`Event::Released`].
     Hold {
         /// For whom it waits; the same for all packets that wait for the
         /// same.
         ticket: Ticket,
     },
     /// Dropped; who wants to log can parse the bytes again: they are those
-    /// handed in, cut to the length that their IPv6 header says, perhaps with
-    /// the congestion mark of the outer header. In place of a packet whose
+    /// handed in behind the outer header, cut to the length that their IPv6
+    /// header says, perhaps with the congestion mark of the outer one. In place of a packet whose
     /// sender could not be told the buffer may hold the ICMPv6 error that found
     /// no way.
     Drop(DropReason),
@@ -354,7 +359,7 @@ pub enum Event {
         address: Ipv4Addr,
     },
     /// What was held for this ticket may go: it is handed in again to the call
-    /// that held it: its bytes are as they came. What a Teredo client
+    /// that held it, behind the same [`Outer`] if it came in one. What a Teredo client
     /// held that came from the network is an IPv6 packet, and is delivered.
     Released {
         /// The link whose machine gave the ticket.

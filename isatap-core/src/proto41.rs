@@ -37,8 +37,8 @@ pub const OVERHEAD: u16 = 20;
 
 /// Narrows a packet to the inner one that `flow`, parsed from it, describes:
 /// outer header, where it is still there, and padding go, and the congestion
-/// mark of the outer header is combined into the inner one. Doing it twice is
-/// the same as once.
+/// mark of the outer header is combined into the inner one. With a flow of
+/// [`Flow::of`] it may be done twice: the second time changes nothing.
 ///
 /// # Errors
 /// `TUN-52`: [`DropReason::EcnNotCapable`]; [`DropReason::Truncated`] when

@@ -16,7 +16,7 @@ use crate::packet::{LinkId, PacketMut};
 /// takes a place from another one.
 ///
 /// `W` is what the caller wants to know again of a packet: the call that
-/// answered, for instance.
+/// answered, and the [`Outer`](crate::proto41::Outer) of what came in one.
 #[derive(Clone, Debug)]
 pub struct Parking<S, B, W> {
     rows: S,
@@ -146,7 +146,8 @@ impl<S: Storage<Parked<W>>, B: AsRef<[u8]> + AsMut<[u8]>, W: Copy> Parking<S, B,
 /// What is to be done with the packets of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitEnd {
-    /// Hand them in again as they came.
+    /// Hand them in again to the call that held them, behind the same outer
+    /// header if they came in one.
     Again,
     /// Drop them.
     Drop(DropReason),

@@ -157,7 +157,8 @@ impl Flow {
         self.total_length.saturating_sub(u16::from(self.header_len)).saturating_sub(self.inner_len)
     }
 
-    /// The inner packet inside the outer one, without padding: for readers.
+    /// The inner packet without padding, of the bytes that were judged: for
+    /// readers.
     /// Forwarding goes through [`decapsulate`](super::decapsulate), which
     /// must write.
     #[must_use]

@@ -16,7 +16,8 @@ use crate::wire::{ipv6, protocol};
 pub enum MtuMode {
     /// This many bytes of inner packet; routers may fragment the outer one.
     /// `TUN-31`: 1280 to 1480 unless the administrator knows better; taken
-    /// as 1280 when it is less.
+    /// as 1280 when it is less, and as 65515, which is all that an IPv4
+    /// packet has room for, when it is more.
     Static(u16),
     /// As the IPv4 path allows.
     Dynamic {
@@ -37,7 +38,7 @@ impl MtuMode {
     #[must_use]
     pub const fn interface_mtu(self) -> u16 {
         match self {
-            MtuMode::Static(mtu) => at_least_minimum(mtu),
+            MtuMode::Static(mtu) => at_most_room(at_least_minimum(mtu)),
             MtuMode::Dynamic { interface } => at_least_minimum(interface.saturating_sub(OVERHEAD)),
         }
     }
@@ -66,7 +67,7 @@ pub enum MtuDecision {
 pub fn decide(mode: MtuMode, path_mtu: u16, inner_len: usize) -> MtuDecision {
     let (limit, dont_fragment) = match mode {
         // TUN-31 [RFC 4213 §3.2.1]: never set.
-        MtuMode::Static(mtu) => (at_least_minimum(mtu), false),
+        MtuMode::Static(mtu) => (at_most_room(at_least_minimum(mtu)), false),
         // TUN-32 [RFC 4213 §3.2.2]: what the path cannot carry whole although
         // IPv6 promises it is left to IPv4 fragmentation.
         MtuMode::Dynamic { interface } => {
@@ -110,6 +111,12 @@ fn headers_len(packet: &[u8]) -> Option<usize> {
         _ => return None,
     };
     (len <= transport.len()).then(|| upper.offset.saturating_add(len))
+}
+
+/// What an IPv4 packet has room for.
+const fn at_most_room(mtu: u16) -> u16 {
+    const MOST: u16 = u16::MAX - OVERHEAD;
+    if mtu > MOST { MOST } else { mtu }
 }
 
 const fn at_least_minimum(mtu: u16) -> u16 {

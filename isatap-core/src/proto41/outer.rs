@@ -76,8 +76,8 @@ impl Outer {
 
     /// Puts the header in front of a packet.
     ///
-    /// The total length is counted from the packet, which must be as long as
-    /// its IPv6 header says. It is not read, except over UDP, for the checksum.
+    /// The total length is counted from the packet, so nothing may lie behind
+    /// it. It is not read, except over UDP, for the checksum.
     ///
     /// # Errors
     /// Less headroom than the header takes, or more than 65535 bytes with it;

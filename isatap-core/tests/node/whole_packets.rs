@@ -212,3 +212,14 @@ fn both_doors_lead_to_the_same_place() {
     let dropped = count(|end| matches!(end, Verdict::Drop(_)));
     assert!(delivered > 0 && dropped > 0 && answers > 0, "{ends:?}");
 }
+
+#[test]
+fn what_was_refused_before_moves_the_clock() {
+    for (name, mut machine) in machines() {
+        let later = NOW.saturating_add(core::time::Duration::from_secs(5));
+        assert_eq!(machine.refused(later, DropReason::OuterSourceRoute), Verdict::Drop(DropReason::OuterSourceRoute));
+        assert_eq!(machine.counted().get(DropReason::OuterSourceRoute), 1, "{name}");
+        // A secret is still to be drawn, which is due at once: at the latest time that was seen.
+        assert_eq!(machine.poll_timeout(), Some(later), "{name}");
+    }
+}
