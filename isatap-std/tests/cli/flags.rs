@@ -202,7 +202,10 @@ fn what_is_missing_or_unknown_is_named() {
         (&["host", "--local", "10.0.0.2\n10.0.0.3"], "invalid value \"10.0.0.2\\n10.0.0.3\" for "),
         (&["lab", "nonsense"], "no scenario is called nonsense: choose one of 6rd, 6to4, "),
         (&["explain"], "required arguments were not provided: <TARGET>..."),
-        (&["check", "no-such.pcap"], "no link is given: add --link isatap, 6rd, 6to4, configured or teredo"),
+        (
+            &["check", "no-such.pcap"],
+            "no link is given: add --link isatap, 6rd, 6to4, tunnel (a configured one) or teredo",
+        ),
         (
             &["check", "--link", "isatap", "no-such.pcap"],
             "its IPv4 addresses are known only while it runs; name them: --local V4",

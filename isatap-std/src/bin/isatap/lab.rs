@@ -164,6 +164,9 @@ impl Printer {
         }
         writeln!(out, "\n{} delivered, {} dropped, {time} of virtual time", world.delivered(), world.dropped())?;
         match run.failures() {
+            0 if run.expectations() == 0 => {
+                writeln!(out, "Nothing was expected: a step with ping = {{ from = …, to = … }} expects a reply.")
+            }
             0 => writeln!(out, "All {} expectations were met.", run.expectations()),
             failed => writeln!(out, "{failed} of {} expectations were NOT met.", run.expectations()),
         }

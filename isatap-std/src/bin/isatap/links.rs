@@ -45,7 +45,7 @@ const SHOWN: [(&str, &str, &str); 11] = [
     ("address", "P/LEN", "configured: an address of this node with its prefix length; repeat it for more"),
 ];
 
-const KINDS: &str = "isatap, 6rd, 6to4, configured or teredo";
+const KINDS: &str = "isatap, 6rd, 6to4, tunnel (a configured one) or teredo";
 
 /// Those of the command itself, and those that no packet is judged by.
 const NOT_OF_LINKS: [&str; 8] =
