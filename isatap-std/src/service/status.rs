@@ -86,8 +86,9 @@ pub struct Status {
     /// Seconds since a packet came from a configured tunnel's other end.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub heard: Option<u64>,
-    /// Seconds for which a configured tunnel's other end has not answered what is sent to it, where
-    /// that means that it is dead; absent: it answers, nothing is sent, or it is too early to say.
+    /// Seconds since unreachability detection asked a configured tunnel's other end, and nothing came
+    /// from there; absent: something came since, it was not asked, which happens only when packets
+    /// are sent and never without neighbor probes, or it has a few seconds left to answer.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub silent: Option<u64>,
     /// The prefix that is this node's by its IPv4 address, for LANs: of 6to4 or 6rd.

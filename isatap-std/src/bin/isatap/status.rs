@@ -114,7 +114,7 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
             let silent = span("", Some(silent));
             writeln!(
                 out,
-                "        no answer for {silent} to what is sent: the other end is down, or protocol 41 is filtered; \
+                "        no answer for {silent} to neighbor probes: the other end is down, or protocol 41 is filtered; \
                  see: isatap doctor {}",
                 status.dev
             )?;
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(to(Some(6), None), "192.0.2.2 probe last heard 6 s ago\n");
         assert_eq!(
             to(None, Some(65)),
-            "192.0.2.2 probe\n        no answer for 1m5s to what is sent: the other end is down, or protocol 41 is \
+            "192.0.2.2 probe\n        no answer for 1m5s to neighbor probes: the other end is down, or protocol 41 is \
              filtered; see: isatap doctor isatap0\n"
         );
     }

@@ -1,4 +1,4 @@
-//! Whether the other end of a tunnel answers what is sent to it.
+//! Whether the other end of a tunnel answers when it is asked.
 
 use isatap_core::drop_reason::Counters;
 use isatap_core::nd::neighbor::Reachability;
@@ -7,33 +7,29 @@ use std::time::Duration;
 
 /// So long an end that was asked may take to answer, however bad the path is.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// So long nothing may come back where nobody asks: one direction alone is no sign of death.
-const LONG: Duration = Duration::from_secs(60);
 
-/// What went to the other end, and what came from it.
+/// What came from the other end, and whether it was asked since.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    sent: u64,
     came: u64,
     heard: Option<Instant>,
-    /// The first packet since, that was not answered.
-    unanswered: Option<Instant>,
-    /// Unreachability detection has asked since.
-    is_asked: bool,
+    state: Option<Reachability>,
+    /// When unreachability detection asked first of all times since something came. That a packet
+    /// has no answer is no sign of death by itself: it may want none, as multicast does.
+    asked: Option<Instant>,
 }
 
 impl Answers {
     /// After each round of the loop.
     pub(super) fn follow(&mut self, now: Instant, counters: &Counters<u64>, state: Option<Reachability>) {
+        let before = std::mem::replace(&mut self.state, state);
         // What the node takes for itself are answers of unreachability detection.
         let came = counters.delivered.saturating_add(counters.consumed);
         if came != self.came {
-            (self.came, self.heard, self.unanswered, self.is_asked) = (came, Some(now), None, false);
-        } else if counters.tunnelled != self.sent {
-            self.unanswered.get_or_insert(now);
+            (self.came, self.heard, self.asked) = (came, Some(now), None);
+        } else if is_asking(state) && !is_asking(before) {
+            self.asked.get_or_insert(now);
         }
-        self.sent = counters.tunnelled;
-        self.is_asked |= matches!(state, Some(Reachability::Probe | Reachability::Failed));
     }
 
     /// Seconds since something came; `None`: nothing has.
@@ -41,40 +37,79 @@ impl Answers {
         self.heard.map(|heard| now.saturating_duration_since(heard).as_secs())
     }
 
-    /// Seconds without an answer, where that means something.
+    /// Seconds since it was asked, and has neither answered nor sent anything else.
     pub(super) fn silent(&self, now: Instant) -> Option<u64> {
-        let silent = now.saturating_duration_since(self.unanswered?);
-        let patience = if self.is_asked { PATIENCE } else { LONG };
-        (silent >= patience).then_some(silent.as_secs())
+        let silent = now.saturating_duration_since(self.asked?);
+        (silent >= PATIENCE).then_some(silent.as_secs())
     }
+}
+
+fn is_asking(state: Option<Reachability>) -> bool {
+    matches!(state, Some(Reachability::Probe | Reachability::Failed))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Reachability::{Delay, Probe, Reachable, Stale};
+
+    /// Seconds, packets sent, packets that came, what unreachability detection says; then how long
+    /// ago the other end was heard, and for how long it is silent.
+    type Round = (u64, u64, u64, Option<Reachability>, Option<u64>, Option<u64>);
+
+    fn follow(rounds: &[Round]) {
+        let mut answers = Answers::default();
+        for (at, sent, came, state, heard, silent) in rounds {
+            let (mut counters, now) = (Counters::<u64>::ZERO, Instant::from_secs(*at));
+            (counters.tunnelled, counters.delivered) = (*sent, *came);
+            answers.follow(now, &counters, *state);
+            assert_eq!((answers.heard(now), answers.silent(now)), (*heard, *silent), "at {at} s");
+        }
+    }
 
     #[test]
-    fn who_does_not_answer_is_silent_and_who_is_not_asked_may_be() {
-        let mut counters = Counters::<u64>::ZERO;
-        let mut answers = Answers::default();
-        let seconds = Instant::from_secs;
-        let mut follow = |at: u64, sent: u64, came: u64, state: Option<Reachability>| {
-            (counters.tunnelled, counters.delivered) = (sent, came);
-            answers.follow(seconds(at), &counters, state);
-            (answers.heard(seconds(at)), answers.silent(seconds(at)))
-        };
-        assert_eq!(follow(1, 0, 0, None), (None, None));
-        assert_eq!(follow(10, 1, 1, Some(Reachability::Reachable)), (Some(0), None));
-        // Nothing is sent: nothing can be answered.
-        assert_eq!(follow(500, 1, 1, Some(Reachability::Stale)), (Some(490), None));
-        // One direction alone, and nobody asks.
-        assert_eq!(follow(501, 2, 1, Some(Reachability::Delay)), (Some(491), None));
-        assert_eq!(follow(506, 3, 1, Some(Reachability::Probe)), (Some(496), Some(5)));
-        // What is known of a neighbour that failed is forgotten.
-        assert_eq!(follow(520, 4, 1, None), (Some(510), Some(19)));
-        assert_eq!(follow(521, 4, 2, Some(Reachability::Reachable)), (Some(0), None));
-        assert_eq!(follow(522, 5, 2, None), (Some(1), None));
-        assert_eq!(follow(581, 6, 2, None), (Some(60), None));
-        assert_eq!(follow(582, 7, 2, None), (Some(61), Some(60)));
+    fn who_was_asked_and_does_not_answer_is_silent() {
+        follow(&[
+            (1, 0, 0, None, None, None),
+            (10, 1, 1, Some(Reachable), Some(0), None),
+            (500, 2, 1, Some(Delay), Some(490), None),
+            (505, 3, 1, Some(Probe), Some(495), None),
+            (506, 4, 1, Some(Probe), Some(496), None),
+            // What is known of a neighbour that failed is forgotten, and it is asked again.
+            (510, 5, 1, None, Some(500), Some(5)),
+            (511, 6, 1, Some(Delay), Some(501), Some(6)),
+            (516, 7, 1, Some(Probe), Some(506), Some(11)),
+            (520, 7, 2, Some(Reachable), Some(0), None),
+            (600, 7, 2, Some(Stale), Some(80), None),
+        ]);
+    }
+
+    /// One packet that wants no answer, such as multicast DNS, in the half minute after the last
+    /// answer; then the tunnel is idle.
+    #[test]
+    fn a_packet_without_an_answer_is_no_silence_where_nobody_asked() {
+        follow(&[
+            (10, 1, 1, Some(Reachable), Some(0), None),
+            (20, 2, 1, Some(Reachable), Some(10), None),
+            (40, 2, 1, Some(Stale), Some(30), None),
+            (600, 2, 1, Some(Stale), Some(590), None),
+        ]);
+    }
+
+    /// `--no-neighbor-probes`
+    #[test]
+    fn without_probes_nobody_is_silent() {
+        follow(&[(10, 1, 0, None, None, None), (20, 2, 1, None, Some(0), None), (900, 99, 1, None, Some(880), None)]);
+    }
+
+    /// One that answers no probes and sends other things is alive.
+    #[test]
+    fn what_comes_while_it_is_asked_is_an_answer() {
+        follow(&[
+            (10, 1, 0, Some(Probe), None, None),
+            (12, 1, 1, Some(Probe), Some(0), None),
+            (13, 1, 1, Some(Probe), Some(1), None),
+            (60, 1, 1, None, Some(48), None),
+        ]);
     }
 }
