@@ -103,6 +103,12 @@ pub fn is_router(device: &str) -> bool {
     forwards_both_ways(device) && is_on(device, "forwarding")
 }
 
+/// [`is_router`]; `None`: there is no such device any more, so that nothing is known.
+pub(crate) fn is_router_if_there(device: &str) -> Option<bool> {
+    // In this order: a device may go at any time.
+    is_router(device).then_some(true).or_else(|| path(device, "forwarding").exists().then_some(false))
+}
+
 /// The other devices from which there is something to forward. The switches of `all` and
 /// `default` are those of no device.
 fn others(device: &str) -> impl Iterator<Item = String> {

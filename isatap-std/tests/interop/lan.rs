@@ -182,6 +182,28 @@ fn s6r_8_s6r_20_a_customer_edge_serves_its_lan_no_longer_than_its_lease_and_clea
     assert!(daemon.terminate(PATIENCE).success());
 }
 
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_tunnel_device_that_is_deleted_takes_no_default_router_from_the_lan() {
+    let lab = Lab::new();
+    let (provider, lan) = (lab.wire(), lab.wire());
+    let (ours, host) = site(&lab, &provider, "10.100.100.1/8", &lan);
+    let daemon = Daemon::isatap(
+        &ours,
+        "6rd --dev t0 --prefix 2001:db8::/32 --v4-mask-len 8 --local 10.100.100.1 --br 10.0.0.1 --lan eth1:a0",
+    );
+    peers::wait_for_route(&host, "default via", true, PATIENCE);
+    let index = ours.ok("cat /sys/class/net/t0/ifindex");
+    ours.ok("ip link delete t0");
+    wait_until("the device to come again", PATIENCE, || {
+        ours.succeeds(&format!("test $(cat /sys/class/net/t0/ifindex) != {}", index.trim()))
+    });
+    wait_until("the LAN to be served", PATIENCE, || status(&ours, ".lans[0].default_router"));
+    let output = daemon.output();
+    assert!(!output.contains("does not forward"), "{output}");
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
 /// One of the two tunnels of a LAN changes: the prefix of the other one stays as it is.
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]

@@ -124,7 +124,8 @@ impl FixedRole {
             return;
         }
         let device = env.attachment.name();
-        let forwards = sysctl::is_router(device);
+        // One that was deleted says nothing.
+        let Some(forwards) = sysctl::is_router_if_there(device) else { return };
         let without = self.is_router.then_some(("this is no router", Some(device)));
         let Some(news) = self.forwarding.follow(forwards, without) else { return };
         if let Some(notice) = &news.notice {

@@ -310,7 +310,10 @@ impl Service<Proto41Role> {
         self.each_lan(|service, lan| {
             let (device, id) = (&lan.options.device, lan.id);
             if let Some(served) = &mut lan.served {
-                if let Err(error) = served.attachment.apply(&service.netlink, now, event) {
+                // That a device is gone is found out, and told, once.
+                if let Err(error) = served.attachment.apply(&service.netlink, now, event)
+                    && !matches!(error.raw_os_error(), Some(libc::ENODEV | libc::EBADFD))
+                {
                     service.notice(&Notice::Warning(error.to_string()));
                 }
                 match event {
@@ -373,8 +376,11 @@ impl Service<Proto41Role> {
     fn check_lan_forwarding(&mut self, lan: &mut Lan) {
         let Some(served) = &mut lan.served else { return };
         let device = lan.options.device.as_str();
-        let mut tunnels = lan.tunnels.iter().filter_map(|tunnel| self.attachment(*tunnel));
-        let forwards = sysctl::is_router(device) && tunnels.all(|tunnel| sysctl::is_router(tunnel.name()));
+        let tunnels = lan.tunnels.iter().filter_map(|tunnel| self.attachment(*tunnel));
+        let mut devices = std::iter::once(device).chain(tunnels.map(Attachment::name));
+        // One that is gone says nothing: it comes again, or what it is for ends.
+        let all = devices.try_fold(true, |all, device| Some(sysctl::is_router_if_there(device)? && all));
+        let Some(forwards) = all else { return };
         let consequence = format!("the hosts of {device} hear of no default router");
         let Some(news) = served.forwarding.follow(forwards, Some((&consequence, Some(device)))) else { return };
         news.notice.iter().for_each(|notice| self.notice(notice));
