@@ -252,6 +252,23 @@ pub(crate) fn check_free(name: &str) -> Result<(), Error> {
     if Path::new("/sys/class/net").join(name).exists() { Err(exists_already(name)) } else { Ok(()) }
 }
 
+/// Whether a device that exists is such as a running daemon of ours has. Whose it is only its
+/// process knows.
+#[cfg(feature = "file")]
+pub(crate) fn may_be_ours(name: &str) -> bool {
+    let flags = std::fs::read_to_string(Path::new("/sys/class/net").join(name).join("tun_flags"));
+    flags.is_ok_and(|flags| is_of_a_process(&flags))
+}
+
+/// Whether these are the flags of a TUN device, no TAP, that goes with its process.
+#[cfg(feature = "file")]
+fn is_of_a_process(flags: &str) -> bool {
+    /// The kernel's `IFF_PERSIST`.
+    const PERSISTENT: i32 = 0x0800;
+    let flags = flags.trim().strip_prefix("0x").and_then(|digits| i32::from_str_radix(digits, 16).ok());
+    flags.is_some_and(|flags| flags & libc::IFF_TUN != 0 && flags & PERSISTENT == 0)
+}
+
 fn exists_already(name: &str) -> Error {
     let refused = Error::refused("create the TUN device", name, Errno::EBUSY.into());
     if let Some((pid, command)) = holder(name) {
@@ -310,6 +327,20 @@ mod ioctl {
 mod tests {
     use super::*;
     use crate::error::Class;
+
+    /// As Linux 6.18 shows them.
+    #[test]
+    #[cfg(feature = "file")]
+    fn a_device_that_goes_with_its_process_may_be_ours() {
+        for flags in ["0x5001\n", "0x1001\n"] {
+            assert!(is_of_a_process(flags), "{flags}");
+        }
+        // A TAP device, a persistent one, none.
+        for flags in ["0x1002\n", "0x1801\n", ""] {
+            assert!(!is_of_a_process(flags), "{flags}");
+        }
+        assert!(!may_be_ours("lo"));
+    }
 
     #[test]
     fn bad_names_are_usage_errors() {

@@ -3,16 +3,15 @@
 use super::{Config, File, refused};
 use crate::error::{Error, Problem};
 use crate::netlink::Netlink;
-use crate::runtime_dir::RuntimeDir;
-use crate::spec::{IsatapHost, LinkSpec};
+use crate::spec::{IsatapHost, LinkSpec, SixToFour};
+use crate::tun;
+use isatap_core::sixtofour::addr::ANYCAST_RELAY;
 use std::net::Ipv4Addr;
 
 /// What this machine has.
 struct Here {
     addresses: Vec<Ipv4Addr>,
     devices: Vec<String>,
-    /// Devices that daemons of ours run.
-    ours: Vec<String>,
 }
 
 impl Here {
@@ -21,7 +20,6 @@ impl Here {
         Ok(Self {
             addresses: netlink.ipv4_addresses()?.into_iter().map(|own| own.address).collect(),
             devices: netlink.links()?.into_iter().map(|link| link.name).collect(),
-            ours: RuntimeDir::new().devices(),
         })
     }
 
@@ -29,18 +27,26 @@ impl Here {
     fn lacks(&self, link: &LinkSpec) -> Vec<(&'static str, String, String)> {
         let mut lacks = Vec::new();
         let device = link.device();
-        if self.has(device) && !self.ours.iter().any(|ours| ours == device) {
+        // One that may be a running daemon's, wherever that one has its runtime folder, is no news:
+        // it is most often the one that has read this file.
+        if self.has(device) && !tun::may_be_ours(device) {
             let text = format!(
                 "this machine has a device {device} now that is not isatap's: isatap run would not start here; choose \
                  another dev"
             );
             lacks.push(("dev", device.to_owned(), text));
         }
-        for address in link.locals().iter().filter(|address| !self.addresses.contains(address)) {
-            let text = format!(
-                "this machine has no address {address} now: isatap run would not start here; see: ip -4 address"
-            );
-            lacks.push(("", address.to_string(), text));
+        let is_anycast = matches!(link, LinkSpec::SixToFour(spec) if spec.anycast);
+        let mut locals = link.locals();
+        if is_anycast && !locals.contains(&ANYCAST_RELAY) {
+            locals.push(ANYCAST_RELAY);
+        }
+        for address in locals.iter().filter(|address| !self.addresses.contains(address)) {
+            let of_anycast = is_anycast && *address == ANYCAST_RELAY;
+            let (key, advice) =
+                if of_anycast { ("anycast", SixToFour::ANYCAST_ADVICE) } else { ("", "see: ip -4 address") };
+            let text = format!("this machine has no address {address} now: isatap run would not start here; {advice}");
+            lacks.push((key, address.to_string(), text));
         }
         if let LinkSpec::IsatapHost(IsatapHost { via: Some(via), .. }) = link {
             lacks.extend(self.lacks_device(via).map(|text| ("via", via.clone(), text)));

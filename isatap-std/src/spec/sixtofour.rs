@@ -85,6 +85,9 @@ spec! { tunnel(DEVICE)
 }
 
 impl SixToFour {
+    /// What to do where this machine does not have the anycast address.
+    pub(crate) const ANYCAST_ADVICE: &str = "add it first: ip address add 192.88.99.1/32 dev lo; or leave anycast out";
+
     /// The IPv4 addresses that it is given, the anycast one too; none: all public ones.
     pub(super) fn locals(&self) -> Vec<Ipv4Addr> {
         let mut locals = self.local.clone();

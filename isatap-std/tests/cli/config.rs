@@ -501,6 +501,10 @@ fn what_this_machine_lacks_is_warned_of() {
         assert!(line.starts_with(begin), "{lines:#?}");
     }
     assert_eq!(lines.len(), 5);
+    let (status, anycast) = check_here("[[6to4]]\nrole = \"relay\"\nanycast = true\n", &[]);
+    let expected = "node.toml:3:11: warning: this machine has no address 192.88.99.1 now: isatap run would not start here; \
+                    add it first: ip address add 192.88.99.1/32 dev lo; or leave anycast out";
+    assert!(status == Some(0) && anycast.iter().any(|line| line == expected), "{anycast:#?}");
     let (status, lines) = check_here(text, &["-j"]);
     let warning: serde_json::Value = serde_json::from_str(&lines[1]).unwrap();
     assert_eq!((status, &warning["line"], &warning["column"]), (Some(0), &3.into(), &9.into()));

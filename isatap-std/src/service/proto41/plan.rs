@@ -10,7 +10,7 @@ use crate::resolve::Settings;
 use crate::runtime_dir::{Ends, RuntimeDir};
 use crate::service::question::Question;
 use crate::service::role::Role as _;
-use crate::spec::{IsatapHost, LinkSpec, SixRdRole, SixToFourRole};
+use crate::spec::{IsatapHost, LinkSpec, SixRdRole, SixToFour, SixToFourRole};
 use isatap_core::datapath::Switches;
 use isatap_core::packet::LinkId;
 use isatap_core::sixtofour::addr::ANYCAST_RELAY;
@@ -82,9 +82,9 @@ pub(crate) fn check_here(link: &LinkSpec, netlink: &Netlink) -> Result<LocatorSo
         && sixtofour.anycast
     {
         // S64-31
-        LocatorSource::Fixed(vec![ANYCAST_RELAY]).check(netlink).map_err(|error| {
-            error.with_advice(format!("add it first: ip address add {ANYCAST_RELAY}/32 dev lo; or leave anycast out"))
-        })?;
+        LocatorSource::Fixed(vec![ANYCAST_RELAY])
+            .check(netlink)
+            .map_err(|error| error.with_advice(SixToFour::ANYCAST_ADVICE))?;
     }
     let locators = locators(link);
     locators.check(netlink)?;
