@@ -144,9 +144,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// All mistakes, by line and column, with what to write instead. Of a table with a value that
-    /// cannot be read all is told that is wrong whatever that value is. What is wrong between two
-    /// tables is told of tables without mistakes of their own.
+    /// All mistakes, by line and column, with what to write instead. Of a table with values that
+    /// cannot be read it is told what is wrong whatever they are, as far as trying some in their
+    /// place shows. What is wrong between two tables is told of tables without mistakes of their own.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
         Self::parse_for(file, text, false)
     }

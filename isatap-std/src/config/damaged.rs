@@ -3,6 +3,7 @@
 use super::File;
 use crate::mistakes::Part;
 use crate::spec::LinkSpec;
+use std::collections::BTreeSet;
 
 /// See [`refusals`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +38,9 @@ const VALUES: [&str; 21] = [
     "\"low\"",
 ];
 
-/// More variants of one table are not looked at.
-const MOST: usize = 500;
+/// A prime that is greater than the number of values of a key: see [`variants`].
+const PRIME: usize = 23;
+const _: () = assert!(VALUES.len() + 1 < PRIME);
 
 /// What is told of the table in each variant of it.
 pub(super) fn refusals(part: &Part, accept_bogons: bool) -> Vec<Told> {
@@ -63,25 +65,47 @@ pub(super) fn refusals(part: &Part, accept_bogons: bool) -> Vec<Told> {
     certain
 }
 
-/// The link, with each value that could stand where one cannot be read, or with none.
+/// The link with values that could stand where one cannot be read, or with none. Of any two keys
+/// each value of one meets each value of the other: all combinations of more would be too many,
+/// and what a check asks are two at most.
 fn variants(part: &Part) -> Vec<LinkSpec> {
-    let link = |text: &str| toml::from_str::<File>(text).ok()?.take_links().pop().map(|(_, link)| link);
     let header = part.text.lines().next().unwrap_or_default();
-    let mut texts = vec![part.text.clone()];
+    let fits = |key: &str, value: &str| match toml::from_str::<File>(&format!("{header}\n{key} = {value}\n")) {
+        Ok(_) => true,
+        Err(error) => error.message().starts_with("missing field"),
+    };
+    let mut choices: Vec<Vec<String>> = Vec::new();
     for key in &part.unknown {
-        let fits = |value: &&&str| match toml::from_str::<File>(&format!("{header}\n{key} = {value}\n")) {
-            Ok(_) => true,
-            Err(error) => error.message().starts_with("missing field"),
-        };
-        let values: Vec<&&str> = VALUES.iter().filter(fits).collect();
-        let with = |text: &String| -> Vec<String> {
-            let with_value = values.iter().map(|value| format!("{text}\n{key} = {value}\n"));
-            std::iter::once(text.clone()).chain(with_value).collect()
-        };
-        texts = texts.iter().flat_map(with).collect();
-        if texts.len() > MOST {
-            return Vec::new();
+        let values = VALUES.iter().filter(|value| fits(key, value));
+        choices.push(values.map(|value| format!("{key} = {value}\n")).collect());
+    }
+    // A table without a key that it needs is none.
+    let is_needed = |key: usize| {
+        let others = choices.iter().enumerate().filter(|(at, _)| *at != key);
+        link(&with(part, others.filter_map(|(_, choice)| choice.first().map(String::as_str)))).is_none()
+    };
+    let needed: Vec<bool> = (0..choices.len()).map(is_needed).collect();
+    for (choice, is_needed) in choices.iter_mut().zip(needed) {
+        if choice.is_empty() || !is_needed {
+            choice.push(String::new());
         }
     }
+    // Two lines of different slopes over a prime number of places meet once.
+    let mut texts = BTreeSet::new();
+    for (start, step) in (0..PRIME).flat_map(|start| (0..PRIME).map(move |step| (start, step))) {
+        let chosen = choices.iter().enumerate().filter_map(|(at, choice)| {
+            let place = (start + at * step) % PRIME;
+            choice.get(place % choice.len()).map(String::as_str)
+        });
+        texts.insert(with(part, chosen));
+    }
     texts.iter().filter_map(|text| link(text)).collect()
+}
+
+fn with<'l>(part: &'l Part, lines: impl Iterator<Item = &'l str>) -> String {
+    std::iter::once(part.text.as_str()).chain(std::iter::once("\n")).chain(lines).collect()
+}
+
+fn link(text: &str) -> Option<LinkSpec> {
+    toml::from_str::<File>(text).ok()?.take_links().pop().map(|(_, link)| link)
 }

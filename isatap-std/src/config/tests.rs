@@ -199,6 +199,16 @@ fn a_table_with_a_value_that_cannot_be_read_is_checked_as_far_as_that_goes() {
         ("[[teredo-server]]\nprimary = \"x\"\n", &["2:11: "]),
         ("[[teredo-relay]]\nlocal = \"x\"\nbind = \"192.0.2.1:4000\"\n", &["2:9: "]),
         ("[[6rd]]\nlocal = \"10.0.0.1\"\nprefix = \"x\"\nv4-mask-len = 8\nlan = \"eth1:ffff\"\n", &["3:10: "]),
+        // However many cannot be read.
+        (
+            "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.1\"\nttl = 0\ndev = 5\npcap = 3\n\
+             neighbor-probes = \"no\"\n",
+            &["3:10: cannot send to 192.0.2.1: ", "4:7: cannot set the time to live 0", "5:7: ", "6:8: ", "7:19: "],
+        ),
+        (
+            "[[teredo-server]]\nprimary = \"192.0.2.1\"\nsecondary = 3\naccept-bogons = 7\ndev = 5\npcap = 3\n",
+            &["3:13: ", "4:17: ", "5:7: ", "6:8: "],
+        ),
         // The other tables are checked as ever.
         (
             "[[tunnel]]\nlocal = 7\nremote = \"192.0.2.2\"\nmtu = 7\n[[isatap-host]]\nmtu = 7\n",
