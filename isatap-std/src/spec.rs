@@ -225,8 +225,9 @@ impl LinkSpec {
         }
     }
 
-    /// The same link with what it leaves open written out, and lists whose order says nothing in
-    /// one order: two links that are written differently and are the same are equal then.
+    /// The same link with what it leaves open written out, what is repeated once, and lists whose
+    /// order says nothing in one order: two links that are written differently and are the same are
+    /// equal then.
     #[must_use]
     pub fn resolved(&self) -> Self {
         let mut link = self.clone();
@@ -401,6 +402,17 @@ fn sort<T: ToString>(set: &mut Vec<T>) {
     set.dedup_by_key(|one| one.to_string());
 }
 
+/// Each once, in a list whose order says something.
+fn once<T: PartialEq>(list: &mut Vec<T>) {
+    let mut kept: Vec<T> = Vec::with_capacity(list.len());
+    for one in list.drain(..) {
+        if !kept.contains(&one) {
+            kept.push(one);
+        }
+    }
+    *list = kept;
+}
+
 fn check_outer(mtu: Option<u16>, ttl: u8, refusals: &mut Refusals) {
     if let Some(mtu) = mtu.filter(|mtu| !(MINIMUM_MTU..=LARGEST_MTU).contains(mtu)) {
         let why = format!("a tunnel carries {MINIMUM_MTU} to {LARGEST_MTU} bytes");
@@ -438,3 +450,6 @@ fn too_many(what: &'static str, which: impl fmt::Display, full: TableFull) -> Er
 pub(crate) fn list<T: ToString>(things: &[T]) -> String {
     things.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,8 @@ impl IsatapHost {
 
     pub(super) fn resolve(&mut self) {
         self.resolve_outer();
+        // The first one decides from which address of this machine the link speaks.
+        super::once(&mut self.router);
         super::sort(&mut self.member);
     }
 

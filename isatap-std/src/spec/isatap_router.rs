@@ -70,6 +70,7 @@ const OPEN_LOOP: &str = "the neighbour check is off, and nothing else sees a rou
 impl IsatapRouter {
     pub(super) fn resolve(&mut self) {
         self.resolve_outer();
+        super::sort(&mut self.prefix);
         super::sort(&mut self.advertise_route);
         super::sort(&mut self.member);
         super::sort(&mut self.known_router);

@@ -35,6 +35,8 @@ spec! { tunnel(DEVICE)
 impl Tunnel {
     pub(super) fn resolve(&mut self) {
         self.resolve_outer();
+        // Of addresses that are as near to a destination, the first is the source.
+        super::once(&mut self.address);
     }
 
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
