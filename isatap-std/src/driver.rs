@@ -38,6 +38,7 @@ mod tap;
 
 pub use io::{Device, OuterSocket};
 pub use poller::{Poller, Source, Token, Watcher};
+pub(crate) use tap::check as check_recording;
 
 use crate::clock::Clock;
 use crate::entropy::OsEntropy;
@@ -54,8 +55,8 @@ use lan::LanPort;
 use outbound::Outgoing;
 use outlet::{LinkDevice, Outlet};
 use parking::Way;
-use std::io::ErrorKind;
 use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tap::Tap;
 
@@ -173,13 +174,28 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     ///
     /// The file cannot be written, is of another kind, or is another user's; links are not
     /// followed.
-    pub fn record(&mut self, path: &std::path::Path) -> Result<(), Error> {
-        self.out.tap = Some(Tap::create(path)?);
+    pub fn record(&mut self, path: &Path) -> Result<(), Error> {
+        self.out.tap = Some(Tap::create(path, false)?);
+        Ok(())
+    }
+
+    /// The same, after what is there already, if the file is one of those that were `recorded`
+    /// before. Puts it among them.
+    ///
+    /// # Errors
+    ///
+    /// As [`record`](Self::record).
+    pub(crate) fn record_on(&mut self, path: &Path, recorded: &mut Vec<PathBuf>) -> Result<(), Error> {
+        let goes_on = recorded.iter().any(|known| known == path);
+        self.out.tap = Some(Tap::create(path, goes_on)?);
+        if !goes_on {
+            recorded.push(path.to_owned());
+        }
         Ok(())
     }
 
     /// The file that packets are recorded into.
-    pub fn recording(&self) -> Option<&std::path::Path> {
+    pub fn recording(&self) -> Option<&Path> {
         self.out.tap.as_ref().map(Tap::path)
     }
 
@@ -372,13 +388,13 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
 }
 
 /// The kernel says so of a device that was deleted; everything else passes.
-fn is_deleted(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EBADFD | libc::ENODEV)) || error.kind() == ErrorKind::NotFound
+pub(crate) fn is_deleted(os_error: Option<i32>) -> bool {
+    matches!(os_error, Some(libc::EBADFD | libc::ENODEV | libc::ENOENT))
 }
 
 fn deleted(device: &str) -> Error {
     Error::refused("read packets from", device, std::io::Error::from_raw_os_error(libc::ENODEV))
-        .with_advice("another program deleted the device: start again")
+        .with_advice("another program deleted it: the link stands still until the device is made again")
 }
 
 const _: () = assert!(BUFFER_LEN > HEADROOM + 65_535);

@@ -65,6 +65,7 @@ use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::time::Instant;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ pub struct Run {
     natives: Vec<Native>,
     runtime: Option<RuntimeDir>,
     observer: Arc<SharedObserver>,
+    /// The files that packets were recorded into: what is in them stays.
+    recorded: Vec<PathBuf>,
 }
 
 type SharedObserver = Mutex<dyn FnMut(&Notice) + Send>;
@@ -109,7 +112,7 @@ enum Home {
     Proto41(LinkId),
     /// A service of its own, and its number at the poller.
     Alone(u16, Box<dyn Member>),
-    /// Another program deleted the device, which is to be made again.
+    /// The device is gone, and is to be made again.
     Deleted(Retry),
 }
 
@@ -148,6 +151,7 @@ impl Run {
             natives: Vec::new(),
             runtime: runtime.cloned(),
             observer: Arc::new(Mutex::new(observer)),
+            recorded: Vec::new(),
         };
         run.natives = run.check(links, natives)?;
         if let Some(runtime) = &run.runtime {
@@ -197,7 +201,7 @@ impl Run {
             }
         };
         if let Some(pcap) = wanted.link.pcap() {
-            proto41.record(pcap)?;
+            proto41.record(pcap, &mut self.recorded)?;
         }
         proto41.add_link(&wanted.link, self.runtime.as_ref()).map(Home::Proto41)
     }
@@ -211,6 +215,7 @@ impl Run {
             observer: self.observer(),
             own: &self.members().flat_map(|(_, member)| member.devices()).collect::<Vec<u32>>(),
             watcher: self.poller.watcher(number),
+            recorded: &mut self.recorded,
         };
         service::open_teredo(&wanted.link, around).map(|member| Home::Alone(number, member))
     }
@@ -220,7 +225,8 @@ impl Run {
     fn settle_in(&mut self, wanted: &[Wanted]) -> Result<(), Error> {
         self.links.sort_by_key(|begun| wanted.iter().position(|wanted| *wanted == begun.wanted));
         let in_order: Vec<LinkId> = self.links.iter().filter_map(|begun| begun.home.proto41()).collect();
-        if in_order.is_empty() {
+        // Not while a device is to be made again: what is recorded goes on.
+        if self.links.iter().all(|begun| begun.wanted.link.is_teredo()) {
             self.proto41 = None;
         }
         let of_proto41 = || self.links.iter().map(|begun| &begun.wanted.link).filter(|link| !link.is_teredo());
@@ -234,14 +240,16 @@ impl Run {
         self.poller.arm(self.deadline())
     }
 
-    /// Asks all routers, relays and servers now, whatever the timers say.
+    /// Asks all routers, relays and servers now, whatever the timers say. A device that is to be
+    /// made again is tried in the next turn.
     pub fn solicit(&mut self) {
+        self.hurry();
         self.members_mut().for_each(|(_, member)| member.solicit());
         // What fails here fails again in the next turn, and is said there.
         let _ = self.arm();
     }
 
-    /// Whether no link runs: after a [`reload`](Self::reload) that failed, say.
+    /// Whether there is no link, not even one whose device is to be made again.
     pub fn is_idle(&self) -> bool {
         self.links.is_empty()
     }

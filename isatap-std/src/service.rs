@@ -33,7 +33,7 @@ use self::role::{Common, Environment, Role, View};
 #[cfg(feature = "control")]
 use crate::control::{self, Server};
 use crate::driver::attachment::Attachment;
-use crate::driver::{Driver, OuterSocket as _, Source, Token, Watcher};
+use crate::driver::{Driver, OuterSocket as _, Source, Token, Watcher, is_deleted};
 use crate::error::Error;
 use crate::locators::Found;
 use crate::netlink::{Netlink, sysctl};
@@ -279,7 +279,7 @@ impl<R: Role> Service<R> {
     fn changed(&mut self, at: usize) -> Result<(), Error> {
         let Some(link) = self.links.get_mut(at) else { return Ok(()) };
         let changes = match link.attachment.changes(&self.netlink) {
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {
+            Err(error) if is_deleted(error.raw_os_error()) => {
                 self.deleted.push(link.attachment.link());
                 return Ok(());
             }

@@ -409,7 +409,7 @@ impl Attachment {
 
     fn deleted(&self) -> Error {
         Error::refused("use the device", &self.name, io::Error::from_raw_os_error(libc::ENODEV))
-            .with_advice("another program deleted it: start again")
+            .with_advice("another program deleted it: the link stands still until the device is made again")
     }
 }
 

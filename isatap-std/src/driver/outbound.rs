@@ -49,7 +49,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             let received = match port.device.read(buffer) {
                 Ok(Some(received)) => received,
                 Ok(None) => break,
-                Err(error) if is_deleted(&error) => return Err(deleted(port.device.name())),
+                Err(error) if is_deleted(error.raw_os_error()) => return Err(deleted(port.device.name())),
                 Err(error) => {
                     self.out.counters.device_read_failed += 1;
                     // A packet that asks for the impossible is gone, the next may do.

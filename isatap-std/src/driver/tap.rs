@@ -12,7 +12,7 @@ use isatap_core::proto41::Outer;
 use isatap_core::time::Instant;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Uid;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -48,12 +48,11 @@ const MOST_WAITING: usize = 8 << 20;
 const FAREWELL: Duration = Duration::from_millis(500);
 
 impl Tap {
-    pub(super) fn create(path: &Path) -> Result<Self, Error> {
-        let refused = |error: io::Error| {
-            Error::refused("record packets into", path.display(), error)
-                .with_advice("choose a file that can be written, in a folder of your own")
-        };
-        let (file, is_fifo) = open(path)?;
+    /// Into a new or emptied file; or, where it `goes_on`, after what this process has recorded
+    /// there before.
+    pub(super) fn create(path: &Path, goes_on: bool) -> Result<Self, Error> {
+        let refused = |error: io::Error| refused(path, error);
+        let Opened { file, is_fifo, has_header } = open(path, goes_on)?;
         let (chunks, wanted) = mpsc::channel();
         let (end, ended) = mpsc::channel();
         let shared = Arc::<Shared>::default();
@@ -63,7 +62,7 @@ impl Tap {
             let shared = shared.clone();
             move || {
                 let _end = end;
-                write_all(file, is_fifo, &wanted, &shared);
+                write_all(file, is_fifo, has_header, &wanted, &shared);
             }
         };
         crate::thread::spawn("isatap-capture", thread).map_err(refused)?;
@@ -139,20 +138,90 @@ impl Drop for Tap {
     }
 }
 
-/// Opens the file, a regular one or a FIFO; `true`: a FIFO. Neither waits for anything, nor
-/// follows a link, nor empties or fills somebody else's file.
-fn open(path: &Path) -> Result<(File, bool), Error> {
-    let unusable = |why: String, advice: &'static str| {
-        Error::usage("record packets into", path.display(), why).with_advice(advice)
-    };
-    let refused = |error: io::Error| match error.raw_os_error() {
-        Some(libc::ELOOP) => unusable("it is a symbolic link".to_owned(), "name the file that it leads to"),
-        Some(libc::EISDIR) => unusable("it is a folder".to_owned(), "name a file in it"),
-        _ => Error::refused("record packets into", path.display(), error)
+/// A file that packets can be recorded into.
+struct Opened {
+    file: File,
+    is_fifo: bool,
+    /// It goes on after an earlier capture.
+    has_header: bool,
+}
+
+const DOING: &str = "record packets into";
+
+fn unusable(path: &Path, why: impl Into<String>, advice: &'static str) -> Error {
+    Error::usage(DOING, path.display(), why.into()).with_advice(advice)
+}
+
+fn refused(path: &Path, error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ELOOP) => unusable(path, "it is a symbolic link", "name the file that it leads to"),
+        Some(libc::EISDIR) => unusable(path, "it is a folder", "name a file in it"),
+        _ => Error::refused(DOING, path.display(), error)
             .with_advice("choose a file that can be written, in a folder of your own"),
-    };
+    }
+}
+
+fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    options
+}
+
+/// Whether [`Tap::create`] would take the file, which stays as it is: it is not emptied, and the
+/// reader of a FIFO sees no end.
+///
+/// # Errors
+///
+/// As there.
+pub(crate) fn check(path: &Path) -> Result<(), Error> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => {
+            judge(path, &metadata)?;
+            if metadata.is_file() {
+                let file = options().open(path).map_err(|error| refused(path, error))?;
+                judge(path, &file.metadata().map_err(|error| refused(path, error))?)?;
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let made = options().create_new(true).open(path).and_then(|_| fs::remove_file(path));
+            made.map_err(|error| refused(path, error))
+        }
+        Err(error) => Err(refused(path, error)),
+    }
+}
+
+/// Nothing but a regular file or a FIFO, and not somebody else's.
+fn judge(path: &Path, metadata: &Metadata) -> Result<(), Error> {
+    let is_fifo = metadata.file_type().is_fifo();
+    if metadata.is_symlink() {
+        return Err(refused(path, io::Error::from_raw_os_error(libc::ELOOP)));
+    }
+    if metadata.is_dir() {
+        return Err(refused(path, io::Error::from_raw_os_error(libc::EISDIR)));
+    }
+    if !is_fifo && !metadata.is_file() {
+        return Err(unusable(path, "it is neither a regular file nor a FIFO", "name one of these"));
+    }
+    // The FIFO that the user of Wireshark has made, where nobody else makes files.
+    let folder = path.parent().filter(|folder| is_fifo && !folder.as_os_str().is_empty());
+    let of_folder = folder.and_then(|folder| folder.metadata().ok()).filter(|folder| folder.mode() & 0o022 == 0);
+    let own = [Some(Uid::effective().as_raw()), new_owner().map(|(uid, _)| uid), of_folder.map(|folder| folder.uid())];
+    if !own.contains(&Some(metadata.uid())) {
+        let why = format!("it belongs to the user {}, who could read or change it", metadata.uid());
+        return Err(unusable(path, why, "remove it, or name another file, or a FIFO in a folder of that user"));
+    }
+    if metadata.is_file() && metadata.nlink() > 1 {
+        return Err(unusable(path, "the file has a second name", "remove it, or name another file"));
+    }
+    Ok(())
+}
+
+/// Opens the file, a regular one or a FIFO. Neither waits for anything, nor follows a link, nor
+/// empties or fills somebody else's file.
+fn open(path: &Path, goes_on: bool) -> Result<Opened, Error> {
+    let refused = |error: io::Error| refused(path, error);
+    let options = options();
     let file = loop {
         match options.open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -163,10 +232,7 @@ fn open(path: &Path) -> Result<(File, bool), Error> {
                     .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
                     .open(path)
                     .map_err(refused)?;
-                let is_fifo = reader.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
-                if !is_fifo {
-                    return Err(unusable("it is neither a regular file nor a FIFO".to_owned(), "name one of these"));
-                }
+                judge(path, &reader.metadata().map_err(refused)?)?;
                 break options.open(path).map_err(refused)?;
             }
             other => break other.map_err(refused)?,
@@ -177,34 +243,23 @@ fn open(path: &Path) -> Result<(File, bool), Error> {
         }
     };
     let metadata = file.metadata().map_err(refused)?;
-    let is_fifo = metadata.file_type().is_fifo();
-    if !is_fifo && !metadata.is_file() {
-        return Err(unusable("it is neither a regular file nor a FIFO".to_owned(), "name one of these"));
-    }
-    let owner = new_owner();
-    // The FIFO that the user of Wireshark has made, where nobody else makes files.
-    let folder = path.parent().filter(|folder| is_fifo && !folder.as_os_str().is_empty());
-    let of_folder = folder.and_then(|folder| folder.metadata().ok()).filter(|folder| folder.mode() & 0o022 == 0);
-    let own = [Some(Uid::effective().as_raw()), owner.map(|(uid, _)| uid), of_folder.map(|folder| folder.uid())];
-    if !own.contains(&Some(metadata.uid())) {
-        let why = format!("it belongs to the user {}, who could read or change it", metadata.uid());
-        return Err(unusable(why, "remove it, or name another file, or a FIFO in a folder of that user"));
-    }
+    judge(path, &metadata)?;
+    let has_header = goes_on && metadata.is_file() && metadata.len() >= HEADER_LEN as u64;
     if metadata.is_file() {
-        if metadata.nlink() > 1 {
-            return Err(unusable("the file has a second name".to_owned(), "remove it, or name another file"));
+        if !has_header {
+            file.set_len(0).map_err(refused)?;
         }
-        file.set_len(0).map_err(refused)?;
-        if let Some((uid, gid)) = owner {
+        if let Some((uid, gid)) = new_owner() {
             // As tcpdump does: whom the daemon becomes may open it again.
             std::os::unix::fs::fchown(&file, Some(uid), Some(gid)).map_err(refused)?;
         }
     }
-    // It was only not to wait for a reader here: the thread may wait.
+    // It was only not to wait for a reader here: the thread may wait. The thread of an earlier
+    // capture may still write its last packets: each writes after the other.
     let flags = fcntl(&file, FcntlArg::F_GETFL).map_err(|errno| refused(errno.into()))?;
-    let flags = OFlag::from_bits_retain(flags) - OFlag::O_NONBLOCK;
+    let flags = (OFlag::from_bits_retain(flags) - OFlag::O_NONBLOCK) | OFlag::O_APPEND;
     fcntl(&file, FcntlArg::F_SETFL(flags)).map_err(|errno| refused(errno.into()))?;
-    Ok((file, is_fifo))
+    Ok(Opened { file, is_fifo: metadata.file_type().is_fifo(), has_header })
 }
 
 /// Whole records, and how many packets they are.
@@ -247,8 +302,9 @@ impl Write for Writer {
 }
 
 /// The thread: writes until nothing more can come, or the file takes no more.
-fn write_all(mut file: File, is_fifo: bool, chunks: &Receiver<Chunk>, shared: &Shared) {
+fn write_all(mut file: File, is_fifo: bool, goes_on: bool, chunks: &Receiver<Chunk>, shared: &Shared) {
     let mut header = Vec::new();
+    let mut skip = if goes_on { HEADER_LEN } else { 0 };
     // A reader of a FIFO that comes later needs the header too.
     let mut has_header = true;
     while let Ok(chunk) = chunks.recv() {
@@ -257,7 +313,8 @@ fn write_all(mut file: File, is_fifo: bool, chunks: &Receiver<Chunk>, shared: &S
             header = chunk.bytes.get(..HEADER_LEN).unwrap_or_default().to_vec();
         }
         let lead: &[u8] = if has_header { &[] } else { &header };
-        let written = file.write_all(lead).and_then(|()| file.write_all(&chunk.bytes));
+        let bytes = chunk.bytes.get(std::mem::take(&mut skip)..).unwrap_or_default();
+        let written = file.write_all(lead).and_then(|()| file.write_all(bytes));
         shared.waiting.fetch_sub(length, Ordering::Relaxed);
         match written {
             Ok(()) => has_header = true,
@@ -280,4 +337,76 @@ const HEADER_LEN: usize = 24;
 fn wall_clock() -> Instant {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Instant::from_micros(u64::try_from(since.as_micros()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isatap_core::proto41::Outer;
+    use std::net::Ipv4Addr;
+    use std::os::unix::fs::symlink;
+
+    /// A folder that goes with the test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("isatap-{name}-{}", std::process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            Self(folder)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_file_is_checked_as_it_is_opened_and_left_as_it_is() {
+        let folder = Folder::new("checked");
+        let place = |name: &str| folder.0.join(name);
+        fs::write(place("old"), "packets").unwrap();
+        fs::write(place("one"), "").unwrap();
+        fs::hard_link(place("one"), place("two")).unwrap();
+        symlink(place("old"), place("link")).unwrap();
+        nix::unistd::mkfifo(&place("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(check(&place("new")).is_ok() && !place("new").exists());
+        assert!(check(&place("old")).is_ok() && fs::read_to_string(place("old")).unwrap() == "packets");
+        assert!(check(&place("fifo")).is_ok());
+        for (path, why) in [
+            (place("link"), "it is a symbolic link"),
+            (place("two"), "the file has a second name"),
+            (folder.0.clone(), "it is a folder"),
+            ("/dev/null".into(), "it is neither a regular file nor a FIFO"),
+            (place("none/new"), "No such file"),
+        ] {
+            let checked = check(&path).unwrap_err().to_string();
+            assert!(checked.contains(why), "{checked}");
+            assert_eq!(checked, Tap::create(&path, false).unwrap_err().to_string());
+        }
+    }
+
+    #[test]
+    fn a_capture_that_goes_on_keeps_what_was_recorded() {
+        let folder = Folder::new("goes-on");
+        let path = folder.0.join("outer.pcap");
+        let record = |goes_on: bool| {
+            let mut tap = Tap::create(&path, goes_on).unwrap();
+            let outer = Outer::new(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+            tap.record(&outer, &[&[0x60; 40]]);
+            drop(tap);
+            fs::read(&path).unwrap()
+        };
+        fs::write(&path, [0; 100]).unwrap();
+        let once = record(false);
+        let twice = record(true);
+        assert_eq!(twice.len(), HEADER_LEN + 2 * (once.len() - HEADER_LEN));
+        assert_eq!(twice.get(..once.len()), Some(once.as_slice()));
+        // Who has emptied it meanwhile gets a whole file.
+        fs::write(&path, "").unwrap();
+        assert_eq!(record(true).len(), once.len());
+        assert_eq!(record(false).len(), once.len());
+    }
 }

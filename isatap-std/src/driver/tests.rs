@@ -273,7 +273,10 @@ fn a_device_that_is_gone_ends_the_loop_with_a_reason() {
     let wire = Wire::new(1, Errno::EBADFD);
     let error = wire.driver().outbound(LINK).unwrap_err().to_string();
     assert!(error.starts_with("cannot read packets from test0: "), "{error}");
-    assert!(error.ends_with("another program deleted the device: start again"), "{error}");
+    assert!(
+        error.ends_with("another program deleted it: the link stands still until the device is made again"),
+        "{error}"
+    );
 }
 
 /// IPv6, and TCP with a timestamp.

@@ -3,6 +3,7 @@
 use super::{Home, Run, Wanted};
 use crate::error::Error;
 use crate::service::Notice;
+use crate::spec::LinkSpec;
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use std::time::Duration;
@@ -19,16 +20,35 @@ pub(super) struct Retry {
     due: Instant,
     /// The wait after the next failure.
     wait: Duration,
+    loss: Loss,
+}
+
+/// Why a link has no device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    Deleted,
+    /// It ended for a new file that could not be carried out, and could not begin again.
+    Reload,
 }
 
 impl Retry {
     /// Of a device that was made at this time.
     fn after(made: Instant, now: Instant) -> Self {
-        Self { due: now.max(made.saturating_add(FIRST_WAIT)), wait: FIRST_WAIT }
+        Self { due: now.max(made.saturating_add(FIRST_WAIT)), wait: FIRST_WAIT, loss: Loss::Deleted }
+    }
+
+    /// Of a link that could not begin again after a reload.
+    pub(super) fn after_reload(now: Instant) -> Self {
+        Self { due: now.saturating_add(FIRST_WAIT), wait: FIRST_WAIT, loss: Loss::Reload }
+    }
+
+    /// Now, however often it has failed.
+    pub(super) fn hurried(self, now: Instant) -> Self {
+        Self { due: self.due.min(now), wait: FIRST_WAIT, ..self }
     }
 
     fn failed(self, now: Instant) -> Self {
-        Self { due: now.saturating_add(self.wait), wait: self.wait.saturating_mul(2).min(LAST_WAIT) }
+        Self { due: now.saturating_add(self.wait), wait: self.wait.saturating_mul(2).min(LAST_WAIT), ..self }
     }
 
     pub(super) fn due(&self) -> Instant {
@@ -52,13 +72,17 @@ impl Run {
             let Some(wanted) = self.links.get(at).map(|begun| begun.wanted.clone()) else { continue };
             let device = wanted.link.device();
             let made = self.home_of(&wanted);
+            let lead = match retry.loss {
+                Loss::Deleted => "another program deleted the device ",
+                Loss::Reload => "a reload ended the device ",
+            };
+            let port = if has_any_port(&wanted.link) { ", and its UDP port is another" } else { "" };
             let notice = match &made {
-                Ok(_) => format!(
-                    "another program deleted the device {device}: it is made again; routes that other programs put on \
-                     it are gone"
-                ),
+                Ok(_) => {
+                    format!("{lead}{device}: it is made again; routes that other programs put on it are gone{port}")
+                }
                 Err(error) => format!(
-                    "cannot make {device} again: {error}; another program deleted it, and it is tried again in {} s",
+                    "cannot make {device} again: {error}; {lead}{device}, and it is tried again in {} s",
                     retry.wait.as_secs()
                 ),
             };
@@ -74,6 +98,16 @@ impl Run {
             outcome = outcome.and(self.settle_in(&wanted));
         }
         outcome
+    }
+
+    /// Tries in the next round whatever is to be made again.
+    pub(super) fn hurry(&mut self) {
+        let now = self.poller.clock().now();
+        for begun in &mut self.links {
+            if let Home::Deleted(retry) = &mut begun.home {
+                *retry = retry.hurried(now);
+            }
+        }
     }
 
     fn end_deleted(&mut self) -> Result<(), Error> {
@@ -99,6 +133,15 @@ impl Run {
     }
 }
 
+/// Whether the kernel chooses the UDP port of a Teredo link.
+fn has_any_port(link: &LinkSpec) -> bool {
+    match link {
+        LinkSpec::TeredoClient(client) => client.socket().port() == 0,
+        LinkSpec::TeredoRelay(relay) => relay.socket().port() == 0,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +158,8 @@ mod tests {
             retry = retry.failed(now);
             waits.push(retry.due().saturating_duration_since(now).as_secs());
         }
+        let hurried = retry.hurried(seconds(101));
+        assert_eq!((hurried.due(), hurried.failed(seconds(101)).due()), (seconds(101), seconds(102)));
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
     }
 }

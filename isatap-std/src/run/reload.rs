@@ -1,6 +1,7 @@
 //! A file that is read again: what changed ends and begins, and the rest goes on.
 
-use super::{Begun, Run, Wanted, wanted_of};
+use super::deleted::Retry;
+use super::{Begun, Home, Run, Wanted, wanted_of};
 use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::service::{self, Notice};
@@ -18,6 +19,8 @@ pub struct Reloaded {
     pub kept: Vec<String>,
     /// Links that ended and began again, since something else is said of their devices.
     pub changed: Vec<String>,
+    /// Links of which the same is said as before, whose device is gone and is tried again now.
+    pub waiting: Vec<String>,
     /// New links.
     pub began: Vec<String>,
     /// Links that are no longer there.
@@ -41,12 +44,24 @@ impl Reloaded {
         reloaded.ended = gone.map(str::to_owned).collect();
         reloaded
     }
+
+    /// What has no device is not kept.
+    fn wait_for(&mut self, waits: impl Fn(&str) -> bool) {
+        let kept = std::mem::take(&mut self.kept);
+        (self.waiting, self.kept) = kept.into_iter().partition(|device| waits(device));
+    }
 }
 
 impl fmt::Display for Reloaded {
-    /// `kept t0, t1; changed t2; ended t3`, without what there is nothing of.
+    /// `kept t0, t1; waiting for t4; changed t2; ended t3`, without what there is nothing of.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [("kept", &self.kept), ("changed", &self.changed), ("began", &self.began), ("ended", &self.ended)];
+        let all = [
+            ("kept", &self.kept),
+            ("waiting for", &self.waiting),
+            ("changed", &self.changed),
+            ("began", &self.began),
+            ("ended", &self.ended),
+        ];
         let told = all.iter().filter(|(_, devices)| !devices.is_empty());
         let told: Vec<String> = told.map(|(what, devices)| format!("{what} {}", devices.join(", "))).collect();
         f.write_str(&told.join("; "))
@@ -67,20 +82,25 @@ impl Run {
         let natives = self.check(links, natives)?;
         let wanted = wanted_of(links)?;
         self.check_new(&wanted)?;
+        let retries: Vec<Option<Retry>> = self.links.iter().map(|begun| begun.home.retry().copied()).collect();
         let before: Vec<Wanted> = self.links.iter().map(|begun| begun.wanted.clone()).collect();
         let mut outcome = self.end_others(&wanted, signals);
         if outcome.is_ok() {
             outcome = wanted.iter().try_for_each(|wanted| self.begin(wanted));
         }
         if let Err(error) = outcome {
-            self.go_back(&before, signals);
+            self.go_back(&before, &retries, signals);
+            self.hurry();
             // What that meets is met again in the next turn.
             let _ = self.settle_in(&before);
             return Err(error);
         }
         self.natives = natives;
+        self.hurry();
         self.settle_in(&wanted)?;
-        Ok(Reloaded::between(&before, &wanted))
+        let mut reloaded = Reloaded::between(&before, &wanted);
+        reloaded.wait_for(|device| self.waits(device));
+        Ok(reloaded)
     }
 
     /// What is new is refused for what can be seen before anything ends: most of all the address
@@ -90,7 +110,8 @@ impl Run {
         for Wanted { link, .. } in
             wanted.iter().filter(|wanted| self.links.iter().all(|begun| begun.wanted != **wanted))
         {
-            let is_ours = self.links.iter().any(|begun| begun.wanted.link.device() == link.device());
+            let is_it = |begun: &&Begun| begun.wanted.link.device() == link.device();
+            let is_ours = self.links.iter().find(is_it).is_some_and(|begun| begun.home.retry().is_none());
             let name = if is_ours { Ok(()) } else { tun::check_free(link.device()) };
             let here = if link.is_teredo() { Ok(()) } else { service::check_here(link, &netlink).map(drop) };
             let recorded = link.pcap().map_or(Ok(()), |path| self.check_recording(link, path));
@@ -99,18 +120,39 @@ impl Run {
         Ok(())
     }
 
-    /// As it was, as far as that can be.
-    fn go_back(&mut self, before: &[Wanted], signals: &mut Signals) {
+    /// Whether the device is to be made again.
+    fn waits(&self, device: &str) -> bool {
+        self.links.iter().any(|begun| begun.wanted.link.device() == device && begun.home.retry().is_some())
+    }
+
+    /// As it was, as far as that can be: what cannot begin is tried again, as what waited for that
+    /// before, of which `retries` tells.
+    fn go_back(&mut self, before: &[Wanted], retries: &[Option<Retry>], signals: &mut Signals) {
         let ended = self.end_others(before, signals);
         let mut news: Vec<String> = ended.err().map(|error| error.to_string()).into_iter().collect();
-        for wanted in
-            before.iter().filter(|wanted| self.links.iter().all(|begun| begun.wanted != **wanted)).collect::<Vec<_>>()
-        {
+        for (wanted, retry) in before.iter().zip(retries) {
+            if self.links.iter().any(|begun| begun.wanted == *wanted) {
+                continue;
+            }
             let device = wanted.link.device();
-            news.push(match self.begin(wanted) {
-                Ok(()) => format!("{device} was made again: routes that other programs put on it are gone"),
-                Err(error) => error.with_advice(format!("{device} does not run any more")).to_string(),
-            });
+            let now = self.poller.clock().now();
+            // What waited before is tried, and told of, in its turn.
+            let retry = retry.map_or_else(
+                || match self.begin(wanted) {
+                    Ok(()) => {
+                        news.push(format!("{device} was made again: routes that other programs put on it are gone"));
+                        None
+                    }
+                    Err(error) => {
+                        news.push(error.with_advice(format!("{device} is down, and is tried again")).to_string());
+                        Some(Retry::after_reload(now))
+                    }
+                },
+                Some,
+            );
+            if let Some(retry) = retry {
+                self.links.push(Begun { wanted: wanted.clone(), home: Home::Deleted(retry), since: now });
+            }
         }
         for text in news {
             (self.observer())(&Notice::Warning(text));
@@ -160,6 +202,9 @@ mod tests {
         let now = [wanted("t0", 2, Some(1280)), wanted("t1", 5, None), wanted("t3", 6, None)];
         assert_eq!(Reloaded::between(&before, &now).to_string(), "kept t0; changed t1; began t3; ended t2");
         assert_eq!(Reloaded::between(&before, &before).to_string(), "kept t0, t1, t2");
+        let mut reloaded = Reloaded::between(&before, &before);
+        reloaded.wait_for(|device| device == "t1");
+        assert_eq!(reloaded.to_string(), "kept t0, t2; waiting for t1");
         assert_eq!(Reloaded::between(&before[..1], &[wanted("t0", 2, Some(1400))]).to_string(), "changed t0");
     }
 }

@@ -6,7 +6,7 @@ use super::{FIRST_CLIENT, LISTENER, evidence};
 use super::{FIRST_OF_ROLE, MONITOR, Notice, Service, repair, status};
 #[cfg(feature = "control")]
 use crate::control;
-use crate::driver::{Source, Token};
+use crate::driver::{Source, Token, is_deleted};
 use crate::error::Error;
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
@@ -46,7 +46,7 @@ pub(crate) trait Member: Send {
 impl<R: Role> Member for Service<R> {
     fn ready(&mut self, source: Source) -> Result<(), Error> {
         let ready = match (self.driver.ready(source), source) {
-            (Err(_), Source::Device(link)) => {
+            (Err(error), Source::Device(link)) if is_deleted(error.raw_os_error()) => {
                 self.deleted.push(link);
                 return Ok(());
             }

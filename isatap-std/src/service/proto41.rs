@@ -36,7 +36,7 @@ use isatap_core::route::Change;
 use isatap_core::time::Instant;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Links of a node, the native one included.
 pub(crate) const LINKS: usize = 16;
@@ -95,8 +95,8 @@ impl Service<Proto41Role> {
 
     /// Records outer packets into this file. One that it records into already goes on: this
     /// process may not be able to open it any more.
-    pub(crate) fn record(&mut self, path: &Path) -> Result<(), Error> {
-        if self.driver.recording() == Some(path) { Ok(()) } else { self.driver.record(path) }
+    pub(crate) fn record(&mut self, path: &Path, recorded: &mut Vec<PathBuf>) -> Result<(), Error> {
+        if self.driver.recording() == Some(path) { Ok(()) } else { self.driver.record_on(path, recorded) }
     }
 
     /// The file that it records into.

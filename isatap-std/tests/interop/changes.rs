@@ -99,10 +99,77 @@ fn a_deleted_device_is_made_again_and_the_other_links_go_on() {
     near.ok("ip link delete stays && ip link add stays type veth peer name other");
     daemon.wait_for_line("cannot make stays again: ", PATIENCE);
     peers::ping(&near, "2001:db8:1::2");
+    // It is not kept, and a file that cannot be carried out does not end the waiting: neither one
+    // that is refused at once, nor one that fails when the others have ended.
+    daemon.signal("HUP");
+    daemon.wait_for_line("read again: kept goes, relay; waiting for stays", PATIENCE);
+    let _other = Daemon::isatap(&near, "teredo relay --dev other0 --local 192.0.2.1 --bind :4000 --accept-bogons");
+    let taken = relay.replace("\"relay\"", "\"taken\"") + "bind = \":4000\"\n";
+    for (more, why) in [(tunnel("stays", "192.0.2.4", ""), "create the TUN device stays"), (taken, "[[teredo-relay]]")]
+    {
+        let refused = daemon.output().matches("the new file is not used").count();
+        near.file("links.toml", &[&text[0], &text[2], &more].map(String::as_str).concat());
+        daemon.signal("HUP");
+        wait_until(why, PATIENCE, || daemon.output().matches("the new file is not used").count() > refused);
+    }
+    peers::ping(&near, "2001:db8:1::2");
     near.ok("ip link delete stays");
     wait_until("the device to come again", Duration::from_secs(30), || says(&near, "stays", ".up"));
     assert!(daemon.terminate(PATIENCE).success());
     assert!(!near.succeeds("ip link show dev goes") && !near.succeeds("ip link show dev stays"));
+}
+
+/// What was recorded stays when the only device is made again, and a file that cannot take packets
+/// ends nothing.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_recording_outlives_its_device_and_a_refused_one_ends_nothing() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let near = lab.namespace("near");
+    wire.join(&near, "eth0", "192.0.2.1/24");
+    let capture = near.shared().join("outer.pcap");
+    let text = |path: &std::path::Path| tunnel("t0", "192.0.2.2", &format!("pcap = \"{}\"", path.display()));
+    let file = near.file("links.toml", &text(&capture));
+    let mut daemon = Daemon::isatap(&near, &format!("run {file}"));
+    daemon.wait_for_line("t0 up: ", PATIENCE);
+    let packets = || near.ok(&format!("tcpdump -n -r {} 2>/dev/null | grep -c echo || true", capture.display()));
+    let packets = || packets().trim().parse::<u32>().unwrap();
+    let ping = || near.run("ping -6 -n -c 1 -W 1 fe80::1%t0");
+    ping();
+    wait_until("a packet in the file", PATIENCE, || packets() == 1);
+
+    let before = index(&near, "t0");
+    let place = |name: &str| near.shared().join(name);
+    std::os::unix::fs::symlink(&capture, place("link")).unwrap();
+    near.ok(&format!("mkfifo {}", place("fifo").display()));
+    for (path, why) in [
+        (place("link"), "it is a symbolic link; name the file that it leads to"),
+        (near.directory(), "it is a folder; name a file in it"),
+        (place("fifo"), "restart it, as by systemctl restart isatap"),
+    ] {
+        near.file("links.toml", &text(&path));
+        daemon.signal("HUP");
+        daemon.wait_for_line(why, PATIENCE);
+        assert_eq!(index(&near, "t0"), before);
+    }
+    near.file("links.toml", &text(&capture));
+
+    // The first time the device is made again at once.
+    near.ok("ip link delete t0");
+    wait_until("the device to come again", PATIENCE, || {
+        near.succeeds(&format!("test $(cat /sys/class/net/t0/ifindex) != {}", before.trim()))
+    });
+    near.ok("ip link delete t0 && ip link add t0 type veth peer name other");
+    daemon.wait_for_line("cannot make t0 again: ", PATIENCE);
+    daemon.signal("HUP");
+    daemon.wait_for_line("read again: waiting for t0", PATIENCE);
+    near.ok("ip link delete t0");
+    wait_until("the device to come again", Duration::from_secs(30), || says(&near, "t0", ".up"));
+    assert_eq!(packets(), 1);
+    ping();
+    wait_until("both packets in the file", PATIENCE, || packets() == 2);
+    assert!(daemon.terminate(PATIENCE).success());
 }
 
 #[test]

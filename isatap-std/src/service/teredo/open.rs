@@ -22,6 +22,7 @@ use isatap_core::teredo::ingress::is_native_global;
 use isatap_core::teredo::peer::{Peer, PeerTable};
 use isatap_core::teredo::relay::Wait;
 use std::net::SocketAddrV4;
+use std::path::PathBuf;
 
 /// What a running link needs of its surroundings.
 pub(crate) struct Surroundings<'a> {
@@ -32,6 +33,8 @@ pub(crate) struct Surroundings<'a> {
     /// The interface indices of the other devices of this process.
     pub(crate) own: &'a [u32],
     pub(crate) watcher: Watcher,
+    /// The files that this process has recorded packets into.
+    pub(crate) recorded: &'a mut Vec<PathBuf>,
 }
 
 /// The secrets of a link: a client's or a server's.
@@ -133,7 +136,7 @@ where
     let claim = around.runtime.map(|runtime| runtime.claim(link.device())).transpose()?;
     let mut service = Service::new(machine, socket, (), around.watcher, around.observer)?;
     if let Some(path) = link.pcap() {
-        service.driver.record(path)?;
+        service.driver.record_on(path, around.recorded)?;
     }
     service.attach(LINK, link.device(), link.metric(), role, claim)?;
     service.settle()?;
