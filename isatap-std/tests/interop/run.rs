@@ -163,7 +163,7 @@ fn a_listed_router_that_floods_takes_no_table_of_the_process() {
     let refused =
         |kind: &str| format!(".refused | any(.router == \"10.0.0.9\" and .kind == \"{kind}\" and .count > 1)");
     let says = |device: &str, filter: &str| {
-        host.succeeds(&format!("{} status -j {device} | jq -e '{filter}'", isatap_binary()))
+        host.succeeds(&format!("{} status -j {device} | jq -es 'length == 1 and (.[0] | {filter})'", isatap_binary()))
     };
     for kind in ["routes", "prefixes", "DNS servers", "DNS search domains"] {
         wait_until(kind, PATIENCE, || says("isatap0", &refused(kind)));
@@ -236,8 +236,9 @@ fn a_reload_ends_and_begins_only_the_links_that_changed() {
         peers::ping(&near, "2001:db8:77::2");
     };
     reaches();
-    let says =
-        |dev: &str, filter: &str| near.succeeds(&format!("{} status -j {dev} | jq -e '{filter}'", isatap_binary()));
+    let says = |dev: &str, filter: &str| {
+        near.succeeds(&format!("{} status -j {dev} | jq -es 'length == 1 and (.[0] | {filter})'", isatap_binary()))
+    };
     let index = |dev: &str| near.ok(&format!("cat /sys/class/net/{dev}/ifindex"));
     let sent = || {
         let text = near.ok(&format!("{} status -j stays | jq .packets.tunnelled", isatap_binary()));
