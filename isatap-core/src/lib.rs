@@ -13,7 +13,7 @@
 //! ```
 //! use isatap_core::capacity::Small;
 //! use isatap_core::engine::Machine;
-//! use isatap_core::isatap::{Resolved, HostConfig};
+//! use isatap_core::isatap::{HostConfig, Resolved};
 //! use isatap_core::node::IsatapHost;
 //! use isatap_core::packet::PacketMut;
 //! use isatap_core::time::Instant;
