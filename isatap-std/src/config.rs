@@ -50,7 +50,7 @@ pub use crate::error::Problem;
 use crate::device::check_device;
 use crate::error::Error;
 use crate::mistakes::{self, Hints, refused};
-use crate::spec::file::ALIASES;
+use crate::spec::file::{ALIASES, EXAMPLES};
 use crate::spec::{
     IsatapHost, IsatapRouter, LinkSpec, Native, RANGES, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer,
     Tunnel, conflicts, overlaps,
@@ -97,15 +97,7 @@ struct File {
 impl Hints for File {
     const ALIASES: &'static [(&'static str, &'static str)] = ALIASES;
     const RANGES: &'static [(&'static str, u16, u16)] = &RANGES;
-    const EXAMPLES: &'static [(&'static str, &'static str, &'static str)] = &[
-        ("isatap-router", "prefix", "\"2001:db8:0:7::/64\""),
-        ("", "prefix", "\"2001:db8::/32\""),
-        ("", "local", "\"10.0.0.2\""),
-        ("", "remote", "\"198.51.100.1\""),
-        ("", "server", "\"teredo.example.net\""),
-        ("", "primary", "\"198.51.100.1\""),
-        ("", "dev", "\"eth1\""),
-    ];
+    const EXAMPLES: &'static [(&'static str, &'static str, &'static str)] = EXAMPLES;
 }
 
 /// Something of a file, and where its table begins.

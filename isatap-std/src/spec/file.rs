@@ -12,6 +12,20 @@ use serde::de::{
 
 use crate::mistakes::shown;
 
+/// Values for keys that a table needs, of files and of scenarios: the table (`""`: any), the key,
+/// what could stand there. A server is given by address, since the lab resolves no names of servers.
+pub(crate) const EXAMPLES: &[(&str, &str, &str)] = &[
+    ("isatap-router", "prefix", "\"2001:db8:0:7::/64\""),
+    ("", "prefix", "\"2001:db8::/32\""),
+    ("", "local", "\"10.0.0.2\""),
+    ("", "remote", "\"198.51.100.1\""),
+    ("", "server", "\"198.51.100.1\""),
+    ("", "primary", "\"198.51.100.1\""),
+    ("", "dev", "\"eth1\""),
+    ("native", "address", "\"2001:db8:0:8::c/64\""),
+    ("nat", "kind", "\"cone\""),
+];
+
 /// How other programs call a table, a key or a value of a link, and its name here.
 pub(crate) const ALIASES: &[(&str, &str)] = &[
     ("sit", "tunnel"),

@@ -12,7 +12,7 @@ use super::node::NodeTable;
 use super::step::StepTable;
 use super::value::{Percent, Span, Text};
 use crate::mistakes::Hints;
-use crate::spec::file::ALIASES;
+use crate::spec::file::{ALIASES, EXAMPLES};
 use crate::spec::{AddressWithLength, RANGES};
 
 /// A whole file.
@@ -49,15 +49,7 @@ pub(super) struct File {
 impl Hints for File {
     const ALIASES: &'static [(&'static str, &'static str)] = ALIASES;
     const RANGES: &'static [(&'static str, u16, u16)] = &RANGES;
-    const EXAMPLES: &'static [(&'static str, &'static str, &'static str)] = &[
-        ("isatap-router", "prefix", "\"2001:db8:0:7::/64\""),
-        ("", "prefix", "\"2001:db8::/32\""),
-        ("", "local", "\"10.0.0.2\""),
-        ("", "remote", "\"198.51.100.1\""),
-        ("", "server", "\"198.51.100.1\""),
-        ("", "primary", "\"198.51.100.1\""),
-        ("native", "address", "\"2001:db8:0:8::c/64\""),
-    ];
+    const EXAMPLES: &'static [(&'static str, &'static str, &'static str)] = EXAMPLES;
     const GONE: &'static [(&'static str, &'static str, &'static str)] = &[
         (
             "",
