@@ -25,6 +25,7 @@ mod whole;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
+use isatap_core::compatible;
 use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
@@ -451,6 +452,7 @@ fn addresses(subject: &Subject) -> Vec<Ipv6Addr> {
         LinkSpec::IsatapHost(_) => of_isatap(&subject.prefixes),
         LinkSpec::IsatapRouter(router) => of_isatap(&router.prefix),
         LinkSpec::Tunnel(tunnel) => tunnel.address.iter().map(|own| own.0.address).collect(),
+        LinkSpec::Compatible(compatible) => compatible.local.iter().map(|local| compatible::address(*local)).collect(),
         LinkSpec::SixRd(sixrd) => {
             let first = |delegated: Ipv6Prefix| Ipv6Addr::from_bits(delegated.address().to_bits() | 1);
             sixrd.domain().map(|domain| first(domain.delegated(sixrd.local))).into_iter().collect()

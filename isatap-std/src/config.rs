@@ -37,7 +37,7 @@
 //! ```
 //!
 //! A table is a struct of [`spec`](crate::spec), and its keys are that one's fields: the flags of
-//! the commands `isatap host`, `router`, `tunnel`, `6rd`, `6to4` and `teredo client`, `server` and
+//! the commands `isatap host`, `router`, `tunnel`, `compatible`, `6rd`, `6to4` and `teredo client`, `server` and
 //! `relay`. What may be repeated there is a list here, or one value; a flag `--no-THING` is
 //! `THING = false`. In front of the tables, `user = "NAME"` is `--user NAME`. Times are whole
 //! seconds. An unknown key is a mistake, and every mistake is told with its line.
@@ -52,8 +52,8 @@ use crate::error::Error;
 use crate::mistakes::{self, Hints, refused};
 use crate::spec::file::{ALIASES, EXAMPLES};
 use crate::spec::{
-    IsatapHost, IsatapRouter, LinkSpec, Native, RANGES, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer,
-    Tunnel, conflicts, overlaps,
+    Compatible, IsatapHost, IsatapRouter, LinkSpec, Native, RANGES, SixRd, SixToFour, TeredoClient, TeredoRelay,
+    TeredoServer, Tunnel, conflicts, overlaps,
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -80,6 +80,8 @@ struct File {
     isatap_router: Vec<Spanned<IsatapRouter>>,
     #[serde(default)]
     tunnel: Vec<Spanned<Tunnel>>,
+    #[serde(default)]
+    compatible: Vec<Spanned<Compatible>>,
     #[serde(default, rename = "6rd")]
     sixrd: Vec<Spanned<SixRd>>,
     #[serde(default, rename = "6to4")]
@@ -112,6 +114,7 @@ impl File {
         let mut links: Vec<At<LinkSpec>> = each(&mut self.isatap_host)
             .chain(each(&mut self.isatap_router))
             .chain(each(&mut self.tunnel))
+            .chain(each(&mut self.compatible))
             .chain(each(&mut self.sixrd))
             .chain(each(&mut self.sixtofour))
             .chain(each(&mut self.teredo_client))

@@ -42,6 +42,9 @@ pub(crate) enum Ends {
         local: Ipv4Addr,
         remote: Ipv4Addr,
     },
+    Compatible {
+        local: Ipv4Addr,
+    },
     /// Several domains can share an address: their inner addresses differ.
     SixRd {
         local: Ipv4Addr,
@@ -58,6 +61,7 @@ impl Ends {
         let name = match self {
             Ends::Isatap { local } => format!("isatap-{local}.ends"),
             Ends::Configured { local, remote } => format!("tunnel-{local}-{remote}.ends"),
+            Ends::Compatible { local } => format!("compatible-{local}.ends"),
             Ends::SixRd { local, prefix, ipv4_mask_len } => format!("6rd-{local}-{prefix}-{ipv4_mask_len}.ends"),
             Ends::SixToFour { local } => format!("6to4-{local}.ends"),
         };
@@ -78,6 +82,7 @@ impl fmt::Display for Ends {
         match self {
             Ends::Isatap { local } => write!(f, "ISATAP at {local}"),
             Ends::Configured { local, remote } => write!(f, "the tunnel from {local} to {remote}"),
+            Ends::Compatible { local } => write!(f, "the tunnel to IPv4-compatible addresses at {local}"),
             Ends::SixRd { local, prefix, .. } => write!(f, "6rd of {prefix} at {local}"),
             Ends::SixToFour { local } => write!(f, "6to4 at {local}"),
         }

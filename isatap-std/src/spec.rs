@@ -17,6 +17,7 @@
 //!
 //! Whether this machine has the addresses and devices that a struct names is not asked here.
 
+mod compatible;
 mod field;
 #[cfg(feature = "file")]
 pub(crate) mod file;
@@ -33,6 +34,7 @@ mod tunnel;
 mod value;
 mod whole;
 
+pub use compatible::Compatible;
 pub use isatap_host::IsatapHost;
 pub use isatap_router::IsatapRouter;
 pub use lan::LanOptions;
@@ -116,6 +118,8 @@ pub enum LinkSpec {
     IsatapRouter(IsatapRouter),
     /// `isatap tunnel`, `[[tunnel]]`
     Tunnel(Tunnel),
+    /// `isatap compatible`, `[[compatible]]`
+    Compatible(Compatible),
     /// `isatap 6rd`, `[[6rd]]`
     SixRd(SixRd),
     /// `isatap 6to4`, `[[6to4]]`
@@ -135,6 +139,7 @@ macro_rules! each {
             LinkSpec::IsatapHost($spec) => $of,
             LinkSpec::IsatapRouter($spec) => $of,
             LinkSpec::Tunnel($spec) => $of,
+            LinkSpec::Compatible($spec) => $of,
             LinkSpec::SixRd($spec) => $of,
             LinkSpec::SixToFour($spec) => $of,
             LinkSpec::TeredoClient($spec) => $of,
@@ -154,7 +159,7 @@ macro_rules! from {
     )*};
 }
 
-from!(IsatapHost, IsatapRouter, Tunnel, SixRd, SixToFour, TeredoClient, TeredoServer, TeredoRelay);
+from!(IsatapHost, IsatapRouter, Tunnel, Compatible, SixRd, SixToFour, TeredoClient, TeredoServer, TeredoRelay);
 
 impl LinkSpec {
     /// The device to make.
@@ -176,6 +181,7 @@ impl LinkSpec {
             LinkSpec::IsatapHost(spec) => spec.metric,
             LinkSpec::IsatapRouter(spec) => spec.metric,
             LinkSpec::Tunnel(spec) => spec.metric,
+            LinkSpec::Compatible(spec) => spec.metric,
             LinkSpec::SixRd(spec) => spec.metric,
             LinkSpec::SixToFour(spec) => spec.metric,
             LinkSpec::TeredoClient(_) | LinkSpec::TeredoServer(_) | LinkSpec::TeredoRelay(_) => DEFAULT_METRIC,
@@ -189,6 +195,7 @@ impl LinkSpec {
             LinkSpec::IsatapHost(host) => host.local.clone(),
             LinkSpec::IsatapRouter(router) => router.local.clone(),
             LinkSpec::Tunnel(tunnel) => vec![tunnel.local],
+            LinkSpec::Compatible(compatible) => compatible.local.clone(),
             LinkSpec::SixRd(sixrd) => vec![sixrd.local],
             LinkSpec::SixToFour(sixtofour) => sixtofour.locals(),
             LinkSpec::TeredoClient(client) => client.bound().into_iter().collect(),
@@ -259,6 +266,7 @@ impl LinkSpec {
             LinkSpec::IsatapHost(_) => "ISATAP host",
             LinkSpec::IsatapRouter(_) => "ISATAP router",
             LinkSpec::Tunnel(_) => "configured tunnel",
+            LinkSpec::Compatible(_) => "tunnel to IPv4-compatible addresses",
             LinkSpec::SixRd(sixrd) => sixrd.role.describe(),
             LinkSpec::SixToFour(sixtofour) => sixtofour.role.describe(),
             LinkSpec::TeredoClient(_) => "Teredo client",
@@ -338,6 +346,7 @@ impl LinkSpec {
             LinkSpec::IsatapHost(host) => host.interface(),
             LinkSpec::IsatapRouter(router) => router.interface(),
             LinkSpec::Tunnel(tunnel) => Ok(tunnel.interface()),
+            LinkSpec::Compatible(compatible) => Ok(compatible.interface()),
             LinkSpec::SixRd(sixrd) => sixrd.interface(),
             LinkSpec::SixToFour(sixtofour) => sixtofour.interface(),
             LinkSpec::TeredoClient(_) | LinkSpec::TeredoServer(_) | LinkSpec::TeredoRelay(_) => {
@@ -381,6 +390,7 @@ pub fn set_locators<C: Capacity>(
         AnyInterface::SixToFourRouter(router) => router.set_locators(cx, locators, until),
         AnyInterface::SixToFourRelay(relay) => relay.set_locators(cx, locators),
         AnyInterface::Configured(tunnel) => tunnel.set_locators(locators),
+        AnyInterface::Compatible(compatible) => compatible.set_locators(cx, locators),
         _ => Ok(()),
     }
 }

@@ -160,6 +160,7 @@ fn peer(facts: &Facts) -> Finding {
             Some(remote) => other_end(facts, remote),
             None => nobody_in_particular(facts, "there is no relay, and no other site was asked"),
         },
+        "compatible" => nobody_in_particular(facts, "which hosts have such addresses is not known"),
         _ => nobody_in_particular(facts, "its customers are not asked"),
     };
     if finding.ok { finding.warn(trusts_blindly(facts).or_else(|| refused_lately(facts))) } else { finding }

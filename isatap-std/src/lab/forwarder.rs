@@ -143,6 +143,7 @@ impl<C: Capacity, const LINKS: usize> Forwarder<C, LINKS> {
                 AnyInterface::IsatapRouter(router) => router.addresses().map(|row| row.address).collect(),
                 AnyInterface::SixToFourRouter(router) => router.addresses().map(|row| row.address).collect(),
                 AnyInterface::SixToFourRelay(relay) => relay.addresses().map(|row| row.address).collect(),
+                AnyInterface::Compatible(compatible) => compatible.addresses().map(|row| row.address).collect(),
                 AnyInterface::SixRdEdge(edge) => edge.addresses().map(|row| row.address).collect(),
                 AnyInterface::SixRdRelay(relay) => relay.addresses().map(|row| row.address).collect(),
                 AnyInterface::Native(native) => native.addresses().iter().map(|own| own.address).collect(),

@@ -112,9 +112,10 @@ use crate::mistakes;
 pub const NARRATOR: &str = "scenario";
 
 /// The scenarios that come with this crate.
-const BUILTIN: [(&str, &str); 8] = [
+const BUILTIN: [(&str, &str); 9] = [
     ("6rd", include_str!("scenario/6rd.toml")),
     ("6to4", include_str!("scenario/6to4.toml")),
+    ("compatible", include_str!("scenario/compatible.toml")),
     ("direct-access", include_str!("scenario/direct-access.toml")),
     ("intranet", include_str!("scenario/intranet.toml")),
     ("loops", include_str!("scenario/loops.toml")),

@@ -26,7 +26,7 @@ pub struct Status {
     /// The device.
     pub dev: String,
     /// `isatap-host`, `isatap-router`, `configured`, `6rd-ce`, `6rd-br`, `6to4-host-router`,
-    /// `6to4-router`, `6to4-relay`, `teredo-client`, `teredo-server` or `teredo-relay`.
+    /// `6to4-router`, `6to4-relay`, `compatible`, `teredo-client`, `teredo-server` or `teredo-relay`.
     pub role: String,
     /// Whether the device is switched on.
     pub up: bool,

@@ -187,6 +187,11 @@ fn same_ends(link: &LinkSpec, other: &LinkSpec) -> Option<(&'static str, String,
                 )
             })
         }
+        (LinkSpec::Compatible(_), LinkSpec::Compatible(_)) => {
+            let local = shared()?;
+            let text = format!("{device} tunnels to IPv4-compatible addresses at {local} already: keep one");
+            Some(("local", local.to_string(), text))
+        }
         (LinkSpec::SixRd(sixrd), LinkSpec::SixRd(first)) => {
             let is_same = sixrd.local == first.local && sixrd.prefix == first.prefix;
             is_same.then(|| {
@@ -276,7 +281,7 @@ fn of_lans(links: &[LinkSpec], add: &mut impl FnMut(usize, &'static str, &dyn To
 
 #[cfg(test)]
 mod tests {
-    use super::super::{IsatapRouter, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer, Tunnel};
+    use super::super::{Compatible, IsatapRouter, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer, Tunnel};
     use super::*;
 
     fn v4(text: &str) -> Ipv4Addr {
@@ -320,6 +325,9 @@ mod tests {
             SixToFour { dev: dev.into(), local: locals.iter().map(|text| v4(text)).collect(), ..SixToFour::new() }
                 .into()
         };
+        let compatible = |dev: &str, local: &str| -> LinkSpec {
+            Compatible { dev: dev.into(), ..Compatible::new(vec![v4(local)]) }.into()
+        };
         let sixrd = |dev: &str, prefix: &str| -> LinkSpec {
             SixRd { dev: dev.into(), ..SixRd::new(prefix.parse().unwrap(), v4("10.0.0.9")) }.into()
         };
@@ -349,6 +357,9 @@ mod tests {
             ([tunnel("a", "192.0.2.1", "192.0.2.2"), tunnel("b", "192.0.2.1", "192.0.2.2")], &[(1, "remote")]),
             ([tunnel("a", "192.0.2.1", "192.0.2.2"), tunnel("b", "192.0.2.1", "192.0.2.3")], &[]),
             ([tunnel("a", "10.0.0.2", "192.0.2.2"), host("b", "10.0.0.2", "10.0.0.1")], &[]),
+            ([compatible("a", "10.0.0.2"), compatible("b", "10.0.0.2")], &[(1, "local")]),
+            ([compatible("a", "10.0.0.2"), compatible("b", "10.0.0.3")], &[]),
+            ([compatible("a", "10.0.0.2"), host("b", "10.0.0.2", "10.0.0.1")], &[]),
             ([sixtofour("a", &["131.107.0.1"]), sixtofour("b", &["131.107.0.1"])], &[(1, "local")]),
             ([sixtofour("a", &["131.107.0.1"]), sixtofour("b", &[])], &[(1, "")]),
             ([sixtofour("a", &["131.107.0.1"]), sixtofour("b", &["131.107.0.2"])], &[]),

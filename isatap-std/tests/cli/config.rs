@@ -419,9 +419,17 @@ fn printed(arguments: &[&str]) -> String {
 
 #[test]
 fn every_example_of_a_file_is_without_mistake() {
-    for kind in
-        ["isatap-host", "isatap-router", "tunnel", "6rd", "6to4", "teredo-client", "teredo-server", "teredo-relay"]
-    {
+    for kind in [
+        "isatap-host",
+        "isatap-router",
+        "tunnel",
+        "compatible",
+        "6rd",
+        "6to4",
+        "teredo-client",
+        "teredo-server",
+        "teredo-relay",
+    ] {
         let (status, lines) = check(&printed(&["config", "example", kind]), &[]);
         assert!(status == Some(0) && lines.len() == 1, "{kind}: {lines:#?}");
     }
@@ -435,6 +443,7 @@ fn the_reference_has_every_key_of_every_table() {
         "isatap-host",
         "isatap-router",
         "tunnel",
+        "compatible",
         "6rd",
         "6to4",
         "teredo-client",

@@ -204,7 +204,7 @@ fn what_is_missing_or_unknown_is_named() {
         (&["explain"], "required arguments were not provided: <TARGET>..."),
         (
             &["check", "no-such.pcap"],
-            "no link is given: add --link isatap, 6rd, 6to4, tunnel (a configured one) or teredo",
+            "no link is given: add --link isatap, 6rd, 6to4, tunnel (a configured one), compatible or teredo",
         ),
         (
             &["check", "--link", "isatap", "no-such.pcap"],
@@ -236,6 +236,7 @@ fn help_has_every_command_once_and_colours_where_they_are_asked_for() {
         "host",
         "router",
         "tunnel",
+        "compatible",
         "6rd",
         "6to4",
         "teredo",
@@ -251,7 +252,7 @@ fn help_has_every_command_once_and_colours_where_they_are_asked_for() {
     assert!(printed(&["--color", "always", "host", "--help"]).1.contains('\x1b'));
     assert!(!printed(&["host", "--help", "--color=never"]).1.contains('\x1b'));
     // No identifiers of requirements, which nobody can look up here.
-    for command in ["host", "router", "tunnel", "6rd", "6to4", "check", "run", "lab"] {
+    for command in ["host", "router", "tunnel", "compatible", "6rd", "6to4", "check", "run", "lab"] {
         let (_, help) = printed(&[command, "--help"]);
         assert!(!help.contains("SEC-") && !help.contains("S64-") && !help.contains("ISA-"), "{command}: {help}");
     }

@@ -1,5 +1,5 @@
-//! A configured tunnel of ours with the Linux kernel's at its other end (in a guest), and
-//! between them an IPv4 path that carries less than the devices do.
+//! Tunnels of ours with the Linux kernel's at their other end (in a guest): configured ones, with an IPv4
+//! path between them that carries less than the devices do, and the automatic one of `::/96`.
 
 use std::net::Ipv6Addr;
 
@@ -87,4 +87,39 @@ fn tun_13_packets_of_another_end_are_not_let_in() {
     // The control: the same packets by an end that is believed.
     stranger.ok("ip address add 192.0.2.2/24 dev eth0 && ip tunnel change p2p local 192.0.2.2 remote 192.0.2.1");
     peers::ping(&stranger, OURS);
+}
+
+/// The kernel's `sit0` is the peer: it tunnels to IPv4-compatible addresses by itself.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn tun_70_tun_71_compatible_addresses_reach_the_kernels_sit0_and_nobody_behind_it() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let capture = wire.capture("ip proto 41");
+    let ours = lab.namespace("ours");
+    wire.join(&ours, "eth0", "192.0.2.1/24");
+    ours.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
+    let kernel = lab.guest("kernel", &[&wire]);
+    peers::ipv4(&kernel, "192.0.2.2/24");
+    // Bringing the device up gives it ::192.0.2.2/96 and the route; asked for, in case it does not.
+    kernel.ok("modprobe sit 2>/dev/null; ip link set sit0 up && ip -6 address replace ::192.0.2.2/96 dev sit0");
+    let daemon = Daemon::isatap(&ours, "compatible --local 192.0.2.1");
+    peers::ping(&ours, "::192.0.2.2");
+    peers::ping(&kernel, "::192.0.2.1");
+    peers::http(&ours, &kernel, "::192.0.2.2".parse().unwrap());
+    peers::http(&kernel, &ours, "::192.0.2.1".parse().unwrap());
+    assert!(status(&ours, ".role == \"compatible\" and any(.addresses[]; .address == \"::c000:201\")"));
+
+    // TUN-71: nothing behind us is reached, though this namespace forwards.
+    ours.ok("ip -6 address add 2001:db8:5::1/128 dev lo");
+    kernel.ok("ip -6 route add 2001:db8:5::1/128 via ::192.0.2.1 dev sit0");
+    let output = kernel.run("ping -6 -n -c 3 -W 1 2001:db8:5::1");
+    assert!(!output.success(), "{output:?}");
+    assert!(status(&ours, ".counters[\"compatible-mismatch\"] >= 3"));
+    let packets = capture.so_far();
+    assert!(packets.count("ip.src == 192.0.2.2 and ipv6.dst == 2001:db8:5::1") >= 3);
+    packets.assert_clean();
+
+    assert!(daemon.terminate(PATIENCE).success());
+    assert!(!ours.succeeds("ip link show dev tuncompat"), "the device outlived its daemon");
 }

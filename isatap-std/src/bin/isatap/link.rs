@@ -1,4 +1,4 @@
-//! `isatap host`, `router`, `tunnel`, `6rd`, `6to4`, `teredo client`, `server` and `relay`: one link
+//! `isatap host`, `router`, `tunnel`, `compatible`, `6rd`, `6to4`, `teredo client`, `server` and `relay`: one link
 //! in a process. Their options are the structs of [`isatap_std::spec`].
 
 use isatap_std::config::Config;

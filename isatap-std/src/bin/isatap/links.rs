@@ -8,7 +8,7 @@ use isatap_core::prefix::Ipv6Prefix;
 use isatap_std::advice;
 use isatap_std::check::Subject;
 use isatap_std::resolve::Entry;
-use isatap_std::spec::{IsatapHost, IsatapRouter, LinkSpec, SixRd, SixToFour, TeredoClient, Tunnel};
+use isatap_std::spec::{Compatible, IsatapHost, IsatapRouter, LinkSpec, SixRd, SixToFour, TeredoClient, Tunnel};
 
 use crate::exit::{self, Failure};
 
@@ -45,7 +45,7 @@ const SHOWN: [(&str, &str, &str); 11] = [
     ("address", "P/LEN", "configured: an address of this node with its prefix length; repeat it for more"),
 ];
 
-const KINDS: &str = "isatap, 6rd, 6to4, tunnel (a configured one) or teredo";
+const KINDS: &str = "isatap, 6rd, 6to4, tunnel (a configured one), compatible or teredo";
 
 /// Those of the command itself, and those that no packet is judged by.
 const NOT_OF_LINKS: [&str; 8] =
@@ -58,6 +58,7 @@ fn options() -> Vec<(String, bool)> {
         IsatapHost::augment_args(all.clone()),
         IsatapRouter::augment_args(all.clone()),
         Tunnel::augment_args(all.clone()),
+        Compatible::augment_args(all.clone()),
         SixRd::augment_args(all.clone()),
         SixToFour::augment_args(all.clone()),
         TeredoClient::augment_args(all),
@@ -196,6 +197,7 @@ impl Given {
                 Some(other) => Err(Failure::Usage(format!("--role {other}: expected host or router"))),
             },
             "configured" | "tunnel" => self.alone::<Tunnel>(),
+            "compatible" => self.alone::<Compatible>(),
             "6rd" => self.alone::<SixRd>(),
             "6to4" => self.alone::<SixToFour>(),
             "teredo" => {

@@ -62,6 +62,9 @@ enum Command {
     #[cfg(target_os = "linux")]
     Run(run::Args),
     #[cfg(target_os = "linux")]
+    #[command(after_help = link::AFTER)]
+    Compatible(Box<link::TakesAny<spec::Compatible>>),
+    #[cfg(target_os = "linux")]
     #[command(name = "6rd", after_help = link::AFTER)]
     SixRd(Box<link::TakesAny<spec::SixRd>>),
     #[cfg(target_os = "linux")]
@@ -84,7 +87,7 @@ enum Command {
 const GROUPS: [(&str, &[&str]); 4] = [
     ("See", &["explain", "check", "status", "doctor", "solicit"]),
     ("Try", &["lab"]),
-    ("Run (Linux)", &["host", "router", "tunnel", "6rd", "6to4", "teredo", "run"]),
+    ("Run (Linux)", &["host", "router", "tunnel", "compatible", "6rd", "6to4", "teredo", "run"]),
     ("Set up", &["config", "man", "completions"]),
 ];
 
@@ -148,6 +151,7 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Run(args) => run::run(&args),
         #[cfg(target_os = "linux")]
+        Command::Compatible(args) => link::run_any(*args),
         Command::SixRd(args) => link::run_any(*args),
         #[cfg(target_os = "linux")]
         Command::SixToFour(args) => link::run(*args),

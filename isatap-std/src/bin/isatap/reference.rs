@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Args, Command};
 use isatap_std::spec;
 
 /// The tables of a file, and the flags that their keys are.
-fn tables() -> [(&'static str, Command); 9] {
+fn tables() -> [(&'static str, Command); 10] {
     fn of<S: Args>() -> Command {
         S::augment_args(Command::new("table"))
     }
@@ -14,6 +14,7 @@ fn tables() -> [(&'static str, Command); 9] {
         ("isatap-host", of::<spec::IsatapHost>()),
         ("isatap-router", of::<spec::IsatapRouter>()),
         ("tunnel", of::<spec::Tunnel>()),
+        ("compatible", of::<spec::Compatible>()),
         ("6rd", of::<spec::SixRd>()),
         ("6to4", of::<spec::SixToFour>()),
         ("teredo-client", of::<spec::TeredoClient>()),
@@ -89,7 +90,7 @@ fn wrapped(text: &str, indent: usize) -> Vec<String> {
 }
 
 /// A file for each kind of link, with what an administrator has to do beside it.
-pub(crate) const EXAMPLES: [(&str, &str); 8] = [
+pub(crate) const EXAMPLES: [(&str, &str); 9] = [
     (
         "isatap-host",
         "# A host that gets IPv6 across an IPv4-only site.\n\
@@ -120,6 +121,12 @@ pub(crate) const EXAMPLES: [(&str, &str); 8] = [
          local = \"192.0.2.1\"\n\
          remote = \"198.51.100.1\"\n\
          address = \"2001:db8:77::2/64\"\n",
+    ),
+    (
+        "compatible",
+        "# What is left of automatic tunnels: hosts with addresses such as ::192.0.2.9.\n\
+         [[compatible]]\n\
+         local = \"192.0.2.1\"\n",
     ),
     (
         "6rd",

@@ -17,8 +17,8 @@ use super::Wrong;
 use super::value::{Span, Text};
 use crate::error::Error;
 use crate::spec::{
-    AddressWithLength, IsatapHost, IsatapRouter, LinkSpec, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer,
-    Tunnel, conflicts, list,
+    AddressWithLength, Compatible, IsatapHost, IsatapRouter, LinkSpec, SixRd, SixToFour, TeredoClient, TeredoRelay,
+    TeredoServer, Tunnel, conflicts, list,
 };
 
 /// `[[node]]`
@@ -42,6 +42,8 @@ pub(super) struct NodeTable {
     isatap_router: Vec<Spanned<IsatapRouter>>,
     #[serde(default)]
     tunnel: Vec<Spanned<Tunnel>>,
+    #[serde(default)]
+    compatible: Vec<Spanned<Compatible>>,
     #[serde(default, rename = "6rd")]
     sixrd: Vec<Spanned<SixRd>>,
     #[serde(default, rename = "6to4")]
@@ -107,6 +109,7 @@ impl NodeTable {
         let mut links: Vec<(usize, LinkSpec)> = each(&self.isatap_host)
             .chain(each(&self.isatap_router))
             .chain(each(&self.tunnel))
+            .chain(each(&self.compatible))
             .chain(each(&self.sixrd))
             .chain(each(&self.sixtofour))
             .chain(each(&self.teredo_client))

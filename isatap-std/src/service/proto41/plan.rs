@@ -127,6 +127,7 @@ fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Ro
             let relay = sixtofour.relay.as_ref().map(Question::of).transpose()?.flatten();
             (switches, role.with_relay(relay))
         }
+        LinkSpec::Compatible(_) => (Switches::DEFAULT, FixedRole::host("compatible", locators)),
         _ => (Switches::DEFAULT, FixedRole::end("configured", locators)),
     };
     Ok((switches, Proto41Role::Fixed(Box::new(role))))
@@ -139,6 +140,7 @@ fn ends(link: &LinkSpec) -> EndsAt {
             let remote = tunnel.remote;
             Box::new(move |local| Some(Ends::Configured { local, remote }))
         }
+        LinkSpec::Compatible(_) => Box::new(|local| Some(Ends::Compatible { local })),
         LinkSpec::SixRd(sixrd) => {
             let (prefix, ipv4_mask_len) = (sixrd.prefix, sixrd.v4_mask_len);
             Box::new(move |local| Some(Ends::SixRd { local, prefix, ipv4_mask_len }))

@@ -11,7 +11,7 @@ type Tried = (&'static str, &'static str);
 
 /// Each key that the table of a daemon can have: its table, keys that must be there, and each other
 /// key with what it needs beside it.
-const KEYS: [(&str, &str, &[Tried]); 8] = [
+const KEYS: [(&str, &str, &[Tried]); 9] = [
     (
         "isatap-host",
         "",
@@ -50,6 +50,7 @@ const KEYS: [(&str, &str, &[Tried]); 8] = [
         "local = \"131.107.0.9\"\nremote = \"131.107.0.1\"\n",
         &[("address", "[\"2001:db8:77::2/64\"]"), ("neighbor-probes", "false")],
     ),
+    ("compatible", "local = \"131.107.0.9\"\n", &[("local", "[\"131.107.0.9\", \"131.107.0.10\"]")]),
     (
         "6rd",
         "local = \"131.107.0.9\"\nprefix = \"2001:db8::/32\"\n",
@@ -145,6 +146,7 @@ fn a_node_takes_every_key_of_a_daemons_table_or_is_told_why_not() {
         keys::<spec::IsatapHost>(),
         keys::<spec::IsatapRouter>(),
         keys::<spec::Tunnel>(),
+        keys::<spec::Compatible>(),
         keys::<spec::SixRd>(),
         keys::<spec::SixToFour>(),
         keys::<spec::TeredoClient>(),
