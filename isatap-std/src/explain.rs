@@ -21,10 +21,12 @@
 //! It asks no DNS and sends nothing.
 
 mod address;
+mod direct_access;
 mod frame;
 mod host;
 mod packet;
 mod pasted;
+mod reverse;
 mod shares;
 mod target;
 
@@ -35,6 +37,7 @@ use isatap_core::embedded::{Known, Nat64Prefix};
 use isatap_core::sixrd::addr::Domain;
 
 pub use address::{AddressAnswer, FlagsAnswer, Ipv4Answer, Ipv4BlockAnswer};
+pub use direct_access::{DirectAccess, DirectAccessAnswer, UseAnswer};
 pub use frame::{FrameAnswer, TagAnswer};
 pub use packet::{PacketAnswer, WarningAnswer};
 pub use target::{Reading, Target, TargetError, sixrd_domain};

@@ -11,7 +11,7 @@ use isatap_core::sixrd::addr::Domain;
 use isatap_core::{sixtofour, teredo};
 use serde::Serialize;
 
-use super::shares;
+use super::{reverse, shares};
 
 /// What an address is, and everything that is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +28,8 @@ pub struct AddressAnswer {
     pub scope: &'static str,
     /// The prefix that the form gives it; of IPv4 addresses the special block.
     pub prefix: Option<String>,
+    /// Its name in the DNS of the way back; of a prefix the zones that together are its own.
+    pub reverse: Vec<String>,
     /// Every IPv4 address in it, the outermost first.
     pub ipv4: Vec<Ipv4Answer>,
     /// Of a prefix: the IPv4 blocks whose addresses its addresses embed.
@@ -129,6 +131,7 @@ fn explain_ipv4(address: Ipv4Addr) -> AddressAnswer {
         also: Vec::new(),
         scope: scope_ipv4(address),
         prefix: block.and_then(|(length, _)| Ipv4Prefix::new(address, length)).map(|prefix| prefix.to_string()),
+        reverse: reverse::names(IpAddr::V4(address), 32),
         ipv4: Vec::new(),
         ipv4_blocks: Vec::new(),
         port: None,
@@ -165,6 +168,7 @@ fn explain_ipv6(address: Ipv6Addr, known: &Known<'_>) -> AddressAnswer {
         note(&mut notes, &address, embedded);
     }
     open_note(&mut notes, &address, known);
+    notes.extend(reverse::note(IpAddr::V6(address), 128));
     let rfc = match (form, block) {
         (Some(form), _) => form.rfc(),
         (None, Some(block)) => block.rfc,
@@ -176,6 +180,7 @@ fn explain_ipv6(address: Ipv6Addr, known: &Known<'_>) -> AddressAnswer {
         also,
         scope: scope_ipv6(&address),
         prefix: prefix_of(&address, form, known).map(|prefix| text_of(&prefix)),
+        reverse: reverse::names(IpAddr::V6(address), 128),
         ipv4: found.iter().filter(is_stated).map(Ipv4Answer::of).collect(),
         ipv4_blocks: Vec::new(),
         port: None,
@@ -236,6 +241,8 @@ pub(super) fn explain_prefix(address: IpAddr, length: u8, known: &Known<'_>) -> 
             open_note(&mut answer.notes, &first, known);
             answer.notes.extend(shares::held(first, length));
         }
+        answer.reverse = reverse::names(first, length);
+        answer.notes.extend(reverse::note(first, length));
     }
     if !is_exact {
         answer.notes.push(format!("{address} is an address of this prefix, with bits behind its length."));
@@ -531,6 +538,11 @@ impl fmt::Display for AddressAnswer {
         write!(f, "\n  scope   {}", self.scope)?;
         if let Some(prefix) = &self.prefix {
             write!(f, "\n  prefix  {prefix}")?;
+        }
+        match self.reverse.as_slice() {
+            [one] => write!(f, "\n  reverse {one}")?,
+            [first, .., last] => write!(f, "\n  reverse {first} to {last}")?,
+            [] => {}
         }
         for block in &self.ipv4_blocks {
             write!(f, "\n  {:<8}{}", if block.role == "embedded" { "IPv4" } else { block.role }, block.prefix)?;

@@ -102,6 +102,22 @@ fn pasted_dumps_are_one_packet_each() {
     assert_eq!(answers[3]["target"], "0010 4500 0050");
 }
 
+/// A server alone, or in front of targets that its translator is known for.
+#[test]
+fn n64_4_the_prefixes_of_a_direct_access_server_are_answered_and_known() {
+    let alone = explain(&["--direct-access", "131.107.0.2"], "");
+    let text = String::from_utf8(alone.stdout).unwrap();
+    for prefix in ["2002:836b:2:3333::/64", "2002:836b:2:1000::/64", "2001:0:836b:2::/64"] {
+        assert!(text.contains(prefix), "{text}");
+    }
+    let output = explain(&["-j", "--direct-access", "fd9c:30c:2da4::/48", "fd9c:30c:2da4:7777::a00:5"], "");
+    let [server, address] = <[Value; 2]>::try_from(objects(&output)).unwrap();
+    assert_eq!(server["prefixes"][4]["prefix"], "fd9c:30c:2da4:7777::/96");
+    assert_eq!((&address["kind"], &address["ipv4"][0]["address"]), (&"nat64".into(), &"10.0.0.5".into()));
+    let output = explain(&["-j", "2001:db8:0:7::/64"], "");
+    assert_eq!(objects(&output)[0]["reverse"][0], "7.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa");
+}
+
 #[test]
 fn errors_say_what_was_expected() {
     for (arguments, expected) in [
@@ -113,6 +129,7 @@ fn errors_say_what_was_expected() {
         (&["http://isatap.example/"], "give one of its addresses"),
         (&["--6rd", "2001:db8::/32,33", "::1"], "0 to 32"),
         (&["--nat64", "2001:db8::/33", "::1"], "32, 40, 48, 56, 64 or 96 bits"),
+        (&["--direct-access", "10.0.0.1"], "give that, such as fd9c:30c:2da4::/48"),
         (&[env!("CARGO_BIN_EXE_isatap")], "neither a pcap nor a pcapng file"),
         (&[], "TARGET"),
     ] {

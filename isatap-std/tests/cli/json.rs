@@ -136,6 +136,7 @@ fn each_key_of_an_answer_is_documented_and_no_other() {
         ("isatap check -j", [check("tso0.pcap"), check("eth.pcap.gz")].concat()),
         ("isatap check --reasons -j", lines(&["check", "--reasons", "-j"])),
         ("isatap explain -j ADDRESS", lines(&addresses)),
+        ("isatap explain --direct-access SERVER -j", lines(&["explain", "-j", "--direct-access", "131.107.0.2"])),
         ("isatap lab -j", lines(&["lab", "-j"])),
         ("isatap lab teredo --matrix -j", lines(&["lab", "teredo", "--matrix", "-j"])),
         ("isatap lab --list -j", lines(&["lab", "--list", "-j"])),

@@ -7,7 +7,9 @@ use std::path::Path;
 use isatap_core::embedded::Nat64Prefix;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_std::capture::Reader;
-use isatap_std::explain::{Explainer, FrameAnswer, PacketAnswer, Piece, Pieces, Target, TargetError, sixrd_domain};
+use isatap_std::explain::{
+    DirectAccess, Explainer, FrameAnswer, PacketAnswer, Piece, Pieces, Target, TargetError, sixrd_domain,
+};
 use serde::Serialize;
 
 use crate::captures;
@@ -24,7 +26,7 @@ use crate::output;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// What to explain.
-    #[arg(required = true, value_name = "TARGET")]
+    #[arg(required_unless_present = "direct_access", value_name = "TARGET")]
     targets: Vec<String>,
     /// Print JSON, one object an address or a packet.
     #[arg(short, long)]
@@ -35,6 +37,10 @@ pub(crate) struct Args {
     /// A translator's prefix to know, of 32, 40, 48, 56, 64 or 96 bits.
     #[arg(long, value_name = "PREFIX/LEN", value_parser = nat64_prefix)]
     nat64: Vec<Nat64Prefix>,
+    /// Print the prefixes of a DirectAccess server: by its first public IPv4 address or, behind a NAT,
+    /// its organisation's /48. May be repeated. Its NAT64 prefix is known for the targets.
+    #[arg(long, value_name = "V4|PREFIX/48")]
+    direct_access: Vec<DirectAccess>,
 }
 
 fn nat64_prefix(text: &str) -> Result<Nat64Prefix, String> {
@@ -44,7 +50,9 @@ fn nat64_prefix(text: &str) -> Result<Nat64Prefix, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
-    let explainer = Explainer { nat64: args.nat64.clone(), sixrd: args.sixrd.clone() };
+    let of_servers = args.direct_access.iter().filter_map(DirectAccess::nat64);
+    let nat64 = args.nat64.iter().copied().chain(of_servers).collect();
+    let explainer = Explainer { nat64, sixrd: args.sixrd.clone() };
     let mut printer = Printer {
         json: args.json,
         colour: output::colour(args.json),
@@ -53,6 +61,9 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         packets: 0,
         last_error: None,
     };
+    for server in &args.direct_access {
+        printer.answer(&server.answer())?;
+    }
     for target in &args.targets {
         if target == "-" {
             printer.standard_input()?;
