@@ -154,6 +154,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// its neighbours.
     pub fn detach(&mut self, link: LinkId) {
         self.out.ports.retain(|port| port.link != link);
+        self.heard.forget(link);
         let lost = self.parked.discard_if(|ticket| ticket.is_of(link));
         self.out.counters.not_kept += u64::try_from(lost).unwrap_or_default();
     }

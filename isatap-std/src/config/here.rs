@@ -1,4 +1,4 @@
-//! What a file names that this machine does not have.
+//! What a file names that this machine does not have, or has where another machine should.
 
 use super::{Config, File, refused};
 use crate::error::{Error, Problem};
@@ -51,6 +51,15 @@ impl Here {
         if let LinkSpec::IsatapHost(IsatapHost { via: Some(via), .. }) = link {
             lacks.extend(self.lacks_device(via).map(|text| ("via", via.clone(), text)));
         }
+        if let LinkSpec::IsatapHost(host) = link {
+            lacks.extend(host.addresses().filter(|router| self.addresses.contains(router)).map(|router| {
+                let text = format!(
+                    "{router} is this machine's own address, and no host is its own router: isatap run would wait here for \
+                     another one; name the router's address, or run [[isatap-router]] on this machine"
+                );
+                ("router", router.to_string(), text)
+            }));
+        }
         for lan in link.lans() {
             lacks.extend(self.lacks_device(&lan.device).map(|text| ("lan", lan.to_string(), text)));
         }
@@ -86,5 +95,27 @@ impl Config {
         }
         found.sort_by_key(|problem| (problem.line, problem.column));
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::Entry;
+    use crate::spec::Tunnel;
+
+    #[test]
+    fn a_host_that_names_this_machine_as_its_router_is_told() {
+        let own = Ipv4Addr::new(10, 0, 0, 1);
+        let here = Here { addresses: vec![own], devices: Vec::new() };
+        let mut host = IsatapHost::new();
+        host.router = vec!["10.0.0.9".parse().unwrap(), Entry::Address(own)];
+        let lacks = here.lacks(&host.clone().into());
+        let [(key, value, text)] = &lacks[..] else { panic!("{lacks:?}") };
+        assert_eq!((*key, value.as_str()), ("router", "10.0.0.1"), "{text}");
+        host.router.pop();
+        assert!(here.lacks(&host.into()).is_empty());
+        // The other end of a tunnel is not asked here: that is wrong on any machine.
+        assert!(here.lacks(&Tunnel::new(own, Ipv4Addr::new(192, 0, 2, 1)).into()).is_empty());
     }
 }

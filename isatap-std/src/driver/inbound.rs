@@ -47,10 +47,10 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 }
             }
             let packet = buffer.get(range.clone()).unwrap_or_default();
-            if let Verdict::Drop(reason) = verdict {
-                self.heard.refuse(now, reason, outer.source, packet);
-            }
             let link = verdict.link().or_else(|| self.out.addressee(&*self.machine, outer, packet));
+            if let Verdict::Drop(reason) = verdict {
+                self.heard.refuse(now, link, reason, outer.source, packet);
+            }
             self.out.claimed(link).count_verdict(&verdict);
         }
         for port in &mut self.out.ports {

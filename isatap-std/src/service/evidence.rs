@@ -6,6 +6,7 @@
 use super::status::Status;
 use crate::driver::heard::{Heard, Icmpv4Report, Refused};
 use crate::resolve::{Answer, Entry, Failure, Name, ResolvConf, Settings};
+use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -146,8 +147,10 @@ pub struct NeighborHealth {
 }
 
 impl Evidence {
-    /// What a driver alone knows.
-    pub(super) fn of_driver(status: Status, now: Instant, heard: &Heard) -> Self {
+    /// What a driver alone knows of the link `id`.
+    pub(super) fn of_driver(status: Status, id: LinkId, now: Instant, heard: &Heard) -> Self {
+        // What was for none of several links may well be this one's, told something wrong.
+        let refused = heard.refused().iter().filter(|row| row.link.is_none_or(|link| link == id));
         Evidence {
             status,
             pid: std::process::id(),
@@ -155,7 +158,7 @@ impl Evidence {
             taken: Vec::new(),
             advertised_mtu: None,
             names: None,
-            refused: heard.refused().iter().map(|row| RefusedFrom::of(now, row)).collect(),
+            refused: refused.map(|row| RefusedFrom::of(now, row)).collect(),
             icmpv4: heard.reports().iter().map(|row| Icmpv4Heard::of(now, row)).collect(),
             neighbors: Vec::new(),
         }

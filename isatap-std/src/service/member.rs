@@ -167,7 +167,12 @@ impl<R: Role> Service<R> {
     /// What one link tells the doctor.
     fn evidence(&self, at: usize) -> Option<evidence::Evidence> {
         let link = self.links.get(at)?;
-        let mut evidence = evidence::Evidence::of_driver(self.status(at)?, self.driver.now(), self.driver.heard());
+        let mut evidence = evidence::Evidence::of_driver(
+            self.status(at)?,
+            link.attachment.link(),
+            self.driver.now(),
+            self.driver.heard(),
+        );
         evidence.wanted_locators = link.role.locators().fixed().to_vec();
         link.role.testify(&self.view(link), &mut evidence);
         Some(evidence)

@@ -146,6 +146,15 @@ impl IsatapRouter {
         if self.check_neighbors == CheckNeighbors::Off && (own_is_ambiguous || host_is_ambiguous) {
             warnings.push(OPEN_LOOP.to_owned());
         }
+        let is_member = |local: &&Ipv4Addr| self.member.iter().any(|prefix| prefix.contains(**local));
+        let strange = self.local.iter().filter(|local| !self.member.is_empty() && !is_member(local));
+        warnings.extend(strange.map(|local| {
+            let [a, b, c, _] = local.octets();
+            format!(
+                "no member contains {local}, this router's own address: hosts beside it are dropped (not-a-member), unless \
+                 they have other addresses; add member {a}.{b}.{c}.0/24, or what the site's prefix is"
+            )
+        }));
         let trusted = self.trust_router.iter().filter(|router| own_is_ambiguous || is_ambiguous(**router));
         warnings.extend(trusted.map(|router| {
             format!(
@@ -210,4 +219,27 @@ fn search_domain(name: &Name) -> Result<SearchDomain, Error> {
     wire.push(0);
     let found = DomainName::from_wire(&wire).and_then(|name| SearchDomain::new(&name));
     found.ok_or_else(|| Error::usage("advertise the search domain", name, "it is no domain name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_without_the_routers_own_subnet_are_warned_of() {
+        let told = |members: &[&str]| -> Vec<String> {
+            let locals = vec![Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 2, 0, 1)];
+            let mut router = IsatapRouter::new(locals, vec!["2001:db8:0:7::/64".parse().unwrap()]);
+            router.member = members.iter().map(|member| member.parse().unwrap()).collect();
+            let warnings = router.warnings().into_iter();
+            warnings
+                .filter_map(|text| text.split_once(", this router's own").map(|(begin, _)| begin.to_owned()))
+                .collect()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(told(&[]), none);
+        assert_eq!(told(&["10.0.0.0/8"]), none);
+        assert_eq!(told(&["10.2.0.0/16"]), ["no member contains 10.1.0.1"]);
+        assert_eq!(told(&["192.0.2.0/24"]), ["no member contains 10.1.0.1", "no member contains 10.2.0.1"]);
+    }
 }

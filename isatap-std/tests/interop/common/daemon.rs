@@ -106,7 +106,8 @@ pub fn isatap(namespace: &Namespace, arguments: &str) -> Output {
 /// Whether a filter of jq's holds for what our running daemon says of itself.
 #[track_caller]
 pub fn status(namespace: &Namespace, filter: &str) -> bool {
-    namespace.succeeds(&format!("{} status -j | jq -e '{filter}'", isatap_binary()))
+    // A daemon that does not answer prints nothing, and of nothing jq says that all is well.
+    namespace.succeeds(&format!("told=$({} status -j) && printf '%s\\n' \"$told\" | jq -e '{filter}'", isatap_binary()))
 }
 
 /// Where this test run has built our command-line tool.
