@@ -33,6 +33,9 @@ ROWS = [
     ("Router Solicitation with IPv6 header, built", "solicitation", 55, None,
      {"etherparse": "solicitation_etherparse", "smoltcp": "solicitation_smoltcp"}),
     ("sort 4 addresses: ISATAP, 6to4, Teredo, other (each)", "classify", 26, 22, {}),
+    # For a resolver, not for packets: no goal.
+    ("source for a native destination, of 4 addresses", "choose_source", None, 1100, {}),
+    ("4 destinations in their order, the best last", "sort_destinations", None, 6000, {}),
     ("checksum, 20 bytes", "checksum length_20", None, 70,
      {"etherparse": "checksum_etherparse length_20", "smoltcp": "checksum_smoltcp length_20"}),
     ("checksum, 1,280 bytes", "checksum length_1280", 450, 310,

@@ -18,6 +18,7 @@ use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::proto41::{Flow, Outer, Template};
 use isatap_core::route::{Origin, Preference, Route};
+use isatap_core::select::{Destination, Policy, Source};
 use isatap_core::time::{Instant, Lifetime};
 use isatap_core::wire::{ipv6, protocol};
 
@@ -203,6 +204,21 @@ pub fn template() -> Template {
 pub fn mixed() -> [Ipv6Addr; 4] {
     ["2001:db8::5efe:a00:1", "2002:c000:204::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:db8::1"]
         .map(|text| text.parse().expect("an address"))
+}
+
+/// Addresses of an ISATAP host: link-local, ISATAP, 6to4, IPv4.
+pub fn sources() -> [Source; 4] {
+    ["fe80::5efe:10.0.0.2", "2001:db8:0:7:0:5efe:10.0.0.2", "2002:a00:2::1", "10.0.0.2"]
+        .map(|text| Source::new(text.parse().expect("an address"), if text.contains(':') { 64 } else { 24 }))
+}
+
+/// Addresses of one name, the best one last.
+pub fn destinations() -> [Destination; 4] {
+    ["2002:c000:201::1", "203.0.113.1", "2001:db8:9::1", "2001:db8:0:7:0:5efe:10.0.0.9"].map(|text| {
+        let to = Destination::new(text.parse().expect("an address"));
+        let choice = Policy::RFC6724.choose_source(&to, sources());
+        Destination { source: choice.map(|choice| choice.source), ..to }
+    })
 }
 
 /// The link of a host, and a configured link.

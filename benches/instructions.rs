@@ -22,6 +22,7 @@ use isatap_core::link::Admitted;
 use isatap_core::node::{AnyNode, IsatapHost};
 use isatap_core::packet::PacketMut;
 use isatap_core::proto41::Template;
+use isatap_core::select::{Choice, Destination, Source};
 use isatap_core::teredo::ingress::{ClientCase, ClientView};
 use isatap_core::teredo::server::Server;
 use isatap_core::{compatible, configured, isatap, sixrd, sixtofour};
@@ -140,6 +141,20 @@ fn solicitation_etherparse(out: &'static mut [u8; 48], ends: (Ipv6Addr, Ipv6Addr
 fn solicitation_smoltcp(out: &'static mut [u8; 48], ends: (Ipv6Addr, Ipv6Addr)) -> bool {
     let (source, destination) = black_box(&ends);
     peers::by_smoltcp::router_solicitation(black_box(out), source, destination)
+}
+
+// An ISATAP host's four addresses, and a native destination.
+#[library_benchmark]
+#[bench::four(inputs::destinations()[2], inputs::sources())]
+fn choose_source(to: Destination, sources: [Source; 4]) -> Option<Choice> {
+    ours::choose_source(black_box(&to), black_box(&sources))
+}
+
+#[library_benchmark]
+#[bench::four(inputs::destinations())]
+fn sort_destinations(mut destinations: [Destination; 4]) -> [Destination; 4] {
+    ours::sort_destinations(black_box(&mut destinations));
+    destinations
 }
 
 // Four addresses at once: .ci/instructions.py divides.
@@ -387,6 +402,8 @@ library_benchmark_group!(
         solicitation_etherparse,
         solicitation_smoltcp,
         classify,
+        choose_source,
+        sort_destinations,
         checksum,
         checksum_etherparse,
         checksum_smoltcp,

@@ -12,10 +12,23 @@ use isatap_core::nd::option::NdOption;
 use isatap_core::nd::validate::{self, Received};
 use isatap_core::packet::PacketMut;
 use isatap_core::proto41::{self, Flow, Outer, Template};
+use isatap_core::select::{Choice, Destination, Policy, Source};
 use isatap_core::wire::{checksum, ipv6};
 
 use crate::inputs::NOW;
 use crate::routes::Table;
+
+/// The source address for a destination, by the table of RFC 6724.
+#[inline(always)]
+pub fn choose_source(to: &Destination, sources: &[Source; 4]) -> Option<Choice> {
+    Policy::RFC6724.choose_source(to, *sources)
+}
+
+/// Four destinations in their order.
+#[inline(always)]
+pub fn sort_destinations(destinations: &mut [Destination; 4]) {
+    Policy::RFC6724.sort(destinations);
+}
 
 /// Every check on an outer packet: outer header with checksum, inner header,
 /// addresses, and the link's source rule.

@@ -14,6 +14,7 @@
 //! | `outer_packet` | `proto41::Flow`, `proto41::Outer`, `link::Link::admit` of `isatap` and `configured`, `isatap::ingress`, `isatap::prl`, `node` `decapsulate` and `decapsulate_ipv4`, `wire::checksum::is_header_valid`, `prefix::is_never_unicast`, `prefix::is_refused_inner_source` | the same answer as a second reading of the RFCs, whole or with the header beside the bytes; refusals change no byte |
 //! | `tunnel_packet` | `admit`, `permit` and `resolve` of every link: `configured`, `isatap`, `sixtofour`, `sixrd` of any domain, `compatible`; `sixtofour::ingress`, `sixrd::ingress`, `sixrd::Domain`, `proto41::Flow::of_compatible` | the same answer as a second reading of the RFCs; what is sent passes the check of a peer |
 //! | `link_pairs` | `datapath::Datapath::admit` of nodes of two to four links, `lan` among them | the same answer as all links' rules together: what one refuses does not enter by another (`TUN-23`), `SEC-3`, `SEC-10` |
+//! | `address_selection` | `select` | the same source, order and rule as a second reading of RFC 6724; the order is one |
 //! | `nd_message` | `nd::message`, `nd::option`, `nd::validate`, `wire::field`, `route::Preference` | what is read is written the same; what is valid keeps RFC 4861 |
 //! | `route_operations` | `route`, `prefix::Ipv6Prefix` | the same answers as a naive table |
 //! | `host_operations` | `node::IsatapHost`, `isatap::host`, `isatap::link`, `nd::learned`, `nd::neighbor`, `nd::solicit`, `proto41::icmp`, `proto41::identification`, `proto41::mtu`, `proto41::ecn`, `interface`, `engine`, `packet`, `time`, `timer`, `capacity`, `drop_reason` | the contract of a machine: packets leave for other nodes only, deadlines move, whatever entered has one end |
@@ -64,6 +65,7 @@ pub use machines::{host_operations, router_operations};
 pub use mixed::node_operations;
 pub use neighbor_discovery::nd_message;
 pub use oracle::input;
+pub use oracle::selection::address_selection;
 pub use oracle::tunnels::{link_pairs, tunnel_packet};
 pub use outer::outer_packet;
 pub use pasted_text::pasted_text;
@@ -77,6 +79,7 @@ pub type Body = fn(&[u8]);
 
 /// Name and body of each target.
 pub const TARGETS: &[(&str, Body)] = &[
+    ("address_selection", address_selection),
     ("captures", captures),
     ("embedded", embedded),
     ("explain", explain),

@@ -213,6 +213,8 @@ pub enum Table {
     Links,
     /// Teredo peers.
     Peers,
+    /// Rows of a policy for address selection.
+    Policy,
 }
 
 impl Table {
@@ -235,6 +237,7 @@ impl Table {
             Table::Addresses => "addresses",
             Table::Links => "links",
             Table::Peers => "Teredo peers",
+            Table::Policy => "selection policies",
         }
     }
 }

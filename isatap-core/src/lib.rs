@@ -51,6 +51,7 @@
 //! | [`time`], [`error`], [`drop_reason`] | instants and lifetimes; the ways to fail; why packets are dropped |
 //! | [`packet`], [`capacity`], [`wire`], [`prefix`] | packets in a caller's buffer; table sizes; wire formats; prefixes |
 //! | [`engine`], [`route`], [`proto41`], [`nd`] | the contract of a machine; routes; encapsulation; Neighbor Discovery |
+//! | [`select`] | source and destination addresses by rules (RFC 6724) |
 //! | [`link`], [`interface`] | the two questions of a tunnel; a link with its control machine |
 //! | [`configured`], [`isatap`], [`sixrd`], [`sixtofour`], [`compatible`], [`teredo`] | the mechanisms |
 //! | [`lan`] | a router's native link |
@@ -92,6 +93,7 @@ pub mod engine;
 pub mod nd;
 pub mod proto41;
 pub mod route;
+pub mod select;
 
 pub mod interface;
 pub mod link;

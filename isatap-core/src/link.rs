@@ -18,6 +18,7 @@ use crate::proto41::icmp::TunnelError;
 use crate::proto41::mtu::MtuMode;
 use crate::proto41::underlay::Underlay;
 pub use crate::proto41::underlay::{Locator, OuterPolicy};
+use crate::select::{self, Source};
 use crate::time::Instant;
 
 /// What the datapath asks of a link. All answers come from plain data: no
@@ -299,7 +300,7 @@ impl<C: Capacity> Link for NativeLink<C> {
     }
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
-        source_among(self.addresses(), destination)
+        select::source_among(self.addresses().iter().map(InterfaceAddress::source), destination)
     }
 }
 
@@ -326,19 +327,13 @@ impl InterfaceAddress {
     pub fn prefix(&self) -> Option<Ipv6Prefix> {
         Ipv6Prefix::new(self.address, self.prefix_length)
     }
+
+    pub(crate) fn source(&self) -> Source {
+        Source::new(self.address.into(), self.prefix_length)
+    }
 }
 
 /// Whether `address` is on-link by the prefix of one of `addresses`.
 pub(crate) fn is_in(addresses: &[InterfaceAddress], address: &Ipv6Addr) -> bool {
     addresses.iter().any(|own| own.prefix().is_some_and(|prefix| prefix.contains(address)))
-}
-
-/// The address with which to answer `destination`: one of the same subnet,
-/// else of the same scope, else any. A small part of RFC 6724; `NDP-64`.
-pub(crate) fn source_among(addresses: &[InterfaceAddress], destination: &Ipv6Addr) -> Option<Ipv6Addr> {
-    let local = Ipv6Prefix::LINK_LOCAL.contains(destination);
-    let near = addresses.iter().find(|own| own.prefix().is_some_and(|prefix| prefix.contains(destination)));
-    near.or_else(|| addresses.iter().find(|own| Ipv6Prefix::LINK_LOCAL.contains(&own.address) == local))
-        .or_else(|| addresses.first())
-        .map(|own| own.address)
 }

@@ -10,13 +10,13 @@ use sources::{Rule, Sources, sources};
 use std::path::Path;
 
 /// The layer whose modules do not know each other.
-const TECHNOLOGIES: &[&str] = &["configured", "isatap", "sixtofour", "sixrd", "compatible", "lan", "teredo", "select"];
+const TECHNOLOGIES: &[&str] = &["configured", "isatap", "sixtofour", "sixrd", "compatible", "lan", "teredo"];
 
 const RULE: Rule = Rule {
     layers: &[
         &["time", "error", "drop_reason"],
         &["packet", "capacity", "wire", "prefix"],
-        &["engine", "route", "proto41", "nd"],
+        &["engine", "route", "proto41", "nd", "select"],
         &["link", "interface"],
         TECHNOLOGIES,
         &["embedded", "datapath", "node", "pretty"],
@@ -76,7 +76,7 @@ mod the_checker {
     #[test]
     fn finds_technologies_that_know_each_other() {
         finds("isatap/host.rs", "use crate::sixtofour;", "technology isatap imports the technology sixtofour");
-        finds("select.rs", "use crate::{link, teredo::addr};", "technology select imports the technology teredo");
+        finds("lan.rs", "use crate::{link, teredo::addr};", "technology lan imports the technology teredo");
     }
 
     #[test]

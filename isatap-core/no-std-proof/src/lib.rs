@@ -20,6 +20,7 @@ pub mod machines;
 pub mod packets;
 pub mod prefixes;
 pub mod routes;
+pub mod selection;
 pub mod teredo;
 
 use core::hint::black_box;

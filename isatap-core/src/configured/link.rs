@@ -6,13 +6,12 @@ use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
-use crate::link::{
-    Denied, InterfaceAddress, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits, is_in, source_among,
-};
+use crate::link::{Denied, InterfaceAddress, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits, is_in};
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
 use crate::proto41::icmp::TunnelError;
 use crate::proto41::underlay::Underlay;
+use crate::select;
 use crate::time::Instant;
 
 /// A configured tunnel's data.
@@ -140,11 +139,7 @@ impl<C: Capacity> Link for ConfiguredLink<C> {
     }
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
-        let own = link_local(self.local);
-        if Ipv6Prefix::LINK_LOCAL.contains(destination) {
-            return Some(own);
-        }
-        source_among(&self.addresses, destination).or(Some(own))
+        select::source_among(self.addresses().map(|own| own.source()), destination)
     }
 
     fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {

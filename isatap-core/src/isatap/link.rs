@@ -16,6 +16,7 @@ use crate::prefix::{Ipv4Prefix, Ipv6Prefix};
 use crate::proto41::Flow;
 use crate::proto41::underlay::Underlay;
 use crate::route::{Origin, Route};
+use crate::select::{self, Source};
 
 /// An ISATAP interface's data: who we are, who the routers are, what is
 /// on-link. One of each for one site, since the locators of two would let one
@@ -312,14 +313,12 @@ impl<C: Capacity> Link for IsatapLink<C> {
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
         let toward = embedded_ipv4(destination).unwrap_or(Ipv4Addr::UNSPECIFIED);
         let locator = self.locator_for(toward)?;
-        if Ipv6Prefix::LINK_LOCAL.contains(destination) {
-            return Some(addr::link_local(locator));
-        }
-        // The nearest of the addresses that there are, a deprecated one last.
-        let rank = |row: &&LearnedPrefix| (row.prefix().contains(destination), row.preferred_until().is_some());
-        let autonomous = self.prefixes.iter().filter(|row| row.valid_until().is_some());
-        let best = autonomous.reduce(|best, row| if rank(&row) > rank(&best) { row } else { best });
-        best.and_then(|row| addr::address(&row.prefix(), locator)).or(Some(addr::link_local(locator)))
+        let learned = self.prefixes.iter().filter(|row| row.valid_until().is_some()).filter_map(|row| {
+            let deprecated = row.preferred_until().is_none();
+            Some(Source { deprecated, ..Source::new(addr::address(&row.prefix(), locator)?.into(), 64) })
+        });
+        let link_local = Source::new(addr::link_local(locator).into(), 64);
+        select::source_among(core::iter::once(link_local).chain(learned), destination)
     }
 }
 

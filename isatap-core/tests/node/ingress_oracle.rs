@@ -14,7 +14,7 @@ use crate::oracle::rules::{Packet, may_be_sixtofour};
 use crate::oracle::tunnels::{link_pairs, own, rules, tunnel_packet};
 
 /// The high bytes of a linear congruential generator.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     std::iter::repeat_with(|| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -23,6 +23,7 @@ mod loops;
 mod neighbors;
 mod ops;
 mod pairs;
+mod selection;
 mod sizes;
 mod topologies;
 mod whole_packets;

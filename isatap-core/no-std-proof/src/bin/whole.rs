@@ -5,6 +5,7 @@
 no_std_proof::image!(
     no_std_proof::packets,
     no_std_proof::routes,
+    no_std_proof::selection,
     no_std_proof::discovery,
     no_std_proof::machines,
     no_std_proof::prefixes,

@@ -18,4 +18,5 @@ pub mod links;
 pub mod options;
 pub mod packets;
 pub mod rules;
+pub mod selection;
 pub mod tunnels;
