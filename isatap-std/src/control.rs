@@ -6,6 +6,8 @@
 //! {"ask":"status"}                       -> the JSON of `isatap status -j`
 //! {"ask":"evidence"}                     -> the same and more, for `isatap doctor` to judge
 //! {"ask":"solicit"}                      -> {"asked":["10.0.0.1"]}: routers are asked now
+//! {"ask":"monitor"}                      -> {"time":…,"dev":"isatap0","event":"status",…}, and then a
+//!                                           line for each event, until one of both hangs up
 //! {"ask":"something new"}                -> {"error":"…"}
 //! ```
 //!
@@ -13,6 +15,12 @@
 //! one says so. Whoever may write to the socket (mode 0660) may ask; nothing can be changed
 //! by it but the time of the next solicitation. A client that asks nothing is hung up on
 //! after 5 seconds.
+
+mod monitors;
+mod watch;
+
+pub(crate) use self::monitors::Monitors;
+pub use self::watch::{Heard, Watch};
 
 use crate::error::Error;
 use crate::runtime_dir::{Claim, RuntimeDir, new_owner};
@@ -38,6 +46,8 @@ pub enum Request {
     Evidence,
     /// To ask its routers, relay or server now.
     Solicit,
+    /// To tell what happens from now on: see [`Watch`].
+    Monitor,
 }
 
 /// The answer to [`Request::Solicit`].
@@ -239,6 +249,12 @@ impl Server {
                 return Some((client.link, Err(format!("a request has at most {LONGEST_REQUEST} bytes"))));
             }
         }
+    }
+
+    /// Gives the connection of a client away, to be answered for longer.
+    pub(crate) fn take(&mut self, number: u32) -> Option<UnixStream> {
+        let at = self.clients.iter().position(|client| client.number == number)?;
+        Some(self.clients.remove(at).stream)
     }
 
     /// Answers and hangs up. The kernel's buffer holds any answer; a client that does not

@@ -52,6 +52,8 @@ mod reload;
 pub use reload::Reloaded;
 
 use self::deleted::Retry;
+#[cfg(feature = "control")]
+use crate::control::Monitors;
 use crate::driver::{Poller, Source, Token};
 use crate::error::Error;
 use crate::netlink::{Netlink, sysctl};
@@ -66,7 +68,6 @@ use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::time::Instant;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Running links; gone, devices and all, when dropped.
@@ -77,12 +78,13 @@ pub struct Run {
     proto41: Option<Box<Service<Proto41Role>>>,
     natives: Vec<Native>,
     runtime: Option<RuntimeDir>,
-    observer: Arc<SharedObserver>,
+    observer: Observer,
+    /// When those who watch and are behind are told what they have lost.
+    #[cfg(feature = "control")]
+    catch_up: Instant,
     /// The files that packets were recorded into: what is in them stays.
     recorded: Vec<PathBuf>,
 }
-
-type SharedObserver = Mutex<dyn FnMut(&Notice) + Send>;
 
 /// A link that runs, or is to run again.
 struct Begun {
@@ -150,7 +152,9 @@ impl Run {
             proto41: None,
             natives: Vec::new(),
             runtime: runtime.cloned(),
-            observer: Arc::new(Mutex::new(observer)),
+            observer: Observer::new(observer),
+            #[cfg(feature = "control")]
+            catch_up: Instant::ZERO,
             recorded: Vec::new(),
         };
         run.natives = run.check(links, natives)?;
@@ -196,7 +200,7 @@ impl Run {
         let proto41 = match &mut self.proto41 {
             Some(proto41) => proto41,
             None => {
-                let opened = Service::open(self.poller.watcher(PROTO41), self.observer())?;
+                let opened = Service::open(self.poller.watcher(PROTO41), self.observer.clone())?;
                 self.proto41.insert(Box::new(opened))
             }
         };
@@ -212,7 +216,7 @@ impl Run {
         let around = Surroundings {
             runtime: self.runtime.as_ref(),
             secrets: wanted.secrets.clone(),
-            observer: self.observer(),
+            observer: self.observer.clone(),
             own: &self.members().flat_map(|(_, member)| member.devices()).collect::<Vec<u32>>(),
             watcher: self.poller.watcher(number),
             recorded: &mut self.recorded,
@@ -369,12 +373,17 @@ impl Run {
             }
         }
         outcome = outcome.and(self.remake());
+        #[cfg(feature = "control")]
+        self.catch_up();
         outcome.and(self.arm()).map(|()| has_signal)
     }
 
     fn deadline(&self) -> Option<Instant> {
         let of_members = self.members().filter_map(|(_, member)| member.deadline());
-        of_members.chain(self.links.iter().filter_map(|begun| begun.home.retry()).map(Retry::due)).min()
+        let all = of_members.chain(self.links.iter().filter_map(|begun| begun.home.retry()).map(Retry::due));
+        #[cfg(feature = "control")]
+        let all = all.chain(self.observer.monitors(|monitors| monitors.is_behind()).then_some(self.catch_up));
+        all.min()
     }
 
     fn members(&self) -> impl Iterator<Item = (u16, &dyn Member)> {
@@ -402,18 +411,25 @@ impl Run {
             Netlink::open()?.link(&native.dev).map_err(|error| error.of_device(&native.dev))?;
         }
         if let Some(native) = natives.iter().find(|native| native.forwarding && !sysctl::forwards(&native.dev)) {
-            (self.observer())(&Notice::Warning(format!(
-                "{} is to forward, and the kernel does not forward IPv6: sysctl -w net.ipv6.conf.all.forwarding=1",
-                native.dev
-            )));
+            self.observer.notice(
+                None,
+                &Notice::Warning(format!(
+                    "{} is to forward, and the kernel does not forward IPv6: sysctl -w net.ipv6.conf.all.forwarding=1",
+                    native.dev
+                )),
+            );
         }
         Ok(())
     }
 
-    /// One observer for all.
-    fn observer(&self) -> Observer {
-        let observer = self.observer.clone();
-        Box::new(move |notice| observer.lock().unwrap_or_else(PoisonError::into_inner)(notice))
+    /// Those who watch and are behind, at most once a second.
+    #[cfg(feature = "control")]
+    fn catch_up(&mut self) {
+        let now = self.poller.clock().now();
+        if self.catch_up <= now && self.observer.monitors(|monitors| monitors.is_behind()) {
+            self.observer.monitors(Monitors::catch_up);
+            self.catch_up = now.saturating_add(Duration::from_secs(1));
+        }
     }
 }
 

@@ -16,16 +16,20 @@
 #[cfg(feature = "control")]
 pub mod evidence;
 mod forwarding;
+mod link_event;
 mod member;
+mod observer;
 mod proto41;
 mod question;
 mod role;
 pub mod status;
 mod teredo;
 
+pub use self::link_event::LinkEvent;
 pub use crate::capacity::Linux;
 pub(crate) use crate::locators::LocatorSource;
 pub(crate) use member::Member;
+pub(crate) use observer::Observer;
 pub(crate) use proto41::{LAST_WORDS, Proto41Role, check_here};
 pub(crate) use teredo::{Surroundings, open as open_teredo, secrets as secrets_of};
 
@@ -59,6 +63,13 @@ pub enum Notice {
         /// Its MTU in bytes.
         mtu: u16,
     },
+    /// Something happened to a link; for logs.
+    Link {
+        /// The device.
+        device: String,
+        /// What happened.
+        event: LinkEvent,
+    },
     /// Something went as it should; for logs.
     Info(String),
     /// Something does not work and may work later; the links go on.
@@ -71,13 +82,11 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Notice::Up { device, address, mtu } => write!(f, "{device} up: {} mtu {mtu}", Dotted(*address)),
+            Notice::Link { event, .. } => event.fmt(f),
             Notice::Info(text) | Notice::Warning(text) | Notice::Mended(text) => f.write_str(text),
         }
     }
 }
-
-/// Who is told of [`Notice`]s.
-pub(crate) type Observer = Box<dyn FnMut(&Notice) + Send>;
 
 /// A machine of the core with its sockets, and its links with their devices.
 pub(crate) struct Service<R: Role> {
@@ -165,6 +174,10 @@ impl<R: Role> Service<R> {
             _claim: claim,
         });
         let at = self.links.len() - 1;
+        self.with(at, |role, env| {
+            env.link_event(LinkEvent::Started { role: role.name().to_owned() });
+            Ok(())
+        })?;
         self.watch(at)?;
         self.with(at, |role, env| role.start(env))?;
         self.with(at, |role, env| role.mirror(env))?;
@@ -191,7 +204,8 @@ impl<R: Role> Service<R> {
         #[cfg(feature = "control")]
         self.server.forget(id);
         self.driver.detach(id);
-        self.links.retain(|link| link.attachment.link() != id);
+        let ended: Vec<Running<R>> = self.links.extract_if(.., |link| link.attachment.link() == id).collect();
+        self.tell_ended(&ended);
     }
 
     fn at(&self, id: LinkId) -> Option<usize> {
@@ -202,8 +216,12 @@ impl<R: Role> Service<R> {
         self.links.iter().map(|link| &link.attachment).find(|attachment| attachment.link() == id)
     }
 
-    fn notice(&mut self, notice: &Notice) {
-        (self.observer)(notice);
+    fn notice(&self, notice: &Notice) {
+        self.observer.notice(None, notice);
+    }
+
+    fn tell_ended(&self, links: &[Running<R>]) {
+        links.iter().for_each(|link| self.observer.link(link.attachment.name(), LinkEvent::Ended));
     }
 
     /// Lets a role do something.
@@ -221,7 +239,7 @@ impl<R: Role> Service<R> {
             found: &mut link.found,
             netlink: &self.netlink,
             common: &mut self.common,
-            observer: &mut self.observer,
+            observer: &self.observer,
         };
         work(&mut link.role, &mut env)
     }
@@ -235,13 +253,10 @@ impl<R: Role> Service<R> {
                     env.apply(&role.adapt(event));
                     match &event {
                         Event::Address { change, address, .. } => {
-                            env.info(format!(
-                                "address {}/{} {change}",
-                                dotted(&address.address),
-                                address.prefix_length
-                            ));
+                            env.link_event(LinkEvent::of_address(now, *change, address));
                         }
-                        Event::Route { change, route } => env.info(format!("route {route} {change}")),
+                        Event::Route { change, route } => env.link_event(LinkEvent::of_route(now, *change, route)),
+                        Event::Mtu { mtu, .. } => env.link_event(LinkEvent::MtuChanged { mtu: *mtu }),
                         _ => {}
                     }
                     role.event(env, &event)
@@ -291,7 +306,7 @@ impl<R: Role> Service<R> {
         }
         if changes.came_up {
             for error in link.attachment.restore(&self.netlink, now) {
-                self.notice(&Notice::Warning(error.to_string()));
+                self.observer.notice(Some(link.attachment.name()), &Notice::Warning(error.to_string()));
             }
         }
         if changes.routes || changes.came_up {
@@ -348,6 +363,7 @@ impl<R: Role> Service<R> {
 impl<R: Role> Drop for Service<R> {
     fn drop(&mut self) {
         self.common.withdraw(&self.netlink);
+        self.tell_ended(&self.links);
     }
 }
 

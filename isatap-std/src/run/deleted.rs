@@ -86,7 +86,7 @@ impl Run {
                     retry.wait.as_secs()
                 ),
             };
-            (self.observer())(&Notice::Warning(notice));
+            self.observer.notice(Some(device), &Notice::Warning(notice));
             is_made |= made.is_ok();
             if let Some(begun) = self.links.get_mut(at) {
                 begun.since = now;

@@ -4,7 +4,7 @@ use super::deleted::Retry;
 use super::{Begun, Home, Run, Wanted, wanted_of};
 use crate::error::Error;
 use crate::netlink::Netlink;
-use crate::service::{self, Notice};
+use crate::service::{self, LinkEvent, Notice};
 use crate::signal::Signals;
 use crate::spec::{LinkSpec, Native};
 use crate::tun;
@@ -100,6 +100,7 @@ impl Run {
         self.settle_in(&wanted)?;
         let mut reloaded = Reloaded::between(&before, &wanted);
         reloaded.wait_for(|device| self.waits(device));
+        reloaded.kept.iter().for_each(|device| self.observer.link(device, LinkEvent::Reloaded));
         Ok(reloaded)
     }
 
@@ -155,7 +156,7 @@ impl Run {
             }
         }
         for text in news {
-            (self.observer())(&Notice::Warning(text));
+            self.observer.notice(None, &Notice::Warning(text));
         }
     }
 

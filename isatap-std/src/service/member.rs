@@ -10,6 +10,8 @@ use crate::driver::{Source, Token, is_deleted};
 use crate::error::Error;
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
+#[cfg(feature = "control")]
+use std::os::fd::AsFd as _;
 
 /// A running service, for a loop that runs several.
 pub(crate) trait Member: Send {
@@ -87,7 +89,8 @@ impl<R: Role> Member for Service<R> {
             }
             if let Some(link) = self.links.get_mut(at) {
                 let repaired = repair(&mut link.attachment, &self.netlink, now);
-                repaired.into_iter().for_each(|notice| self.notice(&notice));
+                let device = Some(link.attachment.name());
+                repaired.into_iter().for_each(|notice| self.observer.notice(device, &notice));
             }
         }
         #[cfg(feature = "control")]
@@ -121,7 +124,7 @@ impl<R: Role> Member for Service<R> {
             let device = self.links.get(at).map(|link| link.attachment.name().to_owned()).unwrap_or_default();
             let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
             let asked = if asked.is_empty() { "for names".to_owned() } else { asked.join(", ") };
-            self.notice(&Notice::Info(format!("{device} asks now: {asked}")));
+            self.observer.notice(Some(&device), &Notice::Info(format!("{device} asks now: {asked}")));
         }
     }
 
@@ -147,21 +150,35 @@ impl<R: Role> Service<R> {
                     let _ = self.driver.watcher().watch(fd, Source::Owner(Token(FIRST_CLIENT + client)));
                 }
                 Ok(None) => return,
-                Err(error) => return (self.observer)(&Notice::Warning(error.to_string())),
+                Err(error) => return self.notice(&Notice::Warning(error.to_string())),
             }
         }
     }
 
     fn answer(&mut self, client: u32) {
         let Some((id, request)) = self.server.read(client) else { return };
+        if let (Some(at), Ok(control::Request::Monitor)) = (self.at(id), &request) {
+            return self.subscribe(client, at);
+        }
         let answer = match (self.at(id), request) {
             (None, _) => serde_json::json!({ "error": "there is no such link any more" }),
             (Some(at), Ok(control::Request::Status)) => serde_json::to_value(self.status(at)).unwrap_or_default(),
             (Some(at), Ok(control::Request::Evidence)) => serde_json::to_value(self.evidence(at)).unwrap_or_default(),
             (Some(at), Ok(control::Request::Solicit)) => control::solicited(self.solicit_one(at)),
+            (Some(_), Ok(control::Request::Monitor)) => serde_json::Value::Null,
             (_, Err(why)) => serde_json::json!({ "error": why }),
         };
         self.server.answer(client, &answer);
+    }
+
+    /// From now on a client hears what happens to a link, and first of all how it is.
+    fn subscribe(&mut self, client: u32, at: usize) {
+        let Some(stream) = self.server.take(client) else { return };
+        self.driver.watcher().unwatch(stream.as_fd());
+        if let Some(status) = self.status(at) {
+            let first = serde_json::json!({ "event": "status", "status": status });
+            self.observer.monitors(|monitors| monitors.subscribe(&status.dev, stream, &first));
+        }
     }
 
     /// What one link tells the doctor.

@@ -17,7 +17,7 @@ pub(crate) use self::lan::LAST_WORDS;
 use self::lan::Lan;
 pub(crate) use self::plan::check_here;
 use super::role::{self, View};
-use super::{Linux, LocatorSource, Notice, Observer, Service};
+use super::{LinkEvent, Linux, LocatorSource, Notice, Observer, Service};
 use crate::driver::attachment::Changes;
 use crate::driver::{Driver, Watcher};
 use crate::entropy::OsEntropy;
@@ -264,14 +264,19 @@ impl role::Role for Proto41Role {
         match (event, self) {
             (Event::ResolveRouters { .. }, Proto41Role::Host(host)) => host.must_ask(env),
             (Event::ResolveRelay { .. }, Proto41Role::Fixed(fixed)) => fixed.ask(env),
-            (Event::Router { change, address, .. }, _) => env.info(match change {
-                Change::Removed => format!("router {address} is gone"),
-                _ => format!("router {address} answers"),
+            (Event::Router { change, address, .. }, _) => env.link_event(match change {
+                Change::Removed => LinkEvent::RouterLost { router: *address },
+                _ => LinkEvent::RouterFound { router: *address },
             }),
-            (Event::RelayProbed { address, reachable: true, .. }, _) => env.info(format!("relay {address} answers")),
-            (Event::RelayProbed { address, .. }, _) => env.warn(format!("relay {address} does not answer")),
+            (Event::RelayProbed { address, reachable, .. }, _) => {
+                let relay = *address;
+                env.link_event(match reachable {
+                    true => LinkEvent::RelayFound { relay },
+                    false => LinkEvent::RelayLost { relay },
+                });
+            }
             (Event::Delegation { change, delegation, .. }, _) => {
-                env.info(format!("prefix {} for LANs {change}", delegation.prefix));
+                env.link_event(LinkEvent::of_delegation(*change, delegation));
             }
             (Event::LifetimeTooShort { address, .. }, _) => env.warn(format!(
                 "the lifetimes of router {address} are shorter than the interval at which it may be asked: \
@@ -279,7 +284,7 @@ impl role::Role for Proto41Role {
             )),
             (Event::TableFull { table, .. }, _) => env.warn(status::no_room(env.driver.machine(), env.id, *table)),
             (Event::DnsServers { .. } | Event::SearchDomains { .. }, _) => {
-                env.info("DNS configuration learned; it is shown by status and not applied");
+                env.link_event(LinkEvent::DnsChanged);
             }
             _ => {}
         }

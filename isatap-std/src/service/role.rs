@@ -1,7 +1,7 @@
 //! What the loop asks of the links of one machine.
 
 use super::status::Status;
-use super::{Notice, Observer, Service};
+use super::{LinkEvent, Notice, Observer, Service};
 use crate::driver::attachment::{Attachment, Changes};
 use crate::driver::{Driver, OuterSocket};
 use crate::error::Error;
@@ -145,7 +145,7 @@ pub(crate) struct Environment<'n, R: Role> {
     pub(super) found: &'n mut Found,
     pub(super) netlink: &'n Netlink,
     pub(super) common: &'n mut R::Common,
-    pub(super) observer: &'n mut Observer,
+    pub(super) observer: &'n Observer,
 }
 
 impl<R: Role> Environment<'_, R> {
@@ -158,7 +158,11 @@ impl<R: Role> Environment<'_, R> {
     }
 
     pub(super) fn notice(&mut self, notice: &Notice) {
-        (self.observer)(notice);
+        self.observer.notice(Some(self.attachment.name()), notice);
+    }
+
+    pub(super) fn link_event(&mut self, event: LinkEvent) {
+        self.observer.link(self.attachment.name(), event);
     }
 
     /// Finds the IPv4 addresses anew; gives what was found before.
@@ -166,6 +170,10 @@ impl<R: Role> Environment<'_, R> {
         let mut found = source.find(self.netlink, router)?;
         for warning in self.common.follow(self.now, self.id, &mut found.locators) {
             self.warn(warning);
+        }
+        if found.locators != self.found.locators {
+            let locators = found.locators.iter().map(|locator| locator.address).collect();
+            self.link_event(LinkEvent::LocatorsChanged { locators });
         }
         Ok(std::mem::replace(self.found, found))
     }

@@ -260,7 +260,7 @@ impl Status {
 }
 
 /// An IPv6 address of a device.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Address {
@@ -309,7 +309,7 @@ pub struct PotentialRouterStatus {
 }
 
 /// A route through a device.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RouteStatus {
@@ -479,7 +479,7 @@ impl fmt::Display for Refused {
 }
 
 impl Address {
-    fn of(now: Instant, address: &LearnedAddress) -> Self {
+    pub(super) fn of(now: Instant, address: &LearnedAddress) -> Self {
         Self {
             address: address.address,
             prefix_length: address.prefix_length,

@@ -230,6 +230,7 @@ fn help_has_every_command_once_and_colours_where_they_are_asked_for() {
         "explain",
         "check",
         "status",
+        "monitor",
         "doctor",
         "solicit",
         "lab",

@@ -15,6 +15,9 @@ mod flags;
 #[cfg(target_os = "linux")]
 mod json;
 mod lab;
+// Daemons listen on Linux only.
+#[cfg(target_os = "linux")]
+mod monitor;
 // Full disks are made of /dev/full.
 #[cfg(target_os = "linux")]
 mod output;

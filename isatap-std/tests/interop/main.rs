@@ -24,6 +24,7 @@ mod ingress;
 mod kernel;
 mod lan;
 mod loops;
+mod monitor;
 mod pair;
 mod privileges;
 mod readme;

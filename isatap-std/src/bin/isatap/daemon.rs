@@ -75,6 +75,7 @@ pub(crate) fn observer(verbose: bool) -> impl FnMut(&Notice) + Send + 'static {
                 let _ = writeln!(out, "{notice}").and_then(|()| out.flush());
             }
             Notice::Warning(text) => warn(text),
+            Notice::Link { event, .. } if event.is_warning() => warn(event),
             Notice::Mended(text) => say(text),
             _ if verbose => say(notice),
             _ => {}

@@ -21,6 +21,8 @@ mod lab;
 mod link;
 mod links;
 mod manual;
+#[cfg(target_os = "linux")]
+mod monitor;
 mod output;
 #[cfg(target_os = "linux")]
 mod reference;
@@ -57,6 +59,8 @@ enum Command {
     #[command(after_help = link::AFTER)]
     Host(Box<link::TakesAny<spec::IsatapHost>>),
     #[cfg(target_os = "linux")]
+    Monitor(monitor::Args),
+    #[cfg(target_os = "linux")]
     #[command(after_help = link::AFTER)]
     Router(Box<link::TakesAny<spec::IsatapRouter>>),
     #[cfg(target_os = "linux")]
@@ -85,7 +89,7 @@ enum Command {
 
 /// What the commands are for.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("See", &["explain", "check", "status", "doctor", "solicit"]),
+    ("See", &["explain", "check", "status", "monitor", "doctor", "solicit"]),
     ("Try", &["lab"]),
     ("Run (Linux)", &["host", "router", "tunnel", "compatible", "6rd", "6to4", "teredo", "run"]),
     ("Set up", &["config", "man", "completions"]),
@@ -146,6 +150,8 @@ fn main() -> ExitCode {
         Command::Lab(args) => lab::run(&args),
         #[cfg(target_os = "linux")]
         Command::Host(args) => link::run_any(*args),
+        #[cfg(target_os = "linux")]
+        Command::Monitor(args) => monitor::run(&args),
         #[cfg(target_os = "linux")]
         Command::Router(args) => link::run_any(*args),
         #[cfg(target_os = "linux")]

@@ -1,10 +1,10 @@
 //! An ISATAP host: follows its locators and resolves its routers' names.
 
-use super::{Environment, list};
+use super::Environment;
 use crate::error::Error;
 use crate::resolve::Source;
 use crate::service::question::{Outcome, Question};
-use crate::service::{Linux, LocatorSource};
+use crate::service::{LinkEvent, Linux, LocatorSource};
 use isatap_core::interface::{Context, Interface as _};
 use isatap_core::isatap::{self, HostInterface};
 use isatap_core::node::AnyInterface;
@@ -86,10 +86,6 @@ impl HostRole {
             if let Some(Err(full)) = told {
                 env.warn(format!("not every IPv4 address is used: {full}"));
             }
-            env.info(match locators.as_slice() {
-                [] => "no IPv4 address to send from".to_owned(),
-                locators => format!("sends from {}", list(locators)),
-            });
         }
         let waits = || self.names.as_ref().is_some_and(|names| names.deadline().is_some());
         if self.locators == LocatorSource::TowardRouter && locators.is_empty() && router.is_none() && !waits() {
@@ -152,8 +148,8 @@ fn tell(env: &mut Environment<'_>, names: &Question, outcome: &Outcome, before: 
         (Ok(answer), Some(Ok(before))) if before.addresses == answer.addresses => {}
         (Err(failure), Some(Err(before))) if before == failure => {}
         (Ok(answer), _) => {
-            let sources: Vec<String> = answer.sources.iter().map(ToString::to_string).collect();
-            env.info(format!("potential routers {:?} by {}", answer.addresses, sources.join(", ")));
+            let sources = answer.sources.iter().map(ToString::to_string).collect();
+            env.link_event(LinkEvent::PrlChanged { routers: answer.addresses.clone(), sources });
         }
         // Whoever has just started this waits for something that does not come.
         (Err(failure), None) if failure.is_routine() => {

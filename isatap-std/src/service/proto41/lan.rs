@@ -300,7 +300,7 @@ impl Service<Proto41Role> {
             )
         });
         if let Some(problem) = no_room.as_ref().filter(|problem| served.no_room.as_ref() != Some(problem)) {
-            (self.observer)(&Notice::Warning(problem.to_string()));
+            self.notice(&Notice::Warning(problem.to_string()));
         }
         served.no_room = no_room;
     }

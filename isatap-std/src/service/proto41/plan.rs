@@ -28,7 +28,7 @@ impl Service<Proto41Role> {
         link.check_first()?;
         let interface = link.interface()?;
         for warning in link.warnings() {
-            self.notice(&Notice::Warning(format!("{}: {warning}", link.device())));
+            self.observer.notice(Some(link.device()), &Notice::Warning(format!("{}: {warning}", link.device())));
         }
         let locators = check_here(link, &self.netlink)?;
         let (switches, role) = role(link, locators)?;

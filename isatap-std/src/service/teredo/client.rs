@@ -3,12 +3,12 @@
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::resolve::{Answer, Entry};
-use crate::service::LocatorSource;
 #[cfg(feature = "control")]
 use crate::service::evidence::Evidence;
 use crate::service::question::Question;
 use crate::service::role::{self, Role, View};
 use crate::service::status::{PortMappingStatus, Status, Teredo, TeredoPeer};
+use crate::service::{LinkEvent, LocatorSource};
 use crate::spec::{DEFAULT_METRIC, ServerName, TeredoClient};
 use crate::teredo::port_mapping::{Mapped, Mapper};
 use crate::teredo::secrets::Secrets;
@@ -165,6 +165,13 @@ impl ClientRole {
 
     fn tell_stage(&self, env: &mut Environment<'_>) {
         let status = env.driver.machine().status();
+        let (state, reason) = stage_name(self.stage);
+        env.link_event(LinkEvent::State {
+            state: state.to_owned(),
+            reason: reason.map(|_| self.offline_reason(env.driver.machine()).to_owned()),
+            server: self.known,
+            mapped: status.mapping,
+        });
         match self.stage {
             Stage::Offline(OfflineReason::NotStarted) => {}
             Stage::Offline(_) => {
@@ -255,10 +262,6 @@ impl Role for ClientRole {
         let locator = env.found.locators.first().copied().filter(|_| self.known.is_some());
         if locator != self.locator {
             self.locator = locator;
-            env.info(match locator {
-                Some(locator) => format!("sends from {}", locator.address),
-                None => "no IPv4 address to send from".to_owned(),
-            });
             self.mapping = None;
             // RFC 6081 §5.3.3: the mapping first, so that the server sees what it makes of
             // ours; the mapper says soon how that went.

@@ -1,0 +1,278 @@
+//! The client's side of `{"ask":"monitor"}`: all daemons of a network namespace, those that start
+//! later too.
+
+use super::Request;
+use super::monitors::line;
+use crate::device::check_device;
+use crate::error::Error;
+use crate::runtime_dir::RuntimeDir;
+use crate::signal::Signals;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use serde_json::Value;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+/// Hears what daemons tell.
+#[derive(Debug)]
+pub struct Watch {
+    runtime: RuntimeDir,
+    only: Option<String>,
+    epoll: Epoll,
+    inotify: Inotify,
+    /// The folder of the sockets or, until it is there, one above it.
+    watched: Option<(PathBuf, WatchDescriptor)>,
+    daemons: Vec<Daemon>,
+    /// Sockets that did not answer, and how often.
+    waiting: Vec<(String, u8)>,
+    /// Whose daemons do not want to be watched, until their sockets are others.
+    refused: Vec<String>,
+    next: u64,
+}
+
+/// What [`Watch::next`] hears.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Heard {
+    /// An event, as `isatap monitor -j` prints it: an object on one line.
+    Event(String),
+    /// A daemon that cannot be watched.
+    Problem(Error),
+}
+
+#[derive(Debug)]
+struct Daemon {
+    device: String,
+    number: u64,
+    stream: UnixStream,
+    line: Vec<u8>,
+    /// It has told something, and not its end.
+    is_heard: bool,
+    is_refused: bool,
+}
+
+const INOTIFY: u64 = 0;
+const SIGNALS: u64 = 1;
+const FIRST_DAEMON: u64 = 2;
+
+/// A socket that is there answers in a moment, or is that of a daemon that was killed.
+const TRIES: u8 = 50;
+const WAIT_MILLIS: u8 = 100;
+
+/// The longest line is that of the beginning.
+const LONGEST_LINE: usize = 16 << 20;
+
+impl Watch {
+    /// Watches the daemon of one device, or all.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for what is no device's name; out of descriptors.
+    pub fn open(runtime: &RuntimeDir, device: Option<&str>) -> Result<Self, Error> {
+        device.map(check_device).transpose()?;
+        let refused = |errno: Errno| Error::refused("watch", runtime.path().display(), errno.into());
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(refused)?;
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(refused)?;
+        epoll.add(&inotify, EpollEvent::new(EpollFlags::EPOLLIN, INOTIFY)).map_err(refused)?;
+        let only = device.map(str::to_owned);
+        let runtime = RuntimeDir::at(std::path::absolute(runtime.path()).unwrap_or_else(|_| runtime.path().to_owned()));
+        let (watched, daemons, waiting, refused) = (None, Vec::new(), Vec::new(), Vec::new());
+        let mut watch = Self { runtime, only, epoll, inotify, watched, daemons, waiting, refused, next: FIRST_DAEMON };
+        watch.watch_folder()?;
+        watch.look(&mut Vec::new())?;
+        Ok(watch)
+    }
+
+    /// Whether no daemon is there to be heard; one that starts will be.
+    pub fn is_idle(&self) -> bool {
+        self.daemons.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Waits for what daemons tell next; `None`: a signal asked to end.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not wait or watch, which is not expected.
+    pub fn next(&mut self, signals: &mut Signals) -> Result<Option<Vec<Heard>>, Error> {
+        let refused = |errno: Errno| Error::refused("wait for", "events", errno.into());
+        // It stays while this value does: descriptors that are closed are not waited for.
+        match self.epoll.add(signals.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(refused(errno)),
+        }
+        let mut heard = Vec::new();
+        while heard.is_empty() {
+            let timeout = if self.waiting.is_empty() { EpollTimeout::NONE } else { EpollTimeout::from(WAIT_MILLIS) };
+            let mut events = [EpollEvent::empty(); 32];
+            let count = match self.epoll.wait(&mut events, timeout) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => 0,
+                Err(errno) => return Err(refused(errno)),
+            };
+            let mut is_news = count == 0;
+            for number in events.iter().take(count).map(EpollEvent::data) {
+                match number {
+                    SIGNALS if signals.take().is_some() => return Ok(None),
+                    SIGNALS => {}
+                    INOTIFY => {
+                        self.folder_changed()?;
+                        is_news = true;
+                    }
+                    number => is_news |= self.read(number, &mut heard),
+                }
+            }
+            if is_news {
+                self.look(&mut heard)?;
+            }
+        }
+        Ok(Some(heard))
+    }
+
+    /// Connects to the daemons that are new.
+    fn look(&mut self, heard: &mut Vec<Heard>) -> Result<(), Error> {
+        let mut devices = self.runtime.devices();
+        devices.retain(|device| self.only.as_ref().is_none_or(|only| only == device));
+        self.waiting.retain(|(device, _)| devices.contains(device));
+        for device in devices {
+            if self.daemons.iter().any(|daemon| daemon.device == device) || self.refused.contains(&device) {
+                continue;
+            }
+            let tries = self.waiting.iter().find(|(waiting, _)| *waiting == device).map_or(0, |(_, tries)| *tries);
+            match self.connect(&device) {
+                Ok(()) => self.waiting.retain(|(waiting, _)| *waiting != device),
+                Err(error) => {
+                    self.waiting.retain(|(waiting, _)| *waiting != device);
+                    if tries < TRIES {
+                        self.waiting.push((device, tries + 1));
+                    } else if error.kind() != ErrorKind::ConnectionRefused {
+                        heard.push(Heard::Problem(Error::refused("watch the daemon of", &device, error)));
+                        self.refused.push(device);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, device: &str) -> io::Result<()> {
+        let mut stream = UnixStream::connect(self.runtime.socket(device))?;
+        let mut line = serde_json::to_vec(&Request::Monitor)?;
+        line.push(b'\n');
+        stream.write_all(&line)?;
+        stream.set_nonblocking(true)?;
+        let number = self.next;
+        self.next += 1;
+        self.epoll.add(stream.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, number))?;
+        self.daemons.push(Daemon {
+            device: device.to_owned(),
+            number,
+            stream,
+            line: Vec::new(),
+            is_heard: false,
+            is_refused: false,
+        });
+        Ok(())
+    }
+
+    /// What a daemon tells; `true`: it has hung up.
+    fn read(&mut self, number: u64, heard: &mut Vec<Heard>) -> bool {
+        let Some(at) = self.daemons.iter().position(|daemon| daemon.number == number) else { return false };
+        let Some(daemon) = self.daemons.get_mut(at) else { return false };
+        if daemon.read(heard) {
+            return false;
+        }
+        let daemon = self.daemons.remove(at);
+        if daemon.is_refused {
+            self.refused.push(daemon.device);
+        } else if daemon.is_heard {
+            // It was killed.
+            let ended = line(&daemon.device, &serde_json::json!({ "event": "ended" }));
+            heard.push(Heard::Event(ended.trim_end().to_owned()));
+        }
+        true
+    }
+
+    /// Takes what inotify tells.
+    fn folder_changed(&mut self) -> Result<(), Error> {
+        while let Ok(events) = self.inotify.read_events() {
+            for event in events {
+                let of_folder = self.watched.as_ref().is_some_and(|(_, watched)| *watched == event.wd);
+                if of_folder && event.mask.contains(AddWatchFlags::IN_IGNORED) {
+                    self.watched = None;
+                }
+                let name = event.name.as_ref().and_then(|name| name.to_str()?.strip_suffix(".sock"));
+                self.refused.retain(|device| Some(device.as_str()) != name);
+            }
+        }
+        self.watch_folder()
+    }
+
+    /// Watches the folder of the sockets, or the nearest above it that is there.
+    fn watch_folder(&mut self) -> Result<(), Error> {
+        // What is made between a look and its watch is seen by the next look.
+        loop {
+            let folder = self.runtime.path().ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+            if self.watched.as_ref().is_some_and(|(watched, _)| watched == folder) {
+                return Ok(());
+            }
+            let flags = AddWatchFlags::IN_CREATE
+                | AddWatchFlags::IN_MOVED_TO
+                | AddWatchFlags::IN_ATTRIB
+                | AddWatchFlags::IN_ONLYDIR;
+            match self.inotify.add_watch(folder, flags) {
+                Ok(watch) => {
+                    let before = self.watched.replace((folder.to_owned(), watch));
+                    if let Some((_, before)) = before.filter(|(_, before)| *before != watch) {
+                        let _ = self.inotify.rm_watch(before);
+                    }
+                }
+                Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+                Err(errno) => return Err(Error::refused("watch the folder", folder.display(), errno.into())),
+            }
+        }
+    }
+}
+
+impl Daemon {
+    /// `false`: it has hung up.
+    fn read(&mut self, heard: &mut Vec<Heard>) -> bool {
+        let mut bytes = [0; 16 << 10];
+        loop {
+            let count = match self.stream.read(&mut bytes) {
+                Ok(0) => return false,
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            };
+            self.line.extend_from_slice(bytes.get(..count).unwrap_or_default());
+            while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.line.drain(..=end).collect();
+                heard.extend(self.understand(&line));
+            }
+            if self.line.len() > LONGEST_LINE {
+                return false;
+            }
+        }
+    }
+
+    fn understand(&mut self, line: &[u8]) -> Option<Heard> {
+        let refused = |why: String| {
+            let error = Error::refused("watch the daemon of", &self.device, io::Error::other(why));
+            Some(Heard::Problem(error))
+        };
+        let told: Value = match serde_json::from_slice(line) {
+            Ok(told) => told,
+            Err(error) => return refused(error.to_string()),
+        };
+        if let Some(why) = told.get("error").and_then(Value::as_str) {
+            let heard = refused(why.to_owned());
+            self.is_refused = true;
+            return heard;
+        }
+        self.is_heard = told.get("event").and_then(Value::as_str) != Some("ended");
+        String::from_utf8(line.trim_ascii_end().to_vec()).ok().map(Heard::Event)
+    }
+}
