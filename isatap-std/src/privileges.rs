@@ -67,6 +67,7 @@ pub struct Privileges {
     user: Option<User>,
     capabilities: CapSet,
     read: Vec<PathBuf>,
+    names: Vec<PathBuf>,
     write: Vec<PathBuf>,
     runtime: Option<RuntimeDir>,
 }
@@ -91,7 +92,7 @@ impl Privileges {
     /// What the links of this library need, as the user that the process has.
     pub fn new() -> Self {
         let capabilities = [Cap::NET_ADMIN, Cap::NET_RAW].into_iter().collect();
-        Self { user: None, capabilities, read: Vec::new(), write: Vec::new(), runtime: None }
+        Self { user: None, capabilities, read: Vec::new(), names: Vec::new(), write: Vec::new(), runtime: None }
     }
 
     /// Becomes this user, with the user's own group and no other.
@@ -124,6 +125,13 @@ impl Privileges {
         self
     }
 
+    /// The same of a file that names are looked up in, by threads too.
+    #[must_use]
+    pub fn read_names(mut self, file: impl Into<PathBuf>) -> Self {
+        self.names.push(file.into());
+        self
+    }
+
     /// Opens this file for writing after the start; it has to be there when
     /// [`give_up`](Self::give_up) is called.
     #[must_use]
@@ -150,7 +158,10 @@ impl Privileges {
         if let Some((uid, gid)) = ids {
             runtime_dir::belong_to(uid.as_raw(), gid.as_raw());
         }
-        PLAN.get_or_init(|| Plan { ids, files: files::of_threads(self.runtime.as_ref().map(RuntimeDir::path)) });
+        PLAN.get_or_init(|| Plan {
+            ids,
+            files: files::of_threads(&self.names, self.runtime.as_ref().map(RuntimeDir::path)),
+        });
     }
 
     /// Gives up everything else, for ever. What the kernel does not have is told: one line
@@ -167,7 +178,8 @@ impl Privileges {
     /// The process may not become the user, or the kernel refuses to take something. The
     /// process is to end then: it is somewhere between.
     pub fn give_up(self) -> Result<Vec<String>, Error> {
-        let files = files::of_daemon(&self.read, &self.write, self.runtime.as_ref().map(RuntimeDir::path));
+        let read = [self.read.as_slice(), &self.names].concat();
+        let files = files::of_daemon(&read, &self.write, self.runtime.as_ref().map(RuntimeDir::path));
         let ids = self.user.as_ref().map(|user| (user.uid, user.gid));
         let name = self.user.as_ref().map_or("", |user| user.name.as_str());
         let refused = |error: io::Error| {

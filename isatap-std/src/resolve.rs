@@ -3,15 +3,22 @@
 //!
 //! [`Resolver`] does the work on a thread of its own; [`Lookup`] is the same work,
 //! blocking. The steps, in the order in which Windows hosts take them (NAM-1), each
-//! with its switch in [`Steps`]:
+//! switched on by [`Settings::steps`]:
 //!
 //! 1. the host itself is called `isatap`: its own IPv4 addresses,
 //! 2. the hosts file,
-//! 3. the DNS: an A question for the name in front of each suffix of the search list.
+//! 3. the DNS: an A question for the name in front of each suffix of the search list,
+//! 4. LLMNR: the single label, asked of everybody on the links of this host,
+//! 5. the NetBIOS name cache: lines of lmhosts with `#PRE`, and earlier answers of 6 and 7,
+//! 6. WINS servers,
+//! 7. NetBIOS broadcasts on the links of this host,
+//! 8. the lmhosts file.
 //!
 //! The first step with a usable address wins. The files are read anew each time, so
 //! a later entry of the hosts file, or another name server, holds from the next
-//! refresh on (NAM-6). LLMNR and the NetBIOS steps are not here.
+//! refresh on (NAM-6). Steps 4 to 8 are for single labels, the last four for those of at most 15
+//! characters; they are off unless they are asked for, and 4, 6 and 7 exist on Linux only. What
+//! answered is in [`Answer::address_sources`], what each step said in [`Lookup::trials`].
 //!
 //! When to ask is not decided here: the host machine of isatap-core asks
 //! (`Event::ResolveRouters`) and takes the answer, and with it the TTL (ISA-22) and
@@ -21,7 +28,9 @@
 //!
 //! Whoever answers for the name chooses the routers of this host. DNS answers are
 //! not authenticated; a search list that leaves the site, and [`Settings::devolution`]
-//! above all, hands the choice to strangers. A static address, or an absolute name in a
+//! above all, hands the choice to strangers. LLMNR and NetBIOS hand it to everybody on the link: an
+//! answer has to come from there, from the right port and with the identification of the question
+//! ([`Discard`]), which whoever hears the question knows. A static address, or an absolute name in a
 //! zone of the site, does not have this weakness.
 //!
 //! # The client of the DNS
@@ -32,12 +41,22 @@
 //! client is an [`AddressLookup`].
 
 mod client;
+mod discard;
 pub mod hosts;
+#[cfg(target_os = "linux")]
+mod interfaces;
+#[cfg(target_os = "linux")]
+mod link_socket;
+mod llmnr;
+pub mod lmhosts;
 mod lookup;
 mod message;
 mod name;
+mod neighbors;
+mod netbios;
 mod resolv_conf;
 mod search;
+mod step;
 mod worker;
 
 use std::fmt;
@@ -49,10 +68,14 @@ use std::time::{Duration, Instant};
 use isatap_core::isatap::ResolveFailure;
 
 pub use self::client::StubClient;
+pub use self::discard::{Discard, Discards};
+pub use self::llmnr::{LlmnrReply, llmnr_reply};
 pub use self::lookup::Lookup;
 pub use self::name::{Entry, EntryError, Name, NameError};
+pub use self::netbios::{NetbiosName, Reply as NetbiosReply, query as netbios_query, reply as netbios_reply};
 pub use self::resolv_conf::ResolvConf;
 pub use self::search::{candidates, devolved};
+pub use self::step::{Step, StepError, Trial};
 pub use self::worker::Resolver;
 
 /// What to look up, where, and within which time.
@@ -62,8 +85,11 @@ pub struct Settings {
     /// The manual router list: addresses and names, mixed (ISA-20, NAM-2). Empty, the
     /// default: the name `isatap`.
     pub routers: Vec<Entry>,
-    /// Which steps are taken.
-    pub steps: Steps,
+    /// Which steps are taken; their order is always the same. [`Step::DEFAULT`] unless told
+    /// otherwise.
+    pub steps: Vec<Step>,
+    /// The WINS servers, in the order in which they are asked.
+    pub wins: Vec<Ipv4Addr>,
     /// Try `_isatap`, the name of Windows XP without a service pack, after `isatap`
     /// brought nothing (NAM-3). Off by default; no effect on a manual list.
     pub legacy_name: bool,
@@ -80,47 +106,38 @@ pub struct Settings {
     pub hosts_file: PathBuf,
     /// The resolver configuration; by default `/etc/resolv.conf`.
     pub resolver_file: PathBuf,
+    /// The lmhosts file; by default Samba's, on Windows the system's.
+    pub lmhosts_file: PathBuf,
     /// A file whose first line is the name of this host; by default Linux's
     /// `/proc/sys/kernel/hostname`. Where it is absent, the first step finds nothing.
     pub host_name_file: PathBuf,
-    /// How long one request may take, all names together; default 30 s.
+    /// How long the DNS may take for one request, all names together; default 30 s. The other steps
+    /// have the times of their RFCs: 3.3 s for LLMNR, 0.75 s for broadcasts, 15 s for a WINS server.
     pub deadline: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let hosts_file = if cfg!(windows) { r"C:\Windows\System32\drivers\etc\hosts" } else { "/etc/hosts" };
+        let (hosts_file, lmhosts_file) = if cfg!(windows) {
+            (r"C:\Windows\System32\drivers\etc\hosts", r"C:\Windows\System32\drivers\etc\lmhosts")
+        } else {
+            ("/etc/hosts", "/etc/samba/lmhosts")
+        };
         Settings {
             routers: Vec::new(),
-            steps: Steps::default(),
+            steps: Step::DEFAULT.to_vec(),
+            wins: Vec::new(),
             legacy_name: false,
             devolution: false,
             search: None,
             nameservers: None,
             own_addresses: false,
             hosts_file: hosts_file.into(),
+            lmhosts_file: lmhosts_file.into(),
             resolver_file: "/etc/resolv.conf".into(),
             host_name_file: "/proc/sys/kernel/hostname".into(),
             deadline: Duration::from_secs(30),
         }
-    }
-}
-
-/// The switches of the steps of NAM-1; all on by default. Static addresses have none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Steps {
-    /// The host's own addresses if it is called `isatap`; never for a manual list.
-    pub local_host_name: bool,
-    /// The hosts file.
-    pub hosts_file: bool,
-    /// The DNS.
-    pub dns: bool,
-}
-
-impl Default for Steps {
-    fn default() -> Self {
-        Steps { local_host_name: true, hosts_file: true, dns: true }
     }
 }
 
@@ -162,6 +179,29 @@ pub enum Source {
         /// The absolute name that was answered; it may be the start of a chain of aliases.
         name: Name,
     },
+    /// LLMNR.
+    Llmnr {
+        /// The name that was asked for.
+        name: Name,
+        /// Who answered first.
+        responder: Ipv4Addr,
+        /// On which interface.
+        interface: String,
+    },
+    /// The NetBIOS name cache: lmhosts with `#PRE`, or an earlier answer of WINS or a broadcast.
+    NetbiosCache,
+    /// WINS.
+    Wins {
+        /// The server that answered.
+        server: Ipv4Addr,
+    },
+    /// A NetBIOS broadcast.
+    Broadcast {
+        /// On which interface.
+        interface: String,
+    },
+    /// The lmhosts file.
+    Lmhosts,
     /// An earlier answer for this name, kept because asking again failed (ISA-24).
     Earlier {
         /// The name as the list has it.
@@ -176,6 +216,11 @@ impl fmt::Display for Source {
             Source::LocalHostName => f.write_str("local host name"),
             Source::HostsFile => f.write_str("hosts file"),
             Source::Dns { name } => write!(f, "dns {name}"),
+            Source::Llmnr { name, responder, interface } => write!(f, "llmnr {name} from {responder} on {interface}"),
+            Source::NetbiosCache => f.write_str("netbios cache"),
+            Source::Wins { server } => write!(f, "wins {server}"),
+            Source::Broadcast { interface } => write!(f, "netbios broadcast on {interface}"),
+            Source::Lmhosts => f.write_str("lmhosts file"),
             Source::Earlier { name } => write!(f, "earlier answer for {name}"),
         }
     }
@@ -249,7 +294,8 @@ pub enum Failure {
     Unreachable,
     /// No name server answered in time.
     Timeout,
-    /// The answer was not a sound one: malformed, or a chain of more than eight aliases.
+    /// The answer was not a sound one: malformed, a chain of more than eight aliases, or a WINS server
+    /// that only sends elsewhere or asks to wait.
     BadAnswer,
     /// The servers answered with an error: SERVFAIL, REFUSED and the like.
     ServerFailure,
@@ -283,7 +329,9 @@ impl Failure {
             Failure::NoUsableAddress => {
                 Some("the name leads to this host itself or to addresses that no router can have")
             }
-            Failure::Unreachable => Some("check the `nameserver` lines of /etc/resolv.conf"),
+            Failure::Unreachable => {
+                Some("check the `nameserver` lines of /etc/resolv.conf, and the network of this host")
+            }
             _ => None,
         }
     }
@@ -320,6 +368,13 @@ pub struct Records {
     pub addresses: Vec<Ipv4Addr>,
     /// The minimum over the addresses and the aliases that led to them (NAM-7).
     pub ttl: Duration,
+}
+
+/// What a neighbour or a WINS server says: not empty, unfiltered; a TTL of `None` is for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Heard {
+    addresses: Vec<Ipv4Addr>,
+    ttl: Option<Duration>,
 }
 
 /// A client of the DNS: the third step, exchangeable.

@@ -24,6 +24,7 @@ pub(crate) mod file;
 mod isatap_host;
 mod isatap_router;
 mod lan;
+mod names;
 mod native;
 mod sixrd;
 mod sixtofour;
@@ -201,6 +202,16 @@ impl LinkSpec {
             LinkSpec::TeredoClient(client) => client.bound().into_iter().collect(),
             LinkSpec::TeredoServer(server) => vec![server.primary, server.secondary()],
             LinkSpec::TeredoRelay(relay) => vec![relay.local],
+        }
+    }
+
+    /// The lmhosts file that names are looked up in, where it is not the system's.
+    #[must_use]
+    pub fn lmhosts(&self) -> Option<&Path> {
+        match self {
+            LinkSpec::IsatapHost(host) => host.lmhosts.as_deref(),
+            LinkSpec::SixToFour(sixtofour) => sixtofour.lmhosts.as_deref(),
+            _ => None,
         }
     }
 

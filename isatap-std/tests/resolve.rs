@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use isatap_std::resolve::{
-    AddressLookup, Failure, Lookup, Name, Records, ResolvConf, Resolver, Settings, StubClient, Unusable,
+    AddressLookup, Failure, Lookup, Name, Records, ResolvConf, Resolver, Settings, Step, StubClient, Unusable,
 };
 
 const NOERROR: u16 = 0x8180;
@@ -530,8 +530,7 @@ fn settings(server: &Server) -> Settings {
     let mut settings = Settings::default();
     settings.nameservers = Some(vec![server.address]);
     settings.search = Some(vec!["example.com".parse().unwrap()]);
-    settings.steps.local_host_name = false;
-    settings.steps.hosts_file = false;
+    settings.steps = vec![Step::Dns];
     settings.resolver_file = "/nonexistent/resolv.conf".into();
     settings
 }

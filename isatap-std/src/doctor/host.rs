@@ -7,7 +7,7 @@ use super::shared::{
 use super::{Facts, Finding, Longest, Step};
 use crate::service::dotted;
 use crate::service::evidence::{NameFailure, NameFailureKind, Names, RefusedFrom};
-use crate::service::status::{Address, PotentialRouterStatus};
+use crate::service::status::{Address, NameStep, PotentialRouterStatus};
 use isatap_core::configured::link_local;
 use isatap_core::prefix::Ipv6Prefix;
 use std::net::Ipv4Addr;
@@ -69,6 +69,10 @@ fn name(facts: &Facts) -> Finding {
     }
     let mut warnings: Vec<String> =
         names.unresolved.iter().map(|(name, why)| format!("{name} brings nothing: {why}")).collect();
+    if let Some(refused) = facts.evidence.status.names.as_ref().filter(|names| !names.refused.is_empty()) {
+        let refused = refused.refused.iter().map(|(reason, count)| format!("{reason} {count}"));
+        warnings.push(format!("somebody on the link sends other answers, which were refused: {}", list(refused)));
+    }
     warnings.extend(names.refused.iter().map(|(address, why)| format!("{address} is not used: it is {why}")));
     if names.automatic {
         warnings.push(format!(
@@ -85,12 +89,18 @@ fn no_name(facts: &Facts, names: &Names, failure: &NameFailure) -> Finding {
     let asked = list(&names.names);
     let by_address = || restarted(facts, "--router", "V4");
     let servers = list(&names.nameservers);
+    let others = other_steps(facts);
     match failure.kind {
+        NameFailureKind::NoSuchName if !asks_dns(facts) => Finding::bad(
+            Step::Name,
+            format!("{asked} is not known, and the DNS is not asked{others}"),
+            format!("add a line `V4 {asked}` to /etc/hosts, or dns to resolve-by, or {}", by_address()),
+        ),
         NameFailureKind::NoSuchName if names.bare && names.search.is_empty() => Finding::bad(
             Step::Name,
             format!(
                 "{asked} is a bare name, and there is no search domain to put behind it: /etc/resolv.conf has no \
-                 `search` line"
+                 `search` line{others}"
             ),
             "add the site's domain to /etc/resolv.conf: search DOMAIN",
         ),
@@ -99,7 +109,7 @@ fn no_name(facts: &Facts, names: &Names, failure: &NameFailure) -> Finding {
                 if names.bare { format!(" in the search domains {}", list(&names.search)) } else { String::new() };
             Finding::bad(
                 Step::Name,
-                format!("the name servers {servers} know no IPv4 address for {asked}{suffixes}"),
+                format!("the name servers {servers} know no IPv4 address for {asked}{suffixes}{others}"),
                 format!(
                     "add an A record for {asked}, or a line `V4 {asked}` to /etc/hosts, or {}; a Windows DNS server \
                      refuses `isatap` until it is off its global query block list",
@@ -111,12 +121,12 @@ fn no_name(facts: &Facts, names: &Names, failure: &NameFailure) -> Finding {
         NameFailureKind::NoUsableAddress => Finding::good(Step::Name, format!("{asked} has addresses")),
         NameFailureKind::NoServer => Finding::bad(
             Step::Name,
-            format!("{asked} cannot be looked up: {} ({servers})", failure.text),
+            format!("{asked} cannot be looked up: {} ({servers}){others}", failure.text),
             format!("name a DNS server that answers in /etc/resolv.conf: nameserver V4; or {}", by_address()),
         ),
         NameFailureKind::BadServer => Finding::bad(
             Step::Name,
-            format!("{asked} cannot be looked up: {} ({servers})", failure.text),
+            format!("{asked} cannot be looked up: {} ({servers}){others}", failure.text),
             format!("mend that name server, or name another in /etc/resolv.conf; or {}", by_address()),
         ),
         NameFailureKind::Local => Finding::bad(
@@ -125,6 +135,39 @@ fn no_name(facts: &Facts, names: &Names, failure: &NameFailure) -> Finding {
             "make /etc/hosts and /etc/resolv.conf readable for the daemon, and restart it",
         ),
     }
+}
+
+/// Whether the DNS is among the steps; an old daemon does not say which it took.
+fn asks_dns(facts: &Facts) -> bool {
+    let steps = facts.evidence.status.names.as_ref().map_or(&[][..], |names| &names.steps);
+    // A bare name without a search domain is not asked for either.
+    let takes_others = steps.iter().any(is_other);
+    !takes_others
+        || steps.iter().any(|said| said.step == "dns")
+        || facts.evidence.names.as_ref().is_some_and(has_no_suffix)
+}
+
+fn has_no_suffix(names: &Names) -> bool {
+    names.bare && names.search.is_empty()
+}
+
+/// Whether it is none of the steps that every host takes.
+fn is_other(said: &NameStep) -> bool {
+    !matches!(said.step.as_str(), "host-name" | "hosts" | "dns")
+}
+
+/// What LLMNR and NetBIOS said, as far as they were asked, and how many answers were refused.
+fn other_steps(facts: &Facts) -> String {
+    let Some(names) = &facts.evidence.status.names else { return String::new() };
+    let said = names.steps.iter().filter(|said| is_other(said));
+    let mut parts: Vec<String> = said
+        .filter_map(|said| Some(format!("{} says of {}: {}", said.step, said.name, said.failure.as_ref()?)))
+        .collect();
+    if !names.refused.is_empty() {
+        let refused = names.refused.iter().map(|(reason, count)| format!("{reason} {count}"));
+        parts.push(format!("answers were refused: {}", list(refused)));
+    }
+    parts.into_iter().map(|part| format!("; {part}")).collect()
 }
 
 fn prl(facts: &Facts) -> Finding {

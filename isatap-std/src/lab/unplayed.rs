@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::resolve::Entry;
-use crate::spec::{LinkSpec, PortMapping, Refusal, SixToFour};
+use crate::spec::{LinkSpec, PortMapping, Refusal, SixToFour, list};
 
 /// The keys of a link that no node of the lab has, each with the reason.
 pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {
@@ -22,8 +22,31 @@ pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {
         let advice = "leave it out; give the node a LAN, and the address that it is to have there";
         add("lan", lan, "the lab's LANs have no Router Advertisements", advice);
     }
+    if let Some((resolve_by, wins, devolution)) = match link {
+        LinkSpec::IsatapHost(host) => Some((&host.resolve_by, &host.wins, host.devolution)),
+        LinkSpec::SixToFour(sixtofour) => Some((&sixtofour.resolve_by, &sixtofour.wins, sixtofour.devolution)),
+        _ => None,
+    } {
+        let mut refuse = |key, on: &dyn ToString| {
+            add(key, on, "the lab's names have one source, the scenario", "leave it out; write [[name]]");
+        };
+        // Steps that need more are told by what they need.
+        if !wins.is_empty() {
+            refuse("wins", &list(wins));
+        } else if let Some(file) = link.lmhosts() {
+            refuse("lmhosts", &file.display());
+        } else if !resolve_by.is_empty() {
+            refuse("resolve-by", &list(resolve_by));
+        }
+        if devolution {
+            refuse("devolution", &devolution);
+        }
+    }
     match link {
         LinkSpec::IsatapHost(host) => {
+            if host.legacy_name {
+                add("legacy-name", &host.legacy_name, "the lab knows the name isatap only", "leave it out");
+            }
             if let Some(via) = &host.via {
                 let advice = "leave it out; write local to have only some of the node's IPv4 addresses";
                 add("via", via, "the lab's nodes have no IPv4 devices", advice);

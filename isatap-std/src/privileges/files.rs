@@ -12,9 +12,9 @@ const RESOLVERS: [&str; 3] = ["/run/systemd/resolve", "/run/resolvconf", "/run/N
 const NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
 /// The files of a thread: what it resolves names with, and what a port mapping remembers.
-pub(super) fn of_threads(runtime: Option<&Path>) -> io::Result<RulesetCreated> {
+pub(super) fn of_threads(names: &[PathBuf], runtime: Option<&Path>) -> io::Result<RulesetCreated> {
     let mut files = Files::none()?;
-    for folder in names() {
+    for folder in system_names().chain(names.iter().flat_map(|file| folders(file))) {
         files.allow(&folder, reading())?;
     }
     files.allow(Path::new("/proc/sys/kernel/hostname"), AccessFs::ReadFile.into())?;
@@ -26,7 +26,7 @@ pub(super) fn of_threads(runtime: Option<&Path>) -> io::Result<RulesetCreated> {
 
 /// The files of the main thread.
 pub(super) fn of_daemon(read: &[PathBuf], write: &[PathBuf], runtime: Option<&Path>) -> io::Result<RulesetCreated> {
-    let mut files = Files(of_threads(runtime)?);
+    let mut files = Files(of_threads(&[], runtime)?);
     for folder in read.iter().flat_map(|file| folders(file)) {
         files.allow(&folder, reading())?;
     }
@@ -40,7 +40,7 @@ pub(super) fn of_daemon(read: &[PathBuf], write: &[PathBuf], runtime: Option<&Pa
     Ok(files.0)
 }
 
-fn names() -> impl Iterator<Item = PathBuf> {
+fn system_names() -> impl Iterator<Item = PathBuf> {
     NAMES.iter().flat_map(|file| folders(Path::new(file))).chain(RESOLVERS.iter().map(PathBuf::from))
 }
 

@@ -167,7 +167,11 @@ fn ask_udp(
 
 /// RFC 1035 §4.2.2: each message behind its length in two octets, the question too.
 fn ask_tcp(server: SocketAddr, question: &[u8], until: Instant) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&server, remaining(until)?)?;
+    exchange_tcp(TcpStream::connect_timeout(&server, remaining(until)?)?, question, until)
+}
+
+/// The same by a connection that there is.
+pub(super) fn exchange_tcp(mut stream: TcpStream, question: &[u8], until: Instant) -> io::Result<Vec<u8>> {
     stream.set_write_timeout(Some(remaining(until)?))?;
     stream.write_all(question)?;
     let mut length = [0; 2];
@@ -193,7 +197,7 @@ fn read_exact(stream: &mut TcpStream, mut out: &mut [u8], until: Instant) -> io:
 }
 
 /// The time left; an error when there is none, since a socket's timeout cannot be zero.
-fn remaining(until: Instant) -> io::Result<Duration> {
+pub(super) fn remaining(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(io::ErrorKind::TimedOut.into());
@@ -202,7 +206,7 @@ fn remaining(until: Instant) -> io::Result<Duration> {
 }
 
 /// SEC-14: an identification nobody can guess.
-fn random_id() -> io::Result<u16> {
+pub(super) fn random_id() -> io::Result<u16> {
     let mut id = [0; 2];
     getrandom::fill(&mut id).map_err(io::Error::other)?;
     Ok(u16::from_ne_bytes(id))

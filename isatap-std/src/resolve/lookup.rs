@@ -6,9 +6,11 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::neighbors::{Links, Neighbors};
+use super::netbios::{Cache, NetbiosName};
 use super::{
-    AddressLookup, Answer, Entry, Failure, Name, ResolvConf, Settings, Source, StubClient, Unusable, candidates,
-    devolved, hosts,
+    AddressLookup, Answer, Discards, Entry, Failure, Heard, Name, ResolvConf, Settings, Source, Step, StubClient,
+    Trial, Unusable, candidates, devolved, hosts, lmhosts,
 };
 
 /// The name that RFC 5214 §9 and the Windows hosts share.
@@ -27,7 +29,11 @@ const LAST_RETRY: Duration = Duration::from_secs(3600);
 pub struct Lookup<D = StubClient> {
     settings: Settings,
     dns: D,
+    neighbors: Box<dyn Neighbors>,
+    cache: Cache,
     earlier: HashMap<Name, Vec<Ipv4Addr>>,
+    trials: Vec<Trial>,
+    discards: Discards,
     /// Answers in a row that had to do without a name that failed.
     partial: u32,
 }
@@ -44,11 +50,34 @@ impl<D: AddressLookup> Lookup<D> {
     /// Looks up by a client of the caller's.
     #[must_use]
     pub fn with_client(settings: Settings, dns: D) -> Self {
-        Lookup { settings, dns, earlier: HashMap::new(), partial: 0 }
+        Lookup {
+            settings,
+            dns,
+            neighbors: Box::new(Links),
+            cache: Cache::default(),
+            earlier: HashMap::new(),
+            trials: Vec::new(),
+            discards: Discards::default(),
+            partial: 0,
+        }
+    }
+
+    /// What each step said in the last resolution, in the order in which they were taken. Steps that
+    /// are switched off, or came after the one that won, are not among them.
+    #[must_use]
+    pub fn trials(&self) -> &[Trial] {
+        &self.trials
+    }
+
+    /// How many answers of neighbours and WINS servers were not used since the beginning, and why.
+    #[must_use]
+    pub fn discards(&self) -> &Discards {
+        &self.discards
     }
 
     /// Resolves the whole list once, all steps from the start (NAM-6). `locators`: this
-    /// host's own IPv4 addresses. Takes at most [`Settings::deadline`].
+    /// host's own IPv4 addresses. It may take as long as [`Settings::deadline`] and the times of the
+    /// other steps together.
     ///
     /// # Errors
     ///
@@ -62,6 +91,10 @@ impl<D: AddressLookup> Lookup<D> {
         let mut steps = Steps {
             settings: &self.settings,
             dns: &mut self.dns,
+            neighbors: &mut *self.neighbors,
+            cache: &mut self.cache,
+            discards: &mut self.discards,
+            trials: Vec::new(),
             locators,
             system: System::read(&self.settings),
             deadline: Instant::now() + self.settings.deadline,
@@ -109,6 +142,7 @@ impl<D: AddressLookup> Lookup<D> {
             }
         }
         let refused = steps.refused;
+        self.trials = steps.trials;
         let failure = merged.failure.unwrap_or(Failure::NoSuchName);
         // ISA-24: where nothing was decided the PRL stays, and the core counts the retries.
         if merged.found.is_empty() || !decided {
@@ -178,6 +212,8 @@ impl Merged {
 /// What the system says, read once for each resolution (NAM-6).
 struct System {
     hosts: Result<String, Failure>,
+    /// Empty unless a step reads it.
+    lmhosts: Result<String, Failure>,
     conf: Result<ResolvConf, Failure>,
     host_name: String,
 }
@@ -209,7 +245,9 @@ impl System {
                 conf.search = devolved(&conf.search);
             }
         }
-        System { hosts: read(&settings.hosts_file), conf, host_name: host_name.to_owned() }
+        let reads_lmhosts = settings.steps.iter().any(|step| matches!(step, Step::NetbiosCache | Step::Lmhosts));
+        let lmhosts = if reads_lmhosts { read(&settings.lmhosts_file) } else { Ok(String::new()) };
+        System { hosts: read(&settings.hosts_file), lmhosts, conf, host_name: host_name.to_owned() }
     }
 }
 
@@ -229,10 +267,26 @@ struct Found {
     source: Source,
 }
 
+impl Found {
+    fn without_ttl(addresses: Vec<Ipv4Addr>, source: Source) -> Self {
+        Found { addresses, ttl: None, source }
+    }
+}
+
+impl From<(Heard, Source)> for Found {
+    fn from((heard, source): (Heard, Source)) -> Self {
+        Found { addresses: heard.addresses, ttl: heard.ttl, source }
+    }
+}
+
 /// The steps of NAM-1, for one resolution.
 struct Steps<'l, D> {
     settings: &'l Settings,
     dns: &'l mut D,
+    neighbors: &'l mut dyn Neighbors,
+    cache: &'l mut Cache,
+    discards: &'l mut Discards,
+    trials: Vec<Trial>,
     locators: &'l [Ipv4Addr],
     system: System,
     deadline: Instant,
@@ -252,62 +306,87 @@ impl<D: AddressLookup> Steps<'_, D> {
         (key, result)
     }
 
+    fn takes(&self, step: Step) -> bool {
+        self.settings.steps.contains(&step)
+    }
+
     /// Step 1.
     fn local_host_name(&mut self) -> Result<Found, Failure> {
         let label = self.system.host_name.split('.').next().unwrap_or_default();
-        if !self.settings.steps.local_host_name || !label.eq_ignore_ascii_case(NAME) {
+        if !self.takes(Step::HostName) {
             return Err(Failure::NoSuchName);
         }
-        Ok(Found { addresses: self.usable(self.locators.to_vec())?, ttl: None, source: Source::LocalHostName })
+        let own = if label.eq_ignore_ascii_case(NAME) { self.locators.to_vec() } else { Vec::new() };
+        self.tried(Step::HostName, NAME, Ok(Found::without_ttl(own, Source::LocalHostName)))
     }
 
-    /// Steps 2 and 3, those of a name in a manual list (NAM-2).
+    /// Steps 2 to 8, those of a name in a manual list (NAM-2, which has 2 to 4: the NetBIOS steps are
+    /// off, so whoever switches them on means them for the names that are listed too).
     fn listed(&mut self, name: &Name) -> Result<Found, Failure> {
         let candidates = match &self.system.conf {
             Ok(conf) => candidates(name, &conf.search, conf.ndots),
             Err(_) => Vec::new(),
         };
-        let hosts = self.hosts_file(name, &candidates);
-        hosts.or_else(|failure| self.dns(&candidates).map_err(|dns| dns.max(failure)))
+        let mut worst = Failure::NoSuchName;
+        let mut has_dns_answered = false;
+        for step in Step::ALL.into_iter().filter(|step| self.takes(*step)).collect::<Vec<_>>() {
+            let netbios = || single_label(name).and_then(|label| NetbiosName::new(label, 0));
+            let result = match step {
+                Step::HostName => continue,
+                Step::Hosts => self.hosts_file(name, &candidates),
+                Step::Dns => self.dns(name, &candidates),
+                // NAM-21: only where the DNS does not know the name.
+                Step::Llmnr if has_dns_answered || single_label(name).is_none() => continue,
+                Step::Llmnr => self.llmnr(name),
+                Step::NetbiosCache | Step::Wins | Step::Broadcast | Step::Lmhosts => match netbios() {
+                    Some(netbios) => self.netbios(step, name, &netbios),
+                    None => continue,
+                },
+            };
+            let failure = match result {
+                Ok(found) => return Ok(found),
+                Err(failure) => failure,
+            };
+            has_dns_answered |= step == Step::Dns && failure == Failure::NoUsableAddress;
+            worst = worst.max(failure);
+        }
+        Err(worst)
+    }
+
+    /// Notes what a step says, and takes what is usable of it.
+    fn tried(&mut self, step: Step, name: &str, said: Result<Found, Failure>) -> Result<Found, Failure> {
+        let said = said.and_then(|found| if found.addresses.is_empty() { Err(Failure::NoSuchName) } else { Ok(found) });
+        let addresses = said.as_ref().map(|found| found.addresses.clone()).map_err(|failure| *failure);
+        self.trials.push(Trial { step, name: name.to_owned(), said: addresses });
+        let found = said?;
+        Ok(Found { addresses: self.usable(found.addresses)?, ..found })
     }
 
     /// Step 2. The whole names count too: Windows looks for each of them in the cache
     /// that the hosts file fills.
     fn hosts_file(&mut self, name: &Name, candidates: &[Name]) -> Result<Found, Failure> {
-        if !self.settings.steps.hosts_file {
-            return Err(Failure::NoSuchName);
-        }
-        let text = self.system.hosts.as_ref().map_err(|failure| *failure)?;
-        let mut listed = Vec::new();
-        for name in [name].into_iter().chain(candidates) {
-            listed = hosts::addresses(text, name);
-            if !listed.is_empty() {
-                break;
-            }
-        }
-        Ok(Found { addresses: self.usable(listed)?, ttl: None, source: Source::HostsFile })
+        let listed = self.system.hosts.as_ref().map_err(|failure| *failure).map(|text| {
+            let mut all = [name].into_iter().chain(candidates).map(|name| hosts::addresses(text, name));
+            all.find(|listed| !listed.is_empty()).unwrap_or_default()
+        });
+        self.tried(Step::Hosts, name.as_str(), listed.map(|listed| Found::without_ttl(listed, Source::HostsFile)))
     }
 
     /// Step 3: the first candidate with a usable address.
-    fn dns(&mut self, candidates: &[Name]) -> Result<Found, Failure> {
-        if !self.settings.steps.dns {
-            return Err(Failure::NoSuchName);
-        }
-        let conf = self.system.conf.clone()?;
+    fn dns(&mut self, name: &Name, candidates: &[Name]) -> Result<Found, Failure> {
+        let conf = match self.system.conf.clone() {
+            Ok(conf) => conf,
+            Err(failure) => return self.tried(Step::Dns, name.as_str(), Err(failure)),
+        };
         let mut worst = Failure::NoSuchName;
         for name in candidates {
-            let result = self.dns.addresses(name, &conf, self.deadline);
-            let failure = match result {
-                Ok(records) => match self.usable(records.addresses) {
-                    Ok(addresses) => {
-                        return Ok(Found {
-                            addresses,
-                            ttl: Some(records.ttl),
-                            source: Source::Dns { name: name.clone() },
-                        });
-                    }
-                    Err(failure) => failure,
-                },
+            let found = self.dns.addresses(name, &conf, self.deadline).map(|records| Found {
+                addresses: records.addresses,
+                ttl: Some(records.ttl),
+                source: Source::Dns { name: name.clone() },
+            });
+            let failure = match self.tried(Step::Dns, name.as_str(), found) {
+                Ok(found) => return Ok(found),
                 Err(failure) => failure,
             };
             worst = worst.max(failure);
@@ -318,6 +397,46 @@ impl<D: AddressLookup> Steps<'_, D> {
             }
         }
         Err(worst)
+    }
+
+    /// Step 4.
+    fn llmnr(&mut self, name: &Name) -> Result<Found, Failure> {
+        let found = self.neighbors.llmnr(name, self.discards).map(|(heard, responder, interface)| Found {
+            addresses: heard.addresses,
+            ttl: heard.ttl,
+            source: Source::Llmnr { name: name.clone(), responder, interface },
+        });
+        self.tried(Step::Llmnr, name.as_str(), found)
+    }
+
+    /// Steps 5 to 8.
+    fn netbios(&mut self, step: Step, name: &Name, netbios: &NetbiosName) -> Result<Found, Failure> {
+        let now = Instant::now();
+        let listed = |preloaded: bool| {
+            let text = self.system.lmhosts.as_ref().map_err(|failure| *failure)?;
+            Ok(lmhosts::addresses(text, netbios, preloaded))
+        };
+        let found = match step {
+            Step::NetbiosCache => listed(true).map(|preloaded| match self.cache.known(now, netbios) {
+                Some((addresses, left)) if preloaded.is_empty() => {
+                    Found { addresses, ttl: Some(left), source: Source::NetbiosCache }
+                }
+                _ => Found::without_ttl(preloaded, Source::NetbiosCache),
+            }),
+            Step::Wins => {
+                let heard = self.neighbors.wins(&self.settings.wins, netbios, self.discards);
+                heard.map(|(heard, server)| (heard, Source::Wins { server })).map(Found::from)
+            }
+            Step::Broadcast => {
+                let heard = self.neighbors.broadcast(netbios, self.discards);
+                heard.map(|(heard, interface)| (heard, Source::Broadcast { interface })).map(Found::from)
+            }
+            _ => listed(false).map(|listed| Found::without_ttl(listed, Source::Lmhosts)),
+        };
+        if let (Ok(found), Step::Wins | Step::Broadcast) = (&found, step) {
+            self.cache.remember(now, *netbios, &found.addresses, found.ttl);
+        }
+        self.tried(step, name.as_str(), found)
     }
 
     /// ISA-25. NAM-1 asks for *usable* addresses, so a step with nothing else is no hit.
@@ -342,6 +461,11 @@ impl<D: AddressLookup> Steps<'_, D> {
         }
         Ok(usable)
     }
+}
+
+/// What LLMNR and NetBIOS can be asked for: a name of one label that no dot has closed.
+fn single_label(name: &Name) -> Option<&str> {
+    (name.dots() == 0 && !name.is_absolute()).then(|| name.as_str())
 }
 
 fn known_name(label: &str) -> Name {

@@ -100,6 +100,19 @@ pub(super) fn reply(message: &[u8], id: u16, name: &WireName, links: u8) -> Opti
     Some(records(message).map_or(Reply::Malformed, |records| follow(name, &records, links)))
 }
 
+/// The addresses that an answer has for `name`, along at most so many aliases, and their TTL; `None`:
+/// it has none.
+pub(super) fn addresses(
+    message: &Message<[u8]>,
+    name: &WireName,
+    links: u8,
+) -> Result<Option<(Vec<Ipv4Addr>, Duration)>, ParseError> {
+    Ok(match follow(name, &records(message)?, links) {
+        Reply::Addresses { addresses, ttl } => Some((addresses, ttl)),
+        _ => None,
+    })
+}
+
 /// NAM-7: from the name asked for, along its aliases, to the addresses.
 fn follow(name: &WireName, records: &[Record], links: u8) -> Reply {
     let mut owner = name;

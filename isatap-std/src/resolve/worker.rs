@@ -11,9 +11,16 @@ use std::{
     os::unix::net::UnixStream,
 };
 
-use super::{AddressLookup, Answer, Failure, Lookup, Settings, StubClient};
+use super::{AddressLookup, Answer, Discards, Failure, Lookup, Settings, StubClient, Trial};
 
 type Outcome = Result<Answer, Failure>;
+
+/// An outcome, and how it came about.
+struct Report {
+    outcome: Outcome,
+    trials: Vec<Trial>,
+    discards: Discards,
+}
 
 /// Resolves on a thread of its own, so that a run loop never waits for a server.
 ///
@@ -32,12 +39,14 @@ type Outcome = Result<Answer, Failure>;
 /// ```
 ///
 /// On Unix it is [`AsFd`]: readable while an answer waits. Dropping it does not wait;
-/// a question under way ends with its deadline ([`Settings::deadline`]), unheard.
+/// a question under way ends by itself, unheard.
 #[derive(Debug)]
 pub struct Resolver {
     requests: Sender<Vec<Ipv4Addr>>,
-    outcomes: Receiver<Outcome>,
+    reports: Receiver<Report>,
     pending: bool,
+    trials: Vec<Trial>,
+    discards: Discards,
     #[cfg(unix)]
     wake: UnixStream,
     /// Kept open here too: the end of a stream would be readable for ever.
@@ -62,7 +71,7 @@ impl Resolver {
     /// The thread or its wake-up socket cannot be made.
     pub fn with_client(settings: Settings, client: impl AddressLookup + 'static) -> io::Result<Self> {
         let (requests, wanted) = mpsc::channel::<Vec<Ipv4Addr>>();
-        let (answered, outcomes) = mpsc::channel();
+        let (answered, reports) = mpsc::channel();
         #[cfg(unix)]
         let (wake, waker) = wake_pair()?;
         #[cfg(unix)]
@@ -75,7 +84,9 @@ impl Resolver {
             let waker = guard;
             let answered = answered;
             while let Ok(locators) = wanted.recv() {
-                if answered.send(lookup.resolve(&locators)).is_err() {
+                let outcome = lookup.resolve(&locators);
+                let (trials, discards) = (lookup.trials().to_vec(), lookup.discards().clone());
+                if answered.send(Report { outcome, trials, discards }).is_err() {
                     break;
                 }
                 #[cfg(unix)]
@@ -84,8 +95,10 @@ impl Resolver {
         })?;
         Ok(Resolver {
             requests,
-            outcomes,
+            reports,
             pending: false,
+            trials: Vec::new(),
+            discards: Discards::default(),
             #[cfg(unix)]
             wake,
             #[cfg(unix)]
@@ -121,11 +134,8 @@ impl Resolver {
         // Before the look into the channel: an octet that comes afterwards wakes the
         // loop once too often, an answer is never missed.
         self.drain();
-        match self.outcomes.try_recv() {
-            Ok(outcome) => {
-                self.pending = false;
-                Some(outcome)
-            }
+        match self.reports.try_recv() {
+            Ok(report) => Some(self.take(report)),
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => self.stopped(),
         }
@@ -137,14 +147,29 @@ impl Resolver {
             return None;
         }
         self.drain();
-        match self.outcomes.recv_timeout(timeout) {
-            Ok(outcome) => {
-                self.pending = false;
-                Some(outcome)
-            }
+        match self.reports.recv_timeout(timeout) {
+            Ok(report) => Some(self.take(report)),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => self.stopped(),
         }
+    }
+
+    /// What each step said on the way to the answer that was received last.
+    #[must_use]
+    pub fn trials(&self) -> &[Trial] {
+        &self.trials
+    }
+
+    /// How many answers of neighbours and WINS servers were not used up to then, and why.
+    #[must_use]
+    pub fn discards(&self) -> &Discards {
+        &self.discards
+    }
+
+    fn take(&mut self, report: Report) -> Outcome {
+        self.pending = false;
+        (self.trials, self.discards) = (report.trials, report.discards);
+        report.outcome
     }
 
     fn stopped(&mut self) -> Option<Outcome> {

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "control")]
 use super::evidence::Names;
+use super::status::{NameStep, NamesStatus};
 use crate::error::Error;
 use crate::resolve::{Answer, Entry, Failure, Resolver, Settings};
 use isatap_core::link::Locator;
@@ -96,6 +97,15 @@ impl Question {
     pub(super) fn names(&self) -> String {
         let names: Vec<String> = self.settings.routers.iter().map(ToString::to_string).collect();
         if names.is_empty() { "isatap".to_owned() } else { names.join(", ") }
+    }
+
+    /// What each step said last, and how many answers were refused.
+    pub(super) fn status(&self) -> NamesStatus {
+        let refused = self.resolver.discards().iter();
+        NamesStatus {
+            steps: self.resolver.trials().iter().map(NameStep::of).collect(),
+            refused: refused.map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
+        }
     }
 
     /// For the doctor.

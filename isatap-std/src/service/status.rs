@@ -6,6 +6,7 @@
 use crate::driver::IoCounters;
 use crate::driver::attachment::Attachment;
 use crate::proto41_socket::SendCounters;
+use crate::resolve::Trial;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::LearnedAddress;
 use isatap_core::error::Table;
@@ -40,6 +41,9 @@ pub struct Status {
     pub prl: Vec<PotentialRouterStatus>,
     /// Why the names brought no router, when that was the last answer.
     pub prl_error: Option<String>,
+    /// How the names of routers, or of a relay, were looked up last; absent: there is none.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub names: Option<NamesStatus>,
     /// The IPv6 MTU in bytes.
     pub mtu: u16,
     /// The IPv4 MTU underneath in bytes.
@@ -220,6 +224,7 @@ impl Status {
             routers: Vec::new(),
             prl: Vec::new(),
             prl_error: None,
+            names: None,
             mtu: attachment.mtu(),
             underlay_mtu: None,
             routes: attachment.routes().iter().map(|route| RouteStatus::of(now, route)).collect(),
@@ -294,7 +299,9 @@ pub struct Router {
 pub struct PotentialRouterStatus {
     /// Its IPv4 address.
     pub address: Ipv4Addr,
-    /// Where the entry came from: `static`, `hosts file`, `dns NAME` and so on.
+    /// Where the entry came from: `static`, `local host name`, `hosts file`, `dns NAME`, `llmnr NAME from
+    /// V4 on DEV`, `netbios cache`, `wins V4`, `netbios broadcast on DEV`, `lmhosts file` or `earlier
+    /// answer for NAME`.
     pub source: String,
     /// Whether it has answered, and what it said has not all expired: see `heard` for how
     /// long ago that was.
@@ -306,6 +313,45 @@ pub struct PotentialRouterStatus {
     pub attempts: u16,
     /// Seconds until it is asked next, if that is known yet.
     pub next_solicitation: Option<u64>,
+}
+
+/// How names were looked up.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct NamesStatus {
+    /// What each step said last, in the order in which they were taken; the one that knew an address
+    /// ends them.
+    pub steps: Vec<NameStep>,
+    /// Answers of neighbours and WINS servers that were not used since the start, by reason: `off-link`,
+    /// `wrong-id` and others; only reasons that occurred.
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// What one step said of one name.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct NameStep {
+    /// `host-name`, `hosts`, `dns`, `llmnr`, `netbios-cache`, `wins`, `broadcast` or `lmhosts`.
+    pub step: String,
+    /// The name that was asked for.
+    pub name: String,
+    /// What it brought, addresses included that no router can have.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Why it brought none.
+    pub failure: Option<String>,
+}
+
+impl NameStep {
+    pub(super) fn of(trial: &Trial) -> Self {
+        Self {
+            step: trial.step.as_str().to_owned(),
+            name: trial.name.clone(),
+            addresses: trial.said.clone().unwrap_or_default(),
+            failure: trial.said.as_ref().err().map(ToString::to_string),
+        }
+    }
 }
 
 /// A route through a device.

@@ -29,8 +29,42 @@ impl<T> Absent for Vec<T> {
     const ABSENT: Self = Vec::new();
 }
 
-/// Makes the struct of a mechanism; `tunnel` and `teredo` add the fields of every such link.
+/// Makes the struct of a mechanism; `tunnel` and `teredo` add the fields of every such link, `names`
+/// those of links whose routers or relays can be given by name.
 macro_rules! spec {
+    (names tunnel($device:expr) $(#[$about:meta])* $name:ident { $($fields:tt)* }) => {
+        $crate::spec::field::spec! { tunnel($device) $(#[$about])* $name {
+            $($fields)*
+            /// How names are looked up, by steps with commas between them: host-name, hosts, dns, llmnr,
+            /// netbios-cache, wins, broadcast, lmhosts. Their order is always this one, and the first that
+            /// knows an address wins. Without it host-name, hosts and dns. Anybody on the links of this
+            /// host can answer to llmnr and broadcast.
+            resolve_by: Vec<$crate::resolve::Step> ["STEP"], arg(value_delimiter = ',');
+            /// A WINS server for the step wins. May be repeated.
+            wins: Vec<std::net::Ipv4Addr> ["V4"];
+            /// The file for the steps netbios-cache and lmhosts. Without it /etc/samba/lmhosts.
+            lmhosts: Option<std::path::PathBuf> ["FILE"];
+            /// Try the parents of the first search domain too, down to two labels. Whoever owns one of
+            /// them answers for this site.
+            devolution: bool;
+        } }
+
+        impl $name {
+            fn name_options(&self) -> $crate::spec::names::NameOptions<'_> {
+                $crate::spec::names::NameOptions {
+                    steps: &self.resolve_by,
+                    wins: &self.wins,
+                    lmhosts: self.lmhosts.as_deref(),
+                    devolution: self.devolution,
+                }
+            }
+
+            fn resolve_names(&mut self) {
+                self.resolve_by = $crate::spec::names::in_order(&self.resolve_by);
+                $crate::spec::once(&mut self.wins);
+            }
+        }
+    };
     (tunnel($device:expr) $(#[$about:meta])* $name:ident { $($fields:tt)* }) => {
         $crate::spec::field::spec! { $(#[$about])* $name {
             $($fields)*

@@ -213,6 +213,7 @@ by_text!(
     isatap_core::prefix::Ipv6Prefix,
     crate::resolve::Entry,
     crate::resolve::Name,
+    crate::resolve::Step,
     super::AddressWithLength,
     super::LanOptions,
     super::PortMapping,

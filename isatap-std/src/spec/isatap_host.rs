@@ -3,7 +3,7 @@
 use super::field::spec;
 use super::{ISATAP_DEVICE, Refusals, check_device, check_locator, too_many};
 use crate::error::Error;
-use crate::resolve::{Entry, Unusable};
+use crate::resolve::{Entry, Settings, Unusable};
 use isatap_core::capacity::Capacity;
 use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{HostConfig, HostInterface, LinkLocal, SolicitDestination};
@@ -13,7 +13,7 @@ use isatap_core::prefix::Ipv4Prefix;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-spec! { tunnel(ISATAP_DEVICE)
+spec! { names tunnel(ISATAP_DEVICE)
     /// Run an ISATAP host: a device with IPv6 addresses and a default route across the IPv4 site.
     ///
     /// Without local and via it sends from the IPv4 address that the kernel would use toward the first
@@ -35,6 +35,9 @@ spec! { tunnel(ISATAP_DEVICE)
         min_router_solicit_interval: u64 ["SECONDS"] = 120;
         /// Seconds until names are looked up again, at most (PrlRefreshInterval).
         prl_refresh_interval: u64 ["SECONDS"] = 3600;
+        /// Without router: look up _isatap where nothing is known of isatap, as Windows XP without a
+        /// service pack does.
+        legacy_name: bool;
         /// Solicit ff02::2 first, instead of the router's link-local address, as Windows XP does.
         solicit_all_routers: bool;
         /// Ask neighbours whether they are still there.
@@ -65,6 +68,7 @@ impl IsatapHost {
 
     pub(super) fn resolve(&mut self) {
         self.resolve_outer();
+        self.resolve_names();
         // The first one decides from which address of this machine the link speaks.
         super::once(&mut self.router);
         super::sort(&mut self.member);
@@ -72,6 +76,11 @@ impl IsatapHost {
 
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
         self.check_outer(refusals);
+        self.name_options().refuse(refusals);
+        if self.legacy_name && !self.router.is_empty() {
+            let error = Error::usage("look up", "_isatap", "the routers are given, and no name is guessed");
+            refusals.add("legacy-name", error.with_advice("leave out legacy-name or router"));
+        }
         if let Some(via) = &self.via {
             refusals.note("via", check_device(via));
             if via.parse::<Ipv4Addr>().is_ok() {
@@ -112,7 +121,23 @@ impl IsatapHost {
     pub(super) fn warnings(&self) -> Vec<String> {
         let by_isatap = "without router, whoever answers for the name isatap in this host's search domains becomes its \
                          router and is believed in everything; a site that does not run ISATAP should own that name";
-        if self.router.is_empty() { vec![by_isatap.to_owned()] } else { Vec::new() }
+        let open = self.name_options().open_to_neighbors();
+        let by_neighbors = (self.resolves() && !open.is_empty()).then(|| {
+            format!(
+                "anybody on the links of this host can answer to {} and becomes its router; leave them out where \
+                 machines are not trusted",
+                super::list(&open)
+            )
+        });
+        let by_isatap = self.router.is_empty().then(|| by_isatap.to_owned());
+        by_isatap.into_iter().chain(by_neighbors).collect()
+    }
+
+    /// What is looked up, and how.
+    pub(crate) fn settings(&self) -> Settings {
+        let mut settings = self.name_options().settings(self.names().cloned().collect());
+        settings.legacy_name = self.legacy_name;
+        settings
     }
 
     pub(super) fn interface<C: Capacity>(&self) -> Result<AnyInterface<C>, Error> {

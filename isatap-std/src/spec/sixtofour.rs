@@ -3,7 +3,7 @@
 use super::field::spec;
 use super::{LanOptions, Refusals, check_locator, lan, too_many};
 use crate::error::Error;
-use crate::resolve::Entry;
+use crate::resolve::{Entry, Settings};
 use isatap_core::capacity::Capacity;
 use isatap_core::link::OuterPolicy;
 use isatap_core::node::AnyInterface;
@@ -44,7 +44,7 @@ impl SixToFourRole {
     }
 }
 
-spec! { tunnel(DEVICE)
+spec! { names tunnel(DEVICE)
     /// Run 6to4 on public IPv4: a host that is its own router, a site's router, or a relay.
     ///
     /// Without a relay other 6to4 sites are reached, and the native Internet is not. A relay of your own
@@ -98,8 +98,15 @@ impl SixToFour {
         locals
     }
 
+    /// How the name of the relay is looked up; `None`: it has none.
+    pub(crate) fn settings(&self) -> Option<Settings> {
+        let named = |relay: &&Entry| matches!(relay, Entry::Name(_));
+        self.relay.as_ref().filter(named).map(|relay| self.name_options().settings(vec![relay.clone()]))
+    }
+
     pub(super) fn resolve(&mut self) {
         self.resolve_outer();
+        self.resolve_names();
         self.local = self.locals();
         super::sort(&mut self.accept_relay);
         super::sort(&mut self.client);
@@ -107,6 +114,7 @@ impl SixToFour {
 
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
         self.check_outer(refusals);
+        self.name_options().refuse(refusals);
         for local in &self.local {
             if let Err(error) = check_locator(*local) {
                 refusals.add("local", error);

@@ -91,7 +91,8 @@ pub(crate) fn run(config: &Config, args: &DaemonArgs) -> Result<Status, Failure>
         return Err(Failure::Options(refused.iter().map(ToString::to_string).collect()));
     }
     let mut signals = Signals::catch()?;
-    let privileges = args.privileges.announce(None, |privileges| privileges)?;
+    let lmhosts = || config.links.iter().filter_map(LinkSpec::lmhosts);
+    let privileges = args.privileges.announce(None, |privileges| lmhosts().fold(privileges, Privileges::read_names))?;
     let mut links = Run::open_with(&config.links, &[], Some(&RuntimeDir::new()), observer(args.verbose))?;
     give_up(privileges)?;
     links.run_until(&mut signals)?;

@@ -107,6 +107,10 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     if let Some(error) = &status.prl_error {
         writeln!(out, "    no router by name: {error}")?;
     }
+    if let Some(names) = status.names.as_ref().filter(|names| !names.refused.is_empty()) {
+        let refused: Vec<String> = names.refused.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        writeln!(out, "    refused answers to names: {}", refused.join(", "))?;
+    }
     if let Some(remote) = status.remote {
         let reachability = status.reachability.as_ref().map(|state| format!(" {state}")).unwrap_or_default();
         writeln!(out, "    to {remote}{reachability}{}", ago(status.heard).trim_start_matches(','))?;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::resolve::{Records, Steps as Switches};
+use crate::resolve::{Discard, Records};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -59,6 +59,7 @@ impl Files {
             routers: routers.iter().map(|text| text.parse().unwrap()).collect(),
             hosts_file: self.0.join("hosts"),
             resolver_file: self.0.join("resolv.conf"),
+            lmhosts_file: self.0.join("lmhosts"),
             host_name_file: self.0.join("hostname"),
             ..Settings::default()
         }
@@ -85,33 +86,201 @@ fn nam_1_the_steps_are_taken_in_order_and_the_first_hit_ends_them() {
     let mut settings = files.settings(&[]);
     settings.own_addresses = true;
     let locators = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
-    let resolve = |steps: Switches| {
-        let settings = Settings { steps, ..settings.clone() };
+    let resolve = |steps: &[Step]| {
+        let settings = Settings { steps: steps.to_vec(), ..settings.clone() };
         let mut lookup = Lookup::with_client(settings, Zone::default());
         lookup.dns.has("isatap.example.com", &[ROUTER], 60);
         let answer = lookup.resolve(&locators);
         (answer.map(|a| (a.addresses, a.ttl, a.sources)), lookup.dns.asked)
     };
-    let mut steps = Switches::default();
-    let (answer, asked) = resolve(steps);
+    // The order in which they are written says nothing.
+    let (answer, asked) = resolve(&[Step::Dns, Step::Hosts, Step::HostName]);
     assert_eq!(answer, Ok((locators.to_vec(), None, vec![Source::LocalHostName])));
     assert!(asked.is_empty());
 
-    steps.local_host_name = false;
-    let (answer, asked) = resolve(steps);
+    let (answer, asked) = resolve(&[Step::Dns, Step::Hosts]);
     let listed = Ipv4Addr::new(10, 0, 0, 2);
     assert_eq!(answer, Ok((vec![listed], None, vec![Source::HostsFile])));
     assert!(asked.is_empty());
 
-    steps.hosts_file = false;
-    let (answer, asked) = resolve(steps);
+    let (answer, asked) = resolve(&[Step::Dns]);
     let name = "isatap.example.com.".parse().unwrap();
     let ttl = Some(Duration::from_secs(60));
     assert_eq!(answer, Ok((vec![ROUTER], ttl, vec![Source::Dns { name }])));
     assert_eq!(asked, ["isatap.example.com."]);
 
-    steps.dns = false;
-    assert_eq!(resolve(steps), (Err(Failure::NoSuchName), vec![]));
+    assert_eq!(resolve(&[]), (Err(Failure::NoSuchName), vec![]));
+}
+
+/// Neighbours and servers that know some names.
+#[derive(Debug, Default)]
+struct Site {
+    llmnr: Option<Ipv4Addr>,
+    wins: Option<Ipv4Addr>,
+    broadcast: Option<Ipv4Addr>,
+    asked: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+}
+
+impl Site {
+    fn ask(&self, what: String, known: Option<Ipv4Addr>, ttl: u64, discards: &mut Discards) -> Result<Heard, Failure> {
+        self.asked.lock().unwrap().push(what);
+        let address = known.ok_or_else(|| {
+            discards.count(Discard::WrongId);
+            Failure::NoSuchName
+        })?;
+        Ok(Heard { addresses: vec![address], ttl: Some(Duration::from_secs(ttl)) })
+    }
+}
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 53);
+
+impl Neighbors for Site {
+    fn llmnr(&mut self, name: &Name, discards: &mut Discards) -> Result<(Heard, Ipv4Addr, String), Failure> {
+        let heard = self.ask(format!("llmnr {name}"), self.llmnr, 30, discards)?;
+        Ok((heard, ROUTER, "eth0".to_owned()))
+    }
+
+    fn wins(
+        &mut self,
+        servers: &[Ipv4Addr],
+        name: &NetbiosName,
+        discards: &mut Discards,
+    ) -> Result<(Heard, Ipv4Addr), Failure> {
+        assert_eq!(servers, [SERVER]);
+        Ok((self.ask(format!("wins {name}"), self.wins, 7200, discards)?, SERVER))
+    }
+
+    fn broadcast(&mut self, name: &NetbiosName, discards: &mut Discards) -> Result<(Heard, String), Failure> {
+        Ok((self.ask(format!("broadcast {name}"), self.broadcast, 300, discards)?, "eth0".to_owned()))
+    }
+}
+
+/// All steps for a list, what neighbours know, and lines of lmhosts; who was asked too.
+fn with_all_steps(
+    routers: &[&str],
+    site: Site,
+    lmhosts: &str,
+) -> (Files, Lookup<Zone>, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    let files = Files::new("", "search example.com\n", "host\n");
+    files.write("lmhosts", lmhosts);
+    let mut settings = files.settings(routers);
+    (settings.steps, settings.wins) = (Step::ALL.to_vec(), vec![SERVER]);
+    let asked = site.asked.clone();
+    let mut lookup = Lookup::with_client(settings, Zone::default());
+    lookup.neighbors = Box::new(site);
+    (files, lookup, asked)
+}
+
+#[test]
+fn nam_1_the_later_steps_are_taken_when_the_earlier_ones_know_nothing() {
+    let address = |last| Ipv4Addr::new(10, 0, 0, last);
+    let llmnr = Source::Llmnr { name: "isatap".parse().unwrap(), responder: ROUTER, interface: "eth0".to_owned() };
+    let broadcast = Source::Broadcast { interface: "eth0".to_owned() };
+    let (all, lines) =
+        ([Some(address(4)), Some(address(6)), Some(address(7))], "10.0.0.5 isatap #PRE\n10.0.0.8 isatap");
+    let second_line = "10.0.0.8 isatap";
+    for (known, lmhosts, expected, source, steps) in [
+        (all, lines, address(4), llmnr, 1),
+        ([None, all[1], all[2]], lines, address(5), Source::NetbiosCache, 1),
+        ([None, all[1], all[2]], second_line, address(6), Source::Wins { server: SERVER }, 2),
+        ([None, None, all[2]], second_line, address(7), broadcast, 3),
+        ([None, None, None], second_line, address(8), Source::Lmhosts, 3),
+    ] {
+        let [llmnr, wins, broadcast] = known;
+        let site = Site { llmnr, wins, broadcast, ..Site::default() };
+        let (_files, mut lookup, asked) = with_all_steps(&[], site, lmhosts);
+        let answer = lookup.resolve(&[]).unwrap();
+        assert_eq!((answer.addresses[0], &answer.sources[..]), (expected, &[source][..]));
+        let order = ["llmnr isatap", "wins ISATAP<00>", "broadcast ISATAP<00>"];
+        assert_eq!(asked.lock().unwrap().as_slice(), &order[..steps]);
+    }
+}
+
+#[test]
+fn nam_9_each_step_leaves_what_it_said_and_refused_answers_are_counted() {
+    let site = Site { broadcast: Some(ROUTER), ..Site::default() };
+    let (_files, mut lookup, _) = with_all_steps(&[], site, "");
+    lookup.resolve(&[]).unwrap();
+    let said: Vec<String> = lookup.trials().iter().map(ToString::to_string).collect();
+    let none = "no such name, or no IPv4 address for it";
+    assert_eq!(
+        said,
+        [
+            format!("host-name isatap: {none}"),
+            format!("hosts isatap: {none}"),
+            format!("dns isatap.example.com: {none}"),
+            format!("llmnr isatap: {none}"),
+            format!("netbios-cache isatap: {none}"),
+            format!("wins isatap: {none}"),
+            "broadcast isatap: 10.0.0.1".to_owned(),
+        ]
+    );
+    lookup.resolve(&[]).unwrap();
+    assert_eq!(lookup.discards().iter().collect::<Vec<_>>(), [(Discard::WrongId, 3)]);
+}
+
+#[test]
+fn nam_34_what_a_broadcast_has_answered_is_known_the_next_time() {
+    let site = Site { broadcast: Some(ROUTER), ..Site::default() };
+    let (_files, mut lookup, asked) = with_all_steps(&[], site, "");
+    assert_eq!(lookup.resolve(&[]).unwrap().ttl, Some(Duration::from_secs(300)));
+    let again = lookup.resolve(&[]).unwrap();
+    assert_eq!(again.sources, [Source::NetbiosCache]);
+    assert!(again.ttl.is_some_and(|ttl| ttl <= Duration::from_secs(300)), "{:?}", again.ttl);
+    assert_eq!(asked.lock().unwrap().len(), 4, "LLMNR twice, WINS and the broadcast once");
+}
+
+#[test]
+fn nam_6_a_line_of_hosts_that_comes_later_wins_over_neighbours() {
+    let site = Site { llmnr: Some(ROUTER), ..Site::default() };
+    let (files, mut lookup, _) = with_all_steps(&[], site, "");
+    assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER]);
+    files.write("hosts", "10.0.0.10 isatap\n");
+    assert_eq!(lookup.resolve(&[]).unwrap().addresses, [OTHER]);
+}
+
+#[test]
+fn nam_3_the_older_name_goes_through_all_steps_after_the_first() {
+    let (_files, mut lookup, asked) = with_all_steps(&[], Site::default(), "10.0.0.1 _ISATAP\n");
+    lookup.settings.legacy_name = true;
+    assert_eq!(lookup.resolve(&[]).unwrap().sources, [Source::Lmhosts]);
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked[..3], ["llmnr isatap", "wins ISATAP<00>", "broadcast ISATAP<00>"]);
+    assert_eq!(asked[3..], ["llmnr _isatap", "wins _ISATAP<00>", "broadcast _ISATAP<00>"]);
+}
+
+#[test]
+fn nam_21_llmnr_is_asked_for_single_labels_that_the_dns_does_not_know() {
+    let asked_for = |router: &str, in_dns: &[Ipv4Addr]| {
+        let site = Site { llmnr: Some(ROUTER), ..Site::default() };
+        let (_files, mut lookup, asked) = with_all_steps(&[router], site, "");
+        lookup.dns.has("router.example.com", in_dns, 60);
+        let _ = lookup.resolve(&[]);
+        let asked = asked.lock().unwrap().clone();
+        asked.into_iter().filter(|asked| asked.starts_with("llmnr")).collect::<Vec<_>>()
+    };
+    assert_eq!(asked_for("gateway", &[]), ["llmnr gateway"]);
+    assert!(asked_for("gateway.", &[]).is_empty());
+    assert!(asked_for("gateway.example.net", &[]).is_empty());
+    assert!(asked_for("router", &[OTHER]).is_empty());
+    // The DNS has answered, whatever the answer is worth.
+    assert!(asked_for("router", &[Ipv4Addr::LOCALHOST]).is_empty());
+}
+
+#[test]
+fn nam_35_no_neighbour_is_asked_unless_it_is_asked_for() {
+    let site = Site { llmnr: Some(ROUTER), wins: Some(ROUTER), broadcast: Some(ROUTER), ..Site::default() };
+    let (_files, mut lookup, asked) = with_all_steps(&[], site, "10.0.0.1 isatap #PRE\n");
+    lookup.settings.steps = Settings::default().steps;
+    assert_eq!(lookup.resolve(&[]), Err(Failure::NoSuchName));
+    assert!(asked.lock().unwrap().is_empty());
+}
+
+#[test]
+fn isa_24_servers_that_keep_silent_keep_the_routers_whatever_neighbours_say() {
+    let (_files, mut lookup, _) = with_all_steps(&[], Site::default(), "");
+    lookup.dns.fails("isatap.example.com", Failure::Timeout);
+    assert_eq!(lookup.resolve(&[]), Err(Failure::Timeout));
 }
 
 #[test]

@@ -6,7 +6,6 @@ use super::host::HostRole;
 use super::{LocatorSource, Notice, Proto41Role, Service};
 use crate::error::Error;
 use crate::netlink::Netlink;
-use crate::resolve::Settings;
 use crate::runtime_dir::{Ends, RuntimeDir};
 use crate::service::question::Question;
 use crate::service::role::Role as _;
@@ -107,8 +106,7 @@ fn locators(link: &LinkSpec) -> LocatorSource {
 fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Role), Error> {
     let (switches, role) = match link {
         LinkSpec::IsatapHost(host) => {
-            let settings = || Settings { routers: host.names().cloned().collect(), ..Settings::default() };
-            let names = host.resolves().then(|| Question::new(settings())).transpose()?;
+            let names = host.resolves().then(|| Question::new(host.settings())).transpose()?;
             let role = HostRole::new(locators, host.addresses().collect(), names);
             return Ok((Switches::DEFAULT, Proto41Role::Host(Box::new(role))));
         }
@@ -124,7 +122,7 @@ fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Ro
                 SixToFourRole::Router => (Switches::FORWARDING, FixedRole::router("6to4-router", locators)),
                 SixToFourRole::HostRouter => (Switches::DEFAULT, FixedRole::host("6to4-host-router", locators)),
             };
-            let relay = sixtofour.relay.as_ref().map(Question::of).transpose()?.flatten();
+            let relay = sixtofour.settings().map(Question::new).transpose()?;
             (switches, role.with_relay(relay))
         }
         LinkSpec::Compatible(_) => (Switches::DEFAULT, FixedRole::host("compatible", locators)),

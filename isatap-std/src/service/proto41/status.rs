@@ -5,6 +5,7 @@ use super::{Machine, Proto41Role};
 use crate::service::Linux;
 #[cfg(feature = "control")]
 use crate::service::evidence::{Evidence, NeighborHealth};
+use crate::service::question::Question;
 use crate::service::role::View;
 use crate::service::status::{
     Advertised, LanPrefix, LanStatus, PotentialRouterStatus, RouteStatus, Router, Status, refused, seconds,
@@ -65,6 +66,9 @@ pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status:
             status.remote = router.known_relay();
             status.relay_answers = router.relay().is_none().then_some(false).filter(|_| status.remote.is_some());
             status.resting = router.is_resting();
+            if let Proto41Role::Fixed(fixed) = role {
+                status.names = fixed.relay.as_ref().map(Question::status);
+            }
             status.delegated = router.delegation().map(|delegation| delegation.prefix.to_string());
         }
         _ => {}
@@ -85,6 +89,7 @@ fn describe_host(role: &Proto41Role, now: Instant, host: &HostInterface<Linux>, 
         }
     }
     if let Proto41Role::Host(role) = role {
+        status.names = role.names.as_ref().map(Question::status);
         status.prl_error = role.answer().and_then(|answer| answer.as_ref().err()).map(ToString::to_string);
     }
     status.dns.servers = host.dns_servers().map(|row| row.item().0).collect();
@@ -162,7 +167,7 @@ pub(super) fn no_room(machine: &Machine, id: LinkId, table: Table) -> String {
 pub(super) fn testify(role: &Proto41Role, view: &View<'_, Proto41Role>, evidence: &mut Evidence) {
     evidence.taken = view.common.claims.taken(view.id);
     if let Proto41Role::Host(role) = role {
-        evidence.names = role.names.as_ref().map(crate::service::question::Question::testimony);
+        evidence.names = role.names.as_ref().map(Question::testimony);
     }
     if let Some(AnyInterface::IsatapHost(host)) = view.interface(view.id) {
         evidence.advertised_mtu = host.parameters().mtu();

@@ -24,6 +24,15 @@ fn full() -> Status {
             next_solicitation: Some(9),
         }],
         prl_error: text(),
+        names: Some(NamesStatus {
+            steps: vec![NameStep {
+                step: "dns".to_owned(),
+                name: "isatap.example.com".to_owned(),
+                addresses: vec![v4],
+                failure: text(),
+            }],
+            refused: BTreeMap::from([("REASON".to_owned(), 1)]),
+        }),
         mtu: 1280,
         underlay_mtu: Some(1500),
         routes: vec![RouteStatus {
@@ -112,7 +121,7 @@ fn each_key_of_status_is_documented_and_no_other() {
 #[test]
 fn only_optional_keys_are_left_out() {
     let mut status = full();
-    (status.heard, status.silent) = (None, None);
+    (status.heard, status.silent, status.names) = (None, None, None);
     (status.answered, status.resting, status.relay_answers, status.teredo) = (None, false, None, None);
     (status.remote, status.check_neighbors, status.lans) = (None, None, Vec::new());
     let json = serde_json::to_value(status).unwrap();

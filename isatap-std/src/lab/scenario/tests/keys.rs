@@ -25,6 +25,11 @@ const KEYS: [(&str, &str, &[Tried]); 9] = [
             ("solicit-all-routers", "true"),
             ("neighbor-probes", "false"),
             ("link-local-with-router", "true"),
+            ("legacy-name", "true"),
+            ("resolve-by", "[\"llmnr\"]"),
+            ("wins", "\"131.107.0.53\"\nresolve-by = \"wins\""),
+            ("lmhosts", "\"/etc/lmhosts\"\nresolve-by = \"lmhosts\""),
+            ("devolution", "true"),
         ],
     ),
     (
@@ -79,6 +84,10 @@ const KEYS: [(&str, &str, &[Tried]); 9] = [
             ("client", "[\"131.107.0.0/16\"]\nrole = \"relay\""),
             ("anycast", "true\nrole = \"relay\""),
             ("lan", "[\"eth1:a0\"]\nrole = \"router\""),
+            ("resolve-by", "[\"llmnr\"]"),
+            ("wins", "\"131.107.0.53\"\nresolve-by = \"wins\""),
+            ("lmhosts", "\"/etc/lmhosts\"\nresolve-by = \"lmhosts\""),
+            ("devolution", "true"),
             ("accept-bogons", "true"),
         ],
     ),
@@ -124,13 +133,22 @@ const OF_ALL: [Tried; 2] = [("dev", "\"x0\""), ("pcap", "\"x.pcap\"")];
 const OF_PROTO41: [Tried; 4] = [("mtu", "1400"), ("ttl", "9"), ("path-mtu-discovery", "false"), ("metric", "7")];
 
 /// What the lab has not, with the value by which it is told.
-const UNPLAYED: [(&str, &str, &str); 8] = [
+const UNPLAYED: [(&str, &str, &str); 17] = [
     ("", "pcap", "x.pcap: one file has the packets of a whole scenario; leave it out; isatap lab --pcap FILE"),
     ("", "secret-file", "/etc/secret: a scenario reads no other file; leave it out"),
     ("isatap-host", "via", "eth0: the lab's nodes have no IPv4 devices; leave it out"),
     ("6rd", "lan", "eth1:1: the lab's LANs have no Router Advertisements; leave it out"),
     ("6to4", "lan", "eth1:a0: the lab's LANs have no Router Advertisements; leave it out"),
     ("6to4", "relay", "relay.example: only ISATAP hosts of the lab ask for names; write the IPv4 address"),
+    ("isatap-host", "resolve-by", "llmnr: the lab's names have one source, the scenario; leave it out"),
+    ("isatap-host", "wins", "131.107.0.53: the lab's names have one source, the scenario; leave it out"),
+    ("isatap-host", "lmhosts", "/etc/lmhosts: the lab's names have one source, the scenario; leave it out"),
+    ("isatap-host", "devolution", "true: the lab's names have one source, the scenario; leave it out"),
+    ("6to4", "resolve-by", "llmnr: the lab's names have one source, the scenario; leave it out"),
+    ("6to4", "wins", "131.107.0.53: the lab's names have one source, the scenario; leave it out"),
+    ("6to4", "lmhosts", "/etc/lmhosts: the lab's names have one source, the scenario; leave it out"),
+    ("6to4", "devolution", "true: the lab's names have one source, the scenario; leave it out"),
+    ("isatap-host", "legacy-name", "true: the lab knows the name isatap only; leave it out"),
     ("teredo-client", "port-mapping", "auto: the lab's NATs map no port on request; leave it out"),
     ("teredo-client", "server", "teredo.example: only ISATAP hosts of the lab ask for names; write the IPv4 address"),
 ];
@@ -184,7 +202,9 @@ fn a_node_takes_every_key_of_a_daemons_table_or_is_told_why_not() {
             let text = format!("{head}[[node.{table}]]\n{keys}{lan}");
             let unplayed = UNPLAYED.iter().find(|(of, unplayed, written)| {
                 let written = written.split_once(": ").map_or("", |(written, _)| written);
-                (of.is_empty() || *of == table) && *unplayed == key && value.contains(&format!("{written}\""))
+                (of.is_empty() || *of == table)
+                    && *unplayed == key
+                    && (value == written || value.contains(&format!("{written}\"")))
             });
             match (Scenario::parse("", &text), unplayed) {
                 (Ok(scenario), None) => {
