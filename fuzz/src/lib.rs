@@ -30,6 +30,7 @@
 //! | `prefix_text` | `prefix` parsers | what is read is written the same |
 //! | `pasted_text` | none of it: `explain::pasted` of isatap-std | what is taken for a packet stands in the text; what is written is read the same |
 //! | `captures` | none of it: `capture` and `check` of isatap-std | frames are parts of the file, packets of the frame; a plain pcap file has the frames of a second reading; a refusal has a reason |
+//! | `name_answers` | none of it: `resolve` of isatap-std | an answer by LLMNR or NetBIOS has the identification, flags and addresses of a second reading; lines of lmhosts have the name |
 //! | `ipv6_text` | `core::net` | the harness itself |
 //!
 //! The rules that `tunnel_packet`, `link_pairs` and `node_operations` judge by
@@ -48,6 +49,7 @@ pub mod doors;
 pub mod explain;
 pub mod machines;
 pub mod mixed;
+pub mod names;
 pub mod neighbor_discovery;
 #[path = "../../isatap-core/tests/node/oracle/mod.rs"]
 pub mod oracle;
@@ -63,6 +65,7 @@ pub use captures::captures;
 pub use explain::explain;
 pub use machines::{host_operations, router_operations};
 pub use mixed::node_operations;
+pub use names::name_answers;
 pub use neighbor_discovery::nd_message;
 pub use oracle::input;
 pub use oracle::selection::address_selection;
@@ -86,6 +89,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("host_operations", host_operations),
     ("ipv6_text", ipv6_text),
     ("link_pairs", link_pairs),
+    ("name_answers", name_answers),
     ("nd_message", nd_message),
     ("node_operations", node_operations),
     ("outer_packet", outer_packet),
