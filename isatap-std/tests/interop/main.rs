@@ -25,6 +25,7 @@ mod kernel;
 mod lan;
 mod loops;
 mod monitor;
+mod names;
 mod pair;
 mod privileges;
 mod readme;

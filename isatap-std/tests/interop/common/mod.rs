@@ -13,6 +13,7 @@ mod flood;
 pub mod forge;
 pub mod generator;
 mod guest;
+pub mod names;
 pub mod peers;
 pub mod teredo;
 
