@@ -359,9 +359,16 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-/// 6to4 beside native IPv6, which is better. `S64-33`
-fn resting(_: &Facts, step: Step) -> Finding {
-    Finding::unknown(step, "6to4 rests: this machine has native IPv6 (--beside-native has it work all the same)")
+/// 6to4 beside native IPv6, or Teredo beside any other. `S64-33`, `TER-31`
+fn resting(facts: &Facts, step: Step) -> Finding {
+    let status = &facts.evidence.status;
+    let who = if status.teredo.is_some() {
+        "Teredo rests: this machine has IPv6"
+    } else {
+        "6to4 rests: this machine has native IPv6"
+    };
+    let device = status.yields_to.as_ref().map(|device| format!(" by {device}")).unwrap_or_default();
+    Finding::unknown(step, format!("{who}{device} (--beside-native has it work all the same)"))
 }
 
 #[cfg(test)]

@@ -275,6 +275,19 @@ impl Netlink {
         Ok(answer.iter().filter_map(parse::ipv6_address_of).collect())
     }
 
+    /// The same without those that another machine may have.
+    ///
+    /// # Errors
+    ///
+    /// As [`ipv6_addresses`](Self::ipv6_addresses).
+    pub fn usable_ipv6_addresses(&self) -> Result<Vec<(u32, InterfaceAddress)>, Error> {
+        let answer = self
+            .dump_addresses(AddressFamily::Inet6)
+            .map_err(|error| Error::refused("list", "the IPv6 addresses", error))?;
+        let usable = answer.iter().filter(|message| !parse::is_doubtful(message));
+        Ok(usable.filter_map(parse::ipv6_address_of).collect())
+    }
+
     /// All IPv4 addresses of the namespace.
     ///
     /// # Errors

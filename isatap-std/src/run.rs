@@ -217,7 +217,6 @@ impl Run {
             runtime: self.runtime.as_ref(),
             secrets: wanted.secrets.clone(),
             observer: self.observer.clone(),
-            own: &self.members().flat_map(|(_, member)| member.devices()).collect::<Vec<u32>>(),
             watcher: self.poller.watcher(number),
             recorded: &mut self.recorded,
         };
@@ -449,8 +448,8 @@ impl Home {
     }
 }
 
-/// What the links are made of: their secrets are read now. Teredo is last, since a client looks for
-/// what else there is.
+/// What the links are made of: their secrets are read now. Teredo is last, since a client rests
+/// beside what else there is.
 fn wanted_of(links: &[LinkSpec]) -> Result<Vec<Wanted>, Error> {
     let wanted = |link: &LinkSpec| match service::secrets_of(link) {
         Ok(secrets) => Ok(Wanted { link: link.clone(), secrets }),

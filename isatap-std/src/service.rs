@@ -13,6 +13,7 @@
 //!
 //! The way in is [`run`](crate::run), the loop around them.
 
+mod elsewhere;
 #[cfg(feature = "control")]
 pub mod evidence;
 mod forwarding;
@@ -45,6 +46,7 @@ use crate::runtime_dir::Claim;
 use isatap_core::engine::Event;
 use isatap_core::isatap::addr::{Dotted, embedded_ipv4};
 use isatap_core::packet::LinkId;
+use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::time::Instant;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -159,6 +161,7 @@ impl<R: Role> Service<R> {
         if role.is_host() {
             sysctl::be_a_host(device)?;
         }
+        attachment.follow_ipv6_routes(vec![Ipv6Prefix::DEFAULT]);
         if *role.locators() == LocatorSource::TowardRouter {
             attachment.follow_ipv4_routes()?;
         }
@@ -311,6 +314,9 @@ impl<R: Role> Service<R> {
         }
         if changes.routes || changes.came_up {
             self.with(at, |role, env| role.mirror(env))?;
+        }
+        if changes.native || changes.followed || changes.ipv4 {
+            self.with(at, |role, env| role.look_elsewhere(env))?;
         }
         if changes.ipv4 {
             self.with(at, |role, env| role.refresh(env))?;

@@ -63,6 +63,8 @@ pub struct Changes {
     pub ipv4: bool,
     /// IPv6 addresses on devices of the host.
     pub native: bool,
+    /// Routes to the prefixes that the attachment [follows](Attachment::follow_ipv6_routes).
+    pub followed: bool,
     /// Switches of a device's: whether the kernel forwards, say.
     pub switches: bool,
     /// An address or route of ours is gone: [`Attachment::note_loss`].
@@ -208,6 +210,11 @@ impl Attachment {
         self.monitor.follow_ipv4_routes()
     }
 
+    /// Follows routes to these prefixes by all devices: see [`Changes::followed`].
+    pub fn follow_ipv6_routes(&mut self, prefixes: Vec<Ipv6Prefix>) {
+        self.monitor.follow_ipv6_routes(prefixes);
+    }
+
     /// Does to the device what an event of the machine says, if it is about this link.
     ///
     /// # Errors
@@ -269,13 +276,15 @@ impl Attachment {
                 }
                 netlink::Event::LinkRemoved { index } if index == self.index => return Err(self.deleted()),
                 netlink::Event::Ipv6AddressesChanged { .. } => changes.native = true,
+                netlink::Event::Ipv6RoutesChanged => changes.followed = true,
                 netlink::Event::SwitchesChanged => changes.switches = true,
                 netlink::Event::Resync => {
                     // What was lost may be anything; the device may have been down meanwhile.
                     let found = netlink.links()?.into_iter().find(|link| link.index == self.index);
                     self.is_up = found.ok_or_else(|| self.deleted())?.is_up;
                     let came_up = self.is_up;
-                    changes = Changes { routes: true, ipv4: true, native: true, switches: true, came_up, lost: false };
+                    let all = Changes { routes: true, ipv4: true, native: true, followed: true, ..Changes::default() };
+                    changes = Changes { switches: true, came_up, ..all };
                 }
                 _ => changes.ipv4 = true,
             }

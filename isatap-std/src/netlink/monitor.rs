@@ -3,6 +3,7 @@
 use super::transport::{Messages, Transport};
 use super::{ForeignRoute, Ipv4Address, NetDevice, PROTOCOL, parse};
 use crate::error::Error;
+use isatap_core::prefix::Ipv6Prefix;
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::collections::VecDeque;
@@ -37,6 +38,9 @@ pub enum Event {
     },
     /// IPv4 routes changed; told only after [`Monitor::follow_ipv4_routes`].
     Ipv4RoutesChanged,
+    /// A route, by whatever device, to one of the prefixes that [`Monitor::follow_ipv6_routes`] names
+    /// came, went or changed.
+    Ipv6RoutesChanged,
     /// A switch of a device's, or of all devices', is another: whether the kernel forwards,
     /// say. [`sysctl`](super::sysctl) tells what it is now.
     SwitchesChanged,
@@ -63,6 +67,7 @@ pub enum Event {
 pub struct Monitor {
     transport: Transport,
     device: u32,
+    followed: Vec<Ipv6Prefix>,
     waiting: VecDeque<Event>,
     buffer: Vec<u8>,
 }
@@ -91,6 +96,7 @@ impl Monitor {
         Ok(Self {
             transport: open().map_err(|error| Error::refused("listen to", "network changes", error))?,
             device,
+            followed: Vec::new(),
             waiting: VecDeque::new(),
             buffer: Vec::with_capacity(1 << 16),
         })
@@ -106,6 +112,11 @@ impl Monitor {
         self.transport
             .join(libc::RTNLGRP_IPV4_ROUTE)
             .map_err(|error| Error::refused("listen to", "changes of IPv4 routes", error))
+    }
+
+    /// Tells of routes to exactly these prefixes, by all devices, from now on.
+    pub fn follow_ipv6_routes(&mut self, prefixes: Vec<Ipv6Prefix>) {
+        self.followed = prefixes;
     }
 
     /// The next change; `None`: none waits.
@@ -135,6 +146,11 @@ impl Monitor {
             for (_, payload) in Messages::new(&self.buffer) {
                 match payload {
                     NetlinkPayload::InnerMessage(message) => {
+                        if is_followed(&message, &self.followed) {
+                            // One is enough, however many come at once.
+                            self.waiting.retain(|event| *event != Event::Ipv6RoutesChanged);
+                            self.waiting.push_back(Event::Ipv6RoutesChanged);
+                        }
                         events_of(&message, self.device, &mut self.waiting);
                     }
                     NetlinkPayload::Overrun(_) => self.waiting.push_back(Event::Resync),
@@ -194,6 +210,13 @@ fn events_of(message: &RouteNetlinkMessage, device: u32, out: &mut VecDeque<Even
         RouteNetlinkMessage::DelLink(link) => out.push_back(Event::LinkRemoved { index: link.header.index }),
         _ => {}
     }
+}
+
+fn is_followed(message: &RouteNetlinkMessage, followed: &[Ipv6Prefix]) -> bool {
+    let (RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route)) = message else { return false };
+    let (destination, length) = parse::destination_of(route);
+    route.header.address_family == AddressFamily::Inet6
+        && followed.iter().any(|prefix| (prefix.address(), prefix.length()) == (destination, length))
 }
 
 /// One is enough, however many come at once.

@@ -135,12 +135,36 @@ pub(super) fn ipv4_path_of(message: &RouteNetlinkMessage) -> Option<Path> {
     Some((source?, interface?, mtu, gateway))
 }
 
-/// The unicast routes through `device` that a message tells of: none, one, or
-/// one for each next hop of a multipath route.
+/// A unicast route of the main table.
+pub(super) struct UnicastRoute {
+    /// The interface index of the device that it leads to.
+    pub(super) interface: u32,
+    pub(super) route: ForeignRoute,
+    /// Whether the device has a carrier.
+    pub(super) is_alive: bool,
+}
+
+/// Those through `device` of [`unicast_routes_of`].
 pub(super) fn routes_of(message: &RouteMessage, device: u32) -> Vec<ForeignRoute> {
+    let all = unicast_routes_of(message).into_iter();
+    all.filter(|route| route.interface == device).map(|route| route.route).collect()
+}
+
+/// The destinations of a route message, whatever its kind.
+pub(super) fn destination_of(message: &RouteMessage) -> (Ipv6Addr, u8) {
+    let destination = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet6(value)) => Some(*value),
+        _ => None,
+    });
+    (destination.unwrap_or(Ipv6Addr::UNSPECIFIED), message.header.destination_prefix_length)
+}
+
+/// The unicast routes that a message tells of: none, one, or one for each next hop of a
+/// multipath route.
+pub(super) fn unicast_routes_of(message: &RouteMessage) -> Vec<UnicastRoute> {
     let header = &message.header;
     let mut table = u32::from(header.table);
-    let mut destination = Ipv6Addr::UNSPECIFIED;
+    let (destination, prefix_len) = destination_of(message);
     let mut metric = 0;
     let mut preference = Preference::Medium;
     let mut lifetime = None;
@@ -149,7 +173,6 @@ pub(super) fn routes_of(message: &RouteMessage, device: u32) -> Vec<ForeignRoute
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Table(value) => table = *value,
-            RouteAttribute::Destination(RouteAddress::Inet6(value)) => destination = *value,
             RouteAttribute::Priority(value) => metric = *value,
             RouteAttribute::Preference(value) => {
                 preference = match value {
@@ -183,20 +206,13 @@ pub(super) fn routes_of(message: &RouteMessage, device: u32) -> Vec<ForeignRoute
     if hops.is_empty() {
         hops.push(single);
     }
-    hops.into_iter()
-        .filter(|(interface, _)| *interface == Some(device))
-        .map(|(_, next_hop)| ForeignRoute {
-            route: Route {
-                destination,
-                prefix_len: header.destination_prefix_length,
-                next_hop,
-                metric,
-                preference,
-                lifetime,
-            },
-            protocol: header.protocol.into(),
-        })
-        .collect()
+    let is_alive = !header.flags.intersects(RouteFlags::Dead | RouteFlags::Linkdown);
+    let routes = hops.into_iter().filter_map(|(interface, next_hop)| {
+        let route = Route { destination, prefix_len, next_hop, metric, preference, lifetime };
+        let route = ForeignRoute { route, protocol: header.protocol.into() };
+        Some(UnicastRoute { interface: interface?, route, is_alive })
+    });
+    routes.collect()
 }
 
 fn gateway(attribute: &RouteAttribute) -> Option<Ipv6Addr> {

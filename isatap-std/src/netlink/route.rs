@@ -2,6 +2,7 @@
 
 use super::{Device, Netlink, PROTOCOL, gone, parse, seconds};
 use crate::error::Error;
+use isatap_core::prefix::Ipv6Prefix;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REQUEST};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RoutePreference, RouteScope, RouteType,
@@ -137,6 +138,27 @@ impl Netlink {
         Ok(self.routes(index)?.filter(|route| route.protocol != PROTOCOL).collect())
     }
 
+    /// The devices, by interface index, through which the kernel has a unicast route to one of
+    /// exactly these prefixes, with that prefix. A route without a carrier is none.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal, which is not expected.
+    pub fn devices_toward(&self, prefixes: &[Ipv6Prefix]) -> Result<Vec<(Ipv6Prefix, u32)>, Error> {
+        let refused = |error| Error::refused("list", "the IPv6 routes", error);
+        let answer = self.dump(RouteNetlinkMessage::GetRoute(main_table())).map_err(refused)?;
+        let messages = answer.iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewRoute(message) => Some(message),
+            _ => None,
+        });
+        let routes = messages.flat_map(parse::unicast_routes_of).filter(|route| route.is_alive);
+        let found = routes.filter_map(|found| {
+            let prefix = Ipv6Prefix::new(found.route.route.destination, found.route.route.prefix_len)?;
+            prefixes.contains(&prefix).then_some((prefix, found.interface))
+        });
+        Ok(found.collect())
+    }
+
     /// How the kernel would send to `destination` now.
     ///
     /// # Errors
@@ -164,9 +186,7 @@ impl Netlink {
     }
 
     fn routes(&self, index: u32) -> Result<impl Iterator<Item = ForeignRoute> + use<>, Error> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = AddressFamily::Inet6;
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        let mut message = main_table();
         message.attributes.push(RouteAttribute::Oif(index));
         let answer = self
             .dump(RouteNetlinkMessage::GetRoute(message))
@@ -176,6 +196,14 @@ impl Netlink {
             _ => Vec::new(),
         }))
     }
+}
+
+/// A request for the IPv6 routes of the main table.
+fn main_table() -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet6;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message
 }
 
 struct Through<'a>(&'a Route, u32);

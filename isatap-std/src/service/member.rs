@@ -40,9 +40,6 @@ pub(crate) trait Member: Send {
     fn solicit(&mut self);
 
     fn statuses(&self) -> Vec<status::Status>;
-
-    /// The interface indices of the devices.
-    fn devices(&self) -> Vec<u32>;
 }
 
 impl<R: Role> Member for Service<R> {
@@ -130,10 +127,6 @@ impl<R: Role> Member for Service<R> {
 
     fn statuses(&self) -> Vec<status::Status> {
         (0..self.links.len()).filter_map(|at| self.status(at)).collect()
-    }
-
-    fn devices(&self) -> Vec<u32> {
-        self.links.iter().map(|link| link.attachment.index()).collect()
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) enum Proto41Role {
 /// What the links have in common.
 pub(crate) struct Site {
     native: LinkId,
+    /// The device of a native global address; `None`: there is none.
+    native_by: Option<String>,
     lans: Vec<Lan>,
     claims: Claims,
 }
@@ -78,7 +80,7 @@ impl Service<Proto41Role> {
         config.identification_seed = Some(halves);
         let mut machine = Box::new(Machine::new(config));
         let native = native::add(&mut machine)?;
-        let common = Site { native, lans: Vec::new(), claims: Claims::default() };
+        let common = Site { native, native_by: None, lans: Vec::new(), claims: Claims::default() };
         let socket = Proto41Socket::open()?;
         Self::new(machine, socket, common, watcher, observer)
     }

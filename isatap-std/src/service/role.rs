@@ -66,6 +66,12 @@ pub(crate) trait Role: Sized + Send {
         Ok(())
     }
 
+    /// IPv6 addresses, default routes or links of the system are others: see
+    /// [`elsewhere`](super::elsewhere).
+    fn look_elsewhere(&mut self, _: &mut Environment<'_, Self>) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The kernel has told that a switch of a device's is another.
     fn switches_changed(&mut self, _: &mut Environment<'_, Self>) {}
 

@@ -66,9 +66,13 @@ pub struct Status {
     /// Seconds since an ISATAP router answered a host.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub answered: Option<u64>,
-    /// Whether 6to4 rests, since this machine has native IPv6.
+    /// Whether 6to4 rests, since this machine has native IPv6, or a Teredo client, since this machine
+    /// has other IPv6.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "std::ops::Not::not"))]
     pub resting: bool,
+    /// The device by which this machine has that IPv6.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub yields_to: Option<String>,
     /// Whether the relay of 6rd answered when it was asked last; absent: not asked, or not known yet.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub relay_answers: Option<bool>,
@@ -121,7 +125,7 @@ pub struct Status {
 #[non_exhaustive]
 pub struct Teredo {
     /// A client's stage: `offline`, `asking-cone`, `asking-server`, `asking-secondary`,
-    /// `qualified`; of the others `running`.
+    /// `qualified` or `resting`; of the others `running`.
     pub state: String,
     /// Why a client is off-line.
     pub reason: Option<String>,
@@ -235,6 +239,7 @@ impl Status {
             advertises: None,
             answered: None,
             resting: false,
+            yields_to: None,
             relay_answers: None,
             check_neighbors: None,
             known_routers: Vec::new(),

@@ -13,6 +13,9 @@ use std::time::Duration;
 
 spec! { teredo
     /// Run a Teredo client: an IPv6 address behind a NAT, and a default route of the lowest priority.
+    ///
+    /// It is the last resort: while this machine has other IPv6 (a default route by another device, and a
+    /// global address) it rests, without address, route or a packet to its server.
     TeredoClient {
         /// The server, by address or name.
         server: ServerName ["HOST[:PORT]"], new(server);
@@ -40,7 +43,7 @@ spec! { teredo
         cone_phase: bool;
         /// Look for peers on the local network, which shows this host to its neighbours.
         local_discovery: bool;
-        /// Run although this machine has native IPv6.
+        /// Work although this machine has other IPv6. Without it the client rests beside it.
         beside_native: bool;
     }
 }

@@ -60,7 +60,7 @@ pub(crate) type Outcome = Result<Mapped, String>;
 /// something.
 #[derive(Debug)]
 pub(crate) struct Mapper {
-    orders: Option<Sender<Order>>,
+    orders: Option<Sender<Option<Order>>>,
     outcomes: Receiver<Outcome>,
     ended: Receiver<()>,
     wake: UnixStream,
@@ -123,7 +123,13 @@ impl Mapper {
     /// ended, and no outcome will come.
     pub(crate) fn map(&self, gateway: Ipv4Addr, local: SocketAddrV4) -> bool {
         let order = Order { gateway, local };
-        !self.is_lost && self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok())
+        !self.is_lost && self.orders.as_ref().is_some_and(|orders| orders.send(Some(order)).is_ok())
+    }
+
+    /// Wants nothing mapped: what there is is taken back.
+    pub(crate) fn unmap(&self) {
+        // A thread that has ended has taken it back.
+        let _ = self.orders.as_ref().map(|orders| orders.send(None));
     }
 
     /// How it went, if that is news.
@@ -172,7 +178,7 @@ fn methods(how: PortMapping, file: Option<PathBuf>) -> Vec<Box<dyn Method>> {
 }
 
 /// Until nobody wants anything any more.
-fn serve(mut methods: Vec<Box<dyn Method>>, wanted: &Receiver<Order>, tell: impl Fn(Outcome) -> bool) {
+fn serve(mut methods: Vec<Box<dyn Method>>, wanted: &Receiver<Option<Order>>, tell: impl Fn(Outcome) -> bool) {
     let mut order: Option<Order> = None;
     let mut told: Option<Outcome> = None;
     let mut used: Option<usize> = None;
@@ -186,13 +192,13 @@ fn serve(mut methods: Vec<Box<dyn Method>>, wanted: &Receiver<Order>, tell: impl
             Ok(new) => {
                 // Only the last one counts.
                 let new = wanted.try_iter().last().unwrap_or(new);
-                if order != Some(new)
+                if order != new
                     && let Some(method) = used.take().and_then(|at| methods.get_mut(at))
                 {
                     method.unmap();
                 }
                 // Who asks again wants to hear again.
-                (order, told) = (Some(new), None);
+                (order, told, next) = (new, None, None);
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,

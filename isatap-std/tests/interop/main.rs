@@ -36,5 +36,6 @@ mod sixtofour;
 mod stock_kernel;
 mod teredo;
 mod teredo_matrix;
+mod teredo_rest;
 mod teredo_tool;
 mod tunnel;

@@ -457,23 +457,6 @@ fn the_doctor_names_what_this_machine_itself_forbids() {
 
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
-fn ter_31_a_client_does_not_start_beside_native_ipv6() {
-    let lab = Lab::new();
-    let internet = lab.wire();
-    let host = lab.namespace("host");
-    internet.join(&host, "eth0", "198.51.100.7/24");
-    let client = format!("timeout 3 {} teredo client --server {SERVER} --accept-bogons", isatap_binary());
-    host.ok("ip -6 address add 2001:db8:1::7/64 dev eth0 nodad");
-    let refused = host.run(&client);
-    assert_eq!(refused.status, 1, "{refused:?}");
-    assert!(refused.text.contains("2001:db8:1::7") && refused.text.contains("--beside-native"), "{refused:?}");
-    host.ok("ip -6 address del 2001:db8:1::7/64 dev eth0");
-    let ended = host.run(&client);
-    assert_eq!(ended.status, 124, "it runs until timeout ends it: {ended:?}");
-}
-
-#[test]
-#[ignore = "needs root: run by .ci/run interop"]
 fn the_doctor_names_a_nat_that_is_not_supported_and_a_second_address_that_is_silent() {
     let lab = Lab::new();
     let internet = lab.wire();

@@ -111,7 +111,8 @@ fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Exam
     let probes =
         probed.map(|(target, device)| probe::other_end(&target, device, before.status.mtu, deadline)).collect();
     let is_client = before.status.role == "teredo-client";
-    let teredo = before.status.teredo.as_ref().filter(|_| is_client);
+    // One that rests sends nothing, and needs no answer.
+    let teredo = before.status.teredo.as_ref().filter(|_| is_client && !before.status.resting);
     let teredo = teredo.and_then(|teredo| teredo.server).map(|server| probe::teredo(server, deadline));
     // Afterwards: what the pings have called for is told with the rest.
     let (after, answered) = loop {

@@ -82,7 +82,11 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     let state = if status.up { "up" } else { "down" };
     let underlay = status.underlay_mtu.map(|mtu| format!(" over IPv4 mtu {mtu}")).unwrap_or_default();
     writeln!(out, "{}: {} {state} mtu {}{underlay}", status.dev, status.role, status.mtu)?;
+    if let Some(device) = &status.yields_to {
+        writeln!(out, "    rests: this machine has IPv6 by {device}")?;
+    }
     match status.locators.as_slice() {
+        [] if status.resting => {}
         [] => writeln!(out, "    no IPv4 address to send from")?,
         locators => {
             let list: Vec<String> = locators.iter().map(ToString::to_string).collect();

@@ -4,6 +4,7 @@
 
 use super::{Machine, Proto41Role};
 use crate::error::Error;
+use crate::service::elsewhere::is_native;
 use crate::service::{Notice, Service};
 use isatap_core::datapath::Switches;
 use isatap_core::error::TableFull;
@@ -52,7 +53,7 @@ impl Service<Proto41Role> {
         }
         let mut link = NativeLink::new(MTU);
         let mut is_full = None;
-        let mut has_native = false;
+        let mut native_by = None;
         for (index, address) in self.netlink.ipv6_addresses()? {
             if !is_of_a_neighbourhood(&address.address) {
                 continue;
@@ -61,15 +62,20 @@ impl Service<Proto41Role> {
             if tunnel.is_some_and(|ours| ours.addresses().iter().any(|own| own.address == address.address)) {
                 continue;
             }
-            has_native |= tunnel.is_none() && is_native_global(&address.address);
+            if tunnel.is_none() && is_native(&address.address) {
+                native_by = native_by.or(Some(index));
+            }
             let prefix_length = if routes && tunnel.is_none() { address.prefix_len } else { 128 };
             is_full = link.add_address(InterfaceAddress { address: address.address, prefix_length }).err().or(is_full);
         }
         self.with_interface(native, |interface, _| *interface = AnyInterface::Native(link));
+        let name =
+            |index| self.netlink.links().ok()?.into_iter().find(|link| link.index == index).map(|link| link.name);
+        self.common.native_by = native_by.and_then(name);
         for id in self.links.iter().map(|link| link.attachment.link()).collect::<Vec<_>>() {
             // S64-33: native IPv6 is better than 6to4.
             let told = self.with_interface(id, |interface, cx| match interface {
-                AnyInterface::SixToFourRouter(router) => router.set_native(cx, has_native),
+                AnyInterface::SixToFourRouter(router) => router.set_native(cx, native_by.is_some()),
                 _ => Ok(()),
             });
             is_full = told.and_then(Result::err).or(is_full);
@@ -87,12 +93,6 @@ impl Service<Proto41Role> {
 /// Link-local ones are those of another link, and loopback is nobody's neighbour.
 fn is_of_a_neighbourhood(address: &Ipv6Addr) -> bool {
     !address.is_unicast_link_local() && !address.is_loopback()
-}
-
-/// A global address that no tunnel has made: of 2000::/3, and neither 6to4's nor Teredo's.
-fn is_native_global(address: &Ipv6Addr) -> bool {
-    let [first, second, ..] = address.segments();
-    first >> 13 == 1 && first != 0x2002 && (first, second) != (0x2001, 0)
 }
 
 fn full(error: TableFull) -> Error {

@@ -66,6 +66,7 @@ pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status:
             status.remote = router.known_relay();
             status.relay_answers = router.relay().is_none().then_some(false).filter(|_| status.remote.is_some());
             status.resting = router.is_resting();
+            status.yields_to = view.common.native_by.clone().filter(|_| status.resting);
             if let Proto41Role::Fixed(fixed) = role {
                 status.names = fixed.relay.as_ref().map(Question::status);
             }

@@ -49,6 +49,7 @@ fn full() -> Status {
         advertises: Some(Advertised { prefixes: Vec::new(), routes: Vec::new(), default_route: true }),
         answered: Some(1),
         resting: true,
+        yields_to: text(),
         relay_answers: Some(true),
         check_neighbors: text(),
         known_routers: vec![v4],
@@ -122,7 +123,8 @@ fn each_key_of_status_is_documented_and_no_other() {
 fn only_optional_keys_are_left_out() {
     let mut status = full();
     (status.heard, status.silent, status.names) = (None, None, None);
-    (status.answered, status.resting, status.relay_answers, status.teredo) = (None, false, None, None);
+    (status.answered, status.resting, status.yields_to) = (None, false, None);
+    (status.relay_answers, status.teredo) = (None, None);
     (status.remote, status.check_neighbors, status.lans) = (None, None, Vec::new());
     let json = serde_json::to_value(status).unwrap();
     let page = include_str!("../../../docs/json.md");

@@ -3,12 +3,13 @@
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::resolve::{Answer, Entry};
+use crate::service::elsewhere;
 #[cfg(feature = "control")]
 use crate::service::evidence::Evidence;
 use crate::service::question::Question;
 use crate::service::role::{self, Role, View};
 use crate::service::status::{PortMappingStatus, Status, Teredo, TeredoPeer};
-use crate::service::{LinkEvent, LocatorSource};
+use crate::service::{LinkEvent, LocatorSource, Notice};
 use crate::spec::{DEFAULT_METRIC, ServerName, TeredoClient};
 use crate::teredo::port_mapping::{Mapped, Mapper};
 use crate::teredo::secrets::Secrets;
@@ -42,6 +43,9 @@ pub(super) struct ClientRole {
     locators: LocatorSource,
     bind: Ipv4Addr,
     local_discovery: bool,
+    beside_native: bool,
+    /// The device beside which it rests; `None`: it works.
+    yields_to: Option<String>,
     known: Option<Ipv4Addr>,
     locator: Option<Locator>,
     stage: Stage,
@@ -80,6 +84,8 @@ impl ClientRole {
             locators,
             bind: *spec.socket().ip(),
             local_discovery: spec.local_discovery,
+            beside_native: spec.beside_native,
+            yields_to: None,
             known: None,
             locator: None,
             stage: Stage::Offline(OfflineReason::NotStarted),
@@ -92,8 +98,57 @@ impl ClientRole {
     }
 
     fn ask(&mut self) {
-        if let Some(name) = &mut self.name {
+        if let Some(name) = self.name.as_mut().filter(|_| self.yields_to.is_none()) {
             name.ask(&[]);
+        }
+    }
+
+    /// `TER-31`, `SEL-14`, `RTE-14 [RFC 4380 §5.5]`: beside other IPv6 it is no client. It has no address and no
+    /// route then, sends nothing to its server, and lets the mapping of the NAT go.
+    fn rest_or_work(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        if self.beside_native {
+            return Ok(());
+        }
+        let now = elsewhere::other_ipv6(env.netlink, env.attachment.index())?;
+        let before = std::mem::replace(&mut self.yields_to, now);
+        match (&before, &self.yields_to) {
+            (None, Some(device)) => {
+                let text = format!("{} rests: this machine has IPv6 by {device}", env.attachment.name());
+                // Who has just started it waits for an address.
+                if self.stage == Stage::Offline(OfflineReason::NotStarted) {
+                    env.warn(format!("{text}; --beside-native has it work all the same"));
+                } else {
+                    env.info(text);
+                }
+                if let Some(mapper) = &self.mapper {
+                    mapper.unmap();
+                }
+                self.mapping = None;
+                self.locator = None;
+                env.found.locators.clear();
+                env.driver.machine_mut().set_locator(env.now, None);
+                self.follow_group(env);
+            }
+            (Some(device), None) => {
+                env.notice(&Notice::Mended(format!(
+                    "{} works again: this machine has no IPv6 by {device} any more",
+                    env.attachment.name()
+                )));
+                self.begin(env)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Looks for the server, or for where to send to it from.
+    fn begin(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        match *self.server.entry() {
+            Entry::Address(address) => self.use_server(env, address),
+            Entry::Name(_) => {
+                self.ask();
+                self.refresh(env)
+            }
         }
     }
 
@@ -250,14 +305,18 @@ impl Role for ClientRole {
     }
 
     fn start(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
-        if let Entry::Address(address) = *self.server.entry() {
-            return self.use_server(env, address);
-        }
-        self.ask();
-        Ok(())
+        self.rest_or_work(env)?;
+        self.begin(env)
+    }
+
+    fn look_elsewhere(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        self.rest_or_work(env)
     }
 
     fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        if self.yields_to.is_some() {
+            return Ok(());
+        }
         env.find(&self.locators, self.known)?;
         let locator = env.found.locators.first().copied().filter(|_| self.known.is_some());
         if locator != self.locator {
@@ -317,6 +376,9 @@ impl Role for ClientRole {
     }
 
     fn solicit(&mut self, env: &mut Environment<'_>) -> Result<Vec<Ipv4Addr>, &'static str> {
+        if self.yields_to.is_some() {
+            return Err("it rests beside other IPv6 of this machine");
+        }
         self.ask();
         env.driver.machine_mut().ask_server(env.now);
         Ok(self.known.into_iter().collect())
@@ -340,7 +402,9 @@ impl Role for ClientRole {
         let (now, machine) = (view.now, view.machine);
         let own = machine.status();
         status.locators = self.locator.iter().map(|locator| locator.address).collect();
-        let (state, reason) = stage_name(own.stage);
+        status.yields_to = self.yields_to.clone();
+        status.resting = status.yields_to.is_some();
+        let (state, reason) = if status.resting { ("resting", None) } else { stage_name(own.stage) };
         status.teredo = Some(Teredo {
             state: state.to_owned(),
             reason: reason.map(|_| self.offline_reason(machine).to_owned()),

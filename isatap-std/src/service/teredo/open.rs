@@ -18,7 +18,6 @@ use isatap_core::capacity::Row;
 use isatap_core::link::Locator;
 use isatap_core::prefix::Ipv4Prefix;
 use isatap_core::teredo::addr::SERVER_PORT;
-use isatap_core::teredo::ingress::is_native_global;
 use isatap_core::teredo::peer::{Peer, PeerTable};
 use isatap_core::teredo::relay::Wait;
 use std::net::SocketAddrV4;
@@ -30,8 +29,6 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) runtime: Option<&'a RuntimeDir>,
     pub(crate) secrets: Secrets,
     pub(crate) observer: Observer,
-    /// The interface indices of the other devices of this process.
-    pub(crate) own: &'a [u32],
     pub(crate) watcher: Watcher,
     /// The files that this process has recorded packets into.
     pub(crate) recorded: &'a mut Vec<PathBuf>,
@@ -68,12 +65,8 @@ pub(crate) fn open(link: &LinkSpec, around: Surroundings<'_>) -> Result<Box<dyn 
 }
 
 fn client(link: &LinkSpec, spec: &TeredoClient, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
-    let netlink = Netlink::open()?;
-    if !spec.beside_native {
-        check_alone(&netlink, around.own)?;
-    }
     if let Some(bound) = spec.bound() {
-        LocatorSource::Fixed(vec![bound]).check(&netlink)?;
+        LocatorSource::Fixed(vec![bound]).check(&Netlink::open()?)?;
     }
     let mut socket = UdpSocket::new();
     let config = spec.config(socket.open(spec.socket())?.port());
@@ -141,19 +134,4 @@ where
     service.attach(LINK, link.device(), link.metric(), role, claim)?;
     service.settle()?;
     Ok(Box::new(service))
-}
-
-/// `TER-31 [RFC 4380 §5.5]`: no client beside other IPv6 connectivity. The devices `own` are
-/// tunnels of this process: its file names them together, and which has its address first is
-/// chance.
-fn check_alone(netlink: &Netlink, own: &[u32]) -> Result<(), Error> {
-    let others = netlink.ipv6_addresses()?.into_iter().filter(|(device, _)| !own.contains(device));
-    let native = others.map(|(_, address)| address.address).find(is_native_global);
-    match native {
-        None => Ok(()),
-        Some(address) => {
-            Err(Error::usage("start", "a Teredo client", format!("this machine has native IPv6: {address}"))
-                .with_advice("use that, or run the client all the same with --beside-native"))
-        }
-    }
 }
