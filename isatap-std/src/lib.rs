@@ -11,6 +11,7 @@
 //! | `check` | which packets a node would let in, and why not the others (feature `check`) | everywhere |
 //! | `capture` | frames of pcap and pcapng files, and the IP packets in them (feature `capture`) | everywhere |
 //! | `explain` | what an address, a prefix or a packet is (feature `explain`) | everywhere |
+//! | `plan` | the commands for the other end of a link (feature `plan`) | everywhere |
 //! | [`spec`] | what a link is to be: one struct a mechanism, its flags, keys and checks | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
 //! | [`advice`] | what to write instead of a text that is no address and no number | everywhere |
@@ -46,6 +47,8 @@ pub mod lab;
 mod mistakes;
 pub mod offload;
 pub mod pcap;
+#[cfg(feature = "plan")]
+pub mod plan;
 pub mod resolve;
 pub mod spec;
 

@@ -118,6 +118,8 @@ fn each_key_of_an_answer_is_documented_and_no_other() {
         "[2002:836b:1::1]:443",
         "0x7f000001",
     ];
+    let planned =
+        Temporary::new("planned.toml", "[[isatap-router]]\nlocal = \"10.0.0.1\"\nprefix = \"2001:db8:0:7::/64\"\n");
     let mut findings = lines(&["doctor", "-j", "no-such-dev"]);
     for finding in [
         Finding::unknown(Step::Peer, "no answer"),
@@ -137,6 +139,8 @@ fn each_key_of_an_answer_is_documented_and_no_other() {
         ("isatap check --reasons -j", lines(&["check", "--reasons", "-j"])),
         ("isatap explain -j ADDRESS", lines(&addresses)),
         ("isatap explain --direct-access SERVER -j", lines(&["explain", "-j", "--direct-access", "131.107.0.2"])),
+        ("isatap plan -j", lines(&["plan", "-j", planned.path(), "--for", "windows"])),
+        ("isatap plan --list -j", lines(&["plan", "--list", "-j"])),
         ("isatap lab -j", lines(&["lab", "-j"])),
         ("isatap lab teredo --matrix -j", lines(&["lab", "teredo", "--matrix", "-j"])),
         ("isatap lab --list -j", lines(&["lab", "--list", "-j"])),

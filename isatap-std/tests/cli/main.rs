@@ -21,3 +21,4 @@ mod monitor;
 // Full disks are made of /dev/full.
 #[cfg(target_os = "linux")]
 mod output;
+mod plan;

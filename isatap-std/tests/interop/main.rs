@@ -27,6 +27,7 @@ mod loops;
 mod monitor;
 mod names;
 mod pair;
+mod plan;
 mod privileges;
 mod readme;
 mod router;

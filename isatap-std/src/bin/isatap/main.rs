@@ -25,6 +25,8 @@ mod manual;
 mod monitor;
 mod output;
 #[cfg(target_os = "linux")]
+mod plan;
+#[cfg(target_os = "linux")]
 mod reference;
 #[cfg(target_os = "linux")]
 mod run;
@@ -64,6 +66,8 @@ enum Command {
     #[command(after_help = link::AFTER)]
     Router(Box<link::TakesAny<spec::IsatapRouter>>),
     #[cfg(target_os = "linux")]
+    Plan(Box<plan::Args>),
+    #[cfg(target_os = "linux")]
     Run(run::Args),
     #[cfg(target_os = "linux")]
     #[command(after_help = link::AFTER)]
@@ -92,13 +96,13 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("See", &["explain", "check", "status", "monitor", "doctor", "solicit"]),
     ("Try", &["lab"]),
     ("Run (Linux)", &["host", "router", "tunnel", "compatible", "6rd", "6to4", "teredo", "run"]),
-    ("Set up", &["config", "man", "completions"]),
+    ("Set up", &["config", "plan", "man", "completions"]),
 ];
 
 /// How the tool ends.
 const AFTER: &str = "\
 Exit status: 0 done; 1 wrong options or a mistake in a file; 2 refused by the kernel or a peer, or \
-no daemon runs; 3 a check found something (check, doctor, config check, lab, teredo qualify).
+no daemon runs; 3 a check found something (check, doctor, config check, lab, plan, teredo qualify).
 
 isatap COMMAND --help says more. JSON is one object a line; isatap-std/docs/json.md lists the keys.";
 
@@ -154,6 +158,8 @@ fn main() -> ExitCode {
         Command::Monitor(args) => monitor::run(&args),
         #[cfg(target_os = "linux")]
         Command::Router(args) => link::run_any(*args),
+        #[cfg(target_os = "linux")]
+        Command::Plan(args) => plan::run(&args),
         #[cfg(target_os = "linux")]
         Command::Run(args) => run::run(&args),
         #[cfg(target_os = "linux")]

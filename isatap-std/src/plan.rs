@@ -1,0 +1,228 @@
+//! The commands for the other end of what a file describes, each with what takes it back.
+//!
+//! A link has two ends, and a file of `isatap run` describes one of them. [`of_link`] says what the
+//! other end has to be ([`spec`](crate::spec) of the link, seen from there) and how a
+//! [`Platform`] is told so; [`recipe`] puts the ends of a whole set-up into order. A plan is a list
+//! of [`Step`]s; [`script`] makes text of it that can be pasted.
+//!
+//! ```
+//! use isatap_std::plan::{Given, Platform, of_link};
+//! use isatap_std::spec::IsatapRouter;
+//!
+//! let router = IsatapRouter::new(vec!["192.168.39.1".parse()?], vec!["2001:db8:0:7::/64".parse()?]);
+//! let steps = of_link(&router.into(), Platform::Windows, &Given::default());
+//! assert_eq!(steps[0].command.as_deref(), Some("netsh interface isatap set router 192.168.39.1"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it cannot do
+//!
+//! It asks no machine anything and guesses nothing: what neither the file nor the caller says is a
+//! step without a command ([`Step::is_open`]) that names what is missing. The commands of iproute2,
+//! networkd and of this tool are carried out by tests; those of other platforms are written after
+//! their documentation.
+
+mod cisco;
+mod end;
+mod iproute2;
+mod kame;
+mod networkd;
+mod openwrt;
+mod own;
+mod quote;
+pub mod recipe;
+pub mod script;
+mod steps;
+mod windows;
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use isatap_core::prefix::Ipv6Prefix;
+use serde::{Serialize, Serializer};
+
+use crate::resolve::Entry;
+use crate::spec::{AddressWithLength, LinkSpec};
+use end::OtherEnd;
+use steps::Steps;
+
+/// What runs at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "args", derive(clap::ValueEnum))]
+#[non_exhaustive]
+pub enum Platform {
+    /// Windows: netsh, in a command prompt of an administrator
+    Windows,
+    /// Windows: cmdlets, and netsh where there are none
+    #[cfg_attr(feature = "args", value(name = "powershell"))]
+    PowerShell,
+    /// Linux: ip, until the next boot
+    #[cfg_attr(feature = "args", value(name = "iproute2"))]
+    Iproute2,
+    /// Linux: files of systemd-networkd
+    Networkd,
+    /// Cisco IOS, in configuration mode
+    Cisco,
+    /// OpenWrt: uci
+    #[cfg_attr(feature = "args", value(name = "openwrt"))]
+    OpenWrt,
+    /// KAME and the BSDs
+    Kame,
+    /// This tool
+    Isatap,
+}
+
+impl Platform {
+    /// All of them.
+    pub const ALL: [Platform; 8] = [
+        Platform::Windows,
+        Platform::PowerShell,
+        Platform::Iproute2,
+        Platform::Networkd,
+        Platform::Cisco,
+        Platform::OpenWrt,
+        Platform::Kame,
+        Platform::Isatap,
+    ];
+
+    /// The name, as options have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Platform::Windows => "windows",
+            Platform::PowerShell => "powershell",
+            Platform::Iproute2 => "iproute2",
+            Platform::Networkd => "networkd",
+            Platform::Cisco => "cisco",
+            Platform::OpenWrt => "openwrt",
+            Platform::Kame => "kame",
+            Platform::Isatap => "isatap",
+        }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Platform::Windows => "Windows: netsh, in a command prompt of an administrator",
+            Platform::PowerShell => "Windows: cmdlets, and netsh where there are none",
+            Platform::Iproute2 => "Linux: ip, until the next boot",
+            Platform::Networkd => "Linux: files of systemd-networkd",
+            Platform::Cisco => "Cisco IOS, in configuration mode",
+            Platform::OpenWrt => "OpenWrt: uci",
+            Platform::Kame => "KAME and the BSDs",
+            Platform::Isatap => "this tool",
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Platform {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// One thing to do at the other end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Step {
+    /// What runs there.
+    #[serde(rename = "for")]
+    pub platform: Platform,
+    /// The machine.
+    pub on: String,
+    /// The device of the link at this end; of a recipe nothing.
+    pub link: Option<String>,
+    /// What it does.
+    pub step: String,
+    /// The command, of one or several lines; `None`: see [`is_open`](Self::is_open) and the note.
+    pub command: Option<String>,
+    /// What takes it back; `None`: it goes with what an earlier step made, or stays.
+    pub undo: Option<String>,
+    /// What to know of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    #[serde(skip)]
+    is_open: bool,
+}
+
+impl Step {
+    /// Whether something is missing, or the platform cannot do it: the note says what.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+}
+
+/// What is known of the other end beside the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Given {
+    /// Its IPv4 address.
+    pub local: Option<Ipv4Addr>,
+    /// Its IPv6 addresses on tunnels, each for the tunnel with its prefix.
+    pub address: Vec<AddressWithLength>,
+    /// The prefixes that it advertises where it is an ISATAP router.
+    pub prefix: Vec<Ipv6Prefix>,
+    /// The name by which hosts are to find the ISATAP router, instead of its address.
+    pub router_name: Option<Entry>,
+    /// Its ISATAP interface, by name or index (Windows).
+    pub isatap_interface: Option<String>,
+    /// Its interface toward the rest of the network, by name or index.
+    pub lan_interface: Option<String>,
+}
+
+/// Reads the name or the index of an interface.
+///
+/// # Errors
+///
+/// It is none, or begins with a hyphen: it would be an option to many a program.
+pub fn interface(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || text.starts_with('-') || text.contains(char::is_control) {
+        return Err("the name or the index of an interface was expected");
+    }
+    Ok(text.to_owned())
+}
+
+/// The plan for the other end of a link.
+#[must_use]
+pub fn of_link(link: &LinkSpec, platform: Platform, given: &Given) -> Vec<Step> {
+    of_numbered_link(link, 0, platform, given)
+}
+
+/// The same for each link. Platforms that number their devices count through all of them.
+#[must_use]
+pub fn of_links(links: &[LinkSpec], platform: Platform, given: &Given) -> Vec<Step> {
+    links.iter().enumerate().flat_map(|(number, link)| of_numbered_link(link, number, platform, given)).collect()
+}
+
+/// The addresses that no link has the prefix of.
+#[must_use]
+pub fn without_link<'g>(links: &[LinkSpec], given: &'g Given) -> Vec<&'g AddressWithLength> {
+    let takes = |address: &AddressWithLength| links.iter().any(|link| end::takes_address(link, address));
+    given.address.iter().filter(|address| !takes(address)).collect()
+}
+
+fn of_numbered_link(link: &LinkSpec, number: usize, platform: Platform, given: &Given) -> Vec<Step> {
+    let end = OtherEnd::of(link, given);
+    let mut steps = Steps::new(platform, end.describe(), Some(link.device()), number);
+    match platform {
+        Platform::Windows | Platform::PowerShell => windows::plan(&end, &mut steps),
+        Platform::Iproute2 => iproute2::plan(&end, &mut steps),
+        Platform::Networkd => networkd::plan(&end, &mut steps),
+        Platform::Cisco => cisco::plan(&end, &mut steps),
+        Platform::OpenWrt => openwrt::plan(&end, &mut steps),
+        Platform::Kame => kame::plan(&end, &mut steps),
+        Platform::Isatap => own::plan(&end, &mut steps),
+    }
+    steps.take()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! How a platform writes a plan down.
+
+use super::quote::Shell;
+use super::{Platform, Step};
+
+/// Words of a command, of anything that has a text.
+macro_rules! words {
+    ($($word:expr),* $(,)?) => {
+        vec![$(($word).to_string()),*]
+    };
+}
+
+pub(super) use words;
+
+/// The steps of one machine.
+pub(super) struct Steps<'a> {
+    pub(super) platform: Platform,
+    on: &'a str,
+    /// The device of the link at this end.
+    link: Option<&'a str>,
+    /// The place of the link among all, for platforms that number their devices.
+    pub(super) number: usize,
+    steps: Vec<Step>,
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(platform: Platform, on: &'a str, link: Option<&'a str>, number: usize) -> Self {
+        Self { platform, on, link, number, steps: Vec::new() }
+    }
+
+    pub(super) fn take(self) -> Vec<Step> {
+        self.steps
+    }
+
+    /// A command.
+    pub(super) fn run(&mut self, step: impl Into<String>, words: Vec<String>) -> &mut Step {
+        self.run_all(step, vec![words])
+    }
+
+    /// Several, one a line.
+    pub(super) fn run_all(&mut self, step: impl Into<String>, commands: Vec<Vec<String>>) -> &mut Step {
+        match lines(self.platform, &commands) {
+            Ok(command) => self.push(step, Some(command)),
+            Err(why) => self.push(step, None).open(why),
+        }
+    }
+
+    /// A command that is written already.
+    pub(super) fn raw(&mut self, step: impl Into<String>, command: impl Into<String>) -> &mut Step {
+        self.push(step, Some(command.into()))
+    }
+
+    /// A file of a machine with a POSIX shell; `text` ends with a line break and has no line `EOF`.
+    pub(super) fn write(&mut self, step: impl Into<String>, path: &str, text: &str) -> &mut Step {
+        let path = words![path];
+        match (lines(self.platform, std::slice::from_ref(&path)), text.lines().any(|line| line == "EOF")) {
+            (Ok(path), false) => {
+                let undo = format!("rm -f {path}");
+                let step = self.push(step, Some(format!("cat >{path} <<'EOF'\n{text}EOF")));
+                step.undo = Some(undo);
+                step
+            }
+            (Err(why), _) => self.push(step, None).open(why),
+            (_, true) => self.push(step, None).open("cannot: the text has the line that would end it".to_owned()),
+        }
+    }
+
+    /// Something that is not known; `give` says how to tell it.
+    pub(super) fn not_known(&mut self, step: impl Into<String>, what: &str, give: &str) {
+        self.push(step, None).open(format!("not known: {what}; {give}"));
+    }
+
+    /// Something that the platform cannot do.
+    pub(super) fn cannot(&mut self, step: impl Into<String>, why: &str) {
+        self.push(step, None).open(format!("cannot: {why}"));
+    }
+
+    /// Something that need not be done.
+    pub(super) fn nothing(&mut self, step: impl Into<String>, note: impl Into<String>) {
+        self.push(step, None).note(note);
+    }
+
+    fn push(&mut self, step: impl Into<String>, command: Option<String>) -> &mut Step {
+        self.steps.push(Step {
+            platform: self.platform,
+            on: self.on.to_owned(),
+            link: self.link.map(str::to_owned),
+            step: step.into(),
+            command,
+            undo: None,
+            note: None,
+            is_open: false,
+        });
+        let last = self.steps.len().saturating_sub(1);
+        &mut self.steps[last]
+    }
+}
+
+impl Step {
+    pub(super) fn undo(&mut self, words: Vec<String>) -> &mut Self {
+        self.undo_all(vec![words])
+    }
+
+    /// Several commands, one a line.
+    pub(super) fn undo_all(&mut self, commands: Vec<Vec<String>>) -> &mut Self {
+        // What the command could not be written with, the undo cannot either.
+        if self.command.is_some() {
+            self.undo = lines(self.platform, &commands).ok();
+        }
+        self
+    }
+
+    pub(super) fn raw_undo(&mut self, command: impl Into<String>) -> &mut Self {
+        self.undo = Some(command.into());
+        self
+    }
+
+    pub(super) fn note(&mut self, note: impl Into<String>) -> &mut Self {
+        if !self.is_open {
+            self.note = Some(note.into());
+        }
+        self
+    }
+
+    fn open(&mut self, why: String) -> &mut Self {
+        self.note = Some(why);
+        self.is_open = true;
+        self
+    }
+}
+
+fn lines(platform: Platform, commands: &[Vec<String>]) -> Result<String, String> {
+    let lines: Result<Vec<String>, String> = commands.iter().map(|words| Shell::of(platform).command(words)).collect();
+    lines
+        .map(|lines| lines.join("\n"))
+        .map_err(|word| format!("cannot: {word:?} cannot be written for {platform}; choose another name"))
+}

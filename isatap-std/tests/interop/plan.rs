@@ -1,0 +1,281 @@
+//! What `isatap plan` prints, carried out at the other ends: there the link comes up, and the undo
+//! leaves nothing.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::common::{Daemon, Guest, Lab, Namespace, Node, Output, PATIENCE, Wire, isatap_binary, peers, wait_until};
+
+/// The file of our end, each link at an IPv4 address of its own.
+const FILE: &str = r#"
+[[isatap-router]]
+local = "10.0.0.1"
+prefix = "2001:db8:0:7::/64"
+
+[[tunnel]]
+local = "192.0.2.1"
+remote = "192.0.2.9"
+address = "2001:db8:77::1/64"
+mtu = 1400
+
+[[6to4]]
+role = "relay"
+local = "198.51.100.1"
+client = ["198.51.100.0/24"]
+accept-bogons = true
+"#;
+
+/// Each link with what the other end is told beside the file, and addresses to ping from there.
+const ENDS: [(&str, &str, &[&str]); 3] = [
+    ("isatap0", "--local 10.0.0.2", &["2001:db8:0:7:0:5efe:a00:1", "2600::1"]),
+    ("tun6in4", "--address 2001:db8:77::9/64", &["2001:db8:77::1"]),
+    ("tun6to4", "--local 198.51.100.2", &["2002:c633:6401::1", "2600::1"]),
+];
+
+/// systemd is not a guest's first process: nobody is to be told of new units.
+const SYSTEMCTL: &str = "systemctl() { [ \"$1\" = daemon-reload ] || command systemctl --root=/ \"$@\"; }\n";
+
+/// What the tool prints for a file.
+#[track_caller]
+fn plan(file: &Path, arguments: &str) -> String {
+    let output =
+        Command::new(isatap_binary()).arg("plan").arg(file).args(arguments.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "{arguments}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Our end, with a native host's address behind it.
+fn ours(lab: &Lab, wire: &Wire<'_>) -> (Namespace, Daemon) {
+    let ours = lab.namespace("ours");
+    wire.join(&ours, "eth0", "10.0.0.1/24");
+    ours.ok("ip address add 192.0.2.1/24 dev eth0 && ip address add 198.51.100.1/24 dev eth0 && \
+         sysctl -qw net.ipv6.conf.all.forwarding=1 && ip -6 address add 2600::1/128 dev lo");
+    let file = ours.file("node.toml", FILE);
+    let mut daemon = Daemon::isatap(&ours, &format!("run {file}"));
+    for (device, ..) in ENDS {
+        daemon.wait_for_line(&format!("{device} up: "), PATIENCE);
+    }
+    (ours, daemon)
+}
+
+/// Devices, addresses and routes of a guest.
+fn everything(guest: &Guest) -> String {
+    guest.ok("ip -o link | cut -d' ' -f2; ip -o -6 address show | cut -d' ' -f2-7; ip -6 route show; ls /etc/systemd/network /etc/systemd/system | grep -i -e tun -e isatap || true")
+}
+
+/// Carries out a plan, pings, takes it back.
+fn carry_out(guest: &Guest, ours: &Namespace, platform: &str, before_ping: impl Fn(&str)) {
+    let file = ours.shared().join("node.toml");
+    let before = everything(guest);
+    for (device, told, targets) in ENDS {
+        let arguments = format!("--for {platform} --link {device} {told}");
+        let script = guest.file("plan.sh", &format!("{SYSTEMCTL}{}", plan(&file, &arguments)));
+        guest.ok(&format!("sh -e {script}"));
+        before_ping(device);
+        for target in targets {
+            peers::ping(guest, target);
+        }
+        let undo = plan(&file, &format!("{arguments} --undo"));
+        let undo = guest.file("undo.sh", &format!("{SYSTEMCTL}{undo}"));
+        guest.ok(&format!("sh -e {undo}"));
+        wait_until(&format!("nothing left of {device}"), PATIENCE, || everything(guest) == before);
+    }
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_plan_for_iproute2_brings_the_kernels_end_up_and_its_undo_leaves_nothing() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let (ours, _daemon) = ours(&lab, &wire);
+    let guest = lab.guest("kernel", &[&wire]);
+    peers::ipv4(&guest, "10.0.0.2/24");
+    guest.ok("ip address add 192.0.2.9/24 dev eth0 && ip address add 198.51.100.2/24 dev eth0");
+    carry_out(&guest, &ours, "iproute2", |_| {});
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_plan_for_networkd_brings_the_kernels_end_up_and_its_undo_leaves_nothing() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let (ours, _daemon) = ours(&lab, &wire);
+    let guest = lab.guest("networkd", &[&wire]);
+    peers::ipv4(&guest, "10.0.0.2/24");
+    guest.ok("ip address add 192.0.2.9/24 dev eth0 && ip address add 198.51.100.2/24 dev eth0");
+    networkd(&guest);
+    carry_out(&guest, &ours, "networkd", |device| {
+        if device == "isatap0" {
+            guest.ok("cp /etc/systemd/system/isatap-prl-isatap0.service /run/share/");
+            let unit = guest.shared().join("isatap-prl-isatap0.service");
+            let output = Command::new("systemd-analyze").arg("verify").arg(unit).output().unwrap();
+            assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        }
+    });
+}
+
+/// systemd-networkd with D-Bus, without systemd and udev: /sys is read-only, as in a container.
+fn networkd(guest: &Guest) {
+    guest.ok("mount -t tmpfs tmpfs /etc/systemd/network && mount -t tmpfs tmpfs /etc/systemd/system && \
+         mount -o remount,ro /sys && mkdir -p /run/dbus /run/systemd/netif/links /run/systemd/netif/leases && \
+         chown -R systemd-network /run/systemd/netif");
+    guest.start("dbus", "dbus-daemon --system --nofork --nopidfile");
+    wait_until("D-Bus", PATIENCE, || guest.succeeds("test -S /run/dbus/system_bus_socket"));
+    guest.start("systemd-networkd", "/usr/lib/systemd/systemd-networkd");
+    wait_until("networkd", PATIENCE, || guest.succeeds("networkctl list"));
+}
+
+/// 6rd needs Debian's own kernel.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_plan_for_a_6rd_customer_edge_brings_it_up_and_its_undo_leaves_nothing() {
+    const FILE: &str = "[[6rd]]\nrole = \"br\"\nprefix = \"2001:db8::/32\"\nv4-mask-len = 8\nlocal = \"10.0.0.1\"\n";
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ours = lab.namespace("ours");
+    wire.join(&ours, "eth0", "10.0.0.1/24");
+    ours.ok("sysctl -qw net.ipv6.conf.all.forwarding=1 && ip -6 address add 2600::1/128 dev lo");
+    let file = ours.file("node.toml", FILE);
+    let _daemon = Daemon::isatap(&ours, &format!("run {file}"));
+    let guest = lab.stock_guest("edge", &[&wire]);
+    peers::ipv4(&guest, "10.0.0.2/24");
+    let before = everything(&guest);
+    let arguments = "--for iproute2 --local 10.0.0.2";
+    let script = guest.file("plan.sh", &plan(Path::new(&file), arguments));
+    guest.ok(&format!("sh -e {script}"));
+    for target in ["2001:db8:0:100::1", "2600::1"] {
+        peers::ping(&guest, target);
+    }
+    let undo = guest.file("undo.sh", &plan(Path::new(&file), &format!("{arguments} --undo")));
+    guest.ok(&format!("sh -e {undo}"));
+    wait_until("nothing left", PATIENCE, || everything(&guest) == before);
+}
+
+/// The other end runs this tool as well: a router for our host, a tunnel for our tunnel, and so on.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_plan_for_this_tool_runs_as_it_is_printed() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let (near, far) = (lab.namespace("near"), lab.namespace("far"));
+    wire.join(&near, "eth0", "10.0.0.1/24");
+    wire.join(&far, "eth0", "10.0.0.2/24");
+    for (table, told, target) in [
+        ("[[isatap-host]]\nrouter = \"10.0.0.2\"\n", "--prefix 2001:db8:0:7::/64", "2001:db8:0:7:0:5efe:a00:2"),
+        (
+            "[[tunnel]]\nlocal = \"10.0.0.1\"\nremote = \"10.0.0.2\"\naddress = \"2001:db8:77::/127\"\n",
+            "",
+            "2001:db8:77::1",
+        ),
+        (
+            "[[6rd]]\nprefix = \"2001:db8::/32\"\nv4-mask-len = 8\nlocal = \"10.0.0.1\"\nbr = \"10.0.0.2\"\n",
+            "",
+            "2001:db8:0:200::1",
+        ),
+    ] {
+        let file = near.file("node.toml", table);
+        let near_daemon = Daemon::isatap(&near, &format!("run {file}"));
+        let steps = plan(Path::new(&file), &format!("--for isatap -j {told}"));
+        let mut daemons = Vec::new();
+        for step in steps.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+            carry_out_step(&far, step["command"].as_str().unwrap(), &mut daemons);
+        }
+        peers::ping(&near, target);
+        for daemon in daemons.into_iter().chain([near_daemon]) {
+            assert!(daemon.terminate(PATIENCE).success());
+        }
+    }
+}
+
+/// Runs one command of a plan; what stays runs until the end of the test.
+#[track_caller]
+fn carry_out_step(node: &Namespace, command: &str, daemons: &mut Vec<Daemon>) {
+    let folder = Path::new(isatap_binary()).parent().unwrap().display();
+    let command = format!("PATH={folder}:$PATH; {command}");
+    let stays = ["isatap run ", "isatap host ", "isatap router ", "isatap tunnel ", "isatap 6rd "];
+    if stays.iter().any(|begin| command.contains(&format!("; {begin}"))) {
+        let name = format!("daemon{}", daemons.len());
+        let mut daemon = Daemon::start(node, &name, "bash", &["-c", &command.replacen("; isatap", "; exec isatap", 1)]);
+        daemon.wait_for_line(" up", PATIENCE);
+        daemons.push(daemon);
+        return;
+    }
+    let mut last: Option<Output> = None;
+    // A check may come before a daemon has learned what it checks.
+    wait_until(&format!("{} on {}", command, node.name()), PATIENCE, || last.insert(node.run(&command)).success());
+}
+
+/// The guide for manage-out, step by step as it is printed: the intranet's host reaches clients of
+/// both servers by name, and afterwards nothing is left.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn nam_9_s64_41_s64_42_the_direct_access_guide_leads_to_a_client_by_name() {
+    let lab = Lab::new();
+    let (intranet, servers) = (lab.wire(), lab.wire());
+    let (router, host) = (lab.namespace("router"), lab.namespace("host"));
+    intranet.join(&router, "eth0", "172.16.10.31/24");
+    intranet.join(&host, "eth0", "172.16.10.40/24");
+    host.etc("hosts", "127.0.0.1 localhost\n");
+    servers.join(&router, "eth1", "fd9c:30c:2da4:111::f/64");
+    // What DirectAccess itself has set up: a server and a client, between them its tunnel.
+    let mut sites = Vec::new();
+    for (number, own, prefix) in [(1, "25", "1000"), (2, "26", "1001")] {
+        let tunnel = lab.wire();
+        let server = lab.namespace(&format!("server{number}"));
+        let client = lab.namespace(&format!("client{number}"));
+        servers.join(&server, "eth0", &format!("fd9c:30c:2da4:111::{own}/64"));
+        tunnel.join(&server, "eth1", &format!("fd9c:30c:2da4:{prefix}::1/64"));
+        tunnel.join(&client, "eth0", &format!("fd9c:30c:2da4:{prefix}::5/64"));
+        server.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
+        client.ok(&format!("ip -6 route add default via fd9c:30c:2da4:{prefix}::1"));
+        client.start("rdp", "socat TCP6-LISTEN:3389,fork,reuseaddr EXEC:cat");
+        sites.push((server, client));
+    }
+    let machine = |on: &str| match on {
+        "router" => &router,
+        "management host" => &host,
+        "server 1" => &sites[0].0,
+        "server 2" => &sites[1].0,
+        other => panic!("nobody plays {other}"),
+    };
+    let file = router.directory().join("isatap.toml").display().to_string();
+    let output = Command::new(isatap_binary())
+        .args(["plan", "recipe", "direct-access-manage-out", "-j", "--for", "isatap"])
+        .args(["--organisation", "fd9c:30c:2da4::/48", "--router", "172.16.10.31", "--router-dev", "eth1"])
+        .args(["--router-address", "fd9c:30c:2da4:111::31/64", "--server-interface", "eth0"])
+        .args(["--server", "fd9c:30c:2da4:111::25", "--server", "fd9c:30c:2da4:111::26"])
+        .args(["--name", "da-isatap.corp.example", "--client", "client1.corp.example=fd9c:30c:2da4:1000::5"])
+        .args(["--file", &file])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let steps: Vec<Value> =
+        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // Not before the guide has been followed.
+    assert!(!host.succeeds("ping -6 -c 1 -W 1 fd9c:30c:2da4:1000::5"));
+    let mut daemons = Vec::new();
+    for step in steps.iter().filter(|step| !step["command"].is_null()) {
+        carry_out_step(machine(step["on"].as_str().unwrap()), step["command"].as_str().unwrap(), &mut daemons);
+    }
+    // What the checks cannot see: the clients of the other server, and that only the routes that are
+    // meant were learned.
+    peers::ping(&host, "fd9c:30c:2da4:1001::5");
+    assert!(!host.ok("ip -6 route show default").contains("isatap0"));
+    assert!(host.ok("ip -6 route show dev isatap0").contains("fd9c:30c:2da4:1000::/64"));
+    assert!(host.ok("cat /etc/hosts").contains("da-isatap.corp.example"));
+    for daemon in daemons {
+        assert!(daemon.terminate(PATIENCE).success());
+    }
+    for step in steps.iter().rev() {
+        if let Some(undo) = step["undo"].as_str() {
+            machine(step["on"].as_str().unwrap()).ok(undo);
+        }
+    }
+    assert_eq!(host.ok("cat /etc/hosts"), "127.0.0.1 localhost\n");
+    assert!(!Path::new(&file).exists());
+    for node in [&router, &host, &sites[0].0] {
+        assert!(!node.ok("ip -6 route show; ip -6 address show").contains(":2da4:1::"), "{}", node.name());
+    }
+}
