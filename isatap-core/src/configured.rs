@@ -15,13 +15,14 @@ use core::net::Ipv4Addr;
 
 use crate::capacity::{Capacity, N};
 use crate::drop_reason::DropReason;
-use crate::engine::{Entropy, Event, LearnedAddress, Transmit};
+use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
-use crate::interface::{Context, Control, Heard, Received, Told, interface};
+use crate::interface::{Context, Control, Delegated, Heard, Received, Told, interface};
 use crate::link::{InterfaceAddress, Link, Locator, OuterPolicy};
 use crate::nd::message::{self, Message, NeighborFlags, NeighborSolicitationRepr};
 use crate::nd::neighbor::{Advertised, Neighbors, Reachability};
 use crate::packet::PacketMut;
+use crate::prefix::Ipv6Prefix;
 use crate::route::{Origin, Route};
 use crate::time::{Expiry, Instant};
 
@@ -31,10 +32,12 @@ pub use link::{ConfiguredLink, link_local};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// This end's IPv4 address.
-    pub local: Ipv4Addr,
-    /// The other end's; never derived from an IPv6 address.
-    pub remote: Ipv4Addr,
+    /// This end's IPv4 address; `None`: the first of those that
+    /// [`set_locators`](ConfiguredInterface::set_locators) brings, at any time.
+    pub local: Option<Ipv4Addr>,
+    /// The other end's, never derived from an IPv6 address; `None`:
+    /// [`set_remote`](ConfiguredInterface::set_remote) brings it.
+    pub remote: Option<Ipv4Addr>,
     /// How outer headers are made.
     pub policy: OuterPolicy,
     /// Whether the remote is probed when packets are sent. `TUN-62`: SHOULD.
@@ -42,10 +45,19 @@ pub struct Config {
 }
 
 impl Config {
-    /// A tunnel from `local` to `remote` as RFC 4213 recommends it.
+    /// As RFC 4213 recommends it, with ends that are not known yet.
+    pub const DEFAULT: Config = Config { local: None, remote: None, policy: OuterPolicy::DEFAULT, probe_remote: true };
+
+    /// The same from `local` to `remote`.
     #[must_use]
     pub const fn new(local: Ipv4Addr, remote: Ipv4Addr) -> Self {
-        Config { local, remote, policy: OuterPolicy::DEFAULT, probe_remote: true }
+        Config { local: Some(local), remote: Some(remote), ..Config::DEFAULT }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config::DEFAULT
     }
 }
 
@@ -55,32 +67,79 @@ pub struct ConfiguredInterface<C: Capacity> {
     config: Config,
     link: ConfiguredLink<C>,
     remote: Neighbors<Ipv4Addr, N<1>>,
+    /// Whether everything goes to the other end that has no nearer route.
+    default_route: bool,
     told: Told<C>,
+    delegated: Delegated,
 }
 
 impl<C: Capacity> ConfiguredInterface<C> {
-    /// A tunnel with its link-local address. `TUN-61`
+    /// A tunnel with its link-local address, where its local end is known.
+    /// `TUN-61`
     #[must_use]
     pub fn new(config: Config) -> Self {
         let mut interface = ConfiguredInterface {
             config,
-            link: ConfiguredLink::new(config.local, config.remote, config.policy),
+            link: ConfiguredLink::new(&config),
             remote: Neighbors::EMPTY,
+            default_route: false,
             told: Told::NOTHING,
+            delegated: Delegated::NOTHING,
         };
         // One address always fits; a table without rows has none to tell.
         let _ = interface.sync_addresses();
         interface
     }
 
-    /// Replaces the IPv4 addresses of this node, with their subnets, of which
-    /// it sends from [`Config::local`] alone: their broadcast addresses are no
-    /// remote. `TUN-4`
+    /// Replaces the IPv4 addresses of this node, with their subnets: their
+    /// broadcast addresses are no remote (`TUN-4`). It sends from one of them:
+    /// [`Config::local`], or the first.
     ///
     /// # Errors
-    /// The table is full: not every address is known to be ours.
-    pub fn set_locators(&mut self, locators: &[Locator]) -> Result<(), TableFull> {
-        self.link.set_locators(locators)
+    /// A table is full: not every address is known to be ours, or the default
+    /// route has no row.
+    pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
+        let known = self.link.set_locators(self.config.local, locators);
+        known.and(self.sync(cx))
+    }
+
+    /// Sets the other end; `None`: nobody is sent to or heard.
+    ///
+    /// # Errors
+    /// The default route has no row.
+    pub fn set_remote(&mut self, cx: &mut Context<'_, C>, remote: Option<Ipv4Addr>) -> Result<(), TableFull> {
+        if self.link.remote() != remote {
+            self.link.set_remote(remote);
+            // What was known of the old one says nothing of the new one.
+            self.remote = Neighbors::EMPTY;
+        }
+        self.sync(cx)
+    }
+
+    /// Whether the tunnel is a way to everywhere, while both ends are known.
+    ///
+    /// # Errors
+    /// The route has no row.
+    pub fn set_default_route(&mut self, cx: &mut Context<'_, C>, is_wanted: bool) -> Result<(), TableFull> {
+        self.default_route = is_wanted;
+        self.sync(cx)
+    }
+
+    /// The prefix that the other end routes to this node, for its LANs. What no
+    /// LAN has of it does not return into the tunnel.
+    ///
+    /// # Errors
+    /// The route that keeps it from there has no row.
+    pub fn set_routed_prefix(&mut self, cx: &mut Context<'_, C>, prefix: Option<Ipv6Prefix>) -> Result<(), TableFull> {
+        self.leave(cx);
+        self.delegated.wanted = prefix.map(|prefix| Delegation { prefix, until: Expiry::NEVER });
+        self.sync(cx)
+    }
+
+    /// The prefix for LANs.
+    #[must_use]
+    pub fn delegation(&self) -> Option<Delegation> {
+        self.delegated.wanted
     }
 
     /// Adds an address of this node; its prefix is on-link here.
@@ -105,7 +164,16 @@ impl<C: Capacity> ConfiguredInterface<C> {
     /// What is known of the other end; `None`: nothing was sent yet.
     #[must_use]
     pub fn remote_reachability(&self) -> Option<Reachability> {
-        self.remote.reachability(self.config.remote)
+        self.remote.reachability(self.link.remote()?)
+    }
+
+    /// Brings addresses and routes to what is known.
+    fn sync(&mut self, cx: &mut Context<'_, C>) -> Result<(), TableFull> {
+        let default = (self.default_route && self.link.is_usable())
+            .then(|| Route::on_link(Ipv6Prefix::DEFAULT, cx.id, Origin::Automatic));
+        let null = self.delegated.wanted.map(|given| Route::null(given.prefix, Origin::Automatic));
+        let addresses = self.sync_addresses();
+        addresses.and(self.told.sync_routes(cx, default.into_iter().chain(null)))
     }
 
     fn sync_addresses(&mut self) -> Result<(), TableFull> {
@@ -120,14 +188,21 @@ impl<C: Capacity> ConfiguredInterface<C> {
 }
 
 impl<C: Capacity> Control<C> for ConfiguredInterface<C> {
+    fn leave(&mut self, cx: &mut Context<'_, C>) {
+        if let Some(given) = self.delegated.wanted {
+            cx.routes.remove(&Route::null(given.prefix, Origin::Automatic).key());
+        }
+    }
+
     fn receive(&mut self, cx: &mut Context<'_, C>, heard: &Heard<'_>) -> Received {
         match &heard.message {
             Message::NeighborAdvertisement(na) => {
                 let solicited = na.flags().contains(NeighborFlags::SOLICITED);
                 let is_router = na.flags().contains(NeighborFlags::ROUTER);
-                match self.remote.advertised(cx.now, self.config.remote, solicited, is_router) {
-                    Advertised::Unknown => Received::Drop(DropReason::NdUnknownTarget),
-                    Advertised::Accepted { .. } => Received::Consumed,
+                let remote = self.link.remote();
+                match remote.map(|remote| self.remote.advertised(cx.now, remote, solicited, is_router)) {
+                    None | Some(Advertised::Unknown) => Received::Drop(DropReason::NdUnknownTarget),
+                    Some(Advertised::Accepted { .. }) => Received::Consumed,
                 }
             }
             // NDP-70: this link has no second neighbour to be redirected to.
@@ -162,16 +237,26 @@ impl<C: Capacity> Control<C> for ConfiguredInterface<C> {
         out: &mut PacketMut<'_>,
     ) -> Result<Option<Transmit>, EmitError> {
         let Some(remote) = self.remote.next_probe(cx.now) else { return Ok(None) };
-        let (source, target) = (link_local(self.config.local), link_local(self.config.remote));
+        let Some(local) = self.link.local() else {
+            self.remote = Neighbors::EMPTY;
+            return Ok(None);
+        };
+        let (source, target) = (link_local(local), link_local(remote));
         // NDP-51, TUN-63: to the target itself, without a link-layer address.
         message::write_packet(out, &source, &target, |w| NeighborSolicitationRepr { target }.emit(w))?;
-        let sent = cx.send(&self.link, self.config.local, remote, out);
+        let sent = cx.send(&self.link, local, remote, out);
         self.remote.probe_sent(cx.now, remote);
         Ok(sent)
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
-        self.told.poll_event(cx.id, &self.link.underlay.policy)
+        self.delegated.poll_event(cx.id).or_else(|| self.told.poll_event(cx.id, &self.link.underlay.policy))
+    }
+
+    fn retry(&mut self, cx: &mut Context<'_, C>) {
+        if self.told.full.is_any() {
+            let _ = self.sync(cx);
+        }
     }
 
     fn deadline(&self) -> Expiry {

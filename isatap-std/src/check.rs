@@ -455,7 +455,8 @@ fn addresses(subject: &Subject) -> Vec<Ipv6Addr> {
         LinkSpec::Compatible(compatible) => compatible.local.iter().map(|local| compatible::address(*local)).collect(),
         LinkSpec::SixRd(sixrd) => {
             let first = |delegated: Ipv6Prefix| Ipv6Addr::from_bits(delegated.address().to_bits() | 1);
-            sixrd.domain().map(|domain| first(domain.delegated(sixrd.local))).into_iter().collect()
+            let of_local = sixrd.local.and_then(|local| Some(first(sixrd.domain().ok()?.delegated(local))));
+            of_local.into_iter().collect()
         }
         LinkSpec::SixToFour(_) => {
             let own = |local: &Ipv4Addr| [sixtofour::addr::host_router(*local), sixtofour::addr::relay(*local)];

@@ -347,6 +347,9 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
         "teredo-client" | "teredo-server" | "teredo-relay" => teredo::judge,
         _ => router::judge,
     };
+    if let (None, Some(what)) = (&facts.kernel.device, &facts.evidence.status.waiting) {
+        return vec![without_device(role, what)];
+    }
     let mut findings = Vec::new();
     for step in Step::of(&facts.evidence.status) {
         let finding = judge(facts, *step);
@@ -369,6 +372,17 @@ fn resting(facts: &Facts, step: Step) -> Finding {
     };
     let device = status.yields_to.as_ref().map(|device| format!(" by {device}")).unwrap_or_default();
     Finding::unknown(step, format!("{who}{device} (--beside-native has it work all the same)"))
+}
+
+/// A link that waits before it has a device: what for.
+fn without_device(role: &str, what: &str) -> Finding {
+    let is_address = what.starts_with(|first: char| first.is_ascii_digit());
+    let fix = match is_address {
+        true => format!("ip address add {what}/LEN dev DEV"),
+        false => "remove what is in the way; the daemon tries again by itself, and at once on SIGHUP".to_owned(),
+    };
+    let step = if role.starts_with("teredo") { Step::Socket } else { Step::Address };
+    Finding::bad(step, format!("there is no device yet: the link waits for {what}"), fix)
 }
 
 #[cfg(test)]

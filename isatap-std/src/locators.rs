@@ -1,7 +1,7 @@
 //! Which IPv4 addresses of this machine a link sends from, at any time.
 
 use crate::error::Error;
-use crate::netlink::{Ipv4Address, Netlink};
+use crate::netlink::{Ipv4Address, NetDevice, Netlink};
 use isatap_core::isatap::addr::is_locator;
 use isatap_core::link::Locator;
 use std::net::Ipv4Addr;
@@ -28,6 +28,23 @@ pub(crate) struct Found {
     pub(crate) mtu: Option<u16>,
     /// How long they are all known to stay; `None`: for ever.
     pub(crate) valid: Option<Duration>,
+    /// Why there are none.
+    pub(crate) missing: Option<Missing>,
+}
+
+/// What a machine lacks before it has a locator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// Such as an address, for people.
+    pub(crate) what: String,
+    /// The command that shows what there is.
+    pub(crate) see: String,
+}
+
+impl Missing {
+    fn new(what: impl Into<String>, see: impl Into<String>) -> Self {
+        Self { what: what.into(), see: see.into() }
+    }
 }
 
 impl LocatorSource {
@@ -39,28 +56,18 @@ impl LocatorSource {
         }
     }
 
-    /// Sees whether it makes sense on this machine.
+    /// Sees whether it makes sense on this machine. Addresses and devices that are not there may
+    /// come later.
     ///
     /// # Errors
     ///
-    /// A usage error: an address that is not this machine's, a device that does not exist or
-    /// is the loopback device.
+    /// A usage error: the device is the loopback device.
     pub(crate) fn check(&self, netlink: &Netlink) -> Result<(), Error> {
         match self {
-            LocatorSource::Fixed(addresses) => {
-                let own = netlink.ipv4_addresses()?;
-                for address in addresses {
-                    if !own.iter().any(|own| own.address == *address) {
-                        let error = Error::usage("send from", address, "this machine does not have this address");
-                        return Err(error.with_advice("see: ip -4 address"));
-                    }
-                }
-                Ok(())
-            }
             LocatorSource::Device(name) => {
-                let index = netlink.link(name)?.index;
-                let own: Vec<_> = netlink.ipv4_addresses()?.into_iter().filter(|own| own.interface == index).collect();
-                // An address may come later, but not to where this one is.
+                let index = netlink.links()?.into_iter().find(|link| link.name == *name).map(|link| link.index);
+                let own = netlink.ipv4_addresses()?.into_iter().filter(|own| Some(own.interface) == index);
+                let own: Vec<_> = own.collect();
                 if own.iter().any(|own| own.address.is_loopback()) && !own.iter().any(|own| is_locator(own.address)) {
                     let text = format!("it is the loopback device, and {} is on every machine", Ipv4Addr::LOCALHOST);
                     let error = Error::usage("send from the addresses of", name, text);
@@ -68,7 +75,41 @@ impl LocatorSource {
                 }
                 Ok(())
             }
-            LocatorSource::All | LocatorSource::TowardRouter => Ok(()),
+            LocatorSource::Fixed(_) | LocatorSource::All | LocatorSource::TowardRouter => Ok(()),
+        }
+    }
+
+    /// Sees whether this machine has all the addresses that it has to be, for who cannot wait for them.
+    ///
+    /// # Errors
+    ///
+    /// A usage error: an address that is not this machine's.
+    pub(crate) fn require(&self, netlink: &Netlink) -> Result<(), Error> {
+        let own = netlink.ipv4_addresses()?;
+        match self.fixed().iter().find(|address| !own.iter().any(|own| own.address == **address)) {
+            None => Ok(()),
+            Some(address) => {
+                let error = Error::usage("send from", address, "this machine does not have this address");
+                Err(error.with_advice("see: ip -4 address"))
+            }
+        }
+    }
+
+    /// What there has to be before there is a locator.
+    fn missing(&self, links: &[NetDevice], router: Option<Ipv4Addr>) -> Option<Missing> {
+        match self {
+            LocatorSource::Fixed(addresses) => {
+                let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                Some(Missing::new(addresses.join(" or "), "ip -4 address"))
+            }
+            LocatorSource::Device(name) if links.iter().any(|link| link.name == *name) => {
+                Some(Missing::new(format!("an IPv4 address on {name}"), "ip -4 address"))
+            }
+            LocatorSource::Device(name) => Some(Missing::new(format!("the device {name}"), "ip link")),
+            LocatorSource::TowardRouter => router
+                .map(|router| Missing::new(format!("an IPv4 route to {router}"), format!("ip -4 route get {router}"))),
+            // Which of them will do is not known here.
+            LocatorSource::All => None,
         }
     }
 
@@ -125,6 +166,7 @@ impl LocatorSource {
             .map(|link| u16::try_from(link.mtu).unwrap_or(u16::MAX))
             .min();
         let valid = chosen.iter().filter_map(|own| own.valid).min();
-        Ok(Found { locators, mtu, valid })
+        let missing = if chosen.is_empty() { self.missing(&links, router) } else { None };
+        Ok(Found { locators, mtu, valid, missing })
     }
 }

@@ -212,6 +212,11 @@ pub fn without_link<'g>(links: &[LinkSpec], given: &'g Given) -> Vec<&'g Address
 fn of_numbered_link(link: &LinkSpec, number: usize, platform: Platform, given: &Given) -> Vec<Step> {
     let end = OtherEnd::of(link, given);
     let mut steps = Steps::new(platform, end.describe(), Some(link.device()), number);
+    if let (LinkSpec::Tunnel(_) | LinkSpec::SixRd(_), Some(via)) = (link, link.via()) {
+        let what = format!("this end's IPv4 address, which is that of {via}");
+        steps.not_known("Make the tunnel.", &what, "name it as local, and make the other end again when it changes");
+        return steps.take();
+    }
     match platform {
         Platform::Windows | Platform::PowerShell => windows::plan(&end, &mut steps),
         Platform::Iproute2 => iproute2::plan(&end, &mut steps),

@@ -17,8 +17,9 @@
 //! All of it is gone when the value is dropped: devices, addresses, routes. Needs CAP_NET_ADMIN
 //! and, for protocol 41, CAP_NET_RAW. [`Run::turn`] and its [`AsFd`] serve loops of others.
 //!
-//! A device that another program deletes is made again, at most once a second, and a [`Notice`]
-//! says so. What other programs had put on it is gone; the other links go on undisturbed.
+//! A link whose IPv4 address or device this machine lacks waits for it, and sends from the moment when
+//! it comes. A device that another program deletes is made again, at most once a second, and a
+//! [`Notice`] says so. What other programs had put on it is gone; the other links go on undisturbed.
 //!
 //! # What it does not do
 //!
@@ -59,9 +60,9 @@ use crate::error::Error;
 use crate::netlink::{Netlink, sysctl};
 use crate::runtime_dir::RuntimeDir;
 use crate::service::status::Status;
-use crate::service::{self, LAST_WORDS, Member, Notice, Observer, Proto41Role, Service, Surroundings};
+use crate::service::{self, LAST_WORDS, Member, Notice, Observer, Proto41Role, Service, Surroundings, Waiting};
 use crate::signal::{Request, Signals};
-use crate::spec::{LinkSpec, Native, conflicts};
+use crate::spec::{LinkSpec, Native, conflicts, list};
 use crate::teredo::secrets::Secrets;
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
@@ -114,8 +115,8 @@ enum Home {
     Proto41(LinkId),
     /// A service of its own, and its number at the poller.
     Alone(u16, Box<dyn Member>),
-    /// The device is gone, and is to be made again.
-    Deleted(Retry),
+    /// There is no device: it is to be made at some time. Until then a member at the poller may be asked.
+    Waiting(Retry, Option<(u16, Box<Waiting>)>),
 }
 
 // Numbers at the poller.
@@ -185,9 +186,38 @@ impl Run {
         if self.links.iter().any(|begun| begun.wanted == *wanted) {
             return Ok(());
         }
-        let home = self.home_of(wanted)?;
+        let home = match self.missing(wanted)? {
+            Some(missing) => {
+                let device = wanted.link.device();
+                let text = format!("{device} waits for {missing}: it is not made until then; see: ip -4 address");
+                self.observer.notice(Some(device), &Notice::Warning(text));
+                self.wait(wanted, Retry::for_address(self.poller.clock().now()), missing)
+            }
+            None => self.home_of(wanted)?,
+        };
         self.links.push(Begun { wanted: wanted.clone(), home, since: self.poller.clock().now() });
         Ok(())
+    }
+
+    /// What a link cannot be made without; one of protocol 41 waits with its device.
+    fn missing(&self, wanted: &Wanted) -> Result<Option<String>, Error> {
+        let missing = if wanted.link.is_teredo() { service::missing_for_teredo(&wanted.link)? } else { Vec::new() };
+        Ok((!missing.is_empty()).then(|| list(&missing)))
+    }
+
+    /// A link without a device, that waits.
+    fn wait(&self, wanted: &Wanted, retry: Retry, what: String) -> Home {
+        let number = self.free_number();
+        let (watcher, observer) = (self.poller.watcher(number), self.observer.clone());
+        let waiting = Waiting::open(&wanted.link, what, self.runtime.as_ref(), watcher, observer);
+        // Out of descriptors: nobody can be answered, and it is tried when its time has come.
+        Home::Waiting(retry, waiting.ok().map(|waiting| (number, Box::new(waiting))))
+    }
+
+    /// A number at the poller that no member has.
+    fn free_number(&self) -> u16 {
+        let is_free = |number: &u16| self.members().all(|(taken, _)| taken != *number);
+        (PROTO41 + 1..SIGNALS).find(is_free).unwrap_or(SIGNALS)
     }
 
     /// Makes a link.
@@ -211,8 +241,7 @@ impl Run {
     }
 
     fn begin_alone(&mut self, wanted: &Wanted) -> Result<Home, Error> {
-        let is_free = |number: &u16| self.members().all(|(taken, _)| taken != *number);
-        let number = (PROTO41 + 1..SIGNALS).find(is_free).unwrap_or(SIGNALS);
+        let number = self.free_number();
         let around = Surroundings {
             runtime: self.runtime.as_ref(),
             secrets: wanted.secrets.clone(),
@@ -389,7 +418,8 @@ impl Run {
         let proto41 = self.proto41.iter().map(|proto41| (PROTO41, &**proto41 as &dyn Member));
         proto41.chain(self.links.iter().filter_map(|begun| match &begun.home {
             Home::Alone(number, member) => Some((*number, &**member)),
-            Home::Proto41(_) | Home::Deleted(_) => None,
+            Home::Waiting(_, Some((number, waiting))) => Some((*number, &**waiting as &dyn Member)),
+            Home::Proto41(_) | Home::Waiting(_, None) => None,
         }))
     }
 
@@ -397,7 +427,8 @@ impl Run {
         let proto41 = self.proto41.iter_mut().map(|proto41| (PROTO41, &mut **proto41 as &mut (dyn Member + 'static)));
         proto41.chain(self.links.iter_mut().filter_map(|begun| match &mut begun.home {
             Home::Alone(number, member) => Some((*number, &mut **member)),
-            Home::Proto41(_) | Home::Deleted(_) => None,
+            Home::Waiting(_, Some((number, waiting))) => Some((*number, &mut **waiting as &mut (dyn Member + 'static))),
+            Home::Proto41(_) | Home::Waiting(_, None) => None,
         }))
     }
 
@@ -436,13 +467,13 @@ impl Home {
     fn proto41(&self) -> Option<LinkId> {
         match self {
             Home::Proto41(id) => Some(*id),
-            Home::Alone(..) | Home::Deleted(_) => None,
+            Home::Alone(..) | Home::Waiting(..) => None,
         }
     }
 
     fn retry(&self) -> Option<&Retry> {
         match self {
-            Home::Deleted(retry) => Some(retry),
+            Home::Waiting(retry, _) => Some(retry),
             _ => None,
         }
     }

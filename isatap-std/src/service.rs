@@ -25,6 +25,7 @@ mod question;
 mod role;
 pub mod status;
 mod teredo;
+mod waiting;
 
 pub use self::link_event::LinkEvent;
 pub use crate::capacity::Linux;
@@ -32,7 +33,8 @@ pub(crate) use crate::locators::LocatorSource;
 pub(crate) use member::Member;
 pub(crate) use observer::Observer;
 pub(crate) use proto41::{LAST_WORDS, Proto41Role, check_here};
-pub(crate) use teredo::{Surroundings, open as open_teredo, secrets as secrets_of};
+pub(crate) use teredo::{Surroundings, missing as missing_for_teredo, open as open_teredo, secrets as secrets_of};
+pub(crate) use waiting::Waiting;
 
 use self::role::{Common, Environment, Role, View};
 #[cfg(feature = "control")]
@@ -282,7 +284,9 @@ impl<R: Role> Service<R> {
         let Some(link) = self.links.get_mut(at) else { return };
         let addresses = || link.attachment.addresses().iter().map(|own| own.address);
         let known = link.role.address(self.driver.machine());
-        if link.told.is_some_and(|told| addresses().chain(known).any(|own| own == told)) {
+        let is_told = link.told.is_some_and(|told| addresses().chain(known).any(|own| own == told));
+        // One that cannot send is not up, though a configured tunnel has its address already.
+        if is_told || (link.told.is_none() && link.found.missing.is_some()) {
             return;
         }
         let first = addresses().find(Ipv6Addr::is_unicast_link_local).or_else(|| addresses().next());
@@ -352,6 +356,7 @@ impl<R: Role> Service<R> {
         self.server.count(&mut status.io);
         status.locators = link.found.locators.iter().map(|locator| locator.address).collect();
         status.underlay_mtu = link.found.mtu;
+        status.waiting = link.found.missing.as_ref().map(|missing| missing.what.clone());
         link.role.describe(&self.view(link), &mut status);
         Some(status)
     }

@@ -195,9 +195,9 @@ impl LinkSpec {
         match self {
             LinkSpec::IsatapHost(host) => host.local.clone(),
             LinkSpec::IsatapRouter(router) => router.local.clone(),
-            LinkSpec::Tunnel(tunnel) => vec![tunnel.local],
+            LinkSpec::Tunnel(tunnel) => tunnel.local.into_iter().collect(),
             LinkSpec::Compatible(compatible) => compatible.local.clone(),
-            LinkSpec::SixRd(sixrd) => vec![sixrd.local],
+            LinkSpec::SixRd(sixrd) => sixrd.local.into_iter().collect(),
             LinkSpec::SixToFour(sixtofour) => sixtofour.locals(),
             LinkSpec::TeredoClient(client) => client.bound().into_iter().collect(),
             LinkSpec::TeredoServer(server) => vec![server.primary, server.secondary()],
@@ -211,6 +211,17 @@ impl LinkSpec {
         match self {
             LinkSpec::IsatapHost(host) => host.lmhosts.as_deref(),
             LinkSpec::SixToFour(sixtofour) => sixtofour.lmhosts.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The device whose IPv4 addresses it sends from, whatever they are at the time.
+    #[must_use]
+    pub fn via(&self) -> Option<&str> {
+        match self {
+            LinkSpec::IsatapHost(host) => host.via.as_deref(),
+            LinkSpec::Tunnel(tunnel) => tunnel.via.as_deref(),
+            LinkSpec::SixRd(sixrd) => sixrd.via.as_deref(),
             _ => None,
         }
     }
@@ -268,6 +279,29 @@ impl LinkSpec {
     #[must_use]
     pub fn is_teredo(&self) -> bool {
         matches!(self, LinkSpec::TeredoClient(_) | LinkSpec::TeredoServer(_) | LinkSpec::TeredoRelay(_))
+    }
+
+    /// The name of its role in [`Status`](crate::service::status::Status).
+    #[must_use]
+    pub fn role(&self) -> &'static str {
+        match self {
+            LinkSpec::IsatapHost(_) => "isatap-host",
+            LinkSpec::IsatapRouter(_) => "isatap-router",
+            LinkSpec::Tunnel(_) => "configured",
+            LinkSpec::Compatible(_) => "compatible",
+            LinkSpec::SixRd(sixrd) => match sixrd.role {
+                SixRdRole::CustomerEdge => "6rd-ce",
+                SixRdRole::BorderRelay => "6rd-br",
+            },
+            LinkSpec::SixToFour(sixtofour) => match sixtofour.role {
+                SixToFourRole::HostRouter => "6to4-host-router",
+                SixToFourRole::Router => "6to4-router",
+                SixToFourRole::Relay => "6to4-relay",
+            },
+            LinkSpec::TeredoClient(_) => "teredo-client",
+            LinkSpec::TeredoServer(_) => "teredo-server",
+            LinkSpec::TeredoRelay(_) => "teredo-relay",
+        }
     }
 
     /// What it is, for people.
@@ -400,7 +434,7 @@ pub fn set_locators<C: Capacity>(
         AnyInterface::SixRdRelay(relay) => relay.set_locators(cx, locators),
         AnyInterface::SixToFourRouter(router) => router.set_locators(cx, locators, until),
         AnyInterface::SixToFourRelay(relay) => relay.set_locators(cx, locators),
-        AnyInterface::Configured(tunnel) => tunnel.set_locators(locators),
+        AnyInterface::Configured(tunnel) => tunnel.set_locators(cx, locators),
         AnyInterface::Compatible(compatible) => compatible.set_locators(cx, locators),
         _ => Ok(()),
     }
@@ -442,6 +476,33 @@ fn check_outer(mtu: Option<u16>, ttl: u8, refusals: &mut Refusals) {
     if ttl == 0 {
         let error = Error::usage("set the time to live", ttl, "nothing would leave this machine");
         refusals.add("ttl", error.with_advice("write 1 to 255"));
+    }
+}
+
+/// Whether a link is said to have one IPv4 address: a given one, or the first of a device.
+fn check_local(local: Option<Ipv4Addr>, via: Option<&str>, doing: &'static str, refusals: &mut Refusals) {
+    if let Some(local) = local {
+        refusals.note("local", check_locator(local));
+    }
+    let Some(via) = via else {
+        if local.is_none() {
+            let error = Error::usage("start a", doing, "it has no IPv4 address to send from");
+            refusals.add("", error.with_advice("give local, or via: the device whose IPv4 address it is to follow"));
+        }
+        return;
+    };
+    check_via(via, refusals);
+    if local.is_some() {
+        let error = Error::usage("send from", via, "local and via exclude each other");
+        refusals.add("", error.with_advice("keep one"));
+    }
+}
+
+fn check_via(via: &str, refusals: &mut Refusals) {
+    refusals.note("via", check_device(via));
+    if via.parse::<Ipv4Addr>().is_ok() {
+        let error = Error::usage("send from the device", via, "it is an address");
+        refusals.add("via", error.with_advice("give it as local instead of via"));
     }
 }
 

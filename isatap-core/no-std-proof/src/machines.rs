@@ -198,8 +198,7 @@ crate::roots! {
         any(Underlay::<Small>::new(OuterPolicy::DEFAULT)).locators().len()
     };
     configured_links => |u| {
-        let mut interface = any(configured::ConfiguredInterface::<Standard>::new(any(configured::Config::new(u.ipv4(), u.ipv4()))));
-        keep(interface.set_locators(locators()));
+        let interface = any(configured::ConfiguredInterface::<Standard>::new(any(configured::Config::new(u.ipv4(), u.ipv4()))));
         let link = any(interface.link());
         ask(link, u);
         keep((link.local(), link.remote(), link.addresses().count(), configured::link_local(u.ipv4())));
@@ -228,6 +227,13 @@ crate::roots! {
         let mut node: Node<configured::ConfiguredInterface<Small>, Small, 1> = any(Node::new(any(NodeConfig::DEFAULT)));
         let address = any(InterfaceAddress { address: u.ipv6(), prefix_length: u.value() });
         keep(node.with_interface(u.now(), u.link(), |tunnel, cx| tunnel.add_address(cx, address)));
+        keep(node.with_interface(u.now(), u.link(), |tunnel, cx| {
+            keep(tunnel.set_locators(cx, locators()));
+            keep(tunnel.set_remote(cx, any(Some(u.ipv4()))));
+            keep(tunnel.set_default_route(cx, u.value()));
+            keep(tunnel.set_routed_prefix(cx, any(Some(u.prefix()))));
+            tunnel.delegation()
+        }));
         drive(&mut node, u);
     };
 }

@@ -2,11 +2,12 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use super::Config;
 use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::engine::Admitted;
 use crate::error::{Table, TableFull};
-use crate::link::{Denied, InterfaceAddress, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits, is_in};
+use crate::link::{Denied, InterfaceAddress, Link, LinkKind, Locator, Resolution, Traits, is_in};
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::Flow;
 use crate::proto41::icmp::TunnelError;
@@ -17,8 +18,8 @@ use crate::time::Instant;
 /// A configured tunnel's data.
 #[derive(Clone)]
 pub struct ConfiguredLink<C: Capacity> {
-    local: Ipv4Addr,
-    remote: Ipv4Addr,
+    local: Option<Ipv4Addr>,
+    remote: Option<Ipv4Addr>,
     /// Whether the remote can be a host's address. `TUN-4`: configuration may
     /// be wrong too.
     is_remote_usable: bool,
@@ -41,45 +42,70 @@ pub const fn link_local(ipv4: Ipv4Addr) -> Ipv6Addr {
 }
 
 impl<C: Capacity> ConfiguredLink<C> {
-    pub(crate) fn new(local: Ipv4Addr, remote: Ipv4Addr, policy: OuterPolicy) -> Self {
-        let underlay = Underlay::new(policy);
-        let mut link = ConfiguredLink { local, remote, is_remote_usable: false, underlay, addresses: Bounded::EMPTY };
+    pub(crate) fn new(config: &Config) -> Self {
+        let mut link = ConfiguredLink {
+            local: None,
+            remote: config.remote,
+            is_remote_usable: false,
+            underlay: Underlay::new(config.policy),
+            addresses: Bounded::EMPTY,
+        };
         // One always fits.
-        let _ = link.set_locators(&[]);
+        let _ = link.set_locators(config.local, &[]);
         link
     }
 
-    /// This end's IPv4 address.
+    /// This end's IPv4 address; `None`: there is none now.
     #[must_use]
-    pub fn local(&self) -> Ipv4Addr {
+    pub fn local(&self) -> Option<Ipv4Addr> {
         self.local
     }
 
-    /// The other end's IPv4 address.
+    /// The other end's IPv4 address; `None`: it is not known yet.
     #[must_use]
-    pub fn remote(&self) -> Ipv4Addr {
+    pub fn remote(&self) -> Option<Ipv4Addr> {
         self.remote
     }
 
-    pub(crate) fn set_locators(&mut self, locators: &[Locator]) -> Result<(), TableFull> {
-        let known = self.underlay.replace(core::iter::once(self.local.into()).chain(locators.iter().copied()));
-        self.is_remote_usable = self.underlay.may_send_to(self.remote);
+    /// The node has these IPv4 addresses; `local`: the one to send from, though
+    /// it may not be among them; `None`: the first.
+    pub(crate) fn set_locators(&mut self, local: Option<Ipv4Addr>, locators: &[Locator]) -> Result<(), TableFull> {
+        let fixed = local.map(Locator::from);
+        let known = self.underlay.replace(fixed.into_iter().chain(locators.iter().copied()));
+        self.local = local.or(self.underlay.locators().first().map(|first| first.address));
+        self.set_remote(self.remote);
         known
+    }
+
+    pub(crate) fn set_remote(&mut self, remote: Option<Ipv4Addr>) {
+        self.remote = remote;
+        self.is_remote_usable = remote.is_some_and(|remote| self.underlay.may_send_to(remote));
+    }
+
+    /// Whether packets have a way.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.local.is_some() && self.is_remote_usable
+    }
+
+    /// The link-local address. `TUN-61`
+    fn own(&self) -> Option<Ipv6Addr> {
+        self.local.map(link_local)
     }
 
     /// This node's addresses on the tunnel, the link-local one first.
     pub fn addresses(&self) -> impl Iterator<Item = InterfaceAddress> + '_ {
-        let own = InterfaceAddress { address: link_local(self.local), prefix_length: 64 };
-        core::iter::once(own).chain(self.addresses.iter().copied())
+        let own = self.own().map(|address| InterfaceAddress { address, prefix_length: 64 });
+        own.into_iter().chain(self.addresses.iter().copied())
     }
 
     pub(crate) fn add_address(&mut self, address: InterfaceAddress) -> Result<(), TableFull> {
         self.addresses.add(address, Table::Addresses)
     }
 
-    /// Whether one more address can be told of, besides the link-local one.
+    /// Whether one more address can be told of, besides the link-local one,
+    /// which may come later.
     pub(crate) fn has_room(&self) -> bool {
-        self.addresses().count() < self.addresses.view().capacity()
+        self.addresses.len().saturating_add(1) < self.addresses.view().capacity()
     }
 }
 
@@ -103,17 +129,19 @@ impl<C: Capacity> Link for ConfiguredLink<C> {
     }
 
     fn resolve(&self, _inner_source: &Ipv6Addr, _next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
+        let source = self.local.ok_or(DropReason::NoLocator)?;
+        let destination = self.remote.ok_or(DropReason::NextHopUnresolvable)?;
         if !self.is_remote_usable {
             return Err(DropReason::DestinationRefused);
         }
-        Ok(Resolution::To { source: self.local, destination: self.remote })
+        Ok(Resolution::To { source, destination })
     }
 
     fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
         // TUN-13, TUN-14 [RFC 4213 §3.6]: both ends must be those configured.
         // Nothing is said of a mismatch, since another tunnel may have the
         // same local end.
-        if flow.outer_destination != self.local || flow.outer_source != self.remote {
+        if Some(flow.outer_destination) != self.local || Some(flow.outer_source) != self.remote {
             return Err(Denied::NotAddressed);
         }
         if !self.is_remote_usable {
@@ -135,7 +163,7 @@ impl<C: Capacity> Link for ConfiguredLink<C> {
     }
 
     fn owns_ipv4(&self, address: Ipv4Addr) -> bool {
-        address == self.local
+        self.local == Some(address)
     }
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
@@ -144,7 +172,7 @@ impl<C: Capacity> Link for ConfiguredLink<C> {
 
     fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
         // TUN-35, TUN-45: about the one remote that we send to.
-        if error.destination != self.remote {
+        if Some(error.destination) != self.remote {
             return Err(DropReason::IcmpV4Ignored);
         }
         self.underlay.path_error(now, error)

@@ -5,7 +5,7 @@ use isatap_core::capacity::Standard;
 use isatap_core::configured::{Config, ConfiguredInterface};
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
-use isatap_core::engine::{Admitted, Machine, Verdict, Via};
+use isatap_core::engine::{Admitted, Change, Event, Machine, Verdict, Via};
 use isatap_core::link::{InterfaceAddress, Locator};
 use isatap_core::nd::neighbor::Reachability;
 use isatap_core::node::{Node, NodeConfig};
@@ -161,7 +161,7 @@ fn tun_4_a_broadcast_address_is_no_remote() {
     assert!(send(&mut tunnel).is_ok());
     let own = Locator { address: v4("192.0.2.1"), subnet_length: 25 };
     let set = |tunnel: &mut Tunnel, own: &[Locator]| {
-        tunnel.machine.with_interface(tunnel.now, LINK, |tunnel, _| tunnel.set_locators(own)).unwrap().unwrap();
+        tunnel.machine.with_interface(tunnel.now, LINK, |tunnel, cx| tunnel.set_locators(cx, own)).unwrap().unwrap();
     };
     set(&mut tunnel, &[own]);
     let refused = Verdict::Answer { via: Via::Host { link: LINK }, reason: Some(DropReason::DestinationRefused) };
@@ -205,4 +205,86 @@ fn ndp_70_there_is_no_second_neighbour_to_be_redirected_to() {
     let packet = nd(v6("fe80::c633:6401"), ALL_NODES, ra(1800, &[]));
     assert_eq!(from_remote(&mut tunnel, &packet), Verdict::Deliver { link: LINK, from: Admitted::Remote });
     assert!(tunnel.machine.poll_event().is_none());
+}
+
+/// A tunnel that begins without ends, of which both change later.
+#[test]
+fn tun_60_tun_61_ends_come_later_and_change() {
+    let mut node = Node::new(NodeConfig::DEFAULT);
+    let id = node.add(ConfiguredInterface::new(Config::DEFAULT), Switches::DEFAULT).unwrap();
+    let mut tunnel: Tunnel = Run::new(node, Dice::Middle);
+    type Own<'a> = isatap_core::interface::Context<'a, Standard>;
+    let tell = |tunnel: &mut Tunnel, what: &dyn Fn(&mut ConfiguredInterface<Standard>, &mut Own<'_>)| {
+        tunnel.machine.with_interface(tunnel.now, id, |tunnel, cx| what(tunnel, cx)).unwrap();
+        tunnel.drain();
+    };
+    let to = |remote: Option<&'static str>| {
+        move |tunnel: &mut ConfiguredInterface<Standard>, cx: &mut Own<'_>| {
+            tunnel.set_remote(cx, remote.map(v4)).unwrap();
+        }
+    };
+    let from = |own: &'static str| {
+        move |tunnel: &mut ConfiguredInterface<Standard>, cx: &mut Own<'_>| {
+            let own: Vec<Locator> = own.split_whitespace().map(|own| v4(own).into()).collect();
+            tunnel.set_locators(cx, &own).unwrap();
+        }
+    };
+    let send = |tunnel: &mut Tunnel| tunnel.send(v6("fe80::1"), v6("2001:db8:5::1"));
+    let inner = ipv6(v6("2001:db8:5::1"), v6("fe80::c000:201"), 59, 64, &[]);
+    tell(&mut tunnel, &|tunnel, cx| tunnel.set_default_route(cx, true).unwrap());
+    assert!(tunnel.addresses.is_empty() && tunnel.routes.is_empty() && send(&mut tunnel).is_err());
+
+    tell(&mut tunnel, &from("192.0.2.1 192.0.2.7"));
+    assert!(tunnel.has_address("fe80::c000:201") && tunnel.routes.is_empty() && send(&mut tunnel).is_err());
+    assert_eq!(from_remote(&mut tunnel, &inner), Verdict::Drop(DropReason::NotAddressed));
+    tell(&mut tunnel, &to(Some("198.51.100.1")));
+    assert_eq!(tunnel.next_hops("::/0"), [None]);
+    assert_eq!(send(&mut tunnel), Ok((v4("192.0.2.1"), v4("198.51.100.1"))));
+    assert_eq!(from_remote(&mut tunnel, &inner), Verdict::Deliver { link: LINK, from: Admitted::Remote });
+
+    tell(&mut tunnel, &from("192.0.2.9"));
+    assert_eq!(tunnel.addresses.keys().copied().collect::<Vec<_>>(), [v6("fe80::c000:209")]);
+    assert_eq!(send(&mut tunnel), Ok((v4("192.0.2.9"), v4("198.51.100.1"))));
+    assert_eq!(from_remote(&mut tunnel, &inner), Verdict::Drop(DropReason::NotAddressed));
+    tell(&mut tunnel, &to(Some("198.51.100.2")));
+    assert_eq!(reachability(&tunnel), None, "of the new one nothing is known");
+    assert_eq!(send(&mut tunnel), Ok((v4("192.0.2.9"), v4("198.51.100.2"))));
+    // Our own address is no other end.
+    for remote in [Some("192.0.2.9"), None] {
+        tell(&mut tunnel, &to(remote));
+        assert!(tunnel.routes.is_empty() && send(&mut tunnel).is_err(), "{remote:?}");
+    }
+    tell(&mut tunnel, &from(""));
+    assert!(tunnel.addresses.is_empty());
+    tunnel.pass(secs(100));
+    assert_eq!(tunnel.take(), []);
+}
+
+#[test]
+fn what_no_lan_has_of_a_routed_prefix_does_not_return_into_the_tunnel() {
+    let mut tunnel = standard();
+    let routed = |routed: Option<&str>, tunnel: &mut Tunnel| {
+        let routed = routed.map(prefix);
+        tunnel
+            .machine
+            .with_interface(tunnel.now, LINK, |tunnel, cx| tunnel.set_routed_prefix(cx, routed))
+            .unwrap()
+            .unwrap();
+        tunnel.events.clear();
+        tunnel.drain();
+        let delegations = tunnel.events.iter().filter_map(|(_, event)| match event {
+            Event::Delegation { change, delegation, .. } => Some((*change, delegation.prefix)),
+            _ => None,
+        });
+        delegations.collect::<Vec<_>>()
+    };
+    let into = |tunnel: &mut Tunnel, to: &str| tunnel.send(v6("2001:db8::1"), v6(to)).is_ok();
+    assert!(into(&mut tunnel, "2001:db8:9::1"));
+    assert_eq!(routed(Some("2001:db8:9::/48"), &mut tunnel), [(Change::Added, prefix("2001:db8:9::/48"))]);
+    assert!(!into(&mut tunnel, "2001:db8:9::1") && into(&mut tunnel, "2001:db8:5::1"));
+    let changes = routed(Some("2001:db8:8::/48"), &mut tunnel);
+    assert_eq!(changes, [(Change::Removed, prefix("2001:db8:9::/48")), (Change::Added, prefix("2001:db8:8::/48"))]);
+    assert!(into(&mut tunnel, "2001:db8:9::1") && !into(&mut tunnel, "2001:db8:8::1"));
+    assert_eq!(routed(None, &mut tunnel), [(Change::Removed, prefix("2001:db8:8::/48"))]);
+    assert!(into(&mut tunnel, "2001:db8:8::1"));
 }

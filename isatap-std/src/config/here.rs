@@ -3,7 +3,7 @@
 use super::{Config, File, refused};
 use crate::error::{Error, Problem};
 use crate::netlink::Netlink;
-use crate::spec::{IsatapHost, LinkSpec, SixToFour};
+use crate::spec::{LinkSpec, SixToFour};
 use crate::tun;
 use isatap_core::sixtofour::addr::ANYCAST_RELAY;
 use std::net::Ipv4Addr;
@@ -43,14 +43,16 @@ impl Here {
         }
         for address in locals.iter().filter(|address| !self.addresses.contains(address)) {
             let of_anycast = is_anycast && *address == ANYCAST_RELAY;
-            let (key, advice) =
-                if of_anycast { ("anycast", SixToFour::ANYCAST_ADVICE) } else { ("", "see: ip -4 address") };
-            let text = format!("this machine has no address {address} now: isatap run would not start here; {advice}");
+            let (key, consequence) = if of_anycast {
+                ("anycast", format!("isatap run would not start here; {}", SixToFour::ANYCAST_ADVICE))
+            } else {
+                ("", "the link would wait for it here; see: ip -4 address".to_owned())
+            };
+            let text = format!("this machine has no address {address} now: {consequence}");
             lacks.push((key, address.to_string(), text));
         }
-        if let LinkSpec::IsatapHost(IsatapHost { via: Some(via), .. }) = link {
-            lacks.extend(self.lacks_device(via).map(|text| ("via", via.clone(), text)));
-        }
+        let waits = "the link would wait for it here";
+        lacks.extend(link.via().and_then(|via| Some(("via", via.to_owned(), self.lacks_device(via, waits)?))));
         if let LinkSpec::IsatapHost(host) = link {
             lacks.extend(host.addresses().filter(|router| self.addresses.contains(router)).map(|router| {
                 let text = format!(
@@ -61,13 +63,14 @@ impl Here {
             }));
         }
         for lan in link.lans() {
-            lacks.extend(self.lacks_device(&lan.device).map(|text| ("lan", lan.to_string(), text)));
+            let text = self.lacks_device(&lan.device, "the LAN would wait for it here");
+            lacks.extend(text.map(|text| ("lan", lan.to_string(), text)));
         }
         lacks
     }
 
-    fn lacks_device(&self, device: &str) -> Option<String> {
-        let text = format!("this machine has no device {device} now: isatap run would not start here; see: ip link");
+    fn lacks_device(&self, device: &str, consequence: &str) -> Option<String> {
+        let text = format!("this machine has no device {device} now: {consequence}; see: ip link");
         (!self.has(device)).then_some(text)
     }
 
@@ -90,7 +93,7 @@ impl Config {
         }
         for table in tables.native {
             let dev = &table.get_ref().dev;
-            let what = here.lacks_device(dev);
+            let what = here.lacks_device(dev, "isatap run would not start here");
             found.extend(what.map(|what| refused(file, text, table.span().start, "dev", dev, what)));
         }
         found.sort_by_key(|problem| (problem.line, problem.column));
@@ -102,7 +105,7 @@ impl Config {
 mod tests {
     use super::*;
     use crate::resolve::Entry;
-    use crate::spec::Tunnel;
+    use crate::spec::{IsatapHost, Tunnel};
 
     #[test]
     fn a_host_that_names_this_machine_as_its_router_is_told() {
@@ -116,6 +119,7 @@ mod tests {
         host.router.pop();
         assert!(here.lacks(&host.into()).is_empty());
         // The other end of a tunnel is not asked here: that is wrong on any machine.
-        assert!(here.lacks(&Tunnel::new(own, Ipv4Addr::new(192, 0, 2, 1)).into()).is_empty());
+        let tunnel = Tunnel { local: Some(own), ..Tunnel::new(Ipv4Addr::new(192, 0, 2, 1)) };
+        assert!(here.lacks(&tunnel.into()).is_empty());
     }
 }

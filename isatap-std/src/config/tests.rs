@@ -170,7 +170,7 @@ fn a_table_with_a_value_that_cannot_be_read_is_checked_as_far_as_that_goes() {
         // Missing, or by a wrong name.
         (
             "[[tunnel]]\nremote = \"192.0.2.2\"\nttl = 0\n",
-            &["1: missing field `local`", "3:7: cannot set the time to live 0"],
+            &["1: cannot start a tunnel: it has no IPv4 address", "3:7: cannot set the time to live 0"],
         ),
         (
             "[[tunnel]]\nlokal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nttl = 0\n",

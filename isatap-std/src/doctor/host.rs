@@ -202,7 +202,10 @@ fn rs_sent(facts: &Facts) -> Finding {
         }
         let wanted = &facts.evidence.wanted_locators;
         return if wanted.is_empty() {
-            let cause = format!("no IPv4 address of this machine leads to {routers}");
+            let cause = match status.waiting.as_deref().filter(|what| !what.contains(" route ")) {
+                Some(what) => format!("this machine lacks {what}"),
+                None => format!("no IPv4 address of this machine leads to {routers}"),
+            };
             Finding::bad(Step::RsSent, cause, format!("give this machine an IPv4 route: see ip route get {first}"))
         } else {
             let cause = format!("this machine no longer has the IPv4 address {}", list(wanted));

@@ -34,7 +34,8 @@ fn address(facts: &Facts) -> Finding {
     if status.locators.is_empty() {
         let wanted: Vec<String> = facts.evidence.wanted_locators.iter().map(ToString::to_string).collect();
         if wanted.is_empty() {
-            let cause = "this machine has no IPv4 address to send from";
+            let what = status.waiting.as_deref().unwrap_or("an IPv4 address to send from");
+            let cause = format!("this machine lacks {what}: nothing is sent");
             return Finding::bad(Step::Address, cause, "give it one: ip address add V4/LEN dev DEV");
         }
         let wanted = wanted.join(", ");

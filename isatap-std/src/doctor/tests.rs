@@ -497,7 +497,7 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
                 f.evidence.wanted_locators.clear();
             },
             Step::Address,
-            "no IPv4 address to send from",
+            "lacks an IPv4 address to send from",
             "ip address add V4/LEN",
         ),
         (

@@ -42,15 +42,17 @@ pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {
             refuse("devolution", &devolution);
         }
     }
+    if let Some(via) = link.via() {
+        add(
+            "via",
+            &via,
+            "the lab's nodes have no IPv4 devices",
+            "leave it out; write local, one of the node's IPv4 addresses",
+        );
+    }
     match link {
-        LinkSpec::IsatapHost(host) => {
-            if host.legacy_name {
-                add("legacy-name", &host.legacy_name, "the lab knows the name isatap only", "leave it out");
-            }
-            if let Some(via) = &host.via {
-                let advice = "leave it out; write local to have only some of the node's IPv4 addresses";
-                add("via", via, "the lab's nodes have no IPv4 devices", advice);
-            }
+        LinkSpec::IsatapHost(host) if host.legacy_name => {
+            add("legacy-name", &host.legacy_name, "the lab knows the name isatap only", "leave it out");
         }
         LinkSpec::SixToFour(SixToFour { relay: Some(relay @ Entry::Name(_)), .. }) => {
             add("relay", relay, "only ISATAP hosts of the lab ask for names", "write the IPv4 address");

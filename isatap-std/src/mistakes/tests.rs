@@ -327,8 +327,8 @@ const MISTAKES: &[(&str, &[&str])] = &[
     (
         "[[tunnel]]\n",
         &[
-            "1: missing field `local`: for example, write local = \"10.0.0.2\"",
             "1: missing field `remote`: for example, write remote = \"198.51.100.1\"",
+            "1: cannot start a tunnel: it has no IPv4 address to send from; give local, or via: ",
         ],
     ),
     ("[[tunnel]]\nlocla = \"192.0.2.1\"\nremote = \"192.0.2.2\"\n", &["2:1: [[tunnel]] has no key locla: write local"]),

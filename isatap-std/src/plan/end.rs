@@ -208,7 +208,8 @@ impl<'s> OtherEnd<'s> {
         OtherEnd::Tunnel(TunnelEnd {
             common: common!(tunnel),
             local: tunnel.remote,
-            remote: tunnel.local,
+            // One that follows a device was told apart before.
+            remote: tunnel.local.unwrap_or(Ipv4Addr::UNSPECIFIED),
             addresses,
             without_address,
         })
@@ -219,12 +220,12 @@ impl<'s> OtherEnd<'s> {
         let common = common!(sixrd);
         match sixrd.role {
             SixRdRole::BorderRelay => {
-                let relay = Some(sixrd.local);
+                let relay = sixrd.local;
                 OtherEnd::SixRdEdge(SixRdEnd { common, domain, local: given.local, relay, customer: None })
             }
             SixRdRole::CustomerEdge => {
                 let relay = given.local.or(sixrd.br.first().copied());
-                let customer = Some(sixrd.local);
+                let customer = sixrd.local;
                 OtherEnd::SixRdRelay(SixRdEnd { common, domain, local: relay, relay, customer })
             }
         }

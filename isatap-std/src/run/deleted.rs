@@ -1,6 +1,6 @@
 //! Devices that another program deletes: their links end alone, and are made again.
 
-use super::{Home, Run, Wanted};
+use super::{Begun, Home, Run, Wanted};
 use crate::error::Error;
 use crate::service::Notice;
 use crate::spec::LinkSpec;
@@ -27,6 +27,8 @@ pub(super) struct Retry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loss {
     Deleted,
+    /// It needs an IPv4 address that this machine lacked from the beginning.
+    Address,
     /// It ended for a new file that could not be carried out, and could not begin again.
     Reload,
 }
@@ -35,6 +37,11 @@ impl Retry {
     /// Of a device that was made at this time.
     fn after(made: Instant, now: Instant) -> Self {
         Self { due: now.max(made.saturating_add(FIRST_WAIT)), wait: FIRST_WAIT, loss: Loss::Deleted }
+    }
+
+    /// Of a link that cannot begin without an IPv4 address.
+    pub(super) fn for_address(now: Instant) -> Self {
+        Self { loss: Loss::Address, ..Self::after_reload(now) }
     }
 
     /// Of a link that could not begin again after a reload.
@@ -54,6 +61,27 @@ impl Retry {
     pub(super) fn due(&self) -> Instant {
         self.due
     }
+
+    /// What came of another try.
+    fn notice(&self, link: &LinkSpec, error: Option<&Error>) -> Notice {
+        let device = link.device();
+        let lead = match self.loss {
+            Loss::Deleted => "another program deleted the device ",
+            Loss::Reload => "a reload ended the device ",
+            Loss::Address => "the IPv4 address is there now for ",
+        };
+        let port = if has_any_port(link) { ", and its UDP port is another" } else { "" };
+        match error {
+            Some(error) => Notice::Warning(format!(
+                "cannot make {device} again: {error}; {lead}{device}, and it is tried again in {} s",
+                self.wait.as_secs()
+            )),
+            None if self.loss == Loss::Address => Notice::Mended(format!("{lead}{device}: it is made")),
+            None => Notice::Warning(format!(
+                "{lead}{device}: it is made again; routes that other programs put on it are gone{port}"
+            )),
+        }
+    }
 }
 
 impl Run {
@@ -65,32 +93,36 @@ impl Run {
     pub(super) fn remake(&mut self) -> Result<(), Error> {
         let mut outcome = self.end_deleted();
         let now = self.poller.clock().now();
+        for begun in &mut self.links {
+            if let Home::Waiting(retry, Some((_, waiting))) = &mut begun.home
+                && waiting.take_news()
+            {
+                *retry = retry.hurried(now);
+            }
+        }
         let due = |at: usize, run: &Self| run.links.get(at)?.home.retry().filter(|retry| retry.due <= now).copied();
         let mut is_made = false;
         for at in 0..self.links.len() {
             let Some(retry) = due(at, self) else { continue };
             let Some(wanted) = self.links.get(at).map(|begun| begun.wanted.clone()) else { continue };
-            let device = wanted.link.device();
+            if let (Ok(Some(_)), Loss::Address, Some(begun)) =
+                (self.missing(&wanted), retry.loss, self.links.get_mut(at))
+                && let Home::Waiting(retry, _) = &mut begun.home
+            {
+                *retry = retry.failed(now);
+                continue;
+            }
+            // The member has the name of the device, and what it asks for is not what it does itself.
+            if let Some(Begun { home: Home::Waiting(_, waiting), .. }) = self.links.get_mut(at) {
+                *waiting = None;
+            }
             let made = self.home_of(&wanted);
-            let lead = match retry.loss {
-                Loss::Deleted => "another program deleted the device ",
-                Loss::Reload => "a reload ended the device ",
-            };
-            let port = if has_any_port(&wanted.link) { ", and its UDP port is another" } else { "" };
-            let notice = match &made {
-                Ok(_) => {
-                    format!("{lead}{device}: it is made again; routes that other programs put on it are gone{port}")
-                }
-                Err(error) => format!(
-                    "cannot make {device} again: {error}; {lead}{device}, and it is tried again in {} s",
-                    retry.wait.as_secs()
-                ),
-            };
-            self.observer.notice(Some(device), &Notice::Warning(notice));
+            self.observer.notice(Some(wanted.link.device()), &retry.notice(&wanted.link, made.as_ref().err()));
             is_made |= made.is_ok();
+            let home =
+                made.unwrap_or_else(|error| self.wait(&wanted, retry.failed(now), format!("another try: {error}")));
             if let Some(begun) = self.links.get_mut(at) {
-                begun.since = now;
-                begun.home = made.unwrap_or_else(|_| Home::Deleted(retry.failed(now)));
+                (begun.since, begun.home) = (now, home);
             }
         }
         if is_made {
@@ -104,7 +136,7 @@ impl Run {
     pub(super) fn hurry(&mut self) {
         let now = self.poller.clock().now();
         for begun in &mut self.links {
-            if let Home::Deleted(retry) = &mut begun.home {
+            if let Home::Waiting(retry, _) = &mut begun.home {
                 *retry = retry.hurried(now);
             }
         }
@@ -121,12 +153,21 @@ impl Run {
             let is_it = |home: &Home| match home {
                 Home::Proto41(own) => number == super::PROTO41 && *own == id,
                 Home::Alone(own, _) => *own == number,
-                Home::Deleted(_) => false,
+                Home::Waiting(..) => false,
             };
-            let Some(begun) = self.links.iter_mut().find(|begun| is_it(&begun.home)) else { continue };
-            let home = std::mem::replace(&mut begun.home, Home::Deleted(Retry::after(begun.since, now)));
+            let Some(at) = self.links.iter().position(|begun| is_it(&begun.home)) else { continue };
+            let Some(begun) = self.links.get_mut(at) else { continue };
+            let (wanted, retry) = (begun.wanted.clone(), Retry::after(begun.since, now));
+            let home = std::mem::replace(&mut begun.home, Home::Waiting(retry, None));
             if let (Home::Proto41(id), Some(proto41)) = (home, &mut self.proto41) {
                 outcome = outcome.and(proto41.remove_link(id));
+            }
+            // Only now is the name of the device free.
+            if retry.due > now {
+                let waiting = self.wait(&wanted, retry, "another try: another program deleted its device".to_owned());
+                if let Some(begun) = self.links.get_mut(at) {
+                    begun.home = waiting;
+                }
             }
         }
         outcome

@@ -1,7 +1,7 @@
 //! A file that is read again: what changed ends and begins, and the rest goes on.
 
 use super::deleted::Retry;
-use super::{Begun, Home, Run, Wanted, wanted_of};
+use super::{Begun, Run, Wanted, wanted_of};
 use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::service::{self, LinkEvent, Notice};
@@ -19,7 +19,8 @@ pub struct Reloaded {
     pub kept: Vec<String>,
     /// Links that ended and began again, since something else is said of their devices.
     pub changed: Vec<String>,
-    /// Links of which the same is said as before, whose device is gone and is tried again now.
+    /// Links of which the same is said as before, whose device is gone and is tried again now, or that
+    /// lack an IPv4 address.
     pub waiting: Vec<String>,
     /// New links.
     pub began: Vec<String>,
@@ -104,8 +105,8 @@ impl Run {
         Ok(reloaded)
     }
 
-    /// What is new is refused for what can be seen before anything ends: most of all the address
-    /// that is not there, and the file that this process may not open any more.
+    /// What is new is refused for what can be seen before anything ends: most of all the device that is
+    /// another program's, and the file that this process may not open any more.
     fn check_new(&self, wanted: &[Wanted]) -> Result<(), Error> {
         let netlink = Netlink::open()?;
         for Wanted { link, .. } in
@@ -121,9 +122,11 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the device is to be made again.
+    /// Whether the device is to be made, or its link has no IPv4 address.
     fn waits(&self, device: &str) -> bool {
-        self.links.iter().any(|begun| begun.wanted.link.device() == device && begun.home.retry().is_some())
+        let is_to_be_made = |begun: &Begun| begun.wanted.link.device() == device && begun.home.retry().is_some();
+        self.links.iter().any(is_to_be_made)
+            || self.statuses().any(|status| status.dev == device && status.waiting.is_some())
     }
 
     /// As it was, as far as that can be: what cannot begin is tried again, as what waited for that
@@ -152,7 +155,8 @@ impl Run {
                 Some,
             );
             if let Some(retry) = retry {
-                self.links.push(Begun { wanted: wanted.clone(), home: Home::Deleted(retry), since: now });
+                let home = self.wait(wanted, retry, "another try: a reload ended its device".to_owned());
+                self.links.push(Begun { wanted: wanted.clone(), home, since: now });
             }
         }
         for text in news {
@@ -192,8 +196,8 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn wanted(dev: &str, remote: u8, mtu: Option<u16>) -> Wanted {
-        let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, remote));
-        (tunnel.dev, tunnel.mtu) = (dev.to_owned(), mtu);
+        let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, remote));
+        (tunnel.dev, tunnel.mtu, tunnel.local) = (dev.to_owned(), mtu, Some(Ipv4Addr::new(192, 0, 2, 1)));
         Wanted { link: LinkSpec::from(tunnel), secrets: Secrets::default() }
     }
 

@@ -152,14 +152,23 @@ impl Evidence {
         // What was for none of several links may well be this one's, told something wrong.
         let refused = heard.refused().iter().filter(|row| row.link.is_none_or(|link| link == id));
         Evidence {
+            refused: refused.map(|row| RefusedFrom::of(now, row)).collect(),
+            icmpv4: heard.reports().iter().map(|row| Icmpv4Heard::of(now, row)).collect(),
+            ..Self::of_status(status)
+        }
+    }
+
+    /// Of a link that has no device, and so has heard nothing.
+    pub(super) fn of_status(status: Status) -> Self {
+        Evidence {
             status,
             pid: std::process::id(),
             wanted_locators: Vec::new(),
             taken: Vec::new(),
             advertised_mtu: None,
             names: None,
-            refused: refused.map(|row| RefusedFrom::of(now, row)).collect(),
-            icmpv4: heard.reports().iter().map(|row| Icmpv4Heard::of(now, row)).collect(),
+            refused: Vec::new(),
+            icmpv4: Vec::new(),
             neighbors: Vec::new(),
         }
     }

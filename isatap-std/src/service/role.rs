@@ -181,7 +181,23 @@ impl<R: Role> Environment<'_, R> {
             let locators = found.locators.iter().map(|locator| locator.address).collect();
             self.link_event(LinkEvent::LocatorsChanged { locators });
         }
-        Ok(std::mem::replace(self.found, found))
+        let before = std::mem::replace(self.found, found);
+        let device = self.attachment.name();
+        match (&self.found.missing, &before.missing) {
+            (Some(missing), before) if before.as_ref() != Some(missing) => {
+                let text = format!(
+                    "{device} waits for {}: nothing is sent or answered until then; see: {}",
+                    missing.what, missing.see
+                );
+                self.warn(text);
+            }
+            (None, Some(_)) if !self.found.locators.is_empty() => {
+                let addresses: Vec<_> = self.found.locators.iter().map(|locator| locator.address).collect();
+                self.notice(&Notice::Mended(format!("{device} sends from {}", crate::spec::list(&addresses))));
+            }
+            _ => {}
+        }
+        Ok(before)
     }
 
     /// Does to the device what an event says; what the kernel refuses is a warning.

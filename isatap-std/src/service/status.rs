@@ -33,6 +33,10 @@ pub struct Status {
     pub up: bool,
     /// The IPv4 addresses that it sends from.
     pub locators: Vec<Ipv4Addr>,
+    /// What it waits for before it can send, for people: an IPv4 address or a device that this machine
+    /// lacks, or another try to make its own device. Absent: nothing.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub waiting: Option<String>,
     /// Its IPv6 addresses.
     pub addresses: Vec<Address>,
     /// The routers that are alive.
@@ -220,18 +224,30 @@ impl Status {
     /// What a device alone says.
     pub(super) fn of_attachment(now: Instant, attachment: &Attachment, role: &str) -> Self {
         Self {
-            dev: attachment.name().to_owned(),
-            role: role.to_owned(),
             up: attachment.is_up(),
-            locators: Vec::new(),
             addresses: attachment.addresses().iter().map(|address| Address::of(now, address)).collect(),
+            mtu: attachment.mtu(),
+            routes: attachment.routes().iter().map(|route| RouteStatus::of(now, route)).collect(),
+            ..Self::without_device(attachment.name(), role)
+        }
+    }
+
+    /// Of a link whose device is not there.
+    pub(super) fn without_device(device: &str, role: &str) -> Self {
+        Self {
+            dev: device.to_owned(),
+            role: role.to_owned(),
+            up: false,
+            locators: Vec::new(),
+            waiting: None,
+            addresses: Vec::new(),
             routers: Vec::new(),
             prl: Vec::new(),
             prl_error: None,
             names: None,
-            mtu: attachment.mtu(),
+            mtu: 0,
             underlay_mtu: None,
-            routes: attachment.routes().iter().map(|route| RouteStatus::of(now, route)).collect(),
+            routes: Vec::new(),
             dns: Dns::default(),
             refused: Vec::new(),
             unusable_options: 0,

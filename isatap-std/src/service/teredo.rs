@@ -5,7 +5,7 @@ mod open;
 mod relay;
 mod server;
 
-pub(crate) use open::{Surroundings, open, secrets};
+pub(crate) use open::{Surroundings, missing, open, secrets};
 
 use isatap_core::engine::{Change, Event};
 use isatap_core::packet::LinkId;

@@ -1,7 +1,7 @@
 //! An ISATAP host. [RFC 5214]
 
 use super::field::spec;
-use super::{ISATAP_DEVICE, Refusals, check_device, check_locator, too_many};
+use super::{ISATAP_DEVICE, Refusals, check_locator, check_via, too_many};
 use crate::error::Error;
 use crate::resolve::{Entry, Settings, Unusable};
 use isatap_core::capacity::Capacity;
@@ -82,11 +82,7 @@ impl IsatapHost {
             refusals.add("legacy-name", error.with_advice("leave out legacy-name or router"));
         }
         if let Some(via) = &self.via {
-            refusals.note("via", check_device(via));
-            if via.parse::<Ipv4Addr>().is_ok() {
-                let error = Error::usage("send from the device", via, "it is an address");
-                refusals.add("via", error.with_advice("give it as local instead of via"));
-            }
+            check_via(via, refusals);
             if !self.local.is_empty() {
                 let error = Error::usage("send from", via, "local and via exclude each other");
                 refusals.add("", error.with_advice("keep one"));

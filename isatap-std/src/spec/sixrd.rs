@@ -1,7 +1,7 @@
 //! A 6rd customer edge and a 6rd border relay. [RFC 5969]
 
 use super::field::spec;
-use super::{LanOptions, Refusals, check_locator, lan, list, too_many};
+use super::{LanOptions, Refusals, check_local, check_locator, lan, list, too_many};
 use crate::error::Error;
 use isatap_core::capacity::Capacity;
 use isatap_core::interface::Context;
@@ -52,8 +52,13 @@ spec! { tunnel(DEVICE)
         prefix: Ipv6Prefix ["P/LEN"], new(prefix);
         /// How many upper bits the IPv4 addresses of all customers share, 0 to 32.
         v4_mask_len: u8 ["N"] = 0;
-        /// This node's IPv4 address, of this machine.
-        local: Ipv4Addr ["V4"], new(local);
+        /// This node's IPv4 address. While this machine does not have it, the link waits.
+        local: Option<Ipv4Addr> ["V4"], arg(conflicts_with = "via");
+        // S6R-9
+        /// ce: send from the first IPv4 address of this device instead, whichever that is at the time.
+        /// When it changes, so does the delegated prefix, and hosts of LANs hear that the old one is
+        /// deprecated.
+        via: Option<String> ["DEV"];
         /// ce: a border relay. Packets of all are accepted, the first is used. May be repeated. Without
         /// it there is no way out of the domain.
         br: Vec<Ipv4Addr> ["V4"];
@@ -76,13 +81,13 @@ spec! { tunnel(DEVICE)
 }
 
 impl SixRd {
-    /// The domain, as this node knows it. `S6R-15`
+    /// The domain, as this node knows it; without an IPv4 address its common bits are zero. `S6R-15`
     pub(crate) fn domain(&self) -> Result<Domain, Error> {
         let refused = |error: DomainError| {
             let domain = format!("{} with {} common IPv4 bits", self.prefix, self.v4_mask_len);
             Error::usage("make a 6rd domain of", domain, error.to_string())
         };
-        let around = self.customer.unwrap_or(self.local);
+        let around = self.customer.or(self.local).unwrap_or(Ipv4Addr::UNSPECIFIED);
         let common = Ipv4Prefix::new(around, self.v4_mask_len)
             .ok_or(DomainError::MaskLength { ipv4_mask_len: self.v4_mask_len });
         common.and_then(|common| Domain::new(self.prefix, common)).map_err(refused)
@@ -90,13 +95,13 @@ impl SixRd {
 
     pub(super) fn resolve(&mut self) {
         self.resolve_outer();
-        self.customer.get_or_insert(self.local);
+        self.customer = self.customer.or(self.local);
         super::sort(&mut self.known_router);
     }
 
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
         self.check_outer(refusals);
-        refusals.note("local", check_locator(self.local));
+        check_local(self.local, self.via.as_deref(), self.role.describe(), refusals);
         match self.domain() {
             Err(error) => refusals.add("", error),
             Ok(domain) => lan::check(&self.lan, domain.delegated_length(), refusals),
@@ -106,6 +111,7 @@ impl SixRd {
             SixRdRole::BorderRelay => (
                 "a border relay",
                 &[
+                    ("via", self.via.is_some(), "its customers send to one address", "give that as local"),
                     ("lan", !self.lan.is_empty(), "only a customer edge has LANs", "name the LANs at a customer edge"),
                     (
                         "br",
@@ -151,7 +157,7 @@ impl SixRd {
             }
         }
         for relay in &self.br {
-            if check_locator(*relay).is_err() || *relay == self.local {
+            if check_locator(*relay).is_err() || Some(*relay) == self.local {
                 refusals.add("br", Error::usage("use the border relay", relay, "it is no other host's address"));
             }
         }
@@ -196,7 +202,8 @@ mod tests {
     use super::*;
 
     fn edge(prefix: &str, v4_mask_len: u8) -> SixRd {
-        SixRd { v4_mask_len, ..SixRd::new(prefix.parse().unwrap(), Ipv4Addr::new(10, 100, 100, 1)) }
+        let local = Some(Ipv4Addr::new(10, 100, 100, 1));
+        SixRd { v4_mask_len, local, ..SixRd::new(prefix.parse().unwrap()) }
     }
 
     fn refused(sixrd: &SixRd) -> Vec<&'static str> {
@@ -217,8 +224,19 @@ mod tests {
         edge.br.push(Ipv4Addr::new(10, 0, 0, 1));
         assert!(refused(&edge).is_empty());
         assert_eq!(refused(&SixRd { role: SixRdRole::BorderRelay, ..edge.clone() }), ["br"]);
-        edge.br.push(edge.local);
+        edge.br.extend(edge.local);
         assert_eq!(refused(&edge), ["br"]);
+    }
+
+    #[test]
+    fn s6r_9_an_edge_follows_a_device_or_has_one_address() {
+        let given = edge("2001:db8::/32", 8);
+        let via = SixRd { local: None, via: Some("eth0".to_owned()), ..given.clone() };
+        assert!(refused(&via).is_empty());
+        assert_eq!(refused(&SixRd { local: given.local, ..via.clone() }), [""]);
+        assert_eq!(refused(&SixRd { via: None, ..via.clone() }), [""]);
+        assert_eq!(refused(&SixRd { via: Some("10.0.0.1".to_owned()), ..via.clone() }), ["via"]);
+        assert_eq!(refused(&SixRd { role: SixRdRole::BorderRelay, ..via }), ["via"]);
     }
 
     #[test]

@@ -6,7 +6,8 @@ fn router(prefixes: &[&str]) -> LinkSpec {
 }
 
 fn tunnel(addresses: &[&str]) -> LinkSpec {
-    let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+    let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, 2));
+    tunnel.local = Some(Ipv4Addr::new(192, 0, 2, 1));
     tunnel.address = addresses.iter().map(|address| address.parse().unwrap()).collect();
     tunnel.into()
 }

@@ -1,7 +1,7 @@
 //! A configured tunnel: both IPv4 ends are given. [RFC 4213 §3]
 
 use super::field::spec;
-use super::{AddressWithLength, Refusals, check_locator, too_many};
+use super::{AddressWithLength, Refusals, check_local, check_locator, too_many};
 use crate::error::Error;
 use isatap_core::capacity::Capacity;
 use isatap_core::configured::{Config, ConfiguredInterface};
@@ -21,8 +21,10 @@ spec! { tunnel(DEVICE)
     /// tun6in4 metric 2049.
     // TUN-60
     Tunnel {
-        /// This end's IPv4 address, of this machine.
-        local: Ipv4Addr ["V4"], new(local);
+        /// This end's IPv4 address. While this machine does not have it, the tunnel waits.
+        local: Option<Ipv4Addr> ["V4"], arg(conflicts_with = "via");
+        /// Send from the first IPv4 address of this device instead, whichever that is at the time.
+        via: Option<String> ["DEV"];
         /// The other end's IPv4 address.
         remote: Ipv4Addr ["V4"], new(remote);
         /// An address of this node on the tunnel; its prefix is on-link there. May be repeated.
@@ -41,9 +43,9 @@ impl Tunnel {
 
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
         self.check_outer(refusals);
-        refusals.note("local", check_locator(self.local));
+        check_local(self.local, self.via.as_deref(), "tunnel", refusals);
         // TUN-4
-        if check_locator(self.remote).is_err() || self.remote == self.local {
+        if check_locator(self.remote).is_err() || Some(self.remote) == self.local {
             let error = Error::usage("send to", self.remote, "it is no other host's address");
             refusals.add("remote", error.with_advice("give the IPv4 address of the other end"));
         }
@@ -66,7 +68,8 @@ impl Tunnel {
     }
 
     pub(super) fn interface<C: Capacity>(&self) -> AnyInterface<C> {
-        let mut config = Config::new(self.local, self.remote);
+        let mut config = Config::DEFAULT;
+        (config.local, config.remote) = (self.local, Some(self.remote));
         config.policy = self.policy(OuterPolicy::DEFAULT);
         // TUN-62
         config.probe_remote = self.neighbor_probes;
@@ -93,7 +96,7 @@ mod tests {
     #[test]
     fn tun_4_ends_that_cannot_be_are_refused_before_anything_is_made() {
         let refused = |local: &str, remote: &str| {
-            let tunnel = Tunnel::new(local.parse().unwrap(), remote.parse().unwrap());
+            let tunnel = Tunnel { local: local.parse().ok(), ..Tunnel::new(remote.parse().unwrap()) };
             LinkSpec::from(tunnel).check().iter().map(|refusal| refusal.key).collect::<Vec<_>>()
         };
         assert!(refused("192.0.2.1", "192.0.2.2").is_empty());
@@ -103,10 +106,12 @@ mod tests {
             ("192.0.2.1", "255.255.255.255", "remote"),
             ("127.0.0.1", "192.0.2.2", "local"),
             ("192.0.2.1", "0.0.0.0", "remote"),
+            ("", "192.0.2.2", ""),
         ] {
             assert_eq!(refused(local, remote), [key], "{local} {remote}");
         }
-        let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
+        let mut tunnel = Tunnel { via: Some("eth0".to_owned()), ..Tunnel::new(Ipv4Addr::new(192, 0, 2, 2)) };
+        assert!(LinkSpec::from(tunnel.clone()).check().is_empty());
         tunnel.address.push("ff02::1/64".parse().unwrap());
         assert_eq!(LinkSpec::from(tunnel).check()[0].key, "address");
     }

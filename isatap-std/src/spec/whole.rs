@@ -46,9 +46,9 @@ pub fn conflicts(links: &[LinkSpec], natives: &[Native]) -> Vec<Conflict> {
                 let text = format!("{router} is an address of this machine's by this file: name another machine's");
                 add(at, "router", &router, text);
             }
-            if let Some(via) = host.via.as_ref().filter(|via| links.iter().any(|link| link.device() == via.as_str())) {
-                add(at, "via", via, format!("{via} is made by this file: name the device towards the site"));
-            }
+        }
+        if let Some(via) = link.via().filter(|via| links.iter().any(|link| link.device() == *via)) {
+            add(at, "via", &via, format!("{via} is made by this file: name the device that has the IPv4 address"));
         }
     }
     of_lans(links, &mut add);
@@ -175,14 +175,15 @@ fn same_ends(link: &LinkSpec, other: &LinkSpec) -> Option<(&'static str, String,
             ))
         }
         (LinkSpec::Tunnel(tunnel), LinkSpec::Tunnel(first)) => {
-            let is_same = (tunnel.local, tunnel.remote) == (first.local, first.remote);
+            let is_same = (tunnel.local, &tunnel.via, tunnel.remote) == (first.local, &first.via, first.remote);
+            let from = from_where(link);
             is_same.then(|| {
                 (
                     "remote",
                     tunnel.remote.to_string(),
                     format!(
-                        "{device} goes from {} to {} already, and packets reach one of them: keep one",
-                        tunnel.local, tunnel.remote
+                        "{device} goes from {from} to {} already, and packets reach one of them: keep one",
+                        tunnel.remote
                     ),
                 )
             })
@@ -193,12 +194,13 @@ fn same_ends(link: &LinkSpec, other: &LinkSpec) -> Option<(&'static str, String,
             Some(("local", local.to_string(), text))
         }
         (LinkSpec::SixRd(sixrd), LinkSpec::SixRd(first)) => {
-            let is_same = sixrd.local == first.local && sixrd.prefix == first.prefix;
+            let is_same = (sixrd.local, &sixrd.via, sixrd.prefix) == (first.local, &first.via, first.prefix);
+            let at = from_where(link);
             is_same.then(|| {
                 (
                     "prefix",
                     sixrd.prefix.to_string(),
-                    format!("{device} is in the domain of {} at {} already: keep one", sixrd.prefix, sixrd.local),
+                    format!("{device} is in the domain of {} at {at} already: keep one", sixrd.prefix),
                 )
             })
         }
@@ -228,6 +230,11 @@ fn same_ends(link: &LinkSpec, other: &LinkSpec) -> Option<(&'static str, String,
             Some((key, String::new(), text))
         }
     }
+}
+
+/// Its IPv4 address, or the device that has it.
+fn from_where(link: &LinkSpec) -> String {
+    link.locals().first().map(ToString::to_string).or(link.via().map(str::to_owned)).unwrap_or_default()
 }
 
 /// The UDP sockets of Teredo whose ports are given.
@@ -316,7 +323,7 @@ mod tests {
     }
 
     fn tunnel(dev: &str, local: &str, remote: &str) -> LinkSpec {
-        Tunnel { dev: dev.into(), ..Tunnel::new(v4(local), v4(remote)) }.into()
+        Tunnel { dev: dev.into(), local: Some(v4(local)), ..Tunnel::new(v4(remote)) }.into()
     }
 
     #[test]
@@ -329,7 +336,7 @@ mod tests {
             Compatible { dev: dev.into(), ..Compatible::new(vec![v4(local)]) }.into()
         };
         let sixrd = |dev: &str, prefix: &str| -> LinkSpec {
-            SixRd { dev: dev.into(), ..SixRd::new(prefix.parse().unwrap(), v4("10.0.0.9")) }.into()
+            SixRd { dev: dev.into(), local: Some(v4("10.0.0.9")), ..SixRd::new(prefix.parse().unwrap()) }.into()
         };
         for (links, expected) in [
             ([host("a", "10.0.0.2", "10.0.0.1"), host("b", "10.0.0.2", "10.0.0.1")], &[(1, "local")][..]),
@@ -403,7 +410,7 @@ mod tests {
     #[test]
     fn tunnels_whose_prefixes_share_addresses_are_told() {
         let tunnel = |dev: &str, address: &str| -> LinkSpec {
-            let mut tunnel = Tunnel::new(v4("192.0.2.1"), v4("192.0.2.2"));
+            let mut tunnel = Tunnel { local: Some(v4("192.0.2.1")), ..Tunnel::new(v4("192.0.2.2")) };
             (tunnel.dev, tunnel.address) = (dev.into(), vec![address.parse().unwrap()]);
             tunnel.into()
         };

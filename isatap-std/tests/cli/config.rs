@@ -80,7 +80,10 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
         ),
         // 6rd
         ("[[6rd]]\nlocal = \"10.0.0.2\"\n", "node.toml:1: missing field `prefix`"),
-        ("[[6rd]]\nprefix = \"2001:db8::/32\"\n", "node.toml:1: missing field `local`"),
+        (
+            "[[6rd]]\nprefix = \"2001:db8::/32\"\n",
+            "node.toml:1: cannot start a 6rd customer edge: it has no IPv4 address to send from; give local, or via: ",
+        ),
         (
             "[[6rd]]\nprefix = \"2001:db8::/48\"\nlocal = \"10.0.0.2\"\n",
             "node.toml:1: cannot make a 6rd domain of 2001:db8::/48 with 0 common IPv4 bits: ",
@@ -327,7 +330,7 @@ fn what_cannot_run_is_told_by_the_check() {
         ),
         (
             format!("{TUNNEL}[[isatap-host]]\nrouter = \"10.0.0.9\"\nvia = \"tun6in4\"\n"),
-            "6:7: tun6in4 is made by this file: name the device towards the site",
+            "6:7: tun6in4 is made by this file: name the device that has the IPv4 address",
         ),
         // Nobody is his own router.
         (host("local = \"10.0.0.9\"\n"), "2:10: cannot use the router 10.0.0.9: it is this host's own address"),
@@ -503,7 +506,7 @@ fn what_this_machine_lacks_is_warned_of() {
     assert_eq!(status, Some(0), "{lines:#?}");
     for (line, begin) in lines[1..].iter().zip([
         "node.toml:2:7: warning: this machine has a device lo now that is not isatap's: ",
-        "node.toml:3:9: warning: this machine has no address 198.18.7.7 now: isatap run would not start here; see",
+        "node.toml:3:9: warning: this machine has no address 198.18.7.7 now: the link would wait for it here; see",
         "node.toml:6:7: warning: this machine has no device no-such-dev now: ",
         "node.toml:9:7: warning: this machine has no device no-such-lan now: ",
     ]) {

@@ -13,7 +13,8 @@ fn index(node: &Namespace, dev: &str) -> String {
     node.ok(&format!("cat /sys/class/net/{dev}/ifindex"))
 }
 
-fn says(node: &Namespace, dev: &str, filter: &str) -> bool {
+/// Whether a filter of jq's holds for what the daemon of this device says.
+pub(crate) fn says(node: &Namespace, dev: &str, filter: &str) -> bool {
     // Where there is no answer, jq would be content.
     node.succeeds(&format!("{} status -j {dev} | jq -es 'length == 1 and (.[0] | {filter})'", isatap_binary()))
 }

@@ -99,12 +99,12 @@ fn tun_13_we_let_in_nothing_that_the_kernel_drops_from_a_configured_tunnel() {
             .map(|text| text.parse().unwrap())
             .to_vec(),
     };
-    let tunnel = |remote| Subject::from(LinkSpec::from(Tunnel::new(OWN, remote)));
+    let to = |remote| Subject::from(tunnel(OWN, remote));
     compare(
         Kernel::UserMode,
         &format!("ip tunnel add {0} mode sit local {OWN} remote {PEER} ttl 64 && ip link set {0} up", peers::DEVICE),
         &addresses,
-        &[Case { right: tunnel(PEER), wrong: tunnel(STRANGER), stricter: &[], excused: &[] }],
+        &[Case { right: to(PEER), wrong: to(STRANGER), stricter: &[], excused: &[] }],
     );
 }
 
@@ -139,7 +139,7 @@ fn s64_20_we_let_in_nothing_that_the_kernel_drops_as_6to4_router_or_relay() {
         (sixtofour.role, sixtofour.local) = (role, vec![PUBLIC]);
         Subject::from(LinkSpec::from(sixtofour))
     };
-    let believes_a_stranger = Subject::from(LinkSpec::from(Tunnel::new(PUBLIC, PEER)));
+    let believes_a_stranger = Subject::from(tunnel(PUBLIC, PEER));
     // S64-14, S64-20, S64-21, S64-22: what RFC 3964 has its routers look at, and Linux does not.
     let of_both = [
         DropReason::SixToFourOuterRefused,
@@ -174,6 +174,12 @@ fn s64_20_we_let_in_nothing_that_the_kernel_drops_as_6to4_router_or_relay() {
 }
 
 /// An address in a subnet of the 6to4 site of an IPv4 address.
+fn tunnel(local: Ipv4Addr, remote: Ipv4Addr) -> LinkSpec {
+    let mut tunnel = Tunnel::new(remote);
+    tunnel.local = Some(local);
+    tunnel.into()
+}
+
 fn site(ipv4: Ipv4Addr, subnet: u16, identifier: u64) -> Ipv6Addr {
     let high = 0x2002_u64 << 48 | u64::from(ipv4.to_bits()) << 16 | u64::from(subnet);
     Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(identifier))
@@ -206,7 +212,8 @@ fn s6r_22_s6r_31_we_let_in_nothing_that_the_kernel_drops_as_6rd_edge_or_relay() 
         ],
     };
     let sixrd = |role, br| {
-        let mut sixrd = SixRd::new("2001:db8::/32".parse().unwrap(), OWN);
+        let mut sixrd = SixRd::new("2001:db8::/32".parse().unwrap());
+        sixrd.local = Some(OWN);
         (sixrd.v4_mask_len, sixrd.role, sixrd.br) = (8, role, br);
         Subject::from(LinkSpec::from(sixrd))
     };

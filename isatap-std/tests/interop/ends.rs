@@ -114,7 +114,7 @@ fn an_address_of_another_daemon_is_used_when_that_has_ended() {
     let first = Daemon::isatap(&machine, &format!("{HOST} --dev first"));
     let second = "host --via eth1 --router 10.0.0.1 --verbose";
     let mut second = Daemon::start(&machine, "second", isatap_binary(), &words(second, "second"));
-    second.wait_for_line("eth1 has no IPv4 address to send from", PATIENCE);
+    second.wait_for_line("second waits for an IPv4 address on eth1", PATIENCE);
     machine.ok("ip address add 10.0.0.2/32 dev eth1");
     let pid = first.id();
     let warning = second.wait_for_line("warning: cannot run ISATAP at 10.0.0.2", PATIENCE);

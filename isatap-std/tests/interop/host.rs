@@ -241,9 +241,7 @@ fn a_device_without_a_locator_is_told_of() {
     // One that may still get its address is waited for, and that is said.
     host.ok("ip link add eth9 type bridge && ip link set eth9 up");
     let waiting = Daemon::start(&host, "waiting", isatap_binary(), &["host", "--via", "eth9", "--router", "10.0.0.1"]);
-    wait_until("what the host waits for", PATIENCE, || {
-        waiting.output().contains("eth9 has no IPv4 address to send from")
-    });
+    wait_until("what the host waits for", PATIENCE, || waiting.output().contains("waits for an IPv4 address on eth9"));
     host.ok("ip address add 10.0.0.2/24 dev eth9");
     peers::wait_for_address(&host, "isatap0", link_local("10.0.0.2"));
     // An address of the site on loopback is as good as any.

@@ -7,7 +7,7 @@ use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap, peers,
 
 /// The global addresses of a host's eth0 in a /64, as `ip` lists them: with `deprecated` or
 /// without.
-fn autoconfigured(host: &Namespace, prefix: &str, is_deprecated: bool) -> Option<Ipv6Addr> {
+pub(crate) fn autoconfigured(host: &Namespace, prefix: &str, is_deprecated: bool) -> Option<Ipv6Addr> {
     let only = if is_deprecated { "deprecated" } else { "-deprecated" };
     let text = host.ok(&format!("ip -6 -o address show dev eth0 scope global dynamic -tentative {only}"));
     let words = text.split_whitespace().filter_map(|word| word.strip_suffix("/64")?.parse::<Ipv6Addr>().ok());
@@ -16,12 +16,12 @@ fn autoconfigured(host: &Namespace, prefix: &str, is_deprecated: bool) -> Option
 }
 
 #[track_caller]
-fn wait_for_address_in(host: &Namespace, prefix: &str) -> Ipv6Addr {
+pub(crate) fn wait_for_address_in(host: &Namespace, prefix: &str) -> Ipv6Addr {
     wait_for(&format!("an address in {prefix}"), PATIENCE, || autoconfigured(host, prefix, false))
 }
 
 /// Ours, with eth1 on a LAN, and a host there, which has no IPv6 yet.
-fn site<'l>(lab: &'l Lab, outer: &Wire<'l>, address: &str, lan: &Wire<'l>) -> (Namespace, Namespace) {
+pub(crate) fn site<'l>(lab: &'l Lab, outer: &Wire<'l>, address: &str, lan: &Wire<'l>) -> (Namespace, Namespace) {
     let ours = lab.namespace("ours");
     outer.join(&ours, "eth0", address);
     lan.join(&ours, "eth1", "169.254.5.1/24");

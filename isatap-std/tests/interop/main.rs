@@ -19,6 +19,7 @@ mod doctor;
 mod ends;
 mod explain;
 mod floods;
+mod follow;
 mod host;
 mod ingress;
 mod kernel;

@@ -216,12 +216,10 @@ fn options_that_make_no_sense_here_are_usage_errors() {
         error.to_string()
     };
     netns.run(|| {
-        let error = usage(open(host(HOST4)).unwrap_err());
-        assert_eq!(error, "cannot send from 10.0.0.2: this machine does not have this address; see: ip -4 address");
         let mut by_device = IsatapHost::new();
-        by_device.via = Some("eth9".into());
+        by_device.via = Some("lo".into());
         let error = usage(open(by_device).unwrap_err());
-        assert_eq!(error, "cannot find the device eth9: there is none; see: ip link");
+        assert!(error.starts_with("cannot send from the addresses of lo: it is the loopback device"), "{error}");
         let mut of_loopback = IsatapHost::new();
         of_loopback.router = vec!["127.0.0.1".parse().unwrap()];
         usage(open(of_loopback).unwrap_err());

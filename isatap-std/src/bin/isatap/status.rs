@@ -79,16 +79,22 @@ pub(crate) fn ask_each(
 }
 
 fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
-    let state = if status.up { "up" } else { "down" };
+    let has_device = status.up || status.mtu > 0;
+    let state = match (status.up, has_device) {
+        (true, _) => "up",
+        (false, true) => "down",
+        (false, false) => "without a device",
+    };
     let underlay = status.underlay_mtu.map(|mtu| format!(" over IPv4 mtu {mtu}")).unwrap_or_default();
     writeln!(out, "{}: {} {state} mtu {}{underlay}", status.dev, status.role, status.mtu)?;
     if let Some(device) = &status.yields_to {
         writeln!(out, "    rests: this machine has IPv6 by {device}")?;
     }
-    match status.locators.as_slice() {
-        [] if status.resting => {}
-        [] => writeln!(out, "    no IPv4 address to send from")?,
-        locators => {
+    match (status.locators.as_slice(), &status.waiting) {
+        ([], Some(what)) => writeln!(out, "    waits for {what}")?,
+        ([], None) if status.resting => {}
+        ([], None) => writeln!(out, "    no IPv4 address to send from")?,
+        (locators, _) => {
             let list: Vec<String> = locators.iter().map(ToString::to_string).collect();
             writeln!(out, "    from {}", list.join(", "))?;
         }

@@ -79,18 +79,11 @@ impl FixedRole {
         // S64-37, S6R-8: a lease is prolonged from time to time.
         let until = env.found.valid.map_or(Expiry::NEVER, |valid| Expiry::at(env.now.saturating_add(valid)));
         let locators = env.found.locators.clone();
-        let is_changed = locators != before.locators;
-        if is_changed || is_another_time(self.until, until) {
+        if locators != before.locators || is_another_time(self.until, until) {
             self.until = until;
             let told = env.tell(|interface, cx| set_locators(interface, cx, &locators, until));
             if let Some(Err(full)) = told {
                 env.warn(format!("not every IPv4 address is used: {full}"));
-            }
-            if is_changed && locators.is_empty() && !env.lacks_ends() {
-                env.warn(format!(
-                    "{}: the IPv4 address is gone: nothing is sent or answered until it is back",
-                    env.attachment.name()
-                ));
             }
         }
         self.tell_unusable(env);

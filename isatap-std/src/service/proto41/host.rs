@@ -47,19 +47,6 @@ impl HostRole {
                 env.warn(format!("router {router} is not used: {full}"));
             }
         }
-        if self.locators.find(env.netlink, self.routers.first().copied()).is_ok_and(|found| found.locators.is_empty()) {
-            match (&self.locators, self.routers.first()) {
-                (LocatorSource::Device(name), _) => {
-                    env.warn(format!("{name} has no IPv4 address to send from: waiting for one; see: ip -4 address"));
-                }
-                (LocatorSource::TowardRouter, Some(router)) => {
-                    env.warn(format!(
-                        "there is no IPv4 route to {router}: waiting for one; see: ip -4 route get {router}"
-                    ));
-                }
-                _ => {}
-            }
-        }
     }
 
     /// All routers, and the names for their addresses.

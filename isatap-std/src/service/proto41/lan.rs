@@ -90,7 +90,7 @@ impl Place {
         let device = &options.device;
         let cannot = |text: String, fix: String| Ok(Err(Problem::new(text, fix)));
         let Some(link) = netlink.links()?.into_iter().find(|link| link.name == *device) else {
-            return cannot(format!("the device {device} is gone"), "see: ip link".into());
+            return cannot(format!("there is no device {device}"), "see: ip link".into());
         };
         if !link.is_up {
             return cannot(format!("{device} is switched off"), format!("ip link set {device} up"));
@@ -188,7 +188,6 @@ impl Service<Proto41Role> {
                 lan.tunnels.push(tunnel);
                 continue;
             }
-            self.netlink.link(&options.device)?;
             let claim = runtime.map(|runtime| runtime.claim(&options.device)).transpose()?;
             let nothing = Box::new(AnyInterface::Native(NativeLink::new(MTU)));
             let id = self

@@ -9,7 +9,7 @@ use crate::netlink::Netlink;
 use crate::runtime_dir::{Ends, RuntimeDir};
 use crate::service::question::Question;
 use crate::service::role::Role as _;
-use crate::spec::{IsatapHost, LinkSpec, SixRdRole, SixToFour, SixToFourRole};
+use crate::spec::{LinkSpec, SixRdRole, SixToFour, SixToFourRole};
 use isatap_core::datapath::Switches;
 use isatap_core::packet::LinkId;
 use isatap_core::sixtofour::addr::ANYCAST_RELAY;
@@ -75,14 +75,14 @@ impl Service<Proto41Role> {
 ///
 /// # Errors
 ///
-/// A usage error: an address is not this machine's, or a device not there.
+/// A usage error: the anycast address is not this machine's, or the device is loopback.
 pub(crate) fn check_here(link: &LinkSpec, netlink: &Netlink) -> Result<LocatorSource, Error> {
     if let LinkSpec::SixToFour(sixtofour) = link
         && sixtofour.anycast
     {
         // S64-31
         LocatorSource::Fixed(vec![ANYCAST_RELAY])
-            .check(netlink)
+            .require(netlink)
             .map_err(|error| error.with_advice(SixToFour::ANYCAST_ADVICE))?;
     }
     let locators = locators(link);
@@ -93,40 +93,41 @@ pub(crate) fn check_here(link: &LinkSpec, netlink: &Netlink) -> Result<LocatorSo
 /// Where the IPv4 addresses of a link come from.
 fn locators(link: &LinkSpec) -> LocatorSource {
     match link {
-        LinkSpec::IsatapHost(IsatapHost { via: Some(device), .. }) => LocatorSource::Device(device.clone()),
-        LinkSpec::IsatapHost(host) if host.local.is_empty() => LocatorSource::TowardRouter,
-        link => match link.locals() {
-            locals if locals.is_empty() => LocatorSource::All,
-            locals => LocatorSource::Fixed(locals),
+        LinkSpec::IsatapHost(host) if host.local.is_empty() && host.via.is_none() => LocatorSource::TowardRouter,
+        link => match (link.via(), link.locals()) {
+            (Some(device), _) => LocatorSource::Device(device.to_owned()),
+            (None, locals) if locals.is_empty() => LocatorSource::All,
+            (None, locals) => LocatorSource::Fixed(locals),
         },
     }
 }
 
 /// What the link asks of the system, and whether it forwards.
 fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Role), Error> {
+    let router = FixedRole::router(link.role(), locators.clone());
+    let end = FixedRole::end(link.role(), locators.clone());
+    let host = FixedRole::host(link.role(), locators.clone());
     let (switches, role) = match link {
         LinkSpec::IsatapHost(host) => {
             let names = host.resolves().then(|| Question::new(host.settings())).transpose()?;
             let role = HostRole::new(locators, host.addresses().collect(), names);
             return Ok((Switches::DEFAULT, Proto41Role::Host(Box::new(role))));
         }
-        LinkSpec::IsatapRouter(_) => (Switches::FORWARDING, FixedRole::router("isatap-router", locators)),
-        LinkSpec::SixRd(sixrd) => match sixrd.role {
-            SixRdRole::BorderRelay => (Switches::FORWARDING, FixedRole::router("6rd-br", locators)),
-            SixRdRole::CustomerEdge if sixrd.lan.is_empty() => (Switches::DEFAULT, FixedRole::end("6rd-ce", locators)),
-            SixRdRole::CustomerEdge => (Switches::FORWARDING, FixedRole::router("6rd-ce", locators)),
-        },
+        LinkSpec::IsatapRouter(_) => (Switches::FORWARDING, router),
+        LinkSpec::SixRd(sixrd) if sixrd.role == SixRdRole::CustomerEdge && sixrd.lan.is_empty() => {
+            (Switches::DEFAULT, end)
+        }
+        LinkSpec::SixRd(_) => (Switches::FORWARDING, router),
         LinkSpec::SixToFour(sixtofour) => {
             let (switches, role) = match sixtofour.role {
-                SixToFourRole::Relay => (Switches::FORWARDING, FixedRole::router("6to4-relay", locators)),
-                SixToFourRole::Router => (Switches::FORWARDING, FixedRole::router("6to4-router", locators)),
-                SixToFourRole::HostRouter => (Switches::DEFAULT, FixedRole::host("6to4-host-router", locators)),
+                SixToFourRole::Relay | SixToFourRole::Router => (Switches::FORWARDING, router),
+                SixToFourRole::HostRouter => (Switches::DEFAULT, host),
             };
             let relay = sixtofour.settings().map(Question::new).transpose()?;
             (switches, role.with_relay(relay))
         }
-        LinkSpec::Compatible(_) => (Switches::DEFAULT, FixedRole::host("compatible", locators)),
-        _ => (Switches::DEFAULT, FixedRole::end("configured", locators)),
+        LinkSpec::Compatible(_) => (Switches::DEFAULT, host),
+        _ => (Switches::DEFAULT, end),
     };
     Ok((switches, Proto41Role::Fixed(Box::new(role))))
 }

@@ -48,7 +48,7 @@ pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status:
         AnyInterface::IsatapHost(host) => describe_host(role, now, host, status),
         AnyInterface::IsatapRouter(router) => describe_router(view, router, status),
         AnyInterface::Configured(tunnel) => {
-            status.remote = Some(tunnel.link().remote());
+            status.remote = tunnel.link().remote();
             status.reachability = tunnel.remote_reachability().map(in_lower_case);
             if let Proto41Role::Fixed(fixed) = role {
                 (status.heard, status.silent) = (fixed.answers.heard(now), fixed.answers.silent(now));
@@ -69,6 +69,9 @@ pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status:
             status.yields_to = view.common.native_by.clone().filter(|_| status.resting);
             if let Proto41Role::Fixed(fixed) = role {
                 status.names = fixed.relay.as_ref().map(Question::status);
+            }
+            if router.link().locators().is_empty() && !status.resting {
+                status.waiting.get_or_insert_with(|| "a public IPv4 address".to_owned());
             }
             status.delegated = router.delegation().map(|delegation| delegation.prefix.to_string());
         }

@@ -13,6 +13,7 @@ fn full() -> Status {
         role: "isatap-host".to_owned(),
         up: true,
         locators: vec![v4],
+        waiting: text(),
         addresses: vec![Address { address: v6, prefix_length: 64, preferred: Some(1), valid: Some(2) }],
         routers: vec![Router { address: v4, link_local: v6, reachability: text() }],
         prl: vec![PotentialRouterStatus {
@@ -122,7 +123,7 @@ fn each_key_of_status_is_documented_and_no_other() {
 #[test]
 fn only_optional_keys_are_left_out() {
     let mut status = full();
-    (status.heard, status.silent, status.names) = (None, None, None);
+    (status.heard, status.silent, status.names, status.waiting) = (None, None, None, None);
     (status.answered, status.resting, status.yields_to) = (None, false, None);
     (status.relay_answers, status.teredo) = (None, None);
     (status.remote, status.check_neighbors, status.lans) = (None, None, Vec::new());

@@ -20,7 +20,7 @@ use isatap_core::prefix::Ipv4Prefix;
 use isatap_core::teredo::addr::SERVER_PORT;
 use isatap_core::teredo::peer::{Peer, PeerTable};
 use isatap_core::teredo::relay::Wait;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 /// What a running link needs of its surroundings.
@@ -48,6 +48,17 @@ pub(crate) fn secrets(link: &LinkSpec) -> Result<Secrets, Error> {
     Ok(secrets.transpose()?.unwrap_or_default())
 }
 
+/// The IPv4 addresses of a link that this machine lacks, without which its sockets are not to be had.
+///
+/// # Errors
+///
+/// The kernel's refusal to list addresses, which is not expected.
+pub(crate) fn missing(link: &LinkSpec) -> Result<Vec<Ipv4Addr>, Error> {
+    let own = Netlink::open()?.ipv4_addresses()?;
+    let is_missing = |address: &Ipv4Addr| own.iter().all(|own| own.address != *address);
+    Ok(link.locals().into_iter().filter(is_missing).collect())
+}
+
 /// Makes the device and starts.
 ///
 /// # Errors
@@ -65,9 +76,6 @@ pub(crate) fn open(link: &LinkSpec, around: Surroundings<'_>) -> Result<Box<dyn 
 }
 
 fn client(link: &LinkSpec, spec: &TeredoClient, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
-    if let Some(bound) = spec.bound() {
-        LocatorSource::Fixed(vec![bound]).check(&Netlink::open()?)?;
-    }
     let mut socket = UdpSocket::new();
     let config = spec.config(socket.open(spec.socket())?.port());
     let mapper = match spec.port_mapping {
@@ -84,7 +92,6 @@ fn client(link: &LinkSpec, spec: &TeredoClient, around: Surroundings<'_>) -> Res
 fn server(link: &LinkSpec, spec: &TeredoServer, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
     let source = LocatorSource::Fixed(link.locals());
     let netlink = Netlink::open()?;
-    source.check(&netlink)?;
     let mut config = spec.config();
     // Of two subnets neither is both addresses': no broadcast address is known then.
     let found = source.find(&netlink, None)?.locators;
@@ -104,9 +111,7 @@ fn server(link: &LinkSpec, spec: &TeredoServer, around: Surroundings<'_>) -> Res
 
 fn relay(link: &LinkSpec, spec: &TeredoRelay, around: Surroundings<'_>) -> Result<Box<dyn Member>, Error> {
     let source = LocatorSource::Fixed(vec![spec.local]);
-    let netlink = Netlink::open()?;
-    source.check(&netlink)?;
-    let subnet_length = source.subnet_length(&netlink)?;
+    let subnet_length = source.subnet_length(&Netlink::open()?)?;
     let mut socket = UdpSocket::new();
     let port = socket.open(spec.socket())?.port();
     let peers = PeerTable::with_storage(vec![Peer::EMPTY; relay::PEERS]);

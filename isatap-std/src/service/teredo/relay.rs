@@ -30,13 +30,12 @@ type Environment<'n> = role::Environment<'n, RelayRole>;
 #[derive(Debug)]
 pub(super) struct RelayRole {
     locators: LocatorSource,
-    is_there: bool,
     forwarding: Forwarding,
 }
 
 impl RelayRole {
     pub(super) fn new(locators: LocatorSource) -> Self {
-        Self { locators, is_there: true, forwarding: Forwarding::default() }
+        Self { locators, forwarding: Forwarding::default() }
     }
 }
 
@@ -82,16 +81,7 @@ impl Role for RelayRole {
     }
 
     fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
-        env.find(&self.locators, None)?;
-        let is_there = !env.found.locators.is_empty();
-        if self.is_there && !is_there {
-            env.warn(format!(
-                "{}: the IPv4 address is gone: nobody is reached until it is back",
-                env.attachment.name()
-            ));
-        }
-        self.is_there = is_there;
-        Ok(())
+        env.find(&self.locators, None).map(drop)
     }
 
     fn event(&mut self, _: &mut Environment<'_>, _: &Event) -> Result<(), Error> {

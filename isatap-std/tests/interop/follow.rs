@@ -1,0 +1,127 @@
+//! Addresses and devices that come, change and go under running links, and what follows them.
+
+use std::time::{Duration, Instant};
+
+use crate::changes::says;
+use crate::common::{Daemon, Lab, Node, PATIENCE, isatap, isatap_binary, peers, status, wait_until};
+use crate::lan::{autoconfigured, site, wait_for_address_in};
+
+/// From an address or a device that is there to a link that sends: this soon, however long it has
+/// waited. The retries of a link that waits are far longer apart by then.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn links_wait_for_addresses_and_devices_and_start_when_they_come() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let far = lab.guest("far", &[&wire]);
+    peers::ipv4(&far, "192.0.2.2/24");
+    peers::point_to_point(&far, "192.0.2.2", "192.0.2.5", "2001:db8:1::2".parse().unwrap());
+    let ours = lab.namespace("ours");
+    wire.join(&ours, "eth0", "192.0.2.1/24");
+    let text = "[[tunnel]]\ndev = \"t0\"\nlocal = \"192.0.2.5\"\nremote = \"192.0.2.2\"\naddress = \"2001:db8:1::1/64\"\n\
+                [[6rd]]\ndev = \"rd\"\nvia = \"late0\"\nprefix = \"2001:db8::/32\"\nv4-mask-len = 8\nlan = \"late1\"\n\
+                [[isatap-host]]\ndev = \"host\"\nlocal = \"192.0.2.8\"\nrouter = \"192.0.2.2\"\n\
+                [[teredo-relay]]\ndev = \"relay\"\nlocal = \"192.0.2.6\"\naccept-bogons = true\n";
+    let file = ours.file("links.toml", text);
+    let mut daemon = Daemon::start(&ours, "run", isatap_binary(), &["run", &file]);
+    for (dev, what) in [("t0", "192.0.2.5"), ("rd", "the device late0"), ("host", "192.0.2.8"), ("relay", "192.0.2.6")]
+    {
+        daemon.wait_for_line(&format!("{dev} waits for {what}: "), PATIENCE);
+        wait_until("a status", PATIENCE, || says(&ours, dev, &format!(".waiting == \"{what}\" and .locators == []")));
+        let doctor = isatap(&ours, &format!("doctor {dev}"));
+        assert_eq!(doctor.status, 3, "{doctor:#?}");
+        assert!(doctor.text.contains(what), "{doctor:#?}");
+        assert!(isatap(&ours, &format!("status {dev}")).text.contains(&format!("waits for {what}")));
+    }
+    assert!(says(&ours, "relay", ".up == false and .role == \"teredo-relay\""));
+    assert!(says(&ours, "rd", ".lans[0].problem == \"there is no device late1\""));
+    assert!(!ours.succeeds("ip link show dev relay"));
+    // A file that says the same keeps what waits.
+    daemon.signal("HUP");
+    daemon.wait_for_line("waiting for t0, rd, host, relay", PATIENCE);
+    assert!(!daemon.output().contains(" up: "), "{}", daemon.output());
+
+    let began = Instant::now();
+    ours.ok("for last in 5 6 8; do ip address add 192.0.2.$last/24 dev eth0; done");
+    for dev in ["t0", "host", "relay"] {
+        daemon.wait_for_line(&format!("{dev} up: "), AT_ONCE);
+        assert!(says(&ours, dev, ".waiting == null and .up"));
+    }
+    peers::ping(&ours, "2001:db8:1::2");
+    // A device, then its address; and the LAN.
+    ours.ok("ip link add late0 type bridge && ip link set late0 up");
+    wait_until("the device to be seen", AT_ONCE, || says(&ours, "rd", ".waiting == \"an IPv4 address on late0\""));
+    ours.ok("ip address add 10.100.100.1/8 dev late0");
+    daemon.wait_for_line("rd up: 2001:db8:6464:100::1 ", AT_ONCE);
+    ours.ok("ip link add late1 type veth peer name etal1 && ip link set etal1 up && ip link set late1 up");
+    wait_until("the LAN", PATIENCE, || says(&ours, "rd", ".lans[0].problem == null"));
+    println!("all began within {:?}", began.elapsed());
+
+    // A device that another program deletes while its address is away is made when that is back.
+    ours.ok("ip address delete 192.0.2.6/24 dev eth0 && ip link delete relay");
+    daemon.wait_for_line("cannot make relay again: ", PATIENCE);
+    wait_until("a status", PATIENCE, || says(&ours, "relay", ".waiting | contains(\"192.0.2.6\")"));
+    // Longer than its first waits.
+    std::thread::sleep(Duration::from_secs(4));
+    ours.ok("ip address add 192.0.2.6/24 dev eth0");
+    wait_until("the relay", Duration::from_millis(1500), || says(&ours, "relay", ".up"));
+    assert!(daemon.terminate(PATIENCE).success());
+    assert!(!ours.succeeds("ip link show dev relay") && !ours.succeeds("ip link show dev t0"));
+}
+
+/// The kernel's end of the tunnel is told of the new address as a tunnel broker's would be.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn tun_60_tun_61_a_tunnel_follows_the_address_of_its_device() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let kernel = lab.guest("kernel", &[&wire]);
+    peers::ipv4(&kernel, "192.0.2.2/24");
+    peers::point_to_point(&kernel, "192.0.2.2", "192.0.2.1", "2001:db8:77::2".parse().unwrap());
+    let ours = lab.namespace("ours");
+    wire.join(&ours, "eth0", "192.0.2.1/24");
+    let mut daemon = Daemon::isatap(&ours, "tunnel --via eth0 --remote 192.0.2.2 --address 2001:db8:77::1/64");
+    peers::ping(&ours, "2001:db8:77::2");
+    assert!(ours.succeeds("ip -6 address show dev tun6in4 | grep -q fe80::c000:201"));
+
+    ours.ok("ip address delete 192.0.2.1/24 dev eth0");
+    daemon.wait_for_line("tun6in4 waits for an IPv4 address on eth0: ", PATIENCE);
+    assert!(status(&ours, ".locators == [] and .waiting == \"an IPv4 address on eth0\""));
+    kernel.ok("ip tunnel change p2p local 192.0.2.2 remote 192.0.2.7");
+    ours.ok("ip address add 192.0.2.7/24 dev eth0");
+    daemon.wait_for_line("tun6in4 sends from 192.0.2.7", PATIENCE);
+    peers::ping(&ours, "2001:db8:77::2");
+    peers::ping(&kernel, "2001:db8:77::1");
+    let addresses = ours.ok("ip -6 -o address show dev tun6in4");
+    assert!(addresses.contains("fe80::c000:207") && !addresses.contains("fe80::c000:201"), "{addresses}");
+    assert!(status(&ours, ".locators == [\"192.0.2.7\"] and .waiting == null"));
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn s6r_9_a_lan_of_6rd_is_renumbered_when_the_address_of_the_device_changes() {
+    let lab = Lab::new();
+    let (provider, lan) = (lab.wire(), lab.wire());
+    let relay = lab.namespace("relay");
+    provider.join(&relay, "eth0", "10.0.0.1/8");
+    relay.ok("sysctl -qw net.ipv6.conf.all.forwarding=1 && ip -6 address add 2600::1/128 dev lo");
+    let domain = "6rd --prefix 2001:db8::/32 --v4-mask-len 8";
+    let _relay = Daemon::isatap(&relay, &format!("{domain} --role br --local 10.0.0.1"));
+    let (ours, host) = site(&lab, &provider, "10.100.100.1/8", &lan);
+    let daemon = Daemon::isatap(&ours, &format!("{domain} --via eth0 --br 10.0.0.1 --lan eth1:a0"));
+    let first = wait_for_address_in(&host, "2001:db8:6464:1a0::");
+    peers::ping(&host, "2600::1");
+
+    ours.ok("ip address delete 10.100.100.1/8 dev eth0 && ip address add 10.7.7.7/8 dev eth0");
+    let second = wait_for_address_in(&host, "2001:db8:707:7a0::");
+    wait_until("the first address to be deprecated", PATIENCE, || {
+        autoconfigured(&host, "2001:db8:6464:1a0::", true) == Some(first)
+    });
+    peers::ping(&host, "2600::1");
+    peers::ping(&relay, &second.to_string());
+    assert!(status(&ours, ".delegated == \"2001:db8:707:700::/56\" and .locators == [\"10.7.7.7\"]"));
+    assert!(daemon.terminate(PATIENCE).success());
+}
