@@ -39,7 +39,8 @@
 //! A table is a struct of [`spec`](crate::spec), and its keys are that one's fields: the flags of
 //! the commands `isatap host`, `router`, `tunnel`, `compatible`, `6rd`, `6to4` and `teredo client`, `server` and
 //! `relay`. What may be repeated there is a list here, or one value; a flag `--no-THING` is
-//! `THING = false`. In front of the tables, `user = "NAME"` is `--user NAME`. Times are whole
+//! `THING = false`. In front of the tables, `user = "NAME"` is `--user NAME`, `hook = "PATH"` is
+//! `--hook PATH` and `hook-user = "NAME"` is `--hook-user NAME`. Times are whole
 //! seconds. An unknown key is a mistake, and every mistake is told with its line.
 
 mod damaged;
@@ -64,6 +65,11 @@ use toml::Spanned;
 pub struct Config {
     /// The user that the daemon becomes once everything is open; `None`: it stays who it is.
     pub user: Option<String>,
+    /// The command that runs when an address, a prefix or a router changes. Nothing here runs it: the
+    /// tool `isatap` does.
+    pub hook: Option<String>,
+    /// The user that it runs as; `None`: who starts the daemon.
+    pub hook_user: Option<String>,
     /// Its links, in the order of the file.
     pub links: Vec<LinkSpec>,
     /// What it says of native links.
@@ -74,6 +80,8 @@ pub struct Config {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     user: Option<Spanned<String>>,
+    hook: Option<Spanned<String>>,
+    hook_user: Option<Spanned<String>>,
     #[serde(default)]
     isatap_host: Vec<Spanned<IsatapHost>>,
     #[serde(default)]
@@ -130,7 +138,7 @@ impl Config {
     /// One link, for a daemon of its own.
     #[must_use]
     pub fn of(link: LinkSpec) -> Self {
-        Self { user: None, links: vec![link], natives: Vec::new() }
+        Self { user: None, hook: None, hook_user: None, links: vec![link], natives: Vec::new() }
     }
 
     /// Reads the text of a file; `file` is its name, for errors.
@@ -201,7 +209,9 @@ impl Config {
         }));
         problems.sort_by_key(|problem| (problem.line, problem.column));
         if problems.is_empty() {
-            Ok(Config { user: tables.user.map(Spanned::into_inner), links, natives })
+            let [user, hook, hook_user] =
+                [tables.user, tables.hook, tables.hook_user].map(|text| text.map(Spanned::into_inner));
+            Ok(Config { user, hook, hook_user, links, natives })
         } else {
             Err(problems)
         }
@@ -214,8 +224,9 @@ impl Config {
         let mut tables: File = toml::from_str(text).ok()?;
         let what = error.to_string();
         let Some(device) = error.device() else {
-            let user = tables.user.filter(|user| user.get_ref() == error.on())?;
-            return Some(Problem::at(file, text, user.span().start, what));
+            let in_front = [tables.user, tables.hook, tables.hook_user].into_iter().flatten();
+            let refused = in_front.into_iter().find(|value| value.get_ref() == error.on())?;
+            return Some(Problem::at(file, text, refused.span().start, what));
         };
         let links = tables.take_links().into_iter().map(|(begin, link)| (begin, link.device().to_owned()));
         let natives = tables.native.into_iter().map(|table| (table.span().start, table.into_inner().dev));

@@ -497,6 +497,25 @@ fn tunnels_that_overlap_and_a_user_that_is_not_here_are_warned_of() {
     assert_eq!(lines[1], serde_json::json!({"file": "node.toml", "warning": nobody}));
 }
 
+/// As the daemon refuses it at its start.
+#[test]
+fn a_hook_that_cannot_run_is_warned_of() {
+    let tunnel = "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\naddress = \"2001:db8::1/64\"\n";
+    for (hook, why) in [
+        ("hook = \"hook\"", "cannot run the hook hook: it is no whole path; begin it with /"),
+        ("hook = \"/etc/passwd\"", "cannot run the hook /etc/passwd: it is not executable; chmod +x /etc/passwd"),
+        (
+            "hook-user = \"isatap-nobody\"",
+            "cannot run hooks as the user isatap-nobody: there is none of this name; useradd --system isatap-nobody, or \
+             name another user",
+        ),
+    ] {
+        let (status, lines) = check(&format!("{hook}\n{tunnel}"), &[]);
+        assert_eq!(status, Some(0));
+        assert!(lines.contains(&format!("node.toml: warning: {why}")), "{lines:?}");
+    }
+}
+
 /// The file may be for another machine: what this one lacks is a warning, with its place.
 #[test]
 fn what_this_machine_lacks_is_warned_of() {

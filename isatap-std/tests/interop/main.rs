@@ -20,6 +20,7 @@ mod ends;
 mod explain;
 mod floods;
 mod follow;
+mod hooks;
 mod host;
 mod ingress;
 mod kernel;

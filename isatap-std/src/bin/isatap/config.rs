@@ -1,6 +1,7 @@
 //! `isatap config`: about configuration files.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use isatap_std::config::{Config, Problem};
 use isatap_std::spec::LinkSpec;
@@ -8,7 +9,7 @@ use nix::unistd::User;
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
-use crate::{output, reference};
+use crate::{hook, output, reference};
 
 /// Check a configuration file, or show what one can say.
 #[derive(clap::Args, Debug)]
@@ -77,7 +78,11 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             let unknown = config.user.as_deref().filter(|user| matches!(User::from_name(user), Ok(None)));
             let unknown =
                 unknown.map(|user| (None, format!("this machine has no user {user}: useradd --system {user}")));
-            for (dev, warning) in of_links.chain(of_tables).chain(unknown) {
+            let hook_user = config.hook_user.as_deref().map(hook::find_user).transpose();
+            let uid = hook_user.as_ref().ok().and_then(|user| user.as_ref().map(|user| user.uid));
+            let checked = config.hook.as_deref().map(|path| hook::check(Path::new(path), uid)).transpose();
+            let of_hook = [hook_user.err(), checked.err()].into_iter().flatten().map(|error| (None, error.to_string()));
+            for (dev, warning) in of_links.chain(of_tables).chain(unknown).chain(of_hook) {
                 let file = args.file.as_str();
                 if args.json {
                     let warning = Warning { file, line: None, column: None, dev, warning: &warning };

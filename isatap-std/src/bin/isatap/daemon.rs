@@ -1,6 +1,7 @@
 //! What the commands that run a link have in common.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use isatap_std::Error;
 use isatap_std::config::Config;
@@ -12,6 +13,7 @@ use isatap_std::signal::Signals;
 use isatap_std::spec::LinkSpec;
 
 use crate::exit::{Failure, Status};
+use crate::hook::{Feed, Setup};
 use crate::output::{self, say, warn};
 
 // Options of every daemon.
@@ -21,7 +23,22 @@ pub(crate) struct DaemonArgs {
     #[arg(short, long)]
     pub(crate) verbose: bool,
     #[command(flatten)]
+    hook: HookArgs,
+    #[command(flatten)]
     pub(crate) privileges: PrivilegeArgs,
+}
+
+// What every daemon runs when something changes.
+#[derive(clap::Args, Clone, Debug)]
+struct HookArgs {
+    /// Run this command when an address, a prefix, a route or a router changes: without arguments, with
+    /// ISATAP_EVENT, ISATAP_DEV, ISATAP_ADDRESS, … (the keys of isatap monitor -j) in its environment.
+    /// One run at a time, of at most 30 seconds; what it prints is logged.
+    #[arg(long, value_name = "PATH")]
+    hook: Option<String>,
+    /// Run the hook as this user, not as the one who starts the daemon.
+    #[arg(long, value_name = "NAME", requires = "hook")]
+    hook_user: Option<String>,
 }
 
 // What every daemon gives up.
@@ -65,9 +82,12 @@ pub(crate) fn give_up(privileges: Option<Privileges>) -> Result<(), Error> {
 }
 
 /// Prints what happens: that a device is up on standard output, anything else on standard
-/// error.
-pub(crate) fn observer(verbose: bool) -> impl FnMut(&Notice) + Send + 'static {
+/// error. The hook is told as well.
+pub(crate) fn observer(verbose: bool, hook: Option<Arc<Feed>>) -> impl FnMut(&Notice) + Send + 'static {
     move |notice| {
+        if let Some(hook) = &hook {
+            hook.tell(notice);
+        }
         match notice {
             Notice::Up { .. } => {
                 let mut out = output::answer();
@@ -91,9 +111,11 @@ pub(crate) fn run(config: &Config, args: &DaemonArgs) -> Result<Status, Failure>
         return Err(Failure::Options(refused.iter().map(ToString::to_string).collect()));
     }
     let mut signals = Signals::catch()?;
+    let HookArgs { hook, hook_user: user } = args.hook.clone();
+    let hook = hook.map(|hook| Feed::start(&Setup { hook, user, file: None })).transpose()?.map(Arc::new);
     let lmhosts = || config.links.iter().filter_map(LinkSpec::lmhosts);
     let privileges = args.privileges.announce(None, |privileges| lmhosts().fold(privileges, Privileges::read_names))?;
-    let mut links = Run::open_with(&config.links, &[], Some(&RuntimeDir::new()), observer(args.verbose))?;
+    let mut links = Run::open_with(&config.links, &[], Some(&RuntimeDir::new()), observer(args.verbose, hook))?;
     give_up(privileges)?;
     links.run_until(&mut signals)?;
     Ok(Status::Done)

@@ -16,6 +16,8 @@ mod daemon;
 mod doctor;
 mod exit;
 mod explain;
+#[cfg(target_os = "linux")]
+mod hook;
 mod lab;
 #[cfg(target_os = "linux")]
 mod link;
@@ -137,6 +139,10 @@ fn switches(command: clap::Command) -> clap::Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(status) = hook::main_of_helper() {
+        return status;
+    }
     let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,

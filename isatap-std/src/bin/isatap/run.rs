@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
 
 use isatap_std::Error;
 use isatap_std::config::Config;
@@ -19,6 +20,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::daemon::{self, PrivilegeArgs};
 use crate::exit::{Failure, Status};
+use crate::hook::{Feed, Setup};
 use crate::output::{say, warn};
 
 /// Run all links of a configuration file in one process, for systemd or by hand.
@@ -27,7 +29,8 @@ use crate::output::{say, warn};
 /// `[[6rd]]`, `[[6to4]]`, `[[teredo-client]]`, `[[teredo-server]]` or `[[teredo-relay]]`. Keys are
 /// the options of its command without dashes in front; what an option may repeat is a list; for
 /// --no-THING write THING = false. A table `[[native]]` is a device that carries IPv6 itself: with
-/// forwarding = true the daemon warns while the kernel does not forward there.
+/// forwarding = true the daemon warns while the kernel does not forward there. In front of the tables
+/// can stand user, hook and hook-user, which are --user, --hook and --hook-user of the other commands.
 ///
 /// SIGHUP reads the file again. An invalid file changes nothing. Unchanged links keep running,
 /// with their devices, counters and what other programs put on them. The daemon then asks routers,
@@ -51,7 +54,13 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let (mut config, text) = read_text(&args.file, false)?;
     let at_start = |error| placed(&args.file, &text, error);
     config.warnings().iter().for_each(|(dev, warning)| warn(format_args!("{dev}: {warning}")));
-    let mut print = daemon::observer(args.verbose);
+    let setup = config.hook.clone().map(|hook| {
+        let file =
+            std::path::absolute(&args.file).map_or_else(|_| args.file.clone(), |file| file.display().to_string());
+        Setup { hook, user: config.hook_user.clone(), file: Some(file) }
+    });
+    let hook = setup.as_ref().map(Feed::start).transpose().map_err(at_start)?.map(Arc::new);
+    let mut print = daemon::observer(args.verbose, hook.clone());
     let observer = move |notice: &Notice| {
         print(notice);
         // What `systemctl status` shows: the last of what matters.
@@ -90,6 +99,14 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                     say(format_args!("{} read again: {reloaded}", args.file));
                     if new.user != config.user {
                         warn("user is another: the daemon stays who it is until it is started again");
+                    }
+                    match &hook {
+                        Some(hook) if !hook.reload() => warn("the hook stays what it was: its helper does not answer"),
+                        None if new.hook.is_some() => warn("hook is new: it runs once the daemon is started again"),
+                        _ => {}
+                    }
+                    if new.hook_user != config.hook_user && hook.is_some() {
+                        warn("hook-user is another: hooks run as before until the daemon is started again");
                     }
                     config = new;
                     links.solicit();

@@ -1,0 +1,297 @@
+//! The helper: a process that reads events and runs the hook, one at a time.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use isatap_std::Error;
+use isatap_std::config::Config;
+use isatap_std::signal::Signals;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, Uid, initgroups, setgid, setuid};
+
+use super::queue::{Job, Queue};
+use super::{HELPER, LONGEST_MESSAGE, Message, Setup, check, find_user};
+use crate::output::{self, say, warn};
+
+/// So long one run may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// So many lines of one run are logged, of so many bytes.
+const MOST_LINES: usize = 100;
+const LONGEST_LINE: u64 = 1000;
+/// Where programs of a hook are found.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Runs the helper, where this process is to be one.
+pub(crate) fn main_of_helper() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() != Some(HELPER) {
+        return None;
+    }
+    let setup = arguments.next().and_then(|text| serde_json::from_str::<Setup>(&text).ok())?;
+    let mut answer = output::answer();
+    let begun = begin(&setup);
+    let told = begun.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    // Who asked has ended if it cannot be told; then there is nothing to read either.
+    let _ = writeln!(answer, "{told}").and_then(|()| answer.flush());
+    drop(answer);
+    let Ok((events, _signals)) = begun else { return Some(ExitCode::FAILURE) };
+    serve(&setup, events);
+    Some(ExitCode::SUCCESS)
+}
+
+/// Becomes the hook's user. The signals are those of the daemon: this process ends after it.
+fn begin(setup: &Setup) -> Result<(File, Signals), Error> {
+    let refused = |error| Error::refused("start the helper of", &setup.hook, error);
+    let events = io::stdin().as_fd().try_clone_to_owned().map_err(refused)?;
+    if let Some(name) = setup.user.as_deref() {
+        let user = find_user(name)?;
+        let groups = CString::new(name).map_err(|error| refused(error.into()))?;
+        if user.uid != Uid::effective() {
+            initgroups(&groups, user.gid).and_then(|()| setgid(user.gid)).and_then(|()| setuid(user.uid)).map_err(
+                |errno| Error::refused("run hooks as the user", name, errno.into()).with_advice("start as root"),
+            )?;
+        }
+    }
+    Ok((File::from(events), Signals::catch()?))
+}
+
+/// What the reader and the runner share.
+#[derive(Default)]
+struct Shared {
+    inbox: Mutex<Inbox>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct Inbox {
+    queue: Queue,
+    is_changed: bool,
+    is_over: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Inbox)) {
+        change(&mut self.lock());
+        self.news.notify_one();
+    }
+}
+
+/// Until the daemon has ended, and all is run that was to run.
+fn serve(setup: &Setup, events: File) {
+    let shared = Arc::new(Shared::default());
+    let reader = shared.clone();
+    let started = thread::Builder::new().name("events".to_owned()).spawn(move || read(events, &reader));
+    if let Err(error) = started {
+        return warn(format_args!("no hooks: {error}"));
+    }
+    let mut hook = Some(PathBuf::from(&setup.hook));
+    let (mut runs, mut failures) = (0_u64, 0_u64);
+    loop {
+        let mut inbox = shared.lock();
+        if std::mem::take(&mut inbox.is_changed) {
+            drop(inbox);
+            hook = read_again(setup, hook);
+            continue;
+        }
+        let Some((job, lost)) = inbox.queue.pop() else {
+            if inbox.is_over {
+                return;
+            }
+            drop(shared.news.wait(inbox));
+            continue;
+        };
+        drop(inbox);
+        let Some(hook) = &hook else { continue };
+        runs += 1;
+        let outcome = run(hook, &job, lost, PATIENCE);
+        if let Err(why) = outcome {
+            failures += 1;
+            let (hook, Job { dev, event, .. }) = (hook.display(), &job);
+            warn(format_args!("the hook {hook} for {event} of {dev}: {why}; {failures} of {runs} runs failed"));
+        }
+    }
+}
+
+fn read(mut events: File, shared: &Shared) {
+    let mut bytes = vec![0; LONGEST_MESSAGE];
+    loop {
+        match events.read(&mut bytes) {
+            Ok(0) => return shared.tell(|inbox| inbox.is_over = true),
+            Ok(count) => match serde_json::from_slice(bytes.get(..count).unwrap_or_default()) {
+                Ok(Message::Event { dev, event, lost }) => shared.tell(|inbox| inbox.queue.push(dev, &event, lost)),
+                Ok(Message::Reload) => shared.tell(|inbox| inbox.is_changed = true),
+                Err(error) => warn(format_args!("no hook for what is not understood: {error}")),
+            },
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                warn(format_args!("no hooks any more: {error}"));
+                return shared.tell(|inbox| inbox.is_over = true);
+            }
+        }
+    }
+}
+
+/// The hook of the file as it is now; the one of before where that is none to run.
+fn read_again(setup: &Setup, before: Option<PathBuf>) -> Option<PathBuf> {
+    let Some(file) = &setup.file else { return before };
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            warn(format_args!("reading {file} for its hook: {error}; the hook is the one of before"));
+            return before;
+        }
+    };
+    let Ok(config) = Config::parse(file, &text) else { return before };
+    let hook = config.hook.map(PathBuf::from);
+    if hook == before {
+        return before;
+    }
+    let Some(hook) = hook else {
+        say("no hook runs any more");
+        return None;
+    };
+    match check(&hook, Some(Uid::effective())) {
+        Ok(()) => {
+            say(format_args!("the hook is {} now", hook.display()));
+            Some(hook)
+        }
+        Err(error) => {
+            warn(format_args!("{error}; the hook is the one of before"));
+            before
+        }
+    }
+}
+
+/// Runs the hook and logs what it prints. An error says why it did not succeed.
+fn run(hook: &Path, job: &Job, lost: u64, patience: Duration) -> Result<(), String> {
+    // It may have changed since.
+    check(hook, Some(Uid::effective())).map_err(|error| error.to_string())?;
+    let status = start(hook, job, lost, patience).map_err(|error| format!("cannot run it: {error}"))?;
+    match status {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(format!("it ended with {status}")),
+        None => Err(format!("it took longer than {} s, and was killed", patience.as_secs())),
+    }
+}
+
+/// `None`: it was killed.
+fn start(hook: &Path, job: &Job, lost: u64, patience: Duration) -> io::Result<Option<ExitStatus>> {
+    let (output, input) = io::pipe()?;
+    let mut command = Command::new(hook);
+    command.env_clear().env("PATH", PATH).envs(job.environment(lost)).current_dir("/").process_group(0);
+    command.envs(std::env::var_os("ISATAP_RUNTIME_DIR").map(|folder| ("ISATAP_RUNTIME_DIR", folder)));
+    command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+    let mut child = command.spawn()?;
+    // Its ends of the pipe: the output ends with the hook.
+    drop(command);
+    let pid = Pid::from_raw(child.id().cast_signed());
+    thread::spawn(move || log(output));
+    let (ended, end) = channel();
+    thread::spawn(move || {
+        let _ = ended.send(child.wait());
+    });
+    match end.recv_timeout(patience) {
+        Ok(status) => status.map(Some),
+        Err(RecvTimeoutError::Disconnected) => Err(io::ErrorKind::Other.into()),
+        Err(RecvTimeoutError::Timeout) => {
+            // With what it has started; nobody has waited for it yet, so the number is its own.
+            let _ = killpg(pid, Signal::SIGKILL);
+            let _ = end.recv();
+            Ok(None)
+        }
+    }
+}
+
+fn log(output: PipeReader) {
+    let mut reader = BufReader::new(output);
+    for number in 0.. {
+        let mut line = Vec::new();
+        match (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) if number < MOST_LINES => say(format_args!("hook: {}", String::from_utf8_lossy(&line).trim_end())),
+            Ok(_) if number == MOST_LINES => say("hook: more than this is not logged"),
+            // Read to the end: it would stop the hook otherwise.
+            Ok(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isatap_std::service::LinkEvent;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Instant;
+
+    struct Script(PathBuf);
+
+    impl Script {
+        fn new(name: &str, text: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("isatap-hook-{name}-{}", std::process::id()));
+            std::fs::write(&path, format!("#!/bin/sh\n{text}")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            Self(path)
+        }
+
+        fn run(&self, patience: Duration) -> Result<(), String> {
+            let mut queue = Queue::default();
+            queue.push("isatap0".to_owned(), &LinkEvent::MtuChanged { mtu: 1480 }, 2);
+            let (job, lost) = queue.pop().unwrap();
+            run(&self.0, &job, lost, patience)
+        }
+    }
+
+    impl Drop for Script {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_hook_has_a_clean_environment_and_its_status_is_told() {
+        let all = "test \"$ISATAP_DEV $ISATAP_EVENT $ISATAP_MTU $ISATAP_LOST\" = 'isatap0 mtu-changed 1480 2' || exit 3
+            test \"$(pwd)\" = / && test -z \"$HOME\"";
+        assert_eq!(Script::new("good", all).run(PATIENCE), Ok(()));
+        assert_eq!(Script::new("bad", "exit 3").run(PATIENCE), Err("it ended with exit status: 3".to_owned()));
+        let gone = Script::new("gone", "");
+        std::fs::remove_file(&gone.0).unwrap();
+        assert!(gone.run(PATIENCE).unwrap_err().contains("No such file"));
+    }
+
+    #[test]
+    fn a_hook_that_hangs_is_killed_with_what_it_has_started() {
+        let begin = Instant::now();
+        let mark = std::env::temp_dir().join(format!("isatap-hook-mark-{}", std::process::id()));
+        let text = format!("(sleep 2; touch {}) & sleep 60", mark.display());
+        let outcome = Script::new("slow", &text).run(Duration::from_millis(300));
+        assert_eq!(outcome, Err("it took longer than 0 s, and was killed".to_owned()));
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        thread::sleep(Duration::from_millis(2500));
+        assert!(!mark.exists(), "its child goes on");
+    }
+
+    #[test]
+    fn a_hook_that_others_can_write_is_refused() {
+        let script = Script::new("open", "");
+        for (mode, why) in [(0o666, "it is not executable"), (0o777, "others may write to it; chmod go-w ")] {
+            std::fs::set_permissions(&script.0, std::fs::Permissions::from_mode(mode)).unwrap();
+            let error = check(&script.0, None).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        assert!(check(Path::new("hook"), None).unwrap_err().to_string().contains("begin it with /"));
+        assert!(check(Path::new("/"), None).unwrap_err().to_string().contains("it is no file"));
+    }
+}
