@@ -12,6 +12,7 @@
 //! | `capture` | frames of pcap and pcapng files, and the IP packets in them (feature `capture`) | everywhere |
 //! | `explain` | what an address, a prefix or a packet is (feature `explain`) | everywhere |
 //! | `plan` | the commands for the other end of a link (feature `plan`) | everywhere |
+//! | `policy` | the tables by which the kernel and the C library select addresses (feature `policy`) | everywhere; the kernel: Linux |
 //! | [`spec`] | what a link is to be: one struct a mechanism, its flags, keys and checks | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
 //! | [`advice`] | what to write instead of a text that is no address and no number | everywhere |
@@ -49,6 +50,8 @@ pub mod offload;
 pub mod pcap;
 #[cfg(feature = "plan")]
 pub mod plan;
+#[cfg(feature = "policy")]
+pub mod policy;
 pub mod resolve;
 pub mod spec;
 

@@ -17,11 +17,13 @@
 mod monitor;
 mod parse;
 mod route;
+mod selection;
 pub mod sysctl;
 mod transport;
 
 pub use monitor::{Event, Monitor};
 pub use route::{ForeignRoute, Ipv4Path, Preference, Route};
+pub use selection::Path;
 
 use crate::error::Error;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST};

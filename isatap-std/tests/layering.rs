@@ -24,7 +24,7 @@ const RULE: Rule = Rule {
         &["service"],
         &["run", "config"],
         // The simulator and the tool.
-        &["capture", "lab", "check", "explain", "doctor", "plan"],
+        &["capture", "lab", "check", "explain", "doctor", "plan", "policy"],
     ],
     technologies: &[],
     apart: &[],

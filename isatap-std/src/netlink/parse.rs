@@ -47,7 +47,7 @@ fn address_message(message: &RouteNetlinkMessage) -> Option<&AddressMessage> {
 }
 
 /// The address itself: on a point-to-point device IFA_ADDRESS is the other end.
-fn local(message: &AddressMessage) -> Option<IpAddr> {
+pub(super) fn local(message: &AddressMessage) -> Option<IpAddr> {
     let mut found = None;
     for attribute in &message.attributes {
         match attribute {

@@ -144,6 +144,8 @@ fn each_key_of_an_answer_is_documented_and_no_other() {
         ("isatap lab -j", lines(&["lab", "-j"])),
         ("isatap lab teredo --matrix -j", lines(&["lab", "teredo", "--matrix", "-j"])),
         ("isatap lab --list -j", lines(&["lab", "--list", "-j"])),
+        ("isatap select -j", lines(&["select", "-j", "--source", "2001:db8::1", "2001:db8::2", "10.0.0.1"])),
+        ("isatap policy show -j", lines(&["policy", "show", "-j", "--gai-conf", "/dev/null"])),
     ] {
         assert_eq!(printed(&objects), documented(title), "{title}");
     }

@@ -18,6 +18,9 @@ mod lab;
 // Daemons listen on Linux only.
 #[cfg(target_os = "linux")]
 mod monitor;
+// Policies are Linux's.
+#[cfg(target_os = "linux")]
+mod select;
 // Full disks are made of /dev/full.
 #[cfg(target_os = "linux")]
 mod output;

@@ -34,6 +34,7 @@ mod privileges;
 mod readme;
 mod router;
 mod run;
+mod selection;
 mod sixrd;
 mod sixtofour;
 mod stock_kernel;

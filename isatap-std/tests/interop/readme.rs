@@ -63,7 +63,7 @@ fn succeeds(node: &Namespace, command: &str) -> String {
 #[test]
 fn every_block_of_the_readme_is_run_by_a_test() {
     let first: Vec<&str> = blocks().iter().map(|block| block.lines().nth(1).unwrap_or("")).collect();
-    let known = ["# the router", "isatap tunnel", "[[isatap-router]]", "isatap config check"];
+    let known = ["# the router", "isatap tunnel", "[[isatap-router]]", "isatap config check", "isatap policy show"];
     assert_eq!(first.len(), known.len(), "{first:#?}");
     assert!(first.iter().zip(known).all(|(first, known)| first.starts_with(known)), "{first:#?}");
 }
@@ -201,4 +201,21 @@ fn the_readmes_routes_through_tunnels_are_taken() {
         let sent = capture.so_far().count(&format!("ipv6.dst == {destination} and ip.dst == 192.0.2.{}", at + 2));
         assert_eq!(sent, 1, "{device}");
     }
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn the_readmes_policy_is_set_as_written() {
+    let lab = Lab::new();
+    let machine = lab.namespace("machine");
+    machine.etc("gai.conf", "");
+    let mut block = Block::with("isatap policy");
+    assert!(succeeds(&machine, &block.isatap("policy show")).contains("no rows in it"));
+    succeeds(&machine, &block.isatap("policy reset"));
+    succeeds(&machine, &block.isatap("policy set"));
+    machine.ok("ip addrlabel flush");
+    succeeds(&machine, &block.isatap("policy apply"));
+    block.end();
+    let labels = machine.ok("ip addrlabel list");
+    assert!(labels.contains("2002:c000:201::/48 label 14") && labels.lines().count() == 10, "{labels}");
 }

@@ -29,9 +29,12 @@ mod output;
 #[cfg(target_os = "linux")]
 mod plan;
 #[cfg(target_os = "linux")]
+mod policy;
+#[cfg(target_os = "linux")]
 mod reference;
 #[cfg(target_os = "linux")]
 mod run;
+mod select;
 #[cfg(target_os = "linux")]
 mod solicit;
 #[cfg(target_os = "linux")]
@@ -70,7 +73,10 @@ enum Command {
     #[cfg(target_os = "linux")]
     Plan(Box<plan::Args>),
     #[cfg(target_os = "linux")]
+    Policy(policy::Args),
+    #[cfg(target_os = "linux")]
     Run(run::Args),
+    Select(select::Args),
     #[cfg(target_os = "linux")]
     #[command(after_help = link::AFTER)]
     Compatible(Box<link::TakesAny<spec::Compatible>>),
@@ -95,10 +101,10 @@ enum Command {
 
 /// What the commands are for.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("See", &["explain", "check", "status", "monitor", "doctor", "solicit"]),
+    ("See", &["explain", "check", "select", "status", "monitor", "doctor", "solicit"]),
     ("Try", &["lab"]),
     ("Run (Linux)", &["host", "router", "tunnel", "compatible", "6rd", "6to4", "teredo", "run"]),
-    ("Set up", &["config", "plan", "man", "completions"]),
+    ("Set up", &["config", "plan", "policy", "man", "completions"]),
 ];
 
 /// How the tool ends.
@@ -167,7 +173,10 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Plan(args) => plan::run(&args),
         #[cfg(target_os = "linux")]
+        Command::Policy(args) => policy::run(&args),
+        #[cfg(target_os = "linux")]
         Command::Run(args) => run::run(&args),
+        Command::Select(args) => select::run(&args),
         #[cfg(target_os = "linux")]
         Command::Compatible(args) => link::run_any(*args),
         Command::SixRd(args) => link::run_any(*args),
