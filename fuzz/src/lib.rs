@@ -28,6 +28,7 @@
 //! | `teredo_server_operations` | `teredo::server` | the contract; one packet out of one, unchanged inside, never for a server |
 //! | `teredo_relay_operations` | `teredo::relay`, `teredo::peer` | the contract; as for the client, and no more bubbles than were asked for |
 //! | `prefix_text` | `prefix` parsers | what is read is written the same |
+//! | `endpoint_text` | none of it: `spec::{Listen, Target, PortProxy}` of isatap-std | what is read is written the same; no rule that is let through connects to where it listens |
 //! | `pasted_text` | none of it: `explain::pasted` of isatap-std | what is taken for a packet stands in the text; what is written is read the same |
 //! | `captures` | none of it: `capture` and `check` of isatap-std | frames are parts of the file, packets of the frame; a plain pcap file has the frames of a second reading; a refusal has a reason |
 //! | `name_answers` | none of it: `resolve` of isatap-std | an answer by LLMNR or NetBIOS has the identification, flags and addresses of a second reading; lines of lmhosts have the name |
@@ -46,6 +47,7 @@ pub use libfuzzer_sys;
 pub mod addresses;
 pub mod captures;
 pub mod doors;
+pub mod endpoints;
 pub mod explain;
 pub mod machines;
 pub mod mixed;
@@ -62,6 +64,7 @@ pub mod wire;
 
 pub use addresses::{embedded, ipv6_text, prefix_text};
 pub use captures::captures;
+pub use endpoints::endpoint_text;
 pub use explain::explain;
 pub use machines::{host_operations, router_operations};
 pub use mixed::node_operations;
@@ -95,6 +98,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("outer_packet", outer_packet),
     ("pasted_text", pasted_text),
     ("prefix_text", prefix_text),
+    ("endpoint_text", endpoint_text),
     ("route_operations", route_operations),
     ("router_operations", router_operations),
     ("teredo_client_operations", teredo_client_operations),

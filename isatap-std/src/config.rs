@@ -34,11 +34,15 @@
 //!
 //! [[teredo-client]]
 //! server = "teredo.example.net"
+//!
+//! [[portproxy]]
+//! listen = "0.0.0.0:8080"
+//! connect = "[2001:db8:0:8::80]:80"
 //! ```
 //!
 //! A table is a struct of [`spec`](crate::spec), and its keys are that one's fields: the flags of
-//! the commands `isatap host`, `router`, `tunnel`, `compatible`, `6rd`, `6to4` and `teredo client`, `server` and
-//! `relay`. What may be repeated there is a list here, or one value; a flag `--no-THING` is
+//! the commands `isatap host`, `router`, `tunnel`, `compatible`, `6rd`, `6to4`, `teredo client`, `server` and
+//! `relay`, and `portproxy`. What may be repeated there is a list here, or one value; a flag `--no-THING` is
 //! `THING = false`. In front of the tables, `user = "NAME"` is `--user NAME`, `hook = "PATH"` is
 //! `--hook PATH` and `hook-user = "NAME"` is `--hook-user NAME`. Times are whole
 //! seconds. An unknown key is a mistake, and every mistake is told with its line.
@@ -53,8 +57,8 @@ use crate::error::Error;
 use crate::mistakes::{self, Hints, refused};
 use crate::spec::file::{ALIASES, EXAMPLES};
 use crate::spec::{
-    Compatible, IsatapHost, IsatapRouter, LinkSpec, Native, RANGES, SixRd, SixToFour, TeredoClient, TeredoRelay,
-    TeredoServer, Tunnel, conflicts, overlaps,
+    Compatible, IsatapHost, IsatapRouter, LinkSpec, Native, PortProxy, RANGES, SixRd, SixToFour, TeredoClient,
+    TeredoRelay, TeredoServer, Tunnel, conflicts, overlaps, rule_conflicts,
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -74,6 +78,8 @@ pub struct Config {
     pub links: Vec<LinkSpec>,
     /// What it says of native links.
     pub natives: Vec<Native>,
+    /// Its rules of the port proxy, in the order of the file.
+    pub portproxies: Vec<PortProxy>,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +108,8 @@ struct File {
     teredo_relay: Vec<Spanned<TeredoRelay>>,
     #[serde(default)]
     native: Vec<Spanned<Native>>,
+    #[serde(default)]
+    portproxy: Vec<Spanned<PortProxy>>,
 }
 
 impl Hints for File {
@@ -138,7 +146,14 @@ impl Config {
     /// One link, for a daemon of its own.
     #[must_use]
     pub fn of(link: LinkSpec) -> Self {
-        Self { user: None, hook: None, hook_user: None, links: vec![link], natives: Vec::new() }
+        Self {
+            user: None,
+            hook: None,
+            hook_user: None,
+            links: vec![link],
+            natives: Vec::new(),
+            portproxies: Vec::new(),
+        }
     }
 
     /// Reads the text of a file; `file` is its name, for errors.
@@ -184,13 +199,17 @@ impl Config {
             let told = damaged::refusals(part, accept_bogons).into_iter();
             problems.extend(told.map(|told| at(part.begin, told.key, &told.value, told.text)));
         }
-        if links.is_empty() && problems.is_empty() {
+        let rules = tables.portproxy.into_iter().map(|table| (table.span().start, table.into_inner()));
+        let (of_rules, portproxies): (Vec<usize>, Vec<PortProxy>) =
+            rules.filter(|(begin, _)| !damaged.contains(begin)).unzip();
+        problems.extend(refused_rules(&portproxies, &of_rules, at));
+        if links.is_empty() && portproxies.is_empty() && problems.is_empty() {
             problems.push(Problem::of_table(
                 file,
                 text,
                 0,
                 "nothing to run: add [[isatap-host]] or [[isatap-router]], [[tunnel]], [[6rd]], [[6to4]], \
-                 [[teredo-client]], [[teredo-server]] or [[teredo-relay]]"
+                 [[teredo-client]], [[teredo-server]], [[teredo-relay]] or [[portproxy]]"
                     .to_owned(),
             ));
         }
@@ -211,7 +230,7 @@ impl Config {
         if problems.is_empty() {
             let [user, hook, hook_user] =
                 [tables.user, tables.hook, tables.hook_user].map(|text| text.map(Spanned::into_inner));
-            Ok(Config { user, hook, hook_user, links, natives })
+            Ok(Config { user, hook, hook_user, links, natives, portproxies })
         } else {
             Err(problems)
         }
@@ -230,7 +249,8 @@ impl Config {
         };
         let links = tables.take_links().into_iter().map(|(begin, link)| (begin, link.device().to_owned()));
         let natives = tables.native.into_iter().map(|table| (table.span().start, table.into_inner().dev));
-        let (begin, _) = links.chain(natives).find(|(_, dev)| dev == device)?;
+        let rules = tables.portproxy.into_iter().map(|table| (table.span().start, table.into_inner().key()));
+        let (begin, _) = links.chain(natives).chain(rules).find(|(_, dev)| dev == device)?;
         Some(refused(file, text, begin, "", error.on(), what))
     }
 
@@ -240,6 +260,24 @@ impl Config {
     pub fn warnings(&self) -> Vec<(&str, String)> {
         overlaps(&self.links).into_iter().map(|(link, text)| (link.device(), text)).collect()
     }
+}
+
+/// What rules cannot be, alone and beside each other. `at` finds the place of a value in a table.
+fn refused_rules(
+    rules: &[PortProxy],
+    begins: &[usize],
+    at: impl Fn(usize, &str, &str, String) -> Problem,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (begin, rule) in begins.iter().zip(rules) {
+        let refusals = rule.check().into_iter();
+        problems.extend(refusals.map(|refusal| at(*begin, refusal.key, refusal.error.on(), refusal.error.to_string())));
+    }
+    for conflict in rule_conflicts(rules) {
+        let begin = begins.get(conflict.link).copied().unwrap_or_default();
+        problems.push(at(begin, conflict.key, &conflict.value, conflict.text));
+    }
+    problems
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
 
 /// What a daemon can be asked.
@@ -75,23 +76,54 @@ pub fn ask(runtime: &RuntimeDir, device: &str, request: Request) -> Result<serde
         let error = Error::refused("ask the daemon of", device, error);
         if ended(&error) { error.with_advice("it ended before it answered: ask again") } else { error }
     };
-    let converse = || -> io::Result<serde_json::Value> {
-        let mut stream = UnixStream::connect(runtime.socket(device))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut line = serde_json::to_vec(&request)?;
-        line.push(b'\n');
-        stream.write_all(&line)?;
-        stream.shutdown(Shutdown::Write)?;
-        let mut answer = String::new();
-        if BufReader::new(stream).read_line(&mut answer)? == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
+    converse(&runtime.socket(device), request).map_err(refused)
+}
+
+/// Asks all processes that have rules of the port proxy for the [`Request::Status`] of each rule.
+/// Those that have ended, or end meanwhile, are no error.
+///
+/// # Errors
+///
+/// No permission, or no answer.
+pub fn ask_port_proxies(runtime: &RuntimeDir) -> Result<Vec<serde_json::Value>, Error> {
+    let mut rules = Vec::new();
+    for socket in runtime.port_proxies() {
+        match converse(&socket, Request::Status) {
+            Ok(mut answer) => match answer.get_mut("portproxy").map(serde_json::Value::take) {
+                Some(serde_json::Value::Array(of_it)) => rules.extend(of_it),
+                _ => {
+                    let error = io::Error::other("the answer has no rules");
+                    return Err(Error::refused("ask the port proxy at", socket.display(), error));
+                }
+            },
+            Err(error) => {
+                let is_gone = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused);
+                let error = Error::refused("ask the port proxy at", socket.display(), error);
+                if !is_gone && !ended(&error) {
+                    return Err(error);
+                }
+            }
         }
-        Ok(serde_json::from_str(&answer)?)
-    };
-    let answer = converse().map_err(refused)?;
+    }
+    Ok(rules)
+}
+
+/// One question, and its answer.
+fn converse(socket: &Path, request: Request) -> io::Result<serde_json::Value> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(&request)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    if BufReader::new(stream).read_line(&mut answer)? == 0 {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    let answer: serde_json::Value = serde_json::from_str(&answer)?;
     match answer.get("error").and_then(serde_json::Value::as_str) {
-        Some(why) => Err(refused(io::Error::other(why.to_owned()))),
+        Some(why) => Err(io::Error::other(why.to_owned())),
         None => Ok(answer),
     }
 }

@@ -18,6 +18,7 @@
 //! | [`advice`] | what to write instead of a text that is no address and no number | everywhere |
 //! | `run` | links in one process: ISATAP, 6to4, 6rd, configured tunnels, Teredo | Linux |
 //! | `service` | what `run` runs: links, their roles and what they say of themselves | Linux |
+//! | `portproxy` | TCP connections carried on between IPv4 and IPv6, a part of `run` | Linux |
 //! | `driver` | packets and time between a machine of the core, sockets and devices | Linux |
 //! | `config` | one TOML file for a whole node (feature `file`) | Linux |
 //! | `control` | the socket by which a running daemon is asked (feature `control`) | Linux |
@@ -70,6 +71,8 @@ mod locators;
 pub mod nd_socket;
 #[cfg(target_os = "linux")]
 pub mod netlink;
+#[cfg(target_os = "linux")]
+pub mod portproxy;
 #[cfg(all(target_os = "linux", feature = "privileges"))]
 pub mod privileges;
 #[cfg(target_os = "linux")]

@@ -110,7 +110,14 @@ impl Privileges {
         Ok(self)
     }
 
-    /// Binds a UDP port below 1024, after the start as well: keeps `CAP_NET_BIND_SERVICE`.
+    /// Runs no link: keeps neither `CAP_NET_ADMIN` nor `CAP_NET_RAW`.
+    #[must_use]
+    pub fn without_links(mut self) -> Self {
+        self.capabilities = CapSet::empty();
+        self
+    }
+
+    /// Binds a UDP or TCP port below 1024, after the start as well: keeps `CAP_NET_BIND_SERVICE`.
     #[must_use]
     pub fn bind_low_ports(mut self) -> Self {
         self.capabilities.add(Cap::NET_BIND_SERVICE);

@@ -1,5 +1,6 @@
 //! Links in one process and one loop: those that speak protocol 41 with one set of raw sockets,
-//! and each Teredo client, server and relay with UDP sockets of its own.
+//! and each Teredo client, server and relay with UDP sockets of its own; and beside them the rules of
+//! the [port proxy](crate::portproxy), by [`Run::proxy`].
 //!
 //! ```no_run
 //! use isatap_std::run::Run;
@@ -58,11 +59,12 @@ use crate::control::Monitors;
 use crate::driver::{Poller, Source, Token};
 use crate::error::Error;
 use crate::netlink::{Netlink, sysctl};
+use crate::portproxy::{PortProxies, RuleStatus};
 use crate::runtime_dir::RuntimeDir;
 use crate::service::status::Status;
 use crate::service::{self, LAST_WORDS, Member, Notice, Observer, Proto41Role, Service, Surroundings, Waiting};
 use crate::signal::{Request, Signals};
-use crate::spec::{LinkSpec, Native, conflicts, list};
+use crate::spec::{LinkSpec, Native, PortProxy, conflicts, list};
 use crate::teredo::secrets::Secrets;
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
@@ -77,6 +79,8 @@ pub struct Run {
     links: Vec<Begun>,
     /// All links that speak protocol 41; `None`: there are none.
     proto41: Option<Box<Service<Proto41Role>>>,
+    /// The rules of the port proxy; `None`: there were none.
+    proxies: Option<Box<PortProxies>>,
     natives: Vec<Native>,
     runtime: Option<RuntimeDir>,
     observer: Observer,
@@ -121,6 +125,7 @@ enum Home {
 
 // Numbers at the poller.
 const PROTO41: u16 = 0;
+const PORT_PROXIES: u16 = u16::MAX - 2;
 const SIGNALS: u16 = u16::MAX - 1;
 
 impl Run {
@@ -151,6 +156,7 @@ impl Run {
             poller: Poller::open()?,
             links: Vec::new(),
             proto41: None,
+            proxies: None,
             natives: Vec::new(),
             runtime: runtime.cloned(),
             observer: Observer::new(observer),
@@ -166,6 +172,31 @@ impl Run {
         wanted.iter().try_for_each(|wanted| run.begin(wanted))?;
         run.settle_in(&wanted)?;
         Ok(run)
+    }
+
+    /// Has these rules of the port proxy from now on, beside the links. Connections go on, those of
+    /// rules that changed or ended too.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for rules that cannot be; the kernel's refusal to listen where one does. What was
+    /// before goes on then.
+    pub fn proxy(&mut self, rules: &[PortProxy]) -> Result<(), Error> {
+        if let Some(proxies) = self.proxies_for(rules)? {
+            let prepared = proxies.prepare(rules)?;
+            proxies.apply(prepared);
+        }
+        self.arm()
+    }
+
+    /// The port proxy, where these rules or earlier ones need it.
+    fn proxies_for(&mut self, rules: &[PortProxy]) -> Result<Option<&mut PortProxies>, Error> {
+        if self.proxies.is_none() && !rules.is_empty() {
+            let watcher = self.poller.watcher(PORT_PROXIES);
+            let opened = PortProxies::open(&watcher, self.runtime.as_ref(), self.observer.clone())?;
+            self.proxies = Some(Box::new(opened));
+        }
+        Ok(self.proxies.as_deref_mut())
     }
 
     /// What no machine or this one cannot have is refused before anything changes.
@@ -217,7 +248,7 @@ impl Run {
     /// A number at the poller that no member has.
     fn free_number(&self) -> u16 {
         let is_free = |number: &u16| self.members().all(|(taken, _)| taken != *number);
-        (PROTO41 + 1..SIGNALS).find(is_free).unwrap_or(SIGNALS)
+        (PROTO41 + 1..PORT_PROXIES).find(is_free).unwrap_or(PORT_PROXIES)
     }
 
     /// Makes a link.
@@ -281,9 +312,15 @@ impl Run {
         let _ = self.arm();
     }
 
-    /// Whether there is no link, not even one whose device is to be made again.
+    /// Whether there is no link, not even one whose device is to be made again, and no rule of the
+    /// port proxy.
     pub fn is_idle(&self) -> bool {
-        self.links.is_empty()
+        self.links.is_empty() && self.proxies.as_ref().is_none_or(|proxies| proxies.is_empty())
+    }
+
+    /// What each rule of the port proxy has counted.
+    pub fn rule_statuses(&self) -> Vec<RuleStatus> {
+        self.proxies.as_ref().map(|proxies| proxies.rule_statuses()).unwrap_or_default()
     }
 
     /// What each link knows and has counted; Teredo last.
@@ -416,7 +453,8 @@ impl Run {
 
     fn members(&self) -> impl Iterator<Item = (u16, &dyn Member)> {
         let proto41 = self.proto41.iter().map(|proto41| (PROTO41, &**proto41 as &dyn Member));
-        proto41.chain(self.links.iter().filter_map(|begun| match &begun.home {
+        let proxies = self.proxies.iter().map(|proxies| (PORT_PROXIES, &**proxies as &dyn Member));
+        proto41.chain(proxies).chain(self.links.iter().filter_map(|begun| match &begun.home {
             Home::Alone(number, member) => Some((*number, &**member)),
             Home::Waiting(_, Some((number, waiting))) => Some((*number, &**waiting as &dyn Member)),
             Home::Proto41(_) | Home::Waiting(_, None) => None,
@@ -425,7 +463,9 @@ impl Run {
 
     fn members_mut(&mut self) -> impl Iterator<Item = (u16, &mut (dyn Member + 'static))> {
         let proto41 = self.proto41.iter_mut().map(|proto41| (PROTO41, &mut **proto41 as &mut (dyn Member + 'static)));
-        proto41.chain(self.links.iter_mut().filter_map(|begun| match &mut begun.home {
+        let proxies = self.proxies.iter_mut();
+        let proxies = proxies.map(|proxies| (PORT_PROXIES, &mut **proxies as &mut (dyn Member + 'static)));
+        proto41.chain(proxies).chain(self.links.iter_mut().filter_map(|begun| match &mut begun.home {
             Home::Alone(number, member) => Some((*number, &mut **member)),
             Home::Waiting(_, Some((number, waiting))) => Some((*number, &mut **waiting as &mut (dyn Member + 'static))),
             Home::Proto41(_) | Home::Waiting(_, None) => None,

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `DEV.lock` | locked while a daemon runs the device DEV |
 //! | `DEV.sock` | the socket that `isatap status` asks |
+//! | `N.portproxy`, `N.portproxy.lock` | the same of the Nth process with rules of the port proxy |
 //! | `isatap-10.0.0.2.ends` | locked while a daemon has these tunnel ends: each raw socket gets every packet, so a second daemon would deliver it again |
 //!
 //! The kernel frees a lock however the daemon ends, SIGKILL too. The files are gone at its end. Who gets the lock of a device knows that a socket lying there is stale, and removes it.
@@ -206,6 +207,35 @@ impl RuntimeDir {
         let claim = Claim { socket: self.socket(device), _lock: lock };
         claim.remove_socket()?;
         Ok(claim)
+    }
+
+    /// Where the processes answer that have rules of the port proxy, sorted; a stale socket of a
+    /// killed one counts until another process comes.
+    pub fn port_proxies(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut sockets: Vec<PathBuf> =
+            entries.filter(|path| path.extension().is_some_and(|end| end == "portproxy")).collect();
+        sockets.sort();
+        sockets
+    }
+
+    /// Makes this process one that answers for rules of the port proxy: the first number that no
+    /// other has. A rule has no device, and what it listens at is the kernel's to keep apart.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be made or written.
+    #[cfg(feature = "control")]
+    pub(crate) fn claim_port_proxies(&self) -> Result<Claim, Error> {
+        let mut number = 1_u32;
+        loop {
+            if let Ok(lock) = self.lock(&format!("{number}.portproxy.lock"), "portproxy")? {
+                let claim = Claim { socket: self.path.join(format!("{number}.portproxy")), _lock: lock };
+                claim.remove_socket()?;
+                return Ok(claim);
+            }
+            number += 1;
+        }
     }
 
     /// Takes tunnel ends for `device`, until drop: no other daemon has them meanwhile.

@@ -80,6 +80,8 @@ pub enum Notice {
     Warning(String),
     /// What a warning was about works now.
     Mended(String),
+    /// A rule of the port proxy began, changed or ended; for logs that show who opened what.
+    Rule(String),
 }
 
 impl fmt::Display for Notice {
@@ -87,7 +89,7 @@ impl fmt::Display for Notice {
         match self {
             Notice::Up { device, address, mtu } => write!(f, "{device} up: {} mtu {mtu}", Dotted(*address)),
             Notice::Link { event, .. } => event.fmt(f),
-            Notice::Info(text) | Notice::Warning(text) | Notice::Mended(text) => f.write_str(text),
+            Notice::Info(text) | Notice::Warning(text) | Notice::Mended(text) | Notice::Rule(text) => f.write_str(text),
         }
     }
 }

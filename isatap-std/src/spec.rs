@@ -18,6 +18,7 @@
 //! Whether this machine has the addresses and devices that a struct names is not asked here.
 
 mod compatible;
+mod endpoint;
 mod field;
 #[cfg(feature = "file")]
 pub(crate) mod file;
@@ -26,6 +27,7 @@ mod isatap_router;
 mod lan;
 mod names;
 mod native;
+mod portproxy;
 mod sixrd;
 mod sixtofour;
 mod teredo_client;
@@ -36,11 +38,13 @@ mod value;
 mod whole;
 
 pub use compatible::Compatible;
+pub use endpoint::{Direction, Family, Listen, Target, TargetHost, ZonedAddress};
 pub use isatap_host::IsatapHost;
 pub use isatap_router::IsatapRouter;
 pub use lan::LanOptions;
 pub(crate) use lan::fits;
 pub use native::Native;
+pub use portproxy::{PortProxy, Protocol, ProxyProtocol, rule_conflicts};
 pub use sixrd::{SixRd, SixRdRole};
 pub use sixtofour::{SixToFour, SixToFourRole};
 pub use teredo_client::{PortMapping, TeredoClient};
@@ -83,7 +87,12 @@ pub const DEFAULT_METRIC: u32 = 2048;
 const LARGEST_MTU: u16 = 65_515;
 
 /// Fields whose numbers are fewer than those of their type: the key, the least and the greatest.
-pub const RANGES: [(&str, u16, u16); 3] = [("mtu", MINIMUM_MTU, LARGEST_MTU), ("ttl", 1, 255), ("v4-mask-len", 0, 32)];
+pub const RANGES: [(&str, u16, u16); 4] = [
+    ("mtu", MINIMUM_MTU, LARGEST_MTU),
+    ("ttl", 1, 255),
+    ("v4-mask-len", 0, 32),
+    ("connect-timeout", portproxy::CONNECT_TIMEOUTS.0, portproxy::CONNECT_TIMEOUTS.1),
+];
 
 /// What a field cannot be, on any machine.
 #[derive(Debug)]

@@ -22,6 +22,7 @@ const RULE: Rule = Rule {
         &["teredo"],
         // Links, and all of them in one process.
         &["service"],
+        &["portproxy"],
         &["run", "config"],
         // The simulator and the tool.
         &["capture", "lab", "check", "explain", "doctor", "plan", "policy"],

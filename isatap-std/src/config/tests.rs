@@ -221,3 +221,39 @@ fn a_table_with_a_value_that_cannot_be_read_is_checked_as_far_as_that_goes() {
         assert!(is_told && found.len() == expected.len(), "{text}{found:#?}");
     }
 }
+
+/// Rules beside links: read, judged, and each mistake where it stands.
+#[test]
+fn ppx_2_ppx_5_ppx_12_a_file_has_rules_and_says_what_is_wrong_with_them() {
+    let text = "[[portproxy]]\nlisten = 8080\ndirection = \"v4tov6\"\nmax-connections = 5\nproxy-protocol = \"v2\"\n\
+                [[portproxy]]\nlisten = \"[::]:8080\"\nconnect = \"www.example.net\"\ndirection = \"v6tov4\"\n";
+    let config = Config::parse("node.toml", text).unwrap();
+    assert!(config.links.is_empty());
+    let keys: Vec<String> = config.portproxies.iter().map(PortProxy::key).collect();
+    assert_eq!(keys, ["0.0.0.0:8080", "[::]:8080"]);
+    assert_eq!(config.portproxies[0].max_connections, 5);
+    for (text, told) in [
+        (
+            "[[portproxy]]\nconnect = 80\n",
+            "node.toml:1: missing field `listen`: for example, write listen = \"0.0.0.0:8080\"",
+        ),
+        (
+            "[[portproxy]]\nlisten = \"[::]:80\"\nprotocol = \"udp\"\n",
+            "node.toml:3:12: udp: a port proxy carries TCP alone",
+        ),
+        ("[[portproxy]]\nlistenport = 80\n", "node.toml:2:1: [[portproxy]] has no key listenport: write listen"),
+        ("[[portproxy]]\nlisten = \"[::]:80\"\nconnect = \"[::1]:80\"\n", "node.toml:3:11: cannot connect to [::1]:80"),
+        ("[[portproxy]]\nlisten = 80\n", "node.toml:1: cannot carry connections of *:80"),
+        (
+            "[[portproxy]]\nlisten = \"[::]:80\"\nconnect = \"10.0.0.1\"\nconnect-timeout = 700\n",
+            "node.toml:4:19: cannot wait for a target 700 s",
+        ),
+        (
+            "[[portproxy]]\nlisten = \"[::]:80\"\nconnect = \"10.0.0.1\"\n[[portproxy]]\nlisten = 80\nconnect = \"10.0.0.2\"\ndirection = \"v6tov4\"\n",
+            "node.toml:5:10: a second rule listens at [::]:80",
+        ),
+    ] {
+        let problems = problems(text);
+        assert!(problems.iter().any(|problem| problem.starts_with(told)), "{told}: {problems:#?}");
+    }
+}

@@ -4,14 +4,16 @@ use super::deleted::Retry;
 use super::{Begun, Run, Wanted, wanted_of};
 use crate::error::Error;
 use crate::netlink::Netlink;
+use crate::portproxy::Changes;
 use crate::service::{self, LinkEvent, Notice};
 use crate::signal::Signals;
-use crate::spec::{LinkSpec, Native};
+use crate::spec::{LinkSpec, Native, PortProxy};
 use crate::tun;
 use isatap_core::packet::LinkId;
 use std::fmt;
 
-/// The devices of the links that a [`reload`](super::Run::reload) kept, remade, made and ended.
+/// The devices of the links that a [`reload`](super::Run::reload) kept, remade, made and ended; and
+/// rules of the port proxy, by where they listen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reloaded {
@@ -79,10 +81,17 @@ impl Run {
     ///
     /// As [`open_with`](Self::open_with). What was before is then again, from the beginning where
     /// it had ended already; of a link that cannot begin again a [`Notice`] tells.
-    pub fn reload(&mut self, links: &[LinkSpec], natives: &[Native], signals: &mut Signals) -> Result<Reloaded, Error> {
+    pub fn reload(
+        &mut self,
+        links: &[LinkSpec],
+        natives: &[Native],
+        rules: &[PortProxy],
+        signals: &mut Signals,
+    ) -> Result<Reloaded, Error> {
         let natives = self.check(links, natives)?;
         let wanted = wanted_of(links)?;
         self.check_new(&wanted)?;
+        let prepared = self.proxies_for(rules)?.map(|proxies| proxies.prepare(rules)).transpose()?;
         let retries: Vec<Option<Retry>> = self.links.iter().map(|begun| begun.home.retry().copied()).collect();
         let before: Vec<Wanted> = self.links.iter().map(|begun| begun.wanted.clone()).collect();
         let mut outcome = self.end_others(&wanted, signals);
@@ -102,6 +111,13 @@ impl Run {
         let mut reloaded = Reloaded::between(&before, &wanted);
         reloaded.wait_for(|device| self.waits(device));
         reloaded.kept.iter().for_each(|device| self.observer.link(device, LinkEvent::Reloaded));
+        if let Some((proxies, prepared)) = self.proxies.as_mut().zip(prepared) {
+            let Changes { kept, changed, began, ended } = proxies.apply(prepared);
+            reloaded.kept.extend(kept);
+            reloaded.changed.extend(changed);
+            reloaded.began.extend(began);
+            reloaded.ended.extend(ended);
+        }
         Ok(reloaded)
     }
 

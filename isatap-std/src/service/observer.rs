@@ -34,7 +34,9 @@ impl Observer {
             Notice::Up { device, address, mtu } => {
                 told.monitors.tell(Some(device), &LinkEvent::Up { address: *address, mtu: *mtu });
             }
-            Notice::Info(text) => told.monitors.tell(device, &LinkEvent::Info { text: text.clone() }),
+            Notice::Info(text) | Notice::Rule(text) => {
+                told.monitors.tell(device, &LinkEvent::Info { text: text.clone() })
+            }
             Notice::Warning(text) => told.monitors.tell(device, &LinkEvent::Warning { text: text.clone() }),
             Notice::Mended(text) => told.monitors.tell(device, &LinkEvent::Mended { text: text.clone() }),
         }

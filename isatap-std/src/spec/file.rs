@@ -22,6 +22,7 @@ pub(crate) const EXAMPLES: &[(&str, &str, &str)] = &[
     ("", "server", "\"198.51.100.1\""),
     ("", "primary", "\"198.51.100.1\""),
     ("", "dev", "\"eth1\""),
+    ("", "listen", "\"0.0.0.0:8080\""),
     ("native", "address", "\"2001:db8:0:8::c/64\""),
     ("nat", "kind", "\"cone\""),
 ];
@@ -43,6 +44,11 @@ pub(crate) const ALIASES: &[(&str, &str)] = &[
     ("relay", "br"),
     ("customer-edge", "ce"),
     ("customer", "ce"),
+    // Of netsh interface portproxy.
+    ("listenport", "listen"),
+    ("listenaddress", "listen"),
+    ("connectport", "connect"),
+    ("connectaddress", "connect"),
 ];
 
 /// A key of a table, which is one of these.
@@ -215,17 +221,26 @@ by_text!(
     crate::resolve::Name,
     crate::resolve::Step,
     super::AddressWithLength,
+    super::Direction,
     super::LanOptions,
     super::PortMapping,
+    super::Protocol,
+    super::ProxyProtocol,
     super::ServerName,
 );
 
-impl<'de> Read<'de> for super::Bind {
-    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A port alone is a number.
-        deserializer.deserialize_any(Text { of: PhantomData, takes_numbers: true })
-    }
+/// The same, of which a number is one: a port alone.
+macro_rules! by_text_or_number {
+    ($($type:ty),* $(,)?) => {$(
+        impl<'de> Read<'de> for $type {
+            fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(Text { of: PhantomData, takes_numbers: true })
+            }
+        }
+    )*};
 }
+
+by_text_or_number!(super::Bind, super::Listen, super::Target);
 
 /// What [`FromStr`] makes of a text.
 ///

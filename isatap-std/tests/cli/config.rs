@@ -432,6 +432,7 @@ fn every_example_of_a_file_is_without_mistake() {
         "teredo-client",
         "teredo-server",
         "teredo-relay",
+        "portproxy",
     ] {
         let (status, lines) = check(&printed(&["config", "example", kind]), &[]);
         assert!(status == Some(0) && lines.len() == 1, "{kind}: {lines:#?}");
@@ -453,6 +454,7 @@ fn the_reference_has_every_key_of_every_table() {
         "teredo-server",
         "teredo-relay",
         "native",
+        "portproxy",
     ] {
         let begin = reference.find(&format!("[[{table}]]\n")).unwrap();
         let text = reference[begin + 2..].split("\n[[").next().unwrap();

@@ -25,3 +25,6 @@ mod select;
 #[cfg(target_os = "linux")]
 mod output;
 mod plan;
+// Run on Linux only.
+#[cfg(target_os = "linux")]
+mod portproxy;

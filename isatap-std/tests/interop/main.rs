@@ -30,6 +30,7 @@ mod monitor;
 mod names;
 mod pair;
 mod plan;
+mod portproxy;
 mod privileges;
 mod readme;
 mod router;

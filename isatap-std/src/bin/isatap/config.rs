@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use isatap_std::config::{Config, Problem};
-use isatap_std::spec::LinkSpec;
+use isatap_std::spec::{LinkSpec, PortProxy};
 use nix::unistd::User;
 use serde::Serialize;
 
@@ -67,7 +67,8 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     match Config::parse(&args.file, &text) {
         Ok(config) => {
             if !args.json {
-                let links: Vec<String> = config.links.iter().map(describe).collect();
+                let rules = config.portproxies.iter().map(|rule| format!("{} (portproxy)", rule.key()));
+                let links: Vec<String> = config.links.iter().map(describe).chain(rules).collect();
                 writeln!(out, "{}: no mistake: {}", args.file, links.join(", "))?;
             }
             let of_links = config.links.iter().flat_map(|link| {
@@ -82,7 +83,11 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             let uid = hook_user.as_ref().ok().and_then(|user| user.as_ref().map(|user| user.uid));
             let checked = config.hook.as_deref().map(|path| hook::check(Path::new(path), uid)).transpose();
             let of_hook = [hook_user.err(), checked.err()].into_iter().flatten().map(|error| (None, error.to_string()));
-            for (dev, warning) in of_links.chain(of_tables).chain(unknown).chain(of_hook) {
+            let keys: Vec<String> = config.portproxies.iter().map(PortProxy::key).collect();
+            let of_rules = config.portproxies.iter().zip(&keys).flat_map(|(rule, key)| {
+                rule.warnings().into_iter().map(|warning| (Some(key.as_str()), warning)).collect::<Vec<_>>()
+            });
+            for (dev, warning) in of_links.chain(of_tables).chain(of_rules).chain(unknown).chain(of_hook) {
                 let file = args.file.as_str();
                 if args.json {
                     let warning = Warning { file, line: None, column: None, dev, warning: &warning };

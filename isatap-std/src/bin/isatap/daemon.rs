@@ -10,7 +10,7 @@ use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::service::Notice;
 use isatap_std::signal::Signals;
-use isatap_std::spec::LinkSpec;
+use isatap_std::spec::{LinkSpec, PortProxy};
 
 use crate::exit::{Failure, Status};
 use crate::hook::{Feed, Setup};
@@ -44,8 +44,8 @@ struct HookArgs {
 // What every daemon gives up.
 #[derive(clap::Args, Debug)]
 pub(crate) struct PrivilegeArgs {
-    /// Become this user once everything is open. With or without it, the daemon keeps only
-    /// CAP_NET_ADMIN, CAP_NET_RAW and the system calls and files that it needs.
+    /// Become this user once everything is open. With or without it, the daemon keeps only the
+    /// system calls and files that it needs, and for links CAP_NET_ADMIN and CAP_NET_RAW.
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
     /// Keep all privileges, to find out whether something fails for lack of them.
@@ -81,15 +81,15 @@ pub(crate) fn give_up(privileges: Option<Privileges>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints what happens: that a device is up on standard output, anything else on standard
-/// error. The hook is told as well.
+/// Prints what happens: that a device is up, and what becomes of rules, on standard output;
+/// anything else on standard error. The hook is told as well.
 pub(crate) fn observer(verbose: bool, hook: Option<Arc<Feed>>) -> impl FnMut(&Notice) + Send + 'static {
     move |notice| {
         if let Some(hook) = &hook {
             hook.tell(notice);
         }
         match notice {
-            Notice::Up { .. } => {
+            Notice::Up { .. } | Notice::Rule(_) => {
                 let mut out = output::answer();
                 // The link goes on whether or not this can be said.
                 let _ = writeln!(out, "{notice}").and_then(|()| out.flush());
@@ -118,5 +118,20 @@ pub(crate) fn run(config: &Config, args: &DaemonArgs) -> Result<Status, Failure>
     let mut links = Run::open_with(&config.links, &[], Some(&RuntimeDir::new()), observer(args.verbose, hook))?;
     give_up(privileges)?;
     links.run_until(&mut signals)?;
+    Ok(Status::Done)
+}
+
+/// The same of a rule of the port proxy, which needs no capability once it listens.
+pub(crate) fn run_rule(rule: &PortProxy, verbose: bool, privileges: &PrivilegeArgs) -> Result<Status, Failure> {
+    let refused: Vec<_> = rule.check().into_iter().map(|refusal| refusal.error.to_string()).collect();
+    if !refused.is_empty() {
+        return Err(Failure::Options(refused));
+    }
+    let mut signals = Signals::catch()?;
+    let privileges = privileges.announce(None, Privileges::without_links)?;
+    let mut run = Run::open_with(&[], &[], Some(&RuntimeDir::new()), observer(verbose, None))?;
+    run.proxy(std::slice::from_ref(rule))?;
+    give_up(privileges)?;
+    run.run_until(&mut signals)?;
     Ok(Status::Done)
 }

@@ -31,6 +31,8 @@ mod plan;
 #[cfg(target_os = "linux")]
 mod policy;
 #[cfg(target_os = "linux")]
+mod portproxy;
+#[cfg(target_os = "linux")]
 mod reference;
 #[cfg(target_os = "linux")]
 mod run;
@@ -42,7 +44,8 @@ mod status;
 #[cfg(target_os = "linux")]
 mod teredo;
 
-/// IPv6 across IPv4: ISATAP, 6to4, 6rd, Teredo and configured tunnels, and a lab to try them in.
+/// IPv6 across IPv4: ISATAP, 6to4, 6rd, Teredo and configured tunnels, a port proxy between the two, and
+/// a lab to try them in.
 #[derive(Parser, Debug)]
 #[command(name = "isatap", version, arg_required_else_help = true, after_help = AFTER)]
 struct Cli {
@@ -67,6 +70,9 @@ enum Command {
     Host(Box<link::TakesAny<spec::IsatapHost>>),
     #[cfg(target_os = "linux")]
     Monitor(monitor::Args),
+    #[cfg(target_os = "linux")]
+    #[command(name = "portproxy", after_help = portproxy::AFTER)]
+    PortProxy(Box<portproxy::Args>),
     #[cfg(target_os = "linux")]
     #[command(after_help = link::AFTER)]
     Router(Box<link::TakesAny<spec::IsatapRouter>>),
@@ -103,7 +109,7 @@ enum Command {
 const GROUPS: [(&str, &[&str]); 4] = [
     ("See", &["explain", "check", "select", "status", "monitor", "doctor", "solicit"]),
     ("Try", &["lab"]),
-    ("Run (Linux)", &["host", "router", "tunnel", "compatible", "6rd", "6to4", "teredo", "run"]),
+    ("Run (Linux)", &["host", "router", "tunnel", "compatible", "6rd", "6to4", "teredo", "portproxy", "run"]),
     ("Set up", &["config", "plan", "policy", "man", "completions"]),
 ];
 
@@ -168,6 +174,8 @@ fn main() -> ExitCode {
         Command::Host(args) => link::run_any(*args),
         #[cfg(target_os = "linux")]
         Command::Monitor(args) => monitor::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::PortProxy(args) => portproxy::run(*args),
         #[cfg(target_os = "linux")]
         Command::Router(args) => link::run_any(*args),
         #[cfg(target_os = "linux")]

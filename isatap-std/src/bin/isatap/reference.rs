@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Args, Command};
 use isatap_std::spec;
 
 /// The tables of a file, and the flags that their keys are.
-fn tables() -> [(&'static str, Command); 10] {
+fn tables() -> [(&'static str, Command); 11] {
     fn of<S: Args>() -> Command {
         S::augment_args(Command::new("table"))
     }
@@ -21,6 +21,7 @@ fn tables() -> [(&'static str, Command); 10] {
         ("teredo-server", of::<spec::TeredoServer>()),
         ("teredo-relay", of::<spec::TeredoRelay>()),
         ("native", of::<spec::Native>()),
+        ("portproxy", of::<spec::PortProxy>()),
     ]
 }
 
@@ -93,7 +94,7 @@ fn wrapped(text: &str, indent: usize) -> Vec<String> {
 }
 
 /// A file for each kind of link, with what an administrator has to do beside it.
-pub(crate) const EXAMPLES: [(&str, &str); 9] = [
+pub(crate) const EXAMPLES: [(&str, &str); 10] = [
     (
         "isatap-host",
         "# A host that gets IPv6 across an IPv4-only site.\n\
@@ -171,5 +172,17 @@ pub(crate) const EXAMPLES: [(&str, &str); 9] = [
          # sysctl -w net.ipv6.conf.all.forwarding=1\n\
          [[teredo-relay]]\n\
          local = \"131.107.0.3\"\n",
+    ),
+    (
+        "portproxy",
+        "# IPv4 clients of a server that has IPv6 alone: their name for it leads to this machine's IPv4 address.\n\
+         [[portproxy]]\n\
+         listen = \"0.0.0.0:8080\"\n\
+         connect = \"[2001:db8:0:8::80]:80\"\n\n\
+         # IPv6 clients of a server that has IPv4 alone.\n\
+         # [[portproxy]]\n\
+         # listen = \"443\"\n\
+         # direction = \"v6tov4\"\n\
+         # connect = \"www.example.net\"\n",
     ),
 ];

@@ -26,14 +26,15 @@ use crate::output::{say, warn};
 /// Run all links of a configuration file in one process, for systemd or by hand.
 ///
 /// Each table of the file is a link: `[[isatap-host]]`, `[[isatap-router]]`, `[[tunnel]]`,
-/// `[[6rd]]`, `[[6to4]]`, `[[teredo-client]]`, `[[teredo-server]]` or `[[teredo-relay]]`. Keys are
-/// the options of its command without dashes in front; what an option may repeat is a list; for
+/// `[[6rd]]`, `[[6to4]]`, `[[teredo-client]]`, `[[teredo-server]]` or `[[teredo-relay]]`, or a rule
+/// of the port proxy: `[[portproxy]]`. Keys are the options of its command without dashes in front; what an option may repeat is a list; for
 /// --no-THING write THING = false. A table `[[native]]` is a device that carries IPv6 itself: with
 /// forwarding = true the daemon warns while the kernel does not forward there. In front of the tables
 /// can stand user, hook and hook-user, which are --user, --hook and --hook-user of the other commands.
 ///
 /// SIGHUP reads the file again. An invalid file changes nothing. Unchanged links keep running,
-/// with their devices, counters and what other programs put on them. The daemon then asks routers,
+/// with their devices, counters and what other programs put on them; no connection of the port proxy is
+/// cut. The daemon then asks routers,
 /// relays and servers at once. It tells systemd when it is ready and while it reloads (Type=notify,
 /// or notify-reload from systemd 253 on). Needs CAP_NET_ADMIN and CAP_NET_RAW; ends on SIGINT or
 /// SIGTERM, and leaves nothing behind.
@@ -73,6 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let privileges = privileges.map_err(at_start)?;
     let links = Run::open_with(&config.links, &config.natives, Some(&RuntimeDir::new()), observer);
     let mut links = links.map_err(at_start)?;
+    links.proxy(&config.portproxies).map_err(at_start)?;
     daemon::give_up(privileges)?;
     if let Err(error) = File::open(&args.file) {
         warn(format_args!(
@@ -94,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                 warn("nothing is changed");
                 notify("STATUS=the new file was refused, and nothing is changed: see the log");
             }
-            Ok((new, text)) => match links.reload(&new.links, &new.natives, &mut signals) {
+            Ok((new, text)) => match links.reload(&new.links, &new.natives, &new.portproxies, &mut signals) {
                 Ok(reloaded) => {
                     say(format_args!("{} read again: {reloaded}", args.file));
                     if new.user != config.user {
@@ -126,6 +128,12 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
 /// What a reload opens: the file itself, those with secrets, and what packets are recorded into.
 fn keep(privileges: Privileges, file: &str, config: &Config) -> Privileges {
     let mut privileges = privileges.read(file);
+    if config.links.is_empty() && config.natives.is_empty() {
+        privileges = privileges.without_links();
+    }
+    if config.portproxies.iter().any(|rule| rule.listen.port < 1024) {
+        privileges = privileges.bind_low_ports();
+    }
     for link in &config.links {
         privileges = link.pcap().into_iter().fold(privileges, Privileges::write);
         privileges = link.secret_file().into_iter().fold(privileges, Privileges::read);

@@ -10,12 +10,13 @@ use isatap_std::service::status::{LanStatus, Status as Device, Teredo};
 use serde_json::Value;
 
 use crate::exit::{Failure, Status};
-use crate::output;
+use crate::{output, portproxy};
 
-/// Show what running links know and have counted: addresses, routers, routes, dropped packets.
+/// Show what running links know and have counted: addresses, routers, routes, dropped packets; and the
+/// rules of the port proxy.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Print JSON, one object a device.
+    /// Print JSON, one object a device or rule.
     #[arg(short, long)]
     json: bool,
     /// One device; all of this network namespace if it is left out.
@@ -24,16 +25,24 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let mut out = io::BufWriter::new(output::answer());
-    let outcome = ask_each(args.dev.as_deref(), Request::Status, |device, answer| {
-        if args.json {
-            writeln!(out, "{answer}")?;
-            return Ok(());
-        }
-        match serde_json::from_value(answer) {
-            Ok(status) => Ok(print(&mut out, &status)?),
-            Err(error) => Err(Failure::Refused(format!("cannot read the status of {device}: {error}"))),
-        }
-    });
+    let runtime = RuntimeDir::new();
+    let rules = if args.dev.is_none() { control::ask_port_proxies(&runtime)? } else { Vec::new() };
+    let has_links = rules.is_empty() || !runtime.devices().is_empty();
+    let outcome = if !has_links {
+        Ok(())
+    } else {
+        ask_each(args.dev.as_deref(), Request::Status, |device, answer| {
+            if args.json {
+                writeln!(out, "{answer}")?;
+                return Ok(());
+            }
+            match serde_json::from_value(answer) {
+                Ok(status) => Ok(print(&mut out, &status)?),
+                Err(error) => Err(Failure::Refused(format!("cannot read the status of {device}: {error}"))),
+            }
+        })
+    };
+    portproxy::print_all(&mut out, rules, args.json)?;
     out.flush()?;
     outcome.map(|()| Status::Done)
 }

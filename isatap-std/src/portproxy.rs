@@ -1,0 +1,92 @@
+//! The port proxy: TCP connections carried on to another address, between IPv4 and IPv6.
+//!
+//! ```text
+//! Run ── PortProxies (rules, listeners, status) ──commands──▶ thread "isatap-portproxy": Worker
+//!                                                             listeners, connections, one epoll
+//! Worker ──▶ a thread for each name that is looked up
+//! ```
+//!
+//! Two connections, not one that is translated: the target sees this machine's address. Bytes are
+//! never changed (PPX-3). The thread has no privileges: listeners are opened before, by who has
+//! them.
+//!
+//! Clients of one IP version reach servers of the other, or of the same: PPX-11 has the four uses. The
+//! proxy itself can be the server.
+//!
+//! # What moves bytes
+//!
+//! Small amounts are read into one buffer that all connections share, and written on at once. Where
+//! a read fills the buffer, `splice` takes over: the bytes go through a pipe and never come here.
+//! What the other side does not take waits in the pipe, or in a buffer of its own, and nothing more
+//! is read meanwhile (PPX-7); so an idle connection has neither.
+//!
+//! # What it does not do
+//!
+//! - It carries TCP alone, and rewrites no addresses in the data (FTP, SIP).
+//! - One thread serves all rules. A name is resolved as the C library does it, and its addresses are
+//!   tried one after the other.
+//! - Out-of-band data (MSG_OOB) is not carried.
+//!
+//! # Security limits
+//!
+//! Whoever reaches a listener reaches the target, by this machine's address: filters at the target
+//! that go by the client's address see the proxy's. [`PortProxy::warnings`] tells where a service of
+//! this machine alone is opened (PPX-14). A source can keep as many connections open as
+//! [`PortProxy::max_per_source`] says.
+
+mod connection;
+mod counters;
+mod flow;
+mod header;
+mod listener;
+mod member;
+mod names;
+mod worker;
+
+pub use counters::RuleStatus;
+pub(crate) use member::{Changes, PortProxies};
+
+use crate::error::Error;
+use crate::spec::{PortProxy, TargetHost};
+use counters::Counters;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
+
+/// A rule as connections have it. Those that run keep the one that they began with.
+#[derive(Debug)]
+struct Rule {
+    /// Its number, which stays when the rule changes.
+    id: u32,
+    /// With nothing left open: see [`PortProxy::resolved`].
+    spec: PortProxy,
+    counters: Arc<Counters>,
+}
+
+impl Rule {
+    fn new(id: u32, spec: &PortProxy, counters: Arc<Counters>) -> Self {
+        Self { id, spec: spec.resolved(), counters }
+    }
+
+    /// The target and its port, as a resolved rule has both.
+    fn target(&self) -> Option<(&TargetHost, u16)> {
+        let target = self.spec.connect.as_ref()?;
+        Some((target.host.as_ref()?, target.port?))
+    }
+}
+
+/// An endpoint as the kernel takes it. `PPX-10`: with the number of the zone's device, which may be
+/// another one each time.
+fn socket_address(address: IpAddr, zone: Option<&str>, port: u16) -> Result<SocketAddr, Error> {
+    let scope = match zone {
+        None => 0,
+        Some(zone) => match zone.parse() {
+            Ok(number) => number,
+            Err(_) => nix::net::if_::if_nametoindex(zone)
+                .map_err(|errno| Error::refused("use the device", zone, errno.into()).with_advice("see: ip link"))?,
+        },
+    };
+    Ok(match address {
+        IpAddr::V4(address) => SocketAddr::new(address.into(), port),
+        IpAddr::V6(address) => SocketAddrV6::new(address, port, 0, scope).into(),
+    })
+}

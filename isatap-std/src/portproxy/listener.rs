@@ -1,0 +1,129 @@
+//! Where a rule listens. Opened by who has the privileges for it.
+
+use super::socket_address;
+use crate::error::Error;
+use crate::spec::PortProxy;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+/// Connections that wait to be accepted, as far as net.core.somaxconn lets it.
+const BACKLOG: i32 = 4096;
+
+/// A listener, and whether its address is still to come to this machine.
+pub(super) struct Opened {
+    pub(super) listener: Arc<TcpListener>,
+    pub(super) is_ahead: bool,
+}
+
+/// Opens the listener of a rule. `others`: those of this process, which may have the same port at
+/// other addresses.
+///
+/// # Errors
+///
+/// The device of a zone that is not there; the kernel's refusal: mostly another program listens there.
+pub(super) fn open(rule: &PortProxy, others: &[Arc<TcpListener>]) -> Result<Opened, Error> {
+    let listen = &rule.resolved().listen;
+    let (address, zone) = match &listen.address {
+        Some(zoned) => (zoned.address, zoned.zone.as_deref()),
+        None => return Err(Error::usage("listen at", listen, "its IP version is not known")),
+    };
+    let place = socket_address(address, zone, listen.port)?;
+    let refused = |error: io::Error| {
+        let advice = match error.kind() {
+            ErrorKind::AddrInUse => format!("another program listens there: see ss -ltnp 'sport = :{}'", listen.port),
+            ErrorKind::PermissionDenied => {
+                "ports below 1024 need CAP_NET_BIND_SERVICE, which a daemon that has no such port at its start gives \
+                 up: choose another port, or start as root"
+                    .to_owned()
+            }
+            ErrorKind::AddrNotAvailable => "see: ip address".to_owned(),
+            _ => String::new(),
+        };
+        Error::refused("listen at", listen, error).with_advice(advice)
+    };
+    let mut attempt = bind(place, false, false);
+    let is_in_use =
+        |attempt: &io::Result<TcpListener>| attempt.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+    if is_in_use(&attempt) {
+        attempt = beside(others, place, attempt);
+    }
+    let is_ahead = attempt.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable);
+    if is_ahead {
+        // Addresses of tunnels come when a router has answered.
+        attempt = bind(place, true, false);
+    }
+    Ok(Opened { listener: Arc::new(attempt.map_err(refused)?), is_ahead })
+}
+
+/// `PPX-9`: beside a listener of ours with the same port, where one of the two has any address. The
+/// kernel prefers the specific one, and lets in both only if both say that they share: so they say
+/// it for this moment, and nobody else can join.
+fn beside(others: &[Arc<TcpListener>], place: SocketAddr, refused: io::Result<TcpListener>) -> io::Result<TcpListener> {
+    let is_rival = |other: &&Arc<TcpListener>| {
+        other
+            .local_addr()
+            .is_ok_and(|own| own.port() == place.port() && own.is_ipv4() == place.is_ipv4() && own != place)
+    };
+    let rivals: Vec<_> = others.iter().filter(is_rival).collect();
+    if rivals.is_empty() {
+        return refused;
+    }
+    let share = |does: bool| rivals.iter().try_for_each(|rival| SockRef::from(&***rival).set_reuse_port(does));
+    let bound = share(true).and_then(|()| bind(place, false, true));
+    share(false)?;
+    let bound = bound?;
+    SockRef::from(&bound).set_reuse_port(false)?;
+    Ok(bound)
+}
+
+fn bind(place: SocketAddr, ahead: bool, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(place), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    if place.is_ipv6() {
+        // PPX-9: IPv4 is another rule's.
+        socket.set_only_v6(true)?;
+    }
+    if ahead {
+        match place {
+            SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+            SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+        }
+    }
+    // Accepted sockets have them from here.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    socket.bind(&place.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Lets this process have as many descriptors as the system allows: each connection has two. What
+/// is missing for `wanted`, for people.
+pub(super) fn raise_descriptors(wanted: u64) -> Option<String> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    if soft < hard {
+        // Who has given up its privileges may not: then it has done this before.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    (soft < wanted).then(|| {
+        format!(
+            "{wanted} open files are needed for max-connections of all rules, and {soft} are allowed: raise the limit \
+             (ulimit -n, LimitNOFILE=), or lower max-connections"
+        )
+    })
+}
+
+/// `TCP_NODELAY` and `SO_KEEPALIVE`, as accepted sockets have them.
+pub(super) fn prepare(socket: &Socket) -> io::Result<()> {
+    setsockopt(socket, sockopt::TcpNoDelay, &true)?;
+    setsockopt(socket, sockopt::KeepAlive, &true)?;
+    Ok(())
+}

@@ -1,0 +1,327 @@
+//! The rules of a process: begun, changed and ended without cutting a connection, and asked about.
+
+use super::worker::{Command, Waker, Worker};
+use super::{Counters, Rule, RuleStatus, listener};
+#[cfg(feature = "control")]
+use crate::control::{self, Server};
+use crate::driver::{Source, Token, Watcher};
+use crate::error::Error;
+#[cfg(feature = "control")]
+use crate::runtime_dir::Claim;
+use crate::runtime_dir::RuntimeDir;
+use crate::service::{Member, Notice, Observer, status};
+use crate::spec::{PortProxy, rule_conflicts};
+use isatap_core::packet::LinkId;
+use isatap_core::time::Instant;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+/// The rules, and the thread that has their connections. Dropping it resets those.
+pub(crate) struct PortProxies {
+    rules: Vec<Running>,
+    /// The number of the next rule.
+    next: u32,
+    commands: Sender<Command>,
+    /// Readable when the thread has ended.
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+    observer: Observer,
+    #[cfg(feature = "control")]
+    asked: Option<Asked>,
+}
+
+struct Running {
+    rule: Arc<Rule>,
+    listener: Arc<TcpListener>,
+}
+
+/// Rules whose listeners are open, and which nothing uses yet.
+pub(crate) struct Prepared(Vec<(PortProxy, Option<listener::Opened>)>);
+
+/// What became of each rule, by where it listens.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) kept: Vec<String>,
+    pub(crate) changed: Vec<String>,
+    pub(crate) began: Vec<String>,
+    pub(crate) ended: Vec<String>,
+}
+
+/// Descriptors beside the thread and the system: for listeners, pipes and files.
+const OTHER_DESCRIPTORS: u64 = 128;
+
+// The descriptors at the poller.
+const THREAD: u32 = 0;
+#[cfg(feature = "control")]
+const LISTENER: u32 = 1;
+#[cfg(feature = "control")]
+const FIRST_CLIENT: u32 = 1 << 16;
+/// All rules of a process are asked about together.
+#[cfg(feature = "control")]
+const RULES: LinkId = LinkId(0);
+
+impl PortProxies {
+    /// Without rules. With a folder, this process can be asked about them; where that cannot be, the
+    /// observer hears why.
+    ///
+    /// # Errors
+    ///
+    /// No thread, or out of descriptors.
+    pub(crate) fn open(watcher: &Watcher, runtime: Option<&RuntimeDir>, observer: Observer) -> Result<Self, Error> {
+        let refused = |error| Error::refused("start", "the thread of the port proxy", error);
+        let (waker, bell) = Waker::pair().map_err(refused)?;
+        let (commands, commanded) = channel();
+        let worker = Worker::new(bell, waker.clone(), commanded, observer.clone()).map_err(refused)?;
+        let thread = crate::thread::spawn("isatap-portproxy", move || worker.run()).map_err(refused)?;
+        use std::os::fd::AsFd as _;
+        watcher.watch(waker.as_fd(), Source::Owner(Token(THREAD)))?;
+        let rules = Vec::new();
+        let mut opened = Self {
+            rules,
+            next: 0,
+            commands,
+            waker,
+            thread: Some(thread),
+            observer,
+            #[cfg(feature = "control")]
+            asked: None,
+        };
+        opened.be_asked(watcher, runtime);
+        Ok(opened)
+    }
+
+    #[cfg(feature = "control")]
+    fn be_asked(&mut self, watcher: &Watcher, runtime: Option<&RuntimeDir>) {
+        match runtime.map(|runtime| Asked::open(watcher, runtime)).transpose() {
+            Ok(asked) => self.asked = asked,
+            // A rule needs no privilege; the folder mostly does.
+            Err(error) => {
+                let text = format!("isatap portproxy show will not show this process: {error}");
+                self.observer.notice(None, &Notice::Warning(text));
+            }
+        }
+    }
+
+    #[cfg(not(feature = "control"))]
+    fn be_asked(&mut self, _watcher: &Watcher, _runtime: Option<&RuntimeDir>) {}
+
+    /// Opens the listeners of the rules that are new. What runs goes on, whatever comes of it.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for rules that cannot be; the kernel's refusal to listen there.
+    pub(crate) fn prepare(&self, rules: &[PortProxy]) -> Result<Prepared, Error> {
+        check(rules)?;
+        let mut listeners: Vec<_> = self.rules.iter().map(|running| running.listener.clone()).collect();
+        let mut prepared = Vec::new();
+        for rule in rules {
+            let key = rule.key();
+            let is_known = self.rules.iter().any(|running| running.rule.spec.key() == key);
+            let opened = match is_known {
+                true => None,
+                false => Some(listener::open(rule, &listeners).map_err(|error| error.of_device(&key))?),
+            };
+            listeners.extend(opened.iter().map(|opened| opened.listener.clone()));
+            prepared.push((rule.resolved(), opened));
+        }
+        Ok(Prepared(prepared))
+    }
+
+    /// `PPX-13`: these are the rules from now on. Connections go on, those of changed and ended rules
+    /// too. `PPX-14`: the observer hears of each rule that changed.
+    pub(crate) fn apply(&mut self, prepared: Prepared) -> Changes {
+        let mut changes = Changes::default();
+        let keys: Vec<String> = prepared.0.iter().map(|(spec, _)| spec.key()).collect();
+        let (kept, ended): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.rules).into_iter().partition(|running| keys.contains(&running.rule.spec.key()));
+        self.rules = kept;
+        for Running { rule, .. } in ended {
+            let key = rule.spec.key();
+            let left = match rule.counters.now() {
+                0 => String::new(),
+                now => format!("; {now} connections go on"),
+            };
+            self.observer.notice(None, &Notice::Rule(format!("{key} ended: {}{left}", rule.spec.leads())));
+            self.command(Command::Remove(rule.id));
+            changes.ended.push(key);
+        }
+        for ((spec, opened), key) in prepared.0.into_iter().zip(keys) {
+            let known = self.rules.iter_mut().find(|running| running.rule.spec.key() == key);
+            let (rule, listener, what) = match (known, opened) {
+                (Some(running), _) if running.rule.spec == spec => {
+                    changes.kept.push(key);
+                    continue;
+                }
+                (Some(running), _) => {
+                    running.rule = Arc::new(Rule::new(running.rule.id, &spec, running.rule.counters.clone()));
+                    changes.changed.push(key.clone());
+                    (running.rule.clone(), running.listener.clone(), "changed")
+                }
+                (None, Some(opened)) => {
+                    if opened.is_ahead {
+                        let text =
+                            format!("this machine does not have the address of {key} yet; it listens once that comes");
+                        self.observer.notice(None, &Notice::Warning(text));
+                    }
+                    let rule = Arc::new(Rule::new(self.next, &spec, Arc::new(Counters::default())));
+                    self.next += 1;
+                    self.rules.push(Running { rule: rule.clone(), listener: opened.listener.clone() });
+                    changes.began.push(key.clone());
+                    (rule, opened.listener, "up")
+                }
+                // Prepared for other rules than there are: not by us.
+                (None, None) => continue,
+            };
+            spec.warnings().into_iter().for_each(|text| self.observer.notice(None, &Notice::Warning(text)));
+            self.observer.notice(None, &Notice::Rule(format!("{key} {what}: {}", spec.leads())));
+            self.command(Command::Listen(rule, listener));
+        }
+        let connections: u64 = self.rules.iter().map(|running| u64::from(running.rule.spec.max_connections)).sum();
+        if !(changes.began.is_empty() && changes.changed.is_empty())
+            && let Some(text) = listener::raise_descriptors(connections * 2 + OTHER_DESCRIPTORS)
+        {
+            self.observer.notice(None, &Notice::Warning(text));
+        }
+        changes
+    }
+
+    fn command(&self, command: Command) {
+        // That the thread has ended is found out by its stream.
+        let _ = self.commands.send(command);
+        self.waker.wake();
+    }
+
+    /// Whether there is no rule. Connections of earlier ones may go on.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    pub(crate) fn rule_statuses(&self) -> Vec<RuleStatus> {
+        self.rules.iter().map(|running| RuleStatus::of(&running.rule)).collect()
+    }
+}
+
+/// What rules cannot be, alone and beside each other.
+///
+/// # Errors
+///
+/// A usage error.
+fn check(rules: &[PortProxy]) -> Result<(), Error> {
+    for rule in rules {
+        rule.check_first().map_err(|error| error.of_device(&rule.key()))?;
+    }
+    match rule_conflicts(rules).into_iter().next() {
+        None => Ok(()),
+        Some(conflict) => {
+            let key = rules.get(conflict.link).map(PortProxy::key).unwrap_or_default();
+            Err(Error::usage("run", "the port proxy", conflict.text).of_device(&key))
+        }
+    }
+}
+
+impl Drop for PortProxies {
+    fn drop(&mut self) {
+        self.command(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A panic of it was told by itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Member for PortProxies {
+    fn ready(&mut self, source: Source) -> Result<(), Error> {
+        match source {
+            Source::Owner(Token(THREAD)) => {
+                Err(Error::refused("run", "the port proxy", io::Error::other("its thread has ended")))
+            }
+            #[cfg(feature = "control")]
+            Source::Owner(Token(number)) => {
+                let statuses = || serde_json::json!({ "portproxy": self.rules.iter().map(|running| RuleStatus::of(&running.rule)).collect::<Vec<_>>() });
+                let error = self.asked.as_mut().and_then(|asked| asked.ready(number, statuses));
+                error.into_iter().for_each(|error| self.observer.notice(None, &Notice::Warning(error.to_string())));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn advance(&mut self) -> Result<(), Error> {
+        #[cfg(feature = "control")]
+        if let Some(error) = self.asked.as_mut().and_then(Asked::advance) {
+            self.observer.notice(None, &Notice::Warning(error.to_string()));
+        }
+        Ok(())
+    }
+
+    fn take_deleted(&mut self) -> Vec<LinkId> {
+        Vec::new()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        #[cfg(feature = "control")]
+        return self.asked.as_ref().and_then(|asked| asked.server.deadline());
+        #[cfg(not(feature = "control"))]
+        None
+    }
+
+    fn solicit(&mut self) {}
+
+    fn statuses(&self) -> Vec<status::Status> {
+        Vec::new()
+    }
+}
+
+/// Where this process is asked about its rules.
+#[cfg(feature = "control")]
+struct Asked {
+    listener: control::Listener,
+    server: Server,
+    watcher: Watcher,
+    // Dropped last: the socket goes.
+    _claim: Claim,
+}
+
+#[cfg(feature = "control")]
+impl Asked {
+    fn open(watcher: &Watcher, runtime: &RuntimeDir) -> Result<Self, Error> {
+        use std::os::fd::AsFd as _;
+        let claim = runtime.claim_port_proxies()?;
+        let listener = control::Listener::open(&claim)?;
+        watcher.watch_edge(listener.as_fd(), Source::Owner(Token(LISTENER)))?;
+        Ok(Self { listener, server: Server::default(), watcher: watcher.clone(), _claim: claim })
+    }
+
+    /// Somebody is there, or has asked. An error is to be told.
+    fn ready(&mut self, number: u32, statuses: impl FnOnce() -> serde_json::Value) -> Option<Error> {
+        let Some(client) = number.checked_sub(FIRST_CLIENT) else { return self.accept() };
+        let (_, request) = self.server.read(client)?;
+        let answer = match request {
+            Ok(control::Request::Status) => statuses(),
+            Ok(_) => serde_json::json!({ "error": "a port proxy has nothing to say to that" }),
+            Err(why) => serde_json::json!({ "error": why }),
+        };
+        self.server.answer(client, &answer);
+        None
+    }
+
+    fn accept(&mut self) -> Option<Error> {
+        loop {
+            match self.server.accept(self.watcher.clock().now(), &self.listener, RULES) {
+                Ok(Some((client, fd))) => {
+                    // Not watched is not answered: the client runs into its own time limit.
+                    let _ = self.watcher.watch(fd, Source::Owner(Token(FIRST_CLIENT + client)));
+                }
+                Ok(None) => return None,
+                Err(error) => return Some(error),
+            }
+        }
+    }
+
+    fn advance(&mut self) -> Option<Error> {
+        if self.server.expire(self.watcher.clock().now()) { self.accept() } else { None }
+    }
+}

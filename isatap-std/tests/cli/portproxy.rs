@@ -1,0 +1,140 @@
+//! The port proxy on the loopback device, which needs no privilege; and what a file says of it.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A running rule with a folder of its own; ended when dropped.
+struct Rule {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl Rule {
+    fn new(name: &str, target: u16, more: &[&str]) -> Self {
+        let folder = std::env::temp_dir().join(format!("isatap-portproxy-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        // Free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_isatap"));
+        command.args([
+            "portproxy",
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+            "--connect",
+            &format!("127.0.0.1:{target}"),
+        ]);
+        command.args(more).env("ISATAP_RUNTIME_DIR", &folder).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let mut rule = Self { child, out, folder, port };
+        assert_eq!(rule.line(), format!("127.0.0.1:{port} up: v4tov4 to 127.0.0.1:{target}\n"));
+        rule
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    fn show(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_isatap"));
+        let output = command.args(arguments).env("ISATAP_RUNTIME_DIR", &self.folder).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What it says of itself, once it says this.
+    fn status(&self, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..400 {
+            let rule: Value = serde_json::from_str(&self.show(&["portproxy", "show", "-j"])).unwrap();
+            if is_wanted(&rule) {
+                return rule;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{}", self.show(&["portproxy", "show"]));
+    }
+}
+
+impl Drop for Rule {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[test]
+fn ppx_4_ppx_7_bytes_and_ends_go_both_ways_and_are_counted_as_documented() {
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut rule = Rule::new("counts", target.local_addr().unwrap().port(), &[]);
+    let mut client = rule.connect();
+    client.write_all(b"question").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let (mut server, _) = target.accept().unwrap();
+    let mut text = String::new();
+    server.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "question");
+    server.write_all(&[b'a'; 1_000_000]).unwrap();
+    drop(server);
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    assert!(answer == [b'a'; 1_000_000]);
+    // PPX-6: nobody is there any more.
+    drop(target);
+    let mut client = rule.connect();
+    let refused = client.read(&mut [0; 1]).map_err(|error| error.kind());
+    assert_eq!(refused, Err(ErrorKind::ConnectionReset));
+    let status = rule.status(|rule| rule["connections"] == 0 && rule["refused"]["target-refused"] == 1);
+    assert_eq!(
+        (&status["total"], &status["bytes_to_target"], &status["bytes_to_client"]),
+        (&2.into(), &8.into(), &1_000_000.into())
+    );
+    let page = include_str!("../../docs/json.md");
+    let section = page.split("\n### ").find(|section| section.starts_with("isatap portproxy show -j\n")).unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let documented: BTreeSet<&str> = rows.filter(|key| !key.contains('.')).collect();
+    assert_eq!(status.as_object().unwrap().keys().map(String::as_str).collect::<BTreeSet<_>>(), documented);
+    // Every reason that can be is documented.
+    let reasons = include_str!("../../src/portproxy/counters.rs").split("fn as_str").nth(1).unwrap();
+    let reasons: Vec<&str> = reasons.split("}\n    }").next().unwrap().split('"').skip(1).step_by(2).collect();
+    assert!(
+        reasons.len() == 10 && reasons.iter().all(|reason| section.contains(&format!("`{reason}`"))),
+        "{reasons:?}"
+    );
+    let text = rule.show(&["status"]);
+    assert!(text == rule.show(&["portproxy", "show"]) && text.contains("refused: target-refused 1"), "{text}");
+    assert_eq!(rule.show(&["portproxy", "show", "v6tov4"]), "");
+    assert!(Command::new("kill").arg(rule.child.id().to_string()).status().unwrap().success());
+    assert!(rule.child.wait().unwrap().success());
+    assert_eq!(rule.line(), "");
+}
+
+#[test]
+fn ppx_12_a_port_that_is_taken_is_told_with_who_can_say_by_whom() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = taken.local_addr().unwrap().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_isatap"));
+    command.args(["portproxy", "--listen", &place, "--connect", "127.0.0.1:1"]);
+    let folder = std::env::temp_dir().join(format!("isatap-portproxy-taken-{}", std::process::id()));
+    let output = command.env("ISATAP_RUNTIME_DIR", &folder).output().unwrap();
+    let _ = std::fs::remove_dir_all(folder);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains(&format!("cannot listen at {place}: ")) && error.contains("ss -ltnp"), "{error}");
+}
