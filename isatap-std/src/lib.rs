@@ -61,6 +61,8 @@ pub mod config;
 #[cfg(all(target_os = "linux", feature = "control"))]
 pub mod control;
 mod device;
+#[cfg(target_os = "linux")]
+mod dhcp_lease;
 #[cfg(all(target_os = "linux", feature = "doctor"))]
 pub mod doctor;
 #[cfg(target_os = "linux")]

@@ -212,6 +212,11 @@ pub fn without_link<'g>(links: &[LinkSpec], given: &'g Given) -> Vec<&'g Address
 fn of_numbered_link(link: &LinkSpec, number: usize, platform: Platform, given: &Given) -> Vec<Step> {
     let end = OtherEnd::of(link, given);
     let mut steps = Steps::new(platform, end.describe(), Some(link.device()), number);
+    if let Some(lease) = link.dhcp_lease() {
+        let what = format!("the 6rd domain, which is that of the lease {}", lease.display());
+        steps.not_known("Make the tunnel.", &what, "the provider has the other end already");
+        return steps.take();
+    }
     if let (LinkSpec::Tunnel(_) | LinkSpec::SixRd(_), Some(via)) = (link, link.via()) {
         let what = format!("this end's IPv4 address, which is that of {via}");
         steps.not_known("Make the tunnel.", &what, "name it as local, and make the other end again when it changes");

@@ -245,6 +245,15 @@ impl LinkSpec {
         }
     }
 
+    /// The lease of a DHCPv4 client that it follows.
+    #[must_use]
+    pub fn dhcp_lease(&self) -> Option<&Path> {
+        match self {
+            LinkSpec::SixRd(sixrd) => sixrd.dhcp_lease.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The routes that an ISATAP router tells hosts of.
     pub(crate) fn published_routes(&self) -> &[Ipv6Prefix] {
         match self {

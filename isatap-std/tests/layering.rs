@@ -15,7 +15,7 @@ const RULE: Rule = Rule {
         &["capacity", "error", "clock", "offload", "pcap"],
         &["advice", "device", "entropy", "runtime_dir", "privileges", "thread"],
         // The operating system.
-        &["netlink", "nd_socket", "proto41_socket", "resolve", "signal", "tun"],
+        &["dhcp_lease", "netlink", "nd_socket", "proto41_socket", "resolve", "signal", "tun"],
         &["locators", "mistakes"],
         &["spec"],
         &["driver", "control", "udp_socket"],

@@ -18,6 +18,9 @@ pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {
     if let Some(path) = link.secret_file() {
         add("secret-file", &path.display(), "a scenario reads no other file", "leave it out");
     }
+    if let Some(path) = link.dhcp_lease() {
+        add("dhcp-lease", &path.display(), "a scenario reads no other file", "leave it out; write prefix and br");
+    }
     if let Some(lan) = link.lans().first() {
         let advice = "leave it out; give the node a LAN, and the address that it is to have there";
         add("lan", lan, "the lab's LANs have no Router Advertisements", advice);

@@ -244,7 +244,8 @@ fn tunnels_of_cisco_and_openwrt_have_the_ends_the_other_way_round() {
         role: SixRdRole::BorderRelay,
         v4_mask_len: 8,
         local: Some(v4("10.3.3.2")),
-        ..SixRd::new("2001:db8::/32".parse().unwrap())
+        prefix: "2001:db8::/32".parse().ok(),
+        ..SixRd::new()
     };
     given.local = Some(v4("10.1.1.2"));
     let edge = of_link(&relay.clone().into(), Platform::Cisco, &given);
@@ -280,7 +281,8 @@ fn every_link(dev: &str) -> Vec<LinkSpec> {
         br: vec![v4("10.0.0.1")],
         v4_mask_len: 8,
         local: Some(v4("10.1.1.1")),
-        ..SixRd::new("2001:db8::/32".parse().unwrap())
+        prefix: "2001:db8::/32".parse().ok(),
+        ..SixRd::new()
     };
     let relay = SixRd { role: SixRdRole::BorderRelay, br: Vec::new(), ..edge.clone() };
     let sixtofour = |role| SixToFour { role, local: vec![v4("131.107.0.1")], ..SixToFour::new() };

@@ -60,6 +60,9 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_dup,
     libc::SYS_dup3,
     libc::SYS_pipe2,
+    // Leases of DHCP clients.
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
     // Time and randomness.
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,

@@ -6,6 +6,7 @@ mod ends;
 mod fixed;
 mod host;
 mod lan;
+mod lease;
 mod native;
 mod plan;
 mod status;
@@ -184,27 +185,30 @@ impl role::Role for Proto41Role {
     }
 
     fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
-        let names = match self {
-            Proto41Role::Host(host) => host.names.as_ref(),
-            Proto41Role::Fixed(fixed) => fixed.relay.as_ref(),
-        };
-        [names.map(AsFd::as_fd), None]
+        match self {
+            Proto41Role::Host(host) => [host.names.as_ref().map(AsFd::as_fd), None],
+            Proto41Role::Fixed(fixed) => [fixed.relay.as_ref().map(AsFd::as_fd), fixed.lease.as_ref().map(AsFd::as_fd)],
+        }
     }
 
-    fn ready(&mut self, env: &mut Environment<'_>, _: usize) -> Result<(), Error> {
-        match self {
-            Proto41Role::Host(host) => host.resolved(env),
-            Proto41Role::Fixed(fixed) => {
+    fn ready(&mut self, env: &mut Environment<'_>, what: usize) -> Result<(), Error> {
+        match (self, what) {
+            (Proto41Role::Host(host), _) => host.resolved(env),
+            (Proto41Role::Fixed(fixed), 0) => {
                 fixed.resolved(env);
                 Ok(())
             }
+            (Proto41Role::Fixed(fixed), _) => fixed.follow_lease(env),
         }
     }
 
     fn start(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         match self {
             Proto41Role::Host(host) => host.start(env),
-            Proto41Role::Fixed(fixed) => fixed.check_forwarding(env),
+            Proto41Role::Fixed(fixed) => {
+                fixed.check_forwarding(env);
+                fixed.read_lease(env);
+            }
         }
         Ok(())
     }
@@ -219,14 +223,14 @@ impl role::Role for Proto41Role {
     fn deadline(&self) -> Option<Instant> {
         match self {
             Proto41Role::Host(host) => host.names.as_ref()?.deadline(),
-            Proto41Role::Fixed(_) => None,
+            Proto41Role::Fixed(fixed) => fixed.lease.as_ref()?.deadline(),
         }
     }
 
     fn handle_timeout(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         match self {
             Proto41Role::Host(host) => host.search(env),
-            Proto41Role::Fixed(_) => Ok(()),
+            Proto41Role::Fixed(fixed) => fixed.follow_lease(env),
         }
     }
 

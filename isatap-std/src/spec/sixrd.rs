@@ -11,9 +11,13 @@ use isatap_core::sixrd::{
     ConfigureError, Domain, DomainError, EdgeConfig, EdgeInterface, POLICY, RelayConfig, RelayInterface,
 };
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 /// The device when nothing else is asked for.
 const DEVICE: &str = "tun6rd";
+
+/// A delegated prefix in which every subnet has a place.
+const ANY_LENGTH: u8 = 48;
 
 /// Which end of a 6rd domain a node is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,10 +50,13 @@ spec! { tunnel(DEVICE)
     /// The kernel forwards, if it is told to: sysctl net.ipv6.conf.all.forwarding=1 (devices that learn
     /// their own addresses from a router need accept_ra=2 then). Hosts of LANs get a default router only
     /// with a border relay; at the end they hear that the prefix is not to be used any more, which takes
-    /// up to 4 seconds. DHCPv4 option 212 is not asked for here.
+    /// up to 4 seconds.
+    ///
+    /// A provider tells its domain by DHCPv4 option 212. The DHCP client is yours: have it ask for the
+    /// option, and name its lease with --dhcp-lease.
     SixRd {
-        /// The 6rd prefix.
-        prefix: Ipv6Prefix ["P/LEN"], new(prefix);
+        /// The 6rd prefix. Of a customer edge it may come from dhcp-lease instead.
+        prefix: Option<Ipv6Prefix> ["P/LEN"];
         /// How many upper bits the IPv4 addresses of all customers share, 0 to 32.
         v4_mask_len: u8 ["N"] = 0;
         /// This node's IPv4 address. While this machine does not have it, the link waits.
@@ -59,6 +66,11 @@ spec! { tunnel(DEVICE)
         /// When it changes, so does the delegated prefix, and hosts of LANs hear that the old one is
         /// deprecated.
         via: Option<String> ["DEV"];
+        // S6R-12, S6R-14
+        /// ce: take prefix, v4-mask-len and br from DHCPv4 option 212 in this file, and follow it. It is
+        /// the leases file of ISC dhclient, or has a line ip6rd=... or opt212=... as a script of
+        /// udhcpc writes it.
+        dhcp_lease: Option<PathBuf> ["FILE"];
         /// ce: a border relay. Packets of all are accepted, the first is used. May be repeated. Without
         /// it there is no way out of the domain.
         br: Vec<Ipv4Addr> ["V4"];
@@ -83,14 +95,18 @@ spec! { tunnel(DEVICE)
 impl SixRd {
     /// The domain, as this node knows it; without an IPv4 address its common bits are zero. `S6R-15`
     pub(crate) fn domain(&self) -> Result<Domain, Error> {
+        let prefix = self.prefix.ok_or_else(|| {
+            let error = Error::usage("start a", self.role.describe(), "no 6rd prefix is given");
+            error.with_advice("give prefix, or dhcp-lease: the file of a DHCPv4 lease that has it")
+        })?;
         let refused = |error: DomainError| {
-            let domain = format!("{} with {} common IPv4 bits", self.prefix, self.v4_mask_len);
+            let domain = format!("{prefix} with {} common IPv4 bits", self.v4_mask_len);
             Error::usage("make a 6rd domain of", domain, error.to_string())
         };
         let around = self.customer.or(self.local).unwrap_or(Ipv4Addr::UNSPECIFIED);
         let common = Ipv4Prefix::new(around, self.v4_mask_len)
             .ok_or(DomainError::MaskLength { ipv4_mask_len: self.v4_mask_len });
-        common.and_then(|common| Domain::new(self.prefix, common)).map_err(refused)
+        common.and_then(|common| Domain::new(prefix, common)).map_err(refused)
     }
 
     pub(super) fn resolve(&mut self) {
@@ -102,9 +118,19 @@ impl SixRd {
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
         self.check_outer(refusals);
         check_local(self.local, self.via.as_deref(), self.role.describe(), refusals);
-        match self.domain() {
-            Err(error) => refusals.add("", error),
-            Ok(domain) => lan::check(&self.lan, domain.delegated_length(), refusals),
+        match (&self.dhcp_lease, self.domain()) {
+            // How long the delegated prefix is turns out when the lease is there.
+            (Some(_), _) => lan::check(&self.lan, ANY_LENGTH, refusals),
+            (None, Err(error)) => refusals.add("", error),
+            (None, Ok(domain)) => lan::check(&self.lan, domain.delegated_length(), refusals),
+        }
+        let of_lease =
+            [("prefix", self.prefix.is_some()), ("v4-mask-len", self.v4_mask_len != 0), ("br", !self.br.is_empty())];
+        for (key, is_given) in of_lease.into_iter().filter(|_| self.dhcp_lease.is_some()) {
+            if is_given {
+                let error = Error::usage("start a", self.role.describe(), format!("dhcp-lease brings {key}"));
+                refusals.add(key, error.with_advice(format!("leave {key} out, or dhcp-lease")));
+            }
         }
         // What the other role has.
         let (who, others): (_, &[(&'static str, bool, &'static str, &'static str)]) = match self.role {
@@ -112,6 +138,12 @@ impl SixRd {
                 "a border relay",
                 &[
                     ("via", self.via.is_some(), "its customers send to one address", "give that as local"),
+                    (
+                        "dhcp-lease",
+                        self.dhcp_lease.is_some(),
+                        "it is what DHCP tells customers of",
+                        "leave dhcp-lease out and give prefix, or take the role ce",
+                    ),
                     ("lan", !self.lan.is_empty(), "only a customer edge has LANs", "name the LANs at a customer edge"),
                     (
                         "br",
@@ -164,7 +196,7 @@ impl SixRd {
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {
-        let lost = !self.lan.is_empty() && self.br.is_empty();
+        let lost = !self.lan.is_empty() && self.br.is_empty() && self.dhcp_lease.is_none();
         if lost { vec!["without br the hosts of the LANs hear of no default router".to_owned()] } else { Vec::new() }
     }
 
@@ -188,10 +220,12 @@ impl SixRd {
     }
 
     pub(super) fn tell<C: Capacity>(&self, edge: &mut EdgeInterface<C>, cx: &mut Context<'_, C>) -> Result<(), Error> {
-        let told = edge.configure(cx, self.prefix, self.v4_mask_len, self.br.iter().copied());
+        // The lease tells otherwise.
+        let Some(prefix) = self.prefix else { return Ok(()) };
+        let told = edge.configure(cx, prefix, self.v4_mask_len, self.br.iter().copied());
         told.map_err(|error| match error {
-            ConfigureError::TableFull(full) => too_many("the 6rd domain", self.prefix, full),
-            error => Error::usage("use the 6rd domain", self.prefix, error.to_string()),
+            ConfigureError::TableFull(full) => too_many("the 6rd domain", prefix, full),
+            error => Error::usage("use the 6rd domain", prefix, error.to_string()),
         })
     }
 }
@@ -203,7 +237,7 @@ mod tests {
 
     fn edge(prefix: &str, v4_mask_len: u8) -> SixRd {
         let local = Some(Ipv4Addr::new(10, 100, 100, 1));
-        SixRd { v4_mask_len, local, ..SixRd::new(prefix.parse().unwrap()) }
+        SixRd { prefix: prefix.parse().ok(), v4_mask_len, local, ..SixRd::new() }
     }
 
     fn refused(sixrd: &SixRd) -> Vec<&'static str> {
@@ -216,6 +250,17 @@ mod tests {
         for (prefix, mask) in [("2001:db8::/32", 33), ("2001:db8::/48", 8), ("fe80::/16", 16), ("ff00::/16", 16)] {
             assert_eq!(refused(&edge(prefix, mask)), [""], "{prefix} {mask}");
         }
+    }
+
+    #[test]
+    fn s6r_12_s6r_14_the_domain_is_given_or_comes_by_dhcp() {
+        let lease = SixRd { dhcp_lease: Some("/run/lease".into()), local: edge("::/0", 0).local, ..SixRd::new() };
+        assert!(refused(&lease).is_empty());
+        assert!(refused(&SixRd { lan: vec![LanOptions::new("eth1")], ..lease.clone() }).is_empty());
+        assert_eq!(refused(&SixRd { dhcp_lease: None, ..lease.clone() }), [""]);
+        let both = SixRd { dhcp_lease: lease.dhcp_lease.clone(), ..edge("2001:db8::/32", 8) };
+        assert_eq!(refused(&both), ["prefix", "v4-mask-len"]);
+        assert_eq!(refused(&SixRd { role: SixRdRole::BorderRelay, ..lease }), ["dhcp-lease"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What links cannot be beside each other in one process.
 
-use super::{Bind, IsatapHost, LinkSpec, Native};
+use super::{Bind, IsatapHost, LinkSpec, Native, SixRd};
 use isatap_core::prefix::Ipv6Prefix;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -194,15 +194,14 @@ fn same_ends(link: &LinkSpec, other: &LinkSpec) -> Option<(&'static str, String,
             Some(("local", local.to_string(), text))
         }
         (LinkSpec::SixRd(sixrd), LinkSpec::SixRd(first)) => {
-            let is_same = (sixrd.local, &sixrd.via, sixrd.prefix) == (first.local, &first.via, first.prefix);
+            let ends = |link: &SixRd| (link.local, link.via.clone(), link.prefix, link.dhcp_lease.clone());
             let at = from_where(link);
-            is_same.then(|| {
-                (
-                    "prefix",
-                    sixrd.prefix.to_string(),
-                    format!("{device} is in the domain of {} at {at} already: keep one", sixrd.prefix),
-                )
-            })
+            let (key, of) = match (&sixrd.dhcp_lease, sixrd.prefix) {
+                (Some(lease), _) => ("dhcp-lease", lease.display().to_string()),
+                (None, prefix) => ("prefix", prefix.map(|prefix| prefix.to_string()).unwrap_or_default()),
+            };
+            let text = format!("{device} is in the domain of {of} at {at} already: keep one");
+            (ends(sixrd) == ends(first)).then_some((key, of, text))
         }
         (LinkSpec::SixToFour(_), LinkSpec::SixToFour(_)) => {
             let (own, others) = (link.locals(), other.locals());
@@ -336,7 +335,7 @@ mod tests {
             Compatible { dev: dev.into(), ..Compatible::new(vec![v4(local)]) }.into()
         };
         let sixrd = |dev: &str, prefix: &str| -> LinkSpec {
-            SixRd { dev: dev.into(), local: Some(v4("10.0.0.9")), ..SixRd::new(prefix.parse().unwrap()) }.into()
+            SixRd { dev: dev.into(), local: Some(v4("10.0.0.9")), prefix: prefix.parse().ok(), ..SixRd::new() }.into()
         };
         for (links, expected) in [
             ([host("a", "10.0.0.2", "10.0.0.1"), host("b", "10.0.0.2", "10.0.0.1")], &[(1, "local")][..]),

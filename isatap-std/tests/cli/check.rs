@@ -454,7 +454,7 @@ fn mistakes_are_told_in_one_line_and_end_with_1() {
             vec!["--link", "6to4", "--local", "131.107.0.1", "--role", "ce", "--pcap", "x"],
             "write host-router, router or relay",
         ),
-        (vec!["--link", "6rd", "--local", "10.0.0.2", "--pcap", "x"], "--prefix"),
+        (vec!["--link", "6rd", "--local", "10.0.0.2", "--pcap", "x"], "no 6rd prefix is given; give prefix"),
         (vec!["--link", "6rd", "--local", "10.0.0.2", "--prefix", "2001:db8::/48", "--pcap", "x"], "6rd domain"),
         (vec!["--link", "configured", "--local", "10.0.0.2", "--pcap", "x"], "--remote"),
         (vec!["--link", "teredo", "--local", "192.0.2.1", "--server", "192.0.2.9", "--pcap", "x"], "V4:PORT"),

@@ -79,7 +79,14 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
             "node.toml:3:8: tun6to4 is made by this file and no LAN: name a device with hosts",
         ),
         // 6rd
-        ("[[6rd]]\nlocal = \"10.0.0.2\"\n", "node.toml:1: missing field `prefix`"),
+        (
+            "[[6rd]]\nlocal = \"10.0.0.2\"\n",
+            "node.toml:1: cannot start a 6rd customer edge: no 6rd prefix is given; give prefix, or dhcp-lease: ",
+        ),
+        (
+            "[[6rd]]\nlocal = \"10.0.0.2\"\ndhcp-lease = \"/run/lease\"\nbr = [\"10.0.0.1\"]\n",
+            "node.toml:4:6: cannot start a 6rd customer edge: dhcp-lease brings br; leave br out, or dhcp-lease",
+        ),
         (
             "[[6rd]]\nprefix = \"2001:db8::/32\"\n",
             "node.toml:1: cannot start a 6rd customer edge: it has no IPv4 address to send from; give local, or via: ",

@@ -212,8 +212,8 @@ fn s6r_22_s6r_31_we_let_in_nothing_that_the_kernel_drops_as_6rd_edge_or_relay() 
         ],
     };
     let sixrd = |role, br| {
-        let mut sixrd = SixRd::new("2001:db8::/32".parse().unwrap());
-        sixrd.local = Some(OWN);
+        let mut sixrd = SixRd::new();
+        (sixrd.prefix, sixrd.local) = ("2001:db8::/32".parse().ok(), Some(OWN));
         (sixrd.v4_mask_len, sixrd.role, sixrd.br) = (8, role, br);
         Subject::from(LinkSpec::from(sixrd))
     };

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::changes::says;
-use crate::common::{Daemon, Lab, Node, PATIENCE, isatap, isatap_binary, peers, status, wait_until};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap, isatap_binary, peers, status, wait_until};
 use crate::lan::{autoconfigured, site, wait_for_address_in};
 
 /// From an address or a device that is there to a link that sends: this soon, however long it has
@@ -123,5 +123,111 @@ fn s6r_9_a_lan_of_6rd_is_renumbered_when_the_address_of_the_device_changes() {
     peers::ping(&host, "2600::1");
     peers::ping(&relay, &second.to_string());
     assert!(status(&ours, ".delegated == \"2001:db8:707:700::/56\" and .locators == [\"10.7.7.7\"]"));
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+/// dnsmasq, which has one address to give: 10.100.100.1, for two minutes, and a 6rd domain.
+fn dnsmasq(server: &Namespace, number: u8, domain: Option<&str>) -> Daemon {
+    // Option 212 as RFC 5969 §7.1.1 lays it out, for the border relay 10.0.0.1.
+    let option = domain.map(|prefix| {
+        format!("--dhcp-option-force=212,08:20:{prefix}:00:00:00:00:00:00:00:00:00:00:00:00:0a:00:00:01")
+    });
+    let leases = format!("--dhcp-leasefile={}", server.file("leases", ""));
+    let mut arguments = vec![
+        "--no-daemon",
+        "--conf-file=/dev/null",
+        "--port=0",
+        "--interface=eth0",
+        "--dhcp-authoritative",
+        "--no-ping",
+        "--dhcp-range=10.100.100.1,10.100.100.1,255.0.0.0,120",
+        "--user=root",
+        "--log-dhcp",
+        &leases,
+    ];
+    arguments.extend(option.as_deref());
+    let mut daemon = Daemon::start(server, &format!("dnsmasq{number}"), "dnsmasq", &arguments);
+    daemon.wait_for_line("started", PATIENCE);
+    daemon
+}
+
+/// The provider: dnsmasq, and Debian's own kernel as border relay. The customer: busybox' udhcpc
+/// with the script of `examples`.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn s6r_8_s6r_9_s6r_11_s6r_12_s6r_14_a_lease_of_dhcp_brings_6rd_and_another_lease_another_domain() {
+    let lab = Lab::new();
+    let (provider, lan) = (lab.wire(), lab.wire());
+    let capture = provider.capture("udp port 67");
+    let kernel = lab.stock_guest("kernel", &[&provider]);
+    let (ours, host) = site(&lab, &provider, "10.9.9.9/8", &lan);
+    ours.ok("ip -4 address flush dev eth0");
+    let server = lab.namespace("server");
+    provider.join(&server, "eth0", "10.0.0.2/8");
+    peers::ipv4(&kernel, "10.0.0.1/8");
+    let domain = |prefix: &str| {
+        kernel.ok(&format!(
+            "ip tunnel 6rd dev rd 6rd-prefix {prefix}::/32 6rd-relay_prefix 10.0.0.0/8 && \
+             ip -6 address flush dev rd scope global && ip address add {prefix}:0:100::1/32 dev rd"
+        ));
+    };
+    kernel.ok(
+        "ip tunnel add rd mode sit local 10.0.0.1 ttl 64 && ip link set rd up && ip -6 address add 2600::1/128 dev lo",
+    );
+    domain("2001:db8");
+
+    let lease = ours.shared().join("lease").display().to_string();
+    let words: Vec<String> =
+        format!("6rd --verbose --via eth0 --dhcp-lease {lease} --lan eth1:a0").split(' ').map(str::to_owned).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut daemon = Daemon::start(&ours, "6rd", isatap_binary(), &words);
+    daemon.wait_for_line("has no 6rd domain", PATIENCE);
+    daemon.wait_for_line("waits for an IPv4 address on eth0", PATIENCE);
+
+    let first = dnsmasq(&server, 1, Some("20:01:0d:b8"));
+    let usual = ours.file(
+        "usual.sh",
+        "#!/bin/sh\ncase $1 in\nbound|renew) ip address replace $ip/8 dev $interface ;;\n\
+         deconfig) ip -4 address flush dev $interface ;;\nesac\n",
+    );
+    ours.ok(&format!("chmod +x {usual}"));
+    let (lease, usual) = (format!("ISATAP_LEASE={lease}"), format!("UDHCPC_SCRIPT={usual}"));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/udhcpc-6rd.sh");
+    let client = ["busybox", "udhcpc", "-f", "-i", "eth0", "-O", "ip6rd", "-s", script];
+    let client = Daemon::start(&ours, "udhcpc", "env", &[&[lease.as_str(), usual.as_str()], &client[..]].concat());
+
+    daemon.wait_for_line("tun6rd up: 2001:db8:6464:100::1 ", PATIENCE);
+    let address = wait_for_address_in(&host, "2001:db8:6464:1a0::");
+    peers::ping(&host, "2600::1");
+    peers::ping(&kernel, &address.to_string());
+    assert!(status(&ours, ".waiting == null and .delegated == \"2001:db8:6464:100::/56\" and .remote == \"10.0.0.1\""));
+    // S6R-8: the kernel knows of no lifetime here, and the lease does.
+    let lifetimes = host.ok("ip -6 -o address show dev eth0 scope global dynamic");
+    let valid: u32 = lifetimes.split("valid_lft ").nth(1).unwrap().split("sec").next().unwrap().parse().unwrap();
+    assert!(valid <= 120, "{lifetimes}");
+    assert!(capture.so_far().count("dhcp.option.request_list_item == 212") > 0, "S6R-11");
+
+    // The provider's network is another.
+    assert!(first.terminate(PATIENCE).code().is_some());
+    let second = dnsmasq(&server, 2, Some("20:01:0d:b9"));
+    domain("2001:db9");
+    client.signal("USR1");
+    let renumbered = wait_for_address_in(&host, "2001:db9:6464:1a0::");
+    wait_until("the first address to be deprecated", PATIENCE, || {
+        autoconfigured(&host, "2001:db8:6464:1a0::", true) == Some(address)
+    });
+    peers::ping(&host, "2600::1");
+    peers::ping(&kernel, &renumbered.to_string());
+
+    // S6R-12: without the option there is no 6rd.
+    assert!(second.terminate(PATIENCE).code().is_some());
+    let _third = dnsmasq(&server, 3, None);
+    client.signal("USR1");
+    wait_until("the domain to be gone", PATIENCE, || {
+        status(&ours, ".delegated == null and (.waiting | contains(\"option 212\"))")
+    });
+    wait_until("the second address to be deprecated", PATIENCE, || {
+        autoconfigured(&host, "2001:db9:6464:1a0::", true) == Some(renumbered)
+    });
     assert!(daemon.terminate(PATIENCE).success());
 }

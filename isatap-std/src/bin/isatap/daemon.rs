@@ -114,7 +114,10 @@ pub(crate) fn run(config: &Config, args: &DaemonArgs) -> Result<Status, Failure>
     let HookArgs { hook, hook_user: user } = args.hook.clone();
     let hook = hook.map(|hook| Feed::start(&Setup { hook, user, file: None })).transpose()?.map(Arc::new);
     let lmhosts = || config.links.iter().filter_map(LinkSpec::lmhosts);
-    let privileges = args.privileges.announce(None, |privileges| lmhosts().fold(privileges, Privileges::read_names))?;
+    let leases = || config.links.iter().filter_map(LinkSpec::dhcp_lease);
+    let privileges = args.privileges.announce(None, |privileges| {
+        leases().fold(lmhosts().fold(privileges, Privileges::read_names), Privileges::read)
+    })?;
     let mut links = Run::open_with(&config.links, &[], Some(&RuntimeDir::new()), observer(args.verbose, hook))?;
     give_up(privileges)?;
     links.run_until(&mut signals)?;

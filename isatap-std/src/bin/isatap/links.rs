@@ -48,8 +48,8 @@ const SHOWN: [(&str, &str, &str); 11] = [
 const KINDS: &str = "isatap, 6rd, 6to4, tunnel (a configured one), compatible or teredo";
 
 /// Those of the command itself, and those that no packet is judged by.
-const NOT_OF_LINKS: [&str; 8] =
-    ["pcap", "accept-bogons", "dev", "metric", "secret-file", "port-mapping", "lan", "advertise-route"];
+const NOT_OF_LINKS: [&str; 9] =
+    ["pcap", "accept-bogons", "dev", "metric", "secret-file", "port-mapping", "lan", "advertise-route", "dhcp-lease"];
 
 /// The options of all links: the name, and whether it has a value.
 fn options() -> Vec<(String, bool)> {

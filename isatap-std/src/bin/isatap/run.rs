@@ -137,6 +137,7 @@ fn keep(privileges: Privileges, file: &str, config: &Config) -> Privileges {
     for link in &config.links {
         privileges = link.pcap().into_iter().fold(privileges, Privileges::write);
         privileges = link.secret_file().into_iter().fold(privileges, Privileges::read);
+        privileges = link.dhcp_lease().into_iter().fold(privileges, Privileges::read);
         privileges = link.lmhosts().into_iter().fold(privileges, Privileges::read_names);
         let port = match link {
             LinkSpec::TeredoClient(client) => client.bind.map_or(0, |Bind(bind)| bind.port()),

@@ -2,6 +2,7 @@
 //! kernel's forwarding.
 
 use super::answers::Answers;
+use super::lease::DhcpDomain;
 use super::{Environment, list};
 use crate::error::Error;
 use crate::netlink::sysctl;
@@ -30,6 +31,8 @@ pub(crate) struct FixedRole {
     forwarding: Forwarding,
     /// For a relay that is given by name.
     pub(super) relay: Option<Question>,
+    /// Of a 6rd edge whose domain comes by DHCP.
+    pub(super) lease: Option<DhcpDomain>,
     /// Of 6to4: no address can be made of those that there are.
     is_unusable: bool,
     /// Of a configured tunnel: whether its other end answers.
@@ -57,6 +60,7 @@ impl FixedRole {
             is_host: false,
             forwarding: Forwarding::default(),
             relay: None,
+            lease: None,
             is_unusable: false,
             answers: Answers::default(),
         }
@@ -65,6 +69,20 @@ impl FixedRole {
     /// The same with the name of its relay.
     pub(super) fn with_relay(self, relay: Option<Question>) -> Self {
         Self { relay, ..self }
+    }
+
+    /// The same with a domain that comes by DHCP.
+    pub(super) fn with_lease(self, lease: Option<DhcpDomain>) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// Reads the lease; whether it says something else than before.
+    pub(super) fn read_lease(&mut self, env: &mut Environment<'_>) -> bool {
+        self.lease.as_mut().is_some_and(|lease| lease.follow(env))
+    }
+
+    pub(super) fn follow_lease(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        if self.read_lease(env) { self.refresh(env) } else { Ok(()) }
     }
 
     pub(super) fn forwards(&self) -> bool {
@@ -77,7 +95,8 @@ impl FixedRole {
             env.set_underlay_mtu(env.found.mtu);
         }
         // S64-37, S6R-8: a lease is prolonged from time to time.
-        let until = env.found.valid.map_or(Expiry::NEVER, |valid| Expiry::at(env.now.saturating_add(valid)));
+        let valid = env.found.valid.into_iter().chain(self.lease.as_ref().and_then(DhcpDomain::valid)).min();
+        let until = valid.map_or(Expiry::NEVER, |valid| Expiry::at(env.now.saturating_add(valid)));
         let locators = env.found.locators.clone();
         if locators != before.locators || is_another_time(self.until, until) {
             self.until = until;

@@ -3,6 +3,7 @@
 use super::ends::EndsAt;
 use super::fixed::FixedRole;
 use super::host::HostRole;
+use super::lease::DhcpDomain;
 use super::{LocatorSource, Notice, Proto41Role, Service};
 use crate::error::Error;
 use crate::netlink::Netlink;
@@ -14,6 +15,7 @@ use isatap_core::datapath::Switches;
 use isatap_core::packet::LinkId;
 use isatap_core::sixtofour::addr::ANYCAST_RELAY;
 use isatap_core::sixtofour::ingress;
+use std::sync::PoisonError;
 
 impl Service<Proto41Role> {
     /// Makes a link and its device, and its LANs. With a folder, this process becomes the daemon
@@ -41,7 +43,7 @@ impl Service<Proto41Role> {
             if let Some(runtime) = runtime {
                 let found = role.find(&self.netlink)?;
                 let addresses = (role.locators().fixed(), found.locators.as_slice());
-                self.common.claims.start(id, link.device(), runtime, ends(link), addresses)?;
+                self.common.claims.start(id, link.device(), runtime, ends(link, &role), addresses)?;
             }
             self.attach(id, link.device(), link.metric(), role, claim)?;
             self.with_interface(id, |interface, cx| link.tell(interface, cx)).unwrap_or(Ok(()))?;
@@ -104,6 +106,7 @@ fn locators(link: &LinkSpec) -> LocatorSource {
 
 /// What the link asks of the system, and whether it forwards.
 fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Role), Error> {
+    let lease = link.dhcp_lease().map(|path| DhcpDomain::open(path, link.via())).transpose()?;
     let router = FixedRole::router(link.role(), locators.clone());
     let end = FixedRole::end(link.role(), locators.clone());
     let host = FixedRole::host(link.role(), locators.clone());
@@ -115,7 +118,10 @@ fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Ro
         }
         LinkSpec::IsatapRouter(_) => (Switches::FORWARDING, router),
         LinkSpec::SixRd(sixrd) if sixrd.role == SixRdRole::CustomerEdge && sixrd.lan.is_empty() => {
-            (Switches::DEFAULT, end)
+            (Switches::DEFAULT, end.with_lease(lease))
+        }
+        LinkSpec::SixRd(sixrd) if sixrd.role == SixRdRole::CustomerEdge => {
+            (Switches::FORWARDING, router.with_lease(lease))
         }
         LinkSpec::SixRd(_) => (Switches::FORWARDING, router),
         LinkSpec::SixToFour(sixtofour) => {
@@ -133,7 +139,7 @@ fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Ro
 }
 
 /// The tunnel ends that the link has by an address of its own.
-fn ends(link: &LinkSpec) -> EndsAt {
+fn ends(link: &LinkSpec, role: &Proto41Role) -> EndsAt {
     match link {
         LinkSpec::Tunnel(tunnel) => {
             let remote = tunnel.remote;
@@ -141,8 +147,15 @@ fn ends(link: &LinkSpec) -> EndsAt {
         }
         LinkSpec::Compatible(_) => Box::new(|local| Some(Ends::Compatible { local })),
         LinkSpec::SixRd(sixrd) => {
-            let (prefix, ipv4_mask_len) = (sixrd.prefix, sixrd.v4_mask_len);
-            Box::new(move |local| Some(Ends::SixRd { local, prefix, ipv4_mask_len }))
+            let given = sixrd.prefix.map(|prefix| (prefix, sixrd.v4_mask_len));
+            let by_dhcp = match role {
+                Proto41Role::Fixed(fixed) => fixed.lease.as_ref().map(DhcpDomain::known),
+                Proto41Role::Host(_) => None,
+            };
+            Box::new(move |local| {
+                let now = by_dhcp.as_ref().and_then(|known| *known.lock().unwrap_or_else(PoisonError::into_inner));
+                given.or(now).map(|(prefix, ipv4_mask_len)| Ends::SixRd { local, prefix, ipv4_mask_len })
+            })
         }
         LinkSpec::SixToFour(sixtofour) => {
             let (anycast, accept_bogons) = (sixtofour.anycast, sixtofour.accept_bogons);

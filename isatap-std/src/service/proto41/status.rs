@@ -58,6 +58,11 @@ pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status:
             status.remote = edge.link().relay();
             status.relay_answers = edge.is_relay_reachable();
             status.delegated = edge.link().delegated().map(|prefix| prefix.to_string());
+            if let Proto41Role::Fixed(fixed) = role
+                && let Some(what) = fixed.lease.as_ref().and_then(|lease| lease.waiting())
+            {
+                status.waiting.get_or_insert(what);
+            }
         }
         AnyInterface::SixRdRelay(relay) => {
             status.delegated = relay.link().delegated().map(|prefix| prefix.to_string());

@@ -61,6 +61,7 @@ const KEYS: [(&str, &str, &[Tried]); 9] = [
         "local = \"131.107.0.9\"\nprefix = \"2001:db8::/32\"\n",
         &[
             ("via", "\"eth0\""),
+            ("dhcp-lease", "\"/run/lease\""),
             ("v4-mask-len", "8"),
             ("br", "[\"131.107.0.1\"]"),
             ("role", "\"br\""),
@@ -134,10 +135,11 @@ const OF_ALL: [Tried; 2] = [("dev", "\"x0\""), ("pcap", "\"x.pcap\"")];
 const OF_PROTO41: [Tried; 4] = [("mtu", "1400"), ("ttl", "9"), ("path-mtu-discovery", "false"), ("metric", "7")];
 
 /// What the lab has not, with the value by which it is told.
-const UNPLAYED: [(&str, &str, &str); 17] = [
+const UNPLAYED: [(&str, &str, &str); 18] = [
     ("", "pcap", "x.pcap: one file has the packets of a whole scenario; leave it out; isatap lab --pcap FILE"),
     ("", "secret-file", "/etc/secret: a scenario reads no other file; leave it out"),
     ("", "via", "eth0: the lab's nodes have no IPv4 devices; leave it out"),
+    ("6rd", "dhcp-lease", "/run/lease: a scenario reads no other file; leave it out"),
     ("6rd", "lan", "eth1:1: the lab's LANs have no Router Advertisements; leave it out"),
     ("6to4", "lan", "eth1:a0: the lab's LANs have no Router Advertisements; leave it out"),
     ("6to4", "relay", "relay.example: only ISATAP hosts of the lab ask for names; write the IPv4 address"),
@@ -184,8 +186,11 @@ fn a_node_takes_every_key_of_a_daemons_table_or_is_told_why_not() {
             assert!(is_there, "[[{table}]] has the key {key}: try it here");
         }
         for (key, value) in tried {
-            // Of the two that say where a link sends from there is one.
-            let is_instead = |line: &str| line.starts_with(key) || (key == "via" && line.starts_with("local"));
+            // Of two keys that say the same thing in different ways there is one.
+            let instead = [("via", "local"), ("dhcp-lease", "prefix")];
+            let is_instead = |line: &str| {
+                line.starts_with(key) || instead.iter().any(|(new, old)| *new == key && line.starts_with(old))
+            };
             let needed: String =
                 needed.lines().filter(|line| !is_instead(line)).flat_map(|line| [line, "\n"]).collect();
             let keys = format!("{needed}{key} = {value}\n");
