@@ -39,7 +39,7 @@ use isatap_core::sixrd::addr::Domain;
 pub use address::{AddressAnswer, FlagsAnswer, Ipv4Answer, Ipv4BlockAnswer};
 pub use direct_access::{DirectAccess, DirectAccessAnswer, UseAnswer};
 pub use frame::{FrameAnswer, TagAnswer};
-pub use packet::{PacketAnswer, WarningAnswer};
+pub use packet::{LayerAnswer, PacketAnswer, WarningAnswer};
 pub use target::{Reading, Target, TargetError, sixrd_domain};
 
 /// What is known beside the standards: translators' prefixes and 6rd domains.

@@ -53,6 +53,7 @@
 
 mod balancer;
 mod cloud;
+mod diagram;
 mod forwarder;
 mod gateway;
 pub mod ip;
@@ -73,9 +74,10 @@ mod world;
 pub use crate::pcap;
 pub use balancer::Balancer;
 pub use cloud::{CLOUD_ADDRESS, Chance, Cloud, Conditions, Filter};
+pub use diagram::Diagram;
 pub use gateway::{GATEWAY_LINKS, Gateway, GatewayOptions, GatewayPort, GatewayRoute, LAN_LINK};
 pub use isatap::{ISATAP_LINK, IsatapHost};
-pub use journey::{Action, Hop, InnerHeader, OuterHeader, seconds};
+pub use journey::{Action, Hop, InnerHeader, NARRATOR, OuterHeader, UdpPorts, seconds};
 pub use names::{DnsAnswer, Names};
 pub use nat::{Nat, NatKind};
 pub use native::{NATIVE_LINK, NativeHost};

@@ -137,6 +137,16 @@ impl Serialize for PacketAnswer<'_> {
     }
 }
 
+/// One layer of a packet, as JSON: `{"kind",…,"offset"}`.
+#[derive(Clone, Debug)]
+pub struct LayerAnswer<'a>(pub Layer<'a>);
+
+impl Serialize for LayerAnswer<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Json(&self.0).serialize(serializer)
+    }
+}
+
 /// A type of the core as JSON.
 struct Json<T>(T);
 

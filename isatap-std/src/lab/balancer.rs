@@ -52,7 +52,7 @@ impl LabNode for Balancer {
         // More clients than servers: the next is turned away.
         let Some(to) = self.other_end(header.source) else { return out.dropped(DropReason::NotAddressed, packet) };
         (header.source, header.destination, header.ttl) = (own, to, header.ttl.saturating_sub(1));
-        out.ipv4(&header.emit());
+        out.translated(&header.emit());
     }
 
     fn receive_ipv6(&mut self, _now: Instant, _link: LinkId, packet: &[u8], out: &mut Outbox) {

@@ -1,14 +1,14 @@
 //! What the world itself must understand of IPv4, IPv6 and ICMP: enough to
-//! carry packets, cut and join them, answer pings and name what goes by.
+//! carry packets, cut and join them, and answer pings.
 //!
 //! Written without the core's wire formats on purpose: the lab judges them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use isatap_core::isatap::addr::Dotted;
-
 /// IPv4 protocol number of ICMP.
 pub const PROTOCOL_ICMP: u8 = 1;
+/// IPv4 protocol number of UDP.
+pub const PROTOCOL_UDP: u8 = 17;
 /// IPv4 protocol number of IPv6 in IPv4.
 pub const PROTOCOL_IPV6: u8 = 41;
 /// IPv6 next header of ICMPv6.
@@ -259,76 +259,6 @@ pub fn echo_reply(request: &[u8]) -> Option<Vec<u8>> {
     Some(icmpv6_packet(request.destination, request.source, 64, 129, body))
 }
 
-/// What an IPv6 packet is, in a few words: `RS`, `echo request 1.2`.
-#[must_use]
-pub fn describe(packet: &Ipv6<'_>) -> String {
-    match packet.next_header {
-        NEXT_HEADER_ICMPV6 => match packet.icmpv6() {
-            Some((kind, code, body)) => describe_icmpv6(kind, code, body),
-            None => "ICMPv6 with a wrong checksum".into(),
-        },
-        6 => format!("TCP, {} bytes", packet.payload.len()),
-        17 => format!("UDP, {} bytes", packet.payload.len()),
-        44 => "fragment".into(),
-        59 => "no next header".into(),
-        other => format!("next header {other}"),
-    }
-}
-
-fn describe_icmpv6(kind: u8, code: u8, body: &[u8]) -> String {
-    let word = |at: usize| body.get(at..at + 4).map_or(0, |_| u32_at(body, at));
-    let target = || body.get(4..20).map_or(Ipv6Addr::UNSPECIFIED, |_| ipv6_at(body, 4));
-    match (kind, code) {
-        (1, 0) => "no route to destination".into(),
-        (1, 3) => "address unreachable".into(),
-        (1, code) => format!("unreachable, code {code}"),
-        (2, _) => format!("packet too big, MTU {}", word(0)),
-        (3, _) => "hop limit exceeded".into(),
-        (4, _) => format!("parameter problem at {}", word(0)),
-        (128 | 129, _) => {
-            let name = if kind == 128 { "request" } else { "reply" };
-            format!("echo {name} {}.{}", word(0) >> 16, word(0) & 0xffff)
-        }
-        (133, _) => "RS".into(),
-        (134, _) => describe_advertisement(body),
-        (135, _) => format!("NS for {}", Dotted(target())),
-        (136, _) => format!("NA for {}", Dotted(target())),
-        (137, _) => format!("redirect to {}", Dotted(target())),
-        (kind, code) => format!("ICMPv6 {kind}.{code}"),
-    }
-}
-
-/// `RA router 1800s, prefix 2001:db8:0:7::/64, MTU 1280`.
-fn describe_advertisement(body: &[u8]) -> String {
-    let mut text = match body.get(2..4) {
-        Some(&[0, 0]) => "RA no default router".to_string(),
-        Some(_) => format!("RA router {}s", u16_at(body, 2)),
-        None => return "RA, cut short".into(),
-    };
-    let mut rest = body.get(12..).unwrap_or(&[]);
-    while let Some(&[kind, length]) = rest.first_chunk() {
-        let length = usize::from(length) * 8;
-        let Some(option) = rest.get(..length).filter(|option| !option.is_empty()) else {
-            text.push_str(", options cut short");
-            break;
-        };
-        match (kind, length) {
-            (3, 32) => text.push_str(&format!(", prefix {}/{}", ipv6_at(option, 16), option[2])),
-            (5, 8) => text.push_str(&format!(", MTU {}", u32_at(option, 4))),
-            (24, 8..=24) => {
-                let mut address = [0; 16];
-                address[..length - 8].copy_from_slice(&option[8..]);
-                text.push_str(&format!(", route {}/{}", Ipv6Addr::from(address), option[2]));
-            }
-            (25, _) => text.push_str(", DNS servers"),
-            (31, _) => text.push_str(", search domains"),
-            (kind, _) => text.push_str(&format!(", option {kind}")),
-        }
-        rest = &rest[length..];
-    }
-    text
-}
-
 /// The Internet checksum over `parts`, all but the last of even length.
 #[must_use]
 pub fn checksum(parts: &[&[u8]]) -> u16 {
@@ -351,10 +281,6 @@ fn icmpv6_checksum(source: &Ipv6Addr, destination: &Ipv6Addr, message: &[u8]) ->
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from(u16_at(bytes, at)) << 16 | u32::from(u16_at(bytes, at + 2))
 }
 
 fn ipv6_at(bytes: &[u8], at: usize) -> Ipv6Addr {
@@ -407,7 +333,7 @@ mod tests {
         let outer = Ipv4::parse(&bytes).unwrap();
         assert_eq!((outer.source, outer.destination, outer.protocol), (A, B, 41));
         let inner = Ipv6::parse(outer.payload).unwrap();
-        assert_eq!(describe(&inner), "RS");
+        assert_eq!(inner.icmpv6(), Some((133, 0, &[0; 4][..])));
         let again = icmpv6_packet(inner.source, inner.destination, 255, 133, &[0; 4]);
         assert_eq!(protocol41_packet(A, B, &again), bytes);
         for at in 0..20 {
@@ -428,7 +354,7 @@ mod tests {
         let reply = echo_reply(&request).unwrap();
         let reply = Ipv6::parse(&reply).unwrap();
         assert_eq!((reply.source, reply.destination), (d, c));
-        assert_eq!(describe(&reply), "echo reply 7.9");
+        assert!(matches!(reply.icmpv6(), Some((129, 0, [0, 7, 0, 9, ..]))));
         assert_eq!(reply.payload[4..], request[44..]);
         assert!(echo_reply(&reply.emit()).is_none());
         assert!(echo_reply(&echo_request(c, "ff02::1".parse().unwrap(), 64, 7, 9, 48)).is_none());

@@ -4,9 +4,17 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatap_core::isatap::addr::Dotted;
+use isatap_core::pretty::{Content, Layer, Layers};
 use isatap_core::time::Instant;
 
 use super::ip::{self, Ipv4, Ipv6};
+
+/// The journey's name for who tells a scenario: titles, and whether what
+/// was expected came (`met: …`, `not met: …`).
+pub const NARRATOR: &str = "scenario";
+
+/// The journey's name for the IPv4 network itself.
+pub(super) const CLOUD: &str = "cloud";
 
 /// One thing that happened at one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,13 +25,22 @@ pub struct Hop {
     pub node: String,
     /// What it did.
     pub action: Action,
+    /// Who gets what was sent, unless it is lost on the way; several where the
+    /// destination is multicast.
+    pub to: Vec<String>,
     /// Why, or what; always there for [`Action::Drop`] and
     /// [`Action::Event`]. Reasons of the core are its kebab-case names.
     pub reason: Option<String>,
+    /// The figure of a textbook that a title stands for: `15 and 16`.
+    pub figure: Option<String>,
     /// The outer header, where there is one.
     pub outer: Option<OuterHeader>,
+    /// The ports, where the outer header is followed by UDP.
+    pub udp: Option<UdpPorts>,
     /// The inner header, where there is one.
     pub inner: Option<InnerHeader>,
+    /// The whole packet, IPv4 or IPv6; empty for [`Action::Event`].
+    pub bytes: Vec<u8>,
 }
 
 /// What a node did with a packet.
@@ -31,6 +48,8 @@ pub struct Hop {
 pub enum Action {
     /// Sent it into the cloud inside an IPv4 packet.
     Encapsulate,
+    /// Sent an IPv4 packet on with another address, as NATs do.
+    Translate,
     /// Took it out of an IPv4 packet.
     Decapsulate,
     /// Sent it out of a native link as it is.
@@ -49,6 +68,7 @@ impl Action {
     pub const fn as_str(self) -> &'static str {
         match self {
             Action::Encapsulate => "encapsulate",
+            Action::Translate => "translate",
             Action::Decapsulate => "decapsulate",
             Action::Forward => "forward",
             Action::Deliver => "deliver",
@@ -79,6 +99,15 @@ pub struct OuterHeader {
     pub length: usize,
 }
 
+/// The ports of a UDP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpPorts {
+    /// The source port.
+    pub source: u16,
+    /// The destination port.
+    pub destination: u16,
+}
+
 /// What the journey keeps of an IPv6 packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InnerHeader {
@@ -94,33 +123,88 @@ pub struct InnerHeader {
     pub next_header: u8,
     /// Length of the packet in bytes, header included.
     pub length: usize,
-    /// What it is, in a few words: `RS`, `echo request 1.2`.
+    /// What it is, in the words of `explain`: `Router Solicitation`, with its options behind.
     pub packet: String,
+    /// How many bytes of that are the options.
+    options: usize,
+    /// The kind of what it carries, as `explain` names layers: `router-solicitation`. An IPv6
+    /// header alone is a `bubble`.
+    pub message: &'static str,
 }
 
 impl Hop {
     /// Something happened that is no packet.
     pub(super) fn event(time: Instant, node: &str, text: String) -> Self {
-        Hop { time, node: node.into(), action: Action::Event, reason: Some(text), outer: None, inner: None }
+        Hop {
+            time,
+            node: node.into(),
+            action: Action::Event,
+            to: Vec::new(),
+            reason: Some(text),
+            figure: None,
+            outer: None,
+            udp: None,
+            inner: None,
+            bytes: Vec::new(),
+        }
     }
 
     /// Something happened to `packet`, IPv4 or IPv6.
     pub(super) fn packet(time: Instant, node: &str, action: Action, reason: Option<String>, packet: &[u8]) -> Self {
         let outer = Ipv4::parse(packet);
-        // A part of a packet has no inner header of its own, or only half.
-        let inner = match &outer {
-            Some(outer) if outer.protocol == ip::PROTOCOL_IPV6 && !outer.is_fragment() => Ipv6::parse(outer.payload),
-            Some(_) => None,
-            None => Ipv6::parse(packet),
-        };
+        // A part of a packet has no headers of its own, or only half of one.
+        let whole = if outer.is_some_and(|outer| outer.is_fragment()) { &[][..] } else { packet };
+        let udp = Layers::new(whole).find_map(|layer| match layer.content {
+            Content::Udp(udp) if layer.depth == 0 => {
+                Some(UdpPorts { source: udp.source, destination: udp.destination })
+            }
+            _ => None,
+        });
         Hop {
             time,
             node: node.into(),
             action,
+            to: Vec::new(),
             reason,
+            figure: None,
             outer: outer.as_ref().map(OuterHeader::of),
-            inner: inner.as_ref().map(InnerHeader::of),
+            udp: udp.filter(|_| outer.is_some()),
+            inner: InnerHeader::of(whole),
+            bytes: packet.to_vec(),
         }
+    }
+
+    /// What Teredo puts in front of the IPv6 packet and behind it.
+    pub fn teredo(&self) -> impl Iterator<Item = Layer<'_>> {
+        let is_teredo = |content: &Content<'_>| {
+            matches!(content, Content::TeredoAuthentication(_) | Content::TeredoOrigin(_) | Content::TeredoTrailer(_))
+        };
+        let is_whole = self.udp.is_some();
+        Layers::new(&self.bytes).filter(move |layer| is_whole && !layer.is_quoted && is_teredo(&layer.content))
+    }
+
+    /// What stands in front of a title: `Figure 14`, `Figures 15 and 16`, `Table 1`.
+    #[must_use]
+    pub fn figure_title(&self) -> Option<String> {
+        let figure = self.figure.as_deref()?;
+        Some(match figure.parse::<u32>() {
+            Ok(_) => format!("Figure {figure}"),
+            Err(_) if figure.starts_with(|first: char| first.is_ascii_digit()) => format!("Figures {figure}"),
+            Err(_) => figure.to_owned(),
+        })
+    }
+
+    /// The ends of the outer packet, with ports where it has some:
+    /// `157.60.0.1:4096 -> 206.73.118.1:3544`.
+    #[must_use]
+    pub fn outer_ends(&self) -> Option<String> {
+        let outer = self.outer.as_ref()?;
+        Some(match self.udp {
+            Some(udp) => {
+                format!("{}:{} -> {}:{}", outer.source, udp.source, outer.destination, udp.destination)
+            }
+            None => format!("{} -> {}", outer.source, outer.destination),
+        })
     }
 
     /// The time as `1.500s`.
@@ -152,35 +236,61 @@ impl OuterHeader {
 }
 
 impl InnerHeader {
-    fn of(packet: &Ipv6<'_>) -> Self {
-        InnerHeader {
+    /// Of the IPv6 packet in `bytes`, or that they are.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let mut layers = Layers::new(bytes).filter(|layer| !layer.is_quoted);
+        let offset = layers.find(|layer| matches!(layer.content, Content::Ipv6(_)))?.offset;
+        let packet = Ipv6::parse(bytes.get(offset..)?)?;
+        let carried = layers.find(|layer| !matches!(layer.content, Content::Extension(_)));
+        let carried = carried.filter(|layer| !matches!(layer.content, Content::TeredoTrailer(_)));
+        let (text, with_options, message) = match carried {
+            // The packet that an error is about is in it.
+            Some(layer) => {
+                let about = |text: String| text.trim_end_matches(", about").to_owned();
+                (about(layer.content.to_string()), about(layer.to_string()), layer.content.kind())
+            }
+            None => ("bubble".to_owned(), "bubble".to_owned(), "bubble"),
+        };
+        Some(InnerHeader {
             source: packet.source,
             destination: packet.destination,
             hop_limit: packet.hop_limit,
             traffic_class: packet.traffic_class,
             next_header: packet.next_header,
             length: 40 + packet.payload.len(),
-            packet: ip::describe(packet),
-        }
+            options: with_options.len().saturating_sub(text.len()),
+            packet: with_options,
+            message,
+        })
     }
 }
 
 impl fmt::Display for OuterHeader {
     /// `192.168.47.99 -> 10.0.0.1`, then what is not as usual.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} -> {}   ttl {}", self.source, self.destination, self.ttl)?;
-        if self.tos != 0 {
-            write!(f, ", tos {:#04x}", self.tos)?;
+        write!(f, "{} -> {}{}", self.source, self.destination, Rest(self))
+    }
+}
+
+/// What an outer header says beside its ends.
+struct Rest<'a>(&'a OuterHeader);
+
+impl fmt::Display for Rest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rest(header) = self;
+        write!(f, "   ttl {}", header.ttl)?;
+        if header.tos != 0 {
+            write!(f, ", tos {:#04x}", header.tos)?;
         }
-        if self.dont_fragment {
+        if header.dont_fragment {
             f.write_str(", DF")?;
         }
-        match self.protocol {
-            ip::PROTOCOL_IPV6 => {}
-            ip::PROTOCOL_ICMP => f.write_str(", ICMP")?,
-            other => write!(f, ", protocol {other}")?,
+        match header.protocol {
+            ip::PROTOCOL_IPV6 => Ok(()),
+            ip::PROTOCOL_ICMP => f.write_str(", ICMP"),
+            ip::PROTOCOL_UDP => f.write_str(", UDP"),
+            other => write!(f, ", protocol {other}"),
         }
-        Ok(())
     }
 }
 
@@ -194,18 +304,29 @@ impl fmt::Display for InnerHeader {
 impl fmt::Display for Hop {
     /// One line for what happened and one for each header.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = self.inner.as_ref().map_or("", |inner| inner.packet.as_str());
+        let told = self.inner.as_ref().map(|inner| inner.packet.split_at(inner.packet.len() - inner.options));
+        let (what, options) = told.unwrap_or_default();
         write!(f, "{:>9}  {:<8} {:<11}  {what}", self.seconds(), self.node, self.action.as_str())?;
         match (&self.reason, what.is_empty()) {
             (Some(reason), true) => write!(f, "{reason}")?,
             (Some(reason), false) => write!(f, "  ({reason})")?,
             (None, _) => {}
         }
-        if let Some(outer) = &self.outer {
-            write!(f, "\n{:>20}IPv4  {outer}", "")?;
+        if let (Some(outer), Some(ends)) = (&self.outer, self.outer_ends()) {
+            write!(f, "\n{:>20}IPv4  {ends}{}", "", Rest(outer))?;
+        }
+        let is_behind = |layer: &Layer<'_>| matches!(layer.content, Content::TeredoTrailer(_));
+        for layer in self.teredo().filter(|layer| !is_behind(layer)) {
+            write!(f, "\n{:>26}{layer}", "")?;
         }
         if let Some(inner) = &self.inner {
             write!(f, "\n{:>20}IPv6  {inner}", "")?;
+        }
+        if !options.is_empty() {
+            write!(f, "\n{:>26}{}", "", options.trim_start_matches(", "))?;
+        }
+        for layer in self.teredo().filter(is_behind) {
+            write!(f, "\n{:>26}{layer}", "")?;
         }
         Ok(())
     }

@@ -8,12 +8,9 @@ use isatap_core::drop_reason::DropReason;
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 
-use super::ip::{self, Ipv4};
+use super::ip::{self, Ipv4, PROTOCOL_UDP as UDP};
 use super::node::{LabNode, Outbox};
 use super::rng::Rng;
-
-/// IPv4 protocol number of UDP.
-const UDP: u8 = 17;
 
 /// How a NAT maps flows and filters what comes in. [RFC 6081 §3, RFC 4787 §4, §5]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +104,8 @@ pub struct Nat {
     pub hairpin: bool,
     /// How long a mapping holds after the last packet that went out.
     pub timeout: Duration,
+    /// The port of the first mapping, if it is free; drawn as its kind does where not said.
+    pub first_port: Option<u16>,
     mappings: Vec<Mapping>,
     /// Ports that a port mapping protocol has opened, and for whom.
     opened: Vec<(SocketAddrV4, u16)>,
@@ -125,6 +124,7 @@ impl Nat {
             pool: vec![public],
             hairpin: false,
             timeout: Duration::from_secs(60),
+            first_port: None,
             mappings: Vec::new(),
             opened: Vec::new(),
             next_port: 20_000,
@@ -164,6 +164,9 @@ impl Nat {
         // A symmetric NAT has it for one destination only.
         let is_taken = |port: &u16| self.mappings.iter().any(|mapping| mapping.outside.port() == *port);
         if let Some(port) = opened.filter(|port| !is_taken(port)) {
+            return port;
+        }
+        if let Some(port) = self.first_port.take().filter(|port| self.is_free(*port)) {
             return port;
         }
         match self.kind {
@@ -248,7 +251,7 @@ impl LabNode for Nat {
             }
         }
         match rewritten(&packet, from, to) {
-            Some(bytes) => out.ipv4(&bytes),
+            Some(bytes) => out.translated(&bytes),
             None => out.dropped(DropReason::HopLimit, bytes),
         }
     }
@@ -351,6 +354,9 @@ mod tests {
         assert_ne!(out(&mut preserving, 2), 40_000);
         let mut sequential = nat(NatKind::Sequential);
         assert_eq!([1, 2, 3].map(|n| out(&mut sequential, n)), [20_000, 20_001, 20_002]);
+        let mut told = nat(NatKind::Sequential);
+        told.first_port = Some(4096);
+        assert_eq!([1, 2].map(|n| out(&mut told, n)), [4096, 20_000]);
     }
 
     #[test]

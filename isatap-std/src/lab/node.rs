@@ -8,6 +8,7 @@ use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::proto41::Outer;
 use isatap_core::time::Instant;
 
+use super::journey::Action;
 use super::names::DnsAnswer;
 use super::rng::Rng;
 
@@ -80,7 +81,7 @@ pub struct Outbox {
 /// One thing that a node hands back.
 #[derive(Clone, Debug)]
 pub(super) enum Output {
-    Ipv4(Vec<u8>),
+    Ipv4(Action, Vec<u8>),
     Native { link: LinkId, next_hop: Ipv6Addr, packet: Vec<u8> },
     Deliver { link: LinkId, packet: Vec<u8> },
     Resolve { link: LinkId, name: String },
@@ -92,7 +93,12 @@ pub(super) enum Output {
 impl Outbox {
     /// Sends an IPv4 packet into the cloud.
     pub fn ipv4(&mut self, packet: &[u8]) {
-        self.outputs.push(Output::Ipv4(packet.to_vec()));
+        self.outputs.push(Output::Ipv4(Action::Encapsulate, packet.to_vec()));
+    }
+
+    /// Sends an IPv4 packet on into the cloud with another address, as NATs do.
+    pub fn translated(&mut self, packet: &[u8]) {
+        self.outputs.push(Output::Ipv4(Action::Translate, packet.to_vec()));
     }
 
     /// Sends into the cloud what goes behind an outer header.

@@ -1,81 +1,7 @@
 //! Scenarios: a world, what happens in it, and what should come of it, as a
 //! TOML file.
 //!
-//! ```toml
-//! description = "A host finds its router"
-//!
-//! [cloud]                       # all optional: latency, jitter, loss, duplication, reordering (percent), mtu, …
-//! latency = "5ms"
-//! loss = 10
-//!
-//! [[name]]
-//! name = "isatap.example.com"
-//! addresses = ["10.0.0.1"]
-//!
-//! [[node]]                      # a node: where it stands, and below it its links
-//! name = "router"               # also: nat = "home", start = "5s", loop-checks = false
-//! [[node.isatap-router]]        # isatap-host, isatap-router, tunnel, 6rd, 6to4, teredo-client, teredo-server or
-//! local = "10.0.0.1"            # teredo-relay: the tables of `isatap run`, see `isatap config reference`
-//! prefix = "2001:db8:0:7::/64"
-//! [[node.lan]]                  # a native IPv6 segment
-//! name = "lan"
-//! address = "2001:db8:0:8::1/64"
-//!
-//! [[node]]
-//! name = "A"
-//! ipv4 = ["192.168.47.99"]      # left out: the addresses that its links name
-//! [[node.isatap-host]]
-//! router = "isatap.example.com" # or router = "10.0.0.1"
-//!
-//! [[native]]                    # an IPv6 host without a tunnel
-//! name = "C"
-//! lan = "lan"
-//! address = "2001:db8:0:8::c/64"
-//! gateway = "2001:db8:0:8::1"
-//!
-//! [[node]]                      # any mix of tunnels and LANs
-//! name = "server"
-//! [[node.isatap-router]]
-//! local = "172.16.10.25"
-//! prefix = "fd9c:30c:2da4:1::/64"
-//! metric = 300
-//! [[node.tunnel]]
-//! local = "131.107.9.1"
-//! remote = "131.107.9.9"
-//! [[node.lan]]
-//! name = "dmz"
-//! address = "fd9c:30c:2da4:111::25/64"
-//! [[node.route]]
-//! prefix = "fd9c:30c:2da4:1::/64"
-//! by = "dmz"                    # or the device of a tunnel, or "nothing"
-//! via = "fd9c:30c:2da4:111::31"
-//! metric = 200                  # also: preference, of a route that an ISATAP router advertises
-//!
-//! [[node]]
-//! name = "T"
-//! ipv4 = ["192.168.1.2"]
-//! nat = "home"                  # [[nat]] with name, ipv4 and kind; there is [[balancer]] as well
-//! [[node.teredo-client]]
-//! server = "131.107.0.2"
-//!
-//! [direct-access]               # then {intranet}::1/64 and so on stand for what is derived
-//! ipv4 = "131.107.0.2"
-//!
-//! [[step]]
-//! at = "10s"
-//! title = "From A to C and back"
-//! ping = { from = "A", to = "C", count = 10, at-least = 7 }   # expect = "reply", "silence", "too-big", …
-//!
-//! [[step]]                      # and each outer header that it and its answer should get
-//! ping = { from = "A", to = "C", outer = ["192.168.47.99 -> 10.0.0.1", "10.0.0.1 -> 192.168.47.99"] }
-//!
-//! [[step]]                      # a liar's packet, and where it should end; a ping may say drop too.
-//!                               # rounds = { at-most = 1 }: how often one node may send it on
-//! spoof = { outer-source = "9.9.9.9", outer-destination = "157.60.0.1", source = "2002:808:808::1", destination = "2002:9d3c:1:1::1", drop = { node = "G", reason = "6to4-source-mismatch" } }
-//!
-//! [[step]]                      # also: address, unplug, plug, suspend, resume, ipv4, cloud, name
-//! unplug = "router"
-//! ```
+//! [`EXAMPLE`] is one to begin with, and [`reference()`] lists every table and key.
 //!
 //! Steps happen in the order of the file, each not before its `at`.
 //!
@@ -89,6 +15,7 @@ mod file;
 mod node;
 mod run;
 mod step;
+mod table;
 mod value;
 
 use std::net::Ipv4Addr;
@@ -96,9 +23,11 @@ use std::net::Ipv4Addr;
 use isatap_core::time::Instant;
 
 pub use self::run::Run;
+pub use self::table::reference;
+pub use super::journey::NARRATOR;
 
 use self::file::File;
-use self::node::Node;
+use self::node::{Node, NodeTable};
 use super::balancer::Balancer;
 use super::names::{DnsAnswer, Names};
 use super::nat::Nat;
@@ -107,12 +36,8 @@ use super::world::World;
 use crate::error::{Error, Problem};
 use crate::mistakes;
 
-/// The journey's name for who tells the scenario: titles, and whether what
-/// was expected came (`met: …`, `not met: …`).
-pub const NARRATOR: &str = "scenario";
-
 /// The scenarios that come with this crate.
-const BUILTIN: [(&str, &str); 9] = [
+const BUILTIN: [(&str, &str); 12] = [
     ("6rd", include_str!("scenario/6rd.toml")),
     ("6to4", include_str!("scenario/6to4.toml")),
     ("compatible", include_str!("scenario/compatible.toml")),
@@ -120,9 +45,15 @@ const BUILTIN: [(&str, &str); 9] = [
     ("intranet", include_str!("scenario/intranet.toml")),
     ("loops", include_str!("scenario/loops.toml")),
     ("loss", include_str!("scenario/loss.toml")),
+    ("names", include_str!("scenario/names.toml")),
     ("renumber", include_str!("scenario/renumber.toml")),
     ("router-death", include_str!("scenario/router-death.toml")),
+    ("teredo", include_str!("scenario/teredo.toml")),
+    ("tunnel", include_str!("scenario/tunnel.toml")),
 ];
+
+/// A scenario to begin with: its text says what it does.
+pub const EXAMPLE: &str = include_str!("scenario/example.toml");
 
 /// The names of the scenarios that come with this crate.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -193,6 +124,25 @@ impl Scenario {
         nodes.chain(nats).chain(balancers).chain(natives).collect()
     }
 
+    /// Who takes part, in the order of the file: the name, and the first IPv4 address.
+    #[must_use]
+    pub fn columns(&self) -> Vec<(String, String)> {
+        let of_nodes = self.file.node.iter().map(|node| {
+            let (at, table) = (node.span().start, node.get_ref());
+            let ipv4 = table.read(at).ok().and_then(|node| node.ipv4().first().map(ToString::to_string));
+            (at, (table.name.clone(), ipv4.unwrap_or_default()))
+        });
+        let of_nats = self.file.nat.iter().map(|nat| (nat.span().start, &nat.get_ref().name, nat.get_ref().ipv4));
+        let of_balancers =
+            self.file.balancer.iter().map(|one| (one.span().start, &one.get_ref().name, one.get_ref().ipv4));
+        let of_others = of_nats.chain(of_balancers).map(|(at, name, ipv4)| (at, (name.clone(), ipv4.to_string())));
+        let of_natives = self.file.native.iter();
+        let of_natives = of_natives.map(|native| (native.span().start, (native.get_ref().name.clone(), String::new())));
+        let mut all: Vec<(usize, (String, String))> = of_nodes.chain(of_others).chain(of_natives).collect();
+        all.sort();
+        all.into_iter().map(|(_, column)| column).collect()
+    }
+
     /// Its nodes, ISATAP hosts first.
     fn nodes(&self) -> Vec<Node<'_>> {
         let nodes = self.file.node.iter().filter_map(|node| node.get_ref().read(node.span().start).ok());
@@ -213,7 +163,9 @@ impl Scenario {
         }
         let simple = |world: &mut World, id, ipv4: Ipv4Addr| world.set_ipv4(id, &[ipv4]);
         for nat in self.file.nat.iter().map(|nat| nat.get_ref()) {
-            let id = world.add(&nat.name, Nat::new(nat.kind.0, nat.ipv4));
+            let mut node = Nat::new(nat.kind.0, nat.ipv4);
+            node.first_port = nat.port;
+            let id = world.add(&nat.name, node);
             simple(&mut world, id, nat.ipv4);
         }
         let (hosts, others): (Vec<_>, Vec<_>) = self.nodes().into_iter().partition(Node::is_host);
@@ -344,6 +296,14 @@ fn check(file: &File, is_whole: bool) -> Vec<(usize, Wrong)> {
     for step in &file.step {
         let of_step = step.get_ref().check(is_whole.then_some(&known));
         wrong.extend(of_step.into_iter().map(|text| of_table(step.span().start, text)));
+        let asked = step.get_ref().qualified.as_ref().map(|deed| deed.node.as_str());
+        let is_client = |node: &NodeTable| Some(node.name.as_str()) == asked && node.is_teredo_client();
+        if let Some(asked) = asked.filter(|asked| is_whole && known.contains(asked))
+            && !file.node.iter().any(|node| is_client(node.get_ref()))
+        {
+            let text = format!("{asked} is no Teredo client: name one in qualified");
+            wrong.push(of_table(step.span().start, text));
+        }
     }
     wrong
 }

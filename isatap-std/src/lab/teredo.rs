@@ -15,7 +15,7 @@ use isatap_core::time::Instant;
 
 use super::ip::{Ipv4, Ipv6};
 use super::isatap::{check, describe};
-use super::journey::Action;
+use super::journey::{Action, Hop};
 use super::nat::{Nat, NatKind};
 use super::native::{NATIVE_LINK, NativeHost};
 use super::node::{LabNode, Outbox};
@@ -168,8 +168,8 @@ impl TeredoSite {
             _ => None,
         };
         let hops = self.world.journey().iter().skip(before);
-        let sent = |node: &str, action| action == Action::Encapsulate && !node.starts_with("nat-");
-        Connection { after, packets: hops.filter(|hop| sent(&hop.node, hop.action)).count() }
+        let is_sent = |hop: &&Hop| hop.action == Action::Encapsulate;
+        Connection { after, packets: hops.filter(is_sent).count() }
     }
 }
 

@@ -15,15 +15,13 @@ use isatap_core::time::Instant;
 
 use super::cloud::{Cloud, Reassembly};
 use super::ip;
-use super::journey::{Action, Hop};
+use super::journey::{Action, CLOUD, Hop};
 use super::names::Names;
 use super::node::{LabNode, Outbox, Output};
 use super::pcap::Pcap;
 use super::ping::{Ping, PingId, PingOutcome, Pings};
 use super::rng::Rng;
 
-/// The journey's name for the IPv4 network itself.
-const CLOUD: &str = "cloud";
 /// Things that one node may do at one instant before it counts as stuck.
 const BUSY: u32 = 100_000;
 
@@ -208,8 +206,13 @@ impl World {
 
     /// Says in the journey that something happened to `node`.
     pub fn note(&mut self, node: &str, text: impl Into<String>) {
-        let hop = Hop::event(self.now, node, text.into());
-        self.journey.iter_mut().for_each(|journey| journey.push(hop.clone()));
+        self.keep(Hop::event(self.now, node, text.into()));
+    }
+
+    pub(super) fn keep(&mut self, hop: Hop) {
+        if let Some(journey) = &mut self.journey {
+            journey.push(hop);
+        }
     }
 
     /// Records every IPv4 packet as it enters the cloud.
@@ -440,6 +443,15 @@ impl World {
         if let Some(journey) = &mut self.journey {
             let name = node.map_or(CLOUD, |id| &self.nodes[id.0].name);
             journey.push(Hop::packet(self.now, name, action, reason.map(Into::into), packet));
+        }
+    }
+
+    /// What a node sends, and to whom.
+    fn log_sent(&mut self, node: NodeId, action: Action, to: &[NodeId], packet: &[u8]) {
+        if let Some(journey) = &mut self.journey {
+            let name = |id: &NodeId| self.nodes[id.0].name.clone();
+            let to = to.iter().map(name).collect();
+            journey.push(Hop { to, ..Hop::packet(self.now, &name(&node), action, None, packet) });
         }
     }
 

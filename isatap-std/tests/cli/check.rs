@@ -95,11 +95,11 @@ fn s6r_22_s6r_31_a_6rd_edge_and_a_relay_judge_what_the_lab_sends_them() {
 
 #[test]
 fn ter_38_ter_39_a_teredo_client_judges_what_comes_to_its_port() {
-    // How the NAT of the first client shows it, by the scenario's seed.
-    let rows = judged("teredo", "192.0.2.1", "--link teredo --local 192.0.2.1:64112 --server 198.51.100.1");
+    // How the NAT of client B shows it.
+    let rows = judged("teredo", "131.107.0.1", "--link teredo --local 131.107.0.1:8192 --server 206.73.118.1");
     assert_has(&rows, &[("teredo", "router", "-"), ("teredo", "host", "-"), ("-", "-", "teredo-mapping")]);
     // At another port nothing is its own.
-    let rows = judged("teredo", "192.0.2.1", "--link teredo --local 192.0.2.1:64113 --server 198.51.100.1");
+    let rows = judged("teredo", "131.107.0.1", "--link teredo --local 131.107.0.1:8193 --server 206.73.118.1");
     assert!(!rows.is_empty() && rows.iter().all(|(_, _, reason)| reason == "not-addressed"), "{rows:?}");
 }
 

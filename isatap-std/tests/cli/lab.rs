@@ -9,7 +9,7 @@ fn every_listed_scenario_meets_its_expectations() {
     assert!(list.status.success());
     let list = String::from_utf8(list.stdout).unwrap();
     let names: Vec<_> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    for name in ["6rd", "6to4", "direct-access", "intranet", "loops", "teredo"] {
+    for name in ["6rd", "6to4", "direct-access", "intranet", "loops", "names", "teredo", "tunnel"] {
         assert!(names.contains(&name), "{name}: {list}");
     }
     for name in names {
@@ -37,6 +37,9 @@ fn rte_1_rte_6_sec_2_expectations_fail_where_the_network_is_another() {
     const DIRECT_ACCESS: &str = include_str!("../../src/lab/scenario/direct-access.toml");
     const LOOPS: &str = include_str!("../../src/lab/scenario/loops.toml");
     const INTRANET: &str = include_str!("../../src/lab/scenario/intranet.toml");
+    const TEREDO: &str = include_str!("../../src/lab/scenario/teredo.toml");
+    const TUNNEL: &str = include_str!("../../src/lab/scenario/tunnel.toml");
+    const NAMES: &str = include_str!("../../src/lab/scenario/names.toml");
     for (number, (text, from, to, complaint)) in [
         // RTE-1: the route has to beat the interface's own.
         (DIRECT_ACCESS, "metric = 200", "metric = 400", "NOT AS EXPECTED: helpdesk to one: no answer"),
@@ -70,6 +73,52 @@ fn rte_1_rte_6_sec_2_expectations_fail_where_the_network_is_another() {
             "10.0.0.1 -> 131.107.71.209",
             "10.0.0.2 -> 131.107.71.209",
             "NOT AS EXPECTED: outer 10.0.0.1 -> 131.107.71.209",
+        ),
+        (TEREDO, "port = 4096", "port = 4097", "NOT AS EXPECTED: A has not the address 2001:0:ce49:7601:e866:efff:"),
+        (
+            TEREDO,
+            "port = 8192",
+            "port = 8193",
+            "NOT AS EXPECTED: B found a restricted NAT, which shows it as 131.107.0.1:8193",
+        ),
+        (TEREDO, "kind = \"cone\"", "kind = \"port-restricted\"", "NOT AS EXPECTED: A has not qualified"),
+        (
+            TEREDO,
+            "kind = \"address-restricted\"",
+            "kind = \"cone\"",
+            "NOT AS EXPECTED: nat-b does not drop it: not-addressed",
+        ),
+        (
+            TEREDO,
+            "cone-phase = true",
+            "cone-phase = false",
+            "NOT AS EXPECTED: nat-a sent router-solicitation 157.60.0.1:4096 -> ",
+        ),
+        (
+            TEREDO,
+            "-> 192.168.2.2:40000\", \"192.168.2.2:40000 ->",
+            "-> 192.168.2.2:40000\", \"192.168.2.2:40001 ->",
+            "NOT AS EXPECTED: outer 192.168.4.2:40000 -> 131.107.0.1:8192",
+        ),
+        (
+            TEREDO,
+            "packets = [\"bubble 206",
+            "packets = [\"echo-request 206",
+            "NOT AS EXPECTED: nat-b sent bubble 206.73.118.1:3544",
+        ),
+        (TUNNEL, "mtu = 1480", "mtu = 1280", "NOT AS EXPECTED: A to B: packet too big, MTU 1280"),
+        (TUNNEL, "remote = \"157.60.0.1\"", "remote = \"157.60.0.2\"", "NOT AS EXPECTED: A to B: no answer"),
+        (
+            NAMES,
+            "prl-refresh-interval = 300",
+            "prl-refresh-interval = 3600",
+            "NOT AS EXPECTED: A has not the address 2001:db8:0:9:",
+        ),
+        (
+            NAMES,
+            "\"10.66.66.66\"], ttl",
+            "\"10.0.0.9\"], ttl",
+            "NOT AS EXPECTED: A has not the address 2001:db8:bad:bad:",
         ),
     ]
     .into_iter()
@@ -108,6 +157,10 @@ fn mistakes_in_a_scenario_are_told_by_line() {
             ":5: a spoof that expects nothing",
         ),
         ("[[step]]\nping = { from = \"n\", to = \"n\", outer = [\"10.0.0.1\"] }\n", ":6:41: 10.0.0.1: not an outer header"),
+        ("[[step]]\nfigure = \"25\"\nunplug = \"n\"\n", ":5: a figure without a title: add title"),
+        ("[[step]]\nsent = { by = \"n\", packets = [\"10.0.0.1 -> 10.0.0.2\"] }\n", ":6:31: 10.0.0.1 -> 10.0.0.2: not a packet: write what it is"),
+        ("[[step]]\nqualified = { node = \"n\", nat = \"cone\", mapped = \"10.0.0.1\" }\n", ":6:50: 10.0.0.1: not an IPv4 address with a port"),
+        ("[[step]]\nqualified = { node = \"n\", nat = \"cone\", mapped = \"10.0.0.1:9\" }\n", ":5: n is no Teredo client"),
     ]
     .into_iter()
     .enumerate()
@@ -199,4 +252,161 @@ fn ter_105_the_matrix_of_nats_is_printed_one_line_a_pair() {
     assert_ne!(status, Some(0));
     let elsewhere = Command::new(tool).args(["lab", "intranet", "--matrix"]).output().unwrap();
     assert_eq!(elsewhere.status.code(), Some(1));
+}
+
+/// What the tool prints of a scenario.
+fn played(arguments: &[&str]) -> String {
+    let run = Command::new(env!("CARGO_BIN_EXE_isatap")).arg("lab").args(arguments).output().unwrap();
+    assert!(run.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).unwrap()
+}
+
+/// Ports, what Teredo puts around the inner packet, and that one, at each hop. The bytes of the
+/// addresses are those of the white paper.
+#[test]
+fn a_hop_of_teredo_is_told_whole() {
+    let text = played(&["teredo"]);
+    for lines in [
+        "  nat-a    translate    Router Solicitation\n                    IPv4  157.60.0.1:4096 -> 206.73.118.1:3544   ttl 62, UDP\n",
+        "IPv4  206.73.118.2:3544 -> 157.60.0.1:4096   ttl 64, UDP\n",
+        "                          Teredo authentication, nonce ",
+        "                          Teredo origin 157.60.0.1:4096\n                    IPv6  fe80::8000:f227:31b6:89fe -> ",
+        "                          prefix 2001:0:ce49:7601::/64, autonomous, ",
+        "                          Teredo nonce trailer ",
+        "  nat-b    drop         bubble  (not-addressed)\n                    IPv4  157.60.0.9:5000 -> 131.107.0.1:8192 ",
+        "\nFigure 29: D to B",
+    ] {
+        assert!(text.contains(lines), "{lines}\n{text}");
+    }
+    let hops: Vec<serde_json::Value> =
+        played(&["teredo", "-j"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let advertised = hops
+        .iter()
+        .find(|hop| hop["node"] == "server" && hop["inner"]["message"] == "router-advertisement")
+        .unwrap_or_else(|| panic!("{hops:#?}"));
+    assert_eq!(advertised["udp"], serde_json::json!({ "src_port": 3544, "dst_port": 4096 }));
+    assert_eq!(advertised["to"], serde_json::json!(["nat-a"]));
+    let kinds: Vec<&serde_json::Value> =
+        advertised["teredo"].as_array().unwrap().iter().map(|layer| &layer["kind"]).collect();
+    assert_eq!(kinds, ["teredo-authentication", "teredo-origin"]);
+    assert_eq!(
+        (&advertised["teredo"][1]["address"], &advertised["teredo"][1]["port"]),
+        (&"157.60.0.1".into(), &4096.into())
+    );
+    let figures: Vec<&str> = hops.iter().filter_map(|hop| hop["figure"].as_str()).collect();
+    assert_eq!(figures, ["25", "27", "27", "26", "28", "29"]);
+}
+
+/// The packet that the white paper's figure shows first, and what becomes of it.
+#[test]
+fn figures_are_numbered_in_text_and_json() {
+    for (scenario, figures) in [
+        ("intranet", &["Table 1", "Figures 11 and 12", "Figure 12", "Figure 14", "Figures 15 and 16"][..]),
+        ("6to4", &["Figure 19", "Figures 21 and 22", "Figures 23 and 24"]),
+        ("tunnel", &["Figures 5 and 6", "Figure 7", "Figure 8"]),
+        ("compatible", &["Figure 8"]),
+        ("names", &["Figure 11"]),
+    ] {
+        let text = played(&[scenario]);
+        let found: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("Figure") || line.starts_with("Table"))
+            .filter_map(|line| line.split(':').next())
+            .collect();
+        assert_eq!(found, figures, "{scenario}");
+    }
+}
+
+/// The example plays, and the picture of README is what the tool draws of it.
+#[test]
+fn the_example_plays_and_is_the_picture_of_the_readme() {
+    let directory = std::env::temp_dir().join(format!("isatap-lab-example-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let (file, svg) = (directory.join("mine.toml"), directory.join("mine.svg"));
+    std::fs::write(&file, played(&["--example"])).unwrap();
+    let text = played(&[file.to_str().unwrap(), "--svg", svg.to_str().unwrap()]);
+    let drawn = std::fs::read_to_string(&svg).unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert!(text.contains("All 4 expectations were met."), "{text}");
+    let committed = include_str!("../../docs/lab.svg");
+    assert!(drawn == committed, "isatap lab --example > mine.toml; isatap lab mine.toml --svg isatap-std/docs/lab.svg");
+    assert!(include_str!("../../../README.md").contains("](isatap-std/docs/lab.svg)"));
+}
+
+/// The text of each element of a drawing, where all elements are closed.
+fn texts(svg: &str) -> Vec<String> {
+    let mut open: Vec<&str> = Vec::new();
+    for tag in svg.split('<').skip(1) {
+        let tag = tag.split('>').next().unwrap();
+        match tag.strip_prefix('/') {
+            Some(name) => assert_eq!(open.pop(), Some(name), "{svg}"),
+            None if tag.ends_with('/') => {}
+            None => open.push(tag.split(' ').next().unwrap()),
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    let texts = svg.split("<text ").skip(1).map(|text| text.split_once('>').unwrap().1);
+    texts.map(|text| text.split('<').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_drawing_has_nodes_headers_drops_and_times() {
+    let svg = std::env::temp_dir().join(format!("isatap-lab-{}.svg", std::process::id()));
+    let draw = |arguments: &[&str]| {
+        played(&[arguments, &["--svg", svg.to_str().unwrap()]].concat());
+        let drawn = std::fs::read_to_string(&svg).unwrap();
+        std::fs::remove_file(&svg).unwrap();
+        drawn
+    };
+    let teredo = draw(&["teredo"]);
+    let found = texts(&teredo);
+    for text in [
+        "isatap lab teredo",
+        "Figure 29",
+        "nat-b",
+        "131.107.0.1",
+        "45.000s",
+        "router solicitation",
+        "bubble",
+        "IPv4 157.60.0.1:4096 → 206.73.118.1:3544",
+        "origin 157.60.0.1:4096",
+        "bubble: not-addressed",
+        "✕ no-such-address",
+        "delivered: echo reply",
+        "✓ D to B: a reply after 65.000 ms",
+    ] {
+        assert!(found.iter().any(|found| found == text), "{text}: {found:#?}");
+    }
+    assert!(teredo.contains("@media(prefers-color-scheme:dark)"));
+    assert_eq!(teredo, draw(&["teredo"]), "the same each time");
+    // No scenario is wider than its nodes need, and every text stands inside.
+    let width = |svg: &str| svg.split('"').nth(3).unwrap().parse::<usize>().unwrap();
+    for (scenario, columns) in [("intranet", 6), ("teredo", 10), ("loss", 4)] {
+        let svg = draw(&[scenario]);
+        assert_eq!(width(&svg), 426 + 104 * columns, "{scenario}");
+        texts(&svg);
+    }
+    let nats = draw(&["teredo", "--nat-a", "cone", "--nat-b", "cone"]);
+    assert!(texts(&nats).iter().any(|text| text == "A client behind cone, the other behind cone"), "{nats}");
+}
+
+#[test]
+fn titles_of_other_people_are_no_markup() {
+    let directory = std::env::temp_dir().join(format!("isatap-lab-markup-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let (file, svg) = (directory.join("mine.toml"), directory.join("mine.svg"));
+    std::fs::write(&file, "description = \"a & b\"\n[[step]]\ntitle = \"<script>x</script>\"\nfigure = \"1 < 2\"\n")
+        .unwrap();
+    played(&[file.to_str().unwrap(), "--svg", svg.to_str().unwrap()]);
+    let drawn = std::fs::read_to_string(&svg).unwrap();
+    let nowhere = Command::new(env!("CARGO_BIN_EXE_isatap"))
+        .args(["lab", "compatible", "--svg"])
+        .arg(directory.join("none").join("mine.svg"))
+        .output()
+        .unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    let found = texts(&drawn);
+    assert!(found.contains(&"a &amp; b".to_owned()) && found.contains(&"&lt;script&gt;x&lt;/script&gt;".to_owned()));
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("choose a file that can be written"), "{nowhere:?}");
 }

@@ -61,11 +61,11 @@ fn has_default(world: &World, host: isatap_std::lab::NodeId) -> bool {
 }
 
 /// Outer source and destination of what `node` encapsulated.
-fn outer(journey: &[Hop], node: &str, packet: &str) -> Vec<(Ipv4Addr, Ipv4Addr)> {
+fn outer(journey: &[Hop], node: &str, message: &str) -> Vec<(Ipv4Addr, Ipv4Addr)> {
     journey
         .iter()
         .filter(|hop| hop.node == node && hop.action == Action::Encapsulate)
-        .filter(|hop| hop.inner.as_ref().is_some_and(|inner| inner.packet.starts_with(packet)))
+        .filter(|hop| hop.inner.as_ref().is_some_and(|inner| inner.message.starts_with(message)))
         .filter_map(|hop| hop.outer.map(|outer| (outer.source, outer.destination)))
         .collect()
 }
@@ -100,8 +100,8 @@ fn rte_walks_of_the_white_paper() {
     site.world.take_journey();
     assert!(site.reaches(site.a, global(B4)));
     let journey = site.world.take_journey();
-    assert_eq!(outer(&journey, "A", "echo request"), [(A4, B4)], "1: directly");
-    assert_eq!(outer(&journey, "B", "echo reply"), [(B4, A4)]);
+    assert_eq!(outer(&journey, "A", "echo-request"), [(A4, B4)], "1: directly");
+    assert_eq!(outer(&journey, "B", "echo-reply"), [(B4, A4)]);
     // Its own Neighbor Discovery goes on meanwhile.
     assert!(outer(&journey, "router", "echo").is_empty(), "ISA-83: not by the router");
 
@@ -110,15 +110,15 @@ fn rte_walks_of_the_white_paper() {
     let PingOutcome::Reply { hop_limit, after } = site.world.outcome(ping) else { unreachable!() };
     assert_eq!((hop_limit, after), (63, Duration::from_millis(12)), "one router on the way back");
     let journey = site.world.take_journey();
-    assert_eq!(outer(&journey, "A", "echo request"), [(A4, ROUTER4)], "2: by the default router");
-    assert_eq!(outer(&journey, "router", "echo reply"), [(ROUTER4, A4)], "3: by the last 32 bits");
+    assert_eq!(outer(&journey, "A", "echo-request"), [(A4, ROUTER4)], "2: by the default router");
+    assert_eq!(outer(&journey, "router", "echo-reply"), [(ROUTER4, A4)], "3: by the last 32 bits");
     let delivered = journey.iter().find(|hop| hop.node == "C" && hop.action == Action::Deliver).unwrap();
     assert_eq!(delivered.inner.as_ref().unwrap().hop_limit, 63);
     assert_eq!(delivered.outer, None);
 
     assert!(site.reaches(site.c, global(B4)), "from outside too");
     let journey = site.world.take_journey();
-    assert_eq!(outer(&journey, "router", "echo request"), [(ROUTER4, B4)]);
+    assert_eq!(outer(&journey, "router", "echo-request"), [(ROUTER4, B4)]);
 }
 
 fn hex(text: &str) -> Vec<u8> {
@@ -177,7 +177,7 @@ fn isa_30_isa_52_solicitation_and_advertisement_are_those_of_the_vectors() {
     let sent = world.ping(host, v6("2001:db8:1::1"));
     world.run_for(secs(1));
     assert_ne!(world.outcome(sent), PingOutcome::NoSource);
-    assert_eq!(outer(world.journey(), "host", "echo request"), [(host4, ROUTER4)]);
+    assert_eq!(outer(world.journey(), "host", "echo-request"), [(host4, ROUTER4)]);
 }
 
 /// Loss 1 to 50 %, duplication, reordering and jitter: the hosts get their

@@ -143,7 +143,7 @@ impl Site {
         let sent = self.world.journey().iter().filter(|hop| {
             hop.node == node
                 && hop.action == isatap_std::lab::Action::Encapsulate
-                && hop.inner.as_ref().is_some_and(|inner| inner.packet == "RS")
+                && hop.inner.as_ref().is_some_and(|inner| inner.message == "router-solicitation")
         });
         sent.map(|hop| hop.time).collect()
     }

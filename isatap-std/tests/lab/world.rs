@@ -137,9 +137,10 @@ fn a_ping_goes_there_and_back_with_both_headers_in_the_journey() {
             ("A", Action::Deliver, "0.010s".into()),
         ]
     );
+    assert_eq!((&world.journey()[0].to, &world.journey()[3].to), (&vec!["B".to_owned()], &vec!["A".to_owned()]));
     let hop = &world.journey()[1];
     assert_eq!(hop.outer.unwrap().ttl, 63);
-    assert_eq!(hop.inner.as_ref().unwrap().packet, "echo request 1.1");
+    assert_eq!(hop.inner.as_ref().unwrap().packet, "ICMPv6 echo request, id 1, seq 1");
     assert_eq!((world.delivered(), world.dropped()), (2, 0));
     let text = world.journey()[0].to_string();
     assert!(text.contains("\n                    IPv4  10.0.0.1 -> 10.0.0.2   ttl 64\n"), "{text}");

@@ -8,8 +8,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use isatap_core::isatap::addr::Dotted;
+use isatap_std::explain::LayerAnswer;
 use isatap_std::lab::scenario::{self, Scenario};
-use isatap_std::lab::{Action, Hop, InnerHeader, OuterHeader, World, seconds};
+use isatap_std::lab::{Action, Diagram, Hop, InnerHeader, OuterHeader, World, seconds};
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
@@ -31,12 +32,21 @@ pub(crate) struct Args {
     /// List the scenarios.
     #[arg(long)]
     list: bool,
+    /// Print a scenario to begin with: isatap lab --example > mine.toml
+    #[arg(long, conflicts_with_all = ["list", "reference"])]
+    example: bool,
+    /// Print every table and key of a scenario, with default and documentation.
+    #[arg(long, conflicts_with = "list")]
+    reference: bool,
     /// Print JSON, one object a hop.
     #[arg(short, long)]
     json: bool,
     /// Record the IPv4 packets into this file, for Wireshark or tcpdump.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
+    /// Draw the journey as a sequence diagram into this SVG file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Random seed (default: the scenario's).
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -50,10 +60,14 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         list(&mut out, args.json)?;
         return Ok(Status::Done);
     }
-    if args.scenario == teredo::NAME {
+    if args.example || args.reference {
+        out.write_all(if args.example { scenario::EXAMPLE.to_owned() } else { scenario::reference() }.as_bytes())?;
+        out.flush()?;
+        return Ok(Status::Done);
+    }
+    if args.teredo.is_asked_for(&args.scenario)? {
         return teredo::run(args, &mut out);
     }
-    args.teredo.refuse_elsewhere()?;
     let scenario = load(&args.scenario)?;
     let seed = args.seed.unwrap_or(scenario.seed);
     let mut run = scenario.start(seed).map_err(|error| Failure::Usage(error.to_string()))?;
@@ -62,19 +76,27 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     }
     let mut printer = Printer { json: args.json, colour: output::colour(args.json) };
     printer.start(&mut out, &scenario, seed)?;
-    while run.advance() {
+    let mut hops = Vec::new();
+    loop {
+        let goes_on = run.advance();
         for hop in run.world_mut().take_journey() {
             printer.hop(&mut out, &hop)?;
+            hops.extend(args.svg.as_ref().map(|_| hop));
         }
         out.flush()?;
-    }
-    for hop in run.world_mut().take_journey() {
-        printer.hop(&mut out, &hop)?;
+        if !goes_on {
+            break;
+        }
     }
     printer.end(&mut out, &run)?;
     out.flush()?;
     if let Some(path) = &args.pcap {
         run.world_mut().finish_capture().map_err(|error| cannot_record(path, &error))?;
+    }
+    if let Some(path) = &args.svg {
+        let name = Path::new(&scenario.name).file_name().unwrap_or_default().to_string_lossy();
+        let (title, description) = (format!("isatap lab {name}"), &scenario.description);
+        draw(path, &Diagram { title: &title, description, nodes: &scenario.columns(), hops: &hops })?;
     }
     if run.failures() == 0 { Ok(Status::Done) } else { Ok(Status::Problems) }
 }
@@ -85,7 +107,7 @@ fn load(name: &str) -> Result<Scenario, Failure> {
     }
     let path = Path::new(name);
     if path.extension().is_none_or(|extension| extension != "toml") && !path.exists() {
-        let known: Vec<&str> = scenario::names().chain([teredo::NAME]).collect();
+        let known: Vec<&str> = scenario::names().collect();
         return Err(Failure::Usage(format!(
             "no scenario is called {name}: choose one of {} or give a TOML file",
             known.join(", ")
@@ -100,10 +122,18 @@ fn cannot_record(path: &Path, error: &io::Error) -> Failure {
     Failure::Usage(format!("recording packets into {}: {error}; choose a file that can be written", path.display()))
 }
 
+fn draw(path: &Path, diagram: &Diagram<'_>) -> Result<(), Failure> {
+    std::fs::write(path, diagram.to_string()).map_err(|error| {
+        Failure::Usage(format!(
+            "drawing the journey into {}: {error}; choose a file that can be written",
+            path.display()
+        ))
+    })
+}
+
 fn list(out: &mut impl Write, json: bool) -> io::Result<()> {
     let builtin = scenario::names().filter_map(|name| Some((name, Scenario::builtin(name)?.description)));
-    let teredo = (teredo::NAME, teredo::DESCRIPTION.to_owned());
-    for (name, description) in builtin.chain([teredo]) {
+    for (name, description) in builtin {
         if json {
             json_line(out, &ListLine { scenario: name, description: &description })?;
         } else {
@@ -145,7 +175,10 @@ impl Printer {
                 Some(("not met", rest)) => {
                     writeln!(out, "{}", self.paint("1;31", &format!("{:>9}  NOT AS EXPECTED: {rest}", "")))
                 }
-                _ => writeln!(out, "\n{}", self.bold(text)),
+                _ => match hop.figure_title() {
+                    Some(figure) => writeln!(out, "\n{}", self.bold(&format!("{figure}: {text}"))),
+                    None => writeln!(out, "\n{}", self.bold(text)),
+                },
             };
         }
         let text = hop.to_string();
@@ -204,9 +237,22 @@ struct HopLine<'a> {
     t: String,
     node: &'a str,
     action: &'static str,
+    to: &'a [String],
     reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    figure: Option<&'a str>,
     outer: Option<OuterLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udp: Option<UdpLine>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    teredo: Vec<LayerAnswer<'a>>,
     inner: Option<InnerLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct UdpLine {
+    src_port: u16,
+    dst_port: u16,
 }
 
 #[derive(Serialize)]
@@ -234,6 +280,7 @@ struct InnerLine<'a> {
     next_header: u8,
     length: usize,
     packet: &'a str,
+    message: &'static str,
 }
 
 #[derive(Serialize)]
@@ -251,8 +298,12 @@ impl<'a> HopLine<'a> {
             t: hop.seconds(),
             node: &hop.node,
             action: hop.action.as_str(),
+            to: &hop.to,
             reason: hop.reason.as_deref(),
+            figure: hop.figure.as_deref(),
             outer: hop.outer.as_ref().map(OuterLine::of),
+            udp: hop.udp.map(|udp| UdpLine { src_port: udp.source, dst_port: udp.destination }),
+            teredo: hop.teredo().map(LayerAnswer).collect(),
             inner: hop.inner.as_ref().map(InnerLine::of),
         }
     }
@@ -287,6 +338,7 @@ impl<'a> InnerLine<'a> {
             next_header: header.next_header,
             length: header.length,
             packet: &header.packet,
+            message: header.message,
         }
     }
 }

@@ -8,23 +8,24 @@ use isatap_core::sixtofour::addr::{DirectAccessUlaPrefixes, directaccess_prefixe
 use serde::de::{Deserialize, Deserializer, Error as _};
 use toml::de::{DeTable, ValueDeserializer};
 
+use super::table::table;
 use super::value::Text;
 
-/// `[direct-access]`
-#[derive(Clone, Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct DirectAccessTable {
-    /// The first of a server's two public IPv4 addresses: `{intranet}`, `{ip-https}`,
-    /// `{teredo}`.
-    ipv4: Option<Ipv4Addr>,
-    /// A /48: `{organisation}`, `{isatap}`, `{ip-https-1}`, `{ip-https-2}`, `{dns64}`,
-    /// `{nat64}`.
-    organisation: Option<Organisation>,
+table! {
+    /// Prefixes that DirectAccess servers derive, as words for the rest of the file, such as
+    /// {intranet}::1/64.
+    #[derive(Default)]
+    pub(super) DirectAccessTable ["[direct-access]"] {
+        /// The first of a server's two public IPv4 addresses: {intranet}, {ip-https}, {teredo}.
+        "ipv4" ["\"V4\""] ipv4: Option<Ipv4Addr>,
+        /// A /48: {organisation}, {isatap}, {ip-https-1}, {ip-https-2}, {dns64}, {nat64}.
+        "organisation" ["\"P/48\""] organisation: Option<Organisation>,
+    }
 }
 
 /// An organisation prefix, and those that follow from it.
 #[derive(Clone, Debug)]
-struct Organisation(Ipv6Prefix, DirectAccessUlaPrefixes);
+pub(super) struct Organisation(Ipv6Prefix, DirectAccessUlaPrefixes);
 
 impl Organisation {
     fn new(prefix: Ipv6Prefix) -> Option<Self> {

@@ -10,40 +10,50 @@ use super::super::nat::NatKind;
 use super::direct_access::DirectAccessTable;
 use super::node::NodeTable;
 use super::step::StepTable;
+use super::table::table;
 use super::value::{Percent, Span, Text};
 use crate::mistakes::Hints;
 use crate::spec::file::{ALIASES, EXAMPLES};
 use crate::spec::{AddressWithLength, RANGES};
 
-/// A whole file.
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct File {
-    /// There has to be one. Were it missed here, nothing else would be found.
-    #[serde(default)]
-    pub(super) description: String,
-    #[serde(default)]
-    pub(super) seed: Option<u64>,
-    /// How long it goes on at least, from its start.
-    #[serde(default)]
-    pub(super) duration: Option<Span>,
-    #[serde(default)]
-    pub(super) cloud: CloudTable,
-    #[serde(default)]
-    pub(super) name: Vec<NameTable>,
-    #[serde(default)]
-    pub(super) node: Vec<Spanned<NodeTable>>,
-    #[serde(default)]
-    pub(super) native: Vec<Spanned<NativeTable>>,
-    #[serde(default)]
-    pub(super) nat: Vec<Spanned<NatTable>>,
-    #[serde(default)]
-    pub(super) balancer: Vec<Spanned<BalancerTable>>,
-    /// It has done its part before this is read.
-    #[serde(default, rename = "direct-access")]
-    _direct_access: Option<DirectAccessTable>,
-    #[serde(default)]
-    pub(super) step: Vec<Spanned<StepTable>>,
+table! {
+    /// A whole file.
+    pub(super) File ["In front of all tables"] {
+        /// One line on what the scenario shows. Needed.
+        // Were it missed by the reader, nothing else would be found.
+        #[serde(default)]
+        "description" ["\"TEXT\""] pub(super) description: String,
+        /// What chance follows from: the same seed gives the same packets.
+        #[serde(default)]
+        "seed" ["N; default 1"] pub(super) seed: Option<u64>,
+        /// How long the scenario goes on at least, from its start.
+        #[serde(default)]
+        "duration" ["\"SPAN\"; default until the last step"] pub(super) duration: Option<Span>,
+        /// The IPv4 network.
+        #[serde(default)]
+        "cloud" ["[cloud]"] pub(super) cloud: CloudTable,
+        /// Names.
+        #[serde(default)]
+        "name" ["[[name]]"] pub(super) name: Vec<NameTable>,
+        /// Nodes with tunnels.
+        #[serde(default)]
+        "node" ["[[node]]"] pub(super) node: Vec<Spanned<NodeTable>>,
+        /// Hosts without.
+        #[serde(default)]
+        "native" ["[[native]]"] pub(super) native: Vec<Spanned<NativeTable>>,
+        /// NATs.
+        #[serde(default)]
+        "nat" ["[[nat]]"] pub(super) nat: Vec<Spanned<NatTable>>,
+        /// Load balancers.
+        #[serde(default)]
+        "balancer" ["[[balancer]]"] pub(super) balancer: Vec<Spanned<BalancerTable>>,
+        /// Derived prefixes. It has done its part before this is read.
+        #[serde(default)]
+        "direct-access" ["[direct-access]"] _direct_access: Option<DirectAccessTable>,
+        /// What happens.
+        #[serde(default)]
+        "step" ["[[step]]"] pub(super) step: Vec<Spanned<StepTable>>,
+    }
 }
 
 impl Hints for File {
@@ -92,18 +102,28 @@ impl Hints for File {
     ];
 }
 
-/// `[cloud]`, and a step's `cloud`.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct CloudTable {
-    latency: Option<Span>,
-    jitter: Option<Span>,
-    loss: Option<Percent>,
-    duplication: Option<Percent>,
-    reordering: Option<Percent>,
-    mtu: Option<usize>,
-    black_hole: Option<bool>,
-    hops: Option<u8>,
+table! {
+    /// The IPv4 network between all nodes. The same keys as a step change it from then on.
+    #[derive(Default)]
+    pub(super) CloudTable ["[cloud]"] {
+        /// How long a packet takes at least.
+        "latency" ["\"SPAN\"; default \"5ms\""] latency: Option<Span>,
+        /// How much longer it may take. Packets may overtake others.
+        "jitter" ["\"SPAN\"; default \"0s\""] jitter: Option<Span>,
+        /// How many packets in a hundred get lost.
+        "loss" ["PERCENT; default 0"] loss: Option<Percent>,
+        /// How many arrive twice.
+        "duplication" ["PERCENT; default 0"] duplication: Option<Percent>,
+        /// How many arrive late, so that others overtake them.
+        "reordering" ["PERCENT; default 0"] reordering: Option<Percent>,
+        /// The longest packet that fits, in bytes. A longer one is fragmented, or refused with an ICMPv4
+        /// message where it has DF set.
+        "mtu" ["N; default 1500"] mtu: Option<usize>,
+        /// Whether longer packets with DF set vanish without that message.
+        "black-hole" ["true or false; default false"] black_hole: Option<bool>,
+        /// Routers on the way: each takes one from the TTL.
+        "hops" ["N; default 1"] hops: Option<u8>,
+    }
 }
 
 impl CloudTable {
@@ -122,55 +142,72 @@ impl CloudTable {
     }
 }
 
-/// `[[name]]`, and a step's `name`.
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct NameTable {
-    pub(super) name: String,
-    /// No address: no such name.
-    #[serde(default)]
-    pub(super) addresses: Vec<Ipv4Addr>,
-    #[serde(default = "Span::hour")]
-    pub(super) ttl: Span,
+table! {
+    /// A name in the DNS. The same keys as a step change it.
+    pub(super) NameTable ["[[name]]"] {
+        /// The name.
+        "name" ["\"NAME\"; needed"] pub(super) name: String,
+        /// Its A records; without one there is no such name.
+        #[serde(default)]
+        "addresses" ["[\"V4\", …]"] pub(super) addresses: Vec<Ipv4Addr>,
+        /// How long the answer is good for.
+        #[serde(default = "Span::hour")]
+        "ttl" ["\"SPAN\"; default \"1h\""] pub(super) ttl: Span,
+    }
 }
 
-/// `[[native]]`: an IPv6 host without a tunnel.
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct NativeTable {
-    pub(super) name: String,
-    pub(super) lan: String,
-    pub(super) address: Text<AddressWithLength>,
-    #[serde(default)]
-    pub(super) gateway: Option<Ipv6Addr>,
-    /// Routers for some destinations alone.
-    #[serde(default)]
-    pub(super) routes: Vec<NativeRoute>,
+table! {
+    /// An IPv6 host without a tunnel.
+    pub(super) NativeTable ["[[native]]"] {
+        /// Its name.
+        "name" ["\"NAME\"; needed"] pub(super) name: String,
+        /// The segment that it stands on.
+        "lan" ["\"LAN\"; needed"] pub(super) lan: String,
+        /// Its address there.
+        "address" ["\"P/LEN\"; needed"] pub(super) address: Text<AddressWithLength>,
+        /// Its default router.
+        #[serde(default)]
+        "gateway" ["\"V6\""] pub(super) gateway: Option<Ipv6Addr>,
+        /// Routers for some destinations alone.
+        #[serde(default)]
+        "routes" ["[{ … }, …]"] pub(super) routes: Vec<NativeRoute>,
+    }
 }
 
-/// A static route of a host.
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct NativeRoute {
-    pub(super) prefix: Text<Ipv6Prefix>,
-    pub(super) via: Ipv6Addr,
+table! {
+    /// A static route of an IPv6 host.
+    pub(super) NativeRoute ["routes = [{ … }] of [[native]]"] {
+        /// The destinations.
+        "prefix" ["\"P/LEN\"; needed"] pub(super) prefix: Text<Ipv6Prefix>,
+        /// The router.
+        "via" ["\"V6\"; needed"] pub(super) via: Ipv6Addr,
+    }
 }
 
-/// `[[nat]]`
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct NatTable {
-    pub(super) name: String,
-    pub(super) kind: Text<NatKind>,
-    /// How it looks from outside.
-    pub(super) ipv4: Ipv4Addr,
+table! {
+    /// A NAT, for nodes that name it. It carries UDP alone.
+    pub(super) NatTable ["[[nat]]"] {
+        /// Its name.
+        "name" ["\"NAME\"; needed"] pub(super) name: String,
+        /// How it maps and filters: cone, address-restricted, port-restricted, port-preserving,
+        /// sequential, port-symmetric or address-symmetric.
+        "kind" ["\"KIND\"; needed"] pub(super) kind: Text<NatKind>,
+        /// Its address outside.
+        "ipv4" ["\"V4\"; needed"] pub(super) ipv4: Ipv4Addr,
+        /// The first UDP port that it gives; drawn as its kind does if it is left out.
+        #[serde(default)]
+        "port" ["N"] pub(super) port: Option<u16>,
+    }
 }
 
-/// `[[balancer]]`
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct BalancerTable {
-    pub(super) name: String,
-    pub(super) ipv4: Ipv4Addr,
-    pub(super) servers: Vec<Ipv4Addr>,
+table! {
+    /// A balancer that gives each client a server of its own.
+    pub(super) BalancerTable ["[[balancer]]"] {
+        /// Its name.
+        "name" ["\"NAME\"; needed"] pub(super) name: String,
+        /// Its address.
+        "ipv4" ["\"V4\"; needed"] pub(super) ipv4: Ipv4Addr,
+        /// The servers behind it.
+        "servers" ["[\"V4\", …]; needed"] pub(super) servers: Vec<Ipv4Addr>,
+    }
 }

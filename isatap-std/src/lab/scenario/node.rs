@@ -14,6 +14,7 @@ use super::super::teredo::{self, INTERNET_LINK};
 use super::super::unplayed;
 use super::super::world::{NodeId, World};
 use super::Wrong;
+use super::table::table;
 use super::value::{Span, Text};
 use crate::error::Error;
 use crate::spec::{
@@ -21,67 +22,85 @@ use crate::spec::{
     TeredoServer, Tunnel, conflicts, list,
 };
 
-/// `[[node]]`
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct NodeTable {
-    pub(super) name: String,
-    /// Its IPv4 addresses; those that its links name, if it is left out.
-    ipv4: Option<Vec<Ipv4Addr>>,
-    /// When it gets them. Without it an ISATAP host gets them at the start, and any other node
-    /// before.
-    start: Option<Span>,
-    /// The NAT that it is behind.
-    pub(super) nat: Option<String>,
-    /// Whether it looks for routing loops.
-    #[serde(default = "yes")]
-    loop_checks: bool,
-    #[serde(default)]
-    isatap_host: Vec<Spanned<IsatapHost>>,
-    #[serde(default)]
-    isatap_router: Vec<Spanned<IsatapRouter>>,
-    #[serde(default)]
-    tunnel: Vec<Spanned<Tunnel>>,
-    #[serde(default)]
-    compatible: Vec<Spanned<Compatible>>,
-    #[serde(default, rename = "6rd")]
-    sixrd: Vec<Spanned<SixRd>>,
-    #[serde(default, rename = "6to4")]
-    sixtofour: Vec<Spanned<SixToFour>>,
-    #[serde(default)]
-    teredo_client: Vec<Spanned<TeredoClient>>,
-    #[serde(default)]
-    teredo_server: Vec<Spanned<TeredoServer>>,
-    #[serde(default)]
-    teredo_relay: Vec<Spanned<TeredoRelay>>,
-    #[serde(default)]
-    lan: Vec<Spanned<LanTable>>,
-    #[serde(default)]
-    route: Vec<Spanned<RouteTable>>,
+table! {
+    /// A node: where it stands, and below it its links and LANs. Links are the tables of isatap run, see
+    /// isatap config reference; the lab refuses pcap, secret-file, via, port-mapping, the lan of 6to4 and
+    /// 6rd, and names of relays and Teredo servers. ISATAP hosts and Teredo nodes have one link.
+    pub(super) NodeTable ["[[node]]"] {
+        /// Its name.
+        "name" ["\"NAME\"; needed"] pub(super) name: String,
+        /// Its IPv4 addresses.
+        "ipv4" ["[\"V4\", …]; default those that its links name"] ipv4: Option<Vec<Ipv4Addr>>,
+        /// When it gets them. Without it an ISATAP host gets them at the start, and any other node
+        /// before.
+        "start" ["\"SPAN\""] start: Option<Span>,
+        /// The NAT that it is behind.
+        "nat" ["\"NAT\""] pub(super) nat: Option<String>,
+        /// Whether it looks for routing loops (RFC 6324).
+        #[serde(default = "yes")]
+        "loop-checks" ["true or false; default true"] loop_checks: bool,
+        /// An ISATAP host.
+        #[serde(default)]
+        "isatap-host" ["[[node.isatap-host]]"] isatap_host: Vec<Spanned<IsatapHost>>,
+        /// An ISATAP router.
+        #[serde(default)]
+        "isatap-router" ["[[node.isatap-router]]"] isatap_router: Vec<Spanned<IsatapRouter>>,
+        /// A configured tunnel.
+        #[serde(default)]
+        "tunnel" ["[[node.tunnel]]"] tunnel: Vec<Spanned<Tunnel>>,
+        /// Tunnels to IPv4-compatible addresses.
+        #[serde(default)]
+        "compatible" ["[[node.compatible]]"] compatible: Vec<Spanned<Compatible>>,
+        /// A 6rd customer edge or border relay.
+        #[serde(default)]
+        "6rd" ["[[node.6rd]]"] sixrd: Vec<Spanned<SixRd>>,
+        /// A 6to4 host, router or relay.
+        #[serde(default)]
+        "6to4" ["[[node.6to4]]"] sixtofour: Vec<Spanned<SixToFour>>,
+        /// A Teredo client.
+        #[serde(default)]
+        "teredo-client" ["[[node.teredo-client]]"] teredo_client: Vec<Spanned<TeredoClient>>,
+        /// A Teredo server.
+        #[serde(default)]
+        "teredo-server" ["[[node.teredo-server]]"] teredo_server: Vec<Spanned<TeredoServer>>,
+        /// A Teredo relay.
+        #[serde(default)]
+        "teredo-relay" ["[[node.teredo-relay]]"] teredo_relay: Vec<Spanned<TeredoRelay>>,
+        /// Its native segments.
+        #[serde(default)]
+        "lan" ["[[node.lan]]"] lan: Vec<Spanned<LanTable>>,
+        /// Its static routes.
+        #[serde(default)]
+        "route" ["[[node.route]]"] route: Vec<Spanned<RouteTable>>,
+    }
 }
 
-/// `[[node.lan]]`
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct LanTable {
-    name: String,
-    /// The node's address there; only a Teredo server has none.
-    address: Option<Text<AddressWithLength>>,
+table! {
+    /// A native IPv6 segment that the node is a router on.
+    pub(super) LanTable ["[[node.lan]]"] {
+        /// The segment: those who name the same one are neighbours.
+        "name" ["\"LAN\"; needed"] name: String,
+        /// The node's address there. Needed, but for a Teredo server, which has none.
+        "address" ["\"P/LEN\""] address: Option<Text<AddressWithLength>>,
+    }
 }
 
-/// `[[node.route]]`
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RouteTable {
-    prefix: Text<Ipv6Prefix>,
-    /// A LAN, the device of a tunnel, or `nothing`.
-    by: String,
-    via: Option<Ipv6Addr>,
-    #[serde(default)]
-    metric: u32,
-    /// What an ISATAP router says of it that advertises it.
-    #[serde(default)]
-    preference: Preference,
+table! {
+    /// A static route.
+    pub(super) RouteTable ["[[node.route]]"] {
+        /// The destinations.
+        "prefix" ["\"P/LEN\"; needed"] prefix: Text<Ipv6Prefix>,
+        /// A LAN of the node, the device of a tunnel, or nothing.
+        "by" ["\"LAN\" or \"DEV\" or \"nothing\"; needed"] by: String,
+        /// The next hop; without it the destinations are on-link.
+        "via" ["\"V6\""] via: Option<Ipv6Addr>,
+        /// Of two routes of one prefix the smaller metric wins.
+        #[serde(default)]
+        "metric" ["N; default 0"] metric: u32,
+        /// What an ISATAP router says of the route, if it advertises it.
+        #[serde(default)]
+        "preference" ["\"low\" or \"medium\" or \"high\"; default \"medium\""] preference: Preference,
+    }
 }
 
 fn yes() -> bool {
@@ -118,6 +137,11 @@ impl NodeTable {
             .collect();
         links.sort_by_key(|(begin, _)| *begin);
         links.into_iter().unzip()
+    }
+
+    /// Whether it is a Teredo client.
+    pub(super) fn is_teredo_client(&self) -> bool {
+        !self.teredo_client.is_empty()
     }
 
     /// The node, if it makes sense. `at`: where its table begins.

@@ -9,9 +9,10 @@ use isatap_core::time::Instant;
 use super::super::ip;
 use super::super::journey::{Action, Hop, InnerHeader};
 use super::super::ping::{Ping, PingId, PingOutcome};
+use super::super::teredo::TeredoClient;
 use super::super::world::{NodeId, World};
-use super::step::{Deed, DropTable, Expect, PingDeed, SpoofDeed, StepTable};
-use super::value::Pair;
+use super::step::{Deed, DropTable, Expect, PingDeed, QualifiedDeed, SentDeed, SpoofDeed, StepTable};
+use super::value::{Pair, Sent};
 use super::{NARRATOR, set_name};
 
 /// A scenario on its way.
@@ -22,6 +23,8 @@ pub struct Run {
     starts: VecDeque<Start>,
     steps: VecDeque<StepTable>,
     end: Instant,
+    /// What was sent into the cloud since the last title, and by whom.
+    sent: Vec<(String, Sent)>,
     expectations: u32,
     failures: u32,
 }
@@ -37,7 +40,7 @@ impl Run {
         steps: VecDeque<StepTable>,
         end: Instant,
     ) -> Self {
-        Run { name: name.into(), world, starts, steps, end, expectations: 0, failures: 0 }
+        Run { name: name.into(), world, starts, steps, end, sent: Vec::new(), expectations: 0, failures: 0 }
     }
 
     /// The scenario's name.
@@ -78,18 +81,31 @@ impl Run {
             self.run_until(self.end);
             return more;
         };
+        let mut seen = self.world.journey().len();
         // What starts at this very time belongs under the title.
         let at = Instant::ZERO.saturating_add(step.at.0).max(self.world.now());
         self.start_hosts(|start| start < at);
         self.world.run_until(at);
         if let Some(title) = &step.title {
-            self.world.note(NARRATOR, title.as_str());
+            self.world
+                .keep(Hop { figure: step.figure.clone(), ..Hop::event(self.world.now(), NARRATOR, title.clone()) });
+            self.sent.clear();
+            seen = self.world.journey().len();
         }
         self.run_until(at);
+        self.keep_sent(seen);
+        seen = self.world.journey().len();
         for deed in step.deeds() {
             self.perform(deed);
         }
+        self.keep_sent(seen);
         true
+    }
+
+    /// Keeps what was sent since `seen`: whoever shows the journey takes it between two steps.
+    fn keep_sent(&mut self, seen: usize) {
+        let hops = self.world.journey().iter().skip(seen);
+        self.sent.extend(hops.filter_map(|hop| Some((hop.node.clone(), Sent::of(hop)?))));
     }
 
     /// Runs the whole scenario; tells how many expectations were not met.
@@ -126,11 +142,13 @@ impl Run {
             Deed::Spoof(spoof) => self.spoof(&spoof),
             Deed::Address(deed) => {
                 let Some(id) = world.find(&deed.node) else { return };
-                let has = world.ipv6(id).contains(&deed.address);
-                let verb = if has { "has" } else { "has not" };
-                let address = isatap_core::isatap::addr::Dotted(deed.address);
-                self.judge(has == deed.expect, format!("{} {verb} the address {address}", deed.node));
+                let own = world.ipv6(id).into_iter().find(|own| is_same(own, &deed.address));
+                let verb = if own.is_some() { "has" } else { "has not" };
+                let address = isatap_core::isatap::addr::Dotted(own.unwrap_or(deed.address));
+                self.judge(own.is_some() == deed.expect, format!("{} {verb} the address {address}", deed.node));
             }
+            Deed::Sent(deed) => self.judge_sent(&deed),
+            Deed::Qualified(deed) => self.judge_qualified(&deed),
             Deed::Unplug(name) => self.with_node(&name, |world, id| world.set_plugged(id, false)),
             Deed::Plug(name) => self.with_node(&name, |world, id| world.set_plugged(id, true)),
             Deed::Suspend(name) => self.with_node(&name, |world, id| world.set_suspended(id, true)),
@@ -194,14 +212,35 @@ impl Run {
             return;
         }
         let is_echo = |hop: &&Hop| {
-            hop.action == Action::Encapsulate
-                && hop.inner.as_ref().is_some_and(|inner| inner.packet.starts_with("echo"))
+            matches!(hop.action, Action::Encapsulate | Action::Translate)
+                && hop.inner.as_ref().is_some_and(|inner| matches!(inner.message, "echo-request" | "echo-reply"))
         };
-        let outer = |hop: &Hop| hop.outer.as_ref().map(|outer| Pair(outer.source, outer.destination));
-        let found: Vec<Pair> = self.world.journey().iter().skip(seen).filter(is_echo).filter_map(outer).collect();
-        let met = found.iter().eq(expected.iter());
+        let found: Vec<Pair> = self.world.journey().iter().skip(seen).filter(is_echo).filter_map(Pair::of).collect();
+        let met = found.len() == expected.len() && expected.iter().zip(&found).all(|(one, found)| one.is_met_by(found));
         let list = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         self.judge(met, if list.is_empty() { "no tunnel was used".into() } else { format!("outer {list}") });
+    }
+
+    /// Whether a node has sent this since the last title, and nothing else.
+    fn judge_sent(&mut self, deed: &SentDeed) {
+        let found: Vec<&Sent> = self.sent.iter().filter(|(by, _)| *by == deed.by).map(|(_, sent)| sent).collect();
+        let met = found.len() == deed.packets.len()
+            && deed.packets.iter().zip(&found).all(|(expected, found)| expected.is_met_by(found));
+        let list = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let list = if list.is_empty() { "nothing" } else { &list };
+        self.judge(met, format!("{} sent {list}", deed.by));
+    }
+
+    /// Whether a Teredo client knows this of its NAT.
+    fn judge_qualified(&mut self, deed: &QualifiedDeed) {
+        let client = self.world.find(&deed.node).and_then(|id| self.world.node::<TeredoClient>(id));
+        let Some(status) = client.map(|client| client.machine().status()) else { return };
+        let Some(mapped) = status.mapping else {
+            return self.judge(false, format!("{} has not qualified", deed.node));
+        };
+        let met = status.address.is_some() && deed.nat.is(status.nat) && mapped == deed.mapped.0;
+        let text = format!("{} found a {} NAT, which shows it as {mapped}", deed.node, status.nat.as_str());
+        self.judge(met, text);
     }
 
     /// Whether the journey since `seen` has the drop that was expected.
@@ -269,6 +308,15 @@ impl Run {
         self.failures += u32::from(!met);
         self.world.note(NARRATOR, format!("{}: {what}", if met { "met" } else { "not met" }));
     }
+}
+
+/// Whether an address is the expected one. Of a Teredo address the flags count that are neither
+/// random nor ignored: cone, U and G. `TER-1`, `TER-6`
+fn is_same(own: &Ipv6Addr, expected: &Ipv6Addr) -> bool {
+    const UNCERTAIN: u128 = 0x7cff << 48;
+    let is_teredo = expected.segments().starts_with(&[0x2001, 0]);
+    let mask = if is_teredo { !UNCERTAIN } else { u128::MAX };
+    own.to_bits() & mask == expected.to_bits() & mask
 }
 
 impl Expect {

@@ -3,28 +3,49 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::file::{CloudTable, NameTable};
-use super::value::{Pair, Reason, Span};
+use isatap_core::teredo::qualify::NatKind;
 
-/// `[[step]]`: a title, a deed, or both.
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct StepTable {
-    /// When, at the earliest; at once after the step before where not said.
-    #[serde(default)]
-    pub(super) at: Span,
-    #[serde(default)]
-    pub(super) title: Option<String>,
-    ping: Option<PingDeed>,
-    spoof: Option<SpoofDeed>,
-    address: Option<AddressDeed>,
-    unplug: Option<String>,
-    plug: Option<String>,
-    suspend: Option<String>,
-    resume: Option<String>,
-    ipv4: Option<Ipv4Deed>,
-    cloud: Option<CloudTable>,
-    name: Option<NameTable>,
+use super::file::{CloudTable, NameTable};
+use super::table::table;
+use super::value::{Mapped, Pair, Reason, Sent, Span};
+
+table! {
+    /// What happens next: a title, one thing to do or to expect, or both.
+    pub(super) StepTable ["[[step]]"] {
+        /// When, at the earliest, from the start of the scenario; else at once after the step before.
+        #[serde(default)]
+        "at" ["\"SPAN\""] pub(super) at: Span,
+        /// What the reader is to see.
+        #[serde(default)]
+        "title" ["\"TEXT\""] pub(super) title: Option<String>,
+        /// The figure of a textbook that the title is about: 15, 15 and 16, Table 1.
+        #[serde(default)]
+        "figure" ["\"NUMBER\""] pub(super) figure: Option<String>,
+        /// Send echo requests, and expect something to come back.
+        "ping" ["{ … }"] ping: Option<PingDeed>,
+        /// Send a packet of a liar, and expect something to become of it.
+        "spoof" ["{ … }"] spoof: Option<SpoofDeed>,
+        /// Expect a node to have an address, or not.
+        "address" ["{ … }"] address: Option<AddressDeed>,
+        /// Expect a node to have sent some packets since the last title.
+        "sent" ["{ … }"] sent: Option<SentDeed>,
+        /// Expect a Teredo client to know its NAT.
+        "qualified" ["{ … }"] pub(super) qualified: Option<QualifiedDeed>,
+        /// Pull a node's cables.
+        "unplug" ["\"NODE\""] unplug: Option<String>,
+        /// Put them back.
+        "plug" ["\"NODE\""] plug: Option<String>,
+        /// Suspend a node.
+        "suspend" ["\"NODE\""] suspend: Option<String>,
+        /// Resume it.
+        "resume" ["\"NODE\""] resume: Option<String>,
+        /// Give a node other IPv4 addresses.
+        "ipv4" ["{ … }"] ipv4: Option<Ipv4Deed>,
+        /// Change the network: the keys of [cloud].
+        "cloud" ["{ … }"] cloud: Option<CloudTable>,
+        /// Change a name: the keys of [[name]].
+        "name" ["{ … }"] name: Option<NameTable>,
+    }
 }
 
 impl StepTable {
@@ -35,6 +56,8 @@ impl StepTable {
             self.ping.clone().map(Deed::Ping),
             self.spoof.clone().map(Deed::Spoof),
             self.address.clone().map(Deed::Address),
+            self.sent.clone().map(Deed::Sent),
+            self.qualified.clone().map(Deed::Qualified),
             own(&self.unplug).map(Deed::Unplug),
             own(&self.plug).map(Deed::Plug),
             own(&self.suspend).map(Deed::Suspend),
@@ -72,9 +95,14 @@ impl StepTable {
                 }
             }
             [Deed::Address(deed)] => names.push(&deed.node),
+            [Deed::Sent(deed)] => names.push(&deed.by),
+            [Deed::Qualified(deed)] => names.push(&deed.node),
             [Deed::Ipv4(deed)] => names.push(&deed.node),
             [Deed::Unplug(name) | Deed::Plug(name) | Deed::Suspend(name) | Deed::Resume(name)] => names.push(name),
             [Deed::Cloud(_) | Deed::Name(_)] | [] => {}
+        }
+        if self.figure.is_some() && self.title.is_none() {
+            wrong.push("a figure without a title: add title".into());
         }
         let Some(known) = known else { return wrong };
         let use_instead =
@@ -94,6 +122,10 @@ pub(super) enum Deed {
     Spoof(SpoofDeed),
     /// An address that a node should have, or not.
     Address(AddressDeed),
+    /// What a node should have sent since the last title.
+    Sent(SentDeed),
+    /// What a Teredo client should have found out.
+    Qualified(QualifiedDeed),
     /// Pulls a node's cables.
     Unplug(String),
     /// Puts them back.
@@ -110,68 +142,85 @@ pub(super) enum Deed {
     Name(NameTable),
 }
 
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct PingDeed {
-    pub(super) from: String,
-    /// A node's name, or an address.
-    pub(super) to: String,
-    /// To and from the link-local addresses.
-    #[serde(default)]
-    pub(super) link_local: bool,
-    #[serde(default)]
-    pub(super) size: Option<usize>,
-    #[serde(default)]
-    pub(super) count: Option<u32>,
-    #[serde(default = "Span::second")]
-    pub(super) every: Span,
-    /// How long to wait for the last reply.
-    #[serde(default = "Span::two_seconds")]
-    pub(super) within: Span,
-    #[serde(default)]
-    pub(super) expect: Expect,
-    /// Replies that are enough, of `count`.
-    #[serde(default)]
-    pub(super) at_least: Option<u32>,
-    /// Where it should end, and why.
-    #[serde(default)]
-    pub(super) drop: Option<DropTable>,
-    /// The outer headers of requests and replies, in order.
-    #[serde(default)]
-    pub(super) outer: Vec<Pair>,
+table! {
+    /// Echo requests.
+    pub(super) PingDeed ["ping = { … } of [[step]]"] {
+        /// Who sends them.
+        "from" ["\"NODE\"; needed"] pub(super) from: String,
+        /// To whom: a node, or an address.
+        "to" ["\"NODE\" or \"V6\"; needed"] pub(super) to: String,
+        /// Whether to use link-local addresses.
+        #[serde(default)]
+        "link-local" ["true or false; default false"] pub(super) link_local: bool,
+        /// Bytes of each packet, with the IPv6 header.
+        #[serde(default)]
+        "size" ["N; default 56"] pub(super) size: Option<usize>,
+        /// How many.
+        #[serde(default)]
+        "count" ["N; default 1"] pub(super) count: Option<u32>,
+        /// How long after each other.
+        #[serde(default = "Span::second")]
+        "every" ["\"SPAN\"; default \"1s\""] pub(super) every: Span,
+        /// How long to wait for the last reply.
+        #[serde(default = "Span::two_seconds")]
+        "within" ["\"SPAN\"; default \"2s\""] pub(super) within: Span,
+        /// What should come back.
+        #[serde(default)]
+        "expect" ["\"reply\" or \"silence\" or \"too-big\" or \"unreachable\" or \"anything\"; default \"reply\""]
+        pub(super) expect: Expect,
+        /// How many of them are enough.
+        #[serde(default)]
+        "at-least" ["N; default all"] pub(super) at_least: Option<u32>,
+        /// Where a packet should end, and why.
+        #[serde(default)]
+        "drop" ["{ … }"] pub(super) drop: Option<DropTable>,
+        /// The outer headers of requests and replies at each hop, in order: "V4 -> V4", with UDP ports
+        /// "V4:PORT -> V4:PORT".
+        #[serde(default)]
+        "outer" ["[\"V4 -> V4\", …]"] pub(super) outer: Vec<Pair>,
+    }
 }
 
-/// A protocol-41 packet that somebody in the cloud makes up: an echo request
-/// whose headers say what its sender likes.
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct SpoofDeed {
-    pub(super) outer_source: Ipv4Addr,
-    pub(super) outer_destination: Ipv4Addr,
-    pub(super) source: Ipv6Addr,
-    pub(super) destination: Ipv6Addr,
-    #[serde(default = "hop_limit")]
-    pub(super) hop_limit: u8,
-    /// How long to watch what becomes of it.
-    #[serde(default = "Span::second")]
-    pub(super) within: Span,
-    #[serde(default)]
-    pub(super) drop: Option<DropTable>,
-    /// How often the node sends it on that does so most often.
-    #[serde(default)]
-    pub(super) rounds: Option<Range>,
-    /// How many tunnel packets come of it.
-    #[serde(default)]
-    pub(super) packets: Option<Range>,
+table! {
+    /// A protocol-41 packet that somebody in the cloud makes up: an echo request whose headers say what
+    /// its sender likes. At least one of drop, rounds and packets is needed.
+    pub(super) SpoofDeed ["spoof = { … } of [[step]]"] {
+        /// The outer source.
+        "outer-source" ["\"V4\"; needed"] pub(super) outer_source: Ipv4Addr,
+        /// The outer destination.
+        "outer-destination" ["\"V4\"; needed"] pub(super) outer_destination: Ipv4Addr,
+        /// The inner source.
+        "source" ["\"V6\"; needed"] pub(super) source: Ipv6Addr,
+        /// The inner destination.
+        "destination" ["\"V6\"; needed"] pub(super) destination: Ipv6Addr,
+        /// The inner hop limit.
+        #[serde(default = "hop_limit")]
+        "hop-limit" ["N; default 64"] pub(super) hop_limit: u8,
+        /// How long to watch what becomes of it.
+        #[serde(default = "Span::second")]
+        "within" ["\"SPAN\"; default \"1s\""] pub(super) within: Span,
+        /// Where it should end, and why.
+        #[serde(default)]
+        "drop" ["{ … }"] pub(super) drop: Option<DropTable>,
+        /// How often the node sends it on that does so most often.
+        #[serde(default)]
+        "rounds" ["{ … }"] pub(super) rounds: Option<Range>,
+        /// How many tunnel packets come of it.
+        #[serde(default)]
+        "packets" ["{ … }"] pub(super) packets: Option<Range>,
+    }
 }
 
-/// How many of something there should be.
-#[derive(Clone, Copy, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Range {
-    #[serde(default)]
-    at_least: u32,
-    at_most: Option<u32>,
+table! {
+    /// How many of something there should be.
+    #[derive(Copy)]
+    pub(super) Range ["rounds = { … } and packets = { … } of spoof"] {
+        /// The fewest.
+        #[serde(default)]
+        "at-least" ["N; default 0"] at_least: u32,
+        /// The most.
+        "at-most" ["N"] at_most: Option<u32>,
+    }
 }
 
 impl Range {
@@ -190,12 +239,14 @@ impl fmt::Display for Range {
     }
 }
 
-/// Which node should drop a packet, and for which of the core's reasons.
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct DropTable {
-    pub(super) node: String,
-    pub(super) reason: Reason,
+table! {
+    /// Which node should drop a packet, and why: isatap check --reasons lists the reasons.
+    pub(super) DropTable ["drop = { … } of ping and spoof"] {
+        /// The node.
+        "node" ["\"NODE\"; needed"] pub(super) node: String,
+        /// The reason.
+        "reason" ["\"REASON\"; needed"] pub(super) reason: Reason,
+    }
 }
 
 /// What should come back.
@@ -215,20 +266,70 @@ pub(super) enum Expect {
     Anything,
 }
 
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct AddressDeed {
-    pub(super) node: String,
-    pub(super) address: Ipv6Addr,
-    #[serde(default = "yes")]
-    pub(super) expect: bool,
+table! {
+    /// An address that a node should have, or not. Of a Teredo address the random flags are not
+    /// compared.
+    pub(super) AddressDeed ["address = { … } of [[step]]"] {
+        /// The node.
+        "node" ["\"NODE\"; needed"] pub(super) node: String,
+        /// The address.
+        "address" ["\"V6\"; needed"] pub(super) address: Ipv6Addr,
+        /// Whether it should have it.
+        #[serde(default = "yes")]
+        "expect" ["true or false; default true"] pub(super) expect: bool,
+    }
 }
 
-#[derive(Clone, Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Ipv4Deed {
-    pub(super) node: String,
-    pub(super) addresses: Vec<Ipv4Addr>,
+table! {
+    /// All that a node should have sent into the cloud since the last title, in order.
+    pub(super) SentDeed ["sent = { … } of [[step]]"] {
+        /// The node.
+        "by" ["\"NODE\"; needed"] pub(super) by: String,
+        /// What each packet is, as isatap explain -j calls its innermost layer or bubble, and its outer
+        /// header: "router-solicitation V4:PORT -> V4:PORT".
+        "packets" ["[\"KIND V4 -> V4\", …]; needed"] pub(super) packets: Vec<Sent>,
+    }
+}
+
+table! {
+    /// What a Teredo client should have found out when it qualified.
+    pub(super) QualifiedDeed ["qualified = { … } of [[step]]"] {
+        /// The client.
+        "node" ["\"NODE\"; needed"] pub(super) node: String,
+        /// The kind of its NAT.
+        "nat" ["\"cone\" or \"restricted\" or \"symmetric\"; needed"] pub(super) nat: FoundNat,
+        /// The address and port that the NAT shows.
+        "mapped" ["\"V4:PORT\"; needed"] pub(super) mapped: Mapped,
+    }
+}
+
+/// A kind of NAT that a Teredo client can find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum FoundNat {
+    Cone,
+    Restricted,
+    Symmetric,
+}
+
+impl FoundNat {
+    pub(super) fn is(self, found: NatKind) -> bool {
+        match self {
+            FoundNat::Cone => found == NatKind::Cone,
+            FoundNat::Restricted => found == NatKind::Restricted,
+            FoundNat::Symmetric => found == NatKind::Symmetric,
+        }
+    }
+}
+
+table! {
+    /// Other IPv4 addresses for a node.
+    pub(super) Ipv4Deed ["ipv4 = { … } of [[step]]"] {
+        /// The node.
+        "node" ["\"NODE\"; needed"] pub(super) node: String,
+        /// All that it has from now on.
+        "addresses" ["[\"V4\", …]; needed"] pub(super) addresses: Vec<Ipv4Addr>,
+    }
 }
 
 fn hop_limit() -> u8 {

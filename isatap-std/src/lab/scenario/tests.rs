@@ -218,3 +218,84 @@ fn s64_40_no_word_is_a_mistake_beside_another() {
         "{found:#?}"
     );
 }
+
+/// Whatever the reader of scenarios takes is in the reference, and nothing else: a wrong key is
+/// told all others.
+#[test]
+fn the_reference_has_every_key_of_every_table() {
+    let reference = reference();
+    let node = "[[node]]\nname = \"n\"\nipv4 = [\"10.0.0.1\"]\n";
+    let mut sections = 0;
+    for (title, before, is_inline) in [
+        ("[cloud]", "[cloud]\n", false),
+        ("[[name]]", "[[name]]\n", false),
+        ("[[node]]", "[[node]]\n", false),
+        ("[[node.lan]]", &format!("{node}[[node.lan]]\n"), false),
+        ("[[node.route]]", &format!("{node}[[node.route]]\n"), false),
+        ("[[native]]", "[[native]]\n", false),
+        ("routes = [{ … }] of [[native]]", "[[native]]\nroutes = ", true),
+        ("[[nat]]", "[[nat]]\n", false),
+        ("[[balancer]]", "[[balancer]]\n", false),
+        ("[direct-access]", "[direct-access]\n", false),
+        ("[[step]]", "[[step]]\n", false),
+        ("ping = { … } of [[step]]", "[[step]]\nping = ", true),
+        ("spoof = { … } of [[step]]", "[[step]]\nspoof = ", true),
+        ("drop = { … } of ping and spoof", "[[step]]\nping.drop = ", true),
+        ("rounds = { … } and packets = { … } of spoof", "[[step]]\nspoof.rounds = ", true),
+        ("address = { … } of [[step]]", "[[step]]\naddress = ", true),
+        ("sent = { … } of [[step]]", "[[step]]\nsent = ", true),
+        ("qualified = { … } of [[step]]", "[[step]]\nqualified = ", true),
+        ("ipv4 = { … } of [[step]]", "[[step]]\nipv4 = ", true),
+    ] {
+        sections += 1;
+        let wrong = "no-such-key-of-all = 1";
+        let wrong = match title {
+            _ if title.starts_with("routes") => format!("[{{ {wrong} }}]"),
+            _ if is_inline => format!("{{ {wrong} }}"),
+            _ => wrong.to_owned(),
+        };
+        let lines = told(&format!("description = \"x\"\n{before}{wrong}\n"));
+        let can_have = lines.iter().find_map(|line| line.split_once("it can have "));
+        let (_, known) = can_have.unwrap_or_else(|| panic!("{title}: {lines:#?}"));
+        let begin = reference.find(&format!("\n{title}\n")).unwrap_or_else(|| panic!("{title}"));
+        let section = &reference[begin + title.len() + 2..];
+        let end = section.match_indices("\n\n").find(|(at, _)| !section[at + 2..].starts_with(' ')).map(|(at, _)| at);
+        let section = &section[..end.unwrap_or(section.len())];
+        let documented: Vec<&str> = section
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ")?.split_once(" = ").map(|(key, _)| key))
+            .filter(|key| !key.contains(' '))
+            .collect();
+        // Links and LANs are tables of their own.
+        let of_tables = |key: &&str| title != "[[node]]" || documented.contains(key);
+        let known: Vec<&str> = known.split(", ").filter(of_tables).collect();
+        assert_eq!(documented, known, "{title}");
+    }
+    // And what stands in front of all of them.
+    assert_eq!(reference.split("\n\n").filter(|part| !part.starts_with(' ')).count(), sections + 2, "{reference}");
+    for key in ["description", "seed", "duration"] {
+        assert!(reference.contains(&format!("\n  {key} = ")), "{key}");
+    }
+}
+
+/// Whatever chance gives, the walk of each figure is the same.
+#[test]
+fn teredo_and_tunnels_meet_their_expectations_with_every_seed() {
+    for name in ["teredo", "tunnel", "names"] {
+        let scenario = Scenario::builtin(name).unwrap();
+        for seed in 1..=12 {
+            let mut run = scenario.start(seed).unwrap();
+            assert_eq!(
+                run.finish(),
+                0,
+                "{name}, seed {seed}: {:#?}",
+                run.world()
+                    .journey()
+                    .iter()
+                    .filter(|hop| hop.node == NARRATOR)
+                    .map(|hop| hop.reason.clone())
+                    .collect::<Vec<_>>()
+            );
+        }
+    }
+}

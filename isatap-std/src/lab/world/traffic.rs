@@ -16,13 +16,16 @@ impl World {
     pub(super) fn carry(&mut self) {
         while let Some((id, output)) = self.outputs.pop_front() {
             match output {
-                Output::Ipv4(packet) => {
-                    self.log(Some(id), Action::Encapsulate, None, &packet);
+                Output::Ipv4(action, packet) => {
+                    let to = Ipv4::parse(&packet).and_then(|header| self.next_node(Some(id), header.destination));
+                    self.log_sent(id, action, to.as_slice(), &packet);
                     self.transmit(Some(id), packet);
                 }
                 Output::Native { link, next_hop, packet } => {
-                    self.log(Some(id), Action::Forward, None, &packet);
-                    self.transmit_native(id, link, next_hop, packet);
+                    let receivers = self.receivers(id, link, next_hop);
+                    let to: Vec<NodeId> = receivers.iter().flatten().map(|(to, _)| *to).collect();
+                    self.log_sent(id, Action::Forward, &to, &packet);
+                    self.transmit_native(id, link, receivers, packet);
                 }
                 Output::Deliver { link, packet } => self.deliver(id, link, &packet),
                 Output::Resolve { link, name } => {
@@ -82,6 +85,11 @@ impl World {
         self.neighbour(from, destination).is_none().then_some(gateway)
     }
 
+    /// The node that gets a packet next: the gateway, or who has the destination.
+    fn next_node(&self, from: Option<NodeId>, destination: Ipv4Addr) -> Option<NodeId> {
+        self.gateway_to(from, destination).or_else(|| self.neighbour(from, destination))
+    }
+
     /// An IPv4 packet enters the cloud.
     pub(super) fn transmit(&mut self, from: Option<NodeId>, packet: Vec<u8>) {
         if let Some(pcap) = &mut self.pcap {
@@ -92,7 +100,7 @@ impl World {
             return self.lose("unplugged", &packet);
         }
         let via = self.gateway_to(from, header.destination);
-        let to = via.or_else(|| self.neighbour(from, header.destination));
+        let to = self.next_node(from, header.destination);
         let conditions = self.cloud.path(from, to);
         if to.is_none() {
             return self.lose("no-such-address", &packet);
@@ -134,23 +142,32 @@ impl World {
         }
     }
 
+    /// Who gets what goes out of a native link; `None`: it leads nowhere.
+    fn receivers(&self, from: NodeId, link: LinkId, next_hop: Ipv6Addr) -> Option<Vec<(NodeId, LinkId)>> {
+        let (_, lan) = *self.nodes[from.0].ports.iter().find(|(port, _)| *port == link)?;
+        let is_there =
+            |id: usize| id != from.0 && (next_hop.is_multicast() || self.nodes[id].node.owns_ipv6(&next_hop));
+        let ports =
+            (0..self.nodes.len()).flat_map(|id| self.nodes[id].ports.iter().map(move |(port, on)| (id, *port, *on)));
+        let receivers = ports.filter(|(id, _, on)| *on == lan && is_there(*id));
+        Some(receivers.map(|(id, port, _)| (NodeId(id), port)).collect())
+    }
+
     /// An IPv6 packet goes out of a native link.
-    fn transmit_native(&mut self, from: NodeId, link: LinkId, next_hop: Ipv6Addr, packet: Vec<u8>) {
+    fn transmit_native(
+        &mut self,
+        from: NodeId,
+        link: LinkId,
+        receivers: Option<Vec<(NodeId, LinkId)>>,
+        packet: Vec<u8>,
+    ) {
         let slot = &self.nodes[from.0];
-        let Some(&(_, lan)) = slot.ports.iter().find(|(port, _)| *port == link) else {
-            return self.lose("not-on-a-lan", &packet);
-        };
+        let lan = slot.ports.iter().find(|(port, _)| *port == link);
+        let (Some((_, lan)), Some(receivers)) = (lan, receivers) else { return self.lose("not-on-a-lan", &packet) };
         if !slot.plugged {
             return self.lose("unplugged", &packet);
         }
         let arrival = self.now.saturating_add(self.lans[lan.0].latency);
-        let is_there =
-            |id: usize| id != from.0 && (next_hop.is_multicast() || self.nodes[id].node.owns_ipv6(&next_hop));
-        let receivers: Vec<(NodeId, LinkId)> = (0..self.nodes.len())
-            .flat_map(|id| self.nodes[id].ports.iter().map(move |(port, on)| (id, *port, *on)))
-            .filter(|(id, _, on)| *on == lan && is_there(*id))
-            .map(|(id, port, _)| (NodeId(id), port))
-            .collect();
         if receivers.is_empty() {
             return self.lose("no-such-neighbour", &packet);
         }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use isatap_std::lab::{Connection, NatKind, TeredoSite, World};
+use isatap_std::lab::{Connection, Diagram, NatKind, TeredoSite, World};
 use serde::Serialize;
 
 use super::{Printer, cannot_record, json_line};
@@ -10,14 +10,12 @@ use crate::exit::{Failure, Status};
 use crate::output;
 
 /// The name of the scenario.
-pub(super) const NAME: &str = "teredo";
-/// One line on what it shows.
-pub(super) const DESCRIPTION: &str = "Teredo: two clients behind NATs of your choice; --matrix tries every pair";
+const NAME: &str = "teredo";
 
-/// What only the scenario `teredo` takes.
+/// What only the scenario `teredo` takes: with one of these it is a site of two clients instead.
 #[derive(clap::Args, Debug)]
 pub(super) struct TeredoArgs {
-    /// teredo: the NAT of the first client: cone, address-restricted,
+    /// teredo: two clients behind NATs of your choice, one of which connects to the other. The NAT of the first: cone, address-restricted,
     /// port-restricted, port-preserving, sequential, port-symmetric or
     /// address-symmetric.
     #[arg(long, value_name = "KIND", value_parser = kind)]
@@ -30,15 +28,21 @@ pub(super) struct TeredoArgs {
     #[arg(long)]
     hairpin: bool,
     /// teredo: try every pair of NATs, and print one line a pair.
-    #[arg(long, conflicts_with_all = ["nat_a", "nat_b"])]
+    #[arg(long, conflicts_with_all = ["nat_a", "nat_b", "svg"])]
     matrix: bool,
 }
 
 impl TeredoArgs {
-    /// For the other scenarios.
-    pub(super) fn refuse_elsewhere(&self) -> Result<(), Failure> {
+    /// Whether NATs are chosen.
+    ///
+    /// # Errors
+    /// For another scenario than `teredo`.
+    pub(super) fn is_asked_for(&self, scenario: &str) -> Result<bool, Failure> {
         if self.nat_a.is_none() && self.nat_b.is_none() && !self.hairpin && !self.matrix {
-            return Ok(());
+            return Ok(false);
+        }
+        if scenario == NAME {
+            return Ok(true);
         }
         let flags = "--nat-a, --nat-b, --hairpin and --matrix";
         Err(Failure::Usage(format!("{flags} are for `isatap lab teredo`: name that scenario")))
@@ -86,8 +90,14 @@ pub(super) fn run(args: &super::Args, out: &mut impl Write) -> Result<Status, Fa
     let (a, b) = (site.a, site.b);
     let connection = site.connect(a, b);
     let mut printer = Printer { json: args.json, colour: output::colour(args.json) };
-    for hop in site.world.take_journey() {
-        printer.hop(out, &hop)?;
+    let hops = site.world.take_journey();
+    for hop in &hops {
+        printer.hop(out, hop)?;
+    }
+    if let Some(path) = &args.svg {
+        let (from, to) = (nat_a.as_str(), nat_b.map_or("the same NAT", NatKind::as_str));
+        let (title, description) = ("isatap lab teredo", format!("A client behind {from}, the other behind {to}"));
+        super::draw(path, &Diagram { title, description: &description, nodes: &[], hops: &hops })?;
     }
     if !args.json {
         writeln!(out)?;
