@@ -52,9 +52,12 @@ pub mod lmhosts;
 mod lookup;
 mod message;
 mod name;
+mod name_service;
 mod neighbors;
 mod netbios;
 mod resolv_conf;
+#[cfg(target_os = "linux")]
+mod responder;
 mod search;
 mod step;
 mod worker;
@@ -72,8 +75,11 @@ pub use self::discard::{Discard, Discards};
 pub use self::llmnr::{LlmnrReply, llmnr_reply};
 pub use self::lookup::Lookup;
 pub use self::name::{Entry, EntryError, Name, NameError};
+pub use self::name_service::{NameService, NameServiceError};
 pub use self::netbios::{NetbiosName, Reply as NetbiosReply, query as netbios_query, reply as netbios_reply};
 pub use self::resolv_conf::ResolvConf;
+#[cfg(target_os = "linux")]
+pub use self::responder::{Holding, LinkReport, Responder, ResponderReport, ResponderSettings};
 pub use self::search::{candidates, devolved};
 pub use self::step::{Step, StepError, Trial};
 pub use self::worker::Resolver;

@@ -57,6 +57,7 @@ pub use whole::{Conflict, MOST_LINKS, conflicts, overlaps};
 use crate::capacity::Linux;
 use crate::device::check_device;
 use crate::error::Error;
+use crate::resolve::NameService;
 use isatap_core::capacity::Capacity;
 use isatap_core::datapath::Switches;
 use isatap_core::error::TableFull;
@@ -232,6 +233,18 @@ impl LinkSpec {
             LinkSpec::Tunnel(tunnel) => tunnel.via.as_deref(),
             LinkSpec::SixRd(sixrd) => sixrd.via.as_deref(),
             _ => None,
+        }
+    }
+
+    /// Whether it listens at a port below 1024, which not everybody may.
+    #[must_use]
+    pub fn binds_low_port(&self) -> bool {
+        let is_low = |bind: Option<Bind>| bind.is_some_and(|Bind(bind)| (1..1024).contains(&bind.port()));
+        match self {
+            LinkSpec::IsatapRouter(router) => router.answer_by.contains(&NameService::Netbios),
+            LinkSpec::TeredoClient(client) => is_low(client.bind),
+            LinkSpec::TeredoRelay(relay) => is_low(relay.bind),
+            _ => false,
         }
     }
 

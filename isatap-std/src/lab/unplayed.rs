@@ -57,6 +57,14 @@ pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {
         LinkSpec::IsatapHost(host) if host.legacy_name => {
             add("legacy-name", &host.legacy_name, "the lab knows the name isatap only", "leave it out");
         }
+        LinkSpec::IsatapRouter(router) => {
+            let why = "the lab's names have one source, the scenario";
+            if !router.wins.is_empty() {
+                add("wins", &list(&router.wins), why, "leave it out; write [[name]]");
+            } else if !router.answer_by.is_empty() {
+                add("answer-by", &list(&router.answer_by), why, "leave it out; write [[name]]");
+            }
+        }
         LinkSpec::SixToFour(SixToFour { relay: Some(relay @ Entry::Name(_)), .. }) => {
             add("relay", relay, "only ISATAP hosts of the lab ask for names", "write the IPv4 address");
         }

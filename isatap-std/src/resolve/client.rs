@@ -183,7 +183,7 @@ pub(super) fn exchange_tcp(mut stream: TcpStream, question: &[u8], until: Instan
 
 /// `Read::read_exact` with a deadline for the whole: a server that sends an octet
 /// now and then must not hold the thread.
-fn read_exact(stream: &mut TcpStream, mut out: &mut [u8], until: Instant) -> io::Result<()> {
+pub(super) fn read_exact(stream: &mut TcpStream, mut out: &mut [u8], until: Instant) -> io::Result<()> {
     while !out.is_empty() {
         stream.set_read_timeout(Some(remaining(until)?))?;
         match stream.read(out) {

@@ -1,9 +1,9 @@
-//! Answers of LLMNR and NetBIOS that are not used, counted by reason.
+//! Answers and questions of LLMNR and NetBIOS that are not used, counted by reason.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Why a datagram that came as an answer was not used.
+/// Why a datagram that came as an answer, or to a responder as a question, was not used.
 ///
 /// Neither protocol authenticates anything: these checks keep out who is not on the link, and who
 /// has not seen the question (NAM-23, NAM-33).
@@ -18,6 +18,8 @@ pub enum Discard {
     OtherQuestion,
     /// It does not come from the port of the protocol.
     WrongPort,
+    /// A responder's: it was not sent to everybody.
+    WrongDestination,
     /// Its source is not on the link on which was asked.
     OffLink,
     /// It carries an error code, which says nothing where everybody is asked.
@@ -41,6 +43,7 @@ impl Discard {
             Discard::WrongId => "wrong-id",
             Discard::OtherQuestion => "other-question",
             Discard::WrongPort => "wrong-port",
+            Discard::WrongDestination => "wrong-destination",
             Discard::OffLink => "off-link",
             Discard::ErrorCode => "error-code",
             Discard::Tentative => "tentative",
@@ -57,7 +60,7 @@ impl fmt::Display for Discard {
     }
 }
 
-/// How many answers were not used, by reason.
+/// How many answers, or questions to a responder, were not used, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Discards(BTreeMap<Discard, u64>);
 

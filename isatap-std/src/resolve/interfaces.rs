@@ -34,6 +34,10 @@ impl Interface {
         self.addresses.iter().any(|own| own.covers(address))
     }
 
+    pub(super) fn has(&self, address: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|own| own.address == address)
+    }
+
     /// The subnets that broadcasts reach, each once.
     pub(super) fn broadcasts(&self) -> impl Iterator<Item = (Ipv4Addr, Ipv4Addr)> + '_ {
         let first = |at: usize, broadcast| self.addresses.iter().take(at).all(|own| own.broadcast != Some(broadcast));

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -21,11 +21,13 @@ pub(super) struct Arrival {
     pub(super) length: usize,
     pub(super) from: SocketAddrV4,
     pub(super) interface: u32,
+    /// The destination: an address of this host, a group, or a broadcast address.
+    pub(super) to: Ipv4Addr,
 }
 
 impl LinkSocket {
-    /// At any free port.
-    pub(super) fn open() -> io::Result<Self> {
+    /// Port 0: any free one. One that is named is ours alone.
+    pub(super) fn open(port: u16) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_broadcast(true)?;
         // What is joined by others on this host is not for us.
@@ -34,7 +36,7 @@ impl LinkSocket {
         socket.set_multicast_ttl_v4(255)?;
         socket.set_ttl_v4(255)?;
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
-        socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0).into())?;
+        socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port).into())?;
         socket.set_nonblocking(false)?;
         Ok(Self(socket.into()))
     }
@@ -68,7 +70,7 @@ impl LinkSocket {
             }
             // The kernel counts in whole ticks, and zero would be for ever.
             self.0.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            match self.receive_one(buffer) {
+            match self.receive_one(buffer, MsgFlags::empty()) {
                 Ok(None) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -77,11 +79,19 @@ impl LinkSocket {
         }
     }
 
+    /// One that is there already; `None`: nothing is.
+    pub(super) fn receive_waiting(&self, buffer: &mut [u8]) -> io::Result<Option<Arrival>> {
+        match self.receive_one(buffer, MsgFlags::MSG_DONTWAIT) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
+            received => received,
+        }
+    }
+
     /// `None`: the kernel did not say where it came from.
-    fn receive_one(&self, buffer: &mut [u8]) -> io::Result<Option<Arrival>> {
+    fn receive_one(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Option<Arrival>> {
         let mut control = nix::cmsg_space!(libc::in_pktinfo);
         let mut pieces = [IoSliceMut::new(buffer)];
-        let message = recvmsg::<SockaddrIn>(self.0.as_raw_fd(), &mut pieces, Some(&mut control), MsgFlags::empty())?;
+        let message = recvmsg::<SockaddrIn>(self.0.as_raw_fd(), &mut pieces, Some(&mut control), flags)?;
         let info = message.cmsgs()?.find_map(|message| match message {
             ControlMessageOwned::Ipv4PacketInfo(info) => Some(info),
             _ => None,
@@ -91,7 +101,23 @@ impl LinkSocket {
                 length: message.bytes,
                 from: SocketAddrV4::new(from.ip(), from.port()),
                 interface: u32::try_from(info.ipi_ifindex).ok()?,
+                to: Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()),
             })
         }))
+    }
+
+    /// Listens to a group on an interface that has this index.
+    pub(super) fn join(&self, group: Ipv4Addr, interface: u32) -> io::Result<()> {
+        let interface = socket2::InterfaceIndexOrAddress::Index(interface);
+        match socket2::SockRef::from(&self.0).join_multicast_v4_n(&group, &interface) {
+            Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => Ok(()),
+            joined => joined,
+        }
+    }
+}
+
+impl AsFd for LinkSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

@@ -5,13 +5,17 @@
 //! which the routers that are looked for are reached. Nothing is remembered between questions
 //! (NAM-24): there is no cache that could mix links or sources.
 
+#[cfg(target_os = "linux")]
+mod answer;
 mod message;
 #[cfg(target_os = "linux")]
 mod query;
 
+#[cfg(target_os = "linux")]
+pub(super) use self::answer::{Asked, Query, check, claim};
 pub use self::message::{LlmnrReply, llmnr_reply};
 #[cfg(target_os = "linux")]
-pub(super) use self::query::ask;
+pub(super) use self::query::{ask, jitter};
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -4,12 +4,16 @@
 //! Nothing in it is authenticated: whoever sees a broadcast can answer it.
 
 mod cache;
+#[cfg(target_os = "linux")]
+mod claim;
 mod message;
 mod name;
 #[cfg(target_os = "linux")]
 mod query;
 
 pub(super) use self::cache::Cache;
+#[cfg(target_os = "linux")]
+pub(super) use self::claim::{Claim, Saying, Verdict};
 pub use self::message::{Reply, query, reply};
 pub use self::name::NetbiosName;
 #[cfg(target_os = "linux")]

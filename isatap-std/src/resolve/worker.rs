@@ -192,11 +192,11 @@ impl AsFd for Resolver {
 /// The thread's end of the wake-up socket.
 #[cfg(unix)]
 #[derive(Debug)]
-struct Waker(UnixStream);
+pub(super) struct Waker(UnixStream);
 
 #[cfg(unix)]
 impl Waker {
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         // A full socket is readable already; at worst nobody listens any more.
         let _ = (&self.0).write(&[1]);
     }
@@ -210,7 +210,7 @@ impl Drop for Waker {
 }
 
 #[cfg(unix)]
-fn wake_pair() -> io::Result<(UnixStream, Waker)> {
+pub(super) fn wake_pair() -> io::Result<(UnixStream, Waker)> {
     let (wake, waker) = UnixStream::pair()?;
     wake.set_nonblocking(true)?;
     waker.set_nonblocking(true)?;

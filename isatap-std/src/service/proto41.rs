@@ -187,13 +187,21 @@ impl role::Role for Proto41Role {
     fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
         match self {
             Proto41Role::Host(host) => [host.names.as_ref().map(AsFd::as_fd), None],
-            Proto41Role::Fixed(fixed) => [fixed.relay.as_ref().map(AsFd::as_fd), fixed.lease.as_ref().map(AsFd::as_fd)],
+            // No link has both: the one is a 6rd edge's, the other an ISATAP router's.
+            Proto41Role::Fixed(fixed) => {
+                let responder = fixed.responder.as_ref().map(AsFd::as_fd);
+                [fixed.relay.as_ref().map(AsFd::as_fd), fixed.lease.as_ref().map(AsFd::as_fd).or(responder)]
+            }
         }
     }
 
     fn ready(&mut self, env: &mut Environment<'_>, what: usize) -> Result<(), Error> {
         match (self, what) {
             (Proto41Role::Host(host), _) => host.resolved(env),
+            (Proto41Role::Fixed(fixed), 1) if fixed.responder.is_some() => {
+                fixed.responder_told(env);
+                Ok(())
+            }
             (Proto41Role::Fixed(fixed), 0) => {
                 fixed.resolved(env);
                 Ok(())

@@ -6,7 +6,7 @@
 use crate::driver::IoCounters;
 use crate::driver::attachment::Attachment;
 use crate::proto41_socket::SendCounters;
-use crate::resolve::Trial;
+use crate::resolve::{Holding, ResponderReport, Trial};
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::LearnedAddress;
 use isatap_core::error::Table;
@@ -48,6 +48,9 @@ pub struct Status {
     /// How the names of routers, or of a relay, were looked up last; absent: there is none.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub names: Option<NamesStatus>,
+    /// Whether an ISATAP router answers to its name; absent: it is not to.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub responder: Option<ResponderStatus>,
     /// The IPv6 MTU in bytes.
     pub mtu: u16,
     /// The IPv4 MTU underneath in bytes.
@@ -245,6 +248,7 @@ impl Status {
             prl: Vec::new(),
             prl_error: None,
             names: None,
+            responder: None,
             mtu: 0,
             underlay_mtu: None,
             routes: Vec::new(),
@@ -347,6 +351,55 @@ pub struct NamesStatus {
     /// Answers of neighbours and WINS servers that were not used since the start, by reason: `off-link`,
     /// `wrong-id` and others; only reasons that occurred.
     pub refused: BTreeMap<String, u64>,
+}
+
+/// Whether a router answers to the name `isatap`.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct ResponderStatus {
+    /// Each link and service.
+    pub links: Vec<HeldName>,
+    /// Each WINS server.
+    pub wins: Vec<HeldName>,
+    /// Questions that were answered.
+    pub answered: u64,
+    /// Messages that were not, by reason; only reasons that occurred.
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// Whether the name is the router's in one place.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct HeldName {
+    /// The interface, or the server.
+    pub at: String,
+    /// `llmnr`, `netbios` or `wins`.
+    pub by: String,
+    /// `checking`, `held`, `lost` (another machine has it) or `silent` (the server does not answer).
+    pub state: String,
+    /// Who has it instead.
+    pub holder: Option<Ipv4Addr>,
+}
+
+impl ResponderStatus {
+    pub(super) fn of(report: &ResponderReport) -> Self {
+        let held = |at: String, by: &str, holding: Holding| HeldName {
+            at,
+            by: by.to_owned(),
+            state: holding.as_str().to_owned(),
+            holder: if let Holding::Lost(holder) = holding { Some(holder) } else { None },
+        };
+        let links = report.links.iter();
+        let wins = report.wins.iter();
+        Self {
+            links: links.map(|link| held(link.interface.clone(), link.service.as_str(), link.holding)).collect(),
+            wins: wins.map(|(server, holding)| held(server.to_string(), "wins", *holding)).collect(),
+            answered: report.answered,
+            refused: report.discards.iter().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
+        }
+    }
 }
 
 /// What one step said of one name.

@@ -219,6 +219,7 @@ by_text!(
     isatap_core::prefix::Ipv6Prefix,
     crate::resolve::Entry,
     crate::resolve::Name,
+    crate::resolve::NameService,
     crate::resolve::Step,
     super::AddressWithLength,
     super::Direction,

@@ -3,10 +3,11 @@
 use super::field::spec;
 use super::{ISATAP_DEVICE, Refusals, check_locator, list, too_many};
 use crate::error::Error;
-use crate::resolve::Name;
+use crate::resolve::{Name, NameService};
 use isatap_core::capacity::Capacity;
 use isatap_core::interface::Context;
 use isatap_core::interface::Interface as _;
+use isatap_core::isatap::addr::is_locator;
 use isatap_core::isatap::{CheckNeighbors, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::OuterPolicy;
 use isatap_core::nd::learned::SearchDomain;
@@ -42,6 +43,12 @@ spec! { tunnel(ISATAP_DEVICE)
         preferred_lifetime: u32 ["SECONDS"] = 604_800;
         /// The preference among default routers: low, medium or high.
         preference: Preference ["PREFERENCE"] = Preference::Medium, arg(value_parser = preference);
+        /// Answer to the name isatap on the links of local, where nobody else has it: by llmnr, netbios, or
+        /// both with a comma between them. Hosts ask so with --resolve-by llmnr,broadcast, and Windows
+        /// hosts by themselves.
+        answer_by: Vec<NameService> ["SERVICE"], arg(value_delimiter = ',');
+        /// A WINS server to keep the name isatap registered with, for answer-by netbios. May be repeated.
+        wins: Vec<Ipv4Addr> ["V4"];
         /// A DNS server to advertise. May be repeated.
         dns: Vec<Ipv6Addr> ["V6"];
         /// A search domain to advertise. May be repeated.
@@ -75,6 +82,8 @@ impl IsatapRouter {
         super::sort(&mut self.member);
         super::sort(&mut self.known_router);
         super::sort(&mut self.trust_router);
+        super::sort(&mut self.answer_by);
+        super::once(&mut self.wins);
     }
 
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
@@ -129,6 +138,15 @@ impl IsatapRouter {
                 continue;
             };
             refusals.add("trust-router", Error::usage("trust the router", router, why).with_advice(advice));
+        }
+        for server in &self.wins {
+            if !self.answer_by.contains(&NameService::Netbios) {
+                let error = Error::usage("register with the WINS server", server, "NetBIOS is not spoken");
+                refusals.add("wins", error.with_advice("add netbios to answer-by"));
+            } else if !is_locator(*server) {
+                let error = Error::usage("register with the WINS server", server, "no host can have this address");
+                refusals.add("wins", error.with_advice("give the IPv4 address of the server"));
+            }
         }
         for domain in &self.search {
             refusals.note("search", search_domain(domain).map(drop));

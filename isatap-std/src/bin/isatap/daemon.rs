@@ -116,6 +116,9 @@ pub(crate) fn run(config: &Config, args: &DaemonArgs) -> Result<Status, Failure>
     let lmhosts = || config.links.iter().filter_map(LinkSpec::lmhosts);
     let leases = || config.links.iter().filter_map(LinkSpec::dhcp_lease);
     let privileges = args.privileges.announce(None, |privileges| {
+        // A device that is deleted is made again, ports and all.
+        let low = config.links.iter().any(LinkSpec::binds_low_port);
+        let privileges = if low { privileges.bind_low_ports() } else { privileges };
         leases().fold(lmhosts().fold(privileges, Privileges::read_names), Privileges::read)
     })?;
     let mut links = Run::open_with(&config.links, &[], Some(&RuntimeDir::new()), observer(args.verbose, hook))?;

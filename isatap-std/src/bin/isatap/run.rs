@@ -15,7 +15,6 @@ use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::service::Notice;
 use isatap_std::signal::{Request, Signals};
-use isatap_std::spec::{Bind, LinkSpec};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::daemon::{self, PrivilegeArgs};
@@ -139,12 +138,7 @@ fn keep(privileges: Privileges, file: &str, config: &Config) -> Privileges {
         privileges = link.secret_file().into_iter().fold(privileges, Privileges::read);
         privileges = link.dhcp_lease().into_iter().fold(privileges, Privileges::read);
         privileges = link.lmhosts().into_iter().fold(privileges, Privileges::read_names);
-        let port = match link {
-            LinkSpec::TeredoClient(client) => client.bind.map_or(0, |Bind(bind)| bind.port()),
-            LinkSpec::TeredoRelay(relay) => relay.bind.map_or(0, |Bind(bind)| bind.port()),
-            _ => 0,
-        };
-        if (1..1024).contains(&port) {
+        if link.binds_low_port() {
             privileges = privileges.bind_low_ports();
         }
     }

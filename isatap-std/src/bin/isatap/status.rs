@@ -130,6 +130,12 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
         let refused: Vec<String> = names.refused.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         writeln!(out, "    refused answers to names: {}", refused.join(", "))?;
     }
+    if let Some(responder) = &status.responder {
+        for place in responder.links.iter().chain(&responder.wins) {
+            let holder = place.holder.map(|holder| format!(" to {holder}")).unwrap_or_default();
+            writeln!(out, "    name isatap at {} by {}: {}{holder}", place.at, place.by, place.state)?;
+        }
+    }
     if let Some(remote) = status.remote {
         let reachability = status.reachability.as_ref().map(|state| format!(" {state}")).unwrap_or_default();
         writeln!(out, "    to {remote}{reachability}{}", ago(status.heard).trim_start_matches(','))?;

@@ -62,7 +62,7 @@ impl<'q> Question<'q> {
         let (id, name) = (random_id()?, wire_name(name));
         let bytes = query(id, &name, &[]).map_err(io::Error::other)?.as_dgram_slice().to_vec();
         let interfaces = interfaces.iter().filter(|interface| interface.is_multicast).collect();
-        Ok(Self { interfaces, socket: LinkSocket::open()?, id, name, bytes })
+        Ok(Self { interfaces, socket: LinkSocket::open(0)?, id, name, bytes })
     }
 
     fn send(&self) -> Result<(), Failure> {
@@ -181,7 +181,7 @@ impl<'q> Question<'q> {
 }
 
 /// NAM-22: a random part of JITTER_INTERVAL.
-pub(super) fn jitter() -> io::Result<Duration> {
+pub(in crate::resolve) fn jitter() -> io::Result<Duration> {
     let share = u32::from(random_id()?);
     JITTER.checked_mul(share).map(|time| time / u32::from(u16::MAX)).ok_or_else(|| ErrorKind::InvalidInput.into())
 }

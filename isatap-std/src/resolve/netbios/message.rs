@@ -22,6 +22,7 @@ pub(in crate::resolve) mod flag {
     pub(in crate::resolve) const RESPONSE: u16 = 0x8000;
     pub(in crate::resolve) const AUTHORITATIVE: u16 = 0x0400;
     pub(in crate::resolve) const RECURSION_DESIRED: u16 = 0x0100;
+    pub(in crate::resolve) const RECURSION_AVAILABLE: u16 = 0x0080;
     pub(in crate::resolve) const BROADCAST: u16 = 0x0010;
 }
 
@@ -215,6 +216,29 @@ impl Writer {
     pub(in crate::resolve) fn question(mut self, name: &NetbiosName) -> Self {
         self.name(name);
         self.words(&[NB, INTERNET]);
+        self
+    }
+
+    /// A name record with one entry. `name`: `None` points to that of the question.
+    pub(in crate::resolve) fn record(
+        mut self,
+        name: Option<&NetbiosName>,
+        ttl: u32,
+        entries: &[(u16, Ipv4Addr)],
+    ) -> Self {
+        match name {
+            Some(name) => self.name(name),
+            // The question stands right behind the header.
+            None => self.words(&[0xc00c]),
+        }
+        self.words(&[NB, INTERNET]);
+        self.0.extend(ttl.to_be_bytes());
+        let length = entries.len().saturating_mul(6);
+        self.words(&[u16::try_from(length).unwrap_or(u16::MAX)]);
+        for (flags, address) in entries {
+            self.words(&[*flags]);
+            self.0.extend(address.octets());
+        }
         self
     }
 

@@ -107,7 +107,7 @@ pub(in crate::resolve) fn ask_broadcast(
     let unreachable = |_: io::Error| Failure::Unreachable;
     let id = random_id().map_err(unreachable)?;
     let question = query(id, name, true);
-    let socket = LinkSocket::open().map_err(unreachable)?;
+    let socket = LinkSocket::open(0).map_err(unreachable)?;
     let (mut buffer, mut is_sent) = ([0; LARGEST], false);
     for _ in 0..LINK_TRIES {
         for interface in interfaces {

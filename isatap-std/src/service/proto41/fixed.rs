@@ -6,6 +6,7 @@ use super::lease::DhcpDomain;
 use super::{Environment, list};
 use crate::error::Error;
 use crate::netlink::sysctl;
+use crate::resolve::{Holding, LinkReport, Responder, ResponderReport};
 use crate::service::LocatorSource;
 use crate::service::forwarding::Forwarding;
 use crate::service::question::Question;
@@ -33,6 +34,10 @@ pub(crate) struct FixedRole {
     pub(super) relay: Option<Question>,
     /// Of a 6rd edge whose domain comes by DHCP.
     pub(super) lease: Option<DhcpDomain>,
+    /// Of an ISATAP router that answers to its name.
+    pub(super) responder: Option<Responder>,
+    /// What it said last.
+    told: ResponderReport,
     /// Of 6to4: no address can be made of those that there are.
     is_unusable: bool,
     /// Of a configured tunnel: whether its other end answers.
@@ -61,6 +66,8 @@ impl FixedRole {
             forwarding: Forwarding::default(),
             relay: None,
             lease: None,
+            responder: None,
+            told: ResponderReport::default(),
             is_unusable: false,
             answers: Answers::default(),
         }
@@ -85,11 +92,19 @@ impl FixedRole {
         if self.read_lease(env) { self.refresh(env) } else { Ok(()) }
     }
 
+    /// The same with what answers to its name.
+    pub(super) fn with_responder(self, responder: Option<Responder>) -> Self {
+        Self { responder, ..self }
+    }
+
     pub(super) fn forwards(&self) -> bool {
         self.is_router || self.forwarding.is_on() == Some(true)
     }
 
     pub(super) fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        if let Some(responder) = &self.responder {
+            responder.refresh();
+        }
         let before = env.find(&self.locators, None)?;
         if env.found.mtu != before.mtu {
             env.set_underlay_mtu(env.found.mtu);
@@ -174,6 +189,37 @@ impl FixedRole {
     pub(super) fn ask(&mut self, env: &mut Environment<'_>) {
         if let Some(relay) = &mut self.relay {
             relay.ask(&env.found.locators);
+        }
+    }
+
+    /// Says where the name is this router's, and where it is not.
+    pub(super) fn responder_told(&mut self, env: &mut Environment<'_>) {
+        let Some(responder) = &mut self.responder else { return };
+        let report = responder.take_news();
+        let before = std::mem::replace(&mut self.told, report);
+        for link in self.told.links.iter().filter(|link| !before.links.contains(link)) {
+            let LinkReport { interface, service, holding, .. } = link;
+            match holding {
+                Holding::Held => env.info(format!("answers to the name isatap on {interface} by {service}")),
+                Holding::Lost(other) => env.warn(format!(
+                    "{other} has the name isatap on {interface}: this router does not answer to it there by {service}; \
+                     of two routers on one link one is found so, all of them by the DNS"
+                )),
+                _ => {}
+            }
+        }
+        for (server, holding) in self.told.wins.iter().filter(|server| !before.wins.contains(server)) {
+            match holding {
+                Holding::Held => env.info(format!("the WINS server {server} has registered the name isatap")),
+                Holding::Lost(_) => env.warn(format!(
+                    "the WINS server {server} does not register the name isatap: another machine has it; delete the \
+                     entry there, or leave the server out"
+                )),
+                Holding::Silent => env.warn(format!(
+                    "the WINS server {server} does not answer, and is asked again each minute; see ping {server}"
+                )),
+                Holding::Checking => {}
+            }
         }
     }
 

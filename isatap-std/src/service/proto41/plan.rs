@@ -7,6 +7,7 @@ use super::lease::DhcpDomain;
 use super::{LocatorSource, Notice, Proto41Role, Service};
 use crate::error::Error;
 use crate::netlink::Netlink;
+use crate::resolve::{Responder, ResponderSettings};
 use crate::runtime_dir::{Ends, RuntimeDir};
 use crate::service::question::Question;
 use crate::service::role::Role as _;
@@ -116,7 +117,12 @@ fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Ro
             let role = HostRole::new(locators, host.addresses().collect(), names);
             return Ok((Switches::DEFAULT, Proto41Role::Host(Box::new(role))));
         }
-        LinkSpec::IsatapRouter(_) => (Switches::FORWARDING, router),
+        LinkSpec::IsatapRouter(spec) => {
+            let mut settings = ResponderSettings::new(spec.local.clone(), spec.answer_by.clone());
+            settings.wins.clone_from(&spec.wins);
+            let responder = (!settings.services.is_empty()).then(|| Responder::start(settings)).transpose()?;
+            (Switches::FORWARDING, router.with_responder(responder))
+        }
         LinkSpec::SixRd(sixrd) if sixrd.role == SixRdRole::CustomerEdge && sixrd.lan.is_empty() => {
             (Switches::DEFAULT, end.with_lease(lease))
         }

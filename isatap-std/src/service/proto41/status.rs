@@ -8,7 +8,8 @@ use crate::service::evidence::{Evidence, NeighborHealth};
 use crate::service::question::Question;
 use crate::service::role::View;
 use crate::service::status::{
-    Advertised, LanPrefix, LanStatus, PotentialRouterStatus, RouteStatus, Router, Status, refused, seconds,
+    Advertised, LanPrefix, LanStatus, PotentialRouterStatus, ResponderStatus, RouteStatus, Router, Status, refused,
+    seconds,
 };
 use isatap_core::error::{Table, TableFull};
 use isatap_core::interface::Interface as _;
@@ -46,7 +47,12 @@ pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status:
     status.lans = view.common.lans_of(id).map(|lan| lan_status(view, lan)).collect();
     match interface {
         AnyInterface::IsatapHost(host) => describe_host(role, now, host, status),
-        AnyInterface::IsatapRouter(router) => describe_router(view, router, status),
+        AnyInterface::IsatapRouter(router) => {
+            describe_router(view, router, status);
+            if let Proto41Role::Fixed(fixed) = role {
+                status.responder = fixed.responder.as_ref().map(|responder| ResponderStatus::of(&responder.report()));
+            }
+        }
         AnyInterface::Configured(tunnel) => {
             status.remote = tunnel.link().remote();
             status.reachability = tunnel.remote_reachability().map(in_lower_case);

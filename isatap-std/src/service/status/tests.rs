@@ -34,6 +34,22 @@ fn full() -> Status {
             }],
             refused: BTreeMap::from([("REASON".to_owned(), 1)]),
         }),
+        responder: Some(ResponderStatus {
+            links: vec![HeldName {
+                at: "eth0".to_owned(),
+                by: "llmnr".to_owned(),
+                state: "lost".to_owned(),
+                holder: Some(v4),
+            }],
+            wins: vec![HeldName {
+                at: v4.to_string(),
+                by: "wins".to_owned(),
+                state: "held".to_owned(),
+                holder: Some(v4),
+            }],
+            answered: 1,
+            refused: BTreeMap::from([("REASON".to_owned(), 1)]),
+        }),
         mtu: 1280,
         underlay_mtu: Some(1500),
         routes: vec![RouteStatus {
@@ -125,7 +141,7 @@ fn only_optional_keys_are_left_out() {
     let mut status = full();
     (status.heard, status.silent, status.names, status.waiting) = (None, None, None, None);
     (status.answered, status.resting, status.yields_to) = (None, false, None);
-    (status.relay_answers, status.teredo) = (None, None);
+    (status.relay_answers, status.teredo, status.responder) = (None, None, None);
     (status.remote, status.check_neighbors, status.lans) = (None, None, Vec::new());
     let json = serde_json::to_value(status).unwrap();
     let page = include_str!("../../../docs/json.md");

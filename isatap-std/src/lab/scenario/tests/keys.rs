@@ -48,6 +48,8 @@ const KEYS: [(&str, &str, &[Tried]); 9] = [
             ("known-router", "[\"131.107.0.2\"]"),
             ("trust-router", "[\"131.107.0.3\"]"),
             ("check-neighbors", "\"on\""),
+            ("answer-by", "[\"llmnr\"]"),
+            ("wins", "\"131.107.0.53\"\nanswer-by = \"netbios\""),
         ],
     ),
     (
@@ -135,7 +137,7 @@ const OF_ALL: [Tried; 2] = [("dev", "\"x0\""), ("pcap", "\"x.pcap\"")];
 const OF_PROTO41: [Tried; 4] = [("mtu", "1400"), ("ttl", "9"), ("path-mtu-discovery", "false"), ("metric", "7")];
 
 /// What the lab has not, with the value by which it is told.
-const UNPLAYED: [(&str, &str, &str); 18] = [
+const UNPLAYED: [(&str, &str, &str); 20] = [
     ("", "pcap", "x.pcap: one file has the packets of a whole scenario; leave it out; isatap lab --pcap FILE"),
     ("", "secret-file", "/etc/secret: a scenario reads no other file; leave it out"),
     ("", "via", "eth0: the lab's nodes have no IPv4 devices; leave it out"),
@@ -151,6 +153,8 @@ const UNPLAYED: [(&str, &str, &str); 18] = [
     ("6to4", "wins", "131.107.0.53: the lab's names have one source, the scenario; leave it out"),
     ("6to4", "lmhosts", "/etc/lmhosts: the lab's names have one source, the scenario; leave it out"),
     ("6to4", "devolution", "true: the lab's names have one source, the scenario; leave it out"),
+    ("isatap-router", "answer-by", "llmnr: the lab's names have one source, the scenario; leave it out"),
+    ("isatap-router", "wins", "131.107.0.53: the lab's names have one source, the scenario; leave it out"),
     ("isatap-host", "legacy-name", "true: the lab knows the name isatap only; leave it out"),
     ("teredo-client", "port-mapping", "auto: the lab's NATs map no port on request; leave it out"),
     ("teredo-client", "server", "teredo.example: only ISATAP hosts of the lab ask for names; write the IPv4 address"),

@@ -129,3 +129,11 @@ fn what_is_cut_is_no_message() {
         assert_eq!(read(&whole[..length]), Err(Discard::Malformed), "{length} bytes");
     }
 }
+
+#[test]
+fn what_is_written_is_read() {
+    let entries = [(0x6000, Ipv4Addr::new(10, 0, 0, 1)), (0, Ipv4Addr::new(10, 0, 0, 2))];
+    let flags = flag::RESPONSE | flag::AUTHORITATIVE | flag::RECURSION_DESIRED;
+    let written = Writer::new(0x1234, flags, [0, 1, 0, 0]).record(Some(&isatap()), 300, &entries).finish();
+    assert_eq!(read(&written), addresses(&[[10, 0, 0, 1], [10, 0, 0, 2]], Some(300)));
+}

@@ -1,0 +1,232 @@
+//! Answering to the name `isatap` on the links of a router: by LLMNR and by NetBIOS (NAM-25).
+//!
+//! [`Responder`] does it on threads of its own, with sockets that are opened before. It answers on the
+//! links that the router's addresses are on, and nowhere else; only to askers there; and only
+//! after it has found that nobody else has the name. Where somebody has it the router is silent, and
+//! checks again each minute: two routers on one link need two names, or the DNS.
+//!
+//! Beside that it keeps the name registered with WINS servers, and gives it back at the end.
+//! A router with several addresses registers the first there.
+//!
+//! Not done: LLMNR over IPv6, NetBIOS node status, registration of other names.
+//!
+//! # Security
+//!
+//! Whoever is on the link can claim the name and so keep this router from answering to it.
+//! Nothing in these protocols prevents that.
+
+mod links;
+mod stream;
+mod worker;
+
+use std::io::{self, ErrorKind, Read};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use self::links::Link;
+use self::worker::Worker;
+use super::discard::{Discard, Discards};
+use super::link_socket::LinkSocket;
+use super::worker::wake_pair;
+use super::{Name, NameService, llmnr, netbios};
+use crate::error::Error;
+
+/// What to answer, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResponderSettings {
+    /// The router's addresses.
+    pub addresses: Vec<Ipv4Addr>,
+    /// By what it answers.
+    pub services: Vec<NameService>,
+    /// WINS servers to register the name with.
+    pub wins: Vec<Ipv4Addr>,
+}
+
+/// Whether a name is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Holding {
+    /// It is being asked whether somebody else has it.
+    Checking,
+    /// It is ours.
+    Held,
+    /// Another machine has it: this one, or as this server says.
+    Lost(Ipv4Addr),
+    /// The server does not answer.
+    Silent,
+}
+
+/// What a responder has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResponderReport {
+    /// Each link and service.
+    pub links: Vec<LinkReport>,
+    /// Each WINS server.
+    pub wins: Vec<(Ipv4Addr, Holding)>,
+    /// Questions that were answered.
+    pub answered: u64,
+    /// Messages that were not, since they should not be there.
+    pub discards: Discards,
+}
+
+/// Whether the name is ours on one link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkReport {
+    /// The interface.
+    pub interface: String,
+    /// By what.
+    pub service: NameService,
+    /// Whether it is.
+    pub holding: Holding,
+}
+
+/// What the threads and their owner share.
+#[derive(Debug, Default)]
+struct Shared {
+    report: ResponderReport,
+    /// The links for those who ask by TCP.
+    links: Vec<Link>,
+}
+
+/// Answers until it is dropped, which gives registered names back and takes up to 0.3 s.
+#[derive(Debug)]
+pub struct Responder {
+    shared: Arc<Mutex<Shared>>,
+    news: UnixStream,
+    /// Their ends tell the threads to end.
+    control: Option<UnixStream>,
+    stream: Option<UnixStream>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl ResponderSettings {
+    /// Of a router with these addresses.
+    #[must_use]
+    pub fn new(addresses: Vec<Ipv4Addr>, services: Vec<NameService>) -> Self {
+        ResponderSettings { addresses, services, wins: Vec::new() }
+    }
+}
+
+impl Responder {
+    /// Opens the ports and starts.
+    ///
+    /// # Errors
+    ///
+    /// A port is taken or not allowed, or there is no thread.
+    pub fn start(settings: ResponderSettings) -> Result<Self, Error> {
+        let takes = |service| settings.services.contains(&service);
+        let other = "leave llmnr out of answer-by, or end the other: LLMNR=no in /etc/systemd/resolved.conf";
+        let (listen, listener) = if takes(NameService::Llmnr) {
+            let listen = LinkSocket::open(llmnr::PORT).map_err(refused("UDP port 5355", other))?;
+            (Some(listen), Some(stream::listen().map_err(refused("TCP port 5355", other))?))
+        } else {
+            (None, None)
+        };
+        let samba = "leave netbios out of answer-by, or end the other: nmbd";
+        let names = takes(NameService::Netbios).then(|| LinkSocket::open(netbios::PORT)).transpose();
+        let names = names.map_err(refused("UDP port 137", samba))?;
+        let no_thread = |error| Error::refused("answer to the name", "isatap", error);
+        let begin = || {
+            let (news, waker) = wake_pair()?;
+            let shared = Arc::new(Mutex::new(Shared::default()));
+            let mut threads = Vec::new();
+            let (control, of_worker) = UnixStream::pair()?;
+            of_worker.set_nonblocking(true)?;
+            let check = listen.is_some().then(|| LinkSocket::open(0)).transpose()?;
+            let worker = Worker::new(settings, [listen, check, names], of_worker, shared.clone(), waker)?;
+            threads.push(crate::thread::spawn("isatap-answer", move || worker.run())?);
+            let mut stream = None;
+            if let Some(listener) = listener {
+                let (ours, theirs) = UnixStream::pair()?;
+                let shared = shared.clone();
+                threads.push(crate::thread::spawn("isatap-tcp", move || stream::serve(&listener, &theirs, &shared))?);
+                stream = Some(ours);
+            }
+            Ok(Self { shared, news, control: Some(control), stream, threads })
+        };
+        begin().map_err(no_thread)
+    }
+
+    /// Addresses or links of this machine are others.
+    pub fn refresh(&self) {
+        use std::io::Write as _;
+        if let Some(mut control) = self.control.as_ref() {
+            // A full pipe says the same already.
+            let _ = control.write(&[0]);
+        }
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn report(&self) -> ResponderReport {
+        lock(&self.shared).report.clone()
+    }
+
+    /// The same, once it is readable: whether the name is ours has changed somewhere.
+    pub fn take_news(&mut self) -> ResponderReport {
+        while matches!((&self.news).read(&mut [0; 16]), Ok(1..)) {}
+        self.report()
+    }
+}
+
+fn refused(port: &'static str, advice: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |error| {
+        let is_taken = error.kind() == ErrorKind::AddrInUse;
+        let error = Error::refused("answer to the name isatap at", port, error);
+        if is_taken { error.with_advice(advice) } else { error }
+    }
+}
+
+impl AsFd for Responder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.news.as_fd()
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        (self.control, self.stream) = (None, None);
+        // The ports have to be free for who comes next.
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The name that is answered to.
+fn router_name() -> Name {
+    "isatap".parse().expect("a label of letters")
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn discard(&mut self, reason: Discard) {
+        self.report.discards.count(reason);
+    }
+
+    fn answered(&mut self) {
+        self.report.answered = self.report.answered.saturating_add(1);
+    }
+}
+
+impl Holding {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Holding::Checking => "checking",
+            Holding::Held => "held",
+            Holding::Lost(_) => "lost",
+            Holding::Silent => "silent",
+        }
+    }
+}
