@@ -27,6 +27,7 @@ mod kernel;
 mod lan;
 mod loops;
 mod monitor;
+mod name_responder;
 mod names;
 mod pair;
 mod plan;
