@@ -91,6 +91,22 @@ mod tests {
     }
 
     #[test]
+    fn nam_3_nam_10_the_older_name_and_devolution_are_asked_for_by_key() {
+        let default = IsatapHost::new().settings();
+        assert!(!default.devolution && !default.legacy_name && default.steps == Step::DEFAULT);
+        let mut host = IsatapHost::new();
+        (host.devolution, host.legacy_name, host.lmhosts) = (true, true, Some("/etc/lmhosts".into()));
+        let settings = host.settings();
+        assert!(settings.devolution && settings.legacy_name);
+        assert_eq!(settings.lmhosts_file, std::path::Path::new("/etc/lmhosts"));
+        // There is no name to guess where one is given.
+        let refused = refused(|host| {
+            (host.legacy_name, host.router) = (true, vec!["router.example".parse().unwrap()]);
+        });
+        assert!(refused[0].starts_with("legacy-name: "), "{refused:?}");
+    }
+
+    #[test]
     fn wins_and_lmhosts_need_their_steps_and_wins_a_server() {
         let without_server = refused(|host| host.resolve_by = vec![Step::Wins]);
         assert!(without_server[0].starts_with("resolve-by: ") && without_server[0].contains("WINS server"));
