@@ -21,9 +21,9 @@ use crate::output;
 /// All packets are real: hosts and routers are those of the library, only
 /// the network between them is made up. Prints both headers of each packet
 /// at each hop, and whether each expectation was met: exit status 3
-/// if not. Among the scenarios: direct-access, how an intranet reaches the clients of
-/// DirectAccess servers; loops, packets that go round between tunnel routers
-/// (RFC 6324), with the checks and without.
+/// if not. Among the scenarios: teredo, how clients behind NATs qualify and reach each
+/// other; direct-access, how an intranet reaches the clients of DirectAccess servers; loops,
+/// packets that go round between tunnel routers (RFC 6324), with the checks and without.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// A scenario's name, see --list, or a TOML file with one.
