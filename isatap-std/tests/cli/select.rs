@@ -98,6 +98,9 @@ fn select_says_why_in_words() {
    from no address: none can be used
 ";
     assert_eq!((status, out.as_str()), (Some(0), expected));
+    // What is given twice is tried once.
+    let (_, twice, _) = tool(&["select", "-s", "2001:db8::1", "10.0.0.1", "2001:db8::2", "10.0.0.1"]);
+    assert_eq!(twice, expected);
 }
 
 #[test]

@@ -26,7 +26,9 @@ pub(crate) struct Args {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Show(ShowArgs),
+    /// Give a prefix this precedence and label, whether it has a row or not.
     Set(RowArgs),
+    /// Add a row for a prefix that has none.
     Add(RowArgs),
     Delete(DeleteArgs),
     Reset(ResetArgs),
@@ -43,7 +45,7 @@ struct ShowArgs {
     tables: Tables,
 }
 
-/// Give a prefix this precedence and label, whether it has a row or not.
+/// A row, for both.
 #[derive(clap::Args, Debug)]
 struct RowArgs {
     /// The addresses.

@@ -201,7 +201,10 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             let by = if to.interface == 0 { to.source.map_or(0, |source| source.interface) } else { to.interface };
             to.interface = by;
             to.encapsulated = by != 0 && address.is_ipv6() && host.tunnels.contains(&by);
-            all.push(Judged { to, choice, name });
+            // Two names may have the same address.
+            if all.iter().all(|other: &Judged| other.to != to) {
+                all.push(Judged { to, choice, name });
+            }
         }
     }
     if args.from.is_some_and(|from| all.iter().all(|one| one.to.address.is_ipv4() != from.is_ipv4()))
