@@ -199,7 +199,26 @@ pub fn of_link(link: &LinkSpec, platform: Platform, given: &Given) -> Vec<Step> 
 /// The same for each link. Platforms that number their devices count through all of them.
 #[must_use]
 pub fn of_links(links: &[LinkSpec], platform: Platform, given: &Given) -> Vec<Step> {
-    links.iter().enumerate().flat_map(|(number, link)| of_numbered_link(link, number, platform, given)).collect()
+    let is_kernel = matches!(platform, Platform::Iproute2 | Platform::Networkd);
+    let mut taken: Vec<(&str, (Ipv4Addr, Option<Ipv4Addr>))> = Vec::new();
+    let mut all = Vec::new();
+    for (number, link) in links.iter().enumerate() {
+        let end = OtherEnd::of(link, given);
+        let ends = end.kernel_ends().filter(|_| is_kernel);
+        if let Some((other, _)) = taken.iter().find(|(_, other)| Some(*other) == ends) {
+            let mut steps = Steps::new(platform, end.describe(), Some(link.device()), number);
+            let why = format!(
+                "Linux has one tunnel for a pair of ends, and these are {other}'s; plan each with --link and an \
+                 address of its own (--local)"
+            );
+            steps.cannot("Make the tunnel.", &why);
+            all.extend(steps.take());
+            continue;
+        }
+        taken.extend(ends.map(|ends| (link.device(), ends)));
+        all.extend(of_numbered_link(link, number, platform, given));
+    }
+    all
 }
 
 /// The addresses that no link has the prefix of.

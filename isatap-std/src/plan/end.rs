@@ -249,6 +249,20 @@ impl<'s> OtherEnd<'s> {
         }
     }
 
+    /// The ends of its tunnel of protocol 41, as far as they are known: a kernel has one tunnel for them.
+    pub(super) fn kernel_ends(&self) -> Option<(Ipv4Addr, Option<Ipv4Addr>)> {
+        let local = match self {
+            OtherEnd::Tunnel(tunnel) => return Some((tunnel.local, Some(tunnel.remote))),
+            OtherEnd::IsatapHost(host) => host.local,
+            OtherEnd::IsatapRouter(router) => router.address,
+            OtherEnd::SixRdEdge(end) | OtherEnd::SixRdRelay(end) => end.local,
+            OtherEnd::SixToFourSite(site) | OtherEnd::SixToFourRelay(site) => site.local,
+            OtherEnd::Compatible { local, .. } => *local,
+            OtherEnd::TeredoClient { .. } | OtherEnd::TeredoServer { .. } | OtherEnd::Nobody => None,
+        };
+        local.map(|local| (local, None))
+    }
+
     /// What it is, for people.
     pub(super) fn describe(&self) -> &'static str {
         match self {

@@ -13,6 +13,8 @@ use crate::spec::DEFAULT_METRIC;
 /// What a kernel does not need that does what this plan says.
 const STATIC: &str = "Linux solicits no ISATAP router by itself: addresses and routes are written out here, as the \
                       router advertises them. When its prefixes change, plan again; isatap host follows them.";
+/// By radvd.
+pub(super) const ADVERTISE: &str = "Answer the hosts' solicitations (package radvd).";
 const SWITCH: &str = "The undo leaves it as it is: others may need it.";
 
 pub(super) fn plan(end: &OtherEnd<'_>, steps: &mut Steps<'_>) {
@@ -64,7 +66,7 @@ fn isatap_host(host: &Host<'_>, steps: &mut Steps<'_>) {
 }
 
 /// Without it the kernel takes packets of ISATAP hosts alone, and none that the router forwards.
-pub(super) fn trust_router(host: &Host<'_>, steps: &mut Steps<'_>) {
+fn trust_router(host: &Host<'_>, steps: &mut Steps<'_>) {
     let dev = host.common.dev;
     steps
         .run("Accept what the router forwards.", words!["ip", "tunnel", "prl", "dev", dev, "prl-default", host.router]);
@@ -81,29 +83,32 @@ fn isatap_router(router: &Router<'_>, steps: &mut Steps<'_>) {
         add_address(steps, dev, format!("{address}/64"));
     }
     forward(steps);
-    advertise(router, steps);
+    if let Some(path) = describe_advertisements(router, "/run", steps) {
+        let pid = format!("/run/radvd-{dev}.pid");
+        let undo = format!("kill \"$(cat {pid})\"");
+        steps.run(ADVERTISE, words!["radvd", "-C", path, "-p", pid]).raw_undo(undo);
+    }
 }
 
-/// By radvd, which answers solicitations.
-pub(super) fn advertise(router: &Router<'_>, steps: &mut Steps<'_>) {
-    const STEP: &str = "Answer the hosts' solicitations (package radvd).";
+/// What radvd is told, in a file of `folder`: its path.
+pub(super) fn describe_advertisements(router: &Router<'_>, folder: &str, steps: &mut Steps<'_>) -> Option<String> {
     let dev = router.common.dev;
     if router.prefixes.is_empty() {
-        return steps.not_known(STEP, "the prefix that the router advertises", "give --prefix PREFIX/64");
+        steps.not_known(ADVERTISE, "the prefix that the router advertises", "give --prefix PREFIX/64");
+        return None;
     }
     if !is_plain_name(dev) {
-        return steps.cannot(STEP, "the device's name has signs that radvd.conf has no way to write");
+        steps.cannot(ADVERTISE, "the device's name has signs that radvd.conf has no way to write");
+        return None;
     }
     let prefixes: String = router.prefixes.iter().map(|prefix| format!("  prefix {prefix} {{ }};\n")).collect();
-    let path = format!("/etc/radvd-{dev}.conf");
+    let path = format!("{folder}/radvd-{dev}.conf");
     let text = format!(
         "interface {dev} {{\n  AdvSendAdvert on;\n  UnicastOnly on;\n  AdvLinkMTU {};\n{prefixes}}};\n",
         router.common.mtu
     );
     steps.write("Write what hosts are told.", &path, &text);
-    let pid = format!("/run/radvd-{dev}.pid");
-    let undo = format!("kill \"$(cat {pid})\"");
-    steps.run(STEP, words!["radvd", "-C", path, "-p", pid]).raw_undo(undo);
+    Some(path)
 }
 
 fn configured(tunnel: &TunnelEnd<'_>, steps: &mut Steps<'_>) {

@@ -7,7 +7,7 @@ use isatap_core::isatap::addr as isatap;
 use isatap_core::prefix::Ipv6Prefix;
 
 use super::end::{Common, GIVE_LOCAL, Host, OtherEnd, Router, Site, SixRdEnd};
-use super::iproute2::{advertise, forward, nobody, teredo, trust_router, unknown_addresses};
+use super::iproute2::{ADVERTISE, describe_advertisements, forward, nobody, teredo, unknown_addresses};
 use super::quote::is_plain_name;
 use super::steps::{Steps, words};
 use crate::spec::DEFAULT_METRIC;
@@ -29,10 +29,12 @@ pub(super) fn plan(end: &OtherEnd<'_>, steps: &mut Steps<'_>) {
         OtherEnd::IsatapHost(host) => isatap_host(host, steps),
         OtherEnd::IsatapRouter(router) => isatap_router(router, steps),
         OtherEnd::Tunnel(tunnel) => {
+            // TUN-61
+            let link_local = format!("fe80::{}/64", tunnel.local);
             let addresses = tunnel.addresses.iter().map(|own| format!("{}/{}", own.0.address, own.0.prefix_length));
             let files = Files {
                 tunnel: format!("Remote={}\n", tunnel.remote),
-                addresses: addresses.collect(),
+                addresses: [link_local].into_iter().chain(addresses).collect(),
                 ..Files::default()
             };
             if write(&tunnel.common, tunnel.local, &files, steps) {
@@ -61,7 +63,7 @@ fn isatap_host(host: &Host<'_>, steps: &mut Steps<'_>) {
     };
     let files = Files {
         tunnel: "ISATAP=yes\n".to_owned(),
-        addresses: host.addresses(local).map(|address| format!("{address}/64")).collect(),
+        addresses: isatap_addresses(local, host.prefixes),
         routes: host.routes.iter().map(|route| (*route, host.gateway().to_string())).collect(),
         dns: host.dns,
         search: host.search.iter().map(ToString::to_string).collect(),
@@ -69,42 +71,33 @@ fn isatap_host(host: &Host<'_>, steps: &mut Steps<'_>) {
     if !write(&host.common, local, &files, steps) {
         return;
     }
-    // networkd has no key for the potential router list: a unit that follows the device writes it.
     let dev = host.common.dev;
-    let unit = format!("isatap-prl-{dev}.service");
-    let device = format!("sys-subsystem-net-devices-{}.device", escaped(dev));
-    let text = format!(
-        "[Unit]\nBindsTo={device}\nAfter={device}\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
-         ExecStart=ip tunnel prl dev {dev} prl-default {}\n\n[Install]\nWantedBy={device}\n",
-        host.router
-    );
-    steps.write(
-        "Keep the potential router list, which networkd has no key for.",
-        &format!("/etc/systemd/system/{unit}"),
-        &text,
-    );
-    steps
-        .run_all(
-            "Let systemd write it whenever the device comes.",
-            vec![words!["systemctl", "daemon-reload"], words!["systemctl", "enable", unit]],
-        )
-        .undo(words!["systemctl", "disable", unit]);
-    trust_router(host, steps);
+    let list =
+        format!("Type=oneshot\nRemainAfterExit=yes\nExecStart=ip tunnel prl dev {dev} prl-default {}", host.router);
+    follow_device(dev, "prl", &list, "Keep the potential router list, which networkd has no key for.", steps);
+}
+
+/// The link-local one too: networkd has the kernel make none on tunnels.
+fn isatap_addresses(local: Ipv4Addr, prefixes: &[Ipv6Prefix]) -> Vec<String> {
+    let global = prefixes.iter().filter_map(|prefix| isatap::address(prefix, local));
+    [isatap::link_local(local)].into_iter().chain(global).map(|address| format!("{address}/64")).collect()
 }
 
 fn isatap_router(router: &Router<'_>, steps: &mut Steps<'_>) {
     let Some(local) = router.address else {
         return steps.not_known("Write the tunnel's files.", router.unknown, GIVE_LOCAL);
     };
-    let addresses = router.prefixes.iter().filter_map(|prefix| isatap::address(prefix, local));
     let files = Files {
         tunnel: "ISATAP=yes\n".to_owned(),
-        addresses: addresses.map(|address| format!("{address}/64")).collect(),
+        addresses: isatap_addresses(local, router.prefixes),
         ..Files::default()
     };
     if write(&router.common, local, &files, steps) {
         forward(steps);
-        advertise(router, steps);
+        if let Some(path) = describe_advertisements(router, "/etc", steps) {
+            let radvd = format!("Type=exec\nExecStart=radvd -n -C {path} -p /run/radvd-{}.pid", router.common.dev);
+            follow_device(router.common.dev, "radvd", &radvd, ADVERTISE, steps);
+        }
     }
 }
 
@@ -189,6 +182,21 @@ fn write(common: &Common<'_>, local: Ipv4Addr, files: &Files<'_>, steps: &mut St
         dev
     ]]);
     true
+}
+
+/// A unit that systemd starts whenever the device comes, and ends with it.
+fn follow_device(dev: &str, what: &str, service: &str, step: &str, steps: &mut Steps<'_>) {
+    let unit = format!("isatap-{what}-{dev}.service");
+    let device = format!("sys-subsystem-net-devices-{}.device", escaped(dev));
+    let text =
+        format!("[Unit]\nBindsTo={device}\nAfter={device}\n\n[Service]\n{service}\n\n[Install]\nWantedBy={device}\n");
+    steps.write(step, &format!("/etc/systemd/system/{unit}"), &text);
+    steps
+        .run_all(
+            "Let systemd start it, now and whenever the device comes.",
+            vec![words!["systemctl", "daemon-reload"], words!["systemctl", "enable", "--now", unit]],
+        )
+        .undo(words!["systemctl", "disable", "--now", unit]);
 }
 
 /// A name in that of a unit, as systemd-escape writes it.

@@ -351,6 +351,23 @@ fn each_end_is_planned_or_it_is_said_why_not() {
     }
 }
 
+/// Two kernel tunnels cannot have the same ends; those with a remote one can.
+#[test]
+fn linux_is_not_asked_for_two_tunnels_of_the_same_ends() {
+    for platform in [Platform::Iproute2, Platform::Networkd] {
+        let steps = of_links(&every_link("dev0")[1..], platform, &everything());
+        let made = |step: &&Step| {
+            step.command.as_ref().is_some_and(|command| command.contains("remote") || command.contains("Remote"))
+        };
+        assert_eq!(steps.iter().filter(made).count(), 1);
+        let refused =
+            steps.iter().filter(|step| step.note.as_ref().is_some_and(|note| note.contains("one tunnel for a pair")));
+        assert!(refused.count() >= 5, "{steps:#?}");
+    }
+    let alike = of_links(&every_link("dev0"), Platform::Kame, &everything());
+    assert!(!alike.iter().any(|step| step.note.as_ref().is_some_and(|note| note.contains("one tunnel"))));
+}
+
 #[test]
 fn text_is_a_script_and_the_undo_goes_backwards() {
     let steps = of_links(&every_link("dev0"), Platform::Iproute2, &everything());
@@ -360,6 +377,7 @@ fn text_is_a_script_and_the_undo_goes_backwards() {
     let undo = script::undo(&steps);
     let last = undo.lines().rfind(|line| !line.starts_with('#')).unwrap();
     assert_eq!(last, "ip tunnel del dev0");
+    assert_eq!(undo.lines().find(|line| !line.starts_with('#')), Some("ip tunnel del dev0"));
     let windows = script::text(&of_links(&every_link("a&b|c"), Platform::Windows, &everything()));
     assert!(!windows.lines().any(|line| line.starts_with("rem") && line.contains(['&', '|', '>', '%'])), "{windows}");
 }
@@ -372,7 +390,8 @@ proptest! {
     fn no_device_name_gets_out_of_its_word(name in "[-;&|<>(){}\\[\\]$`\\\\\"'*?~#!^=a-c]{1,14};") {
         prop_assert!(crate::device::check_device(&name).is_ok());
         for platform in [Platform::Iproute2, Platform::OpenWrt, Platform::Kame, Platform::Isatap] {
-            let steps = of_links(&every_link(&name), platform, &everything());
+            let links = every_link(&name);
+            let steps: Vec<Step> = links.iter().flat_map(|link| of_link(link, platform, &everything())).collect();
             let lines: Vec<&str> = steps.iter().flat_map(|step| [&step.command, &step.undo])
                 .flatten().flat_map(|text| text.lines()).filter(|line| !line.starts_with(['/', 'k'])).collect();
             let mocks: String = ["ip", "sysctl", "radvd", "uci", "opkg", "ifconfig", "route", "rtsold", "rtadvd", "isatap"]
@@ -388,7 +407,7 @@ proptest! {
             }
         }
         // Files have no place for such names.
-        for step in of_links(&every_link(&name), Platform::Networkd, &everything()) {
+        for step in every_link(&name).iter().flat_map(|link| of_link(link, Platform::Networkd, &everything())) {
             prop_assert!(!step.command.unwrap_or_default().contains(&name));
         }
     }

@@ -13,6 +13,7 @@ use super::super::steps::{Steps, words};
 use super::super::windows::{add_route, set_router};
 use super::super::{Platform, Step};
 use super::{check_client, hosts_line};
+use crate::device::check_device;
 use crate::error::Error;
 use crate::resolve::{Entry, EntryError};
 use crate::spec::AddressWithLength;
@@ -122,6 +123,7 @@ impl ManageOut {
             let error = Error::usage("write this recipe for", platform, "servers and hosts are Windows or Linux");
             return Err(error.with_advice("give --for windows, powershell or isatap"));
         }
+        check_device(&self.router_dev)?;
         let prefixes = self.prefixes()?;
         let clients = self.clients(&prefixes)?;
         let router = self.router_steps(&prefixes, &clients);
