@@ -57,8 +57,8 @@ use crate::error::Error;
 use crate::mistakes::{self, Hints, refused};
 use crate::spec::file::{ALIASES, EXAMPLES};
 use crate::spec::{
-    Compatible, IsatapHost, IsatapRouter, LinkSpec, Native, PortProxy, RANGES, SixRd, SixToFour, TeredoClient,
-    TeredoRelay, TeredoServer, Tunnel, conflicts, overlaps, rule_conflicts,
+    Compatible, DnsUpdate, IsatapHost, IsatapRouter, LinkSpec, Native, PortProxy, RANGES, SixRd, SixToFour,
+    TeredoClient, TeredoRelay, TeredoServer, Tunnel, conflicts, overlaps, rule_conflicts,
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -80,6 +80,8 @@ pub struct Config {
     pub natives: Vec<Native>,
     /// Its rules of the port proxy, in the order of the file.
     pub portproxies: Vec<PortProxy>,
+    /// Names in the DNS that are to have the addresses of the links.
+    pub dns_updates: Vec<DnsUpdate>,
 }
 
 #[derive(Deserialize)]
@@ -110,6 +112,8 @@ struct File {
     native: Vec<Spanned<Native>>,
     #[serde(default)]
     portproxy: Vec<Spanned<PortProxy>>,
+    #[serde(default)]
+    dns_update: Vec<Spanned<DnsUpdate>>,
 }
 
 impl Hints for File {
@@ -153,6 +157,7 @@ impl Config {
             links: vec![link],
             natives: Vec::new(),
             portproxies: Vec::new(),
+            dns_updates: Vec::new(),
         }
     }
 
@@ -230,7 +235,8 @@ impl Config {
         if problems.is_empty() {
             let [user, hook, hook_user] =
                 [tables.user, tables.hook, tables.hook_user].map(|text| text.map(Spanned::into_inner));
-            Ok(Config { user, hook, hook_user, links, natives, portproxies })
+            let dns_updates = tables.dns_update.into_iter().map(Spanned::into_inner).collect();
+            Ok(Config { user, hook, hook_user, links, natives, portproxies, dns_updates })
         } else {
             Err(problems)
         }
@@ -243,6 +249,13 @@ impl Config {
         let mut tables: File = toml::from_str(text).ok()?;
         let what = error.to_string();
         let Some(device) = error.device() else {
+            let names = |spec: &DnsUpdate| {
+                spec.zone.as_str() == error.on()
+                    || spec.key_file.as_ref().is_some_and(|file| error.on() == file.display().to_string())
+            };
+            if let Some(update) = tables.dns_update.iter().find(|update| names(update.get_ref())) {
+                return Some(refused(file, text, update.span().start, "", error.on(), what));
+            }
             let in_front = [tables.user, tables.hook, tables.hook_user].into_iter().flatten();
             let refused = in_front.into_iter().find(|value| value.get_ref() == error.on())?;
             return Some(Problem::at(file, text, refused.span().start, what));

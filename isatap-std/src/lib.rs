@@ -21,6 +21,7 @@
 //! | `portproxy` | TCP connections carried on between IPv4 and IPv6, a part of `run` | Linux |
 //! | `driver` | packets and time between a machine of the core, sockets and devices | Linux |
 //! | `config` | one TOML file for a whole node (feature `file`) | Linux |
+//! | `dns_update` | AAAA records of this node in the DNS, by RFC 2136 (feature `dns-update`) | Linux |
 //! | `control` | the socket by which a running daemon is asked (feature `control`) | Linux |
 //! | `doctor` | why a link does not work, and what to do (feature `doctor`) | Linux |
 //! | `tun` | the device through which the kernel and the core exchange IPv6 packets | Linux |
@@ -63,6 +64,8 @@ pub mod control;
 mod device;
 #[cfg(target_os = "linux")]
 mod dhcp_lease;
+#[cfg(all(target_os = "linux", feature = "dns-update"))]
+mod dns_update;
 #[cfg(all(target_os = "linux", feature = "doctor"))]
 pub mod doctor;
 #[cfg(target_os = "linux")]

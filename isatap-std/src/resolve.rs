@@ -71,9 +71,13 @@ use std::time::{Duration, Instant};
 use isatap_core::isatap::ResolveFailure;
 
 pub use self::client::StubClient;
+#[cfg(all(target_os = "linux", feature = "dns-update"))]
+pub(crate) use self::client::{ask_tcp, first_answer, random_id};
 pub use self::discard::{Discard, Discards};
 pub use self::llmnr::{LlmnrReply, llmnr_reply};
 pub use self::lookup::Lookup;
+#[cfg(all(target_os = "linux", feature = "dns-update"))]
+pub(crate) use self::message::{WireName, wire_name};
 pub use self::name::{Entry, EntryError, Name, NameError};
 pub use self::name_service::{NameService, NameServiceError};
 pub use self::netbios::{NetbiosName, Reply as NetbiosReply, query as netbios_query, reply as netbios_reply};

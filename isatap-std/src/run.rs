@@ -64,6 +64,8 @@ use crate::runtime_dir::RuntimeDir;
 use crate::service::status::Status;
 use crate::service::{self, LAST_WORDS, Member, Notice, Observer, Proto41Role, Service, Surroundings, Waiting};
 use crate::signal::{Request, Signals};
+#[cfg(feature = "dns-update")]
+use crate::spec::DnsUpdate;
 use crate::spec::{LinkSpec, Native, PortProxy, conflicts, list};
 use crate::teredo::secrets::Secrets;
 use isatap_core::packet::LinkId;
@@ -303,6 +305,18 @@ impl Run {
         self.poller.arm(self.deadline())
     }
 
+    /// Keeps the global addresses of all links in the DNS from now on: see [`DnsUpdate`]. The
+    /// records go when the value is dropped, which takes 3 seconds at most where the server does
+    /// not answer. Call it once.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for a key file or a name that cannot be used; no thread for it.
+    #[cfg(feature = "dns-update")]
+    pub fn update_dns(&mut self, specs: &[DnsUpdate]) -> Result<(), Error> {
+        self.observer.update_dns(specs, self.runtime.as_ref().map(RuntimeDir::path), self.statuses())
+    }
+
     /// Asks all routers, relays and servers now, whatever the timers say. A device that is to be
     /// made again is tried in the next turn.
     pub fn solicit(&mut self) {
@@ -529,6 +543,14 @@ fn wanted_of(links: &[LinkSpec]) -> Result<Vec<Wanted>, Error> {
     let mut all = links.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
     all.sort_by_key(|wanted| wanted.link.is_teredo());
     Ok(all)
+}
+
+#[cfg(feature = "dns-update")]
+impl Drop for Run {
+    fn drop(&mut self) {
+        // While the addresses are still there.
+        self.observer.end_dns_updates();
+    }
 }
 
 impl AsFd for Run {

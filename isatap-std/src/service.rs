@@ -359,6 +359,8 @@ impl<R: Role> Service<R> {
         status.locators = link.found.locators.iter().map(|locator| locator.address).collect();
         status.underlay_mtu = link.found.mtu;
         status.waiting = link.found.missing.as_ref().map(|missing| missing.what.clone());
+        #[cfg(feature = "dns-update")]
+        status.dns_updates.extend(self.observer.dns_updates());
         link.role.describe(&self.view(link), &mut status);
         Some(status)
     }

@@ -18,6 +18,7 @@
 //! Whether this machine has the addresses and devices that a struct names is not asked here.
 
 mod compatible;
+mod dns_update;
 mod endpoint;
 mod field;
 #[cfg(feature = "file")]
@@ -38,6 +39,7 @@ mod value;
 mod whole;
 
 pub use compatible::Compatible;
+pub use dns_update::DnsUpdate;
 pub use endpoint::{Direction, Family, Listen, Target, TargetHost, ZonedAddress};
 pub use isatap_host::IsatapHost;
 pub use isatap_router::IsatapRouter;
@@ -51,7 +53,7 @@ pub use teredo_client::{PortMapping, TeredoClient};
 pub use teredo_relay::TeredoRelay;
 pub use teredo_server::TeredoServer;
 pub use tunnel::Tunnel;
-pub use value::{AddressError, AddressWithLength, Bind, ServerName};
+pub use value::{AddressError, AddressWithLength, Bind, DnsServer, ServerName};
 pub use whole::{Conflict, MOST_LINKS, conflicts, overlaps};
 
 use crate::capacity::Linux;

@@ -18,7 +18,7 @@ const RULE: Rule = Rule {
         &["dhcp_lease", "netlink", "nd_socket", "proto41_socket", "resolve", "signal", "tun"],
         &["locators", "mistakes"],
         &["spec"],
-        &["driver", "control", "udp_socket"],
+        &["driver", "control", "dns_update", "udp_socket"],
         &["teredo"],
         // Links, and all of them in one process.
         &["service"],

@@ -132,7 +132,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[isatap-host]]\nserver = \"teredo.example.net\"\n",
-        &["2:1: [[isatap-host]] has no key server, which [[teredo-client]] has: it can have "],
+        &["2:1: [[isatap-host]] has no key server, which [[teredo-client]] and [[dns-update]] have: it can have "],
     ),
     (
         "[[isatap-host]]\nremote = \"10.0.0.1\"\n",

@@ -63,7 +63,7 @@ impl AddressLookup for StubClient {
 /// that was not heard is asked again in the next round, one that failed otherwise is not.
 ///
 /// Without an answer: what the servers said rather than their silence.
-pub(super) fn first_answer<T>(
+pub(crate) fn first_answer<T>(
     conf: &ResolvConf,
     deadline: Instant,
     mut ask: impl FnMut(SocketAddr, Instant) -> Result<T, Failure>,
@@ -166,7 +166,7 @@ fn ask_udp(
 }
 
 /// RFC 1035 §4.2.2: each message behind its length in two octets, the question too.
-fn ask_tcp(server: SocketAddr, question: &[u8], until: Instant) -> io::Result<Vec<u8>> {
+pub(crate) fn ask_tcp(server: SocketAddr, question: &[u8], until: Instant) -> io::Result<Vec<u8>> {
     exchange_tcp(TcpStream::connect_timeout(&server, remaining(until)?)?, question, until)
 }
 
@@ -206,7 +206,7 @@ pub(super) fn remaining(until: Instant) -> io::Result<Duration> {
 }
 
 /// SEC-14: an identification nobody can guess.
-pub(super) fn random_id() -> io::Result<u16> {
+pub(crate) fn random_id() -> io::Result<u16> {
     let mut id = [0; 2];
     getrandom::fill(&mut id).map_err(io::Error::other)?;
     Ok(u16::from_ne_bytes(id))

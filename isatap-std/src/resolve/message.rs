@@ -22,10 +22,10 @@ pub(super) const MAX_ALIASES: u8 = 8;
 /// A name as it stands in a message; two that differ in case only are equal.
 ///
 /// An alias may carry octets that a [`Name`] refuses.
-pub(super) type WireName = domain::base::Name<Vec<u8>>;
+pub(crate) type WireName = domain::base::Name<Vec<u8>>;
 
 /// `name` as it goes into a message.
-pub(super) fn wire_name(name: &Name) -> WireName {
+pub(crate) fn wire_name(name: &Name) -> WireName {
     let mut wire = NameBuilder::new_vec();
     for label in name.labels() {
         wire.append_label(label.as_bytes()).expect("a `Name` keeps the limits of the DNS");

@@ -3,6 +3,15 @@
 use super::{LinkEvent, Notice};
 #[cfg(feature = "control")]
 use crate::control::Monitors;
+#[cfg(feature = "dns-update")]
+use crate::{
+    dns_update::{Told as Update, Updater},
+    error::Error,
+    service::status::{DnsUpdateStatus, Status},
+    spec::DnsUpdate,
+};
+#[cfg(feature = "dns-update")]
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One for all links of a process; a clone tells the same.
@@ -13,6 +22,8 @@ struct Told {
     say: Box<dyn FnMut(&Notice) + Send>,
     #[cfg(feature = "control")]
     monitors: Monitors,
+    #[cfg(feature = "dns-update")]
+    updaters: Vec<Updater>,
 }
 
 impl Observer {
@@ -21,6 +32,8 @@ impl Observer {
             say: Box::new(say),
             #[cfg(feature = "control")]
             monitors: Monitors::default(),
+            #[cfg(feature = "dns-update")]
+            updaters: Vec::new(),
         })))
     }
 
@@ -47,6 +60,18 @@ impl Observer {
     /// Tells what happened to a link.
     pub(crate) fn link(&self, device: &str, event: LinkEvent) {
         let is_end = event == LinkEvent::Ended;
+        #[cfg(feature = "dns-update")]
+        for updater in &mut self.lock().updaters {
+            match &event {
+                LinkEvent::AddressAdded(own) | LinkEvent::AddressChanged(own) => {
+                    // One that is deprecated is not for new connections.
+                    updater.follow(device, own.address, own.preferred != Some(0));
+                }
+                LinkEvent::AddressRemoved(own) => updater.follow(device, own.address, false),
+                LinkEvent::Ended => updater.end(device),
+                _ => {}
+            }
+        }
         self.notice(Some(device), &Notice::Link { device: device.to_owned(), event });
         #[cfg(feature = "control")]
         if is_end {
@@ -60,6 +85,64 @@ impl Observer {
     #[cfg(feature = "control")]
     pub(crate) fn monitors<R>(&self, work: impl FnOnce(&mut Monitors) -> R) -> R {
         work(&mut self.lock().monitors)
+    }
+
+    /// Keeps the addresses of all links in the DNS too: those that they have, and those to come.
+    #[cfg(feature = "dns-update")]
+    pub(crate) fn update_dns(
+        &self,
+        specs: &[DnsUpdate],
+        memory: Option<&Path>,
+        statuses: impl Iterator<Item = Status>,
+    ) -> Result<(), Error> {
+        let mut updaters = Vec::new();
+        for spec in specs {
+            // Not for ever: an updater ends with those whom it tells.
+            let told = Arc::downgrade(&self.0);
+            updaters.push(Updater::start(spec, memory, move |update| {
+                let notice = match update {
+                    Update::Done(text) => Notice::Info(text),
+                    Update::Failed(text) => Notice::Warning(text),
+                    Update::Mended(text) => Notice::Mended(text),
+                };
+                if let Some(told) = told.upgrade() {
+                    Observer(told).notice(None, &notice);
+                }
+            })?);
+        }
+        for status in statuses {
+            for updater in &mut updaters {
+                for own in &status.addresses {
+                    updater.follow(&status.dev, own.address, own.preferred != Some(0));
+                }
+            }
+        }
+        self.lock().updaters = updaters;
+        Ok(())
+    }
+
+    /// Removes what is in the DNS, which takes 3 seconds at most.
+    #[cfg(feature = "dns-update")]
+    pub(crate) fn end_dns_updates(&self) {
+        // They tell how it went, and so are dropped outside of the lock.
+        let ended = std::mem::take(&mut self.lock().updaters);
+        drop(ended);
+    }
+
+    /// How the updates of names went.
+    #[cfg(feature = "dns-update")]
+    pub(super) fn dns_updates(&self) -> Vec<DnsUpdateStatus> {
+        let of = |updater: &Updater| {
+            let state = updater.state();
+            DnsUpdateStatus {
+                name: updater.name().to_owned(),
+                server: state.server.map(|server| server.to_string()),
+                addresses: state.addresses,
+                updated: state.updated.map(|at| at.elapsed().as_secs()),
+                failure: state.failure,
+            }
+        };
+        self.lock().updaters.iter().map(of).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Told> {

@@ -121,9 +121,29 @@ pub struct Status {
     pub unclaimed: BTreeMap<String, u64>,
     /// What the system did not take; of all links of the process that speak protocol 41 together.
     pub io: BTreeMap<String, u64>,
+    /// Names in the DNS that have the addresses of all links of the process.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub dns_updates: Vec<DnsUpdateStatus>,
     /// What only Teredo has.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub teredo: Option<Teredo>,
+}
+
+/// A name that updates of the DNS give this node's addresses.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct DnsUpdateStatus {
+    /// The name.
+    pub name: String,
+    /// The server that was asked last; absent: none yet.
+    pub server: Option<String>,
+    /// Its AAAA records by us.
+    pub addresses: Vec<Ipv6Addr>,
+    /// Seconds since the server agreed; absent: it has not.
+    pub updated: Option<u64>,
+    /// Why the last update failed; absent: it did not.
+    pub failure: Option<String>,
 }
 
 /// What a Teredo client, server or relay knows beside.
@@ -274,6 +294,7 @@ impl Status {
             packets: Packets::default(),
             unclaimed: BTreeMap::new(),
             io: BTreeMap::new(),
+            dns_updates: Vec::new(),
             teredo: None,
         }
     }

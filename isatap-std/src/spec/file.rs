@@ -23,6 +23,7 @@ pub(crate) const EXAMPLES: &[(&str, &str, &str)] = &[
     ("", "primary", "\"198.51.100.1\""),
     ("", "dev", "\"eth1\""),
     ("", "listen", "\"0.0.0.0:8080\""),
+    ("dns-update", "zone", "\"example.net\""),
     ("native", "address", "\"2001:db8:0:8::c/64\""),
     ("nat", "kind", "\"cone\""),
 ];
@@ -223,6 +224,7 @@ by_text!(
     crate::resolve::Step,
     super::AddressWithLength,
     super::Direction,
+    super::DnsServer,
     super::LanOptions,
     super::PortMapping,
     super::Protocol,

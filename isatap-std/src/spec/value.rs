@@ -1,12 +1,12 @@
 //! Values of fields that are written as text.
 
 use crate::advice;
-use crate::resolve::{Entry, EntryError};
+use crate::resolve::{Entry, EntryError, Name};
 use isatap_core::link::InterfaceAddress;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::teredo::addr::SERVER_PORT;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::str::FromStr;
 
 /// An address with the length of its prefix: `2001:db8::1/64`.
@@ -108,6 +108,54 @@ impl fmt::Display for ServerName {
     }
 }
 
+/// A server of the DNS, by address or name, and its port: 53 unless another one is given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DnsServer {
+    /// By address.
+    Address(SocketAddr),
+    /// By name, of which an IPv4 address is looked up.
+    Name(Name, u16),
+}
+
+/// The port of the DNS.
+const DNS_PORT: u16 = 53;
+
+impl FromStr for DnsServer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Address(SocketAddr::new(address, DNS_PORT)));
+        }
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Address(address));
+        }
+        let (name, port) = match text.split_once(':') {
+            Some((name, port)) => {
+                let port = port.parse().map_err(|_| {
+                    format!("write HOST or HOST:PORT, such as {name}:{DNS_PORT}; of an IPv6 address [2001:db8::1]:{DNS_PORT}")
+                })?;
+                (name, port)
+            }
+            None => (text, DNS_PORT),
+        };
+        // What looks like an address and is none says so.
+        match name.parse().map_err(|error: EntryError| error.to_string())? {
+            Entry::Address(address) => Ok(Self::Address(SocketAddr::new(address.into(), port))),
+            Entry::Name(name) => Ok(Self::Name(name, port)),
+        }
+    }
+}
+
+impl fmt::Display for DnsServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name, port) => write!(f, "{name}:{port}"),
+        }
+    }
+}
+
 #[cfg(feature = "args")]
 pub(super) fn check_neighbors(text: &str) -> Result<isatap_core::isatap::CheckNeighbors, &'static str> {
     let all = isatap_core::isatap::CheckNeighbors::ALL;
@@ -134,6 +182,24 @@ mod tests {
         assert!(name("198.51.100.1:53").unwrap_err().contains("3544"));
         for wrong in ["", "2001:db8::1", "198.51.100.256", "a..b:3544"] {
             assert!(name(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_server_of_the_dns_has_a_port() {
+        let server = |text: &str| text.parse::<DnsServer>().map(|server| server.to_string());
+        for (text, read) in [
+            ("192.0.2.53", "192.0.2.53:53"),
+            ("192.0.2.53:5353", "192.0.2.53:5353"),
+            ("2001:db8::35", "[2001:db8::35]:53"),
+            ("[2001:db8::35]:5353", "[2001:db8::35]:5353"),
+            ("ns.example.net", "ns.example.net:53"),
+            ("ns.example.net.:54", "ns.example.net.:54"),
+        ] {
+            assert_eq!(server(text).as_deref(), Ok(read));
+        }
+        for wrong in ["", "192.0.2.256", "ns:x", "ns:70000", "a..b", "2001:db8:::1"] {
+            assert!(server(wrong).is_err(), "{wrong}");
         }
     }
 

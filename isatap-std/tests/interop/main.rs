@@ -15,6 +15,7 @@ mod daemon;
 mod destinations;
 mod differential;
 mod direct_access;
+mod dns_update;
 mod doctor;
 mod ends;
 mod explain;

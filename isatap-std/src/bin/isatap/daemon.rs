@@ -1,16 +1,18 @@
 //! What the commands that run a link have in common.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use isatap_std::Error;
 use isatap_std::config::Config;
 use isatap_std::privileges::Privileges;
+use isatap_std::resolve::Name;
 use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::service::Notice;
 use isatap_std::signal::Signals;
-use isatap_std::spec::{LinkSpec, PortProxy};
+use isatap_std::spec::{DnsServer, DnsUpdate, LinkSpec, PortProxy};
 
 use crate::exit::{Failure, Status};
 use crate::hook::{Feed, Setup};
@@ -23,9 +25,38 @@ pub(crate) struct DaemonArgs {
     #[arg(short, long)]
     pub(crate) verbose: bool,
     #[command(flatten)]
+    dns: DnsArgs,
+    #[command(flatten)]
     hook: HookArgs,
     #[command(flatten)]
     pub(crate) privileges: PrivilegeArgs,
+}
+
+// A name in the DNS: what more can be said of it, a table [[dns-update]] says.
+#[derive(clap::Args, Debug)]
+struct DnsArgs {
+    /// Keep the link's global addresses in the DNS, as AAAA records of this machine's name in this zone
+    /// (RFC 2136), until the daemon ends. A file's [[dns-update]] takes more: isatap config reference.
+    #[arg(long, value_name = "ZONE")]
+    dns_update: Option<Name>,
+    /// The name, within the zone unless it ends in a dot.
+    #[arg(long, value_name = "NAME", requires = "dns_update")]
+    dns_name: Option<Name>,
+    /// The zone's primary server; without it the one that the zone's SOA record names.
+    #[arg(long, value_name = "HOST[:PORT]", requires = "dns_update")]
+    dns_server: Option<DnsServer>,
+    /// The TSIG key, as tsig-keygen writes it.
+    #[arg(long, value_name = "FILE", requires = "dns_update")]
+    dns_key: Option<PathBuf>,
+}
+
+impl DnsArgs {
+    fn spec(&self) -> Option<DnsUpdate> {
+        let mut spec = DnsUpdate::new(self.dns_update.clone()?);
+        (spec.name, spec.server, spec.key_file) =
+            (self.dns_name.clone(), self.dns_server.clone(), self.dns_key.clone());
+        Some(spec)
+    }
 }
 
 // What every daemon runs when something changes.
@@ -122,6 +153,7 @@ pub(crate) fn run(config: &Config, args: &DaemonArgs) -> Result<Status, Failure>
         leases().fold(lmhosts().fold(privileges, Privileges::read_names), Privileges::read)
     })?;
     let mut links = Run::open_with(&config.links, &[], Some(&RuntimeDir::new()), observer(args.verbose, hook))?;
+    links.update_dns(args.dns.spec().as_slice())?;
     give_up(privileges)?;
     links.run_until(&mut signals)?;
     Ok(Status::Done)

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Args, Command};
 use isatap_std::spec;
 
 /// The tables of a file, and the flags that their keys are.
-fn tables() -> [(&'static str, Command); 11] {
+fn tables() -> [(&'static str, Command); 12] {
     fn of<S: Args>() -> Command {
         S::augment_args(Command::new("table"))
     }
@@ -22,6 +22,7 @@ fn tables() -> [(&'static str, Command); 11] {
         ("teredo-relay", of::<spec::TeredoRelay>()),
         ("native", of::<spec::Native>()),
         ("portproxy", of::<spec::PortProxy>()),
+        ("dns-update", of::<spec::DnsUpdate>()),
     ]
 }
 

@@ -30,6 +30,7 @@ use crate::output::{say, warn};
 /// --no-THING write THING = false. A table `[[native]]` is a device that carries IPv6 itself: with
 /// forwarding = true the daemon warns while the kernel does not forward there. In front of the tables
 /// can stand user, hook and hook-user, which are --user, --hook and --hook-user of the other commands.
+/// A table `[[dns-update]]` keeps the addresses of all links in the DNS.
 ///
 /// SIGHUP reads the file again. An invalid file changes nothing. Unchanged links keep running,
 /// with their devices, counters and what other programs put on them; no connection of the port proxy is
@@ -74,6 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let links = Run::open_with(&config.links, &config.natives, Some(&RuntimeDir::new()), observer);
     let mut links = links.map_err(at_start)?;
     links.proxy(&config.portproxies).map_err(at_start)?;
+    links.update_dns(&config.dns_updates).map_err(at_start)?;
     daemon::give_up(privileges)?;
     if let Err(error) = File::open(&args.file) {
         warn(format_args!(
@@ -105,6 +107,9 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                         Some(hook) if !hook.reload() => warn("the hook stays what it was: its helper does not answer"),
                         None if new.hook.is_some() => warn("hook is new: it runs once the daemon is started again"),
                         _ => {}
+                    }
+                    if new.dns_updates != config.dns_updates {
+                        warn("[[dns-update]] is another: names stay as they are until the daemon is started again");
                     }
                     if new.hook_user != config.hook_user && hook.is_some() {
                         warn("hook-user is another: hooks run as before until the daemon is started again");

@@ -197,6 +197,15 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     for domain in &status.dns.search {
         writeln!(out, "    search domain {domain} (not applied)")?;
     }
+    for update in &status.dns_updates {
+        let addresses: String = update.addresses.iter().map(|address| format!(" {address}")).collect();
+        let server = update.server.as_ref().map(|server| format!(" at {server}")).unwrap_or_default();
+        let updated = span(", updated ", update.updated).replacen(", updated 0 s", ", updated now", 1);
+        writeln!(out, "    dns name {}{addresses}{server}{updated}", update.name)?;
+        if let Some(failure) = &update.failure {
+            writeln!(out, "        the update failed: {failure}")?;
+        }
+    }
     let packets = &status.packets;
     writeln!(
         out,

@@ -90,6 +90,13 @@ fn full() -> Status {
         unclaimed: BTreeMap::from([("REASON".to_owned(), 1)]),
         packets: Packets { entered: 1, tunnelled: 1, delivered: 1, consumed: 1, held: 1, dropped: 1 },
         io: BTreeMap::from([("NAME".to_owned(), 1)]),
+        dns_updates: vec![DnsUpdateStatus {
+            name: "host.example.com".to_owned(),
+            server: text(),
+            addresses: vec![v6],
+            updated: Some(1),
+            failure: text(),
+        }],
         teredo: Some(Teredo {
             state: "qualified".to_owned(),
             reason: text(),
@@ -143,6 +150,7 @@ fn only_optional_keys_are_left_out() {
     (status.answered, status.resting, status.yields_to) = (None, false, None);
     (status.relay_answers, status.teredo, status.responder) = (None, None, None);
     (status.remote, status.check_neighbors, status.lans) = (None, None, Vec::new());
+    status.dns_updates.clear();
     let json = serde_json::to_value(status).unwrap();
     let page = include_str!("../../../docs/json.md");
     let section = page.split("\n### ").find(|section| section.starts_with("isatap status -j\n")).unwrap();

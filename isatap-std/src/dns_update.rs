@@ -1,0 +1,436 @@
+//! AAAA records of this node in the DNS, changed as its addresses change (RFC 2136), by updates
+//! that a TSIG key signs (RFC 8945).
+//!
+//! Each name has a thread of its own, so that no loop waits for a server. It sends by TCP, half a
+//! second after the last change, again after 5 seconds and at most 10 minutes where that failed,
+//! and each hour where it did not, should somebody have changed the zone.
+//!
+//! Only records that this node made are replaced: an update takes for granted that the name has
+//! exactly those. They are remembered in the runtime folder, so that a daemon that was killed finds
+//! them again. At the end they are removed.
+//!
+//! # Security limits
+//!
+//! Without a key the server has to trust this node's IPv4 address. Whoever reads the key file can
+//! do what the server lets the key do: let it be this one name (`update-policy { grant KEY name
+//! HOST. AAAA; };`). The name of the server, where one is given or the SOA record's is taken, is
+//! looked up in the DNS, which proves nothing; but an update says nothing that is secret, and an
+//! answer counts only with the key's signature.
+
+mod key_file;
+mod message;
+
+use self::message::{Change, Transaction, Verdict};
+use crate::error::Error;
+use crate::resolve::{
+    AddressLookup as _, Name, ResolvConf, StubClient, WireName, ask_tcp, first_answer, random_id, wire_name,
+};
+use crate::spec::{DnsServer, DnsUpdate};
+use domain::base::iana::{Rcode, Rtype};
+use domain::tsig::{Key, ValidationError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// After a change: others mostly follow.
+const SETTLE: Duration = Duration::from_millis(500);
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+const LAST_RETRY: Duration = Duration::from_secs(600);
+const REFRESH: Duration = Duration::from_secs(3600);
+/// For one attempt, with all its questions.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// For the last one, which a daemon's end waits for.
+const LAST_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What an updater tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Done(String),
+    Failed(String),
+    Mended(String),
+}
+
+/// What is known of a name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) server: Option<SocketAddr>,
+    pub(crate) addresses: Vec<Ipv6Addr>,
+    pub(crate) updated: Option<Instant>,
+    pub(crate) failure: Option<String>,
+}
+
+/// Keeps the records of one name. Its drop removes them, which takes 3 seconds at most.
+#[derive(Debug)]
+pub(crate) struct Updater {
+    name: String,
+    addresses: BTreeMap<String, BTreeSet<Ipv6Addr>>,
+    wanted: Sender<Vec<Ipv6Addr>>,
+    /// Dropped by the thread at its end.
+    end: Receiver<()>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Updater {
+    /// Reads the key and starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for a key file that cannot be used, or a name that cannot be.
+    pub(crate) fn start(
+        spec: &DnsUpdate,
+        memory: Option<&Path>,
+        tell: impl FnMut(Told) + Send + 'static,
+    ) -> Result<Self, Error> {
+        let key = spec.key_file.as_deref().map(key_file::load).transpose()?;
+        let name = full_name(spec)?;
+        let state = Arc::new(Mutex::new(State::default()));
+        let (wanted, changes) = channel();
+        let (alive, end) = channel::<()>();
+        let mut worker = Worker {
+            zone: wire_name(&spec.zone),
+            wire: wire_name(&name),
+            name: name.as_str().to_owned(),
+            spec: spec.clone(),
+            key,
+            memory: memory.map(|folder| folder.join(format!("{}.dns", name.as_str().replace('/', "_")))),
+            published: Vec::new(),
+            wanted: Vec::new(),
+            state: state.clone(),
+            tell: Box::new(tell),
+        };
+        worker.remember_from_before();
+        crate::thread::spawn("isatap-update", move || {
+            worker.work(&changes);
+            drop(alive);
+        })
+        .map_err(|error| Error::refused("start", "the thread of DNS updates", error))?;
+        Ok(Self { name: name.as_str().to_owned(), addresses: BTreeMap::new(), wanted, end, state })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn state(&self) -> State {
+        lock(&self.state).clone()
+    }
+
+    /// A link has an address, or has it no more.
+    pub(crate) fn follow(&mut self, device: &str, address: Ipv6Addr, is_there: bool) {
+        if address.is_unicast_link_local() {
+            return;
+        }
+        let own = self.addresses.entry(device.to_owned()).or_default();
+        let is_changed = if is_there { own.insert(address) } else { own.remove(&address) };
+        if is_changed {
+            self.send();
+        }
+    }
+
+    /// A link has ended.
+    pub(crate) fn end(&mut self, device: &str) {
+        if self.addresses.remove(device).is_some_and(|addresses| !addresses.is_empty()) {
+            self.send();
+        }
+    }
+
+    fn send(&self) {
+        let all: BTreeSet<Ipv6Addr> = self.addresses.values().flatten().copied().collect();
+        // Its thread ends with this value alone.
+        let _ = self.wanted.send(all.into_iter().collect());
+    }
+}
+
+impl Drop for Updater {
+    fn drop(&mut self) {
+        let (closed, _) = channel();
+        drop(std::mem::replace(&mut self.wanted, closed));
+        let _ = self.end.recv_timeout(LAST_PATIENCE + Duration::from_secs(1));
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Within the zone, unless it ends in a dot.
+fn full_name(spec: &DnsUpdate) -> Result<Name, Error> {
+    let refused = |why: String| Error::usage("update the name in", spec.zone.as_str(), why);
+    let name = match &spec.name {
+        Some(name) => name.clone(),
+        None => {
+            let own = fs::read_to_string("/proc/sys/kernel/hostname")
+                .map_err(|error| Error::refused("read", "/proc/sys/kernel/hostname", error))?;
+            // The first label: what is behind it is the machine's own idea of its domain.
+            let first = own.trim().split('.').next().unwrap_or_default();
+            first.parse().map_err(|error| {
+                refused(format!("this machine is called {first}: {error}")).with_advice("give a name")
+            })?
+        }
+    };
+    if !name.is_absolute() {
+        let full = name.with_suffix(&spec.zone);
+        return full.ok_or_else(|| refused(format!("{name} is too long in front of it")));
+    }
+    let within = format!(".{}", spec.zone.as_str());
+    if name.as_str() == spec.zone.as_str() || name.as_str().ends_with(&within) {
+        Ok(name)
+    } else {
+        Err(refused(format!("{name} is not within it")).with_advice("leave out the dot at its end"))
+    }
+}
+
+struct Worker {
+    spec: DnsUpdate,
+    zone: WireName,
+    wire: WireName,
+    name: String,
+    key: Option<Key>,
+    /// Where `published` stands for who comes after us.
+    memory: Option<PathBuf>,
+    /// What the name has by us.
+    published: Vec<Ipv6Addr>,
+    wanted: Vec<Ipv6Addr>,
+    state: Arc<Mutex<State>>,
+    tell: Box<dyn FnMut(Told) + Send>,
+}
+
+impl Worker {
+    fn work(&mut self, changes: &Receiver<Vec<Ipv6Addr>>) {
+        let mut due = Instant::now() + REFRESH;
+        let mut wait = FIRST_RETRY;
+        loop {
+            match changes.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(wanted) => {
+                    self.wanted = wanted;
+                    (due, wait) = (Instant::now() + SETTLE, FIRST_RETRY);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let is_done = self.attempt(Instant::now() + PATIENCE);
+                    due = Instant::now() + if is_done { REFRESH } else { wait };
+                    wait = if is_done { FIRST_RETRY } else { (wait * 2).min(LAST_RETRY) };
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.wanted.clear();
+        self.attempt(Instant::now() + LAST_PATIENCE);
+    }
+
+    /// Tries, and tells how that went where it is news.
+    fn attempt(&mut self, until: Instant) -> bool {
+        let before = self.published.clone();
+        let outcome = self.update(until);
+        let known = lock(&self.state).failure.clone();
+        let list = |addresses: &[Ipv6Addr]| addresses.iter().map(|address| format!(" {address}")).collect::<String>();
+        let told = match (&outcome, &known) {
+            (Ok(None), _) => None,
+            (Ok(Some(_)), None) if before == self.published => None,
+            (Ok(Some(server)), known) => {
+                let has = if self.published.is_empty() { " no".to_owned() } else { list(&self.published) };
+                let text = format!("DNS: {} has{has} AAAA by {server}", self.name);
+                Some(if known.is_some() { Told::Mended(text) } else { Told::Done(text) })
+            }
+            (Err(why), Some(known)) if why == known => None,
+            (Err(why), _) => Some(Told::Failed(format!("no DNS update of {}: {why}; it is tried again", self.name))),
+        };
+        let mut state = lock(&self.state);
+        state.addresses = self.published.clone();
+        match &outcome {
+            Ok(server) => {
+                state.failure = None;
+                if server.is_some() {
+                    (state.server, state.updated) = (*server, Some(Instant::now()));
+                }
+            }
+            Err(why) => state.failure = Some(why.clone()),
+        }
+        drop(state);
+        told.into_iter().for_each(|told| (self.tell)(told));
+        outcome.is_ok()
+    }
+
+    /// Makes the records what they should be; the server that did it, if there was anything to do.
+    fn update(&mut self, until: Instant) -> Result<Option<SocketAddr>, String> {
+        if self.published.is_empty() && self.wanted.is_empty() {
+            return Ok(None);
+        }
+        let server = self.find_server(until)?;
+        // Once more for records that are others than was thought.
+        for _ in 0..3 {
+            if self.send(server, until)? {
+                self.published = self.wanted.clone();
+                self.remember();
+                return Ok(Some(server));
+            }
+            let there = self.look(server, until)?;
+            let is_ours = there.iter().all(|there| self.published.contains(there) || self.wanted.contains(there));
+            if !is_ours && !self.spec.replace {
+                let foreign: Vec<String> = there.iter().map(ToString::to_string).collect();
+                return Err(format!(
+                    "it has AAAA records that this daemon did not make ({}): remove them, choose another name, or say \
+                     replace",
+                    foreign.join(", ")
+                ));
+            }
+            self.published = there;
+        }
+        Err("somebody else changes it all the time".to_owned())
+    }
+
+    /// `false`: the name has other records than it should have before.
+    fn send(&self, server: SocketAddr, until: Instant) -> Result<bool, String> {
+        let (expected, wanted) = (self.published.as_slice(), self.wanted.as_slice());
+        let change = Change { zone: &self.zone, name: &self.wire, expected, wanted, ttl: self.spec.ttl };
+        let exchange = |id| -> io::Result<(Verdict, Option<Transaction>)> {
+            let (message, transaction) = message::update(id, &change, self.key.as_ref())?;
+            let answer = ask_tcp(server, message.as_stream_slice(), until)?;
+            Ok((message::verdict(answer, id, transaction.as_ref())?, transaction))
+        };
+        let (verdict, _) = random_id().and_then(exchange).map_err(|error| unheard(server, &error))?;
+        match verdict {
+            Verdict::Said(Rcode::NOERROR) => Ok(true),
+            Verdict::Said(Rcode::YXRRSET | Rcode::NXRRSET) => Ok(false),
+            Verdict::Said(rcode) => Err(self.refusal(server, rcode)),
+            Verdict::Signature(rcode, error) => Err(self.mistrust(server, rcode, error)),
+        }
+    }
+
+    fn refusal(&self, server: SocketAddr, rcode: Rcode) -> String {
+        let (zone, name) = (self.spec.zone.as_str(), &self.name);
+        match rcode {
+            Rcode::REFUSED => {
+                let who = self
+                    .key
+                    .as_ref()
+                    .map_or("this machine's address".to_owned(), |key| format!("the key {}", key.name()));
+                format!("{server} refuses it: allow {who} to change {name} (in BIND update-policy or allow-update)")
+            }
+            Rcode::NOTAUTH => format!("{server} is not the server of the zone {zone}: name its primary server"),
+            Rcode::NOTZONE => format!("{server} does not find {name} in the zone {zone}"),
+            Rcode::NOTIMP | Rcode::FORMERR => format!("{server} does not know updates ({rcode})"),
+            Rcode::SERVFAIL => format!("{server} failed: see its log; may it write the file of the zone?"),
+            other => format!("{server} answers {other}"),
+        }
+    }
+
+    /// What is wrong with a signature, ours or the server's.
+    fn mistrust(&self, server: SocketAddr, rcode: Rcode, error: ValidationError) -> String {
+        let key = self.key.as_ref().map(|key| key.name().to_string()).unwrap_or_default();
+        match error {
+            ValidationError::ServerBadKey => {
+                format!("{server} does not know the key {key}, or knows it with another algorithm (BADKEY)")
+            }
+            ValidationError::ServerBadSig => format!("{server} has another secret for the key {key} (BADSIG)"),
+            ValidationError::ServerBadTime { client, server: theirs } => format!(
+                "the clock of {server} says {theirs} and ours {client}, in seconds since 1970 (BADTIME): set the clock"
+            ),
+            ValidationError::ServerUnsigned if rcode != Rcode::NOERROR => self.refusal(server, rcode),
+            other => format!("the answer of {server} does not count, since its signature is wrong: {other}"),
+        }
+    }
+
+    /// The addresses that the name has.
+    fn look(&self, server: SocketAddr, until: Instant) -> Result<Vec<Ipv6Addr>, String> {
+        let exchange = |id| -> io::Result<Vec<Ipv6Addr>> {
+            let message = message::query(id, &self.wire, Rtype::AAAA, false)?;
+            message::addresses(ask_tcp(server, message.as_stream_slice(), until)?, id, &self.wire)
+        };
+        let mut there = random_id().and_then(exchange).map_err(|error| unheard(server, &error))?;
+        there.sort_unstable();
+        Ok(there)
+    }
+
+    fn find_server(&self, until: Instant) -> Result<SocketAddr, String> {
+        let resolvers = || {
+            let text = fs::read_to_string("/etc/resolv.conf");
+            text.map(|text| ResolvConf::parse(&text)).map_err(|error| format!("reading /etc/resolv.conf: {error}"))
+        };
+        let (name, port) = match &self.spec.server {
+            Some(DnsServer::Address(server)) => return Ok(*server),
+            Some(DnsServer::Name(name, port)) => (name.clone(), *port),
+            None => {
+                let zone = self.spec.zone.as_str();
+                let ask = |server, until| {
+                    let exchange = |id| {
+                        let message = message::query(id, &self.zone, Rtype::SOA, true)?;
+                        message::primary(ask_tcp(server, message.as_stream_slice(), until)?, id, &self.zone)
+                    };
+                    random_id().and_then(exchange).map_err(|error| match error.kind() {
+                        io::ErrorKind::Other => crate::resolve::Failure::NoSuchName,
+                        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => crate::resolve::Failure::Timeout,
+                        _ => crate::resolve::Failure::Unreachable,
+                    })
+                };
+                let primary = first_answer(&resolvers()?, until, ask)
+                    .map_err(|failure| format!("the primary server of {zone} is not known: {failure}; name it"))?;
+                let name = format!("{}.", primary.to_string().trim_end_matches('.'));
+                (name.parse().map_err(|error| format!("the primary server {name} of {zone}: {error}"))?, 53)
+            }
+        };
+        let found = StubClient::new().addresses(&name, &resolvers()?, until);
+        let found = found.map_err(|failure| format!("no IPv4 address of the server {name}: {failure}"))?;
+        let first = found.addresses.first().ok_or_else(|| format!("the server {name} has no IPv4 address"))?;
+        Ok(SocketAddr::new(IpAddr::V4(*first), port))
+    }
+
+    fn remember_from_before(&mut self) {
+        let read = |file| {
+            let mut text = String::new();
+            open(file, OpenOptions::new().read(true))?.read_to_string(&mut text).map(|_| text)
+        };
+        let text = self.memory.as_ref().and_then(|file| read(file).ok()).unwrap_or_default();
+        self.published = text.lines().filter_map(|line| line.parse().ok()).collect();
+    }
+
+    /// Not being able to costs something only where this process is killed.
+    fn remember(&self) {
+        let Some(file) = &self.memory else { return };
+        let text: String = self.published.iter().map(|address| format!("{address}\n")).collect();
+        let write =
+            || open(file, OpenOptions::new().write(true).create(true).truncate(true))?.write_all(text.as_bytes());
+        let _ = if text.is_empty() { fs::remove_file(file) } else { write() };
+    }
+}
+
+/// Through no link, and without waiting: daemons of other users may make files in that folder.
+fn open(file: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file)
+}
+
+fn unheard(server: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => format!("{server} does not answer by TCP"),
+        io::ErrorKind::UnexpectedEof => format!("{server} hung up"),
+        _ => format!("asking {server}: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_within_their_zone() {
+        let full = |name: Option<&str>| {
+            let mut spec = DnsUpdate::new("example.com".parse().unwrap());
+            spec.name = name.map(|name| name.parse().unwrap());
+            full_name(&spec).map(|name| name.as_str().to_owned()).map_err(|error| error.to_string())
+        };
+        assert_eq!(full(Some("host")).unwrap(), "host.example.com");
+        assert_eq!(full(Some("a.b")).unwrap(), "a.b.example.com");
+        assert_eq!(full(Some("host.example.com.")).unwrap(), "host.example.com");
+        assert_eq!(full(Some("example.com.")).unwrap(), "example.com");
+        assert!(full(Some("host.example.org.")).unwrap_err().contains("is not within it"));
+        assert!(full(Some("hostexample.com.")).unwrap_err().contains("is not within it"));
+        let own = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        let own = own.trim().split('.').next().unwrap().to_ascii_lowercase();
+        assert_eq!(full(None).unwrap(), format!("{own}.example.com"));
+    }
+}

@@ -1,0 +1,180 @@
+//! AAAA records of a host in the zone of BIND, which judges signatures and prerequisites.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::common::peers::{PREFIX, isatap_address};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap, isatap_binary, status, wait_until};
+
+const OTHER_PREFIX: &str = "2001:db8:0:9::";
+const NAME: &str = "host.example.net";
+
+/// BIND at 10.0.0.53 with the zone example.net, which the key `host` may change the AAAA records of
+/// host.example.net in. Gives the key's file.
+fn bind(lab: &Lab, wire: &Wire<'_>) -> (Namespace, Daemon, String) {
+    let server = lab.namespace("server");
+    wire.join(&server, "eth0", "10.0.0.53/24");
+    let key = server.ok("tsig-keygen -a hmac-sha256 host");
+    let key_file = server.file("host.key", &key);
+    fs::set_permissions(&key_file, fs::Permissions::from_mode(0o640)).unwrap();
+    let zone = server.file(
+        "example.net",
+        "$TTL 300\n@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A 10.0.0.53\nhost A 10.0.0.2\n\
+         taken AAAA 2001:db8:99::1\n",
+    );
+    let folder = server.directory().display().to_string();
+    let configuration = server.file(
+        "named.conf",
+        &format!(
+            "options {{ directory \"{folder}\"; listen-on {{ any; }}; listen-on-v6 {{ none; }}; recursion no; \
+             pid-file \"{folder}/named.pid\"; session-keyfile none; dnssec-validation no; }};\n{key}\n\
+             key \"other\" {{ algorithm hmac-sha256; secret \"b3RoZXIgc2VjcmV0IG9mIDE2IGJ5dGVz\"; }};\n\
+             zone \"example.net\" {{ type primary; file \"{zone}\"; \
+             update-policy {{ grant host name {NAME} AAAA; grant host name taken.example.net AAAA; }}; }};\n"
+        ),
+    );
+    let mut named = Daemon::start(&server, "named", "named", &["-g", "-c", &configuration]);
+    named.wait_for_line("running", PATIENCE);
+    (server, named, key_file)
+}
+
+/// What the zone says of a name, sorted.
+fn records(server: &Namespace, name: &str) -> Vec<String> {
+    let told = server.ok(&format!("dig +short +tries=3 @10.0.0.53 {name} AAAA"));
+    let mut records: Vec<String> = told.lines().map(str::to_owned).collect();
+    records.sort();
+    records
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn bind_takes_the_addresses_of_a_host_as_they_change_and_loses_them_at_the_end() {
+    let lab = Lab::new();
+    let intranet = lab.wire();
+    let (server, _named, key) = bind(&lab, &intranet);
+    let (router, host) = (lab.namespace("router"), lab.namespace("host"));
+    intranet.join(&router, "eth0", "10.0.0.1/24");
+    intranet.join(&host, "eth0", "10.0.0.2/24");
+    router.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
+    host.etc("resolv.conf", "nameserver 10.0.0.53\n");
+    let first = Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64"));
+    // The server is found by the SOA record, and the daemon is nobody.
+    let options = format!("--dns-update example.net --dns-name host --dns-key {key} --user nobody");
+    let mut daemon = Daemon::isatap(&host, &format!("host --local 10.0.0.2 --router 10.0.0.1 {options}"));
+    let own = |prefix: &str| isatap_address(prefix, "10.0.0.2").to_string();
+    wait_until("the record", PATIENCE, || records(&server, NAME) == [own(PREFIX)]);
+    daemon.wait_for_line(&format!("DNS: {NAME} has {} AAAA by 10.0.0.53:53", own(PREFIX)), PATIENCE);
+    assert!(server.ok(&format!("dig +noall +answer @10.0.0.53 {NAME} AAAA")).contains("\t300\tIN\tAAAA"));
+    let is_told = format!(".dns_updates == [.dns_updates[0]] and .dns_updates[0].addresses == [\"{}\"]", own(PREFIX));
+    assert!(status(&host, &is_told));
+    assert!(isatap(&host, "status").text.contains(&format!("dns name {NAME} {} at 10.0.0.53:53", own(PREFIX))));
+
+    // Renumbered: another router with another prefix. Both addresses, until the first lapses.
+    drop(first);
+    let _second = Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {OTHER_PREFIX}/64"));
+    let mut both = vec![own(PREFIX), own(OTHER_PREFIX)];
+    both.sort();
+    wait_until("both records", PATIENCE, || {
+        isatap(&host, "solicit isatap0");
+        records(&server, NAME) == both
+    });
+
+    // A daemon that was killed leaves them; the next one knows them for its own.
+    daemon.kill();
+    assert_eq!(records(&server, NAME), both);
+    let daemon = Daemon::isatap(&host, &format!("host --local 10.0.0.2 --router 10.0.0.1 {options}"));
+    wait_until("the new record alone", PATIENCE, || records(&server, NAME) == [own(OTHER_PREFIX)]);
+    assert!(daemon.terminate(PATIENCE).success());
+    assert_eq!(records(&server, NAME), Vec::<String>::new());
+    assert_eq!(server.ok(&format!("dig +short @10.0.0.53 {NAME} A")).trim(), "10.0.0.2", "another record went too");
+    assert_eq!(host.ok("ls -A $ISATAP_RUNTIME_DIR").trim(), "");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn what_bind_refuses_is_told_with_the_reason_and_foreign_records_stay() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let (server, _named, key) = bind(&lab, &wire);
+    let node = lab.namespace("node");
+    wire.join(&node, "eth0", "10.0.0.2/24");
+    let tunnel = "[[tunnel]]\nlocal = \"10.0.0.2\"\nremote = \"10.0.0.9\"\naddress = \"2001:db8:a::1/64\"\n";
+    let key_of = |name: &str, text: &str| {
+        let file = node.file(name, text);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        file
+    };
+    let good = fs::read_to_string(&key).unwrap();
+    let other_name = key_of("name.key", &good.replace("\"host\"", "\"nobody\""));
+    let other_secret =
+        key_of("secret.key", "key \"host\" { algorithm hmac-sha256; secret \"b3RoZXIgc2VjcmV0IG9mIDE2IGJ5dGVz\"; };");
+    let not_allowed =
+        key_of("other.key", "key \"other\" { algorithm hmac-sha256; secret \"b3RoZXIgc2VjcmV0IG9mIDE2IGJ5dGVz\"; };");
+    for (zone, name, key, server_address, why) in [
+        (
+            "example.net",
+            "host",
+            &other_name,
+            "10.0.0.53",
+            "10.0.0.53:53 does not know the key nobody, or knows it with another algorithm (BADKEY)",
+        ),
+        (
+            "example.net",
+            "host",
+            &other_secret,
+            "10.0.0.53",
+            "10.0.0.53:53 has another secret for the key host (BADSIG)",
+        ),
+        (
+            "example.net",
+            "host",
+            &not_allowed,
+            "10.0.0.53",
+            "10.0.0.53:53 refuses it: allow the key other to change host.example.net",
+        ),
+        (
+            "example.org",
+            "host",
+            &key,
+            "10.0.0.53",
+            "10.0.0.53:53 is not the server of the zone example.org: name its primary server",
+        ),
+        (
+            "example.net",
+            "taken",
+            &key,
+            "10.0.0.53",
+            "it has AAAA records that this daemon did not make (2001:db8:99::1): remove them",
+        ),
+        ("example.net", "host", &key, "10.0.0.53:54", "asking 10.0.0.53:54: Connection refused"),
+    ] {
+        let update = format!(
+            "[[dns-update]]\nzone = \"{zone}\"\nname = \"{name}\"\nserver = \"{server_address}\"\nkey-file = \"{key}\"\n"
+        );
+        let file = node.file("node.toml", &(tunnel.to_owned() + &update));
+        let mut daemon = Daemon::start(&node, "run", isatap_binary(), &["run", &file]);
+        let line = daemon.wait_for_line("warning: no DNS update of ", PATIENCE);
+        assert!(line.contains(why), "{line}");
+        assert!(status(&node, ".dns_updates[0].failure | length > 0"));
+        assert!(daemon.terminate(PATIENCE).success());
+    }
+    assert_eq!(records(&server, "taken.example.net"), ["2001:db8:99::1"]);
+
+    let replace = format!(
+        "[[dns-update]]\nzone = \"example.net\"\nname = \"taken\"\nserver = \"10.0.0.53\"\nkey-file = \"{key}\"\nreplace = true\nttl = 77\n"
+    );
+    let file = node.file("node.toml", &(tunnel.to_owned() + &replace));
+    let daemon = Daemon::start(&node, "run", isatap_binary(), &["run", &file]);
+    wait_until("the record in place of the other", PATIENCE, || {
+        records(&server, "taken.example.net") == ["2001:db8:a::1"]
+    });
+    assert!(server.ok("dig +noall +answer @10.0.0.53 taken.example.net AAAA").contains("\t77\tIN\tAAAA"));
+    assert!(daemon.terminate(PATIENCE).success());
+    assert_eq!(records(&server, "taken.example.net"), Vec::<String>::new());
+    // A key that everybody may read is refused, with its place.
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = node.run(&format!("{} run {file}", isatap_binary()));
+    assert_eq!(refused.status, 1);
+    let why = format!("cannot use the key in {key}: everybody may read the file; chmod 640 {key}");
+    assert!(refused.text.contains("node.toml:") && refused.text.contains(&why), "{refused:?}");
+}
