@@ -10,6 +10,7 @@ mod common;
 
 mod captures;
 mod changes;
+mod compare_portproxy;
 mod compare_teredo;
 mod daemon;
 mod destinations;
