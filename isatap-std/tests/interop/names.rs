@@ -1,11 +1,12 @@
 //! Names beyond the DNS: LLMNR with systemd-resolved, NetBIOS with Samba's nmbd, and answers
 //! that are forged.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::common::names::{Forger, LLMNR, NETBIOS, llmnr_answer, netbios_answer, nmbd, resolved};
+use crate::common::names::{Forger, LLMNR, NETBIOS, llmnr_answer, netbios_answer, nmbd, nmblookup, resolved};
 use crate::common::peers::{self, PREFIX, isatap_address};
 use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap, isatap_binary, status, wait_until};
 
@@ -98,12 +99,7 @@ fn nam_31_nam_32_nam_34_nmbd_answers_by_broadcast_and_as_wins_server() {
 
     // Broadcast: the router's own machine has the name.
     nmbd(&router, "ISATAP", "");
-    wait_until("nmbd to have the name", PATIENCE, || {
-        router.succeeds(&format!(
-            "grep -q 'Samba name server ISATAP is now\\|ISATAP<00>' {}/nmbd.log",
-            router.directory().display()
-        ))
-    });
+    wait_until("nmbd to have the name", PATIENCE, || nmblookup(&host, "ISATAP") == [Ipv4Addr::from(ROUTER)]);
     let daemon =
         Daemon::isatap(&host, "host --local 10.0.0.2 --resolve-by broadcast,netbios-cache --prl-refresh-interval 4");
     wait_for_source(&host, "10.0.0.1 by netbios broadcast on eth0");
