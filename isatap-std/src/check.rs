@@ -45,7 +45,8 @@ use isatap_core::wire::{icmpv6, ipv4, ipv6, protocol};
 
 use crate::capacity::Linux;
 use crate::error::Error;
-use crate::spec::{LinkSpec, set_locators};
+use crate::resolve::Entry;
+use crate::spec::{LinkSpec, Tunnel, set_locators};
 
 use teredo::TeredoClient;
 pub use whole::Note;
@@ -474,6 +475,10 @@ fn add(node: &mut CheckedNode, subject: &Subject) -> Result<(), Error> {
         return Err(error.with_advice("leave it out of the file"));
     }
     link.check_first()?;
+    if let LinkSpec::Tunnel(Tunnel { remote: remote @ Entry::Name(_), .. }) = &link {
+        let error = Error::usage("check", link.device(), format!("{remote} is a name, and none is looked up"));
+        return Err(error.with_advice("name the IPv4 address of the other end: --remote V4, or remote in the file"));
+    }
     let locators: Vec<Locator> = link.locals().into_iter().map(Locator::from).collect();
     if locators.is_empty() {
         let error = Error::usage("check", link.device(), "its IPv4 addresses are known only while it runs");

@@ -42,7 +42,7 @@ use isatap_core::prefix::Ipv6Prefix;
 use serde::{Serialize, Serializer};
 
 use crate::resolve::Entry;
-use crate::spec::{AddressWithLength, LinkSpec};
+use crate::spec::{AddressWithLength, LinkSpec, Tunnel};
 use end::OtherEnd;
 use steps::Steps;
 
@@ -231,6 +231,11 @@ pub fn without_link<'g>(links: &[LinkSpec], given: &'g Given) -> Vec<&'g Address
 fn of_numbered_link(link: &LinkSpec, number: usize, platform: Platform, given: &Given) -> Vec<Step> {
     let end = OtherEnd::of(link, given);
     let mut steps = Steps::new(platform, end.describe(), Some(link.device()), number);
+    if let LinkSpec::Tunnel(Tunnel { remote: remote @ Entry::Name(_), .. }) = link {
+        let what = format!("the IPv4 address of {remote}");
+        steps.not_known("Make the tunnel.", &what, "name it as remote");
+        return steps.take();
+    }
     if let Some(lease) = link.dhcp_lease() {
         let what = format!("the 6rd domain, which is that of the lease {}", lease.display());
         steps.not_known("Make the tunnel.", &what, "the provider has the other end already");

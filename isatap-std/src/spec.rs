@@ -254,6 +254,7 @@ impl LinkSpec {
     #[must_use]
     pub fn lans(&self) -> &[LanOptions] {
         match self {
+            LinkSpec::Tunnel(tunnel) => &tunnel.lan,
             LinkSpec::SixRd(sixrd) => &sixrd.lan,
             LinkSpec::SixToFour(sixtofour) => &sixtofour.lan,
             _ => &[],
@@ -406,6 +407,7 @@ impl LinkSpec {
         match self {
             LinkSpec::IsatapHost(host) => host.warnings(),
             LinkSpec::IsatapRouter(router) => router.warnings(),
+            LinkSpec::Tunnel(tunnel) => tunnel.warnings(),
             LinkSpec::SixRd(sixrd) => sixrd.warnings(),
             LinkSpec::SixToFour(sixtofour) => sixtofour.warnings(),
             _ => Vec::new(),

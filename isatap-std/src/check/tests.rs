@@ -58,7 +58,7 @@ fn host() -> Checker {
 }
 
 fn tunnel(remote: &str) -> Subject {
-    LinkSpec::from(Tunnel { local: Some(v4("10.0.0.2")), ..Tunnel::new(v4(remote)) }).into()
+    LinkSpec::from(Tunnel { local: Some(v4("10.0.0.2")), ..Tunnel::new(v4(remote).into()) }).into()
 }
 
 /// A client in a lab, whose NAT shows it at 192.0.2.1:4000.

@@ -119,7 +119,7 @@ mod tests {
         host.router.pop();
         assert!(here.lacks(&host.into()).is_empty());
         // The other end of a tunnel is not asked here: that is wrong on any machine.
-        let tunnel = Tunnel { local: Some(own), ..Tunnel::new(Ipv4Addr::new(192, 0, 2, 1)) };
+        let tunnel = Tunnel { local: Some(own), ..Tunnel::new(Ipv4Addr::new(192, 0, 2, 1).into()) };
         assert!(here.lacks(&tunnel.into()).is_empty());
     }
 }

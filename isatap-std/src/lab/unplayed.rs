@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::resolve::Entry;
-use crate::spec::{LinkSpec, PortMapping, Refusal, SixToFour, list};
+use crate::spec::{LinkSpec, PortMapping, Refusal, SixToFour, Tunnel, list};
 
 /// The keys of a link that no node of the lab has, each with the reason.
 pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {
@@ -64,6 +64,9 @@ pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {
             } else if !router.answer_by.is_empty() {
                 add("answer-by", &list(&router.answer_by), why, "leave it out; write [[name]]");
             }
+        }
+        LinkSpec::Tunnel(Tunnel { remote: remote @ Entry::Name(_), .. }) => {
+            add("remote", remote, "only ISATAP hosts of the lab ask for names", "write the IPv4 address");
         }
         LinkSpec::SixToFour(SixToFour { relay: Some(relay @ Entry::Name(_)), .. }) => {
             add("relay", relay, "only ISATAP hosts of the lab ask for names", "write the IPv4 address");

@@ -306,7 +306,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\nlan = [\"eth1\"]\n",
-        &["4:1: [[isatap-router]] has no key lan, which [[6rd]] and [[6to4]] have: it can have "],
+        &["4:1: [[isatap-router]] has no key lan, which [[tunnel]] and [[6rd]] and [[6to4]] have: it can have "],
     ),
     (
         "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\naddress = [\"2001:db8::1/64\", \"2001:db8::2/129\", \"x/64\"]\n",
@@ -317,8 +317,8 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["4:12: 192.0.2.1/24: "],
     ),
     (
-        "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"peer.example.net\"\n",
-        &["3:10: peer.example.net: this is a name: write an IPv4 address, for example 10.0.0.2"],
+        "[[tunnel]]\nremote = \"192.0.2.1\"\nlocal = \"peer.example.net\"\n",
+        &["3:9: peer.example.net: this is a name: write an IPv4 address, for example 10.0.0.2"],
     ),
     (
         "[[tunnel]]\nlocal = 192.0.2.1\nremote = 192.0.2.2\n",

@@ -207,8 +207,11 @@ impl<'s> OtherEnd<'s> {
         }
         OtherEnd::Tunnel(TunnelEnd {
             common: common!(tunnel),
-            local: tunnel.remote,
-            // One that follows a device was told apart before.
+            // A name was told apart before, as was one that follows a device.
+            local: match tunnel.remote {
+                Entry::Address(remote) => remote,
+                Entry::Name(_) => Ipv4Addr::UNSPECIFIED,
+            },
             remote: tunnel.local.unwrap_or(Ipv4Addr::UNSPECIFIED),
             addresses,
             without_address,

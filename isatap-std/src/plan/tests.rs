@@ -214,7 +214,7 @@ fn isa_54_kames_host_and_router_are_told_as_its_guide_does() {
 /// As Cisco's and OpenWrt's documentation writes them.
 #[test]
 fn tunnels_of_cisco_and_openwrt_have_the_ends_the_other_way_round() {
-    let mut tunnel = Tunnel { local: Some(v4("192.0.2.1")), ..Tunnel::new(v4("192.0.2.9")) };
+    let mut tunnel = Tunnel { local: Some(v4("192.0.2.1")), ..Tunnel::new(v4("192.0.2.9").into()) };
     tunnel.address = vec!["2001:db8:77::1/64".parse().unwrap()];
     let mut given = Given { address: vec!["2001:db8:77::2/64".parse().unwrap()], ..Given::default() };
     let cisco = of_link(&tunnel.clone().into(), Platform::Cisco, &given);
@@ -265,7 +265,7 @@ fn tunnels_of_cisco_and_openwrt_have_the_ends_the_other_way_round() {
 
 #[test]
 fn what_follows_a_device_is_not_known_to_the_other_end() {
-    let mut tunnel = Tunnel::new(v4("192.0.2.9"));
+    let mut tunnel = Tunnel::new(v4("192.0.2.9").into());
     tunnel.via = Some("ppp0".to_owned());
     let steps = of_link(&tunnel.into(), Platform::Iproute2, &Given::default());
     assert!(steps.len() == 1 && steps[0].is_open() && commands(&steps).is_empty(), "{steps:#?}");
@@ -275,7 +275,7 @@ fn what_follows_a_device_is_not_known_to_the_other_end() {
 fn every_link(dev: &str) -> Vec<LinkSpec> {
     let mut host = IsatapHost::new();
     host.router = vec!["10.0.0.1".parse().unwrap()];
-    let mut tunnel = Tunnel { local: Some(v4("192.0.2.1")), ..Tunnel::new(v4("192.0.2.9")) };
+    let mut tunnel = Tunnel { local: Some(v4("192.0.2.1")), ..Tunnel::new(v4("192.0.2.9").into()) };
     tunnel.address = vec!["2001:db8:77::1/64".parse().unwrap()];
     let edge = SixRd {
         br: vec![v4("10.0.0.1")],

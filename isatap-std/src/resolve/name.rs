@@ -165,6 +165,12 @@ pub enum Entry {
     Name(Name),
 }
 
+impl From<Ipv4Addr> for Entry {
+    fn from(address: Ipv4Addr) -> Self {
+        Entry::Address(address)
+    }
+}
+
 impl FromStr for Entry {
     type Err = EntryError;
 

@@ -212,7 +212,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn wanted(dev: &str, remote: u8, mtu: Option<u16>) -> Wanted {
-        let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, remote));
+        let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, remote).into());
         (tunnel.dev, tunnel.mtu, tunnel.local) = (dev.to_owned(), mtu, Some(Ipv4Addr::new(192, 0, 2, 1)));
         Wanted { link: LinkSpec::from(tunnel), secrets: Secrets::default() }
     }

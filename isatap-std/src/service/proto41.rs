@@ -9,6 +9,7 @@ mod lan;
 mod lease;
 mod native;
 mod plan;
+mod remote;
 mod status;
 
 use self::ends::Claims;
@@ -187,10 +188,11 @@ impl role::Role for Proto41Role {
     fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
         match self {
             Proto41Role::Host(host) => [host.names.as_ref().map(AsFd::as_fd), None],
-            // No link has both: the one is a 6rd edge's, the other an ISATAP router's.
+            // No link has two of a place: each is of another role.
             Proto41Role::Fixed(fixed) => {
+                let remote = fixed.remote.as_ref().map(AsFd::as_fd);
                 let responder = fixed.responder.as_ref().map(AsFd::as_fd);
-                [fixed.relay.as_ref().map(AsFd::as_fd), fixed.lease.as_ref().map(AsFd::as_fd).or(responder)]
+                [fixed.relay.as_ref().map(AsFd::as_fd).or(remote), fixed.lease.as_ref().map(AsFd::as_fd).or(responder)]
             }
         }
     }
@@ -202,10 +204,7 @@ impl role::Role for Proto41Role {
                 fixed.responder_told(env);
                 Ok(())
             }
-            (Proto41Role::Fixed(fixed), 0) => {
-                fixed.resolved(env);
-                Ok(())
-            }
+            (Proto41Role::Fixed(fixed), 0) => fixed.resolved(env),
             (Proto41Role::Fixed(fixed), _) => fixed.follow_lease(env),
         }
     }
@@ -216,6 +215,7 @@ impl role::Role for Proto41Role {
             Proto41Role::Fixed(fixed) => {
                 fixed.check_forwarding(env);
                 fixed.read_lease(env);
+                fixed.ask_remote(env);
             }
         }
         Ok(())
@@ -231,14 +231,14 @@ impl role::Role for Proto41Role {
     fn deadline(&self) -> Option<Instant> {
         match self {
             Proto41Role::Host(host) => host.names.as_ref()?.deadline(),
-            Proto41Role::Fixed(fixed) => fixed.lease.as_ref()?.deadline(),
+            Proto41Role::Fixed(fixed) => fixed.deadline(),
         }
     }
 
     fn handle_timeout(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         match self {
             Proto41Role::Host(host) => host.search(env),
-            Proto41Role::Fixed(fixed) => fixed.follow_lease(env),
+            Proto41Role::Fixed(fixed) => fixed.handle_timeout(env),
         }
     }
 

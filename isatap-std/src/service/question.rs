@@ -79,6 +79,11 @@ impl Question {
         wait
     }
 
+    /// After an answer: sees to it that it is asked again after this time.
+    pub(super) fn ask_in(&mut self, now: Instant, wait: Duration) {
+        self.again_at = Some(now.saturating_add(wait));
+    }
+
     /// When to [ask](Self::ask) again.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.again_at

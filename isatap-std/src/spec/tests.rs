@@ -6,7 +6,7 @@ fn router(prefixes: &[&str]) -> LinkSpec {
 }
 
 fn tunnel(addresses: &[&str]) -> LinkSpec {
-    let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, 2));
+    let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, 2).into());
     tunnel.local = Some(Ipv4Addr::new(192, 0, 2, 1));
     tunnel.address = addresses.iter().map(|address| address.parse().unwrap()).collect();
     tunnel.into()

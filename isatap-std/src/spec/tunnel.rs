@@ -1,13 +1,15 @@
 //! A configured tunnel: both IPv4 ends are given. [RFC 4213 §3]
 
 use super::field::spec;
-use super::{AddressWithLength, Refusals, check_local, check_locator, too_many};
+use super::{AddressWithLength, LanOptions, Refusals, check_local, check_locator, lan, too_many};
 use crate::error::Error;
+use crate::resolve::Entry;
 use isatap_core::capacity::Capacity;
 use isatap_core::configured::{Config, ConfiguredInterface};
 use isatap_core::interface::Context;
 use isatap_core::link::OuterPolicy;
 use isatap_core::node::AnyInterface;
+use isatap_core::prefix::Ipv6Prefix;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The device when nothing else is asked for.
@@ -17,18 +19,27 @@ spec! { tunnel(DEVICE)
     /// Run a configured tunnel (6in4): both IPv4 ends are given, as those of a tunnel broker or of
     /// Linux's `mode sit`.
     ///
-    /// The prefix of each address is on-link there. Other routes are yours: ip -6 route add default dev
-    /// tun6in4 metric 2049.
+    /// The prefix of each address is on-link there. With a default route and LANs it is what a tunnel
+    /// broker gives: the kernel forwards, if it is told to: sysctl net.ipv6.conf.all.forwarding=1. Other
+    /// routes are yours: ip -6 route add 2001:db8:5::/48 dev tun6in4 metric 2049.
     // TUN-60
     Tunnel {
         /// This end's IPv4 address. While this machine does not have it, the tunnel waits.
         local: Option<Ipv4Addr> ["V4"], arg(conflicts_with = "via");
         /// Send from the first IPv4 address of this device instead, whichever that is at the time.
         via: Option<String> ["DEV"];
-        /// The other end's IPv4 address.
-        remote: Ipv4Addr ["V4"], new(remote);
+        /// The other end's IPv4 address, or its name, which is looked up from time to time.
+        remote: Entry ["V4|NAME"], new(remote);
         /// An address of this node on the tunnel; its prefix is on-link there. May be repeated.
         address: Vec<AddressWithLength> ["P/LEN"];
+        /// Send everything into the tunnel that has no nearer route.
+        default_route: bool;
+        /// The prefix that the other end routes to this one, for LANs: at most 64 bits long.
+        routed_prefix: Option<Ipv6Prefix> ["P/LEN"];
+        /// Give the LAN of this device a /64 of routed-prefix: put an address there, and advertise the
+        /// prefix to its hosts. SUBNET is hexadecimal, as it stands in the address; left out, it is the
+        /// number of the interface. May be repeated.
+        lan: Vec<LanOptions> ["DEV[:SUBNET]"];
         /// Ask the other end whether it is still there.
         neighbor_probes: bool, unless("no-neighbor-probes");
     }
@@ -45,10 +56,13 @@ impl Tunnel {
         self.check_outer(refusals);
         check_local(self.local, self.via.as_deref(), "tunnel", refusals);
         // TUN-4
-        if check_locator(self.remote).is_err() || Some(self.remote) == self.local {
-            let error = Error::usage("send to", self.remote, "it is no other host's address");
+        if let Entry::Address(remote) = self.remote
+            && (check_locator(remote).is_err() || Some(remote) == self.local)
+        {
+            let error = Error::usage("send to", remote, "it is no other host's address");
             refusals.add("remote", error.with_advice("give the IPv4 address of the other end"));
         }
+        self.refuse_lans(refusals);
         for AddressWithLength(own) in &self.address {
             let address = own.address;
             let is_unicast = !address.is_multicast() && !address.is_unspecified() && !address.is_loopback();
@@ -67,9 +81,35 @@ impl Tunnel {
         }
     }
 
+    fn refuse_lans(&self, refusals: &mut Refusals) {
+        let Some(routed) = self.routed_prefix else {
+            if let Some(lan) = self.lan.first() {
+                let error = Error::usage("give a prefix to the LAN", lan, "there is no prefix to take it from");
+                refusals.add("lan", error.with_advice("give routed-prefix: the one that the other end routes here"));
+            }
+            return;
+        };
+        let address = routed.address();
+        if address.is_multicast() || address.is_unicast_link_local() || routed.is_default() {
+            let error = Error::usage("use the routed prefix", routed, "no site has such a prefix");
+            refusals.add("routed-prefix", error.with_advice("give the one that the other end routes here"));
+        }
+        lan::check(&self.lan, routed.length(), refusals);
+    }
+
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let lost = !self.lan.is_empty() && !self.default_route;
+        let text = "without default-route the hosts of the LANs hear of no default router";
+        if lost { vec![text.to_owned()] } else { Vec::new() }
+    }
+
     pub(super) fn interface<C: Capacity>(&self) -> AnyInterface<C> {
         let mut config = Config::DEFAULT;
-        (config.local, config.remote) = (self.local, Some(self.remote));
+        config.local = self.local;
+        config.remote = match self.remote {
+            Entry::Address(remote) => Some(remote),
+            Entry::Name(_) => None,
+        };
         config.policy = self.policy(OuterPolicy::DEFAULT);
         // TUN-62
         config.probe_remote = self.neighbor_probes;
@@ -84,7 +124,9 @@ impl Tunnel {
         for AddressWithLength(own) in &self.address {
             tunnel.add_address(cx, *own).map_err(|full| too_many("the address", own.address, full))?;
         }
-        Ok(())
+        let routed = self.routed_prefix;
+        let told = tunnel.set_routed_prefix(cx, routed).and(tunnel.set_default_route(cx, self.default_route));
+        told.map_err(|full| too_many("the routes of", &self.dev, full))
     }
 }
 
@@ -110,9 +152,31 @@ mod tests {
         ] {
             assert_eq!(refused(local, remote), [key], "{local} {remote}");
         }
-        let mut tunnel = Tunnel { via: Some("eth0".to_owned()), ..Tunnel::new(Ipv4Addr::new(192, 0, 2, 2)) };
+        let mut tunnel = Tunnel { via: Some("eth0".to_owned()), ..Tunnel::new(Ipv4Addr::new(192, 0, 2, 2).into()) };
         assert!(LinkSpec::from(tunnel.clone()).check().is_empty());
         tunnel.address.push("ff02::1/64".parse().unwrap());
         assert_eq!(LinkSpec::from(tunnel).check()[0].key, "address");
+    }
+
+    #[test]
+    fn a_lan_has_its_prefix_of_the_one_that_is_routed_here() {
+        let refused = |routed: Option<&str>, lans: &[&str]| {
+            let mut tunnel = Tunnel::new("broker.example".parse().unwrap());
+            tunnel.local = Some(Ipv4Addr::new(192, 0, 2, 1));
+            tunnel.routed_prefix = routed.map(|routed| routed.parse().unwrap());
+            tunnel.lan = lans.iter().map(|lan| lan.parse().unwrap()).collect();
+            LinkSpec::from(tunnel).check().iter().map(|refusal| refusal.key).collect::<Vec<_>>()
+        };
+        assert!(refused(Some("2001:db8:9::/48"), &["eth1:1", "eth2:2"]).is_empty());
+        assert!(refused(Some("2001:db8:9::/64"), &["eth1:1"]).is_empty());
+        for (routed, lans) in [
+            (None, &["eth1:1"][..]),
+            (Some("2001:db8:9::/64"), &["eth1:1", "eth2:2"]),
+            (Some("2001:db8:9::/56"), &["eth1:100"]),
+            (Some("2001:db8:9::/72"), &["eth1:1"]),
+        ] {
+            assert_eq!(refused(routed, lans), ["lan"], "{routed:?} {lans:?}");
+        }
+        assert_eq!(refused(Some("fe80::/64"), &[]), ["routed-prefix"]);
     }
 }

@@ -175,7 +175,7 @@ fn same_ends(link: &LinkSpec, other: &LinkSpec) -> Option<(&'static str, String,
             ))
         }
         (LinkSpec::Tunnel(tunnel), LinkSpec::Tunnel(first)) => {
-            let is_same = (tunnel.local, &tunnel.via, tunnel.remote) == (first.local, &first.via, first.remote);
+            let is_same = (tunnel.local, &tunnel.via, &tunnel.remote) == (first.local, &first.via, &first.remote);
             let from = from_where(link);
             is_same.then(|| {
                 (
@@ -322,7 +322,7 @@ mod tests {
     }
 
     fn tunnel(dev: &str, local: &str, remote: &str) -> LinkSpec {
-        Tunnel { dev: dev.into(), local: Some(v4(local)), ..Tunnel::new(v4(remote)) }.into()
+        Tunnel { dev: dev.into(), local: Some(v4(local)), ..Tunnel::new(v4(remote).into()) }.into()
     }
 
     #[test]
@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn tunnels_whose_prefixes_share_addresses_are_told() {
         let tunnel = |dev: &str, address: &str| -> LinkSpec {
-            let mut tunnel = Tunnel { local: Some(v4("192.0.2.1")), ..Tunnel::new(v4("192.0.2.2")) };
+            let mut tunnel = Tunnel { local: Some(v4("192.0.2.1")), ..Tunnel::new(v4("192.0.2.2").into()) };
             (tunnel.dev, tunnel.address) = (dev.into(), vec![address.parse().unwrap()]);
             tunnel.into()
         };

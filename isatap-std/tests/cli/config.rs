@@ -136,8 +136,8 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
             "node.toml:4:12: 2001:db8::1/129: a prefix length is 0 to 128: write 2001:db8::1/64, for example",
         ),
         (
-            "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nlan = [\"eth1\"]\n",
-            "node.toml:4:1: [[tunnel]] has no key lan, which [[6rd]] and [[6to4]] have: it can have",
+            "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nrole = \"ce\"\n",
+            "node.toml:4:1: [[tunnel]] has no key role, which [[6rd]] and [[6to4]] have: it can have",
         ),
         (
             "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nttl = 0\n",
@@ -477,7 +477,7 @@ fn the_reference_has_every_key_of_every_table() {
         "  path-mtu-discovery = true or false; default true",
         "  local = [\"V4\", …]; needed",
         "  role = \"host-router\" or \"router\" or \"relay\"; default \"host-router\"",
-        "  remote = \"V4\"; needed",
+        "  remote = \"V4|NAME\"; needed",
     ] {
         assert!(reference.contains(&format!("\n{line}\n")), "{line}: {reference}");
     }

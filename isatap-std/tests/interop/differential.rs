@@ -175,7 +175,7 @@ fn s64_20_we_let_in_nothing_that_the_kernel_drops_as_6to4_router_or_relay() {
 
 /// An address in a subnet of the 6to4 site of an IPv4 address.
 fn tunnel(local: Ipv4Addr, remote: Ipv4Addr) -> LinkSpec {
-    let mut tunnel = Tunnel::new(remote);
+    let mut tunnel = Tunnel::new(remote.into());
     tunnel.local = Some(local);
     tunnel.into()
 }

@@ -231,3 +231,43 @@ fn s6r_8_s6r_9_s6r_11_s6r_12_s6r_14_a_lease_of_dhcp_brings_6rd_and_another_lease
     });
     assert!(daemon.terminate(PATIENCE).success());
 }
+
+/// What a tunnel broker gives: its server by name, a default route, and a prefix for LANs. The server
+/// is the kernel, which moves to another address; the hosts file says so.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_tunnel_has_a_default_route_lans_and_another_end_by_name() {
+    let lab = Lab::new();
+    let (internet, lan) = (lab.wire(), lab.wire());
+    let kernel = lab.guest("kernel", &[&internet]);
+    peers::ipv4(&kernel, "192.0.2.2/24");
+    peers::point_to_point(&kernel, "192.0.2.2", "192.0.2.1", "2001:db8:77::2".parse().unwrap());
+    kernel.ok("ip -6 address add 2600::1/128 dev lo && ip -6 route add 2001:db8:9::/48 dev p2p");
+    let (ours, host) = site(&lab, &internet, "192.0.2.1/24", &lan);
+    ours.etc("hosts", "192.0.2.2 tunnel.broker.example\n");
+    let mut daemon = Daemon::isatap(
+        &ours,
+        "tunnel --via eth0 --remote tunnel.broker.example --address 2001:db8:77::1/64 --default-route \
+         --routed-prefix 2001:db8:9::/48 --lan eth1:1",
+    );
+    let address = wait_for_address_in(&host, "2001:db8:9:1::");
+    wait_until("the other end", PATIENCE, || status(&ours, ".remote == \"192.0.2.2\" and .waiting == null"));
+    peers::wait_for_route(&host, "default via", true, PATIENCE);
+    peers::ping(&host, "2600::1");
+    peers::ping(&kernel, &address.to_string());
+    peers::ping(&ours, "2600::1");
+    assert!(ours.ok("ip -6 route show default").contains("default dev tun6in4"));
+    // What no LAN has does not go round between the two ends.
+    kernel.run("ping -6 -n -c 2 -W 1 2001:db8:9:7::1");
+    assert!(status(&ours, ".packets.tunnelled < 100"));
+
+    kernel.ok("ip address add 192.0.2.3/24 dev eth0 && ip tunnel change p2p local 192.0.2.3 remote 192.0.2.1 && \
+         ip address delete 192.0.2.2/24 dev eth0 && ip address replace 192.0.2.3/24 dev eth0");
+    ours.etc("hosts", "192.0.2.3 tunnel.broker.example\n");
+    assert!(isatap(&ours, "solicit tun6in4").success());
+    daemon.wait_for_line("the other end is 192.0.2.3", PATIENCE);
+    peers::ping(&host, "2600::1");
+    peers::ping(&kernel, &address.to_string());
+    assert!(daemon.terminate(PATIENCE).success());
+    wait_until("the last words", PATIENCE, || autoconfigured(&host, "2001:db8:9:1::", true) == Some(address));
+}

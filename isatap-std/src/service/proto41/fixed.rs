@@ -3,6 +3,7 @@
 
 use super::answers::Answers;
 use super::lease::DhcpDomain;
+use super::remote::NamedRemote;
 use super::{Environment, list};
 use crate::error::Error;
 use crate::netlink::sysctl;
@@ -13,7 +14,7 @@ use crate::service::question::Question;
 use crate::spec::set_locators;
 use isatap_core::interface::Interface as _;
 use isatap_core::node::AnyInterface;
-use isatap_core::time::Expiry;
+use isatap_core::time::{Expiry, Instant};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(crate) struct FixedRole {
     pub(super) responder: Option<Responder>,
     /// What it said last.
     told: ResponderReport,
+    /// Of a configured tunnel whose other end is given by name.
+    pub(super) remote: Option<NamedRemote>,
     /// Of 6to4: no address can be made of those that there are.
     is_unusable: bool,
     /// Of a configured tunnel: whether its other end answers.
@@ -68,6 +71,7 @@ impl FixedRole {
             lease: None,
             responder: None,
             told: ResponderReport::default(),
+            remote: None,
             is_unusable: false,
             answers: Answers::default(),
         }
@@ -81,6 +85,23 @@ impl FixedRole {
     /// The same with a domain that comes by DHCP.
     pub(super) fn with_lease(self, lease: Option<DhcpDomain>) -> Self {
         Self { lease, ..self }
+    }
+
+    /// The same with the name of the other end.
+    pub(super) fn with_remote(self, remote: Option<NamedRemote>) -> Self {
+        Self { remote, ..self }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let lease = self.lease.as_ref().and_then(DhcpDomain::deadline);
+        lease.into_iter().chain(self.remote.as_ref().and_then(NamedRemote::deadline)).min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        if self.remote.as_ref().and_then(NamedRemote::deadline).is_some_and(|due| due <= env.now) {
+            self.ask(env);
+        }
+        self.follow_lease(env)
     }
 
     /// Reads the lease; whether it says something else than before.
@@ -181,7 +202,7 @@ impl FixedRole {
         });
         match relay.flatten() {
             Some(relay) => Ok(vec![relay]),
-            None if self.relay.is_some() => Ok(Vec::new()),
+            None if self.relay.is_some() || self.remote.is_some() => Ok(Vec::new()),
             None => Err("it has nobody to ask"),
         }
     }
@@ -190,6 +211,7 @@ impl FixedRole {
         if let Some(relay) = &mut self.relay {
             relay.ask(&env.found.locators);
         }
+        self.ask_remote(env);
     }
 
     /// Says where the name is this router's, and where it is not.
@@ -223,8 +245,17 @@ impl FixedRole {
         }
     }
 
-    pub(super) fn resolved(&mut self, env: &mut Environment<'_>) {
-        let Some((outcome, _)) = self.relay.as_mut().and_then(Question::take) else { return };
+    pub(super) fn ask_remote(&mut self, env: &mut Environment<'_>) {
+        if let Some(remote) = &mut self.remote {
+            remote.ask(env);
+        }
+    }
+
+    pub(super) fn resolved(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        if self.remote.as_mut().is_some_and(|remote| remote.take(env)) {
+            return self.refresh(env);
+        }
+        let Some((outcome, _)) = self.relay.as_mut().and_then(Question::take) else { return Ok(()) };
         let (addresses, ttl) = match &outcome {
             Ok(answer) => (answer.addresses.as_slice(), answer.ttl),
             Err(failure) => {
@@ -239,6 +270,7 @@ impl FixedRole {
         if let Some(Err(full)) = told {
             env.warn(format!("the relay is not used: {full}"));
         }
+        Ok(())
     }
 }
 

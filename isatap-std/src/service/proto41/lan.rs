@@ -260,6 +260,7 @@ impl Service<Proto41Role> {
             let delegation = self.interface(tunnel).and_then(|interface| match interface {
                 AnyInterface::SixToFourRouter(router) => router.delegation(),
                 AnyInterface::SixRdEdge(edge) => edge.delegation(),
+                AnyInterface::Configured(tunnel) => tunnel.delegation(),
                 _ => None,
             });
             self.delegate(lan, tunnel, delegation);

@@ -4,10 +4,11 @@ use super::ends::EndsAt;
 use super::fixed::FixedRole;
 use super::host::HostRole;
 use super::lease::DhcpDomain;
+use super::remote::NamedRemote;
 use super::{LocatorSource, Notice, Proto41Role, Service};
 use crate::error::Error;
 use crate::netlink::Netlink;
-use crate::resolve::{Responder, ResponderSettings};
+use crate::resolve::{Entry, Responder, ResponderSettings};
 use crate::runtime_dir::{Ends, RuntimeDir};
 use crate::service::question::Question;
 use crate::service::role::Role as _;
@@ -138,6 +139,13 @@ fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Ro
             let relay = sixtofour.settings().map(Question::new).transpose()?;
             (switches, role.with_relay(relay))
         }
+        LinkSpec::Tunnel(tunnel) => {
+            let remote = NamedRemote::of(&tunnel.remote)?;
+            match tunnel.lan.as_slice() {
+                [] => (Switches::DEFAULT, end.with_remote(remote)),
+                _ => (Switches::FORWARDING, router.with_remote(remote)),
+            }
+        }
         LinkSpec::Compatible(_) => (Switches::DEFAULT, host),
         _ => (Switches::DEFAULT, end),
     };
@@ -148,8 +156,18 @@ fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Ro
 fn ends(link: &LinkSpec, role: &Proto41Role) -> EndsAt {
     match link {
         LinkSpec::Tunnel(tunnel) => {
-            let remote = tunnel.remote;
-            Box::new(move |local| Some(Ends::Configured { local, remote }))
+            let given = match tunnel.remote {
+                Entry::Address(remote) => Some(remote),
+                Entry::Name(_) => None,
+            };
+            let by_name = match role {
+                Proto41Role::Fixed(fixed) => fixed.remote.as_ref().map(NamedRemote::known),
+                Proto41Role::Host(_) => None,
+            };
+            Box::new(move |local| {
+                let now = by_name.as_ref().and_then(|known| *known.lock().unwrap_or_else(PoisonError::into_inner));
+                given.or(now).map(|remote| Ends::Configured { local, remote })
+            })
         }
         LinkSpec::Compatible(_) => Box::new(|local| Some(Ends::Compatible { local })),
         LinkSpec::SixRd(sixrd) => {

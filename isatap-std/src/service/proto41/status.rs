@@ -55,6 +55,13 @@ pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status:
         }
         AnyInterface::Configured(tunnel) => {
             status.remote = tunnel.link().remote();
+            status.delegated = tunnel.delegation().map(|delegation| delegation.prefix.to_string());
+            if let Proto41Role::Fixed(fixed) = role
+                && let Some(remote) = &fixed.remote
+            {
+                status.names = Some(remote.names().status());
+                status.waiting = status.waiting.take().or_else(|| remote.waiting());
+            }
             status.reachability = tunnel.remote_reachability().map(in_lower_case);
             if let Proto41Role::Fixed(fixed) = role {
                 (status.heard, status.silent) = (fixed.answers.heard(now), fixed.answers.silent(now));

@@ -55,7 +55,15 @@ const KEYS: [(&str, &str, &[Tried]); 9] = [
     (
         "tunnel",
         "local = \"131.107.0.9\"\nremote = \"131.107.0.1\"\n",
-        &[("via", "\"eth0\""), ("address", "[\"2001:db8:77::2/64\"]"), ("neighbor-probes", "false")],
+        &[
+            ("via", "\"eth0\""),
+            ("remote", "\"broker.example\""),
+            ("address", "[\"2001:db8:77::2/64\"]"),
+            ("default-route", "true"),
+            ("routed-prefix", "\"2001:db8:9::/48\""),
+            ("lan", "[\"eth1:1\"]\nrouted-prefix = \"2001:db8:9::/48\""),
+            ("neighbor-probes", "false"),
+        ],
     ),
     ("compatible", "local = \"131.107.0.9\"\n", &[("local", "[\"131.107.0.9\", \"131.107.0.10\"]")]),
     (
@@ -137,10 +145,12 @@ const OF_ALL: [Tried; 2] = [("dev", "\"x0\""), ("pcap", "\"x.pcap\"")];
 const OF_PROTO41: [Tried; 4] = [("mtu", "1400"), ("ttl", "9"), ("path-mtu-discovery", "false"), ("metric", "7")];
 
 /// What the lab has not, with the value by which it is told.
-const UNPLAYED: [(&str, &str, &str); 20] = [
+const UNPLAYED: [(&str, &str, &str); 22] = [
     ("", "pcap", "x.pcap: one file has the packets of a whole scenario; leave it out; isatap lab --pcap FILE"),
     ("", "secret-file", "/etc/secret: a scenario reads no other file; leave it out"),
     ("", "via", "eth0: the lab's nodes have no IPv4 devices; leave it out"),
+    ("tunnel", "remote", "broker.example: only ISATAP hosts of the lab ask for names; write the IPv4 address"),
+    ("tunnel", "lan", "eth1:1: the lab's LANs have no Router Advertisements; leave it out"),
     ("6rd", "dhcp-lease", "/run/lease: a scenario reads no other file; leave it out"),
     ("6rd", "lan", "eth1:1: the lab's LANs have no Router Advertisements; leave it out"),
     ("6to4", "lan", "eth1:a0: the lab's LANs have no Router Advertisements; leave it out"),
