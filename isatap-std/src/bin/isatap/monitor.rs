@@ -68,6 +68,9 @@ fn now(status: &Value) -> String {
         let all = status[key].as_array().into_iter().flatten().filter_map(|each| each[of].as_str());
         all.map(|each| format!(" {each}")).collect::<String>()
     };
+    if let Some(waiting) = status["waiting"].as_str() {
+        return format!("{} waits for {waiting}", status["role"].as_str().unwrap_or_default());
+    }
     let up = if status["up"] == true { "up" } else { "down" };
     let role = status["role"].as_str().unwrap_or_default();
     let mut text = format!("{role} {up} mtu {}", status["mtu"]);
@@ -103,6 +106,10 @@ mod tests {
                 json!({"event": "status", "status": {"role": "isatap-host", "up": true, "mtu": 1480,
                     "addresses": [{"address": "fe80::1"}], "routers": []}}),
                 "isatap-host up mtu 1480, addresses fe80::1",
+            ),
+            (
+                json!({"event": "status", "status": {"role": "configured", "waiting": "192.0.2.1"}}),
+                "configured waits for 192.0.2.1",
             ),
         ] {
             let mut told = event;
