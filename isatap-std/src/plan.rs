@@ -199,10 +199,25 @@ pub fn of_link(link: &LinkSpec, platform: Platform, given: &Given) -> Vec<Step> 
 /// The same for each link. Platforms that number their devices count through all of them.
 #[must_use]
 pub fn of_links(links: &[LinkSpec], platform: Platform, given: &Given) -> Vec<Step> {
+    of_numbered_links(links.iter().enumerate(), platform, given)
+}
+
+/// The same for the links of one device. Its number is the one that [`of_links`] gives it, so that
+/// what one of the two plans made, the undo of the other takes back, and nothing else.
+#[must_use]
+pub fn of_device(device: &str, links: &[LinkSpec], platform: Platform, given: &Given) -> Vec<Step> {
+    of_numbered_links(links.iter().enumerate().filter(|(_, link)| link.device() == device), platform, given)
+}
+
+fn of_numbered_links<'s>(
+    links: impl Iterator<Item = (usize, &'s LinkSpec)>,
+    platform: Platform,
+    given: &Given,
+) -> Vec<Step> {
     let is_kernel = matches!(platform, Platform::Iproute2 | Platform::Networkd);
     let mut taken: Vec<(&str, (Ipv4Addr, Option<Ipv4Addr>))> = Vec::new();
     let mut all = Vec::new();
-    for (number, link) in links.iter().enumerate() {
+    for (number, link) in links {
         let end = OtherEnd::of(link, given);
         let ends = end.kernel_ends().filter(|_| is_kernel);
         if let Some((other, _)) = taken.iter().find(|(_, other)| Some(*other) == ends) {
@@ -223,7 +238,7 @@ pub fn of_links(links: &[LinkSpec], platform: Platform, given: &Given) -> Vec<St
 
 /// The addresses that no link has the prefix of.
 #[must_use]
-pub fn without_link<'g>(links: &[LinkSpec], given: &'g Given) -> Vec<&'g AddressWithLength> {
+pub fn without_link<'g>(links: &[&LinkSpec], given: &'g Given) -> Vec<&'g AddressWithLength> {
     let takes = |address: &AddressWithLength| links.iter().any(|link| end::takes_address(link, address));
     given.address.iter().filter(|address| !takes(address)).collect()
 }

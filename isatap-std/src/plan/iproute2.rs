@@ -175,7 +175,13 @@ fn compatible(common: &Common<'_>, local: Option<Ipv4Addr>, steps: &mut Steps<'_
     };
     make(common, "sit", local, None, steps);
     up(common, steps);
-    add_address(steps, common.dev, format!("{}/96", local.to_ipv6_compatible()));
+    let address = format!("{}/96", local.to_ipv6_compatible());
+    steps
+        .run(
+            "Add the address, if it is not there.",
+            words!["ip", "-6", "address", "replace", address, "dev", common.dev],
+        )
+        .note("Linux adds it by itself to a sit device without a remote end.");
 }
 
 fn make<'s>(

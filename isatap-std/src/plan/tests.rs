@@ -133,6 +133,8 @@ fn s64_42_the_guide_for_manage_out_has_the_lines_of_administrators() {
     }
     assert!(text.contains("advertise-route = [\"fd9c:30c:2da4:1000::/64\", \"fd9c:30c:2da4:1001::/64\"]"), "{text}");
     assert!(text.contains("prefix = \"fd9c:30c:2da4:1::/64\""), "{text}");
+    // What the router may have had before, the undo leaves.
+    assert!(!script::undo(&router).contains("fd9c:30c:2da4:111::31"), "{router:#?}");
     // It ends with the checks, and ICMP proves nothing.
     let last = steps.last().unwrap();
     assert!(last.step.starts_with("Check: ") && last.command.as_ref().unwrap().contains("Test-NetConnection"));
@@ -349,6 +351,39 @@ fn each_end_is_planned_or_it_is_said_why_not() {
             }
         }
     }
+}
+
+/// Otherwise the undo of one takes away another's device.
+#[test]
+fn the_plan_of_one_link_is_its_part_of_the_whole() {
+    let tunnel = |dev: &str, remote: &str| {
+        let mut tunnel = Tunnel { local: Some(v4("192.0.2.1")), ..Tunnel::new(remote.parse().unwrap()) };
+        dev.clone_into(&mut tunnel.dev);
+        tunnel.address = vec!["2001:db8:77::/127".parse().unwrap()];
+        LinkSpec::from(tunnel)
+    };
+    // OpenWrt has no place for the last name, and calls it by its number.
+    let names = ["t0", "t1", "tunnel-of-two"];
+    let links = [tunnel("t0", "192.0.2.9"), tunnel("t1", "192.0.2.10"), tunnel("tunnel-of-two", "192.0.2.11")];
+    for platform in Platform::ALL {
+        let whole = of_links(&links, platform, &Given::default());
+        for name in names {
+            let part: Vec<Step> = whole.iter().filter(|step| step.link.as_deref() == Some(name)).cloned().collect();
+            assert!(!part.is_empty());
+            assert_eq!(of_device(name, &links, platform, &Given::default()), part, "{platform}");
+        }
+    }
+    let undo = |platform| script::undo(&of_device("t1", &links, platform, &Given::default()));
+    assert!(undo(Platform::Cisco).contains("no interface Tunnel1\n"));
+    assert!(undo(Platform::Kame).contains("ifconfig gif1 destroy\n"));
+}
+
+/// The kernel gives a sit device without a remote end this address when it comes up.
+#[test]
+fn a_compatible_address_may_be_there_already() {
+    let link = Compatible::new(vec![v4("131.107.0.1")]).into();
+    let steps = of_link(&link, Platform::Iproute2, &everything());
+    assert!(commands(&steps).contains(&"ip -6 address replace ::836b:4d/96 dev tuncompat"), "{steps:#?}");
 }
 
 /// Two kernel tunnels cannot have the same ends; those with a remote one can.

@@ -25,14 +25,23 @@ role = "relay"
 local = "198.51.100.1"
 client = ["198.51.100.0/24"]
 accept-bogons = true
+
+[[compatible]]
+local = "203.0.113.1"
+accept-bogons = true
 "#;
 
 /// Each link with what the other end is told beside the file, and addresses to ping from there.
-const ENDS: [(&str, &str, &[&str]); 3] = [
+const ENDS: [(&str, &str, &[&str]); 4] = [
     ("isatap0", "--local 10.0.0.2", &["2001:db8:0:7:0:5efe:a00:1", "2600::1"]),
     ("tun6in4", "--address 2001:db8:77::9/64", &["2001:db8:77::1"]),
     ("tun6to4", "--local 198.51.100.2", &["2002:c633:6401::1", "2600::1"]),
+    ("tuncompat", "--local 203.0.113.2", &["::203.0.113.1"]),
 ];
+
+/// The guest's, one for each.
+const ADDRESSES: &str = "ip address add 192.0.2.9/24 dev eth0 && ip address add 198.51.100.2/24 dev eth0 && \
+                         ip address add 203.0.113.2/24 dev eth0";
 
 /// systemd is not a guest's first process: here units are started as it would, once their device is there.
 const SYSTEMCTL: &str = r#"
@@ -62,6 +71,7 @@ fn ours(lab: &Lab, wire: &Wire<'_>) -> (Namespace, Daemon) {
     let ours = lab.namespace("ours");
     wire.join(&ours, "eth0", "10.0.0.1/24");
     ours.ok("ip address add 192.0.2.1/24 dev eth0 && ip address add 198.51.100.1/24 dev eth0 && \
+         ip address add 203.0.113.1/24 dev eth0 && \
          sysctl -qw net.ipv6.conf.all.forwarding=1 && ip -6 address add 2600::1/128 dev lo");
     let file = ours.file("node.toml", FILE);
     let mut daemon = Daemon::isatap(&ours, &format!("run {file}"));
@@ -110,7 +120,7 @@ fn a_plan_for_iproute2_brings_the_kernels_end_up_and_its_undo_leaves_nothing() {
     let (ours, _daemon) = ours(&lab, &wire);
     let guest = lab.guest("kernel", &[&wire]);
     peers::ipv4(&guest, "10.0.0.2/24");
-    guest.ok("ip address add 192.0.2.9/24 dev eth0 && ip address add 198.51.100.2/24 dev eth0");
+    guest.ok(ADDRESSES);
     carry_out(&guest, &ours, "iproute2", |_| {});
 }
 
@@ -122,7 +132,7 @@ fn a_plan_for_networkd_brings_the_kernels_end_up_and_its_undo_leaves_nothing() {
     let (ours, _daemon) = ours(&lab, &wire);
     let guest = lab.guest("networkd", &[&wire]);
     peers::ipv4(&guest, "10.0.0.2/24");
-    guest.ok("ip address add 192.0.2.9/24 dev eth0 && ip address add 198.51.100.2/24 dev eth0");
+    guest.ok(ADDRESSES);
     networkd(&guest);
     carry_out(&guest, &ours, "networkd", |device| {
         if device == "isatap0" {

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_std::config::Config;
 use isatap_std::plan::recipe::{ManageOut, NativeManageOut, RECIPES};
-use isatap_std::plan::{Given, Platform, Step, interface, of_links, script, without_link};
+use isatap_std::plan::{Given, Platform, Step, interface, of_device, of_links, script, without_link};
 use isatap_std::resolve::Entry;
 use isatap_std::spec::{AddressWithLength, LinkSpec};
 use serde::Serialize;
@@ -121,7 +121,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::Usage(format!("reading {file}: {error}; give a readable TOML file")))?;
     let config = Config::parse(file, &text).map_err(Failure::Mistakes)?;
-    let links = chosen(config.links, args.link.as_deref(), file)?;
+    let chosen = chosen(&config.links, args.link.as_deref(), file)?;
     let mut given = Given::default();
     given.local = args.local;
     given.address.clone_from(&args.address);
@@ -129,23 +129,27 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     given.router_name.clone_from(&args.router_name);
     given.isatap_interface.clone_from(&args.isatap_interface);
     given.lan_interface.clone_from(&args.lan_interface);
-    if let Some(AddressWithLength(other)) = without_link(&links, &given).first() {
+    if let Some(AddressWithLength(other)) = without_link(&chosen, &given).first() {
         return Err(Failure::Usage(format!(
             "cannot give the other end the address {}: no tunnel of {file} has its prefix; give one beside this end's",
             other.address
         )));
     }
-    print(&of_links(&links, args.how.platform, &given), &args.how)
+    let steps = match &args.link {
+        Some(device) => of_device(device, &config.links, args.how.platform, &given),
+        None => of_links(&config.links, args.how.platform, &given),
+    };
+    print(&steps, &args.how)
 }
 
-fn chosen(links: Vec<LinkSpec>, device: Option<&str>, file: &str) -> Result<Vec<LinkSpec>, Failure> {
-    let Some(device) = device else { return Ok(links) };
-    let names: Vec<String> = links.iter().map(|link| link.device().to_owned()).collect();
-    let links: Vec<LinkSpec> = links.into_iter().filter(|link| link.device() == device).collect();
-    if links.is_empty() {
+fn chosen<'c>(links: &'c [LinkSpec], device: Option<&str>, file: &str) -> Result<Vec<&'c LinkSpec>, Failure> {
+    let is_chosen = |link: &&LinkSpec| device.is_none_or(|device| link.device() == device);
+    let chosen: Vec<&LinkSpec> = links.iter().filter(is_chosen).collect();
+    if let (Some(device), []) = (device, &*chosen) {
+        let names: Vec<&str> = links.iter().map(LinkSpec::device).collect();
         return Err(Failure::Usage(format!("{file} has no link {device}: it has {}", names.join(", "))));
     }
-    Ok(links)
+    Ok(chosen)
 }
 
 fn list(json: bool) -> Result<Status, Failure> {

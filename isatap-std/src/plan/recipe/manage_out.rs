@@ -170,11 +170,13 @@ impl ManageOut {
             .note("The prefix is exactly that of the servers' IPsec rules: with another one only ICMP comes through.");
         steps.run("Check the file.", words!["isatap", "config", "check", self.file]);
         let AddressWithLength(own) = self.router_address;
-        let address = |verb: &str| {
-            let text = format!("{}/{}", own.address, own.prefix_length);
-            words!["ip", "-6", "address", verb, text, "dev", self.router_dev]
-        };
-        steps.run("Add the router's address, if it is not there.", address("replace")).undo(address("del"));
+        let address = format!("{}/{}", own.address, own.prefix_length);
+        steps
+            .run(
+                "Add the router's address, if it is not there.",
+                words!["ip", "-6", "address", "replace", address, "dev", self.router_dev],
+            )
+            .note("The undo leaves it: the router may have had it before.");
         for (server, prefix) in self.server.iter().zip(clients) {
             let route =
                 |verb: &str| words!["ip", "-6", "route", verb, prefix, "via", server.address, "dev", self.router_dev];
