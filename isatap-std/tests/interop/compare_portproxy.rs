@@ -11,8 +11,8 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -98,8 +98,8 @@ fn memory(pid: u32) -> u64 {
     own + children(pid).into_iter().map(memory).sum::<u64>()
 }
 
-/// Takes what comes, answers each connection's first bytes, or holds connections.
-fn targets(node: &Namespace) {
+/// Takes what comes, answers each connection's first bytes, or holds connections: those that it returns.
+fn targets(node: &Namespace) -> Arc<Mutex<Vec<TcpStream>>> {
     let listen = |port: u16| node.inside(|| TcpListener::bind(("::1", port)).unwrap());
     let (bulk, echo, hold) = (listen(BULK_TARGET), listen(ECHO_TARGET), listen(HOLD_TARGET));
     thread::spawn(move || {
@@ -125,10 +125,10 @@ fn targets(node: &Namespace) {
             }
         }
     });
-    thread::spawn(move || {
-        let mut held = Vec::new();
-        held.extend(hold.incoming().flatten());
-    });
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let holder = held.clone();
+    thread::spawn(move || hold.incoming().flatten().for_each(|stream| holder.lock().unwrap().push(stream)));
+    held
 }
 
 /// Bytes a second through one connection, to the target (`>`) or from it (`<`).
@@ -193,7 +193,7 @@ fn port_proxies_by_bytes_connections_and_memory() {
     let lab = Lab::new();
     let node = lab.namespace("node");
     node.ok("sysctl -qw net.ipv4.ip_local_port_range='10000 65000' net.core.somaxconn=8192");
-    targets(&node);
+    let held_by_target = targets(&node);
     let mut daemons = Vec::new();
     for (at, proxy) in PROXIES.iter().enumerate() {
         let base = 8000 + 10 * at as u16;
@@ -236,6 +236,7 @@ fn port_proxies_by_bytes_connections_and_memory() {
         thread::sleep(Duration::from_secs(1));
         rows[at].idle_kib = (memory(daemon.id()) - before) as f64 / idle as f64;
         drop(held);
+        held_by_target.lock().unwrap().clear();
     }
     let best = |load: usize| {
         let others = rows.iter().skip(1).map(|row| median(&row.rates[load]));
