@@ -24,7 +24,7 @@
 //!
 //! - It carries TCP alone, and rewrites no addresses in the data (FTP, SIP).
 //! - One thread serves all rules. A name is resolved as the C library does it, and its addresses are
-//!   tried one after the other.
+//!   tried one after the other. Modules for names that nsswitch.conf(5) gets after the start are not used.
 //! - Out-of-band data (MSG_OOB) is not carried.
 //!
 //! # Security limits

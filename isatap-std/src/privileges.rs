@@ -40,6 +40,13 @@
 //! last.
 
 mod files;
+// Other C libraries have no modules.
+#[cfg(all(target_env = "gnu", not(target_feature = "crt-static")))]
+mod name_services;
+#[cfg(not(all(target_env = "gnu", not(target_feature = "crt-static"))))]
+mod name_services {
+    pub(super) fn load() {}
+}
 // Those that seccompiler knows. Other architectures have other calls and other numbers.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
 mod system_calls;
@@ -70,6 +77,7 @@ pub struct Privileges {
     names: Vec<PathBuf>,
     write: Vec<PathBuf>,
     runtime: Option<RuntimeDir>,
+    has_name_services: bool,
 }
 
 /// What threads are to give up; set once, before there are any.
@@ -92,7 +100,15 @@ impl Privileges {
     /// What the links of this library need, as the user that the process has.
     pub fn new() -> Self {
         let capabilities = [Cap::NET_ADMIN, Cap::NET_RAW].into_iter().collect();
-        Self { user: None, capabilities, read: Vec::new(), names: Vec::new(), write: Vec::new(), runtime: None }
+        Self {
+            user: None,
+            capabilities,
+            read: Vec::new(),
+            names: Vec::new(),
+            write: Vec::new(),
+            runtime: None,
+            has_name_services: false,
+        }
     }
 
     /// Becomes this user, with the user's own group and no other.
@@ -139,6 +155,15 @@ impl Privileges {
         self
     }
 
+    /// Looks up names as other programs of this machine do, as the port proxy does: by whatever
+    /// nsswitch.conf(5) names. [`announce`](Self::announce) loads the C library's modules for that; those
+    /// that the file names later are not used.
+    #[must_use]
+    pub fn system_names(mut self) -> Self {
+        self.has_name_services = true;
+        self
+    }
+
     /// Opens this file for writing after the start; it has to be there when
     /// [`give_up`](Self::give_up) is called.
     #[must_use]
@@ -164,6 +189,9 @@ impl Privileges {
         let _ = self.runtime.as_ref().map(RuntimeDir::make);
         if let Some((uid, gid)) = ids {
             runtime_dir::belong_to(uid.as_raw(), gid.as_raw());
+        }
+        if self.has_name_services {
+            name_services::load();
         }
         PLAN.get_or_init(|| Plan {
             ids,

@@ -43,8 +43,10 @@ pub(super) struct Connection {
     pub(super) own: Option<SocketAddr>,
     /// When it is looked at although nothing has happened.
     pub(super) due: Option<Instant>,
-    /// When something was carried last.
+    /// When something was carried last, or an end was seen to take what waits for it.
     pub(super) active: Instant,
+    /// What waited in the kernel for both ends when that was asked last; 0: not since something was carried.
+    pub(super) queued: u64,
     /// It has had its turn and waits for another.
     pub(super) is_queued: bool,
 }
@@ -101,9 +103,9 @@ impl Connection {
             Err(_) => Ok(Progress::Waits),
         };
         let (to_target, to_client) = (up.take_carried(), down.take_carried());
-        if to_target + to_client > 0 {
-            self.active = now;
-            self.rule.counters.carried(to_target, to_client);
+        self.rule.counters.carried(to_target, to_client);
+        if up.take_moved() | down.take_moved() {
+            (self.active, self.queued) = (now, 0);
         }
         let (upward, downward) = (upward?, downward?);
         if up.is_over && down.is_over {
@@ -111,6 +113,23 @@ impl Connection {
         }
         let has_more = [upward, downward].contains(&Progress::HasMore);
         Ok(Outcome::GoesOn(if has_more { Progress::HasMore } else { Progress::Waits }))
+    }
+
+    /// Whether nothing has moved for this time. The last megabytes of a download may be in the kernel
+    /// long after they were written, and a reset would throw them away: while they become fewer the
+    /// connection is not idle. How many there were is known from the second look on, so one whose end
+    /// takes nothing is idle after two of these times.
+    pub(super) fn is_idle(&mut self, limit: Duration, now: Instant) -> bool {
+        let Stage::Open { server, .. } = &self.stage else { return false };
+        if now < self.active + limit {
+            return false;
+        }
+        let queued = self.client.queued() + server.queued();
+        if std::mem::replace(&mut self.queued, queued) == queued {
+            return true;
+        }
+        self.active = now;
+        false
     }
 
     /// `PPX-7`: closes both sides by a reset, so that neither takes what it has for all there is.

@@ -34,6 +34,21 @@ impl Side {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self { stream, readable: false, writable: true, ends: false }
     }
+
+    /// Bytes that the kernel has taken for the peer and the peer has not acknowledged. Of a socket
+    /// that cannot tell, none.
+    pub(super) fn queued(&self) -> u64 {
+        let mut queued = 0;
+        // SAFETY: the ioctl writes one int behind the pointer, which outlives the call.
+        let outcome = unsafe { ioctl::queued(self.stream.as_raw_fd(), &raw mut queued) };
+        outcome.ok().and_then(|_| u64::try_from(queued).ok()).unwrap_or_default()
+    }
+}
+
+#[allow(missing_docs, reason = "nix's macros make public functions in a private module")]
+mod ioctl {
+    // SIOCOUTQ by its other name.
+    nix::ioctl_read_bad!(queued, libc::TIOCOUTQ, libc::c_int);
 }
 
 /// What all directions of all connections share.
@@ -92,6 +107,8 @@ pub(super) struct Flow {
     is_bulk: bool,
     /// Bytes read since they were taken.
     carried: u64,
+    /// Something was read or written since that was asked.
+    has_moved: bool,
 }
 
 /// Why a flow stopped.
@@ -112,6 +129,11 @@ impl Flow {
     /// Bytes of the source since the last call.
     pub(super) fn take_carried(&mut self) -> u64 {
         std::mem::take(&mut self.carried)
+    }
+
+    /// Whether something went in or out since the last call.
+    pub(super) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.has_moved)
     }
 
     /// Carries what there is, as far as it goes. `is_last`: the other direction is over, and the
@@ -161,7 +183,7 @@ impl Flow {
             Ok(count) => count,
             Err(error) => return would_block(error, &mut from.readable),
         };
-        self.carried += count as u64;
+        (self.carried, self.has_moved) = (self.carried + count as u64, true);
         self.is_bulk = count == stock.buffer.len();
         // A short read has taken all; what comes later is told.
         from.readable = self.is_bulk || from.ends;
@@ -186,7 +208,7 @@ impl Flow {
         match splice(&from.stream, None, &pipe.1, None, PIECE, flags) {
             Ok(0) => self.ended = true,
             Ok(count) => {
-                self.carried += count as u64;
+                (self.carried, self.has_moved) = (self.carried + count as u64, true);
                 self.is_bulk = count >= BULK;
                 self.held = Held::Piped(pipe, count);
                 return Ok(true);
@@ -210,29 +232,39 @@ impl Flow {
             if !to.writable {
                 return Ok(false);
             }
-            match &mut self.held {
-                Held::Nothing => {}
+            let taken = match &mut self.held {
+                Held::Nothing => 0,
                 Held::Bytes(bytes, from) => {
                     let rest = bytes.get(*from..).unwrap_or_default();
                     match to.stream.write(rest) {
-                        Ok(count) if count < rest.len() => *from += count,
-                        Ok(_) => self.held = Held::Nothing,
-                        Err(error) => would_block(error, &mut to.writable)?,
+                        Ok(count) => {
+                            *from += count;
+                            if count == rest.len() {
+                                self.held = Held::Nothing;
+                            }
+                            count
+                        }
+                        Err(error) => would_block(error, &mut to.writable).map(|()| 0)?,
                     }
                 }
                 Held::Piped(pipe, left) => {
                     let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
                     match splice(&pipe.0, None, &to.stream, None, *left, flags) {
-                        Ok(count) if count < *left => *left -= count,
-                        Ok(_) => {
+                        Ok(count) if count < *left => {
+                            *left -= count;
+                            count
+                        }
+                        Ok(count) => {
                             if let Held::Piped(pipe, _) = std::mem::take(&mut self.held) {
                                 stock.give_back(pipe);
                             }
+                            count
                         }
-                        Err(errno) => would_block(errno.into(), &mut to.writable)?,
+                        Err(errno) => would_block(errno.into(), &mut to.writable).map(|()| 0)?,
                     }
                 }
-            }
+            };
+            self.has_moved |= taken > 0;
         }
         Ok(true)
     }

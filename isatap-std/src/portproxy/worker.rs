@@ -291,6 +291,7 @@ impl Worker {
             own: None,
             due: None,
             active: now,
+            queued: 0,
             is_queued: false,
         });
         rule.counters.began();
@@ -463,10 +464,11 @@ impl Worker {
                 }
                 Stage::Open { .. } => {
                     let Some(idle) = connection.rule.spec.idle_timeout else { continue };
-                    let due = connection.active + Duration::from_secs(idle.into());
-                    if due <= now {
+                    let idle = Duration::from_secs(idle.into());
+                    if connection.is_idle(idle, now) {
                         self.end(id, End::Cut(Cut::Idle));
                     } else {
+                        let due = connection.active + idle;
                         self.look_again(id, Some(due));
                     }
                 }

@@ -120,14 +120,15 @@ const ALLOWED_HERE: &[libc::c_long] = &[];
 
 const SOCKETS: [libc::c_int; 4] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_UNIX];
 
-/// Of TUN devices; of descriptors; names and numbers of interfaces; whether it is a terminal.
-const IOCTLS: [u64; 9] = [
+/// Of TUN devices; of descriptors and what waits in sockets; names and numbers of interfaces; whether it is a terminal.
+const IOCTLS: [u64; 10] = [
     0x4004_54ca, // TUNSETIFF
     0x4004_54d0, // TUNSETOFFLOAD
     0x4004_54d8, // TUNSETVNETHDRSZ
     0x5421,      // FIONBIO
     0x5451,      // FIOCLEX
     0x541b,      // FIONREAD
+    0x5411,      // TIOCOUTQ, which is SIOCOUTQ
     0x8933,      // SIOCGIFINDEX
     0x8910,      // SIOCGIFNAME
     0x5401,      // TCGETS

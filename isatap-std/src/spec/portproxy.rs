@@ -36,7 +36,8 @@ spec! {
         /// How long the target may take to accept a connection, 1 to 600 seconds; of a name with several
         /// addresses all together.
         connect_timeout: u16 ["SECONDS"] = 20;
-        /// End connections on which nothing was sent for so long. Without it they may be idle for ever.
+        /// End connections on which nothing was sent, and nothing that was sent before arrived, for so long.
+        /// Without it they may be idle for ever.
         idle_timeout: Option<u32> ["SECONDS"];
         /// Tell the target the client's address in front of the data, by version v1 or v2 of HAProxy's
         /// PROXY protocol. The target must expect it.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 /// A running rule with a folder of its own; ended when dropped.
 struct Rule {
@@ -21,7 +22,13 @@ impl Rule {
     fn new(name: &str, target: u16, more: &[&str]) -> Self {
         let folder = std::env::temp_dir().join(format!("isatap-portproxy-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
-        // Free a moment ago.
+        // The port was free a moment ago, and somebody else may have it since.
+        let started = (0..10).find_map(|_| Self::start(&folder, target, more));
+        started.expect("a port that nobody takes")
+    }
+
+    /// `None`: the port was taken.
+    fn start(folder: &Path, target: u16, more: &[&str]) -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(env!("CARGO_BIN_EXE_isatap"));
         command.args([
@@ -31,12 +38,16 @@ impl Rule {
             "--connect",
             &format!("127.0.0.1:{target}"),
         ]);
-        command.args(more).env("ISATAP_RUNTIME_DIR", &folder).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.args(more).env("ISATAP_RUNTIME_DIR", folder).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
-        let mut rule = Self { child, out, folder, port };
-        assert_eq!(rule.line(), format!("127.0.0.1:{port} up: v4tov4 to 127.0.0.1:{target}\n"));
-        rule
+        let mut rule = Self { child, out, folder: folder.to_owned(), port };
+        let line = rule.line();
+        if line.is_empty() {
+            return None;
+        }
+        assert_eq!(line, format!("127.0.0.1:{port} up: v4tov4 to 127.0.0.1:{target}\n"));
+        Some(rule)
     }
 
     fn line(&mut self) -> String {
@@ -129,6 +140,39 @@ fn ppx_6_a_target_that_refuses_resets_the_client() {
     assert_eq!(end, Err(ErrorKind::ConnectionReset));
     rule.status(|rule| rule["connections"] == 0 && rule["refused"]["target-refused"] == 1);
     assert!(rule.show(&["status"]).contains("    refused: target-refused 1\n"));
+}
+
+/// The server has ended long before the client has read all. What the proxy has written waits in the
+/// kernel, and goes on while the client reads.
+#[test]
+fn ppx_7_a_slow_download_is_not_idle() {
+    const SIZE: usize = 3_000_000;
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let rule = Rule::new("slow", target.local_addr().unwrap().port(), &["--idle-timeout", "1"]);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(1 << 16).unwrap();
+    let place: SocketAddr = ([127, 0, 0, 1], rule.port).into();
+    socket.connect(&place.into()).unwrap();
+    let mut client = TcpStream::from(socket);
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let (mut server, _) = target.accept().unwrap();
+    let sender = std::thread::spawn(move || {
+        server.write_all(&[b'a'; SIZE]).unwrap();
+        server.shutdown(std::net::Shutdown::Write).unwrap();
+        server
+    });
+    let mut read = 0;
+    let mut piece = [0; 1 << 15];
+    while let count @ 1.. = client.read(&mut piece).unwrap() {
+        read += count;
+        std::thread::sleep(Duration::from_millis(40));
+    }
+    assert_eq!(read, SIZE);
+    // Now it is.
+    let mut server = sender.join().unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!(server.read(&mut piece).map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+    rule.status(|rule| rule["idle"] == 1 && rule["bytes_to_client"] == SIZE);
 }
 
 #[test]

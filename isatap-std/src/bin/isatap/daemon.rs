@@ -166,7 +166,7 @@ pub(crate) fn run_rule(rule: &PortProxy, verbose: bool, privileges: &PrivilegeAr
         return Err(Failure::Options(refused));
     }
     let mut signals = Signals::catch()?;
-    let privileges = privileges.announce(None, Privileges::without_links)?;
+    let privileges = privileges.announce(None, |privileges| privileges.without_links().system_names())?;
     let mut run = Run::open_with(&[], &[], Some(&RuntimeDir::new()), observer(verbose, None))?;
     run.proxy(std::slice::from_ref(rule))?;
     give_up(privileges)?;

@@ -131,7 +131,8 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
 
 /// What a reload opens: the file itself, those with secrets, and what packets are recorded into.
 fn keep(privileges: Privileges, file: &str, config: &Config) -> Privileges {
-    let mut privileges = privileges.read(file);
+    // A reload may add rules of the port proxy.
+    let mut privileges = privileges.read(file).system_names();
     if config.links.is_empty() && config.natives.is_empty() {
         privileges = privileges.without_links();
     }
