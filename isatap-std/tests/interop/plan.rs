@@ -28,7 +28,6 @@ accept-bogons = true
 
 [[compatible]]
 local = "203.0.113.1"
-accept-bogons = true
 "#;
 
 /// Each link with what the other end is told beside the file, and addresses to ping from there.
