@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap, isatap_binary, wait_for, wait_until};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap, isatap_binary, names, wait_for, wait_until};
 
 /// Clients on one side, servers on the other, and nothing that routes between: both IP versions.
 struct Net {
@@ -561,6 +561,30 @@ fn ppx_1_names_are_resolved_to_the_targets_version_and_hold_up_nobody() {
     let begin = Instant::now();
     assert!(daemon.terminate(PATIENCE).success());
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+}
+
+/// nsswitch.conf names a module that is no part of the C library, and the daemon may not load it any more
+/// when the first client comes: systemd's nss-myhostname, which knows every name below localhost.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn ppx_1_names_are_found_by_modules_of_the_c_library() {
+    let lab = Lab::new();
+    let (near, far) = (lab.wire(), lab.wire());
+    let net = Net::new(&lab, [&near, &far]);
+    net.proxy.etc("nsswitch.conf", "hosts: files myhostname\n");
+    net.proxy.etc("hosts", "127.0.0.1 localhost\n");
+    net.proxy.start("server", "socat TCP4-LISTEN:9000,bind=127.0.0.1,reuseaddr,fork SYSTEM:'echo found'");
+    wait_until("the server", PATIENCE, || net.proxy.succeeds("ss -Hltn 'sport = :9000' | grep -q 9000"));
+    let rule = "[[portproxy]]\nlisten = \"192.0.2.1:80\"\nconnect = \"web.localhost:9000\"\ndirection = \"v4tov4\"\n";
+    let file = net.proxy.file("rules.toml", rule);
+    let folder = names::library_folder("libnss_myhostname.so.2");
+    let arguments = [&format!("LD_LIBRARY_PATH={folder}"), isatap_binary(), "run", &file, "--user", "nobody"];
+    let mut daemon = Daemon::start(&net.proxy, "daemon", "env", &arguments);
+    daemon.wait_for_line("192.0.2.1:80 up: ", PATIENCE);
+    let mut text = String::new();
+    net.connect("192.0.2.1:80").read_to_string(&mut text).unwrap();
+    assert_eq!(text, "found\n", "{}", daemon.output());
+    assert!(daemon.terminate(PATIENCE).success());
 }
 
 /// HAProxy reads the header and says who it takes the client for.

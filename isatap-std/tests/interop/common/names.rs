@@ -55,6 +55,16 @@ pub fn resolved(node: &Namespace, host_name: &str) {
     wait_until("systemd-resolved to listen", PATIENCE, || node.succeeds("ss -lnu | grep -q :5355"));
 }
 
+/// The folder of a library that `.ci/run` unpacks, or this machine has.
+#[track_caller]
+pub fn library_folder(library: &str) -> String {
+    let root = std::env::var(UNPACKED).unwrap_or_else(|_| "/usr/lib".to_owned());
+    let output = std::process::Command::new("find").args([&root, "-name", library, "-printf", "%h"]).output().unwrap();
+    let folder = String::from_utf8(output.stdout).unwrap();
+    assert!(!folder.is_empty(), "{root} has no {library}: see UNPACKED_PEERS in .ci/run");
+    folder
+}
+
 /// What systemd-resolved makes of a name; its exit status too.
 pub fn resolvectl(node: &Namespace, arguments: &str) -> super::Output {
     let root = std::env::var(UNPACKED).unwrap_or_default();
