@@ -245,6 +245,12 @@ pub fn router_operations(data: &[u8]) {
                 let prefix = prefix(&mut input);
                 node.with_interface(now, link, |router, cx| router.withdraw(cx, &prefix));
             }
+            252 => {
+                node.with_interface(now, link, |router, cx| router.advertise_again(cx.now));
+            }
+            253 => {
+                node.with_interface(now, link, |router, cx| router.stop(cx.now));
+            }
             _ => {
                 let locators = [input.among(&IPV4).into(), input.among(&IPV4).into()];
                 let used = usize::from(input.byte() % 3);

@@ -94,7 +94,7 @@ impl Capacity for Standard {
     type CheckedNeighbors = N<128>;
     type PathMtus = N<32>;
     type Solicitations = N<128>;
-    type Answered = N<1024>;
+    type Answered = N<512>;
     type DnsServers = N<8>;
     type SearchDomains = N<4>;
     type Members = N<16>;

@@ -37,4 +37,4 @@ pub mod router;
 
 pub use host::{HostConfig, HostInterface, LinkLocal, ResolveFailure, Resolved, SolicitDestination};
 pub use link::IsatapLink;
-pub use router::{CheckNeighbors, PublishedPrefix, RouterConfig, RouterInterface};
+pub use router::{CheckNeighbors, OfferDefault, PublishedPrefix, RouterConfig, RouterInterface};

@@ -18,7 +18,8 @@ impl Capacity for Linux {
     type CheckedNeighbors = OnHeap<8192>;
     type PathMtus = N<64>;
     type Solicitations = N<128>;
-    type Answered = N<4096>;
+    // 96 KiB, of a router.
+    type Answered = OnHeap<8192>;
     type DnsServers = N<8>;
     type SearchDomains = N<8>;
     type Members = N<64>;

@@ -451,7 +451,9 @@ fn addresses(subject: &Subject) -> Vec<Ipv6Addr> {
     };
     match &subject.link {
         LinkSpec::IsatapHost(_) => of_isatap(&subject.prefixes),
-        LinkSpec::IsatapRouter(router) => of_isatap(&router.prefix),
+        LinkSpec::IsatapRouter(router) => {
+            of_isatap(&router.prefix.iter().map(|own| own.prefix).collect::<Vec<Ipv6Prefix>>())
+        }
         LinkSpec::Tunnel(tunnel) => tunnel.address.iter().map(|own| own.0.address).collect(),
         LinkSpec::Compatible(compatible) => compatible.local.iter().map(|local| compatible::address(*local)).collect(),
         LinkSpec::SixRd(sixrd) => {

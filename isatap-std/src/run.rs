@@ -62,14 +62,15 @@ use crate::netlink::{Netlink, sysctl};
 use crate::portproxy::{PortProxies, RuleStatus};
 use crate::runtime_dir::RuntimeDir;
 use crate::service::status::Status;
-use crate::service::{self, LAST_WORDS, Member, Notice, Observer, Proto41Role, Service, Surroundings, Waiting};
+use crate::service::{
+    self, LAST_WORDS, LastWords, Member, Notice, Observer, Proto41Role, Service, Surroundings, Waiting,
+};
 use crate::signal::{Request, Signals};
 #[cfg(feature = "dns-update")]
 use crate::spec::DnsUpdate;
-use crate::spec::{LinkSpec, Native, PortProxy, conflicts, list};
+use crate::spec::{LinkSpec, Native, PortProxy, PublishedRoute, conflicts, list};
 use crate::teredo::secrets::Secrets;
 use isatap_core::packet::LinkId;
-use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::time::Instant;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -295,7 +296,7 @@ impl Run {
             self.proto41 = None;
         }
         let of_proto41 = || self.links.iter().map(|begun| &begun.wanted.link).filter(|link| !link.is_teredo());
-        let published: Vec<Ipv6Prefix> = of_proto41().flat_map(LinkSpec::published_routes).copied().collect();
+        let published: Vec<PublishedRoute> = of_proto41().flat_map(LinkSpec::published_routes).copied().collect();
         let settled = self.proto41.as_mut().map_or(Ok(()), |proto41| proto41.settle_in(&in_order, &published));
         settled.and(self.arm())
     }
@@ -343,20 +344,21 @@ impl Run {
     }
 
     /// Tells the hosts of LANs that their prefixes and their router go, which takes 4 seconds
-    /// at most; a second signal ends it. Without LANs it does nothing. What a signal asked for is
+    /// at most, and those of ISATAP routers that there is no default router any more, which takes a
+    /// moment; a second signal ends it. Without either it does nothing. What a signal asked for is
     /// still to be taken afterwards.
     ///
     /// # Errors
     ///
     /// As [`turn`](Self::turn).
     pub fn finish(&mut self, signals: &mut Signals) -> Result<(), Error> {
-        let last_words = self.proto41.as_mut().map(|proto41| proto41.leave_all_lans()).unwrap_or_default();
+        let last_words = self.proto41.as_mut().map(|proto41| proto41.take_leave_of_all()).unwrap_or_default();
         self.wait_for(&last_words, signals)
     }
 
-    /// Goes on until LANs have spoken. What was asked for meanwhile is put back, for the caller
+    /// Goes on until hosts have been told. What was asked for meanwhile is put back, for the caller
     /// to take: this may be the end before a new beginning.
-    fn wait_for(&mut self, last_words: &[(LinkId, u64)], signals: &mut Signals) -> Result<(), Error> {
+    fn wait_for(&mut self, last_words: &LastWords, signals: &mut Signals) -> Result<(), Error> {
         let has_spoken = |run: &Self| run.proto41.as_ref().is_none_or(|proto41| proto41.has_spoken(last_words));
         if has_spoken(self) {
             return Ok(());

@@ -17,6 +17,7 @@
 //!
 //! Whether this machine has the addresses and devices that a struct names is not asked here.
 
+mod advertised;
 mod compatible;
 mod dns_update;
 mod endpoint;
@@ -38,6 +39,7 @@ mod tunnel;
 mod value;
 mod whole;
 
+pub use advertised::{OwnPrefix, PublishedRoute};
 pub use compatible::Compatible;
 pub use dns_update::DnsUpdate;
 pub use endpoint::{Direction, Family, Listen, Target, TargetHost, ZonedAddress};
@@ -67,7 +69,6 @@ use isatap_core::interface::Context;
 use isatap_core::isatap::addr::is_locator;
 use isatap_core::link::{Locator, OuterPolicy};
 use isatap_core::node::{AnyInterface, Node, NodeConfig};
-use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::proto41::mtu::MtuMode;
 use isatap_core::teredo::ingress::is_usable;
 use isatap_core::time::{Expiry, Instant};
@@ -271,7 +272,7 @@ impl LinkSpec {
     }
 
     /// The routes that an ISATAP router tells hosts of.
-    pub(crate) fn published_routes(&self) -> &[Ipv6Prefix] {
+    pub(crate) fn published_routes(&self) -> &[PublishedRoute] {
         match self {
             LinkSpec::IsatapRouter(router) => &router.advertise_route,
             _ => &[],

@@ -104,6 +104,8 @@ pub fn router_inputs(router: &mut RouterInterface<Small>, cx: &mut Context<'_, S
     keep(router.publish(cx, any(PublishedPrefix::new(prefix))));
     router.withdraw(cx, &any(prefix));
     router.advertise_again(cx.now);
+    router.stop(cx.now);
+    keep(router.has_stopped());
     keep(router.last_answered());
     keep(router.is_default_router(cx.id, cx.routes, cx.forwarding));
     keep(router.advertised_routes(cx.id, cx.routes, cx.forwarding).count());
@@ -193,7 +195,7 @@ crate::roots! {
         keep((link.locators().len(), link.potential_routers().lists(u.ipv4()), link.known_routers().count()));
         keep(link.locators().iter().any(|own| own.is_broadcast(u.ipv4())));
         for router in link.potential_routers().iter() {
-            keep((router.address(), router.origin(), router.is_alive(u.now()), router.attempts(), router.next_solicitation()));
+            keep((router.address(), router.origin(), router.is_alive(u.now()), router.may_be_default(), router.attempts(), router.next_solicitation()));
         }
         any(Underlay::<Small>::new(OuterPolicy::DEFAULT)).locators().len()
     };

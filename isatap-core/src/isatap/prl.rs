@@ -105,6 +105,12 @@ impl PotentialRouter {
         self.listed
     }
 
+    /// Whether it may be a default router, and set link parameters. `ISA-45`
+    #[must_use]
+    pub fn may_be_default(&self) -> bool {
+        self.default
+    }
+
     /// Whether it has answered, and what it said has not all expired.
     #[must_use]
     pub fn is_alive(&self, now: Instant) -> bool {

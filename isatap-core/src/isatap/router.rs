@@ -6,7 +6,7 @@
 //! ```
 //!
 //! There are no periodic advertisements, since a router knows no list of
-//! its hosts; those that it remembers hear of a change (`ISA-56`). A router that does not advertise is a
+//! its hosts; those that it remembers hear of a change (`ISA-56`) and of its end (`NDP-42`). A router that does not advertise is a
 //! [`HostInterface`](super::HostInterface) whose forwarding is on (`ISA-62`).
 
 mod advertise;
@@ -15,6 +15,7 @@ mod check;
 mod config;
 mod limit;
 mod machine;
+mod tell;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -35,8 +36,9 @@ pub use advertise::Solicitor;
 use answered::Answered;
 pub use answered::Mark;
 pub use check::CheckNeighbors;
-pub use config::{PublishedPrefix, RouterConfig};
+pub use config::{OfferDefault, PublishedPrefix, RouterConfig};
 use limit::Limit;
+use tell::Round;
 
 /// The interface of an advertising ISATAP router.
 #[derive(Clone)]
@@ -54,6 +56,8 @@ pub struct RouterInterface<C: Capacity> {
     told: Told<C>,
     /// What was sent a moment ago, in [pieces](advertise::PIECE). `ISA-57`
     sent: Limit,
+    round: Round,
+    is_stopping: bool,
 }
 
 impl<C: Capacity> RouterInterface<C> {
@@ -72,6 +76,8 @@ impl<C: Capacity> RouterInterface<C> {
             blind: false,
             told: Told::NOTHING,
             sent: Limit::EMPTY,
+            round: Round::NONE,
+            is_stopping: false,
         }
     }
 

@@ -11,7 +11,9 @@ use isatap_core::capacity::Standard;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Machine, Verdict, Via};
-use isatap_core::isatap::{CheckNeighbors, HostInterface, PublishedPrefix, RouterConfig, RouterInterface};
+use isatap_core::isatap::{
+    CheckNeighbors, HostInterface, OfferDefault, PublishedPrefix, RouterConfig, RouterInterface,
+};
 use isatap_core::link::{InterfaceAddress, NativeLink};
 use isatap_core::nd::learned::SearchDomain;
 use isatap_core::nd::option::DomainName;
@@ -241,7 +243,7 @@ fn said(router: &Router) -> (bool, Vec<Ipv6Prefix>) {
 #[test]
 fn isa_55_a_router_that_is_no_default_router_still_has_its_routes() {
     let mut config = config();
-    config.advertise_default_route = false;
+    config.default_route = OfferDefault::Never;
     config.preference = Preference::High;
     let mut router = router(config, &["10.0.0.1"], &["2001:db8:0:7::/64"], Switches::FORWARDING, Dice::Middle);
     router.machine.insert_route(published("2001:db8:1::/48", Preference::Low)).unwrap();
@@ -478,6 +480,97 @@ fn isa_56_hosts_hear_when_forwarding_is_switched() {
     }
     router.pass(secs(100));
     assert_eq!(router.take(), [], "once");
+}
+
+/// RFC 4861 §6.2.5, RFC 4191 §4: more hosts than solicit at a time, each of them once. The hash puts
+/// few of them into one place.
+#[test]
+fn ndp_42_isa_56_the_hosts_hear_that_the_router_goes() {
+    let mut router = standard(Dice::Seeded(5));
+    router.machine.insert_route(published("2001:db8:1::/48", Preference::Medium)).unwrap();
+    let ask = |router: &mut Router, third: u8, count: u8| {
+        for last in 1..=count {
+            router.asked(&format!("10.0.{third}.{last}"), "10.0.0.1", ALL_ROUTERS);
+        }
+        router.pass(secs(1));
+        router.take().len()
+    };
+    // Their routes end before the router does.
+    assert_eq!(ask(&mut router, 9, 50), 50);
+    router.pass(secs(1801));
+    assert_eq!([1, 2, 3].map(|third| ask(&mut router, third, 100)), [100; 3]);
+    // One that writes its address with the other u bit.
+    assert_eq!(router.receive(&outer("10.0.4.1", "10.0.0.1", &nd(universal("10.0.4.1"), ALL_ROUTERS, rs()))), CONSUMED);
+    router.pass(secs(1));
+    router.take();
+    let stop = |router: &mut Router| {
+        let now = router.now;
+        router.machine.with_interface(now, LINK, |router, cx| router.stop(cx.now)).unwrap();
+    };
+    let has_stopped = |router: &Router| router.machine.interface(LINK).unwrap().has_stopped();
+    assert!(!has_stopped(&router));
+    stop(&mut router);
+    router.pass(Duration::from_millis(1));
+    assert!(has_stopped(&router));
+    let told = advertisements(&mut router);
+    let mut to: Vec<_> = told.iter().map(|sent| sent.destination).collect();
+    to.sort();
+    to.dedup();
+    assert_eq!(to.len(), told.len(), "each once");
+    assert!((230..=301).contains(&told.len()), "{}", told.len());
+    assert!(to.contains(&universal("10.0.4.1")) && !to.contains(&local("10.0.4.1")));
+    assert!(!to.iter().any(|host| local("10.0.9.0").octets()[..15] == host.octets()[..15]));
+    for sent in &told {
+        assert_eq!((sent.source, sent.outer.0, lifetime_of(sent)), (local("10.0.0.1"), v4("10.0.0.1"), 0));
+        // The prefix stays: another router may have it. The route is this router's alone.
+        assert_eq!(sent.options()[1][4..8], 2_592_000_u32.to_be_bytes());
+        assert_eq!(sent.options()[2][..8], [24, 2, 48, 0, 0, 0, 0, 0]);
+    }
+    assert_eq!(router.asked("10.0.1.1", "10.0.0.1", ALL_ROUTERS), Verdict::Drop(DropReason::NotARouter));
+    stop(&mut router);
+    router.machine.with_interface(router.now, LINK, |router, cx| router.advertise_again(cx.now)).unwrap();
+    router.pass(secs(100));
+    assert_eq!(router.take(), []);
+}
+
+/// Those whose rows others have taken hear of a change as well.
+#[test]
+fn isa_56_a_change_reaches_more_hosts_than_solicit_at_a_time() {
+    let mut router = standard(Dice::Seeded(5));
+    for third in 1..=3 {
+        for last in 1..=100 {
+            router.asked(&format!("10.0.{third}.{last}"), "10.0.0.1", ALL_ROUTERS);
+        }
+        router.pass(secs(1));
+    }
+    router.take();
+    for _ in 0..2 {
+        router.machine.with_interface(router.now, LINK, |router, cx| router.advertise_again(cx.now)).unwrap();
+        router.machine.with_interface(router.now, LINK, |router, cx| router.advertise_again(cx.now)).unwrap();
+        router.pass(secs(2));
+        let told = router.take().len();
+        assert!((230..=300).contains(&told), "{told}");
+    }
+}
+
+#[test]
+fn rte_6_a_router_offers_the_default_route_that_it_has() {
+    let mut config = config();
+    config.default_route = OfferDefault::Auto;
+    let mut router = router(config, &["10.0.0.1"], &["2001:db8:0:7::/64"], Switches::FORWARDING, Dice::Middle);
+    let (is_offered, no_routes) = (|router: &Router| said(router).0, Vec::new());
+    assert_eq!(said(&router), (false, no_routes));
+    // One that drops packets leads nowhere, and one by this very link is no other router's.
+    router.machine.insert_route(Route::null(Ipv6Prefix::DEFAULT, Origin::Manual)).unwrap();
+    router.machine.insert_route(Route::via(Ipv6Prefix::DEFAULT, LINK, local("10.0.0.9"), Origin::Manual)).unwrap();
+    assert!(!is_offered(&router));
+    let default = Route { publish: false, ..published("::/0", Preference::Medium) };
+    router.machine.insert_route(default).unwrap();
+    assert!(is_offered(&router));
+    assert_eq!(lifetime_of(&answer(&mut router)), 1800);
+    router.machine.remove_route(&default.key());
+    assert!(!is_offered(&router));
+    assert_eq!(lifetime_of(&answer(&mut router)), 0);
 }
 
 /// ISA-57: the limit on answers holds for what nobody asked for too.

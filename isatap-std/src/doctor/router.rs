@@ -68,7 +68,10 @@ fn route(facts: &Facts) -> Finding {
         return finding;
     }
     let mut seen = match &status.advertises {
-        Some(told) => format!("forwards; advertises {}", told.prefixes.join(", ")),
+        Some(told) => {
+            let default = if told.default_route { "" } else { ", no default route" };
+            format!("forwards; advertises {}{default}", told.prefixes.join(", "))
+        }
         None => status.routes.iter().map(|route| route.prefix.as_str()).collect::<Vec<_>>().join(", "),
     };
     if status.role == "configured" && !status.forwarding {

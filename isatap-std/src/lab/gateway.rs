@@ -142,8 +142,9 @@ impl<C: Capacity> Gateway<C> {
             let told = node.with_interface(Instant::ZERO, id, |interface, cx| tunnel.tell(interface, cx));
             told.unwrap_or(Ok(()))?;
         }
-        let is_published =
-            |prefix: &Ipv6Prefix| options.tunnels.iter().any(|tunnel| tunnel.published_routes().contains(prefix));
+        let is_published = |prefix: &Ipv6Prefix| {
+            options.tunnels.iter().flat_map(LinkSpec::published_routes).any(|own| own.prefix == *prefix)
+        };
         for lan in &options.lans {
             let mut native = NativeLink::new(1500);
             native.add_address(*lan).map_err(full)?;

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use isatap_core::isatap::addr as isatap;
+use isatap_core::isatap::{OfferDefault, addr as isatap};
 use isatap_core::link::OuterPolicy;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::sixrd::addr::Domain;
@@ -62,7 +62,7 @@ pub(super) struct Host<'s> {
     pub(super) router: Ipv4Addr,
     /// What hosts are told: the router's name, or its address.
     pub(super) told: String,
-    pub(super) prefixes: &'s [Ipv6Prefix],
+    pub(super) prefixes: Vec<Ipv6Prefix>,
     /// What the router is the way to.
     pub(super) routes: Vec<Ipv6Prefix>,
     pub(super) dns: &'s [Ipv6Addr],
@@ -147,8 +147,8 @@ impl<'s> OtherEnd<'s> {
 
     fn of_isatap_router(router: &'s IsatapRouter, given: &Given) -> Self {
         let address = router.local.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
-        let mut routes = router.advertise_route.clone();
-        if router.default_route && router.router_lifetime > 0 {
+        let mut routes: Vec<Ipv6Prefix> = router.advertise_route.iter().map(|route| route.prefix).collect();
+        if router.offers_default() != OfferDefault::Never && router.router_lifetime > 0 {
             routes.insert(0, Ipv6Prefix::DEFAULT);
         }
         let lifetimes = [u32::from(router.router_lifetime), router.preferred_lifetime];
@@ -157,7 +157,7 @@ impl<'s> OtherEnd<'s> {
             local: given.local,
             router: address,
             told: given.router_name.as_ref().map_or_else(|| address.to_string(), ToString::to_string),
-            prefixes: &router.prefix,
+            prefixes: router.prefix.iter().map(|own| own.prefix).collect(),
             routes,
             dns: &router.dns,
             search: &router.search,

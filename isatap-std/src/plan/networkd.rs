@@ -63,7 +63,7 @@ fn isatap_host(host: &Host<'_>, steps: &mut Steps<'_>) {
     };
     let files = Files {
         tunnel: "ISATAP=yes\n".to_owned(),
-        addresses: isatap_addresses(local, host.prefixes),
+        addresses: isatap_addresses(local, &host.prefixes),
         routes: host.routes.iter().map(|route| (*route, host.gateway().to_string())).collect(),
         dns: host.dns,
         search: host.search.iter().map(ToString::to_string).collect(),

@@ -185,8 +185,13 @@ impl Run {
     fn end_others(&mut self, wanted: &[Wanted], signals: &mut Signals) -> Result<(), Error> {
         let is_wanted = |begun: &Begun| wanted.contains(&begun.wanted);
         let others = self.links.iter().filter(|begun| !is_wanted(begun));
-        let leaving: Vec<LinkId> = others.filter_map(|begun| begun.home.proto41()).collect();
-        let last_words = self.proto41.as_mut().map(|proto41| proto41.leave_lans(&leaving)).unwrap_or_default();
+        let others: Vec<(LinkId, &LinkSpec)> =
+            others.filter_map(|begun| Some((begun.home.proto41()?, &begun.wanted.link))).collect();
+        let leaving: Vec<LinkId> = others.iter().map(|(id, _)| *id).collect();
+        // A router that says something else from now on is none that goes.
+        let again = others.iter().filter(|(_, link)| wanted.iter().any(|new| is_same_router(link, &new.link)));
+        let again: Vec<LinkId> = again.map(|(id, _)| *id).collect();
+        let last_words = self.proto41.as_mut().map(|proto41| proto41.take_leave(&leaving, &again)).unwrap_or_default();
         let mut outcome = self.wait_for(&last_words, signals);
         // Meanwhile a deleted device may have been made again, by another number.
         let others = self.links.iter().filter(|begun| !is_wanted(begun));
@@ -202,6 +207,12 @@ impl Run {
         self.links.retain(is_wanted);
         outcome
     }
+}
+
+/// Whether two links are ISATAP routers that hosts know by the same addresses.
+fn is_same_router(one: &LinkSpec, other: &LinkSpec) -> bool {
+    let (LinkSpec::IsatapRouter(one), LinkSpec::IsatapRouter(other)) = (one, other) else { return false };
+    one.local.iter().all(|local| other.local.contains(local))
 }
 
 #[cfg(test)]

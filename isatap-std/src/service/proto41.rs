@@ -7,17 +7,21 @@ mod fixed;
 mod host;
 mod lan;
 mod lease;
+mod leave;
 mod native;
 mod plan;
 mod remote;
 mod status;
+mod upstream;
 
 use self::ends::Claims;
 use self::fixed::FixedRole;
 use self::host::HostRole;
 pub(crate) use self::lan::LAST_WORDS;
 use self::lan::Lan;
+pub(crate) use self::leave::LastWords;
 pub(crate) use self::plan::check_here;
+use self::upstream::Upstream;
 use super::role::{self, View};
 use super::{LinkEvent, Linux, LocatorSource, Notice, Observer, Service};
 use crate::driver::attachment::Changes;
@@ -26,13 +30,13 @@ use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::proto41_socket::Proto41Socket;
+use crate::spec::PublishedRoute;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Entropy as _, Event};
 use isatap_core::interface::{Context, Interface as _};
 use isatap_core::link::Locator;
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
-use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::proto41::mtu::MtuMode;
 use isatap_core::route::Change;
 use isatap_core::time::Instant;
@@ -66,6 +70,7 @@ pub(crate) struct Site {
     native_by: Option<String>,
     lans: Vec<Lan>,
     claims: Claims,
+    upstream: Upstream,
 }
 
 type Environment<'n> = role::Environment<'n, Proto41Role>;
@@ -82,16 +87,22 @@ impl Service<Proto41Role> {
         config.identification_seed = Some(halves);
         let mut machine = Box::new(Machine::new(config));
         let native = native::add(&mut machine)?;
-        let common = Site { native, native_by: None, lans: Vec::new(), claims: Claims::default() };
+        let common = Site {
+            native,
+            native_by: None,
+            lans: Vec::new(),
+            claims: Claims::default(),
+            upstream: Upstream::default(),
+        };
         let socket = Proto41Socket::open()?;
         Self::new(machine, socket, common, watcher, observer)
     }
 
     /// After links were added or removed: packets are offered to them in this order, and these
-    /// routes are published.
-    pub(crate) fn settle_in(&mut self, in_order: &[LinkId], published: &[Ipv6Prefix]) -> Result<(), Error> {
+    /// routes are published, while the kernel has them.
+    pub(crate) fn settle_in(&mut self, in_order: &[LinkId], published: &[PublishedRoute]) -> Result<(), Error> {
         self.driver.machine_mut().set_order(in_order);
-        self.publish_routes(published)?;
+        self.follow_routes(published)?;
         self.learn_native()?;
         self.refresh_lans()?;
         self.settle()
@@ -338,6 +349,9 @@ impl role::Common<Proto41Role> for Site {
     fn changed(service: &mut Service<Proto41Role>, changes: Changes) -> Result<(), Error> {
         if changes.native {
             service.learn_native()?;
+        }
+        if changes.followed || changes.ipv4 {
+            service.look_upstream()?;
         }
         if changes.native || changes.ipv4 { service.refresh_lans() } else { Ok(()) }
     }

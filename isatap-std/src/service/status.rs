@@ -349,6 +349,9 @@ pub struct PotentialRouterStatus {
     /// V4 on DEV`, `netbios cache`, `wins V4`, `netbios broadcast on DEV`, `lmhosts file` or `earlier
     /// answer for NAME`.
     pub source: String,
+    /// Whether it may be a default router.
+    #[cfg_attr(feature = "control", serde(default = "yes"))]
+    pub default: bool,
     /// Whether it has answered, and what it said has not all expired: see `heard` for how
     /// long ago that was.
     pub alive: bool,
@@ -447,6 +450,11 @@ impl NameStep {
             failure: trial.said.as_ref().err().map(ToString::to_string),
         }
     }
+}
+
+#[cfg(feature = "control")]
+fn yes() -> bool {
+    true
 }
 
 /// A route through a device.

@@ -199,6 +199,7 @@ by_serde!(
     std::net::Ipv4Addr,
     std::net::Ipv6Addr,
     isatap_core::isatap::CheckNeighbors,
+    isatap_core::isatap::OfferDefault,
     isatap_core::route::Preference,
     super::SixRdRole,
     super::SixToFourRole,
@@ -226,9 +227,11 @@ by_text!(
     super::Direction,
     super::DnsServer,
     super::LanOptions,
+    super::OwnPrefix,
     super::PortMapping,
     super::Protocol,
     super::ProxyProtocol,
+    super::PublishedRoute,
     super::ServerName,
 );
 

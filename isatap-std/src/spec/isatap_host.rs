@@ -27,6 +27,9 @@ spec! { names tunnel(ISATAP_DEVICE)
         /// A potential router. May be repeated. Without it the name isatap is looked up in this host's
         /// search domains.
         router: Vec<Entry> ["V4|NAME"];
+        /// A potential router whose prefixes and routes are used, and which is never a default router and
+        /// sets no MTU. May be repeated.
+        router_nodefault: Vec<Ipv4Addr> ["V4"];
         /// An IPv4 prefix of the site: packets from outside of it are dropped. May be repeated. Without
         /// it every address counts as the site's.
         member: Vec<Ipv4Prefix> ["V4/LEN"];
@@ -50,10 +53,16 @@ spec! { names tunnel(ISATAP_DEVICE)
 impl IsatapHost {
     /// The potential routers that are given by address.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
-        self.router.iter().filter_map(|entry| match entry {
+        let by_address = self.router.iter().filter_map(|entry| match entry {
             Entry::Address(address) => Some(*address),
             Entry::Name(_) => None,
-        })
+        });
+        by_address.chain(self.router_nodefault.iter().copied())
+    }
+
+    /// `ISA-45`: whether it may be a default router.
+    pub(crate) fn may_be_default(&self, router: Ipv4Addr) -> bool {
+        !self.router_nodefault.contains(&router)
     }
 
     /// Those that are given by name.
@@ -63,7 +72,7 @@ impl IsatapHost {
 
     /// Whether names are to be resolved: without any router it is the name `isatap`.
     pub(crate) fn resolves(&self) -> bool {
-        self.router.is_empty() || self.names().next().is_some()
+        (self.router.is_empty() && self.router_nodefault.is_empty()) || self.names().next().is_some()
     }
 
     pub(super) fn resolve(&mut self) {
@@ -71,6 +80,7 @@ impl IsatapHost {
         self.resolve_names();
         // The first one decides from which address of this machine the link speaks.
         super::once(&mut self.router);
+        super::sort(&mut self.router_nodefault);
         super::sort(&mut self.member);
     }
 
@@ -92,13 +102,19 @@ impl IsatapHost {
             refusals.note("local", check_locator(*local));
         }
         for router in self.addresses() {
-            let why = match Unusable::of(router, &[]) {
-                Some(why) => format!("it is {why}"),
-                None if self.local.contains(&router) => "it is this host's own address".to_owned(),
+            let is_both = || self.router.contains(&Entry::Address(router)) && !self.may_be_default(router);
+            let (why, advice) = match Unusable::of(router, &[]) {
+                Some(why) => (format!("it is {why}"), "give the IPv4 address of the router inside the site"),
+                None if self.local.contains(&router) => {
+                    ("it is this host's own address".to_owned(), "give the IPv4 address of the router inside the site")
+                }
+                None if is_both() => {
+                    ("it is a default router, and none".to_owned(), "name it router or router-nodefault")
+                }
                 None => continue,
             };
-            let error = Error::usage("use the router", router, why);
-            refusals.add("router", error.with_advice("give the IPv4 address of the router inside the site"));
+            let key = if self.may_be_default(router) { "router" } else { "router-nodefault" };
+            refusals.add(key, Error::usage("use the router", router, why).with_advice(advice));
         }
         for (key, seconds, why) in [
             ("prl-refresh-interval", self.prl_refresh_interval, "the names of routers would be looked up without end"),
@@ -125,7 +141,7 @@ impl IsatapHost {
                 super::list(&open)
             )
         });
-        let by_isatap = self.router.is_empty().then(|| by_isatap.to_owned());
+        let by_isatap = (self.router.is_empty() && self.router_nodefault.is_empty()).then(|| by_isatap.to_owned());
         by_isatap.into_iter().chain(by_neighbors).collect()
     }
 

@@ -1,25 +1,26 @@
 //! An ISATAP router. [RFC 5214]
 
 use super::field::spec;
-use super::{ISATAP_DEVICE, Refusals, check_locator, list, too_many};
+use super::{ISATAP_DEVICE, OwnPrefix, PublishedRoute, Refusals, check_locator, list, too_many};
 use crate::error::Error;
 use crate::resolve::{Name, NameService};
 use isatap_core::capacity::Capacity;
 use isatap_core::interface::Context;
 use isatap_core::interface::Interface as _;
 use isatap_core::isatap::addr::is_locator;
-use isatap_core::isatap::{CheckNeighbors, PublishedPrefix, RouterConfig, RouterInterface};
+use isatap_core::isatap::{CheckNeighbors, OfferDefault, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::OuterPolicy;
 use isatap_core::nd::learned::SearchDomain;
+use isatap_core::nd::message::RouterFlags;
 use isatap_core::nd::option::DomainName;
 use isatap_core::node::AnyInterface;
-use isatap_core::prefix::{Ipv4Prefix, Ipv6Prefix, is_ambiguous};
+use isatap_core::prefix::{Ipv4Prefix, is_ambiguous};
 use isatap_core::route::Preference;
 use isatap_core::time::Lifetime;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 #[cfg(feature = "args")]
-use super::value::{check_neighbors, preference};
+use super::value::{check_neighbors, offer_default, preference};
 
 spec! { tunnel(ISATAP_DEVICE)
     /// Run an ISATAP router: answers the solicitations of the site's hosts; the kernel forwards.
@@ -29,17 +30,26 @@ spec! { tunnel(ISATAP_DEVICE)
     IsatapRouter {
         /// Answer at this IPv4 address of this machine. May be repeated.
         local: Vec<Ipv4Addr> ["V4"], new(local);
-        /// A prefix of 64 bits that hosts make addresses of. May be repeated.
-        prefix: Vec<Ipv6Prefix> ["PREFIX/64"], new(prefix);
-        /// A more specific route to advertise, which this machine's kernel has. May be repeated.
-        advertise_route: Vec<Ipv6Prefix> ["PREFIX"];
-        /// Offer a default route.
+        /// A prefix of 64 bits that hosts make addresses of. May be repeated. `,valid=` and `,preferred=`
+        /// behind it are its own lifetimes, in seconds.
+        prefix: Vec<OwnPrefix> ["PREFIX/64"], new(prefix);
+        /// A more specific route to advertise, while this machine's kernel has a route to exactly that
+        /// prefix by another device; with `,always` whether it has one or not. May be repeated.
+        advertise_route: Vec<PublishedRoute> ["PREFIX"];
+        /// When to offer a default route: auto (while this machine has one by another device), always
+        /// or never.
+        default: OfferDefault ["WHEN"] = OfferDefault::Auto, arg(value_parser = offer_default);
+        /// Offer no default route, like --default never.
         default_route: bool, unless("no-default-route"), arg(visible_alias = "no-default");
+        /// Tell hosts to get addresses by DHCPv6 (the M flag).
+        managed: bool;
+        /// Tell hosts to get other configuration by DHCPv6 (the O flag).
+        other_config: bool;
         /// Seconds that hosts may use this router for, 0 to 65535.
         router_lifetime: u16 ["SECONDS"] = RouterConfig::DEFAULT.router_lifetime;
-        /// Seconds that addresses are valid.
+        /// Seconds that addresses are valid, of prefixes that say nothing else.
         valid_lifetime: u32 ["SECONDS"] = 2_592_000;
-        /// Seconds that addresses are preferred.
+        /// Seconds that addresses are preferred, likewise.
         preferred_lifetime: u32 ["SECONDS"] = 604_800;
         /// The preference among default routers: low, medium or high.
         preference: Preference ["PREFERENCE"] = Preference::Medium, arg(value_parser = preference);
@@ -75,8 +85,24 @@ const OPEN_LOOP: &str = "the neighbour check is off, and nothing else sees a rou
                          (RFC 6324); set check-neighbors to where-blind";
 
 impl IsatapRouter {
+    /// When it offers a default route.
+    pub(crate) fn offers_default(&self) -> OfferDefault {
+        if self.default_route { self.default } else { OfferDefault::Never }
+    }
+
+    /// How many seconds addresses of a prefix are valid and preferred.
+    fn lifetimes(&self, own: &OwnPrefix) -> (u32, u32) {
+        let valid = own.valid.unwrap_or(self.valid_lifetime);
+        // Who shortens the one does not mean the other to be longer.
+        (valid, own.preferred.unwrap_or(self.preferred_lifetime.min(valid)))
+    }
+
     pub(super) fn resolve(&mut self) {
         self.resolve_outer();
+        if !self.default_route {
+            self.default = OfferDefault::Never;
+        }
+        self.default_route = self.default != OfferDefault::Never;
         super::sort(&mut self.prefix);
         super::sort(&mut self.advertise_route);
         super::sort(&mut self.member);
@@ -100,7 +126,22 @@ impl IsatapRouter {
         for local in &self.local {
             refusals.note("local", check_locator(*local));
         }
-        for prefix in &self.prefix {
+        if !self.default_route && self.default == OfferDefault::Always {
+            let why = "it is to be offered always, and not at all";
+            refusals.add("default", Error::usage("offer", "a default route", why).with_advice("keep one of both"));
+        }
+        for own in &self.prefix {
+            let prefix = own.prefix;
+            if self.prefix.iter().filter(|other| other.prefix == prefix).any(|other| other != own) {
+                let error = Error::usage("advertise the prefix", own, "it is named twice, with other lifetimes");
+                refusals.add("prefix", error.with_advice("keep one"));
+            }
+            let (valid, preferred) = self.lifetimes(own);
+            if own.has_lifetimes() && preferred > valid {
+                let why = format!("addresses are preferred for {preferred} s and valid for {valid} s");
+                let error = Error::usage("advertise the prefix", own, why);
+                refusals.add("prefix", error.with_advice("write no more for preferred than for valid"));
+            }
             let address = prefix.address();
             let (why, advice) = if address.is_unicast_link_local() || address.is_multicast() {
                 ("no router advertises such a prefix", "write one of 64 bits that the site was given".to_owned())
@@ -119,7 +160,7 @@ impl IsatapRouter {
             let error = Error::usage("have addresses preferred for", format!("{} s", self.preferred_lifetime), why);
             refusals.add("preferred-lifetime", error.with_advice("write no more than valid-lifetime"));
         }
-        for route in &self.advertise_route {
+        for PublishedRoute { prefix: route, .. } in &self.advertise_route {
             let address = route.address();
             if !route.is_default() && (address.is_unicast_link_local() || address.is_multicast()) {
                 let error = Error::usage("advertise the route", route, "no router advertises such a route");
@@ -187,7 +228,9 @@ impl IsatapRouter {
         let mut config = RouterConfig::DEFAULT;
         config.policy = self.policy(OuterPolicy::DEFAULT);
         config.mtu = self.mtu.or(config.mtu);
-        config.advertise_default_route = self.default_route;
+        config.default_route = self.offers_default();
+        config.flags.set(RouterFlags::MANAGED, self.managed);
+        config.flags.set(RouterFlags::OTHER, self.other_config);
         config.router_lifetime = self.router_lifetime;
         config.preference = self.preference;
         config.check_neighbors = self.check_neighbors;
@@ -216,10 +259,11 @@ impl IsatapRouter {
         cx: &mut Context<'_, C>,
     ) -> Result<(), Error> {
         for prefix in &self.prefix {
+            let (valid, preferred) = self.lifetimes(prefix);
             let published = PublishedPrefix {
-                prefix: *prefix,
-                valid_lifetime: Lifetime::from_secs(self.valid_lifetime),
-                preferred_lifetime: Lifetime::from_secs(self.preferred_lifetime),
+                prefix: prefix.prefix,
+                valid_lifetime: Lifetime::from_secs(valid),
+                preferred_lifetime: Lifetime::from_secs(preferred),
             };
             router.publish(cx, published).map_err(|full| too_many("the prefix", prefix, full))?;
         }

@@ -163,6 +163,12 @@ pub(super) fn check_neighbors(text: &str) -> Result<isatap_core::isatap::CheckNe
 }
 
 #[cfg(feature = "args")]
+pub(super) fn offer_default(text: &str) -> Result<isatap_core::isatap::OfferDefault, &'static str> {
+    let all = isatap_core::isatap::OfferDefault::ALL;
+    all.into_iter().find(|choice| choice.as_str() == text).ok_or("expected auto, always or never")
+}
+
+#[cfg(feature = "args")]
 pub(super) fn preference(text: &str) -> Result<isatap_core::route::Preference, &'static str> {
     use isatap_core::route::Preference;
     let all = [Preference::Low, Preference::Medium, Preference::High];

@@ -72,7 +72,7 @@ pub fn overlaps(links: &[LinkSpec]) -> Vec<(&LinkSpec, String)> {
     let on_link = |link: &LinkSpec| -> Vec<Ipv6Prefix> {
         match link {
             LinkSpec::Tunnel(tunnel) => tunnel.address.iter().filter_map(|own| own.0.prefix()).collect(),
-            LinkSpec::IsatapRouter(router) => router.prefix.clone(),
+            LinkSpec::IsatapRouter(router) => router.prefix.iter().map(|own| own.prefix).collect(),
             _ => Vec::new(),
         }
     };

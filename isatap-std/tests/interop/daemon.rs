@@ -12,7 +12,7 @@ fn site(lab: &Lab, intranet: &Wire<'_>) -> (Namespace, Daemon, Namespace) {
     intranet.join(&router, "eth0", "10.0.0.1/24");
     intranet.join(&host, "eth0", "10.0.0.2/24");
     router.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
-    let daemon = Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64"));
+    let daemon = Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64 --default always"));
     (router, daemon, host)
 }
 
@@ -175,7 +175,8 @@ fn tun_32_a_host_behind_our_router_is_told_what_the_tunnel_carries() {
                ip address add 2001:db8:0:8::1/64 dev eth1");
     native.ok("ip address add 2001:db8:0:8::2/64 dev eth0 && ip -6 route add default via 2001:db8:0:8::1");
     // The device says 1,400 bytes, and the IPv4 device underneath carries 1,360.
-    let _router_daemon = Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64 --mtu 1400"));
+    let _router_daemon =
+        Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64 --mtu 1400 --default always"));
     let _host_daemon = Daemon::isatap(&host, HOST);
     is_used(&host);
     let target = isatap_address(PREFIX, "10.0.0.2");

@@ -26,7 +26,7 @@ fn rte_6_s64_22_one_file_serves_a_kernel_isatap_host_a_kernel_6to4_site_and_a_na
     intranet.join(&server, "eth0", "10.0.0.1/24");
     internet.join(&server, "eth1", "198.51.100.1/24");
     native.join(&server, "eth2", "2001:db8:99::254/64");
-    server.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
+    server.ok("sysctl -qw net.ipv6.conf.all.forwarding=1 && ip -6 route add default via 2001:db8:99::1");
     let packets = [intranet.capture("ip proto 41"), internet.capture("ip proto 41")];
     let file = server.file("direct-access.toml", FILE);
     let mut daemon = Daemon::start(&server, "run", isatap_binary(), &["run", &file, "--verbose"]);

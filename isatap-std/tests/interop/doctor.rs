@@ -8,7 +8,7 @@ use crate::common::{Daemon, Lab, Namespace, Node, Output, Wire, isatap, isatap_b
 use serde_json::Value;
 
 const HOST: &str = "host --local 10.0.0.2 --router 10.0.0.1";
-const ROUTER: &str = "router --local 10.0.0.1 --prefix 2001:db8:0:7::/64";
+const ROUTER: &str = "router --local 10.0.0.1 --prefix 2001:db8:0:7::/64 --default always";
 /// Longer than the retries of solicitations (4 s) and of names (10 s).
 const CURE: Duration = Duration::from_secs(25);
 

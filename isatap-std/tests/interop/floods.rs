@@ -74,7 +74,7 @@ impl Site {
         router.ok("sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0 && \
                    ip route add default via 10.0.0.66");
         let played = Hosts::new(&hosts);
-        let daemon = Daemon::isatap(&router, &format!("router --local {ROUTER} --prefix {PREFIX}/64"));
+        let daemon = Daemon::isatap(&router, &format!("router --local {ROUTER} --prefix {PREFIX}/64 --default always"));
         Site { router, forger, native, host, hosts: played, _hosts: hosts, daemon }
     }
 

@@ -133,6 +133,33 @@ fn isa_34_a_way_on_is_asked_for_and_asked_for_at_once_on_demand() {
     peers::wait_for_route(&host, default, true, Duration::from_secs(10));
 }
 
+/// What `ip tunnel prl prl-nodefault` is to the kernel.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn isa_45_a_router_that_is_never_default_gives_prefixes_and_routes_alone() {
+    let lab = Lab::new();
+    let intranet = lab.wire();
+    let other = Advertisement {
+        prefix: "2001:db8:0:9::",
+        routes: &["2001:db8:e::/48"],
+        mtu: Some(1400),
+        ..Advertisement::default()
+    };
+    let _first = router(&lab, &intranet, "first", "10.0.0.1", &Advertisement::default());
+    let _second = router(&lab, &intranet, "second", "10.0.0.4", &other);
+    let host = host(&lab, &intranet);
+    let _daemon = Daemon::isatap(&host, "host --local 10.0.0.2 --router 10.0.0.1 --router-nodefault 10.0.0.4");
+    peers::wait_for_address(&host, "isatap0", isatap_address("2001:db8:0:9::", "10.0.0.2"));
+    peers::wait_for_route(&host, "default via fe80::5efe:a00:1 dev isatap0", true, PATIENCE);
+    peers::wait_for_route(&host, "2001:db8:e::/48 via fe80::5efe:a00:4 dev isatap0", true, PATIENCE);
+    let (routes, link) = (host.ok("ip -6 route show default"), host.ok("ip link show dev isatap0"));
+    assert!(!routes.contains("fe80::5efe:a00:4") && link.contains("mtu 1280"), "{routes}{link}");
+    peers::ping(&host, &isatap_address("2001:db8:0:9::", "10.0.0.4").to_string());
+    let told = r#"[.prl[] | {address, default, alive}] == [{"address":"10.0.0.1","default":true,"alive":true},
+        {"address":"10.0.0.4","default":false,"alive":true}]"#;
+    assert!(status(&host, told), "{}", isatap(&host, "status -j").text);
+}
+
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
 fn isa_22_isa_23_the_router_list_follows_the_name() {

@@ -89,7 +89,7 @@ fn rte_7_an_isatap_host_forwards_for_nobody_where_the_kernel_forwards() {
     wire.join(&router, "eth0", "10.0.0.1/24");
     let lan = ["2001:db8:8::1", "2001:db8:8::2"];
     let [ours, stranger, _behind] = with_lan(&lab, &wire, "10.0.0.2", "10.0.0.9", lan);
-    let _router = Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64"));
+    let _router = Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64 --default always"));
     let _host = Daemon::isatap(&ours, "host --local 10.0.0.2 --router 10.0.0.1");
     let address = isatap_address(PREFIX, "10.0.0.2");
     peers::wait_for_address(&ours, "isatap0", address);

@@ -65,7 +65,8 @@ impl<'l> Site<'l> {
 
     /// Our router and its neighbour, with these options.
     fn daemons(&self, options: &str, other: &str) -> [Daemon; 2] {
-        let router = format!("router --local 10.0.0.1 --prefix {PREFIX}/64 --member 10.0.0.0/8{options}");
+        let router =
+            format!("router --local 10.0.0.1 --prefix {PREFIX}/64 --default always --member 10.0.0.0/8{options}");
         [Daemon::isatap(&self.router, &router), Daemon::isatap(&self.other, other)]
     }
 

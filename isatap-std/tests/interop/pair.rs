@@ -7,7 +7,8 @@ use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap, status
 
 fn pair(router: &Namespace, host: &Namespace) -> (Daemon, Daemon) {
     router.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
-    let router_daemon = Daemon::isatap(router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64"));
+    let router_daemon =
+        Daemon::isatap(router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64 --default always"));
     let host_daemon = Daemon::isatap(host, "host --local 10.0.0.2 --router 10.0.0.1");
     peers::wait_for_address(host, "isatap0", isatap_address(PREFIX, "10.0.0.2"));
     peers::wait_for_route(host, "default via fe80::5efe:a00:1 dev isatap0", true, PATIENCE);
@@ -44,7 +45,7 @@ fn a_hosts_route_follows_the_routers_forwarding_within_seconds() {
     let lab = Lab::new();
     let intranet = lab.wire();
     let (router, host) = namespaces(&lab, |namespace, address| intranet.join(namespace, "eth0", address));
-    let options = format!("--prefix {PREFIX}/64 --advertise-route 2001:db8:f::/48");
+    let options = format!("--prefix {PREFIX}/64 --advertise-route 2001:db8:f::/48,always --default always");
     let _router = Daemon::isatap(&router, &format!("router --local 10.0.0.1 {options}"));
     let _host = Daemon::isatap(&host, "host --local 10.0.0.2 --router 10.0.0.1");
     peers::wait_for_address(&host, "isatap0", isatap_address(PREFIX, "10.0.0.2"));
@@ -103,7 +104,7 @@ fn tun_7_a_host_of_static_mtu_outlives_its_identifications() {
     let lab = Lab::new();
     let intranet = lab.wire();
     let (router, host) = namespaces(&lab, |namespace, address| intranet.join(namespace, "eth0", address));
-    let _router = Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64"));
+    let _router = Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64 --default always"));
     let mut daemon = Daemon::isatap(&host, "host --local 10.0.0.2 --router 10.0.0.1 --no-path-mtu-discovery");
     peers::wait_for_address(&host, "isatap0", isatap_address(PREFIX, "10.0.0.2"));
     let of_router = isatap_address(PREFIX, "10.0.0.1").to_string();

@@ -22,7 +22,10 @@ fn site(lab: &Lab, intranet: &Wire<'_>) -> (Namespace, Daemon, Namespace) {
     intranet.join(&router, "eth0", "10.0.0.1/24");
     intranet.join(&host, "eth0", "10.0.0.2/24");
     router.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
-    let daemon = Daemon::isatap(&router, &format!("router --local 10.0.0.1 --prefix {PREFIX}/64 --user nobody"));
+    let daemon = Daemon::isatap(
+        &router,
+        &format!("router --local 10.0.0.1 --prefix {PREFIX}/64 --default always --user nobody"),
+    );
     (router, daemon, host)
 }
 

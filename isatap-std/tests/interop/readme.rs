@@ -76,6 +76,8 @@ fn the_readmes_router_and_host_work_as_written() {
     let mut block = Block::with("isatap host");
     let router = machine(&lab, &wire, "router", &["10.0.0.1"]);
     router.ok(&block.next("sysctl -w"));
+    // The way on that hosts are to have.
+    router.ok("ip -6 address add 2001:db8:9::1/64 dev eth0 && ip -6 route add default via 2001:db8:9::2");
     let _router = Daemon::isatap(&router, &block.isatap("router --local 10.0.0.1"));
     let host = machine(&lab, &wire, "host", &["10.0.0.2"]);
     let _host = Daemon::isatap(&host, &block.isatap("host --local 10.0.0.2"));

@@ -1,5 +1,7 @@
 //! Our router with the Linux kernel as its ISATAP hosts (in guests), and a native IPv6 host behind it.
 
+use std::time::{Duration, Instant};
+
 use crate::common::peers::{self, PREFIX, isatap_address, link_local};
 use crate::common::{Daemon, Guest, Lab, Namespace, Node, PATIENCE, Wire, status};
 
@@ -16,6 +18,8 @@ fn our_router(lab: &Lab, intranet: &Wire<'_>, options: &str) -> (Namespace, Name
     let neighbor = lab.namespace("native");
     native.join(&neighbor, "eth0", &format!("{NATIVE_HOST}/64"));
     neighbor.ok("ip -6 route add default via 2001:db8:0:8::1");
+    // Where the router itself leads to.
+    router.ok(&format!("ip -6 route add default via {NATIVE_HOST}"));
     let daemon = Daemon::isatap(
         &router,
         &format!("router --local 10.0.0.1 --prefix {PREFIX}/64 --advertise-route {NATIVE}{options}"),
@@ -100,4 +104,137 @@ fn a_router_without_default_advertises_its_prefixes_alone() {
     peers::wait_for_route(&host, &format!("{NATIVE} via fe80::5efe:a00:1 dev is0"), true, PATIENCE);
     peers::wait_for_route(&host, "default", false, PATIENCE);
     peers::ping(&host, NATIVE_HOST);
+}
+
+const DEFAULT: &str = "default via fe80::5efe:a00:1 dev is0";
+/// How long a host may not know what has changed at its router.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// Does something at the router, and waits until the kernel's host has a route, or not; it took at most 2 s.
+#[track_caller]
+fn until(router: &Namespace, host: &Guest, command: &str, route: &str, present: bool) {
+    let began = Instant::now();
+    router.ok(command);
+    peers::wait_for_route(host, route, present, PATIENCE);
+    let took = began.elapsed();
+    println!("{took:?} after {command}");
+    assert!(took <= AT_ONCE, "{took:?} after {command}");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn ndp_42_a_kernel_host_loses_its_routes_when_our_router_ends() {
+    let lab = Lab::new();
+    let intranet = lab.wire();
+    let capture = intranet.capture("ip proto 41");
+    let (router, _native, daemon) = our_router(&lab, &intranet, "");
+    let host = kernel_host(&lab, &intranet, "host", "10.0.0.2");
+    let (address, native) = (isatap_address(PREFIX, "10.0.0.2"), format!("{NATIVE} via fe80::5efe:a00:1 dev is0"));
+    let is_served = || {
+        peers::solicit(&host, link_local("10.0.0.1"));
+        peers::wait_for_address(&host, peers::DEVICE, address);
+        peers::wait_for_route(&host, DEFAULT, true, PATIENCE);
+        peers::wait_for_route(&host, &native, true, PATIENCE);
+    };
+    is_served();
+    let began = Instant::now();
+    assert!(daemon.terminate(PATIENCE).success());
+    let ended = began.elapsed();
+    for route in [DEFAULT, native.as_str()] {
+        peers::wait_for_route(&host, route, false, AT_ONCE);
+    }
+    println!("ended after {ended:?}, told after {:?}", began.elapsed());
+    assert!(began.elapsed() <= AT_ONCE);
+    // Its address stays: RFC 4861 takes back the router alone.
+    peers::wait_for_address(&host, peers::DEVICE, address);
+    let last = capture.so_far().fields("icmpv6.type == 134", &["ipv6.dst", "icmpv6.nd.ra.router_lifetime"]);
+    assert_eq!(last.last().unwrap()[..], ["fe80::5efe:a00:2", "0"]);
+
+    // By a reload: not when the router says something else, but when it goes.
+    let text = |mtu: u16| {
+        format!(
+            "[[isatap-router]]\nlocal = \"10.0.0.1\"\nprefix = \"{PREFIX}/64\"\nadvertise-route = \"{NATIVE}\"\nmtu = {mtu}\n"
+        )
+    };
+    let other = "[[tunnel]]\nlocal = \"10.0.0.1\"\nremote = \"10.0.0.9\"\n";
+    let file = router.file("node.toml", &text(1280));
+    let mut daemon = Daemon::isatap(&router, &format!("run {file}"));
+    is_served();
+    router.file("node.toml", &text(1400));
+    daemon.signal("HUP");
+    daemon.wait_for_line("changed isatap0", PATIENCE);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(host.ok("ip -6 route show").contains(DEFAULT));
+    // The new one is to know whom it serves.
+    is_served();
+    router.file("node.toml", other);
+    let reload = format!("kill -HUP {}", daemon.id());
+    until(&router, &host, &reload, DEFAULT, false);
+    daemon.wait_for_line("ended isatap0", PATIENCE);
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn rte_6_rte_7_a_kernel_hosts_routes_follow_those_of_our_router() {
+    let lab = Lab::new();
+    let intranet = lab.wire();
+    let options = " --advertise-route 2001:db8:a::/48 --advertise-route 2001:db8:b::/48,always";
+    let (router, _native, mut daemon) = our_router(&lab, &intranet, options);
+    let host = kernel_host(&lab, &intranet, "host", "10.0.0.2");
+    let seen = peers::solicit(&host, link_local("10.0.0.1"));
+    assert!(seen.contains("2001:db8:b::/48") && !seen.contains("2001:db8:a::/48"), "{seen}");
+    peers::wait_for_route(&host, DEFAULT, true, PATIENCE);
+    let route = "2001:db8:a::/48 via fe80::5efe:a00:1 dev is0";
+    let by = format!("via {NATIVE_HOST}");
+    for _ in 0..2 {
+        until(&router, &host, "ip -6 route del default", DEFAULT, false);
+        daemon.wait_for_line("isatap0 offers no default route while this machine has none", PATIENCE);
+        assert!(status(&router, ".advertises.default_route | not"));
+        until(&router, &host, &format!("ip -6 route add default {by}"), DEFAULT, true);
+        until(&router, &host, &format!("ip -6 route add 2001:db8:a::/48 {by}"), route, true);
+        // A route to a part of it is another route, and one by the link itself leads nowhere.
+        until(
+            &router,
+            &host,
+            &format!("ip -6 route add 2001:db8:a::/64 {by} && ip -6 route del 2001:db8:a::/48"),
+            route,
+            false,
+        );
+        router.ok("ip -6 route add 2001:db8:a::/48 dev isatap0 && ip -6 route del 2001:db8:a::/64");
+        std::thread::sleep(Duration::from_millis(700));
+        assert!(!host.ok("ip -6 route show").contains(route));
+        router.ok("ip -6 route del 2001:db8:a::/48");
+    }
+    // The device by which it leads on.
+    until(&router, &host, "ip link set eth1 down", DEFAULT, false);
+    peers::wait_for_route(&host, &format!("{NATIVE} "), false, AT_ONCE);
+    peers::wait_for_route(&host, "2001:db8:b::/48 via fe80::5efe:a00:1 dev is0", true, AT_ONCE);
+    daemon.wait_for_line("isatap0 offers a default route: this machine has one now", PATIENCE);
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn isa_55_rdisc6_sees_flags_and_the_lifetimes_of_each_prefix() {
+    let lab = Lab::new();
+    let intranet = lab.wire();
+    let options = " --prefix 2001:db8:0:9::/64,valid=7200,preferred=3600 --managed --other-config --default never";
+    let (_router, _native, _daemon) = our_router(&lab, &intranet, options);
+    let host = kernel_host(&lab, &intranet, "host", "10.0.0.2");
+    let seen = peers::solicit(&host, link_local("10.0.0.1"));
+    let value = |name: &str| {
+        let lines = seen.lines().filter(|line| line.trim_start().starts_with(name));
+        let values = lines.filter_map(|line| line.split(':').nth(1)?.split_whitespace().next().map(str::to_owned));
+        values.collect::<Vec<_>>()
+    };
+    assert_eq!([value("Stateful address conf."), value("Stateful other conf.")], [["Yes"], ["Yes"]], "{seen}");
+    assert_eq!(value("Router lifetime"), ["0"], "{seen}");
+    assert_eq!(value("Valid time"), ["2592000", "7200"], "{seen}");
+    assert_eq!(value("Pref. time"), ["604800", "3600"], "{seen}");
+    // The kernel's host has them so.
+    let address = isatap_address("2001:db8:0:9::", "10.0.0.2");
+    peers::wait_for_address(&host, peers::DEVICE, address);
+    let shown = host.ok(&format!("ip -6 address show dev is0 to {address}/128"));
+    let left: u32 = shown.split("valid_lft ").nth(1).unwrap().split("sec").next().unwrap().parse().unwrap();
+    assert!((7000..=7200).contains(&left), "{shown}");
 }

@@ -173,8 +173,10 @@ fn a_listed_router_that_floods_takes_no_table_of_the_process() {
     let advertisement =
         Advertisement { routes: &["2001:db8:e::/48"], rdnss: Some("2001:db8:0:7::53"), ..Advertisement::default() };
     peers::kernel_router(&honest, "10.0.0.1", &advertisement);
-    let _far =
-        Daemon::isatap(&far, "router --local 10.1.0.1 --prefix 2001:db8:0:9::/64 --advertise-route 2001:db8:f::/48");
+    let _far = Daemon::isatap(
+        &far,
+        "router --local 10.1.0.1 --prefix 2001:db8:0:9::/64 --advertise-route 2001:db8:f::/48,always --default always",
+    );
     for (device, router, prefix, route) in [
         ("isatap0", "fe80::5efe:a00:1", "2001:db8:0:7::/64", "2001:db8:e::/48"),
         ("isatap1", "fe80::5efe:a01:1", "2001:db8:0:9::/64", "2001:db8:f::/48"),
@@ -221,7 +223,7 @@ fn a_reload_ends_and_begins_only_the_links_that_changed() {
     let router = |prefix: &str| {
         format!(
             "[[isatap-router]]\ndev = \"router\"\nlocal = [\"192.0.2.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\n\
-             advertise-route = [\"{prefix}\"]\n"
+             advertise-route = [\"{prefix},always\"]\n"
         )
     };
     let relay = |dev: &str| format!("[[teredo-relay]]\ndev = \"{dev}\"\nlocal = \"192.0.2.1\"\n");

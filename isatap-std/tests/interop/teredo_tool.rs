@@ -33,7 +33,7 @@ fn one_file_makes_an_isatap_router_a_teredo_server_and_a_teredo_relay_of_one_pro
         (home(&lab, &internet, "a", 1, Nat::PortRestricted), home(&lab, &internet, "b", 2, Nat::PortRestricted));
 
     let text = format!(
-        "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\n\n\
+        "[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"2001:db8:0:7::/64\"]\ndefault = \"always\"\n\n\
          [[teredo-server]]\ndev = \"tserver\"\nprimary = \"{SERVER}\"\n\n\
          [[teredo-relay]]\ndev = \"trelay\"\nlocal = \"{SERVER}\"\nport = 41000\n"
     );
@@ -79,7 +79,7 @@ fn one_file_makes_an_isatap_router_a_teredo_server_and_a_teredo_relay_of_one_pro
     // A mistake changes nothing; a relay that goes disturbs neither the server nor ISATAP.
     server.file("node.toml", &text.replace("41000", "\"x\""));
     daemon.signal("HUP");
-    daemon.wait_for_line("node.toml:12:8: x: a port is a number of 0 to 65535", PATIENCE);
+    daemon.wait_for_line("node.toml:13:8: x: a port is a number of 0 to 65535", PATIENCE);
     let process = status_pid(&server, "tserver");
     server.file("node.toml", text.split("[[teredo-relay]]").next().unwrap());
     daemon.signal("HUP");
@@ -87,7 +87,7 @@ fn one_file_makes_an_isatap_router_a_teredo_server_and_a_teredo_relay_of_one_pro
     assert_eq!(status_pid(&server, "tserver"), process);
     peers::ping(&a.client, &ours.to_string());
     peers::ping(&site, "2001:db8:1::7");
-    assert!(!daemon.output()[daemon.output().find("node.toml:12").unwrap()..].contains("tserver up"));
+    assert!(!daemon.output()[daemon.output().find("node.toml:13").unwrap()..].contains("tserver up"));
     assert!(daemon.terminate(PATIENCE).success());
     for device in ["tserver", "isatap0"] {
         assert!(!server.succeeds(&format!("ip link show dev {device}")));

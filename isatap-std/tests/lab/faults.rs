@@ -108,7 +108,7 @@ fn a_router_that_comes_back_with_another_prefix_is_followed() {
         site.world.run_for(gone);
         let prefix = format!("2001:db8:0:{:x}::/64", 0x70 + gone.as_secs());
         let prefix = prefix.parse().unwrap();
-        let router = IsatapRouter::new(vec![ROUTER4], vec![prefix]);
+        let router = site::router_of(ROUTER4, prefix);
         site.world.replace(site.router, site::gateway(router, site::on_lan()));
         site.world.set_plugged(site.router, true);
         let (a, new) = (site.a, addr::address(&prefix, A4).unwrap());

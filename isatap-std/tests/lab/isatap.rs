@@ -138,9 +138,9 @@ fn secret_that_starts_at_zero(source: Ipv4Addr, destination: Ipv4Addr) -> [u64; 
 #[test]
 fn isa_30_isa_52_solicitation_and_advertisement_are_those_of_the_vectors() {
     let host4 = Ipv4Addr::new(10, 0, 0, 2);
-    let behind = "2001:db8:1::/48".parse().unwrap();
+    let behind: isatap_core::prefix::Ipv6Prefix = "2001:db8:1::/48".parse().unwrap();
     let mut router = with_lifetimes(site::router(), secs(86_400), secs(14_400));
-    (router.advertise_route, router.path_mtu_discovery) = (vec![behind], false);
+    (router.advertise_route, router.path_mtu_discovery) = (vec![behind.into()], false);
     let mut options = GatewayOptions::new(router).lan(site::on_lan(), 64);
     let route = GatewayRoute::new(behind, GatewayPort::Lan(0), None);
     options.routes.push(GatewayRoute { preference: Preference::High, ..route });

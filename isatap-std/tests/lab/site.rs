@@ -4,7 +4,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use isatap_core::isatap::addr;
+use isatap_core::isatap::{OfferDefault, addr};
+use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::time::Instant;
 use isatap_std::lab::{Gateway, GatewayOptions, IsatapHost, LAN_LINK, NATIVE_LINK, NativeHost, NodeId, PingId, World};
 use isatap_std::spec;
@@ -43,7 +44,14 @@ pub struct Site {
 
 /// The router, as a daemon would be told of it.
 pub fn router() -> spec::IsatapRouter {
-    spec::IsatapRouter::new(vec![ROUTER4], vec!["2001:db8:0:7::/64".parse().unwrap()])
+    router_of(ROUTER4, "2001:db8:0:7::/64".parse().unwrap())
+}
+
+/// The router of a prefix: its world ends at the LAN.
+pub fn router_of(local: Ipv4Addr, prefix: Ipv6Prefix) -> spec::IsatapRouter {
+    let mut router = spec::IsatapRouter::new(vec![local], vec![prefix.into()]);
+    router.default = OfferDefault::Always;
+    router
 }
 
 /// A node that is this router, with an address on a LAN.

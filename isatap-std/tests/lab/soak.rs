@@ -8,7 +8,6 @@ use crate::site::{self, DAY, HOUR, NAME, c6, secs, v6};
 use isatap_core::isatap::addr;
 use isatap_std::lab::pcap::{Pcap, SharedBuffer};
 use isatap_std::lab::{Chance, Conditions, Gateway, LAN_LINK, NATIVE_LINK, NativeHost, NodeId, World};
-use isatap_std::spec::IsatapRouter;
 
 const ROUTERS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
 
@@ -28,7 +27,7 @@ fn host4(n: usize) -> Ipv4Addr {
 
 fn router(n: usize) -> Gateway {
     let prefix = format!("2001:db8:0:{}::/64", 70 + n).parse().unwrap();
-    let router = site::with_lifetimes(IsatapRouter::new(vec![ROUTERS[n]], vec![prefix]), DAY, HOUR * 6);
+    let router = site::with_lifetimes(site::router_of(ROUTERS[n], prefix), DAY, HOUR * 6);
     site::gateway(router, v6(&format!("2001:db8:0:8::{}", n + 1)))
 }
 

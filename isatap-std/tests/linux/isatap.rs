@@ -2,7 +2,7 @@
 //! devices.
 
 use crate::netns::{Netns, wait_for};
-use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::isatap::OfferDefault;
 use isatap_std::Error;
 use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
@@ -73,8 +73,9 @@ fn site() -> (Netns, Netns, Turning, Turning) {
     let (router_ns, host_ns) = (Netns::new(), Netns::new());
     router_ns.connect("va", "10.0.0.1/24", &host_ns, "vb", "10.0.0.2/24");
     router_ns.sysctl("net.ipv6.conf.all.forwarding", "1");
-    let prefix: Ipv6Prefix = "2001:db8:0:7::/64".parse().unwrap();
-    let router = turning!(router_ns, open(IsatapRouter::new(vec![ROUTER4], vec![prefix])));
+    let mut router = IsatapRouter::new(vec![ROUTER4], vec!["2001:db8:0:7::/64".parse().unwrap()]);
+    router.default = OfferDefault::Always;
+    let router = turning!(router_ns, open(router));
     let host = turning!(host_ns, open(host(HOST4)));
     wait_for("global address and default route", || is_configured(&host_ns).then_some(()));
     (router_ns, host_ns, router, host)

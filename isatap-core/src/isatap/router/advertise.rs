@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use super::RouterInterface;
+use super::{OfferDefault, RouterInterface};
 use crate::capacity::{Bounded as _, Capacity};
 use crate::drop_reason::DropReason;
 use crate::interface::{Context, Received, Routes};
@@ -14,7 +14,7 @@ use crate::nd::option::{DnsSearchList, Mtu, PrefixFlags, PrefixInformation, Recu
 use crate::packet::LinkId;
 use crate::proto41::Flow;
 use crate::route::Route;
-use crate::time::{Expiry, Instant};
+use crate::time::{Expiry, Instant, Lifetime};
 use crate::wire::field::Writer;
 
 /// A host that has solicited.
@@ -45,7 +45,7 @@ pub(super) enum Reply {
 pub(super) const MAX_RA_DELAY_TIME: Duration = Duration::from_millis(500);
 
 /// No host is answered more often: less than the 4 s at which hosts repeat.
-const QUIET: Duration = Duration::from_secs(1);
+pub(super) const QUIET: Duration = Duration::from_secs(1);
 
 /// What [`RouterConfig::answers_per_second`](super::RouterConfig) counts:
 /// advertisements, and more of one that is longer than this.
@@ -59,7 +59,7 @@ impl<C: Capacity> RouterInterface<C> {
         if addr::embedded_ipv4(&source) != Some(flow.outer_source) {
             return Received::Drop(DropReason::NdAddresses);
         }
-        if !self.config.advertise {
+        if !self.config.advertise || self.is_stopping {
             return Received::Drop(DropReason::NotARouter);
         }
         // ISA-57: an answer may go to somebody who did not ask.
@@ -103,22 +103,6 @@ impl<C: Capacity> RouterInterface<C> {
         }
     }
 
-    /// Has every host that has asked told again, since what is advertised has
-    /// changed: call it after [`config_mut`](Self::config_mut), or when
-    /// forwarding is switched. `ISA-56`, `NDP-67 [RFC 4861 §6.2.4, §6.2.5]`
-    ///
-    /// They are those that the table still knows, and are told within half a
-    /// second, each by a packet to it alone and no oftener than if it had
-    /// asked (`ISA-57`). Who is not reached asks again in time.
-    pub fn advertise_again(&mut self, now: Instant) {
-        for row in self.solicitors.iter_mut() {
-            if let Reply::Given { quiet_until } = row.answer {
-                row.answer = Reply::Draw { from: now.max(quiet_until) };
-                row.part = 0;
-            }
-        }
-    }
-
     /// Whether many hosts wait. Most of them may be forged.
     pub(super) fn is_crowded(&self) -> bool {
         let waiting = self.solicitors.iter().filter(|row| !matches!(row.answer, Reply::Given { .. })).count();
@@ -128,24 +112,32 @@ impl<C: Capacity> RouterInterface<C> {
     /// An advertisement of `len` bytes is written for the host at `at`;
     /// `more` follow.
     pub(super) fn answered(&mut self, now: Instant, at: usize, len: usize, more: bool) {
-        self.sent.note(now, u16::try_from(len.div_ceil(PIECE)).unwrap_or(u16::MAX));
+        self.count(now, len);
         let Some(row) = self.solicitors.get_mut(at) else { return };
         row.part = row.part.saturating_add(1);
         if !more {
             row.answer = Reply::Given { quiet_until: now.saturating_add(QUIET) };
-            if let Some(host) = addr::embedded_ipv4(&row.host) {
-                self.recent.note(now, host, row.locator);
-            }
+            self.recent.note(now, &row.host, row.locator);
         }
+    }
+
+    /// So many bytes are advertised. `ISA-57`
+    pub(super) fn count(&mut self, now: Instant, len: usize) {
+        self.sent.note(now, u16::try_from(len.div_ceil(PIECE)).unwrap_or(u16::MAX));
     }
 
     /// Whether it offers itself as a default router on its link, `id`, with these routes of the node.
     #[must_use]
     pub fn is_default_router(&self, id: LinkId, routes: &Routes<C>, forwarding: bool) -> bool {
-        let mut published = routes.published().filter(|route| route.link != id);
-        let is_wanted = self.config.advertise_default_route || published.any(|route| route.prefix.is_default());
+        let mut elsewhere = routes.iter().filter(|route| route.prefix.is_default() && route.link != id);
+        // RTE-6: a ::/0 that is published is offered whatever else is said.
+        let is_wanted = match self.config.default_route {
+            OfferDefault::Always => true,
+            OfferDefault::Auto => elsewhere.any(|route| route.link != LinkId::NULL || route.publish),
+            OfferDefault::Never => elsewhere.any(|route| route.publish),
+        };
         // NDP-67, RTE-7 [RFC 4861 §6.2.5]: none without forwarding.
-        is_wanted && forwarding && self.config.router_lifetime > 0
+        is_wanted && forwarding && !self.is_stopping && self.config.router_lifetime > 0
     }
 
     /// The more specific routes that it advertises there.
@@ -195,7 +187,9 @@ impl<C: Capacity> RouterInterface<C> {
             parts.put(|writer| option.emit(writer));
         }
         for route in self.advertised_routes(cx.id, cx.routes, cx.forwarding) {
-            let lifetime = self.config.route_lifetime.min(route.expires.remaining(cx.now));
+            // NDP-42 [RFC 4191 §4]: the last words take the routes back.
+            let longest = if self.is_stopping { Lifetime::ZERO } else { self.config.route_lifetime };
+            let lifetime = longest.min(route.expires.remaining(cx.now));
             let option = RouteInformation { prefix: route.prefix, preference: route.preference, lifetime };
             parts.put(|writer| option.emit(writer));
         }

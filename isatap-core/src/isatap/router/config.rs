@@ -15,9 +15,8 @@ pub struct RouterConfig {
     pub policy: OuterPolicy,
     /// Whether solicitations are answered at all. `RTE-7`
     pub advertise: bool,
-    /// Whether the router offers itself as a default router although no
-    /// `::/0` is published. Never while forwarding is off (`NDP-67`).
-    pub advertise_default_route: bool,
+    /// When the router offers itself as a default router.
+    pub default_route: OfferDefault,
     /// The hop limit that hosts should use; 0: no opinion.
     pub cur_hop_limit: u8,
     /// M, O and other flags.
@@ -51,7 +50,7 @@ impl RouterConfig {
     pub const DEFAULT: RouterConfig = RouterConfig {
         policy: OuterPolicy::DEFAULT,
         advertise: true,
-        advertise_default_route: true,
+        default_route: OfferDefault::Always,
         cur_hop_limit: 64,
         flags: RouterFlags::empty(),
         preference: Preference::Medium,
@@ -73,6 +72,43 @@ impl RouterConfig {
 impl Default for RouterConfig {
     fn default() -> Self {
         RouterConfig::DEFAULT
+    }
+}
+
+/// When a router offers itself as a default router. With a published `::/0` of
+/// the node's it always does, and never while forwarding is off (`NDP-67`).
+/// `RTE-6`, `RTE-7`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum OfferDefault {
+    /// While the node has a default route by another link. After that has
+    /// changed call
+    /// [`advertise_again`](super::RouterInterface::advertise_again).
+    Auto,
+    /// Even where it leads nowhere.
+    Always,
+    /// Not for that.
+    Never,
+}
+
+impl OfferDefault {
+    /// Every choice.
+    pub const ALL: [OfferDefault; 3] = [OfferDefault::Auto, OfferDefault::Always, OfferDefault::Never];
+
+    /// The word for it in options and configuration files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OfferDefault::Auto => "auto",
+            OfferDefault::Always => "always",
+            OfferDefault::Never => "never",
+        }
+    }
+}
+
+impl core::fmt::Display for OfferDefault {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -85,7 +85,7 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
                 return Ok(Some(sent));
             }
         }
-        Ok(None)
+        self.tell(cx, out)
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {
@@ -103,7 +103,7 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
             Reply::Due(at) => Expiry::at(at).max(next_answer),
             Reply::Given { .. } => Expiry::NEVER,
         });
-        rows.min().unwrap_or(Expiry::NEVER).min(self.neighbors.deadline())
+        rows.min().unwrap_or(Expiry::NEVER).min(self.neighbors.deadline()).min(self.round_deadline())
     }
 }
 

@@ -113,7 +113,11 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
         writeln!(out, "{}{}", span(" preferred for ", address.preferred), span(" valid for ", address.valid))?;
     }
     for router in &status.prl {
-        let health = if router.alive { "alive" } else { "silent" };
+        let health = match (router.alive, router.default) {
+            (true, true) => "alive",
+            (true, false) => "alive, never a default router,",
+            (false, _) => "silent",
+        };
         let heard = ago(router.heard);
         let next = span(", asked again in ", router.next_solicitation);
         let attempts = match router.attempts {

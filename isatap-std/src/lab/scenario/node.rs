@@ -197,9 +197,10 @@ impl NodeTable {
             }
         }
         for (number, link) in links.iter().enumerate() {
-            for prefix in link.published_routes().iter().filter(|prefix| !self.has_route(prefix)) {
-                let text = format!("{} advertises {prefix} and has no route for it: add a [[node.route]]", self.name);
-                wrong.push(Wrong::of_key(begin(number), "advertise-route", &prefix.to_string(), text));
+            for route in link.published_routes().iter().filter(|route| !self.has_route(&route.prefix)) {
+                let text =
+                    format!("{} advertises {} and has no route for it: add a [[node.route]]", self.name, route.prefix);
+                wrong.push(Wrong::of_key(begin(number), "advertise-route", &route.to_string(), text));
             }
         }
         if wrong.is_empty() { Ok(Node { table: self, links, ipv4, routes }) } else { Err(wrong) }

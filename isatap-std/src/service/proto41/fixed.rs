@@ -31,6 +31,10 @@ pub(crate) struct FixedRole {
     /// Whether the role never forwards, whatever the kernel does.
     pub(super) is_host: bool,
     forwarding: Forwarding,
+    /// Whether hosts are offered a default route while the kernel has one.
+    pub(super) follows_default: bool,
+    /// Whether the kernel had one at the last look; `None`: there was none.
+    pub(super) leads_on: Option<bool>,
     /// For a relay that is given by name.
     pub(super) relay: Option<Question>,
     /// Of a 6rd edge whose domain comes by DHCP.
@@ -67,6 +71,8 @@ impl FixedRole {
             is_router: false,
             is_host: false,
             forwarding: Forwarding::default(),
+            follows_default: false,
+            leads_on: None,
             relay: None,
             lease: None,
             responder: None,
@@ -75,6 +81,11 @@ impl FixedRole {
             is_unusable: false,
             answers: Answers::default(),
         }
+    }
+
+    /// The same, where hosts are offered a default route while the kernel has one.
+    pub(super) fn following(self, follows_default: bool) -> Self {
+        Self { follows_default, ..self }
     }
 
     /// The same with the name of its relay.

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::resolve::Source;
 use crate::service::question::{Outcome, Question};
 use crate::service::{LinkEvent, Linux, LocatorSource};
+use isatap_core::error::TableFull;
 use isatap_core::interface::{Context, Interface as _};
 use isatap_core::isatap::{self, HostInterface};
 use isatap_core::node::AnyInterface;
@@ -16,6 +17,8 @@ pub(crate) struct HostRole {
     pub(super) locators: LocatorSource,
     /// Potential routers given by address.
     pub(super) routers: Vec<Ipv4Addr>,
+    /// Those of them that are never default routers. `ISA-45`
+    nodefault: Vec<Ipv4Addr>,
     /// Of those given by name. While there is no locator the machine asks for none, since without
     /// a router nobody knows which locator leads to it: then they are looked up all the same.
     pub(super) names: Option<Question>,
@@ -24,8 +27,13 @@ pub(crate) struct HostRole {
 }
 
 impl HostRole {
-    pub(super) fn new(locators: LocatorSource, routers: Vec<Ipv4Addr>, names: Option<Question>) -> Self {
-        Self { locators, routers, names, is_asked: false }
+    pub(super) fn new(
+        locators: LocatorSource,
+        routers: Vec<Ipv4Addr>,
+        nodefault: Vec<Ipv4Addr>,
+        names: Option<Question>,
+    ) -> Self {
+        Self { locators, routers, nodefault, names, is_asked: false }
     }
 
     /// What the names brought last.
@@ -42,7 +50,12 @@ impl HostRole {
 
     pub(super) fn start(&mut self, env: &mut Environment<'_>) {
         for router in self.routers.clone() {
-            let told = host(env, |host, cx| host.add_router(cx, router));
+            let may_be_default = !self.nodefault.contains(&router);
+            let told = host(env, |host, cx| {
+                host.add_router(cx, router)?;
+                host.set_default_router(router, may_be_default);
+                Ok::<_, TableFull>(())
+            });
             if let Some(Err(full)) = told {
                 env.warn(format!("router {router} is not used: {full}"));
             }

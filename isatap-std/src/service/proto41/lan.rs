@@ -392,6 +392,13 @@ impl Service<Proto41Role> {
         }
     }
 
+    /// What is advertised on LANs has changed.
+    pub(super) fn advertise_on_lans(&mut self) {
+        for id in self.common.lans.iter().map(|lan| lan.id).collect::<Vec<_>>() {
+            self.advertise_soon(id);
+        }
+    }
+
     fn advertise_soon(&mut self, id: LinkId) {
         self.with_interface(id, |interface, cx| {
             if let AnyInterface::Lan(lan) = interface {
@@ -402,8 +409,8 @@ impl Service<Proto41Role> {
 
     /// Tunnels are to go: hosts hear that their prefixes are not to be used any more and, where
     /// no tunnel is left, that the router goes (NDP-42). Which LANs are to say so, and how many
-    /// packets each has sent: see [`has_spoken`](Self::has_spoken).
-    pub(crate) fn leave_lans(&mut self, gone: &[LinkId]) -> Vec<(LinkId, u64)> {
+    /// packets each has sent.
+    pub(super) fn leave_lans(&mut self, gone: &[LinkId]) -> Vec<(LinkId, u64)> {
         let mut waits = Vec::new();
         self.each_lan(|service, lan| {
             let (left, kept) = lan.tunnels.iter().partition(|tunnel| gone.contains(tunnel));
@@ -424,17 +431,6 @@ impl Service<Proto41Role> {
             }
         });
         waits
-    }
-
-    /// All of [`leave_lans`](Self::leave_lans).
-    pub(crate) fn leave_all_lans(&mut self) -> Vec<(LinkId, u64)> {
-        let all: Vec<LinkId> = self.links.iter().map(|link| link.attachment.link()).collect();
-        self.leave_lans(&all)
-    }
-
-    /// Whether they all have sent more than that.
-    pub(crate) fn has_spoken(&self, waits: &[(LinkId, u64)]) -> bool {
-        waits.iter().all(|(id, sent)| self.driver.lan_packets(*id) != *sent)
     }
 
     /// Serves LANs without tunnels no more.

@@ -12,8 +12,13 @@ use isatap_core::link::{InterfaceAddress, NativeLink};
 use isatap_core::node::AnyInterface;
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_core::route::{Origin, Route, RouteKey};
+use isatap_core::route::{Origin, Route};
+use isatap_core::time::Expiry;
 use std::net::Ipv6Addr;
+use std::time::Duration;
+
+/// How long hosts are told that a route ends: long enough to reach all of them.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// The core sends nothing there itself: the kernel forwards.
 const MTU: u16 = 1500;
@@ -25,16 +30,24 @@ pub(super) fn add(machine: &mut Machine) -> Result<LinkId, Error> {
 
 impl Service<Proto41Role> {
     /// Has these routes lead to a native link, to be advertised on the others, and no more.
-    pub(super) fn publish_routes(&mut self, prefixes: &[Ipv6Prefix]) -> Result<(), Error> {
+    /// Whether that is news.
+    pub(super) fn publish_routes(&mut self, prefixes: &[Ipv6Prefix]) -> Result<bool, Error> {
         let native = self.common.native;
+        // Hosts would keep a route that is no longer spoken of: it is, for a moment, with what is left of
+        // that moment as its lifetime.
+        let leaving = Expiry::at(self.driver.now().saturating_add(LEAVE));
         let machine = self.driver.machine_mut();
-        let of_before = machine.routes().filter(|route| route.link == native && route.publish);
-        let gone: Vec<RouteKey> = of_before.filter(|route| !prefixes.contains(&route.prefix)).map(Route::key).collect();
-        for key in &gone {
-            machine.remove_route(key);
+        let is_ours = |route: &&Route| route.link == native && route.publish && route.expires == Expiry::NEVER;
+        let of_before = || machine.routes().filter(is_ours);
+        let is_known = |prefix: &Ipv6Prefix| of_before().any(|route| route.prefix == *prefix);
+        let new: Vec<Ipv6Prefix> = prefixes.iter().filter(|prefix| !is_known(prefix)).copied().collect();
+        let gone: Vec<Route> = of_before().filter(|route| !prefixes.contains(&route.prefix)).copied().collect();
+        for route in &gone {
+            machine.insert_route(Route { expires: leaving, ..*route }).map_err(full)?;
         }
         let route = |prefix| Route { publish: true, ..Route::on_link(prefix, native, Origin::Manual) };
-        prefixes.iter().try_for_each(|prefix| machine.insert_route(route(*prefix)).map_err(full))
+        new.iter().try_for_each(|prefix| machine.insert_route(route(*prefix)).map_err(full))?;
+        Ok(!new.is_empty() || !gone.is_empty())
     }
 
     /// Reads the IPv6 addresses of all devices.

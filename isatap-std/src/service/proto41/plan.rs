@@ -14,6 +14,7 @@ use crate::service::question::Question;
 use crate::service::role::Role as _;
 use crate::spec::{LinkSpec, SixRdRole, SixToFour, SixToFourRole};
 use isatap_core::datapath::Switches;
+use isatap_core::isatap::OfferDefault;
 use isatap_core::packet::LinkId;
 use isatap_core::sixtofour::addr::ANYCAST_RELAY;
 use isatap_core::sixtofour::ingress;
@@ -58,7 +59,7 @@ impl Service<Proto41Role> {
     }
 
     /// Takes a link away, and LANs that have no other. What is said to their hosts was said
-    /// before: see [`leave_lans`](Self::leave_lans).
+    /// before: see [`take_leave`](Self::take_leave).
     ///
     /// # Errors
     ///
@@ -115,14 +116,15 @@ fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Ro
     let (switches, role) = match link {
         LinkSpec::IsatapHost(host) => {
             let names = host.resolves().then(|| Question::new(host.settings())).transpose()?;
-            let role = HostRole::new(locators, host.addresses().collect(), names);
+            let role = HostRole::new(locators, host.addresses().collect(), host.router_nodefault.clone(), names);
             return Ok((Switches::DEFAULT, Proto41Role::Host(Box::new(role))));
         }
         LinkSpec::IsatapRouter(spec) => {
             let mut settings = ResponderSettings::new(spec.local.clone(), spec.answer_by.clone());
             settings.wins.clone_from(&spec.wins);
             let responder = (!settings.services.is_empty()).then(|| Responder::start(settings)).transpose()?;
-            (Switches::FORWARDING, router.with_responder(responder))
+            let follows_default = spec.offers_default() == OfferDefault::Auto;
+            (Switches::FORWARDING, router.following(follows_default).with_responder(responder))
         }
         LinkSpec::SixRd(sixrd) if sixrd.role == SixRdRole::CustomerEdge && sixrd.lan.is_empty() => {
             (Switches::DEFAULT, end.with_lease(lease))

@@ -145,6 +145,7 @@ fn potential_router(role: &Proto41Role, now: Instant, row: &PotentialRouter) -> 
             EntryOrigin::Static => "static".to_owned(),
             _ => by_name.map_or_else(|| "name".to_owned(), ToString::to_string),
         },
+        default: row.may_be_default(),
         alive: row.is_alive(now),
         heard: row.last_heard().map(|at| now.saturating_duration_since(at).as_secs()),
         attempts: row.attempts(),

@@ -19,6 +19,7 @@ fn full() -> Status {
         prl: vec![PotentialRouterStatus {
             address: v4,
             source: "static".to_owned(),
+            default: true,
             alive: true,
             heard: Some(6),
             attempts: 1,

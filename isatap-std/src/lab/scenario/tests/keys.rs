@@ -19,6 +19,7 @@ const KEYS: [(&str, &str, &[Tried]); 9] = [
             ("local", "[\"131.107.0.9\"]"),
             ("via", "\"eth0\""),
             ("router", "[\"131.107.0.1\", \"isatap.example\", \"other.example\"]"),
+            ("router-nodefault", "[\"131.107.0.4\"]"),
             ("member", "[\"131.107.0.0/16\"]"),
             ("min-router-solicit-interval", "30"),
             ("prl-refresh-interval", "60"),
@@ -37,7 +38,10 @@ const KEYS: [(&str, &str, &[Tried]); 9] = [
         "local = \"131.107.0.9\"\nprefix = \"2001:db8:0:7::/64\"\n",
         &[
             ("advertise-route", "[\"2001:db8:0:8::/64\", \"::/0\"]"),
+            ("default", "\"always\""),
             ("default-route", "false"),
+            ("managed", "true"),
+            ("other-config", "true"),
             ("router-lifetime", "300"),
             ("valid-lifetime", "604800"),
             ("preferred-lifetime", "300"),
