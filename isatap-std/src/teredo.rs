@@ -35,6 +35,7 @@
 //! address shows the NAT's address and port. The server sees who talks to whom at first, and
 //! with the networks between it can forge what it likes.
 
+pub(crate) mod filtering;
 pub mod port_mapping;
 pub mod qualify;
 pub mod secrets;

@@ -259,7 +259,7 @@ impl<S, A, const N: usize> Client<S, A, N> {
     pub fn status(&self) -> Status {
         Status {
             stage: self.qualification.stage(),
-            nat: self.qualification.nat(),
+            nat: if self.is_without_nat() { NatKind::None } else { self.qualification.nat() },
             port_preserving: self.is_port_preserving(),
             mapping: self.qualification.mapping(),
             address: self.address(),
@@ -280,6 +280,11 @@ impl<S, A, const N: usize> Client<S, A, N> {
     /// `TER-75 [RFC 6081 §5.4.2]`: what the first server saw is the local port.
     fn is_port_preserving(&self) -> bool {
         self.qualification.mapping().is_some_and(|mapping| mapping.port() == self.config.port)
+    }
+
+    fn is_without_nat(&self) -> bool {
+        let own = self.locator.map(|own| SocketAddrV4::new(own.address, self.config.port));
+        own.is_some() && self.qualification.mapping() == own
     }
 
     fn is_symmetric(&self) -> bool {

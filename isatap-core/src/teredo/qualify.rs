@@ -43,6 +43,8 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NatKind {
+    /// There is none: the mapped address is the own one.
+    None,
     /// Anybody can send to the mapped address. Found in the cone phase only.
     Cone,
     /// The mapping is the same for every destination.
@@ -58,6 +60,7 @@ impl NatKind {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            NatKind::None => "none",
             NatKind::Cone => "cone",
             NatKind::Restricted => "restricted",
             NatKind::Symmetric => "symmetric",

@@ -196,14 +196,15 @@ impl role::Role for Proto41Role {
         }
     }
 
-    fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
+    fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 3] {
         match self {
-            Proto41Role::Host(host) => [host.names.as_ref().map(AsFd::as_fd), None],
+            Proto41Role::Host(host) => [host.names.as_ref().map(AsFd::as_fd), None, None],
             // No link has two of a place: each is of another role.
             Proto41Role::Fixed(fixed) => {
                 let remote = fixed.remote.as_ref().map(AsFd::as_fd);
                 let responder = fixed.responder.as_ref().map(AsFd::as_fd);
-                [fixed.relay.as_ref().map(AsFd::as_fd).or(remote), fixed.lease.as_ref().map(AsFd::as_fd).or(responder)]
+                let relay = fixed.relay.as_ref().map(AsFd::as_fd);
+                [relay.or(remote), fixed.lease.as_ref().map(AsFd::as_fd).or(responder), None]
             }
         }
     }

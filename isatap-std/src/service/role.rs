@@ -43,8 +43,8 @@ pub(crate) trait Role: Sized + Send {
     }
 
     /// Threads that answer: see [`ready`](Self::ready).
-    fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
-        [None, None]
+    fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 3] {
+        [None, None, None]
     }
 
     /// One of the [`descriptors`](Self::descriptors) is readable.

@@ -165,7 +165,8 @@ pub struct Teredo {
     /// The server's other address.
     #[cfg_attr(feature = "control", serde(default))]
     pub secondary: Option<Ipv4Addr>,
-    /// A client's NAT: `cone`, `restricted`, `symmetric` or `unknown`.
+    /// A client's NAT: `none`, `cone`, `restricted`, `port-restricted`, `symmetric` or `unknown`; until it is known whom
+    /// it lets in `restricted`.
     pub nat: Option<String>,
     /// Seconds since a client's server was heard.
     pub server_heard: Option<u64>,

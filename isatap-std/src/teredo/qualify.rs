@@ -1,6 +1,7 @@
 //! Qualification alone: which kind of NAT this machine is behind, as a Teredo server sees
 //! it. Needs no privilege and makes no device.
 
+use super::filtering::{Question, nat_name};
 use super::secrets::Secrets;
 use super::stage_name;
 use crate::driver::{Driver, Poller};
@@ -14,7 +15,7 @@ use isatap_core::drop_reason::DropReason;
 use isatap_core::packet::LinkId;
 use isatap_core::teredo::client::{Client, ClientConfig};
 use isatap_core::teredo::peer::{Peer, PeerTable};
-use isatap_core::teredo::qualify::Stage;
+use isatap_core::teredo::qualify::{NatKind, Stage};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
@@ -34,8 +35,9 @@ pub struct Report {
     pub stage: String,
     /// Why it went no further.
     pub reason: Option<String>,
-    /// `restricted`, `symmetric`, `cone` or `unknown`. Restricted is every NAT that shows
-    /// all servers the same mapping.
+    /// `none`, `cone`, `restricted`, `port-restricted`, `symmetric` or `unknown`. The first four show all
+    /// servers the same mapping; they let in everybody, addresses that were sent to, or ports that
+    /// were.
     pub nat: String,
     /// Where this machine sent from.
     pub local: Option<SocketAddrV4>,
@@ -119,6 +121,19 @@ pub fn qualify(server: &ServerName, options: &QualifyOptions) -> Result<Report, 
     let now = driver.now();
     driver.machine_mut().set_locator(now, Some(locator));
     run(&mut poller, &mut driver, &mut report)?;
+    let machine = driver.machine();
+    if report.qualified && machine.status().nat == NatKind::Restricted {
+        let [server, secondary] = machine.config().qualify.servers();
+        let question = Question {
+            server,
+            secondary,
+            locator,
+            secrets: options.secrets.clone(),
+            accept_bogons: options.accept_bogons,
+        };
+        let lets_in = question.ask().map_err(|error| Error::refused("ask", address, error))?;
+        report.nat = nat_name(NatKind::Restricted, Some(lets_in)).to_owned();
+    }
     Ok(report)
 }
 

@@ -44,6 +44,7 @@ mod sixtofour;
 mod stock_kernel;
 mod teredo;
 mod teredo_matrix;
+mod teredo_nat;
 mod teredo_rest;
 mod teredo_tool;
 mod tunnel;

@@ -391,7 +391,7 @@ fn the_doctor_tells_a_silent_server_a_host_without_one_and_a_filter_apart() {
     let seen = content(&a.client);
     let steps: Vec<&str> = seen.iter().map(|finding| finding["step"].as_str().unwrap()).collect();
     assert_eq!(steps, ["name", "socket", "rs-sent", "answered", "nat", "address", "route", "mtu", "peer"]);
-    assert!(seen[4]["seen"].as_str().unwrap().starts_with("restricted: seen as 203.0.113.1:40000"), "{seen:#?}");
+    assert!(seen[4]["seen"].as_str().unwrap().contains("restricted: seen as 203.0.113.1:40000"), "{seen:#?}");
 
     // A filter on the way, in the NAT.
     drop(daemon);

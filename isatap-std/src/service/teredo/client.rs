@@ -11,6 +11,7 @@ use crate::service::role::{self, Role, View};
 use crate::service::status::{PortMappingStatus, Status, Teredo, TeredoPeer};
 use crate::service::{LinkEvent, LocatorSource, Notice};
 use crate::spec::{DEFAULT_METRIC, ServerName, TeredoClient};
+use crate::teredo::filtering::{Asker, LetsIn, Question as NatQuestion, nat_name};
 use crate::teredo::port_mapping::{Mapped, Mapper};
 use crate::teredo::secrets::Secrets;
 use crate::teredo::stage_name;
@@ -23,7 +24,7 @@ use isatap_core::route::Route;
 use isatap_core::teredo::client;
 use isatap_core::teredo::packet::DISCOVERY_GROUP;
 use isatap_core::teredo::peer::Peer;
-use isatap_core::teredo::qualify::{OfflineReason, Stage};
+use isatap_core::teredo::qualify::{NatKind, OfflineReason, Stage};
 use isatap_core::time::Instant;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -55,6 +56,11 @@ pub(super) struct ClientRole {
     port: u16,
     mapper: Option<Mapper>,
     mapping: Option<Result<Mapped, String>>,
+    secrets: Secrets,
+    accept_bogons: bool,
+    asker: Asker,
+    /// What was asked last of the NAT, and whom it lets in.
+    nat: Option<(NatQuestion, Option<LetsIn>)>,
 }
 
 /// The default route yields to every other: Teredo is for who has nothing better. The
@@ -67,12 +73,8 @@ impl ClientRole {
     /// # Errors
     ///
     /// No thread for the resolver.
-    pub(super) fn new(
-        spec: &TeredoClient,
-        port: u16,
-        client_id: Option<String>,
-        mapper: Option<Mapper>,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(spec: &TeredoClient, port: u16, secrets: Secrets, mapper: Option<Mapper>) -> Result<Self, Error> {
+        let client_id = secrets.ids().next();
         let locators = match spec.bound() {
             None => LocatorSource::TowardRouter,
             Some(bound) => LocatorSource::Fixed(vec![bound]),
@@ -94,6 +96,10 @@ impl ClientRole {
             port,
             mapper,
             mapping: None,
+            secrets,
+            accept_bogons: spec.accept_bogons,
+            asker: Asker::start()?,
+            nat: None,
         })
     }
 
@@ -207,6 +213,41 @@ impl ClientRole {
         mapper.map(gateway, local)
     }
 
+    /// Has it found out whom a NAT lets in that shows all the same mapping.
+    fn ask_nat(&mut self, env: &Environment<'_>) {
+        let machine = env.driver.machine();
+        if machine.status().nat != NatKind::Restricted {
+            self.nat = None;
+            return;
+        }
+        let Some(locator) = self.locator else { return };
+        let [server, secondary] = machine.config().qualify.servers();
+        let (secrets, accept_bogons) = (self.secrets.clone(), self.accept_bogons);
+        let question = NatQuestion { server, secondary, locator, secrets, accept_bogons };
+        self.asker.ask(question.clone());
+        self.nat = Some((question, None));
+    }
+
+    fn told_of_nat(&mut self, env: &mut Environment<'_>) {
+        let Some((question, answer)) = self.asker.take() else { return };
+        let Some((asked, lets_in)) = self.nat.as_mut().filter(|(asked, _)| *asked == question) else { return };
+        match answer {
+            Ok(answer) => {
+                *lets_in = Some(answer);
+                env.info(format!("the NAT is {}", nat_name(NatKind::Restricted, Some(answer))));
+            }
+            Err(error) => {
+                let text = format!("cannot find out whom the NAT lets in, by {}: {error}", asked.server);
+                env.info(text);
+            }
+        }
+    }
+
+    /// The kind of the NAT, as far as it is known.
+    fn nat_name(&self, machine: &Machine) -> &'static str {
+        nat_name(machine.status().nat, self.nat.as_ref().and_then(|(_, lets_in)| *lets_in))
+    }
+
     /// `TER-52`: neighbours are looked for where the own address is, if at all.
     fn follow_group(&self, env: &mut Environment<'_>) {
         let group = SocketAddrV4::new(DISCOVERY_GROUP, isatap_core::teredo::addr::SERVER_PORT);
@@ -292,15 +333,16 @@ impl Role for ClientRole {
         true
     }
 
-    fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
-        [self.name.as_ref().map(AsFd::as_fd), self.mapper.as_ref().map(AsFd::as_fd)]
+    fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 3] {
+        [self.name.as_ref().map(AsFd::as_fd), self.mapper.as_ref().map(AsFd::as_fd), Some(self.asker.as_fd())]
     }
 
     fn ready(&mut self, env: &mut Environment<'_>, at: usize) -> Result<(), Error> {
-        if at == 0 {
-            return self.answered(env);
+        match at {
+            0 => return self.answered(env),
+            1 => self.mapped(env),
+            _ => self.told_of_nat(env),
         }
-        self.mapped(env);
         Ok(())
     }
 
@@ -368,6 +410,9 @@ impl Role for ClientRole {
         if same(stage) != same(self.stage) {
             self.stage = stage;
             self.tell_stage(env);
+            if stage == Stage::Qualified {
+                self.ask_nat(env);
+            }
             if matches!(stage, Stage::Offline(OfflineReason::ServerSilent | OfflineReason::SecondarySilent)) {
                 // The name may lead to another server by now.
                 self.ask();
@@ -412,7 +457,7 @@ impl Role for ClientRole {
             secondary: machine.config().qualify.secondary.filter(|_| self.known.is_some()),
             port: machine.config().port,
             mapped: own.mapping,
-            nat: Some(own.nat.as_str().to_owned()),
+            nat: Some(self.nat_name(machine).to_owned()),
             server_heard: own.mapping.map(|_| now.saturating_duration_since(own.server_heard).as_secs()),
             asked_again: own.next_attempt.map(|at| at.saturating_duration_since(now).as_secs()),
             client_id: self.client_id.clone(),

@@ -82,8 +82,7 @@ fn client(link: &LinkSpec, spec: &TeredoClient, around: Surroundings<'_>) -> Res
         PortMapping::Off => None,
         how => Some(Mapper::start(how, around.runtime, &spec.dev)?),
     };
-    let client_id = around.secrets.ids().next();
-    let role = ClientRole::new(spec, config.port, client_id, mapper)?;
+    let role = ClientRole::new(spec, config.port, around.secrets.clone(), mapper)?;
     let peers = PeerTable::with_storage(vec![Peer::EMPTY; client::PEERS]);
     let machine = Box::new(client::Machine::with_parts(config, LINK, around.secrets.clone(), peers));
     begin(link, role, machine, socket, around)

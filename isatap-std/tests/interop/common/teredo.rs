@@ -15,7 +15,7 @@ use super::{Capture, Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap_binary
 
 pub const SERVER: &str = "198.51.100.1";
 pub const RELAY: &str = "198.51.100.9";
-/// Every client's service port, so that a cone NAT can be told of it.
+/// Every client's service port.
 pub const PORT: u16 = 40_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +60,14 @@ pub fn home<'l>(lab: &'l Lab, internet: &Wire<'l>, name: &str, number: u8, kind:
     inside.join(&nat, "eth1", &format!("192.168.{number}.1/24"));
     inside.join(&client, "eth0", &format!("192.168.{number}.2/24"));
     client.ok(&format!("ip route add default via 192.168.{number}.1"));
-    // Unsolicited packets must end at once: a reject, or an entry of connection tracking for
+    // What was spoken to is kept for each port of the client's, as RFC 4787 has it: masquerading
+    // keeps ports. Unsolicited packets must end at once: a reject, or an entry of connection tracking for
     // them, would change what the NAT does to the next packet of the client's.
     let masquerade = if kind == Nat::Symmetric { "masquerade random,fully-random" } else { "masquerade" };
     let dnat = match kind {
-        Nat::Cone => format!("iifname eth0 udp dport {PORT} dnat to 192.168.{number}.2:{PORT}"),
+        Nat::Cone => format!("iifname eth0 udp dport 1024-65535 dnat to 192.168.{number}.2"),
         Nat::AddressRestricted => {
-            format!("iifname eth0 ip saddr @spoken udp dport {PORT} dnat to 192.168.{number}.2:{PORT}")
+            format!("iifname eth0 ip saddr . udp dport @spoken dnat to 192.168.{number}.2")
         }
         _ => String::new(),
     };
@@ -74,8 +75,8 @@ pub fn home<'l>(lab: &'l Lab, internet: &Wire<'l>, name: &str, number: u8, kind:
         "nat.nft",
         &format!(
             "table ip nat {{
-                set spoken {{ type ipv4_addr; flags dynamic; timeout 60s; }}
-                chain seen {{ type filter hook postrouting priority 50; oifname eth0 meta l4proto udp add @spoken {{ ip daddr }}
+                set spoken {{ type ipv4_addr . inet_service; flags dynamic; timeout 60s; }}
+                chain seen {{ type filter hook postrouting priority 50; oifname eth0 meta l4proto udp add @spoken {{ ip daddr . udp sport }}
                 }}
                 chain in {{ type nat hook prerouting priority -100; {dnat}
                 }}
