@@ -211,6 +211,10 @@ enum Cause {
     Reason(Cow<'static, str>),
 }
 
+/// Advice for who may not bind a port; it goes on with what to do.
+pub(crate) const LOW_PORTS: &str = "ports below 1024 need CAP_NET_BIND_SERVICE, which a daemon that has no such port at \
+                                    its start gives up";
+
 fn usual_advice(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::PermissionDenied => "run as root, or give the program CAP_NET_ADMIN and CAP_NET_RAW",

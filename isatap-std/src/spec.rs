@@ -244,10 +244,19 @@ impl LinkSpec {
     pub fn binds_low_port(&self) -> bool {
         let is_low = |bind: Option<Bind>| bind.is_some_and(|Bind(bind)| (1..1024).contains(&bind.port()));
         match self {
-            LinkSpec::IsatapRouter(router) => router.answer_by.contains(&NameService::Netbios),
+            LinkSpec::IsatapRouter(_) => self.answer_by().contains(&NameService::Netbios),
             LinkSpec::TeredoClient(client) => is_low(client.bind),
             LinkSpec::TeredoRelay(relay) => is_low(relay.bind),
             _ => false,
+        }
+    }
+
+    /// By what it answers to the name isatap.
+    #[must_use]
+    pub(crate) fn answer_by(&self) -> &[NameService] {
+        match self {
+            LinkSpec::IsatapRouter(router) => &router.answer_by,
+            _ => &[],
         }
     }
 

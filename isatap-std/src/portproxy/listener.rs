@@ -1,7 +1,7 @@
 //! Where a rule listens. Opened by who has the privileges for it.
 
 use super::socket_address;
-use crate::error::Error;
+use crate::error::{Error, LOW_PORTS};
 use crate::spec::PortProxy;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -35,11 +35,7 @@ pub(super) fn open(rule: &PortProxy, others: &[Arc<TcpListener>]) -> Result<Open
     let refused = |error: io::Error| {
         let advice = match error.kind() {
             ErrorKind::AddrInUse => format!("another program listens there: see ss -ltnp 'sport = :{}'", listen.port),
-            ErrorKind::PermissionDenied => {
-                "ports below 1024 need CAP_NET_BIND_SERVICE, which a daemon that has no such port at its start gives \
-                 up: choose another port, or start as root"
-                    .to_owned()
-            }
+            ErrorKind::PermissionDenied => format!("{LOW_PORTS}: choose another port, or start as root"),
             ErrorKind::AddrNotAvailable => "see: ip address".to_owned(),
             _ => String::new(),
         };

@@ -41,7 +41,8 @@ impl LinkSocket {
         Ok(Self(socket.into()))
     }
 
-    /// Sends from one of this host's addresses, by that interface.
+    /// Sends from one of this host's addresses, by that interface. It never waits: datagrams to addresses
+    /// that nobody has lie in the kernel until ARP gives up, and may take all of the buffer.
     pub(super) fn send(&self, bytes: &[u8], to: SocketAddrV4, from: Ipv4Addr, interface: u32) -> io::Result<()> {
         let in_addr = |address: Ipv4Addr| libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) };
         let source = libc::in_pktinfo {
@@ -53,7 +54,7 @@ impl LinkSocket {
         let pieces = [IoSlice::new(bytes)];
         loop {
             let to = SockaddrIn::from(to);
-            match sendmsg(self.0.as_raw_fd(), &pieces, &control, MsgFlags::empty(), Some(&to)) {
+            match sendmsg(self.0.as_raw_fd(), &pieces, &control, MsgFlags::MSG_DONTWAIT, Some(&to)) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
@@ -113,6 +114,12 @@ impl LinkSocket {
             Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => Ok(()),
             joined => joined,
         }
+    }
+
+    /// Listens to it there no more.
+    pub(super) fn leave(&self, group: Ipv4Addr, interface: u32) -> io::Result<()> {
+        let interface = socket2::InterfaceIndexOrAddress::Index(interface);
+        socket2::SockRef::from(&self.0).leave_multicast_v4_n(&group, &interface)
     }
 }
 

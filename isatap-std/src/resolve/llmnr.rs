@@ -26,6 +26,9 @@ pub(super) const PORT: u16 = 5355;
 pub(super) const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 252);
 /// NAM-22: LLMNR_TIMEOUT, one for links of all kinds.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(1);
+/// NAM-22: a query is not sent more often.
+#[cfg(target_os = "linux")]
+pub(super) const TRIES: u8 = 3;
 /// NAM-22: JITTER_INTERVAL.
 pub(super) const JITTER: Duration = Duration::from_millis(100);
 /// NAM-61: the longest message.

@@ -16,11 +16,12 @@
 //! Nothing in these protocols prevents that.
 
 mod links;
+mod server;
 mod stream;
 mod worker;
 
 use std::io::{self, ErrorKind, Read};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,9 +31,9 @@ use self::links::Link;
 use self::worker::Worker;
 use super::discard::{Discard, Discards};
 use super::link_socket::LinkSocket;
-use super::worker::wake_pair;
+use super::worker::{Waker, wake_pair};
 use super::{Name, NameService, llmnr, netbios};
-use crate::error::Error;
+use crate::error::{Error, LOW_PORTS};
 
 /// What to answer, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub enum Holding {
     Lost(Ipv4Addr),
     /// The server does not answer.
     Silent,
+    /// The server answers with an error, or the kernel refuses to listen or to send.
+    Failing,
 }
 
 /// What a responder has done.
@@ -72,6 +75,8 @@ pub struct ResponderReport {
     pub answered: u64,
     /// Messages that were not, since they should not be there.
     pub discards: Discards,
+    /// Its thread has ended: nothing is answered any more.
+    pub is_stopped: bool,
 }
 
 /// Whether the name is ours on one link.
@@ -99,6 +104,8 @@ struct Shared {
 pub struct Responder {
     shared: Arc<Mutex<Shared>>,
     news: UnixStream,
+    /// Kept open here too: the end of a stream would be readable for ever.
+    _waker: Waker,
     /// Their ends tell the threads to end.
     control: Option<UnixStream>,
     stream: Option<UnixStream>,
@@ -120,18 +127,8 @@ impl Responder {
     ///
     /// A port is taken or not allowed, or there is no thread.
     pub fn start(settings: ResponderSettings) -> Result<Self, Error> {
-        let takes = |service| settings.services.contains(&service);
-        let other = "leave llmnr out of answer-by, or end the other: LLMNR=no in /etc/systemd/resolved.conf";
-        let (listen, listener) = if takes(NameService::Llmnr) {
-            let listen = LinkSocket::open(llmnr::PORT).map_err(refused("UDP port 5355", other))?;
-            (Some(listen), Some(stream::listen().map_err(refused("TCP port 5355", other))?))
-        } else {
-            (None, None)
-        };
-        let samba = "leave netbios out of answer-by, or end the other: nmbd";
-        let names = takes(NameService::Netbios).then(|| LinkSocket::open(netbios::PORT)).transpose();
-        let names = names.map_err(refused("UDP port 137", samba))?;
-        let no_thread = |error| Error::refused("answer to the name", "isatap", error);
+        let Ports { listen, listener, names } = Ports::open(&settings.services)?;
+        let no_thread = |error| Error::refused("answer to the name", NAME, error);
         let begin = || {
             let (news, waker) = wake_pair()?;
             let shared = Arc::new(Mutex::new(Shared::default()));
@@ -139,7 +136,8 @@ impl Responder {
             let (control, of_worker) = UnixStream::pair()?;
             of_worker.set_nonblocking(true)?;
             let check = listen.is_some().then(|| LinkSocket::open(0)).transpose()?;
-            let worker = Worker::new(settings, [listen, check, names], of_worker, shared.clone(), waker)?;
+            let of_thread = waker.try_clone()?;
+            let worker = Worker::new(settings, [listen, check, names], of_worker, shared.clone(), of_thread);
             threads.push(crate::thread::spawn("isatap-answer", move || worker.run())?);
             let mut stream = None;
             if let Some(listener) = listener {
@@ -148,9 +146,18 @@ impl Responder {
                 threads.push(crate::thread::spawn("isatap-tcp", move || stream::serve(&listener, &theirs, &shared))?);
                 stream = Some(ours);
             }
-            Ok(Self { shared, news, control: Some(control), stream, threads })
+            Ok(Self { shared, news, _waker: waker, control: Some(control), stream, threads })
         };
         begin().map_err(no_thread)
+    }
+
+    /// Whether one could start by these services; nothing stays open.
+    ///
+    /// # Errors
+    ///
+    /// A port is taken or not allowed.
+    pub(crate) fn check_free(services: &[NameService]) -> Result<(), Error> {
+        Ports::open(services).map(drop)
     }
 
     /// Addresses or links of this machine are others.
@@ -175,11 +182,40 @@ impl Responder {
     }
 }
 
-fn refused(port: &'static str, advice: &'static str) -> impl FnOnce(io::Error) -> Error {
+/// What is opened before the threads begin.
+struct Ports {
+    listen: Option<LinkSocket>,
+    listener: Option<TcpListener>,
+    names: Option<LinkSocket>,
+}
+
+impl Ports {
+    fn open(services: &[NameService]) -> Result<Self, Error> {
+        let takes = |service| services.contains(&service);
+        let other = "leave llmnr out of answer-by, or end the other: LLMNR=no in /etc/systemd/resolved.conf";
+        let samba = "leave netbios out of answer-by, or end the other: nmbd";
+        let of_llmnr = || LinkSocket::open(llmnr::PORT).map_err(refused("UDP port 5355", other));
+        let by_tcp = || stream::listen().map_err(refused("TCP port 5355", other));
+        let of_netbios = || LinkSocket::open(netbios::PORT).map_err(refused("UDP port 137", samba));
+        Ok(Self {
+            listen: takes(NameService::Llmnr).then(of_llmnr).transpose()?,
+            listener: takes(NameService::Llmnr).then(by_tcp).transpose()?,
+            names: takes(NameService::Netbios).then(of_netbios).transpose()?,
+        })
+    }
+}
+
+fn refused(port: &'static str, if_taken: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |error| {
-        let is_taken = error.kind() == ErrorKind::AddrInUse;
+        let kind = error.kind();
         let error = Error::refused("answer to the name isatap at", port, error);
-        if is_taken { error.with_advice(advice) } else { error }
+        match kind {
+            ErrorKind::AddrInUse => error.with_advice(if_taken),
+            ErrorKind::PermissionDenied => error.with_advice(format!(
+                "{LOW_PORTS}: start the daemon again, as root, or leave netbios out of answer-by"
+            )),
+            _ => error,
+        }
     }
 }
 
@@ -200,8 +236,10 @@ impl Drop for Responder {
 }
 
 /// The name that is answered to.
+const NAME: &str = "isatap";
+
 fn router_name() -> Name {
-    "isatap".parse().expect("a label of letters")
+    NAME.parse().expect("a label of letters")
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
@@ -227,6 +265,7 @@ impl Holding {
             Holding::Held => "held",
             Holding::Lost(_) => "lost",
             Holding::Silent => "silent",
+            Holding::Failing => "failing",
         }
     }
 }

@@ -75,7 +75,7 @@ impl Resolver {
         #[cfg(unix)]
         let (wake, waker) = wake_pair()?;
         #[cfg(unix)]
-        let guard = Waker(waker.0.try_clone()?);
+        let guard = waker.try_clone()?;
         let mut lookup = Lookup::with_client(settings, client);
         crate::thread::spawn("isatap-resolve", move || {
             // Declared first, so dropped last: a panic wakes the loop as well, and
@@ -199,6 +199,10 @@ impl Waker {
     pub(super) fn wake(&self) {
         // A full socket is readable already; at worst nobody listens any more.
         let _ = (&self.0).write(&[1]);
+    }
+
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
     }
 }
 

@@ -121,8 +121,8 @@ impl Run {
         Ok(reloaded)
     }
 
-    /// What is new is refused for what can be seen before anything ends: most of all the device that is
-    /// another program's, and the file that this process may not open any more.
+    /// What is new is refused for what can be seen before anything ends: most of all the device or
+    /// the port that is another program's, and the file that this process may not open any more.
     fn check_new(&self, wanted: &[Wanted]) -> Result<(), Error> {
         let netlink = Netlink::open()?;
         for Wanted { link, .. } in
@@ -133,7 +133,9 @@ impl Run {
             let name = if is_ours { Ok(()) } else { tun::check_free(link.device()) };
             let here = if link.is_teredo() { Ok(()) } else { service::check_here(link, &netlink).map(drop) };
             let recorded = link.pcap().map_or(Ok(()), |path| self.check_recording(link, path));
-            name.and(here).and(recorded).map_err(|error| error.of_device(link.device()))?;
+            let running = self.links.iter().filter(|begun| begun.home.retry().is_none());
+            let ports = service::check_ports(link, running.map(|begun| &begun.wanted.link));
+            name.and(here).and(recorded).and(ports).map_err(|error| error.of_device(link.device()))?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 mod answers;
 mod ends;
 mod fixed;
+mod holdings;
 mod host;
 mod lan;
 mod lease;
@@ -20,7 +21,7 @@ use self::host::HostRole;
 pub(crate) use self::lan::LAST_WORDS;
 use self::lan::Lan;
 pub(crate) use self::leave::LastWords;
-pub(crate) use self::plan::check_here;
+pub(crate) use self::plan::{check_here, check_ports};
 use self::upstream::Upstream;
 use super::role::{self, View};
 use super::{LinkEvent, Linux, LocatorSource, Notice, Observer, Service};

@@ -402,7 +402,8 @@ pub struct HeldName {
     pub at: String,
     /// `llmnr`, `netbios` or `wins`.
     pub by: String,
-    /// `checking`, `held`, `lost` (another machine has it) or `silent` (the server does not answer).
+    /// `checking`, `held`, `lost` (another machine has it), `silent` (the server does not answer) or `failing`
+    /// (the server answers with an error, or the kernel refuses to listen or to send).
     pub state: String,
     /// Who has it instead.
     pub holder: Option<Ipv4Addr>,

@@ -1,13 +1,13 @@
 //! An ISATAP router. [RFC 5214]
 
 use super::field::spec;
+use super::names::check_wins;
 use super::{ISATAP_DEVICE, OwnPrefix, PublishedRoute, Refusals, check_locator, list, too_many};
 use crate::error::Error;
 use crate::resolve::{Name, NameService};
 use isatap_core::capacity::Capacity;
 use isatap_core::interface::Context;
 use isatap_core::interface::Interface as _;
-use isatap_core::isatap::addr::is_locator;
 use isatap_core::isatap::{CheckNeighbors, OfferDefault, PublishedPrefix, RouterConfig, RouterInterface};
 use isatap_core::link::OuterPolicy;
 use isatap_core::nd::learned::SearchDomain;
@@ -184,9 +184,8 @@ impl IsatapRouter {
             if !self.answer_by.contains(&NameService::Netbios) {
                 let error = Error::usage("register with the WINS server", server, "NetBIOS is not spoken");
                 refusals.add("wins", error.with_advice("add netbios to answer-by"));
-            } else if !is_locator(*server) {
-                let error = Error::usage("register with the WINS server", server, "no host can have this address");
-                refusals.add("wins", error.with_advice("give the IPv4 address of the server"));
+            } else {
+                refusals.note("wins", check_wins("register with the WINS server", *server));
             }
         }
         for domain in &self.search {

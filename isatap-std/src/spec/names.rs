@@ -20,6 +20,15 @@ pub(super) fn in_order(steps: &[Step]) -> Vec<Step> {
     Step::ALL.into_iter().filter(|step| taken.contains(step)).collect()
 }
 
+/// That a WINS server can be one; `doing` says what it is for.
+pub(super) fn check_wins(doing: &'static str, server: Ipv4Addr) -> Result<(), Error> {
+    if isatap_core::isatap::addr::is_locator(server) {
+        return Ok(());
+    }
+    let error = Error::usage(doing, server, "no host can have this address");
+    Err(error.with_advice("give the IPv4 address of the server"))
+}
+
 impl NameOptions<'_> {
     fn takes(&self, step: Step) -> bool {
         in_order(self.steps).contains(&step)
@@ -47,9 +56,8 @@ impl NameOptions<'_> {
             if !self.takes(Step::Wins) {
                 let error = Error::usage("ask the WINS server", server, "names are not looked up by wins");
                 refusals.add("wins", error.with_advice("add wins to resolve-by"));
-            } else if !isatap_core::isatap::addr::is_locator(*server) {
-                let error = Error::usage("ask the WINS server", server, "no host can have this address");
-                refusals.add("wins", error.with_advice("give the IPv4 address of the server"));
+            } else {
+                refusals.note("wins", check_wins("ask the WINS server", *server));
             }
         }
         if let Some(file) = self.lmhosts

@@ -40,6 +40,16 @@ pub fn conflicts(links: &[LinkSpec], natives: &[Native]) -> Vec<Conflict> {
         if let Some((key, value, text)) = before.iter().find_map(|other| same_ends(link, other)) {
             add(at, key, &value, text);
         }
+        for service in link.answer_by() {
+            if let Some(other) = before.iter().find(|other| other.answer_by().contains(service)) {
+                let other = other.device();
+                let text = format!(
+                    "{other} answers by {service} already, and one router of a machine can: leave {service} out of \
+                     answer-by here, and let the hosts find this router by the DNS"
+                );
+                add(at, "answer-by", service, text);
+            }
+        }
         if let LinkSpec::IsatapHost(host) = link {
             let others = || links.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other);
             for router in host.addresses().filter(|router| others().any(|other| other.locals().contains(router))) {
@@ -374,6 +384,23 @@ mod tests {
         ] {
             assert_eq!(found(&links, &[]), expected, "{links:?}");
         }
+    }
+
+    #[test]
+    fn one_router_answers_by_a_service() {
+        use crate::resolve::NameService::{Llmnr, Netbios};
+        let router = |dev: &str, local: &str, services: &[_]| -> LinkSpec {
+            let mut router = IsatapRouter::new(vec![v4(local)], vec!["2001:db8:0:7::/64".parse().unwrap()]);
+            (router.dev, router.answer_by) = (dev.into(), services.to_vec());
+            router.into()
+        };
+        let first = router("a", "10.0.0.1", &[Llmnr]);
+        assert_eq!(found(&[first.clone(), router("b", "10.1.0.1", &[Netbios])], &[]), []);
+        let both = [first, router("b", "10.1.0.1", &[Llmnr, Netbios]), router("c", "10.2.0.1", &[Netbios])];
+        assert_eq!(found(&both, &[]), [(1, "answer-by"), (2, "answer-by")]);
+        let conflicts = conflicts(&both, &[]);
+        assert_eq!(conflicts[0].value, "llmnr");
+        assert!(conflicts[0].text.contains("leave llmnr out of answer-by"), "{conflicts:?}");
     }
 
     #[test]

@@ -226,3 +226,77 @@ fn nam_25_a_port_that_is_taken_is_said_with_the_program_that_may_have_it() {
     assert!(started.text.contains("UDP port 137") && started.text.contains("nmbd"), "{started:#?}");
     assert!(!node.succeeds("ip link show dev isatap0"));
 }
+
+/// Queries from addresses that nobody has: the answers to them lie in the kernel until ARP gives up.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_flood_of_queries_from_nobody_does_not_hold_up_the_end() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let [router_node, client] = [("router", 1), ("client", 3)].map(|(name, last)| machine(&lab, &wire, name, last));
+    let daemon = router(&router_node, "--answer-by llmnr");
+    wait_for_state(&router_node, "llmnr", "held");
+    // The client sends from them, and answers no ARP for them.
+    client.ok("sysctl -qw net.ipv4.conf.all.arp_ignore=8");
+    let nobody: Vec<Ipv4Addr> = (100..104).map(|last| Ipv4Addr::new(10, 0, 0, last)).collect();
+    nobody.iter().for_each(|address| drop(client.ok(&format!("ip address add {address}/24 dev eth0"))));
+    let is_full = || {
+        let memory = router_node.ok("ss -Huanm 'sport = :5355'");
+        let number = |key: &str| -> Option<u32> {
+            let at = memory.split_once(key)?.1;
+            at.split(|digit: char| !digit.is_ascii_digit()).next()?.parse().ok()
+        };
+        number(",t").unwrap() >= number(",tb").unwrap()
+    };
+    wait_until("a full buffer", PATIENCE, || {
+        client.inside(|| {
+            let query = query(0, 1);
+            for address in &nobody {
+                let socket = UdpSocket::bind((*address, 0)).unwrap();
+                for _ in 0..50 {
+                    socket.send_to(&query, (LLMNR_GROUP, LLMNR)).unwrap();
+                }
+            }
+        });
+        is_full()
+    });
+    assert!(daemon.terminate(Duration::from_secs(1)).success());
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn nam_25_a_reload_refuses_a_port_that_it_cannot_have_and_the_router_goes_on() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let node = machine(&lab, &wire, "router", 1);
+    node.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
+    let file = |answer_by: &str| {
+        let router = format!("[[isatap-router]]\nlocal = [\"10.0.0.1\"]\nprefix = [\"{PREFIX}/64\"]\n");
+        node.file("router.toml", &format!("{router}answer-by = [{answer_by}]\n"))
+    };
+    let mut daemon = Daemon::isatap(&node, &format!("run {}", file("")));
+    daemon.wait_for_line("isatap0 up: ", PATIENCE);
+    let index = || node.ok("cat /sys/class/net/isatap0/ifindex");
+    let before = index();
+    // It has given up CAP_NET_BIND_SERVICE, since it had no such port.
+    file("\"netbios\"");
+    daemon.signal("HUP");
+    daemon.wait_for_line("its start gives up: start the daemon again", PATIENCE);
+    daemon.wait_for_line("the new file is not used", PATIENCE);
+    // Another program answers by LLMNR.
+    let other = node.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, LLMNR)).unwrap());
+    file("\"llmnr\"");
+    daemon.signal("HUP");
+    daemon.wait_for_line("LLMNR=no", PATIENCE);
+    wait_until("a second refusal", PATIENCE, || daemon.output().matches("the new file is not used").count() == 2);
+    assert_eq!(index(), before);
+    assert!(!daemon.output().contains("was made again"), "{}", daemon.output());
+    drop(other);
+    daemon.signal("HUP");
+    daemon.wait_for_line("answers to the name isatap on eth0 by llmnr", PATIENCE);
+    // What the router itself has is free for what it becomes.
+    file("\"llmnr\"]\npreference = \"high\"\nsearch = [");
+    daemon.signal("HUP");
+    daemon.wait_for_line("changed isatap0", PATIENCE);
+    wait_for_state(&node, "llmnr", "held");
+}

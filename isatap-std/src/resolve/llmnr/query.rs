@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::message::{LlmnrReply, query, read};
-use super::{GROUP, JITTER, LARGEST, PORT, TIMEOUT};
+use super::{GROUP, JITTER, LARGEST, PORT, TIMEOUT, TRIES};
 use crate::resolve::client::{exchange_tcp, random_id};
 use crate::resolve::discard::{Discard, Discards};
 use crate::resolve::interfaces::Interface;
@@ -15,8 +15,6 @@ use crate::resolve::link_socket::{Arrival, LinkSocket};
 use crate::resolve::message::{WireName, wire_name};
 use crate::resolve::{Failure, Heard, Name};
 
-/// NAM-22: a query is not sent more often.
-const TRIES: u8 = 3;
 /// Datagrams that are heard for one query; more are a flood.
 const MAX_HEARD: usize = 256;
 

@@ -13,6 +13,11 @@ const BROADCAST_NODE: u16 = 0x0000;
 const HYBRID_NODE: u16 = 0x6000;
 /// "Active error": another node has the name.
 const ACTIVE_ERROR: u16 = 6;
+/// "Conflict error": more than one has it.
+const CONFLICT_ERROR: u16 = 7;
+/// "Refused error": by its policy the server does not register the name for us. Samba says so where
+/// another node has the name.
+const REFUSED_ERROR: u16 = 5;
 /// How long an answer holds, in seconds.
 const TTL: u32 = 300;
 /// The time that is asked for at a WINS server, in seconds, as Windows does it.
@@ -109,7 +114,10 @@ impl Claim {
         match message.opcode {
             Opcode::Wait => Ok(Verdict::Wait(time.unwrap_or_default())),
             Opcode::Release => Ok(Verdict::Released),
-            Opcode::Registration | Opcode::Refresh if message.error_code() != 0 => Ok(Verdict::Refused),
+            Opcode::Registration | Opcode::Refresh if message.error_code() != 0 => Ok(match message.error_code() {
+                REFUSED_ERROR | ACTIVE_ERROR | CONFLICT_ERROR => Verdict::Refused,
+                _ => Verdict::Failed,
+            }),
             // Without RA the server wants the present owner to be asked: that one is another machine.
             Opcode::Registration | Opcode::Refresh if !message.has(flag::RECURSION_AVAILABLE) => Ok(Verdict::Refused),
             Opcode::Registration | Opcode::Refresh => Ok(Verdict::Granted(time)),
@@ -125,6 +133,8 @@ pub(in crate::resolve) enum Verdict {
     Granted(Option<Duration>),
     /// Another machine has it.
     Refused,
+    /// The server has an error, and does not say who has it.
+    Failed,
     /// The server needs so much more time (NAM-62).
     Wait(Duration),
     /// It is given back.
@@ -203,7 +213,12 @@ mod tests {
         };
         assert_eq!(said("ad80", "0000003c"), Ok(Verdict::Granted(Some(Duration::from_secs(60)))));
         assert_eq!(said("ad80", "00000000"), Ok(Verdict::Granted(None)));
-        assert_eq!(said("ad86", "00000000"), Ok(Verdict::Refused));
+        for refused in ["ad85", "ad86", "ad87"] {
+            assert_eq!(said(refused, "00000000"), Ok(Verdict::Refused), "{refused}");
+        }
+        for failed in ["ad81", "ad82", "ad83", "ad84"] {
+            assert_eq!(said(failed, "00000000"), Ok(Verdict::Failed), "{failed}");
+        }
         assert_eq!(said("bc00", "00000005"), Ok(Verdict::Wait(Duration::from_secs(5))));
         assert_eq!(said("b400", "00000000"), Ok(Verdict::Released));
         assert_eq!(said("8500", "00000000"), Err(Discard::Malformed));

@@ -32,6 +32,8 @@ const A: u16 = 0x0001;
 const INTERNET: u16 = 0x0001;
 /// A group's name, in the flags of an entry.
 const GROUP: u16 = 0x8000;
+/// "Name error": there is none, the only error code that says so.
+const NAME_ERROR: u16 = 3;
 /// A pointer to a name that stands elsewhere in the message, instead of a label.
 const POINTER: u8 = 0xc0;
 /// Names of the same message that a name may be led on to.
@@ -278,6 +280,8 @@ pub enum Reply {
     },
     /// There is no such name.
     NoSuchName,
+    /// The server has an error, or refuses to answer: it does not say whether there is such a name.
+    ServerFailure,
     /// The server needs so much more time (NAM-62).
     Wait(Duration),
     /// Another server is to be asked (NAM-62).
@@ -304,8 +308,10 @@ pub fn reply(bytes: &[u8], id: u16, name: &NetbiosName) -> Result<Reply, Discard
         Opcode::Query => {}
         _ => return Err(Discard::Malformed),
     }
-    if message.error_code() != 0 {
-        return Ok(Reply::NoSuchName);
+    match message.error_code() {
+        0 => {}
+        NAME_ERROR => return Ok(Reply::NoSuchName),
+        _ => return Ok(Reply::ServerFailure),
     }
     if !message.has(flag::AUTHORITATIVE) {
         return redirect(&message).map(Reply::Redirect);

@@ -2,28 +2,24 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{NetbiosName, PORT, Reply, query, reply};
+use super::{
+    LINK_TIMEOUT, LINK_TRIES, LONGEST_WAIT, NetbiosName, PORT, Reply, SERVER_TIMEOUT, SERVER_TRIES, query, reply,
+};
 use crate::resolve::client::{random_id, remaining};
 use crate::resolve::discard::{Discard, Discards};
 use crate::resolve::interfaces::Interface;
 use crate::resolve::link_socket::LinkSocket;
 use crate::resolve::{Failure, Heard};
 
-/// RFC 1002 §6: how often and how long a server is asked, and a link.
-const SERVER_TRIES: u8 = 3;
-const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
-const LINK_TRIES: u8 = 3;
-const LINK_TIMEOUT: Duration = Duration::from_millis(250);
-/// A server that asks for more time gets no more than this (NAM-62).
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The most that RFC 1002 §4.2.1 has in one datagram is 576 bytes; larger ones are read as well.
 const LARGEST: usize = 2048;
 /// Datagrams that are not the answer, before a server is given up.
 const MAX_STRAY: usize = 64;
 
-/// Asks the servers in order. The first that answers decides, even that there is no such name.
+/// Asks the servers in order. The first that has the name or knows that there is none decides; one that
+/// cannot tell does not.
 pub(in crate::resolve) fn ask_wins(
     servers: &[Ipv4Addr],
     name: &NetbiosName,
@@ -32,7 +28,7 @@ pub(in crate::resolve) fn ask_wins(
     let mut worst = Failure::Unreachable;
     for server in servers {
         match ask_server(*server, name, discards) {
-            Err(failure @ (Failure::Timeout | Failure::Unreachable | Failure::BadAnswer)) => worst = worst.max(failure),
+            Err(failure) if failure.keeps_routers() => worst = worst.max(failure),
             decided => return decided,
         }
     }
@@ -50,6 +46,7 @@ fn ask_server(server: Ipv4Addr, name: &NetbiosName, discards: &mut Discards) -> 
         match said {
             Some(Reply::Addresses { addresses, ttl }) => return Ok((Heard { addresses, ttl }, asked)),
             Some(Reply::NoSuchName) => return Err(Failure::NoSuchName),
+            Some(Reply::ServerFailure) => return Err(Failure::ServerFailure),
             Some(Reply::Redirect(other)) => asked = other,
             Some(Reply::Wait(_)) | None => break,
         }

@@ -8,12 +8,8 @@ use super::Holding;
 use crate::resolve::NameService;
 use crate::resolve::client::random_id;
 use crate::resolve::interfaces::Interface;
-use crate::resolve::llmnr;
+use crate::resolve::{llmnr, netbios};
 
-/// How often it is asked whether somebody has the name; both RFCs say three.
-const TRIES: u8 = 3;
-/// RFC 1002 §6: the wait after a broadcast.
-const BROADCAST_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long after it was lost a name is claimed again.
 pub(super) const RECLAIM: Duration = Duration::from_secs(60);
 
@@ -89,11 +85,11 @@ impl Check {
             return Ok(None);
         }
         Ok(match self.holding {
-            Holding::Checking if self.sent < TRIES => {
+            Holding::Checking if self.sent < self.tries() => {
                 self.sent = self.sent.saturating_add(1);
                 let wait = match self.service {
                     NameService::Llmnr => llmnr::TIMEOUT + llmnr::jitter()?,
-                    NameService::Netbios => BROADCAST_TIMEOUT,
+                    NameService::Netbios => netbios::LINK_TIMEOUT,
                 };
                 self.due = Some(now + wait);
                 Some(Step::Ask)
@@ -106,11 +102,25 @@ impl Check {
                 *self = Self::begin(now, self.service)?;
                 None
             }
-            Holding::Held => {
+            // It goes on once the link can be listened to.
+            Holding::Held | Holding::Failing => {
                 self.due = None;
                 None
             }
         })
+    }
+
+    /// How often it is asked whether somebody has the name.
+    fn tries(&self) -> u8 {
+        match self.service {
+            NameService::Llmnr => llmnr::TRIES,
+            NameService::Netbios => netbios::LINK_TRIES,
+        }
+    }
+
+    /// The link cannot be listened to.
+    pub(super) fn fail(&mut self) {
+        (self.holding, self.due) = (Holding::Failing, None);
     }
 
     /// Somebody else has the name.
@@ -132,7 +142,7 @@ mod tests {
             for _ in 0..3 {
                 now = check.deadline().unwrap();
                 assert_eq!((check.step(now).unwrap(), check.holding), (Some(Step::Ask), Holding::Checking));
-                assert!(check.deadline().unwrap() >= now + BROADCAST_TIMEOUT);
+                assert!(check.deadline().unwrap() >= now + netbios::LINK_TIMEOUT);
             }
             now = check.deadline().unwrap();
             assert_eq!((check.step(now).unwrap(), check.holding), (Some(Step::Take), Holding::Held));

@@ -1,6 +1,6 @@
 //! LLMNR by TCP (NAM-25, NAM-61): one question a connection, one connection at a time.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -18,6 +18,8 @@ use crate::resolve::message::wire_name;
 
 /// How long a connection may take: it keeps others, and the end, waiting.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// The wait after a connection that could not be taken, mostly for want of a descriptor: it is still there.
+const PAUSE: Duration = Duration::from_millis(100);
 /// The longest question: a name of a few labels, and EDNS0.
 const LONGEST: usize = 1024;
 
@@ -41,9 +43,13 @@ pub(super) fn serve(listener: &TcpListener, stop: &UnixStream, shared: &Mutex<Sh
         if fds.first().and_then(PollFd::any).unwrap_or_default() {
             return;
         }
-        // What is wrong with one connection is not with the next.
-        if is_ready && let Ok((stream, peer)) = listener.accept() {
-            let _ = answer(stream, peer, shared);
+        if is_ready {
+            match listener.accept() {
+                // What is wrong with one connection is not with the next.
+                Ok((stream, peer)) => drop(answer(stream, peer, shared)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => std::thread::sleep(PAUSE),
+            }
         }
     }
 }

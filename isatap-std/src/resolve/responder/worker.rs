@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::links::{Link, RECLAIM, Step};
+use super::links::{Check, Link, Step};
+use super::server::Server;
 use super::{Holding, LinkReport, ResponderSettings, Shared, lock};
 use crate::resolve::NameService;
 use crate::resolve::client::random_id;
@@ -25,11 +26,6 @@ use crate::resolve::worker::Waker;
 const BATCH: usize = 64;
 /// Answers that wait for their turn (NAM-22); more go out at once.
 const MOST_WAITING: usize = 256;
-/// RFC 1002 §6: how often and how long a WINS server is asked.
-const SERVER_TRIES: u8 = 3;
-const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
-/// A server that asks for more time gets no more than this (NAM-62).
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How long the end waits for a server that the name is given back to; twice.
 const FAREWELL: Duration = Duration::from_millis(100);
 
@@ -45,15 +41,6 @@ pub(super) struct Worker {
     waiting: Vec<Waiting>,
     shared: Arc<Mutex<Shared>>,
     waker: Waker,
-}
-
-/// A WINS server.
-struct Server {
-    address: Ipv4Addr,
-    id: u16,
-    holding: Holding,
-    sent: u8,
-    due: Option<Instant>,
 }
 
 /// An answer that waits, so that those of several responders do not collide.
@@ -81,14 +68,11 @@ impl Worker {
         control: UnixStream,
         shared: Arc<Mutex<Shared>>,
         waker: Waker,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let now = Instant::now();
-        let server = |address: &Ipv4Addr| {
-            Ok(Server { address: *address, id: random_id()?, holding: Holding::Checking, sent: 0, due: Some(now) })
-        };
-        let servers = settings.wins.iter().map(server).collect::<io::Result<_>>()?;
+        let servers = settings.wins.iter().map(|address| Server::new(*address, now)).collect();
         let name = wire_name(&super::router_name());
-        Ok(Self {
+        Self {
             settings,
             name,
             listen,
@@ -100,7 +84,7 @@ impl Worker {
             waiting: Vec::new(),
             shared,
             waker,
-        })
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -128,21 +112,41 @@ impl Worker {
                 continue;
             };
             let known = self.links.iter().position(|known| known.is(&link)).map(|at| self.links.swap_remove(at));
-            let link = known.unwrap_or(link);
-            if let (Some(listen), Some(_)) = (&self.listen, &link.llmnr) {
-                // Without it nobody is heard there, which is no harm to others.
-                let _ = listen.join(llmnr::GROUP, link.interface.index);
-            }
-            links.push(link);
+            links.push(known.unwrap_or(link));
         }
-        self.links = links;
+        let before = std::mem::replace(&mut self.links, links);
+        self.follow_groups(&before);
+        let now = Instant::now();
+        self.servers.iter_mut().for_each(|server| server.hurry(now));
+    }
+
+    /// Listens on the links that there are, and on no others: the kernel counts them.
+    fn follow_groups(&mut self, gone: &[Link]) {
+        let Some(listen) = &self.listen else { return };
+        let is_there = |index| self.links.iter().any(|link| link.llmnr.is_some() && link.interface.index == index);
+        for link in gone.iter().filter(|link| link.llmnr.is_some() && !is_there(link.interface.index)) {
+            // An interface that was deleted took it along.
+            let _ = listen.leave(llmnr::GROUP, link.interface.index);
+        }
+        for link in &mut self.links {
+            let Some(state) = &mut link.llmnr else { continue };
+            match listen.join(llmnr::GROUP, link.interface.index) {
+                Ok(()) if state.holding == Holding::Failing => {
+                    if let Ok(again) = Check::begin(Instant::now(), NameService::Llmnr) {
+                        *state = again;
+                    }
+                }
+                Ok(()) => {}
+                Err(_) => state.fail(),
+            }
+        }
     }
 
     /// Waits and hears; whether to go on.
     fn wait(&mut self) -> io::Result<bool> {
         let checks = self.links.iter().flat_map(|link| [&link.llmnr, &link.netbios]).flatten();
-        let due = checks.filter_map(super::links::Check::deadline);
-        let due = due.chain(self.servers.iter().filter_map(|server| server.due));
+        let due = checks.filter_map(Check::deadline);
+        let due = due.chain(self.servers.iter().map(|server| server.due));
         let due = due.chain(self.waiting.iter().map(|waiting| waiting.due)).min();
         let timeout = due.map_or(PollTimeout::NONE, |due| {
             // Whole milliseconds: one more, or it would be asked in vain.
@@ -224,7 +228,7 @@ impl Worker {
         let Some(state) = &mut link.llmnr else { return Ok(()) };
         if query.asked == Asked::Conflict {
             if state.holding == Holding::Held
-                && let Ok(again) = super::links::Check::begin(now, NameService::Llmnr)
+                && let Ok(again) = Check::begin(now, NameService::Llmnr)
             {
                 *state = again;
             }
@@ -268,8 +272,7 @@ impl Worker {
             let claim = Claim { name: netbios_name(), address: self.first_address(), is_hybrid };
             let server = self.servers.iter_mut().find(|server| server.address == from);
             // A server may be a machine of the link too, and object as such.
-            if let Some(verdict) = server.and_then(|server| Some((claim.verdict(bytes, server.id).ok()?, server))) {
-                verdict.1.heard(now, verdict.0);
+            if server.is_some_and(|server| server.hear(now, &claim, bytes)) {
                 return Ok(());
             }
         }
@@ -281,10 +284,15 @@ impl Worker {
             if arrival.from.port() != netbios::PORT {
                 return Err(Discard::WrongPort);
             }
-            if claim.verdict(bytes, state.id)? == Verdict::Refused && state.holding == Holding::Checking {
-                state.lose(now, from);
-            }
-            return Ok(());
+            return match claim.verdict(bytes, state.id)? {
+                Verdict::Refused if state.holding == Holding::Checking => {
+                    state.lose(now, from);
+                    Ok(())
+                }
+                // Only a server may say so.
+                Verdict::Failed => Err(Discard::ErrorCode),
+                _ => Ok(()),
+            };
         }
         if state.holding != Holding::Held {
             return Ok(());
@@ -348,7 +356,7 @@ impl Worker {
     /// Says what has changed.
     fn tell(&mut self) {
         let report = |link: &Link| {
-            let of = |service, check: &Option<super::links::Check>| {
+            let of = |service, check: &Option<Check>| {
                 let holding = check.as_ref()?.holding;
                 Some(LinkReport { interface: link.interface.name.clone(), service, holding })
             };
@@ -390,55 +398,19 @@ impl Worker {
             while !registered.is_empty() {
                 let Ok(Some(arrival)) = names.receive(&mut buffer, until) else { break };
                 let bytes = buffer.get(..arrival.length).unwrap_or_default();
-                registered.retain(|server| {
-                    server.address != *arrival.from.ip() || claim.verdict(bytes, server.id) != Ok(Verdict::Released)
-                });
+                registered.retain(|server| server.address != *arrival.from.ip() || !server.released(&claim, bytes));
             }
         }
     }
 }
 
-impl Server {
-    /// What is to be said to it now.
-    fn step(&mut self, now: Instant) -> Option<Saying> {
-        if self.due.is_none_or(|due| due > now) {
-            return None;
-        }
-        if matches!(self.holding, Holding::Lost(_) | Holding::Silent) {
-            (self.holding, self.sent) = (Holding::Checking, 0);
-        }
-        if self.sent >= SERVER_TRIES {
-            (self.holding, self.sent, self.due) = (Holding::Silent, 0, Some(now + RECLAIM));
-            return None;
-        }
-        self.sent = self.sent.saturating_add(1);
-        self.due = Some(now + SERVER_TIMEOUT);
-        Some(if self.holding == Holding::Held { Saying::Refresh } else { Saying::Register })
-    }
-
-    fn send(&mut self, names: &LinkSocket, claim: &Claim, saying: Saying) {
-        self.id = random_id().unwrap_or(self.id);
-        // The kernel's way to it, from the router's address.
-        let to = SocketAddrV4::new(self.address, netbios::PORT);
-        let _ = names.send(&claim.say(self.id, saying, false), to, claim.address, 0);
-    }
-
-    fn heard(&mut self, now: Instant, verdict: Verdict) {
-        match verdict {
-            Verdict::Granted(ttl) => {
-                (self.holding, self.sent) = (Holding::Held, 0);
-                // Early enough that several tries come before its end.
-                self.due = ttl.map(|ttl| now + (ttl / 2).max(SERVER_TIMEOUT));
-            }
-            Verdict::Refused => {
-                (self.holding, self.sent, self.due) = (Holding::Lost(self.address), 0, Some(now + RECLAIM));
-            }
-            Verdict::Wait(time) => self.due = Some(now + time.clamp(SERVER_TIMEOUT, LONGEST_WAIT)),
-            Verdict::Released => {}
-        }
+impl Drop for Worker {
+    /// However it ends, its owner is told: the waker goes after this.
+    fn drop(&mut self) {
+        lock(&self.shared).report.is_stopped = true;
     }
 }
 
 fn netbios_name() -> NetbiosName {
-    NetbiosName::new("isatap", 0).expect("six letters")
+    NetbiosName::new(super::NAME, 0).expect("six letters")
 }

@@ -2,12 +2,13 @@
 //! kernel's forwarding.
 
 use super::answers::Answers;
+use super::holdings::Holdings;
 use super::lease::DhcpDomain;
 use super::remote::NamedRemote;
 use super::{Environment, list};
 use crate::error::Error;
 use crate::netlink::sysctl;
-use crate::resolve::{Holding, LinkReport, Responder, ResponderReport};
+use crate::resolve::Responder;
 use crate::service::LocatorSource;
 use crate::service::forwarding::Forwarding;
 use crate::service::question::Question;
@@ -41,8 +42,8 @@ pub(crate) struct FixedRole {
     pub(super) lease: Option<DhcpDomain>,
     /// Of an ISATAP router that answers to its name.
     pub(super) responder: Option<Responder>,
-    /// What it said last.
-    told: ResponderReport,
+    /// What was told of it.
+    holdings: Holdings,
     /// Of a configured tunnel whose other end is given by name.
     pub(super) remote: Option<NamedRemote>,
     /// Of 6to4: no address can be made of those that there are.
@@ -76,7 +77,7 @@ impl FixedRole {
             relay: None,
             lease: None,
             responder: None,
-            told: ResponderReport::default(),
+            holdings: Holdings::default(),
             remote: None,
             is_unusable: false,
             answers: Answers::default(),
@@ -228,31 +229,8 @@ impl FixedRole {
     /// Says where the name is this router's, and where it is not.
     pub(super) fn responder_told(&mut self, env: &mut Environment<'_>) {
         let Some(responder) = &mut self.responder else { return };
-        let report = responder.take_news();
-        let before = std::mem::replace(&mut self.told, report);
-        for link in self.told.links.iter().filter(|link| !before.links.contains(link)) {
-            let LinkReport { interface, service, holding, .. } = link;
-            match holding {
-                Holding::Held => env.info(format!("answers to the name isatap on {interface} by {service}")),
-                Holding::Lost(other) => env.warn(format!(
-                    "{other} has the name isatap on {interface}: this router does not answer to it there by {service}; \
-                     of two routers on one link one is found so, all of them by the DNS"
-                )),
-                _ => {}
-            }
-        }
-        for (server, holding) in self.told.wins.iter().filter(|server| !before.wins.contains(server)) {
-            match holding {
-                Holding::Held => env.info(format!("the WINS server {server} has registered the name isatap")),
-                Holding::Lost(_) => env.warn(format!(
-                    "the WINS server {server} does not register the name isatap: another machine has it; delete the \
-                     entry there, or leave the server out"
-                )),
-                Holding::Silent => env.warn(format!(
-                    "the WINS server {server} does not answer, and is asked again each minute; see ping {server}"
-                )),
-                Holding::Checking => {}
-            }
+        for notice in self.holdings.follow(&responder.take_news()) {
+            env.notice(&notice);
         }
     }
 

@@ -8,7 +8,7 @@ use super::remote::NamedRemote;
 use super::{LocatorSource, Notice, Proto41Role, Service};
 use crate::error::Error;
 use crate::netlink::Netlink;
-use crate::resolve::{Entry, Responder, ResponderSettings};
+use crate::resolve::{Entry, NameService, Responder, ResponderSettings};
 use crate::runtime_dir::{Ends, RuntimeDir};
 use crate::service::question::Question;
 use crate::service::role::Role as _;
@@ -93,6 +93,17 @@ pub(crate) fn check_here(link: &LinkSpec, netlink: &Netlink) -> Result<LocatorSo
     let locators = locators(link);
     locators.check(netlink)?;
     Ok(locators)
+}
+
+/// Whether the ports are free that a link needs beside those which the links `running` have.
+///
+/// # Errors
+///
+/// One is taken, or this process may not open it any more.
+pub(crate) fn check_ports<'l>(link: &LinkSpec, running: impl Iterator<Item = &'l LinkSpec>) -> Result<(), Error> {
+    let held: Vec<NameService> = running.flat_map(LinkSpec::answer_by).copied().collect();
+    let lacking = link.answer_by().iter().filter(|service| !held.contains(service));
+    Responder::check_free(&lacking.copied().collect::<Vec<_>>())
 }
 
 /// Where the IPv4 addresses of a link come from.

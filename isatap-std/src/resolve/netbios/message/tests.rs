@@ -67,6 +67,10 @@ fn nam_32_groups_and_answers_without_entries_do_not_count() {
 #[test]
 fn nam_32_a_negative_answer_says_that_there_is_no_such_name() {
     assert_eq!(read(&answer("8503", "000a 0001 00000000 0000")), Ok(Reply::NoSuchName));
+    // Any other error says nothing of the name: hosts keep their routers (ISA-24).
+    for failed in ["8501", "8502", "8504", "8505", "8506", "8507"] {
+        assert_eq!(read(&answer(failed, "000a 0001 00000000 0000")), Ok(Reply::ServerFailure), "{failed}");
+    }
     // For another name it says nothing.
     let other = NetbiosName::new("other", 0).unwrap();
     assert_eq!(reply(&answer("8503", "000a 0001 00000000 0000"), 0x1234, &other), Err(Discard::OtherQuestion));
