@@ -185,8 +185,10 @@ impl Run {
     /// A usage error for rules that cannot be; the kernel's refusal to listen where one does. What was
     /// before goes on then.
     pub fn proxy(&mut self, rules: &[PortProxy]) -> Result<(), Error> {
+        let own: Vec<String> = self.links.iter().map(|begun| begun.wanted.link.device().to_owned()).collect();
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
         if let Some(proxies) = self.proxies_for(rules)? {
-            let prepared = proxies.prepare(rules)?;
+            let prepared = proxies.prepare(rules, &own)?;
             proxies.apply(prepared);
         }
         self.arm()

@@ -2,12 +2,12 @@
 
 use super::socket_address;
 use crate::error::{Error, LOW_PORTS};
-use crate::spec::PortProxy;
+use crate::spec::{Listen, PortProxy};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 /// Connections that wait to be accepted, as far as net.core.somaxconn lets it.
@@ -17,6 +17,25 @@ const BACKLOG: i32 = 4096;
 pub(super) struct Opened {
     pub(super) listener: Arc<TcpListener>,
     pub(super) is_ahead: bool,
+}
+
+/// The device of the zone that a rule listens in, by name; its number changes when it is made again.
+pub(super) fn device(rule: &PortProxy) -> Option<&str> {
+    let zone = rule.listen.address.as_ref()?.zone.as_deref()?;
+    zone.parse::<u32>().is_err().then_some(zone)
+}
+
+/// Its number, if it is there.
+pub(super) fn device_index(rule: &PortProxy) -> Option<u32> {
+    nix::net::if_::if_nametoindex(device(rule)?).ok()
+}
+
+/// The number of the device that a listener is bound to.
+pub(super) fn bound_index(listener: &TcpListener) -> Option<u32> {
+    match listener.local_addr().ok()? {
+        SocketAddr::V6(address) => Some(address.scope_id()),
+        SocketAddr::V4(_) => None,
+    }
 }
 
 /// Opens the listener of a rule. `others`: those of this process, which may have the same port at
@@ -32,15 +51,6 @@ pub(super) fn open(rule: &PortProxy, others: &[Arc<TcpListener>]) -> Result<Open
         None => return Err(Error::usage("listen at", listen, "its IP version is not known")),
     };
     let place = socket_address(address, zone, listen.port)?;
-    let refused = |error: io::Error| {
-        let advice = match error.kind() {
-            ErrorKind::AddrInUse => format!("another program listens there: see ss -ltnp 'sport = :{}'", listen.port),
-            ErrorKind::PermissionDenied => format!("{LOW_PORTS}: choose another port, or start as root"),
-            ErrorKind::AddrNotAvailable => "see: ip address".to_owned(),
-            _ => String::new(),
-        };
-        Error::refused("listen at", listen, error).with_advice(advice)
-    };
     let mut attempt = bind(place, false, false);
     let is_in_use =
         |attempt: &io::Result<TcpListener>| attempt.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
@@ -52,7 +62,31 @@ pub(super) fn open(rule: &PortProxy, others: &[Arc<TcpListener>]) -> Result<Open
         // Addresses of tunnels come when a router has answered.
         attempt = bind(place, true, false);
     }
-    Ok(Opened { listener: Arc::new(attempt.map_err(refused)?), is_ahead })
+    Ok(Opened { listener: Arc::new(attempt.map_err(|error| refused(listen, error))?), is_ahead })
+}
+
+/// Whether this process may have the port of a rule, whose device is not there to try it at.
+///
+/// # Errors
+///
+/// It lacks the privilege.
+pub(super) fn check_port(rule: &PortProxy) -> Result<(), Error> {
+    let place = SocketAddr::from((Ipv6Addr::LOCALHOST, rule.listen.port));
+    let attempt = Socket::new(Domain::IPV6, Type::STREAM, None).and_then(|socket| socket.bind(&place.into()));
+    match attempt {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(refused(&rule.listen, error)),
+        _ => Ok(()),
+    }
+}
+
+fn refused(listen: &Listen, error: io::Error) -> Error {
+    let advice = match error.kind() {
+        ErrorKind::AddrInUse => format!("another program listens there: see ss -ltnp 'sport = :{}'", listen.port),
+        ErrorKind::PermissionDenied => format!("{LOW_PORTS}: choose another port, or start as root"),
+        ErrorKind::AddrNotAvailable => "see: ip address".to_owned(),
+        _ => String::new(),
+    };
+    Error::refused("listen at", listen, error).with_advice(advice)
 }
 
 /// `PPX-9`: beside a listener of ours with the same port, where one of the two has any address. The

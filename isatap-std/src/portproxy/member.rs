@@ -6,6 +6,7 @@ use super::{Counters, Rule, RuleStatus, listener};
 use crate::control::{self, Server};
 use crate::driver::{Source, Token, Watcher};
 use crate::error::Error;
+use crate::netlink::{Event, Monitor};
 #[cfg(feature = "control")]
 use crate::runtime_dir::Claim;
 use crate::runtime_dir::RuntimeDir;
@@ -15,6 +16,7 @@ use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
@@ -29,17 +31,31 @@ pub(crate) struct PortProxies {
     waker: Waker,
     thread: Option<JoinHandle<()>>,
     observer: Observer,
+    watcher: Watcher,
+    /// Tells of devices, where a rule listens in a zone.
+    monitor: Option<Monitor>,
     #[cfg(feature = "control")]
     asked: Option<Asked>,
 }
 
 struct Running {
     rule: Arc<Rule>,
-    listener: Arc<TcpListener>,
+    /// `None`: the device of its zone has not been there yet.
+    listener: Option<Arc<TcpListener>>,
+    /// The number of the device that it could not listen at, of which was told.
+    refused_at: Option<u32>,
 }
 
 /// Rules whose listeners are open, and which nothing uses yet.
-pub(crate) struct Prepared(Vec<(PortProxy, Option<listener::Opened>)>);
+pub(crate) struct Prepared(Vec<(PortProxy, Listening)>);
+
+enum Listening {
+    /// As a rule that there is: it listens already.
+    Already,
+    At(listener::Opened),
+    /// Once a link of this process has made its device.
+    Later,
+}
 
 /// What became of each rule, by where it listens.
 #[derive(Debug, Default)]
@@ -55,6 +71,7 @@ const OTHER_DESCRIPTORS: u64 = 128;
 
 // The descriptors at the poller.
 const THREAD: u32 = 0;
+const MONITOR: u32 = 2;
 #[cfg(feature = "control")]
 const LISTENER: u32 = 1;
 #[cfg(feature = "control")]
@@ -76,7 +93,6 @@ impl PortProxies {
         let (commands, commanded) = channel();
         let worker = Worker::new(bell, waker.clone(), commanded, observer.clone()).map_err(refused)?;
         let thread = crate::thread::spawn("isatap-portproxy", move || worker.run()).map_err(refused)?;
-        use std::os::fd::AsFd as _;
         watcher.watch(waker.as_fd(), Source::Owner(Token(THREAD)))?;
         let rules = Vec::new();
         let mut opened = Self {
@@ -86,6 +102,8 @@ impl PortProxies {
             waker,
             thread: Some(thread),
             observer,
+            watcher: watcher.clone(),
+            monitor: None,
             #[cfg(feature = "control")]
             asked: None,
         };
@@ -108,24 +126,34 @@ impl PortProxies {
     #[cfg(not(feature = "control"))]
     fn be_asked(&mut self, _watcher: &Watcher, _runtime: Option<&RuntimeDir>) {}
 
-    /// Opens the listeners of the rules that are new. What runs goes on, whatever comes of it.
+    /// Opens the listeners of the rules that are new. What runs goes on, whatever comes of it. `own`:
+    /// devices that links of this process make, and for which a rule waits.
     ///
     /// # Errors
     ///
     /// A usage error for rules that cannot be; the kernel's refusal to listen there.
-    pub(crate) fn prepare(&self, rules: &[PortProxy]) -> Result<Prepared, Error> {
+    pub(crate) fn prepare(&self, rules: &[PortProxy], own: &[&str]) -> Result<Prepared, Error> {
         check(rules)?;
-        let mut listeners: Vec<_> = self.rules.iter().map(|running| running.listener.clone()).collect();
+        let mut listeners: Vec<_> = self.rules.iter().filter_map(|running| running.listener.clone()).collect();
         let mut prepared = Vec::new();
         for rule in rules {
             let key = rule.key();
             let is_known = self.rules.iter().any(|running| running.rule.spec.key() == key);
-            let opened = match is_known {
-                true => None,
-                false => Some(listener::open(rule, &listeners).map_err(|error| error.of_device(&key))?),
+            let is_later = || {
+                let device = listener::device(rule).filter(|_| listener::device_index(rule).is_none());
+                device.is_some_and(|device| own.contains(&device))
             };
-            listeners.extend(opened.iter().map(|opened| opened.listener.clone()));
-            prepared.push((rule.resolved(), opened));
+            let listening = if is_known {
+                Listening::Already
+            } else if is_later() {
+                listener::check_port(rule).map_err(|error| error.of_device(&key))?;
+                Listening::Later
+            } else {
+                let opened = listener::open(rule, &listeners).map_err(|error| error.of_device(&key))?;
+                listeners.push(opened.listener.clone());
+                Listening::At(opened)
+            };
+            prepared.push((rule.resolved(), listening));
         }
         Ok(Prepared(prepared))
     }
@@ -148,9 +176,9 @@ impl PortProxies {
             self.command(Command::Remove(rule.id));
             changes.ended.push(key);
         }
-        for ((spec, opened), key) in prepared.0.into_iter().zip(keys) {
+        for ((spec, listening), key) in prepared.0.into_iter().zip(keys) {
             let known = self.rules.iter_mut().find(|running| running.rule.spec.key() == key);
-            let (rule, listener, what) = match (known, opened) {
+            let (rule, listener, what) = match (known, listening) {
                 (Some(running), _) if running.rule.spec == spec => {
                     changes.kept.push(key);
                     continue;
@@ -160,25 +188,35 @@ impl PortProxies {
                     changes.changed.push(key.clone());
                     (running.rule.clone(), running.listener.clone(), "changed")
                 }
-                (None, Some(opened)) => {
-                    if opened.is_ahead {
-                        let text =
-                            format!("this machine does not have the address of {key} yet; it listens once that comes");
+                // Prepared for other rules than there are: not by us.
+                (None, Listening::Already) => continue,
+                (None, listening) => {
+                    let (listener, missing) = match listening {
+                        Listening::At(opened) => (Some(opened.listener), opened.is_ahead.then_some("address")),
+                        // A reload has made it meanwhile, or it waits for something itself.
+                        _ => (None, listener::device_index(&spec).is_none().then_some("device")),
+                    };
+                    if let Some(missing) = missing {
+                        let text = format!(
+                            "this machine does not have the {missing} of {key} yet; it listens once that comes"
+                        );
                         self.observer.notice(None, &Notice::Warning(text));
                     }
                     let rule = Arc::new(Rule::new(self.next, &spec, Arc::new(Counters::default())));
                     self.next += 1;
-                    self.rules.push(Running { rule: rule.clone(), listener: opened.listener.clone() });
+                    self.rules.push(Running { rule: rule.clone(), listener: listener.clone(), refused_at: None });
                     changes.began.push(key.clone());
-                    (rule, opened.listener, "up")
+                    (rule, listener, "up")
                 }
-                // Prepared for other rules than there are: not by us.
-                (None, None) => continue,
             };
             spec.warnings().into_iter().for_each(|text| self.observer.notice(None, &Notice::Warning(text)));
             self.observer.notice(None, &Notice::Rule(format!("{key} {what}: {}", spec.leads())));
-            self.command(Command::Listen(rule, listener));
+            if let Some(listener) = listener {
+                self.command(Command::Listen(rule, listener));
+            }
         }
+        self.follow_devices();
+        self.listen_again();
         let connections: u64 = self.rules.iter().map(|running| u64::from(running.rule.spec.max_connections)).sum();
         if !(changes.began.is_empty() && changes.changed.is_empty())
             && let Some(text) = listener::raise_descriptors(connections * 2 + OTHER_DESCRIPTORS)
@@ -186,6 +224,55 @@ impl PortProxies {
             self.observer.notice(None, &Notice::Warning(text));
         }
         changes
+    }
+
+    /// Hears of devices from now on, if a rule listens in the zone of one.
+    fn follow_devices(&mut self) {
+        if self.monitor.is_some() || !self.rules.iter().any(|running| listener::device(&running.rule.spec).is_some()) {
+            return;
+        }
+        // No device has the index 0: links matter alone.
+        let opened = Monitor::open(0).and_then(|monitor| {
+            self.watcher.watch(monitor.as_fd(), Source::Owner(Token(MONITOR)))?;
+            Ok(monitor)
+        });
+        match opened {
+            Ok(monitor) => self.monitor = Some(monitor),
+            Err(error) => {
+                let text = format!("rules do not listen again when a device is made again: {error}");
+                self.observer.notice(None, &Notice::Warning(text));
+            }
+        }
+    }
+
+    /// `PPX-10`: a device that is made again has another number, and so has its zone. Rules listen
+    /// there from now on.
+    fn listen_again(&mut self) {
+        let mut all: Vec<_> = self.rules.iter().filter_map(|running| running.listener.clone()).collect();
+        let mut news = Vec::new();
+        for running in &mut self.rules {
+            let Some(index) = listener::device_index(&running.rule.spec) else { continue };
+            if running.listener.as_deref().and_then(listener::bound_index) == Some(index) {
+                continue;
+            }
+            let key = running.rule.spec.key();
+            match listener::open(&running.rule.spec, &all) {
+                Ok(opened) => {
+                    all.push(opened.listener.clone());
+                    (running.listener, running.refused_at) = (Some(opened.listener.clone()), None);
+                    let command = Command::Listen(running.rule.clone(), opened.listener);
+                    news.push((Some(command), Notice::Mended(format!("{key} listens at its device, which has come"))));
+                }
+                Err(error) if running.refused_at.replace(index) != Some(index) => {
+                    news.push((None, Notice::Warning(error.to_string())));
+                }
+                Err(_) => {}
+            }
+        }
+        for (command, notice) in news {
+            command.into_iter().for_each(|command| self.command(command));
+            self.observer.notice(None, &notice);
+        }
     }
 
     fn command(&self, command: Command) {
@@ -238,6 +325,16 @@ impl Member for PortProxies {
             Source::Owner(Token(THREAD)) => {
                 Err(Error::refused("run", "the port proxy", io::Error::other("its thread has ended")))
             }
+            Source::Owner(Token(MONITOR)) => {
+                let mut has_news = false;
+                while let Some(event) = self.monitor.as_mut().map_or(Ok(None), Monitor::next_event)? {
+                    has_news |= matches!(event, Event::LinkChanged(_) | Event::Resync);
+                }
+                if has_news {
+                    self.listen_again();
+                }
+                Ok(())
+            }
             #[cfg(feature = "control")]
             Source::Owner(Token(number)) => {
                 let statuses = || serde_json::json!({ "portproxy": self.rules.iter().map(|running| RuleStatus::of(&running.rule)).collect::<Vec<_>>() });
@@ -288,7 +385,6 @@ struct Asked {
 #[cfg(feature = "control")]
 impl Asked {
     fn open(watcher: &Watcher, runtime: &RuntimeDir) -> Result<Self, Error> {
-        use std::os::fd::AsFd as _;
         let claim = runtime.claim_port_proxies()?;
         let listener = control::Listener::open(&claim)?;
         watcher.watch_edge(listener.as_fd(), Source::Owner(Token(LISTENER)))?;

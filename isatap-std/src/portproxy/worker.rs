@@ -25,7 +25,7 @@ mod slots;
 
 /// What the worker is told.
 pub(super) enum Command {
-    /// A new rule and its listener, or another rule for the listener that has its number.
+    /// A new rule and its listener, or another rule or listener for the one that has its number.
     Listen(Arc<Rule>, Arc<TcpListener>),
     /// Accept no more by the rule of this number. `PPX-13`: what runs goes on.
     Remove(u32),
@@ -184,11 +184,16 @@ impl Worker {
             match command {
                 Command::Listen(rule, listener) => {
                     let id = rule.id;
-                    if let Some(known) = self.rules.get_mut(&id) {
-                        known.0 = rule;
+                    if let Some((known, same)) = self.rules.get_mut(&id)
+                        && Arc::ptr_eq(same, &listener)
+                    {
+                        *known = rule;
                         continue;
                     }
-                    self.rules.insert(id, (rule, listener));
+                    if let Some((_, old)) = self.rules.insert(id, (rule, listener)) {
+                        // While all are paused it is not there.
+                        let _ = self.epoll.delete(&*old);
+                    }
                     self.stock.most = most_descriptors();
                     if self.paused.is_none() {
                         self.watch_listener(id);

@@ -91,7 +91,8 @@ impl Run {
         let natives = self.check(links, natives)?;
         let wanted = wanted_of(links)?;
         self.check_new(&wanted)?;
-        let prepared = self.proxies_for(rules)?.map(|proxies| proxies.prepare(rules)).transpose()?;
+        let own: Vec<&str> = links.iter().map(LinkSpec::device).collect();
+        let prepared = self.proxies_for(rules)?.map(|proxies| proxies.prepare(rules, &own)).transpose()?;
         let retries: Vec<Option<Retry>> = self.links.iter().map(|begun| begun.home.retry().copied()).collect();
         let before: Vec<Wanted> = self.links.iter().map(|begun| begun.wanted.clone()).collect();
         let mut outcome = self.end_others(&wanted, signals);

@@ -647,6 +647,52 @@ fn ppx_10_ppx_9_zones_late_addresses_and_idle_connections() {
     wait_to_show(&net.proxy, "any(.idle == 1)");
 }
 
+/// A zone is its device by name: one that the same reload makes, and one that is made again by another
+/// number, be it a link's or another program's.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn ppx_10_ppx_13_rules_listen_at_devices_that_come_and_come_again() {
+    let lab = Lab::new();
+    let (near, far) = (lab.wire(), lab.wire());
+    let net = Net::new(&lab, [&near, &far]);
+    net.server.start("echo", "socat TCP6-LISTEN:9000,reuseaddr,fork EXEC:cat");
+    wait_until("the server", PATIENCE, || net.server.succeeds("ss -Hltn 'sport = :9000' | grep -q 9000"));
+    let tunnel = |dev: &str, remote: &str| {
+        format!("[[tunnel]]\ndev = \"{dev}\"\nlocal = \"192.0.2.1\"\nremote = \"{remote}\"\n")
+    };
+    let answers = |to: &str| net.proxy.run(&format!("echo hello | socat -t 5 - 'TCP6:{to}'")).text == "hello\n";
+    let before = tunnel("t0", "192.0.2.7");
+    let file = net.proxy.file("rules.toml", &before);
+    let mut daemon = Daemon::isatap(&net.proxy, &format!("run {file}"));
+    let reload = |daemon: &Daemon, port: u16| {
+        let rule =
+            format!("[[portproxy]]\nlisten = \"[fe80::c000:201%t1]:{port}\"\nconnect = \"[2001:db8:2::9]:9000\"\n");
+        net.proxy.file("rules.toml", &[before.clone(), tunnel("t1", "192.0.2.8"), rule].concat());
+        daemon.signal("HUP");
+    };
+    // Nothing changes where it may not have the port.
+    reload(&daemon, 81);
+    daemon.wait_for_line("need CAP_NET_BIND_SERVICE", PATIENCE);
+    daemon.wait_for_line("the new file is not used", PATIENCE);
+    assert!(!daemon.output().contains("t1 up"));
+    reload(&daemon, 8081);
+    daemon.wait_for_line("read again: kept t0; began t1, [fe80::c000:201%t1]:8081", PATIENCE);
+    wait_until("an answer at the new device", PATIENCE, || answers("[fe80::c000:201%t1]:8081"));
+    net.proxy.ok("ip link delete t1");
+    daemon.wait_for_line("another program deleted the device t1: it is made again", PATIENCE);
+    wait_until("an answer at the device that was made again", PATIENCE, || answers("[fe80::c000:201%t1]:8081"));
+    assert!(daemon.terminate(PATIENCE).success());
+
+    let make = "ip link add d0 type veth peer name d1 && ip link set d1 up && ip link set d0 up && \
+                ip address add fe80::5/64 dev d0 nodad";
+    net.proxy.ok(make);
+    let mut alone = net.rule("--listen [fe80::5%d0]:83 --connect [2001:db8:2::9]:9000");
+    wait_until("an answer", PATIENCE, || answers("[fe80::5%d0]:83"));
+    net.proxy.ok(&format!("ip link delete d0 && {make}"));
+    alone.wait_for_line("[fe80::5%d0]:83 listens at its device, which has come", PATIENCE);
+    wait_until("an answer again", PATIENCE, || answers("[fe80::5%d0]:83"));
+}
+
 /// It needs no privilege, keeps none, and goes without the folder of those that have some.
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]

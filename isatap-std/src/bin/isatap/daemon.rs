@@ -166,7 +166,12 @@ pub(crate) fn run_rule(rule: &PortProxy, verbose: bool, privileges: &PrivilegeAr
         return Err(Failure::Options(refused));
     }
     let mut signals = Signals::catch()?;
-    let privileges = privileges.announce(None, |privileges| privileges.without_links().system_names())?;
+    let privileges = privileges.announce(None, |privileges| {
+        let privileges = privileges.without_links().system_names();
+        // It listens again when the device of its zone is made again.
+        let is_zoned = rule.listen.address.as_ref().is_some_and(|address| address.zone.is_some());
+        if is_zoned && rule.listen.port < 1024 { privileges.bind_low_ports() } else { privileges }
+    })?;
     let mut run = Run::open_with(&[], &[], Some(&RuntimeDir::new()), observer(verbose, None))?;
     run.proxy(std::slice::from_ref(rule))?;
     give_up(privileges)?;
