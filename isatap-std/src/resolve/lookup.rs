@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The name that RFC 5214 §9 and the Windows hosts share.
-const NAME: &str = "isatap";
+pub(super) const NAME: &str = "isatap";
 /// NAM-3.
 const LEGACY_NAME: &str = "_isatap";
 /// ISA-24: the first retry of a name that failed beside others that did not; doubled

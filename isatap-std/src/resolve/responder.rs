@@ -31,6 +31,7 @@ use self::links::Link;
 use self::worker::Worker;
 use super::discard::{Discard, Discards};
 use super::link_socket::LinkSocket;
+use super::lookup::NAME;
 use super::worker::{Waker, wake_pair};
 use super::{Name, NameService, llmnr, netbios};
 use crate::error::{Error, LOW_PORTS};
@@ -236,8 +237,6 @@ impl Drop for Responder {
 }
 
 /// The name that is answered to.
-const NAME: &str = "isatap";
-
 fn router_name() -> Name {
     NAME.parse().expect("a label of letters")
 }

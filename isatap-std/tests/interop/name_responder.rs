@@ -263,6 +263,28 @@ fn a_flood_of_queries_from_nobody_does_not_hold_up_the_end() {
     assert!(daemon.terminate(Duration::from_secs(1)).success());
 }
 
+/// The kernel counts the groups of a socket: one that was left makes room, and no room is said.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn nam_25_a_link_that_cannot_be_listened_to_is_said_and_left_links_do_not_count() {
+    let lab = Lab::new();
+    let wires = [lab.wire(), lab.wire()];
+    let node = machine(&lab, &wires[0], "router", 1);
+    wires[1].join(&node, "eth1", "10.1.0.1/24");
+    node.ok("sysctl -qw net.ipv4.igmp_max_memberships=1");
+    let mut daemon = router(&node, "--answer-by llmnr");
+    wait_for_state(&node, "llmnr", "held");
+    // The address moves, and the one group with it.
+    node.ok("ip address del 10.0.0.1/24 dev eth0 && ip address add 10.0.0.1/24 dev eth1");
+    daemon.wait_for_line("answers to the name isatap on eth1 by llmnr", PATIENCE);
+    node.ok("sysctl -qw net.ipv4.igmp_max_memberships=0");
+    node.ok("ip address del 10.0.0.1/24 dev eth1 && ip address add 10.0.0.1/24 dev eth0");
+    daemon.wait_for_line("raise net.ipv4.igmp_max_memberships", PATIENCE);
+    wait_for_state(&node, "llmnr", "failing");
+    node.ok("sysctl -qw net.ipv4.igmp_max_memberships=20 && ip address add 10.2.0.1/24 dev eth0");
+    wait_for_state(&node, "llmnr", "held");
+}
+
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
 fn nam_25_a_reload_refuses_a_port_that_it_cannot_have_and_the_router_goes_on() {

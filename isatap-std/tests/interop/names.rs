@@ -296,6 +296,33 @@ fn nam_62_a_wins_server_asks_to_wait_or_sends_to_another_one() {
     assert!(status(&host, ".names.refused == {}"));
 }
 
+/// Only "name error" says that there is no such name; a server with another error is none to believe.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn nam_32_a_wins_server_with_an_error_is_passed_over_and_no_router_is_lost() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let host = machine(&lab, &wire, "host", 2);
+    let [broken, sound] = [("broken", 53), ("sound", 54)].map(|(name, last)| machine(&lab, &wire, name, last));
+    let error = |query: &[u8]| vec![(netbios_answer(query, 0x8502, 0, &[]), true)];
+    let _broken = Forger::udp(&broken, [10, 0, 0, 53].into(), NETBIOS, error);
+    let has_error = Arc::new(AtomicUsize::new(0));
+    let errs = has_error.clone();
+    let _sound = Forger::udp(&sound, [10, 0, 0, 54].into(), NETBIOS, move |query| match errs.load(Ordering::Relaxed) {
+        0 => vec![(netbios_answer(query, 0x8580, 600, &[(0x6000, ROUTER)]), true)],
+        _ => error(query),
+    });
+    let servers = "--wins 10.0.0.53 --wins 10.0.0.54";
+    let _daemon = Daemon::isatap(&host, &format!("host --local 10.0.0.2 --resolve-by wins {servers}"));
+    wait_for_source(&host, "10.0.0.1 by wins 10.0.0.54");
+    // ISA-24: the list stays while no server can tell.
+    has_error.store(1, Ordering::Relaxed);
+    assert!(isatap(&host, "solicit isatap0").success());
+    let failed = ".names.steps[0].failure | strings | test(\"answered with an error\")";
+    wait_until("a failed question", PATIENCE, || status(&host, failed));
+    assert!(source(&host).starts_with("10.0.0.1 by "), "{}", source(&host));
+}
+
 /// A server that keeps silent is waited for on a thread: 15 seconds, in which the loop goes on.
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]

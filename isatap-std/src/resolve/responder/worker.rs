@@ -18,6 +18,7 @@ use crate::resolve::discard::Discard;
 use crate::resolve::interfaces::interfaces;
 use crate::resolve::link_socket::{Arrival, LinkSocket};
 use crate::resolve::llmnr::{self, Asked, Query, check, claim, jitter};
+use crate::resolve::lookup::NAME;
 use crate::resolve::message::{WireName, wire_name};
 use crate::resolve::netbios::{self, Claim, NetbiosName, Saying, Verdict};
 use crate::resolve::worker::Waker;
@@ -412,5 +413,5 @@ impl Drop for Worker {
 }
 
 fn netbios_name() -> NetbiosName {
-    NetbiosName::new(super::NAME, 0).expect("six letters")
+    NetbiosName::new(NAME, 0).expect("six letters")
 }
