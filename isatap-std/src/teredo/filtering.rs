@@ -23,6 +23,8 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
@@ -66,16 +68,16 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// Finds out, within 5 seconds.
+    /// Finds out, within 5 seconds, and sends nothing any more once it is not `wanted`.
     ///
     /// # Errors
     ///
     /// The kernel does not send.
-    pub(crate) fn ask(&self) -> io::Result<LetsIn> {
+    pub(crate) fn ask(&self, wanted: impl Fn() -> bool) -> io::Result<LetsIn> {
         let clock = Clock::start();
         let end = clock.now().saturating_add(PATIENCE);
         let (mut untouched, mut opened) = (Trial::begin(self, &clock, false)?, Trial::begin(self, &clock, true)?);
-        while !clock.until(end).is_zero() {
+        while wanted() && !clock.until(end).is_zero() {
             untouched.turn(&clock)?;
             if untouched.is_heard() {
                 return Ok(LetsIn::Everybody);
@@ -153,7 +155,9 @@ fn is_silence(kind: ErrorKind) -> bool {
 /// A thread that asks; readable when [`take`](Self::take) has something.
 #[derive(Debug)]
 pub(crate) struct Asker {
-    questions: Sender<Question>,
+    questions: Sender<(u32, Question)>,
+    /// The number of the last question; another one than that of the one at hand ends it.
+    last: Arc<AtomicU32>,
     answers: Receiver<(Question, io::Result<LetsIn>)>,
     wake: UnixStream,
     /// The thread's end: without it a thread that has ended made `wake` readable for ever.
@@ -168,13 +172,17 @@ impl Asker {
         wake.set_nonblocking(true).map_err(refused)?;
         waker.set_nonblocking(true).map_err(refused)?;
         let kept = waker.try_clone().map_err(refused)?;
-        let (questions, asked) = mpsc::channel::<Question>();
+        let (questions, asked) = mpsc::channel::<(u32, Question)>();
+        let last = Arc::new(AtomicU32::new(0));
+        let wanted = last.clone();
         let (told, answers) = mpsc::channel();
         let work = move || {
-            while let Ok(question) = asked.recv() {
-                // Only the last one counts.
-                let question = asked.try_iter().last().unwrap_or(question);
-                let answer = question.ask();
+            while let Ok((number, question)) = asked.recv() {
+                let is_wanted = || wanted.load(Ordering::Relaxed) == number;
+                let answer = question.ask(is_wanted);
+                if !is_wanted() {
+                    continue;
+                }
                 if told.send((question, answer)).is_err() {
                     break;
                 }
@@ -183,13 +191,19 @@ impl Asker {
             }
         };
         crate::thread::spawn("isatap-nat", work).map_err(refused)?;
-        Ok(Self { questions, answers, wake, _waker: kept })
+        Ok(Self { questions, last, answers, wake, _waker: kept })
     }
 
     /// Asks this, and nothing else any more.
     pub(crate) fn ask(&self, question: Question) {
+        let number = self.last.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         // A thread that has ended answers nothing: then the kind stays unknown.
-        let _ = self.questions.send(question);
+        let _ = self.questions.send((number, question));
+    }
+
+    /// Asks no more.
+    pub(crate) fn stop(&self) {
+        self.last.fetch_add(1, Ordering::Relaxed);
     }
 
     /// An answer, and to what.

@@ -189,7 +189,10 @@ impl<C: Capacity> RouterInterface<C> {
         for route in self.advertised_routes(cx.id, cx.routes, cx.forwarding) {
             // NDP-42 [RFC 4191 §4]: the last words take the routes back.
             let longest = if self.is_stopping { Lifetime::ZERO } else { self.config.route_lifetime };
-            let lifetime = longest.min(route.expires.remaining(cx.now));
+            // Hosts are told at once of a route that is about to end.
+            let left = route.expires.remaining(cx.now);
+            let left = if left <= ABOUT_TO_END { Lifetime::ZERO } else { left };
+            let lifetime = longest.min(left);
             let option = RouteInformation { prefix: route.prefix, preference: route.preference, lifetime };
             parts.put(|writer| option.emit(writer));
         }
@@ -247,6 +250,10 @@ impl Parts<'_, '_> {
 
 /// An ICMPv6 message that every IPv6 link carries whole.
 const MOST_BYTES: usize = 1280 - 40;
+
+/// Before a route ends it is taken back: a host may keep one whose time is over
+/// in its table for a while.
+const ABOUT_TO_END: Lifetime = Lifetime::from_secs(2);
 
 /// `NDP-12 [RFC 4191 §4]`
 const MOST_ROUTES: usize = 17;

@@ -33,8 +33,7 @@ impl Service<Proto41Role> {
     /// Whether that is news.
     pub(super) fn publish_routes(&mut self, prefixes: &[Ipv6Prefix]) -> Result<bool, Error> {
         let native = self.common.native;
-        // Hosts would keep a route that is no longer spoken of: it is, for a moment, with what is left of
-        // that moment as its lifetime.
+        // Hosts would keep a route that is no longer spoken of: it is, for a moment, and is taken back.
         let leaving = Expiry::at(self.driver.now().saturating_add(LEAVE));
         let machine = self.driver.machine_mut();
         let is_ours = |route: &&Route| route.link == native && route.publish && route.expires == Expiry::NEVER;

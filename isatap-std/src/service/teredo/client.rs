@@ -129,8 +129,8 @@ impl ClientRole {
                 if let Some(mapper) = &self.mapper {
                     mapper.unmap();
                 }
-                self.mapping = None;
-                self.locator = None;
+                self.asker.stop();
+                (self.nat, self.mapping, self.locator) = (None, None, None);
                 env.found.locators.clear();
                 env.driver.machine_mut().set_locator(env.now, None);
                 self.follow_group(env);
