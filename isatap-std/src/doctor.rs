@@ -40,7 +40,7 @@ pub struct Facts {
     /// Packets of the node before the examination.
     pub before: Packets,
     /// Packets of protocol 41 that reached a device of this machine during the examination,
-    /// in front of its firewall; `None`: nobody could look.
+    /// in front of its firewall, without those of peers that another link heard; `None`: nobody could look.
     pub arrived: Option<Vec<Arrived>>,
     /// What the kernel has.
     pub kernel: Kernel,

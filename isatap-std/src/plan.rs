@@ -199,25 +199,26 @@ pub fn of_link(link: &LinkSpec, platform: Platform, given: &Given) -> Vec<Step> 
 /// The same for each link. Platforms that number their devices count through all of them.
 #[must_use]
 pub fn of_links(links: &[LinkSpec], platform: Platform, given: &Given) -> Vec<Step> {
-    of_numbered_links(links.iter().enumerate(), platform, given)
+    of_numbered_links(links, |_| true, platform, given)
 }
 
 /// The same for the links of one device. Its number is the one that [`of_links`] gives it, so that
 /// what one of the two plans made, the undo of the other takes back, and nothing else.
 #[must_use]
 pub fn of_device(device: &str, links: &[LinkSpec], platform: Platform, given: &Given) -> Vec<Step> {
-    of_numbered_links(links.iter().enumerate().filter(|(_, link)| link.device() == device), platform, given)
+    of_numbered_links(links, |link| link.device() == device, platform, given)
 }
 
-fn of_numbered_links<'s>(
-    links: impl Iterator<Item = (usize, &'s LinkSpec)>,
+fn of_numbered_links(
+    links: &[LinkSpec],
+    is_chosen: impl Fn(&LinkSpec) -> bool,
     platform: Platform,
     given: &Given,
 ) -> Vec<Step> {
     let is_kernel = matches!(platform, Platform::Iproute2 | Platform::Networkd);
     let mut taken: Vec<(&str, (Ipv4Addr, Option<Ipv4Addr>))> = Vec::new();
     let mut all = Vec::new();
-    for (number, link) in links {
+    for (number, link) in links.iter().enumerate().filter(|(_, link)| is_chosen(link)) {
         let end = OtherEnd::of(link, given);
         let ends = end.kernel_ends().filter(|_| is_kernel);
         if let Some((other, _)) = taken.iter().find(|(_, other)| Some(*other) == ends) {
@@ -231,9 +232,27 @@ fn of_numbered_links<'s>(
             continue;
         }
         taken.extend(ends.map(|ends| (link.device(), ends)));
-        all.extend(of_numbered_link(link, number, platform, given));
+        let mut steps = of_numbered_link(link, number, platform, given);
+        if let (Some(first), Some(why)) = (steps.first_mut(), is_hidden_by_tunnel(link, links, given)) {
+            first.note = Some(first.note.take().map_or_else(|| why.clone(), |note| format!("{why}; {note}")));
+        }
+        all.extend(steps);
     }
     all
+}
+
+/// Why the other end can be no host of this ISATAP router: a tunnel of ours to it takes all.
+fn is_hidden_by_tunnel(link: &LinkSpec, links: &[LinkSpec], given: &Given) -> Option<String> {
+    let (LinkSpec::IsatapRouter(router), Some(host)) = (link, given.local) else { return None };
+    let is_to_host = |other: &&LinkSpec| {
+        matches!(other, LinkSpec::Tunnel(Tunnel { remote: Entry::Address(remote), local: Some(local), .. })
+            if *remote == host && router.local.contains(local))
+    };
+    let tunnel = links.iter().find(is_to_host)?.device();
+    Some(format!(
+        "{host} cannot be an ISATAP host of this router: {tunnel} takes all protocol 41 between both; give the host \
+         another IPv4 address (--local)"
+    ))
 }
 
 /// The addresses that no link has the prefix of.
@@ -241,6 +260,22 @@ fn of_numbered_links<'s>(
 pub fn without_link<'g>(links: &[&LinkSpec], given: &'g Given) -> Vec<&'g AddressWithLength> {
     let takes = |address: &AddressWithLength| links.iter().any(|link| end::takes_address(link, address));
     given.address.iter().filter(|address| !takes(address)).collect()
+}
+
+/// Why the address of [`Given::local`] cannot be the other end's; `links` are those to be planned of
+/// `all` of the file. It is this end's own, or every link that has an other end with an address says another.
+#[must_use]
+pub fn wrong_local(links: &[&LinkSpec], all: &[LinkSpec], given: &Given) -> Option<String> {
+    let local = given.local?;
+    if let Some(own) = all.iter().find(|link| link.locals().contains(&local)) {
+        let device = own.device();
+        return Some(format!("it is this end's own address, of {device}; give the other end's"));
+    }
+    let mut said = links.iter().map(|link| end::said_locals(link));
+    let first = links.iter().zip(said.clone()).find(|(_, said)| !said.is_empty());
+    let (link, addresses) = first.filter(|_| said.all(|said| !said.is_empty() && !said.contains(&local)))?;
+    let (device, addresses) = (link.device(), crate::spec::list(&addresses));
+    Some(format!("the other end of {device} is {addresses} by the file; leave --local out, or correct the file"))
 }
 
 fn of_numbered_link(link: &LinkSpec, number: usize, platform: Platform, given: &Given) -> Vec<Step> {

@@ -175,7 +175,7 @@ impl RuntimeDir {
     #[cfg(feature = "control")]
     pub(crate) fn instead_of(&self, device: &str) -> Option<String> {
         let mut others = self.devices();
-        others.retain(|other| other != device);
+        others.retain(|other| other != device && is_listened_at(&self.socket(other)));
         let near = crate::advice::nearest(device, others.iter().map(String::as_str));
         let near = near.map(|near| format!("write {near}; ")).unwrap_or_default();
         (!others.is_empty()).then(|| format!("{near}there are: {}", others.join(", ")))
@@ -333,6 +333,13 @@ impl RuntimeDir {
         }
         Ok(())
     }
+}
+
+/// Whether a process listens there: a killed one leaves its socket. Who may not ask does not know.
+#[cfg(feature = "control")]
+fn is_listened_at(socket: &Path) -> bool {
+    let connected = std::os::unix::net::UnixStream::connect(socket);
+    !connected.is_err_and(|error| matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound))
 }
 
 /// Opens a file that is there, or makes it; through no link, whose target would be emptied.
@@ -660,6 +667,8 @@ mod tests {
         // What SIGKILL leaves: a bound socket that nobody listens on.
         drop(UnixListener::bind(scratch.0.socket("isatap0")).unwrap());
         assert_eq!(scratch.0.devices(), ["isatap0"]);
+        #[cfg(feature = "control")]
+        assert_eq!(scratch.0.instead_of("tun6in4"), None, "a killed daemon is no other one");
         let claim = scratch.0.claim("isatap0").unwrap();
         assert!(scratch.0.devices().is_empty());
         let _listener = UnixListener::bind(claim.socket()).unwrap();

@@ -5,6 +5,7 @@ use super::shared::{
     own_input, refused_lately, restarted,
 };
 use super::{Facts, Finding, Longest, Step};
+use crate::resolve::Discard;
 use crate::service::dotted;
 use crate::service::evidence::{NameFailure, NameFailureKind, Names, RefusedFrom};
 use crate::service::status::{Address, NameStep, PotentialRouterStatus};
@@ -70,19 +71,39 @@ fn name(facts: &Facts) -> Finding {
     let mut warnings: Vec<String> =
         names.unresolved.iter().map(|(name, why)| format!("{name} brings nothing: {why}")).collect();
     if let Some(refused) = facts.evidence.status.names.as_ref().filter(|names| !names.refused.is_empty()) {
-        let refused = refused.refused.iter().map(|(reason, count)| format!("{reason} {count}"));
-        warnings.push(format!("somebody on the link sends other answers, which were refused: {}", list(refused)));
+        // A router that still checks that the name is its own says so: tentative.
+        let refused = refused.refused.iter().filter(|(reason, _)| reason.as_str() != Discard::Tentative.as_str());
+        let refused = list(refused.map(|(reason, count)| format!("{reason} {count}")));
+        if !refused.is_empty() {
+            warnings.push(format!("somebody on the link sends other answers, which were refused: {refused}"));
+        }
     }
     warnings.extend(names.refused.iter().map(|(address, why)| format!("{address} is not used: it is {why}")));
     if names.automatic {
         warnings.push(format!(
-            "no router is given, so whoever answers for isatap in {} is believed in everything; own that name, or \
-             give --router",
-            if names.search.is_empty() { "the hosts file".to_owned() } else { list(&names.search) }
+            "no router is given, so whoever answers for isatap {} is believed in everything; own that name, or give \
+             --router",
+            where_asked(facts, names)
         ));
     }
     let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
     Finding::good(Step::Name, format!("{asked} by {}", list(&names.sources))).warn(warning)
+}
+
+/// Who can answer for a name: by the steps that were taken.
+fn where_asked(facts: &Facts, names: &Names) -> String {
+    let steps = facts.evidence.status.names.as_ref().map_or(&[][..], |names| &names.steps);
+    let is_of_link = |said: &&NameStep| matches!(said.step.as_str(), "llmnr" | "wins" | "broadcast");
+    let mut links: Vec<&str> = steps.iter().filter(is_of_link).map(|said| said.step.as_str()).collect();
+    links.dedup();
+    let mut asked = Vec::new();
+    if asks_dns(facts) && !names.search.is_empty() {
+        asked.push(format!("in {}", list(&names.search)));
+    }
+    if !links.is_empty() {
+        asked.push(format!("by {}", list(links)));
+    }
+    if asked.is_empty() { "in the hosts file".to_owned() } else { asked.join(", or ") }
 }
 
 fn no_name(facts: &Facts, names: &Names, failure: &NameFailure) -> Finding {
@@ -144,7 +165,7 @@ fn asks_dns(facts: &Facts) -> bool {
     let takes_others = steps.iter().any(is_other);
     !takes_others
         || steps.iter().any(|said| said.step == "dns")
-        || facts.evidence.names.as_ref().is_some_and(has_no_suffix)
+        || facts.evidence.names.as_ref().is_some_and(|names| names.dns && has_no_suffix(names))
 }
 
 fn has_no_suffix(names: &Names) -> bool {
@@ -270,7 +291,11 @@ fn ra_seen(facts: &Facts) -> Finding {
                 row.from,
                 link_local(row.from)
             ),
-            "set it to ISATAP there (Cisco: tunnel mode ipv6ip isatap; Linux: mode isatap), or run isatap tunnel here",
+            format!(
+                "set it to ISATAP there (Cisco: tunnel mode ipv6ip isatap; Linux: mode isatap), or run isatap tunnel here; \
+                 if it is both, its tunnel to {} takes all protocol 41: give this host another IPv4 address",
+                list(&facts.evidence.status.locators)
+            ),
         );
     }
     let unsound = |row: &&RefusedFrom| {

@@ -36,7 +36,7 @@ fn address(facts: &Facts) -> Finding {
         if wanted.is_empty() {
             let what = status.waiting.as_deref().unwrap_or("an IPv4 address to send from");
             let cause = format!("this machine lacks {what}: nothing is sent");
-            return Finding::bad(Step::Address, cause, "give it one: ip address add V4/LEN dev DEV");
+            return Finding::bad(Step::Address, cause, give_address(what));
         }
         let wanted = wanted.join(", ");
         return Finding::bad(
@@ -53,6 +53,14 @@ fn address(facts: &Facts) -> Finding {
     }
     let addresses: Vec<String> = status.addresses.iter().map(|address| dotted(&address.address)).collect();
     Finding::good(Step::Address, addresses.join(", "))
+}
+
+/// How the machine gets what a link waits for: a device, or an address of it.
+fn give_address(what: &str) -> String {
+    match what.strip_prefix("the device ") {
+        Some(device) => format!("ip link show {device}: switch it on, or name another one (--via)"),
+        None => "give it one: ip address add V4/LEN dev DEV".to_owned(),
+    }
 }
 
 fn route(facts: &Facts) -> Finding {
@@ -132,6 +140,14 @@ fn lan(facts: &Facts) -> Finding {
 fn no_address(facts: &Facts) -> Finding {
     let status = &facts.evidence.status;
     let locators = status.locators.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if let Some(what) = status.waiting.as_ref().filter(|_| status.role == "6rd-ce") {
+        let cause = format!("{} has no address: it waits for {what}", status.dev);
+        return Finding::bad(
+            Step::Address,
+            cause,
+            "have the DHCP client ask for option 212 and renew its lease; the daemon follows the file by itself",
+        );
+    }
     if !status.role.starts_with("6to4") {
         let cause = format!("{} has no address: none can be made of {locators}", status.dev);
         return Finding::bad(Step::Address, cause, "see its warnings: start it again with --verbose");

@@ -73,6 +73,7 @@ fn nameless(kind: NameFailureKind) -> Facts {
         names: vec!["isatap".to_owned()],
         bare: true,
         automatic: true,
+        dns: true,
         search: vec!["example.test".to_owned()],
         nameservers: vec!["10.0.0.53".to_owned()],
         failure: Some(NameFailure { kind, text: "FAILURE".to_owned(), hint: None }),
@@ -758,4 +759,38 @@ fn a_tunnel_without_a_way_out_or_for_this_machine_alone_is_told() {
     // With link-local addresses alone it leads nowhere else.
     facts.evidence.status.addresses.retain(|own| own.address.is_unicast_link_local());
     assert_eq!(route_of(&facts).1, None);
+}
+
+#[test]
+fn who_may_answer_for_the_name_follows_from_the_steps_taken() {
+    let mut facts = healthy();
+    let names = nameless(NameFailureKind::NoSuchName).evidence.names.unwrap();
+    let names = Names { failure: None, dns: false, sources: vec!["llmnr isatap".to_owned()], ..names };
+    facts.evidence.names = Some(names);
+    let warned = |facts: &Facts| diagnose(facts)[0].warning.clone().unwrap();
+    let say = |step: &str, refused: serde_json::Value| {
+        let step = json!({"step": step, "name": "isatap", "addresses": ["10.0.0.1"], "failure": null});
+        serde_json::from_value(json!({"steps": [step], "refused": refused})).unwrap()
+    };
+    facts.evidence.status.names = say("llmnr", json!({"tentative": 3}));
+    let warning = warned(&facts);
+    assert!(warning.contains("answers for isatap by llmnr is believed"), "{warning}");
+    assert!(!warning.contains("other answers"), "{warning}");
+    facts.evidence.status.names = say("dns", json!({"tentative": 3, "wrong-name": 1}));
+    let warning = warned(&facts);
+    assert!(warning.contains("answers for isatap in example.test is believed"), "{warning}");
+    assert!(warning.contains("which were refused: wrong-name 1;"), "{warning}");
+}
+
+#[test]
+fn an_edge_without_a_lease_waits_for_one() {
+    let mut facts = tunnel();
+    let status = &mut facts.evidence.status;
+    (status.role, status.remote) = ("6rd-ce".to_owned(), None);
+    status.addresses.clear();
+    status.waiting = Some("a 6rd domain (DHCPv4 option 212) in /run/lease".to_owned());
+    let finding = &diagnose(&facts)[0];
+    assert!(!finding.ok && finding.step == Step::Address, "{finding:?}");
+    assert!(finding.cause.as_ref().unwrap().contains("waits for a 6rd domain (DHCPv4 option 212) in /run/lease"));
+    assert!(finding.fix.as_ref().unwrap().contains("option 212"));
 }

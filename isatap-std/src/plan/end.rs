@@ -327,6 +327,21 @@ impl Site<'_> {
     }
 }
 
+/// The addresses one of which the file says the other end to have; empty: it leaves that open.
+pub(super) fn said_locals(link: &LinkSpec) -> Vec<Ipv4Addr> {
+    let of_entry = |entry: &Entry| match entry {
+        Entry::Address(address) => vec![*address],
+        Entry::Name(_) => Vec::new(),
+    };
+    match link {
+        LinkSpec::Tunnel(tunnel) => of_entry(&tunnel.remote),
+        LinkSpec::TeredoClient(client) => of_entry(client.server.entry()),
+        LinkSpec::IsatapHost(host) if host.names().next().is_none() => host.addresses().collect(),
+        LinkSpec::SixRd(sixrd) if sixrd.role == SixRdRole::CustomerEdge => sixrd.br.clone(),
+        _ => Vec::new(),
+    }
+}
+
 /// Whether an address is for the tunnel's other end.
 pub(super) fn takes_address(link: &LinkSpec, address: &AddressWithLength) -> bool {
     let LinkSpec::Tunnel(tunnel) = link else { return false };

@@ -44,6 +44,10 @@ pub fn undo(steps: &[Step]) -> String {
             let _ = writeln!(text, "{undo}");
         }
     }
+    if let (true, Some(step)) = (text.is_empty(), steps.first()) {
+        let what = "Nothing to take back: what this plan runs or makes is gone when its process ends.";
+        comment(&mut text, Shell::of(step.platform), what);
+    }
     text
 }
 

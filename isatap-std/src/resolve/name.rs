@@ -182,6 +182,9 @@ impl FromStr for Entry {
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
             return Err(EntryError::Address);
         }
+        if is_misspelt_address(text) {
+            return Err(EntryError::Address);
+        }
         if text.contains("://") {
             return Err(EntryError::Url);
         }
@@ -202,6 +205,20 @@ impl FromStr for Entry {
         }
         text.parse().map(Entry::Name).map_err(EntryError::Name)
     }
+}
+
+/// Four labels, three of them numbers, and the other one with a letter that looks like a digit, as
+/// in 10.0.0.l: no top-level domain has one letter, or a digit.
+fn is_misspelt_address(text: &str) -> bool {
+    let labels: Vec<&str> = text.split('.').collect();
+    let is_number = |label: &&str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit());
+    let (numbers, others): (Vec<&str>, Vec<&str>) = labels.iter().partition(|label| is_number(label));
+    let looks_like = |label: &str| {
+        let has_digit = label.bytes().any(|byte| byte.is_ascii_digit());
+        let is_alike = label.bytes().all(|byte| byte.is_ascii_digit() || b"lLiIoO".contains(&byte));
+        (1..=3).contains(&label.len()) && is_alike && (has_digit || label.len() == 1)
+    };
+    numbers.len() == 3 && matches!(others.as_slice(), [label] if looks_like(label))
 }
 
 impl fmt::Display for Entry {
@@ -299,10 +316,15 @@ mod tests {
     fn nam_2_an_entry_is_an_address_or_a_name() {
         assert_eq!("10.0.0.1".parse(), Ok(Entry::Address(Ipv4Addr::new(10, 0, 0, 1))));
         assert_eq!("isatap".parse(), Ok(Entry::Name("isatap".parse().unwrap())));
+        for name in ["10.0.0.fr", "10.0.0.il", "1.0.0.10.in-addr.arpa", "r1.0.0.1", "a.0.0.1"] {
+            assert_eq!(name.parse(), Ok(Entry::Name(name.parse().unwrap())), "{name}");
+        }
         assert_eq!("_ISATAP".parse(), Ok(Entry::Name("_isatap".parse().unwrap())));
         for (text, error) in [
             ("10.0.0.256", EntryError::Address),
             ("10.0.0", EntryError::Address),
+            ("10.0.0.l", EntryError::Address),
+            ("1O.0.0.1", EntryError::Address),
             ("fe80::1", EntryError::Ipv6),
             ("::ffff:10.0.0.1", EntryError::Ipv6),
             ("::1", EntryError::Ipv6),

@@ -5,7 +5,7 @@
 
 use super::status::Status;
 use crate::driver::heard::{Heard, Icmpv4Report, Refused};
-use crate::resolve::{Answer, Entry, Failure, Name, ResolvConf, Settings};
+use crate::resolve::{Answer, Entry, Failure, Name, ResolvConf, Settings, Step};
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,9 @@ pub struct Names {
     pub search: Vec<String>,
     /// The name servers at this moment.
     pub nameservers: Vec<String>,
+    /// Whether the DNS is among the steps.
+    #[serde(default = "yes")]
+    pub dns: bool,
     /// Whether an answer is awaited.
     pub pending: bool,
     /// Where the addresses came from, when the last answer brought some.
@@ -174,6 +177,10 @@ impl Evidence {
     }
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl Names {
     pub(super) fn of(settings: &Settings, pending: bool, answer: Option<&Result<Answer, Failure>>) -> Self {
         // Read again as each lookup does: a file that is absent means the same there.
@@ -191,6 +198,7 @@ impl Names {
             bare: listed.is_empty() || listed.iter().any(|name| name.dots() == 0 && !name.is_absolute()),
             automatic: listed.is_empty(),
             search: search.iter().map(|name| name.as_str().to_owned()).collect(),
+            dns: settings.steps.contains(&Step::Dns),
             nameservers: servers.iter().map(|server| server.ip().to_string()).collect(),
             ..Names::default()
         };

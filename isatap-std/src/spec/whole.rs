@@ -1,6 +1,7 @@
 //! What links cannot be beside each other in one process.
 
-use super::{Bind, IsatapHost, LinkSpec, Native, SixRd};
+use super::{Bind, IsatapHost, LinkSpec, Native, SixRd, Tunnel};
+use crate::resolve::Entry;
 use isatap_core::prefix::Ipv6Prefix;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -75,8 +76,24 @@ pub fn conflicts(links: &[LinkSpec], natives: &[Native]) -> Vec<Conflict> {
     found
 }
 
-/// Tunnels whose on-link prefixes share addresses, of which the kernel sends to one alone: the
-/// later one of each two, and what is wrong, for people.
+/// The router of an ISATAP host that is the end of a tunnel of ours, too.
+fn behind_tunnel(link: &LinkSpec, links: &[LinkSpec]) -> Option<String> {
+    let LinkSpec::IsatapHost(host) = link else { return None };
+    links.iter().find_map(|other| {
+        let LinkSpec::Tunnel(Tunnel { remote: Entry::Address(remote), local, dev, .. }) = other else { return None };
+        let is_same = host.local.is_empty() || local.is_some_and(|local| host.local.contains(&local));
+        (is_same && host.addresses().any(|router| router == *remote)).then(|| {
+            format!(
+                "{dev} takes all protocol 41 of {remote}, so the router {remote} is not heard; keep one of the two, or \
+                 give one its own IPv4 address at both ends"
+            )
+        })
+    })
+}
+
+/// Links of which one takes what is the other's, and what is wrong, for people: an ISATAP host and
+/// a tunnel to its router; tunnels whose on-link prefixes share addresses, of which the kernel
+/// sends to one alone (the later one of each two).
 #[must_use]
 pub fn overlaps(links: &[LinkSpec]) -> Vec<(&LinkSpec, String)> {
     let on_link = |link: &LinkSpec| -> Vec<Ipv6Prefix> {
@@ -88,7 +105,8 @@ pub fn overlaps(links: &[LinkSpec]) -> Vec<(&LinkSpec, String)> {
     };
     // Who shares a prefix tells its hosts apart by their members.
     let shares = |link: &LinkSpec| matches!(link, LinkSpec::IsatapRouter(router) if !router.member.is_empty());
-    let mut found = Vec::new();
+    let mut found: Vec<(&LinkSpec, String)> =
+        links.iter().filter_map(|link| Some((link, behind_tunnel(link, links)?))).collect();
     for (at, link) in links.iter().enumerate() {
         for other in links.get(..at).unwrap_or_default().iter().filter(|other| !(shares(link) && shares(other))) {
             let overlap = on_link(link).into_iter().find_map(|own| {
@@ -297,7 +315,7 @@ fn of_lans(links: &[LinkSpec], add: &mut impl FnMut(usize, &'static str, &dyn To
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Compatible, IsatapRouter, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer, Tunnel};
+    use super::super::{Compatible, IsatapRouter, SixRd, SixToFour, TeredoClient, TeredoRelay, TeredoServer};
     use super::*;
 
     fn v4(text: &str) -> Ipv4Addr {
@@ -452,6 +470,14 @@ mod tests {
             let told = told(&[first.clone(), other]);
             assert!(told.len() == 1 && told[0].starts_with(how), "{told:#?}");
         }
+        let host = |router: &str| {
+            let mut host = IsatapHost::new();
+            (host.dev, host.router) = ("h".into(), vec![router.parse().unwrap()]);
+            LinkSpec::from(host)
+        };
+        assert!(told(&[first.clone(), host("192.0.2.3")]).is_empty());
+        let hidden = told(&[first.clone(), host("192.0.2.2")]);
+        assert!(hidden.len() == 1 && hidden[0].starts_with("a takes all protocol 41 of 192.0.2.2"), "{hidden:#?}");
         assert!(told(&[of_site("a", "10.1.0.0/16"), of_site("b", "10.2.0.0/16")]).is_empty());
     }
 }

@@ -77,6 +77,8 @@ fn what_cannot_be_planned_is_refused_with_what_to_write() {
         (format!("{path} --for iproute2 --link tun0"), "has no link tun0: it has tun6in4, isatap0"),
         (format!("{path} --for iproute2 --address 2001:db8:99::2/64"), "no tunnel of"),
         (format!("{path} --for cisco-ios"), "write windows, powershell, iproute2,"),
+        (format!("{path} --link isatap0 --local 10.0.0.1"), "it is this end's own address, of isatap0"),
+        (format!("{path} --link tun6in4 --local 10.0.0.77"), "the other end of tun6in4 is 192.0.2.9 by the file"),
         (format!("{path} --isatap-interface=-x"), "name or the index of an interface"),
         (mistaken.0.display().to_string(), ":2:"),
         ("/no/such/file.toml".to_owned(), "reading /no/such/file.toml"),
@@ -105,4 +107,23 @@ fn platforms_and_recipes_are_listed() {
     );
     assert_eq!(guide.status.code(), Some(0), "{guide:?}");
     assert!(text(&guide).contains("-DestinationPrefix 2002:836b:2:1000::/64 -InterfaceAlias Intranet"));
+}
+
+#[test]
+fn the_end_of_a_tunnel_is_no_host_of_its_router_too() {
+    let both = TUNNEL.replace("10.0.0.1", "192.0.2.1");
+    let file = File::new("both.toml", &both);
+    let output = plan(&format!("{} --link isatap0 --local 192.0.2.9", file.0.display()));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let told = "192.0.2.9 cannot be an ISATAP host of this router: tun6in4 takes all protocol 41 between both";
+    assert!(text(&output).contains(told), "{}", text(&output));
+    let other = plan(&format!("{} --link isatap0 --local 192.0.2.10", file.0.display()));
+    assert!(!text(&other).contains("cannot be an ISATAP host"), "{}", text(&other));
+}
+
+#[test]
+fn a_plan_that_ends_with_its_process_has_nothing_to_take_back() {
+    let file = File::new("process.toml", TUNNEL);
+    let undo = plan(&format!("{} --for isatap --link isatap0 --local 10.0.0.2 --undo", file.0.display()));
+    assert_eq!((undo.status.code(), text(&undo).starts_with("# Nothing to take back")), (Some(0), true), "{undo:?}");
 }

@@ -188,3 +188,16 @@ fn ppx_12_a_port_that_is_taken_is_told_with_who_can_say_by_whom() {
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains(&format!("cannot listen at {place}: ")) && error.contains("ss -ltnp"), "{error}");
 }
+
+#[test]
+fn without_a_rule_show_says_so() {
+    let folder = std::env::temp_dir().join(format!("isatap-portproxy-none-{}", std::process::id()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_isatap"));
+    let output = command.args(["portproxy", "show"]).env("ISATAP_RUNTIME_DIR", &folder).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), error.contains("no rule of the port proxy runs here")),
+        (Some(2), true),
+        "{error}"
+    );
+}

@@ -46,6 +46,10 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let runtime = RuntimeDir::new();
     let running = if args.dev.is_none() { runtime.devices() } else { Vec::new() };
     let listed = !running.is_empty();
+    if !listed && args.dev.is_none() && !control::ask_port_proxies(&runtime)?.is_empty() {
+        output::say("only rules of the port proxy run here, and no link to examine; see isatap portproxy show");
+        return Ok(Status::Done);
+    }
     let one = || vec![args.dev.clone().unwrap_or_else(|| ISATAP_DEVICE.to_owned())];
     let devices = if listed { running } else { one() };
     let mut out = output::answer();
@@ -99,6 +103,7 @@ fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Exam
         Examined { role: String::new(), steps: &[], findings: vec![finding] }
     };
     let Some(before) = evidence(runtime, device)? else { return Ok(no_daemon()) };
+    let others = others(runtime, device);
     let arrivals = Arrivals::listen();
     let began = Instant::now();
     // Whoever has nobody to ask says so; that the answer comes is seen below.
@@ -125,7 +130,11 @@ fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Exam
         std::thread::sleep(Duration::from_millis(100));
     };
     let elapsed = began.elapsed().as_secs();
-    let arrived = arrivals.and_then(Arrivals::end);
+    let mut arrived = arrivals.and_then(Arrivals::end);
+    if let Some(arrived) = arrived.as_mut().filter(|arrived| !arrived.is_empty()) {
+        let elsewhere = heard_elsewhere(&others, &self::others(runtime, device));
+        arrived.retain(|arrived| !elsewhere.contains(&arrived.from));
+    }
     let addresses: Vec<_> = after.status.addresses.iter().map(|address| address.address).collect();
     // Two Teredo clients of one machine take each other's packets.
     let is_rival = |address: &Ipv6Addr| addresses.contains(address) || (is_client && PREFIX.contains(address));
@@ -145,6 +154,24 @@ fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Exam
     let before = before.status.packets;
     let facts = Facts { command, evidence: after, unsent, elapsed, answered, before, arrived, kernel, probes, teredo };
     Ok(Examined { role, steps, findings: diagnose(&facts) })
+}
+
+/// What the other links here say of themselves.
+fn others(runtime: &RuntimeDir, device: &str) -> Vec<Link> {
+    let others = runtime.devices().into_iter().filter(|other| other != device);
+    let status = others.filter_map(|other| control::ask(runtime, &other, Request::Status).ok());
+    status.filter_map(|status| serde_json::from_value(status).ok()).collect()
+}
+
+/// The peers of links that have taken something between two looks: what they sent is no other link's.
+fn heard_elsewhere(before: &[Link], after: &[Link]) -> Vec<Ipv4Addr> {
+    let taken = |link: &Link| link.packets.delivered.saturating_add(link.packets.consumed);
+    let has_taken = |link: &&Link| {
+        let known = before.iter().find(|known| known.dev == link.dev);
+        known.is_none_or(|known| taken(link) != taken(known))
+    };
+    let peers = |link: &Link| link.remote.into_iter().chain(link.prl.iter().map(|row| row.address)).collect::<Vec<_>>();
+    after.iter().filter(has_taken).flat_map(peers).collect()
 }
 
 /// The routers and the Teredo server that were heard between two looks.
@@ -212,7 +239,14 @@ fn print(out: &mut impl Write, colour: bool, device: &str, examined: &Examined) 
     let (findings, role) = (&examined.findings, &examined.role);
     let colon = if role.is_empty() { String::new() } else { format!(": {role}") };
     writeln!(out, "{}{colon}", paint("1", device))?;
+    let mut before = None;
     for finding in findings {
+        // Of a link that rests the same is unknown of each step.
+        let said = finding.seen.as_ref().filter(|_| finding.unknown && finding.warning.is_none());
+        if said.is_some() && std::mem::replace(&mut before, said) == said {
+            continue;
+        }
+        before = said;
         let step = format!("{:<8}", finding.step.as_str());
         if finding.ok {
             let mark = if finding.unknown { paint("33", "?   ") } else { paint("32", "ok  ") };

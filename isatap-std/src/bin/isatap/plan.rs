@@ -6,7 +6,7 @@ use clap::Subcommand;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_std::config::Config;
 use isatap_std::plan::recipe::{ManageOut, NativeManageOut, RECIPES};
-use isatap_std::plan::{Given, Platform, Step, interface, of_device, of_links, script, without_link};
+use isatap_std::plan::{Given, Platform, Step, interface, of_device, of_links, script, without_link, wrong_local};
 use isatap_std::resolve::Entry;
 use isatap_std::spec::{AddressWithLength, LinkSpec};
 use serde::Serialize;
@@ -134,6 +134,9 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             "cannot give the other end the address {}: no tunnel of {file} has its prefix; give one beside this end's",
             other.address
         )));
+    }
+    if let (Some(local), Some(why)) = (args.local, wrong_local(&chosen, &config.links, &given)) {
+        return Err(Failure::Usage(format!("cannot plan the other end at {local}: {why}")));
     }
     let steps = match &args.link {
         Some(device) => of_device(device, &config.links, args.how.platform, &given),

@@ -67,6 +67,12 @@ pub(crate) fn run(args: Args) -> Result<Status, Failure> {
 fn show(args: &ShowArgs) -> Result<Status, Failure> {
     let runtime = RuntimeDir::new();
     let mut rules = control::ask_port_proxies(&runtime)?;
+    if rules.is_empty() {
+        let folder = runtime.path().display();
+        return Err(Failure::Refused(format!(
+            "no rule of the port proxy runs here, by {folder}; start one, as isatap portproxy --listen 8080"
+        )));
+    }
     if let Some(direction) = args.direction {
         rules.retain(|rule| rule["direction"] == direction.as_str());
     }

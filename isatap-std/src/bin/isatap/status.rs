@@ -100,13 +100,16 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
         writeln!(out, "    rests: this machine has IPv6 by {device}")?;
     }
     match (status.locators.as_slice(), &status.waiting) {
-        ([], Some(what)) => writeln!(out, "    waits for {what}")?,
+        ([], Some(_)) => {}
         ([], None) if status.resting => {}
         ([], None) => writeln!(out, "    no IPv4 address to send from")?,
         (locators, _) => {
             let list: Vec<String> = locators.iter().map(ToString::to_string).collect();
             writeln!(out, "    from {}", list.join(", "))?;
         }
+    }
+    if let Some(what) = &status.waiting {
+        writeln!(out, "    waits for {what}")?;
     }
     for address in &status.addresses {
         write!(out, "    address {}/{}", Dotted(address.address), address.prefix_length)?;

@@ -13,7 +13,8 @@ use crate::error::Error;
 use crate::spec::AddressWithLength;
 
 /// Reach DirectAccess clients from hosts with native IPv6 on the network of the server: an address in
-/// its prefix, and two routes to its clients, instead of a default route. `S64-41`
+/// its prefix, and two routes to its clients, instead of a default route.
+// S64-41
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "args", derive(clap::Args))]
 pub struct NativeManageOut {

@@ -75,6 +75,8 @@ pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status:
                 && let Some(what) = fixed.lease.as_ref().and_then(|lease| lease.waiting())
             {
                 status.waiting.get_or_insert(what);
+                // What an earlier lease said holds no longer. S6R-14
+                (status.remote, status.relay_answers, status.delegated) = (None, None, None);
             }
         }
         AnyInterface::SixRdRelay(relay) => {
