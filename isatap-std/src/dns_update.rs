@@ -6,8 +6,9 @@
 //! and each hour where it did not, should somebody have changed the zone.
 //!
 //! Only records that this node made are replaced: an update takes for granted that the name has
-//! exactly those. They are remembered in the runtime folder, so that a daemon that was killed finds
-//! them again. At the end they are removed.
+//! exactly those. An update may be applied although its answer is lost. So its addresses are
+//! remembered in the runtime folder before it is sent: they are this node's until an answer says what
+//! became of them, for the daemon after one that was killed, too. At the end the records are removed.
 //!
 //! # Security limits
 //!
@@ -17,23 +18,26 @@
 //! looked up in the DNS, which proves nothing; but an update says nothing that is secret, and an
 //! answer counts only with the key's signature.
 
+mod connection;
 mod key_file;
+mod memory;
 mod message;
+#[cfg(test)]
+mod tests;
 
-use self::message::{Change, Transaction, Verdict};
+use self::connection::Connections;
+use self::memory::Memory;
+use self::message::{Change, Verdict};
 use crate::error::Error;
-use crate::resolve::{
-    AddressLookup as _, Name, ResolvConf, StubClient, WireName, ask_tcp, first_answer, random_id, wire_name,
-};
+use crate::resolve::{AddressLookup as _, Name, ResolvConf, StubClient, WireName, first_answer, random_id, wire_name};
 use crate::spec::{DnsServer, DnsUpdate};
 use domain::base::iana::{Rcode, Rtype};
 use domain::tsig::{Key, ValidationError};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,7 +49,7 @@ const LAST_RETRY: Duration = Duration::from_secs(600);
 const REFRESH: Duration = Duration::from_secs(3600);
 /// For one attempt, with all its questions.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// For the last one, which a daemon's end waits for.
+/// For the last one of all names together, which a daemon's end waits for.
 const LAST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What an updater tells.
@@ -65,12 +69,16 @@ pub(crate) struct State {
     pub(crate) failure: Option<String>,
 }
 
-/// Keeps the records of one name. Its drop removes them, which takes 3 seconds at most.
+/// Keeps the records of one name. Its drop removes them, which takes 4 seconds at most from [`close`](Self::close) on.
 #[derive(Debug)]
 pub(crate) struct Updater {
     name: String,
     addresses: BTreeMap<String, BTreeSet<Ipv6Addr>>,
-    wanted: Sender<Vec<Ipv6Addr>>,
+    /// `None`: no more is to come.
+    wanted: Option<Sender<Vec<Ipv6Addr>>>,
+    connections: Connections,
+    /// When it was closed.
+    closed: Option<Instant>,
     /// Dropped by the thread at its end.
     end: Receiver<()>,
     state: Arc<Mutex<State>>,
@@ -92,25 +100,35 @@ impl Updater {
         let state = Arc::new(Mutex::new(State::default()));
         let (wanted, changes) = channel();
         let (alive, end) = channel::<()>();
+        let connections = Connections::default();
+        let memory = Memory::open(memory, name.as_str());
         let mut worker = Worker {
             zone: wire_name(&spec.zone),
             wire: wire_name(&name),
             name: name.as_str().to_owned(),
             spec: spec.clone(),
             key,
-            memory: memory.map(|folder| folder.join(format!("{}.dns", name.as_str().replace('/', "_")))),
-            published: Vec::new(),
+            published: memory.all().iter().copied().collect(),
+            memory,
             wanted: Vec::new(),
+            connections: connections.clone(),
             state: state.clone(),
             tell: Box::new(tell),
         };
-        worker.remember_from_before();
         crate::thread::spawn("isatap-update", move || {
             worker.work(&changes);
             drop(alive);
         })
         .map_err(|error| Error::refused("start", "the thread of DNS updates", error))?;
-        Ok(Self { name: name.as_str().to_owned(), addresses: BTreeMap::new(), wanted, end, state })
+        Ok(Self {
+            name: name.as_str().to_owned(),
+            addresses: BTreeMap::new(),
+            wanted: Some(wanted),
+            connections,
+            closed: None,
+            end,
+            state,
+        })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -142,16 +160,25 @@ impl Updater {
 
     fn send(&self) {
         let all: BTreeSet<Ipv6Addr> = self.addresses.values().flatten().copied().collect();
-        // Its thread ends with this value alone.
-        let _ = self.wanted.send(all.into_iter().collect());
+        if let Some(wanted) = &self.wanted {
+            // Its thread ends with this value alone.
+            let _ = wanted.send(all.into_iter().collect());
+        }
+    }
+
+    /// Begins to remove the records and does not wait for that, as drop does. What is being asked is cut.
+    pub(crate) fn close(&mut self) {
+        self.closed.get_or_insert_with(Instant::now);
+        self.connections.cut();
+        self.wanted = None;
     }
 }
 
 impl Drop for Updater {
     fn drop(&mut self) {
-        let (closed, _) = channel();
-        drop(std::mem::replace(&mut self.wanted, closed));
-        let _ = self.end.recv_timeout(LAST_PATIENCE + Duration::from_secs(1));
+        self.close();
+        let waited = self.closed.map_or(Duration::ZERO, |at| at.elapsed());
+        let _ = self.end.recv_timeout((LAST_PATIENCE + Duration::from_secs(1)).saturating_sub(waited));
     }
 }
 
@@ -192,11 +219,12 @@ struct Worker {
     wire: WireName,
     name: String,
     key: Option<Key>,
-    /// Where `published` stands for who comes after us.
-    memory: Option<PathBuf>,
-    /// What the name has by us.
+    /// What the name may have by us.
+    memory: Memory,
+    /// What the name has, as far as we know.
     published: Vec<Ipv6Addr>,
     wanted: Vec<Ipv6Addr>,
+    connections: Connections,
     state: Arc<Mutex<State>>,
     tell: Box<dyn FnMut(Told) + Send>,
 }
@@ -220,13 +248,18 @@ impl Worker {
             }
         }
         self.wanted.clear();
-        self.attempt(Instant::now() + LAST_PATIENCE);
+        let ended = self.connections.mend().unwrap_or_else(Instant::now);
+        self.attempt(ended + LAST_PATIENCE);
     }
 
     /// Tries, and tells how that went where it is news.
     fn attempt(&mut self, until: Instant) -> bool {
         let before = self.published.clone();
         let outcome = self.update(until);
+        if self.connections.is_cut() && outcome.is_err() {
+            // The last one comes, and says how that went.
+            return false;
+        }
         let known = lock(&self.state).failure.clone();
         let list = |addresses: &[Ipv6Addr]| addresses.iter().map(|address| format!(" {address}")).collect::<String>();
         let told = match (&outcome, &known) {
@@ -258,19 +291,17 @@ impl Worker {
 
     /// Makes the records what they should be; the server that did it, if there was anything to do.
     fn update(&mut self, until: Instant) -> Result<Option<SocketAddr>, String> {
-        if self.published.is_empty() && self.wanted.is_empty() {
+        if self.published.is_empty() && self.wanted.is_empty() && self.memory.all().is_empty() {
             return Ok(None);
         }
         let server = self.find_server(until)?;
         // Once more for records that are others than was thought.
         for _ in 0..3 {
             if self.send(server, until)? {
-                self.published = self.wanted.clone();
-                self.remember();
                 return Ok(Some(server));
             }
             let there = self.look(server, until)?;
-            let is_ours = there.iter().all(|there| self.published.contains(there) || self.wanted.contains(there));
+            let is_ours = there.iter().all(|there| self.memory.all().contains(there) || self.wanted.contains(there));
             if !is_ours && !self.spec.replace {
                 let foreign: Vec<String> = there.iter().map(ToString::to_string).collect();
                 return Err(format!(
@@ -285,19 +316,35 @@ impl Worker {
     }
 
     /// `false`: the name has other records than it should have before.
-    fn send(&self, server: SocketAddr, until: Instant) -> Result<bool, String> {
+    fn send(&mut self, server: SocketAddr, until: Instant) -> Result<bool, String> {
         let (expected, wanted) = (self.published.as_slice(), self.wanted.as_slice());
         let change = Change { zone: &self.zone, name: &self.wire, expected, wanted, ttl: self.spec.ttl };
-        let exchange = |id| -> io::Result<(Verdict, Option<Transaction>)> {
+        let before = self.memory.all().clone();
+        let memory = &mut self.memory;
+        let exchange = |id| -> io::Result<Verdict> {
             let (message, transaction) = message::update(id, &change, self.key.as_ref())?;
-            let answer = ask_tcp(server, message.as_stream_slice(), until)?;
-            Ok((message::verdict(answer, id, transaction.as_ref())?, transaction))
+            // The server may do it although its answer never comes.
+            let perhaps = before.iter().chain(wanted).copied().collect();
+            let remember = || memory.set(perhaps);
+            let answer = self.connections.ask(server, message.as_stream_slice(), until, remember)?;
+            message::verdict(answer, id, transaction.as_ref())
         };
-        let (verdict, _) = random_id().and_then(exchange).map_err(|error| unheard(server, &error))?;
-        match verdict {
-            Verdict::Said(Rcode::NOERROR) => Ok(true),
-            Verdict::Said(Rcode::YXRRSET | Rcode::NXRRSET) => Ok(false),
-            Verdict::Said(rcode) => Err(self.refusal(server, rcode)),
+        match random_id().and_then(exchange).map_err(|error| unheard(server, &error))? {
+            Verdict::Said(Rcode::NOERROR) => {
+                self.memory.set(self.wanted.iter().copied().collect());
+                self.published = self.wanted.clone();
+                Ok(true)
+            }
+            // A server that hands updates on says so too where only the answer was lost.
+            Verdict::Said(rcode @ Rcode::SERVFAIL) => Err(self.refusal(server, rcode)),
+            Verdict::Said(rcode) => {
+                // It has done nothing.
+                self.memory.set(before);
+                match rcode {
+                    Rcode::YXRRSET | Rcode::NXRRSET => Ok(false),
+                    _ => Err(self.refusal(server, rcode)),
+                }
+            }
             Verdict::Signature(rcode, error) => Err(self.mistrust(server, rcode, error)),
         }
     }
@@ -340,7 +387,7 @@ impl Worker {
     fn look(&self, server: SocketAddr, until: Instant) -> Result<Vec<Ipv6Addr>, String> {
         let exchange = |id| -> io::Result<Vec<Ipv6Addr>> {
             let message = message::query(id, &self.wire, Rtype::AAAA, false)?;
-            message::addresses(ask_tcp(server, message.as_stream_slice(), until)?, id, &self.wire)
+            message::addresses(self.connections.ask(server, message.as_stream_slice(), until, || ())?, id, &self.wire)
         };
         let mut there = random_id().and_then(exchange).map_err(|error| unheard(server, &error))?;
         there.sort_unstable();
@@ -360,7 +407,11 @@ impl Worker {
                 let ask = |server, until| {
                     let exchange = |id| {
                         let message = message::query(id, &self.zone, Rtype::SOA, true)?;
-                        message::primary(ask_tcp(server, message.as_stream_slice(), until)?, id, &self.zone)
+                        message::primary(
+                            self.connections.ask(server, message.as_stream_slice(), until, || ())?,
+                            id,
+                            &self.zone,
+                        )
                     };
                     random_id().and_then(exchange).map_err(|error| match error.kind() {
                         io::ErrorKind::Other => crate::resolve::Failure::NoSuchName,
@@ -379,29 +430,6 @@ impl Worker {
         let first = found.addresses.first().ok_or_else(|| format!("the server {name} has no IPv4 address"))?;
         Ok(SocketAddr::new(IpAddr::V4(*first), port))
     }
-
-    fn remember_from_before(&mut self) {
-        let read = |file| {
-            let mut text = String::new();
-            open(file, OpenOptions::new().read(true))?.read_to_string(&mut text).map(|_| text)
-        };
-        let text = self.memory.as_ref().and_then(|file| read(file).ok()).unwrap_or_default();
-        self.published = text.lines().filter_map(|line| line.parse().ok()).collect();
-    }
-
-    /// Not being able to costs something only where this process is killed.
-    fn remember(&self) {
-        let Some(file) = &self.memory else { return };
-        let text: String = self.published.iter().map(|address| format!("{address}\n")).collect();
-        let write =
-            || open(file, OpenOptions::new().write(true).create(true).truncate(true))?.write_all(text.as_bytes());
-        let _ = if text.is_empty() { fs::remove_file(file) } else { write() };
-    }
-}
-
-/// Through no link, and without waiting: daemons of other users may make files in that folder.
-fn open(file: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    options.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file)
 }
 
 fn unheard(server: SocketAddr, error: &io::Error) -> String {
@@ -409,28 +437,5 @@ fn unheard(server: SocketAddr, error: &io::Error) -> String {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => format!("{server} does not answer by TCP"),
         io::ErrorKind::UnexpectedEof => format!("{server} hung up"),
         _ => format!("asking {server}: {error}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_within_their_zone() {
-        let full = |name: Option<&str>| {
-            let mut spec = DnsUpdate::new("example.com".parse().unwrap());
-            spec.name = name.map(|name| name.parse().unwrap());
-            full_name(&spec).map(|name| name.as_str().to_owned()).map_err(|error| error.to_string())
-        };
-        assert_eq!(full(Some("host")).unwrap(), "host.example.com");
-        assert_eq!(full(Some("a.b")).unwrap(), "a.b.example.com");
-        assert_eq!(full(Some("host.example.com.")).unwrap(), "host.example.com");
-        assert_eq!(full(Some("example.com.")).unwrap(), "example.com");
-        assert!(full(Some("host.example.org.")).unwrap_err().contains("is not within it"));
-        assert!(full(Some("hostexample.com.")).unwrap_err().contains("is not within it"));
-        let own = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-        let own = own.trim().split('.').next().unwrap().to_ascii_lowercase();
-        assert_eq!(full(None).unwrap(), format!("{own}.example.com"));
     }
 }

@@ -72,7 +72,7 @@ use isatap_core::isatap::ResolveFailure;
 
 pub use self::client::StubClient;
 #[cfg(all(target_os = "linux", feature = "dns-update"))]
-pub(crate) use self::client::{ask_tcp, first_answer, random_id};
+pub(crate) use self::client::{exchange_tcp, first_answer, random_id, remaining};
 pub use self::discard::{Discard, Discards};
 pub use self::llmnr::{LlmnrReply, llmnr_reply};
 pub use self::lookup::Lookup;

@@ -309,7 +309,7 @@ impl Run {
     }
 
     /// Keeps the global addresses of all links in the DNS from now on: see [`DnsUpdate`]. The
-    /// records go when the value is dropped, which takes 3 seconds at most where the server does
+    /// records go when the value is dropped, which takes 4 seconds at most where servers do
     /// not answer. Call it once.
     ///
     /// # Errors

@@ -166,12 +166,12 @@ fn ask_udp(
 }
 
 /// RFC 1035 §4.2.2: each message behind its length in two octets, the question too.
-pub(crate) fn ask_tcp(server: SocketAddr, question: &[u8], until: Instant) -> io::Result<Vec<u8>> {
+fn ask_tcp(server: SocketAddr, question: &[u8], until: Instant) -> io::Result<Vec<u8>> {
     exchange_tcp(TcpStream::connect_timeout(&server, remaining(until)?)?, question, until)
 }
 
 /// The same by a connection that there is.
-pub(super) fn exchange_tcp(mut stream: TcpStream, question: &[u8], until: Instant) -> io::Result<Vec<u8>> {
+pub(crate) fn exchange_tcp(mut stream: TcpStream, question: &[u8], until: Instant) -> io::Result<Vec<u8>> {
     stream.set_write_timeout(Some(remaining(until)?))?;
     stream.write_all(question)?;
     let mut length = [0; 2];
@@ -197,7 +197,7 @@ pub(super) fn read_exact(stream: &mut TcpStream, mut out: &mut [u8], until: Inst
 }
 
 /// The time left; an error when there is none, since a socket's timeout cannot be zero.
-pub(super) fn remaining(until: Instant) -> io::Result<Duration> {
+pub(crate) fn remaining(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(io::ErrorKind::TimedOut.into());

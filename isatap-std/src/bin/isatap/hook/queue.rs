@@ -33,7 +33,8 @@ impl Queue {
         if let LinkEvent::Started { role } = event {
             self.roles.insert(dev.clone(), role.clone());
         }
-        let role = self.roles.get(&dev).cloned();
+        let is_end = *event == LinkEvent::Ended;
+        let role = if is_end { self.roles.remove(&dev) } else { self.roles.get(&dev).cloned() };
         let Some(job) = Job::new(dev, role, event) else { return };
         self.jobs
             .retain(|waiting| waiting.dev != job.dev || (job.event != "ended" && waiting.subject() != job.subject()));
