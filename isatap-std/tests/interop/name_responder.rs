@@ -314,6 +314,8 @@ fn nam_25_a_reload_refuses_a_port_that_it_cannot_have_and_the_router_goes_on() {
     assert_eq!(index(), before);
     assert!(!daemon.output().contains("was made again"), "{}", daemon.output());
     drop(other);
+    // A child that another test starts right now has the socket until it becomes its program.
+    wait_until("a free port", PATIENCE, || !node.succeeds("ss -Huan 'sport = :5355' | grep -q ."));
     daemon.signal("HUP");
     daemon.wait_for_line("answers to the name isatap on eth0 by llmnr", PATIENCE);
     // What the router itself has is free for what it becomes.
