@@ -4,16 +4,13 @@
 //! of which the last one counts, and `NAME=VALUE` lines, as a script of busybox' `udhcpc` writes
 //! them from its environment. [RFC 5969 §7.1.1]
 
+mod file;
+
+pub(crate) use file::{FOLDER_WAIT, LeaseFile};
+
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::sixrd::dhcp::{self, SixRdOption};
-use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use std::ffi::OsString;
-use std::fs;
-use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// A lease, as far as it matters here.
@@ -21,9 +18,13 @@ use std::time::{Duration, SystemTime};
 pub(crate) struct Lease {
     /// The value of option 212, checked; `None`: it has none.
     option: Option<Vec<u8>>,
-    /// When it ends; `None`: that is not said.
-    pub(crate) ends: Option<SystemTime>,
+    /// When it ends, by the clock at the time of writing; `None`: the file does not say.
+    ends: Option<SystemTime>,
 }
+
+/// Seconds from 1970 to 2026. A clock that shows less is not set: no machine without a battery
+/// knows the time before NTP tells it.
+const CLOCK_IS_SET: Duration = Duration::from_secs(1_767_225_600);
 
 impl Lease {
     /// Its 6rd domain.
@@ -43,6 +44,15 @@ impl Lease {
         let option = found.option.filter(|value| !value.is_empty()).map(|value| bytes_of(&value)).transpose()?;
         Ok(Self { option, ends: found.ends })
     }
+
+    /// How long it lasts from now on, if it says so, and was written at that time. A file that was
+    /// written before the clock was set, or in the future, counts as written now.
+    fn left(&self, written: SystemTime, now: SystemTime) -> Option<Duration> {
+        let ends = self.ends?;
+        let is_set = |time: SystemTime| time >= SystemTime::UNIX_EPOCH + CLOCK_IS_SET;
+        let from = if is_set(written) || !is_set(now) { now.max(written) } else { written };
+        Some(ends.duration_since(from).unwrap_or_default())
+    }
 }
 
 /// What stands in a file.
@@ -56,6 +66,11 @@ struct Found {
 fn is_option(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.contains("6rd") || name.ends_with("212")
+}
+
+/// Whether a file of `dhclient`, which is still open for writing, has no lease that is cut short.
+fn is_whole(text: &str) -> bool {
+    text.rsplit_once("lease {").is_some_and(|(_, last)| last.contains('}'))
 }
 
 /// The last lease of a device.
@@ -166,99 +181,6 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     (of_years + (month * 153 + 2) / 5 + day).checked_sub(719_469)
 }
 
-/// A file that a DHCP client writes, and what it said last; readable when it is to be
-/// [read](Self::take_news) again.
-#[derive(Debug)]
-pub(crate) struct LeaseFile {
-    path: PathBuf,
-    device: Option<String>,
-    inotify: Inotify,
-    /// Whether the folder is there and watched.
-    is_watched: bool,
-    told: Option<Result<Lease, String>>,
-}
-
-/// How often a folder is looked for that is not there yet.
-pub(crate) const FOLDER_WAIT: Duration = Duration::from_secs(5);
-
-impl LeaseFile {
-    /// # Errors
-    ///
-    /// Out of descriptors.
-    pub(crate) fn open(path: &Path, device: Option<&str>) -> io::Result<Self> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let path = std::path::absolute(path)?;
-        let mut file = Self { path, device: device.map(str::to_owned), inotify, is_watched: false, told: None };
-        file.watch();
-        Ok(file)
-    }
-
-    /// The folder, since the file is replaced rather than changed, and may not be there yet.
-    fn watch(&mut self) {
-        let changes = AddWatchFlags::IN_CLOSE_WRITE
-            | AddWatchFlags::IN_MOVED_TO
-            | AddWatchFlags::IN_MOVED_FROM
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_DELETE_SELF;
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        self.is_watched = self.is_watched || self.inotify.add_watch(folder, changes).is_ok();
-    }
-
-    /// Whether nothing tells of changes, so that it is to be looked at from time to time.
-    pub(crate) fn is_unwatched(&self) -> bool {
-        !self.is_watched
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What the file said last.
-    pub(crate) fn lease(&self) -> Option<&Lease> {
-        self.told.as_ref()?.as_ref().ok()
-    }
-
-    /// What the file says, if that is something else than before; an error is what is wrong with it.
-    pub(crate) fn take_news(&mut self) -> Option<Result<Lease, String>> {
-        let name: Option<OsString> = self.path.file_name().map(OsString::from);
-        loop {
-            match self.inotify.read_events() {
-                Ok(events) => {
-                    self.is_watched &= events.iter().all(|event| !event.mask.contains(AddWatchFlags::IN_IGNORED));
-                    let is_its = |other: &Option<OsString>| other.is_none() || *other == name;
-                    if !events.iter().any(|event| is_its(&event.name)) && self.told.is_some() {
-                        return None;
-                    }
-                }
-                Err(Errno::EINTR) => {}
-                Err(_) => break,
-            }
-        }
-        self.watch();
-        let now = self.read();
-        if self.told.as_ref() == Some(&now) {
-            return None;
-        }
-        self.told = Some(now.clone());
-        Some(now)
-    }
-
-    fn read(&self) -> Result<Lease, String> {
-        let read = || Ok((fs::read_to_string(&self.path)?, fs::metadata(&self.path)?.modified()?));
-        match read() {
-            Ok((text, written)) => Lease::read(&text, written, self.device.as_deref()),
-            Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => Ok(Lease::default()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
-impl AsFd for LeaseFile {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,6 +224,25 @@ mod tests {
     }
 
     #[test]
+    fn s6r_8_a_lease_that_was_written_before_the_clock_was_set_lasts_as_long_as_it_says() {
+        let seconds = |seconds| AT + Duration::from_secs(seconds);
+        let year = 31_536_000;
+        let (early, now) = (seconds(20), seconds(56 * year + 20_000_000));
+        let left = |text: &str, written, now| {
+            Lease::read(text, written, None).unwrap().left(written, now).map(|left| left.as_secs())
+        };
+        let lines = "lease=86400\n";
+        assert_eq!(left(lines, early, seconds(50)), Some(86_370), "one clock, which nobody has set");
+        assert_eq!(left(lines, early, now), Some(86_400), "NTP came between");
+        assert_eq!(left(lines, now + Duration::from_secs(900), now), Some(86_400), "written in the future");
+        assert_eq!(left(lines, now, now + Duration::from_secs(900)), Some(85_500));
+        assert_eq!(left(lines, now, now + Duration::from_secs(90_000)), Some(0));
+        assert_eq!(left("", now, now), None);
+        let dhclient = "lease {\n  expire 5 1970/01/02 00:00:20;\n}\n";
+        assert_eq!(left(dhclient, early, now), Some(86_400));
+    }
+
+    #[test]
     fn s6r_14_lines_of_a_script_are_read() {
         let expected = Some((8, "2001:db8::/32".to_owned(), vec![Ipv4Addr::new(10, 0, 0, 1)]));
         for text in [
@@ -339,33 +280,5 @@ mod tests {
         assert_eq!(days(2000, 2, 29).unwrap() + 1, days(2000, 3, 1).unwrap());
         assert_eq!(days(2100, 2, 28).unwrap() + 1, days(2100, 3, 1).unwrap());
         assert_eq!(days(2026, 12, 1), Some(1_796_119_200 / 86_400));
-    }
-
-    #[test]
-    fn a_file_that_comes_changes_and_goes_is_news_each_time() {
-        let folder = std::env::temp_dir().join(format!("isatap-lease-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        let path = folder.join("lease");
-        let mut file = LeaseFile::open(&path, None).unwrap();
-        assert!(file.is_unwatched());
-        assert_eq!(file.take_news(), Some(Ok(Lease::default())));
-        fs::create_dir(&folder).unwrap();
-        assert_eq!(file.take_news(), None);
-        assert!(!file.is_unwatched());
-        fs::write(folder.join("other"), "x").unwrap();
-        assert_eq!(file.take_news(), None);
-        for (number, prefix) in ["2001:db8::", "2001:db9::"].into_iter().enumerate() {
-            // As careful programs do it, and as careless ones.
-            let to = if number == 0 { folder.join("new") } else { path.clone() };
-            fs::write(&to, format!("ip6rd='8 32 {prefix} 10.0.0.1'\n")).unwrap();
-            fs::rename(&to, &path).unwrap();
-            let news = file.take_news().unwrap().unwrap();
-            assert_eq!(news.option().unwrap().prefix().address().to_string(), prefix);
-        }
-        fs::write(&path, "ip6rd=nonsense\n").unwrap();
-        assert!(file.take_news().unwrap().is_err());
-        fs::remove_file(&path).unwrap();
-        assert_eq!(file.take_news(), Some(Ok(Lease::default())));
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -91,6 +91,8 @@ pub mod service;
 #[cfg(target_os = "linux")]
 pub mod signal;
 #[cfg(target_os = "linux")]
+mod small_file;
+#[cfg(target_os = "linux")]
 pub mod teredo;
 mod thread;
 #[cfg(target_os = "linux")]

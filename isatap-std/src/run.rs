@@ -100,6 +100,8 @@ struct Begun {
     home: Home,
     /// When it began.
     since: Instant,
+    /// Why it could not be made again, as last told.
+    failure: Option<String>,
 }
 
 /// What a link is made of.
@@ -231,7 +233,7 @@ impl Run {
             }
             None => self.home_of(wanted)?,
         };
-        self.links.push(Begun { wanted: wanted.clone(), home, since: self.poller.clock().now() });
+        self.links.push(Begun { wanted: wanted.clone(), home, since: self.poller.clock().now(), failure: None });
         Ok(())
     }
 

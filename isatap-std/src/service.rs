@@ -34,7 +34,7 @@ pub(crate) use member::Member;
 pub(crate) use observer::Observer;
 pub(crate) use proto41::{LAST_WORDS, LastWords, Proto41Role, check_here, check_ports};
 pub(crate) use teredo::{Surroundings, missing as missing_for_teredo, open as open_teredo, secrets as secrets_of};
-pub(crate) use waiting::Waiting;
+pub(crate) use waiting::{News, Waiting};
 
 use self::role::{Common, Environment, Role, View};
 #[cfg(feature = "control")]

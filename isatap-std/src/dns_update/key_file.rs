@@ -1,15 +1,11 @@
 //! A TSIG key as BIND writes it: `key "name" { algorithm hmac-sha256; secret "base64"; };`
 
 use crate::error::Error;
+use crate::small_file;
 use domain::tsig::{Algorithm, Key, KeyName};
 use domain::utils::base64;
-use std::fs::File;
-use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-
-/// No file of one key is longer.
-const LONGEST: u64 = 64 << 10;
 
 /// Reads a file, which nobody but its owner and group may read.
 ///
@@ -18,19 +14,13 @@ const LONGEST: u64 = 64 << 10;
 /// It cannot be read, everybody may read it, or it is no key.
 pub(super) fn load(path: &Path) -> Result<Key, Error> {
     let name = &path.display();
-    let mut text = String::new();
-    let mode = File::open(path)
-        .and_then(|file| {
-            let mode = file.metadata()?.permissions().mode();
-            file.take(LONGEST).read_to_string(&mut text)?;
-            Ok(mode)
-        })
+    let (bytes, about) = small_file::read(path)
         .map_err(|error| Error::refused("read the key in", name, error).with_advice("give a readable file"))?;
-    if mode & 0o007 != 0 {
+    if about.permissions().mode() & 0o007 != 0 {
         let error = Error::usage("use the key in", name, "everybody may read the file");
         return Err(error.with_advice(format!("chmod 640 {name}")));
     }
-    parse(&text).map_err(|why| {
+    parse(&String::from_utf8_lossy(&bytes)).map_err(|why| {
         Error::usage("use the key in", name, why).with_advice("write one by: tsig-keygen NAME > FILE; chmod 640 FILE")
     })
 }

@@ -2,7 +2,7 @@
 
 use super::{Begun, Home, Run, Wanted};
 use crate::error::Error;
-use crate::service::Notice;
+use crate::service::{News, Notice};
 use crate::spec::LinkSpec;
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
@@ -18,6 +18,8 @@ const LAST_WAIT: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Retry {
     due: Instant,
+    /// It is tried no sooner, whatever comes.
+    earliest: Instant,
     /// The wait after the next failure.
     wait: Duration,
     loss: Loss,
@@ -36,7 +38,8 @@ enum Loss {
 impl Retry {
     /// Of a device that was made at this time.
     fn after(made: Instant, now: Instant) -> Self {
-        Self { due: now.max(made.saturating_add(FIRST_WAIT)), wait: FIRST_WAIT, loss: Loss::Deleted }
+        let due = now.max(made.saturating_add(FIRST_WAIT));
+        Self { due, earliest: due, wait: FIRST_WAIT, loss: Loss::Deleted }
     }
 
     /// Of a link that cannot begin without an IPv4 address.
@@ -46,16 +49,28 @@ impl Retry {
 
     /// Of a link that could not begin again after a reload.
     pub(super) fn after_reload(now: Instant) -> Self {
-        Self { due: now.saturating_add(FIRST_WAIT), wait: FIRST_WAIT, loss: Loss::Reload }
+        let due = now.saturating_add(FIRST_WAIT);
+        Self { due, earliest: due, wait: FIRST_WAIT, loss: Loss::Reload }
     }
 
-    /// Now, however often it has failed.
+    /// Now, however often it has failed: somebody asks for it.
     pub(super) fn hurried(self, now: Instant) -> Self {
         Self { due: self.due.min(now), wait: FIRST_WAIT, ..self }
     }
 
+    /// Sooner, if these news may help, though not sooner than a second after the last try.
+    fn after_news(self, news: News, now: Instant) -> Self {
+        let helps = match news {
+            News::None => false,
+            News::Device => self.loss == Loss::Address,
+            News::Address => true,
+        };
+        if helps { Self { due: self.due.min(now.max(self.earliest)), ..self } } else { self }
+    }
+
     fn failed(self, now: Instant) -> Self {
-        Self { due: now.saturating_add(self.wait), wait: self.wait.saturating_mul(2).min(LAST_WAIT), ..self }
+        let (due, earliest) = (now.saturating_add(self.wait), now.saturating_add(FIRST_WAIT));
+        Self { due, earliest, wait: self.wait.saturating_mul(2).min(LAST_WAIT), ..self }
     }
 
     pub(super) fn due(&self) -> Instant {
@@ -94,10 +109,8 @@ impl Run {
         let mut outcome = self.end_deleted();
         let now = self.poller.clock().now();
         for begun in &mut self.links {
-            if let Home::Waiting(retry, Some((_, waiting))) = &mut begun.home
-                && waiting.take_news()
-            {
-                *retry = retry.hurried(now);
+            if let Home::Waiting(retry, Some((_, waiting))) = &mut begun.home {
+                *retry = retry.after_news(waiting.take_news(), now);
             }
         }
         let due = |at: usize, run: &Self| run.links.get(at)?.home.retry().filter(|retry| retry.due <= now).copied();
@@ -117,12 +130,16 @@ impl Run {
                 *waiting = None;
             }
             let made = self.home_of(&wanted);
-            self.observer.notice(Some(wanted.link.device()), &retry.notice(&wanted.link, made.as_ref().err()));
+            let why = made.as_ref().err().map(ToString::to_string);
+            // The same failure is told once, however often it is met.
+            if why.is_none() || self.links.get(at).is_some_and(|begun| begun.failure != why) {
+                self.observer.notice(Some(wanted.link.device()), &retry.notice(&wanted.link, made.as_ref().err()));
+            }
             is_made |= made.is_ok();
             let home =
                 made.unwrap_or_else(|error| self.wait(&wanted, retry.failed(now), format!("another try: {error}")));
             if let Some(begun) = self.links.get_mut(at) {
-                (begun.since, begun.home) = (now, home);
+                (begun.since, begun.home, begun.failure) = (now, home, why);
             }
         }
         if is_made {
@@ -202,5 +219,22 @@ mod tests {
         let hurried = retry.hurried(seconds(101));
         assert_eq!((hurried.due(), hurried.failed(seconds(101)).due()), (seconds(101), seconds(102)));
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
+    }
+
+    #[test]
+    fn news_of_other_devices_cancel_no_wait() {
+        let seconds = Instant::from_secs;
+        let failed = |retry: Retry| (0..5).fold(retry, |retry, _| retry.failed(seconds(100)));
+        let deleted = failed(Retry::after(seconds(5), seconds(50)));
+        assert_eq!(deleted.due(), seconds(116));
+        assert_eq!(deleted.after_news(News::Device, seconds(100)), deleted, "as when the MTU of another is changed");
+        assert_eq!(failed(Retry::after_reload(seconds(50))).after_news(News::Device, seconds(100)).due(), seconds(116));
+        let waits = failed(Retry::for_address(seconds(50)));
+        for (retry, news) in [(waits, News::Device), (waits, News::Address), (deleted, News::Address)] {
+            let sooner = retry.after_news(news, seconds(100)).after_news(news, seconds(100));
+            assert_eq!(sooner.due(), seconds(101), "not twice in a second");
+            assert_eq!(retry.after_news(news, seconds(103)).due(), seconds(103));
+            assert_eq!(sooner.failed(seconds(101)).due(), seconds(133), "the next wait is as long as it would be");
+        }
     }
 }

@@ -175,7 +175,7 @@ impl Run {
             );
             if let Some(retry) = retry {
                 let home = self.wait(wanted, retry, "another try: a reload ended its device".to_owned());
-                self.links.push(Begun { wanted: wanted.clone(), home, since: now });
+                self.links.push(Begun { wanted: wanted.clone(), home, since: now, failure: None });
             }
         }
         for text in news {

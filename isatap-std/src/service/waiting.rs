@@ -21,12 +21,22 @@ use std::os::fd::AsFd as _;
 #[cfg(feature = "control")]
 const LINK: LinkId = LinkId(0);
 
+/// What may end the waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum News {
+    #[default]
+    None,
+    /// A device has come, changed or gone: it may bring the address that is waited for.
+    Device,
+    /// An IPv4 address has come.
+    Address,
+}
+
 /// See the module. It ends, and leaves the device's name, before the link is tried again.
 pub(crate) struct Waiting {
     status: Status,
     monitor: Monitor,
-    /// Whether something has come that may end the waiting.
-    has_news: bool,
+    news: News,
     #[cfg(feature = "control")]
     watcher: Watcher,
     #[cfg(feature = "control")]
@@ -69,7 +79,7 @@ impl Waiting {
         Ok(Self {
             status,
             monitor,
-            has_news: false,
+            news: News::None,
             #[cfg(feature = "control")]
             watcher,
             #[cfg(feature = "control")]
@@ -79,10 +89,9 @@ impl Waiting {
         })
     }
 
-    /// Whether an IPv4 address has come, or a device has come or gone, since the last call, or
-    /// somebody wants the link to be tried.
-    pub(crate) fn take_news(&mut self) -> bool {
-        std::mem::take(&mut self.has_news)
+    /// What has come since the last call.
+    pub(crate) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
     }
 }
 
@@ -108,10 +117,11 @@ impl Member for Waiting {
         let Source::Owner(Token(number)) = source else { return Ok(()) };
         if number == MONITOR {
             while let Some(event) = self.monitor.next_event()? {
-                self.has_news |= matches!(
-                    event,
-                    Event::Ipv4AddressAdded(_) | Event::LinkChanged(_) | Event::LinkRemoved { .. } | Event::Resync
-                );
+                self.news = self.news.max(match event {
+                    Event::Ipv4AddressAdded(_) | Event::Resync => News::Address,
+                    Event::LinkChanged(_) | Event::LinkRemoved { .. } => News::Device,
+                    _ => News::None,
+                });
             }
         }
         #[cfg(feature = "control")]
@@ -168,9 +178,8 @@ impl Member for Waiting {
         None
     }
 
-    fn solicit(&mut self) {
-        self.has_news = true;
-    }
+    /// Whoever runs it tries it soon.
+    fn solicit(&mut self) {}
 
     fn statuses(&self) -> Vec<Status> {
         vec![self.status.clone()]

@@ -124,6 +124,14 @@ fn mistakes_are_told_what_to_write_instead() {
     }
 }
 
+/// It must not give the kernel the C library's defaults instead.
+#[test]
+fn sel_1_policy_apply_refuses_a_file_that_is_not_there() {
+    let (status, out, error) = tool(&["policy", "apply", "--gai-conf", "/nonexistent/gai.conf"]);
+    assert_eq!((status, out.as_str()), (Some(2), ""));
+    assert!(error.contains("cannot read /nonexistent/gai.conf: No such file"), "{error}");
+}
+
 /// Tables are complete, comments stay, and a change that fails leaves the file alone.
 #[test]
 fn sel_1_policy_changes_a_file() {

@@ -214,6 +214,22 @@ fn rte_6_rte_7_a_kernel_hosts_routes_follow_those_of_our_router() {
     daemon.wait_for_line("isatap0 offers a default route: this machine has one now", PATIENCE);
 }
 
+/// A lifetime of the full half an hour must not follow a default route that is gone.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn rte_6_a_kernel_host_hears_at_once_that_an_advertised_default_route_is_gone() {
+    let lab = Lab::new();
+    let intranet = lab.wire();
+    let options = " --advertise-route ::/0 --default never";
+    let (router, _native, _daemon) = our_router(&lab, &intranet, options);
+    let host = kernel_host(&lab, &intranet, "host", "10.0.0.2");
+    peers::solicit(&host, link_local("10.0.0.1"));
+    peers::wait_for_route(&host, DEFAULT, true, PATIENCE);
+    until(&router, &host, "ip -6 route del default", DEFAULT, false);
+    assert!(status(&router, ".advertises.default_route | not"));
+    until(&router, &host, &format!("ip -6 route add default via {NATIVE_HOST}"), DEFAULT, true);
+}
+
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
 fn isa_55_rdisc6_sees_flags_and_the_lifetimes_of_each_prefix() {

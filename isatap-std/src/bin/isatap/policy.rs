@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::select::{PolicyRow, RFC3484, RFC6724};
+use isatap_std::error::Error;
 use isatap_std::policy::{GAI_CONF, GaiConf, System, prefix};
 use serde::Serialize;
 
@@ -144,7 +145,11 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     Ok(Status::Done)
 }
 
+/// Without the usual file the C library has its defaults; another one was named to be used.
 fn apply(path: &Path) -> Result<(), Failure> {
+    if path != Path::new(GAI_CONF) {
+        std::fs::metadata(path).map_err(|error| Error::refused("read", path.display(), error))?;
+    }
     Ok(System::read(true, Some(path))?.apply()?)
 }
 

@@ -143,7 +143,8 @@ impl FixedRole {
             env.set_underlay_mtu(env.found.mtu);
         }
         // S64-37, S6R-8: a lease is prolonged from time to time.
-        let valid = env.found.valid.into_iter().chain(self.lease.as_ref().and_then(DhcpDomain::valid)).min();
+        let of_lease = self.lease.as_ref().and_then(|lease| lease.valid(env.now));
+        let valid = env.found.valid.into_iter().chain(of_lease).min();
         let until = valid.map_or(Expiry::NEVER, |valid| Expiry::at(env.now.saturating_add(valid)));
         let locators = env.found.locators.clone();
         if locators != before.locators || is_another_time(self.until, until) {

@@ -1,7 +1,7 @@
 //! The 6rd domain of a customer edge, from the lease of a DHCPv4 client.
 
 use super::Environment;
-use crate::dhcp_lease::{FOLDER_WAIT, Lease, LeaseFile};
+use crate::dhcp_lease::{FOLDER_WAIT, LeaseFile};
 use crate::error::Error;
 use crate::spec::list;
 use isatap_core::node::AnyInterface;
@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// The prefix and IPv4MaskLen of the domain now, for who has the ends of the tunnel.
 pub(super) type KnownDomain = Arc<Mutex<Option<(Ipv6Prefix, u8)>>>;
@@ -24,6 +24,8 @@ pub(super) struct DhcpDomain {
     known: KnownDomain,
     /// When to look although nothing tells.
     look_at: Option<Instant>,
+    /// Whether the lease is over and no other has come.
+    is_over: bool,
 }
 
 impl DhcpDomain {
@@ -34,7 +36,7 @@ impl DhcpDomain {
     /// Out of descriptors.
     pub(super) fn open(path: &Path, device: Option<&str>) -> Result<Self, Error> {
         let file = LeaseFile::open(path, device).map_err(|error| Error::refused("watch", path.display(), error))?;
-        Ok(Self { file, known: KnownDomain::default(), look_at: None })
+        Ok(Self { file, known: KnownDomain::default(), look_at: None, is_over: false })
     }
 
     pub(super) fn known(&self) -> KnownDomain {
@@ -42,33 +44,39 @@ impl DhcpDomain {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.look_at
+        let end = self.file.ends().filter(|_| !self.is_over);
+        self.look_at.into_iter().chain(end).min()
     }
 
     /// What it waits for, for people; `None`: there is a domain.
     pub(super) fn waiting(&self) -> Option<String> {
-        let has_domain = self.file.lease().is_some_and(|lease| lease.option().is_some());
+        let has_domain = self.file.lease().is_some_and(|lease| lease.option().is_some()) && !self.is_over;
         (!has_domain).then(|| format!("a 6rd domain (DHCPv4 option 212) in {}", self.file.path().display()))
     }
 
     /// How long the lease lasts. `S6R-8`
-    pub(super) fn valid(&self) -> Option<Duration> {
-        let ends = self.file.lease()?.ends?;
-        Some(ends.duration_since(SystemTime::now()).unwrap_or_default())
+    pub(super) fn valid(&self, now: Instant) -> Option<Duration> {
+        Some(self.file.ends()?.saturating_duration_since(now))
     }
 
     /// Tells the edge what the file says now; whether that is something else than before.
     /// `S6R-14`
     pub(super) fn follow(&mut self, env: &mut Environment<'_>) -> bool {
-        let news = self.file.take_news();
+        let news = self.file.take_news(env.now);
         self.look_at = self.file.is_unwatched().then(|| env.now.saturating_add(FOLDER_WAIT));
-        let Some(news) = news else { return false };
+        let was_over = std::mem::replace(&mut self.is_over, self.file.ends().is_some_and(|ends| ends <= env.now));
+        if news.is_none() && self.is_over == was_over {
+            return false;
+        }
         let path = self.file.path().display().to_string();
-        let lease = news.unwrap_or_else(|why| {
+        if let Some(Err(why)) = &news {
             // S6R-10
             env.warn(format!("{path}: {why}: it is not used"));
-            Lease::default()
-        });
+        }
+        if self.is_over {
+            env.warn(format!("the lease in {path} is over"));
+        }
+        let lease = self.file.lease().filter(|_| !self.is_over).cloned().unwrap_or_default();
         let option = lease.option();
         let domain = option.map(|option| (option.prefix(), option.ipv4_mask_len()));
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = domain;

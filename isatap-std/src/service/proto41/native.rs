@@ -42,6 +42,11 @@ impl Service<Proto41Role> {
         let new: Vec<Ipv6Prefix> = prefixes.iter().filter(|prefix| !is_known(prefix)).copied().collect();
         let gone: Vec<Route> = of_before().filter(|route| !prefixes.contains(&route.prefix)).copied().collect();
         for route in &gone {
+            // The header takes ::/0 back, and says so only once the route is away.
+            if route.prefix.is_default() {
+                machine.remove_route(&route.key());
+                continue;
+            }
             machine.insert_route(Route { expires: leaving, ..*route }).map_err(full)?;
         }
         let route = |prefix| Route { publish: true, ..Route::on_link(prefix, native, Origin::Manual) };
