@@ -24,7 +24,7 @@ ROWS = [
      {"etherparse": "decap_etherparse", "smoltcp": "decap_smoltcp"}),
     ("decapsulate, ISATAP from the router: parse and every check", "decap_isatap_router", 100, None,
      {"etherparse": "decap_etherparse", "smoltcp": "decap_smoltcp"}),
-    ("decapsulate, configured: parse and every check", "decap_configured", 100, 82,
+    ("decapsulate, configured: parse and every check", "decap_configured", 100, 86,
      {"etherparse": "decap_etherparse", "smoltcp": "decap_smoltcp"}),
     ("encapsulate from a template", "encap_template", 55, 52,
      {"etherparse": "encap_etherparse", "smoltcp": "encap_smoltcp"}),
