@@ -20,7 +20,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use isatap_std::Error;
 use isatap_std::service::{LinkEvent, Notice};
@@ -28,6 +28,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{Uid, User};
 use serde::{Deserialize, Serialize};
+
+use crate::output::warn;
 
 /// What the administrator wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +61,8 @@ const HELPER: &str = "hook-helper";
 pub(crate) struct Feed {
     to: File,
     lost: AtomicU64,
+    /// Whether it was told that nobody reads any more.
+    has_ended: AtomicBool,
     // It ends by itself, when the other end is closed and the last hook has run.
     _helper: Child,
 }
@@ -85,7 +89,12 @@ impl Feed {
             BufReader::new(stdout).read_line(&mut told).map_err(refused)?;
         }
         match told.trim_end() {
-            "" => Ok(Self { to: File::from(ours), lost: AtomicU64::new(0), _helper: helper }),
+            "" => Ok(Self {
+                to: File::from(ours),
+                lost: AtomicU64::new(0),
+                has_ended: AtomicBool::new(false),
+                _helper: helper,
+            }),
             why => Err(refused(std::io::Error::other(why.to_owned()))),
         }
     }
@@ -109,7 +118,15 @@ impl Feed {
     }
 
     fn send(&self, message: &Message) -> bool {
-        serde_json::to_vec(message).is_ok_and(|bytes| (&self.to).write_all(&bytes).is_ok())
+        let Ok(bytes) = serde_json::to_vec(message) else { return false };
+        let Err(error) = (&self.to).write_all(&bytes) else { return true };
+        // Full is no end: it works on what it has.
+        if error.kind() != std::io::ErrorKind::WouldBlock && !self.has_ended.swap(true, Ordering::Relaxed) {
+            warn(format_args!(
+                "the process that runs hooks has ended ({error}): no hook runs any more; start isatap again"
+            ));
+        }
+        false
     }
 }
 

@@ -2,20 +2,22 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
+use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use isatap_std::Error;
 use isatap_std::config::Config;
 use isatap_std::signal::Signals;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, Uid, initgroups, setgid, setuid};
 
 use super::queue::{Job, Queue};
@@ -26,7 +28,9 @@ use crate::output::{self, say, warn};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// So many lines of one run are logged, of so many bytes.
 const MOST_LINES: usize = 100;
-const LONGEST_LINE: u64 = 1000;
+const LONGEST_LINE: usize = 1000;
+/// So long after its end its output is read, should it have left somebody who writes.
+const LINGER: Duration = Duration::from_millis(200);
 /// Where programs of a hook are found.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -198,34 +202,96 @@ fn start(hook: &Path, job: &Job, lost: u64, patience: Duration) -> io::Result<Op
     // Its ends of the pipe: the output ends with the hook.
     drop(command);
     let pid = Pid::from_raw(child.id().cast_signed());
-    thread::spawn(move || log(output));
-    let (ended, end) = channel();
-    thread::spawn(move || {
-        let _ = ended.send(child.wait());
-    });
-    match end.recv_timeout(patience) {
-        Ok(status) => status.map(Some),
-        Err(RecvTimeoutError::Disconnected) => Err(io::ErrorKind::Other.into()),
-        Err(RecvTimeoutError::Timeout) => {
-            // With what it has started; nobody has waited for it yet, so the number is its own.
-            let _ = killpg(pid, Signal::SIGKILL);
-            let _ = end.recv();
-            Ok(None)
+    let has_ended = follow(pid, output, patience);
+    if !matches!(has_ended, Ok(true)) {
+        // With what it has started. It is not reaped before the line below, so the number is its own.
+        let _ = killpg(pid, Signal::SIGKILL);
+    }
+    let status = child.wait()?;
+    has_ended.map(|has_ended| has_ended.then_some(status))
+}
+
+/// Logs what the hook prints until it ends, and what is on the way then. What it leaves running is not
+/// listened to. `false`: it took too long.
+fn follow(pid: Pid, mut output: PipeReader, patience: Duration) -> io::Result<bool> {
+    let (ended, end) = io::pipe()?;
+    // It does not reap it: who may have to kill it does.
+    let wait = move || {
+        while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
+        drop(end);
+    };
+    thread::Builder::new().name("hook".to_owned()).spawn(wait)?;
+    let mut lines = Lines::default();
+    let mut bytes = vec![0; 4096];
+    let (mut is_open, mut has_ended) = (true, false);
+    let mut until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || (has_ended && !is_open) {
+            lines.end();
+            return Ok(has_ended);
+        }
+        let mut waiting = Vec::new();
+        waiting.extend(is_open.then(|| (true, output.as_fd())));
+        waiting.extend((!has_ended).then(|| (false, ended.as_fd())));
+        let mut polled: Vec<_> = waiting.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+        let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        match poll(&mut polled, timeout) {
+            Err(Errno::EINTR) => continue,
+            other => other?,
+        };
+        let ready =
+            |of: bool| waiting.iter().zip(&polled).any(|((which, _), fd)| *which == of && fd.any() == Some(true));
+        let (has_output, is_over) = (ready(true), ready(false));
+        if is_over {
+            has_ended = true;
+            until = Instant::now() + LINGER;
+        }
+        if has_output {
+            match output.read(&mut bytes)? {
+                0 => is_open = false,
+                count => lines.add(bytes.get(..count).unwrap_or_default()),
+            }
         }
     }
 }
 
-fn log(output: PipeReader) {
-    let mut reader = BufReader::new(output);
-    for number in 0.. {
-        let mut line = Vec::new();
-        match (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) if number < MOST_LINES => say(format_args!("hook: {}", String::from_utf8_lossy(&line).trim_end())),
-            Ok(_) if number == MOST_LINES => say("hook: more than this is not logged"),
-            // Read to the end: it would stop the hook otherwise.
-            Ok(_) => {}
+/// The lines of one run.
+#[derive(Default)]
+struct Lines {
+    number: usize,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if *byte == b'\n' || self.line.len() >= LONGEST_LINE {
+                self.log();
+            }
+            if *byte != b'\n' {
+                self.line.push(*byte);
+            }
         }
+    }
+
+    /// A last line without its end.
+    fn end(&mut self) {
+        if !self.line.is_empty() {
+            self.log();
+        }
+    }
+
+    fn log(&mut self) {
+        match self.number {
+            number if number < MOST_LINES => {
+                say(format_args!("hook: {}", String::from_utf8_lossy(&self.line).trim_end()));
+            }
+            MOST_LINES => say("hook: more than this is not logged"),
+            _ => {}
+        }
+        self.number += 1;
+        self.line.clear();
     }
 }
 
@@ -234,7 +300,6 @@ mod tests {
     use super::*;
     use isatap_std::service::LinkEvent;
     use std::os::unix::fs::PermissionsExt;
-    use std::time::Instant;
 
     struct Script(PathBuf);
 
@@ -281,6 +346,13 @@ mod tests {
         assert!(begin.elapsed() < Duration::from_secs(20));
         thread::sleep(Duration::from_millis(2500));
         assert!(!mark.exists(), "its child goes on");
+    }
+
+    #[test]
+    fn a_child_that_keeps_the_output_open_is_not_listened_to() {
+        let begin = Instant::now();
+        assert_eq!(Script::new("leaves", "sleep 5 & exit 0").run(PATIENCE), Ok(()));
+        assert!(begin.elapsed() < Duration::from_secs(3));
     }
 
     #[test]
