@@ -380,9 +380,12 @@ impl Worker {
         let side = match (&mut connection.stage, is_server) {
             (Stage::Open { server, .. }, true) => server,
             (Stage::Connecting { .. }, true) => {
-                return if is_hangup || flags.contains(EpollFlags::EPOLLOUT) {
-                    self.connected(id, now)
-                };
+                let has_come = is_hangup || flags.contains(EpollFlags::EPOLLOUT);
+                if has_come && self.connected(id, now) {
+                    // The kernel tells once: a target that speaks first may have spoken by now.
+                    self.event(data, flags, now);
+                }
+                return;
             }
             (Stage::Resolving { .. }, true) => return,
             (_, false) => &mut connection.client,
@@ -406,22 +409,29 @@ impl Worker {
         }
     }
 
-    /// Something has come of connecting.
-    fn connected(&mut self, id: Id, now: Instant) {
-        let Some(connection) = self.slots.get(id) else { return };
+    /// Something has come of connecting; whether the connection is open.
+    fn connected(&mut self, id: Id, now: Instant) -> bool {
+        let Some(connection) = self.slots.get(id) else { return false };
         let unknown = Instant::now();
         let stage = std::mem::replace(&mut connection.stage, Stage::Resolving { until: unknown });
-        let Stage::Connecting { server, left, until } = stage else { return connection.stage = stage };
+        let Stage::Connecting { server, left, until } = stage else {
+            connection.stage = stage;
+            return false;
+        };
         match server.take_error() {
             Ok(None) => {
                 if let Err(error) = connection.open(server, now) {
-                    return self.end(id, End::Refused(Refusal::of(&error)));
+                    self.end(id, End::Refused(Refusal::of(&error)));
+                    return false;
                 }
                 let idle = connection.rule.spec.idle_timeout;
                 self.look_again(id, idle.map(|idle| now + Duration::from_secs(idle.into())));
-                self.carry(id, now);
+                true
             }
-            Ok(Some(error)) | Err(error) => self.try_next(id, left, until, Refusal::of(&error), now),
+            Ok(Some(error)) | Err(error) => {
+                self.try_next(id, left, until, Refusal::of(&error), now);
+                false
+            }
         }
     }
 

@@ -144,6 +144,36 @@ fn ppx_6_a_target_that_refuses_resets_the_client() {
 
 /// The server has ended long before the client has read all. What the proxy has written waits in the
 /// kernel, and goes on while the client reads.
+/// Such as SSH and SMTP: what it says may be there together with the connection itself, of which the
+/// kernel tells once.
+#[test]
+fn ppx_7_a_target_that_speaks_first_is_heard() {
+    const ROUNDS: usize = 500;
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    let rule = Rule::new("first", target.local_addr().unwrap().port(), &[]);
+    let server = std::thread::spawn(move || {
+        for number in 0..ROUNDS {
+            let (mut stream, _) = target.accept().unwrap();
+            stream.write_all(b"220 ready").unwrap();
+            // Every second one says no more, and every other one goes on.
+            if number % 2 == 1 {
+                let _ = stream.read(&mut [0]);
+            }
+        }
+    });
+    for number in 0..ROUNDS {
+        let mut client = rule.connect();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut greeting = [0; 9];
+        client.read_exact(&mut greeting).unwrap_or_else(|error| panic!("round {number}: {error}"));
+        assert_eq!(&greeting, b"220 ready");
+        if number % 2 == 0 {
+            assert_eq!(client.read(&mut greeting).unwrap(), 0, "round {number}");
+        }
+    }
+    server.join().unwrap();
+}
+
 #[test]
 fn ppx_7_a_slow_download_is_not_idle() {
     const SIZE: usize = 3_000_000;
