@@ -3,6 +3,7 @@
 use super::deleted::Retry;
 use super::{Begun, Run, Wanted, wanted_of};
 use crate::error::Error;
+use crate::locators::LocatorSource;
 use crate::netlink::Netlink;
 use crate::portproxy::Changes;
 use crate::service::{self, LinkEvent, Notice};
@@ -123,15 +124,24 @@ impl Run {
     }
 
     /// What is new is refused for what can be seen before anything ends: most of all the device or
-    /// the port that is another program's, and the file that this process may not open any more.
+    /// the port that is another program's, the file that this process may not open any more, and an
+    /// address that this machine lacks, of a link that runs by another one.
     fn check_new(&self, wanted: &[Wanted]) -> Result<(), Error> {
         let netlink = Netlink::open()?;
         for Wanted { link, .. } in
             wanted.iter().filter(|wanted| self.links.iter().all(|begun| begun.wanted != **wanted))
         {
             let is_it = |begun: &&Begun| begun.wanted.link.device() == link.device();
-            let is_ours = self.links.iter().find(is_it).is_some_and(|begun| begun.home.retry().is_none());
-            let name = if is_ours { Ok(()) } else { tun::check_free(link.device()) };
+            let old = self.links.iter().find(is_it).filter(|begun| begun.home.retry().is_none());
+            let name = match old {
+                // What is new waits for its address; what runs does not end for one that is mistyped.
+                Some(old) => {
+                    let known = old.wanted.link.locals();
+                    let new = link.locals().into_iter().filter(|local| !known.contains(local));
+                    LocatorSource::Fixed(new.collect()).require(&netlink)
+                }
+                None => tun::check_free(link.device()),
+            };
             let here = if link.is_teredo() { Ok(()) } else { service::check_here(link, &netlink).map(drop) };
             let recorded = link.pcap().map_or(Ok(()), |path| self.check_recording(link, path));
             let running = self.links.iter().filter(|begun| begun.home.retry().is_none());
