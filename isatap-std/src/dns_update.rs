@@ -168,7 +168,11 @@ impl Updater {
 
     /// Begins to remove the records and does not wait for that, as drop does. What is being asked is cut.
     pub(crate) fn close(&mut self) {
-        self.closed.get_or_insert_with(Instant::now);
+        if self.closed.is_some() {
+            // What is under way now removes them.
+            return;
+        }
+        self.closed = Some(Instant::now());
         self.connections.cut();
         self.wanted = None;
     }

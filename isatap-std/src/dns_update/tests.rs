@@ -209,3 +209,26 @@ fn several_updaters_end_within_one_deadline() {
     drop(updaters);
     assert!(begin.elapsed() < Duration::from_millis(4500), "{:?}", begin.elapsed());
 }
+
+/// All are closed before the first is waited for: what removes the records is under way then, and is not
+/// cut again.
+#[test]
+fn an_updater_that_is_closed_before_it_is_dropped_waits_for_the_server() {
+    const SLOW: Duration = Duration::from_millis(300);
+    let server = Server::start();
+    let mut updater = server.updater(None);
+    updater.follow("isatap0", A, true);
+    server.wait_for(&[A]);
+    let held = server.zone.lock().unwrap();
+    updater.close();
+    std::thread::sleep(SLOW);
+    let begin = Instant::now();
+    let dropped = std::thread::spawn(move || {
+        drop(updater);
+        begin.elapsed()
+    });
+    std::thread::sleep(SLOW);
+    drop(held);
+    assert!(dropped.join().unwrap() >= SLOW / 2);
+    assert_eq!(server.records(), BTreeSet::new());
+}

@@ -155,7 +155,7 @@ fn what_bind_refuses_is_told_with_the_reason_and_foreign_records_stay() {
         let mut daemon = Daemon::start(&node, "run", isatap_binary(), &["run", &file]);
         let line = daemon.wait_for_line("warning: no DNS update of ", PATIENCE);
         assert!(line.contains(why), "{line}");
-        assert!(status(&node, ".dns_updates[0].failure | length > 0"));
+        wait_until("its status to say so", PATIENCE, || status(&node, ".dns_updates[0].failure | length > 0"));
         assert!(daemon.terminate(PATIENCE).success());
     }
     assert_eq!(records(&server, "taken.example.net"), ["2001:db8:99::1"]);
