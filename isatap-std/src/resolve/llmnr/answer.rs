@@ -8,6 +8,7 @@ use domain::base::{Message, MessageBuilder, Question, StreamTarget, ToName, Ttl}
 use domain::rdata::A;
 
 use super::LARGEST;
+use super::message::answer_to;
 use crate::resolve::discard::Discard;
 use crate::resolve::message::WireName;
 
@@ -102,25 +103,14 @@ pub(in crate::resolve) fn check(id: u16, name: &WireName) -> Result<Vec<u8>, Pus
     Ok(question.finish())
 }
 
-/// Whether an answer to [`check`] says that somebody else has the name; `Some(true)`: tentatively,
-/// since that one is checking too.
+/// That an answer to [`check`] says that somebody else has the name; `true`: tentatively, since that
+/// one is checking too.
+///
+/// # Errors
+///
+/// Why it is no such answer.
 pub(in crate::resolve) fn claim(bytes: &[u8], id: u16, name: &WireName) -> Result<bool, Discard> {
-    let message = Message::from_slice(bytes).map_err(|_| Discard::Malformed)?;
-    let header = message.header();
-    if !header.qr() || header.opcode() != Opcode::QUERY {
-        return Err(Discard::Malformed);
-    }
-    if header.id() != id {
-        return Err(Discard::WrongId);
-    }
-    let question = message.sole_question().map_err(|_| Discard::Malformed)?;
-    if question.qname() != name || question.qtype() != Rtype::ANY {
-        return Err(Discard::OtherQuestion);
-    }
-    if header.rcode() != Rcode::NOERROR {
-        return Err(Discard::ErrorCode);
-    }
-    Ok(header.rd())
+    Ok(answer_to(bytes, id, name, Rtype::ANY)?.header().rd())
 }
 
 #[cfg(test)]

@@ -65,22 +65,8 @@ pub fn llmnr_reply(message: &[u8], id: u16, name: &Name) -> Result<LlmnrReply, D
 }
 
 pub(super) fn read(message: &[u8], id: u16, name: &WireName) -> Result<LlmnrReply, Discard> {
-    let message = Message::from_slice(message).map_err(|_| Discard::Malformed)?;
+    let message = answer_to(message, id, name, Rtype::A)?;
     let header = message.header();
-    if !header.qr() || header.opcode() != Opcode::QUERY {
-        return Err(Discard::Malformed);
-    }
-    if header.id() != id {
-        return Err(Discard::WrongId);
-    }
-    // More or fewer questions than one are to be discarded, whatever they are.
-    let question = message.sole_question().map_err(|_| Discard::Malformed)?;
-    if question.qname() != name || question.qtype() != Rtype::A || question.qclass() != Class::IN {
-        return Err(Discard::OtherQuestion);
-    }
-    if header.rcode() != Rcode::NOERROR {
-        return Err(Discard::ErrorCode);
-    }
     if header.rd() {
         return Err(Discard::Tentative);
     }
@@ -92,6 +78,33 @@ pub(super) fn read(message: &[u8], id: u16, name: &WireName) -> Result<LlmnrRepl
         Ok(None) => Err(Discard::NoAddress),
         Err(_) => Err(Discard::Malformed),
     }
+}
+
+/// A message without an error that answers the query `id` for this type of records of `name`, and no
+/// other (NAM-23).
+pub(super) fn answer_to<'m>(
+    bytes: &'m [u8],
+    id: u16,
+    name: &WireName,
+    of_type: Rtype,
+) -> Result<&'m Message<[u8]>, Discard> {
+    let message = Message::from_slice(bytes).map_err(|_| Discard::Malformed)?;
+    let header = message.header();
+    if !header.qr() || header.opcode() != Opcode::QUERY {
+        return Err(Discard::Malformed);
+    }
+    if header.id() != id {
+        return Err(Discard::WrongId);
+    }
+    // More or fewer questions than one are to be discarded, whatever they are.
+    let question = message.sole_question().map_err(|_| Discard::Malformed)?;
+    if question.qname() != name || question.qtype() != of_type || question.qclass() != Class::IN {
+        return Err(Discard::OtherQuestion);
+    }
+    if header.rcode() != Rcode::NOERROR {
+        return Err(Discard::ErrorCode);
+    }
+    Ok(message)
 }
 
 #[cfg(test)]
