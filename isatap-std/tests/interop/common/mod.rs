@@ -223,6 +223,15 @@ impl Namespace {
         })
     }
 
+    /// An address is tentative, and the source of nothing, until a worker of the kernel has come by: at
+    /// once, even without detection of duplicates, but later than `ip address add` returns. Some stay so:
+    /// those of a device without carrier.
+    fn wait_for_new_addresses(&self) {
+        let shown = "ip -6 -oneline address show up tentative | grep -q inet6";
+        let wait = format!("for i in {{1..100}}; do {shown} || break; sleep 0.02; done");
+        let _ = Command::new("ip").args(["netns", "exec", &self.full_name, "bash", "-c", &wait]).status();
+    }
+
     /// The processes that run in it.
     pub fn pids(&self) -> Vec<u32> {
         let pids = host(&format!("ip netns pids {}", self.full_name));
@@ -262,7 +271,11 @@ impl Node for Namespace {
         let mut program = Command::new("timeout");
         program.env(RUNTIME_DIR, self.directory.join("run"));
         program.args(["-k", "2", &seconds, "ip", "netns", "exec", &self.full_name, "bash", "-c", command]);
-        run(program, command)
+        let output = run(program, command);
+        if command.contains("address add") && command.contains("::") {
+            self.wait_for_new_addresses();
+        }
+        output
     }
 }
 
