@@ -5,10 +5,11 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Lab, Node, Output, PATIENCE, Wire, wait_for};
+use super::{Lab, Node, Output, PATIENCE, PREFIX, Wire, wait_for};
 
 /// See [`Lab::guest`]. Its processes are killed when it is dropped.
 pub struct Guest {
@@ -70,6 +71,7 @@ const INIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/guest-init.
 fn user_mode(lab: &Lab, name: &str, wires: &[&Wire<'_>], shared: &Path) -> Command {
     let mut command = lab.switch.command("linux.uml");
     command
+        .env("LD_PRELOAD", whole_register_sets())
         .args(["mem=160M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet", "panic=-1"])
         .args(["con=null", "con0=null,fd:1", "ssl=null"])
         .arg(format!("init={INIT}"))
@@ -79,6 +81,21 @@ fn user_mode(lab: &Lab, name: &str, wires: &[&Wire<'_>], shared: &Path) -> Comma
         .arg(format!("umid={name}"))
         .args(wires.iter().enumerate().map(|(index, wire)| format!("eth{index}=tuntap,{}", wire.tap())));
     command
+}
+
+/// What user-mode Linux needs on processors with AMX: see the file. Whoever links Rust has `cc`.
+fn whole_register_sets() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let folder = PathBuf::from(format!("/tmp/{PREFIX}{}-library", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (source, library) =
+            (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/uml-xstate.c"), folder.join("xstate.so"));
+        let output =
+            Command::new("cc").args(["-shared", "-fPIC", "-O2", "-o"]).arg(&library).arg(source).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        library
+    })
 }
 
 fn stock(lab: &Lab, name: &str, wires: &[&Wire<'_>], shared: &Path) -> Command {
