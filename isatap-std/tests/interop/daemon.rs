@@ -32,9 +32,12 @@ fn sigterm_leaves_no_device_address_route_rule_or_socket() {
     let intranet = lab.wire();
     let (_router, _daemon, host) = site(&lab, &intranet);
     let state = || {
-        host.ok("ip -o link; ip -o address; for family in -4 -6; do ip $family route show table all; \
-                 ip $family rule; done; sysctl -a 2>/dev/null | grep -E '^net\\.ipv[46]\\.(conf\\.(all|default|eth0)|ip_)' \
-                 | grep -v stable_secret")
+        // Silent: `ip` warns of namespaces that other tests remove meanwhile.
+        host.ok(
+            "exec 2>/dev/null; ip -o link; ip -o address; for family in -4 -6; do ip $family route show table all; \
+                 ip $family rule; done; sysctl -a | grep -E '^net\\.ipv[46]\\.(conf\\.(all|default|eth0)|ip_)' \
+                 | grep -v stable_secret",
+        )
     };
     // What comes by itself has come: the kernel's own address of the network card.
     wait_until("eth0 to settle", PATIENCE, || host.ok("ip -6 route show table all dev eth0").contains("multicast"));
