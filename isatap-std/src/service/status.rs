@@ -3,21 +3,27 @@
 //! With the feature `cli` the types here serialise to the JSON of `isatap status -j`. Its
 //! keys are stable; new ones may come.
 
+mod dns_updates;
+mod names;
+mod teredo;
+
+pub use dns_updates::DnsUpdateStatus;
+pub use names::{HeldName, NameStep, NamesStatus, ResponderStatus};
+pub use teredo::{PortMappingStatus, Teredo, TeredoPeer};
+
 use crate::driver::IoCounters;
 use crate::driver::attachment::Attachment;
 use crate::proto41_socket::SendCounters;
-use crate::resolve::{Holding, ResponderReport, Trial};
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::LearnedAddress;
 use isatap_core::error::Table;
 use isatap_core::interface::Refusal;
 use isatap_core::isatap::addr;
 use isatap_core::route::Route;
-use isatap_core::teredo::peer::Peer;
 use isatap_core::time::{Expiry, Instant};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// One link.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,121 +133,6 @@ pub struct Status {
     /// What only Teredo has.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub teredo: Option<Teredo>,
-}
-
-/// A name that updates of the DNS give this node's addresses.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct DnsUpdateStatus {
-    /// The name.
-    pub name: String,
-    /// The server that was asked last; absent: none yet.
-    pub server: Option<String>,
-    /// Its AAAA records by us.
-    pub addresses: Vec<Ipv6Addr>,
-    /// Seconds since the server agreed; absent: it has not.
-    pub updated: Option<u64>,
-    /// Why the last update failed; absent: it did not.
-    pub failure: Option<String>,
-}
-
-/// What a Teredo client, server or relay knows beside.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct Teredo {
-    /// A client's stage: `offline`, `asking-cone`, `asking-server`, `asking-secondary`,
-    /// `qualified` or `resting`; of the others `running`.
-    pub state: String,
-    /// Why a client is off-line.
-    pub reason: Option<String>,
-    /// The server's primary address, once it is known.
-    pub server: Option<Ipv4Addr>,
-    /// The UDP port of this machine.
-    pub port: u16,
-    /// How the NAT shows a client's port.
-    pub mapped: Option<SocketAddrV4>,
-    /// The server's other address.
-    #[cfg_attr(feature = "control", serde(default))]
-    pub secondary: Option<Ipv4Addr>,
-    /// A client's NAT: `none`, `cone`, `restricted`, `port-restricted`, `symmetric` or `unknown`; until it is known whom
-    /// it lets in `restricted`.
-    pub nat: Option<String>,
-    /// Seconds since a client's server was heard.
-    pub server_heard: Option<u64>,
-    /// Seconds until a client that is off-line asks its server again.
-    #[cfg_attr(feature = "control", serde(default))]
-    pub asked_again: Option<u64>,
-    /// Whose secret a client qualifies with.
-    #[cfg_attr(feature = "control", serde(default))]
-    pub client_id: Option<String>,
-    /// How the NAT was asked to open a client's port; absent: it was not, or has not answered.
-    #[cfg_attr(feature = "control", serde(default))]
-    pub port_mapping: Option<PortMappingStatus>,
-    /// Peers; a relay's clients.
-    pub peers: Vec<TeredoPeer>,
-}
-
-impl Teredo {
-    /// Of a server or relay, of which there is little to say.
-    pub(crate) fn running() -> Self {
-        Teredo {
-            state: "running".to_owned(),
-            reason: None,
-            server: None,
-            port: 0,
-            mapped: None,
-            secondary: None,
-            nat: None,
-            server_heard: None,
-            asked_again: None,
-            client_id: None,
-            port_mapping: None,
-            peers: Vec::new(),
-        }
-    }
-}
-
-/// How the NAT was asked to open a port.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct PortMappingStatus {
-    /// How the world sees the port.
-    pub external: Option<SocketAddrV4>,
-    /// `PCP`, `NAT-PMP` or `UPnP`.
-    pub by: Option<String>,
-    /// Why there is none.
-    pub failure: Option<String>,
-}
-
-/// A peer of a Teredo client or relay.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct TeredoPeer {
-    /// Its IPv6 address.
-    pub address: Ipv6Addr,
-    /// Where it is sent to.
-    pub mapped: SocketAddrV4,
-    /// Whether that was proven.
-    pub trusted: bool,
-    /// Whether it was heard in the last 30 seconds.
-    pub reachable: bool,
-}
-
-impl TeredoPeer {
-    /// The first thousand.
-    pub(crate) fn list<'p>(now: Instant, peers: impl Iterator<Item = &'p Peer>) -> Vec<Self> {
-        let of = |peer: &Peer| Self {
-            address: peer.address(),
-            mapped: peer.mapping(),
-            trusted: peer.is_trusted(),
-            reachable: peer.is_reachable(now),
-        };
-        peers.take(1000).map(of).collect()
-    }
 }
 
 impl Status {
@@ -363,95 +254,6 @@ pub struct PotentialRouterStatus {
     pub attempts: u16,
     /// Seconds until it is asked next, if that is known yet.
     pub next_solicitation: Option<u64>,
-}
-
-/// How names were looked up.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct NamesStatus {
-    /// What each step said last, in the order in which they were taken; the one that knew an address
-    /// ends them.
-    pub steps: Vec<NameStep>,
-    /// Answers of neighbours and WINS servers that were not used since the start, by reason: `off-link`,
-    /// `wrong-id` and others; only reasons that occurred.
-    pub refused: BTreeMap<String, u64>,
-}
-
-/// Whether a router answers to the name `isatap`.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct ResponderStatus {
-    /// Each link and service.
-    pub links: Vec<HeldName>,
-    /// Each WINS server.
-    pub wins: Vec<HeldName>,
-    /// Questions that were answered.
-    pub answered: u64,
-    /// Messages that were not, by reason; only reasons that occurred.
-    pub refused: BTreeMap<String, u64>,
-}
-
-/// Whether the name is the router's in one place.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct HeldName {
-    /// The interface, or the server.
-    pub at: String,
-    /// `llmnr`, `netbios` or `wins`.
-    pub by: String,
-    /// `checking`, `held`, `lost` (another machine has it), `silent` (the server does not answer) or `failing`
-    /// (the server answers with an error, or the kernel refuses to listen or to send).
-    pub state: String,
-    /// Who has it instead.
-    pub holder: Option<Ipv4Addr>,
-}
-
-impl ResponderStatus {
-    pub(super) fn of(report: &ResponderReport) -> Self {
-        let held = |at: String, by: &str, holding: Holding| HeldName {
-            at,
-            by: by.to_owned(),
-            state: holding.as_str().to_owned(),
-            holder: if let Holding::Lost(holder) = holding { Some(holder) } else { None },
-        };
-        let links = report.links.iter();
-        let wins = report.wins.iter();
-        Self {
-            links: links.map(|link| held(link.interface.clone(), link.service.as_str(), link.holding)).collect(),
-            wins: wins.map(|(server, holding)| held(server.to_string(), "wins", *holding)).collect(),
-            answered: report.answered,
-            refused: report.discards.iter().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
-        }
-    }
-}
-
-/// What one step said of one name.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct NameStep {
-    /// `host-name`, `hosts`, `dns`, `llmnr`, `netbios-cache`, `wins`, `broadcast` or `lmhosts`.
-    pub step: String,
-    /// The name that was asked for.
-    pub name: String,
-    /// What it brought, addresses included that no router can have.
-    pub addresses: Vec<Ipv4Addr>,
-    /// Why it brought none.
-    pub failure: Option<String>,
-}
-
-impl NameStep {
-    pub(super) fn of(trial: &Trial) -> Self {
-        Self {
-            step: trial.step.as_str().to_owned(),
-            name: trial.name.clone(),
-            addresses: trial.said.clone().unwrap_or_default(),
-            failure: trial.said.as_ref().err().map(ToString::to_string),
-        }
-    }
 }
 
 #[cfg(feature = "control")]

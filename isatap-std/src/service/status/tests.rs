@@ -3,6 +3,7 @@
 use super::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::net::SocketAddrV4;
 
 /// All that a device can say at once.
 fn full() -> Status {

@@ -1,0 +1,94 @@
+//! Names of routers: how they were looked up, and who answers to them.
+
+use crate::resolve::{Holding, ResponderReport, Trial};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// How names were looked up.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct NamesStatus {
+    /// What each step said last, in the order in which they were taken; the one that knew an address
+    /// ends them.
+    pub steps: Vec<NameStep>,
+    /// Answers of neighbours and WINS servers that were not used since the start, by reason: `off-link`,
+    /// `wrong-id` and others; only reasons that occurred.
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// Whether a router answers to the name `isatap`.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct ResponderStatus {
+    /// Each link and service.
+    pub links: Vec<HeldName>,
+    /// Each WINS server.
+    pub wins: Vec<HeldName>,
+    /// Questions that were answered.
+    pub answered: u64,
+    /// Messages that were not, by reason; only reasons that occurred.
+    pub refused: BTreeMap<String, u64>,
+}
+
+/// Whether the name is the router's in one place.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct HeldName {
+    /// The interface, or the server.
+    pub at: String,
+    /// `llmnr`, `netbios` or `wins`.
+    pub by: String,
+    /// `checking`, `held`, `lost` (another machine has it), `silent` (the server does not answer) or `failing`
+    /// (the server answers with an error, or the kernel refuses to listen or to send).
+    pub state: String,
+    /// Who has it instead.
+    pub holder: Option<Ipv4Addr>,
+}
+
+impl ResponderStatus {
+    pub(in crate::service) fn of(report: &ResponderReport) -> Self {
+        let held = |at: String, by: &str, holding: Holding| HeldName {
+            at,
+            by: by.to_owned(),
+            state: holding.as_str().to_owned(),
+            holder: if let Holding::Lost(holder) = holding { Some(holder) } else { None },
+        };
+        let links = report.links.iter();
+        let wins = report.wins.iter();
+        Self {
+            links: links.map(|link| held(link.interface.clone(), link.service.as_str(), link.holding)).collect(),
+            wins: wins.map(|(server, holding)| held(server.to_string(), "wins", *holding)).collect(),
+            answered: report.answered,
+            refused: report.discards.iter().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
+        }
+    }
+}
+
+/// What one step said of one name.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct NameStep {
+    /// `host-name`, `hosts`, `dns`, `llmnr`, `netbios-cache`, `wins`, `broadcast` or `lmhosts`.
+    pub step: String,
+    /// The name that was asked for.
+    pub name: String,
+    /// What it brought, addresses included that no router can have.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Why it brought none.
+    pub failure: Option<String>,
+}
+
+impl NameStep {
+    pub(in crate::service) fn of(trial: &Trial) -> Self {
+        Self {
+            step: trial.step.as_str().to_owned(),
+            name: trial.name.clone(),
+            addresses: trial.said.clone().unwrap_or_default(),
+            failure: trial.said.as_ref().err().map(ToString::to_string),
+        }
+    }
+}
