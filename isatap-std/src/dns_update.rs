@@ -7,8 +7,9 @@
 //!
 //! Only records that this node made are replaced: an update takes for granted that the name has
 //! exactly those. An update may be applied although its answer is lost. So its addresses are
-//! remembered in the runtime folder before it is sent: they are this node's until an answer says what
-//! became of them, for the daemon after one that was killed, too. At the end the records are removed.
+//! remembered in the state folder before it is sent: they are this node's until an answer says what
+//! became of them, for the daemon after one that was killed, or after a restart of the machine, too. That one
+//! removes them, with or without new ones. At the end the records are removed.
 //!
 //! # Security limits
 //!
@@ -47,6 +48,8 @@ const SETTLE: Duration = Duration::from_millis(500);
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LAST_RETRY: Duration = Duration::from_secs(600);
 const REFRESH: Duration = Duration::from_secs(3600);
+/// For links to get an address, before records go that an earlier daemon has left.
+const LEFT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 /// For one attempt, with all its questions.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// For the last one of all names together, which a daemon's end waits for.
@@ -67,6 +70,8 @@ pub(crate) struct State {
     pub(crate) addresses: Vec<Ipv6Addr>,
     pub(crate) updated: Option<Instant>,
     pub(crate) failure: Option<String>,
+    /// Why the next daemon would not know the records.
+    pub(crate) forgotten: Option<String>,
 }
 
 /// Keeps the records of one name. Its drop removes them, which takes 4 seconds at most from [`close`](Self::close) on.
@@ -108,7 +113,7 @@ impl Updater {
             name: name.as_str().to_owned(),
             spec: spec.clone(),
             key,
-            published: memory.all().iter().copied().collect(),
+            published: memory.all().to_vec(),
             memory,
             wanted: Vec::new(),
             connections: connections.clone(),
@@ -235,7 +240,8 @@ struct Worker {
 
 impl Worker {
     fn work(&mut self, changes: &Receiver<Vec<Ipv6Addr>>) {
-        let mut due = Instant::now() + REFRESH;
+        self.tell_forgotten();
+        let mut due = Instant::now() + if self.memory.all().is_empty() { REFRESH } else { LEFT };
         let mut wait = FIRST_RETRY;
         loop {
             match changes.recv_timeout(due.saturating_duration_since(Instant::now())) {
@@ -290,7 +296,22 @@ impl Worker {
         }
         drop(state);
         told.into_iter().for_each(|told| (self.tell)(told));
+        self.tell_forgotten();
         outcome.is_ok()
+    }
+
+    /// Tells what the next daemon would not know, where that is news.
+    fn tell_forgotten(&mut self) {
+        let now = self.memory.failure().cloned();
+        let before = std::mem::replace(&mut lock(&self.state).forgotten, now.clone());
+        let told = match (now, before) {
+            (now, before) if now == before => return,
+            (Some(why), _) => {
+                Told::Failed(format!("DNS: {why}: {} keeps its records, should this daemon be killed", self.name))
+            }
+            (None, _) => Told::Mended(format!("DNS: the records of {} are remembered again", self.name)),
+        };
+        (self.tell)(told);
     }
 
     /// Makes the records what they should be; the server that did it, if there was anything to do.
@@ -323,19 +344,18 @@ impl Worker {
     fn send(&mut self, server: SocketAddr, until: Instant) -> Result<bool, String> {
         let (expected, wanted) = (self.published.as_slice(), self.wanted.as_slice());
         let change = Change { zone: &self.zone, name: &self.wire, expected, wanted, ttl: self.spec.ttl };
-        let before = self.memory.all().clone();
+        let before = self.memory.all().to_vec();
         let memory = &mut self.memory;
         let exchange = |id| -> io::Result<Verdict> {
             let (message, transaction) = message::update(id, &change, self.key.as_ref())?;
             // The server may do it although its answer never comes.
-            let perhaps = before.iter().chain(wanted).copied().collect();
-            let remember = || memory.set(perhaps);
+            let remember = || memory.set(&before, wanted);
             let answer = self.connections.ask(server, message.as_stream_slice(), until, remember)?;
             message::verdict(answer, id, transaction.as_ref())
         };
         match random_id().and_then(exchange).map_err(|error| unheard(server, &error))? {
             Verdict::Said(Rcode::NOERROR) => {
-                self.memory.set(self.wanted.iter().copied().collect());
+                self.memory.set(&[], &self.wanted);
                 self.published = self.wanted.clone();
                 Ok(true)
             }
@@ -343,7 +363,7 @@ impl Worker {
             Verdict::Said(rcode @ Rcode::SERVFAIL) => Err(self.refusal(server, rcode)),
             Verdict::Said(rcode) => {
                 // It has done nothing.
-                self.memory.set(before);
+                self.memory.set(&[], &before);
                 match rcode {
                     Rcode::YXRRSET | Rcode::NXRRSET => Ok(false),
                     _ => Err(self.refusal(server, rcode)),

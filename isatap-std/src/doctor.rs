@@ -3,7 +3,8 @@
 //! [`diagnose`] is a pure function from [`Facts`] to [`Finding`]s. The facts are what the
 //! daemon tells ([`Evidence`]), what the kernel has, and what came of a few packets that were
 //! sent to find out. It walks the [`Step`]s in the order in which an ISATAP link comes to
-//! life, each of which needs those before it, and stops at the first that fails.
+//! life, each of which needs those before it, and stops at the first that fails. What the process
+//! does beside its links is judged in any case.
 //!
 //! A step is `ok` when something that happened during the examination shows it. Where nothing
 //! could, the finding is [`unknown`](Finding::unknown), and says why.
@@ -13,6 +14,7 @@
 //! It sees one machine. Of a router that says nothing it cannot know whether a filter on the
 //! way or the router itself is silent; it says which is likelier, and what to look at.
 
+mod beside;
 mod host;
 mod router;
 mod shared;
@@ -192,6 +194,8 @@ pub enum Step {
     Mtu,
     /// The other end answers.
     Peer,
+    /// Commands of the administrator's run: beside all links of the process.
+    Hooks,
 }
 
 impl Step {
@@ -254,6 +258,7 @@ impl Step {
             Step::Lan => "lan",
             Step::Mtu => "mtu",
             Step::Peer => "peer",
+            Step::Hooks => "hooks",
         }
     }
 }
@@ -337,9 +342,15 @@ pub fn is_heard_again(before: Option<u64>, after: Option<u64>, elapsed: u64) -> 
     after.is_some_and(|after| before.is_none_or(|before| after < before.saturating_add(elapsed)))
 }
 
-/// Judges a link: a finding for each step up to the first that fails.
+/// Judges a link: a finding for each step up to the first that fails, and for what is beside it.
 #[must_use]
 pub fn diagnose(facts: &Facts) -> Vec<Finding> {
+    let mut findings = walk(facts);
+    findings.extend(beside::judge(facts));
+    findings
+}
+
+fn walk(facts: &Facts) -> Vec<Finding> {
     let role = facts.evidence.status.role.as_str();
     let judge = match role {
         "isatap-host" => host::judge,

@@ -77,6 +77,7 @@ pub struct Privileges {
     names: Vec<PathBuf>,
     write: Vec<PathBuf>,
     runtime: Option<RuntimeDir>,
+    remembers: bool,
     has_name_services: bool,
 }
 
@@ -107,6 +108,7 @@ impl Privileges {
             names: Vec::new(),
             write: Vec::new(),
             runtime: None,
+            remembers: false,
             has_name_services: false,
         }
     }
@@ -180,6 +182,14 @@ impl Privileges {
     }
 
     /// Threads that this library starts from now on keep no right but to read the files that
+    /// Remembers something for the daemon after this one, in the [state folder](RuntimeDir::state) of
+    /// [`runtime`](Self::runtime), which is made when it is missing.
+    #[must_use]
+    pub fn remember(mut self) -> Self {
+        self.remembers = true;
+        self
+    }
+
     /// names are resolved with; what it makes in a [`RuntimeDir`] belongs to the user.
     ///
     /// Call it before anything is opened; a second call changes nothing.
@@ -191,6 +201,8 @@ impl Privileges {
             runtime_dir::belong_to(uid.as_raw(), gid.as_raw());
         }
         if self.has_name_services {
+        // After that: whose it is to be.
+        let _ = self.runtime.as_ref().filter(|_| self.remembers).map(RuntimeDir::make_state);
             name_services::load();
         }
         PLAN.get_or_init(|| Plan {
@@ -204,7 +216,7 @@ impl Privileges {
     ///
     /// Files that stay open to it: for reading `/etc`, what `/etc/resolv.conf` and `/etc/hosts`
     /// lead to, the folders of [`read`](Self::read), `/proc/locks` and `/proc/sys/kernel/hostname`; for
-    /// writing too `/proc/sys/net`, `/dev/net/tun`, [`runtime`](Self::runtime) and
+    /// writing too `/proc/sys/net`, `/dev/net/tun`, [`runtime`](Self::runtime) with its state folder and
     /// [`write`](Self::write). What its user may not do there it may not do either; but who
     /// stays root owns much of `/etc`.
     ///
@@ -300,7 +312,7 @@ fn os_error(error: capctl::Error) -> io::Error {
     io::Error::from_raw_os_error(error.code())
 }
 
-/// The folder of a file and, where the file is a link, that of its target.
+/// The folder of a file and, where the file is a link, those of what it leads to, there or not.
 fn folders(file: &Path) -> impl Iterator<Item = PathBuf> {
     let there = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let target = file.canonicalize().ok();

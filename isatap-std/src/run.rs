@@ -63,7 +63,7 @@ use crate::portproxy::{PortProxies, RuleStatus};
 use crate::runtime_dir::RuntimeDir;
 use crate::service::status::Status;
 use crate::service::{
-    self, LAST_WORDS, LastWords, Member, Notice, Observer, Proto41Role, Service, Surroundings, Waiting,
+    self, Hooks, LAST_WORDS, LastWords, Member, Notice, Observer, Proto41Role, Service, Surroundings, Waiting,
 };
 use crate::signal::{Request, Signals};
 #[cfg(feature = "dns-update")]
@@ -74,6 +74,7 @@ use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Running links; gone, devices and all, when dropped.
@@ -130,7 +131,8 @@ enum Home {
 
 // Numbers at the poller.
 const PROTO41: u16 = 0;
-const PORT_PROXIES: u16 = u16::MAX - 2;
+const PORT_PROXIES: u16 = u16::MAX - 3;
+const HOOKS: u16 = u16::MAX - 2;
 const SIGNALS: u16 = u16::MAX - 1;
 
 impl Run {
@@ -319,7 +321,28 @@ impl Run {
     /// A usage error for a key file or a name that cannot be used; no thread for it.
     #[cfg(feature = "dns-update")]
     pub fn update_dns(&mut self, specs: &[DnsUpdate]) -> Result<(), Error> {
-        self.observer.update_dns(specs, self.runtime.as_ref().map(RuntimeDir::path), self.statuses())
+        self.observer.update_dns(specs, self.runtime.as_ref(), self.statuses())
+    }
+
+    /// Tells how these hooks go from now on: in [`statuses`](Self::statuses), and in a [`Notice`] of their process' end.
+    ///
+    /// # Errors
+    ///
+    /// Out of memory for descriptors.
+    pub fn hooks(&mut self, hooks: Arc<dyn Hooks>) -> Result<(), Error> {
+        self.poller.watcher(HOOKS).watch(hooks.news(), Source::Owner(Token(0)))?;
+        self.observer.set_hooks(hooks);
+        Ok(())
+    }
+
+    fn hear_hooks(&self) {
+        let Some(hooks) = self.observer.hooks() else { return };
+        let news = hooks.take_news();
+        if !hooks.status().alive {
+            // Its end stays readable.
+            self.poller.watcher(HOOKS).unwatch(hooks.news());
+        }
+        news.into_iter().for_each(|notice| self.observer.notice(None, &notice));
     }
 
     /// Asks all routers, relays and servers now, whatever the timers say. A device that is to be
@@ -446,6 +469,9 @@ impl Run {
         let mut outcome = Ok(());
         for (number, source) in self.poller.wait(timeout, self.deadline())? {
             has_signal |= number == SIGNALS;
+            if number == HOOKS {
+                self.hear_hooks();
+            }
             if let Some(member) = self.member_mut(number) {
                 outcome = outcome.and(member.ready(source));
                 busy.push(number);

@@ -17,6 +17,13 @@
 //! namespace but the initial one has a folder of its own, named after the namespace's inode.
 //! Daemons that share a network namespace and not `/run`, as two containers can, do not see each
 //! other's locks.
+//!
+//! What the next daemon is to know, even after a restart of the machine, is under [`RuntimeDir::state`]:
+//! `NAME.dns`, the addresses that NAME may have in the DNS, and `DEV.port-mapping`, the port that a NAT opens.
+
+mod state;
+
+pub(crate) use self::state::{keep, kept};
 
 use crate::device::check_device;
 use crate::error::Error;
@@ -90,34 +97,39 @@ impl fmt::Display for Ends {
     }
 }
 
-/// The folder with the lock and the socket of each device.
+/// The folder with the lock and the socket of each device, and the one of what outlives them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeDir {
     path: PathBuf,
+    state: PathBuf,
 }
 
 impl RuntimeDir {
     /// `/run/isatap` in the initial network namespace, `/run/isatap/netns-INODE` in another one,
     /// with the inode of `/proc/self/ns/net`. Every user comes to the same name. The environment
     /// variable `ISATAP_RUNTIME_DIR` overrides both; each namespace needs another one then.
+    ///
+    /// What outlives it is in `/var/lib/isatap`, of another network namespace in `/var/lib/isatap/netns-NAME`, with
+    /// the name that `ip netns` knows it by, or its inode. `ISATAP_STATE_DIR` overrides both, and so does systemd's
+    /// `STATE_DIRECTORY`.
     pub fn new() -> Self {
-        if let Some(path) = std::env::var_os("ISATAP_RUNTIME_DIR").filter(|path| !path.is_empty()) {
-            return Self::at(path);
-        }
-        let base = PathBuf::from("/run/isatap");
         // Not by the namespace of process 1: only root may look at that, and a container has a
         // process 1 of its own. This switch is for all namespaces, so the kernel (from 4.17 on)
         // shows it in the initial one alone.
         let is_initial = Path::new("/proc/sys/net/core/fb_tunnels_only_for_init_net").exists();
-        match namespace() {
-            Some(own) if !is_initial => Self::at(base.join(format!("netns-{own}"))),
-            _ => Self::at(base),
-        }
+        let base = PathBuf::from("/run/isatap");
+        let given = std::env::var_os("ISATAP_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let path = given.unwrap_or_else(|| match namespace() {
+            Some(own) if !is_initial => base.join(format!("netns-{own}")),
+            _ => base,
+        });
+        Self { path, state: state::folder(is_initial) }
     }
 
-    /// A folder of the caller's choice.
+    /// A folder of the caller's choice, for what outlives it too: see [`with_state`](Self::with_state).
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        let path = path.into();
+        Self { state: path.clone(), path }
     }
 
     /// The folder.
@@ -311,28 +323,31 @@ impl RuntimeDir {
 
     /// Makes the folder when it is missing, and looks whether others could put files into it.
     pub(crate) fn make(&self) -> Result<(), Error> {
-        let refused = |error| {
-            Error::refused("make the folder", self.path.display(), error)
-                .with_advice("run as root, or set ISATAP_RUNTIME_DIR to a folder of your own")
-        };
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.path).map_err(refused)?;
-        let folder = File::open(&self.path).map_err(refused)?;
-        let metadata = folder.metadata().map_err(refused)?;
-        let owner = new_owner();
-        let uid = Uid::effective().as_raw();
-        let is_ours = [Some(0), Some(uid), owner.map(|(uid, _)| uid)].contains(&Some(metadata.uid()));
-        if !is_ours || metadata.mode() & 0o002 != 0 {
-            let why = if is_ours { "everybody may write to it" } else { "it belongs to another user" };
-            return Err(Error::usage("use the folder", self.path.display(), why)
-                .with_advice("set ISATAP_RUNTIME_DIR to a folder that only you can write to"));
-        }
-        // Whom the daemon becomes makes and removes files here, but not those of others (sticky).
-        if let Some((_, gid)) = owner.filter(|(uid, _)| *uid != metadata.uid()) {
-            std::os::unix::fs::fchown(&folder, None, Some(gid)).map_err(refused)?;
-            folder.set_permissions(Permissions::from_mode(0o1775)).map_err(refused)?;
-        }
-        Ok(())
+        let advice = "run as root, or set ISATAP_RUNTIME_DIR to a folder of your own";
+        make_folder(&self.path, advice, "ISATAP_RUNTIME_DIR")
     }
+}
+
+/// Makes a folder that only this daemon and others like it write to; `variable` names another.
+fn make_folder(path: &Path, advice: &str, variable: &str) -> Result<(), Error> {
+    let refused = |error| Error::refused("make the folder", path.display(), error).with_advice(advice);
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(refused)?;
+    let folder = File::open(path).map_err(refused)?;
+    let metadata = folder.metadata().map_err(refused)?;
+    let owner = new_owner();
+    let uid = Uid::effective().as_raw();
+    let is_ours = [Some(0), Some(uid), owner.map(|(uid, _)| uid)].contains(&Some(metadata.uid()));
+    if !is_ours || metadata.mode() & 0o002 != 0 {
+        let why = if is_ours { "everybody may write to it" } else { "it belongs to another user" };
+        return Err(Error::usage("use the folder", path.display(), why)
+            .with_advice(format!("set {variable} to a folder that only you can write to")));
+    }
+    // Whom the daemon becomes makes and removes files here, but not those of others (sticky).
+    if let Some((_, gid)) = owner.filter(|(uid, _)| *uid != metadata.uid()) {
+        std::os::unix::fs::fchown(&folder, None, Some(gid)).map_err(refused)?;
+        folder.set_permissions(Permissions::from_mode(0o1775)).map_err(refused)?;
+    }
+    Ok(())
 }
 
 /// Whether a process listens there: a killed one leaves its socket. Who may not ask does not know.

@@ -17,6 +17,7 @@ mod elsewhere;
 #[cfg(feature = "control")]
 pub mod evidence;
 mod forwarding;
+mod hooks;
 mod link_event;
 mod member;
 mod observer;
@@ -27,6 +28,7 @@ pub mod status;
 mod teredo;
 mod waiting;
 
+pub use self::hooks::Hooks;
 pub use self::link_event::LinkEvent;
 pub use crate::capacity::Linux;
 pub(crate) use crate::locators::LocatorSource;
@@ -359,8 +361,7 @@ impl<R: Role> Service<R> {
         status.locators = link.found.locators.iter().map(|locator| locator.address).collect();
         status.underlay_mtu = link.found.mtu;
         status.waiting = link.found.missing.as_ref().map(|missing| missing.what.clone());
-        #[cfg(feature = "dns-update")]
-        status.dns_updates.extend(self.observer.dns_updates());
+        self.observer.describe(&mut status);
         link.role.describe(&self.view(link), &mut status);
         Some(status)
     }

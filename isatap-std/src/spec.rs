@@ -251,6 +251,12 @@ impl LinkSpec {
         }
     }
 
+    /// Whether it leaves something to a daemon after it: a port that a NAT opens until it is told otherwise.
+    #[must_use]
+    pub fn remembers(&self) -> bool {
+        matches!(self, LinkSpec::TeredoClient(client) if matches!(client.port_mapping, PortMapping::Auto | PortMapping::Upnp))
+    }
+
     /// By what it answers to the name isatap.
     #[must_use]
     pub(crate) fn answer_by(&self) -> &[NameService] {

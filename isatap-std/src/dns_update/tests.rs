@@ -167,6 +167,29 @@ fn an_address_is_on_disk_before_its_update_is_sent() {
     fs::remove_dir(folder).unwrap();
 }
 
+/// No address comes to the daemon after it.
+#[test]
+fn records_that_a_killed_daemon_left_go_without_new_ones() {
+    let folder = std::env::temp_dir().join(format!("isatap-dns-left-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("host.example.com.dns"), format!("{A}\n")).unwrap();
+    let server = Server::start();
+    server.zone.lock().unwrap().0 = BTreeSet::from([A]);
+    let _updater = server.updater(Some(&folder));
+    server.wait_for(&[]);
+    wait_until_gone(&folder.join("host.example.com.dns"));
+    fs::remove_dir(folder).unwrap();
+}
+
+#[track_caller]
+fn wait_until_gone(file: &Path) {
+    let begin = Instant::now();
+    while file.exists() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{}", file.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn records_of_another_stay_and_an_update_that_was_refused_is_not_remembered() {
     let server = Server::start();

@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 const RESOLVERS: [&str; 3] = ["/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager"];
 const NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
-/// The files of a thread: what it resolves names with, and what a port mapping remembers.
-pub(super) fn of_threads(names: &[PathBuf], runtime: Option<&Path>) -> io::Result<RulesetCreated> {
+/// The files of a thread: what it resolves names with, and what it remembers in folders of its own.
+pub(super) fn of_threads(names: &[PathBuf], made: &[&Path]) -> io::Result<RulesetCreated> {
     let mut files = Files::none()?;
     for folder in system_names().chain(names.iter().flat_map(|file| folders(file))) {
         files.allow(&folder, reading())?;
     }
     files.allow(Path::new("/proc/sys/kernel/hostname"), AccessFs::ReadFile.into())?;
-    if let Some(runtime) = runtime {
-        files.allow(runtime, making())?;
+    for folder in made {
+        files.allow(folder, making())?;
     }
     Ok(files.0)
 }

@@ -53,6 +53,8 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_unlinkat,
     libc::SYS_mkdirat,
     libc::SYS_ftruncate,
+    libc::SYS_fsync,
+    libc::SYS_renameat2,
     libc::SYS_flock,
     libc::SYS_umask,
     libc::SYS_fchmod,
@@ -96,6 +98,8 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_getegid,
     libc::SYS_uname,
     libc::SYS_sysinfo,
+    // The end of the process that runs hooks, which was started before.
+    libc::SYS_wait4,
     // New threads give up what the main thread has kept.
     libc::SYS_capget,
     libc::SYS_capset,
@@ -109,13 +113,17 @@ const ALLOWED_HERE: &[libc::c_long] = &[
     libc::SYS_lstat,
     libc::SYS_readlink,
     libc::SYS_unlink,
+    libc::SYS_rename,
     libc::SYS_mkdir,
     libc::SYS_dup2,
     libc::SYS_poll,
     libc::SYS_epoll_wait,
     libc::SYS_time,
 ];
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+// renameat, which the crate libc does not name for every C library.
+const ALLOWED_HERE: &[libc::c_long] = &[38];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const ALLOWED_HERE: &[libc::c_long] = &[];
 
 const SOCKETS: [libc::c_int; 4] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_UNIX];

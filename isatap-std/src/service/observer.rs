@@ -1,16 +1,17 @@
 //! Who is told of what happens: the caller's function, and those who watch by the control socket.
 
-use super::{LinkEvent, Notice};
+use super::status::Status;
+use super::{Hooks, LinkEvent, Notice};
 #[cfg(feature = "control")]
 use crate::control::Monitors;
+use crate::runtime_dir::RuntimeDir;
 #[cfg(feature = "dns-update")]
 use crate::{
     dns_update::{Told as Update, Updater},
     error::Error,
-    service::status::{DnsUpdateStatus, Status},
+    service::status::DnsUpdateStatus,
     spec::DnsUpdate,
 };
-#[cfg(feature = "dns-update")]
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +25,7 @@ struct Told {
     monitors: Monitors,
     #[cfg(feature = "dns-update")]
     updaters: Vec<Updater>,
+    hooks: Option<Arc<dyn Hooks>>,
 }
 
 impl Observer {
@@ -34,6 +36,7 @@ impl Observer {
             monitors: Monitors::default(),
             #[cfg(feature = "dns-update")]
             updaters: Vec::new(),
+            hooks: None,
         })))
     }
 
@@ -81,6 +84,16 @@ impl Observer {
         let _ = is_end;
     }
 
+    /// Where something is kept for the next daemon; a warning where that cannot be.
+    pub(crate) fn memory<'d>(&self, runtime: &'d RuntimeDir, what: &str) -> Option<&'d Path> {
+        let made = runtime.make_state().inspect_err(|error| {
+            let forgotten =
+                format!("{error}; should this daemon be killed, the next one does not know {what} that it left");
+            self.notice(None, &Notice::Warning(forgotten));
+        });
+        made.ok().map(|()| runtime.state())
+    }
+
     /// Works with those who watch.
     #[cfg(feature = "control")]
     pub(crate) fn monitors<R>(&self, work: impl FnOnce(&mut Monitors) -> R) -> R {
@@ -92,9 +105,10 @@ impl Observer {
     pub(crate) fn update_dns(
         &self,
         specs: &[DnsUpdate],
-        memory: Option<&Path>,
+        runtime: Option<&RuntimeDir>,
         statuses: impl Iterator<Item = Status>,
     ) -> Result<(), Error> {
+        let memory = runtime.filter(|_| !specs.is_empty()).and_then(|runtime| self.memory(runtime, "the DNS records"));
         let mut updaters = Vec::new();
         for spec in specs {
             // Not for ever: an updater ends with those whom it tells.
@@ -131,9 +145,28 @@ impl Observer {
         drop(ended);
     }
 
+    /// Tells how these hooks go from now on.
+    pub(crate) fn set_hooks(&self, hooks: Arc<dyn Hooks>) {
+        self.lock().hooks = Some(hooks);
+    }
+
+    /// Those that were set.
+    pub(crate) fn hooks(&self) -> Option<Arc<dyn Hooks>> {
+        self.lock().hooks.clone()
+    }
+
+    /// Adds what all links of a process have together.
+    pub(super) fn describe(&self, status: &mut Status) {
+        #[cfg(feature = "dns-update")]
+        {
+            status.dns_updates = self.dns_updates();
+        }
+        status.hooks = self.hooks().map(|hooks| hooks.status());
+    }
+
     /// How the updates of names went.
     #[cfg(feature = "dns-update")]
-    pub(super) fn dns_updates(&self) -> Vec<DnsUpdateStatus> {
+    fn dns_updates(&self) -> Vec<DnsUpdateStatus> {
         let of = |updater: &Updater| {
             let state = updater.state();
             DnsUpdateStatus {

@@ -4,10 +4,12 @@
 //! keys are stable; new ones may come.
 
 mod dns_updates;
+mod hooks;
 mod names;
 mod teredo;
 
 pub use dns_updates::DnsUpdateStatus;
+pub use hooks::HooksStatus;
 pub use names::{HeldName, NameStep, NamesStatus, ResponderStatus};
 pub use teredo::{PortMappingStatus, Teredo, TeredoPeer};
 
@@ -130,6 +132,9 @@ pub struct Status {
     /// Names in the DNS that have the addresses of all links of the process.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub dns_updates: Vec<DnsUpdateStatus>,
+    /// How hooks run, for all links of the process; absent: there are none.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub hooks: Option<HooksStatus>,
     /// What only Teredo has.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub teredo: Option<Teredo>,
@@ -187,6 +192,7 @@ impl Status {
             unclaimed: BTreeMap::new(),
             io: BTreeMap::new(),
             dns_updates: Vec::new(),
+            hooks: None,
             teredo: None,
         }
     }

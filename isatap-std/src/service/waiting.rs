@@ -39,7 +39,6 @@ pub(crate) struct Waiting {
     news: News,
     #[cfg(feature = "control")]
     watcher: Watcher,
-    #[cfg(feature = "control")]
     observer: Observer,
     #[cfg(feature = "control")]
     asked: Option<Asked>,
@@ -75,18 +74,24 @@ impl Waiting {
         #[cfg(feature = "control")]
         let asked = runtime.and_then(|runtime| Asked::open(link.device(), runtime, &watcher).ok());
         #[cfg(not(feature = "control"))]
-        let _ = (runtime, observer);
+        let _ = runtime;
         Ok(Self {
             status,
             monitor,
             news: News::None,
             #[cfg(feature = "control")]
             watcher,
-            #[cfg(feature = "control")]
             observer,
             #[cfg(feature = "control")]
             asked,
         })
+    }
+
+    /// What it says of itself now.
+    fn status(&self) -> Status {
+        let mut status = self.status.clone();
+        self.observer.describe(&mut status);
+        status
     }
 
     /// What has come since the last call.
@@ -125,6 +130,8 @@ impl Member for Waiting {
             }
         }
         #[cfg(feature = "control")]
+        let status = self.status();
+        #[cfg(feature = "control")]
         if let Some(asked) = &mut self.asked {
             if number == LISTENER {
                 asked.accept(self.watcher.clock().now(), &self.watcher);
@@ -134,17 +141,17 @@ impl Member for Waiting {
             if let Some((client, (_, Ok(control::Request::Monitor)))) = request {
                 if let Some(stream) = asked.server.take(client) {
                     self.watcher.unwatch(stream.as_fd());
-                    let first = serde_json::json!({ "event": "status", "status": self.status });
-                    self.observer.monitors(|monitors| monitors.subscribe(&self.status.dev, stream, &first));
+                    let first = serde_json::json!({ "event": "status", "status": status });
+                    self.observer.monitors(|monitors| monitors.subscribe(&status.dev, stream, &first));
                 }
             } else if let Some((client, (_, request))) = request {
                 let answer = match request {
-                    Ok(control::Request::Status) => serde_json::to_value(&self.status).unwrap_or_default(),
+                    Ok(control::Request::Status) => serde_json::to_value(&status).unwrap_or_default(),
                     Ok(control::Request::Evidence) => {
-                        serde_json::to_value(Evidence::of_status(self.status.clone())).unwrap_or_default()
+                        serde_json::to_value(Evidence::of_status(status)).unwrap_or_default()
                     }
                     Ok(control::Request::Solicit) => {
-                        let what = self.status.waiting.as_deref().unwrap_or_default();
+                        let what = status.waiting.as_deref().unwrap_or_default();
                         serde_json::json!({ "error": format!("it waits for {what}") })
                     }
                     Ok(control::Request::Monitor) => serde_json::Value::Null,
@@ -182,6 +189,6 @@ impl Member for Waiting {
     fn solicit(&mut self) {}
 
     fn statuses(&self) -> Vec<Status> {
-        vec![self.status.clone()]
+        vec![self.status()]
     }
 }

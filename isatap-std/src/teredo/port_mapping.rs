@@ -17,13 +17,12 @@ mod pcp;
 mod upnp;
 
 use crate::error::Error;
-use crate::runtime_dir::RuntimeDir;
 use crate::spec::PortMapping;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -85,10 +84,10 @@ const RETRY: Duration = Duration::from_secs(600);
 const FAREWELL: Duration = Duration::from_secs(3);
 
 impl Mapper {
-    /// Starts the thread, which waits for [`map`](Self::map). `runtime`: where is remembered
+    /// Starts the thread, which waits for [`map`](Self::map). `memory`: the folder where is remembered
     /// what a killed predecessor could not take back.
-    pub(crate) fn start(how: PortMapping, runtime: Option<&RuntimeDir>, device: &str) -> Result<Self, Error> {
-        let file = runtime.map(|runtime| runtime.path().join(format!("{device}.port-mapping")));
+    pub(crate) fn start(how: PortMapping, memory: Option<&Path>, device: &str) -> Result<Self, Error> {
+        let file = memory.map(|folder| folder.join(format!("{device}.port-mapping")));
         Self::with_methods(methods(how, file))
     }
 

@@ -79,15 +79,62 @@ fn bind_takes_the_addresses_of_a_host_as_they_change_and_loses_them_at_the_end()
         records(&server, NAME) == both
     });
 
-    // A daemon that was killed leaves them; the next one knows them for its own.
+    // A daemon that was killed leaves them; the next one knows them for its own, after a restart of the
+    // machine too, and at another address.
     daemon.kill();
     assert_eq!(records(&server, NAME), both);
-    let daemon = Daemon::isatap(&host, &format!("host --local 10.0.0.2 --router 10.0.0.1 {options}"));
-    wait_until("the new record alone", PATIENCE, || records(&server, NAME) == [own(OTHER_PREFIX)]);
+    host.ok("rm -r $ISATAP_RUNTIME_DIR; ip address add 10.0.0.3/24 dev eth0");
+    let daemon = Daemon::isatap(&host, &format!("host --local 10.0.0.3 --router 10.0.0.1 {options}"));
+    let new = isatap_address(OTHER_PREFIX, "10.0.0.3").to_string();
+    wait_until("the new record alone", PATIENCE, || records(&server, NAME) == [new.clone()]);
+    daemon.kill();
+    host.ok("rm -r $ISATAP_RUNTIME_DIR");
+    // No router answers there, and no address comes: what was left goes all the same.
+    let daemon = Daemon::isatap(&host, &format!("host --local 10.0.0.2 --router 10.0.0.99 {options}"));
+    wait_until("no record", PATIENCE * 3, || records(&server, NAME).is_empty());
+    assert!(daemon.terminate(PATIENCE).success());
+    assert_eq!(server.ok(&format!("dig +short @10.0.0.53 {NAME} A")).trim(), "10.0.0.2", "another record went too");
+    assert_eq!(host.ok("ls -A $ISATAP_RUNTIME_DIR $ISATAP_STATE_DIR | grep -v :").trim(), "");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_folder_that_nothing_can_be_remembered_in_is_told_and_no_harm() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let (server, _named, key) = bind(&lab, &wire);
+    let node = lab.namespace("node");
+    wire.join(&node, "eth0", "10.0.0.2/24");
+    let tunnel = "[[tunnel]]\nlocal = \"10.0.0.2\"\nremote = \"10.0.0.9\"\naddress = \"2001:db8:a::1/64\"\n";
+    let update = format!(
+        "[[dns-update]]\nzone = \"example.net\"\nname = \"host\"\nserver = \"10.0.0.53\"\nkey-file = \"{key}\"\n"
+    );
+    let file = node.file("node.toml", &format!("user = \"nobody\"\n{tunnel}{update}"));
+    let state = node.directory().join("state");
+    // A file in its place, as on a disk that is read-only: nobody, root neither, makes it.
+    node.file("state", "");
+    let mut daemon = Daemon::start(&node, "run", isatap_binary(), &["run", &file]);
+    let line = daemon.wait_for_line("warning: cannot make the folder ", PATIENCE);
+    let advice = "write StateDirectory=isatap into the unit, or set ISATAP_STATE_DIR to a folder of your own";
+    assert!(line.contains(&state.display().to_string()) && line.contains(advice), "{line}");
+    wait_until("the record", PATIENCE, || records(&server, NAME) == ["2001:db8:a::1"]);
     assert!(daemon.terminate(PATIENCE).success());
     assert_eq!(records(&server, NAME), Vec::<String>::new());
-    assert_eq!(server.ok(&format!("dig +short @10.0.0.53 {NAME} A")).trim(), "10.0.0.2", "another record went too");
-    assert_eq!(host.ok("ls -A $ISATAP_RUNTIME_DIR").trim(), "");
+
+    // It is made for the daemon's user, and goes while the daemon runs.
+    fs::remove_file(&state).unwrap();
+    let mut daemon = Daemon::start(&node, "run", isatap_binary(), &["run", &file]);
+    wait_until("the record", PATIENCE, || records(&server, NAME) == ["2001:db8:a::1"]);
+    let about = node.ok("stat -c '%U %a' $ISATAP_STATE_DIR; stat -c '%U %a' $ISATAP_STATE_DIR/host.example.net.dns");
+    assert_eq!(about, "root 1775\nnobody 600\n");
+    node.ok("rm -r $ISATAP_STATE_DIR");
+    let text = fs::read_to_string(&file).unwrap().replace("2001:db8:a::1/64", "2001:db8:a::7/64");
+    fs::write(&file, text).unwrap();
+    daemon.signal("HUP");
+    daemon.wait_for_line(&format!("warning: DNS: cannot keep {}/{NAME}.dns: ", state.display()), PATIENCE);
+    wait_until("the other record", PATIENCE, || records(&server, NAME) == ["2001:db8:a::7"]);
+    assert!(daemon.terminate(PATIENCE).success());
+    assert_eq!(records(&server, NAME), Vec::<String>::new());
 }
 
 #[test]

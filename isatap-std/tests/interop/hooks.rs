@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::common::peers::{self, PREFIX, isatap_address};
-use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap_binary, wait_for, wait_until};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap, isatap_binary, status, wait_for, wait_until};
 
 /// A hook that writes a line for each run: who it is, and what it was given.
 fn hook(namespace: &Namespace, name: &str, more: &str) -> (String, PathBuf) {
@@ -107,4 +107,54 @@ fn a_reload_changes_the_hook_and_its_user_stays() {
     assert_eq!(lines(&first_log).len(), before, "the old hook still runs");
     assert!(daemon.terminate(PATIENCE).success());
     wait_for_run(&second_log, 0, "daemon t1 ended  configured");
+}
+
+/// The processes that a process has started, zombies too.
+fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn sec_14_the_end_of_the_helper_is_told_and_leaves_no_zombie() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let node = lab.namespace("node");
+    wire.join(&node, "eth0", "192.0.2.1/24");
+    let (script, log) = hook(&node, "hook", "test \"$ISATAP_EVENT\" != mtu-changed || exit 3");
+    let tunnel = "local = \"192.0.2.1\"\nremote = \"192.0.2.2\"\naddress = \"2001:db8:a::1/64\"\n";
+    let waits = "[[tunnel]]\ndev = \"t1\"\nlocal = \"192.0.2.9\"\nremote = \"192.0.2.3\"\n";
+    let text = format!("user = \"nobody\"\nhook = \"{script}\"\n{waits}[[tunnel]]\ndev = \"t0\"\n{tunnel}");
+    let file = node.file("node.toml", &text);
+    let mut daemon = Daemon::start(&node, "run", isatap_binary(), &["run", &file]);
+    wait_for_run(&log, 0, "root t0 address-added 2001:db8:a::1 configured");
+    let is_at_rest =
+        format!(".hooks | (.command == \"{script}\" and .alive and .runs > 0 and .waiting == 0 and .lost == 0)");
+    wait_until("its runs in the status", PATIENCE, || status(&node, &is_at_rest));
+    let runs = lines(&log).len();
+    assert!(status(&node, &format!(".hooks.runs == {runs}")), "{:?}", isatap(&node, "status -j"));
+    let failed = lines(&log).iter().filter(|line| line.contains(" mtu-changed ")).count();
+    let told = isatap(&node, "status t0").text;
+    let (counted, last) =
+        (format!("    hook {script}: {runs} runs, {failed} failed\n        failed "), "it ended with exit status: 3\n");
+    assert!(failed > 0 && told.contains(&counted) && told.contains(last), "{told}");
+
+    let helper = wait_for("the helper", PATIENCE, || children(daemon.id()).first().copied());
+    node.ok(&format!("kill -KILL {helper}"));
+    let why = "the process that runs hooks has ended, signal: 9 (SIGKILL): no hook runs any more";
+    daemon.wait_for_line(&format!("warning: {why}; start isatap again"), PATIENCE);
+    wait_until("its end in the status", PATIENCE, || status(&node, ".hooks.alive | not"));
+    assert_eq!(children(daemon.id()), Vec::<u32>::new(), "a zombie");
+    // What it would have run for is counted, and a link that waits tells it too.
+    node.ok("ip address add 192.0.2.9/24 dev eth0");
+    wait_until("lost events", PATIENCE, || status(&node, ".hooks | .lost > 0 and .waiting == 0"));
+    let doctor = isatap(&node, "doctor t0");
+    assert_eq!(doctor.status, 3, "{doctor:?}");
+    assert!(doctor.text.contains(&format!("FAIL hooks    {why}, ")), "{doctor:?}");
+    assert!(doctor.text.contains("restart it: isatap run "), "{doctor:?}");
+    assert_eq!(lines(&log).len(), runs);
+    daemon.signal("HUP");
+    daemon.wait_for_line("the hook cannot be changed: its process has ended", PATIENCE);
+    assert!(daemon.terminate(PATIENCE).success());
 }

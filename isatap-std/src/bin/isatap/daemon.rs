@@ -150,9 +150,13 @@ pub(crate) fn run(config: &Config, args: &DaemonArgs) -> Result<Status, Failure>
         // A device that is deleted is made again, ports and all.
         let low = config.links.iter().any(LinkSpec::binds_low_port);
         let privileges = if low { privileges.bind_low_ports() } else { privileges };
+        let remembers = args.dns.dns_update.is_some() || config.links.iter().any(LinkSpec::remembers);
+        let privileges = if remembers { privileges.remember() } else { privileges };
         leases().fold(lmhosts().fold(privileges, Privileges::read_names), Privileges::read)
     })?;
-    let mut links = Run::open_with(&config.links, &[], Some(&RuntimeDir::new()), observer(args.verbose, hook))?;
+    let observer = observer(args.verbose, hook.clone());
+    let mut links = Run::open_with(&config.links, &[], Some(&RuntimeDir::new()), observer)?;
+    hook.map_or(Ok(()), |hook| links.hooks(hook))?;
     links.update_dns(args.dns.spec().as_slice())?;
     give_up(privileges)?;
     links.run_until(&mut signals)?;

@@ -24,7 +24,7 @@ use probe::Target;
 /// Find out why a link does not work: reports the first failing step, the reason and the fix.
 ///
 /// A host comes to life in steps: name, prl, rs-sent, ra-seen, address, route, mtu, peer; a
-/// Teredo client in name, socket, rs-sent, answered, nat, address, route, mtu, peer. Has the
+/// Teredo client in name, socket, rs-sent, answered, nat, address, route, mtu, peer. Beside them: hooks. Has the
 /// daemon ask its routers, looks at the kernel, and sends a few pings; takes about 10 seconds a
 /// device. What is ok was seen meanwhile; a ? stands where nothing could be. Ends with status 3
 /// when something is not as it should be.
@@ -259,7 +259,8 @@ fn print(out: &mut impl Write, colour: bool, device: &str, examined: &Examined) 
             writeln!(out, "       {} {warning}", paint("33", "warning:"))?;
         }
     }
-    let rest: Vec<&str> = examined.steps.iter().skip(findings.len()).map(|step| step.as_str()).collect();
+    let is_judged = |step: &&Step| findings.iter().any(|finding| finding.step == **step);
+    let rest: Vec<&str> = examined.steps.iter().filter(|step| !is_judged(step)).map(|step| step.as_str()).collect();
     if !rest.is_empty() {
         writeln!(out, "       skipped until this is fixed: {}", rest.join(", "))?;
     }

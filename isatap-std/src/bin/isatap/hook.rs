@@ -16,20 +16,21 @@ mod queue;
 pub(crate) use self::helper::main_of_helper;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use isatap_std::Error;
-use isatap_std::service::{LinkEvent, Notice};
+use isatap_std::service::status::HooksStatus;
+use isatap_std::service::{Hooks, LinkEvent, Notice};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{Uid, User};
 use serde::{Deserialize, Serialize};
-
-use crate::output::warn;
 
 /// What the administrator wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,20 @@ enum Message {
     Reload,
 }
 
+/// What the helper tells the daemon after each change: one a message.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Report {
+    /// What it runs; a reload may take that away.
+    command: Option<String>,
+    runs: u64,
+    failures: u64,
+    last_failure: Option<String>,
+    /// Of the events that it was told: those that nothing is to be done for any more.
+    settled: u64,
+    /// And of these: those that there was no room for.
+    overflowed: u64,
+}
+
 /// Longer ones there are none: the tables of a link are bounded.
 const LONGEST_MESSAGE: usize = 64 << 10;
 
@@ -59,12 +74,24 @@ const HELPER: &str = "hook-helper";
 /// The way to the helper.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    to: File,
-    lost: AtomicU64,
-    /// Whether it was told that nobody reads any more.
-    has_ended: AtomicBool,
-    // It ends by itself, when the other end is closed and the last hook has run.
-    _helper: Child,
+    helper: File,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// It ends by itself, when the other end of its socket is closed and the last hook has run.
+    process: Child,
+    /// How it ended.
+    ended: Option<String>,
+    report: Report,
+    /// When the last failure was told.
+    failed: Option<Instant>,
+    /// Events that it was told.
+    sent: u64,
+    /// Those that it could not be told; and the ones that it does not know of yet.
+    unsent: u64,
+    untold: u64,
 }
 
 impl Feed {
@@ -76,7 +103,7 @@ impl Feed {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
             .map_err(|errno| refused(errno.into()))?;
         fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| refused(errno.into()))?;
-        let mut helper = Command::new("/proc/self/exe")
+        let mut process = Command::new("/proc/self/exe")
             .arg(HELPER)
             .arg(serde_json::to_string(setup).unwrap_or_default())
             .stdin(Stdio::from(theirs))
@@ -85,17 +112,21 @@ impl Feed {
             .map_err(refused)?;
         // It says in one line whether it could begin.
         let mut told = String::new();
-        if let Some(stdout) = helper.stdout.take() {
+        if let Some(stdout) = process.stdout.take() {
             BufReader::new(stdout).read_line(&mut told).map_err(refused)?;
         }
         match told.trim_end() {
-            "" => Ok(Self {
-                to: File::from(ours),
-                lost: AtomicU64::new(0),
-                has_ended: AtomicBool::new(false),
-                _helper: helper,
-            }),
-            why => Err(refused(std::io::Error::other(why.to_owned()))),
+            "" => {
+                let report = Report { command: Some(setup.hook.clone()), ..Report::default() };
+                let (ended, failed) = (None, None);
+                let state = State { process, ended, report, failed, sent: 0, unsent: 0, untold: 0 };
+                Ok(Self { helper: File::from(ours), state: Mutex::new(state) })
+            }
+            why => {
+                // It ends, and nobody else asks how.
+                let _ = process.wait();
+                Err(refused(std::io::Error::other(why.to_owned())))
+            }
         }
     }
 
@@ -106,9 +137,11 @@ impl Feed {
             Notice::Up { device, address, mtu } => (device.clone(), LinkEvent::Up { address: *address, mtu: *mtu }),
             _ => return,
         };
-        let lost = self.lost.swap(0, Ordering::Relaxed);
-        if !self.send(&Message::Event { dev, event, lost }) {
-            self.lost.fetch_add(lost + 1, Ordering::Relaxed);
+        let mut state = self.lock();
+        if self.send(&Message::Event { dev, event, lost: state.untold }) {
+            (state.sent, state.untold) = (state.sent + 1, 0);
+        } else {
+            (state.unsent, state.untold) = (state.unsent + 1, state.untold + 1);
         }
     }
 
@@ -119,14 +152,79 @@ impl Feed {
 
     fn send(&self, message: &Message) -> bool {
         let Ok(bytes) = serde_json::to_vec(message) else { return false };
-        let Err(error) = (&self.to).write_all(&bytes) else { return true };
-        // Full is no end: it works on what it has.
-        if error.kind() != std::io::ErrorKind::WouldBlock && !self.has_ended.swap(true, Ordering::Relaxed) {
-            warn(format_args!(
-                "the process that runs hooks has ended ({error}): no hook runs any more; start isatap again"
-            ));
+        // Full is no end: it works on what it has. Its end is heard where its reports are.
+        (&self.helper).write_all(&bytes).is_ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Events that no run will come of.
+    fn lost(&self) -> u64 {
+        let with_it = if self.ended.is_some() { self.waiting() } else { 0 };
+        self.unsent + self.report.overflowed + with_it
+    }
+
+    fn waiting(&self) -> u64 {
+        self.sent.saturating_sub(self.report.settled)
+    }
+
+    /// The helper has ended, or is about to.
+    fn end(&mut self) -> Notice {
+        let how = self.process.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        let lost = match self.waiting() {
+            0 => String::new(),
+            1 => " (1 event is lost)".to_owned(),
+            lost => format!(" ({lost} events are lost)"),
+        };
+        let text =
+            format!("the process that runs hooks has ended, {how}: no hook runs any more{lost}; start isatap again");
+        self.ended = Some(how);
+        Notice::Warning(text)
+    }
+}
+
+impl Hooks for Feed {
+    fn news(&self) -> BorrowedFd<'_> {
+        self.helper.as_fd()
+    }
+
+    fn take_news(&self) -> Option<Notice> {
+        let mut bytes = vec![0; LONGEST_MESSAGE];
+        loop {
+            // Nobody else reads, and no hook waits for this lock.
+            let mut state = self.lock();
+            match (&self.helper).read(&mut bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(count @ 1..) => {
+                    let told = bytes.get(..count).unwrap_or_default();
+                    let Ok(report) = serde_json::from_slice::<Report>(told) else { continue };
+                    if report.failures > state.report.failures {
+                        state.failed = Some(Instant::now());
+                    }
+                    state.report = report;
+                }
+                // The end, or a reset, where it had not read all that it was told.
+                _ => return state.ended.is_none().then(|| state.end()),
+            }
         }
-        false
+    }
+
+    fn status(&self) -> HooksStatus {
+        let state = self.lock();
+        let mut status = HooksStatus::default();
+        status.command.clone_from(&state.report.command);
+        (status.alive, status.ended) = (state.ended.is_none(), state.ended.clone());
+        (status.runs, status.failures) = (state.report.runs, state.report.failures);
+        status.last_failure.clone_from(&state.report.last_failure);
+        status.failed = state.failed.map(|at| at.elapsed().as_secs());
+        status.waiting = if status.alive { state.waiting() } else { 0 };
+        status.lost = state.lost();
+        status
     }
 }
 

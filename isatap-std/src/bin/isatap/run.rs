@@ -15,6 +15,7 @@ use isatap_std::run::Run;
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::service::Notice;
 use isatap_std::signal::{Request, Signals};
+use isatap_std::spec::LinkSpec;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::daemon::{self, PrivilegeArgs};
@@ -74,6 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let privileges = privileges.map_err(at_start)?;
     let links = Run::open_with(&config.links, &config.natives, Some(&RuntimeDir::new()), observer);
     let mut links = links.map_err(at_start)?;
+    hook.clone().map_or(Ok(()), |hook| links.hooks(hook))?;
     links.proxy(&config.portproxies).map_err(at_start)?;
     links.update_dns(&config.dns_updates).map_err(at_start)?;
     daemon::give_up(privileges)?;
@@ -104,7 +106,9 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                         warn("user is another: the daemon stays who it is until it is started again");
                     }
                     match &hook {
-                        Some(hook) if !hook.reload() => warn("the hook stays what it was: its helper does not answer"),
+                        Some(hook) if !hook.reload() => warn(
+                            "the hook cannot be changed: its process has ended, or is far behind; start isatap again",
+                        ),
                         None if new.hook.is_some() => warn("hook is new: it runs once the daemon is started again"),
                         _ => {}
                     }
@@ -138,6 +142,9 @@ fn keep(privileges: Privileges, file: &str, config: &Config) -> Privileges {
     }
     if config.portproxies.iter().any(|rule| rule.listen.port < 1024) {
         privileges = privileges.bind_low_ports();
+    }
+    if !config.dns_updates.is_empty() || config.links.iter().any(LinkSpec::remembers) {
+        privileges = privileges.remember();
     }
     for link in &config.links {
         privileges = link.pcap().into_iter().fold(privileges, Privileges::write);

@@ -6,7 +6,7 @@ use isatap_core::isatap::addr::Dotted;
 use isatap_std::Error;
 use isatap_std::control::{self, Request};
 use isatap_std::runtime_dir::RuntimeDir;
-use isatap_std::service::status::{LanStatus, Status as Device, Teredo};
+use isatap_std::service::status::{HooksStatus, LanStatus, Status as Device, Teredo};
 use serde_json::Value;
 
 use crate::exit::{Failure, Status};
@@ -213,6 +213,9 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
             writeln!(out, "        the update failed: {failure}")?;
         }
     }
+    if let Some(hooks) = &status.hooks {
+        print_hooks(out, hooks)?;
+    }
     let packets = &status.packets;
     writeln!(
         out,
@@ -231,6 +234,21 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn print_hooks(out: &mut impl Write, hooks: &HooksStatus) -> io::Result<()> {
+    let HooksStatus { runs, failures, waiting, lost, .. } = hooks;
+    let command = hooks.command.as_deref().unwrap_or("none any more");
+    let counted = [("wait", waiting), ("lost", lost)].into_iter().filter(|(_, count)| **count > 0);
+    let counted: String = counted.map(|(what, count)| format!(", {count} {what}")).collect();
+    writeln!(out, "    hook {command}: {runs} runs, {failures} failed{counted}")?;
+    if let Some(failure) = &hooks.last_failure {
+        writeln!(out, "        failed{} ago: {failure}", span(" ", hooks.failed))?;
+    }
+    match &hooks.ended {
+        Some(how) => writeln!(out, "        its process has ended, {how}: no hook runs any more; start isatap again"),
+        None => Ok(()),
+    }
 }
 
 fn print_lan(out: &mut impl Write, lan: &LanStatus) -> io::Result<()> {

@@ -99,6 +99,17 @@ fn full() -> Status {
             updated: Some(1),
             failure: text(),
         }],
+        hooks: Some(HooksStatus {
+            command: text(),
+            alive: false,
+            ended: text(),
+            runs: 7,
+            failures: 2,
+            last_failure: text(),
+            failed: Some(1),
+            waiting: 0,
+            lost: 3,
+        }),
         teredo: Some(Teredo {
             state: "qualified".to_owned(),
             reason: text(),
@@ -152,7 +163,7 @@ fn only_optional_keys_are_left_out() {
     (status.answered, status.resting, status.yields_to) = (None, false, None);
     (status.relay_answers, status.teredo, status.responder) = (None, None, None);
     (status.remote, status.check_neighbors, status.lans) = (None, None, Vec::new());
-    status.dns_updates.clear();
+    (status.dns_updates, status.hooks) = (Vec::new(), None);
     let json = serde_json::to_value(status).unwrap();
     let page = include_str!("../../../docs/json.md");
     let section = page.split("\n### ").find(|section| section.starts_with("isatap status -j\n")).unwrap();

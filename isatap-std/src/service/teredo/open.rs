@@ -80,7 +80,11 @@ fn client(link: &LinkSpec, spec: &TeredoClient, around: Surroundings<'_>) -> Res
     let config = spec.config(socket.open(spec.socket())?.port());
     let mapper = match spec.port_mapping {
         PortMapping::Off => None,
-        how => Some(Mapper::start(how, around.runtime, &spec.dev)?),
+        how => {
+            let runtime = around.runtime.filter(|_| link.remembers());
+            let memory = runtime.and_then(|runtime| around.observer.memory(runtime, "the port mapping"));
+            Some(Mapper::start(how, memory, &spec.dev)?)
+        }
     };
     let role = ClientRole::new(spec, config.port, around.secrets.clone(), mapper)?;
     let peers = PeerTable::with_storage(vec![Peer::EMPTY; client::PEERS]);

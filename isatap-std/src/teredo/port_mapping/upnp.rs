@@ -1,12 +1,10 @@
 //! UPnP. [RFC 6081 §5.3.3]
 
 use super::{Mapped, Method};
+use crate::runtime_dir::{keep, kept};
 use igd_next::{Gateway, GatewayIpVersion, PortMappingProtocol, SearchOptions, search_gateway};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// For ever: `TER-72`, and all that some gateways know.
@@ -29,16 +27,13 @@ impl Upnp {
     }
 
     fn remembered(&self) -> Option<u16> {
-        fs::read_to_string(self.file.as_ref()?).ok()?.trim().parse().ok()
+        kept(self.file.as_ref()?).ok()?.trim().parse().ok()
     }
 
     fn remember(&self, port: Option<u16>) {
         let Some(file) = &self.file else { return };
         // Not remembered is what a full disk costs: the mapping stays after a kill.
-        let _ = match port {
-            Some(port) => write_new(file, &port.to_string()),
-            None => fs::remove_file(file),
-        };
+        let _ = keep(file, &port.map(|port| port.to_string()).unwrap_or_default());
     }
 
     fn search(&self, local: SocketAddrV4) -> Result<Gateway, String> {
@@ -49,13 +44,6 @@ impl Upnp {
         options.single_search_timeout = Some(Duration::from_secs(2));
         search_gateway(options).map_err(|error| format!("by UPnP: {error}"))
     }
-}
-
-/// Never through a link that somebody has put there.
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let _ = fs::remove_file(path);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())
 }
 
 impl Method for Upnp {

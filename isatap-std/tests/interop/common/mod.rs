@@ -37,6 +37,8 @@ const PREFIX: &str = "isatap-it-";
 
 /// Where our daemons keep their sockets: in the folder of their namespace, not in /run.
 const RUNTIME_DIR: &str = "ISATAP_RUNTIME_DIR";
+/// And what outlives them: not in /var/lib.
+const STATE_DIR: &str = "ISATAP_STATE_DIR";
 
 /// How long something may take that takes a second on an idle machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -207,7 +209,7 @@ impl Namespace {
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.full_name, program]).stdin(Stdio::null());
-        command.env(RUNTIME_DIR, self.directory.join("run"));
+        command.env(RUNTIME_DIR, self.directory.join("run")).env(STATE_DIR, self.directory.join("state"));
         command
     }
 
@@ -269,7 +271,7 @@ impl Node for Namespace {
     fn run_for(&self, limit: Duration, command: &str) -> Output {
         let seconds = limit.as_secs_f32().to_string();
         let mut program = Command::new("timeout");
-        program.env(RUNTIME_DIR, self.directory.join("run"));
+        program.env(RUNTIME_DIR, self.directory.join("run")).env(STATE_DIR, self.directory.join("state"));
         program.args(["-k", "2", &seconds, "ip", "netns", "exec", &self.full_name, "bash", "-c", command]);
         let output = run(program, command);
         if command.contains("address add") && command.contains("::") {

@@ -21,7 +21,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, Uid, initgroups, setgid, setuid};
 
 use super::queue::{Job, Queue};
-use super::{HELPER, LONGEST_MESSAGE, Message, Setup, check, find_user};
+use super::{HELPER, LONGEST_MESSAGE, Message, Report, Setup, check, find_user};
 use crate::output::{self, say, warn};
 
 /// So long one run may take.
@@ -69,10 +69,11 @@ fn begin(setup: &Setup) -> Result<(File, Signals), Error> {
 }
 
 /// What the reader and the runner share.
-#[derive(Default)]
 struct Shared {
     inbox: Mutex<Inbox>,
     news: Condvar,
+    /// Where the daemon hears how it goes.
+    daemon: File,
 }
 
 #[derive(Default)]
@@ -80,6 +81,9 @@ struct Inbox {
     queue: Queue,
     is_changed: bool,
     is_over: bool,
+    /// Whether the hook runs for an event that is in the queue no more.
+    is_running: bool,
+    report: Report,
 }
 
 impl Shared {
@@ -88,26 +92,43 @@ impl Shared {
     }
 
     fn tell(&self, change: impl FnOnce(&mut Inbox)) {
-        change(&mut self.lock());
+        let mut inbox = self.lock();
+        change(&mut inbox);
+        self.report(&mut inbox);
         self.news.notify_one();
+    }
+
+    /// Tells the daemon how it goes: in the order in which it went, and so within the lock.
+    fn report(&self, inbox: &mut Inbox) {
+        inbox.report.settled = inbox.queue.taken() - u64::from(inbox.is_running);
+        inbox.report.overflowed = inbox.queue.overflowed;
+        // A daemon that has ended hears nothing.
+        let _ = serde_json::to_vec(&inbox.report).map(|bytes| (&self.daemon).write_all(&bytes));
     }
 }
 
 /// Until the daemon has ended, and all is run that was to run.
 fn serve(setup: &Setup, events: File) {
-    let shared = Arc::new(Shared::default());
+    let daemon = match events.try_clone() {
+        Ok(daemon) => daemon,
+        Err(error) => return warn(format_args!("no hooks: {error}")),
+    };
+    let report = Report { command: Some(setup.hook.clone()), ..Report::default() };
+    let inbox = Mutex::new(Inbox { report, ..Inbox::default() });
+    let shared = Arc::new(Shared { inbox, news: Condvar::new(), daemon });
     let reader = shared.clone();
     let started = thread::Builder::new().name("events".to_owned()).spawn(move || read(events, &reader));
     if let Err(error) = started {
         return warn(format_args!("no hooks: {error}"));
     }
     let mut hook = Some(PathBuf::from(&setup.hook));
-    let (mut runs, mut failures) = (0_u64, 0_u64);
     loop {
         let mut inbox = shared.lock();
         if std::mem::take(&mut inbox.is_changed) {
             drop(inbox);
             hook = read_again(setup, hook);
+            let command = hook.as_ref().map(|hook| hook.display().to_string());
+            shared.tell(|inbox| inbox.report.command = command);
             continue;
         }
         let Some((job, lost)) = inbox.queue.pop() else {
@@ -117,15 +138,21 @@ fn serve(setup: &Setup, events: File) {
             drop(shared.news.wait(inbox));
             continue;
         };
+        inbox.is_running = hook.is_some();
+        shared.report(&mut inbox);
         drop(inbox);
         let Some(hook) = &hook else { continue };
-        runs += 1;
         let outcome = run(hook, &job, lost, PATIENCE);
-        if let Err(why) = outcome {
-            failures += 1;
-            let (hook, Job { dev, event, .. }) = (hook.display(), &job);
-            warn(format_args!("the hook {hook} for {event} of {dev}: {why}; {failures} of {runs} runs failed"));
-        }
+        let Job { dev, event, .. } = &job;
+        shared.tell(|Inbox { is_running, report, .. }| {
+            (*is_running, report.runs) = (false, report.runs + 1);
+            if let Err(why) = &outcome {
+                report.failures += 1;
+                report.last_failure = Some(format!("{event} of {dev}: {why}"));
+                let (hook, Report { runs, failures, .. }) = (hook.display(), &report);
+                warn(format_args!("the hook {hook} for {event} of {dev}: {why}; {failures} of {runs} runs failed"));
+            }
+        });
     }
 }
 

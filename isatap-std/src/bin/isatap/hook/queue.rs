@@ -23,6 +23,9 @@ pub(super) struct Queue {
     roles: BTreeMap<String, String>,
     /// Since the last run.
     lost: u64,
+    /// All that came, and of these all that there was no room for.
+    pushed: u64,
+    pub(super) overflowed: u64,
 }
 
 impl Queue {
@@ -30,6 +33,7 @@ impl Queue {
     /// so is all about a device that ends.
     pub(super) fn push(&mut self, dev: String, event: &LinkEvent, lost: u64) {
         self.lost += lost;
+        self.pushed += 1;
         if let LinkEvent::Started { role } = event {
             self.roles.insert(dev.clone(), role.clone());
         }
@@ -42,7 +46,13 @@ impl Queue {
         if self.jobs.len() > MOST {
             self.jobs.pop_front();
             self.lost += 1;
+            self.overflowed += 1;
         }
+    }
+
+    /// Events that do not wait here any more.
+    pub(super) fn taken(&self) -> u64 {
+        self.pushed - self.jobs.len() as u64
     }
 
     /// The next run, with how many events were lost before it.
