@@ -143,7 +143,8 @@ impl Privileges {
     }
 
     /// Reads this file after the start, and the one that takes its place: so all of its folder
-    /// stays readable, as far as the user may.
+    /// stays readable, as far as the user may. Of a folder that is not there yet it is the nearest above that
+    /// is, never `/`.
     #[must_use]
     pub fn read(mut self, file: impl Into<PathBuf>) -> Self {
         self.read.push(file.into());
@@ -181,7 +182,6 @@ impl Privileges {
         self
     }
 
-    /// Threads that this library starts from now on keep no right but to read the files that
     /// Remembers something for the daemon after this one, in the [state folder](RuntimeDir::state) of
     /// [`runtime`](Self::runtime), which is made when it is missing.
     #[must_use]
@@ -190,6 +190,7 @@ impl Privileges {
         self
     }
 
+    /// Threads that this library starts from now on keep no right but to read the files that
     /// names are resolved with; what it makes in a [`RuntimeDir`] belongs to the user.
     ///
     /// Call it before anything is opened; a second call changes nothing.
@@ -200,15 +201,12 @@ impl Privileges {
         if let Some((uid, gid)) = ids {
             runtime_dir::belong_to(uid.as_raw(), gid.as_raw());
         }
-        if self.has_name_services {
         // After that: whose it is to be.
         let _ = self.runtime.as_ref().filter(|_| self.remembers).map(RuntimeDir::make_state);
+        if self.has_name_services {
             name_services::load();
         }
-        PLAN.get_or_init(|| Plan {
-            ids,
-            files: files::of_threads(&self.names, self.runtime.as_ref().map(RuntimeDir::path)),
-        });
+        PLAN.get_or_init(|| Plan { ids, files: files::of_threads(&self.names, &self.folders()) });
     }
 
     /// Gives up everything else, for ever. What the kernel does not have is told: one line
@@ -226,7 +224,7 @@ impl Privileges {
     /// process is to end then: it is somewhere between.
     pub fn give_up(self) -> Result<Vec<String>, Error> {
         let read = [self.read.as_slice(), &self.names].concat();
-        let files = files::of_daemon(&read, &self.write, self.runtime.as_ref().map(RuntimeDir::path));
+        let files = files::of_daemon(&read, &self.write, &self.folders());
         let ids = self.user.as_ref().map(|user| (user.uid, user.gid));
         let name = self.user.as_ref().map_or("", |user| user.name.as_str());
         let refused = |error: io::Error| {
@@ -234,11 +232,20 @@ impl Privileges {
             if name.is_empty() { error } else { error.with_advice(format!("start as root to become {name}")) }
         };
         let files = self.confine(ids, files).map_err(refused)?;
-        let mut missing = Vec::new();
+        let unseen = read.iter().filter(|file| folders(file).any(|folder| nearest(&folder).is_none()));
+        let unseen = unseen.map(|file| {
+            format!("{} cannot be read should its folder come later: make the folder, and start again", file.display())
+        });
+        let mut missing: Vec<String> = unseen.collect();
         missing.extend(files);
         missing.extend(system_calls::restrict().map_err(refused)?);
         GIVEN_UP.store(true, Ordering::Relaxed);
         Ok(missing)
+    }
+
+    /// Where it makes and removes files.
+    fn folders(&self) -> Vec<&Path> {
+        self.runtime.iter().flat_map(|runtime| [runtime.path(), runtime.state()]).collect()
     }
 
     /// All but seccomp, for this thread.
@@ -314,9 +321,22 @@ fn os_error(error: capctl::Error) -> io::Error {
 
 /// The folder of a file and, where the file is a link, those of what it leads to, there or not.
 fn folders(file: &Path) -> impl Iterator<Item = PathBuf> {
+    /// As many links in a row as anybody makes.
+    const MOST_LINKS: usize = 8;
     let there = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let target = file.canonicalize().ok();
-    [Some(there), target].into_iter().flatten().filter_map(|path| Some(path.parent()?.to_owned()))
+    let target = |link: &PathBuf| Some(link.parent()?.join(link.read_link().ok()?));
+    let last = file.canonicalize().ok();
+    let places = std::iter::successors(Some(there), target).take(MOST_LINKS).chain(last);
+    let mut all: Vec<PathBuf> = places.filter_map(|path| Some(path.parent()?.to_owned())).collect();
+    all.dedup();
+    all.into_iter()
+}
+
+/// The folder, or the nearest above it that is there: it may come later. `None`: that is all of the system.
+fn nearest(folder: &Path) -> Option<&Path> {
+    let there = folder.ancestors().find(|folder| folder.is_dir())?;
+    // A file that is in / itself was put there.
+    (there == folder || there.parent().is_some()).then_some(there)
 }
 
 #[cfg(test)]
@@ -338,7 +358,20 @@ mod tests {
         std::fs::write(folder.join("real/resolv.conf"), "").unwrap();
         let _ = std::os::unix::fs::symlink("real/resolv.conf", folder.join("resolv.conf"));
         let found: Vec<_> = folders(&folder.join("resolv.conf")).collect();
-        assert_eq!(found, [folder.clone(), folder.canonicalize().unwrap().join("real")]);
+        assert_eq!(found, [folder.clone(), folder.join("real")]);
+        // To what is not there yet.
+        std::fs::remove_dir_all(folder.join("real")).unwrap();
+        let found: Vec<_> = folders(&folder.join("resolv.conf")).collect();
+        assert_eq!(found, [folder.clone(), folder.join("real")]);
+        assert_eq!(nearest(&found[1]), Some(folder.as_path()));
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn never_is_the_whole_system_the_nearest_folder() {
+        assert_eq!(nearest(Path::new("/etc")), Some(Path::new("/etc")));
+        assert_eq!(nearest(Path::new("/etc/no-such-folder/here")), Some(Path::new("/etc")));
+        assert_eq!(nearest(Path::new("/no-such-folder/here")), None);
+        assert_eq!(nearest(Path::new("/")), Some(Path::new("/")));
     }
 }

@@ -329,7 +329,7 @@ impl RuntimeDir {
 }
 
 /// Makes a folder that only this daemon and others like it write to; `variable` names another.
-fn make_folder(path: &Path, advice: &str, variable: &str) -> Result<(), Error> {
+fn make_folder(path: &Path, advice: &'static str, variable: &str) -> Result<(), Error> {
     let refused = |error| Error::refused("make the folder", path.display(), error).with_advice(advice);
     fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(refused)?;
     let folder = File::open(path).map_err(refused)?;

@@ -1,6 +1,6 @@
 //! Which files a daemon may open: Landlock.
 
-use super::folders;
+use super::{folders, nearest};
 use landlock::{
     ABI, Access, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
 };
@@ -14,9 +14,10 @@ const NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 /// The files of a thread: what it resolves names with, and what it remembers in folders of its own.
 pub(super) fn of_threads(names: &[PathBuf], made: &[&Path]) -> io::Result<RulesetCreated> {
     let mut files = Files::none()?;
-    for folder in system_names().chain(names.iter().flat_map(|file| folders(file))) {
+    for folder in system_names() {
         files.allow(&folder, reading())?;
     }
+    files.allow_reading(names)?;
     files.allow(Path::new("/proc/sys/kernel/hostname"), AccessFs::ReadFile.into())?;
     for folder in made {
         files.allow(folder, making())?;
@@ -25,11 +26,9 @@ pub(super) fn of_threads(names: &[PathBuf], made: &[&Path]) -> io::Result<Rulese
 }
 
 /// The files of the main thread.
-pub(super) fn of_daemon(read: &[PathBuf], write: &[PathBuf], runtime: Option<&Path>) -> io::Result<RulesetCreated> {
-    let mut files = Files(of_threads(&[], runtime)?);
-    for folder in read.iter().flat_map(|file| folders(file)) {
-        files.allow(&folder, reading())?;
-    }
+pub(super) fn of_daemon(read: &[PathBuf], write: &[PathBuf], made: &[&Path]) -> io::Result<RulesetCreated> {
+    let mut files = Files(of_threads(&[], made)?);
+    files.allow_reading(read)?;
     for file in write {
         files.allow(file, AccessFs::WriteFile | AccessFs::Truncate)?;
     }
@@ -60,6 +59,12 @@ impl Files {
     fn none() -> io::Result<Self> {
         let ruleset = Ruleset::default().handle_access(AccessFs::from_all(ABI::V5)).map_err(io::Error::other)?;
         ruleset.create().map(Self).map_err(io::Error::other)
+    }
+
+    /// Files that may come later, with their folders.
+    fn allow_reading(&mut self, files: &[PathBuf]) -> io::Result<()> {
+        let folders = files.iter().flat_map(|file| folders(file));
+        folders.into_iter().try_for_each(|folder| nearest(&folder).map_or(Ok(()), |there| self.allow(there, reading())))
     }
 
     /// What is not there needs no permission.

@@ -1,5 +1,6 @@
 //! Addresses and devices that come, change and go under running links, and what follows them.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::changes::says;
@@ -229,6 +230,41 @@ fn s6r_8_s6r_9_s6r_11_s6r_12_s6r_14_a_lease_of_dhcp_brings_6rd_and_another_lease
     wait_until("the second address to be deprecated", PATIENCE, || {
         autoconfigured(&host, "2001:db9:6464:1a0::", true) == Some(renumbered)
     });
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+/// The client makes the folder of its leases with the first one; the daemon has given up its privileges by then.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn sec_14_s6r_14_a_lease_is_read_whose_folder_comes_after_the_start() {
+    let lab = Lab::new();
+    let provider = lab.wire();
+    let ours = lab.namespace("ours");
+    provider.join(&ours, "eth0", "10.9.9.9/8");
+    let later = ours.directory().join("later").display().to_string();
+    let (lease, link) = (format!("{later}/leases/lease"), ours.directory().join("link").display().to_string());
+    ours.ok(&format!("ln -s {lease} {link}"));
+    for path in [&lease, &link] {
+        let words = format!("6rd --verbose --via eth0 --user nobody --dhcp-lease {path}");
+        let mut daemon = Daemon::start(&ours, "6rd", isatap_binary(), &words.split(' ').collect::<Vec<_>>());
+        daemon.wait_for_line("has no 6rd domain", PATIENCE);
+        wait_until("seccomp", PATIENCE, || {
+            fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap().contains("Seccomp:\t2")
+        });
+        ours.ok(&format!(
+            "mkdir -p {later}/leases && printf \"ip6rd='8 32 2001:db8:: 10.0.0.1'\\nlease=900\\n\" > {lease}"
+        ));
+        wait_until("the domain", PATIENCE, || status(&ours, ".waiting == null and .remote == \"10.0.0.1\""));
+        assert!(daemon.terminate(PATIENCE).success());
+        ours.ok(&format!("rm -r {later}"));
+    }
+    // Not all of the system for one file.
+    let words = "6rd --via eth0 --dhcp-lease /isatap-has-no-such-folder/lease";
+    let mut daemon = Daemon::start(&ours, "6rd", isatap_binary(), &words.split(' ').collect::<Vec<_>>());
+    daemon.wait_for_line(
+        "warning: /isatap-has-no-such-folder/lease cannot be read should its folder come later: make",
+        PATIENCE,
+    );
     assert!(daemon.terminate(PATIENCE).success());
 }
 
