@@ -35,6 +35,7 @@ use crate::spec::{DnsServer, DnsUpdate};
 use domain::base::iana::{Rcode, Rtype};
 use domain::tsig::{Key, ValidationError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -69,9 +70,28 @@ pub(crate) struct State {
     pub(crate) server: Option<SocketAddr>,
     pub(crate) addresses: Vec<Ipv6Addr>,
     pub(crate) updated: Option<Instant>,
-    pub(crate) failure: Option<String>,
+    pub(crate) failure: Option<Failure>,
     /// Why the next daemon would not know the records.
     pub(crate) forgotten: Option<String>,
+}
+
+/// Why an update failed, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) cause: String,
+    pub(crate) fix: String,
+}
+
+impl Failure {
+    fn new(cause: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { cause: cause.into(), fix: fix.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.cause, self.fix)
+    }
 }
 
 /// Keeps the records of one name. Its drop removes them, which takes 4 seconds at most from [`close`](Self::close) on.
@@ -315,7 +335,7 @@ impl Worker {
     }
 
     /// Makes the records what they should be; the server that did it, if there was anything to do.
-    fn update(&mut self, until: Instant) -> Result<Option<SocketAddr>, String> {
+    fn update(&mut self, until: Instant) -> Result<Option<SocketAddr>, Failure> {
         if self.published.is_empty() && self.wanted.is_empty() && self.memory.all().is_empty() {
             return Ok(None);
         }
@@ -329,19 +349,16 @@ impl Worker {
             let is_ours = there.iter().all(|there| self.memory.all().contains(there) || self.wanted.contains(there));
             if !is_ours && !self.spec.replace {
                 let foreign: Vec<String> = there.iter().map(ToString::to_string).collect();
-                return Err(format!(
-                    "it has AAAA records that this daemon did not make ({}): remove them, choose another name, or say \
-                     replace",
-                    foreign.join(", ")
-                ));
+                let cause = format!("it has AAAA records that this daemon did not make ({})", foreign.join(", "));
+                return Err(Failure::new(cause, "remove them, choose another name, or say replace"));
             }
             self.published = there;
         }
-        Err("somebody else changes it all the time".to_owned())
+        Err(Failure::new("somebody else changes it all the time", "give it to one of both"))
     }
 
     /// `false`: the name has other records than it should have before.
-    fn send(&mut self, server: SocketAddr, until: Instant) -> Result<bool, String> {
+    fn send(&mut self, server: SocketAddr, until: Instant) -> Result<bool, Failure> {
         let (expected, wanted) = (self.published.as_slice(), self.wanted.as_slice());
         let change = Change { zone: &self.zone, name: &self.wire, expected, wanted, ttl: self.spec.ttl };
         let before = self.memory.all().to_vec();
@@ -373,7 +390,7 @@ impl Worker {
         }
     }
 
-    fn refusal(&self, server: SocketAddr, rcode: Rcode) -> String {
+    fn refusal(&self, server: SocketAddr, rcode: Rcode) -> Failure {
         let (zone, name) = (self.spec.zone.as_str(), &self.name);
         match rcode {
             Rcode::REFUSED => {
@@ -381,34 +398,53 @@ impl Worker {
                     .key
                     .as_ref()
                     .map_or("this machine's address".to_owned(), |key| format!("the key {}", key.name()));
-                format!("{server} refuses it: allow {who} to change {name} (in BIND update-policy or allow-update)")
+                let fix = format!("allow {who} to change {name} (in BIND update-policy or allow-update)");
+                Failure::new(format!("{server} refuses it"), fix)
             }
-            Rcode::NOTAUTH => format!("{server} is not the server of the zone {zone}: name its primary server"),
-            Rcode::NOTZONE => format!("{server} does not find {name} in the zone {zone}"),
-            Rcode::NOTIMP | Rcode::FORMERR => format!("{server} does not know updates ({rcode})"),
-            Rcode::SERVFAIL => format!("{server} failed: see its log; may it write the file of the zone?"),
-            other => format!("{server} answers {other}"),
+            Rcode::NOTAUTH => {
+                Failure::new(format!("{server} is not the server of the zone {zone}"), "name its primary server")
+            }
+            Rcode::NOTZONE => {
+                Failure::new(format!("{server} does not find {name} in the zone {zone}"), "name the zone that it is in")
+            }
+            Rcode::NOTIMP | Rcode::FORMERR => {
+                let cause = format!("{server} does not know updates ({rcode})");
+                Failure::new(cause, "name a server that does, as BIND, Knot or NSD's primary")
+            }
+            Rcode::SERVFAIL => {
+                Failure::new(format!("{server} failed"), "see its log; may it write the file of the zone?")
+            }
+            other => Failure::new(format!("{server} answers {other}"), "see its log"),
         }
     }
 
     /// What is wrong with a signature, ours or the server's.
-    fn mistrust(&self, server: SocketAddr, rcode: Rcode, error: ValidationError) -> String {
+    fn mistrust(&self, server: SocketAddr, rcode: Rcode, error: ValidationError) -> Failure {
         let key = self.key.as_ref().map(|key| key.name().to_string()).unwrap_or_default();
-        match error {
-            ValidationError::ServerBadKey => {
-                format!("{server} does not know the key {key}, or knows it with another algorithm (BADKEY)")
-            }
-            ValidationError::ServerBadSig => format!("{server} has another secret for the key {key} (BADSIG)"),
-            ValidationError::ServerBadTime { client, server: theirs } => format!(
-                "the clock of {server} says {theirs} and ours {client}, in seconds since 1970 (BADTIME): set the clock"
+        let (cause, fix) = match error {
+            ValidationError::ServerBadKey => (
+                format!("{server} does not know the key {key}, or knows it with another algorithm (BADKEY)"),
+                "give both the same file of tsig-keygen",
             ),
-            ValidationError::ServerUnsigned if rcode != Rcode::NOERROR => self.refusal(server, rcode),
-            other => format!("the answer of {server} does not count, since its signature is wrong: {other}"),
-        }
+            ValidationError::ServerBadSig => (
+                format!("{server} has another secret for the key {key} (BADSIG)"),
+                "give both the same file of tsig-keygen",
+            ),
+            ValidationError::ServerBadTime { client, server: theirs } => (
+                format!("the clock of {server} says {theirs} and ours {client}, in seconds since 1970 (BADTIME)"),
+                "set the clock",
+            ),
+            ValidationError::ServerUnsigned if rcode != Rcode::NOERROR => return self.refusal(server, rcode),
+            other => (
+                format!("the answer of {server} does not count, since its signature is wrong ({other})"),
+                "see whether another machine answers in its place",
+            ),
+        };
+        Failure::new(cause, fix)
     }
 
     /// The addresses that the name has.
-    fn look(&self, server: SocketAddr, until: Instant) -> Result<Vec<Ipv6Addr>, String> {
+    fn look(&self, server: SocketAddr, until: Instant) -> Result<Vec<Ipv6Addr>, Failure> {
         let exchange = |id| -> io::Result<Vec<Ipv6Addr>> {
             let message = message::query(id, &self.wire, Rtype::AAAA, false)?;
             message::addresses(self.connections.ask(server, message.as_stream_slice(), until, || ())?, id, &self.wire)
@@ -418,10 +454,12 @@ impl Worker {
         Ok(there)
     }
 
-    fn find_server(&self, until: Instant) -> Result<SocketAddr, String> {
+    fn find_server(&self, until: Instant) -> Result<SocketAddr, Failure> {
         let resolvers = || {
             let text = fs::read_to_string("/etc/resolv.conf");
-            text.map(|text| ResolvConf::parse(&text)).map_err(|error| format!("reading /etc/resolv.conf: {error}"))
+            text.map(|text| ResolvConf::parse(&text)).map_err(|error| {
+                Failure::new(format!("reading /etc/resolv.conf: {error}"), "name the server by its address")
+            })
         };
         let (name, port) = match &self.spec.server {
             Some(DnsServer::Address(server)) => return Ok(*server),
@@ -443,23 +481,33 @@ impl Worker {
                         _ => crate::resolve::Failure::Unreachable,
                     })
                 };
-                let primary = first_answer(&resolvers()?, until, ask)
-                    .map_err(|failure| format!("the primary server of {zone} is not known: {failure}; name it"))?;
+                let primary = first_answer(&resolvers()?, until, ask).map_err(|failure| {
+                    Failure::new(format!("the primary server of {zone} is not known: {failure}"), "name it")
+                })?;
                 let name = format!("{}.", primary.to_string().trim_end_matches('.'));
-                (name.parse().map_err(|error| format!("the primary server {name} of {zone}: {error}"))?, 53)
+                let server = name.parse().map_err(|error| {
+                    Failure::new(format!("the primary server {name} of {zone}: {error}"), "name another")
+                });
+                (server?, 53)
             }
         };
         let found = StubClient::new().addresses(&name, &resolvers()?, until);
-        let found = found.map_err(|failure| format!("no IPv4 address of the server {name}: {failure}"))?;
-        let first = found.addresses.first().ok_or_else(|| format!("the server {name} has no IPv4 address"))?;
+        let unknown =
+            |why: String| Failure::new(format!("no IPv4 address of the server {name}: {why}"), "name another");
+        let found = found.map_err(|failure| unknown(failure.to_string()))?;
+        let first = found.addresses.first().ok_or_else(|| unknown("it has none".to_owned()))?;
         Ok(SocketAddr::new(IpAddr::V4(*first), port))
     }
 }
 
-fn unheard(server: SocketAddr, error: &io::Error) -> String {
+fn unheard(server: SocketAddr, error: &io::Error) -> Failure {
+    let port = server.port();
     match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => format!("{server} does not answer by TCP"),
-        io::ErrorKind::UnexpectedEof => format!("{server} hung up"),
-        _ => format!("asking {server}: {error}"),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Failure::new(
+            format!("{server} does not answer by TCP"),
+            format!("let TCP to its port {port} through on the way, or name another server"),
+        ),
+        io::ErrorKind::UnexpectedEof => Failure::new(format!("{server} hung up"), "see its log"),
+        _ => Failure::new(format!("asking {server}: {error}"), format!("see whether it listens at TCP port {port}")),
     }
 }

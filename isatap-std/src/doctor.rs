@@ -194,7 +194,11 @@ pub enum Step {
     Mtu,
     /// The other end answers.
     Peer,
-    /// Commands of the administrator's run: beside all links of the process.
+    /// Nobody but this router answers to the name isatap on its links.
+    Responder,
+    /// A name in the DNS has the addresses of all links of the process.
+    DnsUpdate,
+    /// Commands of the administrator's run, beside all links of the process.
     Hooks,
 }
 
@@ -258,6 +262,8 @@ impl Step {
             Step::Lan => "lan",
             Step::Mtu => "mtu",
             Step::Peer => "peer",
+            Step::Responder => "responder",
+            Step::DnsUpdate => "dns-update",
             Step::Hooks => "hooks",
         }
     }

@@ -201,7 +201,7 @@ fn records_of_another_stay_and_an_update_that_was_refused_is_not_remembered() {
         assert!(begin.elapsed() < Duration::from_secs(20));
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(updater.state().failure.unwrap().contains(&format!("did not make ({A})")));
+    assert!(updater.state().failure.unwrap().cause.contains(&format!("did not make ({A})")));
     drop(updater);
     assert_eq!(server.records(), BTreeSet::from([A]));
 }

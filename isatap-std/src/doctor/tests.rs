@@ -7,7 +7,7 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const PACKETS: Packets = Packets { entered: 4, tunnelled: 2, delivered: 1, consumed: 1, held: 0, dropped: 0 };
 
 /// A host at 10.0.0.2 that works, as its daemon and the kernel tell it.
-fn healthy() -> Facts {
+pub(super) fn healthy() -> Facts {
     let status: Status = serde_json::from_value(json!({
         "dev": "isatap0", "role": "isatap-host", "up": true, "locators": ["10.0.0.2"],
         "addresses": [
@@ -82,7 +82,7 @@ fn nameless(kind: NameFailureKind) -> Facts {
     facts
 }
 
-fn router() -> Facts {
+pub(super) fn router() -> Facts {
     let mut facts = healthy();
     let status = &mut facts.evidence.status;
     status.role = "isatap-router".to_owned();

@@ -174,7 +174,9 @@ impl Observer {
                 server: state.server.map(|server| server.to_string()),
                 addresses: state.addresses,
                 updated: state.updated.map(|at| at.elapsed().as_secs()),
-                failure: state.failure,
+                fix: state.failure.as_ref().map(|failure| failure.fix.clone()),
+                failure: state.failure.map(|failure| failure.cause),
+                forgotten: state.forgotten,
             }
         };
         self.lock().updaters.iter().map(of).collect()

@@ -203,6 +203,11 @@ fn what_bind_refuses_is_told_with_the_reason_and_foreign_records_stay() {
         let line = daemon.wait_for_line("warning: no DNS update of ", PATIENCE);
         assert!(line.contains(why), "{line}");
         wait_until("its status to say so", PATIENCE, || status(&node, ".dns_updates[0].failure | length > 0"));
+        if why.contains("refuses it") {
+            let doctor = isatap(&node, "doctor");
+            let told = "FAIL dns-update host.example.net is not up to date: 10.0.0.53:53 refuses it\n       fix:     allow the key";
+            assert!(doctor.status == 3 && doctor.text.contains(told), "{doctor:?}");
+        }
         assert!(daemon.terminate(PATIENCE).success());
     }
     assert_eq!(records(&server, "taken.example.net"), ["2001:db8:99::1"]);

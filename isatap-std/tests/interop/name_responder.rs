@@ -151,6 +151,9 @@ fn nam_25_a_name_that_another_machine_has_is_left_to_it() {
     assert!(status(&router_node, ".responder.links | map(.holder) == [\"10.0.0.9\", \"10.0.0.9\"]"));
     daemon.wait_for_line("10.0.0.9 has the name isatap on eth0", PATIENCE);
     assert!(isatap(&router_node, "status").text.contains("name isatap at eth0 by llmnr: lost to 10.0.0.9"));
+    let doctor = isatap(&router_node, "doctor isatap0");
+    let told = "FAIL responder 10.0.0.9 answers to the name isatap at eth0 by llmnr, so this router does not\n";
+    assert!(doctor.status == 3 && doctor.text.contains(told), "{doctor:?}");
     // Who asks hears of the other only.
     let client = machine(&lab, &wire, "client", 3);
     assert_eq!(nmblookup(&client, "ISATAP"), [Ipv4Addr::new(10, 0, 0, 9)]);

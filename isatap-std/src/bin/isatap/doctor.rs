@@ -24,7 +24,7 @@ use probe::Target;
 /// Find out why a link does not work: reports the first failing step, the reason and the fix.
 ///
 /// A host comes to life in steps: name, prl, rs-sent, ra-seen, address, route, mtu, peer; a
-/// Teredo client in name, socket, rs-sent, answered, nat, address, route, mtu, peer. Beside them: hooks. Has the
+/// Teredo client in name, socket, rs-sent, answered, nat, address, route, mtu, peer. Beside them: responder, dns-update, hooks. Has the
 /// daemon ask its routers, looks at the kernel, and sends a few pings; takes about 10 seconds a
 /// device. What is ok was seen meanwhile; a ? stands where nothing could be. Ends with status 3
 /// when something is not as it should be.

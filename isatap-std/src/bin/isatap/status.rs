@@ -138,6 +138,9 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
         writeln!(out, "    refused answers to names: {}", refused.join(", "))?;
     }
     if let Some(responder) = &status.responder {
+        if responder.stopped {
+            writeln!(out, "    nobody answers to the name isatap any more: start the daemon again")?;
+        }
         for place in responder.links.iter().chain(&responder.wins) {
             let holder = place.holder.map(|holder| format!(" to {holder}")).unwrap_or_default();
             writeln!(out, "    name isatap at {} by {}: {}{holder}", place.at, place.by, place.state)?;
@@ -210,7 +213,8 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
         let updated = span(", updated ", update.updated).replacen(", updated 0 s", ", updated now", 1);
         writeln!(out, "    dns name {}{addresses}{server}{updated}", update.name)?;
         if let Some(failure) = &update.failure {
-            writeln!(out, "        the update failed: {failure}")?;
+            let fix = update.fix.as_ref().map(|fix| format!(": {fix}")).unwrap_or_default();
+            writeln!(out, "        the update failed: {failure}{fix}")?;
         }
     }
     if let Some(hooks) = &status.hooks {

@@ -17,4 +17,10 @@ pub struct DnsUpdateStatus {
     pub updated: Option<u64>,
     /// Why the last update failed; absent: it did not.
     pub failure: Option<String>,
+    /// The fix.
+    #[cfg_attr(feature = "control", serde(default))]
+    pub fix: Option<String>,
+    /// Why the next daemon would not know the records, should this one be killed; absent: it would.
+    #[cfg_attr(feature = "control", serde(default))]
+    pub forgotten: Option<String>,
 }

@@ -30,6 +30,9 @@ pub struct ResponderStatus {
     pub answered: u64,
     /// Messages that were not, by reason; only reasons that occurred.
     pub refused: BTreeMap<String, u64>,
+    /// Whether its thread has ended, which should not be: nothing is answered any more.
+    #[cfg_attr(feature = "control", serde(default))]
+    pub stopped: bool,
 }
 
 /// Whether the name is the router's in one place.
@@ -63,6 +66,7 @@ impl ResponderStatus {
             wins: wins.map(|(server, holding)| held(server.to_string(), "wins", *holding)).collect(),
             answered: report.answered,
             refused: report.discards.iter().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
+            stopped: report.is_stopped,
         }
     }
 }

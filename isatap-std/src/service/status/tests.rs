@@ -51,6 +51,7 @@ fn full() -> Status {
             }],
             answered: 1,
             refused: BTreeMap::from([("REASON".to_owned(), 1)]),
+            stopped: true,
         }),
         mtu: 1280,
         underlay_mtu: Some(1500),
@@ -98,6 +99,8 @@ fn full() -> Status {
             addresses: vec![v6],
             updated: Some(1),
             failure: text(),
+            fix: text(),
+            forgotten: text(),
         }],
         hooks: Some(HooksStatus {
             command: text(),
