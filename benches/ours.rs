@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use isatap_core::drop_reason::DropReason;
 use isatap_core::embedded::{Kind, classify as classify_one};
 use isatap_core::engine::{Machine, Verdict};
-use isatap_core::link::{Admitted, Denied, Link, Resolution};
+use isatap_core::link::{Admitted, Denied, Link, Resolution, TtlMode};
 use isatap_core::nd::message::router_solicitation_packet;
 use isatap_core::nd::option::NdOption;
 use isatap_core::nd::validate::{self, Received};
@@ -43,7 +43,7 @@ pub fn parse_and_admit(outer: &[u8], link: &impl Link) -> Option<Admitted> {
 pub fn send(link: &impl Link, packet: &mut PacketMut<'_>, source: &Ipv6Addr, next_hop: &Ipv6Addr) -> bool {
     let permitted = link.permit(source, next_hop, next_hop).and_then(|()| link.resolve(source, next_hop));
     let Ok(Resolution::To { source, destination }) = permitted else { return false };
-    let ttl = link.underlay().policy.ttl;
+    let TtlMode::Fixed(ttl) = link.underlay().policy.ttl else { return false };
     let outer = Outer { ttl, dont_fragment: true, ..Outer::new(source, destination) };
     outer.push(packet).is_ok()
 }

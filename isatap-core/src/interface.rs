@@ -63,8 +63,8 @@ pub struct Context<'a, C: Capacity> {
 }
 
 impl<C: Capacity> Context<'_, C> {
-    /// The outer header of a packet of `len` bytes that the interface of `link`
-    /// has written itself.
+    /// The outer header of a packet that the interface of `link` has written
+    /// itself.
     ///
     /// # Errors
     /// It is larger than the tunnel's MTU.
@@ -73,18 +73,22 @@ impl<C: Capacity> Context<'_, C> {
         link: &(impl Link + ?Sized),
         source: Ipv4Addr,
         destination: Ipv4Addr,
-        len: usize,
+        packet: &[u8],
     ) -> Result<Outer, DropReason> {
         let underlay = link.underlay();
         let policy = &underlay.policy;
-        let dont_fragment = match mtu::decide(policy.mtu, underlay.path_mtu(destination), len) {
+        let dont_fragment = match mtu::decide(policy.mtu, underlay.path_mtu(destination), packet.len()) {
             // S6R-32: what the node itself says to customers is no exception.
             MtuDecision::Send { dont_fragment } => dont_fragment || link.traits().never_fragments,
             MtuDecision::TooBig { .. } => return Err(DropReason::PacketTooBig),
         };
         // TUN-7: an atomic datagram needs no Identification of its own.
         let identification = if dont_fragment { 0 } else { self.identifications.next(self.now, source, destination) };
-        Ok(Outer { ttl: policy.ttl, dont_fragment, identification, ..Outer::new(source, destination) })
+        let header = ipv6::Header::parse(packet).map_err(|_| DropReason::NotIpv6)?;
+        // S64-35: a probe's hop limit ends at the neighbour, and not on the way there.
+        let hop_limit = header.hop_limit().max(Outer::DEFAULT_TTL);
+        let (tos, ttl) = policy.tos_and_ttl(header.traffic_class(), hop_limit);
+        Ok(Outer { tos, ttl, dont_fragment, identification, ..Outer::new(source, destination) })
     }
 
     /// Adds or replaces a route, and counts what finds no room.
@@ -109,7 +113,7 @@ impl<C: Capacity> Context<'_, C> {
         if !link.underlay().may_send_to(destination) {
             return None;
         }
-        let outer = self.outer(link, source, destination, packet.len()).ok()?;
+        let outer = self.outer(link, source, destination, packet.as_slice()).ok()?;
         Some(Transmit::tunnel(self.id, outer))
     }
 }

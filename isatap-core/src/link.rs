@@ -17,7 +17,7 @@ use crate::proto41::Flow;
 use crate::proto41::icmp::TunnelError;
 use crate::proto41::mtu::MtuMode;
 use crate::proto41::underlay::Underlay;
-pub use crate::proto41::underlay::{Locator, OuterPolicy};
+pub use crate::proto41::underlay::{Locator, OuterPolicy, TtlMode};
 use crate::select::{self, Source};
 use crate::time::Instant;
 

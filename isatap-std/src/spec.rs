@@ -29,6 +29,7 @@ mod isatap_router;
 mod lan;
 mod names;
 mod native;
+mod outer;
 mod portproxy;
 mod sixrd;
 mod sixtofour;
@@ -48,6 +49,7 @@ pub use isatap_router::IsatapRouter;
 pub use lan::LanOptions;
 pub(crate) use lan::fits;
 pub use native::Native;
+pub use outer::{Ecn, INHERIT, Tos, Ttl};
 pub use portproxy::{PortProxy, Protocol, ProxyProtocol, rule_conflicts};
 pub use sixrd::{SixRd, SixRdRole};
 pub use sixtofour::{SixToFour, SixToFourRole};
@@ -67,9 +69,8 @@ use isatap_core::datapath::Switches;
 use isatap_core::error::TableFull;
 use isatap_core::interface::Context;
 use isatap_core::isatap::addr::is_locator;
-use isatap_core::link::{Locator, OuterPolicy};
+use isatap_core::link::Locator;
 use isatap_core::node::{AnyInterface, Node, NodeConfig};
-use isatap_core::proto41::mtu::MtuMode;
 use isatap_core::teredo::ingress::is_usable;
 use isatap_core::time::{Expiry, Instant};
 use isatap_core::wire::ipv6::MINIMUM_MTU;
@@ -91,9 +92,8 @@ pub const DEFAULT_METRIC: u32 = 2048;
 const LARGEST_MTU: u16 = 65_515;
 
 /// Fields whose numbers are fewer than those of their type: the key, the least and the greatest.
-pub const RANGES: [(&str, u16, u16); 4] = [
+pub const RANGES: [(&str, u16, u16); 3] = [
     ("mtu", MINIMUM_MTU, LARGEST_MTU),
-    ("ttl", 1, 255),
     ("v4-mask-len", 0, 32),
     ("connect-timeout", portproxy::CONNECT_TIMEOUTS.0, portproxy::CONNECT_TIMEOUTS.1),
 ];
@@ -491,17 +491,6 @@ pub fn set_locators<C: Capacity>(
     }
 }
 
-/// `base`, changed as the fields of a tunnel say.
-fn policy(base: OuterPolicy, mtu: Option<u16>, ttl: u8, path_mtu_discovery: bool) -> OuterPolicy {
-    let mut policy = base;
-    policy.link_mtu = mtu.unwrap_or(policy.link_mtu);
-    policy.ttl = ttl;
-    if !path_mtu_discovery {
-        policy.mtu = MtuMode::Static(policy.link_mtu);
-    }
-    policy
-}
-
 /// One order for a list whose order says nothing.
 fn sort<T: ToString>(set: &mut Vec<T>) {
     set.sort_by_cached_key(ToString::to_string);
@@ -517,17 +506,6 @@ fn once<T: PartialEq>(list: &mut Vec<T>) {
         }
     }
     *list = kept;
-}
-
-fn check_outer(mtu: Option<u16>, ttl: u8, refusals: &mut Refusals) {
-    if let Some(mtu) = mtu.filter(|mtu| !(MINIMUM_MTU..=LARGEST_MTU).contains(mtu)) {
-        let why = format!("a tunnel carries {MINIMUM_MTU} to {LARGEST_MTU} bytes");
-        refusals.add("mtu", Error::usage("set the MTU", mtu, why));
-    }
-    if ttl == 0 {
-        let error = Error::usage("set the time to live", ttl, "nothing would leave this machine");
-        refusals.add("ttl", error.with_advice("write 1 to 255"));
-    }
 }
 
 /// Whether a link is said to have one IPv4 address: a given one, or the first of a device.

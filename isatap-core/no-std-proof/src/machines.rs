@@ -11,7 +11,7 @@ use isatap_core::interface::{Context, Interface};
 use isatap_core::isatap::{
     HostConfig, HostInterface, PublishedPrefix, ResolveFailure, Resolved, RouterConfig, RouterInterface,
 };
-use isatap_core::link::{InterfaceAddress, Link, Locator, NativeLink, OuterPolicy};
+use isatap_core::link::{InterfaceAddress, Link, Locator, NativeLink, OuterPolicy, TtlMode};
 use isatap_core::nd::learned::SearchDomain;
 use isatap_core::nd::option::DomainName;
 use isatap_core::node::{AnyInterface, AnyNode, IsatapHost, Node, NodeConfig};
@@ -191,7 +191,7 @@ crate::roots! {
         ask(any(host.link()), u);
         let link = any(host.link_mut());
         keep(link.add_member(u.ipv4_prefix()));
-        link.underlay_mut().policy.ttl = u.value();
+        link.underlay_mut().policy.ttl = any(TtlMode::CopyHopLimit);
         keep((link.locators().len(), link.potential_routers().lists(u.ipv4()), link.known_routers().count()));
         keep(link.locators().iter().any(|own| own.is_broadcast(u.ipv4())));
         for router in link.potential_routers().iter() {
@@ -208,7 +208,7 @@ crate::roots! {
     };
     any_links => |u| {
         let mut interface = any(AnyInterface::<Small>::Native(NativeLink::new(u.value())));
-        interface.link_mut().underlay_mut().policy.ttl = u.value();
+        interface.link_mut().underlay_mut().policy.ttl = any(TtlMode::CopyHopLimit);
         ask(any(interface.link()), u);
         Transmit::tunnel(u.link(), outer(u))
     };

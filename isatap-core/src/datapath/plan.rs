@@ -9,7 +9,6 @@ use crate::interface::Interface;
 use crate::link::{Link, OuterPolicy, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
-use crate::proto41::ecn::outer_tos;
 use crate::proto41::mtu::{self, MtuDecision};
 use crate::wire::icmpv6::{ErrorKind, Unreachable};
 use crate::wire::ipv6;
@@ -143,8 +142,10 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         })?;
         // S6R-32
         let dont_fragment = dont_fragment || traits.never_fragments;
-        let tos = outer_tos(policy.tos, policy.ecn, header.traffic_class);
-        Ok(Plan { link: id, next_hop, resolution, dont_fragment, tos, ttl: policy.ttl, avoided })
+        // TUN-6: one hop less, where it was not counted yet.
+        let hop = u8::from(matches!(origin, Origin::Forwarded { .. }));
+        let (tos, ttl) = policy.tos_and_ttl(header.traffic_class, header.hop_limit.saturating_sub(hop));
+        Ok(Plan { link: id, next_hop, resolution, dont_fragment, tos, ttl, avoided })
     }
 
     /// What stops a packet of somebody else's before any route is looked up.

@@ -106,7 +106,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             if sender.is_some_and(|sender| link.is_local(sender)) {
                 own = own.or(Some(id));
             }
-            if error.too_big().is_none() {
+            let is_of_path = error.is_hop_limit(link.underlay().policy.ttl);
+            if error.too_big().is_none() && !is_of_path {
                 port.interface.control_mut().doubt(self.now, error.destination);
             }
             self.changed();
@@ -129,10 +130,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         let local = self.datapath.is_local(link, &sender);
         let Some(path) = self.datapath.link(link) else { return consumed };
         let path_mtu = path.underlay().path_mtu(error.destination);
+        let ttl = path.underlay().policy.ttl;
         let Some(source) = path.source_for(&sender) else { return consumed };
         // TUN-42 [RFC 4213 §3.4]. NDP-61: of a budget of its own, so that who
         // forges ICMPv4 errors takes no answer from a packet of ours.
-        if !self.relayed_errors.take(self.now, self.error_rate) || error.answer(message, source, path_mtu).is_err() {
+        if !self.relayed_errors.take(self.now, self.error_rate) || error.answer(message, source, path_mtu, ttl).is_err()
+        {
             return consumed;
         }
         if local {
@@ -162,9 +165,10 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for No
             Received::Answer => {
                 // ISA-53: back to where it came from, from where it was sent to.
                 let (source, destination) = (flow.outer_destination, flow.outer_source);
-                let len = packet.len();
-                let wrap =
-                    |interface: &mut I, cx: &mut Context<'_, C>| cx.outer(interface.link(), source, destination, len);
+                let packet = packet.as_slice();
+                let wrap = |interface: &mut I, cx: &mut Context<'_, C>| {
+                    cx.outer(interface.link(), source, destination, packet)
+                };
                 Some(match self.with_interface(self.now, link, wrap)? {
                     Ok(outer) => self.consumed(Verdict::Answer { via: Via::Tunnel { link, outer }, reason: None }),
                     Err(reason) => self.drop(reason),

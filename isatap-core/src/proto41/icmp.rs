@@ -5,6 +5,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::OVERHEAD;
 use super::mtu::TooBig;
+use super::underlay::TtlMode;
 use crate::drop_reason::DropReason;
 use crate::packet::PacketMut;
 use crate::wire::icmpv4::Message;
@@ -130,20 +131,33 @@ impl TunnelError {
         }
     }
 
+    /// Whether only the hops of the inner packet were used up, of a tunnel whose
+    /// outer headers have this TTL.
+    pub(crate) fn is_hop_limit(&self, ttl: TtlMode) -> bool {
+        self.kind == TunnelErrorKind::TtlExceeded && ttl == TtlMode::CopyHopLimit
+    }
+
     /// Turns the message itself, which this error was parsed from, into the
     /// ICMPv6 error for the sender of the inner packet: Packet Too Big with
-    /// what `path_mtu` leaves, or address unreachable. Rate limits are the
-    /// caller's.
+    /// what `path_mtu` leaves, hop limit exceeded where the tunnel's `ttl` is
+    /// the inner one, or address unreachable. Rate limits are the caller's.
     ///
     /// # Errors
     /// Too little is quoted ([`Refusal::NotIpv6`]), nothing follows from the
     /// error ([`Refusal::NothingFollows`]), the rules of ICMPv6 forbid it, or
     /// there are less than 20 bytes of headroom. The message is then of no use.
-    pub fn answer(&self, message: &mut PacketMut<'_>, source: Ipv6Addr, path_mtu: u16) -> Result<(), Refusal> {
+    pub fn answer(
+        &self,
+        message: &mut PacketMut<'_>,
+        source: Ipv6Addr,
+        path_mtu: u16,
+        ttl: TtlMode,
+    ) -> Result<(), Refusal> {
         let kind = match self.kind {
             TunnelErrorKind::TooBig { .. } => {
                 ErrorKind::PacketTooBig { mtu: u32::from(path_mtu.saturating_sub(OVERHEAD)) }
             }
+            TunnelErrorKind::TtlExceeded if self.is_hop_limit(ttl) => ErrorKind::HopLimitExceeded,
             TunnelErrorKind::Unreachable { .. } | TunnelErrorKind::TtlExceeded => {
                 ErrorKind::Unreachable(Unreachable::Address)
             }
@@ -271,21 +285,25 @@ mod tests {
     fn tun_42_answer_to_the_sender() {
         let source = "fe80::5efe:a00:2".parse().unwrap();
         let sent = hex(SENT);
-        for (error, path_mtu, expected) in [
-            (message(3, 1, [0; 4], &sent), 0, Ok("0103663a00000000")),
-            (message(11, 0, [0; 4], &sent), 0, Ok("0103663a00000000")),
-            (message(3, 4, [0, 0, 4, 0], &sent), 1024, Ok("0200603d00000500")),
-            (message(3, 4, [0, 0, 4, 0], &sent), 1300, Ok("0200603d00000500")),
-            (message(3, 5, [0; 4], &sent), 0, Err(Refusal::NothingFollows)),
-            (message(3, 1, [0; 4], &sent[..59]), 0, Err(Refusal::NotIpv6)),
+        let (fixed, copied) = (TtlMode::Fixed(64), TtlMode::CopyHopLimit);
+        for (error, ttl, path_mtu, expected) in [
+            (message(3, 1, [0; 4], &sent), fixed, 0, Ok("0103663a00000000")),
+            (message(11, 0, [0; 4], &sent), fixed, 0, Ok("0103663a00000000")),
+            (message(3, 1, [0; 4], &sent), copied, 0, Ok("0103663a00000000")),
+            (message(11, 0, [0; 4], &sent), copied, 0, Ok("0300643d00000000")),
+            (message(11, 1, [0; 4], &sent), copied, 0, Err(Refusal::NothingFollows)),
+            (message(3, 4, [0, 0, 4, 0], &sent), fixed, 1024, Ok("0200603d00000500")),
+            (message(3, 4, [0, 0, 4, 0], &sent), copied, 1300, Ok("0200603d00000500")),
+            (message(3, 5, [0; 4], &sent), fixed, 0, Err(Refusal::NothingFollows)),
+            (message(3, 1, [0; 4], &sent[..59]), fixed, 0, Err(Refusal::NotIpv6)),
             // ICMPv6, and its type is not quoted: it may be an error.
-            (message(3, 1, [0; 4], &sent[..60]), 0, Err(Refusal::AboutAnError)),
+            (message(3, 1, [0; 4], &sent[..60]), fixed, 0, Err(Refusal::AboutAnError)),
         ] {
             let parsed = TunnelError::parse(&error).unwrap();
             let mut buffer = [&[0xee; 20], &error[..]].concat();
             let end = buffer.len();
             let mut packet = PacketMut::new(&mut buffer, 20..end).unwrap();
-            let result = parsed.answer(&mut packet, source, path_mtu);
+            let result = parsed.answer(&mut packet, source, path_mtu, ttl);
             match expected {
                 Ok(expected) => {
                     result.unwrap();
@@ -313,7 +331,7 @@ mod tests {
                 let mut buffer = [&[0; 20], &bytes[..]].concat();
                 let end = buffer.len();
                 let mut packet = PacketMut::new(&mut buffer, 20..end).unwrap();
-                if error.answer(&mut packet, Ipv6Addr::LOCALHOST, 1300).is_ok() {
+                if error.answer(&mut packet, Ipv6Addr::LOCALHOST, 1300, TtlMode::Fixed(64)).is_ok() {
                     prop_assert_eq!(&packet.as_slice()[48..], inner.unwrap());
                 }
             }

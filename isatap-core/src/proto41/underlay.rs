@@ -3,7 +3,8 @@
 
 use core::net::Ipv4Addr;
 
-use super::ecn::{EcnMode, TosMode};
+use super::Outer;
+use super::ecn::{EcnMode, TosMode, outer_tos};
 use super::icmp::{TunnelError, TunnelErrorKind};
 use super::mtu::{MtuMode, PathMtus};
 use crate::capacity::{Bounded, Capacity, Vec};
@@ -21,8 +22,8 @@ pub struct OuterPolicy {
     /// The IPv6 MTU of the link, in bytes: 1,280 or what a Router
     /// Advertisement said. `ISA-15`, `NDP-14`
     pub link_mtu: u16,
-    /// Outer time to live.
-    pub ttl: u8,
+    /// Outer time to live. `TUN-60`
+    pub ttl: TtlMode,
     /// Where the outer DSCP comes from. `TUN-50`
     pub tos: TosMode,
     /// How ECN enters the tunnel. `TUN-51`
@@ -36,10 +37,33 @@ impl OuterPolicy {
     pub const DEFAULT: OuterPolicy = OuterPolicy {
         mtu: MtuMode::Dynamic { interface: 1500 },
         link_mtu: 1280,
-        ttl: 64,
+        ttl: TtlMode::Fixed(Outer::DEFAULT_TTL),
         tos: TosMode::Fixed(0),
         ecn: EcnMode::Compatibility,
     };
+
+    /// TOS and TTL of the outer header of a packet with this inner traffic
+    /// class and, as it leaves, this hop limit. `TUN-50`, `TUN-60`
+    #[inline]
+    pub(crate) fn tos_and_ttl(&self, traffic_class: u8, hop_limit: u8) -> (u8, u8) {
+        let ttl = match self.ttl {
+            TtlMode::Fixed(ttl) => ttl,
+            // No IPv4 packet has less, and a neighbour takes an inner 0.
+            TtlMode::CopyHopLimit => hop_limit.max(1),
+        };
+        (outer_tos(self.tos, self.ecn, traffic_class), ttl)
+    }
+}
+
+/// What the outer header says of the hops that are left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TtlMode {
+    /// The same for all packets, 1 to 255.
+    Fixed(u8),
+    /// The inner hop limit, so that routers of the IPv4 network count as those
+    /// of a path do: an ICMPv4 "time exceeded" about such a packet becomes that
+    /// of ICMPv6, and says nothing of the other end.
+    CopyHopLimit,
 }
 
 impl Default for OuterPolicy {

@@ -8,7 +8,7 @@ use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Event, Machine, Verdict, Via};
 use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{HostConfig, HostInterface, LinkLocal};
-use isatap_core::link::{Locator, OuterPolicy};
+use isatap_core::link::{Locator, OuterPolicy, TtlMode};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::route::{Origin, Preference};
@@ -766,7 +766,7 @@ fn isa_23_nam_50_new_ones_are_added_common_ones_kept_vanished_ones_removed() {
 fn an_interface_keeps_its_policy_in_every_packet() {
     let mut config = by_address();
     let mut policy = OuterPolicy::DEFAULT;
-    policy.ttl = 33;
+    policy.ttl = TtlMode::Fixed(33);
     config.policy = policy;
     let mut run = Run::new(isatap_core::node::IsatapHost::<Standard>::host(config), Dice::Low);
     run.machine.set_locators(run.now, &[v4("10.0.0.2").into()]).unwrap();

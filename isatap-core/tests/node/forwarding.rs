@@ -5,6 +5,7 @@ use std::time::Duration;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Machine, Verdict, Via};
+use isatap_core::link::TtlMode;
 use isatap_core::nd::neighbor::Reachability;
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::PacketMut;
@@ -255,7 +256,7 @@ fn tun_64_what_came_from_a_point_to_point_tunnel_does_not_go_back_into_it() {
 fn tun_60_all_parameters_of_a_tunnel_are_given() {
     let mut node = Any::new(NodeConfig::DEFAULT);
     let mut config = isatap_core::configured::Config::new(v4(NEAR4), v4(FAR4));
-    config.policy.ttl = 64;
+    config.policy.ttl = TtlMode::Fixed(17);
     config.policy.tos = isatap_core::proto41::ecn::TosMode::Fixed(0x0a);
     config.policy.mtu = isatap_core::proto41::mtu::MtuMode::Static(1280);
     let tunnel = AnyInterface::Configured(isatap_core::configured::ConfiguredInterface::new(config));
@@ -263,9 +264,9 @@ fn tun_60_all_parameters_of_a_tunnel_are_given() {
     // No IPv6 address says anything about the outer addresses.
     for destination in ["fe80::5efe:10.0.0.9", "fe80::192.0.2.99", "fe80::1"] {
         let (_, bytes) = send_on(&mut node, id, &Inner::of("fe80::192.0.2.1", destination).class(0xff));
-        let sent = seen(&bytes);
+        let sent = seen_with_ttl(&bytes);
         assert_eq!((sent.source, sent.destination), (v4(NEAR4), v4(FAR4)));
-        assert_eq!((sent.tos, sent.dont_fragment), (0x28, false));
+        assert_eq!((sent.tos, sent.ttl, sent.dont_fragment), (0x28, 17, false));
     }
 }
 

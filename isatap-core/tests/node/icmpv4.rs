@@ -6,6 +6,7 @@ use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Machine, Verdict, Via};
 use isatap_core::interface::Interface as _;
+use isatap_core::link::TtlMode;
 use isatap_core::nd::neighbor::Reachability;
 use isatap_core::node::{AnyInterface, NodeConfig};
 
@@ -57,6 +58,26 @@ fn tun_42_unreachable_hosts_are_told_to_the_inner_source() {
     let (verdict, bytes) = report(&mut border.node, &icmpv4(3, 1, [0; 4], &outer));
     assert_eq!(verdict, Verdict::Answer { via: Via::Host { link: border.isatap }, reason: None });
     assert_eq!(bytes, error(site6(SITE4), &inner.bytes(), 1, 3, 0));
+}
+
+/// Where the outer TTL is the inner hop limit, a router of the IPv4 network is a hop of the path: its
+/// error is that of IPv6.
+#[test]
+fn tun_42_a_copied_hop_limit_that_ends_on_the_way_is_told_as_such() {
+    for (ttl, kind, code) in [(TtlMode::CopyHopLimit, 3, 0), (TtlMode::Fixed(1), 1, 3)] {
+        let mut border = border();
+        border.node.with_interface(NOW, border.tunnel, |interface, _| {
+            interface.link_mut().underlay_mut().policy.ttl = ttl;
+        });
+        let inner = Inner::of("2001:db8:0:9::1", "2001:db8:f::1").hops(1);
+        let (verdict, outer) = send(&mut border.node, &inner);
+        assert!(matches!(verdict, Verdict::Tunnel { .. }));
+        assert_eq!(outer[8], 1);
+        let (verdict, bytes) = report(&mut border.node, &icmpv4(11, 0, [0; 4], &outer));
+        assert_eq!(verdict, Verdict::Answer { via: Via::Host { link: border.tunnel }, reason: None });
+        assert_eq!(bytes, error(v6("2001:db8:0:9::1"), &inner.bytes(), kind, code, 0));
+        balanced(&border.node);
+    }
 }
 
 #[test]
@@ -193,22 +214,29 @@ fn ndp_60_ndp_61_tun_42_no_error_is_made_of_an_error_and_forged_ones_starve_no_o
 
 #[test]
 fn tun_44_an_unreachable_router_is_doubted() {
-    let mut node = Any::new(NodeConfig::DEFAULT);
-    let host = add_host(&mut node, "10.0.0.2", SITE4, Switches::DEFAULT);
-    let (own, router) = (isatap6("fe80::", "10.0.0.2"), isatap6("fe80::", SITE4));
-    let inner = Inner::new(own, router);
-    let state = |node: &Any| {
-        let Some(AnyInterface::IsatapHost(host)) = node.interface(host) else { unreachable!() };
-        host.neighbors().reachability(v4(SITE4))
-    };
-    let (_, outer) = send_on(&mut node, host, &inner);
-    // A solicited advertisement: reachable.
-    let target = [&[0xe0, 0, 0, 0][..], &router.octets()].concat();
-    let confirmed = Inner::icmp(router, own, 136, 0, &target).hops(255);
-    receive(&mut node, &confirmed.from(SITE4, "10.0.0.2"));
-    assert_eq!(state(&node), Some(Reachability::Reachable));
-    report(&mut node, &icmpv4(3, 1, [0; 4], &outer));
-    assert_ne!(state(&node), Some(Reachability::Reachable));
-    // And only doubted, never confirmed, nor taken for dead.
-    assert!(state(&node).is_some());
+    let (fixed, copied) = (TtlMode::Fixed(64), TtlMode::CopyHopLimit);
+    // The end of a hop limit says nothing of who is behind it.
+    for (kind, code, ttl, is_doubted) in
+        [(3, 1, fixed, true), (11, 0, fixed, true), (3, 1, copied, true), (11, 0, copied, false)]
+    {
+        let mut node = Any::new(NodeConfig::DEFAULT);
+        let host = add_host(&mut node, "10.0.0.2", SITE4, Switches::DEFAULT);
+        node.with_interface(NOW, host, |interface, _| interface.link_mut().underlay_mut().policy.ttl = ttl);
+        let (own, router) = (isatap6("fe80::", "10.0.0.2"), isatap6("fe80::", SITE4));
+        let inner = Inner::new(own, router);
+        let state = |node: &Any| {
+            let Some(AnyInterface::IsatapHost(host)) = node.interface(host) else { unreachable!() };
+            host.neighbors().reachability(v4(SITE4))
+        };
+        let (_, outer) = send_on(&mut node, host, &inner);
+        // A solicited advertisement: reachable.
+        let target = [&[0xe0, 0, 0, 0][..], &router.octets()].concat();
+        let confirmed = Inner::icmp(router, own, 136, 0, &target).hops(255);
+        receive(&mut node, &confirmed.from(SITE4, "10.0.0.2"));
+        assert_eq!(state(&node), Some(Reachability::Reachable));
+        report(&mut node, &icmpv4(kind, code, [0; 4], &outer));
+        assert_eq!(state(&node) != Some(Reachability::Reachable), is_doubted, "{kind} {code} {ttl:?}");
+        // And only doubted, never confirmed, nor taken for dead.
+        assert!(state(&node).is_some());
+    }
 }

@@ -8,8 +8,9 @@ use isatap_core::configured::{Config, ConfiguredInterface};
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Event, Machine, Verdict, Via};
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{HostConfig, HostInterface};
-use isatap_core::link::InterfaceAddress;
+use isatap_core::link::{InterfaceAddress, TtlMode};
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::proto41::ecn::{EcnMode, TosMode};
@@ -219,6 +220,64 @@ fn tun_50_tun_51_class_and_congestion_marks_on_entry() {
         let (_, bytes) = send_on(&mut node, id, &inner);
         assert_eq!(seen(&bytes).tos, expected, "{tos:?} {ecn:?} {class:#x}");
         assert_eq!(seen(&bytes).inner, inner.bytes());
+    }
+}
+
+/// Whatever the three settings are, each of the three parts of the outer header follows its own, of
+/// what this host sends, forwards and says itself.
+#[test]
+fn tun_50_tun_51_tun_60_outer_fields_of_all_that_leaves() {
+    let classes = [0, 0x03, 0xb8, 0xbb];
+    let toses = [TosMode::Fixed(0), TosMode::Fixed(0x2e), TosMode::CopyTrafficClass];
+    let ttls = [TtlMode::Fixed(1), TtlMode::Fixed(255), TtlMode::CopyHopLimit];
+    for (tos, ttl, ecn) in toses
+        .into_iter()
+        .flat_map(|tos| ttls.map(|ttl| (tos, ttl)))
+        .flat_map(|(tos, ttl)| [EcnMode::Normal, EcnMode::Compatibility].map(|ecn| (tos, ttl, ecn)))
+    {
+        let expected = |class: u8, hop_limit: u8| {
+            let dscp = if let TosMode::Fixed(dscp) = tos { dscp * 4 } else { class & 0xfc };
+            let mark = if ecn == EcnMode::Normal { class & 3 } else { 0 };
+            (dscp + mark, if let TtlMode::Fixed(ttl) = ttl { ttl } else { hop_limit.max(1) })
+        };
+        let outer = |bytes: &[u8]| {
+            let seen = seen_with_ttl(bytes);
+            (seen.tos, seen.ttl)
+        };
+        let mut border = border();
+        border.node.with_interface(NOW, border.tunnel, |interface, _| {
+            let policy = &mut interface.link_mut().underlay_mut().policy;
+            (policy.tos, policy.ttl, policy.ecn) = (tos, ttl, ecn);
+        });
+        for (class, hop_limit) in classes.into_iter().flat_map(|class| [0, 1, 2, 64, 255].map(|hops| (class, hops))) {
+            let inner = Inner::of("2001:db8:0:8::1", "2001:db8:f::1").class(class).hops(hop_limit);
+            let (verdict, bytes) = send(&mut border.node, &inner);
+            assert!(matches!(verdict, Verdict::Tunnel { .. }), "{verdict:?}");
+            assert_eq!(outer(&bytes), expected(class, hop_limit), "{tos:?} {ttl:?} {ecn:?} {class:#x} {hop_limit}");
+            // The hop limit with which it leaves.
+            let (verdict, bytes) = forward_native(&mut border.node, border.lan, &inner);
+            if hop_limit > 1 {
+                assert!(matches!(verdict, Verdict::Tunnel { .. }), "{verdict:?}");
+                assert_eq!(outer(&bytes), expected(class, hop_limit - 1), "{tos:?} {ttl:?} {ecn:?}");
+            }
+        }
+        // An answer of Neighbor Discovery, a probe, an error: what the node writes itself.
+        let (near, far) = (v6("fe80::192.0.2.1"), v6("fe80::198.51.100.1"));
+        let target = [&[0; 4][..], &near.octets()].concat();
+        let probe = Inner::icmp(far, near, 135, 0, &target).hops(255);
+        let (_, bytes) = receive(&mut border.node, &probe.from(FAR4, NEAR4));
+        assert_eq!((outer(&bytes), bytes[20 + 7]), (expected(0, 255), 255));
+        for second in 1..=6 {
+            let now = NOW.saturating_add(Duration::from_secs(second));
+            border.node.handle_timeout(now, &mut |out: &mut [u8]| out.fill(0));
+        }
+        let sent = transmits(&mut border.node);
+        let probe = sent.iter().find(|packet| packet[60] == 135).unwrap();
+        assert_eq!(outer(probe), expected(0, 255));
+        let unknown = Inner::of("2001:db8:f::1", "2001:db8:0:9::77");
+        let (verdict, bytes) = forward(&mut border.node, &unknown.from(FAR4, NEAR4));
+        assert!(matches!(verdict, Verdict::Answer { .. }), "{verdict:?}");
+        assert_eq!(outer(&bytes), expected(0, bytes[20 + 7]));
     }
 }
 

@@ -55,7 +55,7 @@ fn a_file_describes_what_the_commands_do() {
     assert_eq!((host.dev.as_str(), router.dev.as_str()), ("isatap1", "isatap0"));
     assert_eq!((host.via.as_deref(), host.router.len(), host.mtu), (Some("eth0"), 2, Some(1400)));
     assert_eq!((host.min_router_solicit_interval, host.prl_refresh_interval), (3, 3600));
-    assert_eq!((router.valid_lifetime, router.default_route, router.ttl), (7200, false, 64));
+    assert_eq!((router.valid_lifetime, router.default_route, router.ttl.to_string()), (7200, false, "64".to_owned()));
     assert_eq!((router.preference, router.check_neighbors), (Preference::High, CheckNeighbors::WhereBlind));
     assert_eq!(router.member, ["10.0.0.0/8".parse().unwrap()]);
     let native = &config.natives[0];
@@ -176,7 +176,10 @@ fn a_table_with_a_value_that_cannot_be_read_is_checked_as_far_as_that_goes() {
             "[[tunnel]]\nlokal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nttl = 0\n",
             &["2:1: [[tunnel]] has no key lokal", "4:7: "],
         ),
-        ("[[isatap-host]]\nttl = 256\nmtu = 1000\n", &["2:7: ttl is a number", "3:7: cannot set the MTU 1000: "]),
+        (
+            "[[isatap-host]]\nttl = 256\nmtu = 1000\n",
+            &["2:7: 256: write a whole number from 1 to 255", "3:7: cannot set the MTU 1000: "],
+        ),
         (
             "[[isatap-host]]\nrouter = [\"10.0.0.300\", \"127.0.0.1\"]\nlocal = \"224.0.0.1\"\nvia = \"a b\"\n",
             &[

@@ -271,13 +271,15 @@ fn unknown_key<T: Hints>(unknown: &str, names: &[&str], place: &Place) -> Advice
     if let Some(key) = switched.filter(|key| names.contains(key)) {
         return Advice { text: format!("{told}: write {key} = {is_false}"), key: Some(key.to_owned()) };
     }
-    if let Some(near) = meant::<T>(flag, names) {
+    let others = tables_with::<T>(flag);
+    // A key of another table is hardly a slip of the pen: two letters of three would differ.
+    let is_near = |near: &&str| others.is_empty() || distance(flag, near) * 2 < flag.len() || is_alias::<T>(flag, near);
+    if let Some(near) = meant::<T>(flag, names).filter(is_near) {
         return Advice { text: format!("{told}: write {near}"), key: Some(near.to_owned()) };
     }
     if keys_in_front::<T>().iter().any(|key| key == flag) {
         return Advice { text: format!("{told}: write it in front of all tables"), key: None };
     }
-    let others = tables_with::<T>(flag);
     let others = match others.len() {
         0 => String::new(),
         1 => format!(", which {} has", headers::<T>(&others, "")),
@@ -285,6 +287,10 @@ fn unknown_key<T: Hints>(unknown: &str, names: &[&str], place: &Place) -> Advice
         _ => ", which other tables have".to_owned(),
     };
     Advice { text: format!("{told}{others}: it can have {}", names.join(", ")), key: None }
+}
+
+fn is_alias<T: Hints>(text: &str, name: &str) -> bool {
+    T::ALIASES.iter().any(|(other, meant)| *other == text && *meant == name)
 }
 
 /// The name or value that is likely meant, of those that there are.

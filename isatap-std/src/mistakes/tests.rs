@@ -99,7 +99,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[[isatap-host]]\nmtu = 00\n", &["2:7: 00 begins with 0: write 0"]),
     ("[[isatap-host]]\nmtu = 01400\n", &["2:7: 01400 begins with 0: write 1400"]),
     ("[[isatap-host]]\nmtu = \"1400 bytes\"\n", &["2:7: mtu is a number: write mtu = 1400"]),
-    ("[[isatap-host]]\nttl = 256\n", &["2:7: ttl is a number of 1 to 255, and 256 is not"]),
+    ("[[isatap-host]]\nttl = 256\n", &["2:7: 256: write a whole number from 1 to 255, or inherit"]),
     (
         "[[isatap-host]]\nprl-refresh-interval = \"1h\"\n",
         &["2:24: prl-refresh-interval is a number: write prl-refresh-interval = 3600"],
@@ -459,7 +459,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
         "[[isatap-host]]\r\nmtu = \"x\"\r\nttl = 900\r\n",
         &[
             "2:7: mtu is a number of 1280 to 65515, and \"x\" is not",
-            "3:7: ttl is a number of 1 to 255, and 900 is not",
+            "3:7: 900: write a whole number from 1 to 255, or inherit",
         ],
     ),
     ("<xml/>\n", &["1:1: <xml/> is not TOML: write KEY = VALUE, or [[TABLE]]"]),

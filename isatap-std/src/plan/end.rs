@@ -5,13 +5,15 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use isatap_core::isatap::{OfferDefault, addr as isatap};
 use isatap_core::link::OuterPolicy;
 use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::proto41::ecn::TosMode;
 use isatap_core::sixrd::addr::Domain;
 use isatap_core::sixtofour::addr as sixtofour;
 
 use super::Given;
 use crate::resolve::{Entry, Name};
 use crate::spec::{
-    AddressWithLength, IsatapHost, IsatapRouter, LinkSpec, SixRd, SixRdRole, SixToFour, SixToFourRole, Tunnel,
+    AddressWithLength, Ecn, IsatapHost, IsatapRouter, LinkSpec, SixRd, SixRdRole, SixToFour, SixToFourRole, Tos, Ttl,
+    Tunnel,
 };
 
 /// How an end is told what the file does not say of it.
@@ -50,7 +52,11 @@ pub(super) enum OtherEnd<'s> {
 pub(super) struct Common<'s> {
     pub(super) dev: &'s str,
     pub(super) mtu: u16,
-    pub(super) ttl: u8,
+    pub(super) ttl: Ttl,
+    /// What this end was given; `None`: nothing, and each mechanism has its own.
+    pub(super) tos: Option<Tos>,
+    pub(super) ecn: Option<Ecn>,
+    pub(super) is_6rd: bool,
 }
 
 /// A host of an ISATAP router of ours.
@@ -114,9 +120,24 @@ pub(super) struct Site<'s> {
     pub(super) accept_bogons: bool,
 }
 
+impl Common<'_> {
+    /// The TOS of outer packets, for who does not know that 6rd has its own. S6R-24
+    pub(super) fn tos(&self) -> Option<Tos> {
+        let copied = self.is_6rd.then_some(Tos(TosMode::CopyTrafficClass));
+        self.tos.or(copied).filter(|tos| tos.0 != TosMode::Fixed(0))
+    }
+}
+
 macro_rules! common {
     ($spec:expr) => {
-        Common { dev: &$spec.dev, mtu: $spec.mtu.unwrap_or(OuterPolicy::DEFAULT.link_mtu), ttl: $spec.ttl }
+        Common {
+            dev: &$spec.dev,
+            mtu: $spec.mtu.unwrap_or(OuterPolicy::DEFAULT.link_mtu),
+            ttl: $spec.ttl,
+            tos: $spec.tos,
+            ecn: $spec.ecn,
+            is_6rd: false,
+        }
     };
 }
 
@@ -220,7 +241,7 @@ impl<'s> OtherEnd<'s> {
 
     fn of_sixrd(sixrd: &'s SixRd, given: &Given) -> Self {
         let Ok(domain) = sixrd.domain() else { return OtherEnd::Nobody };
-        let common = common!(sixrd);
+        let common = Common { is_6rd: true, ..common!(sixrd) };
         match sixrd.role {
             SixRdRole::BorderRelay => {
                 let relay = sixrd.local;

@@ -196,6 +196,7 @@ fn make<'s>(
         words.extend(words!["remote", remote]);
     }
     words.extend(words!["ttl", common.ttl]);
+    words.extend(common.tos().into_iter().flat_map(|tos| words!["tos", tos]));
     steps.run("Make the tunnel.", words).undo(words!["ip", "tunnel", "del", common.dev])
 }
 

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatap_core::isatap::addr as isatap;
+use isatap_core::link::TtlMode;
 use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::proto41::ecn::TosMode;
 
 use super::end::{Common, GIVE_LOCAL, Host, OtherEnd, Router, Site, SixRdEnd};
 use super::iproute2::{ADVERTISE, describe_advertisements, forward, nobody, teredo, unknown_addresses};
@@ -149,9 +151,19 @@ fn write(common: &Common<'_>, local: Ipv4Addr, files: &Files<'_>, steps: &mut St
         );
         return false;
     }
+    // The kernel's numbers for what is inherited.
+    let ttl = match common.ttl.0 {
+        TtlMode::Fixed(ttl) => ttl,
+        TtlMode::CopyHopLimit => 0,
+    };
+    let tos = match common.tos().map(|tos| tos.0) {
+        None => String::new(),
+        Some(TosMode::Fixed(dscp)) => format!("TOS={}\n", dscp << 2),
+        Some(TosMode::CopyTrafficClass) => "TOS=1\n".to_owned(),
+    };
     let netdev = format!(
-        "[NetDev]\nName={dev}\nKind=sit\nMTUBytes={}\n\n[Tunnel]\nIndependent=yes\nLocal={local}\nTTL={}\n{}",
-        common.mtu, common.ttl, files.tunnel
+        "[NetDev]\nName={dev}\nKind=sit\nMTUBytes={}\n\n[Tunnel]\nIndependent=yes\nLocal={local}\nTTL={ttl}\n{tos}{}",
+        common.mtu, files.tunnel
     );
     let path = format!("/etc/systemd/network/50-{dev}.netdev");
     steps.write("Describe the tunnel.", &path, &netdev).raw_undo(format!("rm -f {path}\nnetworkctl reload"));

@@ -1,5 +1,7 @@
 //! OpenWrt by uci: lasts.
 
+use isatap_core::link::TtlMode;
+
 use super::end::{Common, GIVE_LOCAL, OtherEnd, Site, SixRdEnd, TunnelEnd};
 use super::iproute2::{nobody, unknown_addresses};
 use super::steps::{Steps, words};
@@ -33,7 +35,13 @@ fn configured(tunnel: &TunnelEnd<'_>, steps: &mut Steps<'_>) {
     let mut options = vec![("ipaddr", tunnel.local.to_string()), ("peeraddr", tunnel.remote.to_string())];
     let addresses = tunnel.addresses.iter().map(|own| format!("{}/{}", own.0.address, own.0.prefix_length));
     options.extend(addresses.map(|address| ("ip6addr", address)));
-    options.extend([("defaultroute", "0".to_owned()), ("ttl", tunnel.common.ttl.to_string())]);
+    // Its kernel inherits by 0.
+    let ttl = match tunnel.common.ttl.0 {
+        TtlMode::Fixed(ttl) => ttl,
+        TtlMode::CopyHopLimit => 0,
+    };
+    options.extend([("defaultroute", "0".to_owned()), ("ttl", ttl.to_string())]);
+    options.extend(tunnel.common.tos().map(|tos| ("tos", tos.to_string())));
     interface(&tunnel.common, "6in4", &options, None, steps);
     unknown_addresses(tunnel, steps);
 }

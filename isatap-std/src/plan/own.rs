@@ -108,6 +108,11 @@ fn run(what: &str, words: Vec<String>, common: Option<&Common<'_>>, steps: &mut 
         if common.mtu != OuterPolicy::DEFAULT.link_mtu {
             all.extend(words!["--mtu", common.mtu]);
         }
+        if common.ttl.0 != OuterPolicy::DEFAULT.ttl {
+            all.extend(words!["--ttl", common.ttl]);
+        }
+        all.extend(common.tos.into_iter().flat_map(|tos| words!["--tos", tos]));
+        all.extend(common.ecn.into_iter().flat_map(|ecn| words!["--ecn", ecn]));
     }
     steps.run(what, all).note(RUNS);
 }

@@ -101,6 +101,53 @@ fn rte_7_a_windows_router_is_switched_as_the_guide_does() {
     );
 }
 
+/// TUN-60: both ends of a tunnel have the same TTL and TOS, each platform in its own words; of 6rd the class goes
+/// along unless it is said otherwise (S6R-24).
+#[test]
+fn the_other_end_has_the_ttl_and_the_tos_of_this_one() {
+    let mut tunnel = Tunnel::new("192.0.2.9".parse().unwrap());
+    tunnel.local = Some(v4("192.0.2.1"));
+    let plan = |tunnel: &Tunnel, platform| {
+        of_link(&tunnel.clone().into(), platform, &Given::default())
+            .iter()
+            .filter_map(|step| step.command.as_ref())
+            .map(|command| format!("{command}\n"))
+            .collect::<String>()
+    };
+    for (ttl, tos, words) in [
+        ("64", None, ["remote 192.0.2.1 ttl 64\n", "TTL=64\nRemote", ".ttl=64\n", "--remote 192.0.2.1 --dev=tun6in4"]),
+        ("255", Some("0x00"), ["remote 192.0.2.1 ttl 255\n", "TTL=255\nRemote", ".ttl=255\n", "--ttl 255 --tos 0x00"]),
+        (
+            "inherit",
+            Some("inherit"),
+            [
+                "ttl inherit tos inherit\n",
+                "TTL=0\nTOS=1\n",
+                ".ttl=0\nuci set network.tun6in4.tos=inherit",
+                "--ttl inherit --tos inherit",
+            ],
+        ),
+        ("64", Some("ef"), ["ttl 64 tos 0xb8\n", "TTL=64\nTOS=184\n", ".tos=0xb8", "--tos 0xb8"]),
+    ] {
+        (tunnel.ttl, tunnel.tos) = (ttl.parse().unwrap(), tos.map(|tos| tos.parse().unwrap()));
+        let platforms = [Platform::Iproute2, Platform::Networkd, Platform::OpenWrt, Platform::Isatap];
+        for (platform, words) in platforms.into_iter().zip(words) {
+            let text = plan(&tunnel, platform);
+            assert!(text.contains(words), "{platform} {ttl} {tos:?}: {words:?} in {text}");
+        }
+    }
+    let sixrd = SixRd {
+        prefix: "2001:db8::/32".parse().ok(),
+        local: Some(v4("10.0.0.1")),
+        role: SixRdRole::BorderRelay,
+        ..SixRd::new()
+    };
+    let given = Given { local: Some(v4("10.0.0.2")), ..Given::default() };
+    let first = |sixrd: SixRd| of_link(&sixrd.into(), Platform::Iproute2, &given)[0].command.clone().unwrap();
+    assert!(first(sixrd.clone()).ends_with("ttl 64 tos inherit"), "{}", first(sixrd));
+    assert!(first(SixRd { tos: Some("0".parse().unwrap()), ..sixrd }).ends_with("ttl 64"));
+}
+
 fn manage_out() -> ManageOut {
     ManageOut {
         organisation: "fd9c:30c:2da4::/48".parse().unwrap(),

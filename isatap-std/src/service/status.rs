@@ -6,11 +6,13 @@
 mod dns_updates;
 mod hooks;
 mod names;
+mod outer;
 mod teredo;
 
 pub use dns_updates::DnsUpdateStatus;
 pub use hooks::HooksStatus;
 pub use names::{HeldName, NameStep, NamesStatus, ResponderStatus};
+pub use outer::OuterStatus;
 pub use teredo::{PortMappingStatus, Teredo, TeredoPeer};
 
 use crate::driver::IoCounters;
@@ -63,6 +65,9 @@ pub struct Status {
     pub mtu: u16,
     /// The IPv4 MTU underneath in bytes.
     pub underlay_mtu: Option<u16>,
+    /// What outer packets say, and how they leave; absent: Teredo's say nothing of their own.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub outer: Option<OuterStatus>,
     /// Routes through the device: ours, and those of other programs.
     pub routes: Vec<RouteStatus>,
     /// DNS configuration learned. It is not applied to the system.
@@ -168,6 +173,7 @@ impl Status {
             responder: None,
             mtu: 0,
             underlay_mtu: None,
+            outer: None,
             routes: Vec::new(),
             dns: Dns::default(),
             refused: Vec::new(),

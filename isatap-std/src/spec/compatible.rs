@@ -27,20 +27,20 @@ spec! { tunnel(DEVICE)
 
 impl Compatible {
     pub(super) fn resolve(&mut self) {
-        self.resolve_outer();
+        self.resolve_outer(OuterPolicy::DEFAULT);
         // The first is the source where a packet has none yet.
         super::once(&mut self.local);
     }
 
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
-        self.check_outer(refusals);
+        self.outer().check(refusals);
         for local in &self.local {
             refusals.note("local", check_locator(*local));
         }
     }
 
     pub(super) fn interface<C: Capacity>(&self) -> AnyInterface<C> {
-        AnyInterface::Compatible(CompatibleInterface::new(self.policy(OuterPolicy::DEFAULT)))
+        AnyInterface::Compatible(CompatibleInterface::new(self.outer().policy(OuterPolicy::DEFAULT)))
     }
 }
 

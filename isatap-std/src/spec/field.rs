@@ -73,8 +73,16 @@ macro_rules! spec {
             /// The IPv6 MTU in bytes, 1280 to 65515. Without it 1280; an ISATAP host takes what its
             /// router advertises.
             mtu: Option<u16> ["N"];
-            /// The time to live of outer packets, 1 to 255.
-            ttl: u8 ["N"] = isatap_core::link::OuterPolicy::DEFAULT.ttl;
+            /// The time to live of outer packets, 1 to 255. inherit: the hop limit of the packet inside, so that
+            /// traceroute shows the routers of the IPv4 network as well.
+            ttl: $crate::spec::Ttl ["N|inherit"] = $crate::spec::Ttl(isatap_core::link::OuterPolicy::DEFAULT.ttl);
+            /// The DSCP of outer packets, as TOS: 0x00 to 0xfc, or a name such as ef, af41 or cs6. inherit: that
+            /// of the packet inside. Without it 0x00; 6rd inherits.
+            tos: Option<$crate::spec::Tos> ["TOS"];
+            /// Whether outer packets carry the congestion marks (ECN) of those inside. normal: they do, which
+            /// the other end has to understand (RFC 6040 or RFC 3168; Linux does). compatibility: they do not.
+            /// Marks that come in are honoured either way. Without it compatibility; 6rd has normal.
+            ecn: Option<$crate::spec::Ecn> ["MODE"];
             /// Find the path MTU by DF and ICMPv4.
             path_mtu_discovery: bool, unless("no-path-mtu-discovery");
             /// The metric of routes through the device; native ones have 1024.
@@ -84,18 +92,21 @@ macro_rules! spec {
         } }
 
         impl $name {
-            /// `base`, changed as the fields say.
-            fn policy(&self, base: isatap_core::link::OuterPolicy) -> isatap_core::link::OuterPolicy {
-                $crate::spec::policy(base, self.mtu, self.ttl, self.path_mtu_discovery)
+            pub(super) fn outer(&self) -> $crate::spec::outer::OuterFields {
+                $crate::spec::outer::OuterFields {
+                    mtu: self.mtu,
+                    ttl: self.ttl,
+                    tos: self.tos,
+                    ecn: self.ecn,
+                    path_mtu_discovery: self.path_mtu_discovery,
+                }
             }
 
-            /// The MTU when nothing else is asked for.
-            fn resolve_outer(&mut self) {
-                self.mtu.get_or_insert(isatap_core::link::OuterPolicy::DEFAULT.link_mtu);
-            }
-
-            fn check_outer(&self, refusals: &mut $crate::spec::Refusals) {
-                $crate::spec::check_outer(self.mtu, self.ttl, refusals);
+            /// What holds where nothing else is asked for, of a mechanism whose policy is `base`.
+            fn resolve_outer(&mut self, base: isatap_core::link::OuterPolicy) {
+                self.mtu.get_or_insert(base.link_mtu);
+                self.tos.get_or_insert($crate::spec::Tos(base.tos));
+                self.ecn.get_or_insert($crate::spec::Ecn(base.ecn));
             }
         }
     };

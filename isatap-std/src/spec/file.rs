@@ -225,6 +225,7 @@ by_text!(
     crate::resolve::Step,
     super::AddressWithLength,
     super::Direction,
+    super::Ecn,
     super::DnsServer,
     super::LanOptions,
     super::OwnPrefix,
@@ -235,7 +236,7 @@ by_text!(
     super::ServerName,
 );
 
-/// The same, of which a number is one: a port alone.
+/// The same, of which a number is one: a port alone, a time to live.
 macro_rules! by_text_or_number {
     ($($type:ty),* $(,)?) => {$(
         impl<'de> Read<'de> for $type {
@@ -246,7 +247,7 @@ macro_rules! by_text_or_number {
     )*};
 }
 
-by_text_or_number!(super::Bind, super::Listen, super::Target);
+by_text_or_number!(super::Bind, super::Listen, super::Target, super::Tos, super::Ttl);
 
 /// What [`FromStr`] makes of a text.
 ///

@@ -76,7 +76,7 @@ impl IsatapHost {
     }
 
     pub(super) fn resolve(&mut self) {
-        self.resolve_outer();
+        self.resolve_outer(OuterPolicy::DEFAULT);
         self.resolve_names();
         // The first one decides from which address of this machine the link speaks.
         super::once(&mut self.router);
@@ -85,7 +85,7 @@ impl IsatapHost {
     }
 
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
-        self.check_outer(refusals);
+        self.outer().check(refusals);
         self.name_options().refuse(refusals);
         if self.legacy_name && !self.router.is_empty() {
             let error = Error::usage("look up", "_isatap", "the routers are given, and no name is guessed");
@@ -154,7 +154,7 @@ impl IsatapHost {
 
     pub(super) fn interface<C: Capacity>(&self) -> Result<AnyInterface<C>, Error> {
         let mut config = HostConfig::DEFAULT;
-        config.policy = self.policy(OuterPolicy::DEFAULT);
+        config.policy = self.outer().policy(OuterPolicy::DEFAULT);
         config.resolve = self.resolves();
         config.solicitation.min_round_interval = Duration::from_secs(self.min_router_solicit_interval);
         config.refresh_interval = Duration::from_secs(self.prl_refresh_interval);

@@ -98,7 +98,7 @@ impl IsatapRouter {
     }
 
     pub(super) fn resolve(&mut self) {
-        self.resolve_outer();
+        self.resolve_outer(OuterPolicy::DEFAULT);
         if !self.default_route {
             self.default = OfferDefault::Never;
         }
@@ -113,7 +113,7 @@ impl IsatapRouter {
     }
 
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
-        self.check_outer(refusals);
+        self.outer().check(refusals);
         let needs = |what: &'static str, advice: &'static str| {
             Error::usage("start", "an ISATAP router", what).with_advice(advice)
         };
@@ -225,7 +225,7 @@ impl IsatapRouter {
 
     pub(super) fn interface<C: Capacity>(&self) -> Result<AnyInterface<C>, Error> {
         let mut config = RouterConfig::DEFAULT;
-        config.policy = self.policy(OuterPolicy::DEFAULT);
+        config.policy = self.outer().policy(OuterPolicy::DEFAULT);
         config.mtu = self.mtu.or(config.mtu);
         config.default_route = self.offers_default();
         config.flags.set(RouterFlags::MANAGED, self.managed);

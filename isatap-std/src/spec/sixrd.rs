@@ -110,13 +110,13 @@ impl SixRd {
     }
 
     pub(super) fn resolve(&mut self) {
-        self.resolve_outer();
+        self.resolve_outer(POLICY);
         self.customer = self.customer.or(self.local);
         super::sort(&mut self.known_router);
     }
 
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
-        self.check_outer(refusals);
+        self.outer().check(refusals);
         check_local(self.local, self.via.as_deref(), self.role.describe(), refusals);
         match (&self.dhcp_lease, self.domain()) {
             // How long the delegated prefix is turns out when the lease is there.
@@ -201,7 +201,7 @@ impl SixRd {
     }
 
     pub(super) fn interface<C: Capacity>(&self) -> Result<AnyInterface<C>, Error> {
-        let policy = self.policy(POLICY);
+        let policy = self.outer().policy(POLICY);
         match self.role {
             SixRdRole::CustomerEdge => {
                 let mut config = EdgeConfig::DEFAULT;

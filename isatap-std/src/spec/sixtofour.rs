@@ -105,7 +105,7 @@ impl SixToFour {
     }
 
     pub(super) fn resolve(&mut self) {
-        self.resolve_outer();
+        self.resolve_outer(OuterPolicy::DEFAULT);
         self.resolve_names();
         self.local = self.locals();
         super::sort(&mut self.accept_relay);
@@ -113,7 +113,7 @@ impl SixToFour {
     }
 
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
-        self.check_outer(refusals);
+        self.outer().check(refusals);
         self.name_options().refuse(refusals);
         for local in &self.local {
             if let Err(error) = check_locator(*local) {
@@ -170,7 +170,7 @@ impl SixToFour {
     }
 
     pub(super) fn interface<C: Capacity>(&self) -> Result<AnyInterface<C>, Error> {
-        let policy = self.policy(OuterPolicy::DEFAULT);
+        let policy = self.outer().policy(OuterPolicy::DEFAULT);
         if self.role == SixToFourRole::Relay {
             let mut config = RelayConfig::DEFAULT;
             (config.policy, config.accept_bogons, config.anycast) = (policy, self.accept_bogons, self.anycast);

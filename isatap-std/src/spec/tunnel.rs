@@ -47,13 +47,13 @@ spec! { tunnel(DEVICE)
 
 impl Tunnel {
     pub(super) fn resolve(&mut self) {
-        self.resolve_outer();
+        self.resolve_outer(OuterPolicy::DEFAULT);
         // Of addresses that are as near to a destination, the first is the source.
         super::once(&mut self.address);
     }
 
     pub(super) fn refuse(&self, refusals: &mut Refusals) {
-        self.check_outer(refusals);
+        self.outer().check(refusals);
         check_local(self.local, self.via.as_deref(), "tunnel", refusals);
         // TUN-4
         if let Entry::Address(remote) = self.remote
@@ -110,7 +110,7 @@ impl Tunnel {
             Entry::Address(remote) => Some(remote),
             Entry::Name(_) => None,
         };
-        config.policy = self.policy(OuterPolicy::DEFAULT);
+        config.policy = self.outer().policy(OuterPolicy::DEFAULT);
         // TUN-62
         config.probe_remote = self.neighbor_probes;
         AnyInterface::Configured(ConfiguredInterface::new(config))

@@ -141,7 +141,15 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
         ),
         (
             "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nttl = 0\n",
-            "node.toml:4:7: cannot set the time to live 0: nothing would leave this machine",
+            "node.toml:4:7: cannot set the time to live 0: nothing would leave this machine; write 1 to 255, or inherit",
+        ),
+        (
+            "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nttl = 300\n",
+            "node.toml:4:7: 300: write a whole number from 1 to 255, or inherit",
+        ),
+        (
+            "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\ntos = 185\n",
+            "node.toml:4:7: 185: the two lowest bits are those of ECN, which has a key of its own: write 0xb8",
         ),
     ] {
         let (status, lines) = check(text, &[]);
@@ -473,7 +481,7 @@ fn the_reference_has_every_key_of_every_table() {
         }
     }
     for line in [
-        "  ttl = N; default 64",
+        "  ttl = N or \"inherit\"; default 64",
         "  path-mtu-discovery = true or false; default true",
         "  local = [\"V4\", …]; needed",
         "  role = \"host-router\" or \"router\" or \"relay\"; default \"host-router\"",

@@ -123,7 +123,10 @@ fn a_wrong_value_is_told_what_to_write_instead() {
         // Numbers.
         (HOST, "--mtu", "big", "write a whole number from 1280 to 65515"),
         (HOST, "--mtu", "70000", "write a whole number from 1280 to 65515"),
-        (HOST, "--ttl", "256", "write a whole number from 1 to 255"),
+        (HOST, "--ttl", "256", "write a whole number from 1 to 255, or inherit"),
+        (TUNNEL, "--tos", "0xb9", "the two lowest bits are those of ECN, which has a key of its own: write 0xb8"),
+        (TUNNEL, "--tos", "af44", "write 0x00 to 0xfc, a name such as ef, af41 or cs6, or inherit"),
+        (TUNNEL, "--ecn", "on", "expected normal or compatibility"),
         (ROUTER, "--router-lifetime", "30m", "write seconds without a unit: 1800"),
         (ROUTER, "--router-lifetime", "70000", "write a whole number of seconds from 0 to 65535"),
         // One of some.

@@ -31,6 +31,7 @@ mod loops;
 mod monitor;
 mod name_responder;
 mod names;
+mod outer;
 mod pair;
 mod plan;
 mod portproxy;

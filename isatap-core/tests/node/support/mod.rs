@@ -169,23 +169,32 @@ pub struct Seen {
     pub source: Ipv4Addr,
     pub destination: Ipv4Addr,
     pub tos: u8,
+    pub ttl: u8,
     pub id: u16,
     pub dont_fragment: bool,
     pub inner: Vec<u8>,
 }
 
-/// Takes an outer packet apart.
+/// Takes an outer packet apart that has the TTL of most.
 pub fn seen(packet: &[u8]) -> Seen {
+    let seen = seen_with_ttl(packet);
+    assert_eq!(seen.ttl, 64);
+    seen
+}
+
+/// Takes an outer packet apart.
+pub fn seen_with_ttl(packet: &[u8]) -> Seen {
     assert_eq!(packet[0], 0x45);
     assert_eq!(checksum(&[&packet[..20]]), 0, "header checksum");
     assert_eq!(usize::from(u16::from_be_bytes([packet[2], packet[3]])), packet.len());
-    assert_eq!((packet[8], packet[9]), (64, 41));
+    assert_eq!(packet[9], 41);
     assert!(packet[6] & 0xbf == 0 && packet[7] == 0, "no fragment");
     let address = |at: usize| Ipv4Addr::new(packet[at], packet[at + 1], packet[at + 2], packet[at + 3]);
     Seen {
         source: address(12),
         destination: address(16),
         tos: packet[1],
+        ttl: packet[8],
         id: u16::from_be_bytes([packet[4], packet[5]]),
         dont_fragment: packet[6] & 0x40 != 0,
         inner: packet[20..].to_vec(),

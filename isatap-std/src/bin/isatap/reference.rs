@@ -52,14 +52,14 @@ fn key(out: &mut impl Write, argument: &Arg) -> io::Result<()> {
     let is_on = matches!(argument.get_action(), ArgAction::SetFalse);
     let key = if is_on { long.trim_start_matches("no-") } else { long };
     let value = argument.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
-    let is_number = value.as_deref().is_some_and(|value| matches!(value, "N" | "SECONDS"));
+    let is_number = value.as_deref().is_some_and(|value| matches!(value, "N" | "SECONDS" | "N|inherit"));
     let possible: Vec<String> =
         argument.get_possible_values().iter().map(|value| format!("\"{}\"", value.get_name())).collect();
     let value = match (argument.get_action(), value) {
         (ArgAction::SetTrue | ArgAction::SetFalse, _) => "true or false".to_owned(),
         (_, Some(_)) if !possible.is_empty() => possible.join(" or "),
         (ArgAction::Append, Some(value)) => format!("[\"{value}\", …]"),
-        (_, Some(value)) if is_number => value,
+        (_, Some(value)) if is_number => value.replace("|inherit", " or \"inherit\""),
         (_, Some(value)) => format!("\"{value}\""),
         (_, None) => String::new(),
     };

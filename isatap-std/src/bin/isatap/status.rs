@@ -96,6 +96,9 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     };
     let underlay = status.underlay_mtu.map(|mtu| format!(" over IPv4 mtu {mtu}")).unwrap_or_default();
     writeln!(out, "{}: {} {state} mtu {}{underlay}", status.dev, status.role, status.mtu)?;
+    if let Some(outer) = &status.outer {
+        writeln!(out, "    outer packets: ttl {} tos {} ecn {}", outer.ttl, outer.tos, outer.ecn)?;
+    }
     if let Some(device) = &status.yields_to {
         writeln!(out, "    rests: this machine has IPv6 by {device}")?;
     }

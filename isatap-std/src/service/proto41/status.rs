@@ -8,8 +8,8 @@ use crate::service::evidence::{Evidence, NeighborHealth};
 use crate::service::question::Question;
 use crate::service::role::View;
 use crate::service::status::{
-    Advertised, LanPrefix, LanStatus, PotentialRouterStatus, ResponderStatus, RouteStatus, Router, Status, refused,
-    seconds,
+    Advertised, LanPrefix, LanStatus, OuterStatus, PotentialRouterStatus, ResponderStatus, RouteStatus, Router, Status,
+    refused, seconds,
 };
 use isatap_core::error::{Table, TableFull};
 use isatap_core::interface::Interface as _;
@@ -36,6 +36,7 @@ pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status:
     let (now, id, machine) = (view.now, view.id, view.machine);
     let Some(interface) = view.interface(id) else { return };
     status.mtu = interface.link().underlay().policy.link_mtu;
+    status.outer = Some(OuterStatus::of(&interface.link().underlay().policy));
     status.forwarding = view.forwards(id);
     status.routes =
         machine.routes().filter(|route| route.link == id).map(|route| RouteStatus::of(now, route)).collect();

@@ -55,6 +55,7 @@ fn full() -> Status {
         }),
         mtu: 1280,
         underlay_mtu: Some(1500),
+        outer: Some(OuterStatus { ttl: "inherit".to_owned(), tos: "0xb8".to_owned(), ecn: "normal".to_owned() }),
         routes: vec![RouteStatus {
             prefix: "::/0".to_owned(),
             via: Some(v6),
@@ -167,6 +168,7 @@ fn only_optional_keys_are_left_out() {
     (status.relay_answers, status.teredo, status.responder) = (None, None, None);
     (status.remote, status.check_neighbors, status.lans) = (None, None, Vec::new());
     (status.dns_updates, status.hooks) = (Vec::new(), None);
+    status.outer = None;
     let json = serde_json::to_value(status).unwrap();
     let page = include_str!("../../../docs/json.md");
     let section = page.split("\n### ").find(|section| section.starts_with("isatap status -j\n")).unwrap();

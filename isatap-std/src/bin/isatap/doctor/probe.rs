@@ -9,6 +9,7 @@ use isatap_core::teredo::addr::SERVER_PORT;
 use isatap_core::{configured, sixtofour};
 use isatap_std::doctor::{Longest, Probe, TeredoAnswer, TeredoProbe};
 use isatap_std::service::status::Status;
+use isatap_std::spec::INHERIT;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Headers in front of the payload of an ICMPv6 echo request.
@@ -44,8 +45,9 @@ impl Target {
                 let inner = [configured::link_local(outer), ALL_NODES].into_iter().chain(vias).collect();
                 Some(Self { outer, inner, hop_limit: 64 })
             }
-            // S64-35 [RFC 6343 §4.2.1]
-            "6to4-host-router" | "6to4-router" => {
+            // S64-35 [RFC 6343 §4.2.1]. Where the outer TTL were that hop limit, the first router would
+            // answer for the relay.
+            "6to4-host-router" | "6to4-router" if status.outer.as_ref().is_none_or(|outer| outer.ttl != INHERIT) => {
                 Some(Self { outer, inner: vec![sixtofour::addr::relay(outer)], hop_limit: 1 })
             }
             _ => None,

@@ -146,7 +146,15 @@ const KEYS: [(&str, &str, &[Tried]); 9] = [
 
 /// Those of every link, and of every one of protocol 41.
 const OF_ALL: [Tried; 2] = [("dev", "\"x0\""), ("pcap", "\"x.pcap\"")];
-const OF_PROTO41: [Tried; 4] = [("mtu", "1400"), ("ttl", "9"), ("path-mtu-discovery", "false"), ("metric", "7")];
+const OF_PROTO41: [Tried; 7] = [
+    ("mtu", "1400"),
+    ("ttl", "9"),
+    ("ttl", "\"inherit\""),
+    ("tos", "\"inherit\""),
+    ("ecn", "\"normal\""),
+    ("path-mtu-discovery", "false"),
+    ("metric", "7"),
+];
 
 /// What the lab has not, with the value by which it is told.
 const UNPLAYED: [(&str, &str, &str); 22] = [
