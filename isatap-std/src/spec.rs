@@ -31,6 +31,7 @@ mod names;
 mod native;
 mod outer;
 mod portproxy;
+mod refusal;
 mod sixrd;
 mod sixtofour;
 mod teredo_client;
@@ -51,6 +52,9 @@ pub(crate) use lan::fits;
 pub use native::Native;
 pub use outer::{Ecn, INHERIT, Tos, Ttl};
 pub use portproxy::{PortProxy, Protocol, ProxyProtocol, rule_conflicts};
+pub use refusal::Refusal;
+pub(crate) use refusal::{Refusals, check_public};
+use refusal::{check_local, check_locator, check_via, too_many};
 pub use sixrd::{SixRd, SixRdRole};
 pub use sixtofour::{SixToFour, SixToFourRole};
 pub use teredo_client::{PortMapping, TeredoClient};
@@ -68,13 +72,10 @@ use isatap_core::capacity::Capacity;
 use isatap_core::datapath::Switches;
 use isatap_core::error::TableFull;
 use isatap_core::interface::Context;
-use isatap_core::isatap::addr::is_locator;
 use isatap_core::link::Locator;
 use isatap_core::node::{AnyInterface, Node, NodeConfig};
-use isatap_core::teredo::ingress::is_usable;
 use isatap_core::time::{Expiry, Instant};
 use isatap_core::wire::ipv6::MINIMUM_MTU;
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -97,30 +98,6 @@ pub const RANGES: [(&str, u16, u16); 3] = [
     ("v4-mask-len", 0, 32),
     ("connect-timeout", portproxy::CONNECT_TIMEOUTS.0, portproxy::CONNECT_TIMEOUTS.1),
 ];
-
-/// What a field cannot be, on any machine.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Refusal {
-    /// The field, as the key of a file; `""`: no one field alone.
-    pub key: &'static str,
-    /// What is wrong with it, and what to write instead.
-    pub error: Error,
-}
-
-/// What the fields of one struct cannot be.
-#[derive(Default)]
-pub(crate) struct Refusals(Vec<Refusal>);
-
-impl Refusals {
-    fn add(&mut self, key: &'static str, error: Error) {
-        self.0.push(Refusal { key, error });
-    }
-
-    fn note(&mut self, key: &'static str, result: Result<(), Error>) {
-        self.0.extend(result.err().map(|error| Refusal { key, error }));
-    }
-}
 
 /// What one link is to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -506,55 +483,6 @@ fn once<T: PartialEq>(list: &mut Vec<T>) {
         }
     }
     *list = kept;
-}
-
-/// Whether a link is said to have one IPv4 address: a given one, or the first of a device.
-fn check_local(local: Option<Ipv4Addr>, via: Option<&str>, doing: &'static str, refusals: &mut Refusals) {
-    if let Some(local) = local {
-        refusals.note("local", check_locator(local));
-    }
-    let Some(via) = via else {
-        if local.is_none() {
-            let error = Error::usage("start a", doing, "it has no IPv4 address to send from");
-            refusals.add("", error.with_advice("give local, or via: the device whose IPv4 address it is to follow"));
-        }
-        return;
-    };
-    check_via(via, refusals);
-    if local.is_some() {
-        let error = Error::usage("send from", via, "local and via exclude each other");
-        refusals.add("", error.with_advice("keep one"));
-    }
-}
-
-fn check_via(via: &str, refusals: &mut Refusals) {
-    refusals.note("via", check_device(via));
-    if via.parse::<Ipv4Addr>().is_ok() {
-        let error = Error::usage("send from the device", via, "it is an address");
-        refusals.add("via", error.with_advice("give it as local instead of via"));
-    }
-}
-
-/// Whether a host of the IPv4 network can have this address.
-fn check_locator(address: Ipv4Addr) -> Result<(), Error> {
-    if is_locator(address) {
-        return Ok(());
-    }
-    Err(Error::usage("send from", address, "no host can have this address").with_advice("see: ip -4 address"))
-}
-
-/// `TER-33`, `TER-40`: what Teredo addresses embed and packets go to.
-pub(crate) fn check_public(address: Ipv4Addr, doing: &'static str, accept_bogons: bool) -> Result<(), Error> {
-    if is_usable(address, accept_bogons) {
-        return Ok(());
-    }
-    let error = Error::usage(doing, address, "Teredo works with public IPv4 addresses only");
-    let is_bogon = is_usable(address, true);
-    Err(if is_bogon { error.with_advice("--accept-bogons is for labs with private addresses") } else { error })
-}
-
-fn too_many(what: &'static str, which: impl fmt::Display, full: TableFull) -> Error {
-    Error::usage(format!("use {what}"), which, full.to_string())
 }
 
 /// Some things in a message.
