@@ -22,13 +22,16 @@
 //! `NAME.dns`, the addresses that NAME may have in the DNS, and `DEV.port-mapping`, the port that a NAT opens.
 
 mod ends;
+#[cfg(any(feature = "dns-update", feature = "upnp"))]
+mod kept;
 mod lock;
 mod state;
 
 pub(crate) use self::ends::Ends;
+#[cfg(any(feature = "dns-update", feature = "upnp"))]
+pub(crate) use self::kept::{keep, kept};
 pub(crate) use self::lock::Lock;
 use self::lock::{ELSEWHERE, Holder};
-pub(crate) use self::state::{keep, kept};
 
 use crate::device::check_device;
 use crate::error::Error;

@@ -193,8 +193,9 @@ struct Ports {
 impl Ports {
     fn open(services: &[NameService]) -> Result<Self, Error> {
         let takes = |service| services.contains(&service);
-        let other = "leave llmnr out of answer-by, or end the other: LLMNR=no in /etc/systemd/resolved.conf";
-        let samba = "leave netbios out of answer-by, or end the other: nmbd";
+        let other = "leave llmnr out of answer-by, or end the other (ss -lntup 'sport = :5355'), as by LLMNR=no in \
+                     /etc/systemd/resolved.conf";
+        let samba = "leave netbios out of answer-by, or end the other (ss -lnup 'sport = :137'), as nmbd";
         let of_llmnr = || LinkSocket::open(llmnr::PORT).map_err(refused("UDP port 5355", other));
         let by_tcp = || stream::listen().map_err(refused("TCP port 5355", other));
         let of_netbios = || LinkSocket::open(netbios::PORT).map_err(refused("UDP port 137", samba));
