@@ -15,6 +15,7 @@
 //! | `policy` | the tables by which the kernel and the C library select addresses (feature `policy`) | everywhere; the kernel: Linux |
 //! | [`spec`] | what a link is to be: one struct a mechanism, its flags, keys and checks | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
+//! | [`selection`] | the order in which a host tries destinations, for people | everywhere |
 //! | [`advice`] | what to write instead of a text that is no address and no number | everywhere |
 //! | `run` | links in one process: ISATAP, 6to4, 6rd, configured tunnels, Teredo | Linux |
 //! | `service` | what `run` runs: links, their roles and what they say of themselves | Linux |
@@ -55,6 +56,7 @@ pub mod plan;
 #[cfg(feature = "policy")]
 pub mod policy;
 pub mod resolve;
+pub mod selection;
 pub mod spec;
 
 #[cfg(all(target_os = "linux", feature = "file"))]

@@ -3,16 +3,18 @@
 use std::net::Ipv6Addr;
 
 use isatap_core::capacity::{Capacity, Standard};
-use isatap_core::engine::{Machine, Parked, Parking, Verdict, WaitEnd};
+use isatap_core::engine::{LearnedAddress, Machine, Parked, Parking, Verdict, WaitEnd};
 use isatap_core::interface::Interface as _;
+use isatap_core::link::InterfaceAddress;
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::proto41::Outer;
-use isatap_core::time::Instant;
+use isatap_core::select::Source;
+use isatap_core::time::{Expiry, Instant};
 
 use super::ip;
-use super::isatap::{Came, act, check, drain, own_link, receive_ipv4, with_packet};
-use super::node::Outbox;
+use super::isatap::{Came, act, check, drain, own_link, path, receive_ipv4, source, with_packet};
+use super::node::{Outbox, Path};
 use super::rng::Rng;
 
 /// A router's machine, driven as a driver would.
@@ -135,21 +137,40 @@ impl<C: Capacity, const LINKS: usize> Forwarder<C, LINKS> {
         from(link).or_else(|| self.links().find_map(from))
     }
 
+    pub(super) fn path(&self, destination: &Ipv6Addr) -> Option<Path> {
+        path(&self.node, destination)
+    }
+
+    pub(super) fn sources(&self, now: Instant) -> Vec<Source> {
+        self.rows().map(|(link, row)| source(now, link, &row)).collect()
+    }
+
     pub(super) fn addresses(&self) -> Vec<Ipv6Addr> {
-        self.links()
-            .filter_map(|link| self.node.interface(link))
-            .flat_map(|interface| match interface {
-                AnyInterface::Configured(tunnel) => tunnel.link().addresses().map(|own| own.address).collect(),
-                AnyInterface::IsatapRouter(router) => router.addresses().map(|row| row.address).collect(),
-                AnyInterface::SixToFourRouter(router) => router.addresses().map(|row| row.address).collect(),
-                AnyInterface::SixToFourRelay(relay) => relay.addresses().map(|row| row.address).collect(),
-                AnyInterface::Compatible(compatible) => compatible.addresses().map(|row| row.address).collect(),
-                AnyInterface::SixRdEdge(edge) => edge.addresses().map(|row| row.address).collect(),
-                AnyInterface::SixRdRelay(relay) => relay.addresses().map(|row| row.address).collect(),
-                AnyInterface::Native(native) => native.addresses().iter().map(|own| own.address).collect(),
+        self.rows().map(|(_, row)| row.address).collect()
+    }
+
+    /// The addresses of all links.
+    fn rows(&self) -> impl Iterator<Item = (LinkId, LearnedAddress)> {
+        let given = |own: InterfaceAddress| LearnedAddress {
+            address: own.address,
+            prefix_length: own.prefix_length,
+            preferred_until: Expiry::NEVER,
+            valid_until: Expiry::NEVER,
+        };
+        let of_link = move |link| -> Vec<LearnedAddress> {
+            match self.node.interface(link) {
+                Some(AnyInterface::Configured(tunnel)) => tunnel.link().addresses().map(given).collect(),
+                Some(AnyInterface::IsatapRouter(router)) => router.addresses().collect(),
+                Some(AnyInterface::SixToFourRouter(router)) => router.addresses().collect(),
+                Some(AnyInterface::SixToFourRelay(relay)) => relay.addresses().collect(),
+                Some(AnyInterface::Compatible(compatible)) => compatible.addresses().collect(),
+                Some(AnyInterface::SixRdEdge(edge)) => edge.addresses().collect(),
+                Some(AnyInterface::SixRdRelay(relay)) => relay.addresses().collect(),
+                Some(AnyInterface::Native(native)) => native.addresses().iter().copied().map(given).collect(),
                 _ => Vec::new(),
-            })
-            .collect()
+            }
+        };
+        self.links().flat_map(move |link| of_link(link).into_iter().map(move |row| (link, row)))
     }
 
     pub(super) fn check(&self) -> Result<(), String> {

@@ -11,6 +11,7 @@ use isatap_core::node::{AnyInterface, AnyNode};
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::route::{Origin, Preference, Route};
+use isatap_core::select::Source;
 use isatap_core::time::{Expiry, Instant};
 
 use crate::error::Error;
@@ -18,7 +19,7 @@ use crate::spec::{LinkSpec, set_locators};
 
 use super::forwarder::Forwarder;
 use super::isatap::locators;
-use super::node::{LabNode, Outbox};
+use super::node::{LabNode, Outbox, Path};
 use super::rng::Rng;
 use super::unplayed;
 
@@ -75,13 +76,21 @@ pub struct GatewayOptions {
     pub routes: Vec<GatewayRoute>,
     /// Whether it looks for routing loops. `SEC-3`
     pub loop_checks: bool,
+    /// Whether it forwards packets that are not its own; a host does not.
+    pub forwards: bool,
 }
 
 impl GatewayOptions {
     /// A tunnel and nothing else.
     #[must_use]
     pub fn new(link: impl Into<LinkSpec>) -> Self {
-        GatewayOptions { tunnels: vec![link.into()], lans: Vec::new(), routes: Vec::new(), loop_checks: true }
+        GatewayOptions {
+            tunnels: vec![link.into()],
+            lans: Vec::new(),
+            routes: Vec::new(),
+            loop_checks: true,
+            forwards: true,
+        }
     }
 
     /// The same with one more native link.
@@ -133,7 +142,7 @@ impl<C: Capacity> Gateway<C> {
         let full = |full: TableFull| Error::usage("make", "a node of the lab", full.to_string());
         let mut forwarder: Forwarder<C, GATEWAY_LINKS> = Forwarder::new();
         let node = &mut forwarder.node;
-        let mut switches = Switches::FORWARDING;
+        let mut switches = if options.forwards { Switches::FORWARDING } else { Switches::DEFAULT };
         switches.loop_checks = options.loop_checks;
         for tunnel in &options.tunnels {
             let mut own = switches;
@@ -220,6 +229,14 @@ impl<C: Capacity> LabNode for Gateway<C> {
 
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr> {
         self.forwarder.source_for(destination)
+    }
+
+    fn path(&self, destination: &Ipv6Addr) -> Option<Path> {
+        self.forwarder.path(destination)
+    }
+
+    fn sources(&self, now: Instant) -> Vec<Source> {
+        self.forwarder.sources(now)
     }
 
     fn addresses(&self) -> Vec<Ipv6Addr> {

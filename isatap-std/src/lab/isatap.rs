@@ -6,7 +6,7 @@ use std::time::Duration;
 use isatap_core::capacity::{Capacity, Standard};
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::{Counters, Tally};
-use isatap_core::engine::{Entropy, Event, Machine, Ticket, Verdict, Via, WaitEnd};
+use isatap_core::engine::{Entropy, Event, LearnedAddress, Machine, Ticket, Verdict, Via, WaitEnd};
 use isatap_core::error::TableFull;
 use isatap_core::interface::Interface;
 use isatap_core::isatap::addr::Dotted;
@@ -14,10 +14,11 @@ use isatap_core::isatap::{self, ResolveFailure};
 use isatap_core::link::{Link, Locator};
 use isatap_core::node::{AnyInterface, IsatapHost as Host, Node, NodeConfig};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
+use isatap_core::select::Source;
 use isatap_core::time::Instant;
 
 use super::names::DnsAnswer;
-use super::node::{LabNode, Outbox};
+use super::node::{LabNode, Outbox, Path, interface};
 use super::rng::Rng;
 use super::{ip, unplayed};
 use crate::error::Error;
@@ -160,6 +161,14 @@ impl<C: Capacity> LabNode for IsatapHost<C> {
         self.node.interface(ISATAP_LINK)?.link().source_for(destination)
     }
 
+    fn path(&self, destination: &Ipv6Addr) -> Option<Path> {
+        path(&self.node, destination)
+    }
+
+    fn sources(&self, now: Instant) -> Vec<Source> {
+        self.node.addresses().map(|row| source(now, ISATAP_LINK, &row)).collect()
+    }
+
     fn addresses(&self) -> Vec<Ipv6Addr> {
         self.node.addresses().map(|row| row.address).collect()
     }
@@ -167,6 +176,37 @@ impl<C: Capacity> LabNode for IsatapHost<C> {
     fn check(&self) -> Result<(), String> {
         check(self.node.counters())
     }
+}
+
+/// Length of the prefix of link-local addresses in bits.
+const LINK_LOCAL_LEN: u8 = 64;
+
+/// By which link a machine sends to a destination.
+pub(super) fn path<I: Interface<C>, C: Capacity, const LINKS: usize>(
+    node: &Node<I, C, LINKS>,
+    destination: &Ipv6Addr,
+) -> Option<Path> {
+    let datapath = node.datapath();
+    let (link, prefix_length, metric) = if destination.is_unicast_link_local() {
+        // No route says in which zone it is: its neighbours know it.
+        let is_near =
+            |link: &LinkId| datapath.port(*link).is_some_and(|port| port.interface.link().is_on_link(destination));
+        let mut links = (0..LINKS).filter_map(|link| u8::try_from(link).ok().map(LinkId));
+        (links.find(is_near)?, LINK_LOCAL_LEN, 0)
+    } else {
+        let route = datapath.routes().lookup(destination)?;
+        (route.link, route.prefix.length(), route.metric)
+    };
+    // A null route has none.
+    let port = datapath.port(link)?;
+    let metric = port.switches.metric.saturating_add(metric);
+    Some(Path { link, device: None, encapsulated: !port.interface.link().traits().native, prefix_length, metric })
+}
+
+/// An address of a link, as a source of packets.
+pub(super) fn source(now: Instant, link: LinkId, row: &LearnedAddress) -> Source {
+    let deprecated = row.preferred_until.is_due(now);
+    Source { interface: interface(link), deprecated, ..Source::new(row.address.into(), row.prefix_length) }
 }
 
 /// The addresses of several names, and for how long all of them are good; `None`: no name has any.

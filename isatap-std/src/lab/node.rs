@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use isatap_core::drop_reason::DropReason;
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::proto41::Outer;
+use isatap_core::select::Source;
 use isatap_core::time::Instant;
 
 use super::journey::Action;
@@ -54,6 +55,23 @@ pub trait LabNode: Any {
     /// The address from which a program here would send to `destination`.
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr>;
 
+    /// The way that packets to `destination` take from here; `None`: there is no route.
+    fn path(&self, destination: &Ipv6Addr) -> Option<Path> {
+        self.source_for(destination).map(|_| Path::native(LinkId(0)))
+    }
+
+    /// The node's IPv6 addresses as address selection asks for them, with the numbers of
+    /// [`Path::interface`].
+    fn sources(&self, now: Instant) -> Vec<Source> {
+        let _ = now;
+        self.addresses().into_iter().map(|address| Source::new(address.into(), 64)).collect()
+    }
+
+    /// A native link has lost its LAN, or has it again. Who does not care sends into nothing.
+    fn set_link(&mut self, now: Instant, link: LinkId, is_up: bool, out: &mut Outbox) {
+        let _ = (now, link, is_up, out);
+    }
+
     /// The node's IPv6 addresses, link-local ones too.
     fn addresses(&self) -> Vec<Ipv6Addr>;
 
@@ -70,6 +88,44 @@ pub trait LabNode: Any {
         Ok(())
     }
 }
+
+/// The way from a node to a destination, as far as the choice of addresses depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The link that packets leave by.
+    pub link: LinkId,
+    /// What the link is called; `None`: a LAN's by the name of that, others not at all.
+    pub device: Option<String>,
+    /// The link carries IPv6 in IPv4. `SEL-10`
+    pub encapsulated: bool,
+    /// Length of the route's prefix in bits: of several routes the longest is taken.
+    pub prefix_length: u8,
+    /// The route's metric: among equally long ones the smallest is taken.
+    pub metric: u32,
+}
+
+impl Path {
+    /// A default route by a native link, with the metric that those have on a machine.
+    #[must_use]
+    pub const fn native(link: LinkId) -> Self {
+        Path { link, device: None, encapsulated: false, prefix_length: 0, metric: NATIVE_METRIC }
+    }
+
+    /// The number of the link for [`Source`] and [`Destination`](isatap_core::select::Destination),
+    /// where 0 is none.
+    #[must_use]
+    pub fn interface(&self) -> u32 {
+        interface(self.link)
+    }
+}
+
+/// The number of a link in address selection, where 0 is none.
+pub(super) fn interface(link: LinkId) -> u32 {
+    u32::from(link.0) + 1
+}
+
+/// What routes of native links have on Linux, where nobody says otherwise.
+pub(super) const NATIVE_METRIC: u32 = 1024;
 
 /// What a node hands back from a call.
 #[derive(Debug, Default)]
@@ -149,6 +205,31 @@ impl Outbox {
         if self.journey {
             self.outputs.push(Output::Event(text()));
         }
+    }
+
+    /// Another one for a part of the node.
+    pub(super) fn of_part(&self) -> Self {
+        Outbox { outputs: Vec::new(), journey: self.journey }
+    }
+
+    /// Takes what a part has handed back, whose only link is `link` of the whole node.
+    pub(super) fn absorb(&mut self, part: Outbox, whole: LinkId) {
+        self.outputs.extend(part.outputs.into_iter().map(|mut output| {
+            if let Output::Native { link, .. } | Output::Deliver { link, .. } | Output::Resolve { link, .. } =
+                &mut output
+            {
+                *link = whole;
+            }
+            output
+        }));
+    }
+
+    /// Why the node has dropped something, if it has.
+    pub(super) fn refusal(&self) -> Option<DropReason> {
+        self.outputs.iter().find_map(|output| match output {
+            Output::Dropped { reason, .. } => Some(*reason),
+            _ => None,
+        })
     }
 
     /// Whether anybody reads the journey: whoever needs a copy of a packet

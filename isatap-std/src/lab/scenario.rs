@@ -8,12 +8,14 @@
 //! The links of a node are the structs of [`spec`](crate::spec), with the keys, defaults and checks
 //! that they have on a machine. What only a machine can do is refused with the reason: `pcap`,
 //! `secret-file`, `via`, `port-mapping`, the `lan` of 6to4 and 6rd, names of relays and of Teredo
-//! servers. An ISATAP host, and what speaks Teredo, has a node of its own.
+//! servers. Teredo servers and relays have a node of their own. A node with an ISATAP host or a Teredo
+//! client beside other links or LANs is a host, which forwards for nobody.
 
 mod direct_access;
 mod file;
 mod node;
 mod run;
+mod select;
 mod step;
 mod table;
 mod value;
@@ -37,7 +39,7 @@ use crate::error::{Error, Problem};
 use crate::mistakes;
 
 /// The scenarios that come with this crate.
-const BUILTIN: [(&str, &str); 12] = [
+const BUILTIN: [(&str, &str); 13] = [
     ("6rd", include_str!("scenario/6rd.toml")),
     ("6to4", include_str!("scenario/6to4.toml")),
     ("compatible", include_str!("scenario/compatible.toml")),
@@ -48,6 +50,7 @@ const BUILTIN: [(&str, &str); 12] = [
     ("names", include_str!("scenario/names.toml")),
     ("renumber", include_str!("scenario/renumber.toml")),
     ("router-death", include_str!("scenario/router-death.toml")),
+    ("selection", include_str!("scenario/selection.toml")),
     ("teredo", include_str!("scenario/teredo.toml")),
     ("tunnel", include_str!("scenario/tunnel.toml")),
 ];
@@ -296,6 +299,15 @@ fn check(file: &File, is_whole: bool) -> Vec<(usize, Wrong)> {
     for step in &file.step {
         let of_step = step.get_ref().check(is_whole.then_some(&known));
         wrong.extend(of_step.into_iter().map(|text| of_table(step.span().start, text)));
+        if let Some(deed) = &step.get_ref().lan {
+            let of_node = file.node.iter().map(|node| node.get_ref()).filter(|node| node.name == deed.node);
+            let of_native = file.native.iter().map(|native| native.get_ref()).filter(|one| one.name == deed.node);
+            let mut lans = of_node.flat_map(NodeTable::lans).chain(of_native.map(|native| native.lan.as_str()));
+            if is_whole && known.contains(&deed.node.as_str()) && !lans.any(|lan| lan == deed.name) {
+                let text = format!("{} has no LAN {:?}: name one of its own", deed.node, deed.name);
+                wrong.push(of_table(step.span().start, text));
+            }
+        }
         let asked = step.get_ref().qualified.as_ref().map(|deed| deed.node.as_str());
         let is_client = |node: &NodeTable| Some(node.name.as_str()) == asked && node.is_teredo_client();
         if let Some(asked) = asked.filter(|asked| is_whole && known.contains(asked))

@@ -8,6 +8,7 @@ use isatap_core::engine::{Event, Machine, Ticket, Transmit, Verdict, Via};
 use isatap_core::link::Locator;
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::prefix::Ipv6Prefix;
+use isatap_core::select::Source;
 use isatap_core::teredo::client::{Client, ClientConfig};
 use isatap_core::teredo::relay::{Relay, RelayConfig};
 use isatap_core::teredo::server::{Server, ServerConfig};
@@ -18,7 +19,7 @@ use super::isatap::{check, describe};
 use super::journey::{Action, Hop};
 use super::nat::{Nat, NatKind};
 use super::native::{NATIVE_LINK, NativeHost};
-use super::node::{LabNode, Outbox};
+use super::node::{LabNode, Outbox, Path, interface};
 use super::ping::PingOutcome;
 use super::rng::Rng;
 use super::world::{NodeId, World};
@@ -361,6 +362,18 @@ impl LabNode for TeredoClient {
 
     fn source_for(&self, _destination: &Ipv6Addr) -> Option<Ipv6Addr> {
         self.port.machine.address()
+    }
+
+    /// The last resort: its default route is worse than all others.
+    fn path(&self, destination: &Ipv6Addr) -> Option<Path> {
+        self.port.machine.address().filter(|_| !destination.is_unicast_link_local())?;
+        let prefix_length = if destination.segments().starts_with(&[0x2001, 0]) { 32 } else { 0 };
+        Some(Path { link: TEREDO_LINK, device: None, encapsulated: true, prefix_length, metric: u32::MAX })
+    }
+
+    fn sources(&self, _now: Instant) -> Vec<Source> {
+        let own = self.port.machine.address().into_iter();
+        own.map(|own| Source { interface: interface(TEREDO_LINK), ..Source::new(own.into(), 32) }).collect()
     }
 
     fn addresses(&self) -> Vec<Ipv6Addr> {

@@ -1,6 +1,7 @@
 //! The world: nodes, the networks between them, and one clock.
 
 mod making;
+mod selection;
 mod traffic;
 
 use std::cmp::Reverse;
@@ -82,8 +83,16 @@ struct Slot {
     addresses: Vec<Ipv4Addr>,
     /// The NAT that the node is behind.
     gateway: Option<NodeId>,
-    ports: Vec<(LinkId, LanId)>,
+    ports: Vec<Port>,
     reassembly: Reassembly,
+}
+
+/// A native link of a node, and where it is plugged in.
+#[derive(Clone, Copy, Debug)]
+struct Port {
+    link: LinkId,
+    lan: LanId,
+    plugged: bool,
 }
 
 #[derive(Debug)]

@@ -9,7 +9,7 @@ fn every_listed_scenario_meets_its_expectations() {
     assert!(list.status.success());
     let list = String::from_utf8(list.stdout).unwrap();
     let names: Vec<_> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    for name in ["6rd", "6to4", "direct-access", "intranet", "loops", "names", "teredo", "tunnel"] {
+    for name in ["6rd", "6to4", "direct-access", "intranet", "loops", "names", "selection", "teredo", "tunnel"] {
         assert!(names.contains(&name), "{name}: {list}");
     }
     for name in names {
@@ -40,6 +40,7 @@ fn rte_1_rte_6_sec_2_expectations_fail_where_the_network_is_another() {
     const TEREDO: &str = include_str!("../../src/lab/scenario/teredo.toml");
     const TUNNEL: &str = include_str!("../../src/lab/scenario/tunnel.toml");
     const NAMES: &str = include_str!("../../src/lab/scenario/names.toml");
+    const SELECTION: &str = include_str!("../../src/lab/scenario/selection.toml");
     for (number, (text, from, to, complaint)) in [
         // RTE-1: the route has to beat the interface's own.
         (DIRECT_ACCESS, "metric = 200", "metric = 400", "NOT AS EXPECTED: helpdesk to one: no answer"),
@@ -106,6 +107,17 @@ fn rte_1_rte_6_sec_2_expectations_fail_where_the_network_is_another() {
             "packets = [\"echo-request 206",
             "NOT AS EXPECTED: nat-b sent bubble 206.73.118.1:3544",
         ),
+        // Without its only unique local address A has none of that label.
+        (
+            SELECTION,
+            "address = \"fd00:1:1:1::a/64\"",
+            "address = \"2001:db8:1:1::aa/64\"",
+            "NOT AS EXPECTED: A tries 2001:db8:8::b",
+        ),
+        (SELECTION, "deprecated = true", "deprecated = false", "NOT AS EXPECTED: C tries 2001:db8:1:ffff::99 from "),
+        // The route of the ISATAP router outlasts it.
+        (SELECTION, "router-lifetime = 60", "router-lifetime = 600", "NOT AS EXPECTED: A tries 2001:db8:8::b from "),
+        (SELECTION, "by = \"tun6to4\"", "by = \"home\"", "NOT AS EXPECTED: A tries 2001:db8:8::b from "),
         (TUNNEL, "mtu = 1480", "mtu = 1280", "NOT AS EXPECTED: A to B: packet too big, MTU 1280"),
         (TUNNEL, "remote = \"157.60.0.1\"", "remote = \"157.60.0.2\"", "NOT AS EXPECTED: A to B: no answer"),
         (
@@ -161,6 +173,11 @@ fn mistakes_in_a_scenario_are_told_by_line() {
         ("[[step]]\nsent = { by = \"n\", packets = [\"10.0.0.1 -> 10.0.0.2\"] }\n", ":6:31: 10.0.0.1 -> 10.0.0.2: not a packet: write what it is"),
         ("[[step]]\nqualified = { node = \"n\", nat = \"cone\", mapped = \"10.0.0.1\" }\n", ":6:50: 10.0.0.1: not an IPv4 address with a port"),
         ("[[step]]\nqualified = { node = \"n\", nat = \"cone\", mapped = \"10.0.0.1:9\" }\n", ":5: n is no Teredo client"),
+        ("[[step]]\nlan = { node = \"n\", name = \"l\", plugged = false }\n", ":5: n has no LAN \"l\": name one of its own"),
+        (
+            "[[step]]\nselect = { node = \"n\", to = [\"10.0.0.2\", \"m\"], order = [] }\n",
+            ":5: no node is called \"m\": use one of n",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -409,4 +426,19 @@ fn titles_of_other_people_are_no_markup() {
     assert!(found.contains(&"a &amp; b".to_owned()) && found.contains(&"&lt;script&gt;x&lt;/script&gt;".to_owned()));
     assert_eq!(nowhere.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("choose a file that can be written"), "{nowhere:?}");
+}
+
+/// Tunnels are known as such, and each place is told in the words of `isatap select`.
+#[test]
+fn sel_10_the_order_of_addresses_is_told_rule_by_rule() {
+    let text = played(&["selection"]);
+    for line in [
+        "1. 2001:db8:8::b by home\n",
+        "   from 2001:db8:1:1::a, by source rule 6: it has the label of the destination\n",
+        "   before the next by rule 7: the next one is reached through a tunnel\n",
+        "2. fe80::200:5efe:836b:101 by isatap0, a tunnel\n",
+        "   before the next by rule 8: its scope is smaller\n",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
 }

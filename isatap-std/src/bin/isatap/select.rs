@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::net::{IpAddr, ToSocketAddrs as _};
 
-use isatap_core::select::{Choice, Destination, Policy, PolicyRow, PolicyTable, RFC3484, RFC6724, Source};
+use isatap_core::select::{Destination, Policy, PolicyRow, PolicyTable, RFC3484, RFC6724, Source};
 use isatap_std::policy::GaiConf;
+use isatap_std::selection::{Candidate, Placed, order};
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
@@ -165,13 +166,6 @@ impl Host {
     }
 }
 
-/// A destination with all that is said of it.
-struct Judged {
-    to: Destination,
-    choice: Option<Choice>,
-    name: Option<String>,
-}
-
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let host = Host::new(args)?;
     let [by_source, by_destination] = tables(args, &host)?;
@@ -202,8 +196,9 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             to.interface = by;
             to.encapsulated = by != 0 && address.is_ipv6() && host.tunnels.contains(&by);
             // Two names may have the same address.
-            if all.iter().all(|other: &Judged| other.to != to) {
-                all.push(Judged { to, choice, name });
+            if all.iter().all(|other: &Candidate| other.to != to) {
+                let device = host.name_of(to.interface).map(str::to_owned);
+                all.push(Candidate { to, choice, name, device });
             }
         }
     }
@@ -212,7 +207,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     {
         return Err(not_from(one.to.address, from));
     }
-    print(args.json, &host, &policy(&by_destination), &all)
+    print(args.json, &order(&policy(&by_destination), all))
 }
 
 /// SEL-19: never another one instead.
@@ -291,56 +286,34 @@ struct Line<'a> {
     tunnel: bool,
 }
 
-fn print(json: bool, host: &Host, policy: &Policy<'_>, all: &[Judged]) -> Result<Status, Failure> {
-    let mut sorted: Vec<Destination> = all.iter().map(|one| one.to).collect();
-    policy.sort(&mut sorted);
-    let mut out = std::io::BufWriter::new(output::answer());
-    for (place, to) in sorted.iter().enumerate() {
-        let rule = sorted.get(place + 1).map(|next| policy.compare(to, next).1);
-        let one = all.iter().find(|one| one.to == *to);
-        let choice = one.and_then(|one| one.choice);
-        let line = Line {
-            rank: place + 1,
+impl<'a> Line<'a> {
+    fn of(placed: &'a Placed) -> Self {
+        let Candidate { to, choice, name, device } = &placed.of;
+        Line {
+            rank: placed.rank,
             destination: to.address,
-            name: one.and_then(|one| one.name.as_deref()),
+            name: name.as_deref(),
             source: choice.map(|choice| choice.source.address),
-            rule: rule.map(|rule| rule.number()),
-            why: rule.map(|rule| rule.as_str()),
+            rule: placed.rule.map(|rule| rule.number()),
+            why: placed.rule.map(|rule| rule.as_str()),
             source_rule: choice.map(|choice| choice.rule.number()),
             source_why: choice.map(|choice| choice.rule.as_str()),
-            dev: host.name_of(to.interface),
+            dev: device.as_deref(),
             tunnel: to.encapsulated,
-        };
+        }
+    }
+}
+
+fn print(json: bool, all: &[Placed]) -> Result<Status, Failure> {
+    let mut out = std::io::BufWriter::new(output::answer());
+    for placed in all {
         if json {
-            serde_json::to_writer(&mut out, &line).map_err(std::io::Error::from)?;
+            serde_json::to_writer(&mut out, &Line::of(placed)).map_err(std::io::Error::from)?;
             writeln!(out)?;
         } else {
-            text(&mut out, &line, to.unreachable)?;
+            writeln!(out, "{placed}")?;
         }
     }
     out.flush()?;
     Ok(Status::Done)
-}
-
-fn text(out: &mut impl Write, line: &Line<'_>, unreachable: bool) -> std::io::Result<()> {
-    write!(out, "{}. {}", line.rank, line.destination)?;
-    if let Some(name) = line.name {
-        write!(out, " ({name})")?;
-    }
-    if let Some(dev) = line.dev {
-        write!(out, " by {dev}{}", if line.tunnel { ", a tunnel" } else { "" })?;
-    }
-    if unreachable {
-        write!(out, ": there is no route")?;
-    }
-    writeln!(out)?;
-    match (line.source, line.source_rule, line.source_why) {
-        (Some(source), Some("only" | "order"), Some(why)) => writeln!(out, "   from {source}: {why}")?,
-        (Some(source), Some(rule), Some(why)) => writeln!(out, "   from {source}, by source rule {rule}: {why}")?,
-        _ => writeln!(out, "   from no address: none can be used")?,
-    }
-    if let (Some(rule), Some(why)) = (line.rule, line.why) {
-        writeln!(out, "   before the next by rule {rule}: {why}")?;
-    }
-    Ok(())
 }

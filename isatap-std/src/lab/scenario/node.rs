@@ -1,5 +1,7 @@
 //! `[[node]]`: where a node stands, and its links, which are the tables of `isatap run`.
 
+mod host;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatap_core::link::InterfaceAddress;
@@ -25,7 +27,7 @@ use crate::spec::{
 table! {
     /// A node: where it stands, and below it its links and LANs. Links are the tables of isatap run, see
     /// isatap config reference; the lab refuses pcap, secret-file, via, port-mapping, the lan of 6to4 and
-    /// 6rd, and names of relays and Teredo servers. ISATAP hosts and Teredo nodes have one link.
+    /// 6rd, and names of relays and Teredo servers, which have one link.
     pub(super) NodeTable ["[[node]]"] {
         /// Its name.
         "name" ["\"NAME\"; needed"] pub(super) name: String,
@@ -36,6 +38,10 @@ table! {
         "start" ["\"SPAN\""] start: Option<Span>,
         /// The NAT that it is behind.
         "nat" ["\"NAT\""] pub(super) nat: Option<String>,
+        /// Whether it is a host, which chooses among its links and addresses (RFC 6724) and forwards for
+        /// nobody. A node with an ISATAP host or a Teredo client is one always.
+        #[serde(default)]
+        "host" ["true or false; default false"] host: bool,
         /// Whether it looks for routing loops (RFC 6324).
         #[serde(default = "yes")]
         "loop-checks" ["true or false; default true"] loop_checks: bool,
@@ -76,12 +82,16 @@ table! {
 }
 
 table! {
-    /// A native IPv6 segment that the node is a router on.
+    /// A native IPv6 segment that the node is on. A host names a LAN again for one more address there.
     pub(super) LanTable ["[[node.lan]]"] {
         /// The segment: those who name the same one are neighbours.
         "name" ["\"LAN\"; needed"] name: String,
         /// The node's address there. Needed, but for a Teredo server, which has none.
         "address" ["\"P/LEN\""] address: Option<Text<AddressWithLength>>,
+        /// Of a host with several links: the address is used only where no other will do (its preferred
+        /// lifetime has ended).
+        #[serde(default)]
+        "deprecated" ["true or false; default false"] deprecated: bool,
     }
 }
 
@@ -137,6 +147,11 @@ impl NodeTable {
             .collect();
         links.sort_by_key(|(begin, _)| *begin);
         links.into_iter().unzip()
+    }
+
+    /// The LANs that it names.
+    pub(super) fn lans(&self) -> impl Iterator<Item = &str> {
+        self.lan.iter().map(|lan| lan.get_ref().name.as_str())
     }
 
     /// Whether it is a Teredo client.
@@ -209,6 +224,13 @@ impl NodeTable {
     /// Whether the lab has a node of all these parts.
     fn parts(&self, at: usize, links: &[LinkSpec]) -> Result<(), Wrong> {
         let cannot = |text: String| Err(Wrong::of_table(at, text));
+        if self.is_multihomed(links) {
+            return self.host_parts(links).map_or(Ok(()), cannot);
+        }
+        if let Some(lan) = self.lan.iter().find(|lan| lan.get_ref().deprecated) {
+            let text = format!("{} has no other address to prefer: leave deprecated out", self.name);
+            return Err(Wrong::of_key(lan.span().start, "deprecated", "", text));
+        }
         let alone = links.iter().find(|link| link.is_teredo() || matches!(link, LinkSpec::IsatapHost(_)));
         let Some(link) = alone else {
             if links.len() + self.lan.len() > GATEWAY_LINKS {
@@ -244,10 +266,9 @@ impl NodeTable {
                     )),
                 }
             }
-            _ if lans + self.route.len() > 0 => cannot(format!(
-                "the {kind} {} is alone on its host: leave [[node.lan]] and [[node.route]] out",
-                self.name
-            )),
+            _ if lans + self.route.len() > 0 => {
+                cannot(format!("the {kind} {} is alone on its host: leave [[node.route]] out", self.name))
+            }
             _ => Ok(()),
         }
     }
@@ -317,14 +338,19 @@ impl Node<'_> {
     /// Its tables have no room for all of it.
     pub(super) fn add(&self, world: &mut World) -> Result<NodeId, Error> {
         let (id, first) = match self.links.as_slice() {
+            links if self.table.is_multihomed(links) => self.add_multihomed(world)?,
             [LinkSpec::IsatapHost(host)] => (self.add_host(world, host)?, None),
             [LinkSpec::TeredoClient(client)] => (self.add_client(world, client), None),
             [LinkSpec::TeredoServer(server)] => (self.add_server(world, server), Some(INTERNET_LINK)),
             [LinkSpec::TeredoRelay(relay)] => (self.add_relay(world, relay), Some(INTERNET_LINK)),
             _ => self.add_gateway(world)?,
         };
-        for (link, lan) in first.into_iter().flat_map(|first| first.0..).zip(&self.table.lan) {
-            let segment = world.segment(&lan.get_ref().name);
+        let lans: Vec<&str> = match self.table.is_multihomed(&self.links) {
+            true => self.host_lans().map(|(_, lan)| lan).collect(),
+            false => self.table.lans().collect(),
+        };
+        for (link, lan) in first.into_iter().flat_map(|first| first.0..).zip(lans) {
+            let segment = world.segment(lan);
             world.join(id, LinkId(link), segment);
         }
         if let Some(nat) = self.table.nat.as_ref().and_then(|nat| world.find(nat)) {
@@ -364,6 +390,7 @@ impl Node<'_> {
             lans: self.addresses().collect(),
             routes: self.routes.clone(),
             loop_checks: self.table.loop_checks,
+            forwards: true,
         };
         let node: Gateway = Gateway::new(&options)?;
         Ok((world.add(&self.table.name, node), options.link(GatewayPort::Lan(0))))

@@ -149,8 +149,14 @@ impl Run {
             }
             Deed::Sent(deed) => self.judge_sent(&deed),
             Deed::Qualified(deed) => self.judge_qualified(&deed),
+            Deed::Select(deed) => self.select(&deed),
             Deed::Unplug(name) => self.with_node(&name, |world, id| world.set_plugged(id, false)),
             Deed::Plug(name) => self.with_node(&name, |world, id| world.set_plugged(id, true)),
+            Deed::Lan(deed) => self.with_node(&deed.node, |world, id| {
+                if let Some(lan) = world.find_lan(&deed.name) {
+                    world.set_lan_plugged(id, lan, deed.plugged);
+                }
+            }),
             Deed::Suspend(name) => self.with_node(&name, |world, id| world.set_suspended(id, true)),
             Deed::Resume(name) => self.with_node(&name, |world, id| world.set_suspended(id, false)),
             Deed::Ipv4(deed) => {
@@ -303,7 +309,7 @@ impl Run {
         addresses.into_iter().find(|address| address.is_unicast_link_local() == link_local)
     }
 
-    fn judge(&mut self, met: bool, what: String) {
+    pub(super) fn judge(&mut self, met: bool, what: String) {
         self.expectations += 1;
         self.failures += u32::from(!met);
         self.world.note(NARRATOR, format!("{}: {what}", if met { "met" } else { "not met" }));
@@ -312,7 +318,7 @@ impl Run {
 
 /// Whether an address is the expected one. Of a Teredo address the flags count that are neither
 /// random nor ignored: cone, U and G. `TER-1`, `TER-6`
-fn is_same(own: &Ipv6Addr, expected: &Ipv6Addr) -> bool {
+pub(super) fn is_same(own: &Ipv6Addr, expected: &Ipv6Addr) -> bool {
     const UNCERTAIN: u128 = 0x7cff << 48;
     let is_teredo = expected.segments().starts_with(&[0x2001, 0]);
     let mask = if is_teredo { !UNCERTAIN } else { u128::MAX };

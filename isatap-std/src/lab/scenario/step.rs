@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use isatap_core::teredo::qualify::NatKind;
 
 use super::file::{CloudTable, NameTable};
+use super::select::SelectDeed;
 use super::table::table;
 use super::value::{Mapped, Pair, Reason, Sent, Span};
 
@@ -31,10 +32,14 @@ table! {
         "sent" ["{ … }"] sent: Option<SentDeed>,
         /// Expect a Teredo client to know its NAT.
         "qualified" ["{ … }"] pub(super) qualified: Option<QualifiedDeed>,
+        /// Show in which order a node tries addresses, and expect one.
+        "select" ["{ … }"] select: Option<SelectDeed>,
         /// Pull a node's cables.
         "unplug" ["\"NODE\""] unplug: Option<String>,
         /// Put them back.
         "plug" ["\"NODE\""] plug: Option<String>,
+        /// Pull a node's cable to one LAN, or put it back.
+        "lan" ["{ … }"] pub(super) lan: Option<LanDeed>,
         /// Suspend a node.
         "suspend" ["\"NODE\""] suspend: Option<String>,
         /// Resume it.
@@ -58,8 +63,10 @@ impl StepTable {
             self.address.clone().map(Deed::Address),
             self.sent.clone().map(Deed::Sent),
             self.qualified.clone().map(Deed::Qualified),
+            self.select.clone().map(Deed::Select),
             own(&self.unplug).map(Deed::Unplug),
             own(&self.plug).map(Deed::Plug),
+            self.lan.clone().map(Deed::Lan),
             own(&self.suspend).map(Deed::Suspend),
             own(&self.resume).map(Deed::Resume),
             self.ipv4.clone().map(Deed::Ipv4),
@@ -97,6 +104,11 @@ impl StepTable {
             [Deed::Address(deed)] => names.push(&deed.node),
             [Deed::Sent(deed)] => names.push(&deed.by),
             [Deed::Qualified(deed)] => names.push(&deed.node),
+            [Deed::Select(deed)] => {
+                names.push(&deed.node);
+                names.extend(deed.names());
+            }
+            [Deed::Lan(deed)] => names.push(&deed.node),
             [Deed::Ipv4(deed)] => names.push(&deed.node),
             [Deed::Unplug(name) | Deed::Plug(name) | Deed::Suspend(name) | Deed::Resume(name)] => names.push(name),
             [Deed::Cloud(_) | Deed::Name(_)] | [] => {}
@@ -126,10 +138,14 @@ pub(super) enum Deed {
     Sent(SentDeed),
     /// What a Teredo client should have found out.
     Qualified(QualifiedDeed),
+    /// In which order a node should try addresses.
+    Select(SelectDeed),
     /// Pulls a node's cables.
     Unplug(String),
     /// Puts them back.
     Plug(String),
+    /// Pulls one of them, or puts it back.
+    Lan(LanDeed),
     /// Suspends a node.
     Suspend(String),
     /// Resumes it.
@@ -319,6 +335,18 @@ impl FoundNat {
             FoundNat::Restricted => found == NatKind::Restricted,
             FoundNat::Symmetric => found == NatKind::Symmetric,
         }
+    }
+}
+
+table! {
+    /// A node's cable to one LAN. A host with several links notices, and uses the others.
+    pub(super) LanDeed ["lan = { … } of [[step]]"] {
+        /// The node.
+        "node" ["\"NODE\"; needed"] pub(super) node: String,
+        /// The LAN.
+        "name" ["\"LAN\"; needed"] pub(super) name: String,
+        /// Whether it is plugged in from now on.
+        "plugged" ["true or false; needed"] pub(super) plugged: bool,
     }
 }
 

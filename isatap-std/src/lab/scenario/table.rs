@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use super::direct_access::DirectAccessTable;
 use super::file::{BalancerTable, CloudTable, File, NameTable, NatTable, NativeRoute, NativeTable};
 use super::node::{LanTable, NodeTable, RouteTable};
-use super::step::{AddressDeed, DropTable, Ipv4Deed, PingDeed, QualifiedDeed, Range, SentDeed, SpoofDeed, StepTable};
+use super::select::{ExpectedTable, SelectDeed};
+use super::step::{
+    AddressDeed, DropTable, Ipv4Deed, LanDeed, PingDeed, QualifiedDeed, Range, SentDeed, SpoofDeed, StepTable,
+};
 
 /// What the reference says of a table.
 pub(super) struct Table {
@@ -72,7 +75,7 @@ impl Key {
 }
 
 /// All tables, in the order of a file.
-const TABLES: [Table; 20] = [
+const TABLES: [Table; 23] = [
     File::TABLE,
     CloudTable::TABLE,
     NameTable::TABLE,
@@ -92,6 +95,9 @@ const TABLES: [Table; 20] = [
     AddressDeed::TABLE,
     SentDeed::TABLE,
     QualifiedDeed::TABLE,
+    SelectDeed::TABLE,
+    ExpectedTable::TABLE,
+    LanDeed::TABLE,
     Ipv4Deed::TABLE,
 ];
 

@@ -110,9 +110,22 @@ const MISTAKES: &[(&str, &[&str])] = &[
     (
         "[[node]]\nname = \"n\"\nipv4 = [\"10.0.0.1\"]\nnat = \"m\"\n[[node.isatap-host]]\n[[node.6to4]]\n",
         &[
-            "2: n has other links beside the ISATAP host, and no node of the lab has both: make two nodes of it",
+            "2: the 6to4 host/router of n would rest beside other IPv6, which the lab does not play: write beside-native",
             "5:7: no NAT is called \"m\": add a [[nat]] of that name",
         ],
+    ),
+    // What a host with several links has none of.
+    (
+        "[[node]]\nname = \"n\"\nipv4 = [\"10.0.0.1\"]\n[[node.isatap-host]]\nlocal = \"10.0.0.1\"\n[[node.tunnel]]\nlocal = \"10.0.0.1\"\nremote = \"10.0.0.2\"\n[[node.route]]\nprefix = \"::/0\"\nby = \"isatap0\"\n",
+        &["2: the ISATAP host of n has its own routes: leave the [[node.route]] out"],
+    ),
+    (
+        "[[node]]\nname = \"n\"\nhost = true\n[[node.isatap-router]]\nlocal = \"10.0.0.1\"\nprefix = \"2001:db8::/64\"\n",
+        &["2: n is a host, and the ISATAP router forwards: make two nodes of it"],
+    ),
+    (
+        "[[node]]\nname = \"n\"\nipv4 = []\n[[node.lan]]\nname = \"l\"\naddress = \"2001:db8::1/64\"\ndeprecated = true\n",
+        &["8:14: n has no other address to prefer: leave deprecated out"],
     ),
     (
         "[[node]]\nname = \"s\"\n[[node.teredo-server]]\nprimary = \"131.107.0.2\"\n[[node.lan]]\nname = \"l\"\naddress = \"2001:db8::1/64\"\n",
@@ -245,12 +258,15 @@ fn the_reference_has_every_key_of_every_table() {
         ("address = { … } of [[step]]", "[[step]]\naddress = ", true),
         ("sent = { … } of [[step]]", "[[step]]\nsent = ", true),
         ("qualified = { … } of [[step]]", "[[step]]\nqualified = ", true),
+        ("select = { … } of [[step]]", "[[step]]\nselect = ", true),
+        ("order = [{ … }] of select", "[[step]]\nselect.order = ", true),
+        ("lan = { … } of [[step]]", "[[step]]\nlan = ", true),
         ("ipv4 = { … } of [[step]]", "[[step]]\nipv4 = ", true),
     ] {
         sections += 1;
         let wrong = "no-such-key-of-all = 1";
         let wrong = match title {
-            _ if title.starts_with("routes") => format!("[{{ {wrong} }}]"),
+            _ if title.starts_with("routes") || title.starts_with("order") => format!("[{{ {wrong} }}]"),
             _ if is_inline => format!("{{ {wrong} }}"),
             _ => wrong.to_owned(),
         };

@@ -10,7 +10,7 @@ use isatap_core::time::Instant;
 use super::super::cloud::Reassembly;
 use super::super::node::{LabNode, Outbox};
 use super::super::rng::Rng;
-use super::{CLOUD, Lan, LanId, NodeId, Slot, World};
+use super::{CLOUD, Lan, LanId, NodeId, Port, Slot, World};
 
 /// Making and changing the world.
 impl World {
@@ -141,7 +141,21 @@ impl World {
 
     /// Joins the node's native link `link` to a segment.
     pub fn join(&mut self, id: NodeId, link: LinkId, lan: LanId) {
-        self.nodes[id.0].ports.push((link, lan));
+        self.nodes[id.0].ports.push(Port { link, lan, plugged: true });
+    }
+
+    /// Pulls the node's cable to one segment, which it notices if it knows of that, or puts it back.
+    pub fn set_lan_plugged(&mut self, id: NodeId, lan: LanId, plugged: bool) {
+        let mut links = Vec::new();
+        for port in self.nodes[id.0].ports.iter_mut().filter(|port| port.lan == lan) {
+            port.plugged = plugged;
+            links.push(port.link);
+        }
+        let (name, lan) = (self.nodes[id.0].name.clone(), self.lans[lan.0].name.clone());
+        self.note(&name, if plugged { format!("back on the LAN {lan}") } else { format!("gone from the LAN {lan}") });
+        for link in links {
+            self.touch(id, |node, now, _, out| node.set_link(now, link, plugged, out));
+        }
     }
 
     /// Pulls the node's cables, or puts them back: no packet comes or goes,

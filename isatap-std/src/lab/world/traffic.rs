@@ -9,7 +9,7 @@ use super::super::ip::{self, Ipv4, Ipv6};
 use super::super::journey::Action;
 use super::super::names;
 use super::super::node::Output;
-use super::{NodeId, What, World};
+use super::{NodeId, Port, What, World};
 
 impl World {
     /// Carries what nodes have handed back, and what that leads to at once.
@@ -144,13 +144,12 @@ impl World {
 
     /// Who gets what goes out of a native link; `None`: it leads nowhere.
     fn receivers(&self, from: NodeId, link: LinkId, next_hop: Ipv6Addr) -> Option<Vec<(NodeId, LinkId)>> {
-        let (_, lan) = *self.nodes[from.0].ports.iter().find(|(port, _)| *port == link)?;
+        let Port { lan, .. } = *self.nodes[from.0].ports.iter().find(|port| port.link == link && port.plugged)?;
         let is_there =
             |id: usize| id != from.0 && (next_hop.is_multicast() || self.nodes[id].node.owns_ipv6(&next_hop));
-        let ports =
-            (0..self.nodes.len()).flat_map(|id| self.nodes[id].ports.iter().map(move |(port, on)| (id, *port, *on)));
-        let receivers = ports.filter(|(id, _, on)| *on == lan && is_there(*id));
-        Some(receivers.map(|(id, port, _)| (NodeId(id), port)).collect())
+        let ports = (0..self.nodes.len()).flat_map(|id| self.nodes[id].ports.iter().map(move |port| (id, port)));
+        let receivers = ports.filter(|(id, port)| port.lan == lan && port.plugged && is_there(*id));
+        Some(receivers.map(|(id, port)| (NodeId(id), port.link)).collect())
     }
 
     /// An IPv6 packet goes out of a native link.
@@ -162,8 +161,8 @@ impl World {
         packet: Vec<u8>,
     ) {
         let slot = &self.nodes[from.0];
-        let lan = slot.ports.iter().find(|(port, _)| *port == link);
-        let (Some((_, lan)), Some(receivers)) = (lan, receivers) else { return self.lose("not-on-a-lan", &packet) };
+        let lan = slot.ports.iter().find(|port| port.link == link).map(|port| port.lan);
+        let (Some(lan), Some(receivers)) = (lan, receivers) else { return self.lose("not-on-a-lan", &packet) };
         if !slot.plugged {
             return self.lose("unplugged", &packet);
         }
