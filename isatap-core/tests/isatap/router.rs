@@ -553,6 +553,30 @@ fn isa_56_a_change_reaches_more_hosts_than_solicit_at_a_time() {
     }
 }
 
+/// A route that comes and goes faster than all can be told: the last hosts hear of it like the first.
+#[test]
+fn isa_56_of_what_flaps_every_host_hears() {
+    let mut config = config();
+    // A few more than those who asked last.
+    config.answers_per_second = 150;
+    let mut router = router(config, &["10.0.0.1"], &["2001:db8:0:7::/64"], Switches::FORWARDING, Dice::Seeded(5));
+    for third in 1..=3 {
+        for last in 1..=100 {
+            router.asked(&format!("10.0.{third}.{last}"), "10.0.0.1", ALL_ROUTERS);
+        }
+        router.pass(secs(1));
+    }
+    router.take();
+    for _ in 0..15 {
+        router.machine.with_interface(router.now, LINK, |router, cx| router.advertise_again(cx.now)).unwrap();
+        router.pass(secs(1));
+    }
+    let mut told: Vec<_> = router.take().iter().map(|sent| sent.outer.1).collect();
+    told.sort();
+    told.dedup();
+    assert!((230..=300).contains(&told.len()), "{}", told.len());
+}
+
 #[test]
 fn rte_6_a_router_offers_the_default_route_that_it_has() {
     let mut config = config();

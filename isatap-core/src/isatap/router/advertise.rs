@@ -211,11 +211,17 @@ impl<C: Capacity> RouterInterface<C> {
         self.sent.next(self.config.answers_per_second)
     }
 
-    /// The host that is to be answered now. Over the limit all wait: the
+    /// The host that is to be answered now: who has waited longest. Over the limit all wait: the
     /// rows are bounded, and who finds none is told apart.
     pub(super) fn due(&self, now: Instant) -> Option<usize> {
-        let due = |row: &Solicitor| matches!(row.answer, Reply::Due(at) if at <= now);
-        if self.next_answer().is_due(now) { self.solicitors.iter().position(due) } else { None }
+        if !self.next_answer().is_due(now) {
+            return None;
+        }
+        let due = self.solicitors.iter().enumerate().filter_map(|(place, row)| match row.answer {
+            Reply::Due(at) if at <= now => Some((at, place)),
+            _ => None,
+        });
+        due.min().map(|(_, place)| place)
     }
 }
 

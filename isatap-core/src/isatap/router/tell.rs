@@ -21,19 +21,37 @@ use crate::time::{Expiry, Instant};
 pub(super) struct Round {
     /// The place of the next one, and which of its advertisements is next.
     next: Option<(usize, u8)>,
+    /// How many places are left, that one included; behind the last comes the first.
+    left: usize,
     /// Not before this.
     from: Instant,
 }
 
 impl Round {
     /// None under way.
-    pub(super) const NONE: Self = Round { next: None, from: Instant::ZERO };
+    pub(super) const NONE: Self = Round { next: None, left: 0, from: Instant::ZERO };
 
-    fn begin(&mut self, now: Instant) {
+    /// All of these places, from where the last round was cut: of what flaps the last hosts hear as often
+    /// as the first.
+    fn begin(&mut self, now: Instant, places: usize) {
         // ISA-57: what flaps is told once a second.
         let last = self.from.saturating_add(QUIET);
         self.from = if self.from == Instant::ZERO { now } else { now.max(last) };
-        self.next = Some((0, 0));
+        self.all(places);
+    }
+
+    fn all(&mut self, places: usize) {
+        let (place, _) = self.next.unwrap_or_default();
+        (self.next, self.left) = ((places > 0).then_some((place, 0)), places);
+    }
+
+    /// To the next place.
+    fn go_on(&mut self, places: usize) {
+        self.left = self.left.saturating_sub(1);
+        self.next = self.next.filter(|_| self.left > 0).map(|(place, _)| {
+            let next = place.saturating_add(1);
+            (if next < places { next } else { 0 }, 0)
+        });
     }
 }
 
@@ -57,7 +75,7 @@ impl<C: Capacity> RouterInterface<C> {
                 row.part = 0;
             }
         }
-        self.round.begin(now);
+        self.round.begin(now, self.recent.places());
     }
 
     /// Ends: the hosts that [`advertise_again`](Self::advertise_again) would
@@ -76,7 +94,8 @@ impl<C: Capacity> RouterInterface<C> {
             row.answer = Reply::Due(now);
             row.part = 0;
         }
-        self.round = Round { next: Some((0, 0)), from: now };
+        self.round.from = now;
+        self.round.all(self.recent.places());
     }
 
     /// Whether all were told, after [`stop`](Self::stop).
@@ -100,10 +119,6 @@ impl<C: Capacity> RouterInterface<C> {
             if !self.round_deadline().is_due(now) {
                 return None;
             }
-            if place >= self.recent.places() {
-                self.round.next = None;
-                return None;
-            }
             let known = self.recent.at(place, now, lately).filter(|known| {
                 let rows = &mut self.solicitors.iter().filter(|row| row.locator == known.locator);
                 self.link.owns_ipv4(known.locator)
@@ -111,7 +126,7 @@ impl<C: Capacity> RouterInterface<C> {
             });
             match known {
                 Some(known) => return Some((known, part)),
-                None => self.round.next = Some((place.saturating_add(1), 0)),
+                None => self.round.go_on(self.recent.places()),
             }
         }
         None
@@ -128,8 +143,9 @@ impl<C: Capacity> RouterInterface<C> {
             let source = addr::link_local(known.locator);
             message::write_packet(out, &source, &known.address, |writer| more = self.emit(cx, part, writer))?;
             self.count(cx.now, out.len());
-            if let Some((place, part)) = &mut self.round.next {
-                (*place, *part) = if more { (*place, part.saturating_add(1)) } else { (place.saturating_add(1), 0) };
+            match &mut self.round.next {
+                Some((_, part)) if more => *part = part.saturating_add(1),
+                _ => self.round.go_on(self.recent.places()),
             }
             if let Some(sent) = cx.send(&self.link, known.locator, known.host, out) {
                 return Ok(Some(sent));
