@@ -217,11 +217,10 @@ fn every_user_finds_the_daemons_of_a_namespace_in_the_same_folder() {
     let machine = machine(&lab, "machine", "10.0.0.2/24");
     let folder = Folder::of(&machine);
     // For a user who may not look into the folder of the build.
-    let tool = machine.directory().join("isatap");
-    std::fs::copy(isatap_binary(), &tool).unwrap();
+    let tool = machine.program("isatap", isatap_binary());
     let empty = format!("{} is empty", folder.0.display());
     for user in ["", "setpriv --reuid nobody --regid nogroup --clear-groups"] {
-        let status = machine.run(&format!("env -u ISATAP_RUNTIME_DIR {user} {} status 2>&1", tool.display()));
+        let status = machine.run(&format!("env -u ISATAP_RUNTIME_DIR {user} {tool} status 2>&1"));
         assert!(status.status == 2 && status.text.contains(&empty), "{user}: {}", status.text);
     }
 }

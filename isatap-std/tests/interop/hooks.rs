@@ -9,16 +9,14 @@ use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap, isatap_binar
 
 /// A hook that writes a line for each run: who it is, and what it was given.
 fn hook(namespace: &Namespace, name: &str, more: &str) -> (String, PathBuf) {
-    let (script, log) = (namespace.directory().join(name), namespace.directory().join(format!("{name}.log")));
+    let log = namespace.directory().join(format!("{name}.log"));
     fs::write(&log, "").unwrap();
     fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).unwrap();
     let text = format!(
         "#!/bin/sh\necho \"$(id -un) $ISATAP_DEV $ISATAP_EVENT $ISATAP_ADDRESS$ISATAP_ROUTER$ISATAP_PREFIX $ISATAP_ROLE\" >> {}\n{more}\n",
         log.display()
     );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    (script.display().to_string(), log)
+    (namespace.script(name, &text), log)
 }
 
 fn lines(log: &PathBuf) -> Vec<String> {

@@ -62,7 +62,8 @@ fn two_kernel_hosts_use_our_router() {
     peers::http(&one, &native, NATIVE_HOST.parse().unwrap());
     peers::http(&native, &two, of_two);
     let rates = peers::iperf3(&one, &native, NATIVE_HOST.parse().unwrap(), 2);
-    assert!(rates.iter().all(|&rate| rate > 1e7), "{rates:?}");
+    // Of packets that are lost or cut in the wrong place a stream has a thousandth of what it has on a busy machine.
+    assert!(rates.iter().all(|&rate| rate > 1e6), "{rates:?}");
 
     // Answers are unicast, from the address that was asked, after at most half a second.
     let packets = capture.so_far();

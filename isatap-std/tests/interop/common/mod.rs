@@ -121,6 +121,19 @@ pub trait Node {
         fs::write(self.shared().join(name), text).unwrap();
         self.directory().join(name).display().to_string()
     }
+
+    /// Writes a script that can be run. Not by this process: what another test starts meanwhile has our
+    /// descriptors for a moment, and nobody can run what is open for writing.
+    fn script(&self, name: &str, text: &str) -> String {
+        self.program(name, &self.file(&format!("{name}.text"), text))
+    }
+
+    /// The same of a copy of a program.
+    fn program(&self, name: &str, of: &str) -> String {
+        let path = self.directory().join(name).display().to_string();
+        self.ok(&format!("install -m 755 {of} {path}"));
+        path
+    }
 }
 
 /// One test's machines. Wires are bridges in one namespace of the lab's, where the

@@ -333,8 +333,13 @@ mod tests {
     impl Script {
         fn new(name: &str, text: &str) -> Self {
             let path = std::env::temp_dir().join(format!("isatap-hook-{name}-{}", std::process::id()));
-            std::fs::write(&path, format!("#!/bin/sh\n{text}")).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            // Not by this process: what another test starts meanwhile has our descriptors for a moment, and
+            // nobody can run what is open for writing.
+            let mut writer = Command::new("install");
+            writer.args(["-m", "755", "/dev/stdin"]).arg(&path).stdin(Stdio::piped());
+            let mut writer = writer.spawn().unwrap();
+            write!(writer.stdin.take().unwrap(), "#!/bin/sh\n{text}").unwrap();
+            assert!(writer.wait().unwrap().success());
             Self(path)
         }
 
