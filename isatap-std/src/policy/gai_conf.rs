@@ -99,6 +99,26 @@ impl GaiConf {
         rows
     }
 
+    /// What glibc makes of lines that do not say what they seem to: the number of each, from 1, and a
+    /// sentence for people.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<(usize, String)> {
+        let mut seen = Vec::new();
+        let of_line = |line: &String| match understand(line) {
+            Line::Other => None,
+            Line::Ignored(why) => Some(format!("glibc passes over this line: {why}")),
+            Line::Row { of, prefix, .. } if seen.contains(&(of, prefix)) => {
+                Some(format!("glibc passes over this line: an earlier one says the {} of {prefix}", of.word()))
+            }
+            Line::Row { of, prefix, lacks, .. } => {
+                seen.push((of, prefix));
+                lacks.map(|what| format!("the {what} is missing: glibc takes 0; write it"))
+            }
+        };
+        let told: Vec<Option<String>> = self.lines.iter().map(of_line).collect();
+        (1..).zip(told).filter_map(|(number, text)| Some((number, text?))).collect()
+    }
+
     /// Whether the file has a line of either table; otherwise that of glibc is in effect.
     #[must_use]
     pub fn has_rows(&self) -> bool {
@@ -148,10 +168,15 @@ impl GaiConf {
         }
     }
 
-    /// The lines of a table, or what glibc has without any.
+    /// The lines of a table, or what glibc has without any. Of two for one prefix the first counts.
     fn effective(&self, table: Table) -> Vec<(Ipv6Prefix, u32)> {
-        let read: Vec<_> = self.lines.iter().filter_map(|line| read(table, line)).collect();
-        if read.is_empty() { defaults(table) } else { read }
+        let mut rows: Vec<(Ipv6Prefix, u32)> = Vec::new();
+        for row in self.lines.iter().filter_map(|line| read(table, line)) {
+            if rows.iter().all(|(prefix, _)| *prefix != row.0) {
+                rows.push(row);
+            }
+        }
+        if rows.is_empty() { defaults(table) } else { rows }
     }
 
     /// Writes out what is in effect without a line.
@@ -188,17 +213,54 @@ fn defaults(table: Table) -> Vec<(Ipv6Prefix, u32)> {
     rows.filter_map(|(prefix, value)| Some((prefix.parse().ok()?, *value))).collect()
 }
 
-/// A line of a table, as glibc reads it: bits behind a prefix's length do no harm, and without a
-/// length it is a single address.
+/// A line of a table, as glibc reads it: bits behind a prefix's length do no harm, and a missing number is 0.
 fn read(table: Table, line: &str) -> Option<(Ipv6Prefix, u32)> {
-    let mut words = line.split('#').next()?.split_whitespace();
-    if words.next()? != table.word() {
-        return None;
+    match understand(line) {
+        Line::Row { of, prefix, value, .. } if of == table => Some((prefix, value)),
+        _ => None,
     }
-    let (prefix, value) = (words.next()?, words.next()?);
-    let (address, length) = prefix.split_once('/').unwrap_or((prefix, "128"));
-    let value = value.parse().ok().filter(|value| *value <= GaiConf::MOST)?;
-    Some((Ipv6Prefix::new(address.parse().ok()?, length.parse().ok()?)?, value))
+}
+
+/// What glibc makes of a line. Tried with 2.36: its manual has prefixes without a length too.
+enum Line {
+    /// Nothing stands there, or what is no table's.
+    Other,
+    /// `lacks`: the number that is missing, which is 0 then.
+    Row { of: Table, prefix: Ipv6Prefix, value: u32, lacks: Option<&'static str> },
+    /// It passes over the line: why, and what to write.
+    Ignored(String),
+}
+
+fn understand(line: &str) -> Line {
+    let mut words = line.split('#').next().unwrap_or_default().split_ascii_whitespace();
+    let Some(word) = words.next() else { return Line::Other };
+    let Some(of) = Table::ALL.into_iter().find(|table| table.word() == word) else {
+        return match word {
+            "reload" | "scopev4" => Line::Other,
+            _ => Line::Ignored(format!("{word} is none of label, precedence, scopev4 and reload")),
+        };
+    };
+    let Some(prefix) = words.next() else { return Line::Ignored("it has no prefix".to_owned()) };
+    let value = words.next().unwrap_or_default();
+    // As strtoul takes them.
+    let number = |digits: &str| if digits.is_empty() { Some(0) } else { digits.parse::<u32>().ok() };
+    let Some((address, length)) = prefix.split_once('/') else {
+        let advice = super::prefix(&format!("{prefix}/{}", if prefix.contains(':') { 128 } else { 32 }));
+        let advice = advice.map(|prefix| format!(": write {prefix}")).unwrap_or_default();
+        return Line::Ignored(format!("{prefix} has no length{advice}"));
+    };
+    let Ok(address) = address.parse() else {
+        let advice = super::prefix(prefix).map(|prefix| format!(": write {prefix}")).unwrap_or_default();
+        return Line::Ignored(format!("{prefix} is no IPv6 prefix{advice}"));
+    };
+    let Some(prefix) = number(length).and_then(|length| Ipv6Prefix::new(address, u8::try_from(length).ok()?)) else {
+        return Line::Ignored(format!("{length} is no length of a prefix: write 0 to 128"));
+    };
+    let Some(number) = number(value).filter(|value| *value <= GaiConf::MOST) else {
+        return Line::Ignored(format!("{value} is no {}: write 0 to {}", of.word(), GaiConf::MOST));
+    };
+    let lacks = [(length, "length"), (value, of.word())].into_iter().find(|(digits, _)| digits.is_empty());
+    Line::Row { of, prefix, value: number, lacks: lacks.map(|(_, what)| what) }
 }
 
 #[cfg(test)]
@@ -269,18 +331,57 @@ mod tests {
     #[test]
     fn lines_are_read_as_glibc_does() {
         let one = |line: &str| read(Table::Label, line).map(|(prefix, value)| (prefix.to_string(), value));
-        assert_eq!(one("label 2001:db8::1 5"), Some(("2001:db8::1/128".into(), 5)));
+        assert_eq!(one("label 2001:db8::1/128 5 more"), Some(("2001:db8::1/128".into(), 5)));
+        assert_eq!(one("label 2001:db8::/32"), Some(("2001:db8::/32".into(), 0)));
+        assert_eq!(one("label 2001:db8::/ +5"), Some(("::/0".into(), 5)));
         assert_eq!(one("\tlabel  2001:db8::1/32\t5#x"), Some(("2001:db8::/32".into(), 5)));
         for bad in [
             "",
             "#label ::/0 1",
-            "label ::/0",
+            "label",
+            "label 2001:db8::1 5",
             "label ::/129 1",
             "label ::/0 2147483648",
+            "label ::/0 -1",
+            "label ::/0 5x",
             "label x/0 1",
+            "label 192.0.2.0/24 1",
             "labels ::/0 1",
         ] {
             assert_eq!(one(bad), None, "{bad}");
         }
+        let file = GaiConf::new("precedence ::/0 7\nprecedence ::/0 8\n");
+        assert_eq!(values(&file).last(), Some(&("::/0".to_owned(), 7, 1)));
+    }
+
+    #[test]
+    fn lines_that_do_not_say_what_they_seem_to_are_told() {
+        let file = GaiConf::new(
+            "# by hand\nreload yes\nlabel ::1/128 0\nlabels ::/0 1\nprecedence\nprecedence 2001:db8::1 5\n\
+             precedence 192.0.2.0/24 5\nprecedence ::/0 4x\nlabel ::/200 1\nlabel ::/0\nlabel ::1/128 3\nlabel x/1 1\n",
+        );
+        let over = "glibc passes over this line";
+        let told: Vec<String> = file.warnings().iter().map(|(line, text)| format!("{line}: {text}")).collect();
+        let expected = [
+            format!("4: {over}: labels is none of label, precedence, scopev4 and reload"),
+            format!("5: {over}: it has no prefix"),
+            format!("6: {over}: 2001:db8::1 has no length: write 2001:db8::1/128"),
+            format!("7: {over}: 192.0.2.0/24 is no IPv6 prefix: write ::ffff:192.0.2.0/120"),
+            format!("8: {over}: 4x is no precedence: write 0 to 2147483647"),
+            format!("9: {over}: 200 is no length of a prefix: write 0 to 128"),
+            "10: the label is missing: glibc takes 0; write it".to_owned(),
+            format!("11: {over}: an earlier one says the label of ::1/128"),
+            format!("12: {over}: x/1 is no IPv6 prefix"),
+        ];
+        assert_eq!(told, expected);
+        assert!(
+            GaiConf::new(&{
+                let mut file = GaiConf::default();
+                file.replace(&RFC6724);
+                file.text()
+            })
+            .warnings()
+            .is_empty()
+        );
     }
 }

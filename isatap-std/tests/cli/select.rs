@@ -158,5 +158,13 @@ fn sel_1_policy_changes_a_file() {
     assert_eq!(policy(&["delete", "2002::/16"]), (Some(0), String::new()));
     assert_eq!(policy(&["reset", "--to", "system"]), (Some(0), String::new()));
     assert_eq!(fs::read_to_string(&file).unwrap(), "# mine\n");
+    // What the C library takes otherwise than it seems is said, whatever is done.
+    fs::write(&file, "precedence 2001:db8::1 5\nlabel ::/0\n").unwrap();
+    let (status, told) = policy(&["show"]);
+    let warning = |line: u8, text: &str| format!("isatap: warning: {}:{line}: {text}", file.display());
+    let over = warning(1, "glibc passes over this line: 2001:db8::1 has no length: write 2001:db8::1/128");
+    let zero = warning(2, "the label is missing: glibc takes 0; write it");
+    assert!(status == Some(0) && told.contains(&over) && told.contains(&zero), "{told}");
+    assert!(policy(&["set", "::1/128", "50", "0"]).1.contains(&over));
     fs::remove_dir_all(&folder).unwrap();
 }

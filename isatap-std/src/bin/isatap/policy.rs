@@ -105,7 +105,7 @@ struct Tables {
 
 impl Tables {
     fn read(&self) -> Result<System, Failure> {
-        Ok(System::read(!self.file_only, (!self.kernel_only).then_some(self.gai_conf.as_path()))?)
+        read(!self.file_only, (!self.kernel_only).then_some(self.gai_conf.as_path()))
     }
 }
 
@@ -145,12 +145,21 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     Ok(Status::Done)
 }
 
+/// Both tables; what glibc makes of the file is told where that is not what it says.
+fn read(kernel: bool, path: Option<&Path>) -> Result<System, Failure> {
+    let system = System::read(kernel, path)?;
+    for (line, text) in system.file().warnings() {
+        output::warn(format_args!("{}:{line}: {text}", path.unwrap_or(Path::new(GAI_CONF)).display()));
+    }
+    Ok(system)
+}
+
 /// Without the usual file the C library has its defaults; another one was named to be used.
 fn apply(path: &Path) -> Result<(), Failure> {
     if path != Path::new(GAI_CONF) {
         std::fs::metadata(path).map_err(|error| Error::refused("read", path.display(), error))?;
     }
-    Ok(System::read(true, Some(path))?.apply()?)
+    Ok(read(true, Some(path))?.apply()?)
 }
 
 impl RowArgs {
