@@ -50,15 +50,16 @@ impl<'a> Steps<'a> {
         self.push(step, Some(command.into()))
     }
 
-    /// A file of a machine with a POSIX shell; `text` ends with a line break and has no line `EOF`.
+    /// A new file of a machine with a POSIX shell: one that is there already stays, and the command fails.
+    /// `text` ends with a line break and has no line `EOF`.
     pub(super) fn write(&mut self, step: impl Into<String>, path: &str, text: &str) -> &mut Step {
         let path = words![path];
         match (lines(self.platform, std::slice::from_ref(&path)), text.lines().any(|line| line == "EOF")) {
             (Ok(path), false) => {
                 let undo = format!("rm -f {path}");
-                let step = self.push(step, Some(format!("cat >{path} <<'EOF'\n{text}EOF")));
+                let step = self.push(step, Some(format!("( set -C; cat >{path} ) <<'EOF'\n{text}EOF")));
                 step.undo = Some(undo);
-                step
+                step.note("It fails where the file is there already: see first what that one says.")
             }
             (Err(why), _) => self.push(step, None).open(why),
             (_, true) => self.push(step, None).open("cannot: the text has the line that would end it".to_owned()),
@@ -134,4 +135,28 @@ fn lines(platform: Platform, commands: &[Vec<String>]) -> Result<String, String>
     lines
         .map(|lines| lines.join("\n"))
         .map_err(|word| format!("cannot: {word:?} cannot be written for {platform}; choose another name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_file_that_is_there_is_not_overwritten() {
+        let folder = std::env::temp_dir().join(format!("isatap-plan-steps-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("a file").display().to_string();
+        let command = |text: &str| {
+            let mut steps = Steps::new(Platform::Iproute2, "router", None, 0);
+            steps.write("Write it.", &path, text);
+            steps.take().remove(0).command.unwrap()
+        };
+        let run = |text: &str| Command::new("sh").args(["-c", &command(text)]).output().unwrap();
+        assert!(run("$mine\n").status.success());
+        let again = run("another\n");
+        assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("a file"), "{again:?}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "$mine\n");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -165,9 +165,10 @@ impl ManageOut {
             routes.join(", "),
             escaped(&self.router_dev),
         );
-        steps
-            .write("Describe the router.", &self.file, &text)
-            .note("The prefix is exactly that of the servers' IPsec rules: with another one only ICMP comes through.");
+        steps.write("Describe the router.", &self.file, &text).note(
+            "It fails where the file is there already: choose another by --file. The prefix is exactly that of the \
+                 servers' IPsec rules: with another one only ICMP comes through.",
+        );
         steps.run("Check the file.", words!["isatap", "config", "check", self.file]);
         let AddressWithLength(own) = self.router_address;
         let address = format!("{}/{}", own.address, own.prefix_length);
