@@ -212,6 +212,23 @@ fn a_table_with_a_value_that_cannot_be_read_is_checked_as_far_as_that_goes() {
             "[[teredo-server]]\nprimary = \"192.0.2.1\"\nsecondary = 3\naccept-bogons = 7\ndev = 5\npcap = 3\n",
             &["3:13: ", "4:17: ", "5:7: ", "6:8: "],
         ),
+        // Not links alone.
+        (
+            "[[portproxy]]\nlisten = \"0.0.0.0:80\"\nconnect = \"127.0.0.1:80\"\nmax-connections = \"x\"\n",
+            &["3:11: cannot connect to 127.0.0.1:80: the rule listens there itself", "4:19: "],
+        ),
+        (
+            "[[portproxy]]\nlisten = \"x\"\nconnect = \"10.0.0.2\"\nidle-timeout = 0\n",
+            &["2:10: ", "4:16: cannot set idle-"],
+        ),
+        ("[[portproxy]]\nlisten = 80\nconnect-timeout = 700\ndirection = \"v5tov4\"\n", &["3:19: ", "4:13: "]),
+        ("[[portproxy]]\nlisten = 80\nconnect = 7.5\nmax-per-source = 0\n", &["3:11: ", "4:18: "]),
+        ("[[native]]\ndev = \"a b\"\nforwarding = 3\n", &["2:7: cannot name a device", "3:14: "]),
+        ("hook = 5\n[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nmtu = 7\n", &["1:8: ", "5:7: "]),
+        (
+            "[[dns-update]]\nzone = \"x.\"\nttl = \"y\"\n[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nmtu = 7\n",
+            &["3:7: ", "7:7: "],
+        ),
         // The other tables are checked as ever.
         (
             "[[tunnel]]\nlocal = 7\nremote = \"192.0.2.2\"\nmtu = 7\n[[isatap-host]]\nmtu = 7\n",
