@@ -60,6 +60,7 @@ use crate::spec::{
     Compatible, DnsUpdate, IsatapHost, IsatapRouter, LinkSpec, Native, PortProxy, RANGES, SixRd, SixToFour,
     TeredoClient, TeredoRelay, TeredoServer, Tunnel, conflicts, overlaps, rule_conflicts,
 };
+use isatap_core::sixtofour::addr::ANYCAST_RELAY;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -264,7 +265,12 @@ impl Config {
         let natives = tables.native.into_iter().map(|table| (table.span().start, table.into_inner().dev));
         let rules = tables.portproxy.into_iter().map(|table| (table.span().start, table.into_inner().key()));
         let (begin, _) = links.chain(natives).chain(rules).find(|(_, dev)| dev == device)?;
-        Some(refused(file, text, begin, "", error.on(), what))
+        // Of files it is told with a line, and that of the anycast relay is a switch.
+        let key = if error.on() == ANYCAST_RELAY.to_string() { "anycast" } else { "" };
+        let on = error.on().rsplit_once(':').filter(|(_, line)| line.bytes().all(|byte| byte.is_ascii_digit()));
+        let on = on.map_or(error.on(), |(file, _)| file);
+        let on = if text.contains(error.on()) { error.on() } else { on };
+        Some(refused(file, text, begin, key, on, what))
     }
 
     /// What the tables leave open beside each other, which is no mistake: the device, and one line

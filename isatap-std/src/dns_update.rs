@@ -120,8 +120,7 @@ impl Updater {
         memory: Option<&Path>,
         tell: impl FnMut(Told) + Send + 'static,
     ) -> Result<Self, Error> {
-        let key = spec.key_file.as_deref().map(key_file::load).transpose()?;
-        let name = full_name(spec)?;
+        let (key, name) = read(spec)?;
         let state = Arc::new(Mutex::new(State::default()));
         let (wanted, changes) = channel();
         let (alive, end) = channel::<()>();
@@ -213,6 +212,22 @@ impl Drop for Updater {
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The key, and the whole name.
+fn read(spec: &DnsUpdate) -> Result<(Option<Key>, Name), Error> {
+    let key = spec.key_file.as_deref().map(key_file::load).transpose()?;
+    Ok((key, full_name(spec)?))
+}
+
+/// Whether this machine can do this: its key file, and the name.
+///
+/// # Errors
+///
+/// A usage error for either that cannot be used.
+#[cfg(feature = "file")]
+pub(crate) fn check(spec: &DnsUpdate) -> Result<(), Error> {
+    read(spec).map(drop)
 }
 
 /// Within the zone, unless it ends in a dot.

@@ -101,5 +101,7 @@ mod thread;
 pub mod tun;
 #[cfg(target_os = "linux")]
 pub mod udp_socket;
+#[cfg(unix)]
+mod waker;
 
 pub use error::Error;

@@ -44,11 +44,13 @@ mod names;
 mod worker;
 
 pub use counters::RuleStatus;
+pub(crate) use listener::missing;
 pub(crate) use member::{Changes, PortProxies};
 
 use crate::error::Error;
-use crate::spec::{PortProxy, TargetHost};
+use crate::spec::{PortProxy, TargetHost, ZonedAddress, rule_conflicts_here};
 use counters::Counters;
+use socket2::{Domain, Socket, Type};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 
@@ -89,4 +91,44 @@ fn socket_address(address: IpAddr, zone: Option<&str>, port: u16) -> Result<Sock
         IpAddr::V4(address) => SocketAddr::new(address.into(), port),
         IpAddr::V6(address) => SocketAddrV6::new(address, port, 0, scope).into(),
     })
+}
+
+/// What rules cannot be on this machine, alone and beside each other: usage errors.
+fn check(rules: &[PortProxy]) -> Vec<Error> {
+    let alone = rules.iter().flat_map(|rule| {
+        let key = rule.key();
+        rule.check().into_iter().map(move |refusal| refusal.error.of_device(&key))
+    });
+    let beside = rule_conflicts_here(rules, &is_own).into_iter().map(|conflict| {
+        let key = rules.get(conflict.link).map(PortProxy::key).unwrap_or_default();
+        let doing = if conflict.key == "listen" { "listen at" } else { "connect to" };
+        Error::usage(doing, conflict.value, conflict.text).of_device(&key)
+    });
+    alone.chain(beside).collect()
+}
+
+/// The same, and where none could listen now: the port is another program's, or the device of the zone
+/// is not there. `own`: devices that links of the same process make; `running`: rules whose ports this
+/// asks nobody for.
+#[cfg(feature = "file")]
+pub(crate) fn check_here(rules: &[PortProxy], own: &[&str], is_running: impl Fn(&PortProxy) -> bool) -> Vec<Error> {
+    let mut refused = check(rules);
+    for rule in rules {
+        let is_later = listener::device(rule).is_some_and(|device| own.contains(&device));
+        if !is_later && !is_running(rule) {
+            refused.extend(listener::check_place(rule).err().map(|error| error.of_device(&rule.key())));
+        }
+    }
+    refused
+}
+
+/// Whether an address is this machine's: it speaks to that from the same one. Nothing is sent.
+fn is_own(address: &ZonedAddress) -> bool {
+    const ANY_PORT: u16 = 9;
+    let Ok(place) = socket_address(address.address, address.zone.as_deref(), ANY_PORT) else { return false };
+    let from = Socket::new(Domain::for_address(place), Type::DGRAM, None).and_then(|socket| {
+        socket.connect(&place.into())?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.as_socket().is_some_and(|from| from.ip() == place.ip()))
 }

@@ -35,6 +35,8 @@ pub(crate) use crate::locators::LocatorSource;
 pub(crate) use member::Member;
 pub(crate) use observer::Observer;
 pub(crate) use proto41::{LAST_WORDS, LastWords, Proto41Role, check_here, check_ports};
+#[cfg(feature = "file")]
+pub(crate) use teredo::check_ports as check_ports_of_teredo;
 pub(crate) use teredo::{Surroundings, missing as missing_for_teredo, open as open_teredo, secrets as secrets_of};
 pub(crate) use waiting::{News, Waiting};
 
@@ -90,7 +92,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Notice::Up { device, address, mtu } => write!(f, "{device} up: {} mtu {mtu}", Dotted(*address)),
-            Notice::Link { event, .. } => event.fmt(f),
+            Notice::Link { device, event } => write!(f, "{device}: {event}"),
             Notice::Info(text) | Notice::Warning(text) | Notice::Mended(text) | Notice::Rule(text) => f.write_str(text),
         }
     }
@@ -260,14 +262,6 @@ impl<R: Role> Service<R> {
             if let Some(at) = concerns(&event).and_then(|id| self.at(id)) {
                 self.with(at, |role, env| {
                     env.apply(&role.adapt(event));
-                    match &event {
-                        Event::Address { change, address, .. } => {
-                            env.link_event(LinkEvent::of_address(now, *change, address));
-                        }
-                        Event::Route { change, route } => env.link_event(LinkEvent::of_route(now, *change, route)),
-                        Event::Mtu { mtu, .. } => env.link_event(LinkEvent::MtuChanged { mtu: *mtu }),
-                        _ => {}
-                    }
                     role.event(env, &event)
                 })?;
             }
@@ -289,8 +283,14 @@ impl<R: Role> Service<R> {
         let addresses = || link.attachment.addresses().iter().map(|own| own.address);
         let known = link.role.address(self.driver.machine());
         let is_told = link.told.is_some_and(|told| addresses().chain(known).any(|own| own == told));
-        // One that cannot send is not up, though a configured tunnel has its address already.
-        if is_told || (link.told.is_none() && link.found.missing.is_some()) {
+        // One that cannot send is not up, though a configured tunnel has addresses of its own.
+        if link.found.missing.is_some() {
+            if link.told.take().is_some() {
+                self.observer.link(link.attachment.name(), LinkEvent::Down);
+            }
+            return;
+        }
+        if is_told {
             return;
         }
         let first = addresses().find(Ipv6Addr::is_unicast_link_local).or_else(|| addresses().next());

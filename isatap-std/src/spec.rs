@@ -51,6 +51,7 @@ pub use lan::LanOptions;
 pub(crate) use lan::fits;
 pub use native::Native;
 pub use outer::{Ecn, INHERIT, Tos, Ttl};
+pub(crate) use portproxy::rule_conflicts_here;
 pub use portproxy::{PortProxy, Protocol, ProxyProtocol, rule_conflicts};
 pub use refusal::Refusal;
 pub(crate) use refusal::{Refusals, check_public};

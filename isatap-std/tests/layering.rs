@@ -13,7 +13,7 @@ use std::path::Path;
 const RULE: Rule = Rule {
     layers: &[
         &["capacity", "error", "clock", "offload", "pcap"],
-        &["advice", "device", "entropy", "runtime_dir", "privileges", "selection", "small_file", "thread"],
+        &["advice", "device", "entropy", "runtime_dir", "privileges", "selection", "small_file", "thread", "waker"],
         // The operating system.
         &["dhcp_lease", "netlink", "nd_socket", "proto41_socket", "resolve", "signal", "tun"],
         &["locators", "mistakes"],

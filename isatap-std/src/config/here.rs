@@ -1,12 +1,16 @@
-//! What a file names that this machine does not have, or has where another machine should.
+//! What this machine says of a file: what it refuses, and what links would wait for.
 
 use super::{Config, File, refused};
+use crate::driver::check_recording;
 use crate::error::{Error, Problem};
 use crate::netlink::Netlink;
-use crate::spec::{LinkSpec, SixToFour};
+use crate::portproxy;
+use crate::runtime_dir::RuntimeDir;
+use crate::service;
+use crate::spec::{LinkSpec, PortProxy};
 use crate::tun;
-use isatap_core::sixtofour::addr::ANYCAST_RELAY;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 /// What this machine has.
 struct Here {
@@ -26,30 +30,11 @@ impl Here {
     /// Each with the key where it stands and the value, as far as that is known.
     fn lacks(&self, link: &LinkSpec) -> Vec<(&'static str, String, String)> {
         let mut lacks = Vec::new();
-        let device = link.device();
-        // One that may be a running daemon's, wherever that one has its runtime folder, is no news:
-        // it is most often the one that has read this file.
-        if self.has(device) && !tun::may_be_ours(device) {
+        for address in link.locals().iter().filter(|address| !self.addresses.contains(address)) {
             let text = format!(
-                "this machine has a device {device} now that is not isatap's: isatap run would not start here; choose \
-                 another dev"
+                "this machine has no address {address} now: the link would wait for it here; see: ip -4 address"
             );
-            lacks.push(("dev", device.to_owned(), text));
-        }
-        let is_anycast = matches!(link, LinkSpec::SixToFour(spec) if spec.anycast);
-        let mut locals = link.locals();
-        if is_anycast && !locals.contains(&ANYCAST_RELAY) {
-            locals.push(ANYCAST_RELAY);
-        }
-        for address in locals.iter().filter(|address| !self.addresses.contains(address)) {
-            let of_anycast = is_anycast && *address == ANYCAST_RELAY;
-            let (key, consequence) = if of_anycast {
-                ("anycast", format!("isatap run would not start here; {}", SixToFour::ANYCAST_ADVICE))
-            } else {
-                ("", "the link would wait for it here; see: ip -4 address".to_owned())
-            };
-            let text = format!("this machine has no address {address} now: {consequence}");
-            lacks.push((key, address.to_string(), text));
+            lacks.push(("", address.to_string(), text));
         }
         let waits = "the link would wait for it here";
         lacks.extend(link.via().and_then(|via| Some(("via", via.to_owned(), self.lacks_device(via, waits)?))));
@@ -66,6 +51,18 @@ impl Here {
             let text = self.lacks_device(&lan.device, "the LAN would wait for it here");
             lacks.extend(text.map(|text| ("lan", lan.to_string(), text)));
         }
+        let lease = "the link would wait for it here; a DHCP client writes it";
+        let names = "its names would not be found here";
+        for (key, file, consequence) in [("dhcp-lease", link.dhcp_lease(), lease), ("lmhosts", link.lmhosts(), names)] {
+            let file = file.filter(|file| !file.exists()).map(Path::display);
+            lacks.extend(file.map(|file| {
+                (
+                    key,
+                    file.to_string(),
+                    format!("this machine has no file {file} now: {consequence}; see: ls -l {file}"),
+                )
+            }));
+        }
         lacks
     }
 
@@ -80,25 +77,87 @@ impl Here {
 }
 
 impl Config {
-    /// What the text that was [parsed](Self::parse) names and this machine does not have now, or has
-    /// already: addresses and devices. That is no mistake, since the file may be for another machine,
-    /// or for another time. Nothing where the kernel does not say what there is.
+    /// What [`Run`](crate::run::Run) refuses of it on this machine before it makes anything, in the same
+    /// words and in the order of the tables: devices, files and ports that cannot be had. What a running
+    /// daemon of `runtime` holds is not asked for, since it may be the one that has read this file.
+    #[must_use]
+    pub fn refusals(&self, runtime: &RuntimeDir) -> Vec<Error> {
+        let netlink = match Netlink::open() {
+            Ok(netlink) => netlink,
+            Err(error) => return vec![error],
+        };
+        let running = runtime.devices();
+        let mut found = Vec::new();
+        for link in &self.links {
+            let device = link.device();
+            let is_running = running.iter().any(|running| running == device);
+            let all = [
+                if tun::may_be_ours(device) { Ok(()) } else { tun::check_free(device) },
+                service::secrets_of(link).map(drop),
+                if link.is_teredo() { Ok(()) } else { service::check_here(link, &netlink).map(drop) },
+                link.pcap().map_or(Ok(()), check_recording),
+                match (is_running, link.is_teredo()) {
+                    (true, _) => Ok(()),
+                    (false, true) => service::check_ports_of_teredo(link),
+                    (false, false) => service::check_ports(link, std::iter::empty()),
+                },
+            ];
+            found.extend(all.into_iter().filter_map(Result::err).map(|error| error.of_device(device)));
+        }
+        for native in &self.natives {
+            found.extend(netlink.link(&native.dev).err().map(|error| error.of_device(&native.dev)));
+        }
+        let own: Vec<&str> = self.links.iter().map(LinkSpec::device).collect();
+        found.extend(portproxy::check_here(&self.portproxies, &own, running_rules(runtime)));
+        #[cfg(feature = "dns-update")]
+        found.extend(self.dns_updates.iter().filter_map(|update| crate::dns_update::check(update).err()));
+        found
+    }
+
+    /// What the text that was [parsed](Self::parse) names and this machine does not have now: addresses,
+    /// devices and files. That is no mistake: a link waits for it, and the file may be for another
+    /// machine. Nothing where the kernel does not say what there is.
     #[must_use]
     pub fn lacks(file: &str, text: &str) -> Vec<Problem> {
         let (Ok(here), Ok(mut tables)) = (Here::look(), toml::from_str::<File>(text)) else { return Vec::new() };
         let mut found = Vec::new();
-        for (begin, link) in tables.take_links() {
+        let links = tables.take_links();
+        let own: Vec<String> = links.iter().map(|(_, link)| link.device().to_owned()).collect();
+        for (begin, link) in links {
             let lacks = here.lacks(&link).into_iter();
             found.extend(lacks.map(|(key, value, what)| refused(file, text, begin, key, &value, what)));
         }
-        for table in tables.native {
-            let dev = &table.get_ref().dev;
-            let what = here.lacks_device(dev, "isatap run would not start here");
-            found.extend(what.map(|what| refused(file, text, table.span().start, "dev", dev, what)));
+        for table in tables.portproxy {
+            // A device that no link makes is refused.
+            let missing = portproxy::missing(table.get_ref()).filter(|missing| {
+                missing.strip_prefix("the device ").is_none_or(|device| own.iter().any(|own| own == device))
+            });
+            found.extend(missing.map(|missing| {
+                let what =
+                    format!("this machine lacks {missing} now: the rule would wait for it here; see: ip address");
+                refused(file, text, table.span().start, "listen", &table.get_ref().listen.to_string(), what)
+            }));
         }
         found.sort_by_key(|problem| (problem.line, problem.column));
         found
     }
+}
+
+/// Whether a rule may have its port already: a process with one of this port answers, or cannot be asked.
+#[cfg(feature = "control")]
+fn running_rules(runtime: &RuntimeDir) -> impl Fn(&PortProxy) -> bool {
+    let rules = crate::control::ask_port_proxies(runtime);
+    move |rule| {
+        let end = format!(":{}", rule.listen.port);
+        rules.as_ref().map_or(true, |rules| {
+            rules.iter().filter_map(|running| running["listen"].as_str()).any(|listen| listen.ends_with(&end))
+        })
+    }
+}
+
+#[cfg(not(feature = "control"))]
+fn running_rules(_: &RuntimeDir) -> impl Fn(&PortProxy) -> bool {
+    |_| true
 }
 
 #[cfg(test)]

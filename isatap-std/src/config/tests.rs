@@ -222,7 +222,7 @@ fn a_table_with_a_value_that_cannot_be_read_is_checked_as_far_as_that_goes() {
             &["2:10: ", "4:16: cannot set idle-"],
         ),
         ("[[portproxy]]\nlisten = 80\nconnect-timeout = 700\ndirection = \"v5tov4\"\n", &["3:19: ", "4:13: "]),
-        ("[[portproxy]]\nlisten = 80\nconnect = 7.5\nmax-per-source = 0\n", &["3:11: ", "4:18: "]),
+        ("[[portproxy]]\nlisten = 80\nconnect = 7.5\nmax-per-source = 0\n", &["1: ", "3:11: ", "4:18: "]),
         ("[[native]]\ndev = \"a b\"\nforwarding = 3\n", &["2:7: cannot name a device", "3:14: "]),
         ("hook = 5\n[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nmtu = 7\n", &["1:8: ", "5:7: "]),
         (

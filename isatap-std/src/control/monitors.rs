@@ -22,7 +22,8 @@ pub(crate) struct Monitors {
 
 #[derive(Debug)]
 struct Subscriber {
-    device: String,
+    /// `None`: of the process alone, which may have no link.
+    device: Option<String>,
     stream: UnixStream,
     /// The end of a line that went in part.
     rest: Vec<u8>,
@@ -33,48 +34,69 @@ struct Subscriber {
 #[derive(Serialize)]
 struct Line<'a, T> {
     time: String,
-    dev: &'a str,
+    process: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dev: Option<&'a str>,
     #[serde(flatten)]
     event: &'a T,
 }
 
-/// A line of `isatap monitor -j`: the event with the time, in seconds since 1970, and the device.
-pub(crate) fn line(device: &str, event: &impl Serialize) -> String {
+/// A line of `isatap monitor -j`: the event with the time, in seconds since 1970, the process and the
+/// device; `None`: it is about the whole process.
+pub(crate) fn line(process: u32, device: Option<&str>, event: &impl Serialize) -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = format!("{}.{:06}", since.as_secs(), since.subsec_micros());
-    let mut line = serde_json::to_string(&Line { time, dev: device, event }).unwrap_or_default();
+    let mut line = serde_json::to_string(&Line { time, process, dev: device, event }).unwrap_or_default();
     line.push('\n');
     line
 }
 
+fn own_line(device: Option<&str>, event: &impl Serialize) -> String {
+    line(std::process::id(), device, event)
+}
+
 impl Monitors {
-    /// Tells a client all that happens to a device from now on, after this beginning.
-    pub(crate) fn subscribe(&mut self, device: &str, stream: UnixStream, first: &impl Serialize) {
-        let mut subscriber = Subscriber { device: device.to_owned(), stream, rest: Vec::new(), lost: 0 };
+    /// Tells a client all that happens to a device and to the process from now on, after this beginning.
+    pub(crate) fn subscribe(&mut self, device: Option<&str>, stream: UnixStream, first: &impl Serialize) {
+        let mut subscriber = Subscriber { device: device.map(str::to_owned), stream, rest: Vec::new(), lost: 0 };
         if self.of(device).count() >= MOST {
             self.all.retain(Subscriber::is_there);
         }
         if self.of(device).count() >= MOST {
-            let why = format!("{MOST} others watch {device} already: end one of them");
+            let what = device.unwrap_or("this process");
+            let why = format!("{MOST} others watch {what} already: end one of them");
             let _ = subscriber.put(format!("{}\n", serde_json::json!({ "error": why })).as_bytes());
             return;
         }
-        if subscriber.send(line(device, first).as_bytes()) {
+        if subscriber.send(own_line(device, first).as_bytes()) {
             self.all.push(subscriber);
         }
     }
 
-    /// Tells those who watch the device; `None`: all.
+    /// Tells those who watch the device; `None`: all. Who watches several devices of a process knows the
+    /// same line again.
     pub(crate) fn tell(&mut self, device: Option<&str>, event: &impl Serialize) {
-        let concerns = |subscriber: &Subscriber| device.is_none_or(|device| device == subscriber.device);
-        self.all.retain_mut(|subscriber| {
-            !concerns(subscriber) || subscriber.send(line(&subscriber.device, event).as_bytes())
-        });
+        if self.all.is_empty() {
+            return;
+        }
+        let line = own_line(device, event);
+        let concerns = |subscriber: &Subscriber| device.is_none() || device == subscriber.device.as_deref();
+        self.all.retain_mut(|subscriber| !concerns(subscriber) || subscriber.send(line.as_bytes()));
     }
 
-    /// Hangs up on those who watch a device that is gone.
-    pub(crate) fn end(&mut self, device: &str) {
-        self.all.retain(|subscriber| subscriber.device != device);
+    /// Hangs up on those who watch a device that is gone; `None`: who watches the process, which ends.
+    pub(crate) fn end(&mut self, device: Option<&str>) {
+        self.all.retain(|subscriber| subscriber.device.as_deref() != device);
+    }
+
+    /// Tells those who watch the process alone that it ends.
+    pub(crate) fn end_process(&mut self) {
+        let line = own_line(None, &serde_json::json!({ "event": "ended" }));
+        let watching = self.all.iter_mut().filter(|subscriber| subscriber.device.is_none());
+        for subscriber in watching {
+            subscriber.send(line.as_bytes());
+        }
+        self.end(None);
     }
 
     /// Whether there is something to [`catch_up`](Self::catch_up) with.
@@ -87,8 +109,8 @@ impl Monitors {
         self.all.retain_mut(|subscriber| subscriber.catch_up().is_ok());
     }
 
-    fn of(&self, device: &str) -> impl Iterator<Item = &Subscriber> {
-        self.all.iter().filter(move |subscriber| subscriber.device == device)
+    fn of<'a>(&'a self, device: Option<&'a str>) -> impl Iterator<Item = &'a Subscriber> {
+        self.all.iter().filter(move |subscriber| subscriber.device.as_deref() == device)
     }
 }
 
@@ -111,7 +133,7 @@ impl Subscriber {
             }
         }
         if self.lost > 0 && self.rest.is_empty() {
-            let lost = line(&self.device, &serde_json::json!({ "event": "lost", "count": self.lost }));
+            let lost = own_line(self.device.as_deref(), &serde_json::json!({ "event": "lost", "count": self.lost }));
             if self.put(lost.as_bytes())? {
                 self.lost = 0;
             }
@@ -154,7 +176,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         theirs.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
-        monitors.subscribe(device, ours, &json!({ "event": "status" }));
+        monitors.subscribe(Some(device), ours, &json!({ "event": "status" }));
         theirs
     }
 
@@ -175,12 +197,14 @@ mod tests {
         {
             for event in events {
                 let told = next(&mut streams[stream]);
-                assert_eq!((&told["dev"], &told["event"]), (&json!(device), &json!(event)));
+                let device = (event != "warning").then_some(device);
+                assert_eq!((told["dev"].as_str(), &told["event"]), (device, &json!(event)));
+                assert_eq!(told["process"], std::process::id());
                 let time: f64 = told["time"].as_str().unwrap().parse().unwrap();
                 assert!(time > 1.7e9, "{told}");
             }
         }
-        monitors.end("isatap0");
+        monitors.end(Some("isatap0"));
         assert_eq!(streams[0].read(&mut [0]).unwrap(), 0);
         assert_eq!(monitors.all.len(), 1);
     }

@@ -11,6 +11,8 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use serde_json::Value;
+use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -27,11 +29,24 @@ pub struct Watch {
     watched: Option<(PathBuf, WatchDescriptor)>,
     daemons: Vec<Daemon>,
     /// Sockets that did not answer, and how often.
-    waiting: Vec<(String, u8)>,
+    waiting: Vec<(Place, u8)>,
     /// Whose daemons do not want to be watched, until their sockets are others.
-    refused: Vec<String>,
+    refused: Vec<Place>,
+    /// The last lines about whole processes: a process with several devices tells each once for every device.
+    of_processes: VecDeque<String>,
     next: u64,
 }
+
+/// Where a daemon is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    socket: PathBuf,
+    /// `None`: about its rules of the port proxy.
+    device: Option<String>,
+}
+
+/// So many of those lines are known again.
+const REMEMBERED: usize = 64;
 
 /// What [`Watch::next`] hears.
 #[derive(Debug)]
@@ -45,7 +60,9 @@ pub enum Heard {
 
 #[derive(Debug)]
 struct Daemon {
-    device: String,
+    place: Place,
+    /// As it says itself.
+    process: u32,
     number: u64,
     stream: UnixStream,
     line: Vec<u8>,
@@ -80,7 +97,8 @@ impl Watch {
         let only = device.map(str::to_owned);
         let runtime = RuntimeDir::at(std::path::absolute(runtime.path()).unwrap_or_else(|_| runtime.path().to_owned()));
         let (watched, daemons, waiting, refused) = (None, Vec::new(), Vec::new(), Vec::new());
-        let mut watch = Self { runtime, only, epoll, inotify, watched, daemons, waiting, refused, next: FIRST_DAEMON };
+        let (of_processes, next) = (VecDeque::new(), FIRST_DAEMON);
+        let mut watch = Self { runtime, only, epoll, inotify, watched, daemons, waiting, refused, of_processes, next };
         watch.watch_folder()?;
         watch.look(&mut Vec::new())?;
         Ok(watch)
@@ -133,32 +151,39 @@ impl Watch {
 
     /// Connects to the daemons that are new.
     fn look(&mut self, heard: &mut Vec<Heard>) -> Result<(), Error> {
-        let mut devices = self.runtime.devices();
-        devices.retain(|device| self.only.as_ref().is_none_or(|only| only == device));
-        self.waiting.retain(|(device, _)| devices.contains(device));
-        for device in devices {
-            if self.daemons.iter().any(|daemon| daemon.device == device) || self.refused.contains(&device) {
+        let places = self.places();
+        self.waiting.retain(|(place, _)| places.contains(place));
+        for place in places {
+            if self.daemons.iter().any(|daemon| daemon.place == place) || self.refused.contains(&place) {
                 continue;
             }
-            let tries = self.waiting.iter().find(|(waiting, _)| *waiting == device).map_or(0, |(_, tries)| *tries);
-            match self.connect(&device) {
-                Ok(()) => self.waiting.retain(|(waiting, _)| *waiting != device),
-                Err(error) => {
-                    self.waiting.retain(|(waiting, _)| *waiting != device);
-                    if tries < TRIES {
-                        self.waiting.push((device, tries + 1));
-                    } else if error.kind() != ErrorKind::ConnectionRefused {
-                        heard.push(Heard::Problem(Error::refused("watch the daemon of", &device, error)));
-                        self.refused.push(device);
-                    }
-                }
+            let tries = self.waiting.iter().find(|(waiting, _)| *waiting == place).map_or(0, |(_, tries)| *tries);
+            self.waiting.retain(|(waiting, _)| *waiting != place);
+            let Err(error) = self.connect(&place) else { continue };
+            if tries < TRIES {
+                self.waiting.push((place, tries + 1));
+            } else if error.kind() != ErrorKind::ConnectionRefused {
+                heard.push(Heard::Problem(Error::refused("watch", &place, error)));
+                self.refused.push(place);
             }
         }
         Ok(())
     }
 
-    fn connect(&mut self, device: &str) -> io::Result<()> {
-        let mut stream = UnixStream::connect(self.runtime.socket(device))?;
+    /// Where there may be somebody to be heard.
+    fn places(&self) -> Vec<Place> {
+        let devices = self
+            .runtime
+            .devices()
+            .into_iter()
+            .map(|device| Place { socket: self.runtime.socket(&device), device: Some(device) });
+        let rules = self.runtime.port_proxies().into_iter().map(|socket| Place { socket, device: None });
+        let is_wanted = |place: &Place| self.only.is_none() || place.device == self.only;
+        devices.chain(rules).filter(is_wanted).collect()
+    }
+
+    fn connect(&mut self, place: &Place) -> io::Result<()> {
+        let mut stream = UnixStream::connect(&place.socket)?;
         let mut line = serde_json::to_vec(&Request::Monitor)?;
         line.push(b'\n');
         stream.write_all(&line)?;
@@ -167,7 +192,8 @@ impl Watch {
         self.next += 1;
         self.epoll.add(stream.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, number))?;
         self.daemons.push(Daemon {
-            device: device.to_owned(),
+            place: place.clone(),
+            process: 0,
             number,
             stream,
             line: Vec::new(),
@@ -181,15 +207,16 @@ impl Watch {
     fn read(&mut self, number: u64, heard: &mut Vec<Heard>) -> bool {
         let Some(at) = self.daemons.iter().position(|daemon| daemon.number == number) else { return false };
         let Some(daemon) = self.daemons.get_mut(at) else { return false };
-        if daemon.read(heard) {
+        if daemon.read(&mut self.of_processes, heard) {
             return false;
         }
         let daemon = self.daemons.remove(at);
         if daemon.is_refused {
-            self.refused.push(daemon.device);
+            self.refused.push(daemon.place);
         } else if daemon.is_heard {
             // It was killed.
-            let ended = line(&daemon.device, &serde_json::json!({ "event": "ended" }));
+            let event = serde_json::json!({ "event": "ended" });
+            let ended = line(daemon.process, daemon.place.device.as_deref(), &event);
             heard.push(Heard::Event(ended.trim_end().to_owned()));
         }
         true
@@ -203,8 +230,7 @@ impl Watch {
                 if of_folder && event.mask.contains(AddWatchFlags::IN_IGNORED) {
                     self.watched = None;
                 }
-                let name = event.name.as_ref().and_then(|name| name.to_str()?.strip_suffix(".sock"));
-                self.refused.retain(|device| Some(device.as_str()) != name);
+                self.refused.retain(|place| place.socket.file_name() != event.name.as_deref());
             }
         }
         self.watch_folder()
@@ -238,7 +264,7 @@ impl Watch {
 
 impl Daemon {
     /// `false`: it has hung up.
-    fn read(&mut self, heard: &mut Vec<Heard>) -> bool {
+    fn read(&mut self, of_processes: &mut VecDeque<String>, heard: &mut Vec<Heard>) -> bool {
         let mut bytes = [0; 16 << 10];
         loop {
             let count = match self.stream.read(&mut bytes) {
@@ -250,7 +276,7 @@ impl Daemon {
             self.line.extend_from_slice(bytes.get(..count).unwrap_or_default());
             while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.line.drain(..=end).collect();
-                heard.extend(self.understand(&line));
+                heard.extend(self.understand(&line, of_processes));
             }
             if self.line.len() > LONGEST_LINE {
                 return false;
@@ -258,9 +284,10 @@ impl Daemon {
         }
     }
 
-    fn understand(&mut self, line: &[u8]) -> Option<Heard> {
+    /// What a line says; `None`: it was heard already.
+    fn understand(&mut self, line: &[u8], of_processes: &mut VecDeque<String>) -> Option<Heard> {
         let refused = |why: String| {
-            let error = Error::refused("watch the daemon of", &self.device, io::Error::other(why));
+            let error = Error::refused("watch", &self.place, io::Error::other(why));
             Some(Heard::Problem(error))
         };
         let told: Value = match serde_json::from_slice(line) {
@@ -273,6 +300,27 @@ impl Daemon {
             return heard;
         }
         self.is_heard = told.get("event").and_then(Value::as_str) != Some("ended");
-        String::from_utf8(line.trim_ascii_end().to_vec()).ok().map(Heard::Event)
+        let process = told.get("process").and_then(Value::as_u64);
+        self.process = process.and_then(|process| u32::try_from(process).ok()).unwrap_or_default();
+        let line = String::from_utf8(line.trim_ascii_end().to_vec()).ok()?;
+        if told.get("dev").is_none() {
+            if of_processes.contains(&line) {
+                return None;
+            }
+            if of_processes.len() >= REMEMBERED {
+                of_processes.pop_front();
+            }
+            of_processes.push_back(line.clone());
+        }
+        Some(Heard::Event(line))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.device {
+            Some(device) => write!(f, "the daemon of {device}"),
+            None => write!(f, "the port proxy at {}", self.socket.display()),
+        }
     }
 }

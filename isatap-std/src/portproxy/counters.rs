@@ -152,6 +152,9 @@ pub struct RuleStatus {
     pub listen: String,
     /// What it connects to.
     pub connect: String,
+    /// What of its address this machine lacks now, for people: it takes connections once that comes.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub waiting: Option<String>,
     /// Connections that there are now, those that wait for the target included.
     pub connections: u64,
     /// Connections since the rule began that were not refused for a limit.
@@ -175,6 +178,7 @@ impl RuleStatus {
             direction: rule.spec.direction.map_or("", |direction| direction.as_str()).to_owned(),
             listen: rule.spec.listen.to_string(),
             connect: rule.spec.connect.as_ref().map(ToString::to_string).unwrap_or_default(),
+            waiting: super::listener::missing(&rule.spec),
             connections: counters.now(),
             total: counters.total.load(Relaxed),
             bytes_to_target: counters.to_target.load(Relaxed),

@@ -38,6 +38,21 @@ pub(super) fn bound_index(listener: &TcpListener) -> Option<u32> {
     }
 }
 
+/// What this machine lacks of the place where a rule listens, for people.
+pub(crate) fn missing(rule: &PortProxy) -> Option<String> {
+    if let Some(device) = device(rule).filter(|_| device_index(rule).is_none()) {
+        return Some(format!("the device {device}"));
+    }
+    let listen = &rule.resolved().listen;
+    let zoned = listen.address.as_ref()?;
+    let place = socket_address(zoned.address, zoned.zone.as_deref(), 0).ok()?;
+    // Any port will do: the kernel refuses an address that is not this machine's, or not usable yet.
+    let tried =
+        Socket::new(Domain::for_address(place), Type::DGRAM, None).and_then(|socket| socket.bind(&place.into()));
+    let is_missing = tried.is_err_and(|error| matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ENODEV)));
+    is_missing.then(|| format!("the address {zoned}"))
+}
+
 /// Opens the listener of a rule. `others`: those of this process, which may have the same port at
 /// other addresses.
 ///
@@ -45,13 +60,8 @@ pub(super) fn bound_index(listener: &TcpListener) -> Option<u32> {
 ///
 /// The device of a zone that is not there; the kernel's refusal: mostly another program listens there.
 pub(super) fn open(rule: &PortProxy, others: &[Arc<TcpListener>]) -> Result<Opened, Error> {
-    let listen = &rule.resolved().listen;
-    let (address, zone) = match &listen.address {
-        Some(zoned) => (zoned.address, zoned.zone.as_deref()),
-        None => return Err(Error::usage("listen at", listen, "its IP version is not known")),
-    };
-    let place = socket_address(address, zone, listen.port)?;
-    let mut attempt = bind(place, false, false);
+    let (listen, place) = place(rule)?;
+    let mut attempt = listen_at(place, false, false);
     let is_in_use =
         |attempt: &io::Result<TcpListener>| attempt.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
     if is_in_use(&attempt) {
@@ -60,9 +70,32 @@ pub(super) fn open(rule: &PortProxy, others: &[Arc<TcpListener>]) -> Result<Open
     let is_ahead = attempt.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable);
     if is_ahead {
         // Addresses of tunnels come when a router has answered.
-        attempt = bind(place, true, false);
+        attempt = listen_at(place, true, false);
     }
-    Ok(Opened { listener: Arc::new(attempt.map_err(|error| refused(listen, error))?), is_ahead })
+    Ok(Opened { listener: Arc::new(attempt.map_err(|error| refused(&listen, error))?), is_ahead })
+}
+
+/// Where a rule listens, in its words and as the kernel takes it.
+fn place(rule: &PortProxy) -> Result<(Listen, SocketAddr), Error> {
+    let listen = rule.resolved().listen;
+    let place = match &listen.address {
+        Some(zoned) => {
+            socket_address(zoned.address, zoned.zone.as_deref(), listen.port).map_err(|_| no_device(&listen))?
+        }
+        None => return Err(Error::usage("listen at", listen, "its IP version is not known")),
+    };
+    Ok((listen, place))
+}
+
+/// Whether a rule could listen, beside programs that are none of ours. No client sees it tried.
+///
+/// # Errors
+///
+/// As [`open`].
+#[cfg(feature = "file")]
+pub(super) fn check_place(rule: &PortProxy) -> Result<(), Error> {
+    let (listen, place) = place(rule)?;
+    bind(place, true, false).map(drop).map_err(|error| refused(&listen, error))
 }
 
 /// Whether this process may have the port of a rule, whose device is not there to try it at.
@@ -77,6 +110,10 @@ pub(super) fn check_port(rule: &PortProxy) -> Result<(), Error> {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(refused(&rule.listen, error)),
         _ => Ok(()),
     }
+}
+
+fn no_device(listen: &Listen) -> Error {
+    Error::refused("listen at", listen, io::Error::from_raw_os_error(libc::ENODEV)).with_advice("see: ip link")
 }
 
 fn refused(listen: &Listen, error: io::Error) -> Error {
@@ -103,14 +140,14 @@ fn beside(others: &[Arc<TcpListener>], place: SocketAddr, refused: io::Result<Tc
         return refused;
     }
     let share = |does: bool| rivals.iter().try_for_each(|rival| SockRef::from(&***rival).set_reuse_port(does));
-    let bound = share(true).and_then(|()| bind(place, false, true));
+    let bound = share(true).and_then(|()| listen_at(place, false, true));
     share(false)?;
     let bound = bound?;
     SockRef::from(&bound).set_reuse_port(false)?;
     Ok(bound)
 }
 
-fn bind(place: SocketAddr, ahead: bool, shared: bool) -> io::Result<TcpListener> {
+fn bind(place: SocketAddr, ahead: bool, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(place), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if shared {
@@ -130,6 +167,11 @@ fn bind(place: SocketAddr, ahead: bool, shared: bool) -> io::Result<TcpListener>
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     socket.bind(&place.into())?;
+    Ok(socket)
+}
+
+fn listen_at(place: SocketAddr, ahead: bool, shared: bool) -> io::Result<TcpListener> {
+    let socket = bind(place, ahead, shared)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }

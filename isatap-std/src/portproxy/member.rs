@@ -1,7 +1,7 @@
 //! The rules of a process: begun, changed and ended without cutting a connection, and asked about.
 
-use super::worker::{Command, Waker, Worker};
-use super::{Counters, Rule, RuleStatus, listener};
+use super::worker::{Command, Worker};
+use super::{Counters, Rule, RuleStatus, check, listener};
 #[cfg(feature = "control")]
 use crate::control::{self, Server};
 use crate::driver::{Source, Token, Watcher};
@@ -11,7 +11,8 @@ use crate::netlink::{Event, Monitor};
 use crate::runtime_dir::Claim;
 use crate::runtime_dir::RuntimeDir;
 use crate::service::{Member, Notice, Observer, status};
-use crate::spec::{PortProxy, rule_conflicts};
+use crate::spec::PortProxy;
+use crate::waker::Waker;
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use std::io;
@@ -133,7 +134,7 @@ impl PortProxies {
     ///
     /// A usage error for rules that cannot be; the kernel's refusal to listen there.
     pub(crate) fn prepare(&self, rules: &[PortProxy], own: &[&str]) -> Result<Prepared, Error> {
-        check(rules)?;
+        check(rules).into_iter().next().map_or(Ok(()), Err)?;
         let mut listeners: Vec<_> = self.rules.iter().filter_map(|running| running.listener.clone()).collect();
         let mut prepared = Vec::new();
         for rule in rules {
@@ -291,24 +292,6 @@ impl PortProxies {
     }
 }
 
-/// What rules cannot be, alone and beside each other.
-///
-/// # Errors
-///
-/// A usage error.
-fn check(rules: &[PortProxy]) -> Result<(), Error> {
-    for rule in rules {
-        rule.check_first().map_err(|error| error.of_device(&rule.key()))?;
-    }
-    match rule_conflicts(rules).into_iter().next() {
-        None => Ok(()),
-        Some(conflict) => {
-            let key = rules.get(conflict.link).map(PortProxy::key).unwrap_or_default();
-            Err(Error::usage("run", "the port proxy", conflict.text).of_device(&key))
-        }
-    }
-}
-
 impl Drop for PortProxies {
     fn drop(&mut self) {
         self.command(Command::Stop);
@@ -316,6 +299,8 @@ impl Drop for PortProxies {
             // A panic of it was told by itself.
             let _ = thread.join();
         }
+        #[cfg(feature = "control")]
+        self.observer.monitors(crate::control::Monitors::end_process);
     }
 }
 
@@ -337,8 +322,8 @@ impl Member for PortProxies {
             }
             #[cfg(feature = "control")]
             Source::Owner(Token(number)) => {
-                let statuses = || serde_json::json!({ "portproxy": self.rules.iter().map(|running| RuleStatus::of(&running.rule)).collect::<Vec<_>>() });
-                let error = self.asked.as_mut().and_then(|asked| asked.ready(number, statuses));
+                let rules = self.rule_statuses();
+                let error = self.asked.as_mut().and_then(|asked| asked.ready(number, &rules, &self.observer));
                 error.into_iter().for_each(|error| self.observer.notice(None, &Notice::Warning(error.to_string())));
                 Ok(())
             }
@@ -392,11 +377,18 @@ impl Asked {
     }
 
     /// Somebody is there, or has asked. An error is to be told.
-    fn ready(&mut self, number: u32, statuses: impl FnOnce() -> serde_json::Value) -> Option<Error> {
+    fn ready(&mut self, number: u32, rules: &[RuleStatus], observer: &Observer) -> Option<Error> {
         let Some(client) = number.checked_sub(FIRST_CLIENT) else { return self.accept() };
         let (_, request) = self.server.read(client)?;
         let answer = match request {
-            Ok(control::Request::Status) => statuses(),
+            Ok(control::Request::Monitor) => {
+                let stream = self.server.take(client)?;
+                self.watcher.unwatch(stream.as_fd());
+                let first = serde_json::json!({ "event": "rules", "rules": rules });
+                observer.monitors(|monitors| monitors.subscribe(None, stream, &first));
+                return None;
+            }
+            Ok(control::Request::Status) => serde_json::json!({ "portproxy": rules }),
             Ok(_) => serde_json::json!({ "error": "a port proxy has nothing to say to that" }),
             Err(why) => serde_json::json!({ "error": why }),
         };

@@ -1,8 +1,8 @@
 //! Targets by name: asked for on threads of their own, and remembered for a while. `PPX-1`
 
-use super::worker::Waker;
 use crate::resolve::Name;
 use crate::spec::Family;
+use crate::waker::Waker;
 use std::collections::HashMap;
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -115,7 +115,7 @@ mod tests {
         let start = Instant::now();
         assert_eq!(names.addresses(&name, Family::V4, start, 1), Known::Later);
         assert_eq!(names.addresses(&name, Family::V4, start, 2), Known::Later);
-        assert_eq!(bell.read(&mut [0; 8]).unwrap(), 1);
+        assert!(bell.read(&mut [0; 8]).unwrap() > 0);
         let loopback: Vec<IpAddr> = vec!["127.0.0.1".parse().unwrap()];
         assert_eq!(names.take(start), [(vec![1, 2], loopback.clone())]);
         let later = |seconds| start + Duration::from_secs(seconds);

@@ -8,14 +8,15 @@ use super::{Rule, socket_address};
 use crate::error::Error;
 use crate::service::{Notice, Observer};
 use crate::spec::{Direction, TargetHost};
+use crate::waker::Waker;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit};
 use slots::{Id, Slots};
 use std::collections::{BTreeSet, HashMap};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -31,32 +32,6 @@ pub(super) enum Command {
     Remove(u32),
     /// Reset everything, and end.
     Stop,
-}
-
-/// Rings a bell: a stream that is readable then.
-#[derive(Clone, Debug)]
-pub(super) struct Waker(Arc<UnixStream>);
-
-impl Waker {
-    /// And the stream that it makes readable.
-    pub(super) fn pair() -> io::Result<(Self, UnixStream)> {
-        let (ours, theirs) = UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        theirs.set_nonblocking(true)?;
-        Ok((Self(Arc::new(ours)), theirs))
-    }
-
-    pub(super) fn wake(&self) {
-        // Full: it has been rung often enough.
-        let _ = (&*self.0).write(&[0]);
-    }
-}
-
-impl AsFd for Waker {
-    /// Readable when the other end is gone.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }
 
 /// Connections accepted before others have their turn.

@@ -32,9 +32,9 @@ use self::worker::Worker;
 use super::discard::{Discard, Discards};
 use super::link_socket::LinkSocket;
 use super::lookup::NAME;
-use super::worker::{Waker, wake_pair};
 use super::{Name, NameService, llmnr, netbios};
 use crate::error::{Error, LOW_PORTS};
+use crate::waker::Waker;
 
 /// What to answer, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,13 +131,13 @@ impl Responder {
         let Ports { listen, listener, names } = Ports::open(&settings.services)?;
         let no_thread = |error| Error::refused("answer to the name", NAME, error);
         let begin = || {
-            let (news, waker) = wake_pair()?;
+            let (waker, news) = Waker::pair()?;
             let shared = Arc::new(Mutex::new(Shared::default()));
             let mut threads = Vec::new();
             let (control, of_worker) = UnixStream::pair()?;
             of_worker.set_nonblocking(true)?;
             let check = listen.is_some().then(|| LinkSocket::open(0)).transpose()?;
-            let of_thread = waker.try_clone()?;
+            let of_thread = waker.clone();
             let worker = Worker::new(settings, [listen, check, names], of_worker, shared.clone(), of_thread);
             threads.push(crate::thread::spawn("isatap-answer", move || worker.run())?);
             let mut stream = None;

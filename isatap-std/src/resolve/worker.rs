@@ -6,12 +6,14 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 #[cfg(unix)]
 use std::{
-    io::{Read, Write},
+    io::Read,
     os::fd::{AsFd, BorrowedFd},
     os::unix::net::UnixStream,
 };
 
 use super::{AddressLookup, Answer, Discards, Failure, Lookup, Settings, StubClient, Trial};
+#[cfg(unix)]
+use crate::waker::Waker;
 
 type Outcome = Result<Answer, Failure>;
 
@@ -73,9 +75,9 @@ impl Resolver {
         let (requests, wanted) = mpsc::channel::<Vec<Ipv4Addr>>();
         let (answered, reports) = mpsc::channel();
         #[cfg(unix)]
-        let (wake, waker) = wake_pair()?;
+        let (waker, wake) = Waker::pair()?;
         #[cfg(unix)]
-        let guard = waker.try_clone()?;
+        let guard = waker.clone();
         let mut lookup = Lookup::with_client(settings, client);
         crate::thread::spawn("isatap-resolve", move || {
             // Declared first, so dropped last: a panic wakes the loop as well, and
@@ -187,36 +189,4 @@ impl AsFd for Resolver {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
-}
-
-/// The thread's end of the wake-up socket.
-#[cfg(unix)]
-#[derive(Debug)]
-pub(super) struct Waker(UnixStream);
-
-#[cfg(unix)]
-impl Waker {
-    pub(super) fn wake(&self) {
-        // A full socket is readable already; at worst nobody listens any more.
-        let _ = (&self.0).write(&[1]);
-    }
-
-    pub(super) fn try_clone(&self) -> io::Result<Self> {
-        self.0.try_clone().map(Self)
-    }
-}
-
-#[cfg(unix)]
-impl Drop for Waker {
-    fn drop(&mut self) {
-        self.wake();
-    }
-}
-
-#[cfg(unix)]
-pub(super) fn wake_pair() -> io::Result<(UnixStream, Waker)> {
-    let (wake, waker) = UnixStream::pair()?;
-    wake.set_nonblocking(true)?;
-    waker.set_nonblocking(true)?;
-    Ok((wake, Waker(waker)))
 }

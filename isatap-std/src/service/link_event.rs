@@ -29,6 +29,8 @@ pub enum LinkEvent {
         /// The MTU in bytes.
         mtu: u16,
     },
+    /// The link cannot send any more, for lack of an IPv4 address; `Up` comes when it can.
+    Down,
     /// The device gets an address.
     AddressAdded(Address),
     /// The lifetimes of an address are others.
@@ -174,6 +176,7 @@ impl fmt::Display for LinkEvent {
         match self {
             Self::Started { role } => write!(f, "started: {role}"),
             Self::Up { address, mtu } => write!(f, "up: {} mtu {mtu}", dotted(address)),
+            Self::Down => f.write_str("down"),
             Self::AddressAdded(added) => address(f, added, Change::Added),
             Self::AddressChanged(changed) => address(f, changed, Change::Changed),
             Self::AddressRemoved(removed) => address(f, removed, Change::Removed),
@@ -234,6 +237,7 @@ mod tests {
             }
         }
         all.remove("status").unwrap();
+        all.remove("rules").unwrap();
         all.remove("lost").unwrap();
         all
     }
@@ -253,6 +257,7 @@ mod tests {
         vec![
             LinkEvent::Started { role: "isatap-host".to_owned() },
             LinkEvent::Up { address: Ipv6Addr::LOCALHOST, mtu: 1280 },
+            LinkEvent::Down,
             LinkEvent::AddressAdded(address()),
             LinkEvent::AddressChanged(address()),
             LinkEvent::AddressRemoved(address()),

@@ -170,7 +170,7 @@ impl<R: Role> Service<R> {
         self.driver.watcher().unwatch(stream.as_fd());
         if let Some(status) = self.status(at) {
             let first = serde_json::json!({ "event": "status", "status": status });
-            self.observer.monitors(|monitors| monitors.subscribe(&status.dev, stream, &first));
+            self.observer.monitors(|monitors| monitors.subscribe(Some(&status.dev), stream, &first));
         }
     }
 

@@ -60,6 +60,11 @@ impl Observer {
         let _ = device;
     }
 
+    /// Tells what those who watch have heard already in another way.
+    pub(crate) fn log(&self, notice: &Notice) {
+        (self.lock().say)(notice);
+    }
+
     /// Tells what happened to a link.
     pub(crate) fn link(&self, device: &str, event: LinkEvent) {
         let is_end = event == LinkEvent::Ended;
@@ -78,7 +83,7 @@ impl Observer {
         self.notice(Some(device), &Notice::Link { device: device.to_owned(), event });
         #[cfg(feature = "control")]
         if is_end {
-            self.lock().monitors.end(device);
+            self.lock().monitors.end(Some(device));
         }
         #[cfg(not(feature = "control"))]
         let _ = is_end;

@@ -193,17 +193,26 @@ impl<R: Role> Environment<'_, R> {
             }
             (None, Some(_)) if !self.found.locators.is_empty() => {
                 let addresses: Vec<_> = self.found.locators.iter().map(|locator| locator.address).collect();
-                self.notice(&Notice::Mended(format!("{device} sends from {}", crate::spec::list(&addresses))));
+                // Who watches has heard of the addresses.
+                self.observer.log(&Notice::Mended(format!("{device} sends from {}", crate::spec::list(&addresses))));
             }
             _ => {}
         }
         Ok(before)
     }
 
-    /// Does to the device what an event says; what the kernel refuses is a warning.
+    /// Does to the device what an event says, and tells of it; what the kernel refuses is a warning.
     pub(super) fn apply(&mut self, event: &Event) {
         if let Err(error) = self.attachment.apply(self.netlink, self.now, event) {
             self.warn(error.to_string());
+        }
+        match event {
+            Event::Address { change, address, .. } => {
+                self.link_event(LinkEvent::of_address(self.now, *change, address));
+            }
+            Event::Route { change, route } => self.link_event(LinkEvent::of_route(self.now, *change, route)),
+            Event::Mtu { mtu, .. } => self.link_event(LinkEvent::MtuChanged { mtu: *mtu }),
+            _ => {}
         }
     }
 }

@@ -5,6 +5,8 @@ mod open;
 mod relay;
 mod server;
 
+#[cfg(feature = "file")]
+pub(crate) use open::check_ports;
 pub(crate) use open::{Surroundings, missing, open, secrets};
 
 use isatap_core::engine::{Change, Event};

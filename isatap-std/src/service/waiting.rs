@@ -142,7 +142,7 @@ impl Member for Waiting {
                 if let Some(stream) = asked.server.take(client) {
                     self.watcher.unwatch(stream.as_fd());
                     let first = serde_json::json!({ "event": "status", "status": status });
-                    self.observer.monitors(|monitors| monitors.subscribe(&status.dev, stream, &first));
+                    self.observer.monitors(|monitors| monitors.subscribe(Some(&status.dev), stream, &first));
                 }
             } else if let Some((client, (_, request))) = request {
                 let answer = match request {

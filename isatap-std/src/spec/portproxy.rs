@@ -198,7 +198,7 @@ impl PortProxy {
 
     /// `PPX-12`: a rule to itself.
     fn refuse_loop(&self, refusals: &mut Refusals) {
-        if self.leads_to(self) {
+        if self.leads_to(self, &|_| false) {
             let target = self.target_address().map_or_else(String::new, |(address, port)| format!("{address}:{port}"));
             let error = Error::usage("connect to", target, "the rule listens there itself");
             refusals.add("connect", error.with_advice("choose another port, or listen at another address"));
@@ -214,14 +214,16 @@ impl PortProxy {
         }
     }
 
-    /// Whether what it connects to is where `other` listens, as far as addresses show.
-    fn leads_to(&self, other: &Self) -> bool {
+    /// Whether what it connects to is where `other` listens, as far as addresses show and those show that
+    /// are this machine's `own`.
+    fn leads_to(&self, other: &Self, own: &dyn Fn(&ZonedAddress) -> bool) -> bool {
         let Some((target, port)) = self.target_address() else { return false };
         let Some(listen) = other.resolved().listen.address else { return false };
-        let is_here = listen.address.is_unspecified()
-            && Family::of(listen.address) == Family::of(target.address)
-            && target.address.is_loopback();
-        port == other.listen.port && (listen == target || is_here)
+        if port != other.listen.port {
+            return false;
+        }
+        let is_any = listen.address.is_unspecified() && Family::of(listen.address) == Family::of(target.address);
+        listen == target || (is_any && (target.address.is_loopback() || own(&target)))
     }
 
     /// `PPX-14`: what it opens to others, one line each.
@@ -253,30 +255,66 @@ impl PortProxy {
 /// lead in a circle (`PPX-12`). [`Conflict::link`] is the number of the rule.
 #[must_use]
 pub fn rule_conflicts(rules: &[PortProxy]) -> Vec<Conflict> {
+    rule_conflicts_here(rules, &|_| false)
+}
+
+/// The same on the machine that has these addresses: a rule for all of them has those too.
+pub(crate) fn rule_conflicts_here(rules: &[PortProxy], own: &dyn Fn(&ZonedAddress) -> bool) -> Vec<Conflict> {
     let mut found = Vec::new();
     let mut add = |link: usize, key: &'static str, value: String, text: String| {
         found.push(Conflict { link, key, value, text });
     };
     for (at, rule) in rules.iter().enumerate() {
-        let before = rules.get(..at).unwrap_or_default();
         let key = rule.key();
-        if before.iter().any(|other| other.key() == key) {
+        if rules.iter().take(at).any(|other| other.key() == key) {
             let text = format!("a second rule listens at {key}: keep one, or choose another port or address");
             add(at, "listen", rule.listen.to_string(), text);
             continue;
         }
-        // The circle is told where its last rule closes it.
-        let (mut end, mut steps) = (rule, 0);
-        while let Some(next) = before.iter().find(|other| end.leads_to(other)).filter(|_| steps <= before.len()) {
-            (end, steps) = (next, steps + 1);
-        }
-        if steps > 0 && end.leads_to(rule) {
-            let value = rule.connect.as_ref().map(ToString::to_string).unwrap_or_default();
-            let text = format!("{key} and {} lead to each other: connect one to another machine or port", end.key());
-            add(at, "connect", value, text);
+        let Some(last) = end_of_circle(rules, at, own) else { continue };
+        let value = rule.connect.as_ref().map(ToString::to_string).unwrap_or_default();
+        match rules.get(last).filter(|_| last != at) {
+            Some(end) => {
+                let text =
+                    format!("{key} and {} lead to each other: connect one to another machine or port", end.key());
+                add(at, "connect", value, text);
+            }
+            // What it is on any machine it says itself: `check`.
+            None if rule.leads_to(rule, &|_| false) => {}
+            None => {
+                let text = format!(
+                    "the rule itself listens at {key}, and {value} is this machine: choose another port, or listen at \
+                     another address"
+                );
+                add(at, "connect", value.clone(), text);
+            }
         }
     }
     found
+}
+
+/// The rule from which a circle comes back to rule `at`, which is its last in the file.
+fn end_of_circle(rules: &[PortProxy], at: usize, own: &dyn Fn(&ZonedAddress) -> bool) -> Option<usize> {
+    let mut end = at;
+    for _ in rules {
+        let from = rules.get(end)?;
+        // A rule for one address has what would be another's for all.
+        let to = |own: &dyn Fn(&ZonedAddress) -> bool, is_any: bool| {
+            rules.iter().position(|rule| {
+                let listen = rule.resolved().listen.address;
+                listen.is_some_and(|listen| listen.address.is_unspecified() == is_any) && from.leads_to(rule, own)
+            })
+        };
+        let next = to(own, false).or_else(|| to(own, true))?;
+        if next == at {
+            return Some(end);
+        }
+        if next > at {
+            return None;
+        }
+        end = next;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -378,6 +416,33 @@ mod tests {
         let conflicts = rule_conflicts(&circle);
         assert_eq!((conflicts.len(), conflicts[0].link, conflicts[0].key), (1, 2, "connect"), "{conflicts:?}");
         assert!(rule_conflicts(&circle[..2]).is_empty());
+    }
+
+    #[test]
+    fn ppx_12_a_rule_for_all_addresses_leads_to_itself_by_one_of_this_machines() {
+        let own = |address: &ZonedAddress| ["192.0.2.1", "2001:db8::1"].contains(&&*address.address.to_string());
+        let told = |rules: &[PortProxy]| {
+            let found = rule_conflicts_here(rules, &own).into_iter();
+            found.map(|conflict| format!("{} {}: {}", conflict.link, conflict.value, conflict.text)).collect::<Vec<_>>()
+        };
+        for (listen, connect, direction) in
+            [("*:81", "192.0.2.1:81", "v4tov4"), ("0.0.0.0:81", "192.0.2.1", ""), ("[::]:81", "[2001:db8::1]:81", "")]
+        {
+            let rule = rule(listen, connect, direction);
+            let told = told(std::slice::from_ref(&rule));
+            assert!(told.len() == 1 && told[0].contains("is this machine: choose another port"), "{listen}: {told:?}");
+            assert!(rule_conflicts(&[rule]).is_empty(), "it may be another machine's file");
+        }
+        let circle = [rule("0.0.0.0:81", "192.0.2.1:82", ""), rule("0.0.0.0:82", "192.0.2.1:81", "")];
+        assert!(told(&circle)[0].starts_with("1 192.0.2.1:81: 0.0.0.0:82 and 0.0.0.0:81 lead to each other"));
+        // Another rule has just that address, and leads out.
+        let chain = [rule("0.0.0.0:81", "192.0.2.1:81", ""), rule("192.0.2.1:81", "192.0.2.9:81", "")];
+        assert_eq!(told(&chain), [""; 0]);
+        for (listen, connect) in
+            [("0.0.0.0:81", "192.0.2.1:82"), ("0.0.0.0:81", "192.0.2.9:81"), ("[::]:81", "192.0.2.1:81")]
+        {
+            assert_eq!(told(&[rule(listen, connect, "")]), [""; 0], "{listen} {connect}");
+        }
     }
 
     #[test]

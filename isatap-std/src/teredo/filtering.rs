@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::teredo::secrets::Secrets;
+use crate::waker::Waker;
 use isatap_core::engine::Machine as _;
 use isatap_core::link::Locator;
 use isatap_core::packet::{LinkId, PacketMut};
@@ -19,7 +20,7 @@ use isatap_core::proto41::Outer;
 use isatap_core::teredo::client::{Client, ClientConfig};
 use isatap_core::teredo::peer::{Peer, PeerTable};
 use isatap_core::teredo::qualify::{NatKind, SOLICITATION_INTERVAL, Stage};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -160,18 +161,15 @@ pub(crate) struct Asker {
     last: Arc<AtomicU32>,
     answers: Receiver<(Question, io::Result<LetsIn>)>,
     wake: UnixStream,
-    /// The thread's end: without it a thread that has ended made `wake` readable for ever.
-    _waker: UnixStream,
+    _waker: Waker,
 }
 
 impl Asker {
     /// Starts the thread, which waits for [`ask`](Self::ask).
     pub(crate) fn start() -> Result<Self, Error> {
         let refused = |error| Error::refused("start", "the thread that asks what the NAT lets in", error);
-        let (wake, waker) = UnixStream::pair().map_err(refused)?;
-        wake.set_nonblocking(true).map_err(refused)?;
-        waker.set_nonblocking(true).map_err(refused)?;
-        let kept = waker.try_clone().map_err(refused)?;
+        let (waker, wake) = Waker::pair().map_err(refused)?;
+        let kept = waker.clone();
         let (questions, asked) = mpsc::channel::<(u32, Question)>();
         let last = Arc::new(AtomicU32::new(0));
         let wanted = last.clone();
@@ -186,8 +184,7 @@ impl Asker {
                 if told.send((question, answer)).is_err() {
                     break;
                 }
-                // A full socket is readable already.
-                let _ = (&waker).write(&[1]);
+                waker.wake();
             }
         };
         crate::thread::spawn("isatap-nat", work).map_err(refused)?;

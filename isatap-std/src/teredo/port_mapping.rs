@@ -18,7 +18,8 @@ mod upnp;
 
 use crate::error::Error;
 use crate::spec::PortMapping;
-use std::io::{Read, Write};
+use crate::waker::Waker;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -63,19 +64,8 @@ pub(crate) struct Mapper {
     outcomes: Receiver<Outcome>,
     ended: Receiver<()>,
     wake: UnixStream,
-    /// The thread's end of `wake`: without it a thread that has ended made it readable for ever.
-    _waker: UnixStream,
+    _waker: Waker,
     is_lost: bool,
-}
-
-/// Rings when the thread ends, even by a panic.
-struct LastBell(UnixStream);
-
-impl Drop for LastBell {
-    fn drop(&mut self) {
-        // A full socket is readable already.
-        let _ = self.0.write(&[1]);
-    }
 }
 
 /// After a gateway had none, or did not renew it.
@@ -93,23 +83,20 @@ impl Mapper {
 
     fn with_methods(methods: Vec<Box<dyn Method>>) -> Result<Self, Error> {
         let refused = |error| Error::refused("start", "the thread for port mappings", error);
-        let (wake, waker) = UnixStream::pair().map_err(refused)?;
-        wake.set_nonblocking(true).map_err(refused)?;
-        waker.set_nonblocking(true).map_err(refused)?;
-        let kept = waker.try_clone().map_err(refused)?;
-        let bell = LastBell(waker.try_clone().map_err(refused)?);
+        let (waker, wake) = Waker::pair().map_err(refused)?;
+        let kept = waker.clone();
         let (orders, wanted) = mpsc::channel();
         let (told, outcomes) = mpsc::channel();
         let (end, ended) = mpsc::channel();
         let work = move || {
             // Dropped last: who waits for it knows that the gateway was told.
             let _end = end;
-            // After `told`, so that who hears it finds that nothing more comes.
-            let _bell = bell;
+            // Rings after `told` has gone, so that who hears it finds that nothing more comes.
+            let bell = waker;
+            let waker = &bell;
             let tell = move |outcome| {
                 let heard = told.send(outcome).is_ok();
-                // A full socket is readable already.
-                let _ = (&waker).write(&[1]);
+                waker.wake();
                 heard
             };
             serve(methods, &wanted, tell);

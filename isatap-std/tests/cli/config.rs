@@ -3,14 +3,10 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What it says of a file with this text: the exit status, and the lines; without what this
-/// machine lacks, which is not that of the files.
+/// What it says of a file with this text: the exit status, and the lines. This machine is not that of
+/// the files.
 fn check(text: &str, options: &[&str]) -> (Option<i32>, Vec<String>) {
-    let (status, mut lines) = check_here(text, options);
-    lines.retain(|line| {
-        !["no address", "no device", "a device"].iter().any(|what| line.contains(&format!("this machine has {what} ")))
-    });
-    (status, lines)
+    check_here(text, &[&["--elsewhere"], options].concat())
 }
 
 /// All that it says.
@@ -425,7 +421,8 @@ fn a_good_file_is_told_with_its_links_and_lans() {
     assert!(lines[0].contains("tun6to4 (6to4 router for the LANs eth1:5 and eth2)"), "{lines:#?}");
     assert!(lines[0].contains("tun6rd (6rd customer edge)"), "{lines:#?}");
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/direct-access.toml");
-    let output = Command::new(env!("CARGO_BIN_EXE_isatap")).args(["config", "check", example]).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_isatap")).args(["config", "check", "--elsewhere", example]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
@@ -491,70 +488,179 @@ fn the_reference_has_every_key_of_every_table() {
     }
 }
 
-/// They are no mistakes: the status is that of a file without any.
+/// It is no mistake: the status is that of a file without any.
 #[test]
-fn tunnels_that_overlap_and_a_user_that_is_not_here_are_warned_of() {
+fn tunnels_that_overlap_are_warned_of() {
     let tunnel = |dev: &str, remote: &str| {
         format!(
             "[[tunnel]]\ndev = \"{dev}\"\nlocal = \"192.0.2.1\"\nremote = \"{remote}\"\naddress = \"2001:db8::1/64\"\n"
         )
     };
-    let file = format!("user = \"isatap-nobody\"\n{}{}", tunnel("a", "192.0.2.2"), tunnel("b", "192.0.2.3"));
+    let file = tunnel("a", "192.0.2.2") + &tunnel("b", "192.0.2.3");
     let overlap = "2001:db8::/64 overlaps 2001:db8::/64 of a, so packets to one of the two can leave by the other; give \
                    each its own prefix";
-    let nobody = "this machine has no user isatap-nobody: useradd --system isatap-nobody";
     let (status, lines) = check(&file, &[]);
-    assert_eq!(status, Some(0));
-    let warnings = [format!("node.toml: warning: b: {overlap}"), format!("node.toml: warning: {nobody}")];
-    assert_eq!(lines[1..], warnings);
+    assert_eq!((status, &lines[1..]), (Some(0), &[format!("node.toml: warning: b: {overlap}")][..]));
     let (status, json) = check(&file, &["-j"]);
     let lines: Vec<serde_json::Value> = json.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((status, lines.len()), (Some(0), 2));
-    assert_eq!(lines[0]["warning"], overlap);
-    assert_eq!(lines[1], serde_json::json!({"file": "node.toml", "warning": nobody}));
+    assert_eq!(status, Some(0));
+    assert_eq!(lines, [serde_json::json!({"file": "node.toml", "dev": "b", "warning": overlap})]);
 }
 
-/// As the daemon refuses it at its start.
-#[test]
-fn a_hook_that_cannot_run_is_warned_of() {
-    let tunnel = "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\naddress = \"2001:db8::1/64\"\n";
-    for (hook, why) in [
-        ("hook = \"hook\"", "cannot run the hook hook: it is no whole path; begin it with /"),
-        ("hook = \"/etc/passwd\"", "cannot run the hook /etc/passwd: it is not executable; chmod +x /etc/passwd"),
-        (
-            "hook-user = \"isatap-nobody\"",
-            "cannot run hooks as the user isatap-nobody: there is none of this name; useradd --system isatap-nobody, or \
-             name another user",
-        ),
-    ] {
-        let (status, lines) = check(&format!("{hook}\n{tunnel}"), &[]);
-        assert_eq!(status, Some(0));
-        assert!(lines.contains(&format!("node.toml: warning: {why}")), "{lines:?}");
+/// What a file names on this machine, for as long as a test takes.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new(name: &str, mode: u32, text: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::temp_dir().join(format!("isatap-config-{name}-{}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        Self(path)
     }
 }
 
-/// The file may be for another machine: what this one lacks is a warning, with its place.
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Each with the place, and by both in the same words: nobody starts a service with a file that was
+/// found good, and finds it refused.
+#[test]
+fn what_run_refuses_here_is_an_error_of_check() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let open = Scratch::new("open", 0o644, "key \"k\" { algorithm hmac-sha256; secret \"c2VjcmV0\"; };\n");
+    let open = open.0.display();
+    let tunnel = "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\naddress = \"2001:db8::1/64\"\n";
+    let rule = |listen: &str| format!("[[portproxy]]\nlisten = \"{listen}\"\nconnect = \"[2001:db8::1]:80\"\n");
+    let cases = [
+        (
+            format!("user = \"isatap-nobody\"\n{tunnel}"),
+            "1:8: cannot become the user isatap-nobody: there is none".into(),
+        ),
+        (
+            format!("hook = \"hook\"\n{tunnel}"),
+            "1:8: cannot run the hook hook: it is no whole path; begin it with /".to_owned(),
+        ),
+        (format!("hook = \"/no/hook\"\n{tunnel}"), "1:8: cannot run the hook /no/hook: No such file".into()),
+        (
+            format!("hook = \"/etc/passwd\"\n{tunnel}"),
+            "1:8: cannot run the hook /etc/passwd: it is not executable; chmod +x /etc/passwd".into(),
+        ),
+        (
+            format!("hook = \"/bin/sh\"\nhook-user = \"isatap-nobody\"\n{tunnel}"),
+            "2:13: cannot run hooks as the user isatap-nobody: there is none of this name; useradd --system \
+             isatap-nobody, or name another user"
+                .into(),
+        ),
+        (
+            tunnel.replace("[[tunnel]]\n", "[[tunnel]]\ndev = \"lo\"\n"),
+            "2:7: cannot create the TUN device lo: ".to_owned(),
+        ),
+        (format!("{tunnel}pcap = \"/no/folder/outer.pcap\"\n"), "5:8: cannot record packets into /no/fo".into()),
+        (
+            "[[6to4]]\nrole = \"relay\"\nanycast = true\n".into(),
+            "3:11: cannot send from 192.88.99.1: this machine".into(),
+        ),
+        (
+            "[[isatap-host]]\nvia = \"lo\"\nrouter = \"10.0.0.1\"\n".into(),
+            "2:7: cannot send from the addresses of lo: it is the loopback device".into(),
+        ),
+        (format!("{tunnel}[[native]]\ndev = \"no-such-lan\"\n"), "6:7: cannot find the device no-such-lan: ".into()),
+        (
+            "[[teredo-client]]\nserver = \"192.0.2.1\"\nsecret-file = \"/no/secret\"\n".into(),
+            "3:15: cannot read the secrets in /no/secret: No such file".into(),
+        ),
+        (
+            format!("[[teredo-client]]\nserver = \"192.0.2.1\"\nsecret-file = \"{open}\"\n"),
+            format!("3:15: cannot use the secrets in {open}: everybody may read the file; chmod 640 {open}"),
+        ),
+        (
+            format!("[[teredo-client]]\nserver = \"192.0.2.1\"\nbind = \"{}\"\n", datagrams.local_addr().unwrap()),
+            "3:8: cannot ".into(),
+        ),
+        (
+            rule(&format!("127.0.0.1:{port}")),
+            format!("2:10: cannot listen at 127.0.0.1:{port}: Address already in use"),
+        ),
+        (rule("[fe80::1%no-such-dev]:80"), "2:10: cannot listen at [fe80::1%no-such-dev]:80: No such device".into()),
+        (
+            format!("{tunnel}[[dns-update]]\nzone = \"example.net.\"\nkey-file = \"{open}\"\n"),
+            format!("7:12: cannot use the key in {open}: everybody may read the file; chmod 640 {open}"),
+        ),
+    ];
+    for (text, refused) in cases {
+        let (status, lines) = check_here(&text, &[]);
+        let begin = format!("node.toml:{refused}");
+        assert!(status == Some(3) && lines[0].starts_with(&begin), "{text}: {refused}: {lines:#?}");
+        let (status, json) = check_here(&text, &["-j"]);
+        let error: serde_json::Value = serde_json::from_str(&json[0]).unwrap();
+        assert!(status == Some(3) && error["text"].is_string() && error["line"].is_u64(), "{json:?}");
+        assert_eq!(check(&text, &[]).0, Some(0), "{text}: it may be another machine's");
+        let file = Scratch::new("refused.toml", 0o644, &text);
+        let folder = std::env::temp_dir().join(format!("isatap-config-run-{}", std::process::id()));
+        let mut run = Command::new(env!("CARGO_BIN_EXE_isatap"));
+        let output = run.arg("run").arg(&file.0).env("ISATAP_RUNTIME_DIR", folder).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap().replace(file.0.to_str().unwrap(), "node.toml");
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{told}");
+        assert!(told.lines().any(|line| line.ends_with(&lines[0])), "{told} instead of {}", lines[0]);
+    }
+}
+
+/// `PPX-12`: by an address of this machine, which another may not have.
+#[test]
+fn ppx_12_a_rule_that_leads_to_itself_here_is_refused() {
+    let rule = "[[portproxy]]\nlisten = \"*:8181\"\nconnect = \"127.0.0.1:8181\"\ndirection = \"v4tov4\"\n";
+    assert!(check(rule, &[]).1[0].contains("the rule listens there itself"));
+    // The loopback device has all of 127/8; this one is the machine's by the same token as others.
+    let Some(own) = own_address() else { return };
+    let rule = rule.replace("127.0.0.1", &own);
+    let (status, lines) = check_here(&rule, &[]);
+    let told = format!("node.toml:3:11: cannot connect to {own}:8181: the rule itself listens at 0.0.0.0:8181, and ");
+    assert!(status == Some(3) && lines[0].starts_with(&told), "{lines:#?}");
+    assert_eq!(check(&rule, &[]).0, Some(0));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_isatap"));
+    command.args(["portproxy", "--listen", "0.0.0.0:8181", "--connect", &format!("{own}:8181")]);
+    let output = command.env("ISATAP_RUNTIME_DIR", std::env::temp_dir()).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && told.contains("the rule itself listens at 0.0.0.0:8181"), "{told}");
+}
+
+/// An IPv4 address of this machine beside the loopback device's.
+fn own_address() -> Option<String> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("192.0.2.1:9").ok()?;
+    let own = socket.local_addr().unwrap().ip();
+    (!own.is_loopback()).then(|| own.to_string())
+}
+
+/// What a link waits for is a warning, with its place.
 #[test]
 fn what_this_machine_lacks_is_warned_of() {
-    let text = "[[tunnel]]\ndev = \"lo\"\nlocal = \"198.18.7.7\"\nremote = \"198.18.7.8\"\n\
-                [[isatap-host]]\nvia = \"no-such-dev\"\nrouter = \"10.0.0.1\"\n[[native]]\ndev = \"no-such-lan\"\n";
+    let text = "[[tunnel]]\nlocal = \"198.18.7.7\"\nremote = \"198.18.7.8\"\n\
+                [[isatap-host]]\nvia = \"no-such-dev\"\nrouter = \"r\"\nresolve-by = [\"lmhosts\"]\nlmhosts = \"/no/lmhosts\"\n\
+                [[6rd]]\ndhcp-lease = \"/no/lease\"\nlocal = \"198.18.7.9\"\n\
+                [[portproxy]]\nlisten = \"198.18.7.10:8181\"\nconnect = \"[2001:db8::1]:80\"\n";
     let (status, lines) = check_here(text, &[]);
     assert_eq!(status, Some(0), "{lines:#?}");
-    for (line, begin) in lines[1..].iter().zip([
-        "node.toml:2:7: warning: this machine has a device lo now that is not isatap's: ",
-        "node.toml:3:9: warning: this machine has no address 198.18.7.7 now: the link would wait for it here; see",
-        "node.toml:6:7: warning: this machine has no device no-such-dev now: ",
-        "node.toml:9:7: warning: this machine has no device no-such-lan now: ",
-    ]) {
-        assert!(line.starts_with(begin), "{lines:#?}");
+    let expected = [
+        "2:9: warning: this machine has no address 198.18.7.7 now: the link would wait for it here; see",
+        "5:7: warning: this machine has no device no-such-dev now: ",
+        "8:11: warning: this machine has no file /no/lmhosts now: its names would not be found here",
+        "10:14: warning: this machine has no file /no/lease now: the link would wait for it here",
+        "11:9: warning: this machine has no address 198.18.7.9 now",
+        "13:10: warning: this machine lacks the address 198.18.7.10 now: the rule would wait for it here",
+    ];
+    for (line, begin) in lines[1..].iter().zip(expected) {
+        assert!(line.starts_with(&format!("node.toml:{begin}")), "{begin}: {lines:#?}");
     }
-    assert_eq!(lines.len(), 5);
-    let (status, anycast) = check_here("[[6to4]]\nrole = \"relay\"\nanycast = true\n", &[]);
-    let expected = "node.toml:3:11: warning: this machine has no address 192.88.99.1 now: isatap run would not start here; \
-                    add it first: ip address add 192.88.99.1/32 dev lo; or leave anycast out";
-    assert!(status == Some(0) && anycast.iter().any(|line| line == expected), "{anycast:#?}");
+    assert_eq!(lines.len(), 1 + expected.len(), "{lines:#?}");
     let (status, lines) = check_here(text, &["-j"]);
-    let warning: serde_json::Value = serde_json::from_str(&lines[1]).unwrap();
-    assert_eq!((status, &warning["line"], &warning["column"]), (Some(0), &3.into(), &9.into()));
+    let warning: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!((status, &warning["line"], &warning["column"]), (Some(0), &2.into(), &9.into()));
     assert!(warning["warning"].as_str().unwrap().starts_with("this machine has no address 198.18.7.7 now"));
 }

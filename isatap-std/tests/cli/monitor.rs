@@ -18,7 +18,11 @@ impl Scratch {
     }
 
     fn listen(&self, device: &str) -> UnixListener {
-        let path = self.0.join("run").join(format!("{device}.sock"));
+        self.listen_at(&format!("{device}.sock"))
+    }
+
+    fn listen_at(&self, name: &str) -> UnixListener {
+        let path = self.0.join("run").join(name);
         let _ = std::fs::remove_file(&path);
         UnixListener::bind(path).unwrap()
     }
@@ -102,6 +106,35 @@ fn daemons_that_come_go_and_are_killed_are_followed() {
     assert!(ended["time"].is_string());
     assert_eq!(monitor.end("INT").0, Some(0));
     assert_eq!(stderr.lines().count(), 0, "it warned");
+}
+
+/// A process with two links and a rule tells each of its three listeners what is about the whole of it.
+#[test]
+fn what_is_about_a_process_is_told_once() {
+    let scratch = Scratch::new("process");
+    std::fs::create_dir_all(scratch.0.join("run")).unwrap();
+    let listeners = [scratch.listen("t0"), scratch.listen("t1"), scratch.listen_at("1.portproxy")];
+    let mut monitor = Monitor::start(&scratch, &[]);
+    let mut streams = Vec::new();
+    for (listener, first) in listeners.iter().zip([
+        r#"{"time":"1.0","process":77,"dev":"t0","event":"status"}"#,
+        r#"{"time":"1.0","process":77,"dev":"t1","event":"status"}"#,
+        r#"{"time":"1.0","process":77,"event":"rules","rules":[]}"#,
+    ]) {
+        streams.push(accept(listener, first));
+        assert_eq!(monitor.next(), serde_json::from_str::<Value>(first).unwrap());
+    }
+    for text in ["one", "two"] {
+        for stream in &mut streams {
+            writeln!(stream, r#"{{"time":"2.0","process":77,"event":"info","text":"{text}"}}"#).unwrap();
+        }
+        assert_eq!(monitor.next()["text"], text);
+    }
+    // It is killed.
+    drop(streams.pop());
+    let ended = monitor.next();
+    assert_eq!((&ended["process"], &ended["event"], ended.get("dev")), (&77.into(), &"ended".into(), None));
+    assert_eq!(monitor.end("INT").0, Some(0));
 }
 
 #[test]

@@ -20,21 +20,25 @@ struct Rule {
 
 impl Rule {
     fn new(name: &str, target: u16, more: &[&str]) -> Self {
+        Self::at(name, "127.0.0.1", target, more)
+    }
+
+    fn at(name: &str, address: &str, target: u16, more: &[&str]) -> Self {
         let folder = std::env::temp_dir().join(format!("isatap-portproxy-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         // The port was free a moment ago, and somebody else may have it since.
-        let started = (0..10).find_map(|_| Self::start(&folder, target, more));
+        let started = (0..10).find_map(|_| Self::start(&folder, address, target, more));
         started.expect("a port that nobody takes")
     }
 
     /// `None`: the port was taken.
-    fn start(folder: &Path, target: u16, more: &[&str]) -> Option<Self> {
+    fn start(folder: &Path, address: &str, target: u16, more: &[&str]) -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(env!("CARGO_BIN_EXE_isatap"));
         command.args([
             "portproxy",
             "--listen",
-            &format!("127.0.0.1:{port}"),
+            &format!("{address}:{port}"),
             "--connect",
             &format!("127.0.0.1:{target}"),
         ]);
@@ -46,7 +50,8 @@ impl Rule {
         if line.is_empty() {
             return None;
         }
-        assert_eq!(line, format!("127.0.0.1:{port} up: v4tov4 to 127.0.0.1:{target}\n"));
+        let from = if address.contains('[') { "v6" } else { "v4" };
+        assert_eq!(line, format!("{address}:{port} up: {from}tov4 to 127.0.0.1:{target}\n"));
         Some(rule)
     }
 
@@ -111,7 +116,8 @@ fn ppx_4_ppx_7_bytes_and_ends_go_both_ways_and_are_counted_as_documented() {
     assert_eq!(counts, [1, 8, 1_000_000]);
     let page = include_str!("../../docs/json.md");
     let section = page.split("\n### ").find(|section| section.starts_with("isatap portproxy show -j\n")).unwrap();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let rows = section.lines().filter(|line| !line.contains("| Optional. "));
+    let rows = rows.filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let documented: BTreeSet<&str> = rows.filter(|key| !key.contains('.')).collect();
     assert_eq!(status.as_object().unwrap().keys().map(String::as_str).collect::<BTreeSet<_>>(), documented);
     // Every reason that can be is documented.
@@ -127,6 +133,39 @@ fn ppx_4_ppx_7_bytes_and_ends_go_both_ways_and_are_counted_as_documented() {
     assert!(Command::new("kill").arg(rule.child.id().to_string()).status().unwrap().success());
     assert!(rule.child.wait().unwrap().success());
     assert_eq!(rule.line(), "");
+}
+
+/// Its address may come with a tunnel, and nobody connects until then.
+#[test]
+fn ppx_5_a_rule_says_what_it_waits_for() {
+    let here = Rule::new("here", 1, &[]);
+    assert_eq!(here.status(|_| true).get("waiting"), None);
+    for (name, address) in [("late4", "192.0.2.33"), ("late6", "[2001:db8:1::33]")] {
+        let late = Rule::at(name, address, 1, &[]);
+        assert_eq!(late.status(|_| true)["waiting"], format!("the address {address}"));
+        let told = format!("    waits for the address {address}, which this machine lacks; see: ip address\n");
+        assert!(late.show(&["portproxy", "show"]).contains(&told) && late.show(&["status"]).contains(&told));
+    }
+}
+
+/// It has no link, and is watched by its process.
+#[test]
+fn a_process_with_rules_alone_is_monitored() {
+    let mut rule = Rule::new("monitored", 1, &[]);
+    let mut monitor = Command::new(env!("CARGO_BIN_EXE_isatap"));
+    monitor.args(["monitor", "-j"]).env("ISATAP_RUNTIME_DIR", &rule.folder).stdout(Stdio::piped());
+    let mut monitor = monitor.spawn().unwrap();
+    let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    let first = next();
+    assert_eq!((&first["event"], &first["process"]), (&"rules".into(), &rule.child.id().into()));
+    assert_eq!(first["rules"][0]["listen"], format!("127.0.0.1:{}", rule.port));
+    assert!(Command::new("kill").arg(rule.child.id().to_string()).status().unwrap().success());
+    let last = next();
+    assert_eq!((&last["event"], last.get("dev")), (&"ended".into(), None));
+    assert!(rule.child.wait().unwrap().success());
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
 }
 
 /// Nobody has port 1. One that was free a moment ago may be open still in a child that another test

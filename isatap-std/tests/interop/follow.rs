@@ -90,9 +90,13 @@ fn tun_60_tun_61_a_tunnel_follows_the_address_of_its_device() {
     ours.ok("ip address delete 192.0.2.1/24 dev eth0");
     daemon.wait_for_line("tun6in4 waits for an IPv4 address on eth0: ", PATIENCE);
     assert!(status(&ours, ".locators == [] and .waiting == \"an IPv4 address on eth0\""));
+    // It has its own address still, and nothing is up.
+    daemon.wait_for_line("tun6in4: down", PATIENCE);
+    assert_eq!(daemon.output().matches("tun6in4 up: ").count(), 1, "{}", daemon.output());
     kernel.ok("ip tunnel change p2p local 192.0.2.2 remote 192.0.2.7");
     ours.ok("ip address add 192.0.2.7/24 dev eth0");
     daemon.wait_for_line("tun6in4 sends from 192.0.2.7", PATIENCE);
+    daemon.wait_for_line("tun6in4 up: fe80::c000:207 mtu ", PATIENCE);
     peers::ping(&ours, "2001:db8:77::2");
     peers::ping(&kernel, "2001:db8:77::1");
     let addresses = ours.ok("ip -6 -o address show dev tun6in4");
@@ -186,12 +190,11 @@ fn s6r_8_s6r_9_s6r_11_s6r_12_s6r_14_a_lease_of_dhcp_brings_6rd_and_another_lease
     daemon.wait_for_line("waits for an IPv4 address on eth0", PATIENCE);
 
     let first = dnsmasq(&server, 1, Some("20:01:0d:b8"));
-    let usual = ours.file(
+    let usual = ours.script(
         "usual.sh",
         "#!/bin/sh\ncase $1 in\nbound|renew) ip address replace $ip/8 dev $interface ;;\n\
          deconfig) ip -4 address flush dev $interface ;;\nesac\n",
     );
-    ours.ok(&format!("chmod +x {usual}"));
     let (lease, usual) = (format!("ISATAP_LEASE={lease}"), format!("UDHCPC_SCRIPT={usual}"));
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/udhcpc-6rd.sh");
     let client = ["busybox", "udhcpc", "-f", "-i", "eth0", "-O", "ip6rd", "-s", script];

@@ -288,6 +288,28 @@ fn nam_25_a_link_that_cannot_be_listened_to_is_said_and_left_links_do_not_count(
     wait_for_state(&node, "llmnr", "held");
 }
 
+/// A firewall of this machine's own: nobody could object to the name, so it is not taken.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn nam_25_a_name_that_cannot_be_asked_for_is_not_taken() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let node = machine(&lab, &wire, "router", 1);
+    node.ok("nft 'add table ip f; add chain ip f out { type filter hook output priority 0; }; \
+         add rule ip f out udp dport { 137, 5355 } drop'");
+    let mut daemon = router(&node, "--answer-by llmnr,netbios");
+    for by in ["llmnr", "netbios"] {
+        wait_for_state(&node, by, "failing");
+    }
+    assert!(!daemon.output().contains("answers to the name isatap"), "{}", daemon.output());
+    node.ok("nft delete table ip f");
+    for by in ["llmnr", "netbios"] {
+        wait_for_state(&node, by, "held");
+    }
+    daemon.wait_for_line("answers to the name isatap on eth0 by llmnr", PATIENCE);
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
 fn nam_25_a_reload_refuses_a_port_that_it_cannot_have_and_the_router_goes_on() {

@@ -646,7 +646,10 @@ fn ppx_10_ppx_9_zones_late_addresses_and_idle_connections() {
 
     let mut late = net.rule("--listen 192.0.2.33:80 --connect [2001:db8:2::9]:9000 --idle-timeout 2");
     late.wait_for_line("does not have the address of 192.0.2.33:80 yet", PATIENCE);
+    let waits = "any(.listen == \"192.0.2.33:80\" and .waiting == \"the address 192.0.2.33\")";
+    assert!(shows(&net.proxy, waits));
     net.proxy.ok("ip address add 192.0.2.33/24 dev eth0");
+    assert!(shows(&net.proxy, "all(.waiting == null)"));
     let mut client = net.connect("192.0.2.33:80");
     let begin = Instant::now();
     for _ in 0..3 {
@@ -700,7 +703,9 @@ fn ppx_10_ppx_13_rules_listen_at_devices_that_come_and_come_again() {
     net.proxy.ok(make);
     let mut alone = net.rule("--listen [fe80::5%d0]:83 --connect [2001:db8:2::9]:9000");
     wait_until("an answer", PATIENCE, || answers("[fe80::5%d0]:83"));
-    net.proxy.ok(&format!("ip link delete d0 && {make}"));
+    net.proxy.ok("ip link delete d0");
+    assert!(shows(&net.proxy, "any(.listen == \"[fe80::5%d0]:83\" and .waiting == \"the device d0\")"));
+    net.proxy.ok(make);
     alone.wait_for_line("[fe80::5%d0]:83 listens at its device, which has come", PATIENCE);
     wait_until("an answer again", PATIENCE, || answers("[fe80::5%d0]:83"));
 }
@@ -727,10 +732,9 @@ fn ppx_14_the_port_proxy_has_no_capability() {
     let rule = |port: u16| format!("portproxy --listen 192.0.2.1:{port} --connect [2001:db8:2::9]:9000");
     let mut root = Daemon::start(&net.proxy, "root", binary, &rule(80).split(' ').collect::<Vec<_>>());
     root.wait_for_line(" up: ", PATIENCE);
-    let copy = net.proxy.directory().join("isatap");
-    std::fs::copy(binary, &copy).unwrap();
-    net.proxy.ok(&format!("chmod 755 {0} && chmod o+rx {1} {1}/..", copy.display(), net.proxy.directory().display()));
-    let arguments = format!("--reuid 65534 --regid 65534 --clear-groups {} {}", copy.display(), rule(8080));
+    let copy = net.proxy.program("isatap", binary);
+    net.proxy.ok(&format!("chmod o+rx {0} {0}/..", net.proxy.directory().display()));
+    let arguments = format!("--reuid 65534 --regid 65534 --clear-groups {copy} {}", rule(8080));
     let mut nobody = Daemon::start(&net.proxy, "nobody", "setpriv", &arguments.split(' ').collect::<Vec<_>>());
     nobody.wait_for_line(" up: ", PATIENCE);
     nobody.wait_for_line("portproxy show will not show this process", PATIENCE);
@@ -753,11 +757,7 @@ fn ppx_14_the_port_proxy_has_no_capability() {
         assert!(!daemon.output().contains("not permitted"), "{}", daemon.output());
     }
     let refused = wait_for("an answer", PATIENCE, || {
-        let output = net.proxy.run(&format!(
-            "setpriv --reuid 65534 --regid 65534 --clear-groups {} {}",
-            copy.display(),
-            rule(81)
-        ));
+        let output = net.proxy.run(&format!("setpriv --reuid 65534 --regid 65534 --clear-groups {copy} {}", rule(81)));
         Some(output)
     });
     assert!(refused.status == 2 && refused.text.contains("CAP_NET_BIND_SERVICE"), "{refused:?}");

@@ -1,15 +1,14 @@
 //! `isatap config`: about configuration files.
 
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::{self, ErrorKind, Write};
 
 use isatap_std::config::{Config, Problem};
-use isatap_std::spec::{LinkSpec, PortProxy};
-use nix::unistd::User;
+use isatap_std::spec::LinkSpec;
+use nix::unistd::Uid;
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
-use crate::{hook, output, reference};
+use crate::{output, reference, run};
 
 /// Check a configuration file, or show what one can say.
 #[derive(clap::Args, Debug)]
@@ -35,13 +34,18 @@ struct ExampleArgs {
 }
 
 /// Report every error in the file, with line, column and what to write instead; exit status 3
-/// if there is one. Warns of what a link leaves open, such as a routing loop, and of addresses and
-/// devices that this machine does not have now. Needs no privilege.
+/// if there is one. What isatap run would refuse on this machine is an error too: a hook, a user, a key
+/// or a device that cannot be used, a port that another program has. Warns of what a link leaves open,
+/// such as a routing loop, and of addresses, devices and files that it would wait for. Needs no
+/// privilege; what only root may look at is a warning then.
 #[derive(clap::Args, Debug)]
 struct CheckArgs {
     /// Print JSON, one object a mistake or warning.
     #[arg(short, long)]
     json: bool,
+    /// The file is for another machine: what this one has and lacks does not matter.
+    #[arg(long)]
+    elsewhere: bool,
     /// The TOML file; README.md has one.
     file: String,
 }
@@ -61,67 +65,80 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             return Ok(Status::Done);
         }
     };
+    check(args)
+}
+
+fn check(args: &CheckArgs) -> Result<Status, Failure> {
     let text = std::fs::read_to_string(&args.file)
         .map_err(|error| Failure::Usage(format!("reading {}: {error}; give a readable TOML file", args.file)))?;
-    let mut out = output::answer();
-    match Config::parse(&args.file, &text) {
-        Ok(config) => {
-            if !args.json {
-                let rules = config.portproxies.iter().map(|rule| format!("{} (portproxy)", rule.key()));
-                let links: Vec<String> = config.links.iter().map(describe).chain(rules).collect();
-                writeln!(out, "{}: no mistake: {}", args.file, links.join(", "))?;
+    let config = match Config::parse(&args.file, &text) {
+        Ok(config) => config,
+        Err(problems) => return tell(args, &problems, &[]),
+    };
+    let mut problems = Vec::new();
+    let mut warnings: Vec<Told> = Vec::new();
+    let links = config.links.iter().map(|link| (link.device().to_owned(), link.warnings()));
+    let rules = config.portproxies.iter().map(|rule| (rule.key(), rule.warnings()));
+    let tables = config.warnings().into_iter().map(|(dev, text)| (dev.to_owned(), vec![text]));
+    for (dev, texts) in links.chain(tables).chain(rules) {
+        warnings.extend(texts.into_iter().map(|text| Told::Of(Some(dev.clone()), text)));
+    }
+    if !args.elsewhere {
+        for error in run::refusals(&config, config.user.as_deref()) {
+            // Who starts it may be allowed to.
+            let is_unknown = !Uid::effective().is_root()
+                && error.io_error().is_some_and(|error| error.kind() == ErrorKind::PermissionDenied);
+            match Config::place(&args.file, &text, &error) {
+                Some(problem) if is_unknown => warnings.push(Told::At(problem)),
+                Some(problem) => problems.push(problem),
+                None => warnings.push(Told::Of(None, error.to_string())),
             }
-            let of_links = config.links.iter().flat_map(|link| {
-                link.warnings().into_iter().map(|warning| (Some(link.device()), warning)).collect::<Vec<_>>()
-            });
-            let of_tables = config.warnings().into_iter().map(|(dev, warning)| (Some(dev), warning));
-            // The file may be for another machine.
-            let unknown = config.user.as_deref().filter(|user| matches!(User::from_name(user), Ok(None)));
-            let unknown =
-                unknown.map(|user| (None, format!("this machine has no user {user}: useradd --system {user}")));
-            let hook_user = config.hook_user.as_deref().map(hook::find_user).transpose();
-            let uid = hook_user.as_ref().ok().and_then(|user| user.as_ref().map(|user| user.uid));
-            let checked = config.hook.as_deref().map(|path| hook::check(Path::new(path), uid)).transpose();
-            let of_hook = [hook_user.err(), checked.err()].into_iter().flatten().map(|error| (None, error.to_string()));
-            let keys: Vec<String> = config.portproxies.iter().map(PortProxy::key).collect();
-            let of_rules = config.portproxies.iter().zip(&keys).flat_map(|(rule, key)| {
-                rule.warnings().into_iter().map(|warning| (Some(key.as_str()), warning)).collect::<Vec<_>>()
-            });
-            for (dev, warning) in of_links.chain(of_tables).chain(of_rules).chain(unknown).chain(of_hook) {
-                let file = args.file.as_str();
-                if args.json {
-                    let warning = Warning { file, line: None, column: None, dev, warning: &warning };
-                    serde_json::to_writer(&mut out, &warning).map_err(io::Error::from)?;
-                    writeln!(out)?;
-                } else {
-                    let of = dev.map(|dev| format!("{dev}: ")).unwrap_or_default();
-                    writeln!(out, "{file}: warning: {of}{warning}")?;
-                }
-            }
-            for Problem { file, line, column, text, .. } in &Config::lacks(&args.file, &text) {
-                if args.json {
-                    let warning = Warning { file, line: Some(*line), column: *column, dev: None, warning: text };
-                    serde_json::to_writer(&mut out, &warning).map_err(io::Error::from)?;
-                    writeln!(out)?;
-                } else {
-                    let column = column.map(|column| format!(":{column}")).unwrap_or_default();
-                    writeln!(out, "{file}:{line}{column}: warning: {text}")?;
-                }
-            }
-            Ok(Status::Done)
         }
-        Err(problems) => {
-            for problem in &problems {
-                if args.json {
-                    serde_json::to_writer(&mut out, &Line::of(problem)).map_err(io::Error::from)?;
-                    writeln!(out)?;
-                } else {
-                    writeln!(out, "{problem}")?;
-                }
+        problems.sort_by_key(|problem| (problem.line, problem.column));
+        warnings.extend(Config::lacks(&args.file, &text).into_iter().map(Told::At));
+    }
+    if problems.is_empty() && !args.json {
+        let rules = config.portproxies.iter().map(|rule| format!("{} (portproxy)", rule.key()));
+        let links: Vec<String> = config.links.iter().map(describe).chain(rules).collect();
+        writeln!(output::answer(), "{}: no mistake: {}", args.file, links.join(", "))?;
+    }
+    tell(args, &problems, &warnings)
+}
+
+/// A warning: of a link, a rule or the whole file; or with its place.
+enum Told {
+    Of(Option<String>, String),
+    At(Problem),
+}
+
+fn tell(args: &CheckArgs, problems: &[Problem], warnings: &[Told]) -> Result<Status, Failure> {
+    let mut out = output::answer();
+    let mut print = |json: Line<'_>, text: String| -> io::Result<()> {
+        if args.json {
+            serde_json::to_writer(&mut out, &json)?;
+            return writeln!(out);
+        }
+        writeln!(out, "{text}")
+    };
+    for problem in problems {
+        print(Line { text: Some(&problem.text), ..Line::at(problem) }, problem.to_string())?;
+    }
+    for warning in warnings {
+        match warning {
+            Told::At(problem) => {
+                let Problem { file, line, column, text, .. } = problem;
+                let column = column.map(|column| format!(":{column}")).unwrap_or_default();
+                let line = format!("{file}:{line}{column}: warning: {text}");
+                print(Line { warning: Some(text), ..Line::at(problem) }, line)?;
             }
-            Ok(Status::Problems)
+            Told::Of(dev, text) => {
+                let of = dev.as_ref().map(|dev| format!("{dev}: ")).unwrap_or_default();
+                let json = Line { file: &args.file, dev: dev.as_deref(), warning: Some(text), ..Line::default() };
+                print(json, format!("{}: warning: {of}{text}", args.file))?;
+            }
         }
     }
+    Ok(if problems.is_empty() { Status::Done } else { Status::Problems })
 }
 
 fn describe(link: &LinkSpec) -> String {
@@ -130,18 +147,9 @@ fn describe(link: &LinkSpec) -> String {
     format!("{} ({}{lans})", link.device(), link.kind())
 }
 
-#[derive(Serialize)]
+/// An error, which has a text, or a warning.
+#[derive(Default, Serialize)]
 struct Line<'a> {
-    file: &'a str,
-    line: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<usize>,
-    text: &'a str,
-}
-
-/// Of a link, or of the file as a whole, which is no mistake.
-#[derive(Serialize)]
-struct Warning<'a> {
     file: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
@@ -149,11 +157,14 @@ struct Warning<'a> {
     column: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dev: Option<&'a str>,
-    warning: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'a str>,
 }
 
 impl<'a> Line<'a> {
-    fn of(problem: &'a Problem) -> Self {
-        Self { file: &problem.file, line: problem.line, column: problem.column, text: &problem.text }
+    fn at(problem: &'a Problem) -> Self {
+        Self { file: &problem.file, line: Some(problem.line), column: problem.column, ..Self::default() }
     }
 }

@@ -85,6 +85,11 @@ pub(crate) struct PrivilegeArgs {
 }
 
 impl PrivilegeArgs {
+    /// Who the daemon becomes. `user` is the one of a file.
+    pub(crate) fn user_of<'a>(&'a self, user: Option<&'a str>) -> Option<&'a str> {
+        if self.keep_privileges { None } else { self.user.as_deref().or(user) }
+    }
+
     /// What the daemon keeps, before anything is opened; `None`: everything. `user` is the one
     /// of a file; `add` says what the daemon does beside what all do.
     pub(crate) fn announce(
@@ -96,7 +101,7 @@ impl PrivilegeArgs {
             return Ok(None);
         }
         let mut privileges = add(Privileges::new().runtime(&RuntimeDir::new()));
-        if let Some(user) = self.user.as_deref().or(user) {
+        if let Some(user) = self.user_of(user) {
             privileges = privileges.user(user)?;
         }
         privileges.announce();
@@ -126,7 +131,7 @@ pub(crate) fn observer(verbose: bool, hook: Option<Arc<Feed>>) -> impl FnMut(&No
                 let _ = writeln!(out, "{notice}").and_then(|()| out.flush());
             }
             Notice::Warning(text) => warn(text),
-            Notice::Link { event, .. } if event.is_warning() => warn(event),
+            Notice::Link { event, .. } if event.is_warning() => warn(notice),
             Notice::Mended(text) => say(text),
             _ if verbose => say(notice),
             _ => {}

@@ -11,14 +11,15 @@ use serde_json::Value;
 use crate::exit::{Failure, Status};
 use crate::output::{self, say, warn};
 
-/// Show what happens to running links: addresses, routes, prefixes, routers, warnings, their end.
+/// Show what happens to running links: addresses, routes, prefixes, routers, warnings, their end; and
+/// to rules of the port proxy.
 ///
-/// The first line of a link says how it is now. Links that start later are shown as well. Ends on
-/// SIGINT or SIGTERM, with status 0. A reader that is too slow loses events, and is told how many
-/// (lost).
+/// The first line of a link says how it is now. Each line names its link, or the process if it is not
+/// about one link. What starts later is shown as well. Ends on SIGINT or SIGTERM, with status 0. A reader
+/// that is too slow loses events, and is told how many (lost).
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Print JSON, one object an event: {"time","dev","event",…}.
+    /// Print JSON, one object an event: {"time","process","dev","event",…}.
     #[arg(short, long)]
     json: bool,
     /// One device, which need not be there yet; all of this network namespace if it is left out.
@@ -53,13 +54,35 @@ fn text(told: &Value) -> String {
     let (seconds, micros) = of("time").split_once('.').unwrap_or_default();
     let seconds: u64 = seconds.parse().unwrap_or_default();
     let (hours, minutes, millis) = (seconds / 3600 % 24, seconds / 60 % 60, micros.get(..3).unwrap_or_default());
+    let who = match told["dev"].as_str() {
+        Some(dev) => dev.to_owned(),
+        None => format!("process {}", told["process"]),
+    };
     let what = match of("event") {
         "status" => told.get("status").map(now).unwrap_or_default(),
+        "rules" => rules(&told["rules"]),
         "lost" => format!("{} events are lost: this reader is too slow", told["count"]),
-        _ => serde_json::from_value::<LinkEvent>(told.clone())
-            .map_or_else(|_| told.to_string(), |event| event.to_string()),
+        _ => {
+            let mut told = told.clone();
+            // In a log its text says what it is about.
+            if let Some(rest) = of("text").strip_prefix(&format!("{who} ")) {
+                told["text"] = rest.into();
+            }
+            serde_json::from_value::<LinkEvent>(told.clone())
+                .map_or_else(|_| told.to_string(), |event| event.to_string())
+        }
     };
-    format!("{hours:02}:{minutes:02}:{:02}.{millis}Z {}: {what}", seconds % 60, of("dev"))
+    format!("{hours:02}:{minutes:02}:{:02}.{millis}Z {who}: {what}", seconds % 60)
+}
+
+/// The rules of a process when it is first seen.
+fn rules(told: &Value) -> String {
+    let of = |rule: &Value, key: &str| rule[key].as_str().unwrap_or_default().to_owned();
+    let each = told.as_array().into_iter().flatten().map(|rule| {
+        let waiting = rule["waiting"].as_str().map(|what| format!(", waits for {what}")).unwrap_or_default();
+        format!("{} {} to {}{waiting}", of(rule, "listen"), of(rule, "direction"), of(rule, "connect"))
+    });
+    format!("port proxy: {}", each.collect::<Vec<_>>().join("; "))
 }
 
 /// How a link is when it is first seen.
@@ -107,6 +130,7 @@ mod tests {
                     "addresses": [{"address": "fe80::1"}], "routers": []}}),
                 "isatap-host up mtu 1480, addresses fe80::1",
             ),
+            (json!({"event": "warning", "text": "isatap0 waits for it"}), "warning: waits for it"),
             (
                 json!({"event": "status", "status": {"role": "configured", "waiting": "192.0.2.1"}}),
                 "configured waits for 192.0.2.1",
@@ -116,6 +140,14 @@ mod tests {
             (told["time"], told["dev"]) = ("1764484667.123456".into(), "isatap0".into());
             assert_eq!(text(&told), format!("06:37:47.123Z isatap0: {line}"));
         }
+        let rules = json!([{"listen": "0.0.0.0:80", "direction": "v4tov6", "connect": "[2001:db8::1]:80",
+            "waiting": "the device t1"}, {"listen": "[::]:80", "direction": "v6tov4", "connect": "192.0.2.1:80"}]);
+        let told = json!({"time": "1764484667.123456", "process": 77, "event": "rules", "rules": rules});
+        assert_eq!(
+            text(&told),
+            "06:37:47.123Z process 77: port proxy: 0.0.0.0:80 v4tov6 to [2001:db8::1]:80, waits for the device t1; \
+             [::]:80 v6tov4 to 192.0.2.1:80"
+        );
         let later = json!({"time": "1764484667.123456", "dev": "isatap0", "event": "of-a-later-version"});
         assert!(text(&later).ends_with(&later.to_string()));
     }

@@ -98,6 +98,9 @@ pub(crate) fn print_all(out: &mut impl Write, rules: Vec<Value>, json: bool) -> 
 
 fn print(out: &mut impl Write, rule: &RuleStatus) -> io::Result<()> {
     writeln!(out, "{}: portproxy {} to {}", rule.listen, rule.direction, rule.connect)?;
+    if let Some(what) = &rule.waiting {
+        writeln!(out, "    waits for {what}, which this machine lacks; see: ip address")?;
+    }
     writeln!(out, "    connections: {} now, {} in all", rule.connections, rule.total)?;
     writeln!(out, "    bytes: {} to the target, {} to clients", rule.bytes_to_target, rule.bytes_to_client)?;
     let ended = [("reset", rule.reset), ("idle", rule.idle)];
@@ -128,12 +131,18 @@ mod tests {
         let rule = json!({"direction": "v4tov6", "listen": "0.0.0.0:80", "connect": "[2001:db8::1]:8080",
             "connections": 2, "total": 7, "bytes_to_target": 10, "bytes_to_client": 20,
             "refused": {"target-refused": 3, "too-many": 1}, "reset": 0, "idle": 4});
-        let mut text = Vec::new();
-        print(&mut text, &serde_json::from_value(rule).unwrap()).unwrap();
+        let told = |rule: &Value| {
+            let mut text = Vec::new();
+            print(&mut text, &serde_json::from_value(rule.clone()).unwrap()).unwrap();
+            String::from_utf8(text).unwrap()
+        };
         assert_eq!(
-            String::from_utf8(text).unwrap(),
+            told(&rule),
             "0.0.0.0:80: portproxy v4tov6 to [2001:db8::1]:8080\n    connections: 2 now, 7 in all\n    \
              bytes: 10 to the target, 20 to clients\n    cut: idle 4\n    refused: target-refused 3, too-many 1\n"
         );
+        let mut waiting = rule;
+        waiting["waiting"] = "the device t1".into();
+        assert!(told(&waiting).contains(":8080\n    waits for the device t1, which this machine lacks"));
     }
 }

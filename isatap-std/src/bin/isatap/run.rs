@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
 use std::sync::Arc;
 
 use isatap_std::Error;
@@ -20,7 +21,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::daemon::{self, PrivilegeArgs};
 use crate::exit::{Failure, Status};
-use crate::hook::{Feed, Setup};
+use crate::hook::{self, Feed, Setup};
 use crate::output::{say, warn};
 
 /// Run all links of a configuration file in one process, for systemd or by hand.
@@ -56,6 +57,10 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let (mut config, text) = read_text(&args.file, false)?;
     let at_start = |error| placed(&args.file, &text, error);
     config.warnings().iter().for_each(|(dev, warning)| warn(format_args!("{dev}: {warning}")));
+    let user = args.privileges.user_of(config.user.as_deref());
+    if let Some(error) = refusals(&config, user).into_iter().next() {
+        return Err(at_start(error));
+    }
     let setup = config.hook.clone().map(|hook| {
         let file =
             std::path::absolute(&args.file).map_or_else(|_| args.file.clone(), |file| file.display().to_string());
@@ -131,6 +136,17 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         }
         notify("READY=1");
     }
+}
+
+/// What this machine refuses of a file, before anything is made: `isatap config check` tells all of it.
+/// `user`: who the daemon becomes.
+pub(crate) fn refusals(config: &Config, user: Option<&str>) -> Vec<Error> {
+    let user = user.map(|user| Privileges::new().user(user)).transpose().map(drop);
+    let hook_user = config.hook_user.as_deref().map(hook::find_user).transpose();
+    let uid = hook_user.as_ref().ok().and_then(|user| Some(user.as_ref()?.uid));
+    let hook = config.hook.as_deref().map_or(Ok(()), |path| hook::check(Path::new(path), uid));
+    let in_front = [user, hook_user.map(drop), hook].into_iter().filter_map(Result::err);
+    in_front.chain(config.refusals(&RuntimeDir::new())).collect()
 }
 
 /// What a reload opens: the file itself, those with secrets, and what packets are recorded into.

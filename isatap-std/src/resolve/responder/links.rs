@@ -12,6 +12,8 @@ use crate::resolve::{llmnr, netbios};
 
 /// How long after it was lost a name is claimed again.
 pub(super) const RECLAIM: Duration = Duration::from_secs(60);
+/// How long after the kernel sent no question it is tried again.
+const RESEND: Duration = Duration::from_secs(5);
 
 /// A link with addresses of the router on it.
 #[derive(Clone, Debug)]
@@ -98,12 +100,11 @@ impl Check {
                 (self.holding, self.due) = (Holding::Held, None);
                 Some(Step::Take)
             }
-            Holding::Lost(_) | Holding::Silent => {
+            Holding::Lost(_) | Holding::Silent | Holding::Failing => {
                 *self = Self::begin(now, self.service)?;
                 None
             }
-            // It goes on once the link can be listened to.
-            Holding::Held | Holding::Failing => {
+            Holding::Held => {
                 self.due = None;
                 None
             }
@@ -118,9 +119,14 @@ impl Check {
         }
     }
 
-    /// The link cannot be listened to.
+    /// The link cannot be listened to: it goes on once it can.
     pub(super) fn fail(&mut self) {
         (self.holding, self.due) = (Holding::Failing, None);
+    }
+
+    /// The question could not be sent: a name that nobody was asked for is not taken.
+    pub(super) fn unsent(&mut self, now: Instant) {
+        (self.holding, self.due) = (Holding::Failing, Some(now + RESEND));
     }
 
     /// Somebody else has the name.
@@ -148,6 +154,18 @@ mod tests {
             assert_eq!((check.step(now).unwrap(), check.holding), (Some(Step::Take), Holding::Held));
             assert_eq!((check.step(now).unwrap(), check.deadline()), (None, None));
         }
+    }
+
+    #[test]
+    fn nam_25_a_name_that_nobody_was_asked_for_is_not_taken() {
+        let now = Instant::now();
+        let mut check = Check::begin(now, NameService::Llmnr).unwrap();
+        let asked = check.deadline().unwrap();
+        assert_eq!(check.step(asked).unwrap(), Some(Step::Ask));
+        check.unsent(asked);
+        assert_eq!((check.holding, check.deadline()), (Holding::Failing, Some(asked + RESEND)));
+        assert_eq!(check.step(asked + RESEND).unwrap(), None);
+        assert_eq!((check.holding, check.sent), (Holding::Checking, 0));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::resolve::llmnr::{self, Asked, Query, check, claim, jitter};
 use crate::resolve::lookup::NAME;
 use crate::resolve::message::{WireName, wire_name};
 use crate::resolve::netbios::{self, Claim, NetbiosName, Saying, Verdict};
-use crate::resolve::worker::Waker;
+use crate::waker::Waker;
 
 /// Datagrams of one socket in one turn.
 const BATCH: usize = 64;
@@ -314,9 +314,9 @@ impl Worker {
             if let (Some(state), Some(socket)) = (&mut link.llmnr, &self.check)
                 && let Ok(Some(Step::Ask)) = state.step(now)
                 && let Ok(question) = check(state.id, &self.name)
+                && socket.send(&question, SocketAddrV4::new(llmnr::GROUP, llmnr::PORT), from, index).is_err()
             {
-                // A link that is down has nobody on it.
-                let _ = socket.send(&question, SocketAddrV4::new(llmnr::GROUP, llmnr::PORT), from, index);
+                state.unsent(now);
             }
             if let (Some(state), Some(names)) = (&mut link.netbios, &self.names)
                 && let Ok(Some(step)) = state.step(now)
@@ -324,8 +324,12 @@ impl Worker {
                 let claim = Claim { name: netbios_name(), address: from, is_hybrid };
                 let saying = if step == Step::Ask { Saying::Register } else { Saying::Overwrite };
                 let bytes = claim.say(state.id, saying, true);
+                let mut is_sent = false;
                 for (from, to) in link.interface.broadcasts() {
-                    let _ = names.send(&bytes, SocketAddrV4::new(to, netbios::PORT), from, index);
+                    is_sent |= names.send(&bytes, SocketAddrV4::new(to, netbios::PORT), from, index).is_ok();
+                }
+                if step == Step::Ask && !is_sent {
+                    state.unsent(now);
                 }
             }
         }

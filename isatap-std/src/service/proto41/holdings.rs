@@ -32,8 +32,9 @@ impl Holdings {
                      of two routers on one link one is found so, all of them by the DNS"
                 ),
                 Holding::Silent | Holding::Failing => format!(
-                    "cannot listen to {service} on {interface}, and does not answer there; raise \
-                     net.ipv4.igmp_max_memberships"
+                    "cannot listen to {service} on {interface}, or ask by it, and does not answer there; raise \
+                     net.ipv4.igmp_max_memberships, or let a firewall of this machine pass UDP port {}",
+                    if service == &NameService::Llmnr { 5355 } else { 137 }
                 ),
             };
             told.extend(news(self.links.insert(key, holding), holding, text));

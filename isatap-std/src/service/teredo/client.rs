@@ -17,7 +17,7 @@ use crate::teredo::secrets::Secrets;
 use crate::teredo::stage_name;
 use crate::udp_socket::UdpSocket;
 use isatap_core::drop_reason::{Counters, DropReason};
-use isatap_core::engine::Event;
+use isatap_core::engine::{Change, Event};
 use isatap_core::link::Locator;
 use isatap_core::packet::LinkId;
 use isatap_core::route::Route;
@@ -384,6 +384,8 @@ impl Role for ClientRole {
 
     fn event(&mut self, env: &mut Environment<'_>, event: &Event) -> Result<(), Error> {
         match event {
+            // Its lifetimes are not the route's.
+            Event::Address { change: Change::Changed, .. } => {}
             Event::Address { change, .. } => env.apply(&super::to_all_clients(*change)),
             Event::OpenPort { port, .. } => {
                 if let Err(error) = env.driver.socket_mut().open(SocketAddrV4::new(self.bind, *port)) {

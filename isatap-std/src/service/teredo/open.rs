@@ -59,6 +59,29 @@ pub(crate) fn missing(link: &LinkSpec) -> Result<Vec<Ipv4Addr>, Error> {
     Ok(link.locals().into_iter().filter(is_missing).collect())
 }
 
+/// Whether the link's ports are free, as far as this machine has its addresses; nothing stays open.
+///
+/// # Errors
+///
+/// One is taken, or not allowed.
+#[cfg(feature = "file")]
+pub(crate) fn check_ports(link: &LinkSpec) -> Result<(), Error> {
+    if !missing(link)?.is_empty() {
+        return Ok(());
+    }
+    let mut socket = UdpSocket::new();
+    ports(link).into_iter().try_for_each(|place| socket.open(place).map(drop))
+}
+
+/// Where its sockets are.
+fn ports(link: &LinkSpec) -> Vec<SocketAddrV4> {
+    match link {
+        LinkSpec::TeredoClient(spec) => vec![spec.socket()],
+        LinkSpec::TeredoRelay(spec) => vec![spec.socket()],
+        link => link.locals().into_iter().map(|address| SocketAddrV4::new(address, SERVER_PORT)).collect(),
+    }
+}
+
 /// Makes the device and starts.
 ///
 /// # Errors
@@ -105,8 +128,8 @@ fn server(link: &LinkSpec, spec: &TeredoServer, around: Surroundings<'_>) -> Res
         _ => 32,
     };
     let mut socket = UdpSocket::new();
-    for address in link.locals() {
-        socket.open(SocketAddrV4::new(address, SERVER_PORT))?;
+    for place in ports(link) {
+        socket.open(place)?;
     }
     let machine = Box::new(server::Machine::with_authenticator(config, LINK, around.secrets.clone()));
     begin(link, ServerRole::new(source), machine, socket, around)
