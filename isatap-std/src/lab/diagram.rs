@@ -306,6 +306,9 @@ fn centre(column: usize) -> usize {
 
 /// What a packet is, in a word or two.
 fn message(hop: &Hop) -> String {
+    if let Some(flags) = hop.tcp_flags() {
+        return format!("TCP {flags}").trim_end().to_owned();
+    }
     match (&hop.inner, &hop.outer) {
         (Some(inner), _) => inner.message.replace('-', " "),
         (None, Some(outer)) if outer.protocol == super::ip::PROTOCOL_ICMP => "ICMPv4".to_owned(),
@@ -335,6 +338,9 @@ fn headers(hop: &Hop) -> Vec<String> {
             lines.push(line);
         } else {
             lines.extend([format!("IPv6 {source} →"), format!("     {destination}")]);
+        }
+        if let Some(Content::Tcp(tcp)) = hop.tcp().map(|layer| layer.content) {
+            lines.push(format!("     TCP {} → {}", tcp.source, tcp.destination));
         }
     }
     lines

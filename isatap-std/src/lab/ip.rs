@@ -7,6 +7,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// IPv4 protocol number of ICMP.
 pub const PROTOCOL_ICMP: u8 = 1;
+/// IPv4 protocol number of TCP.
+pub const PROTOCOL_TCP: u8 = 6;
 /// IPv4 protocol number of UDP.
 pub const PROTOCOL_UDP: u8 = 17;
 /// IPv4 protocol number of IPv6 in IPv4.

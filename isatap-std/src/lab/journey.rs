@@ -183,6 +183,22 @@ impl Hop {
         Layers::new(&self.bytes).filter(move |layer| is_whole && !layer.is_quoted && is_teredo(&layer.content))
     }
 
+    /// The TCP header, of the IPv6 packet or of an IPv4 packet without one.
+    #[must_use]
+    pub fn tcp(&self) -> Option<Layer<'_>> {
+        // A part of a packet has half of one at most.
+        let is_part = Ipv4::parse(&self.bytes).is_some_and(|outer| outer.is_fragment());
+        let mut layers = Layers::new(&self.bytes).filter(|layer| !is_part && !layer.is_quoted);
+        layers.find(|layer| matches!(layer.content, Content::Tcp(_)))
+    }
+
+    /// The flags of the TCP header, as `explain` writes them: `SYN ACK`.
+    #[must_use]
+    pub fn tcp_flags(&self) -> Option<String> {
+        let text = self.tcp()?.content.to_string();
+        Some(text.split(", ").nth(1).filter(|flags| !flags.starts_with("seq ")).unwrap_or_default().to_owned())
+    }
+
     /// What stands in front of a title: `Figure 14`, `Figures 15 and 16`, `Table 1`.
     #[must_use]
     pub fn figure_title(&self) -> Option<String> {
@@ -199,9 +215,13 @@ impl Hop {
     #[must_use]
     pub fn outer_ends(&self) -> Option<String> {
         let outer = self.outer.as_ref()?;
-        Some(match self.udp {
-            Some(udp) => {
-                format!("{}:{} -> {}:{}", outer.source, udp.source, outer.destination, udp.destination)
+        let ports = self.udp.map(|udp| (udp.source, udp.destination)).or_else(|| match self.tcp()?.content {
+            Content::Tcp(tcp) if self.inner.is_none() => Some((tcp.source, tcp.destination)),
+            _ => None,
+        });
+        Some(match ports {
+            Some((source, destination)) => {
+                format!("{}:{source} -> {}:{destination}", outer.source, outer.destination)
             }
             None => format!("{} -> {}", outer.source, outer.destination),
         })
@@ -289,6 +309,7 @@ impl fmt::Display for Rest<'_> {
             ip::PROTOCOL_IPV6 => Ok(()),
             ip::PROTOCOL_ICMP => f.write_str(", ICMP"),
             ip::PROTOCOL_UDP => f.write_str(", UDP"),
+            ip::PROTOCOL_TCP => f.write_str(", TCP"),
             other => write!(f, ", protocol {other}"),
         }
     }
@@ -305,7 +326,8 @@ impl fmt::Display for Hop {
     /// One line for what happened and one for each header.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let told = self.inner.as_ref().map(|inner| inner.packet.split_at(inner.packet.len() - inner.options));
-        let (what, options) = told.unwrap_or_default();
+        let alone = self.tcp().filter(|_| told.is_none()).map(|tcp| tcp.content.to_string());
+        let (what, options) = told.or(alone.as_deref().map(|text| (text, ""))).unwrap_or_default();
         write!(f, "{:>9}  {:<8} {:<11}  {what}", self.seconds(), self.node, self.action.as_str())?;
         match (&self.reason, what.is_empty()) {
             (Some(reason), true) => write!(f, "{reason}")?,
@@ -329,5 +351,44 @@ impl fmt::Display for Hop {
             write!(f, "\n{:>26}{layer}", "")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ports and flags stand at every hop, in a tunnel and without one, in the words of `explain`.
+    #[test]
+    fn a_tcp_segment_is_told_in_a_tunnel_and_without() {
+        let (own, peer) = (Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 0, 1));
+        let syn_ack = [0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x12, 0x10, 0, 0, 0, 0, 0];
+        let [source, destination] = ["2001:db8::2", "2001:db8::1"].map(|text| text.parse().unwrap());
+        let inner = Ipv6 { source, destination, next_header: 6, hop_limit: 64, traffic_class: 0, payload: &syn_ack };
+        let told = "TCP 40000 -> 80, SYN ACK, seq 1, ack 0, window 4096\n";
+        for (packet, ends, header) in [
+            (
+                ip::protocol41_packet(own, peer, &inner.emit()),
+                "IPv4  10.0.0.2 -> 10.0.0.1   ttl 64\n",
+                "TCP 40000 → 80",
+            ),
+            (
+                ip::ipv4_packet(own, peer, ip::PROTOCOL_TCP, &syn_ack),
+                "IPv4  10.0.0.2:40000 -> 10.0.0.1:80   ttl 64, TCP",
+                "IPv4 10.0.0.2:40000 → 10.0.0.1:80",
+            ),
+        ] {
+            let hop = Hop::packet(Instant::ZERO, "A", Action::Encapsulate, None, &packet);
+            let text = hop.to_string();
+            assert!(text.contains(told) && text.contains(ends), "{text}");
+            assert_eq!(hop.tcp_flags().as_deref(), Some("SYN ACK"));
+            let diagram = super::super::Diagram { title: "", description: "", nodes: &[], hops: &[hop] }.to_string();
+            assert!(diagram.contains(">TCP SYN ACK<") && diagram.contains(header), "{diagram}");
+        }
+        // Half a header is none.
+        let whole = ip::ipv4_packet(own, peer, ip::PROTOCOL_TCP, &[&syn_ack[..], &[0; 100]].concat());
+        for part in Ipv4::parse(&whole).unwrap().fragments(68) {
+            assert!(Hop::packet(Instant::ZERO, "A", Action::Encapsulate, None, &part).tcp().is_none());
+        }
     }
 }
