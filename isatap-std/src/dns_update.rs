@@ -117,7 +117,7 @@ impl Updater {
     /// A usage error for a key file that cannot be used, or a name that cannot be.
     pub(crate) fn start(
         spec: &DnsUpdate,
-        memory: Option<&Path>,
+        memory: Option<Result<&Path, String>>,
         tell: impl FnMut(Told) + Send + 'static,
     ) -> Result<Self, Error> {
         let (key, name) = read(spec)?;

@@ -18,9 +18,15 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// What the daemon before this one has left.
-    pub(super) fn open(folder: Option<&Path>, name: &str) -> Self {
-        let mut memory = Self { file: folder.map(|folder| folder.join(file_name(name))), ..Self::default() };
+    /// What the daemon before this one has left. `None`: nothing is to be remembered; an error: why there is no folder.
+    pub(super) fn open(folder: Option<Result<&Path, String>>, name: &str) -> Self {
+        let (folder, failure) = match folder {
+            Some(Err(why)) => (None, Some(why)),
+            Some(Ok(folder)) => (Some(folder), None),
+            None => (None, None),
+        };
+        let file = folder.map(|folder| folder.join(file_name(name)));
+        let mut memory = Self { file, failure, ..Self::default() };
         match memory.file.as_deref().map_or(Ok(String::new()), kept) {
             Ok(text) => memory.all = text.lines().filter_map(|line| line.parse().ok()).collect(),
             Err(error) => memory.fail(&error),
@@ -90,7 +96,7 @@ mod tests {
     #[test]
     fn what_cannot_be_kept_is_told_until_it_can() {
         let folder = std::env::temp_dir().join(format!("isatap-dns-kept-{}", std::process::id()));
-        let mut memory = Memory::open(Some(&folder), "host.example.com");
+        let mut memory = Memory::open(Some(Ok(&folder)), "host.example.com");
         assert_eq!(memory.failure(), None, "there is nothing to know");
         memory.set(&[], &[address(1)]);
         let why = memory.failure().unwrap();
@@ -101,11 +107,11 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         memory.set(&[], &[address(1)]);
         assert_eq!(memory.failure(), None);
-        assert_eq!(Memory::open(Some(&folder), "host.example.com").all(), [address(1)]);
+        assert_eq!(Memory::open(Some(Ok(&folder)), "host.example.com").all(), [address(1)]);
         // Another user's file in a folder of both.
         let link = folder.join("other.example.com.dns");
         std::os::unix::fs::symlink(folder.join("host.example.com.dns"), &link).unwrap();
-        let memory = Memory::open(Some(&folder), "other.example.com");
+        let memory = Memory::open(Some(Ok(&folder)), "other.example.com");
         assert!(memory.all().is_empty() && memory.failure().is_some());
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -108,7 +108,7 @@ impl Server {
         let mut spec = DnsUpdate::new("example.com".parse().unwrap());
         spec.name = Some("host".parse().unwrap());
         spec.server = Some(DnsServer::Address(self.address));
-        Updater::start(&spec, memory, |_| ()).unwrap()
+        Updater::start(&spec, memory.map(Ok), |_| ()).unwrap()
     }
 }
 

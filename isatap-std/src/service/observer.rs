@@ -113,12 +113,14 @@ impl Observer {
         runtime: Option<&RuntimeDir>,
         statuses: impl Iterator<Item = Status>,
     ) -> Result<(), Error> {
-        let memory = runtime.filter(|_| !specs.is_empty()).and_then(|runtime| self.memory(runtime, "the DNS records"));
+        let state = runtime.filter(|_| !specs.is_empty());
+        let state =
+            state.map(|runtime| runtime.make_state().map(|()| runtime.state()).map_err(|error| error.to_string()));
         let mut updaters = Vec::new();
         for spec in specs {
             // Not for ever: an updater ends with those whom it tells.
             let told = Arc::downgrade(&self.0);
-            updaters.push(Updater::start(spec, memory, move |update| {
+            updaters.push(Updater::start(spec, state.clone(), move |update| {
                 let notice = match update {
                     Update::Done(text) => Notice::Info(text),
                     Update::Failed(text) => Notice::Warning(text),

@@ -114,10 +114,11 @@ fn a_folder_that_nothing_can_be_remembered_in_is_told_and_no_harm() {
     // A file in its place, as on a disk that is read-only: nobody, root neither, makes it.
     node.file("state", "");
     let mut daemon = Daemon::start(&node, "run", isatap_binary(), &["run", &file]);
-    let line = daemon.wait_for_line("warning: cannot make the folder ", PATIENCE);
+    let line = daemon.wait_for_line("warning: DNS: cannot make the folder ", PATIENCE);
     let advice = "write StateDirectory=isatap into the unit, or set ISATAP_STATE_DIR to a folder of your own";
     assert!(line.contains(&state.display().to_string()) && line.contains(advice), "{line}");
     wait_until("the record", PATIENCE, || records(&server, NAME) == ["2001:db8:a::1"]);
+    assert!(isatap(&node, "status").text.contains("        not known to the next daemon: cannot make the folder "));
     assert!(daemon.terminate(PATIENCE).success());
     assert_eq!(records(&server, NAME), Vec::<String>::new());
 

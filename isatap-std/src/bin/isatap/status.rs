@@ -219,6 +219,9 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
             let fix = update.fix.as_ref().map(|fix| format!(": {fix}")).unwrap_or_default();
             writeln!(out, "        the update failed: {failure}{fix}")?;
         }
+        if let Some(why) = &update.forgotten {
+            writeln!(out, "        not known to the next daemon: {why}")?;
+        }
     }
     if let Some(hooks) = &status.hooks {
         print_hooks(out, hooks)?;
