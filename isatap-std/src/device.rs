@@ -19,3 +19,21 @@ pub(crate) fn check_device(name: &str) -> Result<(), Error> {
     };
     Err(Error::usage("name a device", format!("{name:?}"), why))
 }
+
+/// How the outer packets of a link leave this machine and come to it, beside what they say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Binding {
+    /// The mark that they leave with, for this machine's firewall and policy routing; 0: none.
+    pub mark: u32,
+    /// The device that they leave by and come by, a VRF's for its devices; `None`: any.
+    pub device: Option<String>,
+}
+
+/// The same on this machine as it is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Bound {
+    /// The mark; 0: none.
+    pub mark: u32,
+    /// The interface index of the device; 0: any.
+    pub interface: u32,
+}

@@ -44,7 +44,7 @@ use crate::clock::Clock;
 use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::offload::{BUFFER_LEN, Coalescer};
-use crate::proto41_socket::{OuterPacket, Proto41Socket, ReceiveBatch};
+use crate::proto41_socket::{Bound, OuterPacket, Proto41Socket, ReceiveBatch};
 use crate::tun::Tun;
 use heard::Heard;
 use isatap_core::drop_reason::Counters;
@@ -146,14 +146,35 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// Out of descriptors.
     pub fn attach(&mut self, link: LinkId, device: D) -> Result<(), Error> {
         self.watcher.watch(device.as_fd(), Source::Device(link))?;
-        self.out.ports.push(LinkDevice { link, device, coalescer: Coalescer::new(), counters: Counters::ZERO });
-        Ok(())
+        let (coalescer, counters, bound) = (Coalescer::new(), Counters::ZERO, Bound::default());
+        self.out.ports.push(LinkDevice { link, device, coalescer, counters, bound });
+        self.listen()
+    }
+
+    /// How outer packets of `link` leave and come from now on.
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors, or the device is gone: nothing comes by it.
+    pub fn bind(&mut self, link: LinkId, bound: Bound) -> Result<(), Error> {
+        let Some(port) = self.out.ports.iter_mut().find(|port| port.link == link && port.bound != bound) else {
+            return Ok(());
+        };
+        port.bound = bound;
+        self.listen()
+    }
+
+    fn listen(&mut self) -> Result<(), Error> {
+        let interfaces: Vec<u32> = self.out.ports.iter().map(|port| port.bound.interface).collect();
+        self.out.socket.listen(&interfaces, &self.watcher)
     }
 
     /// Closes the device of `link`, which the machine has no more: nobody tells of what waits for
     /// its neighbours.
     pub fn detach(&mut self, link: LinkId) {
         self.out.ports.retain(|port| port.link != link);
+        // What is open stays open where that fails.
+        let _ = self.listen();
         self.heard.forget(link);
         let lost = self.parked.discard_if(|ticket| ticket.is_of(link));
         self.out.counters.not_kept += u64::try_from(lost).unwrap_or_default();
@@ -337,7 +358,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 self.out.counters.send_failed += u64::from(!lan.send(packet.as_slice()));
                 continue;
             };
-            self.out.send(&OuterPacket::new(outer, packet.as_slice()));
+            let bound = self.out.bound_of(transmit.link);
+            self.out.send(&OuterPacket::new(outer, packet.as_slice()).bound(bound));
         }
     }
 

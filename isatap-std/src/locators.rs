@@ -1,5 +1,6 @@
 //! Which IPv4 addresses of this machine a link sends from, at any time.
 
+use crate::device::{Binding, Bound};
 use crate::error::Error;
 use crate::netlink::{Ipv4Address, NetDevice, Netlink};
 use isatap_core::isatap::addr::is_locator;
@@ -30,6 +31,8 @@ pub(crate) struct Found {
     pub(crate) valid: Option<Duration>,
     /// Why there are none.
     pub(crate) missing: Option<Missing>,
+    /// The interface index of the device that the link is bound to; 0: none.
+    pub(crate) interface: u32,
 }
 
 /// What a machine lacks before it has a locator.
@@ -119,23 +122,30 @@ impl LocatorSource {
     ///
     /// As [`find`](Self::find).
     pub(crate) fn subnet_length(&self, netlink: &Netlink) -> Result<u8, Error> {
-        Ok(self.find(netlink, None)?.locators.first().map_or(32, |found| found.subnet_length))
+        Ok(self.find(netlink, None, &Binding::default())?.locators.first().map_or(32, |found| found.subnet_length))
     }
 
-    /// The locators now. `router`: the first potential router, if one is known.
+    /// The locators now of a link that is bound so. `router`: the first potential router, if one is known.
     ///
     /// # Errors
     ///
     /// The kernel's refusal to list addresses, which is not expected. That there is no
     /// address or no route is no error: there are no locators then (ISA-11).
-    pub(crate) fn find(&self, netlink: &Netlink, router: Option<Ipv4Addr>) -> Result<Found, Error> {
+    pub(crate) fn find(&self, netlink: &Netlink, router: Option<Ipv4Addr>, binding: &Binding) -> Result<Found, Error> {
         let mut own = netlink.ipv4_addresses()?;
         let links = netlink.links()?;
+        let device = binding.device.as_ref().map(|name| (name, links.iter().find(|link| link.name == *name)));
+        if let Some((name, None)) = device {
+            let missing = Missing::new(format!("the device {name}"), "ip link");
+            return Ok(Found { missing: Some(missing), ..Found::default() });
+        }
+        let device = device.and_then(|(_, link)| link);
+        let interface = device.map_or(0, |link| link.index);
         // An address can be on several devices. The loopback device has neither its subnet nor its
         // MTU, so any other comes first.
         let on_loopback = |index| own.iter().any(|own| own.interface == index && own.address.is_loopback());
         let loopback: Vec<u32> = links.iter().map(|link| link.index).filter(|index| on_loopback(*index)).collect();
-        own.sort_by_key(|own| loopback.contains(&own.interface));
+        own.sort_by_key(|own| (own.interface != interface, loopback.contains(&own.interface)));
         let mut chosen: Vec<Ipv4Address> = match self {
             LocatorSource::Fixed(addresses) => {
                 addresses.iter().filter_map(|address| own.iter().find(|own| own.address == *address)).copied().collect()
@@ -146,7 +156,8 @@ impl LocatorSource {
             }
             LocatorSource::All => own.clone(),
             LocatorSource::TowardRouter => {
-                let path = router.and_then(|router| netlink.ipv4_path(router).ok().map(|path| (router, path)));
+                let bound = Bound { mark: binding.mark, interface };
+                let path = router.and_then(|router| Some((router, netlink.ipv4_path_of(router, bound).ok()?)));
                 // A path from a router to itself is loopback's.
                 let source = path.filter(|(router, path)| path.source != *router).map(|(_, path)| path.source);
                 own.iter().filter(|own| Some(own.address) == source).copied().collect()
@@ -162,11 +173,11 @@ impl LocatorSource {
             chosen.iter().map(|own| Locator { address: own.address, subnet_length: own.prefix_len }).collect();
         let mtu = links
             .iter()
-            .filter(|link| chosen.iter().any(|own| own.interface == link.index))
+            .filter(|link| link.index == interface || chosen.iter().any(|own| own.interface == link.index))
             .map(|link| u16::try_from(link.mtu).unwrap_or(u16::MAX))
             .min();
         let valid = chosen.iter().filter_map(|own| own.valid).min();
         let missing = if chosen.is_empty() { self.missing(&links, router) } else { None };
-        Ok(Found { locators, mtu, valid, missing })
+        Ok(Found { locators, mtu, valid, missing, interface })
     }
 }

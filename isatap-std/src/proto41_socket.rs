@@ -14,6 +14,12 @@
 //! | do not fragment | DF set, `IP_PMTUDISC_PROBE` | nothing: a filter drops its copies |
 //! | ICMPv4 | nothing | errors that quote a protocol-41 packet |
 //!
+//! What leaves by one device, or with a mark, leaves by the same sockets: both go along with the packet as
+//! well (`IP_PKTINFO`; `SO_MARK` since Linux 5.5). What is to be taken from one device alone comes by a socket of
+//! its own, which the kernel binds to the device (`SO_BINDTOIFINDEX`): it knows which devices a VRF has. The
+//! first socket then takes everything, or nothing where all links are bound. ICMPv4 errors are heard from
+//! everywhere: they are judged by what they quote.
+//!
 //! `OMIT` and `PROBE` look at the MTU of the device only, not at the kernel's
 //! estimate of the path. With `DONT` and `DO` a forged "fragmentation needed", which
 //! the kernel believes as soon as the quoted addresses and protocol fit, would for
@@ -50,12 +56,14 @@ pub use receive::{Arrival, Icmpv4Error, ReceiveBatch};
 pub(crate) use send::send_some;
 pub use send::{OuterPacket, SendFailure, local_fragmentation_needed};
 
+pub use crate::device::Bound;
 use crate::error::Error;
 use isatap_core::wire::protocol;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::cell::Cell;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Bytes of receive buffer, as the kernel counts: bookkeeping included. A joined
@@ -70,6 +78,8 @@ pub struct Proto41Socket {
     may_fragment: Socket,
     dont_fragment: Socket,
     icmpv4: Socket,
+    /// What came by one device, of this interface index.
+    bound: Vec<(u32, Socket)>,
     counters: Cell<SendCounters>,
 }
 
@@ -107,16 +117,43 @@ impl Proto41Socket {
         let icmpv4 = open(protocol::ICMPV4, &filter::ERRORS_ABOUT_PROTOCOL_41)?;
         let may_fragment = open(protocol::IPV6, &[])?;
         discover(&may_fragment, libc::IP_PMTUDISC_OMIT)?;
-        set_buffer(RECEIVE_BUFFER, |bytes| {
-            setsockopt(&may_fragment, sockopt::RcvBufForce, bytes)
-                .or_else(|_| setsockopt(&may_fragment, sockopt::RcvBuf, bytes))
-        })?;
+        enlarge(&may_fragment)?;
         for socket in [&may_fragment, &dont_fragment] {
             set_buffer(SEND_BUFFER, |bytes| {
                 setsockopt(socket, sockopt::SndBufForce, bytes).or_else(|_| setsockopt(socket, sockopt::SndBuf, bytes))
             })?;
         }
-        Ok(Self { may_fragment, dont_fragment, icmpv4, counters: Cell::default() })
+        Ok(Self { may_fragment, dont_fragment, icmpv4, bound: Vec::new(), counters: Cell::default() })
+    }
+
+    /// Takes from now on what comes by the devices of these interface indices; 0: by any device. Without
+    /// 0 nothing else is taken. `opened` is called with each new descriptor that is readable when
+    /// [`receive`](Self::receive) has something.
+    ///
+    /// # Errors
+    ///
+    /// Out of descriptors, or a device is gone, or what `opened` says. What comes by the others is taken.
+    pub fn listen(
+        &mut self,
+        interfaces: &[u32],
+        mut opened: impl FnMut(BorrowedFd<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.bound.retain(|(index, _)| interfaces.contains(index));
+        let mut outcome = Ok(());
+        for index in interfaces.iter().copied().filter_map(NonZeroU32::new) {
+            if self.bound.iter().all(|(known, _)| *known != index.get()) {
+                let socket = listen_to(index).and_then(|socket| opened(socket.as_fd()).map(|()| socket));
+                outcome = outcome.and(socket.map(|socket| self.bound.push((index.get(), socket))));
+            }
+        }
+        let refused = |error| Error::refused("choose packets for", "a raw socket", error);
+        if interfaces.contains(&0) {
+            // Nothing to detach is no error.
+            let _ = self.may_fragment.detach_filter();
+        } else {
+            attach(&self.may_fragment, &filter::DROP_ALL).map_err(refused)?;
+        }
+        outcome
     }
 
     /// Sends packets in order and gives how many the kernel took. Those that it
@@ -156,7 +193,14 @@ impl Proto41Socket {
     ///
     /// Memory is short. Worth counting, not fatal.
     pub fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
-        batch.fill(self.may_fragment.as_fd())
+        batch.restart();
+        // Each gets its share, so that none starves the others; what is left waits.
+        let share = batch.capacity() / (self.bound.len() + 1);
+        let mut outcome = Ok(());
+        for (index, socket) in &self.bound {
+            outcome = outcome.and(batch.fill(socket.as_fd(), *index, share.max(1)));
+        }
+        outcome.and(batch.fill(self.may_fragment.as_fd(), 0, batch.capacity())).map(|()| batch.len())
     }
 
     /// Takes the next ICMPv4 error about a protocol-41 packet of this host, whoever
@@ -178,10 +222,11 @@ impl Proto41Socket {
     ///
     /// A kernel before Linux 4.12.
     pub fn receive_drops(&self) -> io::Result<u32> {
-        receive::drops(self.may_fragment.as_fd())
+        let sockets = self.bound.iter().map(|(_, socket)| socket).chain([&self.may_fragment]);
+        sockets.map(|socket| receive::drops(socket.as_fd())).try_fold(0_u32, |sum, drops| Ok(sum.wrapping_add(drops?)))
     }
 
-    /// Readable when [`receive`](Self::receive) has something.
+    /// Readable when [`receive`](Self::receive) has something of any device.
     pub fn packets_fd(&self) -> BorrowedFd<'_> {
         self.may_fragment.as_fd()
     }
@@ -219,15 +264,36 @@ fn open(number: u8, filter: &[libc::sock_filter]) -> Result<Socket, Error> {
         let socket =
             Socket::new(Domain::IPV4, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(i32::from(number))))?;
         if !filter.is_empty() {
-            let filter: Vec<SockFilter> =
-                filter.iter().map(|op| SockFilter::new(op.code, op.jt, op.jf, op.k)).collect();
-            socket.attach_filter(&filter)?;
-            // What came in before the filter was there.
-            while receive::discard(socket.as_fd()) {}
+            attach(&socket, filter)?;
         }
         Ok(socket)
     };
     open().map_err(|error| Error::refused("open", name, error))
+}
+
+fn attach(socket: &Socket, filter: &[libc::sock_filter]) -> io::Result<()> {
+    let filter: Vec<SockFilter> = filter.iter().map(|op| SockFilter::new(op.code, op.jt, op.jf, op.k)).collect();
+    socket.attach_filter(&filter)?;
+    // What came in before the filter was there.
+    while receive::discard(socket.as_fd()) {}
+    Ok(())
+}
+
+/// A socket for what comes by one device.
+fn listen_to(index: NonZeroU32) -> Result<Socket, Error> {
+    // Nothing comes in before it is bound.
+    let socket = open(protocol::IPV6, &filter::DROP_ALL)?;
+    let bind = || socket.bind_device_by_index_v4(Some(index)).and_then(|()| socket.detach_filter());
+    bind().map_err(|error| Error::refused("take packets from the interface", index, error))?;
+    enlarge(&socket)?;
+    Ok(socket)
+}
+
+/// Of a socket that receives.
+fn enlarge(socket: &Socket) -> Result<(), Error> {
+    set_buffer(RECEIVE_BUFFER, |bytes| {
+        setsockopt(socket, sockopt::RcvBufForce, bytes).or_else(|_| setsockopt(socket, sockopt::RcvBuf, bytes))
+    })
 }
 
 pub(crate) fn discover(socket: &Socket, mode: libc::c_int) -> Result<(), Error> {

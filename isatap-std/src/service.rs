@@ -43,12 +43,14 @@ pub(crate) use waiting::{News, Waiting};
 use self::role::{Common, Environment, Role, View};
 #[cfg(feature = "control")]
 use crate::control::{self, Server};
+use crate::device::Binding;
 use crate::driver::attachment::Attachment;
 use crate::driver::{Driver, OuterSocket as _, Source, Token, Watcher, is_deleted};
 use crate::error::Error;
 use crate::locators::Found;
 use crate::netlink::{Netlink, sysctl};
 use crate::runtime_dir::Claim;
+use crate::spec::LinkSpec;
 use isatap_core::engine::Event;
 use isatap_core::isatap::addr::{Dotted, embedded_ipv4};
 use isatap_core::packet::LinkId;
@@ -116,6 +118,7 @@ struct Running<R> {
     attachment: Attachment,
     role: R,
     found: Found,
+    binding: Binding,
     /// The address that it was told to be up with.
     told: Option<Ipv6Addr>,
     // Dropped with the link: the socket goes.
@@ -162,7 +165,8 @@ impl<R: Role> Service<R> {
 
     /// Makes the device of a link that the machine has, and lets the role begin. Whoever has the
     /// claim may clean up, so that comes first.
-    fn attach(&mut self, id: LinkId, device: &str, metric: u32, role: R, claim: Option<Claim>) -> Result<(), Error> {
+    fn attach(&mut self, id: LinkId, link: &LinkSpec, role: R, claim: Option<Claim>) -> Result<(), Error> {
+        let (device, metric) = (link.device(), link.metric());
         #[cfg(feature = "control")]
         let listener = claim.as_ref().map(control::Listener::open).transpose()?;
         let (mut attachment, tun) = Attachment::open(&self.netlink, id, device, metric)?;
@@ -179,6 +183,7 @@ impl<R: Role> Service<R> {
             attachment,
             role,
             found: Found::default(),
+            binding: link.binding(),
             told: None,
             #[cfg(feature = "control")]
             listener,
@@ -248,6 +253,7 @@ impl<R: Role> Service<R> {
             driver: &mut self.driver,
             attachment: &mut link.attachment,
             found: &mut link.found,
+            binding: &link.binding,
             netlink: &self.netlink,
             common: &mut self.common,
             observer: &self.observer,
@@ -363,6 +369,9 @@ impl<R: Role> Service<R> {
         status.waiting = link.found.missing.as_ref().map(|missing| missing.what.clone());
         self.observer.describe(&mut status);
         link.role.describe(&self.view(link), &mut status);
+        if let Some(outer) = &mut status.outer {
+            outer.bind(&link.binding);
+        }
         Some(status)
     }
 

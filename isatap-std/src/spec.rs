@@ -41,6 +41,7 @@ mod tunnel;
 mod value;
 mod whole;
 
+pub use crate::device::Binding;
 pub use advertised::{OwnPrefix, PublishedRoute};
 pub use compatible::Compatible;
 pub use dns_update::DnsUpdate;
@@ -50,7 +51,7 @@ pub use isatap_router::IsatapRouter;
 pub use lan::LanOptions;
 pub(crate) use lan::fits;
 pub use native::Native;
-pub use outer::{Ecn, INHERIT, Tos, Ttl};
+pub use outer::{Ecn, INHERIT, Mark, Tos, Ttl};
 pub(crate) use portproxy::rule_conflicts_here;
 pub use portproxy::{PortProxy, Protocol, ProxyProtocol, rule_conflicts};
 pub use refusal::Refusal;
@@ -214,6 +215,20 @@ impl LinkSpec {
             LinkSpec::Tunnel(tunnel) => tunnel.via.as_deref(),
             LinkSpec::SixRd(sixrd) => sixrd.via.as_deref(),
             _ => None,
+        }
+    }
+
+    /// How its outer packets leave and come; of Teredo nothing of that is asked.
+    #[must_use]
+    pub fn binding(&self) -> Binding {
+        match self {
+            LinkSpec::IsatapHost(spec) => spec.outer().binding(),
+            LinkSpec::IsatapRouter(spec) => spec.outer().binding(),
+            LinkSpec::Tunnel(spec) => spec.outer().binding(),
+            LinkSpec::Compatible(spec) => spec.outer().binding(),
+            LinkSpec::SixRd(spec) => spec.outer().binding(),
+            LinkSpec::SixToFour(spec) => spec.outer().binding(),
+            LinkSpec::TeredoClient(_) | LinkSpec::TeredoServer(_) | LinkSpec::TeredoRelay(_) => Binding::default(),
         }
     }
 

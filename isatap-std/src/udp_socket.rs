@@ -12,7 +12,7 @@ mod joined;
 use crate::driver::{OuterSocket, Source, Watcher};
 use crate::error::Error;
 use crate::proto41_socket::{
-    Icmpv4Error, OuterPacket, ReceiveBatch, SendCounters, SendFailure, discover, send_some, set_buffer,
+    Bound, Icmpv4Error, OuterPacket, ReceiveBatch, SendCounters, SendFailure, discover, send_some, set_buffer,
 };
 use isatap_core::packet::HEADROOM;
 use isatap_core::proto41::Outer;
@@ -248,7 +248,7 @@ impl OuterSocket for UdpSocket {
         Ok(None)
     }
 
-    fn device_mtu(&self, _: Ipv4Addr) -> Option<u16> {
+    fn device_mtu(&self, _: Ipv4Addr, _: Bound) -> Option<u16> {
         None
     }
 
@@ -431,7 +431,7 @@ mod tests {
     /// In two parts, as a cut super-packet is.
     fn datagram(from: SocketAddrV4, to: SocketAddrV4, bytes: &[u8]) -> OuterPacket<'_> {
         let (headers, payload) = bytes.split_at(bytes.len() / 3);
-        OuterPacket { outer: Outer::udp(from, to), headers, payload }
+        OuterPacket { outer: Outer::udp(from, to), bound: Bound::default(), headers, payload }
     }
 
     /// What the core sees of what arrives: both ends and the payload.

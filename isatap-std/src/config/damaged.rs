@@ -71,7 +71,7 @@ pub(super) fn refusals(part: &Part, accept_bogons: bool) -> Vec<Told> {
 
 /// A table of its own.
 enum Table {
-    Link(LinkSpec),
+    Link(Box<LinkSpec>),
     Rule(PortProxy),
     Native(Native),
 }
@@ -80,7 +80,7 @@ impl Table {
     /// The only one of a text.
     fn read(text: &str) -> Option<Self> {
         let mut file: File = toml::from_str(text).ok()?;
-        let link = file.take_links().pop().map(|(_, link)| Self::Link(link));
+        let link = file.take_links().pop().map(|(_, link)| Self::Link(Box::new(link)));
         let rule = || file.portproxy.pop().map(|rule| Self::Rule(rule.into_inner()));
         link.or_else(rule).or_else(|| file.native.pop().map(|native| Self::Native(native.into_inner())))
     }

@@ -38,6 +38,9 @@ impl Here {
         }
         let waits = "the link would wait for it here";
         lacks.extend(link.via().and_then(|via| Some(("via", via.to_owned(), self.lacks_device(via, waits)?))));
+        let bound = link.binding().device;
+        lacks
+            .extend(bound.and_then(|device| Some(("bind-device", device.clone(), self.lacks_device(&device, waits)?))));
         if let LinkSpec::IsatapHost(host) = link {
             lacks.extend(host.addresses().filter(|router| self.addresses.contains(router)).map(|router| {
                 let text = format!(

@@ -2,7 +2,7 @@
 
 use super::shared::{
     Complaint, answered, complaint, firewall, is_configured_end, kernel_addresses, kernel_mtu, kernel_routes,
-    own_input, refused_lately, restarted,
+    own_input, refused_lately, restarted, route_get,
 };
 use super::{Facts, Finding, Longest, Step};
 use crate::resolve::Discard;
@@ -227,7 +227,11 @@ fn rs_sent(facts: &Facts) -> Finding {
                 Some(what) => format!("this machine lacks {what}"),
                 None => format!("no IPv4 address of this machine leads to {routers}"),
             };
-            Finding::bad(Step::RsSent, cause, format!("give this machine an IPv4 route: see ip route get {first}"))
+            Finding::bad(
+                Step::RsSent,
+                cause,
+                format!("give this machine an IPv4 route: see {}", route_get(facts, first)),
+            )
         } else {
             let cause = format!("this machine no longer has the IPv4 address {}", list(wanted));
             let again = format!("ip address add {}/LEN dev DEV", list(wanted));
@@ -239,7 +243,7 @@ fn rs_sent(facts: &Facts) -> Finding {
     }
     if facts.unsent.unreachable > 0 && status.prl.iter().all(|row| !answers(facts, row)) {
         let cause = format!("the kernel has no IPv4 route to {routers} from {}", list(&status.locators));
-        return Finding::bad(Step::RsSent, cause, format!("give this machine one: see ip route get {first}"));
+        return Finding::bad(Step::RsSent, cause, format!("give this machine one: see {}", route_get(facts, first)));
     }
     let is_asked = |row: &PotentialRouterStatus| answers(facts, row) || row.attempts > 0;
     let from = list(&status.locators);
@@ -345,7 +349,7 @@ fn icmpv4(facts: &Facts, row: &PotentialRouterStatus) -> Option<Finding> {
         Complaint::Unreachable => Finding::bad(
             Step::RaSeen,
             format!("{router} cannot be reached: {from} says host or network unreachable{}", origin(row)),
-            format!("switch the router on, or correct its address; see ping {router} and ip route get {router}"),
+            format!("switch the router on, or correct its address; see ping {router} and {}", route_get(facts, router)),
         ),
     })
 }

@@ -2,7 +2,7 @@
 
 use super::shared::{
     Complaint, LATELY, answered, carried, complaint, firewall, has_begun_anew, input_fix, kernel_addresses, kernel_mtu,
-    kernel_routes, own_input, refused_lately, restarted, with_flag,
+    kernel_routes, own_input, refused_lately, restarted, route_get, with_flag,
 };
 use super::{Facts, Finding, Step};
 use crate::service::dotted;
@@ -269,7 +269,7 @@ fn other_end(facts: &Facts, remote: Ipv4Addr) -> Finding {
             Complaint::Unreachable => Finding::bad(
                 Step::Peer,
                 format!("{remote} cannot be reached: {from} says host or network unreachable"),
-                format!("switch it on, or correct its address; see ping {remote} and ip route get {remote}"),
+                format!("switch it on, or correct its address; see ping {remote} and {}", route_get(facts, remote)),
             ),
         };
     }

@@ -3,8 +3,9 @@
 use super::{Facts, Finding, Probe, Rival, Step};
 use crate::service::dotted;
 use crate::service::evidence::{Icmpv4Heard, RefusedFrom};
-use crate::service::status::Address;
+use crate::service::status::{Address, OuterStatus};
 use isatap_core::configured::link_local;
+use std::fmt::Display;
 use std::net::Ipv4Addr;
 
 /// The command that started the daemon, with an option added or set.
@@ -104,6 +105,12 @@ pub(super) fn complaint(facts: &Facts, about: Ipv4Addr, age: u64) -> Option<(Com
         _ => return None,
     };
     Some((complaint, heard))
+}
+
+/// The command that shows how outer packets go to `address`.
+pub(super) fn route_get(facts: &Facts, address: impl Display) -> String {
+    let options = facts.evidence.status.outer.as_ref().map(OuterStatus::route_options);
+    format!("ip route get {address}{}", options.unwrap_or_default())
 }
 
 /// What has been carried while the doctor looked.

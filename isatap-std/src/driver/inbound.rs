@@ -24,9 +24,13 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         }
         let now = self.clock.now();
         let mut delivered = Vec::with_capacity(self.received.len());
-        for (number, (buffer, Arrival { outer, range, refused })) in self.received.packets().enumerate() {
+        for (number, (buffer, Arrival { outer, range, interface, refused })) in self.received.packets().enumerate() {
+            let packet = buffer.get(range.clone()).unwrap_or_default();
+            if !self.out.came_by(*interface, &*self.machine, outer, packet) {
+                continue;
+            }
             if let Some(tap) = &mut self.out.tap {
-                tap.record(outer, &[buffer.get(range.clone()).unwrap_or_default()]);
+                tap.record(outer, &[packet]);
             }
             let Ok(mut packet) = PacketMut::new(buffer, range.clone()) else { continue };
             let verdict = match *refused {

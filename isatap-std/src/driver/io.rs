@@ -5,7 +5,7 @@ use super::{Source, Watcher};
 use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::offload::{Joined, VirtioHeader};
-use crate::proto41_socket::{Icmpv4Error, OuterPacket, Proto41Socket, ReceiveBatch, SendCounters, SendFailure};
+use crate::proto41_socket::{Bound, Icmpv4Error, OuterPacket, Proto41Socket, ReceiveBatch, SendCounters, SendFailure};
 use crate::tun::{Received, Tun};
 use std::io;
 use std::net::Ipv4Addr;
@@ -32,7 +32,16 @@ pub trait OuterSocket {
 
     /// The MTU of the device by which a packet to `destination` would leave, in bytes;
     /// `None` when that cannot be found out.
-    fn device_mtu(&self, destination: Ipv4Addr) -> Option<u16>;
+    fn device_mtu(&self, destination: Ipv4Addr, bound: Bound) -> Option<u16>;
+
+    /// See [`Proto41Socket::listen`]; others know no devices.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn listen(&mut self, _interfaces: &[u32], _watcher: &Watcher) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Says from now on when there are [packets](Source::Packets) and [ICMPv4
     /// errors](Source::Icmpv4).
@@ -91,11 +100,15 @@ impl OuterSocket for Proto41Socket {
         Proto41Socket::receive_icmpv4(self, buffer)
     }
 
-    fn device_mtu(&self, destination: Ipv4Addr) -> Option<u16> {
+    fn device_mtu(&self, destination: Ipv4Addr, bound: Bound) -> Option<u16> {
         // Asked for a packet that was just refused, and the core's estimate keeps the next
         // ones from being sent: too rare to keep a socket open for.
-        let path = Netlink::open().ok()?.ipv4_path(destination).ok()?;
+        let path = Netlink::open().ok()?.ipv4_path_of(destination, bound).ok()?;
         Some(u16::try_from(path.mtu).unwrap_or(u16::MAX))
+    }
+
+    fn listen(&mut self, interfaces: &[u32], watcher: &Watcher) -> Result<(), Error> {
+        Proto41Socket::listen(self, interfaces, |opened| watcher.watch(opened, Source::Packets))
     }
 
     fn watch(&mut self, watcher: &Watcher) -> Result<(), Error> {

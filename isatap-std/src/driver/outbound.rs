@@ -4,7 +4,7 @@ use super::parking::Way;
 use super::{Device, Driver, OUTBOUND_BYTES, OUTBOUND_PACKETS, OuterSocket, deleted, is_deleted};
 use crate::error::Error;
 use crate::offload::{BUFFER_LEN, Segments, VirtioHeader};
-use crate::proto41_socket::{OuterPacket, SendFailure, local_fragmentation_needed};
+use crate::proto41_socket::{Bound, OuterPacket, SendFailure, local_fragmentation_needed};
 use isatap_core::engine::{Machine, Verdict};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::proto41::Outer;
@@ -19,12 +19,18 @@ pub(super) struct Outgoing {
     inner: Range<usize>,
     header: VirtioHeader,
     outer: Outer,
+    bound: Bound,
 }
 
 impl Outgoing {
     /// `packet` lies in the slab's buffer of that number.
-    pub(super) fn new(buffer: usize, packet: &PacketMut<'_>, header: VirtioHeader, outer: Outer) -> Self {
-        Self { buffer, inner: packet.range(), header, outer }
+    pub(super) fn new(
+        buffer: usize,
+        packet: &PacketMut<'_>,
+        header: VirtioHeader,
+        (outer, bound): (Outer, Bound),
+    ) -> Self {
+        Self { buffer, inner: packet.range(), header, outer, bound }
     }
 }
 
@@ -65,8 +71,9 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             packet.set_link(Some(link));
             let verdict = self.machine.encapsulate(now, &mut packet);
             port.counters.count_verdict(&verdict);
-            if let Verdict::Tunnel { outer, .. } = verdict {
-                self.outgoing.push(Outgoing::new(buffer_number, &packet, received.header, outer));
+            if let Verdict::Tunnel { link, outer } = verdict {
+                let how = (outer, self.out.bound_of(link));
+                self.outgoing.push(Outgoing::new(buffer_number, &packet, received.header, how));
             } else if let Verdict::Hold { ticket } = verdict {
                 let way = Way::Device { link, header: received.header };
                 let lost = self.parked.park(ticket, way, &packet);
@@ -128,7 +135,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// The kernel has refused a packet that is larger than the device underneath takes, and
     /// no router will say so: we do, in its words.
     fn too_big(&mut self, refused: TooBig, destination: Ipv4Addr) {
-        let Some(mtu) = self.out.socket.device_mtu(destination) else { return };
+        let Some(mtu) = self.out.socket.device_mtu(destination, refused.bound) else { return };
         let Some(space) = self.scratch.get_mut(HEADROOM..) else { return };
         let datagram = refused.datagram();
         if let Some(length) = local_fragmentation_needed(&datagram, mtu, space) {
@@ -141,6 +148,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
 #[derive(Clone, Debug)]
 struct TooBig {
     outer: Outer,
+    bound: Bound,
     quote: Vec<u8>,
     // What was not kept, as zeros that no quote reaches.
     rest: Vec<u8>,
@@ -152,11 +160,11 @@ impl TooBig {
     fn of(datagram: &OuterPacket<'_>) -> Self {
         let quote: Vec<u8> = datagram.headers.iter().chain(datagram.payload).copied().take(Self::QUOTE).collect();
         let rest = vec![0; datagram.len() - quote.len()];
-        Self { outer: datagram.outer, quote, rest }
+        Self { outer: datagram.outer, bound: datagram.bound, quote, rest }
     }
 
     fn datagram(&self) -> OuterPacket<'_> {
-        OuterPacket { outer: self.outer, headers: &self.quote, payload: &self.rest }
+        OuterPacket { outer: self.outer, bound: self.bound, headers: &self.quote, payload: &self.rest }
     }
 }
 
@@ -164,7 +172,7 @@ impl TooBig {
 struct Work<'a> {
     queue: std::slice::Iter<'a, Outgoing>,
     slab: &'a [u8],
-    current: Option<(Segments<'a>, &'a [u8], &'a Outer)>,
+    current: Option<(Segments<'a>, &'a [u8], &'a Outgoing)>,
     malformed: u64,
 }
 
@@ -175,10 +183,11 @@ impl<'a> Work<'a> {
         'a: 'h,
     {
         loop {
-            if let Some((segments, packet, outer)) = &mut self.current {
+            if let Some((segments, packet, of)) = &mut self.current {
                 if let Some(segment) = segments.next_header(header) {
                     return Some(OuterPacket {
-                        outer: **outer,
+                        outer: of.outer,
+                        bound: of.bound,
                         headers: header.get(..segment.header_len).unwrap_or_default(),
                         payload: packet.get(segment.payload).unwrap_or_default(),
                     });
@@ -189,12 +198,16 @@ impl<'a> Work<'a> {
             let begin = next.buffer * BUFFER_LEN;
             let packet = self.slab.get(begin + next.inner.start..begin + next.inner.end).unwrap_or_default();
             match Segments::new(packet, &next.header) {
-                Ok(segments) => self.current = Some((segments, packet, &next.outer)),
+                Ok(segments) => self.current = Some((segments, packet, next)),
                 Err(_) => self.malformed += 1,
             }
         }
     }
 }
 
-const NOTHING: OuterPacket<'static> =
-    OuterPacket { outer: Outer::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED), headers: &[], payload: &[] };
+const NOTHING: OuterPacket<'static> = OuterPacket {
+    outer: Outer::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED),
+    bound: Bound { mark: 0, interface: 0 },
+    headers: &[],
+    payload: &[],
+};

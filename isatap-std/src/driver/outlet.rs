@@ -4,7 +4,7 @@
 use super::tap::Tap;
 use super::{Device, IoCounters, OuterSocket};
 use crate::offload::{Coalescer, VirtioHeader};
-use crate::proto41_socket::OuterPacket;
+use crate::proto41_socket::{Bound, OuterPacket};
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Machine, Verdict, Via};
 use isatap_core::packet::{LinkId, PacketMut};
@@ -28,6 +28,7 @@ pub(super) struct LinkDevice<D> {
     pub(super) device: D,
     pub(super) coalescer: Coalescer,
     pub(super) counters: Counters<u64>,
+    pub(super) bound: Bound,
 }
 
 impl<S, D> Outlet<S, D> {
@@ -41,6 +42,24 @@ impl<S, D> Outlet<S, D> {
         match &self.ports[..] {
             [only] => Some(only.link),
             _ => machine.addressee(outer, packet),
+        }
+    }
+
+    /// How packets of `link` leave and come.
+    pub(super) fn bound_of(&self, link: LinkId) -> Bound {
+        self.ports.iter().find(|port| port.link == link).map(|port| port.bound).unwrap_or_default()
+    }
+
+    /// Whether a packet came by a device that its link takes packets from. Sockets of one device and of
+    /// all have a copy each of what came by that device: one of them counts.
+    pub(super) fn came_by<M: Machine>(&self, interface: u32, machine: &M, outer: &Outer, packet: &[u8]) -> bool {
+        if self.ports.iter().all(|port| port.bound.interface == interface) {
+            return true;
+        }
+        match self.addressee(machine, outer, packet) {
+            Some(link) => self.bound_of(link).interface == interface,
+            // Nobody's is counted once, too.
+            None => interface == 0 || self.ports.iter().all(|port| port.bound.interface != 0),
         }
     }
 
@@ -59,8 +78,8 @@ impl<S: OuterSocket, D: Device> Outlet<S, D> {
     /// what is for a link without one. Drops are counted by the machine.
     pub(super) fn carry_out(&mut self, verdict: &Verdict, packet: &PacketMut<'_>, fallback: Option<LinkId>) {
         match verdict {
-            Verdict::Tunnel { outer, .. } | Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } => {
-                self.send(&OuterPacket::new(*outer, packet.as_slice()));
+            Verdict::Tunnel { link, outer } | Verdict::Answer { via: Via::Tunnel { link, outer }, .. } => {
+                self.send(&OuterPacket::new(*outer, packet.as_slice()).bound(self.bound_of(*link)));
             }
             Verdict::Deliver { link, .. }
             | Verdict::Native { link, .. }

@@ -48,8 +48,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                     let lost = self.parked.park(ticket, way, &packet);
                     self.out.counters.not_kept += u64::try_from(lost).unwrap_or_default();
                 }
-                (Verdict::Tunnel { outer, .. }, Way::Device { header, .. }) => {
-                    let outgoing = Outgoing::new(0, &packet, header, outer);
+                (Verdict::Tunnel { link, outer }, Way::Device { header, .. }) => {
+                    let outgoing = Outgoing::new(0, &packet, header, (outer, self.out.bound_of(link)));
                     self.outgoing.clear();
                     self.outgoing.push(outgoing);
                     self.send_batch();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::offload::{Joined, PartialChecksum, SegmentKind, Segmentation, VirtioHeader, oracle};
-use crate::proto41_socket::{Icmpv4Error, SendCounters, SendFailure};
+use crate::proto41_socket::{Bound, Icmpv4Error, SendCounters, SendFailure};
 use crate::tun::Received;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Entropy, Event, Ticket, Transmit};
@@ -158,7 +158,7 @@ impl OuterSocket for Socket {
         Ok(None)
     }
 
-    fn device_mtu(&self, _: Ipv4Addr) -> Option<u16> {
+    fn device_mtu(&self, _: Ipv4Addr, _: Bound) -> Option<u16> {
         Some(1300)
     }
 

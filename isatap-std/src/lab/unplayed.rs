@@ -53,6 +53,13 @@ pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {
             "leave it out; write local, one of the node's IPv4 addresses",
         );
     }
+    let binding = link.binding();
+    if binding.mark != 0 {
+        add("mark", &binding.mark, "the lab's nodes have no policy routing", "leave it out");
+    }
+    if let Some(device) = &binding.device {
+        add("bind-device", device, "the lab's nodes have no IPv4 devices", "leave it out");
+    }
     match link {
         LinkSpec::IsatapHost(host) if host.legacy_name => {
             add("legacy-name", &host.legacy_name, "the lab knows the name isatap only", "leave it out");

@@ -1,6 +1,7 @@
 //! Routes through a device, and the way to an IPv4 destination.
 
 use super::{Device, Netlink, PROTOCOL, gone, parse, seconds};
+use crate::device::Bound;
 use crate::error::Error;
 use isatap_core::prefix::Ipv6Prefix;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REQUEST};
@@ -165,6 +166,15 @@ impl Netlink {
     ///
     /// There is no route.
     pub fn ipv4_path(&self, destination: Ipv4Addr) -> Result<Ipv4Path, Error> {
+        self.ipv4_path_of(destination, Bound::default())
+    }
+
+    /// The same of packets with a mark, or by one device.
+    ///
+    /// # Errors
+    ///
+    /// As [`ipv4_path`](Self::ipv4_path).
+    pub fn ipv4_path_of(&self, destination: Ipv4Addr, bound: Bound) -> Result<Ipv4Path, Error> {
         let refused = |error| {
             Error::refused("find the IPv4 route to", destination, error)
                 .with_advice("check the IPv4 network (ip route get), or name the local address")
@@ -173,6 +183,12 @@ impl Netlink {
         message.header.address_family = AddressFamily::Inet;
         message.header.destination_prefix_length = 32;
         message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(destination)));
+        if bound.interface != 0 {
+            message.attributes.push(RouteAttribute::Oif(bound.interface));
+        }
+        if bound.mark != 0 {
+            message.attributes.push(RouteAttribute::Mark(bound.mark));
+        }
         let answer = self.transport.request(RouteNetlinkMessage::GetRoute(message), NLM_F_REQUEST).map_err(refused)?;
         let found = answer.iter().find_map(parse::ipv4_path_of);
         let (source, interface, mtu, gateway) = found.ok_or_else(|| {

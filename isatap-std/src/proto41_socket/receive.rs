@@ -31,6 +31,8 @@ pub struct Arrival {
     pub outer: Outer,
     /// Where in its buffer the rest of the packet is; [`HEADROOM`] and more is free before it.
     pub range: Range<usize>,
+    /// The interface index of the device that its socket is bound to; 0: of one that takes all.
+    pub interface: u32,
     /// Why nobody is to take it: its header has a source route, which the kernel lets in where
     /// somebody allowed that (`accept_source_route`).
     pub refused: Option<DropReason>,
@@ -98,16 +100,18 @@ impl ReceiveBatch {
     pub(crate) fn occupy(&mut self, outer: Outer, length: usize) {
         if self.arrivals.len() < self.capacity {
             let range = HEADROOM..(HEADROOM + length).min(BUFFER_LEN);
-            self.arrivals.push(Arrival { outer, range, refused: None });
+            self.arrivals.push(Arrival { outer, range, interface: 0, refused: None });
         }
     }
 
-    pub(super) fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        self.arrivals.clear();
+    /// Receives at most so many more from a socket that is bound to this interface, or to none.
+    pub(super) fn fill(&mut self, socket: BorrowedFd<'_>, interface: u32, most: usize) -> io::Result<()> {
+        let before = self.arrivals.len();
         let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; MOST];
         let mut messages = [const { MaybeUninit::<libc::mmsghdr>::zeroed() }; MOST];
         let mut count = 0;
-        for ((buffer, part), message) in self.slab.chunks_exact_mut(BUFFER_LEN).zip(&mut parts).zip(&mut messages) {
+        let vacant = self.slab.chunks_exact_mut(BUFFER_LEN).skip(before).take(most);
+        for ((buffer, part), message) in vacant.zip(&mut parts).zip(&mut messages) {
             let space = buffer.get_mut(HEADROOM..).unwrap_or_default();
             let part = part.write(libc::iovec { iov_base: space.as_mut_ptr().cast(), iov_len: space.len() });
             // SAFETY: zeroed above, and a C struct of integers and nullable pointers,
@@ -135,17 +139,18 @@ impl ReceiveBatch {
             match Errno::result(result) {
                 Ok(received) => break usize::try_from(received).unwrap_or_default(),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Ok(0),
+                Err(Errno::EAGAIN) => return Ok(()),
                 Err(errno) => return Err(errno.into()),
             }
         };
-        for (buffer, message) in self.slab.chunks_exact(BUFFER_LEN).zip(&messages).take(received) {
+        for (buffer, message) in self.slab.chunks_exact(BUFFER_LEN).skip(before).zip(&messages).take(received) {
             // SAFETY: zeroed above, and the kernel wrote the first `received`.
             let length = unsafe { message.assume_init_ref() }.msg_len;
             let length = usize::try_from(length).unwrap_or_default();
-            self.arrivals.push(read(buffer.get(HEADROOM..).unwrap_or_default(), length));
+            let arrival = read(buffer.get(HEADROOM..).unwrap_or_default(), length);
+            self.arrivals.push(Arrival { interface, ..arrival });
         }
-        Ok(received)
+        Ok(())
     }
 }
 
@@ -159,7 +164,7 @@ fn read(bytes: &[u8], length: usize) -> Arrival {
     let Ok(header) = ipv4::Header::parse_quoted(bytes.get(..length).unwrap_or(bytes)) else {
         // The kernel hands out none.
         let outer = Outer::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
-        return Arrival { outer, range: end..end, refused: Some(DropReason::OuterMalformed) };
+        return Arrival { outer, range: end..end, interface: 0, refused: Some(DropReason::OuterMalformed) };
     };
     let outer = Outer {
         tos: header.tos(),
@@ -169,7 +174,7 @@ fn read(bytes: &[u8], length: usize) -> Arrival {
         ..Outer::new(header.source(), header.destination())
     };
     let refused = header.is_source_routed().then_some(DropReason::OuterSourceRoute);
-    Arrival { outer, range: HEADROOM + header.header_len()..end, refused }
+    Arrival { outer, range: HEADROOM + header.header_len()..end, interface: 0, refused }
 }
 
 /// What one call takes: more gains nothing, and 64 buffers are 4 MiB.
@@ -263,7 +268,7 @@ mod tests {
                 ..Outer::new(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2))
             };
             let (start, end) = (HEADROOM + 20 + options.len(), HEADROOM + packet.len());
-            assert_eq!(read(&packet, packet.len()), Arrival { outer, range: start..end, refused: None });
+            assert_eq!(read(&packet, packet.len()), Arrival { outer, range: start..end, interface: 0, refused: None });
         }
     }
 

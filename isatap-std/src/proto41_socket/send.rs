@@ -1,9 +1,10 @@
 //! Many packets in one system call, each with its own source, TOS and TTL.
 
+use super::Bound;
 use isatap_core::proto41::Outer;
 use isatap_core::wire::{icmpv4, ipv4, protocol};
 use nix::errno::Errno;
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::{fmt, ptr};
@@ -16,6 +17,8 @@ pub struct OuterPacket<'a> {
     /// The headers: the source an address of this host, a TTL of at least 1. The kernel chooses
     /// the Identification.
     pub outer: Outer,
+    /// The device that it is to leave by, and its mark. Not of UDP.
+    pub bound: Bound,
     /// The start of the packet, or all of it.
     pub headers: &'a [u8],
     /// The rest of the packet.
@@ -25,7 +28,13 @@ pub struct OuterPacket<'a> {
 impl<'a> OuterPacket<'a> {
     /// A packet in one part.
     pub fn new(outer: Outer, packet: &'a [u8]) -> Self {
-        Self { outer, headers: packet, payload: &[] }
+        Self { outer, bound: Bound::default(), headers: packet, payload: &[] }
+    }
+
+    /// The same, bound.
+    #[must_use]
+    pub fn bound(self, bound: Bound) -> Self {
+        Self { bound, ..self }
     }
 
     /// Length of what is behind the headers, in bytes.
@@ -55,6 +64,7 @@ pub enum SendFailure {
     /// more): the kernel does not tell these apart (`ENETUNREACH`, `EHOSTUNREACH`,
     /// `ENETDOWN`). Or the route leads to nobody: a broadcast address of one of this host's
     /// subnets, a route of type `prohibit` (`EACCES`).
+    /// Or the device that it is bound to is gone (`ENODEV`).
     Unreachable,
     /// What no packet may say: TTL 0, or a source that is no host's (`EINVAL`).
     Invalid,
@@ -81,7 +91,9 @@ impl From<Errno> for SendFailure {
             Errno::EMSGSIZE => Self::TooBig,
             Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => Self::Congested,
             Errno::EPERM => Self::NotPermitted,
-            Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ENETDOWN | Errno::EACCES => Self::Unreachable,
+            Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ENETDOWN | Errno::EACCES | Errno::ENODEV => {
+                Self::Unreachable
+            }
             Errno::EINVAL => Self::Invalid,
             other => Self::Other(other as i32),
         }
@@ -143,6 +155,8 @@ struct Control {
     source: ControlMessage<libc::in_pktinfo>,
     tos: ControlMessage<libc::c_int>,
     ttl: ControlMessage<libc::c_int>,
+    // Last: what has none is handed over without it.
+    mark: ControlMessage<u32>,
 }
 
 // The layout above is what the kernel's macros compute, on this platform too.
@@ -158,9 +172,9 @@ const _: () = {
 
 impl<T> ControlMessage<T> {
     /// Field by field: the padding stays what it was.
-    fn set(&mut self, kind: libc::c_int, data: T) {
+    fn set(&mut self, level: libc::c_int, kind: libc::c_int, data: T) {
         self.header.cmsg_len = (size_of::<libc::cmsghdr>() + size_of::<T>()) as _;
-        self.header.cmsg_level = libc::IPPROTO_IP;
+        self.header.cmsg_level = level;
         self.header.cmsg_type = kind;
         self.data = data;
     }
@@ -178,14 +192,20 @@ impl Control {
         };
         let address = |address: Ipv4Addr| libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) };
         let source = libc::in_pktinfo {
-            ipi_ifindex: 0,
+            ipi_ifindex: datagram.bound.interface as _,
             ipi_spec_dst: address(datagram.outer.source),
             ipi_addr: address(Ipv4Addr::UNSPECIFIED),
         };
-        control.source.set(libc::IP_PKTINFO, source);
-        control.tos.set(libc::IP_TOS, datagram.outer.tos.into());
-        control.ttl.set(libc::IP_TTL, datagram.outer.ttl.into());
+        control.source.set(libc::IPPROTO_IP, libc::IP_PKTINFO, source);
+        control.tos.set(libc::IPPROTO_IP, libc::IP_TOS, datagram.outer.tos.into());
+        control.ttl.set(libc::IPPROTO_IP, libc::IP_TTL, datagram.outer.ttl.into());
+        control.mark.set(libc::SOL_SOCKET, libc::SO_MARK, datagram.bound.mark);
         control
+    }
+
+    /// How much of it the kernel is handed: a mark takes a privilege, even that of 0.
+    fn length(datagram: &OuterPacket<'_>) -> usize {
+        if datagram.bound.mark == 0 { offset_of!(Self, mark) } else { size_of::<Self>() }
     }
 }
 
@@ -217,7 +237,7 @@ fn send_chunk<const N: usize>(socket: BorrowedFd<'_>, datagrams: &[OuterPacket<'
         header.msg_iov = part.as_mut_ptr();
         header.msg_iovlen = part.len() as _;
         header.msg_control = ptr::from_mut(control).cast();
-        header.msg_controllen = size_of::<Control>() as _;
+        header.msg_controllen = Control::length(datagram) as _;
         count += 1;
     }
     loop {
@@ -253,7 +273,8 @@ mod tests {
 
     fn datagram<'a>(headers: &'a [u8], payload: &'a [u8]) -> OuterPacket<'a> {
         let ends = Outer::new(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 1));
-        OuterPacket { outer: Outer { tos: 0xb9, dont_fragment: true, ..ends }, headers, payload }
+        let outer = Outer { tos: 0xb9, dont_fragment: true, ..ends };
+        OuterPacket { outer, bound: Bound { mark: 0x1234, interface: 7 }, headers, payload }
     }
 
     /// The kernel is handed every byte of them: the padding of a message too, which is what
@@ -274,20 +295,27 @@ mod tests {
             bytes(&memory)
         });
         assert_eq!(written[0], written[1]);
-        let message = |kind: libc::c_int, data: &[u8]| {
+        let message = |level: libc::c_int, kind: libc::c_int, data: &[u8]| {
             let mut bytes = (size_of::<libc::cmsghdr>() + data.len()).to_ne_bytes().to_vec();
             bytes.resize(size_of::<libc::cmsghdr>() - 8, 0);
-            bytes.extend([libc::IPPROTO_IP.to_ne_bytes(), kind.to_ne_bytes()].concat());
+            bytes.extend([level.to_ne_bytes(), kind.to_ne_bytes()].concat());
             bytes.extend(data);
             bytes.resize(bytes.len().next_multiple_of(size_of::<usize>()), 0);
             bytes
         };
         let expected = [
-            message(libc::IP_PKTINFO, &[0, 0, 0, 0, 192, 0, 2, 1, 0, 0, 0, 0]),
-            message(libc::IP_TOS, &0xb9_i32.to_ne_bytes()),
-            message(libc::IP_TTL, &64_i32.to_ne_bytes()),
+            message(
+                libc::IPPROTO_IP,
+                libc::IP_PKTINFO,
+                &[&7_i32.to_ne_bytes()[..], &[192, 0, 2, 1, 0, 0, 0, 0]].concat(),
+            ),
+            message(libc::IPPROTO_IP, libc::IP_TOS, &0xb9_i32.to_ne_bytes()),
+            message(libc::IPPROTO_IP, libc::IP_TTL, &64_i32.to_ne_bytes()),
+            message(libc::SOL_SOCKET, libc::SO_MARK, &0x1234_u32.to_ne_bytes()),
         ];
         assert_eq!(std::mem::take(&mut written[0]), expected.concat());
+        assert_eq!(Control::length(&datagram), LEN);
+        assert_eq!(Control::length(&datagram.bound(Bound::default())), expected[..3].concat().len());
     }
 
     #[test]
@@ -324,6 +352,7 @@ mod tests {
             (Errno::ENETUNREACH, SendFailure::Unreachable),
             (Errno::EHOSTUNREACH, SendFailure::Unreachable),
             (Errno::EACCES, SendFailure::Unreachable),
+            (Errno::ENODEV, SendFailure::Unreachable),
             (Errno::EINVAL, SendFailure::Invalid),
             (Errno::EIO, SendFailure::Other(libc::EIO)),
         ] {

@@ -25,6 +25,7 @@ pub(crate) use self::plan::{check_here, check_ports};
 use self::upstream::Upstream;
 use super::role::{self, View};
 use super::{LinkEvent, Linux, LocatorSource, Notice, Observer, Service};
+use crate::device::Binding;
 use crate::driver::attachment::Changes;
 use crate::driver::{Driver, Watcher};
 use crate::entropy::OsEntropy;
@@ -158,12 +159,12 @@ impl Proto41Role {
     }
 
     /// What it starts with; a name has brought no router yet.
-    fn find(&self, netlink: &Netlink) -> Result<super::Found, Error> {
+    fn find(&self, netlink: &Netlink, binding: &Binding) -> Result<super::Found, Error> {
         let router = match self {
             Proto41Role::Host(host) => host.routers.first().copied(),
             Proto41Role::Fixed(_) => None,
         };
-        role::Role::locators(self).find(netlink, router)
+        role::Role::locators(self).find(netlink, router, binding)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::status::Status;
 use super::{LinkEvent, Notice, Observer, Service};
+use crate::device::{Binding, Bound};
 use crate::driver::attachment::{Attachment, Changes};
 use crate::driver::{Driver, OuterSocket};
 use crate::error::Error;
@@ -149,6 +150,7 @@ pub(crate) struct Environment<'n, R: Role> {
     pub(super) attachment: &'n mut Attachment,
     /// The IPv4 addresses that the link sends from, as they were found last.
     pub(super) found: &'n mut Found,
+    pub(super) binding: &'n Binding,
     pub(super) netlink: &'n Netlink,
     pub(super) common: &'n mut R::Common,
     pub(super) observer: &'n Observer,
@@ -173,7 +175,11 @@ impl<R: Role> Environment<'_, R> {
 
     /// Finds the IPv4 addresses anew; gives what was found before.
     pub(super) fn find(&mut self, source: &LocatorSource, router: Option<Ipv4Addr>) -> Result<Found, Error> {
-        let mut found = source.find(self.netlink, router)?;
+        let mut found = source.find(self.netlink, router, self.binding)?;
+        let bound = Bound { mark: self.binding.mark, interface: found.interface };
+        if let Err(error) = self.driver.bind(self.id, bound) {
+            self.warn(error.to_string());
+        }
         for warning in self.common.follow(self.now, self.id, &mut found.locators) {
             self.warn(warning);
         }

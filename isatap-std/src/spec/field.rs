@@ -85,6 +85,12 @@ macro_rules! spec {
             ecn: Option<$crate::spec::Ecn> ["MODE"];
             /// Find the path MTU by DF and ICMPv4.
             path_mtu_discovery: bool, unless("no-path-mtu-discovery");
+            /// Mark outer packets for the firewall and policy routing of this machine, as ip rule fwmark
+            /// matches it: 0x1 to 0xffffffff.
+            mark: Option<$crate::spec::Mark> ["MARK"];
+            /// Send outer packets by this device, whatever the IPv4 routes say, and take none that came by
+            /// another: a VRF, or an interface. While it is not there, the link waits.
+            bind_device: Option<String> ["DEV"];
             /// The metric of routes through the device; native ones have 1024.
             metric: u32 ["N"] = $crate::spec::DEFAULT_METRIC;
             /// Record outer packets into this file, for Wireshark or tcpdump.
@@ -92,13 +98,16 @@ macro_rules! spec {
         } }
 
         impl $name {
-            pub(super) fn outer(&self) -> $crate::spec::outer::OuterFields {
+            pub(super) fn outer(&self) -> $crate::spec::outer::OuterFields<'_> {
                 $crate::spec::outer::OuterFields {
+                    dev: &self.dev,
                     mtu: self.mtu,
                     ttl: self.ttl,
                     tos: self.tos,
                     ecn: self.ecn,
                     path_mtu_discovery: self.path_mtu_discovery,
+                    mark: self.mark.unwrap_or_default(),
+                    bind_device: self.bind_device.as_deref(),
                 }
             }
 
@@ -107,6 +116,7 @@ macro_rules! spec {
                 self.mtu.get_or_insert(base.link_mtu);
                 self.tos.get_or_insert($crate::spec::Tos(base.tos));
                 self.ecn.get_or_insert($crate::spec::Ecn(base.ecn));
+                self.mark.get_or_insert_default();
             }
         }
     };

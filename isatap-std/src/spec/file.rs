@@ -247,7 +247,7 @@ macro_rules! by_text_or_number {
     )*};
 }
 
-by_text_or_number!(super::Bind, super::Listen, super::Target, super::Tos, super::Ttl);
+by_text_or_number!(super::Bind, super::Listen, super::Mark, super::Target, super::Tos, super::Ttl);
 
 /// What [`FromStr`] makes of a text.
 ///

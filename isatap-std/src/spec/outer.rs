@@ -1,12 +1,14 @@
-//! What the outer packets of a tunnel say, [RFC 4213 §3, RFC 6040]
+//! What the outer packets of a tunnel say, and how they leave. [RFC 4213 §3, RFC 6040]
 
-use super::{LARGEST_MTU, Refusals};
+use super::{LARGEST_MTU, Refusals, check_device};
+use crate::device::Binding;
 use crate::error::Error;
 use isatap_core::link::{OuterPolicy, TtlMode};
 use isatap_core::proto41::ecn::{EcnMode, TosMode};
 use isatap_core::proto41::mtu::MtuMode;
 use isatap_core::wire::ipv6::MINIMUM_MTU;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 /// What takes over a field of the inner packet, as Linux calls it.
@@ -109,6 +111,24 @@ impl fmt::Display for Ecn {
     }
 }
 
+/// A mark of packets for this machine's firewall and policy routing: `0x10`, or `16`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Mark(pub u32);
+
+impl FromStr for Mark {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        number(text).map(Self).ok_or("write 0x0 to 0xffffffff, or the same in decimal digits")
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
 /// With `0x` in front, or in decimal digits: `+5` is none.
 fn number(text: &str) -> Option<u32> {
     let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |digits| (digits, 16));
@@ -118,15 +138,18 @@ fn number(text: &str) -> Option<u32> {
 
 /// The fields that every tunnel has.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OuterFields {
+pub(super) struct OuterFields<'s> {
+    pub(super) dev: &'s str,
     pub(super) mtu: Option<u16>,
     pub(super) ttl: Ttl,
     pub(super) tos: Option<Tos>,
     pub(super) ecn: Option<Ecn>,
     pub(super) path_mtu_discovery: bool,
+    pub(super) mark: Mark,
+    pub(super) bind_device: Option<&'s str>,
 }
 
-impl OuterFields {
+impl OuterFields<'_> {
     /// `base`, changed as they say.
     pub(super) fn policy(&self, base: OuterPolicy) -> OuterPolicy {
         let mut policy = base;
@@ -140,6 +163,10 @@ impl OuterFields {
         policy
     }
 
+    pub(super) fn binding(&self) -> Binding {
+        Binding { mark: self.mark.0, device: self.bind_device.map(str::to_owned) }
+    }
+
     pub(super) fn check(&self, refusals: &mut Refusals) {
         if let Some(mtu) = self.mtu.filter(|mtu| !(MINIMUM_MTU..=LARGEST_MTU).contains(mtu)) {
             let why = format!("a tunnel carries {MINIMUM_MTU} to {LARGEST_MTU} bytes");
@@ -151,6 +178,15 @@ impl OuterFields {
         }
         if let Some(Tos(TosMode::Fixed(dscp))) = self.tos.filter(|tos| matches!(tos.0, TosMode::Fixed(64..))) {
             refusals.add("tos", Error::usage("set the DSCP", dscp, "it has six bits").with_advice("write 0 to 63"));
+        }
+        let Some(device) = self.bind_device else { return };
+        refusals.note("bind-device", check_device(device));
+        if device.parse::<Ipv4Addr>().is_ok() {
+            let error = Error::usage("bind to the device", device, "it is an address");
+            refusals.add("bind-device", error.with_advice("give it as local instead of bind-device"));
+        } else if device == self.dev {
+            let error = Error::usage("bind to the device", device, "it is the tunnel's own");
+            refusals.add("bind-device", error.with_advice("name the VRF or the device that leads to the other end"));
         }
     }
 }
@@ -188,7 +224,13 @@ mod tests {
     }
 
     #[test]
-    fn times_to_live_are_read_as_they_are_written() {
+    fn marks_and_times_to_live_are_read_as_they_are_written() {
+        for (text, mark) in [("0", 0), ("16", 16), ("0x10", 16), ("0xffffffff", u32::MAX), ("4294967295", u32::MAX)] {
+            assert_eq!(text.parse::<Mark>(), Ok(Mark(mark)));
+        }
+        for wrong in ["", "0x", "-1", "+1", "0x100000000", "4294967296", "1/0xff", "x"] {
+            assert!(wrong.parse::<Mark>().is_err(), "{wrong}");
+        }
         for (text, ttl) in [("inherit", TtlMode::CopyHopLimit), ("1", TtlMode::Fixed(1)), ("255", TtlMode::Fixed(255))]
         {
             let read: Ttl = text.parse().unwrap();

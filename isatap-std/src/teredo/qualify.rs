@@ -4,6 +4,7 @@
 use super::filtering::{Question, nat_name};
 use super::secrets::Secrets;
 use super::stage_name;
+use crate::device::Binding;
 use crate::driver::{Driver, Poller};
 use crate::error::Error;
 use crate::locators::LocatorSource;
@@ -104,7 +105,7 @@ pub fn qualify(server: &ServerName, options: &QualifyOptions) -> Result<Report, 
         report.reason = Some(error.to_string());
         return Ok(report);
     }
-    let found = LocatorSource::TowardRouter.find(&Netlink::open()?, Some(address))?;
+    let found = LocatorSource::TowardRouter.find(&Netlink::open()?, Some(address), &Binding::default())?;
     let Some(locator) = found.locators.first().copied() else {
         report.reason = Some("no IPv4 route to the server".to_owned());
         return Ok(report);

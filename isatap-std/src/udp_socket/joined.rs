@@ -79,7 +79,7 @@ mod tests {
     fn datagram<'a>(to: u8, bytes: &'a [u8]) -> OuterPacket<'a> {
         let (headers, payload) = bytes.split_at(bytes.len() / 2);
         let at = |last, port| SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), port);
-        OuterPacket { outer: Outer::udp(at(1, 1), at(to, 2)), headers, payload }
+        OuterPacket { headers, payload, ..OuterPacket::new(Outer::udp(at(1, 1), at(to, 2)), &[]) }
     }
 
     #[test]

@@ -140,6 +140,10 @@ fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {
             "node.toml:4:7: cannot set the time to live 0: nothing would leave this machine; write 1 to 255, or inherit",
         ),
         (
+            "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nbind-device = \"tun6in4\"\n",
+            "node.toml:4:15: cannot bind to the device tun6in4: it is the tunnel's own; name the VRF or the device that leads",
+        ),
+        (
             "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nttl = 300\n",
             "node.toml:4:7: 300: write a whole number from 1 to 255, or inherit",
         ),

@@ -127,6 +127,7 @@ fn a_wrong_value_is_told_what_to_write_instead() {
         (TUNNEL, "--tos", "0xb9", "the two lowest bits are those of ECN, which has a key of its own: write 0xb8"),
         (TUNNEL, "--tos", "af44", "write 0x00 to 0xfc, a name such as ef, af41 or cs6, or inherit"),
         (TUNNEL, "--ecn", "on", "expected normal or compatibility"),
+        (TUNNEL, "--mark", "1/0xff", "write 0x0 to 0xffffffff, or the same in decimal digits"),
         (ROUTER, "--router-lifetime", "30m", "write seconds without a unit: 1800"),
         (ROUTER, "--router-lifetime", "70000", "write a whole number of seconds from 0 to 65535"),
         // One of some.

@@ -8,6 +8,7 @@
 
 mod common;
 
+mod binding;
 mod captures;
 mod changes;
 mod compare_portproxy;

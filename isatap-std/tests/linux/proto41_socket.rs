@@ -16,7 +16,7 @@ fn open() -> Proto41Socket {
 }
 
 fn datagram(payload: &[u8]) -> OuterPacket<'_> {
-    OuterPacket { outer: Outer::new(A, B), headers: &[], payload }
+    OuterPacket { payload, ..OuterPacket::new(Outer::new(A, B), &[]) }
 }
 
 /// An IPv6 packet of that length without a next header; bytes all different.
@@ -84,7 +84,7 @@ fn tun_31_without_df_the_kernel_fragments_and_df_stays_clear() {
     let wire = Tap::on(&b);
     let inner = ipv6(1400);
     let outer = Outer { tos: 0xb9, ttl: 17, ..Outer::new(A, B) };
-    let sent = OuterPacket { outer, headers: &inner[..40], payload: &inner[40..] };
+    let sent = OuterPacket { payload: &inner[40..], ..OuterPacket::new(outer, &inner[..40]) };
     send_one(&sender, sent).unwrap();
     let packets = receive(&receiver);
     assert_eq!(packets.len(), 1);

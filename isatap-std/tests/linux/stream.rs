@@ -125,7 +125,7 @@ fn outbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen, buffer
                 break;
             };
             let (headers, payload) = (&header[..segment.header_len], &packet[segment.payload]);
-            datagrams.push(OuterPacket { outer, headers, payload });
+            datagrams.push(OuterPacket { payload, ..OuterPacket::new(outer, headers) });
         }
         socket.send(&datagrams, |_, _| {
             seen.lost.fetch_add(1, Ordering::Relaxed);

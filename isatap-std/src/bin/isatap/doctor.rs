@@ -111,7 +111,11 @@ fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Exam
     let index = system::kernel(device, |_| false)?.1;
     let mut rows = before.status.prl.clone();
     rows.sort_by_key(|row| !row.alive);
-    let targets = rows.iter().take(ROUTERS).map(|row| Target::router(row.address)).chain(Target::of(&before.status));
+    let targets = rows
+        .iter()
+        .take(ROUTERS)
+        .map(|row| Target::router(row.address, &before.status))
+        .chain(Target::of(&before.status));
     let probed = targets.filter_map(|target| Some((target, (device, index?))));
     let probes =
         probed.map(|(target, device)| probe::other_end(&target, device, before.status.mtu, deadline)).collect();

@@ -97,7 +97,9 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     let underlay = status.underlay_mtu.map(|mtu| format!(" over IPv4 mtu {mtu}")).unwrap_or_default();
     writeln!(out, "{}: {} {state} mtu {}{underlay}", status.dev, status.role, status.mtu)?;
     if let Some(outer) = &status.outer {
-        writeln!(out, "    outer packets: ttl {} tos {} ecn {}", outer.ttl, outer.tos, outer.ecn)?;
+        let mark = outer.mark.as_ref().map(|mark| format!(" mark {mark}")).unwrap_or_default();
+        let device = outer.bind_device.as_ref().map(|device| format!(" by {device} only")).unwrap_or_default();
+        writeln!(out, "    outer packets: ttl {} tos {} ecn {}{mark}{device}", outer.ttl, outer.tos, outer.ecn)?;
     }
     if let Some(device) = &status.yields_to {
         writeln!(out, "    rests: this machine has IPv6 by {device}")?;

@@ -44,11 +44,11 @@ impl Service<Proto41Role> {
         let id = self.driver.machine_mut().add(Box::new(interface), switches).map_err(full)?;
         let begin = || {
             if let Some(runtime) = runtime {
-                let found = role.find(&self.netlink)?;
+                let found = role.find(&self.netlink, &link.binding())?;
                 let addresses = (role.locators().fixed(), found.locators.as_slice());
                 self.common.claims.start(id, link.device(), runtime, ends(link, &role), addresses)?;
             }
-            self.attach(id, link.device(), link.metric(), role, claim)?;
+            self.attach(id, link, role, claim)?;
             self.with_interface(id, |interface, cx| link.tell(interface, cx)).unwrap_or(Ok(()))?;
             self.add_lans(id, link.lans(), runtime)
         };

@@ -55,7 +55,13 @@ fn full() -> Status {
         }),
         mtu: 1280,
         underlay_mtu: Some(1500),
-        outer: Some(OuterStatus { ttl: "inherit".to_owned(), tos: "0xb8".to_owned(), ecn: "normal".to_owned() }),
+        outer: Some(OuterStatus {
+            ttl: "inherit".to_owned(),
+            tos: "0xb8".to_owned(),
+            ecn: "normal".to_owned(),
+            mark: text(),
+            bind_device: text(),
+        }),
         routes: vec![RouteStatus {
             prefix: "::/0".to_owned(),
             via: Some(v6),

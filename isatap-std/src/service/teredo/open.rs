@@ -4,6 +4,7 @@ use super::LINK;
 use super::client::{self, ClientRole};
 use super::relay::{self, RelayRole};
 use super::server::{self, ServerRole};
+use crate::device::Binding;
 use crate::driver::Watcher;
 use crate::error::Error;
 use crate::netlink::Netlink;
@@ -120,7 +121,7 @@ fn server(link: &LinkSpec, spec: &TeredoServer, around: Surroundings<'_>) -> Res
     let netlink = Netlink::open()?;
     let mut config = spec.config();
     // Of two subnets neither is both addresses': no broadcast address is known then.
-    let found = source.find(&netlink, None)?.locators;
+    let found = source.find(&netlink, None, &Binding::default())?.locators;
     let subnet = |found: &Locator| Ipv4Prefix::new(found.address, found.subnet_length);
     let subnets: Vec<_> = found.iter().map(subnet).collect();
     config.subnet_length = match (found.first(), subnets.as_slice()) {
@@ -162,7 +163,7 @@ where
     if let Some(path) = link.pcap() {
         service.driver.record_on(path, around.recorded)?;
     }
-    service.attach(LINK, link.device(), link.metric(), role, claim)?;
+    service.attach(LINK, link, role, claim)?;
     service.settle()?;
     Ok(Box::new(service))
 }

@@ -8,8 +8,8 @@ use isatap_core::isatap::addr;
 use isatap_core::teredo::addr::SERVER_PORT;
 use isatap_core::{configured, sixtofour};
 use isatap_std::doctor::{Longest, Probe, TeredoAnswer, TeredoProbe};
-use isatap_std::service::status::Status;
-use isatap_std::spec::INHERIT;
+use isatap_std::service::status::{OuterStatus, Status};
+use isatap_std::spec::{INHERIT, Mark};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Headers in front of the payload of an ICMPv6 echo request.
@@ -20,35 +20,37 @@ const MINIMUM_MTU: u16 = 1280;
 /// Whom to ask by a ping through a tunnel.
 pub(super) struct Target {
     /// The other end of the tunnel.
-    pub(super) outer: Ipv4Addr,
+    pub(super) to: Ipv4Addr,
     /// Its addresses, one of which may answer.
     pub(super) inner: Vec<Ipv6Addr>,
     /// 1: who forwards instead of answering says so.
     pub(super) hop_limit: u32,
+    /// How the tunnel's packets go there, and so do plain ones.
+    outer: Option<OuterStatus>,
 }
 
 impl Target {
     /// The router of an ISATAP host.
-    pub(super) fn router(outer: Ipv4Addr) -> Self {
-        Self { outer, inner: vec![addr::link_local(outer)], hop_limit: 64 }
+    pub(super) fn router(to: Ipv4Addr, status: &Status) -> Self {
+        Self { to, inner: vec![addr::link_local(to)], hop_limit: 64, outer: status.outer.clone() }
     }
 
     /// The other end of what a device says of itself, if there is one that can be pinged.
     pub(super) fn of(status: &Status) -> Option<Self> {
         const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-        let outer = status.remote?;
+        let (to, outer) = (status.remote?, status.outer.clone());
         match status.role.as_str() {
             // Its link-local address may be of any form, and so may the others be: all nodes
             // of a link of two are the other one.
             "configured" => {
                 let vias = status.routes.iter().filter_map(|route| route.via);
-                let inner = [configured::link_local(outer), ALL_NODES].into_iter().chain(vias).collect();
-                Some(Self { outer, inner, hop_limit: 64 })
+                let inner = [configured::link_local(to), ALL_NODES].into_iter().chain(vias).collect();
+                Some(Self { to, inner, hop_limit: 64, outer })
             }
             // S64-35 [RFC 6343 §4.2.1]. Where the outer TTL were that hop limit, the first router would
             // answer for the relay.
-            "6to4-host-router" | "6to4-router" if status.outer.as_ref().is_none_or(|outer| outer.ttl != INHERIT) => {
-                Some(Self { outer, inner: vec![sixtofour::addr::relay(outer)], hop_limit: 1 })
+            "6to4-host-router" | "6to4-router" if outer.as_ref().is_none_or(|outer| outer.ttl != INHERIT) => {
+                Some(Self { to, inner: vec![sixtofour::addr::relay(to)], hop_limit: 1, outer })
             }
             _ => None,
         }
@@ -58,7 +60,7 @@ impl Target {
 /// What the other end answers: through the tunnel, small and large, and where it does not, by
 /// plain IPv4. Ends soon after `deadline`.
 pub(super) fn other_end(target: &Target, device: (&str, u32), mtu: u16, deadline: Instant) -> Probe {
-    let mut probe = Probe { router: target.outer, ipv4: None, tunnel: None, longest: None };
+    let mut probe = Probe { router: target.to, ipv4: None, tunnel: None, longest: None };
     let Ok(mut tunnel) = Pinger::through(target, device) else { return probe };
     let began = Instant::now();
     let answered = tunnel.any(2, 0, Duration::from_secs(1), deadline);
@@ -68,7 +70,7 @@ pub(super) fn other_end(target: &Target, device: (&str, u32), mtu: u16, deadline
         probe.longest = longest(mtu, |bytes| {
             (Instant::now() < deadline).then(|| tunnel.any(3, (bytes - HEADERS).into(), wait, deadline))
         });
-    } else if let Ok(mut plain) = Pinger::to(target.outer) {
+    } else if let Ok(mut plain) = Pinger::to(target.to, target.outer.as_ref()) {
         probe.ipv4 = Some(plain.any(2, 0, Duration::from_secs(1), deadline));
     }
     probe
@@ -85,7 +87,7 @@ pub(super) fn teredo(server: Ipv4Addr, deadline: Instant) -> TeredoProbe {
         }
         _ => TeredoAnswer::Silent,
     });
-    let plain = Some(()).filter(|()| answer == TeredoAnswer::Silent).and_then(|()| Pinger::to(server).ok());
+    let plain = Some(()).filter(|()| answer == TeredoAnswer::Silent).and_then(|()| Pinger::to(server, None).ok());
     let ping = plain.map(|mut plain| plain.any(2, 0, Duration::from_secs(1), deadline));
     TeredoProbe { server, answer, ping }
 }
@@ -170,9 +172,15 @@ impl Pinger {
         Ok(Self::new(socket, to.collect()))
     }
 
-    /// By plain IPv4.
-    fn to(address: Ipv4Addr) -> io::Result<Self> {
+    /// By plain IPv4, the way of outer packets.
+    fn to(address: Ipv4Addr, outer: Option<&OuterStatus>) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
+        if let Some(device) = outer.and_then(|outer| outer.bind_device.as_ref()) {
+            socket.bind_device(Some(device.as_bytes()))?;
+        }
+        if let Some(Mark(mark)) = outer.and_then(|outer| outer.mark.as_ref()?.parse().ok()) {
+            socket.set_mark(mark)?;
+        }
         Ok(Self::new(socket, vec![SocketAddrV4::new(address, 0).into()]))
     }
 

@@ -146,21 +146,25 @@ const KEYS: [(&str, &str, &[Tried]); 9] = [
 
 /// Those of every link, and of every one of protocol 41.
 const OF_ALL: [Tried; 2] = [("dev", "\"x0\""), ("pcap", "\"x.pcap\"")];
-const OF_PROTO41: [Tried; 7] = [
+const OF_PROTO41: [Tried; 9] = [
     ("mtu", "1400"),
     ("ttl", "9"),
     ("ttl", "\"inherit\""),
     ("tos", "\"inherit\""),
     ("ecn", "\"normal\""),
+    ("mark", "16"),
+    ("bind-device", "\"eth0\""),
     ("path-mtu-discovery", "false"),
     ("metric", "7"),
 ];
 
 /// What the lab has not, with the value by which it is told.
-const UNPLAYED: [(&str, &str, &str); 22] = [
+const UNPLAYED: [(&str, &str, &str); 24] = [
     ("", "pcap", "x.pcap: one file has the packets of a whole scenario; leave it out; isatap lab --pcap FILE"),
     ("", "secret-file", "/etc/secret: a scenario reads no other file; leave it out"),
     ("", "via", "eth0: the lab's nodes have no IPv4 devices; leave it out"),
+    ("", "bind-device", "eth0: the lab's nodes have no IPv4 devices; leave it out"),
+    ("", "mark", "16: the lab's nodes have no policy routing; leave it out"),
     ("tunnel", "remote", "broker.example: only ISATAP hosts of the lab ask for names; write the IPv4 address"),
     ("tunnel", "lan", "eth1:1: the lab's LANs have no Router Advertisements; leave it out"),
     ("6rd", "dhcp-lease", "/run/lease: a scenario reads no other file; leave it out"),
@@ -258,5 +262,6 @@ fn a_node_takes_every_key_of_a_daemons_table_or_is_told_why_not() {
             }
         }
     }
-    assert_eq!(refused, UNPLAYED.len() - 3 + KEYS.len() + 2 + 3, "each reason is tried");
+    // Those of several tables: pcap, secret-file, via, and the two of each tunnel.
+    assert_eq!(refused, UNPLAYED.len() - 5 + KEYS.len() + 2 + 3 + 2 * 6, "each reason is tried");
 }

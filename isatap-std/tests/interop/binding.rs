@@ -1,0 +1,155 @@
+//! How outer packets leave and come: by a mark that policy routing knows, and by one device alone.
+
+use crate::common::{Daemon, Lab, Node, PATIENCE, isatap, peers, status, wait_until};
+
+const OURS: &str = "2001:db8:77::1";
+const THEIRS: &str = "2001:db8:77::2";
+
+/// The routes lead to eth0, where nobody is; a table for marked packets leads to the kernel's end behind eth1,
+/// which carries less than eth0 does.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn marked_packets_take_the_way_of_their_mark() {
+    let lab = Lab::new();
+    let wires = [lab.wire(), lab.wire()];
+    let elsewhere = wires[0].capture("ip proto 41");
+    let ours = lab.namespace("ours");
+    wires[0].join(&ours, "eth0", "192.0.2.1/24");
+    wires[1].join(&ours, "eth1", "10.9.0.1/24");
+    ours.ok("ip link set eth1 mtu 1400 && ip route add default via 192.0.2.254 && \
+             ip neigh add 192.0.2.254 lladdr 02:00:00:00:00:fe dev eth0 && \
+             ip rule add fwmark 0x10 table 100 && ip route add 198.51.100.2 via 10.9.0.2 dev eth1 table 100 && \
+             nft 'add table ip marked; add chain ip marked out { type filter hook output priority 0; }; \
+                  add rule ip marked out ip protocol 41 meta mark 0x10 counter accept; \
+                  add rule ip marked out ip protocol 41 counter drop'");
+    let kernel = lab.guest("kernel", &[&wires[1]]);
+    peers::ipv4(&kernel, "10.9.0.2/24");
+    kernel.ok(&format!(
+        "ip address add 198.51.100.2/32 dev lo && ip route add 192.0.2.1 via 10.9.0.1 && \
+         ip tunnel add p2p mode sit local 198.51.100.2 remote 192.0.2.1 ttl 64 && ip link set p2p up mtu 1380 && \
+         ip address add {THEIRS}/64 dev p2p"
+    ));
+    let counted = |at: usize| -> u64 {
+        let text =
+            ours.ok("nft -j list chain ip marked out | jq -c '[.nftables[].rule.expr[]?.counter.packets | numbers]'");
+        let counters: Vec<u64> =
+            text.trim().trim_matches(['[', ']']).split(',').map(|count| count.parse().unwrap()).collect();
+        counters[at]
+    };
+    let tunnel = format!("tunnel --local 192.0.2.1 --remote 198.51.100.2 --address {OURS}/64 --mtu 1480");
+    let daemon = Daemon::isatap(&ours, &format!("{tunnel} --mark 0x10 --user nobody"));
+    assert!(status(&ours, ".outer.mark == \"0x10\" and (.outer | has(\"bind_device\") | not)"));
+    peers::ping(&ours, THEIRS);
+    peers::ping(&kernel, OURS);
+    // The device of the marked packets' way says how long they may be, and not that of the address.
+    peers::wait_for_path_mtu(&ours, THEIRS, 1380);
+    peers::ping_sizes(&ours, THEIRS, 1380);
+    assert!(counted(0) > 2 && counted(1) == 0, "{} {}", counted(0), counted(1));
+    let doctor = isatap(&ours, "doctor").text;
+    assert!(doctor.contains("198.51.100.2 answers through the tunnel"), "{doctor}");
+    assert!(daemon.terminate(PATIENCE).success());
+    // The control.
+    let before = counted(0);
+    let _daemon = Daemon::isatap(&ours, &tunnel);
+    wait_until("packets without a mark", PATIENCE, || {
+        assert!(!ours.succeeds(&format!("ping -6 -n -c 1 -W 1 {THEIRS}")));
+        counted(1) > 0
+    });
+    assert_eq!(counted(0), before);
+    assert_eq!(elsewhere.so_far().count("ip.proto == 41"), 0);
+}
+
+/// Two machines have one IPv4 address, each behind a device of its own. The routes lead to the first; the
+/// tunnel is bound to the second, the kernel's.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_tunnel_that_is_bound_to_a_device_knows_no_other() {
+    let lab = Lab::new();
+    let wires = [lab.wire(), lab.wire()];
+    let elsewhere = wires[0].capture("ip proto 41 and src 192.0.2.1 and dst 192.0.2.2");
+    let (ours, wrong) = (lab.namespace("ours"), lab.namespace("wrong"));
+    wires[0].join(&ours, "eth0", "192.0.2.1/24");
+    wires[1].join(&ours, "eth1", "192.0.2.1/24");
+    ours.ok("sysctl -qw net.ipv4.conf.all.arp_ignore=0");
+    assert!(ours.ok("ip route get 192.0.2.2").contains("dev eth0"));
+    wires[0].join(&wrong, "eth0", "192.0.2.2/24");
+    wrong.ok("ip address add 192.0.2.3/24 dev eth0");
+    let _wrong = Daemon::isatap(&wrong, &format!("tunnel --local 192.0.2.2 --remote 192.0.2.1 --address {THEIRS}/64"));
+    let kernel = lab.guest("kernel", &[&wires[1]]);
+    peers::ipv4(&kernel, "192.0.2.2/24");
+    peers::point_to_point(&kernel, "192.0.2.2", "192.0.2.1", THEIRS.parse().unwrap());
+
+    // The control: without it the first machine is the other end, and let in.
+    let tunnel = format!("tunnel --local 192.0.2.1 --remote 192.0.2.2 --address {OURS}/64");
+    let daemon = Daemon::isatap(&ours, &tunnel);
+    peers::ping(&ours, THEIRS);
+    peers::ping(&wrong, OURS);
+    assert!(daemon.terminate(PATIENCE).success());
+
+    let mut daemon = Daemon::isatap(&ours, &format!("{tunnel} --bind-device eth1 --user nobody"));
+    let before = elsewhere.so_far().count("ip");
+    assert!(status(&ours, ".outer.bind_device == \"eth1\" and .underlay_mtu == 1500"));
+    peers::ping(&ours, THEIRS);
+    peers::ping(&kernel, OURS);
+    let entered = || ours.ok(&format!("{} status -j | jq .packets.entered", crate::common::isatap_binary()));
+    let counted = entered();
+    assert!(!wrong.succeeds(&format!("ping -6 -n -c 3 -W 1 {OURS}")));
+    // The first machine's are not seen at all; and nothing was sent there.
+    assert_eq!(entered(), counted);
+    assert_eq!(elsewhere.so_far().count("ip"), before);
+
+    // It waits for the device, and knows it again by its name: without privileges too.
+    ours.ok("ip link del eth1");
+    daemon.wait_for_line("tun6in4 waits for the device eth1: nothing is sent", PATIENCE);
+    wires[1].join(&ours, "eth1", "192.0.2.1/24");
+    daemon.wait_for_line("tun6in4 sends from 192.0.2.1", PATIENCE);
+    kernel.run("ip neigh flush dev eth0");
+    peers::ping(&ours, THEIRS);
+    peers::ping(&kernel, OURS);
+    assert!(!wrong.succeeds(&format!("ping -6 -n -c 1 -W 1 {OURS}")));
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+/// In one process, one tunnel that is bound and one that is not: each packet is one packet, of the link that it
+/// is for.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn links_that_are_bound_and_links_that_are_not_share_a_process() {
+    let lab = Lab::new();
+    let wires = [lab.wire(), lab.wire()];
+    let ours = lab.namespace("ours");
+    let far: Vec<_> = ["first", "second"].map(|name| lab.namespace(name)).into_iter().collect();
+    let text = |dev: &str, remote: &str, prefix: &str, more: &str| {
+        format!(
+            "[[tunnel]]\ndev = \"{dev}\"\nlocal = \"192.0.2.1\"\nremote = \"{remote}\"\naddress = \"{prefix}1/64\"\n{more}"
+        )
+    };
+    wires[0].join(&ours, "eth0", "192.0.2.1/24");
+    wires[1].join(&ours, "eth1", "192.0.2.1/24");
+    let mut daemons = Vec::new();
+    for ((far, wire), (own, prefix)) in
+        far.iter().zip(&wires).zip([("192.0.2.2", "2001:db8:1::"), ("192.0.2.3", "2001:db8:2::")])
+    {
+        wire.join(far, "eth0", &format!("{own}/24"));
+        let command = format!("tunnel --local {own} --remote 192.0.2.1 --address {prefix}2/64 --no-neighbor-probes");
+        daemons.push(Daemon::isatap(far, &command));
+    }
+    let quiet = "neighbor-probes = false\n";
+    let bound = text("t1", "192.0.2.3", "2001:db8:2::", &format!("bind-device = \"eth1\"\n{quiet}"));
+    let open = text("t0", "192.0.2.2", "2001:db8:1::", quiet);
+    let file = ours.file("links.toml", &[open.clone(), bound].concat());
+    let mut daemon = Daemon::isatap(&ours, &format!("run {file}"));
+    daemon.wait_for_line("t1 up: ", PATIENCE);
+    for (far, prefix) in far.iter().zip(["2001:db8:1::", "2001:db8:2::"]) {
+        peers::ping(&ours, &format!("{prefix}2"));
+        let output = far.run(&format!("ping -6 -n -c 5 -i 0.2 -W 2 {prefix}1"));
+        assert!(output.success() && !output.text.contains("DUP"), "{output:#?}");
+    }
+    // A reload lets go of the device: now the routes lead to the wrong wire.
+    ours.file("links.toml", &[open, text("t1", "192.0.2.3", "2001:db8:2::", quiet)].concat());
+    daemon.signal("HUP");
+    daemon.wait_for_line("read again: kept t0; changed t1", PATIENCE);
+    peers::ping(&ours, "2001:db8:1::2");
+    assert!(!ours.succeeds("ping -6 -n -c 2 -W 1 2001:db8:2::2"));
+    assert!(daemon.terminate(PATIENCE).success());
+}
