@@ -243,6 +243,57 @@ fn resolve(host: &Namespace, count: usize) -> Vec<Vec<IpAddr>> {
     output.text.lines().map(|line| line.split(' ').map(|address| address.parse().unwrap()).collect()).collect()
 }
 
+/// What is no good line by its manual is what the C library makes of it: of two destinations, the IPv4 one is first
+/// in the hosts file, and so where both have the same precedence.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn sel_1_odd_lines_of_gai_conf_are_read_as_the_c_library_does() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let host = lab.namespace("host");
+    wire.join(&host, "eth0", "192.0.2.9/24");
+    host.ok("ip -6 address add 2001:db8::9/64 dev eth0 nodad");
+    host.etc("nsswitch.conf", "hosts: files\n");
+    host.etc("host.conf", "multi on\n");
+    host.etc("hosts", "192.0.2.1 n0\n2001:db8::1 n0\n");
+    let precedence = |file: &GaiConf, address: &str| {
+        let address: Ipv6Addr = address.parse().unwrap();
+        file.rows().iter().find(|row| row.prefix.contains(&address)).map(|row| row.precedence)
+    };
+    for rest in [
+        "",
+        "::ffff:0:0/96 100",
+        "::/0",
+        "::/0 x",
+        "::ffff:0:0/96 100x",
+        "::ffff:0:0/96 100 x y",
+        "::ffff:0:0/129 100",
+        "::ffff:0:0/ 100",
+        "::ffff:0:0/96x 100",
+        "0.0.0.0/0 100",
+        "::ffff:192.0.2.1 100",
+        "::ffff:192.0.2.1/128 100",
+        "::ffff:0:0/96 -1",
+        "::ffff:0:0/96 +100",
+        "::ffff:0:0/96 0x64",
+        "::ffff:0:0/96 2147483648",
+        "::ffff:0:0/96 100#c",
+        "::ffff:0:0/96#c 100",
+        "::ffff:0:0/96 100\nprecedence ::ffff:0:0/96 1",
+        "::ffff:0:0/96 1\nprecedence ::ffff:0:0/96 100",
+        "::/0 40\nprecedence ::ffff:0:0/96",
+    ] {
+        let text = format!("precedence {rest}\n");
+        host.etc("gai.conf", &text);
+        let file = GaiConf::new(&text);
+        let [ipv4, ipv6] = ["::ffff:192.0.2.1", "2001:db8::1"].map(|address| precedence(&file, address));
+        let found = resolve(&host, 1);
+        // No row: what the C library gives to the rest.
+        let is_ipv4_first = ipv4.unwrap_or(40) >= ipv6.unwrap_or(40);
+        assert_eq!(found[0][0].is_ipv4(), is_ipv4_first, "{text}: {ipv4:?} {ipv6:?} {found:?}");
+    }
+}
+
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
 fn sel_1_sel_12_ten_thousand_names_have_the_order_of_getaddrinfo() {

@@ -62,6 +62,10 @@ fn ter_31_sel_14_rte_14_a_client_rests_beside_other_ipv6_and_returns_within_2_s(
         assert!(until(client, command, works) <= AT_ONCE, "{command}");
     }
     daemon.wait_for_line("teredo works again: this machine has no IPv6 by eth6 any more", PATIENCE);
+    // Who watches hears of the way to all other clients, as it comes and goes.
+    for change in ["added", "removed"] {
+        daemon.wait_for_line(&format!("teredo: route 2001::/32 automatic {change}"), PATIENCE);
+    }
 
     // A tunnel of another process. The mapping of the NAT is not kept alive meanwhile.
     let tunnel = "tunnel --local 192.168.1.2 --remote 192.168.1.1 --address 2001:db8:77::2/64";
