@@ -32,6 +32,7 @@ use self::message::{Change, Verdict};
 use crate::error::Error;
 use crate::resolve::{AddressLookup as _, Name, ResolvConf, StubClient, WireName, first_answer, random_id, wire_name};
 use crate::spec::{DnsServer, DnsUpdate};
+use crate::told::Told;
 use domain::base::iana::{Rcode, Rtype};
 use domain::tsig::{Key, ValidationError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,14 +56,6 @@ const LEFT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 const PATIENCE: Duration = Duration::from_secs(15);
 /// For the last one of all names together, which a daemon's end waits for.
 const LAST_PATIENCE: Duration = Duration::from_secs(3);
-
-/// What an updater tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    Done(String),
-    Failed(String),
-    Mended(String),
-}
 
 /// What is known of a name.
 #[derive(Clone, Debug, Default)]

@@ -22,6 +22,7 @@
 //! | `portproxy` | TCP connections carried on between IPv4 and IPv6, a part of `run` | Linux |
 //! | `driver` | packets and time between a machine of the core, sockets and devices | Linux |
 //! | `config` | one TOML file for a whole node (feature `file`) | Linux |
+//! | `broker` | a tunnel broker's update URL, called when the address changes (feature `update-url`) | Linux |
 //! | `dns_update` | AAAA records of this node in the DNS, by RFC 2136 (feature `dns-update`) | Linux |
 //! | `control` | the socket by which a running daemon is asked (feature `control`) | Linux |
 //! | `doctor` | why a link does not work, and what to do (feature `doctor`) | Linux |
@@ -59,6 +60,8 @@ pub mod resolve;
 pub mod selection;
 pub mod spec;
 
+#[cfg(target_os = "linux")]
+mod broker;
 #[cfg(all(target_os = "linux", feature = "file"))]
 pub mod config;
 #[cfg(all(target_os = "linux", feature = "control"))]
@@ -97,6 +100,8 @@ mod small_file;
 #[cfg(target_os = "linux")]
 pub mod teredo;
 mod thread;
+#[cfg(target_os = "linux")]
+mod told;
 #[cfg(target_os = "linux")]
 pub mod tun;
 #[cfg(target_os = "linux")]

@@ -71,8 +71,10 @@ use std::time::{Duration, Instant};
 use isatap_core::isatap::ResolveFailure;
 
 pub use self::client::StubClient;
+#[cfg(all(target_os = "linux", any(feature = "dns-update", feature = "update-url")))]
+pub(crate) use self::client::remaining;
 #[cfg(all(target_os = "linux", feature = "dns-update"))]
-pub(crate) use self::client::{exchange_tcp, first_answer, random_id, remaining};
+pub(crate) use self::client::{exchange_tcp, first_answer, random_id};
 pub use self::discard::{Discard, Discards};
 pub use self::llmnr::{LlmnrReply, llmnr_reply};
 pub use self::lookup::Lookup;

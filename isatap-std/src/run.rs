@@ -55,6 +55,7 @@ mod turn;
 pub use reload::Reloaded;
 
 use self::deleted::Retry;
+use crate::broker::Credentials;
 use crate::driver::{Poller, Source, Token};
 use crate::error::Error;
 use crate::netlink::{Netlink, sysctl};
@@ -105,12 +106,15 @@ struct Begun {
 struct Wanted {
     link: LinkSpec,
     secrets: Secrets,
+    credentials: Credentials,
 }
 
 impl PartialEq for Wanted {
     /// What it is to be, however that is written.
     fn eq(&self, other: &Self) -> bool {
-        self.link.resolved() == other.link.resolved() && self.secrets == other.secrets
+        self.link.resolved() == other.link.resolved()
+            && self.secrets == other.secrets
+            && self.credentials == other.credentials
     }
 }
 
@@ -272,7 +276,7 @@ impl Run {
         if let Some(pcap) = wanted.link.pcap() {
             proto41.record(pcap, &mut self.recorded)?;
         }
-        proto41.add_link(&wanted.link, self.runtime.as_ref()).map(Home::Proto41)
+        proto41.add_link(&wanted.link, &wanted.credentials, self.runtime.as_ref()).map(Home::Proto41)
     }
 
     fn begin_alone(&mut self, wanted: &Wanted) -> Result<Home, Error> {
@@ -434,10 +438,11 @@ impl Home {
 /// What the links are made of: their secrets are read now. Teredo is last, since a client rests
 /// beside what else there is.
 fn wanted_of(links: &[LinkSpec]) -> Result<Vec<Wanted>, Error> {
-    let wanted = |link: &LinkSpec| match service::secrets_of(link) {
-        Ok(secrets) => Ok(Wanted { link: link.clone(), secrets }),
-        Err(error) => Err(error.of_device(link.device())),
+    let read = |link: &LinkSpec| {
+        let secrets = if link.is_teredo() { service::secrets_of(link)? } else { Secrets::default() };
+        Ok(Wanted { link: link.clone(), secrets, credentials: Credentials::load(link)? })
     };
+    let wanted = |link: &LinkSpec| read(link).map_err(|error: Error| error.of_device(link.device()));
     let mut all = links.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
     all.sort_by_key(|wanted| wanted.link.is_teredo());
     Ok(all)

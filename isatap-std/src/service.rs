@@ -51,6 +51,7 @@ use crate::locators::Found;
 use crate::netlink::{Netlink, sysctl};
 use crate::runtime_dir::Claim;
 use crate::spec::LinkSpec;
+use crate::told::Told;
 use isatap_core::engine::Event;
 use isatap_core::isatap::addr::{Dotted, embedded_ipv4};
 use isatap_core::packet::LinkId;
@@ -88,6 +89,16 @@ pub enum Notice {
     Mended(String),
     /// A rule of the port proxy began, changed or ended; for logs that show who opened what.
     Rule(String),
+}
+
+impl From<Told> for Notice {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Done(text) => Notice::Info(text),
+            Told::Failed(text) => Notice::Warning(text),
+            Told::Mended(text) => Notice::Mended(text),
+        }
+    }
 }
 
 impl fmt::Display for Notice {

@@ -1,8 +1,9 @@
 //! Small files that somebody else writes, read in one go, whatever they are.
 
+use crate::error::Error;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// No file that is meant to be read here is longer.
@@ -25,4 +26,20 @@ pub(crate) fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
         return refused("it is longer than 1 MiB");
     }
     Ok((bytes, about))
+}
+
+/// The text of a file with a secret, `what` ("the key"), which nobody but its owner and group may read.
+///
+/// # Errors
+///
+/// It cannot be [read], or everybody may read it.
+pub(crate) fn read_secret(what: &str, path: &Path) -> Result<String, Error> {
+    let name = path.display();
+    let (bytes, about) = read(path)
+        .map_err(|error| Error::refused(format!("read {what} in"), &name, error).with_advice("give a readable file"))?;
+    if about.permissions().mode() & 0o007 != 0 {
+        let error = Error::usage(format!("use {what} in"), &name, "everybody may read the file");
+        return Err(error.with_advice(format!("chmod 640 {name}")));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -38,6 +38,7 @@ mod teredo_client;
 mod teredo_relay;
 mod teredo_server;
 mod tunnel;
+mod update_url;
 mod value;
 mod whole;
 
@@ -63,6 +64,7 @@ pub use teredo_client::{PortMapping, TeredoClient};
 pub use teredo_relay::TeredoRelay;
 pub use teredo_server::TeredoServer;
 pub use tunnel::Tunnel;
+pub use update_url::UpdateUrl;
 pub use value::{AddressError, AddressWithLength, Bind, DnsServer, ServerName};
 pub use whole::{Conflict, MOST_LINKS, conflicts, overlaps};
 
@@ -295,6 +297,15 @@ impl LinkSpec {
             LinkSpec::TeredoServer(server) => server.secret_file.as_deref(),
             _ => None,
         }
+    }
+
+    /// What it reads to call its tunnel broker: the password, and certificates of CAs.
+    pub fn update_files(&self) -> impl Iterator<Item = &Path> {
+        let files = match self {
+            LinkSpec::Tunnel(tunnel) => [tunnel.update_login.as_deref(), tunnel.update_ca.as_deref()],
+            _ => [None, None],
+        };
+        files.into_iter().flatten()
     }
 
     /// The same link with what it leaves open written out, what is repeated once, and lists whose

@@ -13,12 +13,23 @@ use std::path::Path;
 const RULE: Rule = Rule {
     layers: &[
         &["capacity", "error", "clock", "offload", "pcap"],
-        &["advice", "device", "entropy", "runtime_dir", "privileges", "selection", "small_file", "thread", "waker"],
+        &[
+            "advice",
+            "device",
+            "entropy",
+            "runtime_dir",
+            "privileges",
+            "selection",
+            "small_file",
+            "thread",
+            "told",
+            "waker",
+        ],
         // The operating system.
         &["dhcp_lease", "netlink", "nd_socket", "proto41_socket", "resolve", "signal", "tun"],
         &["locators", "mistakes"],
         &["spec"],
-        &["driver", "control", "dns_update", "udp_socket"],
+        &["broker", "driver", "control", "dns_update", "udp_socket"],
         &["teredo"],
         // Links, and all of them in one process.
         &["service"],

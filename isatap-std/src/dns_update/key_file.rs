@@ -4,7 +4,6 @@ use crate::error::Error;
 use crate::small_file;
 use domain::tsig::{Algorithm, Key, KeyName};
 use domain::utils::base64;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// Reads a file, which nobody but its owner and group may read.
@@ -13,15 +12,10 @@ use std::path::Path;
 ///
 /// It cannot be read, everybody may read it, or it is no key.
 pub(super) fn load(path: &Path) -> Result<Key, Error> {
-    let name = &path.display();
-    let (bytes, about) = small_file::read(path)
-        .map_err(|error| Error::refused("read the key in", name, error).with_advice("give a readable file"))?;
-    if about.permissions().mode() & 0o007 != 0 {
-        let error = Error::usage("use the key in", name, "everybody may read the file");
-        return Err(error.with_advice(format!("chmod 640 {name}")));
-    }
-    parse(&String::from_utf8_lossy(&bytes)).map_err(|why| {
-        Error::usage("use the key in", name, why).with_advice("write one by: tsig-keygen NAME > FILE; chmod 640 FILE")
+    let text = small_file::read_secret("the key", path)?;
+    parse(&text).map_err(|why| {
+        Error::usage("use the key in", path.display(), why)
+            .with_advice("write one by: tsig-keygen NAME > FILE; chmod 640 FILE")
     })
 }
 

@@ -75,6 +75,19 @@ pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {
         LinkSpec::Tunnel(Tunnel { remote: remote @ Entry::Name(_), .. }) => {
             add("remote", remote, "only ISATAP hosts of the lab ask for names", "write the IPv4 address");
         }
+        LinkSpec::Tunnel(Tunnel { update_url: Some(url), update_login, update_ca, .. }) => {
+            // What is read for the call is told before the call.
+            match [("update-login", update_login), ("update-ca", update_ca)]
+                .into_iter()
+                .find(|(_, file)| file.is_some())
+            {
+                Some((key, file)) => {
+                    let file = file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+                    add(key, &file, "a scenario reads no other file", "leave it out");
+                }
+                None => add("update-url", url, "the lab has no TCP", "leave it out"),
+            }
+        }
         LinkSpec::SixToFour(SixToFour { relay: Some(relay @ Entry::Name(_)), .. }) => {
             add("relay", relay, "only ISATAP hosts of the lab ask for names", "write the IPv4 address");
         }

@@ -231,6 +231,7 @@ fn is_same_router(one: &LinkSpec, other: &LinkSpec) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::Credentials;
     use crate::spec::Tunnel;
     use crate::teredo::secrets::Secrets;
     use std::net::Ipv4Addr;
@@ -238,7 +239,8 @@ mod tests {
     fn wanted(dev: &str, remote: u8, mtu: Option<u16>) -> Wanted {
         let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, remote).into());
         (tunnel.dev, tunnel.mtu, tunnel.local) = (dev.to_owned(), mtu, Some(Ipv4Addr::new(192, 0, 2, 1)));
-        Wanted { link: LinkSpec::from(tunnel), secrets: Secrets::default() }
+        let (secrets, credentials) = (Secrets::default(), Credentials::default());
+        Wanted { link: LinkSpec::from(tunnel), secrets, credentials }
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl<R: Role> Member for Service<R> {
             let Ok(asked) = self.solicit_one(at) else { continue };
             let device = self.links.get(at).map(|link| link.attachment.name().to_owned()).unwrap_or_default();
             let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
-            let asked = if asked.is_empty() { "for names".to_owned() } else { asked.join(", ") };
+            let asked = if asked.is_empty() { "by name or URL".to_owned() } else { asked.join(", ") };
             self.observer.notice(Some(&device), &Notice::Info(format!("{device} asks now: {asked}")));
         }
     }

@@ -7,10 +7,7 @@ use crate::control::Monitors;
 use crate::runtime_dir::RuntimeDir;
 #[cfg(feature = "dns-update")]
 use crate::{
-    dns_update::{Told as Update, Updater},
-    error::Error,
-    service::status::DnsUpdateStatus,
-    spec::DnsUpdate,
+    dns_update::Updater, error::Error, service::status::DnsUpdateStatus, spec::DnsUpdate, told::Told as Update,
 };
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -120,14 +117,9 @@ impl Observer {
         for spec in specs {
             // Not for ever: an updater ends with those whom it tells.
             let told = Arc::downgrade(&self.0);
-            updaters.push(Updater::start(spec, state.clone(), move |update| {
-                let notice = match update {
-                    Update::Done(text) => Notice::Info(text),
-                    Update::Failed(text) => Notice::Warning(text),
-                    Update::Mended(text) => Notice::Mended(text),
-                };
+            updaters.push(Updater::start(spec, state.clone(), move |update: Update| {
                 if let Some(told) = told.upgrade() {
-                    Observer(told).notice(None, &notice);
+                    Observer(told).notice(None, &update.into());
                 }
             })?);
         }

@@ -230,6 +230,7 @@ impl role::Role for Proto41Role {
                 fixed.check_forwarding(env);
                 fixed.read_lease(env);
                 fixed.ask_remote(env);
+                fixed.tell_broker(env);
             }
         }
         Ok(())
@@ -270,6 +271,9 @@ impl role::Role for Proto41Role {
         };
         if let Some(counters) = env.driver.counters_of(env.id) {
             fixed.answers.follow(env.now, counters, reachability);
+        }
+        if let Some((updater, is_silent)) = fixed.updater.as_ref().zip(fixed.answers.take_news(env.now)) {
+            updater.other_end(is_silent);
         }
     }
 

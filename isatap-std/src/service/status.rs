@@ -8,12 +8,14 @@ mod hooks;
 mod names;
 mod outer;
 mod teredo;
+mod update;
 
 pub use dns_updates::DnsUpdateStatus;
 pub use hooks::HooksStatus;
 pub use names::{HeldName, NameStep, NamesStatus, ResponderStatus};
 pub use outer::OuterStatus;
 pub use teredo::{PortMappingStatus, Teredo, TeredoPeer};
+pub use update::UpdateStatus;
 
 use crate::driver::IoCounters;
 use crate::driver::attachment::Attachment;
@@ -140,6 +142,9 @@ pub struct Status {
     /// How hooks run, for all links of the process; absent: there are none.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub hooks: Option<HooksStatus>,
+    /// What a tunnel broker said of a configured tunnel's address.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub update: Option<UpdateStatus>,
     /// What only Teredo has.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub teredo: Option<Teredo>,
@@ -199,6 +204,7 @@ impl Status {
             io: BTreeMap::new(),
             dns_updates: Vec::new(),
             hooks: None,
+            update: None,
             teredo: None,
         }
     }

@@ -227,6 +227,7 @@ by_text!(
     super::Direction,
     super::Ecn,
     super::DnsServer,
+    super::UpdateUrl,
     super::LanOptions,
     super::OwnPrefix,
     super::PortMapping,

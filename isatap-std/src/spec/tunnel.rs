@@ -1,7 +1,7 @@
 //! A configured tunnel: both IPv4 ends are given. [RFC 4213 §3]
 
 use super::field::spec;
-use super::{AddressWithLength, LanOptions, Refusals, check_local, check_locator, lan, too_many};
+use super::{AddressWithLength, LanOptions, Refusals, UpdateUrl, check_local, check_locator, lan, too_many};
 use crate::error::Error;
 use crate::resolve::Entry;
 use isatap_core::capacity::Capacity;
@@ -11,6 +11,7 @@ use isatap_core::link::OuterPolicy;
 use isatap_core::node::AnyInterface;
 use isatap_core::prefix::Ipv6Prefix;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 /// The device when nothing else is asked for.
 const DEVICE: &str = "tun6in4";
@@ -42,6 +43,17 @@ spec! { tunnel(DEVICE)
         lan: Vec<LanOptions> ["DEV[:SUBNET]"];
         /// Ask the other end whether it is still there.
         neighbor_probes: bool, unless("no-neighbor-probes");
+        /// Call this URL of the tunnel broker at the start and when this end's IPv4 address changes, from
+        /// that address: https://HOST/nic/update?hostname=ID&myip={address} where the broker speaks dyndns2,
+        /// as Hurricane Electric's does. Behind a NAT leave {address} out: the broker takes the
+        /// address that it sees, and is called again while the other end is silent.
+        update_url: Option<UpdateUrl> ["URL"];
+        /// The file with USER:PASSWORD for update-url, in one line; others may not read it. They are sent
+        /// as HTTP Basic authentication, or where the URL says {user} and {password}.
+        update_login: Option<PathBuf> ["FILE"];
+        /// The file with the certificates of the CAs (PEM) that may have signed for update-url's server.
+        /// Without it those of the system.
+        update_ca: Option<PathBuf> ["FILE"];
     }
 }
 
@@ -63,6 +75,7 @@ impl Tunnel {
             refusals.add("remote", error.with_advice("give the IPv4 address of the other end"));
         }
         self.refuse_lans(refusals);
+        self.refuse_update(refusals);
         for AddressWithLength(own) in &self.address {
             let address = own.address;
             let is_unicast = !address.is_multicast() && !address.is_unspecified() && !address.is_loopback();
@@ -97,10 +110,43 @@ impl Tunnel {
         lan::check(&self.lan, routed.length(), refusals);
     }
 
+    fn refuse_update(&self, refusals: &mut Refusals) {
+        let files = [("update-login", &self.update_login), ("update-ca", &self.update_ca)];
+        let given = files.into_iter().filter_map(|(key, file)| Some((key, file.as_ref()?.display())));
+        let mut refuse = |key, error: Error, advice: String| refusals.add(key, error.with_advice(advice));
+        match &self.update_url {
+            None => {
+                for (key, file) in given {
+                    let error = Error::usage(format!("use {key}"), file, "there is no URL to call");
+                    refuse(key, error, "give update-url".to_owned());
+                }
+            }
+            Some(url) if cfg!(not(feature = "update-url")) => {
+                let error = Error::usage("call", url, "this program was built without a client of HTTP");
+                refuse("update-url", error, "build it with the feature update-url".to_owned());
+            }
+            Some(url) if url.has_login() && self.update_login.is_none() => {
+                let error = Error::usage("call", url, "nobody says what {user} and {password} are");
+                refuse("update-url", error, "give update-login".to_owned());
+            }
+            Some(url) if !url.is_https() => {
+                if let Some(file) = &self.update_ca {
+                    let error = Error::usage("use update-ca", file.display(), "http has no certificates");
+                    refuse("update-ca", error, "write https in update-url".to_owned());
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
     pub(super) fn warnings(&self) -> Vec<String> {
         let lost = !self.lan.is_empty() && !self.default_route;
-        let text = "without default-route the hosts of the LANs hear of no default router";
-        if lost { vec![text.to_owned()] } else { Vec::new() }
+        let open = self.update_login.is_some() && self.update_url.as_ref().is_some_and(|url| !url.is_https());
+        let told = [
+            (lost, "without default-route the hosts of the LANs hear of no default router"),
+            (open, "update-url sends the password unencrypted: write https if the broker has it"),
+        ];
+        told.into_iter().filter(|(is_so, _)| *is_so).map(|(_, text)| text.to_owned()).collect()
     }
 
     pub(super) fn interface<C: Capacity>(&self) -> AnyInterface<C> {

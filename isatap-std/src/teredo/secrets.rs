@@ -20,12 +20,10 @@
 //! speak as its clients.
 
 use crate::error::Error;
+use crate::small_file;
 use isatap_core::teredo::authentication::{Authenticator, LONGEST_CLIENT_ID, VALUE_LEN};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Fewer bytes can be guessed.
@@ -59,20 +57,8 @@ impl Secrets {
     ///
     /// It cannot be read, others may read it, or what [`parse`](Self::parse) says.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let name = path.display().to_string();
-        let mut text = String::new();
-        let mode = File::open(path)
-            .and_then(|mut file| {
-                file.read_to_string(&mut text)?;
-                file.metadata()
-            })
-            .map(|metadata| metadata.permissions().mode())
-            .map_err(|error| Error::refused("read the secrets in", &name, error).with_advice("give a readable file"))?;
-        if mode & 0o007 != 0 {
-            let error = Error::usage("use the secrets in", &name, "everybody may read the file");
-            return Err(error.with_advice(format!("chmod 640 {name}")));
-        }
-        Self::parse(&name, &text)
+        let text = small_file::read_secret("the secrets", path)?;
+        Self::parse(&path.display().to_string(), &text)
     }
 
     /// Reads the text of a file; `file` is its name, for errors.
@@ -200,6 +186,7 @@ fn hex(digits: &str) -> Option<Vec<u8>> {
 #[cfg(all(test, feature = "secure-qualification"))]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     const FILE: &str =
         "# who\n\nlaptop-7\t0x0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b\n  gateway  correct horse battery staple  \n";

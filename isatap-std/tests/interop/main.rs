@@ -9,6 +9,7 @@
 mod common;
 
 mod binding;
+mod broker;
 mod captures;
 mod changes;
 mod compare_portproxy;

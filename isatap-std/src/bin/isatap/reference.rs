@@ -125,7 +125,11 @@ pub(crate) const EXAMPLES: [(&str, &str); 10] = [
          [[tunnel]]\n\
          local = \"192.0.2.1\"\n\
          remote = \"198.51.100.1\"\n\
-         address = \"2001:db8:77::2/64\"\n",
+         address = \"2001:db8:77::2/64\"\n\
+         # Where the IPv4 address changes: via = \"ppp0\" instead of local, and the broker is told (dyndns2). The\n\
+         # file has USER:PASSWORD in one line; chmod 600 it.\n\
+         # update-url = \"https://ipv4.tunnelbroker.net/nic/update?hostname=TUNNEL-ID\"\n\
+         # update-login = \"/etc/isatap/broker\"\n",
     ),
     (
         "compatible",

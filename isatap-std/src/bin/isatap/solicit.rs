@@ -12,7 +12,7 @@ use crate::status::ask_each;
 ///
 /// For when something has changed that nobody tells the host: a router forwards now, a filter is
 /// gone. A Teredo client asks its server; a 6rd customer edge and a 6to4 router that probes ask
-/// their relay. Solicitations stay 4 seconds apart. See the answers with isatap status.
+/// their relay; a tunnel with an update URL calls it. Solicitations stay 4 seconds apart. See the answers with isatap status.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Print JSON, one object a device: {"dev","asked"}.
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
         }
         let asked: Vec<&str> = asked.as_array().into_iter().flatten().filter_map(serde_json::Value::as_str).collect();
         match asked.as_slice() {
-            [] => writeln!(out, "{dev} looks up its routers' names")?,
+            [] => writeln!(out, "{dev} looks up names, or calls its update URL")?,
             asked => writeln!(out, "{dev} asks {}", asked.join(", "))?,
         }
         Ok(())

@@ -228,6 +228,15 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     if let Some(hooks) = &status.hooks {
         print_hooks(out, hooks)?;
     }
+    if let Some(update) = &status.update {
+        let has =
+            update.address.zip(update.answer.as_ref()).map(|(address, answer)| format!(" has {address}: {answer}"));
+        let answered = span(", ", update.answered);
+        writeln!(out, "    tunnel broker {}{}{answered}", update.host, has.unwrap_or_default())?;
+        if let Some(failure) = &update.failure {
+            writeln!(out, "        the last call failed: {failure}{}", span("; again in ", update.again))?;
+        }
+    }
     let packets = &status.packets;
     writeln!(
         out,

@@ -1,6 +1,6 @@
 //! Mistakes in scenarios: each told once, where it stands, and nothing that only follows from another.
 
-#[cfg(all(feature = "args", any(feature = "pcp", feature = "upnp")))]
+#[cfg(all(feature = "args", feature = "update-url", any(feature = "pcp", feature = "upnp")))]
 mod keys;
 
 use super::*;

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// So long an end that was asked may take to answer, however bad the path is.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often its silence is told.
+const TOLD_EACH: Duration = Duration::from_secs(60);
+
 /// What came from the other end, and whether it was asked since.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
@@ -17,6 +20,8 @@ pub(super) struct Answers {
     /// When unreachability detection asked first of all times since something came. That a packet
     /// has no answer is no sign of death by itself: it may want none, as multicast does.
     asked: Option<Instant>,
+    /// When its silence was told last.
+    told: Option<Instant>,
 }
 
 impl Answers {
@@ -41,6 +46,19 @@ impl Answers {
     pub(super) fn silent(&self, now: Instant) -> Option<u64> {
         let silent = now.saturating_duration_since(self.asked?);
         (silent >= PATIENCE).then_some(silent.as_secs())
+    }
+
+    /// That it is silent, at most once a minute; that it is so no more, once.
+    pub(super) fn take_news(&mut self, now: Instant) -> Option<bool> {
+        let is_silent = self.silent(now).is_some();
+        match self.told {
+            None if !is_silent => None,
+            Some(told) if is_silent && now.saturating_duration_since(told) < TOLD_EACH => None,
+            _ => {
+                self.told = is_silent.then_some(now);
+                Some(is_silent)
+            }
+        }
     }
 }
 
@@ -111,5 +129,18 @@ mod tests {
             (13, 1, 1, Some(Probe), Some(1), None),
             (60, 1, 1, None, Some(48), None),
         ]);
+    }
+
+    #[test]
+    fn silence_is_told_once_a_minute_and_its_end_once() {
+        let mut answers = Answers::default();
+        let mut told = Vec::new();
+        for at in 0..200 {
+            let (mut counters, now) = (Counters::<u64>::ZERO, Instant::from_secs(at));
+            counters.delivered = u64::from(at >= 150);
+            answers.follow(now, &counters, (10..150).contains(&at).then_some(Probe));
+            told.extend(answers.take_news(now).map(|is_silent| (at, is_silent)));
+        }
+        assert_eq!(told, [(15, true), (75, true), (135, true), (150, false)]);
     }
 }

@@ -6,6 +6,7 @@ use super::holdings::Holdings;
 use super::lease::DhcpDomain;
 use super::remote::NamedRemote;
 use super::{Environment, list};
+use crate::broker::Updater;
 use crate::error::Error;
 use crate::netlink::sysctl;
 use crate::resolve::Responder;
@@ -46,6 +47,8 @@ pub(crate) struct FixedRole {
     holdings: Holdings,
     /// Of a configured tunnel whose other end is given by name.
     pub(super) remote: Option<NamedRemote>,
+    /// Of a configured tunnel whose broker is told of its address.
+    pub(super) updater: Option<Updater>,
     /// Of 6to4: no address can be made of those that there are.
     is_unusable: bool,
     /// Of a configured tunnel: whether its other end answers.
@@ -79,6 +82,7 @@ impl FixedRole {
             responder: None,
             holdings: Holdings::default(),
             remote: None,
+            updater: None,
             is_unusable: false,
             answers: Answers::default(),
         }
@@ -102,6 +106,11 @@ impl FixedRole {
     /// The same with the name of the other end.
     pub(super) fn with_remote(self, remote: Option<NamedRemote>) -> Self {
         Self { remote, ..self }
+    }
+
+    /// The same with a broker that is told of its address.
+    pub(super) fn with_updater(self, updater: Option<Updater>) -> Self {
+        Self { updater, ..self }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -155,7 +164,15 @@ impl FixedRole {
             }
         }
         self.tell_unusable(env);
+        self.tell_broker(env);
         Ok(())
+    }
+
+    /// The tunnel's address, where somebody has to know it.
+    pub(super) fn tell_broker(&self, env: &Environment<'_>) {
+        if let Some(updater) = &self.updater {
+            updater.follow(env.found.locators.first().map(|locator| locator.address));
+        }
     }
 
     /// S64-1: without a public IPv4 address 6to4 says nothing at all, which is to be told.
@@ -205,6 +222,9 @@ impl FixedRole {
 
     pub(super) fn solicit(&mut self, env: &mut Environment<'_>) -> Result<Vec<Ipv4Addr>, &'static str> {
         self.ask(env);
+        if let Some(updater) = &self.updater {
+            updater.ask();
+        }
         let relay = env.tell(|interface, cx| match interface {
             AnyInterface::SixRdEdge(edge) => {
                 edge.probe_relay(cx.now);
@@ -215,7 +235,7 @@ impl FixedRole {
         });
         match relay.flatten() {
             Some(relay) => Ok(vec![relay]),
-            None if self.relay.is_some() || self.remote.is_some() => Ok(Vec::new()),
+            None if self.relay.is_some() || self.remote.is_some() || self.updater.is_some() => Ok(Vec::new()),
             None => Err("it has nobody to ask"),
         }
     }

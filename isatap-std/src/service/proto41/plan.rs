@@ -5,7 +5,8 @@ use super::fixed::FixedRole;
 use super::host::HostRole;
 use super::lease::DhcpDomain;
 use super::remote::NamedRemote;
-use super::{LocatorSource, Notice, Proto41Role, Service};
+use super::{LocatorSource, Notice, Observer, Proto41Role, Service};
+use crate::broker::{Credentials, Updater};
 use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::resolve::{Entry, NameService, Responder, ResponderSettings};
@@ -28,14 +29,20 @@ impl Service<Proto41Role> {
     ///
     /// A usage error for what makes no sense on this machine; the kernel's refusal. Nothing is
     /// left of the link then.
-    pub(crate) fn add_link(&mut self, link: &LinkSpec, runtime: Option<&RuntimeDir>) -> Result<LinkId, Error> {
+    pub(crate) fn add_link(
+        &mut self,
+        link: &LinkSpec,
+        credentials: &Credentials,
+        runtime: Option<&RuntimeDir>,
+    ) -> Result<LinkId, Error> {
         link.check_first()?;
         let interface = link.interface()?;
         for warning in link.warnings() {
             self.observer.notice(Some(link.device()), &Notice::Warning(format!("{}: {warning}", link.device())));
         }
         let locators = check_here(link, &self.netlink)?;
-        let (switches, role) = role(link, locators)?;
+        let updater = updater(link, credentials, &self.observer)?;
+        let (switches, role) = role(link, locators, updater)?;
         // Whoever has the claim may clean up; so it comes before anything is made.
         let claim = runtime.map(|runtime| runtime.claim(link.device())).transpose()?;
         let full = |error: isatap_core::error::TableFull| {
@@ -118,8 +125,18 @@ fn locators(link: &LinkSpec) -> LocatorSource {
     }
 }
 
+/// Who calls the broker of a link; `None`: there is none to call.
+fn updater(link: &LinkSpec, credentials: &Credentials, observer: &Observer) -> Result<Option<Updater>, Error> {
+    let LinkSpec::Tunnel(tunnel) = link else { return Ok(None) };
+    let start = |url| {
+        let (observer, device) = (observer.clone(), tunnel.dev.clone());
+        Updater::start(url, credentials, move |told| observer.notice(Some(&device), &told.into()))
+    };
+    tunnel.update_url.as_ref().map(start).transpose()
+}
+
 /// What the link asks of the system, and whether it forwards.
-fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Role), Error> {
+fn role(link: &LinkSpec, locators: LocatorSource, updater: Option<Updater>) -> Result<(Switches, Proto41Role), Error> {
     let lease = link.dhcp_lease().map(|path| DhcpDomain::open(path, link.via())).transpose()?;
     let router = FixedRole::router(link.role(), locators.clone());
     let end = FixedRole::end(link.role(), locators.clone());
@@ -154,10 +171,11 @@ fn role(link: &LinkSpec, locators: LocatorSource) -> Result<(Switches, Proto41Ro
         }
         LinkSpec::Tunnel(tunnel) => {
             let remote = NamedRemote::of(&tunnel.remote)?;
-            match tunnel.lan.as_slice() {
-                [] => (Switches::DEFAULT, end.with_remote(remote)),
-                _ => (Switches::FORWARDING, router.with_remote(remote)),
-            }
+            let (switches, role) = match tunnel.lan.as_slice() {
+                [] => (Switches::DEFAULT, end),
+                _ => (Switches::FORWARDING, router),
+            };
+            (switches, role.with_remote(remote).with_updater(updater))
         }
         LinkSpec::Compatible(_) => (Switches::DEFAULT, host),
         _ => (Switches::DEFAULT, end),

@@ -9,7 +9,7 @@ use crate::service::question::Question;
 use crate::service::role::View;
 use crate::service::status::{
     Advertised, LanPrefix, LanStatus, OuterStatus, PotentialRouterStatus, ResponderStatus, RouteStatus, Router, Status,
-    refused, seconds,
+    UpdateStatus, refused, seconds,
 };
 use isatap_core::error::{Table, TableFull};
 use isatap_core::interface::Interface as _;
@@ -66,6 +66,7 @@ pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status:
             status.reachability = tunnel.remote_reachability().map(in_lower_case);
             if let Proto41Role::Fixed(fixed) = role {
                 (status.heard, status.silent) = (fixed.answers.heard(now), fixed.answers.silent(now));
+                status.update = fixed.updater.as_ref().map(UpdateStatus::of);
             }
         }
         AnyInterface::SixRdEdge(edge) => {

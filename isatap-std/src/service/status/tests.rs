@@ -120,6 +120,14 @@ fn full() -> Status {
             waiting: 0,
             lost: 3,
         }),
+        update: Some(UpdateStatus {
+            host: "broker.example".to_owned(),
+            address: Some(v4),
+            answer: text(),
+            answered: Some(1),
+            failure: text(),
+            again: Some(1),
+        }),
         teredo: Some(Teredo {
             state: "qualified".to_owned(),
             reason: text(),
@@ -175,6 +183,7 @@ fn only_optional_keys_are_left_out() {
     (status.remote, status.check_neighbors, status.lans) = (None, None, Vec::new());
     (status.dns_updates, status.hooks) = (Vec::new(), None);
     status.outer = None;
+    status.update = None;
     let json = serde_json::to_value(status).unwrap();
     let page = include_str!("../../../docs/json.md");
     let section = page.split("\n### ").find(|section| section.starts_with("isatap status -j\n")).unwrap();

@@ -66,6 +66,9 @@ const KEYS: [(&str, &str, &[Tried]); 9] = [
             ("default-route", "true"),
             ("routed-prefix", "\"2001:db8:9::/48\""),
             ("lan", "[\"eth1:1\"]\nrouted-prefix = \"2001:db8:9::/48\""),
+            ("update-url", "\"https://broker.example/?hostname=1\""),
+            ("update-login", "\"/etc/login\""),
+            ("update-ca", "\"/etc/ca.pem\""),
             ("neighbor-probes", "false"),
         ],
     ),
@@ -159,13 +162,16 @@ const OF_PROTO41: [Tried; 9] = [
 ];
 
 /// What the lab has not, with the value by which it is told.
-const UNPLAYED: [(&str, &str, &str); 24] = [
+const UNPLAYED: [(&str, &str, &str); 27] = [
     ("", "pcap", "x.pcap: one file has the packets of a whole scenario; leave it out; isatap lab --pcap FILE"),
     ("", "secret-file", "/etc/secret: a scenario reads no other file; leave it out"),
     ("", "via", "eth0: the lab's nodes have no IPv4 devices; leave it out"),
     ("", "bind-device", "eth0: the lab's nodes have no IPv4 devices; leave it out"),
     ("", "mark", "16: the lab's nodes have no policy routing; leave it out"),
     ("tunnel", "remote", "broker.example: only ISATAP hosts of the lab ask for names; write the IPv4 address"),
+    ("tunnel", "update-url", "https://broker.example/?hostname=1: the lab has no TCP; leave it out"),
+    ("tunnel", "update-login", "/etc/login: a scenario reads no other file; leave it out"),
+    ("tunnel", "update-ca", "/etc/ca.pem: a scenario reads no other file; leave it out"),
     ("tunnel", "lan", "eth1:1: the lab's LANs have no Router Advertisements; leave it out"),
     ("6rd", "dhcp-lease", "/run/lease: a scenario reads no other file; leave it out"),
     ("6rd", "lan", "eth1:1: the lab's LANs have no Router Advertisements; leave it out"),
@@ -221,6 +227,9 @@ fn a_node_takes_every_key_of_a_daemons_table_or_is_told_why_not() {
             let is_instead = |line: &str| {
                 line.starts_with(key) || instead.iter().any(|(new, old)| *new == key && line.starts_with(old))
             };
+            let url = "update-url = \"https://broker.example/\"\n";
+            let needed =
+                &if matches!(key, "update-login" | "update-ca") { format!("{needed}{url}") } else { needed.to_owned() };
             let needed: String =
                 needed.lines().filter(|line| !is_instead(line)).flat_map(|line| [line, "\n"]).collect();
             let keys = format!("{needed}{key} = {value}\n");
