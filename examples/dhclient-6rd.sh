@@ -9,7 +9,7 @@
 # Without it isatap can follow dhclient's own file, /var/lib/dhcp/dhclient.eth0.leases; a lease that
 # dhclient gives up early stays there.
 
-isatap_lease=/run/isatap-lease.$interface
+isatap_lease=${ISATAP_LEASE:-/run/isatap-lease.$interface}
 case $reason in
 BOUND | RENEW | REBIND | REBOOT)
 	{

@@ -2,7 +2,8 @@
 //!
 //! The client is somebody else's, and asks for the option. Read are the leases of ISC `dhclient`,
 //! of which the last one counts, and `NAME=VALUE` lines, as a script of busybox' `udhcpc` writes
-//! them from its environment. [RFC 5969 §7.1.1]
+//! them from its environment. systemd-networkd, as of version 252, asks for the option where it is told
+//! to, and does not write it down. [RFC 5969 §7.1.1]
 
 mod file;
 
@@ -20,6 +21,8 @@ pub(crate) struct Lease {
     option: Option<Vec<u8>>,
     /// When it ends, by the clock at the time of writing; `None`: the file does not say.
     ends: Option<SystemTime>,
+    /// Whether systemd-networkd wrote it, which keeps options 224 to 254 alone.
+    is_networkds: bool,
 }
 
 /// Seconds from 1970 to 2026. A clock that shows less is not set: no machine without a battery
@@ -42,7 +45,14 @@ impl Lease {
         let is_dhclient = text.lines().any(|line| line.trim_start().starts_with("lease {"));
         let found = if is_dhclient { of_dhclient(text, device) } else { of_lines(text, written) };
         let option = found.option.filter(|value| !value.is_empty()).map(|value| bytes_of(&value)).transpose()?;
-        Ok(Self { option, ends: found.ends })
+        // Its first line.
+        let is_networkds = text.starts_with("# This is private data. Do not parse.");
+        Ok(Self { option, ends: found.ends, is_networkds })
+    }
+
+    /// Whether no lease in this file will ever have the option.
+    pub(crate) fn is_of_networkd(&self) -> bool {
+        self.is_networkds
     }
 
     /// How long it lasts from now on, if it says so, and was written at that time. A file that was

@@ -69,7 +69,7 @@ spec! { tunnel(DEVICE)
         // S6R-12, S6R-14
         /// ce: take prefix, v4-mask-len and br from DHCPv4 option 212 in this file, and follow it. It is
         /// the leases file of ISC dhclient, or has a line ip6rd=... or opt212=... as a script of
-        /// udhcpc writes it.
+        /// udhcpc writes it. Leases of systemd-networkd do not have the option.
         dhcp_lease: Option<PathBuf> ["FILE"];
         /// ce: a border relay. Packets of all are accepted, the first is used. May be repeated. Without
         /// it there is no way out of the domain.

@@ -132,7 +132,7 @@ fn s6r_9_a_lan_of_6rd_is_renumbered_when_the_address_of_the_device_changes() {
 }
 
 /// dnsmasq, which has one address to give: 10.100.100.1, for two minutes, and a 6rd domain.
-fn dnsmasq(server: &Namespace, number: u8, domain: Option<&str>) -> Daemon {
+pub(crate) fn dnsmasq(server: &Namespace, number: u8, domain: Option<&str>) -> Daemon {
     // Option 212 as RFC 5969 §7.1.1 lays it out, for the border relay 10.0.0.1.
     let option = domain.map(|prefix| {
         format!("--dhcp-option-force=212,08:20:{prefix}:00:00:00:00:00:00:00:00:00:00:00:00:0a:00:00:01")

@@ -29,6 +29,7 @@ mod host;
 mod ingress;
 mod kernel;
 mod lan;
+mod leases;
 mod loops;
 mod monitor;
 mod name_responder;

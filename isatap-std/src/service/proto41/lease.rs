@@ -101,6 +101,10 @@ impl DhcpDomain {
                     list(&relays)
                 ));
             }
+            None if lease.is_of_networkd() => env.warn(format!(
+                "{path} has no 6rd domain, and systemd-networkd writes none down: have dhclient or udhcpc write the lease, \
+                 write prefix and br instead of dhcp-lease, or let systemd-networkd make the tunnel by Use6RD=yes"
+            )),
             None => env.warn(format!(
                 "{path} has no 6rd domain: nothing is sent until a lease with DHCPv4 option 212 comes, for which the \
                  DHCP client has to ask"

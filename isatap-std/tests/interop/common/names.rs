@@ -11,7 +11,7 @@ use super::{Namespace, Node, PATIENCE, wait_until};
 
 /// Where `.ci/run` unpacks systemd-resolved and samba, which would take the machine's resolv.conf and
 /// start services if they were installed. Without it those of the machine are taken.
-const UNPACKED: &str = "ISATAP_PEERS";
+pub const UNPACKED: &str = "ISATAP_PEERS";
 
 /// The group and port of LLMNR.
 pub const LLMNR_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 252);
