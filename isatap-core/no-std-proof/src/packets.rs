@@ -4,7 +4,7 @@ use isatap_core::drop_reason::{Counters, DropReason};
 use isatap_core::engine::Verdict;
 use isatap_core::error::{EmitError, Layer, ParseError, ParseErrorKind, Table, TableFull};
 use isatap_core::isatap::{addr, ingress};
-use isatap_core::link::{Admitted, InterfaceAddress, LinkKind};
+use isatap_core::link::{Admitted, InterfaceAddress, LinkKind, TtlMode};
 use isatap_core::prefix;
 use isatap_core::proto41::ecn::{self, Ecn, EcnMode, TosMode};
 use isatap_core::proto41::icmp::TunnelError;
@@ -221,7 +221,7 @@ crate::roots! {
         let error = any(TunnelError::parse(u.input())).ok()?;
         let (input, source, mtu) = (u.input(), u.ipv6(), u.value());
         keep((error.inner(input), error.too_big()));
-        Some(error.answer(&mut u.packet(), source, mtu))
+        Some(error.answer(&mut u.packet(), source, mtu, any(TtlMode::CopyHopLimit)))
     };
     mtus => |u| {
         let mode = any(MtuMode::default());
