@@ -44,6 +44,7 @@ mod names;
 mod worker;
 
 pub use counters::RuleStatus;
+#[cfg(feature = "file")]
 pub(crate) use listener::missing;
 pub(crate) use member::{Changes, PortProxies};
 
