@@ -63,6 +63,7 @@ use crate::runtime_dir::{self, RuntimeDir};
 use capctl::{Cap, CapSet, CapState, bounding, prctl};
 use landlock::RulesetCreated;
 use nix::unistd::{Gid, Uid, User};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -232,7 +233,7 @@ impl Privileges {
             if name.is_empty() { error } else { error.with_advice(format!("start as root to become {name}")) }
         };
         let files = self.confine(ids, files).map_err(refused)?;
-        let unseen = read.iter().filter(|file| folders(file).any(|folder| nearest(&folder).is_none()));
+        let unseen = read.iter().filter(|file| folders(file).iter().any(|folder| nearest(folder).is_none()));
         let unseen = unseen.map(|file| {
             format!("{} cannot be read should its folder come later: make the folder, and start again", file.display())
         });
@@ -319,24 +320,44 @@ fn os_error(error: capctl::Error) -> io::Error {
     io::Error::from_raw_os_error(error.code())
 }
 
-/// The folder of a file and, where the file is a link, those of what it leads to, there or not.
-fn folders(file: &Path) -> impl Iterator<Item = PathBuf> {
-    /// As many links in a row as anybody makes.
-    const MOST_LINKS: usize = 8;
+/// The folder of a file and, where the file is a link, those of what it leads to, there or not. They are real: links on
+/// the way and every `..` are followed as the kernel follows them.
+fn folders(file: &Path) -> Vec<PathBuf> {
+    /// As many links as anybody makes; Linux gives up after 40.
+    const MOST_LINKS: usize = 40;
     let there = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let target = |link: &PathBuf| Some(link.parent()?.join(link.read_link().ok()?));
-    let last = file.canonicalize().ok();
-    let places = std::iter::successors(Some(there), target).take(MOST_LINKS).chain(last);
-    let mut all: Vec<PathBuf> = places.filter_map(|path| Some(path.parent()?.to_owned())).collect();
-    all.dedup();
-    all.into_iter()
+    // What is left to walk, the next component last.
+    let backwards = |path: &Path| -> Vec<OsString> { path.iter().rev().map(OsStr::to_owned).collect() };
+    let (mut rest, mut at, mut all, mut links) = (backwards(&there), PathBuf::from("/"), Vec::new(), 0);
+    while let Some(name) = rest.pop() {
+        if name == ".." {
+            at.pop();
+            continue;
+        }
+        if rest.is_empty() && all.last() != Some(&at) {
+            all.push(at.clone());
+        }
+        let next = at.join(&name);
+        match next.read_link() {
+            Ok(_) if links == MOST_LINKS => break,
+            Ok(target) => {
+                links += 1;
+                rest.extend(backwards(&target));
+            }
+            // An absolute path begins with `/`, which begins anew.
+            Err(_) => at = next,
+        }
+    }
+    all
 }
 
 /// The folder, or the nearest above it that is there: it may come later. `None`: that is all of the system.
-fn nearest(folder: &Path) -> Option<&Path> {
+fn nearest(folder: &Path) -> Option<PathBuf> {
     let there = folder.ancestors().find(|folder| folder.is_dir())?;
+    // By what it is, not by its name.
+    let real = there.canonicalize().ok()?;
     // A file that is in / itself was put there.
-    (there == folder || there.parent().is_some()).then_some(there)
+    (folder == Path::new("/") || real.parent().is_some()).then_some(real)
 }
 
 #[cfg(test)]
@@ -357,21 +378,55 @@ mod tests {
         std::fs::create_dir_all(folder.join("real")).unwrap();
         std::fs::write(folder.join("real/resolv.conf"), "").unwrap();
         let _ = std::os::unix::fs::symlink("real/resolv.conf", folder.join("resolv.conf"));
-        let found: Vec<_> = folders(&folder.join("resolv.conf")).collect();
+        let found = folders(&folder.join("resolv.conf"));
         assert_eq!(found, [folder.clone(), folder.join("real")]);
         // To what is not there yet.
         std::fs::remove_dir_all(folder.join("real")).unwrap();
-        let found: Vec<_> = folders(&folder.join("resolv.conf")).collect();
+        let found = folders(&folder.join("resolv.conf"));
         assert_eq!(found, [folder.clone(), folder.join("real")]);
-        assert_eq!(nearest(&found[1]), Some(folder.as_path()));
+        assert_eq!(nearest(&found[1]), Some(folder.clone()));
         std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
     fn never_is_the_whole_system_the_nearest_folder() {
-        assert_eq!(nearest(Path::new("/etc")), Some(Path::new("/etc")));
-        assert_eq!(nearest(Path::new("/etc/no-such-folder/here")), Some(Path::new("/etc")));
+        let some = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(nearest(Path::new("/etc")), some("/etc"));
+        assert_eq!(nearest(Path::new("/etc/no-such-folder/here")), some("/etc"));
         assert_eq!(nearest(Path::new("/no-such-folder/here")), None);
-        assert_eq!(nearest(Path::new("/")), Some(Path::new("/")));
+        assert_eq!(nearest(Path::new("/etc/../no-such-folder")), None);
+        assert_eq!(nearest(Path::new("/")), some("/"));
+    }
+
+    #[test]
+    fn no_way_up_leads_to_the_whole_system() {
+        let scratch = std::env::temp_dir().join(format!("isatap-privileges-up-{}", std::process::id()));
+        let folder = scratch.canonicalize().unwrap_or_else(|_| {
+            std::fs::create_dir_all(&scratch).unwrap();
+            scratch.canonicalize().unwrap()
+        });
+        let up = |folder: &Path| "../".repeat(folder.components().count() - 1);
+        let link = |name: &str, target: &str| {
+            let link = folder.join(name);
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            link
+        };
+        let granted = |file: &Path| folders(file).iter().filter_map(|folder| nearest(folder)).collect::<Vec<_>>();
+        let shown = folder.display();
+        let above = up(&folder);
+        // Whole and with .., a link with .., and relative with ..
+        assert_eq!(granted(Path::new(&format!("{shown}/{above}no-such-folder/lease"))), [] as [PathBuf; 0]);
+        assert_eq!(granted(&link("lease", &format!("{above}no-such-folder/lease"))), [folder.as_path()]);
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(granted(Path::new(&format!("{}no-such-folder/lease", up(&here)))), [] as [PathBuf; 0]);
+        // By a folder that is a link, which a name does not tell.
+        let around = link("around", &format!("{above}etc"));
+        assert_eq!(granted(&around.join("../no-such-folder/lease")), [] as [PathBuf; 0]);
+        // To a folder that comes later.
+        assert_eq!(folders(&link("later", "coming/soon").join("lease")), [folder.join("coming/soon")]);
+        assert_eq!(granted(&folder.join("later/lease")), [folder.as_path()]);
+        // It ends.
+        assert_eq!(granted(&link("round", "round")), [folder.as_path()]);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

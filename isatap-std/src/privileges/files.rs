@@ -63,8 +63,8 @@ impl Files {
 
     /// Files that may come later, with their folders.
     fn allow_reading(&mut self, files: &[PathBuf]) -> io::Result<()> {
-        let folders = files.iter().flat_map(|file| folders(file));
-        folders.into_iter().try_for_each(|folder| nearest(&folder).map_or(Ok(()), |there| self.allow(there, reading())))
+        let mut folders = files.iter().flat_map(|file| folders(file)).filter_map(|folder| nearest(&folder));
+        folders.try_for_each(|there| self.allow(&there, reading()))
     }
 
     /// What is not there needs no permission.
