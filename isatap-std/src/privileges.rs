@@ -75,6 +75,7 @@ pub struct Privileges {
     user: Option<User>,
     capabilities: CapSet,
     read: Vec<PathBuf>,
+    above: Vec<PathBuf>,
     names: Vec<PathBuf>,
     write: Vec<PathBuf>,
     runtime: Option<RuntimeDir>,
@@ -106,6 +107,7 @@ impl Privileges {
             user: None,
             capabilities,
             read: Vec::new(),
+            above: Vec::new(),
             names: Vec::new(),
             write: Vec::new(),
             runtime: None,
@@ -152,7 +154,17 @@ impl Privileges {
         self
     }
 
-    /// The same of a file that names are looked up in, by threads too.
+    /// The same of a DHCP client's lease, whose folder its unit removes and makes again with each start of the client
+    /// (`RuntimeDirectory=`): so the folder above stays readable too, unless that is `/`. A permission is of
+    /// a folder, not of its name.
+    #[must_use]
+    pub fn read_lease(mut self, file: impl Into<PathBuf>) -> Self {
+        let file = file.into();
+        self.above.extend(folders(&file).iter().filter_map(|folder| above(folder)));
+        self.read(file)
+    }
+
+    /// The same as [`read`](Self::read) of a file that names are looked up in, by threads too.
     #[must_use]
     pub fn read_names(mut self, file: impl Into<PathBuf>) -> Self {
         self.names.push(file.into());
@@ -225,7 +237,7 @@ impl Privileges {
     /// process is to end then: it is somewhere between.
     pub fn give_up(self) -> Result<Vec<String>, Error> {
         let read = [self.read.as_slice(), &self.names].concat();
-        let files = files::of_daemon(&read, &self.write, &self.folders());
+        let files = files::of_daemon(&read, &self.above, &self.write, &self.folders());
         let ids = self.user.as_ref().map(|user| (user.uid, user.gid));
         let name = self.user.as_ref().map_or("", |user| user.name.as_str());
         let refused = |error: io::Error| {
@@ -360,6 +372,11 @@ fn nearest(folder: &Path) -> Option<PathBuf> {
     (folder == Path::new("/") || real.parent().is_some()).then_some(real)
 }
 
+/// The folder above, unless that is all of the system.
+fn above(folder: &Path) -> Option<PathBuf> {
+    nearest(folder.parent()?).filter(|above| above.parent().is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,6 +413,14 @@ mod tests {
         assert_eq!(nearest(Path::new("/no-such-folder/here")), None);
         assert_eq!(nearest(Path::new("/etc/../no-such-folder")), None);
         assert_eq!(nearest(Path::new("/")), some("/"));
+    }
+
+    #[test]
+    fn a_lease_keeps_the_folder_above_its_own() {
+        let read = |file: &str| Privileges::new().read_lease(file).above;
+        assert_eq!(read("/etc/no-such-client/lease"), [PathBuf::from("/etc")]);
+        assert_eq!(read("/etc/lease"), [] as [PathBuf; 0]);
+        assert_eq!(read("/lease"), [] as [PathBuf; 0]);
     }
 
     #[test]

@@ -23,3 +23,15 @@ pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Res
     }
     builder.spawn(work)
 }
+
+/// Whether this process may not open what it did not begin with.
+#[cfg(feature = "privileges")]
+pub(crate) fn has_given_up() -> bool {
+    crate::privileges::are_given_up()
+}
+
+/// See above.
+#[cfg(not(feature = "privileges"))]
+pub(crate) fn has_given_up() -> bool {
+    false
+}

@@ -2,6 +2,7 @@
 
 use super::{Lease, is_whole};
 use crate::small_file;
+use crate::thread::has_given_up;
 use isatap_core::time::Instant;
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
@@ -142,6 +143,10 @@ impl LeaseFile {
         let (text, written) = match small_file::read(&self.path) {
             Ok((bytes, about)) => (String::from_utf8_lossy(&bytes).into_owned(), about.modified()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Some((Ok(Lease::default()), None)),
+            // A permission that was kept is of a folder, not of one that takes its place.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && has_given_up() => {
+                return Some((Err(format!("{error}; start isatap again, should its folder be a new one")), None));
+            }
             Err(error) => return Some((Err(error.to_string()), None)),
         };
         if !is_closed && !is_whole(&text) {

@@ -26,9 +26,15 @@ pub(super) fn of_threads(names: &[PathBuf], made: &[&Path]) -> io::Result<Rulese
 }
 
 /// The files of the main thread.
-pub(super) fn of_daemon(read: &[PathBuf], write: &[PathBuf], made: &[&Path]) -> io::Result<RulesetCreated> {
+pub(super) fn of_daemon(
+    read: &[PathBuf],
+    folders: &[PathBuf],
+    write: &[PathBuf],
+    made: &[&Path],
+) -> io::Result<RulesetCreated> {
     let mut files = Files(of_threads(&[], made)?);
     files.allow_reading(read)?;
+    folders.iter().try_for_each(|folder| files.allow(folder, reading()))?;
     for file in write {
         files.allow(file, AccessFs::WriteFile | AccessFs::Truncate)?;
     }

@@ -4,6 +4,7 @@ use super::Run;
 use crate::driver::check_recording;
 use crate::error::Error;
 use crate::spec::LinkSpec;
+use crate::thread::has_given_up;
 use std::fs;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
@@ -30,14 +31,4 @@ impl Run {
 fn given_up(path: &Path) -> Error {
     let why = "this daemon has given up the right to open files that it did not begin with";
     Error::usage("record packets into", path.display(), why).with_advice("restart it, as by systemctl restart isatap")
-}
-
-#[cfg(feature = "privileges")]
-fn has_given_up() -> bool {
-    crate::privileges::are_given_up()
-}
-
-#[cfg(not(feature = "privileges"))]
-fn has_given_up() -> bool {
-    false
 }

@@ -120,3 +120,29 @@ fn s6r_14_a_lease_of_networkd_has_no_6rd_domain_and_that_is_told() {
     daemon.wait_for_line("has no 6rd domain, and systemd-networkd writes none down: have dhclient", PATIENCE);
     assert!(daemon.terminate(PATIENCE).success());
 }
+
+/// As a unit with RuntimeDirectory= does with each start of the client.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn s6r_14_a_lease_is_read_where_its_folder_is_made_again() {
+    let lab = Lab::new();
+    let provider = lab.wire();
+    let ours = lab.namespace("ours");
+    provider.join(&ours, "eth0", "10.9.9.9/8");
+    let folder = ours.directory().join("client");
+    let write = |prefix: &str| {
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("lease"), format!("ip6rd='8 32 {prefix}:: 10.0.0.1'\n")).unwrap();
+    };
+    write("2001:db8");
+    let lease = folder.join("lease").display().to_string();
+    let daemon = Daemon::isatap(&ours, &format!("6rd --local 10.9.9.9 --dhcp-lease {lease} --user nobody"));
+    wait_until("the first domain", PATIENCE, || status(&ours, ".delegated == \"2001:db8:909:900::/56\""));
+    for prefix in ["2001:db9", "2001:dba"] {
+        fs::remove_dir_all(&folder).unwrap();
+        write(prefix);
+        let delegated = format!(".delegated == \"{prefix}:909:900::/56\"");
+        wait_until("the domain of the new folder", PATIENCE, || status(&ours, &delegated));
+    }
+    assert!(daemon.terminate(PATIENCE).success());
+}

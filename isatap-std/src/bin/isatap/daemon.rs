@@ -157,7 +157,7 @@ pub(crate) fn run(config: &Config, args: &DaemonArgs) -> Result<Status, Failure>
         let privileges = if low { privileges.bind_low_ports() } else { privileges };
         let remembers = args.dns.dns_update.is_some() || config.links.iter().any(LinkSpec::remembers);
         let privileges = if remembers { privileges.remember() } else { privileges };
-        leases().fold(lmhosts().fold(privileges, Privileges::read_names), Privileges::read)
+        leases().fold(lmhosts().fold(privileges, Privileges::read_names), Privileges::read_lease)
     })?;
     let observer = observer(args.verbose, hook.clone());
     let mut links = Run::open_with(&config.links, &[], Some(&RuntimeDir::new()), observer)?;

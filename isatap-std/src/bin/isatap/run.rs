@@ -165,7 +165,7 @@ fn keep(privileges: Privileges, file: &str, config: &Config) -> Privileges {
     for link in &config.links {
         privileges = link.pcap().into_iter().fold(privileges, Privileges::write);
         privileges = link.secret_file().into_iter().chain(link.update_files()).fold(privileges, Privileges::read);
-        privileges = link.dhcp_lease().into_iter().fold(privileges, Privileges::read);
+        privileges = link.dhcp_lease().into_iter().fold(privileges, Privileges::read_lease);
         privileges = link.lmhosts().into_iter().fold(privileges, Privileges::read_names);
         if link.binds_low_port() {
             privileges = privileges.bind_low_ports();
