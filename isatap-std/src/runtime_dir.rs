@@ -37,8 +37,10 @@ use crate::device::check_device;
 use crate::error::Error;
 use nix::errno::Errno;
 use nix::unistd::Uid;
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -57,8 +59,8 @@ impl RuntimeDir {
     /// variable `ISATAP_RUNTIME_DIR` overrides both; each namespace needs another one then.
     ///
     /// What outlives it is in `/var/lib/isatap`, of another network namespace in `/var/lib/isatap/netns-NAME`, with
-    /// the name that `ip netns` knows it by, or its inode. `ISATAP_STATE_DIR` overrides both, and so does systemd's
-    /// `STATE_DIRECTORY`.
+    /// the name that `ip netns` knows it by. A container whose process 1 is in its namespace has `/var/lib/isatap`; a
+    /// namespace with neither has none. `ISATAP_STATE_DIR` overrides all, and so does systemd's `STATE_DIRECTORY`.
     pub fn new() -> Self {
         // Not by the namespace of process 1: only root may look at that, and a container has a
         // process 1 of its own. This switch is for all namespaces, so the kernel (from 4.17 on)
@@ -200,30 +202,63 @@ impl RuntimeDir {
     /// Makes the folder when it is missing, and looks whether others could put files into it.
     pub(crate) fn make(&self) -> Result<(), Error> {
         let advice = "run as root, or set ISATAP_RUNTIME_DIR to a folder of your own";
-        make_folder(&self.path, advice, "ISATAP_RUNTIME_DIR")
+        make_folder(&self.path, advice, "ISATAP_RUNTIME_DIR", new_owner())
     }
 }
 
-/// Makes a folder that only this daemon and others like it write to; `variable` names another.
-fn make_folder(path: &Path, advice: &'static str, variable: &str) -> Result<(), Error> {
+/// Makes a folder that only this daemon and others like it write to; `variable` names another. `owner`: whom the
+/// daemon becomes. One that was there keeps its mode, unless it is as a daemon of root has made it.
+fn make_folder(path: &Path, advice: &'static str, variable: &str, owner: Option<(u32, u32)>) -> Result<(), Error> {
     let refused = |error| Error::refused("make the folder", path.display(), error).with_advice(advice);
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(refused)?;
+    let make = |path: &Path, recursive| fs::DirBuilder::new().recursive(recursive).mode(0o755).create(path);
+    path.parent().map_or(Ok(()), |above| make(above, true)).map_err(refused)?;
+    let is_new = match make(path, false) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => false,
+        made => made.map(|()| true).map_err(refused)?,
+    };
     let folder = File::open(path).map_err(refused)?;
-    let metadata = folder.metadata().map_err(refused)?;
-    let owner = new_owner();
+    let about = folder.metadata().map_err(refused)?;
     let uid = Uid::effective().as_raw();
-    let is_ours = [Some(0), Some(uid), owner.map(|(uid, _)| uid)].contains(&Some(metadata.uid()));
-    if !is_ours || metadata.mode() & 0o002 != 0 {
-        let why = if is_ours { "everybody may write to it" } else { "it belongs to another user" };
-        return Err(Error::usage("use the folder", path.display(), why)
-            .with_advice(format!("set {variable} to a folder that only you can write to")));
+    let is_ours = [Some(0), Some(uid), owner.map(|(uid, _)| uid)].contains(&Some(about.uid()));
+    let mode = about.mode() & 0o7777;
+    let why = match mode {
+        _ if !is_ours => "it belongs to another user",
+        mode if mode & 0o002 != 0 => "everybody may write to it",
+        // Nor remove what is another's, with the sticky bit.
+        mode if mode & 0o1020 == 0o020 => "its group may write to it",
+        _ => "",
+    };
+    let usage =
+        |why: &'static str, advice: String| Error::usage("use the folder", path.display(), why).with_advice(advice);
+    if !why.is_empty() {
+        return Err(usage(why, format!("set {variable} to a folder that only you can write to")));
     }
     // Whom the daemon becomes makes and removes files here, but not those of others (sticky).
-    if let Some((_, gid)) = owner.filter(|(uid, _)| *uid != metadata.uid()) {
-        std::os::unix::fs::fchown(&folder, None, Some(gid)).map_err(refused)?;
-        folder.set_permissions(Permissions::from_mode(0o1775)).map_err(refused)?;
+    let Some((_, gid)) = owner.filter(|(uid, _)| *uid != about.uid()) else { return Ok(()) };
+    if about.gid() == gid && mode & 0o1070 == 0o1070 {
+        return Ok(());
     }
-    Ok(())
+    let is_as_made = [0o755, 0o1775].contains(&mode) && has_only_files_of_daemons(path);
+    if !is_new && !is_as_made {
+        let advice = format!("set {variable} to one that is not there yet, or chown it to that user");
+        return Err(usage("it was there before, and whom the daemon becomes may not write to it", advice));
+    }
+    std::os::unix::fs::fchown(&folder, None, Some(gid)).map_err(refused)?;
+    folder.set_permissions(Permissions::from_mode(0o1775)).map_err(refused)
+}
+
+/// Whether nobody but daemons of this program uses the folder.
+fn has_only_files_of_daemons(folder: &Path) -> bool {
+    let is_default = |name: &OsStr| name == "isatap" || name.as_bytes().starts_with(b"netns-");
+    folder.file_name().is_some_and(is_default)
+        || fs::read_dir(folder).is_ok_and(|entries| entries.flatten().all(|entry| is_of_daemons(&entry.path())))
+}
+
+/// Whether it is called as what daemons make in their folders.
+fn is_of_daemons(file: &Path) -> bool {
+    const ENDS: [&str; 6] = ["lock", "sock", "ends", "portproxy", "dns", "port-mapping"];
+    let whole = if file.extension() == Some(OsStr::new("new")) { file.with_extension("") } else { file.to_owned() };
+    whole.extension().is_some_and(|end| ENDS.iter().any(|known| end == *known)) || number_of(file).is_some()
 }
 
 /// Whether a process listens there: a killed one leaves its socket. Who may not ask does not know.

@@ -1,5 +1,8 @@
 //! Files of the [state folder](super::RuntimeDir::state).
 
+use super::new_owner;
+use super::state::believe;
+use nix::unistd::Uid;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -23,8 +26,8 @@ pub(crate) fn keep(file: &Path, text: &str) -> io::Result<()> {
     let _ = fs::remove_file(&new);
     let mut written =
         OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&new)?;
-    written.write_all(text.as_bytes()).and_then(|()| written.sync_all())?;
-    fs::rename(&new, file)?;
+    let replaced = written.write_all(text.as_bytes()).and_then(|()| written.sync_all());
+    replaced.and_then(|()| fs::rename(&new, file)).inspect_err(|_| drop(fs::remove_file(&new)))?;
     file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
@@ -32,13 +35,16 @@ pub(crate) fn keep(file: &Path, text: &str) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// It is not to be read, or no text.
+/// It is not to be read, somebody else may have written it, or it is no text.
 pub(crate) fn kept(file: &Path) -> io::Result<String> {
     /// Of a few lines.
     const LONGEST: u64 = 64 << 10;
+    let opened = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        opened => opened?,
+    };
+    let owners = [Some(0), Some(Uid::effective().as_raw()), new_owner().map(|(uid, _)| uid)];
+    believe(&opened.metadata()?, &owners)?;
     let mut text = String::new();
-    match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(text),
-        opened => opened?.take(LONGEST).read_to_string(&mut text).map(|_| text),
-    }
+    opened.take(LONGEST).read_to_string(&mut text).map(|_| text)
 }

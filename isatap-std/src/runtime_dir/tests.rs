@@ -108,6 +108,74 @@ fn a_folder_that_everybody_may_write_to_is_refused() {
     assert_eq!(fs::read_dir(scratch.0.path()).unwrap().count(), 0);
 }
 
+/// As systemd's STATE_DIRECTORY of the parent is inherited, and as ISATAP_STATE_DIR=/var/lib is written.
+#[test]
+fn a_folder_of_others_keeps_its_group_and_its_mode() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let scratch = Scratch::new("modes");
+    let path = scratch.0.path();
+    let make = || make_folder(path, "", "ISATAP_STATE_DIR", Some((65_534, 65_534)));
+    let about = || fs::metadata(path).map(|about| (about.mode() & 0o7777, about.gid())).unwrap();
+    let set = |mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    make().unwrap();
+    assert_eq!(about(), (0o1775, 65_534), "it is new");
+    make().expect("as it was made");
+    // A daemon that stays root has made it before.
+    std::os::unix::fs::chown(path, None, Some(0)).unwrap();
+    set(0o755);
+    fs::write(path.join("isatap0.lock"), "").unwrap();
+    make().unwrap();
+    assert_eq!(about(), (0o1775, 65_534));
+    std::os::unix::fs::chown(path, None, Some(0)).unwrap();
+    for (mode, why) in [
+        (0o700, "it was there before, and whom the daemon becomes may not write to it; set ISATAP_STATE_DIR to one"),
+        (0o775, "its group may write to it; set ISATAP_STATE_DIR to a folder that only you can write to"),
+    ] {
+        set(mode);
+        let error = make().unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+        assert_eq!(about(), (mode, 0));
+    }
+    // What is of somebody else.
+    set(0o755);
+    fs::create_dir(path.join("dpkg")).unwrap();
+    make().unwrap_err();
+    assert_eq!(about(), (0o755, 0));
+}
+
+/// The folder is open to the group of the daemon's user.
+#[cfg(any(feature = "dns-update", feature = "upnp"))]
+#[test]
+fn what_another_user_has_put_there_is_not_believed() {
+    let scratch = Scratch::new("foreign");
+    fs::create_dir_all(scratch.0.path()).unwrap();
+    let file = scratch.0.path().join("host.example.net.dns");
+    keep(&file, "2001:db8::1\n").unwrap();
+    assert_eq!(kept(&file).unwrap(), "2001:db8::1\n");
+    let refused = |why: &str| {
+        let error = kept(&file).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    };
+    fs::set_permissions(&file, Permissions::from_mode(0o620)).unwrap();
+    refused("others may write to it");
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    fs::hard_link(&file, scratch.0.path().join("other")).unwrap();
+    refused("it has a second name");
+    fs::remove_file(scratch.0.path().join("other")).unwrap();
+    if Uid::effective().is_root() {
+        std::os::unix::fs::chown(&file, Some(4711), None).unwrap();
+        refused("it belongs to another user");
+    }
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    refused("it is no regular file");
+    // What cannot take its place leaves nothing behind.
+    keep(&file, "2001:db8::2\n").unwrap_err();
+    assert_eq!(fs::read_dir(scratch.0.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn lines_of_the_kernel_tell_process_and_inode() {
     assert_eq!(flock_of("3: FLOCK  ADVISORY  WRITE 4711 00:1a:2345 0 EOF"), Some((4711, 2345)));

@@ -119,11 +119,21 @@ fn a_folder_that_nothing_can_be_remembered_in_is_told_and_no_harm() {
     assert!(line.contains(&state.display().to_string()) && line.contains(advice), "{line}");
     wait_until("the record", PATIENCE, || records(&server, NAME) == ["2001:db8:a::1"]);
     assert!(isatap(&node, "status").text.contains("        not known to the next daemon: cannot make the folder "));
+    assert!(status(&node, ".dns_updates[0].forgotten != null"));
     assert!(daemon.terminate(PATIENCE).success());
     assert_eq!(records(&server, NAME), Vec::<String>::new());
 
-    // It is made for the daemon's user, and goes while the daemon runs.
+    // What a daemon of root has left when it was killed is handed to the user of the next one.
     fs::remove_file(&state).unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let of_root = node.file("root.toml", &text.replace("user = \"nobody\"\n", "").replace("a::1/64", "a::5/64"));
+    let daemon = Daemon::start(&node, "root", isatap_binary(), &["run", &of_root]);
+    wait_until("root's record", PATIENCE, || records(&server, NAME) == ["2001:db8:a::5"]);
+    daemon.kill();
+    let about = node.ok("stat -c '%U %a' $ISATAP_STATE_DIR; stat -c '%U %a' $ISATAP_STATE_DIR/host.example.net.dns");
+    assert_eq!(about, "root 755\nroot 600\n");
+
+    // It is there for the daemon's user, and goes while the daemon runs.
     let mut daemon = Daemon::start(&node, "run", isatap_binary(), &["run", &file]);
     wait_until("the record", PATIENCE, || records(&server, NAME) == ["2001:db8:a::1"]);
     let about = node.ok("stat -c '%U %a' $ISATAP_STATE_DIR; stat -c '%U %a' $ISATAP_STATE_DIR/host.example.net.dns");
