@@ -4,11 +4,11 @@ use super::status::Status;
 use super::{Hooks, LinkEvent, Notice};
 #[cfg(feature = "control")]
 use crate::control::Monitors;
+use crate::error::Error;
 use crate::runtime_dir::RuntimeDir;
+use crate::thread::has_given_up;
 #[cfg(feature = "dns-update")]
-use crate::{
-    dns_update::Updater, error::Error, service::status::DnsUpdateStatus, spec::DnsUpdate, told::Told as Update,
-};
+use crate::{dns_update::Updater, service::status::DnsUpdateStatus, spec::DnsUpdate, told::Told as Update};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -88,12 +88,12 @@ impl Observer {
 
     /// Where something is kept for the next daemon; a warning where that cannot be.
     pub(crate) fn memory<'d>(&self, runtime: &'d RuntimeDir, what: &str) -> Option<&'d Path> {
-        let made = runtime.make_state().inspect_err(|error| {
+        let made = made_state(runtime).inspect_err(|error| {
             let forgotten =
                 format!("{error}; should this daemon be killed, the next one does not know {what} that it left");
             self.notice(None, &Notice::Warning(forgotten));
         });
-        made.ok().map(|()| runtime.state())
+        made.ok()
     }
 
     /// Works with those who watch.
@@ -111,8 +111,7 @@ impl Observer {
         statuses: impl Iterator<Item = Status>,
     ) -> Result<(), Error> {
         let state = runtime.filter(|_| !specs.is_empty());
-        let state =
-            state.map(|runtime| runtime.make_state().map(|()| runtime.state()).map_err(|error| error.to_string()));
+        let state = state.map(|runtime| made_state(runtime).map_err(|error| error.to_string()));
         let mut updaters = Vec::new();
         for spec in specs {
             // Not for ever: an updater ends with those whom it tells.
@@ -184,4 +183,12 @@ impl Observer {
     fn lock(&self) -> MutexGuard<'_, Told> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where the next daemon finds what this one leaves.
+fn made_state(runtime: &RuntimeDir) -> Result<&Path, Error> {
+    runtime.make_state().map(|()| runtime.state()).map_err(|error| {
+        // As a reload does that is the first to remember anything.
+        if has_given_up() { error.with_advice("start isatap again: it has given up the right to") } else { error }
+    })
 }

@@ -409,6 +409,27 @@ fn reload_names_and_devices_change_without_privileges() {
 }
 
 /// `User=` and `AmbientCapabilities=` of the unit: no root, no CAP_SETPCAP.
+/// "Run as root" is no help to who has done so.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_reload_that_is_the_first_to_remember_anything_says_to_start_again() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let node = lab.namespace("node");
+    wire.join(&node, "eth0", "10.0.0.2/24");
+    let tunnel = "user = \"nobody\"\n[[tunnel]]\nlocal = \"10.0.0.2\"\nremote = \"10.0.0.9\"\n";
+    let file = node.file("node.toml", tunnel);
+    let mut daemon = Daemon::start(&node, "run", isatap_binary(), &["run", &file]);
+    wait_until("a status", PATIENCE, || isatap(&node, "status tun6in4").success());
+    has_given_up(daemon.id(), NOBODY);
+    let teredo = "[[teredo-client]]\nserver = \"10.0.0.1\"\nport-mapping = \"upnp\"\naccept-bogons = true\n";
+    fs::write(&file, format!("{tunnel}{teredo}")).unwrap();
+    daemon.signal("HUP");
+    let line = daemon.wait_for_line("warning: cannot make the folder ", PATIENCE);
+    assert!(line.contains("; start isatap again: it has given up the right to"), "{line}");
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
 fn it_starts_as_systemd_starts_it() {
