@@ -16,7 +16,7 @@ mod queue;
 pub(crate) use self::helper::main_of_helper;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -110,24 +110,16 @@ impl Feed {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(refused)?;
-        // It says in one line whether it could begin.
-        let mut told = String::new();
-        if let Some(stdout) = process.stdout.take() {
-            BufReader::new(stdout).read_line(&mut told).map_err(refused)?;
+        let begun = process.stdout.take().map_or(Ok(()), |stdout| begun(BufReader::new(stdout)));
+        if let Err(error) = begun {
+            // It ends, and nobody else asks how.
+            let _ = process.wait();
+            return Err(refused(error));
         }
-        match told.trim_end() {
-            "" => {
-                let report = Report { command: Some(setup.hook.clone()), ..Report::default() };
-                let (ended, failed) = (None, None);
-                let state = State { process, ended, report, failed, sent: 0, unsent: 0, untold: 0 };
-                Ok(Self { helper: File::from(ours), state: Mutex::new(state) })
-            }
-            why => {
-                // It ends, and nobody else asks how.
-                let _ = process.wait();
-                Err(refused(std::io::Error::other(why.to_owned())))
-            }
-        }
+        let report = Report { command: Some(setup.hook.clone()), ..Report::default() };
+        let (ended, failed) = (None, None);
+        let state = State { process, ended, report, failed, sent: 0, unsent: 0, untold: 0 };
+        Ok(Self { helper: File::from(ours), state: Mutex::new(state) })
     }
 
     /// Tells the helper what hooks run for. It never waits: what does not fit is counted.
@@ -228,6 +220,16 @@ impl Hooks for Feed {
     }
 }
 
+/// What the helper says in one line: why it could not begin, or nothing. Who ends before says no line.
+fn begun(mut told: impl BufRead) -> io::Result<()> {
+    let mut line = String::new();
+    match (told.read_line(&mut line)?, line.trim_end()) {
+        (0, _) => Err(io::Error::other("the process that is to run it has ended")),
+        (_, "") => Ok(()),
+        (_, why) => Err(io::Error::other(why.to_owned())),
+    }
+}
+
 /// Whether something has changed that a hook may act on. Lifetimes are prolonged all the time.
 fn is_for_hooks(event: &LinkEvent) -> bool {
     !matches!(
@@ -269,5 +271,18 @@ pub(crate) fn check(hook: &Path, user: Option<Uid>) -> Result<(), Error> {
             usage("it belongs to another user", format!("chown root {shown}"))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_helper_that_says_no_line_has_not_begun() {
+        begun(&b"\n"[..]).unwrap();
+        for (told, why) in [("", "has ended"), ("there is none of this name\n", "there is none of this name")] {
+            assert!(begun(told.as_bytes()).unwrap_err().to_string().contains(why));
+        }
     }
 }

@@ -71,9 +71,10 @@ fn begin(setup: &Setup) -> Result<(File, Signals), Error> {
 /// What the reader and the runner share.
 struct Shared {
     inbox: Mutex<Inbox>,
+    /// For the runner.
     news: Condvar,
-    /// Where the daemon hears how it goes.
-    daemon: File,
+    /// For who tells the daemon.
+    reports: Condvar,
 }
 
 #[derive(Default)]
@@ -84,9 +85,15 @@ struct Inbox {
     /// Whether the hook runs for an event that is in the queue no more.
     is_running: bool,
     report: Report,
+    /// Whether the report says what the daemon was not told.
+    is_untold: bool,
 }
 
 impl Shared {
+    fn new(inbox: Inbox) -> Arc<Self> {
+        Arc::new(Self { inbox: Mutex::new(inbox), news: Condvar::new(), reports: Condvar::new() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,12 +105,29 @@ impl Shared {
         self.news.notify_one();
     }
 
-    /// Tells the daemon how it goes: in the order in which it went, and so within the lock.
+    /// The daemon is to be told how it goes.
     fn report(&self, inbox: &mut Inbox) {
         inbox.report.settled = inbox.queue.taken() - u64::from(inbox.is_running);
         inbox.report.overflowed = inbox.queue.overflowed;
+        inbox.is_untold = true;
+        self.reports.notify_one();
+    }
+}
+
+/// Tells the daemon how it goes, whenever that changes. Only this thread waits for a daemon that is busy: events are
+/// read meanwhile, and of the reports that came together the last one counts.
+fn tell_reports(mut daemon: File, shared: &Shared) {
+    loop {
+        let mut inbox = shared.lock();
+        while !std::mem::take(&mut inbox.is_untold) {
+            inbox = shared.reports.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+        }
+        let report = serde_json::to_vec(&inbox.report);
+        drop(inbox);
         // A daemon that has ended hears nothing.
-        let _ = serde_json::to_vec(&inbox.report).map(|bytes| (&self.daemon).write_all(&bytes));
+        if !report.is_ok_and(|bytes| daemon.write_all(&bytes).is_ok()) {
+            return;
+        }
     }
 }
 
@@ -114,11 +138,13 @@ fn serve(setup: &Setup, events: File) {
         Err(error) => return warn(format_args!("no hooks: {error}")),
     };
     let report = Report { command: Some(setup.hook.clone()), ..Report::default() };
-    let inbox = Mutex::new(Inbox { report, ..Inbox::default() });
-    let shared = Arc::new(Shared { inbox, news: Condvar::new(), daemon });
-    let reader = shared.clone();
-    let started = thread::Builder::new().name("events".to_owned()).spawn(move || read(events, &reader));
-    if let Err(error) = started {
+    let shared = Shared::new(Inbox { report, ..Inbox::default() });
+    let (reader, teller) = (shared.clone(), shared.clone());
+    let started = [
+        thread::Builder::new().name("reports".to_owned()).spawn(move || tell_reports(daemon, &teller)),
+        thread::Builder::new().name("events".to_owned()).spawn(move || read(events, &reader)),
+    ];
+    if let Some(error) = started.into_iter().find_map(Result::err) {
         return warn(format_args!("no hooks: {error}"));
     }
     let mut hook = Some(PathBuf::from(&setup.hook));
@@ -385,6 +411,39 @@ mod tests {
         let begin = Instant::now();
         assert_eq!(Script::new("leaves", "sleep 5 & exit 0").run(PATIENCE), Ok(()));
         assert!(begin.elapsed() < Duration::from_secs(3));
+    }
+
+    /// The daemon reads reports only when it comes to it.
+    #[test]
+    fn events_are_read_while_nobody_reads_the_reports() {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt};
+        use nix::sys::time::TimeVal;
+
+        const EVENTS: u64 = 5000;
+        let (daemon, helper) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
+        let patience = TimeVal::new(20, 0);
+        setsockopt(&daemon, sockopt::SendTimeout, &patience).unwrap();
+        setsockopt(&daemon, sockopt::ReceiveTimeout, &patience).unwrap();
+        let (mut daemon, events) = (File::from(daemon), File::from(helper));
+        let shared = Shared::new(Inbox::default());
+        let (reader, teller, reports) = (shared.clone(), shared.clone(), events.try_clone().unwrap());
+        thread::spawn(move || tell_reports(reports, &teller));
+        thread::spawn(move || read(events, &reader));
+        for mtu in 0..EVENTS {
+            let event = LinkEvent::MtuChanged { mtu: u16::try_from(mtu).unwrap() };
+            let message = Message::Event { dev: "isatap0".to_owned(), event, lost: 0 };
+            daemon.write_all(&serde_json::to_vec(&message).unwrap()).expect("the helper reads no more");
+        }
+        let mut bytes = vec![0; LONGEST_MESSAGE];
+        loop {
+            let count = daemon.read(&mut bytes).expect("the last report does not come");
+            let report: Report = serde_json::from_slice(&bytes[..count]).unwrap();
+            // Each is about the same as the one before, and one waits.
+            if report.settled == EVENTS - 1 {
+                break;
+            }
+        }
     }
 
     #[test]
