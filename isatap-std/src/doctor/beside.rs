@@ -103,7 +103,8 @@ fn hooks(facts: &Facts, of_it: &HooksStatus) -> Finding {
         Some(command) => format!("{command} has run {runs} times"),
         None => "none is to run any more".to_owned(),
     };
-    Finding::good(Step::Hooks, seen).warn((!warning.is_empty()).then(|| warning.join("; ")))
+    let of_it = if *runs == 0 && of_it.command.is_some() { Finding::unknown } else { Finding::good };
+    of_it(Step::Hooks, seen).warn((!warning.is_empty()).then(|| warning.join("; ")))
 }
 
 #[cfg(test)]
@@ -133,8 +134,9 @@ mod tests {
     fn what_fails_beside_a_link_is_told_though_the_link_fails_too() {
         let hooks = json!({"hooks": {"command": "/etc/hook", "alive": false, "ended": "signal: 9 (SIGKILL)", "runs": 4,
             "failures": 0, "last_failure": null, "failed": null, "waiting": 0, "lost": 2}});
-        for mut facts in [healthy(), healthy()] {
-            facts.kernel.ipv6_disabled = !facts.kernel.ipv6_disabled && facts.elapsed == 2;
+        for disabled in [false, true] {
+            let mut facts = healthy();
+            facts.kernel.ipv6_disabled = disabled;
             let all = beside(facts, hooks.clone());
             let [finding] = all.as_slice() else { panic!("{all:?}") };
             assert!(!finding.ok && finding.step == Step::Hooks);
@@ -152,6 +154,15 @@ mod tests {
         assert_eq!(finding.seen.as_deref(), Some("/etc/hook has run 4 times"));
         let warning = "1 of 4 runs failed; the last, 7 s ago: up of isatap0: exit status: 3";
         assert_eq!(finding.warning.as_deref(), Some(warning));
+    }
+
+    #[test]
+    fn a_hook_that_has_not_run_is_not_known_to_work() {
+        let hooks = json!({"hooks": {"command": "/etc/hook", "alive": true, "ended": null, "runs": 0, "failures": 0,
+            "last_failure": null, "failed": null, "waiting": 0, "lost": 0}});
+        let finding = &beside(healthy(), hooks)[0];
+        assert!(finding.ok && finding.unknown, "{finding:?}");
+        assert_eq!(finding.seen.as_deref(), Some("/etc/hook has run 0 times"));
     }
 
     #[test]
