@@ -333,9 +333,16 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     pub fn addressee(&self, outer: &Outer, packet: &[u8]) -> Option<LinkId> {
         let mut there = self.links().filter(|(_, link)| link.owns_ipv4(outer.destination)).map(|(id, _)| id);
         let (first, second) = (there.next()?, there.next());
-        let Ok(flow) = Flow::of(outer, packet) else { return second.is_none().then_some(first) };
-        let lets_in = self.links().find(|(_, link)| link.admit(&flow).is_ok());
-        let refuses = || self.links().find(|(_, link)| link.admit(&flow) != Err(Denied::NotAddressed));
+        let (flow, is_compatible) = match Flow::of(outer, packet) {
+            Ok(flow) => (flow, false),
+            Err(_) => match Flow::of_compatible(outer, packet) {
+                Ok(flow) => (flow, true),
+                Err(_) => return second.is_none().then_some(first),
+            },
+        };
+        let wanted = || self.links().filter(move |(_, link)| !is_compatible || link.traits().compatible_sources);
+        let lets_in = wanted().find(|(_, link)| link.admit(&flow).is_ok());
+        let refuses = || wanted().find(|(_, link)| link.admit(&flow) != Err(Denied::NotAddressed));
         lets_in.or_else(refuses).map(|(id, _)| id)
     }
 

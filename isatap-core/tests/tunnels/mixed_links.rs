@@ -234,17 +234,21 @@ fn tun_23_links_of_one_kind_are_offered_packets_in_the_order_that_is_set() {
 #[test]
 fn a_packet_that_is_refused_has_an_addressee() {
     let node = node_of(&[configured, isatap, sixtofour_relay]);
-    let kind_of = |by: &str, source: &str, to: &str| {
+    let of = |node: &Any, by: &str, source: &str, to: &str| {
         let packet = outer(v4(by), v4(to), &inner(v6(source), v6("2001:db8:5::9"), 64));
         let id = node.datapath().addressee(&Outer::new(v4(by), v4(to)), &packet[20..])?;
         Some(node.interface(id).unwrap().link().kind())
     };
+    let kind_of = |by: &str, source: &str, to: &str| of(&node, by, source, to);
     for (kind, source, right, _) in SOURCES
         .into_iter()
         .filter(|(kind, ..)| [LinkKind::Configured, LinkKind::Isatap, LinkKind::SixToFour].contains(kind))
     {
         assert_eq!(kind_of(right, source, OWN), Some(kind));
     }
+    // `TUN-72`: whoever hears one device alone asks whose a packet is before it is let in.
+    let beside = node_of(&[isatap, compatible]);
+    assert_eq!(of(&beside, "131.107.0.7", "::131.107.0.7", OWN), Some(LinkKind::Compatible));
     // An ISATAP address by another IPv4 address: the link that it is of says why not.
     assert_eq!(kind_of("131.107.0.8", "2001:db8:0:7:200:5efe:836b:7", OWN), Some(LinkKind::Isatap));
     assert_eq!(kind_of("131.107.0.7", "2002:836b:7::1", "131.107.0.3"), None);
