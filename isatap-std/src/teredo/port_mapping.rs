@@ -28,13 +28,15 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 /// What a gateway has granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mapped {
     /// How the world sees the port.
     pub(crate) external: SocketAddrV4,
     /// `PCP`, `NAT-PMP` or `UPnP`.
     pub(crate) by: &'static str,
     renew_after: Duration,
+    /// Why the next daemon could not take it back, should this one be killed.
+    pub(crate) forgotten: Option<String>,
 }
 
 /// One protocol, blocking.
@@ -251,7 +253,12 @@ mod tests {
             }
             let answer = if self.answers.len() > 1 { self.answers.remove(0) } else { self.answers[0] };
             let external = |port| SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 1), port);
-            let granted = |port| Mapped { external: external(port), by: self.name, renew_after: self.renew_after };
+            let granted = |port| Mapped {
+                external: external(port),
+                by: self.name,
+                renew_after: self.renew_after,
+                forgotten: None,
+            };
             answer.map(granted).map_err(str::to_owned)
         }
 

@@ -288,6 +288,8 @@ fn ter_72_what_a_killed_client_left_is_taken_back_and_a_silent_gateway_is_no_har
     assert!(is_mapped(&a));
     client.kill();
     assert!(is_mapped(&a));
+    let kept = a.client.ok("cat $ISATAP_STATE_DIR/*.port-mapping");
+    assert!(kept.starts_with("192.168.1.1:5000") && kept.ends_with(&format!(":{PORT} 203.0.112.1\n")), "{kept}");
     // As a restart of the machine leaves it; the mapping is for ever.
     a.client.ok("rm -r $ISATAP_RUNTIME_DIR");
     let other = start(&a.client, "client", &format!("--server {SERVER} --bind :40002 --port-mapping auto"));

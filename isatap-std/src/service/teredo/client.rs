@@ -189,7 +189,12 @@ impl ClientRole {
     fn mapped(&mut self, env: &mut Environment<'_>) {
         let Some(outcome) = self.mapper.as_mut().and_then(Mapper::try_recv) else { return };
         match &outcome {
-            Ok(Mapped { external, by, .. }) => env.info(format!("the NAT has opened {external} for us, by {by}")),
+            Ok(Mapped { external, by, forgotten, .. }) => {
+                env.info(format!("the NAT has opened {external} for us, by {by}"));
+                if let Some(why) = forgotten {
+                    env.warn(format!("{why}: should this daemon be killed, the port stays open"));
+                }
+            }
             Err(why) => env.warn(format!("no port mapping: {why}")),
         }
         let machine = env.driver.machine_mut();

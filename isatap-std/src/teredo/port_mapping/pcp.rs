@@ -70,7 +70,7 @@ impl Method for Pcp {
         // RFC 6887 §11.2.1: from half of the lifetime on.
         let renew_after = Duration::from_secs(u64::from(mapping.lifetime() / 2).max(60));
         self.mapping = Some(mapping);
-        Ok(Mapped { external, by, renew_after })
+        Ok(Mapped { external, by, renew_after, forgotten: None })
     }
 
     fn unmap(&mut self) {
