@@ -148,6 +148,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         Ok(Plan { link: id, next_hop, resolution, dont_fragment, tos, ttl, avoided })
     }
 
+    /// Between which IPv4 addresses a packet with these inner ones leaves by `link`.
+    pub(crate) fn resolve_on(&self, link: LinkId, source: &Ipv6Addr, destination: &Ipv6Addr) -> Option<Resolution> {
+        let (id, next_hop, _) = self.next_hop(Some(link), destination, Origin::Local).ok()?;
+        self.link(id)?.resolve(source, &next_hop).ok()
+    }
+
     /// What stops a packet of somebody else's before any route is looked up.
     fn check_forwarding(&self, from: LinkId, header: &InnerHeader) -> Result<(), Refusal> {
         if !self.port(from).is_some_and(|port| port.switches.forwarding) {

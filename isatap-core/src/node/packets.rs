@@ -10,7 +10,7 @@ use crate::engine::{Verdict, Via};
 use crate::interface::{Context, Interface, NeighborCheck, Received, neighbor_discovery, receive};
 use crate::link::{Admitted, Link, Resolution};
 use crate::packet::{LinkId, PacketMut};
-use crate::proto41::icmp::TunnelError;
+use crate::proto41::icmp::{TunnelError, TunnelErrorKind};
 use crate::proto41::{Flow, Outer};
 use crate::time::Instant;
 use crate::wire::{icmpv6, ipv6, protocol};
@@ -91,28 +91,46 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     ///
     /// `TUN-35`, `TUN-45`: it must be about something that the link can have
     /// sent. Several links may share the IPv4 address, and the path to the
-    /// destination is the same for all of them. Who is to be told is the one
-    /// whose own address the quoted packet was from, else the first.
-    fn believe(&mut self, error: &TunnelError, sender: Option<&Ipv6Addr>) -> Option<LinkId> {
-        let (mut first, mut own) = (None, None);
+    /// destination is the same for all of them. How many hops it was given is
+    /// the business of one: see [`likelihood`](Self::likelihood).
+    fn believe(&mut self, error: &TunnelError, quoted: Option<&ipv6::Header<'_>>) -> Option<LinkId> {
+        let mut found: Option<(u8, LinkId)> = None;
+        let is_unreachable = matches!(error.kind, TunnelErrorKind::Unreachable { .. });
         for place in 0..LINKS {
             let Some(id) = self.datapath.in_order(place) else { break };
+            let likelihood = quoted.map_or(0, |header| self.likelihood(id, error, header));
             let Some(port) = self.datapath.port_mut(id) else { break };
             let link = port.interface.link_mut();
             if !link.owns_ipv4(error.source) || link.path_error(self.now, error).is_err() {
                 continue;
             }
-            first = first.or(Some(id));
-            if sender.is_some_and(|sender| link.is_local(sender)) {
-                own = own.or(Some(id));
+            if found.is_none_or(|(best, _)| best < likelihood) {
+                found = Some((likelihood, id));
             }
-            let is_of_path = error.is_hop_limit(link.underlay().policy.ttl);
-            if error.too_big().is_none() && !is_of_path {
+            if is_unreachable {
                 port.interface.control_mut().doubt(self.now, error.destination);
             }
             self.changed();
         }
-        own.or(first)
+        let (_, id) = found?;
+        let port = self.datapath.port_mut(id)?;
+        let ttl = port.interface.link().underlay().policy.ttl;
+        if error.kind == TunnelErrorKind::TtlExceeded && !error.is_hop_limit(ttl) {
+            port.interface.control_mut().doubt(self.now, error.destination);
+        }
+        Some(id)
+    }
+
+    /// How likely `link` is the one that sent a quoted packet: 4 if it would
+    /// send it between these two IPv4 addresses, and of several that would, 2
+    /// if the packet has its address, and 1 if the routes lead to it.
+    fn likelihood(&self, link: LinkId, error: &TunnelError, quoted: &ipv6::Header<'_>) -> u8 {
+        let (source, destination) = (quoted.source(), quoted.destination());
+        let outer = Resolution::To { source: error.source, destination: error.destination };
+        let sends = self.datapath.resolve_on(link, &source, &destination) == Some(outer);
+        let is_local = self.datapath.link(link).is_some_and(|link| link.is_local(&source));
+        let is_best = self.datapath.routes().lookup(&destination).is_some_and(|route| route.link == link);
+        u8::from(sends) << 2 | u8::from(is_local) << 1 | u8::from(is_best)
     }
 
     /// An ICMPv4 error about a packet of one of the links. `TUN-42`
@@ -123,7 +141,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         };
         let quoted = error.inner(message.as_slice()).and_then(|inner| ipv6::Header::parse_quoted(inner).ok());
         let sender = quoted.map(|header| header.source());
-        let link = self.believe(&error, sender.as_ref());
+        let link = self.believe(&error, quoted.as_ref());
         let Some(link) = link else { return self.drop(DropReason::IcmpV4Ignored) };
         let consumed = self.consumed(Verdict::Consumed { link });
         let Some(sender) = sender else { return consumed };

@@ -48,17 +48,18 @@ impl OuterPolicy {
     pub(crate) fn tos_and_ttl(&self, traffic_class: u8, hop_limit: u8) -> (u8, u8) {
         let ttl = match self.ttl {
             TtlMode::Fixed(ttl) => ttl,
-            // No IPv4 packet has less, and a neighbour takes an inner 0.
-            TtlMode::CopyHopLimit => hop_limit.max(1),
+            TtlMode::CopyHopLimit => hop_limit,
         };
-        (outer_tos(self.tos, self.ecn, traffic_class), ttl)
+        // No IPv4 packet has less, and a neighbour takes an inner 0.
+        (outer_tos(self.tos, self.ecn, traffic_class), ttl.max(1))
     }
 }
 
 /// What the outer header says of the hops that are left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TtlMode {
-    /// The same for all packets, 1 to 255.
+    /// The same for all packets, 1 to 255; 0 is taken for 1, the least that an
+    /// IPv4 packet leaves with.
     Fixed(u8),
     /// The inner hop limit, so that routers of the IPv4 network count as those
     /// of a path do: an ICMPv4 "time exceeded" about such a packet becomes that

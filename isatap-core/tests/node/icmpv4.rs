@@ -80,6 +80,38 @@ fn tun_42_a_copied_hop_limit_that_ends_on_the_way_is_told_as_such() {
     }
 }
 
+/// Two routers at one IPv4 address: the sender is told by the one that forwarded its packet, whichever the
+/// node asks first, and whether the sender is this node or another.
+#[test]
+fn tun_42_a_hop_limit_is_judged_by_the_link_that_sent_the_packet() {
+    let modes = [TtlMode::Fixed(64), TtlMode::CopyHopLimit];
+    for ttls in [modes, [modes[1], modes[0]]] {
+        let mut border = border();
+        let second = add_router(&mut border.node, SITE4, "2001:db8:0:a::/64", Switches::FORWARDING);
+        let links = [(border.isatap, site6("10.0.0.3")), (second, isatap6("2001:db8:0:a::", "10.0.0.3"))];
+        for ((link, _), ttl) in links.iter().zip(ttls) {
+            border.node.with_interface(NOW, *link, |interface, _| {
+                interface.link_mut().underlay_mut().policy.ttl = ttl;
+            });
+        }
+        for ((link, destination), ttl) in links.into_iter().zip(ttls) {
+            let kind_and_code = if ttl == TtlMode::CopyHopLimit { [3, 0] } else { [1, 3] };
+            let inner = Inner::new(v6("2001:db8:f::1"), destination);
+            let (_, outer) = forward(&mut border.node, &inner.from(FAR4, NEAR4));
+            let (verdict, bytes) = report(&mut border.node, &icmpv4(11, 0, [0; 4], &outer));
+            assert!(matches!(verdict, Verdict::Answer { via: Via::Tunnel { .. }, .. }), "{verdict:?}");
+            assert_eq!(seen(&bytes).inner[40..42], kind_and_code, "{ttls:?} {link:?}");
+            // Of its own, by that link and from an address of it.
+            let own = isatap6(if link == second { "2001:db8:0:a::" } else { "2001:db8:0:7::" }, SITE4);
+            let (_, outer) = send_on(&mut border.node, link, &Inner::new(own, destination));
+            let (verdict, bytes) = report(&mut border.node, &icmpv4(11, 0, [0; 4], &outer));
+            assert_eq!(verdict, Verdict::Answer { via: Via::Host { link }, reason: None });
+            assert_eq!(bytes[40..42], kind_and_code, "{ttls:?} {link:?}");
+        }
+        balanced(&border.node);
+    }
+}
+
 #[test]
 fn tun_40_without_the_inner_header_nobody_can_be_told() {
     let mut border = border();
@@ -238,5 +270,32 @@ fn tun_44_an_unreachable_router_is_doubted() {
         assert_eq!(state(&node) != Some(Reachability::Reachable), is_doubted, "{kind} {code} {ttl:?}");
         // And only doubted, never confirmed, nor taken for dead.
         assert!(state(&node).is_some());
+    }
+}
+
+/// That of a link beside it, from the same IPv4 address and to the same.
+#[test]
+fn tun_44_another_links_hop_limit_casts_no_doubt() {
+    for (kind, code, is_doubted) in [(11, 0, false), (3, 1, true)] {
+        let mut node = Any::new(NodeConfig::DEFAULT);
+        let host = add_host(&mut node, "10.0.0.2", SITE4, Switches::DEFAULT);
+        let (own, router) = (isatap6("fe80::", "10.0.0.2"), isatap6("fe80::", SITE4));
+        send_on(&mut node, host, &Inner::new(own, router));
+        let target = [&[0xe0, 0, 0, 0][..], &router.octets()].concat();
+        let confirmed = Inner::icmp(router, own, 136, 0, &target).hops(255);
+        receive(&mut node, &confirmed.from(SITE4, "10.0.0.2"));
+        let state = |node: &Any| {
+            let Some(AnyInterface::IsatapHost(host)) = node.interface(host) else { unreachable!() };
+            host.neighbors().reachability(v4(SITE4))
+        };
+        assert_eq!(state(&node), Some(Reachability::Reachable));
+        // Which takes all that comes from there.
+        let tunnel = add_tunnel(&mut node, "10.0.0.2", SITE4, "2001:db8:0:9::1", Switches::DEFAULT);
+        node.with_interface(NOW, tunnel, |interface, _| {
+            interface.link_mut().underlay_mut().policy.ttl = TtlMode::CopyHopLimit;
+        });
+        let (_, outer) = send_on(&mut node, tunnel, &Inner::of("2001:db8:0:9::1", "2001:db8:0:9::2"));
+        report(&mut node, &icmpv4(kind, code, [0; 4], &outer));
+        assert_eq!(state(&node) != Some(Reachability::Reachable), is_doubted, "{kind} {code}");
     }
 }

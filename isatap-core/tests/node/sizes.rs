@@ -229,7 +229,7 @@ fn tun_50_tun_51_class_and_congestion_marks_on_entry() {
 fn tun_50_tun_51_tun_60_outer_fields_of_all_that_leaves() {
     let classes = [0, 0x03, 0xb8, 0xbb];
     let toses = [TosMode::Fixed(0), TosMode::Fixed(0x2e), TosMode::CopyTrafficClass];
-    let ttls = [TtlMode::Fixed(1), TtlMode::Fixed(255), TtlMode::CopyHopLimit];
+    let ttls = [TtlMode::Fixed(0), TtlMode::Fixed(1), TtlMode::Fixed(255), TtlMode::CopyHopLimit];
     for (tos, ttl, ecn) in toses
         .into_iter()
         .flat_map(|tos| ttls.map(|ttl| (tos, ttl)))
@@ -238,7 +238,8 @@ fn tun_50_tun_51_tun_60_outer_fields_of_all_that_leaves() {
         let expected = |class: u8, hop_limit: u8| {
             let dscp = if let TosMode::Fixed(dscp) = tos { dscp * 4 } else { class & 0xfc };
             let mark = if ecn == EcnMode::Normal { class & 3 } else { 0 };
-            (dscp + mark, if let TtlMode::Fixed(ttl) = ttl { ttl } else { hop_limit.max(1) })
+            // A TTL of 0 would be no packet.
+            (dscp + mark, if let TtlMode::Fixed(ttl) = ttl { ttl.max(1) } else { hop_limit.max(1) })
         };
         let outer = |bytes: &[u8]| {
             let seen = seen_with_ttl(bytes);
