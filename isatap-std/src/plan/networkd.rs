@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use isatap_core::isatap::addr as isatap;
 use isatap_core::link::TtlMode;
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_core::proto41::ecn::TosMode;
 
 use super::end::{Common, GIVE_LOCAL, Host, OtherEnd, Router, Site, SixRdEnd};
 use super::iproute2::{ADVERTISE, describe_advertisements, forward, nobody, teredo, unknown_addresses};
@@ -151,18 +150,13 @@ fn write(common: &Common<'_>, local: Ipv4Addr, files: &Files<'_>, steps: &mut St
         );
         return false;
     }
-    // The kernel's numbers for what is inherited.
+    // The kernel inherits by 0.
     let ttl = match common.ttl.0 {
         TtlMode::Fixed(ttl) => ttl,
         TtlMode::CopyHopLimit => 0,
     };
-    let tos = match common.tos().map(|tos| tos.0) {
-        None => String::new(),
-        Some(TosMode::Fixed(dscp)) => format!("TOS={}\n", dscp << 2),
-        Some(TosMode::CopyTrafficClass) => "TOS=1\n".to_owned(),
-    };
     let netdev = format!(
-        "[NetDev]\nName={dev}\nKind=sit\nMTUBytes={}\n\n[Tunnel]\nIndependent=yes\nLocal={local}\nTTL={ttl}\n{tos}{}",
+        "[NetDev]\nName={dev}\nKind=sit\nMTUBytes={}\n\n[Tunnel]\nIndependent=yes\nLocal={local}\nTTL={ttl}\n{}",
         common.mtu, files.tunnel
     );
     let path = format!("/etc/systemd/network/50-{dev}.netdev");
@@ -193,6 +187,10 @@ fn write(common: &Common<'_>, local: Ipv4Addr, files: &Files<'_>, steps: &mut St
         "delete",
         dev
     ]]);
+    if let Some(tos) = common.tos() {
+        let change = format!("Type=oneshot\nRemainAfterExit=yes\nExecStart=ip tunnel change {dev} tos {tos}");
+        follow_device(dev, "tos", &change, "Set the TOS: networkd's TOS= is for tunnels of other kinds.", steps);
+    }
     true
 }
 

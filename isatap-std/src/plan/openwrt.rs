@@ -35,13 +35,7 @@ fn configured(tunnel: &TunnelEnd<'_>, steps: &mut Steps<'_>) {
     let mut options = vec![("ipaddr", tunnel.local.to_string()), ("peeraddr", tunnel.remote.to_string())];
     let addresses = tunnel.addresses.iter().map(|own| format!("{}/{}", own.0.address, own.0.prefix_length));
     options.extend(addresses.map(|address| ("ip6addr", address)));
-    // Its kernel inherits by 0.
-    let ttl = match tunnel.common.ttl.0 {
-        TtlMode::Fixed(ttl) => ttl,
-        TtlMode::CopyHopLimit => 0,
-    };
-    options.extend([("defaultroute", "0".to_owned()), ("ttl", ttl.to_string())]);
-    options.extend(tunnel.common.tos().map(|tos| ("tos", tos.to_string())));
+    options.push(("defaultroute", "0".to_owned()));
     interface(&tunnel.common, "6in4", &options, None, steps);
     unknown_addresses(tunnel, steps);
 }
@@ -92,6 +86,13 @@ fn interface(
         "ip6addr" => words!["uci", "add_list", format!("network.{name}.ip6addr={value}")],
         option => set(&name, option, value),
     }));
+    // The kernel inherits by 0.
+    let ttl = match common.ttl.0 {
+        TtlMode::Fixed(ttl) => ttl,
+        TtlMode::CopyHopLimit => 0,
+    };
+    lines.push(set(&name, "ttl", &ttl.to_string()));
+    lines.extend(common.tos().map(|tos| set(&name, "tos", &tos.to_string())));
     steps.run_all("Make the interface.", lines).undo(words!["uci", "delete", format!("network.{name}")]);
     if let Some(gateway) = gateway {
         let route = format!("{name}_default");

@@ -107,8 +107,9 @@ fn rte_7_a_windows_router_is_switched_as_the_guide_does() {
 fn the_other_end_has_the_ttl_and_the_tos_of_this_one() {
     let mut tunnel = Tunnel::new("192.0.2.9".parse().unwrap());
     tunnel.local = Some(v4("192.0.2.1"));
-    let plan = |tunnel: &Tunnel, platform| {
-        of_link(&tunnel.clone().into(), platform, &Given::default())
+    let given = Given { local: Some(v4("131.107.0.77")), ..Given::default() };
+    let text = |link: &LinkSpec, platform| {
+        of_link(link, platform, &given)
             .iter()
             .filter_map(|step| step.command.as_ref())
             .map(|command| format!("{command}\n"))
@@ -122,17 +123,21 @@ fn the_other_end_has_the_ttl_and_the_tos_of_this_one() {
             Some("inherit"),
             [
                 "ttl inherit tos inherit\n",
-                "TTL=0\nTOS=1\n",
+                "ExecStart=ip tunnel change tun6in4 tos inherit\n",
                 ".ttl=0\nuci set network.tun6in4.tos=inherit",
                 "--ttl inherit --tos inherit",
             ],
         ),
-        ("64", Some("ef"), ["ttl 64 tos 0xb8\n", "TTL=64\nTOS=184\n", ".tos=0xb8", "--tos 0xb8"]),
+        (
+            "64",
+            Some("ef"),
+            ["ttl 64 tos 0xb8\n", "ExecStart=ip tunnel change tun6in4 tos 0xb8\n", ".tos=0xb8", "--tos 0xb8"],
+        ),
     ] {
         (tunnel.ttl, tunnel.tos) = (ttl.parse().unwrap(), tos.map(|tos| tos.parse().unwrap()));
         let platforms = [Platform::Iproute2, Platform::Networkd, Platform::OpenWrt, Platform::Isatap];
         for (platform, words) in platforms.into_iter().zip(words) {
-            let text = plan(&tunnel, platform);
+            let text = text(&tunnel.clone().into(), platform);
             assert!(text.contains(words), "{platform} {ttl} {tos:?}: {words:?} in {text}");
         }
     }
@@ -142,10 +147,27 @@ fn the_other_end_has_the_ttl_and_the_tos_of_this_one() {
         role: SixRdRole::BorderRelay,
         ..SixRd::new()
     };
-    let given = Given { local: Some(v4("10.0.0.2")), ..Given::default() };
-    let first = |sixrd: SixRd| of_link(&sixrd.into(), Platform::Iproute2, &given)[0].command.clone().unwrap();
-    assert!(first(sixrd.clone()).ends_with("ttl 64 tos inherit"), "{}", first(sixrd));
-    assert!(first(SixRd { tos: Some("0".parse().unwrap()), ..sixrd }).ends_with("ttl 64"));
+    let sixtofour = SixToFour { role: SixToFourRole::Relay, local: vec![v4("131.107.0.1")], ..SixToFour::new() };
+    // Each with no TOS of its own, and with 0.
+    let links = |tos: Option<&str>, ttl: &str| -> [LinkSpec; 2] {
+        let (tos, ttl) = (tos.map(|tos| tos.parse().unwrap()), ttl.parse().unwrap());
+        [SixRd { tos, ttl, ..sixrd.clone() }.into(), SixToFour { tos, ttl, ..sixtofour.clone() }.into()]
+    };
+    for (platform, inherited, [ttl_64, ttl_0]) in [
+        (Platform::Iproute2, "tos inherit", [" ttl 64", " ttl inherit"]),
+        (Platform::Networkd, "tos inherit", ["TTL=64\n", "TTL=0\n"]),
+        (Platform::OpenWrt, ".tos=inherit", [".ttl=64\n", ".ttl=0\n"]),
+        (Platform::Isatap, "--tos inherit", ["", "--ttl inherit"]),
+    ] {
+        for (tos, ttl) in [(None, "64"), (Some("0"), "64"), (Some("inherit"), "inherit")] {
+            for (link, is_6rd) in links(tos, ttl).into_iter().zip([true, false]) {
+                let text = text(&link, platform);
+                let is_inherited = tos.map_or(is_6rd && platform != Platform::Isatap, |tos| tos == "inherit");
+                assert_eq!(text.contains(inherited), is_inherited, "{platform} {tos:?}: {text}");
+                assert!(text.contains(if ttl == "64" { ttl_64 } else { ttl_0 }), "{platform} {ttl}: {text}");
+            }
+        }
+    }
 }
 
 fn manage_out() -> ManageOut {

@@ -13,12 +13,15 @@ const FILE: &str = r#"
 [[isatap-router]]
 local = "10.0.0.1"
 prefix = "2001:db8:0:7::/64"
+tos = "inherit"
 
 [[tunnel]]
 local = "192.0.2.1"
 remote = "192.0.2.9"
 address = "2001:db8:77::1/64"
 mtu = 1400
+ttl = "inherit"
+tos = "0x14"
 
 [[6to4]]
 role = "relay"
@@ -85,6 +88,21 @@ fn everything(guest: &Guest) -> String {
     guest.ok("ip -o link | cut -d' ' -f2; ip -o -6 address show | cut -d' ' -f2-7; ip -6 route show; ls /etc /run /etc/systemd/network /etc/systemd/system | grep -e tun -e isatap0 || true")
 }
 
+/// TUN-60, as the guest's kernel has it.
+fn has_outer_fields(guest: &Guest, device: &str) {
+    let (ttl, tos) = match device {
+        "isatap0" => ("64", Some("inherit")),
+        "tun6in4" => ("inherit", Some("0x14")),
+        _ => ("64", None),
+    };
+    wait_until(&format!("ttl {ttl} tos {tos:?} of {device}"), PATIENCE, || {
+        let tunnel = guest.ok(&format!("ip -d tunnel show {device}"));
+        let words: Vec<&str> = tunnel.split_whitespace().collect();
+        let behind = |name: &str| words.windows(2).find(|pair| pair[0] == name).map(|pair| pair[1]);
+        behind("ttl") == Some(ttl) && behind("tos") == tos
+    });
+}
+
 /// Runs a script of many programs, each of which takes a guest long on a busy machine.
 #[track_caller]
 fn run_script(guest: &Guest, path: &str) {
@@ -120,7 +138,7 @@ fn a_plan_for_iproute2_brings_the_kernels_end_up_and_its_undo_leaves_nothing() {
     let guest = lab.guest("kernel", &[&wire]);
     peers::ipv4(&guest, "10.0.0.2/24");
     guest.ok(ADDRESSES);
-    carry_out(&guest, &ours, "iproute2", |_| {});
+    carry_out(&guest, &ours, "iproute2", |device| has_outer_fields(&guest, device));
 }
 
 #[test]
@@ -134,9 +152,11 @@ fn a_plan_for_networkd_brings_the_kernels_end_up_and_its_undo_leaves_nothing() {
     guest.ok(ADDRESSES);
     networkd(&guest);
     carry_out(&guest, &ours, "networkd", |device| {
-        if device == "isatap0" {
-            guest.ok("cp /etc/systemd/system/isatap-prl-isatap0.service /run/share/");
-            let unit = guest.shared().join("isatap-prl-isatap0.service");
+        has_outer_fields(&guest, device);
+        let units: &[&str] = if device == "isatap0" { &["prl", "tos"] } else { &[] };
+        for unit in units.iter().map(|what| format!("isatap-{what}-isatap0.service")) {
+            guest.ok(&format!("cp /etc/systemd/system/{unit} /run/share/"));
+            let unit = guest.shared().join(unit);
             let output = Command::new("systemd-analyze").arg("verify").arg(unit).output().unwrap();
             assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
         }
