@@ -30,6 +30,7 @@ pub mod heard;
 mod inbound;
 mod io;
 mod lan;
+mod listening;
 mod outbound;
 mod outlet;
 mod parking;
@@ -52,6 +53,7 @@ use isatap_core::engine::{Event, Machine, Parked, Parking, Verdict};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::time::Instant;
 use lan::LanPort;
+use listening::Listening;
 use outbound::Outgoing;
 use outlet::{LinkDevice, Outlet};
 use parking::Way;
@@ -72,6 +74,7 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     watcher: Watcher,
     heard: Heard,
     capture_error: Option<Error>,
+    listening: Listening,
     received: ReceiveBatch,
     outgoing: Vec<Outgoing>,
     slab: Vec<u8>,
@@ -129,6 +132,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             watcher,
             heard: Heard::default(),
             capture_error: None,
+            listening: Listening::default(),
             received: ReceiveBatch::new(64),
             outgoing: Vec::with_capacity(OUTBOUND_PACKETS),
             slab: vec![0; OUTBOUND_PACKETS * BUFFER_LEN],
@@ -148,33 +152,36 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         self.watcher.watch(device.as_fd(), Source::Device(link))?;
         let (coalescer, counters, bound) = (Coalescer::new(), Counters::ZERO, Bound::default());
         self.out.ports.push(LinkDevice { link, device, coalescer, counters, bound });
-        self.listen()
+        self.listen();
+        Ok(())
     }
 
-    /// How outer packets of `link` leave and come from now on.
-    ///
-    /// # Errors
-    ///
-    /// Out of descriptors, or the device is gone: nothing comes by it.
-    pub fn bind(&mut self, link: LinkId, bound: Bound) -> Result<(), Error> {
-        let Some(port) = self.out.ports.iter_mut().find(|port| port.link == link && port.bound != bound) else {
-            return Ok(());
-        };
-        port.bound = bound;
-        self.listen()
+    /// How outer packets of `link` leave and come from now on. Where the sockets cannot take those of a
+    /// device, it is tried [again](Self::advance): see [`take_listening`](Self::take_listening).
+    pub fn bind(&mut self, link: LinkId, bound: Bound) {
+        if let Some(port) = self.out.ports.iter_mut().find(|port| port.link == link && port.bound != bound) {
+            port.bound = bound;
+            self.listen();
+        }
     }
 
-    fn listen(&mut self) -> Result<(), Error> {
+    /// Why nothing comes by a device that a link is [bound](Self::bind) to, once: out of descriptors, or it
+    /// is gone; `Ok`: what comes by all of them is taken again.
+    pub fn take_listening(&mut self) -> Option<Result<(), Error>> {
+        self.listening.take_news()
+    }
+
+    fn listen(&mut self) {
         let interfaces: Vec<u32> = self.out.ports.iter().map(|port| port.bound.interface).collect();
-        self.out.socket.listen(&interfaces, &self.watcher)
+        let outcome = self.out.socket.listen(&interfaces, &self.watcher);
+        self.listening.follow(self.clock.now(), outcome);
     }
 
     /// Closes the device of `link`, which the machine has no more: nobody tells of what waits for
     /// its neighbours.
     pub fn detach(&mut self, link: LinkId) {
         self.out.ports.retain(|port| port.link != link);
-        // What is open stays open where that fails.
-        let _ = self.listen();
+        self.listen();
         self.heard.forget(link);
         let lost = self.parked.discard_if(|ticket| ticket.is_of(link));
         self.out.counters.not_kept += u64::try_from(lost).unwrap_or_default();
@@ -306,7 +313,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// When [`advance`](Self::advance) has something to do; at once while the machine has
     /// something to send or to tell.
     pub fn deadline(&self) -> Option<Instant> {
-        self.machine.poll_timeout()
+        self.machine.poll_timeout().into_iter().chain(self.listening.due()).min()
     }
 
     /// Handles a batch of what is ready. Gives back what is the owner's.
@@ -327,8 +334,11 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// Does what is due, and writes what was recorded.
     pub fn advance(&mut self) {
         let now = self.clock.now();
-        if self.deadline().is_some_and(|deadline| deadline <= now) {
+        if self.machine.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.machine.handle_timeout(now, &mut self.entropy);
+        }
+        if self.listening.due().is_some_and(|due| due <= now) {
+            self.listen();
         }
         if let Some(tap) = &mut self.out.tap {
             match tap.flush() {

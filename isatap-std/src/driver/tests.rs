@@ -94,6 +94,9 @@ struct Wire {
     from_kernel: RefCell<VecDeque<(Vec<u8>, VirtioHeader)>>,
     sent: RefCell<Vec<Vec<u8>>>,
     to_kernel: RefCell<Vec<(Vec<u8>, VirtioHeader)>>,
+    /// How often sockets cannot be opened for devices, and those that were asked for since.
+    deaf: Cell<usize>,
+    heard_from: RefCell<Vec<u32>>,
     // Always readable.
     ready: UnixStream,
     _other: UnixStream,
@@ -113,6 +116,8 @@ impl Wire {
             from_kernel: RefCell::default(),
             sent: RefCell::default(),
             to_kernel: RefCell::default(),
+            deaf: Cell::default(),
+            heard_from: RefCell::default(),
             ready,
             _other: other,
             silent,
@@ -160,6 +165,15 @@ impl OuterSocket for Socket {
 
     fn device_mtu(&self, _: Ipv4Addr, _: Bound) -> Option<u16> {
         Some(1300)
+    }
+
+    fn listen(&mut self, interfaces: &[u32], _: &Watcher) -> Result<(), Error> {
+        if let Some(left) = self.0.deaf.get().checked_sub(1) {
+            self.0.deaf.set(left);
+            return Err(Error::refused("take packets from", "a device", Errno::EMFILE.into()));
+        }
+        *self.0.heard_from.borrow_mut() = interfaces.to_vec();
+        Ok(())
     }
 
     fn watch(&mut self, watcher: &Watcher) -> Result<(), Error> {
@@ -416,3 +430,24 @@ fn an_owner_learns_which_of_its_descriptors_are_ready_and_whose_they_are() {
 
 /// The largest number of a driver: the next one's is the timer.
 const SIGNALS: u16 = u16::MAX - 1;
+
+#[test]
+fn a_device_that_nothing_could_be_taken_from_is_tried_again_although_it_does_not_change() {
+    let wire = Wire::new(0, Errno::EIO);
+    let mut driver = wire.driver();
+    assert_eq!(*wire.heard_from.borrow(), [0]);
+    let bound = Bound { mark: 0, interface: 7 };
+    wire.deaf.set(1);
+    let before = driver.now();
+    driver.bind(LINK, bound);
+    assert!(matches!(driver.take_listening(), Some(Err(_))));
+    driver.bind(LINK, bound);
+    let due = driver.deadline().unwrap();
+    assert!(due > before && *wire.heard_from.borrow() == [0]);
+    while driver.now() < due {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    driver.advance();
+    assert_eq!(*wire.heard_from.borrow(), [7]);
+    assert!(matches!(driver.take_listening(), Some(Ok(()))) && driver.deadline().is_none());
+}

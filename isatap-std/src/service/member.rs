@@ -79,6 +79,11 @@ impl<R: Role> Member for Service<R> {
         if let Some(error) = self.driver.take_capture_error() {
             self.notice(&Notice::Warning(error.to_string()));
         }
+        match self.driver.take_listening() {
+            Some(Err(error)) => self.notice(&Notice::Warning(format!("{error}; it is tried again"))),
+            Some(Ok(())) => self.notice(&Notice::Mended("packets of all bound devices are taken again".to_owned())),
+            None => {}
+        }
         let now = self.driver.now();
         for at in 0..self.links.len() {
             if self.links.get(at).and_then(|link| link.role.deadline()).is_some_and(|due| due <= now) {

@@ -177,9 +177,7 @@ impl<R: Role> Environment<'_, R> {
     pub(super) fn find(&mut self, source: &LocatorSource, router: Option<Ipv4Addr>) -> Result<Found, Error> {
         let mut found = source.find(self.netlink, router, self.binding)?;
         let bound = Bound { mark: self.binding.mark, interface: found.interface };
-        if let Err(error) = self.driver.bind(self.id, bound) {
-            self.warn(error.to_string());
-        }
+        self.driver.bind(self.id, bound);
         for warning in self.common.follow(self.now, self.id, &mut found.locators) {
             self.warn(warning);
         }
