@@ -29,6 +29,20 @@ pub struct Binding {
     pub device: Option<String>,
 }
 
+impl Binding {
+    /// What `ip route get` has to be told, to find the way of the packets.
+    pub(crate) fn route_options(&self) -> String {
+        let mark = (self.mark != 0).then(|| format!("{:#x}", self.mark));
+        route_options(self.device.as_deref(), mark.as_deref())
+    }
+}
+
+/// What `ip route get` has to be told of a device and a mark.
+pub(crate) fn route_options(device: Option<&str>, mark: Option<&str>) -> String {
+    let device = device.into_iter().map(|device| format!(" oif {device}"));
+    device.chain(mark.into_iter().map(|mark| format!(" mark {mark}"))).collect()
+}
+
 /// The same on this machine as it is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Bound {

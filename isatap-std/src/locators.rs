@@ -99,7 +99,7 @@ impl LocatorSource {
     }
 
     /// What there has to be before there is a locator.
-    fn missing(&self, links: &[NetDevice], router: Option<Ipv4Addr>) -> Option<Missing> {
+    fn missing(&self, links: &[NetDevice], router: Option<Ipv4Addr>, binding: &Binding) -> Option<Missing> {
         match self {
             LocatorSource::Fixed(addresses) => {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -109,8 +109,10 @@ impl LocatorSource {
                 Some(Missing::new(format!("an IPv4 address on {name}"), "ip -4 address"))
             }
             LocatorSource::Device(name) => Some(Missing::new(format!("the device {name}"), "ip link")),
-            LocatorSource::TowardRouter => router
-                .map(|router| Missing::new(format!("an IPv4 route to {router}"), format!("ip -4 route get {router}"))),
+            LocatorSource::TowardRouter => router.map(|router| {
+                let see = format!("ip -4 route get {router}{}", binding.route_options());
+                Missing::new(format!("an IPv4 route to {router}"), see)
+            }),
             // Which of them will do is not known here.
             LocatorSource::All => None,
         }
@@ -177,7 +179,7 @@ impl LocatorSource {
             .map(|link| u16::try_from(link.mtu).unwrap_or(u16::MAX))
             .min();
         let valid = chosen.iter().filter_map(|own| own.valid).min();
-        let missing = if chosen.is_empty() { self.missing(&links, router) } else { None };
+        let missing = if chosen.is_empty() { self.missing(&links, router, binding) } else { None };
         Ok(Found { locators, mtu, valid, missing, interface })
     }
 }

@@ -96,6 +96,8 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ("[[isatap-host]]\ndev = “isatap0”\n", &["2:7: “isatap0” has typographic quotes: write \"isatap0\""]),
     ("[[isatap-host]]\nmtu = 1400.5\n", &["2:7: mtu is a number of 1280 to 65515, and 1400.5 is not"]),
     ("[[isatap-host]]\nmtu = 70000\n", &["2:7: mtu is a number of 1280 to 65515, and 70000 is not"]),
+    ("[[isatap-host]]\nvrf = \"red\"\n", &["2:1: [[isatap-host]] has no key vrf: write bind-device"]),
+    ("[[isatap-host]]\nfwmark = 1\n", &["2:1: [[isatap-host]] has no key fwmark: write mark"]),
     ("[[isatap-host]]\nmtu = 00\n", &["2:7: 00 begins with 0: write 0"]),
     ("[[isatap-host]]\nmtu = 01400\n", &["2:7: 01400 begins with 0: write 1400"]),
     ("[[isatap-host]]\nmtu = \"1400 bytes\"\n", &["2:7: mtu is a number: write mtu = 1400"]),

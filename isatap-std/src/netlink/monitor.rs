@@ -36,7 +36,7 @@ pub enum Event {
         /// The device's interface index.
         interface: u32,
     },
-    /// IPv4 routes changed; told only after [`Monitor::follow_ipv4_routes`].
+    /// IPv4 routes changed, or policy rules; told only after [`Monitor::follow_ipv4_routes`].
     Ipv4RoutesChanged,
     /// A route, by whatever device, to one of the prefixes that [`Monitor::follow_ipv6_routes`] names
     /// came, went or changed.
@@ -109,8 +109,10 @@ impl Monitor {
     ///
     /// The kernel's refusal, which is not expected.
     pub fn follow_ipv4_routes(&mut self) -> Result<(), Error> {
-        self.transport
-            .join(libc::RTNLGRP_IPV4_ROUTE)
+        // Rules say which packets the routes are of.
+        [libc::RTNLGRP_IPV4_ROUTE, libc::RTNLGRP_IPV4_RULE]
+            .into_iter()
+            .try_for_each(|group| self.transport.join(group))
             .map_err(|error| Error::refused("listen to", "changes of IPv4 routes", error))
     }
 
@@ -172,10 +174,9 @@ fn events_of(message: &RouteNetlinkMessage, device: u32, out: &mut VecDeque<Even
         RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route)
             if route.header.address_family == AddressFamily::Inet =>
         {
-            // One is enough, however many come at once.
-            out.retain(|event| *event != Event::Ipv4RoutesChanged);
-            out.push_back(Event::Ipv4RoutesChanged);
+            ipv4_routes_changed(out);
         }
+        RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_) => ipv4_routes_changed(out),
         RouteNetlinkMessage::NewRoute(route) => {
             let foreign = parse::routes_of(route, device).into_iter();
             out.extend(foreign.filter(not_ours).map(Event::RouteAdded));
@@ -217,6 +218,12 @@ fn is_followed(message: &RouteNetlinkMessage, followed: &[Ipv6Prefix]) -> bool {
     let (destination, length) = parse::destination_of(route);
     route.header.address_family == AddressFamily::Inet6
         && followed.iter().any(|prefix| (prefix.address(), prefix.length()) == (destination, length))
+}
+
+/// One is enough, however many come at once.
+fn ipv4_routes_changed(out: &mut VecDeque<Event>) {
+    out.retain(|event| *event != Event::Ipv4RoutesChanged);
+    out.push_back(Event::Ipv4RoutesChanged);
 }
 
 /// One is enough, however many come at once.

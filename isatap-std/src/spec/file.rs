@@ -37,6 +37,8 @@ pub(crate) const ALIASES: &[(&str, &str)] = &[
     ("device", "dev"),
     ("interface", "dev"),
     ("name", "dev"),
+    ("vrf", "bind-device"),
+    ("fwmark", "mark"),
     ("true", "on"),
     ("yes", "on"),
     ("false", "off"),

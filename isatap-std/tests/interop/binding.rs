@@ -1,6 +1,6 @@
 //! How outer packets leave and come: by a mark that policy routing knows, and by one device alone.
 
-use crate::common::{Daemon, Lab, Node, PATIENCE, isatap, peers, status, wait_until};
+use crate::common::{Daemon, Lab, Node, PATIENCE, isatap, isatap_binary, peers, status, wait_until};
 
 const OURS: &str = "2001:db8:77::1";
 const THEIRS: &str = "2001:db8:77::2";
@@ -151,5 +151,29 @@ fn links_that_are_bound_and_links_that_are_not_share_a_process() {
     daemon.wait_for_line("read again: kept t0; changed t1", PATIENCE);
     peers::ping(&ours, "2001:db8:1::2");
     assert!(!ours.succeeds("ping -6 -n -c 2 -W 1 2001:db8:2::2"));
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+/// A rule that comes late says that there is a way for marked packets, and the host goes it.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_rule_for_marked_packets_is_followed() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ours = lab.namespace("ours");
+    wire.join(&ours, "eth0", "192.0.2.1/24");
+    ours.ok("ip route add 198.51.100.2 via 192.0.2.2 dev eth0 table 100");
+    // It is not up yet.
+    let host = ["host", "--router", "198.51.100.2", "--mark", "0x10", "--verbose"];
+    let mut daemon = Daemon::start(&ours, "host", isatap_binary(), &host);
+    let see = "until then; see: ip -4 route get 198.51.100.2 mark 0x10";
+    daemon.wait_for_line(
+        &format!("isatap0 waits for an IPv4 route to 198.51.100.2: nothing is sent or answered {see}"),
+        PATIENCE,
+    );
+    ours.ok("ip rule add fwmark 0x10 table 100");
+    daemon.wait_for_line("isatap0 sends from 192.0.2.1", PATIENCE);
+    ours.ok("ip rule del fwmark 0x10 table 100");
+    wait_until("no way again", PATIENCE, || status(&ours, ".waiting == \"an IPv4 route to 198.51.100.2\""));
     assert!(daemon.terminate(PATIENCE).success());
 }

@@ -1,5 +1,7 @@
 //! What outer packets of a link say, and how they leave.
 
+#[cfg(feature = "doctor")]
+use crate::device::route_options;
 use crate::spec::{Binding, Ecn, Mark, Tos, Ttl};
 use isatap_core::link::OuterPolicy;
 
@@ -38,7 +40,6 @@ impl OuterStatus {
     /// What `ip route get` has to be told, to find the way of the packets.
     #[cfg(feature = "doctor")]
     pub(crate) fn route_options(&self) -> String {
-        let device = self.bind_device.iter().map(|device| format!(" oif {device}"));
-        device.chain(self.mark.iter().map(|mark| format!(" mark {mark}"))).collect()
+        route_options(self.bind_device.as_deref(), self.mark.as_deref())
     }
 }
