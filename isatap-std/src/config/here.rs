@@ -83,8 +83,9 @@ impl Config {
     /// What [`Run`](crate::run::Run) refuses of it on this machine before it makes anything, in the same
     /// words and in the order of the tables: devices, files and ports that cannot be had. What a running
     /// daemon of `runtime` holds is not asked for, since it may be the one that has read this file.
+    /// `owner`: the number of the user that the daemon becomes, where it is another; files may be its.
     #[must_use]
-    pub fn refusals(&self, runtime: &RuntimeDir) -> Vec<Error> {
+    pub fn refusals(&self, runtime: &RuntimeDir, owner: Option<u32>) -> Vec<Error> {
         let netlink = match Netlink::open() {
             Ok(netlink) => netlink,
             Err(error) => return vec![error],
@@ -98,7 +99,7 @@ impl Config {
                 if tun::may_be_ours(device) { Ok(()) } else { tun::check_free(device) },
                 service::secrets_of(link).map(drop),
                 if link.is_teredo() { Ok(()) } else { service::check_here(link, &netlink).map(drop) },
-                link.pcap().map_or(Ok(()), check_recording),
+                link.pcap().map_or(Ok(()), |path| check_recording(path, owner)),
                 match (is_running, link.is_teredo()) {
                     (true, _) => Ok(()),
                     (false, true) => service::check_ports_of_teredo(link),

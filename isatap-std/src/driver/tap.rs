@@ -168,18 +168,18 @@ fn options() -> OpenOptions {
 }
 
 /// Whether [`Tap::create`] would take the file, which stays as it is: it is not emptied, and the
-/// reader of a FIFO sees no end.
+/// reader of a FIFO sees no end. `owner`: the user that the process is to become.
 ///
 /// # Errors
 ///
 /// As there.
-pub(crate) fn check(path: &Path) -> Result<(), Error> {
+pub(crate) fn check(path: &Path, owner: Option<u32>) -> Result<(), Error> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => {
-            judge(path, &metadata)?;
+            judge(path, &metadata, owner)?;
             if metadata.is_file() {
                 let file = options().open(path).map_err(|error| refused(path, error))?;
-                judge(path, &file.metadata().map_err(|error| refused(path, error))?)?;
+                judge(path, &file.metadata().map_err(|error| refused(path, error))?, owner)?;
             }
             Ok(())
         }
@@ -192,7 +192,7 @@ pub(crate) fn check(path: &Path) -> Result<(), Error> {
 }
 
 /// Nothing but a regular file or a FIFO, and not somebody else's.
-fn judge(path: &Path, metadata: &Metadata) -> Result<(), Error> {
+fn judge(path: &Path, metadata: &Metadata, owner: Option<u32>) -> Result<(), Error> {
     let is_fifo = metadata.file_type().is_fifo();
     if metadata.is_symlink() {
         return Err(refused(path, io::Error::from_raw_os_error(libc::ELOOP)));
@@ -206,7 +206,7 @@ fn judge(path: &Path, metadata: &Metadata) -> Result<(), Error> {
     // The FIFO that the user of Wireshark has made, where nobody else makes files.
     let folder = path.parent().filter(|folder| is_fifo && !folder.as_os_str().is_empty());
     let of_folder = folder.and_then(|folder| folder.metadata().ok()).filter(|folder| folder.mode() & 0o022 == 0);
-    let own = [Some(Uid::effective().as_raw()), new_owner().map(|(uid, _)| uid), of_folder.map(|folder| folder.uid())];
+    let own = [Some(Uid::effective().as_raw()), owner, of_folder.map(|folder| folder.uid())];
     if !own.contains(&Some(metadata.uid())) {
         let why = format!("it belongs to the user {}, who could read or change it", metadata.uid());
         return Err(unusable(path, why, "remove it, or name another file, or a FIFO in a folder of that user"));
@@ -222,6 +222,7 @@ fn judge(path: &Path, metadata: &Metadata) -> Result<(), Error> {
 fn open(path: &Path, goes_on: bool) -> Result<Opened, Error> {
     let refused = |error: io::Error| refused(path, error);
     let options = options();
+    let owner = new_owner().map(|(uid, _)| uid);
     let file = loop {
         match options.open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -232,7 +233,7 @@ fn open(path: &Path, goes_on: bool) -> Result<Opened, Error> {
                     .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
                     .open(path)
                     .map_err(refused)?;
-                judge(path, &reader.metadata().map_err(refused)?)?;
+                judge(path, &reader.metadata().map_err(refused)?, owner)?;
                 break options.open(path).map_err(refused)?;
             }
             other => break other.map_err(refused)?,
@@ -243,7 +244,7 @@ fn open(path: &Path, goes_on: bool) -> Result<Opened, Error> {
         }
     };
     let metadata = file.metadata().map_err(refused)?;
-    judge(path, &metadata)?;
+    judge(path, &metadata, owner)?;
     let has_header = goes_on && metadata.is_file() && metadata.len() >= HEADER_LEN as u64;
     if metadata.is_file() {
         if !has_header {

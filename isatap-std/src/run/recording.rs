@@ -3,6 +3,7 @@
 use super::Run;
 use crate::driver::check_recording;
 use crate::error::Error;
+use crate::runtime_dir::new_owner;
 use crate::spec::LinkSpec;
 use crate::thread::has_given_up;
 use std::fs;
@@ -17,7 +18,7 @@ impl Run {
         if is_open {
             return Ok(());
         }
-        check_recording(path).map_err(|error| match error.raw_os_error() {
+        check_recording(path, new_owner().map(|(uid, _)| uid)).map_err(|error| match error.raw_os_error() {
             Some(libc::EACCES | libc::EPERM) if has_given_up() => given_up(path),
             _ => error,
         })?;

@@ -373,15 +373,18 @@ fn what_this_machine_refuses_is_told_with_its_place_in_the_file() {
         ),
         (
             format!("{TUNNEL}\n[[teredo-relay]]\nlocal = \"198.51.100.1\"\nbind = \":4000\"\naccept-bogons = true\n"),
-            "6",
             "",
+            "198.51.100.1:4000: Address already in use",
         ),
         (format!("user = \"isatap-nobody\"\n{TUNNEL}"), "1:8", "become the user isatap-nobody"),
     ] {
         let file = node.file("node.toml", &text);
         let output = isatap(&node, &format!("run {file}"));
-        let expected = format!("isatap: {file}:{place}: cannot {told}");
-        assert!(!output.success() && output.text.contains(&expected), "{expected}: {output:#?}");
+        // Who has a port may be asked for before it is wanted, and the place is another then.
+        let expected =
+            if place.is_empty() { told.to_owned() } else { format!("isatap: {file}:{place}: cannot {told}") };
+        assert!(!output.success() && output.text.contains(&format!("isatap: {file}:")));
+        assert!(output.text.contains(&expected), "{expected}: {output:#?}");
     }
     let file = node.file("node.toml", TUNNEL);
     let mut daemon = Daemon::isatap(&node, &format!("run {file}"));

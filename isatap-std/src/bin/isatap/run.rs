@@ -18,6 +18,7 @@ use isatap_std::service::Notice;
 use isatap_std::signal::{Request, Signals};
 use isatap_std::spec::LinkSpec;
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::User;
 
 use crate::daemon::{self, PrivilegeArgs};
 use crate::exit::{Failure, Status};
@@ -141,12 +142,13 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
 /// What this machine refuses of a file, before anything is made: `isatap config check` tells all of it.
 /// `user`: who the daemon becomes.
 pub(crate) fn refusals(config: &Config, user: Option<&str>) -> Vec<Error> {
+    let owner = user.and_then(|user| User::from_name(user).ok()?).map(|user| user.uid.as_raw());
     let user = user.map(|user| Privileges::new().user(user)).transpose().map(drop);
     let hook_user = config.hook_user.as_deref().map(hook::find_user).transpose();
     let uid = hook_user.as_ref().ok().and_then(|user| Some(user.as_ref()?.uid));
     let hook = config.hook.as_deref().map_or(Ok(()), |path| hook::check(Path::new(path), uid));
     let in_front = [user, hook_user.map(drop), hook].into_iter().filter_map(Result::err);
-    in_front.chain(config.refusals(&RuntimeDir::new())).collect()
+    in_front.chain(config.refusals(&RuntimeDir::new(), owner)).collect()
 }
 
 /// What a reload opens: the file itself, those with secrets, and what packets are recorded into.
