@@ -7,7 +7,8 @@
 //!
 //! A broker locks out who calls too often, or goes on with a wrong password. So a call follows the
 //! last one after 10 seconds at the earliest; one that failed is repeated after 10 seconds to 30
-//! minutes; one that the broker refused is not, until something else is configured or a person asks.
+//! minutes, one that will mostly be the same after 30 minutes to a day; one that the broker refused is
+//! not, until something else is configured or a person asks. Another address waits no less.
 //!
 //! # Security limits
 //!
@@ -20,6 +21,8 @@ mod answer;
 #[cfg(feature = "update-url")]
 mod http;
 mod login;
+#[cfg(feature = "update-url")]
+mod mask;
 #[cfg(feature = "update-url")]
 mod schedule;
 #[cfg(feature = "update-url")]

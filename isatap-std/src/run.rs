@@ -344,7 +344,8 @@ impl Run {
         news.into_iter().for_each(|notice| self.observer.notice(None, &notice));
     }
 
-    /// Asks all routers, relays and servers now, whatever the timers say. A device that is to be
+    /// Asks all routers, relays and servers now, whatever the timers say; not a tunnel broker, which a
+    /// person may ask by the control socket. A device that is to be
     /// made again is tried in the next turn.
     pub fn solicit(&mut self) {
         self.hurry();

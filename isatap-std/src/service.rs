@@ -40,7 +40,7 @@ pub(crate) use teredo::check_ports as check_ports_of_teredo;
 pub(crate) use teredo::{Surroundings, missing as missing_for_teredo, open as open_teredo, secrets as secrets_of};
 pub(crate) use waiting::{News, Waiting};
 
-use self::role::{Common, Environment, Role, View};
+use self::role::{Common, Environment, Role, SolicitedBy, View};
 #[cfg(feature = "control")]
 use crate::control::{self, Server};
 use crate::device::Binding;
@@ -357,10 +357,10 @@ impl<R: Role> Service<R> {
     }
 
     /// See [`Role::solicit`].
-    fn solicit_one(&mut self, at: usize) -> Result<Vec<Ipv4Addr>, &'static str> {
+    fn solicit_one(&mut self, at: usize, by: SolicitedBy) -> Result<Vec<Ipv4Addr>, &'static str> {
         let mut asked = Err("there is no such link");
         let done = self.with(at, |role, env| {
-            asked = role.solicit(env);
+            asked = role.solicit(env, by);
             Ok(())
         });
         done.map_or(Err("it failed"), |()| asked)

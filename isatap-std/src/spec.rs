@@ -38,7 +38,7 @@ mod teredo_client;
 mod teredo_relay;
 mod teredo_server;
 mod tunnel;
-mod update_url;
+pub(crate) mod update_url;
 mod value;
 mod whole;
 

@@ -4,11 +4,15 @@
 //! | --- | --- |
 //! | `good`, `nochg` | the broker has the address; `good 127.0.0.1` that it ignored the call |
 //! | `911`, `dnserr`, status 429 | the broker has a problem: not before half an hour |
-//! | `badauth`, `abuse`, `nohost`, …, status 400 to 499 | no call will do better: not again |
-//! | status 500 to 599, a web page | later |
+//! | `badauth`, `abuse`, `nohost`, …, status 401 | no call will do better: not again |
+//! | status 300 to 499 otherwise | rarely, and for another address |
+//! | status 408, 421, 425, 500 to 599, a web page | later |
+//! | status 200 to 299, and a word of failure (`fail…`, `error…`, `denied`, …) or JSON that has one | rarely |
 //! | anything else with status 200 to 299 | it has the address, as brokers with words of their own say |
 
 use super::http::Response;
+use super::mask::Mask;
+use crate::spec::update_url::without_secrets;
 
 /// What became of a call. Texts are for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub(super) enum Outcome {
     Failed(String),
     /// The same, and the broker wants to be left alone for a while.
     Busy(String),
+    /// It will mostly be the same for this address.
+    Unlikely(String),
     /// It will be the same each time.
     Refused(String),
 }
@@ -39,50 +45,88 @@ const REFUSALS: [(&str, &str); 9] = [
 /// The longest answer that is shown.
 const LONGEST: usize = 100;
 
-pub(super) fn judge(response: &Response) -> Outcome {
+/// Words of brokers with words of their own, at the beginning or in JSON. A new one is taken for a yes: what it
+/// costs is one warning less, while a call that is repeated for a yes locks the tunnel.
+const FAILURES: [&str; 9] = ["fail", "error", "err", "denied", "invalid", "unauthorized", "forbidden", "unknown", "ko"];
+
+/// The password does not come out of here.
+pub(super) fn judge(response: &Response, mask: &Mask) -> Outcome {
     let status = response.status;
-    let line = shown(&response.body);
-    let word = line.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
-    let said = if line.is_empty() || line.starts_with('<') { String::new() } else { format!(": {line}") };
+    // Some begin with a mark of the order of bytes, which is no blank.
+    let raw = response.body.trim_start_matches('\u{feff}').trim_start().lines().next().unwrap_or_default().trim();
+    // Before it is cut: half a password is one too.
+    let line = shown(&mask.apply(raw));
+    let word = raw.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
+    let is_page = raw.starts_with('<');
+    let said = if line.is_empty() || is_page { String::new() } else { format!(": {line}") };
     match (status, word.as_str()) {
         (_, word) if let Some((_, why)) = REFUSALS.iter().find(|(known, _)| *known == word) => {
             Outcome::Refused(format!("{why} ({line})"))
         }
         (_, "911" | "dnserr") => Outcome::Busy(format!("it has a problem ({line})")),
         (429, _) => Outcome::Busy(format!("too many calls (HTTP status 429{said})")),
-        (200..=299, "good") if line.split_whitespace().nth(1) == Some("127.0.0.1") => {
+        (200..=299, "good") if raw.split_whitespace().nth(1) == Some("127.0.0.1") => {
             Outcome::Refused(format!("it ignores the call ({line}): see its rules for update-url"))
         }
-        (200..=299, _) if line.starts_with('<') => {
+        (200..=299, _) if is_page => {
             Outcome::Failed("it answers with a web page: is that its update URL, and is nobody in between?".to_owned())
         }
-        (200..=299, word) if word.trim_start_matches('-').starts_with("error") => Outcome::Refused(line),
+        (200..=299, word) if says_failure(word, &response.body) => Outcome::Unlikely(line),
         (200..=299, word) => {
             let unchanged = word == "nochg";
             Outcome::Done { answer: if line.is_empty() { format!("HTTP status {status}") } else { line }, unchanged }
         }
         (300..=399, _) => {
-            let to = shown(response.location.as_deref().unwrap_or("another place"));
-            Outcome::Refused(format!("it sends us to {to}: write that into update-url, if you trust it"))
+            let to = response.location.as_deref().map_or("another place".to_owned(), without_secrets);
+            let to = shown(&mask.apply(&to));
+            Outcome::Unlikely(format!("it sends us to {to}: write that into update-url, if you trust it"))
         }
         (401, _) => Outcome::Refused(format!("the user name or the password is wrong (HTTP status 401{said})")),
-        (400..=499, _) => Outcome::Refused(format!("HTTP status {status}{said}")),
+        (408 | 421 | 425, _) => Outcome::Failed(format!("HTTP status {status}{said}")),
+        (400..=499, _) => Outcome::Unlikely(format!("HTTP status {status}{said}")),
         _ => Outcome::Failed(format!("HTTP status {status}{said}")),
     }
 }
 
-/// The first line, as a log can have it.
-fn shown(text: &str) -> String {
-    let line = text.trim_start().lines().next().unwrap_or_default().trim();
+fn says_failure(word: &str, body: &str) -> bool {
+    let begins = |word: &str| {
+        let word = word.trim_start_matches(|sign: char| !sign.is_ascii_alphanumeric());
+        let end = word.find(|sign: char| !sign.is_ascii_alphanumeric()).unwrap_or(word.len());
+        let first = word.get(..end).unwrap_or_default();
+        first.starts_with("fail") || first.starts_with("error") || FAILURES.contains(&first)
+    };
+    let body = body.trim_start_matches('\u{feff}').trim_start();
+    if !body.starts_with(['{', '[']) {
+        return begins(word);
+    }
+    // Keys and values in quotes; of `"error": null` and `"success": true` what follows says otherwise.
+    let body: String = body.to_ascii_lowercase().split_whitespace().collect();
+    let is_none = |rest: &str| ["null", "false", "\"\"", "0", "[]", "{}"].iter().any(|none| rest.starts_with(none));
+    let parts: Vec<&str> = body.split('"').collect();
+    let is_failure = |(at, text): (usize, &&str)| {
+        let value = parts.get(at + 1..).unwrap_or_default().join("\"");
+        let value = value.strip_prefix(':');
+        match *text {
+            "success" | "ok" => value.is_some_and(|value| value.starts_with("false")),
+            text => begins(text) && value.is_none_or(|value| !is_none(value)),
+        }
+    };
+    parts.iter().enumerate().skip(1).step_by(2).any(is_failure)
+}
+
+/// As a log can have it.
+fn shown(line: &str) -> String {
     line.chars().take(LONGEST).map(|sign| if sign.is_control() { '?' } else { sign }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::login::Login;
 
     fn judged(status: u16, body: &str) -> Outcome {
-        judge(&Response { status, location: Some("https://b.example/new".to_owned()), body: body.to_owned() })
+        let location = Some("https://me:pw@b.example/new?token=pw".to_owned());
+        judge(&Response { status, location, body: body.to_owned() }, &Mask::default())
     }
 
     #[test]
@@ -99,18 +143,42 @@ mod tests {
             (200, "abuse", "too many calls (abuse)"),
             (200, "nohost", "no tunnel of this name"),
             (200, "!yours", "another user's"),
-            (200, "-ERROR: Invalid tunnel", "-ERROR: Invalid tunnel"),
             (200, "good 127.0.0.1", "ignores the call"),
-            (302, "", "sends us to https://b.example/new"),
-            (404, "<html>", "HTTP status 404"),
         ] {
             let outcome = judged(status, body);
             assert!(matches!(&outcome, Outcome::Refused(told) if told.contains(why)), "{outcome:?}");
         }
+        for (status, body, why) in [
+            (200, "-ERROR: Invalid tunnel", "-ERROR: Invalid tunnel"),
+            (200, "fail", "fail"),
+            (200, "Failed: no tunnel", "Failed: no tunnel"),
+            (200, "\u{feff}ERR no", "ERR no"),
+            (200, "KO", "KO"),
+            (200, "{\"success\": false}", "success"),
+            (200, "{\n \"status\": \"error\",\n \"code\": 3}", "{"),
+            (200, "{\"error\":{\"code\": 3}}", "error"),
+            (302, "", "sends us to https://b.example/new: write"),
+            (403, "", "HTTP status 403"),
+            (404, "<html>", "HTTP status 404"),
+        ] {
+            let outcome = judged(status, body);
+            assert!(matches!(&outcome, Outcome::Unlikely(told) if told.contains(why)), "{outcome:?}");
+        }
+        for body in ["{\"error\": null, \"ok\": true}", "{\"errors\":[],\"success\":true}", "kolumbus", "OK no error"] {
+            assert!(matches!(judged(200, body), Outcome::Done { .. }), "{body}");
+        }
         for (status, body) in [(200, "911"), (200, "dnserr"), (429, "")] {
             assert!(matches!(judged(status, body), Outcome::Busy(_)), "{body}");
         }
-        for (status, body) in [(500, ""), (503, "<html>"), (200, "\n<!DOCTYPE html>")] {
+        for (status, body) in [
+            (500, ""),
+            (503, "<html>"),
+            (200, "\n<!DOCTYPE html>"),
+            (200, "\u{feff}<html>"),
+            (408, ""),
+            (421, ""),
+            (425, ""),
+        ] {
             assert!(matches!(judged(status, body), Outcome::Failed(_)), "{status} {body}");
         }
     }
@@ -121,5 +189,25 @@ mod tests {
             panic!("no answer");
         };
         assert!(answer.starts_with("ok?[2Jx") && answer.chars().count() == LONGEST, "{answer}");
+    }
+
+    #[test]
+    fn no_part_of_the_password_is_told() {
+        let mask = Mask::of(Some(&Login { user: "me".to_owned(), password: "good".to_owned() }));
+        let judged = |status, location: &str, body: &str| {
+            judge(&Response { status, location: Some(location.to_owned()), body: body.to_owned() }, &mask)
+        };
+        let done = Outcome::Done { answer: "*** 192.0.2.1".to_owned(), unchanged: false };
+        assert_eq!(judged(200, "", "good 192.0.2.1"), done, "it is judged by what it says");
+        // The end of the line falls into the password.
+        let long = judged(400, "", &format!("{}good", "x".repeat(LONGEST - 2)));
+        assert_eq!(long, Outcome::Unlikely(format!("HTTP status 400: {}**", "x".repeat(LONGEST - 2))));
+        for location in
+            ["https://b.example/x?password=%67ood", "https://me:good@b.example/x#good", "https://b.example/x?good@x"]
+        {
+            let told = format!("{:?}", judged(302, location, ""));
+            assert!(told.contains("to https://b.example/x:") && !told.contains("ood"), "{told}");
+        }
+        assert!(format!("{:?}", judged(302, "/p/good/q", "")).contains("to /p/***/q:"));
     }
 }

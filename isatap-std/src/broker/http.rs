@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 /// More of an answer is not read.
 const LONGEST: usize = 16 << 10;
 const MOST_HEADERS: usize = 64;
+/// Answers in front of the answer.
+const MOST_INTERIM: usize = 8;
+/// Of a name: each more would leave less time for the others.
+const MOST_ADDRESSES: usize = 4;
 
 /// What is asked for.
 pub(super) struct Request<'a> {
@@ -72,8 +76,14 @@ pub(super) fn trust(credentials: &Credentials) -> Result<Arc<ClientConfig>, Erro
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// Asks within a time; `tls` for `https`. An error is for people.
-pub(super) fn get(request: &Request<'_>, tls: Option<&Arc<ClientConfig>>, until: Instant) -> Result<Response, String> {
+/// Asks within a time; `tls` for `https`. Of several addresses the one at `turn` is asked first, and each gets
+/// its share of the time. An error is for people.
+pub(super) fn get(
+    request: &Request<'_>,
+    tls: Option<&Arc<ClientConfig>>,
+    until: Instant,
+    turn: usize,
+) -> Result<Response, String> {
     let url = request.url;
     let settings = Settings {
         routers: vec![url.host().clone()],
@@ -85,20 +95,32 @@ pub(super) fn get(request: &Request<'_>, tls: Option<&Arc<ClientConfig>>, until:
     };
     let found = Lookup::new(settings).resolve(&[]);
     let addresses = found.map_err(|failure| format!("no IPv4 address of {}: {failure}", url.host()))?.addresses;
-    let mut outcome = Err("it has no IPv4 address".to_owned());
-    for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
-        let to = SocketAddr::new((*address).into(), url.port());
-        // Each of them gets its share of the time.
-        let left = u32::try_from(left).unwrap_or(u32::MAX);
-        let asked = remaining(until)
-            .and_then(|all| connect(request.from, to, all / left))
-            .and_then(|stream| exchange(Timed { stream, until }, request, tls));
-        match asked {
+    ask_each(&addresses, turn, until, |address, until| {
+        let to = SocketAddr::new(address.into(), url.port());
+        let asked = connect(request.from, to, until).and_then(|stream| exchange(Timed { stream, until }, request, tls));
+        asked.map_err(|error| failure(to, &error))
+    })
+}
+
+/// The first answer; what each of them said instead, in an order that is the same at each turn.
+fn ask_each(
+    addresses: &[Ipv4Addr],
+    turn: usize,
+    until: Instant,
+    mut ask: impl FnMut(Ipv4Addr, Instant) -> Result<Response, String>,
+) -> Result<Response, String> {
+    let first = turn.checked_rem(addresses.len()).unwrap_or_default();
+    let in_turn = addresses.iter().cycle().skip(first).take(addresses.len().min(MOST_ADDRESSES));
+    let mut failures = Vec::new();
+    for (address, left) in in_turn.zip((1..=MOST_ADDRESSES.min(addresses.len())).rev()) {
+        let share = until.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
+        match ask(*address, Instant::now() + share) {
             Ok(response) => return Ok(response),
-            Err(error) => outcome = Err(failure(to, &error)),
+            Err(why) => failures.push(why),
         }
     }
-    outcome
+    failures.sort_unstable();
+    Err(if failures.is_empty() { "it has no IPv4 address".to_owned() } else { failures.join("; ") })
 }
 
 fn failure(to: SocketAddr, error: &io::Error) -> String {
@@ -109,10 +131,10 @@ fn failure(to: SocketAddr, error: &io::Error) -> String {
     }
 }
 
-fn connect(from: Ipv4Addr, to: SocketAddr, within: Duration) -> io::Result<TcpStream> {
+fn connect(from: Ipv4Addr, to: SocketAddr, until: Instant) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((from, 0)).into())?;
-    socket.connect_timeout(&to.into(), within.max(Duration::from_millis(1)))?;
+    socket.connect_timeout(&to.into(), remaining(until)?.max(Duration::from_millis(1)))?;
     Ok(socket.into())
 }
 
@@ -160,54 +182,93 @@ fn speak(mut stream: impl Read + Write, request: &Request<'_>) -> io::Result<Res
     );
     stream.write_all(text.as_bytes())?;
     stream.flush()?;
+    read_answer(stream)
+}
+
+fn read_answer(mut stream: impl Read) -> io::Result<Response> {
     let (mut answer, mut buffer) = (Vec::new(), [0; 1024]);
     loop {
         let end = match stream.read(&mut buffer) {
+            Ok(0) => End::Closed,
             Ok(count) => {
                 answer.extend_from_slice(buffer.get(..count).unwrap_or_default());
-                count == 0 || answer.len() >= LONGEST
+                if answer.len() >= LONGEST { End::Full } else { End::Open }
             }
-            // TLS that was cut: what has come may be all.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => true,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
+            // TLS without its farewell: anybody on the way can do that. What was whole without it has been taken.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(hung_up(&answer)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => End::Open,
             Err(error) => return Err(error),
         };
-        if let Some(response) = parse(&answer, end)? {
-            return Ok(response);
-        }
-        if end {
-            return Err(io::Error::other("it hung up before it answered"));
+        match (parse(&answer, end)?, end) {
+            (Some(response), _) => return Ok(response),
+            (None, End::Open) => {}
+            (None, End::Closed) => return Err(hung_up(&answer)),
+            (None, End::Full) => return Err(not_http("its headers are too long")),
         }
     }
 }
 
-/// `None`: there is more to come, unless it is the `end`.
-fn parse(bytes: &[u8], end: bool) -> io::Result<Option<Response>> {
-    let wrong = |error: httparse::Error| io::Error::other(format!("that is no HTTP: {error}"));
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(length) = response.parse(bytes).map_err(wrong)? else { return Ok(None) };
-    let status = response.code.unwrap_or_default();
-    let rest = bytes.get(length..).unwrap_or_default();
-    if status < 200 {
-        // The answer itself comes behind.
-        return parse(rest, end);
+fn hung_up(answer: &[u8]) -> io::Error {
+    let when = if answer.is_empty() { "before it answered" } else { "in the middle of its answer" };
+    io::Error::other(format!("it hung up {when}"))
+}
+
+fn not_http(why: impl std::fmt::Display) -> io::Error {
+    io::Error::other(format!("that is no HTTP: {why}"))
+}
+
+/// Whether there is more to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Open,
+    /// The other end has said that this is all.
+    Closed,
+    /// No more is wanted.
+    Full,
+}
+
+/// `None`: it is not whole, by what it says of its length. [RFC 9112 §6.3]
+fn parse(bytes: &[u8], end: End) -> io::Result<Option<Response>> {
+    let mut rest = bytes;
+    for _ in 0..=MOST_INTERIM {
+        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        let httparse::Status::Complete(length) = response.parse(rest).map_err(not_http)? else { return Ok(None) };
+        rest = rest.get(length..).unwrap_or_default();
+        match response.code.unwrap_or_default() {
+            // The answer itself comes behind.
+            100 | 102..=199 => {}
+            status @ (..100 | 101) => return Err(not_http(format!("nobody asked for status {status}"))),
+            status => return answer(status, response.headers, rest, end),
+        }
     }
-    let header = |name: &str| {
-        let found = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-        found.map(|header| String::from_utf8_lossy(header.value).trim().to_owned())
+    Err(not_http("it goes on and on before it answers"))
+}
+
+fn answer(status: u16, headers: &[httparse::Header<'_>], rest: &[u8], end: End) -> io::Result<Option<Response>> {
+    let values = |name: &'static str| {
+        let of_name = headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+        of_name.map(|header| String::from_utf8_lossy(header.value).trim().to_owned())
     };
-    let is_chunked = header("Transfer-Encoding").is_some_and(|value| value.to_ascii_lowercase().ends_with("chunked"));
-    let (body, is_whole) = if is_chunked {
-        chunks(rest).map_err(|_| io::Error::other("that is no HTTP: a chunk is broken"))?
+    let (body, is_whole) = if matches!(status, 204 | 304) {
+        (Vec::new(), true)
+    } else if let Some(coding) = values("Transfer-Encoding").next_back() {
+        match coding.to_ascii_lowercase().ends_with("chunked") {
+            true => chunks(rest).map_err(|_| not_http("a chunk is broken"))?,
+            false => (rest.to_vec(), end == End::Closed),
+        }
+    } else if let Some(first) = values("Content-Length").next() {
+        let is_one =
+            first.bytes().all(|byte| byte.is_ascii_digit()) && values("Content-Length").all(|next| next == first);
+        let wanted = first.parse().ok().filter(|_| is_one);
+        let wanted: usize = wanted.ok_or_else(|| not_http(format_args!("Content-Length is {first:?}")))?;
+        (rest.get(..wanted).unwrap_or(rest).to_vec(), rest.len() >= wanted)
     } else {
-        let wanted = header("Content-Length").and_then(|value| value.parse().ok());
-        let wanted = if matches!(status, 204 | 304) { Some(0) } else { wanted };
-        let body = wanted.and_then(|wanted: usize| rest.get(..wanted)).unwrap_or(rest);
-        (body.to_vec(), wanted.is_some_and(|wanted| rest.len() >= wanted))
+        (rest.to_vec(), end == End::Closed)
     };
     let body = String::from_utf8_lossy(&body).into_owned();
-    Ok((is_whole || end).then(|| Response { status, location: header("Location"), body }))
+    let response = Response { status, location: values("Location").next(), body };
+    Ok((is_whole || end == End::Full).then_some(response))
 }
 
 /// What the chunks hold that are there, and whether the last one is. [RFC 9112 §7.1]
@@ -227,52 +288,4 @@ fn chunks(mut rest: &[u8]) -> Result<(Vec<u8>, bool), httparse::InvalidChunkSize
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn response(status: u16, body: &str) -> Response {
-        Response { status, location: None, body: body.to_owned() }
-    }
-
-    /// Each answer byte by byte: it is complete at its last byte and no sooner, whatever its form.
-    #[test]
-    fn an_answer_is_complete_at_its_last_byte() {
-        for (text, expected) in [
-            ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood", response(200, "good")),
-            ("HTTP/1.0 204 No\r\n\r\n", response(204, "")),
-            (
-                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 401 No\r\ncontent-length: 7\r\n\r\nbadauth",
-                response(401, "badauth"),
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\ngo\r\n5;x\r\nod 19\r\n0\r\n",
-                response(200, "good 19"),
-            ),
-            (
-                "HTTP/1.1 301 Moved\r\nLocation: https://b.example/\r\nContent-Length: 0\r\n\r\n",
-                Response { status: 301, location: Some("https://b.example/".to_owned()), body: String::new() },
-            ),
-        ] {
-            for length in 0..text.len() {
-                assert_eq!(parse(&text.as_bytes()[..length], false).unwrap(), None, "{length} of {text}");
-            }
-            assert_eq!(parse(text.as_bytes(), false).unwrap(), Some(expected), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_end_of_the_connection_ends_an_answer_and_what_is_none_is_told() {
-        let text = b"HTTP/1.1 200 OK\r\n\r\ngood";
-        assert_eq!(parse(text, false).unwrap(), None);
-        assert_eq!(parse(text, true).unwrap(), Some(response(200, "good")));
-        assert_eq!(
-            parse(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ngood", true).unwrap(),
-            Some(response(200, "good"))
-        );
-        assert_eq!(parse(b"HTTP/1.1 200", true).unwrap(), None);
-        assert!(parse(b"SSH-2.0-x\r\n", false).is_err());
-        let endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\ngood";
-        assert_eq!(parse(endless, true).unwrap(), Some(response(200, "good")));
-        assert!(parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", false).is_err());
-    }
-}
+mod tests;

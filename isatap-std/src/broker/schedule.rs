@@ -13,39 +13,47 @@ const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LAST_RETRY: Duration = Duration::from_secs(1800);
 /// After an answer that says so: dyndns2 has half an hour.
 const BUSY: Duration = Duration::from_secs(1800);
-/// While the other end is silent; doubled each time that this changed nothing.
+/// After an answer that will mostly be the same for this address; doubled each time.
+const UNLIKELY: Duration = Duration::from_secs(1800);
+const LAST_UNLIKELY: Duration = Duration::from_secs(24 * 3600);
+/// While the other end is silent; doubled after each call for that.
 const SILENCE: Duration = Duration::from_secs(300);
 const DOUBLED_AT_MOST: u32 = 6;
 
+/// What a broker's answers forbid, whatever the tunnel's address is by now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Restraint {
+    /// When the last call ended.
+    called: Option<Instant>,
+    /// No call before, unless a person asks.
+    not_before: Option<Instant>,
+    /// No call at all, unless a person asks.
+    is_refused: bool,
+    /// After the next failure.
+    wait: Duration,
+    unlikely: Duration,
+}
+
+impl Default for Restraint {
+    fn default() -> Self {
+        Self { called: None, not_before: None, is_refused: false, wait: FIRST_RETRY, unlikely: UNLIKELY }
+    }
+}
+
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Schedule {
     wanted: Option<Ipv4Addr>,
     /// What the broker has; `None`: that is not known.
     known: Option<Ipv4Addr>,
-    called: Option<Instant>,
+    /// With what it was called last, and when that is to be repeated.
+    tried: Option<(Ipv4Addr, Instant)>,
     due: Option<Instant>,
     /// Whether it is only since the other end is silent.
     is_for_silence: bool,
-    wait: Duration,
-    is_refused: bool,
-    /// Calls in a row after which the broker said that it knew.
-    unchanged: u32,
-}
-
-impl Default for Schedule {
-    fn default() -> Self {
-        Self {
-            wanted: None,
-            known: None,
-            called: None,
-            due: None,
-            is_for_silence: false,
-            wait: FIRST_RETRY,
-            is_refused: false,
-            unchanged: 0,
-        }
-    }
+    /// Calls for that since the other end answered.
+    silent_calls: u32,
+    restraint: Restraint,
 }
 
 impl Schedule {
@@ -63,22 +71,27 @@ impl Schedule {
             Order::Follow(address) if address == self.wanted => {}
             Order::Follow(address) => {
                 self.wanted = address;
-                self.unchanged = 0;
-                let is_new = address.is_some() && address != self.known && !self.is_refused;
-                self.wait = FIRST_RETRY;
-                self.call(is_new.then(|| self.not_before(now + SETTLE, GAP)));
+                let new = address.filter(|address| Some(*address) != self.known && !self.restraint.is_refused);
+                let repeat = self.tried.filter(|(tried, _)| Some(*tried) == new).map(|(_, repeat)| repeat);
+                let earliest = repeat.max(self.restraint.not_before);
+                self.call(new.map(|_| earliest.map_or(now + SETTLE, |earliest| earliest.max(now + SETTLE))));
             }
             Order::Ask => {
-                self.is_refused = false;
-                self.call(self.wanted.map(|_| self.not_before(now, GAP)));
+                self.restraint.is_refused = false;
+                self.call(self.wanted.map(|_| self.after_gap(now, GAP)));
             }
             Order::Silent(true) if self.due.is_none() && self.known.is_some() && self.known == self.wanted => {
-                let wait = SILENCE.saturating_mul(1 << self.unchanged.min(DOUBLED_AT_MOST));
-                self.call(Some(self.not_before(now, wait)));
+                let wait = SILENCE.saturating_mul(1 << self.silent_calls.min(DOUBLED_AT_MOST));
+                self.call(Some(self.after_gap(now, wait)));
                 self.is_for_silence = true;
             }
-            Order::Silent(false) if self.is_for_silence => self.call(None),
-            Order::Silent(_) => {}
+            Order::Silent(true) => {}
+            Order::Silent(false) => {
+                self.silent_calls = 0;
+                if self.is_for_silence {
+                    self.call(None);
+                }
+            }
         }
     }
 
@@ -87,28 +100,44 @@ impl Schedule {
     }
 
     /// Not sooner than `gap` after the last call.
-    fn not_before(&self, at: Instant, gap: Duration) -> Instant {
-        self.called.map_or(at, |called| at.max(called + gap))
+    fn after_gap(&self, at: Instant, gap: Duration) -> Instant {
+        self.restraint.called.map_or(at, |called| at.max(called + gap))
     }
 
     /// The call with this address has ended.
     pub(super) fn called(&mut self, now: Instant, address: Ipv4Addr, outcome: &Outcome) {
-        self.called = Some(now);
+        self.silent_calls = self.silent_calls.saturating_add(self.is_for_silence.into());
         self.call(None);
-        self.known = None;
+        (self.known, self.tried) = (None, None);
+        let restraint = &mut self.restraint;
+        restraint.called = Some(now);
+        let (mut earliest, mut repeat) = (now + GAP, None);
         match outcome {
-            Outcome::Done { unchanged, .. } => {
+            Outcome::Done { .. } => {
                 self.known = Some(address);
-                self.wait = FIRST_RETRY;
-                self.unchanged = if *unchanged { self.unchanged.saturating_add(1) } else { 0 };
+                *restraint = Restraint { called: Some(now), ..Restraint::default() };
             }
             Outcome::Failed(_) => {
-                self.due = Some(now + self.wait);
-                self.wait = (self.wait * 2).min(LAST_RETRY);
+                earliest = now + restraint.wait;
+                repeat = Some(earliest);
+                restraint.wait = (restraint.wait * 2).min(LAST_RETRY);
             }
-            Outcome::Busy(_) => self.due = Some(now + BUSY),
-            Outcome::Refused(_) => self.is_refused = true,
+            Outcome::Busy(_) => {
+                earliest = now + BUSY;
+                repeat = Some(earliest);
+            }
+            // Another address may do better, as soon as it could after a failure.
+            Outcome::Unlikely(_) => {
+                earliest = now + restraint.wait;
+                restraint.wait = (restraint.wait * 2).min(LAST_RETRY);
+                repeat = Some(now + restraint.unlikely);
+                restraint.unlikely = (restraint.unlikely * 2).min(LAST_UNLIKELY);
+            }
+            Outcome::Refused(_) => restraint.is_refused = true,
         }
+        restraint.not_before = Some(earliest);
+        self.tried = repeat.map(|repeat| (address, repeat));
+        self.due = repeat;
     }
 }
 
@@ -171,11 +200,57 @@ mod tests {
         schedule.called(at(200), B, &Outcome::Refused(String::new()));
         schedule.order(at(300), Order::Follow(Some(A)));
         schedule.order(at(300), Order::Silent(true));
-        assert_eq!((due(&schedule), schedule.is_refused), (None, true), "another address cures no password");
+        assert_eq!((due(&schedule), schedule.restraint.is_refused), (None, true), "another address cures no password");
         schedule.order(at(400), Order::Ask);
-        assert_eq!((due(&schedule), schedule.is_refused), (Some(400), false));
+        assert_eq!((due(&schedule), schedule.restraint.is_refused), (Some(400), false));
         schedule.called(at(400), A, &done(false));
         assert_eq!(due(&schedule), None);
+    }
+
+    #[test]
+    fn an_address_that_comes_and_goes_hurries_nothing() {
+        for outcome in [Outcome::Busy(String::new()), Outcome::Failed(String::new()), Outcome::Unlikely(String::new())]
+        {
+            let (mut schedule, start, _) = begun();
+            let (mut now, mut calls) = (start, 0);
+            for flap in 0..3600 {
+                now = start + Duration::from_secs(flap);
+                if schedule.due().is_some_and(|due| due <= now) {
+                    schedule.called(now, schedule.address().unwrap(), &outcome);
+                    calls += 1;
+                }
+                let address = [Some(B), None, Some(A), None][usize::try_from(flap % 4).unwrap()];
+                schedule.order(now, Order::Follow(address));
+                // Not known to be the broker's any more.
+                schedule.order(now, Order::Silent(flap % 8 == 0));
+            }
+            let most = if matches!(outcome, Outcome::Busy(_)) { 2 } else { 10 };
+            assert!((1..=most).contains(&calls), "{calls} after {outcome:?}");
+            schedule.order(now, Order::Follow(Some(B)));
+            schedule.order(now, Order::Ask);
+            assert!(schedule.due().unwrap() <= now + GAP, "a person may ask");
+        }
+    }
+
+    #[test]
+    fn what_will_mostly_be_the_same_is_asked_rarely_and_for_another_address() {
+        let (mut schedule, start, due) = begun();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        schedule.order(at(100), Order::Follow(Some(B)));
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            schedule.called(at(100), B, &Outcome::Unlikely(String::new()));
+            waits.push(due(&schedule).unwrap() - 100);
+        }
+        assert_eq!(waits, [1800, 3600, 7200, 14400, 28800, 57600, 86400, 86400]);
+        let (mut schedule, ..) = begun();
+        schedule.order(at(100), Order::Follow(Some(B)));
+        schedule.called(at(100), B, &Outcome::Unlikely(String::new()));
+        schedule.order(at(101), Order::Follow(None));
+        schedule.order(at(102), Order::Follow(Some(B)));
+        assert_eq!(due(&schedule), Some(1900), "the same one");
+        schedule.order(at(103), Order::Follow(Some(A)));
+        assert_eq!(due(&schedule), Some(110));
     }
 
     #[test]
@@ -189,15 +264,16 @@ mod tests {
             assert_eq!(schedule.due(), Some(at));
             waits.push((at - now).as_secs());
             now = at;
-            schedule.called(now, A, &done(true));
+            // Not every broker says that it knew.
+            schedule.called(now, A, &done(waits.len() % 2 == 0));
         }
         assert_eq!(waits, [300, 600, 1200, 2400, 4800, 9600, 19200, 19200, 19200]);
-        schedule.called(now, A, &done(false));
         schedule.order(now, Order::Silent(true));
-        assert_eq!(schedule.due(), Some(now + SILENCE));
         assert!(due(&schedule).is_some());
         schedule.order(now, Order::Silent(false));
         assert_eq!(due(&schedule), None, "it answers again");
+        schedule.order(now, Order::Silent(true));
+        assert_eq!(schedule.due(), Some(now + SILENCE));
         schedule.order(now, Order::Ask);
         schedule.order(now, Order::Silent(false));
         assert!(due(&schedule).is_some(), "that was for another reason");

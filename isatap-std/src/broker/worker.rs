@@ -3,6 +3,7 @@
 use super::answer::{Outcome, judge};
 use super::http::{self, Request};
 use super::login::Login;
+use super::mask::Mask;
 use super::schedule::Schedule;
 use super::{Credentials, Order, State, lock};
 use crate::error::Error;
@@ -24,6 +25,8 @@ struct Worker {
     login: Option<Login>,
     tls: Option<Arc<ClientConfig>>,
     schedule: Schedule,
+    /// Which of several addresses of the broker is called first.
+    turn: usize,
     state: Weak<Mutex<State>>,
     /// Of which private address it was told.
     warned: Option<Ipv4Addr>,
@@ -43,6 +46,7 @@ pub(super) fn start(
         login: credentials.login.clone(),
         tls: url.is_https().then(|| http::trust(credentials)).transpose()?,
         schedule: Schedule::default(),
+        turn: 0,
         state: Arc::downgrade(state),
         warned: None,
         tell,
@@ -92,7 +96,9 @@ impl Worker {
                 (state.address, state.answer, state.answered) = (Some(address), Some(answer), Some(now));
                 Some(told)
             }
-            Outcome::Failed(why) | Outcome::Busy(why) | Outcome::Refused(why) => {
+            Outcome::Failed(why) | Outcome::Busy(why) | Outcome::Unlikely(why) | Outcome::Refused(why) => {
+                // Where the name has several addresses, another one is the first next time.
+                self.turn = self.turn.wrapping_add(1);
                 let is_known = state.failure.as_ref() == Some(&why);
                 let again = match self.schedule.due() {
                     Some(due) => format!("it is called again in {} s", due.saturating_duration_since(now).as_secs()),
@@ -116,15 +122,8 @@ impl Worker {
         let authorization = (self.login.is_some() && !self.url.has_login())
             .then(|| format!("Basic {}", base64::encode_string(&format!("{user}:{password}"))));
         let request = Request { url: &self.url, path: &path, authorization: authorization.as_deref(), from: address };
-        match http::get(&request, self.tls.as_ref(), Instant::now() + PATIENCE) {
-            Ok(mut response) => {
-                // Some repeat what they were asked.
-                if !password.is_empty() {
-                    response.body = response.body.replace(password, "***");
-                    response.location = response.location.map(|location| location.replace(password, "***"));
-                }
-                judge(&response)
-            }
+        match http::get(&request, self.tls.as_ref(), Instant::now() + PATIENCE, self.turn) {
+            Ok(response) => judge(&response, &Mask::of(self.login.as_ref())),
             Err(why) => Outcome::Failed(why),
         }
     }

@@ -277,3 +277,18 @@ fn ppx_2_ppx_5_ppx_12_a_file_has_rules_and_says_what_is_wrong_with_them() {
         assert!(problems.iter().any(|problem| problem.starts_with(told)), "{told}: {problems:#?}");
     }
 }
+
+#[test]
+fn a_url_that_is_refused_is_told_without_what_may_be_secret() {
+    let table = "[[tunnel]]\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\n";
+    for (line, why) in [
+        ("update-url = \"https://me:SECRET@b.example/x?y=SECRET\"", "cannot call https://b.example/x: a password"),
+        ("update-url = \"https://b.example/x?token=SECRET\"", "write token={password}"),
+        ("update-url = \"https://me:SECRET/\"", "behind the colon stands no port"),
+        ("update-url = \"me:SECRET@b.example\"", "cannot call b.example: write https"),
+        ("update-url = \"https://b.example/{user}?x=SECRET\"", "cannot call https://b.example/{user}: nobody says"),
+    ] {
+        let told = problems(&format!("{table}{line}\n")).join("\n");
+        assert!(told.contains(why) && !told.contains("SECRET"), "{line}: {told}");
+    }
+}

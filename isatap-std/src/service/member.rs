@@ -1,6 +1,6 @@
 //! A service as the loop of a process has it: what is ready, what is due, who asks.
 
-use super::role::{Common, Role};
+use super::role::{Common, Role, SolicitedBy};
 #[cfg(feature = "control")]
 use super::{FIRST_CLIENT, LISTENER, evidence};
 use super::{FIRST_OF_ROLE, MONITOR, Notice, Service, repair, status};
@@ -122,7 +122,7 @@ impl<R: Role> Member for Service<R> {
 
     fn solicit(&mut self) {
         for at in 0..self.links.len() {
-            let Ok(asked) = self.solicit_one(at) else { continue };
+            let Ok(asked) = self.solicit_one(at, SolicitedBy::Signal) else { continue };
             let device = self.links.get(at).map(|link| link.attachment.name().to_owned()).unwrap_or_default();
             let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
             let asked = if asked.is_empty() { "by name or URL".to_owned() } else { asked.join(", ") };
@@ -162,7 +162,7 @@ impl<R: Role> Service<R> {
             (None, _) => serde_json::json!({ "error": "there is no such link any more" }),
             (Some(at), Ok(control::Request::Status)) => serde_json::to_value(self.status(at)).unwrap_or_default(),
             (Some(at), Ok(control::Request::Evidence)) => serde_json::to_value(self.evidence(at)).unwrap_or_default(),
-            (Some(at), Ok(control::Request::Solicit)) => control::solicited(self.solicit_one(at)),
+            (Some(at), Ok(control::Request::Solicit)) => control::solicited(self.solicit_one(at, SolicitedBy::Person)),
             (Some(_), Ok(control::Request::Monitor)) => serde_json::Value::Null,
             (_, Err(why)) => serde_json::json!({ "error": why }),
         };

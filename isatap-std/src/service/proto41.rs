@@ -23,7 +23,7 @@ use self::lan::Lan;
 pub(crate) use self::leave::LastWords;
 pub(crate) use self::plan::{check_here, check_ports};
 use self::upstream::Upstream;
-use super::role::{self, View};
+use super::role::{self, SolicitedBy, View};
 use super::{LinkEvent, Linux, LocatorSource, Notice, Observer, Service};
 use crate::device::Binding;
 use crate::driver::attachment::Changes;
@@ -323,10 +323,10 @@ impl role::Role for Proto41Role {
         Ok(())
     }
 
-    fn solicit(&mut self, env: &mut Environment<'_>) -> Result<Vec<Ipv4Addr>, &'static str> {
+    fn solicit(&mut self, env: &mut Environment<'_>, by: SolicitedBy) -> Result<Vec<Ipv4Addr>, &'static str> {
         match self {
             Proto41Role::Host(host) => host.solicit(env),
-            Proto41Role::Fixed(fixed) => fixed.solicit(env),
+            Proto41Role::Fixed(fixed) => fixed.solicit(env, by),
         }
     }
 

@@ -16,6 +16,15 @@ use isatap_core::time::Instant;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
+/// Who wants all to be asked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SolicitedBy {
+    /// By the control socket, about one link.
+    Person,
+    /// A signal, which comes of a reload too: it is no reason to ask whom a question annoys.
+    Signal,
+}
+
 /// What a link asks of the system beside its device, and what it says of itself.
 pub(crate) trait Role: Sized + Send {
     type Machine: Machine + Send;
@@ -93,7 +102,7 @@ pub(crate) trait Role: Sized + Send {
     fn settled(&mut self, _: &mut Environment<'_, Self>) {}
 
     /// Asks now whom it would ask in time; whom that is, or why there is nobody.
-    fn solicit(&mut self, _: &mut Environment<'_, Self>) -> Result<Vec<Ipv4Addr>, &'static str> {
+    fn solicit(&mut self, _: &mut Environment<'_, Self>, _: SolicitedBy) -> Result<Vec<Ipv4Addr>, &'static str> {
         Err("it has nobody to ask")
     }
 

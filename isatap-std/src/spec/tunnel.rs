@@ -1,6 +1,7 @@
 //! A configured tunnel: both IPv4 ends are given. [RFC 4213 §3]
 
 use super::field::spec;
+use super::update_url::without_secrets;
 use super::{AddressWithLength, LanOptions, Refusals, UpdateUrl, check_local, check_locator, lan, too_many};
 use crate::error::Error;
 use crate::resolve::Entry;
@@ -111,6 +112,7 @@ impl Tunnel {
     }
 
     fn refuse_update(&self, refusals: &mut Refusals) {
+        let shown = |url: &UpdateUrl| without_secrets(&url.to_string());
         let files = [("update-login", &self.update_login), ("update-ca", &self.update_ca)];
         let given = files.into_iter().filter_map(|(key, file)| Some((key, file.as_ref()?.display())));
         let mut refuse = |key, error: Error, advice: String| refusals.add(key, error.with_advice(advice));
@@ -122,11 +124,11 @@ impl Tunnel {
                 }
             }
             Some(url) if cfg!(not(feature = "update-url")) => {
-                let error = Error::usage("call", url, "this program was built without a client of HTTP");
+                let error = Error::usage("call", shown(url), "this program was built without a client of HTTP");
                 refuse("update-url", error, "build it with the feature update-url".to_owned());
             }
             Some(url) if url.has_login() && self.update_login.is_none() => {
-                let error = Error::usage("call", url, "nobody says what {user} and {password} are");
+                let error = Error::usage("call", shown(url), "nobody says what {user} and {password} are");
                 refuse("update-url", error, "give update-login".to_owned());
             }
             Some(url) if !url.is_https() => {

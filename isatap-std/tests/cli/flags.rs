@@ -266,6 +266,24 @@ fn help_has_every_command_once_and_colours_where_they_are_asked_for() {
 }
 
 #[test]
+fn a_url_that_is_refused_is_told_without_what_may_be_secret() {
+    for (url, told) in [
+        ("https://me:SECRET@b.example/x?y=SECRET", "cannot call https://b.example/x: a password in a URL is seen"),
+        ("https://b.example/x?apikey=SECRET", "cannot call https://b.example/x: a password in a URL is seen"),
+        ("https://me:SECRET", "cannot call https://…: behind the colon stands no port"),
+        ("me:SECRET@b.example/", "cannot call b.example/: write https://"),
+    ] {
+        for arguments in [vec!["--update-url".to_owned(), url.to_owned()], vec![format!("--update-url={url}")]] {
+            let mut all = vec!["tunnel", "--local", "192.0.2.1", "--remote", "192.0.2.2", "--dev", "far/too/long"];
+            all.extend(arguments.iter().map(String::as_str));
+            let refused = refusal(&all);
+            assert!(refused.starts_with(&format!("invalid value for '--update-url <URL>': {told}")), "{refused}");
+            assert!(!refused.contains("SECRET"), "{refused}");
+        }
+    }
+}
+
+#[test]
 fn every_command_has_a_manual_page_and_every_shell_its_completions() {
     let folder = std::env::temp_dir().join(format!("isatap-man-{}", std::process::id()));
     assert_eq!(printed(&["man", folder.to_str().unwrap()]), (Some(0), String::new()));

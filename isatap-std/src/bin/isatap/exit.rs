@@ -124,6 +124,15 @@ pub(crate) fn one_line(error: &clap::Error) -> String {
     {
         return format!("invalid value {} for '{option}': {advice}; see --help", shown(value));
     }
+    // Our own error that names the value, and has left out what may be secret.
+    if error.kind() == ErrorKind::ValueValidation
+        && let Some((value, option)) = text_of(ContextKind::InvalidValue).zip(text_of(ContextKind::InvalidArg))
+        && let Some(why) = error.source().map(ToString::to_string)
+        && why.starts_with("cannot ")
+        && !why.contains(value)
+    {
+        return format!("invalid value for '{option}': {why}; see --help");
+    }
     if let (Some(value), Some(option), Some(ContextValue::Strings(possible))) =
         (text_of(ContextKind::InvalidValue), text_of(ContextKind::InvalidArg), error.get(ContextKind::ValidValue))
         && let Some((last, before)) = possible.split_last()

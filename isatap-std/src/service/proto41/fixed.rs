@@ -13,6 +13,7 @@ use crate::resolve::Responder;
 use crate::service::LocatorSource;
 use crate::service::forwarding::Forwarding;
 use crate::service::question::Question;
+use crate::service::role::SolicitedBy;
 use crate::spec::set_locators;
 use isatap_core::interface::Interface as _;
 use isatap_core::node::AnyInterface;
@@ -220,11 +221,15 @@ impl FixedRole {
         });
     }
 
-    pub(super) fn solicit(&mut self, env: &mut Environment<'_>) -> Result<Vec<Ipv4Addr>, &'static str> {
+    pub(super) fn solicit(
+        &mut self,
+        env: &mut Environment<'_>,
+        by: SolicitedBy,
+    ) -> Result<Vec<Ipv4Addr>, &'static str> {
         self.ask(env);
-        if let Some(updater) = &self.updater {
-            updater.ask();
-        }
+        let updater = self.updater.as_ref().filter(|_| by == SolicitedBy::Person);
+        updater.iter().for_each(|updater| updater.ask());
+        let has_updater = updater.is_some();
         let relay = env.tell(|interface, cx| match interface {
             AnyInterface::SixRdEdge(edge) => {
                 edge.probe_relay(cx.now);
@@ -235,7 +240,7 @@ impl FixedRole {
         });
         match relay.flatten() {
             Some(relay) => Ok(vec![relay]),
-            None if self.relay.is_some() || self.remote.is_some() || self.updater.is_some() => Ok(Vec::new()),
+            None if self.relay.is_some() || self.remote.is_some() || has_updater => Ok(Vec::new()),
             None => Err("it has nobody to ask"),
         }
     }

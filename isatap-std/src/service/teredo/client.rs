@@ -7,7 +7,7 @@ use crate::service::elsewhere;
 #[cfg(feature = "control")]
 use crate::service::evidence::Evidence;
 use crate::service::question::Question;
-use crate::service::role::{self, Role, View};
+use crate::service::role::{self, Role, SolicitedBy, View};
 use crate::service::status::{PortMappingStatus, Status, Teredo, TeredoPeer};
 use crate::service::{LinkEvent, LocatorSource, Notice};
 use crate::spec::{DEFAULT_METRIC, ServerName, TeredoClient};
@@ -427,7 +427,7 @@ impl Role for ClientRole {
         }
     }
 
-    fn solicit(&mut self, env: &mut Environment<'_>) -> Result<Vec<Ipv4Addr>, &'static str> {
+    fn solicit(&mut self, env: &mut Environment<'_>, _: SolicitedBy) -> Result<Vec<Ipv4Addr>, &'static str> {
         if self.yields_to.is_some() {
             return Err("it rests beside other IPv6 of this machine");
         }
