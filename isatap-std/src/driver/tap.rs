@@ -373,9 +373,9 @@ mod tests {
         fs::hard_link(place("one"), place("two")).unwrap();
         symlink(place("old"), place("link")).unwrap();
         nix::unistd::mkfifo(&place("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(check(&place("new")).is_ok() && !place("new").exists());
-        assert!(check(&place("old")).is_ok() && fs::read_to_string(place("old")).unwrap() == "packets");
-        assert!(check(&place("fifo")).is_ok());
+        assert!(check(&place("new"), None).is_ok() && !place("new").exists());
+        assert!(check(&place("old"), None).is_ok() && fs::read_to_string(place("old")).unwrap() == "packets");
+        assert!(check(&place("fifo"), None).is_ok());
         for (path, why) in [
             (place("link"), "it is a symbolic link"),
             (place("two"), "the file has a second name"),
@@ -383,7 +383,7 @@ mod tests {
             ("/dev/null".into(), "it is neither a regular file nor a FIFO"),
             (place("none/new"), "No such file"),
         ] {
-            let checked = check(&path).unwrap_err().to_string();
+            let checked = check(&path, None).unwrap_err().to_string();
             assert!(checked.contains(why), "{checked}");
             assert_eq!(checked, Tap::create(&path, false).unwrap_err().to_string());
         }
