@@ -553,9 +553,46 @@ fn isa_56_a_change_reaches_more_hosts_than_solicit_at_a_time() {
     }
 }
 
+/// Changes that come faster than rounds put none of them off.
+#[test]
+fn isa_56_many_changes_at_once_are_told_soon() {
+    let mut router = standard(Dice::Seeded(5));
+    for last in 1..=30 {
+        router.asked(&format!("10.0.1.{last}"), "10.0.0.1", ALL_ROUTERS);
+    }
+    router.pass(secs(1));
+    // Their rows go to others, so that only a round reaches them.
+    for third in 2..=4 {
+        for last in 1..=60 {
+            router.asked(&format!("10.0.{third}.{last}"), "10.0.0.1", ALL_ROUTERS);
+        }
+        router.pass(secs(1));
+    }
+    let reached = |router: &mut Router, changes: u64| {
+        router.pass(secs(3));
+        router.take();
+        for _ in 0..changes {
+            router.machine.with_interface(router.now, LINK, |router, cx| router.advertise_again(cx.now)).unwrap();
+            router.pass(Duration::from_millis(1000 / changes));
+        }
+        let last = router.now;
+        router.take();
+        router.pass(secs(3));
+        let late = router.sent.iter().filter(|(at, _)| at.saturating_duration_since(last) > secs(2)).count();
+        assert_eq!(late, 0);
+        let mut told: Vec<_> = router.take().iter().map(|sent| sent.outer.1).collect();
+        told.sort();
+        told.dedup();
+        told
+    };
+    let many = reached(&mut router, 50);
+    // More than the 64 at most that have rows: the others are told by the round alone.
+    assert!((100..=210).contains(&many.len()), "{}", many.len());
+}
+
 /// A route that comes and goes faster than all can be told: the last hosts hear of it like the first.
 #[test]
-fn isa_56_of_what_flaps_every_host_hears() {
+fn isa_56_of_what_flaps_every_host_that_is_remembered_hears() {
     let mut config = config();
     // A few more than those who asked last.
     config.answers_per_second = 150;
@@ -567,14 +604,21 @@ fn isa_56_of_what_flaps_every_host_hears() {
         router.pass(secs(1));
     }
     router.take();
-    for _ in 0..15 {
-        router.machine.with_interface(router.now, LINK, |router, cx| router.advertise_again(cx.now)).unwrap();
-        router.pass(secs(1));
-    }
-    let mut told: Vec<_> = router.take().iter().map(|sent| sent.outer.1).collect();
-    told.sort();
-    told.dedup();
-    assert!((230..=300).contains(&told.len()), "{}", told.len());
+    let mut reached = |changes: u32, rest| {
+        for _ in 0..changes {
+            router.machine.with_interface(router.now, LINK, |router, cx| router.advertise_again(cx.now)).unwrap();
+            router.pass(secs(1));
+        }
+        router.pass(rest);
+        let mut told: Vec<_> = router.take().iter().map(|sent| sent.outer.1).collect();
+        told.sort();
+        told.dedup();
+        told
+    };
+    // One round that nothing disturbs reaches all that are remembered.
+    let remembered = reached(1, secs(5));
+    assert!((230..=300).contains(&remembered.len()), "{}", remembered.len());
+    assert_eq!(reached(15, Duration::ZERO), remembered);
 }
 
 #[test]

@@ -34,9 +34,12 @@ impl Round {
     /// All of these places, from where the last round was cut: of what flaps the last hosts hear as often
     /// as the first.
     fn begin(&mut self, now: Instant, places: usize) {
-        // ISA-57: what flaps is told once a second.
-        let last = self.from.saturating_add(QUIET);
-        self.from = if self.from == Instant::ZERO { now } else { now.max(last) };
+        // ISA-57: what flaps is told once a second. A round that has not begun is the answer to all changes.
+        let is_waiting = self.left == places && self.next.is_some_and(|(_, part)| part == 0);
+        if !is_waiting {
+            let last = self.from.saturating_add(QUIET);
+            self.from = if self.from == Instant::ZERO { now } else { now.max(last) };
+        }
         self.all(places);
     }
 
