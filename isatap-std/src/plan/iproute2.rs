@@ -86,7 +86,7 @@ fn isatap_router(router: &Router<'_>, steps: &mut Steps<'_>) {
     if let Some(path) = describe_advertisements(router, "/run", steps) {
         let pid = format!("/run/radvd-{dev}.pid");
         let undo = format!("kill \"$(cat {pid})\"");
-        steps.run(ADVERTISE, words!["radvd", "-C", path, "-p", pid]).raw_undo(undo);
+        steps.run(ADVERTISE, words!["radvd", "-C", path, "-p", pid]).raw_undo(undo).only_with(&[&path]);
     }
 }
 

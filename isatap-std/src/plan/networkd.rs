@@ -160,7 +160,8 @@ fn write(common: &Common<'_>, local: Ipv4Addr, files: &Files<'_>, steps: &mut St
         common.mtu, files.tunnel
     );
     let path = format!("/etc/systemd/network/50-{dev}.netdev");
-    steps.write("Describe the tunnel.", &path, &netdev).raw_undo(format!("rm -f {path}\nnetworkctl reload"));
+    let netdev = steps.write("Describe the tunnel.", &path, &netdev);
+    netdev.undo = netdev.undo.take().map(|undo| format!("{undo}\nnetworkctl reload"));
     let mut network = format!("[Match]\nName={dev}\n\n[Network]\nIPv6AcceptRA=no\n");
     for address in &files.addresses {
         let _ = writeln!(network, "Address={address}");
@@ -177,16 +178,12 @@ fn write(common: &Common<'_>, local: Ipv4Addr, files: &Files<'_>, steps: &mut St
             "\n[Route]\nDestination={route}\nGateway={gateway}\nGatewayOnLink=yes\nMetric={DEFAULT_METRIC}\n",
         );
     }
-    steps.write(
-        "Give it addresses and routes; native routes come first.",
-        &format!("/etc/systemd/network/50-{dev}.network"),
-        &network,
-    );
-    steps.run("Let networkd read the files.", words!["networkctl", "reload"]).undo_all(vec![words![
-        "networkctl",
-        "delete",
-        dev
-    ]]);
+    let of_network = format!("/etc/systemd/network/50-{dev}.network");
+    steps.write("Give it addresses and routes; native routes come first.", &of_network, &network);
+    steps
+        .run("Let networkd read the files.", words!["networkctl", "reload"])
+        .undo_all(vec![words!["networkctl", "delete", dev]])
+        .only_with(&[&path, &of_network]);
     if let Some(tos) = common.tos() {
         let change = format!("Type=oneshot\nRemainAfterExit=yes\nExecStart=ip tunnel change {dev} tos {tos}");
         follow_device(dev, "tos", &change, "Set the TOS: networkd's TOS= is for tunnels of other kinds.", steps);
@@ -200,13 +197,15 @@ fn follow_device(dev: &str, what: &str, service: &str, step: &str, steps: &mut S
     let device = format!("sys-subsystem-net-devices-{}.device", escaped(dev));
     let text =
         format!("[Unit]\nBindsTo={device}\nAfter={device}\n\n[Service]\n{service}\n\n[Install]\nWantedBy={device}\n");
-    steps.write(step, &format!("/etc/systemd/system/{unit}"), &text);
+    let path = format!("/etc/systemd/system/{unit}");
+    steps.write(step, &path, &text);
     steps
         .run_all(
             "Let systemd start it, now and whenever the device comes.",
             vec![words!["systemctl", "daemon-reload"], words!["systemctl", "enable", "--now", unit]],
         )
-        .undo(words!["systemctl", "disable", "--now", unit]);
+        .undo(words!["systemctl", "disable", "--now", unit])
+        .only_with(&[&path]);
 }
 
 /// A name in that of a unit, as systemd-escape writes it.

@@ -12,6 +12,14 @@ macro_rules! words {
 
 pub(super) use words;
 
+/// The first line of a file that a plan has written. What reads such files takes it as a comment.
+const MARK: &str = "# by isatap plan";
+
+/// A command of a POSIX shell, with the quoted name of a file.
+fn is_ours(file: &str) -> String {
+    format!("grep -qsx '{MARK}' {file}")
+}
+
 /// The steps of one machine.
 pub(super) struct Steps<'a> {
     pub(super) platform: Platform,
@@ -51,13 +59,13 @@ impl<'a> Steps<'a> {
     }
 
     /// A new file of a machine with a POSIX shell: one that is there already stays, and the command fails.
-    /// `text` ends with a line break and has no line `EOF`.
+    /// Its first line is a comment that says whose it is: the undo removes no other. `text` ends with a line break and has no line `EOF`.
     pub(super) fn write(&mut self, step: impl Into<String>, path: &str, text: &str) -> &mut Step {
         let path = words![path];
         match (lines(self.platform, std::slice::from_ref(&path)), text.lines().any(|line| line == "EOF")) {
             (Ok(path), false) => {
-                let undo = format!("rm -f {path}");
-                let step = self.push(step, Some(format!("( set -C; cat >{path} ) <<'EOF'\n{text}EOF")));
+                let undo = format!("{} && rm -f {path}", is_ours(&path));
+                let step = self.push(step, Some(format!("( set -C; cat >{path} ) <<'EOF'\n{MARK}\n{text}EOF")));
                 step.undo = Some(undo);
                 step.note("It fails where the file is there already: see first what that one says.")
             }
@@ -111,6 +119,15 @@ impl Step {
         self
     }
 
+    /// Both go on only where the files, whose names need no quotes, are those of a plan.
+    pub(super) fn only_with(&mut self, files: &[&str]) -> &mut Self {
+        let guard: String = files.iter().map(|file| format!("{} && ", is_ours(file))).collect();
+        for commands in [&mut self.command, &mut self.undo].into_iter().flatten() {
+            *commands = commands.lines().map(|line| format!("{guard}{line}")).collect::<Vec<_>>().join("\n");
+        }
+        self
+    }
+
     pub(super) fn raw_undo(&mut self, command: impl Into<String>) -> &mut Self {
         self.undo = Some(command.into());
         self
@@ -143,6 +160,32 @@ mod tests {
     use std::process::Command;
 
     #[test]
+    fn a_file_that_another_wrote_stays_and_nothing_goes_on_with_it() {
+        let folder = std::env::temp_dir().join(format!("isatap-plan-undo-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("file").display().to_string();
+        let mut steps = Steps::new(Platform::Iproute2, "router", None, 0);
+        steps.write("Write it.", &path, "text\n");
+        steps.run("Read it.", words!["echo", "read"]).undo_all(vec![words!["echo", "undone"]]).only_with(&[&path]);
+        let steps = steps.take();
+        let run = |command: &Option<String>| {
+            let output = Command::new("sh").args(["-c", command.as_deref().unwrap()]).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let all = || {
+            let done = run(&steps[0].command) + &run(&steps[1].command);
+            done + &run(&steps[1].undo) + &run(&steps[0].undo)
+        };
+        std::fs::write(&path, "another's\n").unwrap();
+        assert_eq!(all(), "");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "another's\n");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(all(), "read\nundone\n");
+        assert!(!std::path::Path::new(&path).exists());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
     fn a_file_that_is_there_is_not_overwritten() {
         let folder = std::env::temp_dir().join(format!("isatap-plan-steps-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -156,7 +199,7 @@ mod tests {
         assert!(run("$mine\n").status.success());
         let again = run("another\n");
         assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("a file"), "{again:?}");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "$mine\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{MARK}\n$mine\n"));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }
