@@ -18,6 +18,8 @@ const MOST: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct Monitors {
     all: Vec<Subscriber>,
+    /// The number of the last event of the process.
+    last: u64,
 }
 
 #[derive(Debug)]
@@ -37,18 +39,42 @@ struct Line<'a, T> {
     process: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     dev: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
+    /// Who watches several devices of a process knows an event of the process by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<u64>,
     #[serde(flatten)]
     event: &'a T,
 }
 
+impl<'a, T: Serialize> Line<'a, T> {
+    fn new(process: u32, dev: Option<&'a str>, event: &'a T) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time = format!("{}.{:06}", since.as_secs(), since.subsec_micros());
+        Self { time, process, dev, scope: dev.is_none().then_some(PROCESS), number: None, event }
+    }
+
+    /// The same for who watches this device.
+    fn under<'b>(&'b self, dev: Option<&'b str>) -> Line<'b, T> {
+        let Line { process, scope, number, event, .. } = *self;
+        Line { time: self.time.clone(), process, dev, scope, number, event }
+    }
+
+    fn text(&self) -> String {
+        let mut line = serde_json::to_string(self).unwrap_or_default();
+        line.push('\n');
+        line
+    }
+}
+
+/// The scope of what is about a whole process.
+pub(super) const PROCESS: &str = "process";
+
 /// A line of `isatap monitor -j`: the event with the time, in seconds since 1970, the process and the
 /// device; `None`: it is about the whole process.
 pub(crate) fn line(process: u32, device: Option<&str>, event: &impl Serialize) -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let time = format!("{}.{:06}", since.as_secs(), since.subsec_micros());
-    let mut line = serde_json::to_string(&Line { time, process, dev: device, event }).unwrap_or_default();
-    line.push('\n');
-    line
+    Line::new(process, device, event).text()
 }
 
 fn own_line(device: Option<&str>, event: &impl Serialize) -> String {
@@ -73,15 +99,24 @@ impl Monitors {
         }
     }
 
-    /// Tells those who watch the device; `None`: all. Who watches several devices of a process knows the
-    /// same line again.
+    /// Tells those who watch the device; `None`: all, each under the device that it watches.
     pub(crate) fn tell(&mut self, device: Option<&str>, event: &impl Serialize) {
         if self.all.is_empty() {
             return;
         }
-        let line = own_line(device, event);
-        let concerns = |subscriber: &Subscriber| device.is_none() || device == subscriber.device.as_deref();
+        let Some(device) = device else { return self.tell_process(event) };
+        let line = own_line(Some(device), event);
+        let concerns = |subscriber: &Subscriber| subscriber.device.as_deref() == Some(device);
         self.all.retain_mut(|subscriber| !concerns(subscriber) || subscriber.send(line.as_bytes()));
+    }
+
+    fn tell_process(&mut self, event: &impl Serialize) {
+        self.last += 1;
+        let of_process = Line { number: Some(self.last), ..Line::new(std::process::id(), None, event) };
+        self.all.retain_mut(|subscriber| {
+            let line = of_process.under(subscriber.device.as_deref()).text();
+            subscriber.send(line.as_bytes())
+        });
     }
 
     /// Hangs up on those who watch a device that is gone; `None`: who watches the process, which ends.
@@ -197,8 +232,10 @@ mod tests {
         {
             for event in events {
                 let told = next(&mut streams[stream]);
-                let device = (event != "warning").then_some(device);
-                assert_eq!((told["dev"].as_str(), &told["event"]), (device, &json!(event)));
+                assert_eq!((told["dev"].as_str(), &told["event"]), (Some(device), &json!(event)));
+                // What it is about stands beside the device that was asked for.
+                let about = (event == "warning").then_some("process");
+                assert_eq!((told["scope"].as_str(), told["number"].as_u64()), (about, about.map(|_| 1)));
                 assert_eq!(told["process"], std::process::id());
                 let time: f64 = told["time"].as_str().unwrap().parse().unwrap();
                 assert!(time > 1.7e9, "{told}");

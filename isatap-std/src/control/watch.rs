@@ -2,7 +2,7 @@
 //! later too.
 
 use super::Request;
-use super::monitors::line;
+use super::monitors::{PROCESS, line};
 use crate::device::check_device;
 use crate::error::Error;
 use crate::runtime_dir::RuntimeDir;
@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use serde_json::Value;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::AsFd;
@@ -32,8 +32,9 @@ pub struct Watch {
     waiting: Vec<(Place, u8)>,
     /// Whose daemons do not want to be watched, until their sockets are others.
     refused: Vec<Place>,
-    /// The last lines about whole processes: a process with several devices tells each once for every device.
-    of_processes: VecDeque<String>,
+    /// The number of the last event that each process told of itself: one with several devices tells each
+    /// once for every device.
+    of_processes: BTreeMap<u32, u64>,
     next: u64,
 }
 
@@ -44,9 +45,6 @@ struct Place {
     /// `None`: about its rules of the port proxy.
     device: Option<String>,
 }
-
-/// So many of those lines are known again.
-const REMEMBERED: usize = 64;
 
 /// What [`Watch::next`] hears.
 #[derive(Debug)]
@@ -97,7 +95,7 @@ impl Watch {
         let only = device.map(str::to_owned);
         let runtime = RuntimeDir::at(std::path::absolute(runtime.path()).unwrap_or_else(|_| runtime.path().to_owned()));
         let (watched, daemons, waiting, refused) = (None, Vec::new(), Vec::new(), Vec::new());
-        let (of_processes, next) = (VecDeque::new(), FIRST_DAEMON);
+        let (of_processes, next) = (BTreeMap::new(), FIRST_DAEMON);
         let mut watch = Self { runtime, only, epoll, inotify, watched, daemons, waiting, refused, of_processes, next };
         watch.watch_folder()?;
         watch.look(&mut Vec::new())?;
@@ -211,6 +209,10 @@ impl Watch {
             return false;
         }
         let daemon = self.daemons.remove(at);
+        if self.daemons.iter().all(|other| other.process != daemon.process) {
+            // Its number may be another process's later.
+            self.of_processes.remove(&daemon.process);
+        }
         if daemon.is_refused {
             self.refused.push(daemon.place);
         } else if daemon.is_heard {
@@ -264,7 +266,7 @@ impl Watch {
 
 impl Daemon {
     /// `false`: it has hung up.
-    fn read(&mut self, of_processes: &mut VecDeque<String>, heard: &mut Vec<Heard>) -> bool {
+    fn read(&mut self, of_processes: &mut BTreeMap<u32, u64>, heard: &mut Vec<Heard>) -> bool {
         let mut bytes = [0; 16 << 10];
         loop {
             let count = match self.stream.read(&mut bytes) {
@@ -285,7 +287,7 @@ impl Daemon {
     }
 
     /// What a line says; `None`: it was heard already.
-    fn understand(&mut self, line: &[u8], of_processes: &mut VecDeque<String>) -> Option<Heard> {
+    fn understand(&mut self, line: &[u8], of_processes: &mut BTreeMap<u32, u64>) -> Option<Heard> {
         let refused = |why: String| {
             let error = Error::refused("watch", &self.place, io::Error::other(why));
             Some(Heard::Problem(error))
@@ -303,14 +305,13 @@ impl Daemon {
         let process = told.get("process").and_then(Value::as_u64);
         self.process = process.and_then(|process| u32::try_from(process).ok()).unwrap_or_default();
         let line = String::from_utf8(line.trim_ascii_end().to_vec()).ok()?;
-        if told.get("dev").is_none() {
-            if of_processes.contains(&line) {
+        let is_of_process = told.get("scope").and_then(Value::as_str) == Some(PROCESS);
+        if let Some(number) = told.get("number").and_then(Value::as_u64).filter(|_| is_of_process) {
+            let last = of_processes.entry(self.process).or_default();
+            if number <= *last {
                 return None;
             }
-            if of_processes.len() >= REMEMBERED {
-                of_processes.pop_front();
-            }
-            of_processes.push_back(line.clone());
+            *last = number;
         }
         Some(Heard::Event(line))
     }
@@ -322,5 +323,42 @@ impl fmt::Display for Place {
             Some(device) => write!(f, "the daemon of {device}"),
             None => write!(f, "the port proxy at {}", self.socket.display()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::monitors::Monitors;
+    use super::*;
+    use serde_json::json;
+
+    /// It reads the one connection whole before the other, as after a pause.
+    #[test]
+    fn what_a_process_tells_is_heard_once_however_much_it_is() {
+        let mut monitors = Monitors::default();
+        let mut daemons = ["t0", "t1"].map(|device| {
+            let (ours, stream) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            monitors.subscribe(Some(device), ours, &json!({ "event": "status" }));
+            let place = Place { socket: PathBuf::new(), device: Some(device.to_owned()) };
+            let (line, is_heard, is_refused) = (Vec::new(), false, false);
+            Daemon { place, process: 0, number: 0, stream, line, is_heard, is_refused }
+        });
+        for count in 0..100 {
+            monitors.tell(None, &json!({ "event": "warning", "text": count.to_string() }));
+        }
+        let (mut of_processes, mut heard) = (BTreeMap::new(), Vec::new());
+        assert!(daemons.iter_mut().all(|daemon| daemon.read(&mut of_processes, &mut heard)));
+        monitors.end(Some("t0"));
+        monitors.tell(None, &json!({ "event": "warning", "text": "100" }));
+        assert!(!daemons[0].read(&mut of_processes, &mut heard));
+        assert!(daemons[1].read(&mut of_processes, &mut heard));
+        let events = heard.iter().map(|heard| match heard {
+            Heard::Event(line) => serde_json::from_str::<Value>(line).unwrap(),
+            Heard::Problem(error) => panic!("{error}"),
+        });
+        let warnings: Vec<_> = events.filter_map(|told| told["text"].as_str()?.parse::<usize>().ok()).collect();
+        assert_eq!(warnings, (0..=100).collect::<Vec<_>>());
     }
 }

@@ -54,7 +54,7 @@ fn text(told: &Value) -> String {
     let (seconds, micros) = of("time").split_once('.').unwrap_or_default();
     let seconds: u64 = seconds.parse().unwrap_or_default();
     let (hours, minutes, millis) = (seconds / 3600 % 24, seconds / 60 % 60, micros.get(..3).unwrap_or_default());
-    let who = match told["dev"].as_str() {
+    let who = match told["dev"].as_str().filter(|_| told["scope"] != "process") {
         Some(dev) => dev.to_owned(),
         None => format!("process {}", told["process"]),
     };
@@ -148,6 +148,9 @@ mod tests {
             "06:37:47.123Z process 77: port proxy: 0.0.0.0:80 v4tov6 to [2001:db8::1]:80, waits for the device t1; \
              [::]:80 v6tov4 to 192.0.2.1:80"
         );
+        let of_process = json!({"time": "1764484667.123456", "process": 77, "dev": "isatap0", "scope": "process",
+            "number": 3, "event": "warning", "text": "x"});
+        assert_eq!(text(&of_process), "06:37:47.123Z process 77: warning: x");
         let later = json!({"time": "1764484667.123456", "dev": "isatap0", "event": "of-a-later-version"});
         assert!(text(&later).ends_with(&later.to_string()));
     }
