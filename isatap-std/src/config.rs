@@ -58,7 +58,7 @@ use crate::mistakes::{self, Hints, refused};
 use crate::spec::file::{ALIASES, EXAMPLES};
 use crate::spec::{
     Compatible, DnsUpdate, IsatapHost, IsatapRouter, LinkSpec, Native, PortProxy, RANGES, SixRd, SixToFour,
-    TeredoClient, TeredoRelay, TeredoServer, Tunnel, conflicts, overlaps, rule_conflicts,
+    TeredoClient, TeredoRelay, TeredoServer, Tunnel, conflicts, overlaps, rule_conflicts, rules_at_answerers,
 };
 use isatap_core::sixtofour::addr::ANYCAST_RELAY;
 use serde::Deserialize;
@@ -209,6 +209,10 @@ impl Config {
         let (of_rules, portproxies): (Vec<usize>, Vec<PortProxy>) =
             rules.filter(|(begin, _)| !damaged.contains(begin)).unzip();
         problems.extend(refused_rules(&portproxies, &of_rules, at));
+        problems.extend(rules_at_answerers(&portproxies, &links).into_iter().map(|conflict| {
+            let begin = of_rules.get(conflict.link).copied().unwrap_or_default();
+            at(begin, conflict.key, &conflict.value, conflict.text)
+        }));
         if links.is_empty() && portproxies.is_empty() && problems.is_empty() {
             problems.push(Problem::of_table(
                 file,

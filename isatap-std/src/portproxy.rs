@@ -49,7 +49,7 @@ pub(crate) use listener::missing;
 pub(crate) use member::{Changes, PortProxies};
 
 use crate::error::Error;
-use crate::spec::{PortProxy, TargetHost, ZonedAddress, rule_conflicts_here};
+use crate::spec::{Conflict, PortProxy, TargetHost, ZonedAddress, rule_conflicts, rule_loops};
 use counters::Counters;
 use socket2::{Domain, Socket, Type};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -94,13 +94,13 @@ fn socket_address(address: IpAddr, zone: Option<&str>, port: u16) -> Result<Sock
     })
 }
 
-/// What rules cannot be on this machine, alone and beside each other: usage errors.
+/// What rules cannot be on any machine, alone and beside each other: usage errors.
 fn check(rules: &[PortProxy]) -> Vec<Error> {
     let alone = rules.iter().flat_map(|rule| {
         let key = rule.key();
         rule.check().into_iter().map(move |refusal| refusal.error.of_device(&key))
     });
-    let beside = rule_conflicts_here(rules, &is_own).into_iter().map(|conflict| {
+    let beside = rule_conflicts(rules).into_iter().map(|conflict| {
         let key = rules.get(conflict.link).map(PortProxy::key).unwrap_or_default();
         let doing = if conflict.key == "listen" { "listen at" } else { "connect to" };
         Error::usage(doing, conflict.value, conflict.text).of_device(&key)
@@ -121,6 +121,12 @@ pub(crate) fn check_here(rules: &[PortProxy], own: &[&str], is_running: impl Fn(
         }
     }
     refused
+}
+
+/// `PPX-12`: rules that lead to themselves by an address that this machine has now. It may leave as it
+/// came, so no rule is refused for it: each connection that comes back is.
+pub(crate) fn loops_here(rules: &[PortProxy]) -> Vec<Conflict> {
+    rule_loops(rules, &is_own)
 }
 
 /// Whether an address is this machine's: it speaks to that from the same one. Nothing is sent.

@@ -76,6 +76,7 @@ pub(crate) use self::client::remaining;
 #[cfg(all(target_os = "linux", feature = "dns-update"))]
 pub(crate) use self::client::{exchange_tcp, first_answer, random_id};
 pub use self::discard::{Discard, Discards};
+pub(crate) use self::llmnr::PORT as LLMNR_PORT;
 pub use self::llmnr::{LlmnrReply, llmnr_reply};
 pub use self::lookup::Lookup;
 #[cfg(all(target_os = "linux", feature = "dns-update"))]

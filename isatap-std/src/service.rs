@@ -37,6 +37,8 @@ pub(crate) use observer::Observer;
 pub(crate) use proto41::{LAST_WORDS, LastWords, Proto41Role, check_here, check_ports};
 #[cfg(feature = "file")]
 pub(crate) use teredo::check_ports as check_ports_of_teredo;
+#[cfg(all(feature = "file", feature = "control"))]
+pub(crate) use teredo::ports as ports_of_teredo;
 pub(crate) use teredo::{Surroundings, missing as missing_for_teredo, open as open_teredo, secrets as secrets_of};
 pub(crate) use waiting::{News, Waiting};
 

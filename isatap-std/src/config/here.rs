@@ -9,6 +9,8 @@ use crate::runtime_dir::RuntimeDir;
 use crate::service;
 use crate::spec::{LinkSpec, PortProxy};
 use crate::tun;
+#[cfg(feature = "control")]
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -118,6 +120,24 @@ impl Config {
         found
     }
 
+    /// Whether what was [refused](Self::refusals) is a port that a running daemon of `runtime` has: it may
+    /// be the one that reads this file again, in which a link has another `dev`, and frees it then.
+    #[must_use]
+    #[cfg(feature = "control")]
+    pub fn is_of_daemon(&self, runtime: &RuntimeDir, error: &Error) -> bool {
+        use crate::control::{Request, ask};
+        let is_taken = error.io_error().is_some_and(|error| error.kind() == ErrorKind::AddrInUse);
+        let link = self.links.iter().find(|link| error.device() == Some(link.device())).filter(|_| is_taken);
+        let Some(link) = link else { return false };
+        let ports = service::ports_of_teredo(link);
+        runtime.devices().into_iter().any(|device| match ask(runtime, &device, Request::Status) {
+            Ok(status) if link.is_teredo() => ports.iter().any(|port| status["teredo"]["port"] == port.port()),
+            Ok(status) => status["responder"].is_object(),
+            // One that may not be asked may have it.
+            Err(error) => error.io_error().is_some_and(|error| error.kind() == ErrorKind::PermissionDenied),
+        })
+    }
+
     /// What the text that was [parsed](Self::parse) names and this machine does not have now: addresses,
     /// devices and files. That is no mistake: a link waits for it, and the file may be for another
     /// machine. Nothing where the kernel does not say what there is.
@@ -130,6 +150,11 @@ impl Config {
         for (begin, link) in links {
             let lacks = here.lacks(&link).into_iter();
             found.extend(lacks.map(|(key, value, what)| refused(file, text, begin, key, &value, what)));
+        }
+        let rules: Vec<PortProxy> = tables.portproxy.iter().map(|table| table.get_ref().clone()).collect();
+        for found_loop in portproxy::loops_here(&rules) {
+            let begin = tables.portproxy.get(found_loop.link).map_or(0, |table| table.span().start);
+            found.push(refused(file, text, begin, found_loop.key, &found_loop.value, found_loop.text));
         }
         for table in tables.portproxy {
             // A device that no link makes is refused.

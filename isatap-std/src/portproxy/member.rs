@@ -1,7 +1,7 @@
 //! The rules of a process: begun, changed and ended without cutting a connection, and asked about.
 
 use super::worker::{Command, Worker};
-use super::{Counters, Rule, RuleStatus, check, listener};
+use super::{Counters, Rule, RuleStatus, check, listener, loops_here};
 #[cfg(feature = "control")]
 use crate::control::{self, Server};
 use crate::driver::{Source, Token, Watcher};
@@ -215,6 +215,10 @@ impl PortProxies {
             if let Some(listener) = listener {
                 self.command(Command::Listen(rule, listener));
             }
+        }
+        let specs: Vec<PortProxy> = self.rules.iter().map(|running| running.rule.spec.clone()).collect();
+        for found in loops_here(&specs) {
+            self.observer.notice(None, &Notice::Warning(found.text));
         }
         self.follow_devices();
         self.listen_again();

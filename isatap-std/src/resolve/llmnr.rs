@@ -21,7 +21,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// NAM-20: the port, by UDP and TCP.
-pub(super) const PORT: u16 = 5355;
+pub(crate) const PORT: u16 = 5355;
 /// NAM-20: the group of everybody on the link who speaks it.
 pub(super) const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 252);
 /// NAM-22: LLMNR_TIMEOUT, one for links of all kinds.

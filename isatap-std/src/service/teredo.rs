@@ -7,6 +7,8 @@ mod server;
 
 #[cfg(feature = "file")]
 pub(crate) use open::check_ports;
+#[cfg(all(feature = "file", feature = "control"))]
+pub(crate) use open::ports;
 pub(crate) use open::{Surroundings, missing, open, secrets};
 
 use isatap_core::engine::{Change, Event};

@@ -2,8 +2,9 @@
 
 use super::field::spec;
 use super::whole::Conflict;
-use super::{Direction, Family, Listen, Refusal, Refusals, Target, TargetHost, ZonedAddress};
+use super::{Direction, Family, LinkSpec, Listen, Refusal, Refusals, Target, TargetHost, ZonedAddress};
 use crate::error::Error;
+use crate::resolve::{LLMNR_PORT, NameService};
 use std::fmt;
 use std::str::FromStr;
 
@@ -255,11 +256,41 @@ impl PortProxy {
 /// lead in a circle (`PPX-12`). [`Conflict::link`] is the number of the rule.
 #[must_use]
 pub fn rule_conflicts(rules: &[PortProxy]) -> Vec<Conflict> {
-    rule_conflicts_here(rules, &|_| false)
+    conflicts_among(rules, &|_| false)
 }
 
-/// The same on the machine that has these addresses: a rule for all of them has those too.
-pub(crate) fn rule_conflicts_here(rules: &[PortProxy], own: &dyn Fn(&ZonedAddress) -> bool) -> Vec<Conflict> {
+/// Rules that listen where a router of the same file answers to its name: by TCP that is LLMNR alone.
+#[must_use]
+pub(crate) fn rules_at_answerers(rules: &[PortProxy], links: &[LinkSpec]) -> Vec<Conflict> {
+    let Some(router) = links.iter().find(|link| link.answer_by().contains(&NameService::Llmnr)) else {
+        return Vec::new();
+    };
+    // It answers over IPv4 alone; a listener at [::] takes no IPv4.
+    let is_there = |rule: &PortProxy| {
+        let listen = rule.resolved().listen;
+        listen.port == LLMNR_PORT && listen.address.is_some_and(|address| Family::of(address.address) == Family::V4)
+    };
+    let at_port = rules.iter().enumerate().filter(|(_, rule)| is_there(rule));
+    let conflict = |(link, rule): (usize, &PortProxy)| {
+        let text = format!(
+            "{} answers by llmnr at TCP port {LLMNR_PORT}: choose another port, or leave llmnr out of its answer-by",
+            router.device()
+        );
+        Conflict { link, key: "listen", value: rule.listen.to_string(), text }
+    };
+    at_port.map(conflict).collect()
+}
+
+/// Rules that lead in a circle on the machine that has these addresses, and not by themselves: a rule for
+/// all addresses has those too.
+pub(crate) fn rule_loops(rules: &[PortProxy], own: &dyn Fn(&ZonedAddress) -> bool) -> Vec<Conflict> {
+    let refused = rule_conflicts(rules);
+    let mut loops = conflicts_among(rules, own);
+    loops.retain(|found| !refused.iter().any(|conflict| conflict.link == found.link));
+    loops
+}
+
+fn conflicts_among(rules: &[PortProxy], own: &dyn Fn(&ZonedAddress) -> bool) -> Vec<Conflict> {
     let mut found = Vec::new();
     let mut add = |link: usize, key: &'static str, value: String, text: String| {
         found.push(Conflict { link, key, value, text });
@@ -283,8 +314,8 @@ pub(crate) fn rule_conflicts_here(rules: &[PortProxy], own: &dyn Fn(&ZonedAddres
             None if rule.leads_to(rule, &|_| false) => {}
             None => {
                 let text = format!(
-                    "the rule itself listens at {key}, and {value} is this machine: choose another port, or listen at \
-                     another address"
+                    "the rule itself listens at {key}, and {value} is this machine now: what comes back is reset; choose \
+                     another port, or listen at another address"
                 );
                 add(at, "connect", value.clone(), text);
             }
@@ -422,7 +453,7 @@ mod tests {
     fn ppx_12_a_rule_for_all_addresses_leads_to_itself_by_one_of_this_machines() {
         let own = |address: &ZonedAddress| ["192.0.2.1", "2001:db8::1"].contains(&&*address.address.to_string());
         let told = |rules: &[PortProxy]| {
-            let found = rule_conflicts_here(rules, &own).into_iter();
+            let found = rule_loops(rules, &own).into_iter();
             found.map(|conflict| format!("{} {}: {}", conflict.link, conflict.value, conflict.text)).collect::<Vec<_>>()
         };
         for (listen, connect, direction) in
@@ -430,7 +461,11 @@ mod tests {
         {
             let rule = rule(listen, connect, direction);
             let told = told(std::slice::from_ref(&rule));
-            assert!(told.len() == 1 && told[0].contains("is this machine: choose another port"), "{listen}: {told:?}");
+            assert!(
+                told.len() == 1
+                    && told[0].contains("is this machine now: what comes back is reset; choose another port"),
+                "{listen}: {told:?}"
+            );
             assert!(rule_conflicts(&[rule]).is_empty(), "it may be another machine's file");
         }
         let circle = [rule("0.0.0.0:81", "192.0.2.1:82", ""), rule("0.0.0.0:82", "192.0.2.1:81", "")];
@@ -443,6 +478,27 @@ mod tests {
         {
             assert_eq!(told(&[rule(listen, connect, "")]), [""; 0], "{listen} {connect}");
         }
+    }
+
+    #[test]
+    fn ppx_5_a_rule_listens_at_no_port_of_a_router_that_answers_to_its_name() {
+        let mut router = crate::spec::IsatapRouter::new(
+            vec!["10.0.0.1".parse().unwrap()],
+            vec!["2001:db8:0:7::/64".parse().unwrap()],
+        );
+        router.answer_by = vec![NameService::Netbios];
+        let rules = [
+            rule("0.0.0.0:5355", "192.0.2.1:80", ""),
+            rule("192.0.2.9:5355", "192.0.2.1:80", ""),
+            rule("[::]:5355", "192.0.2.1:80", ""),
+            // NetBIOS names are UDP.
+            rule("0.0.0.0:137", "192.0.2.1:80", ""),
+        ];
+        assert!(rules_at_answerers(&rules, &[router.clone().into()]).is_empty());
+        router.answer_by.push(NameService::Llmnr);
+        let found = rules_at_answerers(&rules, &[router.into()]);
+        assert_eq!(found.iter().map(|conflict| conflict.link).collect::<Vec<_>>(), [0, 1]);
+        assert!(found[0].text.starts_with("isatap0 answers by llmnr at TCP port 5355: "), "{found:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Write};
 
 use isatap_std::config::{Config, Problem};
+use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::spec::LinkSpec;
 use nix::unistd::Uid;
 use serde::Serialize;
@@ -88,7 +89,12 @@ fn check(args: &CheckArgs) -> Result<Status, Failure> {
             // Who starts it may be allowed to.
             let is_unknown = !Uid::effective().is_root()
                 && error.io_error().is_some_and(|error| error.kind() == ErrorKind::PermissionDenied);
+            let is_ours = config.is_of_daemon(&RuntimeDir::new(), &error);
             match Config::place(&args.file, &text, &error) {
+                Some(mut problem) if is_ours => {
+                    problem.text += "; a running isatap has it, and frees it if it reads this file again without it";
+                    warnings.push(Told::At(problem));
+                }
                 Some(problem) if is_unknown => warnings.push(Told::At(problem)),
                 Some(problem) => problems.push(problem),
                 None => warnings.push(Told::Of(None, error.to_string())),

@@ -75,7 +75,7 @@ pub(crate) fn check_ports(link: &LinkSpec) -> Result<(), Error> {
 }
 
 /// Where its sockets are.
-fn ports(link: &LinkSpec) -> Vec<SocketAddrV4> {
+pub(crate) fn ports(link: &LinkSpec) -> Vec<SocketAddrV4> {
     match link {
         LinkSpec::TeredoClient(spec) => vec![spec.socket()],
         LinkSpec::TeredoRelay(spec) => vec![spec.socket()],
