@@ -127,7 +127,7 @@ pub(crate) const EXAMPLES: [(&str, &str); 10] = [
          remote = \"198.51.100.1\"\n\
          address = \"2001:db8:77::2/64\"\n\
          # Where the IPv4 address changes: via = \"ppp0\" instead of local, and the broker is told (dyndns2). The\n\
-         # file has USER:PASSWORD in one line; chmod 600 it.\n\
+         # file has USER:PASSWORD in one line; chmod 640 it (group: that of user).\n\
          # update-url = \"https://ipv4.tunnelbroker.net/nic/update?hostname=TUNNEL-ID\"\n\
          # update-login = \"/etc/isatap/broker\"\n",
     ),
