@@ -124,9 +124,10 @@ fn what_is_about_a_process_is_told_once() {
         streams.push(accept(listener, first));
         assert_eq!(monitor.next(), serde_json::from_str::<Value>(first).unwrap());
     }
-    for text in ["one", "two"] {
+    for (number, text) in [(1, "one"), (2, "two")] {
         for stream in &mut streams {
-            writeln!(stream, r#"{{"time":"2.0","process":77,"event":"info","text":"{text}"}}"#).unwrap();
+            let about = format!(r#""process":77,"scope":"process","number":{number}"#);
+            writeln!(stream, r#"{{"time":"2.0",{about},"event":"info","text":"{text}"}}"#).unwrap();
         }
         assert_eq!(monitor.next()["text"], text);
     }
