@@ -261,7 +261,7 @@ pub fn rule_conflicts(rules: &[PortProxy]) -> Vec<Conflict> {
 
 /// Rules that listen where a router of the same file answers to its name: by TCP that is LLMNR alone.
 #[must_use]
-pub(crate) fn rules_at_answerers(rules: &[PortProxy], links: &[LinkSpec]) -> Vec<Conflict> {
+pub fn rules_at_answerers(rules: &[PortProxy], links: &[LinkSpec]) -> Vec<Conflict> {
     let Some(router) = links.iter().find(|link| link.answer_by().contains(&NameService::Llmnr)) else {
         return Vec::new();
     };
