@@ -1,9 +1,7 @@
 //! How outer packets leave and come: by a mark that policy routing knows, and by one device alone.
 
+use crate::common::tunnel::{BETWEEN, OURS, THEIRS, kernel_end};
 use crate::common::{Daemon, Lab, Node, PATIENCE, isatap, isatap_binary, peers, status, wait_until};
-
-const OURS: &str = "2001:db8:77::1";
-const THEIRS: &str = "2001:db8:77::2";
 
 /// The routes lead to eth0, where nobody is; a table for marked packets leads to the kernel's end behind eth1,
 /// which carries less than eth0 does.
@@ -24,11 +22,9 @@ fn marked_packets_take_the_way_of_their_mark() {
                   add rule ip marked out ip protocol 41 counter drop'");
     let kernel = lab.guest("kernel", &[&wires[1]]);
     peers::ipv4(&kernel, "10.9.0.2/24");
-    kernel.ok(&format!(
-        "ip address add 198.51.100.2/32 dev lo && ip route add 192.0.2.1 via 10.9.0.1 && \
-         ip tunnel add p2p mode sit local 198.51.100.2 remote 192.0.2.1 ttl 64 && ip link set p2p up mtu 1380 && \
-         ip address add {THEIRS}/64 dev p2p"
-    ));
+    kernel.ok("ip address add 198.51.100.2/32 dev lo && ip route add 192.0.2.1 via 10.9.0.1");
+    kernel_end(&kernel, "ttl 64");
+    kernel.ok("ip link set p2p mtu 1380");
     let counted = |at: usize| -> u64 {
         let text =
             ours.ok("nft -j list chain ip marked out | jq -c '[.nftables[].rule.expr[]?.counter.packets | numbers]'");
@@ -36,7 +32,7 @@ fn marked_packets_take_the_way_of_their_mark() {
             text.trim().trim_matches(['[', ']']).split(',').map(|count| count.parse().unwrap()).collect();
         counters[at]
     };
-    let tunnel = format!("tunnel --local 192.0.2.1 --remote 198.51.100.2 --address {OURS}/64 --mtu 1480");
+    let tunnel = format!("tunnel {BETWEEN} --address {OURS}/64 --mtu 1480");
     let daemon = Daemon::isatap(&ours, &format!("{tunnel} --mark 0x10 --user nobody"));
     assert!(status(&ours, ".outer.mark == \"0x10\" and (.outer | has(\"bind_device\") | not)"));
     peers::ping(&ours, THEIRS);

@@ -1,32 +1,8 @@
 //! What outer packets say and how they leave, with the Linux kernel's `sit` at the other end: TTL,
 //! TOS and congestion marks in both directions.
 
-use crate::common::{
-    Capture, Daemon, Guest, Lab, Namespace, Node, PATIENCE, Wire, peers, status, wait_for, wait_until,
-};
-
-const OURS: &str = "2001:db8:77::1";
-const THEIRS: &str = "2001:db8:77::2";
-
-/// Our end at 192.0.2.1, a router, the kernel's end at 198.51.100.2, whose tunnel is made with `options`.
-fn ends<'l>(lab: &'l Lab, wires: &'l [Wire<'l>; 2], options: &str) -> (Namespace, Namespace, Guest) {
-    let [near, far] = wires;
-    let ours = lab.namespace("ours");
-    near.join(&ours, "eth0", "192.0.2.1/24");
-    ours.ok("ip route add default via 192.0.2.254");
-    let router = lab.namespace("router");
-    near.join(&router, "eth0", "192.0.2.254/24");
-    far.join(&router, "eth1", "198.51.100.254/24");
-    router.ok("sysctl -qw net.ipv4.ip_forward=1");
-    let kernel = lab.guest("kernel", &[far]);
-    peers::ipv4(&kernel, "198.51.100.2/24");
-    kernel.ok(&format!(
-        "ip route add default via 198.51.100.254 && \
-         ip tunnel add p2p mode sit local 198.51.100.2 remote 192.0.2.1 {options} && ip link set p2p up && \
-         ip address add {THEIRS}/64 dev p2p"
-    ));
-    (ours, router, kernel)
-}
+use crate::common::tunnel::{OURS, THEIRS, ends};
+use crate::common::{Capture, Daemon, Lab, Namespace, Node, PATIENCE, peers, status, wait_for, wait_until};
 
 /// A file for `isatap run` with our end, of which `more` is said.
 fn tunnel(ours: &Namespace, more: &str) -> String {

@@ -3,30 +3,8 @@
 
 use std::net::Ipv6Addr;
 
-use crate::common::{Daemon, Guest, Lab, Namespace, Node, PATIENCE, Wire, peers, status, wait_until};
-
-const OURS: &str = "2001:db8:77::1";
-const THEIRS: &str = "2001:db8:77::2";
-
-/// Our end at 192.0.2.1, a router, the kernel's end at 198.51.100.2.
-fn ends<'l>(lab: &'l Lab, wires: &'l [Wire<'l>; 2]) -> (Namespace, Namespace, Guest) {
-    let [near, far] = wires;
-    let ours = lab.namespace("ours");
-    near.join(&ours, "eth0", "192.0.2.1/24");
-    ours.ok("ip route add default via 192.0.2.254");
-    let router = lab.namespace("router");
-    near.join(&router, "eth0", "192.0.2.254/24");
-    far.join(&router, "eth1", "198.51.100.254/24");
-    router.ok("sysctl -qw net.ipv4.ip_forward=1");
-    let kernel = lab.guest("kernel", &[far]);
-    peers::ipv4(&kernel, "198.51.100.2/24");
-    kernel.ok(&format!(
-        "ip route add default via 198.51.100.254 && \
-         ip tunnel add p2p mode sit local 198.51.100.2 remote 192.0.2.1 ttl 64 && ip link set p2p up mtu 1480 && \
-         ip address add {THEIRS}/64 dev p2p"
-    ));
-    (ours, router, kernel)
-}
+use crate::common::tunnel::{BETWEEN, OURS, THEIRS, ends};
+use crate::common::{Daemon, Lab, Node, PATIENCE, peers, status, wait_until};
 
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
@@ -34,11 +12,8 @@ fn tun_61_tun_62_a_tunnel_to_the_kernel_carries_everything_and_finds_the_path_mt
     let lab = Lab::new();
     let wires = [lab.wire(), lab.wire()];
     let capture = wires[0].capture("ip proto 41");
-    let (ours, router, kernel) = ends(&lab, &wires);
-    let daemon = Daemon::isatap(
-        &ours,
-        &format!("tunnel --local 192.0.2.1 --remote 198.51.100.2 --address {OURS}/64 --mtu 1480"),
-    );
+    let (ours, router, kernel) = ends(&lab, &wires, "ttl 64");
+    let daemon = Daemon::isatap(&ours, &format!("tunnel {BETWEEN} --address {OURS}/64 --mtu 1480"));
     let [our_address, their_address]: [Ipv6Addr; 2] = [OURS, THEIRS].map(|text| text.parse().unwrap());
 
     // Link-local addresses are made as the kernel makes them; multicast crosses.

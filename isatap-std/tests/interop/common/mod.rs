@@ -16,6 +16,7 @@ mod guest;
 pub mod names;
 pub mod peers;
 pub mod teredo;
+pub mod tunnel;
 
 use std::cell::Cell;
 use std::fs;
