@@ -38,6 +38,14 @@ fn bind(lab: &Lab, wire: &Wire<'_>) -> (Namespace, Daemon, String) {
     (server, named, key_file)
 }
 
+/// The text of a file for `isatap run`: a tunnel with an address, and the update that puts it into a zone.
+fn update(zone: &str, name: &str, server: &str, key: &str) -> String {
+    format!(
+        "[[tunnel]]\nlocal = \"10.0.0.2\"\nremote = \"10.0.0.9\"\naddress = \"2001:db8:a::1/64\"\n\
+         [[dns-update]]\nzone = \"{zone}\"\nname = \"{name}\"\nserver = \"{server}\"\nkey-file = \"{key}\"\n"
+    )
+}
+
 /// What the zone says of a name, sorted.
 fn records(server: &Namespace, name: &str) -> Vec<String> {
     let told = server.ok(&format!("dig +short +tries=3 @10.0.0.53 {name} AAAA"));
@@ -105,11 +113,8 @@ fn a_folder_that_nothing_can_be_remembered_in_is_told_and_no_harm() {
     let (server, _named, key) = bind(&lab, &wire);
     let node = lab.namespace("node");
     wire.join(&node, "eth0", "10.0.0.2/24");
-    let tunnel = "[[tunnel]]\nlocal = \"10.0.0.2\"\nremote = \"10.0.0.9\"\naddress = \"2001:db8:a::1/64\"\n";
-    let update = format!(
-        "[[dns-update]]\nzone = \"example.net\"\nname = \"host\"\nserver = \"10.0.0.53\"\nkey-file = \"{key}\"\n"
-    );
-    let file = node.file("node.toml", &format!("user = \"nobody\"\n{tunnel}{update}"));
+    let text = update("example.net", "host", "10.0.0.53", &key);
+    let file = node.file("node.toml", &format!("user = \"nobody\"\n{text}"));
     let state = node.directory().join("state");
     // A file in its place, as on a disk that is read-only: nobody, root neither, makes it.
     node.file("state", "");
@@ -156,7 +161,6 @@ fn what_bind_refuses_is_told_with_the_reason_and_foreign_records_stay() {
     let (server, _named, key) = bind(&lab, &wire);
     let node = lab.namespace("node");
     wire.join(&node, "eth0", "10.0.0.2/24");
-    let tunnel = "[[tunnel]]\nlocal = \"10.0.0.2\"\nremote = \"10.0.0.9\"\naddress = \"2001:db8:a::1/64\"\n";
     let key_of = |name: &str, text: &str| {
         let file = node.file(name, text);
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
@@ -206,10 +210,7 @@ fn what_bind_refuses_is_told_with_the_reason_and_foreign_records_stay() {
         ),
         ("example.net", "host", &key, "10.0.0.53:54", "asking 10.0.0.53:54: Connection refused"),
     ] {
-        let update = format!(
-            "[[dns-update]]\nzone = \"{zone}\"\nname = \"{name}\"\nserver = \"{server_address}\"\nkey-file = \"{key}\"\n"
-        );
-        let file = node.file("node.toml", &(tunnel.to_owned() + &update));
+        let file = node.file("node.toml", &update(zone, name, server_address, key));
         let mut daemon = Daemon::start(&node, "run", isatap_binary(), &["run", &file]);
         let line = daemon.wait_for_line("warning: no DNS update of ", PATIENCE);
         assert!(line.contains(why), "{line}");
@@ -223,10 +224,8 @@ fn what_bind_refuses_is_told_with_the_reason_and_foreign_records_stay() {
     }
     assert_eq!(records(&server, "taken.example.net"), ["2001:db8:99::1"]);
 
-    let replace = format!(
-        "[[dns-update]]\nzone = \"example.net\"\nname = \"taken\"\nserver = \"10.0.0.53\"\nkey-file = \"{key}\"\nreplace = true\nttl = 77\n"
-    );
-    let file = node.file("node.toml", &(tunnel.to_owned() + &replace));
+    let text = update("example.net", "taken", "10.0.0.53", &key) + "replace = true\nttl = 77\n";
+    let file = node.file("node.toml", &text);
     let daemon = Daemon::start(&node, "run", isatap_binary(), &["run", &file]);
     wait_until("the record in place of the other", PATIENCE, || {
         records(&server, "taken.example.net") == ["2001:db8:a::1"]
