@@ -2,8 +2,9 @@
 //! machine and `isatap lab` of its nodes. [RFC 6724]
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use isatap_core::select::{Choice, Destination, DestinationRule, Policy};
+use isatap_core::select::{Choice, Destination, DestinationRule, Policy, Source};
 
 /// A destination, and what is known of the way there.
 #[derive(Clone, Debug)]
@@ -16,6 +17,29 @@ pub struct Candidate {
     pub name: Option<String>,
     /// The device that packets leave by.
     pub device: Option<String>,
+    /// The destination is this host itself: packets to it leave by no link.
+    pub local: bool,
+}
+
+/// The device that packets to the host itself go by.
+pub const LOOPBACK: &str = "lo";
+
+/// Whether a destination is the host itself, which has the addresses `own`.
+#[must_use]
+pub fn is_local(to: &Destination, own: &[Source]) -> bool {
+    let is_it = |own: &Source| own.address == to.address && (to.interface == 0 || own.interface == to.interface);
+    to.address.is_loopback() || own.iter().any(is_it)
+}
+
+/// The source of packets to a loopback destination, which every host has: where `own` does not list it.
+#[must_use]
+pub fn loopback_source(to: &Destination, own: &[Source]) -> Option<Source> {
+    let source = match to.address {
+        IpAddr::V4(_) => Source::new(Ipv4Addr::LOCALHOST.into(), 8),
+        IpAddr::V6(_) => Source::new(Ipv6Addr::LOCALHOST.into(), 128),
+    };
+    let is_listed = own.iter().any(|own| own.address == source.address);
+    (to.address.is_loopback() && !is_listed).then_some(source)
 }
 
 /// A destination in its place. Its `Display` is one line for the destination and one for each rule
@@ -51,13 +75,16 @@ pub fn order(policy: &Policy<'_>, candidates: Vec<Candidate>) -> Vec<Placed> {
 
 impl fmt::Display for Placed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Candidate { to, choice, name, device } = &self.of;
+        let Candidate { to, choice, name, device, local } = &self.of;
         write!(f, "{}. {}", self.rank, to.address)?;
         if let Some(name) = name {
             write!(f, " ({name})")?;
         }
         if let Some(device) = device {
             write!(f, " by {device}{}", if to.encapsulated { ", a tunnel" } else { "" })?;
+        }
+        if *local {
+            f.write_str(", local")?;
         }
         if to.unreachable {
             f.write_str(": there is no route")?;

@@ -9,7 +9,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_REQUEST};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::addrlabel::{AddrLabelAttribute, AddrLabelMessage};
 use netlink_packet_route::link::{LinkLayerType, LinkMessage};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -21,6 +21,8 @@ pub struct Path {
     pub source: Option<IpAddr>,
     /// The device it would leave by.
     pub interface: u32,
+    /// The destination is this machine itself.
+    pub local: bool,
 }
 
 impl Netlink {
@@ -197,5 +199,5 @@ fn path_of(message: &RouteNetlinkMessage) -> Option<Path> {
             _ => {}
         }
     }
-    Some(Path { source, interface: interface? })
+    Some(Path { source, interface: interface?, local: message.header.kind == RouteType::Local })
 }

@@ -103,6 +103,35 @@ fn select_says_why_in_words() {
     assert_eq!(twice, expected);
 }
 
+/// As `ip route get` says `local`: by the loopback device, whatever routes and tunnels there are.
+#[test]
+fn the_host_itself_is_local() {
+    let own = ["-s", "fd00::1%eth0", "-s", "2001:db8::1%t0,tunnel", "-s", "10.0.0.1"];
+    let to = ["2001:db8::1", "::1", "127.0.0.9", "10.0.0.1", "2001:db8::2"];
+    let (status, out, _) = tool(&[&["select"], &own[..], &to].concat());
+    let expected = "\
+1. ::1 by lo, local
+   from ::1, by source rule 1: it is the destination itself
+   before the next by rule 6: its precedence is higher
+2. 2001:db8::1 by lo, local
+   from 2001:db8::1, by source rule 1: it is the destination itself
+   before the next by rule 7: the next one is reached through a tunnel
+3. 2001:db8::2 by t0, a tunnel
+   from 2001:db8::1, by source rule 6: it has the label of the destination
+   before the next by rule 6: its precedence is higher
+4. 127.0.0.9 by lo, local
+   from 127.0.0.1, by source rule 2: its scope fits better
+   before the next by rule 8: its scope is smaller
+5. 10.0.0.1 by lo, local
+   from 10.0.0.1: there is no other candidate
+";
+    assert_eq!((status, out.as_str()), (Some(0), expected));
+    let (_, out, _) = tool(&["select", "-j", "-s", "2001:db8::1%eth0", "2001:db8::1", "2001:db8::2"]);
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |line: &Value| (line["dev"].as_str().unwrap().to_owned(), line["local"].as_bool().unwrap());
+    assert_eq!([of(&lines[0]), of(&lines[1])], [("lo".to_owned(), true), ("eth0".to_owned(), false)]);
+}
+
 #[test]
 fn mistakes_are_told_what_to_write_instead() {
     for (arguments, told) in [

@@ -531,6 +531,28 @@ fn sel_10_sel_19_select_shows_what_this_machine_would_do() {
         assert!(route.contains(&format!("dev {} ", line["dev"].as_str().unwrap())), "{line}: {route}");
         assert_eq!(line["name"], "n0");
     }
+    // This machine itself, by link-local addresses too.
+    host.ok("ip address add fe80::1/64 dev d1");
+    for (to, source) in [
+        ("::1", "::1"),
+        ("2600:1::1", "2600:1::1"),
+        ("fe80::1", "fe80::1"),
+        ("fe80::1%d1", "fe80::1"),
+        ("127.0.0.9", "127.0.0.1"),
+        ("10.1.2.3", "10.1.2.3"),
+    ] {
+        let line = &select(to)[0];
+        let route = host.ok(&format!("ip route get {}", to.replace('%', " oif ")));
+        assert!(
+            route.starts_with("local ") && route.contains(" dev lo ") && route.contains(&format!(" src {source} ")),
+            "{route}"
+        );
+        assert_eq!(
+            (&line["source"], &line["dev"], &line["local"]),
+            (&source.into(), &"lo".into(), &true.into()),
+            "{to}"
+        );
+    }
     // A daemon's tunnel is one, though its device looks like any other: rule 7.
     device(&host, "lan", "192.0.2.77/24");
     let _daemon = crate::common::Daemon::isatap(
@@ -542,6 +564,8 @@ fn sel_10_sel_19_select_shows_what_this_machine_would_do() {
         (&lines[0]["destination"], &lines[0]["rule"], &lines[0]["tunnel"]),
         (&"2600:1::9".into(), &"7".into(), &false.into())
     );
+    assert_eq!((&lines[0]["local"], &lines[1]["local"]), (&false.into(), &false.into()));
+    assert_eq!(select("2001:db8:77::1")[0]["tunnel"], false, "packets to itself go through no tunnel");
     assert_eq!((&lines[1]["dev"], &lines[1]["tunnel"]), (&"six".into(), &true.into()));
     // A source that is given is used, or refused.
     let lines = select("--from 2600:1::1 2001:db8:9::9");

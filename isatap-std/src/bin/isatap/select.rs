@@ -5,7 +5,7 @@ use std::net::{IpAddr, ToSocketAddrs as _};
 
 use isatap_core::select::{Destination, Policy, PolicyRow, PolicyTable, RFC3484, RFC6724, Source};
 use isatap_std::policy::GaiConf;
-use isatap_std::selection::{Candidate, Placed, order};
+use isatap_std::selection::{Candidate, LOOPBACK, Placed, is_local, loopback_source, order};
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
@@ -145,7 +145,7 @@ impl Host {
     }
 
     /// How a destination is reached: by the device that is named, or by the route.
-    fn reach(&self, address: IpAddr, device: Option<&str>) -> Result<(Destination, Option<IpAddr>), Failure> {
+    fn reach(&self, address: IpAddr, device: Option<&str>) -> Result<Reach, Failure> {
         let mut to = Destination::new(address);
         if let Some(name) = device {
             let known = self.devices.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
@@ -153,17 +153,29 @@ impl Host {
                 Failure::Usage(format!("there is no device {name} for {address}: write one of {known}"))
             })?;
         }
-        let Some(machine) = &self.machine else { return Ok((to, None)) };
-        match machine.path(address, to.interface)? {
-            None => to.unreachable = true,
-            Some((source, interface)) => {
-                to.interface = interface;
-                // The kernel chooses IPv4 sources by the route.
-                return Ok((to, source.filter(IpAddr::is_ipv4)));
-            }
+        let Some(machine) = &self.machine else {
+            return Ok(Reach { to, given: None, local: is_local(&to, &self.sources) });
+        };
+        let Some(path) = machine.path(address, to.interface)? else {
+            to.unreachable = true;
+            return Ok(Reach { to, given: None, local: false });
+        };
+        // An address of this machine is one of its own device, and by the route of the loopback device.
+        if !path.local {
+            to.interface = path.interface;
         }
-        Ok((to, None))
+        // The kernel chooses IPv4 sources by the route.
+        Ok(Reach { to, given: path.source.filter(IpAddr::is_ipv4), local: path.local })
     }
+}
+
+/// See [`Host::reach`].
+struct Reach {
+    to: Destination,
+    /// The source that the route gives.
+    given: Option<IpAddr>,
+    /// It is this machine itself.
+    local: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
@@ -176,12 +188,12 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let mut all = Vec::new();
     for text in &args.destinations {
         for Asked { address, device, name } in addresses(text)? {
-            let (mut to, given) = host.reach(address, device.as_deref())?;
+            let Reach { mut to, given, local } = host.reach(address, device.as_deref())?;
             let mut policy = policy(&by_source);
             if let (Some(machine), "system", false) = (&host.machine, args.policy.as_str(), args.public) {
                 policy.prefers_temporary = machine.prefers_temporary(host.name_of(to.interface));
             }
-            let candidates = host.sources.iter().copied();
+            let candidates = host.sources.iter().copied().chain(loopback_source(&to, &host.sources));
             let choice = match args.from {
                 Some(from) if from.is_ipv4() == address.is_ipv4() => {
                     let source = policy.given_source(&to, candidates, from).map_err(|_| not_from(address, from))?;
@@ -194,11 +206,11 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             // Where no device is named, it is that of the source.
             let by = if to.interface == 0 { to.source.map_or(0, |source| source.interface) } else { to.interface };
             to.interface = by;
-            to.encapsulated = by != 0 && address.is_ipv6() && host.tunnels.contains(&by);
+            to.encapsulated = !local && by != 0 && address.is_ipv6() && host.tunnels.contains(&by);
             // Two names may have the same address.
             if all.iter().all(|other: &Candidate| other.to != to) {
-                let device = host.name_of(to.interface).map(str::to_owned);
-                all.push(Candidate { to, choice, name, device });
+                let device = if local { Some(LOOPBACK) } else { host.name_of(to.interface) }.map(str::to_owned);
+                all.push(Candidate { to, choice, name, device, local });
             }
         }
     }
@@ -284,11 +296,12 @@ struct Line<'a> {
     source_why: Option<&'static str>,
     dev: Option<&'a str>,
     tunnel: bool,
+    local: bool,
 }
 
 impl<'a> Line<'a> {
     fn of(placed: &'a Placed) -> Self {
-        let Candidate { to, choice, name, device } = &placed.of;
+        let Candidate { to, choice, name, device, local } = &placed.of;
         Line {
             rank: placed.rank,
             destination: to.address,
@@ -300,6 +313,7 @@ impl<'a> Line<'a> {
             source_why: choice.map(|choice| choice.rule.as_str()),
             dev: device.as_deref(),
             tunnel: to.encapsulated,
+            local: *local,
         }
     }
 }

@@ -34,7 +34,7 @@ table! {
         "qualified" ["{ … }"] pub(super) qualified: Option<QualifiedDeed>,
         /// Show in which order a node tries addresses, and expect one.
         "select" ["{ … }"] select: Option<SelectDeed>,
-        /// Pull a node's cables.
+        /// Pull a node's cables: no packet comes or goes, and select finds no address and no route.
         "unplug" ["\"NODE\""] unplug: Option<String>,
         /// Put them back.
         "plug" ["\"NODE\""] plug: Option<String>,

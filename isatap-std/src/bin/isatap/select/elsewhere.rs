@@ -8,6 +8,13 @@ use crate::exit::Failure;
 
 pub(super) enum Machine {}
 
+/// How this system would send to a destination.
+pub(super) struct Path {
+    pub(super) source: Option<IpAddr>,
+    pub(super) interface: u32,
+    pub(super) local: bool,
+}
+
 fn unknown<T>() -> Result<T, Failure> {
     Err(Failure::Usage(
         "the addresses and tables of this system cannot be read here; give --source and --policy".to_owned(),
@@ -31,7 +38,7 @@ impl Machine {
         match *self {}
     }
 
-    pub(super) fn path(&self, _to: IpAddr, _device: u32) -> Result<Option<(Option<IpAddr>, u32)>, Failure> {
+    pub(super) fn path(&self, _to: IpAddr, _device: u32) -> Result<Option<Path>, Failure> {
         match *self {}
     }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use isatap_core::select::{PolicyRow, Source};
-use isatap_std::netlink::{Netlink, sysctl};
+use isatap_std::netlink::{self, Netlink, sysctl};
 use isatap_std::policy::{GAI_CONF, System};
 use isatap_std::runtime_dir::RuntimeDir;
 
@@ -34,9 +34,9 @@ impl Machine {
         Ok(tunnels)
     }
 
-    /// The kernel's source and the device that it would send by; `None`: no route.
-    pub(super) fn path(&self, to: IpAddr, device: u32) -> Result<Option<(Option<IpAddr>, u32)>, Failure> {
-        Ok(self.0.path(to, device)?.map(|path| (path.source, path.interface)))
+    /// How the kernel would send; `None`: no route.
+    pub(super) fn path(&self, to: IpAddr, device: u32) -> Result<Option<netlink::Path>, Failure> {
+        Ok(self.0.path(to, device)?)
     }
 
     /// What the kernel does by rule 7 of sources.
