@@ -16,6 +16,7 @@
 //! | [`spec`] | what a link is to be: one struct a mechanism, its flags, keys and checks | everywhere |
 //! | [`error`] | what was tried, on what, what went wrong, what to do | everywhere |
 //! | [`selection`] | the order in which a host tries destinations, for people | everywhere |
+//! | [`text_file`] | text files that people write: UTF-8, or what they are instead | everywhere |
 //! | [`advice`] | what to write instead of a text that is no address and no number | everywhere |
 //! | `run` | links in one process: ISATAP, 6to4, 6rd, configured tunnels, Teredo | Linux |
 //! | `service` | what `run` runs: links, their roles and what they say of themselves | Linux |
@@ -59,6 +60,7 @@ pub mod policy;
 pub mod resolve;
 pub mod selection;
 pub mod spec;
+pub mod text_file;
 
 #[cfg(target_os = "linux")]
 mod broker;

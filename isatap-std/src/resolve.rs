@@ -70,6 +70,8 @@ use std::time::{Duration, Instant};
 
 use isatap_core::isatap::ResolveFailure;
 
+use crate::text_file::NotUtf8;
+
 pub use self::client::StubClient;
 #[cfg(all(target_os = "linux", any(feature = "dns-update", feature = "update-url")))]
 pub(crate) use self::client::remaining;
@@ -303,6 +305,8 @@ pub enum Failure {
     NoUsableAddress,
     /// A file that is there could not be read.
     File(io::ErrorKind),
+    /// A file is in an encoding in which none of its lines can be read.
+    NotUtf8(NotUtf8),
     /// No name server could be reached.
     Unreachable,
     /// No name server answered in time.
@@ -356,6 +360,7 @@ impl fmt::Display for Failure {
             Failure::NoSuchName => f.write_str("no such name, or no IPv4 address for it"),
             Failure::NoUsableAddress => f.write_str("no usable IPv4 address"),
             Failure::File(kind) => write!(f, "a file cannot be read: {kind}"),
+            Failure::NotUtf8(wrong) => write!(f, "a file cannot be read: {wrong}"),
             Failure::Unreachable => f.write_str("no name server can be reached"),
             Failure::Timeout => f.write_str("no name server answered in time"),
             Failure::BadAnswer => f.write_str("the answer of the name server is not sound"),

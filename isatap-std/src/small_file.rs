@@ -1,6 +1,7 @@
 //! Small files that somebody else writes, read in one go, whatever they are.
 
 use crate::error::Error;
+use crate::text_file;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -32,7 +33,7 @@ pub(crate) fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
 ///
 /// # Errors
 ///
-/// It cannot be [read], or everybody may read it.
+/// It cannot be [read], everybody may read it, or it is not UTF-8.
 pub(crate) fn read_secret(what: &str, path: &Path) -> Result<String, Error> {
     let name = path.display();
     let (bytes, about) = read(path)
@@ -41,5 +42,6 @@ pub(crate) fn read_secret(what: &str, path: &Path) -> Result<String, Error> {
         let error = Error::usage(format!("use {what} in"), &name, "everybody may read the file");
         return Err(error.with_advice(format!("chmod 640 {name}")));
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let text = text_file::decode(&bytes).map_err(|wrong| wrong.error(format!("read {what} in"), path))?;
+    Ok(text.to_owned())
 }

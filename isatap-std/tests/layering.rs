@@ -21,6 +21,7 @@ const RULE: Rule = Rule {
             "privileges",
             "selection",
             "small_file",
+            "text_file",
             "thread",
             "told",
             "waker",

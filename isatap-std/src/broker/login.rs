@@ -100,6 +100,14 @@ mod tests {
         let told = with_mode(0o644).unwrap_err().to_string();
         assert!(told.ends_with(&format!("chmod 640 {}", path.display())), "{told}");
         assert_eq!(with_mode(0o600).unwrap().login.unwrap().user, "me");
+        fs::write(&path, b"me:\n# f\xfcr\n").unwrap();
+        let told = Credentials::load(&link).unwrap_err().to_string();
+        assert!(
+            told.starts_with(&format!("cannot read the password in {}:2: the byte 0xfc is ü", path.display())),
+            "{told}"
+        );
+        fs::write(&path, "\u{feff}me:secret\n").unwrap();
+        assert_eq!(Credentials::load(&link).unwrap().login.unwrap().user, "me");
         fs::write(&path, "secret\n").unwrap();
         let told = Credentials::load(&link).unwrap_err().to_string();
         assert!(told.contains("USER:PASSWORD") && !told.contains("secret"), "{told}");

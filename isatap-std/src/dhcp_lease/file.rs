@@ -1,8 +1,8 @@
 //! A lease file, watched: it may come later, be replaced, be written in place, or be a link.
 
 use super::{Lease, is_whole};
-use crate::small_file;
 use crate::thread::has_given_up;
+use crate::{small_file, text_file};
 use isatap_core::time::Instant;
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
@@ -141,7 +141,10 @@ impl LeaseFile {
     /// The lease, and how long it lasts; `None`: it is not all there yet.
     fn read(&self, is_closed: bool) -> Option<(Result<Lease, String>, Option<Duration>)> {
         let (text, written) = match small_file::read(&self.path) {
-            Ok((bytes, about)) => (String::from_utf8_lossy(&bytes).into_owned(), about.modified()),
+            Ok((bytes, about)) => match text_file::decode_lossy(&bytes) {
+                Ok(text) => (text, about.modified()),
+                Err(wrong) => return Some((Err(wrong.to_string()), None)),
+            },
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Some((Ok(Lease::default()), None)),
             // A permission that was kept is of a folder, not of one that takes its place.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && has_given_up() => {

@@ -3,6 +3,7 @@
 use super::{GaiConf, LINUX_LABELS};
 use crate::error::Error;
 use crate::netlink::Netlink;
+use crate::text_file::{self, Unreadable};
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::select::PolicyRow;
 use std::fs;
@@ -35,12 +36,11 @@ impl System {
     pub fn read(kernel: bool, path: Option<&Path>) -> Result<Self, Error> {
         let netlink = kernel.then(Netlink::open).transpose()?;
         let labels = netlink.as_ref().map(Netlink::labels).transpose()?.unwrap_or_default();
-        let file = match path.map(|path| (path, fs::read_to_string(path))) {
+        let file = match path.map(|path| (path, text_file::read(path))) {
             Some((_, Ok(text))) => GaiConf::new(&text),
-            Some((path, Err(error))) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::refused("read", path.display(), error));
-            }
-            _ => GaiConf::default(),
+            None => GaiConf::default(),
+            Some((_, Err(Unreadable::Io(error)))) if error.kind() == io::ErrorKind::NotFound => GaiConf::default(),
+            Some((path, Err(error))) => return Err(error.error("read", path)),
         };
         Ok(Self { netlink, path: path.map(Path::to_owned), labels, file })
     }

@@ -13,7 +13,7 @@ use super::Name;
 #[must_use]
 pub fn addresses(hosts: &str, name: &Name) -> Vec<Ipv4Addr> {
     let mut found = Vec::new();
-    for line in hosts.trim_start_matches('\u{feff}').lines() {
+    for line in hosts.lines() {
         let line = line.split_once('#').map_or(line, |(line, _)| line);
         let mut words = line.split_ascii_whitespace();
         // The name first: most lines of a long file are about other names.
@@ -36,7 +36,7 @@ pub fn addresses(hosts: &str, name: &Name) -> Vec<Ipv4Addr> {
 mod tests {
     use super::*;
 
-    const HOSTS: &str = "\u{feff}# site routers\n\
+    const HOSTS: &str = "# site routers\n\
         127.0.0.1 localhost\n\
         10.0.0.10\tISATAP other   # 10.0.0.99 isatap\n\
         \x20 10.0.0.1   gateway isatap. \r\n\

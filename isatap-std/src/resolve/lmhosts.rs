@@ -13,7 +13,7 @@ use super::netbios::NetbiosName;
 #[must_use]
 pub fn addresses(lmhosts: &str, name: &NetbiosName, preloaded: bool) -> Vec<Ipv4Addr> {
     let mut found = Vec::new();
-    for line in lmhosts.trim_start_matches('\u{feff}').lines() {
+    for line in lmhosts.lines() {
         let Some((address, listed, rest)) = entry(line) else { continue };
         // What is no keyword is a comment, with all that comes after it.
         let keywords = rest.split_ascii_whitespace().take_while(|word| {
@@ -56,7 +56,7 @@ fn quoted_name(text: &str) -> Option<NetbiosName> {
 mod tests {
     use super::*;
 
-    const LMHOSTS: &str = "\u{feff}# routers\n\
+    const LMHOSTS: &str = "# routers\n\
         #INCLUDE \\\\server\\lmhosts\n\
         10.0.0.10\tIsatap #PRE #DOM:site\n\
         10.0.0.11 isatap # 10.0.0.99 isatap #PRE\n\

@@ -227,7 +227,7 @@ impl From<Failure> for NameFailure {
             Failure::NoUsableAddress => NameFailureKind::NoUsableAddress,
             Failure::Unreachable | Failure::Timeout => NameFailureKind::NoServer,
             Failure::BadAnswer | Failure::ServerFailure => NameFailureKind::BadServer,
-            Failure::File(_) | Failure::Stopped => NameFailureKind::Local,
+            Failure::File(_) | Failure::NotUtf8(_) | Failure::Stopped => NameFailureKind::Local,
         };
         NameFailure { kind, text: failure.to_string(), hint: failure.hint().map(str::to_owned) }
     }

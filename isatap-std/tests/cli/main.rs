@@ -7,6 +7,9 @@ mod config;
 // Daemons listen on Linux only.
 #[cfg(target_os = "linux")]
 mod devices;
+// Files are read by commands that are Linux's.
+#[cfg(target_os = "linux")]
+mod encodings;
 mod explain;
 // The commands that run a link are Linux's.
 #[cfg(target_os = "linux")]

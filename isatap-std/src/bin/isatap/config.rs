@@ -9,7 +9,7 @@ use nix::unistd::Uid;
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
-use crate::{output, reference, run};
+use crate::{output, reference, run, toml_file};
 
 /// Check a configuration file, or show what one can say.
 #[derive(clap::Args, Debug)]
@@ -70,8 +70,11 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
 }
 
 fn check(args: &CheckArgs) -> Result<Status, Failure> {
-    let text = std::fs::read_to_string(&args.file)
-        .map_err(|error| Failure::Usage(format!("reading {}: {error}; give a readable TOML file", args.file)))?;
+    let text = match toml_file::read(&args.file) {
+        Ok(text) => text,
+        Err(Failure::Mistakes(problems)) => return tell(args, &problems, &[]),
+        Err(failure) => return Err(failure),
+    };
     let config = match Config::parse(&args.file, &text) {
         Ok(config) => config,
         Err(problems) => return tell(args, &problems, &[]),

@@ -14,7 +14,7 @@ use isatap_std::lab::{Action, Diagram, Hop, InnerHeader, OuterHeader, World, sec
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
-use crate::output;
+use crate::{output, toml_file};
 
 /// Run a scenario on a simulated IPv4 network inside this process; needs no privilege.
 ///
@@ -114,9 +114,7 @@ fn load(name: &str) -> Result<Scenario, Failure> {
             known.join(", ")
         )));
     }
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("reading the scenario {name}: {error}; give a readable TOML file")))?;
-    Scenario::parse(name, &text).map_err(Failure::Mistakes)
+    Scenario::parse(name, &toml_file::read(name)?).map_err(Failure::Mistakes)
 }
 
 fn cannot_record(path: &Path, error: &io::Error) -> Failure {

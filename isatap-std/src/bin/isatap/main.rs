@@ -43,6 +43,7 @@ mod solicit;
 mod status;
 #[cfg(target_os = "linux")]
 mod teredo;
+mod toml_file;
 
 /// IPv6 across IPv4: ISATAP, 6to4, 6rd, Teredo and configured tunnels, a port proxy between the two, and
 /// a lab to try them in.

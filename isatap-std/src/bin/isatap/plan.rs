@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::net::Ipv4Addr;
 
 use crate::exit::{Failure, Status};
-use crate::output;
+use crate::{output, toml_file};
 
 /// Print the commands that set up the other ends of the links of a file, each with its undo.
 ///
@@ -118,8 +118,7 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let Some(file) = args.file.as_deref().filter(|_| !args.list) else {
         return list(args.how.json);
     };
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::Usage(format!("reading {file}: {error}; give a readable TOML file")))?;
+    let text = toml_file::read(file)?;
     let config = Config::parse(file, &text).map_err(Failure::Mistakes)?;
     let chosen = chosen(&config.links, args.link.as_deref(), file)?;
     let mut given = Given::default();

@@ -24,6 +24,7 @@ use crate::daemon::{self, PrivilegeArgs};
 use crate::exit::{Failure, Status};
 use crate::hook::{self, Feed, Setup};
 use crate::output::{say, warn};
+use crate::toml_file;
 
 /// Run all links of a configuration file in one process, for systemd or by hand.
 ///
@@ -192,8 +193,7 @@ pub(crate) fn read(file: &str, accept_bogons: bool) -> Result<Config, Failure> {
 
 /// The same, with the text.
 fn read_text(file: &str, accept_bogons: bool) -> Result<(Config, String), Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::Usage(format!("reading {file}: {error}; give a readable TOML file")))?;
+    let text = toml_file::read(file)?;
     let config = Config::parse_for(file, &text, accept_bogons).map_err(Failure::Mistakes)?;
     Ok((config, text))
 }

@@ -2,10 +2,12 @@
 
 use std::io::Write;
 use std::net::{IpAddr, ToSocketAddrs as _};
+use std::path::Path;
 
 use isatap_core::select::{Destination, Policy, PolicyRow, PolicyTable, RFC3484, RFC6724, Source};
 use isatap_std::policy::GaiConf;
 use isatap_std::selection::{Candidate, LOOPBACK, Placed, is_local, loopback_source, order};
+use isatap_std::text_file;
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
@@ -263,7 +265,7 @@ fn tables(args: &Args, host: &Host) -> Result<[Vec<PolicyRow>; 2], Failure> {
         "rfc3484" => both(RFC3484.to_vec()),
         "system" => Machine::tables()?,
         path => {
-            let text = std::fs::read_to_string(path).map_err(|error| {
+            let text = text_file::read(Path::new(path)).map_err(|error| {
                 Failure::Usage(format!(
                     "reading {path}: {error}; give rfc6724, rfc3484, system or a file like gai.conf"
                 ))

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use isatap_std::Error;
 use isatap_std::config::Config;
 use isatap_std::signal::Signals;
+use isatap_std::text_file;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
@@ -204,7 +205,7 @@ fn read(mut events: File, shared: &Shared) {
 /// The hook of the file as it is now; the one of before where that is none to run.
 fn read_again(setup: &Setup, before: Option<PathBuf>) -> Option<PathBuf> {
     let Some(file) = &setup.file else { return before };
-    let text = match std::fs::read_to_string(file) {
+    let text = match text_file::read(Path::new(file)) {
         Ok(text) => text,
         Err(error) => {
             warn(format_args!("reading {file} for its hook: {error}; the hook is the one of before"));
