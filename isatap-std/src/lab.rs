@@ -78,7 +78,7 @@ pub use cloud::{CLOUD_ADDRESS, Chance, Cloud, Conditions, Filter};
 pub use diagram::Diagram;
 pub use gateway::{GATEWAY_LINKS, Gateway, GatewayOptions, GatewayPort, GatewayRoute, LAN_LINK};
 pub use isatap::{ISATAP_LINK, IsatapHost};
-pub use journey::{Action, Hop, InnerHeader, NARRATOR, OuterHeader, UdpPorts, seconds};
+pub use journey::{Action, Hop, InnerHeader, NARRATOR, OuterHeader, UdpPorts, seconds, shown};
 pub use multihomed::MultihomedHost;
 pub use names::{DnsAnswer, Names};
 pub use nat::{Nat, NatKind};

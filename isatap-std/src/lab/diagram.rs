@@ -3,13 +3,11 @@
 mod svg;
 
 use std::fmt;
-use std::net::Ipv6Addr;
 
-use isatap_core::isatap::addr::Dotted;
 use isatap_core::pretty::Content;
 
 use self::svg::{Class, Drawing};
-use super::journey::{Action, CLOUD, Hop, NARRATOR};
+use super::journey::{Action, CLOUD, Hop, NARRATOR, shown};
 
 /// A journey as a sequence diagram; its `Display` is an SVG document, readable on light and on
 /// dark ground.
@@ -281,8 +279,13 @@ impl Sheet {
     fn event(&mut self, hop: &Hop) {
         let y = self.row(hop, 18);
         let Some(x) = self.x_of(&hop.node) else { return };
-        self.drawing.dot(Class::Dim, x, y);
-        self.beside(Class::Event, x, y, hop.reason.as_deref().unwrap_or_default());
+        let line = hop.reason.as_deref().unwrap_or_default();
+        // What begins with blanks goes on from the line above. Viewers disagree on blanks.
+        let text = line.trim_start();
+        if text.len() == line.len() {
+            self.drawing.dot(Class::Dim, x, y);
+        }
+        self.beside(Class::Event, x + 7 * (line.len() - text.len()), y, text);
     }
 
     fn narrator(&mut self, hop: &Hop) {
@@ -331,8 +334,7 @@ fn headers(hop: &Hop) -> Vec<String> {
     });
     lines.extend(teredo);
     if let Some(inner) = &hop.inner {
-        let dotted = |address: Ipv6Addr| Dotted(address).to_string();
-        let (source, destination) = (dotted(inner.source), dotted(inner.destination));
+        let (source, destination) = (shown(inner.source), shown(inner.destination));
         let line = format!("IPv6 {source} → {destination}");
         if line.chars().count() <= HEADER {
             lines.push(line);

@@ -9,7 +9,6 @@ use isatap_core::drop_reason::{Counters, Tally};
 use isatap_core::engine::{Entropy, Event, LearnedAddress, Machine, Ticket, Verdict, Via, WaitEnd};
 use isatap_core::error::TableFull;
 use isatap_core::interface::Interface;
-use isatap_core::isatap::addr::Dotted;
 use isatap_core::isatap::{self, ResolveFailure};
 use isatap_core::link::{Link, Locator};
 use isatap_core::node::{AnyInterface, IsatapHost as Host, Node, NodeConfig};
@@ -17,6 +16,7 @@ use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::select::Source;
 use isatap_core::time::Instant;
 
+use super::journey::shown;
 use super::names::DnsAnswer;
 use super::node::{LabNode, Outbox, Path, interface};
 use super::rng::Rng;
@@ -350,10 +350,10 @@ pub(super) fn describe(event: &Event) -> String {
     match event {
         Event::ResolveRouters { .. } => "wants its routers' names resolved, and has none".into(),
         Event::Address { change, address, .. } => {
-            format!("address {}/{} {change}", Dotted(address.address), address.prefix_length)
+            format!("address {}/{} {change}", shown(address.address), address.prefix_length)
         }
         Event::Route { change, route } => match route.next_hop {
-            Some(next_hop) => format!("route {} by {} {change}", route.prefix, Dotted(next_hop)),
+            Some(next_hop) => format!("route {} by {} {change}", route.prefix, shown(next_hop)),
             None => format!("route {} on-link {change}", route.prefix),
         },
         Event::Delegation { change, delegation, .. } => format!("prefix {} for LANs {change}", delegation.prefix),

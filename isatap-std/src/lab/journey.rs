@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use isatap_core::compatible;
 use isatap_core::isatap::addr::Dotted;
 use isatap_core::pretty::{Content, Layer, Layers};
 use isatap_core::time::Instant;
@@ -316,10 +317,16 @@ impl fmt::Display for Rest<'_> {
 }
 
 impl fmt::Display for InnerHeader {
-    /// `fe80::5efe:10.0.0.2 -> fe80::5efe:10.0.0.1`, ISATAP addresses dotted.
+    /// `fe80::5efe:10.0.0.2 -> fe80::5efe:10.0.0.1`, as [`shown`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} -> {}   hop limit {}", Dotted(self.source), Dotted(self.destination), self.hop_limit)
+        write!(f, "{} -> {}   hop limit {}", shown(self.source), shown(self.destination), self.hop_limit)
     }
+}
+
+/// An address with the IPv4 address dotted that an ISATAP address or one of `::/96` has at its end.
+#[must_use]
+pub fn shown(address: Ipv6Addr) -> String {
+    compatible::embedded_ipv4(&address).map_or_else(|| Dotted(address).to_string(), |ipv4| format!("::{ipv4}"))
 }
 
 impl fmt::Display for Hop {

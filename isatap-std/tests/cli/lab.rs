@@ -334,6 +334,15 @@ fn figures_are_numbered_in_text_and_json() {
     }
 }
 
+/// Where IPv4 addresses are embedded they can be seen to be the outer ones.
+#[test]
+fn tun_72_compatible_addresses_are_shown_with_dots() {
+    let text = played(&["compatible"]);
+    assert!(text.contains("IPv4  157.60.91.123 -> 131.107.210.49"), "{text}");
+    assert!(text.contains("IPv6  ::157.60.91.123 -> ::131.107.210.49"), "{text}");
+    assert!(text.contains("route ::/96 on-link added"), "{text}");
+}
+
 /// The example plays, and the picture of README is what the tool draws of it.
 #[test]
 fn the_example_plays_and_is_the_picture_of_the_readme() {
@@ -395,6 +404,18 @@ fn a_drawing_has_nodes_headers_drops_and_times() {
         assert!(found.iter().any(|found| found == text), "{text}: {found:#?}");
     }
     assert!(teredo.contains("@media(prefers-color-scheme:dark)"));
+    // What decided about an address belongs to it: it stands further in, and has no dot of its own.
+    let selection = draw(&["selection"]);
+    let place = |text: &str| -> [usize; 2] {
+        let (before, _) = selection.split_once(&format!(">{text}")).unwrap();
+        let element = before.rsplit("<text ").next().unwrap();
+        ["x", "y"]
+            .map(|of| element.split(&format!(" {of}=\"")).nth(1).unwrap().split('"').next().unwrap().parse().unwrap())
+    };
+    let has_dot = |y: usize| selection.contains(&format!(" cy=\"{}\"", y - 4));
+    let [[address, above], [why, below]] =
+        ["1. 2001:db8:8::b by home", "from 2001:db8:1:1::a, by source rule 6"].map(place);
+    assert_eq!((why, has_dot(above), has_dot(below)), (address + 3 * 7, true, false), "{selection}");
     assert_eq!(teredo, draw(&["teredo"]), "the same each time");
     // No scenario is wider than its nodes need, and every text stands inside.
     let width = |svg: &str| svg.split('"').nth(3).unwrap().parse::<usize>().unwrap();

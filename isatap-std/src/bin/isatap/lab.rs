@@ -7,10 +7,9 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use isatap_core::isatap::addr::Dotted;
 use isatap_std::explain::LayerAnswer;
 use isatap_std::lab::scenario::{self, Scenario};
-use isatap_std::lab::{Action, Diagram, Hop, InnerHeader, OuterHeader, World, seconds};
+use isatap_std::lab::{Action, Diagram, Hop, InnerHeader, OuterHeader, World, seconds, shown};
 use serde::Serialize;
 
 use crate::exit::{Failure, Status};
@@ -330,8 +329,8 @@ impl<'a> InnerLine<'a> {
             kind: "ipv6",
             src: header.source,
             dst: header.destination,
-            src_text: Dotted(header.source).to_string(),
-            dst_text: Dotted(header.destination).to_string(),
+            src_text: shown(header.source),
+            dst_text: shown(header.destination),
             hop_limit: header.hop_limit,
             traffic_class: header.traffic_class,
             next_header: header.next_header,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use isatap_core::time::Instant;
 
 use super::super::ip;
-use super::super::journey::{Action, Hop, InnerHeader};
+use super::super::journey::{Action, Hop, InnerHeader, shown};
 use super::super::ping::{Ping, PingId, PingOutcome};
 use super::super::teredo::TeredoClient;
 use super::super::world::{NodeId, World};
@@ -144,7 +144,7 @@ impl Run {
                 let Some(id) = world.find(&deed.node) else { return };
                 let own = world.ipv6(id).into_iter().find(|own| is_same(own, &deed.address));
                 let verb = if own.is_some() { "has" } else { "has not" };
-                let address = isatap_core::isatap::addr::Dotted(own.unwrap_or(deed.address));
+                let address = shown(own.unwrap_or(deed.address));
                 self.judge(own.is_some() == deed.expect, format!("{} {verb} the address {address}", deed.node));
             }
             Deed::Sent(deed) => self.judge_sent(&deed),
