@@ -1,10 +1,10 @@
 //! Teredo is the last resort: our client beside IPv6 of other kinds that comes and goes, with
 //! miredo's server.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::common::teredo::{Nat, PORT, SERVER, home, miredo_server, server_namespace};
-use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap, isatap_binary, status, wait_until};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Stopwatch, isatap, isatap_binary, status, wait_until};
 
 /// How long the client may take to see what the kernel tells at once.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -12,14 +12,14 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 /// Does something, and waits until the client has an address and a route, or neither; how long that took.
 #[track_caller]
 fn until(client: &Namespace, command: &str, works: bool) -> Duration {
-    let began = Instant::now();
+    let stopwatch = Stopwatch::start();
     client.ok(command);
     let shown = "ip -6 -o address show dev teredo scope global; ip -6 route show dev teredo | grep default";
     wait_until(&format!("after {command}, {works}"), PATIENCE, || {
         let text = client.run(shown).text;
         [text.contains("2001:0:c633:6401:"), text.contains("default")] == [works; 2]
     });
-    let took = began.elapsed();
+    let took = stopwatch.elapsed();
     println!("{took:?} after {command}");
     took
 }

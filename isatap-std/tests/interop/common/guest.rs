@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{Lab, Node, Output, PATIENCE, PREFIX, Wire, wait_for};
+use super::{Lab, Node, Output, PATIENCE, PREFIX, Stopwatch, Wire, wait_for};
 
 /// See [`Lab::guest`]. Its processes are killed when it is dropped.
 pub struct Guest {
@@ -39,8 +39,7 @@ impl Guest {
             Kernel::UserMode => user_mode(lab, name, wires, &shared),
             Kernel::Stock => stock(lab, name, wires, &shared),
         };
-        // Emulated on a busy machine, a kernel may take a minute, or hang while it looks for
-        // its timers: another one is started then.
+        // Emulated, a kernel may hang while it looks for its timers: another one is started then.
         let attempts = if kernel == Kernel::Stock { 3 } else { 1 };
         let mut consoles = String::new();
         for _ in 0..attempts {
@@ -48,13 +47,13 @@ impl Guest {
             command.stdout(console.try_clone().unwrap()).stderr(console).process_group(0);
             let kernel = command.spawn().unwrap();
             let mut guest = Self { name: name.to_owned(), shared: shared.clone(), kernel, requests: Cell::new(0) };
-            let started = Instant::now();
+            let stopwatch = Stopwatch::start();
             let ended = loop {
                 if shared.join("booted").exists() {
                     return guest;
                 }
                 let ended = guest.kernel.try_wait().unwrap();
-                if ended.is_some() || started.elapsed() > PATIENCE * 3 {
+                if ended.is_some() || stopwatch.elapsed() > PATIENCE * 3 {
                     break ended;
                 }
                 thread::sleep(Duration::from_millis(20));
