@@ -494,8 +494,9 @@ fn a_reader_of_a_capture_that_stops_or_never_comes_stops_nothing_else() {
     reader.signal("STOP");
     let before = host.ok(&format!("{} status -j | jq '.io[\"not-recorded\"]'", isatap_binary()));
     let before: u64 = before.trim().parse().unwrap();
-    // Some 3,300 of these fill it; in rounds that a busy machine ends in time.
-    let flood = format!("ping -6 -n -q -f -c 500 -s 1200 {target}");
+    // Some 3,300 of these fill it, each as soon as the one before is answered: were they sent by the
+    // clock, a busy machine would lose some.
+    let flood = format!("ping -6 -n -q -A -c 500 -s 1200 {target}");
     wait_until("packets that are lost to the capture", PATIENCE * 4, || {
         let output = host.run_for(PATIENCE, &flood);
         assert!(output.success() && output.text.contains(" 0% packet loss"), "{output:#?}");
