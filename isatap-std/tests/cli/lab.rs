@@ -336,7 +336,7 @@ fn figures_are_numbered_in_text_and_json() {
 
 /// Where IPv4 addresses are embedded they can be seen to be the outer ones.
 #[test]
-fn tun_72_compatible_addresses_are_shown_with_dots() {
+fn tun_70_compatible_addresses_are_shown_with_dots() {
     let text = played(&["compatible"]);
     assert!(text.contains("IPv4  157.60.91.123 -> 131.107.210.49"), "{text}");
     assert!(text.contains("IPv6  ::157.60.91.123 -> ::131.107.210.49"), "{text}");
