@@ -32,6 +32,7 @@ use self::message::{Change, Verdict};
 use crate::error::Error;
 use crate::resolve::{AddressLookup as _, Name, ResolvConf, StubClient, WireName, first_answer, random_id, wire_name};
 use crate::spec::{DnsServer, DnsUpdate};
+use crate::text_file;
 use crate::told::Told;
 use domain::base::iana::{Rcode, Rtype};
 use domain::tsig::{Key, ValidationError};
@@ -464,7 +465,7 @@ impl Worker {
 
     fn find_server(&self, until: Instant) -> Result<SocketAddr, Failure> {
         let resolvers = || {
-            let text = fs::read_to_string("/etc/resolv.conf");
+            let text = text_file::read_lossy(Path::new("/etc/resolv.conf"));
             text.map(|text| ResolvConf::parse(&text)).map_err(|error| {
                 Failure::new(format!("reading /etc/resolv.conf: {error}"), "name the server by its address")
             })

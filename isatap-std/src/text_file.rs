@@ -69,8 +69,8 @@ impl fmt::Display for NotUtf8 {
 
 impl std::error::Error for NotUtf8 {}
 
-/// The byte order mark of UTF-8.
-const MARK: &str = "\u{feff}";
+/// The byte order mark that editors on Windows put in front of UTF-8.
+pub const MARK: &str = "\u{feff}";
 
 /// Those of other encodings. That of UTF-32 begins with that of UTF-16.
 const OTHER_MARKS: [(&[u8], &str); 4] = [
@@ -80,7 +80,7 @@ const OTHER_MARKS: [(&[u8], &str); 4] = [
     (&[0xfe, 0xff], "UTF-16"),
 ];
 
-/// The text that bytes are, without the byte order mark that editors on Windows put in front of UTF-8.
+/// The text that bytes are, without a [`MARK`] in front.
 ///
 /// # Errors
 ///
@@ -117,6 +117,16 @@ pub(crate) fn decode_lossy(bytes: &[u8]) -> Result<String, NotUtf8> {
         }
         Err(wrong) => Err(wrong),
     }
+}
+
+/// The text of a file that other programs read too, and as [`decode_lossy`] does.
+///
+/// # Errors
+///
+/// It cannot be read, or none of its lines.
+pub(crate) fn read_lossy(path: &Path) -> Result<String, Unreadable> {
+    let bytes = std::fs::read(path).map_err(Unreadable::Io)?;
+    decode_lossy(&bytes).map_err(Unreadable::NotUtf8)
 }
 
 /// Why a file could not be read.

@@ -3,13 +3,14 @@
 //! glibc loads them when a look-up comes to them. Then it is too late: no file of `/usr/lib` may be
 //! opened any more, and no memory be executable. One that is loaded already it finds by its name.
 
+use crate::text_file;
 use std::ffi::CString;
-use std::fs;
+use std::path::Path;
 
 /// Loads, for ever, what the line `hosts` of nsswitch.conf(5) names. Asks nobody for any name.
 pub(super) fn load() {
     // Without the file glibc has files and dns alone, which are part of it.
-    let text = fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
+    let text = text_file::read_lossy(Path::new("/etc/nsswitch.conf")).unwrap_or_default();
     for service in services(&text) {
         let Ok(file) = CString::new(format!("libnss_{service}.so.2")) else { continue };
         // SAFETY: the name is a C string that outlives the call. What the module does when it is loaded

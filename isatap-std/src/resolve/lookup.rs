@@ -12,7 +12,7 @@ use super::{
     AddressLookup, Answer, Discards, Entry, Failure, Heard, Name, ResolvConf, Settings, Source, Step, StubClient,
     Trial, Unusable, candidates, devolved, hosts, lmhosts,
 };
-use crate::text_file;
+use crate::text_file::{self, Unreadable};
 
 /// The name that RFC 5214 §9 and the Windows hosts share.
 pub(super) const NAME: &str = "isatap";
@@ -255,10 +255,11 @@ impl System {
 /// The text of a file; an absent one is empty. Octets that are not UTF-8 can only
 /// spoil the line they are in, unless all of it is in another encoding.
 fn read(path: &Path) -> Result<String, Failure> {
-    match std::fs::read(path) {
-        Ok(octets) => text_file::decode_lossy(&octets).map_err(Failure::NotUtf8),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(Failure::File(error.kind())),
+    match text_file::read_lossy(path) {
+        Ok(text) => Ok(text),
+        Err(Unreadable::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(Unreadable::Io(error)) => Err(Failure::File(error.kind())),
+        Err(Unreadable::NotUtf8(wrong)) => Err(Failure::NotUtf8(wrong)),
     }
 }
 

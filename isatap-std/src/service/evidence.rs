@@ -6,6 +6,7 @@
 use super::status::Status;
 use crate::driver::heard::{Heard, Icmpv4Report, Refused};
 use crate::resolve::{Answer, Entry, Failure, Name, ResolvConf, Settings, Step};
+use crate::text_file;
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use serde::{Deserialize, Serialize};
@@ -184,7 +185,7 @@ fn yes() -> bool {
 impl Names {
     pub(super) fn of(settings: &Settings, pending: bool, answer: Option<&Result<Answer, Failure>>) -> Self {
         // Read again as each lookup does: a file that is absent means the same there.
-        let text = std::fs::read_to_string(&settings.resolver_file).unwrap_or_default();
+        let text = text_file::read_lossy(&settings.resolver_file).unwrap_or_default();
         let conf = ResolvConf::parse(&text);
         let search = settings.search.as_ref().unwrap_or(&conf.search);
         let servers = settings.nameservers.as_ref().unwrap_or(&conf.nameservers);
@@ -255,5 +256,22 @@ impl Icmpv4Heard {
             count: row.count,
             age: now.saturating_duration_since(row.last).as_secs(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lookups pass over such a byte, and so does what is told of them.
+    #[test]
+    fn a_comment_in_latin_1_hides_no_search_domain() {
+        let file = std::env::temp_dir().join(format!("isatap-evidence-{}", std::process::id()));
+        std::fs::write(&file, b"# B\xfcro\nnameserver 10.0.0.53\nsearch example.com\n").unwrap();
+        let mut settings = Settings::default();
+        settings.resolver_file.clone_from(&file);
+        let names = Names::of(&settings, false, None);
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(names.search, ["example.com"]);
     }
 }

@@ -1,7 +1,8 @@
 //! Files that an editor saved in another encoding than UTF-8.
 
 use std::fs;
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the tool says of a file with these bytes, `FILE` in its arguments and its answer; no more than a line.
@@ -70,4 +71,21 @@ fn a_byte_order_mark_of_utf8_is_passed_over() {
     let arguments = ["select", "-s", "2001:db8::1", "-s", "10.0.0.1", "--policy", "FILE", "2001:db8::2", "10.0.0.2"];
     let (status, said) = told(&marked("precedence ::ffff:0:0/96 100\n"), &arguments);
     assert!(status == Some(0) && said.starts_with("1. 10.0.0.2"), "{said}");
+}
+
+#[test]
+fn targets_on_standard_input_in_utf16_are_named_as_such() {
+    let explained = |bytes: &[u8]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_isatap"));
+        child.args(["explain", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(bytes).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (status, said) = explained(&utf16("\u{feff}2001:db8::1\n"));
+    let told = "isatap: reading targets from standard input: the file is UTF-16: save it as UTF-8\n";
+    assert_eq!((status, said.as_str()), (Some(1), told));
+    let (status, said) = explained("\u{feff}2001:db8::1\n".as_bytes());
+    assert!(status == Some(0) && said.starts_with("2001:db8::1\n"), "{said}");
 }

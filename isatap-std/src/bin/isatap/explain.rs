@@ -10,6 +10,7 @@ use isatap_std::capture::Reader;
 use isatap_std::explain::{
     DirectAccess, Explainer, FrameAnswer, PacketAnswer, Piece, Pieces, Target, TargetError, sixrd_domain,
 };
+use isatap_std::text_file::{self, NotUtf8};
 use serde::Serialize;
 
 use crate::captures;
@@ -94,10 +95,17 @@ impl<W: Write> Printer<W> {
     /// A capture, or one target a line.
     fn standard_input(&mut self) -> Result<(), Failure> {
         let unreadable = |error| Failure::Usage(format!("reading targets from standard input: {error}"));
-        let is_capture = Reader::recognises(io::stdin().lock().fill_buf().map_err(unreadable)?);
-        if !is_capture {
-            return self.lines(io::stdin().lock());
+        let mut input = io::stdin().lock();
+        let begin = input.fill_buf().map_err(unreadable)?;
+        if !Reader::recognises(begin) {
+            if let Err(wrong @ NotUtf8::Wide(_)) = text_file::decode(begin) {
+                return Err(Failure::Usage(format!("reading targets from standard input: {wrong}")));
+            }
+            let mark = if begin.starts_with(text_file::MARK.as_bytes()) { text_file::MARK.len() } else { 0 };
+            input.consume(mark);
+            return self.lines(input);
         }
+        drop(input);
         // What was looked at is in the buffer that all users of standard input share.
         self.capture_at(Path::new("-"), "-", false)
     }
