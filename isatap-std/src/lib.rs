@@ -83,7 +83,7 @@ mod locators;
 pub mod nd_socket;
 #[cfg(target_os = "linux")]
 pub mod netlink;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", feature = "lab"))]
 pub mod portproxy;
 #[cfg(all(target_os = "linux", feature = "privileges"))]
 pub mod privileges;

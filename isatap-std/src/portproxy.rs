@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! Run ── PortProxies (rules, listeners, status) ──commands──▶ thread "isatap-portproxy": Worker
-//!                                                             listeners, connections, one epoll
-//! Worker ──▶ a thread for each name that is looked up
+//!                                                             listeners, one epoll, its clock
+//! Worker ── Proxy: who is let in, where that leads, when it ends ── System: Kernel, its sockets
+//! Kernel ──▶ a thread for each name that is looked up
 //! ```
+//!
+//! `Proxy` does no I/O. In the lab it has the TCP of a node for its `System`.
 //!
 //! Two connections, not one that is translated: the target sees this machine's address. Bytes are
 //! never changed (PPX-3). The thread has no privileges: listeners are opened before, by who has
@@ -34,25 +37,42 @@
 //! this machine alone is opened (PPX-14). A source can keep as many connections open as
 //! [`PortProxy::max_per_source`] says.
 
+mod activity;
+mod admission;
+mod attempts;
 mod connection;
 mod counters;
 mod flow;
 mod header;
+mod proxy;
+mod slots;
+mod system;
+#[cfg(test)]
+mod tests;
+
+#[cfg(target_os = "linux")]
+mod here;
+#[cfg(target_os = "linux")]
+mod kernel;
+#[cfg(target_os = "linux")]
 mod listener;
+#[cfg(target_os = "linux")]
 mod member;
+#[cfg(target_os = "linux")]
 mod names;
+#[cfg(target_os = "linux")]
 mod worker;
 
 pub use counters::RuleStatus;
-#[cfg(feature = "file")]
+#[cfg(all(target_os = "linux", feature = "file"))]
+pub(crate) use here::{check_here, loops_here};
+#[cfg(all(target_os = "linux", feature = "file"))]
 pub(crate) use listener::missing;
+#[cfg(target_os = "linux")]
 pub(crate) use member::{Changes, PortProxies};
 
-use crate::error::Error;
-use crate::spec::{Conflict, PortProxy, TargetHost, ZonedAddress, rule_conflicts, rule_loops};
-use counters::Counters;
-use socket2::{Domain, Socket, Type};
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use crate::spec::{PortProxy, TargetHost};
+use counters::{Counters, End};
 use std::sync::Arc;
 
 /// A rule as connections have it. Those that run keep the one that they began with.
@@ -75,67 +95,4 @@ impl Rule {
         let target = self.spec.connect.as_ref()?;
         Some((target.host.as_ref()?, target.port?))
     }
-}
-
-/// An endpoint as the kernel takes it. `PPX-10`: with the number of the zone's device, which may be
-/// another one each time.
-fn socket_address(address: IpAddr, zone: Option<&str>, port: u16) -> Result<SocketAddr, Error> {
-    let scope = match zone {
-        None => 0,
-        Some(zone) => match zone.parse() {
-            Ok(number) => number,
-            Err(_) => nix::net::if_::if_nametoindex(zone)
-                .map_err(|errno| Error::refused("use the device", zone, errno.into()).with_advice("see: ip link"))?,
-        },
-    };
-    Ok(match address {
-        IpAddr::V4(address) => SocketAddr::new(address.into(), port),
-        IpAddr::V6(address) => SocketAddrV6::new(address, port, 0, scope).into(),
-    })
-}
-
-/// What rules cannot be on any machine, alone and beside each other: usage errors.
-fn check(rules: &[PortProxy]) -> Vec<Error> {
-    let alone = rules.iter().flat_map(|rule| {
-        let key = rule.key();
-        rule.check().into_iter().map(move |refusal| refusal.error.of_device(&key))
-    });
-    let beside = rule_conflicts(rules).into_iter().map(|conflict| {
-        let key = rules.get(conflict.link).map(PortProxy::key).unwrap_or_default();
-        let doing = if conflict.key == "listen" { "listen at" } else { "connect to" };
-        Error::usage(doing, conflict.value, conflict.text).of_device(&key)
-    });
-    alone.chain(beside).collect()
-}
-
-/// The same, and where none could listen now: the port is another program's, or the device of the zone
-/// is not there. `own`: devices that links of the same process make; `running`: rules whose ports this
-/// asks nobody for.
-#[cfg(feature = "file")]
-pub(crate) fn check_here(rules: &[PortProxy], own: &[&str], is_running: impl Fn(&PortProxy) -> bool) -> Vec<Error> {
-    let mut refused = check(rules);
-    for rule in rules {
-        let is_later = listener::device(rule).is_some_and(|device| own.contains(&device));
-        if !is_later && !is_running(rule) {
-            refused.extend(listener::check_place(rule).err().map(|error| error.of_device(&rule.key())));
-        }
-    }
-    refused
-}
-
-/// `PPX-12`: rules that lead to themselves by an address that this machine has now. It may leave as it
-/// came, so no rule is refused for it: each connection that comes back is.
-pub(crate) fn loops_here(rules: &[PortProxy]) -> Vec<Conflict> {
-    rule_loops(rules, &is_own)
-}
-
-/// Whether an address is this machine's: it speaks to that from the same one. Nothing is sent.
-fn is_own(address: &ZonedAddress) -> bool {
-    const ANY_PORT: u16 = 9;
-    let Ok(place) = socket_address(address.address, address.zone.as_deref(), ANY_PORT) else { return false };
-    let from = Socket::new(Domain::for_address(place), Type::DGRAM, None).and_then(|socket| {
-        socket.connect(&place.into())?;
-        socket.local_addr()
-    });
-    from.is_ok_and(|from| from.as_socket().is_some_and(|from| from.ip() == place.ip()))
 }

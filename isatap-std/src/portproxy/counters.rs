@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Why a connection was refused: its client got a reset, and nothing was carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// The rule's limit for all.
     TooMany,
     /// The rule's limit for one source.
@@ -42,7 +42,7 @@ impl Refusal {
         Self::Other,
     ];
 
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::TooMany => "too-many",
             Self::TooManyOfSource => "too-many-of-source",
@@ -56,24 +56,11 @@ impl Refusal {
             Self::Other => "other",
         }
     }
-
-    /// What the kernel says of a connection that it could not make.
-    pub(super) fn of(error: &std::io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(libc::ECONNREFUSED | libc::ECONNRESET) => Self::Target,
-            Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EHOSTDOWN | libc::ENODEV) => {
-                Self::Unreachable
-            }
-            Some(libc::ETIMEDOUT) => Self::Timeout,
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EADDRNOTAVAIL) => Self::NoRoom,
-            _ => Self::Other,
-        }
-    }
 }
 
 /// How a connection ended that was carried and did not end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(crate) enum Cut {
     /// One side was reset, or is gone.
     Reset,
     /// Nothing was sent for too long.
@@ -82,7 +69,18 @@ pub(super) enum Cut {
     Stopped,
 }
 
-/// Of one rule. The worker alone writes.
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Both directions have ended.
+    Over,
+    /// It was carried.
+    Cut(Cut),
+    /// It was not.
+    Refused(Refusal),
+}
+
+/// Of one rule. Who has its connections alone writes.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     now: AtomicU64,
@@ -172,13 +170,14 @@ pub struct RuleStatus {
 }
 
 impl RuleStatus {
-    pub(super) fn of(rule: &super::Rule) -> Self {
+    /// `waiting`: what of its address this machine lacks.
+    pub(super) fn of(rule: &super::Rule, waiting: Option<String>) -> Self {
         let counters = &rule.counters;
         Self {
             direction: rule.spec.direction.map_or("", |direction| direction.as_str()).to_owned(),
             listen: rule.spec.listen.to_string(),
             connect: rule.spec.connect.as_ref().map(ToString::to_string).unwrap_or_default(),
-            waiting: super::listener::missing(&rule.spec),
+            waiting,
             connections: counters.now(),
             total: counters.total.load(Relaxed),
             bytes_to_target: counters.to_target.load(Relaxed),

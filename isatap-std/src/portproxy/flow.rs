@@ -1,104 +1,67 @@
 //! One direction of a connection: bytes, and the end of them. `PPX-3`, `PPX-7`
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, SpliceFFlags, splice};
-use nix::unistd::pipe2;
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use super::system::{System, Taken};
+use std::io::{self, ErrorKind};
 
-/// What is read at once, and waits at most where it was not spliced.
-const BUFFER: usize = 64 * 1024;
-/// What is spliced at once; a pipe takes less.
-const PIECE: usize = 1 << 20;
-/// Less in one splice is no bulk.
+/// What is read at once, and waits at most where it was not taken as a piece.
+pub(super) const BUFFER: usize = 64 * 1024;
+/// Less in one piece is no bulk.
 const BULK: usize = 16 * 1024;
 /// Reads of one direction before others have their turn.
 const TURNS: u32 = 16;
-/// Empty pipes that are kept.
-const SPARE_PIPES: usize = 32;
 
-/// A socket and what is known of it. The kernel tells each change once.
+/// A stream and what is known of it. The system tells each change once.
 #[derive(Debug)]
-pub(super) struct Side {
-    pub(super) stream: TcpStream,
+pub(super) struct Side<T> {
+    pub(super) stream: T,
     /// There may be something to read.
-    pub(super) readable: bool,
+    readable: bool,
     /// It may take something.
-    pub(super) writable: bool,
+    writable: bool,
     /// The peer sends no more, so that a read that is short does not mean there is nothing.
-    pub(super) ends: bool,
+    ends: bool,
 }
 
-impl Side {
-    pub(super) fn new(stream: TcpStream) -> Self {
+/// What has happened to a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ready {
+    /// There may be something to read: bytes, the end, or a reset.
+    pub(crate) readable: bool,
+    /// There may be room for bytes, or it has become known what came of connecting.
+    pub(crate) writable: bool,
+    /// The peer sends no more.
+    pub(crate) ends: bool,
+    /// It was reset.
+    pub(crate) is_error: bool,
+}
+
+impl<T> Side<T> {
+    pub(super) fn new(stream: T) -> Self {
         Self { stream, readable: false, writable: true, ends: false }
     }
 
-    /// Bytes that the kernel has taken for the peer and the peer has not acknowledged. Of a socket
-    /// that cannot tell, none.
-    pub(super) fn queued(&self) -> u64 {
-        let mut queued = 0;
-        // SAFETY: the ioctl writes one int behind the pointer, which outlives the call.
-        let outcome = unsafe { ioctl::queued(self.stream.as_raw_fd(), &raw mut queued) };
-        outcome.ok().and_then(|_| u64::try_from(queued).ok()).unwrap_or_default()
-    }
-}
-
-#[allow(missing_docs, reason = "nix's macros make public functions in a private module")]
-mod ioctl {
-    // SIOCOUTQ by its other name.
-    nix::ioctl_read_bad!(queued, libc::TIOCOUTQ, libc::c_int);
-}
-
-/// What all directions of all connections share.
-#[derive(Debug)]
-pub(super) struct Stock {
-    buffer: Box<[u8]>,
-    pipes: Vec<Pipe>,
-    /// The kernel splices these sockets.
-    splices: bool,
-    /// Descriptors from this number on are for the rest of the process.
-    pub(super) most: RawFd,
-}
-
-/// Its reading end, and its writing end.
-#[derive(Debug)]
-struct Pipe(OwnedFd, OwnedFd);
-
-impl Stock {
-    pub(super) fn new() -> Self {
-        Self { buffer: vec![0; BUFFER].into_boxed_slice(), pipes: Vec::new(), splices: true, most: RawFd::MAX }
-    }
-
-    fn take(&mut self) -> Option<Pipe> {
-        let made = || pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok().map(|(reader, writer)| Pipe(reader, writer));
-        self.pipes.pop().or_else(|| made().filter(|pipe| pipe.1.as_raw_fd() < self.most))
-    }
-
-    /// An empty one.
-    fn give_back(&mut self, pipe: Pipe) {
-        if self.pipes.len() < SPARE_PIPES {
-            self.pipes.push(pipe);
-        }
+    pub(super) fn tell(&mut self, ready: Ready) {
+        self.readable |= ready.readable;
+        self.writable |= ready.writable;
+        self.ends |= ready.ends;
     }
 }
 
 /// What was read and the other side has not taken.
 #[derive(Debug, Default)]
-enum Held {
+enum Held<P> {
     #[default]
     Nothing,
     /// From this byte on.
     Bytes(Box<[u8]>, usize),
     /// So many bytes.
-    Piped(Pipe, usize),
+    Piece(P, usize),
 }
 
 /// One direction.
-#[derive(Debug, Default)]
-pub(super) struct Flow {
-    held: Held,
+#[derive(Debug)]
+pub(super) struct Flow<P> {
+    held: Held<P>,
     /// The source has sent its end.
     ended: bool,
     /// The end was passed on; nothing comes any more.
@@ -114,16 +77,17 @@ pub(super) struct Flow {
 /// Why a flow stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// For want of bytes, or of room for them: the kernel tells when there is more; or it is over.
+    /// For want of bytes, or of room for them: the system tells when there is more; or it is over.
     Waits,
     /// It has had its turn.
     HasMore,
 }
 
-impl Flow {
+impl<P> Flow<P> {
     /// Bytes to send in front of what the source sends.
     pub(super) fn preceded_by(bytes: Vec<u8>) -> Self {
-        Self { held: Held::Bytes(bytes.into_boxed_slice(), 0), ..Self::default() }
+        let held = if bytes.is_empty() { Held::Nothing } else { Held::Bytes(bytes.into_boxed_slice(), 0) };
+        Self { held, ended: false, is_over: false, is_bulk: false, carried: 0, has_moved: false }
     }
 
     /// Bytes of the source since the last call.
@@ -137,28 +101,29 @@ impl Flow {
     }
 
     /// Carries what there is, as far as it goes. `is_last`: the other direction is over, and the
-    /// owner closes both sides when this one is.
+    /// owner closes both sides when this one is. `buffer`: [`BUFFER`] bytes that all flows share.
     ///
     /// # Errors
     ///
     /// One of the two sides was reset or is gone.
-    pub(super) fn carry(
+    pub(super) fn carry<S: System<Piece = P>>(
         &mut self,
-        from: &mut Side,
-        to: &mut Side,
+        system: &mut S,
+        from: &mut Side<S::Stream>,
+        to: &mut Side<S::Stream>,
         is_last: bool,
-        stock: &mut Stock,
+        buffer: &mut [u8],
     ) -> io::Result<Progress> {
         if self.is_over {
             return Ok(Progress::Waits);
         }
         for _ in 0..TURNS {
-            if !self.flush(to, stock)? {
+            if !self.flush(system, to)? {
                 return Ok(Progress::Waits);
             }
             if self.ended {
                 if !is_last {
-                    to.stream.shutdown(Shutdown::Write)?;
+                    system.shutdown(&to.stream)?;
                 }
                 self.is_over = true;
                 return Ok(Progress::Waits);
@@ -166,16 +131,22 @@ impl Flow {
             if !from.readable || !to.writable {
                 return Ok(Progress::Waits);
             }
-            if !(self.is_bulk && stock.splices && self.splice(from, stock)?) {
-                self.copy(from, to, stock)?;
+            if !(self.is_bulk && self.take(system, from)?) {
+                self.copy(system, from, to, buffer)?;
             }
         }
         Ok(Progress::HasMore)
     }
 
     /// Reads once and writes that. What is not taken is kept.
-    fn copy(&mut self, from: &mut Side, to: &mut Side, stock: &mut Stock) -> io::Result<()> {
-        let count = match from.stream.read(&mut stock.buffer) {
+    fn copy<S: System<Piece = P>>(
+        &mut self,
+        system: &mut S,
+        from: &mut Side<S::Stream>,
+        to: &mut Side<S::Stream>,
+        buffer: &mut [u8],
+    ) -> io::Result<()> {
+        let count = match system.read(&from.stream, buffer) {
             Ok(0) => {
                 self.ended = true;
                 return Ok(());
@@ -184,11 +155,11 @@ impl Flow {
             Err(error) => return would_block(error, &mut from.readable),
         };
         (self.carried, self.has_moved) = (self.carried + count as u64, true);
-        self.is_bulk = count == stock.buffer.len();
+        self.is_bulk = count == buffer.len();
         // A short read has taken all; what comes later is told.
         from.readable = self.is_bulk || from.ends;
-        let read = stock.buffer.get(..count).unwrap_or_default();
-        let written = match to.stream.write(read) {
+        let read = buffer.get(..count).unwrap_or_default();
+        let written = match system.write(&to.stream, read) {
             Ok(written) => written,
             Err(error) => would_block(error, &mut to.writable).map(|()| 0)?,
         };
@@ -198,75 +169,59 @@ impl Flow {
         Ok(())
     }
 
-    /// Moves a piece into a pipe. `false`: this does not work here.
-    fn splice(&mut self, from: &mut Side, stock: &mut Stock) -> io::Result<bool> {
-        let Some(pipe) = stock.take() else {
-            self.is_bulk = false;
-            return Ok(false);
-        };
-        let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
-        match splice(&from.stream, None, &pipe.1, None, PIECE, flags) {
-            Ok(0) => self.ended = true,
-            Ok(count) => {
+    /// Takes a piece. `false`: this does not work here.
+    fn take<S: System<Piece = P>>(&mut self, system: &mut S, from: &mut Side<S::Stream>) -> io::Result<bool> {
+        match system.take(&from.stream) {
+            Ok(Taken::Piece(piece, count)) => {
                 (self.carried, self.has_moved) = (self.carried + count as u64, true);
                 self.is_bulk = count >= BULK;
-                self.held = Held::Piped(pipe, count);
-                return Ok(true);
+                self.held = Held::Piece(piece, count);
             }
-            // Since the pipe is empty, it is the socket that has nothing.
-            Err(Errno::EAGAIN) => from.readable = false,
-            Err(Errno::EINTR) => {}
-            Err(Errno::EINVAL | Errno::EPERM | Errno::ENOSYS) => {
-                stock.splices = false;
-                return Ok(false);
-            }
-            Err(errno) => return Err(errno.into()),
+            Ok(Taken::End) => self.ended = true,
+            Ok(Taken::Never) => return Ok(false),
+            Err(error) => would_block(error, &mut from.readable)?,
         }
-        stock.give_back(pipe);
         Ok(true)
     }
 
     /// Writes what is held. `false`: the other side takes no more now.
-    fn flush(&mut self, to: &mut Side, stock: &mut Stock) -> io::Result<bool> {
+    fn flush<S: System<Piece = P>>(&mut self, system: &mut S, to: &mut Side<S::Stream>) -> io::Result<bool> {
         while !matches!(self.held, Held::Nothing) {
             if !to.writable {
                 return Ok(false);
             }
-            let taken = match &mut self.held {
-                Held::Nothing => 0,
-                Held::Bytes(bytes, from) => {
-                    let rest = bytes.get(*from..).unwrap_or_default();
-                    match to.stream.write(rest) {
-                        Ok(count) => {
-                            *from += count;
-                            if count == rest.len() {
-                                self.held = Held::Nothing;
-                            }
-                            count
-                        }
-                        Err(error) => would_block(error, &mut to.writable).map(|()| 0)?,
-                    }
-                }
-                Held::Piped(pipe, left) => {
-                    let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
-                    match splice(&pipe.0, None, &to.stream, None, *left, flags) {
-                        Ok(count) if count < *left => {
-                            *left -= count;
-                            count
-                        }
-                        Ok(count) => {
-                            if let Held::Piped(pipe, _) = std::mem::take(&mut self.held) {
-                                stock.give_back(pipe);
-                            }
-                            count
-                        }
-                        Err(errno) => would_block(errno.into(), &mut to.writable).map(|()| 0)?,
-                    }
-                }
+            let given = match &mut self.held {
+                Held::Nothing => Ok(0),
+                Held::Bytes(bytes, from) => system.write(&to.stream, bytes.get(*from..).unwrap_or_default()),
+                Held::Piece(piece, left) => system.give(piece, *left, &to.stream),
             };
-            self.has_moved |= taken > 0;
+            match given {
+                Ok(count) => {
+                    self.has_moved |= count > 0;
+                    self.advance(system, count);
+                }
+                Err(error) => would_block(error, &mut to.writable)?,
+            }
         }
         Ok(true)
+    }
+
+    /// So many bytes of what is held were taken.
+    fn advance<S: System<Piece = P>>(&mut self, system: &mut S, count: usize) {
+        let is_all = match &mut self.held {
+            Held::Nothing => return,
+            Held::Bytes(bytes, from) => {
+                *from += count;
+                *from >= bytes.len()
+            }
+            Held::Piece(_, left) => {
+                *left -= count.min(*left);
+                *left == 0
+            }
+        };
+        if is_all && let Held::Piece(piece, _) = std::mem::take(&mut self.held) {
+            system.recycle(piece);
+        }
     }
 }
 

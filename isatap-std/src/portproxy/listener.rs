@@ -1,6 +1,6 @@
 //! Where a rule listens. Opened by who has the privileges for it.
 
-use super::socket_address;
+use super::here::socket_address;
 use crate::error::{Error, LOW_PORTS};
 use crate::spec::{Listen, PortProxy};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

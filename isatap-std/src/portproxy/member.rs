@@ -1,7 +1,8 @@
 //! The rules of a process: begun, changed and ended without cutting a connection, and asked about.
 
+use super::here::{check, loops_here};
 use super::worker::{Command, Worker};
-use super::{Counters, Rule, RuleStatus, check, listener, loops_here};
+use super::{Counters, Rule, RuleStatus, listener};
 #[cfg(feature = "control")]
 use crate::control::{self, Server};
 use crate::driver::{Source, Token, Watcher};
@@ -292,7 +293,8 @@ impl PortProxies {
     }
 
     pub(crate) fn rule_statuses(&self) -> Vec<RuleStatus> {
-        self.rules.iter().map(|running| RuleStatus::of(&running.rule)).collect()
+        let status = |rule: &Rule| RuleStatus::of(rule, listener::missing(&rule.spec));
+        self.rules.iter().map(|running| status(&running.rule)).collect()
     }
 }
 

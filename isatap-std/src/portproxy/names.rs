@@ -3,10 +3,11 @@
 use crate::resolve::Name;
 use crate::spec::Family;
 use crate::waker::Waker;
+use isatap_core::time::Instant;
 use std::collections::HashMap;
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long addresses are remembered. The C library does not tell their TTL.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -14,15 +15,6 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 const FAILED: Duration = Duration::from_secs(2);
 
 type Key = (Name, Family);
-
-/// What is known of a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Known {
-    /// Its addresses, none if it has none.
-    Addresses(Vec<IpAddr>),
-    /// It is being asked for: `who` is told later.
-    Later,
-}
 
 /// The names of targets. `W` is who waits for one.
 pub(super) struct Names<W> {
@@ -44,24 +36,25 @@ impl<W> Names<W> {
         Self { entries: HashMap::new(), answers, answered, waker }
     }
 
-    /// The addresses of a name of this IP version, if they are known; else they are asked for.
-    pub(super) fn addresses(&mut self, name: &Name, family: Family, now: Instant, who: W) -> Known {
+    /// The addresses of a name of this IP version, none if it has none. `None`: they are being asked for,
+    /// and `who` is told later.
+    pub(super) fn addresses(&mut self, name: &Name, family: Family, now: Instant, who: W) -> Option<Vec<IpAddr>> {
         let key = (name.clone(), family);
         match self.entries.get_mut(&key) {
-            Some(Entry::Known { addresses, until }) if *until > now => return Known::Addresses(addresses.clone()),
+            Some(Entry::Known { addresses, until }) if *until > now => return Some(addresses.clone()),
             Some(Entry::Asked { waiting }) => {
                 waiting.push(who);
-                return Known::Later;
+                return None;
             }
             _ => {}
         }
         // Names of rules that are gone.
         self.entries.retain(|_, entry| !matches!(entry, Entry::Known { until, .. } if *until <= now));
         if self.ask(key.clone()).is_err() {
-            return Known::Addresses(Vec::new());
+            return Some(Vec::new());
         }
         self.entries.insert(key, Entry::Asked { waiting: vec![who] });
-        Known::Later
+        None
     }
 
     fn ask(&self, key: Key) -> std::io::Result<()> {
@@ -79,7 +72,7 @@ impl<W> Names<W> {
     pub(super) fn take(&mut self, now: Instant) -> Vec<(Vec<W>, Vec<IpAddr>)> {
         let mut taken = Vec::new();
         while let Ok((key, addresses)) = self.answers.try_recv() {
-            let until = now + if addresses.is_empty() { FAILED } else { REMEMBERED };
+            let until = now.saturating_add(if addresses.is_empty() { FAILED } else { REMEMBERED });
             let entry = Entry::Known { addresses: addresses.clone(), until };
             if let Some(Entry::Asked { waiting }) = self.entries.insert(key, entry) {
                 taken.push((waiting, addresses));
@@ -112,14 +105,14 @@ mod tests {
         bell.set_nonblocking(false).unwrap();
         let mut names: Names<u32> = Names::new(waker);
         let name: Name = "localhost".parse().unwrap();
-        let start = Instant::now();
-        assert_eq!(names.addresses(&name, Family::V4, start, 1), Known::Later);
-        assert_eq!(names.addresses(&name, Family::V4, start, 2), Known::Later);
+        let start = Instant::ZERO;
+        assert_eq!(names.addresses(&name, Family::V4, start, 1), None);
+        assert_eq!(names.addresses(&name, Family::V4, start, 2), None);
         assert!(bell.read(&mut [0; 8]).unwrap() > 0);
         let loopback: Vec<IpAddr> = vec!["127.0.0.1".parse().unwrap()];
         assert_eq!(names.take(start), [(vec![1, 2], loopback.clone())]);
-        let later = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(names.addresses(&name, Family::V4, later(59), 3), Known::Addresses(loopback));
-        assert_eq!(names.addresses(&name, Family::V4, later(60), 3), Known::Later);
+        let later = Instant::from_secs;
+        assert_eq!(names.addresses(&name, Family::V4, later(59), 3), Some(loopback));
+        assert_eq!(names.addresses(&name, Family::V4, later(60), 3), None);
     }
 }
