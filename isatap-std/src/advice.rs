@@ -118,7 +118,15 @@ pub fn seconds_in(text: &str) -> Option<u64> {
 pub fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = names.min_by_key(|name| distance(text, name))?;
     let letters = distance(text, near);
-    (letters <= (text.len() / 3).max(2) && letters < text.len()).then_some(near)
+    // Two letters that changed places count twice, also in a short name.
+    let is_swapped = || letters == 2 && sorted(text) == sorted(near);
+    (letters <= (text.len() / 3).max(text.len().min(4) / 2) || is_swapped()).then_some(near)
+}
+
+fn sorted(text: &str) -> Vec<u8> {
+    let mut letters = text.to_ascii_lowercase().into_bytes();
+    letters.sort_unstable();
+    letters
 }
 
 /// How many letters differ: Levenshtein's distance, `_` and `-` being one, and large and small letters.
@@ -143,6 +151,17 @@ pub(crate) fn distance(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_advised_only_where_it_is_likely_meant() {
+        let of = |text| nearest(text, ["tos", "mtu", "local", "ttl", "bind-device"].into_iter());
+        for (text, meant) in [("mut", "mtu"), ("lcoal", "local"), ("tls", "tos"), ("bind_devise", "bind-device")] {
+            assert_eq!(of(text), Some(meant), "{text}");
+        }
+        for text in ["foo", "x", "", "xy", "nat"] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_text_that_is_nearly_an_address_is_told_what_to_leave_out() {

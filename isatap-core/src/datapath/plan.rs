@@ -81,6 +81,10 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             self.check_forwarding(link, &header)?;
         }
         let (id, next_hop, avoided) = self.next_hop(zone, destination, origin)?;
+        // SEL-13: whom a router would lead there could not answer. [RFC 4291 §2.5.6]
+        if source.is_unicast_link_local() && next_hop != *destination {
+            return Err(Refusal::unreachable(DropReason::Scope, Unreachable::BeyondScope, Some(id)));
+        }
         let Port { interface, switches } = self.port(id).ok_or(Refusal::silent(DropReason::NoRoute))?;
         let link = interface.link();
         let traits = link.traits();

@@ -329,6 +329,42 @@ fn sel_15_s64_32_6to4_for_both_ends_where_one_has_nothing_else() {
     assert_eq!((order[0].as_str(), rules[0]), ("2001:db8:9::1", "6"));
 }
 
+/// RFC 6724 §10.4: link-local destinations behind global ones by one row more.
+#[test]
+fn sel_1_global_destinations_can_come_before_link_local_ones() {
+    let (from, to) = (["2001:db8::2", "fe80::aa"], ["2001:db8::1", "fe80::bb"]);
+    assert_eq!(sorted(&RFC, &from, &to), (["fe80::bb", "2001:db8::1"].map(String::from).into(), ["8"].into()));
+    let mut table = PolicyTable::<12>::new(&RFC6724).unwrap();
+    table.set(PolicyRow::new("fe80::/10".parse().unwrap(), 33, 1)).unwrap();
+    let policy = table.policy();
+    assert_eq!(sorted(&policy, &from, &to), (["2001:db8::1", "fe80::bb"].map(String::from).into(), ["6"].into()));
+    // A rule that comes before the table still decides.
+    let from = ["2001:db8::2 deprecated", "fe80::aa"];
+    assert_eq!(sorted(&policy, &from, &to), (["fe80::bb", "2001:db8::1"].map(String::from).into(), ["3"].into()));
+}
+
+/// RFC 6724 §10.5: two sites reach each other by the provider that both have for that.
+#[test]
+fn sel_1_a_second_provider_can_be_for_one_other_site_only() {
+    let from = ["2001:db8:1aaa::a", "2001:db8:70aa::a", "fe80::a"];
+    let to = ["2001:db8:1bbb::b", "2001:db8:70bb::b"];
+    let other = Destination::new(ip("2001:db8:70cc::c"));
+    let chosen = RFC.choose_source(&other, sources(&from)).unwrap();
+    assert_eq!((chosen.source.address, chosen.rule.number()), (ip("2001:db8:70aa::a"), "8"));
+    let mut table = PolicyTable::<12>::new(&RFC6724).unwrap();
+    for prefix in ["2001:db8:70aa::/48", "2001:db8:70bb::/48"] {
+        table.set(PolicyRow::new(prefix.parse().unwrap(), 45, 14)).unwrap();
+    }
+    let policy = table.policy();
+    let (order, rules) = sorted(&policy, &from, &to);
+    assert_eq!((order[0].as_str(), rules[0]), ("2001:db8:70bb::b", "6"));
+    let chosen = policy.choose_source(&Destination::new(ip(to[1])), sources(&from)).unwrap();
+    assert_eq!((chosen.source.address, chosen.rule.number()), (ip("2001:db8:70aa::a"), "6"));
+    // Everybody else by the other one, though they have more bits in common with this one.
+    let chosen = policy.choose_source(&other, sources(&from)).unwrap();
+    assert_eq!((chosen.source.address, chosen.rule.number()), (ip("2001:db8:1aaa::a"), "6"));
+}
+
 /// RFC 6724 §10.6 and §10.7.
 #[test]
 fn sel_16_the_own_site_can_come_first() {

@@ -708,11 +708,12 @@ fn tun_4_isa_25_a_broadcast_address_is_neither_asked_nor_sent_to() {
     host.pass(secs(2));
     host.hear("10.0.0.255", "10.0.0.2", 1800, &[]);
     assert_eq!(host.next_hops("::/0"), [Some(local("10.0.0.255"))]);
+    let from = v6("2001:db8:7::5efe:10.0.0.2");
     // The neighbour is to be asked whether it is there.
-    host.send(local("10.0.0.2"), v6("2001:db8::1")).unwrap();
+    host.send(from, v6("2001:db8::1")).unwrap();
     host.take();
     host.machine.set_locators(host.now, &own(24)).unwrap();
-    let refused = host.send(local("10.0.0.2"), v6("2001:db8::1"));
+    let refused = host.send(from, v6("2001:db8::1"));
     assert!(
         matches!(refused, Err(Verdict::Answer { reason: Some(DropReason::DestinationRefused), .. })),
         "{refused:?}"

@@ -239,6 +239,28 @@ fn rte_5_no_route_is_answered_with_code_0() {
     balanced(&node);
 }
 
+/// RFC 4291 §2.5.6: a router would not lead it on, and nobody beyond could answer. A neighbour can.
+#[test]
+fn sel_13_a_link_local_source_does_not_leave_its_link() {
+    let mut node = Any::new(NodeConfig::DEFAULT);
+    let host = add_host(&mut node, "10.0.0.2", SITE4, Switches::DEFAULT);
+    let router: std::net::Ipv6Addr = "fe80::5efe:10.0.0.1".parse().unwrap();
+    route(&mut node, "::/0", host, "fe80::5efe:10.0.0.1");
+    let own = "fe80::5efe:10.0.0.2";
+    let lost = Inner::of(own, "2001:db8:99::1");
+    let (verdict, bytes) = send_on(&mut node, host, &lost);
+    let reason = Some(DropReason::Scope);
+    assert_eq!(verdict, Verdict::Answer { via: Via::Host { link: host }, reason });
+    assert_eq!(bytes, error(v6(own), &lost.bytes(), 1, 2, 0));
+    let (verdict, _) = send_on(&mut node, host, &Inner::new(v6(own), router));
+    assert!(matches!(verdict, Verdict::Tunnel { .. }), "{verdict:?}");
+    let mut node = Any::new(NodeConfig::DEFAULT);
+    let isatap = add_router(&mut node, SITE4, ISATAP_PREFIX, Switches::FORWARDING);
+    let (verdict, _) = send_on(&mut node, isatap, &Inner::new(router, site6("10.0.0.7")));
+    assert!(matches!(verdict, Verdict::Tunnel { .. }), "a global neighbour on the link: {verdict:?}");
+    balanced(&node);
+}
+
 #[test]
 fn tun_64_what_came_from_a_point_to_point_tunnel_does_not_go_back_into_it() {
     let mut border = border();

@@ -71,6 +71,7 @@ fn each_step_is_an_object() {
 #[test]
 fn what_cannot_be_planned_is_refused_with_what_to_write() {
     let file = File::new("refused.toml", TUNNEL);
+    let rules = File::new("rules.toml", "[[portproxy]]\nlisten = \"[::]:8080\"\nconnect = \"[2001:db8::1]:80\"\n");
     let mistaken = File::new("mistaken.toml", "[[tunnel]]\nlocal = \"10.0.0.300\"\n");
     let path = file.0.display();
     for (arguments, told) in [
@@ -81,6 +82,7 @@ fn what_cannot_be_planned_is_refused_with_what_to_write() {
         (format!("{path} --link tun6in4 --local 10.0.0.77"), "the other end of tun6in4 is 192.0.2.9 by the file"),
         (format!("{path} --isatap-interface=-x"), "name or the index of an interface"),
         (mistaken.0.display().to_string(), ":2:"),
+        (rules.0.display().to_string(), "has no link, so nothing has another end"),
         ("/no/such/file.toml".to_owned(), "reading /no/such/file.toml"),
         ("recipe direct-access-native --server 131.107.0.2 --interface 3 --for cisco".to_owned(), "give --for windows"),
         (

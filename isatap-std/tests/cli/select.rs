@@ -85,6 +85,13 @@ fn sel_19_a_source_is_used_or_refused() {
         let told = format!("isatap: cannot send to 2001:db8:1::9 from {from}: ");
         assert!(error.starts_with(&told) && error.lines().count() == 1, "{error}");
     }
+    // Nor is it replaced for the one destination of a list that it does not go with.
+    let mixed = ["select", "-s", "2001:db8::1", "-s", "10.1.2.3/24", "--from", "2001:db8::1"];
+    for list in [["10.1.2.9", "2001:db8:9::9"], ["2001:db8:9::9", "10.1.2.9"]] {
+        let (status, out, error) = tool(&[&mixed[..], &list].concat());
+        assert_eq!((status, out.as_str()), (Some(1), ""));
+        assert!(error.starts_with("isatap: cannot send to 10.1.2.9 from 2001:db8::1: "), "{error}");
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ fn ter_31_sel_14_rte_14_a_client_rests_beside_other_ipv6_and_returns_within_2_s(
     let file = client.file("node.toml", &text);
     let mut daemon = Daemon::start(client, "run", isatap_binary(), &["run", &file, "--verbose"]);
     daemon.wait_for_line("teredo rests: this machine has IPv6 by eth6", PATIENCE);
+    // Who watches hears the status' word.
+    daemon.wait_for_line("teredo: teredo resting", PATIENCE);
     assert!(status(client, r#".resting and .yields_to == "eth6" and .teredo.state == "resting" and .addresses == []"#));
     let doctor = isatap(client, "doctor -j");
     assert!(doctor.success() && doctor.text.contains("Teredo rests: this machine has IPv6 by eth6"), "{doctor:#?}");
@@ -78,6 +80,39 @@ fn ter_31_sel_14_rte_14_a_client_rests_beside_other_ipv6_and_returns_within_2_s(
     assert!(until(client, "true", true) <= AT_ONCE);
     assert!(status(client, r#"(.resting | not) and .teredo.state == "qualified""#));
     assert!(daemon.terminate(PATIENCE).success());
+}
+
+/// The other mechanisms lead to the Internet as native IPv6 does.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn ter_31_sel_14_a_client_rests_beside_isatap_and_6to4() {
+    let lab = Lab::new();
+    let (internet, site) = (lab.wire(), lab.wire());
+    let server = server_namespace(&lab, &internet);
+    miredo_server(&server);
+    let a = home(&lab, &internet, "a", 1, Nat::PortRestricted);
+    let router = lab.namespace("router");
+    for (node, number) in [(&a.client, 2), (&router, 1)] {
+        site.join(node, "eth6", &format!("131.107.0.{number}/24"));
+    }
+    router.ok("sysctl -q -w net.ipv6.conf.all.forwarding=1");
+    let _router = Daemon::isatap(&router, "router --local 131.107.0.1 --prefix 2001:db8:7::/64 --default always");
+    let _client = Daemon::isatap(&a.client, &format!("teredo client --server {SERVER} --bind :{PORT}"));
+    until(&a.client, "true", true);
+    for (other, device) in [
+        ("host --local 131.107.0.2 --router 131.107.0.1", "isatap0"),
+        ("6to4 --local 131.107.0.2 --relay 131.107.0.1", "tun6to4"),
+    ] {
+        let other = Daemon::isatap(&a.client, other);
+        until(&a.client, "true", false);
+        wait_until(&format!("it rests beside {device}"), PATIENCE, || {
+            let rests = format!(r#"select(.dev == "teredo") | .resting and .yields_to == "{device}""#);
+            // One line of each daemon.
+            status(&a.client, &format!("[inputs, .] | any({rests})"))
+        });
+        assert!(other.terminate(PATIENCE).success());
+        assert!(until(&a.client, "true", true) <= AT_ONCE, "{device}");
+    }
 }
 
 #[test]

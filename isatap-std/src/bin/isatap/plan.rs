@@ -120,6 +120,12 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     };
     let text = toml_file::read(file)?;
     let config = Config::parse(file, &text).map_err(Failure::Mistakes)?;
+    if config.links.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{file} has no link, so nothing has another end: rules of the port proxy need nothing elsewhere; give a file \
+             with a link"
+        )));
+    }
     let chosen = chosen(&config.links, args.link.as_deref(), file)?;
     let mut given = Given::default();
     given.local = args.local;

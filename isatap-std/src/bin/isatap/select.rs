@@ -189,7 +189,13 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     };
     let mut all = Vec::new();
     for text in &args.destinations {
-        for Asked { address, device, name } in addresses(text)? {
+        let asked = addresses(text)?;
+        if let (Some(from), Some(one)) = (args.from, asked.first())
+            && asked.iter().all(|one| one.address.is_ipv4() != from.is_ipv4())
+        {
+            return Err(not_from(one.address, from));
+        }
+        for Asked { address, device, name } in asked {
             let Reach { mut to, given, local } = host.reach(address, device.as_deref())?;
             let mut policy = policy(&by_source);
             if let (Some(machine), "system", false) = (&host.machine, args.policy.as_str(), args.public) {
@@ -197,11 +203,13 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
             }
             let candidates = host.sources.iter().copied().chain(loopback_source(&to, &host.sources));
             let choice = match args.from {
-                Some(from) if from.is_ipv4() == address.is_ipv4() => {
+                // Of a name with addresses of both versions; who binds a socket to it cannot get there.
+                Some(from) if from.is_ipv4() != address.is_ipv4() => None,
+                Some(from) => {
                     let source = policy.given_source(&to, candidates, from).map_err(|_| not_from(address, from))?;
                     policy.choose_source(&to, [source])
                 }
-                _ => policy
+                None => policy
                     .choose_source(&to, candidates.filter(|source| given.is_none_or(|given| source.address == given))),
             };
             to.source = choice.map(|choice| choice.source);
@@ -215,11 +223,6 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                 all.push(Candidate { to, choice, name, device, local });
             }
         }
-    }
-    if args.from.is_some_and(|from| all.iter().all(|one| one.to.address.is_ipv4() != from.is_ipv4()))
-        && let (Some(from), Some(one)) = (args.from, all.first())
-    {
-        return Err(not_from(one.to.address, from));
     }
     print(args.json, &order(&policy(&by_destination), all))
 }

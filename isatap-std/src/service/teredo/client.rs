@@ -134,12 +134,15 @@ impl ClientRole {
                 env.found.locators.clear();
                 env.driver.machine_mut().set_locator(env.now, None);
                 self.follow_group(env);
+                self.stage = env.driver.machine().status().stage;
+                self.tell_stage(env);
             }
             (Some(device), None) => {
                 env.notice(&Notice::Mended(format!(
                     "{} works again: this machine has no IPv6 by {device} any more",
                     env.attachment.name()
                 )));
+                self.tell_stage(env);
                 self.begin(env)?;
             }
             _ => {}
@@ -265,14 +268,10 @@ impl ClientRole {
     }
 
     fn tell_stage(&self, env: &mut Environment<'_>) {
-        let status = env.driver.machine().status();
-        let (state, reason) = stage_name(self.stage);
-        env.link_event(LinkEvent::State {
-            state: state.to_owned(),
-            reason: reason.map(|_| self.offline_reason(env.driver.machine()).to_owned()),
-            server: self.known,
-            mapped: status.mapping,
-        });
+        let machine = env.driver.machine();
+        let status = machine.status();
+        let (state, reason) = self.state(machine);
+        env.link_event(LinkEvent::State { state, reason, server: self.known, mapped: status.mapping });
         match self.stage {
             Stage::Offline(OfflineReason::NotStarted) => {}
             Stage::Offline(_) => {
@@ -282,11 +281,26 @@ impl ClientRole {
             }
             Stage::Qualified => {
                 if let Some(mapping) = status.mapping {
-                    env.info(format!("qualified behind a NAT ({}): seen as {mapping}", status.nat.as_str()));
+                    let behind = match status.nat {
+                        NatKind::None => "without a NAT".to_owned(),
+                        // Whom it lets in is asked now, and told then.
+                        NatKind::Restricted | NatKind::Unknown => "behind a NAT".to_owned(),
+                        kind => format!("behind a {} NAT", kind.as_str()),
+                    };
+                    env.info(format!("qualified {behind}: seen as {mapping}"));
                 }
             }
             _ => {}
         }
+    }
+
+    /// What it does now, and why if that is nothing; for the status as for who watches.
+    fn state(&self, machine: &Machine) -> (String, Option<String>) {
+        if self.yields_to.is_some() {
+            return ("resting".to_owned(), None);
+        }
+        let (state, reason) = stage_name(machine.status().stage);
+        (state.to_owned(), reason.map(|_| self.offline_reason(machine).to_owned()))
     }
 
     fn offline_reason(&self, machine: &Machine) -> &'static str {
@@ -456,10 +470,10 @@ impl Role for ClientRole {
         status.locators = self.locator.iter().map(|locator| locator.address).collect();
         status.yields_to = self.yields_to.clone();
         status.resting = status.yields_to.is_some();
-        let (state, reason) = if status.resting { ("resting", None) } else { stage_name(own.stage) };
+        let (state, reason) = self.state(machine);
         status.teredo = Some(Teredo {
-            state: state.to_owned(),
-            reason: reason.map(|_| self.offline_reason(machine).to_owned()),
+            state,
+            reason,
             server: self.known,
             secondary: machine.config().qualify.secondary.filter(|_| self.known.is_some()),
             port: machine.config().port,
