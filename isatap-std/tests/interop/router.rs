@@ -1,9 +1,9 @@
 //! Our router with the Linux kernel as its ISATAP hosts (in guests), and a native IPv6 host behind it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::common::peers::{self, PREFIX, isatap_address, link_local};
-use crate::common::{Daemon, Guest, Lab, Namespace, Node, PATIENCE, Wire, status};
+use crate::common::{Daemon, Guest, Lab, Namespace, Node, PATIENCE, Stopwatch, Wire, status};
 
 const NATIVE: &str = "2001:db8:0:8::/64";
 const NATIVE_HOST: &str = "2001:db8:0:8::2";
@@ -115,7 +115,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// left, and the guest is asked by commands.
 #[track_caller]
 fn until(router: &Namespace, host: &Guest, command: &str, route: &str, present: bool) {
-    let began = Instant::now();
+    let began = Stopwatch::start();
     router.ok(command);
     peers::wait_for_route(host, route, present, PATIENCE);
     let took = began.elapsed();
@@ -139,7 +139,7 @@ fn ndp_42_a_kernel_host_loses_its_routes_when_our_router_ends() {
         peers::wait_for_route(&host, &native, true, PATIENCE);
     };
     is_served();
-    let began = Instant::now();
+    let began = Stopwatch::start();
     assert!(daemon.terminate(PATIENCE).success());
     let ended = began.elapsed();
     for route in [DEFAULT, native.as_str()] {

@@ -1,7 +1,7 @@
 //! Which kind of NAT our tool says that it is behind: nftables NATs of each kind, and miredo's server.
 
 use crate::common::teredo::{Nat, PORT, SERVER, home, join_internet, miredo_server, server_namespace, start};
-use crate::common::{Lab, Namespace, PATIENCE, isatap, status, wait_until};
+use crate::common::{Lab, Namespace, PATIENCE, Stopwatch, isatap, status, wait_until};
 use serde_json::Value;
 
 const KINDS: [(Option<Nat>, &str); 5] = [
@@ -38,7 +38,7 @@ fn qualify_and_status_name_the_nat_of_each_kind() {
     std::thread::scope(|scope| {
         for (client, name) in &clients {
             scope.spawn(move || {
-                let asked = std::time::Instant::now();
+                let asked = Stopwatch::start();
                 let output = isatap(client, &format!("teredo qualify -j {SERVER}"));
                 println!("{name}: {:?}", asked.elapsed());
                 let report: Value = serde_json::from_str(&output.text).unwrap_or_else(|_| panic!("{output:#?}"));

@@ -9,7 +9,7 @@ use crate::common::teredo::{
     start, teredo_address,
 };
 use crate::common::{
-    Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap, isatap_binary, peers, status, wait_for, wait_until,
+    Daemon, Lab, Namespace, Node, PATIENCE, Stopwatch, Wire, isatap, isatap_binary, peers, status, wait_for, wait_until,
 };
 use serde_json::Value;
 
@@ -339,7 +339,7 @@ fn findings(namespace: &Namespace) -> (i32, String, Vec<Value>) {
 /// Waits until the doctor finds that this step fails for this cause; the fix.
 #[track_caller]
 fn fix_of(namespace: &Namespace, step: &str, cause: &str) -> String {
-    let begin = std::time::Instant::now();
+    let begin = Stopwatch::start();
     loop {
         let (_, text, findings) = findings(namespace);
         let failed = findings.iter().find(|finding| finding["ok"] == false);
@@ -356,7 +356,7 @@ fn fix_of(namespace: &Namespace, step: &str, cause: &str) -> String {
 fn content(namespace: &Namespace) -> Vec<Value> {
     let mut last = String::new();
     let limit = Duration::from_secs(60);
-    let begin = std::time::Instant::now();
+    let begin = Stopwatch::start();
     while begin.elapsed() < limit {
         let (status, text, findings) = findings(namespace);
         if status == 0 {
