@@ -202,7 +202,7 @@ impl World {
             What::Name { node, link, name } => {
                 let answer = self.names.answer(&name);
                 let asker = self.nodes[node.0].name.clone();
-                self.note(&asker, format!("the name {name} gives {answer}"));
+                self.note(&asker, format!("the DNS says of {name}: {answer}"));
                 self.touch(node, |node, now, _, out| node.resolved(now, link, &answer, out));
             }
         }
