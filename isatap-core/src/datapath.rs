@@ -286,9 +286,21 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// that is the same for all links.
     #[inline]
     pub fn admit(&self, outer: &Outer, packet: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
+        self.admit_on(None, outer, packet)
+    }
+
+    /// The same of a packet that is [bound](PacketMut::link) to a link: no
+    /// other is asked.
+    #[inline]
+    pub(crate) fn admit_on(
+        &self,
+        only: Option<LinkId>,
+        outer: &Outer,
+        packet: &[u8],
+    ) -> Result<(LinkId, Admitted, Flow), DropReason> {
         match Flow::of(outer, packet) {
-            Ok(flow) => self.offer(flow, packet, DropReason::NotAddressed, |_| true),
-            Err(DropReason::InnerSourceRefused) => self.admit_compatible(outer, packet),
+            Ok(flow) => self.offer(flow, packet, DropReason::NotAddressed, only, |_| true),
+            Err(DropReason::InnerSourceRefused) => self.admit_compatible(only, outer, packet),
             Err(reason) => Err(reason),
         }
     }
@@ -296,23 +308,30 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// `TUN-72`: IPv4-compatible sources are for the one link that wants them,
     /// where a node has it.
     #[cold]
-    fn admit_compatible(&self, outer: &Outer, packet: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
+    fn admit_compatible(
+        &self,
+        only: Option<LinkId>,
+        outer: &Outer,
+        packet: &[u8],
+    ) -> Result<(LinkId, Admitted, Flow), DropReason> {
         let flow = Flow::of_compatible(outer, packet)?;
-        self.offer(flow, packet, DropReason::InnerSourceRefused, |link| link.traits().compatible_sources)
+        self.offer(flow, packet, DropReason::InnerSourceRefused, only, |link| link.traits().compatible_sources)
     }
 
-    /// Offers a packet to the links that `wants` says yes to. `unwanted`: the
-    /// reason where it was for none of them.
+    /// Offers a packet to the links that `wants` says yes to, or to the `only`
+    /// one of them. `unwanted`: the reason where it was for none of them.
     #[inline]
     fn offer(
         &self,
         flow: Flow,
         packet: &[u8],
         unwanted: DropReason,
+        only: Option<LinkId>,
         wants: impl Fn(&I::Link) -> bool,
     ) -> Result<(LinkId, Admitted, Flow), DropReason> {
         let mut refused = None;
-        for (id, port) in self.by_precedence().filter(|(_, port)| wants(port.interface.link())) {
+        let is_asked = |id, port: &Port<I>| only.is_none_or(|only| only == id) && wants(port.interface.link());
+        for (id, port) in self.by_precedence().filter(|(id, port)| is_asked(*id, port)) {
             match port.interface.link().admit(&flow) {
                 Ok(from) => {
                     self.check_admitted(id, port, from, &flow)?;
@@ -327,11 +346,13 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     }
 
     /// The link that [`admit`](Self::admit) lets a packet in by, or that gives
-    /// the reason why not. Of a packet that is the same to all links, the
-    /// only one at its IPv4 destination; `None`: it is for none of them.
+    /// the reason why not, if none were there but those `among` which it is
+    /// asked for. Of a packet that is the same to all links, the only one of
+    /// them at its IPv4 destination; `None`: it is for none of them.
     #[must_use]
-    pub fn addressee(&self, outer: &Outer, packet: &[u8]) -> Option<LinkId> {
-        let mut there = self.links().filter(|(_, link)| link.owns_ipv4(outer.destination)).map(|(id, _)| id);
+    pub fn addressee(&self, outer: &Outer, packet: &[u8], among: &dyn Fn(LinkId) -> bool) -> Option<LinkId> {
+        let links = || self.links().filter(|(id, _)| among(*id));
+        let mut there = links().filter(|(_, link)| link.owns_ipv4(outer.destination)).map(|(id, _)| id);
         let (first, second) = (there.next()?, there.next());
         let (flow, is_compatible) = match Flow::of(outer, packet) {
             Ok(flow) => (flow, false),
@@ -340,7 +361,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
                 Err(_) => return second.is_none().then_some(first),
             },
         };
-        let wanted = || self.links().filter(move |(_, link)| !is_compatible || link.traits().compatible_sources);
+        let wanted = || links().filter(move |(_, link)| !is_compatible || link.traits().compatible_sources);
         let lets_in = wanted().find(|(_, link)| link.admit(&flow).is_ok());
         let refuses = || wanted().find(|(_, link)| link.admit(&flow) != Err(Denied::NotAddressed));
         lets_in.or_else(refuses).map(|(id, _)| id)

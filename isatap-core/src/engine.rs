@@ -44,7 +44,7 @@ pub trait Machine {
 
     /// What the network brought behind the header `outer`, padding included:
     /// its inner packet is delivered, taken by a control machine, or dropped.
-    /// The caller leaves [`HEADROOM`](crate::packet::HEADROOM) for an answer.
+    /// If it is [bound](PacketMut::link) to a link, no other is asked. The caller leaves [`HEADROOM`](crate::packet::HEADROOM) for an answer.
     fn decapsulate(&mut self, now: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict;
 
     /// The same of an IPv4 packet, header included, for who has no socket
@@ -67,13 +67,15 @@ pub trait Machine {
     fn refused(&mut self, now: Instant, reason: DropReason) -> Verdict;
 
     /// The link that a packet from the network is for, however it ends, where
-    /// there may be several; `None`: none of them.
-    fn addressee(&self, _outer: &Outer, _packet: &[u8]) -> Option<LinkId> {
+    /// there may be several, if none were there but those that `_among` says
+    /// yes to; `None`: none of them.
+    fn addressee(&self, _outer: &Outer, _packet: &[u8], _among: &dyn Fn(LinkId) -> bool) -> Option<LinkId> {
         None
     }
 
     /// An ICMPv4 message (without its IPv4 header) about something that this
-    /// node sent. It may become, in place, the ICMPv6 error for the inner
+    /// node sent: by the link that it is [bound](PacketMut::link) to, if the
+    /// caller knows. It may become, in place, the ICMPv6 error for the inner
     /// source, for which the quote must hold the inner header. `TUN-40`
     fn handle_icmpv4(&mut self, now: Instant, message: &mut PacketMut<'_>) -> Verdict;
 

@@ -335,8 +335,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
         self.drop(reason)
     }
 
-    fn addressee(&self, outer: &Outer, packet: &[u8]) -> Option<LinkId> {
-        self.datapath.addressee(outer, packet)
+    fn addressee(&self, outer: &Outer, packet: &[u8], among: &dyn Fn(LinkId) -> bool) -> Option<LinkId> {
+        self.datapath.addressee(outer, packet, among)
     }
 
     fn handle_icmpv4(&mut self, now: Instant, message: &mut PacketMut<'_>) -> Verdict {

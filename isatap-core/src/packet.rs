@@ -176,8 +176,9 @@ impl<'a> PacketMut<'a> {
         self.segment_size = size;
     }
 
-    /// The link that the packet is bound to: the zone of its link-local
-    /// addresses. `None`: any.
+    /// The link that the packet is bound to. Of one that is to be sent: the
+    /// zone of its link-local addresses. Of one from the network: the only link
+    /// that may let it in. `None`: any.
     #[must_use]
     pub fn link(&self) -> Option<LinkId> {
         self.link

@@ -133,7 +133,7 @@ fn ask(link: &(impl Link + ?Sized), u: &Unknown) {
 crate::roots! {
     whole_nodes => |u| {
         let mut node = node();
-        keep((node.refused(u.now(), any(DropReason::NotAddressed)), node.addressee(&outer(u), u.input())));
+        keep((node.refused(u.now(), any(DropReason::NotAddressed)), node.addressee(&outer(u), u.input(), &|link| link == any(LinkId(0)))));
         drive(&mut node, u);
     };
     hosts => |u| drive(&mut host(), u);
@@ -169,7 +169,7 @@ crate::roots! {
         let mut datapath = any(Datapath::<AnyInterface<Small>, Small, 4>::new());
         keep(datapath.add(any(AnyInterface::Native(NativeLink::new(u.value()))), any(Switches::DEFAULT)));
         keep((datapath.add_known_prefix(u.prefix()), datapath.set_metric(u.link(), u.value())));
-        keep(datapath.addressee(&outer(u), u.input()));
+        keep(datapath.addressee(&outer(u), u.input(), &|link| link == any(LinkId(0))));
         keep(datapath.port(u.link()).map(|port| port.switches.forwarding));
         keep(datapath.port_mut(u.link()).map(|port| port.switches.forwarding));
         keep((datapath.by_precedence().count(), datapath.routes().len(), datapath.is_local(u.link(), &u.ipv6())));

@@ -62,7 +62,7 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     /// Lets a packet in that came behind `outer`. `forwards`: what is not for
     /// this node is sent on in the same buffer, else all of it is delivered.
     fn receive(&mut self, forwards: bool, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
-        let admission = self.datapath().admit(outer, packet.as_slice());
+        let admission = self.datapath().admit_on(packet.link(), outer, packet.as_slice());
         // TUN-19 [RFC 6040 §4.2]. TUN-53: nothing is logged here, so nothing
         // needs a limit.
         let admitted = admission.and_then(|admission| proto41::decapsulate(packet, &admission.2).map(|_| admission));

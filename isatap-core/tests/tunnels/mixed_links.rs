@@ -7,7 +7,7 @@ use isatap_core::compatible;
 use isatap_core::configured;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
-use isatap_core::engine::{Admitted, Event, Verdict};
+use isatap_core::engine::{Admitted, Event, Machine as _, Verdict};
 use isatap_core::interface::Context;
 use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{PublishedPrefix, RouterConfig, RouterInterface};
@@ -236,7 +236,7 @@ fn a_packet_that_is_refused_has_an_addressee() {
     let node = node_of(&[configured, isatap, sixtofour_relay]);
     let of = |node: &Any, by: &str, source: &str, to: &str| {
         let packet = outer(v4(by), v4(to), &inner(v6(source), v6("2001:db8:5::9"), 64));
-        let id = node.datapath().addressee(&Outer::new(v4(by), v4(to)), &packet[20..])?;
+        let id = node.datapath().addressee(&Outer::new(v4(by), v4(to)), &packet[20..], &|_| true)?;
         Some(node.interface(id).unwrap().link().kind())
     };
     let kind_of = |by: &str, source: &str, to: &str| of(&node, by, source, to);
@@ -259,12 +259,59 @@ fn a_packet_that_is_refused_has_an_addressee() {
     let mut malformed = inner(v6("2002:836b:7::1"), v6("2001:db8:5::9"), 64);
     malformed[0] = 0x40;
     for packet in [&malformed[..], &[0x60; 7], &[]] {
-        let [alone, among] = [&alone, &node].map(|node| node.datapath().addressee(&by, packet));
+        let [alone, among] = [&alone, &node].map(|node| node.datapath().addressee(&by, packet, &|_| true));
         assert_eq!((alone, among), (Some(id), None), "{packet:?}");
     }
     // As it is over UDP, which is of none of these links.
     let over_udp = Outer { ports: Some((3544, 3544)), ..by };
-    assert_eq!(alone.datapath().addressee(&over_udp, &malformed), Some(id));
+    assert_eq!(alone.datapath().addressee(&over_udp, &malformed, &|_| true), Some(id));
+}
+
+/// Links of the same ends, which the caller tells apart by the device that a packet came by: it asks whose a packet
+/// is among those of the device, and binds it to that link.
+#[test]
+fn tun_23_a_packet_that_is_bound_to_a_link_is_offered_to_no_other() {
+    let mut node: Any = AnyNode::new(NodeConfig::DEFAULT);
+    let makes: [Make; 4] = [configured, configured, isatap, compatible];
+    let [first, second, isatap, compatible] = makes.map(|make| make(&mut node));
+    let mut enter = |only: Option<LinkId>, (_, source, by, _): (LinkKind, &str, &str, &str), to: &str| {
+        let bytes = inner(v6(source), v6(to), 64);
+        let by = Outer::new(v4(by), v4(OWN));
+        let addressee = node.addressee(&by, &bytes, &|id| only.is_none_or(|only| only == id));
+        let verdict = with_packet(&bytes, |packet| {
+            packet.set_link(only);
+            node.decapsulate(NOW, &by, packet)
+        });
+        (verdict.0, addressee)
+    };
+    let [tunnelled, of_site] = [SOURCES[0], SOURCES[1]];
+    assert_eq!((tunnelled.0, of_site.0), (LinkKind::Configured, LinkKind::Isatap));
+    for (only, by) in [(None, first), (Some(first), first), (Some(second), second)] {
+        let (verdict, addressee) = enter(only, tunnelled, "2001:db8:9::1");
+        assert_eq!(verdict, Verdict::Deliver { link: by, from: Admitted::Remote });
+        assert_eq!(addressee, Some(by));
+    }
+    // By another link at this address it does not enter, and has the reason of that one; by none there is none.
+    let not_addressed = (Verdict::Drop(DropReason::NotAddressed), None);
+    let refused = (Verdict::Drop(DropReason::IsatapSourceMismatch), Some(isatap));
+    assert_eq!(enter(Some(isatap), tunnelled, "2001:db8:9::1"), refused);
+    let mismatch = (Verdict::Drop(DropReason::CompatibleMismatch), Some(compatible));
+    assert_eq!(enter(Some(compatible), tunnelled, "2001:db8:9::1"), mismatch);
+    assert_eq!(enter(Some(LinkId::NULL), tunnelled, "2001:db8:9::1"), not_addressed);
+    let (verdict, addressee) = enter(Some(isatap), of_site, "2001:db8:0:7:200:5efe:836b:2");
+    assert_eq!((verdict.link(), addressee), (Some(isatap), Some(isatap)));
+    // The reason is that of the link that is asked.
+    let (kind, source, by, _) = of_site;
+    let forged = (kind, source, "131.107.0.8", by);
+    for only in [None, Some(isatap)] {
+        assert_eq!(enter(only, forged, "2001:db8:0:7:200:5efe:836b:2"), refused);
+    }
+    assert_eq!(enter(Some(first), forged, "2001:db8:0:7:200:5efe:836b:2"), not_addressed);
+    // TUN-72
+    let ipv4_compatible = (LinkKind::Compatible, "::131.107.0.7", "131.107.0.7", "");
+    assert_eq!(enter(Some(compatible), ipv4_compatible, "::131.107.0.2").1, Some(compatible));
+    let elsewhere = enter(Some(isatap), ipv4_compatible, "::131.107.0.2");
+    assert_eq!(elsewhere, (Verdict::Drop(DropReason::InnerSourceRefused), None));
 }
 
 #[test]
