@@ -87,21 +87,40 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     }
 
     /// The link that an ICMPv4 error concerns; every one that believes it has
-    /// acted upon it.
+    /// acted upon it. `sender`: the one that sent what it quotes, if known.
     ///
     /// `TUN-35`, `TUN-45`: it must be about something that the link can have
     /// sent. Several links may share the IPv4 address, and the path to the
-    /// destination is the same for all of them. How many hops it was given is
+    /// destination is the same for all of them that leave by one
+    /// [way](crate::proto41::underlay::Underlay::way). How many hops it was given is
     /// the business of one: see [`likelihood`](Self::likelihood).
-    fn believe(&mut self, error: &TunnelError, quoted: Option<&ipv6::Header<'_>>) -> Option<LinkId> {
+    fn believe(
+        &mut self,
+        sender: Option<LinkId>,
+        error: &TunnelError,
+        quoted: Option<&ipv6::Header<'_>>,
+    ) -> Option<LinkId> {
+        let likelihood = |node: &Self, id| match sender {
+            Some(sender) => u8::from(sender == id),
+            None => quoted.map_or(0, |header| node.likelihood(id, error, header)),
+        };
+        let mut way = None;
+        for (id, link) in self.datapath.links().filter(|(_, link)| link.owns_ipv4(error.source)) {
+            let likelihood = likelihood(self, id);
+            if way.is_none_or(|(best, _)| best < likelihood) {
+                way = Some((likelihood, link.underlay().way));
+            }
+        }
+        let (_, way) = way?;
         let mut found: Option<(u8, LinkId)> = None;
         let is_unreachable = matches!(error.kind, TunnelErrorKind::Unreachable { .. });
         for place in 0..LINKS {
             let Some(id) = self.datapath.in_order(place) else { break };
-            let likelihood = quoted.map_or(0, |header| self.likelihood(id, error, header));
+            let likelihood = likelihood(self, id);
             let Some(port) = self.datapath.port_mut(id) else { break };
             let link = port.interface.link_mut();
-            if !link.owns_ipv4(error.source) || link.path_error(self.now, error).is_err() {
+            if link.underlay().way != way || !link.owns_ipv4(error.source) || link.path_error(self.now, error).is_err()
+            {
                 continue;
             }
             if found.is_none_or(|(best, _)| best < likelihood) {
@@ -141,7 +160,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         };
         let quoted = error.inner(message.as_slice()).and_then(|inner| ipv6::Header::parse_quoted(inner).ok());
         let sender = quoted.map(|header| header.source());
-        let link = self.believe(&error, quoted.as_ref());
+        let link = self.believe(message.link(), &error, quoted.as_ref());
         let Some(link) = link else { return self.drop(DropReason::IcmpV4Ignored) };
         let consumed = self.consumed(Verdict::Consumed { link });
         let Some(sender) = sender else { return consumed };

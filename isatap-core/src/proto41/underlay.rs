@@ -139,13 +139,17 @@ pub struct Underlay<C: Capacity> {
     paths: PathMtus<C::PathMtus>,
     /// How outer headers are made.
     pub policy: OuterPolicy,
+    /// By which way packets leave this node and their answers come, where it
+    /// has several: a number of the caller's. What an ICMPv4 error says is said
+    /// of the paths of one way.
+    pub way: u64,
 }
 
 impl<C: Capacity> Underlay<C> {
     /// Without addresses.
     #[must_use]
     pub const fn new(policy: OuterPolicy) -> Self {
-        Underlay { locators: Bounded::EMPTY, paths: PathMtus::EMPTY, policy }
+        Underlay { locators: Bounded::EMPTY, paths: PathMtus::EMPTY, policy, way: 0 }
     }
 
     /// The IPv4 addresses of this node on the link, in the order in which they

@@ -225,6 +225,36 @@ fn tun_41_tun_45_all_links_of_one_address_learn_the_path_and_the_sender_is_told_
     balanced(&node);
 }
 
+/// Two tunnels of the same ends that leave by devices of their own, where paths are not the same: an error is about
+/// the path of the one that sent the packet. That is told by the caller, or by what is quoted.
+#[test]
+fn tun_41_tun_45_links_of_two_ways_do_not_share_what_is_known_of_paths() {
+    let quoted = |source: &str| Inner::of(source, "2001:db8:f::1").from(NEAR4, FAR4);
+    for (sender, source, learns) in [
+        (None, "2001:db8:0:9::1", 0),
+        (None, "2001:db8:0:a::1", 1),
+        (Some(0), "2001:db8::7", 0),
+        (Some(1), "2001:db8::7", 1),
+    ] {
+        let mut node = Any::new(NodeConfig::DEFAULT);
+        let links = ["2001:db8:0:9::1", "2001:db8:0:a::1", "2001:db8:0:b::1"]
+            .map(|address| add_tunnel(&mut node, NEAR4, FAR4, address, Switches::FORWARDING));
+        // The last one shares the way of the second.
+        for (link, way) in links.iter().zip([1, 2, 2]) {
+            node.with_interface(NOW, *link, |interface, _| interface.link_mut().underlay_mut().way = way);
+        }
+        let (verdict, _) = with(&icmpv4(3, 4, [0, 0, 0x05, 0x46], &quoted(source)), |packet| {
+            packet.set_link(sender.map(|sender: usize| links[sender]));
+            node.handle_icmpv4(NOW, packet)
+        });
+        assert!(matches!(verdict, Verdict::Answer { .. } | Verdict::Consumed { .. }), "{verdict:?}");
+        let mtus = links.map(|link| node.interface(link).unwrap().link().underlay().path_mtu(v4(FAR4)));
+        let expected = if learns == 0 { [0x0546, 1500, 1500] } else { [1500, 0x0546, 0x0546] };
+        assert_eq!(mtus, expected, "{sender:?} {source}");
+        balanced(&node);
+    }
+}
+
 #[test]
 fn ndp_60_ndp_61_tun_42_no_error_is_made_of_an_error_and_forged_ones_starve_no_other() {
     let mut border = border();
