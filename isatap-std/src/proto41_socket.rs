@@ -17,7 +17,9 @@
 //! What leaves by one device, or with a mark, leaves by the same sockets: both go along with the packet as
 //! well (`IP_PKTINFO`; `SO_MARK` since Linux 5.5). What is to be taken from one device alone comes by a socket of
 //! its own, which the kernel binds to the device (`SO_BINDTOIFINDEX`): it knows which devices a VRF has. The
-//! first socket then takes everything, or nothing where all links are bound. ICMPv4 errors are heard from
+//! first socket then takes the rest, or nothing where all links are bound: a filter drops what has a socket of its
+//! own, so that each packet comes once. (Of a device in a VRF the filter sees the VRF's index alone. Where one link is
+//! bound to such a device and another of the same ends to none, each gets a copy.) ICMPv4 errors are heard from
 //! everywhere: they are judged by what they quote.
 //!
 //! `OMIT` and `PROBE` look at the MTU of the device only, not at the kernel's
@@ -75,12 +77,23 @@ const SEND_BUFFER: usize = 1 << 20;
 /// The sockets of one process, for all its protocol-41 links. Non-blocking.
 #[derive(Debug)]
 pub struct Proto41Socket {
-    may_fragment: Socket,
+    may_fragment: Receiver,
     dont_fragment: Socket,
     icmpv4: Socket,
-    /// What came by one device, of this interface index.
-    bound: Vec<(u32, Socket)>,
+    /// For what came by one device.
+    bound: Vec<Receiver>,
     counters: Cell<SendCounters>,
+    receive_drops: Cell<u64>,
+}
+
+/// A socket that receives.
+#[derive(Debug)]
+struct Receiver {
+    socket: Socket,
+    /// The index of the device that it is bound to; 0: none.
+    interface: u32,
+    /// What the kernel had dropped of it when it was asked last.
+    drops: Cell<u32>,
 }
 
 /// What became of the packets handed to [`Proto41Socket::send`].
@@ -115,15 +128,15 @@ impl Proto41Socket {
         let dont_fragment = open(protocol::IPV6, &filter::DROP_ALL)?;
         discover(&dont_fragment, libc::IP_PMTUDISC_PROBE)?;
         let icmpv4 = open(protocol::ICMPV4, &filter::ERRORS_ABOUT_PROTOCOL_41)?;
-        let may_fragment = open(protocol::IPV6, &[])?;
-        discover(&may_fragment, libc::IP_PMTUDISC_OMIT)?;
-        enlarge(&may_fragment)?;
-        for socket in [&may_fragment, &dont_fragment] {
+        let may_fragment = Receiver::new(open(protocol::IPV6, &[])?, 0)?;
+        discover(&may_fragment.socket, libc::IP_PMTUDISC_OMIT)?;
+        for socket in [&may_fragment.socket, &dont_fragment] {
             set_buffer(SEND_BUFFER, |bytes| {
                 setsockopt(socket, sockopt::SndBufForce, bytes).or_else(|_| setsockopt(socket, sockopt::SndBuf, bytes))
             })?;
         }
-        Ok(Self { may_fragment, dont_fragment, icmpv4, bound: Vec::new(), counters: Cell::default() })
+        let (counters, receive_drops) = (Cell::default(), Cell::default());
+        Ok(Self { may_fragment, dont_fragment, icmpv4, bound: Vec::new(), counters, receive_drops })
     }
 
     /// Takes from now on what comes by the devices of these interface indices; 0: by any device. Without
@@ -138,22 +151,26 @@ impl Proto41Socket {
         interfaces: &[u32],
         mut opened: impl FnMut(BorrowedFd<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.bound.retain(|(index, _)| interfaces.contains(index));
         let mut outcome = Ok(());
         for index in interfaces.iter().copied().filter_map(NonZeroU32::new) {
-            if self.bound.iter().all(|(known, _)| *known != index.get()) {
-                let socket = listen_to(index).and_then(|socket| opened(socket.as_fd()).map(|()| socket));
-                outcome = outcome.and(socket.map(|socket| self.bound.push((index.get(), socket))));
+            if self.bound.iter().all(|known| known.interface != index.get()) {
+                let receiver = listen_to(index).and_then(|new| opened(new.socket.as_fd()).map(|()| new));
+                outcome = outcome.and(receiver.map(|receiver| self.bound.push(receiver)));
             }
         }
-        let refused = |error| Error::refused("choose packets for", "a raw socket", error);
-        if interfaces.contains(&0) {
+        let own: Vec<u32> =
+            self.bound.iter().map(|receiver| receiver.interface).filter(|own| interfaces.contains(own)).collect();
+        let first = &self.may_fragment.socket;
+        let filtered = match (interfaces.contains(&0), own.is_empty()) {
+            (false, _) => attach(first, &filter::DROP_ALL).map(|()| discard_all(first)),
             // Nothing to detach is no error.
-            let _ = self.may_fragment.detach_filter();
-        } else {
-            attach(&self.may_fragment, &filter::DROP_ALL).map_err(refused)?;
-        }
-        outcome
+            (true, true) => first.detach_filter().or(Ok(())),
+            (true, false) => attach(first, &filter::none_of(own.into_iter())),
+        };
+        // Its last ones are counted.
+        let _ = self.receive_drops();
+        self.bound.retain(|receiver| interfaces.contains(&receiver.interface));
+        outcome.and(filtered.map_err(|error| Error::refused("choose packets for", "a raw socket", error)))
     }
 
     /// Sends packets in order and gives how many the kernel took. Those that it
@@ -167,7 +184,7 @@ impl Proto41Socket {
             let rest = datagrams.get(done..).unwrap_or_default();
             let run =
                 rest.iter().take_while(|datagram| datagram.outer.dont_fragment == first.outer.dont_fragment).count();
-            let socket = if first.outer.dont_fragment { &self.dont_fragment } else { &self.may_fragment };
+            let socket = if first.outer.dont_fragment { &self.dont_fragment } else { &self.may_fragment.socket };
             match send::send_some(socket.as_fd(), rest.get(..run).unwrap_or_default()) {
                 Ok(sent) => {
                     counters.sent += u64::try_from(sent).unwrap_or_default();
@@ -197,10 +214,10 @@ impl Proto41Socket {
         // Each gets its share, so that none starves the others; what is left waits.
         let share = batch.capacity() / (self.bound.len() + 1);
         let mut outcome = Ok(());
-        for (index, socket) in &self.bound {
-            outcome = outcome.and(batch.fill(socket.as_fd(), *index, share.max(1)));
+        for Receiver { socket, interface, .. } in &self.bound {
+            outcome = outcome.and(batch.fill(socket.as_fd(), *interface, share.max(1)));
         }
-        outcome.and(batch.fill(self.may_fragment.as_fd(), 0, batch.capacity())).map(|()| batch.len())
+        outcome.and(batch.fill(self.packets_fd(), 0, batch.capacity())).map(|()| batch.len())
     }
 
     /// Takes the next ICMPv4 error about a protocol-41 packet of this host, whoever
@@ -215,20 +232,22 @@ impl Proto41Socket {
         receive::icmpv4_error(self.icmpv4.as_fd(), buffer)
     }
 
-    /// How many packets the kernel dropped since the sockets were opened because the
-    /// receive buffer was full (modulo 2^32).
+    /// How many packets the kernel has dropped because a receive buffer was full, those of sockets included that
+    /// are closed by now.
     ///
     /// # Errors
     ///
     /// A kernel before Linux 4.12.
-    pub fn receive_drops(&self) -> io::Result<u32> {
-        let sockets = self.bound.iter().map(|(_, socket)| socket).chain([&self.may_fragment]);
-        sockets.map(|socket| receive::drops(socket.as_fd())).try_fold(0_u32, |sum, drops| Ok(sum.wrapping_add(drops?)))
+    pub fn receive_drops(&self) -> io::Result<u64> {
+        for receiver in self.bound.iter().chain([&self.may_fragment]) {
+            self.receive_drops.set(self.receive_drops.get() + u64::from(receiver.new_drops()?));
+        }
+        Ok(self.receive_drops.get())
     }
 
     /// Readable when [`receive`](Self::receive) has something of any device.
     pub fn packets_fd(&self) -> BorrowedFd<'_> {
-        self.may_fragment.as_fd()
+        self.may_fragment.socket.as_fd()
     }
 
     /// Readable when [`receive_icmpv4`](Self::receive_icmpv4) has something.
@@ -255,6 +274,19 @@ impl SendCounters {
     }
 }
 
+impl Receiver {
+    fn new(socket: Socket, interface: u32) -> Result<Self, Error> {
+        enlarge(&socket)?;
+        Ok(Self { socket, interface, drops: Cell::default() })
+    }
+
+    /// What the kernel has dropped since the last call; it counts modulo 2^32.
+    fn new_drops(&self) -> io::Result<u32> {
+        let drops = receive::drops(self.socket.as_fd())?;
+        Ok(drops.wrapping_sub(self.drops.replace(drops)))
+    }
+}
+
 fn open(number: u8, filter: &[libc::sock_filter]) -> Result<Socket, Error> {
     let name = match number {
         protocol::ICMPV4 => "a raw socket for ICMPv4",
@@ -265,6 +297,8 @@ fn open(number: u8, filter: &[libc::sock_filter]) -> Result<Socket, Error> {
             Socket::new(Domain::IPV4, Type::RAW.nonblocking().cloexec(), Some(Protocol::from(i32::from(number))))?;
         if !filter.is_empty() {
             attach(&socket, filter)?;
+            // What came in before the filter was there.
+            discard_all(&socket);
         }
         Ok(socket)
     };
@@ -273,20 +307,21 @@ fn open(number: u8, filter: &[libc::sock_filter]) -> Result<Socket, Error> {
 
 fn attach(socket: &Socket, filter: &[libc::sock_filter]) -> io::Result<()> {
     let filter: Vec<SockFilter> = filter.iter().map(|op| SockFilter::new(op.code, op.jt, op.jf, op.k)).collect();
-    socket.attach_filter(&filter)?;
-    // What came in before the filter was there.
+    socket.attach_filter(&filter)
+}
+
+/// Forgets what waits.
+fn discard_all(socket: &Socket) {
     while receive::discard(socket.as_fd()) {}
-    Ok(())
 }
 
 /// A socket for what comes by one device.
-fn listen_to(index: NonZeroU32) -> Result<Socket, Error> {
+fn listen_to(index: NonZeroU32) -> Result<Receiver, Error> {
     // Nothing comes in before it is bound.
     let socket = open(protocol::IPV6, &filter::DROP_ALL)?;
     let bind = || socket.bind_device_by_index_v4(Some(index)).and_then(|()| socket.detach_filter());
     bind().map_err(|error| Error::refused("take packets from the interface", index, error))?;
-    enlarge(&socket)?;
-    Ok(socket)
+    Receiver::new(socket, index.get())
 }
 
 /// Of a socket that receives.

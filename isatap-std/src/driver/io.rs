@@ -54,8 +54,8 @@ pub trait OuterSocket {
     /// What became of the packets sent so far.
     fn counters(&self) -> SendCounters;
 
-    /// Packets that found no room in a socket's buffer, where the kernel says that.
-    fn receive_drops(&self) -> Option<u32> {
+    /// See [`Proto41Socket::receive_drops`], where the kernel says that.
+    fn receive_drops(&self) -> Option<u64> {
         None
     }
 }
@@ -120,7 +120,7 @@ impl OuterSocket for Proto41Socket {
         Proto41Socket::counters(self)
     }
 
-    fn receive_drops(&self) -> Option<u32> {
+    fn receive_drops(&self) -> Option<u64> {
         Proto41Socket::receive_drops(self).ok()
     }
 }

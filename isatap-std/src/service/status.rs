@@ -396,12 +396,12 @@ pub struct Packets {
 }
 
 /// What input and output have counted, by name; `drops`: for want of room in the socket.
-pub(super) fn io_counters(io: &IoCounters, sent: &SendCounters, drops: Option<u32>) -> BTreeMap<String, u64> {
+pub(super) fn io_counters(io: &IoCounters, sent: &SendCounters, drops: Option<u64>) -> BTreeMap<String, u64> {
     let all = [
         ("device-read-failed", io.device_read_failed),
         ("device-write-failed", io.device_write_failed),
         ("receive-failed", io.receive_failed),
-        ("receive-buffer-full", drops.map(u64::from).unwrap_or_default()),
+        ("receive-buffer-full", drops.unwrap_or_default()),
         ("send-too-big", sent.too_big),
         ("send-congested", sent.congested),
         ("send-not-permitted", sent.not_permitted),
