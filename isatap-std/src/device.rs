@@ -30,6 +30,14 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// What to write for a device that IPv4 packets neither leave nor come by.
+    pub(crate) const INSTEAD: &'static str = "name the VRF or the device that leads to the other end";
+
+    /// The same while its device has this interface index; 0: it has none.
+    pub(crate) fn on(&self, interface: u32) -> Bound {
+        Bound { mark: self.mark, interface }
+    }
+
     /// What `ip route get` has to be told, to find the way of the packets.
     pub(crate) fn route_options(&self) -> String {
         let mark = (self.mark != 0).then(|| format!("{:#x}", self.mark));
@@ -50,4 +58,11 @@ pub struct Bound {
     pub mark: u32,
     /// The interface index of the device; 0: any.
     pub interface: u32,
+}
+
+impl Bound {
+    /// A number for it that nothing else has: [`Underlay::way`](isatap_core::proto41::underlay::Underlay::way).
+    pub(crate) fn way(self) -> u64 {
+        u64::from(self.interface) << 32 | u64::from(self.mark)
+    }
 }

@@ -1,6 +1,6 @@
 //! Which IPv4 addresses of this machine a link sends from, at any time.
 
-use crate::device::{Binding, Bound};
+use crate::device::Binding;
 use crate::error::Error;
 use crate::netlink::{Ipv4Address, NetDevice, Netlink};
 use isatap_core::isatap::addr::is_locator;
@@ -158,7 +158,7 @@ impl LocatorSource {
             }
             LocatorSource::All => own.clone(),
             LocatorSource::TowardRouter => {
-                let bound = Bound { mark: binding.mark, interface };
+                let bound = binding.on(interface);
                 let path = router.and_then(|router| Some((router, netlink.ipv4_path_of(router, bound).ok()?)));
                 // A path from a router to itself is loopback's.
                 let source = path.filter(|(router, path)| path.source != *router).map(|(_, path)| path.source);

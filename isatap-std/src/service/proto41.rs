@@ -401,12 +401,15 @@ impl Environment<'_> {
         tell_interface(self.driver, self.id, tell)
     }
 
-    /// TUN-32: the ceiling of every path MTU; a static MTU has none.
-    fn set_underlay_mtu(&mut self, mtu: Option<u16>) {
+    /// The way of its packets, as it was found last. TUN-32: the MTU of that device is the ceiling of every path MTU; a
+    /// static MTU has none.
+    fn set_way(&mut self) {
+        let (mtu, way) = (self.found.mtu, self.binding.on(self.found.interface).way());
         self.tell(|interface, _| {
-            let policy = &mut interface.link_mut().underlay_mut().policy;
-            if let (MtuMode::Dynamic { .. }, Some(interface)) = (policy.mtu, mtu) {
-                policy.mtu = MtuMode::Dynamic { interface };
+            let underlay = interface.link_mut().underlay_mut();
+            underlay.way = way;
+            if let (MtuMode::Dynamic { .. }, Some(interface)) = (underlay.policy.mtu, mtu) {
+                underlay.policy.mtu = MtuMode::Dynamic { interface };
             }
         });
     }

@@ -2,7 +2,7 @@
 
 use super::status::Status;
 use super::{LinkEvent, Notice, Observer, Service};
-use crate::device::{Binding, Bound};
+use crate::device::Binding;
 use crate::driver::attachment::{Attachment, Changes};
 use crate::driver::{Driver, OuterSocket};
 use crate::error::Error;
@@ -185,8 +185,7 @@ impl<R: Role> Environment<'_, R> {
     /// Finds the IPv4 addresses anew; gives what was found before.
     pub(super) fn find(&mut self, source: &LocatorSource, router: Option<Ipv4Addr>) -> Result<Found, Error> {
         let mut found = source.find(self.netlink, router, self.binding)?;
-        let bound = Bound { mark: self.binding.mark, interface: found.interface };
-        self.driver.bind(self.id, bound);
+        self.driver.bind(self.id, self.binding.on(found.interface));
         for warning in self.common.follow(self.now, self.id, &mut found.locators) {
             self.warn(warning);
         }

@@ -149,8 +149,8 @@ impl FixedRole {
             responder.refresh();
         }
         let before = env.find(&self.locators, None)?;
-        if env.found.mtu != before.mtu {
-            env.set_underlay_mtu(env.found.mtu);
+        if (env.found.mtu, env.found.interface) != (before.mtu, before.interface) {
+            env.set_way();
         }
         // S64-37, S6R-8: a lease is prolonged from time to time.
         let of_lease = self.lease.as_ref().and_then(|lease| lease.valid(env.now));

@@ -77,8 +77,8 @@ impl HostRole {
     pub(super) fn refresh(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         let router = self.first_router(env);
         let before = env.find(&self.locators, router)?;
-        if env.found.mtu != before.mtu {
-            env.set_underlay_mtu(env.found.mtu);
+        if (env.found.mtu, env.found.interface) != (before.mtu, before.interface) {
+            env.set_way();
         }
         let locators = env.found.locators.clone();
         if locators != before.locators {
