@@ -402,14 +402,16 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             };
             let now = self.clock.now();
             self.heard.report(now, error.source, self.scratch.get(error.range.clone()).unwrap_or_default());
-            self.icmpv4_message(error.range);
+            self.icmpv4_message(error.range, None);
         }
     }
 
-    /// Hands the ICMPv4 message in the scratch buffer to the machine.
-    fn icmpv4_message(&mut self, range: std::ops::Range<usize>) {
+    /// Hands the ICMPv4 message in the scratch buffer to the machine; `sender`: the link whose packet it quotes,
+    /// where that is known.
+    fn icmpv4_message(&mut self, range: std::ops::Range<usize>, sender: Option<LinkId>) {
         let now = self.clock.now();
         let Ok(mut message) = PacketMut::new(&mut self.scratch, range) else { return };
+        message.set_link(sender);
         let verdict = self.machine.handle_icmpv4(now, &mut message);
         if let Verdict::Drop(reason) = verdict {
             self.out.claimed(None).count(reason);

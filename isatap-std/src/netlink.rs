@@ -69,6 +69,8 @@ pub struct NetDevice {
     pub is_up: bool,
     /// Whether it is on and has a carrier: an IPv4 underlay that works.
     pub is_running: bool,
+    /// Whether it leads to this machine alone.
+    pub is_loopback: bool,
     /// The MTU in bytes.
     pub mtu: u32,
 }

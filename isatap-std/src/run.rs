@@ -295,7 +295,11 @@ impl Run {
     /// which they were `wanted`.
     fn settle_in(&mut self, wanted: &[Wanted]) -> Result<(), Error> {
         self.links.sort_by_key(|begun| wanted.iter().position(|wanted| *wanted == begun.wanted));
-        let in_order: Vec<LinkId> = self.links.iter().filter_map(|begun| begun.home.proto41()).collect();
+        // Whoever is bound to a device has what comes by it before whoever takes all.
+        let of_proto41 =
+            self.links.iter().filter_map(|begun| Some((begun.home.proto41()?, begun.wanted.link.binding())));
+        let (bound, open): (Vec<_>, Vec<_>) = of_proto41.partition(|(_, binding)| binding.device.is_some());
+        let in_order: Vec<LinkId> = bound.into_iter().chain(open).map(|(id, _)| id).collect();
         // Not while a device is to be made again: what is recorded goes on.
         if self.links.iter().all(|begun| begun.wanted.link.is_teredo()) {
             self.proto41 = None;

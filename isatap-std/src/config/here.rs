@@ -100,7 +100,7 @@ impl Config {
             let all = [
                 if tun::may_be_ours(device) { Ok(()) } else { tun::check_free(device) },
                 service::secrets_of(link).map(drop),
-                if link.is_teredo() { Ok(()) } else { service::check_here(link, &netlink).map(drop) },
+                if link.is_teredo() { Ok(()) } else { service::check_here(link, &netlink, Some(runtime)).map(drop) },
                 link.pcap().map_or(Ok(()), |path| check_recording(path, owner)),
                 match (is_running, link.is_teredo()) {
                     (true, _) => Ok(()),

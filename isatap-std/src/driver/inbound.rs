@@ -26,13 +26,12 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         let mut delivered = Vec::with_capacity(self.received.len());
         for (number, (buffer, Arrival { outer, range, interface, refused })) in self.received.packets().enumerate() {
             let packet = buffer.get(range.clone()).unwrap_or_default();
-            if !self.out.came_by(*interface, &*self.machine, outer, packet) {
-                continue;
-            }
+            let only = self.out.only(&*self.machine, *interface, outer, packet);
             if let Some(tap) = &mut self.out.tap {
                 tap.record(outer, &[packet]);
             }
             let Ok(mut packet) = PacketMut::new(buffer, range.clone()) else { continue };
+            packet.set_link(only);
             let verdict = match *refused {
                 Some(reason) => self.machine.refused(now, reason),
                 None => self.machine.decapsulate(now, outer, &mut packet),
@@ -43,7 +42,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                     delivered.push(Delivered { number, inner: packet.range(), link });
                 }
                 Verdict::Hold { ticket } => {
-                    let lost = self.parked.park(ticket, Way::Socket(*outer), &packet);
+                    let lost = self.parked.park(ticket, Way::Socket(*outer, *interface), &packet);
                     self.out.counters.not_kept += u64::try_from(lost).unwrap_or_default();
                 }
                 verdict => {
@@ -51,7 +50,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 }
             }
             let packet = buffer.get(range.clone()).unwrap_or_default();
-            let link = verdict.link().or_else(|| self.out.addressee(&*self.machine, outer, packet));
+            let link = verdict.link().or_else(|| self.out.addressee(&*self.machine, *interface, outer, packet));
             if let Verdict::Drop(reason) = verdict {
                 self.heard.refuse(now, link, reason, outer.source, packet);
             }

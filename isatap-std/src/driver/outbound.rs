@@ -19,18 +19,19 @@ pub(super) struct Outgoing {
     inner: Range<usize>,
     header: VirtioHeader,
     outer: Outer,
+    link: LinkId,
     bound: Bound,
 }
 
 impl Outgoing {
-    /// `packet` lies in the slab's buffer of that number.
+    /// `packet` lies in the slab's buffer of that number and leaves by `link`, which is bound so.
     pub(super) fn new(
         buffer: usize,
         packet: &PacketMut<'_>,
         header: VirtioHeader,
-        (outer, bound): (Outer, Bound),
+        (outer, link, bound): (Outer, LinkId, Bound),
     ) -> Self {
-        Self { buffer, inner: packet.range(), header, outer, bound }
+        Self { buffer, inner: packet.range(), header, outer, link, bound }
     }
 }
 
@@ -72,7 +73,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             let verdict = self.machine.encapsulate(now, &mut packet);
             port.counters.count_verdict(&verdict);
             if let Verdict::Tunnel { link, outer } = verdict {
-                let how = (outer, self.out.bound_of(link));
+                let how = (outer, link, self.out.bound_of(link));
                 self.outgoing.push(Outgoing::new(buffer_number, &packet, received.header, how));
             } else if let Verdict::Hold { ticket } = verdict {
                 let way = Way::Device { link, header: received.header };
@@ -91,24 +92,23 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
 
     /// Sends what is in `outgoing`.
     pub(super) fn send_batch(&mut self) {
-        for (range, destination) in self.send_outgoing() {
-            self.too_big(range, destination);
+        for refused in self.send_outgoing() {
+            self.too_big(&refused);
         }
     }
 
     /// Cuts and sends what the machine has encapsulated. Gives what was larger than the
-    /// device underneath takes, one packet a destination: the start of the slab's buffer
-    /// and the destination.
-    fn send_outgoing(&mut self) -> Vec<(TooBig, Ipv4Addr)> {
-        let mut too_big: Vec<(TooBig, Ipv4Addr)> = Vec::new();
+    /// device underneath takes, one packet a link and destination.
+    fn send_outgoing(&mut self) -> Vec<TooBig> {
+        let mut too_big: Vec<TooBig> = Vec::new();
         let mut headers = [[0; Segments::MAX_HEADER_LEN]; SEND];
         let mut work = Work { queue: self.outgoing.iter(), slab: &self.slab, current: None, malformed: 0 };
         loop {
-            let mut datagrams = [NOTHING; SEND];
+            let (mut datagrams, mut links) = ([NOTHING; SEND], [LinkId::NULL; SEND]);
             let mut count = 0;
-            for (header, datagram) in headers.iter_mut().zip(&mut datagrams) {
+            for ((header, datagram), link) in headers.iter_mut().zip(&mut datagrams).zip(&mut links) {
                 let Some(next) = work.next(header) else { break };
-                *datagram = next;
+                (*datagram, *link) = next;
                 count += 1;
             }
             let datagrams = datagrams.get(..count).unwrap_or_default();
@@ -121,10 +121,11 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             let failed = &mut self.out.counters.send_failed;
             self.out.socket.send(datagrams, &mut |place, failure| {
                 *failed += 1;
-                let Some(datagram) = datagrams.get(place).filter(|_| failure == SendFailure::TooBig) else { return };
-                let destination = datagram.outer.destination;
-                if datagram.outer.dont_fragment && too_big.iter().all(|(_, known)| *known != destination) {
-                    too_big.push((TooBig::of(datagram), destination));
+                let refused = datagrams.get(place).zip(links.get(place));
+                let Some((datagram, link)) = refused.filter(|_| failure == SendFailure::TooBig) else { return };
+                let to = (*link, datagram.outer.destination);
+                if datagram.outer.dont_fragment && too_big.iter().all(|known| known.to() != to) {
+                    too_big.push(TooBig::of(datagram, *link));
                 }
             });
         }
@@ -134,12 +135,13 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
 
     /// The kernel has refused a packet that is larger than the device underneath takes, and
     /// no router will say so: we do, in its words.
-    fn too_big(&mut self, refused: TooBig, destination: Ipv4Addr) {
+    fn too_big(&mut self, refused: &TooBig) {
+        let (link, destination) = refused.to();
         let Some(mtu) = self.out.socket.device_mtu(destination, refused.bound) else { return };
         let Some(space) = self.scratch.get_mut(HEADROOM..) else { return };
         let datagram = refused.datagram();
         if let Some(length) = local_fragmentation_needed(&datagram, mtu, space) {
-            self.icmpv4_message(HEADROOM..HEADROOM + length);
+            self.icmpv4_message(HEADROOM..HEADROOM + length, Some(link));
         }
     }
 }
@@ -147,6 +149,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
 /// The start of a packet that was refused: as much as an ICMPv4 error would quote.
 #[derive(Clone, Debug)]
 struct TooBig {
+    link: LinkId,
     outer: Outer,
     bound: Bound,
     quote: Vec<u8>,
@@ -157,10 +160,15 @@ struct TooBig {
 impl TooBig {
     const QUOTE: usize = 576;
 
-    fn of(datagram: &OuterPacket<'_>) -> Self {
+    fn of(datagram: &OuterPacket<'_>, link: LinkId) -> Self {
         let quote: Vec<u8> = datagram.headers.iter().chain(datagram.payload).copied().take(Self::QUOTE).collect();
         let rest = vec![0; datagram.len() - quote.len()];
-        Self { outer: datagram.outer, bound: datagram.bound, quote, rest }
+        Self { link, outer: datagram.outer, bound: datagram.bound, quote, rest }
+    }
+
+    /// By which link it was to go, and where to.
+    fn to(&self) -> (LinkId, Ipv4Addr) {
+        (self.link, self.outer.destination)
     }
 
     fn datagram(&self) -> OuterPacket<'_> {
@@ -177,20 +185,21 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// The next packet to send, its headers written to `header`.
-    fn next<'h>(&mut self, header: &'h mut Header) -> Option<OuterPacket<'h>>
+    /// The next packet to send, its headers written to `header`, and the link that it leaves by.
+    fn next<'h>(&mut self, header: &'h mut Header) -> Option<(OuterPacket<'h>, LinkId)>
     where
         'a: 'h,
     {
         loop {
             if let Some((segments, packet, of)) = &mut self.current {
                 if let Some(segment) = segments.next_header(header) {
-                    return Some(OuterPacket {
+                    let datagram = OuterPacket {
                         outer: of.outer,
                         bound: of.bound,
                         headers: header.get(..segment.header_len).unwrap_or_default(),
                         payload: packet.get(segment.payload).unwrap_or_default(),
-                    });
+                    };
+                    return Some((datagram, of.link));
                 }
                 self.current = None;
             }

@@ -37,30 +37,36 @@ impl<S, D> Outlet<S, D> {
         Self { socket, ports: Vec::new(), tap: None, counters: IoCounters::default(), unclaimed: Counters::ZERO }
     }
 
-    /// The link that a packet from the network is for.
-    pub(super) fn addressee<M: Machine>(&self, machine: &M, outer: &Outer, packet: &[u8]) -> Option<LinkId> {
+    /// The link that a packet from the network is for that came by the device of this interface index.
+    pub(super) fn addressee<M: Machine>(
+        &self,
+        machine: &M,
+        interface: u32,
+        outer: &Outer,
+        packet: &[u8],
+    ) -> Option<LinkId> {
         match &self.ports[..] {
-            [only] => Some(only.link),
-            _ => machine.addressee(outer, packet),
+            [only] => Some(only.link).filter(|link| self.hears(*link, interface)),
+            _ => machine.addressee(outer, packet, &|link| self.hears(link, interface)),
         }
+    }
+
+    /// The only link that may let it in, since there are some that take nothing which came by this device; one that
+    /// there is not where it is for none of the others. `None`: all may be asked.
+    pub(super) fn only<M: Machine>(&self, machine: &M, interface: u32, outer: &Outer, packet: &[u8]) -> Option<LinkId> {
+        let all_hear = self.ports.iter().all(|port| self.hears(port.link, interface));
+        (!all_hear).then(|| self.addressee(machine, interface, outer, packet).unwrap_or(LinkId::NULL))
+    }
+
+    /// Whether `link` takes what came by this device: it is bound to it, or to none.
+    fn hears(&self, link: LinkId, interface: u32) -> bool {
+        let bound = self.bound_of(link).interface;
+        bound == 0 || bound == interface
     }
 
     /// How packets of `link` leave and come.
     pub(super) fn bound_of(&self, link: LinkId) -> Bound {
         self.ports.iter().find(|port| port.link == link).map(|port| port.bound).unwrap_or_default()
-    }
-
-    /// Whether a packet came by a device that its link takes packets from. Sockets of one device and of
-    /// all have a copy each of what came by that device: one of them counts.
-    pub(super) fn came_by<M: Machine>(&self, interface: u32, machine: &M, outer: &Outer, packet: &[u8]) -> bool {
-        if self.ports.iter().all(|port| port.bound.interface == interface) {
-            return true;
-        }
-        match self.addressee(machine, outer, packet) {
-            Some(link) => self.bound_of(link).interface == interface,
-            // Nobody's is counted once, too.
-            None => interface == 0 || self.ports.iter().all(|port| port.bound.interface != 0),
-        }
     }
 
     /// Where packets of `link` are counted.
@@ -109,5 +115,63 @@ impl<S: OuterSocket, D: Device> Outlet<S, D> {
         }
         let failed = &mut self.counters.send_failed;
         self.socket.send(std::slice::from_ref(datagram), &mut |_, _| *failed += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isatap_core::configured::{Config, ConfiguredInterface};
+    use isatap_core::datapath::Switches;
+    use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
+    use std::net::Ipv4Addr;
+
+    const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+    /// A tunnel to [`REMOTE`] for each, bound to these devices; 0: to none.
+    fn site(interfaces: &[u32]) -> (AnyNode, Outlet<(), ()>) {
+        let (mut machine, mut out) = (AnyNode::new(NodeConfig::DEFAULT), Outlet::new(()));
+        for interface in interfaces {
+            let tunnel = ConfiguredInterface::new(Config::new(OWN, REMOTE));
+            let link = machine.add(AnyInterface::Configured(tunnel), Switches::DEFAULT).unwrap();
+            let bound = Bound { mark: 0, interface: *interface };
+            out.ports.push(LinkDevice {
+                link,
+                device: (),
+                coalescer: Coalescer::new(),
+                counters: Counters::ZERO,
+                bound,
+            });
+        }
+        (machine, out)
+    }
+
+    fn packet() -> Vec<u8> {
+        let mut packet = vec![0x60, 0, 0, 0, 0, 0, 59, 64];
+        packet.extend([0x20; 32]);
+        packet
+    }
+
+    #[test]
+    fn links_of_the_same_ends_are_told_apart_by_the_device() {
+        let of = |(machine, out): &(AnyNode, Outlet<(), ()>), interface: u32, from: Ipv4Addr| {
+            let (outer, packet) = (Outer::new(from, OWN), packet());
+            let only = out.only(machine, interface, &outer, &packet);
+            (only.map(|link| link.0), out.addressee(machine, interface, &outer, &packet).map(|link| link.0))
+        };
+        let nobody = (Some(LinkId::NULL.0), None);
+        let two = site(&[7, 9]);
+        assert_eq!([7, 9].map(|by| of(&two, by, REMOTE)), [(Some(0), Some(0)), (Some(1), Some(1))]);
+        // What waited in a socket when a link was bound anew, and what is from another end.
+        assert_eq!([of(&two, 0, REMOTE), of(&two, 8, REMOTE), of(&two, 7, OWN)], [nobody; 3]);
+        // Bound to none it has what the other does not have.
+        let open = site(&[7, 0]);
+        assert_eq!([7, 0].map(|by| of(&open, by, REMOTE)), [(None, Some(0)), (Some(1), Some(1))]);
+        // All may be asked.
+        assert_eq!(of(&site(&[0, 0]), 0, REMOTE), (None, Some(0)));
+        assert_eq!(of(&site(&[7, 7]), 7, REMOTE), (None, Some(0)));
+        // One alone has what is for nobody too, if it may.
+        assert_eq!([7, 8].map(|by| of(&site(&[7]), by, OWN)), [(None, Some(0)), nobody]);
     }
 }

@@ -13,8 +13,8 @@ use isatap_core::wire::icmpv6;
 pub(super) enum Way {
     /// From the device of this link.
     Device { link: LinkId, header: VirtioHeader },
-    /// From the sockets, behind this header.
-    Socket(Outer),
+    /// From the sockets, behind this header, by the device of this interface index.
+    Socket(Outer, u32),
 }
 
 impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
@@ -30,14 +30,14 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             let mut packet = PacketMut::empty(buffer);
             let Some(way) = self.parked.take(ticket, &mut packet) else { return };
             // What a Teredo client held of the network's was let in then.
-            if matches!(way, Way::Socket(Outer { ports: Some(_), .. })) {
+            if matches!(way, Way::Socket(Outer { ports: Some(_), .. }, _)) {
                 self.out.deliver(link, packet.as_slice(), None);
                 continue;
             }
             let (verdict, fallback, of_link) = match way {
                 Way::Device { link, .. } => (self.machine.encapsulate(now, &mut packet), Some(link), Some(link)),
-                Way::Socket(outer) => {
-                    let link = self.out.addressee(&*self.machine, &outer, packet.as_slice());
+                Way::Socket(outer, interface) => {
+                    let link = self.out.addressee(&*self.machine, interface, &outer, packet.as_slice());
                     (self.machine.decapsulate(now, &outer, &mut packet), None, link)
                 }
             };
@@ -49,7 +49,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                     self.out.counters.not_kept += u64::try_from(lost).unwrap_or_default();
                 }
                 (Verdict::Tunnel { link, outer }, Way::Device { header, .. }) => {
-                    let outgoing = Outgoing::new(0, &packet, header, (outer, self.out.bound_of(link)));
+                    let outgoing = Outgoing::new(0, &packet, header, (outer, link, self.out.bound_of(link)));
                     self.outgoing.clear();
                     self.outgoing.push(outgoing);
                     self.send_batch();

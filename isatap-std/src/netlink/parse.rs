@@ -35,6 +35,7 @@ fn link(message: &LinkMessage) -> Option<NetDevice> {
         name: name?,
         is_up: message.header.flags.contains(LinkFlags::Up),
         is_running: message.header.flags.contains(LinkFlags::Up | LinkFlags::Running),
+        is_loopback: message.header.flags.contains(LinkFlags::Loopback),
         mtu,
     })
 }

@@ -142,7 +142,10 @@ impl Run {
                 }
                 None => tun::check_free(link.device()),
             };
-            let here = if link.is_teredo() { Ok(()) } else { service::check_here(link, &netlink).map(drop) };
+            let here = match link.is_teredo() {
+                true => Ok(()),
+                false => service::check_here(link, &netlink, self.runtime.as_ref()).map(drop),
+            };
             let recorded = link.pcap().map_or(Ok(()), |path| self.check_recording(link, path));
             let running = self.links.iter().filter(|begun| begun.home.retry().is_none());
             let ports = service::check_ports(link, running.map(|begun| &begun.wanted.link));

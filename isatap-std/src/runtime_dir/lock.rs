@@ -106,7 +106,7 @@ pub(super) enum Holder {
 impl Holder {
     /// What the file says of itself. A number in a file is no reason to end a process: it is
     /// believed only when the kernel says that this process holds the lock.
-    fn of(mut lock: File) -> Self {
+    pub(super) fn of(mut lock: File) -> Self {
         let mut text = String::new();
         let _ = (&mut lock).take(64).read_to_string(&mut text);
         let mut words = text.split_ascii_whitespace();

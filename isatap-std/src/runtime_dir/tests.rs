@@ -49,29 +49,33 @@ fn tunnel_ends_are_had_once_and_each_mechanism_has_its_own() {
         Ends::SixRd { local, prefix: other_prefix, ipv4_mask_len: 8 },
         Ends::SixToFour { local },
     ];
-    let locks: Vec<Lock> = all.iter().map(|ends| scratch.0.claim_ends(ends, "isatap0").unwrap()).collect();
+    let locks: Vec<Lock> = all.iter().map(|ends| scratch.0.claim_ends(ends, None, "isatap0").unwrap()).collect();
     let claim = scratch.0.claim("isatap0").expect("the name of the device is locked by itself");
     assert!(scratch.0.devices().is_empty());
     let own = format!("process {} does that already, with the device isatap0", std::process::id());
     for ends in &all {
-        let error = scratch.0.claim_ends(ends, "isatap1").unwrap_err().to_string();
+        let error = scratch.0.claim_ends(ends, None, "isatap1").unwrap_err().to_string();
         let begin = format!("cannot run {ends}: {own}; each packet would arrive twice; stop it (kill ");
         assert!(error.starts_with(&begin) && error.contains(") or choose another --local"), "{error}");
     }
-    drop((locks, claim));
+    let ends = &all[2];
+    let bound = ["eth0", "eth1"].map(|by| scratch.0.claim_ends(ends, Some(by), "isatap0").unwrap());
+    let error = scratch.0.claim_ends(ends, Some("eth1"), "isatap1").unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot run {ends} by eth1: {own}; ")), "{error}");
+    drop((locks, claim, bound));
     assert_eq!(fs::read_dir(scratch.0.path()).unwrap().count(), 0, "a lock stays behind");
-    all.iter().for_each(|ends| drop(scratch.0.claim_ends(ends, "isatap1").unwrap()));
+    all.iter().for_each(|ends| drop(scratch.0.claim_ends(ends, None, "isatap1").unwrap()));
 }
 
 #[test]
 fn a_process_of_another_namespace_is_not_to_be_ended() {
     let scratch = Scratch::new("elsewhere");
     let ends = Ends::SixToFour { local: Ipv4Addr::new(192, 0, 2, 1) };
-    let _kept = (scratch.0.claim("isatap0").unwrap(), scratch.0.claim_ends(&ends, "isatap0").unwrap());
+    let _kept = (scratch.0.claim("isatap0").unwrap(), scratch.0.claim_ends(&ends, None, "isatap0").unwrap());
     for file in ["isatap0.lock", "6to4-192.0.2.1.ends"] {
         fs::write(scratch.0.path().join(file), format!("{} 1 isatap0\n", std::process::id())).unwrap();
     }
-    for error in [scratch.0.claim("isatap0").unwrap_err(), scratch.0.claim_ends(&ends, "isatap1").unwrap_err()] {
+    for error in [scratch.0.claim("isatap0").unwrap_err(), scratch.0.claim_ends(&ends, None, "isatap1").unwrap_err()] {
         let error = error.to_string();
         assert!(error.contains("of another network namespace") && !error.contains("kill"), "{error}");
     }

@@ -186,7 +186,7 @@ impl OuterFields<'_> {
             refusals.add("bind-device", error.with_advice("give it as local instead of bind-device"));
         } else if device == self.dev {
             let error = Error::usage("bind to the device", device, "it is the tunnel's own");
-            refusals.add("bind-device", error.with_advice("name the VRF or the device that leads to the other end"));
+            refusals.add("bind-device", error.with_advice(Binding::INSTEAD));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What links cannot be beside each other in one process.
 
 use super::{Bind, IsatapHost, LinkSpec, Native, SixRd, Tunnel};
+use crate::device::Binding;
 use crate::resolve::Entry;
 use isatap_core::prefix::Ipv6Prefix;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -61,6 +62,12 @@ pub fn conflicts(links: &[LinkSpec], natives: &[Native]) -> Vec<Conflict> {
         if let Some(via) = link.via().filter(|via| links.iter().any(|link| link.device() == *via)) {
             add(at, "via", &via, format!("{via} is made by this file: name the device that has the IPv4 address"));
         }
+        // That it is the link's own is told already.
+        let bound = link.binding().device.filter(|bound| bound != device);
+        if let Some(bound) = bound.filter(|bound| links.iter().any(|link| link.device() == bound)) {
+            let text = format!("{bound} is made by this file and carries IPv6 alone: {}", Binding::INSTEAD);
+            add(at, "bind-device", &bound, text);
+        }
     }
     of_lans(links, &mut add);
     for (at, native) in natives.iter().enumerate() {
@@ -82,6 +89,11 @@ fn behind_tunnel(link: &LinkSpec, links: &[LinkSpec]) -> Option<String> {
     links.iter().find_map(|other| {
         let LinkSpec::Tunnel(Tunnel { remote: Entry::Address(remote), local, dev, .. }) = other else { return None };
         let is_same = host.local.is_empty() || local.is_some_and(|local| host.local.contains(&local));
+        let is_same = is_same
+            && match (link.binding().device, other.binding().device) {
+                (Some(own), Some(others)) => own == others,
+                _ => true,
+            };
         (is_same && host.addresses().any(|router| router == *remote)).then(|| {
             format!(
                 "{dev} takes all protocol 41 of {remote}, so the router {remote} is not heard; keep one of the two, or \
@@ -139,6 +151,10 @@ fn recording(link: &LinkSpec, before: &[LinkSpec]) -> Option<(String, String)> {
 /// Whether both would take the same packets: the field of the later one, its value, and what is
 /// wrong.
 fn same_ends(link: &LinkSpec, other: &LinkSpec) -> Option<(&'static str, String, String)> {
+    // What comes by one device is no other's; and of both, who is bound to it comes first.
+    if link.binding().device != other.binding().device {
+        return None;
+    }
     let shared = || link.locals().into_iter().find(|local| other.locals().contains(local));
     let device = other.device();
     match (link, other) {
@@ -401,6 +417,34 @@ mod tests {
             ([sixrd("a", "2001:db8::/32"), sixrd("b", "2001:db9::/32")], &[]),
         ] {
             assert_eq!(found(&links, &[]), expected, "{links:?}");
+        }
+    }
+
+    #[test]
+    fn links_of_the_same_ends_have_devices_of_their_own() {
+        let bound = |dev: &str, by: Option<&str>| -> LinkSpec {
+            let tunnel = Tunnel { local: Some(v4("192.0.2.1")), ..Tunnel::new(v4("192.0.2.2").into()) };
+            Tunnel { dev: dev.into(), bind_device: by.map(str::to_owned), ..tunnel }.into()
+        };
+        assert_eq!(found(&[bound("a", Some("eth0")), bound("b", Some("eth1")), bound("c", None)], &[]), []);
+        assert_eq!(found(&[bound("a", Some("eth0")), bound("b", Some("eth0"))], &[]), [(1, "remote")]);
+        // No tunnel of the file is a device for the packets of another.
+        let inside = [bound("a", Some("b")), bound("b", Some("eth0"))];
+        assert_eq!(found(&inside, &[]), [(0, "bind-device")]);
+        let text = &conflicts(&inside, &[])[0].text;
+        let expected =
+            "b is made by this file and carries IPv6 alone: name the VRF or the device that leads to the other end";
+        assert_eq!(text, expected);
+        // An ISATAP host hears its router by another device than the tunnel's.
+        let host = |by: Option<&str>| -> LinkSpec {
+            let mut host = IsatapHost::new();
+            (host.router, host.bind_device) = (vec!["192.0.2.2".parse().unwrap()], by.map(str::to_owned));
+            host.into()
+        };
+        for (tunnel, host, is_told) in
+            [(bound("a", Some("eth0")), host(Some("eth1")), false), (bound("a", None), host(Some("eth1")), true)]
+        {
+            assert_eq!(overlaps(&[tunnel, host]).len(), usize::from(is_told));
         }
     }
 

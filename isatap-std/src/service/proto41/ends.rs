@@ -1,4 +1,5 @@
-//! The tunnel ends of this process's links: no other daemon of the network namespace has them.
+//! The tunnel ends of this process's links: no other daemon of the network namespace has them. Ends that are bound to
+//! devices of their own are not the same.
 //!
 //! Addresses that the options name are taken at the start, before a device is made, and kept:
 //! where another daemon has one, this one does not start. The addresses that a link starts with
@@ -34,6 +35,8 @@ pub(super) struct Claims {
 struct OfLink {
     link: LinkId,
     device: String,
+    /// The device that it is bound to.
+    by: Option<String>,
     runtime: RuntimeDir,
     ends: EndsAt,
     /// What the options name.
@@ -45,6 +48,7 @@ struct OfLink {
 /// Ends that one link has, or several of this process.
 struct Held {
     ends: Ends,
+    by: Option<String>,
     links: Vec<LinkId>,
     _lock: Lock,
 }
@@ -58,13 +62,13 @@ impl Claims {
     pub(super) fn start(
         &mut self,
         link: LinkId,
-        device: &str,
+        (device, by): (&str, Option<&str>),
         runtime: &RuntimeDir,
         ends: EndsAt,
         (fixed, locators): (&[Ipv4Addr], &[Locator]),
     ) -> Result<(), Error> {
-        let (device, fixed) = (device.to_owned(), fixed.to_vec());
-        let of_link = OfLink { link, device, runtime: runtime.clone(), ends, fixed, refused: Vec::new(), retry: None };
+        let (device, by, runtime, fixed) = (device.to_owned(), by.map(str::to_owned), runtime.clone(), fixed.to_vec());
+        let of_link = OfLink { link, device, by, runtime, ends, fixed, refused: Vec::new(), retry: None };
         let found = locators.iter().map(|locator| locator.address);
         for address in of_link.fixed.iter().copied().chain(found) {
             of_link.take(&mut self.held, address)?;
@@ -144,13 +148,13 @@ fn is_taken(error: &Error) -> bool {
 impl OfLink {
     fn take(&self, held: &mut Vec<Held>, address: Ipv4Addr) -> Result<(), Error> {
         let Some(ends) = (self.ends)(address) else { return Ok(()) };
-        match held.iter_mut().find(|held| held.ends == ends) {
+        match held.iter_mut().find(|held| (held.ends, &held.by) == (ends, &self.by)) {
             Some(held) if held.links.contains(&self.link) => {}
             // Two links of a process are told apart by it: a packet goes to one of them.
             Some(held) => held.links.push(self.link),
             None => {
-                let lock = self.runtime.claim_ends(&ends, &self.device)?;
-                held.push(Held { ends, links: vec![self.link], _lock: lock });
+                let lock = self.runtime.claim_ends(&ends, self.by.as_deref(), &self.device)?;
+                held.push(Held { ends, by: self.by.clone(), links: vec![self.link], _lock: lock });
             }
         }
         Ok(())
@@ -177,7 +181,7 @@ mod tests {
         fn start(&self, claims: &mut Claims, link: u8, fixed: &[Ipv4Addr], found: &[Ipv4Addr]) -> Result<(), Error> {
             let ends: EndsAt = Box::new(|local| Some(Ends::Isatap { local }));
             let device = format!("isatap{link}");
-            claims.start(LinkId(link), &device, &self.0, ends, (fixed, &locators(found)))
+            claims.start(LinkId(link), (&device, None), &self.0, ends, (fixed, &locators(found)))
         }
     }
 

@@ -7,6 +7,7 @@ use super::lease::DhcpDomain;
 use super::remote::NamedRemote;
 use super::{LocatorSource, Notice, Observer, Proto41Role, Service};
 use crate::broker::{Credentials, Updater};
+use crate::device::Binding;
 use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::resolve::{Entry, NameService, Responder, ResponderSettings};
@@ -40,7 +41,7 @@ impl Service<Proto41Role> {
         for warning in link.warnings() {
             self.observer.notice(Some(link.device()), &Notice::Warning(format!("{}: {warning}", link.device())));
         }
-        let locators = check_here(link, &self.netlink)?;
+        let locators = check_here(link, &self.netlink, runtime)?;
         let updater = updater(link, credentials, &self.observer)?;
         let (switches, role) = role(link, locators, updater)?;
         // Whoever has the claim may clean up; so it comes before anything is made.
@@ -51,9 +52,11 @@ impl Service<Proto41Role> {
         let id = self.driver.machine_mut().add(Box::new(interface), switches).map_err(full)?;
         let begin = || {
             if let Some(runtime) = runtime {
-                let found = role.find(&self.netlink, &link.binding())?;
+                let binding = link.binding();
+                let found = role.find(&self.netlink, &binding)?;
                 let addresses = (role.locators().fixed(), found.locators.as_slice());
-                self.common.claims.start(id, link.device(), runtime, ends(link, &role), addresses)?;
+                let devices = (link.device(), binding.device.as_deref());
+                self.common.claims.start(id, devices, runtime, ends(link, &role), addresses)?;
             }
             self.attach(id, link, role, claim)?;
             self.with_interface(id, |interface, cx| link.tell(interface, cx)).unwrap_or(Ok(()))?;
@@ -87,8 +90,12 @@ impl Service<Proto41Role> {
 ///
 /// # Errors
 ///
-/// A usage error: the anycast address is not this machine's, or the device is loopback.
-pub(crate) fn check_here(link: &LinkSpec, netlink: &Netlink) -> Result<LocatorSource, Error> {
+/// A usage error: the anycast address is not this machine's, or the device carries no IPv4 to anybody.
+pub(crate) fn check_here(
+    link: &LinkSpec,
+    netlink: &Netlink,
+    runtime: Option<&RuntimeDir>,
+) -> Result<LocatorSource, Error> {
     if let LinkSpec::SixToFour(sixtofour) = link
         && sixtofour.anycast
     {
@@ -99,7 +106,21 @@ pub(crate) fn check_here(link: &LinkSpec, netlink: &Netlink) -> Result<LocatorSo
     }
     let locators = locators(link);
     locators.check(netlink)?;
+    check_binding(&link.binding(), netlink, runtime)?;
     Ok(locators)
+}
+
+/// A device that is not there may come later.
+fn check_binding(binding: &Binding, netlink: &Netlink, runtime: Option<&RuntimeDir>) -> Result<(), Error> {
+    let Some(device) = &binding.device else { return Ok(()) };
+    let why = if netlink.links()?.iter().any(|link| link.name == *device && link.is_loopback) {
+        "it is the loopback device, and leads to nobody else"
+    } else if runtime.is_some_and(|runtime| runtime.devices().contains(device)) {
+        "it is a tunnel's, and carries IPv6 alone"
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage("bind to the device", device, why).with_advice(Binding::INSTEAD))
 }
 
 /// Whether the ports are free that a link needs beside those which the links `running` have.
