@@ -89,7 +89,8 @@ macro_rules! spec {
             /// matches it: 0x1 to 0xffffffff.
             mark: Option<$crate::spec::Mark> ["MARK"];
             /// Send outer packets by this device, whatever the IPv4 routes say, and take none that came by
-            /// another: a VRF, or an interface. While it is not there, the link waits.
+            /// another: a VRF, or an interface. While it is not there, the link waits. Links of the same ends can be
+            /// bound to a device each.
             bind_device: Option<String> ["DEV"];
             /// The metric of routes through the device; native ones have 1024.
             metric: u32 ["N"] = $crate::spec::DEFAULT_METRIC;

@@ -226,7 +226,8 @@ fn same_ends(link: &LinkSpec, other: &LinkSpec) -> Option<(&'static str, String,
                     "remote",
                     tunnel.remote.to_string(),
                     format!(
-                        "{device} goes from {from} to {} already, and packets reach one of them: keep one",
+                        "{device} goes from {from} to {} already, and packets reach one of them: keep one, or give each a \
+                         bind-device of its own",
                         tunnel.remote
                     ),
                 )

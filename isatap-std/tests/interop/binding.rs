@@ -1,7 +1,7 @@
 //! How outer packets leave and come: by a mark that policy routing knows, and by one device alone.
 
 use crate::common::tunnel::{BETWEEN, OURS, THEIRS, kernel_end};
-use crate::common::{Daemon, Lab, Node, PATIENCE, isatap, isatap_binary, peers, status, wait_until};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap, isatap_binary, peers, status, wait_until};
 
 /// The routes lead to eth0, where nobody is; a table for marked packets leads to the kernel's end behind eth1,
 /// which carries less than eth0 does.
@@ -151,6 +151,160 @@ fn links_that_are_bound_and_links_that_are_not_share_a_process() {
     peers::ping(&ours, "2001:db8:1::2");
     assert!(!ours.succeeds("ping -6 -n -c 2 -W 1 2001:db8:2::2"));
     assert!(daemon.terminate(PATIENCE).success());
+}
+
+/// The table of the tunnel `t1`, where our inner address is 2001:db8:1::1: its ends are those of all others.
+fn between_the_same_ends(number: usize, more: &str) -> String {
+    format!(
+        "[[tunnel]]\ndev = \"t{number}\"\nlocal = \"192.0.2.1\"\nremote = \"192.0.2.2\"\nmtu = 1480\n\
+         address = \"2001:db8:{number}::1/64\"\nneighbor-probes = false\n{more}"
+    )
+}
+
+/// Its other end, which is in a namespace of its own.
+fn other_end(there: &Namespace, number: usize) -> Daemon {
+    let address = format!("2001:db8:{number}::2/64");
+    let ends = "--local 192.0.2.2 --remote 192.0.2.1 --mtu 1480 --no-neighbor-probes";
+    Daemon::isatap(there, &format!("tunnel {ends} --address {address}"))
+}
+
+/// Each packet comes once, both ways.
+#[track_caller]
+fn is_a_tunnel(ours: &dyn Node, there: &Namespace, number: usize) {
+    for (from, last) in [(ours, 2), (there as &dyn Node, 1)] {
+        let to = format!("2001:db8:{number}::{last}");
+        peers::ping(from, &to);
+        let output = from.run(&format!("ping -6 -n -c 5 -i 0.2 -W 2 {to}"));
+        assert!(output.success() && !output.text.contains("DUP"), "{output:#?}");
+    }
+}
+
+/// Three machines have one IPv4 address, behind a device each; a tunnel to each of them has the same two ends. It begins
+/// as one tunnel, without privileges, and gets the others by a reload: the first is bound to no device.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn tunnels_of_the_same_ends_are_bound_to_devices_of_their_own() {
+    let lab = Lab::new();
+    let wires = [lab.wire(), lab.wire(), lab.wire()];
+    let ours = lab.namespace("ours");
+    ours.ok("nft 'add table ip marked; add chain ip marked out { type filter hook output priority 0; }; \
+                  add rule ip marked out oifname eth1 ip protocol 41 meta mark != 0x10 drop'");
+    let mut far = Vec::new();
+    for (number, wire) in wires.iter().enumerate() {
+        wire.join(&ours, &format!("eth{number}"), "192.0.2.1/24");
+        let there = lab.namespace(&format!("far{number}"));
+        // The way to the last one becomes narrow behind a router, which answers for it on the wire.
+        if number == 2 {
+            let behind = lab.wire();
+            let router = lab.namespace("router");
+            wire.join(&router, "eth0", "192.0.2.3/24");
+            behind.join(&router, "eth1", "10.9.0.1/24");
+            behind.join(&there, "eth0", "10.9.0.2/24");
+            router
+                .ok("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.eth0.proxy_arp=1 && ip link set eth1 mtu 1400 && \
+                       ip route add 192.0.2.2 via 10.9.0.2");
+            there.ok("ip link set eth0 mtu 1400 && ip address add 192.0.2.2/32 dev lo && ip route add 192.0.2.1 via 10.9.0.1");
+            far.push((there, Some(router)));
+        } else {
+            wire.join(&there, "eth0", "192.0.2.2/24");
+            far.push((there, None));
+        }
+    }
+    let _daemons: Vec<_> = far.iter().enumerate().map(|(at, (there, _))| other_end(there, at)).collect();
+    let user = "user = \"nobody\"\n".to_owned();
+    let (open, twice) = (between_the_same_ends(0, ""), between_the_same_ends(1, ""));
+    let file = ours.file("links.toml", &[user.clone(), open.clone()].concat());
+    let mut daemon = Daemon::isatap(&ours, &format!("run {file}"));
+    daemon.wait_for_line("t0 up: ", PATIENCE);
+    peers::ping(&ours, "2001:db8::2");
+    // Without devices of their own they are the same, and nothing ends for a file that says so.
+    ours.file("links.toml", &[user.clone(), open.clone(), twice].concat());
+    daemon.signal("HUP");
+    let refused = daemon.wait_for_line("t0 goes from 192.0.2.1 to 192.0.2.2 already", PATIENCE);
+    assert!(refused.contains("give each a bind-device of its own"), "{refused}");
+    for device in ["lo", "t0"] {
+        let bound = between_the_same_ends(1, &format!("bind-device = \"{device}\"\n"));
+        ours.file("links.toml", &[user.clone(), open.clone(), bound].concat());
+        daemon.signal("HUP");
+        daemon.wait_for_line("name the VRF or the device that leads to the other end", PATIENCE);
+    }
+    assert!(status(&ours, "select(.dev == \"t0\") | .packets.delivered > 0"));
+    let bound = [
+        between_the_same_ends(1, "bind-device = \"eth1\"\nmark = \"0x10\"\n"),
+        between_the_same_ends(2, "bind-device = \"eth2\"\n"),
+    ];
+    let file = [user.clone(), open.clone(), bound.concat()].concat();
+    ours.file("links.toml", &file);
+    daemon.signal("HUP");
+    daemon.wait_for_line("read again: kept t0; began t1, t2", PATIENCE);
+    let all_answer = || far.iter().enumerate().for_each(|(at, (there, _))| is_a_tunnel(&ours, there, at));
+    all_answer();
+    // What comes by one device is not let in by the link of another.
+    let delivered = |number: usize| {
+        let filter = format!("select(.dev == \"t{number}\") | .packets.delivered");
+        ours.ok(&format!("{} status -j | jq '{filter}'", isatap_binary())).trim().parse::<u64>().unwrap()
+    };
+    let before = [0, 1, 2].map(delivered);
+    for (there, _) in &far[..2] {
+        // As if it were behind the narrow way: the source is on-link there.
+        there.ok("ip address add 2001:db8:2::99/128 dev tun6in4 && ip route add 2001:db8:2::/64 dev tun6in4");
+        there.run("ping -6 -n -c 3 -i 0.2 -W 1 -I 2001:db8:2::99 2001:db8:2::1");
+    }
+    let after = [0, 1, 2].map(delivered);
+    assert!(after[0] >= before[0] + 3 && after[1] >= before[1] + 3 && after[2] == before[2], "{before:?} {after:?}");
+    // The narrow way is that of one of them.
+    peers::wait_for_path_mtu(&ours, "2001:db8:2::2", 1380);
+    for (number, mtu) in [(0, 1480), (1, 1480), (2, 1380)] {
+        peers::ping_sizes(&ours, &format!("2001:db8:{number}::2"), mtu);
+        let route = ours.ok(&format!("ip -6 route get 2001:db8:{number}::2"));
+        assert_eq!(route.contains("mtu 1380"), number == 2, "{route}");
+    }
+    // The order of the file does not matter; nor that one is gone.
+    ours.file("links.toml", &[user.clone(), bound.concat(), open].concat());
+    daemon.signal("HUP");
+    daemon.wait_for_line("read again: kept t1, t2, t0", PATIENCE);
+    all_answer();
+    ours.file("links.toml", &[user, bound.concat()].concat());
+    daemon.signal("HUP");
+    daemon.wait_for_line("read again: kept t1, t2; ended t0", PATIENCE);
+    peers::ping(&ours, "2001:db8:1::2");
+    peers::ping(&far[2].0, "2001:db8:2::1");
+    assert!(!far[0].0.succeeds("ping -6 -n -c 2 -W 1 2001:db8::1"));
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+/// Two VRFs with the same addresses, in a kernel that has VRFs: in each a tunnel, bound to the VRF or to a device in it.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn tunnels_of_the_same_ends_live_in_vrfs() {
+    let lab = Lab::new();
+    let wires = [lab.wire(), lab.wire()];
+    let ours = lab.stock_guest("ours", &[&wires[0], &wires[1]]);
+    ours.ok("modprobe -a -d /run/kernel vrf tun && \
+             for vrf in 0 1; do ip link add vrf$vrf type vrf table 10$vrf && ip link set vrf$vrf up && \
+             ip link set eth$vrf master vrf$vrf up && ip address add 192.0.2.1/24 dev eth$vrf || exit; done");
+    let far = ["far0", "far1"].map(|name| lab.namespace(name));
+    far.iter().zip(&wires).for_each(|(there, wire)| wire.join(there, "eth0", "192.0.2.2/24"));
+    let _daemons = [0, 1].map(|at| other_end(&far[at], at));
+    let file = |devices: [&str; 2]| {
+        let bound = |at: usize| between_the_same_ends(at, &format!("bind-device = \"{}\"\n", devices[at]));
+        ours.file("links.toml", &[bound(0), bound(1)].concat())
+    };
+    ours.start("isatap", &format!("{} run {}", isatap_binary(), file(["vrf0", "vrf1"])));
+    for (devices, told) in
+        [(["vrf0", "vrf1"], "t1 up: "), (["vrf0", "eth1"], "changed t1"), (["eth0", "vrf1"], "changed t0, t1")]
+    {
+        file(devices);
+        if told != "t1 up: " {
+            ours.signal("isatap", "HUP");
+        }
+        wait_until(told, PATIENCE, || ours.log("isatap").contains(told));
+        for (at, there) in far.iter().enumerate() {
+            is_a_tunnel(&ours, there, at);
+        }
+    }
+    // Who is in none of the VRFs reaches none.
+    assert!(!ours.succeeds("ping -n -c 1 -W 1 192.0.2.2"));
 }
 
 /// A rule that comes late says that there is a way for marked packets, and the host goes it.

@@ -99,6 +99,40 @@ fn daemons_of_other_mechanisms_share_an_address() {
     }
 }
 
+/// Two daemons may have the same ends if what is the one's is not the other's.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn daemons_with_the_same_tunnel_ends_are_bound_to_devices_of_their_own() {
+    let lab = Lab::new();
+    let machine = machine(&lab, "machine", "10.0.0.2/24");
+    machine.ok("ip link add eth1 type veth peer name hte1 && ip link set eth1 up && ip link set hte1 up");
+    let tunnel = "tunnel --local 10.0.0.2 --remote 10.0.0.9";
+    let start = |device: &str, by: &str| {
+        let mut daemon = Daemon::start(&machine, device, isatap_binary(), &words(&format!("{tunnel}{by}"), device));
+        daemon.wait_for_line(&format!("{device} up: "), PATIENCE);
+        daemon
+    };
+    let refused_for = |by: &str, holder: &Daemon, told: &str| {
+        let text = refused(&machine, &format!("{tunnel}{by} --dev again"));
+        assert!(text.contains(told) && text.contains(&format!("process {} ", holder.id())), "{text}");
+        assert!(!machine.succeeds("ip link show dev again"));
+    };
+    let first = start("first", " --bind-device eth0");
+    let second = start("second", " --bind-device eth1");
+    refused_for(" --bind-device eth1", &second, "cannot run the tunnel from 10.0.0.2 to 10.0.0.9 by eth1: ");
+    assert!(second.terminate(PATIENCE).success());
+    refused_for("", &first, "give both a bind-device of their own");
+    assert!(first.terminate(PATIENCE).success());
+    let open = start("open", "");
+    refused_for(" --bind-device eth1", &open, "give both a bind-device of their own");
+    // Another tunnel leads nowhere for its packets.
+    let inside = isatap(&machine, "tunnel --local 10.0.0.2 --remote 10.0.0.8 --dev again --bind-device open");
+    let told = "cannot bind to the device open: it is a tunnel's, and carries IPv6 alone; name";
+    assert!(inside.status == 1 && inside.text.contains(told), "{inside:#?}");
+    assert!(open.terminate(PATIENCE).success());
+    assert_eq!(machine.ok("ls -A $ISATAP_RUNTIME_DIR").trim(), "");
+}
+
 /// Locators come and go after the start: the daemon that comes second to an address waits.
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]

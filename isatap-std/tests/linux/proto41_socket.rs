@@ -326,3 +326,62 @@ fn what_the_kernel_drops_is_known() {
         (received + receiver.receive_drops().unwrap() as usize == sent).then_some(())
     });
 }
+
+/// The socket of a device and the one of all others: each packet comes by one of them. What is lost is counted on
+/// when the socket that lost it is closed.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn what_comes_by_a_device_comes_once_and_its_losses_stay_counted() {
+    let (a, b) = (Netns::new(), Netns::new());
+    a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
+    a.connect("wa", "10.0.1.1/24", &b, "wb", "10.0.1.2/24");
+    let sender = a.run(open);
+    let mut receiver = b.run(open);
+    let device = b.run(|| nix::net::if_::if_nametoindex("vb").unwrap());
+    let listen =
+        |receiver: &mut Proto41Socket, interfaces: &[u32]| b.run(|| receiver.listen(interfaces, |_| Ok(())).unwrap());
+    let inner = ipv6(1000);
+    let other = OuterPacket::new(Outer::new(Ipv4Addr::new(10, 0, 1, 1), Ipv4Addr::new(10, 0, 1, 2)), &inner);
+    let mut batch = ReceiveBatch::new(16);
+    for (interfaces, expected) in [
+        (&[0][..], &[(A, 0), (other.outer.source, 0)][..]),
+        (&[0, device], &[(A, device), (other.outer.source, 0)]),
+        (&[device], &[(A, device)]),
+    ] {
+        listen(&mut receiver, interfaces);
+        let mut arrived = Vec::new();
+        // The one for all others comes last, so that what comes twice is there by then.
+        for datagram in [datagram(&inner), other] {
+            send_one(&sender, datagram).unwrap();
+            let source = datagram.outer.source;
+            let is_heard = expected.iter().any(|(heard, _)| *heard == source);
+            wait_for("packet", || {
+                receiver.receive(&mut batch).unwrap();
+                arrived.extend(batch.packets().map(|(_, arrival)| (arrival.outer.source, arrival.interface)));
+                (!is_heard || arrived.iter().any(|(heard, _)| *heard == source)).then_some(())
+            });
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        receiver.receive(&mut batch).unwrap();
+        arrived.extend(batch.packets().map(|(_, arrival)| (arrival.outer.source, arrival.interface)));
+        assert_eq!(arrived, expected, "{interfaces:?}");
+    }
+    // What filters leave out is no loss.
+    assert_eq!(receiver.receive_drops().unwrap(), 0);
+    let full = vec![datagram(&inner); 200];
+    let flood = |receiver: &Proto41Socket, before: u64| {
+        wait_for("a loss", || {
+            sender.send(&full, |_, failure| assert_eq!(failure, SendFailure::Congested));
+            (receiver.receive_drops().unwrap() > before).then_some(())
+        });
+    };
+    flood(&receiver, 0);
+    // More than was asked for meanwhile.
+    sender.send(&full, |_, failure| assert_eq!(failure, SendFailure::Congested));
+    let lost = receiver.receive_drops().unwrap();
+    for interfaces in [&[0][..], &[0, device], &[0]] {
+        listen(&mut receiver, interfaces);
+        assert_eq!(receiver.receive_drops().unwrap(), lost, "{interfaces:?}");
+    }
+    flood(&receiver, lost);
+}
