@@ -33,11 +33,10 @@ use crate::error::Error;
 use crate::resolve::{AddressLookup as _, Name, ResolvConf, StubClient, WireName, first_answer, random_id, wire_name};
 use crate::spec::{DnsServer, DnsUpdate};
 use crate::text_file;
-use crate::told::Told;
+use crate::told::{Failure, Told};
 use domain::base::iana::{Rcode, Rtype};
 use domain::tsig::{Key, ValidationError};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -69,25 +68,6 @@ pub(crate) struct State {
     pub(crate) forgotten: Option<String>,
 }
 
-/// Why an update failed, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) cause: String,
-    pub(crate) fix: String,
-}
-
-impl Failure {
-    fn new(cause: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { cause: cause.into(), fix: fix.into() }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.cause, self.fix)
-    }
-}
-
 /// Keeps the records of one name. Its drop removes them, which takes 4 seconds at most from [`close`](Self::close) on.
 #[derive(Debug)]
 pub(crate) struct Updater {
@@ -112,7 +92,7 @@ impl Updater {
     pub(crate) fn start(
         spec: &DnsUpdate,
         memory: Option<Result<&Path, String>>,
-        tell: impl FnMut(Told) + Send + 'static,
+        tell: impl Fn(Told) + Send + 'static,
     ) -> Result<Self, Error> {
         let (key, name) = read(spec)?;
         let state = Arc::new(Mutex::new(State::default()));
@@ -264,7 +244,7 @@ struct Worker {
     wanted: Vec<Ipv6Addr>,
     connections: Connections,
     state: Arc<Mutex<State>>,
-    tell: Box<dyn FnMut(Told) + Send>,
+    tell: Box<dyn Fn(Told) + Send>,
 }
 
 impl Worker {

@@ -55,7 +55,7 @@ mod turn;
 pub use reload::Reloaded;
 
 use self::deleted::Retry;
-use crate::broker::Credentials;
+use crate::broker::{Calls, Credentials};
 use crate::driver::{Poller, Source, Token};
 use crate::error::Error;
 use crate::netlink::{Netlink, sysctl};
@@ -84,6 +84,8 @@ pub struct Run {
     natives: Vec<Native>,
     runtime: Option<RuntimeDir>,
     observer: Observer,
+    /// Of all links: what brokers have said outlives a link that changes.
+    calls: Calls,
     /// When those who watch and are behind are told what they have lost.
     #[cfg(feature = "control")]
     catch_up: Instant,
@@ -166,6 +168,7 @@ impl Run {
             natives: Vec::new(),
             runtime: runtime.cloned(),
             observer: Observer::new(observer),
+            calls: Calls::default(),
             #[cfg(feature = "control")]
             catch_up: Instant::ZERO,
             recorded: Vec::new(),
@@ -276,7 +279,7 @@ impl Run {
         if let Some(pcap) = wanted.link.pcap() {
             proto41.record(pcap, &mut self.recorded)?;
         }
-        proto41.add_link(&wanted.link, &wanted.credentials, self.runtime.as_ref()).map(Home::Proto41)
+        proto41.add_link(&wanted.link, (&self.calls, &wanted.credentials), self.runtime.as_ref()).map(Home::Proto41)
     }
 
     fn begin_alone(&mut self, wanted: &Wanted) -> Result<Home, Error> {
@@ -295,6 +298,7 @@ impl Run {
     /// which they were `wanted`.
     fn settle_in(&mut self, wanted: &[Wanted]) -> Result<(), Error> {
         self.links.sort_by_key(|begun| wanted.iter().position(|wanted| *wanted == begun.wanted));
+        self.calls.retain(wanted.iter().map(|wanted| (&wanted.link, &wanted.credentials)));
         // Whoever is bound to a device has what comes by it before whoever takes all.
         let of_proto41 =
             self.links.iter().filter_map(|begun| Some((begun.home.proto41()?, begun.wanted.link.binding())));
@@ -453,10 +457,11 @@ fn wanted_of(links: &[LinkSpec]) -> Result<Vec<Wanted>, Error> {
     Ok(all)
 }
 
-#[cfg(feature = "dns-update")]
 impl Drop for Run {
     fn drop(&mut self) {
+        self.calls.end();
         // While the addresses are still there.
+        #[cfg(feature = "dns-update")]
         self.observer.end_dns_updates();
     }
 }

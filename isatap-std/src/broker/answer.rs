@@ -13,33 +13,39 @@
 use super::http::Response;
 use super::mask::Mask;
 use crate::spec::update_url::without_secrets;
+use crate::told::Failure;
 
 /// What became of a call. Texts are for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The broker has the address; whether it had it before.
-    Done { answer: String, unchanged: bool },
+    /// The broker has the address: what it says.
+    Done(String),
     /// Another try may do.
-    Failed(String),
+    Failed(Failure),
     /// The same, and the broker wants to be left alone for a while.
-    Busy(String),
+    Busy(Failure),
     /// It will mostly be the same for this address.
-    Unlikely(String),
+    Unlikely(Failure),
     /// It will be the same each time.
-    Refused(String),
+    Refused(Failure),
 }
 
-/// Words of dyndns2 that call for a person.
-const REFUSALS: [(&str, &str); 9] = [
-    ("badauth", "the user name or the password is wrong"),
-    ("abuse", "it has locked this tunnel for too many calls"),
-    ("nohost", "it has no tunnel of this name"),
-    ("notfqdn", "hostname in update-url is no name of a tunnel"),
-    ("numhost", "hostname in update-url names too many"),
-    ("!yours", "the tunnel is another user's"),
-    ("!donator", "it wants to be paid for that"),
-    ("badagent", "it does not know this program"),
-    ("badsys", "system in update-url is none that it knows"),
+const CORRECT_LOGIN: &str = "correct the file of update-login, and reload";
+const CORRECT_URL: &str = "correct update-url by what the broker gives, and reload";
+const ASK_BROKER: &str = "settle it with the broker, then: isatap solicit";
+const WAIT: &str = "wait until the broker has repaired that";
+
+/// Words of dyndns2 that call for a person: what they say, and what to do.
+const REFUSALS: [(&str, &str, &str); 9] = [
+    ("badauth", "the user name or the password is wrong", CORRECT_LOGIN),
+    ("abuse", "it has locked this tunnel for too many calls", ASK_BROKER),
+    ("nohost", "it has no tunnel of this name", CORRECT_URL),
+    ("notfqdn", "hostname in update-url is no name of a tunnel", CORRECT_URL),
+    ("numhost", "hostname in update-url names too many", CORRECT_URL),
+    ("!yours", "the tunnel is another user's", "correct update-url or the file of update-login, and reload"),
+    ("!donator", "it wants to be paid for that", ASK_BROKER),
+    ("badagent", "it does not know this program", ASK_BROKER),
+    ("badsys", "system in update-url is none that it knows", CORRECT_URL),
 ];
 
 /// The longest answer that is shown.
@@ -60,31 +66,38 @@ pub(super) fn judge(response: &Response, mask: &Mask) -> Outcome {
     let is_page = raw.starts_with('<');
     let said = if line.is_empty() || is_page { String::new() } else { format!(": {line}") };
     match (status, word.as_str()) {
-        (_, word) if let Some((_, why)) = REFUSALS.iter().find(|(known, _)| *known == word) => {
-            Outcome::Refused(format!("{why} ({line})"))
+        (_, word) if let Some((_, why, fix)) = REFUSALS.iter().find(|(known, ..)| *known == word) => {
+            Outcome::Refused(Failure::new(format!("{why} ({line})"), *fix))
         }
-        (_, "911" | "dnserr") => Outcome::Busy(format!("it has a problem ({line})")),
-        (429, _) => Outcome::Busy(format!("too many calls (HTTP status 429{said})")),
+        (_, "911" | "dnserr") => Outcome::Busy(Failure::new(format!("it has a problem ({line})"), WAIT)),
+        (429, _) => {
+            let fix = "see which other programs call it, and end them";
+            Outcome::Busy(Failure::new(format!("too many calls (HTTP status 429{said})"), fix))
+        }
         (200..=299, "good") if raw.split_whitespace().nth(1) == Some("127.0.0.1") => {
-            Outcome::Refused(format!("it ignores the call ({line}): see its rules for update-url"))
+            let fix = "see its rules for update-url, correct that, and reload";
+            Outcome::Refused(Failure::new(format!("it ignores the call ({line})"), fix))
         }
         (200..=299, _) if is_page => {
-            Outcome::Failed("it answers with a web page: is that its update URL, and is nobody in between?".to_owned())
+            let fix = "see whether that is its update URL, and nobody in between who wants a login";
+            Outcome::Failed(Failure::new("it answers with a web page", fix))
         }
-        (200..=299, word) if says_failure(word, &response.body) => Outcome::Unlikely(line),
-        (200..=299, word) => {
-            let unchanged = word == "nochg";
-            Outcome::Done { answer: if line.is_empty() { format!("HTTP status {status}") } else { line }, unchanged }
-        }
+        (200..=299, word) if says_failure(word, &response.body) => Outcome::Unlikely(Failure::new(line, CORRECT_URL)),
+        (200..=299, _) if line.is_empty() => Outcome::Done(format!("HTTP status {status}")),
+        (200..=299, _) => Outcome::Done(line),
         (300..=399, _) => {
             let to = response.location.as_deref().map_or("another place".to_owned(), without_secrets);
             let to = shown(&mask.apply(&to));
-            Outcome::Unlikely(format!("it sends us to {to}: write that into update-url, if you trust it"))
+            let fix = "write that into update-url, if you trust it, and reload";
+            Outcome::Unlikely(Failure::new(format!("it sends us to {to}"), fix))
         }
-        (401, _) => Outcome::Refused(format!("the user name or the password is wrong (HTTP status 401{said})")),
-        (408 | 421 | 425, _) => Outcome::Failed(format!("HTTP status {status}{said}")),
-        (400..=499, _) => Outcome::Unlikely(format!("HTTP status {status}{said}")),
-        _ => Outcome::Failed(format!("HTTP status {status}{said}")),
+        (401, _) => {
+            let cause = format!("the user name or the password is wrong (HTTP status 401{said})");
+            Outcome::Refused(Failure::new(cause, CORRECT_LOGIN))
+        }
+        (408 | 421 | 425, _) => Outcome::Failed(Failure::new(format!("HTTP status {status}{said}"), WAIT)),
+        (400..=499, _) => Outcome::Unlikely(Failure::new(format!("HTTP status {status}{said}"), CORRECT_URL)),
+        _ => Outcome::Failed(Failure::new(format!("HTTP status {status}{said}"), WAIT)),
     }
 }
 
@@ -131,11 +144,11 @@ mod tests {
 
     #[test]
     fn each_word_and_status_means_what_dyndns2_says() {
-        let done = |answer: &str, unchanged| Outcome::Done { answer: answer.to_owned(), unchanged };
-        assert_eq!(judged(200, "good 192.0.2.1\r\n"), done("good 192.0.2.1", false));
-        assert_eq!(judged(200, "nochg 192.0.2.1"), done("nochg 192.0.2.1", true));
-        assert_eq!(judged(200, "+OK: Tunnel endpoint updated"), done("+OK: Tunnel endpoint updated", false));
-        assert_eq!(judged(204, ""), done("HTTP status 204", false));
+        let done = |answer: &str| Outcome::Done(answer.to_owned());
+        assert_eq!(judged(200, "good 192.0.2.1\r\n"), done("good 192.0.2.1"));
+        assert_eq!(judged(200, "nochg 192.0.2.1"), done("nochg 192.0.2.1"));
+        assert_eq!(judged(200, "+OK: Tunnel endpoint updated"), done("+OK: Tunnel endpoint updated"));
+        assert_eq!(judged(204, ""), done("HTTP status 204"));
         for (status, body, why) in [
             (200, "badauth", "password is wrong (badauth)"),
             (401, "", "password is wrong (HTTP status 401)"),
@@ -146,7 +159,10 @@ mod tests {
             (200, "good 127.0.0.1", "ignores the call"),
         ] {
             let outcome = judged(status, body);
-            assert!(matches!(&outcome, Outcome::Refused(told) if told.contains(why)), "{outcome:?}");
+            assert!(
+                matches!(&outcome, Outcome::Refused(told) if told.cause.contains(why) && !told.fix.is_empty()),
+                "{outcome:?}"
+            );
         }
         for (status, body, why) in [
             (200, "-ERROR: Invalid tunnel", "-ERROR: Invalid tunnel"),
@@ -157,15 +173,18 @@ mod tests {
             (200, "{\"success\": false}", "success"),
             (200, "{\n \"status\": \"error\",\n \"code\": 3}", "{"),
             (200, "{\"error\":{\"code\": 3}}", "error"),
-            (302, "", "sends us to https://b.example/new: write"),
+            (302, "", "sends us to https://b.example/new"),
             (403, "", "HTTP status 403"),
             (404, "<html>", "HTTP status 404"),
         ] {
             let outcome = judged(status, body);
-            assert!(matches!(&outcome, Outcome::Unlikely(told) if told.contains(why)), "{outcome:?}");
+            assert!(
+                matches!(&outcome, Outcome::Unlikely(told) if told.cause.contains(why) && !told.fix.is_empty()),
+                "{outcome:?}"
+            );
         }
         for body in ["{\"error\": null, \"ok\": true}", "{\"errors\":[],\"success\":true}", "kolumbus", "OK no error"] {
-            assert!(matches!(judged(200, body), Outcome::Done { .. }), "{body}");
+            assert!(matches!(judged(200, body), Outcome::Done(_)), "{body}");
         }
         for (status, body) in [(200, "911"), (200, "dnserr"), (429, "")] {
             assert!(matches!(judged(status, body), Outcome::Busy(_)), "{body}");
@@ -185,7 +204,7 @@ mod tests {
 
     #[test]
     fn an_answer_cannot_write_into_the_log_what_it_likes() {
-        let Outcome::Done { answer, .. } = judged(200, &format!("  ok\u{1b}[2J{}\nsecond", "x".repeat(200))) else {
+        let Outcome::Done(answer) = judged(200, &format!("  ok\u{1b}[2J{}\nsecond", "x".repeat(200))) else {
             panic!("no answer");
         };
         assert!(answer.starts_with("ok?[2Jx") && answer.chars().count() == LONGEST, "{answer}");
@@ -197,17 +216,18 @@ mod tests {
         let judged = |status, location: &str, body: &str| {
             judge(&Response { status, location: Some(location.to_owned()), body: body.to_owned() }, &mask)
         };
-        let done = Outcome::Done { answer: "*** 192.0.2.1".to_owned(), unchanged: false };
+        let done = Outcome::Done("*** 192.0.2.1".to_owned());
         assert_eq!(judged(200, "", "good 192.0.2.1"), done, "it is judged by what it says");
         // The end of the line falls into the password.
         let long = judged(400, "", &format!("{}good", "x".repeat(LONGEST - 2)));
-        assert_eq!(long, Outcome::Unlikely(format!("HTTP status 400: {}**", "x".repeat(LONGEST - 2))));
+        let cause = format!("HTTP status 400: {}**", "x".repeat(LONGEST - 2));
+        assert!(matches!(long, Outcome::Unlikely(told) if told.cause == cause));
         for location in
             ["https://b.example/x?password=%67ood", "https://me:good@b.example/x#good", "https://b.example/x?good@x"]
         {
             let told = format!("{:?}", judged(302, location, ""));
-            assert!(told.contains("to https://b.example/x:") && !told.contains("ood"), "{told}");
+            assert!(told.contains("to https://b.example/x\"") && !told.contains("ood"), "{told}");
         }
-        assert!(format!("{:?}", judged(302, "/p/good/q", "")).contains("to /p/***/q:"));
+        assert!(format!("{:?}", judged(302, "/p/good/q", "")).contains("to /p/***/q\""));
     }
 }

@@ -3,16 +3,18 @@
 //! The answer is short, and of it a word counts: no redirect is followed, nothing is kept open, and
 //! what is longer than 16 KiB is cut.
 
-use super::Credentials;
+use super::calls::Call;
+use super::login::Authorities;
 use crate::error::Error;
-use crate::resolve::{Lookup, Settings, Step, remaining};
+use crate::resolve::{self, Entry, Lookup, Settings, Step, remaining};
 use crate::spec::UpdateUrl;
+use crate::told::Failure;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,10 @@ pub(super) struct Request<'a> {
     pub(super) authorization: Option<&'a str>,
     /// Where the call comes from.
     pub(super) from: Ipv4Addr,
+    /// The device that it leaves by; `None`: the one that the routes say.
+    pub(super) device: Option<&'a str>,
+    /// By what others can end it.
+    pub(super) call: &'a Call<'a>,
 }
 
 /// What came back.
@@ -43,16 +49,24 @@ pub(super) struct Response {
     pub(super) body: String,
 }
 
-/// Whom to believe: those that are given, or whom this system believes.
+/// Why nothing came back.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unanswered {
+    pub(super) failure: Failure,
+    /// Whether we believe nobody who has signed the certificate.
+    pub(super) is_unknown_issuer: bool,
+}
+
+/// Whom to believe: those that are given, or whom this system believes now.
 ///
 /// # Errors
 ///
 /// A usage error: there is no certificate.
-pub(super) fn trust(credentials: &Credentials) -> Result<Arc<ClientConfig>, Error> {
+pub(super) fn trust(authorities: Option<&Authorities>) -> Result<Arc<ClientConfig>, Error> {
     let refused = |on: &str, why: String| Error::usage("use the certificates in", on, why);
     let mut roots = RootCertStore::empty();
-    match &credentials.authorities {
-        Some((name, text)) => {
+    match authorities {
+        Some(Authorities { file: name, text }) => {
             for certificate in CertificateDer::pem_slice_iter(text) {
                 let certificate = certificate.map_err(|error| refused(name, error.to_string()))?;
                 roots.add(certificate).map_err(|error| refused(name, error.to_string()))?;
@@ -77,16 +91,28 @@ pub(super) fn trust(credentials: &Credentials) -> Result<Arc<ClientConfig>, Erro
 }
 
 /// Asks within a time; `tls` for `https`. Of several addresses the one at `turn` is asked first, and each gets
-/// its share of the time. An error is for people.
+/// its share of the time.
 pub(super) fn get(
     request: &Request<'_>,
     tls: Option<&Arc<ClientConfig>>,
     until: Instant,
     turn: usize,
-) -> Result<Response, String> {
-    let url = request.url;
+) -> Result<Response, Unanswered> {
+    let addresses = match request.url.host() {
+        Entry::Address(address) => vec![*address],
+        name => look_up(name, until)?,
+    };
+    ask_each(&addresses, turn, until, |address, until| {
+        let to = SocketAddr::new(address.into(), request.url.port());
+        let asked = connect(request, to, until).and_then(|stream| exchange(Timed { stream, until }, request, tls));
+        asked.map_err(|error| unanswered(to, &error))
+    })
+}
+
+/// The addresses of the broker's server.
+fn look_up(name: &Entry, until: Instant) -> Result<Vec<Ipv4Addr>, Unanswered> {
     let settings = Settings {
-        routers: vec![url.host().clone()],
+        routers: vec![name.clone()],
         steps: vec![Step::Hosts, Step::Dns],
         deadline: remaining(until).unwrap_or_default(),
         // A broker for this machine may run on it.
@@ -94,11 +120,16 @@ pub(super) fn get(
         ..Settings::default()
     };
     let found = Lookup::new(settings).resolve(&[]);
-    let addresses = found.map_err(|failure| format!("no IPv4 address of {}: {failure}", url.host()))?.addresses;
-    ask_each(&addresses, turn, until, |address, until| {
-        let to = SocketAddr::new(address.into(), url.port());
-        let asked = connect(request.from, to, until).and_then(|stream| exchange(Timed { stream, until }, request, tls));
-        asked.map_err(|error| failure(to, &error))
+    found.map(|answer| answer.addresses).map_err(|failure| {
+        let fix = match failure {
+            resolve::Failure::NoSuchName | resolve::Failure::NoUsableAddress => {
+                "correct the name in update-url, and reload"
+            }
+            resolve::Failure::File(_) => "make /etc/hosts and /etc/resolv.conf readable for the daemon",
+            _ => "name a DNS server that answers in /etc/resolv.conf: nameserver V4",
+        };
+        let failure = Failure::new(format!("no IPv4 address of {name}: {failure}"), fix);
+        Unanswered { failure, is_unknown_issuer: false }
     })
 }
 
@@ -107,33 +138,61 @@ fn ask_each(
     addresses: &[Ipv4Addr],
     turn: usize,
     until: Instant,
-    mut ask: impl FnMut(Ipv4Addr, Instant) -> Result<Response, String>,
-) -> Result<Response, String> {
+    mut ask: impl FnMut(Ipv4Addr, Instant) -> Result<Response, Unanswered>,
+) -> Result<Response, Unanswered> {
     let first = turn.checked_rem(addresses.len()).unwrap_or_default();
     let in_turn = addresses.iter().cycle().skip(first).take(addresses.len().min(MOST_ADDRESSES));
-    let mut failures = Vec::new();
+    let mut all = Vec::new();
     for (address, left) in in_turn.zip((1..=MOST_ADDRESSES.min(addresses.len())).rev()) {
         let share = until.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
         match ask(*address, Instant::now() + share) {
             Ok(response) => return Ok(response),
-            Err(why) => failures.push(why),
+            Err(why) => all.push(why),
         }
     }
-    failures.sort_unstable();
-    Err(if failures.is_empty() { "it has no IPv4 address".to_owned() } else { failures.join("; ") })
+    all.sort_unstable_by(|one, other| one.failure.cause.cmp(&other.failure.cause));
+    let causes: Vec<&str> = all.iter().map(|one| one.failure.cause.as_str()).collect();
+    let mut fixes: Vec<&str> = all.iter().map(|one| one.failure.fix.as_str()).collect();
+    fixes.dedup();
+    let is_unknown_issuer = all.iter().any(|one| one.is_unknown_issuer);
+    Err(Unanswered { failure: Failure::new(causes.join("; "), fixes.join("; ")), is_unknown_issuer })
 }
 
-fn failure(to: SocketAddr, error: &io::Error) -> String {
-    match error.kind() {
+fn unanswered(to: SocketAddr, error: &io::Error) -> Unanswered {
+    let port = to.port();
+    let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let is_unknown_issuer = matches!(of_tls, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)));
+    let fix = match (of_tls, error.kind()) {
+        _ if is_unknown_issuer => {
+            "name the file with its CA's certificate in update-ca; without one, install ca-certificates".to_owned()
+        }
+        (Some(rustls::Error::InvalidCertificate(_)), _) => format!(
+            "see for whom and how long it is, and this machine's clock: openssl s_client -connect {to} </dev/null"
+        ),
+        (Some(_), _) => format!("see whether it speaks TLS: openssl s_client -connect {to} </dev/null"),
+        (None, io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
+            format!("let TCP to its port {port} through on the way")
+        }
+        (None, io::ErrorKind::AddrNotAvailable) => "see: ip -4 address".to_owned(),
+        (None, _) => format!("see whether the broker listens at TCP port {port}"),
+    };
+    let cause = match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => format!("{to} does not answer"),
         io::ErrorKind::AddrNotAvailable => format!("calling {to}: this machine does not have the tunnel's address"),
         _ => format!("calling {to}: {error}"),
-    }
+    };
+    Unanswered { failure: Failure::new(cause, fix), is_unknown_issuer }
 }
 
-fn connect(from: Ipv4Addr, to: SocketAddr, until: Instant) -> io::Result<TcpStream> {
+fn connect(request: &Request<'_>, to: SocketAddr, until: Instant) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.bind(&SocketAddr::from((from, 0)).into())?;
+    request.call.hold(&socket)?;
+    if let Some(device) = request.device {
+        // Linux 5.7 asks for no capability here, which this thread has not.
+        let bound = socket.bind_device(Some(device.as_bytes()));
+        bound.map_err(|error| io::Error::other(format!("leaving by {device}: {error}")))?;
+    }
+    socket.bind(&SocketAddr::from((request.from, 0)).into())?;
     socket.connect_timeout(&to.into(), remaining(until)?.max(Duration::from_millis(1)))?;
     Ok(socket.into())
 }
@@ -162,17 +221,25 @@ impl Write for Timed {
     }
 }
 
-fn exchange(stream: Timed, request: &Request<'_>, tls: Option<&Arc<ClientConfig>>) -> io::Result<Response> {
+fn exchange(mut stream: Timed, request: &Request<'_>, tls: Option<&Arc<ClientConfig>>) -> io::Result<Response> {
     let Some(config) = tls else { return speak(stream, request) };
     let name = match request.url.host() {
-        crate::resolve::Entry::Address(address) => ServerName::from(std::net::IpAddr::V4(*address)),
+        Entry::Address(address) => ServerName::from(IpAddr::V4(*address)),
         name => ServerName::try_from(name.to_string().trim_end_matches('.').to_owned()).map_err(io::Error::other)?,
     };
-    let connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+    let mut connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+    // Until it is done the broker has heard nothing of the tunnel.
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => hung_up(&[]),
+            _ => error,
+        })?;
+    }
     speak(StreamOwned::new(connection, stream), request)
 }
 
 fn speak(mut stream: impl Read + Write, request: &Request<'_>) -> io::Result<Response> {
+    request.call.tell()?;
     let authorization = request.authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
     let text = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: isatap/{}\r\nAccept: */*\r\nConnection: close\r\n{authorization}\r\n",

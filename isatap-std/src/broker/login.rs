@@ -10,8 +10,14 @@ use std::path::Path;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Credentials {
     pub(super) login: Option<Login>,
-    /// The file and its text.
-    pub(super) authorities: Option<(String, Vec<u8>)>,
+    pub(super) authorities: Option<Authorities>,
+}
+
+/// Certificates of CAs (PEM), and where they come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Authorities {
+    pub(super) file: String,
+    pub(super) text: Vec<u8>,
 }
 
 impl Credentials {
@@ -29,7 +35,7 @@ impl Credentials {
                 Error::refused("read the certificates in", &name, error).with_advice("give a readable file (PEM)")
             };
             let (text, _) = small_file::read(path).map_err(refused)?;
-            Ok::<_, Error>((name, text))
+            Ok::<_, Error>(Authorities { file: name, text })
         };
         let authorities = tunnel.update_ca.as_deref().map(read).transpose()?;
         Ok(Self { login, authorities })

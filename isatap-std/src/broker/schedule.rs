@@ -1,9 +1,19 @@
 //! When a broker is called.
 
-use super::Order;
 use super::answer::Outcome;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
+
+/// What a schedule is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Order {
+    /// The tunnel has this address; `None`: none.
+    Follow(Option<Ipv4Addr>),
+    /// A person wants a call.
+    Ask,
+    /// Whether the other end of the tunnel is silent: it may send to another address.
+    Silent(bool),
+}
 
 /// After a change: others mostly follow.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -53,6 +63,8 @@ pub(super) struct Schedule {
     is_for_silence: bool,
     /// Calls for that since the other end answered.
     silent_calls: u32,
+    /// Whether the last call failed, perhaps on the way to the broker.
+    has_failed: bool,
     restraint: Restraint,
 }
 
@@ -71,10 +83,7 @@ impl Schedule {
             Order::Follow(address) if address == self.wanted => {}
             Order::Follow(address) => {
                 self.wanted = address;
-                let new = address.filter(|address| Some(*address) != self.known && !self.restraint.is_refused);
-                let repeat = self.tried.filter(|(tried, _)| Some(*tried) == new).map(|(_, repeat)| repeat);
-                let earliest = repeat.max(self.restraint.not_before);
-                self.call(new.map(|_| earliest.map_or(now + SETTLE, |earliest| earliest.max(now + SETTLE))));
+                self.call_for_change(now);
             }
             Order::Ask => {
                 self.restraint.is_refused = false;
@@ -95,6 +104,14 @@ impl Schedule {
         }
     }
 
+    /// Where the broker is not known to have the address.
+    fn call_for_change(&mut self, now: Instant) {
+        let new = self.wanted.filter(|address| Some(*address) != self.known && !self.restraint.is_refused);
+        let repeat = self.tried.filter(|(tried, _)| Some(*tried) == new).map(|(_, repeat)| repeat);
+        let earliest = repeat.max(self.restraint.not_before);
+        self.call(new.map(|_| earliest.map_or(now + SETTLE, |earliest| earliest.max(now + SETTLE))));
+    }
+
     fn call(&mut self, due: Option<Instant>) {
         (self.due, self.is_for_silence) = (due, false);
     }
@@ -104,7 +121,26 @@ impl Schedule {
         self.restraint.called.map_or(at, |called| at.max(called + gap))
     }
 
-    /// The call with this address has ended.
+    /// Calls go another way from now on: what failed on the way may not fail any more. What the broker said stands.
+    pub(super) fn go_another_way(&mut self) {
+        if std::mem::take(&mut self.has_failed) {
+            self.tried = None;
+            self.restraint.wait = FIRST_RETRY;
+            self.restraint.not_before = self.restraint.called.map(|called| called + GAP);
+        }
+    }
+
+    /// The broker wants no call any more.
+    pub(super) fn is_refused(&self) -> bool {
+        self.restraint.is_refused
+    }
+
+    /// A call has ended before the broker was told anything.
+    pub(super) fn cut(&mut self, now: Instant) {
+        self.call_for_change(now);
+    }
+
+    /// The call with this address has ended. The tunnel may have another one meanwhile.
     pub(super) fn called(&mut self, now: Instant, address: Ipv4Addr, outcome: &Outcome) {
         self.silent_calls = self.silent_calls.saturating_add(self.is_for_silence.into());
         self.call(None);
@@ -113,7 +149,7 @@ impl Schedule {
         restraint.called = Some(now);
         let (mut earliest, mut repeat) = (now + GAP, None);
         match outcome {
-            Outcome::Done { .. } => {
+            Outcome::Done(_) => {
                 self.known = Some(address);
                 *restraint = Restraint { called: Some(now), ..Restraint::default() };
             }
@@ -136,20 +172,30 @@ impl Schedule {
             Outcome::Refused(_) => restraint.is_refused = true,
         }
         restraint.not_before = Some(earliest);
+        self.has_failed = matches!(outcome, Outcome::Failed(_));
         self.tried = repeat.map(|repeat| (address, repeat));
-        self.due = repeat;
+        if self.wanted == Some(address) {
+            self.due = repeat;
+        } else {
+            self.call_for_change(now);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::told::Failure;
 
     const A: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
     const B: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 
-    fn done(unchanged: bool) -> Outcome {
-        Outcome::Done { answer: String::new(), unchanged }
+    fn why() -> Failure {
+        Failure::new("", "")
+    }
+
+    fn done() -> Outcome {
+        Outcome::Done(String::new())
     }
 
     /// A schedule, and its time in seconds since the first call, which went well, with A.
@@ -159,7 +205,7 @@ mod tests {
         assert_eq!(schedule.due(), None);
         schedule.order(start, Order::Follow(Some(A)));
         assert_eq!(schedule.due(), Some(start + SETTLE));
-        schedule.called(start, A, &done(false));
+        schedule.called(start, A, &done());
         (schedule, start, move |schedule: &Schedule| Some(schedule.due()?.duration_since(start).as_secs()))
     }
 
@@ -191,26 +237,25 @@ mod tests {
         schedule.order(at(100), Order::Follow(Some(B)));
         let mut waits = Vec::new();
         for _ in 0..10 {
-            schedule.called(at(100), B, &Outcome::Failed(String::new()));
+            schedule.called(at(100), B, &Outcome::Failed(why()));
             waits.push(due(&schedule).unwrap() - 100);
         }
         assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1280, 1800, 1800]);
-        schedule.called(at(100), B, &Outcome::Busy(String::new()));
+        schedule.called(at(100), B, &Outcome::Busy(why()));
         assert_eq!(due(&schedule), Some(1900));
-        schedule.called(at(200), B, &Outcome::Refused(String::new()));
+        schedule.called(at(200), B, &Outcome::Refused(why()));
         schedule.order(at(300), Order::Follow(Some(A)));
         schedule.order(at(300), Order::Silent(true));
         assert_eq!((due(&schedule), schedule.restraint.is_refused), (None, true), "another address cures no password");
         schedule.order(at(400), Order::Ask);
         assert_eq!((due(&schedule), schedule.restraint.is_refused), (Some(400), false));
-        schedule.called(at(400), A, &done(false));
+        schedule.called(at(400), A, &done());
         assert_eq!(due(&schedule), None);
     }
 
     #[test]
     fn an_address_that_comes_and_goes_hurries_nothing() {
-        for outcome in [Outcome::Busy(String::new()), Outcome::Failed(String::new()), Outcome::Unlikely(String::new())]
-        {
+        for outcome in [Outcome::Busy(why()), Outcome::Failed(why()), Outcome::Unlikely(why())] {
             let (mut schedule, start, _) = begun();
             let (mut now, mut calls) = (start, 0);
             for flap in 0..3600 {
@@ -239,18 +284,68 @@ mod tests {
         schedule.order(at(100), Order::Follow(Some(B)));
         let mut waits = Vec::new();
         for _ in 0..8 {
-            schedule.called(at(100), B, &Outcome::Unlikely(String::new()));
+            schedule.called(at(100), B, &Outcome::Unlikely(why()));
             waits.push(due(&schedule).unwrap() - 100);
         }
         assert_eq!(waits, [1800, 3600, 7200, 14400, 28800, 57600, 86400, 86400]);
         let (mut schedule, ..) = begun();
         schedule.order(at(100), Order::Follow(Some(B)));
-        schedule.called(at(100), B, &Outcome::Unlikely(String::new()));
+        schedule.called(at(100), B, &Outcome::Unlikely(why()));
         schedule.order(at(101), Order::Follow(None));
         schedule.order(at(102), Order::Follow(Some(B)));
         assert_eq!(due(&schedule), Some(1900), "the same one");
         schedule.order(at(103), Order::Follow(Some(A)));
         assert_eq!(due(&schedule), Some(110));
+    }
+
+    #[test]
+    fn an_address_that_changes_during_a_call_is_called_for_after_it() {
+        for (outcome, after) in [(done(), 110), (Outcome::Failed(why()), 110), (Outcome::Busy(why()), 1900)] {
+            let (mut schedule, start, due) = begun();
+            let at = |seconds| start + Duration::from_secs(seconds);
+            schedule.order(at(50), Order::Follow(Some(B)));
+            schedule.order(at(90), Order::Follow(Some(A)));
+            schedule.order(at(90), Order::Follow(None));
+            schedule.order(at(95), Order::Follow(Some(Ipv4Addr::LOCALHOST)));
+            schedule.called(at(100), B, &outcome);
+            assert_eq!((schedule.address(), due(&schedule)), (Some(Ipv4Addr::LOCALHOST), Some(after)), "{outcome:?}");
+        }
+        let (mut schedule, start, due) = begun();
+        schedule.order(start, Order::Follow(Some(B)));
+        schedule.called(start + GAP, B, &Outcome::Refused(why()));
+        schedule.order(start + 2 * GAP, Order::Follow(Some(A)));
+        assert_eq!(due(&schedule), None);
+        // It was cut before it told anything: nothing has changed at the broker.
+        let (mut schedule, start, due) = begun();
+        schedule.order(start + GAP, Order::Follow(Some(B)));
+        schedule.order(start + 2 * GAP, Order::Follow(Some(A)));
+        schedule.cut(start + 3 * GAP);
+        assert_eq!(due(&schedule), None);
+        schedule.order(start + 3 * GAP, Order::Follow(Some(B)));
+        schedule.cut(start + 3 * GAP);
+        assert_eq!(schedule.due(), Some(start + 3 * GAP + SETTLE));
+    }
+
+    #[test]
+    fn another_way_cures_what_failed_and_no_refusal() {
+        for (outcome, expected) in [
+            (Outcome::Failed(why()), Some(220)),
+            (Outcome::Unlikely(why()), Some(2010)),
+            (Outcome::Busy(why()), Some(2010)),
+            (Outcome::Refused(why()), None),
+        ] {
+            let (mut schedule, start, due) = begun();
+            let at = |seconds| start + Duration::from_secs(seconds);
+            schedule.order(at(100), Order::Follow(Some(B)));
+            for _ in 0..8 {
+                schedule.called(at(100), B, &Outcome::Failed(why()));
+            }
+            schedule.called(at(210), B, &outcome);
+            schedule.order(at(211), Order::Follow(None));
+            schedule.go_another_way();
+            schedule.order(at(211), Order::Follow(Some(B)));
+            assert_eq!(due(&schedule), expected, "{outcome:?}");
+        }
     }
 
     #[test]
@@ -264,8 +359,7 @@ mod tests {
             assert_eq!(schedule.due(), Some(at));
             waits.push((at - now).as_secs());
             now = at;
-            // Not every broker says that it knew.
-            schedule.called(now, A, &done(waits.len() % 2 == 0));
+            schedule.called(now, A, &done());
         }
         assert_eq!(waits, [300, 600, 1200, 2400, 4800, 9600, 19200, 19200, 19200]);
         schedule.order(now, Order::Silent(true));

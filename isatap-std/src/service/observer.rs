@@ -7,8 +7,9 @@ use crate::control::Monitors;
 use crate::error::Error;
 use crate::runtime_dir::RuntimeDir;
 use crate::thread::has_given_up;
+use crate::told;
 #[cfg(feature = "dns-update")]
-use crate::{dns_update::Updater, service::status::DnsUpdateStatus, spec::DnsUpdate, told::Told as Update};
+use crate::{dns_update::Updater, service::status::DnsUpdateStatus, spec::DnsUpdate};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -55,6 +56,17 @@ impl Observer {
         }
         #[cfg(not(feature = "control"))]
         let _ = device;
+    }
+
+    /// Tells what a thread has to tell of one device, or of the whole process. A thread does not keep those whom it
+    /// tells: it may outlive the daemon.
+    pub(crate) fn teller(&self, device: Option<&str>) -> impl Fn(told::Told) + Send + Sync + 'static {
+        let (told, device) = (Arc::downgrade(&self.0), device.map(str::to_owned));
+        move |news| {
+            if let Some(told) = told.upgrade() {
+                Self(told).notice(device.as_deref(), &news.into());
+            }
+        }
     }
 
     /// Tells what those who watch have heard already in another way.
@@ -114,13 +126,7 @@ impl Observer {
         let state = state.map(|runtime| made_state(runtime).map_err(|error| error.to_string()));
         let mut updaters = Vec::new();
         for spec in specs {
-            // Not for ever: an updater ends with those whom it tells.
-            let told = Arc::downgrade(&self.0);
-            updaters.push(Updater::start(spec, state.clone(), move |update: Update| {
-                if let Some(told) = told.upgrade() {
-                    Observer(told).notice(None, &update.into());
-                }
-            })?);
+            updaters.push(Updater::start(spec, state.clone(), self.teller(None))?);
         }
         for status in statuses {
             for updater in &mut updaters {
@@ -191,4 +197,22 @@ fn made_state(runtime: &RuntimeDir) -> Result<&Path, Error> {
         // As a reload does that is the first to remember anything.
         if has_given_up() { error.with_advice("start isatap again: it has given up the right to") } else { error }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_thread_keeps_nobody_whom_it_tells() {
+        let (said, heard) = channel();
+        let observer = Observer::new(move |notice| said.send(notice.to_string()).unwrap());
+        let tell = observer.teller(None);
+        tell(told::Told::Done("it works".to_owned()));
+        assert_eq!(heard.recv().as_deref(), Ok("it works"));
+        drop(observer);
+        tell(told::Told::Done("nobody listens".to_owned()));
+        assert!(heard.recv().is_err(), "the observer is gone");
+    }
 }

@@ -47,7 +47,8 @@ spec! { tunnel(DEVICE)
         /// Call this URL of the tunnel broker at the start and when this end's IPv4 address changes, from
         /// that address: https://HOST/nic/update?hostname=ID&myip={address} where the broker speaks dyndns2,
         /// as Hurricane Electric's does. Behind a NAT leave {address} out: the broker takes the
-        /// address that it sees, and is called again while the other end is silent.
+        /// address that it sees, and is called again while the other end is silent. The call leaves by
+        /// bind-device too, and without the mark.
         update_url: Option<UpdateUrl> ["URL"];
         /// The file with USER:PASSWORD for update-url, in one line; others may not read it. They are sent
         /// as HTTP Basic authentication, or where the URL says {user} and {password}.
@@ -144,9 +145,15 @@ impl Tunnel {
     pub(super) fn warnings(&self) -> Vec<String> {
         let lost = !self.lan.is_empty() && !self.default_route;
         let open = self.update_login.is_some() && self.update_url.as_ref().is_some_and(|url| !url.is_https());
+        let is_marked = self.update_url.is_some() && self.mark.is_some_and(|mark| mark.0 != 0);
         let told = [
             (lost, "without default-route the hosts of the LANs hear of no default router"),
             (open, "update-url sends the password unencrypted: write https if the broker has it"),
+            (
+                is_marked,
+                "update-url is called without the mark: where that chooses the way, write bind-device too, or have the \
+                 address choose it: ip rule add from V4 lookup TABLE",
+            ),
         ];
         told.into_iter().filter(|(is_so, _)| *is_so).map(|(_, text)| text.to_owned()).collect()
     }

@@ -4,17 +4,17 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap, isatap_binary, peers, status, wait_until};
 
 const PASSWORD: &str = "s3cret:word";
 const NAME: &str = "broker.example";
 
-/// The broker's program: it takes the tunnel 123 of the user `me`, and for other ones answers what
-/// they are called. It writes the address into the file that is its first argument, in one go.
+/// The broker's program: it takes the tunnel 123 of the user `me`, the tunnel `slow` after 4 seconds, and for other
+/// ones answers what they are called. It writes the address into the file that is its first argument, in one go.
 const BROKER: &str = r#"
-import base64, http.server, os, sys, urllib.parse
+import base64, http.server, os, sys, time, urllib.parse
 known = None
 class Broker(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -23,6 +23,10 @@ class Broker(http.server.BaseHTTPRequestHandler):
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
         source = self.headers.get("X-Forwarded-For", self.client_address[0])
         address, tunnel = query.get("myip", [source])[0], query["hostname"][0]
+        print("asked for", address, flush=True)
+        if tunnel == "slow":
+            time.sleep(4)
+            tunnel = "123"
         login = "Basic " + base64.b64encode(b"me:s3cret:word").decode()
         if self.headers.get("Authorization") != login:
             answer = "badauth"
@@ -77,6 +81,12 @@ const FOLLOW: &str = "while sleep 0.2; do address=$(cat /run/share/endpoint 2>/d
 /// What the broker was called for, a line a call.
 fn calls(broker: &Namespace) -> Vec<String> {
     broker.log("broker").lines().filter(|line| line.starts_with("call ")).map(str::to_owned).collect()
+}
+
+/// A node's file with one tunnel.
+fn node(ours: &Namespace, keys: &str) -> String {
+    let text = format!("[[tunnel]]\nvia = \"eth0\"\nremote = \"192.0.2.9\"\naddress = \"2001:db8:77::1/64\"\n{keys}");
+    ours.file("node.toml", &text)
 }
 
 fn login(node: &Namespace, text: &str) -> String {
@@ -162,15 +172,8 @@ fn a_broker_that_refuses_is_left_alone_until_something_is_configured() {
     wire.join(&ours, "eth0", "192.0.2.1/24");
     ours.etc("hosts", &format!("192.0.2.2 {NAME}\n"));
     let file = login(&ours, "me:wrong\n");
-    let node = |url: &str, more: &str| {
-        ours.file(
-            "node.toml",
-            &format!(
-                "[[tunnel]]\nvia = \"eth0\"\nremote = \"192.0.2.9\"\naddress = \"2001:db8:77::1/64\"\n\
-                 update-url = \"{url}\"\nupdate-login = \"{file}\"\n{more}"
-            ),
-        )
-    };
+    let node =
+        |url: &str, more: &str| node(&ours, &format!("update-url = \"{url}\"\nupdate-login = \"{file}\"\n{more}"));
     let ca = format!("update-ca = \"{authority}\"\n");
     let url = |tunnel: &str| format!("https://{NAME}/nic/update?hostname={tunnel}&myip={{address}}");
     for (url, more, why) in [
@@ -205,6 +208,13 @@ fn a_broker_that_refuses_is_left_alone_until_something_is_configured() {
     // Longer than a change would wait after the last call.
     std::thread::sleep(Duration::from_secs(12));
     assert_eq!(calls(&broker).len(), before + 1);
+    // TUN-67: the link is another, and not what the broker has refused.
+    node(&url, "mtu = 1400\n");
+    daemon.signal("HUP");
+    daemon.wait_for_line("tun6in4: the tunnel broker broker.example has refused, and is not called: ", PATIENCE);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(calls(&broker).len(), before + 1);
+    assert!(status(&ours, ".mtu == 1400 and (.update.failure | contains(\"badauth\")) and .update.again == null"));
     // The password is another, and nothing else.
     login(&ours, &format!("me:{PASSWORD}\n"));
     daemon.signal("HUP");
@@ -217,4 +227,68 @@ fn a_broker_that_refuses_is_left_alone_until_something_is_configured() {
     assert_eq!(refused.status, 1);
     let why = format!("cannot use the password in {file}: everybody may read the file; chmod 640 {file}");
     assert!(refused.text.contains("node.toml:") && refused.text.contains(&why), "{refused:?}");
+}
+
+/// The slow broker takes the old address while a reload has changed URL and address; the new call waits for that.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn tun_66_a_reload_during_a_call_has_the_new_address_told_last() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let broker = lab.namespace("broker");
+    wire.join(&broker, "eth0", "192.0.2.2/24");
+    let endpoint = broker.directory().join("endpoint");
+    start(&broker, &endpoint);
+    let ours = lab.namespace("ours");
+    wire.join(&ours, "eth0", "192.0.2.1/24");
+    let file = login(&ours, &format!("me:{PASSWORD}\n"));
+    let keys = |tunnel: &str| {
+        let url = format!("http://192.0.2.2:8080/nic/update?hostname={tunnel}");
+        format!("update-url = \"{url}\"\nupdate-login = \"{file}\"\n")
+    };
+    let mut daemon = Daemon::start(&ours, "run", isatap_binary(), &["run", "--verbose", &node(&ours, &keys("slow"))]);
+    wait_until("a call", PATIENCE, || broker.log("broker").contains("asked for 192.0.2.1"));
+    ours.ok("ip address delete 192.0.2.1/24 dev eth0 && ip address add 192.0.2.7/24 dev eth0");
+    node(&ours, &keys("123"));
+    daemon.signal("HUP");
+    daemon.wait_for_line("tun6in4: the tunnel broker 192.0.2.2 answers for 192.0.2.7: good 192.0.2.7", PATIENCE);
+    assert_eq!(calls(&broker).last().unwrap(), "call from 192.0.2.7 for 192.0.2.7 is good 192.0.2.7");
+    assert_eq!(fs::read_to_string(&endpoint).unwrap(), "192.0.2.7\n");
+    // The end waits for no broker: this one would take 4 seconds.
+    node(&ours, &keys("slow"));
+    daemon.signal("HUP");
+    let asked = || broker.log("broker").matches("asked for").count();
+    wait_until("the slow call", PATIENCE, || asked() == 3);
+    let begun = Instant::now();
+    assert!(daemon.terminate(PATIENCE).success());
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+/// The routes lead to where no broker is.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_call_leaves_by_the_device_that_the_tunnel_is_bound_to() {
+    let lab = Lab::new();
+    let wires = [lab.wire(), lab.wire()];
+    let broker = lab.namespace("broker");
+    wires[1].join(&broker, "eth0", "198.51.100.2/24");
+    broker.ok("ip address add 203.0.113.3/32 dev eth0");
+    start(&broker, &broker.directory().join("endpoint"));
+    let ours = lab.namespace("ours");
+    wires[0].join(&ours, "eth0", "192.0.2.1/24");
+    wires[1].join(&ours, "eth1", "198.51.100.1/24");
+    ours.ok("ip route add 203.0.113.3 via 192.0.2.9 metric 1 && ip route add 203.0.113.3 via 198.51.100.2 metric 2");
+    let file = login(&ours, &format!("me:{PASSWORD}\n"));
+    let elsewhere = wires[0].capture("host 203.0.113.3 or arp host 192.0.2.9");
+    let mut daemon = Daemon::isatap(
+        &ours,
+        &format!(
+            "tunnel --local 198.51.100.1 --remote 198.51.100.9 --address 2001:db8:77::1/64 --bind-device eth1 --user nobody \
+             --update-url http://203.0.113.3:8080/nic/update?hostname=123 --update-login {file}"
+        ),
+    );
+    daemon.wait_for_line("answers for 198.51.100.1: good 198.51.100.1", PATIENCE);
+    assert_eq!(calls(&broker), ["call from 198.51.100.1 for 198.51.100.1 is good 198.51.100.1"]);
+    assert_eq!(elsewhere.so_far().count("ip or arp"), 0);
+    assert!(daemon.terminate(PATIENCE).success());
 }

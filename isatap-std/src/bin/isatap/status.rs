@@ -234,7 +234,8 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
         let answered = span(", ", update.answered);
         writeln!(out, "    tunnel broker {}{}{answered}", update.host, has.unwrap_or_default())?;
         if let Some(failure) = &update.failure {
-            writeln!(out, "        the last call failed: {failure}{}", span("; again in ", update.again))?;
+            let fix = update.fix.as_ref().map(|fix| format!(": {fix}")).unwrap_or_default();
+            writeln!(out, "        the last call failed: {failure}{fix}{}", span("; again in ", update.again))?;
         }
     }
     let packets = &status.packets;

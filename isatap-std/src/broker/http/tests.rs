@@ -155,16 +155,20 @@ fn an_address_that_hangs_leaves_time_for_the_next() {
     let begun = Instant::now();
     let until = begun + Duration::from_secs(300);
     let mut asked = Vec::new();
+    let silent = |address: Ipv4Addr| Unanswered {
+        failure: Failure::new(format!("{address} does not answer"), "let it through"),
+        is_unknown_issuer: address.octets()[3] == 2,
+    };
     let answer = ask_each(&all, 1, until, |address, share| {
         asked.push((address, share.duration_since(begun).as_secs()));
-        if address == all[0] { Ok(response(200, "good")) } else { Err(format!("{address} does not answer")) }
+        if address == all[0] { Ok(response(200, "good")) } else { Err(silent(address)) }
     });
     assert_eq!(answer, Ok(response(200, "good")));
     assert_eq!(asked.iter().map(|(address, _)| *address).collect::<Vec<_>>(), [all[1], all[2], all[0]]);
     assert!(asked[0].1.abs_diff(100) < 5 && asked[1].1.abs_diff(150) < 5 && asked[2].1.abs_diff(300) < 5, "{asked:?}");
     for turn in 0..4 {
-        let failed = ask_each(&all, turn, until, |address, _| Err(address.to_string()));
-        assert_eq!(failed.unwrap_err(), "192.0.2.1; 192.0.2.2; 192.0.2.3");
+        let failed = ask_each(&all, turn, until, |address, _| Err(silent(address))).unwrap_err();
+        let causes = "192.0.2.1 does not answer; 192.0.2.2 does not answer; 192.0.2.3 does not answer";
+        assert_eq!((failed.failure, failed.is_unknown_issuer), (Failure::new(causes, "let it through"), true));
     }
-    assert_eq!(ask_each(&[], 1, until, |_, _| unreachable!()).unwrap_err(), "it has no IPv4 address");
 }

@@ -6,7 +6,7 @@ use super::host::HostRole;
 use super::lease::DhcpDomain;
 use super::remote::NamedRemote;
 use super::{LocatorSource, Notice, Observer, Proto41Role, Service};
-use crate::broker::{Credentials, Updater};
+use crate::broker::{Calls, Credentials, Updater};
 use crate::device::Binding;
 use crate::error::Error;
 use crate::netlink::Netlink;
@@ -33,7 +33,7 @@ impl Service<Proto41Role> {
     pub(crate) fn add_link(
         &mut self,
         link: &LinkSpec,
-        credentials: &Credentials,
+        (calls, credentials): (&Calls, &Credentials),
         runtime: Option<&RuntimeDir>,
     ) -> Result<LinkId, Error> {
         link.check_first()?;
@@ -42,7 +42,7 @@ impl Service<Proto41Role> {
             self.observer.notice(Some(link.device()), &Notice::Warning(format!("{}: {warning}", link.device())));
         }
         let locators = check_here(link, &self.netlink, runtime)?;
-        let updater = updater(link, credentials, &self.observer)?;
+        let updater = updater(link, calls, credentials, &self.observer)?;
         let (switches, role) = role(link, locators, updater)?;
         // Whoever has the claim may clean up; so it comes before anything is made.
         let claim = runtime.map(|runtime| runtime.claim(link.device())).transpose()?;
@@ -147,13 +147,16 @@ fn locators(link: &LinkSpec) -> LocatorSource {
 }
 
 /// Who calls the broker of a link; `None`: there is none to call.
-fn updater(link: &LinkSpec, credentials: &Credentials, observer: &Observer) -> Result<Option<Updater>, Error> {
+fn updater(
+    link: &LinkSpec,
+    calls: &Calls,
+    credentials: &Credentials,
+    observer: &Observer,
+) -> Result<Option<Updater>, Error> {
     let LinkSpec::Tunnel(tunnel) = link else { return Ok(None) };
-    let start = |url| {
-        let (observer, device) = (observer.clone(), tunnel.dev.clone());
-        Updater::start(url, credentials, move |told| observer.notice(Some(&device), &told.into()))
-    };
-    tunnel.update_url.as_ref().map(start).transpose()
+    let device = link.device();
+    let begin = |url| calls.begin(device, url, credentials, &link.binding(), observer.teller(Some(device)));
+    tunnel.update_url.as_ref().map(begin).transpose()
 }
 
 /// What the link asks of the system, and whether it forwards.

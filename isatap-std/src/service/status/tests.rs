@@ -126,6 +126,7 @@ fn full() -> Status {
             answer: text(),
             answered: Some(1),
             failure: text(),
+            fix: text(),
             again: Some(1),
         }),
         teredo: Some(Teredo {

@@ -19,6 +19,9 @@ pub struct UpdateStatus {
     pub answered: Option<u64>,
     /// Why the last call failed; absent: it did not.
     pub failure: Option<String>,
+    /// The fix.
+    #[cfg_attr(feature = "control", serde(default))]
+    pub fix: Option<String>,
     /// Seconds until it is called again; absent: it is when something changes or asks for it.
     pub again: Option<u64>,
 }
@@ -31,7 +34,8 @@ impl UpdateStatus {
             address: state.address,
             answer: state.answer,
             answered: state.answered.map(|at| at.elapsed().as_secs()),
-            failure: state.failure,
+            fix: state.failure.as_ref().map(|failure| failure.fix.clone()),
+            failure: state.failure.map(|failure| failure.cause),
             again: state.again.map(|at| at.saturating_duration_since(Instant::now()).as_secs()),
         }
     }
