@@ -15,6 +15,7 @@ use isatap_core::link::{InterfaceAddress, Link, Locator, NativeLink, OuterPolicy
 use isatap_core::nd::learned::SearchDomain;
 use isatap_core::nd::option::DomainName;
 use isatap_core::node::{AnyInterface, AnyNode, IsatapHost, Node, NodeConfig};
+use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::proto41::underlay::Underlay;
 use isatap_core::route::{Origin, Route};
