@@ -41,6 +41,7 @@
 //! client is an [`AddressLookup`].
 
 mod client;
+mod conflict;
 mod discard;
 pub mod hosts;
 #[cfg(target_os = "linux")]
@@ -77,6 +78,7 @@ pub use self::client::StubClient;
 pub(crate) use self::client::remaining;
 #[cfg(all(target_os = "linux", feature = "dns-update"))]
 pub(crate) use self::client::{exchange_tcp, first_answer, random_id};
+pub use self::conflict::Conflict;
 pub use self::discard::{Discard, Discards};
 pub(crate) use self::llmnr::PORT as LLMNR_PORT;
 pub use self::llmnr::{LlmnrReply, llmnr_reply};
@@ -114,6 +116,9 @@ pub struct Settings {
     pub search: Option<Vec<Name>>,
     /// The name servers, instead of those of the resolver configuration.
     pub nameservers: Option<Vec<SocketAddr>>,
+    /// Take no address of a name about which machines of one link contradict each other (NAM-23, NAM-33):
+    /// [`Failure::Conflict`]. Off by default: the first answer holds.
+    pub refuse_conflicts: bool,
     /// Accept this host's own addresses: a router may list itself, a host may not
     /// (ISA-25). Off by default.
     pub own_addresses: bool,
@@ -146,6 +151,7 @@ impl Default for Settings {
             devolution: false,
             search: None,
             nameservers: None,
+            refuse_conflicts: false,
             own_addresses: false,
             hosts_file: hosts_file.into(),
             lmhosts_file: lmhosts_file.into(),
@@ -316,6 +322,8 @@ pub enum Failure {
     BadAnswer,
     /// The servers answered with an error: SERVFAIL, REFUSED and the like.
     ServerFailure,
+    /// Machines of one link contradict each other ([`Settings::refuse_conflicts`]).
+    Conflict,
     /// The thread of the resolver is gone.
     Stopped,
 }
@@ -349,6 +357,10 @@ impl Failure {
             Failure::Unreachable => {
                 Some("check the `nameserver` lines of /etc/resolv.conf, and the network of this host")
             }
+            Failure::Conflict => Some(
+                "isatap status names the machines: take the name from those that should not have it, or give the router \
+                 by address",
+            ),
             _ => None,
         }
     }
@@ -365,6 +377,7 @@ impl fmt::Display for Failure {
             Failure::Timeout => f.write_str("no name server answered in time"),
             Failure::BadAnswer => f.write_str("the answer of the name server is not sound"),
             Failure::ServerFailure => f.write_str("the name server answered with an error"),
+            Failure::Conflict => f.write_str("machines of one link contradict each other about the name"),
             Failure::Stopped => f.write_str("the resolver has stopped"),
         }
     }
@@ -393,6 +406,16 @@ pub struct Records {
 struct Heard {
     addresses: Vec<Ipv4Addr>,
     ttl: Option<Duration>,
+}
+
+/// What everybody on a link was asked, and the first said, or those together that share a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answered {
+    heard: Heard,
+    /// Who was first.
+    responder: Ipv4Addr,
+    interface: String,
+    conflict: Option<Conflict>,
 }
 
 /// A client of the DNS: the third step, exchangeable.
@@ -453,6 +476,7 @@ mod tests {
             Failure::Timeout,
             Failure::BadAnswer,
             Failure::ServerFailure,
+            Failure::Conflict,
             Failure::Stopped,
         ] {
             assert!(failure.keeps_routers(), "{failure}");

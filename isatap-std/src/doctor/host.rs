@@ -78,6 +78,12 @@ fn name(facts: &Facts) -> Finding {
             warnings.push(format!("somebody on the link sends other answers, which were refused: {refused}"));
         }
     }
+    let contested = conflicts(facts);
+    if !contested.is_empty() {
+        warnings.push(format!(
+            "machines of one link contradict each other, and the first to answer is believed{contested}"
+        ));
+    }
     warnings.extend(names.refused.iter().map(|(address, why)| format!("{address} is not used: it is {why}")));
     if names.automatic {
         warnings.push(format!(
@@ -150,6 +156,14 @@ fn no_name(facts: &Facts, names: &Names, failure: &NameFailure) -> Finding {
             format!("{asked} cannot be looked up: {} ({servers}){others}", failure.text),
             format!("mend that name server, or name another in /etc/resolv.conf; or {}", by_address()),
         ),
+        NameFailureKind::Conflict => Finding::bad(
+            Step::Name,
+            format!("{asked} is not looked up: {}{}", failure.text, conflicts(facts)),
+            format!(
+                "take the name from the machine that should not have it, or leave out refuse-conflicts, or {}",
+                by_address()
+            ),
+        ),
         NameFailureKind::Local => Finding::bad(
             Step::Name,
             format!("{asked} cannot be looked up: {}", failure.text),
@@ -189,6 +203,14 @@ fn other_steps(facts: &Facts) -> String {
         parts.push(format!("answers were refused: {}", list(refused)));
     }
     parts.into_iter().map(|part| format!("; {part}")).collect()
+}
+
+/// Who contradicts whom about a name.
+fn conflicts(facts: &Facts) -> String {
+    let steps = facts.evidence.status.names.as_ref().map_or(&[][..], |names| &names.steps);
+    let claims = steps.iter().flat_map(|said| said.conflict.iter().map(|claim| (&said.step, claim)));
+    let claims = claims.map(|(step, claim)| format!("{} says {} by {step}", claim.by, list(&claim.addresses)));
+    claims.map(|claim| format!("; {claim}")).collect()
 }
 
 fn prl(facts: &Facts) -> Finding {

@@ -67,7 +67,7 @@ fn name(facts: &Facts) -> Finding {
                     format!("the name servers {servers} know no IPv4 address of a Teredo server for {asked}"),
                     format!("correct the name, or add a line `V4 {asked}` to /etc/hosts, or {}", by_address()),
                 ),
-                NameFailureKind::NoServer | NameFailureKind::BadServer => Finding::bad(
+                NameFailureKind::NoServer | NameFailureKind::BadServer | NameFailureKind::Conflict => Finding::bad(
                     Step::Name,
                     format!("{asked} cannot be looked up: {} ({servers})", failure.text),
                     format!("name a DNS server that answers in /etc/resolv.conf: nameserver V4; or {}", by_address()),

@@ -217,6 +217,7 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
         ("no answer yet", pending, Step::Name, "10.0.0.53 have not answered yet", "wait"),
         ("no server", nameless(NameFailureKind::NoServer), Step::Name, "FAILURE (10.0.0.53)", "nameserver V4"),
         ("bad server", nameless(NameFailureKind::BadServer), Step::Name, "FAILURE (10.0.0.53)", "another"),
+        ("contested", nameless(NameFailureKind::Conflict), Step::Name, "FAILURE", "leave out refuse-conflicts"),
         ("no file", nameless(NameFailureKind::Local), Step::Name, "FAILURE", "readable"),
         ("unusable", nameless(NameFailureKind::NoUsableAddress), Step::Prl, "no address that a router", "A record"),
         ("wrong address", wrong_name, Step::RaSeen, "comes from dns isatap.example.test.", "correct the name"),

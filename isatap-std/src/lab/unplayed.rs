@@ -25,9 +25,11 @@ pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {
         let advice = "leave it out; give the node a LAN, and the address that it is to have there";
         add("lan", lan, "the lab's LANs have no Router Advertisements", advice);
     }
-    if let Some((resolve_by, wins, devolution)) = match link {
-        LinkSpec::IsatapHost(host) => Some((&host.resolve_by, &host.wins, host.devolution)),
-        LinkSpec::SixToFour(sixtofour) => Some((&sixtofour.resolve_by, &sixtofour.wins, sixtofour.devolution)),
+    if let Some((resolve_by, wins, refuse_conflicts, devolution)) = match link {
+        LinkSpec::IsatapHost(host) => Some((&host.resolve_by, &host.wins, host.refuse_conflicts, host.devolution)),
+        LinkSpec::SixToFour(router) => {
+            Some((&router.resolve_by, &router.wins, router.refuse_conflicts, router.devolution))
+        }
         _ => None,
     } {
         let mut refuse = |key, on: &dyn ToString| {
@@ -38,6 +40,8 @@ pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {
             refuse("wins", &list(wins));
         } else if let Some(file) = link.lmhosts() {
             refuse("lmhosts", &file.display());
+        } else if refuse_conflicts {
+            refuse("refuse-conflicts", &refuse_conflicts);
         } else if !resolve_by.is_empty() {
             refuse("resolve-by", &list(resolve_by));
         }

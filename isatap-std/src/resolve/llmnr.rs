@@ -32,4 +32,4 @@ pub(super) const TRIES: u8 = 3;
 /// NAM-22: JITTER_INTERVAL.
 pub(super) const JITTER: Duration = Duration::from_millis(100);
 /// NAM-61: the longest message.
-pub(super) const LARGEST: usize = 9194;
+pub(super) const LARGEST: u16 = 9194;

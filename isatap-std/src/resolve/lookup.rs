@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::neighbors::{Links, Neighbors};
 use super::netbios::{Cache, NetbiosName};
 use super::{
-    AddressLookup, Answer, Discards, Entry, Failure, Heard, Name, ResolvConf, Settings, Source, Step, StubClient,
-    Trial, Unusable, candidates, devolved, hosts, lmhosts,
+    AddressLookup, Answer, Answered, Conflict, Discards, Entry, Failure, Heard, Name, ResolvConf, Settings, Source,
+    Step, StubClient, Trial, Unusable, candidates, devolved, hosts, lmhosts,
 };
 use crate::text_file::{self, Unreadable};
 
@@ -267,17 +267,18 @@ struct Found {
     addresses: Vec<Ipv4Addr>,
     ttl: Option<Duration>,
     source: Source,
+    conflict: Option<Conflict>,
 }
 
 impl Found {
     fn without_ttl(addresses: Vec<Ipv4Addr>, source: Source) -> Self {
-        Found { addresses, ttl: None, source }
+        Found { addresses, ttl: None, source, conflict: None }
     }
 }
 
 impl From<(Heard, Source)> for Found {
     fn from((heard, source): (Heard, Source)) -> Self {
-        Found { addresses: heard.addresses, ttl: heard.ttl, source }
+        Found { addresses: heard.addresses, ttl: heard.ttl, source, conflict: None }
     }
 }
 
@@ -357,11 +358,21 @@ impl<D: AddressLookup> Steps<'_, D> {
 
     /// Notes what a step says, and takes what is usable of it.
     fn tried(&mut self, step: Step, name: &str, said: Result<Found, Failure>) -> Result<Found, Failure> {
-        let said = said.and_then(|found| if found.addresses.is_empty() { Err(Failure::NoSuchName) } else { Ok(found) });
+        let conflict = said.as_ref().ok().and_then(|found| found.conflict.clone());
+        let said = said.and_then(|found| match found {
+            found if found.addresses.is_empty() => Err(Failure::NoSuchName),
+            found if self.is_refused(&found) => Err(Failure::Conflict),
+            found => Ok(found),
+        });
         let addresses = said.as_ref().map(|found| found.addresses.clone()).map_err(|failure| *failure);
-        self.trials.push(Trial { step, name: name.to_owned(), said: addresses });
+        self.trials.push(Trial { step, name: name.to_owned(), said: addresses, conflict });
         let found = said?;
         Ok(Found { addresses: self.usable(found.addresses)?, ..found })
+    }
+
+    /// NAM-23, NAM-33: whether it counts as none, since it is contradicted.
+    fn is_refused(&self, found: &Found) -> bool {
+        found.conflict.is_some() && self.settings.refuse_conflicts
     }
 
     /// Step 2. The whole names count too: Windows looks for each of them in the cache
@@ -386,6 +397,7 @@ impl<D: AddressLookup> Steps<'_, D> {
                 addresses: records.addresses,
                 ttl: Some(records.ttl),
                 source: Source::Dns { name: name.clone() },
+                conflict: None,
             });
             let failure = match self.tried(Step::Dns, name.as_str(), found) {
                 Ok(found) => return Ok(found),
@@ -403,11 +415,11 @@ impl<D: AddressLookup> Steps<'_, D> {
 
     /// Step 4.
     fn llmnr(&mut self, name: &Name) -> Result<Found, Failure> {
-        let found = self.neighbors.llmnr(name, self.discards).map(|(heard, responder, interface)| Found {
-            addresses: heard.addresses,
-            ttl: heard.ttl,
-            source: Source::Llmnr { name: name.clone(), responder, interface },
-        });
+        let found =
+            self.neighbors.llmnr(name, self.discards).map(|Answered { heard, responder, interface, conflict }| {
+                let source = Source::Llmnr { name: name.clone(), responder, interface };
+                Found { conflict, ..(heard, source).into() }
+            });
         self.tried(Step::Llmnr, name.as_str(), found)
     }
 
@@ -421,7 +433,7 @@ impl<D: AddressLookup> Steps<'_, D> {
         let found = match step {
             Step::NetbiosCache => listed(true).map(|preloaded| match self.cache.known(now, netbios) {
                 Some((addresses, left)) if preloaded.is_empty() => {
-                    Found { addresses, ttl: Some(left), source: Source::NetbiosCache }
+                    Found { ttl: Some(left), ..Found::without_ttl(addresses, Source::NetbiosCache) }
                 }
                 _ => Found::without_ttl(preloaded, Source::NetbiosCache),
             }),
@@ -430,12 +442,17 @@ impl<D: AddressLookup> Steps<'_, D> {
                 heard.map(|(heard, server)| (heard, Source::Wins { server })).map(Found::from)
             }
             Step::Broadcast => {
-                let heard = self.neighbors.broadcast(netbios, self.discards);
-                heard.map(|(heard, interface)| (heard, Source::Broadcast { interface })).map(Found::from)
+                let said = self.neighbors.broadcast(netbios, self.discards);
+                said.map(|Answered { heard, interface, conflict, .. }| {
+                    let source = Source::Broadcast { interface };
+                    Found { conflict, ..(heard, source).into() }
+                })
             }
             _ => listed(false).map(|listed| Found::without_ttl(listed, Source::Lmhosts)),
         };
-        if let (Ok(found), Step::Wins | Step::Broadcast) = (&found, step) {
+        if let (Ok(found), Step::Wins | Step::Broadcast) = (&found, step)
+            && !self.is_refused(found)
+        {
             self.cache.remember(now, *netbios, &found.addresses, found.ttl);
         }
         self.tried(step, name.as_str(), found)

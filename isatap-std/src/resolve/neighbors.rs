@@ -5,12 +5,11 @@ use std::net::Ipv4Addr;
 
 use super::discard::Discards;
 use super::netbios::NetbiosName;
-use super::{Failure, Heard, Name};
+use super::{Answered, Failure, Heard, Name};
 
 /// The steps that send something, the DNS apart. Tests have others than the system's.
 pub(super) trait Neighbors: fmt::Debug + Send {
-    /// The answer, who gave it, and on which interface.
-    fn llmnr(&mut self, name: &Name, discards: &mut Discards) -> Result<(Heard, Ipv4Addr, String), Failure>;
+    fn llmnr(&mut self, name: &Name, discards: &mut Discards) -> Result<Answered, Failure>;
 
     /// The answer, and the server that gave it.
     fn wins(
@@ -20,8 +19,7 @@ pub(super) trait Neighbors: fmt::Debug + Send {
         discards: &mut Discards,
     ) -> Result<(Heard, Ipv4Addr), Failure>;
 
-    /// The answer, and on which interface it came.
-    fn broadcast(&mut self, name: &NetbiosName, discards: &mut Discards) -> Result<(Heard, String), Failure>;
+    fn broadcast(&mut self, name: &NetbiosName, discards: &mut Discards) -> Result<Answered, Failure>;
 }
 
 /// The links of this host.
@@ -30,7 +28,7 @@ pub(super) struct Links;
 
 #[cfg(target_os = "linux")]
 impl Neighbors for Links {
-    fn llmnr(&mut self, name: &Name, discards: &mut Discards) -> Result<(Heard, Ipv4Addr, String), Failure> {
+    fn llmnr(&mut self, name: &Name, discards: &mut Discards) -> Result<Answered, Failure> {
         super::llmnr::ask(&interfaces()?, name, discards)
     }
 
@@ -43,7 +41,7 @@ impl Neighbors for Links {
         super::netbios::ask_wins(servers, name, discards)
     }
 
-    fn broadcast(&mut self, name: &NetbiosName, discards: &mut Discards) -> Result<(Heard, String), Failure> {
+    fn broadcast(&mut self, name: &NetbiosName, discards: &mut Discards) -> Result<Answered, Failure> {
         super::netbios::ask_broadcast(&interfaces()?, name, discards)
     }
 }
@@ -56,7 +54,7 @@ fn interfaces() -> Result<Vec<super::interfaces::Interface>, Failure> {
 /// Elsewhere nobody is asked but the DNS.
 #[cfg(not(target_os = "linux"))]
 impl Neighbors for Links {
-    fn llmnr(&mut self, _: &Name, _: &mut Discards) -> Result<(Heard, Ipv4Addr, String), Failure> {
+    fn llmnr(&mut self, _: &Name, _: &mut Discards) -> Result<Answered, Failure> {
         Err(Failure::Unreachable)
     }
 
@@ -64,7 +62,7 @@ impl Neighbors for Links {
         Err(Failure::Unreachable)
     }
 
-    fn broadcast(&mut self, _: &NetbiosName, _: &mut Discards) -> Result<(Heard, String), Failure> {
+    fn broadcast(&mut self, _: &NetbiosName, _: &mut Discards) -> Result<Answered, Failure> {
         Err(Failure::Unreachable)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-use super::Failure;
+use super::{Conflict, Failure};
 use crate::advice;
 
 /// A step of the resolution of a name; the order is that of the steps (NAM-1).
@@ -102,6 +102,8 @@ pub struct Trial {
     pub name: String,
     /// The addresses that it brought, those included that no router can have; or why none.
     pub said: Result<Vec<Ipv4Addr>, Failure>,
+    /// By LLMNR or broadcast: who contradicts whom about the name.
+    pub conflict: Option<Conflict>,
 }
 
 impl fmt::Display for Trial {

@@ -102,6 +102,8 @@ pub enum NameFailureKind {
     NoServer,
     /// A server answers with an error or with nonsense.
     BadServer,
+    /// Machines of one link contradict each other, and the link takes no such answer.
+    Conflict,
     /// This machine: a file, a thread.
     Local,
 }
@@ -228,6 +230,7 @@ impl From<Failure> for NameFailure {
             Failure::NoUsableAddress => NameFailureKind::NoUsableAddress,
             Failure::Unreachable | Failure::Timeout => NameFailureKind::NoServer,
             Failure::BadAnswer | Failure::ServerFailure => NameFailureKind::BadServer,
+            Failure::Conflict => NameFailureKind::Conflict,
             Failure::File(_) | Failure::NotUtf8(_) | Failure::Stopped => NameFailureKind::Local,
         };
         NameFailure { kind, text: failure.to_string(), hint: failure.hint().map(str::to_owned) }

@@ -4,7 +4,7 @@
 use super::evidence::Names;
 use super::status::{NameStep, NamesStatus};
 use crate::error::Error;
-use crate::resolve::{Answer, Entry, Failure, Resolver, Settings};
+use crate::resolve::{Answer, Entry, Failure, Resolver, Settings, Trial};
 use isatap_core::link::Locator;
 use isatap_core::time::Instant;
 use std::net::Ipv4Addr;
@@ -22,6 +22,8 @@ pub(super) struct Question {
     answer: Option<Outcome>,
     again_at: Option<Instant>,
     failures: u32,
+    /// The conflicts of the last answer.
+    conflicts: Vec<String>,
 }
 
 /// The first wait after names brought nothing; doubled each time, as the core does it.
@@ -35,7 +37,7 @@ impl Question {
     pub(super) fn new(settings: Settings) -> Result<Self, Error> {
         let resolver =
             Resolver::new(settings.clone()).map_err(|error| Error::refused("start", "the resolver's thread", error))?;
-        Ok(Self { resolver, settings, answer: None, again_at: None, failures: 0 })
+        Ok(Self { resolver, settings, answer: None, again_at: None, failures: 0, conflicts: Vec::new() })
     }
 
     /// Of the one that is given; `None`: by its address.
@@ -69,6 +71,24 @@ impl Question {
         }
         let before = self.answer.replace(outcome.clone());
         Some((outcome, before))
+    }
+
+    /// `NAM-23`, `NAM-33`: who contradicts whom about the names, of what was [taken](Self::take) last; each
+    /// once, until it is another.
+    pub(super) fn take_conflicts(&mut self) -> Vec<String> {
+        let one = |trial: &Trial| {
+            let Trial { step, name, conflict, .. } = trial;
+            let conflict = conflict.as_ref()?;
+            let used = if self.settings.refuse_conflicts { "none" } else { "the first to answer" };
+            let text = format!(
+                "the name {name} is contested on {}, by {step}: {conflict}; {used} is used",
+                conflict.interface
+            );
+            Some(text)
+        };
+        let conflicts: Vec<String> = self.resolver.trials().iter().filter_map(one).collect();
+        let before = std::mem::replace(&mut self.conflicts, conflicts);
+        self.conflicts.iter().filter(|conflict| !before.contains(conflict)).cloned().collect()
     }
 
     /// After a failure: sees to it that it is asked again, and gives the wait.

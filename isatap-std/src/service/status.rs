@@ -12,7 +12,7 @@ mod update;
 
 pub use dns_updates::DnsUpdateStatus;
 pub use hooks::HooksStatus;
-pub use names::{HeldName, NameStep, NamesStatus, ResponderStatus};
+pub use names::{HeldName, NameClaim, NameStep, NamesStatus, ResponderStatus};
 pub use outer::OuterStatus;
 pub use teredo::{PortMappingStatus, Teredo, TeredoPeer};
 pub use update::UpdateStatus;

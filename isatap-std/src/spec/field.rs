@@ -44,6 +44,9 @@ macro_rules! spec {
             wins: Vec<std::net::Ipv4Addr> ["V4"];
             /// The file for the steps netbios-cache and lmhosts. Without it /etc/samba/lmhosts.
             lmhosts: Option<std::path::PathBuf> ["FILE"];
+            /// Take no address of a name about which machines of one link contradict each other, by llmnr or
+            /// broadcast. Without it the first answer is used. The conflict is logged either way.
+            refuse_conflicts: bool;
             /// Try the parents of the first search domain too, down to two labels. Whoever owns one of
             /// them answers for this site.
             devolution: bool;
@@ -55,6 +58,7 @@ macro_rules! spec {
                     steps: &self.resolve_by,
                     wins: &self.wins,
                     lmhosts: self.lmhosts.as_deref(),
+                    refuse_conflicts: self.refuse_conflicts,
                     devolution: self.devolution,
                 }
             }

@@ -11,6 +11,7 @@ pub(super) struct NameOptions<'s> {
     pub(super) steps: &'s [Step],
     pub(super) wins: &'s [Ipv4Addr],
     pub(super) lmhosts: Option<&'s Path>,
+    pub(super) refuse_conflicts: bool,
     pub(super) devolution: bool,
 }
 
@@ -41,6 +42,7 @@ impl NameOptions<'_> {
             routers,
             steps: in_order(self.steps),
             wins: self.wins.to_vec(),
+            refuse_conflicts: self.refuse_conflicts,
             devolution: self.devolution,
             lmhosts_file: self.lmhosts.map_or(default.lmhosts_file, Path::to_owned),
             ..Settings::default()
@@ -67,6 +69,11 @@ impl NameOptions<'_> {
             let why = "names are looked up neither by lmhosts nor by netbios-cache";
             let error = Error::usage("read", file.display(), why);
             refusals.add("lmhosts", error.with_advice("add lmhosts to resolve-by"));
+        }
+        if self.refuse_conflicts && self.open_to_neighbors().is_empty() {
+            let why = "names are looked up neither by llmnr nor by broadcast";
+            let error = Error::usage("refuse", "conflicts", why);
+            refusals.add("refuse-conflicts", error.with_advice("leave it out, or add one of them to resolve-by"));
         }
     }
 
@@ -132,6 +139,16 @@ mod tests {
             (host.resolve_by, host.wins) = (vec![Step::Wins], vec!["224.0.0.1".parse().unwrap()]);
         });
         assert!(group[0].starts_with("wins: "), "{group:?}");
+    }
+
+    #[test]
+    fn nam_23_nam_33_conflicts_are_refused_where_that_is_asked_for_and_there_can_be_some() {
+        assert!(!IsatapHost::new().settings().refuse_conflicts);
+        let mut host = IsatapHost::new();
+        (host.refuse_conflicts, host.resolve_by) = (true, vec![Step::Broadcast]);
+        assert!(host.settings().refuse_conflicts && LinkSpec::from(host).check().is_empty());
+        let alone = refused(|host| host.refuse_conflicts = true);
+        assert!(alone[0].starts_with("refuse-conflicts: ") && alone[0].contains("resolve-by"), "{alone:?}");
     }
 
     #[test]

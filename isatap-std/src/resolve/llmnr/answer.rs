@@ -7,8 +7,7 @@ use domain::base::message_builder::PushError;
 use domain::base::{Message, MessageBuilder, Question, StreamTarget, ToName, Ttl};
 use domain::rdata::A;
 
-use super::LARGEST;
-use super::message::answer_to;
+use super::message::{answer_to, offer_length};
 use crate::resolve::discard::Discard;
 use crate::resolve::message::WireName;
 
@@ -85,10 +84,7 @@ impl<'q> Query<'q> {
         let mut additional = answers.additional();
         // NAM-61: who speaks EDNS0 is answered by it.
         if self.message.opt().is_some() {
-            additional.opt(|opt| {
-                opt.set_udp_payload_size(u16::try_from(LARGEST).unwrap_or(u16::MAX));
-                Ok(())
-            })?;
+            offer_length(&mut additional)?;
         }
         Ok(additional.finish())
     }
@@ -100,7 +96,9 @@ pub(in crate::resolve) fn check(id: u16, name: &WireName) -> Result<Vec<u8>, Pus
     message.header_mut().set_id(id);
     let mut question = message.question();
     question.push((name, Rtype::ANY))?;
-    Ok(question.finish())
+    let mut additional = question.additional();
+    offer_length(&mut additional)?;
+    Ok(additional.finish())
 }
 
 /// That an answer to [`check`] says that somebody else has the name; `true`: tentatively, since that
@@ -195,7 +193,8 @@ mod tests {
 
     #[test]
     fn nam_25_a_claim_is_an_answer_to_the_check() {
-        assert_eq!(check(0x1234, &name()).unwrap(), bytes("1234 0000 0001 0000 0000 0000 06697361746170 00 00ff 0001"));
+        let checked = "1234 0000 0001 0000 0000 0001 06697361746170 00 00ff 0001 00 0029 23ea 00000000 0000";
+        assert_eq!(check(0x1234, &name()).unwrap(), bytes(checked));
         let answer = |flags: &str| bytes(&format!("1234 {flags} 0001 0000 0000 0000 06697361746170 00 00ff 0001"));
         assert_eq!(claim(&answer("8000"), 0x1234, &name()), Ok(false));
         assert_eq!(claim(&answer("8100"), 0x1234, &name()), Ok(true));

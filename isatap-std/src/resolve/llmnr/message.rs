@@ -4,15 +4,17 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use domain::base::iana::{Class, Opcode, Rcode, Rtype};
-use domain::base::message_builder::PushError;
+use domain::base::message_builder::{AdditionalBuilder, PushError};
+use domain::base::wire::Composer;
 use domain::base::{Message, MessageBuilder, StreamTarget, Ttl};
 use domain::rdata::A;
 
+use super::LARGEST;
 use crate::resolve::discard::Discard;
 use crate::resolve::message::{self, MAX_ALIASES, WireName};
 use crate::resolve::{Heard, Name};
 
-/// NAM-20: the question for the addresses of a name, alone in its message, with all flags clear.
+/// NAM-20: the question for the addresses of a name, the only one in its message, with all flags clear.
 ///
 /// With `conflicting` records it is what a sender says that got several answers for a name that is
 /// to be unique (NAM-23): C is set, and nobody answers.
@@ -32,7 +34,18 @@ pub(super) fn query(
         let ttl = Ttl::from_secs(u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX));
         additional.push((name, Class::IN, ttl, A::new(*address)))?;
     }
+    if conflicting.is_empty() {
+        offer_length(&mut additional)?;
+    }
     Ok(additional.finish())
+}
+
+/// NAM-61: says by EDNS0 how long a message may be for us.
+pub(super) fn offer_length<T: Composer>(additional: &mut AdditionalBuilder<T>) -> Result<(), PushError> {
+    additional.opt(|opt| {
+        opt.set_udp_payload_size(LARGEST);
+        Ok(())
+    })
 }
 
 /// A sound answer.

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
+use domain::base::StreamTarget;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::message::{LlmnrReply, query, read};
@@ -13,7 +14,7 @@ use crate::resolve::discard::{Discard, Discards};
 use crate::resolve::interfaces::Interface;
 use crate::resolve::link_socket::{Arrival, LinkSocket};
 use crate::resolve::message::{WireName, wire_name};
-use crate::resolve::{Failure, Heard, Name};
+use crate::resolve::{Answered, Conflict, Failure, Heard, Name};
 
 /// Datagrams that are heard for one query; more are a flood.
 const MAX_HEARD: usize = 256;
@@ -25,27 +26,68 @@ pub(in crate::resolve) fn ask(
     interfaces: &[Interface],
     name: &Name,
     discards: &mut Discards,
-) -> Result<(Heard, Ipv4Addr, String), Failure> {
-    let unreachable = |_: io::Error| Failure::Unreachable;
-    let mut question = Question::new(interfaces, name).map_err(unreachable)?;
-    for _ in 0..TRIES {
-        std::thread::sleep(jitter().map_err(unreachable)?);
-        question.send()?;
-        let answers = question.listen(discards).map_err(unreachable)?;
-        if let Some(answer) = question.settle(answers, discards) {
-            return Ok(answer);
-        }
+) -> Result<Answered, Failure> {
+    let links = Sockets(LinkSocket::open(0).map_err(unreachable)?);
+    Question::new(links, interfaces, name).map_err(unreachable)?.ask(discards)
+}
+
+fn unreachable(_: io::Error) -> Failure {
+    Failure::Unreachable
+}
+
+/// The links of this host, and its clock. Those of tests are others.
+trait Links {
+    fn now(&self) -> Instant;
+
+    fn pause(&mut self, time: Duration);
+
+    /// Sends to everybody on a link.
+    fn send(&mut self, bytes: &[u8], by: &Interface) -> io::Result<()>;
+
+    /// See [`LinkSocket::receive`].
+    fn receive(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<Option<Arrival>>;
+
+    /// Asks one machine of a link by TCP; `question` has its length in front.
+    fn ask_by_tcp(&mut self, question: &[u8], responder: Ipv4Addr, by: &Interface) -> io::Result<Vec<u8>>;
+}
+
+struct Sockets(LinkSocket);
+
+impl Links for Sockets {
+    fn now(&self) -> Instant {
+        Instant::now()
     }
-    Err(Failure::NoSuchName)
+
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn send(&mut self, bytes: &[u8], by: &Interface) -> io::Result<()> {
+        self.0.send(bytes, SocketAddrV4::new(GROUP, PORT), by.address(), by.index)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], until: Instant) -> io::Result<Option<Arrival>> {
+        self.0.receive(buffer, until)
+    }
+
+    fn ask_by_tcp(&mut self, question: &[u8], responder: Ipv4Addr, by: &Interface) -> io::Result<Vec<u8>> {
+        let until = Instant::now() + TIMEOUT;
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+        // NAM-20: nothing of it leaves the link.
+        socket.set_ttl_v4(1)?;
+        socket.bind(&SocketAddrV4::new(by.address(), 0).into())?;
+        socket.connect_timeout(&SocketAddrV4::new(responder, PORT).into(), TIMEOUT)?;
+        exchange_tcp(socket.into(), question, until)
+    }
 }
 
 /// A question that is under way.
-struct Question<'q> {
+struct Question<'q, L> {
+    links: L,
     interfaces: Vec<&'q Interface>,
-    socket: LinkSocket,
     id: u16,
     name: WireName,
-    bytes: Vec<u8>,
+    message: StreamTarget<Vec<u8>>,
 }
 
 /// A sound answer, and whence it came.
@@ -55,32 +97,41 @@ struct Answer<'q> {
     interface: &'q Interface,
 }
 
-impl<'q> Question<'q> {
-    fn new(interfaces: &'q [Interface], name: &Name) -> io::Result<Self> {
+impl<'q, L: Links> Question<'q, L> {
+    fn new(links: L, interfaces: &'q [Interface], name: &Name) -> io::Result<Self> {
         let (id, name) = (random_id()?, wire_name(name));
-        let bytes = query(id, &name, &[]).map_err(io::Error::other)?.as_dgram_slice().to_vec();
+        let message = query(id, &name, &[]).map_err(io::Error::other)?;
         let interfaces = interfaces.iter().filter(|interface| interface.is_multicast).collect();
-        Ok(Self { interfaces, socket: LinkSocket::open(0)?, id, name, bytes })
+        Ok(Self { links, interfaces, id, name, message })
     }
 
-    fn send(&self) -> Result<(), Failure> {
-        let sent = self.interfaces.iter().map(|interface| self.send_by(interface, &self.bytes));
+    fn ask(&mut self, discards: &mut Discards) -> Result<Answered, Failure> {
+        for _ in 0..TRIES {
+            self.links.pause(jitter().map_err(unreachable)?);
+            self.send()?;
+            let answers = self.listen(discards).map_err(unreachable)?;
+            if let Some(answer) = self.settle(answers, discards) {
+                return Ok(answer);
+            }
+        }
+        Err(Failure::NoSuchName)
+    }
+
+    fn send(&mut self) -> Result<(), Failure> {
+        let (links, bytes) = (&mut self.links, self.message.as_dgram_slice());
+        let sent = self.interfaces.iter().map(|interface| links.send(bytes, interface));
         // All of them, and at least one.
         if sent.filter(Result::is_ok).count() > 0 { Ok(()) } else { Err(Failure::Unreachable) }
     }
 
-    fn send_by(&self, interface: &Interface, bytes: &[u8]) -> io::Result<()> {
-        self.socket.send(bytes, SocketAddrV4::new(GROUP, PORT), interface.address(), interface.index)
-    }
-
     /// NAM-22: an answer with C clear is the answer; it is waited a little for one that contradicts.
     /// After one with C set all are collected.
-    fn listen(&self, discards: &mut Discards) -> io::Result<Vec<Answer<'q>>> {
-        let asked = Instant::now();
-        let (mut until, mut buffer) = (asked + TIMEOUT, vec![0; LARGEST]);
+    fn listen(&mut self, discards: &mut Discards) -> io::Result<Vec<Answer<'q>>> {
+        let asked = self.links.now();
+        let (mut until, mut buffer) = (asked + TIMEOUT, vec![0; usize::from(LARGEST)]);
         let mut answers: Vec<Answer<'q>> = Vec::new();
         for _ in 0..MAX_HEARD {
-            let Some(arrival) = self.socket.receive(&mut buffer, until)? else { break };
+            let Some(arrival) = self.links.receive(&mut buffer, until)? else { break };
             let bytes = buffer.get(..arrival.length).unwrap_or_default();
             let answer = match self.judge(&arrival, bytes, discards) {
                 Ok(answer) => answer,
@@ -97,7 +148,7 @@ impl<'q> Question<'q> {
             if answer.reply.is_shared && !answers.iter().any(|before| before.reply.is_shared) {
                 until = asked + TIMEOUT + JITTER;
             } else if answers.is_empty() {
-                until = Instant::now() + JITTER;
+                until = self.links.now() + JITTER;
             }
             answers.push(answer);
         }
@@ -105,7 +156,7 @@ impl<'q> Question<'q> {
     }
 
     /// NAM-23: what is no answer, or none of this link.
-    fn judge(&self, arrival: &Arrival, bytes: &[u8], discards: &mut Discards) -> Result<Answer<'q>, Discard> {
+    fn judge(&mut self, arrival: &Arrival, bytes: &[u8], discards: &mut Discards) -> Result<Answer<'q>, Discard> {
         let from = *arrival.from.ip();
         let here = self.interfaces.iter().find(|interface| interface.index == arrival.interface);
         let interface = *here.filter(|interface| interface.is_on_link(from)).ok_or(Discard::OffLink)?;
@@ -115,7 +166,7 @@ impl<'q> Question<'q> {
         let mut reply = read(bytes, self.id, &self.name)?;
         if reply.is_cut {
             // NAM-61: the whole by TCP; the one that is cut counts where there is none.
-            match self.ask_by_tcp(from, interface) {
+            match self.links.ask_by_tcp(self.message.as_stream_slice(), from, interface) {
                 Ok(whole) => match read(&whole, self.id, &self.name) {
                     Ok(whole) => reply = whole,
                     Err(reason) => discards.count(reason),
@@ -130,51 +181,46 @@ impl<'q> Question<'q> {
         Ok(Answer { reply, from, interface })
     }
 
-    fn ask_by_tcp(&self, responder: Ipv4Addr, interface: &Interface) -> io::Result<Vec<u8>> {
-        let until = Instant::now() + TIMEOUT;
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-        // NAM-20: nothing of it leaves the link.
-        socket.set_ttl_v4(1)?;
-        socket.bind(&SocketAddrV4::new(interface.address(), 0).into())?;
-        socket.connect_timeout(&SocketAddrV4::new(responder, PORT).into(), TIMEOUT)?;
-        let question = query(self.id, &self.name, &[]).map_err(io::Error::other)?;
-        exchange_tcp(socket.into(), question.as_stream_slice(), until)
-    }
-
     /// What the answers say together; `None`: there is none. A conflict is told to the link, and the
     /// first answer holds: who forges an answer could also keep the true one away by contradicting it.
-    fn settle(&mut self, answers: Vec<Answer<'q>>, discards: &mut Discards) -> Option<(Heard, Ipv4Addr, String)> {
+    fn settle(&mut self, answers: Vec<Answer<'q>>, discards: &mut Discards) -> Option<Answered> {
         let is_shared = answers.iter().any(|answer| answer.reply.is_shared);
-        let mut taken = answers.into_iter().filter(|answer| answer.reply.is_shared == is_shared);
-        let first = taken.next()?;
-        let (from, interface) = (first.from, first.interface);
-        let mut heard = first.reply.heard();
-        let others: Vec<Answer<'q>> = taken.collect();
-        if is_shared {
-            for other in others {
-                let other = other.reply.heard();
-                heard.addresses.extend(other.addresses);
-                heard.ttl = heard.ttl.min(other.ttl);
+        // NAM-23: a name that one machine has to itself and another answers to is contested.
+        let is_contested = answers.len() > 1 && !answers.iter().all(|answer| answer.reply.is_shared);
+        let first = answers.iter().find(|answer| answer.reply.is_shared == is_shared)?;
+        let (responder, interface) = (first.from, first.interface);
+        let conflict = is_contested.then(|| {
+            self.tell_conflict(interface, &answers);
+            let said = answers.iter().map(|answer| (answer.from, answer.reply.addresses.as_slice()));
+            Conflict::between(&interface.name, said)
+        });
+        let mut heard: Option<Heard> = None;
+        for answer in answers {
+            let is_usable = answer.reply.is_shared == is_shared;
+            let said = answer.reply.heard();
+            match &mut heard {
+                None if is_usable => heard = Some(said),
+                Some(heard) if is_usable && is_shared => {
+                    heard.addresses.extend(said.addresses);
+                    heard.ttl = heard.ttl.min(said.ttl);
+                }
+                _ => discards.count(Discard::Conflicting),
             }
-        } else if !others.is_empty() {
-            others.iter().for_each(|_| discards.count(Discard::Conflicting));
-            self.tell_conflict(interface, &heard, &others);
         }
-        Some((heard, from, interface.name.clone()))
+        Some(Answered { heard: heard?, responder, interface: interface.name.clone(), conflict })
     }
 
     /// NAM-23: once, and nobody answers.
-    fn tell_conflict(&self, interface: &Interface, first: &Heard, others: &[Answer<'_>]) {
-        let ttl = first.ttl.unwrap_or_default();
-        let mut records: Vec<(Ipv4Addr, Duration)> = first.addresses.iter().map(|address| (*address, ttl)).collect();
-        for other in others {
-            records.extend(other.reply.addresses.iter().map(|address| (*address, other.reply.ttl)));
-        }
+    fn tell_conflict(&mut self, interface: &Interface, answers: &[Answer<'_>]) {
+        let of_one = |answer: &Answer<'_>| -> Vec<(Ipv4Addr, Duration)> {
+            answer.reply.addresses.iter().map(|address| (*address, answer.reply.ttl)).collect()
+        };
+        let mut records: Vec<(Ipv4Addr, Duration)> = answers.iter().flat_map(of_one).collect();
         // As many as fit into one datagram of any link.
         records.truncate(32);
         let told = random_id().and_then(|id| query(id, &self.name, &records).map_err(io::Error::other));
         // Whoever does not hear of it goes on as before.
-        let _ = told.and_then(|told| self.send_by(interface, told.as_dgram_slice()));
+        let _ = told.and_then(|told| self.links.send(told.as_dgram_slice(), interface));
     }
 }
 
@@ -183,3 +229,6 @@ pub(in crate::resolve) fn jitter() -> io::Result<Duration> {
     let share = u32::from(random_id()?);
     JITTER.checked_mul(share).map(|time| time / u32::from(u16::MAX)).ok_or_else(|| ErrorKind::InvalidInput.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,6 +118,8 @@ struct Site {
     llmnr: Option<Ipv4Addr>,
     wins: Option<Ipv4Addr>,
     broadcast: Option<Ipv4Addr>,
+    /// Another machine on the link that has the name.
+    rival: Option<Ipv4Addr>,
     asked: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
 }
 
@@ -130,14 +132,22 @@ impl Site {
         })?;
         Ok(Heard { addresses: vec![address], ttl: Some(Duration::from_secs(ttl)) })
     }
+
+    fn answered(&self, heard: Heard) -> Answered {
+        let rival = self.rival.map(|rival| [(ROUTER, heard.addresses.clone()), (rival, vec![rival])]);
+        let said = |rival: [(Ipv4Addr, Vec<Ipv4Addr>); 2]| {
+            Conflict::between("eth0", rival.iter().map(|(from, addresses)| (*from, addresses.as_slice())))
+        };
+        Answered { conflict: rival.map(said), heard, responder: ROUTER, interface: "eth0".to_owned() }
+    }
 }
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 53);
 
 impl Neighbors for Site {
-    fn llmnr(&mut self, name: &Name, discards: &mut Discards) -> Result<(Heard, Ipv4Addr, String), Failure> {
+    fn llmnr(&mut self, name: &Name, discards: &mut Discards) -> Result<Answered, Failure> {
         let heard = self.ask(format!("llmnr {name}"), self.llmnr, 30, discards)?;
-        Ok((heard, ROUTER, "eth0".to_owned()))
+        Ok(self.answered(heard))
     }
 
     fn wins(
@@ -150,8 +160,9 @@ impl Neighbors for Site {
         Ok((self.ask(format!("wins {name}"), self.wins, 7200, discards)?, SERVER))
     }
 
-    fn broadcast(&mut self, name: &NetbiosName, discards: &mut Discards) -> Result<(Heard, String), Failure> {
-        Ok((self.ask(format!("broadcast {name}"), self.broadcast, 300, discards)?, "eth0".to_owned()))
+    fn broadcast(&mut self, name: &NetbiosName, discards: &mut Discards) -> Result<Answered, Failure> {
+        let heard = self.ask(format!("broadcast {name}"), self.broadcast, 300, discards)?;
+        Ok(self.answered(heard))
     }
 }
 
@@ -237,6 +248,25 @@ fn nam_6_a_line_of_hosts_that_comes_later_wins_over_neighbours() {
     assert_eq!(lookup.resolve(&[]).unwrap().addresses, [ROUTER]);
     files.write("hosts", "10.0.0.10 isatap\n");
     assert_eq!(lookup.resolve(&[]).unwrap().addresses, [OTHER]);
+}
+
+#[test]
+fn nam_23_nam_33_a_contradicted_answer_is_told_and_counts_as_none_where_that_is_asked_for() {
+    let resolve = |refuse_conflicts| {
+        let site = Site { llmnr: Some(ROUTER), broadcast: Some(ROUTER), rival: Some(OTHER), ..Site::default() };
+        let (_files, mut lookup, _) = with_all_steps(&[], site, "");
+        lookup.settings.refuse_conflicts = refuse_conflicts;
+        let answers = [lookup.resolve(&[]), lookup.resolve(&[])].map(|said| said.map(|answer| answer.addresses));
+        let contested =
+            lookup.trials().iter().filter_map(|trial| Some((trial.step, trial.conflict.as_ref()?.to_string())));
+        (answers, contested.collect::<Vec<_>>())
+    };
+    let conflict = "10.0.0.1 says 10.0.0.1; 10.0.0.10 says 10.0.0.10".to_owned();
+    let first = Ok(vec![ROUTER]);
+    assert_eq!(resolve(false), ([first.clone(), first], vec![(Step::Llmnr, conflict.clone())]));
+    // Nothing of it is remembered: the second time goes no better.
+    let contested = vec![(Step::Llmnr, conflict.clone()), (Step::Broadcast, conflict)];
+    assert_eq!(resolve(true), ([Err(Failure::Conflict), Err(Failure::Conflict)], contested));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::resolve::client::{random_id, remaining};
 use crate::resolve::discard::{Discard, Discards};
 use crate::resolve::interfaces::Interface;
 use crate::resolve::link_socket::LinkSocket;
-use crate::resolve::{Failure, Heard};
+use crate::resolve::{Answered, Conflict, Failure, Heard};
 
 /// The most that RFC 1002 §4.2.1 has in one datagram is 576 bytes; larger ones are read as well.
 const LARGEST: usize = 2048;
@@ -94,13 +94,12 @@ fn exchange(server: Ipv4Addr, name: &NetbiosName, discards: &mut Discards) -> io
     Err(io::ErrorKind::TimedOut.into())
 }
 
-/// Asks by broadcast on each of the interfaces; the first answer wins. The name of the interface
-/// comes with it.
+/// Asks by broadcast on each of the interfaces; the first answer wins.
 pub(in crate::resolve) fn ask_broadcast(
     interfaces: &[Interface],
     name: &NetbiosName,
     discards: &mut Discards,
-) -> Result<(Heard, String), Failure> {
+) -> Result<Answered, Failure> {
     let unreachable = |_: io::Error| Failure::Unreachable;
     let id = random_id().map_err(unreachable)?;
     let question = query(id, name, true);
@@ -116,31 +115,89 @@ pub(in crate::resolve) fn ask_broadcast(
             return Err(Failure::Unreachable);
         }
         let until = Instant::now() + LINK_TIMEOUT;
-        let mut first: Option<(Heard, String)> = None;
+        let mut answers: Vec<Answer<'_>> = Vec::new();
         for _ in 0..MAX_STRAY {
             let Some(arrival) = socket.receive(&mut buffer, until).map_err(unreachable)? else { break };
+            let from = *arrival.from.ip();
             let here = interfaces.iter().find(|interface| interface.index == arrival.interface);
-            let heard = match here.filter(|here| here.is_on_link(*arrival.from.ip())) {
+            let heard = match here.filter(|here| here.is_on_link(from)) {
                 None => Err(Discard::OffLink),
                 Some(_) if arrival.from.port() != PORT => Err(Discard::WrongPort),
                 Some(here) => match reply(buffer.get(..arrival.length).unwrap_or_default(), id, name) {
-                    Ok(Reply::Addresses { addresses, ttl }) => Ok((Heard { addresses, ttl }, here.name.clone())),
+                    Ok(Reply::Addresses { addresses, ttl }) => {
+                        Ok(Answer { heard: Heard { addresses, ttl }, from, here })
+                    }
                     // Only a server may say so.
                     Ok(_) => Err(Discard::ErrorCode),
                     Err(reason) => Err(reason),
                 },
             };
-            match (heard, &first) {
-                (Ok(heard), None) => first = Some(heard),
-                // NAM-33: those that come later are counted, unless they say the same.
-                (Ok((heard, _)), Some((first, _))) if heard.addresses == first.addresses => {}
-                (Ok(_), Some(_)) => discards.count(Discard::Conflicting),
-                (Err(reason), _) => discards.count(reason),
+            match heard {
+                Ok(answer) => answers.push(answer),
+                Err(reason) => discards.count(reason),
             }
         }
-        if let Some(first) = first {
-            return Ok(first);
+        if let Some(answered) = settle(answers, discards) {
+            return Ok(answered);
         }
     }
     Err(Failure::NoSuchName)
+}
+
+/// A sound answer, and whence it came.
+struct Answer<'i> {
+    heard: Heard,
+    from: Ipv4Addr,
+    here: &'i Interface,
+}
+
+/// The first of several answers; `None`: there is none. NAM-33: those that say something else are counted, and on the
+/// same link they contradict it: a name is unique on a link.
+fn settle(answers: Vec<Answer<'_>>, discards: &mut Discards) -> Option<Answered> {
+    let first = answers.first()?;
+    let of_link = || answers.iter().filter(|answer| answer.here == first.here);
+    let others = of_link().filter(|answer| answer.heard.addresses != first.heard.addresses).count();
+    (0..others).for_each(|_| discards.count(Discard::Conflicting));
+    let said = || of_link().map(|answer| (answer.from, answer.heard.addresses.as_slice()));
+    let conflict = (others > 0).then(|| Conflict::between(&first.here.name, said()));
+    let (responder, interface) = (first.from, first.here.name.clone());
+    let heard = answers.into_iter().next()?.heard;
+    Some(Answered { heard, responder, interface, conflict })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::interfaces::InterfaceAddress;
+
+    fn interface(index: u8) -> Interface {
+        let address = Ipv4Addr::new(10, 0, index, 2);
+        let own = InterfaceAddress { address, mask: Ipv4Addr::new(255, 255, 255, 0), broadcast: None };
+        Interface { name: format!("eth{index}"), index: index.into(), is_multicast: true, addresses: vec![own] }
+    }
+
+    fn answer(here: &Interface, from: u8, says: u8) -> Answer<'_> {
+        let on_link = |last| Ipv4Addr::new(10, 0, here.address().octets()[2], last);
+        let heard = Heard { addresses: vec![on_link(says)], ttl: None };
+        Answer { heard, from: on_link(from), here }
+    }
+
+    #[test]
+    fn nam_33_the_first_answer_wins_and_others_of_its_link_contradict_it() {
+        let [eth0, eth1] = [interface(0), interface(1)];
+        let settled = |answers| {
+            let mut discards = Discards::default();
+            let answered = settle(answers, &mut discards).unwrap();
+            let counted: Vec<_> = discards.iter().collect();
+            (answered.heard.addresses, answered.conflict.map(|conflict| conflict.to_string()), counted)
+        };
+        let first = vec![Ipv4Addr::new(10, 0, 0, 4)];
+        let (heard, conflict, counted) = settled(vec![answer(&eth0, 4, 4), answer(&eth0, 1, 1)]);
+        assert_eq!((heard, counted), (first.clone(), vec![(Discard::Conflicting, 1)]));
+        assert_eq!(conflict.as_deref(), Some("10.0.0.1 says 10.0.0.1; 10.0.0.4 says 10.0.0.4"));
+        // Who says the same, and who has the name on another link, contradicts nobody.
+        let answers = vec![answer(&eth0, 4, 4), answer(&eth0, 1, 4), answer(&eth1, 1, 1)];
+        assert_eq!(settled(answers), (first, None, Vec::new()));
+        assert_eq!(settle(Vec::new(), &mut Discards::default()), None);
+    }
 }

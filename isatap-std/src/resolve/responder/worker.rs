@@ -188,7 +188,7 @@ impl Worker {
     }
 
     fn hear(&mut self, door: Door) {
-        let mut buffer = vec![0; llmnr::LARGEST];
+        let mut buffer = vec![0; usize::from(llmnr::LARGEST)];
         for _ in 0..BATCH {
             // An error is about something that was sent: it is told once, and gone.
             let received = self.socket(door).map(|socket| socket.receive_waiting(&mut buffer));

@@ -270,7 +270,9 @@ impl FixedRole {
         if self.remote.as_mut().is_some_and(|remote| remote.take(env)) {
             return self.refresh(env);
         }
-        let Some((outcome, _)) = self.relay.as_mut().and_then(Question::take) else { return Ok(()) };
+        let Some(relay) = &mut self.relay else { return Ok(()) };
+        let Some((outcome, _)) = relay.take() else { return Ok(()) };
+        relay.take_conflicts().into_iter().for_each(|conflict| env.warn(conflict));
         let (addresses, ttl) = match &outcome {
             Ok(answer) => (answer.addresses.as_slice(), answer.ttl),
             Err(failure) => {

@@ -1,7 +1,7 @@
 //! Names of routers: how they were looked up, and who answers to them.
 
 use crate::resolve::{Holding, ResponderReport, Trial};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 /// How names were looked up.
@@ -84,6 +84,21 @@ pub struct NameStep {
     pub addresses: Vec<Ipv4Addr>,
     /// Why it brought none.
     pub failure: Option<String>,
+    /// By `llmnr` or `broadcast`: the machines of one link that contradict each other about the name; none: all
+    /// agree.
+    #[cfg_attr(feature = "control", serde(default))]
+    pub conflict: Vec<NameClaim>,
+}
+
+/// What one of several machines says of a name.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct NameClaim {
+    /// The machine.
+    pub by: Ipv4Addr,
+    /// The addresses that it gives the name.
+    pub addresses: Vec<Ipv4Addr>,
 }
 
 impl NameStep {
@@ -93,6 +108,11 @@ impl NameStep {
             name: trial.name.clone(),
             addresses: trial.said.clone().unwrap_or_default(),
             failure: trial.said.as_ref().err().map(ToString::to_string),
+            conflict: trial.conflict.iter().flat_map(|conflict| &conflict.answers).map(claim).collect(),
         }
     }
+}
+
+fn claim((by, addresses): (&Ipv4Addr, &BTreeSet<Ipv4Addr>)) -> NameClaim {
+    NameClaim { by: *by, addresses: addresses.iter().copied().collect() }
 }

@@ -33,6 +33,7 @@ fn full() -> Status {
                 name: "isatap.example.com".to_owned(),
                 addresses: vec![v4],
                 failure: text(),
+                conflict: vec![NameClaim { by: v4, addresses: vec![v4] }],
             }],
             refused: BTreeMap::from([("REASON".to_owned(), 1)]),
         }),

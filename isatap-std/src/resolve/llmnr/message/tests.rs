@@ -28,10 +28,12 @@ fn one(is_shared: bool, is_cut: bool) -> Result<LlmnrReply, Discard> {
 }
 
 #[test]
-fn nam_20_a_query_is_one_question_with_all_flags_clear() {
+fn nam_20_nam_61_a_query_is_one_question_with_all_flags_clear_that_offers_room_by_edns0() {
     let name = message::wire_name(&isatap());
     let query = query(0x1234, &name, &[]).unwrap();
-    assert_eq!(query.as_dgram_slice(), bytes(&format!("1234 0000 0001 0000 0000 0000 {QUESTION}")));
+    // The last record: root, OPT, 9,194 bytes.
+    let opt = "00 0029 23ea 00000000 0000";
+    assert_eq!(query.as_dgram_slice(), bytes(&format!("1234 0000 0001 0000 0000 0001 {QUESTION} {opt}")));
 }
 
 #[test]
