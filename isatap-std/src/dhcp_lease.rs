@@ -7,7 +7,7 @@
 
 mod file;
 
-pub(crate) use file::{FOLDER_WAIT, LeaseFile};
+pub(crate) use file::LeaseFile;
 
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::sixrd::dhcp::{self, SixRdOption};

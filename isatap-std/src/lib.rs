@@ -78,6 +78,8 @@ pub mod doctor;
 #[cfg(target_os = "linux")]
 pub mod driver;
 #[cfg(target_os = "linux")]
+mod file_watch;
+#[cfg(target_os = "linux")]
 mod locators;
 #[cfg(target_os = "linux")]
 pub mod nd_socket;

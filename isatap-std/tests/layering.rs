@@ -17,6 +17,7 @@ const RULE: Rule = Rule {
             "advice",
             "device",
             "entropy",
+            "file_watch",
             "runtime_dir",
             "privileges",
             "selection",

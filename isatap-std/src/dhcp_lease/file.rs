@@ -1,47 +1,24 @@
-//! A lease file, watched: it may come later, be replaced, be written in place, or be a link.
+//! A lease file, and what it said last.
 
 use super::{Lease, is_whole};
+use crate::file_watch::{Change, FileWatch};
 use crate::thread::has_given_up;
 use crate::{small_file, text_file};
 use isatap_core::time::Instant;
-use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
-use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// A file that a DHCP client writes, and what it said last; readable when it is to be
 /// [read](Self::take_news) again.
 #[derive(Debug)]
 pub(crate) struct LeaseFile {
-    path: PathBuf,
+    watch: FileWatch,
     device: Option<String>,
-    inotify: Inotify,
-    /// Whether its folder is there and watched, and that of whatever it links to.
-    is_watched: bool,
     told: Option<Result<Lease, String>>,
     /// When the lease ends, however the machine's clock is set meanwhile.
     ends: Option<Instant>,
-}
-
-/// How often a folder is looked for that is not there yet.
-pub(crate) const FOLDER_WAIT: Duration = Duration::from_secs(5);
-
-/// As many links in a row as anybody makes.
-const MOST_LINKS: usize = 8;
-
-/// What comes while somebody writes: the file may not be all there.
-const WRITING: AddWatchFlags = AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_CREATE);
-
-/// How much of the file is there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Change {
-    None,
-    Torn,
-    Whole,
 }
 
 impl LeaseFile {
@@ -49,42 +26,17 @@ impl LeaseFile {
     ///
     /// Out of descriptors.
     pub(crate) fn open(path: &Path, device: Option<&str>) -> io::Result<Self> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let path = std::path::absolute(path)?;
         let device = device.map(str::to_owned);
-        let mut file = Self { path, device, inotify, is_watched: false, told: None, ends: None };
-        file.watch();
-        Ok(file)
-    }
-
-    /// The file and, where that is a link, what it leads to.
-    fn places(&self) -> Vec<PathBuf> {
-        let target = |link: &PathBuf| Some(link.parent()?.join(fs::read_link(link).ok()?));
-        std::iter::successors(Some(self.path.clone()), target).take(MOST_LINKS).collect()
-    }
-
-    /// The folders, since the file may be replaced, and may not be there yet. dhclient keeps its
-    /// file open, and writes to it.
-    fn watch(&mut self) {
-        let changes = WRITING
-            | AddWatchFlags::IN_CLOSE_WRITE
-            | AddWatchFlags::IN_MOVED_TO
-            | AddWatchFlags::IN_MOVED_FROM
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_MOVE_SELF;
-        let watch = |file: &Path| self.inotify.add_watch(file.parent().unwrap_or(Path::new("/")), changes).is_ok();
-        // A folder that is watched already stays so.
-        self.is_watched = self.places().iter().filter(|place| !watch(place)).count() == 0;
+        Ok(Self { watch: FileWatch::open(path)?, device, told: None, ends: None })
     }
 
     /// Whether nothing tells of changes, so that it is to be looked at from time to time.
     pub(crate) fn is_unwatched(&self) -> bool {
-        !self.is_watched
+        self.watch.is_unwatched()
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.watch.path()
     }
 
     /// What the file said last.
@@ -99,12 +51,11 @@ impl LeaseFile {
 
     /// What the file says, if that is something else than before; an error is what is wrong with it.
     pub(crate) fn take_news(&mut self, now: Instant) -> Option<Result<Lease, String>> {
-        let change = self.change();
-        if change == Change::None {
+        let change = self.watch.take_change();
+        if change == Change::None && self.told.is_some() {
             return None;
         }
-        self.watch();
-        let (lease, left) = self.read(change == Change::Whole)?;
+        let (lease, left) = self.read(change == Change::Whole || self.told.is_none())?;
         if self.told.as_ref() == Some(&lease) {
             return None;
         }
@@ -113,34 +64,9 @@ impl LeaseFile {
         Some(lease)
     }
 
-    fn change(&mut self) -> Change {
-        let places = self.places();
-        let names: Vec<&OsStr> = places.iter().filter_map(|place| place.file_name()).collect();
-        // Who makes a link makes it as a whole.
-        let is_link = |mask: AddWatchFlags| mask.contains(AddWatchFlags::IN_CREATE) && places.len() > 1;
-        let of = |event: &InotifyEvent| match event.name.as_deref() {
-            Some(name) if !names.contains(&name) => Change::None,
-            Some(_) if WRITING.contains(event.mask) && !is_link(event.mask) => Change::Torn,
-            _ => Change::Whole,
-        };
-        let more = |one, other| match (one, other) {
-            (Change::Whole, _) | (_, Change::Whole) => Change::Whole,
-            (Change::Torn, _) | (_, Change::Torn) => Change::Torn,
-            _ => Change::None,
-        };
-        let mut change = if self.told.is_none() || !self.is_watched { Change::Whole } else { Change::None };
-        loop {
-            match self.inotify.read_events() {
-                Ok(events) => change = events.iter().map(of).fold(change, more),
-                Err(Errno::EINTR) => {}
-                Err(_) => return change,
-            }
-        }
-    }
-
     /// The lease, and how long it lasts; `None`: it is not all there yet.
     fn read(&self, is_closed: bool) -> Option<(Result<Lease, String>, Option<Duration>)> {
-        let (text, written) = match small_file::read(&self.path) {
+        let (text, written) = match small_file::read(self.path()) {
             Ok((bytes, about)) => match text_file::decode_lossy(&bytes) {
                 Ok(text) => (text, about.modified()),
                 Err(wrong) => return Some((Err(wrong.to_string()), None)),
@@ -165,14 +91,16 @@ impl LeaseFile {
 
 impl AsFd for LeaseFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
+        self.watch.as_fd()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::io::Write as _;
+    use std::path::PathBuf;
     use std::time::Instant as Time;
 
     const NOW: Instant = Instant::from_secs(5);

@@ -62,7 +62,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_dup,
     libc::SYS_dup3,
     libc::SYS_pipe2,
-    // Leases of DHCP clients.
+    // Leases of DHCP clients, and what names servers of names.
     libc::SYS_inotify_init1,
     libc::SYS_inotify_add_watch,
     // Time and randomness.

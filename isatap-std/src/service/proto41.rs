@@ -252,7 +252,7 @@ impl role::Role for Proto41Role {
 
     fn handle_timeout(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         match self {
-            Proto41Role::Host(host) => host.search(env),
+            Proto41Role::Host(host) => host.handle_timeout(env),
             Proto41Role::Fixed(fixed) => fixed.handle_timeout(env),
         }
     }

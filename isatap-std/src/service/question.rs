@@ -4,11 +4,16 @@
 use super::evidence::Names;
 use super::status::{NameStep, NamesStatus};
 use crate::error::Error;
-use crate::resolve::{Answer, Entry, Failure, Resolver, Settings, Trial};
+use crate::file_watch::{Change, FOLDER_WAIT, FileWatch};
+use crate::resolve::{Answer, Entry, Failure, Resolver, Settings, Step, Trial};
+use crate::small_file;
 use isatap_core::link::Locator;
 use isatap_core::time::Instant;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What names brought.
@@ -18,10 +23,16 @@ pub(super) type Outcome = Result<Answer, Failure>;
 #[derive(Debug)]
 pub(super) struct Question {
     resolver: Resolver,
+    /// `None`: nothing of it depends on the configuration of the system's resolver.
+    configuration: Option<Configuration>,
+    /// Of the resolver's thread and the configuration's file.
+    epoll: Epoll,
     settings: Settings,
     answer: Option<Outcome>,
     again_at: Option<Instant>,
     failures: u32,
+    /// The configuration is another since it was asked.
+    is_stale: bool,
     /// The conflicts of the last answer.
     conflicts: Vec<String>,
 }
@@ -29,6 +40,56 @@ pub(super) struct Question {
 /// The first wait after names brought nothing; doubled each time, as the core does it.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LAST_RETRY: Duration = Duration::from_secs(600);
+/// A configuration is written in steps: the servers, the search domains, the link to it.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The configuration of the system's resolver, and what it said last.
+#[derive(Debug)]
+struct Configuration {
+    path: PathBuf,
+    /// `None`: nobody can watch it, so it is looked at from time to time.
+    watch: Option<FileWatch>,
+    text: Option<Vec<u8>>,
+    look_at: Option<Instant>,
+}
+
+impl Configuration {
+    fn open(path: &Path) -> Self {
+        let watch = FileWatch::open(path).ok();
+        let text = Self::read(path);
+        Self { path: path.to_owned(), watch, text, look_at: Some(Instant::ZERO) }
+    }
+
+    /// One that cannot be read says nothing.
+    fn read(path: &Path) -> Option<Vec<u8>> {
+        small_file::read(path).ok().map(|(text, _)| text)
+    }
+
+    /// Something may have happened: it is looked at once that has settled.
+    fn note(&mut self, now: Instant) {
+        let change = self.watch.as_mut().map_or(Change::None, FileWatch::take_change);
+        if change != Change::None {
+            let settled = now.saturating_add(SETTLE);
+            self.look_at = Some(self.look_at.map_or(settled, |at| at.min(settled)));
+        }
+    }
+
+    /// Whether it says something else than before.
+    fn has_changed(&mut self, now: Instant) -> bool {
+        if self.look_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        if let Some(watch) = &mut self.watch {
+            // It is watched where it leads to now.
+            watch.take_change();
+        }
+        let is_unwatched = self.watch.as_ref().is_none_or(FileWatch::is_unwatched);
+        self.look_at = is_unwatched.then(|| now.saturating_add(FOLDER_WAIT));
+        let text = Self::read(&self.path);
+        let before = std::mem::replace(&mut self.text, text);
+        self.text != before
+    }
+}
 
 impl Question {
     /// # Errors
@@ -37,7 +98,28 @@ impl Question {
     pub(super) fn new(settings: Settings) -> Result<Self, Error> {
         let resolver =
             Resolver::new(settings.clone()).map_err(|error| Error::refused("start", "the resolver's thread", error))?;
-        Ok(Self { resolver, settings, answer: None, again_at: None, failures: 0, conflicts: Vec::new() })
+        let configuration = settings.steps.contains(&Step::Dns).then(|| Configuration::open(&settings.resolver_file));
+        let watch = configuration.as_ref().and_then(|configuration| configuration.watch.as_ref());
+        let begin = || {
+            let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+            for fd in [Some(resolver.as_fd()), watch.map(AsFd::as_fd)].into_iter().flatten() {
+                epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+            }
+            Ok(epoll)
+        };
+        let epoll =
+            begin().map_err(|errno: Errno| Error::refused("wait for", "the resolver's thread", errno.into()))?;
+        Ok(Self {
+            resolver,
+            configuration,
+            epoll,
+            settings,
+            answer: None,
+            again_at: None,
+            failures: 0,
+            is_stale: false,
+            conflicts: Vec::new(),
+        })
     }
 
     /// Of the one that is given; `None`: by its address.
@@ -63,7 +145,10 @@ impl Question {
     }
 
     /// What was found out, once, and what was known before.
-    pub(super) fn take(&mut self) -> Option<(Outcome, Option<Outcome>)> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<(Outcome, Option<Outcome>)> {
+        if let Some(configuration) = &mut self.configuration {
+            configuration.note(now);
+        }
         let outcome = self.resolver.try_recv()?;
         if outcome.is_ok() {
             self.again_at = None;
@@ -104,14 +189,33 @@ impl Question {
         self.again_at = Some(now.saturating_add(wait));
     }
 
-    /// When to [ask](Self::ask) again.
+    /// When to see whether to ask: [`is_reconfigured`](Self::is_reconfigured), [`ends_wait`](Self::ends_wait).
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.again_at
+        let look_at = self.configuration.as_ref().and_then(|configuration| configuration.look_at);
+        let stale = (self.is_stale && !self.resolver.is_pending()).then_some(Instant::ZERO);
+        self.again_at.into_iter().chain(look_at).chain(stale).min()
     }
 
-    /// The wait is over.
-    pub(super) fn end_wait(&mut self) {
-        self.again_at = None;
+    /// `NAM-6`: whether the configuration of the system's resolver is another, which has settled. All that was found
+    /// out is of the old one, so it is to be [asked](Self::ask) now.
+    pub(super) fn is_reconfigured(&mut self, now: Instant) -> bool {
+        self.is_stale |= self.configuration.as_mut().is_some_and(|configuration| configuration.has_changed(now));
+        // Two questions at a time are one; what is under way may be of the old one.
+        if self.resolver.is_pending() || !std::mem::take(&mut self.is_stale) {
+            return false;
+        }
+        self.failures = 0;
+        true
+    }
+
+    /// Whether it waits until it asks again.
+    pub(super) fn waits(&self) -> bool {
+        self.again_at.is_some()
+    }
+
+    /// Whether that is over now.
+    pub(super) fn ends_wait(&mut self, now: Instant) -> bool {
+        self.again_at.take_if(|at| *at <= now).is_some()
     }
 
     pub(super) fn answer(&self) -> Option<&Outcome> {
@@ -141,8 +245,96 @@ impl Question {
 }
 
 impl AsFd for Question {
-    /// Readable when [`take`](Self::take) has something.
+    /// Readable when [`take`](Self::take) is to be called.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.resolver.as_fd()
+        self.epoll.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::net::UdpSocket;
+
+    const fn at(millis: u64) -> Instant {
+        Instant::from_millis(10_000 + millis)
+    }
+
+    /// A folder of one test.
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("isatap-question-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn nam_6_changes_of_one_second_are_one_and_the_same_text_is_none() {
+        let folder = folder("settle");
+        let path = folder.join("resolv.conf");
+        fs::write(&path, "nameserver 10.0.0.53\n").unwrap();
+        let mut configuration = Configuration::open(&path);
+        assert!(!configuration.has_changed(at(0)));
+        assert_eq!(configuration.look_at, None, "the file is watched");
+        fs::write(&path, "nameserver 10.0.0.54\n").unwrap();
+        configuration.note(at(0));
+        fs::write(&path, "nameserver 10.0.0.54\nsearch example.test\n").unwrap();
+        configuration.note(at(900));
+        assert!(!configuration.has_changed(at(999)));
+        assert!(configuration.has_changed(at(1000)));
+        assert!(!configuration.has_changed(at(3000)));
+        // A program that writes what is there already.
+        fs::write(folder.join("new"), "nameserver 10.0.0.54\nsearch example.test\n").unwrap();
+        fs::rename(folder.join("new"), &path).unwrap();
+        configuration.note(at(4000));
+        assert_eq!(configuration.look_at, Some(at(5000)));
+        assert!(!configuration.has_changed(at(5000)));
+        // Where nothing can tell, it is looked at every five seconds.
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(folder.join("later/resolv.conf"), &path).unwrap();
+        configuration.note(at(6000));
+        assert!(configuration.has_changed(at(7000)));
+        assert_eq!(configuration.look_at, Some(at(12_000)));
+        fs::create_dir(folder.join("later")).unwrap();
+        fs::write(folder.join("later/resolv.conf"), "").unwrap();
+        assert!(configuration.has_changed(at(12_000)));
+        assert_eq!(configuration.look_at, None);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn nam_6_what_was_asked_by_the_old_configuration_is_asked_again_once_it_is_answered() {
+        let folder = folder("stale");
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let settings = Settings {
+            routers: vec!["router.example.test".parse().unwrap()],
+            steps: vec![Step::Dns],
+            nameservers: Some(vec![server.local_addr().unwrap()]),
+            resolver_file: folder.join("resolv.conf"),
+            ..Settings::default()
+        };
+        let mut question = Question::new(settings).unwrap();
+        assert!(!question.is_reconfigured(at(0)));
+        question.ask(&[]);
+        let mut message = [0; 512];
+        let (length, asker) = server.recv_from(&mut message).unwrap();
+        fs::write(folder.join("resolv.conf"), "search example.test\n").unwrap();
+        assert!(question.take(at(0)).is_none());
+        assert_eq!(question.deadline(), Some(at(1000)));
+        assert!(!question.is_reconfigured(at(1000)), "the answer is under way");
+        assert_eq!(question.deadline(), None);
+        // No such name.
+        (message[2], message[3]) = (message[2] | 0x80, 3);
+        server.send_to(&message[..length], asker).unwrap();
+        let began = std::time::Instant::now();
+        while question.take(at(2000)).is_none() {
+            assert!(began.elapsed() < Duration::from_secs(10), "no answer");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(question.deadline(), Some(Instant::ZERO));
+        assert!(question.is_reconfigured(at(2000)));
+        assert!(!question.is_reconfigured(at(2000)) && question.deadline().is_none());
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

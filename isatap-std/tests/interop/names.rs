@@ -387,3 +387,78 @@ fn nam_22_nam_31_a_lookup_holds_neither_the_loop_nor_the_end() {
     // NAM-31: three questions, five seconds apart, and no more of one daemon.
     assert!(heard.load(Ordering::Relaxed) <= 3 + 3);
 }
+
+/// A server of the DNS at 10.0.0.N that knows one router, for a day.
+fn dns(lab: &Lab, wire: &Wire<'_>, last: u8, router: &str) -> (Namespace, Daemon) {
+    let server = machine(lab, wire, &format!("dns{last}"), last);
+    let name = format!("/isatap.example.test/{router}");
+    let daemon = Daemon::start(
+        &server,
+        "dnsmasq",
+        "dnsmasq",
+        &[
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--user=root",
+            "--pid-file=",
+            "--no-resolv",
+            "--no-hosts",
+            "--address",
+            &name,
+            "--local-ttl=86400",
+        ],
+    );
+    wait_until("dnsmasq", PATIENCE, || server.succeeds("ss -Huan 'sport = :53' | grep -q ."));
+    (server, daemon)
+}
+
+/// The refresh interval is an hour, so nothing but the file can bring the other router in time.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn nam_6_another_resolver_configuration_starts_a_refresh() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let _servers = [(53, "10.0.0.1"), (54, "10.0.0.4")].map(|(last, router)| dns(&lab, &wire, last, router));
+    let host = machine(&lab, &wire, "host", 2);
+    let by = |last: u8| format!("nameserver 10.0.0.{last}\nsearch example.test\n");
+    let router = |address: &str| format!(".prl | map(.address) == [\"{address}\"]");
+    let wait_for_router = |address: &str| {
+        wait_until(&format!("the router {address}"), PATIENCE, || status(&host, &router(address)));
+    };
+
+    // Mounted over /etc/resolv.conf, as in a container, and written in place.
+    host.etc("resolv.conf", &by(53));
+    let mut daemon = Daemon::isatap(&host, "host --local 10.0.0.2");
+    wait_for_router("10.0.0.1");
+    host.etc("resolv.conf", &by(54));
+    wait_for_router("10.0.0.4");
+    // The same text again is no news, and neither is a server that nobody answers at: what is known stays.
+    let before = daemon.output().matches("potential routers").count();
+    host.etc("resolv.conf", &by(54));
+    host.etc("resolv.conf", &by(99));
+    daemon.wait_for_line("no potential router by name", PATIENCE);
+    assert!(status(&host, &router("10.0.0.4")));
+    assert_eq!(daemon.output().matches("potential routers").count(), before);
+    assert!(daemon.terminate(PATIENCE).success());
+
+    // A link into another folder, as of systemd-resolved, whose file is replaced; then a file in place of the link.
+    let etc = host.directory().join("etc");
+    let stub = host.directory().join("stub");
+    [&etc, &stub].into_iter().for_each(|folder| std::fs::create_dir_all(folder).unwrap());
+    let put = |folder: &std::path::Path, name: &str, text: &str| {
+        std::fs::write(folder.join("new"), text).unwrap();
+        std::fs::rename(folder.join("new"), folder.join(name)).unwrap();
+    };
+    put(&stub, "resolv.conf", &by(53));
+    std::os::unix::fs::symlink(stub.join("resolv.conf"), etc.join("resolv.conf")).unwrap();
+    let mounted =
+        format!("mount --bind {} /etc; exec {} host --local 10.0.0.2 --verbose", etc.display(), isatap_binary());
+    let mut daemon = Daemon::start(&host, "linked", "bash", &["-c", &mounted]);
+    daemon.wait_for_line(" up: ", PATIENCE);
+    wait_for_router("10.0.0.1");
+    put(&stub, "resolv.conf", &by(54));
+    wait_for_router("10.0.0.4");
+    put(&etc, "resolv.conf", &by(53));
+    wait_for_router("10.0.0.1");
+    assert!(daemon.terminate(PATIENCE).success());
+}

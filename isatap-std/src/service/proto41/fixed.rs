@@ -116,11 +116,14 @@ impl FixedRole {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let lease = self.lease.as_ref().and_then(DhcpDomain::deadline);
-        lease.into_iter().chain(self.remote.as_ref().and_then(NamedRemote::deadline)).min()
+        let names = self.relay.iter().chain(self.remote.as_ref().map(NamedRemote::names));
+        lease.into_iter().chain(names.filter_map(Question::deadline)).min()
     }
 
     pub(super) fn handle_timeout(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
-        if self.remote.as_ref().and_then(NamedRemote::deadline).is_some_and(|due| due <= env.now) {
+        let (relay, remote) = (self.relay.as_mut(), self.remote.as_mut().map(NamedRemote::names_mut));
+        // NAM-6; no link has both.
+        if relay.into_iter().chain(remote).any(|names| names.is_reconfigured(env.now) || names.ends_wait(env.now)) {
             self.ask(env);
         }
         self.follow_lease(env)
@@ -271,7 +274,7 @@ impl FixedRole {
             return self.refresh(env);
         }
         let Some(relay) = &mut self.relay else { return Ok(()) };
-        let Some((outcome, _)) = relay.take() else { return Ok(()) };
+        let Some((outcome, _)) = relay.take(env.now) else { return Ok(()) };
         relay.take_conflicts().into_iter().for_each(|conflict| env.warn(conflict));
         let (addresses, ttl) = match &outcome {
             Ok(answer) => (answer.addresses.as_slice(), answer.ttl),

@@ -87,19 +87,24 @@ impl HostRole {
                 env.warn(format!("not every IPv4 address is used: {full}"));
             }
         }
-        let waits = || self.names.as_ref().is_some_and(|names| names.deadline().is_some());
+        let waits = || self.names.as_ref().is_some_and(Question::waits);
         if self.locators == LocatorSource::TowardRouter && locators.is_empty() && router.is_none() && !waits() {
             self.ask(env);
         }
         Ok(())
     }
 
-    /// The names are to be looked up again without a locator.
-    pub(super) fn search(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
-        if let Some(names) = &mut self.names {
-            names.end_wait();
+    pub(super) fn handle_timeout(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        let Some(names) = &mut self.names else { return Ok(()) };
+        match names.is_reconfigured(env.now) {
+            // NAM-6: a refresh that the machine did not ask for. Without a locator it would not ask again.
+            true if !env.found.locators.is_empty() => self.must_ask(env),
+            true => self.ask(env),
+            // The names are to be looked up again without a locator.
+            false if names.ends_wait(env.now) => self.refresh(env)?,
+            false => {}
         }
-        self.refresh(env)
+        Ok(())
     }
 
     /// The first of the list: those by address, then those by name.
@@ -123,7 +128,7 @@ impl HostRole {
 
     pub(super) fn resolved(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         let Some(names) = &mut self.names else { return Ok(()) };
-        let Some((outcome, before)) = names.take() else { return Ok(()) };
+        let Some((outcome, before)) = names.take(env.now) else { return Ok(()) };
         names.take_conflicts().into_iter().for_each(|conflict| env.warn(conflict));
         tell(env, names, &outcome, before.as_ref());
         if std::mem::take(&mut self.is_asked) {

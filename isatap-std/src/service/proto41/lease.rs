@@ -1,8 +1,9 @@
 //! The 6rd domain of a customer edge, from the lease of a DHCPv4 client.
 
 use super::Environment;
-use crate::dhcp_lease::{FOLDER_WAIT, LeaseFile};
+use crate::dhcp_lease::LeaseFile;
 use crate::error::Error;
+use crate::file_watch::FOLDER_WAIT;
 use crate::spec::list;
 use isatap_core::node::AnyInterface;
 use isatap_core::prefix::Ipv6Prefix;

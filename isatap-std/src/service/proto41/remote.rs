@@ -5,7 +5,6 @@ use crate::error::Error;
 use crate::resolve::Entry;
 use crate::service::question::Question;
 use isatap_core::node::AnyInterface;
-use isatap_core::time::Instant;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,8 +51,8 @@ impl NamedRemote {
         self.now().is_none().then(|| format!("an IPv4 address of {}", self.names.names()))
     }
 
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.names.deadline()
+    pub(super) fn names_mut(&mut self) -> &mut Question {
+        &mut self.names
     }
 
     pub(super) fn ask(&mut self, env: &Environment<'_>) {
@@ -63,7 +62,7 @@ impl NamedRemote {
     /// Takes an answer, and tells the tunnel of it; whether the other end is another. While the name
     /// brings nothing, the end that was known is kept.
     pub(super) fn take(&mut self, env: &mut Environment<'_>) -> bool {
-        let Some((outcome, before)) = self.names.take() else { return false };
+        let Some((outcome, before)) = self.names.take(env.now) else { return false };
         let answer = match outcome {
             Ok(answer) => answer,
             Err(failure) => {

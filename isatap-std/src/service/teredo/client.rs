@@ -173,7 +173,7 @@ impl ClientRole {
 
     fn answered(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         let Some(name) = &mut self.name else { return Ok(()) };
-        match name.take() {
+        match name.take(env.now) {
             Some((Ok(Answer { addresses, .. }), _)) => match addresses.first().copied() {
                 // A name with several addresses may turn them around each time.
                 Some(_) if self.known.is_some_and(|known| addresses.contains(&known)) => Ok(()),
@@ -454,8 +454,11 @@ impl Role for ClientRole {
         self.name.as_ref()?.deadline()
     }
 
-    fn handle_timeout(&mut self, _: &mut Environment<'_>) -> Result<(), Error> {
-        self.ask();
+    fn handle_timeout(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        // NAM-6
+        if self.name.as_mut().is_some_and(|name| name.is_reconfigured(env.now) || name.ends_wait(env.now)) {
+            self.ask();
+        }
         Ok(())
     }
 
