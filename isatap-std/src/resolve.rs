@@ -90,6 +90,8 @@ pub use self::name_service::{NameService, NameServiceError};
 pub use self::netbios::{NetbiosName, Reply as NetbiosReply, query as netbios_query, reply as netbios_reply};
 pub use self::resolv_conf::ResolvConf;
 #[cfg(target_os = "linux")]
+pub(crate) use self::responder::Ending;
+#[cfg(target_os = "linux")]
 pub use self::responder::{Holding, LinkReport, Responder, ResponderReport, ResponderSettings};
 pub use self::search::{candidates, devolved};
 pub use self::step::{Step, StepError, Trial};

@@ -105,7 +105,7 @@ impl Config {
                 match (is_running, link.is_teredo()) {
                     (true, _) => Ok(()),
                     (false, true) => service::check_ports_of_teredo(link),
-                    (false, false) => service::check_ports(link, std::iter::empty()),
+                    (false, false) => service::check_ports(link, std::iter::empty(), None),
                 },
             ];
             found.extend(all.into_iter().filter_map(Result::err).map(|error| error.of_device(device)));

@@ -24,7 +24,7 @@ use std::io::{self, ErrorKind, Read};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 
 use self::links::Link;
@@ -100,7 +100,7 @@ struct Shared {
     links: Vec<Link>,
 }
 
-/// Answers until it is dropped, which gives registered names back and takes up to 0.3 s.
+/// Answers until it is dropped, which gives registered names back and takes up to half a second.
 #[derive(Debug)]
 pub struct Responder {
     shared: Arc<Mutex<Shared>>,
@@ -108,9 +108,10 @@ pub struct Responder {
     /// Kept open here too: the end of a stream would be readable for ever.
     _waker: Waker,
     /// Their ends tell the threads to end.
-    control: Option<UnixStream>,
-    stream: Option<UnixStream>,
-    threads: Vec<JoinHandle<()>>,
+    control: UnixStream,
+    _stream: Option<UnixStream>,
+    /// Dropped after those, which it waits for.
+    threads: Ending,
 }
 
 impl ResponderSettings {
@@ -128,7 +129,16 @@ impl Responder {
     ///
     /// A port is taken or not allowed, or there is no thread.
     pub fn start(settings: ResponderSettings) -> Result<Self, Error> {
-        let Ports { listen, listener, names } = Ports::open(&settings.services)?;
+        Self::start_after(settings, &mut Vec::new())
+    }
+
+    /// The same after others that are ending: it takes over their ports, and says nothing before they have said their
+    /// last.
+    pub(crate) fn start_after(settings: ResponderSettings, before: &mut Vec<Ending>) -> Result<Self, Error> {
+        let ports = Ports::open(&settings.services, before)?;
+        let lent = ports.lend();
+        let Ports { listen, listener, names } = ports;
+        let before = std::mem::take(before);
         let no_thread = |error| Error::refused("answer to the name", NAME, error);
         let begin = || {
             let (waker, news) = Waker::pair()?;
@@ -136,10 +146,13 @@ impl Responder {
             let mut threads = Vec::new();
             let (control, of_worker) = UnixStream::pair()?;
             of_worker.set_nonblocking(true)?;
-            let check = listen.is_some().then(|| LinkSocket::open(0)).transpose()?;
+            let check = listen.is_some().then(|| LinkSocket::open(0).map(Arc::new)).transpose()?;
             let of_thread = waker.clone();
             let worker = Worker::new(settings, [listen, check, names], of_worker, shared.clone(), of_thread);
-            threads.push(crate::thread::spawn("isatap-answer", move || worker.run())?);
+            threads.push(crate::thread::spawn("isatap-answer", move || {
+                drop(before);
+                worker.run();
+            })?);
             let mut stream = None;
             if let Some(listener) = listener {
                 let (ours, theirs) = UnixStream::pair()?;
@@ -147,27 +160,32 @@ impl Responder {
                 threads.push(crate::thread::spawn("isatap-tcp", move || stream::serve(&listener, &theirs, &shared))?);
                 stream = Some(ours);
             }
-            Ok(Self { shared, news, _waker: waker, control: Some(control), stream, threads })
+            let threads = Ending { ports: lent, threads };
+            Ok(Self { shared, news, _waker: waker, control, _stream: stream, threads })
         };
         begin().map_err(no_thread)
     }
 
-    /// Whether one could start by these services; nothing stays open.
+    /// Whether one could start by these services, after those that are ending; nothing stays open.
     ///
     /// # Errors
     ///
     /// A port is taken or not allowed.
-    pub(crate) fn check_free(services: &[NameService]) -> Result<(), Error> {
-        Ports::open(services).map(drop)
+    pub(crate) fn check_free(services: &[NameService], before: &[Ending]) -> Result<(), Error> {
+        Ports::open(services, before).map(drop)
+    }
+
+    /// Has its threads end: they give registered names back. Who keeps what is returned does not wait for that.
+    pub(crate) fn end(self) -> Ending {
+        let Self { threads, .. } = self;
+        threads
     }
 
     /// Addresses or links of this machine are others.
     pub fn refresh(&self) {
         use std::io::Write as _;
-        if let Some(mut control) = self.control.as_ref() {
-            // A full pipe says the same already.
-            let _ = control.write(&[0]);
-        }
+        // A full pipe says the same already.
+        let _ = (&self.control).write(&[0]);
     }
 
     /// What it has done so far.
@@ -183,28 +201,87 @@ impl Responder {
     }
 }
 
+/// A responder whose threads are ending. Dropped, it waits for them.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    ports: LentPorts,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Ending {
+    /// Whether they have ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The ports of threads, which are open as long as these run.
+#[derive(Debug)]
+struct LentPorts {
+    listen: Weak<LinkSocket>,
+    listener: Weak<TcpListener>,
+    names: Weak<LinkSocket>,
+}
+
 /// What is opened before the threads begin.
 struct Ports {
-    listen: Option<LinkSocket>,
-    listener: Option<TcpListener>,
-    names: Option<LinkSocket>,
+    listen: Option<Arc<LinkSocket>>,
+    listener: Option<Arc<TcpListener>>,
+    names: Option<Arc<LinkSocket>>,
 }
 
 impl Ports {
-    fn open(services: &[NameService]) -> Result<Self, Error> {
+    /// Those of threads that are ending are taken over: the kernel has each only once, and a process that has given up its
+    /// privileges may not open it again.
+    fn open(services: &[NameService], before: &[Ending]) -> Result<Self, Error> {
         let takes = |service| services.contains(&service);
         let other = "leave llmnr out of answer-by, or end the other (ss -lntup 'sport = :5355'), as by LLMNR=no in \
                      /etc/systemd/resolved.conf";
         let samba = "leave netbios out of answer-by, or end the other (ss -lnup 'sport = :137'), as nmbd";
-        let of_llmnr = || LinkSocket::open(llmnr::PORT).map_err(refused("UDP port 5355", other));
-        let by_tcp = || stream::listen().map_err(refused("TCP port 5355", other));
-        let of_netbios = || LinkSocket::open(netbios::PORT).map_err(refused("UDP port 137", samba));
+        let of_llmnr = || {
+            let port = port(before, |lent| &lent.listen, || LinkSocket::open(llmnr::PORT));
+            port.map_err(refused("UDP port 5355", other))
+        };
+        let by_tcp = || port(before, |lent| &lent.listener, stream::listen).map_err(refused("TCP port 5355", other));
+        let of_netbios = || {
+            let port = port(before, |lent| &lent.names, || LinkSocket::open(netbios::PORT));
+            port.map_err(refused("UDP port 137", samba))
+        };
         Ok(Self {
             listen: takes(NameService::Llmnr).then(of_llmnr).transpose()?,
             listener: takes(NameService::Llmnr).then(by_tcp).transpose()?,
             names: takes(NameService::Netbios).then(of_netbios).transpose()?,
         })
     }
+
+    fn lend(&self) -> LentPorts {
+        fn weak<T>(port: Option<&Arc<T>>) -> Weak<T> {
+            port.map(Arc::downgrade).unwrap_or_default()
+        }
+        LentPorts {
+            listen: weak(self.listen.as_ref()),
+            listener: weak(self.listener.as_ref()),
+            names: weak(self.names.as_ref()),
+        }
+    }
+}
+
+/// A port that threads have which are ending, or that is opened now.
+fn port<T>(
+    before: &[Ending],
+    of: impl Fn(&LentPorts) -> &Weak<T>,
+    open: impl FnOnce() -> io::Result<T>,
+) -> io::Result<Arc<T>> {
+    let lent = before.iter().find_map(|ending| of(&ending.ports).upgrade());
+    lent.map_or_else(|| open().map(Arc::new), Ok)
 }
 
 fn refused(port: &'static str, if_taken: &'static str) -> impl FnOnce(io::Error) -> Error {
@@ -224,16 +301,6 @@ fn refused(port: &'static str, if_taken: &'static str) -> impl FnOnce(io::Error)
 impl AsFd for Responder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.news.as_fd()
-    }
-}
-
-impl Drop for Responder {
-    fn drop(&mut self) {
-        (self.control, self.stream) = (None, None);
-        // The ports have to be free for who comes next.
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -148,7 +148,7 @@ impl Run {
             };
             let recorded = link.pcap().map_or(Ok(()), |path| self.check_recording(link, path));
             let running = self.links.iter().filter(|begun| begun.home.retry().is_none());
-            let ports = service::check_ports(link, running.map(|begun| &begun.wanted.link));
+            let ports = service::check_ports(link, running.map(|begun| &begun.wanted.link), self.proto41.as_deref());
             name.and(here).and(recorded).and(ports).map_err(|error| error.of_device(link.device()))?;
         }
         Ok(())

@@ -32,6 +32,7 @@ use crate::entropy::OsEntropy;
 use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::proto41_socket::Proto41Socket;
+use crate::resolve::Ending;
 use crate::spec::PublishedRoute;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Entropy as _, Event};
@@ -73,6 +74,8 @@ pub(crate) struct Site {
     lans: Vec<Lan>,
     claims: Claims,
     upstream: Upstream,
+    /// Those of routers that are gone, until they have given back their names.
+    ending: Vec<Ending>,
 }
 
 type Environment<'n> = role::Environment<'n, Proto41Role>;
@@ -95,6 +98,7 @@ impl Service<Proto41Role> {
             lans: Vec::new(),
             claims: Claims::default(),
             upstream: Upstream::default(),
+            ending: Vec::new(),
         };
         let socket = Proto41Socket::open()?;
         Self::new(machine, socket, common, watcher, observer)

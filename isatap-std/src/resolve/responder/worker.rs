@@ -33,9 +33,9 @@ const FAREWELL: Duration = Duration::from_millis(100);
 pub(super) struct Worker {
     settings: ResponderSettings,
     name: WireName,
-    listen: Option<LinkSocket>,
-    check: Option<LinkSocket>,
-    names: Option<LinkSocket>,
+    listen: Option<Arc<LinkSocket>>,
+    check: Option<Arc<LinkSocket>>,
+    names: Option<Arc<LinkSocket>>,
     control: UnixStream,
     links: Vec<Link>,
     servers: Vec<Server>,
@@ -65,7 +65,7 @@ impl Worker {
     /// The sockets: LLMNR's port, the one for its checks, NetBIOS's port.
     pub(super) fn new(
         settings: ResponderSettings,
-        [listen, check, names]: [Option<LinkSocket>; 3],
+        [listen, check, names]: [Option<Arc<LinkSocket>>; 3],
         control: UnixStream,
         shared: Arc<Mutex<Shared>>,
         waker: Waker,
@@ -101,6 +101,9 @@ impl Worker {
             }
         }
         self.release();
+        // Who takes over the socket listens where it has addresses.
+        let links = std::mem::take(&mut self.links);
+        self.follow_groups(&links);
     }
 
     /// The links as they are now; those that are the same go on.
@@ -181,9 +184,9 @@ impl Worker {
 
     fn socket(&self, door: Door) -> Option<&LinkSocket> {
         match door {
-            Door::Listen => self.listen.as_ref(),
-            Door::Check => self.check.as_ref(),
-            Door::Names => self.names.as_ref(),
+            Door::Listen => self.listen.as_deref(),
+            Door::Check => self.check.as_deref(),
+            Door::Names => self.names.as_deref(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::broker::{Calls, Credentials, Updater};
 use crate::device::Binding;
 use crate::error::Error;
 use crate::netlink::Netlink;
-use crate::resolve::{Entry, NameService, Responder, ResponderSettings};
+use crate::resolve::{Ending, Entry, NameService, Responder, ResponderSettings};
 use crate::runtime_dir::{Ends, RuntimeDir};
 use crate::service::question::Question;
 use crate::service::role::Role as _;
@@ -43,7 +43,7 @@ impl Service<Proto41Role> {
         }
         let locators = check_here(link, &self.netlink, runtime)?;
         let updater = updater(link, calls, credentials, &self.observer)?;
-        let (switches, role) = role(link, locators, updater)?;
+        let (switches, role) = role(link, locators, updater, &mut self.common.ending)?;
         // Whoever has the claim may clean up; so it comes before anything is made.
         let claim = runtime.map(|runtime| runtime.claim(link.device())).transpose()?;
         let full = |error: isatap_core::error::TableFull| {
@@ -78,11 +78,21 @@ impl Service<Proto41Role> {
         // What is still told after the end is nobody's.
         self.leave_lans(&[id]);
         self.drop_lans();
+        self.end_responder(id);
         self.detach(id);
         self.common.claims.end(id);
         self.driver.machine_mut().remove(id);
         // Its number is free when all is told.
         self.settle()
+    }
+
+    /// What answers to the name of a router ends by itself: its last words take longer than packets can wait.
+    fn end_responder(&mut self, id: LinkId) {
+        self.common.ending.retain(|ending| !ending.is_over());
+        let role = self.at(id).and_then(|at| self.links.get_mut(at)).map(|link| &mut link.role);
+        if let Some(Proto41Role::Fixed(fixed)) = role {
+            self.common.ending.extend(fixed.responder.take().map(Responder::end));
+        }
     }
 }
 
@@ -123,15 +133,21 @@ fn check_binding(binding: &Binding, netlink: &Netlink, runtime: Option<&RuntimeD
     Err(Error::usage("bind to the device", device, why).with_advice(Binding::INSTEAD))
 }
 
-/// Whether the ports are free that a link needs beside those which the links `running` have.
+/// Whether the ports are free that a link needs beside those which the links `running` have, and those that ended on this
+/// service.
 ///
 /// # Errors
 ///
 /// One is taken, or this process may not open it any more.
-pub(crate) fn check_ports<'l>(link: &LinkSpec, running: impl Iterator<Item = &'l LinkSpec>) -> Result<(), Error> {
+pub(crate) fn check_ports<'l>(
+    link: &LinkSpec,
+    running: impl Iterator<Item = &'l LinkSpec>,
+    service: Option<&Service<Proto41Role>>,
+) -> Result<(), Error> {
     let held: Vec<NameService> = running.flat_map(LinkSpec::answer_by).copied().collect();
     let lacking = link.answer_by().iter().filter(|service| !held.contains(service));
-    Responder::check_free(&lacking.copied().collect::<Vec<_>>())
+    let ending = service.map_or(&[][..], |service| &service.common.ending);
+    Responder::check_free(&lacking.copied().collect::<Vec<_>>(), ending)
 }
 
 /// Where the IPv4 addresses of a link come from.
@@ -160,7 +176,12 @@ fn updater(
 }
 
 /// What the link asks of the system, and whether it forwards.
-fn role(link: &LinkSpec, locators: LocatorSource, updater: Option<Updater>) -> Result<(Switches, Proto41Role), Error> {
+fn role(
+    link: &LinkSpec,
+    locators: LocatorSource,
+    updater: Option<Updater>,
+    ending: &mut Vec<Ending>,
+) -> Result<(Switches, Proto41Role), Error> {
     let lease = link.dhcp_lease().map(|path| DhcpDomain::open(path, link.via())).transpose()?;
     let router = FixedRole::router(link.role(), locators.clone());
     let end = FixedRole::end(link.role(), locators.clone());
@@ -174,7 +195,8 @@ fn role(link: &LinkSpec, locators: LocatorSource, updater: Option<Updater>) -> R
         LinkSpec::IsatapRouter(spec) => {
             let mut settings = ResponderSettings::new(spec.local.clone(), spec.answer_by.clone());
             settings.wins.clone_from(&spec.wins);
-            let responder = (!settings.services.is_empty()).then(|| Responder::start(settings)).transpose()?;
+            let start = || Responder::start_after(settings, ending);
+            let responder = (!spec.answer_by.is_empty()).then(start).transpose()?;
             let follows_default = spec.offers_default() == OfferDefault::Auto;
             (Switches::FORWARDING, router.following(follows_default).with_responder(responder))
         }
