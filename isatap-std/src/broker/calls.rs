@@ -180,7 +180,7 @@ impl Calls {
         Ok(None)
     }
 
-    /// Forgets the accounts that none of these links has.
+    /// Forgets the accounts that none of these links has. Their threads end after the call that they may be making.
     pub(crate) fn retain<'l>(&self, links: impl Iterator<Item = (&'l LinkSpec, &'l Credentials)>) {
         let wanted: Vec<_> = links
             .filter_map(|(link, credentials)| match link {
@@ -188,10 +188,10 @@ impl Calls {
                 _ => None,
             })
             .collect();
-        self.0.lock().accounts.retain(|account| {
-            let is_wanted = wanted.iter().any(|(url, login)| account.is_of(url, *login));
-            is_wanted || account.link.is_some() || account.has_thread
-        });
+        self.0
+            .lock()
+            .accounts
+            .retain(|account| account.link.is_some() || wanted.iter().any(|(url, login)| account.is_of(url, *login)));
     }
 
     /// The end of the daemon: no call is made any more, and none goes on.
