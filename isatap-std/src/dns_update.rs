@@ -94,7 +94,7 @@ impl Updater {
         memory: Option<Result<&Path, String>>,
         tell: impl Fn(Told) + Send + 'static,
     ) -> Result<Self, Error> {
-        let (key, name) = read(spec)?;
+        let (key, name) = read(spec, None)?;
         let state = Arc::new(Mutex::new(State::default()));
         let (wanted, changes) = channel();
         let (alive, end) = channel::<()>();
@@ -189,19 +189,19 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// The key, and the whole name.
-fn read(spec: &DnsUpdate) -> Result<(Option<Key>, Name), Error> {
-    let key = spec.key_file.as_deref().map(key_file::load).transpose()?;
+fn read(spec: &DnsUpdate, owner: Option<u32>) -> Result<(Option<Key>, Name), Error> {
+    let key = spec.key_file.as_deref().map(|path| key_file::load(path, owner)).transpose()?;
     Ok((key, full_name(spec)?))
 }
 
-/// Whether this machine can do this: its key file, and the name.
+/// Whether this machine can do this: its key file, which may be of the user `owner` too, and the name.
 ///
 /// # Errors
 ///
 /// A usage error for either that cannot be used.
 #[cfg(feature = "file")]
-pub(crate) fn check(spec: &DnsUpdate) -> Result<(), Error> {
-    read(spec).map(drop)
+pub(crate) fn check(spec: &DnsUpdate, owner: Option<u32>) -> Result<(), Error> {
+    read(spec, owner).map(drop)
 }
 
 /// Within the zone, unless it ends in a dot.

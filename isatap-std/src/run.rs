@@ -448,8 +448,8 @@ impl Home {
 /// beside what else there is.
 fn wanted_of(links: &[LinkSpec]) -> Result<Vec<Wanted>, Error> {
     let read = |link: &LinkSpec| {
-        let secrets = if link.is_teredo() { service::secrets_of(link)? } else { Secrets::default() };
-        Ok(Wanted { link: link.clone(), secrets, credentials: Credentials::load(link)? })
+        let secrets = if link.is_teredo() { service::secrets_of(link, None)? } else { Secrets::default() };
+        Ok(Wanted { link: link.clone(), secrets, credentials: Credentials::load(link, None)? })
     };
     let wanted = |link: &LinkSpec| read(link).map_err(|error: Error| error.of_device(link.device()));
     let mut all = links.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;

@@ -21,12 +21,14 @@
 //! What the next daemon is to know, even after a restart of the machine, is under [`RuntimeDir::state`]:
 //! `NAME.dns`, the addresses that NAME may have in the DNS, and `DEV.port-mapping`, the port that a NAT opens.
 
+mod author;
 mod ends;
 #[cfg(any(feature = "dns-update", feature = "upnp"))]
 mod kept;
 mod lock;
 mod state;
 
+pub use self::author::{author, trusted};
 pub(crate) use self::ends::Ends;
 #[cfg(any(feature = "dns-update", feature = "upnp"))]
 pub(crate) use self::kept::{keep, kept};

@@ -1,6 +1,7 @@
 //! What this machine says of a file: what it refuses, and what links would wait for.
 
 use super::{Config, File, refused};
+use crate::broker::Credentials;
 use crate::driver::check_recording;
 use crate::error::{Error, Problem};
 use crate::netlink::Netlink;
@@ -99,7 +100,8 @@ impl Config {
             let is_running = running.iter().any(|running| running == device);
             let all = [
                 if tun::may_be_ours(device) { Ok(()) } else { tun::check_free(device) },
-                service::secrets_of(link).map(drop),
+                service::secrets_of(link, owner).map(drop),
+                Credentials::load(link, owner).map(drop),
                 if link.is_teredo() { Ok(()) } else { service::check_here(link, &netlink, Some(runtime)).map(drop) },
                 link.pcap().map_or(Ok(()), |path| check_recording(path, owner)),
                 match (is_running, link.is_teredo()) {
@@ -116,7 +118,7 @@ impl Config {
         let own: Vec<&str> = self.links.iter().map(LinkSpec::device).collect();
         found.extend(portproxy::check_here(&self.portproxies, &own, running_rules(runtime)));
         #[cfg(feature = "dns-update")]
-        found.extend(self.dns_updates.iter().filter_map(|update| crate::dns_update::check(update).err()));
+        found.extend(self.dns_updates.iter().filter_map(|update| crate::dns_update::check(update, owner).err()));
         found
     }
 

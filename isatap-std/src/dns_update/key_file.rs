@@ -6,13 +6,13 @@ use domain::tsig::{Algorithm, Key, KeyName};
 use domain::utils::base64;
 use std::path::Path;
 
-/// Reads a file, which nobody but its owner and group may read.
+/// Reads a file, which nobody but its owner and group may read. `owner`: another user whose it may be.
 ///
 /// # Errors
 ///
-/// It cannot be read, everybody may read it, or it is no key.
-pub(super) fn load(path: &Path) -> Result<Key, Error> {
-    let text = small_file::read_secret("the key", path)?;
+/// It cannot be read, everybody may read it, others may have written it, or it is no key.
+pub(super) fn load(path: &Path, owner: Option<u32>) -> Result<Key, Error> {
+    let text = small_file::read_secret("the key", path, owner)?;
     parse(&text).map_err(|why| {
         Error::usage("use the key in", path.display(), why)
             .with_advice("write one by: tsig-keygen NAME > FILE; chmod 640 FILE")

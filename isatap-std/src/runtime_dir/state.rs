@@ -2,7 +2,7 @@
 //!
 //! Folders of runtime files are emptied then: what a DNS server or a NAT was asked to keep is still there.
 
-use super::{RuntimeDir, is_of_daemons, make_folder, namespace, new_owner};
+use super::{RuntimeDir, author, is_of_daemons, make_folder, namespace, new_owner};
 use crate::error::Error;
 use std::fs::{self, Metadata, OpenOptions};
 use std::io;
@@ -81,7 +81,7 @@ fn hand_over(folder: &Path, uid: u32, gid: u32) {
         options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
         let Ok(file) = options.open(entry.path()) else { continue };
         // Not what another user has put there: it would be believed then.
-        if file.metadata().is_ok_and(|about| believe(&about, &[Some(0)]).is_ok()) {
+        if file.metadata().is_ok_and(|about| believe(&about, &[0]).is_ok()) {
             // What stays as it is tells so when it is read.
             let _ = std::os::unix::fs::fchown(&file, Some(uid), Some(gid));
         }
@@ -90,17 +90,14 @@ fn hand_over(folder: &Path, uid: u32, gid: u32) {
 
 /// The folder is open to a group, whose members can put a file there under any name: what such a file says would
 /// be deleted from the DNS.
-pub(super) fn believe(about: &Metadata, owners: &[Option<u32>]) -> io::Result<()> {
-    let why = match about.mode() {
-        _ if !about.is_file() => "it is no regular file: remove it",
-        _ if !owners.contains(&Some(about.uid())) => {
-            "it belongs to another user: remove it, or chown it to the daemon's"
-        }
-        _ if about.nlink() != 1 => "it has a second name: remove it",
-        mode if mode & 0o022 != 0 => "others may write to it: remove it, or chmod go-w",
-        _ => return Ok(()),
+pub(super) fn believe(about: &Metadata, users: &[u32]) -> io::Result<()> {
+    let why = match author(about, users) {
+        _ if !about.is_file() => "it is no regular file",
+        Err((why, _)) => why,
+        Ok(()) if about.nlink() != 1 => "it has a second name",
+        Ok(()) => return Ok(()),
     };
-    Err(io::Error::new(io::ErrorKind::InvalidData, why))
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("{why}: remove it")))
 }
 
 #[cfg(test)]

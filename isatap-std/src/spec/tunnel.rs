@@ -50,7 +50,7 @@ spec! { tunnel(DEVICE)
         /// address that it sees, and is called again while the other end is silent. The call leaves by
         /// bind-device too, and without the mark.
         update_url: Option<UpdateUrl> ["URL"];
-        /// The file with USER:PASSWORD for update-url, in one line; others may not read it. They are sent
+        /// The file with USER:PASSWORD for update-url, in one line; others may neither read nor write it. They are sent
         /// as HTTP Basic authentication, or where the URL says {user} and {password}.
         update_login: Option<PathBuf> ["FILE"];
         /// The file with the certificates of the CAs (PEM) that may have signed for update-url's server.

@@ -51,13 +51,19 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Reads a file, which nobody but its owner and group may read.
+    /// Reads a file, which nobody but its owner and group may read and nobody but its owner write: root, or the user
+    /// of this process.
     ///
     /// # Errors
     ///
-    /// It cannot be read, others may read it, or what [`parse`](Self::parse) says.
+    /// It cannot be read, others may read it or have written it, or what [`parse`](Self::parse) says.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let text = small_file::read_secret("the secrets", path)?;
+        Self::load_of(path, None)
+    }
+
+    /// The same of a file that may be another user's, too.
+    pub(crate) fn load_of(path: &Path, owner: Option<u32>) -> Result<Self, Error> {
+        let text = small_file::read_secret("the secrets", path, owner)?;
         Self::parse(&path.display().to_string(), &text)
     }
 

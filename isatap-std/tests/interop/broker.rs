@@ -227,6 +227,29 @@ fn a_broker_that_refuses_is_left_alone_until_something_is_configured() {
     assert_eq!(refused.status, 1);
     let why = format!("cannot use the password in {file}: everybody may read the file; chmod 640 {file}");
     assert!(refused.text.contains("node.toml:") && refused.text.contains(&why), "{refused:?}");
+    // So is one that others may have written, by whoever reads it; the CA's certificate too.
+    let check = |owner: u32, mode: u32, text: &str| {
+        fs::write(&file, text).unwrap();
+        std::os::unix::fs::chown(&file, Some(owner), None).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        ours.run(&format!("{} config check {}", isatap_binary(), ours.directory().join("node.toml").display()))
+    };
+    let good = format!("me:{PASSWORD}\n");
+    assert!(check(0, 0o640, &good).success());
+    for (owner, mode, why) in [
+        (0, 0o660, format!("cannot use the password in {file}: others may write to it; chmod go-w {file}")),
+        (4711, 0o600, format!("cannot use the password in {file}: it belongs to another user; chown root {file}")),
+    ] {
+        let refused = check(owner, mode, &good);
+        assert_eq!(refused.status, 3);
+        assert!(refused.text.contains("node.toml:") && refused.text.contains(&why), "{refused:?}");
+    }
+    // The user that the daemon becomes may keep its own file.
+    let user = ours.file("user.toml", &format!("user = \"nobody\"\n{}", fs::read_to_string(node(&url, "")).unwrap()));
+    std::os::unix::fs::chown(&file, Some(65_534), None).unwrap();
+    let mut daemon = Daemon::start(&ours, "run", isatap_binary(), &["run", "--verbose", &user]);
+    daemon.wait_for_line("answers for 192.0.2.7: ", PATIENCE);
+    assert!(daemon.terminate(PATIENCE).success());
 }
 
 /// The slow broker takes the old address while a reload has changed URL and address; the new call waits for that.

@@ -25,6 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use isatap_std::Error;
+use isatap_std::runtime_dir::{author, trusted};
 use isatap_std::service::status::HooksStatus;
 use isatap_std::service::{Hooks, LinkEvent, Notice};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -262,16 +263,13 @@ pub(crate) fn check(hook: &Path, user: Option<Uid>) -> Result<(), Error> {
     let found = std::fs::metadata(hook).map_err(|error| {
         Error::usage("run the hook", &shown, error.to_string()).with_advice("name a program or a script that is there")
     })?;
-    let owners = [Some(Uid::from_raw(0)), Some(Uid::effective()), user];
-    match found.mode() {
-        _ if !found.is_file() => usage("it is no file", "name a program or a script".to_owned()),
-        mode if mode & 0o111 == 0 => usage("it is not executable", format!("chmod +x {shown}")),
-        mode if mode & 0o022 != 0 => usage("others may write to it", format!("chmod go-w {shown}")),
-        _ if !owners.contains(&Some(Uid::from_raw(found.uid()))) => {
-            usage("it belongs to another user", format!("chown root {shown}"))
-        }
-        _ => Ok(()),
+    if !found.is_file() {
+        return usage("it is no file", "name a program or a script".to_owned());
     }
+    if found.mode() & 0o111 == 0 {
+        return usage("it is not executable", format!("chmod +x {shown}"));
+    }
+    author(&found, &trusted(user.map(Uid::as_raw))).or_else(|(why, command)| usage(why, format!("{command} {shown}")))
 }
 
 #[cfg(test)]

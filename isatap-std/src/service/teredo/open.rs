@@ -35,13 +35,13 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) recorded: &'a mut Vec<PathBuf>,
 }
 
-/// The secrets of a link: a client's or a server's.
+/// The secrets of a link: a client's or a server's. `owner`: another user whose file it may be.
 ///
 /// # Errors
 ///
 /// The file with them cannot be used.
-pub(crate) fn secrets(link: &LinkSpec) -> Result<Secrets, Error> {
-    let secrets = link.secret_file().map(Secrets::load).transpose()?;
+pub(crate) fn secrets(link: &LinkSpec, owner: Option<u32>) -> Result<Secrets, Error> {
+    let secrets = link.secret_file().map(|path| Secrets::load_of(path, owner)).transpose()?;
     let secrets = secrets.map(|secrets| match link {
         LinkSpec::TeredoClient(_) => secrets.of_client(),
         _ => secrets.of_server(),
