@@ -146,7 +146,8 @@ impl Run {
         let found: Vec<Found> = order.iter().map(Found::of).collect();
         let met =
             found.len() == deed.order.len() && deed.order.iter().zip(&found).all(|(one, found)| one.is_met_by(found));
-        let list: String = found.iter().map(ToString::to_string).collect();
+        // It has just been told, line by line; what was expected instead is looked for in one.
+        let list: String = if met { "them in this order".into() } else { found.iter().map(Found::to_string).collect() };
         self.judge(met, format!("{} tries {list}", deed.node));
     }
 
