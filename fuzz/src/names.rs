@@ -75,7 +75,7 @@ fn lines(text: &str) {
     for (at, address) in all.iter().enumerate() {
         assert!(!all[..at].contains(address), "{address} twice");
         let is_line = |line: &str| {
-            let line = line.trim_start_matches('\u{feff}').trim_ascii_start();
+            let line = line.trim_ascii_start();
             line.starts_with(&address.to_string()) && line.to_ascii_lowercase().contains("isatap")
         };
         assert!(text.lines().any(is_line), "{address} stands in no line with the name");

@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use super::Name;
 
 /// The IPv4 addresses that a hosts file gives to `name`, in the order of the
-/// file and each once.
+/// file and each once. A byte order mark would be part of its first line:
+/// [`decode`](crate::text_file::decode) takes it off.
 ///
 /// NAM-40: a line is `address name [alias…] [# comment]`; names are compared
 /// whole and without regard to case; the lines of one name add up; lines with an

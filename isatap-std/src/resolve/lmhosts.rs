@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use super::netbios::NetbiosName;
 
 /// The IPv4 addresses that an lmhosts file gives to `name`, in the order of the file and each once.
+/// A byte order mark would be part of the first line: [`decode`](crate::text_file::decode) takes it off.
 /// `preloaded`: of the lines with `#PRE` only, which are in the NetBIOS name cache (NAM-34).
 ///
 /// A line is `address name [#PRE] [#DOM:domain] [# comment]`; a name has up to 15 characters, in any
