@@ -46,22 +46,16 @@ impl<S, D> Outlet<S, D> {
         packet: &[u8],
     ) -> Option<LinkId> {
         match &self.ports[..] {
-            [only] => Some(only.link).filter(|link| self.hears(*link, interface)),
-            _ => machine.addressee(outer, packet, &|link| self.hears(link, interface)),
+            [only] => only.bound.hears(interface).then_some(only.link),
+            _ => machine.addressee(outer, packet, &|link| self.bound_of(link).hears(interface)),
         }
     }
 
     /// The only link that may let it in, since there are some that take nothing which came by this device; one that
     /// there is not where it is for none of the others. `None`: all may be asked.
     pub(super) fn only<M: Machine>(&self, machine: &M, interface: u32, outer: &Outer, packet: &[u8]) -> Option<LinkId> {
-        let all_hear = self.ports.iter().all(|port| self.hears(port.link, interface));
+        let all_hear = self.ports.iter().all(|port| port.bound.hears(interface));
         (!all_hear).then(|| self.addressee(machine, interface, outer, packet).unwrap_or(LinkId::NULL))
-    }
-
-    /// Whether `link` takes what came by this device: it is bound to it, or to none.
-    fn hears(&self, link: LinkId, interface: u32) -> bool {
-        let bound = self.bound_of(link).interface;
-        bound == 0 || bound == interface
     }
 
     /// How packets of `link` leave and come.

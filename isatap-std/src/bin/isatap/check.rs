@@ -24,7 +24,9 @@ use crate::output;
 /// frames without an IP packet `not-ip`; of a packet that the capture holds in
 /// part, the rest counts as right, and it is `cut` where too little is there to
 /// say. Exit status 3: at least one packet would be dropped that is for a tunnel
-/// of the node. Other protocols and packets to others are counted apart.
+/// of the node. Other protocols and packets to others are counted apart. By which device a packet
+/// came is not asked: of links of the same ends that are bound to devices of their own, the first
+/// one judges.
 ///
 /// Options behind a --link are that link's: `--link isatap --local 10.0.0.2
 /// --router 10.0.0.1 --prefix 2001:db8:0:7::/64`. Beside those below they are all options of the
