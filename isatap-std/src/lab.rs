@@ -49,7 +49,7 @@
 //! # Limits
 //! The cloud has no routing: every IPv4 address reaches every other, but those
 //! behind a [`Nat`]. Segments resolve neighbours by asking the nodes, without Neighbor
-//! Discovery. Programs are echo requests and raw packets; there is no TCP.
+//! Discovery. Programs are echo requests, raw packets, and clients, servers and port proxies of TCP.
 
 mod balancer;
 mod cloud;
@@ -68,6 +68,7 @@ mod ping;
 mod rng;
 #[cfg(feature = "file")]
 pub mod scenario;
+mod tcp;
 mod teredo;
 mod unplayed;
 mod world;
@@ -86,7 +87,8 @@ pub use native::{NATIVE_LINK, NativeHost};
 pub use node::{LabNode, Outbox, Path};
 pub use ping::{Ping, PingId, PingOutcome};
 pub use rng::Rng;
+pub use tcp::{Answer, ConnectionState, Served, ServedEnd, Then};
 pub use teredo::{
     Connection, INTERNET_LINK, TEREDO_LINK, TeredoClient, TeredoRelay, TeredoServer, TeredoSetup, TeredoSite,
 };
-pub use world::{LanId, NodeId, World};
+pub use world::{ConnectionId, LanId, NodeId, World};

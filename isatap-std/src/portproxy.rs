@@ -71,22 +71,32 @@ pub(crate) use listener::missing;
 #[cfg(target_os = "linux")]
 pub(crate) use member::{Changes, PortProxies};
 
+#[cfg(feature = "lab")]
+pub(crate) use {
+    counters::{Counters, Cut, End, Refusal},
+    flow::Ready,
+    proxy::Proxy,
+    slots::Id,
+    system::{Opened, System, Taken},
+};
+
 use crate::spec::{PortProxy, TargetHost};
+#[cfg(not(feature = "lab"))]
 use counters::{Counters, End};
 use std::sync::Arc;
 
 /// A rule as connections have it. Those that run keep the one that they began with.
 #[derive(Debug)]
-struct Rule {
+pub(crate) struct Rule {
     /// Its number, which stays when the rule changes.
     id: u32,
     /// With nothing left open: see [`PortProxy::resolved`].
-    spec: PortProxy,
+    pub(crate) spec: PortProxy,
     counters: Arc<Counters>,
 }
 
 impl Rule {
-    fn new(id: u32, spec: &PortProxy, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(id: u32, spec: &PortProxy, counters: Arc<Counters>) -> Self {
         Self { id, spec: spec.resolved(), counters }
     }
 

@@ -42,11 +42,11 @@ impl fmt::Display for Diagram<'_> {
         let columns = self.columns();
         let width = LEFT + COLUMN * columns.len().max(3) + RIGHT;
         let mut sheet = Sheet { columns, width, drawing: Drawing::default(), y: 0, begun: None, told: None };
-        sheet.top(self.title, self.description);
+        sheet.top(self.title, self.description, self.hops.iter().any(|hop| hop.action == Action::Send));
         let mut hops = self.hops.iter().enumerate().peekable();
         while let Some((number, hop)) = hops.next() {
             match hop.action {
-                Action::Encapsulate | Action::Translate | Action::Forward => {
+                Action::Encapsulate | Action::Send | Action::Translate | Action::Forward => {
                     // What is lost on the way ends this arrow.
                     let is_end = |(_, next): &(usize, &Hop)| next.time == hop.time && is_lost(hop, next);
                     let mut lost = None;
@@ -115,7 +115,8 @@ struct Sheet {
 }
 
 impl Sheet {
-    fn top(&mut self, title: &str, description: &str) {
+    /// `has_plain`: there is IPv4 without a tunnel in it.
+    fn top(&mut self, title: &str, description: &str, has_plain: bool) {
         self.y = 30;
         self.drawing.text(Class::Title, MARGIN, self.y, title);
         for line in wrapped(description, (self.width - 2 * MARGIN) / 7) {
@@ -124,7 +125,8 @@ impl Sheet {
         }
         self.y += 22;
         let mut x = MARGIN;
-        for (class, what) in [(Class::Tunnel, "IPv6 in IPv4"), (Class::Native, "IPv6 alone")] {
+        let plain = has_plain.then_some((Class::Plain, "IPv4 alone"));
+        for (class, what) in [(Class::Tunnel, "IPv6 in IPv4"), (Class::Native, "IPv6 alone")].into_iter().chain(plain) {
             self.drawing.line(class, (x, self.y - 4), (x + 28, self.y - 4), true);
             self.drawing.text(Class::Dim, x + 36, self.y, what);
             x += 150;
@@ -200,7 +202,11 @@ impl Sheet {
         let lines = headers(hop);
         let y = self.row(hop, (LINE * lines.len() + 20).max(42)) + 7;
         let Some(from) = self.x_of(&hop.node) else { return };
-        let class = if hop.outer.is_some() { Class::Tunnel } else { Class::Native };
+        let class = match (hop.action, &hop.outer) {
+            (Action::Send, _) => Class::Plain,
+            (_, Some(_)) => Class::Tunnel,
+            (_, None) => Class::Native,
+        };
         let targets: Vec<usize> = hop.to.iter().filter_map(|to| self.x_of(to)).collect();
         // It leads nowhere: half a column to where there is room.
         let nowhere = if from > centre(0) { from - COLUMN / 2 } else { from + COLUMN / 2 };

@@ -49,6 +49,8 @@ pub struct Hop {
 pub enum Action {
     /// Sent it into the cloud inside an IPv4 packet.
     Encapsulate,
+    /// Sent an IPv4 packet of its own, with no tunnel in it.
+    Send,
     /// Sent an IPv4 packet on with another address, as NATs do.
     Translate,
     /// Took it out of an IPv4 packet.
@@ -69,6 +71,7 @@ impl Action {
     pub const fn as_str(self) -> &'static str {
         match self {
             Action::Encapsulate => "encapsulate",
+            Action::Send => "send",
             Action::Translate => "translate",
             Action::Decapsulate => "decapsulate",
             Action::Forward => "forward",

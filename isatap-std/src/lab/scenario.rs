@@ -8,7 +8,7 @@
 //! The links of a node are the structs of [`spec`](crate::spec), with the keys, defaults and checks
 //! that they have on a machine. What only a machine can do is refused with the reason: `pcap`,
 //! `secret-file`, `via`, `port-mapping`, the `lan` of 6to4 and 6rd, names of relays and of Teredo
-//! servers. Teredo servers and relays have a node of their own. A node with an ISATAP host or a Teredo
+//! servers. So are rules of the port proxy to a name or in a zone. Teredo servers and relays have a node of their own. A node with an ISATAP host or a Teredo
 //! client beside other links or LANs is a host, which forwards for nobody.
 
 mod direct_access;
@@ -18,11 +18,13 @@ mod run;
 mod select;
 mod step;
 mod table;
+mod tcp;
 mod value;
 
 use std::net::Ipv4Addr;
 
 use isatap_core::time::Instant;
+use toml::Spanned;
 
 pub use self::run::Run;
 pub use self::table::reference;
@@ -30,6 +32,8 @@ pub use super::journey::NARRATOR;
 
 use self::file::File;
 use self::node::{Node, NodeTable};
+use self::step::no_node;
+use self::tcp::ServerTable;
 use super::balancer::Balancer;
 use super::names::{DnsAnswer, Names};
 use super::nat::Nat;
@@ -39,7 +43,7 @@ use crate::error::{Error, Problem};
 use crate::mistakes;
 
 /// The scenarios that come with this crate.
-const BUILTIN: [(&str, &str); 13] = [
+const BUILTIN: [(&str, &str); 14] = [
     ("6rd", include_str!("scenario/6rd.toml")),
     ("6to4", include_str!("scenario/6to4.toml")),
     ("compatible", include_str!("scenario/compatible.toml")),
@@ -48,6 +52,7 @@ const BUILTIN: [(&str, &str); 13] = [
     ("loops", include_str!("scenario/loops.toml")),
     ("loss", include_str!("scenario/loss.toml")),
     ("names", include_str!("scenario/names.toml")),
+    ("portproxy", include_str!("scenario/portproxy.toml")),
     ("renumber", include_str!("scenario/renumber.toml")),
     ("router-death", include_str!("scenario/router-death.toml")),
     ("selection", include_str!("scenario/selection.toml")),
@@ -198,10 +203,27 @@ impl Scenario {
             let start = host.start().unwrap_or_default();
             starts.push((Instant::ZERO.saturating_add(start.0), id, host.ipv4().to_vec()));
         }
+        if self.file.step.iter().any(|step| step.get_ref().tcp.is_some()) {
+            self.start_programs(&mut world);
+        }
         starts.sort();
         let steps = self.file.step.iter().map(|step| step.get_ref().clone()).collect();
         let end = Instant::ZERO.saturating_add(self.file.duration.unwrap_or_default().0);
         Ok(Run::new(&self.name, world, starts.into(), steps, end))
+    }
+
+    /// Nodes speak TCP, and so they answer where no program listens.
+    fn start_programs(&self, world: &mut World) {
+        for node in self.nodes() {
+            if let Some(id) = world.find(node.name()) {
+                world.port_proxy(id, &node.rules());
+            }
+        }
+        for server in self.file.server.iter().map(|server| server.get_ref()) {
+            if let Some(id) = world.find(&server.node) {
+                world.serve(id, server.port, server.answer);
+            }
+        }
     }
 }
 
@@ -295,6 +317,11 @@ fn check(file: &File, is_whole: bool) -> Vec<(usize, Wrong)> {
     for balancer in file.balancer.iter().filter(|balancer| balancer.get_ref().servers.is_empty()) {
         let text = format!("the balancer {} has no servers: name some", balancer.get_ref().name);
         wrong.push(of_table(balancer.span().start, text));
+    }
+    let unknown = |server: &&Spanned<ServerTable>| is_whole && !known.contains(&server.get_ref().node.as_str());
+    for server in file.server.iter().filter(unknown) {
+        let (at, name) = (server.span().start, &server.get_ref().node);
+        wrong.push((at, Wrong::of_key(at, "node", name, no_node(name, &known))));
     }
     for step in &file.step {
         let of_step = step.get_ref().check(is_whole.then_some(&known));

@@ -3,6 +3,31 @@
 use crate::error::Error;
 use crate::resolve::Entry;
 use crate::spec::{LinkSpec, PortMapping, Refusal, SixToFour, Tunnel, list};
+#[cfg(feature = "file")]
+use crate::spec::{PortProxy, TargetHost};
+
+/// The keys of a rule of the port proxy that no node of the lab has, each with the reason.
+#[cfg(feature = "file")]
+pub(super) fn rule_refusals(rule: &PortProxy) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let mut add = |key: &'static str, on: String, why: &'static str, advice: &'static str| {
+        let error = Error::usage(format!("play {key} ="), on, why).with_advice(advice);
+        refusals.push(Refusal { key, error });
+    };
+    const ZONE: (&str, &str) = ("the lab's nodes have no devices", "write an address without a zone");
+    let connect = || rule.connect.as_ref().map(ToString::to_string).unwrap_or_default();
+    match rule.connect.as_ref().and_then(|target| target.host.as_ref()) {
+        Some(TargetHost::Name(_)) => {
+            add("connect", connect(), "the lab's names are those of routers", "write the target's address");
+        }
+        Some(TargetHost::Address(address)) if address.zone.is_some() => add("connect", connect(), ZONE.0, ZONE.1),
+        _ => {}
+    }
+    if rule.listen.address.as_ref().is_some_and(|address| address.zone.is_some()) {
+        add("listen", rule.listen.to_string(), ZONE.0, ZONE.1);
+    }
+    refusals
+}
 
 /// The keys of a link that no node of the lab has, each with the reason.
 pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {

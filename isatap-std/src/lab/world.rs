@@ -2,6 +2,7 @@
 
 mod making;
 mod selection;
+mod tcp;
 mod traffic;
 
 use std::cmp::Reverse;
@@ -22,6 +23,9 @@ use super::node::{LabNode, Outbox, Output};
 use super::pcap::Pcap;
 use super::ping::{Ping, PingId, PingOutcome, Pings};
 use super::rng::Rng;
+use super::tcp::Programs;
+
+pub use tcp::ConnectionId;
 
 /// Things that one node may do at one instant before it counts as stuck.
 const BUSY: u32 = 100_000;
@@ -85,6 +89,8 @@ struct Slot {
     gateway: Option<NodeId>,
     ports: Vec<Port>,
     reassembly: Reassembly,
+    /// Those that speak TCP.
+    programs: Option<Box<Programs>>,
 }
 
 /// A native link of a node, and where it is plugged in.
@@ -403,6 +409,11 @@ impl World {
     }
 
     fn wake(&mut self, id: NodeId) {
+        let now = self.local(&self.nodes[id.0]).max(self.nodes[id.0].latest);
+        if self.programs_due(id).is_some_and(|due| due <= now) {
+            self.speak(id, |_, _| ());
+            return self.carry();
+        }
         self.call(id, |node, now, entropy, out| node.timeout(now, entropy, out));
         let slot = &self.nodes[id.0];
         if let Some(deadline) = slot.node.poll_timeout() {
@@ -420,9 +431,11 @@ impl World {
 
     /// Sets the node's alarm to what it asks for.
     fn settle(&mut self, id: NodeId) {
+        let of_programs = self.programs_due(id);
         let slot = &self.nodes[id.0];
         let local = self.local(slot);
-        let wake = slot.node.poll_timeout().filter(|_| !slot.suspended).map(|deadline| {
+        let deadline = slot.node.poll_timeout().into_iter().chain(of_programs).min();
+        let wake = deadline.filter(|_| !slot.suspended).map(|deadline| {
             // The machine's time is the latest it was told: a deadline up to
             // there is due even where the clock was set back since.
             if deadline <= slot.latest.max(local) {

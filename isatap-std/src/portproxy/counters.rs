@@ -29,7 +29,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::TooMany,
         Self::TooManyOfSource,
         Self::Name,
@@ -82,7 +82,7 @@ pub(crate) enum End {
 
 /// Of one rule. Who has its connections alone writes.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     now: AtomicU64,
     total: AtomicU64,
     to_target: AtomicU64,
@@ -171,7 +171,7 @@ pub struct RuleStatus {
 
 impl RuleStatus {
     /// `waiting`: what of its address this machine lacks.
-    pub(super) fn of(rule: &super::Rule, waiting: Option<String>) -> Self {
+    pub(crate) fn of(rule: &super::Rule, waiting: Option<String>) -> Self {
         let counters = &rule.counters;
         Self {
             direction: rule.spec.direction.map_or("", |direction| direction.as_str()).to_owned(),

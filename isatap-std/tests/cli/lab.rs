@@ -9,7 +9,9 @@ fn every_listed_scenario_meets_its_expectations() {
     assert!(list.status.success());
     let list = String::from_utf8(list.stdout).unwrap();
     let names: Vec<_> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    for name in ["6rd", "6to4", "direct-access", "intranet", "loops", "names", "selection", "teredo", "tunnel"] {
+    for name in
+        ["6rd", "6to4", "direct-access", "intranet", "loops", "names", "portproxy", "selection", "teredo", "tunnel"]
+    {
         assert!(names.contains(&name), "{name}: {list}");
     }
     for name in names {
@@ -40,6 +42,7 @@ fn rte_1_rte_6_sec_2_expectations_fail_where_the_network_is_another() {
     const TEREDO: &str = include_str!("../../src/lab/scenario/teredo.toml");
     const TUNNEL: &str = include_str!("../../src/lab/scenario/tunnel.toml");
     const NAMES: &str = include_str!("../../src/lab/scenario/names.toml");
+    const PORTPROXY: &str = include_str!("../../src/lab/scenario/portproxy.toml");
     const SELECTION: &str = include_str!("../../src/lab/scenario/selection.toml");
     for (number, (text, from, to, complaint)) in [
         // RTE-1: the route has to beat the interface's own.
@@ -106,6 +109,39 @@ fn rte_1_rte_6_sec_2_expectations_fail_where_the_network_is_another() {
             "packets = [\"bubble 206",
             "packets = [\"echo-request 206",
             "NOT AS EXPECTED: nat-b sent bubble 206.73.118.1:3544",
+        ),
+        // PPX-12: both limits, and PPX-6: how long a target may take.
+        (
+            PORTPROXY,
+            "max-per-source = 1",
+            "max-per-source = 2",
+            "NOT AS EXPECTED: A to 10.0.0.1:2: 100 bytes came back",
+        ),
+        (
+            PORTPROXY,
+            "max-connections = 2",
+            "max-connections = 3",
+            "NOT AS EXPECTED: proxy does not refuse it: too-many",
+        ),
+        (
+            PORTPROXY,
+            "2001:db8:0:8::dead]:80\"",
+            "2001:db8:0:8::dead]:80\"\nconnect-timeout = 30",
+            "NOT AS EXPECTED: A to 10.0.0.1:20: open",
+        ),
+        // PPX-7: a reset is no end.
+        (
+            PORTPROXY,
+            "then = \"reset\", expect = \"open\"",
+            "expect = \"answer\"",
+            "NOT AS EXPECTED: C served a connection from 2001:db8:0:8::1, to the end: 100 bytes",
+        ),
+        (PORTPROXY, "answer = \"reset\"", "", "NOT AS EXPECTED: A to 10.0.0.1:90: 100 bytes came back"),
+        (
+            PORTPROXY,
+            "by = \"C\", from = \"2001:db8:0:8::1\"",
+            "by = \"C\", from = \"2001:db8:0:8::2\"",
+            "NOT AS EXPECTED: C served a connection from 2001:db8:0:8::1",
         ),
         // Without its only unique local address A has none of that label.
         (
@@ -424,6 +460,23 @@ fn a_drawing_has_nodes_headers_drops_and_times() {
         assert_eq!(width(&svg), 426 + 104 * columns, "{scenario}");
         texts(&svg);
     }
+    // TCP by what it does at each arrow, in a tunnel and out of it.
+    let portproxy = draw(&["portproxy"]);
+    let found = texts(&portproxy);
+    for text in [
+        "IPv4 alone",
+        "TCP SYN",
+        "TCP SYN ACK",
+        "TCP FIN ACK",
+        "TCP RST ACK",
+        "IPv4 192.168.47.99:40000 → 10.0.0.1:80",
+        "IPv4 192.168.47.100 → 10.0.0.1",
+        "10.0.0.1:2: resets 192.168.47.99: too-many-of-source",
+        "✓ proxy refuses it: target-timeout",
+    ] {
+        assert!(found.iter().any(|found| found == text), "{text}: {found:#?}");
+    }
+    assert!(portproxy.contains("<line class=\"plain\"") && !teredo.contains("<line class=\"plain\""));
     let nats = draw(&["teredo", "--nat-a", "cone", "--nat-b", "cone"]);
     assert!(texts(&nats).iter().any(|text| text == "A client behind cone, the other behind cone"), "{nats}");
 }

@@ -5,6 +5,7 @@ mod site;
 
 mod faults;
 mod isatap;
+mod portproxy;
 mod soak;
 mod solicitations;
 mod teredo;

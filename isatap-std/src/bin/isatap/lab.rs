@@ -23,7 +23,8 @@ use crate::{output, toml_file};
 /// if not. Among the scenarios: teredo, how clients behind NATs qualify and reach each
 /// other; direct-access, how an intranet reaches the clients of DirectAccess servers; loops,
 /// packets that go round between tunnel routers (RFC 6324), with the checks and without;
-/// selection, which addresses a host with native IPv6, ISATAP, 6to4 and Teredo uses (RFC 6724).
+/// selection, which addresses a host with native IPv6, ISATAP, 6to4 and Teredo uses (RFC 6724);
+/// portproxy, how IPv4 and IPv6 clients and servers reach each other by TCP.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// A scenario's name, see --list, or a TOML file with one.

@@ -20,6 +20,7 @@ pub(super) enum Class {
     Bad,
     Tunnel,
     Native,
+    Plain,
 }
 
 impl Class {
@@ -40,6 +41,7 @@ impl Class {
             Class::Bad => "bad",
             Class::Tunnel => "tunnel",
             Class::Native => "native",
+            Class::Plain => "plain",
         }
     }
 }
@@ -56,11 +58,13 @@ paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}\
 .event{font-size:11px;font-style:italic;fill:#59636e}.label{font-size:12px}\
 text.good{fill:#116329;font-size:11px}text.bad{fill:#b3151f;font-size:11px;font-weight:700}\
 line.tunnel{stroke:#0969da;stroke-width:2}line.native{stroke:#1a7f37;stroke-width:1.5}\
+line.plain{stroke:#8250df;stroke-width:1.5}path.plain{fill:#8250df}\
 path.tunnel{fill:#0969da}path.native{fill:#1a7f37}path.cross{stroke:#cf222e;stroke-width:3;fill:none}\
 circle.good{fill:#1a7f37}circle.dim{fill:#8c959f}\
 @media(prefers-color-scheme:dark){text{fill:#e6edf3;stroke:#0d1117}.ground{fill:#0d1117}.band{fill:#1c2a3d}\
 .node{fill:#161b22;stroke:#6e7681}.life{stroke:#3d444d}.figure{fill:#79c0ff}.small,.dim,.time,.event{fill:#9198a1}\
 .header{fill:#b7bdc8}text.good{fill:#56d364}text.bad{fill:#ff7b72}line.tunnel{stroke:#4493f8}line.native{stroke:#3fb950}\
+line.plain{stroke:#bc8cff}path.plain{fill:#bc8cff}\
 path.tunnel{fill:#4493f8}path.native{fill:#3fb950}path.cross{stroke:#ff7b72}circle.good{fill:#3fb950}}";
 
 /// What is drawn so far, from the ground up.

@@ -11,6 +11,7 @@ use super::direct_access::DirectAccessTable;
 use super::node::NodeTable;
 use super::step::StepTable;
 use super::table::table;
+use super::tcp::ServerTable;
 use super::value::{Percent, Span, Text};
 use crate::mistakes::Hints;
 use crate::spec::file::{ALIASES, EXAMPLES};
@@ -47,6 +48,9 @@ table! {
         /// Load balancers.
         #[serde(default)]
         "balancer" ["[[balancer]]"] pub(super) balancer: Vec<Spanned<BalancerTable>>,
+        /// TCP servers.
+        #[serde(default)]
+        "server" ["[[server]]"] pub(super) server: Vec<Spanned<ServerTable>>,
         /// Derived prefixes. It has done its part before this is read.
         #[serde(default)]
         "direct-access" ["[direct-access]"] _direct_access: Option<DirectAccessTable>,

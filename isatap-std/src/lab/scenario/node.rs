@@ -17,16 +17,17 @@ use super::super::unplayed;
 use super::super::world::{NodeId, World};
 use super::Wrong;
 use super::table::table;
+use super::tcp::wrong_rules;
 use super::value::{Span, Text};
 use crate::error::Error;
 use crate::spec::{
-    AddressWithLength, Compatible, IsatapHost, IsatapRouter, LinkSpec, SixRd, SixToFour, TeredoClient, TeredoRelay,
-    TeredoServer, Tunnel, conflicts, list,
+    AddressWithLength, Compatible, IsatapHost, IsatapRouter, LinkSpec, PortProxy, SixRd, SixToFour, TeredoClient,
+    TeredoRelay, TeredoServer, Tunnel, conflicts, list,
 };
 
 table! {
-    /// A node: where it stands, and below it its links and LANs. Links are the tables of isatap run, see
-    /// isatap config reference; the lab refuses pcap, secret-file, via, port-mapping, the lan of 6to4 and
+    /// A node: where it stands, and below it its links, LANs and rules of the port proxy. Links and rules are
+    /// the tables of isatap run, see isatap config reference; the lab refuses pcap, secret-file, via, port-mapping, the lan of 6to4 and
     /// 6rd, and names of relays and Teredo servers, which have one link.
     pub(super) NodeTable ["[[node]]"] {
         /// Its name.
@@ -72,6 +73,9 @@ table! {
         /// A Teredo relay.
         #[serde(default)]
         "teredo-relay" ["[[node.teredo-relay]]"] teredo_relay: Vec<Spanned<TeredoRelay>>,
+        /// A rule of its port proxy.
+        #[serde(default)]
+        "portproxy" ["[[node.portproxy]]"] portproxy: Vec<Spanned<PortProxy>>,
         /// Its native segments.
         #[serde(default)]
         "lan" ["[[node.lan]]"] lan: Vec<Spanned<LanTable>>,
@@ -204,6 +208,7 @@ impl NodeTable {
                 _ => None,
             }
         }));
+        wrong.extend(wrong_rules(&self.portproxy));
         let mut routes = Vec::new();
         for route in &self.route {
             match self.route(route.get_ref(), &links) {
@@ -293,6 +298,11 @@ impl NodeTable {
 }
 
 impl Node<'_> {
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.table.name
+    }
+
     /// Whether it is an ISATAP host.
     pub(super) fn is_host(&self) -> bool {
         matches!(self.links.as_slice(), [LinkSpec::IsatapHost(_)])
@@ -303,6 +313,11 @@ impl Node<'_> {
         self.table.start.or(self.is_host().then(Span::default))
     }
 
+    /// The rules of its port proxy.
+    pub(super) fn rules(&self) -> Vec<PortProxy> {
+        self.table.portproxy.iter().map(|rule| rule.get_ref().clone()).collect()
+    }
+
     /// Its IPv4 addresses.
     pub(super) fn ipv4(&self) -> &[Ipv4Addr] {
         &self.ipv4
@@ -311,7 +326,12 @@ impl Node<'_> {
     /// How the tool lists it.
     pub(super) fn cast(&self) -> String {
         let kinds: Vec<&str> = self.links.iter().map(LinkSpec::kind).collect();
-        let role = if kinds.is_empty() { "IPv6 router".to_owned() } else { kinds.join(" and ") };
+        let role = match (kinds.as_slice(), self.table.lan.as_slice()) {
+            ([], []) => "IPv4 host".to_owned(),
+            ([], _) => "IPv6 router".to_owned(),
+            (kinds, _) => kinds.join(" and "),
+        };
+        let rules = if self.table.portproxy.is_empty() { "" } else { ", port proxy" };
         let nat = self.table.nat.as_ref().map(|nat| format!(" behind {nat}")).unwrap_or_default();
         let about = |link: &LinkSpec| match link {
             LinkSpec::IsatapHost(host) if !host.router.is_empty() => format!(", routers {}", list(&host.router)),
@@ -329,7 +349,7 @@ impl Node<'_> {
             )
         };
         let lans: String = self.table.lan.iter().map(of_lan).collect();
-        format!("{:<8} {role:<14} {}{nat}{about}{lans}", self.table.name, list(&self.ipv4))
+        format!("{:<8} {role:<14} {}{nat}{about}{lans}{rules}", self.table.name, list(&self.ipv4))
     }
 
     /// Puts it into a world that has its NAT, without IPv4 addresses.

@@ -135,6 +135,15 @@ impl Run {
         self.run_until(self.world.now().saturating_add(duration));
     }
 
+    /// Goes on while something `waits`, for this time at most.
+    pub(super) fn wait_while(&mut self, within: Duration, waits: impl Fn(&World) -> bool) {
+        let patience = self.world.now().saturating_add(within);
+        while waits(&self.world) && self.world.next().is_some_and(|next| next <= patience) {
+            let next = self.world.next().unwrap_or(patience);
+            self.run_until(next);
+        }
+    }
+
     fn perform(&mut self, deed: Deed) {
         let world = &mut self.world;
         match deed {
@@ -150,6 +159,8 @@ impl Run {
             Deed::Sent(deed) => self.judge_sent(&deed),
             Deed::Qualified(deed) => self.judge_qualified(&deed),
             Deed::Select(deed) => self.select(&deed),
+            Deed::Tcp(deed) => self.tcp(&deed),
+            Deed::HangUp(name) => self.with_node(&name, World::hang_up),
             Deed::Unplug(name) => self.with_node(&name, |world, id| world.set_plugged(id, false)),
             Deed::Plug(name) => self.with_node(&name, |world, id| world.set_plugged(id, true)),
             Deed::Lan(deed) => self.with_node(&deed.node, |world, id| {
@@ -276,12 +287,8 @@ impl Run {
             }
             pings.push(self.world.ping_with(from, ping));
         }
-        let patience = self.world.now().saturating_add(deed.within.0);
         let waits = |world: &World| pings.iter().any(|ping| world.outcome(*ping) == PingOutcome::Waiting);
-        while waits(&self.world) && self.world.next().is_some_and(|next| next <= patience) {
-            let next = self.world.next().unwrap_or(patience);
-            self.run_until(next);
-        }
+        self.wait_while(deed.within.0, waits);
         let outcomes: Vec<PingOutcome> = pings.iter().map(|ping| self.world.outcome(*ping)).collect();
         let wanted = outcomes.iter().filter(|outcome| deed.expect.is(outcome)).count();
         let least = usize::try_from(deed.at_least.unwrap_or(count)).unwrap_or(usize::MAX);
@@ -347,13 +354,16 @@ impl Expect {
     }
 }
 
+/// A duration as `20.000 ms`.
+pub(super) fn milliseconds(duration: Duration) -> String {
+    format!("{}.{:03} ms", duration.as_micros() / 1000, duration.as_micros() % 1000)
+}
+
 fn describe(outcome: &PingOutcome) -> String {
     match outcome {
         PingOutcome::Waiting => "no answer".into(),
         PingOutcome::NoSource => "no address to send from".into(),
-        PingOutcome::Reply { after, .. } => {
-            format!("a reply after {}.{:03} ms", after.as_micros() / 1000, after.as_micros() % 1000)
-        }
+        PingOutcome::Reply { after, .. } => format!("a reply after {}", milliseconds(*after)),
         PingOutcome::Error { kind: 1, code, .. } => format!("unreachable, code {code}"),
         PingOutcome::Error { kind: 2, value, .. } => format!("packet too big, MTU {value}"),
         PingOutcome::Error { kind, code, .. } => format!("ICMPv6 error {kind}.{code}"),

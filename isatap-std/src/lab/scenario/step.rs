@@ -8,6 +8,7 @@ use isatap_core::teredo::qualify::NatKind;
 use super::file::{CloudTable, NameTable};
 use super::select::SelectDeed;
 use super::table::table;
+use super::tcp::TcpDeed;
 use super::value::{Mapped, Pair, Reason, Sent, Span};
 
 table! {
@@ -34,6 +35,10 @@ table! {
         "qualified" ["{ … }"] pub(super) qualified: Option<QualifiedDeed>,
         /// Show in which order a node tries addresses, and expect one.
         "select" ["{ … }"] select: Option<SelectDeed>,
+        /// Connect by TCP, and expect something to become of it.
+        "tcp" ["{ … }"] pub(super) tcp: Option<TcpDeed>,
+        /// End the connections that the clients on a node keep.
+        "hang-up" ["\"NODE\""] hang_up: Option<String>,
         /// Pull a node's cables: no packet comes or goes, and select finds no address and no route.
         "unplug" ["\"NODE\""] unplug: Option<String>,
         /// Put them back.
@@ -64,6 +69,8 @@ impl StepTable {
             self.sent.clone().map(Deed::Sent),
             self.qualified.clone().map(Deed::Qualified),
             self.select.clone().map(Deed::Select),
+            self.tcp.clone().map(Deed::Tcp),
+            own(&self.hang_up).map(Deed::HangUp),
             own(&self.unplug).map(Deed::Unplug),
             own(&self.plug).map(Deed::Plug),
             self.lan.clone().map(Deed::Lan),
@@ -108,21 +115,27 @@ impl StepTable {
                 names.push(&deed.node);
                 names.extend(deed.names());
             }
+            [Deed::Tcp(deed)] => names.extend(deed.names()),
             [Deed::Lan(deed)] => names.push(&deed.node),
             [Deed::Ipv4(deed)] => names.push(&deed.node),
-            [Deed::Unplug(name) | Deed::Plug(name) | Deed::Suspend(name) | Deed::Resume(name)] => names.push(name),
+            [Deed::Unplug(name) | Deed::Plug(name) | Deed::Suspend(name) | Deed::Resume(name) | Deed::HangUp(name)] => {
+                names.push(name)
+            }
             [Deed::Cloud(_) | Deed::Name(_)] | [] => {}
         }
         if self.figure.is_some() && self.title.is_none() {
             wrong.push("a figure without a title: add title".into());
         }
         let Some(known) = known else { return wrong };
-        let use_instead =
-            if known.is_empty() { "add it".to_owned() } else { format!("use one of {}", known.join(", ")) };
-        let unknown = names.iter().filter(|name| !known.contains(name));
-        wrong.extend(unknown.map(|name| format!("no node is called {name:?}: {use_instead}")));
+        wrong.extend(names.iter().filter(|name| !known.contains(name)).map(|name| no_node(name, known)));
         wrong
     }
+}
+
+/// What to write instead of a name that is no node's.
+pub(super) fn no_node(name: &str, known: &[&str]) -> String {
+    let instead = if known.is_empty() { "add it".to_owned() } else { format!("use one of {}", known.join(", ")) };
+    format!("no node is called {name:?}: {instead}")
 }
 
 /// What a step does.
@@ -140,6 +153,10 @@ pub(super) enum Deed {
     Qualified(QualifiedDeed),
     /// In which order a node should try addresses.
     Select(SelectDeed),
+    /// A TCP connection, and what should become of it.
+    Tcp(TcpDeed),
+    /// Ends the connections that are kept.
+    HangUp(String),
     /// Pulls a node's cables.
     Unplug(String),
     /// Puts them back.

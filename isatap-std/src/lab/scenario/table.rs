@@ -9,6 +9,7 @@ use super::select::{ExpectedTable, SelectDeed};
 use super::step::{
     AddressDeed, DropTable, Ipv4Deed, LanDeed, PingDeed, QualifiedDeed, Range, SentDeed, SpoofDeed, StepTable,
 };
+use super::tcp::{RefusalTable, ServedTable, ServerTable, TcpDeed};
 
 /// What the reference says of a table.
 pub(super) struct Table {
@@ -75,7 +76,7 @@ impl Key {
 }
 
 /// All tables, in the order of a file.
-const TABLES: [Table; 23] = [
+const TABLES: [Table; 27] = [
     File::TABLE,
     CloudTable::TABLE,
     NameTable::TABLE,
@@ -86,6 +87,7 @@ const TABLES: [Table; 23] = [
     NativeRoute::TABLE,
     NatTable::TABLE,
     BalancerTable::TABLE,
+    ServerTable::TABLE,
     DirectAccessTable::TABLE,
     StepTable::TABLE,
     PingDeed::TABLE,
@@ -97,6 +99,9 @@ const TABLES: [Table; 23] = [
     QualifiedDeed::TABLE,
     SelectDeed::TABLE,
     ExpectedTable::TABLE,
+    TcpDeed::TABLE,
+    ServedTable::TABLE,
+    RefusalTable::TABLE,
     LanDeed::TABLE,
     Ipv4Deed::TABLE,
 ];

@@ -114,6 +114,30 @@ const MISTAKES: &[(&str, &[&str])] = &[
             "5:7: no NAT is called \"m\": add a [[nat]] of that name",
         ],
     ),
+    // Rules of a port proxy are checked as on a machine, and TCP has names, ports and reasons.
+    (
+        "[[node]]\nname = \"p\"\nipv4 = [\"10.0.0.1\"]\n[[node.portproxy]]\nlistenport = 80\n[[server]]\nnode = \"p\"\nanswer = \"echo\"\n[[step]]\ntcp = { from = \"p\", to = \"10.0.0.1\", refusal = { node = \"p\", reason = \"busy\" } }\n",
+        &[
+            "6:1: [[node.portproxy]] has no key listenport: write listen",
+            "7: missing field `port`",
+            "9:10: answer is one of same, reset, and \"echo\" is not",
+            "11:26: 10.0.0.1: not an address with a port: write 10.0.0.1:80 or [2001:db8::1]:80",
+            "11:71: busy: a port proxy has no such reason: write one of too-many, too-many-of-source, ",
+        ],
+    ),
+    (
+        "[[node]]\nname = \"p\"\nipv4 = [\"10.0.0.1\"]\n[[node.portproxy]]\nlisten = \"10.0.0.1:80\"\nconnect = \"www.example.net\"\ndirection = \"v4tov6\"\n[[node.portproxy]]\nlisten = \"[fe80::1%eth0]:80\"\nconnect = \"[fe80::2%eth0]:80\"\n[[node.portproxy]]\nlisten = \"10.0.0.1:80\"\nconnect = \"10.0.0.1:80\"\n[[server]]\nnode = \"q\"\nport = 80\n[[step]]\ntcp = { from = \"p\", to = \"10.0.0.1:80\", served = { by = \"r\" } }\n[[step]]\nhang-up = \"t\"\n",
+        &[
+            "7:11: cannot play connect = www.example.net: the lab's names are those of routers; write the target's address",
+            "10:10: cannot play listen = [fe80::1%eth0]:80: the lab's nodes have no devices; write an address without a zone",
+            "11:11: cannot play connect = [fe80::2%eth0]:80: the lab's nodes have no devices; write an address without a zone",
+            "13:10: a second rule listens at 10.0.0.1:80: keep one, or choose another port or address",
+            "14:11: cannot connect to 10.0.0.1:80: the rule listens there itself; choose another port, or listen at another address",
+            "16:8: no node is called \"q\": use one of p",
+            "18: no node is called \"r\": use one of p",
+            "20: no node is called \"t\": use one of p",
+        ],
+    ),
     // What a host with several links has none of.
     (
         "[[node]]\nname = \"n\"\nipv4 = [\"10.0.0.1\"]\n[[node.isatap-host]]\nlocal = \"10.0.0.1\"\n[[node.tunnel]]\nlocal = \"10.0.0.1\"\nremote = \"10.0.0.2\"\n[[node.route]]\nprefix = \"::/0\"\nby = \"isatap0\"\n",
@@ -249,6 +273,7 @@ fn the_reference_has_every_key_of_every_table() {
         ("routes = [{ … }] of [[native]]", "[[native]]\nroutes = ", true),
         ("[[nat]]", "[[nat]]\n", false),
         ("[[balancer]]", "[[balancer]]\n", false),
+        ("[[server]]", "[[server]]\n", false),
         ("[direct-access]", "[direct-access]\n", false),
         ("[[step]]", "[[step]]\n", false),
         ("ping = { … } of [[step]]", "[[step]]\nping = ", true),
@@ -260,6 +285,9 @@ fn the_reference_has_every_key_of_every_table() {
         ("qualified = { … } of [[step]]", "[[step]]\nqualified = ", true),
         ("select = { … } of [[step]]", "[[step]]\nselect = ", true),
         ("order = [{ … }] of select", "[[step]]\nselect.order = ", true),
+        ("tcp = { … } of [[step]]", "[[step]]\ntcp = ", true),
+        ("served = { … } of tcp", "[[step]]\ntcp.served = ", true),
+        ("refusal = { … } of tcp", "[[step]]\ntcp.refusal = ", true),
         ("lan = { … } of [[step]]", "[[step]]\nlan = ", true),
         ("ipv4 = { … } of [[step]]", "[[step]]\nipv4 = ", true),
     ] {

@@ -37,6 +37,7 @@ impl World {
             gateway: None,
             ports: Vec::new(),
             reassembly: Reassembly::default(),
+            programs: None,
         });
         self.settle(id);
         id
@@ -86,6 +87,7 @@ impl World {
         slot.node = Box::new(node);
         slot.latest = Instant::ZERO;
         slot.reassembly = Reassembly::default();
+        slot.programs = None;
         let addresses = slot.addresses.clone();
         self.touch(id, |node, now, _, out| node.set_ipv4(now, &addresses, out));
     }

@@ -9,6 +9,7 @@ use super::super::ip::{self, Ipv4, Ipv6};
 use super::super::journey::Action;
 use super::super::names;
 use super::super::node::Output;
+use super::super::tcp::tcp_of;
 use super::{NodeId, Port, What, World};
 
 impl World {
@@ -55,6 +56,9 @@ impl World {
         self.delivered += 1;
         self.log(Some(id), Action::Deliver, None, packet);
         self.pings.delivered(self.now, id, packet);
+        if tcp_of(packet).is_some() {
+            return self.hear(id, packet);
+        }
         if !self.nodes[id.0].answers_echo {
             return;
         }
@@ -179,7 +183,7 @@ impl World {
         match what {
             What::Ipv4 { via, packet } => {
                 let Some(header) = Ipv4::parse(&packet) else { return self.lose("malformed", &packet) };
-                let fragment = header.is_fragment();
+                let (fragment, is_tcp) = (header.is_fragment(), header.protocol == ip::PROTOCOL_TCP);
                 let Some(to) = via.or_else(|| self.by_ipv4.get(&header.destination).copied()) else {
                     return self.lose("no-such-address", &packet);
                 };
@@ -188,8 +192,15 @@ impl World {
                     return self.lose("unplugged", &packet);
                 }
                 let whole = if fragment { slot.reassembly.take(self.now, &packet) } else { Some(packet) };
-                if let Some(whole) = whole {
-                    self.touch(to, |node, now, _, out| node.receive_ipv4(now, &whole, out));
+                let has_programs = slot.programs.is_some();
+                match whole {
+                    Some(whole) if is_tcp && has_programs => {
+                        self.log(Some(to), Action::Deliver, None, &whole);
+                        self.hear(to, &whole);
+                        self.carry();
+                    }
+                    Some(whole) => self.touch(to, |node, now, _, out| node.receive_ipv4(now, &whole, out)),
+                    None => {}
                 }
             }
             What::Ipv6 { to, link, packet } => {
