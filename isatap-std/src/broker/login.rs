@@ -1,8 +1,8 @@
 //! The files that a call needs: who we are for the broker, and by whom its certificate is signed.
 
 use crate::error::Error;
-use crate::small_file;
 use crate::spec::LinkSpec;
+use crate::{small_file, text_file};
 use std::fmt;
 use std::path::Path;
 
@@ -30,8 +30,12 @@ impl Credentials {
         let LinkSpec::Tunnel(tunnel) = link else { return Ok(Self::default()) };
         let login = tunnel.update_login.as_deref().map(|path| Login::load(path, owner)).transpose()?;
         let read = |path: &Path| {
-            let (text, _) = small_file::read_believed("the certificates", path, owner)?;
-            Ok::<_, Error>(Authorities { file: path.display().to_string(), text })
+            let (bytes, _) = small_file::read_believed("the certificates", path, owner)?;
+            // PEM has room for comments, which nobody reads.
+            let text = text_file::decode_lossy(&bytes).map_err(|wrong| {
+                wrong.error("read the certificates in".to_owned(), path).with_advice("give a PEM file")
+            })?;
+            Ok::<_, Error>(Authorities { file: path.display().to_string(), text: text.into_bytes() })
         };
         let authorities = tunnel.update_ca.as_deref().map(read).transpose()?;
         Ok(Self { login, authorities })
@@ -86,6 +90,28 @@ mod tests {
         for wrong in ["", "me", "me:", ":secret", "me:secret\nother:secret\n", "me:sec\tret"] {
             assert_eq!(Login::parse(wrong), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn certificates_in_another_encoding_or_in_der_are_told_at_the_start() {
+        const PEM: &str = "-----BEGIN CERTIFICATE-----\n";
+        let path = std::env::temp_dir().join(format!("isatap-authorities-{}", std::process::id()));
+        let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, 2).into());
+        tunnel.update_ca = Some(path.clone());
+        let link = LinkSpec::from(tunnel);
+        let load = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            Credentials::load(&link, None).map(|read| read.authorities.unwrap().text).map_err(|error| error.to_string())
+        };
+        assert_eq!(load(format!("\u{feff}{PEM}").as_bytes()), Ok(PEM.into()));
+        let utf16: Vec<u8> = format!("\u{feff}{PEM}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let place = format!("cannot read the certificates in {}:1: ", path.display());
+        let told = load(&utf16).unwrap_err();
+        assert_eq!(told, format!("{place}the file is UTF-16: save it as UTF-8; give a PEM file"));
+        let told = load(b"\x30\x82\x03\x00\x02").unwrap_err();
+        assert!(told.starts_with(&place) && told.ends_with("; give a PEM file"), "{told}");
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]
