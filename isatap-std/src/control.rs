@@ -45,13 +45,15 @@ pub enum Request {
     Status,
     /// The same, and what bears on why something does not work.
     Evidence,
-    /// To ask its routers, relay or server now.
+    /// To ask its routers, relay, server or tunnel broker now.
     Solicit,
+    /// The same for an examination, which may be repeated: a tunnel broker would lock out who asks too often.
+    Examine,
     /// To tell what happens from now on: see [`Watch`].
     Monitor,
 }
 
-/// The answer to [`Request::Solicit`].
+/// The answer to [`Request::Solicit`] and [`Request::Examine`].
 pub(crate) fn solicited(asked: Result<Vec<Ipv4Addr>, &'static str>) -> serde_json::Value {
     match asked {
         Ok(asked) => serde_json::json!({ "asked": asked }),

@@ -4,7 +4,7 @@
 //! daemon tells ([`Evidence`]), what the kernel has, and what came of a few packets that were
 //! sent to find out. It walks the [`Step`]s in the order in which an ISATAP link comes to
 //! life, each of which needs those before it, and stops at the first that fails. What the process
-//! does beside its links is judged in any case.
+//! does beside its links is judged in any case, and so is what a tunnel broker says.
 //!
 //! A step is `ok` when something that happened during the examination shows it. Where nothing
 //! could, the finding is [`unknown`](Finding::unknown), and says why.
@@ -15,6 +15,7 @@
 //! way or the router itself is silent; it says which is likelier, and what to look at.
 
 mod beside;
+mod broker;
 mod host;
 mod router;
 mod shared;
@@ -194,6 +195,8 @@ pub enum Step {
     Mtu,
     /// The other end answers.
     Peer,
+    /// A tunnel broker has this end's address.
+    Broker,
     /// Nobody but this router answers to the name isatap on its links.
     Responder,
     /// A name in the DNS has the addresses of all links of the process.
@@ -262,6 +265,7 @@ impl Step {
             Step::Lan => "lan",
             Step::Mtu => "mtu",
             Step::Peer => "peer",
+            Step::Broker => "broker",
             Step::Responder => "responder",
             Step::DnsUpdate => "dns-update",
             Step::Hooks => "hooks",
@@ -352,6 +356,7 @@ pub fn is_heard_again(before: Option<u64>, after: Option<u64>, elapsed: u64) -> 
 #[must_use]
 pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     let mut findings = walk(facts);
+    findings.extend(broker::judge(facts));
     findings.extend(beside::judge(facts));
     findings
 }

@@ -163,6 +163,7 @@ impl<R: Role> Service<R> {
             (Some(at), Ok(control::Request::Status)) => serde_json::to_value(self.status(at)).unwrap_or_default(),
             (Some(at), Ok(control::Request::Evidence)) => serde_json::to_value(self.evidence(at)).unwrap_or_default(),
             (Some(at), Ok(control::Request::Solicit)) => control::solicited(self.solicit_one(at, SolicitedBy::Person)),
+            (Some(at), Ok(control::Request::Examine)) => control::solicited(self.solicit_one(at, SolicitedBy::Doctor)),
             (Some(_), Ok(control::Request::Monitor)) => serde_json::Value::Null,
             (_, Err(why)) => serde_json::json!({ "error": why }),
         };

@@ -21,6 +21,9 @@ use std::os::fd::BorrowedFd;
 pub(crate) enum SolicitedBy {
     /// By the control socket, about one link.
     Person,
+    /// The same for an examination: it is no reason to ask whom a question annoys.
+    #[cfg_attr(not(feature = "control"), expect(dead_code, reason = "nobody can ask"))]
+    Doctor,
     /// A signal, which comes of a reload too: it is no reason to ask whom a question annoys.
     Signal,
 }

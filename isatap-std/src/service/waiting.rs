@@ -150,7 +150,7 @@ impl Member for Waiting {
                     Ok(control::Request::Evidence) => {
                         serde_json::to_value(Evidence::of_status(status)).unwrap_or_default()
                     }
-                    Ok(control::Request::Solicit) => {
+                    Ok(control::Request::Solicit | control::Request::Examine) => {
                         let what = status.waiting.as_deref().unwrap_or_default();
                         serde_json::json!({ "error": format!("it waits for {what}") })
                     }

@@ -187,7 +187,7 @@ impl Tunnel {
 
 #[cfg(test)]
 mod tests {
-    use super::super::LinkSpec;
+    use super::super::{LinkSpec, Mark};
     use super::*;
 
     #[test]
@@ -211,6 +211,19 @@ mod tests {
         assert!(LinkSpec::from(tunnel.clone()).check().is_empty());
         tunnel.address.push("ff02::1/64".parse().unwrap());
         assert_eq!(LinkSpec::from(tunnel).check()[0].key, "address");
+    }
+
+    /// The thread that calls may not mark packets.
+    #[test]
+    fn a_call_that_leaves_without_the_mark_is_warned_of() {
+        let warned = |url: Option<&str>, mark| {
+            let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, 2).into());
+            (tunnel.update_url, tunnel.mark) = (url.map(|url| url.parse().unwrap()), mark);
+            tunnel.warnings().iter().any(|warning| warning.contains("called without the mark"))
+        };
+        let url = Some("https://broker.example/");
+        assert!(warned(url, Some(Mark(16))));
+        assert!(!warned(url, None) && !warned(url, Some(Mark(0))) && !warned(None, Some(Mark(16))));
     }
 
     #[test]

@@ -140,6 +140,9 @@ fn a_broker_is_called_when_the_address_changes_and_the_tunnel_goes_on() {
         )
     });
     assert!(isatap(&ours, "status").text.contains(&format!("tunnel broker {NAME} has 192.0.2.7: good 192.0.2.7")));
+    // The doctor says so, and calls nobody for that.
+    let doctor = isatap(&ours, "doctor");
+    assert!(doctor.text.contains(&format!("broker   {NAME} has 192.0.2.7: good 192.0.2.7, ")), "{doctor:#?}");
     // A person may ask; nobody else does.
     assert!(isatap(&ours, "solicit tun6in4").success());
     daemon.wait_for_line("answers for 192.0.2.7: nochg 192.0.2.7", PATIENCE);
@@ -193,7 +196,15 @@ fn a_broker_that_refuses_is_left_alone_until_something_is_configured() {
         let mut daemon = Daemon::start(&ours, "run", isatap_binary(), &["run", &node(&url, more)]);
         let line = daemon.wait_for_line(" does not take 192.0.2.1: ", PATIENCE);
         assert!(line.contains("warning: ") && line.contains(why), "{line}");
-        assert!(status(&ours, ".update.failure | length > 0"));
+        assert!(status(&ours, ".update | (.failure | length > 0) and (.fix | length > 0)"));
+        // The doctor says so, and has nobody called for that. It takes its time with the other end.
+        if why.contains("(abuse)") || why.contains("UnknownIssuer") {
+            let finding =
+                "select(.step == \"broker\" and .ok == false) | (.cause | length > 0) and (.fix | length > 0)";
+            let before = calls(&broker).len();
+            assert!(ours.succeeds(&format!("{} doctor -j | jq -e '{finding}'", isatap_binary())), "{url}");
+            assert_eq!(calls(&broker).len(), before);
+        }
         assert!(daemon.terminate(PATIENCE).success());
     }
 

@@ -24,10 +24,10 @@ use probe::Target;
 /// Find out why a link does not work: reports the first failing step, the reason and the fix.
 ///
 /// A host comes to life in steps: name, prl, rs-sent, ra-seen, address, route, mtu, peer; a
-/// Teredo client in name, socket, rs-sent, answered, nat, address, route, mtu, peer. Beside them: responder, dns-update, hooks. Has the
-/// daemon ask its routers, looks at the kernel, and sends a few pings; takes about 10 seconds a
-/// device. What is ok was seen meanwhile; a ? stands where nothing could be. Ends with status 3
-/// when something is not as it should be.
+/// Teredo client in name, socket, rs-sent, answered, nat, address, route, mtu, peer. Beside them: broker,
+/// responder, dns-update, hooks. Has the daemon ask its routers, though no tunnel broker, looks at the
+/// kernel, and sends a few pings; takes about 10 seconds a device. What is ok was seen meanwhile; a ?
+/// stands where nothing could be. Ends with status 3 when something is not as it should be.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Print JSON, one object a step.
@@ -107,7 +107,7 @@ fn examine(runtime: &RuntimeDir, device: &str, deadline: Instant) -> Result<Exam
     let arrivals = Arrivals::listen();
     let began = Instant::now();
     // Whoever has nobody to ask says so; that the answer comes is seen below.
-    let _ = control::ask(runtime, device, Request::Solicit);
+    let _ = control::ask(runtime, device, Request::Examine);
     let index = system::kernel(device, |_| false)?.1;
     let mut rows = before.status.prl.clone();
     rows.sort_by_key(|row| !row.alive);
