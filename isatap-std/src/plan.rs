@@ -223,9 +223,13 @@ fn of_numbered_links(
         let ends = end.kernel_ends().filter(|_| is_kernel);
         if let Some((other, _)) = taken.iter().find(|(_, other)| Some(*other) == ends) {
             let mut steps = Steps::new(platform, end.describe(), Some(link.device()), number);
+            let how = match link.binding().device {
+                // Only here a device tells them apart.
+                Some(by) => format!("for the machine behind {by}"),
+                None => "and an address of its own (--local)".to_owned(),
+            };
             let why = format!(
-                "Linux has one tunnel for a pair of ends, and these are {other}'s; plan each with --link and an \
-                 address of its own (--local)"
+                "Linux has one tunnel for a pair of ends, and these are {other}'s; plan each with --link {how}"
             );
             steps.cannot("Make the tunnel.", &why);
             all.extend(steps.take());

@@ -468,6 +468,14 @@ fn linux_is_not_asked_for_two_tunnels_of_the_same_ends() {
             steps.iter().filter(|step| step.note.as_ref().is_some_and(|note| note.contains("one tunnel for a pair")));
         assert!(refused.count() >= 5, "{steps:#?}");
     }
+    // Here a device tells two of the same ends apart: of their other ends each is another machine's.
+    let bound = |dev: &str, by: &str| -> LinkSpec {
+        let tunnel = Tunnel { local: Some(v4("192.0.2.1")), ..Tunnel::new(v4("192.0.2.2").into()) };
+        Tunnel { dev: dev.into(), bind_device: Some(by.into()), ..tunnel }.into()
+    };
+    let both = of_links(&[bound("a", "eth0"), bound("b", "eth1")], Platform::Iproute2, &everything());
+    let told = both.iter().filter_map(|step| step.note.as_ref()).find(|note| note.contains("one tunnel for a pair"));
+    assert!(told.unwrap().ends_with("these are a's; plan each with --link for the machine behind eth1"), "{told:?}");
     let alike = of_links(&every_link("dev0"), Platform::Kame, &everything());
     assert!(!alike.iter().any(|step| step.note.as_ref().is_some_and(|note| note.contains("one tunnel"))));
 }
