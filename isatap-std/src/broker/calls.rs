@@ -322,7 +322,8 @@ impl All {
         if due > now {
             return Next::Wait(Some(due - now));
         }
-        if self.under_way.iter().any(|call| call.device == link.device) {
+        // One that was cut in time, and still looks up a name, will tell nothing any more.
+        if self.under_way.iter().any(|call| call.device == link.device && (call.has_told || !call.is_cut)) {
             return Next::Wait(None);
         }
         let device = link.device.clone();

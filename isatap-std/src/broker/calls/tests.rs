@@ -159,6 +159,21 @@ fn tun_66_a_call_that_has_told_nothing_is_cut_by_another_address_and_by_the_end(
 }
 
 #[test]
+fn tun_66_only_a_call_that_may_tell_something_is_waited_for() {
+    let (server, calls, (tell, _told)) = (Server::start(), Calls::default(), channel());
+    for (has_told, is_cut) in [(false, false), (true, false), (true, true), (false, true)] {
+        let other = UnderWay { account: 0, device: "t0".to_owned(), address: OLD, socket: None, has_told, is_cut };
+        calls.0.lock().under_way = vec![other];
+        let updater = begin(&calls, &server.url("x"), &credentials("pw"), &tell);
+        updater.follow(Some(NEW));
+        match has_told || !is_cut {
+            true => server.expect_none(),
+            false => drop(server.expect("x", NEW)),
+        }
+    }
+}
+
+#[test]
 fn the_end_waits_for_no_broker_and_nobody_is_told_afterwards() {
     let (server, calls, (tell, told)) = (Server::start(), Calls::default(), channel());
     let updater = begin(&calls, &server.url("slow"), &credentials("pw"), &tell);
