@@ -6,7 +6,7 @@ use isatap_core::isatap::addr::Dotted;
 use isatap_std::Error;
 use isatap_std::control::{self, Request};
 use isatap_std::runtime_dir::RuntimeDir;
-use isatap_std::service::status::{HooksStatus, LanStatus, Status as Device, Teredo};
+use isatap_std::service::status::{HooksStatus, LanStatus, NamesStatus, Status as Device, Teredo};
 use serde_json::Value;
 
 use crate::exit::{Failure, Status};
@@ -137,6 +137,9 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     }
     if let Some(error) = &status.prl_error {
         writeln!(out, "    no router by name: {error}")?;
+    }
+    for conflict in status.names.iter().flat_map(NamesStatus::conflicts) {
+        writeln!(out, "    contested name {conflict}")?;
     }
     if let Some(names) = status.names.as_ref().filter(|names| !names.refused.is_empty()) {
         let refused: Vec<String> = names.refused.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
@@ -366,6 +369,18 @@ mod tests {
         let mut text = Vec::new();
         print(&mut text, &serde_json::from_value(status).unwrap()).unwrap();
         String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn nam_23_who_contradicts_whom_about_a_name_is_said() {
+        let text = printed(|status| {
+            let conflict = json!([{"by": "10.0.0.1", "addresses": ["10.0.0.1"]},
+                {"by": "10.0.0.4", "addresses": ["10.0.0.4", "10.0.0.5"]}]);
+            let step = |step: &str, conflict: &Value| json!({"step": step, "name": "isatap", "addresses": [], "failure": null, "conflict": conflict});
+            status["names"] = json!({"steps": [step("dns", &json!([])), step("llmnr", &conflict)], "refused": {}});
+        });
+        let line = "    contested name isatap by llmnr: 10.0.0.1 says 10.0.0.1; 10.0.0.4 says 10.0.0.4, 10.0.0.5\n";
+        assert!(text.contains(line) && text.matches("contested").count() == 1, "{text}");
     }
 
     #[test]

@@ -37,11 +37,8 @@ pub(super) fn name(facts: &Facts) -> Finding {
             warnings.push(format!("somebody on the link sends other answers, which were refused: {refused}"));
         }
     }
-    let contested = conflicts(facts);
-    if !contested.is_empty() {
-        warnings.push(format!(
-            "machines of one link contradict each other, and the first to answer is believed{contested}"
-        ));
+    if let Some(conflicts) = conflicts(facts) {
+        warnings.push(format!("machines of one link contradict each other, and the first is believed: {conflicts}"));
     }
     warnings.extend(names.refused.iter().map(|(address, why)| format!("{address} is not used: it is {why}")));
     if names.automatic {
@@ -117,7 +114,7 @@ fn no_name(facts: &Facts, names: &Names, failure: &NameFailure) -> Finding {
         ),
         NameFailureKind::Conflict => Finding::bad(
             Step::Name,
-            format!("{asked} is not looked up: {}{}", failure.text, conflicts(facts)),
+            format!("{asked} is not used: {}: {}", failure.text, conflicts(facts).unwrap_or_default()),
             format!(
                 "take the name from the machine that should not have it, or leave out refuse-conflicts, or {}",
                 by_address()
@@ -164,12 +161,10 @@ fn other_steps(facts: &Facts) -> String {
     parts.into_iter().map(|part| format!("; {part}")).collect()
 }
 
-/// Who contradicts whom about a name.
-fn conflicts(facts: &Facts) -> String {
-    let steps = facts.evidence.status.names.as_ref().map_or(&[][..], |names| &names.steps);
-    let claims = steps.iter().flat_map(|said| said.conflict.iter().map(|claim| (&said.step, claim)));
-    let claims = claims.map(|(step, claim)| format!("{} says {} by {step}", claim.by, list(&claim.addresses)));
-    claims.map(|claim| format!("; {claim}")).collect()
+/// Who contradicts whom about names; `None`: nobody.
+fn conflicts(facts: &Facts) -> Option<String> {
+    let conflicts: Vec<String> = facts.evidence.status.names.as_ref()?.conflicts().collect();
+    (!conflicts.is_empty()).then(|| conflicts.join("; "))
 }
 
 pub(super) fn prl(facts: &Facts) -> Finding {

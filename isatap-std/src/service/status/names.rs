@@ -113,6 +113,18 @@ impl NameStep {
     }
 }
 
+impl NamesStatus {
+    /// Who contradicts whom about which name, for people: `isatap by llmnr: 10.0.0.1 says 10.0.0.1; 10.0.0.4 says
+    /// 10.0.0.4`.
+    pub fn conflicts(&self) -> impl Iterator<Item = String> {
+        self.steps.iter().filter(|said| !said.conflict.is_empty()).map(|said| {
+            let claim = |claim: &NameClaim| format!("{} says {}", claim.by, crate::spec::list(&claim.addresses));
+            let claims: Vec<String> = said.conflict.iter().map(claim).collect();
+            format!("{} by {}: {}", said.name, said.step, claims.join("; "))
+        })
+    }
+}
+
 fn claim((by, addresses): (&Ipv4Addr, &BTreeSet<Ipv4Addr>)) -> NameClaim {
     NameClaim { by: *by, addresses: addresses.iter().copied().collect() }
 }
