@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap, isatap_binary, peers, status, wait_until};
 
@@ -288,14 +288,13 @@ fn tun_66_a_reload_during_a_call_has_the_new_address_told_last() {
     daemon.wait_for_line("tun6in4: the tunnel broker 192.0.2.2 answers for 192.0.2.7: good 192.0.2.7", PATIENCE);
     assert_eq!(calls(&broker).last().unwrap(), "call from 192.0.2.7 for 192.0.2.7 is good 192.0.2.7");
     assert_eq!(fs::read_to_string(&endpoint).unwrap(), "192.0.2.7\n");
-    // The end waits for no broker: this one would take 4 seconds.
+    // The end waits for no broker.
     node(&ours, &keys("slow"));
     daemon.signal("HUP");
     let asked = || broker.log("broker").matches("asked for").count();
     wait_until("the slow call", PATIENCE, || asked() == 3);
-    let begun = Instant::now();
     assert!(daemon.terminate(PATIENCE).success());
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(calls(&broker).len(), 2, "it has not answered");
 }
 
 /// The routes lead to where no broker is.
@@ -324,5 +323,40 @@ fn a_call_leaves_by_the_device_that_the_tunnel_is_bound_to() {
     daemon.wait_for_line("answers for 198.51.100.1: good 198.51.100.1", PATIENCE);
     assert_eq!(calls(&broker), ["call from 198.51.100.1 for 198.51.100.1 is good 198.51.100.1"]);
     assert_eq!(elsewhere.so_far().count("ip or arp"), 0);
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
+/// As where ca-certificates is installed, or a site's own CA is added, while the daemon runs.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_ca_that_the_system_comes_to_believe_is_believed_without_a_restart() {
+    const SYSTEM: &str = "ssl/certs/ca-certificates.crt";
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let broker = lab.namespace("broker");
+    wire.join(&broker, "eth0", "192.0.2.2/24");
+    let authority = start(&broker, &broker.directory().join("endpoint"));
+    let ours = lab.namespace("ours");
+    wire.join(&ours, "eth0", "192.0.2.1/24");
+    ours.etc("hosts", &format!("192.0.2.2 {NAME}\n"));
+    let other = ours.directory().join("other.pem");
+    ours.ok(&format!(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=other -keyout /dev/null \
+         -out {}",
+        other.display()
+    ));
+    ours.etc(SYSTEM, &fs::read_to_string(other).unwrap());
+    let file = login(&ours, &format!("me:{PASSWORD}\n"));
+    let mut daemon = Daemon::isatap(
+        &ours,
+        &format!(
+            "tunnel --via eth0 --remote 192.0.2.9 --address 2001:db8:77::1/64 --user nobody \
+             --update-url https://{NAME}/nic/update?hostname=123 --update-login {file}"
+        ),
+    );
+    daemon.wait_for_line("invalid peer certificate: UnknownIssuer", PATIENCE);
+    ours.etc(SYSTEM, &fs::read_to_string(authority).unwrap());
+    // The call after 10 seconds fails, and has the certificates read again for the one 20 seconds later.
+    daemon.wait_for_line(&format!("the tunnel broker {NAME} answers for 192.0.2.1: good"), 2 * PATIENCE);
     assert!(daemon.terminate(PATIENCE).success());
 }

@@ -263,9 +263,9 @@ impl Namespace {
     /// A file that replaces `/etc/NAME` for commands of this namespace that start later.
     /// Written in place, so that those already running see a change.
     pub fn etc(&self, name: &str, text: &str) {
-        let directory = Path::new("/etc/netns").join(&self.full_name);
-        fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join(name), text).unwrap();
+        let file = Path::new("/etc/netns").join(&self.full_name).join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
     }
 }
 
