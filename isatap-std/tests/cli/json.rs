@@ -104,8 +104,10 @@ fn packets() -> Vec<Value> {
 
 /// A hop without what is in its layers.
 fn without_layers(mut hop: Value) -> Value {
-    if let Some(layers) = hop.get_mut("teredo") {
-        *layers = Value::Array(Vec::new());
+    for layers in ["teredo", "tcp"] {
+        if let Some(layers) = hop.get_mut(layers) {
+            *layers = Value::Null;
+        }
     }
     hop
 }
@@ -153,8 +155,16 @@ fn each_key_of_an_answer_is_documented_and_no_other() {
         ("isatap explain --direct-access SERVER -j", lines(&["explain", "-j", "--direct-access", "131.107.0.2"])),
         ("isatap plan -j", lines(&["plan", "-j", planned.path(), "--for", "windows"])),
         ("isatap plan --list -j", lines(&["plan", "--list", "-j"])),
-        // Layers of Teredo have their own section.
-        ("isatap lab -j", lines(&["lab", "teredo", "-j"]).into_iter().map(without_layers).collect()),
+        // Layers of Teredo, and TCP, have their own section.
+        (
+            "isatap lab -j",
+            ["teredo", "portproxy"]
+                .map(|name| lines(&["lab", name, "-j"]))
+                .concat()
+                .into_iter()
+                .map(without_layers)
+                .collect(),
+        ),
         ("isatap lab teredo --matrix -j", lines(&["lab", "teredo", "--matrix", "-j"])),
         ("isatap lab --list -j", lines(&["lab", "--list", "-j"])),
         ("isatap select -j", lines(&["select", "-j", "--source", "2001:db8::1", "2001:db8::2", "10.0.0.1"])),

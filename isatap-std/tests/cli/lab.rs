@@ -348,6 +348,14 @@ fn a_hop_of_teredo_is_told_whole() {
     );
     let figures: Vec<&str> = hops.iter().filter_map(|hop| hop["figure"].as_str()).collect();
     assert_eq!(figures, ["25", "27", "27", "26", "28", "29"]);
+    // TCP stands beside the IPv4 or IPv6 header that it follows.
+    let hops = played(&["portproxy", "-j"]);
+    let hops: Vec<serde_json::Value> = hops.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for action in ["send", "forward", "encapsulate"] {
+        let is_syn = |hop: &&serde_json::Value| hop["action"] == action && hop["tcp"]["flags"] == 2;
+        let hop = hops.iter().find(is_syn).unwrap_or_else(|| panic!("{action}"));
+        assert_eq!((&hop["tcp"]["kind"], hop["inner"].is_null()), (&"tcp".into(), action == "send"), "{hop}");
+    }
 }
 
 /// The packet that the white paper's figure shows first, and what becomes of it.

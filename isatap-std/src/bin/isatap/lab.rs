@@ -245,6 +245,8 @@ struct HopLine<'a> {
     udp: Option<UdpLine>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     teredo: Vec<LayerAnswer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp: Option<LayerAnswer<'a>>,
     inner: Option<InnerLine<'a>>,
 }
 
@@ -303,6 +305,7 @@ impl<'a> HopLine<'a> {
             outer: hop.outer.as_ref().map(OuterLine::of),
             udp: hop.udp.map(|udp| UdpLine { src_port: udp.source, dst_port: udp.destination }),
             teredo: hop.teredo().map(LayerAnswer).collect(),
+            tcp: hop.tcp().map(LayerAnswer),
             inner: hop.inner.as_ref().map(InnerLine::of),
         }
     }

@@ -3,25 +3,24 @@
 //! Which addresses are the node's, and where packets go, is the node's business: the stack takes every
 //! address for its own and hands out what it sends.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::convert::Infallible;
-use std::io::{self, ErrorKind};
+mod segment;
+mod system;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use isatap_core::time::Instant;
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
 use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
 
-use super::super::ip::{Ipv4, Ipv6, PROTOCOL_TCP};
+use self::segment::Segment;
+pub(in super::super) use self::segment::tcp_of;
+use self::wire::Wire;
 use super::{Spoken, User};
-use crate::portproxy::{Cut, End, Id, Opened, Ready, Refusal, Rule, System, Taken};
-use crate::resolve::Name;
-use crate::spec::{Family, ZonedAddress};
+use crate::portproxy::{Opened, Ready};
 
-/// What every link carries, so that no segment is too big anywhere.
-const MTU: usize = 1280;
 /// Bytes that a socket holds each way.
 const BUFFER: usize = 16 * 1024;
 /// The first port that a node connects from.
@@ -267,229 +266,6 @@ impl Stack {
     }
 }
 
-impl System for Stack {
-    type Stream = SocketHandle;
-    type Piece = Infallible;
-
-    fn has_room(&mut self, _rule: &Rule, _client: &SocketHandle, _now: Instant) -> bool {
-        true
-    }
-
-    fn watch(&mut self, id: Id, client: &SocketHandle) -> Result<(), Refusal> {
-        self.give(*client, User::Proxy(id, false));
-        Ok(())
-    }
-
-    fn place(&self, address: &ZonedAddress, port: u16) -> Result<SocketAddr, Refusal> {
-        Ok(SocketAddr::new(address.address, port))
-    }
-
-    fn addresses(&mut self, _name: &Name, _family: Family, _id: Id, _now: Instant) -> Option<Vec<IpAddr>> {
-        // Scenarios with a name for a target are refused.
-        Some(Vec::new())
-    }
-
-    fn connect(
-        &mut self,
-        _rule: &Rule,
-        id: Id,
-        to: SocketAddr,
-        _now: Instant,
-    ) -> Result<Opened<SocketHandle>, Refusal> {
-        Ok(self.dial(to, User::Proxy(id, true)))
-    }
-
-    fn connected(&mut self, server: &SocketHandle) -> Result<(), Refusal> {
-        match self.is(*server) {
-            Is::Broken if self.lost.contains(server) => Err(Refusal::Unreachable),
-            Is::Broken => Err(Refusal::Target),
-            _ => Ok(()),
-        }
-    }
-
-    fn ends(&self, client: &SocketHandle) -> io::Result<(SocketAddr, SocketAddr)> {
-        self.remote(*client).zip(self.local(*client)).ok_or_else(|| ErrorKind::NotConnected.into())
-    }
-
-    fn read(&mut self, from: &SocketHandle, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.sockets.get_mut::<Socket<'_>>(*from).recv_slice(buffer) {
-            Ok(0) => Err(ErrorKind::WouldBlock.into()),
-            Ok(count) => {
-                self.is_changed = true;
-                Ok(count)
-            }
-            Err(RecvError::Finished) => Ok(0),
-            Err(RecvError::InvalidState) => Err(ErrorKind::ConnectionReset.into()),
-        }
-    }
-
-    fn write(&mut self, to: &SocketHandle, bytes: &[u8]) -> io::Result<usize> {
-        match self.sockets.get_mut::<Socket<'_>>(*to).send_slice(bytes) {
-            Ok(0) => Err(ErrorKind::WouldBlock.into()),
-            Ok(count) => {
-                self.is_changed = true;
-                Ok(count)
-            }
-            Err(_) => Err(ErrorKind::BrokenPipe.into()),
-        }
-    }
-
-    fn shutdown(&mut self, stream: &SocketHandle) -> io::Result<()> {
-        self.sockets.get_mut::<Socket<'_>>(*stream).close();
-        self.is_changed = true;
-        Ok(())
-    }
-
-    fn take(&mut self, _from: &SocketHandle) -> io::Result<Taken<Infallible>> {
-        Ok(Taken::Never)
-    }
-
-    fn give(&mut self, piece: &Infallible, _left: usize, _to: &SocketHandle) -> io::Result<usize> {
-        match *piece {}
-    }
-
-    fn recycle(&mut self, piece: Infallible) {
-        match piece {}
-    }
-
-    fn queued(&self, stream: &SocketHandle) -> u64 {
-        self.unacknowledged(*stream) as u64
-    }
-
-    fn close(&mut self, stream: SocketHandle) {
-        self.sockets.get_mut::<Socket<'_>>(stream).close();
-        self.users.remove(&stream);
-        self.is_changed = true;
-    }
-
-    fn reset(&mut self, stream: SocketHandle) {
-        self.is_changed = true;
-        self.dialled.retain(|(handle, _, _)| *handle != stream);
-        let socket = self.sockets.get_mut::<Socket<'_>>(stream);
-        if socket.state() == State::SynSent {
-            // Nobody has answered, so there is nobody to tell.
-            return self.remove(stream);
-        }
-        socket.abort();
-        self.users.remove(&stream);
-    }
-
-    fn ended(&mut self, rule: &Rule, client: SocketAddr, end: End) {
-        let at = &rule.spec.listen;
-        match end {
-            End::Over => {}
-            End::Cut(Cut::Idle) => self.tell(format!("{at}: resets {} and its target, which were idle", client.ip())),
-            End::Cut(_) => self.tell(format!("{at}: {} or its target has reset, so both are", client.ip())),
-            End::Refused(why) => self.tell(format!("{at}: resets {}: {}", client.ip(), why.as_str())),
-        }
-    }
-}
-
 fn time(now: Instant) -> smoltcp::time::Instant {
     smoltcp::time::Instant::from_micros(i64::try_from(now.micros()).unwrap_or(i64::MAX))
-}
-
-/// What is looked at in a segment that has come.
-struct Segment {
-    from: SocketAddr,
-    to: SocketAddr,
-    acknowledged: u32,
-    is_syn: bool,
-    /// It acknowledges, and does nothing else.
-    is_bare: bool,
-}
-
-impl Segment {
-    fn of(packet: &[u8]) -> Option<Self> {
-        const FIN: u8 = 1;
-        const SYN: u8 = 2;
-        const RST: u8 = 4;
-        const ACK: u8 = 16;
-        let (source, destination, segment) = tcp_of(packet)?;
-        let port = |at: usize| Some(u16::from_be_bytes(*segment.get(at..)?.first_chunk()?));
-        let flags = *segment.get(13)? & (FIN | SYN | RST | ACK);
-        let header = usize::from(*segment.get(12)? >> 4) * 4;
-        Some(Segment {
-            from: SocketAddr::new(source, port(0)?),
-            to: SocketAddr::new(destination, port(2)?),
-            acknowledged: u32::from_be_bytes(*segment.get(8..)?.first_chunk()?),
-            is_syn: flags == SYN,
-            is_bare: flags == ACK && segment.len() == header,
-        })
-    }
-}
-
-/// Source, destination and TCP segment of a packet, if it has one.
-pub(in super::super) fn tcp_of(packet: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
-    if let Some(packet) = Ipv6::parse(packet) {
-        return (packet.next_header == PROTOCOL_TCP).then_some((
-            packet.source.into(),
-            packet.destination.into(),
-            packet.payload,
-        ));
-    }
-    let packet = Ipv4::parse(packet)?;
-    (packet.protocol == PROTOCOL_TCP).then_some((packet.source.into(), packet.destination.into(), packet.payload))
-}
-
-/// What has come and is not taken yet, and what was sent.
-#[derive(Default)]
-struct Wire {
-    incoming: VecDeque<Vec<u8>>,
-    spoken: Vec<Spoken>,
-    own: Vec<IpAddr>,
-}
-
-impl Wire {
-    fn is_own(&self, address: IpAddr) -> bool {
-        address.is_loopback() || self.own.contains(&address)
-    }
-}
-
-/// A packet that has come.
-struct Arrived(Vec<u8>);
-
-/// Room for one to send.
-struct Sent<'a>(&'a mut Wire);
-
-impl Device for Wire {
-    type RxToken<'a> = Arrived;
-    type TxToken<'a> = Sent<'a>;
-
-    fn receive(&mut self, _now: smoltcp::time::Instant) -> Option<(Arrived, Sent<'_>)> {
-        let packet = self.incoming.pop_front()?;
-        Some((Arrived(packet), Sent(self)))
-    }
-
-    fn transmit(&mut self, _now: smoltcp::time::Instant) -> Option<Sent<'_>> {
-        Some(Sent(self))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ip;
-        capabilities.max_transmission_unit = MTU;
-        capabilities
-    }
-}
-
-impl RxToken for Arrived {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
-        read(&self.0)
-    }
-}
-
-impl TxToken for Sent<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, write: F) -> R {
-        let mut packet = vec![0; len];
-        let result = write(&mut packet);
-        let Sent(wire) = self;
-        if tcp_of(&packet).is_some_and(|(_, destination, _)| wire.is_own(destination)) {
-            wire.incoming.push_back(packet.clone());
-            wire.spoken.push(Spoken::Inside(packet));
-        } else {
-            wire.spoken.push(Spoken::Packet(packet));
-        }
-        result
-    }
 }
