@@ -314,6 +314,20 @@ fn ppx_7_a_reset_of_either_side_resets_both_behind_what_was_sent_before() {
 }
 
 #[test]
+fn ppx_7_a_reset_ends_a_connection_that_waits_for_its_turn() {
+    let mut bench = Bench::new(rule(|_| {}), Fake::new(0));
+    bench.open();
+    bench.system.tubes[SERVER].room = usize::MAX / 2;
+    bench.system.tubes[CLIENT].incoming.extend(vec![0; 40 * BUFFER]);
+    let Bench { proxy, system, id, .. } = &mut bench;
+    proxy.event(system, *id, false, Ready { readable: true, ..Ready::default() }, Instant::ZERO);
+    assert_eq!(proxy.poll_timeout(), Some(Instant::ZERO), "it wants another turn");
+    let reset = Ready { readable: true, writable: true, ends: true, is_error: true };
+    proxy.event(system, *id, true, reset, Instant::ZERO);
+    assert_eq!(system.ends, [End::Cut(Cut::Reset)]);
+}
+
+#[test]
 fn ppx_6_nothing_is_read_from_the_client_before_the_target_is_there() {
     let mut bench = Bench::new(rule(|_| {}), Fake::new(0));
     bench.system.tubes[CLIENT].incoming.extend(*b"early");
