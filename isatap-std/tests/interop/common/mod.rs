@@ -370,7 +370,8 @@ impl Wire<'_> {
 }
 
 /// Time as limits mean it, which are those of an idle machine: while some process waits for a
-/// processor, a second counts a quarter.
+/// processor, a second counts half. No more: what is told within 2 s must still differ from what is
+/// looked for each 5 s, and an answer within 5 s from an advertisement each 16 s.
 pub struct Stopwatch {
     started: Instant,
     stalled: Duration,
@@ -383,7 +384,7 @@ impl Stopwatch {
 
     pub fn elapsed(&self) -> Duration {
         let elapsed = self.started.elapsed();
-        elapsed - (stalled() - self.stalled).min(elapsed) * 3 / 4
+        elapsed - (stalled() - self.stalled).min(elapsed) / 2
     }
 }
 
