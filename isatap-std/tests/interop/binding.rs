@@ -286,15 +286,20 @@ fn tunnels_of_the_same_ends_live_in_vrfs() {
     let far = ["far0", "far1"].map(|name| lab.namespace(name));
     far.iter().zip(&wires).for_each(|(there, wire)| wire.join(there, "eth0", "192.0.2.2/24"));
     let _daemons = [0, 1].map(|at| other_end(&far[at], at));
-    let file = |devices: [&str; 2]| {
+    let file = |devices: [&str; 2], more: &str| {
         let bound = |at: usize| between_the_same_ends(at, &format!("bind-device = \"{}\"\n", devices[at]));
-        ours.file("links.toml", &[bound(0), bound(1)].concat())
+        ours.file("links.toml", &[bound(0), bound(1), more.to_owned()].concat())
     };
-    ours.start("isatap", &format!("{} run {}", isatap_binary(), file(["vrf0", "vrf1"])));
-    for (devices, told) in
-        [(["vrf0", "vrf1"], "t1 up: "), (["vrf0", "eth1"], "changed t1"), (["eth0", "vrf1"], "changed t0, t1")]
-    {
-        file(devices);
+    ours.start("isatap", &format!("{} run {}", isatap_binary(), file(["vrf0", "vrf1"], "")));
+    // The last one is bound to none, and has nothing of what comes by the VRFs.
+    let open = between_the_same_ends(2, "");
+    for (devices, more, told) in [
+        (["vrf0", "vrf1"], "", "t1 up: "),
+        (["vrf0", "eth1"], "", "changed t1"),
+        (["eth0", "vrf1"], "", "changed t0, t1"),
+        (["vrf0", "vrf1"], &open, "began t2"),
+    ] {
+        file(devices, more);
         if told != "t1 up: " {
             ours.signal("isatap", "HUP");
         }
