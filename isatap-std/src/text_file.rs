@@ -104,7 +104,8 @@ pub fn decode(bytes: &[u8]) -> Result<&str, NotUtf8> {
     }
 }
 
-/// The same where a byte of another encoding spoils no more than its line: a comment, as a rule.
+/// The same where a zero, or a byte of another encoding, spoils no more than its line: a comment, as a rule. Other
+/// programs read the other lines too.
 ///
 /// # Errors
 ///
@@ -112,10 +113,10 @@ pub fn decode(bytes: &[u8]) -> Result<&str, NotUtf8> {
 pub(crate) fn decode_lossy(bytes: &[u8]) -> Result<String, NotUtf8> {
     match decode(bytes) {
         Ok(text) => Ok(text.to_owned()),
-        Err(NotUtf8::Byte { .. }) => {
+        Err(NotUtf8::Byte { .. } | NotUtf8::Binary { .. }) => {
             Ok(String::from_utf8_lossy(bytes.strip_prefix(MARK.as_bytes()).unwrap_or(bytes)).into_owned())
         }
-        Err(wrong) => Err(wrong),
+        Err(wide @ NotUtf8::Wide(_)) => Err(wide),
     }
 }
 
@@ -201,9 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn one_line_in_another_encoding_spoils_no_other() {
+    fn one_line_that_is_no_text_spoils_no_other() {
         let lossy = decode_lossy(b"\xef\xbb\xbf# B\xfcro\n10.0.0.1 isatap\n").unwrap();
         assert_eq!(lossy, "# B\u{fffd}ro\n10.0.0.1 isatap\n");
+        let zeros = "# \0\0\n10.0.0.1 isatap\n";
+        assert_eq!(decode_lossy(zeros.as_bytes()).as_deref(), Ok(zeros));
         assert_eq!(decode_lossy(b"\xff\xfe1\0"), Err(NotUtf8::Wide("UTF-16")));
     }
 }

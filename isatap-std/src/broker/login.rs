@@ -1,8 +1,9 @@
 //! The files that a call needs: who we are for the broker, and by whom its certificate is signed.
 
 use crate::error::Error;
+use crate::small_file;
 use crate::spec::LinkSpec;
-use crate::{small_file, text_file};
+use crate::text_file::{self, NotUtf8};
 use std::fmt;
 use std::path::Path;
 
@@ -31,11 +32,13 @@ impl Credentials {
         let login = tunnel.update_login.as_deref().map(|path| Login::load(path, owner)).transpose()?;
         let read = |path: &Path| {
             let (bytes, _) = small_file::read_believed("the certificates", path, owner)?;
-            // PEM has room for comments, which nobody reads.
-            let text = text_file::decode_lossy(&bytes).map_err(|wrong| {
-                wrong.error("read the certificates in".to_owned(), path).with_advice("give a PEM file")
-            })?;
-            Ok::<_, Error>(Authorities { file: path.display().to_string(), text: text.into_bytes() })
+            // PEM has room for comments in any encoding, which nobody reads; zeros are of DER.
+            if let Err(wrong @ (NotUtf8::Wide(_) | NotUtf8::Binary { .. })) = text_file::decode(&bytes) {
+                let error = wrong.error("read the certificates in".to_owned(), path);
+                return Err(error.with_advice("give a PEM file"));
+            }
+            let text = bytes.strip_prefix(text_file::MARK.as_bytes()).unwrap_or(&bytes).to_vec();
+            Ok(Authorities { file: path.display().to_string(), text })
         };
         let authorities = tunnel.update_ca.as_deref().map(read).transpose()?;
         Ok(Self { login, authorities })
