@@ -236,6 +236,7 @@ impl Stack {
         self.socket(handle).local_endpoint().map(SocketAddr::from)
     }
 
+    /// What has become of a socket.
     pub(super) fn is(&mut self, handle: SocketHandle) -> Is {
         if self.dialled.iter().any(|(dialled, _, _)| *dialled == handle) {
             return Is::Connecting;

@@ -196,13 +196,39 @@ const UNPLAYED: [(&str, &str, &str); 29] = [
     ("teredo-client", "server", "teredo.example: only ISATAP hosts of the lab ask for names; write the IPv4 address"),
 ];
 
+/// The keys of a table, which are flags too.
+fn keys<S: Args>() -> Vec<String> {
+    let command = S::augment_args(Command::new("table"));
+    let flags = command.get_arguments().filter_map(|argument| argument.get_long());
+    flags.map(|flag| flag.strip_prefix("no-").unwrap_or(flag).to_owned()).collect()
+}
+
+#[test]
+fn a_nodes_port_proxy_takes_every_key_of_a_daemons() {
+    let tried: [Tried; 9] = [
+        ("listen", "\"10.0.0.1:80\""),
+        ("connect", "\"10.0.0.2:80\""),
+        ("direction", "\"v4tov4\""),
+        ("protocol", "\"tcp\""),
+        ("max-connections", "5"),
+        ("max-per-source", "2"),
+        ("connect-timeout", "5"),
+        ("idle-timeout", "60"),
+        ("proxy-protocol", "\"v2\""),
+    ];
+    for key in keys::<spec::PortProxy>() {
+        assert!(tried.iter().any(|(tried, _)| *tried == key), "[[portproxy]] has the key {key}: try it here");
+    }
+    let table: String = tried.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+    let daemon = Config::parse("", &format!("[[portproxy]]\n{table}"));
+    assert!(daemon.is_ok(), "{daemon:?}");
+    let node = "description = \"x\"\n[[node]]\nname = \"n\"\nipv4 = [\"10.0.0.1\"]\n[[node.portproxy]]\n";
+    let scenario = Scenario::parse("", &format!("{node}{table}"));
+    assert!(scenario.is_ok(), "{scenario:?}");
+}
+
 #[test]
 fn a_node_takes_every_key_of_a_daemons_table_or_is_told_why_not() {
-    fn keys<S: Args>() -> Vec<String> {
-        let command = S::augment_args(Command::new("table"));
-        let flags = command.get_arguments().filter_map(|argument| argument.get_long());
-        flags.map(|flag| flag.strip_prefix("no-").unwrap_or(flag).to_owned()).collect()
-    }
     let known = [
         keys::<spec::IsatapHost>(),
         keys::<spec::IsatapRouter>(),
