@@ -126,7 +126,12 @@ fn an_address_whose_update_was_not_answered_is_replaced_by_the_next() {
     updater.follow("isatap0", A, false);
     updater.follow("isatap0", B, true);
     server.wait_for(&[B]);
-    assert_eq!(updater.state().failure, None);
+    // The server has done it before its answer is there.
+    let begin = Instant::now();
+    while updater.state().failure.is_some() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", updater.state().failure);
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
