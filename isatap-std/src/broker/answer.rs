@@ -30,6 +30,13 @@ pub(super) enum Outcome {
     Refused(Failure),
 }
 
+impl Outcome {
+    /// Whether the broker wants no call, whoever asks for one.
+    pub(super) fn forbids(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::Refused(_))
+    }
+}
+
 const CORRECT_LOGIN: &str = "correct the file of update-login, and reload";
 const CORRECT_URL: &str = "correct update-url by what the broker gives, and reload";
 const ASK_BROKER: &str = "settle it with the broker, then: isatap solicit";

@@ -1,12 +1,14 @@
 //! All calls of a process: which is made, what ends it, and what is known after it.
 //!
-//! `TUN-66`: a broker believes who speaks last. So a link has one call at a time, also when a reload makes another link of it.
-//! Where its address or its URL is another, a call ends that has told the broker nothing yet: that looks up a name,
-//! connects, or shakes hands. One that has told something is waited for: the broker could take its address after the
-//! new one. The end of the daemon ends all.
+//! `TUN-66`: a broker believes who speaks last. So a link has one call at a time, also when a reload makes another link of
+//! it. Where its address or its URL is another, a call is cut that has told the broker nothing yet: that looks up a
+//! name, connects, or shakes hands. Its connection is shut; nobody waits for a look-up, which goes on, and nothing comes of it. A
+//! call that has told something is waited for: the broker could take its address after the new one. By whatever name
+//! the link goes on, so each link of that server waits for a call whose link is gone. The end of the daemon cuts all.
 //!
 //! `TUN-67`: what the broker has taken and what it forbids belongs to an [`Account`], since it judges the URL and the
-//! login. A link that changes otherwise is not called for again, and a refusal stands.
+//! login. A link that changes otherwise is not called for again, and a refusal stands. One that comes when no file
+//! has the account any more stands until the next reload: nobody could know of it at the last one.
 
 use super::answer::{Outcome, judge};
 use super::http::{self, Request};
@@ -47,7 +49,7 @@ struct All {
     under_way: Vec<UnderWay>,
     /// Whom this system believes; read when the first link needs it.
     system: Option<Arc<ClientConfig>>,
-    /// Of the last account.
+    /// Of the last account or call.
     number: u64,
     is_over: bool,
 }
@@ -58,6 +60,8 @@ struct Account {
     url: UpdateUrl,
     login: Option<Login>,
     link: Option<Link>,
+    /// Whether the links of the last reload have it.
+    is_wanted: bool,
     /// How the last link called.
     way: Way,
     has_thread: bool,
@@ -86,24 +90,25 @@ struct Way {
     authorities: Option<Authorities>,
 }
 
-/// A call that has not ended.
+/// A call that has neither ended nor been cut.
 struct UnderWay {
+    number: u64,
     account: u64,
     device: String,
     address: Ipv4Addr,
     socket: Option<Socket>,
     has_told: bool,
-    is_cut: bool,
 }
 
 /// The call that a thread makes.
 pub(super) struct Call<'c> {
     shared: &'c Shared,
-    account: u64,
+    number: u64,
 }
 
 /// What a thread needs for it.
 struct Job {
+    call: u64,
     link: Link,
     url: UpdateUrl,
     login: Option<Login>,
@@ -152,17 +157,21 @@ impl Calls {
         let updater =
             Updater { calls: self.clone(), account, host: url.host().to_string(), follows_silence: !url.has_address() };
         if lacks_thread {
-            let shared = self.0.clone();
-            crate::thread::spawn("isatap-broker", move || shared.work(account)).map_err(|error| {
-                self.0.lock().account(account).into_iter().for_each(|account| account.has_thread = false);
-                Error::refused("start", "the thread that calls update-url", error)
-            })?;
+            self.start_thread(account)
+                .map_err(|error| Error::refused("start", "the thread that calls update-url", error))?;
         }
         if let Some(failure) = refusal {
             let host = url.host();
             tell(Told::Failed(format!("{device}: the tunnel broker {host} has refused, and is not called: {failure}")));
         }
         Ok(updater)
+    }
+
+    fn start_thread(&self, account: u64) -> io::Result<()> {
+        let shared = self.0.clone();
+        crate::thread::spawn("isatap-broker", move || shared.work(account)).map(drop).inspect_err(|_| {
+            self.0.lock().account(account).into_iter().for_each(|account| account.has_thread = false);
+        })
     }
 
     /// Whom a link believes that has its own; whom the system believes is read once for all others.
@@ -180,7 +189,7 @@ impl Calls {
         Ok(None)
     }
 
-    /// Forgets the accounts that none of these links has. Their threads end after the call that they may be making.
+    /// Forgets the accounts that none of these links has; one whose call is under way is kept until it ends.
     pub(crate) fn retain<'l>(&self, links: impl Iterator<Item = (&'l LinkSpec, &'l Credentials)>) {
         let wanted: Vec<_> = links
             .filter_map(|(link, credentials)| match link {
@@ -188,17 +197,18 @@ impl Calls {
                 _ => None,
             })
             .collect();
-        self.0
-            .lock()
-            .accounts
-            .retain(|account| account.link.is_some() || wanted.iter().any(|(url, login)| account.is_of(url, *login)));
+        let All { accounts, under_way, .. } = &mut *self.0.lock();
+        accounts.retain_mut(|account| {
+            account.is_wanted = account.link.is_some() || wanted.iter().any(|(url, login)| account.is_of(url, *login));
+            account.is_wanted || under_way.iter().any(|call| call.account == account.number)
+        });
     }
 
     /// The end of the daemon: no call is made any more, and none goes on.
     pub(crate) fn end(&self) {
         let mut all = self.0.lock();
         all.is_over = true;
-        all.under_way.iter_mut().for_each(UnderWay::cut);
+        all.under_way.drain(..).for_each(UnderWay::cut);
         self.0.changed.notify_all();
     }
 }
@@ -233,7 +243,11 @@ impl Updater {
     }
 
     fn order(&self, order: Order) {
-        self.calls.0.lock().order(self.account, order);
+        let lacks_thread = self.calls.0.lock().order(self.account, order);
+        if lacks_thread {
+            // Without one, the thread whose call was cut goes on as soon as it can.
+            let _ = self.calls.start_thread(self.account);
+        }
         self.calls.0.changed.notify_all();
     }
 }
@@ -242,8 +256,8 @@ impl Drop for Updater {
     fn drop(&mut self) {
         {
             let mut all = self.calls.0.lock();
-            all.order(self.account, Order::Follow(None));
             all.account(self.account).into_iter().for_each(|account| account.link = None);
+            all.order(self.account, Order::Follow(None));
         }
         self.calls.0.changed.notify_all();
     }
@@ -258,6 +272,11 @@ impl std::fmt::Debug for Updater {
 impl Account {
     fn is_of(&self, url: &UpdateUrl, login: Option<&Login>) -> bool {
         self.url == *url && self.login.as_ref() == login
+    }
+
+    /// Whether the caller is to be its thread: it has no other.
+    fn takes_thread(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_thread, true)
     }
 }
 
@@ -284,6 +303,7 @@ impl All {
                 url: url.clone(),
                 login: login.cloned(),
                 link: None,
+                is_wanted: true,
                 way: way.clone(),
                 has_thread: false,
                 schedule: Schedule::default(),
@@ -294,20 +314,26 @@ impl All {
             self.accounts.len() - 1
         });
         let Some(account) = self.accounts.get_mut(at) else { return (0, false, None) };
-        account.link = Some(link);
+        (account.link, account.is_wanted) = (Some(link), true);
         if std::mem::replace(&mut account.way, way) != account.way {
             account.schedule.go_another_way();
         }
         let refusal = account.state.failure.clone().filter(|_| account.schedule.is_refused());
-        (account.number, !std::mem::replace(&mut account.has_thread, true), refusal)
+        (account.number, account.takes_thread(), refusal)
     }
 
-    fn order(&mut self, number: u64, order: Order) {
-        let Some(account) = self.account(number) else { return };
+    /// Gives whether the account lacks a thread.
+    fn order(&mut self, number: u64, order: Order) -> bool {
+        let Some(account) = self.accounts.iter_mut().find(|account| account.number == number) else { return false };
         account.schedule.order(Instant::now(), order);
         let wanted = account.schedule.address();
-        let is_old = |call: &&mut UnderWay| call.account == number && Some(call.address) != wanted && !call.has_told;
-        self.under_way.iter_mut().filter(is_old).for_each(UnderWay::cut);
+        let is_old = |call: &mut UnderWay| call.account == number && Some(call.address) != wanted && !call.has_told;
+        for call in self.under_way.extract_if(.., is_old) {
+            call.cut();
+            // It may look up a name for a long time.
+            account.has_thread = false;
+        }
+        account.link.is_some() && account.takes_thread()
     }
 
     fn next(&mut self, number: u64, now: Instant) -> Next {
@@ -322,46 +348,57 @@ impl All {
         if due > now {
             return Next::Wait(Some(due - now));
         }
-        // One that was cut in time, and still looks up a name, will tell nothing any more.
-        if self.under_way.iter().any(|call| call.device == link.device && (call.has_told || !call.is_cut)) {
+        let url = account.url.clone();
+        if self.has_to_wait(&link, &url) {
             return Next::Wait(None);
         }
         let device = link.device.clone();
-        let is_news =
-            account.url.has_address() && is_private(address) && account.warned.replace(address) != Some(address);
+        self.number += 1;
+        let call = self.number;
+        let socket = None;
+        self.under_way.push(UnderWay { number: call, account: number, device, address, socket, has_told: false });
+        let tls = url.is_https().then(|| link.tls.clone().or_else(|| self.system.clone())).flatten();
+        let Some(account) = self.account(number) else { return Next::End };
+        let is_news = url.has_address() && is_private(address) && account.warned.replace(address) != Some(address);
         let warning = is_news.then(|| {
+            let device = &link.device;
             format!(
                 "{device}: update-url says {address}, which is a private address: behind a NAT leave {{address}} out, and \
                  the broker takes the address that it sees"
             )
         });
-        self.under_way.push(UnderWay {
-            account: number,
-            device,
-            address,
-            socket: None,
-            has_told: false,
-            is_cut: false,
-        });
-        let tls = account.url.is_https().then(|| link.tls.clone().or_else(|| self.system.clone())).flatten();
-        let (url, login, way, turn) = (account.url.clone(), account.login.clone(), account.way.clone(), account.turn);
-        Next::Call(Box::new(Job { link, url, login, way, address, turn, tls, warning }))
+        let (login, way, turn) = (account.login.clone(), account.way.clone(), account.turn);
+        Next::Call(Box::new(Job { call, link, url, login, way, address, turn, tls, warning }))
     }
 
-    /// What came of a call; `None`: it was cut in time. Gives what is news, and to whom.
-    fn ended(&mut self, number: u64, address: Ipv4Addr, outcome: Option<Outcome>) -> Option<(Link, Told)> {
-        let now = Instant::now();
-        self.under_way.retain(|call| call.account != number);
-        let is_over = self.is_over;
-        let account = self.account(number)?;
-        let Some(outcome) = outcome else {
-            account.schedule.cut(now);
+    /// Whether a call is under way that may be of this link: under its name, or under that of one that is gone.
+    fn has_to_wait(&self, link: &Link, url: &UpdateUrl) -> bool {
+        let is_gone = |account: &Account| account.link.is_none() && account.url.host() == url.host();
+        self.under_way.iter().any(|call| {
+            let account = self.accounts.iter().find(|account| account.number == call.account);
+            call.device == link.device || account.is_some_and(is_gone)
+        })
+    }
+
+    /// A call is no longer under way; `None`: it was cut before.
+    fn take(&mut self, number: u64) -> Option<UnderWay> {
+        let at = self.under_way.iter().position(|call| call.number == number)?;
+        Some(self.under_way.swap_remove(at))
+    }
+
+    /// What came of a call. Gives what is news, and to whom.
+    fn ended(&mut self, call: &UnderWay, outcome: Outcome) -> Option<(Link, Told)> {
+        let (now, address) = (Instant::now(), call.address);
+        let account = self.account(call.account)?;
+        if !account.is_wanted && !outcome.forbids() {
+            // By the next reload the broker may have been told something else.
+            self.accounts.retain(|account| account.number != call.account);
             return None;
-        };
+        }
         account.schedule.called(now, address, &outcome);
         let (state, host) = (&mut account.state, account.url.host());
         // It may have ended meanwhile: its news are nobody's then.
-        let link = account.link.clone().filter(|_| !is_over);
+        let link = account.link.clone();
         let device = link.as_ref().map_or("", |link| link.device.as_str());
         let told = match outcome {
             Outcome::Done(answer) => {
@@ -400,9 +437,16 @@ impl Shared {
     fn work(&self, account: u64) {
         while let Some(job) = self.next(account) {
             job.warning.iter().for_each(|warning| (job.link.tell)(Told::Failed(warning.clone())));
-            let call = Call { shared: self, account };
-            let outcome = self.ask(&job, &call);
-            let news = self.lock().ended(account, job.address, outcome);
+            let outcome = self.ask(&job, &Call { shared: self, number: job.call });
+            let news = {
+                let mut all = self.lock();
+                match all.take(job.call) {
+                    Some(call) => all.ended(&call, outcome),
+                    // Another thread goes on, unless none could be started.
+                    None if !all.account(account).is_some_and(Account::takes_thread) => return,
+                    None => None,
+                }
+            };
             self.changed.notify_all();
             if let Some((link, told)) = news {
                 (link.tell)(told);
@@ -425,8 +469,7 @@ impl Shared {
         }
     }
 
-    /// `None`: it was cut before the broker was told anything.
-    fn ask(&self, job: &Job, call: &Call<'_>) -> Option<Outcome> {
+    fn ask(&self, job: &Job, call: &Call<'_>) -> Outcome {
         let (user, password) = job.login.as_ref().map_or(("", ""), |login| (&login.user, &login.password));
         let path = job.url.path_for(job.address, user, password);
         // RFC 7617 §2
@@ -441,13 +484,12 @@ impl Shared {
             call,
         };
         match http::get(&request, job.tls.as_ref(), Instant::now() + PATIENCE, job.turn) {
-            Ok(response) => Some(judge(&response, &Mask::of(job.login.as_ref()))),
-            Err(_) if call.is_cut_in_time() => None,
+            Ok(response) => judge(&response, &Mask::of(job.login.as_ref())),
             Err(why) => {
                 if why.is_unknown_issuer && job.link.tls.is_none() {
                     self.read_system();
                 }
-                Some(Outcome::Failed(why.failure))
+                Outcome::Failed(why.failure)
             }
         }
     }
@@ -461,9 +503,8 @@ impl Shared {
 }
 
 impl UnderWay {
-    fn cut(&mut self) {
-        self.is_cut = true;
-        if let Some(socket) = &self.socket {
+    fn cut(self) {
+        if let Some(socket) = self.socket {
             // It wakes who connects, writes or reads.
             let _ = socket.shutdown(Shutdown::Both);
         }
@@ -492,18 +533,8 @@ impl Call<'_> {
 
     fn under_way(&self, change: impl FnOnce(&mut UnderWay)) -> io::Result<()> {
         let mut all = self.shared.lock();
-        match all.under_way.iter_mut().find(|call| call.account == self.account) {
-            Some(call) if !call.is_cut => {
-                change(call);
-                Ok(())
-            }
-            _ => Err(io::ErrorKind::ConnectionAborted.into()),
-        }
-    }
-
-    fn is_cut_in_time(&self) -> bool {
-        let all = self.shared.lock();
-        all.under_way.iter().any(|call| call.account == self.account && call.is_cut && !call.has_told)
+        let call = all.under_way.iter_mut().find(|call| call.number == self.number);
+        call.map(change).ok_or_else(|| io::ErrorKind::ConnectionAborted.into())
     }
 }
 

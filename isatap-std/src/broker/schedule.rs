@@ -135,11 +135,6 @@ impl Schedule {
         self.restraint.is_refused
     }
 
-    /// A call has ended before the broker was told anything.
-    pub(super) fn cut(&mut self, now: Instant) {
-        self.call_for_change(now);
-    }
-
     /// The call with this address has ended. The tunnel may have another one meanwhile.
     pub(super) fn called(&mut self, now: Instant, address: Ipv4Addr, outcome: &Outcome) {
         self.silent_calls = self.silent_calls.saturating_add(self.is_for_silence.into());
@@ -319,10 +314,8 @@ mod tests {
         let (mut schedule, start, due) = begun();
         schedule.order(start + GAP, Order::Follow(Some(B)));
         schedule.order(start + 2 * GAP, Order::Follow(Some(A)));
-        schedule.cut(start + 3 * GAP);
         assert_eq!(due(&schedule), None);
         schedule.order(start + 3 * GAP, Order::Follow(Some(B)));
-        schedule.cut(start + 3 * GAP);
         assert_eq!(schedule.due(), Some(start + 3 * GAP + SETTLE));
     }
 

@@ -105,9 +105,29 @@ fn credentials(password: &str) -> Credentials {
 
 /// Begins, as the link t0.
 fn begin(calls: &Calls, url: &UpdateUrl, credentials: &Credentials, tell: &Sender<Told>) -> Updater {
+    begin_as("t0", None, calls, url, credentials, tell)
+}
+
+/// The same as another link, which leaves by this device.
+fn begin_as(
+    name: &str,
+    device: Option<&str>,
+    calls: &Calls,
+    url: &UpdateUrl,
+    credentials: &Credentials,
+    tell: &Sender<Told>,
+) -> Updater {
     let tell = tell.clone();
     let tell = move |told| tell.send(told).unwrap();
-    calls.begin("t0", url, credentials, &Binding::default(), tell).unwrap()
+    let binding = Binding { mark: 0, device: device.map(str::to_owned) };
+    calls.begin(name, url, credentials, &binding, tell).unwrap()
+}
+
+/// A link that has this URL.
+fn link(url: UpdateUrl) -> LinkSpec {
+    let mut link = Tunnel::new(OLD.into());
+    link.update_url = Some(url);
+    LinkSpec::from(link)
 }
 
 /// No thread has what calls have.
@@ -121,20 +141,44 @@ fn expect_no_thread(calls: &Calls, updaters: usize) {
 
 #[test]
 fn tun_66_what_the_broker_is_told_last_is_the_new_address() {
-    let (server, calls, (tell, told)) = (Server::start(), Calls::default(), channel());
-    let old = begin(&calls, &server.url("old"), &credentials("pw"), &tell);
-    old.follow(Some(OLD));
-    let slow = server.expect("old", OLD);
-    // A reload: another URL and another address.
-    drop(old);
-    let new = begin(&calls, &server.url("new"), &credentials("pw"), &tell);
-    new.follow(Some(NEW));
-    server.expect_none();
-    answer(slow, "good 127.0.0.2");
-    answer(server.expect("new", NEW), "good 127.0.0.3");
-    let text = "t0: the tunnel broker 127.0.0.1 answers for 127.0.0.3: good 127.0.0.3".to_owned();
-    assert_eq!(told.recv_timeout(SOON), Ok(Told::Done(text)), "of the old one nobody is told");
-    server.expect_none();
+    for name in ["t0", "t1"] {
+        let (server, calls, (tell, told)) = (Server::start(), Calls::default(), channel());
+        let old = begin(&calls, &server.url("old"), &credentials("pw"), &tell);
+        old.follow(Some(OLD));
+        let slow = server.expect("old", OLD);
+        // A reload: another URL and another address, perhaps another name.
+        drop(old);
+        let new = begin_as(name, None, &calls, &server.url("new"), &credentials("pw"), &tell);
+        calls.retain([(&link(server.url("new")), &credentials("pw"))].into_iter());
+        new.follow(Some(NEW));
+        server.expect_none();
+        answer(slow, "good 127.0.0.2");
+        answer(server.expect("new", NEW), "good 127.0.0.3");
+        let text = format!("{name}: the tunnel broker 127.0.0.1 answers for 127.0.0.3: good 127.0.0.3");
+        assert_eq!(told.recv_timeout(SOON), Ok(Told::Done(text)), "of the old one nobody is told");
+        server.expect_none();
+    }
+}
+
+#[test]
+fn tun_66_a_link_of_its_own_waits_for_no_other() {
+    let (server, calls, (tell, _told)) = (Server::start(), Calls::default(), channel());
+    let one = begin(&calls, &server.url("x"), &credentials("pw"), &tell);
+    one.follow(Some(OLD));
+    let _slow = server.expect("x", OLD);
+    let other = begin_as("t1", None, &calls, &server.url("y"), &credentials("pw"), &tell);
+    other.follow(Some(NEW));
+    drop(server.expect("y", NEW));
+    // The first one is gone, and its call goes on; this one calls another server.
+    drop(one);
+    let elsewhere = format!("http://127.0.0.4:{}/z", server.port).parse().unwrap();
+    let refused = begin_as("t2", None, &calls, &elsewhere, &credentials("pw"), &tell);
+    refused.follow(Some(NEW));
+    let begun = Instant::now();
+    while refused.state().failure.is_none() {
+        assert!(begun.elapsed() < SOON, "nobody calls");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -158,19 +202,31 @@ fn tun_66_a_call_that_has_told_nothing_is_cut_by_another_address_and_by_the_end(
     assert!(told.try_recv().is_err());
 }
 
+/// The thread that looks up a name cannot be woken: another one calls, and nothing comes of the look-up.
 #[test]
-fn tun_66_only_a_call_that_may_tell_something_is_waited_for() {
-    let (server, calls, (tell, _told)) = (Server::start(), Calls::default(), channel());
-    for (has_told, is_cut) in [(false, false), (true, false), (true, true), (false, true)] {
-        let other = UnderWay { account: 0, device: "t0".to_owned(), address: OLD, socket: None, has_told, is_cut };
-        calls.0.lock().under_way = vec![other];
-        let updater = begin(&calls, &server.url("x"), &credentials("pw"), &tell);
-        updater.follow(Some(NEW));
-        match has_told || !is_cut {
-            true => server.expect_none(),
-            false => drop(server.expect("x", NEW)),
-        }
-    }
+fn tun_66_a_call_that_looks_up_a_name_is_not_waited_for() {
+    let url = "http://broker.example/".parse().unwrap();
+    let (way, tell) = (Way { device: None, authorities: None }, Arc::new(|_| ()));
+    let link = |device: &str| Link { device: device.to_owned(), tls: None, tell: tell.clone() };
+    let mut all = All::default();
+    let (account, lacks_thread, _) = all.join(&url, &credentials("pw"), link("t0"), way);
+    assert!(lacks_thread && !all.order(account, Order::Follow(Some(OLD))));
+    let later = Instant::now() + A_WHILE;
+    let Next::Call(old) = all.next(account, later) else { panic!("no call") };
+    assert!(!all.order(account, Order::Ask), "it is the same address");
+    assert!(matches!(all.next(account, later), Next::Wait(None)));
+    assert!(all.order(account, Order::Follow(Some(NEW))));
+    let Next::Call(new) = all.next(account, later + A_WHILE) else { panic!("it waits for the look-up") };
+    assert_eq!((old.address, new.address), (OLD, NEW));
+    // In either order.
+    let shared = Shared { all: Mutex::new(all), changed: Condvar::new() };
+    let cut = Call { shared: &shared, number: old.call };
+    assert_eq!(cut.tell().unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+    assert!(Call { shared: &shared, number: new.call }.tell().is_ok());
+    let mut all = shared.lock();
+    assert!(all.take(old.call).is_none());
+    assert!(!all.account(account).unwrap().takes_thread(), "its thread ends");
+    assert_eq!(all.take(new.call).unwrap().address, NEW);
 }
 
 #[test]
@@ -197,15 +253,11 @@ fn tun_67_a_refusal_stands_until_url_or_login_is_another() {
     drop(updater);
     // The thread has ended, and what is known is kept while a link is to have it.
     expect_no_thread(&calls, 0);
-    let link = |tunnel: &str| {
-        let mut link = Tunnel::new(OLD.into());
-        link.update_url = Some(server.url(tunnel));
-        LinkSpec::from(link)
-    };
+    let link = |tunnel: &str| link(server.url(tunnel));
     calls.retain([(&link("x"), &credentials("wrong"))].into_iter());
     let updater = begin(&calls, &url, &credentials("wrong"), &tell);
     updater.follow(Some(NEW));
-    server.expect_none();
+    assert_eq!(updater.state().again, None);
     let why = updater.state().failure.unwrap();
     assert!(matches!(told.try_recv(), Ok(Told::Failed(text)) if text.ends_with(&format!("is not called: {why}"))));
     for (tunnel, password) in [("x", "right"), ("y", "wrong")] {
@@ -235,4 +287,70 @@ fn tun_67_a_link_that_changes_otherwise_is_not_called_for() {
     server.expect_none();
     let state = updater.state();
     assert_eq!((state.address, state.answer.as_deref(), state.again), (Some(OLD), Some("good"), None));
+}
+
+/// The answer comes after the reload that took the link out of the file, and then, or before it, the link is back.
+#[test]
+fn tun_67_a_refusal_that_comes_after_the_link_stands_and_an_address_does_not() {
+    let (server, calls, (tell, told)) = (Server::start(), Calls::default(), channel());
+    let (url, pw) = (server.url("x"), credentials("pw"));
+    for (text, stands) in [("badauth", true), ("911", true), ("good", false), ("what?", false)] {
+        for is_back in [false, true] {
+            let updater = begin(&calls, &url, &pw, &tell);
+            updater.follow(Some(OLD));
+            let slow = server.expect("x", OLD);
+            drop(updater);
+            calls.retain([].into_iter());
+            let back = is_back.then(|| begin(&calls, &url, &pw, &tell));
+            answer(slow, text);
+            match back {
+                Some(updater) => {
+                    let told = told.recv_timeout(SOON).unwrap();
+                    assert_eq!(matches!(told, Told::Failed(_)), stands, "{told:?}");
+                    assert_eq!(updater.state().failure.is_some(), stands);
+                }
+                None => {
+                    expect_no_thread(&calls, 0);
+                    let updater = begin(&calls, &url, &pw, &tell);
+                    updater.follow(Some(OLD));
+                    let state = updater.state();
+                    let is_soon = state.again.is_some_and(|again| again < Instant::now() + SOON);
+                    assert_eq!((state.failure.is_some(), is_soon), (stands, !stands), "{text}");
+                    // That of before is told to the link that has come.
+                    assert_eq!(told.try_recv().is_ok(), text == "badauth");
+                }
+            }
+            // Of the links of the next reload none has it.
+            expect_no_thread(&calls, 0);
+            calls.retain([].into_iter());
+            assert!(calls.0.lock().accounts.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_link_that_leaves_by_another_device_is_called_for_soon_where_calls_failed() {
+    let (server, calls, (tell, told)) = (Server::start(), Calls::default(), channel());
+    let url = server.url("x");
+    let begin = |device| begin_as("t0", Some(device), &calls, &url, &credentials("pw"), &tell);
+    let is_soon = |updater: &Updater| updater.state().again.unwrap() < Instant::now() + 2 * SOON;
+    let updater = begin("isatap-absent");
+    updater.follow(Some(OLD));
+    let Ok(Told::Failed(text)) = told.recv_timeout(SOON) else { panic!("it is called without its device") };
+    assert!(text.contains("leaving by isatap-absent: No such device"), "{text}");
+    for _ in 0..4 {
+        let failed = Outcome::Failed(updater.state().failure.unwrap());
+        calls.0.lock().accounts[0].schedule.called(Instant::now(), OLD, &failed);
+    }
+    drop(updater);
+    let updater = begin("isatap-absent");
+    updater.follow(Some(OLD));
+    assert!(!is_soon(&updater));
+    drop(updater);
+    let updater = begin("lo");
+    updater.follow(Some(OLD));
+    assert!(is_soon(&updater));
+    updater.ask();
+    answer(server.calls.recv_timeout(2 * SOON).unwrap().2, "good");
+    assert!(matches!(told.recv_timeout(SOON), Ok(Told::Mended(_))));
 }
