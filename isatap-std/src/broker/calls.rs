@@ -1,14 +1,15 @@
 //! All calls of a process: which is made, what ends it, and what is known after it.
 //!
-//! `TUN-66`: a broker believes who speaks last. So a link has one call at a time, also when a reload makes another link of
-//! it. Where its address or its URL is another, a call is cut that has told the broker nothing yet: that looks up a
-//! name, connects, or shakes hands. Its connection is shut; nobody waits for a look-up, which goes on, and nothing comes of it. A
-//! call that has told something is waited for: the broker could take its address after the new one. By whatever name
-//! the link goes on, so each link of that server waits for a call whose link is gone. The end of the daemon cuts all.
+//! `TUN-66`: a broker believes who speaks last. So a link has one call at a time, also when a reload makes another link
+//! of it. Where its address or its URL is another, a call is cut that has told the broker nothing yet: that looks up a
+//! name, connects, or shakes hands. Its connection is shut; a look-up goes on, nobody waits for it, and nothing comes
+//! of it. A call that has told something is waited for: the broker could take its address after the new one. A reload
+//! may have renamed the link, so a call whose link is gone holds up every link of that server. The end of the daemon
+//! cuts all.
 //!
 //! `TUN-67`: what the broker has taken and what it forbids belongs to an [`Account`], since it judges the URL and the
-//! login. A link that changes otherwise is not called for again, and a refusal stands. One that comes when no file
-//! has the account any more stands until the next reload: nobody could know of it at the last one.
+//! login. A link that changes otherwise is not called for again, and a refusal stands. One that comes after a reload
+//! has removed the account stands until the next reload: nobody could know of it at the last one.
 
 use super::answer::{Outcome, judge};
 use super::http::{self, Request};

@@ -5,6 +5,7 @@
 
 use super::calls::Call;
 use super::login::Authorities;
+use crate::device::route_options;
 use crate::error::Error;
 use crate::resolve::{self, Entry, Lookup, Settings, Step, remaining};
 use crate::spec::UpdateUrl;
@@ -105,7 +106,7 @@ pub(super) fn get(
     ask_each(&addresses, turn, until, |address, until| {
         let to = SocketAddr::new(address.into(), request.url.port());
         let asked = connect(request, to, until).and_then(|stream| exchange(Timed { stream, until }, request, tls));
-        asked.map_err(|error| unanswered(to, &error))
+        asked.map_err(|error| unanswered(to, request.device, &error))
     })
 }
 
@@ -158,7 +159,7 @@ fn ask_each(
     Err(Unanswered { failure: Failure::new(causes.join("; "), fixes.join("; ")), is_unknown_issuer })
 }
 
-fn unanswered(to: SocketAddr, error: &io::Error) -> Unanswered {
+fn unanswered(to: SocketAddr, device: Option<&str>, error: &io::Error) -> Unanswered {
     let port = to.port();
     let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let is_unknown_issuer = matches!(of_tls, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)));
@@ -174,6 +175,11 @@ fn unanswered(to: SocketAddr, error: &io::Error) -> Unanswered {
             format!("let TCP to its port {port} through on the way")
         }
         (None, io::ErrorKind::AddrNotAvailable) => "see: ip -4 address".to_owned(),
+        (None, io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
+            format!("see: ip -4 route get {}{}", to.ip(), route_options(device, None))
+        }
+        (None, io::ErrorKind::PermissionDenied) => "let it through this machine's firewall".to_owned(),
+        (None, io::ErrorKind::Unsupported) => "use Linux 5.7 or later, or leave bind-device out".to_owned(),
         (None, _) => format!("see whether the broker listens at TCP port {port}"),
     };
     let cause = match error.kind() {
@@ -188,9 +194,14 @@ fn connect(request: &Request<'_>, to: SocketAddr, until: Instant) -> io::Result<
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     request.call.hold(&socket)?;
     if let Some(device) = request.device {
-        // Linux 5.7 asks for no capability here, which this thread has not.
-        let bound = socket.bind_device(Some(device.as_bytes()));
-        bound.map_err(|error| io::Error::other(format!("leaving by {device}: {error}")))?;
+        socket.bind_device(Some(device.as_bytes())).map_err(|error| {
+            // Before Linux 5.7 that needs a capability, which this thread has not.
+            let kind = match error.kind() {
+                io::ErrorKind::PermissionDenied => io::ErrorKind::Unsupported,
+                _ => io::ErrorKind::NetworkUnreachable,
+            };
+            io::Error::new(kind, format!("leaving by {device}: {error}"))
+        })?;
     }
     socket.bind(&SocketAddr::from((request.from, 0)).into())?;
     socket.connect_timeout(&to.into(), remaining(until)?.max(Duration::from_millis(1)))?;

@@ -338,6 +338,7 @@ fn a_link_that_leaves_by_another_device_is_called_for_soon_where_calls_failed() 
     updater.follow(Some(OLD));
     let Ok(Told::Failed(text)) = told.recv_timeout(SOON) else { panic!("it is called without its device") };
     assert!(text.contains("leaving by isatap-absent: No such device"), "{text}");
+    assert!(text.ends_with("see: ip -4 route get 127.0.0.1 oif isatap-absent"), "{text}");
     for _ in 0..4 {
         let failed = Outcome::Failed(updater.state().failure.unwrap());
         calls.0.lock().accounts[0].schedule.called(Instant::now(), OLD, &failed);

@@ -148,6 +148,22 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// A wrong way is none of the broker's faults.
+#[test]
+fn who_cannot_be_reached_is_told_with_the_way() {
+    let to = SocketAddr::from(([192, 0, 2, 1], 8080));
+    let told = |error: io::Error, device| unanswered(to, device, &error).failure.fix;
+    for code in [libc::EHOSTUNREACH, libc::ENETUNREACH] {
+        let unreachable = || io::Error::from_raw_os_error(code);
+        assert_eq!(told(unreachable(), Some("eth1")), "see: ip -4 route get 192.0.2.1 oif eth1");
+        assert_eq!(told(unreachable(), None), "see: ip -4 route get 192.0.2.1");
+    }
+    let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
+    assert_eq!(told(refused, Some("eth1")), "see whether the broker listens at TCP port 8080");
+    let forbidden = io::Error::from_raw_os_error(libc::EPERM);
+    assert_eq!(told(forbidden, Some("eth1")), "let it through this machine's firewall");
+}
+
 /// The first of three hangs: the next one has its share, and the next call begins with it.
 #[test]
 fn an_address_that_hangs_leaves_time_for_the_next() {
