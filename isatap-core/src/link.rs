@@ -19,7 +19,6 @@ use crate::proto41::mtu::MtuMode;
 use crate::proto41::underlay::Underlay;
 pub use crate::proto41::underlay::{Locator, OuterPolicy, TtlMode};
 use crate::select::{self, Source};
-use crate::time::Instant;
 
 /// What the datapath asks of a link. All answers come from plain data: no
 /// clock, no state that a packet changes.
@@ -116,12 +115,11 @@ pub trait Link {
     /// one that the peer's source check lets in. `NDP-64`
     fn source_for(&self, destination: &Ipv6Addr) -> Option<Ipv6Addr>;
 
-    /// An ICMPv4 error about a packet that this link sent.
-    ///
-    /// # Errors
-    /// It is not believed, or not acted upon. `TUN-35`, `TUN-43`
-    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
-        self.underlay_mut().path_error(now, error)
+    /// Whether this link can have sent the packet that an ICMPv4 error quotes,
+    /// and does something about it. `TUN-35`, `TUN-43`
+    #[inline]
+    fn believes(&self, error: &TunnelError) -> bool {
+        self.owns_ipv4(error.source) && self.underlay().heeds(error)
     }
 }
 

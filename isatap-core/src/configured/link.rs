@@ -13,7 +13,6 @@ use crate::proto41::Flow;
 use crate::proto41::icmp::TunnelError;
 use crate::proto41::underlay::Underlay;
 use crate::select;
-use crate::time::Instant;
 
 /// A configured tunnel's data.
 #[derive(Clone)]
@@ -170,12 +169,9 @@ impl<C: Capacity> Link for ConfiguredLink<C> {
         select::source_among(self.addresses().map(|own| own.source()), destination)
     }
 
-    fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
+    fn believes(&self, error: &TunnelError) -> bool {
         // TUN-35, TUN-45: about the one remote that we send to.
-        if Some(error.destination) != self.remote {
-            return Err(DropReason::IcmpV4Ignored);
-        }
-        self.underlay.path_error(now, error)
+        self.local == Some(error.source) && self.remote == Some(error.destination) && self.underlay.heeds(error)
     }
 }
 

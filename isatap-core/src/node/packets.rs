@@ -92,35 +92,38 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     /// `TUN-35`, `TUN-45`: it must be about something that the link can have
     /// sent. Several links may share the IPv4 address, and the path to the
     /// destination is the same for all of them that leave by one
-    /// [way](crate::proto41::underlay::Underlay::way). How many hops it was given is
-    /// the business of one: see [`likelihood`](Self::likelihood).
+    /// [way](crate::proto41::underlay::Underlay::way). Where links of several
+    /// ways can have sent it, it is said of the way of the likeliest; and of the
+    /// ways of all that are as likely, since a path that nobody knows to be
+    /// narrow loses packets. How many hops it was given is the business of one:
+    /// see [`likelihood`](Self::likelihood).
     fn believe(
         &mut self,
         sender: Option<LinkId>,
         error: &TunnelError,
         quoted: Option<&ipv6::Header<'_>>,
     ) -> Option<LinkId> {
-        let likelihood = |node: &Self, id| match sender {
-            Some(sender) => u8::from(sender == id),
-            None => quoted.map_or(0, |header| node.likelihood(id, error, header)),
-        };
-        let mut way = None;
-        for (id, link) in self.datapath.links().filter(|(_, link)| link.owns_ipv4(error.source)) {
-            let likelihood = likelihood(self, id);
-            if way.is_none_or(|(best, _)| best < likelihood) {
-                way = Some((likelihood, link.underlay().way));
-            }
-        }
-        let (_, way) = way?;
+        let way = sender.and_then(|sender| self.datapath.link(sender)).map(|link| link.underlay().way);
+        let believing: [Option<(u8, u64)>; LINKS] = core::array::from_fn(|place| {
+            let id = self.datapath.in_order(place)?;
+            let link = self.datapath.link(id).filter(|link| link.believes(error))?;
+            let likelihood = match sender {
+                Some(sender) => u8::from(sender == id),
+                None => quoted.map_or(0, |header| self.likelihood(id, error, header)),
+            };
+            Some((likelihood, link.underlay().way)).filter(|(_, own)| way.is_none_or(|way| way == *own))
+        });
+        let (best, _) = believing.iter().flatten().max()?;
         let mut found: Option<(u8, LinkId)> = None;
         let is_unreachable = matches!(error.kind, TunnelErrorKind::Unreachable { .. });
-        for place in 0..LINKS {
+        for (place, believes) in believing.iter().enumerate() {
+            let Some((likelihood, way)) = *believes else { continue };
+            if !believing.contains(&Some((*best, way))) {
+                continue;
+            }
             let Some(id) = self.datapath.in_order(place) else { break };
-            let likelihood = likelihood(self, id);
             let Some(port) = self.datapath.port_mut(id) else { break };
-            let link = port.interface.link_mut();
-            if link.underlay().way != way || !link.owns_ipv4(error.source) || link.path_error(self.now, error).is_err()
-            {
+            if port.interface.link_mut().underlay_mut().path_error(self.now, error).is_err() {
                 continue;
             }
             if found.is_none_or(|(best, _)| best < likelihood) {

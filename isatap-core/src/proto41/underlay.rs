@@ -213,19 +213,27 @@ impl<C: Capacity> Underlay<C> {
         self.paths.get(destination).map_or(interface, |estimate| estimate.min(interface))
     }
 
-    /// Applies an ICMPv4 error to what is known of the paths. `TUN-35`,
+    /// Whether anything follows here from an ICMPv4 error of this kind.
     /// `TUN-43`
+    pub(crate) fn heeds(&self, error: &TunnelError) -> bool {
+        match error.kind {
+            TunnelErrorKind::TooBig { .. } => matches!(self.policy.mtu, MtuMode::Dynamic { .. }),
+            TunnelErrorKind::Unreachable { .. } | TunnelErrorKind::TtlExceeded => true,
+            TunnelErrorKind::Ignored => false,
+        }
+    }
+
+    /// Applies an ICMPv4 error that it [heeds](Self::heeds) to what is known of
+    /// the paths. `TUN-35`
     ///
     /// # Errors
-    /// It changes nothing.
+    /// It claims no less than is known.
     pub(crate) fn path_error(&mut self, now: Instant, error: &TunnelError) -> Result<(), DropReason> {
         match (error.too_big(), self.policy.mtu) {
             (Some(claim), MtuMode::Dynamic { interface }) => {
                 self.paths.too_big(now, &claim, interface).map(|_| ()).ok_or(DropReason::IcmpV4Ignored)
             }
-            (Some(_), MtuMode::Static(_)) => Err(DropReason::IcmpV4Ignored),
-            (None, _) if error.kind == TunnelErrorKind::Ignored => Err(DropReason::IcmpV4Ignored),
-            (None, _) => Ok(()),
+            _ => Ok(()),
         }
     }
 

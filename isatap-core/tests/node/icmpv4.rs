@@ -255,6 +255,50 @@ fn tun_41_tun_45_links_of_two_ways_do_not_share_what_is_known_of_paths() {
     }
 }
 
+/// Links of one address and several ways: a link that cannot have sent the packet, or does not heed the error, has no
+/// say in whose path it is about. What is quoted may be too short to name the sender.
+#[test]
+fn tun_35_tun_45_an_error_with_a_short_quote_reaches_the_way_of_who_can_have_sent_it() {
+    let fixed = isatap_core::proto41::mtu::MtuMode::Static(1280);
+    // The remotes of two tunnels; whether the first has a static MTU; which of them learn the path to the second.
+    for (remotes, is_static, learns) in [
+        (["198.51.100.9", FAR4], false, [false, true]),
+        // Either may have sent it.
+        ([FAR4, FAR4], false, [true, true]),
+        ([FAR4, FAR4], true, [false, true]),
+    ] {
+        for quoted_bytes in [28, 60, 1400] {
+            let mut node = Any::new(NodeConfig::DEFAULT);
+            let addresses = ["2001:db8:0:9::1", "2001:db8:0:a::1"];
+            let links: [_; 2] = std::array::from_fn(|at| {
+                add_tunnel(&mut node, NEAR4, remotes[at], addresses[at], Switches::FORWARDING)
+            });
+            for (link, way) in links.iter().zip([1, 2]) {
+                node.with_interface(NOW, *link, |interface, _| {
+                    let underlay = interface.link_mut().underlay_mut();
+                    underlay.way = way;
+                    if is_static && way == 1 {
+                        underlay.policy.mtu = fixed;
+                    }
+                });
+            }
+            // Forwarded, and no route says by which of them.
+            let outer = Inner::of("2001:db8:e::1", "2001:db8:f::1").len(1380).from(NEAR4, FAR4);
+            for (kind, code, rest) in [(3, 4, [0, 0, 0x05, 0x46]), (3, 1, [0; 4])] {
+                let message = icmpv4(kind, code, rest, &outer[..quoted_bytes]);
+                let (verdict, _) = report(&mut node, &message);
+                assert!(matches!(verdict, Verdict::Consumed { .. } | Verdict::Answer { .. }), "{verdict:?} {remotes:?}");
+            }
+            let learned = links.map(|link| {
+                let underlay = node.interface(link).unwrap().link().underlay();
+                underlay.path_mtu(v4(FAR4)) == 0x0546
+            });
+            assert_eq!(learned, learns, "{remotes:?} {is_static} {quoted_bytes}");
+            balanced(&node);
+        }
+    }
+}
+
 #[test]
 fn ndp_60_ndp_61_tun_42_no_error_is_made_of_an_error_and_forged_ones_starve_no_other() {
     let mut border = border();
