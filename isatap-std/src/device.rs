@@ -61,11 +61,6 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Whether what came by the device of this interface index is taken.
-    pub(crate) fn hears(self, interface: u32) -> bool {
-        self.interface == 0 || self.interface == interface
-    }
-
     /// A number for it that nothing else has: [`Underlay::way`](isatap_core::proto41::underlay::Underlay::way).
     pub(crate) fn way(self) -> u64 {
         u64::from(self.interface) << 32 | u64::from(self.mark)

@@ -35,10 +35,12 @@ mod outbound;
 mod outlet;
 mod parking;
 mod poller;
+mod reserved;
 mod tap;
 
 pub use io::{Device, OuterSocket};
 pub use poller::{Poller, Source, Token, Watcher};
+pub use reserved::Reserved;
 pub(crate) use tap::check as check_recording;
 
 use crate::clock::Clock;
@@ -75,6 +77,7 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     heard: Heard,
     capture_error: Option<Error>,
     listening: Listening,
+    takes_rest: bool,
     received: ReceiveBatch,
     outgoing: Vec<Outgoing>,
     slab: Vec<u8>,
@@ -133,6 +136,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             heard: Heard::default(),
             capture_error: None,
             listening: Listening::default(),
+            takes_rest: true,
             received: ReceiveBatch::new(64),
             outgoing: Vec::with_capacity(OUTBOUND_PACKETS),
             slab: vec![0; OUTBOUND_PACKETS * BUFFER_LEN],
@@ -152,7 +156,6 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         self.watcher.watch(device.as_fd(), Source::Device(link))?;
         let (coalescer, counters, bound) = (Coalescer::new(), Counters::ZERO, Bound::default());
         self.out.ports.push(LinkDevice { link, device, coalescer, counters, bound });
-        self.listen();
         Ok(())
     }
 
@@ -165,6 +168,16 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         }
     }
 
+    /// Has these packets kept for links that are bound to devices, from now on. `takes_rest`: some link is bound to none.
+    /// It is said of all links that there are to be, so that what is for one of them is no other's while it is remade:
+    /// until then nothing is let in by another device because a link ends or begins.
+    pub fn reserve(&mut self, reserved: Vec<Reserved>, takes_rest: bool) {
+        if (&self.out.reserved, self.takes_rest) != (&reserved, takes_rest) {
+            (self.out.reserved, self.takes_rest) = (reserved, takes_rest);
+            self.listen();
+        }
+    }
+
     /// Why nothing comes by a device that a link is [bound](Self::bind) to, once: out of descriptors, or it
     /// is gone; `Ok`: what comes by all of them is taken again.
     pub fn take_listening(&mut self) -> Option<Result<(), Error>> {
@@ -172,16 +185,17 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     }
 
     fn listen(&mut self) {
-        let interfaces: Vec<u32> = self.out.ports.iter().map(|port| port.bound.interface).collect();
+        let reserved = self.out.reserved.iter().map(|reserved| reserved.interface);
+        let bound = self.out.ports.iter().map(|port| port.bound.interface).filter(|interface| *interface != 0);
+        let interfaces: Vec<u32> = bound.chain(reserved).chain(self.takes_rest.then_some(0)).collect();
         let outcome = self.out.socket.listen(&interfaces, &self.watcher);
         self.listening.follow(self.clock.now(), outcome);
     }
 
     /// Closes the device of `link`, which the machine has no more: nobody tells of what waits for
-    /// its neighbours.
+    /// its neighbours. What is [reserved](Self::reserve) stays so.
     pub fn detach(&mut self, link: LinkId) {
         self.out.ports.retain(|port| port.link != link);
-        self.listen();
         self.heard.forget(link);
         let lost = self.parked.discard_if(|ticket| ticket.is_of(link));
         self.out.counters.not_kept += u64::try_from(lost).unwrap_or_default();

@@ -17,8 +17,8 @@
 //! What leaves by one device, or with a mark, leaves by the same sockets: both go along with the packet as
 //! well (`IP_PKTINFO`; `SO_MARK` since Linux 5.5). What is to be taken from one device alone comes by a socket of
 //! its own, which the kernel binds to the device (`SO_BINDTOIFINDEX`): it knows which devices a VRF has. The
-//! first socket then takes the rest, or nothing where all links are bound: a filter drops what has a socket of its
-//! own, so that each packet comes once. (Of a device in a VRF the filter sees the VRF's index alone. Where one link is
+//! first socket then takes the rest, or nothing where all links are bound: a filter drops what is to have a socket of
+//! its own, so that each packet comes once, and not at all while that socket cannot be opened. (Of a device in a VRF the filter sees the VRF's index alone. Where one link is
 //! bound to such a device and another of the same ends to none, each gets a copy.) ICMPv4 errors are heard from
 //! everywhere: they are judged by what they quote.
 //!
@@ -82,6 +82,8 @@ pub struct Proto41Socket {
     icmpv4: Socket,
     /// For what came by one device.
     bound: Vec<Receiver>,
+    /// The devices that the first socket takes nothing from.
+    left_out: Vec<u32>,
     counters: Cell<SendCounters>,
     receive_drops: Cell<u64>,
 }
@@ -136,7 +138,7 @@ impl Proto41Socket {
             })?;
         }
         let (counters, receive_drops) = (Cell::default(), Cell::default());
-        Ok(Self { may_fragment, dont_fragment, icmpv4, bound: Vec::new(), counters, receive_drops })
+        Ok(Self { may_fragment, dont_fragment, icmpv4, bound: Vec::new(), left_out: Vec::new(), counters, receive_drops })
     }
 
     /// Takes from now on what comes by the devices of these interface indices; 0: by any device. Without
@@ -158,15 +160,22 @@ impl Proto41Socket {
                 outcome = outcome.and(receiver.map(|receiver| self.bound.push(receiver)));
             }
         }
-        let own: Vec<u32> =
-            self.bound.iter().map(|receiver| receiver.interface).filter(|own| interfaces.contains(own)).collect();
+        // Those too whose socket could not be opened: what comes by them is not for who is bound to none.
+        let left_out: Vec<u32> = interfaces.iter().copied().filter(|interface| *interface != 0).collect();
         let first = &self.may_fragment.socket;
-        let filtered = match (interfaces.contains(&0), own.is_empty()) {
-            (false, _) => attach(first, &filter::DROP_ALL).map(|()| discard_all(first)),
+        let filtered = match (interfaces.contains(&0), left_out.is_empty()) {
+            (false, _) => attach(first, &filter::DROP_ALL),
             // Nothing to detach is no error.
             (true, true) => first.detach_filter().or(Ok(())),
-            (true, false) => attach(first, &filter::none_of(own.into_iter())),
+            (true, false) => attach(first, &filter::none_of(left_out.iter().copied())),
         };
+        if filtered.is_ok() {
+            // What waits does not say by which device it came.
+            if !interfaces.contains(&0) || left_out.iter().any(|interface| !self.left_out.contains(interface)) {
+                discard_all(first);
+            }
+            self.left_out = left_out;
+        }
         // Its last ones are counted.
         let _ = self.receive_drops();
         self.bound.retain(|receiver| interfaces.contains(&receiver.interface));

@@ -300,16 +300,16 @@ impl Run {
         self.links.sort_by_key(|begun| wanted.iter().position(|wanted| *wanted == begun.wanted));
         self.calls.retain(wanted.iter().map(|wanted| (&wanted.link, &wanted.credentials)));
         // Whoever is bound to a device has what comes by it before whoever takes all.
-        let of_proto41 =
-            self.links.iter().filter_map(|begun| Some((begun.home.proto41()?, begun.wanted.link.binding())));
-        let (bound, open): (Vec<_>, Vec<_>) = of_proto41.partition(|(_, binding)| binding.device.is_some());
-        let in_order: Vec<LinkId> = bound.into_iter().chain(open).map(|(id, _)| id).collect();
+        let of_proto41 = self.links.iter().filter(|begun| !begun.wanted.link.is_teredo());
+        let of_proto41 = of_proto41.map(|begun| (begun.home.proto41(), &begun.wanted.link));
+        let (mut in_order, open): (Vec<_>, Vec<_>) = of_proto41.partition(|(_, link)| link.binding().device.is_some());
+        in_order.extend(open);
         // Not while a device is to be made again: what is recorded goes on.
         if self.links.iter().all(|begun| begun.wanted.link.is_teredo()) {
             self.proto41 = None;
         }
-        let of_proto41 = || self.links.iter().map(|begun| &begun.wanted.link).filter(|link| !link.is_teredo());
-        let published: Vec<PublishedRoute> = of_proto41().flat_map(LinkSpec::published_routes).copied().collect();
+        let of_proto41 = self.links.iter().map(|begun| &begun.wanted.link).filter(|link| !link.is_teredo());
+        let published: Vec<PublishedRoute> = of_proto41.flat_map(LinkSpec::published_routes).copied().collect();
         let settled = self.proto41.as_mut().map_or(Ok(()), |proto41| proto41.settle_in(&in_order, &published));
         settled.and(self.arm())
     }

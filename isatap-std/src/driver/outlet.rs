@@ -2,7 +2,7 @@
 //! where they are counted.
 
 use super::tap::Tap;
-use super::{Device, IoCounters, OuterSocket};
+use super::{Device, IoCounters, OuterSocket, Reserved};
 use crate::offload::{Coalescer, VirtioHeader};
 use crate::proto41_socket::{Bound, OuterPacket};
 use isatap_core::drop_reason::Counters;
@@ -15,6 +15,7 @@ use isatap_core::proto41::Outer;
 pub(super) struct Outlet<S, D> {
     pub(super) socket: S,
     pub(super) ports: Vec<LinkDevice<D>>,
+    pub(super) reserved: Vec<Reserved>,
     pub(super) tap: Option<Tap>,
     pub(super) counters: IoCounters,
     /// Of packets that are no port's.
@@ -34,7 +35,20 @@ pub(super) struct LinkDevice<D> {
 impl<S, D> Outlet<S, D> {
     /// Sockets, and no devices.
     pub(super) fn new(socket: S) -> Self {
-        Self { socket, ports: Vec::new(), tap: None, counters: IoCounters::default(), unclaimed: Counters::ZERO }
+        let (ports, reserved, counters) = (Vec::new(), Vec::new(), IoCounters::default());
+        Self { socket, ports, reserved, tap: None, counters, unclaimed: Counters::ZERO }
+    }
+
+    /// Whether a link may take a packet that came by the device of this interface index.
+    fn hears(&self, port: &LinkDevice<D>, interface: u32, outer: &Outer) -> bool {
+        port.bound.interface == interface
+            || port.bound.interface == 0 && !self.reserved.iter().any(|reserved| self.is_kept(reserved, interface, outer))
+    }
+
+    /// Whether it is for a link that is bound to the device and cannot take it yet, or no longer.
+    fn is_kept(&self, reserved: &Reserved, interface: u32, outer: &Outer) -> bool {
+        let is_there = |port: &LinkDevice<D>| Some(port.link) == reserved.link && port.bound.interface == interface;
+        reserved.is_for(interface, outer) && !self.ports.iter().any(is_there)
     }
 
     /// The link that a packet from the network is for that came by the device of this interface index.
@@ -46,15 +60,18 @@ impl<S, D> Outlet<S, D> {
         packet: &[u8],
     ) -> Option<LinkId> {
         match &self.ports[..] {
-            [only] => only.bound.hears(interface).then_some(only.link),
-            _ => machine.addressee(outer, packet, &|link| self.bound_of(link).hears(interface)),
+            [only] => self.hears(only, interface, outer).then_some(only.link),
+            ports => {
+                let hears = |link| ports.iter().any(|port| port.link == link && self.hears(port, interface, outer));
+                machine.addressee(outer, packet, &hears)
+            }
         }
     }
 
-    /// The only link that may let it in, since there are some that take nothing which came by this device; one that
-    /// there is not where it is for none of the others. `None`: all may be asked.
+    /// The only link that may admit it, because some links do not listen to this device. [`LinkId::NULL`]: no link takes
+    /// it. `None`: all links may be asked.
     pub(super) fn only<M: Machine>(&self, machine: &M, interface: u32, outer: &Outer, packet: &[u8]) -> Option<LinkId> {
-        let all_hear = self.ports.iter().all(|port| port.bound.hears(interface));
+        let all_hear = self.ports.iter().all(|port| self.hears(port, interface, outer));
         (!all_hear).then(|| self.addressee(machine, interface, outer, packet).unwrap_or(LinkId::NULL))
     }
 
@@ -167,5 +184,14 @@ mod tests {
         assert_eq!(of(&site(&[7, 7]), 7, REMOTE), (None, Some(0)));
         // One alone has what is for nobody too, if it may.
         assert_eq!([7, 8].map(|by| of(&site(&[7]), by, OWN)), [(None, Some(0)), nobody]);
+        // What is for a link that is not there, or not bound yet, is for no other.
+        for (link, is_kept) in [(None, true), (Some(LinkId(1)), true), (Some(LinkId(0)), false)] {
+            let mut both = site(&[7, 0]);
+            both.1.reserved = vec![Reserved { link, interface: 7, locals: vec![OWN], remote: Some(REMOTE) }];
+            assert_eq!(of(&both, 7, REMOTE), if is_kept { (Some(0), Some(0)) } else { (None, Some(0)) });
+            both.1.ports.remove(0);
+            let alone = |by, from| of(&both, by, from).0;
+            assert_eq!([alone(7, REMOTE), alone(0, REMOTE), alone(7, OWN)], [nobody.0, None, None]);
+        }
     }
 }

@@ -435,7 +435,8 @@ const SIGNALS: u16 = u16::MAX - 1;
 fn a_device_that_nothing_could_be_taken_from_is_tried_again_although_it_does_not_change() {
     let wire = Wire::new(0, Errno::EIO);
     let mut driver = wire.driver();
-    assert_eq!(*wire.heard_from.borrow(), [0]);
+    driver.reserve(Vec::new(), false);
+    assert!(wire.heard_from.borrow().is_empty());
     let bound = Bound { mark: 0, interface: 7 };
     wire.deaf.set(1);
     let before = driver.now();
@@ -443,11 +444,29 @@ fn a_device_that_nothing_could_be_taken_from_is_tried_again_although_it_does_not
     assert!(matches!(driver.take_listening(), Some(Err(_))));
     driver.bind(LINK, bound);
     let due = driver.deadline().unwrap();
-    assert!(due > before && *wire.heard_from.borrow() == [0]);
+    assert!(due > before && wire.heard_from.borrow().is_empty());
     while driver.now() < due {
         std::thread::sleep(Duration::from_millis(20));
     }
     driver.advance();
     assert_eq!(*wire.heard_from.borrow(), [7]);
     assert!(matches!(driver.take_listening(), Some(Ok(()))) && driver.deadline().is_none());
+}
+
+/// What comes by a device goes on to be heard while its link is remade, and is no other's meanwhile.
+#[test]
+fn links_that_come_and_go_change_nothing_of_what_is_heard_until_that_is_said() {
+    let wire = Wire::new(0, Errno::EIO);
+    let mut driver = wire.driver();
+    let reserved = |link| vec![Reserved { link, interface: 7, locals: Vec::new(), remote: None }];
+    driver.reserve(reserved(Some(LINK)), false);
+    driver.bind(LINK, Bound { mark: 0, interface: 7 });
+    let heard = wire.heard_from.take();
+    assert_eq!(heard, [7, 7]);
+    driver.detach(LINK);
+    assert!(wire.heard_from.borrow().is_empty(), "nothing is opened or closed");
+    driver.reserve(reserved(None), true);
+    assert_eq!(wire.heard_from.take(), [7, 0]);
+    driver.reserve(Vec::new(), true);
+    assert_eq!(wire.heard_from.take(), [0]);
 }

@@ -6,6 +6,7 @@ mod ends;
 mod fixed;
 mod holdings;
 mod host;
+mod kept;
 mod lan;
 mod lease;
 mod leave;
@@ -18,6 +19,7 @@ mod upstream;
 use self::ends::Claims;
 use self::fixed::FixedRole;
 use self::host::HostRole;
+use self::kept::Kept;
 pub(crate) use self::lan::LAST_WORDS;
 use self::lan::Lan;
 pub(crate) use self::leave::LastWords;
@@ -33,7 +35,7 @@ use crate::error::Error;
 use crate::netlink::Netlink;
 use crate::proto41_socket::Proto41Socket;
 use crate::resolve::Ending;
-use crate::spec::PublishedRoute;
+use crate::spec::{LinkSpec, PublishedRoute};
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Entropy as _, Event};
 use isatap_core::interface::{Context, Interface as _};
@@ -73,6 +75,7 @@ pub(crate) struct Site {
     native_by: Option<String>,
     lans: Vec<Lan>,
     claims: Claims,
+    kept: Kept,
     upstream: Upstream,
     /// Those of routers that are gone, until they have given back their names.
     ending: Vec<Ending>,
@@ -97,6 +100,7 @@ impl Service<Proto41Role> {
             native_by: None,
             lans: Vec::new(),
             claims: Claims::default(),
+            kept: Kept::default(),
             upstream: Upstream::default(),
             ending: Vec::new(),
         };
@@ -104,10 +108,17 @@ impl Service<Proto41Role> {
         Self::new(machine, socket, common, watcher, observer)
     }
 
-    /// After links were added or removed: packets are offered to them in this order, and these
-    /// routes are published, while the kernel has them.
-    pub(crate) fn settle_in(&mut self, in_order: &[LinkId], published: &[PublishedRoute]) -> Result<(), Error> {
-        self.driver.machine_mut().set_order(in_order);
+    /// After links were added or removed: packets are offered to them in this order, those among them that have
+    /// no device at the moment keep what is theirs alone, and these routes are published, while the kernel has them.
+    pub(crate) fn settle_in(
+        &mut self,
+        in_order: &[(Option<LinkId>, &LinkSpec)],
+        published: &[PublishedRoute],
+    ) -> Result<(), Error> {
+        let ids: Vec<LinkId> = in_order.iter().filter_map(|(id, _)| *id).collect();
+        self.driver.machine_mut().set_order(&ids);
+        self.common.kept = Kept::of(in_order);
+        self.reserve()?;
         self.follow_routes(published)?;
         self.learn_native()?;
         self.refresh_lans()?;
@@ -360,6 +371,9 @@ impl role::Common<Proto41Role> for Site {
     fn changed(service: &mut Service<Proto41Role>, changes: Changes) -> Result<(), Error> {
         if changes.native {
             service.learn_native()?;
+        }
+        if changes.ipv4 {
+            service.reserve()?;
         }
         if changes.followed || changes.ipv4 {
             service.look_upstream()?;

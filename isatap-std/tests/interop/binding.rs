@@ -273,6 +273,45 @@ fn tunnels_of_the_same_ends_are_bound_to_devices_of_their_own() {
     assert!(daemon.terminate(PATIENCE).success());
 }
 
+/// A reload that changes a bound tunnel, and a program that deletes its device, while packets for it come: none of
+/// them is let in by the tunnel of the same ends that is bound to no device.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn what_is_for_a_bound_tunnel_is_no_others_while_it_is_remade() {
+    let lab = Lab::new();
+    let wires = [lab.wire(), lab.wire()];
+    let (ours, there) = (lab.namespace("ours"), lab.namespace("there"));
+    wires[0].join(&ours, "eth0", "192.0.2.1/24");
+    wires[1].join(&ours, "eth1", "192.0.2.1/24");
+    wires[1].join(&there, "eth0", "192.0.2.2/24");
+    let _other = other_end(&there, 1);
+    let file = |mtu: u32| {
+        let bound = between_the_same_ends(1, "bind-device = \"eth1\"\n").replace("1480", &mtu.to_string());
+        ours.file("links.toml", &[between_the_same_ends(0, ""), bound].concat())
+    };
+    let mut daemon = Daemon::isatap(&ours, &format!("run {}", file(1480)));
+    daemon.wait_for_line("t1 up: ", PATIENCE);
+    peers::ping(&there, "2001:db8:1::1");
+    let delivered = |number: usize| {
+        let filter = format!("select(.dev == \"t{number}\") | .packets.delivered");
+        ours.ok(&format!("{} status -j | jq '{filter}'", isatap_binary())).trim().parse::<u64>().unwrap()
+    };
+    there.start("flood", "ping -6 -n -q -i 0.001 2001:db8:1::1");
+    for mtu in [1400, 1410, 1420, 1430] {
+        let before = delivered(1);
+        wait_until("the flood", PATIENCE, || delivered(1) > before);
+        file(mtu);
+        daemon.signal("HUP");
+        daemon.wait_for_line("read again: kept t0; changed t1", PATIENCE);
+    }
+    // Once a second at most: it waits.
+    ours.ok("ip link del t1");
+    daemon.wait_for_line("t1: it is made again", PATIENCE);
+    peers::ping(&ours, "2001:db8:1::2");
+    assert_eq!(delivered(0), 0);
+    assert!(daemon.terminate(PATIENCE).success());
+}
+
 /// Two VRFs with the same addresses, in a kernel that has VRFs: in each a tunnel, bound to the VRF or to a device in it.
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]

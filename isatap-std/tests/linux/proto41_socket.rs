@@ -2,6 +2,7 @@
 
 use crate::netns::{Netns, wait_for};
 use isatap_core::proto41::Outer;
+use isatap_std::error::Error;
 use isatap_std::offload::BUFFER_LEN;
 use isatap_std::proto41_socket::{OuterPacket, Proto41Socket, ReceiveBatch, SendFailure};
 use std::io::Read;
@@ -384,4 +385,39 @@ fn what_comes_by_a_device_comes_once_and_its_losses_stay_counted() {
         assert_eq!(receiver.receive_drops().unwrap(), lost, "{interfaces:?}");
     }
     flood(&receiver, lost);
+}
+
+/// What a device's socket is to have comes by no other: where that socket cannot be had, and what had come before it
+/// was asked for and does not say by which device.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn what_comes_by_a_device_is_not_taken_for_the_rest() {
+    let (a, b) = (Netns::new(), Netns::new());
+    a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
+    a.connect("wa", "10.0.1.1/24", &b, "wb", "10.0.1.2/24");
+    let sender = a.run(open);
+    let mut receiver = b.run(open);
+    let device = b.run(|| nix::net::if_::if_nametoindex("vb").unwrap());
+    let inner = ipv6(1000);
+    let other = OuterPacket::new(Outer::new(Ipv4Addr::new(10, 0, 1, 1), Ipv4Addr::new(10, 0, 1, 2)), &inner);
+    // By the device first, so that its packet is there when that of another is.
+    let send = || [datagram(&inner), other].into_iter().for_each(|sent| send_one(&sender, sent).unwrap());
+    let sources = |receiver: &Proto41Socket| {
+        let mut batch = ReceiveBatch::new(16);
+        std::thread::sleep(Duration::from_millis(200));
+        receiver.receive(&mut batch).unwrap();
+        batch.packets().map(|(_, arrival)| (arrival.outer.source, arrival.interface)).collect::<Vec<_>>()
+    };
+    send();
+    assert_eq!(sources(&receiver), [(A, 0), (other.outer.source, 0)]);
+    send();
+    std::thread::sleep(Duration::from_millis(200));
+    let full = || Err(Error::refused("watch", "a socket", std::io::Error::from_raw_os_error(libc::EMFILE)));
+    b.run(|| receiver.listen(&[0, device], |_| full()).unwrap_err());
+    assert_eq!(sources(&receiver), [], "it waited");
+    send();
+    assert_eq!(sources(&receiver), [(other.outer.source, 0)]);
+    b.run(|| receiver.listen(&[0, device], |_| Ok(())).unwrap());
+    send();
+    assert_eq!(sources(&receiver), [(A, device), (other.outer.source, 0)]);
 }
