@@ -138,7 +138,15 @@ impl Proto41Socket {
             })?;
         }
         let (counters, receive_drops) = (Cell::default(), Cell::default());
-        Ok(Self { may_fragment, dont_fragment, icmpv4, bound: Vec::new(), left_out: Vec::new(), counters, receive_drops })
+        Ok(Self {
+            may_fragment,
+            dont_fragment,
+            icmpv4,
+            bound: Vec::new(),
+            left_out: Vec::new(),
+            counters,
+            receive_drops,
+        })
     }
 
     /// Takes from now on what comes by the devices of these interface indices; 0: by any device. Without

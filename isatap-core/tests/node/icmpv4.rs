@@ -287,7 +287,10 @@ fn tun_35_tun_45_an_error_with_a_short_quote_reaches_the_way_of_who_can_have_sen
             for (kind, code, rest) in [(3, 4, [0, 0, 0x05, 0x46]), (3, 1, [0; 4])] {
                 let message = icmpv4(kind, code, rest, &outer[..quoted_bytes]);
                 let (verdict, _) = report(&mut node, &message);
-                assert!(matches!(verdict, Verdict::Consumed { .. } | Verdict::Answer { .. }), "{verdict:?} {remotes:?}");
+                assert!(
+                    matches!(verdict, Verdict::Consumed { .. } | Verdict::Answer { .. }),
+                    "{verdict:?} {remotes:?}"
+                );
             }
             let learned = links.map(|link| {
                 let underlay = node.interface(link).unwrap().link().underlay();

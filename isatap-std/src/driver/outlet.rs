@@ -42,7 +42,8 @@ impl<S, D> Outlet<S, D> {
     /// Whether a link may take a packet that came by the device of this interface index.
     fn hears(&self, port: &LinkDevice<D>, interface: u32, outer: &Outer) -> bool {
         port.bound.interface == interface
-            || port.bound.interface == 0 && !self.reserved.iter().any(|reserved| self.is_kept(reserved, interface, outer))
+            || port.bound.interface == 0
+                && !self.reserved.iter().any(|reserved| self.is_kept(reserved, interface, outer))
     }
 
     /// Whether it is for a link that is bound to the device and cannot take it yet, or no longer.

@@ -37,9 +37,8 @@ impl Kept {
     /// By the devices that there are.
     fn on(&self, devices: &[NetDevice]) -> Vec<Reserved> {
         let index = |name: &str| devices.iter().find(|device| device.name == name).map(|device| device.index);
-        let reserved = |(name, reserved): &(String, Reserved)| {
-            Some(Reserved { interface: index(name)?, ..reserved.clone() })
-        };
+        let reserved =
+            |(name, reserved): &(String, Reserved)| Some(Reserved { interface: index(name)?, ..reserved.clone() });
         self.by.iter().filter_map(reserved).collect()
     }
 }
