@@ -24,7 +24,7 @@ use std::io::{self, ErrorKind, Read};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 
 use self::links::Link;
@@ -136,7 +136,7 @@ impl Responder {
     /// last.
     pub(crate) fn start_after(settings: ResponderSettings, before: &mut Vec<Ending>) -> Result<Self, Error> {
         let ports = Ports::open(&settings.services, before)?;
-        let lent = ports.lend();
+        let lent = ports.lend(before);
         let Ports { listen, listener, names } = ports;
         let before = std::mem::take(before);
         let no_thread = |error| Error::refused("answer to the name", NAME, error);
@@ -148,16 +148,23 @@ impl Responder {
             of_worker.set_nonblocking(true)?;
             let check = listen.is_some().then(|| LinkSocket::open(0).map(Arc::new)).transpose()?;
             let of_thread = waker.clone();
-            let worker = Worker::new(settings, [listen, check, names], of_worker, shared.clone(), of_thread);
+            let mut worker = Worker::new(settings, [listen, check, names], of_worker, shared.clone(), of_thread);
+            let (begun, is_begun) = mpsc::channel::<()>();
             threads.push(crate::thread::spawn("isatap-answer", move || {
                 drop(before);
+                worker.begin();
+                drop(begun);
                 worker.run();
             })?);
             let mut stream = None;
             if let Some(listener) = listener {
                 let (ours, theirs) = UnixStream::pair()?;
                 let shared = shared.clone();
-                threads.push(crate::thread::spawn("isatap-tcp", move || stream::serve(&listener, &theirs, &shared))?);
+                threads.push(crate::thread::spawn("isatap-tcp", move || {
+                    // Those before have said their last then, and the links are known. Nothing is sent: it ends.
+                    let _ = is_begun.recv();
+                    stream::serve(&listener, &theirs, &shared);
+                })?);
                 stream = Some(ours);
             }
             let threads = Ending { ports: lent, threads };
@@ -223,7 +230,7 @@ impl Drop for Ending {
     }
 }
 
-/// The ports of threads, which are open as long as these run.
+/// The ports of threads, and of those that they wait for, which are open as long as these run.
 #[derive(Debug)]
 struct LentPorts {
     listen: Weak<LinkSocket>,
@@ -262,14 +269,15 @@ impl Ports {
         })
     }
 
-    fn lend(&self) -> LentPorts {
-        fn weak<T>(port: Option<&Arc<T>>) -> Weak<T> {
-            port.map(Arc::downgrade).unwrap_or_default()
+    /// Those that are not opened may still be open in threads that are waited for.
+    fn lend(&self, before: &[Ending]) -> LentPorts {
+        fn weak<T>(opened: Option<&Arc<T>>, earlier: Option<Arc<T>>) -> Weak<T> {
+            opened.or(earlier.as_ref()).map(Arc::downgrade).unwrap_or_default()
         }
         LentPorts {
-            listen: weak(self.listen.as_ref()),
-            listener: weak(self.listener.as_ref()),
-            names: weak(self.names.as_ref()),
+            listen: weak(self.listen.as_ref(), lent(before, |lent| &lent.listen)),
+            listener: weak(self.listener.as_ref(), lent(before, |lent| &lent.listener)),
+            names: weak(self.names.as_ref(), lent(before, |lent| &lent.names)),
         }
     }
 }
@@ -280,8 +288,11 @@ fn port<T>(
     of: impl Fn(&LentPorts) -> &Weak<T>,
     open: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<Arc<T>> {
-    let lent = before.iter().find_map(|ending| of(&ending.ports).upgrade());
-    lent.map_or_else(|| open().map(Arc::new), Ok)
+    lent(before, of).map_or_else(|| open().map(Arc::new), Ok)
+}
+
+fn lent<T>(before: &[Ending], of: impl Fn(&LentPorts) -> &Weak<T>) -> Option<Arc<T>> {
+    before.iter().find_map(|ending| of(&ending.ports).upgrade())
 }
 
 fn refused(port: &'static str, if_taken: &'static str) -> impl FnOnce(io::Error) -> Error {
@@ -334,5 +345,28 @@ impl Holding {
             Holding::Silent => "silent",
             Holding::Failing => "failing",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nam_25_a_port_is_taken_over_from_one_that_another_waits_for_which_ends_too() {
+        let open = Arc::new(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let ending = |listener: Option<Arc<TcpListener>>, before: &[Ending]| {
+            let ports = Ports { listen: None, listener, names: None };
+            Ending { ports: ports.lend(before), threads: Vec::new() }
+        };
+        let taken = |before: &[Ending]| port(before, |lent| &lent.listener, || Err(ErrorKind::AddrInUse.into()));
+        // The second answers by other services.
+        let second = ending(None, &[ending(Some(open.clone()), &[])]);
+        let third = taken(&[second]).unwrap();
+        assert!(Arc::ptr_eq(&third, &open));
+        // With the last of its threads it is closed.
+        let second = ending(None, &[ending(Some(open), &[])]);
+        drop(third);
+        assert_eq!(taken(&[second]).unwrap_err().kind(), ErrorKind::AddrInUse);
     }
 }

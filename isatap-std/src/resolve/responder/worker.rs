@@ -88,8 +88,13 @@ impl Worker {
         }
     }
 
-    pub(super) fn run(mut self) {
+    /// Finds the links, and has those who ask by TCP find them.
+    pub(super) fn begin(&mut self) {
         self.follow_links();
+        self.tell();
+    }
+
+    pub(super) fn run(mut self) {
         loop {
             self.do_what_is_due();
             self.tell();
