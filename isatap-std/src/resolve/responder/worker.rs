@@ -203,7 +203,7 @@ impl Worker {
             let Some(Ok(Some(arrival))) = received else { return };
             let bytes = buffer.get(..arrival.length).unwrap_or_default();
             let heard = match door {
-                Door::Listen => self.asked(&arrival, bytes),
+                Door::Listen => self.asked(&arrival, bytes, Instant::now()),
                 Door::Check => self.claimed(&arrival, bytes),
                 Door::Names => self.named(&arrival, bytes),
             };
@@ -226,8 +226,8 @@ impl Worker {
     }
 
     /// A query by LLMNR.
-    fn asked(&mut self, arrival: &Arrival, bytes: &[u8]) -> Result<(), Discard> {
-        let (name, now) = (self.name.clone(), Instant::now());
+    fn asked(&mut self, arrival: &Arrival, bytes: &[u8], now: Instant) -> Result<(), Discard> {
+        let name = self.name.clone();
         let Some(link) = self.link(arrival)? else { return Ok(()) };
         // Unicast queries, and those to other groups, must be discarded.
         if arrival.to != llmnr::GROUP {
@@ -426,4 +426,36 @@ impl Drop for Worker {
 
 fn netbios_name() -> NetbiosName {
     NetbiosName::new(NAME, 0).expect("six letters")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::interfaces::{Interface, InterfaceAddress};
+
+    #[test]
+    fn nam_22_each_answer_waits_for_a_random_part_of_a_tenth_of_a_second() {
+        let address = Ipv4Addr::new(10, 0, 0, 1);
+        let own = InterfaceAddress { address, mask: Ipv4Addr::new(255, 255, 255, 0), broadcast: None };
+        let interface = Interface { name: "eth0".to_owned(), index: 2, is_multicast: true, addresses: vec![own] };
+        let settings = ResponderSettings::new(vec![address], vec![NameService::Llmnr]);
+        let link = Link::of(interface, &settings.addresses, &settings.services).unwrap();
+        let (waker, _news) = Waker::pair().unwrap();
+        let (_control, of_worker) = UnixStream::pair().unwrap();
+        let mut worker = Worker::new(settings, [None, None, None], of_worker, Arc::default(), waker);
+        worker.links.extend(link);
+        let question = check(1, &worker.name).unwrap();
+        let from = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 40000);
+        let arrival = Arrival { length: question.len(), from, interface: 2, to: llmnr::GROUP };
+        let now = Instant::now();
+        for _ in 0..24 {
+            worker.asked(&arrival, &question, now).unwrap();
+        }
+        let waits: Vec<Duration> = worker.waiting.iter().map(|waiting| waiting.due - now).collect();
+        assert_eq!(waits.len(), 24);
+        assert!(waits.iter().all(|wait| *wait <= Duration::from_millis(100)), "{waits:?}");
+        // Of 24 all are in one half once in 2^23 runs.
+        assert!(waits.iter().any(|wait| *wait > Duration::from_millis(50)), "{waits:?}");
+        assert!(waits.iter().any(|wait| *wait < Duration::from_millis(50)), "{waits:?}");
+    }
 }
