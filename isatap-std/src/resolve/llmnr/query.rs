@@ -182,12 +182,13 @@ impl<'q, L: Links> Question<'q, L> {
     }
 
     /// What the answers say together; `None`: there is none. A conflict is told to the link, and the
-    /// first answer holds: who forges an answer could also keep the true one away by contradicting it.
+    /// first answer holds, whether it has C set or not: who forges an answer could also keep the true one away by
+    /// contradicting it, or put a later one in its place.
     fn settle(&mut self, answers: Vec<Answer<'q>>, discards: &mut Discards) -> Option<Answered> {
-        let is_shared = answers.iter().any(|answer| answer.reply.is_shared);
+        let is_shared = answers.iter().all(|answer| answer.reply.is_shared);
         // NAM-23: a name that one machine has to itself and another answers to is contested.
-        let is_contested = answers.len() > 1 && !answers.iter().all(|answer| answer.reply.is_shared);
-        let first = answers.iter().find(|answer| answer.reply.is_shared == is_shared)?;
+        let is_contested = answers.len() > 1 && !is_shared;
+        let first = answers.first()?;
         let (responder, interface) = (first.from, first.interface);
         let conflict = is_contested.then(|| {
             self.tell_conflict(interface, &answers);
@@ -196,15 +197,14 @@ impl<'q, L: Links> Question<'q, L> {
         });
         let mut heard: Option<Heard> = None;
         for answer in answers {
-            let is_usable = answer.reply.is_shared == is_shared;
             let said = answer.reply.heard();
             match &mut heard {
-                None if is_usable => heard = Some(said),
-                Some(heard) if is_usable && is_shared => {
+                None => heard = Some(said),
+                Some(heard) if is_shared => {
                     heard.addresses.extend(said.addresses);
                     heard.ttl = heard.ttl.min(said.ttl);
                 }
-                _ => discards.count(Discard::Conflicting),
+                Some(_) => discards.count(Discard::Conflicting),
             }
         }
         Some(Answered { heard: heard?, responder, interface: interface.name.clone(), conflict })
