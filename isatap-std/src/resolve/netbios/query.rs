@@ -1,5 +1,6 @@
 //! Asking WINS servers, and everybody on a link (NAM-31).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Instant;
@@ -156,7 +157,10 @@ struct Answer<'i> {
 fn settle(answers: Vec<Answer<'_>>, discards: &mut Discards) -> Option<Answered> {
     let first = answers.first()?;
     let of_link = || answers.iter().filter(|answer| answer.here == first.here);
-    let others = of_link().filter(|answer| answer.heard.addresses != first.heard.addresses).count();
+    // Servers of names rotate their records.
+    let addresses = |answer: &Answer<'_>| answer.heard.addresses.iter().copied().collect::<BTreeSet<_>>();
+    let said_first = addresses(first);
+    let others = of_link().filter(|answer| addresses(answer) != said_first).count();
     (0..others).for_each(|_| discards.count(Discard::Conflicting));
     let said = || of_link().map(|answer| (answer.from, answer.heard.addresses.as_slice()));
     let conflict = (others > 0).then(|| Conflict::between(&first.here.name, said()));
@@ -198,6 +202,12 @@ mod tests {
         // Who says the same, and who has the name on another link, contradicts nobody.
         let answers = vec![answer(&eth0, 4, 4), answer(&eth0, 1, 4), answer(&eth1, 1, 1)];
         assert_eq!(settled(answers), (first, None, Vec::new()));
+        // Nor who says it in another order.
+        let [mut two, mut turned] = [answer(&eth0, 4, 4), answer(&eth0, 1, 1)];
+        two.heard.addresses.push(Ipv4Addr::new(10, 0, 0, 1));
+        turned.heard.addresses.push(Ipv4Addr::new(10, 0, 0, 4));
+        let heard = two.heard.addresses.clone();
+        assert_eq!(settled(vec![two, turned]), (heard, None, Vec::new()));
         assert_eq!(settle(Vec::new(), &mut Discards::default()), None);
     }
 }
