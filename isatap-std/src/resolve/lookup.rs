@@ -450,8 +450,9 @@ impl<D: AddressLookup> Steps<'_, D> {
             }
             _ => listed(false).map(|listed| Found::without_ttl(listed, Source::Lmhosts)),
         };
+        // NAM-33: not what is contested, or the next look-up would take it as if it were not.
         if let (Ok(found), Step::Wins | Step::Broadcast) = (&found, step)
-            && !self.is_refused(found)
+            && found.conflict.is_none()
         {
             self.cache.remember(now, *netbios, &found.addresses, found.ttl);
         }

@@ -270,6 +270,17 @@ fn nam_23_nam_33_a_contradicted_answer_is_told_and_counts_as_none_where_that_is_
 }
 
 #[test]
+fn nam_33_a_contested_answer_is_not_remembered_but_asked_for_again() {
+    let site = Site { broadcast: Some(ROUTER), rival: Some(OTHER), ..Site::default() };
+    let (_files, mut lookup, _) = with_all_steps(&[], site, "");
+    for _ in 0..2 {
+        lookup.resolve(&[]).unwrap();
+        let last = lookup.trials().last().unwrap();
+        assert!(last.step == Step::Broadcast && last.conflict.is_some(), "{last}");
+    }
+}
+
+#[test]
 fn nam_3_the_older_name_goes_through_all_steps_after_the_first() {
     let (_files, mut lookup, asked) = with_all_steps(&[], Site::default(), "10.0.0.1 _ISATAP\n");
     lookup.settings.legacy_name = true;
