@@ -1,5 +1,6 @@
 //! A file that somebody else writes, watched: it may come later, be replaced, be written in place, be a link, or be
-//! mounted over.
+//! mounted from elsewhere. Not seen is that another is mounted over it later, and that a folder on the way is a link
+//! which leads elsewhere: who must not miss these looks from time to time.
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};

@@ -40,6 +40,8 @@ pub(super) struct Question {
 /// The first wait after names brought nothing; doubled each time, as the core does it.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LAST_RETRY: Duration = Duration::from_secs(600);
+/// How often a configuration is read though it is watched: the watch does not see all ([`FileWatch`]).
+const LOOK: Duration = Duration::from_secs(60);
 /// A configuration is written in steps: the servers, the search domains, the link to it.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -84,7 +86,7 @@ impl Configuration {
             watch.take_change();
         }
         let is_unwatched = self.watch.as_ref().is_none_or(FileWatch::is_unwatched);
-        self.look_at = is_unwatched.then(|| now.saturating_add(FOLDER_WAIT));
+        self.look_at = Some(now.saturating_add(if is_unwatched { FOLDER_WAIT } else { LOOK }));
         let text = Self::read(&self.path);
         let before = std::mem::replace(&mut self.text, text);
         self.text != before
@@ -276,7 +278,7 @@ mod tests {
         fs::write(&path, "nameserver 10.0.0.53\n").unwrap();
         let mut configuration = Configuration::open(&path);
         assert!(!configuration.has_changed(at(0)));
-        assert_eq!(configuration.look_at, None, "the file is watched");
+        assert_eq!(configuration.look_at, Some(at(60_000)), "the file is watched");
         fs::write(&path, "nameserver 10.0.0.54\n").unwrap();
         configuration.note(at(0));
         fs::write(&path, "nameserver 10.0.0.54\nsearch example.test\n").unwrap();
@@ -299,7 +301,28 @@ mod tests {
         fs::create_dir(folder.join("later")).unwrap();
         fs::write(folder.join("later/resolv.conf"), "").unwrap();
         assert!(configuration.has_changed(at(12_000)));
-        assert_eq!(configuration.look_at, None);
+        assert_eq!(configuration.look_at, Some(at(72_000)));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn nam_6_a_change_that_no_watch_sees_is_found_within_a_minute() {
+        let folder = folder("swapped");
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, folder.join(name)).unwrap();
+        for version in ["v1", "v2"] {
+            fs::create_dir(folder.join(version)).unwrap();
+            fs::write(folder.join(version).join("resolv.conf"), version).unwrap();
+        }
+        link("v1", "now");
+        link("now/resolv.conf", "resolv.conf");
+        let mut configuration = Configuration::open(&folder.join("resolv.conf"));
+        assert!(!configuration.has_changed(at(0)));
+        // The link of a folder on the way is another.
+        link("v2", "new");
+        fs::rename(folder.join("new"), folder.join("now")).unwrap();
+        configuration.note(at(1000));
+        assert!(!configuration.has_changed(at(59_999)));
+        assert!(configuration.has_changed(at(60_000)));
         fs::remove_dir_all(&folder).unwrap();
     }
 
@@ -323,7 +346,7 @@ mod tests {
         assert!(question.take(at(0)).is_none());
         assert_eq!(question.deadline(), Some(at(1000)));
         assert!(!question.is_reconfigured(at(1000)), "the answer is under way");
-        assert_eq!(question.deadline(), None);
+        assert_eq!(question.deadline(), Some(at(61_000)));
         // No such name.
         (message[2], message[3]) = (message[2] | 0x80, 3);
         server.send_to(&message[..length], asker).unwrap();
@@ -334,7 +357,7 @@ mod tests {
         }
         assert_eq!(question.deadline(), Some(Instant::ZERO));
         assert!(question.is_reconfigured(at(2000)));
-        assert!(!question.is_reconfigured(at(2000)) && question.deadline().is_none());
+        assert!(!question.is_reconfigured(at(2000)) && question.deadline() == Some(at(61_000)));
         fs::remove_dir_all(&folder).unwrap();
     }
 }
