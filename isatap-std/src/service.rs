@@ -13,6 +13,7 @@
 //!
 //! The way in is [`run`](crate::run), the loop around them.
 
+mod contested;
 mod elsewhere;
 #[cfg(feature = "control")]
 pub mod evidence;

@@ -1,5 +1,6 @@
 //! Names that a link needs IPv4 addresses of.
 
+use super::contested::Contested;
 #[cfg(feature = "control")]
 use super::evidence::Names;
 use super::status::{NameStep, NamesStatus};
@@ -33,8 +34,7 @@ pub(super) struct Question {
     failures: u32,
     /// The configuration is another since it was asked.
     is_stale: bool,
-    /// The conflicts of the last answer.
-    conflicts: Vec<String>,
+    contested: Contested,
 }
 
 /// The first wait after names brought nothing; doubled each time, as the core does it.
@@ -120,7 +120,7 @@ impl Question {
             again_at: None,
             failures: 0,
             is_stale: false,
-            conflicts: Vec::new(),
+            contested: Contested::default(),
         })
     }
 
@@ -160,22 +160,20 @@ impl Question {
         Some((outcome, before))
     }
 
-    /// `NAM-23`, `NAM-33`: who contradicts whom about the names, of what was [taken](Self::take) last; each
-    /// once, until it is another.
-    pub(super) fn take_conflicts(&mut self) -> Vec<String> {
+    /// `NAM-23`, `NAM-33`: who contradicts whom about the names, of what was [taken](Self::take) last, as far as it is
+    /// news.
+    pub(super) fn take_conflicts(&mut self, now: Instant) -> Vec<String> {
+        let used = if self.settings.refuse_conflicts { "none" } else { "the first to answer" };
         let one = |trial: &Trial| {
             let Trial { step, name, conflict, .. } = trial;
             let conflict = conflict.as_ref()?;
-            let used = if self.settings.refuse_conflicts { "none" } else { "the first to answer" };
             let text = format!(
                 "the name {name} is contested on {}, by {step}: {conflict}; {used} is used",
                 conflict.interface
             );
             Some(text)
         };
-        let conflicts: Vec<String> = self.resolver.trials().iter().filter_map(one).collect();
-        let before = std::mem::replace(&mut self.conflicts, conflicts);
-        self.conflicts.iter().filter(|conflict| !before.contains(conflict)).cloned().collect()
+        self.contested.news(self.resolver.trials(), now).into_iter().filter_map(one).collect()
     }
 
     /// After a failure: sees to it that it is asked again, and gives the wait.

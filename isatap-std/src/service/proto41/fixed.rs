@@ -275,7 +275,7 @@ impl FixedRole {
         }
         let Some(relay) = &mut self.relay else { return Ok(()) };
         let Some((outcome, _)) = relay.take(env.now) else { return Ok(()) };
-        relay.take_conflicts().into_iter().for_each(|conflict| env.warn(conflict));
+        relay.take_conflicts(env.now).into_iter().for_each(|conflict| env.warn(conflict));
         let (addresses, ttl) = match &outcome {
             Ok(answer) => (answer.addresses.as_slice(), answer.ttl),
             Err(failure) => {

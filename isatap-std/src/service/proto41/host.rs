@@ -129,7 +129,7 @@ impl HostRole {
     pub(super) fn resolved(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
         let Some(names) = &mut self.names else { return Ok(()) };
         let Some((outcome, before)) = names.take(env.now) else { return Ok(()) };
-        names.take_conflicts().into_iter().for_each(|conflict| env.warn(conflict));
+        names.take_conflicts(env.now).into_iter().for_each(|conflict| env.warn(conflict));
         tell(env, names, &outcome, before.as_ref());
         if std::mem::take(&mut self.is_asked) {
             let answer = match &outcome {

@@ -1,6 +1,6 @@
 //! Names of routers: how they were looked up, and who answers to them.
 
-use crate::resolve::{Holding, ResponderReport, Trial};
+use crate::resolve::{Conflict, Holding, ResponderReport, Trial};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -84,8 +84,8 @@ pub struct NameStep {
     pub addresses: Vec<Ipv4Addr>,
     /// Why it brought none.
     pub failure: Option<String>,
-    /// By `llmnr` or `broadcast`: the machines of one link that contradict each other about the name; none: all
-    /// agree.
+    /// By `llmnr` or `broadcast`: the machines of one link that contradict each other about the name, eight at most;
+    /// none: all agree.
     #[cfg_attr(feature = "control", serde(default))]
     pub conflict: Vec<NameClaim>,
 }
@@ -97,7 +97,7 @@ pub struct NameStep {
 pub struct NameClaim {
     /// The machine.
     pub by: Ipv4Addr,
-    /// The addresses that it gives the name.
+    /// The addresses that it gives the name, four at most.
     pub addresses: Vec<Ipv4Addr>,
 }
 
@@ -108,7 +108,7 @@ impl NameStep {
             name: trial.name.clone(),
             addresses: trial.said.clone().unwrap_or_default(),
             failure: trial.said.as_ref().err().map(ToString::to_string),
-            conflict: trial.conflict.iter().flat_map(|conflict| &conflict.answers).map(claim).collect(),
+            conflict: trial.conflict.iter().flat_map(claims).collect(),
         }
     }
 }
@@ -125,6 +125,11 @@ impl NamesStatus {
     }
 }
 
-fn claim((by, addresses): (&Ipv4Addr, &BTreeSet<Ipv4Addr>)) -> NameClaim {
-    NameClaim { by: *by, addresses: addresses.iter().copied().collect() }
+/// A few of them, as in the log.
+fn claims(conflict: &Conflict) -> impl Iterator<Item = NameClaim> {
+    let claim = |(by, addresses): (&Ipv4Addr, &BTreeSet<Ipv4Addr>)| {
+        let addresses = addresses.iter().copied().take(Conflict::MOST_ADDRESSES).collect();
+        NameClaim { by: *by, addresses }
+    };
+    conflict.answers.iter().take(Conflict::MOST_MACHINES).map(claim)
 }
