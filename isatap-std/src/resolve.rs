@@ -312,9 +312,9 @@ pub enum Failure {
     /// Addresses were found, and each of them is [`Unusable`].
     NoUsableAddress,
     /// A file that is there could not be read.
-    File(io::ErrorKind),
+    File(SystemFile, io::ErrorKind),
     /// A file is in an encoding in which none of its lines can be read.
-    NotUtf8(NotUtf8),
+    NotUtf8(SystemFile, NotUtf8),
     /// No name server could be reached.
     Unreachable,
     /// No name server answered in time.
@@ -328,6 +328,28 @@ pub enum Failure {
     Conflict,
     /// The thread of the resolver is gone.
     Stopped,
+}
+
+/// A file by which names are looked up. [`Settings`] has its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum SystemFile {
+    /// [`Settings::hosts_file`].
+    Hosts,
+    /// [`Settings::resolver_file`].
+    Resolver,
+    /// [`Settings::lmhosts_file`].
+    Lmhosts,
+}
+
+impl fmt::Display for SystemFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SystemFile::Hosts => "the hosts file",
+            SystemFile::Resolver => "resolv.conf",
+            SystemFile::Lmhosts => "lmhosts",
+        })
+    }
 }
 
 impl Failure {
@@ -359,6 +381,10 @@ impl Failure {
             Failure::Unreachable => {
                 Some("check the `nameserver` lines of /etc/resolv.conf, and the network of this host")
             }
+            Failure::File(_, io::ErrorKind::PermissionDenied) => Some(
+                "a daemon that gave up its privileges reads no folder that came after its start, as that of a resolver: \
+                 start isatap again",
+            ),
             Failure::Conflict => Some(
                 "isatap status names the machines: take the name from those that should not have it, or give the router \
                  by address",
@@ -373,8 +399,8 @@ impl fmt::Display for Failure {
         match self {
             Failure::NoSuchName => f.write_str("no such name, or no IPv4 address for it"),
             Failure::NoUsableAddress => f.write_str("no usable IPv4 address"),
-            Failure::File(kind) => write!(f, "a file cannot be read: {kind}"),
-            Failure::NotUtf8(wrong) => write!(f, "a file cannot be read: {wrong}"),
+            Failure::File(file, kind) => write!(f, "{file} cannot be read: {kind}"),
+            Failure::NotUtf8(file, wrong) => write!(f, "{file} cannot be read: {wrong}"),
             Failure::Unreachable => f.write_str("no name server can be reached"),
             Failure::Timeout => f.write_str("no name server answered in time"),
             Failure::BadAnswer => f.write_str("the answer of the name server is not sound"),
@@ -473,7 +499,7 @@ mod tests {
         assert_eq!(ResolveFailure::from(Failure::Timeout), ResolveFailure::Unavailable);
         assert!(!Failure::NoUsableAddress.keeps_routers());
         for failure in [
-            Failure::File(io::ErrorKind::PermissionDenied),
+            Failure::File(SystemFile::Hosts, io::ErrorKind::PermissionDenied),
             Failure::Unreachable,
             Failure::Timeout,
             Failure::BadAnswer,
@@ -493,5 +519,12 @@ mod tests {
         assert!(!Failure::Timeout.is_routine());
         let hint = Failure::NoSuchName.hint().unwrap();
         assert!(hint.contains("global query block list"), "{hint}");
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_named_with_what_to_do() {
+        let failure = Failure::File(SystemFile::Resolver, io::ErrorKind::PermissionDenied);
+        assert_eq!(failure.to_string(), "resolv.conf cannot be read: permission denied");
+        assert!(failure.hint().unwrap().ends_with("start isatap again"));
     }
 }

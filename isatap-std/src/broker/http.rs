@@ -126,7 +126,7 @@ fn look_up(name: &Entry, until: Instant) -> Result<Vec<Ipv4Addr>, Unanswered> {
             resolve::Failure::NoSuchName | resolve::Failure::NoUsableAddress => {
                 "correct the name in update-url, and reload"
             }
-            resolve::Failure::File(_) => "make /etc/hosts and /etc/resolv.conf readable for the daemon",
+            resolve::Failure::File(..) => "make /etc/hosts and /etc/resolv.conf readable for the daemon",
             _ => "name a DNS server that answers in /etc/resolv.conf: nameserver V4",
         };
         let failure = Failure::new(format!("no IPv4 address of {name}: {failure}"), fix);

@@ -10,7 +10,7 @@ use super::neighbors::{Links, Neighbors};
 use super::netbios::{Cache, NetbiosName};
 use super::{
     AddressLookup, Answer, Answered, Conflict, Discards, Entry, Failure, Heard, Name, ResolvConf, Settings, Source,
-    Step, StubClient, Trial, Unusable, candidates, devolved, hosts, lmhosts,
+    Step, StubClient, SystemFile, Trial, Unusable, candidates, devolved, hosts, lmhosts,
 };
 use crate::text_file::{self, Unreadable};
 
@@ -221,9 +221,10 @@ struct System {
 
 impl System {
     fn read(settings: &Settings) -> Self {
-        let host_name = read(&settings.host_name_file).unwrap_or_default();
+        let host_name = text_file::read_lossy(&settings.host_name_file).unwrap_or_default();
         let host_name = host_name.lines().next().unwrap_or_default().trim();
-        let mut conf = read(&settings.resolver_file).map(|text| ResolvConf::parse(&text));
+        let conf = read(&settings.resolver_file, SystemFile::Resolver);
+        let mut conf = conf.map(|text| ResolvConf::parse(&text));
         if let Ok(conf) = &mut conf
             && conf.search.is_empty()
         {
@@ -247,19 +248,20 @@ impl System {
             }
         }
         let reads_lmhosts = settings.steps.iter().any(|step| matches!(step, Step::NetbiosCache | Step::Lmhosts));
-        let lmhosts = if reads_lmhosts { read(&settings.lmhosts_file) } else { Ok(String::new()) };
-        System { hosts: read(&settings.hosts_file), lmhosts, conf, host_name: host_name.to_owned() }
+        let lmhosts = if reads_lmhosts { read(&settings.lmhosts_file, SystemFile::Lmhosts) } else { Ok(String::new()) };
+        let hosts = read(&settings.hosts_file, SystemFile::Hosts);
+        System { hosts, lmhosts, conf, host_name: host_name.to_owned() }
     }
 }
 
 /// The text of a file; an absent one is empty. Octets that are not UTF-8 can only
 /// spoil the line they are in, unless all of it is in another encoding.
-fn read(path: &Path) -> Result<String, Failure> {
+fn read(path: &Path, file: SystemFile) -> Result<String, Failure> {
     match text_file::read_lossy(path) {
         Ok(text) => Ok(text),
         Err(Unreadable::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(Unreadable::Io(error)) => Err(Failure::File(error.kind())),
-        Err(Unreadable::NotUtf8(wrong)) => Err(Failure::NotUtf8(wrong)),
+        Err(Unreadable::Io(error)) => Err(Failure::File(file, error.kind())),
+        Err(Unreadable::NotUtf8(wrong)) => Err(Failure::NotUtf8(file, wrong)),
     }
 }
 

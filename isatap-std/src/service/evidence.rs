@@ -231,7 +231,7 @@ impl From<Failure> for NameFailure {
             Failure::Unreachable | Failure::Timeout => NameFailureKind::NoServer,
             Failure::BadAnswer | Failure::ServerFailure => NameFailureKind::BadServer,
             Failure::Conflict => NameFailureKind::Conflict,
-            Failure::File(_) | Failure::NotUtf8(_) | Failure::Stopped => NameFailureKind::Local,
+            Failure::File(..) | Failure::NotUtf8(..) | Failure::Stopped => NameFailureKind::Local,
         };
         NameFailure { kind, text: failure.to_string(), hint: failure.hint().map(str::to_owned) }
     }
