@@ -784,6 +784,21 @@ fn who_may_answer_for_the_name_follows_from_the_steps_taken() {
 }
 
 #[test]
+fn whose_answer_to_a_contested_name_is_believed_follows_from_what_was_used() {
+    let mut facts = healthy();
+    let names = nameless(NameFailureKind::NoSuchName).evidence.names.unwrap();
+    facts.evidence.names = Some(Names { failure: None, sources: vec!["lmhosts file".to_owned()], ..names });
+    for (failure, believed) in [(None, "the first is believed"), (Some("contested"), "none of them is believed")] {
+        let conflict = json!([{"by": "10.0.0.1", "addresses": ["10.0.0.1"]}]);
+        let step =
+            json!({"step": "llmnr", "name": "isatap", "addresses": [], "failure": failure, "conflict": conflict});
+        facts.evidence.status.names = serde_json::from_value(json!({"steps": [step], "refused": {}})).unwrap();
+        let warning = diagnose(&facts)[0].warning.clone().unwrap();
+        assert!(warning.contains(believed), "{warning}");
+    }
+}
+
+#[test]
 fn an_edge_without_a_lease_waits_for_one() {
     let mut facts = tunnel();
     let status = &mut facts.evidence.status;

@@ -38,7 +38,10 @@ pub(super) fn name(facts: &Facts) -> Finding {
         }
     }
     if let Some(conflicts) = conflicts(facts) {
-        warnings.push(format!("machines of one link contradict each other, and the first is believed: {conflicts}"));
+        let steps = facts.evidence.status.names.iter().flat_map(|names| &names.steps);
+        let is_refused = steps.filter(|said| !said.conflict.is_empty()).all(|said| said.failure.is_some());
+        let believed = if is_refused { "none of them" } else { "the first" };
+        warnings.push(format!("machines of one link contradict each other, and {believed} is believed: {conflicts}"));
     }
     warnings.extend(names.refused.iter().map(|(address, why)| format!("{address} is not used: it is {why}")));
     if names.automatic {
