@@ -45,7 +45,8 @@ macro_rules! spec {
             /// The file for the steps netbios-cache and lmhosts. Without it /etc/samba/lmhosts.
             lmhosts: Option<std::path::PathBuf> ["FILE"];
             /// Take no address of a name about which machines of one link contradict each other, by llmnr or
-            /// broadcast. Without it the first answer is used. The conflict is logged either way.
+            /// broadcast. Anybody on that link can then keep this host without a router, by one contradiction.
+            /// Without it the first answer is used. The conflict is logged either way.
             refuse_conflicts: bool;
             /// Try the parents of the first search domain too, down to two labels. Whoever owns one of
             /// them answers for this site.
