@@ -16,8 +16,9 @@
 //!
 //! The first step with a usable address wins. The files are read anew each time, so
 //! a later entry of the hosts file, or another name server, holds from the next
-//! refresh on (NAM-6); the daemon starts one when the resolver configuration changes. Steps 4 to 8 are for single labels, the last four for those of at most 15
-//! characters; they are off unless they are asked for, and 4, 6 and 7 exist on Linux only. What
+//! refresh on (NAM-6); the daemon starts one when the resolver configuration changes.
+//! Steps 4 to 8 are for single labels, the last four for those of at most 15 characters;
+//! they are off unless they are asked for, and 4, 6 and 7 exist on Linux only. What
 //! answered is in [`Answer::address_sources`], what each step said in [`Lookup::trials`].
 //!
 //! When to ask is not decided here: the host machine of isatap-core asks
