@@ -9,7 +9,6 @@ use super::header::header;
 use super::system::System;
 use isatap_core::time::Instant;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ pub(super) struct Connection<S: System> {
     /// As it was when the connection was accepted.
     pub(super) rule: Arc<Rule>,
     pub(super) seat: Seat,
-    pub(super) from: SocketAddr,
     pub(super) client: Side<S::Stream>,
     pub(super) stage: Stage<S>,
     /// When it is looked at although nothing has happened.

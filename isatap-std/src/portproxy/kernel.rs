@@ -159,7 +159,7 @@ impl System for Kernel {
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
 
-    fn ended(&mut self, _rule: &Rule, _client: SocketAddr, _end: End) {}
+    fn ended(&mut self, _rule: &Rule, _client: &TcpStream, _end: End) {}
 }
 
 #[allow(missing_docs, reason = "nix's macros make public functions in a private module")]

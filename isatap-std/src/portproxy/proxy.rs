@@ -58,15 +58,14 @@ impl<S: System> Proxy<S> {
             Ok(seat) => seat,
             Err(refusal) => {
                 rule.counters.refused(refusal);
-                system.reset(stream);
-                return system.ended(rule, client, End::Refused(refusal));
+                system.ended(rule, &stream, End::Refused(refusal));
+                return system.reset(stream);
             }
         };
         let until = now.saturating_add(Duration::from_secs(rule.spec.connect_timeout.into()));
         let id = self.slots.insert(Connection {
             rule: rule.clone(),
             seat,
-            from: client,
             client: Side::new(stream),
             stage: Stage::Resolving { until },
             due: None,
@@ -255,7 +254,7 @@ impl<S: System> Proxy<S> {
     }
 
     fn end(&mut self, system: &mut S, id: Id, end: End) {
-        let Some(Connection { rule, seat, from, client, stage, due, .. }) = self.slots.remove(id) else { return };
+        let Some(Connection { rule, seat, client, stage, due, .. }) = self.slots.remove(id) else { return };
         if let Some(due) = due {
             self.due.remove(&(due, id));
         }
@@ -265,6 +264,7 @@ impl<S: System> Proxy<S> {
             End::Cut(cut) => rule.counters.cut(cut),
             End::Refused(refusal) => rule.counters.refused(refusal),
         }
+        system.ended(&rule, &client.stream, end);
         let server = match stage {
             Stage::Resolving { .. } | Stage::Changing => None,
             Stage::Connecting { server, .. } => Some(server),
@@ -278,6 +278,5 @@ impl<S: System> Proxy<S> {
                 End::Cut(_) | End::Refused(_) => system.reset(stream),
             }
         }
-        system.ended(&rule, from, end);
     }
 }

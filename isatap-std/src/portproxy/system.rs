@@ -108,8 +108,8 @@ pub(crate) trait System {
     /// Closes a connection by a reset.
     fn reset(&mut self, stream: Self::Stream);
 
-    /// A connection of the rule has ended, or was never there.
-    fn ended(&mut self, rule: &Rule, client: SocketAddr, end: End);
+    /// A connection of the rule has ended, or was never there. Its streams are closed next.
+    fn ended(&mut self, rule: &Rule, client: &Self::Stream, end: End);
 }
 
 /// A connection to a target that has begun.

@@ -169,7 +169,7 @@ impl System for Fake {
         assert_eq!(self.tubes[stream].fate.replace(Fate::Reset), None);
     }
 
-    fn ended(&mut self, _rule: &Rule, _client: SocketAddr, end: End) {
+    fn ended(&mut self, _rule: &Rule, _client: &usize, end: End) {
         self.ends.push(end);
     }
 }

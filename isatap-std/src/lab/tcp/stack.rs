@@ -38,6 +38,8 @@ pub(super) struct Stack {
     dialled: Vec<(SocketHandle, SocketAddr, u16)>,
     /// Those to where no address of the node leads.
     lost: BTreeSet<SocketHandle>,
+    /// Whom the port proxy has for clients; a socket that was reset has forgotten it.
+    clients: BTreeMap<SocketHandle, IpAddr>,
     /// What the last segment to each socket acknowledged.
     acknowledged: BTreeMap<SocketHandle, u32>,
     next_port: u16,
@@ -71,6 +73,7 @@ impl Stack {
             listeners: Vec::new(),
             dialled: Vec::new(),
             lost: BTreeSet::new(),
+            clients: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
             next_port: FIRST_PORT,
             is_changed: false,
@@ -189,6 +192,7 @@ impl Stack {
     fn remove(&mut self, handle: SocketHandle) {
         self.users.remove(&handle);
         self.lost.remove(&handle);
+        self.clients.remove(&handle);
         self.acknowledged.remove(&handle);
         self.sockets.remove(handle);
     }

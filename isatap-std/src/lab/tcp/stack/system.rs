@@ -24,6 +24,9 @@ impl System for Stack {
 
     fn watch(&mut self, id: Id, client: &SocketHandle) -> Result<(), Refusal> {
         self.give(*client, User::Proxy(id, false));
+        if let Some(remote) = self.remote(*client) {
+            self.clients.insert(*client, remote.ip());
+        }
         Ok(())
     }
 
@@ -121,13 +124,15 @@ impl System for Stack {
         self.users.remove(&stream);
     }
 
-    fn ended(&mut self, rule: &Rule, client: SocketAddr, end: End) {
+    fn ended(&mut self, rule: &Rule, client: &SocketHandle, end: End) {
         let at = &rule.spec.listen;
+        let client = self.clients.get(client).copied().or_else(|| Some(self.remote(*client)?.ip()));
+        let client = client.map(|client| client.to_string()).unwrap_or_default();
         match end {
             End::Over => {}
-            End::Cut(Cut::Idle) => self.tell(format!("{at}: resets {} and its target, which were idle", client.ip())),
-            End::Cut(_) => self.tell(format!("{at}: {} or its target has reset, so both are", client.ip())),
-            End::Refused(why) => self.tell(format!("{at}: resets {}: {}", client.ip(), why.as_str())),
+            End::Cut(Cut::Idle) => self.tell(format!("{at}: resets {client} and its target, which were idle")),
+            End::Cut(_) => self.tell(format!("{at}: {client} or its target has reset, so both are")),
+            End::Refused(why) => self.tell(format!("{at}: resets {client}: {}", why.as_str())),
         }
     }
 }
