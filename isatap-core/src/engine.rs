@@ -44,7 +44,8 @@ pub trait Machine {
 
     /// What the network brought behind the header `outer`, padding included:
     /// its inner packet is delivered, taken by a control machine, or dropped.
-    /// If it is [bound](PacketMut::link) to a link, no other is asked. The caller leaves [`HEADROOM`](crate::packet::HEADROOM) for an answer.
+    /// If it is [bound](PacketMut::link) to a link, no other is asked. The caller
+    /// leaves [`HEADROOM`](crate::packet::HEADROOM) for an answer.
     fn decapsulate(&mut self, now: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict;
 
     /// The same of an IPv4 packet, header included, for who has no socket

@@ -128,7 +128,7 @@ fn ask(link: &(impl Link + ?Sized), u: &Unknown) {
     keep((link.owns_ipv4(u.ipv4()), link.source_for(&u.ipv6())));
     let underlay = link.underlay();
     keep((underlay.policy, underlay.locators(), underlay.path_mtu(u.ipv4())));
-    keep((underlay.owns(u.ipv4()), underlay.excludes(u.ipv4()), underlay.may_send_to(u.ipv4())));
+    keep((underlay.owns(u.ipv4()), underlay.excludes(u.ipv4()), underlay.may_send_to(u.ipv4()), underlay.way()));
 }
 
 crate::roots! {
@@ -193,6 +193,7 @@ crate::roots! {
         let link = any(host.link_mut());
         keep(link.add_member(u.ipv4_prefix()));
         link.underlay_mut().policy.ttl = any(TtlMode::CopyHopLimit);
+        link.underlay_mut().set_way(any(1));
         keep((link.locators().len(), link.potential_routers().lists(u.ipv4()), link.known_routers().count()));
         keep(link.locators().iter().any(|own| own.is_broadcast(u.ipv4())));
         for router in link.potential_routers().iter() {

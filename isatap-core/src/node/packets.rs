@@ -103,7 +103,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         error: &TunnelError,
         quoted: Option<&ipv6::Header<'_>>,
     ) -> Option<LinkId> {
-        let way = sender.and_then(|sender| self.datapath.link(sender)).map(|link| link.underlay().way);
+        let way = sender.and_then(|sender| self.datapath.link(sender)).map(|link| link.underlay().way());
         let believing: [Option<(u8, u64)>; LINKS] = core::array::from_fn(|place| {
             let id = self.datapath.in_order(place)?;
             let link = self.datapath.link(id).filter(|link| link.believes(error))?;
@@ -111,7 +111,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
                 Some(sender) => u8::from(sender == id),
                 None => quoted.map_or(0, |header| self.likelihood(id, error, header)),
             };
-            Some((likelihood, link.underlay().way)).filter(|(_, own)| way.is_none_or(|way| way == *own))
+            Some((likelihood, link.underlay().way())).filter(|(_, own)| way.is_none_or(|way| way == *own))
         });
         let (best, _) = believing.iter().flatten().max()?;
         let mut found: Option<(u8, LinkId)> = None;

@@ -139,10 +139,7 @@ pub struct Underlay<C: Capacity> {
     paths: PathMtus<C::PathMtus>,
     /// How outer headers are made.
     pub policy: OuterPolicy,
-    /// By which way packets leave this node and their answers come, where it
-    /// has several: a number of the caller's. What an ICMPv4 error says is said
-    /// of the paths of one way.
-    pub way: u64,
+    way: u64,
 }
 
 impl<C: Capacity> Underlay<C> {
@@ -158,6 +155,23 @@ impl<C: Capacity> Underlay<C> {
     #[must_use]
     pub fn locators(&self) -> &[Locator] {
         &self.locators
+    }
+
+    /// By which way packets leave this node and their answers come, where it
+    /// has several: a number of the caller's. What an ICMPv4 error says is said
+    /// of the paths of one way.
+    #[must_use]
+    pub fn way(&self) -> u64 {
+        self.way
+    }
+
+    /// Has packets leave by this way from now on. What is known of the paths of
+    /// another way is forgotten.
+    pub fn set_way(&mut self, way: u64) {
+        if self.way != way {
+            self.way = way;
+            self.paths = PathMtus::EMPTY;
+        }
     }
 
     /// Replaces the addresses by those that can be unicast ones, without

@@ -241,7 +241,7 @@ fn tun_41_tun_45_links_of_two_ways_do_not_share_what_is_known_of_paths() {
             .map(|address| add_tunnel(&mut node, NEAR4, FAR4, address, Switches::FORWARDING));
         // The last one shares the way of the second.
         for (link, way) in links.iter().zip([1, 2, 2]) {
-            node.with_interface(NOW, *link, |interface, _| interface.link_mut().underlay_mut().way = way);
+            node.with_interface(NOW, *link, |interface, _| interface.link_mut().underlay_mut().set_way(way));
         }
         let (verdict, _) = with(&icmpv4(3, 4, [0, 0, 0x05, 0x46], &quoted(source)), |packet| {
             packet.set_link(sender.map(|sender: usize| links[sender]));
@@ -251,6 +251,13 @@ fn tun_41_tun_45_links_of_two_ways_do_not_share_what_is_known_of_paths() {
         let mtus = links.map(|link| node.interface(link).unwrap().link().underlay().path_mtu(v4(FAR4)));
         let expected = if learns == 0 { [0x0546, 1500, 1500] } else { [1500, 0x0546, 0x0546] };
         assert_eq!(mtus, expected, "{sender:?} {source}");
+        // By another way the path is another, and nothing is known of it.
+        for (way, forgets) in [(if learns == 0 { 1 } else { 2 }, false), (3, true)] {
+            let link = links[learns];
+            node.with_interface(NOW, link, |interface, _| interface.link_mut().underlay_mut().set_way(way));
+            let mtu = node.interface(link).unwrap().link().underlay().path_mtu(v4(FAR4));
+            assert_eq!(mtu == 1500, forgets, "{way}");
+        }
         balanced(&node);
     }
 }
@@ -276,7 +283,7 @@ fn tun_35_tun_45_an_error_with_a_short_quote_reaches_the_way_of_who_can_have_sen
             for (link, way) in links.iter().zip([1, 2]) {
                 node.with_interface(NOW, *link, |interface, _| {
                     let underlay = interface.link_mut().underlay_mut();
-                    underlay.way = way;
+                    underlay.set_way(way);
                     if is_static && way == 1 {
                         underlay.policy.mtu = fixed;
                     }

@@ -425,7 +425,7 @@ impl Environment<'_> {
         let (mtu, way) = (self.found.mtu, self.binding.on(self.found.interface).way());
         self.tell(|interface, _| {
             let underlay = interface.link_mut().underlay_mut();
-            underlay.way = way;
+            underlay.set_way(way);
             if let (MtuMode::Dynamic { .. }, Some(interface)) = (underlay.policy.mtu, mtu) {
                 underlay.policy.mtu = MtuMode::Dynamic { interface };
             }
