@@ -143,6 +143,9 @@ impl LocatorSource {
         }
         let device = device.and_then(|(_, link)| link);
         let interface = device.map_or(0, |link| link.index);
+        if device.is_some() {
+            keep_those_of(vrf_of(interface, &links), &links, &mut own);
+        }
         // An address can be on several devices. The loopback device has neither its subnet nor its
         // MTU, so any other comes first.
         let on_loopback = |index| own.iter().any(|own| own.interface == index && own.address.is_loopback());
@@ -181,5 +184,56 @@ impl LocatorSource {
         let valid = chosen.iter().filter_map(|own| own.valid).min();
         let missing = if chosen.is_empty() { self.missing(&links, router, binding) } else { None };
         Ok(Found { locators, mtu, valid, missing, interface })
+    }
+}
+
+/// The VRF that a device is or is in; `None`: that of no VRF.
+fn vrf_of(interface: u32, links: &[NetDevice]) -> Option<u32> {
+    let device = |index| links.iter().find(|link| link.index == index);
+    let own = device(interface)?;
+    let master = || own.master.and_then(device);
+    [Some(own), master()].into_iter().flatten().find(|device| device.is_vrf).map(|vrf| vrf.index)
+}
+
+/// Another VRF can have the same address in another subnet: it is not the one that packets of this VRF have.
+fn keep_those_of(vrf: Option<u32>, links: &[NetDevice], own: &mut Vec<Ipv4Address>) {
+    own.retain(|own| vrf_of(own.interface, links) == vrf);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_another_vrf_is_none_of_this_one() {
+        let device = |index: u32, is_vrf: bool, master: Option<u32>| NetDevice {
+            index,
+            name: format!("eth{index}"),
+            is_up: true,
+            is_running: true,
+            is_loopback: false,
+            mtu: 1500,
+            is_vrf,
+            master,
+        };
+        // Two VRFs with a device in each, one in none, and one in a bridge, which is no VRF.
+        let links = [
+            device(1, true, None),
+            device(2, true, None),
+            device(11, false, Some(1)),
+            device(12, false, Some(2)),
+            device(13, false, None),
+            device(14, false, Some(13)),
+        ];
+        let address = Ipv4Addr::new(192, 0, 2, 1);
+        let all: Vec<Ipv4Address> =
+            [12, 11, 13, 14, 1].map(|interface| Ipv4Address { interface, address, prefix_len: 24, valid: None }).into();
+        for (bound, expected) in
+            [(1, &[11, 1][..]), (11, &[11, 1]), (2, &[12]), (12, &[12]), (13, &[13, 14]), (14, &[13, 14])]
+        {
+            let mut own = all.clone();
+            keep_those_of(vrf_of(bound, &links), &links, &mut own);
+            assert_eq!(own.iter().map(|own| own.interface).collect::<Vec<_>>(), expected, "{bound}");
+        }
     }
 }

@@ -73,6 +73,10 @@ pub struct NetDevice {
     pub is_loopback: bool,
     /// The MTU in bytes.
     pub mtu: u32,
+    /// Whether it is a VRF.
+    pub is_vrf: bool,
+    /// The interface index of the device that it is enslaved to: a VRF, a bridge, a bond.
+    pub master: Option<u32>,
 }
 
 /// An IPv4 address of a device.

@@ -4,7 +4,7 @@ use super::{ForeignRoute, InterfaceAddress, Ipv4Address, NetDevice, Preference, 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RoutePreference, RouteType,
 };
@@ -22,11 +22,13 @@ pub(super) fn link_of(message: &RouteNetlinkMessage) -> Option<NetDevice> {
 
 fn link(message: &LinkMessage) -> Option<NetDevice> {
     let mut name = None;
-    let mut mtu = 0;
+    let (mut mtu, mut is_vrf, mut master) = (0, false, None);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(value) => name = Some(value.clone()),
             LinkAttribute::Mtu(value) => mtu = *value,
+            LinkAttribute::Controller(index) => master = Some(*index),
+            LinkAttribute::LinkInfo(info) => is_vrf = info.contains(&LinkInfo::Kind(InfoKind::Vrf)),
             _ => {}
         }
     }
@@ -37,6 +39,8 @@ fn link(message: &LinkMessage) -> Option<NetDevice> {
         is_running: message.header.flags.contains(LinkFlags::Up | LinkFlags::Running),
         is_loopback: message.header.flags.contains(LinkFlags::Loopback),
         mtu,
+        is_vrf,
+        master,
     })
 }
 
