@@ -36,7 +36,7 @@ impl TeredoClient {
     }
 
     /// The machine, to be told something by
-    /// [`World::with_node`](super::World::with_node).
+    /// [`World::with_node`](crate::lab::World::with_node).
     pub fn machine_mut(&mut self) -> &mut Client {
         &mut self.port.machine
     }
