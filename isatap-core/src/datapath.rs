@@ -345,10 +345,10 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         Err(refused.unwrap_or(unwanted))
     }
 
-    /// The link that [`admit`](Self::admit) lets a packet in by, or that gives
-    /// the reason why not, if none were there but those `among` which it is
-    /// asked for. Of a packet that is the same to all links, the only one of
-    /// them at its IPv4 destination; `None`: it is for none of them.
+    /// The link by which [`admit`](Self::admit) would let a packet in, or which
+    /// would give the reason why not, if only the links for which `among` is
+    /// true were asked. Of a packet that all of them would refuse alike, the
+    /// only one at its IPv4 destination; `None`: it is for none of them.
     #[must_use]
     pub fn addressee(&self, outer: &Outer, packet: &[u8], among: &dyn Fn(LinkId) -> bool) -> Option<LinkId> {
         let links = || self.links().filter(|(id, _)| among(*id));

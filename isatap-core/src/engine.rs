@@ -67,9 +67,9 @@ pub trait Machine {
     /// counted.
     fn refused(&mut self, now: Instant, reason: DropReason) -> Verdict;
 
-    /// The link that a packet from the network is for, however it ends, where
-    /// there may be several, if none were there but those that `_among` says
-    /// yes to; `None`: none of them.
+    /// The link that a packet from the network is for, however it ends, of
+    /// those for which `_among` is true; `None`: none of them. A machine of
+    /// one link is not asked.
     fn addressee(&self, _outer: &Outer, _packet: &[u8], _among: &dyn Fn(LinkId) -> bool) -> Option<LinkId> {
         None
     }

@@ -81,7 +81,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             self.check_forwarding(link, &header)?;
         }
         let (id, next_hop, avoided) = self.next_hop(zone, destination, origin)?;
-        // SEL-13: whom a router would lead there could not answer. [RFC 4291 §2.5.6]
+        // SEL-13 [RFC 4291 §2.5.6]: no router forwards a packet with a
+        // link-local source.
         if source.is_unicast_link_local() && next_hop != *destination {
             return Err(Refusal::unreachable(DropReason::Scope, Unreachable::BeyondScope, Some(id)));
         }

@@ -23,6 +23,17 @@ fn check_here(text: &str, options: &[&str]) -> (Option<i32>, Vec<String>) {
     (output.status.code(), text.lines().map(|line| line.replace(name, "node.toml")).collect())
 }
 
+#[test]
+fn the_files_of_the_readme_have_no_mistake() {
+    let readme = include_str!("../../../README.md");
+    let files: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert_eq!(files.len(), 2);
+    for file in files {
+        let (status, lines) = check(file, &[]);
+        assert_eq!(status, Some(0), "{file}\n{lines:#?}");
+    }
+}
+
 /// One mistake each: the table, which begins in line 1, and how the only line of the answer begins.
 #[test]
 fn a_mistake_in_a_table_is_told_with_its_line_and_what_to_do() {

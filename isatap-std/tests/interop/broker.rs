@@ -49,6 +49,19 @@ class Broker(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("", 8080), Broker).serve_forever()
 "#;
 
+/// A broker with the file of its CA's certificate, and a machine on its wire that knows it by name.
+fn neighbors(lab: &Lab) -> (Namespace, String, Namespace) {
+    let wire = lab.wire();
+    let [broker, ours] = [("broker", 2), ("ours", 1)].map(|(name, number)| {
+        let namespace = lab.namespace(name);
+        wire.join(&namespace, "eth0", &format!("192.0.2.{number}/24"));
+        namespace
+    });
+    let authority = start(&broker, &broker.directory().join("endpoint"));
+    ours.etc("hosts", &format!("192.0.2.2 {NAME}\n"));
+    (broker, authority, ours)
+}
+
 /// Starts it, with TLS at port 443; gives the file with its CA's certificate.
 fn start(node: &Namespace, endpoint: &Path) -> String {
     let program = node.file("broker.py", BROKER);
@@ -167,13 +180,7 @@ fn a_broker_is_called_when_the_address_changes_and_the_tunnel_goes_on() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn a_broker_that_refuses_is_left_alone_until_something_is_configured() {
     let lab = Lab::new();
-    let wire = lab.wire();
-    let broker = lab.namespace("broker");
-    wire.join(&broker, "eth0", "192.0.2.2/24");
-    let authority = start(&broker, &broker.directory().join("endpoint"));
-    let ours = lab.namespace("ours");
-    wire.join(&ours, "eth0", "192.0.2.1/24");
-    ours.etc("hosts", &format!("192.0.2.2 {NAME}\n"));
+    let (broker, authority, ours) = neighbors(&lab);
     let file = login(&ours, "me:wrong\n");
     let node =
         |url: &str, more: &str| node(&ours, &format!("update-url = \"{url}\"\nupdate-login = \"{file}\"\n{more}"));
@@ -268,13 +275,8 @@ fn a_broker_that_refuses_is_left_alone_until_something_is_configured() {
 #[ignore = "needs root: run by .ci/run interop"]
 fn tun_66_a_reload_during_a_call_has_the_new_address_told_last() {
     let lab = Lab::new();
-    let wire = lab.wire();
-    let broker = lab.namespace("broker");
-    wire.join(&broker, "eth0", "192.0.2.2/24");
+    let (broker, _, ours) = neighbors(&lab);
     let endpoint = broker.directory().join("endpoint");
-    start(&broker, &endpoint);
-    let ours = lab.namespace("ours");
-    wire.join(&ours, "eth0", "192.0.2.1/24");
     let file = login(&ours, &format!("me:{PASSWORD}\n"));
     let keys = |tunnel: &str| {
         let url = format!("http://192.0.2.2:8080/nic/update?hostname={tunnel}");
@@ -332,13 +334,7 @@ fn a_call_leaves_by_the_device_that_the_tunnel_is_bound_to() {
 fn a_ca_that_the_system_comes_to_believe_is_believed_without_a_restart() {
     const SYSTEM: &str = "ssl/certs/ca-certificates.crt";
     let lab = Lab::new();
-    let wire = lab.wire();
-    let broker = lab.namespace("broker");
-    wire.join(&broker, "eth0", "192.0.2.2/24");
-    let authority = start(&broker, &broker.directory().join("endpoint"));
-    let ours = lab.namespace("ours");
-    wire.join(&ours, "eth0", "192.0.2.1/24");
-    ours.etc("hosts", &format!("192.0.2.2 {NAME}\n"));
+    let (_broker, authority, ours) = neighbors(&lab);
     let other = ours.directory().join("other.pem");
     ours.ok(&format!(
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=other -keyout /dev/null \

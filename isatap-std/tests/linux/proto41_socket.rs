@@ -328,21 +328,31 @@ fn what_the_kernel_drops_is_known() {
     });
 }
 
+/// Two namespaces with two wires between them, and the index of the second one's device at the wire of `A`.
+fn by_two_devices() -> (Netns, Netns, u32) {
+    let (a, b) = (Netns::new(), Netns::new());
+    a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
+    a.connect("wa", "10.0.1.1/24", &b, "wb", "10.0.1.2/24");
+    let device = b.run(|| nix::net::if_::if_nametoindex("vb").unwrap());
+    (a, b, device)
+}
+
+/// What crosses the other wire.
+fn by_the_other(inner: &[u8]) -> OuterPacket<'_> {
+    OuterPacket::new(Outer::new(Ipv4Addr::new(10, 0, 1, 1), Ipv4Addr::new(10, 0, 1, 2)), inner)
+}
+
 /// The socket of a device and the one of all others: each packet comes by one of them. What is lost is counted on
 /// when the socket that lost it is closed.
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
 fn what_comes_by_a_device_comes_once_and_its_losses_stay_counted() {
-    let (a, b) = (Netns::new(), Netns::new());
-    a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
-    a.connect("wa", "10.0.1.1/24", &b, "wb", "10.0.1.2/24");
-    let sender = a.run(open);
-    let mut receiver = b.run(open);
-    let device = b.run(|| nix::net::if_::if_nametoindex("vb").unwrap());
+    let (a, b, device) = by_two_devices();
+    let (sender, mut receiver) = (a.run(open), b.run(open));
     let listen =
         |receiver: &mut Proto41Socket, interfaces: &[u32]| b.run(|| receiver.listen(interfaces, |_| Ok(())).unwrap());
     let inner = ipv6(1000);
-    let other = OuterPacket::new(Outer::new(Ipv4Addr::new(10, 0, 1, 1), Ipv4Addr::new(10, 0, 1, 2)), &inner);
+    let other = by_the_other(&inner);
     let mut batch = ReceiveBatch::new(16);
     for (interfaces, expected) in [
         (&[0][..], &[(A, 0), (other.outer.source, 0)][..]),
@@ -392,14 +402,10 @@ fn what_comes_by_a_device_comes_once_and_its_losses_stay_counted() {
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
 fn what_comes_by_a_device_is_not_taken_for_the_rest() {
-    let (a, b) = (Netns::new(), Netns::new());
-    a.connect("va", "10.0.0.1/24", &b, "vb", "10.0.0.2/24");
-    a.connect("wa", "10.0.1.1/24", &b, "wb", "10.0.1.2/24");
-    let sender = a.run(open);
-    let mut receiver = b.run(open);
-    let device = b.run(|| nix::net::if_::if_nametoindex("vb").unwrap());
+    let (a, b, device) = by_two_devices();
+    let (sender, mut receiver) = (a.run(open), b.run(open));
     let inner = ipv6(1000);
-    let other = OuterPacket::new(Outer::new(Ipv4Addr::new(10, 0, 1, 1), Ipv4Addr::new(10, 0, 1, 2)), &inner);
+    let other = by_the_other(&inner);
     // By the device first, so that its packet is there when that of another is.
     let send = || [datagram(&inner), other].into_iter().for_each(|sent| send_one(&sender, sent).unwrap());
     let sources = |receiver: &Proto41Socket| {
