@@ -6,6 +6,7 @@ use core::net::Ipv6Addr;
 use super::{PROBES, Peer, Standing, State};
 use crate::capacity::{Array, Row, Storage};
 use crate::error::{Table, TableFull};
+use crate::prefix::halves;
 pub(in crate::teredo) use crate::proto41::identification::hash_address as hash;
 use crate::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::time::Instant;
 #[derive(Clone)]
 pub struct PeerTable<S = [Peer; 64]> {
     key: [u64; 2],
+    places: PlaceKey,
     slots: S,
 }
 
@@ -23,7 +25,7 @@ impl<S: Array<Peer>> PeerTable<S> {
     /// No peers. Places can be guessed until [`rekey`](Self::rekey) was called.
     #[must_use]
     pub const fn new() -> Self {
-        PeerTable { key: [0; 2], slots: S::EMPTY }
+        PeerTable { key: [0; 2], places: PlaceKey::PUBLIC, slots: S::EMPTY }
     }
 }
 
@@ -37,12 +39,13 @@ impl<S: Storage<Peer>> PeerTable<S> {
     /// No peers, in memory of the caller's, which is overwritten.
     pub fn with_storage(mut storage: S) -> Self {
         storage.as_mut().fill(Peer::EMPTY);
-        PeerTable { key: [0; 2], slots: storage }
+        PeerTable { key: [0; 2], places: PlaceKey::PUBLIC, slots: storage }
     }
 
     /// Hides the places behind a random key. Forgets all peers.
     pub fn rekey(&mut self, key: [u64; 2]) {
         self.key = key;
+        self.places = PlaceKey::derive(key);
         self.clear();
     }
 
@@ -161,9 +164,9 @@ impl<S: Storage<Peer>> PeerTable<S> {
     #[inline]
     fn places(&self, address: &Ipv6Addr) -> impl Iterator<Item = usize> + use<S> {
         let len = self.slots.as_ref().len();
-        let hash = hash(self.key, address) >> 32;
         // The upper half of a product instead of a remainder: no division.
-        let start = usize::try_from((hash.wrapping_mul(u64::try_from(len).unwrap_or(0))) >> 32).unwrap_or(0);
+        let (_, start) = self.places.hash(address).carrying_mul(u64::try_from(len).unwrap_or(0), 0);
+        let start = usize::try_from(start).unwrap_or(0);
         (0..PROBES.min(len)).map(move |step| {
             let place = start.wrapping_add(step);
             if place < len { place } else { place.wrapping_sub(len) }
@@ -175,6 +178,41 @@ impl<S: Storage<Peer>> fmt::Debug for PeerTable<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PeerTable({} of {})", self.iter().count(), self.capacity())
     }
+}
+
+/// What hides the places: two folded products with four secret words, which
+/// an address costs a tenth of what SipHash does.
+///
+/// It is asked for each packet, and all that its values can show is who shares
+/// places with whom. What must not be guessed from what is seen, the secret
+/// sources, is [`hash`]'s, and its key cannot be found out here: these words
+/// are values of that hash.
+#[derive(Clone, Copy)]
+struct PlaceKey([u64; 4]);
+
+impl PlaceKey {
+    /// Until one was drawn: digits of pi.
+    const PUBLIC: PlaceKey =
+        PlaceKey([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
+
+    fn derive(key: [u64; 2]) -> Self {
+        // No peer's address and no secret source's.
+        let word = |number: u128| hash(key, &Ipv6Addr::from_bits(number));
+        PlaceKey([word(1), word(2), word(3), word(4)])
+    }
+
+    #[inline]
+    fn hash(&self, address: &Ipv6Addr) -> u64 {
+        let ([a, b, c, d], (high, low)) = (self.0, halves(address));
+        folded(folded(high ^ a, low ^ b) ^ c, d)
+    }
+}
+
+/// The halves of the product, one over the other.
+#[inline]
+fn folded(a: u64, b: u64) -> u64 {
+    let (low, high) = a.carrying_mul(b, 0);
+    low ^ high
 }
 
 /// A link-local source for a bubble that only who gets the bubble knows. `TER-102`
