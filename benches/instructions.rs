@@ -361,6 +361,36 @@ fn teredo_encapsulate(mut input: TeredoPacket) -> Verdict {
     teredo::encapsulate(black_box(input.0), black_box(&mut input.1))
 }
 
+#[library_benchmark]
+#[bench::bytes_64(teredo::received_first(64))]
+#[bench::bytes_1280(teredo::received_first(1280))]
+fn teredo_receive_first(mut input: TeredoPacket) -> Verdict {
+    teredo::receive(black_box(input.0), &black_box(teredo::behind(1000)), black_box(&mut input.1))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(teredo::to_send_first(64))]
+#[bench::bytes_1280(teredo::to_send_first(1280))]
+fn teredo_encapsulate_first(mut input: TeredoPacket) -> Verdict {
+    teredo::encapsulate(black_box(input.0), black_box(&mut input.1))
+}
+
+type RelayedPacket = (&'static mut teredo::AnyRelay, Packet);
+
+#[library_benchmark]
+#[bench::bytes_64(teredo::relayed_in(64))]
+#[bench::bytes_1280(teredo::relayed_in(1280))]
+fn teredo_relay_in(mut input: RelayedPacket) -> Verdict {
+    teredo::relay_in(black_box(input.0), &black_box(teredo::to_relay(7)), black_box(&mut input.1))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(teredo::relayed_out(64))]
+#[bench::bytes_1280(teredo::relayed_out(1280))]
+fn teredo_relay_out(mut input: RelayedPacket) -> Verdict {
+    teredo::relay_out(black_box(input.0), black_box(&mut input.1))
+}
+
 // The UDP checksum goes over the packet, so the length counts here.
 #[library_benchmark]
 #[bench::length_64(teredo::to_push(64))]
@@ -380,7 +410,13 @@ fn teredo_lookup(input: (&'static teredo::Peers, Ipv6Addr)) -> bool {
 #[library_benchmark]
 #[bench::one(teredo::server(), teredo::solicitation())]
 fn teredo_server(server: &'static mut Server, mut payload: Packet) -> Verdict {
-    teredo::answer(black_box(server), black_box(&mut payload))
+    teredo::answer(black_box(server), &black_box(teredo::TO_SERVER), black_box(&mut payload))
+}
+
+#[library_benchmark]
+#[bench::bubble(teredo::carried())]
+fn teredo_server_carry(mut input: (&'static mut Server, Packet)) -> Verdict {
+    teredo::answer(black_box(input.0), &black_box(teredo::peer_to_server(7)), black_box(&mut input.1))
 }
 
 library_benchmark_group!(
@@ -431,9 +467,14 @@ library_benchmark_group!(
         teredo_admit,
         teredo_receive,
         teredo_encapsulate,
+        teredo_receive_first,
+        teredo_encapsulate_first,
+        teredo_relay_in,
+        teredo_relay_out,
         push_udp,
         teredo_lookup,
         teredo_server,
+        teredo_server_carry,
     ]
 );
 main!(library_benchmark_groups = operations);

@@ -13,8 +13,9 @@ use isatap_core::teredo::addr::{Address, CLIENT_LINK_LOCAL, Flags, SERVER_PORT};
 use isatap_core::teredo::authentication::Open;
 use isatap_core::teredo::client::{Client, ClientConfig};
 use isatap_core::teredo::ingress::{self, ClientCase, ClientView, Path, Reach};
-use isatap_core::teredo::packet::{ALL_ROUTERS, Authentication, Datagram, KnownTrailers};
+use isatap_core::teredo::packet::{ALL_ROUTERS, Authentication, Bubble, Datagram, KnownTrailers};
 use isatap_core::teredo::peer::{Peer, PeerTable};
+use isatap_core::teredo::relay::{Relay, RelayConfig};
 use isatap_core::teredo::server::{Server, ServerConfig};
 use isatap_core::wire::field::Writer;
 
@@ -26,6 +27,18 @@ pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 pub const LOCAL: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 40_000);
 /// See [`LOCAL`].
 pub const MAPPED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 4096);
+
+/// The relay, its port, and a native host behind it.
+pub const RELAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 50);
+/// See [`RELAY`].
+pub const RELAY_PORT: u16 = 3545;
+/// See [`RELAY`].
+pub const NATIVE: Ipv6Addr = Ipv6Addr::new(0x2600, 0, 0, 0, 0, 0, 0, 1);
+/// A peer of which nobody has heard.
+const STRANGER: u32 = 1000;
+
+/// A relay with its tables inside.
+pub type AnyRelay = Relay<[Peer; 256]>;
 
 /// Peers in memory of their own.
 pub type Peers = PeerTable<Box<[Peer]>>;
@@ -81,6 +94,11 @@ pub fn solicitation() -> PacketMut<'static> {
 
 /// What the client's packets come behind, as its server sees them.
 pub const TO_SERVER: Outer = Outer::udp(MAPPED, SocketAddrV4::new(SERVER, SERVER_PORT));
+
+/// The same of a peer's.
+pub fn peer_to_server(number: u32) -> Outer {
+    Outer::udp(peer(number).0, SocketAddrV4::new(SERVER, SERVER_PORT))
+}
 
 /// What a packet of the peer of this number comes behind.
 pub fn behind(number: u32) -> Outer {
@@ -140,6 +158,62 @@ pub fn to_send(length: usize) -> (&'static mut AnyClient, PacketMut<'static>) {
     (client, packet(&bytes))
 }
 
+/// A client and a payload for it from a peer that it has not heard of.
+pub fn received_first(length: usize) -> (&'static mut AnyClient, PacketMut<'static>) {
+    let client = client();
+    let payload = from_peer(STRANGER, length, client);
+    (client, payload)
+}
+
+/// A client and a packet of its host to a peer that it has not heard of.
+pub fn to_send_first(length: usize) -> (&'static mut AnyClient, PacketMut<'static>) {
+    let client = client();
+    let bytes = inner(length, client.address().expect("qualified"), peer(STRANGER).1);
+    (client, packet(&bytes))
+}
+
+/// A relay with 256 places, and that it knows the peers of the client.
+pub fn relay() -> &'static mut AnyRelay {
+    let relay: &mut AnyRelay = Box::leak(Box::new(Relay::new(RelayConfig::new(RELAY.into(), RELAY_PORT), LinkId(0))));
+    relay.handle_timeout(NOW, &mut |out: &mut [u8]| out.fill(0x5a));
+    for number in 0..8 {
+        let mut first = packet(&inner(64, NATIVE, peer(number).1));
+        relay.encapsulate(NOW, &mut first);
+    }
+    for number in 0..8 {
+        let mut answer = packet(&inner(64, peer(number).1, NATIVE));
+        relay.decapsulate(NOW, &to_relay(number), &mut answer);
+    }
+    while relay.poll_event().is_some() {}
+    for number in 0..8 {
+        let mut again = packet(&inner(64, peer(number).1, NATIVE));
+        assert!(matches!(relay.decapsulate(NOW, &to_relay(number), &mut again), Verdict::Deliver { .. }));
+    }
+    relay
+}
+
+/// What a packet of the peer of this number comes to the relay behind.
+pub fn to_relay(number: u32) -> Outer {
+    Outer::udp(peer(number).0, SocketAddrV4::new(RELAY, RELAY_PORT))
+}
+
+/// A relay and a packet from a peer to the native host.
+pub fn relayed_in(length: usize) -> (&'static mut AnyRelay, PacketMut<'static>) {
+    (relay(), packet(&inner(length, peer(7).1, NATIVE)))
+}
+
+/// A relay and a packet from the native host to a peer.
+pub fn relayed_out(length: usize) -> (&'static mut AnyRelay, PacketMut<'static>) {
+    (relay(), packet(&inner(length, NATIVE, peer(7).1)))
+}
+
+/// A server and a bubble that one of its clients sends another.
+pub fn carried() -> (&'static mut Server, PacketMut<'static>) {
+    let mut bytes = [0; 40];
+    Bubble::new(peer(7).1, peer(8).1).emit(&mut Writer::new(&mut bytes));
+    (server(), packet(&bytes))
+}
+
 /// What goes in front of a packet to the peer, and the packet.
 pub fn to_push(length: usize) -> Arrived {
     let (client, mut packet) = to_send(length);
@@ -177,6 +251,11 @@ pub fn parse(payload: &[u8]) -> Option<Datagram<'_>> {
 /// who may send it (RFC 4380 §5.2.3).
 #[inline(always)]
 pub fn parse_and_admit(view: &ClientView<'_>, path: Path, payload: &[u8]) -> Result<ClientCase, DropReason> {
+    if let Some(header) = ingress::data(payload)
+        && ingress::is_trusted(view, path, &header)
+    {
+        return Ok(ClientCase::Trusted);
+    }
     let (datagram, header) = ingress::parse(payload)?;
     let trailers: KnownTrailers<'_> = datagram.trailers().collect_known()?;
     ingress::client(view, path, &datagram, &header, &trailers)
@@ -194,8 +273,20 @@ pub fn receive(client: &mut AnyClient, outer: &Outer, payload: &mut PacketMut<'_
     client.decapsulate(NOW, outer, payload)
 }
 
-/// A solicitation for the server.
+/// A datagram for the server.
 #[inline(always)]
-pub fn answer(server: &mut Server, payload: &mut PacketMut<'_>) -> Verdict {
-    server.decapsulate(NOW, &TO_SERVER, payload)
+pub fn answer(server: &mut Server, outer: &Outer, payload: &mut PacketMut<'_>) -> Verdict {
+    server.decapsulate(NOW, outer, payload)
+}
+
+/// A packet of a native host to a client.
+#[inline(always)]
+pub fn relay_out(relay: &mut AnyRelay, packet: &mut PacketMut<'_>) -> Verdict {
+    relay.encapsulate(NOW, packet)
+}
+
+/// A datagram for the relay.
+#[inline(always)]
+pub fn relay_in(relay: &mut AnyRelay, outer: &Outer, payload: &mut PacketMut<'_>) -> Verdict {
+    relay.decapsulate(NOW, outer, payload)
 }

@@ -175,7 +175,7 @@ fn teredo_packets(criterion: &mut Criterion) {
     group.bench_function("server, RS to RA", |bencher| {
         bencher.iter_batched_ref(
             teredo::solicitation,
-            |payload| teredo::answer(server, black_box(payload)),
+            |payload| teredo::answer(server, &teredo::TO_SERVER, black_box(payload)),
             criterion::BatchSize::SmallInput,
         );
     });
@@ -207,7 +207,7 @@ fn verdicts(_: &mut Criterion) {
     let (view, payload) = teredo::view(64);
     let admitted = teredo::parse_and_admit(&view, teredo::from_peer_path(), payload);
     assert_eq!(admitted, Ok(isatap_core::teredo::ingress::ClientCase::Trusted));
-    let answered = teredo::answer(teredo::server(), &mut teredo::solicitation());
+    let answered = teredo::answer(teredo::server(), &teredo::TO_SERVER, &mut teredo::solicitation());
     assert!(matches!(answered, Verdict::Answer { .. }), "{answered:?}");
     let (peers, address) = teredo::leaked_peers(1_000_000);
     assert!(peers.find(&address).is_some());

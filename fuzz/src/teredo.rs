@@ -459,7 +459,7 @@ pub fn teredo_datagram(data: &[u8]) {
         let case = ingress::client(&view, path, &datagram, &header, &known);
         assert_eq!(case.ok(), by_client(path, &parts, inner.as_ref()), "{case:?}");
     }
-    let case = ingress::relay(None, None, path.from, &datagram, &header, Reach { own: &[], accept_bogons: false });
+    let case = ingress::relay(None, None, path.from, &header, Reach { own: &[], accept_bogons: false });
     match by_relay(path.from, inner.as_ref()) {
         Err(None) => assert!(case.is_err()),
         Err(Some(reason)) => assert_eq!(case, Err(reason)),

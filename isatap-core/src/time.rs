@@ -221,7 +221,8 @@ pub(crate) mod duration {
 }
 
 /// Whole microseconds of a duration, saturating.
-fn micros(duration: Duration) -> u64 {
+#[inline]
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

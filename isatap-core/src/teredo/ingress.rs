@@ -4,8 +4,11 @@
 //! Each gives the case that the packet is, or the [`DropReason`] of the first
 //! rule that it breaks. What the case does is the machine's.
 
+mod plain;
+
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
+pub use self::plain::{data, is_trusted};
 use super::addr::{Address, OBSOLETE_PREFIX, PREFIX, SERVER_PORT};
 use super::packet::{self, ALL_NODES, ALL_ROUTERS, DISCOVERY_GROUP, Datagram, KnownTrailers, is_bubble};
 use super::peer::Peer;
@@ -48,9 +51,7 @@ pub fn parse<'a>(payload: &'a [u8]) -> Result<(Datagram<'a>, ipv6::Header<'a>), 
         ParseErrorKind::Version => DropReason::InnerVersion,
         _ => DropReason::TeredoMalformed,
     };
-    let datagram = Datagram::parse(payload).map_err(reason)?;
-    let header = ipv6::Header::parse(datagram.ipv6()).map_err(reason)?;
-    Ok((datagram, header))
+    Datagram::parse_with_header(payload).map_err(reason)
 }
 
 /// Whether an IPv4 address that was taken out of an IPv6 address, or out of
@@ -137,11 +138,11 @@ pub fn is_native_global(address: &Ipv6Addr) -> bool {
 ///
 /// `TER-43 [RFC 5095 §3]`: a routing header that asks for forwarding is
 /// refused. `TUN-16` of the inner source.
-fn upper_layer(packet: &[u8], header: &ipv6::Header<'_>) -> Result<ipv6::UpperLayer, DropReason> {
+fn upper_layer(header: &ipv6::Header<'_>) -> Result<ipv6::UpperLayer, DropReason> {
     if is_refused_inner_source(&header.source()) || header.source().is_unspecified() {
         return Err(DropReason::InnerSourceRefused);
     }
-    ipv6::upper_layer(packet)
+    header.upper_layer()
 }
 
 /// What a client knows when it judges a packet.
@@ -207,7 +208,7 @@ pub fn client(
     let (source, destination) = (header.source(), header.destination());
     let from_server = path.from.port() == SERVER_PORT && view.servers.contains(path.from.ip());
     let bubble = is_bubble(header);
-    let upper = upper_layer(datagram.ipv6(), header)?;
+    let upper = upper_layer(header)?;
     let icmpv6 = (upper.protocol == protocol::ICMPV6 && !upper.fragment)
         .then(|| datagram.ipv6().get(upper.offset..))
         .flatten()
@@ -381,7 +382,7 @@ pub fn server(
     }
     // (2) [RFC 4380 §5.3.1]
     let (source, destination) = (header.source(), header.destination());
-    let upper = upper_layer(datagram.ipv6(), header)?;
+    let upper = upper_layer(header)?;
     let icmpv6 = upper.protocol == protocol::ICMPV6 && !upper.fragment;
     // TER-64: small, so that nobody uses a server as a relay.
     let carried = is_bubble(header) || (icmpv6 && header.payload_length() <= LONGEST_ICMPV6);
@@ -435,11 +436,10 @@ pub fn relay(
     peer: Option<&Peer>,
     bubble_source: Option<&Ipv6Addr>,
     from: SocketAddrV4,
-    datagram: &Datagram<'_>,
     header: &ipv6::Header<'_>,
     reach: Reach<'_>,
 ) -> Result<RelayCase, DropReason> {
-    upper_layer(datagram.ipv6(), header)?;
+    upper_layer(header)?;
     let source = Address::from_ipv6(&header.source()).ok_or(DropReason::TeredoMapping)?;
     if embedded_mapping(&source) == from {
         if !reach.may_send_to(from) {
@@ -456,16 +456,19 @@ pub fn relay(
     if hashed { Ok(RelayCase::HashedBubble) } else { Err(DropReason::TeredoMapping) }
 }
 
-/// Whether a packet from the inside can be carried: to the length that the
-/// link has, and whole.
+/// The header of a packet from the inside, if it can be carried: it is whole,
+/// and has no routing header that would not be let in.
 ///
 /// # Errors
-/// [`DropReason::NotIpv6`].
-pub(super) fn outgoing<'a>(packet: &'a [u8]) -> Result<ipv6::Header<'a>, DropReason> {
-    let header = ipv6::Header::parse(packet).map_err(|_| DropReason::NotIpv6)?;
-    if header.packet_len() != packet.len() {
-        return Err(DropReason::NotIpv6);
+/// [`DropReason::NotIpv6`], or as [`ipv6::upper_layer`].
+#[inline]
+pub(super) fn outgoing(packet: &[u8]) -> Result<ipv6::Header<'_>, DropReason> {
+    if let Some(header) = plain::data(packet) {
+        return Ok(header);
     }
+    let header = ipv6::Header::of_whole(packet).ok_or(DropReason::NotIpv6)?;
+    // TER-43
+    header.upper_layer()?;
     Ok(header)
 }
 

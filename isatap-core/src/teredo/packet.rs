@@ -40,18 +40,14 @@ pub const ORIGIN_LEN: usize = 8;
 /// Bytes of an authentication header without identifier and value.
 pub const AUTHENTICATION_LEN: usize = 13;
 
-/// A UDP payload, taken apart.
+/// A UDP payload, taken apart: where its pieces lie, at most 65,535 + 40 bytes
+/// of packet behind at most 531 of headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram<'a> {
     payload: &'a [u8],
-    authentication: Option<Authentication<'a>>,
-    origin: Option<SocketAddrV4>,
-    inner: InnerRange,
-}
-
-/// Where the IPv6 packet lies; at most 65,535 + 40 bytes behind at most 531.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct InnerRange {
+    /// Bytes of authentication header.
+    authentication: usize,
+    /// Where the IPv6 packet starts: at once, or behind an origin indication.
     start: usize,
     end: usize,
 }
@@ -64,44 +60,62 @@ impl<'a> Datagram<'a> {
     /// is none or is longer than what is there. Surplus bytes are trailers.
     #[inline]
     pub fn parse(payload: &'a [u8]) -> Result<Self, ParseError> {
+        Datagram::parse_with_header(payload).map(|(datagram, _)| datagram)
+    }
+
+    /// The same with the header of the IPv6 packet.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    #[inline]
+    pub(super) fn parse_with_header(payload: &'a [u8]) -> Result<(Self, ipv6::Header<'a>), ParseError> {
         // TER-10 [RFC 4380 §5.1.1]: told apart by the first byte, and what
         // stands in front stands in this order.
+        let (authentication, start) = match payload {
+            [0, ..] => Self::headers(payload)?,
+            _ => (0, 0),
+        };
+        // TER-13 [RFC 4380 §5.2.3, RFC 6081 §4]: not longer than what carried
+        // it; more is accepted, whatever it is.
+        let rest = payload.get(start..).unwrap_or(&[]);
+        let header = ipv6::Header::parse(rest).map_err(|error| error.shifted(start))?;
+        let end = start.saturating_add(header.packet_len());
+        Ok((Datagram { payload, authentication, start, end }, header))
+    }
+
+    /// How long the authentication header is, and all that stands in front.
+    fn headers(payload: &[u8]) -> Result<(usize, usize), ParseError> {
         let mut start = 0;
-        let mut rest = payload;
-        let mut authentication = None;
-        if let [0, 1, ..] = rest {
-            let (header, len) = Authentication::parse(rest)?;
-            authentication = Some(header);
-            start = len;
-            rest = payload.get(start..).unwrap_or(&[]);
+        if let [0, 1, ..] = payload {
+            (_, start) = Authentication::parse(payload)?;
         }
-        let mut origin = None;
+        let (authentication, mut rest) = (start, payload.get(start..).unwrap_or(&[]));
         if let [0, 0, ..] = rest {
-            let fixed = rest.first_chunk().ok_or(error(ParseErrorKind::Truncated, payload.len()))?;
-            origin = Some(origin_from(fixed));
+            (_, rest) =
+                rest.split_first_chunk::<ORIGIN_LEN>().ok_or(error(ParseErrorKind::Truncated, payload.len()))?;
             start = start.saturating_add(ORIGIN_LEN);
-            rest = payload.get(start..).unwrap_or(&[]);
         }
         if let [0, ..] = rest {
             return Err(error(ParseErrorKind::Type, start));
         }
-        // TER-13 [RFC 4380 §5.2.3, RFC 6081 §4]: not longer than what carried
-        // it; more is accepted, whatever it is.
-        let header = ipv6::Header::parse(rest).map_err(|error| error.shifted(start))?;
-        let inner = InnerRange { start, end: start.saturating_add(header.packet_len()) };
-        Ok(Datagram { payload, authentication, origin, inner })
+        Ok((authentication, start))
     }
 
     /// The authentication header, if there is one.
     #[must_use]
     pub fn authentication(&self) -> Option<Authentication<'a>> {
-        self.authentication
+        if self.authentication == 0 {
+            return None;
+        }
+        Authentication::parse(self.payload).ok().map(|(header, _)| header)
     }
 
     /// The origin indication: from where the sender has the packet.
+    #[inline]
     #[must_use]
     pub fn origin(&self) -> Option<SocketAddrV4> {
-        self.origin
+        let before = self.payload.get(self.authentication..self.start)?;
+        before.first_chunk().map(origin_from)
     }
 
     /// The IPv6 packet, exactly as long as its header says.
@@ -115,14 +129,14 @@ impl<'a> Datagram<'a> {
     #[inline]
     #[must_use]
     pub fn inner_range(&self) -> Range<usize> {
-        self.inner.start..self.inner.end
+        self.start..self.end
     }
 
     /// The bytes behind the IPv6 packet.
     #[inline]
     #[must_use]
     pub fn trailer_bytes(&self) -> &'a [u8] {
-        self.payload.get(self.inner.end..).unwrap_or(&[])
+        self.payload.get(self.end..).unwrap_or(&[])
     }
 
     /// The trailers, one after the other.

@@ -35,7 +35,7 @@ use core::time::Duration;
 pub use self::table::PeerTable;
 pub(super) use self::table::{hash, secret_source};
 use crate::capacity::Row;
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// Places that are looked at for one address: the bound of every call.
 pub const PROBES: usize = 16;
@@ -76,13 +76,15 @@ impl Stamp {
     /// Whether it happened less than `span` ago.
     #[inline]
     fn is_within(self, now: Instant, span: Duration) -> bool {
-        let then = Instant::from_micros(self.0.saturating_sub(1));
-        self != Stamp::NEVER && now.saturating_duration_since(then) < span
+        // In microseconds: a Duration is made by a division.
+        let since = now.micros().saturating_sub(self.0.saturating_sub(1));
+        self != Stamp::NEVER && since < micros(span)
     }
 }
 
 /// One peer: 48 bytes.
 #[derive(Clone, Copy)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct Peer {
     address: Ipv6Addr,
     nonce: [u8; 8],
@@ -112,6 +114,8 @@ bitflags::bitflags! {
         /// See [`HeardOn`].
         const ON_PRIMARY = 32;
         const ON_RANDOM = 64;
+        /// See [`Peer::is_settled`].
+        const SETTLED = 128;
     }
 }
 
@@ -203,12 +207,26 @@ impl Peer {
         self.port = mapping.port();
         self.state.insert(State::TRUSTED);
         self.state.set(State::VERIFIED, verified || self.state.contains(State::VERIFIED));
+        self.state.remove(State::SETTLED);
         self.note_received(now);
     }
 
     /// Believes it no more.
     pub fn distrust(&mut self) {
-        self.state.remove(State::TRUSTED | State::VERIFIED | State::ON_PRIMARY | State::ON_RANDOM);
+        self.state.remove(State::TRUSTED | State::VERIFIED | State::ON_PRIMARY | State::ON_RANDOM | State::SETTLED);
+    }
+
+    /// Whether a data packet from where it is trusted changes nothing but when
+    /// it was heard: nothing is under way with it.
+    #[inline]
+    pub(super) fn is_settled(&self) -> bool {
+        self.state.contains(State::SETTLED)
+    }
+
+    /// See [`is_settled`](Self::is_settled). Whoever begins something with the
+    /// peer says that it is not; so does whatever moves it.
+    pub(super) fn set_settled(&mut self, is_settled: bool) {
+        self.state.set(State::SETTLED, is_settled);
     }
 
     /// Nothing of what was learned holds any more, but what was sent and what
@@ -348,6 +366,13 @@ impl Peer {
     pub(super) fn set_heard_on(&mut self, port: HeardOn) {
         self.state.set(State::ON_PRIMARY, port == HeardOn::Primary);
         self.state.set(State::ON_RANDOM, port == HeardOn::Random);
+    }
+
+    /// Whether its packets go to [`mapping`](Self::mapping) from the primary port, however
+    /// the NATs on the way are.
+    #[inline]
+    pub(super) fn is_sent_to_mapping(&self) -> bool {
+        !self.state.intersects(State::SYMMETRIC | State::ON_RANDOM)
     }
 
     /// How much it counts: who has least is evicted.

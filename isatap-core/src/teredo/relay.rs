@@ -43,7 +43,6 @@ use crate::prefix::{Ipv6Prefix, halves};
 use crate::proto41::Outer;
 use crate::time::Instant;
 use crate::wire::icmpv6;
-use crate::wire::ipv6;
 
 /// Prefixes that one relay serves at most.
 pub const SERVED: usize = 8;
@@ -208,8 +207,6 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
     fn send(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
         let header = ingress::outgoing(packet.as_slice())?;
         let (source, destination) = (header.source(), header.destination());
-        // TER-43: no routing header that sends a packet on.
-        ipv6::upper_layer(packet.as_slice())?;
         let client = Address::from_ipv6(&destination).ok_or(DropReason::NoRoute)?;
         // What comes back would not be forwarded to others.
         if !self.config.serves(&source) {
@@ -266,6 +263,7 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
                 }
                 let entry = self.peers.find_or_insert_asked(now, peer).map_err(|_| DropReason::TableFull)?;
                 let row = self.waits.begin(*peer, subnet).ok_or(DropReason::TableFull)?;
+                entry.set_settled(false);
                 entry.ask();
                 entry.note_bubble(now);
                 // A relay needs no nonce of its own: the place holds the row.
@@ -298,11 +296,34 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         outer(SocketAddrV4::new(self.config.locator.address, self.config.port), to, self.identification)
     }
 
+    /// Whether [`receive`](Self::receive) would do no more with a payload that came to its
+    /// port than note when its peer was heard, and deliver it as it is: that is
+    /// then done. The short way of most packets.
+    #[inline]
+    fn is_settled_data(&mut self, now: Instant, from: SocketAddrV4, payload: &[u8]) -> bool {
+        let Some(header) = ingress::data(payload) else { return false };
+        // What is served is no secret source, which would say something of the peer.
+        if !self.config.serves(&header.destination()) {
+            return false;
+        }
+        // Who is trusted there may be sent to there.
+        match self.peers.find_mut(&header.source()) {
+            Some(peer) if peer.is_settled() && peer.is_trusted_at(from) => {
+                peer.note_received(now);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// What arrived at the relay's port: for the native side, or for this
     /// host. `TER-91 [RFC 4380 §5.4.2]`
     fn receive(&mut self, now: Instant, path: Path, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
         if path.to.port() != self.config.port {
             return Err(DropReason::NotAddressed);
+        }
+        if self.is_settled_data(now, path.from, packet.as_slice()) {
+            return Ok(Verdict::Deliver { link: self.link, from: Admitted::Remote });
         }
         let (datagram, header) = ingress::parse(packet.as_slice())?;
         let (source, destination) = (header.source(), header.destination());
@@ -310,17 +331,19 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
         let secret = self.bubble_source(&source);
         let ours = Some(&secret).filter(|_| self.config.accept_symmetric);
         let inner = datagram.inner_range();
-        let (peer, reach) = (self.peers.find(&source), self.config.reach());
-        let case = ingress::relay(peer, ours, path.from, &datagram, &header, reach)?;
-        let peer = self.peers.find_mut(&source).ok_or(DropReason::TeredoNotServed)?;
+        let place = self.peers.place(&source);
+        let (peer, reach) = (place.and_then(|place| self.peers.at(place)), self.config.reach());
+        let case = ingress::relay(peer, ours, path.from, &header, reach)?;
+        let peer = place.and_then(|place| self.peers.at_mut(place)).ok_or(DropReason::TeredoNotServed)?;
         match case {
             // TER-95: any packet of the peer answers. Who repeats the
             // secret is verified.
             RelayCase::Mapped => peer.trust(now, path.from, destination == secret),
             RelayCase::HashedBubble => peer.trust(now, path.from, true),
         }
-        let row = u32::from_be_bytes(peer.nonce_sent());
-        if let Some(row) = self.waits.of(row, &source) {
+        let row = self.waits.of(u32::from_be_bytes(peer.nonce_sent()), &source);
+        peer.set_settled(row.is_none());
+        if let Some(row) = row {
             self.waits.put(row, State::Ended(Ok(())));
         }
         // Only now the destination: the answer to our bubble comes to its

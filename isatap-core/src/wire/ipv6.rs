@@ -64,6 +64,15 @@ impl<'a> Header<'a> {
         Ok(Header { fixed, payload: rest.get(..len).unwrap_or(rest) })
     }
 
+    /// The header of a packet with nothing behind its payload.
+    #[inline(always)]
+    pub(crate) fn of_whole(packet: &'a [u8]) -> Option<Self> {
+        let (fixed, payload) = packet.split_first_chunk::<HEADER_LEN>()?;
+        let header = Header { fixed, payload };
+        let is_whole = payload.len() == usize::from(header.payload_length());
+        (is_whole && u8_at::<0, HEADER_LEN>(fixed) & 0xf0 == 0x60).then_some(header)
+    }
+
     /// DSCP (upper 6 bits) and ECN (lower 2).
     #[inline]
     #[must_use]
@@ -132,6 +141,15 @@ impl<'a> Header<'a> {
     #[must_use]
     pub fn is_jumbogram(&self) -> bool {
         self.payload_length() == 0 && self.next_header() == protocol::HOP_BY_HOP
+    }
+
+    /// [`upper_layer`] of the packet that the header was found in.
+    ///
+    /// # Errors
+    /// As [`upper_layer`], but for what parsing the header has found.
+    #[inline]
+    pub(crate) fn upper_layer(&self) -> Result<UpperLayer, DropReason> {
+        walk(self, Some(DEFAULT_ROUTING_TYPES))
     }
 
     /// The fields to be sent again.

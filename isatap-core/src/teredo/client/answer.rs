@@ -51,6 +51,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let random_ports = preserving || self.guesses_ports();
         let row = self.session_for(now, &arrived.source, false)?;
         let peer = self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?;
+        peer.set_settled(false);
         // TER-70: stored, and gone where there is none.
         peer.set_nonce_received(arrived.nonce.unwrap_or([0; 4]));
         let may_bubble = peer.may_get_bubble(now);
@@ -152,6 +153,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             return Ok(row);
         }
         let peer = self.peers.find_or_insert(now, source).map_err(|_| DropReason::TableFull)?;
+        peer.set_settled(false);
         if !peer.may_get_answer(now) || !self.tests.take(now, TESTS) {
             return Err(DropReason::RateLimited);
         }

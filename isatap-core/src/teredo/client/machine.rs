@@ -5,7 +5,7 @@ use core::net::Ipv6Addr;
 use super::{Announced, Client, Due, Own, Queue, Session};
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
-use crate::engine::{Change, Entropy, Event, LearnedAddress, Machine, Transmit, Verdict, draw_key};
+use crate::engine::{Admitted, Change, Entropy, Event, LearnedAddress, Machine, Transmit, Verdict, draw_key};
 use crate::error::EmitError;
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
@@ -21,6 +21,9 @@ use crate::time::{Expiry, Instant};
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A, N> {
     fn encapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
         let now = self.clamp(now);
+        if let Some(outer) = self.send_to_known(now, packet) {
+            return self.counters.settle(Ok(Verdict::Tunnel { link: self.link, outer }));
+        }
         let result = self.send(now, packet);
         self.counters.settle(result)
     }
@@ -32,7 +35,14 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
     /// ticket is released, deliver it.
     fn decapsulate(&mut self, now: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
         let now = self.clamp(now);
-        let result = Path::of(outer).and_then(|path| self.receive(now, path, packet));
+        let path = match Path::of(outer) {
+            Ok(path) => path,
+            Err(reason) => return self.counters.settle(Err(reason)),
+        };
+        if self.is_settled_data(now, path, packet.as_slice()) {
+            return self.counters.settle(Ok(Verdict::Deliver { link: self.link, from: Admitted::Remote }));
+        }
+        let result = self.receive(now, path, packet);
         self.counters.settle(result)
     }
 

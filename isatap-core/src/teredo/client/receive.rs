@@ -40,6 +40,35 @@ impl Arrived {
 }
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
+    /// Whether [`receive`](Self::receive) would do no more with a payload than note
+    /// when its peer was heard, and deliver it as it is: that is then done. The
+    /// short way of most packets.
+    #[inline]
+    pub(super) fn is_settled_data(&mut self, now: Instant, path: Path, payload: &[u8]) -> bool {
+        let Some(header) = ingress::data(payload) else { return false };
+        // Ports of one's own, and the second one, never have this number.
+        if path.to.port() != self.config.port {
+            return false;
+        }
+        let Some(place) = self.peers.place(&header.source()) else { return false };
+        let view = ClientView {
+            servers: self.config.qualify.servers(),
+            address: self.address(),
+            peer: self.peers.at(place).filter(|peer| peer.is_settled()),
+            secret_source: None,
+            testing: false,
+            local: None,
+            discovery: self.config.local_discovery,
+            reach: self.reach(),
+        };
+        let is_trusted = ingress::is_trusted(&view, path, &header);
+        if is_trusted && let Some(peer) = self.peers.at_mut(place) {
+            peer.note_received(now);
+        }
+        is_trusted
+    }
+
+    #[inline(never)]
     pub(super) fn receive(
         &mut self,
         now: Instant,
@@ -334,6 +363,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
                 session.targets.insert(Targets::MAPPING);
             }
         }
+        peer.set_settled(session.is_none_or(|session| session.is_settled()));
         // TER-85: MUST answer a solicitation, and no advertisement.
         if bubble
             && arrived.sign_of_life == Some(SignOfLife::Solicitation)

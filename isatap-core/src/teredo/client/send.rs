@@ -15,15 +15,32 @@ use crate::teredo::peer::{BUBBLE_INTERVAL, HeardOn, Peer, VALIDITY};
 use crate::teredo::qualify::NatKind;
 use crate::teredo::server::outer;
 use crate::time::Instant;
-use crate::wire::ipv6;
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
+    /// Case 1 of [`send`](Self::send) at a glance: a packet to a reachable peer that is sent to
+    /// where it was heard, from the primary port. The short way of most packets:
+    /// `None` says only that `send` must look.
+    #[inline]
+    pub(super) fn send_to_known(&mut self, now: Instant, packet: &PacketMut<'_>) -> Option<Outer> {
+        let header = ingress::data(packet.as_slice())?;
+        if self.address() != Some(header.source()) || !ingress::fits(packet) {
+            return None;
+        }
+        // No group is a peer, nor is the own address.
+        let peer = self.peers.find_mut(&header.destination())?;
+        if !peer.is_reachable(now) || !peer.is_sent_to_mapping() {
+            return None;
+        }
+        peer.note_sent(now);
+        let mapping = peer.mapping();
+        Some(self.outer(self.config.port, mapping))
+    }
+
     /// A packet from the inside. Section 4.6 in its order. [RFC 4380 §5.2.4]
+    #[inline(never)]
     pub(super) fn send(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
         let header = ingress::outgoing(packet.as_slice())?;
         let (source, destination) = (header.source(), header.destination());
-        // TER-43: no routing header goes out that would not be let in.
-        ipv6::upper_layer(packet.as_slice())?;
         let address = self.address().ok_or(DropReason::TeredoUnqualified)?;
         if source != address {
             return Err(DropReason::SourceUnusable);
@@ -105,6 +122,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         let row = self.session_for(now, peer, true)?;
         let entry = self.peers.find_or_insert_asked(now, peer).map_err(|_| DropReason::TableFull)?;
         let Some(session) = self.sessions.get_mut(row) else { return Err(DropReason::TableFull) };
+        entry.set_settled(false);
         session.is_own = true;
         if session.work == Work::Idle {
             // TER-45: four times in 300 s without an answer are enough. That is

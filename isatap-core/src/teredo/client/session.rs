@@ -290,6 +290,17 @@ impl Session {
             && self.told_port == 0
     }
 
+    /// Whether it would stay as it is when the peer is heard on the primary port.
+    pub(super) fn is_settled(&self) -> bool {
+        let waits = |queue: &Queue| matches!(queue, Queue::Holding(_));
+        self.work == Work::Idle
+            && !waits(&self.outbound)
+            && !waits(&self.inbound)
+            && self.due.difference(Due::ADVERTISE).is_empty()
+            && self.later == Expiry::NEVER
+            && self.port.is_none()
+    }
+
     /// Whether an outsider's packet began what is under way, or had a port opened.
     pub(super) fn is_outsiders(&self) -> bool {
         !self.is_idle() && !self.is_own

@@ -18,6 +18,8 @@ use crate::wire::ipv6;
 use crate::wire::{hex, icmpv6, protocol};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::format;
+use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
@@ -103,6 +105,29 @@ impl Sent {
 }
 
 type TestClient = Client<[Peer; 64], Open, 16>;
+
+/// The verdict, and the packet to be delivered or held.
+fn hand_in(client: &mut TestClient, now: Instant, path: Path, payload: &[u8]) -> (Verdict, Option<Vec<u8>>) {
+    let mut buffer = vec![0; HEADROOM + payload.len()];
+    buffer[HEADROOM..].copy_from_slice(payload);
+    let len = buffer.len();
+    let mut packet = PacketMut::new(&mut buffer, HEADROOM..len).unwrap();
+    let verdict = client.decapsulate(now, &Outer::udp(path.from, path.to), &mut packet);
+    let is_kept = matches!(verdict, Verdict::Deliver { .. } | Verdict::Hold { .. });
+    let bytes = is_kept.then(|| packet.as_slice().to_vec());
+    if let Some(bytes) = &bytes {
+        assert_eq!(bytes.len(), ipv6::Header::parse(bytes).unwrap().packet_len());
+    }
+    (verdict, bytes)
+}
+
+/// All that a packet may change.
+fn state(client: &TestClient) -> (Vec<Peer>, String) {
+    let Client { qualification, determination, sessions, answers, local, tests, bubbles, counters, .. } = client;
+    let own = (client.status(), client.address(), client.poll_timeout(), client.has_packet());
+    let tables = (qualification, determination, sessions, answers, local, tests, bubbles, counters);
+    (client.peers.iter().copied().collect(), format!("{own:?} {tables:?}"))
+}
 
 /// A client with a clock, what it sent and what it told.
 #[derive(Clone)]
@@ -231,16 +256,17 @@ impl Bench {
     }
 
     /// As of a batch: nothing is done between one packet and the next.
+    ///
+    /// With a trailer behind it that says nothing, no packet is clearly in order:
+    /// the long way ends as the short one did, whatever came before.
     fn receive_in_a_row(&mut self, path: Path, payload: &[u8]) -> Verdict {
-        let mut buffer = vec![0; HEADROOM + payload.len()];
-        buffer[HEADROOM..].copy_from_slice(payload);
-        let len = buffer.len();
-        let mut packet = PacketMut::new(&mut buffer, HEADROOM..len).unwrap();
-        let verdict = self.client.decapsulate(self.now, &Outer::udp(path.from, path.to), &mut packet);
-        if let Verdict::Deliver { .. } | Verdict::Hold { .. } = verdict {
-            assert_eq!(packet.as_slice().len(), ipv6::Header::parse(packet.as_slice()).unwrap().packet_len());
+        let mut twin = self.client.clone();
+        let end = hand_in(&mut self.client, self.now, path, payload);
+        if Datagram::parse(payload).is_ok_and(|datagram| datagram.trailer_bytes().is_empty()) {
+            assert_eq!(hand_in(&mut twin, self.now, path, &[payload, &[0x80, 0]].concat()), end);
+            assert_eq!(state(&twin), state(&self.client));
         }
-        verdict
+        end.0
     }
 
     /// A data packet from the host.
@@ -368,6 +394,32 @@ fn connected() -> Bench {
     assert!(bench.peer(&b).unwrap().is_trusted_at(at));
     bench.sent.clear();
     bench
+}
+
+/// Whether a data packet of peer B goes the short way.
+fn is_short(bench: &Bench) -> bool {
+    let ((at, b), to) = (peer_b(), SocketAddrV4::new(LOCAL, PORT));
+    bench.client.clone().is_settled_data(bench.now, Path { from: at, to }, &data(b, bench.address()))
+}
+
+#[test]
+fn data_goes_the_short_way_while_nothing_is_under_way() {
+    let mut bench = connected();
+    let (at, b) = peer_b();
+    assert!(is_short(&bench));
+    // A question of the peer's own, and the answer to it.
+    bench.receive(server_at(SERVER), &with_origin(&with_nonce(bubble(b, bench.address()), [7; 4]), at));
+    assert!(!is_short(&bench));
+    bench.receive(at, &data(b, bench.address()));
+    assert!(is_short(&bench));
+    // Silent for so long that it is asked first: what it says then releases what waits.
+    bench.wait(Duration::from_secs(40));
+    let ticket = ticket(bench.send(b));
+    assert!(!is_short(&bench));
+    bench.events();
+    bench.receive(at, &data(b, bench.address()));
+    assert_eq!(bench.events(), [Event::Released { link: LINK, ticket }]);
+    assert!(is_short(&bench));
 }
 
 #[test]

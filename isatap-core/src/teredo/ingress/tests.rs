@@ -1,5 +1,7 @@
 use super::*;
 use crate::prefix::Ipv4Prefix;
+use crate::wire::protocol;
+use proptest::prelude::*;
 use std::vec::Vec;
 
 fn ipv4(text: &str) -> Ipv4Addr {
@@ -118,4 +120,115 @@ fn native_is_what_is_global_and_not_teredo() {
     for other in ["2001:0:c633:6401::1", "fe80::1", "fd00::1", "ff02::1", "::1", "::", "64:ff9b::1", "fec0::1"] {
         assert!(!native(other), "{other}");
     }
+}
+
+/// A packet of any next header, nearly always whole.
+fn any_packet(addresses: [Ipv6Addr; 3]) -> impl Strategy<Value = Vec<u8>> {
+    let next_header = prop_oneof![
+        3 => Just(protocol::UDP),
+        1 => Just(protocol::TCP),
+        3 => Just(protocol::ICMPV6),
+        1 => prop_oneof![Just(protocol::NO_NEXT_HEADER), Just(protocol::ROUTING), Just(protocol::FRAGMENT), any::<u8>()],
+    ];
+    let kind = prop_oneof![Just(1_u8), Just(129), Just(133), Just(134), Just(136), any::<u8>()];
+    let address = move || (0..addresses.len(), any::<u128>(), 0_u8..16);
+    // Seldom another address, or one that differs in a bit.
+    let address = move || {
+        address().prop_map(move |(place, other, odds)| match odds {
+            0 => Ipv6Addr::from_bits(other),
+            1 => Ipv6Addr::from_bits(addresses[place].to_bits() ^ 1 << (other & 127)),
+            _ => addresses[place],
+        })
+    };
+    let packet = (next_header, address(), address(), kind, 0_usize..12, 0_usize..24, any::<[u8; 3]>());
+    packet.prop_map(|(next_header, source, destination, kind, len, odds, other)| {
+        let fields = ipv6::Fields {
+            traffic_class: other[0],
+            flow_label: other[1].into(),
+            payload_len: len.try_into().unwrap(),
+            next_header,
+            hop_limit: other[2],
+            source,
+            destination,
+        };
+        let mut packet = fields.to_bytes().to_vec();
+        packet.extend(core::iter::once(kind).chain([0; 11]).take(len));
+        match odds {
+            0 => packet.extend([0x80, 0]),
+            1 => packet.truncate(packet.len().saturating_sub(1)),
+            2 => packet[0] ^= 0x20,
+            3 => packet[usize::from(other[0]) % 40] ^= other[1],
+            _ => {}
+        }
+        packet
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
+
+    /// TER-43: what is clearly in order may be carried, and nothing is carried that
+    /// the rules one by one refuse.
+    #[test]
+    fn outgoing_packets_are_judged_as_by_the_rules_one_by_one(
+        packet in any_packet(["2001:0:c633:6401:0:dfff:3fff:fdf5", "2001:db8::1", "fe80::1"].map(|text| text.parse().unwrap())),
+    ) {
+        let one_by_one = match ipv6::Header::parse(&packet) {
+            Ok(header) if header.packet_len() == packet.len() => ipv6::upper_layer(&packet).map(|_| ()),
+            _ => Err(DropReason::NotIpv6),
+        };
+        prop_assert_eq!(outgoing(&packet).map(|_| ()), one_by_one);
+        if let Ok(header) = outgoing(&packet) {
+            prop_assert_eq!(header.payload(), &packet[40..]);
+        }
+    }
+
+    /// TER-39: at a glance nothing is trusted that the rules in their order refuse, or
+    /// take for something else.
+    #[test]
+    fn data_of_a_trusted_peer_is_case_1(
+        payload in any_packet(["2001:0:c633:6401:0:dfff:3fff:fdf5", "2001:0:c633:6401:0:efff:3fff:fdfe", "fe80::1"]
+            .map(|text| text.parse().unwrap())),
+        (known, trusted, at) in (0_u8..8, 0_u8..4, 0_usize..12),
+        (local, group, qualified) in (0_u8..8, 0_u8..16, 0_u8..16),
+        testing: bool,
+    ) {
+        let now = crate::time::Instant::from_secs(9);
+        let source: Ipv6Addr = "2001:0:c633:6401:0:dfff:3fff:fdf5".parse().unwrap();
+        let places = ["192.0.2.10:8192", "198.51.100.1:3544", "203.0.113.1:3544", "10.0.0.1:9", "192.168.1.255:9", "224.0.0.1:9"];
+        let from = places[at.saturating_sub(6)].parse().unwrap();
+        let mut peers: crate::teredo::peer::PeerTable = Default::default();
+        let peer = peers.find_or_insert(now, &source).unwrap();
+        if trusted > 0 {
+            peer.trust(now, if trusted > 1 { from } else { endpoint("192.0.2.11:8192") }, false);
+        }
+        let own = [Locator { address: ipv4("192.168.1.2"), subnet_length: 24 }];
+        let view = ClientView {
+            servers: [ipv4("198.51.100.1"), ipv4("198.51.100.2")],
+            address: (qualified > 0).then(|| "2001:0:c633:6401:0:efff:3fff:fdfe".parse().unwrap()),
+            peer: (known > 0).then(|| peers.find(&source)).flatten(),
+            secret_source: (local == 1).then(|| "fe80::1".parse().unwrap()),
+            testing,
+            local: (local == 2).then_some(from),
+            discovery: local > 3,
+            reach: Reach { own: &own, accept_bogons: false },
+        };
+        let to = SocketAddrV4::new(if group == 0 { DISCOVERY_GROUP } else { own[0].address }, 40_000);
+        let path = Path { from, to };
+        let short = data(&payload).is_some_and(|header| is_trusted(&view, path, &header));
+        let long = parse(&payload).and_then(|(datagram, header)| {
+            let trailers = datagram.trailers().collect_known()?;
+            client(&view, path, &datagram, &header, &trailers)
+        });
+        prop_assert!(!short || long == Ok(ClientCase::Trusted), "{long:?}");
+        // The other way round for what most packets are.
+        let is_exact = Datagram::parse(&payload).is_ok_and(|datagram| datagram.trailer_bytes().is_empty());
+        let is_udp = is_exact && payload[6] == protocol::UDP && payload[8] >> 5 == 1;
+        let is_servers = from.port() == SERVER_PORT;
+        prop_assert!(short || long != Ok(ClientCase::Trusted) || !is_udp || is_servers, "not at a glance");
+    }
+}
+
+fn endpoint(text: &str) -> SocketAddrV4 {
+    text.parse().unwrap()
 }

@@ -4,11 +4,14 @@ use crate::packet::HEADROOM;
 use crate::teredo::ingress::is_global_unicast;
 use crate::teredo::packet::Datagram;
 use crate::wire::field::Writer;
+use crate::wire::ipv6;
 use crate::wire::{hex, protocol};
 use core::net::Ipv4Addr;
 use core::time::Duration;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::format;
+use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
@@ -140,16 +143,43 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Bench<P, Q> {
     }
 
     fn receive(&mut self, from: SocketAddrV4, payload: &[u8]) -> (Verdict, Vec<u8>) {
-        let mut buffer = vec![0; HEADROOM + payload.len()];
-        buffer[HEADROOM..].copy_from_slice(payload);
-        let len = buffer.len();
-        let mut packet = PacketMut::new(&mut buffer, HEADROOM..len).unwrap();
-        let outer = Outer::udp(from, SocketAddrV4::new(RELAY, PORT));
-        let verdict = self.relay.decapsulate(self.now, &outer, &mut packet);
-        let bytes = packet.as_slice().to_vec();
+        let end = hand_in(&mut self.relay, self.now, from, payload);
         self.settle();
-        (verdict, bytes)
+        end
     }
+}
+
+impl Bench {
+    /// With a trailer behind it that says nothing, no packet is clearly in order:
+    /// the long way ends as the short one did, whatever came before.
+    fn receive_both_ways(&mut self, from: SocketAddrV4, payload: &[u8]) -> (Verdict, Vec<u8>) {
+        let (now, mut twin) = (self.now, self.relay.clone());
+        let mut short = self.relay.clone();
+        let end = hand_in(&mut short, now, from, payload);
+        if Datagram::parse(payload).is_ok_and(|datagram| datagram.trailer_bytes().is_empty()) {
+            let (verdict, bytes) = hand_in(&mut twin, now, from, &[payload, &[0x80, 0]].concat());
+            assert_eq!(verdict, end.0);
+            assert!(bytes == end.1 || !matches!(verdict, Verdict::Deliver { .. }));
+            assert_eq!(state(&mut twin), state(&mut short));
+        }
+        self.receive(from, payload)
+    }
+}
+
+fn hand_in(relay: &mut impl Machine, now: Instant, from: SocketAddrV4, payload: &[u8]) -> (Verdict, Vec<u8>) {
+    let mut buffer = vec![0; HEADROOM + payload.len()];
+    buffer[HEADROOM..].copy_from_slice(payload);
+    let len = buffer.len();
+    let mut packet = PacketMut::new(&mut buffer, HEADROOM..len).unwrap();
+    let outer = Outer::udp(from, SocketAddrV4::new(RELAY, PORT));
+    let verdict = relay.decapsulate(now, &outer, &mut packet);
+    (verdict, packet.as_slice().to_vec())
+}
+
+/// All that a packet may change.
+fn state(relay: &mut TestRelay) -> (Vec<Peer>, String) {
+    let told: Vec<_> = core::iter::from_fn(|| relay.poll_event()).collect();
+    (relay.peers.iter().copied().collect(), format!("{:?} {:?} {told:?}", relay.counters, relay.poll_timeout()))
 }
 
 fn bubble(source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
@@ -541,28 +571,28 @@ proptest! {
                 Op::Bubble(n) => {
                     let (at, address) = client(n.into());
                     heard.insert(address, bench.now);
-                    Some(bench.receive(at, &bubble(address, native())).0)
+                    Some(bench.receive_both_ways(at, &bubble(address, native())).0)
                 }
                 Op::Secret(n) => {
                     let (_, address) = client(n.into());
                     heard.insert(address, bench.now);
                     let to = secrets.get(&address).copied().unwrap_or(v6("fe80::1"));
-                    Some(bench.receive(endpoint("8.8.8.8:53"), &bubble(address, to)).0)
+                    Some(bench.receive_both_ways(endpoint("8.8.8.8:53"), &bubble(address, to)).0)
                 }
                 Op::Data(n) => {
                     let (at, address) = client(n.into());
                     heard.insert(address, bench.now);
-                    Some(bench.receive(at, &data(address, native())).0)
+                    Some(bench.receive_both_ways(at, &data(address, native())).0)
                 }
                 Op::Forged(n) => {
                     let (_, address) = client(n.into());
-                    Some(bench.receive(endpoint("7.7.7.7:7"), &bubble(address, v6("fe80::7"))).0)
+                    Some(bench.receive_both_ways(endpoint("7.7.7.7:7"), &bubble(address, v6("fe80::7"))).0)
                 }
                 Op::Wait(millis) => {
                     bench.wait(Duration::from_millis(millis.into()));
                     None
                 }
-                Op::Raw(bytes) => Some(bench.receive(endpoint("7.7.7.7:7"), &bytes).0),
+                Op::Raw(bytes) => Some(bench.receive_both_ways(endpoint("7.7.7.7:7"), &bytes).0),
             };
             if let Some(Verdict::Hold { ticket }) = verdict && !waiting.contains(&ticket) {
                 waiting.push(ticket);

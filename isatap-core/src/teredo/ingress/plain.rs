@@ -1,0 +1,41 @@
+//! What is clearly in order, at a glance.
+//!
+//! Most packets are data between peers that know each other. They are told by a
+//! few words of their header; whatever is not among them is no worse for it,
+//! but somebody must look: that both ways agree is a property test.
+
+use super::{ClientView, Path};
+use crate::teredo::addr::SERVER_PORT;
+use crate::teredo::packet::DISCOVERY_GROUP;
+use crate::wire::icmpv6::Message as Icmpv6;
+use crate::wire::{ipv6, protocol};
+
+/// The header of a packet that carries TCP, UDP or ICMPv6 without Neighbor
+/// Discovery, right behind its header and to the last byte, from a source in
+/// 2000::/3. `None` says only that somebody must look.
+#[inline(always)]
+pub fn data(packet: &[u8]) -> Option<ipv6::Header<'_>> {
+    let header = ipv6::Header::of_whole(packet)?;
+    let is_data = match header.next_header() {
+        protocol::TCP | protocol::UDP => true,
+        protocol::ICMPV6 => header.payload().first().is_some_and(|kind| *kind < Icmpv6::ROUTER_SOLICITATION),
+        _ => false,
+    };
+    // Of no source that is refused, and not link-local.
+    let [first, ..] = header.source().octets();
+    (is_data && first >> 5 == 1).then_some(header)
+}
+
+/// Case 1 of section 5.2.3 of RFC 4380: [`data`] from where its peer is trusted
+/// and in which no server has a hand. `false` says only that [`client`](super::client) must
+/// look.
+#[inline(always)]
+pub fn is_trusted(view: &ClientView<'_>, path: Path, header: &ipv6::Header<'_>) -> bool {
+    let (source, destination) = (header.source(), header.destination());
+    path.from.port() != SERVER_PORT
+        && *path.to.ip() != DISCOVERY_GROUP
+        && view.address == Some(destination)
+        && source != destination
+        && view.peer.is_some_and(|peer| peer.is_trusted_at(path.from))
+        && view.reach.may_send_to_alternate(path.from)
+}
