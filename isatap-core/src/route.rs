@@ -1,13 +1,22 @@
 //! Routes: which link, and which next hop on it.
 //!
-//! [`RouteTable`] is for the few routes of a host or a small router: rows lie
-//! in the order in which they are to be found, so that a lookup is the first
-//! hit of one scan. A table of a whole Internet wants another structure.
+//! | | [`RouteTable`] | [`Fib`] |
+//! |---|---|---|
+//! | for | the routes of a host or a small router | a router's full table, up to a million prefixes |
+//! | a route | prefix, link, next hop, metric, preference, origin, lifetime | prefix and a number of the caller's |
+//! | chooses among routes of a prefix | yes | the least number; the caller has chosen before |
+//! | changes | one route at a time | written anew as a whole |
+//! | memory of a route | 88 bytes | about 15 bytes |
+//!
+//! A [`RouteTable`]'s rows lie in the order in which they are to be found, so
+//! that a lookup is the first hit of one scan, shortened by a few bits; each
+//! change moves rows. From some hundred routes on a [`Fib`] is faster by far.
 //!
 //! A role is a set of routes: an ISATAP host has its advertised prefix
 //! on-link, `fe80::/64` on-link and `::/0` by its router's link-local
 //! address.
 
+mod fib;
 mod index;
 mod shares;
 mod slot;
@@ -20,6 +29,7 @@ use crate::packet::LinkId;
 use crate::prefix::Ipv6Prefix;
 use crate::time::Expiry;
 
+pub use fib::{Fib, FibRoute, Node, Sorted};
 pub use slot::Slot;
 pub use table::{Lookup, RouteId, RouteTable};
 

@@ -1,8 +1,8 @@
-//! The route table, native links.
+//! The route table, the full table, native links.
 
-use isatap_core::capacity::{Array, Standard};
+use isatap_core::capacity::{Array, Row, Standard};
 use isatap_core::link::{InterfaceAddress, Link, NativeLink};
-use isatap_core::route::{Origin, Preference, Route, RouteTable, Slot};
+use isatap_core::route::{Fib, FibRoute, Node, Origin, Preference, Route, RouteTable, Slot, Sorted};
 
 use crate::{Unknown, any, keep};
 
@@ -50,6 +50,18 @@ crate::roots! {
         keep((table.expire(u.now()), table.deadline()));
         keep(table.poll_change());
         any(Routes::new()).is_empty()
+    };
+    full_table => |u| {
+        let mut routes = any([FibRoute { prefix: u.prefix(), value: u.value() }; 64]);
+        let sorted = any(Sorted::sort(any(&mut routes)));
+        keep((sorted.nodes(), Fib::nodes_for(u.value(), u.value())));
+        let mut nodes = any([Node::EMPTY; 32]);
+        let Ok(fib) = sorted.build(any(&mut nodes)) else { return None };
+        keep((fib.lookup(&u.ipv6()), fib.memory(), fib.levels().1.len()));
+        let mut found = any([None; 40]);
+        fib.lookup_batch(any(&[u.ipv6(); 40]), any(&mut found));
+        keep(found);
+        fib.into_nodes().first().map(|node| *node.words())
     };
     native_links => |u| {
         let mut link = any(NativeLink::<Standard>::new(u.value()));
