@@ -16,6 +16,7 @@
 //! | `link_pairs` | `datapath::Datapath::admit` of nodes of two to four links, `lan` among them | the same answer as all links' rules together: what one refuses does not enter by another (`TUN-23`), `SEC-3`, `SEC-10` |
 //! | `address_selection` | `select` | the same source, order and rule as a second reading of RFC 6724; the order is one |
 //! | `nd_message` | `nd::message`, `nd::option`, `nd::validate`, `wire::field`, `route::Preference` | what is read is written the same; what is valid keeps RFC 4861 |
+//! | `fib` | `route::Fib`, `route::Sorted` | the same answers as asking each prefix, one at a time and in a batch; no more memory than was foretold |
 //! | `route_operations` | `route`, `prefix::Ipv6Prefix` | the same answers as a naive table |
 //! | `host_operations` | `node::IsatapHost`, `isatap::host`, `isatap::link`, `nd::learned`, `nd::neighbor`, `nd::solicit`, `proto41::icmp`, `proto41::identification`, `proto41::mtu`, `proto41::ecn`, `interface`, `engine`, `packet`, `time`, `timer`, `capacity`, `drop_reason` | the contract of a machine: packets leave for other nodes only, deadlines move, whatever entered has one end |
 //! | `router_operations` | `isatap::router`, and the above | the same |
@@ -75,7 +76,7 @@ pub use oracle::selection::address_selection;
 pub use oracle::tunnels::{link_pairs, tunnel_packet};
 pub use outer::outer_packet;
 pub use pasted_text::pasted_text;
-pub use routes::route_operations;
+pub use routes::{fib, route_operations};
 pub use teredo::teredo_datagram;
 pub use teredo_machines::{teredo_client_operations, teredo_relay_operations, teredo_server_operations};
 pub use wire::wire_views;
@@ -89,6 +90,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("captures", captures),
     ("embedded", embedded),
     ("explain", explain),
+    ("fib", fib),
     ("host_operations", host_operations),
     ("ipv6_text", ipv6_text),
     ("link_pairs", link_pairs),

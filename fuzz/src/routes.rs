@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv6Prefix;
-use isatap_core::route::{Origin, Route, RouteTable, Slot};
+use isatap_core::route::{Fib, FibRoute, Origin, Route, RouteTable, Slot, Sorted};
 use isatap_core::time::{Expiry, Instant};
 
 use crate::input::Input;
@@ -89,4 +89,55 @@ fn covers(prefix: &Ipv6Prefix, address: &Ipv6Addr) -> bool {
     let rest = 128 - u32::from(prefix.length());
     let cut = |bits: u128| bits.checked_shr(rest).unwrap_or(0);
     cut(prefix.address().to_bits()) == cut(address.to_bits())
+}
+
+/// Any prefixes, close to each other or not: what a full table made of them
+/// answers, one at a time and in a batch, beside asking each prefix.
+pub fn fib(data: &[u8]) {
+    let mut input = Input::new(data);
+    let count = usize::from(input.byte());
+    let bits = |input: &mut Input<'_>| {
+        let (base, noise, place) = (input.byte(), u128::from(input.byte()), u32::from(input.byte() & 127));
+        let base = [0, u128::MAX, 0x2001_0db8 << 96, (0x2001_0db8 << 96) | u128::from(u64::MAX)][usize::from(base & 3)];
+        base ^ noise.rotate_left(place)
+    };
+    let mut routes = Vec::new();
+    while routes.len() < count && !input.is_empty() {
+        let (length, address) = (input.byte().min(128), bits(&mut input));
+        let prefix = Ipv6Prefix::new(address.into(), length).unwrap();
+        let value = u16::from(input.byte() & 7).checked_sub(1).unwrap_or(Fib::NO_ROUTE);
+        routes.push(FibRoute { prefix, value });
+    }
+    let naive = |destination: u128| {
+        let mut best: Option<(u8, u16)> = None;
+        for FibRoute { prefix, value } in &routes {
+            let mask = (0..prefix.length()).fold(0_u128, |mask, bit| mask | 1 << (127 - bit));
+            if destination & mask == prefix.address().to_bits()
+                && best.is_none_or(|best| prefix.length() > best.0 || (prefix.length() == best.0 && *value < best.1))
+            {
+                best = Some((prefix.length(), *value));
+            }
+        }
+        best.map(|best| best.1).filter(|&value| value != Fib::NO_ROUTE)
+    };
+    let mut in_order = routes.clone();
+    let sorted = Sorted::sort(&mut in_order);
+    let long = routes.iter().filter(|route| route.prefix.length() > 64).count();
+    assert!(sorted.nodes() <= Fib::nodes_for(routes.len(), long));
+    let fib = sorted.build(vec![Fib::EMPTY_NODE; sorted.nodes()]).unwrap();
+    let mut destinations = vec![Ipv6Addr::UNSPECIFIED, Ipv6Addr::from_bits(u128::MAX)];
+    for route in &routes {
+        let first = route.prefix.address().to_bits();
+        let last = first | u128::MAX.checked_shr(route.prefix.length().into()).unwrap_or(0);
+        destinations.extend([first, last, first.wrapping_sub(1), last.wrapping_add(1)].map(Ipv6Addr::from_bits));
+    }
+    while !input.is_empty() {
+        destinations.push(bits(&mut input).into());
+    }
+    let mut found = vec![None; destinations.len()];
+    fib.lookup_batch(&destinations, &mut found);
+    for (destination, found) in destinations.iter().zip(found) {
+        let expected = naive(destination.to_bits());
+        assert_eq!((fib.lookup(destination), found), (expected, expected), "{destination} in {routes:?}");
+    }
 }
