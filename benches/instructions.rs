@@ -60,6 +60,27 @@ fn decap_configured(outer: &'static [u8], link: &'static configured::ConfiguredL
 }
 
 #[library_benchmark]
+#[bench::bytes_64(inputs::bytes(links::sixtofour().inbound(64)), links::sixtofour().link)]
+#[bench::bytes_1280(inputs::bytes(links::sixtofour().inbound(1280)), links::sixtofour().link)]
+fn decap_sixtofour(outer: &'static [u8], link: &'static sixtofour::SixToFourLink<Standard>) -> Option<Admitted> {
+    ours::parse_and_admit(black_box(outer), black_box(link))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(inputs::bytes(links::sixrd().inbound(64)), links::sixrd().link)]
+#[bench::bytes_1280(inputs::bytes(links::sixrd().inbound(1280)), links::sixrd().link)]
+fn decap_sixrd(outer: &'static [u8], link: &'static sixrd::SixRdLink<Standard>) -> Option<Admitted> {
+    ours::parse_and_admit(black_box(outer), black_box(link))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(inputs::opened(links::compatible().inbound(64)), links::compatible().link)]
+#[bench::bytes_1280(inputs::opened(links::compatible().inbound(1280)), links::compatible().link)]
+fn decap_compatible(arrived: Arrived, link: &'static compatible::CompatibleLink<Standard>) -> Option<Admitted> {
+    ours::parse_and_admit_compatible(black_box(&arrived.0), black_box(arrived.1.as_slice()), black_box(link))
+}
+
+#[library_benchmark]
 #[bench::bytes_64(inputs::bytes(inputs::from_peer(64)))]
 #[bench::bytes_1280(inputs::bytes(inputs::from_peer(1280)))]
 fn decap_etherparse(outer: &'static [u8]) -> bool {
@@ -426,6 +447,9 @@ library_benchmark_group!(
         decap_isatap,
         decap_isatap_router,
         decap_configured,
+        decap_sixtofour,
+        decap_sixrd,
+        decap_compatible,
         decap_etherparse,
         decap_smoltcp,
         encap_template,

@@ -38,6 +38,14 @@ pub fn parse_and_admit(outer: &[u8], link: &impl Link) -> Option<Admitted> {
     link.admit(&flow).map_err(|_: Denied| ()).ok()
 }
 
+/// [`parse_and_admit`] where IPv4-compatible sources are let in, of a packet
+/// whose outer header a socket took off.
+#[inline(always)]
+pub fn parse_and_admit_compatible(outer: &Outer, inner: &[u8], link: &impl Link) -> Option<Admitted> {
+    let flow = Flow::of_compatible(outer, inner).ok()?;
+    link.admit(&flow).map_err(|_: Denied| ()).ok()
+}
+
 /// Out by a link: its rules, outer addresses, outer header in front.
 #[inline(always)]
 pub fn send(link: &impl Link, packet: &mut PacketMut<'_>, source: &Ipv6Addr, next_hop: &Ipv6Addr) -> bool {

@@ -31,7 +31,6 @@ pub mod addr;
 pub mod host;
 pub mod ingress;
 pub mod link;
-mod marks;
 pub mod prl;
 pub mod router;
 

@@ -255,14 +255,14 @@ pub const fn is_never_unicast(address: Ipv4Addr) -> bool {
 #[inline]
 #[must_use]
 pub const fn is_ambiguous(address: Ipv4Addr) -> bool {
-    has_ipv4(address, Kinds::AMBIGUOUS)
+    has_ipv4::<{ Kinds::AMBIGUOUS.bits() }>(address)
 }
 
 /// Whether the address is in 10/8, 172.16/12 or 192.168/16. [RFC 1918]
 #[inline]
 #[must_use]
 pub const fn is_private(address: Ipv4Addr) -> bool {
-    has_ipv4(address, Kinds::PRIVATE)
+    has_ipv4::<{ Kinds::PRIVATE.bits() }>(address)
 }
 
 /// Whether the address is a host's, and yet not of the public Internet:
@@ -271,7 +271,7 @@ pub const fn is_private(address: Ipv4Addr) -> bool {
 /// them for global ones. [RFC 6890 §2.2.2]
 #[inline]
 pub(crate) const fn is_bogon(address: Ipv4Addr) -> bool {
-    has_ipv4(address, Kinds::BOGON)
+    has_ipv4::<{ Kinds::BOGON.bits() }>(address)
 }
 
 /// Whether an IPv6 source must be discarded when it comes out of a tunnel:
@@ -287,6 +287,16 @@ pub const fn is_refused_inner_source(address: &Ipv6Addr) -> bool {
     // source of duplicate address detection and is judged by the mechanism.
     let low_high = low >> 32;
     (high >> 56 == 0xff) || (high == 0 && ((low_high == 0 && low != 0) || low_high == 0xffff))
+}
+
+/// Whether an address is clearly one that leaves the link: neither of `::/8`
+/// nor link-local, site-local or multicast. `false` says only that somebody
+/// must look.
+#[inline(always)]
+pub(crate) const fn is_plainly_global(address: &Ipv6Addr) -> bool {
+    let [first, ..] = address.octets();
+    // Neither 0 nor 0xfe or 0xff, in one comparison.
+    first.wrapping_sub(1) < 0xfd
 }
 
 /// The two 64-bit halves of an address.

@@ -16,6 +16,7 @@ pub mod ecn;
 mod flow;
 pub mod icmp;
 pub mod identification;
+mod marks;
 pub mod mtu;
 mod options;
 mod outer;
@@ -23,6 +24,7 @@ mod template;
 pub mod underlay;
 
 pub use self::flow::Flow;
+pub(crate) use self::marks::Marks;
 pub(crate) use self::options::check_options;
 pub use self::outer::Outer;
 pub use self::template::Template;

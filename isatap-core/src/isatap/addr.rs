@@ -87,7 +87,7 @@ pub(crate) fn embeds(address: &Ipv6Addr, ipv4: Ipv4Addr) -> bool {
 #[inline]
 #[must_use]
 pub const fn is_globally_unique(ipv4: Ipv4Addr) -> bool {
-    !has_ipv4(ipv4, NOT_UNIQUE)
+    !has_ipv4::<{ NOT_UNIQUE.bits() }>(ipv4)
 }
 
 const NOT_UNIQUE: Kinds = Kinds::AMBIGUOUS

@@ -8,13 +8,12 @@ use crate::error::{Table, TableFull};
 use crate::interface::Context;
 use crate::isatap::addr::{self, embedded_ipv4};
 use crate::isatap::ingress;
-use crate::isatap::marks::Marks;
 use crate::isatap::prl::{EntryOrigin, Prl};
 use crate::link::{Admitted, Denied, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits};
 use crate::nd::learned::{self, LearnedPrefix, Prefixes};
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix};
-use crate::proto41::Flow;
 use crate::proto41::underlay::Underlay;
+use crate::proto41::{Flow, Marks};
 use crate::route::{Origin, Route};
 use crate::select::{self, Source};
 
@@ -28,12 +27,6 @@ use crate::select::{self, Source};
 pub struct IsatapLink<C: Capacity> {
     pub(crate) underlay: Underlay<C>,
     pub(crate) prl: Prl<C>,
-    /// The first locator; 0.0.0.0 while there is none.
-    first: Ipv4Addr,
-    /// Whose packets are no plain host's: the locators, the broadcast
-    /// addresses of their subnets, the potential routers, the known routers.
-    /// Any address while there is no locator.
-    marks: Marks,
     /// Whether the router in the first row of the list, once it is listed, is
     /// none of the others.
     is_first_router_plain: bool,
@@ -50,8 +43,6 @@ impl<C: Capacity> IsatapLink<C> {
         IsatapLink {
             underlay: Underlay::new(policy),
             prl: Prl::EMPTY,
-            first: Ipv4Addr::UNSPECIFIED,
-            marks: Marks::ALL,
             is_first_router_plain: false,
             prefixes: Prefixes::EMPTY,
             members: Bounded::EMPTY,
@@ -123,11 +114,10 @@ impl<C: Capacity> IsatapLink<C> {
     }
 
     fn mark(&mut self) {
-        self.first = self.locators().first().map_or(Ipv4Addr::UNSPECIFIED, |own| own.address);
-        let marks = Marks::of(self.locators()).with(self.prl.marks());
-        self.marks = self.known_routers().fold(marks, Marks::with_address);
+        let routers = self.known_routers().fold(self.prl.marks(), Marks::with_address);
+        self.underlay.mark(routers);
         let is_plain = |router| !self.underlay.excludes(router) && !self.knows(router);
-        self.is_first_router_plain = !self.underlay.locators.is_empty() && self.prl.address(0).is_some_and(is_plain);
+        self.is_first_router_plain = !self.underlay.first.is_unspecified() && self.prl.address(0).is_some_and(is_plain);
     }
 
     /// Brings the on-link routes to what the prefixes say. One that found no
@@ -186,10 +176,10 @@ impl<C: Capacity> IsatapLink<C> {
     #[inline(always)]
     fn plain(&self, flow: &Flow) -> Option<Admitted> {
         let (source, inner_source) = (flow.outer_source, &flow.inner_source);
-        if flow.outer_destination != self.first || !ingress::is_plainly_unicast(&flow.inner_destination) {
+        if flow.outer_destination != self.underlay.first || !ingress::is_plainly_unicast(&flow.inner_destination) {
             return None;
         }
-        if !self.marks.may_have(source) {
+        if !self.underlay.marks.may_have(source) {
             let is_host = self.members.is_empty()
                 && addr::embeds(inner_source, source)
                 && self.prefixes.is_plainly_on_link(inner_source);

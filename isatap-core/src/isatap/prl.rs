@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use crate::capacity::{Array, Capacity, Row, Rows};
 use crate::error::{Table, TableFull};
-use crate::isatap::marks::Marks;
 use crate::nd::solicit::Solicitation;
+use crate::proto41::Marks;
 use crate::time::{Expiry, Instant};
 
 /// The potential router list of one interface. `ISA-20 [RFC 5214 §8.1]`

@@ -29,7 +29,7 @@ pub const fn is_public(address: IpAddr) -> bool {
 }
 
 const fn is_public_ipv4(address: Ipv4Addr) -> bool {
-    has_ipv4(address, Kinds::GLOBAL) || !has_ipv4(address, Kinds::all())
+    has_ipv4::<{ Kinds::GLOBAL.bits() }>(address) || !has_ipv4::<{ Kinds::all().bits() }>(address)
 }
 
 #[expect(clippy::as_conversions, reason = "parts of a word are meant, in a const fn")]

@@ -79,6 +79,100 @@ pub fn block_of(address: IpAddr) -> Option<(u8, &'static Block)> {
     }
 }
 
+/// Whether `address` lies in a block of one of these kinds.
+///
+/// Where there are many such blocks, the first byte of an address says of
+/// nearly all that they lie in none: packets ask about each of their addresses.
+#[inline(always)]
+pub(crate) const fn has_ipv4<const KINDS: u16>(address: Ipv4Addr) -> bool {
+    let kinds = Kinds::from_bits_retain(KINDS);
+    if const { count_ipv4(Kinds::from_bits_retain(KINDS)) <= FEW } {
+        return compare_ipv4(address, kinds);
+    }
+    let [first, ..] = address.octets();
+    let bits = const { FirstBytes::of(Kinds::from_bits_retain(KINDS)) };
+    bits.have(first) && compare_ipv4_apart::<KINDS>(address)
+}
+
+/// As many comparisons cost no more than a look at the first byte.
+const FEW: u8 = 6;
+
+/// How many blocks are of one of these kinds.
+const fn count_ipv4(kinds: Kinds) -> u8 {
+    let (mut rows, mut count) = (IPV4, 0_u8);
+    while let [row, rest @ ..] = rows {
+        count = count.wrapping_add(if row.1.intersects(kinds) { 1 } else { 0 });
+        rows = rest;
+    }
+    count
+}
+
+/// The comparisons out of line: they are for the few.
+#[inline(never)]
+const fn compare_ipv4_apart<const KINDS: u16>(address: Ipv4Addr) -> bool {
+    compare_ipv4(address, Kinds::from_bits_retain(KINDS))
+}
+
+/// A set of first bytes of IPv4 addresses.
+struct FirstBytes([u64; 4]);
+
+impl FirstBytes {
+    /// The first bytes of the addresses in blocks of these kinds.
+    const fn of(kinds: Kinds) -> FirstBytes {
+        let mut words = [0; 4];
+        let mut byte = 0_u8;
+        loop {
+            if begins_ipv4(kinds, byte) {
+                let [a, b, c, d] = &mut words;
+                let word = match byte >> 6 {
+                    0 => a,
+                    1 => b,
+                    2 => c,
+                    _ => d,
+                };
+                *word |= bit(byte);
+            }
+            if byte == u8::MAX {
+                return FirstBytes(words);
+            }
+            byte = byte.wrapping_add(1);
+        }
+    }
+
+    #[inline(always)]
+    const fn have(&self, byte: u8) -> bool {
+        let [a, b, c, d] = self.0;
+        let word = match byte >> 6 {
+            0 => a,
+            1 => b,
+            2 => c,
+            _ => d,
+        };
+        word & bit(byte) != 0
+    }
+}
+
+/// The place of a byte among the 64 that it is counted with.
+#[inline(always)]
+#[expect(clippy::as_conversions, reason = "a const fn cannot call From; u8 to u32 loses nothing")]
+const fn bit(byte: u8) -> u64 {
+    1_u64.wrapping_shl(byte as u32)
+}
+
+/// Whether an address of a block of these kinds begins with `byte`.
+const fn begins_ipv4(kinds: Kinds, byte: u8) -> bool {
+    let mut rows = IPV4;
+    while let [(prefix, row, _), rest @ ..] = rows {
+        let [first, ..] = prefix.address().octets();
+        let begin = Ipv4Addr::new(byte, 0, 0, 0);
+        if row.intersects(kinds) && (first == byte || prefix.contains(begin)) {
+            return true;
+        }
+        rows = rest;
+    }
+    false
+}
+
 /// Makes a table, and a chain of comparisons with its blocks: where the kinds
 /// are constant, only those of their blocks are left, and no table.
 macro_rules! blocks {
@@ -100,7 +194,7 @@ macro_rules! blocks {
     };
 }
 
-blocks! { IPV4 of Ipv4Prefix, has_ipv4(Ipv4Addr), ipv4:
+blocks! { IPV4 of Ipv4Prefix, compare_ipv4(Ipv4Addr), ipv4:
     [0, 0, 0, 0], 32, AS_AROUND, "RFC 1122 §3.2.1.3", "No address: this host, which Linux connects to itself.";
     [0, 0, 0, 0], 8, UNSPECIFIED, "RFC 1122 §3.2.1.3", "This network: never the source or destination of a packet.";
     [10, 0, 0, 0], 8, PRIVATE, "RFC 1918 §3", "Private: unique within one site only.";
@@ -160,27 +254,65 @@ const fn ipv6(first: u128, len: u8) -> Ipv6Prefix {
     Ipv6Prefix { high, low, len }
 }
 
+/// The first and the last address of each block, and one beside each.
+#[cfg(test)]
+pub(crate) fn borders() -> std::vec::Vec<Ipv4Addr> {
+    let of = |(prefix, ..): &(Ipv4Prefix, Kinds, Block)| {
+        let first = prefix.address().to_bits();
+        let last = first | u32::MAX.checked_shr(prefix.length().into()).unwrap_or(0);
+        [first, last, first.wrapping_sub(1), last.wrapping_add(1)].map(Ipv4Addr::from_bits)
+    };
+    IPV4.iter().flat_map(of).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// By the table and by the first byte, for some sets of kinds.
+    fn both_ways(address: Ipv4Addr) {
+        const NO_HOST: Kinds = Kinds::NEVER_UNICAST.union(Kinds::LINK_LOCAL);
+        const NOT_GLOBAL: Kinds = NO_HOST.union(Kinds::BOGON);
+        const NOT_CLIENT: Kinds = Kinds::NEVER_UNICAST.union(Kinds::AMBIGUOUS).union(Kinds::RELAY);
+        macro_rules! agree {
+            ($($kinds:expr),+) => {$(
+                let found = has_ipv4::<{ $kinds.bits() }>(address);
+                assert_eq!(found, compare_ipv4(address, $kinds), "{address} {}", stringify!($kinds));
+            )+};
+        }
+        agree!(NO_HOST, NOT_GLOBAL, NOT_CLIENT, Kinds::BOGON, Kinds::AMBIGUOUS, Kinds::PRIVATE, Kinds::all());
+        agree!(Kinds::GLOBAL, Kinds::RELAY, Kinds::NEVER_UNICAST, Kinds::empty());
+    }
+
+    #[test]
+    fn the_first_byte_rules_out_no_address_of_a_block() {
+        borders().into_iter().for_each(both_ways);
+        for first in 0..=u8::MAX {
+            both_ways(Ipv4Addr::new(first, 0, 0, 0));
+            both_ways(Ipv4Addr::new(first, 255, 255, 255));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_byte_rules_out_no_address_at_random(bits: u32) {
+            both_ways(Ipv4Addr::from_bits(bits));
+        }
+    }
 
     /// What the chains say at each border of each block, and beside it, for each kind.
     #[test]
     fn the_chains_of_comparisons_say_what_the_tables_do() {
-        for (prefix, ..) in IPV4 {
-            let first = prefix.address().to_bits();
-            let last = first | u32::MAX.checked_shr(prefix.length().into()).unwrap_or(0);
-            for bits in [first, last, first.wrapping_sub(1), last.wrapping_add(1)] {
-                let address = Ipv4Addr::from_bits(bits);
-                let rows = IPV4.iter().filter(|(prefix, ..)| prefix.contains(address));
-                let kinds = rows.fold(Kinds::empty(), |kinds, (_, kind, _)| kinds | *kind);
-                for kind in Kinds::all() {
-                    assert_eq!(has_ipv4(address, kind), kinds.intersects(kind), "{address} {kind:?}");
-                }
-                // Written by hand.
-                let never = kinds.intersects(Kinds::NEVER_UNICAST);
-                assert_eq!(crate::prefix::is_never_unicast(address), never, "{address}");
+        for address in borders() {
+            let rows = IPV4.iter().filter(|(prefix, ..)| prefix.contains(address));
+            let kinds = rows.fold(Kinds::empty(), |kinds, (_, kind, _)| kinds | *kind);
+            for kind in Kinds::all() {
+                assert_eq!(compare_ipv4(address, kind), kinds.intersects(kind), "{address} {kind:?}");
             }
+            // Written by hand.
+            let never = kinds.intersects(Kinds::NEVER_UNICAST);
+            assert_eq!(crate::prefix::is_never_unicast(address), never, "{address}");
         }
         for (prefix, ..) in IPV6 {
             let first = prefix.address().to_bits();

@@ -6,7 +6,7 @@ use super::{OVERHEAD, Outer, check_options, outer};
 use crate::drop_reason::DropReason;
 use crate::prefix::{Ipv6Prefix, is_never_unicast, is_refused_inner_source};
 use crate::wire::checksum;
-use crate::wire::field::{ipv4_at, ipv6_at, u8_at, u16_at, word_at};
+use crate::wire::field::{ipv4_at, ipv6_at, u8_at, u16_at, u32_at, word_at};
 use crate::wire::{ipv4, ipv6, protocol};
 
 /// The outer and inner addresses of a protocol-41 packet and what else the
@@ -91,15 +91,14 @@ impl Flow {
     ///
     /// # Errors
     /// As [`Flow::of`].
+    #[inline]
     pub fn of_compatible(outer: &Outer, inner: &[u8]) -> Result<Flow, DropReason> {
-        let refused = match Flow::of(outer, inner) {
-            Err(DropReason::InnerSourceRefused) => DropReason::InnerSourceRefused,
-            other => return other,
+        let len = carried(inner);
+        let ipv6 = match inner.first_chunk() {
+            Some(ipv6) if is_plainly_compatible(outer, ipv6, i32::from(len).wrapping_sub(40)) => ipv6,
+            _ => judge_compatible(outer, inner)?,
         };
-        // The source is judged last, so everything else holds.
-        let flow = Flow::made(outer, inner.first_chunk().ok_or(refused)?, carried(inner));
-        let source = &flow.inner_source;
-        if source.is_loopback() || !Ipv6Prefix::COMPATIBLE.contains(source) { Err(refused) } else { Ok(flow) }
+        Ok(Flow::made(outer, ipv6, len))
     }
 
     /// The fields, of headers that were judged.
@@ -151,6 +150,25 @@ impl Flow {
         Ok(flow(ipv4, ipv6, header_len))
     }
 
+    /// A flow between these addresses, of a packet without anything special.
+    #[cfg(test)]
+    pub(crate) fn between(from: Ipv4Addr, to: Ipv4Addr, source: Ipv6Addr, destination: Ipv6Addr) -> Flow {
+        Flow {
+            outer_source: from,
+            outer_destination: to,
+            inner_source: source,
+            inner_destination: destination,
+            tos: 0,
+            outer_ttl: 64,
+            traffic_class: 0,
+            next_header: protocol::UDP,
+            hop_limit: 64,
+            header_len: 20,
+            inner_len: 48,
+            total_length: 68,
+        }
+    }
+
     /// Bytes between the end of the inner packet and that of the outer one.
     #[must_use]
     pub fn padding(&self) -> u16 {
@@ -185,6 +203,25 @@ fn is_plain(ipv4: &[u8; 20], ipv6: &[u8; 40], received: usize) -> bool {
 /// and destination, the inner header, and how many bytes there are behind that.
 #[inline(always)]
 fn is_plain_inner(source: u8, destination: u8, ipv6: &[u8; 40], room: i32) -> bool {
+    is_plain_but_for_source(source, destination, ipv6, room)
+        // All refused sources are multicast or have 64 zero bits in front.
+        && u8_at::<8, 40>(ipv6) != 0xff
+        && word_at::<8, 40>(ipv6) != 0
+}
+
+/// The same where the source is IPv4-compatible, and neither `::` nor `::1`.
+#[inline(always)]
+fn is_plainly_compatible(outer: &Outer, ipv6: &[u8; 40], room: i32) -> bool {
+    let ([from, ..], [to, ..]) = (outer.source.octets(), outer.destination.octets());
+    outer.ports.is_none()
+        && word_at::<8, 40>(ipv6) == 0
+        && u32_at::<16, 40>(ipv6) == 0
+        && u32_at::<20, 40>(ipv6) > 1
+        && is_plain_but_for_source(from, to, ipv6, room)
+}
+
+#[inline(always)]
+fn is_plain_but_for_source(source: u8, destination: u8, ipv6: &[u8; 40], room: i32) -> bool {
     // An empty payload may be a jumbogram's: judge_inner() knows. Here it
     // becomes 65,535, which is longer than what a packet has room for.
     if i32::from(u16_at::<4, 40>(ipv6).wrapping_sub(1)) >= room {
@@ -200,9 +237,6 @@ fn is_plain_inner(source: u8, destination: u8, ipv6: &[u8; 40], room: i32) -> bo
         return false;
     }
     u8_at::<0, 40>(ipv6) & 0xf0 == 0x60
-        // All refused sources are multicast or have 64 zero bits in front.
-        && u8_at::<8, 40>(ipv6) != 0xff
-        && word_at::<8, 40>(ipv6) != 0
 }
 
 /// How many of these bytes an IPv4 packet can have carried.
@@ -254,6 +288,21 @@ fn judge_headers(
         return Err(DropReason::TooShort);
     };
     judge_inner(ipv4_at::<12, 20>(ipv4), ipv4_at::<16, 20>(ipv4), ipv6, room)
+}
+
+/// The checks of [`Flow::of`], but for a source that is IPv4-compatible.
+#[cold]
+fn judge_compatible<'p>(outer: &Outer, inner: &'p [u8]) -> Result<&'p [u8; 40], DropReason> {
+    let ipv6 = inner.first_chunk().ok_or(DropReason::TooShort);
+    match Flow::of(outer, inner) {
+        Ok(_) => ipv6,
+        // The source is judged last, so everything else holds.
+        Err(refused @ DropReason::InnerSourceRefused) => {
+            let source = ipv6_at::<8, 40>(ipv6?);
+            if source.is_loopback() || !Ipv6Prefix::COMPATIBLE.contains(&source) { Err(refused) } else { ipv6 }
+        }
+        Err(reason) => Err(reason),
+    }
 }
 
 /// The checks of what does not depend on how the outer header was read. `room`:

@@ -127,13 +127,13 @@ impl Outer {
     /// another than that of what carried it, or its UDP checksum is wrong
     /// (`TER-16 [RFC 768]`: zero means that there is none). The packet is
     /// unchanged.
+    #[inline]
     pub fn pull(packet: &mut PacketMut<'_>) -> Result<Outer, DropReason> {
-        let fixed = packet.as_slice().first_chunk();
-        let plain = fixed.filter(|fixed| is_plain(fixed, protocol::IPV6, packet.len()));
-        let plain = plain.map(|fixed| (Outer::read(fixed), ipv4::HEADER_LEN, usize::from(u16_at::<2, 20>(fixed))));
-        let (outer, headers, total) = match plain.filter(|(_, headers, total)| headers <= total) {
-            Some(plain) => plain,
-            None => judge(packet.as_slice())?,
+        let (outer, headers, total) = match packet.as_slice().first_chunk() {
+            Some(fixed) if is_plain(fixed, protocol::IPV6, packet.len()) && u16_at::<2, 20>(fixed) >= 20 => {
+                (Outer::read(fixed), ipv4::HEADER_LEN, usize::from(u16_at::<2, 20>(fixed)))
+            }
+            _ => judge(packet.as_slice())?,
         };
         packet.truncate(total);
         packet.pull_front(headers);

@@ -3,10 +3,10 @@
 
 use core::net::Ipv4Addr;
 
-use super::Outer;
 use super::ecn::{EcnMode, TosMode, outer_tos};
 use super::icmp::{TunnelError, TunnelErrorKind};
 use super::mtu::{MtuMode, PathMtus};
+use super::{Marks, Outer};
 use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
@@ -136,6 +136,13 @@ pub(crate) fn may_send_to(destination: Ipv4Addr, own: &[Locator]) -> bool {
 #[derive(Clone)]
 pub struct Underlay<C: Capacity> {
     pub(crate) locators: Vec<Locator, C::Locators>,
+    /// The first locator; 0.0.0.0 while there is none, and while it is the
+    /// broadcast address of a locator's subnet.
+    pub(crate) first: Ipv4Addr,
+    /// Whose packets are no plain neighbour's: the locators, the broadcast
+    /// addresses of their subnets, and whom the link [adds](Self::mark). Any
+    /// address while there is no first one.
+    pub(crate) marks: Marks,
     paths: PathMtus<C::PathMtus>,
     /// How outer headers are made.
     pub policy: OuterPolicy,
@@ -146,7 +153,8 @@ impl<C: Capacity> Underlay<C> {
     /// Without addresses.
     #[must_use]
     pub const fn new(policy: OuterPolicy) -> Self {
-        Underlay { locators: Bounded::EMPTY, paths: PathMtus::EMPTY, policy, way: 0 }
+        let (first, marks) = (Ipv4Addr::UNSPECIFIED, Marks::ALL);
+        Underlay { locators: Bounded::EMPTY, first, marks, paths: PathMtus::EMPTY, policy, way: 0 }
     }
 
     /// The IPv4 addresses of this node on the link, in the order in which they
@@ -189,7 +197,24 @@ impl<C: Capacity> Underlay<C> {
                 None => result = result.and(self.locators.add(new, Table::Locators)),
             }
         }
+        self.mark(Marks::NONE);
         result
+    }
+
+    /// Marks the addresses that the locators make special, and those of
+    /// `others`. To be called again after [`replace`](Self::replace).
+    pub(crate) fn mark(&mut self, others: Marks) {
+        let is_broadcast = |address| self.locators.iter().any(|own| own.is_broadcast(address));
+        let first = self.locators.first().map(|own| own.address).filter(|first| !is_broadcast(*first));
+        self.marks = if first.is_some() { Marks::of(&self.locators).with(others) } else { Marks::ALL };
+        self.first = first.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    }
+
+    /// Whether a packet between these two is one to the first locator, from a
+    /// neighbour who is not marked; `false` says only that somebody must look.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self, source: Ipv4Addr, destination: Ipv4Addr) -> bool {
+        destination == self.first && !self.marks.may_have(source)
     }
 
     /// Whether `address` is one of this node's.
@@ -204,7 +229,7 @@ impl<C: Capacity> Underlay<C> {
     #[inline]
     #[must_use]
     pub fn excludes(&self, address: Ipv4Addr) -> bool {
-        self.locators.iter().any(|own| own.excludes(address))
+        self.marks.may_have(address) && self.locators.iter().any(|own| own.excludes(address))
     }
 
     /// Whether an outer packet may go to `destination` at all. `TUN-4`: not to
@@ -213,7 +238,7 @@ impl<C: Capacity> Underlay<C> {
     #[inline]
     #[must_use]
     pub fn may_send_to(&self, destination: Ipv4Addr) -> bool {
-        may_send_to(destination, self.locators())
+        !is_never_unicast(destination) && !self.excludes(destination)
     }
 
     /// What is known of the IPv4 path MTU toward `destination`, in bytes.

@@ -118,9 +118,30 @@ impl Domain {
     ///
     /// For an address in a border relay's own prefix this is not the relay's
     /// address when that lies outside the common block (`S6R-15`).
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn embedded_ipv4(&self, address: &Ipv6Addr) -> Option<Ipv4Addr> {
+        // By construction neither prefix is longer than 128 bits, and no prefix
+        // is empty: no shift is by 64.
+        let count = 32_u8.wrapping_sub(self.common.length());
+        let length = self.prefix.length().wrapping_add(count);
+        if length > LONGEST_DELEGATION {
+            return self.embedded_far(address);
+        }
+        // In one shift what an address of the domain has behind the prefix, and
+        // more where it is no such address.
+        let (high, _) = halves(address);
+        let own = (high ^ self.prefix.high()).wrapping_shr(64_u8.wrapping_sub(length).into());
+        if own.wrapping_shr(count.into()) != 0 {
+            return None;
+        }
+        let own = u32::try_from(own & u64::from(u32::MAX)).unwrap_or(0);
+        Some(Ipv4Addr::from_bits(self.common.address().to_bits() | own))
+    }
+
+    /// The same where delegated prefixes are longer than 64 bits.
+    #[cold]
+    pub(super) fn embedded_far(&self, address: &Ipv6Addr) -> Option<Ipv4Addr> {
         let (high, low) = halves(address);
         if !self.prefix.contains_halves(high, low) {
             return None;
@@ -136,6 +157,14 @@ impl Domain {
         // A mask of 32 bits leaves nothing to take, and is no shift.
         let own = first.checked_shr(u32::from(self.common.length())).unwrap_or(0);
         Some(Ipv4Addr::from_bits(self.common.address().to_bits() | own))
+    }
+
+    /// Whether both addresses have the bits in common that the domain's
+    /// addresses embed.
+    #[inline]
+    pub(crate) fn is_embedded_alike(&self, one: Ipv4Addr, other: Ipv4Addr) -> bool {
+        let embedded = u32::MAX.checked_shr(u32::from(self.common.length())).unwrap_or(0);
+        (one.to_bits() ^ other.to_bits()) & embedded == 0
     }
 
     /// The subnet-router anycast address of the delegated prefix of `ipv4`:

@@ -183,7 +183,7 @@ impl<C: Capacity> EdgeInterface<C> {
         locators: &[Locator],
         until: Expiry,
     ) -> Result<(), TableFull> {
-        let known = self.link.underlay.replace(locators.iter().copied());
+        let known = self.link.replace_locators(locators);
         self.until = until;
         known.and(self.sync(cx))
     }

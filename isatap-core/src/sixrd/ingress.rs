@@ -9,8 +9,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use super::addr::Domain;
 use crate::drop_reason::DropReason;
 use crate::link::Admitted;
-use crate::prefix::Ipv6Prefix;
 use crate::prefix::special::{Kinds, has_ipv4};
+use crate::prefix::{Ipv6Prefix, is_plainly_global};
 use crate::proto41::Flow;
 
 /// `S6R-22`, `S6R-31 [RFC 5969 §9.2]`: the inner source is the customer
@@ -76,7 +76,9 @@ pub fn destination(flow: &Flow, own: &Ipv6Prefix) -> Result<(), DropReason> {
 /// [`DropReason::InnerDestinationRefused`]
 #[inline]
 pub fn scope(source: &Ipv6Addr, destination: &Ipv6Addr) -> Result<(), DropReason> {
-    if source.is_unspecified() {
+    if is_plainly_global(source) && is_plainly_global(destination) {
+        Ok(())
+    } else if source.is_unspecified() {
         Err(DropReason::InnerSourceUnspecified)
     } else if source.is_unicast_link_local() || source.is_multicast() {
         Err(DropReason::InnerSourceRefused)
@@ -98,5 +100,11 @@ pub fn scope(source: &Ipv6Addr, destination: &Ipv6Addr) -> Result<(), DropReason
 /// [`DropReason::KnownRouter`]
 #[inline]
 pub fn customer(outer: Ipv4Addr, routers: &[Ipv4Addr]) -> Result<(), DropReason> {
-    if has_ipv4(outer, Kinds::RELAY) || routers.contains(&outer) { Err(DropReason::KnownRouter) } else { Ok(()) }
+    if is_sixtofour_relay(outer) || routers.contains(&outer) { Err(DropReason::KnownRouter) } else { Ok(()) }
+}
+
+/// Whether the address is one of 6to4 relays.
+#[inline]
+pub(super) const fn is_sixtofour_relay(outer: Ipv4Addr) -> bool {
+    has_ipv4::<{ Kinds::RELAY.bits() }>(outer)
 }

@@ -3,16 +3,16 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::addr::Domain;
-use super::ingress;
+use super::ingress::{self, is_sixtofour_relay};
 use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
 use crate::interface::automatic;
 use crate::link::{Admitted, Denied, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits};
-use crate::prefix::{Ipv6Prefix, is_never_unicast};
-use crate::proto41::Flow;
+use crate::prefix::{Ipv6Prefix, is_never_unicast, is_plainly_global};
 use crate::proto41::underlay::Underlay;
+use crate::proto41::{Flow, Marks};
 use crate::time::{Expiry, Instant};
 
 /// A 6rd interface's data. A customer edge's or a border relay's control
@@ -26,7 +26,7 @@ pub struct SixRdLink<C: Capacity> {
     /// A customer edge's border relays; to a border relay, other tunnel
     /// routers, which are no customers. `S6R-33`
     pub(crate) relays: Vec<Ipv4Addr, C::PotentialRouters>,
-    /// The relay in use.
+    /// The relay in use: one that may be sent to.
     pub(crate) relay: Option<Ipv4Addr>,
     pub(crate) side: Side,
     pub(crate) strict_siblings: bool,
@@ -130,6 +130,19 @@ impl<C: Capacity> SixRdLink<C> {
         self.relay
     }
 
+    /// Replaces the IPv4 addresses by those that can be unicast ones.
+    pub(crate) fn replace_locators(&mut self, locators: &[Locator]) -> Result<(), TableFull> {
+        let result = self.underlay.replace(locators.iter().copied());
+        self.mark();
+        result
+    }
+
+    /// Relays, and to a relay other tunnel routers, are no plain customers.
+    fn mark(&mut self) {
+        let relays = self.relays.iter().copied().fold(Marks::NONE, Marks::with_address);
+        self.underlay.mark(relays);
+    }
+
     /// Replaces the border relays. `S6R-13`: those that cannot be are left
     /// out.
     pub(crate) fn replace_relays(&mut self, relays: impl Iterator<Item = Ipv4Addr>) -> Result<(), TableFull> {
@@ -142,6 +155,7 @@ impl<C: Capacity> SixRdLink<C> {
                 result = Err(full);
             }
         }
+        self.mark();
         result
     }
 
@@ -154,7 +168,9 @@ impl<C: Capacity> SixRdLink<C> {
         };
         // S6R-15: a relay outside the common block shares its lower bits with a customer, whose
         // prefix it is. What is the relay's is the address that routes name it by.
-        let is_its = |relay: &&Ipv4Addr| place.domain.anycast(**relay) == *next_hop;
+        let is_its = |relay: &&Ipv4Addr| {
+            place.domain.is_embedded_alike(**relay, embedded) && place.domain.anycast(**relay) == *next_hop
+        };
         let relay = || self.relays.iter().find(is_its).copied();
         match self.side {
             Side::Edge => relay().or(Some(embedded)),
@@ -162,8 +178,46 @@ impl<C: Capacity> SixRdLink<C> {
         }
     }
 
-    /// The rules on a packet that came in.
-    fn judge(&self, place: &Place, flow: &Flow) -> Result<Admitted, DropReason> {
+    /// Who sent a packet that is clearly in order; `None` says only that
+    /// [`judge`](Self::judge) must look. That both agree is a property test.
+    #[inline(always)]
+    fn plain(&self, flow: &Flow) -> Option<Admitted> {
+        let place = self.place.as_ref()?;
+        let (outer_source, inner_source) = (flow.outer_source, &flow.inner_source);
+        if flow.outer_destination != place.own.address {
+            return None;
+        }
+        // A domain has neither multicast nor link-local addresses.
+        let is_for_us = match self.side {
+            Side::Edge => place.delegated.contains(&flow.inner_destination),
+            Side::Relay { .. } => is_plainly_global(&flow.inner_destination) && !is_sixtofour_relay(outer_source),
+        };
+        if !is_for_us {
+            return None;
+        }
+        if !self.underlay.marks.may_have(outer_source) {
+            let is_customer = place.domain.embedded_ipv4(inner_source) == Some(outer_source);
+            return is_customer.then_some(Admitted::Host);
+        }
+        // S6R-22: a customer edge believes its relay.
+        if self.relay != Some(outer_source) || self.strict_siblings || !is_plainly_global(inner_source) {
+            return None;
+        }
+        Some(if place.domain.prefix().contains(inner_source) { Admitted::Router } else { Admitted::Relay })
+    }
+
+    /// The checks one by one, for packets that are not plain.
+    #[inline(never)]
+    fn judge(&self, flow: &Flow) -> Result<Admitted, Denied> {
+        match &self.place {
+            Some(place) if flow.outer_destination == place.own.address => {
+                self.judge_addressed(place, flow).map_err(Denied::Refused)
+            }
+            _ => Err(Denied::NotAddressed),
+        }
+    }
+
+    fn judge_addressed(&self, place: &Place, flow: &Flow) -> Result<Admitted, DropReason> {
         if self.underlay.excludes(flow.outer_source) {
             return Err(DropReason::OuterSourceRefused);
         }
@@ -264,12 +318,12 @@ impl<C: Capacity> Link for SixRdLink<C> {
         self.place.as_ref().is_some_and(|place| place.delegated.contains(address))
     }
 
+    #[inline(always)]
     fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
-        match &self.place {
-            Some(place) if flow.outer_destination == place.own.address => {
-                self.judge(place, flow).map_err(Denied::Refused)
-            }
-            _ => Err(Denied::NotAddressed),
+        match self.plain(flow) {
+            Some(from) => Ok(from),
+            // A copy, so that the flow of a plain packet need not be in memory.
+            None => self.judge(&{ *flow }),
         }
     }
 
@@ -290,3 +344,6 @@ impl<C: Capacity> Link for SixRdLink<C> {
         self.address()
     }
 }
+
+#[cfg(test)]
+mod tests;

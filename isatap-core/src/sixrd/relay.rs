@@ -76,7 +76,7 @@ impl<C: Capacity> RelayInterface<C> {
     /// # Errors
     /// The route table is full, or not every address is known to be ours.
     pub fn set_locators(&mut self, cx: &mut Context<'_, C>, locators: &[Locator]) -> Result<(), TableFull> {
-        let known = self.link.underlay.replace(locators.iter().copied());
+        let known = self.link.replace_locators(locators);
         self.told.full.set(Table::Locators, known);
         known.and(self.sync(cx))
     }

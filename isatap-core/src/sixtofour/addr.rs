@@ -67,6 +67,13 @@ pub const fn embedded_ipv4(address: &Ipv6Addr) -> Option<Ipv4Addr> {
     if high >> 48 == 0x2002 { Some(Ipv4Addr::from_bits((high >> 16) as u32)) } else { None }
 }
 
+/// Whether `address` is a 6to4 address with `ipv4` in it.
+#[inline(always)]
+pub(crate) fn embeds(address: &Ipv6Addr, ipv4: Ipv4Addr) -> bool {
+    let (high, _) = halves(address);
+    high >> 16 == 0x2002_0000_0000 | u64::from(ipv4.to_bits())
+}
+
 /// The prefixes of a DirectAccess server with a public IPv4 address. `S64-40`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

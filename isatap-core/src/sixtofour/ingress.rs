@@ -10,7 +10,7 @@ use super::addr::{ANYCAST_RELAY, embedded_ipv4};
 use crate::drop_reason::DropReason;
 use crate::link::Admitted;
 use crate::prefix::special::{Kinds, has_ipv4};
-use crate::prefix::{Ipv4Prefix, halves, is_bogon};
+use crate::prefix::{Ipv4Prefix, halves};
 use crate::proto41::Flow;
 
 /// Whether an IPv4 address may stand in the outer header and in a `2002::/16`
@@ -25,8 +25,14 @@ use crate::proto41::Flow;
 #[inline]
 #[must_use]
 pub const fn is_usable(ipv4: Ipv4Addr, accept_bogons: bool) -> bool {
-    !has_ipv4(ipv4, Kinds::NEVER_UNICAST.union(Kinds::LINK_LOCAL)) && (accept_bogons || !is_bogon(ipv4))
+    if accept_bogons {
+        !has_ipv4::<{ NO_HOST.bits() }>(ipv4)
+    } else {
+        !has_ipv4::<{ NO_HOST.union(Kinds::BOGON).bits() }>(ipv4)
+    }
 }
+
+const NO_HOST: Kinds = Kinds::NEVER_UNICAST.union(Kinds::LINK_LOCAL);
 
 /// Whether a node may take `ipv4` for its own site. `S64-1 [RFC 3056 §2;
 /// RFC 6343 §4.1]`: a global unicast address. The anycast relay's address is

@@ -8,7 +8,7 @@ use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::error::TableFull;
 use crate::link::{Admitted, Denied, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits};
-use crate::prefix::Ipv4Prefix;
+use crate::prefix::{Ipv4Prefix, is_plainly_global};
 use crate::proto41::Flow;
 use crate::proto41::underlay::Underlay;
 use crate::wire::protocol;
@@ -86,8 +86,76 @@ impl<C: Capacity> SixToFourLink<C> {
         }
     }
 
+    /// Whether a packet clearly may leave: from our first address to the site
+    /// that it is for, or to a relay what is for no site. `false` says only
+    /// that [`judge_leaving`](Self::judge_leaving) must look.
+    #[inline(always)]
+    fn plainly_permits(&self, source: &Ipv6Addr, destination: &Ipv6Addr, next_hop: &Ipv6Addr) -> bool {
+        let Some(neighbour) = embedded_ipv4(next_hop) else { return false };
+        let by_relay = || self.side == Side::Site && is_plainly_native(destination);
+        // That our own address is usable was asked before it became a locator.
+        !self.underlay.first.is_unspecified()
+            && addr::embeds(source, self.underlay.first)
+            && (addr::embeds(destination, neighbour) || by_relay())
+            && ingress::is_usable(neighbour, self.accept_bogons)
+    }
+
+    /// The rules on a packet that is to leave.
+    #[inline(never)]
+    fn judge_leaving(
+        &self,
+        inner_source: &Ipv6Addr,
+        inner_destination: &Ipv6Addr,
+        next_hop: &Ipv6Addr,
+    ) -> Result<(), DropReason> {
+        for address in [inner_source, inner_destination] {
+            ingress::inner(address)?;
+            ingress::embedded(address, self.accept_bogons)?;
+        }
+        ingress::embedded(next_hop, self.accept_bogons)?;
+        ingress::one_is_sixtofour(inner_source, inner_destination)?;
+        if matches!(self.side, Side::Relay { .. }) {
+            ingress::enters_sixtofour(inner_destination)?;
+        }
+        ingress::direct(inner_destination, next_hop)
+    }
+
+    /// Who sent a packet that is clearly in order; `None` says only that
+    /// [`judge`](Self::judge) must look. That both agree is a property test.
+    #[inline(always)]
+    fn plain(&self, flow: &Flow) -> Option<Admitted> {
+        let (outer_source, outer_destination) = (flow.outer_source, flow.outer_destination);
+        // That our own address is usable was asked before it became a locator.
+        let is_plain = self.underlay.is_plain(outer_source, outer_destination)
+            && ingress::is_usable(outer_source, self.accept_bogons);
+        if !is_plain {
+            return None;
+        }
+        let from_host = addr::embeds(&flow.inner_source, outer_source);
+        match self.side {
+            Side::Site if !addr::embeds(&flow.inner_destination, outer_destination) => None,
+            Side::Site if from_host => Some(Admitted::Host),
+            Side::Site => {
+                let by_any_relay = self.relays.is_empty() && is_plainly_native(&flow.inner_source);
+                by_any_relay.then_some(Admitted::UnverifiedRelay)
+            }
+            Side::Relay { .. } => {
+                let to_native = from_host && self.clients.is_empty() && is_plainly_native(&flow.inner_destination);
+                to_native.then_some(Admitted::Host)
+            }
+        }
+    }
+
     /// The rules on a packet that came in, in the order of RFC 3964 §5.2.
-    fn judge(&self, flow: &Flow) -> Result<Admitted, DropReason> {
+    #[inline(never)]
+    fn judge(&self, flow: &Flow) -> Result<Admitted, Denied> {
+        if !self.owns_ipv4(flow.outer_destination) {
+            return Err(Denied::NotAddressed);
+        }
+        self.judge_addressed(flow).map_err(Denied::Refused)
+    }
+
+    fn judge_addressed(&self, flow: &Flow) -> Result<Admitted, DropReason> {
         let is_broadcast = |ipv4| self.locators().iter().any(|own| own.is_broadcast(ipv4));
         if self.underlay.excludes(flow.outer_source) {
             return Err(DropReason::OuterSourceRefused);
@@ -119,6 +187,12 @@ impl<C: Capacity> SixToFourLink<C> {
     }
 }
 
+/// Whether an address is clearly one of the native Internet.
+#[inline(always)]
+fn is_plainly_native(address: &Ipv6Addr) -> bool {
+    is_plainly_global(address) && embedded_ipv4(address).is_none()
+}
+
 impl<C: Capacity> Link for SixToFourLink<C> {
     type Capacity = C;
 
@@ -144,16 +218,10 @@ impl<C: Capacity> Link for SixToFourLink<C> {
         inner_destination: &Ipv6Addr,
         next_hop: &Ipv6Addr,
     ) -> Result<(), DropReason> {
-        for address in [inner_source, inner_destination] {
-            ingress::inner(address)?;
-            ingress::embedded(address, self.accept_bogons)?;
+        if self.plainly_permits(inner_source, inner_destination, next_hop) {
+            return Ok(());
         }
-        ingress::embedded(next_hop, self.accept_bogons)?;
-        ingress::one_is_sixtofour(inner_source, inner_destination)?;
-        if matches!(self.side, Side::Relay { .. }) {
-            ingress::enters_sixtofour(inner_destination)?;
-        }
-        ingress::direct(inner_destination, next_hop)
+        self.judge_leaving(inner_source, inner_destination, next_hop)
     }
 
     fn resolve(&self, inner_source: &Ipv6Addr, next_hop: &Ipv6Addr) -> Result<Resolution, DropReason> {
@@ -177,11 +245,13 @@ impl<C: Capacity> Link for SixToFourLink<C> {
             && self.is_local(&flow.inner_destination)
     }
 
+    #[inline(always)]
     fn admit(&self, flow: &Flow) -> Result<Admitted, Denied> {
-        if !self.owns_ipv4(flow.outer_destination) {
-            return Err(Denied::NotAddressed);
+        match self.plain(flow) {
+            Some(from) => Ok(from),
+            // A copy, so that the flow of a plain packet need not be in memory.
+            None => self.judge(&{ *flow }),
         }
-        self.judge(flow).map_err(Denied::Refused)
     }
 
     #[inline]
@@ -206,3 +276,6 @@ impl<C: Capacity> Link for SixToFourLink<C> {
         unicast.or_else(|| self.underlay.locators().first()).map(|locator| self.address_of(locator.address))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,7 +62,7 @@ pub fn parse<'a>(payload: &'a [u8]) -> Result<(Datagram<'a>, ipv6::Header<'a>), 
 #[inline]
 #[must_use]
 pub const fn is_global_unicast(address: Ipv4Addr) -> bool {
-    !has_ipv4(address, Kinds::NEVER_UNICAST.union(Kinds::AMBIGUOUS).union(Kinds::RELAY))
+    !has_ipv4::<{ Kinds::NEVER_UNICAST.union(Kinds::AMBIGUOUS).union(Kinds::RELAY).bits() }>(address)
 }
 
 /// The same. `accept_bogons`, for labs: private addresses and 100.64/10 count

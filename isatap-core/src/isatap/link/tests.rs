@@ -111,20 +111,7 @@ fn ends() -> impl Strategy<Value = (Ipv4Addr, Ipv4Addr, Ipv6Addr, Ipv6Addr)> {
 fn flow(
     (outer_source, outer_destination, inner_source, inner_destination): (Ipv4Addr, Ipv4Addr, Ipv6Addr, Ipv6Addr),
 ) -> Flow {
-    Flow {
-        outer_source,
-        outer_destination,
-        inner_source,
-        inner_destination,
-        tos: 0,
-        outer_ttl: 64,
-        traffic_class: 0,
-        next_header: 17,
-        hop_limit: 64,
-        header_len: 20,
-        inner_len: 48,
-        total_length: 68,
-    }
+    Flow::between(outer_source, outer_destination, inner_source, inner_destination)
 }
 
 fn judged<C: Capacity>(link: &IsatapLink<C>, flow: &Flow) -> Result<Admitted, Denied> {

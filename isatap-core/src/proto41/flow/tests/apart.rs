@@ -216,6 +216,22 @@ proptest! {
     }
 
     #[test]
+    fn tun_72_plainly_compatible_packets_are_those_that_the_checks_let_in(
+        bytes in prop_oneof![of_the_wire(), nearly_right()],
+        upper in prop_oneof![6 => Just(0_u128), 1 => (0_u32..96).prop_map(|bit| 1 << (127 - bit))],
+        lower in prop_oneof![4 => any::<u32>(), 1 => 0_u32..3],
+    ) {
+        let mut bytes = bytes;
+        if let Some(source) = bytes.get_mut(28..44) {
+            source.copy_from_slice(&(upper | u128::from(lower)).to_be_bytes());
+        }
+        let judged = |outer: &Outer, inner: &[u8]| {
+            judge_compatible(outer, inner).map(|ipv6| Flow::made(outer, ipv6, carried(inner)))
+        };
+        prop_assert_eq!(pulled(&bytes, Flow::of_compatible), pulled(&bytes, judged));
+    }
+
+    #[test]
     fn any_bytes_apart_as_in_one_piece(bytes in prop::collection::vec(any::<u8>(), 0..120), version: bool) {
         let mut bytes = bytes;
         if version && bytes.len() >= 60 {

@@ -1,8 +1,8 @@
-//! Who needs a closer look than others.
+//! Which IPv4 addresses need a closer look than others.
 
 use core::net::Ipv4Addr;
 
-use crate::link::Locator;
+use super::underlay::Locator;
 
 /// A set of IPv4 addresses in one word: it may take an address for one of its
 /// own that is not, and never misses one that is.
