@@ -50,10 +50,19 @@ ROWS = [
     # has whole packets.
     ("host: route, checks, encapsulate", "node_encapsulate", None, 740, {}),
     ("host: the same, IPv4 header put in front", "node_encapsulate_ipv4", None, 840, {}),
+    ("host: the same of a flow that the table of decisions knows", "known_encapsulate", 180, None,
+     {"etherparse": "encap_etherparse", "smoltcp": "encap_smoltcp"}),
+    ("host: the same of a new flow, which the table then knows", "new_encapsulate", 440, None, {}),
     # With 14 for the node's own addresses: a link that does not forward looks whom it is for.
     ("host: every check, decapsulate", "node_decapsulate", None, 535, {}),
     ("host: the same of a whole IPv4 packet", "node_decapsulate_ipv4", None, 800, {}),
+    ("host: the same of a flow that the table knows", "known_decapsulate", 180, None,
+     {"etherparse": "decap_etherparse", "smoltcp": "decap_smoltcp"}),
+    ("host: the same of a new flow", "new_decapsulate", 307, None, {}),
     ("router: decapsulate, checks, forward", "node_forward", None, 1490, {}),
+    ("router: the same of a flow that the table knows", "known_forward", 300, None, {}),
+    ("router: the same of a new flow", "new_forward", 776, None, {}),
+    ("router: a flood of new flows, 16 times what the table holds (each)", "flood", None, 1000, {}),
     # A link of each kind, both ways, with the packet rewritten. No goal was set: the ceilings are what was
     # reached and a tenth, so that a rule that costs more than it should shows.
     ("ISATAP: rules, resolve, encapsulate", "send_isatap", None, 270, {}),
@@ -92,7 +101,7 @@ ROWS = [
     ("Teredo server: a client's bubble, carried to another", "teredo_server_carry", None, 850, {}),
 ]
 # Counts of this many operations at once.
-BATCHES = {"classify": 4, "lookup_1": 64, "lookup_8": 64, "lookup_64": 64, "lookup_512": 64, "learn": 160}
+BATCHES = {"classify": 4, "lookup_1": 64, "lookup_8": 64, "lookup_64": 64, "lookup_512": 64, "learn": 160, "flood": 1024}
 PEERS = ("etherparse", "smoltcp")
 
 directory = pathlib.Path(sys.argv[1])

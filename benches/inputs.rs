@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use isatap_core::capacity::Standard;
 use isatap_core::configured;
-use isatap_core::datapath::Switches;
+use isatap_core::datapath::{Remember, Switches};
 use isatap_core::engine::Machine;
 use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{HostConfig, Resolved, addr};
@@ -40,7 +40,11 @@ pub fn site() -> Ipv6Prefix {
 
 /// A host that has learned the site's prefix from its router.
 pub fn host() -> &'static mut IsatapHost<Standard> {
-    let host = Box::leak(Box::new(IsatapHost::<Standard>::host(HostConfig::DEFAULT)));
+    taught(Box::leak(Box::new(IsatapHost::<Standard>::host(HostConfig::DEFAULT))))
+}
+
+/// The same of a host with a table of decisions or without.
+pub fn taught<D: Remember>(host: &'static mut IsatapHost<Standard, D>) -> &'static mut IsatapHost<Standard, D> {
     let mut entropy = |out: &mut [u8]| out.fill(0x5a);
     host.set_locators(NOW, &[HOST.into()]).expect("room for one locator");
     host.routers_resolved(NOW, Ok(Resolved { addresses: &[ROUTER], ttl: Some(Duration::from_secs(3600)) }))
@@ -58,7 +62,11 @@ pub fn host() -> &'static mut IsatapHost<Standard> {
 
 /// A router between a configured tunnel and a native link.
 pub fn forwarder() -> &'static mut AnyNode<Standard, 4> {
-    let node = Box::leak(Box::new(AnyNode::<Standard, 4>::new(Default::default())));
+    between(Box::leak(Box::new(AnyNode::<Standard, 4>::new(Default::default()))))
+}
+
+/// Makes such a router of a node.
+pub fn between<D: Remember>(node: &'static mut AnyNode<Standard, 4, D>) -> &'static mut AnyNode<Standard, 4, D> {
     let tunnel = configured::ConfiguredInterface::new(configured::Config::new(HOST, REMOTE));
     node.add(AnyInterface::Configured(tunnel), Switches::FORWARDING).expect("room");
     let native = node.add(AnyInterface::Native(NativeLink::new(1500)), Switches::FORWARDING).expect("room");

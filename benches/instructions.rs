@@ -13,7 +13,7 @@ use gungraun::{library_benchmark, library_benchmark_group, main};
 use isatap_benches::inputs::{self, Arrived, HOST, PEER};
 use isatap_benches::links::{self, Ends};
 use isatap_benches::routes::{self, Random};
-use isatap_benches::{learned, ours, peers, teredo};
+use isatap_benches::{decisions, learned, ours, peers, teredo};
 use isatap_core::capacity::Standard;
 use isatap_core::embedded::Kind;
 use isatap_core::engine::Verdict;
@@ -29,6 +29,7 @@ use isatap_core::{compatible, configured, isatap, sixrd, sixtofour};
 
 type Packet = PacketMut<'static>;
 type Host = &'static mut IsatapHost<Standard>;
+type Remembering = &'static mut decisions::Host;
 type Read = Option<(u32, u32, u8)>;
 
 // What calling and returning cost: in every count below.
@@ -239,6 +240,58 @@ fn node_decapsulate_ipv4(host: Host, mut packet: Packet) -> Verdict {
 #[bench::bytes_1280(inputs::forwarder(), inputs::opened(inputs::from_remote(1280)))]
 fn node_forward(node: &'static mut AnyNode<Standard, 4>, mut arrived: Arrived) -> Verdict {
     black_box(node).forward(inputs::NOW, black_box(&arrived.0), black_box(&mut arrived.1))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(decisions::sender(), inputs::to_peer(64))]
+#[bench::bytes_1280(decisions::sender(), inputs::to_peer(1280))]
+fn known_encapsulate(host: Remembering, mut packet: Packet) -> Verdict {
+    ours::node_encapsulate(black_box(host), black_box(&mut packet))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(decisions::host(), inputs::to_peer(64))]
+#[bench::bytes_1280(decisions::host(), inputs::to_peer(1280))]
+fn new_encapsulate(host: Remembering, mut packet: Packet) -> Verdict {
+    ours::node_encapsulate(black_box(host), black_box(&mut packet))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(decisions::receiver(), inputs::opened(inputs::from_peer(64)))]
+#[bench::bytes_1280(decisions::receiver(), inputs::opened(inputs::from_peer(1280)))]
+fn known_decapsulate(host: Remembering, mut arrived: Arrived) -> Verdict {
+    ours::node_decapsulate(black_box(host), black_box(&arrived.0), black_box(&mut arrived.1))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(decisions::host(), inputs::opened(inputs::from_peer(64)))]
+#[bench::bytes_1280(decisions::host(), inputs::opened(inputs::from_peer(1280)))]
+fn new_decapsulate(host: Remembering, mut arrived: Arrived) -> Verdict {
+    ours::node_decapsulate(black_box(host), black_box(&arrived.0), black_box(&mut arrived.1))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(decisions::relay(), inputs::opened(inputs::from_remote(64)))]
+#[bench::bytes_1280(decisions::relay(), inputs::opened(inputs::from_remote(1280)))]
+fn known_forward(node: &'static mut decisions::Router, mut arrived: Arrived) -> Verdict {
+    black_box(node).forward(inputs::NOW, black_box(&arrived.0), black_box(&mut arrived.1))
+}
+
+#[library_benchmark]
+#[bench::bytes_64(decisions::forwarder(), inputs::opened(inputs::from_remote(64)))]
+#[bench::bytes_1280(decisions::forwarder(), inputs::opened(inputs::from_remote(1280)))]
+fn new_forward(node: &'static mut decisions::Router, mut arrived: Arrived) -> Verdict {
+    black_box(node).forward(inputs::NOW, black_box(&arrived.0), black_box(&mut arrived.1))
+}
+
+type Flood = (&'static mut decisions::Router, Vec<Arrived>);
+
+// 1,024 packets at once: .ci/instructions.py divides.
+#[library_benchmark]
+#[bench::new_flows(decisions::flooded())]
+fn flood(mut input: Flood) -> Flood {
+    decisions::forward_all(black_box(input.0), black_box(&mut input.1));
+    input
 }
 
 #[library_benchmark]
@@ -472,6 +525,13 @@ library_benchmark_group!(
         node_decapsulate,
         node_decapsulate_ipv4,
         node_forward,
+        known_encapsulate,
+        new_encapsulate,
+        known_decapsulate,
+        new_decapsulate,
+        known_forward,
+        new_forward,
+        flood,
         send_isatap,
         receive_isatap,
         send_configured,

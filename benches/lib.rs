@@ -11,6 +11,7 @@
 //! A new bench is a function here, one line in each of the two harnesses and
 //! a row of the table in `.ci/instructions.py`.
 
+pub mod decisions;
 pub mod inputs;
 pub mod learned;
 pub mod links;

@@ -21,6 +21,7 @@
 //! | `host_operations` | `node::IsatapHost`, `isatap::host`, `isatap::link`, `nd::learned`, `nd::neighbor`, `nd::solicit`, `proto41::icmp`, `proto41::identification`, `proto41::mtu`, `proto41::ecn`, `interface`, `engine`, `packet`, `time`, `timer`, `capacity`, `drop_reason` | the contract of a machine: packets leave for other nodes only, deadlines move, whatever entered has one end |
 //! | `router_operations` | `isatap::router`, and the above | the same |
 //! | `node_operations` | `node::AnyNode` of any links, `sixtofour::RouterInterface`, `sixtofour::RelayInterface`, `sixrd::EdgeInterface`, `sixrd::RelayInterface`, `compatible::CompatibleInterface`, `lan::LanInterface`, `configured::ConfiguredInterface`, `link::NativeLink`, `datapath`, and the above | the same, and nothing enters that the rules of no link let in |
+//! | `decisions` | `datapath::Decisions` in nodes of any links | two nodes of which one remembers decisions agree in verdicts, bytes, counters and events |
 //! | `wire_views` | `wire::ipv4`, `ipv6`, `udp`, `icmpv4`, `icmpv6`, `proto41::icmp` | lengths and sums; headers are written as they were read |
 //! | `embedded` | `embedded`, `isatap::addr`, `sixtofour::addr`, `teredo::addr`, `sixrd::addr` | nothing hidden is missed; a yes is never empty |
 //! | `explain` | `pretty` | any bytes are explained, in bounded room; layers lie inside the packet |
@@ -74,6 +75,7 @@ pub use neighbor_discovery::nd_message;
 pub use oracle::input;
 pub use oracle::selection::address_selection;
 pub use oracle::tunnels::{link_pairs, tunnel_packet};
+pub use oracle::twins::decisions;
 pub use outer::outer_packet;
 pub use pasted_text::pasted_text;
 pub use routes::{fib, route_operations};
@@ -88,6 +90,7 @@ pub type Body = fn(&[u8]);
 pub const TARGETS: &[(&str, Body)] = &[
     ("address_selection", address_selection),
     ("captures", captures),
+    ("decisions", decisions),
     ("embedded", embedded),
     ("explain", explain),
     ("fib", fib),

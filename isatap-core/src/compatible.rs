@@ -12,7 +12,7 @@ use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::{Event, LearnedAddress};
 use crate::error::{Table, TableFull};
-use crate::interface::{Context, Control, Told, interface};
+use crate::interface::{Context, Control, Told, Tracked, interface};
 use crate::link::{Admitted, Denied, Link, LinkKind, Locator, OuterPolicy, Resolution, Traits};
 use crate::prefix::{Ipv6Prefix, halves};
 use crate::proto41::Flow;
@@ -136,7 +136,7 @@ impl<C: Capacity> Link for CompatibleLink<C> {
 /// The interface.
 #[derive(Clone)]
 pub struct CompatibleInterface<C: Capacity> {
-    link: CompatibleLink<C>,
+    link: Tracked<CompatibleLink<C>>,
     told: Told<C>,
 }
 
@@ -144,7 +144,10 @@ impl<C: Capacity> CompatibleInterface<C> {
     /// An interface without IPv4 addresses.
     #[must_use]
     pub const fn new(policy: OuterPolicy) -> Self {
-        CompatibleInterface { link: CompatibleLink { underlay: Underlay::new(policy) }, told: Told::NOTHING }
+        CompatibleInterface {
+            link: Tracked::new(CompatibleLink { underlay: Underlay::new(policy) }),
+            told: Told::NOTHING,
+        }
     }
 
     /// This node's addresses on the link.

@@ -17,7 +17,7 @@ use crate::capacity::{Capacity, N};
 use crate::drop_reason::DropReason;
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
-use crate::interface::{Context, Control, Delegated, Heard, Received, Told, interface};
+use crate::interface::{Context, Control, Delegated, Heard, Received, Told, Tracked, interface};
 use crate::link::{InterfaceAddress, Link, Locator, OuterPolicy};
 use crate::nd::message::{self, Message, NeighborFlags, NeighborSolicitationRepr};
 use crate::nd::neighbor::{Advertised, Neighbors, Reachability};
@@ -65,7 +65,7 @@ impl Default for Config {
 #[derive(Clone)]
 pub struct ConfiguredInterface<C: Capacity> {
     config: Config,
-    link: ConfiguredLink<C>,
+    link: Tracked<ConfiguredLink<C>>,
     remote: Neighbors<Ipv4Addr, N<1>>,
     /// Whether everything goes to the other end that has no nearer route.
     default_route: bool,
@@ -80,7 +80,7 @@ impl<C: Capacity> ConfiguredInterface<C> {
     pub fn new(config: Config) -> Self {
         let mut interface = ConfiguredInterface {
             config,
-            link: ConfiguredLink::new(&config),
+            link: Tracked::new(ConfiguredLink::new(&config)),
             remote: Neighbors::EMPTY,
             default_route: false,
             told: Told::NOTHING,
@@ -244,7 +244,7 @@ impl<C: Capacity> Control<C> for ConfiguredInterface<C> {
         let (source, target) = (link_local(local), link_local(remote));
         // NDP-51, TUN-63: to the target itself, without a link-layer address.
         message::write_packet(out, &source, &target, |w| NeighborSolicitationRepr { target }.emit(w))?;
-        let sent = cx.send(&self.link, local, remote, out);
+        let sent = cx.send(&*self.link, local, remote, out);
         self.remote.probe_sent(cx.now, remote);
         Ok(sent)
     }

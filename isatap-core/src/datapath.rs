@@ -12,6 +12,7 @@
 //! share this code over copies of the data: a clone of the datapath of a node.
 
 mod checks;
+mod decision;
 mod pipeline;
 mod plan;
 
@@ -29,9 +30,11 @@ use crate::prefix::Ipv6Prefix;
 use crate::proto41::{Flow, Outer};
 use crate::route::RouteTable;
 
+pub use decision::{Decision, Decisions, NoDecisions, Remember};
+pub(crate) use decision::{Entry, Key, Memory};
 use pipeline::Reader;
-pub(crate) use pipeline::{Owner, Unverified};
-pub(crate) use plan::{Origin, Plan, Refusal};
+pub(crate) use pipeline::{Kept, Owner, Unverified};
+pub(crate) use plan::{Avoided, Fit, InnerHeader, Origin, Refusal, Way, ends};
 
 /// Links and routes.
 #[derive(Clone)]
@@ -265,7 +268,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// Finds the tunnel for a packet of this host, with `identification` if it
     /// may be fragmented.
     pub fn encapsulate(&self, packet: &mut PacketMut<'_>, identification: u16) -> Verdict {
-        Reader { datapath: self, identification }.send_on(Origin::Local, packet)
+        Reader { datapath: self, identification }.send_out(packet)
     }
 
     /// Judges and decapsulates in place what came behind `outer`.
@@ -286,62 +289,47 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// that is the same for all links.
     #[inline]
     pub fn admit(&self, outer: &Outer, packet: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
-        self.admit_on(None, outer, packet)
+        let (flow, is_compatible) = Self::judge(outer, packet)?;
+        let (link, from) = self.offer(None, &flow, is_compatible)?;
+        checks::check_inner(&flow, packet)?;
+        Ok((link, from, flow))
     }
 
-    /// The same of a packet that is [bound](PacketMut::link) to a link: no
-    /// other is asked.
+    /// The checks that are the same for all links, and whether the packet is
+    /// one for those that want IPv4-compatible sources alone. `TUN-72`
     #[inline]
-    pub(crate) fn admit_on(
-        &self,
-        only: Option<LinkId>,
-        outer: &Outer,
-        packet: &[u8],
-    ) -> Result<(LinkId, Admitted, Flow), DropReason> {
+    fn judge(outer: &Outer, packet: &[u8]) -> Result<(Flow, bool), DropReason> {
         match Flow::of(outer, packet) {
-            Ok(flow) => self.offer(flow, packet, DropReason::NotAddressed, only, |_| true),
-            Err(DropReason::InnerSourceRefused) => self.admit_compatible(only, outer, packet),
+            Ok(flow) => Ok((flow, false)),
+            Err(DropReason::InnerSourceRefused) => Self::judge_compatible(outer, packet),
             Err(reason) => Err(reason),
         }
     }
 
-    /// `TUN-72`: IPv4-compatible sources are for the one link that wants them,
-    /// where a node has it.
     #[cold]
-    fn admit_compatible(
-        &self,
-        only: Option<LinkId>,
-        outer: &Outer,
-        packet: &[u8],
-    ) -> Result<(LinkId, Admitted, Flow), DropReason> {
-        let flow = Flow::of_compatible(outer, packet)?;
-        self.offer(flow, packet, DropReason::InnerSourceRefused, only, |link| link.traits().compatible_sources)
+    fn judge_compatible(outer: &Outer, packet: &[u8]) -> Result<(Flow, bool), DropReason> {
+        Flow::of_compatible(outer, packet).map(|flow| (flow, true))
     }
 
-    /// Offers a packet to the links that `wants` says yes to, or to the `only`
-    /// one of them. `unwanted`: the reason where it was for none of them.
+    /// Offers a packet to the links, or to the `only` one of them: by its
+    /// addresses alone.
     #[inline]
-    fn offer(
-        &self,
-        flow: Flow,
-        packet: &[u8],
-        unwanted: DropReason,
-        only: Option<LinkId>,
-        wants: impl Fn(&I::Link) -> bool,
-    ) -> Result<(LinkId, Admitted, Flow), DropReason> {
+    fn offer(&self, only: Option<LinkId>, flow: &Flow, is_compatible: bool) -> Result<(LinkId, Admitted), DropReason> {
         let mut refused = None;
-        let is_asked = |id, port: &Port<I>| only.is_none_or(|only| only == id) && wants(port.interface.link());
+        let is_asked = |id, port: &Port<I>| {
+            only.is_none_or(|only| only == id) && (!is_compatible || port.interface.link().traits().compatible_sources)
+        };
         for (id, port) in self.by_precedence().filter(|(id, port)| is_asked(*id, port)) {
-            match port.interface.link().admit(&flow) {
+            match port.interface.link().admit(flow) {
                 Ok(from) => {
-                    self.check_admitted(id, port, from, &flow)?;
-                    checks::check_inner(&flow, packet)?;
-                    return Ok((id, from, flow));
+                    self.check_admitted(id, port, from, flow)?;
+                    return Ok((id, from));
                 }
                 Err(Denied::NotAddressed) => {}
                 Err(Denied::Refused(reason)) => refused = refused.or(Some(reason)),
             }
         }
+        let unwanted = if is_compatible { DropReason::InnerSourceRefused } else { DropReason::NotAddressed };
         Err(refused.unwrap_or(unwanted))
     }
 

@@ -11,6 +11,7 @@ mod neighbor_check;
 mod probe;
 mod refusals;
 mod told;
+mod tracked;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::DerefMut;
@@ -36,6 +37,7 @@ pub use neighbor_check::{CheckedNeighbor, NeighborCheck};
 pub(crate) use probe::Probe;
 pub use refusals::{Refusal, Refusals};
 pub(crate) use told::{Delegated, Told, automatic};
+pub(crate) use tracked::Tracked;
 
 /// The routes of a node of capacity `C`.
 pub type Routes<C> = RouteTable<Rows<<C as Capacity>::Routes, Slot>>;
@@ -165,6 +167,13 @@ pub trait Interface<C: Capacity> {
 
     /// The same, to be told something.
     fn control_mut(&mut self) -> &mut dyn Control<C>;
+
+    /// Whether the link, or what else packets are judged by here, may have
+    /// changed since this was asked last. An interface that does not keep
+    /// account says yes.
+    fn take_change(&mut self) -> bool {
+        true
+    }
 }
 
 /// An interface behind a pointer: a `Box`, where a node is to have room for
@@ -189,6 +198,10 @@ where
 
     fn control_mut(&mut self) -> &mut dyn Control<C> {
         (**self).control_mut()
+    }
+
+    fn take_change(&mut self) -> bool {
+        (**self).take_change()
     }
 }
 
@@ -215,6 +228,10 @@ macro_rules! interface {
             #[inline(always)]
             fn control_mut(&mut self) -> &mut dyn $crate::interface::Control<C> {
                 self
+            }
+
+            fn take_change(&mut self) -> bool {
+                $crate::interface::Tracked::take_change(&mut self.link)
             }
         }
     };
@@ -263,6 +280,21 @@ pub trait Control<C: Capacity> {
     fn check_neighbor(&mut self, now: Instant, id: LinkId, neighbor: &Ipv6Addr, may_wait: bool) -> NeighborCheck {
         let _ = (now, id, neighbor, may_wait);
         NeighborCheck::Pass
+    }
+
+    /// Until when [`check_neighbor`](Self::check_neighbor) goes on to let
+    /// packets to and from this neighbour pass, and changes nothing at that,
+    /// unless the interface tells of a [change](Interface::take_change).
+    /// `SEC-1`
+    fn passes_until(&self, neighbor: &Ipv6Addr) -> Expiry {
+        let _ = neighbor;
+        Expiry::NEVER
+    }
+
+    /// Whether [`is_verified`](Self::is_verified) may answer otherwise than
+    /// when this was asked last.
+    fn take_verified(&mut self) -> bool {
+        false
     }
 
     /// A packet was sent to the neighbour at `destination`. `NDP-50`

@@ -13,7 +13,7 @@ use crate::capacity::{Bounded, Capacity, Vec};
 use crate::drop_reason::DropReason;
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
-use crate::interface::{ALL_NODES, Addresses, Context, Control, Received, interface, neighbor_discovery};
+use crate::interface::{ALL_NODES, Addresses, Context, Control, Received, Tracked, interface, neighbor_discovery};
 use crate::link::{InterfaceAddress, Link as _, NativeLink};
 use crate::nd::advertise::{Intervals, Schedule};
 use crate::nd::learned::TWO_HOURS;
@@ -78,7 +78,7 @@ impl Config {
 #[derive(Clone)]
 pub struct LanInterface<C: Capacity> {
     config: Config,
-    link: NativeLink<C>,
+    link: Tracked<NativeLink<C>>,
     prefixes: Vec<Published, C::Prefixes>,
     schedule: Schedule,
     addresses: Addresses<C::Addresses>,
@@ -108,7 +108,7 @@ impl<C: Capacity> LanInterface<C> {
         link.add_address(InterfaceAddress { address: config.link_local, prefix_length: 64 })?;
         Ok(LanInterface {
             config,
-            link,
+            link: Tracked::new(link),
             prefixes: Bounded::EMPTY,
             schedule: Schedule::SILENT,
             addresses: Addresses::EMPTY,
@@ -314,8 +314,7 @@ impl<C: Capacity> Control<C> for LanInterface<C> {
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
         let now = cx.now;
         self.schedule.handle_timeout(entropy);
-        let link = &mut self.link;
-        let (id, routes) = (cx.id, &mut cx.routes);
+        let (id, routes, link) = (cx.id, &mut cx.routes, &mut self.link);
         self.prefixes.view_mut().retain(|row| {
             let is_over = row.until.is_due(now);
             if is_over && !row.is_deprecated {

@@ -13,7 +13,7 @@ mod packets;
 use core::net::Ipv4Addr;
 
 use crate::capacity::{Capacity, Small, Standard};
-use crate::datapath::{Datapath, Origin, Owner as _, Port, Switches};
+use crate::datapath::{Datapath, NoDecisions, Owner as _, Port, Remember, Switches};
 use crate::drop_reason::{Counters, DropReason, Tally};
 use crate::engine::limit::{Rate, TokenBucket};
 use crate::engine::{Change, Entropy, Event, Machine, Transmit, Verdict, draw_key};
@@ -31,10 +31,10 @@ use crate::time::{Expiry, Instant};
 pub use any::AnyInterface;
 
 /// A node of any mix of links.
-pub type AnyNode<C = Standard, const LINKS: usize = 4> = Node<AnyInterface<C>, C, LINKS>;
+pub type AnyNode<C = Standard, const LINKS: usize = 4, D = NoDecisions> = Node<AnyInterface<C>, C, LINKS, D>;
 
 /// An ISATAP host: a node with this one interface.
-pub type IsatapHost<C = Standard> = Node<isatap::HostInterface<C>, C, 1>;
+pub type IsatapHost<C = Standard, D = NoDecisions> = Node<isatap::HostInterface<C>, C, 1, D>;
 
 /// For firmware: a whole host, with its tables and counters.
 const _: () = assert!(size_of::<IsatapHost<Small>>() <= 2048);
@@ -70,9 +70,10 @@ impl Default for NodeConfig {
     }
 }
 
-/// Links, routes, control machines and what packets change.
+/// Links, routes, control machines and what packets change. `D`: where it
+/// remembers decisions, [`Decisions`](crate::datapath::Decisions) or nowhere.
 #[derive(Clone)]
-pub struct Node<I, C: Capacity = Standard, const LINKS: usize = 4> {
+pub struct Node<I, C: Capacity = Standard, const LINKS: usize = 4, D = NoDecisions> {
     datapath: Datapath<I, C, LINKS>,
     identifications: Ids<C>,
     refusals: RefusalsOf<C>,
@@ -83,22 +84,31 @@ pub struct Node<I, C: Capacity = Standard, const LINKS: usize = 4> {
     relayed_errors: TokenBucket,
     now: Instant,
     generation: u32,
+    decisions: D,
     /// Whether the seed of the Identifications is still to be drawn.
     needs_seed: bool,
     /// Whether every event was taken since anything changed.
     told: bool,
-    /// Whether it was told that Identifications came again too soon.
-    told_of_repeats: bool,
 }
 
 impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
-    /// A node without links.
+    /// A node without links, which remembers no decisions.
     #[must_use]
     pub const fn new(config: NodeConfig) -> Self {
-        Self::with_datapath(config, Datapath::new())
+        Self::with_decisions(config, NoDecisions)
+    }
+}
+
+impl<I: Interface<C>, C: Capacity, const LINKS: usize, D> Node<I, C, LINKS, D> {
+    /// A node without links that remembers decisions in this table. Nothing
+    /// is remembered before the first [`handle_timeout`](Machine::handle_timeout),
+    /// which draws the secret of the table.
+    #[must_use]
+    pub const fn with_decisions(config: NodeConfig, decisions: D) -> Self {
+        Self::with_datapath(config, Datapath::new(), decisions)
     }
 
-    const fn with_datapath(config: NodeConfig, mut datapath: Datapath<I, C, LINKS>) -> Self {
+    const fn with_datapath(config: NodeConfig, mut datapath: Datapath<I, C, LINKS>, decisions: D) -> Self {
         datapath.answers_echo = config.answer_echo;
         let seed = match config.identification_seed {
             Some(seed) => seed,
@@ -114,12 +124,14 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             relayed_errors: TokenBucket::FULL,
             now: Instant::ZERO,
             generation: 0,
+            decisions,
             needs_seed: config.identification_seed.is_none(),
             told: false,
-            told_of_repeats: false,
         }
     }
+}
 
+impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, LINKS, D> {
     /// Adds an interface.
     ///
     /// # Errors
@@ -166,10 +178,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         tell: impl FnOnce(&mut I, &mut Context<'_, C>) -> R,
     ) -> Option<R> {
         self.clamp(now);
+        // Another interface may stand there afterwards.
         self.changed();
         self.lend(id, tell)
     }
 
+    /// Lends an interface what it borrows, and notes what it changed.
     fn lend<R>(&mut self, id: LinkId, tell: impl FnOnce(&mut I, &mut Context<'_, C>) -> R) -> Option<R> {
         let (port, routes) = self.datapath.split(id)?;
         let forwarding = port.switches.forwarding;
@@ -181,7 +195,14 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             refusals: &mut self.refusals,
             forwarding,
         };
-        Some(tell(&mut port.interface, &mut cx))
+        let told = tell(&mut port.interface, &mut cx);
+        let is_changed = port.interface.take_change();
+        if is_changed {
+            self.decisions.make_void();
+        }
+        let is_other = port.interface.control_mut().take_verified() || is_changed;
+        self.generation = self.generation.wrapping_add(is_other.into());
+        Some(told)
     }
 
     /// The switches of an interface, to be changed.
@@ -261,10 +282,17 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     }
 
     /// A number that changes when a clone of the datapath may differ from the
-    /// last one.
+    /// last one. What changes no table leaves it, such as a Neighbor
+    /// Solicitation that is answered: no stranger makes decisions void.
     #[must_use]
     pub fn generation(&self) -> u32 {
         self.generation.wrapping_add(self.datapath.routes.generation())
+    }
+
+    /// Where decisions are remembered.
+    #[must_use]
+    pub const fn decisions(&self) -> &D {
+        &self.decisions
     }
 
     /// Gives the IPv4 Identifications another secret. Values given before
@@ -293,17 +321,14 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     }
 
     fn changed(&mut self) {
+        self.decisions.make_void();
         self.generation = self.generation.wrapping_add(1);
         self.told = false;
     }
 
-    const fn has_repeats_to_tell(&self) -> bool {
-        !self.told_of_repeats && self.repeated_identifications() > 0
-    }
-
     fn next_event(&mut self) -> Option<Event> {
-        if self.has_repeats_to_tell() {
-            self.told_of_repeats = true;
+        if self.identifications.has_news() {
+            self.identifications.set_told();
             return Some(Event::IdentificationsRepeated);
         }
         if self.told {
@@ -319,10 +344,10 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     }
 }
 
-impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LINKS> {
+impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Machine for Node<I, C, LINKS, D> {
     fn encapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
         self.enter(now);
-        self.send_on(Origin::Local, packet)
+        self.send_out(packet)
     }
 
     fn decapsulate(&mut self, now: Instant, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
@@ -349,11 +374,14 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
         if self.needs_seed {
             self.reseed(draw_key(entropy));
         }
+        self.decisions.draw(entropy);
         self.told = false;
         self.datapath.routes.expire(now);
         for id in link_ids::<LINKS>() {
-            self.with_interface(now, id, |interface, cx| {
-                interface.link_mut().underlay_mut().handle_timeout(cx.now);
+            self.lend(id, |interface, cx| {
+                if interface.link().underlay().deadline().is_due(now) {
+                    interface.link_mut().underlay_mut().handle_timeout(now);
+                }
                 interface.control_mut().handle_timeout(cx, entropy);
             });
         }
@@ -386,7 +414,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Machine for Node<I, C, LI
 
     fn poll_timeout(&self) -> Option<Instant> {
         // Who forgets to take what waits wakes at once.
-        if !self.told || self.needs_seed || self.has_repeats_to_tell() {
+        if !self.told || self.needs_seed || self.identifications.has_news() {
             return Some(self.now);
         }
         let of_port =

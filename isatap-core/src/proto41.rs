@@ -37,6 +37,9 @@ use crate::wire::ipv6;
 /// Bytes of outer header that a protocol-41 tunnel adds.
 pub const OVERHEAD: u16 = 20;
 
+/// Bytes that an IPv4 packet has room for behind that.
+pub(crate) const MOST_CARRIED: u16 = u16::MAX - OVERHEAD;
+
 /// Narrows a packet to the inner one that `flow`, parsed from it, describes:
 /// outer header, where it is still there, and padding go, and the congestion
 /// mark of the outer header is combined into the inner one. With a flow of

@@ -4,7 +4,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use isatap_core::capacity::{Capacity, Small, Standard};
 use isatap_core::configured;
-use isatap_core::datapath::{Datapath, Switches};
+use isatap_core::datapath::{Datapath, Decision, Decisions, Remember, Switches};
 use isatap_core::drop_reason::{Counters, DropReason};
 use isatap_core::engine::{Event, Machine, Parked, Parking, Ticket, Transmit};
 use isatap_core::interface::{Context, Interface};
@@ -71,7 +71,10 @@ pub fn drive(machine: &mut impl Machine, u: &mut Unknown) {
 }
 
 /// What a node does that forwards.
-pub fn forward<I: Interface<C>, C: Capacity, const LINKS: usize>(node: &mut Node<I, C, LINKS>, u: &mut Unknown) {
+pub fn forward<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember>(
+    node: &mut Node<I, C, LINKS, D>,
+    u: &mut Unknown,
+) {
     let (now, link) = (u.now(), u.link());
     keep(node.forward(now, &outer(u), &mut u.packet()));
     keep(node.forward_native(now, link, &mut u.packet()));
@@ -157,6 +160,17 @@ crate::roots! {
         node.datapath().routes().len()
     };
     node_forwarding => |u| forward(&mut node(), u);
+    remembering => |u| {
+        let rows: &mut [Decision] = any(&mut []);
+        let decisions = any(Decisions::with_storage(rows));
+        let mut node: AnyNode<Standard, 4, _> = any(AnyNode::with_decisions(any(NodeConfig::DEFAULT), decisions));
+        drive(&mut node, u);
+        forward(&mut node, u);
+        let decisions = node.decisions();
+        keep((decisions.hits(), decisions.misses(), decisions.capacity()));
+        let decisions = any(Decisions::<[Decision; 3]>::new());
+        drive(&mut any(IsatapHost::<Small, _>::remembering_host(any(HostConfig::DEFAULT), decisions)), u);
+    };
     snapshots => |u| {
         let snapshot = any(node().datapath().clone());
         let identification = u.value();

@@ -145,10 +145,11 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         self.known_prefixes.iter().any(|prefix| prefix.contains(address))
     }
 
-    /// Whether a packet that `link` has let in is for its control machine.
+    /// Whether the control machine of `link` waits for a packet that it has let
+    /// in.
     #[inline]
-    pub(super) fn is_control(&self, link: LinkId, flow: &Flow, packet: &[u8]) -> bool {
-        is_neighbor_discovery_packet(flow, packet) || self.link(link).is_some_and(|link| link.awaits(flow))
+    pub(super) fn awaits(&self, link: LinkId, flow: &Flow) -> bool {
+        self.link(link).is_some_and(|link| link.awaits(flow))
     }
 
     /// Whether the node itself, not a stack above it, must see this packet to
@@ -165,7 +166,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
 /// Whether a packet that was let in is Neighbor Discovery, found behind
 /// extension headers too.
 #[inline]
-fn is_neighbor_discovery_packet(flow: &Flow, packet: &[u8]) -> bool {
+pub(super) fn is_neighbor_discovery_packet(flow: &Flow, packet: &[u8]) -> bool {
     if flow.next_header == protocol::ICMPV6 {
         return packet.get(40).is_some_and(|&message_type| is_neighbor_discovery(message_type));
     }

@@ -1,8 +1,12 @@
 //! The way of a packet through links and routes, whoever owns them.
 //!
 //! ```text
-//! out: plan ──▶ neighbour ──▶ prepare ──▶ outer header beside it
+//! out: way ──▶ fit ──▶ neighbour ──▶ prepare ──▶ outer header beside it
 //! in:  admit ─▶ decapsulate ─▶ control ─▶ for whom ─▶ neighbour ─▶ deliver, or out
+//!
+//! The way, the admission, for whom, and a neighbour that is known to be there, are
+//! the [decision](super::decision), which may be remembered; all else is done for
+//! each packet.
 //! ```
 //!
 //! Who only reads leaves some of these steps to the owner; a
@@ -12,7 +16,9 @@
 use core::net::Ipv6Addr;
 
 use super::Datapath;
-use super::plan::{Origin, Plan, Refusal};
+use super::checks::{check_inner, is_neighbor_discovery_packet};
+use super::decision::{Entry, Key, Memory, NoDecisions};
+use super::plan::{Avoided, Fit, InnerHeader, Origin, Refusal, Way, ends};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::Verdict;
@@ -20,7 +26,10 @@ use crate::interface::Interface;
 use crate::link::{Admitted, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::{self, Flow, Outer};
+use crate::time::Expiry;
+use crate::wire::field::{u8_at, u16_at};
 use crate::wire::icmpv6::Unreachable;
+use crate::wire::protocol;
 
 /// Why a packet to or from a neighbour does not pass.
 pub(crate) enum Unverified {
@@ -39,16 +48,16 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     /// `None`: it is not interested.
     fn control(&mut self, link: LinkId, from: Admitted, flow: &Flow, packet: &mut PacketMut<'_>) -> Option<Verdict>;
 
-    /// Whether a packet to, or from, `neighbor` may pass.
-    /// `SEC-1 [RFC 6324 §3.1.1]`
-    fn check_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr) -> Result<(), Unverified>;
+    /// Whether a packet to, or from, `neighbor` may pass, and until when that
+    /// need not be asked again. `SEC-1 [RFC 6324 §3.1.1]`
+    fn check_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr) -> Result<Expiry, Unverified>;
 
     /// Gives a packet to this host's IPv6, or plays its part.
     fn deliver(&mut self, link: LinkId, from: Admitted, packet: &mut PacketMut<'_>) -> Verdict;
 
     /// Notes what sending changes, and gives an Identification where the
     /// packet needs one.
-    fn prepare(&mut self, plan: &Plan) -> u16;
+    fn prepare(&mut self, way: &Way, fit: &Fit, avoided: Option<Avoided>) -> u16;
 
     /// Notes that a packet was sent.
     fn sent(&mut self, verdict: Verdict) -> Verdict;
@@ -59,85 +68,233 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     /// Drops a packet in silence.
     fn drop(&mut self, reason: DropReason) -> Verdict;
 
+    /// A number that changes with what decisions are made from.
+    fn generation(&self) -> u32;
+
+    /// The place of a decision that holds.
+    fn recall(&mut self, key: &Key) -> Option<usize>;
+
+    /// Where they are.
+    fn decisions(&self) -> &impl Memory;
+
+    /// Keeps a decision. `holds`: for this generation, until then.
+    fn remember(&mut self, key: &Key, holds: (u32, Expiry), entry: Option<Entry>, way: Option<&Way>);
+
     /// Lets a packet in that came behind `outer`. `forwards`: what is not for
     /// this node is sent on in the same buffer, else all of it is delivered.
+    #[inline]
     fn receive(&mut self, forwards: bool, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
-        let admission = self.datapath().admit_on(packet.link(), outer, packet.as_slice());
-        // TUN-19 [RFC 6040 §4.2]. TUN-53: nothing is logged here, so nothing
-        // needs a limit.
-        let admitted = admission.and_then(|admission| proto41::decapsulate(packet, &admission.2).map(|_| admission));
-        let (link, from, flow) = match admitted {
-            Ok(admission) => admission,
+        let key = Key::inbound(packet, outer);
+        let place = key.as_ref().and_then(|key| self.recall(key));
+        'known: {
+            let Some(known) = place else { break 'known };
+            let Some(header) = plain(outer, packet) else { break 'known };
+            let Some((entry, _)) = self.decisions().entry(known) else { break 'known };
+            if entry.ends_here || !forwards {
+                packet.truncate(header.len);
+                return self.deliver(entry.link, entry.from, packet);
+            }
+            let Some(way) = self.decisions().way(known) else { break 'known };
+            packet.truncate(header.len);
+            let origin = Origin::Forwarded { link: entry.link, outer_source: Some(outer.source) };
+            return self.send_by(&way, origin, &header, packet);
+        }
+        self.receive_any(forwards, outer, packet, key, place)
+    }
+
+    /// The same of any packet, flows that are not known and packets that are not
+    /// plain. `place`: where a decision of this `key` stands.
+    fn receive_any(
+        &mut self,
+        forwards: bool,
+        outer: &Outer,
+        packet: &mut PacketMut<'_>,
+        key: Option<Key>,
+        place: Option<usize>,
+    ) -> Verdict {
+        let (flow, is_compatible) = match Datapath::<I, C, LINKS>::judge(outer, packet.as_slice()) {
+            Ok(judged) => judged,
             // SEC-11, TUN-13: in silence.
             Err(reason) => return self.drop(reason),
         };
-        if self.datapath().is_control(link, &flow, packet.as_slice())
+        let known = place.and_then(|place| self.decisions().entry(place));
+        let generation = self.generation();
+        let offered = match known {
+            Some((entry, _)) => Ok((entry.link, entry.from)),
+            None => self.datapath().offer(packet.link(), &flow, is_compatible),
+        };
+        // TUN-19 [RFC 6040 §4.2]. TUN-53: nothing is logged here, so nothing
+        // needs a limit.
+        let admitted = offered.and_then(|admitted| {
+            check_inner(&flow, packet.as_slice())?;
+            Ok((admitted, proto41::decapsulate(packet, &flow)?))
+        });
+        let ((link, from), exit) = match admitted {
+            Ok(admitted) => admitted,
+            Err(reason) => return self.drop(reason),
+        };
+        let is_awaited = self.datapath().awaits(link, &flow);
+        if (is_awaited || is_neighbor_discovery_packet(&flow, packet.as_slice()))
             && let Some(verdict) = self.control(link, from, &flow, packet)
         {
             return verdict;
         }
-        let ends_here = match self.datapath().ends_here(link, &flow.inner_destination) {
-            Ok(ends_here) => ends_here,
-            Err(reason) => return self.drop(reason),
+        let (entry, until) = match known {
+            Some(known) => known,
+            None => {
+                let ends_here = match self.datapath().ends_here(link, &flow.inner_destination) {
+                    Ok(ends_here) => ends_here,
+                    Err(reason) => return self.drop(reason),
+                };
+                // SEC-1 [RFC 6324 §3.1.1]: the reverse check of what is sent on. Routers
+                // vouch for what they forward.
+                let mut until = Expiry::NEVER;
+                if from == Admitted::Host && !ends_here {
+                    until = match self.check_neighbor(link, &flow.inner_source) {
+                        Ok(until) => until,
+                        Err(Unverified::Stop(verdict)) => return verdict,
+                        Err(Unverified::Refused) => return self.drop(DropReason::NeighborUnverified),
+                    };
+                }
+                (Entry { link, from, ends_here }, until)
+            }
         };
-        // SEC-1 [RFC 6324 §3.1.1]: the reverse check of what is sent on. Routers
-        // vouch for what they forward.
-        if from == Admitted::Host
-            && !ends_here
-            && let Err(unverified) = self.check_neighbor(link, &flow.inner_source)
-        {
-            return match unverified {
-                Unverified::Stop(verdict) => verdict,
-                Unverified::Refused => self.drop(DropReason::NeighborUnverified),
-            };
-        }
-        if ends_here || !forwards {
+        // Of a packet that a machine awaits less was judged.
+        let is_kept = known.is_none() && !is_awaited;
+        if entry.ends_here || !forwards {
+            if is_kept && let Some(key) = &key {
+                self.remember(key, (generation, until), Some(entry), None);
+            }
             return self.deliver(link, from, packet);
         }
-        self.send_on(Origin::Forwarded { link, outer_source: Some(flow.outer_source) }, packet)
+        let header = InnerHeader::behind(&flow, exit, packet);
+        let origin = Origin::Forwarded { link, outer_source: Some(flow.outer_source) };
+        let kept = Kept { key, place, generation, until, entry: Some(entry).filter(|_| !is_awaited) };
+        self.send(kept, origin, &header, packet)
     }
 
-    /// Sends a packet from the inside, or from another link, where it belongs.
-    fn send_on(&mut self, origin: Origin, packet: &mut PacketMut<'_>) -> Verdict {
-        let plan = match self.datapath().plan(origin, packet) {
-            Ok(plan) => plan,
+    /// Sends a packet from the inside.
+    #[inline]
+    fn send_out(&mut self, packet: &mut PacketMut<'_>) -> Verdict {
+        let key = Key::outbound(packet);
+        let place = key.as_ref().and_then(|key| self.recall(key));
+        let Some(header) = InnerHeader::of(packet) else { return self.drop(DropReason::NotIpv6) };
+        if let Some(way) = place.and_then(|place| self.decisions().way(place)) {
+            return self.send_by(&way, Origin::Local, &header, packet);
+        }
+        let kept = Kept { key, place, generation: self.generation(), until: Expiry::NEVER, entry: None };
+        self.send(kept, Origin::Local, &header, packet)
+    }
+
+    /// Sends a packet where it belongs.
+    fn send(&mut self, kept: Kept, origin: Origin, header: &InnerHeader, packet: &mut PacketMut<'_>) -> Verdict {
+        if let Some(way) = kept.place.and_then(|place| self.decisions().way(place)) {
+            return self.send_by(&way, origin, header, packet);
+        }
+        let Some((source, destination)) = ends(packet) else { return self.drop(DropReason::NotIpv6) };
+        // Only what this host sends is bound to a link; what is forwarded goes
+        // where the routes say.
+        let zone = packet.link().filter(|_| matches!(origin, Origin::Local));
+        let decided = self.datapath().way(origin, zone, &source, &destination);
+        let fitted = decided.and_then(|(way, avoided)| way.fit(origin, header).map(|fit| (way, avoided, fit)));
+        let (way, avoided, fit) = match fitted {
+            Ok(fitted) => fitted,
             Err(refusal) => return self.refuse(&refusal, origin, packet),
         };
-        match self.check_neighbor(plan.link, &plan.next_hop) {
-            Ok(()) => {}
+        let passes = match self.check_neighbor(way.link, &way.next_hop) {
+            Ok(passes) => passes,
             Err(Unverified::Stop(verdict)) => return verdict,
             Err(Unverified::Refused) => {
                 let code = Unreachable::Address;
-                let refusal = Refusal::unreachable(DropReason::NeighborUnverified, code, Some(plan.link));
+                let refusal = Refusal::unreachable(DropReason::NeighborUnverified, code, Some(way.link));
                 return self.refuse(&refusal, origin, packet);
             }
+        };
+        let Kept { key, generation, until, entry, .. } = kept;
+        // NDP-37: a better router that is avoided is to be asked again.
+        if avoided.is_none()
+            && let Some(key) = &key
+        {
+            self.remember(key, (generation, until.min(passes)), entry, Some(&way));
         }
-        let verdict = self.carry_out(&plan, origin, packet);
+        let verdict = self.carry_out(&way, &fit, avoided, origin, packet);
         self.sent(verdict)
     }
 
-    /// Does what was planned for a packet.
-    fn carry_out(&mut self, plan: &Plan, origin: Origin, packet: &mut PacketMut<'_>) -> Verdict {
-        let identification = self.prepare(plan);
+    /// Sends a packet by a way that is known.
+    #[inline(always)]
+    fn send_by(&mut self, way: &Way, origin: Origin, header: &InnerHeader, packet: &mut PacketMut<'_>) -> Verdict {
+        match way.fit(origin, header) {
+            Ok(fit) => {
+                let verdict = self.carry_out(way, &fit, None, origin, packet);
+                self.sent(verdict)
+            }
+            Err(refusal) => self.refuse(&refusal, origin, packet),
+        }
+    }
+
+    /// Does what was decided of a packet.
+    #[inline(always)]
+    fn carry_out(
+        &mut self,
+        way: &Way,
+        fit: &Fit,
+        avoided: Option<Avoided>,
+        origin: Origin,
+        packet: &mut PacketMut<'_>,
+    ) -> Verdict {
+        let identification = self.prepare(way, fit, avoided);
         if let Origin::Forwarded { .. } = origin {
             decrement_hop_limit(packet);
         }
-        match plan.resolution {
-            Resolution::Native => Verdict::Native { link: plan.link, next_hop: plan.next_hop },
+        let Fit { dont_fragment, tos, ttl } = *fit;
+        match way.resolution {
+            Resolution::Native => Verdict::Native { link: way.link, next_hop: way.next_hop },
             Resolution::To { source, destination } => {
-                let outer = Outer {
-                    source,
-                    destination,
-                    ports: None,
-                    tos: plan.tos,
-                    ttl: plan.ttl,
-                    dont_fragment: plan.dont_fragment,
-                    identification: if plan.dont_fragment { 0 } else { identification },
-                };
-                Verdict::Tunnel { link: plan.link, outer }
+                let outer = Outer { source, destination, ports: None, tos, ttl, dont_fragment, identification };
+                Verdict::Tunnel { link: way.link, outer }
             }
         }
     }
+}
+
+/// What counts of a packet of a known flow that is clearly in order. `None`
+/// says only that [`receive_any`](Owner::receive_any) must look, at the
+/// decision too.
+///
+/// What is refused for its addresses has no decision; so this asks for what
+/// [`Flow::of`], [`check_inner`] and [`proto41::decapsulate`] ask of other bytes:
+/// lengths, no extension headers and no tunnel in it, no Neighbor Discovery, marks
+/// that stay as they are.
+#[inline(always)]
+fn plain(outer: &Outer, packet: &PacketMut<'_>) -> Option<InnerHeader> {
+    let bytes = packet.as_slice();
+    let header = bytes.first_chunk::<40>()?;
+    let first = u16_at::<0, 40>(header);
+    let len = usize::from(u16_at::<4, 40>(header)).wrapping_add(40);
+    let traffic_class = (first >> 4).to_be_bytes()[1];
+    let marks = outer.tos & 3;
+    let is_plain = first >> 12 == 6
+        && matches!(u8_at::<6, 40>(header), protocol::TCP | protocol::UDP)
+        && len > 40
+        && len <= bytes.len().min(proto41::MOST_CARRIED.into())
+        && (marks == 0 || marks == traffic_class & 3)
+        && outer.ports.is_none()
+        && packet.segment_size().is_none();
+    is_plain.then_some(InnerHeader { traffic_class, hop_limit: u8_at::<7, 40>(header), len })
+}
+
+/// What is kept of a packet that is sent on.
+pub(crate) struct Kept {
+    pub(crate) key: Option<Key>,
+    /// Where it is kept already.
+    pub(crate) place: Option<usize>,
+    /// Of what the decision is made.
+    pub(crate) generation: u32,
+    /// How long it holds, as far as is known.
+    pub(crate) until: Expiry,
+    /// What was decided before.
+    pub(crate) entry: Option<Entry>,
 }
 
 /// `TUN-6`, `TUN-21`: only who forwards counts a hop; the plan knows that there is
@@ -168,9 +325,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for Re
     }
 
     #[inline]
-    fn check_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr) -> Result<(), Unverified> {
+    fn check_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr) -> Result<Expiry, Unverified> {
         let verified = self.datapath.port(link).is_none_or(|port| port.interface.control().is_verified(neighbor));
-        if verified { Ok(()) } else { Err(Unverified::Stop(Verdict::Punt { link })) }
+        if verified { Ok(Expiry::NEVER) } else { Err(Unverified::Stop(Verdict::Punt { link })) }
     }
 
     #[inline]
@@ -182,8 +339,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for Re
     }
 
     #[inline]
-    fn prepare(&mut self, _: &Plan) -> u16 {
-        self.identification
+    fn prepare(&mut self, _: &Way, fit: &Fit, _: Option<Avoided>) -> u16 {
+        if fit.dont_fragment { 0 } else { self.identification }
     }
 
     #[inline]
@@ -204,4 +361,22 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for Re
     fn drop(&mut self, reason: DropReason) -> Verdict {
         Verdict::Drop(reason)
     }
+
+    #[inline]
+    fn generation(&self) -> u32 {
+        0
+    }
+
+    #[inline]
+    fn recall(&mut self, _: &Key) -> Option<usize> {
+        None
+    }
+
+    #[inline]
+    fn decisions(&self) -> &impl Memory {
+        &NoDecisions
+    }
+
+    #[inline]
+    fn remember(&mut self, _: &Key, _: (u32, Expiry), _: Option<Entry>, _: Option<&Way>) {}
 }

@@ -1,4 +1,5 @@
-//! Where a packet goes that is to be sent: route, link, outer addresses, MTU.
+//! Where a packet goes that is to be sent: route, link, outer addresses, and
+//! with its length and hop limit, how.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -6,28 +7,40 @@ use super::{Datapath, Port};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::interface::Interface;
-use crate::link::{Link, OuterPolicy, Resolution};
+use crate::link::{Link, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
-use crate::proto41::mtu::{self, MtuDecision};
+use crate::proto41::mtu;
+use crate::proto41::underlay::Stamp;
+use crate::proto41::{Flow, ecn};
+use crate::wire::field::ipv6_at;
 use crate::wire::icmpv6::{ErrorKind, Unreachable};
 use crate::wire::ipv6;
 
-/// What is to be done with a packet from the inside.
+/// Where packets between two addresses go, read from links and routes alone.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct Way {
     pub(crate) link: LinkId,
     pub(crate) next_hop: Ipv6Addr,
     pub(crate) resolution: Resolution,
+    /// The most bytes that may go.
+    limit: u16,
+    dont_fragment: bool,
+    stamp: Stamp,
+}
+
+/// A link and the next hop on it of a better route, which was not used because
+/// it is unreachable. `NDP-37`
+pub(crate) type Avoided = (LinkId, Ipv6Addr);
+
+/// The fields of the outer header that depend on more of a packet than its
+/// addresses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fit {
     pub(crate) dont_fragment: bool,
     pub(crate) tos: u8,
     pub(crate) ttl: u8,
-    /// A better route whose next hop is unreachable. `NDP-37`
-    pub(crate) avoided: Option<Avoided>,
 }
-
-/// A link and the next hop on it that was not used.
-type Avoided = (LinkId, Ipv6Addr);
 
 /// Why a packet is not sent on, and what its sender should be told.
 #[derive(Clone, Copy, Debug)]
@@ -58,15 +71,16 @@ pub(crate) enum Origin {
 }
 
 impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
-    /// Decides where a packet goes. It is cut to the length that its header
-    /// says, and nothing else of it changes: it can be held, or handed to the
-    /// owner, as it came.
-    pub(crate) fn plan(&self, origin: Origin, packet: &mut PacketMut<'_>) -> Result<Plan, Refusal> {
-        let (header, len) = whole_packet(packet).ok_or(Refusal::silent(DropReason::NotIpv6))?;
-        let (source, destination) = (&header.source, &header.destination);
-        // Only what this host sends is bound to a link; what is forwarded
-        // goes where the routes say.
-        let zone = packet.link().filter(|_| matches!(origin, Origin::Local));
+    /// Decides where packets from `source` to `destination` go. `zone`: the
+    /// link that they are bound to.
+    #[inline]
+    pub(crate) fn way(
+        &self,
+        origin: Origin,
+        zone: Option<LinkId>,
+        source: &Ipv6Addr,
+        destination: &Ipv6Addr,
+    ) -> Result<(Way, Option<Avoided>), Refusal> {
         // ISA-70 [RFC 5214 §6.3]: what a kernel says to groups ends here.
         // A configured tunnel is a point-to-point link and carries them.
         let is_point_to_point =
@@ -78,7 +92,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             return Err(Refusal::silent(DropReason::SourceUnusable));
         }
         if let Origin::Forwarded { link, .. } = origin {
-            self.check_forwarding(link, &header)?;
+            self.check_forwarding(link, source, destination)?;
         }
         let (id, next_hop, avoided) = self.next_hop(zone, destination, origin)?;
         // SEL-13 [RFC 4291 §2.5.6]: no router forwards a packet with a
@@ -126,7 +140,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             _ => Refusal::silent(reason),
         })?;
         let underlay = link.underlay();
-        let mut path_mtu = None;
+        let policy = &underlay.policy;
+        // The link's own MTU may be below what the path would carry.
+        let (mut limit, mut dont_fragment) = (policy.link_mtu, false);
         if let Resolution::To { destination, .. } = resolution {
             // SEC-5; what a customer sends to itself by its border relay
             // comes back (S6R-50).
@@ -136,21 +152,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             {
                 return Err(Refusal::silent(DropReason::BackToSender));
             }
-            path_mtu = Some(underlay.path_mtu(destination));
+            let (by_path, never) = mtu::limit(policy.mtu, underlay.path_mtu(destination));
+            limit = limit.min(by_path);
+            // S6R-32
+            dont_fragment = never || traits.never_fragments;
         }
-        let policy = &underlay.policy;
-        let fits = fits(policy, path_mtu, len);
-        let dont_fragment = fits.map_err(|mtu| Refusal {
-            reason: DropReason::PacketTooBig,
-            answer: Some(ErrorKind::PacketTooBig { mtu: u32::from(mtu) }),
-            link: Some(id),
-        })?;
-        // S6R-32
-        let dont_fragment = dont_fragment || traits.never_fragments;
-        // TUN-6: one hop less, where it was not counted yet.
-        let hop = u8::from(matches!(origin, Origin::Forwarded { .. }));
-        let (tos, ttl) = policy.tos_and_ttl(header.traffic_class, header.hop_limit.saturating_sub(hop));
-        Ok(Plan { link: id, next_hop, resolution, dont_fragment, tos, ttl, avoided })
+        Ok((Way { link: id, next_hop, resolution, limit, dont_fragment, stamp: policy.stamp() }, avoided))
     }
 
     /// Between which IPv4 addresses a packet with these inner ones leaves by `link`.
@@ -160,25 +167,17 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     }
 
     /// What stops a packet of somebody else's before any route is looked up.
-    fn check_forwarding(&self, from: LinkId, header: &InnerHeader) -> Result<(), Refusal> {
+    fn check_forwarding(&self, from: LinkId, source: &Ipv6Addr, destination: &Ipv6Addr) -> Result<(), Refusal> {
         if !self.port(from).is_some_and(|port| port.switches.forwarding) {
             return Err(Refusal::silent(DropReason::ForwardingOff));
         }
         let link_local = |address: &Ipv6Addr| address.is_unicast_link_local();
-        if link_local(&header.destination) || header.destination.is_loopback() || header.destination.is_unspecified() {
+        if link_local(destination) || destination.is_loopback() || destination.is_unspecified() {
             return Err(Refusal::silent(DropReason::Scope));
         }
-        if link_local(&header.source) {
+        if link_local(source) {
             // [RFC 4291 §2.5.6; RFC 4443 §3.1 code 2]
             return Err(Refusal::unreachable(DropReason::Scope, Unreachable::BeyondScope, Some(from)));
-        }
-        // NDP-63, TUN-21 [RFC 4443 §3.3]
-        if header.hop_limit <= 1 {
-            return Err(Refusal {
-                reason: DropReason::HopLimit,
-                answer: Some(ErrorKind::HopLimitExceeded),
-                link: Some(from),
-            });
         }
         Ok(())
     }
@@ -216,40 +215,66 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     }
 }
 
-/// Whether `len` bytes may go by a link, and with which "do not fragment";
-/// else the MTU to report. `path_mtu`: none on a native link.
-fn fits(policy: &OuterPolicy, path_mtu: Option<u16>, len: usize) -> Result<bool, u16> {
-    let by_path = path_mtu.map(|path_mtu| mtu::decide(policy.mtu, path_mtu, len));
-    let by_path = by_path.unwrap_or(MtuDecision::Send { dont_fragment: false });
-    // The link's own MTU may be below what the path would carry.
-    let is_too_long = len > usize::from(policy.link_mtu);
-    match by_path {
-        MtuDecision::TooBig { mtu } if is_too_long => Err(mtu.min(policy.link_mtu)),
-        MtuDecision::TooBig { mtu } => Err(mtu),
-        MtuDecision::Send { .. } if is_too_long => Err(policy.link_mtu),
-        MtuDecision::Send { dont_fragment } => Ok(dont_fragment),
+/// What counts of an inner header beside its addresses, and the length that
+/// does for the MTU.
+#[derive(Clone, Copy)]
+pub(crate) struct InnerHeader {
+    pub(super) traffic_class: u8,
+    pub(super) hop_limit: u8,
+    pub(super) len: usize,
+}
+
+impl InnerHeader {
+    /// That of a whole IPv6 packet, which is cut to the length that it says.
+    #[inline]
+    pub(crate) fn of(packet: &mut PacketMut<'_>) -> Option<InnerHeader> {
+        let header = ipv6::Header::parse(packet.as_slice()).ok()?;
+        let (traffic_class, hop_limit, len) = (header.traffic_class(), header.hop_limit(), header.packet_len());
+        packet.truncate(len);
+        let len = match packet.segment_size() {
+            None => len,
+            size => mtu::length_on_the_wire(packet.as_slice(), size),
+        };
+        Some(InnerHeader { traffic_class, hop_limit, len })
+    }
+
+    /// That of a packet that was decapsulated.
+    #[inline]
+    pub(super) fn behind(flow: &Flow, exit: ecn::Exit, packet: &PacketMut<'_>) -> InnerHeader {
+        InnerHeader {
+            traffic_class: flow.traffic_class & 0xfc | exit.ecn.bits(),
+            hop_limit: flow.hop_limit,
+            len: mtu::length_on_the_wire(packet.as_slice(), packet.segment_size()),
+        }
     }
 }
 
-/// The fields of an inner header that decisions are made of.
-struct InnerHeader {
-    source: Ipv6Addr,
-    destination: Ipv6Addr,
-    traffic_class: u8,
-    hop_limit: u8,
+/// Who a packet is from and to.
+#[inline]
+pub(crate) fn ends(packet: &PacketMut<'_>) -> Option<(Ipv6Addr, Ipv6Addr)> {
+    let header = packet.as_slice().first_chunk()?;
+    Some((ipv6_at::<8, 40>(header), ipv6_at::<24, 40>(header)))
 }
 
-/// The header of a whole IPv6 packet, which is cut to the length that it
-/// says, and the length that counts for the MTU.
-fn whole_packet(packet: &mut PacketMut<'_>) -> Option<(InnerHeader, usize)> {
-    let header = ipv6::Header::parse(packet.as_slice()).ok()?;
-    let len = header.packet_len();
-    let fields = InnerHeader {
-        source: header.source(),
-        destination: header.destination(),
-        traffic_class: header.traffic_class(),
-        hop_limit: header.hop_limit(),
-    };
-    packet.truncate(len);
-    Some((fields, mtu::length_on_the_wire(packet.as_slice(), packet.segment_size())))
+impl Way {
+    /// Whether a packet may go there, and how its outer header is made.
+    #[inline]
+    pub(crate) fn fit(&self, origin: Origin, header: &InnerHeader) -> Result<Fit, Refusal> {
+        let mut hop_limit = header.hop_limit;
+        if let Origin::Forwarded { link, .. } = origin {
+            // NDP-63, TUN-21 [RFC 4443 §3.3]
+            if hop_limit <= 1 {
+                let answer = Some(ErrorKind::HopLimitExceeded);
+                return Err(Refusal { reason: DropReason::HopLimit, answer, link: Some(link) });
+            }
+            // TUN-6: one hop less, where it was not counted yet.
+            hop_limit = hop_limit.saturating_sub(1);
+        }
+        if header.len > usize::from(self.limit) {
+            let answer = Some(ErrorKind::PacketTooBig { mtu: u32::from(self.limit) });
+            return Err(Refusal { reason: DropReason::PacketTooBig, answer, link: Some(self.link) });
+        }
+        let (tos, ttl) = self.stamp.of(header.traffic_class, hop_limit);
+        Ok(Fit { dont_fragment: self.dont_fragment, tos, ttl })
+    }
 }

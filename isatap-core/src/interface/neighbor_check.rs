@@ -201,6 +201,8 @@ pub(crate) struct NeighborChecks<S> {
     key: Key,
     /// The first and the last row of each list.
     ends: [(u16, u16); 4],
+    /// Whether who reads only may believe otherwise than before.
+    is_changed: bool,
     rows: S,
 }
 
@@ -223,8 +225,12 @@ impl core::fmt::Debug for Key {
 
 impl<S: Array<CheckedNeighbor>> NeighborChecks<S> {
     /// Nobody is known.
-    pub(crate) const EMPTY: Self =
-        NeighborChecks { key: Key::Undrawn { wanted: false }, ends: [(NONE, NONE); 4], rows: S::EMPTY };
+    pub(crate) const EMPTY: Self = NeighborChecks {
+        key: Key::Undrawn { wanted: false },
+        ends: [(NONE, NONE); 4],
+        is_changed: false,
+        rows: S::EMPTY,
+    };
 }
 
 impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
@@ -232,6 +238,19 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
     pub(crate) fn is_verified(&self, address: &Ipv6Addr) -> bool {
         let is_current = |row: &CheckedNeighbor| row.state == State::Verified && row.list != List::None;
         self.find(address).and_then(|row| self.get(row)).is_some_and(is_current)
+    }
+
+    /// Until when a packet to or from `address` passes without that it is asked
+    /// anew.
+    pub(crate) fn passes_until(&self, address: &Ipv6Addr) -> Expiry {
+        let row = self.find(address).and_then(|at| self.get(at)).filter(|row| row.state == State::Verified);
+        Expiry::at(row.map_or(Instant::ZERO, |row| row.since.saturating_add(REACHABLE)))
+    }
+
+    /// Whether [`is_verified`](Self::is_verified) may answer otherwise than
+    /// when this was asked last.
+    pub(crate) fn take_change(&mut self) -> bool {
+        core::mem::take(&mut self.is_changed)
     }
 
     /// Whether a packet to `address` may pass that waits for no answer.
@@ -295,6 +314,7 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
         }
         let waited = row.state == State::Asking;
         self.put(at, if waited { List::Ended } else { List::Fresh });
+        self.is_changed |= waited;
         self.set(at, |row| (row.state, row.since) = (State::Verified, now));
         true
     }
@@ -311,11 +331,10 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
     }
 
     /// Gives up those that did not answer, ends what is no longer fresh, and draws the key where `asks`
-    /// says that there will be questions.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, asks: bool, entropy: &mut dyn Entropy) {
-        if let Key::Undrawn { wanted } = self.key
-            && (wanted || asks)
-        {
+    /// says that there will be questions. Whether all were forgotten for that.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, asks: bool, entropy: &mut dyn Entropy) -> bool {
+        let draws = matches!(self.key, Key::Undrawn { wanted } if wanted || asks);
+        if draws {
             self.draw_key(now, entropy);
         }
         while let Some(at) = self.first(List::Asked)
@@ -333,6 +352,7 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
         {
             self.put(at, List::None);
         }
+        draws
     }
 
     /// Places change with the key: who was asked before is asked again.
@@ -416,6 +436,7 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
         if self.get(at).is_some_and(|row| row.list != List::Ended) {
             self.put(at, List::None);
         }
+        self.is_changed = true;
         self.set(at, |row| row.state = if row.list == List::Ended { State::Refused } else { State::Unused });
     }
 
@@ -489,6 +510,7 @@ impl<S: Storage<CheckedNeighbor>> NeighborChecks<S> {
     /// Moves a row to the end of a list.
     fn put(&mut self, at: u16, list: List) {
         let Some(row) = self.get(at).copied() else { return };
+        self.is_changed |= row.state == State::Verified && (row.list == List::None) != (list == List::None);
         if let Some((first, last)) = row.list.place().and_then(|place| self.ends.get_mut(place)) {
             if row.before == NONE {
                 *first = row.behind;

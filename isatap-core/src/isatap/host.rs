@@ -24,7 +24,7 @@ use core::net::Ipv4Addr;
 use crate::capacity::Capacity;
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
-use crate::interface::{Context, Told, interface};
+use crate::interface::{Context, Told, Tracked, interface};
 use crate::isatap::addr;
 use crate::isatap::link::IsatapLink;
 use crate::isatap::prl::{EntryOrigin, Timer};
@@ -43,7 +43,7 @@ pub use names::{ResolveFailure, Resolved};
 #[derive(Clone)]
 pub struct HostInterface<C: Capacity> {
     config: HostConfig,
-    link: IsatapLink<C>,
+    link: Tracked<IsatapLink<C>>,
     names: Names,
     parameters: LinkParameters,
     servers: TimedSet<DnsServer, C::DnsServers>,
@@ -58,7 +58,7 @@ impl<C: Capacity> HostInterface<C> {
     pub const fn new(config: HostConfig) -> Self {
         HostInterface {
             config,
-            link: IsatapLink::new(config.policy, false),
+            link: Tracked::new(IsatapLink::new(config.policy, false)),
             names: Names { wanted: false, asked: false, refresh: Expiry::NEVER, failures: 0, before_each_round: false },
             parameters: LinkParameters::DEFAULT,
             servers: TimedSet::EMPTY,

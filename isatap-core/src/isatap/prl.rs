@@ -250,6 +250,10 @@ impl<C: Capacity> Prl<C> {
         self.rows.as_ref().get(slot).filter(|row| !row.is_free()).map(|row| row.address)
     }
 
+    pub(crate) fn row(&self, slot: usize) -> Option<&PotentialRouter> {
+        self.rows.as_ref().get(slot)
+    }
+
     pub(crate) fn row_mut(&mut self, slot: usize) -> Option<&mut PotentialRouter> {
         self.rows.as_mut().get_mut(slot)
     }

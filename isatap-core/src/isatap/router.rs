@@ -22,7 +22,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use crate::capacity::{Bounded, Capacity, Rows, Vec};
 use crate::engine::LearnedAddress;
 use crate::error::{Table, TableFull};
-use crate::interface::{Context, Told, interface};
+use crate::interface::{Context, Told, Tracked, interface};
 use crate::isatap::addr;
 use crate::isatap::link::IsatapLink;
 use crate::isatap::prl::EntryOrigin;
@@ -44,7 +44,7 @@ use tell::Round;
 #[derive(Clone)]
 pub struct RouterInterface<C: Capacity> {
     config: RouterConfig,
-    link: IsatapLink<C>,
+    link: Tracked<IsatapLink<C>>,
     published: Vec<PublishedPrefix, C::Prefixes>,
     servers: Vec<DnsServer, C::DnsServers>,
     domains: Vec<SearchDomain, C::SearchDomains>,
@@ -66,7 +66,7 @@ impl<C: Capacity> RouterInterface<C> {
     pub const fn new(config: RouterConfig) -> Self {
         RouterInterface {
             config,
-            link: IsatapLink::new(config.policy, true),
+            link: Tracked::new(IsatapLink::new(config.policy, true)),
             published: Bounded::EMPTY,
             servers: Bounded::EMPTY,
             domains: Bounded::EMPTY,

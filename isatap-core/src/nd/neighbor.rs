@@ -167,7 +167,17 @@ impl<K: Copy + Eq, C: Count> Neighbors<K, C> {
     ///
     /// # Errors
     /// It is new and no row can be freed; it is not watched.
+    #[inline]
     pub fn note_sent(&mut self, now: Instant, key: K) -> Result<(), TableFull> {
+        // Most packets go to one that is watched, whose state they do not change.
+        match self.rows.iter().find(|row| row.key == key) {
+            Some(row) if !matches!(row.state, State::Stale { .. }) => Ok(()),
+            _ => self.note_first_sent(now, key),
+        }
+    }
+
+    #[inline(never)]
+    fn note_first_sent(&mut self, now: Instant, key: K) -> Result<(), TableFull> {
         let row = self.find_or_add(now, key)?;
         if let State::Stale { .. } = row.state {
             row.state = State::Delay { until: now.saturating_add(DELAY_FIRST_PROBE_TIME) };

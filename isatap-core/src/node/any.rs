@@ -4,6 +4,7 @@ use super::Node;
 use crate::capacity::Capacity;
 use crate::compatible;
 use crate::configured;
+use crate::datapath::Remember;
 use crate::engine::{Change, Delegation};
 use crate::error::TableFull;
 use crate::interface::{Control, Interface};
@@ -75,9 +76,13 @@ impl<C: Capacity> Interface<C> for AnyInterface<C> {
     fn control_mut(&mut self) -> &mut dyn Control<C> {
         each!(self, interface => interface)
     }
+
+    fn take_change(&mut self) -> bool {
+        each!(self, interface => interface.take_change())
+    }
 }
 
-impl<C: Capacity, const LINKS: usize> Node<AnyInterface<C>, C, LINKS> {
+impl<C: Capacity, const LINKS: usize, D: Remember> Node<AnyInterface<C>, C, LINKS, D> {
     /// Does on every LAN what [`Event::Delegation`](crate::engine::Event::Delegation) asks for.
     ///
     /// # Errors

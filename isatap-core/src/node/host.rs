@@ -4,7 +4,7 @@ use core::net::Ipv4Addr;
 
 use super::{Node, NodeConfig};
 use crate::capacity::Capacity;
-use crate::datapath::{Datapath, Port, Switches};
+use crate::datapath::{Datapath, NoDecisions, Port, Remember, Switches};
 use crate::error::TableFull;
 use crate::isatap::{HostConfig, HostInterface, ResolveFailure, Resolved};
 use crate::link::Locator;
@@ -19,10 +19,20 @@ impl<C: Capacity> Node<HostInterface<C>, C, 1> {
     /// brings it up. May be a constant.
     #[must_use]
     pub const fn host(config: HostConfig) -> Self {
-        let port = Port { interface: HostInterface::new(config), switches: Switches::DEFAULT };
-        Self::with_datapath(NodeConfig::DEFAULT, Datapath::of([Some(port)]))
+        Self::remembering_host(config, NoDecisions)
     }
+}
 
+impl<C: Capacity, D> Node<HostInterface<C>, C, 1, D> {
+    /// The same, which remembers decisions in this table.
+    #[must_use]
+    pub const fn remembering_host(config: HostConfig, decisions: D) -> Self {
+        let port = Port { interface: HostInterface::new(config), switches: Switches::DEFAULT };
+        Self::with_datapath(NodeConfig::DEFAULT, Datapath::of([Some(port)]), decisions)
+    }
+}
+
+impl<C: Capacity, D: Remember> Node<HostInterface<C>, C, 1, D> {
     /// See [`HostInterface::set_locators`].
     ///
     /// # Errors

@@ -4,7 +4,10 @@ use core::net::Ipv6Addr;
 
 use super::Node;
 use crate::capacity::Capacity;
-use crate::datapath::{Datapath, Origin, Owner, Plan, Refusal, Unverified};
+use crate::datapath::{
+    Avoided, Datapath, Entry, Fit, InnerHeader, Kept, Key, Memory, Origin, Owner, Refusal, Remember, Unverified, Way,
+    ends,
+};
 use crate::drop_reason::{DropReason, Tally};
 use crate::engine::{Verdict, Via};
 use crate::interface::{Context, Interface, NeighborCheck, Received, neighbor_discovery, receive};
@@ -12,10 +15,10 @@ use crate::link::{Admitted, Link, Resolution};
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::icmp::{TunnelError, TunnelErrorKind};
 use crate::proto41::{Flow, Outer};
-use crate::time::Instant;
+use crate::time::{Expiry, Instant};
 use crate::wire::{icmpv6, ipv6, protocol};
 
-impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
+impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, LINKS, D> {
     /// [`decapsulate`](crate::engine::Machine::decapsulate) on a node that
     /// forwards by itself: what is not for this node is sent on in the same
     /// buffer.
@@ -33,25 +36,31 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         let Some(port) = self.datapath.port(link) else { return self.drop(DropReason::NotAddressed) };
         let filter = port.switches.ingress;
         // NDP-42: a router on the link is asked by Neighbor Discovery alone.
-        let control = neighbor_discovery(packet.as_slice()).is_some();
-        let ask = |node: &mut Self| {
-            node.with_interface(node.now, link, |interface, cx| {
+        if neighbor_discovery(packet.as_slice()).is_some() {
+            self.told = false;
+            let ask = |interface: &mut I, cx: &mut Context<'_, C>| {
                 interface.control_mut().receive_native(cx, packet.as_slice())
-            })
-        };
-        match control.then(|| ask(self)).flatten() {
-            Some(Received::Consumed) => return self.consumed(Verdict::Consumed { link }),
-            Some(Received::Drop(reason)) => return self.drop(reason),
-            _ => {}
+            };
+            match self.lend(link, ask) {
+                Some(Received::Consumed) => return self.consumed(Verdict::Consumed { link }),
+                Some(Received::Drop(reason)) => return self.drop(reason),
+                _ => {}
+            }
         }
-        // TUN-17: the knob toward an edge network.
-        if let Err(reason) = self.datapath.check_native_source(link, filter, &source) {
-            return self.drop(reason);
+        let key = Key::native(packet, link);
+        let (place, generation) = (key.and_then(|key| self.recall(&key)), Owner::generation(self));
+        if place.is_none() {
+            // TUN-17: the knob toward an edge network.
+            if let Err(reason) = self.datapath.check_native_source(link, filter, &source) {
+                return self.drop(reason);
+            }
+            if self.datapath.is_local(link, &destination) {
+                return self.deliver(link, Admitted::Remote, packet);
+            }
         }
-        if self.datapath.is_local(link, &destination) {
-            return self.deliver(link, Admitted::Remote, packet);
-        }
-        self.send_on(Origin::Forwarded { link, outer_source: None }, packet)
+        let Some(header) = InnerHeader::of(packet) else { return self.drop(DropReason::NotIpv6) };
+        let kept = Kept { key, place, generation, until: Expiry::NEVER, entry: None };
+        self.send(kept, Origin::Forwarded { link, outer_source: None }, &header, packet)
     }
 
     fn consumed(&mut self, verdict: Verdict) -> Verdict {
@@ -59,12 +68,31 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         verdict
     }
 
+    /// Does with a packet to an address of this node what a stack above it would.
+    /// `None`: nothing.
+    #[inline(never)]
+    fn answer_for_stack(&mut self, link: LinkId, packet: &mut PacketMut<'_>) -> Option<Verdict> {
+        let (_, destination) = ends(packet)?;
+        if !self.datapath.is_local(link, &destination) {
+            return None;
+        }
+        if icmpv6::echo_reply_in_place(packet).is_ok() {
+            packet.set_link(Some(link));
+            let answer = self.answer_via(link, packet).map(|via| Verdict::Answer { via, reason: None });
+            return Some(self.consumed(answer.unwrap_or(Verdict::Consumed { link })));
+        }
+        is_unknown_informational(packet.as_slice()).then(|| self.drop(DropReason::IcmpUnknown))
+    }
+
+    fn passes_until(&self, link: LinkId, neighbor: &Ipv6Addr) -> Expiry {
+        self.datapath.port(link).map_or(Expiry::NEVER, |port| port.interface.control().passes_until(neighbor))
+    }
+
     fn ask_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr, may_wait: bool) -> NeighborCheck {
         let Some(port) = self.datapath.port_mut(link) else { return NeighborCheck::Pass };
         let answer = port.interface.control_mut().check_neighbor(self.now, link, neighbor, may_wait);
-        if answer == NeighborCheck::Renewed {
-            self.changed();
-        }
+        let is_other = port.interface.control_mut().take_verified();
+        self.generation = self.generation.wrapping_add(is_other.into());
         answer
     }
 
@@ -74,12 +102,15 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
         let destination = ipv6::Header::parse(packet.as_slice()).ok()?.destination();
         // A link-local sender is on the link that it spoke from.
         packet.set_link(destination.is_unicast_link_local().then_some(link));
-        let plan = self.datapath.plan(Origin::Local, packet).ok()?;
+        let (origin, header) = (Origin::Local, InnerHeader::of(packet)?);
+        let (source, destination) = ends(packet)?;
+        let (way, avoided) = self.datapath.way(origin, packet.link(), &source, &destination).ok()?;
+        let fit = way.fit(origin, &header).ok()?;
         // SEC-1: no answer waits for a neighbour.
-        if !self.ask_neighbor(plan.link, &plan.next_hop, false).passes() {
+        if !self.ask_neighbor(way.link, &way.next_hop, false).passes() {
             return None;
         }
-        match self.carry_out(&plan, Origin::Local, packet) {
+        match self.carry_out(&way, &fit, avoided, origin, packet) {
             Verdict::Tunnel { link, outer } => Some(Via::Tunnel { link, outer }),
             Verdict::Native { link, next_hop } => Some(Via::Native { link, next_hop }),
             _ => None,
@@ -123,7 +154,16 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             }
             let Some(id) = self.datapath.in_order(place) else { break };
             let Some(port) = self.datapath.port_mut(id) else { break };
-            if port.interface.link_mut().underlay_mut().path_error(self.now, error).is_err() {
+            // Who claims no less than is known changes nothing.
+            let was_changed = port.interface.take_change();
+            let result = port.interface.link_mut().underlay_mut().path_error(self.now, error);
+            port.interface.take_change();
+            let is_changed = was_changed || (result.is_ok() && error.too_big().is_some());
+            if is_changed {
+                self.decisions.make_void();
+                self.generation = self.generation.wrapping_add(1);
+            }
+            if result.is_err() {
                 continue;
             }
             if found.is_none_or(|(best, _)| best < likelihood) {
@@ -132,7 +172,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
             if is_unreachable {
                 port.interface.control_mut().doubt(self.now, error.destination);
             }
-            self.changed();
+            self.told = false;
         }
         let (_, id) = found?;
         let port = self.datapath.port_mut(id)?;
@@ -188,7 +228,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Node<I, C, LINKS> {
     }
 }
 
-impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for Node<I, C, LINKS> {
+impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Owner<I, C, LINKS> for Node<I, C, LINKS, D> {
     #[inline]
     fn datapath(&self) -> &Datapath<I, C, LINKS> {
         &self.datapath
@@ -197,7 +237,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for No
     /// Neighbor Discovery: to the interface that it came by, and to no other
     /// (`TUN-22`).
     fn control(&mut self, link: LinkId, from: Admitted, flow: &Flow, packet: &mut PacketMut<'_>) -> Option<Verdict> {
-        let received = self.with_interface(self.now, link, |interface, cx| receive(interface, cx, from, flow, packet));
+        self.told = false;
+        let received = self.lend(link, |interface, cx| receive(interface, cx, from, flow, packet));
         match received? {
             Received::NotControl => None,
             Received::Consumed => Some(self.consumed(Verdict::Consumed { link })),
@@ -209,7 +250,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for No
                 let wrap = |interface: &mut I, cx: &mut Context<'_, C>| {
                     cx.outer(interface.link(), source, destination, packet)
                 };
-                Some(match self.with_interface(self.now, link, wrap)? {
+                Some(match self.lend(link, wrap)? {
                     Ok(outer) => self.consumed(Verdict::Answer { via: Via::Tunnel { link, outer }, reason: None }),
                     Err(reason) => self.drop(reason),
                 })
@@ -217,9 +258,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for No
         }
     }
 
-    fn check_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr) -> Result<(), Unverified> {
+    fn check_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr) -> Result<Expiry, Unverified> {
         let stop = match self.ask_neighbor(link, neighbor, true) {
-            NeighborCheck::Pass | NeighborCheck::Renewed => return Ok(()),
+            NeighborCheck::Pass | NeighborCheck::Renewed => return Ok(self.passes_until(link, neighbor)),
             NeighborCheck::Refused => return Err(Unverified::Refused),
             NeighborCheck::TableFull => self.drop(DropReason::TableFull),
             NeighborCheck::Wait(ticket) => {
@@ -230,35 +271,29 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for No
         Err(Unverified::Stop(stop))
     }
 
+    #[inline(always)]
     fn deliver(&mut self, link: LinkId, from: Admitted, packet: &mut PacketMut<'_>) -> Verdict {
-        let header = ipv6::Header::parse(packet.as_slice());
-        let is_asked = |header: ipv6::Header<'_>| self.datapath.is_local(link, &header.destination());
-        if self.datapath.answers_echo && header.is_ok_and(is_asked) {
-            if icmpv6::echo_reply_in_place(packet).is_ok() {
-                packet.set_link(Some(link));
-                let answer = self.answer_via(link, packet).map(|via| Verdict::Answer { via, reason: None });
-                return self.consumed(answer.unwrap_or(Verdict::Consumed { link }));
-            }
-            if is_unknown_informational(packet.as_slice()) {
-                return self.drop(DropReason::IcmpUnknown);
-            }
+        if self.datapath.answers_echo
+            && let Some(verdict) = self.answer_for_stack(link, packet)
+        {
+            return verdict;
         }
         self.counters.delivered = self.counters.delivered.plus(1);
         Verdict::Deliver { link, from }
     }
 
-    #[inline]
-    fn prepare(&mut self, plan: &Plan) -> u16 {
+    #[inline(always)]
+    fn prepare(&mut self, way: &Way, fit: &Fit, avoided: Option<Avoided>) -> u16 {
         let mut identification = 0;
-        if let Resolution::To { source, destination } = plan.resolution {
-            if !plan.dont_fragment {
+        if let Resolution::To { source, destination } = way.resolution {
+            if !fit.dont_fragment {
                 identification = self.identifications.next(self.now, source, destination);
             }
-            if let Some(port) = self.datapath.port_mut(plan.link) {
+            if let Some(port) = self.datapath.port_mut(way.link) {
                 port.interface.control_mut().note_sent(self.now, destination);
             }
         }
-        if let Some((link, next_hop)) = plan.avoided
+        if let Some((link, next_hop)) = avoided
             && let Some(port) = self.datapath.port_mut(link)
         {
             port.interface.control_mut().note_avoided(self.now, &next_hop);
@@ -307,6 +342,27 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for No
                 None => drop,
             },
         }
+    }
+
+    #[inline]
+    fn generation(&self) -> u32 {
+        self.decisions.generation().wrapping_add(self.datapath.routes.generation())
+    }
+
+    #[inline(always)]
+    fn recall(&mut self, key: &Key) -> Option<usize> {
+        let generation = Owner::generation(self);
+        self.decisions.recall(key, generation, self.now)
+    }
+
+    #[inline]
+    fn decisions(&self) -> &impl Memory {
+        &self.decisions
+    }
+
+    #[inline]
+    fn remember(&mut self, key: &Key, holds: (u32, Expiry), entry: Option<Entry>, way: Option<&Way>) {
+        self.decisions.remember(key, holds, self.now, entry, way);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{OVERHEAD, Outer, check_options, outer};
+use super::{MOST_CARRIED, Outer, check_options, outer};
 use crate::drop_reason::DropReason;
 use crate::prefix::{Ipv6Prefix, is_never_unicast, is_refused_inner_source};
 use crate::wire::checksum;
@@ -242,8 +242,7 @@ fn is_plain_but_for_source(source: u8, destination: u8, ipv6: &[u8; 40], room: i
 /// How many of these bytes an IPv4 packet can have carried.
 #[inline(always)]
 fn carried(inner: &[u8]) -> u16 {
-    const MOST: u16 = u16::MAX - OVERHEAD;
-    u16::try_from(inner.len()).unwrap_or(MOST).min(MOST)
+    u16::try_from(inner.len()).unwrap_or(MOST_CARRIED).min(MOST_CARRIED)
 }
 
 /// The checks one by one, for packets that are not plain.

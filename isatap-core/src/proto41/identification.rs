@@ -29,6 +29,8 @@ pub struct Identifications<S> {
     seed: [u64; 2],
     buckets: S,
     repeated: u32,
+    /// Whether it was told that there are any.
+    is_told: bool,
 }
 
 /// The longest that a datagram is thought to live, in seconds.
@@ -41,7 +43,7 @@ impl<S: Array<Bucket>> Identifications<S> {
     /// zero, for tests.
     #[must_use]
     pub const fn new(seed: [u64; 2]) -> Self {
-        Identifications { seed, buckets: S::EMPTY, repeated: 0 }
+        Identifications { seed, buckets: S::EMPTY, repeated: 0, is_told: false }
     }
 }
 
@@ -49,7 +51,7 @@ impl<S: Storage<Bucket>> Identifications<S> {
     /// [`Identifications::new`] in memory of the caller's, every bucket of
     /// which must be [`Row::EMPTY`].
     pub fn with_storage(seed: [u64; 2], storage: S) -> Self {
-        Identifications { seed, buckets: storage, repeated: 0 }
+        Identifications { seed, buckets: storage, repeated: 0, is_told: false }
     }
 
     /// Replaces the seed: for machines that are constants and get their
@@ -83,6 +85,16 @@ impl<S: Storage<Bucket>> Identifications<S> {
     #[must_use]
     pub const fn repeated(&self) -> u32 {
         self.repeated
+    }
+
+    /// Whether it is to be told, once, that values were repeated.
+    pub(crate) const fn has_news(&self) -> bool {
+        self.repeated > 0 && !self.is_told
+    }
+
+    /// It was told.
+    pub(crate) fn set_told(&mut self) {
+        self.is_told = true;
     }
 }
 

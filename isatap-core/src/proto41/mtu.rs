@@ -6,7 +6,7 @@ use core::net::Ipv4Addr;
 use core::num::NonZeroU16;
 use core::time::Duration;
 
-use super::OVERHEAD;
+use super::{MOST_CARRIED, OVERHEAD};
 use crate::capacity::{Bounded, Count};
 use crate::time::{Expiry, Instant};
 use crate::wire::{ipv6, protocol};
@@ -65,7 +65,18 @@ pub enum MtuDecision {
 #[inline]
 #[must_use]
 pub fn decide(mode: MtuMode, path_mtu: u16, inner_len: usize) -> MtuDecision {
-    let (limit, dont_fragment) = match mode {
+    let (limit, dont_fragment) = limit(mode, path_mtu);
+    if inner_len > usize::from(limit) {
+        MtuDecision::TooBig { mtu: limit }
+    } else {
+        MtuDecision::Send { dont_fragment }
+    }
+}
+
+/// The most bytes of inner packet that may go, and the outer header's flag.
+#[inline]
+pub(crate) fn limit(mode: MtuMode, path_mtu: u16) -> (u16, bool) {
+    match mode {
         // TUN-31 [RFC 4213 §3.2.1]: never set.
         MtuMode::Static(mtu) => (at_most_room(at_least_minimum(mtu)), false),
         // TUN-32 [RFC 4213 §3.2.2]: what the path cannot carry whole although
@@ -75,11 +86,6 @@ pub fn decide(mode: MtuMode, path_mtu: u16, inner_len: usize) -> MtuDecision {
             // TUN-33 [RFC 8200 §5]
             (at_least_minimum(room), room >= ipv6::MINIMUM_MTU)
         }
-    };
-    if inner_len > usize::from(limit) {
-        MtuDecision::TooBig { mtu: limit }
-    } else {
-        MtuDecision::Send { dont_fragment }
     }
 }
 
@@ -115,8 +121,7 @@ fn headers_len(packet: &[u8]) -> Option<usize> {
 
 /// What an IPv4 packet has room for.
 const fn at_most_room(mtu: u16) -> u16 {
-    const MOST: u16 = u16::MAX - OVERHEAD;
-    if mtu > MOST { MOST } else { mtu }
+    if mtu > MOST_CARRIED { MOST_CARRIED } else { mtu }
 }
 
 const fn at_least_minimum(mtu: u16) -> u16 {

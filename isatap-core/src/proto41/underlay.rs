@@ -46,12 +46,40 @@ impl OuterPolicy {
     /// class and, as it leaves, this hop limit. `TUN-50`, `TUN-60`
     #[inline]
     pub(crate) fn tos_and_ttl(&self, traffic_class: u8, hop_limit: u8) -> (u8, u8) {
+        self.stamp().of(traffic_class, hop_limit)
+    }
+
+    /// The same for any packet.
+    #[inline]
+    pub(crate) fn stamp(&self) -> Stamp {
+        let tos = outer_tos(self.tos, self.ecn, 0);
         let ttl = match self.ttl {
-            TtlMode::Fixed(ttl) => ttl,
-            TtlMode::CopyHopLimit => hop_limit,
+            // No IPv4 packet has less.
+            TtlMode::Fixed(ttl) => ttl.max(1),
+            TtlMode::CopyHopLimit => 0,
         };
-        // No IPv4 packet has less, and a neighbour takes an inner 0.
-        (outer_tos(self.tos, self.ecn, traffic_class), ttl.max(1))
+        Stamp { tos, copied: outer_tos(self.tos, self.ecn, 0xff) ^ tos, ttl }
+    }
+}
+
+/// TOS and TTL of outer headers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp {
+    tos: u8,
+    /// The bits that the inner traffic class gives.
+    copied: u8,
+    /// 0: the inner hop limit.
+    ttl: u8,
+}
+
+impl Stamp {
+    /// Those of a packet with this inner traffic class and, as it leaves, this
+    /// hop limit.
+    #[inline]
+    pub(crate) fn of(self, traffic_class: u8, hop_limit: u8) -> (u8, u8) {
+        let ttl = if self.ttl == 0 { hop_limit.max(1) } else { self.ttl };
+        // A neighbour takes an inner 0.
+        (self.tos | traffic_class & self.copied, ttl)
     }
 }
 

@@ -14,7 +14,7 @@ use super::link::{Place, Side, SixRdLink};
 use crate::capacity::Capacity;
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, TableFull};
-use crate::interface::{Context, Control, Delegated, Probe, Received, Told, interface};
+use crate::interface::{Context, Control, Delegated, Probe, Received, Told, Tracked, interface};
 use crate::link::{Locator, OuterPolicy};
 use crate::packet::PacketMut;
 use crate::prefix::{Ipv4Prefix, Ipv6Prefix};
@@ -58,7 +58,7 @@ impl Default for EdgeConfig {
 #[derive(Clone)]
 pub struct EdgeInterface<C: Capacity> {
     config: EdgeConfig,
-    link: SixRdLink<C>,
+    link: Tracked<SixRdLink<C>>,
     /// The 6rd prefix and the IPv4MaskLen. `S6R-15`: the common bits are
     /// those of our own IPv4 address.
     domain: Option<(Ipv6Prefix, u8)>,
@@ -101,7 +101,7 @@ impl<C: Capacity> EdgeInterface<C> {
     pub const fn new(config: EdgeConfig) -> Self {
         EdgeInterface {
             config,
-            link: SixRdLink::new(config.policy, Side::Edge, config.strict_siblings),
+            link: Tracked::new(SixRdLink::new(config.policy, Side::Edge, config.strict_siblings)),
             domain: None,
             until: Expiry::NEVER,
             probe: Probe::IDLE,
@@ -284,7 +284,7 @@ impl<C: Capacity> Control<C> for EdgeInterface<C> {
         };
         out.write_with(|writer| writer.bytes(&header.to_bytes()))?;
         self.probe.sent(cx.now);
-        Ok(cx.send(&self.link, place.own.address, relay, out))
+        Ok(cx.send(&*self.link, place.own.address, relay, out))
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {

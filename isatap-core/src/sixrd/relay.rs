@@ -11,7 +11,7 @@ use super::link::{Place, Side, SixRdLink};
 use crate::capacity::Capacity;
 use crate::engine::{Event, LearnedAddress};
 use crate::error::{Table, TableFull};
-use crate::interface::{Context, Control, Told, interface};
+use crate::interface::{Context, Control, Told, Tracked, interface};
 use crate::link::{Locator, OuterPolicy};
 use crate::route::{Origin, Route};
 use crate::time::Expiry;
@@ -44,7 +44,7 @@ impl RelayConfig {
 #[derive(Clone)]
 pub struct RelayInterface<C: Capacity> {
     config: RelayConfig,
-    link: SixRdLink<C>,
+    link: Tracked<SixRdLink<C>>,
     told: Told<C>,
 }
 
@@ -53,7 +53,7 @@ impl<C: Capacity> RelayInterface<C> {
     #[must_use]
     pub const fn new(config: RelayConfig) -> Self {
         let side = Side::Relay { anycast: config.anycast };
-        RelayInterface { config, link: SixRdLink::new(config.policy, side, false), told: Told::NOTHING }
+        RelayInterface { config, link: Tracked::new(SixRdLink::new(config.policy, side, false)), told: Told::NOTHING }
     }
 
     /// This node's addresses on the link.

@@ -8,7 +8,7 @@ use super::link::{Side, SixToFourLink};
 use crate::capacity::{Bounded as _, Capacity};
 use crate::engine::{Event, LearnedAddress};
 use crate::error::{Table, TableFull};
-use crate::interface::{Context, Control, Told, interface};
+use crate::interface::{Context, Control, Told, Tracked, interface};
 use crate::link::{Locator, OuterPolicy};
 use crate::prefix::Ipv4Prefix;
 use crate::proto41::mtu::MtuMode;
@@ -50,7 +50,7 @@ impl Default for RelayConfig {
 #[derive(Clone)]
 pub struct RelayInterface<C: Capacity> {
     config: RelayConfig,
-    link: SixToFourLink<C>,
+    link: Tracked<SixToFourLink<C>>,
     told: Told<C>,
 }
 
@@ -64,7 +64,11 @@ impl<C: Capacity> RelayInterface<C> {
         }
         RelayInterface {
             config,
-            link: SixToFourLink::new(config.policy, config.accept_bogons, Side::Relay { anycast: config.anycast }),
+            link: Tracked::new(SixToFourLink::new(
+                config.policy,
+                config.accept_bogons,
+                Side::Relay { anycast: config.anycast },
+            )),
             told: Told::NOTHING,
         }
     }

@@ -18,7 +18,7 @@ use super::link::{Side, SixToFourLink};
 use crate::capacity::{Bounded, Capacity, Vec};
 use crate::engine::{Delegation, Entropy, Event, LearnedAddress, Transmit};
 use crate::error::{EmitError, Table, TableFull};
-use crate::interface::{Context, Control, Delegated, Probe, Received, Told, interface};
+use crate::interface::{Context, Control, Delegated, Probe, Received, Told, Tracked, interface};
 use crate::link::{Locator, OuterPolicy};
 use crate::nd::message;
 use crate::packet::PacketMut;
@@ -87,7 +87,7 @@ pub enum Relay {
 #[derive(Clone)]
 pub struct RouterInterface<C: Capacity> {
     config: RouterConfig,
-    link: SixToFourLink<C>,
+    link: Tracked<SixToFourLink<C>>,
     /// All that the caller named; the link has those in use.
     locators: Vec<Locator, C::Locators>,
     until: Expiry,
@@ -129,7 +129,7 @@ impl<C: Capacity> RouterInterface<C> {
     pub const fn new(config: RouterConfig) -> Self {
         RouterInterface {
             config,
-            link: SixToFourLink::new(config.policy, config.accept_bogons, Side::Site),
+            link: Tracked::new(SixToFourLink::new(config.policy, config.accept_bogons, Side::Site)),
             locators: Bounded::EMPTY,
             until: Expiry::NEVER,
             native: false,
@@ -414,7 +414,7 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
             *hop_limit = 1;
         }
         self.probe.sent(cx.now);
-        Ok(cx.send(&self.link, own, relay, out))
+        Ok(cx.send(&*self.link, own, relay, out))
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_, C>) -> Option<Event> {

@@ -14,6 +14,7 @@ mod oracle;
 mod support;
 
 mod agreement;
+mod decisions;
 mod errors;
 mod forwarding;
 mod icmpv4;

@@ -130,7 +130,9 @@ impl<C: Capacity> Control<C> for HostInterface<C> {
             }
         }
         for slot in 0..self.slots() {
-            self.row_timeout(now, slot, entropy);
+            if self.link.prl.row(slot).is_some_and(|row| row.deadline().is_due(now)) {
+                self.row_timeout(now, slot, entropy);
+            }
         }
     }
 
@@ -147,7 +149,7 @@ impl<C: Capacity> Control<C> for HostInterface<C> {
                 // outer header names; hop limit 255; no link-layer address.
                 let (source, destination) = (addr::link_local(locator), self.solicitation_destination(&row));
                 out.copy_from(&message::router_solicitation_packet(&source, &destination))?;
-                sent = cx.send(&self.link, locator, row.address(), out);
+                sent = cx.send(&*self.link, locator, row.address(), out);
             }
             self.solicited(row.address());
             if sent.is_some() {
@@ -162,7 +164,7 @@ impl<C: Capacity> Control<C> for HostInterface<C> {
                 // NDP-51: to the target itself.
                 let (source, repr) = (addr::link_local(locator), NeighborSolicitationRepr { target });
                 message::write_packet(out, &source, &target, |writer| repr.emit(writer))?;
-                sent = cx.send(&self.link, locator, neighbor, out);
+                sent = cx.send(&*self.link, locator, neighbor, out);
             }
             self.neighbors.probe_sent(cx.now, neighbor);
             if sent.is_some() {
@@ -179,16 +181,18 @@ impl<C: Capacity> Control<C> for HostInterface<C> {
             self.names.asked = true;
             return Some(Event::ResolveRouters { link });
         }
-        for (_, row) in self.link.prl.rows_mut() {
-            if row.told != row.answered {
-                row.told = row.answered;
-                let change = if row.told { Change::Added } else { Change::Removed };
-                return Some(Event::Router { link, change, address: row.address() });
-            }
-            if row.warn_lifetime {
+        let has_news = |row: &PotentialRouter| row.told != row.answered || row.warn_lifetime;
+        if self.link.prl.rows().any(has_news)
+            && let Some((_, row)) = self.link.prl.rows_mut().find(|(_, row)| has_news(row))
+        {
+            let address = row.address();
+            if row.told == row.answered {
                 row.warn_lifetime = false;
-                return Some(Event::LifetimeTooShort { link, address: row.address() });
+                return Some(Event::LifetimeTooShort { link, address });
             }
+            row.told = row.answered;
+            let change = if row.told { Change::Added } else { Change::Removed };
+            return Some(Event::Router { link, change, address });
         }
         if self.servers.poll_changed() {
             return Some(Event::DnsServers { link });

@@ -16,10 +16,10 @@ impl<C: Capacity> HostInterface<C> {
     /// Starts a round of solicitations to one router, or sees to it that one
     /// starts when it may. `ISA-33`, `ISA-37`
     pub(super) fn start_round(&mut self, now: Instant, slot: usize, with_delay: bool) {
-        let Some(row) = self.link.prl.row_mut(slot).filter(|row| row.is_listed()) else { return };
         if self.link.underlay.locators.is_empty() {
             return;
         }
+        let Some(row) = self.link.prl.row_mut(slot).filter(|row| row.is_listed()) else { return };
         if self.names.before_each_round && row.origin == EntryOrigin::Resolved {
             // ISA-22 [RFC 5214 §8.3.2]: the answer begins the round.
             row.timer = Timer::Off;
@@ -32,7 +32,10 @@ impl<C: Capacity> HostInterface<C> {
 
     /// The same for a router that has just been listed: its name is fresh.
     pub(super) fn start_first_round(&mut self, now: Instant, slot: usize) {
-        if let Some(row) = self.link.prl.row_mut(slot).filter(|_| !self.link.underlay.locators.is_empty()) {
+        if self.link.underlay.locators.is_empty() {
+            return;
+        }
+        if let Some(row) = self.link.prl.row_mut(slot) {
             Self::begin(&self.config, row, now, true);
         }
     }

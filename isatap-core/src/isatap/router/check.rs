@@ -5,7 +5,7 @@ use core::net::Ipv6Addr;
 use super::RouterInterface;
 use crate::capacity::{Capacity, Rows};
 use crate::engine::Entropy;
-use crate::interface::{CheckedNeighbor, NeighborChecks};
+use crate::interface::{CheckedNeighbor, NeighborChecks, Tracked};
 use crate::isatap::addr::embedded_ipv4;
 use crate::link::Link as _;
 use crate::prefix::{Ipv6Prefix, halves, is_ambiguous};
@@ -104,7 +104,9 @@ impl<C: Capacity> RouterInterface<C> {
 
     /// Does what is due for the neighbours.
     pub(super) fn time_neighbors(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        self.neighbors.handle_timeout(now, self.asks_everybody(), entropy);
+        if self.neighbors.handle_timeout(now, self.asks_everybody(), entropy) {
+            Tracked::mark(&mut self.link);
+        }
     }
 
     /// Neighbours in a prefix that is gone are none.

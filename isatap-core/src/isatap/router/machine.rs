@@ -59,6 +59,14 @@ impl<C: Capacity> Control<C> for RouterInterface<C> {
         }
     }
 
+    fn passes_until(&self, neighbor: &Ipv6Addr) -> Expiry {
+        if self.asks(neighbor) { self.neighbors.passes_until(neighbor) } else { Expiry::NEVER }
+    }
+
+    fn take_verified(&mut self) -> bool {
+        self.neighbors.take_change()
+    }
+
     fn handle_timeout(&mut self, cx: &mut Context<'_, C>, entropy: &mut dyn Entropy) {
         self.time_neighbors(cx.now, entropy);
         self.recent.draw(entropy);
@@ -129,7 +137,7 @@ impl<C: Capacity> RouterInterface<C> {
             self.expect(cx.now, &row.host);
         }
         let Some(host) = addr::embedded_ipv4(&row.host) else { return Ok(None) };
-        Ok(cx.send(&self.link, row.locator, host, out))
+        Ok(cx.send(&*self.link, row.locator, host, out))
     }
 
     /// Asks a neighbour whether it is there. `SEC-1`, `NDP-51`: by a packet to
@@ -148,7 +156,7 @@ impl<C: Capacity> RouterInterface<C> {
         if let Some((source, locator, destination)) = ends {
             let repr = NeighborSolicitationRepr { target: *neighbor };
             message::write_packet(out, &source, neighbor, |writer| repr.emit(writer))?;
-            sent = cx.send(&self.link, locator, destination, out);
+            sent = cx.send(&*self.link, locator, destination, out);
         }
         // One that could not be sent is as good as lost.
         self.neighbors.sent(cx.now);

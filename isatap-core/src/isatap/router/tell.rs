@@ -150,7 +150,7 @@ impl<C: Capacity> RouterInterface<C> {
                 Some((_, part)) if more => *part = part.saturating_add(1),
                 _ => self.round.go_on(self.recent.places()),
             }
-            if let Some(sent) = cx.send(&self.link, known.locator, known.host, out) {
+            if let Some(sent) = cx.send(&*self.link, known.locator, known.host, out) {
                 return Ok(Some(sent));
             }
         }

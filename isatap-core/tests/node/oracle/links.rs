@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use isatap_core::capacity::Capacity;
 use isatap_core::compatible;
 use isatap_core::configured;
-use isatap_core::datapath::Switches;
+use isatap_core::datapath::{Remember, Switches};
 use isatap_core::engine::Admitted;
 use isatap_core::error::TableFull;
 use isatap_core::interface::Context;
@@ -160,8 +160,8 @@ fn tell<C: Capacity>(interface: &mut AnyInterface<C>, cx: &mut Context<'_, C>, r
 ///
 /// # Errors
 /// A table is full; the link is there, and lets in no more than `rules` says.
-pub fn add<C: Capacity, const LINKS: usize>(
-    node: &mut AnyNode<C, LINKS>,
+pub fn add<C: Capacity, const LINKS: usize, D: Remember>(
+    node: &mut AnyNode<C, LINKS, D>,
     now: Instant,
     rules: &Rules,
     switches: Switches,
@@ -175,8 +175,8 @@ pub fn add<C: Capacity, const LINKS: usize>(
 ///
 /// # Errors
 /// A table is full; as many as fit are used.
-pub fn relocate<C: Capacity, const LINKS: usize>(
-    node: &mut AnyNode<C, LINKS>,
+pub fn relocate<C: Capacity, const LINKS: usize, D: Remember>(
+    node: &mut AnyNode<C, LINKS, D>,
     now: Instant,
     id: LinkId,
     told: &[Own4],

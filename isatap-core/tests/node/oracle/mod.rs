@@ -20,3 +20,4 @@ pub mod packets;
 pub mod rules;
 pub mod selection;
 pub mod tunnels;
+pub mod twins;

@@ -1,0 +1,399 @@
+//! What was decided of packets, remembered.
+//!
+//! A decision is a pure function of a few addresses and of links, routes and
+//! neighbours. So it holds for the next packet with the same addresses, until
+//! one of these changes:
+//!
+//! | packet | key | remembered |
+//! |---|---|---|
+//! | out | link that it is bound to, inner source and destination | the way out |
+//! | in | link that it is bound to, outer and inner addresses | link, who speaks, for whom; of what is forwarded the way out |
+//! | native | link that it came by, inner source and destination | the way out |
+//!
+//! What reads other bytes of a packet (lengths, ECN, extension headers, hop
+//! limit, Neighbor Discovery) is done for each packet, by the code that does it
+//! without a table. A table that is off and one that is on differ in nothing but
+//! time.
+//!
+//! # Validity
+//! A row counts for one generation of links and routes, and where neighbours are asked whether they are there (`SEC-1`) as long
+//! as the last answer is good. Refusals, held packets, ways around an unreachable
+//! next hop (`NDP-37`) and packets that a control machine awaits are decided each
+//! time.
+//!
+//! # Room
+//! Two rows may hold a key: those of the set that a hash names, whose key is
+//! drawn, so that nobody can aim at another's. Who is new takes, of these:
+//!
+//! 1. its own former row;
+//! 2. one that no longer holds;
+//! 3. one that was not used since it was written, or spared.
+//!
+//! Where both were used, they are spared, and the new one is not remembered this
+//! time. So a flood of new flows costs a miss each, and takes no row of a flow that
+//! has a packet between two of the flood's in the same set.
+
+use core::net::Ipv4Addr;
+
+use super::plan::Way;
+use crate::capacity::{Row, Storage};
+use crate::engine::{Admitted, Entropy, draw_key};
+use crate::packet::{LinkId, PacketMut};
+use crate::proto41::Outer;
+use crate::proto41::identification::siphash;
+use crate::time::{Expiry, Instant};
+use crate::wire::field::word_at;
+
+/// Rows of a set.
+const WAYS: usize = 2;
+/// 32-bit words of a key: two IPv6 addresses, two of IPv4, where it came from.
+const WORDS: usize = 12;
+
+/// The fields that a decision is made from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// Inner source and destination.
+    inner: [u64; 4],
+    /// Outer source and destination.
+    outer: u64,
+    /// Which way the packet goes, and the link that it came by or is bound to.
+    entrance: u32,
+}
+
+const OUT: u32 = 0x1000;
+const IN: u32 = 0x2000;
+const NATIVE: u32 = 0x3000;
+/// Bound to no link.
+const UNBOUND: u32 = 0x100;
+
+impl Key {
+    const NONE: Key = Key { inner: [0; 4], outer: 0, entrance: 0 };
+
+    /// Of a packet from the inside, bound to a link or not. `None`: it is too short
+    /// to be one.
+    #[inline(always)]
+    pub(super) fn outbound(packet: &PacketMut<'_>) -> Option<Key> {
+        Key::of(packet, 0, OUT, packet.link())
+    }
+
+    /// Of one that came by a native link, to be forwarded.
+    #[inline(always)]
+    pub(crate) fn native(packet: &PacketMut<'_>, link: LinkId) -> Option<Key> {
+        Key::of(packet, 0, NATIVE, Some(link))
+    }
+
+    /// Of one from a tunnel.
+    #[inline(always)]
+    pub(super) fn inbound(packet: &PacketMut<'_>, outer: &Outer) -> Option<Key> {
+        let word = |address: Ipv4Addr| u64::from(u32::from_ne_bytes(address.octets()));
+        Key::of(packet, word(outer.source) << 32 | word(outer.destination), IN, packet.link())
+    }
+
+    #[inline(always)]
+    fn of(packet: &PacketMut<'_>, outer: u64, way: u32, link: Option<LinkId>) -> Option<Key> {
+        let header = packet.as_slice().first_chunk::<40>()?;
+        let inner =
+            [word_at::<8, 40>(header), word_at::<16, 40>(header), word_at::<24, 40>(header), word_at::<32, 40>(header)];
+        Some(Key { inner, outer, entrance: way | link.map_or(UNBOUND, |link| link.0.into()) })
+    }
+
+    /// A hash of which, whatever two keys are, the upper 32 bits agree with a
+    /// chance of 2^-32 over the draws of `secret`: pair-multiply-shift
+    /// [Thorup, High Speed Hashing for Integers and Strings, §3.5].
+    #[inline(always)]
+    fn hash(&self, secret: &[u64; WORDS]) -> u64 {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = secret;
+        let pair = |one: &u64, other: &u64, word: u64| {
+            one.wrapping_add(word & 0xffff_ffff).wrapping_mul(other.wrapping_add(word >> 32))
+        };
+        let [from, from_low, to, to_low] = self.inner;
+        pair(a, b, from)
+            .wrapping_add(pair(c, d, from_low))
+            .wrapping_add(pair(e, f, to))
+            .wrapping_add(pair(g, h, to_low))
+            .wrapping_add(pair(i, j, self.outer))
+            .wrapping_add(pair(k, l, self.entrance.into()))
+    }
+}
+
+/// That a packet may come in, and what becomes of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(super) link: LinkId,
+    pub(super) from: Admitted,
+    pub(super) ends_here: bool,
+}
+
+/// One row of [`Decisions`]: what packets with the same addresses have in
+/// common.
+#[derive(Clone, Copy)]
+pub struct Decision {
+    key: Key,
+    generation: u32,
+    until: Expiry,
+    entry: Option<Entry>,
+    way: Option<Way>,
+    /// Whether it served a packet since it was written, or spared.
+    is_used: bool,
+}
+
+const _: () = assert!(size_of::<Decision>() <= 128);
+
+impl Row for Decision {
+    const EMPTY: Self = Decision {
+        key: Key::NONE,
+        generation: 0,
+        until: Expiry::at(Instant::ZERO),
+        entry: None,
+        way: None,
+        is_used: false,
+    };
+}
+
+impl core::fmt::Debug for Decision {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(if self.key == Key::NONE { "Decision(none)" } else { "Decision" })
+    }
+}
+
+/// A table of decisions, over an array, a boxed slice or a borrowed one.
+///
+/// A row holds what is decided of a flow by its addresses, for one generation of
+/// links and routes; what depends on other bytes is done for each packet. Two rows
+/// may hold a flow, which a keyed hash names. Who is new takes one that no longer
+/// holds, or else one that was not used lately, or none: a flood of new flows drives
+/// none out that is in use.
+#[derive(Clone)]
+pub struct Decisions<S> {
+    /// `None`: not drawn yet, so nothing is remembered.
+    secret: Option<[u64; WORDS]>,
+    generation: u32,
+    hits: u64,
+    misses: u64,
+    rows: S,
+}
+
+impl<const ROWS: usize> Decisions<[Decision; ROWS]> {
+    /// An empty table in an array; may be a constant.
+    #[must_use]
+    pub const fn new() -> Self {
+        Decisions { secret: None, generation: 0, hits: 0, misses: 0, rows: [Decision::EMPTY; ROWS] }
+    }
+}
+
+impl<const ROWS: usize> Default for Decisions<[Decision; ROWS]> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Storage<Decision>> Decisions<S> {
+    /// A table in memory of the caller's, every row of which must be
+    /// [`Row::EMPTY`]. An odd row is not used.
+    #[must_use]
+    pub const fn with_storage(rows: S) -> Self {
+        Decisions { secret: None, generation: 0, hits: 0, misses: 0, rows }
+    }
+
+    /// Packets whose decision stood here.
+    #[must_use]
+    pub const fn hits(&self) -> u64 {
+        self.hits
+    }
+
+    /// Packets for which it had to be made.
+    #[must_use]
+    pub const fn misses(&self) -> u64 {
+        self.misses
+    }
+
+    /// Rows that there are.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.rows.as_ref().len()
+    }
+
+    /// The place of the first row of the set of a key.
+    #[inline(always)]
+    fn set(&self, key: &Key) -> Option<usize> {
+        let hash = key.hash(self.secret.as_ref()?) >> 32;
+        let sets = u64::try_from(self.rows.as_ref().len() / WAYS).ok()?;
+        // The upper half of a product instead of a remainder: no division.
+        usize::try_from(hash.wrapping_mul(sets) >> 32).ok()?.checked_mul(WAYS)
+    }
+
+    #[inline(always)]
+    fn ways(&self, set: usize) -> &[Decision; WAYS] {
+        const NONE: &[Decision; WAYS] = &[Decision::EMPTY; WAYS];
+        self.rows.as_ref().get(set..).and_then(|rows| rows.first_chunk()).unwrap_or(NONE)
+    }
+}
+
+impl<S> core::fmt::Debug for Decisions<S> {
+    /// Without the secret.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Decisions({} hits, {} misses)", self.hits, self.misses)
+    }
+}
+
+/// Nothing is remembered: no memory, no code.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoDecisions;
+
+/// Where a node keeps decisions: [`NoDecisions`] or a table of
+/// [`Decisions`].
+pub trait Remember: Memory {}
+
+impl<T: Memory> Remember for T {}
+
+mod sealed {
+    use super::{Entropy, Entry, Expiry, Instant, Key, Way};
+
+    /// What a packet's way asks of a table.
+    #[allow(private_interfaces, reason = "of this crate alone")]
+    pub trait Memory {
+        /// Draws the secret if there is none.
+        fn draw(&mut self, entropy: &mut dyn Entropy);
+
+        /// Links have changed: nothing holds any more.
+        fn make_void(&mut self);
+
+        /// How often that was said.
+        fn generation(&self) -> u32;
+
+        /// The place of a decision that holds; counts a hit or a miss.
+        fn recall(&mut self, key: &Key, generation: u32, now: Instant) -> Option<usize>;
+
+        /// Whether a packet may come in, and until when that holds.
+        fn entry(&self, place: usize) -> Option<(Entry, Expiry)>;
+
+        /// The way out.
+        fn way(&self, place: usize) -> Option<Way>;
+
+        /// Keeps a decision of this generation until then.
+        fn remember(&mut self, key: &Key, holds: (u32, Expiry), now: Instant, entry: Option<Entry>, way: Option<&Way>);
+    }
+}
+
+pub(crate) use sealed::Memory;
+
+#[allow(private_interfaces, reason = "of this crate alone")]
+impl Memory for NoDecisions {
+    #[inline(always)]
+    fn draw(&mut self, _: &mut dyn Entropy) {}
+
+    #[inline(always)]
+    fn make_void(&mut self) {}
+
+    #[inline(always)]
+    fn generation(&self) -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    fn recall(&mut self, _: &Key, _: u32, _: Instant) -> Option<usize> {
+        None
+    }
+
+    #[inline(always)]
+    fn entry(&self, _: usize) -> Option<(Entry, Expiry)> {
+        None
+    }
+
+    #[inline(always)]
+    fn way(&self, _: usize) -> Option<Way> {
+        None
+    }
+
+    #[inline(always)]
+    fn remember(&mut self, _: &Key, _: (u32, Expiry), _: Instant, _: Option<Entry>, _: Option<&Way>) {}
+}
+
+#[allow(private_interfaces, reason = "of this crate alone")]
+impl<S: Storage<Decision>> Memory for Decisions<S> {
+    fn draw(&mut self, entropy: &mut dyn Entropy) {
+        if self.secret.is_none() && self.capacity() >= WAYS {
+            let key = draw_key(entropy);
+            let mut count = 0_u64;
+            self.secret = Some(core::array::from_fn(|_| {
+                count = count.wrapping_add(1);
+                siphash(key, count)
+            }));
+        }
+    }
+
+    fn make_void(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    #[inline(always)]
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    #[inline(always)]
+    fn recall(&mut self, key: &Key, generation: u32, now: Instant) -> Option<usize> {
+        let holds = |row: &Decision| row.generation == generation && Expiry::at(now) < row.until;
+        if let Some(set) = self.set(key) {
+            let [first, second] = self.ways(set);
+            let place = if first.key == *key && holds(first) {
+                Some(set)
+            } else if second.key == *key && holds(second) {
+                set.checked_add(1)
+            } else {
+                None
+            };
+            if let Some(place) = place
+                && let Some(row) = self.rows.as_mut().get_mut(place)
+            {
+                row.is_used = true;
+                self.hits = self.hits.wrapping_add(1);
+                return Some(place);
+            }
+        }
+        self.misses = self.misses.wrapping_add(1);
+        None
+    }
+
+    #[inline(always)]
+    fn entry(&self, place: usize) -> Option<(Entry, Expiry)> {
+        let row = self.rows.as_ref().get(place)?;
+        Some((row.entry?, row.until))
+    }
+
+    #[inline(always)]
+    fn way(&self, place: usize) -> Option<Way> {
+        self.rows.as_ref().get(place)?.way
+    }
+
+    #[inline(never)]
+    fn remember(
+        &mut self,
+        key: &Key,
+        (generation, until): (u32, Expiry),
+        now: Instant,
+        entry: Option<Entry>,
+        way: Option<&Way>,
+    ) {
+        let Some(set) = self.set(key) else { return };
+        if until.is_due(now) {
+            return;
+        }
+        let Some(rows) = self.rows.as_mut().get_mut(set..).and_then(|rows| rows.first_chunk_mut::<WAYS>()) else {
+            return;
+        };
+        let rank = |row: &Decision| {
+            let holds = row.generation == generation && Expiry::at(now) < row.until;
+            (row.key != *key, holds, row.is_used)
+        };
+        let [first, second] = rows;
+        let row = if rank(second) < rank(first) { second } else { first };
+        if rank(row) == (true, true, true) {
+            for row in rows {
+                row.is_used = false;
+            }
+            return;
+        }
+        *row = Decision { key: *key, generation, until, entry, way: way.copied(), is_used: false };
+    }
+}
