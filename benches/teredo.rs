@@ -77,6 +77,9 @@ pub fn leaked_peers(count: u32) -> (&'static Peers, Ipv6Addr) {
 pub fn server() -> &'static mut Server {
     let server = Box::leak(Box::new(Server::new(ServerConfig::new(SERVER), LinkId(0))));
     server.handle_timeout(NOW, &mut |out: &mut [u8]| out.fill(0x5a));
+    // Its advertisement is made for the first that asks.
+    let first = answer(server, &peer_to_server(0), &mut solicitation());
+    assert!(matches!(first, Verdict::Answer { .. }), "{first:?}");
     server
 }
 

@@ -441,7 +441,7 @@ pub fn teredo_datagram(data: &[u8]) {
             reach: Reach { own: &[], accept_bogons: false },
             accept_obsolete_prefix: false,
         };
-        let case = ingress::server(&view, path.from, &datagram, &header);
+        let case = ingress::server(&view, path.from, &header);
         assert_eq!(case.ok(), by_server(path.from, inner.as_ref(), lax), "{case:?}");
     }
     let locators: [Locator; 1] = [Locator { address: *LOCAL.ip(), subnet_length: 24 }];

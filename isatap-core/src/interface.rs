@@ -423,9 +423,14 @@ pub(crate) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1
 /// The Neighbor Discovery message in an IPv6 packet, if it is one, found
 /// behind any extension headers.
 pub(crate) fn neighbor_discovery(packet: &[u8]) -> Option<validate::Received<'_>> {
-    let header = ipv6::Header::parse(packet).ok()?;
-    let upper = ipv6::upper_layer(packet).ok()?;
-    let icmpv6 = packet.get(upper.offset..)?;
+    neighbor_discovery_behind(&ipv6::Header::parse(packet).ok()?)
+}
+
+/// The same of a header that was parsed.
+#[inline]
+pub(crate) fn neighbor_discovery_behind<'a>(header: &ipv6::Header<'a>) -> Option<validate::Received<'a>> {
+    let upper = header.upper_layer().ok()?;
+    let icmpv6 = upper.of(header)?;
     if upper.fragment_offset != 0 {
         // The middle of something: its bytes only look like a message.
         return None;

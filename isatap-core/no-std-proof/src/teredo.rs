@@ -142,7 +142,7 @@ crate::roots! {
         keep(ingress::client(&view, path(u), &datagram, &header, &trailers));
         keep(ingress::data(u.input()).map(|header| ingress::is_trusted(&view, path(u), &header)));
         let view = any(ServerView { addresses: [u.ipv4(), u.ipv4()], known_servers: any(&[]), accept_symmetric_bubbles: u.value(), reach: reach(u), accept_obsolete_prefix: u.value() });
-        keep((view.client(&u.ipv6()), view.is_server(endpoint(u)), ingress::server(&view, endpoint(u), &datagram, &header)));
+        keep((view.client(&u.ipv6()), view.is_server(endpoint(u)), ingress::server(&view, endpoint(u), &header)));
         Some(ingress::relay(peer, any(Some(&u.ipv6())), endpoint(u), &header, reach(u)))
     };
     one_peer => |u| {

@@ -77,11 +77,13 @@ pub(super) struct Sealed {
 
 impl Sealed {
     /// A header without identifier.
+    #[inline]
     pub(super) fn open(nonce: [u8; 8]) -> Self {
         Sealed { id: [0; LONGEST_CLIENT_ID], id_len: 0, value: None, nonce, confirmation: 0 }
     }
 
     /// A header of `client_id`; `None` when that is too long.
+    #[inline]
     pub(super) fn of(client_id: &[u8], nonce: [u8; 8], confirmation: u8) -> Option<Self> {
         let mut sealed = Sealed { confirmation, ..Sealed::open(nonce) };
         let place = sealed.id.get_mut(..client_id.len())?;

@@ -8,6 +8,7 @@ mod plain;
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
+pub(super) use self::plain::is_solicitation;
 pub use self::plain::{data, is_trusted};
 use super::addr::{Address, OBSOLETE_PREFIX, PREFIX, SERVER_PORT};
 use super::packet::{self, ALL_NODES, ALL_ROUTERS, DISCOVERY_GROUP, Datagram, KnownTrailers, is_bubble};
@@ -210,7 +211,7 @@ pub fn client(
     let bubble = is_bubble(header);
     let upper = upper_layer(header)?;
     let icmpv6 = (upper.protocol == protocol::ICMPV6 && !upper.fragment)
-        .then(|| datagram.ipv6().get(upper.offset..))
+        .then(|| upper.of(header))
         .flatten()
         .filter(|message| message.len() >= 8);
     let icmpv6_type = icmpv6.and_then(|message| message.first().copied());
@@ -341,6 +342,26 @@ impl ServerView<'_> {
         Address::from_ipv6(address).or_else(obsolete)
     }
 
+    /// A solicitation that [is one at a glance](is_solicitation).
+    ///
+    /// # Errors
+    /// What [`server`] says of its UDP source.
+    #[inline]
+    pub(super) fn solicitation(&self, from: SocketAddrV4, source: &Ipv6Addr) -> Result<ServerCase, DropReason> {
+        self.is_no_server(from)?;
+        self.may_answer(from)?;
+        Ok(ServerCase::Solicitation { cone: super::addr::is_cone(source) })
+    }
+
+    fn is_no_server(&self, from: SocketAddrV4) -> Result<(), DropReason> {
+        if self.is_server(from) { Err(DropReason::TeredoServerLoop) } else { Ok(()) }
+    }
+
+    fn may_answer(&self, from: SocketAddrV4) -> Result<(), DropReason> {
+        let may = self.reach.may_ask(*from.ip()) && from.port() != 0;
+        if may { Ok(()) } else { Err(DropReason::OuterSourceRefused) }
+    }
+
     /// Whether a server listens there: this one or a known one. `TER-63`
     #[must_use]
     pub fn is_server(&self, endpoint: SocketAddrV4) -> bool {
@@ -370,16 +391,10 @@ pub const LONGEST_ICMPV6: u16 = 88;
 ///
 /// # Errors
 /// The first rule that the packet breaks.
-pub fn server(
-    view: &ServerView<'_>,
-    from: SocketAddrV4,
-    datagram: &Datagram<'_>,
-    header: &ipv6::Header<'_>,
-) -> Result<ServerCase, DropReason> {
+#[inline]
+pub fn server(view: &ServerView<'_>, from: SocketAddrV4, header: &ipv6::Header<'_>) -> Result<ServerCase, DropReason> {
     // TER-63: first of all, whatever the packet is.
-    if view.is_server(from) {
-        return Err(DropReason::TeredoServerLoop);
-    }
+    view.is_no_server(from)?;
     // (2) [RFC 4380 §5.3.1]
     let (source, destination) = (header.source(), header.destination());
     let upper = upper_layer(header)?;
@@ -390,11 +405,9 @@ pub fn server(
         return Err(DropReason::TeredoNotForServer);
     }
     // (3)
-    if !view.reach.may_ask(*from.ip()) || from.port() == 0 {
-        return Err(DropReason::OuterSourceRefused);
-    }
+    view.may_answer(from)?;
     // (4) TER-5: whatever the link-local source is, only the cone bit counts.
-    let icmpv6_type = datagram.ipv6().get(upper.offset).copied().filter(|_| icmpv6);
+    let icmpv6_type = upper.of(header).and_then(<[u8]>::first).copied().filter(|_| icmpv6);
     if source.is_unicast_link_local() && destination == ALL_ROUTERS && icmpv6_type == Some(Icmpv6::ROUTER_SOLICITATION)
     {
         return Ok(ServerCase::Solicitation { cone: super::addr::is_cone(&source) });
@@ -456,24 +469,39 @@ pub fn relay(
     if hashed { Ok(RelayCase::HashedBubble) } else { Err(DropReason::TeredoMapping) }
 }
 
-/// The header of a packet from the inside, if it can be carried: it is whole,
-/// and has no routing header that would not be let in.
+/// What is asked of a packet from the inside.
+pub(super) struct Outgoing {
+    pub(super) source: Ipv6Addr,
+    pub(super) destination: Ipv6Addr,
+    /// It is no longer than the link allows. See [`packet::MTU`].
+    pub(super) fits: bool,
+}
+
+/// A packet from the inside, if it can be carried: it is whole, and has no routing
+/// header that would not be let in.
 ///
 /// # Errors
 /// [`DropReason::NotIpv6`], or as [`ipv6::upper_layer`].
 #[inline]
-pub(super) fn outgoing(packet: &[u8]) -> Result<ipv6::Header<'_>, DropReason> {
-    if let Some(header) = plain::data(packet) {
-        return Ok(header);
-    }
+pub(super) fn outgoing(packet: &PacketMut<'_>) -> Result<Outgoing, DropReason> {
+    let bytes = packet.as_slice();
+    let header = match plain::data(bytes) {
+        Some(header) => header,
+        None => judge_outgoing(bytes)?,
+    };
+    Ok(Outgoing { source: header.source(), destination: header.destination(), fits: fits(packet) })
+}
+
+/// The rules one by one.
+fn judge_outgoing(packet: &[u8]) -> Result<ipv6::Header<'_>, DropReason> {
     let header = ipv6::Header::of_whole(packet).ok_or(DropReason::NotIpv6)?;
     // TER-43
     header.upper_layer()?;
     Ok(header)
 }
 
-/// See [`packet::MTU`].
-pub(super) fn fits(packet: &PacketMut<'_>) -> bool {
+/// See [`Outgoing::fits`].
+fn fits(packet: &PacketMut<'_>) -> bool {
     let len = match packet.segment_size() {
         // What counts is a segment, of which the headers are not known here.
         Some(size) => usize::from(size.get()),

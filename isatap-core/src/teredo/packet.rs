@@ -187,10 +187,10 @@ impl<'a> Authentication<'a> {
     pub fn emit(&self, writer: &mut Writer<'_>) {
         let id = at_most_255(self.client_id);
         let value = at_most_255(self.value);
-        writer.bytes(&[0, 1, id.1, value.1]);
+        writer.array([0, 1, id.1, value.1]);
         writer.bytes(id.0);
         writer.bytes(value.0);
-        writer.bytes(&self.nonce);
+        writer.array(self.nonce);
         writer.u8(self.confirmation);
     }
 }

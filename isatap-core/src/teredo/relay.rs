@@ -28,7 +28,7 @@ use core::net::{Ipv6Addr, SocketAddrV4};
 pub use self::waits::Wait;
 use self::waits::{List, State, Waits};
 use super::addr::{Address, Flags, SERVER_PORT};
-use super::ingress::{self, Path, Reach, RelayCase, is_native_global};
+use super::ingress::{self, Outgoing, Path, Reach, RelayCase, is_native_global};
 use super::packet::{Bubble, is_bubble};
 use super::peer::{BUBBLE_INTERVAL, Peer, PeerTable, secret_source};
 use super::server::outer;
@@ -205,26 +205,30 @@ impl<P: Storage<Peer>, Q: Storage<Wait>> Relay<P, Q> {
 
     /// A packet of a native host to a client. `TER-90 [RFC 4380 §5.4.1]`
     fn send(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
-        let header = ingress::outgoing(packet.as_slice())?;
-        let (source, destination) = (header.source(), header.destination());
+        let Outgoing { source, destination, fits } = ingress::outgoing(packet)?;
+        let is_served = self.config.serves(&source);
+        let place = self.peers.place(&destination);
+        // (1), of most packets. Only clients that may be reached are peers.
+        if let Some(peer) = place.and_then(|place| self.peers.at_mut(place))
+            && is_served
+            && fits
+            && peer.is_reachable(now)
+        {
+            peer.note_sent(now);
+            let to = peer.mapping();
+            return Ok(self.tunnel(to));
+        }
         let client = Address::from_ipv6(&destination).ok_or(DropReason::NoRoute)?;
         // What comes back would not be forwarded to others.
-        if !self.config.serves(&source) {
+        if !is_served {
             return Err(DropReason::TeredoNotServed);
         }
         let mapping = ingress::embedded_mapping(&client);
         if !self.config.reach().may_reach(&client) {
             return Err(DropReason::TeredoEmbedded);
         }
-        if !ingress::fits(packet) {
+        if !fits {
             return self.too_big(packet);
-        }
-        // (1)
-        let known = self.peers.find_mut(&destination);
-        if let Some(peer) = known.filter(|peer| peer.is_reachable(now)) {
-            peer.note_sent(now);
-            let to = peer.mapping();
-            return Ok(self.tunnel(to));
         }
         // (2), which RFC 5991 §3.2 wants treated as (3).
         if self.config.trust_cone && client.flags.contains(Flags::CONE) {

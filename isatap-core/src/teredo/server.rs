@@ -10,9 +10,12 @@
 //! serve `2001::/32`. It believes what the IPv4 network says of a packet's
 //! source, like every server.
 
+mod advertisement;
+
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-use super::addr::{SERVER_PORT, prefix_of, server_link_local};
+use self::advertisement::Advertisement;
+use super::addr::{SERVER_PORT, server_link_local};
 use super::authentication::{self, Authenticator, Open, Sealed};
 use super::ingress::{self, Path, Reach, ServerCase, ServerView};
 use super::packet::{self, ORIGIN_LEN, is_bubble};
@@ -20,15 +23,13 @@ use crate::drop_reason::{Counters, DropReason};
 use crate::engine::limit::Limits;
 use crate::engine::{Admitted, Entropy, Event, Machine, Transmit, Verdict, Via, draw_key};
 use crate::error::EmitError;
+use crate::interface::neighbor_discovery_behind;
 use crate::link::Locator;
-use crate::nd::message::{RouterAdvertisementRepr, RouterFlags};
-use crate::nd::option::{Mtu, PrefixFlags, PrefixInformation};
 use crate::nd::validate;
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::Outer;
-use crate::time::{Instant, Lifetime};
-use crate::wire::field::Writer;
-use crate::wire::{icmpv6, ipv6, protocol};
+use crate::time::Instant;
+use crate::wire::{icmpv6, ipv6};
 
 /// Other servers that one server knows at most.
 pub const KNOWN_SERVERS: usize = 8;
@@ -87,6 +88,8 @@ pub struct Server<A = Open> {
     own: [Locator; 2],
     authenticator: A,
     link: LinkId,
+    /// Made for the first client that asks.
+    advertisement: Option<Advertisement>,
     answers: Limits<8192>,
     forwards: Limits<4096>,
     counters: Counters<u64>,
@@ -122,6 +125,7 @@ impl<A> Server<A> {
             own: [Locator { address: primary, subnet_length }, Locator { address: secondary, subnet_length }],
             authenticator,
             link,
+            advertisement: None,
             answers: Limits::new(ANSWERS),
             forwards: Limits::new(FORWARDS),
             counters: Counters::ZERO,
@@ -159,15 +163,25 @@ impl<A: Authenticator> Server<A> {
         }
         let (datagram, header) = ingress::parse(packet.as_slice())?;
         let view = self.view();
+        let is_plain = ingress::is_solicitation(&header);
         // TER-60, TER-63
-        match ingress::server(&view, path.from, &datagram, &header)? {
+        let case = match is_plain {
+            true => view.solicitation(path.from, &header.source())?,
+            false => ingress::server(&view, path.from, &header)?,
+        };
+        match case {
             ServerCase::Solicitation { cone } => {
+                if !is_plain {
+                    let received = neighbor_discovery_behind(&header).ok_or(DropReason::NdMalformed)?;
+                    // TER-103: Windows sends a source link-layer option: valid.
+                    validate::router_solicitation(&received)?;
+                }
                 let sealed = self.solicitation(&datagram)?;
                 self.advertise(path, cone, header.source(), sealed, packet)
             }
             ServerCase::FromClient | ServerCase::ToClient => {
-                let inner = datagram.inner_range();
-                self.carry(path, inner.start, inner.end, packet)
+                let inner = Inner::of(&datagram, &header);
+                self.carry(path, &inner, packet)
             }
         }
     }
@@ -182,12 +196,9 @@ impl<A: Authenticator> Server<A> {
         }
     }
 
-    /// Judges a solicitation; gives the authentication header of its answer.
+    /// Who vouches for a solicitation; gives the authentication header of its answer.
     fn solicitation(&self, datagram: &packet::Datagram<'_>) -> Result<Option<Sealed>, DropReason> {
         let refused = DropReason::TeredoAuthentication;
-        let received = crate::interface::neighbor_discovery(datagram.ipv6()).ok_or(DropReason::NdMalformed)?;
-        // TER-103: Windows sends a source link-layer option: valid.
-        validate::router_solicitation(&received)?;
         let header = datagram.authentication();
         if self.authenticator.is_required() {
             // TER-60 (4): MUST drop what lacks a valid header.
@@ -198,7 +209,10 @@ impl<A: Authenticator> Server<A> {
             }
         }
         // TER-62 [RFC 4380 §5.3.2]: identifier and nonce are repeated.
-        header.map(|header| Sealed::of(header.client_id, header.nonce, 0).ok_or(refused)).transpose()
+        match header {
+            Some(header) => Ok(Some(Sealed::of(header.client_id, header.nonce, 0).ok_or(refused)?)),
+            None => Ok(None),
+        }
     }
 
     /// `TER-62 [RFC 4380 §5.3.2]`
@@ -207,32 +221,26 @@ impl<A: Authenticator> Server<A> {
         path: Path,
         cone: bool,
         destination: Ipv6Addr,
-        sealed: Option<Sealed>,
+        mut sealed: Option<Sealed>,
         packet: &mut PacketMut<'_>,
     ) -> Result<Verdict, DropReason> {
         // TER-66: no amplifier, and no help for a flood from a forged source.
         if !self.answers.take(self.now, &path.from.ip().to_ipv6_mapped()) {
             return Err(DropReason::RateLimited);
         }
-        let source = self.link_local();
-        let mut bytes = [0; ADVERTISEMENT_LEN];
-        let mut writer = Writer::new(&mut bytes);
-        write_advertisement(&mut writer, &source, &destination, &self.config);
-        if let Some(message) = bytes.get_mut(ipv6::HEADER_LEN..) {
-            icmpv6::fill_checksum(message, &source, &destination);
-        }
+        let config = &self.config;
+        let bytes = self.advertisement.get_or_insert_with(|| Advertisement::new(config)).to(&destination);
         let origin = packet::origin_bytes(path.from);
-        let sealed = sealed.map(|mut sealed| {
+        if let Some(sealed) = &mut sealed {
             sealed.seal(&self.authenticator, &origin, &bytes);
-            sealed
-        });
+        }
         packet
             .write_with(|writer| {
-                if let Some(sealed) = sealed {
+                if let Some(sealed) = &sealed {
                     sealed.emit(writer);
                 }
-                writer.bytes(&origin);
-                writer.bytes(&bytes);
+                writer.array(origin);
+                writer.array(bytes);
             })
             .map_err(|_| DropReason::NoHeadroom)?;
         // The other address answers a client that thinks itself behind a cone
@@ -247,22 +255,13 @@ impl<A: Authenticator> Server<A> {
 
     /// `TER-61 [RFC 4380 §5.3.1]`: a packet that passed the checks goes where
     /// its destination says.
-    fn carry(
-        &mut self,
-        path: Path,
-        start: usize,
-        end: usize,
-        packet: &mut PacketMut<'_>,
-    ) -> Result<Verdict, DropReason> {
-        let Ok(header) = ipv6::Header::parse(packet.as_slice().get(start..end).unwrap_or(&[])) else {
-            return Err(DropReason::TeredoMalformed);
-        };
-        let (destination, hop_limit, bubble) = (header.destination(), header.hop_limit(), is_bubble(&header));
+    fn carry(&mut self, path: Path, inner: &Inner, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+        let Inner { start, end, destination, hop_limit, bubble } = *inner;
         if !self.forwards.take(self.now, &path.from.ip().to_ipv6_mapped()) {
             return Err(DropReason::RateLimited);
         }
         if destination == self.link_local() {
-            return self.answer_echo(path, start, end, packet);
+            return self.answer_echo(path, inner, packet);
         }
         // Not of global scope: never forwarded.
         if destination.is_multicast()
@@ -310,15 +309,9 @@ impl<A: Authenticator> Server<A> {
     }
 
     /// An echo request to the server itself.
-    fn answer_echo(
-        &mut self,
-        path: Path,
-        start: usize,
-        end: usize,
-        packet: &mut PacketMut<'_>,
-    ) -> Result<Verdict, DropReason> {
-        packet.pull_front(start);
-        packet.truncate(end.saturating_sub(start));
+    fn answer_echo(&mut self, path: Path, inner: &Inner, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
+        packet.pull_front(inner.start);
+        packet.truncate(inner.end.saturating_sub(inner.start));
         icmpv6::echo_reply_in_place(packet).map_err(|_| DropReason::TeredoNotForServer)?;
         let outer = self.outer(*path.to.ip(), path.from);
         Ok(Verdict::Answer { via: Via::Tunnel { link: self.link, outer }, reason: None })
@@ -330,43 +323,34 @@ impl<A: Authenticator> Server<A> {
     }
 }
 
+/// What is asked of a packet that is carried, so that its buffer is free again.
+struct Inner {
+    start: usize,
+    end: usize,
+    destination: Ipv6Addr,
+    hop_limit: u8,
+    bubble: bool,
+}
+
+impl Inner {
+    fn of(datagram: &packet::Datagram<'_>, header: &ipv6::Header<'_>) -> Self {
+        let range = datagram.inner_range();
+        Inner {
+            start: range.start,
+            end: range.end,
+            destination: header.destination(),
+            hop_limit: header.hop_limit(),
+            bubble: is_bubble(header),
+        }
+    }
+}
+
 /// The outer header of every Teredo packet.
 ///
 /// `TER-104 [RFC 9601]`: DSCP and ECN are zero, since no congestion mark would
 /// be carried in. DF is clear: `[RFC 4380 §5.1.2]`.
 pub(super) const fn outer(from: SocketAddrV4, to: SocketAddrV4, identification: u16) -> Outer {
     Outer { identification, ..Outer::udp(from, to) }
-}
-
-/// IPv6 header, Router Advertisement, prefix and MTU.
-const ADVERTISEMENT_LEN: usize = 40 + 16 + 32 + 8;
-
-/// As miredo's, which every client is known to take. `TER-62`
-fn write_advertisement(writer: &mut Writer<'_>, source: &Ipv6Addr, destination: &Ipv6Addr, config: &ServerConfig) {
-    let header = ipv6::Fields {
-        traffic_class: 0,
-        flow_label: 0,
-        payload_len: 16 + 32 + 8,
-        next_header: protocol::ICMPV6,
-        hop_limit: crate::nd::message::HOP_LIMIT,
-        source: *source,
-        destination: *destination,
-    };
-    writer.bytes(&header.to_bytes());
-    RouterAdvertisementRepr {
-        flags: RouterFlags::empty(),
-        retrans_timer: config.retrans_timer,
-        ..RouterAdvertisementRepr::default()
-    }
-    .emit(writer);
-    PrefixInformation {
-        prefix: prefix_of(config.primary),
-        flags: PrefixFlags::AUTONOMOUS,
-        valid_lifetime: Lifetime::INFINITE,
-        preferred_lifetime: Lifetime::INFINITE,
-    }
-    .emit(writer);
-    Mtu(u32::from(packet::MTU)).emit(writer);
 }
 
 impl<A: Authenticator> Machine for Server<A> {
@@ -417,7 +401,7 @@ impl<A: Authenticator> Machine for Server<A> {
     }
 }
 
-const _: () = assert!(ORIGIN_LEN + ADVERTISEMENT_LEN < 117);
+const _: () = assert!(ORIGIN_LEN + advertisement::LEN < 117);
 
 #[cfg(test)]
 mod tests;

@@ -247,6 +247,14 @@ pub struct UpperLayer {
     pub extension_headers: u8,
 }
 
+impl UpperLayer {
+    /// Its bytes, in the payload of the header that the walk began at.
+    #[inline]
+    pub(crate) fn of<'a>(&self, header: &Header<'a>) -> Option<&'a [u8]> {
+        header.payload.get(self.offset.checked_sub(HEADER_LEN)?..)
+    }
+}
+
 /// Walks over the extension headers of a whole IPv6 packet.
 ///
 /// # Errors
@@ -274,8 +282,9 @@ fn upper_layer_with(packet: &[u8], routing_types: &[u8]) -> Result<UpperLayer, D
 
 /// The walk itself, over as much payload as there is. Without `routing_types`
 /// every routing header is passed: quoted packets are not judged.
+#[inline]
 pub(crate) fn walk(header: &Header<'_>, routing_types: Option<&[u8]>) -> Result<UpperLayer, DropReason> {
-    let mut at = UpperLayer {
+    let at = UpperLayer {
         protocol: header.next_header(),
         offset: HEADER_LEN,
         fragment: false,
@@ -284,6 +293,12 @@ pub(crate) fn walk(header: &Header<'_>, routing_types: Option<&[u8]>) -> Result<
         routing_type: None,
         extension_headers: 0,
     };
+    // Most packets have none to walk over.
+    if is_extension_header(at.protocol) { walk_on(at, header, routing_types) } else { Ok(at) }
+}
+
+/// Over the first extension header and those behind.
+fn walk_on(mut at: UpperLayer, header: &Header<'_>, routing_types: Option<&[u8]>) -> Result<UpperLayer, DropReason> {
     let mut rest = header.payload;
     for _ in 0..=MAX_EXTENSION_HEADERS {
         if !is_extension_header(at.protocol) || at.fragment_offset != 0 {

@@ -13,7 +13,7 @@ use crate::proto41::Outer;
 use crate::route::{Origin, Route};
 use crate::teredo::addr::PREFIX;
 use crate::teredo::authentication::Authenticator;
-use crate::teredo::ingress::Path;
+use crate::teredo::ingress::{self, Path};
 use crate::teredo::peer::Peer;
 use crate::teredo::qualify::QualifyConfig;
 use crate::time::{Expiry, Instant};
@@ -21,10 +21,14 @@ use crate::time::{Expiry, Instant};
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A, N> {
     fn encapsulate(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Verdict {
         let now = self.clamp(now);
-        if let Some(outer) = self.send_to_known(now, packet) {
-            return self.counters.settle(Ok(Verdict::Tunnel { link: self.link, outer }));
-        }
-        let result = self.send(now, packet);
+        let packet = match ingress::outgoing(packet) {
+            Ok(packet) => packet,
+            Err(reason) => return self.counters.settle(Err(reason)),
+        };
+        let result = match self.send_to_known(now, &packet) {
+            Ok(outer) => return self.counters.settle(Ok(Verdict::Tunnel { link: self.link, outer })),
+            Err(place) => self.send(now, &packet, place),
+        };
         self.counters.settle(result)
     }
 

@@ -285,7 +285,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             (Some(peer), _) => peer,
             // Case 3: MUST create.
             (None, ClientCase::Mapped) => {
-                self.peers.find_or_insert(now, &arrived.source).map_err(|_| DropReason::TableFull)?
+                self.peers.at_or_insert(None, now, &arrived.source).map_err(|_| DropReason::TableFull)?
             }
             (None, _) => return Err(DropReason::TeredoMapping),
         };

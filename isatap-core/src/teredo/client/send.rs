@@ -6,80 +6,84 @@ use super::{ATTEMPTS, Ask, Client, Due, How, SOLICITATIONS, Session, Targets, Wo
 use crate::capacity::Storage;
 use crate::drop_reason::DropReason;
 use crate::engine::Verdict;
-use crate::packet::PacketMut;
 use crate::proto41::Outer;
 use crate::teredo::addr::{Address, Flags};
 use crate::teredo::authentication::Authenticator;
-use crate::teredo::ingress::{self, Reach};
+use crate::teredo::ingress::{self, Outgoing, Reach};
 use crate::teredo::peer::{BUBBLE_INTERVAL, HeardOn, Peer, VALIDITY};
 use crate::teredo::qualify::NatKind;
 use crate::teredo::server::outer;
 use crate::time::Instant;
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
-    /// Case 1 of [`send`](Self::send) at a glance: a packet to a reachable peer that is sent to
-    /// where it was heard, from the primary port. The short way of most packets:
-    /// `None` says only that `send` must look.
+    /// Case 1 of section 4.6 for most packets: to a reachable peer that is sent to where
+    /// it was heard, from the primary port. Else, where the destination is among the
+    /// peers, if it is. [RFC 4380 §5.2.4]
     #[inline]
-    pub(super) fn send_to_known(&mut self, now: Instant, packet: &PacketMut<'_>) -> Option<Outer> {
-        let header = ingress::data(packet.as_slice())?;
-        if self.address() != Some(header.source()) || !ingress::fits(packet) {
-            return None;
-        }
+    pub(super) fn send_to_known(&mut self, now: Instant, packet: &Outgoing) -> Result<Outer, Option<usize>> {
         // No group is a peer, nor is the own address.
-        let peer = self.peers.find_mut(&header.destination())?;
-        if !peer.is_reachable(now) || !peer.is_sent_to_mapping() {
-            return None;
+        let place = self.peers.place(&packet.destination);
+        let is_own = self.address() == Some(packet.source);
+        match place.and_then(|place| self.peers.at_mut(place)) {
+            Some(peer) if is_own && packet.fits && peer.is_reachable(now) && peer.is_sent_to_mapping() => {
+                peer.note_sent(now);
+                let mapping = peer.mapping();
+                Ok(self.outer(self.config.port, mapping))
+            }
+            _ => Err(place),
         }
-        peer.note_sent(now);
-        let mapping = peer.mapping();
-        Some(self.outer(self.config.port, mapping))
     }
 
     /// A packet from the inside. Section 4.6 in its order. [RFC 4380 §5.2.4]
+    ///
+    /// `place`: of the destination, if it is a peer.
     #[inline(never)]
-    pub(super) fn send(&mut self, now: Instant, packet: &mut PacketMut<'_>) -> Result<Verdict, DropReason> {
-        let header = ingress::outgoing(packet.as_slice())?;
-        let (source, destination) = (header.source(), header.destination());
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        packet: &Outgoing,
+        place: Option<usize>,
+    ) -> Result<Verdict, DropReason> {
+        let Outgoing { source, destination, fits } = packet;
         let address = self.address().ok_or(DropReason::TeredoUnqualified)?;
-        if source != address {
+        if *source != address {
             return Err(DropReason::SourceUnusable);
         }
         if destination.is_multicast() {
             return Err(DropReason::Multicast);
         }
-        if !ingress::fits(packet) {
+        if !fits {
             return Err(DropReason::PacketTooBig);
         }
-        if destination == address || destination.is_unspecified() || destination.is_loopback() {
+        if *destination == address || destination.is_unspecified() || destination.is_loopback() {
             return Err(DropReason::DestinationRefused);
         }
         // Case 1.
         let mut idle = false;
         let opened = self.trusts_opened_ports();
         let reach = Reach { own: self.locator.as_slice(), accept_bogons: self.config.qualify.accept_bogons };
-        if let Some(peer) = self.peers.find_mut(&destination) {
+        if let Some(peer) = place.and_then(|place| self.peers.at_mut(place)) {
             if peer.is_reachable(now) {
                 peer.note_sent(now);
                 let (mapping, heard_on) = (where_to(peer, opened, reach), peer.heard_on());
-                return Ok(self.tunnel(&destination, mapping, heard_on));
+                return Ok(self.tunnel(destination, mapping, heard_on));
             }
             // TER-85: silent in both directions.
             idle = peer.is_trusted() && !peer.was_sent_within(now, VALIDITY) && peer.nonce_received() != [0; 4];
         }
-        let teredo = Address::from_ipv6(&destination);
+        let teredo = Address::from_ipv6(destination);
         let Some(teredo) = teredo else {
             // TER-7: an address of the old prefix is no peer, and no native
             // host.
-            if !ingress::is_native_global(&destination) {
+            if !ingress::is_native_global(destination) {
                 return Err(DropReason::NextHopUnresolvable);
             }
             // Case 2.
-            return self.wait_for(now, &destination, How::Test);
+            return self.wait_for(now, destination, place, How::Test);
         };
         // Case 3.
-        if self.local_peer(now, &destination).is_some() {
-            return self.wait_for(now, &destination, How::Local);
+        if self.local_peer(now, destination).is_some() {
+            return self.wait_for(now, destination, place, How::Local);
         }
         // TER-40, TER-4: where its mapping and its server are.
         let mapping = ingress::embedded_mapping(&teredo);
@@ -88,16 +92,16 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         }
         // Case 4, which RFC 5991 §3.2 wants treated as case 5.
         if self.config.trust_cone && teredo.flags.contains(Flags::CONE) {
-            let peer = self.peers.find_or_insert_asked(now, &destination).map_err(|_| DropReason::TableFull)?;
+            let peer = self.peers.at_or_insert_asked(place, now, destination).map_err(|_| DropReason::TableFull)?;
             peer.note_sent(now);
-            return Ok(self.tunnel(&destination, mapping, None));
+            return Ok(self.tunnel(destination, mapping, None));
         }
         // TER-85
         if idle && self.config.server_load_reduction {
-            return self.wait_for(now, &destination, How::Solicit);
+            return self.wait_for(now, destination, place, How::Solicit);
         }
         // Case 5.
-        self.wait_for(now, &destination, How::Bubbles)
+        self.wait_for(now, destination, place, How::Bubbles)
     }
 
     /// Sends a data packet: from the port that the mapping was learned on.
@@ -118,9 +122,15 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     }
 
     /// A packet from the inside waits until the peer is reachable.
-    pub(super) fn wait_for(&mut self, now: Instant, peer: &Ipv6Addr, how: How) -> Result<Verdict, DropReason> {
+    fn wait_for(
+        &mut self,
+        now: Instant,
+        peer: &Ipv6Addr,
+        place: Option<usize>,
+        how: How,
+    ) -> Result<Verdict, DropReason> {
         let row = self.session_for(now, peer, true)?;
-        let entry = self.peers.find_or_insert_asked(now, peer).map_err(|_| DropReason::TableFull)?;
+        let entry = self.peers.at_or_insert_asked(place, now, peer).map_err(|_| DropReason::TableFull)?;
         let Some(session) = self.sessions.get_mut(row) else { return Err(DropReason::TableFull) };
         entry.set_settled(false);
         session.is_own = true;
@@ -197,29 +207,31 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
     }
 
     /// Its number: for who looks at it more than once. Nobody is `::`, as a free row is.
+    ///
+    /// Rows are taken in their order and never given back: behind a free one all are.
     pub(super) fn row_of(&self, peer: &Ipv6Addr) -> Option<usize> {
-        self.sessions.iter().position(|session| session.address == *peer)
+        let mut taken = self.sessions.iter().take_while(|session| !session.is_free());
+        taken.position(|session| session.address == *peer)
     }
 
     /// The row of a peer, or one that is made for it. What outsiders begin
     /// takes no more than half of the rows, and no row from anybody.
     pub(super) fn session_for(&mut self, now: Instant, peer: &Ipv6Addr, own: bool) -> Result<usize, DropReason> {
         let known = self.row_of(peer);
-        // A row that went idle keeps its address: for an outsider it is as good as a free one.
-        let is_taken = |row: usize| own || self.sessions.get(row).is_some_and(|row| row.is_own || !row.is_idle());
-        if let Some(row) = known.filter(|row| is_taken(*row)) {
+        if let Some(row) = known.filter(|row| own || self.sessions.get(*row).is_some_and(Session::is_taken)) {
             return Ok(row);
         }
-        let outsiders = self.sessions.iter().filter(|session| session.is_outsiders()).count();
-        if !own && outsiders.saturating_mul(2) >= N {
+        let outsiders = || self.sessions.iter().filter(|session| session.is_outsiders()).count();
+        if !own && outsiders().saturating_mul(2) >= N {
             return Err(DropReason::RateLimited);
         }
         if let Some(row) = known {
             return Ok(row);
         }
-        let idle = self.sessions.iter().enumerate().filter(|(_, session)| session.is_idle());
-        let row = idle.min_by_key(|(_, session)| (!session.is_free(), session.last_use())).map(|(row, _)| row);
-        let row = row.ok_or(DropReason::TableFull)?;
+        let idle = || self.sessions.iter().enumerate().filter(|(_, session)| session.is_idle());
+        let oldest = || idle().min_by_key(|(_, session)| session.last_use()).map(|(row, _)| row);
+        let free = self.sessions.iter().position(Session::is_free);
+        let row = free.or_else(oldest).ok_or(DropReason::TableFull)?;
         if let Some(session) = self.sessions.get_mut(row) {
             session.claim(now, *peer);
         }

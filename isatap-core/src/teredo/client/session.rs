@@ -301,6 +301,12 @@ impl Session {
             && self.port.is_none()
     }
 
+    /// Whether it is in use, or the host's own: a row that went idle keeps its
+    /// address, and is for an outsider as good as a free one.
+    pub(super) fn is_taken(&self) -> bool {
+        self.is_own || !self.is_idle()
+    }
+
     /// Whether an outsider's packet began what is under way, or had a port opened.
     pub(super) fn is_outsiders(&self) -> bool {
         !self.is_idle() && !self.is_own

@@ -5,8 +5,9 @@
 //! but somebody must look: that both ways agree is a property test.
 
 use super::{ClientView, Path};
+use crate::nd::message;
 use crate::teredo::addr::SERVER_PORT;
-use crate::teredo::packet::DISCOVERY_GROUP;
+use crate::teredo::packet::{ALL_ROUTERS, DISCOVERY_GROUP};
 use crate::wire::icmpv6::Message as Icmpv6;
 use crate::wire::{ipv6, protocol};
 
@@ -38,4 +39,19 @@ pub fn is_trusted(view: &ClientView<'_>, path: Path, header: &ipv6::Header<'_>) 
         && source != destination
         && view.peer.is_some_and(|peer| peer.is_trusted_at(path.from))
         && view.reach.may_send_to_alternate(path.from)
+}
+
+/// Whether a packet is a Router Solicitation as clients send it: without options, to
+/// all routers, from a link-local source. All that a server asks of one
+/// (`TER-60`, `NDP-20`) holds then but what it asks of the UDP source. `false` says only
+/// that somebody must look.
+#[inline]
+pub(in crate::teredo) fn is_solicitation(header: &ipv6::Header<'_>) -> bool {
+    let [Icmpv6::ROUTER_SOLICITATION, 0, _, _, _, _, _, _] = header.payload() else { return false };
+    let (source, destination) = (header.source(), header.destination());
+    header.next_header() == protocol::ICMPV6
+        && header.hop_limit() == message::HOP_LIMIT
+        && source.is_unicast_link_local()
+        && destination == ALL_ROUTERS
+        && message::verify(&source, &destination, header.payload())
 }

@@ -177,9 +177,57 @@ proptest! {
             Ok(header) if header.packet_len() == packet.len() => ipv6::upper_layer(&packet).map(|_| ()),
             _ => Err(DropReason::NotIpv6),
         };
-        prop_assert_eq!(outgoing(&packet).map(|_| ()), one_by_one);
-        if let Ok(header) = outgoing(&packet) {
-            prop_assert_eq!(header.payload(), &packet[40..]);
+        let (mut buffer, len) = (packet.clone(), packet.len());
+        let judged = outgoing(&PacketMut::new(&mut buffer, 0..len).unwrap());
+        prop_assert_eq!(judged.as_ref().map(|_| ()), one_by_one.as_ref().map(|_| ()));
+        if let Ok(Outgoing { source, destination, fits }) = judged {
+            let header = ipv6::Header::parse(&packet).unwrap();
+            prop_assert_eq!((source, destination, fits), (header.source(), header.destination(), true));
+        }
+    }
+
+    /// TER-60, NDP-20: what is a solicitation at a glance is one by the rules, and ends as by them.
+    #[test]
+    fn solicitations_are_judged_as_by_the_rules_one_by_one(
+        (kind, code, len) in (prop_oneof![4 => Just(133_u8), 1 => any::<u8>()], 0_u8..8, prop_oneof![6 => Just(8_usize), 1 => 0_usize..20]),
+        (hop_limit, source, destination) in (prop_oneof![4 => Just(255_u8), 1 => any::<u8>()], 0_usize..8, 0_usize..8),
+        (right, bit, next_header) in (0_u8..6, 0_usize..384, prop_oneof![6 => Just(protocol::ICMPV6), 1 => any::<u8>()]),
+        from in 0_usize..6,
+    ) {
+        let v6 = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+        let source = v6(["fe80::1", "::", "2001:db8::1", "febf::8000:0:0:1"][source.saturating_sub(4)]);
+        let destination = v6(["ff02::2", "ff02::1", "fe80::2", "ff02::2"][destination.saturating_sub(4)]);
+        let mut message = [0; 20];
+        (message[0], message[1]) = (kind, code.saturating_sub(6));
+        crate::wire::icmpv6::fill_checksum(&mut message[..len], &source, &destination);
+        let fields = ipv6::Fields {
+            traffic_class: 0, flow_label: 0, payload_len: len.try_into().unwrap(), next_header, hop_limit, source, destination,
+        };
+        let mut packet = [&fields.to_bytes()[..], &message[..len]].concat();
+        if right == 0 && bit / 8 < packet.len() {
+            packet[bit / 8] ^= 1 << (bit % 8);
+        }
+        let Ok(header) = ipv6::Header::parse(&packet) else { return Ok(()) };
+        let from = endpoint(["203.0.113.9:9", "203.0.113.9:0", "10.0.0.1:9", "198.51.100.1:3544", "8.8.8.8:3544", "198.51.100.255:1"][from]);
+        let own = [Locator { address: ipv4("198.51.100.1"), subnet_length: 24 }];
+        let view = ServerView {
+            addresses: [ipv4("198.51.100.1"), ipv4("198.51.100.2")],
+            known_servers: &[ipv4("8.8.8.8")],
+            accept_symmetric_bubbles: false,
+            reach: Reach { own: &own, accept_bogons: false },
+            accept_obsolete_prefix: false,
+        };
+        let valid = || {
+            let received = crate::interface::neighbor_discovery(&packet).ok_or(DropReason::NdMalformed)?;
+            crate::nd::validate::router_solicitation(&received).map(|_| ())
+        };
+        let short = is_solicitation(&header);
+        if short {
+            prop_assert_eq!(valid(), Ok(()));
+            prop_assert_eq!(view.solicitation(from, &header.source()), server(&view, from, &header));
+        } else if len == 8 && matches!(server(&view, from, &header), Ok(ServerCase::Solicitation { .. })) {
+            // Nearly all are found at a glance.
+            prop_assert!(valid().is_err());
         }
     }
 

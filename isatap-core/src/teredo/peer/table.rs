@@ -9,6 +9,7 @@ use crate::error::{Table, TableFull};
 use crate::prefix::halves;
 pub(in crate::teredo) use crate::proto41::identification::hash_address as hash;
 use crate::time::Instant;
+use crate::wire::field::word_at;
 
 /// The peers, in memory of the caller's choice.
 ///
@@ -93,7 +94,7 @@ impl<S: Storage<Peer>> PeerTable<S> {
     /// Every place that it could take is a verified peer's, or of one that own
     /// traffic uses; see the module's rule. Nothing changed.
     pub fn find_or_insert(&mut self, now: Instant, address: &Ipv6Addr) -> Result<&mut Peer, TableFull> {
-        self.find_or_replace(now, address, Standing::Asked)
+        self.at_or_insert(self.place(address), now, address)
     }
 
     /// The same, and this node's own traffic is the cause.
@@ -102,12 +103,38 @@ impl<S: Storage<Peer>> PeerTable<S> {
     /// Every place that it could take is a verified peer's, or of one that is
     /// being asked. Nothing changed.
     pub fn find_or_insert_asked(&mut self, now: Instant, address: &Ipv6Addr) -> Result<&mut Peer, TableFull> {
-        self.find_or_replace(now, address, Standing::Verified)
+        self.at_or_insert_asked(self.place(address), now, address)
+    }
+
+    /// [`find_or_insert`](Self::find_or_insert) for who knows the [`place`](Self::place), or that there is none.
+    pub(in crate::teredo) fn at_or_insert(
+        &mut self,
+        place: Option<usize>,
+        now: Instant,
+        address: &Ipv6Addr,
+    ) -> Result<&mut Peer, TableFull> {
+        self.at_or_replace(place, now, address, Standing::Asked)
+    }
+
+    /// The same of [`find_or_insert_asked`](Self::find_or_insert_asked).
+    pub(in crate::teredo) fn at_or_insert_asked(
+        &mut self,
+        place: Option<usize>,
+        now: Instant,
+        address: &Ipv6Addr,
+    ) -> Result<&mut Peer, TableFull> {
+        self.at_or_replace(place, now, address, Standing::Verified)
     }
 
     /// `spared`: who counts as much or more keeps its place.
-    fn find_or_replace(&mut self, now: Instant, address: &Ipv6Addr, spared: Standing) -> Result<&mut Peer, TableFull> {
-        let place = match self.place(address) {
+    fn at_or_replace(
+        &mut self,
+        place: Option<usize>,
+        now: Instant,
+        address: &Ipv6Addr,
+        spared: Standing,
+    ) -> Result<&mut Peer, TableFull> {
+        let place = match place {
             Some(place) => place,
             None => {
                 let place = self.victim(now, address, spared).ok_or(TableFull::new(Table::Peers))?;
@@ -144,34 +171,64 @@ impl<S: Storage<Peer>> PeerTable<S> {
     }
 
     /// Where the peer of this address is, until one is made or removed.
+    #[inline]
     pub(in crate::teredo) fn place(&self, address: &Ipv6Addr) -> Option<usize> {
+        let tail = tail(address);
+        // What differs in most is asked first.
+        let is_it = |peer: &Peer| {
+            self::tail(&peer.address) == tail && peer.address == *address && peer.state.contains(State::USED)
+        };
         let slots = self.slots.as_ref();
-        self.places(address).find(|place| {
-            slots.get(*place).is_some_and(|peer| peer.address == *address && peer.state.contains(State::USED))
-        })
+        let start = self.start(address);
+        // Nearly always it is in the first place, or else they lie in a row.
+        if slots.get(start).is_some_and(is_it) {
+            return Some(start);
+        }
+        if let Some(run) = slots.get(start..).and_then(|rest| rest.first_chunk::<PROBES>()) {
+            return run.iter().position(is_it).map(|at| start.wrapping_add(at));
+        }
+        self.places(start).find(|place| slots.get(*place).is_some_and(is_it))
     }
 
     /// The place that a new peer may have: free, or of who counts least.
     fn victim(&self, now: Instant, address: &Ipv6Addr, spared: Standing) -> Option<usize> {
         let slots = self.slots.as_ref();
+        let places = self.places(self.start(address));
+        let is_free = |place: &usize| slots.get(*place).is_some_and(|peer| !peer.state.contains(State::USED));
+        if let Some(free) = places.clone().find(is_free) {
+            return Some(free);
+        }
         let rank = |place: &usize| slots.get(*place).map(|peer| (peer.standing(now), peer.last_use()));
-        let place = self.places(address).min_by_key(rank)?;
+        let (place, (standing, _)) =
+            places.filter_map(|place| Some((place, rank(&place)?))).min_by_key(|(_, rank)| *rank)?;
         // Who is verified stays, whatever the newcomer is.
-        (rank(&place)?.0 < spared).then_some(place)
+        (standing < spared).then_some(place)
     }
 
-    /// The places of an address: [`PROBES`] in a row, or all there are.
+    /// The first place of an address.
     #[inline]
-    fn places(&self, address: &Ipv6Addr) -> impl Iterator<Item = usize> + use<S> {
-        let len = self.slots.as_ref().len();
+    pub(super) fn start(&self, address: &Ipv6Addr) -> usize {
+        let len = u64::try_from(self.slots.as_ref().len()).unwrap_or(0);
         // The upper half of a product instead of a remainder: no division.
-        let (_, start) = self.places.hash(address).carrying_mul(u64::try_from(len).unwrap_or(0), 0);
-        let start = usize::try_from(start).unwrap_or(0);
+        let (_, start) = self.places.hash(address).carrying_mul(len, 0);
+        usize::try_from(start).unwrap_or(0)
+    }
+
+    /// The places from there on: [`PROBES`] in a row, or all there are.
+    #[inline]
+    fn places(&self, start: usize) -> impl Iterator<Item = usize> + Clone + use<S> {
+        let len = self.slots.as_ref().len();
         (0..PROBES.min(len)).map(move |step| {
             let place = start.wrapping_add(step);
             if place < len { place } else { place.wrapping_sub(len) }
         })
     }
+}
+
+/// The lower half of an address as the machine loads it.
+#[inline]
+fn tail(address: &Ipv6Addr) -> u64 {
+    word_at::<8, 16>(&address.octets())
 }
 
 impl<S: Storage<Peer>> fmt::Debug for PeerTable<S> {

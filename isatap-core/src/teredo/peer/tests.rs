@@ -1,7 +1,8 @@
-#![allow(clippy::arithmetic_side_effects)]
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 use super::*;
 use crate::error::{Table, TableFull};
 use crate::prefix::halves;
+use crate::teredo::addr::{Address, Flags};
 use proptest::prelude::*;
 use std::boxed::Box;
 use std::collections::HashMap;
@@ -351,4 +352,34 @@ fn a_table_may_be_a_boxed_slice_and_is_48_bytes_a_peer() {
     let storage: Box<[Peer]> = vec![Peer::EMPTY; 100_000].into();
     let table = PeerTable::with_storage(storage);
     assert_eq!(table.capacity(), 100_000);
+}
+
+/// Addresses that have nearly everything in common are spread like any: chi-squared of 256
+/// cells, which is 255 and seldom beyond 330.
+#[test]
+fn ter_6_places_are_spread_whatever_peers_have_in_common() {
+    let one = Address {
+        server: Ipv4Addr::new(198, 51, 100, 1),
+        flags: Flags::empty(),
+        port: 4096,
+        client: Ipv4Addr::new(192, 0, 2, 1),
+    };
+    let families: [fn(Address, u16) -> Address; 4] = [
+        |one, n| Address { port: n, ..one },
+        |one, n| Address { flags: Flags::from_bits_retain(n), ..one },
+        |one, n| Address { client: Ipv4Addr::from_bits(0x0b00_0000 | u32::from(n)), ..one },
+        |one, n| Address { server: Ipv4Addr::from_bits(u32::from(n) << 16), ..one },
+    ];
+    for (family, vary) in families.iter().enumerate() {
+        for key in [[0, 0], [1, 0], [0, 1], [u64::MAX, 7]] {
+            let mut table = PeerTable::<[Peer; 256]>::new();
+            table.rekey(key);
+            let mut cells = [0_i64; 256];
+            for n in 0..=u16::MAX {
+                cells[table.start(&vary(one, n).to_ipv6())] += 1;
+            }
+            let chi_squared: i64 = cells.iter().map(|n| (n - 256).pow(2)).sum::<i64>() / 256;
+            assert!((180..350).contains(&chi_squared), "family {family}, key {key:?}: {chi_squared}");
+        }
+    }
 }
