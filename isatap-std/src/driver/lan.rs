@@ -4,6 +4,7 @@ use super::{Driver, Source, Token};
 use crate::error::Error;
 use crate::nd_socket::NdSocket;
 use isatap_core::capacity::Capacity;
+use isatap_core::datapath::Remember;
 use isatap_core::engine::Verdict;
 use isatap_core::interface::Interface;
 use isatap_core::node::Node;
@@ -59,7 +60,7 @@ impl<M, S, D> Driver<M, S, D> {
     }
 }
 
-impl<I: Interface<C>, C: Capacity, S, D, const LINKS: usize> Driver<Node<I, C, LINKS>, S, D> {
+impl<I: Interface<C>, C: Capacity, K: Remember, S, D, const LINKS: usize> Driver<Node<I, C, LINKS, K>, S, D> {
     /// Hands what waits at the socket of a native link to the machine.
     pub fn hear_lan(&mut self, link: LinkId) {
         for _ in 0..BATCH {

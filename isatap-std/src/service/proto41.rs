@@ -36,6 +36,8 @@ use crate::netlink::Netlink;
 use crate::proto41_socket::Proto41Socket;
 use crate::resolve::Ending;
 use crate::spec::{LinkSpec, PublishedRoute};
+use isatap_core::capacity::Row as _;
+use isatap_core::datapath::{Decision, Decisions};
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Entropy as _, Event};
 use isatap_core::interface::{Context, Interface as _};
@@ -56,7 +58,15 @@ const _: () = assert!(LINKS == crate::spec::MOST_LINKS + 1, "as many as the chec
 
 /// Each interface has its tables in memory of its own, so that a node pays for those that it
 /// has, and not for those that it may have.
-pub(crate) type Machine = isatap_core::node::Node<Box<AnyInterface<Linux>>, Linux, LINKS>;
+pub(crate) type Machine = isatap_core::node::Node<Box<AnyInterface<Linux>>, Linux, LINKS, Table>;
+
+/// Decisions about flows.
+pub(crate) type Table = Decisions<Box<[Decision]>>;
+
+/// Flows that are remembered: some hundred kilobytes.
+const FLOWS: usize = 4096;
+
+const _: () = assert!(FLOWS * size_of::<Decision>() <= 384 << 10, "as the changelog says");
 
 // It is built on a stack, in unoptimised builds in several copies, and threads have 2 MiB.
 const _: () = assert!(size_of::<Machine>() <= 64 << 10 && size_of::<AnyInterface<Linux>>() <= 64 << 10);
@@ -93,7 +103,8 @@ impl Service<Proto41Role> {
             u64::from_ne_bytes(std::array::from_fn(|byte| seed.get(half * 8 + byte).copied().unwrap_or_default()))
         });
         config.identification_seed = Some(halves);
-        let mut machine = Box::new(Machine::new(config));
+        let decisions = Decisions::with_storage(vec![Decision::EMPTY; FLOWS].into());
+        let mut machine = Box::new(Machine::with_decisions(config, decisions));
         let native = native::add(&mut machine)?;
         let common = Site {
             native,

@@ -136,6 +136,10 @@ pub struct Status {
     pub unclaimed: BTreeMap<String, u64>,
     /// What the system did not take; of all links of the process that speak protocol 41 together.
     pub io: BTreeMap<String, u64>,
+    /// What was remembered of decisions about packets; of all links of the process that speak
+    /// protocol 41 together. Absent: nothing is remembered.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub decisions: Option<DecisionsStatus>,
     /// Names in the DNS that have the addresses of all links of the process.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub dns_updates: Vec<DnsUpdateStatus>,
@@ -202,6 +206,7 @@ impl Status {
             packets: Packets::default(),
             unclaimed: BTreeMap::new(),
             io: BTreeMap::new(),
+            decisions: None,
             dns_updates: Vec::new(),
             hooks: None,
             update: None,
@@ -218,6 +223,19 @@ impl Status {
         self.unclaimed = by_name(unclaimed);
         self.packets = Packets::of(counters);
     }
+}
+
+/// How many packets went by a decision that was remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct DecisionsStatus {
+    /// Packets of flows that were known.
+    pub hits: u64,
+    /// Packets for which links and routes were asked.
+    pub misses: u64,
+    /// Flows that there is room for.
+    pub flows: usize,
 }
 
 /// An IPv6 address of a device.

@@ -250,6 +250,10 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     for (reason, count) in &status.counters {
         writeln!(out, "        {reason} {count}")?;
     }
+    if let Some(decisions) = &status.decisions {
+        let (hits, misses) = (decisions.hits, decisions.misses);
+        writeln!(out, "    decisions of the process: {hits} remembered, {misses} made, room for {}", decisions.flows)?;
+    }
     for (counted, what) in
         [(&status.unclaimed, "packets for no link of the process"), (&status.io, "not taken by the system")]
     {
@@ -395,6 +399,12 @@ mod tests {
              packets: 9 in, 3 tunnelled, 2 delivered, 1 consumed, 0 held, 3 dropped\n\
              \x20       own-source 3\n"
         );
+    }
+
+    #[test]
+    fn remembered_decisions_have_a_line() {
+        let text = printed(|status| status["decisions"] = json!({"hits": 90, "misses": 7, "flows": 4096}));
+        assert!(text.contains("    decisions of the process: 90 remembered, 7 made, room for 4096\n"), "{text}");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use crate::service::evidence::{Evidence, NeighborHealth};
 use crate::service::question::Question;
 use crate::service::role::View;
 use crate::service::status::{
-    Advertised, LanPrefix, LanStatus, OuterStatus, PotentialRouterStatus, ResponderStatus, RouteStatus, Router, Status,
-    UpdateStatus, refused, seconds,
+    Advertised, DecisionsStatus, LanPrefix, LanStatus, OuterStatus, PotentialRouterStatus, ResponderStatus,
+    RouteStatus, Router, Status, UpdateStatus, refused, seconds,
 };
 use isatap_core::error::{Table, TableFull};
 use isatap_core::interface::Interface as _;
@@ -45,6 +45,9 @@ pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status:
     if repeated > 0 {
         status.io.insert("identifications-repeated".to_owned(), repeated.into());
     }
+    let decisions = machine.decisions();
+    let (hits, misses, flows) = (decisions.hits(), decisions.misses(), decisions.capacity());
+    status.decisions = Some(DecisionsStatus { hits, misses, flows });
     status.lans = view.common.lans_of(id).map(|lan| lan_status(view, lan)).collect();
     match interface {
         AnyInterface::IsatapHost(host) => describe_host(role, now, host, status),

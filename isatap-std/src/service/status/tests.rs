@@ -101,6 +101,7 @@ fn full() -> Status {
         unclaimed: BTreeMap::from([("REASON".to_owned(), 1)]),
         packets: Packets { entered: 1, tunnelled: 1, delivered: 1, consumed: 1, held: 1, dropped: 1 },
         io: BTreeMap::from([("NAME".to_owned(), 1)]),
+        decisions: Some(DecisionsStatus { hits: 1, misses: 1, flows: 1 }),
         dns_updates: vec![DnsUpdateStatus {
             name: "host.example.com".to_owned(),
             server: text(),
@@ -184,7 +185,7 @@ fn only_optional_keys_are_left_out() {
     (status.relay_answers, status.teredo, status.responder) = (None, None, None);
     (status.remote, status.check_neighbors, status.lans) = (None, None, Vec::new());
     (status.dns_updates, status.hooks) = (Vec::new(), None);
-    status.outer = None;
+    (status.outer, status.decisions) = (None, None);
     status.update = None;
     let json = serde_json::to_value(status).unwrap();
     let page = include_str!("../../../docs/json.md");
