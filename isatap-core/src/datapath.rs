@@ -31,7 +31,7 @@ use crate::proto41::{Flow, Outer};
 use crate::route::RouteTable;
 
 pub use decision::{Decision, Decisions, NoDecisions, Remember};
-pub(crate) use decision::{Entry, Key, Memory};
+pub(crate) use decision::{Entrance, Key, Memory, NOWHERE};
 use pipeline::Reader;
 pub(crate) use pipeline::{Kept, Owner, Unverified};
 pub(crate) use plan::{Avoided, Fit, InnerHeader, Origin, Refusal, Way, ends};
@@ -43,6 +43,10 @@ pub struct Datapath<I, C: Capacity, const LINKS: usize> {
     /// The numbers of the ports in use, by precedence. `TUN-23`
     order: [u8; LINKS],
     used: u8,
+    /// Ports up to the last one in use.
+    reach: u8,
+    /// Native links.
+    natives: u8,
     pub(crate) routes: Routes<C>,
     /// IPv6 prefixes of tunnels in this site. `SEC-3`
     known_prefixes: Vec<Ipv6Prefix, C::Members>,
@@ -125,6 +129,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             ports,
             order: [0; LINKS],
             used,
+            reach: used,
+            natives: 0,
             routes: RouteTable::new(),
             known_prefixes: Bounded::EMPTY,
             answers_echo: false,
@@ -147,6 +153,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         self.routes.set_interface_metric(LinkId(number), switches.metric)?;
         *self.ports.get_mut(usize::from(number)).ok_or(full)? = Some(Port { interface, switches });
         self.used = used;
+        self.reach = self.reach.max(number.saturating_add(1));
+        self.natives = self.natives.saturating_add((kind == LinkKind::Native).into());
         if let Some(tail) = self.order.get_mut(..usize::from(used)).and_then(|order| order.get_mut(place..)) {
             // Not `rotate_right`, which panics on an empty slice.
             let mut displaced = number;
@@ -165,6 +173,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         self.order = others;
         self.used = self.used.saturating_sub(1);
         self.routes.remove_link(id);
+        let is_native = port.interface.link().kind() == LinkKind::Native;
+        self.natives = self.natives.saturating_sub(is_native.into());
         Some(port.interface)
     }
 
@@ -222,6 +232,13 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     pub fn by_precedence(&self) -> impl Iterator<Item = (LinkId, &Port<I>)> {
         let order = self.order.get(..usize::from(self.used)).unwrap_or(&[]);
         order.iter().filter_map(|&number| self.port(LinkId(number)).map(|port| (LinkId(number), port)))
+    }
+
+    /// The links by number: for what any of them may say.
+    #[inline]
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (usize, &I::Link)> {
+        let ports = self.ports.get(..usize::from(self.reach)).unwrap_or(&[]).iter().enumerate();
+        ports.filter_map(|(number, port)| Some((number, port.as_ref()?.interface.link())))
     }
 
     /// Their links.
@@ -362,7 +379,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         if Ipv6Prefix::LINK_LOCAL.contains(address) {
             return self.link(on).is_some_and(|link| link.is_local(address));
         }
-        self.links().any(|(_, link)| link.is_local(address))
+        self.numbered().any(|(_, link)| link.is_local(address))
     }
 }
 

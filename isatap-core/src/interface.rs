@@ -469,4 +469,9 @@ impl<C: Capacity> Interface<C> for NativeLink<C> {
     fn control_mut(&mut self) -> &mut dyn Control<C> {
         self
     }
+
+    /// Only its owner changes it.
+    fn take_change(&mut self) -> bool {
+        false
+    }
 }

@@ -87,7 +87,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         }
         // TUN-17 [RFC 4213 §3.6]
         let native = |other: &I::Link| other.traits().native && other.is_on_link(source);
-        if self.others(id).any(native) {
+        if self.natives > 0 && self.others(id).any(native) {
             return Err(DropReason::IngressFilter);
         }
         if filter == IngressFilter::Strict && self.routes.lookup(source).is_none_or(|route| route.link != id) {
@@ -117,11 +117,11 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// that there is no loop. A route by a native router does not do: what is
     /// behind it may be the other half of the loop.
     pub(super) fn is_on_native_link(&self, address: &Ipv6Addr) -> bool {
-        self.links().any(|(_, link)| link.traits().native && link.is_on_link(address))
+        self.natives > 0 && self.numbered().any(|(_, link)| link.traits().native && link.is_on_link(address))
     }
 
     fn others(&self, id: LinkId) -> impl Iterator<Item = &I::Link> {
-        self.links().filter(move |(other, _)| *other != id).map(|(_, link)| link)
+        self.numbered().filter(move |(other, _)| *other != id.index()).map(|(_, link)| link)
     }
 
     /// Whether `address` has one of this node's IPv4 addresses in it: as a
@@ -134,11 +134,11 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// everywhere, and their mechanisms have no private addresses outside of
     /// such a site (`S64-1`): there, ours are ours.
     pub(super) fn embeds_own_ipv4(&self, address: &Ipv6Addr) -> bool {
-        let own = |ipv4: Ipv4Addr| self.links().any(|(_, link)| link.owns_ipv4(ipv4));
+        let own = |ipv4: Ipv4Addr| self.numbered().any(|(_, link)| link.owns_ipv4(ipv4));
         let counts = |ipv4: Ipv4Addr| !is_ambiguous(ipv4) || self.is_known_prefix(address);
         embedded_ipv4(address).is_some_and(|ipv4| own(ipv4) && counts(ipv4))
             || other_forms(address).is_some_and(own)
-            || self.links().any(|(_, link)| link.embeds_own(address))
+            || self.numbered().any(|(_, link)| link.embeds_own(address))
     }
 
     fn is_known_prefix(&self, address: &Ipv6Addr) -> bool {

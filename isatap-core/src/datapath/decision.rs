@@ -46,8 +46,21 @@ use crate::wire::field::word_at;
 
 /// Rows of a set.
 const WAYS: usize = 2;
+/// A place that no table has.
+pub(crate) const NOWHERE: usize = usize::MAX;
 /// 32-bit words of a key: two IPv6 addresses, two of IPv4, where it came from.
-const WORDS: usize = 12;
+const WORDS: usize = 11;
+
+/// Where a packet comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Entrance<'a> {
+    /// The inside; it may be bound to a link.
+    Out,
+    /// A tunnel, behind this outer header.
+    In(&'a Outer),
+    /// A native link, to be forwarded.
+    Native(LinkId),
+}
 
 /// The fields that a decision is made from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,40 +74,31 @@ pub(crate) struct Key {
 }
 
 const OUT: u32 = 0x1000;
-const IN: u32 = 0x2000;
-const NATIVE: u32 = 0x3000;
+const NATIVE: u32 = 0x2000;
+/// The only one with outer addresses.
+const IN: u32 = 0x4000;
 /// Bound to no link.
 const UNBOUND: u32 = 0x100;
 
 impl Key {
     const NONE: Key = Key { inner: [0; 4], outer: 0, entrance: 0 };
 
-    /// Of a packet from the inside, bound to a link or not. `None`: it is too short
-    /// to be one.
+    /// That of a packet. `None`: it is too short to be one.
     #[inline(always)]
-    pub(super) fn outbound(packet: &PacketMut<'_>) -> Option<Key> {
-        Key::of(packet, 0, OUT, packet.link())
-    }
-
-    /// Of one that came by a native link, to be forwarded.
-    #[inline(always)]
-    pub(crate) fn native(packet: &PacketMut<'_>, link: LinkId) -> Option<Key> {
-        Key::of(packet, 0, NATIVE, Some(link))
-    }
-
-    /// Of one from a tunnel.
-    #[inline(always)]
-    pub(super) fn inbound(packet: &PacketMut<'_>, outer: &Outer) -> Option<Key> {
-        let word = |address: Ipv4Addr| u64::from(u32::from_ne_bytes(address.octets()));
-        Key::of(packet, word(outer.source) << 32 | word(outer.destination), IN, packet.link())
-    }
-
-    #[inline(always)]
-    fn of(packet: &PacketMut<'_>, outer: u64, way: u32, link: Option<LinkId>) -> Option<Key> {
+    pub(crate) fn of(entrance: Entrance<'_>, packet: &PacketMut<'_>) -> Option<Key> {
         let header = packet.as_slice().first_chunk::<40>()?;
-        let inner =
-            [word_at::<8, 40>(header), word_at::<16, 40>(header), word_at::<24, 40>(header), word_at::<32, 40>(header)];
-        Some(Key { inner, outer, entrance: way | link.map_or(UNBOUND, |link| link.0.into()) })
+        let word = |address: Ipv4Addr| u64::from(u32::from_ne_bytes(address.octets()));
+        let (way, outer, link) = match entrance {
+            Entrance::Out => (OUT, 0, packet.link()),
+            Entrance::In(outer) => (IN, word(outer.source) << 32 | word(outer.destination), packet.link()),
+            Entrance::Native(link) => (NATIVE, 0, Some(link)),
+        };
+        let (from, to) = (
+            (word_at::<8, 40>(header), word_at::<16, 40>(header)),
+            (word_at::<24, 40>(header), word_at::<32, 40>(header)),
+        );
+        let entrance = way | link.map_or(UNBOUND, |link| link.0.into());
+        Some(Key { inner: [from.0, from.1, to.0, to.1], outer, entrance })
     }
 
     /// A hash of which, whatever two keys are, the upper 32 bits agree with a
@@ -102,7 +106,7 @@ impl Key {
     /// [Thorup, High Speed Hashing for Integers and Strings, §3.5].
     #[inline(always)]
     fn hash(&self, secret: &[u64; WORDS]) -> u64 {
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = secret;
+        let [a, b, c, d, e, f, g, h, i, j, k] = secret;
         let pair = |one: &u64, other: &u64, word: u64| {
             one.wrapping_add(word & 0xffff_ffff).wrapping_mul(other.wrapping_add(word >> 32))
         };
@@ -111,8 +115,8 @@ impl Key {
             .wrapping_add(pair(c, d, from_low))
             .wrapping_add(pair(e, f, to))
             .wrapping_add(pair(g, h, to_low))
-            .wrapping_add(pair(i, j, self.outer))
-            .wrapping_add(pair(k, l, self.entrance.into()))
+            .wrapping_add(if self.entrance & IN == IN { pair(i, j, self.outer) } else { 0 })
+            .wrapping_add(k.wrapping_mul(self.entrance.into()))
     }
 }
 
@@ -138,6 +142,19 @@ pub struct Decision {
 }
 
 const _: () = assert!(size_of::<Decision>() <= 128);
+
+impl Decision {
+    /// One for a generation of links and routes, until then.
+    #[inline(always)]
+    pub(super) fn new(key: Key, generation: u32, until: Expiry, entry: Option<Entry>, way: Option<Way>) -> Decision {
+        Decision { key, generation, until, entry, way, is_used: false }
+    }
+
+    #[inline(always)]
+    fn holds(&self, generation: u32, now: Instant) -> bool {
+        self.generation == generation && Expiry::at(now) < self.until
+    }
+}
 
 impl Row for Decision {
     const EMPTY: Self = Decision {
@@ -221,12 +238,6 @@ impl<S: Storage<Decision>> Decisions<S> {
         // The upper half of a product instead of a remainder: no division.
         usize::try_from(hash.wrapping_mul(sets) >> 32).ok()?.checked_mul(WAYS)
     }
-
-    #[inline(always)]
-    fn ways(&self, set: usize) -> &[Decision; WAYS] {
-        const NONE: &[Decision; WAYS] = &[Decision::EMPTY; WAYS];
-        self.rows.as_ref().get(set..).and_then(|rows| rows.first_chunk()).unwrap_or(NONE)
-    }
 }
 
 impl<S> core::fmt::Debug for Decisions<S> {
@@ -247,11 +258,14 @@ pub trait Remember: Memory {}
 impl<T: Memory> Remember for T {}
 
 mod sealed {
-    use super::{Entropy, Entry, Expiry, Instant, Key, Way};
+    use super::{Decision, Entropy, Entry, Expiry, Instant, Key, Way};
 
     /// What a packet's way asks of a table.
     #[allow(private_interfaces, reason = "of this crate alone")]
     pub trait Memory {
+        /// Whether anything is remembered at all.
+        const IS_ON: bool;
+
         /// Draws the secret if there is none.
         fn draw(&mut self, entropy: &mut dyn Entropy);
 
@@ -261,8 +275,9 @@ mod sealed {
         /// How often that was said.
         fn generation(&self) -> u32;
 
-        /// The place of a decision that holds; counts a hit or a miss.
-        fn recall(&mut self, key: &Key, generation: u32, now: Instant) -> Option<usize>;
+        /// The place of a decision that holds, or else of the set that a new one
+        /// goes into; counts a hit or a miss.
+        fn recall(&mut self, key: &Key, generation: u32, now: Instant) -> Result<usize, usize>;
 
         /// Whether a packet may come in, and until when that holds.
         fn entry(&self, place: usize) -> Option<(Entry, Expiry)>;
@@ -270,8 +285,8 @@ mod sealed {
         /// The way out.
         fn way(&self, place: usize) -> Option<Way>;
 
-        /// Keeps a decision of this generation until then.
-        fn remember(&mut self, key: &Key, holds: (u32, Expiry), now: Instant, entry: Option<Entry>, way: Option<&Way>);
+        /// Keeps a decision, where `recall` said.
+        fn remember(&mut self, at: Result<usize, usize>, now: Instant, new: Decision);
     }
 }
 
@@ -279,6 +294,8 @@ pub(crate) use sealed::Memory;
 
 #[allow(private_interfaces, reason = "of this crate alone")]
 impl Memory for NoDecisions {
+    const IS_ON: bool = false;
+
     #[inline(always)]
     fn draw(&mut self, _: &mut dyn Entropy) {}
 
@@ -291,8 +308,8 @@ impl Memory for NoDecisions {
     }
 
     #[inline(always)]
-    fn recall(&mut self, _: &Key, _: u32, _: Instant) -> Option<usize> {
-        None
+    fn recall(&mut self, _: &Key, _: u32, _: Instant) -> Result<usize, usize> {
+        Err(NOWHERE)
     }
 
     #[inline(always)]
@@ -306,11 +323,13 @@ impl Memory for NoDecisions {
     }
 
     #[inline(always)]
-    fn remember(&mut self, _: &Key, _: (u32, Expiry), _: Instant, _: Option<Entry>, _: Option<&Way>) {}
+    fn remember(&mut self, _: Result<usize, usize>, _: Instant, _: Decision) {}
 }
 
 #[allow(private_interfaces, reason = "of this crate alone")]
 impl<S: Storage<Decision>> Memory for Decisions<S> {
+    const IS_ON: bool = true;
+
     fn draw(&mut self, entropy: &mut dyn Entropy) {
         if self.secret.is_none() && self.capacity() >= WAYS {
             let key = draw_key(entropy);
@@ -332,27 +351,23 @@ impl<S: Storage<Decision>> Memory for Decisions<S> {
     }
 
     #[inline(always)]
-    fn recall(&mut self, key: &Key, generation: u32, now: Instant) -> Option<usize> {
-        let holds = |row: &Decision| row.generation == generation && Expiry::at(now) < row.until;
-        if let Some(set) = self.set(key) {
-            let [first, second] = self.ways(set);
-            let place = if first.key == *key && holds(first) {
-                Some(set)
-            } else if second.key == *key && holds(second) {
-                set.checked_add(1)
-            } else {
-                None
-            };
-            if let Some(place) = place
-                && let Some(row) = self.rows.as_mut().get_mut(place)
-            {
-                row.is_used = true;
+    fn recall(&mut self, key: &Key, generation: u32, now: Instant) -> Result<usize, usize> {
+        let set = self.set(key).unwrap_or(NOWHERE);
+        if let Some(rows) = self.rows.as_mut().get_mut(set..).and_then(|rows| rows.first_chunk_mut::<WAYS>()) {
+            let [first, second] = rows;
+            if first.key == *key && first.holds(generation, now) {
+                first.is_used = true;
                 self.hits = self.hits.wrapping_add(1);
-                return Some(place);
+                return Ok(set);
+            }
+            if second.key == *key && second.holds(generation, now) {
+                second.is_used = true;
+                self.hits = self.hits.wrapping_add(1);
+                return Ok(set.saturating_add(1));
             }
         }
         self.misses = self.misses.wrapping_add(1);
-        None
+        Err(set)
     }
 
     #[inline(always)]
@@ -366,34 +381,31 @@ impl<S: Storage<Decision>> Memory for Decisions<S> {
         self.rows.as_ref().get(place)?.way
     }
 
-    #[inline(never)]
-    fn remember(
-        &mut self,
-        key: &Key,
-        (generation, until): (u32, Expiry),
-        now: Instant,
-        entry: Option<Entry>,
-        way: Option<&Way>,
-    ) {
-        let Some(set) = self.set(key) else { return };
-        if until.is_due(now) {
+    #[inline(always)]
+    fn remember(&mut self, at: Result<usize, usize>, now: Instant, new: Decision) {
+        let generation = new.generation;
+        if !new.holds(generation, now) {
             return;
         }
-        let Some(rows) = self.rows.as_mut().get_mut(set..).and_then(|rows| rows.first_chunk_mut::<WAYS>()) else {
-            return;
-        };
-        let rank = |row: &Decision| {
-            let holds = row.generation == generation && Expiry::at(now) < row.until;
-            (row.key != *key, holds, row.is_used)
-        };
-        let [first, second] = rows;
-        let row = if rank(second) < rank(first) { second } else { first };
-        if rank(row) == (true, true, true) {
-            for row in rows {
-                row.is_used = false;
+        let row = match at {
+            Ok(place) => self.rows.as_mut().get_mut(place),
+            Err(set) => {
+                let rows = self.rows.as_mut().get_mut(set..).and_then(|rows| rows.first_chunk_mut::<WAYS>());
+                let Some([first, second]) = rows else { return };
+                if first.key == new.key || !first.holds(generation, now) {
+                    Some(first)
+                } else if second.key == new.key || !second.holds(generation, now) || !second.is_used {
+                    Some(second)
+                } else if !first.is_used {
+                    Some(first)
+                } else {
+                    (first.is_used, second.is_used) = (false, false);
+                    None
+                }
             }
-            return;
+        };
+        if let Some(row) = row {
+            *row = new;
         }
-        *row = Decision { key: *key, generation, until, entry, way: way.copied(), is_used: false };
     }
 }

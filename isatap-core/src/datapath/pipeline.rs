@@ -17,7 +17,7 @@ use core::net::Ipv6Addr;
 
 use super::Datapath;
 use super::checks::{check_inner, is_neighbor_discovery_packet};
-use super::decision::{Entry, Key, Memory, NoDecisions};
+use super::decision::{Decision, Entrance, Entry, Key, Memory, NOWHERE, NoDecisions};
 use super::plan::{Avoided, Fit, InnerHeader, Origin, Refusal, Way, ends};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
@@ -71,23 +71,22 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     /// A number that changes with what decisions are made from.
     fn generation(&self) -> u32;
 
-    /// The place of a decision that holds.
-    fn recall(&mut self, key: &Key) -> Option<usize>;
+    /// The place of a decision that holds, or where a new one belongs.
+    fn recall(&mut self, entrance: Entrance<'_>, packet: &PacketMut<'_>) -> Result<usize, usize>;
 
     /// Where they are.
     fn decisions(&self) -> &impl Memory;
 
-    /// Keeps a decision. `holds`: for this generation, until then.
-    fn remember(&mut self, key: &Key, holds: (u32, Expiry), entry: Option<Entry>, way: Option<&Way>);
+    /// Keeps a decision, where [`recall`](Self::recall) said.
+    fn remember(&mut self, at: Result<usize, usize>, new: Decision);
 
     /// Lets a packet in that came behind `outer`. `forwards`: what is not for
     /// this node is sent on in the same buffer, else all of it is delivered.
     #[inline]
     fn receive(&mut self, forwards: bool, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
-        let key = Key::inbound(packet, outer);
-        let place = key.as_ref().and_then(|key| self.recall(key));
+        let place = self.recall(Entrance::In(outer), packet);
         'known: {
-            let Some(known) = place else { break 'known };
+            let Ok(known) = place else { break 'known };
             let Some(header) = plain(outer, packet) else { break 'known };
             let Some((entry, _)) = self.decisions().entry(known) else { break 'known };
             if entry.ends_here || !forwards {
@@ -99,25 +98,24 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
             let origin = Origin::Forwarded { link: entry.link, outer_source: Some(outer.source) };
             return self.send_by(&way, origin, &header, packet);
         }
-        self.receive_any(forwards, outer, packet, key, place)
+        self.receive_any(forwards, outer, packet, place)
     }
 
     /// The same of any packet, flows that are not known and packets that are not
-    /// plain. `place`: where a decision of this `key` stands.
+    /// plain. `place`: where its decision stands, or may.
     fn receive_any(
         &mut self,
         forwards: bool,
         outer: &Outer,
         packet: &mut PacketMut<'_>,
-        key: Option<Key>,
-        place: Option<usize>,
+        place: Result<usize, usize>,
     ) -> Verdict {
         let (flow, is_compatible) = match Datapath::<I, C, LINKS>::judge(outer, packet.as_slice()) {
             Ok(judged) => judged,
             // SEC-11, TUN-13: in silence.
             Err(reason) => return self.drop(reason),
         };
-        let known = place.and_then(|place| self.decisions().entry(place));
+        let known = place.ok().and_then(|place| self.decisions().entry(place));
         let generation = self.generation();
         let offered = match known {
             Some((entry, _)) => Ok((entry.link, entry.from)),
@@ -162,33 +160,34 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
         // Of a packet that a machine awaits less was judged.
         let is_kept = known.is_none() && !is_awaited;
         if entry.ends_here || !forwards {
-            if is_kept && let Some(key) = &key {
-                self.remember(key, (generation, until), Some(entry), None);
+            if is_kept && let Some(key) = Key::of(Entrance::In(outer), packet) {
+                self.remember(place, Decision::new(key, generation, until, Some(entry), None));
             }
             return self.deliver(link, from, packet);
         }
         let header = InnerHeader::behind(&flow, exit, packet);
         let origin = Origin::Forwarded { link, outer_source: Some(flow.outer_source) };
-        let kept = Kept { key, place, generation, until, entry: Some(entry).filter(|_| !is_awaited) };
+        let entry = Some(entry).filter(|_| !is_awaited);
+        let kept = Kept { entrance: Entrance::In(outer), place, generation, until, entry };
         self.send(kept, origin, &header, packet)
     }
 
     /// Sends a packet from the inside.
     #[inline]
     fn send_out(&mut self, packet: &mut PacketMut<'_>) -> Verdict {
-        let key = Key::outbound(packet);
-        let place = key.as_ref().and_then(|key| self.recall(key));
+        let place = self.recall(Entrance::Out, packet);
         let Some(header) = InnerHeader::of(packet) else { return self.drop(DropReason::NotIpv6) };
-        if let Some(way) = place.and_then(|place| self.decisions().way(place)) {
+        if let Some(way) = place.ok().and_then(|place| self.decisions().way(place)) {
             return self.send_by(&way, Origin::Local, &header, packet);
         }
-        let kept = Kept { key, place, generation: self.generation(), until: Expiry::NEVER, entry: None };
+        let (entrance, generation) = (Entrance::Out, self.generation());
+        let kept = Kept { entrance, place, generation, until: Expiry::NEVER, entry: None };
         self.send(kept, Origin::Local, &header, packet)
     }
 
     /// Sends a packet where it belongs.
-    fn send(&mut self, kept: Kept, origin: Origin, header: &InnerHeader, packet: &mut PacketMut<'_>) -> Verdict {
-        if let Some(way) = kept.place.and_then(|place| self.decisions().way(place)) {
+    fn send(&mut self, kept: Kept<'_>, origin: Origin, header: &InnerHeader, packet: &mut PacketMut<'_>) -> Verdict {
+        if let Some(way) = kept.place.ok().and_then(|place| self.decisions().way(place)) {
             return self.send_by(&way, origin, header, packet);
         }
         let Some((source, destination)) = ends(packet) else { return self.drop(DropReason::NotIpv6) };
@@ -210,12 +209,14 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
                 return self.refuse(&refusal, origin, packet);
             }
         };
-        let Kept { key, generation, until, entry, .. } = kept;
-        // NDP-37: a better router that is avoided is to be asked again.
+        let Kept { entrance, place, generation, until, entry } = kept;
+        // NDP-37: a better router that is avoided is to be asked again. Nor has what was awaited
+        // a decision of its own.
         if avoided.is_none()
-            && let Some(key) = &key
+            && (entry.is_some() || !matches!(entrance, Entrance::In(_)))
+            && let Some(key) = Key::of(entrance, packet)
         {
-            self.remember(key, (generation, until.min(passes)), entry, Some(&way));
+            self.remember(place, Decision::new(key, generation, until.min(passes), entry, Some(way)));
         }
         let verdict = self.carry_out(&way, &fit, avoided, origin, packet);
         self.sent(verdict)
@@ -285,10 +286,10 @@ fn plain(outer: &Outer, packet: &PacketMut<'_>) -> Option<InnerHeader> {
 }
 
 /// What is kept of a packet that is sent on.
-pub(crate) struct Kept {
-    pub(crate) key: Option<Key>,
-    /// Where it is kept already.
-    pub(crate) place: Option<usize>,
+pub(crate) struct Kept<'a> {
+    pub(crate) entrance: Entrance<'a>,
+    /// Where it is kept already, or may be.
+    pub(crate) place: Result<usize, usize>,
     /// Of what the decision is made.
     pub(crate) generation: u32,
     /// How long it holds, as far as is known.
@@ -368,8 +369,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for Re
     }
 
     #[inline]
-    fn recall(&mut self, _: &Key) -> Option<usize> {
-        None
+    fn recall(&mut self, _: Entrance<'_>, _: &PacketMut<'_>) -> Result<usize, usize> {
+        Err(NOWHERE)
     }
 
     #[inline]
@@ -378,5 +379,5 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for Re
     }
 
     #[inline]
-    fn remember(&mut self, _: &Key, _: (u32, Expiry), _: Option<Entry>, _: Option<&Way>) {}
+    fn remember(&mut self, _: Result<usize, usize>, _: Decision) {}
 }

@@ -142,7 +142,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         let underlay = link.underlay();
         let policy = &underlay.policy;
         // The link's own MTU may be below what the path would carry.
-        let (mut limit, mut dont_fragment) = (policy.link_mtu, false);
+        let (mut limit, mut dont_fragment, mut stamp) = (policy.link_mtu, false, Stamp::NONE);
         if let Resolution::To { destination, .. } = resolution {
             // SEC-5; what a customer sends to itself by its border relay
             // comes back (S6R-50).
@@ -156,8 +156,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             limit = limit.min(by_path);
             // S6R-32
             dont_fragment = never || traits.never_fragments;
+            stamp = policy.stamp();
         }
-        Ok((Way { link: id, next_hop, resolution, limit, dont_fragment, stamp: policy.stamp() }, avoided))
+        Ok((Way { link: id, next_hop, resolution, limit, dont_fragment, stamp }, avoided))
     }
 
     /// Between which IPv4 addresses a packet with these inner ones leaves by `link`.

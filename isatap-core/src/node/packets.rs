@@ -5,8 +5,8 @@ use core::net::Ipv6Addr;
 use super::Node;
 use crate::capacity::Capacity;
 use crate::datapath::{
-    Avoided, Datapath, Entry, Fit, InnerHeader, Kept, Key, Memory, Origin, Owner, Refusal, Remember, Unverified, Way,
-    ends,
+    Avoided, Datapath, Decision, Entrance, Fit, InnerHeader, Kept, Key, Memory, NOWHERE, Origin, Owner, Refusal,
+    Remember, Unverified, Way, ends,
 };
 use crate::drop_reason::{DropReason, Tally};
 use crate::engine::{Verdict, Via};
@@ -47,9 +47,10 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
                 _ => {}
             }
         }
-        let key = Key::native(packet, link);
-        let (place, generation) = (key.and_then(|key| self.recall(&key)), Owner::generation(self));
-        if place.is_none() {
+        let entrance = Entrance::Native(link);
+        let place = self.recall(entrance, packet);
+        let generation = Owner::generation(self);
+        if place.is_err() {
             // TUN-17: the knob toward an edge network.
             if let Err(reason) = self.datapath.check_native_source(link, filter, &source) {
                 return self.drop(reason);
@@ -59,7 +60,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
             }
         }
         let Some(header) = InnerHeader::of(packet) else { return self.drop(DropReason::NotIpv6) };
-        let kept = Kept { key, place, generation, until: Expiry::NEVER, entry: None };
+        let kept = Kept { entrance, place, generation, until: Expiry::NEVER, entry: None };
         self.send(kept, Origin::Forwarded { link, outer_source: None }, &header, packet)
     }
 
@@ -85,13 +86,17 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
     }
 
     fn passes_until(&self, link: LinkId, neighbor: &Ipv6Addr) -> Expiry {
-        self.datapath.port(link).map_or(Expiry::NEVER, |port| port.interface.control().passes_until(neighbor))
+        match self.datapath.port(link) {
+            Some(port) if D::IS_ON => port.interface.control().passes_until(neighbor),
+            _ => Expiry::NEVER,
+        }
     }
 
     fn ask_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr, may_wait: bool) -> NeighborCheck {
         let Some(port) = self.datapath.port_mut(link) else { return NeighborCheck::Pass };
         let answer = port.interface.control_mut().check_neighbor(self.now, link, neighbor, may_wait);
-        let is_other = port.interface.control_mut().take_verified();
+        // Who reads only believes it again.
+        let is_other = answer == NeighborCheck::Renewed;
         self.generation = self.generation.wrapping_add(is_other.into());
         answer
     }
@@ -350,9 +355,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Owner<I, C, 
     }
 
     #[inline(always)]
-    fn recall(&mut self, key: &Key) -> Option<usize> {
+    fn recall(&mut self, entrance: Entrance<'_>, packet: &PacketMut<'_>) -> Result<usize, usize> {
         let generation = Owner::generation(self);
-        self.decisions.recall(key, generation, self.now)
+        match Key::of(entrance, packet) {
+            Some(key) if D::IS_ON => self.decisions.recall(&key, generation, self.now),
+            _ => Err(NOWHERE),
+        }
     }
 
     #[inline]
@@ -361,8 +369,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Owner<I, C, 
     }
 
     #[inline]
-    fn remember(&mut self, key: &Key, holds: (u32, Expiry), entry: Option<Entry>, way: Option<&Way>) {
-        self.decisions.remember(key, holds, self.now, entry, way);
+    fn remember(&mut self, at: Result<usize, usize>, new: Decision) {
+        self.decisions.remember(at, self.now, new);
     }
 }
 

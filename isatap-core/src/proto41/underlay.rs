@@ -73,6 +73,9 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    /// For who writes no outer header.
+    pub(crate) const NONE: Stamp = Stamp { tos: 0, copied: 0, ttl: 0 };
+
     /// Those of a packet with this inner traffic class and, as it leaves, this
     /// hop limit.
     #[inline]

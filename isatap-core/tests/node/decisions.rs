@@ -1,6 +1,15 @@
 //! A table of decisions changes nothing but time.
 
 use crate::oracle::twins;
+use crate::support::*;
+use isatap_core::configured;
+use isatap_core::datapath::{Decision, Decisions, Switches};
+use isatap_core::engine::{Machine, Verdict};
+use isatap_core::interface::Interface as _;
+use isatap_core::link::NativeLink;
+use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
+use isatap_core::packet::LinkId;
+use isatap_core::route::{Origin, Route};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::cell::Cell;
@@ -37,4 +46,69 @@ fn two_nodes_of_which_one_remembers_agree() {
 #[ignore = "minutes: .ci/run release"]
 fn two_nodes_of_which_one_remembers_agree_for_longer() {
     twins_agree(100_000, 500_000);
+}
+
+type Remembering = AnyNode<isatap_core::capacity::Standard, 4, Decisions<[Decision; 8]>>;
+
+/// A configured tunnel and a LAN, which forward.
+fn border() -> (Remembering, LinkId) {
+    let mut node = Remembering::with_decisions(NodeConfig::DEFAULT, Decisions::new());
+    let tunnel = configured::ConfiguredInterface::new(configured::Config::new(v4(NEAR4), v4(FAR4)));
+    let tunnel = node.add(AnyInterface::Configured(tunnel), Switches::FORWARDING).unwrap();
+    let lan = node.add(AnyInterface::Native(NativeLink::new(1500)), Switches::FORWARDING).unwrap();
+    node.insert_route(Route::on_link(LAN_PREFIX.parse().unwrap(), lan, Origin::Manual)).unwrap();
+    node.handle_timeout(NOW, &mut |out: &mut [u8]| out.fill(0x5a));
+    (node, tunnel)
+}
+
+/// A packet of flow `number` through it; whether its decision was remembered.
+fn is_known(node: &mut Remembering, number: u16) -> bool {
+    let before = node.decisions().hits();
+    let source = format!("2001:db8:f::{number:x}");
+    let outer = Outer::new(v4(FAR4), v4(NEAR4)).around(&Inner::new(v6(&source), v6("2001:db8:0:8::2")).bytes());
+    let (verdict, _) = with(&outer, |packet| pulled(packet, |outer, packet| node.forward(NOW, outer, packet)));
+    assert!(matches!(verdict, Verdict::Native { .. }), "{verdict:?}");
+    node.decisions().hits() > before
+}
+
+#[test]
+fn a_decision_is_made_again_after_each_kind_of_change() {
+    let (mut node, tunnel) = border();
+    let route = Route::on_link("2001:db8:77::/48".parse().unwrap(), tunnel, Origin::Manual);
+    let changes: [&dyn Fn(&mut Remembering); 7] = [
+        &|node| node.insert_route(route).unwrap(),
+        &|node| assert!(node.remove_route(&route.key()).is_some()),
+        &|node| node.switches_mut(tunnel).unwrap().loop_checks ^= true,
+        &|node| node.set_metric(tunnel, 7).unwrap(),
+        &|node| node.set_order(&[tunnel]),
+        &|node| node.add_known_prefix("2001:db8:99::/64".parse().unwrap()).unwrap(),
+        &|node| {
+            node.with_interface(NOW, tunnel, |interface, _| {
+                interface.link_mut().underlay_mut().policy.link_mtu = 1300;
+            });
+        },
+    ];
+    assert!(!is_known(&mut node, 1) && is_known(&mut node, 1));
+    for change in changes {
+        change(&mut node);
+        assert!(!is_known(&mut node, 1) && is_known(&mut node, 1));
+    }
+    // What changes no table leaves it: time that brings nothing, a solicitation that is refused.
+    node.handle_timeout(NOW, &mut |out: &mut [u8]| out.fill(0x5a));
+    while node.poll_event().is_some() {}
+    let question = Inner::icmp(v6("fe80::1"), v6("fe80::2"), 135, 0, &[0; 20]);
+    let outer = Outer::new(v4(FAR4), v4(NEAR4)).around(&question.bytes());
+    with(&outer, |packet| node.decapsulate_ipv4(NOW, packet));
+    assert!(is_known(&mut node, 1), "no stranger makes decisions void");
+}
+
+#[test]
+fn a_flood_of_new_flows_takes_no_row_that_is_in_use() {
+    let (mut node, _) = border();
+    is_known(&mut node, 1);
+    let lost = (2..2000).filter(|number| {
+        is_known(&mut node, *number);
+        !is_known(&mut node, 1)
+    });
+    assert_eq!(lost.count(), 0);
 }
