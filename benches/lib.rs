@@ -2,6 +2,7 @@
 //! `instructions` (gungraun under valgrind, exact counts) both call these.
 //!
 //! - `inputs`: packets, links and nodes, made outside of what is measured.
+//! - `internet`: a table that looks like the Internet's, for `fib` and `instructions`.
 //! - `learned`: a host with many routes, and advertisements that change them.
 //! - `links`: a link of each kind with its packets; `routes`: route tables.
 //! - `ours`: the operations of isatap-core.
@@ -13,6 +14,7 @@
 
 pub mod decisions;
 pub mod inputs;
+pub mod internet;
 pub mod learned;
 pub mod links;
 pub mod ours;

@@ -9,7 +9,10 @@
 //! the call, or an event, or a counted drop. What is evicted, if anything, is
 //! written beside the table.
 
+use core::net::Ipv6Addr;
+
 use crate::drop_reason::Tally;
+use crate::packet::LinkId;
 
 /// How many rows each table of a machine has.
 ///
@@ -54,6 +57,46 @@ pub trait Capacity: Copy + 'static {
     type Refusals: Count;
     /// What packets are counted in.
     type Tally: Tally;
+    /// Routes behind the route table, of a router with many: `()`, none.
+    type FullTable: FullTable;
+}
+
+/// Routes of a router that has more than a route table is for, in memory of its
+/// owner's: a [`Fib`](crate::route::Fib) with the next hops that its values name,
+/// say.
+///
+/// A node asks it for each destination. Of its answer and the route table's the
+/// longer prefix wins, the table's where both are equally long. Metrics,
+/// preferences and lifetimes are decided before; marks of unreachable next hops
+/// (NDP-37) do not reach it.
+pub trait FullTable: Clone {
+    /// No routes.
+    const EMPTY: Self;
+
+    /// The way of the longest prefix that `destination` lies in, by `link`;
+    /// `None`: by any link.
+    fn longest(&self, link: Option<LinkId>, destination: &Ipv6Addr) -> Option<Longest>;
+}
+
+/// No full table.
+impl FullTable for () {
+    const EMPTY: Self = ();
+
+    #[inline]
+    fn longest(&self, _: Option<LinkId>, _: &Ipv6Addr) -> Option<Longest> {
+        None
+    }
+}
+
+/// What a [`FullTable`] knows of a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Longest {
+    /// The length of the prefix, 0 to 128.
+    pub length: u8,
+    /// The link that packets leave by.
+    pub link: LinkId,
+    /// The neighbour that forwards; `None`: the destination itself.
+    pub next_hop: Option<Ipv6Addr>,
 }
 
 /// For firmware: a whole ISATAP host fits into 2 KiB, the counts of dropped
@@ -79,6 +122,7 @@ impl Capacity for Small {
     type Identifications = N<2>;
     type Refusals = N<0>;
     type Tally = u16;
+    type FullTable = ();
 }
 
 /// For programs: room for a site with several routers and prefixes.
@@ -103,6 +147,7 @@ impl Capacity for Standard {
     type Identifications = N<64>;
     type Refusals = N<8>;
     type Tally = u64;
+    type FullTable = ();
 }
 
 /// A number of rows, at most 65,535, as a type.

@@ -19,7 +19,7 @@ mod plan;
 use core::cell::Cell;
 use core::net::Ipv6Addr;
 
-use crate::capacity::{Bounded, Capacity, Vec};
+use crate::capacity::{Bounded, Capacity, FullTable, Vec};
 use crate::drop_reason::DropReason;
 use crate::engine::{Admitted, Verdict};
 use crate::error::{Table, TableFull};
@@ -48,6 +48,8 @@ pub struct Datapath<I, C: Capacity, const LINKS: usize> {
     /// Native links.
     natives: u8,
     pub(crate) routes: Routes<C>,
+    /// Asked for a longer match than the routes have.
+    pub(crate) full_table: C::FullTable,
     /// IPv6 prefixes of tunnels in this site. `SEC-3`
     known_prefixes: Vec<Ipv6Prefix, C::Members>,
     /// Whether the node answers echo requests itself. `NDP-65`
@@ -132,6 +134,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             reach: used,
             natives: 0,
             routes: RouteTable::new(),
+            full_table: C::FullTable::EMPTY,
             known_prefixes: Bounded::EMPTY,
             answers_echo: false,
         }
@@ -272,6 +275,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     #[must_use]
     pub fn routes(&self) -> &Routes<C> {
         &self.routes
+    }
+
+    /// What is asked for a longer match than the routes have.
+    #[must_use]
+    pub fn full_table(&self) -> &C::FullTable {
+        &self.full_table
     }
 
     /// Each link's answer to a packet, in order: what `check` shows.

@@ -262,6 +262,13 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
         self.datapath.routes.remove(key)
     }
 
+    /// Puts another full table behind the routes, or, with the same one, says
+    /// that its routes are others.
+    pub fn set_full_table(&mut self, table: C::FullTable) {
+        self.changed();
+        self.datapath.full_table = table;
+    }
+
     /// What became of packets so far.
     #[must_use]
     pub fn counters(&self) -> &Counters<C::Tally> {

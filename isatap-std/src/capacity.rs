@@ -1,6 +1,7 @@
 //! How large the tables of a node are on Linux, with large ones in memory that is taken when it is
 //! needed.
 
+use crate::fib::FullTables;
 use isatap_core::capacity::{Array, Capacity, Count, N, Row};
 
 /// Table sizes of a node on Linux: the routes of a site and the addresses of a machine, where
@@ -28,6 +29,7 @@ impl Capacity for Linux {
     type Identifications = N<64>;
     type Refusals = N<64>;
     type Tally = u64;
+    type FullTable = FullTables;
 }
 
 /// `COUNT` rows that are nowhere until one is written: for large tables that most interfaces

@@ -3,6 +3,7 @@
 //! | module | what it gives | where |
 //! | --- | --- | --- |
 //! | [`capacity`] | how large the tables of a node are on Linux | everywhere |
+//! | [`fib`] | full route tables: replaced while others read, lookups by AVX-512 | everywhere |
 //! | [`clock`], [`entropy`] | the two arguments that every machine of the core asks for | everywhere |
 //! | [`pcap`] | captures in the classic pcap format, written and read | everywhere |
 //! | [`offload`] | super-packets of the kernel: cut, completed, recognised; pure functions | everywhere |
@@ -47,6 +48,7 @@ pub mod entropy;
 pub mod error;
 #[cfg(feature = "explain")]
 pub mod explain;
+pub mod fib;
 #[cfg(feature = "lab")]
 pub mod lab;
 #[cfg(feature = "file")]

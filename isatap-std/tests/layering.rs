@@ -12,7 +12,7 @@ use std::path::Path;
 
 const RULE: Rule = Rule {
     layers: &[
-        &["capacity", "error", "clock", "offload", "pcap"],
+        &["capacity", "error", "clock", "fib", "offload", "pcap"],
         &[
             "advice",
             "device",

@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use isatap_core::capacity::{Capacity, Small, Standard};
+use isatap_core::capacity::{Capacity, FullTable as _, Small, Standard};
 use isatap_core::configured;
 use isatap_core::datapath::{Datapath, Decision, Decisions, Remember, Switches};
 use isatap_core::drop_reason::{Counters, DropReason};
@@ -152,6 +152,8 @@ crate::roots! {
         keep((node.add_known_prefix(u.prefix()), node.set_metric(u.link(), u.value())));
         keep(node.remove(u.link()));
         node.set_order(&[u.link()]);
+        node.set_full_table(any(()));
+        keep(node.datapath().full_table().longest(any(Some(u.link())), &u.ipv6()));
         node.merge_counters(any(&Counters::<u32>::ZERO));
         node.note_sent(u.now(), u.link(), u.ipv4());
         node.reseed(any([0; 2]));

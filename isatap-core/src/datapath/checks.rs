@@ -90,7 +90,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         if self.natives > 0 && self.others(id).any(native) {
             return Err(DropReason::IngressFilter);
         }
-        if filter == IngressFilter::Strict && self.routes.lookup(source).is_none_or(|route| route.link != id) {
+        if filter == IngressFilter::Strict && self.link_toward(source) != Some(id) {
             return Err(DropReason::IngressFilter);
         }
         Ok(())

@@ -4,7 +4,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Datapath, Port};
-use crate::capacity::Capacity;
+use crate::capacity::{Capacity, FullTable as _, Longest};
 use crate::drop_reason::DropReason;
 use crate::interface::Interface;
 use crate::link::{Link, Resolution};
@@ -13,6 +13,7 @@ use crate::prefix::Ipv6Prefix;
 use crate::proto41::mtu;
 use crate::proto41::underlay::Stamp;
 use crate::proto41::{Flow, ecn};
+use crate::route::Route;
 use crate::wire::field::ipv6_at;
 use crate::wire::icmpv6::{ErrorKind, Unreachable};
 use crate::wire::ipv6;
@@ -161,6 +162,20 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         Ok((Way { link: id, next_hop, resolution, limit, dont_fragment, stamp }, avoided))
     }
 
+    /// The link that the routes lead to a destination by.
+    pub(crate) fn link_toward(&self, destination: &Ipv6Addr) -> Option<LinkId> {
+        let route = self.routes.lookup(destination);
+        let longer = self.longer(None, destination, route);
+        longer.map(|longer| longer.link).or_else(|| route.map(|route| route.link))
+    }
+
+    /// What the full table knows better than `route`.
+    #[inline]
+    fn longer(&self, link: Option<LinkId>, destination: &Ipv6Addr, route: Option<&Route>) -> Option<Longest> {
+        let longest = self.full_table.longest(link, destination)?;
+        route.is_none_or(|route| route.prefix.length() < longest.length).then_some(longest)
+    }
+
     /// Between which IPv4 addresses a packet with these inner ones leaves by `link`.
     pub(crate) fn resolve_on(&self, link: LinkId, source: &Ipv6Addr, destination: &Ipv6Addr) -> Option<Resolution> {
         let (id, next_hop, _) = self.next_hop(Some(link), destination, Origin::Local).ok()?;
@@ -206,6 +221,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         };
         // RTE-5; not to whom a tunnel brought it, unless it forwards.
         let found = self.routes.lookup_on(zone, destination);
+        if let Some(longer) = self.longer(zone, destination, found.map(|found| found.route)) {
+            return Ok((longer.link, longer.next_hop.unwrap_or(*destination), None));
+        }
         let found = found.ok_or_else(|| unreachable(DropReason::NoRoute, Unreachable::NoRoute))?;
         if found.route.link == LinkId::NULL {
             // S6R-20, RTE-10: ours, and nobody has it.

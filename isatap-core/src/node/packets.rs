@@ -196,7 +196,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
         let outer = Resolution::To { source: error.source, destination: error.destination };
         let sends = self.datapath.resolve_on(link, &source, &destination) == Some(outer);
         let is_local = self.datapath.link(link).is_some_and(|link| link.is_local(&source));
-        let is_best = self.datapath.routes().lookup(&destination).is_some_and(|route| route.link == link);
+        let is_best = self.datapath.link_toward(&destination) == Some(link);
         u8::from(sends) << 2 | u8::from(is_local) << 1 | u8::from(is_best)
     }
 

@@ -17,6 +17,7 @@ mod agreement;
 mod decisions;
 mod errors;
 mod forwarding;
+mod full_table;
 mod icmpv4;
 mod ingress;
 mod ingress_oracle;
