@@ -26,6 +26,7 @@
 //! - Each round handles a bounded batch of every source, so that none starves the others.
 
 pub mod attachment;
+mod full_table;
 pub mod heard;
 mod inbound;
 mod io;
@@ -38,6 +39,7 @@ mod poller;
 mod reserved;
 mod tap;
 
+pub use full_table::FollowedTable;
 pub use io::{Device, OuterSocket};
 pub use poller::{Poller, Source, Token, Watcher};
 pub use reserved::Reserved;

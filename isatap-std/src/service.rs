@@ -148,6 +148,7 @@ const MONITOR: u32 = 0;
 #[cfg(feature = "control")]
 const LISTENER: u32 = 1;
 const FIRST_OF_ROLE: u32 = 2;
+const FULL_TABLE: u32 = 16;
 #[cfg(feature = "control")]
 const FIRST_CLIENT: u32 = 1 << 16;
 
@@ -188,6 +189,9 @@ impl<R: Role> Service<R> {
             sysctl::be_a_host(device)?;
         }
         attachment.follow_ipv6_routes(vec![Ipv6Prefix::DEFAULT]);
+        if link.full_table() {
+            attachment.follow_full_table()?;
+        }
         if *role.locators() == LocatorSource::TowardRouter {
             attachment.follow_ipv4_routes()?;
         }
@@ -221,6 +225,9 @@ impl<R: Role> Service<R> {
         watcher.watch(link.attachment.as_fd(), source(MONITOR))?;
         for (fd, what) in link.role.descriptors().into_iter().zip(FIRST_OF_ROLE..) {
             fd.map_or(Ok(()), |fd| watcher.watch(fd, source(what)))?;
+        }
+        if let Some(table) = link.attachment.full_table() {
+            watcher.watch(table.as_fd(), source(FULL_TABLE))?;
         }
         #[cfg(feature = "control")]
         if let Some(listener) = &link.listener {

@@ -183,6 +183,20 @@ impl LinkSpec {
         }
     }
 
+    /// Whether it takes a full table from the kernel.
+    #[must_use]
+    pub fn full_table(&self) -> bool {
+        match self {
+            LinkSpec::IsatapHost(spec) => spec.full_table,
+            LinkSpec::IsatapRouter(spec) => spec.full_table,
+            LinkSpec::Tunnel(spec) => spec.full_table,
+            LinkSpec::Compatible(spec) => spec.full_table,
+            LinkSpec::SixRd(spec) => spec.full_table,
+            LinkSpec::SixToFour(spec) => spec.full_table,
+            LinkSpec::TeredoClient(_) | LinkSpec::TeredoServer(_) | LinkSpec::TeredoRelay(_) => false,
+        }
+    }
+
     /// The IPv4 addresses that it is given; none: which of this machine's it has is not said.
     #[must_use]
     pub fn locals(&self) -> Vec<Ipv4Addr> {

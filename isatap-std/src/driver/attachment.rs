@@ -1,6 +1,7 @@
 //! A link of the machine's as the kernel has it: the device, and on it the addresses,
 //! routes and MTU that the machine wants, and what other programs do to it.
 
+use super::FollowedTable;
 use crate::error::Error;
 use crate::netlink::{self, InterfaceAddress, Monitor, Netlink, sysctl};
 use crate::tun::Tun;
@@ -39,6 +40,7 @@ pub struct Attachment {
     addresses: Vec<LearnedAddress>,
     routes: Vec<Route>,
     mirrored: Vec<Route>,
+    full_table: Option<FollowedTable>,
     /// When what was lost is to be put back.
     loss: Option<Instant>,
     /// Not before this, so that two who disagree do not keep a machine busy.
@@ -103,6 +105,7 @@ impl Attachment {
             addresses: Vec::new(),
             routes: Vec::new(),
             mirrored: Vec::new(),
+            full_table: None,
             loss: None,
             next_repair: Instant::ZERO,
         };
@@ -146,6 +149,7 @@ impl Attachment {
             addresses: Vec::new(),
             routes: Vec::new(),
             mirrored: Vec::new(),
+            full_table: None,
             loss: None,
             next_repair: Instant::ZERO,
         })
@@ -199,6 +203,26 @@ impl Attachment {
     /// The routes that the machine wants on the device.
     pub fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    /// Has the routes that other programs put on the device in a full table, not in the machine's
+    /// route table: for more than a hundred of them.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal, or more routes than a table can have.
+    pub fn follow_full_table(&mut self) -> Result<(), Error> {
+        self.full_table = Some(FollowedTable::open(self.link, self.index)?);
+        Ok(())
+    }
+
+    /// The full table, of a device that has one.
+    pub fn full_table(&self) -> Option<&FollowedTable> {
+        self.full_table.as_ref()
+    }
+
+    pub(crate) fn full_table_mut(&mut self) -> Option<&mut FollowedTable> {
+        self.full_table.as_mut()
     }
 
     /// Follows IPv4 routes too: see [`Changes::ipv4`].
@@ -395,8 +419,7 @@ impl Attachment {
     fn mirrored_route(&self, now: Instant, foreign: &netlink::ForeignRoute) -> Option<Route> {
         let route = &foreign.route;
         let prefix = Ipv6Prefix::new(route.destination, route.prefix_len)?;
-        // Multicast and link-local destinations need no route to be neighbours here.
-        if route.destination.is_multicast() || Ipv6Prefix::LINK_LOCAL.covers(&prefix) {
+        if needs_no_route(&prefix) {
             return None;
         }
         let (preference, metric) = match route.metric.cmp(&self.metric) {
@@ -427,6 +450,11 @@ impl AsFd for Attachment {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.monitor.as_fd()
     }
+}
+
+/// Multicast and link-local destinations are neighbours on the device without one.
+pub(super) fn needs_no_route(prefix: &Ipv6Prefix) -> bool {
+    prefix.address().is_multicast() || Ipv6Prefix::LINK_LOCAL.covers(prefix)
 }
 
 /// A route as the kernel is to have it, without its lifetime: the machine tells when it ends,

@@ -89,6 +89,14 @@ pub(super) fn refusals(link: &LinkSpec) -> Vec<Refusal> {
     if let Some(device) = &binding.device {
         add("bind-device", device, "the lab's nodes have no IPv4 devices", "leave it out");
     }
+    if link.full_table() {
+        add(
+            "full-table",
+            &true,
+            "no program puts routes on the devices of the lab's nodes",
+            "leave it out; write [[node.route]]",
+        );
+    }
     match link {
         LinkSpec::IsatapHost(host) if host.legacy_name => {
             add("legacy-name", &host.legacy_name, "the lab knows the name isatap only", "leave it out");

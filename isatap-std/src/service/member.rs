@@ -3,7 +3,7 @@
 use super::role::{Common, Role, SolicitedBy};
 #[cfg(feature = "control")]
 use super::{FIRST_CLIENT, LISTENER, evidence};
-use super::{FIRST_OF_ROLE, MONITOR, Notice, Service, repair, status};
+use super::{FIRST_OF_ROLE, FULL_TABLE, MONITOR, Notice, Service, repair, status};
 #[cfg(feature = "control")]
 use crate::control;
 use crate::driver::{Source, Token, is_deleted};
@@ -62,6 +62,7 @@ impl<R: Role> Member for Service<R> {
         let Some(at) = self.at(id) else { return R::Common::ready(self, id, what) };
         match what {
             MONITOR => self.changed(at),
+            FULL_TABLE => self.with(at, |role, env| role.mirror(env)),
             #[cfg(feature = "control")]
             LISTENER => {
                 self.accept(at);

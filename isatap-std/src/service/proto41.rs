@@ -305,6 +305,18 @@ impl role::Role for Proto41Role {
 
     /// Tells the machine of the routes that other programs have put on the device.
     fn mirror(&mut self, env: &mut Environment<'_>) -> Result<(), Error> {
+        let mut tables = env.driver.machine().datapath().full_table().clone();
+        if let Some(followed) = env.attachment.full_table_mut() {
+            let errors = followed.take_errors();
+            tables.insert(followed.table().clone());
+            env.driver.machine_mut().set_full_table(tables);
+            errors.into_iter().for_each(|error| env.warn(error.to_string()));
+            return Ok(());
+        }
+        // The number may have been that of a link with one.
+        if tables.remove(env.id) {
+            env.driver.machine_mut().set_full_table(tables);
+        }
         let (removed, added) = env.attachment.mirror(env.netlink, env.now)?;
         let machine = env.driver.machine_mut();
         for key in &removed {

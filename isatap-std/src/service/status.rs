@@ -72,6 +72,9 @@ pub struct Status {
     pub outer: Option<OuterStatus>,
     /// Routes through the device: ours, and those of other programs.
     pub routes: Vec<RouteStatus>,
+    /// The full table that other programs have put on the device; absent: the link takes none.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub full_table: Option<FullTableStatus>,
     /// DNS configuration learned. It is not applied to the system.
     pub dns: Dns,
     /// What routers advertised and tables had no room for, the most first.
@@ -162,6 +165,10 @@ impl Status {
             addresses: attachment.addresses().iter().map(|address| Address::of(now, address)).collect(),
             mtu: attachment.mtu(),
             routes: attachment.routes().iter().map(|route| RouteStatus::of(now, route)).collect(),
+            full_table: attachment.full_table().map(|followed| {
+                let (routes, bytes) = followed.table().size();
+                FullTableStatus { routes, bytes }
+            }),
             ..Self::without_device(attachment.name(), role)
         }
     }
@@ -184,6 +191,7 @@ impl Status {
             underlay_mtu: None,
             outer: None,
             routes: Vec::new(),
+            full_table: None,
             dns: Dns::default(),
             refused: Vec::new(),
             unusable_options: 0,
@@ -295,6 +303,17 @@ pub struct PotentialRouterStatus {
 #[cfg(feature = "control")]
 fn yes() -> bool {
     true
+}
+
+/// A full table of routes: see [`SharedTable`](crate::fib::SharedTable).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "control", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct FullTableStatus {
+    /// How many prefixes it has.
+    pub routes: usize,
+    /// The memory that it takes.
+    pub bytes: usize,
 }
 
 /// A route through a device.

@@ -24,6 +24,7 @@ mod ends;
 mod explain;
 mod floods;
 mod follow;
+mod full_table;
 mod hooks;
 mod host;
 mod ingress;

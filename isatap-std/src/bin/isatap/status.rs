@@ -116,6 +116,9 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
     if let Some(what) = &status.waiting {
         writeln!(out, "    waits for {what}")?;
     }
+    if let Some(table) = &status.full_table {
+        writeln!(out, "    full table: {} routes in {} KiB", table.routes, table.bytes.div_ceil(1024))?;
+    }
     for address in &status.addresses {
         write!(out, "    address {}/{}", Dotted(address.address), address.prefix_length)?;
         writeln!(out, "{}{}", span(" preferred for ", address.preferred), span(" valid for ", address.valid))?;

@@ -63,6 +63,7 @@ fn full() -> Status {
             mark: text(),
             bind_device: text(),
         }),
+        full_table: Some(FullTableStatus { routes: 1, bytes: 64 }),
         routes: vec![RouteStatus {
             prefix: "::/0".to_owned(),
             via: Some(v6),
@@ -185,7 +186,7 @@ fn only_optional_keys_are_left_out() {
     (status.relay_answers, status.teredo, status.responder) = (None, None, None);
     (status.remote, status.check_neighbors, status.lans) = (None, None, Vec::new());
     (status.dns_updates, status.hooks) = (Vec::new(), None);
-    (status.outer, status.decisions) = (None, None);
+    (status.outer, status.decisions, status.full_table) = (None, None, None);
     status.update = None;
     let json = serde_json::to_value(status).unwrap();
     let page = include_str!("../../../docs/json.md");

@@ -151,7 +151,7 @@ const KEYS: [(&str, &str, &[Tried]); 9] = [
 
 /// Those of every link, and of every one of protocol 41.
 const OF_ALL: [Tried; 2] = [("dev", "\"x0\""), ("pcap", "\"x.pcap\"")];
-const OF_PROTO41: [Tried; 9] = [
+const OF_PROTO41: [Tried; 10] = [
     ("mtu", "1400"),
     ("ttl", "9"),
     ("ttl", "\"inherit\""),
@@ -161,14 +161,16 @@ const OF_PROTO41: [Tried; 9] = [
     ("bind-device", "\"eth0\""),
     ("path-mtu-discovery", "false"),
     ("metric", "7"),
+    ("full-table", "true"),
 ];
 
 /// What the lab has not, with the value by which it is told.
-const UNPLAYED: [(&str, &str, &str); 29] = [
+const UNPLAYED: [(&str, &str, &str); 30] = [
     ("", "pcap", "x.pcap: one file has the packets of a whole scenario; leave it out; isatap lab --pcap FILE"),
     ("", "secret-file", "/etc/secret: a scenario reads no other file; leave it out"),
     ("", "via", "eth0: the lab's nodes have no IPv4 devices; leave it out"),
     ("", "bind-device", "eth0: the lab's nodes have no IPv4 devices; leave it out"),
+    ("", "full-table", "true: no program puts routes on the devices of the lab's nodes; leave it out"),
     ("", "mark", "16: the lab's nodes have no policy routing; leave it out"),
     ("tunnel", "remote", "broker.example: only ISATAP hosts of the lab ask for names; write the IPv4 address"),
     ("tunnel", "update-url", "https://broker.example/?hostname=1: the lab has no TCP; leave it out"),
@@ -301,6 +303,6 @@ fn a_node_takes_every_key_of_a_daemons_table_or_is_told_why_not() {
             }
         }
     }
-    // Those of several tables: pcap, secret-file, via, and the two of each tunnel.
-    assert_eq!(refused, UNPLAYED.len() - 5 + KEYS.len() + 2 + 3 + 2 * 6, "each reason is tried");
+    // Those of several tables: pcap, secret-file, via, and the three of each tunnel.
+    assert_eq!(refused, UNPLAYED.len() - 6 + KEYS.len() + 2 + 3 + 3 * 6, "each reason is tried");
 }
