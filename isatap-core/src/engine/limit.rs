@@ -7,7 +7,7 @@
 
 use core::net::Ipv6Addr;
 
-use crate::proto41::identification::hash_address;
+use crate::proto41::identification::{PlaceKey, hash_address};
 use crate::time::Instant;
 
 /// What a token and all tokens of a bucket are worth, in the unit of its time.
@@ -69,11 +69,14 @@ const TICKS_PER_SECOND: u32 = 15_625;
 /// whole table lets more through than a flood can bring: `BUCKETS` times the
 /// rate of one.
 ///
+/// Who may forge sources may forge that of whom they want to keep out; so the
+/// places need no more than [`PlaceKey`] hides.
+///
 /// A time that is further ahead than all tokens are worth is one of the past,
 /// since times wrap.
 #[derive(Clone)]
 pub(crate) struct Limits<const BUCKETS: usize> {
-    key: [u64; 2],
+    places: PlaceKey,
     full_at: [u32; BUCKETS],
     rate: Rate,
 }
@@ -82,17 +85,17 @@ impl<const BUCKETS: usize> Limits<BUCKETS> {
     /// Of each: so many a second, and so many at once.
     pub(crate) const fn new((per_second, burst): (u16, u16)) -> Self {
         let rate = Rate::in_units(TICKS_PER_SECOND, per_second, burst);
-        Limits { key: [0; 2], full_at: [0; BUCKETS], rate }
+        Limits { places: PlaceKey::PUBLIC, full_at: [0; BUCKETS], rate }
     }
 
     pub(crate) fn rekey(&mut self, key: [u64; 2]) {
-        self.key = key;
+        self.places = PlaceKey::derive(key);
     }
 
     /// Takes a token of `source`, if there is one.
     pub(crate) fn take(&mut self, now: Instant, source: &Ipv6Addr) -> bool {
         let (now, rate) = (ticks(now), self.rate);
-        let Some(full_at) = self.full_at.get_mut(place::<BUCKETS>(self.key, source.to_bits())) else { return false };
+        let Some(full_at) = self.full_at.get_mut(self.places.place(source, BUCKETS)) else { return false };
         let used = full_at.wrapping_sub(now);
         let used = rate.spend(if used > rate.burst { 0 } else { used });
         if let Some(used) = used {

@@ -6,7 +6,7 @@ use core::net::Ipv6Addr;
 use super::{PROBES, Peer, Standing, State};
 use crate::capacity::{Array, Row, Storage};
 use crate::error::{Table, TableFull};
-use crate::prefix::halves;
+use crate::proto41::identification::PlaceKey;
 pub(in crate::teredo) use crate::proto41::identification::hash_address as hash;
 use crate::time::Instant;
 use crate::wire::field::word_at;
@@ -208,10 +208,7 @@ impl<S: Storage<Peer>> PeerTable<S> {
     /// The first place of an address.
     #[inline]
     pub(super) fn start(&self, address: &Ipv6Addr) -> usize {
-        let len = u64::try_from(self.slots.as_ref().len()).unwrap_or(0);
-        // The upper half of a product instead of a remainder: no division.
-        let (_, start) = self.places.hash(address).carrying_mul(len, 0);
-        usize::try_from(start).unwrap_or(0)
+        self.places.place(address, self.slots.as_ref().len())
     }
 
     /// The places from there on: [`PROBES`] in a row, or all there are.
@@ -235,41 +232,6 @@ impl<S: Storage<Peer>> fmt::Debug for PeerTable<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PeerTable({} of {})", self.iter().count(), self.capacity())
     }
-}
-
-/// What hides the places: two folded products with four secret words, which
-/// an address costs a tenth of what SipHash does.
-///
-/// It is asked for each packet, and all that its values can show is who shares
-/// places with whom. What must not be guessed from what is seen, the secret
-/// sources, is [`hash`]'s, and its key cannot be found out here: these words
-/// are values of that hash.
-#[derive(Clone, Copy)]
-struct PlaceKey([u64; 4]);
-
-impl PlaceKey {
-    /// Until one was drawn: digits of pi.
-    const PUBLIC: PlaceKey =
-        PlaceKey([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89]);
-
-    fn derive(key: [u64; 2]) -> Self {
-        // No peer's address and no secret source's.
-        let word = |number: u128| hash(key, &Ipv6Addr::from_bits(number));
-        PlaceKey([word(1), word(2), word(3), word(4)])
-    }
-
-    #[inline]
-    fn hash(&self, address: &Ipv6Addr) -> u64 {
-        let ([a, b, c, d], (high, low)) = (self.0, halves(address));
-        folded(folded(high ^ a, low ^ b) ^ c, d)
-    }
-}
-
-/// The halves of the product, one over the other.
-#[inline]
-fn folded(a: u64, b: u64) -> u64 {
-    let (low, high) = a.carrying_mul(b, 0);
-    low ^ high
 }
 
 /// A link-local source for a bubble that only who gets the bubble knows. `TER-102`
