@@ -132,7 +132,9 @@ impl Locator {
     /// The directed broadcast address of the subnet.
     #[inline]
     pub(crate) fn broadcast(&self) -> Option<Ipv4Addr> {
-        self.subnet().and_then(|subnet| subnet.broadcast())
+        // As that of the subnet: without its prefix, since packets ask.
+        let host = u32::MAX.unbounded_shr(self.subnet_length.into());
+        (self.subnet_length <= 30).then(|| Ipv4Addr::from_bits(self.address.to_bits() | host))
     }
 
     /// Whether no neighbour has `address`: it is this one, or the directed

@@ -8,8 +8,8 @@ mod plain;
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
-pub(super) use self::plain::is_solicitation;
 pub use self::plain::{data, is_trusted};
+pub(super) use self::plain::{is_mapped, is_solicitation};
 use super::addr::{Address, OBSOLETE_PREFIX, PREFIX, SERVER_PORT};
 use super::packet::{self, ALL_NODES, ALL_ROUTERS, DISCOVERY_GROUP, Datagram, KnownTrailers, is_bubble};
 use super::peer::Peer;
@@ -47,6 +47,7 @@ impl Path {
 ///
 /// # Errors
 /// As a [`DropReason`], what [`Datagram::parse`] found.
+#[inline]
 pub fn parse<'a>(payload: &'a [u8]) -> Result<(Datagram<'a>, ipv6::Header<'a>), DropReason> {
     let reason = |error: ParseError| match error.kind {
         ParseErrorKind::Version => DropReason::InnerVersion,

@@ -197,6 +197,7 @@ impl<A: Authenticator> Server<A> {
     }
 
     /// Who vouches for a solicitation; gives the authentication header of its answer.
+    #[inline(always)]
     fn solicitation(&self, datagram: &packet::Datagram<'_>) -> Result<Option<Sealed>, DropReason> {
         let refused = DropReason::TeredoAuthentication;
         let header = datagram.authentication();
@@ -216,6 +217,7 @@ impl<A: Authenticator> Server<A> {
     }
 
     /// `TER-62 [RFC 4380 §5.3.2]`
+    #[inline(always)]
     fn advertise(
         &mut self,
         path: Path,

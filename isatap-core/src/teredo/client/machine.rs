@@ -43,10 +43,10 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
             Ok(path) => path,
             Err(reason) => return self.counters.settle(Err(reason)),
         };
-        if self.is_settled_data(now, path, packet.as_slice()) {
-            return self.counters.settle(Ok(Verdict::Deliver { link: self.link, from: Admitted::Remote }));
-        }
-        let result = self.receive(now, path, packet);
+        let result = match self.receive_data(now, path, packet.as_slice()) {
+            Some(done) => done.map(|()| Verdict::Deliver { link: self.link, from: Admitted::Remote }),
+            None => self.receive(now, path, packet),
+        };
         self.counters.settle(result)
     }
 
@@ -76,7 +76,7 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Machine for Client<S, A
         }
         self.discover(now, entropy);
         for row in 0..N {
-            self.attempt(now, row);
+            self.attempt(now, row, None);
             self.ports_due(now, row);
             if self.sessions.get(row).is_some_and(|session| session.due.contains(Due::DRAW)) {
                 self.draw(now, row, entropy);

@@ -40,17 +40,17 @@ impl Arrived {
 }
 
 impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
-    /// Whether [`receive`](Self::receive) would do no more with a payload than note
-    /// when its peer was heard, and deliver it as it is: that is then done. The
-    /// short way of most packets.
+    /// What [`receive`](Self::receive) would do with a payload, if that is no more than to
+    /// note when its peer was heard, or to believe one that nothing is known of, and to
+    /// deliver it as it is: that is then done. The short way of most packets.
     #[inline]
-    pub(super) fn is_settled_data(&mut self, now: Instant, path: Path, payload: &[u8]) -> bool {
-        let Some(header) = ingress::data(payload) else { return false };
+    pub(super) fn receive_data(&mut self, now: Instant, path: Path, payload: &[u8]) -> Option<Result<(), DropReason>> {
+        let header = ingress::data(payload)?;
         // Ports of one's own, and the second one, never have this number.
         if path.to.port() != self.config.port {
-            return false;
+            return None;
         }
-        let Some(place) = self.peers.place(&header.source()) else { return false };
+        let Some(place) = self.peers.place(&header.source()) else { return self.receive_first(now, path, &header) };
         let view = ClientView {
             servers: self.config.qualify.servers(),
             address: self.address(),
@@ -65,7 +65,21 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         if is_trusted && let Some(peer) = self.peers.at_mut(place) {
             peer.note_received(now);
         }
-        is_trusted
+        is_trusted.then_some(Ok(()))
+    }
+
+    /// The same of who is no peer yet. Case 3 in [`direct`](Self::direct).
+    #[inline(never)]
+    fn receive_first(&mut self, now: Instant, path: Path, header: &ipv6::Header<'_>) -> Option<Result<(), DropReason>> {
+        let source = header.source();
+        if !ingress::is_mapped(self.address(), self.reach(), path, header) || self.row_of(&source).is_some() {
+            return None;
+        }
+        let Ok(peer) = self.peers.at_or_insert(None, now, &source) else { return Some(Err(DropReason::TableFull)) };
+        peer.trust(now, path.from, false);
+        peer.set_heard_on(HeardOn::Primary);
+        peer.set_settled(true);
+        Some(Ok(()))
     }
 
     #[inline(never)]

@@ -130,8 +130,10 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
         how: How,
     ) -> Result<Verdict, DropReason> {
         let row = self.session_for(now, peer, true)?;
-        let entry = self.peers.at_or_insert_asked(place, now, peer).map_err(|_| DropReason::TableFull)?;
-        let Some(session) = self.sessions.get_mut(row) else { return Err(DropReason::TableFull) };
+        let place = self.peers.place_or_insert_asked(place, now, peer).map_err(|_| DropReason::TableFull)?;
+        let (Some(entry), Some(session)) = (self.peers.at_mut(place), self.sessions.get_mut(row)) else {
+            return Err(DropReason::TableFull);
+        };
         entry.set_settled(false);
         session.is_own = true;
         if session.work == Work::Idle {
@@ -146,13 +148,13 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             session.work = Work::Ask(Ask::new(how, 0, begins));
         }
         let ticket = session.hold(now, row, false).ok_or(DropReason::TableFull)?;
-        self.attempt(now, row);
+        self.attempt(now, row, Some(place));
         Ok(Verdict::Hold { ticket })
     }
 
     /// Sends once more what a session's work wants, if that is due; or gives
-    /// up.
-    pub(super) fn attempt(&mut self, now: Instant, row: usize) {
+    /// up. `place`: of its peer, for who has looked already.
+    pub(super) fn attempt(&mut self, now: Instant, row: usize, place: Option<usize>) {
         let symmetric = self.is_symmetric();
         let preserving = self.uses_random_ports();
         let behind_cone = self.qualification.nat() == NatKind::Cone;
@@ -168,7 +170,9 @@ impl<S: Storage<Peer>, A: Authenticator, const N: usize> Client<S, A, N> {
             (ask.how, ask.attempts) = (How::Bubbles, 0);
         }
         let may = |entry: &&mut Peer| ask.how == How::Test || entry.may_get_answer(now);
-        let Some(entry) = self.peers.find_mut(&session.address).filter(may).filter(|_| ask.attempts < ATTEMPTS) else {
+        let place = place.or_else(|| self.peers.place(&session.address));
+        let entry = place.and_then(|place| self.peers.at_mut(place));
+        let Some(entry) = entry.filter(may).filter(|_| ask.attempts < ATTEMPTS) else {
             session.finish(Err(DropReason::TeredoNoAnswer));
             session.close_port();
             return;

@@ -399,7 +399,7 @@ fn connected() -> Bench {
 /// Whether a data packet of peer B goes the short way.
 fn is_short(bench: &Bench) -> bool {
     let ((at, b), to) = (peer_b(), SocketAddrV4::new(LOCAL, PORT));
-    bench.client.clone().is_settled_data(bench.now, Path { from: at, to }, &data(b, bench.address()))
+    bench.client.clone().receive_data(bench.now, Path { from: at, to }, &data(b, bench.address())).is_some()
 }
 
 #[test]
@@ -420,6 +420,12 @@ fn data_goes_the_short_way_while_nothing_is_under_way() {
     bench.receive(at, &data(b, bench.address()));
     assert_eq!(bench.events(), [Event::Released { link: LINK, ticket }]);
     assert!(is_short(&bench));
+    // Nothing is known of it, and its packet comes from where its address says: case 3.
+    let mut bench = Bench::qualified();
+    assert!(is_short(&bench));
+    // Once it is asked for, its first packet releases what waits.
+    bench.send(b);
+    assert!(!is_short(&bench));
 }
 
 #[test]

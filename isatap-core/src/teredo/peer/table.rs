@@ -113,7 +113,8 @@ impl<S: Storage<Peer>> PeerTable<S> {
         now: Instant,
         address: &Ipv6Addr,
     ) -> Result<&mut Peer, TableFull> {
-        self.at_or_replace(place, now, address, Standing::Asked)
+        let place = self.place_or_replace(place, now, address, Standing::Asked)?;
+        self.at_mut(place).ok_or(TableFull::new(Table::Peers))
     }
 
     /// The same of [`find_or_insert_asked`](Self::find_or_insert_asked).
@@ -123,28 +124,36 @@ impl<S: Storage<Peer>> PeerTable<S> {
         now: Instant,
         address: &Ipv6Addr,
     ) -> Result<&mut Peer, TableFull> {
-        self.at_or_replace(place, now, address, Standing::Verified)
+        let place = self.place_or_insert_asked(place, now, address)?;
+        self.at_mut(place).ok_or(TableFull::new(Table::Peers))
+    }
+
+    /// Where that peer is then.
+    pub(in crate::teredo) fn place_or_insert_asked(
+        &mut self,
+        place: Option<usize>,
+        now: Instant,
+        address: &Ipv6Addr,
+    ) -> Result<usize, TableFull> {
+        self.place_or_replace(place, now, address, Standing::Verified)
     }
 
     /// `spared`: who counts as much or more keeps its place.
-    fn at_or_replace(
+    fn place_or_replace(
         &mut self,
         place: Option<usize>,
         now: Instant,
         address: &Ipv6Addr,
         spared: Standing,
-    ) -> Result<&mut Peer, TableFull> {
-        let place = match place {
-            Some(place) => place,
-            None => {
-                let place = self.victim(now, address, spared).ok_or(TableFull::new(Table::Peers))?;
-                if let Some(slot) = self.slots.as_mut().get_mut(place) {
-                    *slot = Peer::new(*address);
-                }
-                place
-            }
-        };
-        self.slots.as_mut().get_mut(place).ok_or(TableFull::new(Table::Peers))
+    ) -> Result<usize, TableFull> {
+        if let Some(place) = place {
+            return Ok(place);
+        }
+        let place = self.victim(now, address, spared).ok_or(TableFull::new(Table::Peers))?;
+        if let Some(slot) = self.at_mut(place) {
+            *slot = Peer::new(*address);
+        }
+        Ok(place)
     }
 
     /// Forgets one peer.
