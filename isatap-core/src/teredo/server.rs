@@ -217,7 +217,6 @@ impl<A: Authenticator> Server<A> {
     }
 
     /// `TER-62 [RFC 4380 §5.3.2]`
-    #[inline(always)]
     fn advertise(
         &mut self,
         path: Path,
