@@ -24,7 +24,7 @@ use crate::drop_reason::DropReason;
 use crate::engine::{Admitted, Verdict};
 use crate::error::{Table, TableFull};
 use crate::interface::{Interface, Routes};
-use crate::link::{Denied, Link, LinkKind};
+use crate::link::{Denied, Link, LinkKind, Traits};
 use crate::packet::{LinkId, PacketMut};
 use crate::prefix::Ipv6Prefix;
 use crate::proto41::{Flow, Outer};
@@ -45,8 +45,9 @@ pub struct Datapath<I, C: Capacity, const LINKS: usize> {
     used: u8,
     /// Ports up to the last one in use.
     reach: u8,
-    /// Native links.
-    natives: u8,
+    /// What any link has, of those [traits](Traits) that are asked of all of them.
+    has_native: bool,
+    has_own_prefix: bool,
     pub(crate) routes: Routes<C>,
     /// Asked for a longer match than the routes have.
     pub(crate) full_table: C::FullTable,
@@ -132,7 +133,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             order: [0; LINKS],
             used,
             reach: used,
-            natives: 0,
+            has_native: false,
+            has_own_prefix: false,
             routes: RouteTable::new(),
             full_table: C::FullTable::EMPTY,
             known_prefixes: Bounded::EMPTY,
@@ -157,12 +159,12 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         *self.ports.get_mut(usize::from(number)).ok_or(full)? = Some(Port { interface, switches });
         self.used = used;
         self.reach = self.reach.max(number.saturating_add(1));
-        self.natives = self.natives.saturating_add((kind == LinkKind::Native).into());
         if let Some(tail) = self.order.get_mut(..usize::from(used)).and_then(|order| order.get_mut(place..)) {
             // Not `rotate_right`, which panics on an empty slice.
             let mut displaced = number;
             tail.iter_mut().for_each(|place| core::mem::swap(place, &mut displaced));
         }
+        self.note_traits();
         Ok(LinkId(number))
     }
 
@@ -176,9 +178,15 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         self.order = others;
         self.used = self.used.saturating_sub(1);
         self.routes.remove_link(id);
-        let is_native = port.interface.link().kind() == LinkKind::Native;
-        self.natives = self.natives.saturating_sub(is_native.into());
+        self.note_traits();
         Some(port.interface)
+    }
+
+    /// Notes what any link has: after each change of which links there are.
+    pub(crate) fn note_traits(&mut self) {
+        let any = |has: fn(Traits) -> bool| self.numbered().any(|(_, link)| has(link.traits()));
+        let (has_native, has_own_prefix) = (any(|traits| traits.native), any(|traits| traits.own_prefix));
+        (self.has_native, self.has_own_prefix) = (has_native, has_own_prefix);
     }
 
     /// Offers packets to links of one kind in this order, as if they had been
@@ -209,7 +217,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         self.ports.get(id.index())?.as_ref()
     }
 
-    /// The same, to be changed.
+    /// The same, to be changed, but not for an interface of another kind.
     pub fn port_mut(&mut self, id: LinkId) -> Option<&mut Port<I>> {
         self.ports.get_mut(id.index())?.as_mut()
     }

@@ -83,7 +83,8 @@ pub trait Link {
     }
 
     /// Whether `address` has one of this link's own IPv4 addresses in it, in a
-    /// way that only the link knows. `SEC-3`
+    /// way that only the link knows. Asked where a link's traits say
+    /// [`own_prefix`](Traits::own_prefix). `SEC-3`
     #[inline]
     fn embeds_own(&self, address: &Ipv6Addr) -> bool {
         let _ = address;
@@ -146,6 +147,9 @@ pub struct Traits {
     /// No packet sent into it may be fragmented on the way, not even where
     /// static MTU would let it. `S6R-32`
     pub never_fragments: bool,
+    /// Its own IPv4 address is in a prefix that only it knows, as
+    /// [`Link::embeds_own`] says. `SEC-3`
+    pub own_prefix: bool,
 }
 
 impl Traits {
@@ -158,6 +162,7 @@ impl Traits {
         refuses_automatic: false,
         compatible_sources: false,
         never_fragments: false,
+        own_prefix: false,
     };
     /// An automatic tunnel.
     pub const AUTOMATIC: Traits = Traits { automatic: true, ..Traits::TUNNEL };

@@ -180,7 +180,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
         self.clamp(now);
         // Another interface may stand there afterwards.
         self.changed();
-        self.lend(id, tell)
+        let told = self.lend(id, tell);
+        self.datapath.note_traits();
+        told
     }
 
     /// Lends an interface what it borrows, and notes what it changed.

@@ -87,7 +87,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         }
         // TUN-17 [RFC 4213 §3.6]
         let native = |other: &I::Link| other.traits().native && other.is_on_link(source);
-        if self.natives > 0 && self.others(id).any(native) {
+        if self.has_native && self.others(id).any(native) {
             return Err(DropReason::IngressFilter);
         }
         if filter == IngressFilter::Strict && self.link_toward(source) != Some(id) {
@@ -117,7 +117,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// that there is no loop. A route by a native router does not do: what is
     /// behind it may be the other half of the loop.
     pub(super) fn is_on_native_link(&self, address: &Ipv6Addr) -> bool {
-        self.natives > 0 && self.numbered().any(|(_, link)| link.traits().native && link.is_on_link(address))
+        self.has_native && self.numbered().any(|(_, link)| link.traits().native && link.is_on_link(address))
     }
 
     fn others(&self, id: LinkId) -> impl Iterator<Item = &I::Link> {
@@ -133,12 +133,13 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// a tunnel of the same site. The prefixes of the other forms are the same
     /// everywhere, and their mechanisms have no private addresses outside of
     /// such a site (`S64-1`): there, ours are ours.
+    #[inline]
     pub(super) fn embeds_own_ipv4(&self, address: &Ipv6Addr) -> bool {
         let own = |ipv4: Ipv4Addr| self.numbered().any(|(_, link)| link.owns_ipv4(ipv4));
         let counts = |ipv4: Ipv4Addr| !is_ambiguous(ipv4) || self.is_known_prefix(address);
         embedded_ipv4(address).is_some_and(|ipv4| own(ipv4) && counts(ipv4))
             || other_forms(address).is_some_and(own)
-            || self.numbered().any(|(_, link)| link.embeds_own(address))
+            || (self.has_own_prefix && self.numbered().any(|(_, link)| link.embeds_own(address)))
     }
 
     fn is_known_prefix(&self, address: &Ipv6Addr) -> bool {
@@ -180,8 +181,16 @@ pub(super) fn is_neighbor_discovery_packet(flow: &Flow, packet: &[u8]) -> bool {
 }
 
 /// `SEC-12`, `SEC-13`: what hides behind the inner header.
-#[inline]
+#[inline(always)]
 pub(super) fn check_inner(flow: &Flow, packet: &[u8]) -> Result<(), DropReason> {
+    match flow.next_header {
+        protocol::TCP | protocol::UDP | protocol::ICMPV6 | protocol::NO_NEXT_HEADER => Ok(()),
+        _ => check_hidden(flow, packet),
+    }
+}
+
+#[inline(never)]
+fn check_hidden(flow: &Flow, packet: &[u8]) -> Result<(), DropReason> {
     if is_extension_header(flow.next_header) {
         ipv6::upper_layer(flow.inner(packet))?;
     }

@@ -123,12 +123,15 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
         };
         // TUN-19 [RFC 6040 §4.2]. TUN-53: nothing is logged here, so nothing
         // needs a limit.
-        let admitted = offered.and_then(|admitted| {
-            check_inner(&flow, packet.as_slice())?;
-            Ok((admitted, proto41::decapsulate(packet, &flow)?))
-        });
-        let ((link, from), exit) = match admitted {
+        let (link, from) = match offered {
             Ok(admitted) => admitted,
+            Err(reason) => return self.drop(reason),
+        };
+        if let Err(reason) = check_inner(&flow, packet.as_slice()) {
+            return self.drop(reason);
+        }
+        let exit = match proto41::decapsulate(packet, &flow) {
+            Ok(exit) => exit,
             Err(reason) => return self.drop(reason),
         };
         let is_awaited = self.datapath().awaits(link, &flow);
@@ -194,10 +197,13 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
         // Only what this host sends is bound to a link; what is forwarded goes
         // where the routes say.
         let zone = packet.link().filter(|_| matches!(origin, Origin::Local));
-        let decided = self.datapath().way(origin, zone, &source, &destination);
-        let fitted = decided.and_then(|(way, avoided)| way.fit(origin, header).map(|fit| (way, avoided, fit)));
-        let (way, avoided, fit) = match fitted {
-            Ok(fitted) => fitted,
+        // By steps: what is handed on in one value is copied.
+        let (way, avoided) = match self.datapath().way(origin, zone, &source, &destination) {
+            Ok(decided) => decided,
+            Err(refusal) => return self.refuse(&refusal, origin, packet),
+        };
+        let fit = match way.fit(origin, header) {
+            Ok(fit) => fit,
             Err(refusal) => return self.refuse(&refusal, origin, packet),
         };
         let passes = match self.check_neighbor(way.link, &way.next_hop) {

@@ -250,7 +250,7 @@ impl<C: Capacity> Link for SixRdLink<C> {
         // S6R-32, TUN-37 [RFC 5969 §7.2, §9.1]: an error about a fragment may reach
         // another relay of the address.
         let never_fragments = self.side == Side::Relay { anycast: true };
-        Traits { hairpins: true, refuses_automatic: true, never_fragments, ..Traits::AUTOMATIC }
+        Traits { hairpins: true, refuses_automatic: true, never_fragments, own_prefix: true, ..Traits::AUTOMATIC }
     }
 
     fn underlay(&self) -> &Underlay<C> {
