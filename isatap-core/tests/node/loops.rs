@@ -6,9 +6,11 @@ use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::Verdict;
 use isatap_core::interface::Interface as _;
+use isatap_core::link::NativeLink;
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::prefix::Ipv4Prefix;
+use isatap_core::sixrd::{self, Domain};
 
 use crate::support::*;
 
@@ -55,6 +57,29 @@ fn tun_20_sec_3_a_destination_that_another_tunnel_would_send_to_us_is_not_let_in
     let inner = Inner::new(v6("2001:db8:f::1"), forms(PUBLIC4)[0]);
     assert!(matches!(forward(&mut border.node, &inner.from(FAR4, NEAR4)).0, Verdict::Native { .. }));
     balanced(&border.node);
+}
+
+/// Only links that have such a prefix are asked, and another interface may stand
+/// where one stood.
+#[test]
+fn sec_3_our_prefix_in_a_6rd_domain_counts_as_long_as_its_link_is_there() {
+    let mut border = border_of(NodeConfig::DEFAULT, PUBLIC4);
+    let link = border.node.add(AnyInterface::Native(NativeLink::new(1500)), Switches::FORWARDING).unwrap();
+    // 131.107.71.209 without its first 16 bits, behind the domain's 40.
+    let inner = Inner::new(v6("2001:db8:f::1"), v6("2001:db8:6047:d100::77"));
+    let is_loop = |border: &mut Border| {
+        forward(&mut border.node, &inner.from(FAR4, NEAR4)).0 == Verdict::Drop(DropReason::LoopDestination)
+    };
+    assert!(!is_loop(&mut border));
+    border.node.with_interface(NOW, link, |interface, cx| {
+        let domain = Domain::new("2001:db8:6000::/40".parse().unwrap(), "131.107.0.0/16".parse().unwrap()).unwrap();
+        let mut relay = sixrd::RelayInterface::new(sixrd::RelayConfig::new(domain));
+        relay.set_locators(cx, &locators(&[PUBLIC4])).unwrap();
+        *interface = AnyInterface::SixRdRelay(relay);
+    });
+    assert!(is_loop(&mut border));
+    border.node.remove(link);
+    assert!(!is_loop(&mut border));
 }
 
 #[test]
