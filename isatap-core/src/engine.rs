@@ -19,6 +19,7 @@
 
 pub(crate) mod limit;
 mod parking;
+mod shortcut;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
@@ -33,6 +34,7 @@ use crate::route::Route;
 use crate::time::{Expiry, Instant, duration};
 
 pub use parking::{Parked, Parking, WaitEnd};
+pub use shortcut::{Admits, Carried, Sends};
 
 /// A sans-IO machine: bytes, time and entropy in; verdicts, bytes and events
 /// out.
@@ -79,6 +81,25 @@ pub trait Machine {
     /// caller knows. It may become, in place, the ICMPv6 error for the inner
     /// source, for which the quote must hold the inner header. `TUN-40`
     fn handle_icmpv4(&mut self, now: Instant, message: &mut PacketMut<'_>) -> Verdict;
+
+    /// A number that changes when decisions that were told may hold no more.
+    fn generation(&self) -> u32 {
+        0
+    }
+
+    /// The decision about the packet that was [encapsulated](Self::encapsulate) last, if it served one before and
+    /// needs no more than addresses.
+    fn last_sends(&self) -> Option<Sends> {
+        None
+    }
+
+    /// The same of the one that was [delivered](Verdict::Deliver) last.
+    fn last_admits(&self) -> Option<Admits> {
+        None
+    }
+
+    /// Counts what was carried by such decisions, and notes that its neighbour is used. `NDP-50`
+    fn carried(&mut self, _now: Instant, _carried: &Carried) {}
 
     /// Does what is due. May be called at any time.
     fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy);

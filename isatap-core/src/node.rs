@@ -13,10 +13,10 @@ mod packets;
 use core::net::Ipv4Addr;
 
 use crate::capacity::{Capacity, Small, Standard};
-use crate::datapath::{Datapath, NoDecisions, Owner as _, Port, Remember, Switches};
+use crate::datapath::{Datapath, NoDecisions, Owner, Port, Remember, Switches};
 use crate::drop_reason::{Counters, DropReason, Tally};
 use crate::engine::limit::{Rate, TokenBucket};
-use crate::engine::{Change, Entropy, Event, Machine, Transmit, Verdict, draw_key};
+use crate::engine::{Admits, Carried, Change, Entropy, Event, Machine, Sends, Transmit, Verdict, draw_key};
 use crate::error::{EmitError, TableFull};
 use crate::interface::{Context, Ids, Interface, RefusalsOf, insert_route};
 use crate::isatap;
@@ -371,6 +371,33 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Machine for 
 
     fn addressee(&self, outer: &Outer, packet: &[u8], among: &dyn Fn(LinkId) -> bool) -> Option<LinkId> {
         self.datapath.addressee(outer, packet, among)
+    }
+
+    fn generation(&self) -> u32 {
+        Owner::generation(self)
+    }
+
+    fn last_sends(&self) -> Option<Sends> {
+        self.decisions.last()?.sends()
+    }
+
+    fn last_admits(&self) -> Option<Admits> {
+        let admits = self.decisions.last()?.admits()?;
+        let awaited = self.datapath.answers_echo || self.datapath.awaits_icmpv6(&admits);
+        Some(Admits { awaited, ..admits })
+    }
+
+    fn carried(&mut self, now: Instant, carried: &Carried) {
+        let mut counted = Counters::<u64>::ZERO;
+        counted.entered = carried.packets;
+        match carried.destination {
+            Some(destination) => {
+                counted.tunnelled = carried.packets;
+                self.note_sent(now, carried.link, destination);
+            }
+            None => counted.delivered = carried.packets,
+        }
+        self.merge_counters(&counted);
     }
 
     fn handle_icmpv4(&mut self, now: Instant, message: &mut PacketMut<'_>) -> Verdict {

@@ -44,7 +44,8 @@
 //! the commands `isatap host`, `router`, `tunnel`, `compatible`, `6rd`, `6to4`, `teredo client`, `server` and
 //! `relay`, and `portproxy`. What may be repeated there is a list here, or one value; a flag `--no-THING` is
 //! `THING = false`. In front of the tables, `user = "NAME"` is `--user NAME`, `hook = "PATH"` is
-//! `--hook PATH` and `hook-user = "NAME"` is `--hook-user NAME`. Times are whole
+//! `--hook PATH`, `hook-user = "NAME"` is `--hook-user NAME`, and `kernel-path = "auto"` is
+//! `--kernel-path auto`. Times are whole
 //! seconds. An unknown key is a mistake, and every mistake is told with its line.
 
 mod damaged;
@@ -57,7 +58,7 @@ use crate::error::Error;
 use crate::mistakes::{self, Hints, refused};
 use crate::spec::file::{ALIASES, EXAMPLES};
 use crate::spec::{
-    Compatible, DnsUpdate, IsatapHost, IsatapRouter, LinkSpec, Native, PortProxy, RANGES, SixRd, SixToFour,
+    Compatible, DnsUpdate, IsatapHost, IsatapRouter, KernelPath, LinkSpec, Native, PortProxy, RANGES, SixRd, SixToFour,
     TeredoClient, TeredoRelay, TeredoServer, Tunnel, conflicts, overlaps, rule_conflicts, rules_at_answerers,
 };
 use isatap_core::sixtofour::addr::ANYCAST_RELAY;
@@ -75,6 +76,8 @@ pub struct Config {
     pub hook: Option<String>,
     /// The user that it runs as; `None`: who starts the daemon.
     pub hook_user: Option<String>,
+    /// Whether the kernel carries packets of known flows itself.
+    pub kernel_path: KernelPath,
     /// Its links, in the order of the file.
     pub links: Vec<LinkSpec>,
     /// What it says of native links.
@@ -91,6 +94,8 @@ struct File {
     user: Option<Spanned<String>>,
     hook: Option<Spanned<String>>,
     hook_user: Option<Spanned<String>>,
+    #[serde(default)]
+    kernel_path: KernelPath,
     #[serde(default)]
     isatap_host: Vec<Spanned<IsatapHost>>,
     #[serde(default)]
@@ -155,6 +160,7 @@ impl Config {
             user: None,
             hook: None,
             hook_user: None,
+            kernel_path: KernelPath::default(),
             links: vec![link],
             natives: Vec::new(),
             portproxies: Vec::new(),
@@ -241,7 +247,8 @@ impl Config {
             let [user, hook, hook_user] =
                 [tables.user, tables.hook, tables.hook_user].map(|text| text.map(Spanned::into_inner));
             let dns_updates = tables.dns_update.into_iter().map(Spanned::into_inner).collect();
-            Ok(Config { user, hook, hook_user, links, natives, portproxies, dns_updates })
+            let kernel_path = tables.kernel_path;
+            Ok(Config { user, hook, hook_user, kernel_path, links, natives, portproxies, dns_updates })
         } else {
             Err(problems)
         }

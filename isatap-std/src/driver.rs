@@ -37,12 +37,14 @@ mod outlet;
 mod parking;
 mod poller;
 mod reserved;
+mod shortcut;
 mod tap;
 
 pub use full_table::FollowedTable;
 pub use io::{Device, OuterSocket};
 pub use poller::{Poller, Source, Token, Watcher};
 pub use reserved::Reserved;
+pub use shortcut::{Carriage, Shortcut};
 pub(crate) use tap::check as check_recording;
 
 use crate::clock::Clock;
@@ -61,6 +63,7 @@ use listening::Listening;
 use outbound::Outgoing;
 use outlet::{LinkDevice, Outlet};
 use parking::Way;
+use shortcut::Shorter;
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,6 +80,7 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     entropy: OsEntropy,
     watcher: Watcher,
     heard: Heard,
+    shorter: Shorter,
     capture_error: Option<Error>,
     listening: Listening,
     takes_rest: bool,
@@ -136,6 +140,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             entropy: OsEntropy::open()?,
             watcher,
             heard: Heard::default(),
+            shorter: Shorter::default(),
             capture_error: None,
             listening: Listening::default(),
             takes_rest: true,
@@ -156,8 +161,9 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// Out of descriptors.
     pub fn attach(&mut self, link: LinkId, device: D) -> Result<(), Error> {
         self.watcher.watch(device.as_fd(), Source::Device(link))?;
+        self.shorter.follow_device(link, Some(device.name()));
         let (coalescer, counters, bound) = (Coalescer::new(), Counters::ZERO, Bound::default());
-        self.out.ports.push(LinkDevice { link, device, coalescer, counters, bound });
+        self.out.ports.push(LinkDevice { link, device, coalescer, counters, carried: Carriage::default(), bound });
         Ok(())
     }
 
@@ -166,6 +172,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     pub fn bind(&mut self, link: LinkId, bound: Bound) {
         if let Some(port) = self.out.ports.iter_mut().find(|port| port.link == link && port.bound != bound) {
             port.bound = bound;
+            self.shorter.begin_anew();
             self.listen();
         }
     }
@@ -176,6 +183,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     pub fn reserve(&mut self, reserved: Vec<Reserved>, takes_rest: bool) {
         if (&self.out.reserved, self.takes_rest) != (&reserved, takes_rest) {
             (self.out.reserved, self.takes_rest) = (reserved, takes_rest);
+            self.shorter.begin_anew();
             self.listen();
         }
     }
@@ -197,7 +205,10 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// Closes the device of `link`, which the machine has no more: nobody tells of what waits for
     /// its neighbours. What is [reserved](Self::reserve) stays so.
     pub fn detach(&mut self, link: LinkId) {
+        self.count_carried();
         self.out.ports.retain(|port| port.link != link);
+        self.shorter.follow_device(link, None);
+        self.shorter.begin_anew();
         self.heard.forget(link);
         let lost = self.parked.discard_if(|ticket| ticket.is_of(link));
         self.out.counters.not_kept += u64::try_from(lost).unwrap_or_default();
@@ -329,7 +340,8 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// When [`advance`](Self::advance) has something to do; at once while the machine has
     /// something to send or to tell.
     pub fn deadline(&self) -> Option<Instant> {
-        self.machine.poll_timeout().into_iter().chain(self.listening.due()).min()
+        let others = [self.listening.due(), self.shorter.deadline()];
+        self.machine.poll_timeout().into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// Handles a batch of what is ready. Gives back what is the owner's.
@@ -342,6 +354,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             Source::Device(link) => self.outbound(link)?,
             Source::Packets => self.inbound(),
             Source::Icmpv4 => self.icmpv4_errors(),
+            Source::Shortcut => self.shorter.hear(),
             Source::Owner(token) => return Ok(Some(token)),
         }
         Ok(None)
@@ -356,6 +369,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         if self.listening.due().is_some_and(|due| due <= now) {
             self.listen();
         }
+        self.count_when_due(now);
         if let Some(tap) = &mut self.out.tap {
             match tap.flush() {
                 Ok(None) => {}
@@ -371,6 +385,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
 
     /// Sends what the machine wants to send of its own accord.
     pub fn transmit(&mut self) {
+        self.follow();
         loop {
             let mut packet = PacketMut::empty(&mut self.scratch);
             // The buffer holds the longest packet there is: it is never too short.

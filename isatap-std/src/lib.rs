@@ -22,6 +22,7 @@
 //! | `run` | links in one process: ISATAP, 6to4, 6rd, configured tunnels, Teredo | Linux |
 //! | `service` | what `run` runs: links, their roles and what they say of themselves | Linux |
 //! | `portproxy` | TCP connections carried on between IPv4 and IPv6, a part of `run` | Linux |
+//! | `kernel_path` | decisions of the driver in the kernel, a part of `run` (feature `kernel-path`) | Linux 6.6 |
 //! | `driver` | packets and time between a machine of the core, sockets and devices | Linux |
 //! | `config` | one TOML file for a whole node (feature `file`) | Linux |
 //! | `broker` | a tunnel broker's update URL, called when the address changes (feature `update-url`) | Linux |
@@ -81,6 +82,8 @@ pub mod doctor;
 pub mod driver;
 #[cfg(target_os = "linux")]
 mod file_watch;
+#[cfg(all(target_os = "linux", feature = "kernel-path"))]
+mod kernel_path;
 #[cfg(target_os = "linux")]
 mod locators;
 #[cfg(target_os = "linux")]

@@ -213,6 +213,7 @@ mod tests {
             is_running: true,
             is_loopback: false,
             mtu: 1500,
+            is_ethernet: true,
             is_vrf,
             master,
         };

@@ -71,6 +71,8 @@ pub struct NetDevice {
     pub is_running: bool,
     /// Whether it leads to this machine alone.
     pub is_loopback: bool,
+    /// Whether its packets have a link-layer header as on Ethernet.
+    pub is_ethernet: bool,
     /// The MTU in bytes.
     pub mtu: u32,
     /// Whether it is a VRF.

@@ -226,7 +226,7 @@ impl Privileges {
     /// each, for people.
     ///
     /// Files that stay open to it: for reading `/etc`, what `/etc/resolv.conf` and `/etc/hosts`
-    /// lead to, the folders of [`read`](Self::read), `/proc/locks` and `/proc/sys/kernel/hostname`; for
+    /// lead to, the folders of [`read`](Self::read), `/proc/locks`, `/proc/self/net` and `/proc/sys/kernel/hostname`; for
     /// writing too `/proc/sys/net`, `/dev/net/tun`, [`runtime`](Self::runtime) with its state folder and
     /// [`write`](Self::write). What its user may not do there it may not do either; but who
     /// stays root owns much of `/etc`.

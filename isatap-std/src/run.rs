@@ -48,15 +48,17 @@
 //!   (S64-46). There is no crossing of a NAT, not even of one with public-looking addresses.
 
 mod deleted;
+mod kernel_path;
 mod recording;
 mod reload;
 mod turn;
 
+pub use kernel_path::check_kernel_path;
 pub use reload::Reloaded;
 
 use self::deleted::Retry;
 use crate::broker::{Calls, Credentials};
-use crate::driver::{Poller, Source, Token};
+use crate::driver::{Poller, Shortcut, Source, Token};
 use crate::error::Error;
 use crate::netlink::{Netlink, sysctl};
 use crate::portproxy::{PortProxies, RuleStatus};
@@ -79,6 +81,8 @@ pub struct Run {
     links: Vec<Begun>,
     /// All links that speak protocol 41; `None`: there are none.
     proto41: Option<Box<Service<Proto41Role>>>,
+    /// The shorter way of links that speak protocol 41, while there are none, or why there is none.
+    shorter: Option<Result<Box<dyn Shortcut>, String>>,
     /// The rules of the port proxy; `None`: there were none.
     proxies: Option<Box<PortProxies>>,
     natives: Vec<Native>,
@@ -164,6 +168,7 @@ impl Run {
             poller: Poller::open()?,
             links: Vec::new(),
             proto41: None,
+            shorter: None,
             proxies: None,
             natives: Vec::new(),
             runtime: runtime.cloned(),
@@ -272,7 +277,12 @@ impl Run {
         let proto41 = match &mut self.proto41 {
             Some(proto41) => proto41,
             None => {
-                let opened = Service::open(self.poller.watcher(PROTO41), self.observer.clone())?;
+                let mut opened = Service::open(self.poller.watcher(PROTO41), self.observer.clone())?;
+                if let Some(shorter) = self.shorter.take()
+                    && let Err(error) = opened.shorten(shorter)
+                {
+                    opened.shorten(Err(error.to_string()))?;
+                }
                 self.proto41.insert(Box::new(opened))
             }
         };
@@ -306,7 +316,7 @@ impl Run {
         in_order.extend(open);
         // Not while a device is to be made again: what is recorded goes on.
         if self.links.iter().all(|begun| begun.wanted.link.is_teredo()) {
-            self.proto41 = None;
+            self.shorter = self.proto41.take().and_then(|mut proto41| proto41.take_shorter());
         }
         let of_proto41 = self.links.iter().map(|begun| &begun.wanted.link).filter(|link| !link.is_teredo());
         let published: Vec<PublishedRoute> = of_proto41.flat_map(LinkSpec::published_routes).copied().collect();

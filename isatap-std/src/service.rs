@@ -44,6 +44,7 @@ pub(crate) use teredo::{Surroundings, missing as missing_for_teredo, open as ope
 pub(crate) use waiting::{News, Waiting};
 
 use self::role::{Common, Environment, Role, SolicitedBy, View};
+use self::status::KernelPathStatus;
 #[cfg(feature = "control")]
 use crate::control::{self, Server};
 use crate::device::Binding;
@@ -301,6 +302,7 @@ impl<R: Role> Service<R> {
             })?;
             self.tell_up(at);
         }
+        self.driver.follow();
         Ok(())
     }
 
@@ -388,6 +390,7 @@ impl<R: Role> Service<R> {
         status.locators = link.found.locators.iter().map(|locator| locator.address).collect();
         status.underlay_mtu = link.found.mtu;
         status.waiting = link.found.missing.as_ref().map(|missing| missing.what.clone());
+        status.kernel_path = KernelPathStatus::of(self.driver.shortcut(), self.driver.carried(link.attachment.link()));
         self.observer.describe(&mut status);
         link.role.describe(&self.view(link), &mut status);
         if let Some(outer) = &mut status.outer {

@@ -32,7 +32,7 @@ const RULE: Rule = Rule {
         &["locators", "mistakes"],
         &["spec"],
         &["broker", "driver", "control", "dns_update", "udp_socket"],
-        &["teredo"],
+        &["kernel_path", "teredo"],
         // Links, and all of them in one process.
         &["service"],
         &["portproxy"],

@@ -6,7 +6,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use super::{Datapath, IngressFilter, Port};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
-use crate::engine::Admitted;
+use crate::engine::{Admits, Admitted};
 use crate::interface::Interface;
 use crate::isatap::addr::embedded_ipv4;
 use crate::link::Link;
@@ -151,6 +151,25 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     #[inline]
     pub(super) fn awaits(&self, link: LinkId, flow: &Flow) -> bool {
         self.link(link).is_some_and(|link| link.awaits(flow))
+    }
+
+    /// Whether it waits for some ICMPv6 message with these addresses.
+    pub(crate) fn awaits_icmpv6(&self, admits: &Admits) -> bool {
+        let flow = Flow {
+            outer_source: admits.outer_source,
+            outer_destination: admits.outer_destination,
+            inner_source: admits.source,
+            inner_destination: admits.destination,
+            tos: 0,
+            outer_ttl: 0,
+            traffic_class: 0,
+            next_header: protocol::ICMPV6,
+            hop_limit: 0,
+            header_len: 0,
+            inner_len: 0,
+            total_length: 0,
+        };
+        self.awaits(admits.link, &flow)
     }
 
     /// Whether the node itself, not a stack above it, must see this packet to

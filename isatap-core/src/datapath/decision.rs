@@ -33,11 +33,12 @@
 //! time. So a flood of new flows costs a miss each, and takes no row of a flow that
 //! has a packet between two of the flood's in the same set.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::plan::Way;
 use crate::capacity::{Row, Storage};
-use crate::engine::{Admitted, Entropy, draw_key};
+use crate::engine::{Admits, Admitted, Entropy, Sends, draw_key};
+use crate::link::Resolution;
 use crate::packet::{LinkId, PacketMut};
 use crate::proto41::Outer;
 use crate::proto41::identification::siphash;
@@ -82,6 +83,16 @@ const UNBOUND: u32 = 0x100;
 
 impl Key {
     const NONE: Key = Key { inner: [0; 4], outer: 0, entrance: 0 };
+
+    fn source(&self) -> Ipv6Addr {
+        let [high, low, ..] = self.inner.map(u64::from_be);
+        Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low))
+    }
+
+    fn destination(&self) -> Ipv6Addr {
+        let [.., high, low] = self.inner.map(u64::from_be);
+        Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low))
+    }
 
     /// That of a packet. `None`: it is too short to be one.
     #[inline(always)]
@@ -141,7 +152,10 @@ pub struct Decision {
     is_used: bool,
 }
 
-const _: () = assert!(size_of::<Decision>() <= 128);
+/// The address that lies so in a packet.
+fn ipv4(word: u64) -> Ipv4Addr {
+    Ipv4Addr::from(u32::try_from(word & 0xffff_ffff).unwrap_or_default().to_ne_bytes())
+}
 
 impl Decision {
     /// One for a generation of links and routes, until then.
@@ -154,7 +168,35 @@ impl Decision {
     fn holds(&self, generation: u32, now: Instant) -> bool {
         self.generation == generation && Expiry::at(now) < self.until
     }
+
+    /// Of a packet from the inside, for who carries such packets elsewhere.
+    pub(crate) fn sends(&self) -> Option<Sends> {
+        let way = self.way.filter(|way| self.entry.is_none() && way.dont_fragment)?;
+        let Resolution::To { source, destination } = way.resolution else { return None };
+        Some(Sends {
+            source: self.key.source(),
+            destination: self.key.destination(),
+            link: way.link,
+            outer_source: source,
+            outer_destination: destination,
+            mtu: way.limit,
+            tos: way.stamp.tos,
+            tos_mask: way.stamp.copied,
+            ttl: way.stamp.ttl,
+            until: self.until,
+        })
+    }
+
+    /// Of a packet from a tunnel. What a machine awaits is not known here.
+    pub(crate) fn admits(&self) -> Option<Admits> {
+        let Entry { link, .. } = self.entry?;
+        let [outer_source, outer_destination] = [self.key.outer >> 32, self.key.outer].map(ipv4);
+        let (source, destination) = (self.key.source(), self.key.destination());
+        Some(Admits { source, destination, outer_source, outer_destination, link, awaited: false, until: self.until })
+    }
 }
+
+const _: () = assert!(size_of::<Decision>() <= 128);
 
 impl Row for Decision {
     const EMPTY: Self = Decision {
@@ -185,6 +227,8 @@ pub struct Decisions<S> {
     /// `None`: not drawn yet, so nothing is remembered.
     secret: Option<[u64; WORDS]>,
     generation: u32,
+    /// The place of the decision about the last packet.
+    last: Option<usize>,
     hits: u64,
     misses: u64,
     rows: S,
@@ -194,7 +238,7 @@ impl<const ROWS: usize> Decisions<[Decision; ROWS]> {
     /// An empty table in an array; may be a constant.
     #[must_use]
     pub const fn new() -> Self {
-        Decisions { secret: None, generation: 0, hits: 0, misses: 0, rows: [Decision::EMPTY; ROWS] }
+        Decisions { secret: None, generation: 0, last: None, hits: 0, misses: 0, rows: [Decision::EMPTY; ROWS] }
     }
 }
 
@@ -209,7 +253,7 @@ impl<S: Storage<Decision>> Decisions<S> {
     /// [`Row::EMPTY`]. An odd row is not used.
     #[must_use]
     pub const fn with_storage(rows: S) -> Self {
-        Decisions { secret: None, generation: 0, hits: 0, misses: 0, rows }
+        Decisions { secret: None, generation: 0, last: None, hits: 0, misses: 0, rows }
     }
 
     /// Packets whose decision stood here.
@@ -285,6 +329,9 @@ mod sealed {
         /// The way out.
         fn way(&self, place: usize) -> Option<Way>;
 
+        /// The decision that was found last; `None`: that of the last packet was not there.
+        fn last(&self) -> Option<&Decision>;
+
         /// Keeps a decision, where `recall` said.
         fn remember(&mut self, at: Result<usize, usize>, now: Instant, new: Decision);
     }
@@ -319,6 +366,11 @@ impl Memory for NoDecisions {
 
     #[inline(always)]
     fn way(&self, _: usize) -> Option<Way> {
+        None
+    }
+
+    #[inline(always)]
+    fn last(&self) -> Option<&Decision> {
         None
     }
 
@@ -358,15 +410,19 @@ impl<S: Storage<Decision>> Memory for Decisions<S> {
             if first.key == *key && first.holds(generation, now) {
                 first.is_used = true;
                 self.hits = self.hits.wrapping_add(1);
+                self.last = Some(set);
                 return Ok(set);
             }
             if second.key == *key && second.holds(generation, now) {
                 second.is_used = true;
                 self.hits = self.hits.wrapping_add(1);
-                return Ok(set.saturating_add(1));
+                let place = set.saturating_add(1);
+                self.last = Some(place);
+                return Ok(place);
             }
         }
         self.misses = self.misses.wrapping_add(1);
+        self.last = None;
         Err(set)
     }
 
@@ -379,6 +435,10 @@ impl<S: Storage<Decision>> Memory for Decisions<S> {
     #[inline(always)]
     fn way(&self, place: usize) -> Option<Way> {
         self.rows.as_ref().get(place)?.way
+    }
+
+    fn last(&self) -> Option<&Decision> {
+        self.rows.as_ref().get(self.last?)
     }
 
     #[inline(always)]

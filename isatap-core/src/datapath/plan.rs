@@ -25,9 +25,9 @@ pub(crate) struct Way {
     pub(crate) next_hop: Ipv6Addr,
     pub(crate) resolution: Resolution,
     /// The most bytes that may go.
-    limit: u16,
-    dont_fragment: bool,
-    stamp: Stamp,
+    pub(super) limit: u16,
+    pub(super) dont_fragment: bool,
+    pub(super) stamp: Stamp,
 }
 
 /// A link and the next hop on it of a better route, which was not used because

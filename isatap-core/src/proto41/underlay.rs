@@ -65,11 +65,11 @@ impl OuterPolicy {
 /// TOS and TTL of outer headers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stamp {
-    tos: u8,
+    pub(crate) tos: u8,
     /// The bits that the inner traffic class gives.
-    copied: u8,
+    pub(crate) copied: u8,
     /// 0: the inner hop limit.
-    ttl: u8,
+    pub(crate) ttl: u8,
 }
 
 impl Stamp {

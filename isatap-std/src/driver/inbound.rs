@@ -39,6 +39,10 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             match verdict {
                 Verdict::Drop(_) => {}
                 Verdict::Deliver { link, .. } => {
+                    // By which device it came is not known of a socket that takes what comes by all others.
+                    if *interface != 0 || self.out.takes_all() {
+                        self.shorter.delivered(now, *interface, &*self.machine);
+                    }
                     delivered.push(Delivered { number, inner: packet.range(), link });
                 }
                 Verdict::Hold { ticket } => {

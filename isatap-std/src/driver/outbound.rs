@@ -5,7 +5,7 @@ use super::{Device, Driver, OUTBOUND_BYTES, OUTBOUND_PACKETS, OuterSocket, delet
 use crate::error::Error;
 use crate::offload::{BUFFER_LEN, Segments, VirtioHeader};
 use crate::proto41_socket::{Bound, OuterPacket, SendFailure, local_fragmentation_needed};
-use isatap_core::engine::{Machine, Verdict};
+use isatap_core::engine::{Machine, Sends, Verdict};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::proto41::Outer;
 use std::io::ErrorKind;
@@ -21,6 +21,8 @@ pub(super) struct Outgoing {
     outer: Outer,
     link: LinkId,
     bound: Bound,
+    /// What a shorter way is told of once it was sent: from the device of this link go such packets.
+    known: Option<(LinkId, Sends)>,
 }
 
 impl Outgoing {
@@ -31,7 +33,7 @@ impl Outgoing {
         header: VirtioHeader,
         (outer, link, bound): (Outer, LinkId, Bound),
     ) -> Self {
-        Self { buffer, inner: packet.range(), header, outer, link, bound }
+        Self { buffer, inner: packet.range(), header, outer, link, bound, known: None }
     }
 }
 
@@ -72,9 +74,10 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             packet.set_link(Some(link));
             let verdict = self.machine.encapsulate(now, &mut packet);
             port.counters.count_verdict(&verdict);
-            if let Verdict::Tunnel { link, outer } = verdict {
-                let how = (outer, link, self.out.bound_of(link));
-                self.outgoing.push(Outgoing::new(buffer_number, &packet, received.header, how));
+            if let Verdict::Tunnel { link: by, outer } = verdict {
+                let how = (outer, by, self.out.bound_of(by));
+                let known = self.shorter.known(&*self.machine).map(|sends| (link, sends));
+                self.outgoing.push(Outgoing { known, ..Outgoing::new(buffer_number, &packet, received.header, how) });
             } else if let Verdict::Hold { ticket } = verdict {
                 let way = Way::Device { link, header: received.header };
                 let lost = self.parked.park(ticket, way, &packet);
@@ -102,9 +105,10 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     fn send_outgoing(&mut self) -> Vec<TooBig> {
         let mut too_big: Vec<TooBig> = Vec::new();
         let mut headers = [[0; Segments::MAX_HEADER_LEN]; SEND];
+        let mut failed_buffers: Vec<usize> = Vec::new();
         let mut work = Work { queue: self.outgoing.iter(), slab: &self.slab, current: None, malformed: 0 };
         loop {
-            let (mut datagrams, mut links) = ([NOTHING; SEND], [LinkId::NULL; SEND]);
+            let (mut datagrams, mut links) = ([NOTHING; SEND], [(LinkId::NULL, 0); SEND]);
             let mut count = 0;
             for ((header, datagram), link) in headers.iter_mut().zip(&mut datagrams).zip(&mut links) {
                 let Some(next) = work.next(header) else { break };
@@ -121,8 +125,11 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             let failed = &mut self.out.counters.send_failed;
             self.out.socket.send(datagrams, &mut |place, failure| {
                 *failed += 1;
-                let refused = datagrams.get(place).zip(links.get(place));
-                let Some((datagram, link)) = refused.filter(|_| failure == SendFailure::TooBig) else { return };
+                let Some((datagram, (link, buffer))) = datagrams.get(place).zip(links.get(place)) else { return };
+                failed_buffers.push(*buffer);
+                if failure != SendFailure::TooBig {
+                    return;
+                }
                 let to = (*link, datagram.outer.destination);
                 if datagram.outer.dont_fragment && too_big.iter().all(|known| known.to() != to) {
                     too_big.push(TooBig::of(datagram, *link));
@@ -130,6 +137,13 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             });
         }
         self.out.counters.device_read_failed += work.malformed;
+        let now = self.clock.now();
+        // What IPv4 does not take from here it would not take from a shorter way either.
+        for sent in self.outgoing.iter().filter(|sent| !failed_buffers.contains(&sent.buffer)) {
+            if let Some((from, sends)) = &sent.known {
+                self.shorter.sent(now, *from, sends, sent.bound);
+            }
+        }
         too_big
     }
 
@@ -185,8 +199,9 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// The next packet to send, its headers written to `header`, and the link that it leaves by.
-    fn next<'h>(&mut self, header: &'h mut Header) -> Option<(OuterPacket<'h>, LinkId)>
+    /// The next packet to send, its headers written to `header`, the link that it leaves by, and the buffer that
+    /// it came in.
+    fn next<'h>(&mut self, header: &'h mut Header) -> Option<(OuterPacket<'h>, (LinkId, usize))>
     where
         'a: 'h,
     {
@@ -199,7 +214,7 @@ impl<'a> Work<'a> {
                         headers: header.get(..segment.header_len).unwrap_or_default(),
                         payload: packet.get(segment.payload).unwrap_or_default(),
                     };
-                    return Some((datagram, of.link));
+                    return Some((datagram, (of.link, of.buffer)));
                 }
                 self.current = None;
             }

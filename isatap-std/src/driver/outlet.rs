@@ -2,7 +2,7 @@
 //! where they are counted.
 
 use super::tap::Tap;
-use super::{Device, IoCounters, OuterSocket, Reserved};
+use super::{Carriage, Device, IoCounters, OuterSocket, Reserved};
 use crate::offload::{Coalescer, VirtioHeader};
 use crate::proto41_socket::{Bound, OuterPacket};
 use isatap_core::drop_reason::Counters;
@@ -29,6 +29,7 @@ pub(super) struct LinkDevice<D> {
     pub(super) device: D,
     pub(super) coalescer: Coalescer,
     pub(super) counters: Counters<u64>,
+    pub(super) carried: Carriage,
     pub(super) bound: Bound,
 }
 
@@ -74,6 +75,11 @@ impl<S, D> Outlet<S, D> {
     pub(super) fn only<M: Machine>(&self, machine: &M, interface: u32, outer: &Outer, packet: &[u8]) -> Option<LinkId> {
         let all_hear = self.ports.iter().all(|port| self.hears(port, interface, outer));
         (!all_hear).then(|| self.addressee(machine, interface, outer, packet).unwrap_or(LinkId::NULL))
+    }
+
+    /// Whether no device is any link's alone.
+    pub(super) fn takes_all(&self) -> bool {
+        self.reserved.is_empty() && self.ports.iter().all(|port| port.bound.interface == 0)
     }
 
     /// How packets of `link` leave and come.
@@ -153,6 +159,7 @@ mod tests {
                 device: (),
                 coalescer: Coalescer::new(),
                 counters: Counters::ZERO,
+                carried: Carriage::default(),
                 bound,
             });
         }

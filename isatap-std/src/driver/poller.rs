@@ -25,6 +25,8 @@ pub enum Source {
     Icmpv4,
     /// The device of this link has packets.
     Device(LinkId),
+    /// What a [shorter way](super::Shortcut) hears of has changed.
+    Shortcut,
     /// A descriptor of the owner's.
     Owner(Token),
 }
@@ -189,6 +191,7 @@ impl Source {
             Source::Icmpv4 => (1, 0),
             Source::Device(LinkId(link)) => (2, u32::from(link)),
             Source::Owner(Token(number)) => (3, number),
+            Source::Shortcut => (4, 0),
         };
         u64::from(driver) << 48 | kind << 32 | u64::from(low)
     }
@@ -201,6 +204,7 @@ impl Source {
             (0, 1) => Source::Icmpv4,
             (0, 2) => Source::Device(LinkId(d)),
             (0, 3) => Source::Owner(Token(low)),
+            (0, 4) => Source::Shortcut,
             _ => return None,
         };
         Some((u16::from_be_bytes(driver), source))

@@ -4,14 +4,14 @@ use super::{ForeignRoute, InterfaceAddress, Ipv4Address, NetDevice, Preference, 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RoutePreference, RouteType,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-type Path = (Ipv4Addr, u32, Option<u32>, Option<Ipv4Addr>);
+pub(super) type Path = (Ipv4Addr, u32, Option<u32>, Option<Ipv4Addr>);
 
 pub(super) fn link_of(message: &RouteNetlinkMessage) -> Option<NetDevice> {
     match message {
@@ -38,6 +38,7 @@ fn link(message: &LinkMessage) -> Option<NetDevice> {
         is_up: message.header.flags.contains(LinkFlags::Up),
         is_running: message.header.flags.contains(LinkFlags::Up | LinkFlags::Running),
         is_loopback: message.header.flags.contains(LinkFlags::Loopback),
+        is_ethernet: message.header.link_layer_type == LinkLayerType::Ether,
         mtu,
         is_vrf,
         master,
@@ -125,7 +126,11 @@ pub(super) fn ipv4_path_of(message: &RouteNetlinkMessage) -> Option<Path> {
     let (mut source, mut interface, mut mtu, mut gateway) = (None, None, None, None);
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => source = Some(*address),
+            // The one that was asked for, or the one that the kernel would take.
+            RouteAttribute::PrefSource(RouteAddress::Inet(address))
+            | RouteAttribute::Source(RouteAddress::Inet(address)) => {
+                source = Some(*address);
+            }
             RouteAttribute::Oif(index) => interface = Some(*index),
             RouteAttribute::Gateway(RouteAddress::Inet(address)) => gateway = Some(*address),
             RouteAttribute::Metrics(metrics) => {

@@ -175,6 +175,26 @@ impl Netlink {
     ///
     /// As [`ipv4_path`](Self::ipv4_path).
     pub fn ipv4_path_of(&self, destination: Ipv4Addr, bound: Bound) -> Result<Ipv4Path, Error> {
+        let (source, interface, mtu, gateway) = self.way(None, destination, bound)?;
+        let mtu = match mtu {
+            Some(mtu) => mtu,
+            None => self.links()?.into_iter().find(|link| link.index == interface).map_or(1500, |link| link.mtu),
+        };
+        Ok(Ipv4Path { source, interface, mtu, gateway })
+    }
+
+    /// By which device packets leave from this address of this machine's, as rules of routing may want it, and the
+    /// MTU that the route has, if it has one. Rules that name protocol 41 it does not know: the kernel answers for TCP,
+    /// UDP and ICMP alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`ipv4_path`](Self::ipv4_path).
+    pub fn ipv4_way(&self, source: Ipv4Addr, destination: Ipv4Addr, bound: Bound) -> Result<(u32, Option<u32>), Error> {
+        self.way(Some(source), destination, bound).map(|(_, interface, mtu, _)| (interface, mtu))
+    }
+
+    fn way(&self, from: Option<Ipv4Addr>, destination: Ipv4Addr, bound: Bound) -> Result<parse::Path, Error> {
         let refused = |error| {
             Error::refused("find the IPv4 route to", destination, error)
                 .with_advice("check the IPv4 network (ip route get), or name the local address")
@@ -183,6 +203,10 @@ impl Netlink {
         message.header.address_family = AddressFamily::Inet;
         message.header.destination_prefix_length = 32;
         message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet(destination)));
+        if let Some(source) = from {
+            message.header.source_prefix_length = 32;
+            message.attributes.push(RouteAttribute::Source(RouteAddress::Inet(source)));
+        }
         if bound.interface != 0 {
             message.attributes.push(RouteAttribute::Oif(bound.interface));
         }
@@ -191,14 +215,7 @@ impl Netlink {
         }
         let answer = self.transport.request(RouteNetlinkMessage::GetRoute(message), NLM_F_REQUEST).map_err(refused)?;
         let found = answer.iter().find_map(parse::ipv4_path_of);
-        let (source, interface, mtu, gateway) = found.ok_or_else(|| {
-            refused(io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer names no source"))
-        })?;
-        let mtu = match mtu {
-            Some(mtu) => mtu,
-            None => self.links()?.into_iter().find(|link| link.index == interface).map_or(1500, |link| link.mtu),
-        };
-        Ok(Ipv4Path { source, interface, mtu, gateway })
+        found.ok_or_else(|| refused(io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer names no source")))
     }
 
     fn routes(&self, index: u32) -> Result<impl Iterator<Item = ForeignRoute> + use<>, Error> {

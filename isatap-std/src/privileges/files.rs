@@ -40,6 +40,8 @@ pub(super) fn of_daemon(
     }
     // Whose the tunnel ends are that this daemon comes to later.
     files.allow(Path::new("/proc/locks"), AccessFs::ReadFile.into())?;
+    // Whether there is a firewall that the kernel's path would go past.
+    files.allow(Path::new("/proc/self/net"), AccessFs::ReadFile.into())?;
     files.allow(Path::new("/proc/sys/net"), reading() | AccessFs::WriteFile | AccessFs::Truncate)?;
     files.allow(Path::new("/dev/net/tun"), AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev)?;
     Ok(files.0)

@@ -142,6 +142,14 @@ const IOCTLS: [u64; 10] = [
     0x5401,      // TCGETS
 ];
 
+/// Rows of tables, and links.
+const BPF_COMMANDS: [u64; 4] = [
+    1,  // BPF_MAP_LOOKUP_ELEM
+    2,  // BPF_MAP_UPDATE_ELEM
+    3,  // BPF_MAP_DELETE_ELEM
+    28, // BPF_LINK_CREATE
+];
+
 /// From now on, for all threads. What the kernel lacks, for people.
 pub(super) fn restrict() -> io::Result<Option<String>> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
@@ -222,6 +230,10 @@ fn rules() -> io::Result<Rules> {
         rules.entry(call).or_default().push(SeccompRule::new(conditions).map_err(io::Error::other)?);
         Ok(())
     };
+    // The tables of the kernel's path, and its programs at one more device: nothing is loaded any more.
+    for command in BPF_COMMANDS {
+        allow(libc::SYS_bpf, vec![is(0, command)?])?;
+    }
     // A thread's name, and that of its stack.
     for option in [libc::PR_SET_NAME, libc::PR_SET_VMA] {
         allow(libc::SYS_prctl, vec![is(0, number(option))?])?;
@@ -253,9 +265,12 @@ mod tests {
     #[test]
     fn the_list_compiles_for_this_architecture_and_starts_nothing() {
         let rules = rules().unwrap();
-        for forbidden in [libc::SYS_execve, libc::SYS_execveat, libc::SYS_ptrace, libc::SYS_mount, libc::SYS_bpf] {
+        for forbidden in [libc::SYS_execve, libc::SYS_execveat, libc::SYS_ptrace, libc::SYS_mount] {
             assert!(!rules.contains_key(&forbidden));
         }
+        // BPF_MAP_CREATE and BPF_PROG_LOAD: nothing new comes into the kernel. No rules would be any command.
+        assert_eq!(rules.get(&libc::SYS_bpf).map(Vec::len), Some(BPF_COMMANDS.len()));
+        assert!(!BPF_COMMANDS.contains(&0) && !BPF_COMMANDS.contains(&5));
         let architecture = TargetArch::try_from(std::env::consts::ARCH).unwrap();
         let filter = SeccompFilter::new(
             rules,

@@ -80,6 +80,9 @@ impl<R: Role> Member for Service<R> {
         if let Some(error) = self.driver.take_capture_error() {
             self.notice(&Notice::Warning(error.to_string()));
         }
+        if let Some(error) = self.driver.take_shortcut_error() {
+            self.notice(&Notice::Warning(format!("{error}; its packets are carried by the daemon")));
+        }
         match self.driver.take_listening() {
             Some(Err(error)) => self.notice(&Notice::Warning(format!("{error}; it is tried again"))),
             Some(Ok(())) => self.notice(&Notice::Mended("packets of all bound devices are taken again".to_owned())),

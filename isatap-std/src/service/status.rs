@@ -5,6 +5,7 @@
 
 mod dns_updates;
 mod hooks;
+mod kernel_path;
 mod names;
 mod outer;
 mod teredo;
@@ -12,6 +13,7 @@ mod update;
 
 pub use dns_updates::DnsUpdateStatus;
 pub use hooks::HooksStatus;
+pub use kernel_path::KernelPathStatus;
 pub use names::{HeldName, NameClaim, NameStep, NamesStatus, ResponderStatus};
 pub use outer::OuterStatus;
 pub use teredo::{PortMappingStatus, Teredo, TeredoPeer};
@@ -70,6 +72,9 @@ pub struct Status {
     /// What outer packets say, and how they leave; absent: Teredo's say nothing of their own.
     #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
     pub outer: Option<OuterStatus>,
+    /// Whether the kernel carries packets of known flows; absent: it is not to.
+    #[cfg_attr(feature = "control", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub kernel_path: Option<KernelPathStatus>,
     /// Routes through the device: ours, and those of other programs.
     pub routes: Vec<RouteStatus>,
     /// The full table that other programs have put on the device; absent: the link takes none.
@@ -190,6 +195,7 @@ impl Status {
             mtu: 0,
             underlay_mtu: None,
             outer: None,
+            kernel_path: None,
             routes: Vec::new(),
             full_table: None,
             dns: Dns::default(),

@@ -29,6 +29,7 @@ mod hooks;
 mod host;
 mod ingress;
 mod kernel;
+mod kernel_path;
 mod lan;
 mod leases;
 mod loops;

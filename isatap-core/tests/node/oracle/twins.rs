@@ -211,6 +211,7 @@ impl<C: Capacity> Twins<C> {
 
     fn hand_in(&mut self, packet: &Packet) -> Verdict {
         let now = self.now;
+        let before = self.remembering.decisions().hits();
         let (verdict, bytes) = both!(self, node => {
             let mut buffer = [vec![0; HEADROOM], packet.bytes.clone()].concat();
             let range = HEADROOM..buffer.len();
@@ -225,10 +226,57 @@ impl<C: Capacity> Twins<C> {
             };
             (verdict, handed.as_slice().to_vec())
         });
+        self.elsewhere(packet, &verdict, &bytes, before);
         if let Verdict::Tunnel { outer, .. } | Verdict::Answer { via: Via::Tunnel { outer, .. }, .. } = verdict {
             self.sent = pushed(&outer, &bytes);
         }
         verdict
+    }
+
+    /// Who carries packets by the decisions that the node tells of does to this one what the node did.
+    fn elsewhere(&self, packet: &Packet, verdict: &Verdict, inner: &[u8], before: u64) {
+        let node = &self.remembering;
+        assert_eq!((self.plain.last_sends(), self.plain.last_admits()), (None, None));
+        let was_found = node.decisions().hits() > before;
+        let addresses = || [8, 24].map(|at| packet.bytes[at..at + 16].to_vec());
+        match (packet.way, verdict) {
+            (Way::Out, Verdict::Tunnel { link, outer }) => {
+                let Some(sends) = node.last_sends() else {
+                    assert!(!was_found || !outer.dont_fragment, "not told of: {packet:?}");
+                    return;
+                };
+                assert!(was_found);
+                assert_eq!(addresses(), [sends.source, sends.destination].map(|address| address.octets().to_vec()));
+                let class = inner[0] << 4 | inner[1] >> 4;
+                let ttl = if sends.ttl == 0 { inner[7].max(1) } else { sends.ttl };
+                let expected = Outer {
+                    tos: sends.tos | class & sends.tos_mask,
+                    ttl,
+                    dont_fragment: true,
+                    identification: 0,
+                    ..Outer::new(sends.outer_source, sends.outer_destination)
+                };
+                assert_eq!((*link, *outer), (sends.link, expected));
+                assert!(packet.segment_size.is_some() || inner.len() <= usize::from(sends.mtu));
+                assert!(self.now < sends.until.instant().unwrap_or(Instant::from_micros(u64::MAX)));
+            }
+            (Way::In(outer), Verdict::Deliver { link, .. }) => {
+                let Some(admits) = node.last_admits() else {
+                    assert!(!was_found, "not told of: {packet:?}");
+                    return;
+                };
+                assert!(was_found);
+                assert_eq!(addresses(), [admits.source, admits.destination].map(|address| address.octets().to_vec()));
+                let outer = (outer.source, outer.destination);
+                assert_eq!((*link, outer), (admits.link, (admits.outer_source, admits.outer_destination)));
+            }
+            // A machine has taken what it waits for: who carries packets has to leave it to the node.
+            (Way::In(_), Verdict::Consumed { .. } | Verdict::Answer { .. }) if was_found && packet.bytes[6] == 58 => {
+                let is_discovery = (133..=137).contains(&packet.bytes[40]);
+                assert!(is_discovery || node.last_admits().is_none_or(|admits| admits.awaited), "{packet:?}");
+            }
+            _ => {}
+        }
     }
 
     /// An ICMPv4 error about what was sent last.

@@ -8,11 +8,11 @@ use isatap_std::Error;
 use isatap_std::config::Config;
 use isatap_std::privileges::Privileges;
 use isatap_std::resolve::Name;
-use isatap_std::run::Run;
+use isatap_std::run::{Run, check_kernel_path};
 use isatap_std::runtime_dir::RuntimeDir;
 use isatap_std::service::Notice;
 use isatap_std::signal::Signals;
-use isatap_std::spec::{DnsServer, DnsUpdate, LinkSpec, PortProxy};
+use isatap_std::spec::{DnsServer, DnsUpdate, KernelPath, LinkSpec, PortProxy};
 
 use crate::exit::{Failure, Status};
 use crate::hook::{Feed, Setup};
@@ -25,11 +25,32 @@ pub(crate) struct DaemonArgs {
     #[arg(short, long)]
     pub(crate) verbose: bool,
     #[command(flatten)]
+    kernel_path: KernelPathArgs,
+    #[command(flatten)]
     dns: DnsArgs,
     #[command(flatten)]
     hook: HookArgs,
     #[command(flatten)]
     pub(crate) privileges: PrivilegeArgs,
+}
+
+// How packets go of flows that are known.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct KernelPathArgs {
+    /// Whether the kernel encapsulates and decapsulates packets of known flows itself, by programs that the
+    /// daemon loads: off by default, auto (where it can: Linux 6.6, CAP_BPF and CAP_PERFMON, no firewall rules of IPv4; isatap
+    /// status says why not), or require (or do not start). With require such outer packets pass no rules of
+    /// the IPv4 firewall, but for one in some seconds. Never Teredo's.
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub(crate) kernel_path: Option<KernelPath>,
+}
+
+impl KernelPathArgs {
+    /// What is wanted, by these flags or a file, and can be had.
+    pub(crate) fn or(self, config: &Config) -> Result<KernelPath, Error> {
+        let wanted = self.kernel_path.unwrap_or(config.kernel_path);
+        if wanted == KernelPath::Require { check_kernel_path().map(|()| wanted) } else { Ok(wanted) }
+    }
 }
 
 // A name in the DNS: what more can be said of it, a table [[dns-update]] says.
@@ -160,9 +181,11 @@ pub(crate) fn run(config: &Config, args: &DaemonArgs) -> Result<Status, Failure>
         leases().fold(lmhosts().fold(privileges, Privileges::read_names), Privileges::read_lease)
     })?;
     let observer = observer(args.verbose, hook.clone());
+    let kernel_path = args.kernel_path.or(config)?;
     let mut links = Run::open_with(&config.links, &[], Some(&RuntimeDir::new()), observer)?;
     hook.map_or(Ok(()), |hook| links.hooks(hook))?;
     links.update_dns(args.dns.spec().as_slice())?;
+    links.kernel_path(kernel_path)?;
     give_up(privileges)?;
     links.run_until(&mut signals)?;
     Ok(Status::Done)

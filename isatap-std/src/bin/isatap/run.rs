@@ -20,7 +20,7 @@ use isatap_std::spec::LinkSpec;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::User;
 
-use crate::daemon::{self, PrivilegeArgs};
+use crate::daemon::{self, KernelPathArgs, PrivilegeArgs};
 use crate::exit::{Failure, Status};
 use crate::hook::{self, Feed, Setup};
 use crate::output::{say, warn};
@@ -33,7 +33,8 @@ use crate::toml_file;
 /// of the port proxy: `[[portproxy]]`. Keys are the options of its command without dashes in front; what an option may repeat is a list; for
 /// --no-THING write THING = false. A table `[[native]]` is a device that carries IPv6 itself: with
 /// forwarding = true the daemon warns while the kernel does not forward there. In front of the tables
-/// can stand user, hook and hook-user, which are --user, --hook and --hook-user of the other commands.
+/// can stand user, hook, hook-user and kernel-path, which are --user, --hook, --hook-user and --kernel-path of the
+/// other commands.
 /// A table `[[dns-update]]` keeps the addresses of all links in the DNS.
 ///
 /// SIGHUP reads the file again. An invalid file changes nothing. Unchanged links keep running,
@@ -49,6 +50,8 @@ pub(crate) struct Args {
     /// Log events to standard error.
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    kernel_path: KernelPathArgs,
     #[command(flatten)]
     privileges: PrivilegeArgs,
 }
@@ -80,11 +83,13 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
     let privileges =
         args.privileges.announce(config.user.as_deref(), |privileges| keep(privileges, &args.file, &config));
     let privileges = privileges.map_err(at_start)?;
+    let kernel_path = args.kernel_path.or(&config)?;
     let links = Run::open_with(&config.links, &config.natives, Some(&RuntimeDir::new()), observer);
     let mut links = links.map_err(at_start)?;
     hook.clone().map_or(Ok(()), |hook| links.hooks(hook))?;
     links.proxy(&config.portproxies).map_err(at_start)?;
     links.update_dns(&config.dns_updates).map_err(at_start)?;
+    links.kernel_path(kernel_path).map_err(at_start)?;
     daemon::give_up(privileges)?;
     if let Err(error) = File::open(&args.file) {
         warn(format_args!(
@@ -121,6 +126,9 @@ pub(crate) fn run(args: &Args) -> Result<Status, Failure> {
                     }
                     if new.dns_updates != config.dns_updates {
                         warn("[[dns-update]] is another: names stay as they are until the daemon is started again");
+                    }
+                    if new.kernel_path != config.kernel_path {
+                        warn("kernel-path is another: it stays as it is until the daemon is started again");
                     }
                     if new.hook_user != config.hook_user && hook.is_some() {
                         warn("hook-user is another: hooks run as before until the daemon is started again");

@@ -6,7 +6,7 @@ use isatap_core::isatap::addr::Dotted;
 use isatap_std::Error;
 use isatap_std::control::{self, Request};
 use isatap_std::runtime_dir::RuntimeDir;
-use isatap_std::service::status::{HooksStatus, LanStatus, NamesStatus, Status as Device, Teredo};
+use isatap_std::service::status::{HooksStatus, KernelPathStatus, LanStatus, NamesStatus, Status as Device, Teredo};
 use serde_json::Value;
 
 use crate::exit::{Failure, Status};
@@ -100,6 +100,15 @@ fn print(out: &mut impl Write, status: &Device) -> io::Result<()> {
         let mark = outer.mark.as_ref().map(|mark| format!(" mark {mark}")).unwrap_or_default();
         let device = outer.bind_device.as_ref().map(|device| format!(" by {device} only")).unwrap_or_default();
         writeln!(out, "    outer packets: ttl {} tos {} ecn {}{mark}{device}", outer.ttl, outer.tos, outer.ecn)?;
+    }
+    match &status.kernel_path {
+        Some(KernelPathStatus { on: false, why, .. }) => {
+            writeln!(out, "    kernel path: off: {}", why.as_deref().unwrap_or("not wanted"))?;
+        }
+        Some(path) => {
+            writeln!(out, "    kernel path: {} packets out, {} in, {} decisions", path.sent, path.received, path.rows)?;
+        }
+        None => {}
     }
     if let Some(device) = &status.yields_to {
         writeln!(out, "    rests: this machine has IPv6 by {device}")?;

@@ -56,6 +56,7 @@ fn full() -> Status {
         }),
         mtu: 1280,
         underlay_mtu: Some(1500),
+        kernel_path: Some(KernelPathStatus { on: false, why: text(), rows: 1, sent: 2, received: 3 }),
         outer: Some(OuterStatus {
             ttl: "inherit".to_owned(),
             tos: "0xb8".to_owned(),
@@ -187,7 +188,7 @@ fn only_optional_keys_are_left_out() {
     (status.remote, status.check_neighbors, status.lans) = (None, None, Vec::new());
     (status.dns_updates, status.hooks) = (Vec::new(), None);
     (status.outer, status.decisions, status.full_table) = (None, None, None);
-    status.update = None;
+    (status.update, status.kernel_path) = (None, None);
     let json = serde_json::to_value(status).unwrap();
     let page = include_str!("../../../docs/json.md");
     let section = page.split("\n### ").find(|section| section.starts_with("isatap status -j\n")).unwrap();

@@ -1,0 +1,69 @@
+//! Decisions for who carries packets in a machine's place: a kernel, a network card.
+//!
+//! He is told of a decision that served more than one packet, with all that it
+//! depends on; what reads other bytes of a packet than its addresses is his to
+//! look at, or to leave to the machine. He tells what he has carried.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::packet::LinkId;
+use crate::time::Expiry;
+
+/// Packets from the inside with these addresses go into a tunnel, with "do not
+/// fragment" set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sends {
+    /// The inner source.
+    pub source: Ipv6Addr,
+    /// The inner destination.
+    pub destination: Ipv6Addr,
+    /// The link that they leave by.
+    pub link: LinkId,
+    /// The outer source.
+    pub outer_source: Ipv4Addr,
+    /// The outer destination.
+    pub outer_destination: Ipv4Addr,
+    /// Bytes of inner packet that may go.
+    pub mtu: u16,
+    /// The outer TOS, but for the bits of the mask.
+    pub tos: u8,
+    /// The bits that the inner traffic class gives.
+    pub tos_mask: u8,
+    /// The outer time to live; 0: the inner hop limit, and 1 for that of 0.
+    pub ttl: u8,
+    /// When it ends, if nothing changes: a neighbour's answer is good no longer.
+    pub until: Expiry,
+}
+
+/// Packets from the network with these addresses are let in and delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admits {
+    /// The inner source.
+    pub source: Ipv6Addr,
+    /// The inner destination.
+    pub destination: Ipv6Addr,
+    /// The outer source.
+    pub outer_source: Ipv4Addr,
+    /// The outer destination.
+    pub outer_destination: Ipv4Addr,
+    /// The link that lets them in.
+    pub link: LinkId,
+    /// Whether the machine waits for some ICMPv6 message with these addresses:
+    /// it is to see all of that. Neighbor Discovery it is to see always.
+    pub awaited: bool,
+    /// When it ends, if nothing changes.
+    pub until: Expiry,
+}
+
+/// What went by without the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// The link by which they left or came.
+    pub link: LinkId,
+    /// The link whose device they came from, or went to.
+    pub device: LinkId,
+    /// To whom in IPv4; `None`: they came in.
+    pub destination: Option<Ipv4Addr>,
+    /// How many. One that stands for several counts once.
+    pub packets: u64,
+}

@@ -1,0 +1,88 @@
+//! The rows of the tables that user space fills and the kernel's programs read: one text for both.
+//!
+//! Addresses are the words of the packet as they lie there. Keys have no gaps, since the kernel
+//! compares all of their bytes.
+
+/// What a decision about a packet from a tunnel's device read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub(crate) struct PathKey {
+    pub(crate) source: [u64; 2],
+    pub(crate) destination: [u64; 2],
+    /// The interface index of the tunnel's device.
+    pub(crate) device: u64,
+}
+
+/// Where such a packet goes, and how.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Path {
+    pub(crate) life: Life,
+    pub(crate) used: Used,
+    pub(crate) outer_source: u32,
+    pub(crate) outer_destination: u32,
+    /// The interface index of the device underneath, which is of the kind of Ethernet.
+    pub(crate) underlay: u32,
+    /// The mark of the outer packet (`SO_MARK`).
+    pub(crate) mark: u32,
+    /// Bytes of inner packet that may go, as each leaves.
+    pub(crate) mtu: u32,
+    /// The outer TOS is this, and what the mask lets through of the inner traffic class.
+    pub(crate) tos: u8,
+    pub(crate) tos_mask: u8,
+    /// The outer time to live; 0: the inner hop limit.
+    pub(crate) ttl: u8,
+    pub(crate) unused: u8,
+}
+
+/// What a decision about a packet from the network read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub(crate) struct AdmissionKey {
+    pub(crate) inner_source: [u64; 2],
+    pub(crate) inner_destination: [u64; 2],
+    pub(crate) outer_source: u32,
+    pub(crate) outer_destination: u32,
+    /// The interface index of the device that it came by.
+    pub(crate) device: u64,
+}
+
+/// That such a packet may come in.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Admission {
+    pub(crate) life: Life,
+    pub(crate) used: Used,
+    /// The interface index of the tunnel's device.
+    pub(crate) device: u32,
+    /// 1: user space sees all ICMPv6 of it.
+    pub(crate) awaited: u32,
+}
+
+/// How long a row is good.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Life {
+    /// That of [`State`] at the time of the decision.
+    pub(crate) generation: u64,
+    /// Nanoseconds of the kernel's coarse clock (`CLOCK_MONOTONIC_COARSE`): not good any more.
+    pub(crate) until: u64,
+    /// The same: from then on one packet in a second goes to user space, which writes the row anew.
+    pub(crate) renew: u64,
+}
+
+/// What went by a row. The kernel only adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Used {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What holds for all rows.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct State {
+    /// Rows of another one are not good; 0: none is.
+    pub(crate) generation: u64,
+}

@@ -1,0 +1,196 @@
+//! The programs in the kernel and the tables that they share with this process.
+
+use super::layout::{Admission, AdmissionKey, Life, Path, PathKey, State, Used};
+use crate::error::Error;
+use aya::maps::{Array, HashMap, MapData, MapError};
+use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions, TcError};
+use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
+use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
+use std::io;
+
+/// Made of `kernel-program` by `.ci/kernel-program`, which says when it is out of date.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("program.o");
+
+// SAFETY of all: every bit pattern is a value, and what lies between the fields is zero.
+unsafe impl Pod for PathKey {}
+unsafe impl Pod for Path {}
+unsafe impl Pod for AdmissionKey {}
+unsafe impl Pod for Admission {}
+unsafe impl Pod for State {}
+
+// No bytes between fields, and none behind the last.
+const _: () = assert!(size_of::<Life>() == 24 && size_of::<Used>() == 16 && size_of::<State>() == 8);
+const _: () = assert!(size_of::<PathKey>() == 40 && size_of::<Path>() == 64);
+const _: () = assert!(size_of::<AdmissionKey>() == 48 && size_of::<Admission>() == 48);
+
+/// Which of the two programs, and at which devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Packets that a tunnel's device sends.
+    Tunnel,
+    /// Packets that a device underneath receives.
+    Underlay,
+}
+
+impl Side {
+    const fn program(self) -> &'static str {
+        match self {
+            Side::Tunnel => "encapsulate",
+            Side::Underlay => "decapsulate",
+        }
+    }
+}
+
+/// Programs and tables; gone, wherever they are attached, when dropped or when the process ends.
+pub(super) struct Programs {
+    object: Ebpf,
+    attached: Vec<(u32, Side, SchedClassifierLinkId)>,
+    state: Array<MapData, State>,
+}
+
+/// The tables of the programs.
+pub(super) struct Tables {
+    pub(super) paths: HashMap<MapData, PathKey, Path>,
+    pub(super) admissions: HashMap<MapData, AdmissionKey, Admission>,
+}
+
+impl Programs {
+    /// Has the kernel take them; they are attached to nothing yet, and no row is good.
+    ///
+    /// # Errors
+    ///
+    /// The kernel is too old, was built without BPF, or this process may not.
+    pub(super) fn load() -> Result<(Self, Tables), Error> {
+        Self::load_object(OBJECT)
+    }
+
+    fn load_object(object: &[u8]) -> Result<(Self, Tables), Error> {
+        let refused = |error: io::Error| {
+            let advice = advice(&error);
+            Error::refused("load", "the programs of the kernel's path", error).with_advice(advice)
+        };
+        // No type information: the programs need none, and it may be of another kernel.
+        let mut object = EbpfLoader::new().btf(None).load(object).map_err(|error| refused(of_object(error)))?;
+        for side in [Side::Tunnel, Side::Underlay] {
+            program(&mut object, side).and_then(SchedClassifier::load).map_err(|error| refused(of_program(error)))?;
+        }
+        let mut table = |name: &str| {
+            let missing = || MapError::InvalidName { name: name.to_owned() };
+            object.take_map(name).ok_or_else(missing)
+        };
+        let open = |error: MapError| refused(of_map(error));
+        let paths = table("PATHS").and_then(HashMap::try_from).map_err(open)?;
+        let admissions = table("ADMISSIONS").and_then(HashMap::try_from).map_err(open)?;
+        let state = table("STATE").and_then(Array::try_from).map_err(open)?;
+        Ok((Self { object, attached: Vec::new(), state }, Tables { paths, admissions }))
+    }
+
+    /// Runs a program for a device from now on, until the device goes or [`detach`](Self::detach).
+    ///
+    /// # Errors
+    ///
+    /// The kernel is older than 6.6, or the device is gone.
+    pub(super) fn attach(&mut self, index: u32, name: &str, side: Side) -> Result<(), Error> {
+        if self.is_attached(index, side) {
+            return Ok(());
+        }
+        let (parent, at) = match side {
+            Side::Tunnel => (TcAttachType::Egress, "behind"),
+            Side::Underlay => (TcAttachType::Ingress, "in front of"),
+        };
+        // A link of the kind that ends with this process, whatever ends it.
+        let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+        let attached =
+            program(&mut self.object, side).and_then(|program| program.attach_with_options(name, parent, options));
+        let link = attached.map_err(|error| {
+            let error = of_program(error);
+            let advice = advice(&error);
+            Error::refused(format!("put a program {at}"), name, error).with_advice(advice)
+        })?;
+        self.attached.push((index, side, link));
+        Ok(())
+    }
+
+    pub(super) fn is_attached(&self, index: u32, side: Side) -> bool {
+        self.attached.iter().any(|(at, of, _)| (*at, *of) == (index, side))
+    }
+
+    /// Takes a program from a device.
+    pub(super) fn detach(&mut self, index: u32, side: Side) {
+        self.detach_if(|at, of| (at, of) == (index, side));
+    }
+
+    /// Forgets devices that are gone: their numbers may be given again.
+    pub(super) fn retain(&mut self, is_there: impl Fn(u32) -> bool) {
+        self.detach_if(|at, _| !is_there(at));
+    }
+
+    fn detach_if(&mut self, goes: impl Fn(u32, Side) -> bool) {
+        for (_, side, link) in self.attached.extract_if(.., |(at, of, _)| goes(*at, *of)) {
+            // Where it fails, the device has taken the link along.
+            let _ = program(&mut self.object, side).and_then(|program| program.detach(link));
+        }
+    }
+
+    /// Rows of this generation alone are good from now on; 0: none is.
+    pub(super) fn set_generation(&mut self, generation: u64) -> io::Result<()> {
+        self.state.set(0, State { generation }, 0).map_err(of_map)
+    }
+}
+
+/// What is to be done about a refusal of the kernel's.
+fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "run as root, or give the program CAP_BPF and CAP_PERFMON as well, as far as this container has them"
+        }
+        Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => "it needs Linux 6.6 or later, built with BPF",
+        _ => "",
+    }
+}
+
+fn program(object: &mut Ebpf, side: Side) -> Result<&mut SchedClassifier, ProgramError> {
+    object.program_mut(side.program()).ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+pub(super) fn of_map(error: MapError) -> io::Error {
+    match error {
+        MapError::SyscallError(error) => error.io_error,
+        MapError::CreateError { io_error, .. } | MapError::IoError(io_error) => io_error,
+        error => io::Error::other(error),
+    }
+}
+
+fn of_program(error: ProgramError) -> io::Error {
+    match error {
+        ProgramError::SyscallError(error) => error.io_error,
+        // What the verifier says is for who writes the program.
+        ProgramError::LoadError { io_error, .. } | ProgramError::TcError(TcError::IoError(io_error)) => io_error,
+        error => io::Error::other(error),
+    }
+}
+
+fn of_object(error: EbpfError) -> io::Error {
+    match error {
+        EbpfError::MapError(error) => of_map(error),
+        EbpfError::ProgramError(error) => of_program(error),
+        error => io::Error::other(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of another object than the committed one, where `.ci/kernel-program` says so.
+    #[test]
+    #[ignore = "needs root"]
+    fn the_kernel_takes_the_programs() {
+        let built = std::env::var_os("ISATAP_KERNEL_PROGRAM").map(|path| std::fs::read(path).unwrap());
+        let (mut programs, _) = Programs::load_object(built.as_deref().unwrap_or(OBJECT)).unwrap();
+        for side in [Side::Tunnel, Side::Underlay] {
+            let info = program(&mut programs.object, side).unwrap().info().unwrap();
+            println!("the verifier takes {}: {:?} instructions", side.program(), info.verified_instruction_count());
+        }
+    }
+}

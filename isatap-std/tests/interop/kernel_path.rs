@@ -1,0 +1,520 @@
+//! The kernel's path: the kernel encapsulates and decapsulates what the daemon has decided about.
+//!
+//! What a daemon with it lets in and sends is what one without it does, byte by byte; and it is gone
+//! as soon as it may not be any more.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::common::generator::{self, Addresses, Numbers};
+use crate::common::peers::{self, PREFIX};
+use crate::common::tunnel::{BETWEEN, OURS, THEIRS, ends};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, Wire, isatap, isatap_binary, status, wait_until};
+use isatap_core::isatap::addr;
+use isatap_std::lab::pcap;
+
+const LEFT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const RIGHT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+/// Two machines on a wire, with a tunnel of ours between them.
+fn pair(lab: &Lab, wire: &Wire<'_>, options: &str) -> ([Namespace; 2], [Daemon; 2]) {
+    let ends = [("left", LEFT, RIGHT, OURS), ("right", RIGHT, LEFT, THEIRS)];
+    let namespaces = ends.map(|(name, own, ..)| {
+        let namespace = lab.namespace(name);
+        wire.join_with_offloads(&namespace, "eth0", &format!("{own}/24"));
+        namespace
+    });
+    let daemon = |at: usize| {
+        let (_, own, other, address) = ends[at];
+        let tunnel = format!("tunnel --local {own} --remote {other} --address {address}/64 --mtu 1480");
+        Daemon::isatap(&namespaces[at], &format!("{tunnel} {options}"))
+    };
+    let daemons = [daemon(0), daemon(1)];
+    (namespaces, daemons)
+}
+
+/// Packets that the kernel has carried of the first link: sent and received.
+fn carried(namespace: &Namespace) -> [u64; 2] {
+    let told = isatap(namespace, "status -j").text;
+    let path = namespace.file("status.json", &told);
+    let numbers = namespace.ok(&format!("jq '.kernel_path | .sent, .received' {path}"));
+    let mut numbers = numbers.split_whitespace().map(|number| number.parse().unwrap());
+    [numbers.next().unwrap(), numbers.next().unwrap()]
+}
+
+#[track_caller]
+fn carries(namespace: &Namespace, least: u64) {
+    wait_until("packets that the kernel carries", PATIENCE, || {
+        carried(namespace).iter().all(|packets| *packets >= least)
+    });
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn both_ends_carry_a_flow_in_the_kernel_and_count_all_of_it() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ([left, right], daemons) = pair(&lab, &wire, "--kernel-path require");
+    peers::ping(&left, THEIRS);
+    left.ok(&format!("ping -6 -n -q -c 200 -i 0.005 {THEIRS}"));
+    peers::download(&left, &right, THEIRS.parse().unwrap(), 20_000_000);
+    carries(&left, 190);
+    carries(&right, 190);
+    // Nothing is lost between the two ways, and nothing counted twice: what left one end came in at the other, but
+    // for what the kernel cuts and joins on the way. So of pings alone:
+    let count = |namespace: &Namespace, key: &str| -> u64 {
+        namespace.ok(&format!("{} status -j | jq '.packets.{key}'", isatap_binary())).trim().parse().unwrap()
+    };
+    let before = [count(&left, "tunnelled"), count(&right, "delivered")];
+    left.ok(&format!("ping -6 -n -q -c 300 -i 0.005 {THEIRS}"));
+    wait_until("300 packets more at each end", PATIENCE, || {
+        let now = [count(&left, "tunnelled"), count(&right, "delivered")];
+        now[0] - before[0] >= 300 && now[1] - before[1] >= 300
+    });
+    let now = [count(&left, "tunnelled"), count(&right, "delivered")];
+    assert!(now[0] - before[0] < 310 && now[1] - before[1] < 310, "{before:?} {now:?}");
+    // NDP-50: what the kernel carries is use, too, and the other end is asked whether it is there.
+    assert!(status(&left, ".reachability != null"));
+    for daemon in daemons {
+        assert!(daemon.terminate(PATIENCE).success());
+    }
+}
+
+/// The kernel's own `sit` is the other end.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_path_that_becomes_narrow_is_found_in_the_kernels_path_too() {
+    let lab = Lab::new();
+    let wires = [lab.wire(), lab.wire()];
+    let capture = wires[0].capture("ip proto 41");
+    let (ours, router, kernel) = ends(&lab, &wires, "ttl 64");
+    let _daemon =
+        Daemon::isatap(&ours, &format!("tunnel {BETWEEN} --address {OURS}/64 --mtu 1480 --kernel-path require"));
+    let [our_address, their_address]: [Ipv6Addr; 2] = [OURS, THEIRS].map(|text| text.parse().unwrap());
+    for _ in 0..3 {
+        peers::ping_sizes(&ours, THEIRS, 1480);
+        peers::ping_sizes(&kernel, OURS, 1480);
+    }
+    peers::http(&ours, &kernel, their_address);
+    peers::http(&kernel, &ours, our_address);
+    carries(&ours, 10);
+    // TUN-42: the router refuses what it cannot carry, also of what no daemon has seen.
+    peers::narrow(&router, ["192.0.2.0/24 dev eth0", "198.51.100.0/24 dev eth1"], 1400);
+    peers::wait_for_path_mtu(&ours, THEIRS, 1380);
+    peers::wait_for_path_mtu(&kernel, OURS, 1380);
+    peers::ping_sizes(&ours, THEIRS, 1480);
+    let rates = peers::iperf3(&ours, &kernel, their_address, 1);
+    assert!(rates.iter().all(|&rate| rate > 1e6), "{rates:?}");
+    let before = carried(&ours);
+    ours.ok(&format!("ping -6 -n -q -c 20 -i 0.05 {THEIRS}"));
+    wait_until("packets of the narrow path", PATIENCE, || carried(&ours)[0] > before[0] + 10);
+    capture.so_far().assert_clean();
+}
+
+/// ISATAP host and router, whose neighbours are asked whether they are there (SEC-1); 6to4; 6rd.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn every_mechanism_of_protocol_41_is_carried() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let [a, b] = [("a", "131.107.0.1/24"), ("b", "131.107.0.2/24")].map(|(name, address)| {
+        let namespace = lab.namespace(name);
+        wire.join_with_offloads(&namespace, "eth0", address);
+        namespace.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
+        namespace
+    });
+    let [ours, theirs] = ["131.107.0.1", "131.107.0.2"];
+    let site = [
+        (
+            format!("router --local {ours} --prefix {PREFIX}/64 --default always --check-neighbors on"),
+            format!("host --local {theirs} --router {ours}"),
+            format!("{}", addr::address(&format!("{PREFIX}/64").parse().unwrap(), ours.parse().unwrap()).unwrap()),
+        ),
+        (format!("6to4 --local {ours}"), format!("6to4 --local {theirs}"), "2002:836b:1::836b:1".to_owned()),
+        (
+            format!("6rd --role br --prefix 2001:db8::/32 --v4-mask-len 0 --local {ours} --customer {theirs}"),
+            format!("6rd --role ce --prefix 2001:db8::/32 --v4-mask-len 0 --local {theirs} --br {ours}"),
+            "2001:db8:836b:1::".to_owned(),
+        ),
+        (format!("compatible --local {ours}"), format!("compatible --local {theirs}"), "::131.107.0.1".to_owned()),
+    ];
+    for (one, other, target) in site {
+        let daemons = [
+            Daemon::isatap(&a, &format!("{one} --kernel-path require")),
+            Daemon::isatap(&b, &format!("{other} --kernel-path require")),
+        ];
+        peers::ping(&b, &target);
+        b.ok(&format!("ping -6 -n -q -c 100 -i 0.01 {target}"));
+        carries(&b, 80);
+        carries(&a, 80);
+        for daemon in daemons {
+            assert!(daemon.terminate(PATIENCE).success());
+        }
+    }
+}
+
+/// The flow label of the first packet: what kernels send of their own accord has none, or a random one.
+const FIRST_LABEL: u32 = 0x1_0000;
+const PACKETS: u32 = 6_000;
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn what_comes_in_is_the_same_with_the_kernels_path_and_without() {
+    let addresses = Addresses {
+        own: RIGHT,
+        outer_sources: vec![LEFT, LEFT, LEFT, Ipv4Addr::new(192, 0, 2, 9)],
+        inner_sources: |numbers, _| numbers.pick(&[OURS, OURS, "fe80::c000:201", "2001:db8:1::1"]).parse().unwrap(),
+        inner_destinations: [THEIRS, THEIRS, "fe80::c000:202"].map(|text| text.parse().unwrap()).to_vec(),
+    };
+    let mut numbers = Numbers(41);
+    let packets: Vec<Vec<u8>> = (0..PACKETS)
+        .map(|n| generator::packet(&mut numbers, &addresses, FIRST_LABEL + n))
+        .map(with_transport)
+        .collect();
+    let [with, without] = ["require", "off"].map(|mode| let_in(&packets, mode));
+    // A comparison in which everything comes in, or nothing, compares nothing.
+    assert!(with.len() > 500 && with.len() < packets.len() / 2, "{}", with.len());
+    let lost: Vec<_> = without.keys().filter(|label| !with.contains_key(*label)).collect();
+    let more: Vec<_> = with.keys().filter(|label| !without.contains_key(*label)).collect();
+    assert!(lost.is_empty() && more.is_empty(), "lost {lost:?}, let in alone {more:?}");
+    assert_eq!(with, without);
+}
+
+/// What most packets carry: the generator's have no next header, which the programs leave to the daemon.
+fn with_transport(mut packet: Vec<u8>) -> Vec<u8> {
+    let header = usize::from(packet.first().copied().unwrap_or_default() & 15) * 4;
+    if let Some(next) = packet.get_mut(header + 6).filter(|next| **next == 59) {
+        *next = 17;
+    }
+    packet
+}
+
+/// The inner packets that come out of a tunnel's device, by their flow labels.
+fn let_in(packets: &[Vec<u8>], mode: &str) -> BTreeMap<u32, Vec<u8>> {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let [sender, ours] = [("sender", LEFT), ("ours", RIGHT)].map(|(name, address)| {
+        let namespace = lab.namespace(name);
+        wire.join(&namespace, "eth0", &format!("{address}/24"));
+        namespace
+    });
+    ours.ok("sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0");
+    let _daemon = Daemon::isatap(
+        &ours,
+        &format!(
+            "tunnel --local {RIGHT} --remote {LEFT} --address {THEIRS}/64 --no-neighbor-probes --kernel-path {mode}"
+        ),
+    );
+    let file = ours.shared().join("let-in.pcap");
+    ours.start(
+        "let-in",
+        &format!("tcpdump -i tun6in4 -Q in --immediate-mode -U -B 65536 -s 66000 -Z root -w {}", file.display()),
+    );
+    wait_until("tcpdump", PATIENCE, || ours.log("let-in").contains("listening on"));
+    // Once for the decisions, and once more.
+    for _ in 0..2 {
+        send_frames(&sender, &ours, packets);
+    }
+    let size = || std::fs::metadata(&file).map_or(0, |file| file.len());
+    let mut before = 0;
+    wait_until("the last packet", PATIENCE, || {
+        std::thread::sleep(Duration::from_millis(500));
+        std::mem::replace(&mut before, size()) == size()
+    });
+    if mode == "require" {
+        wait_until("packets that the kernel lets in", PATIENCE, || carried(&ours)[1] > 300);
+    }
+    let captured = pcap::read(&std::fs::read(&file).unwrap()).expect("a capture of link type raw IP");
+    let ours = |packet: Vec<u8>| Some((generator::label(&packet)?.checked_sub(FIRST_LABEL)?, packet));
+    captured.into_iter().filter_map(|(_, packet)| ours(packet.to_vec())).filter(|(n, _)| *n < PACKETS).collect()
+}
+
+/// Sends packets as Ethernet frames, some 4,000 a second.
+fn send_frames(from: &Namespace, to: &Namespace, packets: &[Vec<u8>]) {
+    let address = to.ok("cat /sys/class/net/eth0/address").trim().replace(':', "");
+    let frames: Vec<u8> = packets
+        .iter()
+        .flat_map(|packet| {
+            // Ethernet has a shortest frame.
+            let mut packet = packet.clone();
+            packet.resize(packet.len().max(46), 0);
+            [&(packet.len() as u16).to_be_bytes()[..], &packet].concat()
+        })
+        .collect();
+    std::fs::write(from.shared().join("frames"), frames).unwrap();
+    let script = from.file(
+        "send.py",
+        &format!(
+            r#"
+import socket, struct, time
+card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+card.bind(("eth0", 0))
+front = bytes.fromhex("{address}") + bytes([2, 0, 0, 0, 0, 77, 8, 0])
+frames = open("{}/frames", "rb").read()
+at = sent = 0
+while at < len(frames):
+    length, = struct.unpack_from("!H", frames, at)
+    card.send(front + frames[at + 2:at + 2 + length])
+    at += 2 + length
+    sent += 1
+    if sent % 8 == 0:
+        time.sleep(0.002)
+"#,
+            from.directory().display()
+        ),
+    );
+    let output = from.run_for(Duration::from_secs(60), &format!("python3 {script}"));
+    assert!(output.success(), "{output:#?}");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn what_goes_out_is_the_same_with_the_kernels_path_and_without() {
+    let mut numbers = Numbers(6);
+    let packets: Vec<Vec<u8>> = (0..2_000).map(|n| outgoing(&mut numbers, FIRST_LABEL + n)).collect();
+    for options in ["", "--ttl inherit --tos inherit --ecn normal", "--tos 0xb8 --ttl 7"] {
+        let [with, without] = ["require", "off"].map(|mode| sent(&packets, mode, options));
+        assert!(with.len() > 1_000 && with.len() < packets.len(), "{}", with.len());
+        assert_eq!(with.keys().collect::<Vec<_>>(), without.keys().collect::<Vec<_>>(), "{options}");
+        for (label, packet) in &with {
+            assert_eq!(packet, &without[label], "{options}: {label}");
+        }
+    }
+}
+
+/// An IPv6 packet as programs send them: any class, hop limit and next header; some too long.
+fn outgoing(numbers: &mut Numbers, label: u32) -> Vec<u8> {
+    let length = numbers.pick(&[0, 1, 8, 100, 1_000, 1_239, 1_240, 1_241, 1_439, 1_440, 1_441]) as usize;
+    let class = u32::from(numbers.next() as u8);
+    let mut packet = (6 << 28 | class << 20 | label).to_be_bytes().to_vec();
+    packet.extend((length as u16).to_be_bytes());
+    packet.extend([numbers.pick(&[6, 17, 17, 59, 58, 0, 44]), numbers.pick(&[0, 1, 2, 64, 255])]);
+    let source = numbers.pick(&[OURS, OURS, OURS, "fe80::c000:201"]);
+    packet.extend(source.parse::<Ipv6Addr>().unwrap().octets());
+    packet.extend(numbers.pick(&[THEIRS, THEIRS, "fe80::c000:202"]).parse::<Ipv6Addr>().unwrap().octets());
+    packet.resize(40 + length, label as u8);
+    packet
+}
+
+/// The outer packets that leave, by the flow labels of the inner ones.
+fn sent(packets: &[Vec<u8>], mode: &str, options: &str) -> BTreeMap<u32, Vec<u8>> {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let [ours, other] = [("ours", LEFT), ("other", RIGHT)].map(|(name, address)| {
+        let namespace = lab.namespace(name);
+        wire.join(&namespace, "eth0", &format!("{address}/24"));
+        namespace
+    });
+    let tunnel = format!("tunnel --local {LEFT} --remote {RIGHT} --address {OURS}/64 --mtu 1480 --no-neighbor-probes");
+    let _daemon = Daemon::isatap(&ours, format!("{tunnel} --kernel-path {mode} {options}").trim_end());
+    // The neighbour's link-layer address is found before, as packets wait for it: three at most.
+    ours.ok(&format!("ping -n -c 1 -W 5 {RIGHT}"));
+    let file = other.shared().join("sent.pcap");
+    other.start(
+        "sent",
+        &format!(
+            "tcpdump -i eth0 -Q in -y EN10MB --immediate-mode -U -B 65536 -s 66000 -Z root -w {} ip proto 41",
+            file.display()
+        ),
+    );
+    wait_until("tcpdump", PATIENCE, || other.log("sent").contains("listening on"));
+    let frames: Vec<u8> =
+        packets.iter().flat_map(|packet| [&(packet.len() as u16).to_be_bytes()[..], packet].concat()).collect();
+    std::fs::write(ours.shared().join("frames"), frames).unwrap();
+    let script = ours.file(
+        "send.py",
+        &format!(
+            r#"
+import socket, struct, time
+device = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0x86dd)
+frames = open("{}/frames", "rb").read()
+for turn in range(2):
+    at = sent = 0
+    while at < len(frames):
+        length, = struct.unpack_from("!H", frames, at)
+        try:
+            device.sendto(frames[at + 2:at + 2 + length], ("tun6in4", 0x86dd))
+        except OSError:
+            pass
+        at += 2 + length
+        sent += 1
+        if sent % 8 == 0:
+            time.sleep(0.002)
+"#,
+            ours.directory().display()
+        ),
+    );
+    let output = ours.run_for(Duration::from_secs(60), &format!("python3 {script}"));
+    assert!(output.success(), "{output:#?}");
+    let size = || std::fs::metadata(&file).map_or(0, |file| file.len());
+    let mut before = 0;
+    wait_until("the last packet", PATIENCE, || {
+        std::thread::sleep(Duration::from_millis(500));
+        std::mem::replace(&mut before, size()) == size()
+    });
+    if mode == "require" {
+        wait_until("packets that the kernel sends", PATIENCE, || carried(&ours)[0] > 1_000);
+    }
+    other.stop("sent");
+    let all = other.ok(&format!(
+        "tshark -r {} -T fields -e frame.protocols -x 2>/dev/null | head -c 0; python3 {} {}",
+        file.display(),
+        other.file("frames.py", FRAMES),
+        file.display()
+    ));
+    let bytes = |line: &str| -> Vec<u8> {
+        (0..line.len() / 2).map(|at| u8::from_str_radix(&line[at * 2..at * 2 + 2], 16).unwrap()).collect()
+    };
+    let labelled = |packet: Vec<u8>| Some((generator::label(packet.get(20..)?)?.checked_sub(FIRST_LABEL)?, packet));
+    all.lines().map(bytes).filter_map(labelled).filter(|(n, _)| (*n as usize) < packets.len()).collect()
+}
+
+/// The packets of a capture of Ethernet frames, one a line.
+const FRAMES: &str = r#"
+import struct, sys
+data = open(sys.argv[1], "rb").read()
+at = 24
+while at + 16 <= len(data):
+    length, = struct.unpack_from("<I", data, at + 8)
+    frame = data[at + 16:at + 16 + length]
+    total, = struct.unpack_from("!H", frame, 16)
+    print(frame[14:14 + total].hex())
+    at += 16 + length
+"#;
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn nothing_forwards_after_the_daemon_is_killed() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ([left, right], [of_left, _of_right]) = pair(&lab, &wire, "--kernel-path require");
+    peers::ping(&left, THEIRS);
+    right.start("flow", &format!("ping -6 -n -q -i 0.01 {OURS}"));
+    carries(&left, 100);
+    of_left.kill();
+    let capture = wire.capture(&format!("ip proto 41 and src {LEFT}"));
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(capture.so_far().count("ip"), 0);
+    // The link of the program ends with the process.
+    assert_eq!(
+        left.ok("bpftool -j net show | jq '[.. | objects | select(.name? == \"decapsulate\")] | length'").trim(),
+        "0"
+    );
+    right.stop("flow");
+}
+
+/// A router between two tunnels of its own: what comes out of one in the kernel goes into the other.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_router_between_two_tunnels_loses_nothing() {
+    let lab = Lab::new();
+    let (left_wire, right_wire) = (lab.wire(), lab.wire());
+    let [left, router, right] = ["left", "router", "right"].map(|name| lab.namespace(name));
+    left_wire.join_with_offloads(&left, "eth0", "192.0.2.1/24");
+    left_wire.join_with_offloads(&router, "eth0", "192.0.2.2/24");
+    right_wire.join_with_offloads(&router, "eth1", "198.51.100.1/24");
+    right_wire.join_with_offloads(&right, "eth0", "198.51.100.2/24");
+    router.ok("sysctl -qw net.ipv6.conf.all.forwarding=1");
+    let table = |dev: &str, local: &str, remote: &str, address: &str| {
+        format!(
+            "[[tunnel]]\ndev = \"{dev}\"\nlocal = \"{local}\"\nremote = \"{remote}\"\naddress = \"{address}\"\nmtu = 1480\n"
+        )
+    };
+    let both = [
+        table("t0", "192.0.2.2", "192.0.2.1", "2001:db8:1::2/64"),
+        table("t1", "198.51.100.1", "198.51.100.2", "2001:db8:2::1/64"),
+    ];
+    let file = router.file("router.toml", &both.concat());
+    let _daemons = [
+        Daemon::isatap(&router, &format!("run {file} --kernel-path require")),
+        Daemon::isatap(
+            &left,
+            "tunnel --local 192.0.2.1 --remote 192.0.2.2 --address 2001:db8:1::1/64 --mtu 1480 --kernel-path require",
+        ),
+        Daemon::isatap(
+            &right,
+            "tunnel --local 198.51.100.2 --remote 198.51.100.1 --address 2001:db8:2::2/64 --mtu 1480 --kernel-path require",
+        ),
+    ];
+    left.ok("ip -6 route add 2001:db8:2::/64 dev tun6in4");
+    right.ok("ip -6 route add 2001:db8:1::/64 dev tun6in4");
+    peers::ping(&left, "2001:db8:2::2");
+    left.ok("ping -6 -n -q -c 200 -i 0.01 -W 2 2001:db8:2::2 | grep -q ' 0% packet loss'");
+    let rates = peers::iperf3(&left, &right, "2001:db8:2::2".parse().unwrap(), 2);
+    assert!(rates.iter().all(|&rate| rate > 3e7), "{rates:?}");
+    carries(&left, 100);
+}
+
+/// What IPv4 says of a flow that is in the kernel is heeded soon, and what IPsec says at once.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_flow_ends_with_what_allowed_it() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ([left, right], [_of_left, of_right]) = pair(&lab, &wire, "--kernel-path require");
+    peers::ping(&left, THEIRS);
+    left.start("flow", &format!("ping -6 -n -i 0.05 {THEIRS}"));
+    carries(&right, 20);
+    let reaches = || left.succeeds(&format!("ping -6 -n -c 2 -i 0.2 -W 1 {THEIRS}"));
+
+    // A rule of the firewall: 10 seconds at most, though it was to be passed by, and the flow goes on.
+    right.ok("nft 'add table ip filter; add chain ip filter input { type filter hook input priority 0; }; \
+              add rule ip filter input ip protocol 41 drop'");
+    wait_until("the firewall to be heeded", Duration::from_secs(15), || !reaches());
+    right.ok("nft delete table ip filter");
+    wait_until("the flow to go on", PATIENCE, reaches);
+
+    // A policy of IPsec: nothing goes past it.
+    wait_until("rows", PATIENCE, || status(&right, ".kernel_path.rows > 0"));
+    right.ok("ip xfrm policy add dir out src 203.0.113.1 dst 203.0.113.2 tmpl proto esp mode transport");
+    wait_until("the rows to go", PATIENCE, || status(&right, ".kernel_path.rows == 0"));
+    let before = carried(&right);
+    assert!(reaches());
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(carried(&right), before);
+    right.ok("ip xfrm policy flush");
+    wait_until("rows again", PATIENCE, || reaches() && status(&right, ".kernel_path.rows > 0"));
+
+    // The address that it is received by.
+    right.ok(&format!("ip address del {RIGHT}/24 dev eth0"));
+    wait_until("the end of the flow", PATIENCE, || !reaches());
+    assert!(of_right.terminate(PATIENCE).success());
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn all_packets_of_a_link_that_is_recorded_are_seen() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let record = lab.namespace("folder").directory().join("all.pcap");
+    let ([left, _right], [of_left, _of_right]) =
+        pair(&lab, &wire, &format!("--kernel-path require --pcap {}", record.display()));
+    peers::ping(&left, THEIRS);
+    left.ok(&format!("ping -6 -n -q -c 100 -i 0.01 {THEIRS}"));
+    assert!(status(&left, ".kernel_path | .on and .sent == 0 and .received == 0"));
+    assert!(of_left.terminate(PATIENCE).success());
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn without_the_capability_the_daemon_carries_all_and_says_why() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ours = lab.namespace("ours");
+    wire.join(&ours, "eth0", &format!("{LEFT}/24"));
+    let tunnel = format!("tunnel --local {LEFT} --remote {RIGHT} --address {OURS}/64");
+    let without = format!("setpriv --bounding-set=-bpf,-sys_admin {} {tunnel}", isatap_binary());
+    let refused = ours.run(&format!("{without} --kernel-path require"));
+    assert!(!refused.success() && refused.text.contains("CAP_BPF"), "{refused:#?}");
+    assert!(!refused.text.contains("tun6in4 up"), "{refused:#?}");
+    ours.start("daemon", &format!("{without} --kernel-path auto"));
+    wait_until("the daemon", PATIENCE, || status(&ours, ".up"));
+    assert!(status(&ours, ".kernel_path | (.on | not) and (.why | contains(\"CAP_BPF\"))"));
+    let told = isatap(&ours, "status").text;
+    assert!(told.contains("kernel path: off: cannot load"), "{told}");
+    ours.stop("daemon");
+    // Who does not want it is told nothing.
+    ours.start("daemon", &format!("{} {tunnel}", isatap_binary()));
+    wait_until("the daemon", PATIENCE, || status(&ours, ".up and .kernel_path == null"));
+}
