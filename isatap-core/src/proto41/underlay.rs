@@ -133,8 +133,11 @@ impl Locator {
     #[inline]
     pub(crate) fn broadcast(&self) -> Option<Ipv4Addr> {
         // As that of the subnet: without its prefix, since packets ask.
-        let host = u32::MAX.unbounded_shr(self.subnet_length.into());
-        (self.subnet_length <= 30).then(|| Ipv4Addr::from_bits(self.address.to_bits() | host))
+        if self.subnet_length > 30 {
+            return None;
+        }
+        let host = u32::MAX.wrapping_shr(self.subnet_length.into());
+        Some(Ipv4Addr::from_bits(self.address.to_bits() | host))
     }
 
     /// Whether no neighbour has `address`: it is this one, or the directed
