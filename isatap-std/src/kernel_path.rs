@@ -16,8 +16,8 @@
 //! - A row holds as long as the decision: until links, routes or neighbours change, for which it is
 //!   enough to write one number, and no longer than its neighbour's answer (SEC-1).
 //! - A row is good for 10 seconds, and after 5 one packet in a second goes to user space, which
-//!   writes it anew. So what IPv4 says of a flow afterwards (a rule of the firewall, another
-//!   route) is heeded within 10 seconds, and a daemon that hangs forwards no longer than that.
+//!   writes it anew. So a rule of the firewall that comes later is heeded within 10 seconds, and a
+//!   daemon that hangs forwards no longer than that; another route by another device within 20.
 //! - The programs are attached by links of this process (tcx, Linux 6.6): whatever ends it,
 //!   nothing forwards any more.
 //! - What went by a row is counted once a second, and notes that the neighbour is used (NDP-50).
