@@ -35,6 +35,7 @@
 //! - Packets that may be fragmented on the way, Teredo, and devices underneath that are not of the
 //!   kind of Ethernet stay in user space.
 
+mod attributes;
 mod firewall;
 mod ipsec;
 mod layout;

@@ -1,5 +1,6 @@
 //! Whether this namespace has rules for packets of IPv4, which the programs would go past.
 
+use super::attributes::Attributes;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 use std::fs;
@@ -143,21 +144,6 @@ fn is_passed(chain: &[u8]) -> bool {
         // NFPROTO_NETDEV: what a device receives; what it sends passes it as ever.
         5 => hook == 0,
         _ => false,
-    }
-}
-
-/// Attributes: a length, a kind with flags, a value.
-struct Attributes<'a>(&'a [u8]);
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let [a, b, c, d] = *self.0.first_chunk()?;
-        let len = usize::from(u16::from_ne_bytes([a, b]));
-        let value = self.0.get(4..len)?;
-        self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some((u16::from_ne_bytes([c, d]) & 0x3fff, value))
     }
 }
 

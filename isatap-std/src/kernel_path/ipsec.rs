@@ -1,5 +1,6 @@
 //! Whether IPsec has policies in this namespace.
 
+use super::attributes::Attributes;
 use netlink_sys::protocols::NETLINK_XFRM;
 use netlink_sys::{Socket, SocketAddr};
 
@@ -37,17 +38,9 @@ fn policies_in(answer: &[u8]) -> Option<u32> {
     if kind != INFO.to_ne_bytes() {
         return None;
     }
-    let mut rest = answer.get(HEADER + FLAGS..)?;
-    while let Some((head, behind)) = rest.split_first_chunk::<4>() {
-        let [len, kind] = [[head[0], head[1]], [head[2], head[3]]].map(u16::from_ne_bytes);
-        let value = behind.get(..usize::from(len).checked_sub(4)?)?;
-        if kind == SPD_INFO {
-            let number = |at: usize| Some(u32::from_ne_bytes(*value.get(at..)?.first_chunk()?));
-            return Some(number(0)?.saturating_add(number(4)?).saturating_add(number(8)?));
-        }
-        rest = rest.get(usize::from(len).next_multiple_of(4)..)?;
-    }
-    None
+    let (_, value) = Attributes(answer.get(HEADER + FLAGS..)?).find(|(kind, _)| *kind == SPD_INFO)?;
+    let number = |at: usize| Some(u32::from_ne_bytes(*value.get(at..)?.first_chunk()?));
+    Some(number(0)?.saturating_add(number(4)?).saturating_add(number(8)?))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub fn check_kernel_path() -> Result<(), Error> {
 
 impl Run {
     /// Has the kernel carry packets of known flows, of all links that speak protocol 41, by programs. Call it
-    /// once, and before privileges are given up: loading them needs CAP_BPF.
+    /// once, and before privileges are given up: loading them needs CAP_BPF and CAP_PERFMON.
     ///
     /// Where it cannot be, all is as without it: a [`Notice`] says why, and so does what the links say of themselves.
     ///

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::common::generator::{self, Addresses, Numbers};
@@ -216,12 +217,7 @@ fn let_in(packets: &[Vec<u8>], mode: &str) -> BTreeMap<u32, Vec<u8>> {
     for _ in 0..2 {
         send_frames(&sender, &ours, packets);
     }
-    let size = || std::fs::metadata(&file).map_or(0, |file| file.len());
-    let mut before = 0;
-    wait_until("the last packet", PATIENCE, || {
-        std::thread::sleep(Duration::from_millis(500));
-        std::mem::replace(&mut before, size()) == size()
-    });
+    wait_for_the_last(&file);
     if mode == "require" {
         wait_until("packets that the kernel lets in", PATIENCE, || carried(&ours)[1] > 300);
     }
@@ -230,40 +226,52 @@ fn let_in(packets: &[Vec<u8>], mode: &str) -> BTreeMap<u32, Vec<u8>> {
     captured.into_iter().filter_map(|(_, packet)| ours(packet.to_vec())).filter(|(n, _)| *n < PACKETS).collect()
 }
 
-/// Sends packets as Ethernet frames, some 4,000 a second.
+/// Until nothing more comes for half a second.
+#[track_caller]
+fn wait_for_the_last(capture: &Path) {
+    let size = || std::fs::metadata(capture).map_or(0, |file| file.len());
+    let mut before = 0;
+    wait_until("the last packet", PATIENCE, || {
+        std::thread::sleep(Duration::from_millis(500));
+        std::mem::replace(&mut before, size()) == size()
+    });
+}
+
+/// Sends packets as Ethernet frames to the card of `to`.
 fn send_frames(from: &Namespace, to: &Namespace, packets: &[Vec<u8>]) {
     let address = to.ok("cat /sys/class/net/eth0/address").trim().replace(':', "");
-    let frames: Vec<u8> = packets
-        .iter()
-        .flat_map(|packet| {
-            // Ethernet has a shortest frame.
-            let mut packet = packet.clone();
-            packet.resize(packet.len().max(46), 0);
-            [&(packet.len() as u16).to_be_bytes()[..], &packet].concat()
-        })
-        .collect();
-    std::fs::write(from.shared().join("frames"), frames).unwrap();
-    let script = from.file(
-        "send.py",
-        &format!(
-            r#"
+    let open = format!(
+        "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\nfront = bytes.fromhex(\"{address}02000000004d0800\")\n\
+         way.bind((\"eth0\", 0))"
+    );
+    // Ethernet has a shortest frame.
+    play(from, packets, &open, "way.send(front + packet.ljust(46, bytes(1)))");
+}
+
+/// Sends packets, some 4,000 a second: `way` is opened so, and sends each `packet` so.
+#[track_caller]
+fn play(from: &Namespace, packets: &[Vec<u8>], open: &str, send: &str) {
+    let bytes: Vec<u8> =
+        packets.iter().flat_map(|packet| [&(packet.len() as u16).to_be_bytes()[..], packet].concat()).collect();
+    std::fs::write(from.shared().join("packets"), bytes).unwrap();
+    let script = format!(
+        r#"
 import socket, struct, time
-card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-card.bind(("eth0", 0))
-front = bytes.fromhex("{address}") + bytes([2, 0, 0, 0, 0, 77, 8, 0])
-frames = open("{}/frames", "rb").read()
+way = {open}
+packets = open("{}/packets", "rb").read()
 at = sent = 0
-while at < len(frames):
-    length, = struct.unpack_from("!H", frames, at)
-    card.send(front + frames[at + 2:at + 2 + length])
+while at < len(packets):
+    length, = struct.unpack_from("!H", packets, at)
+    packet = packets[at + 2:at + 2 + length]
     at += 2 + length
+    {send}
     sent += 1
     if sent % 8 == 0:
         time.sleep(0.002)
 "#,
-            from.directory().display()
-        ),
+        from.directory().display()
     );
+    let script = from.file("play.py", &script);
     let output = from.run_for(Duration::from_secs(60), &format!("python3 {script}"));
     assert!(output.success(), "{output:#?}");
 }
@@ -319,50 +327,18 @@ fn sent(packets: &[Vec<u8>], mode: &str, options: &str) -> BTreeMap<u32, Vec<u8>
         ),
     );
     wait_until("tcpdump", PATIENCE, || other.log("sent").contains("listening on"));
-    let frames: Vec<u8> =
-        packets.iter().flat_map(|packet| [&(packet.len() as u16).to_be_bytes()[..], packet].concat()).collect();
-    std::fs::write(ours.shared().join("frames"), frames).unwrap();
-    let script = ours.file(
-        "send.py",
-        &format!(
-            r#"
-import socket, struct, time
-device = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0x86dd)
-frames = open("{}/frames", "rb").read()
-for turn in range(2):
-    at = sent = 0
-    while at < len(frames):
-        length, = struct.unpack_from("!H", frames, at)
-        try:
-            device.sendto(frames[at + 2:at + 2 + length], ("tun6in4", 0x86dd))
-        except OSError:
-            pass
-        at += 2 + length
-        sent += 1
-        if sent % 8 == 0:
-            time.sleep(0.002)
-"#,
-            ours.directory().display()
-        ),
-    );
-    let output = ours.run_for(Duration::from_secs(60), &format!("python3 {script}"));
-    assert!(output.success(), "{output:#?}");
-    let size = || std::fs::metadata(&file).map_or(0, |file| file.len());
-    let mut before = 0;
-    wait_until("the last packet", PATIENCE, || {
-        std::thread::sleep(Duration::from_millis(500));
-        std::mem::replace(&mut before, size()) == size()
-    });
+    // Once for the decisions, and once more. What is longer than the device carries is refused here.
+    for _ in 0..2 {
+        let open = "socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0x86dd)\nimport contextlib";
+        let send = "with contextlib.suppress(OSError): way.sendto(packet, (\"tun6in4\", 0x86dd))";
+        play(&ours, packets, open, send);
+    }
+    wait_for_the_last(&file);
     if mode == "require" {
         wait_until("packets that the kernel sends", PATIENCE, || carried(&ours)[0] > 1_000);
     }
     other.stop("sent");
-    let all = other.ok(&format!(
-        "tshark -r {} -T fields -e frame.protocols -x 2>/dev/null | head -c 0; python3 {} {}",
-        file.display(),
-        other.file("frames.py", FRAMES),
-        file.display()
-    ));
+    let all = other.ok(&format!("python3 {} {}", other.file("frames.py", FRAMES), file.display()));
     let bytes = |line: &str| -> Vec<u8> {
         (0..line.len() / 2).map(|at| u8::from_str_radix(&line[at * 2..at * 2 + 2], 16).unwrap()).collect()
     };
