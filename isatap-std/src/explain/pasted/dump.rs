@@ -209,7 +209,7 @@ impl Dump {
             return self.words();
         }
         if self.stated.is_none() && !self.last.is_empty() {
-            let row = last_row(&self.last).ok_or_else(|| {
+            let row = last_row(&self.bytes, &self.last).ok_or_else(|| {
                 format!("the bytes of row {} of a dump cannot be told from the text behind them: {ADVICE}", self.rows)
             })?;
             self.bytes.extend(&row.bytes);
@@ -320,14 +320,18 @@ fn rows(text: &str, unit: Unit) -> Vec<Row> {
     rows
 }
 
-/// The row that stands when no offset follows.
-fn last_row(rows: &[Row]) -> Option<&Row> {
-    let checked: Vec<&Row> = rows.iter().filter(|row| row.is_checked && row.is_apart).collect();
-    match (checked.as_slice(), rows) {
-        ([row], _) => Some(row),
-        ([], [row]) if row.is_all || row.is_checked => Some(row),
-        _ => None,
-    }
+/// The row that stands when no offset follows the bytes `before` it: the one whose text is set
+/// apart, the only one, or the one with which the packet is as long as it says.
+fn last_row<'a>(before: &[u8], rows: &'a [Row]) -> Option<&'a Row> {
+    let only = |is_it: &dyn Fn(&Row) -> bool| {
+        let mut found = rows.iter().filter(|row| is_it(row));
+        found.next().filter(|_| found.next().is_none())
+    };
+    let readable = |row: &Row| row.is_all || row.is_checked;
+    let apart = only(&|row| row.is_checked && row.is_apart);
+    // Of bytes that are digits and spaces, one group can be the text of those before it.
+    let whole = || only(&|row| readable(row) && frame::is_whole(&[before, &row.bytes].concat()));
+    apart.or_else(|| only(&|_| true).filter(|row| readable(row))).or_else(whole)
 }
 
 fn token_bytes(token: &str, unit: Unit, width: usize) -> Option<Vec<u8>> {

@@ -146,6 +146,16 @@ fn a_link_layer_in_front_is_left_away() {
 }
 
 #[test]
+fn a_length_tells_bytes_from_text_that_is_the_same() {
+    // The last group is a fifth byte, or the text of the four before it.
+    let dump = |length| format!("0000:  4500 00{length} 0001 0000 40fd 0000 0a00 0002\n0010:  2033 3020 30\n");
+    let bytes = |end: &str| literal::digits(&format!("450000{end}")).map(Found::Packet);
+    assert_eq!(read(&dump("15")), [bytes("150001000040fd00000a0000022033302030").unwrap()]);
+    assert_eq!(read(&dump("14")), [bytes("140001000040fd00000a00000220333020").unwrap()]);
+    is_refused(&dump("16"), "cannot be told from the text");
+}
+
+#[test]
 fn several_packets_and_other_lines_keep_their_order() {
     let text = format!("::1\nnonsense\n::1\nheading\n{XXD}heading\n{XXD}{PACKET}\n{PACKET}\n::1\nmore\n");
     let packet = || Found::Packet(packet());
