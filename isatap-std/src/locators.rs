@@ -25,7 +25,9 @@ pub(crate) enum LocatorSource {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) locators: Vec<Locator>,
-    /// The smallest of the devices', in bytes.
+    /// That of the device by which packets go to the peer; without a peer, the smallest of the devices that have the
+    /// locators. In bytes. Of another IPv4 route to a peer nobody tells, since a router may have a million of them: a
+    /// device that carries less refuses what is longer, as path MTU discovery wants it.
     pub(crate) mtu: Option<u16>,
     /// How long they are all known to stay; `None`: for ever.
     pub(crate) valid: Option<Duration>,
@@ -127,13 +129,14 @@ impl LocatorSource {
         Ok(self.find(netlink, None, &Binding::default())?.locators.first().map_or(32, |found| found.subnet_length))
     }
 
-    /// The locators now of a link that is bound so. `router`: the first potential router, if one is known.
+    /// The locators now of a link that is bound so. `peer`: the first potential router, the
+    /// other end or the relay, if one is known.
     ///
     /// # Errors
     ///
     /// The kernel's refusal to list addresses, which is not expected. That there is no
     /// address or no route is no error: there are no locators then (ISA-11).
-    pub(crate) fn find(&self, netlink: &Netlink, router: Option<Ipv4Addr>, binding: &Binding) -> Result<Found, Error> {
+    pub(crate) fn find(&self, netlink: &Netlink, peer: Option<Ipv4Addr>, binding: &Binding) -> Result<Found, Error> {
         let mut own = netlink.ipv4_addresses()?;
         let links = netlink.links()?;
         let device = binding.device.as_ref().map(|name| (name, links.iter().find(|link| link.name == *name)));
@@ -162,9 +165,9 @@ impl LocatorSource {
             LocatorSource::All => own.clone(),
             LocatorSource::TowardRouter => {
                 let bound = binding.on(interface);
-                let path = router.and_then(|router| Some((router, netlink.ipv4_path_of(router, bound).ok()?)));
+                let path = peer.and_then(|peer| Some((peer, netlink.ipv4_path_of(peer, bound).ok()?)));
                 // A path from a router to itself is loopback's.
-                let source = path.filter(|(router, path)| path.source != *router).map(|(_, path)| path.source);
+                let source = path.filter(|(peer, path)| path.source != *peer).map(|(_, path)| path.source);
                 own.iter().filter(|own| Some(own.address) == source).copied().collect()
             }
         };
@@ -176,15 +179,34 @@ impl LocatorSource {
         });
         let locators =
             chosen.iter().map(|own| Locator { address: own.address, subnet_length: own.prefix_len }).collect();
-        let mtu = links
-            .iter()
-            .filter(|link| link.index == interface || chosen.iter().any(|own| own.interface == link.index))
-            .map(|link| u16::try_from(link.mtu).unwrap_or(u16::MAX))
-            .min();
+        let way = peer.zip(chosen.first()).and_then(|(peer, first)| {
+            netlink.ipv4_way(first.address, peer, binding.on(interface)).ok().map(|(way, _)| way)
+        });
+        let mtu = mtu_underneath(&links, &loopback, way, interface, &chosen, &own);
         let valid = chosen.iter().filter_map(|own| own.valid).min();
-        let missing = if chosen.is_empty() { self.missing(&links, router, binding) } else { None };
+        let missing = if chosen.is_empty() { self.missing(&links, peer, binding) } else { None };
         Ok(Found { locators, mtu, valid, missing, interface })
     }
+}
+
+/// The IPv4 MTU of the `way` to the peer; of the device bound to and those that have the `chosen` addresses, where there
+/// is none; and of those that have any of our `own`, where that is the loopback device. TUN-30: never that one's.
+fn mtu_underneath(
+    links: &[NetDevice],
+    loopback: &[u32],
+    way: Option<u32>,
+    bound: u32,
+    chosen: &[Ipv4Address],
+    own: &[Ipv4Address],
+) -> Option<u16> {
+    let on = |addresses: &[Ipv4Address], index| addresses.iter().any(|own| own.interface == index);
+    let smallest = |is_one: &dyn Fn(u32) -> bool| {
+        let carry = links.iter().filter(|link| !loopback.contains(&link.index) && is_one(link.index));
+        carry.map(|link| u16::try_from(link.mtu).unwrap_or(u16::MAX)).min()
+    };
+    smallest(&|index| Some(index) == way)
+        .or_else(|| smallest(&|index| index == bound || on(chosen, index)))
+        .or_else(|| smallest(&|index| !chosen.is_empty() && on(own, index)))
 }
 
 /// The VRF that a device is or is in; `None`: that of no VRF.
@@ -204,9 +226,8 @@ fn keep_those_of(vrf: Option<u32>, links: &[NetDevice], own: &mut Vec<Ipv4Addres
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_address_of_another_vrf_is_none_of_this_one() {
-        let device = |index: u32, is_vrf: bool, master: Option<u32>| NetDevice {
+    fn device(index: u32, is_vrf: bool, master: Option<u32>) -> NetDevice {
+        NetDevice {
             index,
             name: format!("eth{index}"),
             is_up: true,
@@ -216,7 +237,40 @@ mod tests {
             is_ethernet: true,
             is_vrf,
             master,
-        };
+        }
+    }
+
+    #[test]
+    fn tun_30_tun_32_the_mtu_is_that_of_the_way_then_of_the_devices_and_never_loopbacks() {
+        let links: Vec<_> = [(1, 65_536), (2, 1500), (3, 1400), (4, 9000), (5, 1300), (6, 100_000)]
+            .map(|(index, mtu)| NetDevice { mtu, ..device(index, false, None) })
+            .into();
+        let on = |interface| Ipv4Address { interface, address: Ipv4Addr::LOCALHOST, prefix_len: 8, valid: None };
+        let own = [on(1), on(2), on(3), on(4)];
+        for (way, bound, chosen, expected) in [
+            (Some(4), 0, &[2][..], Some(9000)),
+            // A way by a device without an IPv4 address.
+            (Some(5), 0, &[2], Some(1300)),
+            (Some(6), 0, &[2], Some(u16::MAX)),
+            // The peer is this machine itself.
+            (Some(1), 0, &[2], Some(1500)),
+            (None, 0, &[2], Some(1500)),
+            (None, 0, &[4, 3], Some(1400)),
+            (None, 5, &[4, 3], Some(1300)),
+            // An address of the loopback device: nobody knows by which packets leave.
+            (None, 0, &[1], Some(1400)),
+            (Some(4), 0, &[1], Some(9000)),
+            (None, 4, &[1], Some(9000)),
+            (None, 0, &[], None),
+        ] {
+            let chosen: Vec<_> = chosen.iter().map(|index| on(*index)).collect();
+            let mtu = mtu_underneath(&links, &[1], way, bound, &chosen, &own);
+            assert_eq!(mtu, expected, "{way:?} {bound} {chosen:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_another_vrf_is_none_of_this_one() {
         // Two VRFs with a device in each, one in none, and one in a bridge, which is no VRF.
         let links = [
             device(1, true, None),

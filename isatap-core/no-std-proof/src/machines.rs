@@ -210,6 +210,7 @@ crate::roots! {
         keep(link.add_member(u.ipv4_prefix()));
         link.underlay_mut().policy.ttl = any(TtlMode::CopyHopLimit);
         link.underlay_mut().set_way(any(1));
+        link.underlay_mut().set_interface_mtu(u.value());
         keep((link.locators().len(), link.potential_routers().lists(u.ipv4()), link.known_routers().count()));
         keep(link.locators().iter().any(|own| own.is_broadcast(u.ipv4())));
         for router in link.potential_routers().iter() {

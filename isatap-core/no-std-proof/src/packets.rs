@@ -4,7 +4,7 @@ use isatap_core::drop_reason::{Counters, DropReason};
 use isatap_core::engine::Verdict;
 use isatap_core::error::{EmitError, Layer, ParseError, ParseErrorKind, Table, TableFull};
 use isatap_core::isatap::{addr, ingress};
-use isatap_core::link::{Admitted, InterfaceAddress, LinkKind, TtlMode};
+use isatap_core::link::{Admitted, InterfaceAddress, LinkKind, OuterPolicy, TtlMode};
 use isatap_core::prefix;
 use isatap_core::proto41::ecn::{self, Ecn, EcnMode, TosMode};
 use isatap_core::proto41::icmp::TunnelError;
@@ -225,6 +225,8 @@ crate::roots! {
     };
     mtus => |u| {
         let mode = any(MtuMode::default());
+        let policy = OuterPolicy::DEFAULT.with_link_mtu(any(Some(u.value())));
+        keep((policy.ipv6_mtu(), policy.without_path_mtu().ipv6_mtu()));
         (mode.interface_mtu(), mtu::decide(mode, u.value(), u.value()), mtu::length_on_the_wire(u.input(), any(None)))
     };
     identifications => |u| {

@@ -63,8 +63,9 @@ impl<C: Capacity> Told<C> {
         if let Some((change, address)) = self.addresses.poll() {
             return Some(Event::Address { link, change, address });
         }
-        if self.mtu != policy.link_mtu {
-            self.mtu = policy.link_mtu;
+        let mtu = policy.ipv6_mtu();
+        if self.mtu != mtu {
+            self.mtu = mtu;
             return Some(Event::Mtu { link, mtu: self.mtu });
         }
         self.full.poll().map(|table| Event::TableFull { link, table })

@@ -243,6 +243,12 @@ impl<K: Count> PathMtus<K> {
         raised
     }
 
+    /// Forgets the estimates of `mtu` bytes and more, since the interface now
+    /// carries no more than that: they would outlast it.
+    pub(crate) fn forget_from(&mut self, mtu: u16) {
+        self.rows.view_mut().retain(|row| row.mtu < mtu);
+    }
+
     /// When [`PathMtus::handle_timeout`] has something to do.
     #[must_use]
     pub(crate) fn next_deadline(&self) -> Expiry {

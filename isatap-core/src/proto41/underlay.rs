@@ -12,6 +12,7 @@ use crate::drop_reason::DropReason;
 use crate::error::{Table, TableFull};
 use crate::prefix::{Ipv4Prefix, is_never_unicast};
 use crate::time::{Expiry, Instant};
+use crate::wire::ipv6;
 
 /// How a link makes its outer headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +20,13 @@ use crate::time::{Expiry, Instant};
 pub struct OuterPolicy {
     /// Static or dynamic MTU. `TUN-30`
     pub mtu: MtuMode,
-    /// The IPv6 MTU of the link, in bytes: 1,280 or what a Router
-    /// Advertisement said. `ISA-15`, `NDP-14`
+    /// No longer packet enters the link, in bytes, whatever the IPv4 side
+    /// carries: 1,280 where nobody knows that, or what was configured or a
+    /// Router Advertisement said; `u16::MAX` where the IPv4 side alone decides.
+    /// `ISA-15`, `NDP-14`
     pub link_mtu: u16,
+    /// Whether `link_mtu` was configured: no router changes it then.
+    pub fixed_link_mtu: bool,
     /// Outer time to live. `TUN-60`
     pub ttl: TtlMode,
     /// Where the outer DSCP comes from. `TUN-50`
@@ -36,11 +41,39 @@ impl OuterPolicy {
     /// (`TUN-7`) and a smaller IPv4 path is found.
     pub const DEFAULT: OuterPolicy = OuterPolicy {
         mtu: MtuMode::Dynamic { interface: 1500 },
-        link_mtu: 1280,
+        link_mtu: ipv6::MINIMUM_MTU,
+        fixed_link_mtu: false,
         ttl: TtlMode::Fixed(Outer::DEFAULT_TTL),
         tos: TosMode::Fixed(0),
         ecn: EcnMode::Compatibility,
     };
+
+    /// The same with this IPv6 MTU, in bytes, that was configured; `None`: it
+    /// follows the IPv4 side, as that of Linux's sit devices does.
+    #[must_use]
+    pub const fn with_link_mtu(self, configured: Option<u16>) -> Self {
+        match configured {
+            Some(mtu) => OuterPolicy { link_mtu: mtu, fixed_link_mtu: true, ..self },
+            None => OuterPolicy { link_mtu: u16::MAX, fixed_link_mtu: false, ..self },
+        }
+    }
+
+    /// The same without path MTU discovery: what fits is the configured IPv6
+    /// MTU, without one 1,280 bytes. `TUN-31`
+    #[must_use]
+    pub const fn without_path_mtu(self) -> Self {
+        let mtu = if self.fixed_link_mtu { self.link_mtu } else { ipv6::MINIMUM_MTU };
+        OuterPolicy { mtu: MtuMode::Static(mtu), ..self }
+    }
+
+    /// The IPv6 MTU of the link, in bytes: the configured one, or the smaller of
+    /// [`link_mtu`](Self::link_mtu) and what the interface underneath carries.
+    /// `ISA-15`
+    #[must_use]
+    pub const fn ipv6_mtu(&self) -> u16 {
+        let carried = self.mtu.interface_mtu();
+        if self.fixed_link_mtu || self.link_mtu < carried { self.link_mtu } else { carried }
+    }
 
     /// TOS and TTL of the outer header of a packet with this inner traffic
     /// class and, as it leaves, this hop limit. `TUN-50`, `TUN-60`
@@ -215,6 +248,17 @@ impl<C: Capacity> Underlay<C> {
         if self.way != way {
             self.way = way;
             self.paths = PathMtus::EMPTY;
+        }
+    }
+
+    /// Takes the IPv4 MTU of the interface underneath, in bytes, where path MTUs
+    /// are found out. `TUN-32`
+    pub fn set_interface_mtu(&mut self, mtu: u16) {
+        if let MtuMode::Dynamic { interface } = &mut self.policy.mtu
+            && *interface != mtu
+        {
+            *interface = mtu;
+            self.paths.forget_from(mtu);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::interface::{Context, Control, Told, Tracked, interface};
 use crate::link::{Locator, OuterPolicy};
 use crate::route::{Origin, Route};
 use crate::time::Expiry;
+use crate::wire::ipv6;
 
 /// How a border relay works. `S6R-30`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,8 @@ pub struct RelayConfig {
     /// relay's own address need not be one. `S6R-15`
     pub domain: Domain,
     /// Whether other relays have the same IPv4 address. `S6R-32`: then no
-    /// outer packet may be fragmented, and a smaller path is a black hole.
+    /// outer packet may be fragmented, and a smaller path is a black hole: the
+    /// IPv6 MTU is 1,280 bytes unless another one was configured.
     pub anycast: bool,
     /// Whether the 6rd prefix is published on the native side.
     pub publish: bool,
@@ -51,7 +53,11 @@ pub struct RelayInterface<C: Capacity> {
 impl<C: Capacity> RelayInterface<C> {
     /// A border relay without an IPv4 address.
     #[must_use]
-    pub const fn new(config: RelayConfig) -> Self {
+    pub const fn new(mut config: RelayConfig) -> Self {
+        if config.anycast && !config.policy.fixed_link_mtu {
+            // S6R-25, S6R-32: an error about the path may reach another relay.
+            config.policy.link_mtu = ipv6::MINIMUM_MTU;
+        }
         let side = Side::Relay { anycast: config.anycast };
         RelayInterface { config, link: Tracked::new(SixRdLink::new(config.policy, side, false)), told: Told::NOTHING }
     }

@@ -11,7 +11,6 @@ use crate::error::{Table, TableFull};
 use crate::interface::{Context, Control, Told, Tracked, interface};
 use crate::link::{Locator, OuterPolicy};
 use crate::prefix::Ipv4Prefix;
-use crate::proto41::mtu::MtuMode;
 use crate::route::{Origin, Route};
 use crate::time::Expiry;
 
@@ -60,7 +59,7 @@ impl<C: Capacity> RelayInterface<C> {
     pub const fn new(mut config: RelayConfig) -> Self {
         if config.anycast {
             // TUN-37 [RFC 3056 §4]: no DF, as an error about the path may reach another relay.
-            config.policy.mtu = MtuMode::Static(config.policy.link_mtu);
+            config.policy = config.policy.without_path_mtu();
         }
         RelayInterface {
             config,

@@ -8,7 +8,7 @@ use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Event, Machine, Verdict, Via};
 use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{HostConfig, HostInterface, LinkLocal};
-use isatap_core::link::{Locator, OuterPolicy, TtlMode};
+use isatap_core::link::{Link as _, Locator, OuterPolicy, TtlMode};
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
 use isatap_core::packet::LinkId;
 use isatap_core::route::{Origin, Preference};
@@ -136,6 +136,38 @@ fn isa_15_tun_36_ndp_14_the_mtu_is_1280_until_a_router_says_what_fits() {
     // Twice the same is told once.
     host.hear("10.0.0.1", "10.0.0.2", 1800, &[mtu(1280)]);
     assert_eq!(mtus(&host), [1280, 1400, 1280]);
+}
+
+/// What a host with this MTU in its configuration tells of its MTU, first and
+/// when its interface carries less and a router says something.
+fn mtus_told(configured: Option<u16>) -> Vec<u16> {
+    let mut config = by_address();
+    config.policy = config.policy.with_link_mtu(configured);
+    let mut host = host(config, &["10.0.0.2"], Dice::Middle);
+    host.router("10.0.0.1");
+    let interface_mtu = |host: &mut Host, mtu| {
+        host.machine.with_interface(host.now, LINK, |host, _| host.link_mut().underlay_mut().set_interface_mtu(mtu));
+        host.drain();
+    };
+    interface_mtu(&mut host, 1420);
+    host.hear("10.0.0.1", "10.0.0.2", 1800, &[mtu(1401)]);
+    host.hear("10.0.0.1", "10.0.0.2", 1800, &[mtu(1390)]);
+    interface_mtu(&mut host, 1300);
+    interface_mtu(&mut host, 9000);
+    host.hear("10.0.0.1", "10.0.0.2", 1800, &[mtu(8000)]);
+    host.events.iter().filter_map(|(_, e)| if let Event::Mtu { mtu, .. } = e { Some(*mtu) } else { None }).collect()
+}
+
+#[test]
+fn isa_15_tun_36_the_mtu_follows_the_interface_until_a_router_says_what_fits() {
+    assert_eq!(mtus_told(None), [1480, 1400, 1390, 1280, 1390, 8000]);
+}
+
+#[test]
+fn isa_15_a_configured_mtu_is_changed_neither_by_the_interface_nor_by_a_router() {
+    for configured in [1280, 1400, 1480] {
+        assert_eq!(mtus_told(Some(configured)), [configured]);
+    }
 }
 
 #[test]

@@ -11,10 +11,11 @@ use isatap_core::capacity::Standard;
 use isatap_core::datapath::Switches;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::engine::{Admitted, Machine, Verdict, Via};
+use isatap_core::interface::Interface as _;
 use isatap_core::isatap::{
     CheckNeighbors, HostInterface, OfferDefault, PublishedPrefix, RouterConfig, RouterInterface,
 };
-use isatap_core::link::{InterfaceAddress, NativeLink};
+use isatap_core::link::{InterfaceAddress, Link as _, NativeLink};
 use isatap_core::nd::learned::SearchDomain;
 use isatap_core::nd::option::DomainName;
 use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
@@ -37,6 +38,22 @@ fn config() -> RouterConfig {
 /// The router of the vectors.
 fn standard(dice: Dice) -> Router {
     router(config(), &["10.0.0.1"], &["2001:db8:0:7::/64"], Switches::FORWARDING, dice)
+}
+
+/// Hosts would send what this router would not.
+#[test]
+fn isa_15_isa_55_a_router_advertises_the_mtu_of_its_link() {
+    for (configured, interface, advertised) in
+        [(None, 1500, 1480), (None, 1420, 1400), (None, 576, 1280), (Some(1400), 1500, 1400), (Some(1280), 9000, 1280)]
+    {
+        let mut config = config();
+        config.policy = config.policy.with_link_mtu(configured);
+        let mut router = router(config, &["10.0.0.1"], &["2001:db8:0:7::/64"], Switches::FORWARDING, Dice::Middle);
+        router.machine.with_interface(router.now, LINK, |router, _| {
+            router.link_mut().underlay_mut().set_interface_mtu(interface);
+        });
+        assert_eq!(answer(&mut router).options()[0], mtu(advertised), "{configured:?} {interface}");
+    }
 }
 
 /// A published route on another link.

@@ -145,6 +145,47 @@ fn a_link_mtu_below_what_the_path_carries_is_told() {
     assert_eq!(sent(&mut node, 1420), Err(1380));
 }
 
+/// The interface's MTU bounds the link's own, and every path's.
+#[test]
+fn isa_15_tun_32_a_link_follows_the_mtu_of_its_interface() {
+    let (mut node, id) = tunnel(MtuMode::Dynamic { interface: 1500 }, u16::MAX);
+    let path = |node: &Any| node.interface(id).unwrap().link().underlay().path_mtu(v4(FAR4));
+    let told = |node: &mut Any, mtu| {
+        node.with_interface(NOW, id, |interface, _| interface.link_mut().underlay_mut().set_interface_mtu(mtu));
+        let events = std::iter::from_fn(|| node.poll_event());
+        events.filter_map(|event| if let Event::Mtu { mtu, .. } = event { Some(mtu) } else { None }).last()
+    };
+    assert_eq!(
+        (told(&mut node, 1500), sent(&mut node, 1480), sent(&mut node, 1481)),
+        (Some(1480), Ok(true), Err(1480))
+    );
+    assert_eq!(
+        (told(&mut node, 1400), sent(&mut node, 1380), sent(&mut node, 1381)),
+        (Some(1380), Ok(true), Err(1380))
+    );
+    // Below 1300 the path may fragment, which IPv6 does not see.
+    assert_eq!(
+        (told(&mut node, 1299), sent(&mut node, 1280), sent(&mut node, 1281)),
+        (Some(1280), Ok(false), Err(1280))
+    );
+    assert_eq!(told(&mut node, 576), None);
+    assert_eq!(told(&mut node, 9000), Some(8980));
+    assert_eq!(told(&mut node, u16::MAX), Some(65_515));
+    // TUN-34: a path that was found to carry less is not forgotten for it,
+    // unless the interface was what carried less.
+    for (narrow, before, after) in [(1350, 1400, 1350), (1350, 1350, 1500), (1350, 1300, 1500)] {
+        told(&mut node, 1500);
+        let (_, bytes) = send(&mut node, &of_len(1480));
+        let [high, low] = u16::to_be_bytes(narrow);
+        with(&icmpv4(3, 4, [0, 0, high, low], &bytes), |packet| node.handle_icmpv4(NOW, packet));
+        assert_eq!(path(&node), narrow);
+        told(&mut node, before);
+        told(&mut node, 1500);
+        assert_eq!(path(&node), after, "{before}");
+        told(&mut node, 1280);
+    }
+}
+
 /// A joined packet is measured by its segments: TCP header 20 bytes.
 #[test]
 fn tun_32_super_packets_are_measured_by_their_segments() {

@@ -543,7 +543,7 @@ fn s6r_20_what_no_lan_has_ends_here_whatever_device_the_kernel_gave_it_to() {
 #[test]
 fn s6r_25_the_mtu_is_1280_by_default_and_the_path_is_followed() {
     let config = EdgeConfig::DEFAULT;
-    assert_eq!(config.policy.link_mtu, 1280);
+    assert_eq!(config.policy.ipv6_mtu(), 1280);
     let mut node = edge_with(config, "10.100.100.1");
     let mut packet = inner(v6("2001:db8:6464:100::1"), v6("3fff::1"), 64);
     packet.resize(1281, 0);
@@ -551,6 +551,27 @@ fn s6r_25_the_mtu_is_1280_by_default_and_the_path_is_followed() {
     let answer = send(&mut node, NOW, &packet);
     assert_eq!(dropped(&answer), Some(DropReason::PacketTooBig));
     assert_eq!(answer.1[40..48], [2, 0, answer.1[42], answer.1[43], 0, 0, 5, 0], "Packet Too Big, 1280");
+}
+
+/// Errors about the path may reach another relay.
+#[test]
+fn s6r_25_s6r_32_an_anycast_relay_sends_no_more_than_1280_bytes_unless_told_to() {
+    for (anycast, configured, longest) in
+        [(false, None, 1480), (true, None, 1280), (true, Some(1400), 1400), (false, Some(1400), 1400)]
+    {
+        let mut config = RelayConfig::new(domain());
+        config.policy = config.policy.with_link_mtu(configured);
+        config.anycast = anycast;
+        let mut node = relay(config, "10.0.0.1");
+        for (len, fits) in [(longest, true), (longest + 1, false)] {
+            let mut packet = inner(v6("3fff::1"), v6("2001:db8:6464:100::1"), 64);
+            packet.resize(len, 0);
+            packet[4..6].copy_from_slice(&u16::try_from(len - 40).unwrap().to_be_bytes());
+            let answer = arrive_natively(&mut node, NOW, LAN, &packet);
+            assert_eq!(tunnelled(&answer).is_some(), fits, "{anycast} {configured:?} {len}");
+            assert!(!fits || answer.1[6] & 0x40 != 0, "DF");
+        }
+    }
 }
 
 #[test]

@@ -439,9 +439,16 @@ fn tun_37_an_anycast_relay_lets_its_packets_be_fragmented() {
     for anycast in [false, true] {
         let mut config = relay_config();
         (config.anycast, config.policy.mtu) = (anycast, MtuMode::Dynamic { interface: 1500 });
+        config.policy = config.policy.with_link_mtu(None);
         let mut relay = relay(config, &["194.207.1.5", "192.88.99.1"]);
-        let down = arrive_natively(&mut relay, NOW, LAN, &inner(v6("2001:db8::9"), v6("2002:9d3c:1:1::1"), 64));
+        let mut packet = inner(v6("2001:db8::9"), v6("2002:9d3c:1:1::1"), 64);
+        let down = arrive_natively(&mut relay, NOW, LAN, &packet);
         assert_eq!(down.1[6] & 0x40 == 0, anycast);
+        // TUN-31: nothing else is known then.
+        packet.resize(1281, 0);
+        packet[4..6].copy_from_slice(&1241_u16.to_be_bytes());
+        let down = arrive_natively(&mut relay, NOW, LAN, &packet);
+        assert_eq!(dropped(&down), anycast.then_some(DropReason::PacketTooBig));
     }
 }
 

@@ -307,10 +307,11 @@ fn mtu(facts: &Facts) -> Finding {
                          the MTU of {mtu} vanish, and no ICMPv4 says \"fragmentation needed\""
                     ),
                     match facts.evidence.advertised_mtu {
-                        // The advertised one holds: an option here would not help.
+                        // Its other hosts are in the same place.
                         Some(_) => format!(
                             "advertise an MTU of {bytes} on {router} (isatap router: --mtu {bytes}; radvd: AdvLinkMTU \
-                             {bytes}), then restart the daemon here"
+                             {bytes}), then restart the daemon here; for this host alone {}",
+                            restarted(facts, "--mtu", &bytes.to_string())
                         ),
                         None => restarted(facts, "--mtu", &bytes.to_string()),
                     },

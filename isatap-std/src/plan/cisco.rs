@@ -116,8 +116,8 @@ fn tunnel<'s>(common: &Common<'_>, lines: Vec<Vec<String>>, steps: &'s mut Steps
     let interface = words!["interface", format!("Tunnel{}", steps.number)];
     let no = [words!["no"], interface.clone()].concat();
     let ip = words!["no", "ip", "address"];
-    let mtu = words!["ipv6", "mtu", common.mtu];
-    let all = [vec![interface, ip], lines, vec![mtu, words!["exit"]]].concat();
+    let mtu = common.mtu.map(|mtu| words!["ipv6", "mtu", mtu]);
+    let all = [vec![interface, ip], lines, Vec::from_iter(mtu), vec![words!["exit"]]].concat();
     steps.run_all("Make the tunnel.", all).undo(no)
 }
 

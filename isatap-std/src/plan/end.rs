@@ -3,13 +3,14 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use isatap_core::isatap::{OfferDefault, addr as isatap};
-use isatap_core::link::OuterPolicy;
 use isatap_core::prefix::Ipv6Prefix;
 use isatap_core::proto41::ecn::TosMode;
 use isatap_core::sixrd::addr::Domain;
 use isatap_core::sixtofour::addr as sixtofour;
+use isatap_core::wire::ipv6::MINIMUM_MTU;
 
 use super::Given;
+use super::steps::words;
 use crate::resolve::{Entry, Name};
 use crate::spec::{
     AddressWithLength, Ecn, IsatapHost, IsatapRouter, LinkSpec, SixRd, SixRdRole, SixToFour, SixToFourRole, Tos, Ttl,
@@ -51,7 +52,8 @@ pub(super) enum OtherEnd<'s> {
 #[derive(Clone, Copy)]
 pub(super) struct Common<'s> {
     pub(super) dev: &'s str,
-    pub(super) mtu: u16,
+    /// What this end was given, or has without path MTU discovery; `None`: each end takes that of its IPv4 interface.
+    pub(super) mtu: Option<u16>,
     pub(super) ttl: Ttl,
     /// What this end was given; `None`: nothing, and each mechanism has its own.
     pub(super) tos: Option<Tos>,
@@ -121,6 +123,14 @@ pub(super) struct Site<'s> {
 }
 
 impl Common<'_> {
+    /// What switching its device on does, and the words of that command for the MTU.
+    pub(super) fn switch_on(&self) -> (&'static str, Vec<String>) {
+        match self.mtu {
+            Some(mtu) => ("Switch it on, with the MTU of this end.", words!["mtu", mtu]),
+            None => ("Switch it on.", Vec::new()),
+        }
+    }
+
     /// The TOS of outer packets, for who does not know that 6rd has its own. S6R-24
     pub(super) fn tos(&self) -> Option<Tos> {
         let copied = self.is_6rd.then_some(Tos(TosMode::CopyTrafficClass));
@@ -132,7 +142,7 @@ macro_rules! common {
     ($spec:expr) => {
         Common {
             dev: &$spec.dev,
-            mtu: $spec.mtu.unwrap_or(OuterPolicy::DEFAULT.link_mtu),
+            mtu: $spec.mtu.or((!$spec.path_mtu_discovery).then_some(MINIMUM_MTU)),
             ttl: $spec.ttl,
             tos: $spec.tos,
             ecn: $spec.ecn,

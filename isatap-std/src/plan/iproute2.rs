@@ -103,10 +103,8 @@ pub(super) fn describe_advertisements(router: &Router<'_>, folder: &str, steps: 
     }
     let prefixes: String = router.prefixes.iter().map(|prefix| format!("  prefix {prefix} {{ }};\n")).collect();
     let path = format!("{folder}/radvd-{dev}.conf");
-    let text = format!(
-        "interface {dev} {{\n  AdvSendAdvert on;\n  UnicastOnly on;\n  AdvLinkMTU {};\n{prefixes}}};\n",
-        router.common.mtu
-    );
+    let mtu = router.common.mtu.map(|mtu| format!("  AdvLinkMTU {mtu};\n")).unwrap_or_default();
+    let text = format!("interface {dev} {{\n  AdvSendAdvert on;\n  UnicastOnly on;\n{mtu}{prefixes}}};\n");
     steps.write("Write what hosts are told.", &path, &text);
     Some(path)
 }
@@ -201,10 +199,9 @@ fn make<'s>(
 }
 
 fn up(common: &Common<'_>, steps: &mut Steps<'_>) {
-    steps.run(
-        "Switch it on, with the MTU of this end.",
-        words!["ip", "link", "set", "dev", common.dev, "mtu", common.mtu, "up"],
-    );
+    let (what, mtu) = common.switch_on();
+    let link = [words!["ip", "link", "set", "dev", common.dev], mtu, words!["up"]].concat();
+    steps.run(what, link);
 }
 
 fn add_address(steps: &mut Steps<'_>, dev: &str, address: String) {

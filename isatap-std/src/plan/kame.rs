@@ -80,7 +80,8 @@ fn configured(tunnel: &TunnelEnd<'_>, steps: &mut Steps<'_>) {
     let dev = format!("gif{}", steps.number);
     steps.run("Make the device.", words!["ifconfig", dev, "create"]).undo(words!["ifconfig", dev, "destroy"]);
     steps.run("Name both ends.", words!["ifconfig", dev, "tunnel", tunnel.local, tunnel.remote]);
-    steps.run("Switch it on, with the MTU of this end.", words!["ifconfig", dev, "mtu", tunnel.common.mtu, "up"]);
+    let (what, mtu) = tunnel.common.switch_on();
+    steps.run(what, [words!["ifconfig", dev], mtu, words!["up"]].concat());
     for own in &tunnel.addresses {
         steps.run(
             "Add the address.",

@@ -155,9 +155,10 @@ fn write(common: &Common<'_>, local: Ipv4Addr, files: &Files<'_>, steps: &mut St
         TtlMode::Fixed(ttl) => ttl,
         TtlMode::CopyHopLimit => 0,
     };
+    let mtu = common.mtu.map(|mtu| format!("MTUBytes={mtu}\n")).unwrap_or_default();
     let netdev = format!(
-        "[NetDev]\nName={dev}\nKind=sit\nMTUBytes={}\n\n[Tunnel]\nIndependent=yes\nLocal={local}\nTTL={ttl}\n{}",
-        common.mtu, files.tunnel
+        "[NetDev]\nName={dev}\nKind=sit\n{mtu}\n[Tunnel]\nIndependent=yes\nLocal={local}\nTTL={ttl}\n{}",
+        files.tunnel
     );
     let path = format!("/etc/systemd/network/50-{dev}.netdev");
     let netdev = steps.write("Describe the tunnel.", &path, &netdev);

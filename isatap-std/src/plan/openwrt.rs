@@ -80,8 +80,8 @@ fn interface(
         format!("Install the protocol, where it is missing (package {protocol})."),
         words!["opkg", "install", protocol],
     );
-    let mtu = common.mtu.to_string();
-    let mut lines = vec![set(&name, "", "interface"), set(&name, "proto", protocol), set(&name, "mtu", &mtu)];
+    let mut lines = vec![set(&name, "", "interface"), set(&name, "proto", protocol)];
+    lines.extend(common.mtu.map(|mtu| set(&name, "mtu", &mtu.to_string())));
     lines.extend(options.iter().map(|(option, value)| match *option {
         "ip6addr" => words!["uci", "add_list", format!("network.{name}.ip6addr={value}")],
         option => set(&name, option, value),

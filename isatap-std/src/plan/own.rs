@@ -105,9 +105,7 @@ fn run(what: &str, words: Vec<String>, common: Option<&Common<'_>>, steps: &mut 
     all.extend(words);
     if let Some(common) = common {
         all.push(format!("--dev={}", common.dev));
-        if common.mtu != OuterPolicy::DEFAULT.link_mtu {
-            all.extend(words!["--mtu", common.mtu]);
-        }
+        all.extend(common.mtu.into_iter().flat_map(|mtu| words!["--mtu", mtu]));
         if common.ttl.0 != OuterPolicy::DEFAULT.ttl {
             all.extend(words!["--ttl", common.ttl]);
         }

@@ -297,7 +297,6 @@ fn tunnels_of_cisco_and_openwrt_have_the_ends_the_other_way_round() {
         "tunnel source 192.0.2.9",
         "tunnel destination 192.0.2.1",
         "tunnel mode ipv6ip",
-        "ipv6 mtu 1280",
         "exit",
     ];
     assert_eq!(commands(&cisco), lines);

@@ -178,8 +178,10 @@ fn configured(tunnel: &TunnelEnd<'_>, steps: &mut Steps<'_>) {
         format!("remoteaddress={}", tunnel.remote),
     ];
     steps.run("Make the tunnel.", netsh(make)).undo(netsh(words!["delete", "interface", dev]));
-    let mtu = words!["set", "subinterface", dev, format!("mtu={}", tunnel.common.mtu), "store=persistent"];
-    steps.run("Give it the MTU of this end.", netsh(mtu));
+    if let Some(mtu) = tunnel.common.mtu {
+        let words = words!["set", "subinterface", dev, format!("mtu={mtu}"), "store=persistent"];
+        steps.run("Give it the MTU of this end.", netsh(words));
+    }
     for own in &tunnel.addresses {
         let address = format!("address={}/{}", own.0.address, own.0.prefix_length);
         steps.run("Add the address.", netsh(words!["add", "address", format!("interface={dev}"), address]));

@@ -239,9 +239,10 @@ mod tests {
     use crate::teredo::secrets::Secrets;
     use std::net::Ipv4Addr;
 
-    fn wanted(dev: &str, remote: u8, mtu: Option<u16>) -> Wanted {
+    fn wanted(dev: &str, remote: u8, tos: Option<&str>) -> Wanted {
         let mut tunnel = Tunnel::new(Ipv4Addr::new(192, 0, 2, remote).into());
-        (tunnel.dev, tunnel.mtu, tunnel.local) = (dev.to_owned(), mtu, Some(Ipv4Addr::new(192, 0, 2, 1)));
+        let tos = tos.map(|tos| tos.parse().unwrap());
+        (tunnel.dev, tunnel.tos, tunnel.local) = (dev.to_owned(), tos, Some(Ipv4Addr::new(192, 0, 2, 1)));
         let (secrets, credentials) = (Secrets::default(), Credentials::default());
         Wanted { link: LinkSpec::from(tunnel), secrets, credentials }
     }
@@ -249,12 +250,12 @@ mod tests {
     #[test]
     fn each_link_is_told_once_and_a_written_default_changes_none() {
         let before = [wanted("t0", 2, None), wanted("t1", 3, None), wanted("t2", 4, None)];
-        let now = [wanted("t0", 2, Some(1280)), wanted("t1", 5, None), wanted("t3", 6, None)];
+        let now = [wanted("t0", 2, Some("0x00")), wanted("t1", 5, None), wanted("t3", 6, None)];
         assert_eq!(Reloaded::between(&before, &now).to_string(), "kept t0; changed t1; began t3; ended t2");
         assert_eq!(Reloaded::between(&before, &before).to_string(), "kept t0, t1, t2");
         let mut reloaded = Reloaded::between(&before, &before);
         reloaded.wait_for(|device| device == "t1");
         assert_eq!(reloaded.to_string(), "kept t0, t2; waiting for t1");
-        assert_eq!(Reloaded::between(&before[..1], &[wanted("t0", 2, Some(1400))]).to_string(), "changed t0");
+        assert_eq!(Reloaded::between(&before[..1], &[wanted("t0", 2, Some("ef"))]).to_string(), "changed t0");
     }
 }

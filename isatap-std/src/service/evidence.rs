@@ -26,7 +26,7 @@ pub struct Evidence {
     /// Why it does not use addresses that it would use: another daemon has them.
     #[serde(default)]
     pub taken: Vec<Taken>,
-    /// The MTU that a router advertises, in bytes; it holds, whatever this host was told.
+    /// The MTU that a router advertises, in bytes; it holds where none is configured.
     pub advertised_mtu: Option<u16>,
     /// How names went; `None`: there is no name to look up.
     pub names: Option<Names>,

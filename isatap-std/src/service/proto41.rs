@@ -44,7 +44,6 @@ use isatap_core::interface::{Context, Interface as _};
 use isatap_core::link::Locator;
 use isatap_core::node::{AnyInterface, NodeConfig};
 use isatap_core::packet::LinkId;
-use isatap_core::proto41::mtu::MtuMode;
 use isatap_core::route::Change;
 use isatap_core::time::Instant;
 use std::net::Ipv4Addr;
@@ -469,15 +468,20 @@ impl Environment<'_> {
         tell_interface(self.driver, self.id, tell)
     }
 
-    /// The way of its packets, as it was found last. TUN-32: the MTU of that device is the ceiling of every path MTU; a
-    /// static MTU has none.
+    /// The way of its packets, as it was found last. TUN-32: the MTU of that device is the ceiling of every path MTU,
+    /// and gives the link its own. ISA-55: hosts of a router are told of another one.
     fn set_way(&mut self) {
         let (mtu, way) = (self.found.mtu, self.binding.on(self.found.interface).way());
-        self.tell(|interface, _| {
+        self.tell(|interface, cx| {
             let underlay = interface.link_mut().underlay_mut();
+            let before = underlay.policy.ipv6_mtu();
             underlay.set_way(way);
-            if let (MtuMode::Dynamic { .. }, Some(interface)) = (underlay.policy.mtu, mtu) {
-                underlay.policy.mtu = MtuMode::Dynamic { interface };
+            if let Some(mtu) = mtu {
+                underlay.set_interface_mtu(mtu);
+            }
+            let is_another = underlay.policy.ipv6_mtu() != before;
+            if let (AnyInterface::IsatapRouter(router), true) = (interface, is_another) {
+                router.advertise_again(cx.now);
             }
         });
     }

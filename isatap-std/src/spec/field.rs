@@ -75,8 +75,9 @@ macro_rules! spec {
             $($fields)*
             /// The device to make.
             dev: String ["DEV"] = $device.to_owned();
-            /// The IPv6 MTU in bytes, 1280 to 65515. Without it 1280; an ISATAP host takes what its
-            /// router advertises.
+            /// The IPv6 MTU in bytes, 1280 to 65515. Without it 20 less than that of the IPv4 interface, 1480
+            /// over Ethernet; an ISATAP host takes what its router advertises. Write 1280 where long packets
+            /// vanish: some firewall drops the ICMPv4 errors that path MTU discovery needs.
             mtu: Option<u16> ["N"];
             /// The time to live of outer packets, 1 to 255. inherit: the hop limit of the packet inside, so that
             /// traceroute shows the routers of the IPv4 network as well.
@@ -88,7 +89,8 @@ macro_rules! spec {
             /// the other end has to understand (RFC 6040 or RFC 3168; Linux does). compatibility: they do not.
             /// Marks that come in are honoured either way. Without it compatibility; 6rd has normal.
             ecn: Option<$crate::spec::Ecn> ["MODE"];
-            /// Find the path MTU by DF and ICMPv4.
+            /// Find the path MTU by DF and ICMPv4. Without it packets have mtu bytes, or 1280, and routers of
+            /// the IPv4 network may fragment them.
             path_mtu_discovery: bool, unless("no-path-mtu-discovery");
             /// Mark outer packets for the firewall and policy routing of this machine, as ip rule fwmark
             /// matches it: 0x1 to 0xffffffff.
@@ -123,7 +125,6 @@ macro_rules! spec {
 
             /// What holds where nothing else is asked for, of a mechanism whose policy is `base`.
             fn resolve_outer(&mut self, base: isatap_core::link::OuterPolicy) {
-                self.mtu.get_or_insert(base.link_mtu);
                 self.tos.get_or_insert($crate::spec::Tos(base.tos));
                 self.ecn.get_or_insert($crate::spec::Ecn(base.ecn));
                 self.mark.get_or_insert_default();

@@ -226,7 +226,6 @@ impl IsatapRouter {
     pub(super) fn interface<C: Capacity>(&self) -> Result<AnyInterface<C>, Error> {
         let mut config = RouterConfig::DEFAULT;
         config.policy = self.outer().policy(OuterPolicy::DEFAULT);
-        config.mtu = self.mtu.or(config.mtu);
         config.default_route = self.offers_default();
         config.flags.set(RouterFlags::MANAGED, self.managed);
         config.flags.set(RouterFlags::OTHER, self.other_config);

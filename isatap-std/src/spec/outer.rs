@@ -5,7 +5,6 @@ use crate::device::Binding;
 use crate::error::Error;
 use isatap_core::link::{OuterPolicy, TtlMode};
 use isatap_core::proto41::ecn::{EcnMode, TosMode};
-use isatap_core::proto41::mtu::MtuMode;
 use isatap_core::wire::ipv6::MINIMUM_MTU;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -152,15 +151,11 @@ pub(super) struct OuterFields<'s> {
 impl OuterFields<'_> {
     /// `base`, changed as they say.
     pub(super) fn policy(&self, base: OuterPolicy) -> OuterPolicy {
-        let mut policy = base;
-        policy.link_mtu = self.mtu.unwrap_or(policy.link_mtu);
+        let mut policy = base.with_link_mtu(self.mtu);
         policy.ttl = self.ttl.0;
         policy.tos = self.tos.map_or(policy.tos, |tos| tos.0);
         policy.ecn = self.ecn.map_or(policy.ecn, |ecn| ecn.0);
-        if !self.path_mtu_discovery {
-            policy.mtu = MtuMode::Static(policy.link_mtu);
-        }
-        policy
+        if self.path_mtu_discovery { policy } else { policy.without_path_mtu() }
     }
 
     pub(super) fn binding(&self) -> Binding {
@@ -194,6 +189,7 @@ impl OuterFields<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use isatap_core::proto41::mtu::MtuMode;
 
     #[test]
     fn tun_50_a_tos_is_an_octet_without_ecn_a_name_or_the_inner_one() {
@@ -220,6 +216,22 @@ mod tests {
         for octet in (0..=255_u8).step_by(4) {
             assert_eq!(format!("{octet}").parse::<Tos>(), Ok(Tos(TosMode::Fixed(octet / 4))));
             assert_eq!(Tos(TosMode::Fixed(octet / 4)).to_string().parse::<Tos>(), Ok(Tos(TosMode::Fixed(octet / 4))));
+        }
+    }
+
+    #[test]
+    fn isa_15_tun_31_the_mtu_is_what_is_written_then_what_ipv4_carries_and_1280_without_discovery() {
+        for (mtu, path_mtu_discovery, mode, shown) in [
+            (None, true, OuterPolicy::DEFAULT.mtu, 1480),
+            (Some(1280), true, OuterPolicy::DEFAULT.mtu, 1280),
+            (Some(9000), true, OuterPolicy::DEFAULT.mtu, 9000),
+            (None, false, MtuMode::Static(1280), 1280),
+            (Some(1400), false, MtuMode::Static(1400), 1400),
+        ] {
+            let mut tunnel = crate::spec::Tunnel::new("192.0.2.9".parse().unwrap());
+            (tunnel.mtu, tunnel.path_mtu_discovery) = (mtu, path_mtu_discovery);
+            let policy = tunnel.outer().policy(OuterPolicy::DEFAULT);
+            assert_eq!((policy.mtu, policy.ipv6_mtu(), policy.fixed_link_mtu), (mode, shown, mtu.is_some()));
         }
     }
 

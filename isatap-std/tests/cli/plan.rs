@@ -48,7 +48,7 @@ fn a_plan_that_lacks_something_says_so_and_ends_with_3() {
         commands,
         [
             "ip tunnel add tun6in4 mode sit local 192.0.2.9 remote 192.0.2.1 ttl 64",
-            "ip link set dev tun6in4 mtu 1280 up",
+            "ip link set dev tun6in4 up",
             "ip -6 address add 2001:db8:77::2/64 dev tun6in4",
         ]
     );

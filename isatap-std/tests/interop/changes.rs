@@ -33,7 +33,7 @@ fn a_reload_says_what_it_did_and_a_written_default_is_no_change() {
     daemon.wait_for_line("teredo up: ", PATIENCE);
     let before = ["t0", "t1", "teredo"].map(|dev| index(&near, dev));
     let text = [
-        tunnel("t0", "192.0.2.2", "mtu = 1280\nttl = 64\npath-mtu-discovery = true\naddress = []"),
+        tunnel("t0", "192.0.2.2", "ttl = 64\npath-mtu-discovery = true\naddress = []"),
         tunnel("t1", "192.0.2.3", ""),
         relay("port = 0\n"),
     ];

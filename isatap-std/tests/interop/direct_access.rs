@@ -49,8 +49,8 @@ fn rte_6_s64_22_one_file_serves_a_kernel_isatap_host_a_kernel_6to4_site_and_a_na
             peers::ping(from, &address.to_string());
         }
     }
-    peers::ping_sizes(&behind, &of_host.to_string(), 1280);
-    peers::ping_sizes(&behind, &of_site.to_string(), 1280);
+    peers::ping_sizes(&behind, &of_host.to_string(), 1480);
+    peers::ping_sizes(&behind, &of_site.to_string(), 1480);
     peers::http(&host, &behind, of_native);
     peers::http(&site, &behind, of_native);
     peers::http(&host, &site, of_site);

@@ -286,7 +286,7 @@ fn isa_83_a_prefix_that_is_not_on_link() {
 fn a_black_hole_for_large_packets() {
     let lab = Lab::new();
     let site = Site::new(&lab);
-    let router = Daemon::isatap(&site.router, &format!("{ROUTER} --mtu 1400"));
+    let router = Daemon::isatap(&site.router, ROUTER);
     let host = Daemon::isatap(&site.host, HOST);
     content(&site.host);
     // Outer packets of more than 1363 bytes vanish, and nobody says so.

@@ -153,7 +153,7 @@ fn isa_45_a_router_that_is_never_default_gives_prefixes_and_routes_alone() {
     peers::wait_for_route(&host, "default via fe80::5efe:a00:1 dev isatap0", true, PATIENCE);
     peers::wait_for_route(&host, "2001:db8:e::/48 via fe80::5efe:a00:4 dev isatap0", true, PATIENCE);
     let (routes, link) = (host.ok("ip -6 route show default"), host.ok("ip link show dev isatap0"));
-    assert!(!routes.contains("fe80::5efe:a00:4") && link.contains("mtu 1280"), "{routes}{link}");
+    assert!(!routes.contains("fe80::5efe:a00:4") && link.contains("mtu 1480"), "{routes}{link}");
     peers::ping(&host, &isatap_address("2001:db8:0:9::", "10.0.0.4").to_string());
     let told = r#"[.prl[] | {address, default, alive}] == [{"address":"10.0.0.1","default":true,"alive":true},
         {"address":"10.0.0.4","default":false,"alive":true}]"#;

@@ -57,8 +57,8 @@ fn s64_37_s64_38_ndp_42_hosts_of_a_6to4_site_configure_themselves_and_are_renumb
     let told = peers::solicit_router(&host, "eth0");
     assert!(told.contains("2002:c633:6401:5::/64") && told.contains("1800 "), "{told}");
     assert!(told.contains("Router preference         :          low"), "{told}");
-    peers::ping_sizes(&host, "2002:c633:6402::1", 1280);
-    peers::ping_sizes(&host, &far_address.to_string(), 1280);
+    peers::ping_sizes(&host, "2002:c633:6402::1", 1480);
+    peers::ping_sizes(&host, &far_address.to_string(), 1480);
     peers::ping(&far, &first.to_string());
     peers::http(&host, &far, far_address);
     peers::ping(&host, "2001:db8:99::1");

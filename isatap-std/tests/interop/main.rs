@@ -34,6 +34,7 @@ mod lan;
 mod leases;
 mod loops;
 mod monitor;
+mod mtu;
 mod name_responder;
 mod names;
 mod outer;

@@ -31,8 +31,8 @@ fn our_host_uses_our_router() {
     let _daemons = pair(&router, &host);
     let [of_router, of_host] = ["10.0.0.1", "10.0.0.2"].map(|address| isatap_address(PREFIX, address));
     peers::ping(&host, "fe80::5efe:a00:1%isatap0");
-    peers::ping_sizes(&host, &of_router.to_string(), 1280);
-    peers::ping_sizes(&router, &of_host.to_string(), 1280);
+    peers::ping_sizes(&host, &of_router.to_string(), 1480);
+    peers::ping_sizes(&router, &of_host.to_string(), 1480);
     peers::http(&host, &router, of_router);
     peers::http(&router, &host, of_host);
 }

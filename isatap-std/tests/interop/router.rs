@@ -57,8 +57,8 @@ fn two_kernel_hosts_use_our_router() {
         ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|address| isatap_address(PREFIX, address));
     peers::ping(&one, &of_router.to_string());
     peers::ping(&one, &of_two.to_string());
-    peers::ping_sizes(&one, NATIVE_HOST, 1280);
-    peers::ping_sizes(&native, &of_one.to_string(), 1280);
+    peers::ping_sizes(&one, NATIVE_HOST, 1480);
+    peers::ping_sizes(&native, &of_one.to_string(), 1480);
     peers::http(&one, &native, NATIVE_HOST.parse().unwrap());
     peers::http(&native, &two, of_two);
     let rates = peers::iperf3(&one, &native, NATIVE_HOST.parse().unwrap(), 2);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::common::{Daemon, Lab, Node, PATIENCE, isatap, peers, status, wait_until};
 
 const DOMAIN: &str = "6rd-prefix 2001:db8::/32 6rd-relay_prefix 10.0.0.0/8";
-const OURS: &str = "6rd --prefix 2001:db8::/32 --v4-mask-len 8 --mtu 1480 --local 10.100.100";
+const OURS: &str = "6rd --prefix 2001:db8::/32 --v4-mask-len 8 --local 10.100.100";
 
 // One test, since the kernel takes long to boot: first it is the border relay, then a
 // customer that knows 6rd, then one that sends everything to the border relay.
@@ -109,7 +109,7 @@ fn s6r_7_s6r_20_s6r_25_s6r_31_s6r_34_both_ends_work_with_the_kernel_at_the_other
         let now = capture.so_far().count(direct);
         mem::replace(&mut before, now) == now
     });
-    peers::ping_sizes(&ours, &of_kernel.to_string(), 1280);
+    peers::ping_sizes(&ours, &of_kernel.to_string(), 1480);
     peers::http(&kernel, &ours, of_ours);
     let packets = capture.so_far();
     assert!(packets.count(&format!("{hairpin} && ipv6.hlim == 63")) > 0);

@@ -42,8 +42,8 @@ fn s64_10_s64_33_a_host_router_reaches_a_kernel_site_and_the_internet_by_a_kerne
     let daemon = Daemon::isatap(&ours, "6to4 --local 198.51.100.1 --relay relay --probe-relay --accept-bogons");
     let own: Ipv6Addr = "2002:c633:6401::c633:6401".parse().unwrap();
     peers::wait_for_address(&ours, "tun6to4", own);
-    peers::ping_sizes(&ours, "2002:c633:6402::1", 1280);
-    peers::ping_sizes(&kernel, &own.to_string(), 1280);
+    peers::ping_sizes(&ours, "2002:c633:6402::1", 1480);
+    peers::ping_sizes(&kernel, &own.to_string(), 1480);
     peers::http(&ours, &kernel, "2002:c633:6402::1".parse().unwrap());
     peers::http(&kernel, &ours, own);
     peers::ping(&ours, "2001:db8:99::1");
@@ -75,8 +75,7 @@ fn s64_21_s64_37_the_router_of_a_site_joins_its_lan_to_a_kernel_site_and_the_int
     let of_host: Ipv6Addr = format!("{OUR_SITE}:1::2").parse().unwrap();
     let of_kernel = "2002:c633:6402::1";
 
-    let daemon =
-        Daemon::isatap(&router, "6to4 --role router --local 192.0.2.1 --relay 198.51.100.2 --mtu 1480 --accept-bogons");
+    let daemon = Daemon::isatap(&router, "6to4 --role router --local 192.0.2.1 --relay 198.51.100.2 --accept-bogons");
     peers::ping_sizes(&host, of_kernel, 1480);
     peers::ping_sizes(&kernel, &of_host.to_string(), 1480);
     peers::ping(&host, "2001:db8:99::1");
@@ -118,8 +117,8 @@ fn s64_22_our_relay_carries_a_kernel_site_to_a_native_host() {
     native.join(&host, "eth0", "2001:db8:99::1/64");
     host.ok("ip -6 route add default via 2001:db8:99::254");
     let _daemon = Daemon::isatap(&relay, "6to4 --role relay --local 198.51.100.1 --accept-bogons");
-    peers::ping_sizes(&kernel, "2001:db8:99::1", 1280);
-    peers::ping_sizes(&host, "2002:c633:6402::1", 1280);
+    peers::ping_sizes(&kernel, "2001:db8:99::1", 1480);
+    peers::ping_sizes(&host, "2002:c633:6402::1", 1480);
     peers::http(&kernel, &host, "2001:db8:99::1".parse().unwrap());
     peers::http(&host, &kernel, "2002:c633:6402::1".parse().unwrap());
     capture.so_far().assert_clean();

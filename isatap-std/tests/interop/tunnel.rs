@@ -13,7 +13,7 @@ fn tun_61_tun_62_a_tunnel_to_the_kernel_carries_everything_and_finds_the_path_mt
     let wires = [lab.wire(), lab.wire()];
     let capture = wires[0].capture("ip proto 41");
     let (ours, router, kernel) = ends(&lab, &wires, "ttl 64");
-    let daemon = Daemon::isatap(&ours, &format!("tunnel {BETWEEN} --address {OURS}/64 --mtu 1480"));
+    let daemon = Daemon::isatap(&ours, &format!("tunnel {BETWEEN} --address {OURS}/64"));
     let [our_address, their_address]: [Ipv6Addr; 2] = [OURS, THEIRS].map(|text| text.parse().unwrap());
 
     // Link-local addresses are made as the kernel makes them; multicast crosses.

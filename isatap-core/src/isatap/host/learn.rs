@@ -88,9 +88,11 @@ impl<C: Capacity> HostInterface<C> {
                 }
                 NdOption::Mtu(mtu) if default => {
                     // NDP-14, TUN-36 [RFC 4861 §6.3.4]: what fits the link.
-                    self.parameters.learn_mtu(mtu, self.link.underlay.policy.mtu.interface_mtu());
-                    self.link.underlay.policy.link_mtu =
-                        self.parameters.mtu().unwrap_or(self.link.underlay.policy.link_mtu);
+                    let policy = &mut self.link.underlay.policy;
+                    self.parameters.learn_mtu(mtu, policy.mtu.interface_mtu());
+                    if let Some(mtu) = self.parameters.mtu().filter(|_| !policy.fixed_link_mtu) {
+                        policy.link_mtu = mtu;
+                    }
                 }
                 NdOption::RecursiveDnsServers(servers) => {
                     lifetimes.note(servers.lifetime());

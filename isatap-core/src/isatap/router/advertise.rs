@@ -172,9 +172,8 @@ impl<C: Capacity> RouterInterface<C> {
         };
         ra.emit(writer);
         let mut parts = Parts { wanted: part, part: 0, len: writer.written(), head: writer.written(), writer };
-        if let Some(mtu) = self.config.mtu {
-            parts.put(|writer| Mtu(u32::from(mtu)).emit(writer));
-        }
+        let mtu = u32::from(self.link.underlay.policy.ipv6_mtu());
+        parts.put(|writer| Mtu(mtu).emit(writer));
         for prefix in self.published.iter() {
             // NDP-33: nobody can make addresses of another length.
             let autonomous = if prefix.prefix.length() == 64 { PrefixFlags::AUTONOMOUS } else { PrefixFlags::empty() };

@@ -32,8 +32,6 @@ pub struct RouterConfig {
     pub reachable_time: u32,
     /// Between two Neighbor Solicitations, in ms; 0: no opinion.
     pub retrans_timer: u32,
-    /// The MTU that hosts should use, in bytes; `None`: no opinion.
-    pub mtu: Option<u16>,
     /// Lifetime of the DNS servers and search domains.
     pub dns_lifetime: Lifetime,
     /// Advertisements a second to all hosts together; one of more than 256
@@ -45,8 +43,8 @@ pub struct RouterConfig {
 }
 
 impl RouterConfig {
-    /// A default router with the lifetimes of RFC 4861, MTU 1,280, which asks
-    /// its neighbours where nothing else would see a routing loop.
+    /// A default router with the lifetimes of RFC 4861, which asks its neighbours
+    /// where nothing else would see a routing loop.
     pub const DEFAULT: RouterConfig = RouterConfig {
         policy: OuterPolicy::DEFAULT,
         advertise: true,
@@ -58,7 +56,6 @@ impl RouterConfig {
         route_lifetime: Lifetime::from_secs(1800),
         reachable_time: 0,
         retrans_timer: 0,
-        mtu: Some(1280),
         dns_lifetime: Lifetime::from_secs(1800),
         // Forged solicitations, 30,000 a second, and 10,000 that a socket has
         // kept while the router stood still. What is counted as a second may

@@ -2,6 +2,7 @@
 use super::*;
 use crate::capacity::N;
 use crate::packet::PacketMut;
+use crate::proto41::underlay::OuterPolicy;
 use crate::wire::hex;
 use core::num::NonZeroU16;
 use proptest::prelude::*;
@@ -56,6 +57,32 @@ fn tun_31_static_never_sets_dont_fragment() {
 }
 
 proptest! {
+    #[test]
+    fn isa_15_tun_31_what_was_configured_counts_then_the_interface_then_1280(
+        configured in prop::option::of(1280_u16..=65_515), interface: u16, advertised in prop::option::of(1280_u16..),
+        finds_path: bool,
+    ) {
+        let policy = OuterPolicy { mtu: MtuMode::Dynamic { interface }, ..OuterPolicy::DEFAULT };
+        // Who knows nothing of the interface stays with what everybody has.
+        prop_assert_eq!(policy.ipv6_mtu(), 1280);
+        let mut policy = policy.with_link_mtu(configured);
+        if !finds_path {
+            policy = policy.without_path_mtu();
+        }
+        let carried = if finds_path { interface.saturating_sub(20).max(1280) } else { 1280 };
+        prop_assert_eq!(policy.ipv6_mtu(), configured.unwrap_or(carried));
+        if let (Some(advertised), None) = (advertised, configured) {
+            policy.link_mtu = advertised;
+            prop_assert_eq!(policy.ipv6_mtu(), advertised.min(carried));
+        }
+        // What is told fits without a Packet Too Big, as long as nothing narrower is known.
+        if configured.is_none() {
+            let decision = decide(policy.mtu, interface, policy.ipv6_mtu().into());
+            let fits = matches!(decision, MtuDecision::Send { .. });
+            prop_assert!(fits, "{:?}", policy);
+        }
+    }
+
     #[test]
     fn tun_33_never_under_1280(mtu: u16, path: u16, dynamic: bool, len in 0_usize..70_000) {
         let mode = if dynamic { MtuMode::Dynamic { interface: mtu } } else { MtuMode::Static(mtu) };

@@ -10,10 +10,10 @@ use crate::broker::Updater;
 use crate::error::Error;
 use crate::netlink::sysctl;
 use crate::resolve::Responder;
-use crate::service::LocatorSource;
 use crate::service::forwarding::Forwarding;
 use crate::service::question::Question;
 use crate::service::role::SolicitedBy;
+use crate::service::{Linux, LocatorSource};
 use crate::spec::set_locators;
 use isatap_core::interface::Interface as _;
 use isatap_core::node::AnyInterface;
@@ -151,7 +151,8 @@ impl FixedRole {
         if let Some(responder) = &self.responder {
             responder.refresh();
         }
-        let before = env.find(&self.locators, None)?;
+        let peer = env.tell(|interface, _| peer(interface)).flatten();
+        let before = env.find(&self.locators, peer)?;
         if (env.found.mtu, env.found.interface) != (before.mtu, before.interface) {
             env.set_way();
         }
@@ -291,6 +292,16 @@ impl FixedRole {
             env.warn(format!("the relay is not used: {full}"));
         }
         Ok(())
+    }
+}
+
+/// Whom most packets go to: the other end, or the first relay.
+fn peer(interface: &AnyInterface<Linux>) -> Option<Ipv4Addr> {
+    match interface {
+        AnyInterface::Configured(tunnel) => tunnel.link().remote(),
+        AnyInterface::SixRdEdge(edge) => edge.link().relay(),
+        AnyInterface::SixToFourRouter(router) => router.relay(),
+        _ => None,
     }
 }
 

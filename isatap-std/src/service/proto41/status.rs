@@ -35,7 +35,7 @@ impl View<'_, Proto41Role> {
 pub(super) fn describe(role: &Proto41Role, view: &View<'_, Proto41Role>, status: &mut Status) {
     let (now, id, machine) = (view.now, view.id, view.machine);
     let Some(interface) = view.interface(id) else { return };
-    status.mtu = interface.link().underlay().policy.link_mtu;
+    status.mtu = interface.link().underlay().policy.ipv6_mtu();
     status.outer = Some(OuterStatus::of(&interface.link().underlay().policy));
     status.forwarding = view.forwards(id);
     status.routes =
