@@ -54,13 +54,14 @@ use crate::offload::{BUFFER_LEN, Coalescer};
 use crate::proto41_socket::{Bound, OuterPacket, Proto41Socket, ReceiveBatch};
 use crate::tun::Tun;
 use heard::Heard;
+use inbound::Delivered;
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Event, Machine, Parked, Parking, Verdict};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::time::Instant;
 use lan::LanPort;
 use listening::Listening;
-use outbound::Outgoing;
+use outbound::{Headers, Outgoing};
 use outlet::{LinkDevice, Outlet};
 use parking::Way;
 use shortcut::Shorter;
@@ -85,7 +86,9 @@ pub struct Driver<M, S = Proto41Socket, D = Tun> {
     listening: Listening,
     takes_rest: bool,
     received: ReceiveBatch,
+    delivered: Vec<Delivered>,
     outgoing: Vec<Outgoing>,
+    headers: Headers,
     slab: Vec<u8>,
     scratch: Vec<u8>,
     parked: Parking<Vec<Parked<Way>>, Vec<u8>, Way>,
@@ -145,7 +148,9 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             listening: Listening::default(),
             takes_rest: true,
             received: ReceiveBatch::new(64),
+            delivered: Vec::new(),
             outgoing: Vec::with_capacity(OUTBOUND_PACKETS),
+            headers: outbound::headers(),
             slab: vec![0; OUTBOUND_PACKETS * BUFFER_LEN],
             scratch: vec![0; BUFFER_LEN],
             // Pages that nobody waits in are never touched.
@@ -162,8 +167,15 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     pub fn attach(&mut self, link: LinkId, device: D) -> Result<(), Error> {
         self.watcher.watch(device.as_fd(), Source::Device(link))?;
         self.shorter.follow_device(link, Some(device.name()));
-        let (coalescer, counters, bound) = (Coalescer::new(), Counters::ZERO, Bound::default());
-        self.out.ports.push(LinkDevice { link, device, coalescer, counters, carried: Carriage::default(), bound });
+        self.out.ports.push(LinkDevice {
+            link,
+            device,
+            coalescer: Coalescer::new(),
+            counters: Counters::ZERO,
+            carried: Carriage::default(),
+            bound: Bound::default(),
+            one_by_one: true,
+        });
         Ok(())
     }
 
@@ -357,6 +369,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             Source::Shortcut => self.shorter.hear(),
             Source::Owner(token) => return Ok(Some(token)),
         }
+        self.follow();
         Ok(None)
     }
 

@@ -11,7 +11,7 @@
 //! | socket | sends with | receives |
 //! | --- | --- | --- |
 //! | may fragment | DF clear, `IP_PMTUDISC_OMIT` | every protocol-41 packet of the host |
-//! | do not fragment | DF set, `IP_PMTUDISC_PROBE` | nothing: a filter drops its copies |
+//! | do not fragment | DF set, `IP_PMTUDISC_PROBE` | nothing: it is bound where nothing comes |
 //! | ICMPv4 | nothing | errors that quote a protocol-41 packet |
 //!
 //! What leaves by one device, or with a mark, leaves by the same sockets: both go along with the packet as
@@ -50,12 +50,14 @@
 //! What is received may be larger than any MTU and its inner checksum unfinished:
 //! see [`offload`](crate::offload).
 
+mod batch;
 mod filter;
 mod receive;
 mod send;
 
-pub use receive::{Arrival, Icmpv4Error, ReceiveBatch};
-pub(crate) use send::send_some;
+pub use batch::ReceiveBatch;
+pub use receive::{Arrival, Icmpv4Error};
+pub(crate) use send::{NO_MESSAGE, send_some};
 pub use send::{OuterPacket, SendFailure, local_fragmentation_needed};
 
 pub use crate::device::Bound;
@@ -65,6 +67,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::cell::Cell;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -73,6 +76,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 const RECEIVE_BUFFER: usize = 4 << 20;
 /// Bytes of send buffer of each of the two sockets, as the kernel counts.
 const SEND_BUFFER: usize = 1 << 20;
+
+/// The first group, which is never given to anybody (RFC 1112 §4).
+const RESERVED_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 0);
 
 /// The sockets of one process, for all its protocol-41 links. Non-blocking.
 #[derive(Debug)]
@@ -129,6 +135,9 @@ impl Proto41Socket {
         // is queued for a socket that nobody reads.
         let dont_fragment = open(protocol::IPV6, &filter::DROP_ALL)?;
         discover(&dont_fragment, libc::IP_PMTUDISC_PROBE)?;
+        // Nothing comes to this group: the kernel makes no copies for the filter to drop, and believes no ICMPv4
+        // error on account of this socket.
+        let _ = dont_fragment.bind(&SocketAddrV4::new(RESERVED_GROUP, 0).into());
         let icmpv4 = open(protocol::ICMPV4, &filter::ERRORS_ABOUT_PROTOCOL_41)?;
         let may_fragment = Receiver::new(open(protocol::IPV6, &[])?, 0)?;
         discover(&may_fragment.socket, libc::IP_PMTUDISC_OMIT)?;
@@ -234,7 +243,7 @@ impl Proto41Socket {
         for Receiver { socket, interface, .. } in &self.bound {
             outcome = outcome.and(batch.fill(socket.as_fd(), *interface, share.max(1)));
         }
-        outcome.and(batch.fill(self.packets_fd(), 0, batch.capacity())).map(|()| batch.len())
+        outcome.and(batch.fill(self.packets_fd(), 0, batch.room())).map(|()| batch.len())
     }
 
     /// Takes the next ICMPv4 error about a protocol-41 packet of this host, whoever

@@ -57,6 +57,7 @@ pub use kernel_path::check_kernel_path;
 pub use reload::Reloaded;
 
 use self::deleted::Retry;
+use self::turn::Unattended;
 use crate::broker::{Calls, Credentials};
 use crate::driver::{Poller, Shortcut, Source, Token};
 use crate::error::Error;
@@ -93,6 +94,7 @@ pub struct Run {
     /// When those who watch and are behind are told what they have lost.
     #[cfg(feature = "control")]
     catch_up: Instant,
+    unattended: Unattended,
     /// The files that packets were recorded into: what is in them stays.
     recorded: Vec<PathBuf>,
 }
@@ -176,6 +178,7 @@ impl Run {
             calls: Calls::default(),
             #[cfg(feature = "control")]
             catch_up: Instant::ZERO,
+            unattended: Unattended::default(),
             recorded: Vec::new(),
         };
         run.natives = run.check(links, natives)?;
@@ -391,6 +394,7 @@ impl Run {
     fn deadline(&self) -> Option<Instant> {
         let of_members = self.members().filter_map(|(_, member)| member.deadline());
         let all = of_members.chain(self.links.iter().filter_map(|begun| begun.home.retry()).map(Retry::due));
+        let all = all.chain(self.unattended.deadline());
         #[cfg(feature = "control")]
         let all = all.chain(self.observer.monitors(|monitors| monitors.is_behind()).then_some(self.catch_up));
         all.min()

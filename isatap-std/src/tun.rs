@@ -162,6 +162,11 @@ impl Tun {
     ///
     /// As [`write`](Self::write).
     pub fn write_joined<'p>(&self, joined: &Joined<'_>, packet: impl Fn(usize) -> &'p [u8]) -> io::Result<()> {
+        // Most often.
+        if let ([], [part]) = (joined.headers, joined.parts) {
+            let bytes = packet(part.packet).get(part.range.clone()).ok_or(ErrorKind::InvalidInput)?;
+            return self.write(bytes, &joined.header);
+        }
         let header = joined.header.emit();
         let mut pieces = Vec::with_capacity(joined.parts.len() + 2);
         pieces.push(IoSlice::new(&header));

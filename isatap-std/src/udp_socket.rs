@@ -12,7 +12,8 @@ mod joined;
 use crate::driver::{OuterSocket, Source, Watcher};
 use crate::error::Error;
 use crate::proto41_socket::{
-    Bound, Icmpv4Error, OuterPacket, ReceiveBatch, SendCounters, SendFailure, discover, send_some, set_buffer,
+    Bound, Icmpv4Error, NO_MESSAGE, OuterPacket, ReceiveBatch, SendCounters, SendFailure, discover, send_some,
+    set_buffer,
 };
 use isatap_core::packet::HEADROOM;
 use isatap_core::proto41::Outer;
@@ -26,6 +27,7 @@ use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
+use std::ptr;
 use std::time::{Duration, Instant};
 
 /// The sockets of one Teredo node.
@@ -234,7 +236,7 @@ impl OuterSocket for UdpSocket {
         // what they leave. What is left waits.
         let mut outcome = Ok(());
         for (at, endpoint) in self.endpoints.iter().enumerate().rev() {
-            outcome = outcome.and(endpoint.receive(batch, (batch.capacity() - batch.len()).div_ceil(at + 1)));
+            outcome = outcome.and(endpoint.receive(batch, batch.room().div_ceil(at + 1)));
         }
         // What others have received is not lost by one that fails.
         outcome.or_else(|error| if batch.is_empty() { Err(error) } else { Ok(()) })?;
@@ -269,23 +271,27 @@ type Control = [u64; 16];
 impl Endpoint {
     /// Receives at most `most` datagrams into the vacant buffers of a batch.
     fn receive(&self, batch: &mut ReceiveBatch, most: usize) -> io::Result<()> {
-        let mut names = [const { MaybeUninit::<libc::sockaddr_in>::zeroed() }; MOST];
-        let mut controls = [const { MaybeUninit::<Control>::zeroed() }; MOST];
+        batch.fill_by(most, |batch, asked| self.receive_some(batch, asked))
+    }
+
+    /// The same in one call; gives how many came.
+    fn receive_some(&self, batch: &mut ReceiveBatch, most: usize) -> io::Result<usize> {
+        let mut names = [const { MaybeUninit::<libc::sockaddr_in>::uninit() }; MOST];
+        let mut controls = [const { MaybeUninit::<Control>::uninit() }; MOST];
         let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; MOST];
-        let mut messages = [const { MaybeUninit::<libc::mmsghdr>::zeroed() }; MOST];
+        let mut messages = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; MOST];
         let mut count = 0;
         let rooms = batch.vacant().take(most).zip(&mut names).zip(&mut controls).zip(&mut parts).zip(&mut messages);
         for ((((buffer, name), control), part), message) in rooms {
             let space = buffer.get_mut(HEADROOM..).unwrap_or_default();
             let part = part.write(libc::iovec { iov_base: space.as_mut_ptr().cast(), iov_len: space.len() });
-            // SAFETY: zeroed above, and a C struct of integers and nullable pointers,
-            // for all of which zero is a value.
-            let header = unsafe { &mut message.assume_init_mut().msg_hdr };
-            header.msg_name = name.as_mut_ptr().cast();
+            let header = &mut message.write(NO_MESSAGE).msg_hdr;
+            // SAFETY: a C struct of integers, for all of which zero is a value.
+            header.msg_name = ptr::from_mut(name.write(unsafe { std::mem::zeroed() })).cast();
             header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
             header.msg_iov = part;
             header.msg_iovlen = 1;
-            header.msg_control = control.as_mut_ptr().cast();
+            header.msg_control = control.write([0; _]).as_mut_ptr().cast();
             header.msg_controllen = size_of::<Control>() as _;
             count += 1;
         }
@@ -306,21 +312,20 @@ impl Endpoint {
             match Errno::result(result) {
                 Ok(received) => break usize::try_from(received).unwrap_or_default(),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Ok(()),
+                Err(Errno::EAGAIN) => return Ok(0),
                 Err(errno) => return Err(errno.into()),
             }
         };
         for (message, name) in messages.iter().zip(&names).take(received) {
-            // SAFETY: both were zeroed, of integers and nullable pointers, and the kernel
-            // wrote the first `received`.
+            // SAFETY: both were written above, of which the kernel has filled in the first `received`.
             let (message, name) = unsafe { (message.assume_init_ref(), name.assume_init_ref()) };
             let from = SocketAddrV4::new(from_network(name.sin_addr), u16::from_be(name.sin_port));
             let told = Told::read(&message.msg_hdr);
             let to = SocketAddrV4::new(told.destination.unwrap_or(*self.local.ip()), self.local.port());
             let outer = Outer { tos: told.tos, ttl: told.ttl, ..Outer::udp(from, to) };
-            batch.occupy(outer, usize::try_from(message.msg_len).unwrap_or_default());
+            batch.occupy(outer, usize::try_from(message.msg_len).unwrap_or_default(), None);
         }
-        Ok(())
+        Ok(received)
     }
 }
 
@@ -436,18 +441,25 @@ mod tests {
 
     /// What the core sees of what arrives: both ends and the payload.
     fn received(socket: &UdpSocket, count: usize) -> Vec<(SocketAddrV4, SocketAddrV4, Vec<u8>)> {
+        received_in(socket, count).0
+    }
+
+    /// And how many buffers that took: fewer where the kernel joins datagrams.
+    fn received_in(socket: &UdpSocket, count: usize) -> (Vec<(SocketAddrV4, SocketAddrV4, Vec<u8>)>, usize) {
         let mut batch = ReceiveBatch::new(8);
-        let mut all = Vec::new();
+        let (mut all, mut buffers) = (Vec::new(), 0);
         let begin = Instant::now();
         while all.len() < count && begin.elapsed() < Duration::from_secs(5) {
             socket.receive(&mut batch).unwrap();
-            for (buffer, arrival) in batch.packets() {
+            for number in 0..batch.len() {
+                let (buffer, arrival) = batch.packet_mut(number).unwrap();
                 let path = Path::of(&arrival.outer).unwrap();
                 assert_eq!((arrival.outer.tos, arrival.outer.ttl, arrival.refused), (0, 64, None));
                 all.push((path.from, path.to, buffer[arrival.range.clone()].to_vec()));
             }
+            buffers += batch.capacity() - batch.room();
         }
-        all
+        (all, buffers)
     }
 
     fn open(address: Ipv4Addr) -> (UdpSocket, SocketAddrV4) {
@@ -481,10 +493,12 @@ mod tests {
         assert_eq!(send(&a, at_a, at_b, &slices), payloads.len());
         let expected: Vec<_> = payloads.iter().map(|payload| (at_a, at_b, payload.clone())).collect();
         assert_eq!(received(&b, payloads.len()), expected);
-        // And piece by piece, as without the kernel's help.
-        a.cuts.set(false);
-        assert_eq!(send(&a, at_a, at_b, &slices), payloads.len());
-        assert_eq!(received(&b, payloads.len()), expected);
+        // In whichever of the two ways.
+        for cuts in [true, false] {
+            a.cuts.set(cuts);
+            assert_eq!(send(&a, at_a, at_b, &slices), payloads.len());
+            assert_eq!(received_in(&b, payloads.len()), (expected.clone(), payloads.len()));
+        }
     }
 
     #[test]

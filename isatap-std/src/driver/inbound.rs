@@ -9,7 +9,7 @@ use std::ops::Range;
 
 /// What one packet of a batch became that goes to a device.
 #[derive(Clone, Debug)]
-struct Delivered {
+pub(super) struct Delivered {
     number: usize,
     inner: Range<usize>,
     link: LinkId,
@@ -23,8 +23,11 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             return;
         }
         let now = self.clock.now();
-        let mut delivered = Vec::with_capacity(self.received.len());
-        for (number, (buffer, Arrival { outer, range, interface, refused })) in self.received.packets().enumerate() {
+        self.delivered.clear();
+        for number in 0..self.received.len() {
+            let Some((buffer, Arrival { outer, range, interface, refused })) = self.received.packet_mut(number) else {
+                break;
+            };
             let packet = buffer.get(range.clone()).unwrap_or_default();
             let only = self.out.only(&*self.machine, *interface, outer, packet);
             if let Some(tap) = &mut self.out.tap {
@@ -43,7 +46,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                     if *interface != 0 || self.out.takes_all() {
                         self.shorter.delivered(now, *interface, &*self.machine);
                     }
-                    delivered.push(Delivered { number, inner: packet.range(), link });
+                    self.delivered.push(Delivered { number, inner: packet.range(), link });
                 }
                 Verdict::Hold { ticket } => {
                     let lost = self.parked.park(ticket, Way::Socket(*outer, *interface), &packet);
@@ -60,18 +63,15 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             }
             self.out.claimed(link).count_verdict(&verdict);
         }
+        let (delivered, received) = (&self.delivered, &self.received);
+        let bytes = |packet: &Delivered| received.packet(packet.number, packet.inner.clone());
         for port in &mut self.out.ports {
-            let mine = || delivered.iter().filter(|packet| packet.link == port.link);
-            let bytes = |packet: &Delivered| self.received.packet(packet.number, packet.inner.clone());
-            for packet in mine() {
-                port.coalescer.push(packet.number, bytes(packet));
+            for (place, packet) in delivered.iter().enumerate().filter(|(_, packet)| packet.link == port.link) {
+                port.coalescer.push(place, bytes(packet));
             }
-            let of_number = |number: usize| {
-                let packet = delivered.iter().find(|packet| packet.number == number);
-                packet.map(bytes).unwrap_or_default()
-            };
             for joined in port.coalescer.joined() {
-                if port.device.write_joined(&joined, &of_number).is_err() {
+                let at = |place: usize| delivered.get(place).map(bytes).unwrap_or_default();
+                if port.device.write_joined(&joined, &at).is_err() {
                     self.out.counters.device_write_failed += 1;
                 }
             }

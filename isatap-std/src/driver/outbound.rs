@@ -8,6 +8,7 @@ use crate::proto41_socket::{Bound, OuterPacket, SendFailure, local_fragmentation
 use isatap_core::engine::{Machine, Sends, Verdict};
 use isatap_core::packet::{HEADROOM, LinkId, PacketMut};
 use isatap_core::proto41::Outer;
+use isatap_core::time::Instant;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -42,6 +43,14 @@ const SEND: usize = 64;
 
 type Header = [u8; Segments::MAX_HEADER_LEN];
 
+/// Room for the headers of the packets in one system call.
+pub(super) type Headers = Box<[Header; SEND]>;
+
+/// Such room.
+pub(super) fn headers() -> Headers {
+    Box::new([[0; Segments::MAX_HEADER_LEN]; SEND])
+}
+
 impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// Takes a batch of packets from a device through the machine to the sockets.
     ///
@@ -51,10 +60,30 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     pub(super) fn outbound(&mut self, link: LinkId) -> Result<(), Error> {
         let Some(at) = self.out.ports.iter().position(|port| port.link == link) else { return Ok(()) };
         let now = self.clock.now();
+        let mut taken = 0;
+        if self.out.ports.get(at).is_some_and(|port| port.one_by_one) {
+            // Who waits for an answer to it does not wait for a look at an empty queue as well.
+            taken = self.encapsulate_some(now, at, 1)?;
+            self.send_batch();
+            if taken == 0 {
+                return Ok(());
+            }
+        }
+        taken += self.encapsulate_some(now, at, OUTBOUND_PACKETS)?;
+        self.send_batch();
+        if let Some(port) = self.out.ports.get_mut(at) {
+            port.one_by_one = taken < 2;
+        }
+        Ok(())
+    }
+
+    /// Takes at most `most` packets from a device through the machine, and gives how many those were.
+    fn encapsulate_some(&mut self, now: Instant, at: usize, most: usize) -> Result<usize, Error> {
         self.outgoing.clear();
-        let mut bytes = 0;
-        for (buffer_number, buffer) in self.slab.chunks_exact_mut(BUFFER_LEN).enumerate().take(OUTBOUND_PACKETS) {
+        let (mut taken, mut bytes) = (0, 0);
+        for (buffer_number, buffer) in self.slab.chunks_exact_mut(BUFFER_LEN).enumerate().take(most) {
             let Some(port) = self.out.ports.get_mut(at) else { break };
+            let link = port.link;
             let received = match port.device.read(buffer) {
                 Ok(Some(received)) => received,
                 Ok(None) => break,
@@ -63,11 +92,13 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                     self.out.counters.device_read_failed += 1;
                     // A packet that asks for the impossible is gone, the next may do.
                     if error.kind() == ErrorKind::InvalidData {
+                        taken += 1;
                         continue;
                     }
                     break;
                 }
             };
+            taken += 1;
             bytes += received.range.len();
             let Ok(mut packet) = PacketMut::new(buffer, received.range) else { continue };
             packet.set_segment_size(received.header.segment_size());
@@ -89,8 +120,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 break;
             }
         }
-        self.send_batch();
-        Ok(())
+        Ok(taken)
     }
 
     /// Sends what is in `outgoing`.
@@ -104,18 +134,15 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     /// device underneath takes, one packet a link and destination.
     fn send_outgoing(&mut self) -> Vec<TooBig> {
         let mut too_big: Vec<TooBig> = Vec::new();
-        let mut headers = [[0; Segments::MAX_HEADER_LEN]; SEND];
         let mut failed_buffers: Vec<usize> = Vec::new();
         let mut work = Work { queue: self.outgoing.iter(), slab: &self.slab, current: None, malformed: 0 };
         loop {
-            let (mut datagrams, mut links) = ([NOTHING; SEND], [(LinkId::NULL, 0); SEND]);
-            let mut count = 0;
-            for ((header, datagram), link) in headers.iter_mut().zip(&mut datagrams).zip(&mut links) {
-                let Some(next) = work.next(header) else { break };
-                (*datagram, *link) = next;
-                count += 1;
+            // Not written before they are needed: one packet does not pay for the room of 64.
+            let (mut datagrams, mut links) = (heapless::Vec::<_, SEND>::new(), heapless::Vec::<_, SEND>::new());
+            for (datagram, link) in self.headers.iter_mut().map_while(|header| work.next(header)) {
+                // There is room: as much as there are headers.
+                let _ = (datagrams.push(datagram), links.push(link));
             }
-            let datagrams = datagrams.get(..count).unwrap_or_default();
             if datagrams.is_empty() {
                 break;
             }
@@ -123,7 +150,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
                 datagrams.iter().for_each(|datagram| tap.sent(datagram));
             }
             let failed = &mut self.out.counters.send_failed;
-            self.out.socket.send(datagrams, &mut |place, failure| {
+            self.out.socket.send(&datagrams, &mut |place, failure| {
                 *failed += 1;
                 let Some((datagram, (link, buffer))) = datagrams.get(place).zip(links.get(place)) else { return };
                 failed_buffers.push(*buffer);
@@ -137,11 +164,10 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             });
         }
         self.out.counters.device_read_failed += work.malformed;
-        let now = self.clock.now();
         // What IPv4 does not take from here it would not take from a shorter way either.
         for sent in self.outgoing.iter().filter(|sent| !failed_buffers.contains(&sent.buffer)) {
             if let Some((from, sends)) = &sent.known {
-                self.shorter.sent(now, *from, sends, sent.bound);
+                self.shorter.sent(self.clock.now(), *from, sends, sent.bound);
             }
         }
         too_big
@@ -228,10 +254,3 @@ impl<'a> Work<'a> {
         }
     }
 }
-
-const NOTHING: OuterPacket<'static> = OuterPacket {
-    outer: Outer::new(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED),
-    bound: Bound { mark: 0, interface: 0 },
-    headers: &[],
-    payload: &[],
-};

@@ -31,6 +31,8 @@ pub(super) struct LinkDevice<D> {
     pub(super) counters: Counters<u64>,
     pub(super) carried: Carriage,
     pub(super) bound: Bound,
+    /// Its device had one packet when it was read last.
+    pub(super) one_by_one: bool,
 }
 
 impl<S, D> Outlet<S, D> {
@@ -161,6 +163,7 @@ mod tests {
                 counters: Counters::ZERO,
                 carried: Carriage::default(),
                 bound,
+                one_by_one: true,
             });
         }
         (machine, out)

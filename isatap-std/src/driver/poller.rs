@@ -53,6 +53,9 @@ pub struct Watcher {
 const TIMER: u64 = u64::MAX;
 
 impl Poller {
+    /// What [`wait`](Self::wait) tells at once, at most.
+    pub(crate) const MOST: usize = 32;
+
     /// Starts a clock.
     ///
     /// # Errors
@@ -106,8 +109,11 @@ impl Poller {
     ///
     /// The kernel does not wait, which is not expected.
     pub fn wait(&mut self, timeout: Option<Duration>, deadline: Option<Instant>) -> Result<Vec<(u16, Source)>, Error> {
-        self.arm(deadline)?;
-        let is_due = deadline.is_some_and(|deadline| self.clock.until(deadline).is_zero());
+        // What the timer is set to it tells of itself, and what is due already needs none.
+        let is_due = self.armed != deadline && deadline.is_some_and(|deadline| self.clock.until(deadline).is_zero());
+        if !is_due {
+            self.arm(deadline)?;
+        }
         let timeout = match timeout {
             _ if is_due => EpollTimeout::ZERO,
             None => EpollTimeout::NONE,
@@ -117,7 +123,7 @@ impl Poller {
                 EpollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
             }
         };
-        let mut events = [EpollEvent::empty(); 32];
+        let mut events = [EpollEvent::empty(); Self::MOST];
         let count = match self.epoll.wait(&mut events, timeout) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,

@@ -94,6 +94,8 @@ struct Wire {
     from_kernel: RefCell<VecDeque<(Vec<u8>, VirtioHeader)>>,
     sent: RefCell<Vec<Vec<u8>>>,
     to_kernel: RefCell<Vec<(Vec<u8>, VirtioHeader)>>,
+    /// How many packets were sent when the device was found empty, each time.
+    sent_before_empty: RefCell<Vec<usize>>,
     /// How often sockets cannot be opened for devices, and those that were asked for since.
     deaf: Cell<usize>,
     heard_from: RefCell<Vec<u32>>,
@@ -116,6 +118,7 @@ impl Wire {
             from_kernel: RefCell::default(),
             sent: RefCell::default(),
             to_kernel: RefCell::default(),
+            sent_before_empty: RefCell::default(),
             deaf: Cell::default(),
             heard_from: RefCell::default(),
             ready,
@@ -151,10 +154,10 @@ impl OuterSocket for Socket {
     }
 
     fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
-        batch.clear();
+        batch.restart();
         self.0.attempt()?;
         while let Some(packet) = self.0.incoming.borrow_mut().pop_front() {
-            batch.push(&packet);
+            batch.receive_packet(&packet);
         }
         Ok(batch.len())
     }
@@ -202,7 +205,10 @@ impl Device for Tun0 {
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
         self.0.attempt()?;
-        let Some((packet, header)) = self.0.from_kernel.borrow_mut().pop_front() else { return Ok(None) };
+        let Some((packet, header)) = self.0.from_kernel.borrow_mut().pop_front() else {
+            self.0.sent_before_empty.borrow_mut().push(self.0.sent.borrow().len());
+            return Ok(None);
+        };
         let range = HEADROOM..HEADROOM + packet.len();
         buffer[range.clone()].copy_from_slice(&packet);
         Ok(Some(Received { range, header }))
@@ -280,6 +286,22 @@ fn whatever_call_fails_at_most_its_packet_is_lost_and_it_is_counted() {
         }
         assert!(fail_at > 30, "{errno}: too few calls to mean anything");
     }
+}
+
+#[test]
+fn a_packet_that_comes_alone_is_sent_before_the_next_is_looked_for() {
+    let wire = Wire::new(0, Errno::UnknownErrno);
+    let mut driver = wire.driver();
+    let mut batch = |count: usize| {
+        let packet = (oracle::udp_packet(b"x"), VirtioHeader::default());
+        wire.from_kernel.borrow_mut().extend(vec![packet; count]);
+        driver.outbound(LINK).unwrap();
+        wire.sent_before_empty.take()
+    };
+    assert_eq!([1, 1, 0].map(&mut batch), [vec![1], vec![2], vec![2]]);
+    // The first of a burst too; the others, and later bursts, are sent together.
+    assert_eq!([3, 3, 1, 1].map(&mut batch), [vec![3], vec![5], vec![8], vec![10]]);
+    assert_eq!(wire.sent.borrow().len(), 10);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Many packets in one system call, each with headroom.
 
+use super::batch::{MOST, ReceiveBatch};
+use super::send::NO_MESSAGE;
 use crate::offload::BUFFER_LEN;
 use isatap_core::drop_reason::DropReason;
 use isatap_core::packet::HEADROOM;
@@ -12,17 +14,6 @@ use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
-
-/// Buffers for [`Proto41Socket::receive`](super::Proto41Socket::receive), 64 KiB and
-/// headroom each, and what was received into them. Memory that no packet has needed
-/// yet is not used.
-#[derive(Debug)]
-pub struct ReceiveBatch {
-    slab: Vec<u8>,
-    // Of the packets that were received last, in order.
-    arrivals: Vec<Arrival>,
-    capacity: usize,
-}
 
 /// A packet that was received, its outer header beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,84 +30,20 @@ pub struct Arrival {
 }
 
 impl ReceiveBatch {
-    /// Room for `capacity` packets, from 1 to 64.
-    pub fn new(capacity: usize) -> Self {
-        let capacity = capacity.clamp(1, MOST);
-        Self { slab: vec![0; capacity * BUFFER_LEN], arrivals: Vec::with_capacity(capacity), capacity }
-    }
-
-    /// How many packets were received last.
-    pub fn len(&self) -> usize {
-        self.arrivals.len()
-    }
-
-    /// None was received last.
-    pub fn is_empty(&self) -> bool {
-        self.arrivals.is_empty()
-    }
-
-    /// How many packets it has room for.
-    pub fn capacity(&self) -> usize {
-        self.capacity
-    }
-
-    /// The packets received last, each one with its whole buffer.
-    pub fn packets(&mut self) -> impl Iterator<Item = (&mut [u8], &Arrival)> {
-        self.slab.chunks_exact_mut(BUFFER_LEN).zip(&self.arrivals)
-    }
-
-    /// A part of the buffer of a packet received last: what is left of it after
-    /// decapsulation. Empty when there is no such packet or place.
-    pub fn packet(&self, number: usize, range: Range<usize>) -> &[u8] {
-        let buffer = self.slab.chunks_exact(BUFFER_LEN).take(self.arrivals.len()).nth(number);
-        buffer.and_then(|buffer| buffer.get(range)).unwrap_or_default()
-    }
-
-    /// Takes an IPv4 packet as if it had been received, for sockets of tests.
-    #[cfg(test)]
-    pub(crate) fn push(&mut self, packet: &[u8]) {
-        let at = self.arrivals.len() * BUFFER_LEN + HEADROOM;
-        self.slab[at..at + packet.len()].copy_from_slice(packet);
-        self.arrivals.push(read(packet, packet.len()));
-    }
-
-    /// Forgets what was received.
-    #[cfg(test)]
-    pub(crate) fn clear(&mut self) {
-        self.arrivals.clear();
-    }
-
-    /// Forgets what was received before other sockets fill the batch, one after the other.
-    pub(crate) fn restart(&mut self) {
-        self.arrivals.clear();
-    }
-
-    /// The whole buffers that nothing was received into yet.
-    pub(crate) fn vacant(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.slab.chunks_exact_mut(BUFFER_LEN).skip(self.arrivals.len())
-    }
-
-    /// The first vacant buffer holds, at [`HEADROOM`], this many bytes that came behind `outer`.
-    pub(crate) fn occupy(&mut self, outer: Outer, length: usize) {
-        if self.arrivals.len() < self.capacity {
-            let range = HEADROOM..(HEADROOM + length).min(BUFFER_LEN);
-            self.arrivals.push(Arrival { outer, range, interface: 0, refused: None });
-        }
-    }
-
     /// Receives at most so many more from a socket that is bound to this interface, or to none.
     pub(super) fn fill(&mut self, socket: BorrowedFd<'_>, interface: u32, most: usize) -> io::Result<()> {
-        let before = self.arrivals.len();
+        self.fill_by(most, |batch, asked| batch.receive(socket, interface, asked))
+    }
+
+    /// One call of [`fill`](Self::fill); gives how many came.
+    fn receive(&mut self, socket: BorrowedFd<'_>, interface: u32, most: usize) -> io::Result<usize> {
         let mut parts = [const { MaybeUninit::<libc::iovec>::uninit() }; MOST];
-        let mut messages = [const { MaybeUninit::<libc::mmsghdr>::zeroed() }; MOST];
+        let mut messages = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; MOST];
         let mut count = 0;
-        let vacant = self.slab.chunks_exact_mut(BUFFER_LEN).skip(before).take(most);
-        for ((buffer, part), message) in vacant.zip(&mut parts).zip(&mut messages) {
+        for ((buffer, part), message) in self.vacant().take(most).zip(&mut parts).zip(&mut messages) {
             let space = buffer.get_mut(HEADROOM..).unwrap_or_default();
             let part = part.write(libc::iovec { iov_base: space.as_mut_ptr().cast(), iov_len: space.len() });
-            // SAFETY: zeroed above, and a C struct of integers and nullable pointers,
-            // for all of which zero is a value.
-            let header = unsafe { &mut message.assume_init_mut().msg_hdr };
+            let header = &mut message.write(NO_MESSAGE).msg_hdr;
             header.msg_iov = part;
             header.msg_iovlen = 1;
             count += 1;
@@ -139,18 +66,20 @@ impl ReceiveBatch {
             match Errno::result(result) {
                 Ok(received) => break usize::try_from(received).unwrap_or_default(),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Ok(()),
+                Err(Errno::EAGAIN) => return Ok(0),
                 Err(errno) => return Err(errno.into()),
             }
         };
-        for (buffer, message) in self.slab.chunks_exact(BUFFER_LEN).skip(before).zip(&messages).take(received) {
-            // SAFETY: zeroed above, and the kernel wrote the first `received`.
+        for message in messages.iter().take(received) {
+            // SAFETY: written above, of which the kernel has filled in the first `received`.
             let length = unsafe { message.assume_init_ref() }.msg_len;
             let length = usize::try_from(length).unwrap_or_default();
-            let arrival = read(buffer.get(HEADROOM..).unwrap_or_default(), length);
-            self.arrivals.push(Arrival { interface, ..arrival });
+            self.push(|buffer| {
+                let arrival = read(buffer.get(HEADROOM..).unwrap_or_default(), length);
+                Arrival { interface, ..arrival }
+            });
         }
-        Ok(())
+        Ok(received)
     }
 }
 
@@ -159,7 +88,7 @@ impl ReceiveBatch {
 ///
 /// Its checksum is not looked at: the kernel has filled in what options ask of a host (Record
 /// Route, Timestamp), so it no longer holds. Of options only a source route matters.
-fn read(bytes: &[u8], length: usize) -> Arrival {
+pub(super) fn read(bytes: &[u8], length: usize) -> Arrival {
     let end = (HEADROOM + length).min(BUFFER_LEN);
     let Ok(header) = ipv4::Header::parse_quoted(bytes.get(..length).unwrap_or(bytes)) else {
         // The kernel hands out none.
@@ -176,9 +105,6 @@ fn read(bytes: &[u8], length: usize) -> Arrival {
     let refused = header.is_source_routed().then_some(DropReason::OuterSourceRoute);
     Arrival { outer, range: HEADROOM + header.header_len()..end, interface: 0, refused }
 }
-
-/// What one call takes: more gains nothing, and 64 buffers are 4 MiB.
-const MOST: usize = 64;
 
 /// An ICMPv4 error as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]

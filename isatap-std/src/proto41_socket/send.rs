@@ -136,9 +136,58 @@ pub fn local_fragmentation_needed(datagram: &OuterPacket<'_>, mtu: u16, out: &mu
 /// Hands the first packets to the kernel in one call and gives how many it took, at
 /// least one; an error is about the first packet.
 pub(crate) fn send_some(socket: BorrowedFd<'_>, datagrams: &[OuterPacket<'_>]) -> Result<usize, SendFailure> {
-    // Two sizes: control traffic does not pay for room it does not use.
-    if datagrams.len() <= 2 { send_chunk::<2>(socket, datagrams) } else { send_chunk::<64>(socket, datagrams) }
+    // Nothing of these is written that is not used: one packet does not pay for the room of 64.
+    let mut destinations = [const { MaybeUninit::uninit() }; MOST];
+    let mut controls = [const { MaybeUninit::<Control>::uninit() }; MOST];
+    let mut parts = [const { MaybeUninit::<[libc::iovec; 2]>::uninit() }; MOST];
+    let mut messages = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; MOST];
+    let mut count = 0;
+    for ((((datagram, destination), control), part), message) in
+        datagrams.iter().zip(&mut destinations).zip(&mut controls).zip(&mut parts).zip(&mut messages)
+    {
+        let destination = destination.write(libc::sockaddr_in {
+            sin_family: libc::AF_INET as libc::sa_family_t,
+            // Of a raw socket it has none.
+            sin_port: datagram.outer.ports.map_or(0, |(_, port)| port.to_be()),
+            sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(datagram.outer.destination.octets()) },
+            sin_zero: [0; 8],
+        });
+        let control = Control::write(control, datagram);
+        let part = part.write([datagram.headers, datagram.payload].map(|bytes| libc::iovec {
+            // The kernel only reads what is sent; the type is shared with receiving.
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        }));
+        let header = &mut message.write(NO_MESSAGE).msg_hdr;
+        header.msg_name = ptr::from_mut(destination).cast();
+        header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+        header.msg_iov = part.as_mut_ptr();
+        header.msg_iovlen = part.len() as _;
+        header.msg_control = ptr::from_mut(control).cast();
+        header.msg_controllen = Control::length(datagram) as _;
+        count += 1;
+    }
+    loop {
+        // SAFETY: the first `count` messages are written, with pointers to the first
+        // `count` elements of the arrays above and to the slices that `datagrams`
+        // borrows; all outlive the call, and the kernel writes to `msg_len` only.
+        // nix offers sendmmsg with one control message for all packets only.
+        let result =
+            unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr().cast(), count, libc::MSG_DONTWAIT as _) };
+        match Errno::result(result) {
+            Ok(sent) => return Ok(usize::try_from(sent).unwrap_or_default().max(1)),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
+
+/// Packets in one system call.
+const MOST: usize = 64;
+
+/// A message with nothing in it.
+// SAFETY: a C struct of integers and nullable pointers, for all of which zero is a value.
+pub(crate) const NO_MESSAGE: libc::mmsghdr = unsafe { std::mem::zeroed() };
 
 /// A control message as it lies in memory: the kernel's `struct cmsghdr`, its data,
 /// and the padding up to the next.
@@ -206,52 +255,6 @@ impl Control {
     /// How much of it the kernel is handed: a mark takes a privilege, even that of 0.
     fn length(datagram: &OuterPacket<'_>) -> usize {
         if datagram.bound.mark == 0 { offset_of!(Self, mark) } else { size_of::<Self>() }
-    }
-}
-
-fn send_chunk<const N: usize>(socket: BorrowedFd<'_>, datagrams: &[OuterPacket<'_>]) -> Result<usize, SendFailure> {
-    let mut destinations = [const { MaybeUninit::<libc::sockaddr_in>::zeroed() }; N];
-    let mut controls = [const { MaybeUninit::<Control>::uninit() }; N];
-    let mut parts = [const { MaybeUninit::<[libc::iovec; 2]>::uninit() }; N];
-    let mut messages = [const { MaybeUninit::<libc::mmsghdr>::zeroed() }; N];
-    let mut count = 0;
-    for ((((datagram, destination), control), part), message) in
-        datagrams.iter().zip(&mut destinations).zip(&mut controls).zip(&mut parts).zip(&mut messages)
-    {
-        // SAFETY: zeroed above, and C structs of integers and nullable pointers, for
-        // all of which zero is a value.
-        let (destination, message) = unsafe { (destination.assume_init_mut(), message.assume_init_mut()) };
-        destination.sin_family = libc::AF_INET as libc::sa_family_t;
-        // Of a raw socket it has none.
-        destination.sin_port = datagram.outer.ports.map_or(0, |(_, port)| port.to_be());
-        destination.sin_addr.s_addr = u32::from_ne_bytes(datagram.outer.destination.octets());
-        let control = Control::write(control, datagram);
-        let part = part.write([datagram.headers, datagram.payload].map(|bytes| libc::iovec {
-            // The kernel only reads what is sent; the type is shared with receiving.
-            iov_base: bytes.as_ptr().cast_mut().cast(),
-            iov_len: bytes.len(),
-        }));
-        let header = &mut message.msg_hdr;
-        header.msg_name = ptr::from_mut(destination).cast();
-        header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-        header.msg_iov = part.as_mut_ptr();
-        header.msg_iovlen = part.len() as _;
-        header.msg_control = ptr::from_mut(control).cast();
-        header.msg_controllen = Control::length(datagram) as _;
-        count += 1;
-    }
-    loop {
-        // SAFETY: the first `count` messages are written, with pointers to the first
-        // `count` elements of the arrays above and to the slices that `datagrams`
-        // borrows; all outlive the call, and the kernel writes to `msg_len` only.
-        // nix offers sendmmsg with one control message for all packets only.
-        let result =
-            unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr().cast(), count, libc::MSG_DONTWAIT as _) };
-        match Errno::result(result) {
-            Ok(sent) => return Ok(usize::try_from(sent).unwrap_or_default().max(1)),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
     }
 }
 

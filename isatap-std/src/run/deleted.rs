@@ -105,9 +105,8 @@ impl Run {
     /// # Errors
     ///
     /// What the others meet, as in any round.
-    pub(super) fn remake(&mut self) -> Result<(), Error> {
+    pub(super) fn remake(&mut self, now: Instant) -> Result<(), Error> {
         let mut outcome = self.end_deleted();
-        let now = self.poller.clock().now();
         for begun in &mut self.links {
             if let Home::Waiting(retry, Some((_, waiting))) = &mut begun.home {
                 *retry = retry.after_news(waiting.take_news(), now);

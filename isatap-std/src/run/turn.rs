@@ -3,10 +3,11 @@
 use super::{HOOKS, Run, SIGNALS};
 #[cfg(feature = "control")]
 use crate::control::Monitors;
-use crate::driver::{Source, Token};
+use crate::driver::{Poller, Source, Token};
 use crate::error::Error;
 use crate::service::{LAST_WORDS, LastWords};
 use crate::signal::{Request, Signals};
+use isatap_core::time::Instant;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
@@ -56,7 +57,8 @@ impl Run {
     ///
     /// The kernel's refusal, which is not expected. What single packets meet is counted instead.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-        self.round(timeout).map(drop)
+        self.round(timeout)?;
+        self.arm()
     }
 
     /// Turns until a signal asks to stop; SIGHUP asks routers, relays and servers. Hosts of LANs
@@ -99,13 +101,15 @@ impl Run {
         watcher.watch(signals.as_fd(), Source::Owner(Token(0)))?;
         let outcome = work(self, signals);
         watcher.unwatch(signals.as_fd());
-        outcome
+        let outcome = outcome?;
+        self.arm()?;
+        Ok(outcome)
     }
 
     /// A round of the loop; whether a signal has come.
     fn round(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
         let mut has_signal = false;
-        let mut busy = Vec::new();
+        let (mut busy, mut moving) = (Numbers::new(), Numbers::new());
         // All are heard before one fails: some tell what is new once only.
         let mut outcome = Ok(());
         for (number, source) in self.poller.wait(timeout, self.deadline())? {
@@ -115,28 +119,96 @@ impl Run {
             }
             if let Some(member) = self.member_mut(number) {
                 outcome = outcome.and(member.ready(source));
-                busy.push(number);
+                let is_packets = matches!(source, Source::Packets | Source::Device(_));
+                // There is room: `wait` tells no more at once.
+                let _ = if is_packets { moving.push(number) } else { busy.push(number) };
             }
         }
         let now = self.poller.clock().now();
+        let is_time = self.unattended.is_time(now);
+        self.unattended.note(&moving);
+        let unattended = if is_time { self.unattended.attend(now) } else { Vec::new() };
         for (number, member) in self.members_mut() {
-            if busy.contains(&number) || member.deadline().is_some_and(|due| due <= now) {
+            let is_due = || member.deadline().is_some_and(|due| due <= now);
+            if busy.contains(&number) || unattended.contains(&number) || is_due() {
                 outcome = outcome.and(member.advance());
             }
         }
-        outcome = outcome.and(self.remake());
+        outcome = outcome.and(self.remake(now));
         #[cfg(feature = "control")]
-        self.catch_up();
-        outcome.and(self.arm()).map(|()| has_signal)
+        self.catch_up(now);
+        outcome.map(|()| has_signal)
     }
 
     /// Those who watch and are behind, at most once a second.
     #[cfg(feature = "control")]
-    fn catch_up(&mut self) {
-        let now = self.poller.clock().now();
+    fn catch_up(&mut self, now: Instant) {
         if self.catch_up <= now && self.observer.monitors(|monitors| monitors.is_behind()) {
             self.observer.monitors(Monitors::catch_up);
             self.catch_up = now.saturating_add(Duration::from_secs(1));
         }
+    }
+}
+
+/// Numbers of members that something is ready for.
+type Numbers = heapless::Vec<u16, { Poller::MOST }>;
+
+/// Members that have moved packets and have not been [advanced](crate::service::Member::advance) since.
+///
+/// What packets bring about is due at once: the machine says so. To look each time at all else that a member
+/// looks after took longer than the packet; it is looked at after [`LONGEST`](Self::LONGEST).
+#[derive(Debug, Default)]
+pub(super) struct Unattended {
+    members: Vec<u16>,
+    attended: Instant,
+}
+
+impl Unattended {
+    const LONGEST: Duration = Duration::from_millis(10);
+
+    /// When they are to be looked after at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        (!self.members.is_empty()).then(|| self.attended.saturating_add(Self::LONGEST))
+    }
+
+    fn is_time(&self, now: Instant) -> bool {
+        self.attended.saturating_add(Self::LONGEST) <= now
+    }
+
+    fn note(&mut self, moving: &[u16]) {
+        for number in moving {
+            if !self.members.contains(number) {
+                self.members.push(*number);
+            }
+        }
+    }
+
+    /// They are looked after now.
+    fn attend(&mut self, now: Instant) -> Vec<u16> {
+        self.attended = now;
+        std::mem::take(&mut self.members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_moves_packets_is_looked_after_at_once_and_then_every_ten_milliseconds() {
+        let at = |millis: u64| Instant::from_micros(millis * 1000);
+        let mut unattended = Unattended::default();
+        assert_eq!(unattended.deadline(), None);
+        unattended.note(&[3]);
+        assert!(unattended.is_time(at(50)));
+        assert_eq!(unattended.attend(at(50)), [3]);
+        assert_eq!(unattended.deadline(), None);
+        // Whoever moves some meanwhile, and nobody twice.
+        [[3, 5], [5, 3]].iter().for_each(|moving| unattended.note(moving));
+        assert!(!unattended.is_time(at(59)));
+        // And without another packet.
+        assert_eq!(unattended.deadline(), Some(at(60)));
+        assert!(unattended.is_time(at(60)));
+        assert_eq!(unattended.attend(at(60)), [3, 5]);
     }
 }

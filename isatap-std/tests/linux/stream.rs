@@ -137,8 +137,8 @@ fn inbound(tun: &Tun, socket: &Proto41Socket, setup: Setup, seen: &Seen, batch: 
     socket.receive(batch).unwrap();
     let mut coalescer = Coalescer::new();
     let mut packets = Vec::new();
-    for (buffer, arrival) in batch.packets() {
-        let packet = &buffer[arrival.range.clone()];
+    for (number, arrival) in batch.arrivals().enumerate() {
+        let packet = batch.packet(number, arrival.range.clone());
         assert_eq!(arrival.range.start, HEADROOM + 20);
         seen.largest_received.fetch_max(packet.len() as u64, Ordering::Relaxed);
         let header = classify(packet);
