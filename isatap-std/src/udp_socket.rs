@@ -25,6 +25,7 @@ use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZeroU16;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::ptr;
@@ -111,6 +112,8 @@ impl UdpSocket {
             setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
             socket.set_recv_tos_v4(true)?;
             setsockopt(&socket, sockopt::Ipv4RecvTtl, &true)?;
+            // A kernel before Linux 5.0 joins none.
+            let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
             socket.bind(&local.into())?;
             let local = socket.local_addr()?.as_socket_ipv4().unwrap_or(local);
             Ok((socket, local))
@@ -323,7 +326,7 @@ impl Endpoint {
             let told = Told::read(&message.msg_hdr);
             let to = SocketAddrV4::new(told.destination.unwrap_or(*self.local.ip()), self.local.port());
             let outer = Outer { tos: told.tos, ttl: told.ttl, ..Outer::udp(from, to) };
-            batch.occupy(outer, usize::try_from(message.msg_len).unwrap_or_default(), None);
+            batch.occupy(outer, usize::try_from(message.msg_len).unwrap_or_default(), told.size);
         }
         Ok(received)
     }
@@ -335,11 +338,13 @@ struct Told {
     destination: Option<Ipv4Addr>,
     tos: u8,
     ttl: u8,
+    /// Of datagrams that the kernel has joined: the length of each.
+    size: Option<NonZeroU16>,
 }
 
 impl Told {
     fn read(header: &libc::msghdr) -> Self {
-        let mut told = Self { destination: None, tos: 0, ttl: 0 };
+        let mut told = Self { destination: None, tos: 0, ttl: 0, size: None };
         // SAFETY: the kernel wrote the control messages and their length; these macros
         // stay within that length and give null behind the last message.
         let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
@@ -364,6 +369,10 @@ impl Told {
                     }
                     _ => {}
                 }
+            } else if (message.cmsg_level, message.cmsg_type) == (libc::SOL_UDP, libc::UDP_GRO) {
+                // SAFETY: an int under this type; it need not be aligned.
+                let size: libc::c_int = unsafe { data.cast::<libc::c_int>().read_unaligned() };
+                told.size = u16::try_from(size).ok().and_then(NonZeroU16::new);
             }
             // SAFETY: as for the first.
             next = unsafe { libc::CMSG_NXTHDR(header, next) };
@@ -492,8 +501,11 @@ mod tests {
         let slices: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
         assert_eq!(send(&a, at_a, at_b, &slices), payloads.len());
         let expected: Vec<_> = payloads.iter().map(|payload| (at_a, at_b, payload.clone())).collect();
-        assert_eq!(received(&b, payloads.len()), expected);
-        // In whichever of the two ways.
+        let (all, buffers) = received_in(&b, payloads.len());
+        assert_eq!(all, expected);
+        assert!(buffers < 10, "what was sent in one piece is not received in one: {buffers}");
+        // To who takes no joined datagrams, in whichever of the two ways.
+        setsockopt(&b.endpoints[0].socket, sockopt::UdpGroSegment, &false).unwrap();
         for cuts in [true, false] {
             a.cuts.set(cuts);
             assert_eq!(send(&a, at_a, at_b, &slices), payloads.len());

@@ -16,7 +16,8 @@
 //! | TCP to the client | 5.23 | 5.15 | 5.49 | 6.12 |
 //! | TCP from the client | 6.37 | 3.81 | 4.06 | 4.43 |
 //!
-//! Both are used, since both measure better where there is bulk; `UDP_GRO` is not.
+//! Both are used, since both measure better where there is bulk. So is `UDP_GRO` since then: in `benches/netns.rs`'s
+//! set-up one TCP stream went from 0.49 to 0.94 times what the kernel's vxlan carries.
 
 use crate::common::teredo::{
     RELAY, SERVER, join_internet, miredo, miredo_server, relayed, server_namespace, start, teredo_address,
