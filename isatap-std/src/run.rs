@@ -95,6 +95,9 @@ pub struct Run {
     #[cfg(feature = "control")]
     catch_up: Instant,
     unattended: Unattended,
+    /// When there is something to do, from one round to the next while nothing but packets comes; `None`: it is to be
+    /// asked anew.
+    next: Option<Option<Instant>>,
     /// The files that packets were recorded into: what is in them stays.
     recorded: Vec<PathBuf>,
 }
@@ -179,6 +182,7 @@ impl Run {
             #[cfg(feature = "control")]
             catch_up: Instant::ZERO,
             unattended: Unattended::default(),
+            next: None,
             recorded: Vec::new(),
         };
         run.natives = run.check(links, natives)?;

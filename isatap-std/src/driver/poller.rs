@@ -109,6 +109,15 @@ impl Poller {
     ///
     /// The kernel does not wait, which is not expected.
     pub fn wait(&mut self, timeout: Option<Duration>, deadline: Option<Instant>) -> Result<Vec<(u16, Source)>, Error> {
+        self.wait_for_some(timeout, deadline).map(|sources| sources.iter().copied().collect())
+    }
+
+    /// The same, without memory of its own.
+    pub(crate) fn wait_for_some(
+        &mut self,
+        timeout: Option<Duration>,
+        deadline: Option<Instant>,
+    ) -> Result<heapless::Vec<(u16, Source), { Self::MOST }>, Error> {
         // What the timer is set to it tells of itself, and what is due already needs none.
         let is_due = self.armed != deadline && deadline.is_some_and(|deadline| self.clock.until(deadline).is_zero());
         if !is_due {
@@ -135,11 +144,12 @@ impl Poller {
             let _ = self.timer.wait();
             self.armed = None;
         }
-        let mut sources = Vec::with_capacity(count);
+        let mut sources = heapless::Vec::new();
         for source in ready.iter().filter_map(|event| Source::of(event.data())) {
             // Several sockets of a driver are one source.
             if !sources.contains(&source) {
-                sources.push(source);
+                // There is room: as much as for what the kernel tells.
+                let _ = sources.push(source);
             }
         }
         Ok(sources)

@@ -163,6 +163,10 @@ impl Run {
             .members_mut()
             .flat_map(|(number, member)| member.take_deleted().into_iter().map(move |id| (number, id)))
             .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.next = None;
         let now = self.poller.clock().now();
         let mut outcome = Ok(());
         for (number, id) in gone {

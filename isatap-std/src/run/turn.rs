@@ -57,6 +57,7 @@ impl Run {
     ///
     /// The kernel's refusal, which is not expected. What single packets meet is counted instead.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.next = None;
         self.round(timeout)?;
         self.arm()
     }
@@ -99,6 +100,7 @@ impl Run {
     ) -> Result<T, Error> {
         let watcher = self.poller.watcher(SIGNALS);
         watcher.watch(signals.as_fd(), Source::Owner(Token(0)))?;
+        self.next = None;
         let outcome = work(self, signals);
         watcher.unwatch(signals.as_fd());
         let outcome = outcome?;
@@ -112,28 +114,39 @@ impl Run {
         let (mut busy, mut moving) = (Numbers::new(), Numbers::new());
         // All are heard before one fails: some tell what is new once only.
         let mut outcome = Ok(());
-        for (number, source) in self.poller.wait(timeout, self.deadline())? {
+        let mut next = self.next.take().unwrap_or_else(|| self.deadline());
+        let mut only_packets = true;
+        for (number, source) in self.poller.wait_for_some(timeout, next)? {
             has_signal |= number == SIGNALS;
             if number == HOOKS {
                 self.hear_hooks();
             }
+            let is_packets = matches!(source, Source::Packets | Source::Device(_));
+            only_packets &= is_packets;
             if let Some(member) = self.member_mut(number) {
                 outcome = outcome.and(member.ready(source));
-                let is_packets = matches!(source, Source::Packets | Source::Device(_));
-                // There is room: `wait` tells no more at once.
+                // There is room: no more is told at once.
                 let _ = if is_packets { moving.push(number) } else { busy.push(number) };
             }
         }
         let now = self.poller.clock().now();
+        let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         let is_time = self.unattended.is_time(now);
         self.unattended.note(&moving);
         let unattended = if is_time { self.unattended.attend(now) } else { Vec::new() };
+        let some_are_due = is_due(next);
         for (number, member) in self.members_mut() {
-            let is_due = || member.deadline().is_some_and(|due| due <= now);
-            if busy.contains(&number) || unattended.contains(&number) || is_due() {
+            // Packets change no deadline but those of who moves them.
+            let of_packets = if moving.contains(&number) { member.packet_deadline() } else { None };
+            let is_asked = busy.contains(&number) || unattended.contains(&number);
+            if is_asked || is_due(of_packets) || some_are_due && is_due(member.deadline()) {
+                only_packets = false;
                 outcome = outcome.and(member.advance());
             }
+            next = next.into_iter().chain(of_packets).min();
         }
+        let next = next.into_iter().chain(self.unattended.deadline()).min();
+        self.next = (only_packets && !some_are_due).then_some(next);
         outcome = outcome.and(self.remake(now));
         #[cfg(feature = "control")]
         self.catch_up(now);

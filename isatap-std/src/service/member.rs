@@ -36,6 +36,11 @@ pub(crate) trait Member: Send {
     /// When to [`advance`](Self::advance) although nothing is ready.
     fn deadline(&self) -> Option<Instant>;
 
+    /// Of that, what packets may have changed.
+    fn packet_deadline(&self) -> Option<Instant> {
+        self.deadline()
+    }
+
     /// Asks now whom its links would ask in time, where there is anybody.
     fn solicit(&mut self);
 
@@ -122,6 +127,10 @@ impl<R: Role> Member for Service<R> {
         #[cfg(feature = "control")]
         let all = all.chain([self.server.deadline()]);
         all.flatten().min()
+    }
+
+    fn packet_deadline(&self) -> Option<Instant> {
+        self.driver.deadline()
     }
 
     fn solicit(&mut self) {
