@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // Parts of a measurement are processes of their own, inside a namespace.
     let done = match words[..] {
-        ["naive", device, local, remote] => naive::forward(device, local, remote),
+        ["naive", device, local, remote, queues] => naive::forward(device, local, remote, queues),
         ["flood", address, seconds] => load::flood(address, seconds),
         ["count", address] => load::count(address),
         // `cargo test --benches`; `cargo bench` says `--bench`.

@@ -119,7 +119,7 @@ fn bars(panel: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>, rows: &[Row
     for (row, top) in rows.iter().zip((44..).step_by(26)) {
         let color = match row.variant.setup {
             Setup::Veth | Setup::Vxlan => RGBColor(150, 150, 150),
-            Setup::Naive => RGBColor(200, 90, 80),
+            Setup::Naive { .. } => RGBColor(200, 90, 80),
             Setup::Ours { .. } => RGBColor(60, 110, 180),
         };
         let value = row.median(column);

@@ -12,7 +12,8 @@ use crate::lab::{A, B, Pair, Running};
 pub const VARIANTS: &[Variant] = &[
     Variant { name: "veth, no tunnel", setup: Setup::Veth },
     Variant { name: REFERENCE, setup: Setup::Vxlan },
-    Variant { name: "naive forwarder", setup: Setup::Naive },
+    Variant { name: "naive forwarder", setup: Setup::Naive { queues: 1 } },
+    Variant { name: "naive, two queues", setup: Setup::Naive { queues: 2 } },
     ours("configured", &[TUNNEL_A], &[TUNNEL_B], "fd00::2"),
     ours("ISATAP", &["host --local A --router B"], &[ROUTER], "2001:db8:0:7:200:5efe:836b:2"),
     ours("6to4", &["6to4 --local A"], &["6to4 --local B"], "2002:836b:2::836b:2"),
@@ -52,8 +53,8 @@ pub enum Setup {
     Veth,
     /// The kernel's own tunnel.
     Vxlan,
-    /// [`naive`](crate::naive) at both ends.
-    Naive,
+    /// [`naive`](crate::naive) at both ends, with so many queues and threads for what goes out.
+    Naive { queues: u8 },
     /// `isatap` with these arguments in each namespace, or a command `ip …`; `A` and `B` stand for
     /// the two IPv4 addresses. Those of `b` come first. `to`: the address that is sent to.
     Ours { a: &'static [&'static str], b: &'static [&'static str], to: &'static str },
@@ -87,10 +88,11 @@ impl Variant {
                 addresses(pair, "vxlan0")?;
                 "fd00::2"
             }
-            Setup::Naive => {
+            Setup::Naive { queues } => {
                 let program = env::current_exe()?;
                 for (namespace, local, remote) in [(&pair.a, A, B), (&pair.b, B, A)] {
-                    let mut forwarder = namespace.start(&program, &format!("naive naive0 {local} {remote}"))?;
+                    let mut forwarder =
+                        namespace.start(&program, &format!("naive naive0 {local} {remote} {queues}"))?;
                     forwarder.wait_until(|| namespace.run("ip link set naive0 mtu 1480").is_ok())?;
                     running.push(forwarder);
                 }
