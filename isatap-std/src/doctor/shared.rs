@@ -15,7 +15,9 @@ pub(super) fn restarted(facts: &Facts, option: &str, value: &str) -> String {
     if let ["isatap", "run", rest @ ..] = words.as_slice() {
         let file = rest.iter().find(|word| !word.starts_with('-')).copied().unwrap_or("its file");
         let key = option.trim_start_matches('-');
-        return format!("write {key} = {value:?} into {file}, and: kill -HUP {}", facts.evidence.pid);
+        // A number stands without quotes.
+        let value = if value.parse::<u64>().is_ok() { value.to_owned() } else { format!("{value:?}") };
+        return format!("write {key} = {value} into {file}, and: kill -HUP {}", facts.evidence.pid);
     }
     if let Some(at) = words.iter().position(|word| *word == option) {
         words.drain(at..(at + 2).min(words.len()));

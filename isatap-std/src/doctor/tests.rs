@@ -222,7 +222,7 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
         ("unusable", nameless(NameFailureKind::NoUsableAddress), Step::Prl, "no address that a router", "A record"),
         ("wrong address", wrong_name, Step::RaSeen, "comes from dns isatap.example.test.", "correct the name"),
     ];
-    let of_host: [(Break, Step, &str, &str); 35] = [
+    let of_host: [(Break, Step, &str, &str); 36] = [
         (|f| f.evidence.status.prl.clear(), Step::Prl, "is empty", "isatap host --local 10.0.0.2 --router V4"),
         (
             |f| f.evidence.status.locators.clear(),
@@ -418,6 +418,16 @@ fn each_failure_is_named_by_its_step_its_cause_and_its_fix() {
             Step::Mtu,
             "a black hole on the way to 10.0.0.1: packets of 1333 bytes",
             "restart it: isatap host --local 10.0.0.2 --router 10.0.0.1 --mtu 1333",
+        ),
+        // As the file wants it: a number without quotes.
+        (
+            |f| {
+                f.probes[0].longest = Some(Longest::Bytes(1333));
+                f.command = Some("isatap run /etc/isatap.toml".to_owned());
+            },
+            Step::Mtu,
+            "black hole",
+            "write mtu = 1333 into /etc/isatap.toml, and: kill -HUP",
         ),
         (
             |f| {
