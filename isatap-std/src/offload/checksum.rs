@@ -3,20 +3,28 @@
 use super::{OffloadError, PartialChecksum};
 use isatap_core::wire::checksum::Sum;
 
-/// Computes the transport checksum that the kernel left open, in place.
+/// Computes the checksum that the kernel left open, in place.
 ///
 /// # Errors
 ///
 /// The field is not inside the packet; the packet is unchanged.
 pub fn complete_checksum(packet: &mut [u8], partial: &PartialChecksum) -> Result<(), OffloadError> {
-    let start = usize::from(partial.start);
-    let field = start + usize::from(partial.offset);
-    let covered = packet.get(start..).ok_or(OffloadError::Truncated)?;
-    // The field is inside what is summed and holds the pseudo-header's sum.
-    let value = finish(Sum::ZERO.bytes(covered));
+    let value = completed(packet, partial)?;
+    let field = usize::from(partial.start) + usize::from(partial.offset);
     let bytes = packet.get_mut(field..field + 2).ok_or(OffloadError::Truncated)?;
     bytes.copy_from_slice(&value);
     Ok(())
+}
+
+/// The checksum that the kernel left open.
+///
+/// # Errors
+///
+/// It begins behind the packet.
+pub(super) fn completed(packet: &[u8], partial: &PartialChecksum) -> Result<[u8; 2], OffloadError> {
+    let covered = packet.get(usize::from(partial.start)..).ok_or(OffloadError::Truncated)?;
+    // The field is inside what is summed and holds the pseudo-header's sum.
+    Ok(finish(Sum::ZERO.bytes(covered)))
 }
 
 /// The sum of an IPv6 pseudo-header (RFC 8200 §8.1) for a transport header and

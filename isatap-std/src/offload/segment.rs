@@ -1,8 +1,10 @@
 //! Cutting a super-packet into packets of one segment each.
 
 use super::checksum;
-use super::{IPV6_HEADER, OffloadError, SegmentKind, TCP_CHECKSUM, UDP_CHECKSUM, VirtioHeader};
+use super::{IPV6_HEADER, OffloadError, PartialChecksum, SegmentKind, TCP_CHECKSUM, UDP_CHECKSUM, VirtioHeader};
+use isatap_core::drop_reason::DropReason;
 use isatap_core::wire::checksum::Sum;
+use isatap_core::wire::ipv6::upper_layer;
 use isatap_core::wire::protocol::{TCP, UDP};
 use std::ops::Range;
 
@@ -15,8 +17,11 @@ const TCP_FLAGS: usize = 13;
 ///
 /// Each has the headers of the whole with its own length, sequence number, flags
 /// and checksum: FIN and PSH on the last only, CWR on the first only (RFC 3168
-/// §6.1.2 asks for one packet with CWR), no datagram with UDP checksum 0. A packet
-/// without segmentation is cut into one, its checksum completed.
+/// §6.1.2 asks for one packet with CWR), no datagram with UDP checksum 0.
+///
+/// A packet without segmentation is cut into one, its checksum completed. That may
+/// be the checksum of a packet inside: of TCP in VXLAN, say. Whole packets inside
+/// others are never cut: no such offload is offered, so the kernel cuts them.
 ///
 /// Nothing of the payload is moved: [`next_header`](Segments::next_header) writes
 /// the headers and names the payload's place, for a gathering send;
@@ -44,6 +49,8 @@ pub struct Segment {
 enum Shape {
     /// Nothing to change: the checksum is complete.
     Whole,
+    /// One packet. Its checksum, at this place, lacks what lies in front.
+    Open { field: usize, checksum: [u8; 2] },
     Cut {
         kind: SegmentKind,
         transport: usize,
@@ -62,8 +69,8 @@ impl<'a> Segments<'a> {
     ///
     /// # Errors
     ///
-    /// The header does not fit the packet: no checksum place, another protocol,
-    /// headers longer than [`MAX_HEADER_LEN`](Self::MAX_HEADER_LEN).
+    /// The header does not fit the packet: no checksum place, to be cut by another protocol
+    /// than its own, headers longer than [`MAX_HEADER_LEN`](Self::MAX_HEADER_LEN).
     pub fn new(packet: &'a [u8], header: &VirtioHeader) -> Result<Self, OffloadError> {
         let Some(partial) = header.checksum else {
             // A cut needs every checksum anew, so the kernel leaves it open.
@@ -73,16 +80,17 @@ impl<'a> Segments<'a> {
                 Ok(Self { packet, header_len: 0, shape: Shape::Whole, next: Some(0), size: packet.len() })
             };
         };
+        let Some(cut) = header.segmentation else { return Self::open(packet, &partial) };
         let transport = usize::from(partial.start);
-        let kind = match partial.offset {
-            TCP_CHECKSUM => SegmentKind::Tcp,
-            UDP_CHECKSUM => SegmentKind::Udp,
-            _ => return Err(OffloadError::Mismatch),
+        let (kind, field, protocol) = match cut.kind {
+            SegmentKind::Tcp => (cut.kind, TCP_CHECKSUM, TCP),
+            SegmentKind::Udp => (cut.kind, UDP_CHECKSUM, UDP),
         };
-        if header.segmentation.is_some_and(|cut| cut.kind != kind)
-            || packet.first().is_none_or(|byte| byte >> 4 != 6)
-            || transport < IPV6_HEADER
-        {
+        let upper = upper_layer(packet).map_err(|reason| match reason {
+            DropReason::TooShort | DropReason::Truncated => OffloadError::Truncated,
+            _ => OffloadError::Mismatch,
+        })?;
+        if partial.offset != field || (upper.protocol, upper.offset, upper.fragment) != (protocol, transport, false) {
             return Err(OffloadError::Mismatch);
         }
         let transport_len = match kind {
@@ -108,7 +116,27 @@ impl<'a> Segments<'a> {
             header_len,
             shape: Shape::Cut { kind, transport, addresses: Sum::ZERO.bytes(addresses) },
             next: Some(header_len),
-            size: header.segmentation.map_or(usize::MAX, |cut| usize::from(cut.size.get())),
+            size: usize::from(cut.size.get()),
+        })
+    }
+
+    fn open(packet: &'a [u8], partial: &PartialChecksum) -> Result<Self, OffloadError> {
+        let field = usize::from(partial.start) + usize::from(partial.offset);
+        let header_len = field + 2;
+        if header_len > packet.len() {
+            return Err(OffloadError::Truncated);
+        }
+        // Headers of packets inside of others, several times over, are shorter.
+        if usize::from(partial.start) < IPV6_HEADER || header_len > Self::MAX_HEADER_LEN {
+            return Err(OffloadError::Mismatch);
+        }
+        let checksum = checksum::completed(packet, partial)?;
+        Ok(Self {
+            packet,
+            header_len,
+            shape: Shape::Open { field, checksum },
+            next: Some(header_len),
+            size: usize::MAX,
         })
     }
 
@@ -133,9 +161,12 @@ impl<'a> Segments<'a> {
         let begin = self.next?;
         let end = begin.saturating_add(self.size).min(self.packet.len());
         let payload = begin..end;
+        let header = header.get_mut(..self.header_len)?;
+        header.copy_from_slice(self.packet.get(..self.header_len)?);
+        if let Shape::Open { field, checksum } = self.shape {
+            put(header, field, &checksum);
+        }
         if let Shape::Cut { kind, transport, addresses } = self.shape {
-            let header = header.get_mut(..self.header_len)?;
-            header.copy_from_slice(self.packet.get(..self.header_len)?);
             let bytes = self.packet.get(payload.clone())?;
             let length = self.header_len - IPV6_HEADER + bytes.len();
             put(header, 4, &be16(length));
@@ -205,7 +236,7 @@ fn be16(length: usize) -> [u8; 2] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{PartialChecksum, Segmentation, oracle};
+    use super::super::{Segmentation, oracle};
     use super::*;
     use proptest::prelude::*;
     use std::num::NonZeroU16;
@@ -334,6 +365,24 @@ mod tests {
         let complete = packet.clone();
         oracle::make_partial(&mut packet);
         assert_eq!(cut(&packet, &header(SegmentKind::Tcp, 0)), [complete]);
+    }
+
+    /// TCP over IPv6 in VXLAN, as a program that has its packets from a network card hands them out.
+    #[test]
+    fn a_checksum_of_a_packet_inside_is_completed_there() {
+        let mut inner = oracle::tcp_packet(5, 0x18, &[7; 301]);
+        let complete = inner.clone();
+        oracle::make_partial(&mut inner);
+        let in_vxlan = |inner: &[u8]| oracle::udp_packet(&[&[8, 0, 0, 0, 0, 0, 1, 0][..], &[2; 14], inner].concat());
+        let (packet, start) = (in_vxlan(&inner), 40 + 8 + 8 + 14 + 40);
+        let mut header = header(SegmentKind::Tcp, 0);
+        header.checksum.as_mut().unwrap().start = start;
+        let [completed] = <[_; 1]>::try_from(cut(&packet, &header)).unwrap();
+        assert_eq!(completed[70..], complete);
+        assert_eq!(completed[..70], packet[..70]);
+        // Nobody offers to cut such a packet.
+        header.segmentation = self::header(SegmentKind::Tcp, 100).segmentation;
+        assert_eq!(Segments::new(&packet, &header).err(), Some(OffloadError::Mismatch));
     }
 
     #[test]
