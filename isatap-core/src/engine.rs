@@ -87,8 +87,8 @@ pub trait Machine {
         0
     }
 
-    /// The decision about the packet that was [encapsulated](Self::encapsulate) last, if it served one before and
-    /// needs no more than addresses.
+    /// The decision about the packet that was [encapsulated](Self::encapsulate) last, if it is remembered and needs
+    /// no more than addresses.
     fn last_sends(&self) -> Option<Sends> {
         None
     }

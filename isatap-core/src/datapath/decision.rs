@@ -184,6 +184,7 @@ impl Decision {
             tos_mask: way.stamp.copied,
             ttl: way.stamp.ttl,
             until: self.until,
+            again: self.is_used,
         })
     }
 
@@ -192,7 +193,8 @@ impl Decision {
         let Entry { link, .. } = self.entry?;
         let [outer_source, outer_destination] = [self.key.outer >> 32, self.key.outer].map(ipv4);
         let (source, destination) = (self.key.source(), self.key.destination());
-        Some(Admits { source, destination, outer_source, outer_destination, link, awaited: false, until: self.until })
+        let (until, again) = (self.until, self.is_used);
+        Some(Admits { source, destination, outer_source, outer_destination, link, awaited: false, until, again })
     }
 }
 
@@ -227,7 +229,7 @@ pub struct Decisions<S> {
     /// `None`: not drawn yet, so nothing is remembered.
     secret: Option<[u64; WORDS]>,
     generation: u32,
-    /// The place of the decision about the last packet.
+    /// The place of the decision about the last packet, where it is kept.
     last: Option<usize>,
     hits: u64,
     misses: u64,
@@ -329,7 +331,7 @@ mod sealed {
         /// The way out.
         fn way(&self, place: usize) -> Option<Way>;
 
-        /// The decision that was found last; `None`: that of the last packet was not there.
+        /// The decision about the last packet; `None`: there is none, or there was no room for it.
         fn last(&self) -> Option<&Decision>;
 
         /// Keeps a decision, where `recall` said.
@@ -447,24 +449,25 @@ impl<S: Storage<Decision>> Memory for Decisions<S> {
         if !new.holds(generation, now) {
             return;
         }
-        let row = match at {
-            Ok(place) => self.rows.as_mut().get_mut(place),
+        let place = match at {
+            Ok(place) => Some(place),
             Err(set) => {
                 let rows = self.rows.as_mut().get_mut(set..).and_then(|rows| rows.first_chunk_mut::<WAYS>());
                 let Some([first, second]) = rows else { return };
                 if first.key == new.key || !first.holds(generation, now) {
-                    Some(first)
+                    Some(set)
                 } else if second.key == new.key || !second.holds(generation, now) || !second.is_used {
-                    Some(second)
+                    Some(set.saturating_add(1))
                 } else if !first.is_used {
-                    Some(first)
+                    Some(set)
                 } else {
                     (first.is_used, second.is_used) = (false, false);
                     None
                 }
             }
         };
-        if let Some(row) = row {
+        self.last = place;
+        if let Some(row) = place.and_then(|place| self.rows.as_mut().get_mut(place)) {
             *row = new;
         }
     }

@@ -1,7 +1,8 @@
 //! Decisions for who carries packets in a machine's place: a kernel, a network card.
 //!
-//! He is told of a decision that served more than one packet, with all that it
-//! depends on; what reads other bytes of a packet than its addresses is his to
+//! He is told of a decision that is remembered, with all that it depends on, and
+//! whether it served a packet before: who carries flows takes those, and of others
+//! only what he has already; what reads other bytes of a packet than its addresses is his to
 //! look at, or to leave to the machine. He tells what he has carried.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -33,6 +34,8 @@ pub struct Sends {
     pub ttl: u8,
     /// When it ends, if nothing changes: a neighbour's answer is good no longer.
     pub until: Expiry,
+    /// Whether the decision served a packet before this one.
+    pub again: bool,
 }
 
 /// Packets from the network with these addresses are let in and delivered.
@@ -53,6 +56,8 @@ pub struct Admits {
     pub awaited: bool,
     /// When it ends, if nothing changes.
     pub until: Expiry,
+    /// Whether the decision served a packet before this one.
+    pub again: bool,
 }
 
 /// What went by without the machine.

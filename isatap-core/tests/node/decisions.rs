@@ -112,3 +112,22 @@ fn a_flood_of_new_flows_takes_no_row_that_is_in_use() {
     });
     assert_eq!(lost.count(), 0);
 }
+
+/// Who carries packets of more flows than there are rows hears of those that he has, each time that one is decided anew.
+#[test]
+fn a_decision_is_told_of_as_it_is_made_and_as_it_serves_again() {
+    let (mut node, tunnel) = border();
+    node.insert_route(Route::on_link("2001:db8:77::/48".parse().unwrap(), tunnel, Origin::Manual)).unwrap();
+    let mut told = |number: u16| {
+        let inner = Inner::new(v6("2001:db8:0:8::2"), v6(&format!("2001:db8:77::{number:x}"))).bytes();
+        let (verdict, _) = with(&inner, |packet| node.encapsulate(NOW, packet));
+        assert!(matches!(verdict, Verdict::Tunnel { .. }), "{verdict:?}");
+        node.last_sends().map(|sends| sends.again)
+    };
+    for _ in 0..2 {
+        // Eight rows hold few of them until they come again.
+        let told: Vec<_> = (1..100).map(&mut told).collect();
+        assert!(told.iter().all(Option::is_some) && told.iter().filter(|again| **again == Some(false)).count() > 80);
+    }
+    assert_eq!(told(99), Some(true));
+}

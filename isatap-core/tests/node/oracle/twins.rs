@@ -245,7 +245,7 @@ impl<C: Capacity> Twins<C> {
                     assert!(!was_found || !outer.dont_fragment, "not told of: {packet:?}");
                     return;
                 };
-                assert!(was_found);
+                assert_eq!(sends.again, was_found);
                 assert_eq!(addresses(), [sends.source, sends.destination].map(|address| address.octets().to_vec()));
                 let class = inner[0] << 4 | inner[1] >> 4;
                 let ttl = if sends.ttl == 0 { inner[7].max(1) } else { sends.ttl };
@@ -265,7 +265,7 @@ impl<C: Capacity> Twins<C> {
                     assert!(!was_found, "not told of: {packet:?}");
                     return;
                 };
-                assert!(was_found);
+                assert_eq!(admits.again, was_found);
                 assert_eq!(addresses(), [admits.source, admits.destination].map(|address| address.octets().to_vec()));
                 let outer = (outer.source, outer.destination);
                 assert_eq!((*link, outer), (admits.link, (admits.outer_source, admits.outer_destination)));
