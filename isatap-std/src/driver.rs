@@ -175,6 +175,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             carried: Carriage::default(),
             bound: Bound::default(),
             one_by_one: true,
+            addresses: Vec::new(),
         });
         Ok(())
     }
@@ -366,7 +367,7 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
             Source::Device(link) => self.outbound(link)?,
             Source::Packets => self.inbound(),
             Source::Icmpv4 => self.icmpv4_errors(),
-            Source::Shortcut => self.shorter.hear(),
+            Source::Shortcut => self.shorter.hear(self.clock.now()),
             Source::Owner(token) => return Ok(Some(token)),
         }
         self.follow();

@@ -17,10 +17,16 @@
 //!   enough to write one number, and no longer than its neighbour's answer (SEC-1).
 //! - A row is good for 10 seconds, and after 5 one packet in a second goes to user space, which
 //!   writes it anew. So a rule of the firewall that comes later is heeded within 10 seconds, and a
-//!   daemon that hangs forwards no longer than that; another route by another device within 20.
+//!   daemon that hangs forwards no longer than that.
+//! - Changes of IPv4 routes, rules, addresses and devices are heard, whatever links follow. Then the
+//!   kernel is asked again by which device packets leave, and rows of which that has changed go; others
+//!   stay. Where changes come in a flood, four times a second.
 //! - The programs are attached by links of this process (tcx, Linux 6.6): whatever ends it,
-//!   nothing forwards any more.
+//!   nothing forwards any more. A device that goes, to another namespace too, loses them at once.
 //! - What went by a row is counted once a second, and notes that the neighbour is used (NDP-50).
+//! - New flows cost the kernel's tables 2,000 writings a second at most. A new one takes the place of a
+//!   row that carried nothing lately; a row stays when the daemon has forgotten the flow; one by which
+//!   nothing goes, since its packets are not plain or come another way, is not written again and again.
 //!
 //! # What it cannot do
 //!
@@ -29,25 +35,36 @@
 //!   there are rules that outer packets would pass, all stay in user space, unless somebody wants it
 //!   otherwise ([`Require`](crate::spec::KernelPath::Require)). The same holds, always, while IPsec has
 //!   policies, and while packets are recorded. Of nftables it is heard at once, else it is looked at once a second.
-//! - Queues and filters (tc) of a tunnel's device do not see what goes out by the programs; those of
-//!   the device underneath do, but for filters of what it receives.
-//! - Rules of routing that name the protocol (`ip rule … ipproto`) are not followed.
+//! - Queues and filters (tc) of a tunnel's device do not see what goes out by the programs, and filters of
+//!   what a device underneath receives do not see what comes in: `queues` says which leave a device to user space.
+//! - Rules of routing that name what nobody can be asked about, such as a protocol (`ip rule … ipproto`), leave
+//!   the packets that they may concern to user space.
+//! - Programs of others that are put behind ours later (tcx) do not see what ours carry.
 //! - Packets that may be fragmented on the way, Teredo, and devices underneath that are not of the
 //!   kind of Ethernet stay in user space.
 
-mod attributes;
+mod budget;
 mod firewall;
 mod ipsec;
 mod layout;
+mod messages;
+mod news;
 mod programs;
+mod queues;
 mod rows;
+mod rules;
+mod tunnel;
 mod ways;
 
+use self::budget::Budget;
 use self::firewall::Firewall;
 use self::layout::{Admission, AdmissionKey, Life, Path, PathKey, Used};
+use self::news::News;
 use self::programs::{Programs, Side};
-use self::rows::{GOOD, RENEWED, Rows};
-use self::ways::Ways;
+use self::queues::Obstacle;
+use self::rows::{About, GOOD, RENEWED, Rows, SLICE, Wish};
+use self::tunnel::Tunnel;
+use self::ways::{Answer, Question, Ways};
 use crate::driver::Shortcut;
 use crate::error::Error;
 use crate::netlink::Netlink;
@@ -56,16 +73,16 @@ use isatap_core::engine::{Admits, Carried, Sends};
 use isatap_core::packet::LinkId;
 use isatap_core::proto41::OVERHEAD;
 use isatap_core::time::{Expiry, Instant};
-use nix::net::if_::if_nametoindex;
 use nix::time::{ClockId, clock_gettime};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU32;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// How often it is asked what went by.
+/// How often it is asked what went by each row, and what stands in the way.
 const COUNTED: Duration = Duration::from_secs(1);
+
+const NO_PROGRAM: &str = "the device underneath takes no program, or is not of the kind of Ethernet";
 
 /// Decisions in the kernel.
 pub(crate) struct KernelPath {
@@ -74,10 +91,13 @@ pub(crate) struct KernelPath {
     admissions: Rows<AdmissionKey, Admission>,
     netlink: Netlink,
     ways: Ways,
-    /// Of the links: interface indexes.
-    devices: Vec<(LinkId, u32)>,
+    news: News,
+    budget: Budget,
+    tunnels: Vec<Tunnel>,
     /// Devices underneath that cannot have a program.
     refused: Vec<u32>,
+    /// What tc has at devices with programs.
+    queues: Vec<Obstacle>,
     /// The driver's number of the decisions that hold; 0: none does.
     wanted: u64,
     /// Counts these numbers, and obstacles: no row of an earlier one is ever good again.
@@ -99,14 +119,19 @@ impl KernelPath {
     /// The kernel is too old for them, or this process may not load any.
     pub(crate) fn open(heeds_firewall: bool) -> Result<Self, Error> {
         let (programs, tables) = Programs::load()?;
+        // Listening comes first, so that no change falls between.
+        let news = News::open()?;
         Ok(Self {
             programs,
             paths: Rows::new(tables.paths),
             admissions: Rows::new(tables.admissions),
             netlink: Netlink::open()?,
-            ways: Ways::default(),
-            devices: Vec::new(),
+            ways: Ways::new(),
+            news,
+            budget: Budget::default(),
+            tunnels: Vec::new(),
             refused: Vec::new(),
+            queues: Vec::new(),
             wanted: 0,
             serial: 0,
             generation: 0,
@@ -116,8 +141,15 @@ impl KernelPath {
         })
     }
 
+    /// The device of a link, if the programs may have its packets.
     fn device(&self, link: LinkId) -> Option<u32> {
-        self.devices.iter().find(|(of, _)| *of == link).map(|(_, index)| *index)
+        let tunnel = self.tunnels.iter().find(|tunnel| tunnel.link == link && tunnel.is_attached)?;
+        self.obstacle_at(tunnel.index, Side::Tunnel).is_none().then_some(tunnel.index)
+    }
+
+    /// What tc has there.
+    fn obstacle_at(&self, index: u32, side: Side) -> Option<&'static str> {
+        self.queues.iter().find(|(place, _)| *place == (index, side)).map(|(_, why)| *why)
     }
 
     /// Whether rows may be written: they are not while the programs would go past something.
@@ -139,6 +171,14 @@ impl KernelPath {
         self.tell();
     }
 
+    /// Looks what tc has at devices with programs.
+    fn look_at_queues(&mut self) {
+        self.queues = queues::obstacles(&self.programs.places());
+        for ((index, _), _) in self.queues.clone() {
+            self.forget_rows(|about| about.interfaces.contains(&index));
+        }
+    }
+
     /// Tells the programs which rows are good.
     fn tell(&mut self) {
         let good = if self.obstacle.1.is_some() || self.wanted == 0 { 0 } else { self.serial };
@@ -147,28 +187,81 @@ impl KernelPath {
         }
     }
 
-    /// Whether the program is in front of the device underneath; puts it there.
-    fn listens(&mut self, index: u32) -> bool {
-        if self.programs.is_attached(index, Side::Underlay) {
-            return true;
+    /// Sees to it that the program is in front of the device underneath; or why it may not have its packets.
+    fn listens(&mut self, index: u32) -> Result<(), &'static str> {
+        if !self.programs.is_attached(index, Side::Underlay) {
+            if self.refused.contains(&index) {
+                return Err(NO_PROGRAM);
+            }
+            let device = self.ways.device(&self.netlink, index).filter(|device| device.is_ethernet);
+            let attached =
+                device.is_some_and(|device| self.programs.attach(index, &device.name, Side::Underlay).is_ok());
+            if !attached {
+                self.refused.push(index);
+                return Err(NO_PROGRAM);
+            }
+            self.look_at_queues();
         }
-        if self.refused.contains(&index) {
-            return false;
-        }
-        let device = self.ways.device(&self.netlink, index);
-        let attached = device.is_some_and(|device| self.programs.attach(index, &device.name, Side::Underlay).is_ok());
-        if !attached {
-            self.refused.push(index);
-        }
-        attached
+        self.obstacle_at(index, Side::Underlay).map_or(Ok(()), Err)
     }
 
-    /// How long a row is good that is written now.
-    fn life(&self, now: Instant, until: Expiry) -> Life {
+    /// The way of a flow: a new one may be one too many to ask about.
+    fn way(&mut self, now: Instant, question: Question, wish: Wish) -> Option<Answer> {
+        let known = self.ways.known(now, &question);
+        if known.is_none() && wish == Wish::New && !self.budget.take(now) {
+            return None;
+        }
+        Some(known.unwrap_or_else(|| self.ways.ask(&self.netlink, now, question)))
+    }
+
+    /// How long a row is good that is written now, upon an answer that was asked for then.
+    fn life(&self, now: Instant, asked: Instant, until: Expiry) -> Life {
         let clock = coarse_now();
         let at = |after: Duration| clock.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+        let until = Expiry::at(asked.saturating_add(GOOD)).min(until);
         let good = until.instant().map_or(GOOD, |until| until.saturating_duration_since(now).min(GOOD));
         Life { generation: self.generation, until: at(good), renew: at(RENEWED) }
+    }
+
+    fn forget_rows(&mut self, goes: impl Fn(&About) -> bool) {
+        self.paths.remove_if(&goes);
+        self.admissions.remove_if(&goes);
+    }
+
+    /// Says why packets of a link stay in user space, of those that go out or come in; `None`: they do not.
+    fn note(&mut self, link: LinkId, side: Side, why: Option<&'static str>) {
+        let Some(tunnel) = self.tunnels.iter_mut().find(|tunnel| tunnel.link == link) else { return };
+        match side {
+            Side::Tunnel => tunnel.why_not_out = why,
+            Side::Underlay => tunnel.why_not_in = why,
+        }
+    }
+
+    /// A device came, changed or went.
+    fn hear_of(&mut self, index: u32, is_gone: bool) {
+        self.ways.forget_device(index);
+        self.refused.retain(|refused| *refused != index);
+        if is_gone {
+            self.programs.detach_if(|at, _| at == index);
+            self.forget_rows(|about| about.interfaces.contains(&index));
+        }
+        let device = if is_gone { None } else { self.ways.device(&self.netlink, index).cloned() };
+        for tunnel in self.tunnels.iter_mut().filter(|tunnel| tunnel.index == index) {
+            tunnel.follow(&mut self.programs, device.as_ref());
+        }
+    }
+
+    /// More has changed than was told.
+    fn begin_anew(&mut self) {
+        self.ways.forget();
+        self.refused.clear();
+        self.serial += 1;
+        self.programs.detach_if(|_, side| side == Side::Underlay);
+        for index in self.tunnels.iter().map(|tunnel| tunnel.index).collect::<Vec<_>>() {
+            let is_gone = self.netlink.device(index).is_err();
+            self.hear_of(index, is_gone);
+        }
+        self.look();
     }
 }
 
@@ -183,14 +276,19 @@ impl Shortcut for KernelPath {
         let Some(device) = self.device(from).filter(|_| self.is_open(now)) else { return };
         let key =
             PathKey { source: words(sends.source), destination: words(sends.destination), device: u64::from(device) };
-        if !self.paths.wants(now, &key, self.generation) {
+        let wish = self.paths.wish(now, &key, self.generation);
+        if wish == Wish::Nothing || (wish == Wish::New && !sends.again) {
             return;
         }
-        let Some(way) = self.ways.of(&self.netlink, now, [sends.outer_source, sends.outer_destination], bound) else {
+        let question = (sends.outer_source, sends.outer_destination, bound);
+        let Some((asked, way)) = self.way(now, question, wish) else { return };
+        self.note(from, Side::Tunnel, way.err());
+        let Ok(way) = way else { return };
+        if wish == Wish::New && !self.budget.take(now) {
             return;
-        };
+        }
         let path = Path {
-            life: self.life(now, sends.until),
+            life: self.life(now, asked, sends.until),
             used: Used::default(),
             outer_source: half(sends.outer_source),
             outer_destination: half(sends.outer_destination),
@@ -202,18 +300,31 @@ impl Shortcut for KernelPath {
             ttl: sends.ttl,
             unused: 0,
         };
+        let about = About {
+            link: sends.link,
+            device: from,
+            destination: Some(sends.outer_destination),
+            interfaces: [device, way.interface],
+            way: Some(question),
+        };
         // A row that is not there is a packet more for user space.
-        let _ = self.paths.write(now, key, path, (sends.link, from, Some(sends.outer_destination)));
+        let _ = self.paths.write(now, key, path, about);
     }
 
     fn admits(&mut self, now: Instant, interface: u32, admits: &Admits) {
         let Some(device) = self.device(admits.link).filter(|_| self.is_open(now)) else { return };
         // By any device: in the kernel, by the one that leads to the sender.
-        let back_from = [admits.outer_destination, admits.outer_source];
-        let mut back = || self.ways.of(&self.netlink, now, back_from, Bound::default());
-        let Some(interface) = NonZeroU32::new(interface).map(NonZeroU32::get).or_else(|| Some(back()?.interface))
-        else {
-            return;
+        let question = (interface == 0).then_some((admits.outer_destination, admits.outer_source, Bound::default()));
+        let interface = match question {
+            None => interface,
+            Some(question) => {
+                let last = self.ways.last(&question);
+                let ask = || if admits.again { self.way(now, question, Wish::New) } else { None };
+                let Some((_, way)) = last.or_else(ask) else { return };
+                self.note(admits.link, Side::Underlay, way.err());
+                let Ok(way) = way else { return };
+                way.interface
+            }
         };
         let key = AdmissionKey {
             inner_source: words(admits.source),
@@ -222,13 +333,31 @@ impl Shortcut for KernelPath {
             outer_destination: half(admits.outer_destination),
             device: u64::from(interface),
         };
-        if !self.admissions.wants(now, &key, self.generation) || !self.listens(interface) {
+        let wish = self.admissions.wish(now, &key, self.generation);
+        if wish == Wish::Nothing || (wish == Wish::New && !(admits.again && self.budget.take(now))) {
             return;
         }
-        let life = self.life(now, admits.until);
+        let asked = match question.map(|question| self.way(now, question, wish)) {
+            None => now,
+            Some(Some((asked, Ok(way)))) if way.interface == interface => asked,
+            Some(_) => return,
+        };
+        let stands_free = self.listens(interface);
+        self.note(admits.link, Side::Underlay, stands_free.err());
+        if stands_free.is_err() {
+            return;
+        }
+        let life = self.life(now, asked, admits.until);
         let admission = Admission { life, used: Used::default(), device, awaited: admits.awaited.into() };
+        let about = About {
+            link: admits.link,
+            device: admits.link,
+            destination: None,
+            interfaces: [device, interface],
+            way: question,
+        };
         // A row that is not there is a packet more for user space.
-        let _ = self.admissions.write(now, key, admission, (admits.link, admits.link, None));
+        let _ = self.admissions.write(now, key, admission, about);
     }
 
     fn follow(&mut self, generation: u64) {
@@ -239,38 +368,59 @@ impl Shortcut for KernelPath {
         self.tell();
     }
 
-    fn forget_ways(&mut self) {
-        self.ways.forget();
-        self.refused.clear();
-        if let Ok(devices) = self.netlink.links() {
-            self.programs.retain(|index| devices.iter().any(|device| device.index == index));
-        }
-    }
-
     fn follow_device(&mut self, link: LinkId, device: Option<&str>) -> Result<(), Error> {
-        for (_, index) in self.devices.extract_if(.., |(of, _)| *of == link) {
-            self.programs.detach(index, Side::Tunnel);
+        for tunnel in self.tunnels.extract_if(.., |tunnel| tunnel.link == link) {
+            self.programs.detach_if(|at, side| (at, side) == (tunnel.index, Side::Tunnel));
         }
         let Some(name) = device else { return Ok(()) };
-        let index = if_nametoindex(name).map_err(|errno| Error::refused("find the device", name, errno.into()))?;
-        self.programs.attach(index, name, Side::Tunnel)?;
-        self.devices.push((link, index));
+        self.tunnels.push(Tunnel::open(&mut self.programs, link, name)?);
+        self.look_at_queues();
         Ok(())
     }
 
-    fn news(&self) -> Option<BorrowedFd<'_>> {
-        self.firewall.as_ref()?.as_fd()
-    }
-
-    fn hear(&mut self) {
-        if let Some(firewall) = &mut self.firewall {
-            firewall.drain();
+    /// To put a program there takes some 20 milliseconds, in which no packet is carried.
+    fn expect(&mut self, addresses: &[Ipv4Addr]) {
+        let here = self.netlink.ipv4_addresses().unwrap_or_default();
+        for address in here.iter().filter(|address| addresses.contains(&address.address)) {
+            // Where it cannot be, the packets say why.
+            let _ = self.listens(address.interface);
         }
-        self.look();
     }
 
-    fn obstacle(&self) -> Option<&str> {
-        self.obstacle.1
+    fn news(&self) -> Vec<BorrowedFd<'_>> {
+        let firewall = self.firewall.as_ref().and_then(Firewall::as_fd);
+        firewall.into_iter().chain([self.news.as_fd()]).collect()
+    }
+
+    fn hear(&mut self, now: Instant) {
+        if self.firewall.as_mut().is_some_and(Firewall::drain) {
+            self.look();
+        }
+        let told = self.news.take();
+        if told.is_lost {
+            return self.begin_anew();
+        }
+        if told.rules {
+            self.ways.read_rules();
+        }
+        for (index, is_gone) in &told.devices {
+            self.hear_of(*index, *is_gone);
+        }
+        if told.ways {
+            self.ways.doubt(now);
+        }
+        if told.queues {
+            self.look_at_queues();
+        }
+    }
+
+    fn obstacle(&self, link: LinkId) -> Option<&str> {
+        let tunnel = self.tunnels.iter().find(|tunnel| tunnel.link == link);
+        let of_link = |tunnel: &Tunnel| {
+            let here = self.obstacle_at(tunnel.index, Side::Tunnel);
+            here.or(tunnel.why_not_out).or(tunnel.why_not_in)
+        };
+        self.obstacle.1.or_else(|| tunnel.and_then(of_link))
     }
 
     fn rows(&self) -> usize {
@@ -278,14 +428,27 @@ impl Shortcut for KernelPath {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        (self.rows() > 0).then_some(self.count_at)
+        let count_at = (self.rows() > 0).then_some(self.count_at);
+        count_at.into_iter().chain(self.ways.deadline()).min()
     }
 
     fn collect(&mut self, now: Instant, carried: &mut dyn FnMut(Carried)) {
         self.is_open(now);
-        self.paths.collect(now, self.generation, carried);
-        self.admissions.collect(now, self.generation, carried);
-        self.count_at = now.saturating_add(COUNTED);
+        for question in self.ways.check(&self.netlink, now) {
+            self.forget_rows(|about| about.way == Some(question));
+        }
+        if self.count_at <= now {
+            self.paths.collect(now, self.generation, SLICE, carried);
+            self.admissions.collect(now, self.generation, SLICE, carried);
+            let most = self.paths.len().max(self.admissions.len());
+            let turns = u32::try_from(most.div_ceil(SLICE).max(1)).unwrap_or(u32::MAX);
+            self.count_at = now.saturating_add(COUNTED / turns);
+        }
+    }
+
+    fn collect_all(&mut self, now: Instant, carried: &mut dyn FnMut(Carried)) {
+        self.paths.collect(now, self.generation, usize::MAX, carried);
+        self.admissions.collect(now, self.generation, usize::MAX, carried);
     }
 }
 

@@ -133,6 +133,18 @@ impl Netlink {
         found.ok_or_else(|| Error::usage("find the device", name, "there is none").with_advice("see: ip link"))
     }
 
+    /// The device of that interface index.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal: there is none.
+    pub fn device(&self, index: u32) -> Result<NetDevice, Error> {
+        let refused = |error| Error::refused("find", Device(index), error);
+        let answer = self.transport.request(RouteNetlinkMessage::GetLink(link_message(index)), NLM_F_REQUEST);
+        let found = answer.map_err(refused)?.iter().find_map(parse::link_of);
+        found.ok_or_else(|| refused(io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer names none")))
+    }
+
     /// Switches a device on or off.
     ///
     /// # Errors
@@ -403,6 +415,8 @@ mod tests {
         let netlink = Netlink::open().unwrap();
         let lo = netlink.link("lo").unwrap();
         assert_eq!((lo.index, lo.mtu), (1, 65536));
+        assert_eq!(netlink.device(1).unwrap(), lo);
+        assert!(netlink.device(0x7fff_fff0).is_err());
         if lo.is_up {
             let path = netlink.ipv4_path(Ipv4Addr::LOCALHOST).unwrap();
             assert_eq!((path.source, path.interface), (Ipv4Addr::LOCALHOST, 1));

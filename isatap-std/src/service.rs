@@ -390,7 +390,8 @@ impl<R: Role> Service<R> {
         status.locators = link.found.locators.iter().map(|locator| locator.address).collect();
         status.underlay_mtu = link.found.mtu;
         status.waiting = link.found.missing.as_ref().map(|missing| missing.what.clone());
-        status.kernel_path = KernelPathStatus::of(self.driver.shortcut(), self.driver.carried(link.attachment.link()));
+        let id = link.attachment.link();
+        status.kernel_path = KernelPathStatus::of(self.driver.shortcut(), id, self.driver.carried(id));
         self.observer.describe(&mut status);
         link.role.describe(&self.view(link), &mut status);
         if let Some(outer) = &mut status.outer {

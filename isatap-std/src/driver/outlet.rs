@@ -9,6 +9,7 @@ use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Machine, Verdict, Via};
 use isatap_core::packet::{LinkId, PacketMut};
 use isatap_core::proto41::Outer;
+use std::net::Ipv4Addr;
 
 /// The sockets and devices.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(super) struct LinkDevice<D> {
     pub(super) bound: Bound,
     /// Its device had one packet when it was read last.
     pub(super) one_by_one: bool,
+    /// Outer packets come to these.
+    pub(super) addresses: Vec<Ipv4Addr>,
 }
 
 impl<S, D> Outlet<S, D> {
@@ -144,7 +147,6 @@ mod tests {
     use isatap_core::configured::{Config, ConfiguredInterface};
     use isatap_core::datapath::Switches;
     use isatap_core::node::{AnyInterface, AnyNode, NodeConfig};
-    use std::net::Ipv4Addr;
 
     const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
     const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
@@ -164,6 +166,7 @@ mod tests {
                 carried: Carriage::default(),
                 bound,
                 one_by_one: true,
+                addresses: Vec::new(),
             });
         }
         (machine, out)

@@ -10,11 +10,13 @@ use isatap_core::engine::{Admits, Carried, Machine, Sends};
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 
 /// What carries packets instead of the driver.
 pub trait Shortcut: fmt::Debug + Send {
-    /// Packets with these addresses from the device of `from` go so.
+    /// Packets with these addresses from the device of `from` go so. A flow that is not known [already](Sends::again) is
+    /// told of for the sake of what is carried already.
     fn sends(&mut self, now: Instant, from: LinkId, sends: &Sends, bound: Bound);
 
     /// Packets with these addresses come in by the device of this interface index; 0: by any.
@@ -23,9 +25,6 @@ pub trait Shortcut: fmt::Debug + Send {
     /// Only what is told while this is the number holds; 0: nothing does, and nothing is to be carried.
     fn follow(&mut self, generation: u64);
 
-    /// What IPv4 says of ways may be another.
-    fn forget_ways(&mut self);
-
     /// From now on this device is that of `link`; `None`: there is none.
     ///
     /// # Errors
@@ -33,20 +32,26 @@ pub trait Shortcut: fmt::Debug + Send {
     /// Its packets cannot be carried.
     fn follow_device(&mut self, link: LinkId, device: Option<&str>) -> Result<(), Error>;
 
-    /// When [`collect`](Self::collect) has something to tell.
+    /// Packets are going to come to these addresses of this machine's: what takes long for that is to be done now.
+    fn expect(&mut self, addresses: &[Ipv4Addr]);
+
+    /// When [`collect`](Self::collect) has something to do.
     fn deadline(&self) -> Option<Instant>;
 
-    /// Tells what went by, since it was asked last.
+    /// Does what is due, and tells what went by a part of the rows since it was asked last.
     fn collect(&mut self, now: Instant, carried: &mut dyn FnMut(Carried));
 
+    /// Tells what went by all of them.
+    fn collect_all(&mut self, now: Instant, carried: &mut dyn FnMut(Carried));
+
     /// What is readable when something has happened for it to [hear](Self::hear) of.
-    fn news(&self) -> Option<BorrowedFd<'_>>;
+    fn news(&self) -> Vec<BorrowedFd<'_>>;
 
     /// Looks what has happened.
-    fn hear(&mut self);
+    fn hear(&mut self, now: Instant);
 
-    /// Why it carries nothing at the moment.
-    fn obstacle(&self) -> Option<&str>;
+    /// Why it carries nothing of a link at the moment.
+    fn obstacle(&self, link: LinkId) -> Option<&str>;
 
     /// How many decisions it has.
     fn rows(&self) -> usize;
@@ -74,14 +79,13 @@ pub struct Carriage {
 }
 
 impl Shorter {
-    /// The machine is about to be told, or was, of something that decisions depend on and that is not its own.
+    /// Something has changed that decisions depend on and that is not the machine's own.
     pub(super) fn begin_anew(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
-        self.way.iter_mut().for_each(|way| way.forget_ways());
     }
 
-    pub(super) fn hear(&mut self) {
-        self.way.iter_mut().for_each(|way| way.hear());
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.way.iter_mut().for_each(|way| way.hear(now));
     }
 
     /// A device is that of `link` from now on.
@@ -128,8 +132,9 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
     pub fn shorten(&mut self, mut way: Box<dyn Shortcut>) -> Result<(), Error> {
         for port in &self.out.ports {
             way.follow_device(port.link, Some(port.device.name()))?;
+            way.expect(&port.addresses);
         }
-        way.news().map_or(Ok(()), |news| self.watcher.watch(news, Source::Shortcut))?;
+        way.news().into_iter().try_for_each(|news| self.watcher.watch(news, Source::Shortcut))?;
         self.shorter = Shorter { way: Some(way), ..Shorter::default() };
         self.follow();
         Ok(())
@@ -174,23 +179,30 @@ impl<M: Machine, S: OuterSocket, D: Device> Driver<M, S, D> {
         way.follow(if self.out.tap.is_some() { 0 } else { generation });
     }
 
-    /// Routes or devices of IPv4 have changed.
-    pub fn forget_ways(&mut self) {
-        self.shorter.begin_anew();
-    }
-
-    /// Counts what went the shorter way, when that is due.
-    pub(super) fn count_when_due(&mut self, now: Instant) {
-        if self.shorter.deadline().is_some_and(|due| due <= now) {
-            self.count_carried();
+    /// Outer packets for `link` come to these addresses from now on.
+    pub fn expect(&mut self, link: LinkId, addresses: Vec<Ipv4Addr>) {
+        let Some(port) = self.out.ports.iter_mut().find(|port| port.link == link) else { return };
+        if port.addresses != addresses {
+            self.shorter.way.iter_mut().for_each(|way| way.expect(&addresses));
+            port.addresses = addresses;
         }
     }
 
-    /// Counts what went the shorter way.
+    /// Does what is due for the shorter way, and counts what went it.
+    pub(super) fn count_when_due(&mut self, now: Instant) {
+        if self.shorter.deadline().is_some_and(|due| due <= now) {
+            self.count(now, |way, now, each| way.collect(now, each));
+        }
+    }
+
+    /// Counts all that went the shorter way.
     pub(super) fn count_carried(&mut self) {
-        let now = self.clock.now();
+        self.count(self.clock.now(), |way, now, each| way.collect_all(now, each));
+    }
+
+    fn count(&mut self, now: Instant, collect: impl FnOnce(&mut dyn Shortcut, Instant, &mut dyn FnMut(Carried))) {
         let Self { shorter: Shorter { way: Some(way), .. }, machine, out, .. } = self else { return };
-        way.collect(now, &mut |part| {
+        collect(&mut **way, now, &mut |part| {
             machine.carried(now, &part);
             let Some(port) = out.ports.iter_mut().find(|port| port.link == part.device) else { return };
             let (by_kind, total) = match part.destination {

@@ -1,8 +1,8 @@
 //! Whether this namespace has rules for packets of IPv4, which the programs would go past.
 
-use super::attributes::Attributes;
+use super::messages::{self, Attributes};
+use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_NETFILTER;
-use netlink_sys::{Socket, SocketAddr};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,12 +13,7 @@ const LEGACY: &str = "/proc/self/net/ip_tables_names";
 /// `NFNL_SUBSYS_NFTABLES` with `NFT_MSG_GETCHAIN`, and what answers it.
 const GET_CHAIN: u16 = 10 << 8 | 4;
 const NEW_CHAIN: u16 = 10 << 8 | 3;
-/// `NLM_F_REQUEST | NLM_F_DUMP`
-const DUMP: u16 = 0x301;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-/// `struct nlmsghdr`, and `struct nfgenmsg` behind it.
-const HEADER: usize = 16;
+/// `struct nfgenmsg`, in front of the attributes.
 const FAMILY: usize = 4;
 /// `NFTA_CHAIN_HOOK` with `NFTA_HOOK_HOOKNUM` in it.
 const CHAIN_HOOK: u16 = 4;
@@ -48,17 +43,18 @@ impl Firewall {
         self.0.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes what was heard: what it says is asked for anew.
-    pub(super) fn drain(&mut self) {
-        let Some(socket) = &self.0 else { return };
+    /// Takes what was heard, if anything was: what it says is asked for anew.
+    pub(super) fn drain(&mut self) -> bool {
+        let Some(socket) = &self.0 else { return false };
         let mut told = Vec::with_capacity(1 << 12);
         // More than the socket holds is an error, once.
-        for _ in 0..1 << 10 {
+        for count in 0..1 << 10 {
             told.clear();
             if socket.recv_from(&mut told, 0).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-                return;
+                return count > 0;
             }
         }
+        true
     }
 }
 
@@ -82,62 +78,28 @@ pub(super) fn rules() -> Option<&'static str> {
 }
 
 fn nf_tables() -> io::Result<bool> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.bind_auto()?;
-    let mut request = Vec::with_capacity(HEADER + FAMILY);
-    request.extend(u32::try_from(HEADER + FAMILY).unwrap_or_default().to_ne_bytes());
-    request.extend([GET_CHAIN, DUMP].map(u16::to_ne_bytes).concat());
-    request.resize(HEADER + FAMILY, 0);
-    socket.send_to(&request, &SocketAddr::new(0, 0), 0)?;
-    let mut answer = Vec::with_capacity(1 << 16);
     let mut found = false;
-    loop {
-        answer.clear();
-        socket.recv_from(&mut answer, 0)?;
-        let (end, is_there) = chains_in(&answer);
-        found |= is_there;
-        if let Some(end) = end {
-            return end.map(|()| found);
-        }
-    }
+    let end = messages::dump(NETLINK_NETFILTER, GET_CHAIN, &[0; FAMILY], &mut |kind, body| {
+        found |= kind == NEW_CHAIN && is_passed(body);
+    });
+    end.or_else(pardon).map(|()| found)
 }
 
-/// How the answer ends, if it does here, and whether this part names a chain that packets of a known flow would pass.
-fn chains_in(mut answer: &[u8]) -> (Option<io::Result<()>>, bool) {
-    let mut found = false;
-    while let Some(header) = answer.first_chunk::<HEADER>() {
-        let [a, b, c, d, e, f, ..] = *header;
-        let len = usize::try_from(u32::from_ne_bytes([a, b, c, d])).unwrap_or_default();
-        let Some(message) = answer.get(HEADER..len) else {
-            return (Some(Err(io::ErrorKind::InvalidData.into())), found);
-        };
-        match u16::from_ne_bytes([e, f]) {
-            NLMSG_DONE => return (Some(Ok(())), found),
-            NLMSG_ERROR => return (Some(refusal(message)), found),
-            NEW_CHAIN => found |= is_passed(message),
-            _ => {}
-        }
-        answer = answer.get(len.next_multiple_of(4)..).unwrap_or_default();
-    }
-    (None, found)
-}
-
-/// What an error message says; a kernel without nftables has no rules of it.
-fn refusal(message: &[u8]) -> io::Result<()> {
-    let number = message.first_chunk().map_or(libc::EINVAL, |number| i32::from_ne_bytes(*number).saturating_neg());
-    match number {
-        0 | libc::EINVAL | libc::EOPNOTSUPP => Ok(()),
-        number => Err(io::Error::from_raw_os_error(number)),
+/// A kernel without nftables has no rules of it.
+fn pardon(error: io::Error) -> io::Result<()> {
+    match error.raw_os_error() {
+        Some(libc::EINVAL | libc::EOPNOTSUPP) => Ok(()),
+        _ => Err(error),
     }
 }
 
 /// Whether a chain is at a hook that outer packets pass. One of NAT sees the first packet of a flow alone, and changes all.
 fn is_passed(chain: &[u8]) -> bool {
     let Some((family, attributes)) = chain.split_first_chunk::<FAMILY>() else { return false };
-    let of = |attributes, wanted| Attributes(attributes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
-    let number =
-        of(attributes, CHAIN_HOOK).and_then(|hook| of(hook, HOOK_NUMBER)).and_then(|value| value.first_chunk());
-    let Some(hook) = number.copied().map(u32::from_be_bytes) else { return false };
+    let number = Attributes(attributes).value(CHAIN_HOOK).and_then(|hook| Attributes(hook).value(HOOK_NUMBER));
+    let Some(hook) = number.and_then(|value| value.first_chunk()).copied().map(u32::from_be_bytes) else {
+        return false;
+    };
     match family[0] {
         // NFPROTO_INET and NFPROTO_IPV4: all but what is forwarded.
         1 | 2 => hook != 2,
@@ -149,15 +111,8 @@ fn is_passed(chain: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::messages::made::{attribute, message};
     use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut bytes = u16::try_from(value.len() + 4).unwrap().to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
 
     /// As `nft list hooks` was answered by Linux 6.18: table, name, handle, hook with priority, policy, type.
     fn chain(family: u8, hook: Option<u32>, kind: &str) -> Vec<u8> {
@@ -170,22 +125,12 @@ mod tests {
             hook.map(|hook| attribute(CHAIN_HOOK | 0x8000, &hook)).unwrap_or_default(),
             attribute(7, kind.as_bytes()),
         ];
-        message(NEW_CHAIN, &body.concat())
-    }
-
-    fn message(kind: u16, body: &[u8]) -> Vec<u8> {
-        let mut bytes = u32::try_from(HEADER + body.len()).unwrap().to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.resize(HEADER, 0);
-        bytes.extend(body);
-        bytes
+        body.concat()
     }
 
     #[test]
     fn chains_that_outer_packets_pass_are_found() {
-        let end = message(NLMSG_DONE, &[0; 4]);
-        let found = |chain: Vec<u8>| chains_in(&[chain, end.clone()].concat());
-        for (family, hook, kind, is_passed) in [
+        for (family, hook, kind, expected) in [
             (1, Some(1), "filter", true),
             (2, Some(0), "filter", true),
             (2, Some(3), "route", true),
@@ -198,15 +143,18 @@ mod tests {
             // Another chain jumps to it.
             (2, None, "filter", false),
         ] {
-            let (end, is_there) = found(chain(family, hook, kind));
-            assert!(end.unwrap().is_ok() && is_there == is_passed, "{family} {hook:?} {kind}");
+            assert_eq!(is_passed(&chain(family, hook, kind)), expected, "{family} {hook:?} {kind}");
         }
-        assert!(matches!(chains_in(&chain(1, Some(1), "filter")), (None, true)));
-        let refused = |number: i32| chains_in(&message(NLMSG_ERROR, &(-number).to_ne_bytes())).0.unwrap();
+        let refused = |number: i32| {
+            let end = messages::play(&message(2, &(-number).to_ne_bytes()), &mut |_, _| {}).unwrap();
+            end.or_else(pardon)
+        };
         assert!(refused(libc::EINVAL).is_ok() && refused(libc::EPERM).is_err() && refused(libc::ENOBUFS).is_err());
-        let whole = chain(1, Some(1), "filter");
-        for len in 0..whole.len() {
-            assert!(!chains_in(&whole[..len]).1, "{len} bytes");
+        let whole = message(NEW_CHAIN, &chain(1, Some(1), "filter"));
+        for len in 0..=whole.len() {
+            let mut found = false;
+            let _ = messages::play(&whole[..len], &mut |_, body| found |= is_passed(body));
+            assert_eq!(found, len == whole.len(), "{len} bytes");
         }
     }
 }

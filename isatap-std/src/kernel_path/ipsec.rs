@@ -1,6 +1,6 @@
 //! Whether IPsec has policies in this namespace.
 
-use super::attributes::Attributes;
+use super::messages::Attributes;
 use netlink_sys::protocols::NETLINK_XFRM;
 use netlink_sys::{Socket, SocketAddr};
 
@@ -38,7 +38,7 @@ fn policies_in(answer: &[u8]) -> Option<u32> {
     if kind != INFO.to_ne_bytes() {
         return None;
     }
-    let (_, value) = Attributes(answer.get(HEADER + FLAGS..)?).find(|(kind, _)| *kind == SPD_INFO)?;
+    let value = Attributes(answer.get(HEADER + FLAGS..)?).value(SPD_INFO)?;
     let number = |at: usize| Some(u32::from_ne_bytes(*value.get(at..)?.first_chunk()?));
     Some(number(0)?.saturating_add(number(4)?).saturating_add(number(8)?))
 }

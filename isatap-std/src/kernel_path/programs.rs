@@ -6,6 +6,7 @@ use aya::maps::{Array, HashMap, MapData, MapError};
 use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions, TcError};
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
+use nix::net::if_::if_nametoindex;
 use std::io;
 
 /// Made of `kernel-program` by `.ci/kernel-program`, which says when it is out of date.
@@ -102,30 +103,31 @@ impl Programs {
         let options = TcAttachOptions::TcxOrder(LinkOrder::default());
         let attached =
             program(&mut self.object, side).and_then(|program| program.attach_with_options(name, parent, options));
-        let link = attached.map_err(|error| {
-            let error = of_program(error);
+        let refused = |error: io::Error| {
             let advice = advice(&error);
             Error::refused(format!("put a program {at}"), name, error).with_advice(advice)
-        })?;
+        };
+        let link = attached.map_err(|error| refused(of_program(error)))?;
+        // It was named by its name, which may be another one's by now.
+        if if_nametoindex(name) != Ok(index) {
+            let _ = program(&mut self.object, side).and_then(|program| program.detach(link));
+            return Err(refused(io::ErrorKind::NotFound.into()));
+        }
         self.attached.push((index, side, link));
         Ok(())
+    }
+
+    /// The devices that have programs.
+    pub(super) fn places(&self) -> Vec<(u32, Side)> {
+        self.attached.iter().map(|(index, side, _)| (*index, *side)).collect()
     }
 
     pub(super) fn is_attached(&self, index: u32, side: Side) -> bool {
         self.attached.iter().any(|(at, of, _)| (*at, *of) == (index, side))
     }
 
-    /// Takes a program from a device.
-    pub(super) fn detach(&mut self, index: u32, side: Side) {
-        self.detach_if(|at, of| (at, of) == (index, side));
-    }
-
-    /// Forgets devices that are gone: their numbers may be given again.
-    pub(super) fn retain(&mut self, is_there: impl Fn(u32) -> bool) {
-        self.detach_if(|at, _| !is_there(at));
-    }
-
-    fn detach_if(&mut self, goes: impl Fn(u32, Side) -> bool) {
+    /// Takes programs from devices, wherever they are by now: one that was moved to another namespace has them still.
+    pub(super) fn detach_if(&mut self, goes: impl Fn(u32, Side) -> bool) {
         for (_, side, link) in self.attached.extract_if(.., |(at, of, _)| goes(*at, *of)) {
             // Where it fails, the device has taken the link along.
             let _ = program(&mut self.object, side).and_then(|program| program.detach(link));

@@ -2,12 +2,13 @@
 
 use super::layout::{Admission, AdmissionKey, Life, Path, PathKey, Used};
 use super::programs::of_map;
+use super::ways::Question;
 use aya::Pod;
-use aya::maps::{HashMap as Table, MapData};
+use aya::maps::{HashMap, MapData};
+use indexmap::IndexMap;
 use isatap_core::engine::Carried;
 use isatap_core::packet::LinkId;
 use isatap_core::time::Instant;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::io;
 use std::net::Ipv4Addr;
@@ -21,11 +22,61 @@ pub(super) const RENEWED: Duration = Duration::from_secs(5);
 const APART: Duration = Duration::from_secs(1);
 /// As many as the kernel has room for.
 const MOST: usize = 16_384;
+/// Rows that are looked at in a row.
+pub(super) const SLICE: usize = 512;
+/// Rows that are looked at for one that gives way.
+const TRIALS: usize = 8;
+/// Writings in a row by which nothing went: the packets of such a flow are not plain, or come another way.
+const IN_VAIN: u8 = 3;
+/// How long such a flow is left to user space.
+const REST: Duration = Duration::from_secs(60);
+
+/// The kernel's side of a table.
+pub(super) trait Table<K, V> {
+    fn get(&self, key: &K) -> Option<V>;
+    fn insert(&mut self, key: K, row: V) -> io::Result<()>;
+    fn remove(&mut self, key: &K);
+}
+
+impl<K: Pod, V: Pod> Table<K, V> for HashMap<MapData, K, V> {
+    fn get(&self, key: &K) -> Option<V> {
+        HashMap::get(self, key, 0).ok()
+    }
+
+    fn insert(&mut self, key: K, row: V) -> io::Result<()> {
+        HashMap::insert(self, key, row, 0).map_err(of_map)
+    }
+
+    fn remove(&mut self, key: &K) {
+        // It is gone already.
+        let _ = HashMap::remove(self, key);
+    }
+}
 
 /// The rows of a table.
-pub(super) struct Rows<K, V> {
-    table: Table<MapData, K, V>,
-    written: HashMap<K, Written>,
+///
+/// Who is new takes the place of one that is void or has carried nothing since it was looked at last, of 8 that are
+/// looked at in turn; of a table that has none such, none.
+pub(super) struct Rows<K, V, T = HashMap<MapData, K, V>> {
+    table: T,
+    written: IndexMap<K, Written>,
+    /// The row that is looked at next: for what it has carried, and for one that gives way.
+    cursor: usize,
+    hand: usize,
+    of: std::marker::PhantomData<V>,
+}
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About {
+    pub(super) link: LinkId,
+    /// The link whose device packets come from or go to.
+    pub(super) device: LinkId,
+    pub(super) destination: Option<Ipv4Addr>,
+    /// Interface indexes of the tunnel's device and of that underneath.
+    pub(super) interfaces: [u32; 2],
+    /// By which answer of the kernel's.
+    pub(super) way: Option<Question>,
 }
 
 /// What was written.
@@ -33,11 +84,35 @@ pub(super) struct Rows<K, V> {
 struct Written {
     at: Instant,
     generation: u64,
-    link: LinkId,
-    device: LinkId,
-    destination: Option<Ipv4Addr>,
+    about: About,
     /// As far as it was told.
     used: Used,
+    /// Packets when it was written.
+    before: u64,
+    /// Writings before that by which nothing went.
+    in_vain: u8,
+    /// It has carried nothing since it was looked at last.
+    is_idle: bool,
+}
+
+impl Written {
+    fn is_good(&self, now: Instant, generation: u64) -> bool {
+        self.generation == generation && now < self.at.saturating_add(GOOD)
+    }
+
+    fn rests(&self, now: Instant) -> bool {
+        self.in_vain >= IN_VAIN && now < self.at.saturating_add(REST)
+    }
+}
+
+/// What is to be done about a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// It has no row.
+    New,
+    /// Its row is to be written anew.
+    Renewal,
+    Nothing,
 }
 
 /// A row, with what is the same in both tables.
@@ -72,32 +147,45 @@ pub(super) trait Key: Pod + Eq + Hash {}
 impl Key for PathKey {}
 impl Key for AdmissionKey {}
 
-impl<K: Key, V: Value> Rows<K, V> {
-    pub(super) fn new(table: Table<MapData, K, V>) -> Self {
-        Self { table, written: HashMap::new() }
+impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
+    pub(super) fn new(table: T) -> Self {
+        Self { table, written: IndexMap::new(), cursor: 0, hand: 0, of: std::marker::PhantomData }
     }
 
-    /// Whether a row is to be written.
-    pub(super) fn wants(&self, now: Instant, key: &K, generation: u64) -> bool {
+    /// What is to be done about a packet of this flow that user space has seen.
+    pub(super) fn wish(&self, now: Instant, key: &K, generation: u64) -> Wish {
         match self.written.get(key) {
-            Some(known) => known.generation != generation || known.at.saturating_add(APART) <= now,
-            None => self.written.len() < MOST,
+            Some(known) if known.rests(now) => Wish::Nothing,
+            Some(known) if known.generation == generation && now < known.at.saturating_add(APART) => Wish::Nothing,
+            Some(_) => Wish::Renewal,
+            None => Wish::New,
         }
     }
 
     /// Writes a row, or writes it anew: what went by it goes on being counted from there, but for
-    /// what goes by in the moment between.
-    pub(super) fn write(
-        &mut self,
-        now: Instant,
-        key: K,
-        mut row: V,
-        (link, device, destination): (LinkId, LinkId, Option<Ipv4Addr>),
-    ) -> io::Result<()> {
-        let told = self.written.get(&key).map(|known| known.used).unwrap_or_default();
-        *row.used() = self.table.get(&key, 0).map_or(told, |mut there| *there.used());
-        let written = Written { at: now, generation: row.life().generation, link, device, destination, used: told };
-        self.table.insert(key, row, 0).map_err(of_map)?;
+    /// what goes by in the moment between. A new one for which there is no room is not written, and none by which
+    /// nothing goes.
+    pub(super) fn write(&mut self, now: Instant, key: K, mut row: V, about: About) -> io::Result<()> {
+        let generation = row.life().generation;
+        let known = self.written.get(&key).copied();
+        if known.is_none() && !self.has_room(now, generation) {
+            return Ok(());
+        }
+        let told = known.map(|known| known.used).unwrap_or_default();
+        let used = self.table.get(&key).map_or(told, |mut there| *there.used());
+        let in_vain = match known {
+            // It could have carried this packet, and did not for as long as it was there.
+            Some(known) if known.is_good(now, generation) && known.before == used.packets => known.in_vain + 1,
+            _ => 0,
+        };
+        let before = used.packets;
+        let written = Written { at: now, generation, about, used: told, before, in_vain, is_idle: false };
+        if in_vain >= IN_VAIN {
+            self.table.remove(&key);
+        } else {
+            *row.used() = used;
+            self.table.insert(key, row)?;
+        }
         self.written.insert(key, written);
         Ok(())
     }
@@ -106,23 +194,68 @@ impl<K: Key, V: Value> Rows<K, V> {
         self.written.len()
     }
 
-    /// Tells what went by since it was told last, and removes rows that are good no more.
-    pub(super) fn collect(&mut self, now: Instant, generation: u64, carried: &mut dyn FnMut(Carried)) {
+    /// Whether there is room for a row more; makes it.
+    fn has_room(&mut self, now: Instant, generation: u64) -> bool {
+        for _ in 0..TRIALS {
+            if self.written.len() < MOST {
+                return true;
+            }
+            let at = self.hand % self.written.len();
+            self.hand = at + 1;
+            let Some((key, known)) = self.written.get_index(at) else { continue };
+            let has_carried = |mut row: V| row.used().packets != known.used.packets;
+            // What it has carried is still to be told, but where it is void.
+            let gives_way =
+                !known.is_good(now, generation) || known.is_idle && !self.table.get(key).is_some_and(has_carried);
+            if gives_way {
+                self.table.remove(key);
+                self.written.swap_remove_index(at);
+            }
+        }
+        self.written.len() < MOST
+    }
+
+    /// Tells what went by some rows since it was told last, and removes those that are good no more: `most` of them,
+    /// where the last call ended.
+    pub(super) fn collect(&mut self, now: Instant, generation: u64, most: usize, carried: &mut dyn FnMut(Carried)) {
+        for _ in 0..most.min(self.written.len()) {
+            if self.cursor >= self.written.len() {
+                self.cursor = 0;
+            }
+            let Some((key, known)) = self.written.get_index_mut(self.cursor) else { return };
+            // The kernel may have given the place to another row.
+            let row = self.table.get(key);
+            if let Some(mut row) = row {
+                let used = *row.used();
+                let packets = used.packets.saturating_sub(known.used.packets);
+                if packets > 0 {
+                    let About { link, device, destination, .. } = known.about;
+                    carried(Carried { link, device, destination, packets });
+                    known.used = used;
+                }
+                known.is_idle = packets == 0;
+            }
+            if known.rests(now) || row.is_some() && known.is_good(now, generation) {
+                self.cursor += 1;
+            } else {
+                self.table.remove(key);
+                self.written.swap_remove_index(self.cursor);
+            }
+        }
+    }
+
+    /// Removes rows.
+    pub(super) fn remove_if(&mut self, goes: impl Fn(&About) -> bool) {
         let table = &mut self.table;
         self.written.retain(|key, known| {
-            // The kernel may have given the place to another row.
-            let Ok(mut row) = table.get(key, 0) else { return false };
-            let used = *row.used();
-            let packets = used.packets.saturating_sub(known.used.packets);
-            if packets > 0 {
-                carried(Carried { link: known.link, device: known.device, destination: known.destination, packets });
-                known.used = used;
+            let goes = goes(&known.about);
+            if goes {
+                table.remove(key);
             }
-            let is_good = known.generation == generation && now < known.at.saturating_add(GOOD);
-            if !is_good {
-                let _ = table.remove(key);
-            }
-            is_good
+            !goes
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

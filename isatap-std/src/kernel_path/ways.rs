@@ -1,5 +1,7 @@
 //! How packets leave by IPv4: the device, and how much it carries.
 
+use super::rows::{GOOD, RENEWED};
+use super::rules::Rules;
 use crate::netlink::{NetDevice, Netlink};
 use crate::proto41_socket::Bound;
 use isatap_core::time::Instant;
@@ -7,18 +9,21 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-/// How long an answer is believed: as long as a row.
-const BELIEVED: Duration = super::rows::GOOD;
-/// Answers that are kept: beyond it all are asked for again.
-const MOST: usize = 4096;
+/// How long an answer is believed while nothing is heard: until the rows that it was asked for are renewed.
+const BELIEVED: Duration = RENEWED;
+/// Answers that are kept; beyond it those that are not believed any more go, or else all.
+const MOST: usize = 16_384;
+/// Between two beginnings to ask again: however often routes change.
+const APART: Duration = Duration::from_millis(250);
+/// Questions in a row, and what lies between two rows of them.
+const SLICE: usize = 64;
+const BETWEEN: Duration = Duration::from_millis(10);
 
-/// The kernel's answers, as they were given last.
-#[derive(Debug, Default)]
-pub(super) struct Ways {
-    known: HashMap<(Ipv4Addr, Ipv4Addr, Bound), (Instant, Option<Way>)>,
-    /// All devices; none: not asked yet.
-    devices: Vec<NetDevice>,
-}
+/// What is asked about: source, an address of this machine's; destination; how the socket is bound.
+pub(super) type Question = (Ipv4Addr, Ipv4Addr, Bound);
+
+/// When it was asked, and the way; or why the programs have none.
+pub(super) type Answer = (Instant, Result<Way, &'static str>);
 
 /// A device underneath.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,45 +34,176 @@ pub(super) struct Way {
     pub(super) mtu: u32,
 }
 
+/// The kernel's answers, as they were given last.
+#[derive(Debug)]
+pub(super) struct Ways {
+    known: HashMap<Question, Answer>,
+    /// By interface index; `None`: there is none.
+    devices: HashMap<u32, Option<NetDevice>>,
+    rules: Rules,
+    /// What is being asked for again, and whether more has changed since that began.
+    doubted: Vec<Question>,
+    is_doubted_again: bool,
+    /// The next row of questions, where there is any.
+    check_at: Instant,
+}
+
 impl Ways {
-    /// The way from `source`, an address of this machine's, to `destination`; `None`: the programs have none, since
-    /// it is by a device that is not of the kind of Ethernet, or there is no route.
-    pub(super) fn of(
-        &mut self,
-        netlink: &Netlink,
-        now: Instant,
-        [source, destination]: [Ipv4Addr; 2],
-        bound: Bound,
-    ) -> Option<Way> {
-        let key = (source, destination, bound);
-        if let Some((asked, way)) = self.known.get(&key)
-            && now < asked.saturating_add(BELIEVED)
-        {
-            return *way;
+    pub(super) fn new() -> Self {
+        Self {
+            known: HashMap::new(),
+            devices: HashMap::new(),
+            rules: Rules::ask(),
+            doubted: Vec::new(),
+            is_doubted_again: false,
+            check_at: Instant::ZERO,
         }
-        let found = netlink.ipv4_way(source, destination, bound).ok();
-        let way = found.and_then(|(interface, mtu)| {
-            let device = self.device(netlink, interface)?;
-            Some(Way { interface, mtu: mtu.unwrap_or(device.mtu) })
-        });
-        if self.known.len() >= MOST {
-            self.known.clear();
-        }
-        self.known.insert(key, (now, way));
-        way
     }
 
-    /// A device that the programs can send by and receive from.
+    /// What was answered last, however long ago.
+    pub(super) fn last(&self, question: &Question) -> Option<Answer> {
+        self.known.get(question).copied()
+    }
+
+    /// The answer, if it is believed.
+    pub(super) fn known(&self, now: Instant, question: &Question) -> Option<Answer> {
+        self.last(question).filter(|(asked, _)| now < asked.saturating_add(BELIEVED))
+    }
+
+    /// Asks.
+    pub(super) fn ask(&mut self, netlink: &Netlink, now: Instant, question: Question) -> Answer {
+        if self.known.len() >= MOST && !self.known.contains_key(&question) {
+            self.known.retain(|_, (asked, _)| now < asked.saturating_add(BELIEVED));
+            if self.known.len() >= MOST {
+                self.known.clear();
+            }
+        }
+        let answer = (now, self.find(netlink, question));
+        self.known.insert(question, answer);
+        answer
+    }
+
+    fn find(&mut self, netlink: &Netlink, (source, destination, bound): Question) -> Result<Way, &'static str> {
+        if self.rules.concern([source, destination], bound) {
+            return Err("rules of routing name what nobody can be asked about, a protocol say (ip rule)");
+        }
+        let found = netlink.ipv4_way(source, destination, bound);
+        let (interface, mtu) = found.map_err(|_| "there is no IPv4 route to the other end")?;
+        let device = self.device(netlink, interface).filter(|device| device.is_ethernet);
+        let device = device.ok_or("the device underneath is not of the kind of Ethernet")?;
+        Ok(Way { interface, mtu: mtu.unwrap_or(device.mtu) })
+    }
+
+    /// A device, as it was found first since anything was heard of it.
     pub(super) fn device(&mut self, netlink: &Netlink, index: u32) -> Option<&NetDevice> {
-        if self.devices.is_empty() {
-            self.devices = netlink.links().unwrap_or_default();
-        }
-        self.devices.iter().find(|device| device.index == index && device.is_ethernet)
+        self.devices.entry(index).or_insert_with(|| netlink.device(index).ok()).as_ref()
     }
 
-    /// Asks for everything anew.
+    /// Something was heard of a device.
+    pub(super) fn forget_device(&mut self, index: u32) {
+        self.devices.remove(&index);
+    }
+
+    /// Rules have changed.
+    pub(super) fn read_rules(&mut self) {
+        self.rules = Rules::ask();
+    }
+
+    /// Anything may have changed.
     pub(super) fn forget(&mut self) {
         self.known.clear();
         self.devices.clear();
+        self.doubted.clear();
+        self.is_doubted_again = false;
+        self.read_rules();
+    }
+
+    /// Packets may leave another way: all that rows may stand for is to be asked again.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        if self.doubted.is_empty() && self.check_at <= now {
+            self.doubt_all(now);
+            self.check_at = now;
+        } else {
+            self.is_doubted_again = true;
+        }
+    }
+
+    fn doubt_all(&mut self, now: Instant) {
+        self.is_doubted_again = false;
+        // No row stands for longer upon an answer.
+        self.known.retain(|_, (asked, _)| now < asked.saturating_add(GOOD));
+        self.doubted.extend(self.known.keys());
+    }
+
+    /// When [`check`](Self::check) has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        (!self.doubted.is_empty() || self.is_doubted_again).then_some(self.check_at)
+    }
+
+    /// Asks some of what is doubted; what has another answer now.
+    pub(super) fn check(&mut self, netlink: &Netlink, now: Instant) -> Vec<Question> {
+        if self.deadline().is_none_or(|due| now < due) {
+            return Vec::new();
+        }
+        if self.doubted.is_empty() {
+            self.doubt_all(now);
+        }
+        let mut changed = Vec::new();
+        for question in self.doubted.split_off(self.doubted.len().saturating_sub(SLICE)) {
+            let before = self.last(&question).map(|(_, way)| way);
+            if before != Some(self.ask(netlink, now, question).1) {
+                changed.push(question);
+            }
+        }
+        self.check_at = now.saturating_add(if self.doubted.is_empty() { APART } else { BETWEEN });
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thousand changes of routes are one beginning to ask, and another one later; however many ways there are,
+    /// a turn asks of few.
+    #[test]
+    fn changes_that_come_in_a_flood_are_one() {
+        let netlink = Netlink::open().unwrap();
+        let mut ways = Ways::new();
+        let start = Instant::from_secs(100);
+        for host in 0..150 {
+            let question = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 1, host), Bound::default());
+            let _ = ways.ask(&netlink, start, question);
+        }
+        let asked = |ways: &Ways, now| ways.known.values().filter(|(asked, _)| *asked == now).count();
+        let at = |millis| start.saturating_add(Duration::from_millis(millis));
+        assert_eq!(ways.deadline(), None);
+        (0..1000).for_each(|_| ways.doubt(at(1)));
+        assert_eq!(ways.deadline(), Some(at(1)));
+        assert!(ways.check(&netlink, at(1)).is_empty(), "nothing has changed");
+        assert_eq!(asked(&ways, at(1)), SLICE);
+        assert!(ways.check(&netlink, at(2)).is_empty() && asked(&ways, at(2)) == 0);
+        ways.check(&netlink, at(11));
+        ways.check(&netlink, at(21));
+        assert_eq!((asked(&ways, at(11)), asked(&ways, at(21))), (SLICE, 150 - 2 * SLICE));
+        // What was told meanwhile.
+        assert_eq!(ways.deadline(), Some(at(271)));
+        for millis in [271, 281, 291] {
+            ways.check(&netlink, at(millis));
+        }
+        assert_eq!(ways.deadline(), None);
+        assert_eq!(ways.known.values().filter(|(asked, _)| *asked >= at(271)).count(), 150);
+    }
+
+    #[test]
+    fn an_answer_that_is_another_one_is_told() {
+        let netlink = Netlink::open().unwrap();
+        let mut ways = Ways::new();
+        let now = Instant::from_secs(100);
+        let question = (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, Bound::default());
+        ways.known.insert(question, (now, Ok(Way { interface: 77, mtu: 1500 })));
+        ways.doubt(now);
+        assert_eq!(ways.check(&netlink, now), [question]);
+        assert!(ways.known(now, &question).unwrap().1.is_err(), "lo is not of the kind of Ethernet");
     }
 }

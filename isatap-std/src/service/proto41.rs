@@ -422,9 +422,6 @@ impl role::Common<Proto41Role> for Site {
             service.reserve()?;
         }
         if changes.followed || changes.ipv4 {
-            service.driver.forget_ways();
-        }
-        if changes.followed || changes.ipv4 {
             service.look_upstream()?;
         }
         if changes.native || changes.ipv4 { service.refresh_lans() } else { Ok(()) }

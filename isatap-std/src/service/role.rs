@@ -192,6 +192,7 @@ impl<R: Role> Environment<'_, R> {
         for warning in self.common.follow(self.now, self.id, &mut found.locators) {
             self.warn(warning);
         }
+        self.driver.expect(self.id, found.locators.iter().map(|locator| locator.address).collect());
         if found.locators != self.found.locators {
             let locators = found.locators.iter().map(|locator| locator.address).collect();
             self.link_event(LinkEvent::LocatorsChanged { locators });

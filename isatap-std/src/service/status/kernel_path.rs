@@ -1,6 +1,7 @@
 //! What of a link's packets the kernel carries itself.
 
 use crate::driver::{Carriage, Shortcut};
+use isatap_core::packet::LinkId;
 
 /// Whether the kernel carries packets of known flows, and how many.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +23,13 @@ pub struct KernelPathStatus {
 }
 
 impl KernelPathStatus {
-    pub(in crate::service) fn of(way: Option<Result<&dyn Shortcut, &str>>, carried: Carriage) -> Option<Self> {
+    pub(in crate::service) fn of(
+        way: Option<Result<&dyn Shortcut, &str>>,
+        link: LinkId,
+        carried: Carriage,
+    ) -> Option<Self> {
         let (why, rows) = match way? {
-            Ok(way) => (way.obstacle().map(str::to_owned), way.rows()),
+            Ok(way) => (way.obstacle(link).map(str::to_owned), way.rows()),
             Err(why_not) => (Some(why_not.to_owned()), 0),
         };
         Some(Self { on: why.is_none(), why, rows, sent: carried.sent, received: carried.received })

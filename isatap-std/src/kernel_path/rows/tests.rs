@@ -1,0 +1,146 @@
+use super::*;
+use isatap_core::engine::Carried;
+use std::collections::HashMap as Map;
+
+/// The kernel's table, by which packets go when a test says so.
+#[derive(Default)]
+struct Kernel {
+    rows: Map<PathKey, Path>,
+    reads: std::cell::Cell<usize>,
+}
+
+impl Table<PathKey, Path> for Kernel {
+    fn get(&self, key: &PathKey) -> Option<Path> {
+        self.reads.set(self.reads.get() + 1);
+        self.rows.get(key).copied()
+    }
+
+    fn insert(&mut self, key: PathKey, row: Path) -> io::Result<()> {
+        self.rows.insert(key, row);
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &PathKey) {
+        self.rows.remove(key);
+    }
+}
+
+type TestRows = Rows<PathKey, Path, Kernel>;
+
+const START: Instant = Instant::from_secs(1000);
+
+fn at(seconds: u64) -> Instant {
+    START.saturating_add(Duration::from_secs(seconds))
+}
+
+fn key(number: usize) -> PathKey {
+    PathKey { source: [number as u64, 0], destination: [0; 2], device: 7 }
+}
+
+fn write(rows: &mut TestRows, now: Instant, number: usize) {
+    let life = Life { generation: 1, until: 0, renew: 0 };
+    let row = Path {
+        life,
+        used: Used::default(),
+        outer_source: 0,
+        outer_destination: 0,
+        underlay: 2,
+        mark: 0,
+        mtu: 1480,
+        tos: 0,
+        tos_mask: 0,
+        ttl: 64,
+        unused: 0,
+    };
+    let link = LinkId(1);
+    let about = About { link, device: link, destination: Some(Ipv4Addr::LOCALHOST), interfaces: [7, 2], way: None };
+    rows.write(now, key(number), row, about).unwrap();
+}
+
+fn carry(rows: &mut TestRows, number: usize) {
+    rows.table.rows.get_mut(&key(number)).unwrap().used.packets += 1;
+}
+
+fn collect(rows: &mut TestRows, now: Instant, most: usize) -> u64 {
+    let mut sum = 0;
+    rows.collect(now, 1, most, &mut |part: Carried| sum += part.packets);
+    sum
+}
+
+#[test]
+fn rows_that_carried_nothing_give_way_and_those_in_use_do_not() {
+    let mut rows = TestRows::new(Kernel::default());
+    (0..MOST).for_each(|number| write(&mut rows, at(0), number));
+    // Nobody has looked at them yet: each may be in use.
+    write(&mut rows, at(0), MOST);
+    assert_eq!((rows.len(), rows.wish(at(0), &key(MOST), 1)), (MOST, Wish::New));
+    // Half of them carry.
+    (0..MOST).step_by(2).for_each(|number| carry(&mut rows, number));
+    assert_eq!(collect(&mut rows, at(1), MOST), MOST as u64 / 2);
+    // One has carried since it was looked at, which is still to be told.
+    carry(&mut rows, 1);
+    (0..1000).for_each(|new| write(&mut rows, at(1), MOST + new));
+    assert_eq!((rows.len(), rows.table.rows.len()), (MOST, MOST));
+    let stays = |number: usize| rows.table.rows.contains_key(&key(number));
+    assert!((0..MOST).step_by(2).chain([1]).all(stays), "one in use gave way");
+    assert!((0..1000).all(|new| stays(MOST + new)), "a new one found no room");
+    assert_eq!(collect(&mut rows, at(2), MOST), 1);
+}
+
+#[test]
+fn no_turn_looks_at_all_rows_and_each_is_looked_at() {
+    let mut rows = TestRows::new(Kernel::default());
+    (0..5000).for_each(|number| write(&mut rows, at(0), number));
+    (0..5000).for_each(|number| carry(&mut rows, number));
+    let mut told = 0;
+    for _ in 0..5000_usize.div_ceil(SLICE) {
+        rows.table.reads.set(0);
+        told += collect(&mut rows, at(1), SLICE);
+        assert!(rows.table.reads.get() <= SLICE);
+    }
+    assert_eq!(told, 5000);
+    // Those that end are removed while it goes on.
+    for _ in 0..5000_usize.div_ceil(SLICE) {
+        collect(&mut rows, at(10), SLICE);
+    }
+    assert_eq!((rows.len(), rows.table.rows.len()), (0, 0));
+}
+
+#[test]
+fn a_flow_by_whose_row_nothing_goes_is_left_to_user_space_for_a_minute() {
+    let mut rows = TestRows::new(Kernel::default());
+    let mut written = 0;
+    for second in 0..120 {
+        if rows.wish(at(second), &key(1), 1) != Wish::Nothing {
+            written += 1;
+            write(&mut rows, at(second), 1);
+        }
+        collect(&mut rows, at(second), SLICE);
+    }
+    // It was written in each of the 120 seconds.
+    assert!((4..=12).contains(&written), "{written}");
+    assert!(rows.table.rows.is_empty());
+    // One that carries is renewed for ever.
+    for second in 200..260 {
+        assert_ne!(rows.wish(at(second), &key(2), 1), Wish::Nothing);
+        write(&mut rows, at(second), 2);
+        carry(&mut rows, 2);
+    }
+}
+
+#[test]
+fn a_row_is_renewed_as_long_as_it_is_known() {
+    let mut rows = TestRows::new(Kernel::default());
+    assert_eq!(rows.wish(at(0), &key(1), 1), Wish::New);
+    write(&mut rows, at(0), 1);
+    assert_eq!(rows.wish(at(0), &key(1), 1), Wish::Nothing);
+    assert_eq!(rows.wish(at(1), &key(1), 1), Wish::Renewal);
+    // Void by now.
+    assert_eq!(rows.wish(at(0), &key(1), 2), Wish::Renewal);
+    carry(&mut rows, 1);
+    write(&mut rows, at(5), 1);
+    assert_eq!(rows.table.rows[&key(1)].used.packets, 1, "it goes on being counted");
+    assert_eq!((collect(&mut rows, at(6), 9), rows.len()), (1, 1));
+    rows.remove_if(|about| about.interfaces.contains(&2));
+    assert_eq!((rows.len(), rows.table.rows.len()), (0, 0));
+}
