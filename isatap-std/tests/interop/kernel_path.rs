@@ -3,6 +3,8 @@
 //! What a daemon with it lets in and sends is what one without it does, byte by byte; and it is gone
 //! as soon as it may not be any more.
 
+mod changes;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;

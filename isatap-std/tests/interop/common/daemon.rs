@@ -35,7 +35,9 @@ impl Daemon {
     pub fn isatap(namespace: &Namespace, arguments: &str) -> Self {
         let role = arguments.split(' ').next().unwrap();
         // What it says is printed only when the test fails.
-        let arguments: Vec<_> = arguments.split(' ').chain(["--verbose"]).collect();
+        let kernel_path = kernel_path(role, arguments);
+        let added = kernel_path.iter().flat_map(|mode| ["--kernel-path", mode]);
+        let arguments: Vec<_> = arguments.split(' ').chain(["--verbose"]).chain(added).collect();
         let mut daemon = Self::start(namespace, role, isatap_binary(), &arguments);
         daemon.wait_for_line(" up: ", PATIENCE);
         daemon
@@ -95,6 +97,14 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// How a daemon carries packets that a test says nothing of: as `ISATAP_KERNEL_PATH` says, `off` or `auto`, so that
+/// all tests can be run with the kernel's path and without. `None`: by its default.
+fn kernel_path(role: &str, arguments: &str) -> Option<String> {
+    let has_it = ["host", "router", "tunnel", "6to4", "6rd", "compatible", "run"].contains(&role);
+    let wanted = || std::env::var("ISATAP_KERNEL_PATH").ok();
+    if has_it && !arguments.contains("--kernel-path") { wanted() } else { None }
 }
 
 /// Runs our command-line tool in a namespace and waits for it: `status`, `doctor`.

@@ -219,6 +219,11 @@ impl Namespace {
         namespace
     }
 
+    /// As `ip netns` calls it.
+    pub fn full_name(&self) -> &str {
+        &self.full_name
+    }
+
     /// The command `program`, to be run in the namespace.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");

@@ -1,0 +1,187 @@
+//! What changes under the kernel's path while flows are in it: routes, rules, queues, devices.
+
+use std::time::Duration;
+
+use super::{LEFT, carried, carries, pair};
+use crate::common::peers;
+use crate::common::tunnel::{OURS, THEIRS};
+use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap_binary, status, wait_until};
+
+/// How soon a change is heeded that is heard of.
+const SOON: Duration = Duration::from_secs(3);
+
+/// Packets from the tunnel's device that the daemon itself has sent.
+fn by_the_daemon(namespace: &Namespace) -> u64 {
+    let told = format!("{} status -j | jq '.packets.tunnelled - .kernel_path.sent'", isatap_binary());
+    namespace.ok(&told).trim().parse().unwrap()
+}
+
+/// Whether the kernel carries packets of a flow that goes on, in both directions.
+fn goes_on(namespace: &Namespace) {
+    let before = carried(namespace);
+    wait_until("packets that the kernel carries", PATIENCE, || {
+        carried(namespace).iter().zip(before).all(|(now, before)| *now > before + 5)
+    });
+}
+
+#[track_caller]
+fn says_why(namespace: &Namespace, text: &str) {
+    let filter = format!(".kernel_path | (.on | not) and (.why | contains(\"{text}\"))");
+    wait_until("why the kernel carries nothing", SOON, || status(namespace, &filter));
+}
+
+/// Of a tunnel that follows no routes itself.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn another_route_by_another_device_is_heeded_at_once() {
+    let lab = Lab::new();
+    let (one, other) = (lab.wire(), lab.wire());
+    let [left, right] = ["left", "right"].map(|name| lab.namespace(name));
+    for (namespace, last) in [(&left, 1), (&right, 2)] {
+        one.join(namespace, "eth0", &format!("192.0.2.{last}/24"));
+        other.join(namespace, "eth1", &format!("203.0.113.{last}/24"));
+        namespace.ok(
+            "sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0 net.ipv4.conf.eth1.rp_filter=0",
+        );
+    }
+    right.ok("ip address add 198.51.100.2/32 dev lo");
+    left.ok("ip route add 198.51.100.2 via 192.0.2.2 src 192.0.2.1");
+    let ends = [
+        (&left, format!("--local {LEFT} --remote 198.51.100.2 --address {OURS}/64")),
+        (&right, format!("--local 198.51.100.2 --remote {LEFT} --address {THEIRS}/64")),
+    ];
+    let _daemons = ends
+        .map(|(namespace, ends)| Daemon::isatap(namespace, &format!("tunnel {ends} --mtu 1480 --kernel-path require")));
+    peers::ping(&left, THEIRS);
+    left.start("flow", &format!("ping -6 -n -q -i 0.01 {THEIRS}"));
+    carries(&left, 50);
+    let capture = other.capture(&format!("ip proto 41 and src {LEFT}"));
+    left.ok("ip route replace 198.51.100.2 via 203.0.113.2 src 192.0.2.1");
+    std::thread::sleep(Duration::from_secs(1));
+    let sent = capture.so_far().count("ip");
+    assert!(sent > 20, "{sent} packets by the other device in a second");
+    goes_on(&left);
+    left.stop("flow");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn devices_addresses_and_routes_of_others_leave_the_flows_where_they_are() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ([left, _right], _daemons) = pair(&lab, &wire, "--kernel-path require");
+    peers::ping(&left, THEIRS);
+    left.start("flow", &format!("ping -6 -n -q -i 0.005 {THEIRS}"));
+    carries(&left, 100);
+    let before = [by_the_daemon(&left), carried(&left)[0]];
+    // As containers come and go, and a routing daemon changes its mind.
+    for n in 0..30 {
+        left.ok(&format!(
+            "ip link add c{n} type veth peer name d{n} && ip address add 10.{n}.0.1/24 dev c{n} && ip link set c{n} up && \
+             ip route add 172.16.{n}.0/24 via 192.0.2.9 && ip route del 172.16.{n}.0/24 && ip link del c{n}"
+        ));
+    }
+    wait_until("packets that the kernel carries", PATIENCE, || carried(&left)[0] > before[1] + 200);
+    let of_the_daemon = by_the_daemon(&left) - before[0];
+    left.stop("flow");
+    assert!(of_the_daemon < 20, "{of_the_daemon} packets went by the daemon in 30 changes");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_rule_that_names_the_protocol_leaves_packets_to_the_daemon() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ([left, _right], _daemons) = pair(&lab, &wire, "--kernel-path require");
+    peers::ping(&left, THEIRS);
+    left.start("flow", &format!("ping -6 -n -q -i 0.01 {THEIRS}"));
+    carries(&left, 50);
+    // Another table of which nothing is known: packets of the protocol go nowhere.
+    left.ok("ip route add blackhole default table 100 && ip rule add ipproto ipv6 lookup 100 pref 10");
+    says_why(&left, "ip rule");
+    wait_until("the rule to be heeded", SOON, || !left.succeeds(&format!("ping -6 -n -c 2 -i 0.2 -W 1 {THEIRS}")));
+    left.ok("ip rule del pref 10");
+    goes_on(&left);
+    // One that is not about these packets.
+    left.ok("ip rule add from 203.0.113.7 ipproto ipv6 lookup 100 pref 10");
+    goes_on(&left);
+    assert!(status(&left, ".kernel_path.on"));
+    left.stop("flow");
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn queues_and_filters_that_packets_would_go_past_leave_them_to_the_daemon() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ([left, _right], _daemons) = pair(&lab, &wire, "--kernel-path require");
+    peers::ping(&left, THEIRS);
+    left.start("flow", &format!("ping -6 -n -q -i 0.01 {THEIRS}"));
+    carries(&left, 50);
+    for (add, del, why) in [
+        (
+            "tc qdisc add dev tun6in4 root tbf rate 10mbit burst 20k limit 100k",
+            "tc qdisc del dev tun6in4 root",
+            "has a queue",
+        ),
+        (
+            "tc qdisc add dev eth0 clsact && tc filter add dev eth0 ingress protocol ip u32 match ip protocol 41 0xff flowid 1:1",
+            "tc qdisc del dev eth0 clsact",
+            "underneath has filters",
+        ),
+        (
+            "tc qdisc add dev tun6in4 clsact && tc filter add dev tun6in4 egress protocol ipv6 u32 match u32 0 0 flowid 1:1",
+            "tc qdisc del dev tun6in4 clsact",
+            "device has filters",
+        ),
+    ] {
+        left.ok(add);
+        says_why(&left, why);
+        let seen = by_the_daemon(&left);
+        wait_until("packets by the daemon", PATIENCE, || by_the_daemon(&left) > seen + 50);
+        left.ok(del);
+        goes_on(&left);
+    }
+    // No obstacle: what the kernel has by itself, and clsact without filters.
+    left.ok("tc qdisc add dev eth0 clsact && tc qdisc add dev tun6in4 clsact");
+    goes_on(&left);
+    assert!(status(&left, ".kernel_path.on"));
+    left.stop("flow");
+}
+
+fn programs(namespace: &Namespace, name: &str) -> String {
+    let count = format!("[.. | objects | select(.name? == \"{name}\")] | length");
+    namespace.ok(&format!("bpftool -j net show | jq '{count}'")).trim().to_owned()
+}
+
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_device_that_goes_loses_its_program_and_one_made_anew_gets_it() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ([left, right], _daemons) = pair(&lab, &wire, "--kernel-path require");
+    peers::ping(&left, THEIRS);
+    right.start("flow", &format!("ping -6 -n -q -i 0.01 {OURS}"));
+    carries(&left, 50);
+    // Another name for the same device.
+    left.ok("ip link set eth0 down && ip link set eth0 name lan0 && ip link set lan0 up");
+    goes_on(&left);
+    assert_eq!(programs(&left, "decapsulate"), "1");
+
+    // Into another namespace, with its program: there it is taken from it. It comes back under the same number.
+    let away = lab.namespace("away");
+    let number = left.ok("cat /sys/class/net/lan0/ifindex").trim().to_owned();
+    left.ok(&format!("ip link set lan0 netns {}", away.full_name()));
+    wait_until("the program to go", SOON, || programs(&away, "decapsulate") == "0");
+    assert_eq!(programs(&left, "decapsulate"), "0");
+    away.ok(&format!("ip link set lan0 netns {}", left.full_name()));
+    left.ok(&format!("ip address add {LEFT}/24 dev lan0 && ip link set lan0 up"));
+    assert_eq!(left.ok("cat /sys/class/net/lan0/ifindex").trim(), number);
+    goes_on(&left);
+    assert_eq!(programs(&left, "decapsulate"), "1");
+
+    // The tunnel's device.
+    right.stop("flow");
+    right.ok(&format!("ip link set tun6in4 netns {}", away.full_name()));
+    wait_until("the program to go", SOON, || programs(&away, "encapsulate") == "0");
+}
