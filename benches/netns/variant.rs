@@ -15,9 +15,13 @@ pub const VARIANTS: &[Variant] = &[
     Variant { name: "naive forwarder", setup: Setup::Naive { queues: 1 } },
     Variant { name: "naive, two queues", setup: Setup::Naive { queues: 2 } },
     ours("configured", &[TUNNEL_A], &[TUNNEL_B], "fd00::2"),
-    ours("ISATAP", &["host --local A --router B"], &[ROUTER], "2001:db8:0:7:200:5efe:836b:2"),
+    by_kernel("configured, kernel", &[TUNNEL_A], &[TUNNEL_B], "fd00::2"),
+    ours("ISATAP", &[HOST], &[ROUTER], "2001:db8:0:7:200:5efe:836b:2"),
+    by_kernel("ISATAP, kernel", &[HOST], &[ROUTER], "2001:db8:0:7:200:5efe:836b:2"),
     ours("6to4", &["6to4 --local A"], &["6to4 --local B"], "2002:836b:2::836b:2"),
+    by_kernel("6to4, kernel", &["6to4 --local A"], &["6to4 --local B"], "2002:836b:2::836b:2"),
     ours("6rd", &[EDGE], &[BORDER_RELAY], "2001:db8:6b00:200::1"),
+    by_kernel("6rd, kernel", &[EDGE], &[BORDER_RELAY], "2001:db8:6b00:200::1"),
     ours("Teredo", &["teredo client --server 131.107.0.3"], &TEREDO_B, "2001:4860:1::1"),
 ];
 
@@ -26,6 +30,7 @@ pub const REFERENCE: &str = "kernel vxlan";
 
 const TUNNEL_A: &str = "tunnel --local A --remote B --address fd00::1/64";
 const TUNNEL_B: &str = "tunnel --local B --remote A --address fd00::2/64";
+const HOST: &str = "host --local A --router B";
 const ROUTER: &str = "router --local B --prefix 2001:db8:0:7::/64";
 const EDGE: &str = "6rd --prefix 2001:db8::/32 --v4-mask-len 8 --local A --br B";
 const BORDER_RELAY: &str = "6rd --role br --prefix 2001:db8::/32 --v4-mask-len 8 --local B";
@@ -56,12 +61,21 @@ pub enum Setup {
     /// [`naive`](crate::naive) at both ends, with so many queues and threads for what goes out.
     Naive { queues: u8 },
     /// `isatap` with these arguments in each namespace, or a command `ip …`; `A` and `B` stand for
-    /// the two IPv4 addresses. Those of `b` come first. `to`: the address that is sent to.
-    Ours { a: &'static [&'static str], b: &'static [&'static str], to: &'static str },
+    /// the two IPv4 addresses. Those of `b` come first. `to`: the address that is sent to. `kernel_path`: who
+    /// carries packets, as a mode of the daemon.
+    Ours { a: Commands, b: Commands, to: &'static str, kernel_path: &'static str },
 }
 
-const fn ours(name: &'static str, a: &'static [&'static str], b: &'static [&'static str], to: &'static str) -> Variant {
-    Variant { name, setup: Setup::Ours { a, b, to } }
+type Commands = &'static [&'static str];
+
+/// The daemon carries all packets.
+const fn ours(name: &'static str, a: Commands, b: Commands, to: &'static str) -> Variant {
+    Variant { name, setup: Setup::Ours { a, b, to, kernel_path: "off" } }
+}
+
+/// The kernel carries those of flows that are known.
+const fn by_kernel(name: &'static str, a: Commands, b: Commands, to: &'static str) -> Variant {
+    Variant { name, setup: Setup::Ours { a, b, to, kernel_path: "require" } }
 }
 
 /// A way while it is there.
@@ -99,7 +113,7 @@ impl Variant {
                 addresses(pair, "naive0")?;
                 "fd00::2"
             }
-            Setup::Ours { a, b, to } => {
+            Setup::Ours { a, b, to, kernel_path } => {
                 let commands =
                     b.iter().map(|command| (&pair.b, command)).chain(a.iter().map(|command| (&pair.a, command)));
                 for (namespace, command) in commands {
@@ -113,7 +127,7 @@ impl Variant {
                         namespace.run(&command)?;
                         continue;
                     }
-                    let mut daemon = namespace.start(binary, &command)?;
+                    let mut daemon = namespace.start(binary, &format!("{command} --kernel-path {kernel_path}"))?;
                     daemon.wait_up()?;
                     running.push(daemon);
                 }
