@@ -496,3 +496,29 @@ fn without_the_capability_the_daemon_carries_all_and_says_why() {
     ours.start("daemon", &format!("{} {tunnel}", isatap_binary()));
     wait_until("the daemon", PATIENCE, || status(&ours, ".up and .kernel_path == null"));
 }
+
+/// TCP in VXLAN over the tunnel: checksums of packets inside of others.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_tunnel_over_the_tunnel_carries_tcp() {
+    for mode in ["off", "require"] {
+        let lab = Lab::new();
+        let wire = lab.wire();
+        let ([left, right], _daemons) = pair(&lab, &wire, &format!("--kernel-path {mode}"));
+        peers::ping(&left, THEIRS);
+        for (namespace, own, other, last) in [(&left, OURS, THEIRS, 1), (&right, THEIRS, OURS, 2)] {
+            namespace.ok(&format!(
+                "ip link add vxlan0 type vxlan id 7 local {own} remote {other} dstport 4789 && \
+                 ip link set vxlan0 mtu 1400 up && ip address add fd09::{last}/64 dev vxlan0 nodad"
+            ));
+        }
+        peers::ping(&left, "fd09::2");
+        peers::download(&left, &right, "fd09::2".parse().unwrap(), 5_000_000);
+        peers::download(&right, &left, "fd09::1".parse().unwrap(), 5_000_000);
+        for namespace in [&left, &right] {
+            let tcp = namespace.ok("awk '/^Tcp:/ {last = $NF} END {print last}' /proc/net/snmp");
+            let udp = namespace.ok("awk '/^Udp6InCsumErrors/ {print $2}' /proc/net/snmp6");
+            assert_eq!([tcp.trim(), udp.trim()], ["0", "0"], "{mode}: damaged packets");
+        }
+    }
+}
