@@ -70,7 +70,7 @@ crate::roots! {
             keep(router.set_locators(cx, locators(), any(isatap_core::time::Expiry::NEVER)));
             keep((router.set_native(cx, any(true)), router.accept_relay(any(Ipv4Addr::LOCALHOST))));
             keep(router.relay_resolved(cx, ipv4s(), any(None)));
-            keep((router.relay(), router.known_relay(), router.is_resting(), router.delegation(), router.addresses().count(), router.link().locators().len()));
+            keep((router.relay(), router.known_relay(), router.is_resting(), router.has_native(), router.delegation(), router.addresses().count(), router.link().locators().len()));
         }));
         drive(&mut node, u);
         forward(&mut node, u);

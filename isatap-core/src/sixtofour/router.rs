@@ -154,6 +154,12 @@ impl<C: Capacity> RouterInterface<C> {
         self.delegated.wanted
     }
 
+    /// What it was told last of [native IPv6](Self::set_native).
+    #[must_use]
+    pub fn has_native(&self) -> bool {
+        self.native
+    }
+
     /// Whether it rests, since there is native IPv6. `S64-33`
     #[must_use]
     pub fn is_resting(&self) -> bool {

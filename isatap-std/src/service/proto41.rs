@@ -37,7 +37,7 @@ use crate::proto41_socket::Proto41Socket;
 use crate::resolve::Ending;
 use crate::spec::{LinkSpec, PublishedRoute};
 use isatap_core::capacity::Row as _;
-use isatap_core::datapath::{Decision, Decisions};
+use isatap_core::datapath::{Decision, Decisions, Switches};
 use isatap_core::drop_reason::Counters;
 use isatap_core::engine::{Entropy as _, Event};
 use isatap_core::interface::{Context, Interface as _};
@@ -80,6 +80,8 @@ pub(crate) enum Proto41Role {
 /// What the links have in common.
 pub(crate) struct Site {
     native: LinkId,
+    /// Whether it forwards.
+    native_forwards: bool,
     /// The device of a native global address; `None`: there is none.
     native_by: Option<String>,
     lans: Vec<Lan>,
@@ -107,6 +109,7 @@ impl Service<Proto41Role> {
         let native = native::add(&mut machine)?;
         let common = Site {
             native,
+            native_forwards: Switches::DEFAULT.forwarding,
             native_by: None,
             lans: Vec::new(),
             claims: Claims::default(),
@@ -460,7 +463,13 @@ impl Environment<'_> {
         self.common.claims.lacks(self.id)
     }
 
-    /// The machine's interface of this link, to be told something.
+    /// The machine's interface of this link.
+    fn interface(&self) -> Option<&AnyInterface<Linux>> {
+        self.driver.machine().interface(self.id).map(|interface| &**interface)
+    }
+
+    /// The machine's interface of this link, to be told something: no decision holds any more. What is only looked at is
+    /// [`interface`](Self::interface).
     fn tell<R>(&mut self, tell: impl FnOnce(&mut AnyInterface<Linux>, &mut Context<'_, Linux>) -> R) -> Option<R> {
         tell_interface(self.driver, self.id, tell)
     }

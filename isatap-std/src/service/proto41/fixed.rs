@@ -151,7 +151,7 @@ impl FixedRole {
         if let Some(responder) = &self.responder {
             responder.refresh();
         }
-        let peer = env.tell(|interface, _| peer(interface)).flatten();
+        let peer = env.interface().and_then(peer);
         let before = env.find(&self.locators, peer)?;
         if (env.found.mtu, env.found.interface) != (before.mtu, before.interface) {
             env.set_way();
@@ -182,12 +182,12 @@ impl FixedRole {
 
     /// S64-1: without a public IPv4 address 6to4 says nothing at all, which is to be told.
     fn tell_unusable(&mut self, env: &mut Environment<'_>) {
-        let is_unusable = env.tell(|interface, _| match interface {
-            AnyInterface::SixToFourRouter(router) => router.link().locators().is_empty() && !router.is_resting(),
-            AnyInterface::SixToFourRelay(relay) => relay.link().locators().is_empty(),
+        let is_unusable = match env.interface() {
+            Some(AnyInterface::SixToFourRouter(router)) => router.link().locators().is_empty() && !router.is_resting(),
+            Some(AnyInterface::SixToFourRelay(relay)) => relay.link().locators().is_empty(),
             _ => false,
-        });
-        let before = std::mem::replace(&mut self.is_unusable, is_unusable.unwrap_or_default());
+        };
+        let before = std::mem::replace(&mut self.is_unusable, is_unusable);
         if self.is_unusable && !before && !env.lacks_ends() {
             let there = match env.found.locators.as_slice() {
                 [] => "none".to_owned(),

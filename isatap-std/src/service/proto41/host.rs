@@ -108,10 +108,15 @@ impl HostRole {
     }
 
     /// The first of the list: those by address, then those by name.
-    fn first_router(&self, env: &mut Environment<'_>) -> Option<Ipv4Addr> {
-        let listed = host(env, |host, _| host.link().potential_routers().iter().map(|row| row.address()).next());
+    fn first_router(&self, env: &Environment<'_>) -> Option<Ipv4Addr> {
+        let listed = match env.interface() {
+            Some(AnyInterface::IsatapHost(host)) => {
+                host.link().potential_routers().iter().map(|row| row.address()).next()
+            }
+            _ => None,
+        };
         let answered = || self.answer()?.as_ref().ok()?.addresses.first().copied();
-        listed.flatten().or_else(answered)
+        listed.or_else(answered)
     }
 
     /// The machine wants to know.

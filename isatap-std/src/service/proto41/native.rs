@@ -65,7 +65,9 @@ impl Service<Proto41Role> {
     pub(super) fn learn_native(&mut self) -> Result<(), Error> {
         let routes = self.links.iter().any(|link| link.role.forwards());
         let native = self.common.native;
-        if let Some(switches) = self.driver.machine_mut().switches_mut(native) {
+        if std::mem::replace(&mut self.common.native_forwards, routes) != routes
+            && let Some(switches) = self.driver.machine_mut().switches_mut(native)
+        {
             switches.forwarding = routes;
         }
         let mut link = NativeLink::new(MTU);
@@ -85,12 +87,21 @@ impl Service<Proto41Role> {
             let prefix_length = if routes && tunnel.is_none() { address.prefix_len } else { 128 };
             is_full = link.add_address(InterfaceAddress { address: address.address, prefix_length }).err().or(is_full);
         }
-        self.with_interface(native, |interface, _| *interface = AnyInterface::Native(link));
+        // Addresses of other links come and go with containers, and no decision is to end with them.
+        if !matches!(self.interface(native), Some(AnyInterface::Native(known)) if known.addresses() == link.addresses())
+        {
+            self.with_interface(native, |interface, _| *interface = AnyInterface::Native(link));
+        }
         let name =
             |index| self.netlink.links().ok()?.into_iter().find(|link| link.index == index).map(|link| link.name);
         self.common.native_by = native_by.and_then(name);
         for id in self.links.iter().map(|link| link.attachment.link()).collect::<Vec<_>>() {
             // S64-33: native IPv6 is better than 6to4.
+            let is_told = !matches!(self.interface(id), Some(AnyInterface::SixToFourRouter(router))
+                if router.has_native() != native_by.is_some());
+            if is_told {
+                continue;
+            }
             let told = self.with_interface(id, |interface, cx| match interface {
                 AnyInterface::SixToFourRouter(router) => router.set_native(cx, native_by.is_some()),
                 _ => Ok(()),
