@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LEFT, carried, carries, pair};
+use super::{EGRESS, INGRESS, LEFT, carried, carries, pair, programs};
 use crate::common::peers;
 use crate::common::tunnel::{OURS, THEIRS};
 use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap_binary, status, wait_until};
@@ -60,7 +60,8 @@ fn another_route_by_another_device_is_heeded_at_once() {
     std::thread::sleep(Duration::from_secs(1));
     let sent = capture.so_far().count("ip");
     assert!(sent > 20, "{sent} packets by the other device in a second");
-    goes_on(&left);
+    let before = carried(&left)[0];
+    wait_until("packets that the kernel sends", PATIENCE, || carried(&left)[0] > before + 20);
     left.stop("flow");
 }
 
@@ -96,9 +97,10 @@ fn a_rule_that_names_the_protocol_leaves_packets_to_the_daemon() {
     peers::ping(&left, THEIRS);
     left.start("flow", &format!("ping -6 -n -q -i 0.01 {THEIRS}"));
     carries(&left, 50);
-    // Another table of which nothing is known: packets of the protocol go nowhere.
-    left.ok("ip route add blackhole default table 100 && ip rule add ipproto ipv6 lookup 100 pref 10");
+    // Another table, of which only packets of the protocol know.
+    left.ok("ip route add 192.0.2.0/24 dev eth0 table 100 && ip rule add ipproto ipv6 lookup 100 pref 10");
     says_why(&left, "ip rule");
+    left.ok("ip route replace blackhole 192.0.2.0/24 table 100");
     wait_until("the rule to be heeded", SOON, || !left.succeeds(&format!("ping -6 -n -c 2 -i 0.2 -W 1 {THEIRS}")));
     left.ok("ip rule del pref 10");
     goes_on(&left);
@@ -118,27 +120,34 @@ fn queues_and_filters_that_packets_would_go_past_leave_them_to_the_daemon() {
     peers::ping(&left, THEIRS);
     left.start("flow", &format!("ping -6 -n -q -i 0.01 {THEIRS}"));
     carries(&left, 50);
-    for (add, del, why) in [
+    for (add, del, why, way) in [
         (
             "tc qdisc add dev tun6in4 root tbf rate 10mbit burst 20k limit 100k",
             "tc qdisc del dev tun6in4 root",
             "has a queue",
+            0,
         ),
         (
             "tc qdisc add dev eth0 clsact && tc filter add dev eth0 ingress protocol ip u32 match ip protocol 41 0xff flowid 1:1",
             "tc qdisc del dev eth0 clsact",
             "underneath has filters",
+            1,
         ),
         (
             "tc qdisc add dev tun6in4 clsact && tc filter add dev tun6in4 egress protocol ipv6 u32 match u32 0 0 flowid 1:1",
             "tc qdisc del dev tun6in4 clsact",
             "device has filters",
+            0,
         ),
     ] {
         left.ok(add);
         says_why(&left, why);
-        let seen = by_the_daemon(&left);
-        wait_until("packets by the daemon", PATIENCE, || by_the_daemon(&left) > seen + 50);
+        // What was told before it was heeded.
+        wait_until("no packets that the kernel carries", PATIENCE, || {
+            let before = carried(&left);
+            std::thread::sleep(Duration::from_millis(1500));
+            carried(&left)[way] == before[way]
+        });
         left.ok(del);
         goes_on(&left);
     }
@@ -147,11 +156,6 @@ fn queues_and_filters_that_packets_would_go_past_leave_them_to_the_daemon() {
     goes_on(&left);
     assert!(status(&left, ".kernel_path.on"));
     left.stop("flow");
-}
-
-fn programs(namespace: &Namespace, name: &str) -> String {
-    let count = format!("[.. | objects | select(.name? == \"{name}\")] | length");
-    namespace.ok(&format!("bpftool -j net show | jq '{count}'")).trim().to_owned()
 }
 
 #[test]
@@ -166,22 +170,23 @@ fn a_device_that_goes_loses_its_program_and_one_made_anew_gets_it() {
     // Another name for the same device.
     left.ok("ip link set eth0 down && ip link set eth0 name lan0 && ip link set lan0 up");
     goes_on(&left);
-    assert_eq!(programs(&left, "decapsulate"), "1");
+    assert_eq!(programs(&left, INGRESS), 1);
 
     // Into another namespace, with its program: there it is taken from it. It comes back under the same number.
     let away = lab.namespace("away");
     let number = left.ok("cat /sys/class/net/lan0/ifindex").trim().to_owned();
     left.ok(&format!("ip link set lan0 netns {}", away.full_name()));
-    wait_until("the program to go", SOON, || programs(&away, "decapsulate") == "0");
-    assert_eq!(programs(&left, "decapsulate"), "0");
+    wait_until("the program to go", SOON, || programs(&away, INGRESS) == 0);
+    assert_eq!(programs(&left, INGRESS), 0);
     away.ok(&format!("ip link set lan0 netns {}", left.full_name()));
     left.ok(&format!("ip address add {LEFT}/24 dev lan0 && ip link set lan0 up"));
     assert_eq!(left.ok("cat /sys/class/net/lan0/ifindex").trim(), number);
     goes_on(&left);
-    assert_eq!(programs(&left, "decapsulate"), "1");
+    assert_eq!(programs(&left, INGRESS), 1);
 
     // The tunnel's device.
     right.stop("flow");
+    assert_eq!(programs(&right, EGRESS), 1);
     right.ok(&format!("ip link set tun6in4 netns {}", away.full_name()));
-    wait_until("the program to go", SOON, || programs(&away, "encapsulate") == "0");
+    wait_until("the program to go", SOON, || programs(&away, EGRESS) == 0);
 }
