@@ -39,7 +39,7 @@ use crate::spec::{LinkSpec, PublishedRoute};
 use isatap_core::capacity::Row as _;
 use isatap_core::datapath::{Decision, Decisions, Switches};
 use isatap_core::drop_reason::Counters;
-use isatap_core::engine::{Entropy as _, Event};
+use isatap_core::engine::{Entropy as _, Event, Machine as _};
 use isatap_core::interface::{Context, Interface as _};
 use isatap_core::link::Locator;
 use isatap_core::node::{AnyInterface, NodeConfig};
@@ -106,6 +106,8 @@ impl Service<Proto41Role> {
         config.identification_seed = Some(halves);
         let decisions = Decisions::with_storage(vec![Decision::EMPTY; FLOWS].into());
         let mut machine = Box::new(Machine::with_decisions(config, decisions));
+        // The table draws its secret then, and remembers nothing before.
+        machine.handle_timeout(watcher.clock().now(), &mut OsEntropy::open()?);
         let native = native::add(&mut machine)?;
         let common = Site {
             native,
