@@ -31,7 +31,7 @@ use crate::proto41::{Flow, Outer};
 use crate::route::RouteTable;
 
 pub use decision::{Decision, Decisions, NoDecisions, Remember};
-pub(crate) use decision::{Entrance, Key, Memory, NOWHERE};
+pub(crate) use decision::{Entrance, Memory, NOWHERE, Question};
 use pipeline::Reader;
 pub(crate) use pipeline::{Kept, Owner, Unverified};
 pub(crate) use plan::{Avoided, Fit, InnerHeader, Origin, Refusal, Way, ends};
@@ -55,6 +55,16 @@ pub struct Datapath<I, C: Capacity, const LINKS: usize> {
     known_prefixes: Vec<Ipv6Prefix, C::Members>,
     /// Whether the node answers echo requests itself. `NDP-65`
     pub(crate) answers_echo: bool,
+}
+
+/// Which link lets a packet in.
+pub(crate) struct Offered {
+    link: LinkId,
+    from: Admitted,
+    /// Whether its control machine waits for the packet.
+    is_awaited: bool,
+    /// Whether it is to an address of this node.
+    is_local: bool,
 }
 
 /// An interface and its switches.
@@ -323,41 +333,35 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// that is the same for all links.
     #[inline]
     pub fn admit(&self, outer: &Outer, packet: &[u8]) -> Result<(LinkId, Admitted, Flow), DropReason> {
-        let (flow, is_compatible) = Self::judge(outer, packet)?;
-        let (link, from) = self.offer(None, &flow, is_compatible)?;
+        let flow = Self::judge(outer, packet)?;
+        let Offered { link, from, .. } = self.offer(None, &flow)?;
         checks::check_inner(&flow, packet)?;
         Ok((link, from, flow))
     }
 
-    /// The checks that are the same for all links, and whether the packet is
-    /// one for those that want IPv4-compatible sources alone. `TUN-72`
+    /// The checks that are the same for all links. An IPv4-compatible source is
+    /// for those alone that want such. `TUN-72`
     #[inline]
-    fn judge(outer: &Outer, packet: &[u8]) -> Result<(Flow, bool), DropReason> {
+    fn judge(outer: &Outer, packet: &[u8]) -> Result<Flow, DropReason> {
         match Flow::of(outer, packet) {
-            Ok(flow) => Ok((flow, false)),
-            Err(DropReason::InnerSourceRefused) => Self::judge_compatible(outer, packet),
-            Err(reason) => Err(reason),
+            Err(DropReason::InnerSourceRefused) => Flow::of_refused(outer, packet),
+            judged => judged,
         }
-    }
-
-    #[cold]
-    fn judge_compatible(outer: &Outer, packet: &[u8]) -> Result<(Flow, bool), DropReason> {
-        Flow::of_compatible(outer, packet).map(|flow| (flow, true))
     }
 
     /// Offers a packet to the links, or to the `only` one of them: by its
     /// addresses alone.
     #[inline]
-    fn offer(&self, only: Option<LinkId>, flow: &Flow, is_compatible: bool) -> Result<(LinkId, Admitted), DropReason> {
+    fn offer(&self, only: Option<LinkId>, flow: &Flow) -> Result<Offered, DropReason> {
         let mut refused = None;
+        let is_compatible = flow.is_compatible();
         let is_asked = |id, port: &Port<I>| {
             only.is_none_or(|only| only == id) && (!is_compatible || port.interface.link().traits().compatible_sources)
         };
         for (id, port) in self.by_precedence().filter(|(id, port)| is_asked(*id, port)) {
             match port.interface.link().admit(flow) {
                 Ok(from) => {
-                    self.check_admitted(id, port, from, flow)?;
-                    return Ok((id, from));
+                    return self.check_admitted(id, port, from, flow);
                 }
                 Err(Denied::NotAddressed) => {}
                 Err(Denied::Refused(reason)) => refused = refused.or(Some(reason)),
@@ -376,13 +380,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         let links = || self.links().filter(|(id, _)| among(*id));
         let mut there = links().filter(|(_, link)| link.owns_ipv4(outer.destination)).map(|(id, _)| id);
         let (first, second) = (there.next()?, there.next());
-        let (flow, is_compatible) = match Flow::of(outer, packet) {
-            Ok(flow) => (flow, false),
-            Err(_) => match Flow::of_compatible(outer, packet) {
-                Ok(flow) => (flow, true),
-                Err(_) => return second.is_none().then_some(first),
-            },
-        };
+        let Ok(flow) = Self::judge(outer, packet) else { return second.is_none().then_some(first) };
+        let is_compatible = flow.is_compatible();
         let wanted = || links().filter(move |(_, link)| !is_compatible || link.traits().compatible_sources);
         let lets_in = wanted().find(|(_, link)| link.admit(&flow).is_ok());
         let refuses = || wanted().find(|(_, link)| link.admit(&flow) != Err(Denied::NotAddressed));

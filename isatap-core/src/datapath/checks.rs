@@ -3,7 +3,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{Datapath, IngressFilter, Port};
+use super::{Datapath, IngressFilter, Offered, Port};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::{Admits, Admitted};
@@ -25,11 +25,13 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
         port: &Port<I>,
         from: Admitted,
         flow: &Flow,
-    ) -> Result<(), DropReason> {
-        let (source, link) = (&flow.inner_source, port.interface.link());
+    ) -> Result<Offered, DropReason> {
+        let (source, destination, link) = (&flow.inner_source, &flow.inner_destination, port.interface.link());
+        let (is_awaited, is_local) = (link.awaits(flow), self.is_local(id, destination));
+        let offered = Offered { link: id, from, is_awaited, is_local };
         // S6R-50: a probe of ours that comes back is from us.
-        if link.awaits(flow) && self.is_local(id, source) {
-            return Ok(());
+        if is_awaited && self.is_local(id, source) {
+            return Ok(offered);
         }
         self.check_source(id, port.switches.ingress, source)?;
         // TUN-23: what ISATAP refused must not come in as "native, by some
@@ -41,19 +43,18 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
             return Err(DropReason::SourceOfOtherLink);
         }
         // SEC-3, TUN-20 [RFC 6324 §3.3]
-        let destination = &flow.inner_destination;
         if port.switches.loop_checks
+            && !is_local
             && !link.is_on_link(destination)
             && self.embeds_own_ipv4(destination)
-            && !self.is_local(id, destination)
             && !self.is_on_native_link(destination)
         {
             return Err(DropReason::LoopDestination);
         }
-        Ok(())
+        Ok(offered)
     }
 
-    /// Whether a packet that `link` has let in ends here: it is to one of this
+    /// Whether a packet that a link has let in ends here: it is to one of this
     /// node's addresses, or to a group, whose scope is the link.
     ///
     /// # Errors
@@ -61,18 +62,16 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     /// stack above must not see it either: Linux forwards between all devices
     /// or none, so strangers would reach by us what is behind us.
     #[inline]
-    pub(super) fn ends_here(&self, id: LinkId, destination: &Ipv6Addr) -> Result<bool, DropReason> {
-        let Some(port) = self.port(id) else { return Err(DropReason::ForwardingOff) };
-        let ends_here = destination.is_multicast() || self.is_local(id, destination);
+    pub(super) fn ends_here(&self, offered: &Offered, destination: &Ipv6Addr) -> Result<bool, DropReason> {
+        if offered.is_local || destination.is_multicast() {
+            return Ok(true);
+        }
+        let Some(port) = self.port(offered.link) else { return Err(DropReason::ForwardingOff) };
         // A point-to-point link has two ends: what is link-local and not the other's is ours,
         // whoever has put it there.
         let is_for_us =
             || Ipv6Prefix::LINK_LOCAL.contains(destination) && port.interface.link().traits().point_to_point;
-        if ends_here || port.switches.forwarding || is_for_us() {
-            Ok(ends_here)
-        } else {
-            Err(DropReason::ForwardingOff)
-        }
+        if port.switches.forwarding || is_for_us() { Ok(false) } else { Err(DropReason::ForwardingOff) }
     }
 
     /// Whether `source` may come in from this side.
@@ -137,7 +136,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Datapath<I, C, LINKS> {
     pub(super) fn embeds_own_ipv4(&self, address: &Ipv6Addr) -> bool {
         let own = |ipv4: Ipv4Addr| self.numbered().any(|(_, link)| link.owns_ipv4(ipv4));
         let counts = |ipv4: Ipv4Addr| !is_ambiguous(ipv4) || self.is_known_prefix(address);
-        embedded_ipv4(address).is_some_and(|ipv4| own(ipv4) && counts(ipv4))
+        embedded_ipv4(address).is_some_and(|ipv4| counts(ipv4) && own(ipv4))
             || other_forms(address).is_some_and(own)
             || (self.has_own_prefix && self.numbered().any(|(_, link)| link.embeds_own(address)))
     }

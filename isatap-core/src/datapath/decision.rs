@@ -35,6 +35,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
+use super::pipeline::Kept;
 use super::plan::Way;
 use crate::capacity::{Row, Storage};
 use crate::engine::{Admits, Admitted, Entropy, Sends, draw_key};
@@ -43,7 +44,7 @@ use crate::packet::{LinkId, PacketMut};
 use crate::proto41::Outer;
 use crate::proto41::identification::siphash;
 use crate::time::{Expiry, Instant};
-use crate::wire::field::word_at;
+use crate::wire::field::{bytes_at, word_at};
 
 /// Rows of a set.
 const WAYS: usize = 2;
@@ -93,10 +94,19 @@ impl Key {
         let [.., high, low] = self.inner.map(u64::from_be);
         Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low))
     }
+}
 
+/// The same fields where they stand in a packet.
+pub(crate) struct Question<'a> {
+    header: &'a [u8; 40],
+    outer: u64,
+    entrance: u32,
+}
+
+impl<'a> Question<'a> {
     /// That of a packet. `None`: it is too short to be one.
     #[inline(always)]
-    pub(crate) fn of(entrance: Entrance<'_>, packet: &PacketMut<'_>) -> Option<Key> {
+    pub(crate) fn of(entrance: Entrance<'_>, packet: &'a PacketMut<'_>) -> Option<Question<'a>> {
         let header = packet.as_slice().first_chunk::<40>()?;
         let word = |address: Ipv4Addr| u64::from(u32::from_ne_bytes(address.octets()));
         let (way, outer, link) = match entrance {
@@ -104,12 +114,19 @@ impl Key {
             Entrance::In(outer) => (IN, word(outer.source) << 32 | word(outer.destination), packet.link()),
             Entrance::Native(link) => (NATIVE, 0, Some(link)),
         };
-        let (from, to) = (
+        Some(Question { header, outer, entrance: way | link.map_or(UNBOUND, |link| link.0.into()) })
+    }
+
+    /// What is compared with it.
+    #[inline(always)]
+    fn key(&self) -> Key {
+        let header = self.header;
+        let (source, destination) = (
             (word_at::<8, 40>(header), word_at::<16, 40>(header)),
             (word_at::<24, 40>(header), word_at::<32, 40>(header)),
         );
-        let entrance = way | link.map_or(UNBOUND, |link| link.0.into());
-        Some(Key { inner: [from.0, from.1, to.0, to.1], outer, entrance })
+        let inner = [source.0, source.1, destination.0, destination.1];
+        Key { inner, outer: self.outer, entrance: self.entrance }
     }
 
     /// A hash of which, whatever two keys are, the upper 32 bits agree with a
@@ -118,16 +135,19 @@ impl Key {
     #[inline(always)]
     fn hash(&self, secret: &[u64; WORDS]) -> u64 {
         let [a, b, c, d, e, f, g, h, i, j, k] = secret;
-        let pair = |one: &u64, other: &u64, word: u64| {
-            one.wrapping_add(word & 0xffff_ffff).wrapping_mul(other.wrapping_add(word >> 32))
+        // Not from the words of the key: those would be kept for the comparison.
+        let half = |bytes: [u8; 4]| u64::from(u32::from_ne_bytes(bytes));
+        let pair = |one: &u64, other: &u64, first: u64, second: u64| {
+            one.wrapping_add(first).wrapping_mul(other.wrapping_add(second))
         };
-        let [from, from_low, to, to_low] = self.inner;
-        pair(a, b, from)
-            .wrapping_add(pair(c, d, from_low))
-            .wrapping_add(pair(e, f, to))
-            .wrapping_add(pair(g, h, to_low))
-            .wrapping_add(if self.entrance & IN == IN { pair(i, j, self.outer) } else { 0 })
-            .wrapping_add(k.wrapping_mul(self.entrance.into()))
+        let header = self.header;
+        let inner = pair(a, b, half(bytes_at::<8, 4, 40>(header)), half(bytes_at::<12, 4, 40>(header)))
+            .wrapping_add(pair(c, d, half(bytes_at::<16, 4, 40>(header)), half(bytes_at::<20, 4, 40>(header))))
+            .wrapping_add(pair(e, f, half(bytes_at::<24, 4, 40>(header)), half(bytes_at::<28, 4, 40>(header))))
+            .wrapping_add(pair(g, h, half(bytes_at::<32, 4, 40>(header)), half(bytes_at::<36, 4, 40>(header))));
+        let is_in = self.entrance & IN == IN;
+        let outer = if is_in { pair(i, j, self.outer & 0xffff_ffff, self.outer >> 32) } else { 0 };
+        inner.wrapping_add(outer).wrapping_add(k.wrapping_mul(self.entrance.into()))
     }
 }
 
@@ -146,8 +166,8 @@ pub struct Decision {
     key: Key,
     generation: u32,
     until: Expiry,
-    entry: Option<Entry>,
-    way: Option<Way>,
+    pub(super) entry: Option<Entry>,
+    pub(super) way: Option<Way>,
     /// Whether it served a packet since it was written, or spared.
     is_used: bool,
 }
@@ -158,15 +178,24 @@ fn ipv4(word: u64) -> Ipv4Addr {
 }
 
 impl Decision {
-    /// One for a generation of links and routes, until then.
-    #[inline(always)]
-    pub(super) fn new(key: Key, generation: u32, until: Expiry, entry: Option<Entry>, way: Option<Way>) -> Decision {
-        Decision { key, generation, until, entry, way, is_used: false }
-    }
-
     #[inline(always)]
     fn holds(&self, generation: u32, now: Instant) -> bool {
         self.generation == generation && Expiry::at(now) < self.until
+    }
+
+    #[inline(always)]
+    fn is(&self, key: &Key, generation: u32, now: Instant) -> bool {
+        let ([a, b, c, d], [e, f, g, h]) = (self.key.inner, key.inner);
+        // What tells most keys apart first; then one branch for four words.
+        self.key.outer == key.outer
+            && self.key.entrance == key.entrance
+            && (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) == 0
+            && self.holds(generation, now)
+    }
+
+    /// Until when it holds.
+    pub(super) const fn until(&self) -> Expiry {
+        self.until
     }
 
     /// Of a packet from the inside, for who carries such packets elsewhere.
@@ -198,7 +227,7 @@ impl Decision {
     }
 }
 
-const _: () = assert!(size_of::<Decision>() <= 128);
+const _: () = assert!(size_of::<Decision>() <= 96);
 
 impl Row for Decision {
     const EMPTY: Self = Decision {
@@ -229,8 +258,8 @@ pub struct Decisions<S> {
     /// `None`: not drawn yet, so nothing is remembered.
     secret: Option<[u64; WORDS]>,
     generation: u32,
-    /// The place of the decision about the last packet, where it is kept.
-    last: Option<usize>,
+    /// The place of the decision about the last packet, where it is kept, or none.
+    last: usize,
     hits: u64,
     misses: u64,
     rows: S,
@@ -240,7 +269,7 @@ impl<const ROWS: usize> Decisions<[Decision; ROWS]> {
     /// An empty table in an array; may be a constant.
     #[must_use]
     pub const fn new() -> Self {
-        Decisions { secret: None, generation: 0, last: None, hits: 0, misses: 0, rows: [Decision::EMPTY; ROWS] }
+        Decisions { secret: None, generation: 0, last: NOWHERE, hits: 0, misses: 0, rows: [Decision::EMPTY; ROWS] }
     }
 }
 
@@ -255,7 +284,7 @@ impl<S: Storage<Decision>> Decisions<S> {
     /// [`Row::EMPTY`]. An odd row is not used.
     #[must_use]
     pub const fn with_storage(rows: S) -> Self {
-        Decisions { secret: None, generation: 0, last: None, hits: 0, misses: 0, rows }
+        Decisions { secret: None, generation: 0, last: NOWHERE, hits: 0, misses: 0, rows }
     }
 
     /// Packets whose decision stood here.
@@ -278,8 +307,8 @@ impl<S: Storage<Decision>> Decisions<S> {
 
     /// The place of the first row of the set of a key.
     #[inline(always)]
-    fn set(&self, key: &Key) -> Option<usize> {
-        let hash = key.hash(self.secret.as_ref()?) >> 32;
+    fn set(&self, question: &Question<'_>) -> Option<usize> {
+        let hash = question.hash(self.secret.as_ref()?) >> 32;
         let sets = u64::try_from(self.rows.as_ref().len() / WAYS).ok()?;
         // The upper half of a product instead of a remainder: no division.
         usize::try_from(hash.wrapping_mul(sets) >> 32).ok()?.checked_mul(WAYS)
@@ -304,13 +333,19 @@ pub trait Remember: Memory {}
 impl<T: Memory> Remember for T {}
 
 mod sealed {
-    use super::{Decision, Entropy, Entry, Expiry, Instant, Key, Way};
+    use super::{Decision, Entropy, Expiry, Instant, Kept, Question};
 
     /// What a packet's way asks of a table.
     #[allow(private_interfaces, reason = "of this crate alone")]
     pub trait Memory {
         /// Whether anything is remembered at all.
         const IS_ON: bool;
+
+        /// The same, for who has no name for the type.
+        #[inline(always)]
+        fn is_on(&self) -> bool {
+            Self::IS_ON
+        }
 
         /// Draws the secret if there is none.
         fn draw(&mut self, entropy: &mut dyn Entropy);
@@ -323,19 +358,23 @@ mod sealed {
 
         /// The place of a decision that holds, or else of the set that a new one
         /// goes into; counts a hit or a miss.
-        fn recall(&mut self, key: &Key, generation: u32, now: Instant) -> Result<usize, usize>;
+        fn recall(&mut self, question: &Question<'_>, generation: u32, now: Instant) -> Result<usize, usize>;
 
-        /// Whether a packet may come in, and until when that holds.
-        fn entry(&self, place: usize) -> Option<(Entry, Expiry)>;
-
-        /// The way out.
-        fn way(&self, place: usize) -> Option<Way>;
+        /// A decision that was found.
+        fn known(&self, place: usize) -> Option<&Decision>;
 
         /// The decision about the last packet; `None`: there is none, or there was no room for it.
         fn last(&self) -> Option<&Decision>;
 
-        /// Keeps a decision, where `recall` said.
-        fn remember(&mut self, at: Result<usize, usize>, now: Instant, new: Decision);
+        /// The row for a new decision, where `recall` said, which is to be filled.
+        /// `None`: it is not kept.
+        fn remember(
+            &mut self,
+            kept: &Kept<'_>,
+            until: Expiry,
+            now: Instant,
+            asked: &Question<'_>,
+        ) -> Option<&mut Decision>;
     }
 }
 
@@ -357,17 +396,12 @@ impl Memory for NoDecisions {
     }
 
     #[inline(always)]
-    fn recall(&mut self, _: &Key, _: u32, _: Instant) -> Result<usize, usize> {
+    fn recall(&mut self, _: &Question<'_>, _: u32, _: Instant) -> Result<usize, usize> {
         Err(NOWHERE)
     }
 
     #[inline(always)]
-    fn entry(&self, _: usize) -> Option<(Entry, Expiry)> {
-        None
-    }
-
-    #[inline(always)]
-    fn way(&self, _: usize) -> Option<Way> {
+    fn known(&self, _: usize) -> Option<&Decision> {
         None
     }
 
@@ -377,7 +411,9 @@ impl Memory for NoDecisions {
     }
 
     #[inline(always)]
-    fn remember(&mut self, _: Result<usize, usize>, _: Instant, _: Decision) {}
+    fn remember(&mut self, _: &Kept<'_>, _: Expiry, _: Instant, _: &Question<'_>) -> Option<&mut Decision> {
+        None
+    }
 }
 
 #[allow(private_interfaces, reason = "of this crate alone")]
@@ -405,70 +441,65 @@ impl<S: Storage<Decision>> Memory for Decisions<S> {
     }
 
     #[inline(always)]
-    fn recall(&mut self, key: &Key, generation: u32, now: Instant) -> Result<usize, usize> {
-        let set = self.set(key).unwrap_or(NOWHERE);
-        if let Some(rows) = self.rows.as_mut().get_mut(set..).and_then(|rows| rows.first_chunk_mut::<WAYS>()) {
-            let [first, second] = rows;
-            if first.key == *key && first.holds(generation, now) {
-                first.is_used = true;
-                self.hits = self.hits.wrapping_add(1);
-                self.last = Some(set);
-                return Ok(set);
+    fn recall(&mut self, question: &Question<'_>, generation: u32, now: Instant) -> Result<usize, usize> {
+        let (set, key) = (self.set(question).unwrap_or(NOWHERE), &question.key());
+        let rows = self.rows.as_mut().get_mut(set..).and_then(|rows| rows.first_chunk_mut::<WAYS>());
+        let (row, place) = match rows {
+            Some([first, _]) if first.is(key, generation, now) => (first, set),
+            Some([_, second]) if second.is(key, generation, now) => (second, set.wrapping_add(1)),
+            _ => {
+                self.misses = self.misses.wrapping_add(1);
+                self.last = NOWHERE;
+                return Err(set);
             }
-            if second.key == *key && second.holds(generation, now) {
-                second.is_used = true;
-                self.hits = self.hits.wrapping_add(1);
-                let place = set.saturating_add(1);
-                self.last = Some(place);
-                return Ok(place);
-            }
-        }
-        self.misses = self.misses.wrapping_add(1);
-        self.last = None;
-        Err(set)
+        };
+        row.is_used = true;
+        self.hits = self.hits.wrapping_add(1);
+        self.last = place;
+        Ok(place)
     }
 
     #[inline(always)]
-    fn entry(&self, place: usize) -> Option<(Entry, Expiry)> {
-        let row = self.rows.as_ref().get(place)?;
-        Some((row.entry?, row.until))
-    }
-
-    #[inline(always)]
-    fn way(&self, place: usize) -> Option<Way> {
-        self.rows.as_ref().get(place)?.way
+    fn known(&self, place: usize) -> Option<&Decision> {
+        self.rows.as_ref().get(place)
     }
 
     fn last(&self) -> Option<&Decision> {
-        self.rows.as_ref().get(self.last?)
+        self.known(self.last)
     }
 
     #[inline(always)]
-    fn remember(&mut self, at: Result<usize, usize>, now: Instant, new: Decision) {
-        let generation = new.generation;
-        if !new.holds(generation, now) {
-            return;
+    fn remember(
+        &mut self,
+        kept: &Kept<'_>,
+        until: Expiry,
+        now: Instant,
+        asked: &Question<'_>,
+    ) -> Option<&mut Decision> {
+        let Kept { place, generation, .. } = *kept;
+        if Expiry::at(now) >= until {
+            return None;
         }
-        let place = match at {
-            Ok(place) => Some(place),
+        let key = asked.key();
+        let place = match place {
+            Ok(place) => place,
             Err(set) => {
-                let rows = self.rows.as_mut().get_mut(set..).and_then(|rows| rows.first_chunk_mut::<WAYS>());
-                let Some([first, second]) = rows else { return };
-                if first.key == new.key || !first.holds(generation, now) {
-                    Some(set)
-                } else if second.key == new.key || !second.holds(generation, now) || !second.is_used {
-                    Some(set.saturating_add(1))
+                let [first, second] = self.rows.as_mut().get_mut(set..)?.first_chunk_mut::<WAYS>()?;
+                if first.key == key || !first.holds(generation, now) {
+                    set
+                } else if second.key == key || !second.holds(generation, now) || !second.is_used {
+                    set.saturating_add(1)
                 } else if !first.is_used {
-                    Some(set)
+                    set
                 } else {
                     (first.is_used, second.is_used) = (false, false);
-                    None
+                    return None;
                 }
             }
         };
+        let row = self.rows.as_mut().get_mut(place)?;
         self.last = place;
-        if let Some(row) = place.and_then(|place| self.rows.as_mut().get_mut(place)) {
-            *row = new;
-        }
+        (row.key, row.generation, row.until, row.is_used) = (key, generation, until, false);
+        Some(row)
     }
 }

@@ -15,16 +15,17 @@
 
 use core::net::Ipv6Addr;
 
-use super::Datapath;
 use super::checks::{check_inner, is_neighbor_discovery_packet};
-use super::decision::{Decision, Entrance, Entry, Key, Memory, NOWHERE, NoDecisions};
+use super::decision::{Decision, Entrance, Entry, Memory, NOWHERE, NoDecisions};
 use super::plan::{Avoided, Fit, InnerHeader, Origin, Refusal, Way, ends};
+use super::{Datapath, Offered};
 use crate::capacity::Capacity;
 use crate::drop_reason::DropReason;
 use crate::engine::Verdict;
 use crate::interface::Interface;
 use crate::link::{Admitted, Resolution};
 use crate::packet::{LinkId, PacketMut};
+use crate::proto41::ecn::{self, Ecn};
 use crate::proto41::{self, Flow, Outer};
 use crate::time::Expiry;
 use crate::wire::field::{u8_at, u16_at};
@@ -77,32 +78,36 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     /// Where they are.
     fn decisions(&self) -> &impl Memory;
 
-    /// Keeps a decision, where [`recall`](Self::recall) said.
-    fn remember(&mut self, at: Result<usize, usize>, new: Decision);
+    /// The row for what is decided of a packet, where [`recall`](Self::recall)
+    /// said. `None`: it is not kept.
+    fn remember(&mut self, kept: &Kept<'_>, until: Expiry, packet: &PacketMut<'_>) -> Option<&mut Decision>;
 
     /// Lets a packet in that came behind `outer`. `forwards`: what is not for
     /// this node is sent on in the same buffer, else all of it is delivered.
     #[inline]
     fn receive(&mut self, forwards: bool, outer: &Outer, packet: &mut PacketMut<'_>) -> Verdict {
         let place = self.recall(Entrance::In(outer), packet);
-        'known: {
-            let Ok(known) = place else { break 'known };
-            let Some(header) = plain(outer, packet) else { break 'known };
-            let Some((entry, _)) = self.decisions().entry(known) else { break 'known };
+        if let Ok(known) = place
+            && let Some(header) = plain(outer, packet)
+            && let Some(Decision { entry: Some(entry), way, .. }) = self.decisions().known(known)
+        {
             if entry.ends_here || !forwards {
+                let Entry { link, from, .. } = *entry;
                 packet.truncate(header.len);
-                return self.deliver(entry.link, entry.from, packet);
+                return self.deliver(link, from, packet);
             }
-            let Some(way) = self.decisions().way(known) else { break 'known };
-            packet.truncate(header.len);
-            let origin = Origin::Forwarded { link: entry.link, outer_source: Some(outer.source) };
-            return self.send_by(&way, origin, &header, packet);
+            if let Some(way) = *way {
+                let origin = Origin::Forwarded { link: entry.link, outer_source: Some(outer.source) };
+                packet.truncate(header.len);
+                return self.send_by(&way, origin, &header, packet);
+            }
         }
         self.receive_any(forwards, outer, packet, place)
     }
 
     /// The same of any packet, flows that are not known and packets that are not
     /// plain. `place`: where its decision stands, or may.
+    #[inline(never)]
     fn receive_any(
         &mut self,
         forwards: bool,
@@ -110,40 +115,47 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
         packet: &mut PacketMut<'_>,
         place: Result<usize, usize>,
     ) -> Verdict {
-        let (flow, is_compatible) = match Datapath::<I, C, LINKS>::judge(outer, packet.as_slice()) {
-            Ok(judged) => judged,
+        // By reference, here as below: what is handed on in one value is copied.
+        let judged = Datapath::<I, C, LINKS>::judge(outer, packet.as_slice());
+        let flow = match &judged {
+            Ok(flow) => flow,
             // SEC-11, TUN-13: in silence.
-            Err(reason) => return self.drop(reason),
+            Err(reason) => return self.drop(*reason),
         };
-        let known = place.ok().and_then(|place| self.decisions().entry(place));
+        let known = place.ok().and_then(|place| self.decisions().known(place));
+        let known = known.and_then(|known| Some((known.entry?, known.until())));
         let generation = self.generation();
         let offered = match known {
-            Some((entry, _)) => Ok((entry.link, entry.from)),
-            None => self.datapath().offer(packet.link(), &flow, is_compatible),
+            Some((entry, _)) => {
+                let Entry { link, from, .. } = entry;
+                let is_awaited = self.datapath().awaits(link, flow);
+                Ok(Offered { link, from, is_awaited, is_local: entry.ends_here })
+            }
+            None => self.datapath().offer(packet.link(), flow),
         };
         // TUN-19 [RFC 6040 §4.2]. TUN-53: nothing is logged here, so nothing
         // needs a limit.
-        let (link, from) = match offered {
-            Ok(admitted) => admitted,
+        let offered = match offered {
+            Ok(offered) => offered,
             Err(reason) => return self.drop(reason),
         };
-        if let Err(reason) = check_inner(&flow, packet.as_slice()) {
-            return self.drop(reason);
-        }
-        let exit = match proto41::decapsulate(packet, &flow) {
-            Ok(exit) => exit,
-            Err(reason) => return self.drop(reason),
+        let Offered { link, from, is_awaited, .. } = offered;
+        // Who remembers nothing wants few bytes of code.
+        let plain = if self.decisions().is_on() && !is_awaited { plain(outer, packet) } else { None };
+        let exit = match plain {
+            Some(header) => {
+                packet.truncate(header.len);
+                ecn::Exit { ecn: Ecn::of(header.traffic_class), log: false }
+            }
+            None => match self.open(&offered, flow, packet) {
+                Ok(exit) => exit,
+                Err(verdict) => return verdict,
+            },
         };
-        let is_awaited = self.datapath().awaits(link, &flow);
-        if (is_awaited || is_neighbor_discovery_packet(&flow, packet.as_slice()))
-            && let Some(verdict) = self.control(link, from, &flow, packet)
-        {
-            return verdict;
-        }
         let (entry, until) = match known {
             Some(known) => known,
             None => {
-                let ends_here = match self.datapath().ends_here(link, &flow.inner_destination) {
+                let ends_here = match self.datapath().ends_here(&offered, &flow.inner_destination) {
                     Ok(ends_here) => ends_here,
                     Err(reason) => return self.drop(reason),
                 };
@@ -162,45 +174,80 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
         };
         // Of a packet that a machine awaits less was judged.
         let is_kept = known.is_none() && !is_awaited;
+        let kept = Kept { entrance: Entrance::In(outer), place, generation };
         if entry.ends_here || !forwards {
-            if is_kept && let Some(key) = Key::of(Entrance::In(outer), packet) {
-                self.remember(place, Decision::new(key, generation, until, Some(entry), None));
+            if is_kept && let Some(row) = self.remember(&kept, until, packet) {
+                (row.entry, row.way) = (Some(entry), None);
             }
             return self.deliver(link, from, packet);
         }
-        let header = InnerHeader::behind(&flow, exit, packet);
+        let header = InnerHeader::behind(flow, exit, packet);
         let origin = Origin::Forwarded { link, outer_source: Some(flow.outer_source) };
         let entry = Some(entry).filter(|_| !is_awaited);
-        let kept = Kept { entrance: Entrance::In(outer), place, generation, until, entry };
-        self.send(kept, origin, &header, packet)
+        self.send(&kept, (entry, until), origin, &header, packet)
+    }
+
+    /// Checks and decapsulates a packet that a link has let in. `Err`: it goes
+    /// no further, or the link's control machine took it.
+    #[inline]
+    fn open(&mut self, offered: &Offered, flow: &Flow, packet: &mut PacketMut<'_>) -> Result<ecn::Exit, Verdict> {
+        let exit = check_inner(flow, packet.as_slice()).and_then(|()| proto41::decapsulate(packet, flow));
+        let exit = exit.map_err(|reason| self.drop(reason))?;
+        if (offered.is_awaited || is_neighbor_discovery_packet(flow, packet.as_slice()))
+            && let Some(verdict) = self.control(offered.link, offered.from, flow, packet)
+        {
+            return Err(verdict);
+        }
+        Ok(exit)
     }
 
     /// Sends a packet from the inside.
     #[inline]
     fn send_out(&mut self, packet: &mut PacketMut<'_>) -> Verdict {
         let place = self.recall(Entrance::Out, packet);
-        let Some(header) = InnerHeader::of(packet) else { return self.drop(DropReason::NotIpv6) };
-        if let Some(way) = place.ok().and_then(|place| self.decisions().way(place)) {
+        if let Ok(known) = place
+            && let Some(header) = InnerHeader::read(packet)
+            && let Some(Decision { way: Some(way), .. }) = self.decisions().known(known)
+        {
+            let way = *way;
             return self.send_by(&way, Origin::Local, &header, packet);
         }
-        let (entrance, generation) = (Entrance::Out, self.generation());
-        let kept = Kept { entrance, place, generation, until: Expiry::NEVER, entry: None };
-        self.send(kept, Origin::Local, &header, packet)
+        self.send_any(packet, place)
     }
 
-    /// Sends a packet where it belongs.
-    fn send(&mut self, kept: Kept<'_>, origin: Origin, header: &InnerHeader, packet: &mut PacketMut<'_>) -> Verdict {
-        if let Some(way) = kept.place.ok().and_then(|place| self.decisions().way(place)) {
+    /// The same of any packet.
+    #[inline(never)]
+    fn send_any(&mut self, packet: &mut PacketMut<'_>, place: Result<usize, usize>) -> Verdict {
+        let Some(header) = InnerHeader::of(packet) else { return self.drop(DropReason::NotIpv6) };
+        let (entrance, generation) = (Entrance::Out, self.generation());
+        let kept = Kept { entrance, place, generation };
+        self.send(&kept, (None, Expiry::NEVER), Origin::Local, &header, packet)
+    }
+
+    /// Sends a packet where it belongs. Beside `kept`: what was decided of it
+    /// before, and how long that holds.
+    fn send(
+        &mut self,
+        kept: &Kept<'_>,
+        (entry, until): (Option<Entry>, Expiry),
+        origin: Origin,
+        header: &InnerHeader,
+        packet: &mut PacketMut<'_>,
+    ) -> Verdict {
+        if let Ok(known) = kept.place
+            && let Some(Decision { way: Some(way), .. }) = self.decisions().known(known)
+        {
+            let way = *way;
             return self.send_by(&way, origin, header, packet);
         }
         let Some((source, destination)) = ends(packet) else { return self.drop(DropReason::NotIpv6) };
         // Only what this host sends is bound to a link; what is forwarded goes
         // where the routes say.
         let zone = packet.link().filter(|_| matches!(origin, Origin::Local));
-        // By steps: what is handed on in one value is copied.
-        let (way, avoided) = match self.datapath().way(origin, zone, &source, &destination) {
-            Ok(decided) => decided,
-            Err(refusal) => return self.refuse(&refusal, origin, packet),
+        let found = self.datapath().way(origin, zone, &source, &destination);
+        let (way, avoided) = match &found {
+            Ok(found) => found,
+            Err(refusal) => return self.refuse(refusal, origin, packet),
         };
         let fit = match way.fit(origin, header) {
             Ok(fit) => fit,
@@ -215,16 +262,15 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
                 return self.refuse(&refusal, origin, packet);
             }
         };
-        let Kept { entrance, place, generation, until, entry } = kept;
         // NDP-37: a better router that is avoided is to be asked again. Nor has what was awaited
         // a decision of its own.
         if avoided.is_none()
-            && (entry.is_some() || !matches!(entrance, Entrance::In(_)))
-            && let Some(key) = Key::of(entrance, packet)
+            && (entry.is_some() || !matches!(kept.entrance, Entrance::In(_)))
+            && let Some(row) = self.remember(kept, until.min(passes), packet)
         {
-            self.remember(place, Decision::new(key, generation, until.min(passes), entry, Some(way)));
+            (row.entry, row.way) = (entry, Some(*way));
         }
-        let verdict = self.carry_out(&way, &fit, avoided, origin, packet);
+        let verdict = self.carry_out(way, &fit, *avoided, origin, packet);
         self.sent(verdict)
     }
 
@@ -265,9 +311,8 @@ pub(crate) trait Owner<I: Interface<C>, C: Capacity, const LINKS: usize> {
     }
 }
 
-/// What counts of a packet of a known flow that is clearly in order. `None`
-/// says only that [`receive_any`](Owner::receive_any) must look, at the
-/// decision too.
+/// What counts of a packet that is clearly in order but for its addresses.
+/// `None` says only that [`receive_any`](Owner::receive_any) must look.
 ///
 /// What is refused for its addresses has no decision; so this asks for what
 /// [`Flow::of`], [`check_inner`] and [`proto41::decapsulate`] ask of other bytes:
@@ -291,17 +336,13 @@ fn plain(outer: &Outer, packet: &PacketMut<'_>) -> Option<InnerHeader> {
     is_plain.then_some(InnerHeader { traffic_class, hop_limit: u8_at::<7, 40>(header), len })
 }
 
-/// What is kept of a packet that is sent on.
+/// Where and for what a decision is kept.
 pub(crate) struct Kept<'a> {
     pub(crate) entrance: Entrance<'a>,
     /// Where it is kept already, or may be.
     pub(crate) place: Result<usize, usize>,
     /// Of what the decision is made.
     pub(crate) generation: u32,
-    /// How long it holds, as far as is known.
-    pub(crate) until: Expiry,
-    /// What was decided before.
-    pub(crate) entry: Option<Entry>,
 }
 
 /// `TUN-6`, `TUN-21`: only who forwards counts a hop; the plan knows that there is
@@ -385,5 +426,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize> Owner<I, C, LINKS> for Re
     }
 
     #[inline]
-    fn remember(&mut self, _: Result<usize, usize>, _: Decision) {}
+    fn remember(&mut self, _: &Kept<'_>, _: Expiry, _: &PacketMut<'_>) -> Option<&mut Decision> {
+        None
+    }
 }

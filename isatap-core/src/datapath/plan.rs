@@ -245,8 +245,13 @@ pub(crate) struct InnerHeader {
 
 impl InnerHeader {
     /// That of a whole IPv6 packet, which is cut to the length that it says.
-    #[inline]
     pub(crate) fn of(packet: &mut PacketMut<'_>) -> Option<InnerHeader> {
+        Self::read(packet)
+    }
+
+    /// The same, for who counts instructions rather than bytes of code.
+    #[inline(always)]
+    pub(super) fn read(packet: &mut PacketMut<'_>) -> Option<InnerHeader> {
         let header = ipv6::Header::parse(packet.as_slice()).ok()?;
         let (traffic_class, hop_limit, len) = (header.traffic_class(), header.hop_limit(), header.packet_len());
         packet.truncate(len);

@@ -5,7 +5,7 @@ use core::net::Ipv6Addr;
 use super::Node;
 use crate::capacity::Capacity;
 use crate::datapath::{
-    Avoided, Datapath, Decision, Entrance, Fit, InnerHeader, Kept, Key, Memory, NOWHERE, Origin, Owner, Refusal,
+    Avoided, Datapath, Decision, Entrance, Fit, InnerHeader, Kept, Memory, NOWHERE, Origin, Owner, Question, Refusal,
     Remember, Unverified, Way, ends,
 };
 use crate::drop_reason::{DropReason, Tally};
@@ -60,8 +60,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
             }
         }
         let Some(header) = InnerHeader::of(packet) else { return self.drop(DropReason::NotIpv6) };
-        let kept = Kept { entrance, place, generation, until: Expiry::NEVER, entry: None };
-        self.send(kept, Origin::Forwarded { link, outer_source: None }, &header, packet)
+        let kept = Kept { entrance, place, generation };
+        let origin = Origin::Forwarded { link, outer_source: None };
+        self.send(&kept, (None, Expiry::NEVER), origin, &header, packet)
     }
 
     fn consumed(&mut self, verdict: Verdict) -> Verdict {
@@ -85,20 +86,16 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
         is_unknown_informational(packet.as_slice()).then(|| self.drop(DropReason::IcmpUnknown))
     }
 
-    fn passes_until(&self, link: LinkId, neighbor: &Ipv6Addr) -> Expiry {
-        match self.datapath.port(link) {
-            Some(port) if D::IS_ON => port.interface.control().passes_until(neighbor),
-            _ => Expiry::NEVER,
-        }
-    }
-
-    fn ask_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr, may_wait: bool) -> NeighborCheck {
-        let Some(port) = self.datapath.port_mut(link) else { return NeighborCheck::Pass };
-        let answer = port.interface.control_mut().check_neighbor(self.now, link, neighbor, may_wait);
+    /// Whether a packet to or from a neighbour may pass, and until when that is
+    /// known.
+    fn ask_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr, may_wait: bool) -> (NeighborCheck, Expiry) {
+        let Some(port) = self.datapath.port_mut(link) else { return (NeighborCheck::Pass, Expiry::NEVER) };
+        let control = port.interface.control_mut();
+        let answer = control.check_neighbor(self.now, link, neighbor, may_wait);
         // Who reads only believes it again.
         let is_other = answer == NeighborCheck::Renewed;
         self.generation = self.generation.wrapping_add(is_other.into());
-        answer
+        (answer, if D::IS_ON { control.passes_until(neighbor) } else { Expiry::NEVER })
     }
 
     /// Finds the way of an answer that this node has just written, to a
@@ -112,7 +109,7 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Node<I, C, L
         let (way, avoided) = self.datapath.way(origin, packet.link(), &source, &destination).ok()?;
         let fit = way.fit(origin, &header).ok()?;
         // SEC-1: no answer waits for a neighbour.
-        if !self.ask_neighbor(way.link, &way.next_hop, false).passes() {
+        if !self.ask_neighbor(way.link, &way.next_hop, false).0.passes() {
             return None;
         }
         match self.carry_out(&way, &fit, avoided, origin, packet) {
@@ -264,8 +261,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Owner<I, C, 
     }
 
     fn check_neighbor(&mut self, link: LinkId, neighbor: &Ipv6Addr) -> Result<Expiry, Unverified> {
-        let stop = match self.ask_neighbor(link, neighbor, true) {
-            NeighborCheck::Pass | NeighborCheck::Renewed => return Ok(self.passes_until(link, neighbor)),
+        let (answer, until) = self.ask_neighbor(link, neighbor, true);
+        let stop = match answer {
+            NeighborCheck::Pass | NeighborCheck::Renewed => return Ok(until),
             NeighborCheck::Refused => return Err(Unverified::Refused),
             NeighborCheck::TableFull => self.drop(DropReason::TableFull),
             NeighborCheck::Wait(ticket) => {
@@ -357,8 +355,8 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Owner<I, C, 
     #[inline(always)]
     fn recall(&mut self, entrance: Entrance<'_>, packet: &PacketMut<'_>) -> Result<usize, usize> {
         let generation = Owner::generation(self);
-        match Key::of(entrance, packet) {
-            Some(key) if D::IS_ON => self.decisions.recall(&key, generation, self.now),
+        match Question::of(entrance, packet) {
+            Some(question) if D::IS_ON => self.decisions.recall(&question, generation, self.now),
             _ => Err(NOWHERE),
         }
     }
@@ -368,9 +366,9 @@ impl<I: Interface<C>, C: Capacity, const LINKS: usize, D: Remember> Owner<I, C, 
         &self.decisions
     }
 
-    #[inline]
-    fn remember(&mut self, at: Result<usize, usize>, new: Decision) {
-        self.decisions.remember(at, self.now, new);
+    fn remember(&mut self, kept: &Kept<'_>, until: Expiry, packet: &PacketMut<'_>) -> Option<&mut Decision> {
+        let asked = if D::IS_ON { Question::of(kept.entrance, packet)? } else { return None };
+        self.decisions.remember(kept, until, self.now, &asked)
     }
 }
 

@@ -4,7 +4,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{MOST_CARRIED, Outer, check_options, outer};
 use crate::drop_reason::DropReason;
-use crate::prefix::{Ipv6Prefix, is_never_unicast, is_refused_inner_source};
+use crate::prefix::{Ipv6Prefix, halves, is_never_unicast, is_refused_inner_source};
 use crate::wire::checksum;
 use crate::wire::field::{ipv4_at, ipv6_at, u8_at, u16_at, u32_at, word_at};
 use crate::wire::{ipv4, ipv6, protocol};
@@ -169,6 +169,21 @@ impl Flow {
         }
     }
 
+    /// [`Flow::of_compatible`] of a packet that [`Flow::of`] has refused for its
+    /// source.
+    #[cold]
+    pub(crate) fn of_refused(outer: &Outer, inner: &[u8]) -> Result<Flow, DropReason> {
+        let ipv6 = judge_refused(inner.first_chunk().ok_or(DropReason::TooShort)?)?;
+        Ok(Flow::made(outer, ipv6, carried(inner)))
+    }
+
+    /// Whether [`Flow::of_compatible`] alone lets its source in. `TUN-72`
+    #[inline(always)]
+    pub(crate) fn is_compatible(&self) -> bool {
+        let (high, low) = halves(&self.inner_source);
+        high == 0 && low != 0 && low >> 32 == 0
+    }
+
     /// Bytes between the end of the inner packet and that of the outer one.
     #[must_use]
     pub fn padding(&self) -> u16 {
@@ -295,13 +310,17 @@ fn judge_compatible<'p>(outer: &Outer, inner: &'p [u8]) -> Result<&'p [u8; 40], 
     let ipv6 = inner.first_chunk().ok_or(DropReason::TooShort);
     match Flow::of(outer, inner) {
         Ok(_) => ipv6,
-        // The source is judged last, so everything else holds.
-        Err(refused @ DropReason::InnerSourceRefused) => {
-            let source = ipv6_at::<8, 40>(ipv6?);
-            if source.is_loopback() || !Ipv6Prefix::COMPATIBLE.contains(&source) { Err(refused) } else { ipv6 }
-        }
+        Err(DropReason::InnerSourceRefused) => judge_refused(ipv6?),
         Err(reason) => Err(reason),
     }
+}
+
+/// The inner header of a packet that was refused for its source, if that is
+/// IPv4-compatible. The source is judged last, so everything else holds.
+fn judge_refused(ipv6: &[u8; 40]) -> Result<&[u8; 40], DropReason> {
+    let source = ipv6_at::<8, 40>(ipv6);
+    let is_compatible = !source.is_loopback() && Ipv6Prefix::COMPATIBLE.contains(&source);
+    is_compatible.then_some(ipv6).ok_or(DropReason::InnerSourceRefused)
 }
 
 /// The checks of what does not depend on how the outer header was read. `room`:

@@ -282,6 +282,35 @@ fn tun_16_inner_sources() {
     }
 }
 
+/// `TUN-72`: the sources that only the links of RFC 2893 take, and none beside them in 0::/64.
+#[test]
+fn tun_72_a_flow_knows_which_rules_let_its_source_in() {
+    let outer = Outer::new([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+    for (source, any, compatible) in [
+        ("::", true, false),
+        ("::1", false, false),
+        ("::2", false, true),
+        ("::192.0.2.1", false, true),
+        ("::255.255.255.255", false, true),
+        ("::1:0:0", true, false),
+        ("::fffe:192.0.2.1", true, false),
+        ("::ffff:192.0.2.1", false, false),
+        ("::ffff:0:192.0.2.1", true, false),
+        ("0:0:0:1::1", true, false),
+        ("2001:db8::1", true, false),
+    ] {
+        let source: Ipv6Addr = source.parse().unwrap();
+        let inner = packet(&[0; 8], |packet| packet[28..44].copy_from_slice(&source.octets()))[20..].to_vec();
+        let judged = Flow::of(&outer, &inner);
+        assert_eq!(judged.map(|flow| flow.is_compatible()).ok(), any.then_some(false), "{source}");
+        let refused = Flow::of_refused(&outer, &inner);
+        if !any {
+            assert_eq!(refused, Flow::of_compatible(&outer, &inner), "{source}");
+            assert_eq!(refused.is_ok_and(|flow| flow.is_compatible()), compatible, "{source}");
+        }
+    }
+}
+
 #[test]
 fn the_order_of_the_checks_is_the_documented_one() {
     // Everything wrong at once, repaired from the front.
