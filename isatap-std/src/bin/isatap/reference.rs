@@ -34,8 +34,8 @@ pub(crate) fn print(out: &mut impl Write) -> io::Result<()> {
          everything is open.\n\n  hook = \"PATH\"\n      Run this command when an address, a prefix, a route or a \
          router changes: without arguments, with\n      ISATAP_EVENT, ISATAP_DEV, ISATAP_ADDRESS, … (the keys of \
          isatap monitor -j) in its environment.\n\n  hook-user = \"NAME\"\n      Run it as this user, not as the one \
-         who starts the daemon.\n\n  kernel-path = \"off\" or \"auto\" or \"require\"\n      Whether the kernel carries packets of \
-         known flows itself, by programs that the daemon loads.\n      Default: \"off\"; \"auto\": where it can.\n\nEach table can be there several times. A list may be one value. SECONDS are whole."
+         who starts the daemon.\n\n  kernel-path = \"auto\" or \"off\" or \"require\"\n      Whether the kernel carries packets of \
+         known flows itself, by programs that the daemon loads.\n      Default: \"auto\", where it can.\n\nEach table can be there several times. A list may be one value. SECONDS are whole."
     )?;
     for (name, command) in tables() {
         writeln!(out, "\n[[{name}]]")?;
