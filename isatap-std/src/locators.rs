@@ -149,10 +149,10 @@ impl LocatorSource {
         if device.is_some() {
             keep_those_of(vrf_of(interface, &links), &links, &mut own);
         }
-        // An address can be on several devices. The loopback device has neither its subnet nor its
-        // MTU, so any other comes first.
-        let on_loopback = |index| own.iter().any(|own| own.interface == index && own.address.is_loopback());
-        let loopback: Vec<u32> = links.iter().map(|link| link.index).filter(|index| on_loopback(*index)).collect();
+        // An address can be on several devices. The loopback device, and a VRF, has neither its subnet
+        // nor its MTU, so any other comes first.
+        let is_loopback = |link: &&NetDevice| link.is_loopback || link.is_vrf;
+        let loopback: Vec<u32> = links.iter().filter(is_loopback).map(|link| link.index).collect();
         own.sort_by_key(|own| (own.interface != interface, loopback.contains(&own.interface)));
         let mut chosen: Vec<Ipv4Address> = match self {
             LocatorSource::Fixed(addresses) => {
@@ -180,7 +180,7 @@ impl LocatorSource {
         let locators =
             chosen.iter().map(|own| Locator { address: own.address, subnet_length: own.prefix_len }).collect();
         let way = peer.zip(chosen.first()).and_then(|(peer, first)| {
-            netlink.ipv4_way(first.address, peer, binding.on(interface)).ok().map(|(way, _)| way)
+            netlink.ipv4_way(first.address, peer, binding.on(interface)).ok().map(|way| way.interface)
         });
         let mtu = mtu_underneath(&links, &loopback, way, interface, &chosen, &own);
         let valid = chosen.iter().filter_map(|own| own.valid).min();
@@ -190,7 +190,7 @@ impl LocatorSource {
 }
 
 /// The IPv4 MTU of the `way` to the peer; of the device bound to and those that have the `chosen` addresses, where there
-/// is none; and of those that have any of our `own`, where that is the loopback device. TUN-30: never that one's.
+/// is none; and of those that have any of our `own`, where that is the loopback device or a VRF. TUN-30: never that one's.
 fn mtu_underneath(
     links: &[NetDevice],
     loopback: &[u32],

@@ -22,7 +22,7 @@ pub mod sysctl;
 mod transport;
 
 pub use monitor::{Event, Monitor};
-pub use route::{ForeignRoute, Ipv4Path, Preference, Route};
+pub use route::{ForeignRoute, Ipv4Path, Ipv4Way, Preference, Route};
 pub use selection::Path;
 
 use crate::error::Error;

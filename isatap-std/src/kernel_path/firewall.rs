@@ -103,8 +103,9 @@ fn is_passed(chain: &[u8]) -> bool {
     match family[0] {
         // NFPROTO_INET and NFPROTO_IPV4: all but what is forwarded.
         1 | 2 => hook != 2,
-        // NFPROTO_NETDEV: what a device receives; what it sends passes it as ever.
-        5 => hook == 0,
+        // NFPROTO_NETDEV: what a device receives, and what it sends, since the kernel asks nobody about a packet that
+        // a program has redirected.
+        5 => hook <= 1,
         _ => false,
     }
 }
@@ -139,7 +140,8 @@ mod tests {
             (1, Some(2), "filter", false),
             (10, Some(1), "filter", false),
             (5, Some(0), "filter", true),
-            (5, Some(1), "filter", false),
+            (5, Some(1), "filter", true),
+            (5, Some(2), "filter", false),
             // Another chain jumps to it.
             (2, None, "filter", false),
         ] {

@@ -2,7 +2,7 @@
 
 use super::rows::{GOOD, RENEWED};
 use super::rules::Rules;
-use crate::netlink::{NetDevice, Netlink};
+use crate::netlink::{Ipv4Way, NetDevice, Netlink};
 use crate::proto41_socket::Bound;
 use isatap_core::time::Instant;
 use std::collections::HashMap;
@@ -88,7 +88,10 @@ impl Ways {
             return Err("rules of routing name what nobody can be asked about, a protocol say (ip rule)");
         }
         let found = netlink.ipv4_way(source, destination, bound);
-        let (interface, mtu) = found.map_err(|_| "there is no IPv4 route to the other end")?;
+        let Ipv4Way { interface, mtu, encapsulates } = found.map_err(|_| "there is no IPv4 route to the other end")?;
+        if encapsulates {
+            return Err("the IPv4 route to the other end encapsulates (ip route … encap)");
+        }
         let device = self.device(netlink, interface).filter(|device| device.is_ethernet);
         let device = device.ok_or("the device underneath is not of the kind of Ethernet")?;
         Ok(Way { interface, mtu: mtu.unwrap_or(device.mtu) })

@@ -11,7 +11,15 @@ use netlink_packet_route::route::{
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-pub(super) type Path = (Ipv4Addr, u32, Option<u32>, Option<Ipv4Addr>);
+/// How the kernel would send, as far as the route says it.
+pub(super) struct Path {
+    pub(super) source: Ipv4Addr,
+    pub(super) interface: u32,
+    pub(super) mtu: Option<u32>,
+    pub(super) gateway: Option<Ipv4Addr>,
+    /// Whether the route puts packets in others: SRv6, MPLS, BPF (`ip route … encap`).
+    pub(super) encapsulates: bool,
+}
 
 pub(super) fn link_of(message: &RouteNetlinkMessage) -> Option<NetDevice> {
     match message {
@@ -117,13 +125,12 @@ pub(super) fn ipv6_address_of(message: &RouteNetlinkMessage) -> Option<(u32, Int
     Some((message.header.index, InterfaceAddress { address, prefix_len: message.header.prefix_len, preferred, valid }))
 }
 
-/// Source, interface, MTU and gateway (where the route has them) of an answer to "how
-/// would you send there?".
+/// An answer to "how would you send there?".
 pub(super) fn ipv4_path_of(message: &RouteNetlinkMessage) -> Option<Path> {
     let RouteNetlinkMessage::NewRoute(message) = message else {
         return None;
     };
-    let (mut source, mut interface, mut mtu, mut gateway) = (None, None, None, None);
+    let (mut source, mut interface, mut mtu, mut gateway, mut encapsulates) = (None, None, None, None, false);
     for attribute in &message.attributes {
         match attribute {
             // The one that was asked for, or the one that the kernel would take.
@@ -133,6 +140,7 @@ pub(super) fn ipv4_path_of(message: &RouteNetlinkMessage) -> Option<Path> {
             }
             RouteAttribute::Oif(index) => interface = Some(*index),
             RouteAttribute::Gateway(RouteAddress::Inet(address)) => gateway = Some(*address),
+            RouteAttribute::EncapType(_) | RouteAttribute::Encap(_) => encapsulates = true,
             RouteAttribute::Metrics(metrics) => {
                 mtu = metrics.iter().find_map(|metric| match metric {
                     RouteMetric::Mtu(mtu) => Some(*mtu),
@@ -142,7 +150,7 @@ pub(super) fn ipv4_path_of(message: &RouteNetlinkMessage) -> Option<Path> {
             _ => {}
         }
     }
-    Some((source?, interface?, mtu, gateway))
+    Some(Path { source: source?, interface: interface?, mtu, gateway, encapsulates })
 }
 
 /// A unicast route of the main table.

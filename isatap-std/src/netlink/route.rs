@@ -69,6 +69,17 @@ pub struct Ipv4Path {
     pub gateway: Option<Ipv4Addr>,
 }
 
+/// By which way the kernel would send an IPv4 packet from some address of this machine's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ipv4Way {
+    /// The device it would leave by.
+    pub interface: u32,
+    /// The MTU in bytes that the route has, if it has one.
+    pub mtu: Option<u32>,
+    /// Whether the route puts packets in others: SRv6, MPLS, BPF (`ip route … encap`).
+    pub encapsulates: bool,
+}
+
 impl Netlink {
     /// Adds a route of ours through a device. When it is there already, only its
     /// lifetime changes; a route of ours to the same prefix by another next hop
@@ -175,7 +186,7 @@ impl Netlink {
     ///
     /// As [`ipv4_path`](Self::ipv4_path).
     pub fn ipv4_path_of(&self, destination: Ipv4Addr, bound: Bound) -> Result<Ipv4Path, Error> {
-        let (source, interface, mtu, gateway) = self.way(None, destination, bound)?;
+        let parse::Path { source, interface, mtu, gateway, .. } = self.way(None, destination, bound)?;
         let mtu = match mtu {
             Some(mtu) => mtu,
             None => self.links()?.into_iter().find(|link| link.index == interface).map_or(1500, |link| link.mtu),
@@ -183,15 +194,15 @@ impl Netlink {
         Ok(Ipv4Path { source, interface, mtu, gateway })
     }
 
-    /// By which device packets leave from this address of this machine's, as rules of routing may want it, and the
-    /// MTU that the route has, if it has one. Rules that name protocol 41 it does not know: the kernel answers for TCP,
+    /// By which way packets leave from this address of this machine's, as rules of routing may want it. Rules that name protocol 41 it does not know: the kernel answers for TCP,
     /// UDP and ICMP alone.
     ///
     /// # Errors
     ///
     /// As [`ipv4_path`](Self::ipv4_path).
-    pub fn ipv4_way(&self, source: Ipv4Addr, destination: Ipv4Addr, bound: Bound) -> Result<(u32, Option<u32>), Error> {
-        self.way(Some(source), destination, bound).map(|(_, interface, mtu, _)| (interface, mtu))
+    pub fn ipv4_way(&self, source: Ipv4Addr, destination: Ipv4Addr, bound: Bound) -> Result<Ipv4Way, Error> {
+        let parse::Path { interface, mtu, encapsulates, .. } = self.way(Some(source), destination, bound)?;
+        Ok(Ipv4Way { interface, mtu, encapsulates })
     }
 
     fn way(&self, from: Option<Ipv4Addr>, destination: Ipv4Addr, bound: Bound) -> Result<parse::Path, Error> {

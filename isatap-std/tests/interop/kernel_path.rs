@@ -517,7 +517,7 @@ fn without_the_capability_the_daemon_carries_all_and_says_why() {
     assert!(told.contains("kernel path: off: cannot load"), "{told}");
     ours.stop("daemon");
     // Who does not want it is told nothing.
-    ours.start("daemon", &format!("{} {tunnel}", isatap_binary()));
+    ours.start("daemon", &format!("{} {tunnel} --kernel-path off", isatap_binary()));
     wait_until("the daemon", PATIENCE, || status(&ours, ".up and .kernel_path == null"));
 }
 

@@ -127,3 +127,16 @@ fn a_black_hole_is_no_matter_for_who_has_an_mtu_of_1280() {
     peers::download(&ours, &kernel, THEIRS.parse().unwrap(), 1 << 20);
     peers::download(&kernel, &ours, OURS.parse().unwrap(), 1 << 20);
 }
+
+/// Whatever addresses the loopback device has: nothing leaves by it.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn tun_30_the_mtu_is_never_that_of_the_loopback_device() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let router = lab.namespace("router");
+    wire.join(&router, "eth0", "10.0.0.1/24");
+    router.ok("ip address del 127.0.0.1/8 dev lo && ip address add 10.99.0.1/32 dev lo");
+    let _router = Daemon::isatap(&router, &format!("router --local 10.99.0.1 --prefix {PREFIX}/64"));
+    wait_for_mtu(&router, "isatap0", 1480);
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{EGRESS, INGRESS, LEFT, carried, carries, pair, programs};
+use super::{EGRESS, INGRESS, LEFT, RIGHT, carried, carries, pair, programs};
 use crate::common::peers;
 use crate::common::tunnel::{OURS, THEIRS};
 use crate::common::{Daemon, Lab, Namespace, Node, PATIENCE, isatap_binary, status, wait_until};
@@ -189,4 +189,41 @@ fn a_device_that_goes_loses_its_program_and_one_made_anew_gets_it() {
     assert_eq!(programs(&right, EGRESS), 1);
     right.ok(&format!("ip link set tun6in4 netns {}", away.full_name()));
     wait_until("the program to go", SOON, || programs(&away, EGRESS) == 0);
+}
+
+/// The kernel asks no egress chain about a packet that a program has redirected.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_chain_at_a_devices_egress_is_not_gone_past() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ([left, _right], _daemons) = pair(&lab, &wire, "--kernel-path auto");
+    peers::ping(&left, THEIRS);
+    left.start("flow", &format!("ping -6 -n -q -i 0.01 {THEIRS}"));
+    carries(&left, 50);
+    left.ok("nft 'add table netdev t; add chain netdev t out { type filter hook egress device eth0 priority 0; }; \
+             add rule netdev t out ip protocol 41 drop'");
+    says_why(&left, "nftables has rules");
+    assert!(!left.succeeds(&format!("ping -6 -n -c 3 -i 0.2 -W 1 {THEIRS}")));
+    left.ok("nft delete table netdev t");
+    goes_on(&left);
+}
+
+/// What a program redirects to a neighbour is not put in what the route says.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn a_route_that_encapsulates_leaves_packets_to_the_daemon() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ([left, _right], _daemons) = pair(&lab, &wire, "--kernel-path auto");
+    peers::ping(&left, THEIRS);
+    left.start("flow", &format!("ping -6 -n -q -i 0.01 {THEIRS}"));
+    carries(&left, 50);
+    left.ok(&format!("ip route add {RIGHT}/32 encap seg6 mode encap segs fc00::1 dev eth0"));
+    wait_until("the rows to go", SOON, || status(&left, ".kernel_path.rows == 0"));
+    let naked = wire.capture("ip proto 41");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(naked.so_far().count(&format!("ip.dst == {RIGHT}")), 0, "packets that are in no other");
+    left.ok(&format!("ip route del {RIGHT}/32"));
+    goes_on(&left);
 }
