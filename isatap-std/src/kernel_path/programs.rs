@@ -62,7 +62,13 @@ impl Programs {
     ///
     /// The kernel is too old, was built without BPF, or this process may not.
     pub(super) fn load() -> Result<(Self, Tables), Error> {
-        Self::load_object(OBJECT)
+        let loaded = Self::load_object(OBJECT)?;
+        // Programs are taken by kernels that can put them nowhere; so it is said before there is any device.
+        match SchedClassifier::query_tcx("lo", TcAttachType::Egress).map_err(of_program) {
+            Err(error) if is_unknown(&error) => Err(Error::refused("have", "programs run by devices (tcx)", error)
+                .with_advice("it needs Linux 6.6 or later, built with BPF")),
+            _ => Ok(loaded),
+        }
     }
 
     fn load_object(object: &[u8]) -> Result<(Self, Tables), Error> {
@@ -146,9 +152,14 @@ fn advice(error: &io::Error) -> &'static str {
         Some(libc::EPERM | libc::EACCES) => {
             "run as root, or give the program CAP_BPF and CAP_PERFMON as well, as far as this container has them"
         }
-        Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => "it needs Linux 6.6 or later, built with BPF",
+        _ if is_unknown(error) => "it needs Linux 6.6 or later, built with BPF",
         _ => "",
     }
+}
+
+/// Whether the kernel does not know what it was asked for.
+fn is_unknown(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
 }
 
 fn program(object: &mut Ebpf, side: Side) -> Result<&mut SchedClassifier, ProgramError> {
