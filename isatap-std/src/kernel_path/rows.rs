@@ -22,6 +22,8 @@ pub(super) const RENEWED: Duration = Duration::from_secs(5);
 const APART: Duration = Duration::from_secs(1);
 /// As many as the kernel has room for.
 const MOST: usize = 16_384;
+/// As long a row that is written surely takes packets: the kernel's clock is coarse.
+const TAKES: Duration = Duration::from_secs(4);
 /// Rows that are looked at in a row.
 pub(super) const SLICE: usize = 512;
 /// Rows that are looked at for one that gives way.
@@ -89,6 +91,8 @@ struct Written {
     used: Used,
     /// Packets when it was written.
     before: u64,
+    /// Until when the kernel surely took each plain packet.
+    takes_until: Instant,
     /// Writings before that by which nothing went.
     in_vain: u8,
     /// It has carried nothing since it was looked at last.
@@ -113,6 +117,14 @@ pub(super) enum Wish {
     /// Its row is to be written anew.
     Renewal,
     Nothing,
+}
+
+impl Life {
+    /// How long packets go by a row that is written now.
+    fn takes(&self) -> Duration {
+        let ends_before_renewal = self.renew.saturating_sub(self.until);
+        TAKES.saturating_sub(Duration::from_nanos(ends_before_renewal))
+    }
 }
 
 /// A row, with what is the same in both tables.
@@ -174,12 +186,16 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
         let told = known.map(|known| known.used).unwrap_or_default();
         let used = self.table.get(&key).map_or(told, |mut there| *there.used());
         let in_vain = match known {
-            // It could have carried this packet, and did not for as long as it was there.
-            Some(known) if known.is_good(now, generation) && known.before == used.packets => known.in_vain + 1,
+            // It has carried nothing for as long as it was there, which tells of the flow only where it could have
+            // carried this packet: one that comes later is there to renew it.
+            Some(known) if known.is_good(now, generation) && known.before == used.packets => {
+                known.in_vain + u8::from(now < known.takes_until)
+            }
             _ => 0,
         };
         let before = used.packets;
-        let written = Written { at: now, generation, about, used: told, before, in_vain, is_idle: false };
+        let takes_until = now.saturating_add(row.life().takes());
+        let written = Written { at: now, generation, about, used: told, before, takes_until, in_vain, is_idle: false };
         if in_vain >= IN_VAIN {
             self.table.remove(&key);
         } else {

@@ -38,7 +38,10 @@ fn key(number: usize) -> PathKey {
 }
 
 fn write(rows: &mut TestRows, now: Instant, number: usize) {
-    let life = Life { generation: 1, until: 0, renew: 0 };
+    write_for(rows, now, number, Life { generation: 1, until: 0, renew: 0 });
+}
+
+fn write_for(rows: &mut TestRows, now: Instant, number: usize, life: Life) {
     let row = Path {
         life,
         used: Used::default(),
@@ -125,6 +128,34 @@ fn a_flow_by_whose_row_nothing_goes_is_left_to_user_space_for_a_minute() {
         assert_ne!(rows.wish(at(second), &key(2), 1), Wish::Nothing);
         write(&mut rows, at(second), 2);
         carry(&mut rows, 2);
+    }
+}
+
+#[test]
+fn a_quiet_flow_whose_packets_come_to_renew_its_row_keeps_it() {
+    for apart in 5..10 {
+        let mut rows = TestRows::new(Kernel::default());
+        for number in 0..20 {
+            let now = at(number * apart);
+            assert_ne!(rows.wish(now, &key(1), 1), Wish::Nothing, "{apart} seconds apart");
+            write(&mut rows, now, 1);
+            collect(&mut rows, now, SLICE);
+            assert!(rows.table.rows.contains_key(&key(1)), "{apart} seconds apart");
+        }
+    }
+}
+
+#[test]
+fn a_flow_whose_rows_end_before_its_next_packet_is_not_left_to_user_space() {
+    let mut rows = TestRows::new(Kernel::default());
+    let renew = Duration::from_secs(5).as_nanos() as u64;
+    // Good for 2 seconds, as the neighbor's answer is (SEC-1): the packets are 3 apart.
+    let life = Life { generation: 1, until: Duration::from_secs(2).as_nanos() as u64, renew };
+    for number in 0..20 {
+        let now = at(number * 3);
+        assert_ne!(rows.wish(now, &key(1), 1), Wish::Nothing);
+        write_for(&mut rows, now, 1, life);
+        assert!(rows.table.rows.contains_key(&key(1)));
     }
 }
 
