@@ -428,7 +428,8 @@ impl Shortcut for KernelPath {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let count_at = (self.rows() > 0).then_some(self.count_at);
+        let is_counted = self.paths.is_counted() || self.admissions.is_counted();
+        let count_at = is_counted.then_some(self.count_at);
         count_at.into_iter().chain(self.ways.deadline()).min()
     }
 

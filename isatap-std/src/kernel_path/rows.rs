@@ -65,6 +65,8 @@ pub(super) struct Rows<K, V, T = HashMap<MapData, K, V>> {
     /// The row that is looked at next: for what it has carried, and for one that gives way.
     cursor: usize,
     hand: usize,
+    /// What went by rows that are removed, which is still to be told.
+    untold: Vec<Carried>,
     of: std::marker::PhantomData<V>,
 }
 
@@ -102,6 +104,15 @@ struct Written {
 impl Written {
     fn is_good(&self, now: Instant, generation: u64) -> bool {
         self.generation == generation && now < self.at.saturating_add(GOOD)
+    }
+
+    /// What went by the row, which is this in the kernel, since it was told last: from now on it is told.
+    fn tell<V: Value>(&mut self, row: Option<V>) -> Option<Carried> {
+        let used = *row?.used();
+        let packets = used.packets.saturating_sub(self.used.packets);
+        self.used = used;
+        let About { link, device, destination, .. } = self.about;
+        (packets > 0).then_some(Carried { link, device, destination, packets })
     }
 
     fn rests(&self, now: Instant) -> bool {
@@ -161,7 +172,7 @@ impl Key for AdmissionKey {}
 
 impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
     pub(super) fn new(table: T) -> Self {
-        Self { table, written: IndexMap::new(), cursor: 0, hand: 0, of: std::marker::PhantomData }
+        Self { table, written: IndexMap::new(), cursor: 0, hand: 0, untold: Vec::new(), of: std::marker::PhantomData }
     }
 
     /// What is to be done about a packet of this flow that user space has seen.
@@ -184,7 +195,8 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
             return Ok(());
         }
         let told = known.map(|known| known.used).unwrap_or_default();
-        let used = self.table.get(&key).map_or(told, |mut there| *there.used());
+        let there = self.table.get(&key);
+        let used = there.map_or(told, |mut there| *there.used());
         let in_vain = match known {
             // It has carried nothing for as long as it was there, which tells of the flow only where it could have
             // carried this packet: one that comes later is there to renew it.
@@ -195,8 +207,10 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
         };
         let before = used.packets;
         let takes_until = now.saturating_add(row.life().takes());
-        let written = Written { at: now, generation, about, used: told, before, takes_until, in_vain, is_idle: false };
+        let mut written =
+            Written { at: now, generation, about, used: told, before, takes_until, in_vain, is_idle: false };
         if in_vain >= IN_VAIN {
+            self.untold.extend(written.tell(there));
             self.table.remove(&key);
         } else {
             *row.used() = used;
@@ -210,6 +224,11 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
         self.written.len()
     }
 
+    /// Whether there is something to tell, or may be.
+    pub(super) fn is_counted(&self) -> bool {
+        !self.written.is_empty() || !self.untold.is_empty()
+    }
+
     /// Whether there is room for a row more; makes it.
     fn has_room(&mut self, now: Instant, generation: u64) -> bool {
         for _ in 0..TRIALS {
@@ -218,12 +237,15 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
             }
             let at = self.hand % self.written.len();
             self.hand = at + 1;
-            let Some((key, known)) = self.written.get_index(at) else { continue };
-            let has_carried = |mut row: V| row.used().packets != known.used.packets;
-            // What it has carried is still to be told, but where it is void.
-            let gives_way =
-                !known.is_good(now, generation) || known.is_idle && !self.table.get(key).is_some_and(has_carried);
-            if gives_way {
+            let Some((key, known)) = self.written.get_index_mut(at) else { continue };
+            let is_good = known.is_good(now, generation);
+            if is_good && !known.is_idle {
+                continue;
+            }
+            let carried = known.tell(self.table.get(key));
+            known.is_idle = carried.is_none();
+            self.untold.extend(carried);
+            if !is_good || carried.is_none() {
                 self.table.remove(key);
                 self.written.swap_remove_index(at);
             }
@@ -234,6 +256,7 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
     /// Tells what went by some rows since it was told last, and removes those that are good no more: `most` of them,
     /// where the last call ended.
     pub(super) fn collect(&mut self, now: Instant, generation: u64, most: usize, carried: &mut dyn FnMut(Carried)) {
+        self.untold.drain(..).for_each(&mut *carried);
         for _ in 0..most.min(self.written.len()) {
             if self.cursor >= self.written.len() {
                 self.cursor = 0;
@@ -241,16 +264,9 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
             let Some((key, known)) = self.written.get_index_mut(self.cursor) else { return };
             // The kernel may have given the place to another row.
             let row = self.table.get(key);
-            if let Some(mut row) = row {
-                let used = *row.used();
-                let packets = used.packets.saturating_sub(known.used.packets);
-                if packets > 0 {
-                    let About { link, device, destination, .. } = known.about;
-                    carried(Carried { link, device, destination, packets });
-                    known.used = used;
-                }
-                known.is_idle = packets == 0;
-            }
+            let part = known.tell(row);
+            known.is_idle = row.is_some() && part.is_none();
+            part.into_iter().for_each(&mut *carried);
             if known.rests(now) || row.is_some() && known.is_good(now, generation) {
                 self.cursor += 1;
             } else {
@@ -260,12 +276,13 @@ impl<K: Key, V: Value, T: Table<K, V>> Rows<K, V, T> {
         }
     }
 
-    /// Removes rows.
+    /// Removes rows: what went by them is told next time.
     pub(super) fn remove_if(&mut self, goes: impl Fn(&About) -> bool) {
-        let table = &mut self.table;
-        self.written.retain(|key, known| {
+        let Self { table, written, untold, .. } = self;
+        written.retain(|key, known| {
             let goes = goes(&known.about);
             if goes {
+                untold.extend(known.tell(table.get(key)));
                 table.remove(key);
             }
             !goes

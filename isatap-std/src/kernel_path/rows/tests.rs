@@ -91,6 +91,37 @@ fn rows_that_carried_nothing_give_way_and_those_in_use_do_not() {
 }
 
 #[test]
+fn what_went_by_a_row_is_told_whyever_it_is_removed() {
+    // Since a way, a queue or a device has changed.
+    let mut rows = TestRows::new(Kernel::default());
+    (0..10).for_each(|number| write(&mut rows, at(0), number));
+    carry(&mut rows, 1);
+    assert_eq!(collect(&mut rows, at(1), MOST), 1);
+    (0..10).for_each(|number| carry(&mut rows, number));
+    rows.remove_if(|_| true);
+    assert_eq!((rows.len(), rows.table.rows.len()), (0, 0));
+    assert!(rows.is_counted(), "nobody would ask");
+    let mut told = Vec::new();
+    rows.collect(at(1), 1, MOST, &mut |part| told.push(part));
+    let link = LinkId(1);
+    let each = Carried { link, device: link, destination: Some(Ipv4Addr::LOCALHOST), packets: 1 };
+    assert_eq!(told, vec![each; 10]);
+    assert_eq!((rows.is_counted(), collect(&mut rows, at(2), MOST)), (false, 0));
+    // To give way, since it is void.
+    (0..MOST).for_each(|number| write(&mut rows, at(2), number));
+    carry(&mut rows, 0);
+    write(&mut rows, at(20), MOST);
+    assert!(!rows.table.rows.contains_key(&key(0)));
+    assert_eq!(collect(&mut rows, at(20), MOST), 1);
+    // Since nothing goes by it any more.
+    write(&mut rows, at(30), 0);
+    carry(&mut rows, 0);
+    (31..35).for_each(|second| write(&mut rows, at(second), 0));
+    assert!(!rows.table.rows.contains_key(&key(0)));
+    assert_eq!((collect(&mut rows, at(35), MOST), collect(&mut rows, at(36), MOST)), (1, 0));
+}
+
+#[test]
 fn no_turn_looks_at_all_rows_and_each_is_looked_at() {
     let mut rows = TestRows::new(Kernel::default());
     (0..5000).for_each(|number| write(&mut rows, at(0), number));

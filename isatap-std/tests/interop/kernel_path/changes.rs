@@ -158,6 +158,38 @@ fn queues_and_filters_that_packets_would_go_past_leave_them_to_the_daemon() {
     left.stop("flow");
 }
 
+/// Rows that a change removes are counted up to then.
+#[test]
+#[ignore = "needs root: run by .ci/run interop"]
+fn what_the_kernel_carried_until_a_queue_came_is_counted() {
+    let lab = Lab::new();
+    let wire = lab.wire();
+    let ([left, _right], _daemons) = pair(&lab, &wire, "--kernel-path require");
+    peers::ping(&left, THEIRS);
+    left.ok(&format!("ping -6 -n -q -c 100 -i 0.01 {THEIRS}"));
+    carries(&left, 50);
+    let counted = || {
+        ["tunnelled", "delivered"].map(|key| -> u64 {
+            left.ok(&format!("{} status -j | jq '.packets.{key}'", isatap_binary())).trim().parse().unwrap()
+        })
+    };
+    // All is told that went by the rows.
+    std::thread::sleep(Duration::from_millis(1500));
+    let before = counted();
+    left.start("flow", &format!("ping -6 -n -q -c 600 -i 0.005 {THEIRS}"));
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(900));
+        left.ok("tc qdisc add dev tun6in4 root tbf rate 10mbit burst 20k limit 100k");
+        says_why(&left, "has a queue");
+        left.ok("tc qdisc del dev tun6in4 root");
+    }
+    wait_until("600 packets more each way", PATIENCE, || {
+        counted().iter().zip(before).all(|(now, before)| now - before >= 600)
+    });
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(counted().iter().zip(before).all(|(now, before)| now - before < 620), "{before:?} {:?}", counted());
+}
+
 #[test]
 #[ignore = "needs root: run by .ci/run interop"]
 fn a_device_that_goes_loses_its_program_and_one_made_anew_gets_it() {
