@@ -262,6 +262,7 @@ impl KernelPath {
             self.hear_of(index, is_gone);
         }
         self.look();
+        self.look_at_queues();
     }
 }
 
