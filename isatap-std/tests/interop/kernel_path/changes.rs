@@ -183,11 +183,11 @@ fn what_the_kernel_carried_until_a_queue_came_is_counted() {
         says_why(&left, "has a queue");
         left.ok("tc qdisc del dev tun6in4 root");
     }
-    wait_until("600 packets more each way", PATIENCE, || {
-        counted().iter().zip(before).all(|(now, before)| now - before >= 600)
-    });
-    std::thread::sleep(Duration::from_millis(1500));
-    assert!(counted().iter().zip(before).all(|(now, before)| now - before < 620), "{before:?} {:?}", counted());
+    // The flow ends, and its last rows are read.
+    std::thread::sleep(Duration::from_secs(4));
+    // What goes by between the reading of a row and its end is not, nor what a queue has when it goes.
+    let more: Vec<u64> = counted().iter().zip(before).map(|(now, before)| now - before).collect();
+    assert!(more.iter().all(|more| (585..620).contains(more)), "600 packets each way are counted as {more:?}");
 }
 
 #[test]
