@@ -2,7 +2,7 @@
 //! namespaces, ours beside the kernel's vxlan and a naive forwarder. As root:
 //!
 //! ```text
-//! cargo bench -p isatap-benches --bench netns                  # three rounds, about a quarter of an hour
+//! cargo bench -p isatap-benches --bench netns                  # three rounds, about six minutes
 //! cargo bench -p isatap-benches --bench netns -- --quick       # one short round: does it run at all?
 //! cargo bench -p isatap-benches --bench netns -- 6to4 6rd      # these only, beside those without a daemon
 //! ```
